@@ -1,0 +1,96 @@
+# Sets up what it needs, then does what it is asked; running a target again repeats no finished step.
+# Needs bash, a Python from 3.11 to 3.13 and a package index. Root on Debian or Ubuntu is used, where it is
+# there, to install python3-venv and Java 17; without it the missing piece is named with the line to run.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(shell tools/python.sh)
+VENV ?= .venv
+# Never the same environment: Airflow's Spark provider brings pyspark-client, which overwrites pyspark's files.
+AIRFLOW_VENV ?= .venv-airflow
+BUILD ?= build
+DEMO := $(BUILD)/demo
+BUNDLE := $(BUILD)/bundle
+SAMPLE := examples/sample/config.toml
+DEMO_PACKAGES := vim nginx gimp python3-numpy texlive-base r-base-core postgresql-15 octave
+
+# pip's pins for the interpreter of environment $(1); $(2) is the set's prefix.
+pins = constraints/$(2)py$$($(1)/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])').txt
+PIP := -m pip --disable-pip-version-check install --quiet
+# What is listed (in REQUIRE=spark,airflow,data) fails where it is missing, instead of being skipped.
+required = [[ ",$${REQUIRE:-}," == *,$(1),* ]]
+
+.PHONY: help demo test lint bundle airflow java clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+demo: $(VENV)/.warm  ## embed the bundled Debian package graph, publish, print the neighbours of known packages
+	$(VENV)/bin/graphquilt run --config $(SAMPLE) --workspace $(DEMO)
+	@$(VENV)/bin/python examples/consumers/neighbors.py $(DEMO)/published/debian $(DEMO_PACKAGES)
+
+# The Airflow tests come first so that the last line is the summary of the main ones.
+test: lint  ## lint, then the tests this machine can run; SLOW=1 adds the slow ones, REQUIRE=... forbids skipping
+	@if home=$$(tools/java.sh); then export JAVA_HOME=$$home; fi; \
+	if $(MAKE) --no-print-directory airflow; then \
+	    MAIN_PYTHON=$(abspath $(VENV))/bin/python $(AIRFLOW_VENV)/bin/python -m pytest tests/dags $(if $(SLOW),,-m 'not slow'); \
+	    without=--ignore=tests/dags; \
+	elif $(call required,airflow); then \
+	    echo "make: REQUIRE=$$REQUIRE, but there is no Airflow environment" >&2; exit 1; \
+	else \
+	    echo "make: no Airflow environment; its tests are skipped" >&2; without=; \
+	fi; \
+	$(VENV)/bin/python -m pytest $$without $(if $(SLOW),,-m 'not slow')
+
+lint: $(VENV)/.warm  ## ruff, mypy, and the import check
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+airflow: $(AIRFLOW_VENV)/.installed  ## the Airflow environment, for the DAG and its tests
+
+java:  ## find Java 17 or newer, or install it (as root, with apt)
+	@tools/java.sh
+
+# A wheel, the job files, and an environment for --archives: the nodes need the same Python at the same path.
+# pyspark stays out: the cluster brings its own.
+bundle: $(VENV)/.installed  ## a wheel and an environment for clusters, in build/bundle
+	@rm -rf $(BUNDLE)
+	@mkdir -p $(BUNDLE)
+	$(VENV)/bin/python -m build --wheel --outdir $(BUNDLE) . > $(BUNDLE)/build.log 2>&1 || { cat $(BUNDLE)/build.log; exit 1; }
+	@cp -r jobs $(BUNDLE)/jobs
+	@tools/venv.sh "$$($(VENV)/bin/python -c 'import sys; print(sys._base_executable)')" $(BUNDLE)/environment
+	@wheel=$$(echo $(BUNDLE)/*.whl); \
+	$(BUNDLE)/environment/bin/python $(PIP) "$$wheel[local]" 'pandas<3' -c $(call pins,$(VENV),)
+	@$(BUNDLE)/environment/bin/python -m pip --disable-pip-version-check uninstall --quiet --yes pip
+	@find $(BUNDLE) -name __pycache__ -prune -exec rm -rf {} +
+	@tar -C $(BUNDLE)/environment -czf $(BUNDLE)/environment.tar.gz .
+	@rm -rf $(BUNDLE)/environment $(BUNDLE)/build.log
+	@mkdir $(BUNDLE)/probe && tar -C $(BUNDLE)/probe -xzf $(BUNDLE)/environment.tar.gz
+	@cd $(BUNDLE)/probe && bin/python -c 'import jobs.cli, pipeline.kernels'
+	@rm -rf $(BUNDLE)/probe
+	@ls -sh1 $(BUNDLE)
+
+clean:  ## remove build results, workspaces of the demo and caches; the environments stay
+	rm -rf $(BUILD) dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache spark-warehouse
+	find . \( -path ./$(VENV) -o -path ./$(AIRFLOW_VENV) -o -path ./.git \) -prune -o -name __pycache__ -print0 | xargs -0 rm -rf
+	rm -f $(VENV)/.warm
+
+$(VENV)/.installed: pyproject.toml $(wildcard constraints/py*.txt)
+	@test -n "$(PYTHON)" || exit 1  # tools/python.sh has said what is missing
+	@tools/venv.sh $(PYTHON) $(VENV)
+	$(VENV)/bin/python $(PIP) -e '.[local,spark,report,dev]' -c $(call pins,$(VENV),)
+	@touch $@
+
+# Compiled once here, so that neither the demo nor the first task of a run waits for it.
+$(VENV)/.warm: $(VENV)/.installed $(wildcard pipeline/kernels/*.py)
+	$(VENV)/bin/graphquilt doctor --warm
+	@touch $@
+
+$(AIRFLOW_VENV)/.installed: airflow/requirements.txt $(wildcard constraints/airflow-py*.txt)
+	@test -n "$(PYTHON)" || exit 1
+	@tools/venv.sh $(PYTHON) $(AIRFLOW_VENV)
+	$(AIRFLOW_VENV)/bin/python $(PIP) -r airflow/requirements.txt -c $(call pins,$(AIRFLOW_VENV),airflow-)
+	@touch $@

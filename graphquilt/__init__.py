@@ -1,0 +1,48 @@
+"""Read published node embeddings; make inputs from graphs and matrices. Needs pyarrow and numpy, no more."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from graphquilt.errors import TableError, UnknownNodeError
+    from graphquilt.inputs import InputSettings, from_networkx, from_scipy
+    from graphquilt.table import EmbeddingTable
+
+    __version__: str
+
+__all__ = [
+    "EmbeddingTable",
+    "from_networkx",
+    "from_scipy",
+    "InputSettings",
+    "TableError",
+    "UnknownNodeError",
+    "__version__",
+]
+
+# Loaded when asked for: `graphquilt current` runs in shell scripts and should not wait for pyarrow.
+_HOMES = {
+    "EmbeddingTable": "graphquilt.table",
+    "from_networkx": "graphquilt.inputs",
+    "from_scipy": "graphquilt.inputs",
+    "InputSettings": "graphquilt.inputs",
+    "TableError": "graphquilt.errors",
+    "UnknownNodeError": "graphquilt.errors",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from graphquilt.version import version
+
+        return version()
+    if name in _HOMES:
+        from importlib import import_module
+
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'graphquilt' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

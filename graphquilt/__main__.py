@@ -1,0 +1,203 @@
+"""The command ``graphquilt``. ``current`` and ``check`` need the reader only; the rest is in ``jobs.cli``."""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import json
+import re
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from graphquilt.errors import TableError
+from graphquilt.locate import TABLE, Location, locate
+
+OK, USAGE, REFUSED, NO_TABLE = 0, 2, 3, 4
+
+HELP = """\
+usage: graphquilt COMMAND [options]
+
+Turns a table of interactions into Parquet tables of node embeddings.
+
+start
+  init        look at an input's columns and write a commented config
+  run         the whole chain: interactions in, a published table out
+  plan        what a run would need: memory, traffic, bytes
+
+the stages of a run, one at a time
+  ingest      interactions to edges; bad rows are kept with reasons
+  index       ids to numbers
+  partition   cut the graph
+  layout      a block for each part
+  embed       vectors, part by part
+  aggregate   the table, with ids
+  evaluate    what the table is worth
+  publish     hand it to readers, if the gates agree
+
+a published table
+  current     print the path of the current table, for Spark SQL, DuckDB or Polars
+  check       is it there, sound, recent and large enough? For the schedules of those who read it
+  query       ask the table for the neighbours of a node
+  inspect     what a run made, and from what
+  rollback    point readers at an earlier release
+  clean       remove old releases and working tables
+
+  doctor      what this machine has and lacks
+  config      the keys of the configuration and their defaults
+
+graphquilt COMMAND --help says more. Exit codes: 0 done, 1 failed, 2 wrong usage or config,
+3 a gate or a bound refused, 4 bad input or no sound table.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; return its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    command = arguments[0] if arguments else "--help"
+    if command in ("-h", "--help", "help"):
+        print(HELP, end="")
+        return OK if arguments else USAGE
+    if command == "--version":
+        from graphquilt.version import version
+
+        print(f"graphquilt {version()}")
+        return OK
+    if command == "current":
+        return current(arguments[1:])
+    if command == "check":
+        return check(arguments[1:])
+    try:
+        from jobs.cli import main as run
+    except ModuleNotFoundError as error:
+        ours = {"graphquilt", "jobs", "pipeline", "schemas"}
+        if error.name is None or (error.name.split(".")[0] in ours and error.name != "jobs"):
+            raise
+        print(
+            f"graphquilt {command} needs {error.name}, which is not installed: "
+            "pip install 'graphquilt[local]' (or 'graphquilt[spark]'). 'current' and 'check' work without.",
+            file=sys.stderr,
+        )
+        return USAGE
+    return run(arguments) or OK
+
+
+def current(argv: Sequence[str]) -> int:
+    """Print where the current release of a table is; exit 4 if there is none."""
+    parser = _parser("current", "Print the folder of the current release's table. It holds part-*.parquet.")
+    parser.add_argument("--table", default=TABLE, help=f"table of the release (default: {TABLE})")
+    options = parser.parse_args(argv)
+    try:
+        location = locate(options.workspace, options.name)
+        folder = location.files(options.table)[0].parent
+    except TableError as error:
+        return _fail(str(error), options.json)
+    if options.json:
+        files = [str(path) for path in location.files(options.table)]
+        print(json.dumps({**_about(location), "table": options.table, "path": str(folder), "files": files}))
+    else:
+        print(folder)
+    return OK
+
+
+def check(argv: Sequence[str]) -> int:
+    """Say what is wrong with the current table: exit 0 nothing, 3 a broken bound, 4 no sound table."""
+    parser = _parser(
+        "check",
+        "Check the current table before it is used. Exit code 0: all is well; 3: a bound is broken; "
+        "4: there is no table, or it is damaged.",
+    )
+    parser.add_argument(
+        "--max-age",
+        type=_hours,
+        metavar="26h",
+        help="most time since the end of the day of the data (undated: since publication); in s, m, h or d",
+    )
+    parser.add_argument("--min-rows", type=int, metavar="N", help="fewest rows of the table")
+    parser.add_argument("--space-id", metavar="S", help="the space that the reader's model was trained in")
+    parser.add_argument("--deep", action="store_true", help="compare every byte with the manifest's digests")
+    options = parser.parse_args(argv)
+    try:
+        location = locate(options.workspace, options.name, deep=options.deep)
+        about = _about(location)
+        from graphquilt.table import EmbeddingTable  # only here: it takes pyarrow with it
+
+        with EmbeddingTable.open(location.folder) as table:
+            about |= {"rows": len(table), "dim": table.dim, "space_id": table.space_id}
+    except TableError as error:
+        return _fail(str(error), options.json)
+    findings = _findings(about, options)
+    if options.json:
+        print(json.dumps({"ok": not findings, "findings": findings, **about}))
+    else:
+        for finding in findings or [
+            f"ok: {about['release']}, {about['rows']:,} rows, {about['age_hours']} hours old"
+        ]:
+            print(finding)
+    return REFUSED if findings else OK
+
+
+def _findings(about: dict[str, Any], options: argparse.Namespace) -> list[str]:
+    """Return a sentence for each bound that is broken."""
+    findings = []
+    if options.max_age is not None and about["age_hours"] > options.max_age:
+        findings.append(
+            f"the data are {about['age_hours']} hours old, at most {options.max_age:g} are wanted: release "
+            f"{about['release']} has data up to {about['data_date']}; look at last night's run"
+        )
+    if options.min_rows is not None and about["rows"] < options.min_rows:
+        findings.append(f"the table has {about['rows']:,} rows, at least {options.min_rows:,} are wanted")
+    if options.space_id is not None and about["space_id"] != options.space_id:
+        findings.append(
+            f"the table's space_id is {about['space_id']}, {options.space_id} is wanted: its vectors "
+            "can't be compared with the old ones; train the model again"
+        )
+    return findings
+
+
+def _about(location: Location) -> dict[str, Any]:
+    manifest = location.manifest
+    try:
+        data_date = dt.date.fromisoformat(manifest["data_date"])
+        since = dt.datetime.fromisoformat(manifest["published_at"])
+    except (KeyError, ValueError) as error:
+        raise TableError(f"{location.folder} has no manifest of a release: {error!r}") from error
+    if data_date != dt.date(1970, 1, 1):  # undated data
+        since = dt.datetime.combine(data_date + dt.timedelta(days=1), dt.time(), dt.UTC)
+    return {
+        "release": location.release,
+        "release_path": str(location.folder),
+        "data_date": manifest["data_date"],
+        "published_at": manifest["published_at"],
+        "contract_version": manifest.get("contract_version"),
+        "age_hours": round((dt.datetime.now(dt.UTC) - since).total_seconds() / 3600, 2),
+    }
+
+
+def _parser(command: str, about: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=f"graphquilt {command}", description=about, allow_abbrev=False)
+    parser.add_argument(
+        "--workspace", required=True, metavar="W", help="workspace, or the folder published/<name>"
+    )
+    parser.add_argument("--name", default="default", metavar="N", help="published name (default: default)")
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    return parser
+
+
+def _hours(text: str) -> float:
+    """Return "90m", "26h" or "2d" in hours."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text)
+    if not match:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number and a unit, such as 90m, 26h or 2d")
+    return float(match[1]) * {"s": 1 / 3600, "m": 1 / 60, "h": 1.0, "d": 24.0}[match[2]]
+
+
+def _fail(message: str, as_json: bool) -> int:
+    if as_json:
+        print(json.dumps({"ok": False, "findings": [message]}))
+    print(message, file=sys.stderr)
+    return NO_TABLE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

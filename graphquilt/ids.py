@@ -1,0 +1,136 @@
+"""Ids as callers have them, ids as a table stores them, and finding the one in the other.
+
+An id is what it was upstream. Whether a table stores ids as int64 or as strings depends on all ids of a run
+together, and may change from one night to the next; so 7 and "7" mean the same node in either. In an int64
+table a string that is no canonical decimal ("007", "a7") is simply not there.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+Ids: TypeAlias = "Iterable[int] | Iterable[str] | NDArray[Any] | pa.Array | pa.ChunkedArray"
+
+_CANONICAL = r"^(0|-?[1-9][0-9]{0,18})$"
+#: From here on a hash table of a row group's ids costs less than a binary search for each id.
+_FEW = 64
+
+
+def as_stored(ids: Ids, stored: pa.DataType) -> tuple[pa.Array, NDArray[np.bool_]]:
+    """Convert ids to a table's own type, int64 or string.
+
+    Returns
+    -------
+    (n,) array without nulls, and (n,) bool: False where the id can't be in such a table (its value is 0).
+
+    Raises
+    ------
+    TypeError : for a single id, None, floats, booleans, bytes, or integers and strings in one list.
+    """
+    given = _as_array(ids)
+    possible = np.ones(len(given), np.bool_)
+    if pa.types.is_integer(given.type):
+        if stored != pa.int64():
+            return pc.cast(given, pa.string()), possible
+        if given.type == pa.uint64():
+            possible = given.to_numpy() <= np.uint64(2**63 - 1)
+            given = pc.if_else(pa.array(possible), given, pa.scalar(0, pa.uint64()))
+        return pc.cast(given, pa.int64()), possible
+    text = pc.cast(given, pa.string())
+    if stored != pa.int64():
+        return text, possible
+    canonical = pc.match_substring_regex(text, _CANONICAL)
+    # Nineteen digits may be beyond int64; as decimals they can be compared with its ends.
+    wide = pc.cast(pc.if_else(canonical, text, "0"), pa.decimal128(38, 0))
+    limits = [pa.scalar(limit, pa.int64()).cast(pa.decimal128(38, 0)) for limit in (-(2**63), 2**63 - 1)]
+    inside = pc.and_(pc.greater_equal(wide, limits[0]), pc.less_equal(wide, limits[1]))
+    fits = pc.and_(canonical, inside)
+    narrow = pc.cast(pc.if_else(inside, wide, pa.scalar(0, pa.int64()).cast(wide.type)), pa.int64())
+    return narrow, fits.to_numpy(zero_copy_only=False)
+
+
+def sort_order(ids: pa.Array) -> NDArray[np.int64]:
+    """Return the positions that put ids in a table's order: by value, or bytewise."""
+    if ids.type == pa.int64():
+        return np.argsort(ids.to_numpy(), kind="stable")
+    return pc.array_sort_indices(ids).to_numpy().astype(np.int64)
+
+
+def route(ids: pa.Array, firsts: Sequence[Any]) -> NDArray[np.int64]:
+    """Return for each of the sorted ids the last place in ``firsts`` that is not above it; -1 if none."""
+    if ids.type == pa.int64():
+        return np.searchsorted(np.asarray(firsts, np.int64), ids.to_numpy(), side="right") - 1
+    # Code points sort like their UTF-8 bytes, so Python's strings compare as the table's do.
+    if len(ids) < len(firsts):
+        return np.array([bisect_right(firsts, value.as_py()) for value in ids], np.int64) - 1
+    starts = [_bisect(ids, first) for first in firsts]
+    return np.repeat(np.arange(-1, len(firsts)), np.diff([0, *starts, len(ids)]))
+
+
+def find(ids: pa.Array, within: pa.Array) -> NDArray[np.int64]:
+    """Return the position of each id in a sorted array; -1 where it is not there."""
+    if not len(within):
+        return np.full(len(ids), -1, np.int64)
+    if ids.type == pa.int64():
+        wanted, there = ids.to_numpy(), within.to_numpy()
+        position = np.minimum(np.searchsorted(there, wanted), there.size - 1)
+        return np.where(there[position] == wanted, position, -1)
+    if len(ids) <= _FEW:
+        return np.array([_exact(within, value.as_py()) for value in ids], np.int64)
+    return pc.fill_null(pc.index_in(ids, value_set=within), -1).to_numpy().astype(np.int64)
+
+
+def _exact(within: pa.Array, value: str) -> int:
+    position = _bisect(within, value)
+    return position if position < len(within) and within[position].as_py() == value else -1
+
+
+def _bisect(within: pa.Array, value: str) -> int:
+    return bisect_left(range(len(within)), value, key=lambda position: within[position].as_py())
+
+
+def _as_array(ids: Ids) -> pa.Array:
+    if isinstance(ids, (str, bytes, int, float)) or ids is None:
+        raise TypeError(f"ids is one {type(ids).__name__}; give a list or an array of ids")
+    if not isinstance(ids, (pa.Array, pa.ChunkedArray)):
+        ids = _from_python(ids if isinstance(ids, (np.ndarray, list)) else list(ids))
+    if isinstance(ids, pa.ChunkedArray):
+        ids = ids.combine_chunks()
+    if isinstance(ids, pa.DictionaryArray):
+        ids = ids.dictionary_decode()
+    if ids.null_count:
+        raise TypeError(f"{ids.null_count} of {len(ids)} ids are null; every id is an integer or a string")
+    is_text = (
+        pa.types.is_string(ids.type) or pa.types.is_large_string(ids.type) or ids.type == pa.string_view()
+    )
+    if not is_text and not pa.types.is_integer(ids.type):
+        if not len(ids):
+            return pa.array([], pa.string())
+        hint = (
+            "cast whole numbers to int64 first"
+            if pa.types.is_floating(ids.type)
+            else "every id is one or the other"
+        )
+        raise TypeError(f"ids are {ids.type}; they must be integers or strings ({hint})")
+    return ids
+
+
+def _from_python(ids: NDArray[Any] | list[Any]) -> pa.Array:
+    try:
+        return pa.array(ids)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError) as error:
+        values = list(ids)
+        # Integers beyond 64 bits are stored as their decimals.
+        if all(isinstance(value, int) and not isinstance(value, bool) for value in values):
+            return pa.array([str(value) for value in values], pa.string())
+        if all(isinstance(value, str) for value in values):  # numpy's variable-width strings
+            return pa.array(values, pa.string())
+        kinds = sorted({type(value).__name__ for value in values})
+        raise TypeError(f"ids are of types {kinds}; they must be all integers or all strings") from error

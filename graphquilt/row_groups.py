@@ -1,0 +1,234 @@
+"""The row groups of a published table: where each type's nodes are, and their columns, read as needed.
+
+Rows are sorted by (node_type, node_id) and no row group mixes types, so that a footer's statistics say which
+row group could hold a node. Files are mapped when the table is opened: it stays readable after its release
+has been removed.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+from graphquilt.errors import TableError
+
+#: Key of the JSON in the metadata of a published table.
+METADATA_KEY = b"graphquilt"
+#: Bytes read in one go, as far as one row group is not more: enough to keep all cores busy.
+_BATCH_BYTES = 2**28
+
+
+@dataclass(frozen=True)
+class RowGroup:
+    """One row group: ``first_row`` counts from the first node of its type."""
+
+    file: int
+    number: int
+    rows: int
+    first_row: int
+
+
+class RowGroups:
+    """The row groups of a table's files, in order, and a bounded memory of columns read from them."""
+
+    def __init__(self, paths: Sequence[Path], cache_bytes: int) -> None:
+        self._sources: list[Any] = []
+        self._fragments: list[Any] = []
+        self._types: dict[str, list[RowGroup]] = {}
+        self._firsts: dict[str, list[Any]] = {}
+        self._cache: OrderedDict[tuple[RowGroup, str], Any] = OrderedDict()
+        self._cache_bytes, self._cached_bytes = cache_bytes, 0
+        self._lock = threading.Lock()
+        self.schema: pa.Schema = pa.schema([])
+        try:
+            for path in paths:
+                self._add_file(path)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """The node types, in the table's order."""
+        return tuple(self._types)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether :meth:`close` was called."""
+        return not self._sources
+
+    def of(self, node_type: str) -> list[RowGroup]:
+        """Return a type's row groups.
+
+        Raises
+        ------
+        ValueError : no such type in the table.
+        """
+        if node_type not in self._types:
+            raise ValueError(
+                f"the table has no nodes of type '{node_type}'; its types are {list(self._types)}"
+            )
+        return self._types[node_type]
+
+    def rows(self, node_type: str) -> int:
+        """Return the number of nodes of a type."""
+        return sum(group.rows for group in self.of(node_type))
+
+    def first_ids(self, node_type: str) -> list[Any]:
+        """Return the first id of each of a type's row groups."""
+        firsts = self._firsts[node_type]
+        for place, (group, first) in enumerate(zip(self.of(node_type), firsts, strict=True)):
+            if first is None:  # writers leave statistics out where ids are above 4 KiB
+                firsts[place] = self.column(group, "node_id")[0].as_py()
+        return firsts
+
+    def column(self, group: RowGroup, name: str) -> pa.Array:
+        """Return one column of one row group."""
+        return next(self.columns([group], [name]))[1][name]
+
+    def columns(
+        self, groups: Sequence[RowGroup], names: Sequence[str], *, remember: bool = True
+    ) -> Iterator[tuple[RowGroup, Mapping[str, pa.Array]]]:
+        """Read columns of row groups, in order; what is remembered is not read.
+
+        More than the memory holds is not remembered either: a scan would only push out what is.
+        """
+        sizes = [sum(self._bytes_of(group, name) for name in names) for group in groups]
+        remember = remember and sum(sizes) <= self._cache_bytes
+        for batch in _batches(groups, sizes):
+            known = {group: columns for group in batch if (columns := self._recall(group, names)) is not None}
+            missing = [group for group in batch if group not in known]
+            for group, table in self._read(missing, names):
+                known[group] = {name: _one_array(table.column(name)) for name in names}
+                if remember:
+                    self._remember(group, known[group])
+            for group in batch:
+                yield group, known.pop(group)  # let go of each as it is handed over
+
+    def table(self, groups: Sequence[RowGroup], names: Sequence[str]) -> pa.Table:
+        """Read columns of row groups as one table, past the memory."""
+        return pa.concat_tables(
+            [
+                self._fragment(file, members).to_table(schema=self.schema, columns=list(names))
+                for file, members in _by_file(groups)
+            ]
+            or [self.schema.empty_table().select(list(names))]
+        )
+
+    def close(self) -> None:
+        """Give the files back. Arrays handed out stay valid."""
+        with self._lock:
+            for source in self._sources:
+                source.close()
+            self._sources, self._fragments = [], []
+            self._cache.clear()
+
+    def _add_file(self, path: Path) -> None:
+        try:
+            source = pa.memory_map(str(path))
+            self._sources.append(source)
+            footer = pq.ParquetFile(source)
+        except (pa.ArrowInvalid, OSError) as error:
+            if isinstance(error, FileNotFoundError):
+                raise
+            raise TableError(f"{path} is not a Parquet file: {error}") from error
+        if not self._fragments:
+            # From the footer, where a writer may put what it knows only after the last row.
+            about_table = (footer.metadata.metadata or {}).get(METADATA_KEY)
+            self.schema = footer.schema_arrow.with_metadata(about_table and {METADATA_KEY: about_table})
+        elif footer.schema_arrow != self.schema:
+            raise TableError(f"{path} has other columns than the first file of its table")
+        self._fragments.append(ds.ParquetFileFormat().make_fragment(source))
+        columns = {footer.metadata.schema.column(i).path: i for i in range(footer.metadata.num_columns)}
+        for number in range(footer.metadata.num_row_groups):
+            about = footer.metadata.row_group(number)
+            if about.num_rows and "node_type" in columns and "node_id" in columns:
+                types = about.column(columns["node_type"]).statistics
+                ids = about.column(columns["node_id"]).statistics
+                self._add_group(path, number, about.num_rows, types, ids)
+
+    def _add_group(self, path: Path, number: int, rows: int, types: Any, ids: Any) -> None:
+        where = f"row group {number} of {path}"
+        if types is None or not types.has_min_max or types.min != types.max:
+            raise TableError(
+                f"{where} does not hold nodes of one type; was the file written by another tool?"
+            )
+        node_type = types.min
+        groups = self._types.setdefault(node_type, [])
+        firsts = self._firsts.setdefault(node_type, [])
+        first = ids.min if ids is not None and ids.has_min_max else None
+        if node_type != max(self._types) or (
+            firsts and None not in (first, firsts[-1]) and first <= firsts[-1]
+        ):
+            raise TableError(f"{where} is out of order: a table is sorted by node_type and node_id")
+        first_row = groups[-1].first_row + groups[-1].rows if groups else 0
+        groups.append(RowGroup(len(self._fragments) - 1, number, rows, first_row))
+        firsts.append(first)
+
+    def _fragment(self, file: int, groups: Sequence[RowGroup]) -> Any:
+        if self.is_closed:
+            raise ValueError("the table is closed; open it again")
+        return self._fragments[file].subset(row_group_ids=[group.number for group in groups])
+
+    def _read(self, groups: Sequence[RowGroup], names: Sequence[str]) -> Iterator[tuple[RowGroup, pa.Table]]:
+        for file, members in _by_file(groups):
+            table = self._fragment(file, members).to_table(schema=self.schema, columns=list(names))
+            start = 0
+            for group in members:
+                yield group, table.slice(start, group.rows)
+                start += group.rows
+
+    def _bytes_of(self, group: RowGroup, name: str) -> int:
+        dtype = self.schema.field(name).type
+        width = 4 * dtype.list_size if pa.types.is_fixed_size_list(dtype) else 32  # an id's guess
+        return group.rows * width
+
+    def _recall(self, group: RowGroup, names: Sequence[str]) -> Mapping[str, pa.Array] | None:
+        with self._lock:
+            if any((group, name) not in self._cache for name in names):
+                return None
+            for name in names:
+                self._cache.move_to_end((group, name))
+            return {name: self._cache[group, name] for name in names}
+
+    def _remember(self, group: RowGroup, columns: Mapping[str, pa.Array]) -> None:
+        with self._lock:
+            for name, array in columns.items():
+                if (group, name) not in self._cache:
+                    self._cache[group, name] = array
+                    self._cached_bytes += array.nbytes
+            while self._cached_bytes > self._cache_bytes:
+                self._cached_bytes -= self._cache.popitem(last=False)[1].nbytes
+
+
+def _batches(groups: Sequence[RowGroup], sizes: Sequence[int]) -> Iterator[list[RowGroup]]:
+    batch: list[RowGroup] = []
+    held = 0
+    for group, size in zip(groups, sizes, strict=True):
+        if batch and held + size > _BATCH_BYTES:
+            yield batch
+            batch, held = [], 0
+        batch.append(group)
+        held += size
+    if batch:
+        yield batch
+
+
+def _by_file(groups: Sequence[RowGroup]) -> Iterator[tuple[int, list[RowGroup]]]:
+    files: dict[int, list[RowGroup]] = {}
+    for group in groups:
+        files.setdefault(group.file, []).append(group)
+    yield from files.items()
+
+
+def _one_array(column: pa.ChunkedArray) -> pa.Array:
+    """Return a column as one array: itself where it is in one piece."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()

@@ -1,0 +1,317 @@
+"""A published table of node embeddings, opened for reading."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from graphquilt.errors import TableError, UnknownNodeError
+from graphquilt.ids import Ids, as_stored, find, route, sort_order
+from graphquilt.locate import Location, locate
+from graphquilt.row_groups import METADATA_KEY, RowGroup, RowGroups
+from schemas.contracts import ContractViolationError
+from schemas.tables import node_embeddings
+
+
+class EmbeddingTable:
+    """One release of a table of node embeddings.
+
+    A handle stays on the release it was opened on, also when CURRENT moves on or the release is removed, so
+    all answers of one handle are of one night. Threads may share it.
+
+        table = EmbeddingTable.open("workspace")
+        vectors, found = table.lookup([17, 42], "user")
+        table.neighbors(17, "user", k=20, target_type="item")
+    """
+
+    def __init__(self, location: Location, groups: RowGroups, metadata: Mapping[str, Any]) -> None:
+        self._location = location
+        self._groups = groups
+        self._metadata = metadata
+
+    @classmethod
+    def open(
+        cls, path: str | os.PathLike[str], *, name: str = "default", cache_bytes: int = 2**29
+    ) -> EmbeddingTable:
+        """Open what CURRENT points to, or a release.
+
+        Parameters
+        ----------
+        path : a workspace, ``published/<name>``, its CURRENT.json, or the folder of one release.
+        name : which published table of a workspace.
+        cache_bytes : most bytes of decoded columns that are kept for the next question.
+
+        Raises
+        ------
+        TableError : nothing is published there; a file is missing or truncated; the columns are not the
+            contract's.
+        """
+        while True:
+            location = locate(path, name)
+            try:
+                return cls._open(location, cache_bytes)
+            except FileNotFoundError:  # removed since it was checked: CURRENT has moved on
+                continue
+
+    @classmethod
+    def _open(cls, location: Location, cache_bytes: int) -> EmbeddingTable:
+        groups = RowGroups(location.files(), cache_bytes)
+        try:
+            return cls(location, groups, _checked_metadata(location, groups.schema))
+        except BaseException:
+            groups.close()
+            raise
+
+    @property
+    def dim(self) -> int:
+        """Columns of the embedding."""
+        return int(self._groups.schema.field("embedding").type.list_size)
+
+    @property
+    def node_types(self) -> tuple[str, ...]:
+        """The types of nodes, sorted."""
+        return self._groups.types
+
+    @property
+    def release(self) -> str:
+        """Name of the release."""
+        return self._location.release
+
+    @property
+    def path(self) -> Path:
+        """Folder of the release."""
+        return self._location.folder
+
+    @property
+    def data_date(self) -> dt.date:
+        """The day whose end the table knows the world up to."""
+        return dt.date.fromisoformat(self._metadata["data_date"])
+
+    @property
+    def space_id(self) -> str:
+        """Vectors of two releases may be compared, or fed to one model, if and only if these are equal."""
+        return str(self._metadata["space_id"])
+
+    @property
+    def similarity(self) -> dict[str, str]:
+        """Which similarity means what: "dot" or "cosine" for the uses retrieval, feature and classifier."""
+        return dict(self._metadata["similarity"])
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """All that the table says of itself: method, form, parameters, seed, window, means and the above."""
+        return dict(self._metadata)
+
+    def lookup(
+        self, ids: Ids, node_type: str, missing: Literal["zero", "mean", "raise"] = "zero"
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Return the vectors of nodes, in the order of ``ids``.
+
+        Parameters
+        ----------
+        ids : (n,) integers or strings: list, array or Arrow array; an id may come twice. Upstream's ids,
+            however the table stores them: 7 and "7" are the same node.
+        missing : what an unknown id gets: a zero row, the mean vector of its type, or an error.
+
+        Returns
+        -------
+        (n, dim) float32, and (n,) bool: which ids the table holds.
+
+        Raises
+        ------
+        TypeError : ids are neither integers nor strings. ValueError : no such type of nodes.
+        UnknownNodeError : an id is unknown and ``missing`` is "raise".
+
+        Cost
+        ----
+        Reads the row groups that hold an id (65,536 rows each), from memory the second time.
+        """
+        if missing not in ("zero", "mean", "raise"):
+            raise ValueError(f"missing is {missing!r}; choose 'zero', 'mean' or 'raise'")
+        stored, possible = as_stored(ids, self._id_type)
+        groups = self._groups.of(node_type)
+        order = sort_order(stored)
+        wanted = stored.take(pa.array(order))
+        group_of = route(wanted, self._groups.first_ids(node_type))
+        starts = np.searchsorted(group_of, np.arange(len(groups) + 1))
+
+        found = np.zeros(order.size, np.bool_)
+        hits: dict[RowGroup, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
+        asked = [place for place in range(len(groups)) if starts[place] < starts[place + 1]]
+        read = self._groups.columns([groups[place] for place in asked], ["node_id"])
+        for place, (group, columns) in zip(asked, read, strict=True):
+            section = slice(starts[place], starts[place + 1])
+            row = find(wanted[section.start : section.stop], columns["node_id"])
+            position = order[section]
+            hit = (row >= 0) & possible[position]
+            if hit.any():
+                hits[group] = position[hit], row[hit]
+                found[position[hit]] = True
+        if missing == "raise" and not found.all():
+            raise UnknownNodeError(
+                f"{np.count_nonzero(~found)} of {found.size} ids are unknown as '{node_type}', the first at "
+                f"position {int(np.argmin(found))}; missing='zero' or 'mean' gives them a vector"
+            )
+        vectors = np.empty((order.size, self.dim), np.float32)
+        for group, columns in self._groups.columns(list(hits), ["embedding"]):
+            position, row = hits[group]
+            vectors[position] = _matrix(columns["embedding"])[row]
+        if not found.all():
+            vectors[~found] = self._mean_vector(node_type) if missing == "mean" else 0.0
+        return vectors, found
+
+    def neighbors(
+        self, node_id: int | str, node_type: str, k: int = 10, target_type: str | None = None
+    ) -> list[tuple[Any, float]]:
+        """Return the ``k`` most similar nodes of a type and their scores, best first.
+
+        Between different types the score is the table's similarity for retrieval, so that these are
+        recommendations; within a type it is the cosine, since there a large norm is no likeness. The node
+        itself is left out, and so are nodes with a zero row: no likeness. Equal scores go by id.
+
+        Parameters
+        ----------
+        target_type : type of the neighbours; None: the node's own.
+
+        Raises
+        ------
+        UnknownNodeError : the table does not hold the node.
+        ValueError : no such type of nodes, or ``k`` is below 1.
+
+        Cost
+        ----
+        Compares with every node of the target type, block by block: exact; an index is for serving.
+        """
+        if k < 1:
+            raise ValueError(f"k is {k}; it must be at least 1")
+        target = node_type if target_type is None else target_type
+        groups = self._groups.of(target)
+        vector = self.lookup([node_id], node_type, missing="raise")[0][0]
+        length = float(np.linalg.norm(vector.astype(np.float64)))
+        if length == 0.0:
+            return []
+        is_cosine = target == node_type or self.similarity["retrieval"] == "cosine"
+        itself = as_stored([node_id], self._id_type)[0] if target == node_type else None
+        query = (vector / length).astype(np.float32) if is_cosine else vector
+        best_ids: list[Any] = []
+        best = np.empty(0, np.float32)
+        for _, columns in self._groups.columns(groups, ["node_id", "embedding", "norm"]):
+            score, norm = _matrix(columns["embedding"]) @ query, columns["norm"].to_numpy()
+            comparable = norm > 0
+            if itself is not None and (row := int(find(itself, columns["node_id"])[0])) >= 0:
+                comparable[row] = False
+            if is_cosine:
+                np.divide(score, norm, out=score, where=comparable)
+            score[~comparable] = -np.inf
+            top = _top(score, k)
+            # Earlier blocks first, and a stable sort: equal scores stay in the order of their ids.
+            merged = np.concatenate((best, score[top]))
+            kept = np.argsort(-merged, kind="stable")[:k]
+            candidates = best_ids + columns["node_id"].take(pa.array(top)).to_pylist()
+            best_ids, best = [candidates[place] for place in kept], merged[kept]
+        return [(found, float(score)) for found, score in zip(best_ids, best, strict=True) if score > -np.inf]
+
+    def to_arrow(self, node_type: str | None = None, columns: Sequence[str] | None = None) -> pa.Table:
+        """Return the table, or one type of it, with all columns or some."""
+        types = self.node_types if node_type is None else (node_type,)
+        names = self._groups.schema.names if columns is None else list(columns)
+        if unknown := [name for name in names if name not in self._groups.schema.names]:
+            raise ValueError(f"the table has no columns {unknown}; it has {self._groups.schema.names}")
+        return self._groups.table([group for known in types for group in self._groups.of(known)], names)
+
+    def to_numpy(self, node_type: str) -> tuple[NDArray[Any], NDArray[np.float32]]:
+        """Return a type's ids, (n,) int64 or object (strings), and vectors, (n, dim) float32, by id."""
+        groups = self._groups.of(node_type)
+        rows = self._groups.rows(node_type)
+        is_int = self._id_type == pa.int64()
+        ids = np.empty(rows, np.int64 if is_int else object)
+        vectors = np.empty((rows, self.dim), np.float32)
+        for group, columns in self._groups.columns(groups, ["node_id", "embedding"], remember=False):
+            section = slice(group.first_row, group.first_row + group.rows)
+            ids[section] = columns["node_id"].to_numpy(zero_copy_only=False)
+            vectors[section] = _matrix(columns["embedding"])
+        return ids, vectors
+
+    def close(self) -> None:
+        """Give the files back. Arrays and tables handed out stay valid."""
+        self._groups.close()
+
+    def __len__(self) -> int:
+        return sum(self._groups.rows(node_type) for node_type in self.node_types)
+
+    def __repr__(self) -> str:
+        rows = ", ".join(f"{self._groups.rows(known):,} {known}" for known in self.node_types)
+        return f"EmbeddingTable({self.release}: {rows or 'no nodes'}; dim={self.dim})"
+
+    def __enter__(self) -> EmbeddingTable:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def _id_type(self) -> pa.DataType:
+        return self._groups.schema.field("node_id").type
+
+    def _mean_vector(self, node_type: str) -> NDArray[np.float32]:
+        means = self._metadata["mean_vectors"]
+        if node_type not in means:
+            raise TableError(
+                f"release {self.release} has no mean vector of type '{node_type}'; use missing='zero'"
+            )
+        return np.asarray(means[node_type], np.float32)
+
+
+def _checked_metadata(location: Location, schema: pa.Schema) -> Mapping[str, Any]:
+    """Hold a table against its contract, and return what it says of itself."""
+    position = schema.get_field_index("embedding")
+    embedding = schema.field(position).type if position >= 0 else pa.null()
+    contract = node_embeddings(embedding.list_size if pa.types.is_fixed_size_list(embedding) else 1)
+    if (written := location.manifest.get("contract_version")) != contract.version:
+        raise TableError(
+            f"release {location.release} keeps node_embeddings version {written}, this reader knows version "
+            f"{contract.version}; install the graphquilt that matches"
+        )
+    try:
+        contract.check_schema(schema, str(location.folder))
+        metadata = json.loads((schema.metadata or {})[METADATA_KEY])
+        missing = {"data_date", "similarity", "mean_vectors", "space_id"} - set(metadata)
+    except ContractViolationError as error:
+        raise TableError(str(error)) from error
+    except (KeyError, ValueError) as error:
+        raise TableError(
+            f"{location.folder} does not say how its vectors were made: no schema metadata"
+        ) from error
+    if missing:
+        raise TableError(f"the schema metadata at {location.folder} lack {sorted(missing)}")
+    return metadata
+
+
+def _matrix(embedding: pa.Array) -> NDArray[np.float32]:
+    """Return a column of vectors as an (n, dim) view."""
+    return embedding.flatten().to_numpy(zero_copy_only=True).reshape(-1, embedding.type.list_size)
+
+
+def _top(score: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+    """Return the positions of the ``k`` largest, best first, equal ones by position."""
+    if k < score.size:
+        # Everything above the k-th value, then as many equal to it as there is room for, lowest first.
+        border = np.partition(score, score.size - k)[score.size - k]
+        above = np.flatnonzero(score > border)
+        level = np.flatnonzero(score == border)[: k - above.size]
+        chosen = np.concatenate((above, level))
+        chosen.sort()
+    else:
+        chosen = np.arange(score.size)
+    return chosen[np.argsort(-score[chosen], kind="stable")]

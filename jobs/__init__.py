@@ -1,0 +1,1 @@
+"""One thin spark-submit entry a stage, and the command line."""

@@ -1,0 +1,164 @@
+"""The options that every stage takes, under ``graphquilt`` as under ``spark-submit``."""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NoReturn
+
+from pipeline.errors import ConfigError
+
+#: The stages in order, as the command line names them. Told again, and tested to be the chain's own, since
+#: importing the chain takes longer than --help may.
+STAGE_NAMES = ("ingest", "index", "partition", "layout", "embed", "aggregate", "evaluate", "publish")
+
+
+class CommandParser(argparse.ArgumentParser):
+    """A parser whose complaints are errors like all others, so that ``--json`` can report them too."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the usage and raise."""
+        self.print_usage(sys.stderr)
+        raise ConfigError(f"{message} ({self.prog} --help says more)")
+
+
+def command_parser(command: str, about: str, examples: str, *parents: argparse.ArgumentParser) -> CommandParser:
+    """Return the parser of a ``graphquilt`` command; examples follow its options in ``--help``."""
+    return CommandParser(
+        prog=f"graphquilt {command}",
+        description=about,
+        epilog=f"examples\n{examples}",
+        parents=list(parents),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+
+
+@dataclass(frozen=True)
+class Options:
+    """Where to compute and how much machine to use; what to compute is in the config file."""
+
+    config: Path
+    workspace: str
+    engine: Literal["local", "spark"]
+    date: dt.date | None
+    workers: int
+    dask: str | None
+    wait_s: float
+    overrides: tuple[str, ...]
+    spark_conf: tuple[str, ...]
+    is_json: bool
+    force_current: bool
+
+
+def stage_parser(default_engine: str) -> argparse.ArgumentParser:
+    """Return a parser of the options, to stand alone or to be a parent of subcommands."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config", required=True, type=Path, metavar="FILE", help="what to compute (TOML)")
+    parser.add_argument("--workspace", required=True, metavar="FOLDER", help="where tables go, one for all dates")
+    parser.add_argument(
+        "--engine", choices=("local", "spark"), default=default_engine, help="where to compute (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--date",
+        type=parse_date,
+        metavar="YYYY-MM-DD",
+        help="events up to the end of this day, UTC (default: the newest)",
+    )
+    parser.add_argument("--workers", type=parse_count, default=1, metavar="N", help="local: processes (default: 1)")
+    parser.add_argument("--dask", metavar="ADDRESS", help="local: a Dask cluster that shares the workspace")
+    parser.add_argument(
+        "--wait", type=parse_amount, default=0.0, metavar="SECONDS", dest="wait_s", help="for a lock (default: 0)"
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", dest="overrides", help="over the config file"
+    )
+    parser.add_argument(
+        "--conf", action="append", default=[], metavar="KEY=VALUE", dest="spark_conf", help="spark: a Spark setting"
+    )
+    parser.add_argument("--json", action="store_true", dest="is_json", help="one JSON object on stdout")
+    parser.add_argument(
+        "--force-current", action="store_true", help="publish: move CURRENT even to an older date than it has"
+    )
+    return parser
+
+
+def add_workspace(parser: argparse.ArgumentParser, *, with_name: bool = False) -> None:
+    """Add the options of commands that look at a workspace."""
+    parser.add_argument("--workspace", required=True, metavar="FOLDER", help="the workspace")
+    if with_name:
+        parser.add_argument("--name", default="default", help="published name (default: %(default)s)")
+    add_json(parser)
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Add ``--json``."""
+    parser.add_argument("--json", action="store_true", dest="is_json", help="one JSON object on stdout")
+
+
+def stages_asked(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the stages of a ``run``; all of them if none is named.
+
+    Raises
+    ------
+    ConfigError : an unknown name, or names that are not neighbours in the chain, in its order.
+    """
+    if not names:
+        return STAGE_NAMES
+    if unknown := [name for name in names if name not in STAGE_NAMES]:
+        raise ConfigError(f"there is no stage '{unknown[0]}'; the stages are {' '.join(STAGE_NAMES)}")
+    first = STAGE_NAMES.index(names[0])
+    wanted = STAGE_NAMES[first : first + len(names)]
+    if tuple(names) != wanted:
+        raise ConfigError(
+            f"the stages {' '.join(names)} do not follow each other; name them in order and without a gap: "
+            f"{' '.join(STAGE_NAMES)}"
+        )
+    return wanted
+
+
+def parse_date(text: str) -> dt.date:
+    """Return a date of the command line."""
+    try:
+        return dt.date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no date; write YYYY-MM-DD") from None
+
+
+def parse_count(text: str) -> int:
+    """Return a whole number from 1 on."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number from 1 on")
+    return int(text)
+
+
+def parse_amount(text: str) -> float:
+    """Return a number of seconds or hours, 0 or more."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number, 0 or more")
+    return value
+
+
+def options_of(namespace: argparse.Namespace) -> Options:
+    """Return what a parser of :func:`stage_parser` found."""
+    return Options(
+        config=namespace.config,
+        workspace=namespace.workspace,
+        engine=namespace.engine,
+        date=namespace.date,
+        workers=namespace.workers,
+        dask=namespace.dask,
+        wait_s=namespace.wait_s,
+        overrides=tuple(namespace.overrides),
+        spark_conf=tuple(namespace.spark_conf),
+        is_json=namespace.is_json,
+        force_current=namespace.force_current,
+    )

@@ -1,0 +1,143 @@
+"""The command line: which command, its options, its exit code. What a command does is imported when it is asked for."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import NoReturn
+
+from jobs.answers import say, say_error
+from jobs.arguments import STAGE_NAMES, Options, command_parser, options_of, stage_parser, stages_asked
+from jobs.logs import configure_logging
+from jobs.stopping import Stopped, StopRequest, reason_of
+from pipeline.errors import GraphquiltError
+
+log = logging.getLogger(__name__)
+
+#: The module of each command that is no run. It has ``parser()`` and ``answer(options)``.
+COMMANDS: Mapping[str, str] = MappingProxyType(
+    {
+        "init": "jobs.commands.init",
+        "plan": "jobs.commands.plan",
+        "inspect": "jobs.commands.workspace_view",
+        "query": "jobs.commands.query",
+        "rollback": "jobs.commands.rollback",
+        "clean": "jobs.commands.clean",
+        "doctor": "jobs.commands.doctor",
+        "config": "jobs.commands.config_keys",
+    }
+)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run a command of ``graphquilt``; return its exit code."""
+    is_json = "--json" in argv
+    try:
+        return _main(argv[0] if argv else "", argv[1:])
+    except GraphquiltError as error:
+        return say_error(str(error), error.exit_code, is_json=is_json)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] in ("graphquilt", "jobs", "pipeline", "schemas"):
+            raise
+        sentence = f"graphquilt {argv[0]} needs {error.name}, which is not installed: pip install 'graphquilt[local]'"
+        return say_error(sentence, 2, is_json=is_json)
+    except KeyboardInterrupt:
+        reason = reason_of(signal.SIGINT)
+        return say_error(str(reason), reason.exit_code, is_json=is_json)
+    except Exception as error:  # no command ends in a bare traceback, or without its JSON
+        log.error("command=%s error=%s", argv[0], type(error).__name__, exc_info=error)
+        return say_error(f"{type(error).__name__}: {error}", 1, is_json=is_json)
+
+
+def _main(command: str, argv: Sequence[str]) -> int:
+    configure_logging()
+    if command == "run" or command in STAGE_NAMES:
+        return _run(command, argv)
+    if command not in COMMANDS:
+        known = ", ".join(["run", *STAGE_NAMES, *COMMANDS, "current", "check"])
+        return say_error(f"there is no command '{command}'; choose from {known}", 2, is_json="--json" in argv)
+    module = importlib.import_module(COMMANDS[command])
+    options = module.parser().parse_args(argv)
+    return say(module.answer(options), is_json=options.is_json)
+
+
+def _run(command: str, argv: Sequence[str]) -> int:
+    if command == "run":
+        parser = command_parser("run", _ABOUT_RUN, _RUN_EXAMPLES, stage_parser("local"))
+        parser.add_argument("stages", nargs="*", metavar="STAGE", help=f"default: all of {' '.join(STAGE_NAMES)}")
+    else:
+        parser = command_parser(
+            command, f"The stage '{command}' alone. {_ABOUT_STAGE}", _stage_examples(command), stage_parser("local")
+        )
+    namespace = parser.parse_intermixed_args(argv) if command == "run" else parser.parse_args(argv)
+    names = stages_asked(namespace.stages) if command == "run" else (command,)
+    return execute(names, options_of(namespace))
+
+
+def run_stage(name: str, argv: Sequence[str] | None = None) -> NoReturn:
+    """Run one stage as a spark-submit job; exit with its code."""
+    parser = argparse.ArgumentParser(prog=f"{name}.py", parents=[stage_parser("spark")], allow_abbrev=False)
+    sys.exit(execute([name], options_of(parser.parse_args(argv))))
+
+
+def run_all(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run all stages as one spark-submit job; exit with the code of the first that fails."""
+    parser = argparse.ArgumentParser(prog="run.py", parents=[stage_parser("spark")], allow_abbrev=False)
+    sys.exit(execute(STAGE_NAMES, options_of(parser.parse_args(argv))))
+
+
+def parse(argv: Sequence[str]) -> Options:
+    """Return the options of a job's arguments, or exit with code 2: what a DAG is tested against."""
+    return options_of(argparse.ArgumentParser(parents=[stage_parser("spark")], allow_abbrev=False).parse_args(argv))
+
+
+def execute(names: Sequence[str], options: Options) -> int:
+    """Run stages in one engine; return the exit code.
+
+    Every ending that has a date leaves its verdict in the date's ``gate.json``: in cluster mode nobody sees
+    the exit code.
+    """
+    configure_logging()
+    with StopRequest() as stop:
+        run = None
+        try:
+            from jobs.stage_run import StageRun  # a second's imports: --help and wrong options don't wait for them
+
+            run = StageRun(names, options)
+            run.go(stop)
+        except Exception as error:  # each ending has a verdict
+            stop.settle()
+            if run is None:
+                raise
+            return run.fail(stop.reason or error)
+        except (KeyboardInterrupt, Stopped):
+            stop.settle()
+            reason = stop.reason or reason_of(signal.SIGINT)
+            return run.fail(reason) if run else say_error(str(reason), reason.exit_code, is_json=options.is_json)
+        stop.settle()
+        return run.finish()
+
+
+_ABOUT_RUN = """\
+Runs the whole chain, or some stages in a row: interactions in, a published table out.
+What is already made from the same input and config is not made again, so the same
+command resumes a run that was stopped."""
+
+_ABOUT_STAGE = """Its inputs must have been made
+from the same config; if it is made already, nothing is done."""
+
+_RUN_EXAMPLES = """\
+  graphquilt run --config config.toml --workspace work
+  graphquilt run --config config.toml --workspace work --date 2024-06-01 --workers 4
+  graphquilt run index partition --config config.toml --workspace work
+  graphquilt run --config config.toml --workspace work --set embedding.dim=64 --json
+  graphquilt run --config config.toml --workspace /mnt/work --engine spark --conf spark.master=local[4]"""
+
+
+def _stage_examples(stage: str) -> str:
+    return f"  graphquilt {stage} --config config.toml --workspace work --date 2024-06-01"

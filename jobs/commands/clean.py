@@ -1,0 +1,81 @@
+"""``graphquilt clean``: old releases and working tables."""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jobs.answers import Answer, amount, columns
+from jobs.arguments import CommandParser, add_workspace, command_parser, parse_amount, parse_count
+
+if TYPE_CHECKING:
+    from pipeline.config import PublishConfig
+
+
+def parser() -> CommandParser:
+    """Return the parser of the command."""
+    made = command_parser(
+        "clean",
+        "Removes old releases of a name, old dates' working tables, and what killed runs left. The\n"
+        "current release, young ones and dates at work stay. Every publication does the same.",
+        "  graphquilt clean --workspace work --dry-run\n"
+        "  graphquilt clean --workspace work --config config.toml\n"
+        "  graphquilt clean --workspace work --name default --keep-releases 2 --keep-runs 1 --min-age-hours 0\n"
+        "  graphquilt clean --workspace work --purge",
+    )
+    add_workspace(made)
+    made.add_argument("--name", help="published name (default: the config's, else 'default')")
+    made.add_argument("--config", type=Path, metavar="FILE", help="take name, keep_* and min_age_hours from [publish]")
+    made.add_argument("--keep-releases", type=parse_count, metavar="N", help="releases that stay (default: 7)")
+    made.add_argument("--keep-runs", type=parse_count, metavar="N", help="dates whose working tables stay (default: 3)")
+    made.add_argument("--min-age-hours", type=parse_amount, metavar="H", help="a younger release stays (default: 24)")
+    made.add_argument("--dry-run", action="store_true", help="only say what would go")
+    made.add_argument(
+        "--purge",
+        action="store_true",
+        help="all that may still hold ids of publish.exclude_ids: releases but the current one, all working tables",
+    )
+    made.add_argument("--wait", type=parse_amount, default=60.0, metavar="SECONDS", help="for a lock (default: 60)")
+    return made
+
+
+def answer(options: argparse.Namespace) -> Answer:
+    """Remove, or list, what may go.
+
+    Raises
+    ------
+    ConfigError : no such workspace or name. LockedError : a publisher is at work.
+    """
+    from jobs.commands.existing import require_name, workspace_at
+    from pipeline.publishing.retention import clean
+
+    root = workspace_at(options.workspace)
+    rules = _rules(options)
+    require_name(root, rules.name)
+    report = clean(
+        root,
+        rules.name,
+        keep_releases=rules.keep_releases,
+        keep_runs=rules.keep_runs,
+        min_age_hours=rules.min_age_hours,
+        now=dt.datetime.now(dt.UTC),
+        dry_run=options.dry_run,
+        purge_ids=options.purge,
+        wait_s=options.wait,
+    )
+    removed = [("-", item.kind, item.path.name, amount(item.bytes), item.why) for item in report.removed]
+    kept = [("+", item.kind, item.path.name, amount(item.bytes), item.why) for item in report.kept]
+    verb = "would go" if options.dry_run else "removed"
+    text = [f"{rules.name}: {len(removed)} {verb}, {amount(report.freed_bytes)} freed", *columns(removed + kept)]
+    return Answer({"name": rules.name, **report.to_json()}, "\n".join(text))
+
+
+def _rules(options: argparse.Namespace) -> PublishConfig:
+    from jobs.config_file import read_config
+    from pipeline.config import PublishConfig
+
+    known = read_config(options.config).publish if options.config else PublishConfig()
+    given = {name: getattr(options, name) for name in ("name", "keep_releases", "keep_runs", "min_age_hours")}
+    return known.model_copy(update={name: value for name, value in given.items() if value is not None})

@@ -1,0 +1,51 @@
+"""``graphquilt config``: the keys and their defaults, or a check of a file."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from jobs.answers import Answer
+from jobs.arguments import CommandParser, add_json, command_parser
+
+
+def parser() -> CommandParser:
+    """Return the parser of the command."""
+    made = command_parser(
+        "config",
+        "Prints every key of the configuration with its default, or checks a config file.",
+        "  graphquilt config --defaults\n"
+        "  graphquilt config --check config.toml\n"
+        "  graphquilt config --check config.toml --set embedding.dim=64",
+    )
+    what = made.add_mutually_exclusive_group(required=True)
+    what.add_argument("--defaults", action="store_true", help="print the key reference as TOML with comments")
+    what.add_argument("--check", type=Path, metavar="FILE", help="exit 2 and say what is wrong, if anything is")
+    made.add_argument(
+        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", dest="overrides", help="over the config file"
+    )
+    add_json(made)
+    return made
+
+
+def answer(options: argparse.Namespace) -> Answer:
+    """Print the reference, or check a file.
+
+    Raises
+    ------
+    ConfigError : the file is not a sound configuration.
+    """
+    if options.defaults:
+        from jobs.commands.config_text import defaults_text
+        from pipeline.config import key_reference
+
+        keys = [dict(zip(("section", "key", "default", "description"), row, strict=True)) for row in key_reference()]
+        return Answer({"keys": keys}, defaults_text().rstrip("\n"))
+    from jobs.config_file import read_config
+
+    config = read_config(options.check, options.overrides)
+    return Answer(
+        {"ok": True, "file": str(options.check), "form": config.form, "config": config.model_dump(mode="json")},
+        f"ok: {options.check}; {config.embedding.method}, form {config.form}, dim {config.embedding.dim}, "
+        f"{config.input.source_type} -> {config.input.target_type}",
+    )

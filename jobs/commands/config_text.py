@@ -1,0 +1,74 @@
+"""The configuration as commented TOML, made from the model: it can't fall behind the code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipeline.config import key_reference
+
+_WIDTH = 34
+
+
+def toml_text(
+    values: Mapping[str, Mapping[str, Any]], remarks: Mapping[tuple[str, str], Sequence[str]] | None = None
+) -> str:
+    """Return all keys by section: the given values, the others commented out with their defaults.
+
+    Parameters
+    ----------
+    values : section -> key -> value, such as {"input": {"path": "x.csv"}}.
+    remarks : (section, key) -> comment lines above that key.
+    """
+    lines: list[str] = []
+    for section, keys in _sections().items():
+        lines += ["", f"[{section}]"]
+        given = values.get(section, {})
+        for key, default, about in keys:
+            lines += [f"# {_on_one_line(remark)}" for remark in (remarks or {}).get((section, key), ())]
+            if key in given:
+                lines.append(_with_comment(f"{key} = {toml_value(given[key])}", about))
+            else:
+                lines.append(_with_comment(f"# {key} =" + ("" if default in _NO_DEFAULT else f" {default}"), about))
+    return "\n".join(lines[1:]) + "\n"
+
+
+def defaults_text() -> str:
+    """Return the key reference as TOML: every default as a line, keys without one commented out."""
+    lines: list[str] = []
+    for section, keys in _sections().items():
+        lines += ["", f"[{section}]"]
+        for key, default, about in keys:
+            if default in _NO_DEFAULT:
+                lines.append(_with_comment(f"# {key} =", f"{default}: {about}"))
+            else:
+                lines.append(_with_comment(f"{key} = {default}", about))
+    return "\n".join(lines[1:]) + "\n"
+
+
+def toml_value(value: Any) -> str:
+    """Return a string, number, flag or flat table as TOML."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{json.dumps(key)} = {toml_value(item)}" for key, item in value.items()) + "}"
+    # A TOML basic string escapes as JSON does, and beyond it DEL, which JSON leaves as it is.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+_NO_DEFAULT = ("required", "unset")
+
+
+def _sections() -> dict[str, list[tuple[str, str, str]]]:
+    sections: dict[str, list[tuple[str, str, str]]] = {}
+    for section, key, default, about in key_reference():
+        sections.setdefault(section, []).append((key, default, about))
+    return sections
+
+
+def _on_one_line(remark: str) -> str:
+    """A remark may quote the input, and TOML allows no control characters, not even in comments."""
+    return "".join(letter if letter.isprintable() else " " for letter in remark)
+
+
+def _with_comment(line: str, about: str) -> str:
+    return f"{line.ljust(_WIDTH)}  # {about}" if about else line

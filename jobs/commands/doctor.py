@@ -1,0 +1,89 @@
+"""``graphquilt doctor``: what this machine has and lacks, and how to mend it."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from jobs.answers import Answer, amount, columns
+from jobs.arguments import CommandParser, add_json, command_parser
+from jobs.commands.finding import Finding
+
+
+def parser() -> CommandParser:
+    """Return the parser of the command."""
+    made = command_parser(
+        "doctor",
+        "Looks at Python, packages, Java, cores, memory, the cache of compiled kernels and, if one is given,\n"
+        "a workspace. Exits 1 if something is missing that runs need; Java and Spark are needed for\n"
+        "--engine spark only.",
+        "  graphquilt doctor\n  graphquilt doctor --workspace /mnt/shared/work\n  graphquilt doctor --warm",
+    )
+    made.add_argument("--warm", action="store_true", help="compile all kernels now, so that no task has to")
+    made.add_argument("--workspace", metavar="FOLDER", help="try whether runs can work there")
+    add_json(made)
+    return made
+
+
+def answer(options: argparse.Namespace) -> Answer:
+    """Look at everything; what can't be looked at is a finding, too."""
+    from jobs.commands.installed import java, packages, python
+    from jobs.commands.machine import cores, memory_bytes
+
+    findings = [python(), *packages(), java()]
+    findings.append(Finding("cores", f"{cores():g}", is_fine=True))
+    findings.append(Finding("memory", amount(memory_bytes()), is_fine=True))
+    is_complete = all(finding.is_fine for finding in findings if finding.is_needed)
+    seconds: float | None = None
+    if is_complete:
+        if options.warm:
+            seconds = _warm()
+        from jobs.commands.kernel_cache import kernel_cache
+
+        findings.append(kernel_cache())
+    if options.workspace:
+        findings += _workspace(options.workspace)
+    is_healthy = all(finding.is_fine for finding in findings if finding.is_needed)
+    facts: dict[str, Any] = {
+        "ok": is_healthy,
+        "findings": [asdict(finding) for finding in findings],
+        "warm_seconds": seconds,
+    }
+    return Answer(facts, _text(findings, seconds, is_healthy), 0 if is_healthy else 1)
+
+
+def _warm() -> float:
+    from pipeline.kernels.warm import warm_kernels
+
+    started = time.monotonic()
+    warm_kernels()
+    return round(time.monotonic() - started, 1)
+
+
+def _workspace(address: str) -> list[Finding]:
+    from jobs.commands.storage_probe import probe
+    from pipeline.errors import GraphquiltError
+
+    find: Callable[[str], list[Finding]] = probe
+    try:
+        return find(address)
+    except GraphquiltError as error:
+        return [Finding("workspace", address, is_fine=False, advice=str(error))]
+
+
+def _text(findings: list[Finding], seconds: float | None, is_healthy: bool) -> str:
+    rows = [(_mark(finding), finding.subject, finding.found) for finding in findings]
+    lines = columns(rows, "")
+    if seconds is not None:
+        lines.append(f"kernels compiled, or found in the cache, in {seconds:.1f} s")
+    lines += [f"{finding.subject}: {finding.advice}" for finding in findings if not finding.is_fine and finding.advice]
+    return "\n".join([*lines, "all that runs need is here" if is_healthy else "something that runs need is missing"])
+
+
+def _mark(finding: Finding) -> str:
+    if finding.is_fine:
+        return "ok"
+    return "LACKS" if finding.is_needed else "-"

@@ -1,0 +1,57 @@
+"""Workspaces and published names that must be there: a command that looks must not make them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline import storage
+from pipeline.errors import ConfigError, StorageError
+
+
+def folder_of(address: str) -> Path:
+    """Return the folder of a workspace, whether or not it is there.
+
+    Raises
+    ------
+    ConfigError : an address with a scheme.
+    """
+    if "://" in address and not address.startswith("file://"):
+        try:
+            storage.local_root(address)
+        except StorageError as error:
+            raise ConfigError(str(error)) from error
+    return Path(address.removeprefix("file://")).absolute()
+
+
+def workspace_at(address: str) -> Path:
+    """Return the folder of a workspace that is there.
+
+    Raises
+    ------
+    ConfigError : there is none.
+    """
+    root = folder_of(address)
+    if not root.is_dir():
+        raise ConfigError(f"there is no workspace at {root}; 'graphquilt run' makes one. Check --workspace")
+    if not any((root / name).is_dir() for name in ("runs", "published")):
+        raise ConfigError(f"{root} is no workspace: it has neither runs/ nor published/. Check --workspace")
+    return root
+
+
+def published_names(root: Path) -> list[str]:
+    """Return the names that have been published to, in order."""
+    folder = root / "published"
+    return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+
+
+def require_name(root: Path, name: str) -> None:
+    """Refuse a name that nothing was published to.
+
+    Raises
+    ------
+    ConfigError : naming those that there are.
+    """
+    names = published_names(root)
+    if name not in names:
+        there = f"there are {', '.join(names)}; choose one with --name" if names else "nothing has been published there"
+        raise ConfigError(f"workspace {root} has no published name '{name}': {there}")

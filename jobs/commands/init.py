@@ -1,0 +1,98 @@
+"""``graphquilt init``: look at an input's columns, write a commented config."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tomllib
+from pathlib import Path
+
+from jobs.answers import Answer, columns
+from jobs.arguments import CommandParser, add_json, command_parser
+from pipeline.errors import ConfigError
+
+
+def parser() -> CommandParser:
+    """Return the parser of the command."""
+    made = command_parser(
+        "init",
+        "Looks at the first rows of a file, folder or glob (Parquet, CSV, JSON lines), guesses what the\n"
+        "columns mean, says why, and writes a config that 'run' takes as it is. All other keys stand\n"
+        "there as comments with their defaults.",
+        "  graphquilt init interactions.parquet\n"
+        "  graphquilt init 'clicks/*.csv.gz' --out clicks.toml\n"
+        "  graphquilt init s3://bucket/events/ --out events.toml",
+    )
+    made.add_argument("input", metavar="INPUT", help="file, folder, glob or any pyarrow.fs address")
+    made.add_argument(
+        "--out", type=Path, default=Path("config.toml"), metavar="FILE", help="where to (default: %(default)s)"
+    )
+    add_json(made)
+    return made
+
+
+def answer(options: argparse.Namespace) -> Answer:
+    """Guess and write.
+
+    Raises
+    ------
+    ConfigError : the file to write exists, or can't be written. InputError : the input can't be used.
+    """
+    from jobs.commands.config_text import toml_text
+    from jobs.commands.first_rows import first_rows
+    from jobs.commands.guess import guess_columns
+    from pipeline.config import PipelineConfig
+    from pipeline.ingest.sources import FORMAT_NAMES
+
+    out: Path = options.out
+    if out.exists():
+        raise ConfigError(f"{out} exists and is not overwritten; give another --out FILE, or move it away")
+    found = first_rows(options.input)
+    guess = guess_columns(found.columns)
+    remarks = {("input", key): lines for key, lines in guess.remarks.items()}
+    values = {"input": {"path": _path_from(out, options.input), **guess.values}}
+    text = _HEADER.format(given=repr(options.input)) + toml_text(values, remarks)
+    PipelineConfig.model_validate(tomllib.loads(text))
+    _write_new(out, text)
+
+    first = found.sources[0]
+    rows = [(key, str(guess.values.get(key, "(left out)")), why) for key, why in guess.why.items()]
+    names = ", ".join(found.columns)
+    lines = [
+        f"{options.input}: {FORMAT_NAMES[first.format]}, files: {len(found.sources)}, columns: {names}",
+        *columns(rows),
+        f"written to {out}. Next: graphquilt run --config {out} --workspace work",
+    ]
+    facts = {
+        "config": str(out),
+        "input": options.input,
+        "format": first.format,
+        "files": len(found.sources),
+        "columns": {name: str(column.type) for name, column in found.columns.items()},
+        "guessed": guess.values,
+        "why": guess.why,
+    }
+    return Answer(facts, "\n".join(lines))
+
+
+_HEADER = """\
+# Made by: graphquilt init {given}
+# Look over [input]. What is commented out has the value that stands there.
+
+"""
+
+
+def _path_from(out: Path, given: str) -> str:
+    """Return the input's path for the config: relative ones are looked for beside the file, too."""
+    if "://" in given or os.path.isabs(given):
+        return given
+    folder = out.absolute().parent
+    return given if folder == Path.cwd() else os.path.relpath(given, folder)
+
+
+def _write_new(out: Path, text: str) -> None:
+    try:
+        with out.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise ConfigError(f"{out} can't be written: {error.strerror}; choose another --out FILE") from error

@@ -1,0 +1,97 @@
+"""Which Python, packages and Java are here, against what the project's own metadata ask for."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from importlib import metadata
+
+from jobs.commands.finding import Finding
+
+#: Extras that people install, and whether the commands can do without.
+_EXTRAS = {"": True, "local": True, "spark": False, "report": False, "graphframes": False}
+_MEANS = {
+    "": "readers need it",
+    "local": "every command but 'current', 'check' and 'query' needs it",
+    "spark": "needed for --engine spark only",
+    "report": "needed for reports only",
+    "graphframes": "optional: connected components on Spark have an own path",
+}
+_REQUIREMENT = re.compile(r"""([\w.-]+)(?:\[[^\]]*\])?\s*([^;]*)(?:;.*extra\s*==\s*['"]([\w-]+)['"])?""")
+_JAVA = 17
+
+
+def python() -> Finding:
+    """Judge the interpreter."""
+    found = f"{platform.python_version()} at {sys.executable}, {platform.machine()}"
+    is_fine = (3, 11) <= sys.version_info[:2] < (3, 14)
+    advice = "Python 3.11, 3.12 or 3.13 is needed: make the environment with one"
+    return Finding("python", found, is_fine, advice=advice)
+
+
+def packages() -> list[Finding]:
+    """Judge every package that an extra asks for."""
+    try:
+        requirements = metadata.requires("graphquilt") or []
+    except metadata.PackageNotFoundError:
+        advice = "run from an installed package, not from a bare folder: pip install 'graphquilt[local]'"
+        return [Finding("graphquilt", "not installed", is_fine=False, advice=advice)]
+    found = [Finding("graphquilt", metadata.version("graphquilt"), is_fine=True)]
+    for requirement in requirements:
+        match = _REQUIREMENT.match(requirement)
+        if match and match[1] != "graphquilt" and (match[3] or "") in _EXTRAS:
+            found.append(_package(match[1], match[2].strip(" ()"), match[3] or ""))
+    return found
+
+
+def _package(name: str, bounds: str, extra: str) -> Finding:
+    is_needed = _EXTRAS[extra]
+    how = f"{_MEANS[extra]}: pip install 'graphquilt[{extra}]'" if extra else f"{_MEANS[extra]}: pip install graphquilt"
+    try:
+        version = metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return Finding(name, "not installed", is_fine=False, is_needed=is_needed, advice=how)
+    is_fine = all(_holds(version, bound.strip()) for bound in bounds.split(",") if bound.strip())
+    found = version if is_fine else f"{version}, but {bounds} is wanted"
+    return Finding(name, found, is_fine, is_needed, how)
+
+
+def _holds(version: str, bound: str) -> bool:
+    """Whether a version is within ">=2.0" or "<3"; other kinds of bounds are not ours."""
+    match = re.fullmatch(r"(>=|<)\s*([\d.]+)", bound)
+    if match is None:
+        return True
+    return _numbers(version) >= _numbers(match[2]) if match[1] == ">=" else _numbers(version) < _numbers(match[2])
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    # As numbers: "3.10" is above "3.4".
+    found = [int(number) for number in re.match(r"[\d.]*", version)[0].split(".") if number]  # type: ignore[index]
+    while found and found[-1] == 0:
+        found.pop()
+    return tuple(found)
+
+
+def java() -> Finding:
+    """Find the Java that Spark would start, and its version."""
+    home = os.environ.get("JAVA_HOME")
+    command = os.path.join(home, "bin", "java") if home else shutil.which("java")
+    advice = (
+        f"--engine spark needs Java {_JAVA} or later (Debian: apt-get install openjdk-17-jre-headless, or set "
+        "JAVA_HOME); --engine local needs none"
+    )
+    if command is None:
+        return Finding("java", "not found", is_fine=False, is_needed=False, advice=advice)
+    try:
+        done = subprocess.run([command, "-version"], capture_output=True, text=True, timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        return Finding("java", f"{command} does not run ({error})", is_fine=False, is_needed=False, advice=advice)
+    match = re.search(r'version "(\d+)(?:\.(\d+))?', done.stderr + done.stdout)
+    # Java 8 calls itself 1.8.
+    version = int(match[2] or 0) if match and match[1] == "1" else int(match[1]) if match else 0
+    first = (done.stderr + done.stdout).splitlines()[0]
+    return Finding("java", f"{first} at {command}", version >= _JAVA, is_needed=False, advice=advice)

@@ -1,0 +1,68 @@
+"""Whether the compiled kernels are in numba's cache, told from its index files: asking numba would compile them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from jobs.commands.finding import Finding
+
+_ADVICE = (
+    "the first run, or every worker of a cluster without a shared cache, compiles for a minute first: "
+    "graphquilt doctor --warm"
+)
+
+
+def kernel_cache() -> Finding:
+    """Compare the index files with the kernels' sources, this numba and this CPU."""
+    import llvmlite.binding
+    import numba
+
+    import pipeline.kernels
+
+    cpu = llvmlite.binding.get_host_cpu_name()
+    folder = Path(pipeline.kernels.__path__[0])
+    wanted = warm = 0
+    for source in sorted(folder.glob("*.py")):
+        # One a decorated function: all kernels here are cached.
+        kernels = source.read_text().count("cache=True")
+        wanted += kernels
+        fresh = {index.name for index in _indexes(source) if _is_fresh(index, source, numba.__version__, cpu)}
+        warm += min(kernels, len(fresh))
+    where = os.environ.get("NUMBA_CACHE_DIR", "beside the sources, or in the user's cache folder")
+    found = f"{warm} of {wanted} compiled for {cpu} (cache: {where})"
+    # Not needed: what is missing is compiled when it is used.
+    return Finding("kernels", found, is_fine=warm >= wanted, is_needed=False, advice=_ADVICE)
+
+
+def _indexes(source: Path) -> Iterator[Path]:
+    yield from (source.parent / "__pycache__").glob(f"{source.stem}.*.nbi")
+    asked = os.environ.get("NUMBA_CACHE_DIR")
+    for place in (Path(asked) if asked else None, Path.home() / ".cache" / "numba"):
+        if place and place.is_dir():
+            yield from place.rglob(f"{source.stem}.*.nbi")
+
+
+def _is_fresh(index: Path, source: Path, version: str, cpu: str) -> bool:
+    """Whether numba would take an index for this source, as its own cache reads it."""
+    try:
+        with index.open("rb") as file:
+            if pickle.load(file) != version:
+                return False
+            stamp, overloads = pickle.load(file)
+    except (OSError, ValueError, TypeError, EOFError, pickle.UnpicklingError, AttributeError, ImportError):
+        return False
+    about = source.stat()
+    # Older numbas stamp with time and size.
+    stamps = (hashlib.sha256(source.read_bytes()).digest(), (about.st_mtime, about.st_size))
+    return stamp in stamps and any(cpu in _flat(key) for key in overloads)
+
+
+def _flat(key: Any) -> list[Any]:
+    if isinstance(key, tuple):
+        return [item for part in key for item in _flat(part)]
+    return [key]

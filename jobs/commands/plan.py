@@ -1,0 +1,218 @@
+"""``graphquilt plan``: what a run would do and need, said before anything is computed."""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jobs.answers import Answer, amount, columns
+from jobs.arguments import CommandParser, command_parser, stage_parser
+
+if TYPE_CHECKING:
+    from jobs.commands.survey import Survey
+    from pipeline.config import PipelineConfig
+    from pipeline.ingest.sources import SourceFile
+    from pipeline.planning import Graph
+    from pipeline.workspace import Workspace
+
+
+def parser() -> CommandParser:
+    """Return the parser of the command."""
+    return command_parser(
+        "plan",
+        "Says what 'run' with the same options would do, and computes nothing: files and tasks, the date,\n"
+        "which stages are made already, memory of a block and of a task, the number of parts, disk needed and\n"
+        "free. Before the index is made, counts of nodes and edges are upper bounds from the input's rows.",
+        "  graphquilt plan --config config.toml --workspace work\n"
+        "  graphquilt plan --config config.toml --workspace work --workers 4 --set embedding.dim=256 --json",
+        stage_parser("local"),
+    )
+
+
+def answer(options: argparse.Namespace) -> Answer:
+    """Look at the input's sizes and at the workspace.
+
+    Raises
+    ------
+    ConfigError : wrong config or workspace. InputError : the input can't be found or read.
+    """
+    from jobs.commands.existing import folder_of
+    from jobs.commands.machine import memory_bytes
+    from jobs.commands.survey import survey
+    from jobs.config_file import read_config
+    from pipeline.ingest.sources import list_sources
+    from pipeline.planning import PROCESS_BYTES, block_bytes
+
+    config = read_config(options.config, options.overrides)
+    root = folder_of(options.workspace)
+    sources = list_sources(config.input.path, options.date)
+    sizes = survey(sources, config.input)
+    workspace = _workspace(config, root, options.date)
+    finished = _finished(workspace)
+    graph = _graph(config, sizes, workspace)
+    parts, largest_task = _parts(config, graph, workspace)
+    disk = _disk(config, graph, sources, sizes, parts, finished, root)
+    at_once = min(options.workers, parts)
+    memory = {
+        "block_bytes": block_bytes(graph.nodes, graph.edges, config.embedding.dim),
+        "task_bytes": largest_task,
+        "process_bytes": PROCESS_BYTES,
+        "tasks_at_once": at_once,
+        "needed_bytes": at_once * (largest_task + PROCESS_BYTES),
+        "machine_bytes": memory_bytes(),
+    }
+    facts = {
+        "input": {
+            "path": config.input.path,
+            "format": sources[0].format,
+            "files": len(sources),
+            "bytes": sum(source.bytes for source in sources),
+            "rows": sizes.rows,
+            "rows_are_exact": sizes.is_exact,
+            "tasks": sizes.tasks,
+        },
+        "date": _date(options.date, workspace),
+        "engine": options.engine,
+        "stages": finished,
+        "graph": {"nodes": graph.nodes, "edges": graph.edges, "are_exact": graph.is_exact},
+        "parts": parts,
+        "memory": memory,
+        "disk": disk,
+    }
+    warnings = _warnings(facts, config)
+    return Answer({**facts, "warnings": warnings}, _text(facts, warnings))
+
+
+class _NotRead(Exception):  # noqa: N818  (it is an answer, not an error)
+    """Something would have to be computed to know more."""
+
+
+class _CacheOnly:
+    """An engine that answers from earlier runs' records and computes nothing."""
+
+    name = "plan"
+
+    def map_tasks(self, function: Any, tasks: Sequence[Any]) -> list[Any]:
+        """Refuse: these tasks have no record."""
+        raise _NotRead
+
+
+def _workspace(config: PipelineConfig, root: Path, date: dt.date | None) -> Workspace | None:
+    """Return the workspace of the run; None if some file of the input was never read as it is now."""
+    from pipeline.stages.opening import open_workspace
+
+    engine: Any = _CacheOnly()
+    try:
+        return open_workspace(engine, config, root, date, "plan", starts_here=True) if root.is_dir() else None
+    except _NotRead:
+        return None
+
+
+def _finished(workspace: Workspace | None) -> dict[str, str]:
+    """Return by stage "made" or "to do". Of an input that was touched since it was read, all is taken as to do."""
+    from pipeline.stages.chain import STAGES
+
+    found = {}
+    for stage in STAGES:
+        if workspace is None:
+            found[stage.name] = "to do"
+        elif stage.name == "publish":
+            found[stage.name] = "always looks"
+        else:
+            made = all(workspace.finished(contract.name) for contract in stage.writes)
+            found[stage.name] = "made" if made else "to do"
+    return found
+
+
+def _graph(config: PipelineConfig, sizes: Survey, workspace: Workspace | None) -> Graph:
+    from pipeline.planning import Graph, upper_bounds
+
+    index = workspace.finished("node_index") if workspace else None
+    if index:
+        return Graph(index.figures["nodes"], index.figures["edges"], is_exact=True)
+    return upper_bounds(sizes.rows, sizes.source_ids, sizes.target_ids, is_plain=config.input.is_plain)
+
+
+def _parts(config: PipelineConfig, graph: Graph, workspace: Workspace | None) -> tuple[int, int]:
+    """Return the number of parts and the memory of the largest embedding task."""
+    from pipeline.partitioning.cutting import Bounds
+    from pipeline.planning import block_bytes, expected_parts, task_bytes
+
+    dim = config.embedding.dim
+    blocks = workspace.finished("block_nodes") if workspace else None
+    if blocks:
+        rows, entries = blocks.figures["rows"], blocks.figures["entries"]
+        return len(rows), max(block_bytes(rows[part], entries[part] // 2, dim) for part in rows)
+    tree = workspace.finished("partition_tree") if workspace else None
+    bounds = Bounds(config.partition.max_edges, config.partition.max_bytes, dim)
+    parts = tree.figures["parts"] if tree else expected_parts(config, bounds.excess(graph.nodes, graph.edges))
+    return parts, task_bytes(graph, parts, dim)
+
+
+def _disk(
+    config: PipelineConfig,
+    graph: Graph,
+    sources: Sequence[SourceFile],
+    sizes: Survey,
+    parts: int,
+    finished: Mapping[str, str],
+    root: Path,
+) -> dict[str, Any]:
+    from pipeline.planning import disk_bytes
+
+    stages = disk_bytes(config, graph, sum(source.bytes for source in sources), sizes.rows, parts)
+    todo = {stage: size for stage, size in stages.items() if finished[stage] != "made"}
+    there = next(folder for folder in (root, *root.parents) if folder.is_dir())
+    return {"by_stage": todo, "needed_bytes": sum(todo.values()), "free_bytes": shutil.disk_usage(there).free}
+
+
+def _date(asked: dt.date | None, workspace: Workspace | None) -> dict[str, str | None]:
+    if asked:
+        return {"date": asked.isoformat(), "why": "as asked"}
+    if workspace:
+        return {"date": workspace.date.isoformat(), "why": "the newest in the input; 1970-01-01 if undated"}
+    return {"date": None, "why": "the newest in the input: known once it has been read"}
+
+
+def _warnings(facts: Mapping[str, Any], config: PipelineConfig) -> list[str]:
+    found = []
+    memory, disk = facts["memory"], facts["disk"]
+    at_most = "" if facts["graph"]["are_exact"] else ", at most"
+    if facts["engine"] == "local" and memory["needed_bytes"] > memory["machine_bytes"]:
+        found.append(
+            f"memory: {amount(memory['needed_bytes'])}{at_most} for {memory['tasks_at_once']} tasks at once, and this "
+            f"machine has {amount(memory['machine_bytes'])}: lower --workers, partition.max_bytes "
+            f"(now {amount(config.partition.max_bytes)}) or embedding.dim"
+        )
+    if disk["needed_bytes"] > disk["free_bytes"]:
+        found.append(
+            f"disk: {amount(disk['needed_bytes'])}{at_most}, and {amount(disk['free_bytes'])} are free: "
+            "'graphquilt clean --dry-run' lists what can go"
+        )
+    return found
+
+
+def _text(facts: Mapping[str, Any], warnings: Sequence[str]) -> str:
+    from pipeline.ingest.sources import FORMAT_NAMES
+
+    given, graph, memory, disk = (facts[name] for name in ("input", "graph", "memory", "disk"))
+    about = "" if given["rows_are_exact"] else "about "
+    text_note = "" if given["format"] == "parquet" else " (a text file is one task, however large)"
+    most = "" if graph["are_exact"] else "at most "
+    rows = [
+        ("input", f"files: {given['files']} of {FORMAT_NAMES[given['format']]}, {amount(given['bytes'])}, "
+         f"{about}{given['rows']:,} rows, tasks: {given['tasks']}{text_note}"),
+        ("date", f"{facts['date']['date'] or 'not known yet'} ({facts['date']['why']})"),
+        ("stages", ", ".join(f"{stage}: {state}" for stage, state in facts["stages"].items())),
+        ("graph", f"{most}{graph['nodes']:,} nodes, {most}{graph['edges']:,} edges"),
+        ("parts", f"{facts['parts']}" if facts["parts"] > 1 else "1: the graph is one block"),
+        ("memory", f"block {most}{amount(memory['block_bytes'])}; embedding task {most}{amount(memory['task_bytes'])} "
+         f"beside {amount(memory['process_bytes'])} of Python; {memory['tasks_at_once']} at once: "
+         f"{most}{amount(memory['needed_bytes'])} of {amount(memory['machine_bytes'])}"),
+        ("disk", f"{most}{amount(disk['needed_bytes'])} more, {amount(disk['free_bytes'])} free"),
+    ]  # fmt: skip
+    return "\n".join([*columns(rows, ""), *(f"warning: {warning}" for warning in warnings)])

@@ -1,0 +1,43 @@
+"""``graphquilt rollback``: point readers at an earlier release."""
+
+from __future__ import annotations
+
+import argparse
+
+from jobs.answers import Answer
+from jobs.arguments import CommandParser, add_workspace, command_parser, parse_amount
+
+
+def parser() -> CommandParser:
+    """Return the parser of the command."""
+    made = command_parser(
+        "rollback",
+        "Points CURRENT at the release before the current one, or at the one named. Its bytes are\n"
+        "checked first. It lasts until the next publication of the same or a later date.",
+        "  graphquilt rollback --workspace work\n"
+        "  graphquilt rollback --workspace work --name default --to 2024-06-01-0123456789ab",
+    )
+    add_workspace(made, with_name=True)
+    made.add_argument("--to", metavar="RELEASE", help="'graphquilt inspect' lists them")
+    made.add_argument("--wait", type=parse_amount, default=60.0, metavar="SECONDS", help="for a lock (default: 60)")
+    return made
+
+
+def answer(options: argparse.Namespace) -> Answer:
+    """Move the pointer; say from where to where.
+
+    Raises
+    ------
+    ConfigError : no such workspace, name or release.
+    StorageError : the release is damaged; CURRENT stays.
+    """
+    from jobs.commands.existing import require_name, workspace_at
+    from pipeline.publishing.release import current, rollback
+
+    root = workspace_at(options.workspace)
+    require_name(root, options.name)
+    before = current(root, options.name)
+    now = rollback(root, options.name, options.to, wait_s=options.wait)
+    was = before["release"] if before else None
+    facts = {"name": options.name, "from": was, "to": now["release"], "data_date": now["data_date"]}
+    return Answer(facts, f"{options.name}: readers now get {now['release']} (before: {was})")

@@ -1,0 +1,81 @@
+"""How large an input is, without reading it: from footers, and the first lines of text files."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pyarrow.parquet as pq
+
+from pipeline.config import InputConfig
+from pipeline.ingest.sources import SourceFile, filesystem_of, naming, split_tasks
+
+_SAMPLE_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Sizes of an input; ``is_exact`` is False where rows are told from the first lines of text files.
+
+    ``source_ids`` and ``target_ids`` are the most different ids there can be, where integers' smallest and
+    largest stand in all footers.
+    """
+
+    rows: int
+    is_exact: bool
+    tasks: int
+    source_ids: int | None = None
+    target_ids: int | None = None
+
+
+def survey(sources: Sequence[SourceFile], given: InputConfig) -> Survey:
+    """Look at the footers of Parquet files, or the first lines of text files.
+
+    Raises
+    ------
+    InputError : a file that can't be read.
+    """
+    tasks = len(split_tasks(sources))
+    if sources[0].format != "parquet":
+        return Survey(_text_rows(sources), is_exact=False, tasks=tasks)
+    with ThreadPoolExecutor(16) as pool:
+        footers = list(pool.map(_footer, sources))
+    rows = sum(footer.num_rows for footer in footers)
+    source_ids, target_ids = (_span(footers, column) for column in (given.source, given.target))
+    return Survey(rows, True, tasks, source_ids, target_ids)
+
+
+def _footer(source: SourceFile) -> pq.FileMetaData:
+    filesystem, path = filesystem_of(source.address)
+    with naming(source.address, "parquet"), pq.ParquetFile(path, filesystem=filesystem) as file:
+        return file.metadata
+
+
+def _span(footers: Sequence[pq.FileMetaData], column: str) -> int | None:
+    """Largest less smallest integer of a column, plus one; None where a footer does not say."""
+    low: list[int] = []
+    high: list[int] = []
+    for footer in footers:
+        names = [footer.schema.column(place).path for place in range(footer.num_columns)]
+        if column not in names:
+            return None
+        for number in range(footer.num_row_groups):
+            statistics = footer.row_group(number).column(names.index(column)).statistics
+            if statistics is None or not statistics.has_min_max or not isinstance(statistics.min, int):
+                return None
+            low.append(statistics.min)
+            high.append(statistics.max)
+    return max(high) - min(low) + 1 if low else None
+
+
+def _text_rows(sources: Sequence[SourceFile]) -> int:
+    """Lines of text files, told from the first bytes of the largest."""
+    largest = max(sources, key=lambda source: source.bytes)
+    filesystem, path = filesystem_of(largest.address)
+    with naming(largest.address, largest.format), filesystem.open_input_stream(path, compression=None) as stream:
+        data = stream.read(_SAMPLE_BYTES)
+    text = zlib.decompressobj(wbits=31).decompress(data) if largest.relative.lower().endswith(".gz") else data
+    lines = max(1, text.count(b"\n"))
+    return round(sum(source.bytes for source in sources) * lines / max(1, len(data)))

@@ -1,0 +1,262 @@
+"""``graphquilt inspect``: what runs made, and from what. Ids appear nowhere in it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jobs.answers import Answer, amount, columns
+from jobs.arguments import CommandParser, add_json, command_parser, parse_date
+
+if TYPE_CHECKING:
+    from pipeline.workspace import Manifest
+
+_EXAMPLES = 3
+#: Figures with vectors in them, or repeated elsewhere.
+_LEFT_OUT = ("metadata", "sums", "metrics", "gate", "removed")
+
+
+def parser() -> CommandParser:
+    """Return the parser of the command."""
+    made = command_parser(
+        "inspect",
+        "Says what is in a workspace: dates with their verdicts, releases, what readers get. With --date: the\n"
+        "tables of that day with rows, bytes, fingerprints and seconds, the rows that were rejected and why\n"
+        "(file and row number, no ids), the parts of the graph, and memory.",
+        "  graphquilt inspect --workspace work\n"
+        "  graphquilt inspect --workspace work --date 2024-06-01\n"
+        "  graphquilt inspect --workspace work --name default --json",
+    )
+    made.add_argument("--workspace", required=True, metavar="FOLDER", help="the workspace")
+    made.add_argument("--date", type=parse_date, metavar="YYYY-MM-DD", help="one day in full")
+    made.add_argument("--name", help="only this published name")
+    add_json(made)
+    return made
+
+
+def answer(options: argparse.Namespace) -> Answer:
+    """Read manifests and footers; compute nothing.
+
+    Raises
+    ------
+    ConfigError : no such workspace, date or name.
+    """
+    from jobs.commands.existing import published_names, require_name, workspace_at
+    from pipeline.errors import ConfigError
+
+    root = workspace_at(options.workspace)
+    if options.name:
+        require_name(root, options.name)
+    names = [options.name] if options.name else published_names(root)
+    published = {name: _published(root, name) for name in names}
+    dates = sorted(path.name for path in (root / "runs").glob("????-??-??"))
+    if options.date is None:
+        facts: dict[str, Any] = {"dates": [_day_in_short(root, date) for date in dates], "published": published}
+        return Answer({"workspace": str(root), **facts}, _overview_text(root, facts))
+    date = options.date.isoformat()
+    if date not in dates:
+        raise ConfigError(f"workspace {root} has nothing of {date}; it has {', '.join(dates) or 'no dates'}")
+    facts = {"date": date, "verdict": _verdict(root, date), **_day(root / "runs" / date), "published": published}
+    return Answer({"workspace": str(root), **facts}, _day_text(facts))
+
+
+def _day_in_short(root: Path, date: str) -> dict[str, Any]:
+    made = _manifests(root / "runs" / date)
+    return {
+        "date": date,
+        "verdict": _verdict(root, date),
+        "tables": len(made),
+        "bytes": sum(manifest.bytes for manifest in made),
+    }
+
+
+def _verdict(root: Path, date: str) -> dict[str, Any] | None:
+    from pipeline import storage
+
+    return storage.read_json(root / "runs" / date / "gate.json")
+
+
+def _manifests(folder: Path) -> list[Manifest]:
+    """Manifests of all tables of a date, in the order of the chain, older first."""
+    from pipeline import storage
+    from pipeline.stages.chain import MAKER
+    from pipeline.workspace import MANIFEST, Manifest
+
+    order = list(MAKER)
+    found = [
+        Manifest.from_json(raw)
+        for path in folder.glob(f"*/*/{MANIFEST}")
+        if path.parts[-3] in MAKER and (raw := storage.read_json(path))
+    ]
+    return sorted(found, key=lambda made: (order.index(made.table), str(made.made_by.get("started")), made.fingerprint))
+
+
+def _day(folder: Path) -> dict[str, Any]:
+    made = _manifests(folder)
+    newest = {manifest.table: manifest for manifest in made}  # the last of each table wins
+    return {
+        "tables": [_table(manifest) for manifest in made],
+        "ingest": _ingest(folder, newest),
+        "graph": _figures(newest.get("node_index")),
+        "partition": _figures(newest.get("partition_tree")),
+        "layout": _blocks(newest.get("block_nodes")),
+        "stages": {
+            manifest.stage: {
+                name: manifest.made_by.get(name) for name in ("seconds", "cpu_seconds", "peak_bytes", "tasks", "engine")
+            }
+            for manifest in newest.values()
+        },
+    }
+
+
+def _table(manifest: Manifest) -> dict[str, Any]:
+    return {
+        "table": manifest.table,
+        "stage": manifest.stage,
+        "fingerprint": manifest.fingerprint,
+        "rows": manifest.rows,
+        "bytes": manifest.bytes,
+        "files": len(manifest.files),
+        "seconds": manifest.made_by.get("seconds"),
+        "run_id": manifest.made_by.get("run_id"),
+        "started": manifest.made_by.get("started"),
+    }
+
+
+def _figures(manifest: Manifest | None) -> dict[str, Any] | None:
+    return {name: value for name, value in manifest.figures.items() if name not in _LEFT_OUT} if manifest else None
+
+
+def _blocks(manifest: Manifest | None) -> dict[str, Any] | None:
+    if manifest is None:
+        return None
+    rows, entries = manifest.figures["rows"].values(), manifest.figures["entries"].values()
+    return {"parts": len(rows), "rows": sum(rows), "most_rows": max(rows), "most_entries": max(entries)}
+
+
+def _ingest(folder: Path, newest: Mapping[str, Manifest]) -> dict[str, Any] | None:
+    figures = _figures(newest.get("edges"))
+    if figures is None:
+        return None
+    rejected = newest.get("rejected")
+    place = folder / "rejected" / rejected.fingerprint if rejected else folder
+    files = [place / file.name for file in rejected.files] if rejected else []
+    return {**figures, "examples": _examples(files), "rejected_table": str(place) if files else None}
+
+
+def _examples(files: Sequence[Path]) -> dict[str, list[dict[str, Any]]]:
+    """Return the first rows of each reason by file and number. The other columns may hold ids of persons."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    found: dict[str, list[dict[str, Any]]] = {}
+    for file in files:
+        with pq.ParquetFile(file) as source:
+            for batch in source.iter_batches(columns=["file", "row", "reason"]):
+                for reason in pc.unique(batch["reason"]).to_pylist():
+                    known = found.setdefault(reason, [])
+                    rows = batch.filter(pc.equal(batch["reason"], reason)).select(["file", "row"])
+                    known += rows.slice(0, _EXAMPLES - len(known)).to_pylist()
+    return found
+
+
+def _published(root: Path, name: str) -> dict[str, Any]:
+    from pipeline import storage
+    from pipeline.publishing.release import current, releases
+
+    pointer = current(root, name)
+    return {
+        "current": pointer["release"] if pointer else None,
+        "releases": [
+            {
+                "release": release.release,
+                "data_date": release.data_date.isoformat(),
+                "published_at": release.published_at.isoformat(),
+                "rows": release.manifest.get("rows"),
+                "run_id": release.manifest.get("run_id"),
+                "gate": storage.read_json(release.path / "gate.json"),
+                "path": str(release.path),
+            }
+            for release in releases(root, name)
+        ],
+    }
+
+
+def _overview_text(root: Path, facts: Mapping[str, Any]) -> str:
+    lines = [f"workspace {root}", "", "dates"]
+    lines += columns(
+        [
+            (day["date"], _verdict_text(day["verdict"]), f"{day['tables']} tables", amount(day["bytes"]))
+            for day in facts["dates"]
+        ]
+    ) or ["  none"]
+    return "\n".join([*lines, *_published_text(facts["published"])])
+
+
+def _verdict_text(verdict: Mapping[str, Any] | None) -> str:
+    if verdict is None:
+        return "no verdict"
+    return " ".join(": ".join([str(verdict.get("verdict")), *verdict.get("reasons", [])]).split())
+
+
+def _published_text(published: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for name, about in published.items():
+        lines += ["", f"published as {name}"]
+        lines += columns(
+            [
+                (
+                    "->" if release["release"] == about["current"] else "",
+                    release["release"],
+                    f"{release['rows'] or 0:,} rows",
+                    f"gate {(release['gate'] or {}).get('verdict')}",
+                    f"published {release['published_at']}",
+                )
+                for release in about["releases"]
+            ]
+        ) or ["  no release"]
+    return lines
+
+
+def _day_text(facts: Mapping[str, Any]) -> str:
+    lines = [f"{facts['date']}  {_verdict_text(facts['verdict'])}", "", "tables"]
+    lines += columns(
+        [
+            (
+                table["table"],
+                table["fingerprint"],
+                f"{table['rows']:,} rows",
+                amount(table["bytes"]),
+                f"{table['seconds']} s",
+                f"run {table['run_id']}",
+            )
+            for table in facts["tables"]
+        ]
+    ) or ["  none"]
+    lines += _ingest_text(facts["ingest"])
+    if facts["graph"]:
+        lines += ["", "graph", *columns([(name, str(value)) for name, value in facts["graph"].items()])]
+    if facts["partition"]:
+        lines += ["", "partition", *columns([(name, str(value)) for name, value in facts["partition"].items()])]
+    if facts["layout"]:
+        lines += ["", "blocks", *columns([(name, f"{value:,}") for name, value in facts["layout"].items()])]
+    cost = [
+        (stage, f"{about['seconds']} s", f"{about['cpu_seconds']} CPU s", f"peak {amount(about['peak_bytes'] or 0)}")
+        for stage, about in facts["stages"].items()
+    ]
+    return "\n".join([*lines, "", "stages", *columns(cost), *_published_text(facts["published"])])
+
+
+def _ingest_text(ingest: Mapping[str, Any] | None) -> list[str]:
+    if ingest is None:
+        return []
+    counts = [(name, f"{ingest[name]:,}") for name in ("read", "kept", "late", "early", "pairs", "decayed_pairs")]
+    lines = ["", "rows of the input", *columns(counts)]
+    for reason, count in ingest["rejected"].items():
+        where = ", ".join(f"{row['file']} row {row['row']}" for row in ingest["examples"].get(reason, []))
+        lines.append(f"  rejected: {reason}: {count:,} (first: {where})")
+    if ingest["rejected_table"]:
+        lines.append(f"  the rejected rows with their values: {ingest['rejected_table']}")
+    return lines

@@ -1,0 +1,38 @@
+"""The config file of a command, with its relative paths found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.config import PipelineConfig
+
+
+def read_config(file: Path, overrides: Sequence[str] = ()) -> PipelineConfig:
+    """Read a config file, apply ``--set``, and find its relative paths.
+
+    Raises
+    ------
+    ConfigError : see :meth:`pipeline.config.PipelineConfig.from_toml`.
+    """
+    return _with_paths_found(PipelineConfig.from_toml(file, overrides), file)
+
+
+def _with_paths_found(config: PipelineConfig, file: Path) -> PipelineConfig:
+    """Return the config with relative input paths that only exist beside the config file made to point there."""
+
+    def found(path: str | None) -> str | None:
+        if path is None or "://" in path or Path(path).is_absolute():
+            return path
+        fixed = Path(path.split("{date}")[0].split("*")[0])
+        beside = file.absolute().parent / path
+        return str(beside) if not fixed.exists() and beside.parent.exists() else path
+
+    path = found(config.input.path)
+    evaluated = found(config.evaluate.path)
+    return config.model_copy(
+        update={
+            "input": config.input.model_copy(update={"path": path}),
+            "evaluate": config.evaluate.model_copy(update={"path": evaluated}),
+        }
+    )

@@ -1,0 +1,57 @@
+"""Progress bars on a terminal, fed by the records that finished tasks leave on storage."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.tasks import RECORDS, Task, TaskFunction, TaskRecord
+
+_POLL_S = 0.25
+
+
+def with_progress(engine: Any) -> Any:
+    """Return an engine that shows its tasks where stderr is a terminal, and is the same elsewhere."""
+    return _Watched(engine) if sys.stderr.isatty() else engine
+
+
+class _Watched:
+    """An engine whose ``map_tasks`` draws a bar; every other verb is the engine's own."""
+
+    def __init__(self, engine: Any) -> None:
+        self._engine = engine
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    def map_tasks(self, function: TaskFunction, tasks: Sequence[Task]) -> list[TaskRecord]:
+        """Run the tasks, with a bar."""
+        if len(tasks) < 2:
+            return self._engine.map_tasks(function, tasks)
+        from rich.console import Console
+        from rich.progress import Progress
+
+        place = Path(tasks[0].place) / RECORDS
+        earlier = _count(place)
+        finished = threading.Event()
+        with Progress(console=Console(stderr=True), transient=True) as progress:
+            bar = progress.add_task(function.__name__.replace("_", " "), total=len(tasks))
+
+            def watch() -> None:
+                while not finished.wait(_POLL_S):
+                    progress.update(bar, completed=_count(place) - earlier)
+
+            watcher = threading.Thread(target=watch, daemon=True)
+            watcher.start()
+            try:
+                return self._engine.map_tasks(function, tasks)
+            finally:
+                finished.set()
+                watcher.join()
+
+
+def _count(folder: Path) -> int:
+    return sum(1 for path in folder.iterdir() if path.suffix == ".json") if folder.is_dir() else 0

@@ -1,0 +1,168 @@
+"""One run of stages: config, engine, stages in order, one verdict."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from jobs.answers import write
+from jobs.arguments import Options
+from jobs.config_file import read_config
+from jobs.progress import with_progress
+from jobs.session import open_engine
+from jobs.stopping import StopRequest
+from pipeline import storage
+from pipeline.errors import ConfigError, GateError, GraphquiltError, LockedError, StorageError
+from pipeline.stages.conduct import StageReport, conduct
+from pipeline.stages.opening import open_workspace
+from pipeline.workspace import Workspace, run_folder
+from schemas.contracts import ContractViolationError
+
+log = logging.getLogger(__name__)
+
+
+class StageRun:
+    """One command: what it has found out so far, for its verdict."""
+
+    def __init__(self, names: Sequence[str], options: Options) -> None:
+        self._names, self._options = names, options
+        self._run_id = os.environ.get("GRAPHQUILT_RUN_ID") or uuid4().hex[:12]
+        self._started = time.monotonic()
+        self._root: Path | None = None
+        self._workspace: Workspace | None = None
+        self._reports: list[StageReport] = []
+
+    def go(self, stop: StopRequest) -> None:
+        """Run the stages; raise what stops them."""
+        options = self._options
+        self._root = _root(options.workspace)
+        config = read_config(options.config, options.overrides)
+        with open_engine(options, " ".join(self._names), stop) as plain:
+            engine = with_progress(plain)
+            self._workspace = open_workspace(
+                engine,
+                config,
+                self._root,
+                options.date,
+                self._run_id,
+                starts_here=self._names[0] == "ingest",
+                force_current=options.force_current,
+            )
+            for name in self._names:
+                stage = importlib.import_module(f"pipeline.stages.{name}")
+                say_running = self._say_running if name == "ingest" else None
+                self._reports.append(conduct(stage, engine, config, self._workspace, options.wait_s, say_running))
+
+    def _say_running(self) -> None:
+        self._write_verdict("running", None, [])
+
+    def finish(self) -> int:
+        """Say what was done; return 0."""
+        published = self._figures("publish")
+        verdict = "done"
+        if published:
+            unchanged = not published["is_new"] and not published["current_moved"]
+            verdict = "unchanged" if unchanged else "published" if published["current_moved"] else "added"
+            self._write_verdict(verdict, published["release"], [], 0)
+        answer = {
+            "verdict": verdict,
+            "release": published.get("release"),
+            "path": published.get("path"),
+            "published": bool(published),
+            "metrics": self._figures("evaluate").get("metrics"),
+            **self._about(),
+        }
+        self._say(answer, _summary(answer))
+        return 0
+
+    def fail(self, error: Exception) -> int:
+        """Say what went wrong and what to do; return the exit code."""
+        known = isinstance(error, GraphquiltError)
+        code = error.exit_code if isinstance(error, GraphquiltError) else 1
+        if not known and not isinstance(error, ContractViolationError):
+            log.error("run_id=%s error=%s", self._run_id, type(error).__name__, exc_info=error)
+        sentence = str(error) if known else f"{type(error).__name__}: {error}"
+        if not isinstance(error, LockedError):  # the verdict is that of the run that holds the lock
+            with contextlib.suppress(OSError):
+                self._write_verdict("refused" if isinstance(error, GateError) else "failed", None, [sentence], code)
+        answer = {"verdict": "failed", "error": sentence, "exit_code": code, "published": False, **self._about()}
+        self._say(answer, f"graphquilt: {sentence}")
+        return code
+
+    def _about(self) -> dict[str, Any]:
+        return {
+            "date": self._workspace.date.isoformat() if self._workspace else None,
+            "run_id": self._run_id,
+            "engine": self._options.engine,
+            "seconds": round(time.monotonic() - self._started, 3),
+            "stages": [_without_metadata(report) for report in self._reports],
+        }
+
+    def _figures(self, stage: str) -> dict[str, Any]:
+        return next((dict(report.figures) for report in self._reports if report.stage == stage), {})
+
+    def _say(self, answer: dict[str, Any], text: str) -> None:
+        if self._options.is_json:
+            write(sys.stdout, json.dumps(answer, ensure_ascii=False, allow_nan=False))
+        write(sys.stderr, text)
+
+    def _write_verdict(
+        self, verdict: str, release: str | None, reasons: list[str], exit_code: int | None = None
+    ) -> None:
+        date = self._workspace.date if self._workspace else self._options.date
+        if self._root is None or date is None:
+            return
+        storage.write_json(
+            run_folder(self._root, date) / "gate.json",
+            {
+                "date": date.isoformat(),
+                "verdict": verdict,
+                "exit_code": exit_code,
+                "reasons": reasons,
+                "release": release,
+                "run_id": self._run_id,
+            },
+        )
+
+
+def _root(address: str) -> Path:
+    try:
+        return storage.local_root(address)
+    except StorageError as error:
+        if "://" in address:  # what is wrong is the option, not the disk
+            raise ConfigError(str(error)) from error
+        raise
+
+
+def _without_metadata(report: StageReport) -> dict[str, Any]:
+    plain = asdict(report)
+    plain["figures"] = {k: v for k, v in plain["figures"].items() if k not in ("metadata", "sums", "metrics")}
+    return plain
+
+
+def _summary(answer: dict[str, Any]) -> str:
+    lines = [f"{answer['verdict']} date={answer['date']} seconds={answer['seconds']:.1f} run_id={answer['run_id']}"]
+    if answer["release"]:
+        lines.append(f"release  {answer['release']}")
+        lines.append(f"table    {Path(answer['path']) / 'node_embeddings'}")
+    metrics = answer["metrics"] or {}
+    shown = {**{k: v for k, v in metrics.get("ranking", {}).items() if "@" in k}}
+    if auc := metrics.get("link_prediction", {}).get("auc_degree_matched"):
+        shown["auc (degree-matched negatives)"] = auc
+    for node_type, found in metrics.get("rankme", {}).items():
+        shown[f"RankMe of {node_type}"] = found["rankme"]
+    if shown:
+        lines.append("quality  " + ", ".join(f"{name} {value:.4f}" for name, value in shown.items()))
+    if metrics.get("note"):
+        lines.append(f"quality  {metrics['note']}")
+    return "\n".join(lines)

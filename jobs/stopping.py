@@ -1,0 +1,106 @@
+"""How a command ends early: SIGTERM and Ctrl-C unwind it, so that locks, workers and sessions go with it."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+from pipeline.errors import GraphquiltError, TerminatedError
+
+_ASK_AGAIN_S = 0.3
+
+
+class Stopped(BaseException):
+    """A signal arrived. No Exception: libraries that catch those would report a failure of their own, or go on."""
+
+
+class InterruptedByUserError(GraphquiltError):
+    """Ctrl-C; running the same command again resumes."""
+
+    exit_code = 130
+
+
+class StopRequest:
+    """A block of code that the first SIGTERM ends with :class:`Stopped`; later ones do not disturb its way out.
+
+    A call into a JVM can't be left by an exception: its answer would be taken for that of the next call, which
+    waits until the first is done. With :meth:`cancels_jvm_calls` such a call is ended from its other side.
+    """
+
+    def __init__(self) -> None:
+        self._number: int | None = None
+        self._is_unwinding = False
+        self._cancel: Callable[[], object] | None = None
+        self._canceller: threading.Thread | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():  # signals are the main thread's
+            self._before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+            signal.signal(signal.SIGTERM, self._handle)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.settle()
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    @property
+    def reason(self) -> GraphquiltError | None:
+        """The error to report for the signal that arrived; None if there was none."""
+        return None if self._number is None else reason_of(self._number)
+
+    def cancels_jvm_calls(self, cancel: Callable[[], object]) -> None:
+        """Take over Ctrl-C too, and from now on end a call into the JVM by ``cancel``, in a thread of its own."""
+        self._cancel = cancel
+        if self._before.get(signal.SIGINT) not in (None, signal.SIG_IGN):
+            signal.signal(signal.SIGINT, self._handle)
+
+    def settle(self) -> None:
+        """Let what is left end as it is: the work is done, or given up."""
+        self._is_unwinding = True
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._is_unwinding:
+            return
+        self._number = self._number or number
+        if self._cancel is None or not _is_in_jvm_call(frame):
+            self.settle()
+            raise Stopped
+        if self._canceller is None:
+            main = threading.main_thread().ident
+            self._canceller = threading.Thread(
+                target=self._cancel_until_unwinding, args=(self._cancel, main), name="cancel-jvm-calls", daemon=True
+            )
+            self._canceller.start()
+
+    def _cancel_until_unwinding(self, cancel: Callable[[], object], main: int) -> None:
+        # The call may have been a short one, and the next job not yet there: so ask both, again and again.
+        wait = threading.Event()
+        while not self._is_unwinding:
+            with contextlib.suppress(Exception):
+                cancel()
+            wait.wait(_ASK_AGAIN_S)
+            if not self._is_unwinding:
+                signal.pthread_kill(main, self._number or signal.SIGTERM)
+
+
+def reason_of(number: int) -> GraphquiltError:
+    """Return the error to report for a signal."""
+    if number == signal.SIGINT:
+        return InterruptedByUserError("interrupted; finished tasks are kept, and the same command resumes")
+    return TerminatedError("stopped by SIGTERM; finished tasks are kept, and the same command resumes")
+
+
+def _is_in_jvm_call(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if str(frame.f_globals.get("__name__")).partition(".")[0] == "py4j":
+            return True
+        frame = frame.f_back
+    return False

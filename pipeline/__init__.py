@@ -1,0 +1,1 @@
+"""The pipeline: from interactions to published embedding tables."""

@@ -1,0 +1,184 @@
+"""Arrow files <-> arrays: node arrays, node parts, blocks, and rows on their way between parts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipeline import storage
+from schemas.tables import BLOCK_EDGES, BLOCK_NODES, BLOCK_ROUTES, NODE_PARTS, WEIGHT_UNIT
+
+
+class RowKind(IntEnum):
+    """What a local row is to its block."""
+
+    WHOLE = 0  # at home here, all its edges stored here
+    SPLIT = 1  # at home here, some edges stored elsewhere: its row is summed here
+    COPY = 2  # a split node of another home, with edges stored here
+    GHOST = 3  # a whole node of another home: read here, never computed here
+
+
+class NodeArrays:
+    """Columns of all nodes in node_ix order, mapped from one or several files, read where touched."""
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self._tables = [storage.map_arrow(file) for file in files]
+        self._starts = np.concatenate([[0], np.cumsum([table.num_rows for table in self._tables])]).astype(np.int64)
+
+    @property
+    def nodes(self) -> int:
+        """Number of nodes."""
+        return int(self._starts[-1])
+
+    def take(self, name: str, node_ix: NDArray[np.int64]) -> NDArray[Any]:
+        """Values of a column for ascending node numbers; (n,) int64 -> (n,)."""
+        if len(self._tables) == 1:
+            return storage.column(self._tables[0], name)[node_ix]
+        bounds = np.searchsorted(node_ix, self._starts)
+        pieces = [
+            storage.column(table, name)[node_ix[bounds[i] : bounds[i + 1]] - self._starts[i]]
+            for i, table in enumerate(self._tables)
+        ]
+        return np.concatenate(pieces)
+
+    def all(self, name: str) -> NDArray[Any]:
+        """Return a whole column: a view if there is one file."""
+        columns = [storage.column(table, name) for table in self._tables]
+        return columns[0] if len(columns) == 1 else np.concatenate(columns)
+
+
+@dataclass(frozen=True)
+class NodeParts:
+    """Where every node is at home: row i of the arrays is node_ix i."""
+
+    part_id: NDArray[np.int32]  # -1: a node without edges, in no part
+    is_split: NDArray[np.bool_]
+
+    @classmethod
+    def map(cls, file: Path) -> NodeParts:
+        """Map the table that the partition stage wrote."""
+        table = storage.map_arrow(file)
+        return cls(storage.column(table, "part_id"), storage.column(table, "is_split"))
+
+    def write(self, file: Path) -> None:
+        """Write the table."""
+        columns = [
+            pa.array(np.arange(self.part_id.size, dtype=np.int64)),
+            pa.array(self.part_id),
+            pa.array(self.is_split),
+        ]
+        storage.write_arrow(file, pa.Table.from_arrays(columns, schema=NODE_PARTS.schema))
+
+
+@dataclass(frozen=True)
+class Block:
+    """One part held as arrays: local rows ascending by node_ix, and their stored entries."""
+
+    part_id: int
+    node_ix: NDArray[np.int64]  # (rows,)
+    node_key: NDArray[np.uint64]
+    kind: NDArray[np.int8]  # RowKind
+    home: NDArray[np.int32]  # part_id
+    degree: NDArray[np.int64]  # neighbours over the whole graph
+    weight: NDArray[np.int64]  # fixed point, over the whole graph
+    indptr: NDArray[np.int64]  # (rows + 1,)
+    neighbor: NDArray[np.int32]  # (entries,) local rows
+    edge_weight: NDArray[np.float32] | None  # None: every weight is 1
+    routes: Mapping[int, NDArray[np.int32]]  # receiver -> home rows it needs, ascending
+
+    @property
+    def strength(self) -> NDArray[np.float64]:
+        """Weighted degree over the whole graph, in units of weight 1."""
+        return np.multiply(self.weight, WEIGHT_UNIT, dtype=np.float64)
+
+    def rows_between(self, first_ix: int, stop_ix: int) -> tuple[int, int]:
+        """Return the range of local rows of a range of node numbers, such as all nodes of a type."""
+        first, stop = np.searchsorted(self.node_ix, [first_ix, stop_ix])
+        return int(first), int(stop)
+
+    @classmethod
+    def read(cls, part_id: int, nodes: Path, edges: Path, routes: Path | None) -> Block:
+        """Map a block's files; adjacency stays on disk until it is touched."""
+        table, entries = storage.map_arrow(nodes), storage.map_arrow(edges)
+        indptr = np.zeros(table.num_rows + 1, np.int64)
+        np.cumsum(storage.column(table, "entries"), out=indptr[1:])
+        edge_weight = storage.column(entries, "weight")
+        return cls(
+            part_id=part_id,
+            node_ix=storage.column(table, "node_ix"),
+            node_key=storage.column(table, "node_key").view(np.uint64),
+            kind=storage.column(table, "kind"),
+            home=storage.column(table, "home"),
+            degree=storage.column(table, "degree"),
+            weight=storage.column(table, "weight"),
+            indptr=indptr,
+            neighbor=storage.column(entries, "neighbor_row"),
+            edge_weight=None if bool((edge_weight == 1).all()) else edge_weight,
+            routes=_read_routes(routes) if routes else {},
+        )
+
+    def write(self, nodes: Path, edges: Path) -> None:
+        """Write the two files of a block; routes come later, from what other parts need."""
+        storage.write_arrow(
+            nodes,
+            pa.Table.from_arrays(
+                [
+                    pa.array(self.node_ix),
+                    pa.array(self.node_key.view(np.int64)),
+                    pa.array(self.kind),
+                    pa.array(self.home),
+                    pa.array(self.degree),
+                    pa.array(self.weight),
+                    pa.array(np.diff(self.indptr)),
+                ],
+                schema=BLOCK_NODES.schema,
+            ),
+        )
+        weight = self.edge_weight if self.edge_weight is not None else np.ones(self.neighbor.size, np.float32)
+        storage.write_arrow(
+            edges, pa.Table.from_arrays([pa.array(self.neighbor), pa.array(weight)], schema=BLOCK_EDGES.schema)
+        )
+
+
+def write_routes(file: Path, routes: Mapping[int, NDArray[np.int32]]) -> None:
+    """Write which home rows each receiver needs."""
+    receivers = sorted(routes)
+    part_id = np.repeat(np.array(receivers, np.int32), [routes[part].size for part in receivers])
+    row = np.concatenate([routes[part] for part in receivers]) if receivers else np.empty(0, np.int32)
+    storage.write_arrow(file, pa.Table.from_arrays([pa.array(part_id), pa.array(row)], schema=BLOCK_ROUTES.schema))
+
+
+def _read_routes(file: Path) -> dict[int, NDArray[np.int32]]:
+    table = storage.map_arrow(file)
+    part_id, row = storage.column(table, "part_id"), storage.column(table, "row")
+    parts, starts = np.unique(part_id, return_index=True)
+    return {int(part): rows for part, rows in zip(parts, np.split(row, starts[1:]), strict=False)}
+
+
+def write_slices(file: Path, schema: pa.Schema, slices: Mapping[int, pa.RecordBatch]) -> dict[str, list[int]]:
+    """Write one batch a receiver, one after the other, into one file.
+
+    Returns
+    -------
+    {receiver: [number of its batch in the file, rows]}, JSON-ready: what goes into the task's record, so that
+    a receiver opens only what is addressed to it.
+    """
+    where: dict[str, list[int]] = {}
+    with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+        for number, receiver in enumerate(sorted(slices)):
+            writer.write_batch(slices[receiver])
+            where[str(receiver)] = [number, slices[receiver].num_rows]
+    return where
+
+
+def read_slice(file: Path, number: int) -> pa.RecordBatch:
+    """Map one batch of a file of slices; the others are not read."""
+    with pa.memory_map(str(file)) as source:
+        return pa.ipc.open_file(source).get_batch(number)

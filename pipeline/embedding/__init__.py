@@ -1,0 +1,1 @@
+"""The embedding methods, and the rounds that carry them across parts."""

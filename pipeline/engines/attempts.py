@@ -1,0 +1,65 @@
+"""One attempt of a task as every engine makes it: one thread, and errors that say where they happened."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from threadpoolctl import threadpool_limits
+
+from pipeline.errors import GraphquiltError, TaskError
+from pipeline.tasks import Task, TaskFunction, TaskRecord, run_task
+
+#: Read by BLAS and OpenMP libraries when they are loaded. Engines run a task a core: threads inside of tasks
+#: would multiply with them, and BLAS sums in another order with another number of threads.
+ONE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "BLIS_NUM_THREADS": "1",
+    "VECLIB_MAXIMUM_THREADS": "1",
+}
+
+#: For processes that do nothing but tasks. Not for a process that may have used numba before: numba refuses
+#: a new number once its threads run.
+ONE_THREAD_WORKER = {**ONE_THREAD, "NUMBA_NUM_THREADS": "1"}
+
+
+class UnexpectedError(TaskError):
+    """A task raised none of :mod:`pipeline.errors`: perhaps the machine's fault, so worth another try."""
+
+
+def attempt(function: TaskFunction, task: Task) -> TaskRecord:
+    """Run a task in this process with one thread.
+
+    Raises
+    ------
+    GraphquiltError : as the function raised it.
+    UnexpectedError : from any other error, naming the task and this process.
+    """
+    try:
+        with _one_thread():
+            return run_task(function, task)
+    except GraphquiltError:
+        raise
+    except Exception as error:
+        where = f"{socket.gethostname()}:{os.getpid()}"
+        raise UnexpectedError(f"task {task.name} failed on {where} with {type(error).__name__}: {error}") from error
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    # Both: threadpoolctl reaches the libraries that are loaded, the environment those that a task loads.
+    before = {name: os.environ.get(name) for name in ONE_THREAD}
+    os.environ.update(ONE_THREAD)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

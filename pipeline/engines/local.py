@@ -1,0 +1,303 @@
+"""One machine without a JVM: Polars for tables; tasks in this process, or on Dask workers."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+from uuid import uuid4
+
+import polars as pl
+import pyarrow as pa
+
+from pipeline import storage
+from pipeline.engines.attempts import ONE_THREAD_WORKER, attempt
+from pipeline.engines.processes import cpu_seconds_of_trees
+from pipeline.errors import ConfigError, GraphquiltError, InputError, TaskError
+from pipeline.tasks import Task, TaskFunction, TaskRecord
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+ROWS_PER_FILE = 4_000_000
+ROWS_PER_FILE_OF_STRINGS = 1_000_000
+_BATCH_ROWS = 1_000_000
+
+
+class LocalEngine:
+    """Tasks in this process (``workers == 1``), or on Dask workers with a thread each.
+
+    Parameters
+    ----------
+    workers : tasks that run at once. Worker processes start with the first call that has several tasks, and
+        end with this object's context or with this process, however it ends.
+    dask_address : scheduler of a Dask cluster whose machines mount the workspace at the same path; its own
+        workers then carry the tasks, and ``workers`` is not used.
+
+    Polars uses all cores, or ``POLARS_MAX_THREADS``.
+    """
+
+    name = "local"
+
+    def __init__(self, workers: int = 1, dask_address: str | None = None) -> None:
+        if workers < 1:
+            raise ValueError(f"workers is {workers}; at least 1 is needed")
+        self._workers = workers
+        self._address = dask_address
+        self._open = ExitStack()
+        self._client: Client | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._client = None
+        self._open.close()
+
+    @property
+    def slots(self) -> int:
+        """Tasks that run at once: of a Dask cluster, its threads at this moment."""
+        if self._address is None:
+            return self._workers
+        return sum(worker["nthreads"] for worker in self._connected().scheduler_info(-1)["workers"].values())
+
+    def map_tasks(self, function: TaskFunction, tasks: Sequence[Task]) -> list[TaskRecord]:
+        """Run ``function`` once for each task; return their records in task order.
+
+        The first error ends the call: tasks that have not started are not run.
+
+        Raises
+        ------
+        GraphquiltError : as a task raised it.
+        TaskError : from any other error of a task, or if a task lost several workers.
+        """
+        if self._address is None and (self._workers == 1 or len(tasks) < 2):
+            return [attempt(function, task) for task in tasks]
+        return _run_on_dask(self._connected(), function, tasks) if tasks else []
+
+    def read(self, files: Sequence[Path], columns: Sequence[str], schema: pa.Schema) -> pl.LazyFrame:
+        """Columns of Parquet files; of no files, an empty frame with the schema's types."""
+        if not files:
+            empty = pl.from_arrow(schema.empty_table())
+            return pl.LazyFrame(empty).select(columns)
+        return pl.scan_parquet(list(files), glob=False, hive_partitioning=False).select(columns)
+
+    def rename(
+        self, frame: pl.LazyFrame, columns: Mapping[str, str], constants: Mapping[str, int | str]
+    ) -> pl.LazyFrame:
+        """Columns by new name ({new: old}), and constant columns: integers are int64."""
+        return frame.select(
+            *(pl.col(old).alias(new) for new, old in columns.items()),
+            *(
+                pl.lit(value, dtype=pl.Int64 if isinstance(value, int) else pl.String).alias(new)
+                for new, value in constants.items()
+            ),
+        )
+
+    def union(self, frames: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
+        """All rows of frames with the same columns."""
+        names = frames[0].collect_schema().names()
+        return pl.concat([frame.select(names) for frame in frames], how="vertical")
+
+    def sum_by(
+        self,
+        frame: pl.LazyFrame,
+        keys: Sequence[str],
+        sums: Sequence[str],
+        newest: Sequence[str] = (),
+        *,
+        keys_repeat: bool,  # nothing is shuffled here
+        may_overflow: bool = True,
+    ) -> pl.LazyFrame:
+        """One row a key: integer sums, and the largest of ``newest``; a sum beyond int64 fails the write."""
+        if not sums and not newest:
+            return frame.select(keys).unique()
+        columns = [pl.col(name) for name in sums]
+        if may_overflow:
+            # Polars' int64 sums wrap in silence. Summed in 128 bits, the way back is a checked cast.
+            totals = [column.cast(pl.Int128).sum().cast(pl.Int64, strict=True) for column in columns]
+        else:
+            totals = [column.sum() for column in columns]
+        return frame.group_by(keys).agg(*totals, *(pl.col(name).max() for name in newest))
+
+    def where_positive(self, frame: pl.LazyFrame, column: str, *, positive: bool) -> pl.LazyFrame:
+        """Rows whose integer column is above 0 (``positive``), or is not."""
+        return frame.filter(pl.col(column) > 0 if positive else pl.col(column) <= 0)
+
+    def where_equal(self, frame: pl.LazyFrame, column: str, value: str) -> pl.LazyFrame:
+        """Rows whose column is ``value``."""
+        return frame.filter(pl.col(column) == value)
+
+    def where_different(self, frame: pl.LazyFrame, left: str, right: str) -> pl.LazyFrame:
+        """Rows whose two columns differ."""
+        return frame.filter(pl.col(left) != pl.col(right))
+
+    def look_up(
+        self, frame: pl.LazyFrame, table: pl.LazyFrame, on: Mapping[str, str], take: Mapping[str, str]
+    ) -> pl.LazyFrame:
+        """Replace key columns by what a table says of them; see :class:`pipeline.engines.base.Engine`."""
+        # A taken column may have the name of a key that goes: it gets its name when the key is gone.
+        taken = {f"taken {new}": new for new in take}
+        answers = table.select(
+            *(pl.col(theirs).alias(ours) for ours, theirs in on.items()),
+            *(pl.col(take[new]).alias(waiting) for waiting, new in taken.items()),
+        )
+        return frame.join(answers, on=list(on), how="inner").drop(list(on)).rename(taken)
+
+    def without(self, frame: pl.LazyFrame, table: pl.LazyFrame, keys: Sequence[str]) -> pl.LazyFrame:
+        """Rows of ``frame`` whose keys are not in ``table``."""
+        return frame.join(table.select(keys), on=list(keys), how="anti")
+
+    def write(self, frame: pl.LazyFrame, folder: Path, schema: pa.Schema) -> list[Path]:
+        """Write Parquet files with exactly this schema; a frame without rows gives no files.
+
+        Raises
+        ------
+        InputError : if a sum of :meth:`sum_by` is beyond int64.
+        """
+        return _write(frame, folder, schema, keep_order=False)
+
+    def write_sorted(self, frame: pl.LazyFrame, folder: Path, schema: pa.Schema, keys: Sequence[str]) -> list[Path]:
+        """Like :meth:`write`, in ascending order of ``keys`` over the files in the returned order."""
+        return _write(frame.sort(keys), folder, schema, keep_order=True)
+
+    def cpu_seconds(self) -> float:
+        """CPU seconds of this process and its Dask workers; those of other machines are in their records."""
+        return cpu_seconds_of_trees([os.getpid()])
+
+    def _connected(self) -> Client:
+        if self._client is None:
+            self._client = self._open.enter_context(_dask_client(self._workers, self._address))
+        return self._client
+
+
+def _write(frame: pl.LazyFrame, folder: Path, schema: pa.Schema, *, keep_order: bool) -> list[Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    rows_per_file = ROWS_PER_FILE_OF_STRINGS if pa.string() in schema.types else ROWS_PER_FILE
+    # The names of types repeat in every row: as categories they are written once a file, not once a row.
+    repeated = [name for name in schema.names if name.endswith("_type")]
+    frame = frame.select(schema.names).with_columns(pl.col(repeated).cast(pl.Categorical))
+    batches = frame.collect_batches(chunk_size=_BATCH_ROWS, maintain_order=keep_order, engine="streaming")
+    schema = _with_categories(schema, repeated)
+    files: list[Path] = []
+    try:
+        rows = _Cut(batches, schema)
+        while rows.any_left():
+            path = folder / f"part-{len(files):05d}.parquet"
+            with storage.parquet_writer(path, schema) as writer:
+                for table in rows.take(rows_per_file):
+                    writer.write_table(table)
+            files.append(path)
+    except pl.exceptions.InvalidOperationError as error:  # the checked cast of sum_by
+        raise InputError(
+            f"a sum for {folder} is beyond int64 ({error}); scale the summed column down in the input"
+        ) from error
+    return files
+
+
+def _with_categories(schema: pa.Schema, names: Sequence[str]) -> pa.Schema:
+    category = pa.dictionary(pa.uint32(), pa.string())
+    return pa.schema([field.with_type(category) if field.name in names else field for field in schema])
+
+
+class _Cut:
+    """A stream of batches, taken in pieces of a wanted number of rows."""
+
+    def __init__(self, batches: Iterator[pl.DataFrame], schema: pa.Schema) -> None:
+        # Polars' own strings are views or 64-bit; the cast is to what the contract says.
+        self._tables = (batch.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(schema) for batch in batches)
+        self._rest = schema.empty_table()
+
+    def any_left(self) -> bool:
+        while not self._rest.num_rows:
+            table = next(self._tables, None)
+            if table is None:
+                return False
+            self._rest = table
+        return True
+
+    def take(self, rows: int) -> Iterator[pa.Table]:
+        while rows and self.any_left():
+            piece, self._rest = self._rest.slice(0, rows), self._rest.slice(rows)
+            rows -= piece.num_rows
+            yield piece
+
+
+def _attempt_json(function: TaskFunction, task: str) -> TaskRecord:
+    return attempt(function, Task.from_json(task))
+
+
+def _run_on_dask(client: Client, function: TaskFunction, tasks: Sequence[Task]) -> list[TaskRecord]:
+    from distributed import KilledWorker, as_completed
+
+    # As JSON: Dask looks for futures inside of containers, and finds nothing to look into here.
+    futures = [
+        client.submit(_attempt_json, function, task.to_json(), key=f"{task.name}-{uuid4().hex}", pure=False)
+        for task in tasks
+    ]
+    task_of = dict(zip(futures, tasks, strict=True))
+    records: dict[str, TaskRecord] = {}
+    try:
+        for future in as_completed(futures, loop=client.loop):
+            task = task_of[future]
+            try:
+                records[task.name] = future.result()
+            except GraphquiltError:
+                raise
+            except KilledWorker as error:
+                raise TaskError(
+                    f"task {task.name} lost {error.allowed_failures + 1} workers in a row, the last at "
+                    f"{error.last_worker.address}. Most likely the system killed them for want of memory "
+                    "(dmesg says so): run fewer at once (--workers), or cut smaller parts "
+                    "(partition.max_bytes)"
+                ) from error
+            except Exception as error:  # of Dask itself, or one that did not survive its journey
+                raise TaskError(f"task {task.name} failed with {type(error).__name__}: {error}") from error
+    finally:
+        client.cancel([future for future in futures if not future.done()])
+    return [records[task.name] for task in tasks]
+
+
+@contextmanager
+def _dask_client(workers: int, address: str | None) -> Iterator[Client]:
+    import dask
+    from distributed import Client, LocalCluster
+
+    if address is not None:
+        try:
+            client = Client(address, set_as_default=False, timeout="20s")
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                f"no Dask scheduler answers at {address} ({error}); start one, or check --dask (tcp://HOST:8786)"
+            ) from error
+        with client:
+            yield client
+        return
+    settings = {
+        # A kernel may hold the interpreter longer than a worker may stay silent.
+        "distributed.scheduler.worker-ttl": None,
+        # No task waits in the queue of a busy worker while another is idle.
+        "distributed.scheduler.worker-saturation": 1.0,
+    }
+    with (
+        dask.config.set(settings),
+        LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address=":0",  # any free port: without one, Dask takes a fixed one and warns
+            # No limit: Dask would first pause a worker, and a pause without end says less than a kill.
+            memory_limit=0,
+            env=ONE_THREAD_WORKER,
+            silence_logs=logging.CRITICAL,
+        ) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        yield client

@@ -1,0 +1,58 @@
+"""What can go wrong, one type per thing the caller can do about it.
+
+The exit code of a command is the ``exit_code`` of the error that ended it.
+"""
+
+
+class GraphquiltError(Exception):
+    """A failure with a sentence for the person who has to act on it."""
+
+    exit_code = 1
+
+
+class ConfigError(GraphquiltError):
+    """The configuration or the command line is wrong: nothing was started."""
+
+    exit_code = 2
+
+
+class GateError(GraphquiltError):
+    """The tables were made, and a gate refused to publish them."""
+
+    exit_code = 3
+
+
+class InputError(GraphquiltError):
+    """The input can't be used: missing, unreadable, of a wrong type, empty, or with too many bad rows."""
+
+    exit_code = 4
+
+
+class ContractError(GraphquiltError):
+    """A table does not have the columns, types or rows that its contract promises."""
+
+
+class PartitionError(GraphquiltError):
+    """The graph can't be cut as asked."""
+
+
+class StorageError(GraphquiltError):
+    """The workspace can't be read or written as needed."""
+
+
+class MissingTableError(StorageError):
+    """A stage's input table has not been made yet for this input, config and date."""
+
+
+class LockedError(GraphquiltError):
+    """Another process is at work on the same date or the same published name."""
+
+
+class TaskError(GraphquiltError):
+    """A task failed on a worker, or two attempts of it disagree."""
+
+
+class TerminatedError(GraphquiltError):
+    """SIGTERM arrived; running the same command again resumes."""
+
+    exit_code = 143

@@ -1,0 +1,74 @@
+"""One ascending list of row positions for each query: known neighbours, answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class PositionLists:
+    """For each query, ascending and distinct positions of rows: what to leave out, or what to find.
+
+    indptr : (queries + 1,) int64, from 0 to ``positions.size``; query i has
+        ``positions[indptr[i]:indptr[i + 1]]``.
+    positions : int64.
+    """
+
+    indptr: NDArray[np.int64]
+    positions: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        indptr, positions = self.indptr, self.positions
+        if indptr.size == 0 or indptr[0] != 0 or indptr[-1] != positions.size or (np.diff(indptr) < 0).any():
+            raise ValueError(
+                f"indptr must rise from 0 to the number of positions, {positions.size}; it has "
+                f"{indptr.size} entries, {indptr[:1].tolist()} to {indptr[-1:].tolist()}"
+            )
+        rises = np.diff(positions) > 0
+        starts = indptr[1:-1]
+        rises[starts[(starts > 0) & (starts < positions.size)] - 1] = True  # a new list may begin anywhere
+        if not rises.all():
+            at = int(np.argmin(rises))
+            raise ValueError(
+                f"positions {positions[at]} and {positions[at + 1]} stand in this order in one list; "
+                "they must be ascending and distinct: build the lists with PositionLists.from_pairs"
+            )
+        if positions.size and positions.min() < 0:
+            raise ValueError(f"position {positions.min()} is below 0; count rows that are unknown apart")
+
+    @classmethod
+    def empty(cls, n_queries: int) -> PositionLists:
+        """No position for any query."""
+        return cls(np.zeros(n_queries + 1, np.int64), np.zeros(0, np.int64))
+
+    @classmethod
+    def from_pairs(cls, query: NDArray[np.int64], position: NDArray[np.int64], n_queries: int) -> PositionLists:
+        """Lists from (query, position) pairs in any order; pairs given twice count once."""
+        if query.size and not 0 <= query.min() <= query.max() < n_queries:
+            raise ValueError(f"queries run from {query.min()} to {query.max()}; they must lie in [0, {n_queries})")
+        order = np.lexsort((position, query))
+        query, position = query[order], position[order]
+        is_new = np.ones(query.size, np.bool_)
+        is_new[1:] = (np.diff(query) != 0) | (np.diff(position) != 0)
+        query, position = query[is_new], position[is_new]
+        indptr = np.zeros(n_queries + 1, np.int64)
+        np.cumsum(np.bincount(query, minlength=n_queries), out=indptr[1:])
+        return cls(indptr, np.ascontiguousarray(position, np.int64))
+
+    @property
+    def n_queries(self) -> int:
+        """Number of lists."""
+        return self.indptr.size - 1
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """(queries,) int64: positions of each list."""
+        return np.diff(self.indptr)
+
+    def of(self, start: int, stop: int) -> PositionLists:
+        """The lists of queries ``[start, stop)``."""
+        indptr = self.indptr[start : stop + 1]
+        return PositionLists(indptr - indptr[0], self.positions[indptr[0] : indptr[-1]])

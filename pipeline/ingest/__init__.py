@@ -1,0 +1,1 @@
+"""Files of interactions to checked, typed Arrow batches."""

@@ -1,0 +1,256 @@
+"""Rows of the input to clean edges: the one place that decides which rows are good, on every engine.
+
+What a row has to pass, in order: it can be split into columns; its timestamp can be read; it lies before the
+end of the date and inside the window (else it is set aside and not looked at any further, so that a bad row
+of next week does not change today's run); its ids, its event and its weight are sound; it is not a self loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.errors import InputError
+from pipeline.ingest.decay import decayed
+from pipeline.ingest.ids import ids_of, judge_ids, judge_self_loops, one_type
+from pipeline.ingest.readers import RawBatch, read
+from pipeline.ingest.rejected import REASONS, VALUES, Verdict, Verdicts, rejected_lines, rejected_rows
+from pipeline.ingest.sources import ParseTask, Piece
+from pipeline.ingest.timestamps import Unit, microseconds
+from pipeline.ingest.weights import ONE, judge_events, judge_weights, weight_total
+from schemas.tables import REJECTED
+
+
+@dataclass(frozen=True)
+class ParseRules:
+    """What the columns are called and which rows count; every value survives JSON."""
+
+    source: str = "source"
+    target: str = "target"
+    weight: str | None = None
+    event: str | None = None
+    event_weights: Mapping[str, float] = field(default_factory=dict)
+    timestamp: str | None = None
+    timestamp_unit: Unit | None = None
+    start_us: int | None = None  # the window's first microsecond
+    end_us: int | None = None  # the end of the date, exclusive
+    is_plain: bool = False  # both ends have one type, so that equal ids are one node
+    keeps_self_loops: bool = False
+    half_life_us: int | None = None  # with it, weights are as of epoch_us
+    epoch_us: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.half_life_us is not None and (self.epoch_us is None or self.timestamp is None):
+            raise ValueError("half_life_us needs epoch_us and timestamp")
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Role -> name, of the columns to read."""
+        names = {role: getattr(self, role) for role in VALUES}
+        return {role: name for role, name in names.items() if name is not None}
+
+    def to_payload(self) -> dict[str, Any]:
+        """Return the rules as JSON values; ``ParseRules(**payload)`` reads them."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What became of the rows. ``read`` = ``kept`` + ``late`` + ``early`` + all of ``rejected``."""
+
+    read: int = 0
+    kept: int = 0
+    late: int = 0
+    early: int = 0
+    rejected: Mapping[str, int] = field(default_factory=dict)  # by reason
+    self_loops: int = 0  # found, whether kept or rejected
+    newest_us: int | None = None  # newest timestamp of the rows kept
+    weight_total: int = 0  # exact sum over the rows kept: see pipeline.ingest.weights
+    has_int64_ids: bool = True  # every id of the rows kept is a canonical int64
+
+    def __add__(self, other: Counts) -> Counts:
+        newest = [moment for moment in (self.newest_us, other.newest_us) if moment is not None]
+        reasons = [name for name in REASONS.values() if name in self.rejected or name in other.rejected]
+        return Counts(
+            read=self.read + other.read,
+            kept=self.kept + other.kept,
+            late=self.late + other.late,
+            early=self.early + other.early,
+            rejected={name: self.rejected.get(name, 0) + other.rejected.get(name, 0) for name in reasons},
+            self_loops=self.self_loops + other.self_loops,
+            newest_us=max(newest, default=None),
+            weight_total=self.weight_total + other.weight_total,
+            has_int64_ids=self.has_int64_ids and other.has_int64_ids,
+        )
+
+    @property
+    def rejected_total(self) -> int:
+        """Rows rejected, for whatever reason."""
+        return sum(self.rejected.values())
+
+    @property
+    def rejected_share(self) -> float:
+        """Share of rejected rows among those inside the window; 0 if there are none."""
+        return self.rejected_total / max(1, self.kept + self.rejected_total)
+
+    def to_payload(self) -> dict[str, Any]:
+        """Return the counts as JSON values; ``Counts(**payload)`` reads them."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """Clean rows (:func:`rows_schema`), rejected rows (the rejected table's schema), and their counts."""
+
+    rows: pa.RecordBatch
+    rejected: pa.RecordBatch
+    counts: Counts
+
+
+def rows_schema(id_type: pa.DataType) -> pa.Schema:
+    """Return the schema of clean rows, for ids of ``pa.int64()`` or ``pa.string()``."""
+    return pa.schema(
+        [
+            pa.field("src_id", id_type, nullable=False),
+            pa.field("dst_id", id_type, nullable=False),
+            pa.field("weight", pa.int64(), nullable=False),  # units of 2**-32
+            pa.field("events", pa.int64(), nullable=False),  # 1: the sum over a pair is its number of events
+            pa.field("last_ts", pa.int64()),  # microseconds, UTC; null in undated input
+        ]
+    )
+
+
+def parse(task: ParseTask, rules: ParseRules) -> Iterator[Parsed]:
+    """Read and check a task's rows, in the order of its pieces, in batches of bounded size.
+
+    Ids of a batch are int64 as long as every id so far was canonical; from the first batch with another one
+    on they are string, so a task's batches change type at most once
+    (:func:`pipeline.ingest.ids.to_string_ids` brings the earlier ones along). Ends are as in the input: a
+    plain graph's are ordered once the id type of the run is decided, by
+    :func:`pipeline.ingest.ids.order_ends`.
+
+    Raises
+    ------
+    InputError : a file that can't be read, a missing column, a column of a type that can't hold its values.
+    """
+    as_text = False
+    for piece in task.pieces:
+        for raw in read(piece, rules.columns):
+            parsed = check(raw, rules, piece, as_text)
+            as_text = as_text or not parsed.counts.has_int64_ids
+            yield parsed
+
+
+def newest_timestamp(task: ParseTask, rules: ParseRules) -> int | None:
+    """Return the newest readable timestamp in microseconds, None if there is none; reads no other column."""
+    if rules.timestamp is None:
+        return None
+    newest: int | None = None
+    for piece in task.pieces:
+        for raw in read(piece, {"timestamp": rules.timestamp}):
+            verdicts = Verdicts(len(raw.rows))
+            column = raw.values["timestamp"]
+            ts = microseconds(column, rules.timestamp_unit, verdicts, rules.timestamp, piece.address)
+            readable = ts if verdicts.kept is None else ts[verdicts.kept]
+            if len(readable):
+                newest = max(int(readable.max()), newest if newest is not None else int(readable[0]))
+    return newest
+
+
+def check(raw: RawBatch, rules: ParseRules, piece: Piece, as_text: bool) -> Parsed:
+    """Judge the rows of a batch; ``as_text`` asks for string ids whatever they are."""
+    n, verdicts = len(raw.rows), Verdicts(len(raw.rows))
+    ts = None
+    if rules.timestamp is not None:
+        column = raw.values["timestamp"]
+        ts = microseconds(column, rules.timestamp_unit, verdicts, rules.timestamp, piece.address)
+        if rules.end_us is not None:
+            verdicts.mark(ts >= rules.end_us, Verdict.LATE)
+        if rules.start_us is not None:
+            verdicts.mark(ts < rules.start_us, Verdict.EARLY)
+
+    verdicts.mark(raw.wrong_type, Verdict.WRONG_TYPE)
+    source = ids_of(raw.values["source"], rules.source, piece.address)
+    target = ids_of(raw.values["target"], rules.target, piece.address)
+    judge_ids(source, target, verdicts)
+    weight = None
+    if rules.event is not None:
+        weight = judge_events(raw.values["event"], rules.event_weights, verdicts, rules.event, piece.address)
+    units = None
+    if rules.weight is not None or weight is not None:
+        units = judge_weights(raw.values.get("weight"), weight, verdicts, rules.weight or "", piece.address)
+    loops = judge_self_loops(source, target, verdicts, rules.keeps_self_loops) if rules.is_plain else 0
+
+    kept = verdicts.kept
+    if kept is not None:
+        mask = pa.array(kept)
+        source, target = source.filter(mask), target.filter(mask)
+        units = None if units is None else units[kept]
+        ts = None if ts is None else ts[kept]
+        n = len(source)
+    source, target = one_type(source, target, as_text)
+    if rules.half_life_us is not None and ts is not None and rules.epoch_us is not None:
+        units = np.full(n, ONE) if units is None else units
+        try:
+            units = decayed(units, ts, rules.epoch_us, rules.half_life_us)
+        except InputError as error:
+            raise InputError(f"{piece.address}: {error}") from error
+    columns = [
+        source,
+        target,
+        _repeated(ONE, n) if units is None else pa.array(units),
+        _repeated(1, n),
+        pa.nulls(n, pa.int64()) if ts is None else pa.array(ts),
+    ]
+    rows = pa.RecordBatch.from_arrays(columns, schema=rows_schema(source.type))
+    found = verdicts.counts()
+    reasons = {REASONS[verdict]: count for verdict, count in found.items() if verdict in REASONS}
+    counts = Counts(
+        read=len(raw.rows),
+        kept=n,
+        late=found.get(Verdict.LATE, 0),
+        early=found.get(Verdict.EARLY, 0),
+        rejected=reasons,
+        self_loops=loops,
+        newest_us=None if ts is None or not n else int(ts.max()),
+        weight_total=n * ONE if units is None else weight_total(units),
+        has_int64_ids=pa.types.is_int64(source.type),
+    )
+    if raw.broken:
+        broken = len(raw.broken)
+        counts += Counts(read=broken, rejected={REASONS[Verdict.UNREADABLE_LINE]: broken})
+    return Parsed(rows, _rejected(raw, verdicts, piece), counts)
+
+
+def _rejected(raw: RawBatch, verdicts: Verdicts, piece: Piece) -> pa.RecordBatch:
+    batches = []
+    if verdicts.codes is not None:
+        batches.append(rejected_rows(piece.relative, raw.rows, raw.values, verdicts.codes))
+    if raw.broken:
+        batches.append(rejected_lines(piece.relative, [row for row, _ in raw.broken], [text for _, text in raw.broken]))
+    if len(batches) == 1:
+        return batches[0]
+    return pa.concat_batches(batches) if batches else _NONE_REJECTED
+
+
+_NONE_REJECTED = pa.RecordBatch.from_pylist([], schema=REJECTED.schema)
+
+
+def total(counts: Iterable[Counts]) -> Counts:
+    """Return the counts of all batches or tasks together."""
+    return sum(counts, Counts())
+
+
+@lru_cache(maxsize=8)
+def _constant(value: int, n: int) -> pa.Array:
+    return pa.array(np.full(n, value, np.int64))
+
+
+def _repeated(value: int, n: int) -> pa.Array:
+    """A column of one value: a slice of one kept array, since most batches have the same size."""
+    return _constant(value, max(1, 1 << (n - 1).bit_length()) if n else 1).slice(0, n)

@@ -1,0 +1,157 @@
+"""Why a row is not used, and the rejected rows as they stood in the input."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import IntEnum
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from schemas.tables import REJECTED
+
+#: Columns of the rejected table that hold the row's own values, as text.
+VALUES = ("source", "target", "weight", "event", "timestamp")
+
+
+class Verdict(IntEnum):
+    """What becomes of a row: one byte each. The first that applies counts, in this order."""
+
+    KEPT = 0
+    UNREADABLE_LINE = 1
+    NULL_TIMESTAMP = 2
+    UNREADABLE_TIMESTAMP = 3
+    LATE = 4  # at or after the end of the date: no fault of the row, counted apart
+    EARLY = 5  # before the window: likewise
+    WRONG_TYPE = 6
+    NULL_ID = 7
+    UNREADABLE_ID = 8
+    NULL_EVENT = 9
+    UNKNOWN_EVENT = 10
+    NULL_WEIGHT = 11
+    UNREADABLE_WEIGHT = 12
+    WEIGHT_NOT_FINITE = 13
+    WEIGHT_NOT_POSITIVE = 14
+    WEIGHT_OUT_OF_RANGE = 15
+    SELF_LOOP = 16
+
+
+#: The rejected table's words.
+REASONS: Mapping[Verdict, str] = {
+    Verdict.UNREADABLE_LINE: "unreadable line",
+    Verdict.NULL_TIMESTAMP: "null timestamp",
+    Verdict.UNREADABLE_TIMESTAMP: "unreadable timestamp",
+    Verdict.WRONG_TYPE: "wrong type",
+    Verdict.NULL_ID: "null id",
+    Verdict.UNREADABLE_ID: "unreadable id",
+    Verdict.NULL_EVENT: "null event",
+    Verdict.UNKNOWN_EVENT: "unknown event",
+    Verdict.NULL_WEIGHT: "null weight",
+    Verdict.UNREADABLE_WEIGHT: "unreadable weight",
+    Verdict.WEIGHT_NOT_FINITE: "non-finite weight",
+    Verdict.WEIGHT_NOT_POSITIVE: "non-positive weight",
+    Verdict.WEIGHT_OUT_OF_RANGE: "weight out of range",
+    Verdict.SELF_LOOP: "self loop",
+}
+_REASON_OF = np.array([REASONS.get(verdict, "") for verdict in Verdict], dtype=object)
+
+
+class Verdicts:
+    """A verdict for each row of a batch; nothing is allocated until a row fails."""
+
+    def __init__(self, rows: int) -> None:
+        self._rows = rows
+        self.codes: NDArray[np.uint8] | None = None
+
+    def mark(self, rows: NDArray[np.bool_] | None, verdict: Verdict) -> None:
+        """Give a verdict to the rows of a mask that have none yet."""
+        if rows is None or not rows.any():
+            return
+        if self.codes is None:
+            self.codes = np.zeros(self._rows, np.uint8)
+        self.codes[rows & (self.codes == Verdict.KEPT)] = verdict
+
+    @property
+    def kept(self) -> NDArray[np.bool_] | None:
+        """The rows without a verdict; None if that is all of them."""
+        return None if self.codes is None else self.codes == Verdict.KEPT
+
+    def counts(self) -> dict[Verdict, int]:
+        """Return the number of rows of each verdict that occurs."""
+        if self.codes is None:
+            return {Verdict.KEPT: self._rows} if self._rows else {}
+        found = np.bincount(self.codes, minlength=len(Verdict))
+        return {verdict: int(found[verdict]) for verdict in Verdict if found[verdict]}
+
+
+def missing(column: pa.Array) -> NDArray[np.bool_] | None:
+    """Return where a column has no value, None if nowhere: null, or the empty text.
+
+    The two are one in every format. CSV can't tell them apart, and as an id the empty text would make one hub
+    of all rows without one.
+    """
+    absent = column.is_null()
+    if is_text(column.type):
+        absent = pc.or_kleene(absent, pc.equal(pc.binary_length(column), 0))
+    elif not column.null_count:
+        return None
+    result: NDArray[np.bool_] = absent.to_numpy(zero_copy_only=False)
+    return result
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a type holds text, in whatever layout."""
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def rejected_rows(
+    file: str, rows: NDArray[np.int64], values: Mapping[str, pa.Array], codes: NDArray[np.uint8]
+) -> pa.RecordBatch:
+    """Return the rows of a batch whose verdict is a reason, as a batch of the rejected table.
+
+    Parameters
+    ----------
+    file : path of the file, relative to the input.
+    rows : (n,) numbers of the batch's rows in their file.
+    values : column of :data:`VALUES` -> the values read, any type, n each; missing columns become null.
+    codes : (n,) verdicts.
+    """
+    at = np.flatnonzero(np.isin(codes, list(REASONS)))
+    taken = {name: to_text(values[name].take(pa.array(at))) for name in VALUES if name in values}
+    return _batch(file, rows[at], taken, pa.array(_REASON_OF[codes[at]], pa.string()))
+
+
+def rejected_lines(file: str, rows: Sequence[int], lines: Sequence[str]) -> pa.RecordBatch:
+    """Return lines that could not be split into columns; each stands whole in ``source``."""
+    reasons = pa.array([REASONS[Verdict.UNREADABLE_LINE]] * len(rows), pa.string())
+    return _batch(file, np.array(rows, np.int64), {"source": pa.array(lines, pa.string())}, reasons)
+
+
+def _batch(file: str, rows: NDArray[np.int64], values: Mapping[str, pa.Array], reasons: pa.Array) -> pa.RecordBatch:
+    columns = {"file": pa.array([file] * len(rows), pa.string()), "row": pa.array(rows), "reason": reasons}
+    empty = pa.nulls(len(rows), pa.string())
+    return pa.RecordBatch.from_arrays(
+        [columns.get(name, values.get(name, empty)) for name in REJECTED.schema.names], schema=REJECTED.schema
+    )
+
+
+def to_text(values: pa.Array) -> pa.Array:
+    """Return values of any accepted type as strings; bytes that are not UTF-8 become U+FFFD."""
+    try:
+        text = pc.cast(values, pa.string())
+        text.validate(full=True)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return pa.array([_text(value) for value in _python_values(values)], pa.string())
+    return text
+
+
+def _python_values(values: pa.Array) -> list[object]:
+    return (values.cast(pa.binary()) if is_text(values.type) else values).to_pylist()
+
+
+def _text(value: object) -> str | None:
+    if value is None:
+        return None
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

@@ -1,0 +1,357 @@
+"""Which files the input is made of, and how they are dealt out to tasks.
+
+Any address that ``pyarrow.fs`` understands will do: a file, a folder, a glob, local or remote. What is listed
+here is only read.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import quote, unquote
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+from pipeline.errors import InputError
+
+Format = Literal["parquet", "csv", "json"]
+
+FORMAT_NAMES: Mapping[str, str] = {"parquet": "Parquet", "csv": "CSV", "json": "JSON lines"}
+_ENDINGS: tuple[tuple[str, Format], ...] = (
+    (".parquet", "parquet"), (".parq", "parquet"), (".pq", "parquet"),
+    (".csv", "csv"), (".csv.gz", "csv"),
+    *((ending + gz, "json") for ending in (".json", ".jsonl", ".ndjson") for gz in ("", ".gz")),
+)  # fmt: skip
+_WILDCARD = re.compile(r"[*?\[]")
+_URI_SIGNS = "/:@%+=,;~&!$'()"  # "%" too: an address may be quoted already
+_NULL_FOLDER = "__HIVE_DEFAULT_PARTITION__"  # what Hive and Spark call the folder of null
+_DIGEST_CHUNK = 4 * 2**20
+
+ROWS_PER_TASK = 2_000_000
+BYTES_PER_TASK = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One file of the input. ``relative`` is its path below the folder or the fixed part of the glob."""
+
+    relative: str
+    address: str
+    format: Format
+    bytes: int
+    mtime_ns: int
+    inode: int | None  # local files only
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What a task reads of one file: all of it, or, in Parquet, a range of row groups."""
+
+    relative: str
+    address: str
+    format: Format
+    row_groups: tuple[int, int] | None = None  # first, one past the last
+    first_row: int = 0  # number of the first row read, counted in the file
+
+    @property
+    def is_gzipped(self) -> bool:
+        """Whether the file has to be unpacked while it is read."""
+        return self.relative.lower().endswith(".gz")
+
+    @property
+    def folder_values(self) -> dict[str, str | None]:
+        """Columns told by the path: ``event=click/part-0.parquet`` has event = "click"."""
+        values: dict[str, str | None] = {}
+        for folder in self.relative.split("/")[:-1]:
+            name, equals, value = folder.partition("=")
+            if equals:
+                values[unquote(name)] = None if value == _NULL_FOLDER else unquote(value)
+        return values
+
+
+@dataclass(frozen=True)
+class ParseTask:
+    """The pieces one task reads, in order."""
+
+    pieces: tuple[Piece, ...]
+
+    def to_payload(self) -> dict[str, Any]:
+        """Return the task as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_payload(cls, payload: Mapping[str, Any]) -> ParseTask:
+        """Read what :meth:`to_payload` returned, before or after a trip through JSON."""
+        pieces = []
+        for raw in payload["pieces"]:
+            groups = raw["row_groups"]
+            pieces.append(Piece(**{**raw, "row_groups": None if groups is None else (groups[0], groups[1])}))
+        return cls(tuple(pieces))
+
+
+def filesystem_of(address: str) -> tuple[pafs.FileSystem, str]:
+    """Return the filesystem of an address and the path on it; without a scheme it is a local path.
+
+    Raises
+    ------
+    InputError : unknown scheme, or a filesystem that can't be reached from here.
+    """
+    scheme, separator, rest = address.partition("://")
+    if not separator:
+        return pafs.LocalFileSystem(), str(Path(address).absolute())
+    if scheme == "file":
+        return pafs.LocalFileSystem(), unquote(rest)
+    place, query = _split_query(rest)
+    # A wildcard is no part of a URI ("?" would begin its query): the folder before it is.
+    wild = _WILDCARD.search(place)
+    folder = place if wild is None else place[: wild.start()].rpartition("/")[0]
+    try:
+        filesystem, path = pafs.FileSystem.from_uri(f"{scheme}://{quote(folder, safe=_URI_SIGNS)}{query}")
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+        raise InputError(
+            f"input {address} can't be opened: {_first_line(error)}. pyarrow.fs reads local paths, file://, "
+            "s3://, gs://, abfs:// and hdfs://; check the address, its credentials and the network."
+        ) from error
+    path += place[len(folder) :]
+    return filesystem, path
+
+
+def _split_query(address: str) -> tuple[str, str]:
+    """Part an address from options such as ``?endpoint_override=...``; a lone "?" is a wildcard."""
+    found = re.search(r"\?\w+=", address)
+    return (address[: found.start()], address[found.start() :]) if found else (address, "")
+
+
+@contextmanager
+def naming(address: str, file_format: Format) -> Iterator[None]:
+    """Turn what pyarrow says about unreadable data into an InputError that names the file."""
+    try:
+        yield
+    except (
+        pa.ArrowInvalid,
+        pa.ArrowTypeError,
+        pa.ArrowNotImplementedError,
+        pa.ArrowCapacityError,
+        OSError,
+    ) as error:
+        advice = {
+            "parquet": "It was cut off or damaged: write or copy it again",
+            "csv": "It must be comma-separated, with a header line and double quotes: repair it",
+            "json": "It must hold one object a line: repair it",
+        }[file_format]
+        raise InputError(
+            f"{address} can't be read as {FORMAT_NAMES[file_format]}: {_first_line(error)}. "
+            f"{advice}, or leave it out by naming the others with a glob."
+        ) from error
+
+
+def list_sources(path: str, date: dt.date | None = None) -> list[SourceFile]:
+    """Return the files at ``path``, ordered by relative path.
+
+    Names that start with "_" or "." are left out below a folder (``_c=1`` is a column, not hidden), and so
+    are empty files without a known ending (markers such as ``_SUCCESS``).
+
+    Raises
+    ------
+    InputError : nothing there, formats mixed, a file of no known format, ``{date}`` without a date.
+    """
+    if "{date}" in path:
+        if date is None:
+            raise InputError(
+                f"input.path is {path}: it needs a date; give --date YYYY-MM-DD, or name a folder or glob instead"
+            )
+        path = path.replace("{date}", date.isoformat())
+    filesystem, root = filesystem_of(path)
+    try:
+        base, found = _find(filesystem, root)
+        sources = [
+            _describe(filesystem, path, base, info)
+            for info in sorted(found, key=lambda info: str(info.path).encode())
+            if info.size or _format_by_name(info.path)
+        ]
+    except OSError as error:
+        raise InputError(
+            f"input {path} can't be listed: {_first_line(error)}; check the path and your rights"
+        ) from error
+    if not sources:
+        raise InputError(
+            f"input {path} has no files (looked for {', '.join(ending for ending, _ in _ENDINGS)} at {root}; "
+            "names that start with '_' or '.' are left out); check input.path"
+        )
+    _refuse_mixture(path, sources)
+    return sources
+
+
+def _find(filesystem: pafs.FileSystem, root: str) -> tuple[str, list[pafs.FileInfo]]:
+    """Return the folder that relative paths start from, and the visible files."""
+    root = root.rstrip("/") or "/"
+    here = filesystem.get_file_info(root)
+    if here.type == pafs.FileType.File:  # asked for by name: taken whatever it is called
+        return root.rpartition("/")[0], [here]
+    if here.type == pafs.FileType.Directory:
+        return root, _visible(filesystem, root)
+    wild = _WILDCARD.search(root)
+    if wild is None:
+        return root, []
+    base = root[: wild.start()].rpartition("/")[0]
+    pattern = _glob_pattern(root)
+    return base, [info for info in _visible(filesystem, base or "/") if pattern.fullmatch(info.path)]
+
+
+def _visible(filesystem: pafs.FileSystem, base: str) -> list[pafs.FileInfo]:
+    selector = pafs.FileSelector(base, recursive=True, allow_not_found=True)
+    skip = len(base.rstrip("/")) + 1
+    return [
+        info
+        for info in filesystem.get_file_info(selector)
+        if info.type == pafs.FileType.File and not any(map(_is_hidden, info.path[skip:].split("/")))
+    ]
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or (name.startswith("_") and "=" not in name)
+
+
+def _glob_pattern(glob: str) -> re.Pattern[str]:
+    """Compile a glob; what lies below a folder that matches belongs to it too."""
+    out, at = [], 0
+    while at < len(glob):
+        rest = glob[at:]
+        group = re.match(r"\[(!?)([^\]/]+)\]", rest)
+        if rest.startswith("**/"):
+            out.append("(?:.*/)?")
+            at += 3
+        elif rest.startswith("**"):
+            out.append(".*")
+            at += 2
+        elif group:
+            inner = group[2].replace("\\", r"\\").replace("[", r"\[").replace("^", r"\^")
+            out.append(f"[{'^/' if group[1] else ''}{inner}]")
+            at += group.end()
+        else:
+            out.append({"*": "[^/]*", "?": "[^/]"}.get(rest[0], re.escape(rest[0])))
+            at += 1
+    return re.compile("".join(out) + "(?:/.*)?", re.DOTALL)
+
+
+def _format_by_name(path: str) -> Format | None:
+    name = path.rpartition("/")[2].lower()
+    return next((known for ending, known in _ENDINGS if name.endswith(ending)), None)
+
+
+def _describe(filesystem: pafs.FileSystem, path: str, base: str, info: pafs.FileInfo) -> SourceFile:
+    scheme, _, rest = path.partition("://")
+    is_local = isinstance(filesystem, pafs.LocalFileSystem)
+    if is_local:
+        address = info.path
+    else:
+        # The path on HDFS does not repeat the host, that on an object store begins with the bucket.
+        host = f"{rest.partition('/')[0]}/" if scheme in {"hdfs", "viewfs"} else ""
+        address = f"{scheme}://{host}{quote(info.path.lstrip('/'))}{_split_query(rest)[1]}"
+    file_format = _format_by_name(info.path)
+    if file_format is None:
+        with filesystem.open_input_stream(info.path) as stream:  # Hive writes Parquet without an ending
+            if stream.read(4) != b"PAR1":
+                raise InputError(
+                    f"{address} is of no known format (known endings: {', '.join(e for e, _ in _ENDINGS)}); "
+                    "rename it, move it away, or name the others with a glob"
+                )
+        file_format = "parquet"
+    return SourceFile(
+        relative=info.path[len(base.rstrip("/")) + 1 :],
+        address=address,
+        format=file_format,
+        bytes=info.size,
+        mtime_ns=info.mtime_ns or 0,
+        inode=os.stat(info.path).st_ino if is_local else None,
+    )
+
+
+def _refuse_mixture(path: str, sources: Sequence[SourceFile]) -> None:
+    first = sources[0]
+    other = next((source for source in sources if source.format != first.format), None)
+    if other is not None:
+        raise InputError(
+            f"input {path} mixes formats: {first.relative} is {FORMAT_NAMES[first.format]}, {other.relative} "
+            f"is {FORMAT_NAMES[other.format]}; name the files of one format"
+            f" with a glob, such as '*.{first.format}'"
+        )
+
+
+def digest(source: SourceFile) -> str:
+    """Return the sha256 of a file's bytes as hex, read in chunks."""
+    filesystem, path = filesystem_of(source.address)
+    total = hashlib.sha256()
+    with (
+        naming(source.address, source.format),
+        filesystem.open_input_stream(path, compression=None) as stream,
+    ):
+        while chunk := stream.read(_DIGEST_CHUNK):
+            total.update(chunk)
+    return total.hexdigest()
+
+
+def split_tasks(
+    sources: Sequence[SourceFile], rows_per_task: int = ROWS_PER_TASK, bytes_per_task: int = BYTES_PER_TASK
+) -> list[ParseTask]:
+    """Deal the files out to tasks, in order; the cut depends on the files and the two bounds only.
+
+    Parquet is cut between row groups, at about ``rows_per_task`` rows: a row group is never split, since all
+    of it would be decoded twice. A text file is always read by one task, since where a row starts can't be
+    told from the middle; small ones share a task of up to ``bytes_per_task`` bytes on disk.
+
+    Raises
+    ------
+    InputError : a Parquet file whose footer can't be read.
+    """
+    if sources and sources[0].format == "parquet":
+        with ThreadPoolExecutor(16) as pool:  # footers of a remote folder: latency, not work
+            return _packed(_row_groups(sources, list(pool.map(_rows_of_groups, sources))), rows_per_task)
+    return _packed(((Piece(s.relative, s.address, s.format), s.bytes) for s in sources), bytes_per_task)
+
+
+def _rows_of_groups(source: SourceFile) -> list[int]:
+    filesystem, path = filesystem_of(source.address)
+    with naming(source.address, "parquet"), pq.ParquetFile(path, filesystem=filesystem) as file:
+        return [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+
+
+def _row_groups(sources: Sequence[SourceFile], rows: Sequence[Sequence[int]]) -> Iterator[tuple[Piece, int]]:
+    for source, rows_of_groups in zip(sources, rows, strict=True):
+        first_row = 0
+        for group, count in enumerate(rows_of_groups):
+            yield Piece(source.relative, source.address, "parquet", (group, group + 1), first_row), count
+            first_row += count
+        if not rows_of_groups:  # still read, so that its columns are checked
+            yield Piece(source.relative, source.address, "parquet", (0, 0), 0), 0
+
+
+def _packed(pieces: Iterable[tuple[Piece, int]], most: int) -> list[ParseTask]:
+    tasks: list[list[Piece]] = []
+    size = 0
+    for piece, cost in pieces:
+        if not tasks or (size and size + cost > most):
+            tasks.append([])
+            size = 0
+        size += cost
+        last = tasks[-1][-1] if tasks[-1] else None
+        if last and last.address == piece.address and last.row_groups and piece.row_groups:
+            groups = (last.row_groups[0], piece.row_groups[1])
+            tasks[-1][-1] = Piece(last.relative, last.address, last.format, groups, last.first_row)
+        else:
+            tasks[-1].append(piece)
+    return [ParseTask(tuple(pieces)) for pieces in tasks]
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(". ")

@@ -1,0 +1,1 @@
+"""Numeric kernels: pure functions over arrays; no files, configuration, logging or clock."""

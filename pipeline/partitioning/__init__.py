@@ -1,0 +1,1 @@
+"""Cut the graph: arrays in, arrays out."""

@@ -1,0 +1,126 @@
+"""The task that cuts a piece into children, and the bounds under which a piece is left whole."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.blocks import NodeArrays
+from pipeline.errors import PartitionError
+from pipeline.partitioning import pieces
+from pipeline.partitioning.homes import splittable_hubs
+from pipeline.partitioning.partitioners import PARTITIONERS
+from pipeline.partitioning.pieces import Piece, Role
+from pipeline.tasks import Attempt, Task
+
+#: Largest over mean volume that is worth a warning; also the room that counts of children leave.
+IMBALANCE = 1.10
+
+#: A part is cut into at most this many: few wide cuts find more structure than repeated halving.
+_MOST_CHILDREN = 8
+#: What a task holds of a row (its own, the sum, what arrives) and of an entry (neighbour, weight, room).
+_ROW_BUFFERS, _ENTRY_BYTES = 3, 12
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What a leaf may hold."""
+
+    max_edges: int | None
+    max_bytes: int
+    dim: int
+
+    def bytes_of(self, rows: int, edges: int) -> int:
+        """Bytes of rows and entries that a task holds for a leaf; every edge counts as two entries."""
+        return rows * self.dim * 4 * _ROW_BUFFERS + 2 * edges * _ENTRY_BYTES
+
+    def excess(self, rows: int, edges: int) -> float:
+        """How many times too large a leaf is: 1 or less if it fits."""
+        by_edges = edges / self.max_edges if self.max_edges else 0.0
+        return max(by_edges, self.bytes_of(rows, edges) / self.max_bytes)
+
+    def children(self, rows: int, edges: int) -> int:
+        """How many children a piece that does not fit is cut into."""
+        return min(_MOST_CHILDREN, max(2, math.ceil(IMBALANCE * self.excess(rows, edges))))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the bounds as JSON values."""
+        return asdict(self)
+
+
+def cut_piece(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+    """Task: cut a piece and write its children, without those that got no edges.
+
+    The payload holds ``root`` (how to make the root's piece of the tables) or ``piece`` (its files). The
+    root's task also writes the edges between two nodes that may be split.
+
+    Returns
+    -------
+    {"children": [{"rows", "edges"}, ...]}; child i is in the files with roles ``nodes<i>`` and ``pairs<i>``.
+    """
+    todo = task.payload
+    arrays = NodeArrays([Path(file) for file in todo["arrays"]])
+    if "root" in todo:
+        piece = _root_piece(todo["root"], arrays, attempt)
+        degree, node_key = arrays.all("degree"), arrays.all("node_key")
+        if todo["bounds"]:
+            _refuse_indivisible(piece, degree, Bounds(**todo["bounds"]), todo["root"]["shared"] is None)
+    else:
+        piece = Piece.map(Path(todo["piece"]["nodes"]), Path(todo["piece"]["pairs"]))
+        degree, node_key = (arrays.take(name, piece.node_ix) for name in ("degree", "node_key"))
+    graph = piece.cut_graph(degree, node_key.view(np.uint64))
+    labels = PARTITIONERS[todo["method"]](graph, todo["parts"], todo["seed"])
+    children: list[dict[str, int]] = []
+    for child in piece.children(labels, todo["parts"]):
+        if child.left.size:
+            number = len(children)
+            child.write(attempt.path(f"nodes{number}", "arrow"), attempt.path(f"pairs{number}", "arrow"))
+            children.append({"rows": child.node_ix.size, "edges": child.left.size})
+    return {"children": children}
+
+
+def _root_piece(todo: Mapping[str, Any], arrays: NodeArrays, attempt: Attempt) -> Piece:
+    """Read all edges; decide who may be split; write the edges between two of these, as node numbers."""
+    if arrays.nodes > pieces.MAX_ROWS:
+        raise PartitionError(
+            f"the graph has {arrays.nodes:,} nodes, and one task cuts at most {pieces.MAX_ROWS:,}; shorten "
+            "input.window_days, or set partition.method = 'none' if one block of them fits a worker"
+        )
+    left, right = pieces.read_edges([Path(file) for file in todo["edges"]])
+    role = np.full(arrays.nodes, Role.WHOLE, np.int8)
+    between = np.empty(0, np.int64)
+    if todo["shared"]:
+        # Sources are cut with all their edges, targets are split: of the two sides, that is the one with many
+        # nodes of few edges each, in every interaction table we know.
+        role[slice(*todo["shared"])] = Role.SHARED
+    elif todo["hub_degree"] is not None:
+        role[splittable_hubs(left, right, arrays.all("degree"), todo["hub_degree"])] = Role.SHARED
+        between = np.flatnonzero((role[left] == Role.SHARED) & (role[right] == Role.SHARED))
+    pieces.write_pairs(attempt.path("between", "arrow"), left[between], right[between])
+    if between.size:
+        left, right = np.delete(left, between), np.delete(right, between)
+    return Piece(np.arange(arrays.nodes, dtype=np.int64), role, left, right)
+
+
+def _refuse_indivisible(piece: Piece, degree: NDArray[np.int64], bounds: Bounds, is_plain: bool) -> None:
+    """Refuse a node that fits no leaf. All others do, alone if need be, so that cutting comes to an end."""
+    hub = int(np.max(degree, where=piece.role == Role.WHOLE, initial=0))
+    if bounds.excess(hub + 1, hub) <= 1:
+        return
+    if bounds.max_edges and hub > bounds.max_edges:
+        found, key, way_out = f"{hub:,} edges", f"max_edges is {bounds.max_edges:,}", "raise it"
+    else:
+        found = f"{bounds.bytes_of(hub + 1, hub):,} bytes of rows and entries"
+        key, way_out = f"max_bytes is {bounds.max_bytes:,}", "raise it, or lower embedding.dim"
+    if is_plain:
+        way_out = f"set partition.hub_degree below {hub:,} so that the hub is split, or {way_out}"
+    raise PartitionError(
+        f"part 0 can't be cut into leaves that fit: it has {piece.left.size:,} edges, and the {hub:,} of its "
+        f"largest hub stay together, which makes {found}; partition.{key}: {way_out}"
+    )

@@ -1,0 +1,76 @@
+"""Which nodes may be split, and where they are at home."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.blocks import NodeParts
+from pipeline.kernels.edge_cut import even_out_ties, homes_by_most_edges, mark_neighbors_of_others
+from pipeline.partitioning.pieces import Piece, Role
+
+
+def splittable_hubs(
+    left: NDArray[np.int32], right: NDArray[np.int32], degree: NDArray[np.int64], hub_degree: int
+) -> NDArray[np.bool_]:
+    """Return which nodes of a plain graph are split where parts cut through their edges.
+
+    They have more than ``hub_degree`` neighbours, and one among them that has not: this one is whole, so its
+    home stores their edge, and the hub has a part to be at home in. A hub with no other than hubs for
+    neighbours stays whole.
+    """
+    is_hub = degree > hub_degree
+    has_other = np.zeros(degree.size, np.bool_)
+    mark_neighbors_of_others(left, right, is_hub, has_other)
+    return is_hub & has_other
+
+
+@dataclass(frozen=True)
+class Stored:
+    """How many edges of shared nodes each leaf stores: a row for each node and leaf, ascending by both."""
+
+    node_ix: NDArray[np.int64]
+    part_id: NDArray[np.int32]
+    edges: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, leaves: Sequence[tuple[int, Piece]]) -> Stored:
+        """Count over leaves in ascending part_id; edges between two shared nodes are not theirs yet."""
+        node_ix, part_id, edges = [], [], []
+        for part, piece in leaves:
+            ends = np.bincount(piece.left, minlength=piece.role.size)
+            ends += np.bincount(piece.right, minlength=piece.role.size)
+            shared = np.flatnonzero(piece.role == Role.SHARED)
+            node_ix.append(piece.node_ix[shared])
+            part_id.append(np.full(shared.size, part, np.int32))
+            edges.append(ends[shared])
+        nodes = np.concatenate(node_ix)
+        order = np.argsort(nodes, kind="stable")
+        return cls(nodes[order], np.concatenate(part_id)[order], np.concatenate(edges)[order])
+
+
+def find_homes(nodes: int, leaves: Sequence[tuple[int, Piece]]) -> NodeParts:
+    """Give every node with edges a home.
+
+    A whole node is at home in its leaf. A shared node is at home in the part that stores most of its edges
+    with whole nodes, ties by the lowest part_id; ties then move to where fewer rows come in. It counts as
+    split if several parts store its edges, else as whole. So each home stores an edge of its node, which the
+    layout of blocks relies on.
+
+    Parameters
+    ----------
+    nodes : number of nodes of the whole graph.
+    leaves : part_id and piece of every leaf, ascending.
+    """
+    part_id = np.full(nodes, -1, np.int32)
+    is_split = np.zeros(nodes, np.bool_)
+    for part, piece in leaves:
+        part_id[piece.node_ix[piece.role == Role.WHOLE]] = part
+    stored = Stored.of(leaves)
+    incoming = np.zeros(1 + max(part for part, _ in leaves), np.int64)
+    homes_by_most_edges(stored.node_ix, stored.part_id, stored.edges, part_id, is_split, incoming)
+    even_out_ties(stored.node_ix, stored.part_id, stored.edges, part_id, incoming)
+    return NodeParts(part_id, is_split)

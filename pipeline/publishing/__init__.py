@@ -1,0 +1,1 @@
+"""Releases: staged, gated, swapped in by one pointer, kept or removed."""

@@ -1,0 +1,120 @@
+"""The eight stages in the order of the data flow: what each reads, what it writes, what sets its result.
+
+A table is found by its chain of fingerprints, never as "the newest": the fingerprint of a stage is a hash of
+the configuration it reads, of its own version, of the contracts it writes and of its inputs' fingerprints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.config import PipelineConfig
+from pipeline.storage import fingerprint_of
+from schemas import tables
+from schemas.contracts import TableContract
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage's place in the chain."""
+
+    name: str
+    inputs: tuple[str, ...]
+    writes: tuple[TableContract, ...]
+    reads_config: Callable[[PipelineConfig], Any]  # what of the configuration sets the result
+    algorithm_version: int  # raised by hand when the same config gives another result
+
+
+def _part_of(section: str, *, without: frozenset[str] = frozenset()) -> Callable[[PipelineConfig], Any]:
+    def read(config: PipelineConfig) -> Any:
+        return getattr(config, section).model_dump(mode="json", exclude=set(without))
+
+    return read
+
+
+def _partition(config: PipelineConfig) -> Any:
+    # The width of a row counts where leaves are cut by bytes.
+    width = None if config.partition.parts else config.embedding.dim
+    return [config.partition.model_dump(mode="json"), width]
+
+
+def _holdout(config: PipelineConfig) -> Any:
+    evaluate = config.evaluate
+    if evaluate.source != "holdout":
+        return None
+    return [evaluate.holdout_users, evaluate.holdout_pairs, evaluate.holdout_edges, evaluate.seed]
+
+
+def _tables(config: PipelineConfig) -> Any:
+    publish = config.publish
+    return {
+        "embedding": config.embedding.model_dump(mode="json"),
+        "rows_per_file": publish.rows_per_file,
+        "exclude_ids": {node_type: list(ids) for node_type, ids in publish.exclude_ids.items()},
+    }
+
+
+#: Tables without a width of their own stand here with width 1: names and versions are what counts.
+_PART_ROWS = TableContract("part_rows", 1, tables.row_schema(1), ("node_ix",), file_format="arrow")
+_METRICS = TableContract("metrics", 1, pa.schema([]), (), file_format="json")
+_RELEASE = TableContract("release", 1, pa.schema([]), (), file_format="json")
+
+STAGES: tuple[Stage, ...] = (
+    # The path is not part of the result: the files' digests are.
+    Stage(
+        "ingest", (), (tables.EDGES, tables.DECAYED, tables.REJECTED), _part_of("input", without=frozenset({"path"})), 1
+    ),
+    Stage(
+        "index", ("ingest",), (tables.NODE_INDEX, tables.NODE_ARRAYS, tables.INDEXED_EDGES, tables.HOLDOUT), _holdout, 1
+    ),
+    Stage("partition", ("index",), (tables.PARTITION_TREE, tables.NODE_PARTS), _partition, 1),
+    Stage(
+        "layout",
+        ("index", "partition"),
+        (tables.BLOCK_NODES, tables.BLOCK_EDGES, tables.BLOCK_ROUTES),
+        lambda _: None,
+        1,
+    ),
+    Stage("embed", ("layout",), (_PART_ROWS,), _part_of("embedding"), 1),
+    Stage("aggregate", ("index", "partition", "embed"), (tables.node_embeddings(1),), _tables, 1),
+    Stage(
+        "evaluate", ("ingest", "index", "aggregate"), (_METRICS,), _part_of("evaluate", without=frozenset({"path"})), 1
+    ),
+    Stage("publish", ("aggregate", "evaluate"), (_RELEASE,), _part_of("publish"), 1),
+)
+
+STAGE_NAMES: tuple[str, ...] = tuple(stage.name for stage in STAGES)
+
+#: Which stage makes a table.
+MAKER: Mapping[str, str] = {contract.name: stage.name for stage in STAGES for contract in stage.writes}
+
+
+def fingerprints(config: PipelineConfig, date: str, digests: Mapping[str, str | None]) -> dict[str, str]:
+    """Return the fingerprint of every stage.
+
+    ``digests`` holds what the outside world adds to a stage: the digest of the input's files under "ingest",
+    of the pairs to score under "evaluate".
+    """
+    found: dict[str, str] = {}
+    for stage in STAGES:
+        found[stage.name] = fingerprint_of(
+            {
+                "stage": stage.name,
+                "version": stage.algorithm_version,
+                "contracts": {contract.name: contract.version for contract in stage.writes},
+                "config": stage.reads_config(config),
+                "inputs": [found[name] for name in stage.inputs],
+                "date": date,
+                "digest": digests.get(stage.name),
+            }
+        )
+    return found
+
+
+def stage_named(name: str) -> Stage:
+    """Return a stage by its name."""
+    return next(stage for stage in STAGES if stage.name == name)

@@ -1,0 +1,252 @@
+"""edges -> node_index, node_arrays, indexed_edges: one dense number a node, the same on every engine."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline import storage
+from pipeline.blocks import NodeArrays
+from pipeline.config import PipelineConfig
+from pipeline.engines.base import Engine, Frame
+from pipeline.errors import InputError, StorageError
+from pipeline.kernels.hashing import hash_nodes, hash_pairs, node_keys
+from pipeline.stages.outcome import MadeFile, Outcome, written_by_engine, written_by_tasks
+from pipeline.tasks import Attempt, Task, TaskRecord, run_missing
+from pipeline.workspace import Workspace
+from schemas.tables import EDGES, INDEXED_EDGES, NODE_ARRAYS, NODE_INDEX
+
+NAME = "index"
+log = logging.getLogger(__name__)
+
+_HOLDOUT_MIN_PAIRS = 5  # users with fewer pairs keep them all
+
+
+def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> Outcome:
+    """Number the nodes, count their neighbours, and rewrite the edges in node numbers."""
+    id_type = _id_type(workspace)
+    edges = engine.read(workspace.files("edges"), EDGES.schema.names, EDGES.schema_for(id_type))
+    decayed = engine.read(workspace.files("decayed"), EDGES.schema.names, EDGES.schema_for(id_type))
+
+    # Both ends of all edges weigh twice the rows of the input at the most.
+    may_overflow = 2 * int(workspace.manifest("edges").figures["weight_total"]) >= 2**63
+    nodes = _nodes(engine, edges, decayed, config, may_overflow)
+    unnumbered = pa.schema(
+        [NODE_INDEX.schema_for(id_type).field(f) for f in ("node_type", "node_id", "degree", "weight")]
+    )
+    sorted_files = engine.write_sorted(nodes, workspace.scratch(NAME, "nodes"), unnumbered, ["node_type", "node_id"])
+    numbered = run_missing(engine, number_nodes, _numbering_tasks(workspace, sorted_files, "number", holdout=[]))
+
+    if config.evaluate.source == "holdout":
+        pairs = _look_up_ends(engine, edges, numbered, config, workspace.scratch(NAME, "pairs"), id_type)
+        split = run_missing(engine, split_holdout, _split_tasks(workspace, config, pairs, numbered))
+        held_out = [record.file("holdout") for record in split]
+        numbered = run_missing(engine, number_nodes, _numbering_tasks(workspace, sorted_files, "renumber", held_out))
+        indexed, holdout = written_by_tasks(split, "edges"), written_by_tasks(split, "holdout")
+    else:
+        split = []
+        files = _look_up_ends(engine, edges, numbered, config, workspace.scratch(NAME, "edges"), id_type)
+        indexed, holdout = written_by_engine(files), []
+
+    figures = _figures(numbered, indexed, holdout)
+    found, wanted = figures["edges"] + figures["holdout"], workspace.manifest("edges").rows
+    if found != wanted:
+        raise StorageError(
+            f"{wanted} edges went into the index and {found} came out: a file of "
+            f"{workspace.place('edges')} has changed since; remove that folder and run ingest again"
+        )
+    if figures["edges"] == 0:
+        raise InputError("no edges are left to embed; lower evaluate.holdout_edges, or look at the rejected rows")
+    tables: dict[str, Sequence[MadeFile]] = {
+        "node_index": written_by_tasks(numbered, "nodes"),
+        "node_arrays": written_by_tasks(numbered, "arrays", rows="nodes_rows"),
+        "indexed_edges": indexed,
+        "holdout": holdout,
+    }
+    return Outcome(tables, figures, [*numbered, *split])
+
+
+def _id_type(workspace: Workspace) -> pa.DataType:
+    return pa.int64() if workspace.manifest("edges").figures["id_type"] == "int64" else pa.string()
+
+
+def _nodes(engine: Engine[Frame], edges: Frame, decayed: Frame, config: PipelineConfig, may_overflow: bool) -> Frame:
+    """Return one row a node: (node_type, node_id, degree, weight). The nodes of decayed pairs are among them."""
+    if config.input.is_plain:
+        # A self loop counts once, in the matrix and in the degree.
+        others = engine.where_different(edges, "src_id", "dst_id")
+        ends = [_end(engine, edges, "src_id", 1), _end(engine, others, "dst_id", 1)]
+        ends += [_end(engine, decayed, "src_id", 0), _end(engine, decayed, "dst_id", 0)]
+        return _summed(engine, ends, config.input.source_type, may_overflow)
+    # One sum a type: the type is a constant then, and not a key that every row is compared by.
+    sides = ((config.input.source_type, "src_id"), (config.input.target_type, "dst_id"))
+    return engine.union(
+        [
+            _summed(engine, [_end(engine, edges, column, 1), _end(engine, decayed, column, 0)], node_type, may_overflow)
+            for node_type, column in sides
+        ]
+    )
+
+
+def _end(engine: Engine[Frame], edges: Frame, column: str, degree: int) -> Frame:
+    if degree:
+        return engine.rename(edges, {"node_id": column, "weight": "weight"}, {"degree": 1})
+    return engine.rename(edges, {"node_id": column}, {"weight": 0, "degree": 0})
+
+
+def _summed(engine: Engine[Frame], ends: Sequence[Frame], node_type: str, may_overflow: bool) -> Frame:
+    sums = engine.sum_by(
+        engine.union(ends), ["node_id"], ["degree", "weight"], keys_repeat=True, may_overflow=may_overflow
+    )
+    return engine.rename(sums, {name: name for name in ("node_id", "degree", "weight")}, {"node_type": node_type})
+
+
+def _look_up_ends(
+    engine: Engine[Frame],
+    edges: Frame,
+    numbered: Sequence[TaskRecord],
+    config: PipelineConfig,
+    folder: Path,
+    id_type: pa.DataType,
+) -> list[Path]:
+    files = [record.file("nodes") for record in numbered]
+    nodes = engine.read(files, ["node_ix", "node_id", "node_type"], NODE_INDEX.schema_for(id_type))
+    sources = engine.where_equal(nodes, "node_type", config.input.source_type)
+    targets = engine.where_equal(nodes, "node_type", config.input.target_type)
+    half = engine.look_up(edges, sources, {"src_id": "node_id"}, {"src_ix": "node_ix"})
+    both = engine.look_up(half, targets, {"dst_id": "node_id"}, {"dst_ix": "node_ix"})
+    return engine.write(both, folder, INDEXED_EDGES.schema)
+
+
+def _numbering_tasks(workspace: Workspace, files: Sequence[Path], name: str, holdout: Sequence[Path]) -> list[Task]:
+    rows = [storage.rows_in([file]) for file in files]
+    starts = itertools.accumulate(rows[:-1], initial=0)
+    return [
+        Task(
+            f"{name}-{number:05d}",
+            str(workspace.work(NAME)),
+            {"file": str(file), "start": start, "holdout": [str(path) for path in holdout]},
+        )
+        for number, (file, start) in enumerate(zip(files, starts, strict=False))
+    ]
+
+
+def number_nodes(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+    """Task: give the nodes of one sorted file their numbers and keys; take held-out pairs off their degrees."""
+    table = pq.read_table(task.payload["file"], partitioning=None)
+    start = int(task.payload["start"])
+    node_ix = np.arange(start, start + table.num_rows, dtype=np.int64)
+    node_key = np.empty(table.num_rows, np.uint64)
+    types: dict[str, list[int]] = {}
+    for node_type in pc.unique(table["node_type"]).to_pylist():
+        rows = np.flatnonzero(pc.equal(table["node_type"], node_type).to_numpy())
+        first, stop = int(rows[0]), int(rows[-1]) + 1  # sorted by type first
+        ids = table["node_id"].slice(first, stop - first).cast(pa.string()).cast(pa.binary()).to_pylist()
+        _refuse_disorder(table["node_id"].slice(first, stop - first), task.payload["file"])
+        node_key[first:stop] = node_keys(node_type, ids)
+        types[node_type] = [start + first, start + stop]
+    degree, weight = (table[name].to_numpy().copy() for name in ("degree", "weight"))
+    for file in task.payload["holdout"]:
+        _take_off(pq.read_table(file, partitioning=None), start, degree, weight)
+    columns = {
+        "node_ix": pa.array(node_ix),
+        "node_key": pa.array(node_key.view(np.int64)),
+        "node_id": table["node_id"],
+        "node_type": table["node_type"],
+        "degree": pa.array(degree),
+        "weight": pa.array(weight),
+    }
+    index = pa.Table.from_pydict(columns, schema=NODE_INDEX.schema_for(table["node_id"].type))
+    # Small row groups: who writes some rows of the published table reads the ids of these.
+    storage.write_parquet(attempt.path("nodes", "parquet"), index, row_group_size=65_536)
+    arrays = {name: columns[name] for name in NODE_ARRAYS.schema.names}
+    storage.write_arrow(attempt.path("arrays", "arrow"), pa.Table.from_pydict(arrays, schema=NODE_ARRAYS.schema))
+    return {"nodes_rows": table.num_rows, "types": types, "isolated": int((degree == 0).sum())}
+
+
+def _refuse_disorder(ids: pa.ChunkedArray, file: str) -> None:
+    """Node numbers are the order: readers find ids by halving, and every run must find the same order."""
+    ordered = ids.combine_chunks().cast(pa.binary()) if pa.types.is_string(ids.type) else ids.combine_chunks()
+    if len(ordered) > 1 and not pc.all(pc.less(ordered[:-1], ordered[1:])).as_py():
+        raise StorageError(f"the nodes in {file} are not in ascending order of id; report this, and the engine used")
+
+
+def _take_off(pairs: pa.Table, start: int, degree: np.ndarray, weight: np.ndarray) -> None:
+    src, dst, pair_weight = (pairs[name].to_numpy() for name in ("src_ix", "dst_ix", "weight"))
+    is_loop = src == dst
+    for ends, of in ((src, pair_weight), (dst[~is_loop], pair_weight[~is_loop])):
+        here = (ends >= start) & (ends < start + degree.size)
+        np.subtract.at(degree, ends[here] - start, 1)
+        np.subtract.at(weight, ends[here] - start, of[here])
+
+
+def _split_tasks(
+    workspace: Workspace, config: PipelineConfig, files: Sequence[Path], numbered: Sequence[TaskRecord]
+) -> list[Task]:
+    evaluate = config.evaluate
+    shares = (
+        [1.0, evaluate.holdout_edges] if config.input.is_plain else [evaluate.holdout_users, evaluate.holdout_pairs]
+    )
+    payload = {
+        "arrays": [str(record.file("arrays")) for record in numbered],
+        "min_pairs": 0 if config.input.is_plain else _HOLDOUT_MIN_PAIRS,
+        "node_share": shares[0],
+        "pair_share": shares[1],
+        "seed": evaluate.seed,
+    }
+    return [
+        Task(f"split-{number:05d}", str(workspace.work(NAME)), {**payload, "file": str(file)})
+        for number, file in enumerate(files)
+    ]
+
+
+def split_holdout(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+    """Task: part the pairs of one file into training and held out, by hashes of their nodes' keys."""
+    table = pq.read_table(task.payload["file"], partitioning=None)
+    nodes = NodeArrays([Path(file) for file in task.payload["arrays"]])
+    src, dst = (_taker(nodes, table[name].to_numpy()) for name in ("src_ix", "dst_ix"))
+    seed = int(task.payload["seed"])
+    source_key = src("node_key").view(np.uint64)
+    is_held_out = (
+        (hash_nodes(source_key, seed) < _threshold(task.payload["node_share"]))
+        & (src("degree") >= task.payload["min_pairs"])
+        & (hash_pairs(source_key, dst("node_key").view(np.uint64), seed) < _threshold(task.payload["pair_share"]))
+    )
+    for role, chosen in (("edges", ~is_held_out), ("holdout", is_held_out)):
+        storage.write_parquet(attempt.path(role, "parquet"), table.filter(pa.array(chosen)))
+    held_out = int(is_held_out.sum())
+    return {"edges_rows": table.num_rows - held_out, "holdout_rows": held_out}
+
+
+def _taker(nodes: NodeArrays, node_ix: np.ndarray) -> Any:
+    unique, inverse = np.unique(node_ix, return_inverse=True)
+    return lambda name: nodes.take(name, unique)[inverse]
+
+
+def _threshold(share: float) -> np.uint64:
+    return np.uint64(min(int(share * 2**64), 2**64 - 1))
+
+
+def _figures(
+    numbered: Sequence[TaskRecord], indexed: Sequence[MadeFile], holdout: Sequence[MadeFile]
+) -> dict[str, Any]:
+    types: dict[str, list[int]] = {}
+    for record in numbered:
+        for node_type, (first, stop) in record.result["types"].items():
+            known = types.setdefault(node_type, [first, stop])
+            known[1] = stop
+    return {
+        "nodes": sum(int(record.result["nodes_rows"]) for record in numbered),
+        "isolated": sum(int(record.result["isolated"]) for record in numbered),
+        "edges": sum(file.rows for file in indexed),
+        "holdout": sum(file.rows for file in holdout),
+        "types": types,
+    }

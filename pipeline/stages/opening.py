@@ -1,0 +1,177 @@
+"""From a config and a workspace folder to the fingerprints of a run: what the input holds, and which date it is."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import PipelineConfig
+from pipeline.engines.base import Engine, Frame
+from pipeline.errors import ConfigError
+from pipeline.ingest.parse import ParseRules, newest_timestamp
+from pipeline.ingest.sources import ParseTask, SourceFile, digest, list_sources, split_tasks
+from pipeline.publishing.release import releases
+from pipeline.stages.chain import MAKER, fingerprints
+from pipeline.storage import fingerprint_of
+from pipeline.tasks import Attempt, Task, run_missing
+from pipeline.workspace import MANIFEST, UNDATED, Workspace
+
+log = logging.getLogger(__name__)
+
+DAY_US = 86_400_000_000
+
+
+def open_workspace(
+    engine: Engine[Frame],
+    config: PipelineConfig,
+    root: Path,
+    date: dt.date | None,
+    run_id: str,
+    *,
+    starts_here: bool,
+    force_current: bool = False,
+) -> Workspace:
+    """Return the workspace of a run.
+
+    ``starts_here`` says that the run begins with ingest: without a date it then takes the newest one in the
+    input; a later stage takes the newest date whose edges were made from this input and config.
+
+    Raises
+    ------
+    InputError : the input can't be found or read.
+    ConfigError : a later stage without a date, and no date fits.
+    """
+    sources = list_sources(config.input.path, date)
+    ingest = _digest_of(engine, root, sources)
+    digests = {"ingest": ingest, "evaluate": _scored_on(engine, config, root, date)}
+
+    def workspace_of(day: dt.date) -> Workspace:
+        return Workspace(root, day, fingerprints(config, day.isoformat(), digests), MAKER, run_id, force_current)
+
+    if date is None and starts_here:
+        date = _newest_date(engine, config, root, sources, ingest)
+        log.info("date=%s chosen=%s", date, "undated" if date == UNDATED else "newest_timestamp")
+    elif date is None:
+        known = sorted((dt.date.fromisoformat(folder.name) for folder in _run_folders(root)), reverse=True)
+        fitting = [day for day in known if (workspace_of(day).place("edges") / MANIFEST).exists()]
+        if not fitting:
+            raise ConfigError(
+                f"no date given, and none of the {len(known)} dates under {root / 'runs'} has edges made from this "
+                "input and config; run 'graphquilt ingest' first, or give --date YYYY-MM-DD"
+            )
+        date = fitting[0]
+    if config.evaluate.source == "next_day":  # "the day before" has a meaning only now
+        digests["evaluate"] = _scored_on(engine, config, root, date)
+    return workspace_of(date)
+
+
+def end_of(date: dt.date) -> int:
+    """Return the end of a day, exclusive, in microseconds UTC."""
+    return (date - UNDATED).days * DAY_US + DAY_US
+
+
+def parse_rules(config: PipelineConfig, date: dt.date) -> ParseRules:
+    """Return which rows of the input count for a date, and what their columns are called."""
+    given = config.input
+    end = end_of(date) if given.timestamp else None
+    return ParseRules(
+        source=given.source,
+        target=given.target,
+        weight=given.weight,
+        event=given.event,
+        event_weights=dict(given.event_weights),
+        timestamp=given.timestamp,
+        timestamp_unit=given.timestamp_unit,
+        start_us=end - given.window_days * DAY_US if end is not None and given.window_days else None,
+        end_us=end,
+        is_plain=given.is_plain,
+        keeps_self_loops=given.self_loops == "keep",
+        half_life_us=round(given.half_life_days * DAY_US) if given.half_life_days else None,
+        epoch_us=end,  # a full run is its own lineage: its epoch is the end of its date
+    )
+
+
+def _run_folders(root: Path) -> list[Path]:
+    folder = root / "runs"
+    return [path for path in folder.iterdir() if _is_date(path.name)] if folder.is_dir() else []
+
+
+def _is_date(name: str) -> bool:
+    try:
+        dt.date.fromisoformat(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _digest_of(engine: Engine[Frame], root: Path, sources: Sequence[SourceFile]) -> str:
+    """Digest of the files' names and bytes. A file that has not changed since it was read is not read again."""
+    place = str(root / "inputs")
+    tasks = [
+        Task(
+            "digest-" + hashlib.sha256(source.address.encode()).hexdigest()[:16],
+            place,
+            {
+                "address": source.address,
+                "format": source.format,
+                "bytes": source.bytes,
+                "mtime_ns": source.mtime_ns,
+                "inode": source.inode,
+            },
+        )
+        for source in sources
+    ]
+    records = run_missing(engine, digest_file, tasks)
+    return fingerprint_of(
+        [
+            [source.relative, source.bytes, record.result["sha256"]]
+            for source, record in zip(sources, records, strict=True)
+        ]
+    )
+
+
+def digest_file(task: Task, attempt: Attempt) -> dict[str, Any]:  # noqa: ARG001
+    """Task: the digest of one input file. Its record is the cache: it answers for this size, time and inode."""
+    file = {name: task.payload[name] for name in ("address", "format", "bytes", "mtime_ns", "inode")}
+    return {"sha256": digest(SourceFile(relative=file["address"], **file))}
+
+
+def _newest_date(
+    engine: Engine[Frame], config: PipelineConfig, root: Path, sources: Sequence[SourceFile], ingest: str
+) -> dt.date:
+    if config.input.timestamp is None:
+        return UNDATED
+    rules = parse_rules(config, dt.date.max - dt.timedelta(days=1)).to_payload()
+    tasks = [
+        Task(f"newest-{ingest}-{number:05d}", str(root / "inputs"), {"parse": task.to_payload(), "rules": rules})
+        for number, task in enumerate(split_tasks(sources))
+    ]
+    found = [record.result["newest_us"] for record in run_missing(engine, find_newest, tasks)]
+    newest = max((moment for moment in found if moment is not None), default=None)
+    return UNDATED if newest is None else UNDATED + dt.timedelta(days=newest // DAY_US)
+
+
+def find_newest(task: Task, attempt: Attempt) -> dict[str, Any]:  # noqa: ARG001
+    """Task: the newest timestamp of some files."""
+    rules = ParseRules(**task.payload["rules"])
+    return {"newest_us": newest_timestamp(ParseTask.from_payload(task.payload["parse"]), rules)}
+
+
+def _scored_on(engine: Engine[Frame], config: PipelineConfig, root: Path, date: dt.date | None) -> str | None:
+    """Return what, beside this run's own tables, sets the figures of evaluate."""
+    if config.evaluate.source == "file":
+        return _digest_of(engine, root, list_sources(str(config.evaluate.path), date))
+    if config.evaluate.source == "next_day" and date is not None:
+        previous = previous_release(root, config.publish.name, date)
+        return None if previous is None else str(previous["release"])
+    return None
+
+
+def previous_release(root: Path, name: str, date: dt.date) -> dict[str, Any] | None:
+    """Return the manifest of the newest release with an earlier data date: "yesterday"; None on a first night."""
+    earlier = [release for release in releases(root, name) if release.data_date < date]
+    return {**earlier[-1].manifest, "path": str(earlier[-1].path)} if earlier else None

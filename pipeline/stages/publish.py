@@ -1,0 +1,158 @@
+"""node_embeddings, metrics -> a release: judge the figures, stage the files, swap CURRENT."""
+
+from __future__ import annotations
+
+import datetime as dt
+import importlib.metadata
+import logging
+import platform
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from pipeline import storage
+from pipeline.config import PipelineConfig
+from pipeline.engines.base import Engine, Frame
+from pipeline.errors import ContractError, GateError
+from pipeline.publishing.gate import Verdict, judge
+from pipeline.publishing.release import publish
+from pipeline.publishing.retention import clean
+from pipeline.stages.chain import STAGES
+from pipeline.stages.opening import previous_release
+from pipeline.stages.outcome import MadeFile, Outcome
+from pipeline.workspace import Workspace
+from schemas.tables import node_embeddings
+
+NAME = "publish"
+#: Readers' CURRENT is not part of the run's tables, and may have moved since: this stage looks each time.
+ALWAYS_RUNS = True
+
+log = logging.getLogger(__name__)
+
+_PACKAGES = ("numpy", "numba", "pyarrow", "scipy", "pymetis", "polars", "pyspark", "dask")
+
+
+def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> Outcome:  # noqa: ARG001
+    """Publish the table if no gate refuses it, and let old releases and working tables go.
+
+    Raises
+    ------
+    GateError : a gate refused; CURRENT stays where it is.
+    """
+    table = workspace.manifest("node_embeddings")
+    metrics = workspace.manifest("metrics").figures["metrics"]
+    _check_files(workspace, table.figures)
+    verdict = _judge(config, workspace, metrics, table.figures)
+    if not verdict.passed:
+        raise GateError(
+            f"not published, the last release stays: {' '.join(verdict.reasons)} Look at the figures in "
+            f"{workspace.place('metrics')}; the tables are kept, and a run with other [publish.gates] reuses them."
+        )
+    files = workspace.files("node_embeddings")
+    done = publish(
+        workspace.root,
+        config.publish.name,
+        f"{workspace.date}-{workspace.fingerprints['aggregate'][:12]}",
+        {"node_embeddings": [(file, file.name) for file in files]},
+        _manifest(config, workspace, table.figures),
+        metrics,
+        verdict.to_json(),
+        data_date=workspace.date,
+        contract_version=table.version,
+        force_current=workspace.force_current,
+    )
+    cleaned = clean(
+        workspace.root,
+        config.publish.name,
+        keep_releases=config.publish.keep_releases,
+        keep_runs=config.publish.keep_runs,
+        min_age_hours=config.publish.min_age_hours,
+        now=dt.datetime.now(dt.UTC),
+    )
+    log.info(
+        "stage=publish release=%s is_new=%s current_moved=%s path=%s removed=%d freed_bytes=%d",
+        *(done.release, done.is_new, done.current_moved, done.path, len(cleaned.removed), cleaned.freed_bytes),
+    )
+    figures = {
+        "release": done.release,
+        "path": str(done.path),
+        "is_new": done.is_new,
+        "current_moved": done.current_moved,
+        "gate": verdict.to_json(),
+        "removed": [str(item.path) for item in cleaned.removed],
+    }
+    note = workspace.scratch(NAME, "release") / "release.json"
+    storage.write_json(note, figures)
+    return Outcome({"release": [MadeFile(note, 1, storage.checksum_of(note))]}, figures)
+
+
+def _check_files(workspace: Workspace, figures: Mapping[str, Any]) -> None:
+    files = workspace.files("node_embeddings")
+    contract = node_embeddings(figures["dim"])
+    for file in files:
+        contract.check_schema(pq.read_schema(file), str(file))
+    graph = workspace.manifest("node_index").figures
+    rows, wanted = storage.rows_in(files), graph["nodes"] - figures["excluded"]
+    if rows != wanted:
+        raise ContractError(
+            f"node_embeddings has {rows} rows for {wanted} nodes of the window; nothing was published. Remove "
+            f"{workspace.place('node_embeddings')} and run aggregate again."
+        )
+
+
+def _judge(
+    config: PipelineConfig, workspace: Workspace, metrics: Mapping[str, Any], made: Mapping[str, Any]
+) -> Verdict:
+    k = config.evaluate.k[0]
+    ranking, links = metrics.get("ranking", {}), metrics.get("link_prediction", {})
+    figures: dict[str, float | None] = {
+        "rows": made["rows"],
+        "zero_share": made["zero_rows"] / max(1, made["rows"]),
+        "recall": ranking.get(f"recall@{k}"),
+        "ndcg": ranking.get(f"ndcg@{k}"),
+        "auc": links.get("auc_degree_matched"),
+        "rankme": min((found["rankme"] for found in metrics.get("rankme", {}).values()), default=None),
+    }
+    excuses: dict[str, str] = {}
+    if metrics["scored"] == "previous release":  # those are yesterday's figures, not this table's
+        figures |= dict.fromkeys(("recall", "ndcg", "auc"))
+    if config.evaluate.source == "next_day":
+        excuses |= dict.fromkeys(
+            ("recall", "ndcg", "auc"), metrics["note"] or "no verdict: next_day scored the last release"
+        )
+    previous = previous_release(workspace.root, config.publish.name, workspace.date)
+    if previous is None:
+        excuses["row_change"] = "no verdict: there is no release of an earlier date"
+    else:
+        figures["row_change"] = abs(made["rows"] / max(1, previous["rows"]) - 1)
+    return judge(config.publish.gates, figures, excuses)
+
+
+def _manifest(config: PipelineConfig, workspace: Workspace, made: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything needed to audit and to repeat: what was computed from what, by what, at what cost."""
+    stages = {}
+    for stage in STAGES[:-1]:
+        manifest = workspace.manifest(stage.writes[0].name)
+        kept = {name: value for name, value in manifest.figures.items() if name not in ("metadata", "sums", "metrics")}
+        stages[stage.name] = {"made_by": manifest.made_by, "figures": kept}
+    return {
+        "run_id": workspace.run_id,
+        "rows": made["rows"],
+        "zero_rows": made["zero_rows"],
+        "metadata": made["metadata"],
+        "config": config.model_dump(mode="json"),
+        "fingerprints": dict(workspace.fingerprints),
+        "packages": _versions(),
+        "stages": stages,
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version(), "machine": platform.machine()}
+    for package in ("graphquilt", *_PACKAGES):
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found

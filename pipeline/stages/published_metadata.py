@@ -1,0 +1,77 @@
+"""What a published table says of itself: enough to use it rightly without asking anybody."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.config import PipelineConfig
+from pipeline.embedding.rows import Settings
+from pipeline.stages.chain import stage_named
+from pipeline.storage import fingerprint_of
+from pipeline.workspace import UNDATED, Workspace
+
+#: Which product of two rows means something, by form and use; the reason stands beside it.
+SIMILARITY = {
+    "two_tower": {
+        "retrieval": "dot",
+        "feature": "cosine",
+        "classifier": "cosine",
+        "why": "an item's norm is its degree to a small power, so that the dot product of a user and an item is a "
+        "ranking score; between nodes of one type the norm says how popular they are, and cosine leaves it out",
+    },
+    "classic": {
+        "retrieval": "cosine",
+        "feature": "cosine",
+        "classifier": "dot",
+        "why": "rows are sums of powers of the transition matrix; their norms say how many powers agree, not how "
+        "near two nodes are; a linear classifier takes the rows as they are",
+    },
+}
+
+_PARAMETERS = {
+    "two_tower": ("projection", "sparsity", "powers", "user_degree_power", "item_degree_power", "item_norm_power"),
+    "classic": (
+        *("projection", "sparsity", "iteration_weights", "degree_power", "transition", "normalize_powers"),
+        *("standardize_columns", "norm_degree_power", "normalize_rows"),
+    ),
+}
+
+
+def metadata_of(
+    config: PipelineConfig, settings: Settings, workspace: Workspace, graph: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the metadata of node_embeddings, without the mean vectors."""
+    embedding = config.embedding.model_dump(mode="json")
+    parameters = {name: embedding[name] for name in _PARAMETERS[settings.form]}
+    if parameters["sparsity"] == "sqrt_n":
+        parameters["sparsity"] = math.sqrt(settings.nodes)
+    space = {
+        "method": settings.embedding.method,
+        "form": settings.form,
+        "dim": settings.dim,
+        "seed": settings.embedding.seed,
+        "parameters": parameters,
+        "boundary": settings.embedding.boundary,
+        "algorithm_version": stage_named("embed").algorithm_version,
+        # Standardised columns are measured on one graph: no other release shares them.
+        "graph": workspace.fingerprints["index"] if settings.embedding.standardize_columns else None,
+    }
+    return {
+        "data_date": workspace.date.isoformat(),
+        "undated": workspace.date == UNDATED,
+        "window_days": config.input.window_days,
+        "method": settings.embedding.method,
+        "form": settings.form,
+        "dim": settings.dim,
+        "seed": settings.embedding.seed,
+        "parameters": parameters,
+        "boundary": settings.embedding.boundary,
+        "similarity": SIMILARITY[settings.form],
+        "space_id": fingerprint_of(space),
+        "source_type": config.input.source_type,
+        "target_type": config.input.target_type,
+        "holdout_pairs": graph["holdout"],
+        "lineage": {"epoch": workspace.date.isoformat(), "parent": None},
+    }

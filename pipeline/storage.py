@@ -1,0 +1,194 @@
+"""Files of the workspace: written beside their place, made durable, moved in with one rename.
+
+The workspace is a local folder, or one mounted at the same path on every node. Reading the input is a matter
+of ``pyarrow.fs`` and of :mod:`pipeline.ingest`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import xxhash
+from numpy.typing import NDArray
+
+from pipeline.errors import StorageError
+
+_HASH_CHUNK = 4 * 2**20
+
+
+def local_root(address: str | Path) -> Path:
+    """Return the workspace folder for an address, made if it is missing.
+
+    Raises
+    ------
+    StorageError : if the address has a scheme other than ``file``, or no folder can be made there.
+    """
+    text = str(address)
+    scheme, separator, rest = text.partition("://")
+    if separator and scheme != "file":
+        raise StorageError(
+            f"workspace {text} is on '{scheme}'; a workspace is a local folder or one mounted on all nodes. "
+            "Object stores are read as input.path, but not yet written."
+        )
+    root = Path(rest if separator else text).absolute()
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"workspace {root} can't be made: {error.strerror}; choose a folder you can write"
+        ) from error
+    return root
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make the names in a folder durable: a rename is safe only after this."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replace a file as a whole: temporary file, fsync, rename, fsync of the folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    fsync_folder(path.parent)
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Replace a JSON file as a whole."""
+    write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Return the object in a JSON file; None if there is no such file.
+
+    Raises
+    ------
+    StorageError : if the file is not a JSON object. Files here are moved in whole, so it was damaged later.
+    """
+    try:
+        value = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise StorageError(f"{path} can't be read as JSON ({error}); remove it and run the stage again") from error
+    if not isinstance(value, dict):
+        raise StorageError(f"{path} holds {type(value).__name__}, not an object; remove it and run the stage again")
+    return value
+
+
+def checksum_of(path: Path) -> str:
+    """Return the xxh3-128 of a file's bytes as hex: what tells two attempts of one task apart.
+
+    Working files are checked against accidents only, at 40 times the speed of sha256, which half the CPU time
+    of a night would go into; published files carry their sha256.
+    """
+    total = xxhash.xxh3_128()
+    with path.open("rb", buffering=0) as file:
+        while chunk := file.read(_HASH_CHUNK):
+            total.update(chunk)
+    return total.hexdigest()
+
+
+def sha256_of(path: Path) -> str:
+    """Return the hex digest of a file's bytes."""
+    digest = hashlib.sha256()
+    with path.open("rb", buffering=0) as file:
+        while chunk := file.read(_HASH_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def fingerprint_of(value: Any) -> str:
+    """Return 16 hex digits for a JSON value, keys in any order."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder and all in it; one that is gone already is fine."""
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(folder)
+
+
+def require_free_space(folder: Path, needed: int, what: str) -> None:
+    """Refuse to start what can't be finished.
+
+    Raises
+    ------
+    StorageError : naming the bytes needed and the bytes free.
+    """
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise StorageError(
+            f"{what} needs about {needed:,} bytes under {folder}, and {free:,} are free; free some space "
+            "(graphquilt clean --dry-run lists what can go) or choose another workspace"
+        )
+
+
+def write_arrow(path: Path, table: pa.Table) -> None:
+    """Write an uncompressed Arrow IPC file with a single batch, so that it can be memory-mapped whole."""
+    batches = table.combine_chunks().to_batches(max_chunksize=max(1, table.num_rows))
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+
+
+def map_arrow(path: Path) -> pa.Table:
+    """Memory-map an Arrow IPC file: columns are views of the file, read when touched."""
+    with pa.memory_map(str(path)) as source:
+        return pa.ipc.open_file(source).read_all()
+
+
+def column(table: pa.Table, name: str) -> NDArray[Any]:
+    """Return a column without nulls as an array, a view where the table is in one chunk."""
+    chunks = table.column(name).chunks
+    if len(chunks) == 1:
+        return chunks[0].to_numpy(zero_copy_only=False)
+    return table.column(name).to_numpy() if chunks else np.empty(0, table.schema.field(name).type.to_pandas_dtype())
+
+
+def write_parquet(path: Path, table: pa.Table, row_group_size: int = 1_048_576) -> None:
+    """Write a Parquet file as all working tables here are written."""
+    with parquet_writer(path, table.schema) as writer:
+        writer.write_table(table, row_group_size=row_group_size)
+
+
+@contextlib.contextmanager
+def parquet_writer(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
+    """Open a Parquet file for a schema; its bytes depend on nothing but rows and row groups."""
+    # Ids and numbers don't repeat, and a dictionary that overflows costs its build; names of types do nothing else.
+    # zstd would save a fifth of the bytes for 2.5 times the CPU seconds, on tables that live for a few nights.
+    repeated = [name for name in schema.names if name.endswith("_type")]
+    # Without Arrow's own schema in the footer: dictionaries are a matter of this file, and are read as strings.
+    with pq.ParquetWriter(
+        path, schema, compression="lz4", use_dictionary=repeated or False, store_schema=False
+    ) as writer:
+        yield writer
+
+
+def rows_in(files: Sequence[Path]) -> int:
+    """Return the number of rows of Parquet files, from their footers."""
+    return sum(pq.read_metadata(file).num_rows for file in files)

@@ -1,0 +1,240 @@
+"""The tables, in the order of the data flow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from schemas.contracts import Rule, TableContract
+
+#: Weights are int64 in units of 2**-32: integer sums do not depend on their order.
+WEIGHT_UNIT = 2.0**-32
+
+
+def _required(name: str, dtype: pa.DataType) -> pa.Field:
+    return pa.field(name, dtype, nullable=False)
+
+
+def _count_not(condition: Callable[[pa.Table], pa.ChunkedArray]) -> Callable[[pa.Table], int]:
+    """Count the rows for which ``condition`` does not hold; null counts as broken."""
+
+    def count(table: pa.Table) -> int:
+        return table.num_rows - (pc.sum(condition(table)).as_py() or 0)
+
+    return count
+
+
+def _count_not_finite(table: pa.Table) -> int:
+    broken = 0
+    for chunk in table.column("embedding").chunks:
+        dim = chunk.type.list_size
+        rows = chunk.flatten().to_numpy(zero_copy_only=False).reshape(-1, dim)
+        broken += int((~np.isfinite(rows).all(axis=1)).sum())
+    return broken
+
+
+def _norm_is_sound(table: pa.Table) -> pa.ChunkedArray:
+    return pc.and_(pc.is_finite(table["norm"]), pc.greater_equal(table["norm"], 0.0))
+
+
+EDGES = TableContract(
+    name="edges",
+    version=1,
+    schema=pa.schema(
+        [
+            _required("src_id", pa.string()),
+            _required("src_type", pa.string()),
+            _required("dst_id", pa.string()),
+            _required("dst_type", pa.string()),
+            _required("weight", pa.int64()),  # fixed point: 2**32 is weight 1
+            _required("events", pa.int64()),
+            pa.field("last_ts", pa.int64()),  # microseconds, UTC; null in undated input
+        ]
+    ),
+    key=("src_type", "src_id", "dst_type", "dst_id"),
+    rules=(Rule("every weight is above zero", _count_not(lambda t: pc.greater(t["weight"], 0))),),
+)
+
+#: Pairs whose decayed weights sum to zero: no edges any more, but their nodes are still of this window.
+DECAYED = TableContract(name="decayed", version=1, schema=EDGES.schema, key=EDGES.key)
+
+REJECTED = TableContract(
+    name="rejected",
+    version=1,
+    schema=pa.schema(
+        [
+            _required("file", pa.string()),
+            _required("row", pa.int64()),  # counted from 0 in its file
+            pa.field("source", pa.string()),
+            pa.field("target", pa.string()),
+            pa.field("weight", pa.string()),
+            pa.field("event", pa.string()),
+            pa.field("timestamp", pa.string()),
+            _required("reason", pa.string()),
+        ]
+    ),
+    key=("file", "row"),
+)
+
+NODE_INDEX = TableContract(
+    name="node_index",
+    version=1,
+    schema=pa.schema(
+        [
+            _required("node_ix", pa.int64()),
+            _required("node_key", pa.int64()),  # the bits of the u64 hash: Spark has no unsigned type
+            _required("node_id", pa.string()),
+            _required("node_type", pa.string()),
+            _required("degree", pa.int64()),  # neighbours
+            _required("weight", pa.int64()),  # fixed point
+        ]
+    ),
+    key=("node_ix",),
+    rules=(Rule("no degree is below zero", _count_not(lambda t: pc.greater_equal(t["degree"], 0))),),
+)
+
+#: The same nodes as arrays: row i of the files in order is node_ix i. Tasks map them and take what they need.
+NODE_ARRAYS = TableContract(
+    name="node_arrays",
+    version=1,
+    schema=pa.schema(
+        [_required("node_key", pa.int64()), _required("degree", pa.int64()), _required("weight", pa.int64())]
+    ),
+    key=(),
+    file_format="arrow",
+)
+
+INDEXED_EDGES = TableContract(
+    name="indexed_edges",
+    version=1,
+    schema=pa.schema(
+        [_required("src_ix", pa.int64()), _required("dst_ix", pa.int64()), _required("weight", pa.int64())]
+    ),
+    key=("src_ix", "dst_ix"),
+    rules=(Rule("every weight is above zero", _count_not(lambda t: pc.greater(t["weight"], 0))),),
+)
+
+#: Pairs kept back from training, by node number; what ``evaluate.source = "holdout"`` is scored on.
+HOLDOUT = TableContract(
+    name="holdout", version=1, schema=INDEXED_EDGES.schema, key=INDEXED_EDGES.key, rules=INDEXED_EDGES.rules
+)
+
+PARTITION_TREE = TableContract(
+    name="partition_tree",
+    version=1,
+    schema=pa.schema(
+        [
+            _required("part_id", pa.int32()),  # depth-first preorder
+            _required("part_path", pa.string()),  # "0/3/12": the way from the root
+            _required("parent", pa.int32()),  # -1 at the root
+            _required("depth", pa.int32()),
+            _required("is_leaf", pa.bool_()),
+            _required("nodes", pa.int64()),  # homes
+            _required("edges", pa.int64()),  # stored, each once
+            _required("volume", pa.int64()),  # edge ends whose node is computed here
+            _required("cut", pa.int64()),  # stored edges with an end that is not at home here
+            _required("split_nodes", pa.int64()),  # copies of nodes whose home is elsewhere
+            _required("ghosts", pa.int64()),
+        ]
+    ),
+    key=("part_id",),
+)
+
+NODE_PARTS = TableContract(
+    name="node_parts",
+    version=1,
+    schema=pa.schema(
+        [
+            _required("node_ix", pa.int64()),
+            _required("part_id", pa.int32()),  # of its home; -1: no edges, no part
+            _required("is_split", pa.bool_()),
+        ]
+    ),
+    key=("node_ix",),
+    file_format="arrow",
+)
+
+#: Local rows of a block, ascending by node_ix; `kind` is one of pipeline.blocks.RowKind.
+BLOCK_NODES = TableContract(
+    name="block_nodes",
+    version=1,
+    schema=pa.schema(
+        [
+            _required("node_ix", pa.int64()),
+            _required("node_key", pa.int64()),
+            _required("kind", pa.int8()),
+            _required("home", pa.int32()),  # part_id
+            _required("degree", pa.int64()),  # neighbours, over the whole graph
+            _required("weight", pa.int64()),  # fixed point, over the whole graph
+            _required("entries", pa.int64()),  # stored neighbours: the row lengths of the adjacency
+        ]
+    ),
+    key=("node_ix",),
+    file_format="arrow",
+)
+
+#: The stored entries of a block, row after row, neighbours of a row in node_key order.
+BLOCK_EDGES = TableContract(
+    name="block_edges",
+    version=1,
+    schema=pa.schema([_required("neighbor_row", pa.int32()), _required("weight", pa.float32())]),
+    key=(),
+    file_format="arrow",
+)
+
+#: Which home rows of a block another part needs, by receiver.
+BLOCK_ROUTES = TableContract(
+    name="block_routes",
+    version=1,
+    schema=pa.schema([_required("part_id", pa.int32()), _required("row", pa.int32())]),
+    key=("part_id", "row"),
+    file_format="arrow",
+)
+
+
+def row_schema(dim: int) -> pa.Schema:
+    """Rows on their way: part_rows, round_rows and outbox slices of width ``dim``.
+
+    ``magnitude`` is the S of a row (the sum of |entry| times the norm of what it multiplies): the yardstick
+    by which a row counts as zero.
+    """
+    return pa.schema(
+        [
+            _required("node_ix", pa.int64()),
+            _required("magnitude", pa.float64()),
+            _required("row", pa.list_(pa.field("item", pa.float32(), nullable=False), dim)),
+        ]
+    )
+
+
+def node_embeddings_schema(dim: int) -> pa.Schema:
+    """Return the columns of the published table for a width."""
+    return pa.schema(
+        [
+            _required("node_type", pa.string()),
+            _required("node_id", pa.string()),
+            _required("embedding", pa.list_(pa.field("item", pa.float32(), nullable=False), dim)),
+            _required("norm", pa.float32()),  # of the row as published
+            _required("degree", pa.int64()),  # neighbours
+            _required("weight", pa.float32()),  # as of the date
+            _required("cluster_path", pa.string()),  # the leaf's way from the root; "" without edges
+        ]
+    )
+
+
+def node_embeddings(dim: int) -> TableContract:
+    """Return the contract of the published table for a width."""
+    return TableContract(
+        name="node_embeddings",
+        version=1,
+        schema=node_embeddings_schema(dim),
+        key=("node_type", "node_id"),
+        rules=(
+            Rule("every entry is finite", _count_not_finite),
+            Rule("every norm is finite and not negative", _count_not(_norm_is_sound)),
+            Rule("no degree is below zero", _count_not(lambda t: pc.greater_equal(t["degree"], 0))),
+        ),
+    )

@@ -1,0 +1,117 @@
+"""Fixtures of all tests. Nothing heavy is imported up here: the DAG tests run where Spark is not."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SHARED_DATA = ROOT.parent / "shared" / "data"
+
+#: Names of what must be there: REQUIRE=spark,airflow,data turns a skip for its lack into a failure.
+REQUIRED = frozenset(filter(None, os.environ.get("REQUIRE", "").split(",")))
+
+
+def missing(what: str, reason: str) -> None:
+    """Skip the test that asks, or fail it where REQUIRE names what it lacks."""
+    if what in REQUIRED:
+        pytest.fail(f"REQUIRE={','.join(sorted(REQUIRED))}, but {reason}", pytrace=False)
+    pytest.skip(reason)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if unknown := REQUIRED - {"spark", "airflow", "data"}:
+        raise pytest.UsageError(f"REQUIRE names {sorted(unknown)}; it may name spark, airflow and data")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("spark") and not has_java():
+        missing("spark", "Spark needs Java 17 or later: no 'java' on PATH and no JAVA_HOME")
+    if item.get_closest_marker("data") and not SHARED_DATA.is_dir():
+        missing("data", "the real data sets are not there (../shared/data)")
+    if item.get_closest_marker("airflow") and not has_airflow():
+        missing("airflow", "Airflow is not installed in this environment")
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say what this run did not test, and why, where nobody can overlook it."""
+    reasons: Counter[str] = Counter()
+    for report in terminalreporter.stats.get("skipped", ()):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        reasons[reason.removeprefix("Skipped: ")] += 1
+    if reasons:
+        terminalreporter.section("skipped, by reason")
+        for reason, count in reasons.most_common():
+            terminalreporter.write_line(f"{count:6d}  {reason}")
+
+
+def has_java() -> bool:
+    home = os.environ.get("JAVA_HOME")
+    return (bool(home) and Path(str(home), "bin", "java").exists()) or shutil.which("java") is not None
+
+
+def has_airflow() -> bool:
+    # airflow.sdk, not airflow: the repository's own folder of that name would satisfy the check.
+    try:
+        import airflow.sdk  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of the real data sets; tests that take it are marked ``data``."""
+    if not SHARED_DATA.is_dir():
+        missing("data", "the real data sets are not there (../shared/data)")
+    return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def spark_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """One session a test run: two slots, two shuffle partitions."""
+    if not has_java():
+        missing("spark", "Spark needs Java 17 or later: no 'java' on PATH and no JAVA_HOME")
+    from pyspark.sql import SparkSession
+
+    # Workers take the first python3 they find, unless told; and find tests and pipeline on the path.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYSPARK_PYTHON", sys.executable)
+        patch.setenv("PYTHONPATH", str(ROOT), prepend=os.pathsep)
+        session = (
+            SparkSession.builder.master("local[2]")
+            .appName("tests")
+            .config("spark.driver.bindAddress", "127.0.0.1")
+            .config("spark.driver.host", "127.0.0.1")
+            .config("spark.driver.memory", "2g")
+            .config("spark.driver.extraJavaOptions", "-XX:+UseParallelGC -XX:TieredStopAtLevel=1")
+            .config("spark.sql.ansi.enabled", "true")
+            .config("spark.sql.shuffle.partitions", "2")
+            .config("spark.sql.warehouse.dir", str(tmp_path_factory.mktemp("warehouse")))
+            .config("spark.ui.enabled", "false")
+            .config("spark.ui.showConsoleProgress", "false")
+            .getOrCreate()
+        )
+        session.sparkContext.setLogLevel("OFF")
+        yield session
+        session.stop()
+
+
+@pytest.fixture(params=["local", pytest.param("spark", marks=pytest.mark.spark)])
+def engine(request: pytest.FixtureRequest) -> Any:
+    """Every engine in turn; a test that takes this fixture states what engines agree on."""
+    if request.param == "local":
+        from pipeline.engines.local import LocalEngine
+
+        return LocalEngine(workers=1)
+    from pipeline.engines.spark import SparkEngine
+
+    # Asked for lazily: a run without Spark tests never starts a JVM.
+    return SparkEngine(request.getfixturevalue("spark_session"))

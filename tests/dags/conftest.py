@@ -1,0 +1,44 @@
+"""The Airflow environment of the DAG's tests: a home and a database of their own, never the user's."""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+DAGS_FOLDER = ROOT / "airflow" / "dags"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Set AIRFLOW_HOME before anything imports Airflow: the import alone writes files there."""
+    home = tempfile.mkdtemp(prefix="airflow-")
+    patch = pytest.MonkeyPatch()
+    patch.setenv("AIRFLOW_HOME", home)
+    patch.setenv("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
+    patch.setenv("AIRFLOW__CORE__DAGS_FOLDER", str(DAGS_FOLDER))
+    config.add_cleanup(patch.undo)
+    config.add_cleanup(lambda: shutil.rmtree(home, ignore_errors=True))
+
+
+@pytest.fixture(scope="session")
+def airflow_database() -> None:
+    """A migrated SQLite database in AIRFLOW_HOME."""
+    subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], check=True, capture_output=True)
+
+
+@pytest.fixture(scope="session")
+def dag_bag() -> Any:
+    """The DAGs folder, parsed as the scheduler parses it."""
+    from airflow.dag_processing.dagbag import DagBag
+
+    return DagBag(DAGS_FOLDER)
+
+
+@pytest.fixture(scope="session")
+def dag(dag_bag: Any) -> Any:
+    assert dag_bag.import_errors == {}
+    return dag_bag.dags["graph_embeddings"]

@@ -1,0 +1,269 @@
+"""Small graphs with a home for every node, and their rows through the pipeline's own blocks and rounds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from hypothesis import strategies as st
+
+from pipeline import storage
+from pipeline.blocks import NodeParts
+from pipeline.config import EmbeddingConfig
+from pipeline.embedding import row_files
+from pipeline.embedding.rounds import BlockFiles, Embedded, embed_parts
+from pipeline.embedding.rows import Rows, Settings
+from pipeline.stages import layout
+from pipeline.tasks import Task, TaskFunction, TaskRecord, run_missing, run_task
+from schemas.tables import WEIGHT_UNIT
+from tests.oracles.simulator import Graph, Parameters
+
+ONE = round(1 / WEIGHT_UNIT)
+
+
+@dataclass(frozen=True)
+class GraphInParts:
+    """A graph with weights in fixed point, and where its nodes are at home.
+
+    Of a graph of two types, items are nodes 0 to ``items`` - 1 and users follow; edges run from user to item.
+    """
+
+    node_key: np.ndarray  # (n,) uint64
+    src: np.ndarray
+    dst: np.ndarray
+    weight: np.ndarray  # int64, units of 2**-32
+    items: int  # 0: a plain graph
+    home: np.ndarray  # (n,) int32, -1 without edges
+    is_split: np.ndarray
+
+    @property
+    def nodes(self) -> int:
+        return self.node_key.size
+
+    @property
+    def form(self) -> str:
+        return "two_tower" if self.items else "classic"
+
+    @property
+    def parts(self) -> list[int]:
+        return sorted(set(self.home[self.home >= 0].tolist()))
+
+    @property
+    def graph(self) -> Graph:
+        """The same graph as the oracles want it."""
+        is_item = np.arange(self.nodes) < self.items
+        return Graph(self.node_key, self.src, self.dst, self.weight * WEIGHT_UNIT, is_item)
+
+    def in_one_block(self) -> GraphInParts:
+        return replace(self, home=np.where(self.home >= 0, 0, -1).astype(np.int32), is_split=self.is_split & False)
+
+
+def placed(
+    src: Sequence[int],
+    dst: Sequence[int],
+    home: Sequence[int],
+    is_split: Sequence[bool] | None = None,
+    *,
+    nodes: int,
+    items: int = 0,
+    weight: Sequence[int] | None = None,
+    node_key: np.ndarray | None = None,
+) -> GraphInParts:
+    """A graph whose homes are repaired where they can't be: a split node lives where an edge of it is stored.
+
+    On two types, users keep their edges: an item is split if and only if these are of several homes.
+    """
+    ends = [np.array(side, np.int64) for side in (src, dst)]
+    made = GraphInParts(
+        node_key=np.random.default_rng(nodes).integers(0, 2**64, nodes, np.uint64) if node_key is None else node_key,
+        src=ends[0],
+        dst=ends[1],
+        weight=np.full(ends[0].size, ONE) if weight is None else np.array(weight, np.int64),
+        items=items,
+        home=np.array(home, np.int32),
+        is_split=np.zeros(nodes, np.bool_) if is_split is None else np.array(is_split, np.bool_),
+    )
+    has_edges = made.graph.degree > 0
+    made.home[~has_edges] = -1
+    made.is_split[~has_edges] = False
+    return _with_split_items(made) if items else _with_possible_homes(made)
+
+
+def _with_split_items(made: GraphInParts) -> GraphInParts:
+    made.is_split[made.items :] = False
+    for item in range(made.items):
+        homes = np.unique(made.home[made.src[made.dst == item]])
+        if homes.size:
+            wanted = made.home[item]
+            made.home[item] = wanted if wanted in homes else homes[int(wanted) % homes.size]
+            made.is_split[item] = homes.size > 1
+    return made
+
+
+def _with_possible_homes(made: GraphInParts) -> GraphInParts:
+    """Make split nodes whole until every one that is left has an edge at its home."""
+    degree = made.graph.degree
+    while True:
+        stored: dict[int, set[int]] = {v: set() for v in np.flatnonzero(made.is_split).tolist()}
+        for a, b in zip(made.src.tolist(), made.dst.tolist(), strict=True):
+            whole = [end for end in (a, b) if not made.is_split[end]]
+            keeper = whole or [min((a, b), key=lambda v: (degree[v], made.node_key[v], v))]
+            for end in {a, b} & stored.keys():
+                stored[end] |= {int(made.home[v]) for v in keeper}
+        wrong = [v for v, places in stored.items() if int(made.home[v]) not in places]
+        if not wrong:
+            return made
+        made.is_split[wrong] = False
+
+
+WEIGHTS = st.one_of(st.just(ONE), st.sampled_from([ONE >> 20, ONE // 2, 3 * ONE, ONE << 20]), st.integers(1, 2 * ONE))
+
+
+@st.composite
+def graphs_in_parts(draw: st.DrawFn) -> GraphInParts:
+    """Graphs of one or two types over 1 to 6 parts: any homes, any split nodes that can be, loops, hubs, loners."""
+    items = draw(st.sampled_from([0, 0, 1, 4, 9]))
+    nodes = items + draw(st.integers(1, 14))
+    item, user = st.integers(0, max(items - 1, 0)), st.integers(items, nodes - 1)
+    pair = st.tuples(user, item) if items else st.tuples(user, user).map(lambda ends: (min(ends), max(ends)))
+    pairs = sorted(draw(st.sets(pair, min_size=1, max_size=40)))
+    parts = draw(st.integers(1, 6))
+    weights = st.just(ONE) if draw(st.booleans()) else WEIGHTS
+    return placed(
+        *zip(*pairs, strict=True),
+        home=draw(st.lists(st.integers(0, parts - 1), min_size=nodes, max_size=nodes)),
+        is_split=draw(st.lists(st.booleans(), min_size=nodes, max_size=nodes)),
+        nodes=nodes,
+        items=items,
+        weight=draw(st.lists(weights, min_size=len(pairs), max_size=len(pairs))),
+        node_key=np.array(draw(st.lists(st.integers(0, 2**64 - 1), min_size=nodes, max_size=nodes)), np.uint64),
+    )
+
+
+@st.composite
+def embeddings(draw: st.DrawFn, form: str) -> EmbeddingConfig:
+    """Parameters of a form, 1 to 3 powers."""
+    powers = draw(st.integers(1, 3))
+    weights = [draw(st.sampled_from([0.0, 1.0, 7.81])) for _ in range(powers - 1)]
+    return EmbeddingConfig(
+        dim=draw(st.sampled_from([1, 7, 16, 35])),
+        seed=draw(st.integers(0, 3)),
+        sparsity=draw(st.sampled_from([1.0, 3.0])),
+        powers=powers,
+        user_degree_power=draw(st.sampled_from([0.4, 0.0, 1.0])),
+        item_degree_power=draw(st.sampled_from([0.4, 0.5])),
+        iteration_weights=(*weights, draw(st.sampled_from([1.0, 45.28]))),
+        degree_power=draw(st.sampled_from([0.0, -0.5])),
+        transition=draw(st.sampled_from(["random_walk", "symmetric"])),
+        normalize_powers=draw(st.booleans()),
+    )
+
+
+def parameters_of(form: str, embedding: EmbeddingConfig) -> Parameters:
+    """The same parameters as the simulator wants them."""
+    names = [*("dim", "seed", "sparsity", "powers", "user_degree_power", "item_degree_power")]
+    names += [*("iteration_weights", "degree_power", "transition", "normalize_powers")]
+    return Parameters(form=form, **{name: getattr(embedding, name) for name in names})
+
+
+def settings_of(given: GraphInParts, embedding: EmbeddingConfig) -> Settings:
+    both = (0, given.nodes)
+    return Settings(
+        embedding=embedding,
+        form=given.form,
+        nodes=given.nodes,
+        source=(given.items, given.nodes) if given.items else both,
+        target=(0, given.items) if given.items else both,
+    )
+
+
+class InThisProcess:
+    """The engine's verb for tasks, counting what it ran."""
+
+    def __init__(self) -> None:
+        self.ran: list[str] = []
+
+    def map_tasks(self, function: TaskFunction, tasks: Sequence[Task]) -> list[TaskRecord]:
+        self.ran += [task.name for task in tasks]
+        return [run_task(function, task) for task in tasks]
+
+
+def lay_out(given: GraphInParts, folder: Path, edge_files: int = 2) -> list[BlockFiles]:
+    """Write a graph's tables under a folder, and its blocks by the tasks of the layout stage."""
+    folder.mkdir(parents=True, exist_ok=True)
+    loop = given.src == given.dst
+    strength = np.zeros(given.nodes, np.int64)
+    np.add.at(strength, given.src, given.weight)
+    np.add.at(strength, given.dst[~loop], given.weight[~loop])
+    columns = {"node_key": given.node_key.view(np.int64), "degree": given.graph.degree, "weight": strength}
+    storage.write_arrow(folder / "arrays.arrow", pa.table(columns))
+    NodeParts(given.home, given.is_split).write(folder / "parts.arrow")
+    edges = []
+    for number in range(min(edge_files, given.src.size)):
+        some = slice(number, None, edge_files)
+        file = folder / f"edges-{number}.parquet"
+        ends = {"src_ix": given.src[some], "dst_ix": given.dst[some], "weight": given.weight[some]}
+        pq.write_table(pa.table(ends), file)
+        edges.append(str(file))
+    nodes: dict[str, Any] = {"arrays": [str(folder / "arrays.arrow")], "parts": str(folder / "parts.arrow")}
+    parts, place, runner = given.parts, str(folder / "blocks"), InThisProcess()
+    sources: dict[int, dict[str, Any]] = {part: {"edges": edges, "slices": []} for part in parts}
+    if len(parts) > 1:
+        tasks = [Task(f"scatter-{n}", place, {**nodes, "edges": file}) for n, file in enumerate(edges)]
+        scattered = run_missing(runner, layout.scatter_edges, tasks)
+        sources = {part: {"edges": [], "slices": layout.slices_for(part, scattered, "edges")} for part in parts}
+    tasks = [Task(f"build-{part}", place, {**nodes, **sources[part], "part": part}) for part in parts]
+    built = run_missing(runner, layout.build_block, tasks)
+    tasks = [
+        Task(
+            f"route-{part}",
+            place,
+            {
+                "nodes": str(record.file("nodes")),
+                "needs": [
+                    [sender, *where]
+                    for sender, other in zip(parts, built, strict=True)
+                    for where in layout.slices_for(part, [other], "needs")
+                ],
+            },
+        )
+        for part, record in zip(parts, built, strict=True)
+    ]
+    routed = run_missing(runner, layout.route_rows, tasks)
+    return [
+        BlockFiles(part, block.file("nodes"), block.file("edges"), routes.file("routes"), block.result["splits"] > 0)
+        for part, block, routes in zip(parts, built, routed, strict=True)
+    ]
+
+
+def embed(given: GraphInParts, embedding: EmbeddingConfig, folder: Path) -> tuple[Rows, Embedded]:
+    """Rows of all nodes before the last normalisation, zero without edges; every node with edges exactly once."""
+    done = embed_parts(InThisProcess(), lay_out(given, folder), settings_of(given, embedding), folder / "rows")
+    return rows_of(done, given), done
+
+
+def rows_of(done: Embedded, given: GraphInParts) -> Rows:
+    pieces = [piece for file, _, _ in done.files for piece in row_files.read_rows(file)]
+    rows = Rows.zeros(given.nodes, pieces[0][1].values.shape[1])
+    written = np.zeros(given.nodes, np.int64)
+    for node_ix, some in pieces:
+        rows.values[node_ix], rows.magnitude[node_ix] = some.values, some.magnitude
+        written[node_ix] += 1
+    np.testing.assert_array_equal(written, given.home >= 0)
+    return rows
+
+
+def slice_rows(done: Embedded, role: str) -> int:
+    """Rows that tasks addressed to other parts: of "partials" or of "outbox" slices."""
+    count = 0
+    for record in done.records:
+        for receiver, (first, batches) in record.result.get(f"{role}_slices", {}).items():
+            if int(receiver) != record.result["part"]:
+                sent = row_files.read_slice(record.file(role), first, batches)
+                count += sum(node_ix.size for node_ix, _ in sent)
+    return count

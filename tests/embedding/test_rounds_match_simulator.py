@@ -1,0 +1,158 @@
+"""Blocks and rounds against the simulator, for any tree; both against dense powers where float32 has a say."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.config import EmbeddingConfig
+from pipeline.embedding.methods import method_for
+from pipeline.embedding.rows import Rows
+from pipeline.kernels.random_projection import very_sparse_projection
+from tests.embedding.graphs_in_parts import (
+    ONE,
+    GraphInParts,
+    embed,
+    embeddings,
+    graphs_in_parts,
+    parameters_of,
+    placed,
+    settings_of,
+    slice_rows,
+)
+from tests.oracles.dense_powers import dense_powers
+from tests.oracles.simulator import ZERO_BELOW, simulate
+
+#: Where every row of every power keeps this share of what was summed, the promise of the design holds as it
+#: stands; where rows nearly cancel, what float32 lost before is carried along, and the bound is the derived one.
+CLEAR = 2.0**-4
+
+
+def check(made: GraphInParts, embedding: EmbeddingConfig) -> tuple[Rows, np.ndarray, np.ndarray]:
+    """Hold the rounds against the simulator; return both rows and the simulator's magnitudes."""
+    parameters = parameters_of(made.form, embedding)
+    with tempfile.TemporaryDirectory() as folder:
+        got, done = embed(made, embedding, Path(folder))
+        partials, outbox = slice_rows(done, "partials"), slice_rows(done, "outbox")
+    want, magnitude, travelled = simulate(made.graph, made.home, made.is_split, parameters)
+    dense = dense_powers(made.graph, parameters)
+
+    off = np.linalg.norm(got.values - want, axis=1)
+    norm = np.linalg.norm(want, axis=1)
+    in_doubt = dense.clearness.min() <= 4 * ZERO_BELOW  # some power's zero may have gone either way
+    if not in_doubt:
+        np.testing.assert_array_less(off, dense.error + 1e-30)
+        np.testing.assert_array_less(
+            np.abs(got.magnitude - magnitude), 1e-6 * magnitude + dense.magnitude_error + 1e-30
+        )
+    if dense.clearness.min() >= CLEAR:
+        np.testing.assert_array_less(off, 1e-5 * norm + 2.0**-22 * magnitude + 1e-30)
+        np.testing.assert_allclose(got.magnitude, magnitude, rtol=1e-6)
+        is_zero = np.linalg.norm(got.values.astype(np.float64), axis=1) <= ZERO_BELOW * got.magnitude
+        ratio = np.divide(norm, magnitude, out=np.ones_like(norm), where=magnitude > 0)
+        certain = (ratio < ZERO_BELOW / 2) | (ratio > ZERO_BELOW * 2)
+        np.testing.assert_array_equal(is_zero[certain], (norm <= ZERO_BELOW * magnitude)[certain])
+    if len(made.parts) > 1:
+        assert {"partials": partials, "totals": outbox} == travelled
+    return got, want, magnitude
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.data())
+def test_any_tree_weights_and_parameters(data: st.DataObject) -> None:
+    made = data.draw(graphs_in_parts())
+    check(made, data.draw(embeddings(made.form)))
+
+
+def random_tree(parts: int, items: int, seed: int) -> GraphInParts:
+    rng = np.random.default_rng(seed)
+    nodes = items + 60
+    dst = rng.zipf(1.4, 300) % (items or nodes)
+    src = rng.integers(items, nodes, 300)
+    pairs = np.unique(np.stack([src, dst] if items else np.sort([src, dst], axis=0), axis=1), axis=0)
+    return placed(
+        *pairs.T.tolist(),
+        home=rng.integers(0, parts, nodes).tolist(),
+        is_split=(rng.random(nodes) < 0.3).tolist(),
+        nodes=nodes,
+        items=items,
+        weight=rng.integers(1, 4 * ONE, len(pairs)).tolist(),
+    )
+
+
+@pytest.mark.parametrize("items", [0, 30], ids=["plain", "two_types"])
+@pytest.mark.parametrize("parts", [1, 2, 6])
+def test_the_promise_as_it_stands_on_graphs_of_some_size(items: int, parts: int) -> None:
+    for seed in range(2):
+        made = random_tree(parts, items, seed)
+        embedding = EmbeddingConfig(dim=64, seed=seed, powers=2, normalize_powers=bool(seed))
+        dense = dense_powers(made.graph, parameters_of(made.form, embedding))
+        got, want, magnitude = check(made, embedding)
+        off = np.linalg.norm(got.values - want, axis=1)
+        assert dense.clearness.min() > 4 * ZERO_BELOW
+        assert (off <= 1e-5 * np.linalg.norm(want, axis=1) + 2.0**-22 * magnitude).all()
+
+
+def classic(**changes: object) -> EmbeddingConfig:
+    return EmbeddingConfig.model_validate({"dim": 24, "iteration_weights": [1.0, 1.0, 1.0], **changes})
+
+
+PLANTED = {
+    "a star over three parts": placed(
+        [0] * 9, range(1, 10), [0, 0, 0, 0, 1, 1, 1, 2, 2, 2], [True] + [False] * 9, nodes=10
+    ),
+    "a path whose nodes alternate": placed(range(8), range(1, 9), [0, 1] * 4 + [0], nodes=9),
+    "two nodes apart": placed([0], [1], [0, 1], nodes=2),
+    "two nodes together": placed([0], [1], [0, 0], nodes=2),
+    "an isolated node": placed([0, 1], [1, 2], [0, 1, 0, 1], nodes=4),
+    "one node and its loop": placed([0], [0], [0], nodes=1),
+    "loops, some on split nodes": placed(
+        [0, 0, 0, 1, 2, 3], [0, 1, 2, 1, 3, 3], [0, 0, 1, 1], [True, False, False, True], nodes=4
+    ),
+    "nothing but split nodes": placed([0, 1, 2, 0], [1, 2, 3, 3], [0, 0, 1, 1], [True] * 4, nodes=4),
+    "parts with a gap in their numbers": placed([0, 1, 2], [1, 2, 3], [0, 0, 5, 5], nodes=4),
+    "one item, a user a part": placed([1, 2, 3], [0, 0, 0], [0, 0, 1, 2], nodes=4, items=1),
+}
+
+
+@pytest.mark.parametrize("name", PLANTED)
+@pytest.mark.parametrize("normalize_powers", [True, False])
+def test_planted(name: str, normalize_powers: bool) -> None:
+    check(PLANTED[name], classic(normalize_powers=normalize_powers, transition="symmetric"))
+
+
+def nearly_cancelling(share: float, apart: bool) -> GraphInParts:
+    """Node 0 between two with opposite rows of one column: ‖x_0‖/S is ``share``, up to rounding of the weights."""
+    keys = np.arange(64, dtype=np.uint64)
+    signs = very_sparse_projection(keys, 1, 1.0, 0)[:, 0]
+    opposite = [keys[signs > 0][0], keys[signs < 0][0]]
+    return placed(
+        [0, 0],
+        [1, 2],
+        [0, 0, 1] if apart else [0, 0, 0],
+        [apart, False, False],
+        nodes=3,
+        weight=[round((1 + share) * ONE), round((1 - share) * ONE)],
+        node_key=np.array([99, *opposite], np.uint64),
+    )
+
+
+@pytest.mark.parametrize("apart", [False, True])
+@pytest.mark.parametrize("exponent", [-4, -10, -16, -17, -19, -20, -32])
+def test_rows_that_nearly_cancel_are_kept_or_zero_as_the_yardstick_says(exponent: int, apart: bool) -> None:
+    made = nearly_cancelling(2.0**exponent, apart)
+    embedding = classic(dim=1, sparsity=1.0, iteration_weights=[1.0], normalize_powers=False)
+    got, want, magnitude = check(made, embedding)
+    assert abs(want[0, 0]) == pytest.approx(2.0**exponent * magnitude[0], rel=1e-9)
+    assert abs(got.values[0, 0] - want[0, 0]) <= 1e-5 * abs(want[0, 0]) + 2.0**-22 * magnitude[0]
+    rows = Rows(got.values.copy(), got.magnitude.copy())
+    published = embedding.model_copy(update={"normalize_rows": True})
+    settings_ = settings_of(made, published)
+    method_for(settings_).finish(rows, np.arange(3), made.graph.strength, None, settings_)
+    assert abs(rows.values[0, 0]) == (1.0 if exponent > -18 else 0.0)
+    np.testing.assert_array_equal(np.abs(rows.values[1:, 0]), 1.0)

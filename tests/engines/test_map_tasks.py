@@ -1,0 +1,145 @@
+"""Carrying tasks: once each, at the same time, errors as they were."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.errors import InputError, TaskError
+from pipeline.tasks import Task, committed
+from tests.engines import tasks_for_tests as tasks
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def dask_engine() -> Iterator[Any]:
+    from pipeline.engines.local import LocalEngine
+
+    with LocalEngine(workers=2) as engine:
+        yield engine
+
+
+@pytest.fixture(params=["local", "dask", pytest.param("spark", marks=pytest.mark.spark)])
+def carrier(request: pytest.FixtureRequest) -> Any:
+    """Everything that carries tasks: in process, Dask workers, Spark."""
+    if request.param == "dask":
+        return request.getfixturevalue("dask_engine")
+    if request.param == "spark":
+        from pipeline.engines.spark import SparkEngine
+
+        return SparkEngine(request.getfixturevalue("spark_session"))
+    from pipeline.engines.local import LocalEngine
+
+    return LocalEngine()
+
+
+def test_each_task_runs_once_and_records_come_in_order(carrier: Any, tmp_path: Path) -> None:
+    todo = tasks.make_tasks(tmp_path, 50)  # many more than slots
+    records = carrier.map_tasks(tasks.double, todo)
+    assert [record.task for record in records] == [task.name for task in todo]
+    assert [record.result["double"] for record in records] == [2 * ix for ix in range(50)]
+    assert tasks.executions(tmp_path) == {task.name: 1 for task in todo}
+    assert [record.file("rows").read_text() for record in records] == [str(2 * ix) for ix in range(50)]
+    assert {record.task: record for record in committed(tmp_path / "place").values()} == {
+        record.task: record for record in records
+    }
+
+
+def test_no_tasks_are_no_work(carrier: Any) -> None:
+    assert carrier.map_tasks(tasks.double, []) == []
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_our_errors_arrive_as_they_are_after_one_try(carrier: Any, tmp_path: Path, count: int) -> None:
+    with pytest.raises(InputError) as caught:
+        carrier.map_tasks(tasks.bad_data, tasks.make_tasks(tmp_path, count))
+    assert str(caught.value) in {f"bad row in t{ix}: 'ä\n2nd line'" for ix in range(count)}
+    assert set(tasks.executions(tmp_path).values()) == {1}
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_foreign_errors_name_task_and_worker(carrier: Any, tmp_path: Path, count: int) -> None:
+    told = r"task t\d failed on .+:\d+ with KeyError: 'no such key in t\d'"
+    with pytest.raises(TaskError, match=told) as caught:
+        carrier.map_tasks(tasks.bug, tasks.make_tasks(tmp_path, count))
+    cause = caught.value.__cause__
+    assert isinstance(cause, KeyError) or "KeyError" in str(cause)  # Spark's own error carries the text only
+
+
+def test_an_error_that_can_not_travel_is_still_told(carrier: Any, tmp_path: Path) -> None:
+    with pytest.raises(TaskError, match=r"task t0 failed .*left right"):
+        carrier.map_tasks(tasks.raise_unpicklable, tasks.make_tasks(tmp_path, 1))
+
+
+def test_work_goes_on_after_an_error(carrier: Any, tmp_path: Path) -> None:
+    with pytest.raises(InputError):
+        carrier.map_tasks(tasks.bad_data, tasks.make_tasks(tmp_path / "bad", 4))
+    assert len(carrier.map_tasks(tasks.double, tasks.make_tasks(tmp_path / "good", 4))) == 4
+
+
+def test_tasks_have_one_thread(carrier: Any, tmp_path: Path) -> None:
+    before = os.environ.get("OMP_NUM_THREADS")
+    for record in carrier.map_tasks(tasks.threads, tasks.make_tasks(tmp_path, 2)):
+        assert set(record.result["threads"]) == {1}
+        assert record.result["omp"] == "1"
+    assert os.environ.get("OMP_NUM_THREADS") == before
+
+
+def test_names_of_tasks_are_theirs(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="task name"):
+        Task("a/b", str(tmp_path))
+
+
+OVERLAP = """
+import json, sys
+from pathlib import Path
+from tests.engines import tasks_for_tests as tasks
+def run(engine):
+    for attempt in range(2):  # the first starts the workers
+        folder = Path(sys.argv[2]) / str(attempt)
+        records = engine.map_tasks(tasks.sleep, tasks.make_tasks(folder, 4, seconds=1.5))
+    assert engine.slots == 4
+    print(json.dumps([(record.result["started"], record.result["ended"]) for record in records]))
+if __name__ == "__main__":
+    if sys.argv[1] == "dask":
+        from pipeline.engines.local import LocalEngine
+        with LocalEngine(workers=4) as engine:
+            run(engine)
+    else:
+        from pipeline.engines.spark import SparkEngine
+        from pyspark.sql import SparkSession
+        session = SparkSession.builder.master("local[4]").config("spark.ui.enabled", "false").getOrCreate()
+        run(SparkEngine(session))
+        session.stop()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["dask", pytest.param("spark", marks=pytest.mark.spark)])
+def test_four_slots_carry_four_tasks_at_once(kind: str, tmp_path: Path) -> None:
+    script = tmp_path / "overlap.py"
+    script.write_text(OVERLAP)
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "PYSPARK_PYTHON": sys.executable,
+        "SPARK_LOCAL_IP": "127.0.0.1",
+    }
+    done = subprocess.run(
+        [sys.executable, str(script), kind, str(tmp_path)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    spans = json.loads(done.stdout.splitlines()[-1])
+    assert max(started for started, _ in spans) < min(ended for _, ended in spans)

@@ -1,0 +1,24 @@
+import numpy as np
+import pytest
+
+from pipeline.evaluation.sampling import sample_by_key
+
+KEYS = np.random.default_rng(1).integers(0, 2**64, 5000, np.uint64)
+
+
+def test_the_same_nodes_are_chosen_in_any_numbering() -> None:
+    order = np.random.default_rng(2).permutation(KEYS.size)
+    chosen, again = (keys[sample_by_key(keys, 100, seed=7)] for keys in (KEYS, KEYS[order]))
+    assert set(chosen.tolist()) == set(again.tolist())
+
+
+def test_samples_of_one_seed_are_nested_and_of_another_are_not() -> None:
+    small, large, other = (sample_by_key(KEYS, size, seed) for size, seed in ((100, 7), (200, 7), (100, 8)))
+    assert set(small) < set(large)
+    assert len(set(small) & set(other)) < 20  # two expected by chance
+
+
+def test_all_nodes_where_there_are_too_few() -> None:
+    assert sample_by_key(KEYS[:3], 3, 0).tolist() == [0, 1, 2]
+    with pytest.raises(ValueError, match="sample size is 0"):
+        sample_by_key(KEYS, 0, 0)

@@ -1,0 +1,55 @@
+"""Rows to a file of each format, and back through the parser."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.ingest.ids import to_string_ids
+from pipeline.ingest.parse import Parsed, ParseRules, parse
+from pipeline.ingest.sources import ParseTask, list_sources, split_tasks
+from tests.ingest.row_by_row import ROLES, Row
+
+
+def write(folder: Path, rows: Sequence[Row], file_format: str) -> Path:
+    path = folder / f"rows.{file_format}"
+    if file_format.startswith("csv"):
+        opener: Any = gzip.open if file_format.endswith("gz") else open
+        with opener(path, "wt", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(ROLES)
+            writer.writerows([row[role] for role in ROLES] for row in rows)
+    elif file_format == "jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    else:
+        columns = {role: pa.array([row[role] for row in rows], pa.string()) for role in ROLES}
+        pq.write_table(pa.table(columns), path, row_group_size=3)
+    return path
+
+
+def parse_all(path: Path, rules: ParseRules) -> list[Parsed]:
+    tasks = [
+        ParseTask.from_payload(json.loads(json.dumps(t.to_payload()))) for t in split_tasks(list_sources(str(path)), 4)
+    ]
+    return [parsed for task in tasks for parsed in parse(task, rules)]
+
+
+def kept_rows(parsed: Sequence[Parsed]) -> list[tuple[Any, ...]]:
+    rows = [row for one in parsed for row in to_string_ids(one.rows).to_pylist()]
+    return [(row["src_id"], row["dst_id"], row["weight"], row["last_ts"]) for row in rows]
+
+
+def from_table(folder: Path, table: pa.Table, rules: ParseRules, **options: Any) -> list[Parsed]:
+    pq.write_table(table, folder / "t.parquet", **options)
+    return parse_all(folder / "t.parquet", rules)
+
+
+def ids_in(parsed: Sequence[Parsed]) -> list[Any]:
+    return [value for one in parsed for value in one.rows.column("src_id").to_pylist()]

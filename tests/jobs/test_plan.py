@@ -1,0 +1,102 @@
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from jobs.arguments import STAGE_NAMES
+
+
+def plan(call: Callable[..., Any], shop: Any, workspace: Path, *more: object) -> dict[str, Any]:
+    said = call("plan", "--config", shop.config, "--workspace", workspace, "--json", *more)
+    assert said.code == 0, said.err
+    found: dict[str, Any] = said.json
+    return found
+
+
+def test_nothing_is_computed_or_made(shop: Any, tmp_path: Path, call: Callable[..., Any]) -> None:
+    found = plan(call, shop, tmp_path / "work")
+    assert not (tmp_path / "work").exists()
+    assert set(found["stages"].values()) == {"to do"}
+    assert found["date"]["date"] is None
+    assert not found["graph"]["are_exact"]
+    files = sorted(shop.workspace.rglob("*"))
+    plan(call, shop, shop.workspace, "--date", "2024-03-02")
+    assert sorted(shop.workspace.rglob("*")) == files
+
+
+def test_what_is_made_is_known_with_true_figures(shop: Any, call: Callable[..., Any]) -> None:
+    found = plan(call, shop, shop.workspace, "--date", "2024-03-02")
+    assert [found["stages"][stage] for stage in STAGE_NAMES] == ["made"] * 7 + ["always looks"]
+    figures = json.loads(next(shop.workspace.glob("runs/2024-03-02/node_index/*/manifest.json")).read_text())["figures"]
+    assert found["graph"] == {"nodes": figures["nodes"], "edges": figures["edges"], "are_exact": True}
+    assert found["disk"]["needed_bytes"] == 0
+    other = plan(call, shop, shop.workspace, "--date", "2024-03-02", "--set", "embedding.seed=8")
+    assert [other["stages"][stage] for stage in STAGE_NAMES[:5]] == ["made"] * 4 + ["to do"]
+
+
+def test_the_date_is_the_newest_once_the_input_was_read(own_shop: Any, call: Callable[..., Any]) -> None:
+    assert plan(call, own_shop, own_shop.workspace)["date"]["date"] is None  # both nights were given theirs
+    assert call("ingest", "--config", own_shop.config, "--workspace", own_shop.workspace).code == 0
+    assert plan(call, own_shop, own_shop.workspace)["date"]["date"] == "2024-03-02"
+
+
+def test_bounds_hold_the_graph_that_comes(shop: Any, tmp_path: Path, call: Callable[..., Any]) -> None:
+    before = plan(call, shop, tmp_path / "work")
+    after = plan(call, shop, shop.workspace, "--date", "2024-03-02")
+    for name in ("nodes", "edges"):
+        assert before["graph"][name] >= after["graph"][name]
+    for name in ("block_bytes", "task_bytes"):
+        assert before["memory"][name] >= after["memory"][name]
+
+
+def test_integers_of_parquet_bound_the_nodes(tmp_path: Path, call: Callable[..., Any]) -> None:
+    table = pa.table({"source": [n % 7 for n in range(1000)], "target": [100 + n % 3 for n in range(1000)]})
+    pq.write_table(table, tmp_path / "in.parquet", row_group_size=100)
+    (tmp_path / "c.toml").write_text(f'[input]\npath = "{tmp_path}/in.parquet"\n')
+    said = call("plan", "--config", tmp_path / "c.toml", "--workspace", tmp_path / "work", "--json")
+    assert said.json["graph"] == {"nodes": 10, "edges": 21, "are_exact": False}
+    assert said.json["input"]["rows"] == 1000
+    assert said.json["input"]["rows_are_exact"]
+
+
+@pytest.mark.parametrize("is_gzipped", [False, True])
+def test_rows_of_text_are_told_from_its_first_lines(is_gzipped: bool, tmp_path: Path, call: Callable[..., Any]) -> None:
+    import gzip
+
+    lines = "source,target\n" + "".join(f"{n % 90_000 + 10_000},{n % 80_000 + 10_000}\n" for n in range(120_000))
+    path = tmp_path / ("in.csv.gz" if is_gzipped else "in.csv")
+    path.write_bytes(gzip.compress(lines.encode(), 1) if is_gzipped else lines.encode())
+    (tmp_path / "c.toml").write_text(f'[input]\npath = "{path}"\n')
+    said = call("plan", "--config", tmp_path / "c.toml", "--workspace", tmp_path / "work", "--json")
+    # Every line has 12 bytes; compressed, the first quarter MiB is as dense as the rest to a tenth.
+    assert said.json["input"]["rows"] == pytest.approx(120_000, rel=0.1 if is_gzipped else 0.001)
+    assert not said.json["input"]["rows_are_exact"]
+    text = call("plan", "--config", tmp_path / "c.toml", "--workspace", tmp_path / "work").out
+    assert "a text file is one task" in text
+
+
+def test_lack_of_memory_and_disk_is_warned_of(
+    shop: Any, tmp_path: Path, call: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert plan(call, shop, tmp_path)["warnings"] == []
+    monkeypatch.setattr("jobs.commands.machine.memory_bytes", lambda: 2**20)
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage._replace(free=1000))
+    memory, disk = plan(call, shop, tmp_path, "--workers", "3")["warnings"]
+    assert memory.startswith("memory: ")
+    assert "lower --workers" in memory
+    assert disk.startswith("disk: ")
+
+
+def test_parts_are_told(shop: Any, tmp_path: Path, call: Callable[..., Any]) -> None:
+    assert plan(call, shop, tmp_path)["parts"] == 1
+    assert plan(call, shop, tmp_path, "--set", "partition.parts=5")["parts"] == 5
+    cut = plan(call, shop, tmp_path, "--set", "partition.max_bytes=10000", "--workers", "2")
+    assert cut["parts"] > 1
+    assert cut["memory"]["tasks_at_once"] == 2
+    assert cut["memory"]["task_bytes"] < cut["memory"]["block_bytes"]

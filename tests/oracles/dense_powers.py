@@ -1,0 +1,105 @@
+"""FastRP without parts: dense matrices in float64, and how far float32 may be from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tests.oracles.simulator import ZERO_BELOW, Graph, Parameters, _power, _random_rows
+
+UNIT = 2.0**-24  # of float32
+
+
+@dataclass(frozen=True)
+class Dense:
+    """Rows before the last normalisation.
+
+    rows (n, dim), magnitude (n,): the S of a row. error, magnitude_error (n,): bounds on what float32 may be off,
+    propagated from power to power. clearness (n,): ‖x‖/S of the power where it is least, 1 without edges.
+    """
+
+    rows: np.ndarray
+    magnitude: np.ndarray
+    error: np.ndarray
+    magnitude_error: np.ndarray
+    clearness: np.ndarray
+
+
+def dense_powers(graph: Graph, parameters: Parameters) -> Dense:
+    """The same rows as the simulator's, from powers of a dense matrix."""
+    n = graph.node_key.size
+    adjacency = np.zeros((n, n))
+    adjacency[graph.src, graph.dst] = graph.weight
+    adjacency[graph.dst, graph.src] = graph.weight
+    # An entry's weight, its product, at most one addition a neighbour, the partial rows' sum, two scalings.
+    product = _Product(UNIT * (int(graph.degree.max(initial=0)) + 8))
+    start = _random_rows(graph, parameters)
+    if parameters.form == "two_tower":
+        return _two_tower(graph, parameters, adjacency, start, product)
+    before, after = (-0.5, -0.5) if parameters.transition == "symmetric" else (0.0, -1.0)
+    scale_before = _power(graph.strength, before) if before else np.ones(n)
+    transition = _power(graph.strength, after)[:, None] * adjacency * scale_before
+    x, error = start, 4 * UNIT * _norms(start)
+    rows, magnitude, clearness = np.zeros_like(x), np.zeros(n), np.ones(n)
+    bound, magnitude_bound = np.zeros(n), np.zeros(n)
+    for weight in parameters.iteration_weights:
+        x, size, error, size_error = product(transition, x, error)
+        norm = _norms(x)
+        clearness = np.minimum(clearness, _ratio(norm, size))
+        if not parameters.normalize_powers:
+            rows, magnitude = rows + weight * x, magnitude + weight * size
+            bound, magnitude_bound = bound + weight * error, magnitude_bound + weight * size_error
+            continue
+        counts = norm > ZERO_BELOW * size
+        safe = np.where(counts, norm, 1.0)
+        rows = rows + np.where(counts, weight / safe, 0.0)[:, None] * x
+        magnitude = magnitude + np.where(counts, weight, 0.0)
+        bound = bound + weight * np.where(counts, np.minimum(2.0, 2 * error / safe), 0.0)
+    additions = 4 * UNIT * len(parameters.iteration_weights)
+    return Dense(rows, magnitude, bound + additions * magnitude, magnitude_bound + UNIT * magnitude, clearness)
+
+
+def _two_tower(
+    graph: Graph, parameters: Parameters, adjacency: np.ndarray, start: np.ndarray, product: _Product
+) -> Dense:
+    item = graph.is_target
+    m = _power(graph.strength, -parameters.user_degree_power)[:, None] * adjacency
+    m = (m * _power(graph.strength, -parameters.item_degree_power))[np.ix_(~item, item)]
+    z = start[item]
+    error = 4 * UNIT * _norms(z)
+    clearness = np.ones(item.size)
+    for _ in range(parameters.powers + 1):
+        u, *of_u = product(m, z, error)
+        z, *of_z = product(m.T, u, of_u[1])
+        error = of_z[1]
+        clearness[~item] = np.minimum(clearness[~item], _ratio(_norms(u), of_u[0]))
+        clearness[item] = np.minimum(clearness[item], _ratio(_norms(z), of_z[0]))
+    rows = np.zeros_like(start)
+    rows[~item], rows[item] = u, z
+    yardsticks = np.zeros((3, item.size))
+    yardsticks[:, ~item], yardsticks[:, item] = of_u, of_z
+    return Dense(rows, *yardsticks, clearness)
+
+
+@dataclass(frozen=True)
+class _Product:
+    """A matrix times rows, and what float32 makes of it: ``rounding`` relative to the sum of absolute terms."""
+
+    rounding: float
+
+    def __call__(
+        self, matrix: np.ndarray, x: np.ndarray, error: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Return rows, magnitude, error of the rows, error of the magnitude."""
+        size = np.abs(matrix) @ _norms(x)
+        spread = np.abs(matrix) @ error
+        return matrix @ x, size, spread + self.rounding * (size + spread), spread + 1e-6 * size
+
+
+def _norms(x: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(x, axis=1)
+
+
+def _ratio(norm: np.ndarray, size: np.ndarray) -> np.ndarray:
+    return np.where(size > 0, norm / np.where(size > 0, size, 1.0), 1.0)

@@ -1,0 +1,211 @@
+"""The exchange protocol in plain NumPy and float64: what both engines must match, for any tree and any weights.
+
+Written from the protocol's description, not from the engines' code: parts are dictionaries, rows travel as
+dictionaries, and nothing is fast. It shares only the hash of the random rows with the pipeline.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from pipeline.kernels.hashing import hash_cells
+
+ZERO_BELOW = 2.0**-18
+
+
+@dataclass
+class Graph:
+    """Undirected weighted edges, each once; ``is_target`` marks items (all False: a plain graph)."""
+
+    node_key: np.ndarray  # (n,) uint64
+    src: np.ndarray
+    dst: np.ndarray
+    weight: np.ndarray  # float64
+    is_target: np.ndarray
+    strength: np.ndarray = field(init=False)
+    degree: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        n = self.node_key.size
+        loop = self.src == self.dst
+        self.strength = np.bincount(self.src, self.weight, n) + np.bincount(self.dst[~loop], self.weight[~loop], n)
+        self.degree = np.bincount(self.src, minlength=n) + np.bincount(self.dst[~loop], minlength=n)
+
+
+@dataclass
+class Parameters:
+    """The embedding's parameters, by their names in the config."""
+
+    form: str
+    dim: int
+    seed: int = 0
+    sparsity: float = 3.0
+    powers: int = 1
+    user_degree_power: float = 0.4
+    item_degree_power: float = 0.4
+    iteration_weights: tuple[float, ...] = (0.0, 1.0, 1.0)
+    degree_power: float = 0.0
+    transition: str = "random_walk"
+    normalize_powers: bool = True
+
+
+@dataclass
+class Part:
+    """What one part stores, and the rows it holds between rounds."""
+
+    edges: list[int] = field(default_factory=list)
+    nodes: set[int] = field(default_factory=set)
+    x: dict[int, np.ndarray] = field(default_factory=dict)
+
+
+def simulate(
+    graph: Graph, home: np.ndarray, is_split: np.ndarray, parameters: Parameters
+) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
+    """Rows before the last normalisation, their magnitudes S, and how many rows travelled.
+
+    Parameters
+    ----------
+    home : (n,) part of every node, -1 without edges. is_split : (n,) bool.
+
+    Returns
+    -------
+    rows (n, dim) float64, magnitude (n,) float64, {"partials": rows sent to homes, "totals": rows sent on}.
+    """
+    parts = _place_edges(graph, home, is_split)
+    two_tower = parameters.form == "two_tower"
+    n, dim = graph.node_key.size, parameters.dim
+    result, magnitude = np.zeros((n, dim)), np.zeros(n)
+    travelled = {"partials": 0, "totals": 0}
+    travels = graph.is_target if two_tower else np.ones(n, bool)
+    rounds = parameters.powers + 1 if two_tower else len(parameters.iteration_weights)
+
+    start = _random_rows(graph, parameters)
+    for part in parts.values():
+        part.x = {v: start[v] for v in part.nodes if travels[v]}  # anyone can draw any row
+
+    for number in range(rounds):
+        is_last = number == rounds - 1
+        inbox: dict[int, list[tuple[np.ndarray, float]]] = {}
+        complete: dict[int, tuple[np.ndarray, float]] = {}
+        for part_id in sorted(parts):
+            part = parts[part_id]
+            if two_tower:
+                sums, users = _step_of_two_tower(graph, part, parameters)
+                if is_last:
+                    for user, (row, size) in users.items():
+                        result[user], magnitude[user] = row, size
+            else:
+                sums = _step_of_classic(graph, part, parameters)
+            for v, (row, size) in sums.items():
+                if is_split[v]:
+                    inbox.setdefault(v, []).append((row, size))
+                    travelled["partials"] += part_id != home[v]
+                elif home[v] == part_id:
+                    complete[v] = (row, size)
+        for v, slices in inbox.items():
+            complete[v] = (sum(row for row, _ in slices), sum(size for _, size in slices))
+        for v, (row, size) in complete.items():
+            scale = _settling_scale(graph, v, parameters)
+            row, size = row * scale, size * scale
+            if two_tower:
+                result[v], magnitude[v] = row, size
+            else:
+                _add_power(result, magnitude, v, row, size, number, parameters)
+            complete[v] = (row, size)
+        for part_id, part in parts.items():
+            part.x = {v: complete[v][0] for v in part.nodes if travels[v]}
+            if not is_last:
+                travelled["totals"] += sum(1 for v in part.x if home[v] != part_id)
+    return result, magnitude, travelled
+
+
+def _place_edges(graph: Graph, home: np.ndarray, is_split: np.ndarray) -> dict[int, Part]:
+    parts: dict[int, Part] = {int(p): Part() for p in np.unique(home[home >= 0])}
+    for e, (a, b) in enumerate(zip(graph.src.tolist(), graph.dst.tolist(), strict=True)):
+        if not is_split[a] and not is_split[b]:
+            at = {int(home[a]), int(home[b])}
+        elif is_split[a] and is_split[b]:
+            smaller = min((a, b), key=lambda v: (graph.degree[v], graph.node_key[v], v))
+            at = {int(home[smaller])}
+        else:
+            at = {int(home[b] if is_split[a] else home[a])}
+        for p in at:
+            parts[p].edges.append(e)
+            parts[p].nodes |= {a, b}
+    return parts
+
+
+def _random_rows(graph: Graph, parameters: Parameters) -> np.ndarray:
+    u = (hash_cells(graph.node_key, parameters.dim, parameters.seed) >> np.uint64(11)) * 2.0**-53
+    tail = 0.5 / parameters.sparsity
+    rows = ((u < tail).astype(float) - (u >= 1 - tail)) * math.sqrt(parameters.sparsity)
+    if parameters.form == "classic":
+        rows *= _power(graph.strength, parameters.degree_power)[:, None]
+    return rows
+
+
+def _power(strength: np.ndarray, exponent: float) -> np.ndarray:
+    return np.where(strength > 0, np.maximum(strength, 1e-300) ** exponent, 0.0)
+
+
+def _step_of_two_tower(graph: Graph, part: Part, parameters: Parameters) -> tuple[dict, dict]:
+    to_user = _power(graph.strength, -parameters.user_degree_power)
+    to_item = _power(graph.strength, -parameters.item_degree_power)
+    x = {v: row * to_item[v] for v, row in part.x.items()}
+    users: dict[int, tuple[np.ndarray, float]] = {}
+    pairs = []
+    for e in part.edges:
+        a, b = int(graph.src[e]), int(graph.dst[e])
+        user, item = (b, a) if graph.is_target[a] else (a, b)
+        pairs.append((user, item, graph.weight[e]))
+    for user, item, w in pairs:
+        row, size = users.get(user, (0.0, 0.0))
+        users[user] = (row + w * x[item], size + w * np.linalg.norm(x[item]))
+    users = {v: (row * to_user[v], size * to_user[v]) for v, (row, size) in users.items()}
+    sums: dict[int, tuple[np.ndarray, float]] = {}
+    for user, item, w in pairs:
+        sent = users[user][0] * to_user[user]
+        row, size = sums.get(item, (0.0, 0.0))
+        sums[item] = (row + w * sent, size + w * np.linalg.norm(sent))
+    return sums, users
+
+
+def _step_of_classic(graph: Graph, part: Part, parameters: Parameters) -> dict:
+    before = _power(graph.strength, -0.5) if parameters.transition == "symmetric" else np.ones(graph.strength.size)
+    sums: dict[int, tuple[np.ndarray, float]] = {}
+    for e in part.edges:
+        a, b, w = int(graph.src[e]), int(graph.dst[e]), graph.weight[e]
+        for to, of in {(a, b), (b, a)}:
+            x = part.x[of] * before[of]
+            row, size = sums.get(to, (0.0, 0.0))
+            sums[to] = (row + w * x, size + w * np.linalg.norm(x))
+    return sums
+
+
+def _settling_scale(graph: Graph, v: int, parameters: Parameters) -> float:
+    if parameters.form == "two_tower":
+        return float(_power(graph.strength[v : v + 1], -parameters.item_degree_power)[0])
+    return float(graph.strength[v] ** (-1.0 if parameters.transition == "random_walk" else -0.5))
+
+
+def _add_power(
+    result: np.ndarray,
+    magnitude: np.ndarray,
+    v: int,
+    row: np.ndarray,
+    size: float,
+    number: int,
+    parameters: Parameters,
+) -> None:
+    weight = parameters.iteration_weights[number]
+    if not parameters.normalize_powers:
+        result[v] += weight * row
+        magnitude[v] += abs(weight) * size
+        return
+    norm = float(np.linalg.norm(row))
+    if norm > ZERO_BELOW * size:
+        result[v] += weight * row / norm
+        magnitude[v] += abs(weight)

@@ -1,0 +1,304 @@
+import datetime as dt
+import errno
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from graphquilt import EmbeddingTable
+from pipeline.errors import ConfigError, LockedError, StorageError
+from pipeline.publishing import release as module
+from pipeline.publishing.release import Published, current, publish, releases, rollback
+from pipeline.workspace import lock
+from schemas.releases import problems_of
+
+ROOT = Path(__file__).parents[2]
+
+
+def make(
+    root: Path, release: str = "r1", day: int = 1, content: bytes = b"rows", **options: Any
+) -> Published:
+    source = root / "runs" / f"2024-06-{day:02}" / "t" / release / "out.bin"
+    source.parent.mkdir(parents=True, exist_ok=True)
+    if not source.exists():  # never into an old one: the release has a link to it
+        source.write_bytes(content)
+    return publish(
+        root, "default", release, {"t": [(source, "part-00000.bin")]}, {"run_id": "x"}, {"recall": 0.5},
+        {"verdict": "passed"}, data_date=dt.date(2024, 6, day), contract_version=1, **options,
+    )  # fmt: skip
+
+
+def at(root: Path) -> str | None:
+    pointer = current(root, "default")
+    return pointer["release"] if pointer else None
+
+
+def test_a_release_holds_its_files_and_a_manifest_of_them(tmp_path: Path) -> None:
+    done = make(tmp_path)
+    assert (done.is_new, done.current_moved) == (True, True)
+    names = {str(path.relative_to(done.path)) for path in done.path.rglob("*") if path.is_file()}
+    assert names == {"manifest.json", "metrics.json", "gate.json", "t/part-00000.bin"}
+    manifest = json.loads((done.path / "manifest.json").read_text())
+    assert {entry["name"] for entry in manifest["files"]} == names - {"manifest.json"}
+    assert (manifest["run_id"], manifest["data_date"], manifest["release"]) == ("x", "2024-06-01", "r1")
+    pointer = current(tmp_path, "default")
+    assert pointer is not None
+    assert pointer["path"] == "releases/r1"
+    assert (
+        problems_of(
+            tmp_path / "published" / "default" / pointer["path"], pointer["manifest_sha256"], deep=True
+        )
+        == []
+    )
+
+
+def test_publishing_again_changes_nothing(tmp_path: Path) -> None:
+    done = make(tmp_path)
+    before = {
+        path: path.stat().st_mtime_ns for path in done.path.parent.parent.rglob("*") if path.name != ".lock"
+    }
+    again = make(tmp_path)
+    assert (again.is_new, again.current_moved) == (False, False)
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+def test_a_lost_swap_is_repeated(tmp_path: Path) -> None:
+    make(tmp_path)
+    (tmp_path / "published" / "default" / "CURRENT.json").unlink()
+    again = make(tmp_path)
+    assert (again.is_new, again.current_moved) == (False, True)
+    assert at(tmp_path) == "r1"
+
+
+def test_a_damaged_release_is_made_again(tmp_path: Path) -> None:
+    done = make(tmp_path)
+    part = done.path / "t" / "part-00000.bin"
+    part.unlink()  # a link to the run's file: writing into it would change that one too
+    part.write_bytes(b"r0ws")
+    assert [problem.split()[0] for problem in problems_of(done.path, deep=True)] == [str(part)]
+    assert problems_of(done.path, deep=False) == []
+    assert make(tmp_path).is_new
+    assert problems_of(done.path, deep=True) == []
+    assert [path.name for path in done.path.parent.iterdir()] == ["r1"]
+
+
+def test_other_bytes_under_the_same_name_do_not_replace_a_release(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    done = make(tmp_path)
+    (tmp_path / "runs" / "2024-06-01" / "t" / "r1" / "out.bin").unlink()
+    assert not make(tmp_path, content=b"other").is_new
+    assert (done.path / "t" / "part-00000.bin").read_bytes() == b"rows"
+    assert "same_name_other_bytes" in caplog.text
+
+
+def test_a_backfill_adds_a_release_and_leaves_current(tmp_path: Path) -> None:
+    make(tmp_path, "new", day=5)
+    back = make(tmp_path, "old", day=3)
+    assert (back.is_new, back.current_moved, at(tmp_path)) == (True, False, "new")
+    assert make(tmp_path, "old", day=3, force_current=True).current_moved
+    assert at(tmp_path) == "old"
+    assert make(tmp_path, "same_day", day=3).current_moved
+
+
+def test_where_links_are_impossible_files_are_copied_and_verified(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise OSError(errno.EXDEV, "another device")
+
+    monkeypatch.setattr(os, "link", refuse)
+    done = make(tmp_path)
+    assert (done.path / "t" / "part-00000.bin").stat().st_nlink == 1
+    assert problems_of(done.path, deep=True) == []
+
+    def garble(source: Path, target: Path) -> None:
+        target.write_bytes(source.read_bytes()[::-1])
+
+    monkeypatch.setattr(module.shutil, "copyfile", garble)
+    with pytest.raises(StorageError, match="has other bytes"):
+        make(tmp_path, "r2", day=2)
+    assert at(tmp_path) == "r1"
+
+
+def test_leftovers_of_a_killed_publisher_go(tmp_path: Path) -> None:
+    folder = tmp_path / "published" / "default"
+    (folder / "releases" / "_staging-r0" / "t").mkdir(parents=True)
+    (folder / ".CURRENT.json.0a1b2c3d").write_text("{")
+    make(tmp_path)
+    assert sorted(path.name for path in folder.iterdir()) == [".lock", "CURRENT.json", "releases"]
+    assert [path.name for path in (folder / "releases").iterdir()] == ["r1"]
+
+
+@pytest.mark.parametrize("name", ["", "../r", "_staging-r", ".r", "a/b"])
+def test_a_release_name_stays_in_its_folder(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match="must be letters"):
+        publish(tmp_path, "default", name, {}, {}, {}, {}, data_date=dt.date(2024, 1, 1), contract_version=1)
+
+
+def test_a_second_publisher_waits_or_names_the_first(tmp_path: Path) -> None:
+    make(tmp_path)
+    with (
+        lock(tmp_path / "published" / "default" / ".lock", "publish tonight"),
+        pytest.raises(LockedError, match=rf"locked by publish tonight, pid {os.getpid()}"),
+    ):
+        make(tmp_path, "r2", day=2, wait_s=0.05)
+    assert make(tmp_path, "r2", day=2, wait_s=0.05).current_moved
+
+
+# Rolling back
+
+
+def test_rollback_goes_to_the_day_before(tmp_path: Path) -> None:
+    for day in (3, 1, 2):
+        make(tmp_path, f"d{day}", day=day)
+    assert [release.release for release in releases(tmp_path, "default")] == ["d1", "d2", "d3"]
+    assert at(tmp_path) == "d3"
+    assert rollback(tmp_path, "default")["release"] == "d2"
+    assert rollback(tmp_path, "default")["release"] == "d1"
+    with pytest.raises(ConfigError, match="no release before d1"):
+        rollback(tmp_path, "default")
+    assert rollback(tmp_path, "default", to="d3")["release"] == "d3"
+    with pytest.raises(ConfigError, match=r"no release 'd9'; it has \['d1', 'd2', 'd3'\]"):
+        rollback(tmp_path, "default", to="d9")
+
+
+def test_rollback_of_two_releases_of_a_day_goes_by_time(tmp_path: Path) -> None:
+    for minute, name in enumerate(("z", "a")):
+        make(tmp_path, name, now=dt.datetime(2024, 6, 2, 3, minute, tzinfo=dt.UTC))
+    assert rollback(tmp_path, "default")["release"] == "z"
+
+
+def test_rollback_refuses_a_damaged_release(tmp_path: Path) -> None:
+    first = make(tmp_path, "d1", day=1)
+    make(tmp_path, "d2", day=2)
+    (first.path / "t" / "part-00000.bin").unlink()
+    with pytest.raises(
+        StorageError, match=r"d1 is damaged, CURRENT stays at d2: .*part-00000.bin is missing"
+    ):
+        rollback(tmp_path, "default")
+    assert at(tmp_path) == "d2"
+
+
+def test_without_a_release_there_is_nothing_to_roll_back(tmp_path: Path) -> None:
+    assert current(tmp_path, "default") is None
+    with pytest.raises(ConfigError, match="nothing is published as 'default'"):
+        rollback(tmp_path, "default")
+
+
+# Kills and crowds: a publisher in a process of its own, a reader that polls
+
+
+PUBLISHER = """
+import datetime as dt, sys
+from pathlib import Path
+import numpy as np
+from tests.graphquilt.published_tables import publish_nodes
+
+root, first = Path(sys.argv[1]), int(sys.argv[2])
+print("ready", flush=True)
+for number in range(first, first + 1000):
+    rows = np.full((40, 4), number, np.float32)
+    date = dt.date(2024, 1, 1) + dt.timedelta(days=number)
+    publish_nodes(root, {"u": (list(range(40)), rows)}, release=f"{date}-{number}", date=date, files=2)
+"""
+
+
+def start_publisher(root: Path, first: int) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", PUBLISHER, str(root), str(first)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def kill(publisher: subprocess.Popen[str]) -> None:
+    publisher.send_signal(signal.SIGKILL)
+    publisher.wait()
+    assert publisher.stdout is not None
+    publisher.stdout.close()
+
+
+class Reader(threading.Thread):
+    """Opens what CURRENT points to, again and again, and keeps what it saw."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__()
+        self.root, self.seen, self.wrong, self.done = root, [], [], threading.Event()
+
+    def run(self) -> None:
+        while not self.done.is_set():
+            try:
+                with EmbeddingTable.open(self.root) as table:
+                    vectors, found = table.lookup(np.arange(40), "u")
+                    if not (found.all() and (vectors == vectors[0, 0]).all()):
+                        self.wrong.append("a mixture of releases")
+                    self.seen.append(float(vectors[0, 0]))
+            except Exception as error:
+                self.wrong.append(repr(error))
+
+
+@pytest.mark.slow
+def test_a_reader_never_sees_a_missing_or_partial_release_while_publishers_are_killed(tmp_path: Path) -> None:
+    seed = int.from_bytes(os.urandom(4))
+    print("seed", seed)
+    pause = random.Random(seed)
+    first = start_publisher(tmp_path, 0)
+    started = time.monotonic()
+    while at(tmp_path) is None:
+        time.sleep(0.01)
+    one_turn = time.monotonic() - started  # long enough to get through, whatever this machine is busy with
+    reader = Reader(tmp_path)
+    reader.start()
+    kill(first)
+    try:
+        for turn in range(7):
+            publisher = start_publisher(tmp_path, 100 + 100 * turn)
+            time.sleep(pause.uniform(0.0, 3 * one_turn))
+            kill(publisher)
+    finally:
+        reader.done.set()
+        reader.join()
+    assert reader.wrong == []
+    assert len(set(reader.seen)) > 1
+    assert reader.seen == sorted(reader.seen)  # CURRENT never went back
+    # The next publisher finishes what the killed ones left.
+    make(tmp_path, "last", day=30, force_current=True)
+    folder = tmp_path / "published" / "default"
+    assert not [path.name for path in (folder / "releases").iterdir() if path.name.startswith("_")]
+    assert not list(folder.glob(".CURRENT*"))
+    for release in releases(tmp_path, "default"):
+        assert problems_of(release.path, deep=True) == []
+
+
+@pytest.mark.slow
+def test_two_publishers_at_once_leave_the_latest_day_current(tmp_path: Path) -> None:
+    publishers = [start_publisher(tmp_path, 0), start_publisher(tmp_path, 500)]
+    while at(tmp_path) is None:
+        time.sleep(0.01)
+    reader = Reader(tmp_path)
+    reader.start()
+    while {2024, 2025} - {release.data_date.year for release in releases(tmp_path, "default")}:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    for publisher in publishers:
+        kill(publisher)
+    reader.done.set()
+    reader.join()
+    assert reader.wrong == []
+    assert reader.seen == sorted(reader.seen)
+    known = releases(tmp_path, "default")
+    for release in known:
+        assert problems_of(release.path, deep=True) == []
+    # A kill between rename and swap may leave one release that is not yet pointed at.
+    assert at(tmp_path) in {release.release for release in known[-2:]}

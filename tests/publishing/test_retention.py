@@ -1,0 +1,137 @@
+import datetime as dt
+from pathlib import Path
+
+import pytest
+
+from pipeline.publishing.release import current, publish, releases, rollback
+from pipeline.publishing.retention import CleanReport, clean
+from pipeline.workspace import lock
+from schemas.releases import problems_of
+
+NIGHT = dt.datetime(2024, 6, 20, 3, tzinfo=dt.UTC)
+
+
+def make(root: Path, day: int, published_at: dt.datetime | None = None, size: int = 1000) -> Path:
+    source = root / "runs" / f"2024-06-{day:02}" / "t" / "f" / "out.bin"
+    source.parent.mkdir(parents=True, exist_ok=True)
+    source.write_bytes(bytes(size))
+    (source.parent / "manifest.json").write_text("{}")
+    done = publish(
+        root, "default", f"d{day:02}", {"t": [(source, "part.bin")]}, {}, {}, {},
+        data_date=dt.date(2024, 6, day), contract_version=1,
+        now=published_at or dt.datetime(2024, 6, day, 3, tzinfo=dt.UTC) + dt.timedelta(days=1),
+    )  # fmt: skip
+    return done.path
+
+
+def run_clean(root: Path, **options: object) -> CleanReport:
+    bounds = {"keep_releases": 2, "keep_runs": 2, "min_age_hours": 24.0, "now": NIGHT, **options}
+    return clean(root, "default", **bounds)  # type: ignore[arg-type]
+
+
+def names(root: Path) -> list[str]:
+    return [release.release for release in releases(root, "default")]
+
+
+def dates(root: Path) -> list[str]:
+    return sorted(path.name for path in (root / "runs").iterdir() if (path / "t").exists())
+
+
+def test_the_newest_stay_and_the_rest_goes(tmp_path: Path) -> None:
+    for day in (10, 11, 12, 13):
+        make(tmp_path, day)
+    report = run_clean(tmp_path)
+    assert names(tmp_path) == ["d12", "d13"]
+    assert dates(tmp_path) == ["2024-06-12", "2024-06-13"]
+    assert {(item.kind, item.path.name) for item in report.removed} == {
+        ("release", "d10"), ("release", "d11"), ("run", "2024-06-10"), ("run", "2024-06-11"),
+    }  # fmt: skip
+    assert "2 newer releases; 2 are kept" in {item.why for item in report.removed}
+    for release in releases(tmp_path, "default"):
+        assert problems_of(release.path, deep=True) == []
+    assert run_clean(tmp_path).removed == ()
+
+
+def test_a_dry_run_says_the_same_and_removes_nothing(tmp_path: Path) -> None:
+    for day in (10, 11, 12, 13):
+        make(tmp_path, day)
+    before = sorted(path for path in tmp_path.rglob("*") if path.name != ".lock")
+    dry = run_clean(tmp_path, dry_run=True)
+    assert sorted(path for path in tmp_path.rglob("*") if path.name != ".lock") == before
+    wet = run_clean(tmp_path)
+    assert dry.removed == wet.removed
+    assert (dry.dry_run, wet.dry_run) == (True, False)
+
+
+def test_the_current_release_stays_after_a_rollback(tmp_path: Path) -> None:
+    for day in (10, 11, 12, 13):
+        make(tmp_path, day)
+    rollback(tmp_path, "default", to="d10")
+    run_clean(tmp_path, keep_releases=1)
+    assert names(tmp_path) == ["d10", "d13"]
+    pointer = current(tmp_path, "default")
+    assert pointer is not None
+    assert pointer["release"] == "d10"
+
+
+@pytest.mark.parametrize(("hours", "stays"), [(23.9, True), (24.0, False), (24.1, False)])
+def test_a_young_release_stays_whatever_its_date(tmp_path: Path, hours: float, stays: bool) -> None:
+    for day in (11, 12):
+        make(tmp_path, day)
+    make(tmp_path, 5, published_at=NIGHT - dt.timedelta(hours=hours))  # a backfill
+    report = run_clean(tmp_path)
+    assert ("d05" in names(tmp_path)) is stays
+    assert any("hours ago; none younger than 24 goes" in item.why for item in report.kept) is stays
+
+
+def test_a_date_at_work_is_skipped_and_named(tmp_path: Path) -> None:
+    for day in (10, 11, 12):
+        make(tmp_path, day)
+    with lock(tmp_path / "runs" / "2024-06-10" / ".lock", "embed"):
+        report = run_clean(tmp_path)
+    assert "2024-06-10" in dates(tmp_path)
+    assert [(item.path.name, item.why) for item in report.kept if item.kind == "run"] == [
+        ("2024-06-10", "a process is at work on it")
+    ]
+    run_clean(tmp_path)
+    assert dates(tmp_path) == ["2024-06-11", "2024-06-12"]
+    assert (
+        tmp_path / "runs" / "2024-06-10" / ".lock"
+    ).exists()  # whoever waits for it still waits for the right one
+
+
+def test_linked_bytes_are_freed_with_their_last_name(tmp_path: Path) -> None:
+    for day in (10, 11, 12):
+        make(tmp_path, day, size=1_000_000)
+    # Only the run of the 10th goes: its file is still the release's.
+    report = run_clean(tmp_path, keep_releases=3)
+    assert [item.bytes > 1_000_000 for item in report.removed] == [True]
+    assert report.freed_bytes < 1000
+    assert run_clean(tmp_path, keep_releases=2).freed_bytes > 1_000_000
+
+
+def test_leftovers_go_and_unknown_folders_stay(tmp_path: Path) -> None:
+    make(tmp_path, 12)
+    folder = tmp_path / "published" / "default" / "releases"
+    for name in ("_staging-x", "_removed-y.0a1b2c3d", "by_hand"):
+        (folder / name).mkdir()
+    (tmp_path / "runs" / "notes").mkdir()
+    report = run_clean(tmp_path)
+    assert {item.path.name for item in report.removed} == {"_staging-x", "_removed-y.0a1b2c3d"}
+    assert sorted(path.name for path in folder.iterdir()) == ["by_hand", "d12"]
+    assert (tmp_path / "runs" / "notes").exists()
+
+
+def test_a_purge_leaves_the_current_release_and_the_young(tmp_path: Path) -> None:
+    for day in (10, 11):
+        make(tmp_path, day)
+    make(tmp_path, 12, published_at=NIGHT - dt.timedelta(hours=2))
+    make(tmp_path, 13, published_at=NIGHT - dt.timedelta(hours=1))
+    report = run_clean(tmp_path, keep_releases=7, keep_runs=7, purge_ids=True)
+    assert names(tmp_path) == ["d12", "d13"]
+    assert dates(tmp_path) == []
+    assert [item.path.name for item in report.kept] == ["d13", "d12"]
+
+
+def test_nothing_there_is_nothing_to_do(tmp_path: Path) -> None:
+    assert run_clean(tmp_path) == CleanReport((), (), 0, False)

@@ -1,0 +1,104 @@
+"""The tables that others read against their frozen copies.
+
+After a change that raises a version: write what the failing test prints to the file it names, and a line to
+schemas/CHANGELOG.md. There is no script for it, so that it is done on purpose.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from schemas.contracts import TableContract
+from schemas.tables import node_embeddings
+
+SCHEMAS = Path(__file__).parents[2] / "schemas"
+FROZEN = SCHEMAS / "published"
+DIM = 7  # any width: it is written as "dim"
+PUBLISHED = (node_embeddings(DIM),)
+METADATA = [
+    "boundary",
+    "data_date",
+    "dim",
+    "form",
+    "holdout_pairs",
+    "lineage",
+    "mean_vectors",
+    "method",
+    "parameters",
+    "seed",
+    "similarity",
+    "source_type",
+    "space_id",
+    "target_type",
+    "undated",
+    "window_days",
+]
+
+
+def described(contract: TableContract) -> dict[str, Any]:
+    def type_of(field: pa.Field) -> str:
+        if field.name == "node_id":
+            return "int64 | string"
+        return str(field.type).replace(f"[{DIM}]", "[dim]")
+
+    return {
+        "name": contract.name,
+        "version": contract.version,
+        "key": list(contract.key),
+        "order": list(contract.key),
+        "columns": [
+            {"name": field.name, "type": type_of(field), "nullable": field.nullable}
+            for field in contract.schema
+        ],
+        "rules": [rule.statement for rule in contract.rules],
+        "file_metadata": {"graphquilt": METADATA},
+    }
+
+
+def breaks(frozen: dict[str, Any], live: dict[str, Any]) -> list[str]:
+    """What a reader of the frozen contract would trip over."""
+    added = [
+        column for column in live["columns"] if column["name"] not in {c["name"] for c in frozen["columns"]}
+    ]
+    found = [f"new column {column['name']} is not nullable" for column in added if not column["nullable"]]
+    kept = [column for column in live["columns"] if column not in added]
+    if kept != frozen["columns"]:
+        found.append(f"columns were {frozen['columns']}, are {kept}")
+    found += [
+        f"{key} was {frozen[key]}, is {live[key]}"
+        for key in ("name", "key", "order")
+        if frozen[key] != live[key]
+    ]
+    return found
+
+
+@pytest.mark.parametrize("contract", PUBLISHED, ids=lambda contract: contract.name)
+def test_a_published_contract_is_its_frozen_copy(contract: TableContract) -> None:
+    live = described(contract)
+    path = FROZEN / f"{contract.name}-v{contract.version}.json"
+    text = json.dumps(live, indent=2) + "\n"
+    assert path.exists(), f"no frozen copy of this version yet; write {path.name}:\n{text}"
+    frozen = json.loads(path.read_text(encoding="utf-8"))
+    if found := breaks(frozen, live):
+        pytest.fail(f"{contract.name} breaks its readers: {found}. Raise its version; then freeze:\n{text}")
+    assert frozen == live, f"a minor change: write {path.name} anew, and a line to CHANGELOG.md:\n{text}"
+
+
+@pytest.mark.parametrize("contract", PUBLISHED, ids=lambda contract: contract.name)
+def test_the_changelog_has_every_version(contract: TableContract) -> None:
+    log = (SCHEMAS / "CHANGELOG.md").read_text(encoding="utf-8")
+    for version in range(1, contract.version + 1):
+        assert f"## {contract.name}, version {version}\n" in log
+
+
+def test_what_breaks_a_reader() -> None:
+    frozen = described(PUBLISHED[0])
+    column = {"name": "extra", "type": "float", "nullable": True}
+    assert breaks(frozen, {**frozen, "columns": [*frozen["columns"], column]}) == []
+    assert breaks(frozen, {**frozen, "columns": [*frozen["columns"], {**column, "nullable": False}]})
+    assert breaks(frozen, {**frozen, "columns": frozen["columns"][1:]})
+    assert breaks(frozen, {**frozen, "columns": frozen["columns"][::-1]})
+    assert breaks(frozen, {**frozen, "key": ["node_id"]})

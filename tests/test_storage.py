@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline import storage
+from pipeline.errors import StorageError
+
+
+def test_a_local_root_is_made(tmp_path: Path) -> None:
+    assert storage.local_root(tmp_path / "a" / "b").is_dir()
+    assert storage.local_root(f"file://{tmp_path}/c") == tmp_path / "c"
+
+
+@pytest.mark.parametrize("address", ["s3://bucket/w", "gs://bucket/w", "hdfs://node/w"])
+def test_object_stores_are_refused_with_what_works(address: str) -> None:
+    with pytest.raises(StorageError, match="a workspace is a local folder"):
+        storage.local_root(address)
+
+
+def test_a_root_under_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match="can't be made"):
+        storage.local_root(tmp_path / "file" / "w")
+
+
+def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "a.json"
+    storage.write_json(path, {"a": 1})
+    before = path.stat().st_ino
+    storage.write_json(path, {"a": "ß"})
+    assert storage.read_json(path) == {"a": "ß"}
+    assert path.stat().st_ino != before  # a reader that has it open keeps the old one
+    assert [file.name for file in path.parent.iterdir()] == ["a.json"]
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
+    storage.write_json(tmp_path / "a.json", {"a": 1})
+    with pytest.raises(ValueError, match="JSON compliant"):
+        storage.write_json(tmp_path / "a.json", {"a": float("nan")})
+    assert storage.read_json(tmp_path / "a.json") == {"a": 1}
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_reading_json_tells_absent_from_damaged(tmp_path: Path) -> None:
+    assert storage.read_json(tmp_path / "a.json") is None
+    for text in ("{", "[1]"):
+        (tmp_path / "a.json").write_text(text)
+        with pytest.raises(StorageError, match=r"a\.json"):
+            storage.read_json(tmp_path / "a.json")
+
+
+def test_fingerprints_do_not_depend_on_the_order_of_keys() -> None:
+    assert storage.fingerprint_of({"a": 1, "b": [1, 2]}) == storage.fingerprint_of({"b": [1, 2], "a": 1})
+    assert storage.fingerprint_of({"a": 1}) != storage.fingerprint_of({"a": 2})
+    assert len(storage.fingerprint_of(None)) == 16
+
+
+def test_a_full_disk_names_both_numbers(tmp_path: Path) -> None:
+    storage.require_free_space(tmp_path, 1, "ingest")
+    with pytest.raises(StorageError, match=r"ingest needs about 1,000,000,000,000,000,000 bytes .* are free"):
+        storage.require_free_space(tmp_path, 10**18, "ingest")
+
+
+@pytest.mark.parametrize("rows", [0, 1, 100_000])
+def test_arrow_files_are_mapped_as_they_were_written(rows: int, tmp_path: Path) -> None:
+    given = pa.table({"a": np.arange(rows), "b": np.arange(rows, dtype=np.float32)})
+    pieces = pa.concat_tables([given.slice(0, rows // 2), given.slice(rows // 2)])
+    storage.write_arrow(tmp_path / "a.arrow", pieces)
+    mapped = storage.map_arrow(tmp_path / "a.arrow")
+    assert mapped.equals(given)
+    for name in ("a", "b"):
+        column = storage.column(mapped, name)
+        assert column.dtype == given[name].type.to_pandas_dtype()
+        np.testing.assert_array_equal(column, given[name].to_numpy())
+        assert rows == 0 or not column.flags.owndata  # a view: read where it is touched
+
+
+def test_parquet_files_have_the_same_bytes_and_counted_rows(tmp_path: Path) -> None:
+    table = pa.table({"src_type": ["user"] * 1_000, "src_id": list(map(str, range(1_000)))})
+    for name in ("a", "b"):
+        storage.write_parquet(tmp_path / name, table)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert storage.rows_in([tmp_path / "a", tmp_path / "b"]) == 2_000
+    assert pq.read_table(tmp_path / "a").equals(table)
+
+
+def test_removing_what_is_gone_is_fine(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    storage.remove_tree(tmp_path / "a")
+    storage.remove_tree(tmp_path / "a")
+    assert not (tmp_path / "a").exists()

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.errors import TaskError
+from pipeline.tasks import RECORDS, Attempt, Task, TaskFunction, TaskRecord, committed, run_missing, run_task
+
+
+def write_number(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+    attempt.path("rows", "txt").write_text(str(task.payload["number"]))
+    return {"number": task.payload["number"]}
+
+
+def write_three(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+    for text in ("a", "b"):
+        attempt.path("rows", "txt").write_text(text)
+    attempt.path("outbox", "txt").write_text("c")
+    return {}
+
+
+def fail(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+    attempt.path("rows", "txt").write_text("half of it")
+    raise KeyError("no")
+
+
+def touch_memory(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+    np.ones(task.payload["bytes"] // 8).sum()
+    return {}
+
+
+class Runner:
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+
+    def map_tasks(self, function: TaskFunction, tasks: Sequence[Task]) -> list[TaskRecord]:
+        self.sent += [task.name for task in tasks]
+        return [run_task(function, task) for task in tasks]
+
+
+def task(folder: Path, number: int = 1, name: str = "t") -> Task:
+    return Task(name, str(folder), {"number": number})
+
+
+def other_attempt(record: TaskRecord, folder: Path, checksum: str) -> None:
+    raw = json.loads(record.to_json()) | {"attempt": "second", "process": "elsewhere:1"}
+    raw["files"][0]["checksum"] = checksum
+    (folder / RECORDS / f"{record.task}.second.json").write_text(json.dumps(raw))
+
+
+def test_a_record_names_the_files_and_what_they_cost(tmp_path: Path) -> None:
+    record = run_task(write_three, task(tmp_path))
+    assert [path.read_text() for path in record.paths("rows")] == ["a", "b"]
+    assert record.file("outbox").read_text() == "c"
+    assert record.process.endswith(f":{os.getpid()}")
+    assert record.peak_bytes > record.growth_bytes >= 0
+    assert committed(tmp_path) == {record.digest: record}
+    assert TaskRecord.from_json(record.to_json()) == record
+
+
+def test_growth_is_what_the_task_added(tmp_path: Path) -> None:
+    record = run_task(touch_memory, Task("t", str(tmp_path), {"bytes": 2**28}))
+    assert 2**28 * 0.9 <= record.growth_bytes <= 2**28 * 1.5
+    again = run_task(touch_memory, Task("u", str(tmp_path), {"bytes": 2**20}))
+    assert again.growth_bytes < 2**26  # the peak of the task before is not this one's
+
+
+def test_what_has_no_record_does_not_count(tmp_path: Path) -> None:
+    with pytest.raises(KeyError):
+        run_task(fail, task(tmp_path))
+    assert committed(tmp_path) == {}
+    assert committed(tmp_path / "nowhere") == {}
+
+
+def test_only_missing_tasks_are_sent(tmp_path: Path) -> None:
+    tasks = [task(tmp_path, number, f"t{number}") for number in range(5)]
+    first, second = Runner(), Runner()
+    run_missing(first, write_number, tasks[1:3])
+    records = run_missing(second, write_number, tasks)
+    assert (first.sent, second.sent) == (["t1", "t2"], ["t0", "t3", "t4"])
+    assert [record.result["number"] for record in records] == [0, 1, 2, 3, 4]
+    assert run_missing(second, write_number, []) == []
+
+
+def test_a_record_answers_for_its_payload_only(tmp_path: Path) -> None:
+    runner = Runner()
+    run_missing(runner, write_number, [task(tmp_path, 1)])
+    (record,) = run_missing(runner, write_number, [task(tmp_path, 2)])
+    assert (runner.sent, record.result["number"]) == (["t", "t"], 2)
+
+
+def test_a_workspace_may_move(tmp_path: Path) -> None:
+    run_missing(Runner(), write_number, [task(tmp_path / "old")])
+    (tmp_path / "old").rename(tmp_path / "new")
+    runner = Runner()
+    (record,) = run_missing(runner, write_number, [task(tmp_path / "new")])
+    assert runner.sent == []
+    assert record.file("rows").read_text() == "1"
+
+
+def test_two_attempts_with_equal_bytes_are_harmless(tmp_path: Path) -> None:
+    record = run_task(write_number, task(tmp_path))
+    other_attempt(record, tmp_path, record.files[0].checksum)
+    assert len(committed(tmp_path)) == 1
+
+
+def test_two_attempts_with_other_bytes_name_both(tmp_path: Path) -> None:
+    record = run_task(write_number, task(tmp_path))
+    other_attempt(record, tmp_path, "0" * 64)
+    with pytest.raises(TaskError) as caught:
+        run_missing(Runner(), write_number, [task(tmp_path)])
+    for word in (record.attempt, record.process, "second", "elsewhere:1", str(tmp_path)):
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["", "../t", "a b", "-t", "t/u"])
+def test_names_that_are_no_file_names_are_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="task name"):
+        Task(name, str(tmp_path))
+
+
+def test_tasks_travel_as_json(tmp_path: Path) -> None:
+    given = Task("t", str(tmp_path), {"ß": [1, 2.5, None], "nested": {"a": True}})
+    assert Task.from_json(given.to_json()) == given
+    assert Task("t", "elsewhere", given.payload).digest == given.digest  # the place is no part of what to do
