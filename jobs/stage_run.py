@@ -25,7 +25,7 @@ from pipeline import storage
 from pipeline.errors import ConfigError, GateError, GraphquiltError, LockedError, StorageError
 from pipeline.stages.conduct import StageReport, conduct
 from pipeline.stages.opening import open_workspace
-from pipeline.workspace import Workspace, run_folder
+from pipeline.workspace import Workspace, hold, run_folder
 from schemas.contracts import ContractViolationError
 
 log = logging.getLogger(__name__)
@@ -58,13 +58,16 @@ class StageRun:
                 starts_here=self._names[0] == "ingest",
                 force_current=options.force_current,
             )
-            for name in self._names:
-                stage = importlib.import_module(f"pipeline.stages.{name}")
-                say_running = self._say_running if name == "ingest" else None
-                self._reports.append(conduct(stage, engine, config, self._workspace, options.wait_s, say_running))
+            # Held from the first stage to the last: one that waits for this date doesn't cut in between two stages.
+            with hold(self._workspace, self._purpose(), options.wait_s):
+                if self._names[0] == "ingest":
+                    self._write_verdict("running", None, [])
+                for name in self._names:
+                    stage = importlib.import_module(f"pipeline.stages.{name}")
+                    self._reports.append(conduct(stage, engine, config, self._workspace))
 
-    def _say_running(self) -> None:
-        self._write_verdict("running", None, [])
+    def _purpose(self) -> str:
+        return f"stage {self._names[0]}" if len(self._names) == 1 else "a run"
 
     def finish(self) -> int:
         """Say what was done; return 0."""

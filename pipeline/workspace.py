@@ -174,6 +174,16 @@ def lock(path: Path, purpose: str, wait_s: float = 0.0) -> Iterator[None]:
         yield
 
 
+def hold(workspace: Workspace, purpose: str, wait_s: float = 0.0) -> contextlib.AbstractContextManager[None]:
+    """Hold the lock of a workspace's date, so that no other process makes its tables meanwhile.
+
+    Raises
+    ------
+    LockedError : after ``wait_s`` seconds, naming holder, pid and start.
+    """
+    return lock(workspace.run_folder / ".lock", f"{purpose} for {workspace.date}", wait_s)
+
+
 def _holder(path: Path, purpose: str, wait_s: float) -> str:
     try:
         held = json.loads(path.read_text())

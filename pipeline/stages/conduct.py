@@ -1,4 +1,4 @@
-"""Running a stage: lock, skip what is done, run, commit. The same for all eight."""
+"""Running a stage: skip what is done, run, commit. The same for all eight."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import platform
 import shutil
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -21,7 +21,7 @@ from pipeline.config import PipelineConfig
 from pipeline.engines.base import Engine, Frame
 from pipeline.stages.chain import stage_named
 from pipeline.stages.outcome import MadeFile, Outcome
-from pipeline.workspace import DataFile, Manifest, Workspace, lock
+from pipeline.workspace import DataFile, Manifest, Workspace
 
 log = logging.getLogger(__name__)
 
@@ -44,42 +44,32 @@ def conduct(
     engine: Engine[Frame],
     config: PipelineConfig,
     workspace: Workspace,
-    wait_s: float = 0.0,
-    when_locked: Callable[[], None] | None = None,
 ) -> StageReport:
-    """Make a stage's tables, or find them made; ``when_locked`` is called once the date is ours.
-
-    Raises
-    ------
-    LockedError : another process is at work on this date.
-    """
+    """Make a stage's tables, or find them made. The caller holds the date's lock."""
     name: str = stage.NAME
-    with lock(workspace.run_folder / ".lock", f"stage {name} for {workspace.date}", wait_s):
-        if when_locked:
-            when_locked()
-        report = None if getattr(stage, "ALWAYS_RUNS", False) else _finished(name, workspace)
-        if report:
-            log.info("stage=%s run_id=%s skipped=unchanged", name, workspace.run_id)
-            return report
-        log.info("stage=%s run_id=%s date=%s event=started", name, workspace.run_id, workspace.date)
-        started, clock, cpu = dt.datetime.now(dt.UTC), time.monotonic(), engine.cpu_seconds()
-        outcome: Outcome = stage.run(engine, config, workspace)
-        seconds, cpu_seconds = time.monotonic() - clock, engine.cpu_seconds() - cpu
-        peak = max((record.peak_bytes for record in outcome.records), default=0)
-        made_by = {
-            "run_id": workspace.run_id,
-            "engine": engine.name,
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "python": platform.python_version(),
-            "started": started.isoformat(timespec="seconds"),
-            "seconds": round(seconds, 3),
-            "cpu_seconds": round(cpu_seconds, 3),
-            "peak_bytes": peak,
-            "tasks": len(outcome.records),
-        }
-        _commit(name, outcome, workspace, made_by)
-        storage.remove_tree(workspace.work(name))
+    report = None if getattr(stage, "ALWAYS_RUNS", False) else _finished(name, workspace)
+    if report:
+        log.info("stage=%s run_id=%s skipped=unchanged", name, workspace.run_id)
+        return report
+    log.info("stage=%s run_id=%s date=%s event=started", name, workspace.run_id, workspace.date)
+    started, clock, cpu = dt.datetime.now(dt.UTC), time.monotonic(), engine.cpu_seconds()
+    outcome: Outcome = stage.run(engine, config, workspace)
+    seconds, cpu_seconds = time.monotonic() - clock, engine.cpu_seconds() - cpu
+    peak = max((record.peak_bytes for record in outcome.records), default=0)
+    made_by = {
+        "run_id": workspace.run_id,
+        "engine": engine.name,
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "python": platform.python_version(),
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": round(seconds, 3),
+        "cpu_seconds": round(cpu_seconds, 3),
+        "peak_bytes": peak,
+        "tasks": len(outcome.records),
+    }
+    _commit(name, outcome, workspace, made_by)
+    storage.remove_tree(workspace.work(name))
     rows = {table: sum(file.rows for file in files) for table, files in outcome.tables.items()}
     counts = " ".join(f"{table}_rows={count}" for table, count in rows.items())
     log.info(
