@@ -20,18 +20,10 @@ from pipeline.errors import ConfigError
 
 #: Values a key will take once its stage is built: refused now, with this sentence.
 NOT_BUILT_YET = {
-    ("partition", "method", "multilevel"): "the multilevel partitioner is not built yet; use 'metis' or 'auto'",
-    ("partition", "method", "ldg"): "the streaming LDG partitioner is not built yet; use 'hash' or 'metis'",
     ("embedding", "method", "spectral"): "spectral embeddings are not built yet; use 'fastrp'",
     ("embedding", "method", "ppr"): "PPR embeddings are not built yet; use 'fastrp'",
     ("embedding", "method", "none"): "runs without embeddings wait for ppr_neighbors; use 'fastrp'",
     ("embedding", "form", "low_pass"): "the low-pass form is not built yet; use 'two_tower' or 'classic'",
-    ("embedding", "boundary", "halo"): "only boundary = 'exchange' is built; it loses nothing",
-    ("embedding", "boundary", "border"): "only boundary = 'exchange' is built; it loses nothing",
-    ("embedding", "boundary", "quotient"): "only boundary = 'exchange' is built; it loses nothing",
-    ("embedding", "boundary", "drop"): "only boundary = 'exchange' is built; it loses nothing",
-    ("embedding", "boundary_dtype", "float16"): "only boundary_dtype = 'float32' is built",
-    ("embedding", "boundary_dtype", "int8"): "only boundary_dtype = 'float32' is built",
     ("evaluate", "source", "shadow"): "shadow runs are not built yet; use 'next_day', 'file' or 'holdout'",
 }
 
@@ -89,13 +81,24 @@ class PartitionConfig(Section):
     """How the graph is cut. The cut sets memory and traffic, never the answer."""
 
     method: Literal["auto", "multilevel", "metis", "ldg", "hash", "none"] = Field(
-        "auto", description="auto is one block if it fits max_edges and max_bytes, else metis"
+        "auto", description="auto is one block if it fits max_edges and max_bytes, else multilevel"
     )
     parts: int | None = Field(None, ge=1, description="number of parts, in one cut; else leaves under the bounds")
     max_edges: int | None = Field(None, ge=1, description="most edges in a leaf, each counted once")
     max_bytes: int = Field(4 * 2**30, ge=1, description="most bytes of rows and entries that a task holds for a leaf")
-    hub_degree: int | None = Field(None, ge=1, description="plain graphs: nodes with more neighbours are split")
+    hub_degree: int | None = Field(
+        None, ge=1, description="plain graphs: nodes with more neighbours are split; unset: chosen by what it costs"
+    )
     seed: int = Field(0, ge=0, lt=2**31, description="seed of the partitioner")
+    worker_bytes: int = Field(
+        8 * 2**30, ge=2**20, description="most bytes a task that cuts may hold; a larger graph is cut by many tasks"
+    )
+    top_seed: Literal["own", "graphframes"] = Field(
+        "own", description="graphs over worker_bytes: label propagation that clusters start from"
+    )
+    graphframes_jar: str | None = Field(
+        None, description="Maven coordinates or path of GraphFrames; else GRAPHFRAMES_JAR, else the own path"
+    )
 
     @model_validator(mode="after")
     def _one_block_is_one_part(self) -> PartitionConfig:
@@ -140,6 +143,14 @@ class EmbeddingConfig(Section):
         "exchange", description="what happens to rows at the cut"
     )
     boundary_dtype: Literal["float32", "float16", "int8"] = Field("float32", description="type of rows that travel")
+    halo_hops: int = Field(2, ge=1, le=8, description="halo: hops of neighbours that are copied into a part")
+    border_join: Literal["concatenate", "add"] = Field(
+        "concatenate", description="border: how a node's inner and border vectors become one"
+    )
+    quotient_weight: float = Field(0.3, ge=0, description="quotient: weight of the vector of a node's part")
+    shards: int | None = Field(
+        None, ge=1, description="tasks that share the columns of a part; unset: chosen by the plan; changes no result"
+    )
 
     @field_validator("sparsity")
     @classmethod

@@ -39,7 +39,19 @@ def _part_of(section: str, *, without: frozenset[str] = frozenset()) -> Callable
 def _partition(config: PipelineConfig) -> Any:
     # The width of a row counts where leaves are cut by bytes.
     width = None if config.partition.parts else config.embedding.dim
-    return [config.partition.model_dump(mode="json"), width]
+    return [config.partition.model_dump(mode="json", exclude={"graphframes_jar"}), width]
+
+
+def _layout(config: PipelineConfig) -> Any:
+    # Only modes that leave something out, or copy more in, lay blocks out differently.
+    embedding = config.embedding
+    if embedding.boundary == "exchange":
+        return None
+    return [embedding.boundary, embedding.halo_hops if embedding.boundary == "halo" else None]
+
+
+def _embedding(config: PipelineConfig) -> Any:
+    return config.embedding.model_dump(mode="json", exclude={"shards"})  # shards change no bit of the result
 
 
 def _holdout(config: PipelineConfig) -> Any:
@@ -52,7 +64,7 @@ def _holdout(config: PipelineConfig) -> Any:
 def _tables(config: PipelineConfig) -> Any:
     publish = config.publish
     return {
-        "embedding": config.embedding.model_dump(mode="json"),
+        "embedding": _embedding(config),
         "rows_per_file": publish.rows_per_file,
         "exclude_ids": {node_type: list(ids) for node_type, ids in publish.exclude_ids.items()},
     }
@@ -76,10 +88,10 @@ STAGES: tuple[Stage, ...] = (
         "layout",
         ("index", "partition"),
         (tables.BLOCK_NODES, tables.BLOCK_EDGES, tables.BLOCK_ROUTES),
-        lambda _: None,
+        _layout,
         1,
     ),
-    Stage("embed", ("layout",), (_PART_ROWS,), _part_of("embedding"), 1),
+    Stage("embed", ("layout",), (_PART_ROWS,), _embedding, 1),
     Stage("aggregate", ("index", "partition", "embed"), (tables.node_embeddings(1),), _tables, 1),
     Stage(
         "evaluate", ("ingest", "index", "aggregate"), (_METRICS,), _part_of("evaluate", without=frozenset({"path"})), 1
