@@ -88,24 +88,21 @@ def clean(
     ------
     LockedError : a publisher is at work for longer than ``wait_s``.
     """
-    folder = published_folder(root, name)
+    folder, freed = published_folder(root, name), _Freed()
     with lock(folder / LOCK, f"clean of {name}", wait_s):
         going, staying = _judge_releases(root, name, 0 if purge_ids else keep_releases, min_age_hours, now)
         going += [Item("leftover", path, "left by a killed process", _size(path)) for path in leftovers(folder)]
-        freed = _freed(item.path for item in going)
+        freed.count(item.path for item in going)
         if not dry_run:
             for item in going:
                 _remove(item.path)
     for date in _run_dates(root)[0 if purge_ids else keep_runs :]:
         try:
             with lock(run_folder(root, date) / _RUN_LOCK, f"clean of {date}"):
-                item, run_freed = _clean_run(root, date, purge_ids, keep_runs, dry_run)
+                going.append(_clean_run(root, date, purge_ids, keep_runs, dry_run, freed))
         except LockedError:
             staying.append(Item("run", run_folder(root, date), "a process is at work on it", 0))
-            continue
-        going.append(item)
-        freed += run_freed
-    return CleanReport(tuple(going), tuple(staying), freed, dry_run)
+    return CleanReport(tuple(going), tuple(staying), freed.bytes, dry_run)
 
 
 def _judge_releases(
@@ -149,16 +146,16 @@ def _run_dates(root: Path) -> list[dt.date]:
     return sorted(found, reverse=True)
 
 
-def _clean_run(root: Path, date: dt.date, purge_ids: bool, keep_runs: int, dry_run: bool) -> tuple[Item, int]:
+def _clean_run(root: Path, date: dt.date, purge_ids: bool, keep_runs: int, dry_run: bool, freed: _Freed) -> Item:
     folder = run_folder(root, date)
     why = "ids are purged" if purge_ids else f"{keep_runs} newer dates are kept"
     item = Item("run", folder, why, _size(folder))
     children = [child for child in sorted(folder.iterdir()) if child.name != _RUN_LOCK]
-    freed = _freed(children)
+    freed.count(children)
     if not dry_run:
         for child in children:
             _remove(child)
-    return item, freed
+    return item
 
 
 def _remove(path: Path) -> None:
@@ -181,13 +178,23 @@ def _size(path: Path) -> int:
     return sum(file.stat().st_size for file in _files(path))
 
 
-def _freed(paths: Iterable[Path]) -> int:
-    """Return the bytes of files all of whose names are under these paths."""
-    names: Counter[tuple[int, int]] = Counter()
-    sizes: dict[tuple[int, int], tuple[int, int]] = {}
-    for path in paths:
-        for file in _files(path):
-            about = file.stat()
-            names[about.st_dev, about.st_ino] += 1
-            sizes[about.st_dev, about.st_ino] = (about.st_nlink, about.st_size)
-    return sum(size for inode, (links, size) in sizes.items() if names[inode] >= links)
+class _Freed:
+    """Bytes of files all of whose names go; names are counted before they go."""
+
+    def __init__(self) -> None:
+        self._names: Counter[tuple[int, int]] = Counter()
+        self._files: dict[tuple[int, int], tuple[int, int]] = {}  # inode: names it had at first, bytes
+
+    def count(self, paths: Iterable[Path]) -> None:
+        """Count the files under paths that are about to go."""
+        for path in paths:
+            for file in _files(path):
+                about = file.stat()
+                inode = about.st_dev, about.st_ino
+                self._names[inode] += 1
+                self._files.setdefault(inode, (about.st_nlink, about.st_size))
+
+    @property
+    def bytes(self) -> int:
+        """Return the bytes that the disk gets back."""
+        return sum(size for inode, (links, size) in self._files.items() if self._names[inode] >= links)

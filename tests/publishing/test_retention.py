@@ -100,6 +100,14 @@ def test_a_date_at_work_is_skipped_and_named(tmp_path: Path) -> None:
     ).exists()  # whoever waits for it still waits for the right one
 
 
+def test_a_dry_run_counts_a_file_that_release_and_run_both_lose(tmp_path: Path) -> None:
+    for day in (10, 11, 12):
+        make(tmp_path, day, size=1_000_000)
+    dry = run_clean(tmp_path, keep_releases=1, keep_runs=1, dry_run=True)
+    assert dry.freed_bytes > 2_000_000
+    assert run_clean(tmp_path, keep_releases=1, keep_runs=1).freed_bytes == dry.freed_bytes
+
+
 def test_linked_bytes_are_freed_with_their_last_name(tmp_path: Path) -> None:
     for day in (10, 11, 12):
         make(tmp_path, day, size=1_000_000)
