@@ -23,8 +23,8 @@ ONE_THREAD = {
 }
 
 #: For processes that do nothing but tasks. Not for a process that may have used numba before: numba refuses
-#: a new number once its threads run.
-ONE_THREAD_WORKER = {**ONE_THREAD, "NUMBA_NUM_THREADS": "1"}
+#: a new number once its threads run; and Polars, which reads its own once, serves tables there with all cores.
+ONE_THREAD_WORKER = {**ONE_THREAD, "NUMBA_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
 
 
 class UnexpectedError(TaskError):

@@ -12,6 +12,29 @@ from pipeline.tasks import Task, TaskFunction, TaskRecord
 
 Frame = TypeVar("Frame")
 
+#: What to do where GraphFrames is asked for and is not.
+GRAPHFRAMES_HOW_TO = (
+    "run with --engine spark, pip install 'graphquilt[graphframes]', and set partition.graphframes_jar or "
+    "GRAPHFRAMES_JAR to io.graphframes:graphframes-spark4_2.13:VERSION, the version of graphframes-py, or to the "
+    "path of the jars; under spark-submit give them as --packages or --jars"
+)
+
+
+class GraphTables(Protocol):
+    """Answers about a whole graph that an engine gets from a library of its own, as Parquet files.
+
+    ``edges`` are files with int64 columns ``src_ix``, ``dst_ix``; nodes are 0 to ``nodes - 1``. The files have a
+    row for every node, are whole when a verb returns, and are found again if it is asked once more.
+    """
+
+    def components(self, edges: Sequence[Path], nodes: int, folder: Path) -> list[Path]:
+        """Write ``id`` and ``component``, the same number for all nodes of a connected component."""
+        ...
+
+    def label_propagation(self, edges: Sequence[Path], nodes: int, folder: Path) -> list[Path]:
+        """Write ``id`` and ``label``, the number of a node; null where there is none."""
+        ...
+
 
 class Engine(Protocol[Frame]):
     """Verbs over tables and tasks. An engine knows files and columns, and no graph algorithm.
@@ -22,6 +45,7 @@ class Engine(Protocol[Frame]):
 
     name: str
     slots: int  # tasks that run at once
+    graph_tables: GraphTables | None  # None: not here, and the own path is taken
 
     def map_tasks(self, function: TaskFunction, tasks: Sequence[Task]) -> list[TaskRecord]:
         """Run ``function`` once for each task, anywhere, in any order; return their records in task order.

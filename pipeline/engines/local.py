@@ -14,17 +14,16 @@ from uuid import uuid4
 import polars as pl
 import pyarrow as pa
 
-from pipeline import storage
+from pipeline.engines import verbs
 from pipeline.engines.attempts import ONE_THREAD_WORKER, attempt
+from pipeline.engines.parquet import ready_to_write, rows_per_file, write_files
 from pipeline.engines.processes import cpu_seconds_of_trees
-from pipeline.errors import ConfigError, GraphquiltError, InputError, TaskError
+from pipeline.errors import ConfigError, GraphquiltError, TaskError
 from pipeline.tasks import Task, TaskFunction, TaskRecord
 
 if TYPE_CHECKING:
     from distributed import Client
 
-ROWS_PER_FILE = 4_000_000
-ROWS_PER_FILE_OF_STRINGS = 1_000_000
 _BATCH_ROWS = 1_000_000
 
 
@@ -42,6 +41,7 @@ class LocalEngine:
     """
 
     name = "local"
+    graph_tables = None
 
     def __init__(self, workers: int = 1, dask_address: str | None = None) -> None:
         if workers < 1:
@@ -92,18 +92,11 @@ class LocalEngine:
         self, frame: pl.LazyFrame, columns: Mapping[str, str], constants: Mapping[str, int | str]
     ) -> pl.LazyFrame:
         """Columns by new name ({new: old}), and constant columns: integers are int64."""
-        return frame.select(
-            *(pl.col(old).alias(new) for new, old in columns.items()),
-            *(
-                pl.lit(value, dtype=pl.Int64 if isinstance(value, int) else pl.String).alias(new)
-                for new, value in constants.items()
-            ),
-        )
+        return verbs.rename(frame, columns, constants)
 
     def union(self, frames: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
         """All rows of frames with the same columns."""
-        names = frames[0].collect_schema().names()
-        return pl.concat([frame.select(names) for frame in frames], how="vertical")
+        return verbs.union(frames, frames[0].collect_schema().names())
 
     def sum_by(
         self,
@@ -116,43 +109,29 @@ class LocalEngine:
         may_overflow: bool = True,
     ) -> pl.LazyFrame:
         """One row a key: integer sums, and the largest of ``newest``; a sum beyond int64 fails the write."""
-        if not sums and not newest:
-            return frame.select(keys).unique()
-        columns = [pl.col(name) for name in sums]
-        if may_overflow:
-            # Polars' int64 sums wrap in silence. Summed in 128 bits, the way back is a checked cast.
-            totals = [column.cast(pl.Int128).sum().cast(pl.Int64, strict=True) for column in columns]
-        else:
-            totals = [column.sum() for column in columns]
-        return frame.group_by(keys).agg(*totals, *(pl.col(name).max() for name in newest))
+        return verbs.sum_by(frame, keys, sums, newest, may_overflow=may_overflow)
 
     def where_positive(self, frame: pl.LazyFrame, column: str, *, positive: bool) -> pl.LazyFrame:
         """Rows whose integer column is above 0 (``positive``), or is not."""
-        return frame.filter(pl.col(column) > 0 if positive else pl.col(column) <= 0)
+        return verbs.where_positive(frame, column, positive=positive)
 
     def where_equal(self, frame: pl.LazyFrame, column: str, value: str) -> pl.LazyFrame:
         """Rows whose column is ``value``."""
-        return frame.filter(pl.col(column) == value)
+        return verbs.where_equal(frame, column, value)
 
     def where_different(self, frame: pl.LazyFrame, left: str, right: str) -> pl.LazyFrame:
         """Rows whose two columns differ."""
-        return frame.filter(pl.col(left) != pl.col(right))
+        return verbs.where_different(frame, left, right)
 
     def look_up(
         self, frame: pl.LazyFrame, table: pl.LazyFrame, on: Mapping[str, str], take: Mapping[str, str]
     ) -> pl.LazyFrame:
         """Replace key columns by what a table says of them; see :class:`pipeline.engines.base.Engine`."""
-        # A taken column may have the name of a key that goes: it gets its name when the key is gone.
-        taken = {f"taken {new}": new for new in take}
-        answers = table.select(
-            *(pl.col(theirs).alias(ours) for ours, theirs in on.items()),
-            *(pl.col(take[new]).alias(waiting) for waiting, new in taken.items()),
-        )
-        return frame.join(answers, on=list(on), how="inner").drop(list(on)).rename(taken)
+        return verbs.look_up(frame, table, on, take)
 
     def without(self, frame: pl.LazyFrame, table: pl.LazyFrame, keys: Sequence[str]) -> pl.LazyFrame:
         """Rows of ``frame`` whose keys are not in ``table``."""
-        return frame.join(table.select(keys), on=list(keys), how="anti")
+        return verbs.without(frame, table, keys)
 
     def write(self, frame: pl.LazyFrame, folder: Path, schema: pa.Schema) -> list[Path]:
         """Write Parquet files with exactly this schema; a frame without rows gives no files.
@@ -179,54 +158,11 @@ class LocalEngine:
 
 def _write(frame: pl.LazyFrame, folder: Path, schema: pa.Schema, *, keep_order: bool) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
-    rows_per_file = ROWS_PER_FILE_OF_STRINGS if pa.string() in schema.types else ROWS_PER_FILE
-    # The names of types repeat in every row: as categories they are written once a file, not once a row.
-    repeated = [name for name in schema.names if name.endswith("_type")]
-    frame = frame.select(schema.names).with_columns(pl.col(repeated).cast(pl.Categorical))
-    batches = frame.collect_batches(chunk_size=_BATCH_ROWS, maintain_order=keep_order, engine="streaming")
-    schema = _with_categories(schema, repeated)
-    files: list[Path] = []
-    try:
-        rows = _Cut(batches, schema)
-        while rows.any_left():
-            path = folder / f"part-{len(files):05d}.parquet"
-            with storage.parquet_writer(path, schema) as writer:
-                for table in rows.take(rows_per_file):
-                    writer.write_table(table)
-            files.append(path)
-    except pl.exceptions.InvalidOperationError as error:  # the checked cast of sum_by
-        raise InputError(
-            f"a sum for {folder} is beyond int64 ({error}); scale the summed column down in the input"
-        ) from error
-    return files
-
-
-def _with_categories(schema: pa.Schema, names: Sequence[str]) -> pa.Schema:
-    category = pa.dictionary(pa.uint32(), pa.string())
-    return pa.schema([field.with_type(category) if field.name in names else field for field in schema])
-
-
-class _Cut:
-    """A stream of batches, taken in pieces of a wanted number of rows."""
-
-    def __init__(self, batches: Iterator[pl.DataFrame], schema: pa.Schema) -> None:
-        # Polars' own strings are views or 64-bit; the cast is to what the contract says.
-        self._tables = (batch.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(schema) for batch in batches)
-        self._rest = schema.empty_table()
-
-    def any_left(self) -> bool:
-        while not self._rest.num_rows:
-            table = next(self._tables, None)
-            if table is None:
-                return False
-            self._rest = table
-        return True
-
-    def take(self, rows: int) -> Iterator[pa.Table]:
-        while rows and self.any_left():
-            piece, self._rest = self._rest.slice(0, rows), self._rest.slice(rows)
-            rows -= piece.num_rows
-            yield piece
+    batches = ready_to_write(frame, schema).collect_batches(
+        chunk_size=_BATCH_ROWS, maintain_order=keep_order, engine="streaming"
+    )
+    with verbs.overflow_of(folder):
+        return write_files(batches, schema, rows_per_file(schema), lambda number: folder / f"part-{number:05d}.parquet")
 
 
 def _attempt_json(function: TaskFunction, task: str) -> TaskRecord:

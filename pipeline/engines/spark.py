@@ -1,76 +1,50 @@
-"""Spark: DataFrames for tables; each task in a Python worker, alone in its partition."""
+"""Spark: carries tasks, each in a Python worker, alone in its partition; tables are exchanged by tasks too."""
 
 from __future__ import annotations
 
-import math
 import os
+import pickle
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
-from pyspark.sql import Column, DataFrame, SparkSession
-from pyspark.sql import functions as F  # noqa: N812  (the name everybody knows)
+from pyspark.sql import SparkSession
 
-from pipeline import errors, storage
+from pipeline import errors
+from pipeline.engines import exchange
+from pipeline.engines import frames as lazy_frames
+from pipeline.engines.base import GraphTables
+from pipeline.engines.frames import ExchangeFrame
 from pipeline.engines.processes import cpu_seconds_of_trees
-from pipeline.errors import ConfigError, GraphquiltError, InputError, TaskError
+from pipeline.errors import GraphquiltError, TaskError
 from pipeline.tasks import Task, TaskFunction, TaskRecord
 
-#: Tables below this are copied to every executor, once, instead of shuffling both sides: what fits beside a
-#: task anywhere. In bytes of decoded columns; Spark's hash table takes up to four times as much.
-BROADCAST_BYTES = 64 * 2**20
-BROADCAST_ROWS = 4_000_000
-
-ROWS_PER_FILE = 4_000_000
-ROWS_PER_RANGE = 1_000_000
-
-_TYPES: Mapping[pa.DataType, str] = {
-    pa.bool_(): "boolean",
-    pa.int8(): "tinyint",
-    pa.int16(): "smallint",
-    pa.int32(): "int",
-    pa.int64(): "bigint",
-    pa.float32(): "float",
-    pa.float64(): "double",
-    pa.string(): "string",
-}
-_OUTCOME = pa.schema([("ix", pa.int32()), ("record", pa.string()), ("error", pa.string()), ("message", pa.string())])
-_OUTCOME_DDL = "ix int, record string, error string, message string"
 _UNEXPECTED = re.compile(r"pipeline\.engines\.attempts\.UnexpectedError: (.*)")
 _FAILED_TASK = re.compile(r"Task (\d+) in stage")
 
-
-@dataclass(frozen=True)
-class SparkFrame:
-    """A DataFrame, and bounds on its size from the footers of the files it comes from."""
-
-    data: DataFrame
-    rows: int
-    bytes: int  # decoded
+Outcome = tuple[str | None, str, str]  # record; or None, the name of an error, and its message
 
 
 class SparkEngine:
     """Carries tasks and verbs with a session that somebody else made and stops.
 
-    Raises
-    ------
-    ConfigError : if the session lets integer sums wrap.
+    No row passes through the JVM: see :mod:`pipeline.engines.exchange`.
     """
 
     name = "spark"
 
     def __init__(self, session: SparkSession) -> None:
-        if session.conf.get("spark.sql.ansi.enabled") != "true":
-            raise ConfigError(
-                "spark.sql.ansi.enabled is false: sums beyond int64 would wrap in silence. Leave it at true, "
-                "Spark's default."
-            )
         self._session = session
+
+    @property
+    def graph_tables(self) -> GraphTables | None:
+        """GraphFrames, where its package and jar are."""
+        from pipeline.engines.graphframes import open_graphframes
+
+        return open_graphframes(self._session)
 
     @property
     def slots(self) -> int:
@@ -91,120 +65,79 @@ class SparkEngine:
         """
         if not tasks:
             return []
-        rows = [(ix, task.to_json()) for ix, task in enumerate(tasks)]
-        placed = self._session.createDataFrame(rows, "ix int, task string")
-        # By id, not by hash: hashing eight ids into eight partitions leaves some of them empty.
-        done = placed.repartitionById(len(rows), F.col("ix")).mapInArrow(_one_row_a_task(function), _OUTCOME_DDL)
-        # No orderBy: range partitioning samples its child first, and every task would run twice.
-        # No toLocalIterator: even prefetching it keeps two tasks busy, whatever the cluster's size.
+        # An RDD of one task a partition: a DataFrame's plan, shuffle and Arrow stream cost twice the CPU time a wave,
+        # and six seconds the first time.
+        placed = self._session.sparkContext.parallelize([task.to_json() for task in tasks], len(tasks))
         try:
-            outcomes = sorted(done.collect(), key=lambda outcome: outcome.ix)
+            outcomes = placed.mapPartitions(_each_task(function)).collect()  # in the order of partitions
         except (PySparkException, Py4JJavaError) as error:
             raise _task_error(error, tasks) from error
-        for outcome in outcomes:
-            if outcome.error is not None:
-                raise getattr(errors, outcome.error, TaskError)(outcome.message)
-        return [TaskRecord.from_json(outcome.record) for outcome in outcomes]
+        for record, kind, message in outcomes:
+            if record is None:
+                raise getattr(errors, kind, TaskError)(message)
+        return [TaskRecord.from_json(record) for record, _, _ in outcomes if record is not None]
 
-    def read(self, files: Sequence[Path], columns: Sequence[str], schema: pa.Schema) -> SparkFrame:
-        """Columns of Parquet files; of no files, an empty frame with the schema's types."""
-        ddl = ", ".join(f"`{name}` {_TYPES[schema.field(name).type]}" for name in columns)
-        if not files:
-            return SparkFrame(self._session.createDataFrame([], ddl), 0, 0)
-        # With a schema: without one, Spark starts a job to find it in the footers.
-        data = self._session.read.schema(ddl).parquet(*map(_address, files))
-        return SparkFrame(data.select(*columns), *_size_of(files, columns))
+    def read(self, files: Sequence[Path], columns: Sequence[str], schema: pa.Schema) -> ExchangeFrame:
+        """Columns of Parquet files; of no files, an empty frame."""
+        return lazy_frames.Read(tuple(files), tuple(columns))
 
-    def rename(self, frame: SparkFrame, columns: Mapping[str, str], constants: Mapping[str, int | str]) -> SparkFrame:
+    def rename(
+        self, frame: ExchangeFrame, columns: Mapping[str, str], constants: Mapping[str, int | str]
+    ) -> ExchangeFrame:
         """Columns by new name ({new: old}), and constant columns: integers are int64."""
-        data = frame.data.select(
-            *(F.col(old).alias(new) for new, old in columns.items()),
-            *(_literal(value).alias(new) for new, value in constants.items()),
-        )
-        return SparkFrame(data, frame.rows, frame.bytes + 8 * len(constants) * frame.rows)
+        return lazy_frames.rename(frame, columns, constants)
 
-    def union(self, frames: Sequence[SparkFrame]) -> SparkFrame:
+    def union(self, frames: Sequence[ExchangeFrame]) -> ExchangeFrame:
         """All rows of frames with the same columns."""
-        data = frames[0].data
-        for frame in frames[1:]:
-            data = data.unionByName(frame.data)
-        return SparkFrame(data, sum(frame.rows for frame in frames), sum(frame.bytes for frame in frames))
+        return lazy_frames.Union(tuple(frames))
 
     def sum_by(
         self,
-        frame: SparkFrame,
+        frame: ExchangeFrame,
         keys: Sequence[str],
         sums: Sequence[str],
         newest: Sequence[str] = (),
         *,
         keys_repeat: bool,
-        may_overflow: bool = True,  # Spark always looks
-    ) -> SparkFrame:
+        may_overflow: bool = True,
+    ) -> ExchangeFrame:
         """One row a key: integer sums, and the largest of ``newest``; a sum beyond int64 fails the write."""
-        answers = [*(F.sum(name).alias(name) for name in sums), *(F.max(name).alias(name) for name in newest)]
-        placed = frame.data.select(*keys, *sums, *newest)
-        if not keys_repeat:
-            # Shuffled by key first: summing on both sides of the shuffle would hash every row twice for nothing.
-            placed = placed.repartition(*keys)
-        # Without an answer, what is left is the keys themselves: many rows have the same.
-        data = placed.groupBy(*keys).agg(*answers) if answers else placed.distinct()
-        return SparkFrame(data, frame.rows, frame.bytes)
+        return lazy_frames.Sum(frame, tuple(keys), tuple(sums), tuple(newest), keys_repeat, may_overflow)
 
-    def where_positive(self, frame: SparkFrame, column: str, *, positive: bool) -> SparkFrame:
+    def where_positive(self, frame: ExchangeFrame, column: str, *, positive: bool) -> ExchangeFrame:
         """Rows whose integer column is above 0 (``positive``), or is not."""
-        condition = F.col(column) > 0 if positive else F.col(column) <= 0
-        return SparkFrame(frame.data.where(condition), frame.rows, frame.bytes)
+        return lazy_frames.where(frame, "where_positive", [column], column=column, positive=positive)
 
-    def where_equal(self, frame: SparkFrame, column: str, value: str) -> SparkFrame:
+    def where_equal(self, frame: ExchangeFrame, column: str, value: str) -> ExchangeFrame:
         """Rows whose column is ``value``."""
-        return SparkFrame(frame.data.where(F.col(column) == F.lit(value)), frame.rows, frame.bytes)
+        return lazy_frames.where(frame, "where_equal", [column], column=column, value=value)
 
-    def where_different(self, frame: SparkFrame, left: str, right: str) -> SparkFrame:
+    def where_different(self, frame: ExchangeFrame, left: str, right: str) -> ExchangeFrame:
         """Rows whose two columns differ."""
-        return SparkFrame(frame.data.where(F.col(left) != F.col(right)), frame.rows, frame.bytes)
+        return lazy_frames.where(frame, "where_different", [left, right], left=left, right=right)
 
     def look_up(
-        self, frame: SparkFrame, table: SparkFrame, on: Mapping[str, str], take: Mapping[str, str]
-    ) -> SparkFrame:
+        self, frame: ExchangeFrame, table: ExchangeFrame, on: Mapping[str, str], take: Mapping[str, str]
+    ) -> ExchangeFrame:
         """Replace key columns by what a table says of them; see :class:`pipeline.engines.base.Engine`."""
-        # A taken column may have the name of a key that goes: it gets its name when the key is gone.
-        answers = table.data.select(
-            *(F.col(theirs).alias(ours) for ours, theirs in on.items()),
-            *(F.col(old).alias(f"taken {new}") for new, old in take.items()),
-        )
-        joined = frame.data.join(_hinted(answers, table), on=list(on), how="inner")
-        data = joined.select(
-            *(F.col(name) for name in frame.data.columns if name not in on),
-            *(F.col(f"`taken {new}`").alias(new) for new in take),
-        )
-        width = table.bytes // max(table.rows, 1)
-        return SparkFrame(data, frame.rows, frame.bytes + frame.rows * width)
+        return lazy_frames.look_up(frame, table, on, take)
 
-    def without(self, frame: SparkFrame, table: SparkFrame, keys: Sequence[str]) -> SparkFrame:
+    def without(self, frame: ExchangeFrame, table: ExchangeFrame, keys: Sequence[str]) -> ExchangeFrame:
         """Rows of ``frame`` whose keys are not in ``table``."""
-        known = _hinted(table.data.select(*keys), table)
-        return SparkFrame(frame.data.join(known, on=list(keys), how="left_anti"), frame.rows, frame.bytes)
+        return lazy_frames.without(frame, table, keys)
 
-    def write(self, frame: SparkFrame, folder: Path, schema: pa.Schema) -> list[Path]:
+    def write(self, frame: ExchangeFrame, folder: Path, schema: pa.Schema) -> list[Path]:
         """Write Parquet files with exactly this schema; a frame without rows gives no files.
 
         Raises
         ------
         InputError : if a sum of :meth:`sum_by` is beyond int64.
         """
-        return _write(frame.data, folder, schema)
+        return exchange.write(self, frame, folder, schema)
 
-    def write_sorted(self, frame: SparkFrame, folder: Path, schema: pa.Schema, keys: Sequence[str]) -> list[Path]:
+    def write_sorted(self, frame: ExchangeFrame, folder: Path, schema: pa.Schema, keys: Sequence[str]) -> list[Path]:
         """Like :meth:`write`, in ascending order of ``keys`` over the files in the returned order."""
-        # Written twice: finding the ranges reads all rows, and would run the whole plan once more.
-        unsorted = folder / "_unsorted"
-        rows = self.read(_write(frame.data, unsorted, schema), schema.names, schema)
-        # By rows, not by slots; a single range needs no finding.
-        ranges = max(1, math.ceil(rows.rows / ROWS_PER_RANGE))
-        placed = rows.data.repartitionByRange(ranges, *keys).sortWithinPartitions(*keys)
-        files = _write(placed, folder, schema)
-        storage.remove_tree(unsorted)
-        return files
+        return exchange.write_sorted(self, frame, folder, schema, keys)
 
     def cpu_seconds(self) -> float:
         """CPU seconds of this process, of the driver's JVM and of the workers that are their children.
@@ -216,22 +149,23 @@ class SparkEngine:
         return cpu_seconds_of_trees([os.getpid(), jvm.java.lang.ProcessHandle.current().pid()])
 
 
-def _one_row_a_task(function: TaskFunction) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def _each_task(function: TaskFunction) -> Callable[[Iterable[str]], Iterator[Outcome]]:
+    pickled = pickle.dumps(function)
+
+    def run(texts: Iterable[str]) -> Iterator[Outcome]:
         from pipeline.engines.attempts import ONE_THREAD_WORKER, UnexpectedError, attempt
 
+        # Before the function's module, whose libraries count their threads when they are loaded.
         os.environ.update(ONE_THREAD_WORKER)
-        for batch in batches:  # none at all in an empty partition
-            for row in batch.to_pylist():
-                outcome = {"ix": row["ix"], "record": None, "error": None, "message": None}
-                try:
-                    outcome["record"] = attempt(function, Task.from_json(row["task"])).to_json()
-                except UnexpectedError:
-                    raise  # Spark tries again, elsewhere if it can
-                except GraphquiltError as error:
-                    # As a row: raised, it would be tried again, and the data would be as bad as before.
-                    outcome |= {"error": type(error).__name__, "message": str(error)}
-                yield pa.RecordBatch.from_pylist([outcome], schema=_OUTCOME)
+        unpickled: TaskFunction = pickle.loads(pickled)
+        for text in texts:
+            try:
+                yield attempt(unpickled, Task.from_json(text)).to_json(), "", ""
+            except UnexpectedError:
+                raise  # Spark tries again, elsewhere if it can
+            except GraphquiltError as error:
+                # As a row: raised, it would be tried again, and the data would be as bad as before.
+                yield None, type(error).__name__, str(error)
 
     return run
 
@@ -247,62 +181,3 @@ def _task_error(error: Exception, tasks: Sequence[Task]) -> TaskError:
         "killed for want of memory: raise spark.executor.memoryOverhead, or cut smaller parts "
         "(partition.max_bytes)"
     )
-
-
-def _hinted(answers: DataFrame, table: SparkFrame) -> DataFrame:
-    if table.bytes <= BROADCAST_BYTES and table.rows <= BROADCAST_ROWS:
-        return F.broadcast(answers)
-    return answers
-
-
-def _literal(value: int | str) -> Column:
-    return F.lit(value).cast("bigint") if isinstance(value, int) else F.lit(value)
-
-
-def _address(file: Path) -> str:
-    # Spark reads a path as a pattern.
-    return "file:" + re.sub(r"([\\{}\[\]*?])", r"\\\1", str(file.absolute()))
-
-
-def _size_of(files: Sequence[Path], columns: Sequence[str]) -> tuple[int, int]:
-    """Return rows and decoded bytes of the columns of Parquet files, from their footers."""
-    wanted = set(columns)
-    rows = size = 0
-    for file in files:
-        footer = pq.read_metadata(file)
-        rows += footer.num_rows
-        for group in range(footer.num_row_groups):
-            chunks = footer.row_group(group)
-            size += sum(
-                chunks.column(ix).total_uncompressed_size
-                for ix in range(chunks.num_columns)
-                if chunks.column(ix).path_in_schema in wanted
-            )
-    return rows, size
-
-
-def _write(data: DataFrame, folder: Path, schema: pa.Schema) -> list[Path]:
-    folder.mkdir(parents=True, exist_ok=True)
-    options = {
-        "compression": "snappy",  # native and quick; these tables live for a few nights
-        "parquet.enable.dictionary": "false",
-        "maxRecordsPerFile": str(ROWS_PER_FILE),
-        "mapreduce.fileoutputcommitter.marksuccessfuljobs": "false",
-    }
-    wanted = data.select(*(F.col(field.name).cast(_TYPES[field.type]) for field in schema))
-    try:
-        wanted.write.mode("append").options(**options).parquet("file:" + str(folder.absolute()))
-    except (PySparkException, Py4JJavaError) as error:
-        if "ARITHMETIC_OVERFLOW" in str(error):
-            raise InputError(
-                f"a sum for {folder} is beyond int64; scale the summed column down in the input"
-            ) from error
-        raise
-    for checksum in folder.glob(".*.crc"):
-        checksum.unlink()
-    # part-<number of the partition>-<uuid>-c<number within it>: by name is by partition.
-    written = sorted(folder.glob("part-*.parquet"))
-    kept = [file for file in written if pq.read_metadata(file).num_rows]
-    for file in set(written).difference(kept):
-        file.unlink()
-    return kept

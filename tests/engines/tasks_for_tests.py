@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import polars as pl
+
 from pipeline.errors import InputError
 from pipeline.tasks import Attempt, Task
 
@@ -57,6 +59,7 @@ def threads(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     return {
         "threads": [pool["num_threads"] for pool in threadpool_info()],
         "omp": os.environ["OMP_NUM_THREADS"],
+        "polars": pl.thread_pool_size(),
     }
 
 

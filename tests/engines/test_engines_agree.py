@@ -45,9 +45,7 @@ AWKWARD: list[Row] = [
 
 rows_of = st.lists(
     st.tuples(
-        st.one_of(
-            st.sampled_from(AWKWARD_IDS), st.text(st.characters(exclude_categories=["Cs"]), max_size=4)
-        ),
+        st.one_of(st.sampled_from(AWKWARD_IDS), st.text(st.characters(exclude_categories=["Cs"]), max_size=4)),
         st.one_of(st.sampled_from(AWKWARD_INTS), st.integers(-3, 3)),
         st.integers(0, 2**40),
         st.one_of(st.none(), st.sampled_from(AWKWARD_INTS)),
@@ -204,16 +202,6 @@ def test_two_look_ups_in_one_table(engine: Any, tmp_path: Path) -> None:
     comes_to(engine, frame, schema, tmp_path, [(0, 1, 1), (1, 2, 2), (2, 2, 3)])
 
 
-@pytest.mark.spark
-def test_look_up_without_a_broadcast(
-    spark_session: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from pipeline.engines import spark
-
-    monkeypatch.setattr(spark, "BROADCAST_ROWS", 0)
-    test_two_look_ups_in_one_table(spark.SparkEngine(spark_session), tmp_path)
-
-
 @FEW
 @given(rows_of, st.data())
 @example(AWKWARD, None)
@@ -243,11 +231,12 @@ def test_sorted_files_are_in_order_of_bytes_and_numbers(engine: Any, rows: list[
 
 
 def test_order_holds_over_many_files(engine: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import importlib
+    from pipeline.engines import exchange, parquet
 
-    module = importlib.import_module(type(engine).__module__)
-    monkeypatch.setattr(module, "ROWS_PER_FILE", 1000)
-    monkeypatch.setattr(module, "ROWS_PER_RANGE", 4000, raising=False)  # Spark: ranges, cut into files
+    monkeypatch.setattr(parquet, "ROWS_PER_FILE", 1000)
+    # Several sorted files, cut into ranges, and these into files.
+    small = exchange.Sizes(bytes=64_000, rows_per_sorted_file=1000)
+    monkeypatch.setattr(exchange, "SIZES", small)
     schema = pa.schema([("number", pa.int64()), ("square", pa.int64())])
     # 7919 is prime to the length: every number once, in no order.
     rows = [((7919 * ix) % 20_011 - 10_000, ix) for ix in range(20_011)]
