@@ -103,6 +103,16 @@ def compact_rows(left, right, row_of):  # type: ignore
     return rows
 
 
+@njit(types.void(_INT32, _INT32, _INT64, _TO_INT64), nogil=True, cache=True)
+def sum_over_neighbors(left, right, value, total):  # type: ignore
+    """Add to each row's total the values of its neighbours; a loop adds nothing."""
+    for e in range(left.size):
+        a, b = left[e], right[e]
+        if a != b:
+            total[a] += value[b]
+            total[b] += value[a]
+
+
 @njit(types.void(_INT32, _INT32, _FLAGS, _TO_FLAGS), nogil=True, cache=True)
 def mark_neighbors_of_others(left, right, is_hub, has_other):  # type: ignore
     """Mark the rows that have a neighbour which is no hub."""

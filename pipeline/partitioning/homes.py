@@ -9,21 +9,61 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.blocks import NodeParts
-from pipeline.kernels.edge_cut import even_out_ties, homes_by_most_edges, mark_neighbors_of_others
+from pipeline.kernels.edge_cut import (
+    even_out_ties,
+    homes_by_most_edges,
+    mark_neighbors_of_others,
+    sum_over_neighbors,
+)
 from pipeline.partitioning.pieces import Piece, Role
 
+#: Rows that ghosts are counted in, as integers so that the order of edges doesn't matter.
+_ROW = 2**20
 
-def splittable_hubs(
-    left: NDArray[np.int32], right: NDArray[np.int32], degree: NDArray[np.int64], hub_degree: int
+
+def hubs_by_cost(
+    left: NDArray[np.int32], right: NDArray[np.int32], degree: NDArray[np.int64], parts: int
 ) -> NDArray[np.bool_]:
-    """Return which nodes of a plain graph are split where parts cut through their edges.
+    """Return which nodes of a plain graph cost fewer rows split than whole, as far as degrees tell.
 
-    They have more than ``hub_degree`` neighbours, and one among them that has not: this one is whole, so its
-    home stores their edge, and the hub has a part to be at home in. A hub with no other than hubs for
-    neighbours stays whole.
+    With neighbours spread evenly over k parts, a node of degree d touches ``c = k (1 - (1 - 1/k)^d)`` of them.
+    Split, it takes ``2 (c - 1)`` rows: partial sums in, the sum out. Whole, it takes ``c - 1`` rows as a ghost, and
+    at its home each neighbour that is a ghost there for its sake alone: ``(1 - 1/k)^d_j`` of a row for one of
+    degree d_j. So the node is split if the sum of these over its neighbours is above ``c - 1``, and if it has more
+    neighbours than an even share of all nodes: those of a smaller one fit its part, and a good cut keeps them.
     """
-    is_hub = degree > hub_degree
-    has_other = np.zeros(degree.size, np.bool_)
+    largest = int(degree.max(initial=0))
+    rows = np.zeros(degree.size, np.int64)
+    sum_over_neighbors(left, right, ghost_rows(largest, parts)[degree], rows)
+    return costs_less_split(rows, degree, largest, parts, int(np.count_nonzero(degree)))
+
+
+def ghost_rows(largest: int, parts: int) -> NDArray[np.int64]:
+    """Return what a neighbour costs a whole node as a ghost, in 2**-20 rows, by its degree up to ``largest``."""
+    return np.round(_ROW * _powers(largest, parts)).astype(np.int64)
+
+
+def costs_less_split(
+    rows: NDArray[np.int64], degree: NDArray[np.int64], largest: int, parts: int, nodes: int
+) -> NDArray[np.bool_]:
+    """Return which nodes cost less split: ``rows`` sums :func:`ghost_rows` over neighbours, ``nodes`` have edges."""
+    others = np.round(_ROW * (parts * (1 - _powers(largest, parts)) - 1)).astype(np.int64)[degree]
+    return (rows > others) & (degree * parts > nodes)
+
+
+def _powers(largest: int, parts: int) -> NDArray[np.float64]:
+    powers = np.full(largest + 1, 1 - 1 / parts)
+    powers[0] = 1.0
+    return np.cumprod(powers, out=powers)  # products, not **: the same on every CPU
+
+
+def splittable_hubs(left: NDArray[np.int32], right: NDArray[np.int32], is_hub: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which hubs of a plain graph are split where parts cut through their edges.
+
+    They have a neighbour that is no hub: this one is whole, so its home stores their edge, and the hub has a part
+    to be at home in. A hub with no other than hubs for neighbours stays whole.
+    """
+    has_other = np.zeros(is_hub.size, np.bool_)
     mark_neighbors_of_others(left, right, is_hub, has_other)
     return is_hub & has_other
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.kernels.hashing import hash_nodes
-from pipeline.partitioning import metis
+from pipeline.partitioning import ldg, metis, multilevel
 from pipeline.partitioning.pieces import CutGraph
 
 #: (graph, parts, seed) -> (rows,) int32 labels in 0 <= label < parts; only rows with a volume need one.
@@ -27,4 +27,6 @@ def in_one(graph: CutGraph, parts: int, seed: int) -> NDArray[np.int32]:  # noqa
     return np.zeros(graph.volume.size, np.int32)
 
 
-PARTITIONERS: Mapping[str, Partitioner] = MappingProxyType({"metis": metis.cut, "hash": by_hash, "none": in_one})
+PARTITIONERS: Mapping[str, Partitioner] = MappingProxyType(
+    {"multilevel": multilevel.cut, "metis": metis.cut, "ldg": ldg.cut, "hash": by_hash, "none": in_one}
+)

@@ -132,12 +132,12 @@ def tree_figures(
     at_home = parts.part_id[parts.part_id >= 0]
     nodes = np.bincount(at_home, minlength=count).astype(np.int64)
     away_rows = np.concatenate(away_ix), np.concatenate(away_part)
-    split_nodes, ghosts = _rows_away(tree, ancestors, *away_rows, parts)
+    split_nodes, ghosts = rows_away(tree, ancestors, *away_rows, parts)
     by_part = (tree.depth, np.arange(count))
     return TreeFigures(
-        nodes=_summed_up(tree, nodes),
+        nodes=summed_up(tree, nodes),
         edges=edges[by_part],
-        volume=_summed_up(tree, volume),
+        volume=summed_up(tree, volume),
         cut=cut[by_part],
         split_nodes=split_nodes,
         ghosts=ghosts,
@@ -178,7 +178,7 @@ def _stored_edges(
         yield part, rows, left, right
 
 
-def _rows_away(
+def rows_away(
     tree: Tree,
     ancestors: NDArray[np.int32],
     node_ix: NDArray[np.int64],
@@ -201,7 +201,8 @@ def _rows_away(
     return split_nodes, ghosts
 
 
-def _summed_up(tree: Tree, values: NDArray[np.int64]) -> NDArray[np.int64]:
+def summed_up(tree: Tree, values: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return values of leaves added up over the parts above them."""
     summed, parent = values.copy(), tree.parent
     for part in range(len(tree.paths) - 1, 0, -1):  # children come after their parents
         summed[parent[part]] += summed[part]

@@ -42,8 +42,8 @@ def test_sparse_entries_have_mean_0_variance_1_and_the_stated_density(sparsity: 
 @pytest.mark.parametrize(
     "project",
     [
-        lambda keys, dim, scale=None: very_sparse_projection(keys, dim, 3.0, 1, scale=scale),
-        lambda keys, dim, scale=None: normal_projection(keys, dim, 1, scale=scale),
+        lambda keys, dim, scale=None, **columns: very_sparse_projection(keys, dim, 3.0, 1, scale=scale, **columns),
+        lambda keys, dim, scale=None, **columns: normal_projection(keys, dim, 1, scale=scale, **columns),
     ],
     ids=["sparse", "normal"],
 )
@@ -54,6 +54,12 @@ class TestBothProjections:
 
     def test_a_column_does_not_depend_on_dim(self, project) -> None:  # type: ignore[no-untyped-def]
         np.testing.assert_array_equal(project(KEYS, 37), project(KEYS, 128)[:, :37])
+
+    @pytest.mark.parametrize(("first", "width"), [(0, 16), (16, 16), (32, 21), (48, 5)])
+    def test_columns_can_be_drawn_apart(self, project, first, width) -> None:  # type: ignore[no-untyped-def]
+        scale = np.random.default_rng(0).uniform(0.0, 1e3, len(KEYS))
+        got = project(KEYS, width, scale, first_col=first)
+        np.testing.assert_array_equal(got, project(KEYS, 53, scale)[:, first : first + width])
 
     def test_scale_is_one_rounding_of_the_product(self, project) -> None:  # type: ignore[no-untyped-def]
         scale = np.random.default_rng(0).uniform(0.0, 1e3, len(KEYS))

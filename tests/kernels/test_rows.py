@@ -11,6 +11,7 @@ from pipeline.kernels.rows import (
     add_scaled,
     column_sums,
     gather_rows,
+    group_squares,
     row_norms,
     scale_rows,
     scatter_rows,
@@ -43,6 +44,19 @@ def test_norms_are_sums_of_groups_of_16() -> None:
             group = group[:, :width] + group[:, width:]
         total += group[:, 0]
     assert row_norms(x).tobytes() == np.sqrt(total).tobytes()
+
+
+@given(shapes)
+def test_squares_of_groups_add_up_to_the_norms_bits(shape: tuple[int, int, int]) -> None:
+    x = matrix(*shape)
+    squares = group_squares(x)
+    assert squares.shape == (shape[0], math.ceil(shape[1] / 16))
+    total = np.zeros(shape[0])
+    for group in range(squares.shape[1]):
+        apart = group_squares(np.ascontiguousarray(x[:, 16 * group : 16 * group + 16]))
+        assert apart[:, 0].tobytes() == squares[:, group].tobytes()
+        total += squares[:, group]
+    assert np.sqrt(total).tobytes() == row_norms(x).tobytes()
 
 
 def test_norms_of_extreme_rows_are_finite() -> None:

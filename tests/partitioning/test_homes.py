@@ -11,7 +11,7 @@ from pipeline.partitioning.pieces import Piece, Role
 def hubs(pairs: list[tuple[int, int]], nodes: int, hub_degree: int) -> list[int]:
     left, right = np.array(pairs, np.int32).T.copy()
     degree = np.bincount(np.concatenate([left, right[left != right]]), minlength=nodes).astype(np.int64)
-    return np.flatnonzero(splittable_hubs(left, right, degree, hub_degree)).tolist()
+    return np.flatnonzero(splittable_hubs(left, right, degree > hub_degree)).tolist()
 
 
 def test_a_hub_is_split_only_beside_a_node_that_is_none() -> None:

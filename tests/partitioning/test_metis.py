@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.partitioning import metis
+from pipeline.partitioning.partitioners import PARTITIONERS
 from pipeline.partitioning.pieces import CutGraph
+
+METHODS = ["multilevel", "metis", "ldg"]
 
 
 def graph_of(pairs: list[tuple[int, int]], volume: list[int]) -> CutGraph:
@@ -24,16 +26,11 @@ def cut_graphs(draw: st.DrawFn) -> CutGraph:
 
 
 @settings(deadline=None, max_examples=200)
-@given(cut_graphs(), st.integers(2, 9), st.booleans())
-def test_labels_ignore_the_order_of_edges_and_separate_something(
-    graph: CutGraph, parts: int, is_large: bool
-) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(metis, "COARSEN_ABOVE_EDGES", 0 if is_large else 10**9)
-        labels = metis.cut(graph, parts, seed=3)
-        again = metis.cut(
-            CutGraph(graph.right[::-1].copy(), graph.left[::-1].copy(), graph.volume, graph.node_key), parts, 3
-        )
+@given(cut_graphs(), st.integers(2, 9), st.sampled_from(METHODS))
+def test_labels_ignore_the_order_of_edges_and_separate_something(graph: CutGraph, parts: int, method: str) -> None:
+    labels = PARTITIONERS[method](graph, parts, 3)
+    turned = CutGraph(graph.right[::-1].copy(), graph.left[::-1].copy(), graph.volume, graph.node_key)
+    again = PARTITIONERS[method](turned, parts, 3)
     np.testing.assert_array_equal(labels, again)
     assert labels.dtype == np.int32
     assert labels.min() >= 0
@@ -44,9 +41,7 @@ def test_labels_ignore_the_order_of_edges_and_separate_something(
         assert np.unique(cut).size == cut.size
 
 
-@pytest.mark.parametrize("is_large", [False, True])
-def test_communities_are_found_and_volumes_balanced(monkeypatch: pytest.MonkeyPatch, is_large: bool) -> None:
-    monkeypatch.setattr(metis, "COARSEN_ABOVE_EDGES", 0 if is_large else 10**9)
+def test_communities_are_found_and_volumes_balanced() -> None:
     rng = np.random.default_rng(0)
     communities, size = 32, 50
     inner = rng.integers(0, size, (8_000, 2)) + size * rng.integers(0, communities, (8_000, 1))
@@ -60,7 +55,7 @@ def test_communities_are_found_and_volumes_balanced(monkeypatch: pytest.MonkeyPa
     assert np.mean(labels[left] != labels[right]) < 0.06
 
 
-def test_the_seed_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_seed_counts() -> None:
     rng = np.random.default_rng(0)
     pairs = np.unique(np.sort(rng.integers(0, 400, (3_000, 2)), axis=1), axis=0).astype(np.int32)
     volume = np.ones(400, np.int64)

@@ -1,0 +1,108 @@
+"""One pass of linear deterministic greedy; see :mod:`pipeline.partitioning.ldg`."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit, types
+from numpy.typing import NDArray
+
+from pipeline.kernels.array_types import reads, writes
+
+_INT32, _INT64 = reads(types.int32), reads(types.int64)
+_TO_INT32 = writes(types.int32)
+
+#: What a neighbour counts, in the unit of scores. Times the largest degree and a capacity's share below 2**63.
+ONE = 2**12
+#: A share of a capacity, in the unit of scores.
+ROOM = 2**20
+#: A shared node remembers the labels of its last neighbours, at most this many.
+REMEMBERED = 32
+
+
+def stream(
+    indptr: NDArray[np.int64],
+    neighbor: NDArray[np.int32],
+    volume: NDArray[np.int64],
+    order: NDArray[np.int64],
+    parts: int,
+    capacity: int,
+) -> NDArray[np.int32]:
+    """Label nodes in one pass; each sees the labels of those before it.
+
+    The score of a part is ``near * room``: ``near`` is the sum over the node's neighbours of ``ONE`` for a whole
+    one in the part, and, for a shared one, of ``ONE`` times the share of the part in its last ``REMEMBERED``
+    labels, rounded down; ``room`` is ``ROOM * (capacity - volume there) // capacity``. Ties go to the part with the
+    least volume, then to the lowest number, as does a node without neighbours before it.
+
+    Parameters
+    ----------
+    indptr, neighbor : (n + 1,) int64, (entries,) int32: adjacency, each edge in both rows. No loops.
+    volume : (n,) int64; 0 marks shared nodes.
+    order : (n,) int64, a permutation.
+    capacity : parts take a node only up to this volume; if none can, the one with the least takes it.
+
+    Returns
+    -------
+    (n,) int32; 0 for shared nodes.
+
+    Cost
+    ----
+    Entries of whole nodes x at most 32, parts a node; 4 B x 32 a shared node, whatever its degree.
+    """
+    labels = np.full(volume.size, -1, np.int32)
+    is_shared = volume == 0
+    slot = np.cumsum(is_shared, dtype=np.int64) - 1
+    last = np.full(int(is_shared.sum()) * REMEMBERED, -1, np.int32)
+    seen = np.zeros(int(is_shared.sum()), np.int32)
+    _stream(indptr, neighbor, volume, order, parts, capacity, slot, last, seen, labels)
+    return np.maximum(labels, 0)
+
+
+@njit(
+    types.void(
+        _INT64,
+        _INT32,
+        _INT64,
+        _INT64,
+        types.int64,
+        types.int64,
+        _INT64,
+        _TO_INT32,
+        _TO_INT32,
+        _TO_INT32,
+    ),
+    nogil=True,
+    cache=True,
+)
+def _stream(indptr, neighbor, volume, order, parts, capacity, slot, last, seen, labels):  # type: ignore
+    load = np.zeros(parts, np.int64)
+    near = np.zeros(parts, np.int64)
+    for v in order:
+        if volume[v] == 0:
+            continue
+        near[:] = 0
+        for e in range(indptr[v], indptr[v + 1]):
+            i = neighbor[e]
+            if volume[i] > 0:
+                if labels[i] >= 0:
+                    near[labels[i]] += ONE
+                continue
+            known = min(seen[slot[i]], REMEMBERED)
+            for s in range(slot[i] * REMEMBERED, slot[i] * REMEMBERED + known):
+                near[last[s]] += ONE // known
+        best, most = np.int64(-1), np.int64(-1)
+        for part in range(parts):
+            if load[part] + volume[v] > capacity:
+                continue
+            score = near[part] * (ROOM * (capacity - load[part]) // capacity)
+            if score > most or (score == most and load[part] < load[best]):
+                best, most = np.int64(part), score
+        if best < 0:
+            best = np.argmin(load)
+        labels[v] = best
+        load[best] += volume[v]
+        for e in range(indptr[v], indptr[v + 1]):
+            i = neighbor[e]
+            if volume[i] == 0:
+                last[slot[i] * REMEMBERED + seen[slot[i]] % REMEMBERED] = best
+                seen[slot[i]] += 1

@@ -1,0 +1,191 @@
+"""The hierarchy of parts: those with the densest borders are merged first, bottom-up.
+
+The density between two parts is their common edges over the product of their volumes. A cut into many parts at
+once says nothing about which belong together; merging upwards from it finds that more reliably than cutting
+downwards, whose first cuts are the hardest.
+
+Source: Dreveton, Kuroda, Grossglauser & Thiran, "When does bottom-up beat top-down in hierarchical community
+detection?" (arXiv 2306.00833).
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.blocks import NodeParts
+from pipeline.partitioning.pieces import Piece, Role
+from pipeline.partitioning.tree import PartPath, Tree
+
+
+@dataclass(frozen=True)
+class Merge:
+    """One step: parts ``first`` < ``second`` become one that goes on as ``first``."""
+
+    first: int
+    second: int
+    density: float
+
+
+def merges(edges: NDArray[np.int64], volume: NDArray[np.int64]) -> Iterator[Merge]:
+    """Merge parts until one is left: always the densest pair that fits the cap, ties by the lowest numbers.
+
+    The cap on volume starts at twice the largest part and doubles whenever no pair fits it, so that parts of one
+    size are merged into parts of one size, and the tree stays shallow.
+
+    Parameters
+    ----------
+    edges : (parts, parts) int64, symmetric: edges between parts, or any multiple. The diagonal is ignored.
+    volume : (parts,) int64. A part without volume counts as 1.
+    """
+    between: list[dict[int, int]] = [
+        {int(other): int(row[other]) for other in np.flatnonzero(row) if other != part}
+        for part, row in enumerate(edges)
+    ]
+    size = np.maximum(volume, 1).tolist()
+    alive = dict.fromkeys(range(len(size)))
+    cap = 2 * max(size, default=1)
+
+    def pair(a: int, b: int) -> tuple[float, int, int, int, int]:
+        a, b = min(a, b), max(a, b)
+        return -between[a].get(b, 0) / (size[a] * size[b]), a, b, size[a], size[b]
+
+    while len(alive) > 1:
+        heap = [pair(a, b) for a in alive for b in between[a] if a < b and size[a] + size[b] <= cap]
+        heapq.heapify(heap)
+        while True:
+            while heap and (heap[0][1] not in alive or heap[0][2] not in alive or heap[0] != pair(*heap[0][1:3])):
+                heapq.heappop(heap)  # of a part as it was before a merge
+            found = heapq.heappop(heap) if heap else _first_fitting(alive, size, cap, pair)
+            if found is None:
+                break
+            density, a, b = found[:3]
+            yield Merge(a, b, -density)
+            size[a] += size[b]
+            del alive[b]
+            for other, count in between[b].items():
+                del between[other][b]
+                if other != a:
+                    between[a][other] = between[other][a] = between[a].get(other, 0) + count
+            for other in between[a]:
+                if size[a] + size[other] <= cap:
+                    heapq.heappush(heap, pair(a, other))
+        cap *= 2
+
+
+def hierarchy(edges: NDArray[np.int64], volume: NDArray[np.int64]) -> tuple[list[PartPath], int]:
+    """Return the way from the root to each part in a binary tree, and the number of inversions.
+
+    Of two merged parts, the one with the lowest number goes first. An inversion is a merge that is denser than
+    one of the merges it is made of: its parts belong together less than with their neighbours.
+    """
+    members: dict[int, list[int]] = {part: [part] for part in range(volume.size)}
+    paths: list[PartPath] = [()] * volume.size
+    density: dict[int, float] = {}
+    inversions = 0
+    for merge in merges(edges, volume):
+        for branch, part in enumerate((merge.first, merge.second)):
+            for member in members[part]:
+                paths[member] = (branch, *paths[member])
+        below = [density[part] for part in (merge.first, merge.second) if part in density]
+        inversions += any(merge.density > other for other in below)
+        members[merge.first] += members.pop(merge.second)
+        density[merge.first] = merge.density
+    return paths, inversions
+
+
+def merged_paths(
+    leaves: Sequence[PartPath], edges: NDArray[np.int64], volume: NDArray[np.int64]
+) -> tuple[list[PartPath], int]:
+    """Make every cut into three or more a binary hierarchy; return the leaves' new paths and the inversions.
+
+    Parameters
+    ----------
+    leaves : paths of all leaves, in the order of the rows of ``edges`` (leaves, leaves) and ``volume`` (leaves,).
+    """
+    below: dict[PartPath, list[int]] = {}
+    for leaf, path in enumerate(leaves):
+        for depth in range(1, len(path) + 1):
+            below.setdefault(path[:depth], []).append(leaf)
+    children: dict[PartPath, list[PartPath]] = {}
+    for path in sorted(below):
+        children.setdefault(path[:-1], []).append(path)
+    steps: dict[PartPath, PartPath] = {}  # what takes the place of the last step of a path
+    inversions = 0
+    for parent, parts in children.items():
+        if not parent:
+            steps[parts[0]] = (0,)
+            continue
+        sums = np.array([edges[below[part]].sum(axis=0) for part in parts])
+        crossing = np.array([sums[:, below[part]].sum(axis=1) for part in parts])
+        found, more = hierarchy(crossing, np.array([volume[below[part]].sum() for part in parts]))
+        steps |= dict(zip(parts, found, strict=True))
+        inversions += more
+    new = [tuple(step for depth in range(1, len(path) + 1) for step in steps[path[:depth]]) for path in leaves]
+    return new, inversions
+
+
+@dataclass(frozen=True)
+class Merged:
+    """Leaves and homes renumbered by the merged tree."""
+
+    tree: Tree
+    leaves: list[tuple[int, Piece]]  # part_id and piece, ascending
+    parts: NodeParts
+    inversions: int
+
+
+def merge_leaves(
+    tree: Tree, leaves: Sequence[tuple[int, Piece]], parts: NodeParts, degree: NDArray[np.int64]
+) -> Merged:
+    """Merge the leaves of a tree bottom-up, inside each of its cuts.
+
+    Parameters
+    ----------
+    leaves : part_id and piece of every leaf, ascending; read one at a time.
+    parts, degree : homes and neighbours of all nodes, by node_ix.
+    """
+    number = np.full(len(tree.paths), -1, np.int64)
+    number[[part for part, _ in leaves]] = np.arange(len(leaves))
+    edges = np.zeros((len(leaves), len(leaves)), np.int64)
+    for leaf, (_, piece) in enumerate(leaves):
+        home = number[parts.part_id[piece.node_ix]]
+        for end, other in ((piece.left, piece.right), (piece.right, piece.left)):
+            # From whole nodes here to others at home elsewhere. Twice for a shared one, whose edge is stored once.
+            is_here = piece.role[end] == Role.WHOLE
+            weight = 1 + (piece.role[other[is_here]] == Role.SHARED)
+            edges[leaf] += np.bincount(home[other[is_here]], weights=weight, minlength=len(leaves)).astype(np.int64)
+    edges += edges.T
+    at_home = parts.part_id >= 0
+    volume = np.bincount(number[parts.part_id[at_home]], weights=degree[at_home], minlength=len(leaves))
+    paths, inversions = merged_paths([tree.paths[part] for part, _ in leaves], edges, volume.astype(np.int64))
+    merged = Tree.of(paths)
+    part_of = {path: part for part, path in enumerate(merged.paths)}
+    new_part = np.full(len(tree.paths) + 1, -1, np.int32)  # the last for nodes without a home
+    new_part[[part for part, _ in leaves]] = [part_of[path] for path in paths]
+    renumbered = [(int(new_part[part]), piece) for part, piece in leaves]
+    return Merged(
+        merged,
+        sorted(renumbered, key=lambda leaf: leaf[0]),
+        NodeParts(new_part[parts.part_id], parts.is_split),
+        inversions,
+    )
+
+
+def _first_fitting(
+    alive: Mapping[int, None],
+    size: Sequence[int],
+    cap: int,
+    pair: Callable[[int, int], tuple[float, int, int, int, int]],
+) -> tuple[float, int, int, int, int] | None:
+    """Return the pair of lowest numbers that fits; asked for when all that fit have no edge between them."""
+    parts = list(alive)
+    for at, a in enumerate(parts):
+        for b in parts[at + 1 :]:
+            if size[a] + size[b] <= cap:
+                return pair(a, b)
+    return None

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import networkx as nx
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.kernels import copy_refinement
+from pipeline.kernels.copy_refinement import KEEP, refined_for_copies
+from tests.strategies import csr_arrays, weighted_graphs
+
+#: Rounding to 255ths: at most half of one for each pair of a node and a part around it.
+_UNIT = 1 / 255
+
+
+def cost(graph: nx.Graph, volume: list[int], labels: list[int]) -> float:
+    """The smooth number of rows, by its definition; counts from 13 on are a whole row."""
+    total = 0.0
+    for node in graph:
+        around: dict[int, int] = {}
+        for other in graph[node]:
+            if volume[other]:
+                around[labels[other]] = around.get(labels[other], 0) + 1
+        for label, count in around.items():
+            if volume[node] == 0 or label != labels[node]:
+                total += (1 - KEEP ** min(count, 13)) / (1 - KEEP**13)
+    return total
+
+
+@settings(deadline=None, max_examples=200)
+@given(weighted_graphs(max_nodes=30), st.integers(1, 6), st.integers(0, 60), st.data())
+def test_volumes_stay_within_the_bound_and_rows_do_not_grow(
+    graph: nx.Graph, parts: int, bound: int, data: st.DataObject
+) -> None:
+    nodes = len(graph)
+    volume = data.draw(st.lists(st.sampled_from([0, 1, 1, 2, 9]), min_size=nodes, max_size=nodes))
+    labels = data.draw(st.lists(st.integers(0, parts - 1), min_size=nodes, max_size=nodes))
+    order = np.array(data.draw(st.permutations(range(nodes))), np.int64)
+    indptr, neighbor, _ = csr_arrays(graph)
+    arrays = np.array(volume, np.int64), order, np.array(labels, np.int32)
+    passes = data.draw(st.integers(0, 3))
+    got = refined_for_copies(indptr, neighbor, *arrays, parts, bound, passes)
+
+    before, after = (np.bincount(found, weights=volume, minlength=parts) for found in (labels, got))
+    assert (after <= np.maximum(before, bound)).all()
+    assert all(mine == old for mine, old, size in zip(got.tolist(), labels, volume, strict=True) if size == 0)
+    if before.max() <= bound:
+        pairs = 2 * graph.number_of_edges()
+        assert cost(graph, volume, got.tolist()) <= cost(graph, volume, labels) + pairs * _UNIT
+
+
+def refine(
+    pairs: list[tuple[int, int]], volume: list[int], labels: list[int], bound: int, passes: int = 1
+) -> list[int]:
+    graph = nx.Graph()
+    graph.add_nodes_from(range(len(volume)))
+    graph.add_edges_from(pairs, weight=1.0)
+    indptr, neighbor, _ = csr_arrays(graph)
+    order = np.arange(len(volume), dtype=np.int64)
+    arrays = np.array(volume, np.int64), order, np.array(labels, np.int32)
+    return refined_for_copies(indptr, neighbor, *arrays, 1 + max(labels), bound, passes).tolist()
+
+
+@pytest.mark.parametrize("more_parts", [0, 20])  # lists of labels, and a slot for each part
+def test_a_user_follows_items_that_would_lose_a_copy(more_parts: int) -> None:
+    # Items 0, 1; users 2, 3, 4 of both. User 4 alone makes copies in part 1.
+    pairs = [(user, item) for user in (2, 3, 4) for item in (0, 1)]
+    labels, volume = [0, 0, 0, 0, 1], [0, 0, 1, 1, 1]
+    if more_parts:
+        labels, volume = [*labels, more_parts], [*volume, 1]
+    assert refine(pairs, volume, labels, bound=3)[2:5] == [0, 0, 0]
+    assert refine(pairs, volume, labels, bound=2)[2:5] == [0, 0, 1]
+
+
+def test_a_part_over_its_bound_gives_away_what_loses_least() -> None:
+    # Part 0 has a clique 0-3 and node 4, which hangs on it by one edge and on node 5 by another.
+    pairs = [(a, b) for a in range(4) for b in range(a)] + [(3, 4), (4, 5), (5, 6)]
+    assert refine(pairs, [1] * 7, [0, 0, 0, 0, 0, 1, 1], bound=4) == [0, 0, 0, 0, 1, 1, 1]
+
+
+def test_worths_rise_with_every_neighbour_so_that_one_fewer_is_known_from_its_byte() -> None:
+    most = copy_refinement._MOST_COUNT
+    worth = [round(255 * (1 - KEEP**count) / (1 - KEEP**most)) for count in range(most + 1)]
+    assert worth[0] == 0
+    assert worth[-1] == 255
+    assert np.diff(worth).min() >= 1

@@ -1,0 +1,181 @@
+import networkx as nx
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.kernels.ppr_chebyshev import (
+    BLOCK,
+    chebyshev_passes,
+    chebyshev_scores,
+    chebyshev_top_k,
+    smallest_tolerance,
+)
+from pipeline.kernels.ppr_top_k import Candidates
+from pipeline.kernels.transition import RestartSets, restart_sets, single_seeds, transition
+from tests.oracles.pagerank import (
+    dense_pagerank,
+    looped_graphs,
+    networkx_pagerank,
+    sets_of,
+    sided_graphs,
+    transition_of,
+    uneven_sets,
+)
+from tests.strategies import csr_arrays
+
+RESTARTS = st.sampled_from([0.05, 0.15, 0.5, 0.9])
+TOLERANCES = st.sampled_from([0.3, 0.02, 2e-3])
+
+
+def assert_within_bound(graph, sources, restart, tolerance):  # type: ignore[no-untyped-def]
+    x, bound = chebyshev_scores(graph, sources, restart, tolerance)
+    exact = dense_pagerank(graph, sources, restart)
+    assert x.shape == exact.shape
+    assert x.dtype == np.float32
+    error = np.abs(x - exact).sum(axis=1)
+    # 1e-9: what the oracle's own float64 solve may be off.
+    assert (error <= bound + 1e-9).all()
+    assert (bound <= tolerance).all()
+    # What no walk reaches is exactly 0, not nearly.
+    np.testing.assert_array_equal(x[exact < 1e-40], 0)
+
+
+@settings(deadline=None)
+@given(looped_graphs(), RESTARTS, TOLERANCES, st.data())
+def test_error_is_within_the_certificate(
+    graph: nx.Graph, restart: float, tolerance: float, data: st.DataObject
+) -> None:
+    assert_within_bound(transition_of(graph), data.draw(sets_of(len(graph))), restart, tolerance)
+
+
+@settings(deadline=None)
+@given(sided_graphs(), RESTARTS, TOLERANCES, st.data())
+def test_error_is_within_the_certificate_one_side_at_a_time(
+    graph_left: tuple[nx.Graph, int], restart: float, tolerance: float, data: st.DataObject
+) -> None:
+    graph, left = graph_left
+    assert_within_bound(transition_of(graph, left), data.draw(sets_of(len(graph))), restart, tolerance)
+
+
+@settings(deadline=None, max_examples=30)
+@given(looped_graphs(), st.data())
+def test_it_is_networkx_pagerank(graph: nx.Graph, data: st.DataObject) -> None:
+    seed_node = data.draw(st.sampled_from(sorted(graph)))
+    x, bound = chebyshev_scores(transition_of(graph), single_seeds(np.array([seed_node])), 0.2, 1e-3)
+    # An isolated node is only met as the seed itself: staying there is jumping back to it.
+    exact = networkx_pagerank(graph, {seed_node: 1.0}, 0.2, dangling={seed_node: 1.0})
+    assert np.abs(x[0] - exact).sum() <= bound[0] + len(graph) * 1e-12
+
+
+def test_an_isolated_member_of_a_restart_set_keeps_its_share() -> None:
+    graph = nx.path_graph(3)
+    nx.set_edge_attributes(graph, 1.0, "weight")
+    graph.add_node(3)
+    sets = restart_sets(np.array([0, 2]), np.array([0, 3]), np.array([1.0, 3.0]))
+    x, bound = chebyshev_scores(transition_of(graph), sets, 0.15, 1e-3)
+    assert x[0, 3] == 0.75
+    stays = graph.copy()
+    stays.add_edge(3, 3, weight=1.0)
+    exact = networkx_pagerank(stays, {0: 1.0, 3: 3.0}, 0.15)
+    assert np.abs(x[0] - exact).sum() <= bound[0]
+
+
+@pytest.mark.parametrize("left", [None, 60])
+def test_bytes_of_a_source_do_not_depend_on_the_others(left: int | None) -> None:
+    graph = nx.bipartite.random_graph(60, 90, 0.05, seed=1)
+    nx.set_edge_attributes(graph, {edge: {"weight": 1.0 + edge[0] % 7} for edge in graph.edges})
+    matrix = transition_of(graph, left)
+    sources = uneven_sets(150, BLOCK + 40)
+    x, bound = chebyshev_scores(matrix, sources, 0.15, 0.01)
+    again, again_bound = chebyshev_scores(matrix, sources, 0.15, 0.01)
+    assert (x.tobytes(), bound.tobytes()) == (again.tobytes(), again_bound.tobytes())
+    for start, stop in ((0, 1), (0, 20), (7, 60), (100, 168), (127, 129)):
+        some, some_bound = chebyshev_scores(matrix, sources.part(start, stop), 0.15, 0.01)
+        assert some.tobytes() == x[start:stop].tobytes()
+        assert some_bound.tobytes() == bound[start:stop].tobytes()
+
+
+@pytest.mark.parametrize("left", [None, 1])
+@pytest.mark.parametrize("restart", [0.02, 0.15])
+def test_a_hub_is_certified_as_closely_as_float32_can(left: int | None, restart: float) -> None:
+    leaves = 20_000
+    indptr = np.concatenate([[0], leaves + np.arange(leaves + 1)])
+    indices = np.concatenate([np.arange(1, leaves + 1), np.zeros(leaves)]).astype(np.int32)
+    tolerance = smallest_tolerance(restart)
+    x, bound = chebyshev_scores(
+        transition(indptr, indices, None, left), single_seeds(np.array([0, 7])), restart, tolerance
+    )
+    # In closed form: from the hub, mass comes back every other step; from a leaf, one step later.
+    at_hub = restart / (1 - (1 - restart) ** 2)
+    from_hub = np.concatenate([[at_hub], np.full(leaves, (1 - restart) * at_hub / leaves)])
+    from_leaf = (1 - restart) * from_hub
+    from_leaf[7] += restart
+    assert (bound <= tolerance).all()
+    assert (np.abs(x - [from_hub, from_leaf]).sum(axis=1) <= bound).all()
+
+
+def test_weights_of_one_change_no_bit() -> None:
+    graph = nx.gnm_random_graph(40, 90, seed=2)
+    nx.set_edge_attributes(graph, 1.0, "weight")
+    indptr, indices, weights = csr_arrays(graph)
+    sources = single_seeds(np.arange(40))
+    plain, _ = chebyshev_scores(transition(indptr, indices), sources, 0.15, 0.01)
+    weighted, _ = chebyshev_scores(transition(indptr, indices, weights.astype(np.float32)), sources, 0.15, 0.01)
+    assert plain.tobytes() == weighted.tobytes()
+
+
+def test_lists_are_the_best_of_the_scores() -> None:
+    graph = nx.bipartite.random_graph(30, 50, 0.1, seed=3)
+    nx.set_edge_attributes(graph, 1.0, "weight")
+    matrix = transition_of(graph, 30)
+    sources = single_seeds(np.arange(30))
+    exact = dense_pagerank(matrix, sources, 0.15)[:, 30:]
+    found = chebyshev_top_k(matrix, sources, 0.15, 1e-4, 10, Candidates(30, 80))
+    assert ((found.nodes >= 30) | (found.nodes == -1)).all()
+    for source in range(30):
+        tenth = np.sort(exact[source])[-10]
+        listed = found.nodes[source][found.nodes[source] >= 0] - 30
+        # A node is in the wrong list only where its score is within the bound of the tenth.
+        assert (exact[source, listed] >= tenth - 2 * found.bound[source]).all()
+        got = found.scores[source][: listed.size]
+        assert np.abs(got - exact[source, listed]).max(initial=0) <= found.bound[source]
+
+
+def test_fewer_passes_for_two_sides_and_looser_tolerances() -> None:
+    assert chebyshev_passes(0.15, 1e-3, is_bipartite=True) < 0.7 * chebyshev_passes(0.15, 1e-3, is_bipartite=False)
+    assert chebyshev_passes(0.15, 1e-1, is_bipartite=True) < chebyshev_passes(0.15, 1e-3, is_bipartite=True)
+
+
+class TestRefusals:
+    graph = transition(np.array([0, 1, 2]), np.array([1, 0], np.int32))
+
+    def test_no_source_gives_no_row(self) -> None:
+        x, bound = chebyshev_scores(self.graph, single_seeds(np.empty(0, np.int64)), 0.15, 0.1)
+        assert x.shape == (0, 2)
+        assert bound.shape == (0,)
+        assert chebyshev_top_k(self.graph, RestartSets(np.zeros(1, np.int64), *[np.empty(0)] * 2), 0.15, 0.1, 3,
+                               Candidates(0, 2)).nodes.shape == (0, 3)  # fmt: skip
+
+    @pytest.mark.parametrize("restart", [0.0, 1.0, -0.1, 1.5, float("nan")])
+    def test_restart(self, restart: float) -> None:
+        with pytest.raises(ValueError, match="restart is"):
+            chebyshev_scores(self.graph, single_seeds(np.array([0])), restart, 0.1)
+
+    @pytest.mark.parametrize("tolerance", [0.0, -1.0, float("nan")])
+    def test_tolerance(self, tolerance: float) -> None:
+        with pytest.raises(ValueError, match="tolerance is"):
+            chebyshev_scores(self.graph, single_seeds(np.array([0])), 0.15, tolerance)
+
+    def test_a_tolerance_that_float32_cannot_certify(self) -> None:
+        with pytest.raises(ValueError, match="forward push"):
+            chebyshev_scores(self.graph, single_seeds(np.array([0])), 0.15, 0.9 * smallest_tolerance(0.15))
+
+    def test_a_directed_graph(self) -> None:
+        directed = transition(np.array([0, 1, 1]), np.array([1], np.int32))
+        with pytest.raises(ValueError, match="directed"):
+            chebyshev_scores(directed, single_seeds(np.array([0])), 0.15, 0.1)
+
+    def test_a_seed_outside_the_graph(self) -> None:
+        with pytest.raises(IndexError, match="node 2"):
+            chebyshev_scores(self.graph, single_seeds(np.array([0, 2])), 0.15, 0.1)

@@ -1,0 +1,64 @@
+"""Small graphs in blocks, made by the tasks that make them of tables, and read back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from scipy import sparse
+
+from pipeline import storage
+from pipeline.kernels.hashing import splitmix64
+from pipeline.partitioning.node_blocks import Graph, NodeBlock, make_blocks
+from pipeline.partitioning.node_roles import Source
+from pipeline.tasks import Task, TaskFunction, TaskRecord, run_task
+from schemas.tables import INDEXED_EDGES, NODE_ARRAYS
+
+Pairs = Sequence[tuple[int, int]]
+
+
+class InProcess:
+    def map_tasks(self, function: TaskFunction, tasks: Sequence[Task]) -> list[TaskRecord]:
+        return [run_task(function, Task.from_json(task.to_json())) for task in tasks]
+
+
+def in_blocks(
+    folder: Path,
+    nodes: int,
+    pairs: Pairs | np.ndarray,
+    worker_bytes: int,
+    shared: tuple[int, int] | None = None,
+    hub_degree: int | None = None,
+) -> Graph:
+    """Bring undirected edges into blocks; without ``hub_degree``, nodes stay whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    src, dst = np.asarray(pairs, np.int64).reshape(-1, 2).T
+    degree = np.bincount(np.concatenate([src, dst[src != dst]]), minlength=nodes).astype(np.int64)
+    key = splitmix64(np.arange(nodes, dtype=np.uint64)).view(np.int64)
+    edges, arrays = folder / "edges.parquet", folder / "nodes.arrow"
+    storage.write_parquet(edges, pa.table([src, dst, np.ones(src.size, np.int64)], schema=INDEXED_EDGES.schema))
+    storage.write_arrow(arrays, pa.table([key, degree, degree], schema=NODE_ARRAYS.schema))
+    source = Source([str(arrays)], [str(edges)], nodes, shared, hub_degree or 10**9)
+    graph, _ = make_blocks(InProcess(), source, worker_bytes, folder / "blocks")
+    return graph
+
+
+def blocks_of(graph: Graph) -> list[NodeBlock]:
+    return [NodeBlock.map(graph.block(number)) for number in range(len(graph.starts))]
+
+
+def dense(graph: Graph) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """The adjacency matrix that the blocks hold."""
+    found = np.zeros((graph.nodes, graph.nodes), np.int64)
+    for block in blocks_of(graph):
+        weight = block.edge_weight if block.edge_weight.size else np.ones(block.neighbor.size, np.int64)
+        np.add.at(found, (block.node_of_entries(), block.neighbor), weight)
+    return found
+
+
+def adjacency(nodes: int, pairs: Pairs | np.ndarray) -> sparse.csr_array:
+    src, dst = np.asarray(pairs, np.int64).reshape(-1, 2).T
+    return sparse.csr_array((np.ones(src.size, np.int64), (src, dst)), shape=(nodes, nodes))
