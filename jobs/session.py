@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from jobs.arguments import Options
+from jobs.config_file import read_config
+from jobs.graphframes_jar import jar_settings, wanted_jar
 from jobs.stopping import StopRequest
 from pipeline.errors import ConfigError, GraphquiltError
 
@@ -44,6 +46,8 @@ def _local_engine(options: Options) -> Any:
 def _spark(options: Options, name: str) -> tuple[Any, Any]:
     """Return a session and the engine on it."""
     conf = dict(map(_setting, options.spark_conf))
+    jar = wanted_jar(read_config(options.config, options.overrides).partition.graphframes_jar)
+    conf |= jar_settings(jar, conf)
     try:
         from pyspark.sql import SparkSession
 
@@ -65,7 +69,7 @@ def _spark(options: Options, name: str) -> tuple[Any, Any]:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise GraphquiltError(
             f"no Spark session could be started: {first}. What the JVM wrote stands above; check the master, --conf "
-            "and 'graphquilt doctor' (Spark 4 needs Java 17 or later)"
+            f"and 'graphquilt doctor' (Spark 4 needs Java 17 or later){_about(jar)}"
         ) from error
     try:
         return session, SparkEngine(session)
@@ -79,6 +83,12 @@ def _setting(text: str) -> tuple[str, str]:
     if not equals or not key:
         raise ConfigError(f"--conf {text!r} must read key=value, such as spark.master=local[4]")
     return key, value
+
+
+def _about(jar: str | None) -> str:
+    if jar is None:
+        return ""
+    return f", and whether {jar} can be resolved from here: it stands in partition.graphframes_jar or GRAPHFRAMES_JAR"
 
 
 def _require_java() -> None:

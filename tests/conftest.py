@@ -27,8 +27,8 @@ def missing(what: str, reason: str) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if unknown := REQUIRED - {"spark", "airflow", "data"}:
-        raise pytest.UsageError(f"REQUIRE names {sorted(unknown)}; it may name spark, airflow and data")
+    if unknown := REQUIRED - {"spark", "airflow", "data", "graphframes"}:
+        raise pytest.UsageError(f"REQUIRE names {sorted(unknown)}; it may name spark, airflow, data and graphframes")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -81,11 +81,13 @@ def spark_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         missing("spark", "Spark needs Java 17 or later: no 'java' on PATH and no JAVA_HOME")
     from pyspark.sql import SparkSession
 
+    from jobs.graphframes_jar import jar_settings, wanted_jar
+
     # Workers take the first python3 they find, unless told; and find tests and pipeline on the path.
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYSPARK_PYTHON", sys.executable)
         patch.setenv("PYTHONPATH", str(ROOT), prepend=os.pathsep)
-        session = (
+        builder = (
             SparkSession.builder.master("local[2]")
             .appName("tests")
             .config("spark.driver.bindAddress", "127.0.0.1")
@@ -97,8 +99,10 @@ def spark_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
             .config("spark.sql.warehouse.dir", str(tmp_path_factory.mktemp("warehouse")))
             .config("spark.ui.enabled", "false")
             .config("spark.ui.showConsoleProgress", "false")
-            .getOrCreate()
         )
+        for key, value in jar_settings(wanted_jar(None), {}).items():
+            builder = builder.config(key, value)
+        session = builder.getOrCreate()
         session.sparkContext.setLogLevel("OFF")
         yield session
         session.stop()

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.blocks import NodeArrays
 from pipeline.errors import PartitionError
 from pipeline.partitioning import pieces
-from pipeline.partitioning.homes import splittable_hubs
+from pipeline.partitioning.homes import hubs_by_cost, splittable_hubs
 from pipeline.partitioning.partitioners import PARTITIONERS
 from pipeline.partitioning.pieces import Piece, Role
 from pipeline.tasks import Attempt, Task
@@ -45,6 +44,12 @@ class Bounds:
         by_edges = edges / self.max_edges if self.max_edges else 0.0
         return max(by_edges, self.bytes_of(rows, edges) / self.max_bytes)
 
+    def most_whole(self) -> int:
+        """Return the most edges of a node that fits a leaf with all of them and its neighbours."""
+        row, edge = self.bytes_of(1, 0), self.bytes_of(0, 1)
+        most = (self.max_bytes - row) // (row + edge)
+        return min(most, self.max_edges) if self.max_edges else most
+
     def children(self, rows: int, edges: int) -> int:
         """How many children a piece that does not fit is cut into."""
         return min(_MOST_CHILDREN, max(2, math.ceil(IMBALANCE * self.excess(rows, edges))))
@@ -67,10 +72,11 @@ def cut_piece(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     todo = task.payload
     arrays = NodeArrays([Path(file) for file in todo["arrays"]])
     if "root" in todo:
-        piece = _root_piece(todo["root"], arrays, attempt)
+        piece = _root_piece(todo, arrays, attempt)
         degree, node_key = arrays.all("degree"), arrays.all("node_key")
         if todo["bounds"]:
-            _refuse_indivisible(piece, degree, Bounds(**todo["bounds"]), todo["root"]["shared"] is None)
+            hub = int(np.max(degree, where=piece.role == Role.WHOLE, initial=0))
+            refuse_indivisible(hub, piece.left.size, Bounds(**todo["bounds"]), todo["root"]["shared"] is None)
     else:
         piece = Piece.map(Path(todo["piece"]["nodes"]), Path(todo["piece"]["pairs"]))
         degree, node_key = (arrays.take(name, piece.node_ix) for name in ("degree", "node_key"))
@@ -92,15 +98,30 @@ def _root_piece(todo: Mapping[str, Any], arrays: NodeArrays, attempt: Attempt) -
             f"the graph has {arrays.nodes:,} nodes, and one task cuts at most {pieces.MAX_ROWS:,}; shorten "
             "input.window_days, or set partition.method = 'none' if one block of them fits a worker"
         )
-    left, right = pieces.read_edges([Path(file) for file in todo["edges"]])
+    root = todo["root"]
+    left, right = pieces.read_edges([Path(file) for file in root["edges"]])
     role = np.full(arrays.nodes, Role.WHOLE, np.int8)
     between = np.empty(0, np.int64)
-    if todo["shared"]:
+    if root["shared"]:
         # Sources are cut with all their edges, targets are split: of the two sides, that is the one with many
         # nodes of few edges each, in every interaction table we know.
-        role[slice(*todo["shared"])] = Role.SHARED
-    elif todo["hub_degree"] is not None:
-        role[splittable_hubs(left, right, arrays.all("degree"), todo["hub_degree"])] = Role.SHARED
+        role[slice(*root["shared"])] = Role.SHARED
+    else:
+        degree = arrays.all("degree")
+        if root["hub_degree"] is not None:
+            is_split = splittable_hubs(left, right, degree > root["hub_degree"])
+        else:
+            bounds = Bounds(**todo["bounds"]) if todo["bounds"] else None
+            leaves = todo["parts"] if bounds is None else math.ceil(bounds.excess(arrays.nodes, left.size))
+            is_hub = hubs_by_cost(left, right, degree, max(2, leaves))
+            is_too_large = np.zeros(degree.size, np.bool_)
+            if bounds is not None:  # what fits no leaf has to be split, whatever it costs
+                sizes, size_of = np.unique(degree, return_inverse=True)
+                is_too_large = np.array([bounds.excess(size + 1, size) > 1 for size in sizes.tolist()])[size_of]
+            is_split = splittable_hubs(left, right, is_hub | is_too_large)
+            if (is_too_large & ~is_split).any():  # for want of a neighbour that stays whole
+                is_split = splittable_hubs(left, right, is_too_large)
+        role[is_split] = Role.SHARED
         between = np.flatnonzero((role[left] == Role.SHARED) & (role[right] == Role.SHARED))
     pieces.write_pairs(attempt.path("between", "arrow"), left[between], right[between])
     if between.size:
@@ -108,9 +129,18 @@ def _root_piece(todo: Mapping[str, Any], arrays: NodeArrays, attempt: Attempt) -
     return Piece(np.arange(arrays.nodes, dtype=np.int64), role, left, right)
 
 
-def _refuse_indivisible(piece: Piece, degree: NDArray[np.int64], bounds: Bounds, is_plain: bool) -> None:
-    """Refuse a node that fits no leaf. All others do, alone if need be, so that cutting comes to an end."""
-    hub = int(np.max(degree, where=piece.role == Role.WHOLE, initial=0))
+def refuse_indivisible(hub: int, edges: int, bounds: Bounds, is_plain: bool) -> None:
+    """Refuse a node that fits no leaf. All others do, alone if need be, so that cutting comes to an end.
+
+    Parameters
+    ----------
+    hub : edges of the largest node that is not split.
+    edges : of the whole graph.
+
+    Raises
+    ------
+    PartitionError : naming the key to change.
+    """
     if bounds.excess(hub + 1, hub) <= 1:
         return
     if bounds.max_edges and hub > bounds.max_edges:
@@ -121,6 +151,6 @@ def _refuse_indivisible(piece: Piece, degree: NDArray[np.int64], bounds: Bounds,
     if is_plain:
         way_out = f"set partition.hub_degree below {hub:,} so that the hub is split, or {way_out}"
     raise PartitionError(
-        f"part 0 can't be cut into leaves that fit: it has {piece.left.size:,} edges, and the {hub:,} of its "
+        f"part 0 can't be cut into leaves that fit: it has {edges:,} edges, and the {hub:,} of its "
         f"largest hub stay together, which makes {found}; partition.{key}: {way_out}"
     )

@@ -6,20 +6,26 @@ Every cut is a task, the first one too: it reads a piece and writes its children
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline import storage
 from pipeline.blocks import NodeArrays, NodeParts
 from pipeline.config import PipelineConfig
-from pipeline.engines.base import Engine, Frame
+from pipeline.engines.base import GRAPHFRAMES_HOW_TO, Engine, Frame
+from pipeline.errors import ConfigError
 from pipeline.partitioning.cutting import IMBALANCE, Bounds, cut_piece
 from pipeline.partitioning.homes import find_homes
+from pipeline.partitioning.merging import merge_leaves
+from pipeline.partitioning.node_roles import Source
 from pipeline.partitioning.pieces import Piece, read_pairs
+from pipeline.partitioning.top_levels import Seeds, cut_bytes
 from pipeline.partitioning.tree import (
     ROOT,
     PartPath,
@@ -30,6 +36,7 @@ from pipeline.partitioning.tree import (
     tree_figures,
     tree_table,
 )
+from pipeline.partitioning.wide_cut import CutFurtherResult, WideCut, cut_wide
 from pipeline.stages.outcome import Outcome, written_by_tasks
 from pipeline.tasks import Attempt, Task, TaskRecord, run_missing
 from pipeline.workspace import Workspace
@@ -37,15 +44,6 @@ from pipeline.workspace import Workspace
 NAME = "partition"
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class _Cut:
-    """What the cuts came to: leaves with the files of their pieces (the root has none), and the records."""
-
-    leaves: Mapping[PartPath, Mapping[str, str]]
-    records: Sequence[TaskRecord] = ()
-    empty_parts: int = 0
 
 
 def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> Outcome:
@@ -56,49 +54,123 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     PartitionError : if a single node has more edges than a leaf may hold.
     """
     wanted, index = config.partition, workspace.manifest("node_index").figures
+    seeds = _seeds(engine, config, workspace)
     bounds = Bounds(wanted.max_edges, wanted.max_bytes, config.embedding.dim)
     fits = wanted.parts is None and bounds.excess(index["nodes"], index["edges"]) <= 1
+    place = workspace.work(NAME)
     if fits or wanted.parts == 1 or wanted.method == "none":
-        cut = _Cut({ROOT: {}})
+        cut = _place(engine, workspace, {ROOT: {}}, None)
+    elif cut_bytes(index["nodes"], index["edges"]) > wanted.worker_bytes:
+        cut = _cut_wide(engine, config, workspace, bounds, seeds)
     else:
-        cut = _cut_down(engine, config, workspace, bounds)
+        cut = _cut_narrow(engine, config, workspace, bounds)
 
-    place = str(workspace.work(NAME))
-    payload = {
-        "arrays": _names(workspace.files("node_arrays")),
-        "edges": index["edges"],
-        "leaves": [[list(path), files] for path, files in cut.leaves.items()],
-        "between": str(cut.records[0].file("between")) if cut.records else None,
+    payload = {"leaves": [list(path) for path in cut.paths], "figures": cut.figures.to_json()}
+    (written,) = run_missing(engine, write_tree, [Task("tree", str(place), payload)])
+    figures = _figures(Tree.of(cut.paths), cut.figures)
+    figures |= {
+        "inversions": cut.homes.result.get("inversions", 0),
+        "empty_parts_dropped": cut.empty_parts,
+        "warnings": _warnings(figures, cut, config),
     }
-    (homes,) = run_missing(engine, place_nodes, [Task("homes", place, payload)])
-    payload = {"leaves": [list(path) for path in cut.leaves], "figures": homes.result["figures"]}
-    (written,) = run_missing(engine, write_tree, [Task("tree", place, payload)])
-
-    figures = _figures(Tree.of(cut.leaves), TreeFigures.from_json(homes.result["figures"]))
-    figures |= {"empty_parts_dropped": cut.empty_parts, "warnings": _warnings(figures, cut, config)}
     _log(figures)
     tables = {
         "partition_tree": written_by_tasks([written], "tree"),
-        "node_parts": written_by_tasks([homes], "parts"),
+        "node_parts": written_by_tasks([cut.homes], "parts"),
     }
-    return Outcome(tables, figures, [*cut.records, homes, written])
+    return Outcome(tables, figures, [*cut.records, written])
 
 
-def _cut_down(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace, bounds: Bounds) -> _Cut:
-    """Cut level by level, all pieces of a level at once."""
+def _seeds(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> Seeds:
+    """What the engine's own library says about the graph as a whole, when it is asked."""
+    is_wanted = config.partition.top_seed == "graphframes"
+    if is_wanted and engine.graph_tables is None:
+        raise ConfigError(
+            f"partition.top_seed is 'graphframes', which engine '{engine.name}' does not have here: "
+            f"{GRAPHFRAMES_HOW_TO}; or set partition.top_seed = 'own'"
+        )
+    nodes, folder = workspace.manifest("node_index").figures["nodes"], workspace.work(NAME) / "graphframes"
+
+    def components() -> Sequence[Path] | None:
+        tables = engine.graph_tables
+        files = workspace.files("indexed_edges")
+        return None if tables is None else tables.components(files, nodes, folder / "components")
+
+    def labels() -> Sequence[Path] | None:
+        tables = engine.graph_tables if is_wanted else None
+        files = workspace.files("indexed_edges")
+        return None if tables is None else tables.label_propagation(files, nodes, folder / "labels")
+
+    return Seeds(components, labels)
+
+
+def _cut_wide(
+    engine: Engine[Frame], config: PipelineConfig, workspace: Workspace, bounds: Bounds, seeds: Seeds
+) -> WideCut:
+    """Cut a graph that no task can hold."""
     wanted, index = config.partition, workspace.manifest("node_index").figures
-    common = {
-        "method": "metis" if wanted.method == "auto" else wanted.method,
-        "arrays": _names(workspace.files("node_arrays")),
-        "bounds": None if wanted.parts else bounds.to_json(),
-    }
+    source = Source(
+        arrays=_names(workspace.files("node_arrays")),
+        edges=_names(workspace.files("indexed_edges")),
+        nodes=index["nodes"],
+        shared=None if config.input.is_plain else tuple(index["types"][config.input.target_type]),
+        hub_degree=wanted.hub_degree,
+        leaves=max(2, wanted.parts or math.ceil(bounds.excess(index["nodes"], index["edges"]))),
+        most_whole=None if wanted.parts else bounds.most_whole(),
+    )
+
+    def cut_further(pieces: Mapping[PartPath, tuple[Mapping[str, str], int, int]]) -> CutFurtherResult:
+        level = {
+            path: {"piece": dict(files), "parts": bounds.children(rows, edges)}
+            for path, (files, rows, edges) in pieces.items()
+        }
+        return _cut_down(engine, config, workspace, bounds, level)
+
+    return cut_wide(
+        engine,
+        source,
+        wanted.method,
+        wanted.parts,
+        bounds,
+        index["edges"],
+        wanted.seed,
+        wanted.worker_bytes,
+        seeds,
+        workspace.work(NAME) / "wide",
+        cut_further,
+    )
+
+
+def _cut_narrow(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace, bounds: Bounds) -> WideCut:
+    """Cut a graph that fits a task: the root first, which makes its piece of the tables."""
+    wanted, index = config.partition, workspace.manifest("node_index").figures
     root = {
         "edges": _names(workspace.files("indexed_edges")),
         "shared": None if config.input.is_plain else index["types"][config.input.target_type],
         "hub_degree": wanted.hub_degree,
     }
     parts = wanted.parts or bounds.children(index["nodes"], index["edges"])
-    level: dict[PartPath, dict[str, Any]] = {ROOT: {"root": root, "parts": parts}}
+    leaves, records, empty_parts = _cut_down(engine, config, workspace, bounds, {ROOT: {"root": root, "parts": parts}})
+    if len(leaves) == 1:  # nothing is cut: all nodes are whole, in the root
+        leaves = {ROOT: {}}
+    placed = _place(engine, workspace, leaves, records[0].file("between"))
+    return replace(placed, records=[*records, *placed.records], empty_parts=empty_parts)
+
+
+def _cut_down(
+    engine: Engine[Frame],
+    config: PipelineConfig,
+    workspace: Workspace,
+    bounds: Bounds,
+    level: Mapping[PartPath, Mapping[str, Any]],
+) -> CutFurtherResult:
+    """Cut level by level, all pieces of a level at once; return the leaves with the files of their pieces."""
+    wanted = config.partition
+    common = {
+        "method": "multilevel" if wanted.method == "auto" else wanted.method,
+        "arrays": _names(workspace.files("node_arrays")),
+        "bounds": None if wanted.parts else bounds.to_json(),
+    }
     leaves: dict[PartPath, Mapping[str, str]] = {}
     records: list[TaskRecord] = []
     empty_parts = 0
@@ -128,9 +200,22 @@ def _cut_down(engine: Engine[Frame], config: PipelineConfig, workspace: Workspac
                     next_level[child] = {"piece": files, "parts": bounds.children(rows, edges)}
         log.info("stage=%s depth=%d cut=%d leaves=%d", NAME, len(path), len(level), len(leaves))
         level = next_level
-    if len(leaves) == 1:  # nothing is cut: all nodes are whole, in the root
-        leaves = {ROOT: {}}
-    return _Cut(leaves, records, empty_parts)
+    return leaves, records, empty_parts
+
+
+def _place(
+    engine: Engine[Frame], workspace: Workspace, leaves: Mapping[PartPath, Mapping[str, str]], between: Path | None
+) -> WideCut:
+    """Give all nodes homes in one task."""
+    payload = {
+        "arrays": _names(workspace.files("node_arrays")),
+        "edges": workspace.manifest("node_index").figures["edges"],
+        "leaves": [[list(path), files] for path, files in leaves.items()],
+        "between": None if between is None else str(between),
+    }
+    (homes,) = run_missing(engine, place_nodes, [Task("homes", str(workspace.work(NAME)), payload)])
+    paths = [tuple(path) for path in homes.result["paths"]]
+    return WideCut(paths, homes, TreeFigures.from_json(homes.result["figures"]), [homes], 0)
 
 
 def place_nodes(task: Task, attempt: Attempt) -> Mapping[str, Any]:
@@ -139,6 +224,7 @@ def place_nodes(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     arrays = NodeArrays([Path(file) for file in todo["arrays"]])
     degree = arrays.all("degree")
     files = {tuple(path): names for path, names in todo["leaves"]}
+    paths, inversions = list(files), 0
     if set(files) == {ROOT}:
         parts = NodeParts(np.where(degree > 0, 0, -1).astype(np.int32), np.zeros(degree.size, np.bool_))
         figures = one_block_figures(degree, todo["edges"])
@@ -149,11 +235,18 @@ def place_nodes(task: Task, attempt: Attempt) -> Mapping[str, Any]:
             for part, path in enumerate(tree.paths)
             if path in files
         ]
-        parts = find_homes(arrays.nodes, leaves)
+        merged = merge_leaves(tree, leaves, find_homes(arrays.nodes, leaves), degree)
+        tree, leaves, parts, inversions = merged.tree, merged.leaves, merged.parts, merged.inversions
+        paths = [tree.paths[part] for part, _ in leaves]
         node_key = arrays.all("node_key").view(np.uint64)
         figures = tree_figures(tree, leaves, read_pairs(Path(todo["between"])), parts, degree, node_key)
     parts.write(attempt.path("parts", "arrow"))
-    return {"parts_rows": int(parts.part_id.size), "figures": figures.to_json()}
+    return {
+        "parts_rows": int(parts.part_id.size),
+        "paths": [list(path) for path in paths],
+        "figures": figures.to_json(),
+        "inversions": inversions,
+    }
 
 
 def write_tree(task: Task, attempt: Attempt) -> Mapping[str, Any]:
@@ -172,25 +265,34 @@ def _figures(tree: Tree, found: TreeFigures) -> dict[str, Any]:
     """Return the figures that people act on."""
     is_leaf = tree.is_leaf
     nodes, edges = max(int(found.nodes[0]), 1), max(int(found.edges[0]), 1)
-    volume = found.volume[is_leaf]
-    return {
-        "parts": int(is_leaf.sum()),
-        "levels": [
+    away, volume = found.split_nodes + found.ghosts, found.volume[is_leaf]
+    levels = []
+    for depth in range(1, int(tree.depth.max()) + 1):
+        parts = np.flatnonzero(np.bincount(tree.ancestors(depth)[is_leaf], minlength=is_leaf.size))
+        levels.append(
             {
                 "depth": depth,
-                "parts": int(np.unique(tree.ancestors(depth)[is_leaf]).size),
+                "parts": parts.size,
                 "cut_percent": round(100 * int(found.level_cut[depth]) / edges, 3),
+                "copies_per_node": round(int(away[parts].sum()) / nodes, 4),
+                "imbalance": _imbalance(found.volume[parts]),
             }
-            for depth in range(1, int(tree.depth.max()) + 1)
-        ],
-        "copies_per_node": round(int((found.split_nodes + found.ghosts)[is_leaf].sum()) / nodes, 4),
-        "imbalance": round(float(volume.max() / max(volume.mean(), 1.0)), 4),
+        )
+    return {
+        "parts": int(is_leaf.sum()),
+        "levels": levels,
+        "copies_per_node": round(int(away[is_leaf].sum()) / nodes, 4),
+        "imbalance": _imbalance(volume),
         "largest_part": path_text(tree.paths[int(np.flatnonzero(is_leaf)[volume.argmax()])]),
         "most_edges": int(found.edges[is_leaf].max()),
     }
 
 
-def _warnings(figures: Mapping[str, Any], cut: _Cut, config: PipelineConfig) -> list[str]:
+def _imbalance(volume: NDArray[np.int64]) -> float:
+    return round(float(volume.max() / max(volume.mean(), 1.0)), 4)
+
+
+def _warnings(figures: Mapping[str, Any], cut: WideCut, config: PipelineConfig) -> list[str]:
     asked, most = config.partition, figures["most_edges"]
     found = []
     if asked.parts and cut.empty_parts:
@@ -204,7 +306,7 @@ def _warnings(figures: Mapping[str, Any], cut: _Cut, config: PipelineConfig) -> 
             f"part {figures['largest_part']} has {figures['imbalance']:.2f} times the mean volume, more than "
             f"{IMBALANCE:.2f}: its tasks take that much longer than the others"
         )
-    if asked.parts is None and asked.max_edges and cut.records and most > asked.max_edges:
+    if asked.parts is None and asked.max_edges and len(cut.paths) > 1 and most > asked.max_edges:
         found.append(
             f"a part stores {most:,} edges, and partition.max_edges is {asked.max_edges:,}: edges between "
             "two hubs are placed after the cut; raise partition.hub_degree if that matters"
@@ -214,7 +316,9 @@ def _warnings(figures: Mapping[str, Any], cut: _Cut, config: PipelineConfig) -> 
 
 def _log(figures: Mapping[str, Any]) -> None:
     for level in figures["levels"]:
-        log.info("stage=%s depth=%d parts=%d cut_percent=%.2f", NAME, *level.values())
+        log.info(
+            "stage=%s depth=%d parts=%d cut_percent=%.2f copies_per_node=%.3f imbalance=%.3f", NAME, *level.values()
+        )
     log.info(
         "stage=%s parts=%d copies_per_node=%.3f imbalance=%.3f",
         *(NAME, figures["parts"], figures["copies_per_node"], figures["imbalance"]),

@@ -33,7 +33,7 @@ from schemas.tables import INDEXED_EDGES, NODE_ARRAYS, PARTITION_TREE
 class InProcess:
     """An engine for one stage that uses tasks only."""
 
-    name, slots = "in process", 1
+    name, slots, graph_tables = "in process", 1, None
 
     def map_tasks(self, function: TaskFunction, tasks: Sequence[Task]) -> list[TaskRecord]:
         return [run_task(function, Task.from_json(task.to_json())) for task in tasks]
@@ -74,22 +74,27 @@ class Result:
         return [row["part_id"] for row in self.tree if row["is_leaf"]]
 
 
-def cut(graph: Graph, files: int = 1, dim: int = 4, **partition_config: Any) -> Result:
-    """Run the stage on tables as the index stage writes them."""
+def cut(
+    graph: Graph, files: int = 1, dim: int = 4, worker_bytes: int | None = None, engine: Any = None, **wanted: Any
+) -> Result:
+    """Run the stage on tables as the index stage writes them; ``worker_bytes`` may be as small as a small graph."""
     input_config: dict[str, Any] = {"path": "unused", "source_type": "user", "target_type": "item"}
     if graph.is_plain:
         input_config["target_type"] = "user"
     config = PipelineConfig.model_validate(
         {
             "input": input_config,
-            "partition": partition_config,
+            "partition": wanted,
             "embedding": {"dim": dim},
         }
     )
+    if worker_bytes is not None:  # below what a config may say
+        smaller = config.partition.model_copy(update={"worker_bytes": worker_bytes})
+        config = config.model_copy(update={"partition": smaller})
     with TemporaryDirectory() as folder:
         workspace = Workspace(Path(folder), dt.date(2024, 1, 1), dict.fromkeys(STAGE_NAMES, "f"), MAKER, "test")
-        _write_index(workspace, graph, files)
-        outcome = partition.run(InProcess(), config, workspace)  # type: ignore[arg-type]
+        write_index(workspace, graph, files)
+        outcome = partition.run(engine or InProcess(), config, workspace)
         (tree_file,), (parts_file,) = outcome.tables["partition_tree"], outcome.tables["node_parts"]
         tree = pq.read_table(tree_file.path, partitioning=None)
         assert tree.schema.equals(PARTITION_TREE.schema)
@@ -98,7 +103,7 @@ def cut(graph: Graph, files: int = 1, dim: int = 4, **partition_config: Any) -> 
         return Result(outcome, tree.to_pylist(), parts.part_id.tolist(), parts.is_split.tolist())
 
 
-def _write_index(workspace: Workspace, graph: Graph, files: int) -> None:
+def write_index(workspace: Workspace, graph: Graph, files: int) -> None:
     places = {table: workspace.place(table) for table in ("node_index", "node_arrays", "indexed_edges")}
     for place in places.values():
         place.mkdir(parents=True)
@@ -230,7 +235,13 @@ def graphs(draw: st.DrawFn) -> Graph:
 
 
 @settings(deadline=None, max_examples=60)
-@given(graphs(), st.sampled_from(["metis", "hash"]), st.integers(1, 20), st.none() | st.integers(1, 6), st.data())
+@given(
+    graphs(),
+    st.sampled_from(["multilevel", "metis", "ldg", "hash"]),
+    st.integers(1, 20),
+    st.none() | st.integers(1, 6),
+    st.data(),
+)
 def test_a_cut_into_parts_keeps_every_promise_in_any_order_of_edges(
     graph: Graph, method: str, parts: int, hub_degree: int | None, data: st.DataObject
 ) -> None:
@@ -261,6 +272,8 @@ def test_recursion_ends_below_the_bound_or_says_what_to_change(
     graph: Graph, method: str, max_edges: int, hub_degree: int | None
 ) -> None:
     options = {"method": method, "max_edges": max_edges, "hub_degree": hub_degree}
+    if graph.is_plain and hub_degree is None:
+        hub_degree = max_edges  # hubs that fit no leaf are split; others may be, which no leaf shows
     if len(graph.pairs) > max_edges and largest_whole_degree(graph, hub_degree) > max_edges:
         way_out = "hub_degree below" if graph.is_plain else "raise it"
         with pytest.raises(PartitionError, match=f"partition.max_edges is {max_edges}: .*{way_out}"):
@@ -269,7 +282,7 @@ def test_recursion_ends_below_the_bound_or_says_what_to_change(
     result = cut(graph, **options)
     check(graph, result)
     over = [row for row in result.tree if row["is_leaf"] and row["edges"] > max_edges]
-    if hub_degree is None or not graph.is_plain:
+    if not graph.is_plain:
         assert not over
     assert bool(over) == any("between two hubs" in warning for warning in result.outcome.figures["warnings"])
 
@@ -291,9 +304,7 @@ def test_bytes_bound_leaves_too() -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"parts": 1}, {"method": "none"}, {"method": "metis", "parts": 1}])
-def test_one_block_is_made_without_reading_the_edges(
-    monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
-) -> None:
+def test_one_block_is_made_without_reading_the_edges(monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]) -> None:
     monkeypatch.setattr(partition, "cut_piece", None)
     graph = Graph(5, 0, ((0, 1), (1, 1), (1, 3)))
     result = cut(graph, **options)
@@ -327,17 +338,18 @@ def test_a_hub_with_half_of_all_edges_is_split_where_it_may_be() -> None:
     chords = {(int(min(p)), int(max(p))) for p in rng.integers(1, 401, (30, 2)) if p[0] != p[1]}
     graph = Graph(401, 0, tuple(sorted({(0, leaf) for leaf in range(1, 401)} | ring | chords)))
     with pytest.raises(PartitionError, match=r"the 400 of its largest hub.*hub_degree below 400"):
-        cut(graph, max_edges=300)
-    result = cut(graph, max_edges=300, hub_degree=100)
-    check(graph, result)
-    assert result.is_split[0]
-    assert sum(result.is_split) == 1
-    assert max(row["edges"] for row in result.tree if row["is_leaf"]) <= 300
+        cut(graph, max_edges=300, hub_degree=400)
+    for hub_degree in (100, None):
+        result = cut(graph, max_edges=300, hub_degree=hub_degree)
+        check(graph, result)
+        assert result.is_split[0]
+        assert sum(result.is_split) == 1
+        assert max(row["edges"] for row in result.tree if row["is_leaf"]) <= 300
 
     # As an item it is split anyway, and users are balanced.
     users = cut(Graph(401, 1, tuple((user, 0) for user in range(1, 401))), parts=4)
     assert users.is_split[0]
-    assert users.outcome.figures["imbalance"] <= 1.03
+    assert users.outcome.figures["imbalance"] <= 1.07
 
 
 def test_thousands_of_components_are_packed() -> None:
@@ -369,7 +381,7 @@ def test_imbalance_is_a_warning() -> None:
 def test_a_run_that_was_killed_does_not_cut_again(tmp_path: Path) -> None:
     graph = Graph(8, 4, tuple((4 + n % 4, n // 4) for n in range(16)))
     workspace = Workspace(tmp_path, dt.date(2024, 1, 1), dict.fromkeys(STAGE_NAMES, "f"), MAKER, "test")
-    _write_index(workspace, graph, 1)
+    write_index(workspace, graph, 1)
     config = PipelineConfig.model_validate({"input": {"path": "unused"}, "partition": {"parts": 2}})
     first = partition.run(InProcess(), config, workspace)  # type: ignore[arg-type]
     second = partition.run(None, config, workspace)  # type: ignore[arg-type]

@@ -1,0 +1,140 @@
+"""Connected components: union by least label among the edges of a block, and the resolution of all links.
+
+Links always lead to a smaller label, so that one pass in ascending order resolves chains of any length.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit, types
+from numpy.typing import NDArray
+
+from pipeline.kernels.array_types import reads, writes
+
+_INT32, _INT64 = reads(types.int32), reads(types.int64)
+_TO_INT32, _TO_INT64 = writes(types.int32), writes(types.int64)
+
+_SPARSE = 4
+
+
+def least_links(
+    left: NDArray[np.int32], right: NDArray[np.int32], labels: int
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Link every label to the least one that these edges connect it with.
+
+    Parameters
+    ----------
+    left, right : (edges,) int32 labels of the ends.
+    labels : they are below.
+
+    Returns
+    -------
+    label, least : (links,) int32, ``label`` ascending, ``least < label``; labels that are the least are left out.
+
+    Cost
+    ----
+    4 B a label if there are no more than some for each edge, else a sort of the ends.
+    """
+    if labels <= _SPARSE * left.size:
+        parent = np.arange(labels, dtype=np.int32)
+        _union(left, right, parent)
+        label = np.flatnonzero(parent != np.arange(labels, dtype=np.int32)).astype(np.int32)
+        return label, parent[label]
+    ends = np.concatenate([left, right])
+    named = np.sort(ends)
+    named = named[np.diff(named, prepend=-1) > 0]
+    rows = np.searchsorted(named, ends).astype(np.int32)
+    parent = np.arange(named.size, dtype=np.int32)
+    _union(rows[: left.size], rows[left.size :], parent)
+    linked = parent != np.arange(named.size)
+    return named[linked], named[parent[linked]]
+
+
+def resolve_links(
+    first: int, label: NDArray[np.int32], least: NDArray[np.int32], lower: NDArray[np.int32], rows: int
+) -> NDArray[np.int32]:
+    """Return the roots of the labels ``first`` to ``first + rows``.
+
+    Parameters
+    ----------
+    label, least : (links,) int32 links of these labels, several of one label in any order.
+    lower : (at least ``first``,) int32 roots of all smaller labels.
+    """
+    root = np.arange(first, first + rows, dtype=np.int32)
+    _resolve(first, label, least, lower, root)
+    return root
+
+
+@njit(types.void(_INT32, _INT32, _TO_INT32), nogil=True, cache=True)
+def _union(left, right, parent):  # type: ignore
+    for e in range(left.size):
+        a, b = left[e], right[e]
+        while parent[a] != a:
+            parent[a] = parent[parent[a]]
+            a = parent[a]
+        while parent[b] != b:
+            parent[b] = parent[parent[b]]
+            b = parent[b]
+        if a < b:
+            parent[b] = a
+        elif b < a:
+            parent[a] = b
+    for row in range(parent.size):  # a parent is a smaller row, and has its root by now
+        parent[row] = parent[parent[row]]
+
+
+@njit(types.void(types.int64, _INT32, _INT32, _INT32, _TO_INT32), nogil=True, cache=True)
+def _resolve(first, label, least, lower, root):  # type: ignore
+    for i in range(label.size):
+        row = label[i] - first
+        root[row] = min(root[row], least[i])
+    for row in range(root.size):
+        if root[row] < first:
+            root[row] = lower[root[row]]
+        else:
+            root[row] = root[root[row] - first]
+
+
+@njit(
+    types.void(_INT32, _INT64, types.int64, types.int64, _TO_INT32, _TO_INT64),
+    nogil=True,
+    cache=True,
+)
+def pack_small(component, component_volume, first, max_volume, bins, state):  # type: ignore
+    """Give each component up to ``max_volume`` a bin of at most that volume; call by call in ascending order.
+
+    ``component`` (rows,) those of the nodes from ``first`` on; ``component_volume`` (nodes,) by component.
+    ``bins`` (nodes,) gets by component the label of its bin, the number of its first component; -1 for larger
+    ones. ``state`` is [label of the open bin or -1, its volume].
+    """
+    for row in range(component.size):
+        v = first + row
+        if component[row] != v:
+            continue
+        total = component_volume[v]
+        if total > max_volume:
+            bins[v] = -1
+            continue
+        if state[0] < 0 or state[1] + total > max_volume:
+            state[0], state[1] = v, 0
+        bins[v] = state[0]
+        state[1] += total
+
+
+@njit(
+    types.void(_INT32, _INT64, types.int64, types.int64, _TO_INT32, _TO_INT64, _TO_INT32),
+    nogil=True,
+    cache=True,
+)
+def split_large(label, volume, first, max_volume, current, total, capped):  # type: ignore
+    """Split labels above ``max_volume``, each bin named by its least node; call by call in ascending order.
+
+    ``current``, ``total`` (labels,) hold the open bin of each label (-1: none yet) and its volume.
+    """
+    for row in range(label.size):
+        given = label[row]
+        if current[given] < 0 or total[given] + volume[row] > max_volume:
+            current[given] = first + row
+            total[given] = 0
+        capped[row] = current[given]
+        total[given] += volume[row]

@@ -1,0 +1,215 @@
+"""Graphs over the memory bound of one task: the same promises as of those below it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import networkx as nx
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.config import PipelineConfig
+from pipeline.errors import ConfigError, PartitionError
+from pipeline.stages import partition
+from pipeline.stages.chain import MAKER, STAGE_NAMES
+from pipeline.tasks import Task, TaskFunction, TaskRecord
+from pipeline.workspace import Workspace
+from tests.stages.test_partition import Graph, InProcess, Result, check, cut, graphs, largest_whole_degree, write_index
+
+#: Enough for the largest node of the graphs drawn here, and several blocks for most of them.
+TINY = 3_000
+
+
+@settings(deadline=None, max_examples=15)
+@given(graphs(), st.sampled_from(["auto", "hash"]), st.integers(2, 12), st.none() | st.integers(1, 6), st.data())
+def test_a_cut_in_levels_keeps_every_promise_in_any_order_of_edges(
+    graph: Graph, method: str, parts: int, hub_degree: int | None, data: st.DataObject
+) -> None:
+    options = {"method": method, "parts": parts, "hub_degree": hub_degree, "worker_bytes": TINY}
+    result = cut(graph, **options)
+    check(graph, result)
+    assert len(result.leaves) + result.outcome.figures["empty_parts_dropped"] == parts
+
+    shuffled = Graph(graph.nodes, graph.items, tuple(data.draw(st.permutations(graph.pairs))))
+    again = cut(shuffled, files=3, **options)
+    assert (again.part_id, again.is_split, again.tree) == (result.part_id, result.is_split, result.tree)
+
+
+@settings(deadline=None, max_examples=15)
+@given(graphs(), st.integers(1, 30), st.integers(1, 6))
+def test_children_go_down_to_the_bound_of_leaves(graph: Graph, max_edges: int, hub_degree: int) -> None:
+    options = {"max_edges": max_edges, "hub_degree": hub_degree, "worker_bytes": 20_000}
+    if len(graph.pairs) > max_edges and largest_whole_degree(graph, hub_degree) > max_edges:
+        with pytest.raises(PartitionError, match=f"partition.max_edges is {max_edges}: "):
+            cut(graph, **options)
+        return
+    result = cut(graph, **options)
+    check(graph, result)
+    over = [row for row in result.tree if row["is_leaf"] and row["edges"] > max_edges]
+    if not graph.is_plain:
+        assert not over
+
+
+@settings(deadline=None, max_examples=15)
+@given(graphs(), st.integers(2, 9), st.none() | st.integers(1, 6))
+def test_the_same_labels_make_the_same_tables_in_blocks_as_in_one_task(
+    graph: Graph, parts: int, hub_degree: int | None
+) -> None:
+    options: dict[str, Any] = {"method": "hash", "parts": parts, "hub_degree": hub_degree}
+    wide, narrow = cut(graph, worker_bytes=TINY, **options), cut(graph, **options)
+    assert (wide.part_id, wide.is_split, wide.tree) == (narrow.part_id, narrow.is_split, narrow.tree)
+    assert wide.outcome.figures == narrow.outcome.figures
+
+
+def planted(groups: int, users: int, items: int, edges: int, seed: int = 0) -> Graph:
+    """Users of groups with items of their own, and some of others."""
+    rng = np.random.default_rng(seed)
+    group = rng.integers(0, groups, edges)
+    user = group * users + rng.integers(0, users, edges)
+    there = np.where(rng.random(edges) < 0.8, group, rng.integers(0, groups, edges))
+    item = there * items + rng.integers(0, items, edges)
+    pairs = set(zip((user + groups * items).tolist(), item.tolist(), strict=True))
+    return Graph(groups * (users + items), groups * items, tuple(sorted(pairs)))
+
+
+@pytest.fixture(scope="module")
+def groups() -> Graph:
+    return planted(groups=8, users=60, items=30, edges=5_000)
+
+
+def used(result: Result, function: str) -> int:
+    return sum(record.task.startswith(function) for record in result.outcome.records)
+
+
+def test_a_cut_in_levels_is_nearly_as_good_as_one_in_a_task_and_balanced(groups: Graph) -> None:
+    options: dict[str, Any] = {"method": "multilevel", "parts": 4}
+    one = cut(groups, **options)
+    many = cut(groups, worker_bytes=150_000, **options)
+    assert used(many, "propose") > 10
+    assert used(one, "propose") == 0
+    check(groups, many)
+    one_cut, many_cut = (result.outcome.figures["levels"][-1]["cut_percent"] for result in (one, many))
+    assert many_cut <= 1.15 * one_cut
+    assert many.outcome.figures["imbalance"] <= 1.10
+
+
+def test_leaves_under_a_bound_come_from_several_depths(groups: Graph) -> None:
+    result = cut(groups, worker_bytes=250_000, max_edges=150, method="metis")
+    check(groups, result)
+    assert max(row["edges"] for row in result.tree if row["is_leaf"]) <= 150
+    assert max(row["depth"] for row in result.tree) >= 2
+    assert used(result, "piece-") > 0
+
+
+@pytest.mark.parametrize("options", [{"parts": 4}, {"max_edges": 40}])
+@pytest.mark.parametrize(
+    ("name", "plain"),
+    [
+        ("star", nx.star_graph(60)),
+        ("path", nx.path_graph(80)),
+        ("components", nx.disjoint_union_all([nx.complete_graph(3)] * 40)),
+        ("mixed", nx.disjoint_union(nx.path_graph(50), nx.empty_graph(20))),
+        ("two nodes", nx.path_graph(2)),
+    ],
+)
+def test_odd_graphs(name: str, plain: nx.Graph, options: dict[str, Any]) -> None:
+    graph = Graph(len(plain), 0, tuple(sorted((min(e), max(e)) for e in plain.edges)))
+    result = cut(graph, worker_bytes=5_000, hub_degree=30, **options)
+    check(graph, result)
+    if options.get("parts") and name != "two nodes":
+        assert len(result.leaves) > 1
+
+
+def test_components_stay_whole_where_they_fit() -> None:
+    plain = nx.disjoint_union_all([nx.path_graph(5)] * 60)
+    graph = Graph(len(plain), 0, tuple(sorted(plain.edges)))
+    result = cut(graph, worker_bytes=4_000, parts=3)
+    check(graph, result)
+    assert result.outcome.figures["levels"][0]["cut_percent"] == 0
+
+
+def test_the_files_that_edges_come_in_change_nothing(groups: Graph) -> None:
+    one, other = (cut(groups, worker_bytes=200_000, files=files, parts=4) for files in (1, 5))
+    assert (one.part_id, one.is_split, one.tree) == (other.part_id, other.is_split, other.tree)
+
+
+def test_a_node_over_the_bound_is_named() -> None:
+    graph = Graph(200, 1, tuple((user, 0) for user in range(1, 200)))
+    with pytest.raises(PartitionError, match=r"one node has 199 edges.*partition.worker_bytes is 5,000: raise it"):
+        cut(graph, worker_bytes=5_000, parts=2)
+
+
+def test_label_propagation_of_graphframes_needs_an_engine_that_has_it(groups: Graph) -> None:
+    with pytest.raises(ConfigError, match=r"top_seed is 'graphframes'.*graphframes-spark4_2\.13.*top_seed = 'own'"):
+        cut(groups, parts=2, top_seed="graphframes")
+
+
+@pytest.mark.slow
+def test_the_table_is_the_same_with_two_workers(groups: Graph) -> None:
+    from pipeline.engines.local import LocalEngine
+
+    options: dict[str, Any] = {"worker_bytes": 300_000, "parts": 4}
+    here = cut(groups, **options)
+    with LocalEngine(workers=2) as engine:
+        there = cut(groups, engine=engine, files=3, **options)
+    assert checksum(there) == checksum(here)
+
+
+@pytest.mark.slow
+@pytest.mark.spark
+def test_the_table_is_the_same_on_spark(groups: Graph, spark_session: Any) -> None:
+    from pipeline.engines.spark import SparkEngine
+
+    options: dict[str, Any] = {"worker_bytes": 300_000, "parts": 4}
+    assert checksum(cut(groups, engine=SparkEngine(spark_session), **options)) == checksum(cut(groups, **options))
+
+
+def checksum(result: Result) -> list[str | None]:
+    return [file.checksum for table in ("partition_tree", "node_parts") for file in result.outcome.tables[table]]
+
+
+class Dying(InProcess):
+    """An engine that ends after some tasks, as a driver does that is killed."""
+
+    def __init__(self, tasks: int) -> None:
+        self.left, self.done = tasks, 0
+
+    def map_tasks(self, function: TaskFunction, tasks: Sequence[Task]) -> list[TaskRecord]:
+        records = []
+        for task in tasks:
+            if self.left == 0:
+                raise KeyboardInterrupt
+            self.left -= 1
+            self.done += 1
+            records += super().map_tasks(function, [task])
+        return records
+
+
+def test_a_killed_cut_goes_on_where_it_was(groups: Graph, tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path, dt.date(2024, 1, 1), dict.fromkeys(STAGE_NAMES, "f"), MAKER, "test")
+    write_index(workspace, groups, 2)
+    config = PipelineConfig.model_validate({"input": {"path": "unused"}, "partition": {"parts": 4}})
+    smaller = config.partition.model_copy(update={"worker_bytes": 250_000})
+    config = config.model_copy(update={"partition": smaller})
+    through, runs = 0, 0
+    while True:
+        engine: Any = Dying(40)
+        runs += 1
+        try:
+            outcome = partition.run(engine, config, workspace)
+        except KeyboardInterrupt:
+            through += engine.done
+            continue
+        through += engine.done
+        break
+    assert runs > 2
+    assert through == len(outcome.records)  # no task was done twice
+    (parts,) = outcome.tables["node_parts"]
+    result = cut(groups, worker_bytes=250_000, parts=4)
+    (expected,) = result.outcome.tables["node_parts"]
+    assert parts.checksum == expected.checksum
