@@ -23,6 +23,7 @@ class RowKind(IntEnum):
     SPLIT = 1  # at home here, some edges stored elsewhere: its row is summed here
     COPY = 2  # a split node of another home, with edges stored here
     GHOST = 3  # a whole node of another home: read here, never computed here
+    HALO = 4  # a node of another home, copied in with its edges: computed here, but not for others
 
 
 class NodeArrays:

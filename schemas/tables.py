@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -195,19 +196,37 @@ BLOCK_ROUTES = TableContract(
 )
 
 
-def row_schema(dim: int) -> pa.Schema:
-    """Rows on their way: part_rows, round_rows and outbox slices of width ``dim``.
+#: Of modes that leave cut edges out of a part: the weight of each node's edges inside it.
+KEPT_WEIGHTS = TableContract(
+    name="kept_weights",
+    version=1,
+    schema=pa.schema([_required("node_ix", pa.int64()), _required("weight", pa.int64())]),
+    key=("node_ix",),
+    file_format="arrow",
+)
+
+
+#: Bytes of an entry in rows that travel, by type; narrow types have a scale of one byte a group of 16 columns.
+ROW_BYTES = MappingProxyType({"float32": 4, "float16": 2, "int8": 1})
+ROW_GROUP = 16
+
+
+def row_schema(width: int, dtype: str = "float32", *, first_column: int = 0, has_magnitude: bool = True) -> pa.Schema:
+    """Rows on their way, or columns of them: part_rows, round_rows and outbox slices of ``width`` columns.
 
     ``magnitude`` is the S of a row (the sum of |entry| times the norm of what it multiplies): the yardstick
-    by which a row counts as zero.
+    by which a row counts as zero. Narrow rows are codes, and scales by group, as `pipeline.kernels.narrow_rows`
+    has them, and of their magnitude the upper half of a float32; rows of width 0 carry a magnitude and nothing else.
     """
-    return pa.schema(
-        [
-            _required("node_ix", pa.int64()),
-            _required("magnitude", pa.float64()),
-            _required("row", pa.list_(pa.field("item", pa.float32(), nullable=False), dim)),
-        ]
-    )
+    fields = [_required("node_ix", pa.int64())]
+    if has_magnitude:
+        fields.append(_required("magnitude", pa.float64() if dtype == "float32" else pa.uint16()))
+    if width and dtype == "float32":
+        fields.append(_required("row", pa.list_(pa.field("item", pa.float32(), nullable=False), width)))
+    elif width:
+        fields.append(_required("scales", pa.binary(-(-width // ROW_GROUP))))
+        fields.append(_required("codes", pa.binary(width * ROW_BYTES[dtype])))
+    return pa.schema(fields, {"dtype": dtype, "first_column": str(first_column), "width": str(width)})
 
 
 def node_embeddings_schema(dim: int) -> pa.Schema:

@@ -145,8 +145,12 @@ def _parts(config: PipelineConfig, graph: Graph, workspace: Workspace | None) ->
     dim = config.embedding.dim
     blocks = workspace.finished("block_nodes") if workspace else None
     if blocks:
-        rows, entries = blocks.figures["rows"], blocks.figures["entries"]
-        return len(rows), max(block_bytes(rows[part], entries[part] // 2, dim) for part in rows)
+        sizes = [
+            block_bytes(rows, blocks_of["entries"][part] // 2, dim)
+            for blocks_of in blocks.figures["sets"]
+            for part, rows in blocks_of["rows"].items()
+        ]
+        return len(blocks.figures["rows"]), max(sizes, default=0)
     tree = workspace.finished("partition_tree") if workspace else None
     bounds = Bounds(config.partition.max_edges, config.partition.max_bytes, dim)
     parts = tree.figures["parts"] if tree else expected_parts(config, bounds.excess(graph.nodes, graph.edges))
@@ -179,7 +183,10 @@ def _date(asked: dt.date | None, workspace: Workspace | None) -> dict[str, str |
 
 
 def _warnings(facts: Mapping[str, Any], config: PipelineConfig) -> list[str]:
-    found = []
+    from pipeline.partitioning.laid_out import loss_note
+
+    note = loss_note(config.embedding.boundary)
+    found = [note] if note and facts["parts"] > 1 else []
     memory, disk = facts["memory"], facts["disk"]
     at_most = "" if facts["graph"]["are_exact"] else ", at most"
     if facts["engine"] == "local" and memory["needed_bytes"] > memory["machine_bytes"]:

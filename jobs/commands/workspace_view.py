@@ -133,7 +133,12 @@ def _blocks(manifest: Manifest | None) -> dict[str, Any] | None:
     if manifest is None:
         return None
     rows, entries = manifest.figures["rows"].values(), manifest.figures["entries"].values()
-    return {"parts": len(rows), "rows": sum(rows), "most_rows": max(rows), "most_entries": max(entries)}
+    return {
+        "parts": len(rows),
+        "rows": sum(rows),
+        "most_rows": max(rows, default=0),
+        "most_entries": max(entries, default=0),
+    }
 
 
 def _ingest(folder: Path, newest: Mapping[str, Manifest]) -> dict[str, Any] | None:

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.blocks import Block
-from pipeline.embedding.rows import ColumnSums, Rows, Settings
+from pipeline.embedding.rows import ColumnSums, KnownNorms, Norms, Rows, Settings
 from pipeline.kernels.buffers import aligned_empty
 from pipeline.kernels.elementary import power_or_zero
 from pipeline.kernels.random_projection import normal_projection, very_sparse_projection
-from pipeline.kernels.rows import add_scaled, row_norms, scale_rows, unit_or_zero_scales
+from pipeline.kernels.rows import row_norms, scale_rows, unit_or_zero_scales
 from pipeline.kernels.spmm import spmm
 
 _STANDARDIZED_AT_ONCE = 8_192  # rows, in float64
@@ -38,6 +38,10 @@ class TwoTower:
         """Return p + 1: the users' rows come out of the last product, half-way."""
         return settings.embedding.powers + 1
 
+    def is_measured(self, number: int, settings: Settings) -> bool:
+        """Return whether this is the last round: only its rows are held against their magnitudes."""
+        return number == self.rounds(settings) - 1
+
     def travelling(self, block: Block, settings: Settings) -> tuple[int, int]:
         """Return the items' rows."""
         return block.rows_between(*settings.target)
@@ -53,6 +57,7 @@ class TwoTower:
         x: NDArray[np.float32],
         number: int,
         settings: Settings,
+        norms: Norms,
         emit: Callable[[int, Rows], None],
     ) -> Rows:
         """One step of P, less the items' own last scaling: B^T D_U^-2a B D_I^-b x."""
@@ -62,21 +67,25 @@ class TwoTower:
         to_item = power_or_zero(block.strength[item:stop_item], -settings.embedding.item_degree_power)
 
         scale_rows(x, to_item, out=x)
-        users = Rows(aligned_empty((stop_user - user, settings.dim)), np.empty(stop_user - user))
-        _multiply(block, x, users, user, stop_user, item)
+        users = Rows(aligned_empty((stop_user - user, settings.width)), np.zeros(stop_user - user))
+        _multiply(block, x, users, user, stop_user, item, norms)
         _scale(users, to_user)
         if number == self.rounds(settings) - 1:
             emit(user, users)
         _scale(users, to_user)
-        items = Rows(x, np.empty(stop_item - item))
-        _multiply(block, users.values, items, item, stop_item, user)
+        items = Rows(x, np.zeros(stop_item - item))
+        _multiply(block, users.values, items, item, stop_item, user, norms)
         return items
 
-    def settle(
-        self, rows: Rows, strength: NDArray[np.float64], total: Rows | None, number: int, settings: Settings
-    ) -> None:
+    def settle(self, rows: Rows, strength: NDArray[np.float64], settings: Settings) -> None:
         """Scale items by D_I^-b: they are rows of P^(number + 1) Ω now."""
         _scale(rows, power_or_zero(strength, -settings.embedding.item_degree_power))
+
+    def weigh(
+        self, rows: Rows, number: int, settings: Settings, norms: KnownNorms
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return zeros: no sum over the rounds is kept."""
+        return np.zeros(len(rows.values)), np.zeros(len(rows.values))
 
     def finish(
         self,
@@ -103,6 +112,10 @@ class Classic:
         weights = settings.embedding.iteration_weights
         return max(number for number, weight in enumerate(weights, start=1) if weight)
 
+    def is_measured(self, number: int, settings: Settings) -> bool:
+        """Return whether this round's rows are added to the sum."""
+        return settings.embedding.iteration_weights[number] != 0
+
     def travelling(self, block: Block, settings: Settings) -> tuple[int, int]:
         """Return all rows."""
         return 0, block.node_ix.size
@@ -118,31 +131,29 @@ class Classic:
         x: NDArray[np.float32],
         number: int,
         settings: Settings,
+        norms: Norms,
         emit: Callable[[int, Rows], None],
     ) -> Rows:
         """A x or, for the symmetric transition, A D^-1/2 x."""
         if settings.embedding.transition == "symmetric":
             scale_rows(x, power_or_zero(block.strength, -0.5), out=x)
-        product = Rows(aligned_empty(x.shape), np.empty(len(x)))
-        _multiply(block, x, product, 0, len(x), 0)
+        product = Rows(aligned_empty(x.shape), np.zeros(len(x)))
+        _multiply(block, x, product, 0, len(x), 0, norms)
         return product
 
-    def settle(
-        self, rows: Rows, strength: NDArray[np.float64], total: Rows | None, number: int, settings: Settings
-    ) -> None:
-        """Scale to X_(number + 1), and add w f(X) to the total."""
-        embedding = settings.embedding
-        _scale(rows, power_or_zero(strength, -1.0 if embedding.transition == "random_walk" else -0.5))
-        weight = embedding.iteration_weights[number]
-        if total is None or not weight:
-            return
-        if embedding.normalize_powers:
-            scale = unit_or_zero_scales(row_norms(rows.values), rows.magnitude)
-            total.magnitude[:] += abs(weight) * (scale > 0)
-        else:
-            scale = np.ones(len(rows.values))
-            total.magnitude[:] += abs(weight) * rows.magnitude
-        add_scaled(total.values, rows.values, scale, weight)
+    def settle(self, rows: Rows, strength: NDArray[np.float64], settings: Settings) -> None:
+        """Scale to X_(number + 1)."""
+        _scale(rows, power_or_zero(strength, -1.0 if settings.embedding.transition == "random_walk" else -0.5))
+
+    def weigh(
+        self, rows: Rows, number: int, settings: Settings, norms: KnownNorms
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return w / ‖x‖ or, without f, w; what is added is as long as that times the row or its magnitude."""
+        weight = settings.embedding.iteration_weights[number]
+        if not settings.embedding.normalize_powers:
+            return np.full(len(rows.values), weight), abs(weight) * rows.magnitude
+        scale = unit_or_zero_scales(norms(rows.values), rows.magnitude)
+        return weight * scale, np.where(scale > 0, abs(weight), 0.0)
 
     def finish(
         self,
@@ -173,14 +184,18 @@ def _random_rows(
     node_key: NDArray[np.uint64], scale: NDArray[np.float64] | None, settings: Settings
 ) -> NDArray[np.float32]:
     embedding = settings.embedding
+    width, first_col = settings.width, settings.first_column
     if embedding.projection == "normal":
-        return normal_projection(node_key, embedding.dim, embedding.seed, scale=scale)
+        return normal_projection(node_key, width, embedding.seed, scale=scale, first_col=first_col)
     # sqrt is exact to the last bit on every CPU, so every part draws the same rows.
     sparsity = math.sqrt(settings.nodes) if isinstance(embedding.sparsity, str) else embedding.sparsity
-    return very_sparse_projection(node_key, embedding.dim, sparsity, embedding.seed, scale=scale)
+    return very_sparse_projection(node_key, width, sparsity, embedding.seed, scale=scale, first_col=first_col)
 
 
-def _multiply(block: Block, x: NDArray[np.float32], out: Rows, start: int, stop: int, first_col: int) -> None:
+def _multiply(
+    block: Block, x: NDArray[np.float32], out: Rows, start: int, stop: int, first_col: int, norms: Norms
+) -> None:
+    lengths = norms(x)
     spmm(
         block.indptr,
         block.neighbor,
@@ -190,8 +205,8 @@ def _multiply(block: Block, x: NDArray[np.float32], out: Rows, start: int, stop:
         start=start,
         stop=stop,
         first_col=first_col,
-        magnitudes=row_norms(x),
-        out_magnitudes=out.magnitude,
+        magnitudes=lengths,
+        out_magnitudes=None if lengths is None else out.magnitude,
     )
 
 

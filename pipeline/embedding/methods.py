@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from pipeline.blocks import Block
 from pipeline.embedding.fastrp import Classic, TwoTower
-from pipeline.embedding.rows import ColumnSums, Rows, Settings
+from pipeline.embedding.rows import ColumnSums, KnownNorms, Norms, Rows, Settings
 
 
 class Method(Protocol):
     """Vectors in rounds: each a product with the graph, then work on complete rows.
 
-    A method sees the arrays of one block and no file, part or worker. ``number`` counts rounds from 0.
+    A method sees the arrays of one block and no file, part or worker. ``number`` counts rounds from 0. It computes
+    ``settings.width`` columns, maybe none; what joins columns are the norms of rows, which it is given.
     """
 
     @property
@@ -27,6 +28,10 @@ class Method(Protocol):
 
     def rounds(self, settings: Settings) -> int:
         """Return how many products with the graph the method takes."""
+        ...
+
+    def is_measured(self, number: int, settings: Settings) -> bool:
+        """Whether anybody asks for the magnitudes of a round's rows."""
         ...
 
     def travelling(self, block: Block, settings: Settings) -> tuple[int, int]:
@@ -43,18 +48,24 @@ class Method(Protocol):
         x: NDArray[np.float32],
         number: int,
         settings: Settings,
+        norms: Norms,
         emit: Callable[[int, Rows], None],
     ) -> Rows:
         """Return this block's share of the product, for all travelling rows; ``x`` may be overwritten.
 
-        Rows outside the travelling range that are final go to ``emit``, with their first local row.
+        ``norms`` is asked once for each matrix that is multiplied; without them magnitudes are 0. Rows outside
+        the travelling range that are final go to ``emit``, with their first local row.
         """
         ...
 
-    def settle(
-        self, rows: Rows, strength: NDArray[np.float64], total: Rows | None, number: int, settings: Settings
-    ) -> None:
-        """Finish complete rows in place: scale them, add them to their total."""
+    def settle(self, rows: Rows, strength: NDArray[np.float64], settings: Settings) -> None:
+        """Finish complete rows in place, entry by entry."""
+        ...
+
+    def weigh(
+        self, rows: Rows, number: int, settings: Settings, norms: KnownNorms
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the factors by which a measured round's rows join the sum, and by how much its magnitude grows."""
         ...
 
     def finish(

@@ -1,24 +1,54 @@
-"""Files of rows: written and read in batches of bounded size, so that a task holds no second copy."""
+"""Files of rows: written and read in batches of bounded size, so that a task holds no second copy.
+
+A file says of itself which columns it holds and how: as float32, or as the codes and scales of narrow rows.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.embedding.rows import Rows
-from pipeline.kernels.rows import gather_rows
-from schemas.tables import row_schema
+from pipeline.kernels.narrow_rows import decode_rows, encode_rows, groups_of
+from pipeline.kernels.rows import gather_rows, scatter_rows
+from schemas.tables import ROW_BYTES, row_schema
 
 _BATCH_BYTES = 8 * 2**20
+_LARGEST_HALVED = 2.0**128 - 2.0**120  # the largest float32 whose lower half is zero
+_CODES: dict[str, np.dtype[Any]] = {"int8": np.dtype(np.int8), "float16": np.dtype(np.uint16)}
 
 
-def write_rows(path: Path, node_ix: NDArray[np.int64], rows: Rows) -> None:
+@dataclass(frozen=True)
+class RowFormat:
+    """What a file holds of its rows."""
+
+    width: int
+    first_column: int = 0
+    dtype: str = "float32"
+    has_magnitude: bool = True
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The file's columns."""
+        return row_schema(self.width, self.dtype, first_column=self.first_column, has_magnitude=self.has_magnitude)
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a row: entries, scales and magnitude."""
+        if self.dtype == "float32":
+            return 4 * self.width + 8 * self.has_magnitude
+        return self.width * ROW_BYTES[self.dtype] + groups_of(self.width) + 2 * self.has_magnitude
+
+
+def write_rows(path: Path, node_ix: NDArray[np.int64], rows: Rows, form: RowFormat) -> None:
     """Write rows of ascending node numbers."""
-    write_slices(path, {0: np.arange(node_ix.size)}, node_ix, rows)
+    write_slices(path, {0: np.arange(node_ix.size)}, node_ix, rows, form)
 
 
 def read_rows(path: Path) -> Iterator[tuple[NDArray[np.int64], Rows]]:
@@ -30,7 +60,7 @@ def read_rows(path: Path) -> Iterator[tuple[NDArray[np.int64], Rows]]:
 
 
 def write_slices(
-    path: Path, slices: Mapping[int, NDArray[np.int64]], node_ix: NDArray[np.int64], rows: Rows
+    path: Path, slices: Mapping[int, NDArray[np.int64]], node_ix: NDArray[np.int64], rows: Rows, form: RowFormat
 ) -> dict[str, list[int]]:
     """Write slices of rows, one receiver after the other.
 
@@ -42,9 +72,8 @@ def write_slices(
     -------
     {receiver: [first batch, batches]}: what goes into the task's record.
     """
-    dim = rows.values.shape[1]
-    schema = row_schema(dim)
-    batch_rows = max(1, _BATCH_BYTES // (dim * 4 + 16))
+    schema = form.schema
+    batch_rows = max(1, _BATCH_BYTES // (form.width * 4 + 16))
     where: dict[str, list[int]] = {}
     batches = 0
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
@@ -52,7 +81,7 @@ def write_slices(
             index = slices[receiver]
             first_batch = batches
             for first in range(0, index.size, batch_rows):
-                writer.write_batch(_batch_of(index[first : first + batch_rows], node_ix, rows, schema))
+                writer.write_batch(_batch_of(index[first : first + batch_rows], node_ix, rows, form, schema))
                 batches += 1
             if batches > first_batch:
                 where[str(receiver)] = [first_batch, batches - first_batch]
@@ -67,23 +96,68 @@ def read_slice(path: Path, first_batch: int, batches: int) -> Iterator[tuple[NDA
             yield _rows_of(reader.get_batch(number))
 
 
-def _batch_of(index: NDArray[np.int64], node_ix: NDArray[np.int64], rows: Rows, schema: pa.Schema) -> pa.RecordBatch:
-    # Consecutive rows are written where they are; others are gathered.
-    if int(index[-1]) - int(index[0]) == index.size - 1:
-        chosen = rows.values[int(index[0]) : int(index[-1]) + 1]
-    else:
-        chosen = np.empty((index.size, rows.values.shape[1]), np.float32)
-        gather_rows(rows.values, index, chosen)
-    values = pa.FixedSizeListArray.from_arrays(pa.array(chosen.reshape(-1)), type=schema.field("row").type)
-    return pa.RecordBatch.from_arrays(
-        [pa.array(node_ix[index]), pa.array(rows.magnitude[index]), values], schema=schema
-    )
+def _batch_of(
+    index: NDArray[np.int64], node_ix: NDArray[np.int64], rows: Rows, form: RowFormat, schema: pa.Schema
+) -> pa.RecordBatch:
+    columns = [pa.array(node_ix[index])]
+    if form.has_magnitude:
+        columns.append(pa.array(_magnitudes(rows.magnitude[index], form.dtype)))
+    if form.width:
+        # Consecutive rows are written where they are; others are gathered.
+        if int(index[-1]) - int(index[0]) == index.size - 1:
+            chosen = rows.values[int(index[0]) : int(index[-1]) + 1]
+        else:
+            chosen = np.empty((index.size, rows.values.shape[1]), np.float32)
+            gather_rows(rows.values, index, chosen)
+        if form.dtype == "float32":
+            flat = pa.array(chosen.reshape(-1))
+            columns.append(pa.FixedSizeListArray.from_arrays(flat, type=schema.field("row").type))
+        else:
+            codes, scales = encode_rows(chosen, form.dtype)
+            columns += [_bytes_of(scales, schema.field("scales").type), _bytes_of(codes, schema.field("codes").type)]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _magnitudes(magnitude: NDArray[np.float64], dtype: str) -> NDArray[Any]:
+    """Magnitudes as they are stored: with narrow rows, whose noise is far above it, rounded to 8 bits.
+
+    What is too large for a float32 stays finite, or its row would count as zero.
+    """
+    if dtype == "float32":
+        return magnitude
+    bits = np.minimum(magnitude, _LARGEST_HALVED).astype(np.float32).view(np.uint32)
+    return ((bits + np.uint32(0x8000)) >> np.uint32(16)).astype(np.uint16)
+
+
+def _magnitudes_of(stored: NDArray[Any]) -> NDArray[np.float64]:
+    if stored.dtype == np.float64:
+        return stored
+    return (stored.astype(np.uint32) << np.uint32(16)).view(np.float32).astype(np.float64)
+
+
+def _bytes_of(matrix: NDArray[Any], kind: pa.DataType) -> pa.Array:
+    return pa.Array.from_buffers(kind, len(matrix), [None, pa.py_buffer(matrix)])
+
+
+def _matrix_of(array: pa.Array, dtype: np.dtype[Any]) -> NDArray[Any]:
+    width = array.type.byte_width // dtype.itemsize
+    flat = np.frombuffer(array.buffers()[1], dtype, len(array) * width, array.offset * array.type.byte_width)
+    return flat.reshape(len(array), width)
 
 
 def _rows_of(batch: pa.RecordBatch) -> tuple[NDArray[np.int64], Rows]:
-    node_ix, magnitude, values = (batch.column(name) for name in ("node_ix", "magnitude", "row"))
-    dense = values.flatten().to_numpy().reshape(-1, values.type.list_size)
-    return node_ix.to_numpy(), Rows(dense, magnitude.to_numpy())
+    names = batch.schema.names
+    node_ix = batch.column("node_ix").to_numpy()
+    magnitude = np.zeros(node_ix.size)
+    if "magnitude" in names:
+        magnitude = _magnitudes_of(batch.column("magnitude").to_numpy())
+    if "row" in names:
+        row = batch.column("row")
+        return node_ix, Rows(row.flatten().to_numpy().reshape(-1, row.type.list_size), magnitude)
+    if "codes" not in names:
+        return node_ix, Rows(np.empty((node_ix.size, 0), np.float32), magnitude)
+    codes = _matrix_of(batch.column("codes"), _CODES[batch.schema.metadata[b"dtype"].decode()])
+    return node_ix, Rows(decode_rows(codes, _matrix_of(batch.column("scales"), np.dtype(np.uint8))), magnitude)
 
 
 class RowReader:
@@ -91,12 +165,14 @@ class RowReader:
 
     def __init__(self, path: Path) -> None:
         self._reader = pa.ipc.open_file(pa.memory_map(str(path)))
+        self._first_column = int((self._reader.schema.metadata or {}).get(b"first_column", 0))
+        self._has_magnitude = "magnitude" in self._reader.schema.names
         numbers = range(self._reader.num_record_batches)
         self._batches = [self._reader.get_batch(number) for number in numbers]
         self._last_ix = np.array([batch.column(0)[-1].as_py() for batch in self._batches], np.int64)
 
     def between(self, first_ix: int, stop_ix: int) -> Iterator[tuple[NDArray[np.int64], Rows]]:
-        """Yield (node_ix, rows) of a range of node numbers."""
+        """Yield (node_ix, rows) of a range of node numbers; of the columns that this file holds."""
         for number in range(int(np.searchsorted(self._last_ix, first_ix)), len(self._batches)):
             node_ix, rows = _rows_of(self._batches[number])
             first, stop = np.searchsorted(node_ix, [first_ix, stop_ix])
@@ -104,3 +180,15 @@ class RowReader:
                 yield node_ix[first:stop], Rows(rows.values[first:stop], rows.magnitude[first:stop])
             if stop < node_ix.size:
                 return
+
+    def fill(self, first_ix: int, rows: Rows) -> None:
+        """Put what the file knows of the nodes from ``first_ix`` on into rows of all columns."""
+        for node_ix, some in self.between(first_ix, first_ix + len(rows.values)):
+            here = node_ix - first_ix
+            width = some.values.shape[1]
+            if width == rows.values.shape[1]:
+                scatter_rows(some.values, here, rows.values)
+            elif width:
+                rows.values[here, self._first_column : self._first_column + width] = some.values
+            if self._has_magnitude:
+                rows.magnitude[here] = some.magnitude

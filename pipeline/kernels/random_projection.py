@@ -25,6 +25,7 @@ def very_sparse_projection(
     seed: int,
     *,
     scale: NDArray[np.float64] | None = None,
+    first_col: int = 0,
 ) -> NDArray[np.float32]:
     """Rows of the very sparse random projection matrix for the given nodes.
 
@@ -38,6 +39,7 @@ def very_sparse_projection(
     sparsity : at least 1. 3 is Achlioptas' choice; ``sqrt(number of nodes)`` is Li et al.'s.
     seed : any non-negative integer below 2**64.
     scale : (n,) float64 that multiplies the rows, one rounding to float32 after the product.
+    first_col : the matrix' column that becomes the first; a column does not depend on which others are drawn.
 
     Returns
     -------
@@ -61,12 +63,17 @@ def very_sparse_projection(
     plus_below = math.ceil(tail * 2.0**53) << 11
     minus_above = (math.ceil((1.0 - tail) * 2.0**53) << 11) - 1
     values = (float(np.float32(math.sqrt(sparsity))) * factors).astype(np.float32)
-    _fill_sparse(rows, np.uint64(plus_below), np.uint64(minus_above), values, out)
+    _fill_sparse(rows, first_col, np.uint64(plus_below), np.uint64(minus_above), values, out)
     return out
 
 
 def normal_projection(
-    node_key: NDArray[np.uint64], dim: int, seed: int, *, scale: NDArray[np.float64] | None = None
+    node_key: NDArray[np.uint64],
+    dim: int,
+    seed: int,
+    *,
+    scale: NDArray[np.float64] | None = None,
+    first_col: int = 0,
 ) -> NDArray[np.float32]:
     """Rows of a matrix of independent standard normal entries for the given nodes.
 
@@ -80,7 +87,7 @@ def normal_projection(
     Wichura, "Algorithm AS 241: The percentage points of the normal distribution", 1988 (PPND16).
     """
     rows, factors, out = _prepare(node_key, dim, seed, scale)
-    _fill_normal(rows, factors, scale is not None, out)
+    _fill_normal(rows, first_col, factors, scale is not None, out)
     return out
 
 
@@ -100,9 +107,10 @@ def _prepare(
     return hash_nodes(node_key, seed), factors, aligned_empty((n, dim))
 
 
-@njit(types.void(_ROWS, types.uint64, types.uint64, reads(types.float32), _OUT), nogil=True, cache=True)
+@njit(types.void(_ROWS, types.int64, types.uint64, types.uint64, reads(types.float32), _OUT), nogil=True, cache=True)
 def _fill_sparse(
     rows: NDArray[np.uint64],
+    first_col: int,
     plus_below: np.uint64,
     minus_above: np.uint64,
     values: NDArray[np.float32],
@@ -110,7 +118,7 @@ def _fill_sparse(
 ) -> None:
     zero = np.float32(0.0)
     for i in range(len(rows)):
-        row = rows[i]
+        row = rows[i] + np.uint64(first_col)
         plus = values[i]
         minus = -plus
         for col in range(out.shape[1]):
@@ -214,9 +222,13 @@ def quantiles(
         result[tails[t]] = math.copysign(value, centred[tails[t]])
 
 
-@njit(types.void(_ROWS, reads(types.float64), types.boolean, _OUT), nogil=True, cache=True)
+@njit(types.void(_ROWS, types.int64, reads(types.float64), types.boolean, _OUT), nogil=True, cache=True)
 def _fill_normal(
-    rows: NDArray[np.uint64], factors: NDArray[np.float64], is_scaled: bool, out: NDArray[np.float32]
+    rows: NDArray[np.uint64],
+    first_col: int,
+    factors: NDArray[np.float64],
+    is_scaled: bool,
+    out: NDArray[np.float32],
 ) -> None:
     dim = out.shape[1]
     centred = np.empty(dim)
@@ -225,7 +237,7 @@ def _fill_normal(
     values = np.empty(dim)
     tails = np.empty(dim + 1, np.int64)
     for i in range(len(rows)):
-        row = rows[i]
+        row = rows[i] + np.uint64(first_col)
         for col in range(dim):
             # 52 bits and a half: an exact double, symmetric about 1/2, never 0 or 1.
             high = np.int64(mix(row + np.uint64(col)) >> _SHIFT_12)

@@ -32,6 +32,17 @@ def row_norms(x: NDArray[np.float32]) -> NDArray[np.float64]:
     return norms
 
 
+def group_squares(x: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Sums of squares by column group; (n, dim) float32, C-contiguous -> (n, groups) float64.
+
+    A row's norm, to the last bit of `row_norms`, is the root of its groups added in their order.
+    """
+    _check_matrix("x", x)
+    squares = np.empty((len(x), -(-x.shape[1] // GROUP)))
+    _group_squares(x, squares)
+    return squares
+
+
 def unit_or_zero_scales(norms: NDArray[np.float64], magnitudes: NDArray[np.float64]) -> NDArray[np.float64]:
     """Factors that make rows unit vectors, and rows of mere rounding noise zero.
 
@@ -188,6 +199,20 @@ def _norms(x: NDArray[np.float32], norms: NDArray[np.float64]) -> None:
                 padded[0, j] = x[i, dim - rest + j]
             total += square_sum_of_group(padded, 0, 0)
         norms[i] = math.sqrt(total)
+
+
+@njit(types.void(_X, writes(types.float64, 2)), nogil=True, cache=True)
+def _group_squares(x: NDArray[np.float32], squares: NDArray[np.float64]) -> None:
+    dim = x.shape[1]
+    rest = dim % GROUP
+    padded = np.zeros((1, GROUP), np.float32)
+    for i in range(len(x)):
+        for group in range(dim // GROUP):
+            squares[i, group] = square_sum_of_group(x, i, group * GROUP)
+        if rest:
+            for j in range(rest):
+                padded[0, j] = x[i, dim - rest + j]
+            squares[i, dim // GROUP] = square_sum_of_group(padded, 0, 0)
 
 
 @njit(types.void(_X, _SCALE, _OUT), nogil=True, cache=True)

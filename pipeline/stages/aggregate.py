@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,12 @@ from numpy.typing import NDArray
 
 from pipeline.blocks import NodeArrays, NodeParts
 from pipeline.config import PipelineConfig
-from pipeline.embedding import row_files
+from pipeline.embedding.combine import Known, RowSet, rows_of
 from pipeline.embedding.methods import method_for
 from pipeline.embedding.rows import ColumnSums, Rows, Settings
 from pipeline.engines.base import Engine, Frame
 from pipeline.errors import ContractError
-from pipeline.kernels.rows import row_norms, scatter_rows
+from pipeline.kernels.rows import column_sums, row_norms
 from pipeline.stages.embed import settings_of
 from pipeline.stages.outcome import Outcome, written_by_tasks
 from pipeline.stages.published_metadata import metadata_of
@@ -42,7 +43,7 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     common = {
         "settings": settings.to_json(),
         "sums": workspace.manifest("part_rows").figures["sums"],
-        "part_rows": [str(file) for file in workspace.files("part_rows")],
+        "sets": [rows.to_json() for rows in _row_sets(workspace)],
         "node_index": [str(file) for file in workspace.files("node_index")],
         "node_arrays": [str(file) for file in workspace.files("node_arrays")],
         "node_parts": str(workspace.files("node_parts")[0]),
@@ -55,6 +56,8 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     bounds = list(range(0, graph["nodes"], config.publish.rows_per_file))
     ranges = [[first, min(first + config.publish.rows_per_file, graph["nodes"])] for first in bounds]
     place = str(workspace.work(NAME))
+    if config.embedding.standardize_columns and len(common["sets"]) > 1:
+        common["sums"] = _column_sums(engine, place, common, ranges)
     # Every file states the means of the whole table, so they are known before the first is written.
     surveyed = run_missing(
         engine,
@@ -75,6 +78,35 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
         "metadata": metadata,
     }
     return Outcome({"node_embeddings": written_by_tasks(written, "rows")}, figures, [*surveyed, *written])
+
+
+def _row_sets(workspace: Workspace) -> list[RowSet]:
+    """Deal the files of rows and of kept weights out to the sets of blocks that they belong to."""
+    rows, kept = (iter([str(file) for file in workspace.files(table)]) for table in ("part_rows", "kept_weights"))
+    blocks = workspace.manifest("block_nodes").figures["sets"]
+    counts = workspace.manifest("part_rows").figures["sets"]
+    return [
+        RowSet(one["name"], one["nodes"], list(islice(rows, count)), list(islice(kept, one["kept_files"])))
+        for one, count in zip(blocks, counts, strict=True)
+    ]
+
+
+def _column_sums(
+    engine: Engine[Frame], place: str, common: Mapping[str, Any], ranges: Sequence[Sequence[int]]
+) -> dict[str, Any]:
+    """Add up the columns of combined rows, which no single block has seen."""
+    tasks = [Task(f"columns-{n:05d}", place, {**common, "range": r}) for n, r in enumerate(ranges)]
+    first, *others = [ColumnSums.from_json(record.result["sums"]) for record in run_missing(engine, sum_columns, tasks)]
+    return sum(others, start=first).to_json()
+
+
+def sum_columns(task: Task, attempt: Attempt) -> Mapping[str, Any]:  # noqa: ARG001
+    """Task: column sums of the combined rows of one range, before the last step."""
+    dim = Settings.from_json(task.payload["settings"]).dim
+    total = ColumnSums(np.zeros(dim), np.zeros(dim), 0)
+    for _, _, _, rows, strength in _combined_rows(task.payload):
+        total += ColumnSums(*column_sums(rows.values, strength > 0))
+    return {"sums": total.to_json()}
 
 
 def survey_rows(task: Task, attempt: Attempt) -> Mapping[str, Any]:  # noqa: ARG001
@@ -132,21 +164,30 @@ class _RowGroup:
     strength: NDArray[np.float64]
 
 
+def _combined_rows(payload: Mapping[str, Any]) -> Iterator[tuple[str, int, int, Rows, NDArray[np.float64]]]:
+    """Yield (type, first, stop, rows, strength) of the row groups of a range of nodes, in the published order.
+
+    Strength is 0 where there is no row: a node whose edges were all left out is a zero vector, like one that has
+    none.
+    """
+    settings = Settings.from_json(payload["settings"])
+    nodes = NodeArrays([Path(file) for file in payload["node_arrays"]])
+    home = NodeParts.map(Path(payload["node_parts"])).part_id
+    sets = [RowSet(**one) for one in payload["sets"]]
+    for node_type, first, stop in _row_groups(payload["range"], payload["types"]):
+        weight = nodes.take("weight", np.arange(first, stop))
+        rows, is_made = rows_of(Known(first, sets, weight, home[first:stop], settings))
+        yield node_type, first, stop, rows, np.where(is_made, weight * WEIGHT_UNIT, 0.0)
+
+
 def _finished_rows(payload: Mapping[str, Any]) -> Iterator[_RowGroup]:
     """Yield the row groups of a range of nodes, in the published order."""
     settings = Settings.from_json(payload["settings"])
     method = method_for(settings)
     sums = ColumnSums.from_json(payload["sums"]) if payload["sums"] else None
     nodes = NodeArrays([Path(file) for file in payload["node_arrays"]])
-    files = [row_files.RowReader(Path(file)) for file in payload["part_rows"]]
-    for node_type, first, stop in _row_groups(payload["range"], payload["types"]):
+    for node_type, first, stop, rows, strength in _combined_rows(payload):
         node_ix = np.arange(first, stop)
-        strength = nodes.take("weight", node_ix) * WEIGHT_UNIT
-        rows = Rows.zeros(stop - first, settings.dim)
-        for file in files:
-            for some_ix, some in file.between(first, stop):
-                scatter_rows(some.values, some_ix - first, rows.values)
-                rows.magnitude[some_ix - first] = some.magnitude
         method.finish(rows, node_ix, strength, sums, settings)
         if not np.isfinite(rows.values).all():
             broken = int((~np.isfinite(rows.values)).any(axis=1).sum())
@@ -154,7 +195,8 @@ def _finished_rows(payload: Mapping[str, Any]) -> Iterator[_RowGroup]:
                 f"{broken} of {stop - first} rows from node {first} on are not finite; nothing was published. Weights "
                 "of very different size overflow float32: look at the largest weights and at the powers of degree."
             )
-        yield _RowGroup(node_type, first, stop, rows.values, nodes.take("degree", node_ix), strength)
+        weight = nodes.take("weight", node_ix) * WEIGHT_UNIT  # published as it is, whatever a mode left out
+        yield _RowGroup(node_type, first, stop, rows.values, nodes.take("degree", node_ix), weight)
 
 
 def _table_of(group: _RowGroup, node_id: pa.Array, cluster_path: pa.Array, schema: pa.Schema) -> pa.Table:

@@ -47,7 +47,9 @@ def _layout(config: PipelineConfig) -> Any:
     embedding = config.embedding
     if embedding.boundary == "exchange":
         return None
-    return [embedding.boundary, embedding.halo_hops if embedding.boundary == "halo" else None]
+    # A border graph is cut where its rows, as wide as they are, take more bytes than a leaf may.
+    width = embedding.dim if embedding.boundary == "border" else None
+    return [embedding.boundary, embedding.halo_hops if embedding.boundary == "halo" else None, width]
 
 
 def _embedding(config: PipelineConfig) -> Any:
@@ -87,7 +89,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "layout",
         ("index", "partition"),
-        (tables.BLOCK_NODES, tables.BLOCK_EDGES, tables.BLOCK_ROUTES),
+        (tables.BLOCK_NODES, tables.BLOCK_EDGES, tables.BLOCK_ROUTES, tables.KEPT_WEIGHTS),
         _layout,
         1,
     ),

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.config import PipelineConfig
+from pipeline.embedding.combine import shared_widths
 from pipeline.embedding.rows import Settings
 from pipeline.stages.chain import stage_named
 from pipeline.storage import fingerprint_of
@@ -39,6 +40,19 @@ _PARAMETERS = {
 }
 
 
+#: Of each mode: which keys set its vectors beside the form's, and whether its columns mean something of one tree
+#: only. Border widths follow from how many nodes the cut leaves on the border, and the rows of the quotient graph
+#: are those of this tree's parts; with another tree, equal columns of two releases say different things. ``drop``
+#: and ``halo`` leave out what a tree cuts, but what is left lies in the same coordinates for any tree.
+_BOUNDARIES: Mapping[str, tuple[tuple[str, ...], bool]] = {
+    "exchange": ((), False),
+    "halo": (("halo_hops",), False),
+    "border": (("border_join",), True),
+    "quotient": (("quotient_weight",), True),
+    "drop": ((), False),
+}
+
+
 def metadata_of(
     config: PipelineConfig, settings: Settings, workspace: Workspace, graph: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -47,13 +61,17 @@ def metadata_of(
     parameters = {name: embedding[name] for name in _PARAMETERS[settings.form]}
     if parameters["sparsity"] == "sqrt_n":
         parameters["sparsity"] = math.sqrt(settings.nodes)
+    boundary = settings.embedding.boundary
+    names, is_of_one_tree = _BOUNDARIES[boundary]
+    of_boundary = {name: embedding[name] for name in names}
     space = {
         "method": settings.embedding.method,
         "form": settings.form,
         "dim": settings.dim,
         "seed": settings.embedding.seed,
         "parameters": parameters,
-        "boundary": settings.embedding.boundary,
+        "boundary": [boundary, of_boundary] if of_boundary else boundary,
+        "tree": workspace.fingerprints["partition"] if is_of_one_tree else None,
         "algorithm_version": stage_named("embed").algorithm_version,
         # Standardised columns are measured on one graph: no other release shares them.
         "graph": workspace.fingerprints["index"] if settings.embedding.standardize_columns else None,
@@ -67,7 +85,8 @@ def metadata_of(
         "dim": settings.dim,
         "seed": settings.embedding.seed,
         "parameters": parameters,
-        "boundary": settings.embedding.boundary,
+        "boundary": boundary,
+        "boundary_parameters": of_boundary | ({"widths": _widths(settings, workspace)} if boundary == "border" else {}),
         "similarity": SIMILARITY[settings.form],
         "space_id": fingerprint_of(space),
         "source_type": config.input.source_type,
@@ -75,3 +94,11 @@ def metadata_of(
         "holdout_pairs": graph["holdout"],
         "lineage": {"epoch": workspace.date.isoformat(), "parent": None},
     }
+
+
+def _widths(settings: Settings, workspace: Workspace) -> list[int]:
+    """Return the columns of the inner vectors and of each border graph's; added ones have all of them."""
+    nodes = [one["nodes"] for one in workspace.manifest("block_nodes").figures["sets"]]
+    if settings.embedding.border_join == "add":
+        return [settings.dim] * len(nodes)
+    return shared_widths(settings.dim, nodes)

@@ -161,13 +161,15 @@ def embeddings(draw: st.DrawFn, form: str) -> EmbeddingConfig:
         degree_power=draw(st.sampled_from([0.0, -0.5])),
         transition=draw(st.sampled_from(["random_walk", "symmetric"])),
         normalize_powers=draw(st.booleans()),
+        boundary_dtype=draw(st.sampled_from(["float32", "float32", "float16", "int8"])),
+        shards=draw(st.sampled_from([None, 1, 2, 3])),
     )
 
 
 def parameters_of(form: str, embedding: EmbeddingConfig) -> Parameters:
     """The same parameters as the simulator wants them."""
     names = [*("dim", "seed", "sparsity", "powers", "user_degree_power", "item_degree_power")]
-    names += [*("iteration_weights", "degree_power", "transition", "normalize_powers")]
+    names += [*("iteration_weights", "degree_power", "transition", "normalize_powers", "boundary_dtype")]
     return Parameters(form=form, **{name: getattr(embedding, name) for name in names})
 
 
@@ -244,26 +246,49 @@ def lay_out(given: GraphInParts, folder: Path, edge_files: int = 2) -> list[Bloc
 def embed(given: GraphInParts, embedding: EmbeddingConfig, folder: Path) -> tuple[Rows, Embedded]:
     """Rows of all nodes before the last normalisation, zero without edges; every node with edges exactly once."""
     done = embed_parts(InThisProcess(), lay_out(given, folder), settings_of(given, embedding), folder / "rows")
-    return rows_of(done, given), done
+    return rows_of(done, given, embedding.dim), done
 
 
-def rows_of(done: Embedded, given: GraphInParts) -> Rows:
-    pieces = [piece for file, _, _ in done.files for piece in row_files.read_rows(file)]
-    rows = Rows.zeros(given.nodes, pieces[0][1].values.shape[1])
-    written = np.zeros(given.nodes, np.int64)
-    for node_ix, some in pieces:
-        rows.values[node_ix], rows.magnitude[node_ix] = some.values, some.magnitude
-        written[node_ix] += 1
-    np.testing.assert_array_equal(written, given.home >= 0)
+def rows_of(done: Embedded, given: GraphInParts, dim: int) -> Rows:
+    """Join what the files hold; every column and every magnitude of a node with edges is in exactly one of them."""
+    rows = Rows.zeros(given.nodes, dim)
+    written = np.zeros((given.nodes, dim + 1), np.int64)
+    for file, count, _ in done.files:
+        schema = pa.ipc.open_file(pa.memory_map(str(file))).schema
+        first = int(schema.metadata[b"first_column"])
+        seen = 0
+        for node_ix, some in row_files.read_rows(file):
+            width = some.values.shape[1]
+            rows.values[node_ix, first : first + width] = some.values
+            written[node_ix, first : first + width] += 1
+            if "magnitude" in schema.names:
+                rows.magnitude[node_ix] = some.magnitude
+                written[node_ix, dim] += 1
+            seen += node_ix.size
+        assert seen == count
+    np.testing.assert_array_equal(written, np.repeat((given.home >= 0)[:, None], dim + 1, axis=1))
     return rows
 
 
-def slice_rows(done: Embedded, role: str) -> int:
-    """Rows that tasks addressed to other parts: of "partials" or of "outbox" slices."""
-    count = 0
+def moved(done: Embedded) -> dict[str, float]:
+    """What tasks addressed to other parts, from the files: rows, each once, and bytes of entries and scales."""
+    found = {"partials": 0, "totals": 0, "bytes": 0}
     for record in done.records:
-        for receiver, (first, batches) in record.result.get(f"{role}_slices", {}).items():
-            if int(receiver) != record.result["part"]:
-                sent = row_files.read_slice(record.file(role), first, batches)
-                count += sum(node_ix.size for node_ix, _ in sent)
-    return count
+        for role, name in (("partials", "partials"), ("outbox", "totals")):
+            for path, slices in zip(record.paths(role), record.result.get(f"{role}_slices", []), strict=True):
+                reader = pa.ipc.open_file(pa.memory_map(str(path)))
+                for receiver, (first, batches) in slices.items():
+                    assert int(receiver) != record.result["part"]
+                    for number in range(first, first + batches):
+                        batch = reader.get_batch(number)
+                        has_first_columns = batch.schema.metadata[b"first_column"] == b"0"
+                        if has_first_columns and {"row", "codes"} & set(batch.schema.names):
+                            found[name] += batch.num_rows
+                        found["bytes"] += (
+                            batch.num_rows * sum(width_of(field.type) for field in batch.schema) - 8 * batch.num_rows
+                        )
+    return found
+
+
+def width_of(kind: pa.DataType) -> int:
+    return 4 * kind.list_size if pa.types.is_fixed_size_list(kind) else kind.bit_width // 8

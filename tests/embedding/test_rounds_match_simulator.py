@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,10 @@ from tests.embedding.graphs_in_parts import (
     embed,
     embeddings,
     graphs_in_parts,
+    moved,
     parameters_of,
     placed,
     settings_of,
-    slice_rows,
 )
 from tests.oracles.dense_powers import dense_powers
 from tests.oracles.simulator import ZERO_BELOW, simulate
@@ -38,19 +39,26 @@ def check(made: GraphInParts, embedding: EmbeddingConfig) -> tuple[Rows, np.ndar
     parameters = parameters_of(made.form, embedding)
     with tempfile.TemporaryDirectory() as folder:
         got, done = embed(made, embedding, Path(folder))
-        partials, outbox = slice_rows(done, "partials"), slice_rows(done, "outbox")
+        found = moved(done)
     want, magnitude, travelled = simulate(made.graph, made.home, made.is_split, parameters)
     dense = dense_powers(made.graph, parameters)
+    if np.abs(want).max(initial=0) >= 2.0**64:
+        # Weights of 2**-32 and three powers leave float32's range: such a table is refused where it is published.
+        return got, want, magnitude
 
     off = np.linalg.norm(got.values - want, axis=1)
     norm = np.linalg.norm(want, axis=1)
     in_doubt = dense.clearness.min() <= 4 * ZERO_BELOW  # some power's zero may have gone either way
+    is_narrow = embedding.boundary_dtype != "float32"
     if not in_doubt:
-        np.testing.assert_array_less(off, dense.error + 1e-30)
+        # Of narrow rows both are off, each by the bound; by less than float32 is off, they are off together.
+        np.testing.assert_array_less(off, (1 + is_narrow) * dense.error + 1e-30)
+        np.testing.assert_array_less(np.linalg.norm(got.values - dense.rows, axis=1), dense.error * 1.001 + 1e-30)
         np.testing.assert_array_less(
-            np.abs(got.magnitude - magnitude), 1e-6 * magnitude + dense.magnitude_error + 1e-30
+            np.abs(got.magnitude - magnitude),
+            (1e-6 + is_narrow * 2.0**-8) * magnitude + (1 + is_narrow) * dense.magnitude_error + 1e-30,
         )
-    if dense.clearness.min() >= CLEAR:
+    if dense.clearness.min() >= CLEAR and not is_narrow:
         np.testing.assert_array_less(off, 1e-5 * norm + 2.0**-22 * magnitude + 1e-30)
         np.testing.assert_allclose(got.magnitude, magnitude, rtol=1e-6)
         is_zero = np.linalg.norm(got.values.astype(np.float64), axis=1) <= ZERO_BELOW * got.magnitude
@@ -58,7 +66,7 @@ def check(made: GraphInParts, embedding: EmbeddingConfig) -> tuple[Rows, np.ndar
         certain = (ratio < ZERO_BELOW / 2) | (ratio > ZERO_BELOW * 2)
         np.testing.assert_array_equal(is_zero[certain], (norm <= ZERO_BELOW * magnitude)[certain])
     if len(made.parts) > 1:
-        assert {"partials": partials, "totals": outbox} == travelled
+        assert {name: found[name] for name in travelled} == travelled
     return got, want, magnitude
 
 
@@ -156,3 +164,44 @@ def test_rows_that_nearly_cancel_are_kept_or_zero_as_the_yardstick_says(exponent
     method_for(settings_).finish(rows, np.arange(3), made.graph.strength, None, settings_)
     assert abs(rows.values[0, 0]) == (1.0 if exponent > -18 else 0.0)
     np.testing.assert_array_equal(np.abs(rows.values[1:, 0]), 1.0)
+
+
+NARROW = [pytest.param(dtype, shards, id=f"{dtype}-{shards}") for dtype in ("float16", "int8") for shards in (1, 3)]
+
+
+@pytest.mark.parametrize(("dtype", "shards"), NARROW)
+@pytest.mark.parametrize("parts", [1, 5])
+def test_narrow_rows_of_small_whole_numbers_are_the_simulators_to_the_last_bit(
+    parts: int, dtype: str, shards: int
+) -> None:
+    # Sums of whole numbers, narrowed to a few bits by powers of two: float32 and float64 round nothing below 2**24.
+    for seed in range(3):
+        made = random_tree(parts, 30, seed)
+        largest = {"float16": 8, "int8": 4}[dtype]  # enough for some rows to need more than the codes' bits
+        made = replace(made, weight=np.random.default_rng(seed).integers(1, largest, made.src.size) * ONE)
+        if parts == 1:
+            made = made.in_one_block()
+        changes = {"user_degree_power": 0.0, "item_degree_power": 0.0, "sparsity": 1.0}
+        embedding = EmbeddingConfig(dim=40, seed=seed, boundary_dtype=dtype, shards=shards, **changes)
+        got, want, _ = check(made, embedding)
+        np.testing.assert_array_equal(got.values, want)
+        plain, _, _ = simulate(
+            made.graph, made.home, made.is_split, replace(parameters_of(made.form, embedding), boundary_dtype="float32")
+        )
+        assert (plain != want).any()  # not vacuous: something was rounded
+
+
+@pytest.mark.parametrize("items", [0, 30], ids=["plain", "two_types"])
+@pytest.mark.parametrize("dtype", ["float16", "int8"])
+def test_narrow_rows_stay_near_whatever_the_tree(dtype: str, items: int) -> None:
+    # Noise of n rounded entries grows as their root: far below the bound, which adds up the worst of each.
+    limit = {"float16": 2e-3, "int8": 3e-2}[dtype]
+    for parts in (2, 6):
+        made = random_tree(parts, items, parts)
+        results = []
+        for tree in (made, made.in_one_block()):
+            got, _, magnitude = check(tree, EmbeddingConfig(dim=64, boundary_dtype=dtype, powers=2))
+            results.append(got.values.astype(np.float64))
+        off = np.linalg.norm(results[0] - results[1], axis=1)
+        assert 0 < off.max() <= limit * np.linalg.norm(magnitude)
+        assert (off <= limit * np.maximum(magnitude, 0)).all()

@@ -65,13 +65,7 @@ class Alone(InThisProcess):
         self.ran.append(task.name)
         self._folder.rename(self._hidden)
         try:
-            payload = task.payload
-            whole = [payload["block"][name] for name in ("nodes", "edges", "routes")]
-            whole += [*payload.get("state", ()), *payload.get("total", ())]
-            for name in whole:
-                self._bring(name)
-            for name, first, batches in payload["inbox"]:
-                self._bring_slice(name, range(first, first + batches))
+            self._bring_all(task.payload)
             self.files_in_reach.append(sum(path.is_file() for path in self._folder.rglob("*")))
             record = run_task(function, task)
             for made_file in record.files:
@@ -82,6 +76,20 @@ class Alone(InThisProcess):
         finally:
             shutil.rmtree(self._folder)
             self._hidden.rename(self._folder)
+
+    def _bring_all(self, payload: Any) -> None:
+        """Bring every file that the payload names; of slices, what is addressed."""
+        if isinstance(payload, str) and payload.startswith(str(self._folder)):
+            self._bring(payload)
+        elif isinstance(payload, list):
+            for value in payload:
+                self._bring_all(value)
+        elif isinstance(payload, dict):
+            for name, first, batches in payload.get("inbox", ()):
+                self._bring_slice(name, range(first, first + batches))
+            for key, value in payload.items():
+                if key != "inbox":
+                    self._bring_all(value)
 
     def _behind(self, path: Path) -> Path:
         behind = self._hidden / path.relative_to(self._folder)
@@ -104,20 +112,25 @@ class Alone(InThisProcess):
 
 
 def nonsense(batch: pa.RecordBatch) -> pa.RecordBatch:
-    rows, row_type = batch.num_rows, batch.schema.field("row").type
-    flat = pa.array(np.full(rows * row_type.list_size, np.nan, np.float32))
-    columns = [
-        pa.array(np.full(rows, 2**40)),
-        pa.array(np.full(rows, np.nan)),
-        pa.FixedSizeListArray.from_arrays(flat, type=row_type),
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=batch.schema)
+    rows = batch.num_rows
+
+    def column(kind: pa.DataType) -> pa.Array:
+        if pa.types.is_fixed_size_list(kind):
+            return pa.FixedSizeListArray.from_arrays(
+                pa.array(np.full(rows * kind.list_size, np.nan, np.float32)), type=kind
+            )
+        if pa.types.is_fixed_size_binary(kind):
+            return pa.array([b"\xff" * kind.byte_width] * rows, kind)
+        return pa.array(np.full(rows, np.nan if pa.types.is_floating(kind) else 2**40), kind)
+
+    return pa.RecordBatch.from_arrays([column(field.type) for field in batch.schema], schema=batch.schema)
 
 
+@pytest.mark.parametrize(("dtype", "shards"), [("float32", 1), ("int8", 1), ("int8", 2)])
 def test_a_task_opens_its_block_and_the_slices_addressed_to_it_and_nothing_else(
-    given: GraphInParts, tmp_path: Path
+    given: GraphInParts, dtype: str, shards: int, tmp_path: Path
 ) -> None:
-    settings = settings_of(given, EMBEDDING)
+    settings = settings_of(given, EMBEDDING.model_copy(update={"boundary_dtype": dtype, "shards": shards}))
     blocks = lay_out(given, tmp_path / "work")
     want = embed_parts(InThisProcess(), blocks, settings, tmp_path / "reference")
     runner = Alone(tmp_path / "work")
@@ -218,7 +231,7 @@ def test_one_block_is_one_task(given: GraphInParts, tmp_path: Path) -> None:
     whole = given.in_one_block()
     runner = InThisProcess()
     done = embed_parts(runner, lay_out(whole, tmp_path), settings_of(whole, EMBEDDING), tmp_path / "rows")
-    assert runner.ran == ["rounds"]
+    assert runner.ran == ["rounds-00000"]
     assert done.sums is None
 
 

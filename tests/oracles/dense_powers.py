@@ -10,6 +10,11 @@ from tests.oracles.simulator import ZERO_BELOW, Graph, Parameters, _power, _rand
 
 UNIT = 2.0**-24  # of float32
 
+#: How far narrowing moves a row at most, relative to its norm. int8: half a scale an entry, 16 entries a group, whose
+#: largest is at least 63.75 scales. float16: half an ulp, 2**-11 of the entry, and half of the smallest step (2**-25
+#: scales of a group whose largest is at least 2**14).
+NARROWING = {"float32": 0.0, "float16": 2.0**-11 + 4 * 2.0**-39, "int8": 4 * 0.5 / 63.75}
+
 
 @dataclass(frozen=True)
 class Dense:
@@ -33,7 +38,9 @@ def dense_powers(graph: Graph, parameters: Parameters) -> Dense:
     adjacency[graph.src, graph.dst] = graph.weight
     adjacency[graph.dst, graph.src] = graph.weight
     # An entry's weight, its product, at most one addition a neighbour, the partial rows' sum, two scalings.
-    product = _Product(UNIT * (int(graph.degree.max(initial=0)) + 8))
+    # Partial rows are narrowed, each at most as long as its share of S, and so is their sum.
+    narrowing = 2 * NARROWING[parameters.boundary_dtype]
+    product = _Product(UNIT * (int(graph.degree.max(initial=0)) + 8), narrowing)
     start = _random_rows(graph, parameters)
     if parameters.form == "two_tower":
         return _two_tower(graph, parameters, adjacency, start, product)
@@ -56,6 +63,8 @@ def dense_powers(graph: Graph, parameters: Parameters) -> Dense:
         rows = rows + np.where(counts, weight / safe, 0.0)[:, None] * x
         magnitude = magnitude + np.where(counts, weight, 0.0)
         bound = bound + weight * np.where(counts, np.minimum(2.0, 2 * error / safe), 0.0)
+        # So far off, a row may be zero that is not, or the other way.
+        magnitude_bound = magnitude_bound + weight * (counts & (error >= 0.75 * norm))
     additions = 4 * UNIT * len(parameters.iteration_weights)
     return Dense(rows, magnitude, bound + additions * magnitude, magnitude_bound + UNIT * magnitude, clearness)
 
@@ -69,8 +78,9 @@ def _two_tower(
     z = start[item]
     error = 4 * UNIT * _norms(z)
     clearness = np.ones(item.size)
+    at_home = _Product(product.rounding, 0.0)  # users don't travel
     for _ in range(parameters.powers + 1):
-        u, *of_u = product(m, z, error)
+        u, *of_u = at_home(m, z, error)
         z, *of_z = product(m.T, u, of_u[1])
         error = of_z[1]
         clearness[~item] = np.minimum(clearness[~item], _ratio(_norms(u), of_u[0]))
@@ -84,9 +94,10 @@ def _two_tower(
 
 @dataclass(frozen=True)
 class _Product:
-    """A matrix times rows, and what float32 makes of it: ``rounding`` relative to the sum of absolute terms."""
+    """A matrix times rows, and what float32 and narrow rows make of it, relative to the sum of absolute terms."""
 
     rounding: float
+    narrowing: float
 
     def __call__(
         self, matrix: np.ndarray, x: np.ndarray, error: np.ndarray
@@ -94,7 +105,8 @@ class _Product:
         """Return rows, magnitude, error of the rows, error of the magnitude."""
         size = np.abs(matrix) @ _norms(x)
         spread = np.abs(matrix) @ error
-        return matrix @ x, size, spread + self.rounding * (size + spread), spread + 1e-6 * size
+        rounding = (self.rounding + self.narrowing) * (size + spread)
+        return matrix @ x, size, spread + rounding, spread + 1e-6 * size
 
 
 def _norms(x: np.ndarray) -> np.ndarray:

@@ -50,6 +50,7 @@ class Parameters:
     degree_power: float = 0.0
     transition: str = "random_walk"
     normalize_powers: bool = True
+    boundary_dtype: str = "float32"
 
 
 @dataclass
@@ -72,15 +73,19 @@ def simulate(
 
     Returns
     -------
-    rows (n, dim) float64, magnitude (n,) float64, {"partials": rows sent to homes, "totals": rows sent on}.
+    rows (n, dim) float64, magnitude (n,) float64, {"partials": rows sent to homes, "totals": rows sent on, "bytes":
+    of their entries, scales and magnitudes}. In how many shards the columns are computed changes none of it.
     """
     parts = _place_edges(graph, home, is_split)
     two_tower = parameters.form == "two_tower"
     n, dim = graph.node_key.size, parameters.dim
     result, magnitude = np.zeros((n, dim)), np.zeros(n)
-    travelled = {"partials": 0, "totals": 0}
+    travelled = {"partials": 0, "totals": 0, "bytes": 0}
+    dtype = parameters.boundary_dtype
     travels = graph.is_target if two_tower else np.ones(n, bool)
+    size_bytes = 8 if dtype == "float32" else 2
     rounds = parameters.powers + 1 if two_tower else len(parameters.iteration_weights)
+    row_bytes = dim * 4 if dtype == "float32" else dim * {"float16": 2, "int8": 1}[dtype] + math.ceil(dim / 16)
 
     start = _random_rows(graph, parameters)
     for part in parts.values():
@@ -88,6 +93,7 @@ def simulate(
 
     for number in range(rounds):
         is_last = number == rounds - 1
+        is_measured = is_last if two_tower else parameters.iteration_weights[number] != 0
         inbox: dict[int, list[tuple[np.ndarray, float]]] = {}
         complete: dict[int, tuple[np.ndarray, float]] = {}
         for part_id in sorted(parts):
@@ -101,8 +107,10 @@ def simulate(
                 sums = _step_of_classic(graph, part, parameters)
             for v, (row, size) in sums.items():
                 if is_split[v]:
-                    inbox.setdefault(v, []).append((row, size))
-                    travelled["partials"] += part_id != home[v]
+                    is_away = part_id != home[v]
+                    inbox.setdefault(v, []).append((narrow(row, dtype) if is_away else row, size))
+                    travelled["partials"] += is_away
+                    travelled["bytes"] += is_away * (row_bytes + size_bytes * is_measured)
                 elif home[v] == part_id:
                     complete[v] = (row, size)
         for v, slices in inbox.items():
@@ -110,6 +118,8 @@ def simulate(
         for v, (row, size) in complete.items():
             scale = _settling_scale(graph, v, parameters)
             row, size = row * scale, size * scale
+            if not is_last:
+                row = narrow(row, dtype)  # for every reader, near or far
             if two_tower:
                 result[v], magnitude[v] = row, size
             else:
@@ -118,8 +128,30 @@ def simulate(
         for part_id, part in parts.items():
             part.x = {v: complete[v][0] for v in part.nodes if travels[v]}
             if not is_last:
-                travelled["totals"] += sum(1 for v in part.x if home[v] != part_id)
+                ghosts = sum(1 for v in part.x if home[v] != part_id)
+                travelled["totals"] += ghosts
+                travelled["bytes"] += ghosts * row_bytes
     return result, magnitude, travelled
+
+
+def narrow(row: np.ndarray, dtype: str) -> np.ndarray:
+    """A row as its codes have it: groups of 16 entries, each with a power of two that brings its largest near the
+    end of the codes' range (127, or 2**15 as a half)."""
+    if dtype == "float32":
+        return row
+    result = np.zeros_like(row)
+    for first in range(0, row.size, 16):
+        entries = row[first : first + 16]
+        largest = np.abs(entries).max()
+        if largest == 0:
+            continue
+        bits, lowest, end = (6, -133, 127.5) if dtype == "int8" else (14, -141, 32760.0)
+        exponent = max(int(np.frexp(largest)[1]) - 1 - bits, lowest)
+        exponent += largest * 2.0**-exponent >= end
+        scaled = entries * 2.0**-exponent
+        codes = np.rint(scaled) if dtype == "int8" else scaled.astype(np.float16).astype(np.float64)
+        result[first : first + 16] = codes * 2.0**exponent
+    return result
 
 
 def _place_edges(graph: Graph, home: np.ndarray, is_split: np.ndarray) -> dict[int, Part]:

@@ -20,6 +20,7 @@ DIM = 7  # any width: it is written as "dim"
 PUBLISHED = (node_embeddings(DIM),)
 METADATA = [
     "boundary",
+    "boundary_parameters",
     "data_date",
     "dim",
     "form",

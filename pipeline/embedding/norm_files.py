@@ -1,0 +1,76 @@
+"""Norms between tasks that hold different columns: sums of squares by column group, and what follows from them.
+
+Tasks that compute some of the columns write the squares of all rows that they multiply; a task that adds the
+groups of all of them in order has the norms of whole rows, to the last bit those of a task with all columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipeline.kernels.narrow_rows import groups_of
+from pipeline.kernels.rows import group_squares
+from pipeline.tasks import Attempt
+
+_AT_ONCE = 65_536  # rows
+
+
+class NormRecorder:
+    """Writes the squares of every matrix whose norms are asked for, one file each, and knows no norms."""
+
+    def __init__(self, attempt: Attempt, role: str) -> None:
+        self._attempt = attempt
+        self._role = role
+
+    def __call__(self, x: NDArray[np.float32]) -> None:
+        """Write a matrix' squares."""
+        pieces = (group_squares(x[first : first + _AT_ONCE]) for first in range(0, len(x), _AT_ONCE))
+        write_columns(self._attempt.path(self._role, "arrow"), groups_of(x.shape[1]), pieces)
+
+
+class RecordedNorms:
+    """Gives back the norms of the matrices that other tasks have recorded, in the order they were asked for."""
+
+    def __init__(self, matrices: Sequence[Sequence[str]]) -> None:
+        """Take for each matrix the files of its column groups, in order."""
+        self._matrices = iter(matrices)
+
+    def __call__(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return the norms of the next matrix; of ``x``, which may have no columns, only the rows are counted."""
+        total = np.zeros(len(x))
+        for file in next(self._matrices):
+            first = 0
+            for squares in read_columns(Path(file)):
+                some = total[first : first + len(squares)]
+                for group in range(squares.shape[1]):
+                    some += squares[:, group]
+                first += len(squares)
+            if first != len(x):
+                raise RuntimeError(f"{file} has squares of {first} rows, not of {len(x)}: another block made it")
+        return np.sqrt(total)
+
+
+def write_columns(path: Path, width: int, pieces: Iterator[NDArray[np.float64]]) -> None:
+    """Write a float64 matrix that comes in runs of rows."""
+    kind = pa.list_(pa.field("item", pa.float64(), nullable=False), width)
+    schema = pa.schema([pa.field("values", kind, nullable=False)])
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+        for piece in pieces:
+            flat = pa.array(np.ascontiguousarray(piece).reshape(-1))
+            writer.write_batch(
+                pa.RecordBatch.from_arrays([pa.FixedSizeListArray.from_arrays(flat, type=kind)], schema=schema)
+            )
+
+
+def read_columns(path: Path) -> Iterator[NDArray[np.float64]]:
+    """Yield a float64 matrix in runs of rows."""
+    with pa.OSFile(str(path)) as source:
+        reader = pa.ipc.open_file(source)
+        for number in range(reader.num_record_batches):
+            values = reader.get_batch(number).column(0)
+            yield values.flatten().to_numpy().reshape(-1, values.type.list_size)

@@ -1,0 +1,272 @@
+"""The modes that exchange no rows against dense algebra on the edges they keep, for any tree."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline import storage
+from pipeline.blocks import NodeParts
+from pipeline.config import EmbeddingConfig
+from pipeline.embedding.combine import Known, RowSet, rows_of, settings_for, shared_widths
+from pipeline.embedding.rounds import BlockFiles, embed_parts
+from pipeline.embedding.rows import Rows
+from pipeline.partitioning import border_graph, halo, induced, quotient
+from pipeline.partitioning.cutting import Bounds
+from pipeline.partitioning.laid_out import LaidOut, Sources
+from tests.embedding.graphs_in_parts import (
+    GraphInParts,
+    InThisProcess,
+    embed,
+    embeddings,
+    graphs_in_parts,
+    parameters_of,
+    placed,
+    settings_of,
+)
+from tests.oracles import modes
+from tests.oracles.dense_powers import dense_powers
+
+ROOMY = Bounds(None, 2**40, 16)
+
+
+def sources_of(made: GraphInParts, folder: Path, edge_files: int = 2) -> Sources:
+    """Write a graph's tables."""
+    loop = made.src == made.dst
+    strength = np.zeros(made.nodes, np.int64)
+    np.add.at(strength, made.src, made.weight)
+    np.add.at(strength, made.dst[~loop], made.weight[~loop])
+    columns = {"node_key": made.node_key.view(np.int64), "degree": made.graph.degree, "weight": strength}
+    folder.mkdir(parents=True, exist_ok=True)
+    storage.write_arrow(folder / "arrays.arrow", pa.table(columns))
+    NodeParts(made.home, made.is_split).write(folder / "parts.arrow")
+    files = []
+    for number in range(min(edge_files, made.src.size)):
+        some = slice(number, None, edge_files)
+        ends = {"src_ix": made.src[some], "dst_ix": made.dst[some], "weight": made.weight[some]}
+        files.append(str(folder / f"edges-{number}.parquet"))
+        pq.write_table(pa.table(ends), files[-1])
+    paths = {part: f"0/{part}" for part in made.parts}
+    return Sources([str(folder / "arrays.arrow")], str(folder / "parts.arrow"), files, paths, folder / "blocks")
+
+
+def lay_out(sources: Sources, embedding: EmbeddingConfig, bounds: Bounds, method: str = "hash") -> LaidOut:
+    runner = InThisProcess()
+    if embedding.boundary == "halo":
+        return halo.lay_out(runner, sources, embedding.halo_hops)
+    if embedding.boundary == "border":
+        return border_graph.lay_out(runner, sources, method, 0, bounds)
+    return {"drop": induced, "quotient": quotient}[embedding.boundary].lay_out(runner, sources)
+
+
+def embed_mode(
+    made: GraphInParts, embedding: EmbeddingConfig, folder: Path, bounds: Bounds = ROOMY, edge_files: int = 2
+) -> tuple[Rows, np.ndarray, LaidOut]:
+    """Rows of all nodes before the last step, which of them have one, and the blocks."""
+    sources = sources_of(made, folder, edge_files)
+    laid = lay_out(sources, embedding, bounds)
+    wanted = settings_of(made, embedding)
+    nodes = [blocks.nodes for blocks in laid.sets]
+    sets = []
+    for position, blocks in enumerate(laid.sets):
+        files = [
+            BlockFiles(part, built.file("nodes"), built.file("edges"), routed.file("routes"), has_splits=False)
+            for part, built, routed in zip(blocks.parts, blocks.built, blocks.routed, strict=True)
+        ]
+        asked = settings_for(wanted, blocks.name, position, nodes)
+        done = embed_parts(InThisProcess(), files, asked, folder / f"rows-{position}", exchange=False)
+        kept = [str(file) for record in blocks.built for file in record.paths("kept")]
+        sets.append(RowSet(blocks.name, blocks.nodes, [str(file) for file, _, _ in done.files], kept))
+    weight = storage.column(storage.map_arrow(Path(sources.arrays[0])), "weight")
+    # In two runs of nodes, as if they were two row groups.
+    pieces = [
+        rows_of(Known(first, sets, weight[first:stop], made.home[first:stop], wanted))
+        for first, stop in ((0, made.nodes // 2), (made.nodes // 2, made.nodes))
+    ]
+    rows = Rows(*(np.concatenate([getattr(rows, name) for rows, _ in pieces]) for name in ("values", "magnitude")))
+    return rows, np.concatenate([is_made for _, is_made in pieces]), laid
+
+
+def wanted_of(made: GraphInParts, embedding: EmbeddingConfig, laid: LaidOut) -> modes.Made:
+    parameters = parameters_of(made.form, embedding)
+    parameters.boundary_dtype = "float32"
+    if embedding.boundary == "drop":
+        return modes.drop(made.graph, made.home, parameters)
+    if embedding.boundary == "halo":
+        return modes.halo(made.graph, made.home, parameters, embedding.halo_hops)
+    if embedding.boundary == "quotient":
+        paths = {part: f"0/{part}" for part in made.parts}
+        return modes.quotient(made.graph, made.home, paths, parameters, embedding.quotient_weight)
+    cuts = [record for record in laid.records if record.task.endswith("-cut")]
+    levels = [made.home, *(NodeParts.map(record.file("parts")).part_id for record in cuts)]
+    is_joined = embedding.border_join == "concatenate"
+    widths = shared_widths(embedding.dim, [one.nodes for one in laid.sets])
+    return modes.border(
+        made.graph, levels, parameters, widths if is_joined else [embedding.dim] * len(levels), embedding.border_join
+    )
+
+
+def check(made: GraphInParts, embedding: EmbeddingConfig, bounds: Bounds = ROOMY) -> tuple[Rows, LaidOut]:
+    with tempfile.TemporaryDirectory() as folder:
+        got, is_made, laid = embed_mode(made, embedding, Path(folder), bounds)
+        want = wanted_of(made, embedding, laid)
+    np.testing.assert_array_equal(is_made, want.is_made)
+    assert not got.values[~is_made].any()
+    if not want.in_doubt:
+        np.testing.assert_array_less(np.linalg.norm(got.values - want.rows, axis=1), want.error + 1e-30)
+        np.testing.assert_array_less(np.abs(got.magnitude - want.magnitude), 2e-6 * want.magnitude + 1e-30)
+    return got, laid
+
+
+BOUNDARIES: list[dict[str, Any]] = [
+    {"boundary": "drop"},
+    {"boundary": "halo", "halo_hops": 1},
+    {"boundary": "halo", "halo_hops": 2},
+    {"boundary": "border"},
+    {"boundary": "border", "border_join": "add"},
+    {"boundary": "quotient"},
+    {"boundary": "quotient", "quotient_weight": 2.0},
+]
+NAMES = ["-".join(str(value) for value in boundary.values()) for boundary in BOUNDARIES]
+
+
+@pytest.mark.parametrize("boundary", BOUNDARIES, ids=NAMES)
+@settings(deadline=None, max_examples=12)
+@given(st.data())
+def test_any_tree_weights_and_parameters(boundary: dict[str, Any], data: st.DataObject) -> None:
+    made = data.draw(graphs_in_parts())
+    embedding = data.draw(embeddings(made.form)).model_copy(update=boundary)
+    check(made, embedding, data.draw(st.sampled_from([ROOMY, Bounds(6, 2**40, 16)])))
+
+
+def random_graph(parts: int, items: int, seed: int = 0) -> GraphInParts:
+    rng = np.random.default_rng(seed)
+    nodes = items + 60
+    src = rng.integers(items, nodes, 200)
+    dst = rng.zipf(1.4, 200) % (items or nodes)
+    pairs = np.unique(np.stack([src, dst] if items else np.sort([src, dst], axis=0), axis=1), axis=0)
+    weight = rng.integers(1, 2**33, len(pairs)).tolist()
+    home = rng.integers(0, parts, nodes).tolist()
+    return placed(*pairs.T.tolist(), home=home, nodes=nodes, items=items, weight=weight)
+
+
+def config(form: str, **changes: Any) -> EmbeddingConfig:
+    return EmbeddingConfig.model_validate({"dim": 48, "iteration_weights": [0.5, 1.0, 1.0], **changes})
+
+
+@pytest.mark.parametrize("items", [0, 30], ids=["plain", "two_types"])
+@pytest.mark.parametrize("boundary", BOUNDARIES, ids=NAMES)
+def test_one_part_is_the_graph_itself(boundary: dict[str, Any], items: int, tmp_path: Path) -> None:
+    made = random_graph(1, items)
+    exchange, _ = embed(made, config(made.form), tmp_path / "exchange")
+    rows, is_made, _ = embed_mode(made, config(made.form, **boundary), tmp_path / "mode")
+    np.testing.assert_array_equal(rows.values, exchange.values)
+    np.testing.assert_array_equal(rows.magnitude, exchange.magnitude)
+    np.testing.assert_array_equal(is_made, made.home >= 0)
+
+
+@pytest.mark.parametrize("items", [0, 30], ids=["plain", "two_types"])
+def test_a_halo_as_deep_as_the_products_is_exact(items: int, tmp_path: Path) -> None:
+    made = random_graph(5, items)
+    products = 4 if items else 3  # two_tower: items <- users <- items, twice
+    exchange, _ = embed(made, config(made.form), tmp_path / "exchange")
+    bound = dense_powers(made.graph, parameters_of(made.form, config(made.form))).error
+    for hops, is_exact in ((products, True), (1, False)):
+        rows, _, _ = embed_mode(made, config(made.form, boundary="halo", halo_hops=hops), tmp_path / f"{hops}")
+        off = np.linalg.norm(rows.values - exchange.values, axis=1)
+        assert (off <= 2 * bound).all() == is_exact
+
+
+def test_what_a_mode_leaves_out_is_counted(tmp_path: Path) -> None:
+    # Two triangles, an edge between them, and a leaf whose only neighbour is at home elsewhere.
+    made = placed([0, 0, 1, 3, 3, 4, 2, 0], [1, 2, 2, 4, 5, 5, 3, 6], [0, 0, 0, 1, 1, 1, 1, 0], nodes=8)
+    rows, is_made, laid = embed_mode(made, config("classic", boundary="drop"), tmp_path / "drop")
+    assert laid.figures == {
+        "edges_left_out": 2,
+        "edges_left_out_percent": 25.0,
+        "nodes_without_edges_left": 1,
+    }
+    np.testing.assert_array_equal(is_made, [True] * 6 + [False] * 2)
+    np.testing.assert_array_equal(rows.values.any(axis=1), is_made)
+    _, _, laid = embed_mode(made, config("classic", boundary="halo", halo_hops=1), tmp_path / "halo")
+    # Part 0 adds 3 and 6 with their edges to it; part 1 adds 2 and 0, and the edge between these two.
+    assert [record.result["edges_rows"] for record in laid.sets[0].built] == [2 * 5, 2 * 6]
+    assert laid.figures["work_factor"] == pytest.approx(22 / 16, abs=1e-3)
+    _, _, laid = embed_mode(made, config("classic", boundary="border"), tmp_path / "border")
+    assert laid.figures["border_levels"] == [{"nodes": 4, "edges": 2, "parts": 1}]
+    assert (laid.figures["edges_left_out"], laid.figures["nodes_without_edges_left"]) == (0, 1)
+    _, _, laid = embed_mode(made, config("classic", boundary="quotient"), tmp_path / "quotient")
+    assert laid.sets[1].built[0].result["edges_rows"] == 2
+
+
+def test_a_border_graph_over_the_bounds_is_cut_again(tmp_path: Path) -> None:
+    made = random_graph(6, 0)
+    _, laid = check(made, config("classic", boundary="border", dim=96), Bounds(40, 2**40, 96))
+    assert len(laid.sets) > 2
+    sizes = [level["edges"] for level in laid.figures["border_levels"]]
+    assert sizes == sorted(sizes, reverse=True)
+    assert laid.figures["border_levels"][0]["parts"] > 1
+
+
+def test_hubs_warn_where_halos_are_large(tmp_path: Path) -> None:
+    star = placed([0] * 30, range(1, 31), [n % 6 for n in range(31)], nodes=31)
+    _, laid = check(star, config("classic", boundary="halo", halo_hops=2))
+    assert laid.figures["work_factor"] == 6.0
+    assert "6.0 times" in laid.warnings[0]
+
+
+PLANTED = {
+    "every edge is cut": placed([0, 2], [1, 3], [0, 1, 0, 1], nodes=4),
+    "no edge is cut": placed([0, 2], [1, 3], [0, 0, 5, 5, 0], nodes=5),
+    "a part a node": placed([0, 0, 1, 2], [1, 2, 2, 3], [0, 1, 2, 3], nodes=4),
+    "loops": placed([0, 0, 1, 2], [0, 1, 1, 2], [0, 1, 2], nodes=3),
+    "one item": placed([1, 2, 3], [0, 0, 0], [0, 0, 1, 2], nodes=4, items=1),
+}
+
+
+@pytest.mark.parametrize("name", PLANTED)
+@pytest.mark.parametrize("boundary", BOUNDARIES, ids=NAMES)
+def test_planted(name: str, boundary: dict[str, Any]) -> None:
+    check(PLANTED[name], config(PLANTED[name].form, **boundary))
+
+
+@pytest.mark.parametrize("boundary", BOUNDARIES, ids=NAMES)
+def test_bytes_do_not_depend_on_the_files_of_edges(boundary: dict[str, Any], tmp_path: Path) -> None:
+    made = random_graph(4, 0)
+    order = np.random.default_rng(5).permutation(made.src.size)
+    other = GraphInParts(
+        made.node_key, made.src[order], made.dst[order], made.weight[order], made.items, made.home, made.is_split
+    )
+    bounds = Bounds(40, 2**40, 48)
+    one, _, _ = embed_mode(made, config("classic", **boundary), tmp_path / "one", bounds, edge_files=1)
+    two, _, _ = embed_mode(other, config("classic", **boundary), tmp_path / "two", bounds, edge_files=5)
+    np.testing.assert_array_equal(one.values.view(np.uint32), two.values.view(np.uint32))
+    np.testing.assert_array_equal(one.magnitude, two.magnitude)
+
+
+@pytest.mark.parametrize(
+    ("dim", "nodes", "want"),
+    [
+        (128, [100], [128]),
+        (128, [100, 0], [128, 0]),
+        (128, [0, 100], [0, 128]),
+        (128, [100, 100], [64, 64]),
+        (128, [70_000, 57_000], [64, 64]),
+        (128, [70_000, 20_000], [96, 32]),
+        (128, [1_000_000, 1], [112, 16]),
+        (100, [100, 100], [52, 48]),
+        (20, [3, 1], [15, 5]),
+        (2, [9, 5, 1], [1, 1, 0]),
+        (5, [0, 0], [0, 0]),
+    ],
+)
+def test_shared_widths(dim: int, nodes: list[int], want: list[int]) -> None:
+    assert shared_widths(dim, nodes) == want
