@@ -33,7 +33,7 @@ def _ranks_below(score: np.float32, position: int, other_score: np.float32, othe
     nogil=True,
     cache=True,
 )
-def _sift_down(
+def sift_down(
     scores: NDArray[np.float32], positions: NDArray[np.int64], size: int, score: np.float32, position: int
 ) -> None:
     """Replace the root of the heap ``[:size]``, whose root ranks last, and restore its order."""
@@ -145,7 +145,7 @@ def keep_best(
                     position = first + start + col
                     score = np.float32(_dot(queries[query], rows[position]))
                     if score > scores[0]:
-                        _sift_down(scores, positions, k, score, position)
+                        sift_down(scores, positions, k, score, position)
                         bar = np.float32(scores[0] - slack[query])
 
 
@@ -158,7 +158,7 @@ def best_first(best_scores: NDArray[np.float32], best_positions: NDArray[np.int6
         for end in range(scores.size - 1, 0, -1):
             score, position = scores[end], positions[end]
             scores[end], positions[end] = scores[0], positions[0]
-            _sift_down(scores, positions, end, score, position)
+            sift_down(scores, positions, end, score, position)
 
 
 @numba.njit(

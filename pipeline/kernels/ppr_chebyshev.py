@@ -1,0 +1,304 @@
+"""Personalised PageRank of many sources at once, by block Chebyshev, with a certificate in l1.
+
+Sources are columns, `BLOCK` at a time, and every pass over the edges serves all of them. The unknown is
+``z = x / degree``, of which ``z = restart * s / degree + (1 - restart) * D^-1 A z``: no entry needs a weight of its
+own where edges have none, and D^-1 A has the real spectrum of the symmetric matrix it is similar to, which is what
+Chebyshev's polynomials want. On a bipartite graph the smaller side is solved for, whose operator is the square,
+so its spectrum is half as wide, and the other side is one product away.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.kernels.buffers import aligned_empty
+from pipeline.kernels.ppr_passes import chebyshev_pass, fill_main, mark_main, recover_side, spread_seeds
+from pipeline.kernels.ppr_top_k import Candidates, TopK, check_candidates, top_k_of_columns
+from pipeline.kernels.transition import RestartSets, Transition, check_restart, check_sources, check_tolerance
+from pipeline.kernels.vector_tiles import RUN
+
+BLOCK = 128
+"""Columns of one pass; a call with few sources makes do with 16, 32 or 64."""
+
+_UNIT = 2.0**-24  # of float32
+_ROUNDING = (RUN + 8) * _UNIT
+"""Of one stored row, relative to the sum of its absolute terms: an entry's product, a run's additions, the sum back
+from float64, the factor and its product, the seeds' share and its addition, the residual's subtraction: 21 units."""
+
+_HIDDEN = 2 * _ROUNDING
+"""What rounding may hide from the residual's l1 norm: each row is off by `_ROUNDING` of its absolute terms, which
+add up to restart + (1 - restart) |x| for the products and to |x| for the subtraction, and |x| is at most 1 + error.
+On a bipartite graph the recovered side's rows are off by as much, and each side's terms count once."""
+
+_SLOW = 0.9
+_LOOSE = 1e-2
+"""At tolerances of `_LOOSE` and above, squared eigenvalues of P (on one side) or eigenvalues of P above `_SLOW` are
+left out of the interval that the polynomial is made for: but for the stationary one, which the start takes care of,
+they carry little at first, and the others converge faster. The certificate does not depend on the interval."""
+
+_EXPECTED_RATE = 1.25
+"""Columns have converged by this much less than the spectrum's width says, late in a run."""
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """The rows solved for, [start, stop), the rest of a bipartite graph, and the operator's spectrum."""
+
+    start: int
+    stop: int
+    is_bipartite: bool
+    low: float
+    high: float
+
+
+def smallest_tolerance(restart: float) -> float:
+    """The least l1 error that float32 can certify, whatever the number of passes."""
+    check_restart(restart)
+    return 2 * _HIDDEN / (restart - _HIDDEN) if restart > _HIDDEN else math.inf
+
+
+def chebyshev_passes(restart: float, tolerance: float, *, is_bipartite: bool) -> float:
+    """Passes until the l1 error is about ``tolerance``, by the spectrum's width; for estimates of cost.
+
+    The first few spread mass over the graph without bringing the l1 norm down: three more than the rate says.
+    """
+    low, high = _spectrum(restart, is_bipartite=is_bipartite)
+    return 4 + max(0.0, math.log(2 / tolerance) / -math.log(_rate(low, high)))
+
+
+def chebyshev_scores(
+    graph: Transition, sources: RestartSets, restart: float, tolerance: float
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Personalised PageRank of every node for a few sources.
+
+    Parameters
+    ----------
+    graph : undirected; its sides, if it has them, are solved one at a time.
+    sources : where walks restart; the bits of a source do not depend on the others.
+    restart : chance of jumping back at each step, in (0, 1). networkx' alpha is ``1 - restart``.
+    tolerance : wanted bound on ``sum |x - exact|`` of each source, at least `smallest_tolerance`.
+
+    Returns
+    -------
+    x : (sources, n) float32; nodes that no walk reaches have exactly 0. Entries far below the bound may be
+        slightly below 0.
+    bound : (sources,) float64: proven bound on the l1 error, at most ``tolerance``: the l1 norm of the residual
+        and of all that rounding may have hidden from it, over ``restart``; since the inverse of
+        ``I - (1 - restart) P^T`` has l1 norm ``1 / restart``.
+
+    Raises
+    ------
+    ValueError : a directed graph, a restart outside (0, 1), a tolerance that float32 cannot certify.
+    IndexError : a seed that the graph does not have.
+
+    Cost
+    ----
+    About `chebyshev_passes` passes a block of 128 sources, bound by memory: a pass reads 512 bytes an entry. A call
+    walks the whole graph once before its first block. Buffers, kept for all blocks of a call: 512 bytes a node and
+    a node of the side solved for; three times 512 a node of a graph without sides.
+    """
+    plan = _checked_plan(graph, sources, restart, tolerance)
+    x = np.empty((len(sources), graph.n), np.float32)
+    bound = np.empty(len(sources))
+    scale = np.where(graph.degree > 0, graph.degree, 1.0)
+    work = _Work(graph, plan, restart, len(sources))
+    for first in range(0, len(sources), BLOCK):
+        stop = min(first + BLOCK, len(sources))
+        z, bound[first:stop] = work.solve(sources.part(first, stop), tolerance)
+        np.multiply(z[:, : stop - first].T, scale, out=x[first:stop], casting="same_kind")
+    return x, bound
+
+
+def chebyshev_top_k(
+    graph: Transition, sources: RestartSets, restart: float, tolerance: float, k: int, candidates: Candidates
+) -> TopK:
+    """The k best nodes of each source; parameters, errors and bound as in `chebyshev_scores`.
+
+    Two nodes whose scores differ by more than the bound are in the right order; so is membership of the list.
+    """
+    plan = _checked_plan(graph, sources, restart, tolerance)
+    check_candidates(candidates, graph.n, len(sources), k)
+    nodes = np.empty((len(sources), k), np.int64)
+    scores = np.empty((len(sources), k), np.float32)
+    bound = np.empty(len(sources))
+    factor = np.where(graph.degree > 0, graph.degree, 1.0)
+    if candidates.factor is not None:
+        factor = factor * candidates.factor
+    factor = factor.astype(np.float32)
+    work = _Work(graph, plan, restart, len(sources))
+    for first in range(0, len(sources), BLOCK):
+        stop = min(first + BLOCK, len(sources))
+        z, bound[first:stop] = work.solve(sources.part(first, stop), tolerance)
+        known = candidates.known_of(first, stop)
+        span = (candidates.start, candidates.stop)
+        top_k_of_columns(z, factor, *span, *known, scores[first:stop], nodes[first:stop])
+    return TopK(nodes, scores, bound)
+
+
+def _checked_plan(graph: Transition, sources: RestartSets, restart: float, tolerance: float) -> _Plan:
+    check_restart(restart)
+    check_tolerance(tolerance)
+    check_sources(graph, sources)
+    if not graph.is_undirected:
+        raise ValueError(
+            "the graph is directed (an edge and its way back weigh differently): its spectrum is not real, so "
+            "Chebyshev does not fit; use forward push or walks"
+        )
+    if tolerance < smallest_tolerance(restart):
+        raise ValueError(
+            f"tolerance is {tolerance}; in float32 an l1 error of {smallest_tolerance(restart):.2g} is the least that "
+            f"can be certified at restart {restart}: raise it, or use forward push, which computes in float64"
+        )
+    low, high = _spectrum(restart, is_bipartite=graph.left is not None)
+    if graph.left is None:
+        return _Plan(0, graph.n, False, low, high)
+    if graph.left <= graph.n - graph.left:
+        return _Plan(0, graph.left, True, low, high)
+    return _Plan(graph.left, graph.n, True, low, high)
+
+
+def _spectrum(restart: float, *, is_bipartite: bool) -> tuple[float, float]:
+    """Ends of the spectrum of I - (1 - restart) P, or of I - (1 - restart)^2 P^2 on one side."""
+    follow = 1 - restart
+    return (1 - follow * follow, 1.0) if is_bipartite else (1 - follow, 1 + follow)
+
+
+def _rate(low: float, high: float) -> float:
+    """Factor that a pass takes the error down by, in the long run."""
+    root = math.sqrt(high / low)
+    return (root - 1) / (root + 1)
+
+
+@dataclass(frozen=True)
+class _Seeds:
+    """Restart terms of z, those of one range of rows: rows ascending, columns, values."""
+
+    rows: NDArray[np.int64]
+    cols: NDArray[np.int64]
+    values: NDArray[np.float32]
+
+    def between(self, start: int, stop: int) -> _Seeds:
+        entries = slice(*np.searchsorted(self.rows, [start, stop]))
+        return _Seeds(self.rows[entries], self.cols[entries], self.values[entries])
+
+
+class _Work:
+    """Buffers of one call, and the passes over them."""
+
+    def __init__(self, graph: Transition, plan: _Plan, restart: float, sources: int) -> None:
+        self._graph, self._plan, self._restart = graph, plan, restart
+        width = next(width for width in (16, 32, 64, BLOCK) if width >= min(sources, BLOCK))
+        # A node without edges: its restart term is its whole share, which no pass changes.
+        self._degree = np.where(graph.degree > 0, graph.degree, 1.0)
+        self._factor = np.where(graph.degree > 0, (1 - restart) / self._degree, 0.0).astype(np.float32)
+        self._is_main = np.zeros(graph.n, np.bool_)
+        self._volume = mark_main(graph.indptr, graph.indices, graph.degree, self._is_main, plan.start, plan.stop)
+        follow = 1 - restart
+        self._narrow = 1 - (follow * follow if plan.is_bipartite else follow) * _SLOW
+        self._first_gathered = plan.start
+        if plan.is_bipartite:
+            self._first_gathered = plan.stop if plan.start == 0 else 0
+        self._z = aligned_empty((graph.n, width))
+        # One side only reads the other, so its rows can be moved in place.
+        self._next = self._z[plan.start : plan.stop]
+        if not plan.is_bipartite:
+            self._next = aligned_empty(self._z.shape)
+        self._step = aligned_empty((plan.stop - plan.start, width))
+
+    def solve(self, sources: RestartSets, tolerance: float) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """z of all nodes, one column a source, and the bounds; the next call overwrites z."""
+        graph, plan, count = self._graph, self._plan, len(sources)
+        width = self._z.shape[1]
+        is_main, level = self._levels(sources, width)
+        low = np.where(is_main & (tolerance >= _LOOSE), self._narrow, plan.low)
+        theta, delta = (plan.high + low) / 2, (plan.high - low) / 2
+        # Where a column will probably stand after a move; a wrong guess costs a pass, and never the bound.
+        shrink = _EXPECTED_RATE * _rate(plan.low, plan.high)
+        seeds = self._seeds(sources)
+        inner = seeds.between(plan.start, plan.stop)
+        self._begin(seeds, 1 / theta, level)
+        here, ahead = self._z[plan.start : plan.stop], self._next
+        rho = delta / theta
+        bound, residual = np.full(width, np.inf), np.empty(width)
+        is_moving = np.arange(width) < count
+        most = self._most_passes(tolerance)
+        for number in range(most + 1):
+            if number == most:
+                is_moving[:] = False  # float32 has stalled: certify what there is
+            coming = 1 / (2 * theta / delta - rho)
+            # step = keep * step + pull * residual, z = z + move * step; what rests keeps its bits.
+            keep = np.where(is_moving, coming * rho, 1.0).astype(np.float32)
+            pull = np.where(is_moving, 2 * coming / delta, 0.0).astype(np.float32)
+            rho = np.where(is_moving, coming, rho)
+            gathered = self._recovered(here, seeds) if plan.is_bipartite else here
+            residual.fill(0)
+            chebyshev_pass(
+                graph.indptr, graph.indices, graph.weights, gathered, self._first_gathered, plan.start,
+                inner.rows, inner.cols, inner.values, self._factor, self._degree,
+                keep, pull, is_moving.astype(np.float32), here, ahead, self._step, residual,
+            )  # fmt: skip
+            # 1e-9 covers the residual's own sum in float64, 3 units what becomes of z in x.
+            bound = (residual * (1 + 1e-9) + _HIDDEN) / (self._restart - _HIDDEN) + 3 * _UNIT
+            here, ahead = ahead, here
+            is_late = bound > tolerance
+            if not is_moving.any() and (number == most or not is_late[:count].any()):
+                break
+            is_moving = np.where(is_moving, shrink * bound > tolerance, is_late) & (np.arange(width) < count)
+        # Nothing moved in the last pass: both buffers hold the same rows, and the other side fits them.
+        return self._z, bound[:count]
+
+    def _most_passes(self, tolerance: float) -> int:
+        # 2**-40: a column that starts on the lightest of very uneven edges may need that much more.
+        return 20 + 2 * int(chebyshev_passes(self._restart, tolerance * 2.0**-40, is_bipartite=self._plan.is_bipartite))
+
+    def _seeds(self, sources: RestartSets) -> _Seeds:
+        rows = sources.nodes
+        cols = np.repeat(np.arange(len(sources)), np.diff(sources.indptr))
+        share = np.where(self._graph.degree[rows] > 0, self._restart, 1.0) * sources.shares
+        order = np.argsort(rows, kind="stable")
+        return _Seeds(rows[order], cols[order], (share / self._degree[rows]).astype(np.float32)[order])
+
+    def _levels(self, sources: RestartSets, width: int) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+        """Which columns restart in the main component only, and the z that their walks forget their seeds at."""
+        plan = self._plan
+        is_main, level = np.zeros(width, np.bool_), np.zeros(width)
+        if self._volume == 0 or len(sources) == 0:
+            return is_main, level
+        inside = self._is_main[sources.nodes]
+        is_main[: len(sources)] = np.logical_and.reduceat(inside, sources.indptr[:-1])
+        share = sources.shares
+        if plan.is_bipartite:
+            is_inner = (sources.nodes >= plan.start) & (sources.nodes < plan.stop)
+            share = np.where(is_inner, share, (1 - self._restart) * share) / (2 - self._restart)
+        mass = np.add.reduceat(share, sources.indptr[:-1])
+        level[: len(sources)] = np.where(is_main[: len(sources)], mass / self._volume, 0.0)
+        return is_main, level
+
+    def _begin(self, seeds: _Seeds, pull: NDArray[np.float64], level: NDArray[np.float64]) -> None:
+        """The first pass, from z = level in the main component: the products of a constant are known, and the
+        restart term touches the seeds' edges only.
+        """
+        graph, plan = self._graph, self._plan
+        first = -level * plan.low * pull
+        is_main = self._is_main[plan.start : plan.stop]
+        fill_main(is_main, first.astype(np.float32), self._step)
+        fill_main(is_main, (level + first).astype(np.float32), self._z[plan.start : plan.stop])
+        spread_seeds(
+            graph.indptr, graph.indices, graph.weights, plan.start, plan.stop,
+            seeds.rows, seeds.cols, seeds.values, self._factor, pull, self._z, self._step,
+        )  # fmt: skip
+
+    def _recovered(self, here: NDArray[np.float32], seeds: _Seeds) -> NDArray[np.float32]:
+        """The other side of a bipartite graph, from the side that is solved for: exact but for rounding."""
+        graph, plan = self._graph, self._plan
+        start, stop = (plan.stop, graph.n) if plan.start == 0 else (0, plan.start)
+        outer, others = seeds.between(start, stop), self._z[start:stop]
+        recover_side(
+            graph.indptr, graph.indices, graph.weights, here, plan.start, start,
+            outer.rows, outer.cols, outer.values, self._factor, others,
+        )  # fmt: skip
+        return others

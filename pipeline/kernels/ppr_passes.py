@@ -1,0 +1,253 @@
+"""Compiled passes over the edges for block Chebyshev: columns are sources, 16, 32, 64 or 128 of them."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit, types
+from numpy.typing import NDArray
+
+from pipeline.kernels.array_types import reads, writes
+from pipeline.kernels.residual_tiles import LANES, chebyshev_lanes
+from pipeline.kernels.vector_tiles import make_row_tile
+
+_tile_128 = make_row_tile(128)
+_tile_64 = make_row_tile(64)
+_tile_32 = make_row_tile(32)
+_tile_16 = make_row_tile(16)
+
+_INDPTR = reads(types.int64)
+_INDICES = reads(types.int32)
+_WEIGHTS = (reads(types.float32), types.none)
+_LINE = reads(types.float32)
+_LINES = reads(types.float32, 2)
+_OUT_LINES = writes(types.float32, 2)
+_SEEDS = (reads(types.int64), reads(types.int64), reads(types.float32))  # rows ascending, columns, values
+
+
+@njit(types.void(reads(types.boolean), _LINE, _OUT_LINES), nogil=True, cache=True)
+def fill_main(is_main: NDArray[np.bool_], values: NDArray[np.float32], out: NDArray[np.float32]) -> None:
+    """Each row of the main component = values, any other 0."""
+    for row in range(is_main.size):
+        for col in range(values.size):
+            out[row, col] = values[col] if is_main[row] else np.float32(0)
+
+
+@njit(
+    types.float64(_INDPTR, _INDICES, reads(types.float64), writes(types.boolean), types.int64, types.int64),
+    nogil=True,
+    cache=True,
+)
+def mark_main(
+    indptr: NDArray[np.int64],
+    indices: NDArray[np.int32],
+    degree: NDArray[np.float64],
+    is_main: NDArray[np.bool_],
+    start: int,
+    stop: int,
+) -> float:
+    """Mark the component of the node with the most neighbours; the sum of degrees of its rows in [start, stop)."""
+    most = 0
+    for node in range(degree.size):
+        if indptr[node + 1] - indptr[node] > indptr[most + 1] - indptr[most]:
+            most = node
+    if degree.size == 0 or indptr[most] == indptr[most + 1]:
+        return 0.0
+    found = np.empty(degree.size, np.int32)
+    found[0] = most
+    is_main[most] = True
+    count, at = 1, 0
+    while at < count:
+        node = found[at]
+        at += 1
+        for e in range(indptr[node], indptr[node + 1]):
+            near = indices[e]
+            if not is_main[near]:
+                is_main[near] = True
+                found[count] = near
+                count += 1
+    volume = 0.0
+    for node in range(start, stop):
+        if is_main[node]:
+            volume += degree[node]
+    return volume
+
+
+@njit(
+    [types.void(_INDICES, weights, _LINES, *(types.int64,) * 4, _OUT_LINES, types.int64) for weights in _WEIGHTS],
+    nogil=True,
+    cache=True,
+)
+def _sum_row(
+    indices: NDArray[np.int32],
+    weights: NDArray[np.float32] | None,
+    gathered: NDArray[np.float32],
+    first: int,
+    begin: int,
+    end: int,
+    last: int,
+    out: NDArray[np.float32],
+    row: int,
+) -> None:
+    """``out[row]`` = the sum of ``weights[e] * gathered[indices[e] - first]``, as in `spmm`."""
+    width = out.shape[1]
+    if width == 128:
+        _tile_128(gathered, indices, weights, begin, end, last, first, 0, out, row)
+    elif width == 64:
+        _tile_64(gathered, indices, weights, begin, end, last, first, 0, out, row)
+    elif width == 32:
+        _tile_32(gathered, indices, weights, begin, end, last, first, 0, out, row)
+    else:
+        _tile_16(gathered, indices, weights, begin, end, last, first, 0, out, row)
+
+
+@njit(
+    [
+        types.void(_INDPTR, _INDICES, weights, _LINES, types.int64, types.int64, *_SEEDS, _LINE, _OUT_LINES)
+        for weights in _WEIGHTS
+    ],
+    nogil=True,
+    cache=True,
+)
+def recover_side(
+    indptr: NDArray[np.int64],
+    indices: NDArray[np.int32],
+    weights: NDArray[np.float32] | None,
+    gathered: NDArray[np.float32],
+    first: int,
+    start: int,
+    seed_rows: NDArray[np.int64],
+    seed_cols: NDArray[np.int64],
+    seed_values: NDArray[np.float32],
+    factor: NDArray[np.float32],
+    out: NDArray[np.float32],
+) -> None:
+    """``out[i]`` = seeds + factor * sum of gathered, for node ``start + i``."""
+    seed = 0
+    last = indptr[start + out.shape[0]]
+    for i in range(out.shape[0]):
+        node = start + i
+        _sum_row(indices, weights, gathered, first, indptr[node], indptr[node + 1], last, out, i)
+        line = out[i]
+        scale = factor[node]
+        for col in range(line.size):
+            line[col] *= scale
+        while seed < seed_rows.size and seed_rows[seed] == node:
+            line[seed_cols[seed]] += seed_values[seed]
+            seed += 1
+
+
+@njit(
+    [
+        types.void(
+            _INDPTR,
+            _INDICES,
+            weights,
+            _LINES,
+            types.int64,
+            types.int64,
+            *_SEEDS,
+            _LINE,
+            reads(types.float64),
+            _LINE,
+            _LINE,
+            _LINE,
+            _LINES,
+            _OUT_LINES,
+            _OUT_LINES,
+            writes(types.float64),
+        )
+        for weights in _WEIGHTS
+    ],
+    nogil=True,
+    cache=True,
+)
+def chebyshev_pass(
+    indptr: NDArray[np.int64],
+    indices: NDArray[np.int32],
+    weights: NDArray[np.float32] | None,
+    gathered: NDArray[np.float32],
+    first: int,
+    start: int,
+    seed_rows: NDArray[np.int64],
+    seed_cols: NDArray[np.int64],
+    seed_values: NDArray[np.float32],
+    factor: NDArray[np.float32],
+    degree: NDArray[np.float64],
+    keep: NDArray[np.float32],
+    pull: NDArray[np.float32],
+    move: NDArray[np.float32],
+    here: NDArray[np.float32],
+    ahead: NDArray[np.float32],
+    step: NDArray[np.float32],
+    residual: NDArray[np.float64],
+) -> None:
+    """The residual of ``here``, its l1 norm in x by column, and the next z, for nodes ``start`` and on."""
+    seed = 0
+    width = here.shape[1]
+    last = indptr[start + here.shape[0]]
+    left_over = np.empty((1, width), np.float32)
+    for i in range(here.shape[0]):
+        node = start + i
+        _sum_row(indices, weights, gathered, first, indptr[node], indptr[node + 1], last, left_over, 0)
+        line = left_over[0]
+        scale, weight = factor[node], degree[node]
+        for col in range(width):
+            line[col] *= scale
+        while seed < seed_rows.size and seed_rows[seed] == node:
+            line[seed_cols[seed]] += seed_values[seed]
+            seed += 1
+        for col in range(0, width, LANES):
+            chebyshev_lanes(line, col, here, ahead, step, i * width + col, keep, pull, move, weight, residual)
+
+
+@njit(
+    [
+        types.void(
+            _INDPTR,
+            _INDICES,
+            weights,
+            types.int64,
+            types.int64,
+            *_SEEDS,
+            _LINE,
+            reads(types.float64),
+            _OUT_LINES,
+            _OUT_LINES,
+        )
+        for weights in _WEIGHTS
+    ],
+    nogil=True,
+    cache=True,
+)
+def spread_seeds(
+    indptr: NDArray[np.int64],
+    indices: NDArray[np.int32],
+    weights: NDArray[np.float32] | None,
+    start: int,
+    stop: int,
+    seed_rows: NDArray[np.int64],
+    seed_cols: NDArray[np.int64],
+    seed_values: NDArray[np.float32],
+    factor: NDArray[np.float32],
+    pull: NDArray[np.float64],
+    z: NDArray[np.float32],
+    step: NDArray[np.float32],
+) -> None:
+    """Add ``pull`` times the residual of z = 0 to z and step: restart terms, and what they send to [start, stop)."""
+    for seed in range(seed_rows.size):
+        node, col, value = seed_rows[seed], seed_cols[seed], seed_values[seed]
+        if start <= node < stop and indptr[node] == indptr[node + 1]:
+            z[node, col] += value
+        elif start <= node < stop:
+            first = np.float32(pull[col] * value)
+            z[node, col] += first
+            step[node - start, col] += first
+        else:
+            # A seed of the other side: its first step, by the symmetry of the weights, to each neighbour.
+            for e in range(indptr[node], indptr[node + 1]):
+                near = np.int64(indices[e])
+                flow = pull[col] * factor[near] * value
+                if weights is not None:
+                    flow *= weights[e]
+                z[near, col] += np.float32(flow)
+                step[near - start, col] += np.float32(flow)
