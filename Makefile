@@ -63,7 +63,7 @@ bundle: $(VENV)/.installed  ## a wheel and an environment for clusters, in build
 	@cp -r jobs $(BUNDLE)/jobs
 	@tools/venv.sh "$$($(VENV)/bin/python -c 'import sys; print(sys._base_executable)')" $(BUNDLE)/environment
 	@wheel=$$(echo $(BUNDLE)/*.whl); \
-	$(BUNDLE)/environment/bin/python $(PIP) "$$wheel[local]" 'pandas<3' -c $(call pins,$(VENV),)
+	$(BUNDLE)/environment/bin/python $(PIP) "$$wheel[local]" -c $(call pins,$(VENV),)
 	@$(BUNDLE)/environment/bin/python -m pip --disable-pip-version-check uninstall --quiet --yes pip
 	@find $(BUNDLE) -name __pycache__ -prune -exec rm -rf {} +
 	@tar -C $(BUNDLE)/environment -czf $(BUNDLE)/environment.tar.gz .

@@ -31,6 +31,15 @@ SIMILARITY = {
     },
 }
 
+#: Of classic rows whose norms were set: it is the norm then that ranks.
+_SET_NORMS = {
+    "retrieval": "dot",
+    "feature": "cosine",
+    "classifier": "dot",
+    "why": "a row's norm is its degree to norm_degree_power, so that the dot product of two nodes is a ranking score; "
+    "cosine leaves out how popular a node is",
+}
+
 _PARAMETERS = {
     "two_tower": ("projection", "sparsity", "powers", "user_degree_power", "item_degree_power", "item_norm_power"),
     "classic": (
@@ -87,7 +96,7 @@ def metadata_of(
         "parameters": parameters,
         "boundary": boundary,
         "boundary_parameters": of_boundary | ({"widths": _widths(settings, workspace)} if boundary == "border" else {}),
-        "similarity": SIMILARITY[settings.form],
+        "similarity": _similarity(settings),
         "space_id": fingerprint_of(space),
         "source_type": config.input.source_type,
         "target_type": config.input.target_type,
@@ -102,3 +111,8 @@ def _widths(settings: Settings, workspace: Workspace) -> list[int]:
     if settings.embedding.border_join == "add":
         return [settings.dim] * len(nodes)
     return shared_widths(settings.dim, nodes)
+
+
+def _similarity(settings: Settings) -> Mapping[str, str]:
+    sets_norms = settings.form == "classic" and settings.embedding.norm_degree_power
+    return _SET_NORMS if sets_norms else SIMILARITY[settings.form]

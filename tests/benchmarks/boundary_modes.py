@@ -1,6 +1,6 @@
 """What each boundary mode keeps of the ranking of one block, and what it moves: a Markdown table a graph and form.
 
-    python -m tests.benchmarks.boundary_modes --work /tmp/modes [--data gowalla musae-github] [--forms two_tower]
+    python -m tests.benchmarks.boundary_modes --work FOLDER [--data gowalla musae-github] [--forms two_tower]
         [--parts 4 16 64] [--methods metis hash] [--modes drop halo-2 ...] [--dtypes float32 int8]
 
 Work is stored entries over those of one block, where a mode copies edges. Shares are of the same form's Recall@20
@@ -20,7 +20,7 @@ from typing import Any
 
 from tests.stages.chains import Chain
 
-DATA = Path("/work/shared/data")
+DATA = Path(__file__).parents[3] / "shared" / "data"
 
 #: By name of a graph: input, what is scored, and the forms that fit it.
 GRAPHS: Mapping[str, Mapping[str, Any]] = {

@@ -171,3 +171,11 @@ def test_published_metadata_says_how_to_use_it(tmp_path: Path) -> None:
     assert same["space_id"] == metadata["space_id"]
     other = Chain(tmp_path / "third").publish(config_for(path, embedding={"seed": 1}))
     assert json.loads(other.table.schema.metadata[b"graphquilt"])["space_id"] != metadata["space_id"]
+
+
+@pytest.mark.parametrize(("norm_degree_power", "retrieval"), [(0.0, "cosine"), (0.3, "dot")])
+def test_norms_that_were_set_rank(norm_degree_power: float, retrieval: str, tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "in.parquet", friends(4))
+    embedding = {"norm_degree_power": norm_degree_power}
+    made = Chain(tmp_path).publish(config_for(path, plain=True, embedding=embedding))
+    assert json.loads(made.table.schema.metadata[b"graphquilt"])["similarity"]["retrieval"] == retrieval
