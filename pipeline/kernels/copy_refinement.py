@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from pipeline.kernels.array_types import reads, writes
 from pipeline.kernels.hashing import mix
+from pipeline.kernels.prefetch import prefetch_element
 
 #: Between rows and edges: of cut and copies on real graphs, neither is then much worse than its own optimum.
 KEEP = 0.7
@@ -39,6 +40,8 @@ _WHOLE, _EACH = 1, 2
 _MOST_LABELS = 64
 #: A slot for each part is read ten times faster than a list, so it may be this many times longer.
 _EACH_FROM = 4
+#: So many neighbours before its turn, the place of a row is asked for at twice this distance, then the row.
+_AHEAD = 12
 
 #: indptr, neighbor, volume
 _GRAPH = (_INT64, _INT32, _INT64)
@@ -88,7 +91,7 @@ def refined_for_copies(
     where = np.zeros(volume.size, np.int64)
     used = np.zeros(volume.size, np.int32)
     room = np.zeros(2, np.int64)
-    _make_room(indptr, neighbor, volume, parts, where, room)
+    _make_room(indptr, neighbor, volume, parts, where, used, room)
     whole = 1 - KEEP**_MOST_COUNT
     worth = np.array([round(_ONE * (1 - KEEP**count) / whole) for count in range(_MOST_COUNT + 1)], np.int32)
     less = np.arange(_ONE + 1, dtype=np.int32)  # the worth of a neighbour fewer; of many, the same
@@ -105,16 +108,16 @@ def refined_for_copies(
     return found
 
 
-@njit(types.void(*_GRAPH, types.int64, _TO_INT64, _TO_INT64), nogil=True, cache=True)
-def _make_room(indptr, neighbor, volume, parts, where, room):  # type: ignore
-    """Fill ``where``, and ``room`` with what pairs, and nodes with a slot for each part, take."""
+@njit(types.void(*_GRAPH, types.int64, _TO_INT64, _TO_INT32, _TO_INT64), nogil=True, cache=True)
+def _make_room(indptr, neighbor, volume, parts, where, used, room):  # type: ignore
+    """Fill ``where``, ``used`` with the number of whole neighbours, and ``room`` with what pairs, and slots, take."""
     for v in range(volume.size):
         if volume[v] > 0:
             for e in range(indptr[v], indptr[v + 1]):
-                where[neighbor[e]] += 1
+                used[neighbor[e]] += 1
     pairs = each = np.int64(0)
     for i in range(where.size):
-        around = where[i]
+        around = np.int64(used[i])
         if around * _EACH_FROM >= parts:
             where[i] = (each << 2) | _EACH
             each += parts
@@ -148,17 +151,22 @@ def _add(i, label, step, worth, where, used, pairs, counts, saves):  # type: ign
 
 @njit(types.void(*_GRAPH, _INT32, types.int64, *_TABLE), nogil=True, cache=True)
 def _count_labels(indptr, neighbor, volume, labels, parts, worth, where, used, pairs, counts, saves):  # type: ignore
-    around = np.zeros(parts, np.int32)
-    met = np.empty(parts, np.int32)
+    around = np.zeros(parts + 1, np.int32)
+    met = np.empty(parts + 1, np.int32)
+    whole = np.empty(volume.size, np.int32)  # labels, and one more for all shared nodes
+    for i in range(volume.size):
+        whole[i] = labels[i] if volume[i] > 0 else parts
+    around[parts] = 1
     for i in range(volume.size):
         first, count = where[i] >> 2, 0
+        if used[i] == 0:
+            continue
         for e in range(indptr[i], indptr[i + 1]):
-            if volume[neighbor[e]] > 0:
-                label = labels[neighbor[e]]
-                if around[label] == 0:
-                    met[count] = label
-                    count += 1
-                around[label] += 1
+            label = whole[neighbor[e]]
+            met[count] = label
+            count += around[label] == 0
+            around[label] += 1
+        around[parts] = 1
         for m in range(count):
             label = met[m]
             if where[i] & _EACH:
@@ -170,9 +178,9 @@ def _count_labels(indptr, neighbor, volume, labels, parts, worth, where, used, p
         used[i] = count
 
 
-@njit(types.void(types.int64, _INT64, _INT32, _INT32, _INT32, *_TABLE, _TO_INT32), nogil=True, cache=True)
-def _gather(v, indptr, neighbor, labels, less, worth, where, used, pairs, counts, saves, saved):  # type: ignore # noqa: ARG001
-    """Fill ``saved`` with the rows that ``v`` saves in each part, as if it had none yet."""
+@njit(types.void(types.int64, _INT64, _INT32, _INT32, _INT32, *_TABLE, _TO_INT32, _TO_INT32), nogil=True, cache=True)
+def _gather(v, indptr, neighbor, labels, less, worth, where, used, pairs, counts, saves, saved, beside):  # type: ignore # noqa: ARG001
+    """Fill ``saved`` with the rows that ``v`` saves in each part, as if it had none yet; ``beside`` is 0 again."""
     own, most, parts = labels[v], worth.size - 1, saved.size
     saved[:] = 0
     first = where[v] >> 2
@@ -183,28 +191,46 @@ def _gather(v, indptr, neighbor, labels, less, worth, where, used, pairs, counts
     else:
         for pair in pairs[first : first + used[v]]:
             saved[pair >> 32] += worth[min(pair & _COUNT, most)]
-    for i in neighbor[indptr[v] : indptr[v + 1]]:
+    last = neighbor.size - 1
+    # What concerns single parts goes beside the sums: the processor would have to wait for a part's new sum before
+    # it could read it with its neighbours.
+    for e in range(indptr[v], indptr[v + 1]):
+        prefetch_element(where, neighbor[min(e + 2 * _AHEAD, last)])
+        prefetch_element(saves, where[neighbor[min(e + _AHEAD, last)]] >> 2)
+        i = neighbor[e]
         first = where[i] >> 2
         home = np.int64(labels[i]) if where[i] & _WHOLE else np.int64(-1)
-        before = saved[max(home, 0)]
         if where[i] & _EACH:
             row = saves[first : first + parts]  # the loop over a slice becomes vector instructions
             for label in range(parts):
                 saved[label] += row[label]
-            saved[own] -= row[own] - less[row[own]]
+            if home != own:
+                beside[own] -= row[own] - less[row[own]]
+            if home >= 0:  # there, its neighbour is no ghost either, however many neighbours that one has
+                beside[home] += _ONE - row[home]
         elif used[i] <= _MOST_LABELS:
             for pair in pairs[first : first + used[i]]:
                 label = pair >> 32
-                saved[label] += worth[min((pair & _COUNT) - (label == own), most)]
-        if home >= 0:  # there, its neighbour is no ghost either, however many neighbours that one has
-            saved[home] = before + _ONE
+                if label != home:
+                    beside[label] += worth[min((pair & _COUNT) - (label == own), most)]
+            if home >= 0:
+                beside[home] += _ONE
+        elif home >= 0:
+            beside[home] += _ONE
+    for label in range(parts):
+        saved[label] += beside[label]
+        beside[label] = 0
 
 
 @njit(types.void(types.int64, types.int32, *_GRAPH, *_STATE), nogil=True, cache=True)
 def _relabel(v, label, indptr, neighbor, volume, labels, load, less, worth, where, used, pairs, counts, saves):  # type: ignore # noqa: ARG001
     load[labels[v]] -= volume[v]
     load[label] += volume[v]
-    for e in range(indptr[v], indptr[v + 1]):
+    last = indptr[v + 1] - 1
+    for e in range(indptr[v], last + 1):
+        ahead = where[neighbor[min(e + _AHEAD, last)]] >> 2
+        prefetch_element(counts, ahead + labels[v])
+        prefetch_element(counts, ahead + label)
         _add(neighbor[e], labels[v], -1, worth, where, used, pairs, counts, saves)
         _add(neighbor[e], label, 1, worth, where, used, pairs, counts, saves)
     labels[v] = label
@@ -213,13 +239,15 @@ def _relabel(v, label, indptr, neighbor, volume, labels, load, less, worth, wher
 @njit(types.int64(*_GRAPH, _INT64, types.int64, *_STATE), nogil=True, cache=True)
 def _move(indptr, neighbor, volume, order, max_volume, labels, load, less, worth, where, used, pairs, counts, saves):  # type: ignore
     """One pass over all nodes; the number of nodes that moved."""
-    saved = np.zeros(load.size, np.int32)
+    saved, beside = np.zeros(load.size, np.int32), np.zeros(load.size, np.int32)
     moved = 0
     for v in order:
         if volume[v] == 0:
             continue
-        _gather(v, indptr, neighbor, labels, less, worth, where, used, pairs, counts, saves, saved)
+        _gather(v, indptr, neighbor, labels, less, worth, where, used, pairs, counts, saves, saved, beside)
         own = labels[v]
+        if saved.max() == saved[own]:
+            continue
         best, best_hash = own, np.uint64(0)
         for label in range(load.size):
             # No move without gain: passes end.
@@ -237,7 +265,7 @@ def _move(indptr, neighbor, volume, order, max_volume, labels, load, less, worth
 @njit(types.void(*_GRAPH, _INT64, types.int64, *_STATE), nogil=True, cache=True)
 def _relieve(indptr, neighbor, volume, order, max_volume, labels, load, less, worth, where, used, pairs, counts, saves):  # type: ignore
     """Move nodes out of parts above ``max_volume``, those first that lose least for their volume."""
-    saved = np.zeros(load.size, np.int32)
+    saved, beside = np.zeros(load.size, np.int32), np.zeros(load.size, np.int32)
     candidates = 0
     for v in order:
         candidates += volume[v] > 0 and load[labels[v]] > max_volume
@@ -247,7 +275,7 @@ def _relieve(indptr, neighbor, volume, order, max_volume, labels, load, less, wo
     for v in order:
         if volume[v] == 0 or load[labels[v]] <= max_volume:
             continue
-        _gather(v, indptr, neighbor, labels, less, worth, where, used, pairs, counts, saves, saved)
+        _gather(v, indptr, neighbor, labels, less, worth, where, used, pairs, counts, saves, saved, beside)
         elsewhere = np.int32(0)
         for label in range(load.size):
             if label != labels[v] and load[label] + volume[v] <= max_volume:
@@ -260,7 +288,7 @@ def _relieve(indptr, neighbor, volume, order, max_volume, labels, load, less, wo
         own = labels[v]
         if load[own] <= max_volume:
             continue
-        _gather(v, indptr, neighbor, labels, less, worth, where, used, pairs, counts, saves, saved)
+        _gather(v, indptr, neighbor, labels, less, worth, where, used, pairs, counts, saves, saved, beside)
         best = np.argmin(load)  # where none of its neighbours may be
         for label in range(load.size):
             if label == own or load[label] + volume[v] > max_volume or saved[label] < saved[best]:

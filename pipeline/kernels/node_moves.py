@@ -153,11 +153,21 @@ def accepted(moves: Proposals, first_label: int, load: NDArray[np.int64], max_vo
     """Return which moves are made: for each label the first in order, until one does not fit; volume 0 always fits.
 
     ``load`` is that of the labels from ``first_label`` on. Leaving does not make room before the next round, so
-    that no label ever has more than ``max_volume`` because of a move. Of the moves of several calls to one
-    label, those accepted together are among those accepted in each call alone: callers may drop the others.
+    that no label ever has more than ``max_volume`` because of a move.
     """
     chosen = np.zeros(moves.node.size, np.bool_)
-    _accept(moves.label, moves.volume, first_label, load, max_volume, chosen)
+    _accept(moves.label, moves.volume, first_label, load, max_volume, False, chosen)
+    return chosen
+
+
+def worth_sending(moves: Proposals, first_label: int, load: NDArray[np.int64], max_volume: int) -> NDArray[np.bool_]:
+    """Return which of some moves matter where all moves to their labels are accepted; parameters as there.
+
+    Those that would be accepted if there were no others, and for each label the first that does not fit: where
+    all are together, it still shuts out what comes after it, whoever sends that.
+    """
+    chosen = np.zeros(moves.node.size, np.bool_)
+    _accept(moves.label, moves.volume, first_label, load, max_volume, True, chosen)
     return chosen
 
 
@@ -384,11 +394,11 @@ def _favorites(  # type: ignore
 
 
 @njit(
-    types.void(_INT32, _INT64, types.int64, _INT64, types.int64, _TO_FLAGS),
+    types.void(_INT32, _INT64, types.int64, _INT64, types.int64, types.boolean, _TO_FLAGS),
     nogil=True,
     cache=True,
 )
-def _accept(label, volume, first_label, load, max_volume, chosen):  # type: ignore
+def _accept(label, volume, first_label, load, max_volume, with_first_over, chosen):  # type: ignore
     room, is_full = np.int64(0), False
     for i in range(label.size):
         if i == 0 or label[i] != label[i - 1]:
@@ -398,6 +408,7 @@ def _accept(label, volume, first_label, load, max_volume, chosen):  # type: igno
         elif not is_full:
             if volume[i] > room:
                 is_full = True
+                chosen[i] = with_first_over
             else:
                 room -= volume[i]
                 chosen[i] = True

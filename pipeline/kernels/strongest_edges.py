@@ -11,6 +11,9 @@ from pipeline.kernels.array_types import reads, writes
 _INT32, _INT64 = reads(types.int32), reads(types.int64)
 _TO_INT32, _TO_INT64 = writes(types.int32), writes(types.int64)
 
+#: Rows are at most this.
+_LAST_ROW = np.int64(2**31 - 1)
+
 
 def strongest_edges(
     indptr: NDArray[np.int64], neighbor: NDArray[np.int32], weight: NDArray[np.int32], most: int
@@ -20,43 +23,46 @@ def strongest_edges(
     Parameters
     ----------
     indptr, neighbor, weight : (n + 1,) int64, (entries,) int32 each: adjacency, each edge in both rows with one
-        weight above 0, neighbours ascending.
+        weight above 0, no neighbour twice.
 
     Returns
     -------
-    indptr, neighbor, weight of what is left, in the same form.
+    indptr, neighbor, weight of what is left, in the same form, and neighbours ascend.
 
     Cost
     ----
-    Three reads of all entries, a partial sort of each row, 8 B a node.
+    Three reads of all entries; in the first, a list of ``most`` words takes in what is stronger. 24 B a node.
     """
     lightest = np.zeros(indptr.size - 1, np.int32)
     farthest = np.empty(indptr.size - 1, np.int32)
     _last_kept(indptr, neighbor, weight, most, lightest, farthest)
     kept_indptr = np.zeros_like(indptr)
-    none = np.empty(0, np.int32)
-    _keep(indptr, neighbor, weight, lightest, farthest, kept_indptr, none, none)
+    _count_kept(indptr, neighbor, weight, lightest, farthest, kept_indptr)
+    np.cumsum(kept_indptr, out=kept_indptr)
     kept_neighbor, kept_weight = (np.empty(kept_indptr[-1], np.int32) for _ in range(2))
-    _keep(indptr, neighbor, weight, lightest, farthest, kept_indptr, kept_neighbor, kept_weight)
+    _keep(indptr, neighbor, weight, lightest, farthest, kept_indptr[:-1].copy(), kept_neighbor, kept_weight)
     return kept_indptr, kept_neighbor, kept_weight
 
 
 @njit(types.void(_INT64, _INT32, _INT32, types.int64, _TO_INT32, _TO_INT32), nogil=True, cache=True)
 def _last_kept(indptr, neighbor, weight, most, lightest, farthest):  # type: ignore
     """Weight and neighbour of the weakest edge that each row keeps; weight 0 where it keeps all."""
+    keys = np.empty(most, np.int64)  # of the strongest so far, ascending: weight, then the lower neighbour
     for row in range(indptr.size - 1):
-        first, stop = indptr[row], indptr[row + 1]
-        if stop - first <= most:
+        if indptr[row + 1] - indptr[row] <= most:
             continue
-        bound = -np.partition(-weight[first:stop], most - 1)[most - 1]
-        room = most - np.count_nonzero(weight[first:stop] > bound)
-        lightest[row] = bound
-        for e in range(first, stop):
-            if weight[e] == bound:
-                farthest[row] = neighbor[e]
-                room -= 1
-                if room == 0:
-                    break
+        keys[:] = 0
+        for e in range(indptr[row], indptr[row + 1]):
+            key = (np.int64(weight[e]) << 32) | (_LAST_ROW - neighbor[e])
+            if key <= keys[0]:
+                continue
+            at = 0
+            while at + 1 < most and keys[at + 1] < key:
+                keys[at] = keys[at + 1]
+                at += 1
+            keys[at] = key
+        lightest[row] = keys[0] >> 32
+        farthest[row] = _LAST_ROW - (keys[0] & _LAST_ROW)
 
 
 @njit(types.boolean(types.int32, types.int32, types.int32, types.int32), nogil=True, cache=True)
@@ -64,22 +70,27 @@ def _is_kept(weight, neighbor, lightest, farthest):  # type: ignore
     return weight > lightest or (weight == lightest and neighbor <= farthest)
 
 
-@njit(
-    types.void(_INT64, _INT32, _INT32, _INT32, _INT32, _TO_INT64, _TO_INT32, _TO_INT32),
-    nogil=True,
-    cache=True,
-)
-def _keep(indptr, neighbor, weight, lightest, farthest, out_indptr, out_neighbor, out_weight):  # type: ignore
-    """Fill ``out_indptr``, and the other two unless they are empty."""
-    put = 0
+@njit(types.void(_INT64, _INT32, _INT32, _INT32, _INT32, _TO_INT64), nogil=True, cache=True)
+def _count_kept(indptr, neighbor, weight, lightest, farthest, kept):  # type: ignore
+    """Fill ``kept[row + 1]`` with the number of entries that the row keeps."""
     for row in range(indptr.size - 1):
         for e in range(indptr[row], indptr[row + 1]):
             other = neighbor[e]
             if _is_kept(weight[e], other, lightest[row], farthest[row]) or _is_kept(
                 weight[e], row, lightest[other], farthest[other]
             ):
-                if out_neighbor.size:
-                    out_neighbor[put] = other
-                    out_weight[put] = weight[e]
-                put += 1
-        out_indptr[row + 1] = put
+                kept[row + 1] += 1
+
+
+@njit(types.void(_INT64, _INT32, _INT32, _INT32, _INT32, _TO_INT64, _TO_INT32, _TO_INT32), nogil=True, cache=True)
+def _keep(indptr, neighbor, weight, lightest, farthest, put, out_neighbor, out_weight):  # type: ignore
+    """Put what a row keeps into the rows of its neighbours: the same graph, and their lists ascend."""
+    for row in range(indptr.size - 1):
+        for e in range(indptr[row], indptr[row + 1]):
+            other = neighbor[e]
+            if _is_kept(weight[e], other, lightest[row], farthest[row]) or _is_kept(
+                weight[e], row, lightest[other], farthest[other]
+            ):
+                out_neighbor[put[other]] = row
+                out_weight[put[other]] = weight[e]
+                put[other] += 1

@@ -6,7 +6,12 @@ SIAM J. Sci. Comput. 20(1), 1998.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import heapq
+import os
+import sys
+from collections.abc import Iterator
 
 import numpy as np
 import pymetis
@@ -38,30 +43,36 @@ def cut(graph: CutGraph, parts: int, seed: int) -> NDArray[np.int32]:
     if np.count_nonzero(graph.volume) < 2 * parts:
         return heaviest_first(graph.volume, parts)
     labels = np.zeros(graph.volume.size, np.int32)
-    vertices, indptr, neighbor = adjacency(graph)
-    volume = graph.volume[vertices]
+    rows, indptr, neighbor = adjacency(graph)
+    volume = graph.volume[rows]
     found = partition(indptr, neighbor, None, volume, parts, seed)
     load = np.zeros(parts, np.int64)
     np.add.at(load, found, volume)
     largest = int(_IMBALANCE * float(volume.sum()) / parts)
     if load.max() > largest:
-        order = np.argsort(hash_nodes(graph.node_key[vertices], seed), kind="stable")
+        order = np.argsort(hash_nodes(graph.node_key[rows], seed), kind="stable")
         found = refined(indptr, neighbor, None, volume, order, found, parts, largest, passes=1)
-    labels[vertices] = found
+    labels[rows] = found
     return labels
 
 
 def adjacency(graph: CutGraph) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]:
     """Rows that are worth a vertex, and their adjacency as vertices: neighbours ascending, no loops."""
+    rows = vertices(graph)
+    left, right = graph.left, graph.right
+    if rows.size < graph.volume.size:
+        vertex_of = np.empty(graph.volume.size, np.int32)
+        vertex_of[rows] = np.arange(rows.size, dtype=np.int32)
+        left, right = vertex_of[left], vertex_of[right]
+    return rows, *neighbor_lists(left, right, rows.size)
+
+
+def vertices(graph: CutGraph) -> NDArray[np.int64]:
+    """Rows that are worth a vertex, those with a volume or an edge, ascending."""
     is_vertex = graph.volume > 0
     is_vertex[graph.left] = True
     is_vertex[graph.right] = True
-    vertices = np.flatnonzero(is_vertex)
-    left, right = graph.left, graph.right
-    if vertices.size < is_vertex.size:
-        vertex_of = np.cumsum(is_vertex, dtype=np.int32) - np.int32(1)
-        left, right = vertex_of[left], vertex_of[right]
-    return vertices, *neighbor_lists(left, right, vertices.size)
+    return np.flatnonzero(is_vertex)
 
 
 def partition(
@@ -74,18 +85,39 @@ def partition(
 ) -> NDArray[np.int32]:
     """Call METIS: (n,) int32 labels of a graph given as for :func:`pipeline.kernels.label_propagation.clusters`.
 
-    It complains on stdout about graphs of nearly as many parts as nodes: use :func:`heaviest_first` for them.
+    It leaves parts empty in graphs of nearly as many parts as nodes: use :func:`heaviest_first` for them.
     """
     unit = 1 + int(volume.sum()) // _MOST_VOLUME
-    _, found = pymetis.part_graph(
-        parts,
-        pymetis.CSRAdjacency(indptr.astype(np.int32), neighbor),
-        vweights=-(-volume // unit).astype(np.int32),  # rounded up: no volume becomes 0
-        eweights=edge_weight,
-        recursive=parts <= _MOST_PARTS_BY_BISECTION,
-        options=pymetis.Options(seed=1 + seed % (2**31 - 1)),  # to METIS, 0 is the same seed as 1
-    )
+    with _muted():
+        _, found = pymetis.part_graph(
+            parts,
+            pymetis.CSRAdjacency(indptr.astype(np.int32), neighbor),
+            vweights=-(-volume // unit).astype(np.int32),  # rounded up: no volume becomes 0
+            eweights=edge_weight,
+            recursive=parts <= _MOST_PARTS_BY_BISECTION,
+            options=pymetis.Options(seed=1 + seed % (2**31 - 1)),  # to METIS, 0 is the same seed as 1
+        )
     return np.array(found, np.int32)
+
+
+@contextlib.contextmanager
+def _muted() -> Iterator[None]:
+    """Keep what C code prints off stdout, where a run puts its answer.
+
+    METIS prints there, past Python, when a node is larger than a part, and goes on: the cut's figures say it too.
+    """
+    flush = ctypes.CDLL(None).fflush  # of this process's C library; it buffers, so flush before either change
+    with open(os.devnull, "wb") as nowhere:
+        sys.stdout.flush()
+        flush(None)
+        kept = os.dup(1)
+        os.dup2(nowhere.fileno(), 1)
+        try:
+            yield
+        finally:
+            flush(None)
+            os.dup2(kept, 1)
+            os.close(kept)
 
 
 def heaviest_first(volume: NDArray[np.int64], parts: int) -> NDArray[np.int32]:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from pipeline.kernels import copy_refinement
 from pipeline.kernels.copy_refinement import KEEP, refined_for_copies
+from pipeline.kernels.hashing import mix
 from tests.strategies import csr_arrays, weighted_graphs
 
 #: Rounding to 255ths: at most half of one for each pair of a node and a part around it.
@@ -48,6 +49,53 @@ def test_volumes_stay_within_the_bound_and_rows_do_not_grow(
     if before.max() <= bound:
         pairs = 2 * graph.number_of_edges()
         assert cost(graph, volume, got.tolist()) <= cost(graph, volume, labels) + pairs * _UNIT
+
+
+def moved_by_definition(
+    graph: nx.Graph, volume: list[int], order: list[int], labels: list[int], bound: int
+) -> list[int]:
+    """One pass, each sum counted anew from the labels."""
+    parts, found = 1 + max(labels), list(labels)
+    worth = [round(255 * (1 - KEEP**count) / (1 - KEEP**13)) for count in range(14)]
+    load = [sum(size for size, label in zip(volume, labels, strict=True) if label == part) for part in range(parts)]
+
+    def around(node: int, part: int, but: int) -> int:
+        return sum(volume[other] > 0 and found[other] == part and other != but for other in graph[node])
+
+    for v in (node for node in order if volume[node]):
+        saved = []
+        for part in range(parts):
+            rows = worth[min(13, around(v, part, v))]
+            for i in graph[v]:
+                is_home = volume[i] > 0 and found[i] == part
+                rows += 255 if is_home else worth[min(13, around(i, part, v))]
+            saved.append(rows)
+        fits = [part for part in range(parts) if load[part] + volume[v] <= bound and saved[part] > saved[found[v]]]
+        if fits:
+            best = min(fits, key=lambda part: (-saved[part], int(mix(np.uint64(v | part << 32)))))
+            load[found[v]] -= volume[v]
+            load[best] += volume[v]
+            found[v] = best
+    return found
+
+
+@pytest.mark.parametrize("parts", [3, 40])  # a slot for each part, and, where neighbours are few, lists of labels
+@settings(deadline=None, max_examples=100)
+@given(st.integers(2, 30), st.integers(0, 2**31 - 1))
+def test_a_pass_moves_nodes_as_the_definition_says(parts: int, nodes: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    graph = nx.gnm_random_graph(nodes, min(4 * nodes, nodes * (nodes - 1) // 2), seed)
+    nx.set_edge_attributes(graph, 1.0, "weight")
+    volume = rng.choice([0, 1, 2, 5], nodes)
+    labels = rng.integers(0, parts, nodes).astype(np.int32)
+    labels[0] = parts - 1
+    order = rng.permutation(nodes)
+    bound = int(np.bincount(labels, weights=volume, minlength=parts).max()) + int(rng.integers(0, 4))
+    indptr, neighbor, _ = csr_arrays(graph)
+    rows = np.repeat(np.arange(nodes), np.diff(indptr))
+    shuffled = neighbor[np.lexsort((rng.random(rows.size), rows))]
+    got = refined_for_copies(indptr, shuffled, volume, order, labels, parts, bound, passes=1)
+    assert got.tolist() == moved_by_definition(graph, volume.tolist(), order.tolist(), labels.tolist(), bound)
 
 
 def refine(

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipeline.kernels.node_moves import Proposals, accepted, grouped
+from pipeline.kernels.node_moves import Proposals, accepted, grouped, worth_sending
 
 MOVES = st.lists(
     st.tuples(st.integers(0, 3), st.integers(1, 3), st.integers(0, 5), st.integers(0, 4)), min_size=1, max_size=30
@@ -40,13 +40,15 @@ def test_the_best_moves_are_accepted_until_one_does_not_fit(
 
 @settings(deadline=None)
 @given(MOVES, st.integers(0, 12), st.integers(1, 29))
-def test_moves_that_would_not_be_accepted_alone_need_not_be_sent(
+# The move of node 6 does not fit label 1; that of node 7 would, and comes after it.
+@example([*[(0, 1, 0, 0)] * 6, (1, 1, 0, 2), (1, 1, 0, 1)], 1, 7)
+def test_moves_that_matter_nowhere_need_not_be_sent(
     moves: list[tuple[int, int, int, int]], cap: int, at: int
 ) -> None:
     everything, load = proposals(moves), np.zeros(4, np.int64)
     whole = everything.node[accepted(everything, 0, load, cap)]
     halves = [everything.take(side) for side in (everything.node < at, everything.node >= at)]
-    sent = [half.take(accepted(half, 0, load, cap)) for half in halves]
+    sent = [half.take(worth_sending(half, 0, load, cap)) for half in halves]
     joined = Proposals.in_order(
         *(np.concatenate(columns) for columns in zip(*(vars(s).values() for s in sent), strict=True))
     )

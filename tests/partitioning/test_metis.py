@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import ctypes
+
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -73,3 +76,15 @@ def test_volumes_beyond_32_bits_are_scaled() -> None:
     pairs = [(node, node + 1) for node in range(99)]
     labels = metis.cut(graph_of(pairs, [2**40] * 100), 2, seed=0)
     assert sorted(np.bincount(labels)) == [50, 50]
+
+
+@pytest.mark.parametrize("method", ["metis", "multilevel"])
+def test_nothing_is_printed_about_a_node_larger_than_a_part(method: str, capfd: pytest.CaptureFixture[str]) -> None:
+    # METIS complains past Python, in the C library's own buffer; stdout is for the answer of a run.
+    pairs = [(0, leaf) for leaf in range(1, 400)] + [(leaf, leaf + 1) for leaf in range(1, 399)]
+    graph = graph_of(pairs, [1_000_000] + [1] * 399)
+    labels = PARTITIONERS[method](graph, 16, 0)
+    print("the answer", flush=True)
+    ctypes.CDLL(None).fflush(None)
+    assert labels.max() < 16
+    assert capfd.readouterr() == ("the answer\n", "")
