@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pipeline.config import PipelineConfig
+from schemas.tables import ROW_GROUP
 
 #: Of a block while it is embedded, for each row three float32 rows (its own, the sum, what arrives): 1,536 B at
 #: dim 128; and for each edge 40 B (measured: adjacency, its mapped file, and room to order it).
@@ -66,25 +67,26 @@ def expected_parts(config: PipelineConfig, excess: float) -> int:
     return 1 if excess <= 1 else math.ceil(_ROOM * excess)
 
 
-def task_bytes(graph: Graph, parts: int, dim: int) -> int:
-    """Return the memory of the largest embedding task at most, beside the process itself.
-
-    A part has its share of nodes and edges, with room for imbalance, and each of its edges brings one row of
-    another part at most.
-    """
-    edges = min(graph.edges, math.ceil(_ROOM * graph.edges / parts))
-    nodes = min(graph.nodes, math.ceil(_ROOM * graph.nodes / parts) + (edges if parts > 1 else 0))
-    return block_bytes(nodes, edges, dim)
-
-
 def rounds_of(config: PipelineConfig) -> int:
     """Return how many products with the graph the embedding takes."""
     if config.form == "two_tower":
         return config.embedding.powers + 1
-    return len(config.embedding.iteration_weights)
+    # Trailing weights of 0 need no product.
+    return max(number for number, weight in enumerate(config.embedding.iteration_weights, start=1) if weight)
 
 
-def disk_bytes(config: PipelineConfig, graph: Graph, input_bytes: int, rows: int, parts: int) -> Mapping[str, int]:
+@dataclass(frozen=True)
+class Stored:
+    """What parts and shards add to the graph, as :mod:`pipeline.cuts` and :mod:`pipeline.pricing` count it."""
+
+    parts: int
+    shards: int
+    rows: int  # of all blocks: at home, copies, ghosts and what a mode copies in
+    entries: int
+    moved_bytes: int  # of rows that go to another part
+
+
+def disk_bytes(config: PipelineConfig, graph: Graph, input_bytes: int, rows: int, stored: Stored) -> Mapping[str, int]:
     """Return the bytes on disk that each stage adds at its peak, by stage; compression is left aside.
 
     Rows between parts are kept until ``embed`` has committed; a release links the files of ``aggregate``.
@@ -92,15 +94,21 @@ def disk_bytes(config: PipelineConfig, graph: Graph, input_bytes: int, rows: int
     dim = config.embedding.dim
     row = 16 + 4 * dim
     ids = 2 * _ID_BYTES
-    parted = parts > 1
-    # Of each round: the rows, for the classic form the running total, and one copy of every row for other parts.
-    kept_rows = graph.nodes * row * (3 if config.form == "classic" else 2) * (rounds_of(config) - 1)
+    is_parted, is_classic = stored.parts > 1, config.form == "classic"
+    rounds = rounds_of(config)
+    # Of each round: the rows and, for the classic form, the running total; with shards it is added up at the end
+    # from the rows of all rounds, and the squares of rows are kept for their norms.
+    kept = graph.nodes * row * (2 if is_classic else 1) * (rounds - 1) + stored.moved_bytes if is_parted else 0
+    if stored.shards > 1:
+        measured = rounds if is_classic else 1
+        kept += stored.rows * math.ceil(dim / ROW_GROUP) * 8 * 2 * measured
+        kept += graph.nodes * row * rounds if is_classic else 0
     return {
         # What it asks for before it starts, or the rows in working form and their sums.
         "ingest": max(3 * input_bytes, rows * (ids + 16) + graph.edges * (ids + 24)),
         "index": graph.nodes * (_ID_BYTES + 48) + graph.edges * 24,
-        "partition": graph.nodes * 13 + (graph.edges * 16 if parted else 0),
-        "layout": graph.nodes * 45 + graph.edges * (16 + (24 if parted else 0)),
-        "embed": graph.nodes * row + (kept_rows if parted else 0),
+        "partition": graph.nodes * 13 + (graph.edges * 16 if is_parted else 0),
+        "layout": stored.rows * 45 + stored.entries * 8 + (graph.edges * 24 if is_parted else 0),
+        "embed": graph.nodes * row + kept,
         "aggregate": graph.nodes * (4 * dim + _ID_BYTES + 24),
     }

@@ -13,6 +13,7 @@ from jobs.answers import Answer, amount, columns
 from jobs.arguments import CommandParser, command_parser, stage_parser
 
 if TYPE_CHECKING:
+    from jobs.commands.alternatives import Alternatives
     from jobs.commands.survey import Survey
     from pipeline.config import PipelineConfig
     from pipeline.ingest.sources import SourceFile
@@ -26,7 +27,8 @@ def parser() -> CommandParser:
         "plan",
         "Says what 'run' with the same options would do, and computes nothing: files and tasks, the date,\n"
         "which stages are made already, memory of a block and of a task, the number of parts, disk needed and\n"
-        "free. Before the index is made, counts of nodes and edges are upper bounds from the input's rows.",
+        "free, and what embedding costs in other parts and shards: memory, rows that travel, time. Before the\n"
+        "index is made, counts of nodes and edges are upper bounds from the input's rows.",
         "  graphquilt plan --config config.toml --workspace work\n"
         "  graphquilt plan --config config.toml --workspace work --workers 4 --set embedding.dim=256 --json",
         stage_parser("local"),
@@ -40,8 +42,10 @@ def answer(options: argparse.Namespace) -> Answer:
     ------
     ConfigError : wrong config or workspace. InputError : the input can't be found or read.
     """
+    from jobs.commands.alternatives import find_alternatives
     from jobs.commands.existing import folder_of
-    from jobs.commands.machine import memory_bytes
+    from jobs.commands.machine import cores, memory_bytes
+    from jobs.commands.machine_speed import slowness
     from jobs.commands.survey import survey
     from jobs.config_file import read_config
     from pipeline.ingest.sources import list_sources
@@ -54,15 +58,19 @@ def answer(options: argparse.Namespace) -> Answer:
     workspace = _workspace(config, root, options.date)
     finished = _finished(workspace)
     graph = _graph(config, sizes, workspace)
-    parts, largest_task = _parts(config, graph, workspace)
-    disk = _disk(config, graph, sources, sizes, parts, finished, root)
-    at_once = min(options.workers, parts)
+    parts = _parts(config, graph, workspace)
+    slots = options.workers if options.engine == "local" else max(options.workers, int(cores()))
+    machine = slowness()
+    priced = find_alternatives(config, graph, workspace, parts, options.engine, slots, machine)
+    chosen = priced.chosen
+    disk = _disk(config, graph, sources, sizes, priced, finished, root)
+    at_once = min(options.workers, chosen.parts * chosen.shards)
     memory = {
         "block_bytes": block_bytes(graph.nodes, graph.edges, config.embedding.dim),
-        "task_bytes": largest_task,
+        "task_bytes": chosen.task_bytes,
         "process_bytes": PROCESS_BYTES,
         "tasks_at_once": at_once,
-        "needed_bytes": at_once * (largest_task + PROCESS_BYTES),
+        "needed_bytes": at_once * (chosen.task_bytes + PROCESS_BYTES),
         "machine_bytes": memory_bytes(),
     }
     facts = {
@@ -80,6 +88,16 @@ def answer(options: argparse.Namespace) -> Answer:
         "stages": finished,
         "graph": {"nodes": graph.nodes, "edges": graph.edges, "are_exact": graph.is_exact},
         "parts": parts,
+        "shards": chosen.shards,
+        "alternatives": priced.facts(),
+        "embed": {
+            "slots": slots,
+            "slowness": round(machine, 3),
+            "tasks": chosen.tasks,
+            "cpu_seconds": chosen.cpu_seconds,
+            "wall_seconds": chosen.wall_seconds,
+            "floats_moved_per_node": chosen.floats_moved_per_node,
+        },
         "memory": memory,
         "disk": disk,
     }
@@ -137,24 +155,14 @@ def _graph(config: PipelineConfig, sizes: Survey, workspace: Workspace | None) -
     return upper_bounds(sizes.rows, sizes.source_ids, sizes.target_ids, is_plain=config.input.is_plain)
 
 
-def _parts(config: PipelineConfig, graph: Graph, workspace: Workspace | None) -> tuple[int, int]:
-    """Return the number of parts and the memory of the largest embedding task."""
+def _parts(config: PipelineConfig, graph: Graph, workspace: Workspace | None) -> int:
+    """Return the number of parts: as they are, or as the bounds ask for."""
     from pipeline.partitioning.cutting import Bounds
-    from pipeline.planning import block_bytes, expected_parts, task_bytes
+    from pipeline.planning import expected_parts
 
-    dim = config.embedding.dim
-    blocks = workspace.finished("block_nodes") if workspace else None
-    if blocks:
-        sizes = [
-            block_bytes(rows, blocks_of["entries"][part] // 2, dim)
-            for blocks_of in blocks.figures["sets"]
-            for part, rows in blocks_of["rows"].items()
-        ]
-        return len(blocks.figures["rows"]), max(sizes, default=0)
     tree = workspace.finished("partition_tree") if workspace else None
-    bounds = Bounds(config.partition.max_edges, config.partition.max_bytes, dim)
-    parts = tree.figures["parts"] if tree else expected_parts(config, bounds.excess(graph.nodes, graph.edges))
-    return parts, task_bytes(graph, parts, dim)
+    bounds = Bounds(config.partition.max_edges, config.partition.max_bytes, config.embedding.dim)
+    return tree.figures["parts"] if tree else expected_parts(config, bounds.excess(graph.nodes, graph.edges))
 
 
 def _disk(
@@ -162,13 +170,21 @@ def _disk(
     graph: Graph,
     sources: Sequence[SourceFile],
     sizes: Survey,
-    parts: int,
+    priced: Alternatives,
     finished: Mapping[str, str],
     root: Path,
 ) -> dict[str, Any]:
-    from pipeline.planning import disk_bytes
+    from pipeline.planning import Stored, disk_bytes
+    from pipeline.pricing import moved_bytes
 
-    stages = disk_bytes(config, graph, sum(source.bytes for source in sources), sizes.rows, parts)
+    stored = Stored(
+        parts=priced.chosen.parts,
+        shards=priced.chosen.shards,
+        rows=sum(priced.cut.rows),
+        entries=sum(priced.cut.entries),
+        moved_bytes=moved_bytes(priced.cut, priced.work),
+    )
+    stages = disk_bytes(config, graph, sum(source.bytes for source in sources), sizes.rows, stored)
     todo = {stage: size for stage, size in stages.items() if finished[stage] != "made"}
     there = next(folder for folder in (root, *root.parents) if folder.is_dir())
     return {"by_stage": todo, "needed_bytes": sum(todo.values()), "free_bytes": shutil.disk_usage(there).free}
@@ -204,6 +220,7 @@ def _warnings(facts: Mapping[str, Any], config: PipelineConfig) -> list[str]:
 
 
 def _text(facts: Mapping[str, Any], warnings: Sequence[str]) -> str:
+    from jobs.commands.alternatives import table
     from pipeline.ingest.sources import FORMAT_NAMES
 
     given, graph, memory, disk = (facts[name] for name in ("input", "graph", "memory", "disk"))
@@ -220,6 +237,9 @@ def _text(facts: Mapping[str, Any], warnings: Sequence[str]) -> str:
         ("memory", f"block {most}{amount(memory['block_bytes'])}; embedding task {most}{amount(memory['task_bytes'])} "
          f"beside {amount(memory['process_bytes'])} of Python; {memory['tasks_at_once']} at once: "
          f"{most}{amount(memory['needed_bytes'])} of {amount(memory['machine_bytes'])}"),
+        ("embed", f"about {facts['embed']['cpu_seconds']:,.1f} CPU seconds, {facts['embed']['wall_seconds']:,.1f} s on "
+         f"{facts['embed']['slots']} at once; {facts['embed']['tasks']} tasks; seconds are estimates"),
         ("disk", f"{most}{amount(disk['needed_bytes'])} more, {amount(disk['free_bytes'])} free"),
     ]  # fmt: skip
-    return "\n".join([*columns(rows, ""), *(f"warning: {warning}" for warning in warnings)])
+    alternatives = ["alternatives for embed, * is what a run does:", *table(facts["alternatives"])]
+    return "\n".join([*columns(rows, ""), *alternatives, *(f"warning: {warning}" for warning in warnings)])

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.kernels.node_moves import Proposals, accepted, favorites_of_lonely, grouped, proposed_moves
+from pipeline.kernels.node_moves import Proposals, accepted, favorites_of_lonely, grouped, proposed_moves, worth_sending
 from pipeline.partitioning.edge_files import slices_for
 from pipeline.partitioning.node_blocks import Graph, NodeBlock, read_columns, write_by_receiver
 from pipeline.partitioning.vectors import VectorWriter, map_vector, read_range, receivers_of
@@ -124,8 +124,7 @@ def propose_moves(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     else:
         balance = todo["kind"] == "refine"
         moves = proposed_moves(*graph, labels, load, todo["max_volume"], todo["seed"], balance=balance)
-        # Those that would not be accepted if they were the only ones need not travel.
-        moves = moves.take(accepted(moves, 0, load, todo["max_volume"]))
+        moves = moves.take(worth_sending(moves, 0, load, todo["max_volume"]))
     receiver = receivers_of(moves.label, todo["label_starts"])
     return {"moves_slices": write_by_receiver(attempt.path("moves", "arrow"), receiver, vars(moves))}
 

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import logging
+from dataclasses import replace
+
 from pipeline.config import PipelineConfig
 from pipeline.embedding.combine import settings_for
 from pipeline.embedding.rounds import BlockFiles, embed_parts
 from pipeline.embedding.rows import Settings
 from pipeline.engines.base import Engine, Frame
+from pipeline.pricing import Choice, Work, choose_shards, price
+from pipeline.stages.known_cuts import cut_of_layout
 from pipeline.stages.outcome import MadeFile, Outcome
 from pipeline.workspace import Workspace
 
 NAME = "embed"
+
+log = logging.getLogger(__name__)
 
 
 def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> Outcome:
@@ -20,6 +27,13 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     """
     layout = workspace.manifest("block_nodes").figures
     settings = settings_of(config, workspace)
+    chosen = shards_for(config, workspace, engine.name, engine.slots)
+    log.info(
+        'stage=%s parts=%d shards=%d task_bytes=%d cpu_seconds_expected=%.1f reason="%s"',
+        *(NAME, chosen.price.parts, chosen.price.shards, chosen.price.task_bytes, chosen.price.cpu_seconds),
+        chosen.reason,
+    )
+    settings = replace(settings, embedding=settings.embedding.model_copy(update={"shards": chosen.price.shards}))
     exchanges = config.embedding.boundary == "exchange"
     tables = [workspace.files(table) for table in ("block_nodes", "block_edges", "block_routes")]
     files = iter(zip(*tables, strict=True))
@@ -36,6 +50,7 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     made = [MadeFile(path, rows, checksum) for embedded in done for path, rows, checksum in embedded.files]
     sums = done[0].sums if len(done) == 1 else None  # of combined rows: when they have been combined
     outcome_figures = {
+        "shards": chosen.price.shards,
         "sets": [len(embedded.files) for embedded in done],
         "sums": sums.to_json() if sums else None,
         "rows_moved": done[0].rows_moved,
@@ -54,3 +69,12 @@ def settings_of(config: PipelineConfig, workspace: Workspace) -> Settings:
         source=tuple(graph["types"][config.input.source_type]),
         target=tuple(graph["types"][config.input.target_type]),
     )
+
+
+def shards_for(config: PipelineConfig, workspace: Workspace, engine: str, slots: int, slowness: float = 1.0) -> Choice:
+    """Return how many tasks share the columns of a part, and why: as set, or what the blocks make cheapest."""
+    work = Work.of(config, workspace.manifest("node_index").figures["nodes"])
+    cut = cut_of_layout(workspace)
+    if config.embedding.shards and work.exchanges:
+        return Choice(price(cut, work, config.embedding.shards, engine, slots, slowness), "as embedding.shards says")
+    return choose_shards(cut, work, config.partition.max_bytes, engine, slots, slowness)

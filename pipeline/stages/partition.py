@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from pipeline import storage
 from pipeline.blocks import NodeArrays, NodeParts
-from pipeline.config import PipelineConfig
+from pipeline.config import PartitionConfig, PipelineConfig
 from pipeline.engines.base import GRAPHFRAMES_HOW_TO, Engine, Frame
 from pipeline.errors import ConfigError
 from pipeline.partitioning.cutting import IMBALANCE, Bounds, cut_piece
@@ -67,11 +67,12 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
 
     payload = {"leaves": [list(path) for path in cut.paths], "figures": cut.figures.to_json()}
     (written,) = run_missing(engine, write_tree, [Task("tree", str(place), payload)])
-    figures = _figures(Tree.of(cut.paths), cut.figures)
+    tree = Tree.of(cut.paths)
+    figures = _figures(tree, cut.figures)
     figures |= {
         "inversions": cut.homes.result.get("inversions", 0),
         "empty_parts_dropped": cut.empty_parts,
-        "warnings": _warnings(figures, cut, config),
+        "warnings": _warnings(figures, cut, config.partition, _most_bytes(tree, cut.figures, bounds)),
     }
     _log(figures)
     tables = {
@@ -292,8 +293,13 @@ def _imbalance(volume: NDArray[np.int64]) -> float:
     return round(float(volume.max() / max(volume.mean(), 1.0)), 4)
 
 
-def _warnings(figures: Mapping[str, Any], cut: WideCut, config: PipelineConfig) -> list[str]:
-    asked, most = config.partition, figures["most_edges"]
+def _most_bytes(tree: Tree, found: TreeFigures, bounds: Bounds) -> int:
+    """Bytes of rows and entries of the leaf that takes the most."""
+    rows = found.nodes + found.split_nodes + found.ghosts
+    return max(bounds.bytes_of(int(rows[leaf]), int(found.edges[leaf])) for leaf in np.flatnonzero(tree.is_leaf))
+
+
+def _warnings(figures: Mapping[str, Any], cut: WideCut, asked: PartitionConfig, most_bytes: int) -> list[str]:
     found = []
     if asked.parts and cut.empty_parts:
         # One warning: with fewer nodes than parts, nothing could have balanced them.
@@ -306,11 +312,17 @@ def _warnings(figures: Mapping[str, Any], cut: WideCut, config: PipelineConfig) 
             f"part {figures['largest_part']} has {figures['imbalance']:.2f} times the mean volume, more than "
             f"{IMBALANCE:.2f}: its tasks take that much longer than the others"
         )
-    if asked.parts is None and asked.max_edges and len(cut.paths) > 1 and most > asked.max_edges:
-        found.append(
-            f"a part stores {most:,} edges, and partition.max_edges is {asked.max_edges:,}: edges between "
-            "two hubs are placed after the cut; raise partition.hub_degree if that matters"
-        )
+    if asked.parts or asked.method == "none":  # whoever asks for parts asks for their sizes
+        return found
+    most = figures["most_edges"]
+    if asked.max_edges and most > asked.max_edges:
+        excess = f"stores {most:,} edges, and partition.max_edges is {asked.max_edges:,}"
+    elif most_bytes > asked.max_bytes:
+        excess = f"takes {most_bytes:,} bytes of rows and entries, and partition.max_bytes is {asked.max_bytes:,}"
+    else:
+        return found
+    way_out = "raise partition.hub_degree" if asked.hub_degree else "set partition.hub_degree so that fewer are hubs"
+    found.append(f"a part {excess}: edges between two hubs are placed after the cut; {way_out} if that matters")
     return found
 
 

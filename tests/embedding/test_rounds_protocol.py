@@ -121,7 +121,9 @@ def nonsense(batch: pa.RecordBatch) -> pa.RecordBatch:
             )
         if pa.types.is_fixed_size_binary(kind):
             return pa.array([b"\xff" * kind.byte_width] * rows, kind)
-        return pa.array(np.full(rows, np.nan if pa.types.is_floating(kind) else 2**40), kind)
+        if pa.types.is_floating(kind):
+            return pa.array(np.full(rows, np.nan), kind)
+        return pa.array(np.full(rows, np.iinfo(kind.to_pandas_dtype()).max), kind)
 
     return pa.RecordBatch.from_arrays([column(field.type) for field in batch.schema], schema=batch.schema)
 

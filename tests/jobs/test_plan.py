@@ -1,5 +1,6 @@
 import json
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -99,4 +100,56 @@ def test_parts_are_told(shop: Any, tmp_path: Path, call: Callable[..., Any]) -> 
     cut = plan(call, shop, tmp_path, "--set", "partition.max_bytes=10000", "--workers", "2")
     assert cut["parts"] > 1
     assert cut["memory"]["tasks_at_once"] == 2
-    assert cut["memory"]["task_bytes"] < cut["memory"]["block_bytes"]
+    assert cut["memory"]["task_bytes"] < plan(call, shop, tmp_path)["memory"]["task_bytes"]
+
+
+def test_alternatives_are_priced_and_one_is_chosen(shop: Any, tmp_path: Path, call: Callable[..., Any]) -> None:
+    def found(workspace: Path, *more: object) -> list[dict[str, Any]]:
+        alternatives: list[dict[str, Any]] = plan(call, shop, workspace, "--date", "2024-03-02", *more)["alternatives"]
+        assert sum(one["is_chosen"] for one in alternatives) == 1
+        assert [one["reason"] is not None for one in alternatives] == [one["is_chosen"] for one in alternatives]
+        assert len({(one["parts"], one["shards"]) for one in alternatives}) == len(alternatives)
+        return alternatives
+
+    before = found(tmp_path)
+    assert not any(one["is_exact"] for one in before)
+    assert {one["parts"] for one in before} == {1, 4, 16}
+    made = {one["parts"]: one for one in found(shop.workspace)}
+    assert made[1]["is_exact"]
+    assert made[1]["is_chosen"]
+    assert made[1]["floats_moved_per_node"] == 0
+    assert not made[4]["is_exact"]  # nothing was cut
+    wide = found(shop.workspace, "--set", "embedding.dim=64", "--set", "embedding.shards=3")
+    (chosen,) = [one for one in wide if one["is_chosen"]]
+    assert chosen["shards"] == 3
+    assert "as embedding.shards says" in chosen["reason"]
+    dropped = found(tmp_path, "--set", "embedding.boundary=drop", "--set", "partition.parts=2")
+    assert [(one["parts"], one["shards"], one["floats_moved_per_node"]) for one in dropped] == [(2, 1, 0)]
+
+
+def test_after_a_run_the_traffic_is_the_recorded_one(own_shop: Any, call: Callable[..., Any]) -> None:
+    more = ("--date", "2024-03-02", "--set", "partition.parts=3", "--set", "embedding.boundary_dtype=int8")
+    assert call("run", "--config", own_shop.config, "--workspace", own_shop.workspace, *more).code == 0
+    found = plan(call, own_shop, own_shop.workspace, *more)
+    manifests = [json.loads(path.read_text()) for path in own_shop.workspace.glob("runs/*/part_rows/*/manifest.json")]
+    recorded = max(manifest["figures"]["floats_moved_per_node"] for manifest in manifests)
+    (chosen,) = [one for one in found["alternatives"] if one["is_chosen"]]
+    assert chosen["parts"] == 3
+    assert chosen["is_exact"]
+    assert recorded > 0
+    assert chosen["floats_moved_per_node"] == pytest.approx(recorded, rel=1e-12)
+    assert {manifest["figures"]["shards"] for manifest in manifests} == {1}
+    tasks = {manifest["made_by"]["tasks"] for manifest in manifests}
+    assert found["embed"]["tasks"] in tasks
+    text = call("plan", "--config", own_shop.config, "--workspace", own_shop.workspace, *more).out
+    assert "floats moved a node" in text
+    assert sum(line.startswith("  *") for line in text.splitlines()) == 1
+
+
+def test_the_machine_is_timed_in_no_time() -> None:
+    from jobs.commands.machine_speed import slowness
+
+    slowness()  # kernels are compiled or read from their cache
+    started = time.monotonic()
+    assert 0.2 <= slowness() <= 5.0
+    assert time.monotonic() - started < 2.0  # 0.15 s on a machine with nothing else to do

@@ -271,7 +271,7 @@ def largest_whole_degree(graph: Graph, hub_degree: int | None) -> int:
 def test_recursion_ends_below_the_bound_or_says_what_to_change(
     graph: Graph, method: str, max_edges: int, hub_degree: int | None
 ) -> None:
-    options = {"method": method, "max_edges": max_edges, "hub_degree": hub_degree}
+    options: dict[str, Any] = {"method": method, "max_edges": max_edges, "hub_degree": hub_degree}
     if graph.is_plain and hub_degree is None:
         hub_degree = max_edges  # hubs that fit no leaf are split; others may be, which no leaf shows
     if len(graph.pairs) > max_edges and largest_whole_degree(graph, hub_degree) > max_edges:
@@ -281,10 +281,25 @@ def test_recursion_ends_below_the_bound_or_says_what_to_change(
         return
     result = cut(graph, **options)
     check(graph, result)
+    check_bound(graph, result, max_edges, options["hub_degree"])
+
+
+def check_bound(graph: Graph, result: Result, max_edges: int, hub_degree: int | None) -> None:
+    """No leaf is over the bound but for edges between two hubs, and not without being said."""
     over = [row for row in result.tree if row["is_leaf"] and row["edges"] > max_edges]
     if not graph.is_plain:
         assert not over
-    assert bool(over) == any("between two hubs" in warning for warning in result.outcome.figures["warnings"])
+    said = [warning for warning in result.outcome.figures["warnings"] if "between two hubs" in warning]
+    assert len(said) == bool(over)
+    if not over:
+        return
+    assert f"a part stores {max(row['edges'] for row in over):,} edges" in said[0]
+    parts = NodeParts(np.array(result.part_id, np.int32), np.array(result.is_split))
+    is_hub = graph.degree > (hub_degree or 0)  # where costs decide, any node may be one
+    pairs = [pair for pair in graph.pairs if is_hub[list(pair)].all()]
+    src, dst = np.array(pairs, np.int64).T
+    late = Counter(stored_at(src, dst, parts, graph.degree, graph.node_key)[0].tolist())
+    assert all(row["edges"] - late[row["part_id"]] <= max_edges for row in over)
 
 
 def test_bytes_bound_leaves_too() -> None:

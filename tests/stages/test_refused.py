@@ -159,7 +159,7 @@ def test_bad_rows_are_rejected_one_by_one_and_then_judged_by_their_share(share: 
         ({"embeding": {"dim": 8}}, ["no key embeding"]),
         ({"embedding": {"method": "fastprp"}}, ["embedding.method", "'fastprp'", "fastrp"]),
         ({"embedding": {"method": "spectral"}}, ["spectral", "not built yet"]),
-        ({"partition": {"method": "ldg"}}, ["ldg", "not built yet"]),
+        ({"evaluate": {"source": "shadow"}}, ["shadow", "not built yet"]),
         ({"evaluate": {"source": "file"}}, ["path"]),
         ({"publish": {"name": "../elsewhere"}}, ["publish.name"]),
     ],

@@ -19,7 +19,17 @@ from pipeline.stages import partition
 from pipeline.stages.chain import MAKER, STAGE_NAMES
 from pipeline.tasks import Task, TaskFunction, TaskRecord
 from pipeline.workspace import Workspace
-from tests.stages.test_partition import Graph, InProcess, Result, check, cut, graphs, largest_whole_degree, write_index
+from tests.stages.test_partition import (
+    Graph,
+    InProcess,
+    Result,
+    check,
+    check_bound,
+    cut,
+    graphs,
+    largest_whole_degree,
+    write_index,
+)
 
 #: Enough for the largest node of the graphs drawn here, and several blocks for most of them.
 TINY = 3_000
@@ -41,18 +51,18 @@ def test_a_cut_in_levels_keeps_every_promise_in_any_order_of_edges(
 
 
 @settings(deadline=None, max_examples=15)
-@given(graphs(), st.integers(1, 30), st.integers(1, 6))
-def test_children_go_down_to_the_bound_of_leaves(graph: Graph, max_edges: int, hub_degree: int) -> None:
-    options = {"max_edges": max_edges, "hub_degree": hub_degree, "worker_bytes": 20_000}
+@given(graphs(), st.integers(1, 30), st.none() | st.integers(1, 6))
+def test_children_go_down_to_the_bound_of_leaves(graph: Graph, max_edges: int, hub_degree: int | None) -> None:
+    options: dict[str, Any] = {"max_edges": max_edges, "hub_degree": hub_degree, "worker_bytes": 5_000}
+    if graph.is_plain and hub_degree is None:
+        hub_degree = max_edges  # hubs that fit no leaf are split
     if len(graph.pairs) > max_edges and largest_whole_degree(graph, hub_degree) > max_edges:
         with pytest.raises(PartitionError, match=f"partition.max_edges is {max_edges}: "):
             cut(graph, **options)
         return
     result = cut(graph, **options)
     check(graph, result)
-    over = [row for row in result.tree if row["is_leaf"] and row["edges"] > max_edges]
-    if not graph.is_plain:
-        assert not over
+    check_bound(graph, result, max_edges, options["hub_degree"])
 
 
 @settings(deadline=None, max_examples=15)
@@ -64,6 +74,35 @@ def test_the_same_labels_make_the_same_tables_in_blocks_as_in_one_task(
     wide, narrow = cut(graph, worker_bytes=TINY, **options), cut(graph, **options)
     assert (wide.part_id, wide.is_split, wide.tree) == (narrow.part_id, narrow.is_split, narrow.tree)
     assert wide.outcome.figures == narrow.outcome.figures
+
+
+def test_ties_are_evened_out_over_all_blocks_as_in_one_task() -> None:
+    # Every item has two users: wherever they are in two parts, both store one edge, and either may be its home.
+    rng = np.random.default_rng(3)
+    users, items = 40, 90
+    pairs = sorted({(items + int(u), item) for item in range(items) for u in rng.choice(users, 2, replace=False)})
+    graph = Graph(items + users, items, tuple(pairs))
+    for parts in (2, 5):
+        options: dict[str, Any] = {"method": "hash", "parts": parts}
+        wide, narrow = cut(graph, worker_bytes=TINY, **options), cut(graph, **options)
+        assert used(wide, "homes-") > 3  # ties are evened out across blocks
+        check(graph, wide)
+        assert (wide.part_id, wide.is_split) == (narrow.part_id, narrow.is_split)
+        homes = [home for home, is_split in zip(wide.part_id, wide.is_split, strict=True) if is_split]
+        assert len(homes) > 30
+        if parts == 2:  # with the lowest part as the home of all ties, the other one would have none
+            assert abs(2 * homes.count(wide.leaves[0]) - len(homes)) <= 1
+
+
+def test_the_same_hubs_are_split_where_costs_decide() -> None:
+    ring = {tuple(sorted((2 + here, 2 + (here + 1) % 400))) for here in range(400)}
+    pairs = {(0, node) for node in range(2, 402)} | {(1, node) for node in range(2, 252)} | ring
+    graph = Graph(402, 0, tuple(sorted(pairs)))
+    for worker_bytes in (None, 60_000):
+        result = cut(graph, worker_bytes=worker_bytes, max_edges=300)
+        check(graph, result)
+        check_bound(graph, result, 300, None)
+        assert np.flatnonzero(result.is_split).tolist() == [0, 1]
 
 
 def planted(groups: int, users: int, items: int, edges: int, seed: int = 0) -> Graph:
