@@ -42,9 +42,7 @@ def test_the_best_moves_are_accepted_until_one_does_not_fit(
 @given(MOVES, st.integers(0, 12), st.integers(1, 29))
 # The move of node 6 does not fit label 1; that of node 7 would, and comes after it.
 @example([*[(0, 1, 0, 0)] * 6, (1, 1, 0, 2), (1, 1, 0, 1)], 1, 7)
-def test_moves_that_matter_nowhere_need_not_be_sent(
-    moves: list[tuple[int, int, int, int]], cap: int, at: int
-) -> None:
+def test_moves_that_matter_nowhere_need_not_be_sent(moves: list[tuple[int, int, int, int]], cap: int, at: int) -> None:
     everything, load = proposals(moves), np.zeros(4, np.int64)
     whole = everything.node[accepted(everything, 0, load, cap)]
     halves = [everything.take(side) for side in (everything.node < at, everything.node >= at)]
