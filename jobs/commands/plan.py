@@ -199,7 +199,7 @@ def _date(asked: dt.date | None, workspace: Workspace | None) -> dict[str, str |
 
 
 def _warnings(facts: Mapping[str, Any], config: PipelineConfig) -> list[str]:
-    from pipeline.partitioning.laid_out import loss_note
+    from pipeline.partitioning.layouts.laid_out import loss_note
 
     note = loss_note(config.embedding.boundary)
     found = [note] if note and facts["parts"] > 1 else []

@@ -22,11 +22,11 @@ from pipeline import storage
 from pipeline.blocks import NodeArrays, NodeParts, RowKind, read_slice, write_routes, write_slices
 from pipeline.config import PipelineConfig
 from pipeline.engines.base import Engine, Frame
-from pipeline.partitioning import border_graph, halo, induced, quotient
 from pipeline.partitioning.cutting import Bounds
-from pipeline.partitioning.edge_files import read_edges, slices_for, write_edge_slices
-from pipeline.partitioning.laid_out import BlockSet, LaidOut, Sources, loss_note
-from pipeline.partitioning.local_block import make_block
+from pipeline.partitioning.layouts import border_graph, halo, induced, quotient
+from pipeline.partitioning.layouts.edge_files import read_edges, slices_for, write_edge_slices
+from pipeline.partitioning.layouts.laid_out import BlockSet, LaidOut, Sources, loss_note
+from pipeline.partitioning.layouts.local_block import make_block
 from pipeline.partitioning.placement import stored_at
 from pipeline.stages.outcome import Outcome, written_by_tasks
 from pipeline.tasks import Attempt, Task, TaskRecord, TaskRunner, run_missing

@@ -23,9 +23,7 @@ from pipeline.errors import ConfigError
 from pipeline.partitioning.cutting import IMBALANCE, Bounds, cut_piece
 from pipeline.partitioning.homes import find_homes
 from pipeline.partitioning.merging import merge_leaves
-from pipeline.partitioning.node_roles import Source
 from pipeline.partitioning.pieces import Piece, read_pairs
-from pipeline.partitioning.top_levels import Seeds, cut_bytes
 from pipeline.partitioning.tree import (
     ROOT,
     PartPath,
@@ -36,7 +34,9 @@ from pipeline.partitioning.tree import (
     tree_figures,
     tree_table,
 )
-from pipeline.partitioning.wide_cut import CutFurtherResult, WideCut, cut_wide
+from pipeline.partitioning.wide.cut import CutFurtherResult, WideCut, cut_wide
+from pipeline.partitioning.wide.node_roles import Source
+from pipeline.partitioning.wide.top_levels import Seeds, cut_bytes
 from pipeline.stages.outcome import Outcome, written_by_tasks
 from pipeline.tasks import Attempt, Task, TaskRecord, run_missing
 from pipeline.workspace import Workspace

@@ -19,9 +19,9 @@ from pipeline.config import EmbeddingConfig
 from pipeline.embedding.combine import Known, RowSet, rows_of, settings_for, shared_widths
 from pipeline.embedding.rounds import BlockFiles, embed_parts
 from pipeline.embedding.rows import Rows
-from pipeline.partitioning import border_graph, halo, induced, quotient
 from pipeline.partitioning.cutting import Bounds
-from pipeline.partitioning.laid_out import LaidOut, Sources
+from pipeline.partitioning.layouts import border_graph, halo, induced, quotient
+from pipeline.partitioning.layouts.laid_out import LaidOut, Sources
 from tests.embedding.graphs_in_parts import (
     GraphInParts,
     InThisProcess,

@@ -12,8 +12,8 @@ from scipy import sparse
 
 from pipeline import storage
 from pipeline.kernels.hashing import splitmix64
-from pipeline.partitioning.node_blocks import Graph, NodeBlock, make_blocks
-from pipeline.partitioning.node_roles import Source
+from pipeline.partitioning.wide.node_blocks import Graph, NodeBlock, make_blocks
+from pipeline.partitioning.wide.node_roles import Source
 from pipeline.tasks import Task, TaskFunction, TaskRecord, run_task
 from schemas.tables import INDEXED_EDGES, NODE_ARRAYS
 

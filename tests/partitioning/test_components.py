@@ -16,8 +16,8 @@ from scipy.sparse.csgraph import connected_components
 
 from pipeline.errors import PartitionError
 from pipeline.kernels.component_links import least_links
-from pipeline.partitioning.components import find_components, first_clusters, from_tables
-from pipeline.partitioning.vectors import map_vector, write_vector
+from pipeline.partitioning.wide.components import find_components, first_clusters, from_tables
+from pipeline.partitioning.wide.vectors import map_vector, write_vector
 from tests.partitioning.graphs_in_blocks import InProcess, Pairs, adjacency, blocks_of, in_blocks
 
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.partitioning.contraction import contract, project
-from pipeline.partitioning.node_blocks import Graph
-from pipeline.partitioning.propagation import Labels, Rounds
-from pipeline.partitioning.vectors import map_vector, write_vector
+from pipeline.partitioning.wide.contraction import contract, project
+from pipeline.partitioning.wide.node_blocks import Graph
+from pipeline.partitioning.wide.propagation import Labels, Rounds
+from pipeline.partitioning.wide.vectors import map_vector, write_vector
 from tests.partitioning.graphs_in_blocks import InProcess, blocks_of, dense, in_blocks
 
 

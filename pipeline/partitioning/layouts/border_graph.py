@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from pipeline.blocks import NodeArrays, NodeParts
 from pipeline.partitioning.cutting import Bounds
-from pipeline.partitioning.edge_files import read_edges, slices_for
-from pipeline.partitioning.induced import CUT, Induced, induce, left_out, scatter_all
-from pipeline.partitioning.laid_out import LaidOut, Sources
+from pipeline.partitioning.layouts.edge_files import read_edges, slices_for
+from pipeline.partitioning.layouts.induced import CUT, Induced, induce, left_out, scatter_all
+from pipeline.partitioning.layouts.laid_out import LaidOut, Sources
 from pipeline.partitioning.partitioners import PARTITIONERS
 from pipeline.partitioning.pieces import CutGraph
 from pipeline.tasks import Attempt, Task, TaskRunner, run_missing

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from pipeline import storage
 from pipeline.errors import PartitionError
 from pipeline.kernels.component_links import least_links, pack_small, resolve_links, split_large
-from pipeline.partitioning.edge_files import slices_for
-from pipeline.partitioning.node_blocks import Graph, NodeBlock, read_columns, write_by_receiver
-from pipeline.partitioning.propagation import Labels
-from pipeline.partitioning.vectors import (
+from pipeline.partitioning.layouts.edge_files import slices_for
+from pipeline.partitioning.wide.node_blocks import Graph, NodeBlock, read_columns, write_by_receiver
+from pipeline.partitioning.wide.propagation import Labels
+from pipeline.partitioning.wide.vectors import (
     CHUNK_ROWS,
     VectorWriter,
     map_vector,

@@ -15,9 +15,9 @@ from pipeline import storage
 from pipeline.blocks import Block, RowKind, write_routes
 from pipeline.kernels.adjacency import ordered_adjacency
 from pipeline.kernels.hashing import node_keys
-from pipeline.partitioning.edge_files import write_edge_slices
-from pipeline.partitioning.induced import CUT, counts, induce, left_out, receivers_of
-from pipeline.partitioning.laid_out import BlockSet, LaidOut, Sources
+from pipeline.partitioning.layouts.edge_files import write_edge_slices
+from pipeline.partitioning.layouts.induced import CUT, counts, induce, left_out, receivers_of
+from pipeline.partitioning.layouts.laid_out import BlockSet, LaidOut, Sources
 from pipeline.tasks import Attempt, Task, TaskRunner, run_missing
 from schemas.tables import WEIGHT_UNIT
 

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from pipeline import storage
 from pipeline.blocks import read_slice
-from pipeline.partitioning.edge_files import slices_for
-from pipeline.partitioning.node_blocks import (
+from pipeline.partitioning.layouts.edge_files import slices_for
+from pipeline.partitioning.pieces import Role
+from pipeline.partitioning.wide.node_blocks import (
     Graph,
     NodeBlock,
     entries_a_block,
@@ -20,9 +21,8 @@ from pipeline.partitioning.node_blocks import (
     write_ends,
     write_rows,
 )
-from pipeline.partitioning.pieces import Role
-from pipeline.partitioning.propagation import Labels
-from pipeline.partitioning.vectors import VectorWriter, map_vector, ranges, read_range, receivers_of
+from pipeline.partitioning.wide.propagation import Labels
+from pipeline.partitioning.wide.vectors import VectorWriter, map_vector, ranges, read_range, receivers_of
 from pipeline.tasks import Attempt, Task, TaskRecord, TaskRunner, run_missing
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline.blocks import Block, NodeArrays, RowKind
 from pipeline.kernels.adjacency import ordered_adjacency
-from pipeline.partitioning.edge_files import Edges
+from pipeline.partitioning.layouts.edge_files import Edges
 from schemas.tables import WEIGHT_UNIT
 
 _SPARSE = 4  # a map over all nodes is made where there are fewer than this many nodes an edge

@@ -19,11 +19,11 @@ from pipeline import storage
 from pipeline.blocks import NodeParts
 from pipeline.kernels.edge_cut import count_by_level, even_out_ties, homes_by_most_edges
 from pipeline.partitioning.merging import merged_paths
-from pipeline.partitioning.node_blocks import Graph, NodeBlock
 from pipeline.partitioning.pieces import Role
 from pipeline.partitioning.placement import stored_at
 from pipeline.partitioning.tree import ROOT, PartPath, Tree, TreeFigures, rows_away, summed_up
-from pipeline.partitioning.vectors import VectorWriter, map_vector, ranges, read_range, write_vector
+from pipeline.partitioning.wide.node_blocks import Graph, NodeBlock
+from pipeline.partitioning.wide.vectors import VectorWriter, map_vector, ranges, read_range, write_vector
 from pipeline.tasks import Attempt, Task, TaskRecord, TaskRunner, run_missing
 from schemas.tables import NODE_PARTS
 

@@ -21,12 +21,12 @@ import numpy as np
 from pipeline import storage
 from pipeline.errors import PartitionError
 from pipeline.kernels.component_links import pack_small
-from pipeline.partitioning.components import find_components, first_clusters, from_tables
-from pipeline.partitioning.contraction import contract, project
 from pipeline.partitioning.multilevel import cut_weighted
-from pipeline.partitioning.node_blocks import Graph
-from pipeline.partitioning.propagation import Labels, Rounds
-from pipeline.partitioning.vectors import write_vector
+from pipeline.partitioning.wide.components import find_components, first_clusters, from_tables
+from pipeline.partitioning.wide.contraction import contract, project
+from pipeline.partitioning.wide.node_blocks import Graph
+from pipeline.partitioning.wide.propagation import Labels, Rounds
+from pipeline.partitioning.wide.vectors import write_vector
 from pipeline.tasks import Attempt, Task, TaskRecord, TaskRunner, run_missing
 
 log = logging.getLogger(__name__)

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from pipeline.blocks import read_slice
 from pipeline.kernels.hashing import hash_nodes
-from pipeline.partitioning.edge_files import slices_for
-from pipeline.partitioning.node_blocks import Graph, NodeBlock, write_by_receiver
+from pipeline.partitioning.layouts.edge_files import slices_for
 from pipeline.partitioning.pieces import Piece, Role
-from pipeline.partitioning.vectors import VectorWriter, map_vector, ranges, read_range
+from pipeline.partitioning.wide.node_blocks import Graph, NodeBlock, write_by_receiver
+from pipeline.partitioning.wide.vectors import VectorWriter, map_vector, ranges, read_range
 from pipeline.tasks import Attempt, Task, TaskRecord, TaskRunner, run_missing
 
 

@@ -14,12 +14,12 @@ from pathlib import Path
 
 from pipeline.errors import PartitionError
 from pipeline.partitioning.cutting import IMBALANCE, Bounds, refuse_indivisible
-from pipeline.partitioning.node_blocks import make_blocks
-from pipeline.partitioning.node_roles import Source
-from pipeline.partitioning.top_levels import Seeds, TopCut, cut_bytes, cut_in_levels
 from pipeline.partitioning.tree import ROOT, PartPath, TreeFigures
-from pipeline.partitioning.wide_homes import Leaves, place_in_blocks
-from pipeline.partitioning.wide_pieces import label_by_hash, measure_children, write_children
+from pipeline.partitioning.wide.homes import Leaves, place_in_blocks
+from pipeline.partitioning.wide.node_blocks import make_blocks
+from pipeline.partitioning.wide.node_roles import Source
+from pipeline.partitioning.wide.pieces import label_by_hash, measure_children, write_children
+from pipeline.partitioning.wide.top_levels import Seeds, TopCut, cut_bytes, cut_in_levels
 from pipeline.tasks import TaskRecord, TaskRunner
 
 log = logging.getLogger(__name__)

@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from pipeline import storage
 from pipeline.blocks import NodeArrays, read_slice, write_slices
 from pipeline.errors import PartitionError
-from pipeline.partitioning import vectors
-from pipeline.partitioning.edge_files import slices_for
-from pipeline.partitioning.node_roles import Source, find_roles, sums_of_rows
+from pipeline.partitioning.layouts.edge_files import slices_for
 from pipeline.partitioning.pieces import MAX_ROWS, Role
-from pipeline.partitioning.vectors import VectorWriter, map_vector, ranges, receivers_of
+from pipeline.partitioning.wide import vectors
+from pipeline.partitioning.wide.node_roles import Source, find_roles, sums_of_rows
+from pipeline.partitioning.wide.vectors import VectorWriter, map_vector, ranges, receivers_of
 from pipeline.tasks import Attempt, Task, TaskRecord, TaskRunner, run_missing
 
 #: Bytes that a task may need for an entry of its block, a node of its range, and an edge it sends on. Measured at

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.kernels.node_moves import Proposals, accepted, favorites_of_lonely, grouped, proposed_moves, worth_sending
-from pipeline.partitioning.edge_files import slices_for
-from pipeline.partitioning.node_blocks import Graph, NodeBlock, read_columns, write_by_receiver
-from pipeline.partitioning.vectors import VectorWriter, map_vector, read_range, receivers_of
+from pipeline.partitioning.layouts.edge_files import slices_for
+from pipeline.partitioning.wide.node_blocks import Graph, NodeBlock, read_columns, write_by_receiver
+from pipeline.partitioning.wide.vectors import VectorWriter, map_vector, read_range, receivers_of
 from pipeline.tasks import Attempt, Task, TaskRecord, TaskRunner, run_missing
 
 #: Rounds end early when fewer nodes move than this share of all.

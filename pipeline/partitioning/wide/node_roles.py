@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pipeline import storage
 from pipeline.partitioning.homes import costs_less_split, ghost_rows
 from pipeline.partitioning.pieces import Role
-from pipeline.partitioning.vectors import VectorWriter, map_vector, ranges, write_vector
+from pipeline.partitioning.wide.vectors import VectorWriter, map_vector, ranges, write_vector
 from pipeline.tasks import Attempt, Task, TaskRecord, TaskRunner, run_missing
 
 

@@ -1,0 +1,1 @@
+"""Cutting a graph that no task can hold: components, clusters and refinement as waves of tasks."""
