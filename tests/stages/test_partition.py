@@ -362,9 +362,10 @@ def test_a_hub_with_half_of_all_edges_is_split_where_it_may_be() -> None:
         assert max(row["edges"] for row in result.tree if row["is_leaf"]) <= 300
 
     # As an item it is split anyway, and users are balanced.
-    users = cut(Graph(401, 1, tuple((user, 0) for user in range(1, 401))), parts=4)
-    assert users.is_split[0]
-    assert users.outcome.figures["imbalance"] <= 1.07
+    for method, most in (("metis", 1.03), ("multilevel", 1.05)):
+        users = cut(Graph(401, 1, tuple((user, 0) for user in range(1, 401))), parts=4, method=method)
+        assert users.is_split[0]
+        assert users.outcome.figures["imbalance"] <= most
 
 
 def test_thousands_of_components_are_packed() -> None:
