@@ -202,20 +202,21 @@ def test_sigterm_ends_with_143_and_resumes(tmp_path: Path, undisturbed: dict[str
 
 def test_two_at_once_one_wins_and_the_other_names_it(tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
     chain = Chain(tmp_path)
-    words = command(chain, config(tmp_path), "--engine", "local")
+    given = config(tmp_path)  # once: it writes the input, and a run that finds its input changed ends with 4
+    words = command(chain, given, "--engine", "local")
     with started(words, tmp_path) as first:
         deadline = time.monotonic() + 120
         while not any((chain.root / "runs/1970-01-01").glob("_work/*")) and time.monotonic() < deadline:
             time.sleep(0.001)
         os.kill(first.pid, signal.SIGSTOP)  # in the middle of a stage, for as long as the others look
         try:
-            refused = chain.run(config(tmp_path))
+            refused = chain.run(given)
         finally:
             os.kill(first.pid, signal.SIGCONT)
-        waiting = chain.run(config(tmp_path), wait_s=120.0)
+        waiting = chain.run(given, wait_s=120.0)
         code = first.wait(120)
     # A run holds its date from its first stage to its last: whoever waits can't cut in between two stages.
-    assert code == 0
+    assert code == 0, (tmp_path / "log.txt").read_text()[-4_000:]
     assert refused.code == 1
     assert f"is locked by a run for 1970-01-01, pid {first.pid}" in refused.error
     assert waiting.code == 0, waiting.error
