@@ -38,7 +38,7 @@ the stages of a run, one at a time
 a published table
   current     print the path of the current table, for Spark SQL, DuckDB or Polars
   check       is it there, sound, recent and large enough? For the schedules of those who read it
-  query       ask the table for the neighbours of a node
+  query       ask the table for the neighbours or the row of a node, also of a new one
   inspect     what a run made, and from what
   rollback    point readers at an earlier release
   clean       remove old releases and working tables

@@ -15,11 +15,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from graphquilt.errors import TableError, UnknownNodeError
-from graphquilt.ids import Ids, as_stored, find, route, sort_order
+from graphquilt.fold_in import Neighbors, folded_row
+from graphquilt.ids import Ids, as_stored, find
 from graphquilt.locate import Location, locate
-from graphquilt.row_groups import METADATA_KEY, RowGroup, RowGroups
+from graphquilt.row_groups import METADATA_KEY, RowGroups
+from graphquilt.row_lookup import find_rows, matrix_of
 from schemas.contracts import ContractViolationError
-from schemas.tables import node_embeddings
+from schemas.tables import FOLD_IN, fold_in, node_embeddings
 
 
 class EmbeddingTable:
@@ -33,10 +35,17 @@ class EmbeddingTable:
         table.neighbors(17, "user", k=20, target_type="item")
     """
 
-    def __init__(self, location: Location, groups: RowGroups, metadata: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        location: Location,
+        groups: RowGroups,
+        metadata: Mapping[str, Any],
+        fold_in_groups: RowGroups | None = None,
+    ) -> None:
         self._location = location
         self._groups = groups
         self._metadata = metadata
+        self._fold_in_groups = fold_in_groups
 
     @classmethod
     def open(
@@ -48,7 +57,7 @@ class EmbeddingTable:
         ----------
         path : a workspace, ``published/<name>``, its CURRENT.json, or the folder of one release.
         name : which published table of a workspace.
-        cache_bytes : most bytes of decoded columns that are kept for the next question.
+        cache_bytes : most bytes of decoded columns of a table that are kept for the next question.
 
         Raises
         ------
@@ -65,10 +74,18 @@ class EmbeddingTable:
     @classmethod
     def _open(cls, location: Location, cache_bytes: int) -> EmbeddingTable:
         groups = RowGroups(location.files(), cache_bytes)
+        sidecar = None
         try:
-            return cls(location, groups, _checked_metadata(location, groups.schema))
+            metadata = _checked_metadata(location, groups.schema)
+            if any(recipe["table"] == FOLD_IN for recipe in metadata.get("fold_in", {}).values()):
+                # Now, and not at the first question: a handle stays on a release that is removed.
+                sidecar = RowGroups(location.files(FOLD_IN), cache_bytes)
+                _check_sidecar(location, sidecar.schema, groups.schema)
+            return cls(location, groups, metadata, sidecar)
         except BaseException:
             groups.close()
+            if sidecar is not None:
+                sidecar.close()
             raise
 
     @property
@@ -137,34 +154,17 @@ class EmbeddingTable:
         """
         if missing not in ("zero", "mean", "raise"):
             raise ValueError(f"missing is {missing!r}; choose 'zero', 'mean' or 'raise'")
-        stored, possible = as_stored(ids, self._id_type)
-        groups = self._groups.of(node_type)
-        order = sort_order(stored)
-        wanted = stored.take(pa.array(order))
-        group_of = route(wanted, self._groups.first_ids(node_type))
-        starts = np.searchsorted(group_of, np.arange(len(groups) + 1))
-
-        found = np.zeros(order.size, np.bool_)
-        hits: dict[RowGroup, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
-        asked = [place for place in range(len(groups)) if starts[place] < starts[place + 1]]
-        read = self._groups.columns([groups[place] for place in asked], ["node_id"])
-        for place, (group, columns) in zip(asked, read, strict=True):
-            section = slice(starts[place], starts[place + 1])
-            row = find(wanted[section.start : section.stop], columns["node_id"])
-            position = order[section]
-            hit = (row >= 0) & possible[position]
-            if hit.any():
-                hits[group] = position[hit], row[hit]
-                found[position[hit]] = True
+        places = find_rows(self._groups, ids, node_type)
+        found = places.is_known
         if missing == "raise" and not found.all():
             raise UnknownNodeError(
                 f"{np.count_nonzero(~found)} of {found.size} ids are unknown as '{node_type}', the first at "
                 f"position {int(np.argmin(found))}; missing='zero' or 'mean' gives them a vector"
             )
-        vectors = np.empty((order.size, self.dim), np.float32)
-        for group, columns in self._groups.columns(list(hits), ["embedding"]):
-            position, row = hits[group]
-            vectors[position] = _matrix(columns["embedding"])[row]
+        vectors = np.empty((found.size, self.dim), np.float32)
+        for group, columns in self._groups.columns(list(places.hits), ["embedding"]):
+            position, row = places.hits[group]
+            vectors[position] = matrix_of(columns["embedding"])[row]
         if not found.all():
             vectors[~found] = self._mean_vector(node_type) if missing == "mean" else 0.0
         return vectors, found
@@ -205,7 +205,7 @@ class EmbeddingTable:
         best_ids: list[Any] = []
         best = np.empty(0, np.float32)
         for _, columns in self._groups.columns(groups, ["node_id", "embedding", "norm"]):
-            score, norm = _matrix(columns["embedding"]) @ query, columns["norm"].to_numpy()
+            score, norm = matrix_of(columns["embedding"]) @ query, columns["norm"].to_numpy()
             comparable = norm > 0
             if itself is not None and (row := int(find(itself, columns["node_id"])[0])) >= 0:
                 comparable[row] = False
@@ -219,6 +219,39 @@ class EmbeddingTable:
             candidates = best_ids + columns["node_id"].take(pa.array(top)).to_pylist()
             best_ids, best = [candidates[place] for place in kept], merged[kept]
         return [(found, float(score)) for found, score in zip(best_ids, best, strict=True) if score > -np.inf]
+
+    def fold_in(self, neighbors: Neighbors, node_type: str | None = None) -> NDArray[np.float32]:
+        """Return the row that a node has by its neighbours: one that the table lacks, or that has new edges.
+
+        Where the table says so (``metadata["fold_in"][type]["is_exact"]``) it is what a run would give the node, were
+        the other rows to stay as they are: of a node of the table and its own edges, its own row, to rounding. On
+        graphs of one type it is one step from the neighbours' directions, which finds as much.
+
+        Parameters
+        ----------
+        neighbors : by id, the weight of the edge in units of 1, as of the table's date; or ids of weight 1 each, where
+            one that comes twice weighs 2. Those that the table does not hold count as if they weren't given
+            (:meth:`lookup` tells which).
+        node_type : of the new node; None: the type that edges start from ("user").
+
+        Returns
+        -------
+        (dim,) float32.
+
+        Raises
+        ------
+        UnknownNodeError : none of the neighbours is known.
+        TableError : rows of this type can't be made from the release.
+        ValueError : no neighbours, or a weight that is not above zero.
+        """
+        wanted = str(self._metadata.get("source_type", "user")) if node_type is None else node_type
+        recipes = self._metadata.get("fold_in", {})
+        if wanted not in recipes:
+            raise TableError(
+                f"release {self.release} can't fold in new nodes of type '{wanted}'; of types {sorted(recipes)} it "
+                "can. With publish.fold_in = true, releases of two_tower, low_pass and spectral hold what it takes"
+            )
+        return folded_row(recipes[wanted], self._groups, self._fold_in_groups, neighbors)
 
     def to_arrow(self, node_type: str | None = None, columns: Sequence[str] | None = None) -> pa.Table:
         """Return the table, or one type of it, with all columns or some."""
@@ -238,12 +271,14 @@ class EmbeddingTable:
         for group, columns in self._groups.columns(groups, ["node_id", "embedding"], remember=False):
             section = slice(group.first_row, group.first_row + group.rows)
             ids[section] = columns["node_id"].to_numpy(zero_copy_only=False)
-            vectors[section] = _matrix(columns["embedding"])
+            vectors[section] = matrix_of(columns["embedding"])
         return ids, vectors
 
     def close(self) -> None:
         """Give the files back. Arrays and tables handed out stay valid."""
         self._groups.close()
+        if self._fold_in_groups is not None:
+            self._fold_in_groups.close()
 
     def __len__(self) -> int:
         return sum(self._groups.rows(node_type) for node_type in self.node_types)
@@ -298,9 +333,11 @@ def _checked_metadata(location: Location, schema: pa.Schema) -> Mapping[str, Any
     return metadata
 
 
-def _matrix(embedding: pa.Array) -> NDArray[np.float32]:
-    """Return a column of vectors as an (n, dim) view."""
-    return embedding.flatten().to_numpy(zero_copy_only=True).reshape(-1, embedding.type.list_size)
+def _check_sidecar(location: Location, schema: pa.Schema, main: pa.Schema) -> None:
+    try:
+        fold_in(main.field("embedding").type.list_size).check_schema(schema, str(location.folder / FOLD_IN))
+    except ContractViolationError as error:
+        raise TableError(str(error)) from error
 
 
 def _top(score: NDArray[np.float32], k: int) -> NDArray[np.int64]:

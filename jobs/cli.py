@@ -24,6 +24,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
     {
         "init": "jobs.commands.init",
         "plan": "jobs.commands.plan",
+        "tune": "jobs.commands.tune",
         "inspect": "jobs.commands.workspace_view",
         "query": "jobs.commands.query",
         "rollback": "jobs.commands.rollback",
@@ -56,6 +57,8 @@ def main(argv: Sequence[str]) -> int:
 
 def _main(command: str, argv: Sequence[str]) -> int:
     configure_logging()
+    if command == "evaluate":
+        return _evaluate(argv)
     if command == "run" or command in STAGE_NAMES:
         return _run(command, argv)
     if command not in COMMANDS:
@@ -64,6 +67,16 @@ def _main(command: str, argv: Sequence[str]) -> int:
     module = importlib.import_module(COMMANDS[command])
     options = module.parser().parse_args(argv)
     return say(module.answer(options), is_json=options.is_json)
+
+
+def _evaluate(argv: Sequence[str]) -> int:
+    """The stage, or a report on a published table: two things under one name."""
+    from jobs.commands import evaluate
+
+    options = evaluate.parser().parse_args(argv)
+    if evaluate.is_stage(options):
+        return execute(("evaluate",), options_of(options))
+    return say(evaluate.answer(options), is_json=options.is_json)
 
 
 def _run(command: str, argv: Sequence[str]) -> int:

@@ -30,9 +30,14 @@ def _with_paths_found(config: PipelineConfig, file: Path) -> PipelineConfig:
 
     path = found(config.input.path)
     evaluated = found(config.evaluate.path)
+    attributes = {
+        node_type: given.model_copy(update={"path": found(given.path)})
+        for node_type, given in config.attributes.items()
+    }
     return config.model_copy(
         update={
             "input": config.input.model_copy(update={"path": path}),
+            "attributes": attributes,
             "evaluate": config.evaluate.model_copy(update={"path": evaluated}),
         }
     )

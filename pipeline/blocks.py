@@ -79,6 +79,68 @@ class NodeParts:
 
 
 @dataclass(frozen=True)
+class Features:
+    """Hashed features of rows, such as what attributes come to: row i has those from indptr[i] to indptr[i + 1]."""
+
+    indptr: NDArray[np.int64]  # (rows + 1,)
+    key: NDArray[np.uint64]  # (features,) ascending in each row
+    value: NDArray[np.float32]
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """Number of features of every row."""
+        return np.diff(self.indptr)
+
+    @property
+    def sizes(self) -> NDArray[np.float64]:
+        """Sum of the absolute values of every row."""
+        counts = self.counts
+        row = np.repeat(np.arange(counts.size), counts)
+        return np.bincount(row, weights=np.abs(self.value), minlength=counts.size).astype(np.float64, copy=False)
+
+    @classmethod
+    def of_counts(cls, counts: NDArray[np.int64], key: NDArray[np.uint64], value: NDArray[np.float32]) -> Features:
+        """Features that come row after row."""
+        return cls(np.concatenate([np.zeros(1, np.int64), np.cumsum(counts, dtype=np.int64)]), key, value)
+
+    def rows(self, index: NDArray[np.int64]) -> Features:
+        """Return some rows, in the order asked for."""
+        counts = self.counts[index]
+        entries = ranges(self.indptr[:-1][index], counts)
+        return Features.of_counts(counts, self.key[entries], self.value[entries])
+
+
+def ranges(first: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return first[0], first[0] + 1, ..., then first[1], ...: so many numbers from each start."""
+    ends = np.cumsum(counts)
+    return np.arange(int(ends[-1]) if ends.size else 0) + np.repeat(first - (ends - counts), counts)
+
+
+class FeatureTable:
+    """Features of nodes, mapped from files that are in node_ix order, read where touched."""
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self._tables = [table for table in map(storage.map_arrow, files) if table.num_rows]
+        self._last = [int(storage.column(table, "node_ix")[-1]) for table in self._tables]
+
+    def take(self, node_ix: NDArray[np.int64]) -> Features:
+        """Return the features of nodes with ascending numbers."""
+        counts = np.zeros(node_ix.size, np.int64)
+        keys, values = [np.empty(0, np.int64)], [np.empty(0, np.float32)]
+        start = 0
+        for table, last in zip(self._tables, self._last, strict=True):
+            stop = int(np.searchsorted(node_ix, last, side="right"))
+            known = storage.column(table, "node_ix")
+            first, end = (np.searchsorted(known, node_ix[start:stop], side) for side in ("left", "right"))
+            counts[start:stop] = end - first
+            entries = ranges(first, end - first)
+            keys.append(storage.column(table, "feature_key")[entries])
+            values.append(storage.column(table, "value")[entries])
+            start = stop
+        return Features.of_counts(counts, np.concatenate(keys).view(np.uint64), np.concatenate(values))
+
+
+@dataclass(frozen=True)
 class Block:
     """One part held as arrays: local rows ascending by node_ix, and their stored entries."""
 
@@ -93,6 +155,7 @@ class Block:
     neighbor: NDArray[np.int32]  # (entries,) local rows
     edge_weight: NDArray[np.float32] | None  # None: every weight is 1
     routes: Mapping[int, NDArray[np.int32]]  # receiver -> home rows it needs, ascending
+    features: Features | None = None  # of the local rows; None: no node has any
 
     @property
     def strength(self) -> NDArray[np.float64]:
@@ -105,7 +168,7 @@ class Block:
         return int(first), int(stop)
 
     @classmethod
-    def read(cls, part_id: int, nodes: Path, edges: Path, routes: Path | None) -> Block:
+    def read(cls, part_id: int, nodes: Path, edges: Path, routes: Path | None, features: Path | None = None) -> Block:
         """Map a block's files; adjacency stays on disk until it is touched."""
         table, entries = storage.map_arrow(nodes), storage.map_arrow(edges)
         indptr = np.zeros(table.num_rows + 1, np.int64)
@@ -123,6 +186,7 @@ class Block:
             neighbor=storage.column(entries, "neighbor_row"),
             edge_weight=None if bool((edge_weight == 1).all()) else edge_weight,
             routes=_read_routes(routes) if routes else {},
+            features=FeatureTable([features]).take(storage.column(table, "node_ix")) if features else None,
         )
 
     def write(self, nodes: Path, edges: Path) -> None:

@@ -20,12 +20,13 @@ from pipeline.errors import ConfigError
 
 #: Values a key will take once its stage is built: refused now, with this sentence.
 NOT_BUILT_YET = {
-    ("embedding", "method", "spectral"): "spectral embeddings are not built yet; use 'fastrp'",
     ("embedding", "method", "ppr"): "PPR embeddings are not built yet; use 'fastrp'",
     ("embedding", "method", "none"): "runs without embeddings wait for ppr_neighbors; use 'fastrp'",
-    ("embedding", "form", "low_pass"): "the low-pass form is not built yet; use 'two_tower' or 'classic'",
     ("evaluate", "source", "shadow"): "shadow runs are not built yet; use 'next_day', 'file' or 'holdout'",
 }
+
+#: Forms whose rows are no weighted sums of rows that a run has.
+_FORMS_WITHOUT_FOLD_IN = frozenset({"classic", "plain", "plain_low_pass"})
 
 
 class Section(BaseModel):
@@ -77,6 +78,38 @@ class InputConfig(Section):
         return self.source_type == self.target_type
 
 
+class AttributesConfig(Section):
+    """What is known of the nodes of one type beside their edges: [attributes.<node type>]."""
+
+    path: str = Field(min_length=1, description="file, folder or glob, as input.path; one row a node")
+    id: str = Field("id", min_length=1, description="column with the node's id")
+    numbers: tuple[str, ...] = Field((), description="columns of numbers; standardised over the nodes that have them")
+    categories: tuple[str, ...] = Field((), description="columns of one value each: text, integers or booleans")
+    lists: tuple[str, ...] = Field((), description="columns of several values each: lists, or text with separator")
+    separator: str | None = Field(None, min_length=1, description="what parts the values of lists that are text")
+    weights: dict[str, float] = Field(default_factory=dict, description="weight by column; 1 where none is given")
+
+    @model_validator(mode="after")
+    def _every_column_has_one_role(self) -> AttributesConfig:
+        columns = self.columns
+        if not columns:
+            raise ValueError("no columns are named; list some under numbers, categories or lists")
+        twice = sorted({name for name in columns if columns.count(name) > 1})
+        if twice:
+            raise ValueError(f"{twice} are listed twice; a column is a number, a category or a list")
+        for name, weight in self.weights.items():
+            if name not in columns:
+                raise ValueError(f"weights.{name} is of no column listed; those are {columns}")
+            if not 0 < weight <= 1e6:
+                raise ValueError(f"weights.{name} is {weight}; it must be above 0 and at most 1e6")
+        return self
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of all columns but the id's."""
+        return [*self.numbers, *self.categories, *self.lists]
+
+
 class PartitionConfig(Section):
     """How the graph is cut. The cut sets memory and traffic, never the answer."""
 
@@ -107,6 +140,17 @@ class PartitionConfig(Section):
         return self
 
 
+#: What keys that are unset mean, by form and by what the form turns on.
+_BY_FORM: Mapping[str, Mapping[str, float]] = {
+    "two_tower": {"item_norm_power": 0.12},
+    "low_pass": {"item_norm_power": 0.2},
+    "bipartite truncate": {"item_norm_power": 0.3, "iterations": 3, "shift": 0.05, "eigenvalue_power": 0.0},
+    "bipartite rotate": {"item_norm_power": 0.2, "iterations": 3, "shift": 0.05, "eigenvalue_power": 0.5},
+    "plain both": {"iterations": 6, "shift": 0.0, "eigenvalue_power": 0.75},
+    "plain positive": {"iterations": 8, "shift": 0.3, "eigenvalue_power": 1.0},
+}
+
+
 class EmbeddingConfig(Section):
     """Which vectors are computed. The defaults that depend on the graph are set by ``form``."""
 
@@ -133,11 +177,48 @@ class EmbeddingConfig(Section):
         0.0, ge=-4, le=4, description="classic: if not 0, a row's norm becomes its degree to this power"
     )
     normalize_rows: bool = Field(False, description="classic: rows of the result have norm 1")
+    self_influence: float = Field(0.0, ge=0, description="classic: weight of a node's own start row in the sum")
+    attribute_share: float = Field(
+        0.5, ge=0, le=1, description="fastrp: how much of a start row comes from the node's attributes, if it has some"
+    )
     powers: int = Field(1, ge=1, le=64, description="two_tower: steps of P between the random rows and the users' rows")
-    user_degree_power: float = Field(0.4, ge=-4, le=4, description="two_tower: a in M = D_U^-a B D_I^-b")
-    item_degree_power: float = Field(0.4, ge=-4, le=4, description="two_tower: b in M = D_U^-a B D_I^-b")
-    item_norm_power: float = Field(
-        0.12, ge=-4, le=4, description="two_tower: q, an item's norm is its degree to this power"
+    user_degree_power: float = Field(0.4, ge=-4, le=4, description="two types: a in M = D_U^-a B D_I^-b")
+    item_degree_power: float = Field(0.4, ge=-4, le=4, description="two types: b in M = D_U^-a B D_I^-b")
+    item_norm_power: float | None = Field(
+        None, ge=-4, le=4, description="two types: q, an item's norm is its degree to this power; unset: by the form"
+    )
+    rank: int | None = Field(
+        None, ge=1, le=65_536, description="spectral: eigenpairs computed; low_pass: eigenvalues that pass; unset: by dim"
+    )
+    reduction: Literal["auto", "truncate", "rotate"] = Field(
+        "auto", description="spectral: how rank columns become dim: the leading ones, or all by a hashed rotation"
+    )
+    eigenvalues: Literal["both", "positive"] = Field(
+        "both", description="spectral, one type: of both signs, for classifiers; positive: those that say who is near"
+    )
+    iterations: int | None = Field(
+        None, ge=1, le=64, description="spectral: products before the last; unset: by what is asked (3 to 8)"
+    )
+    oversampling: int = Field(16, ge=0, le=4_096, description="spectral: columns beside rank that are carried along")
+    no_return: float = Field(
+        1.0, ge=0, le=1, description="spectral, two types: share of diag(P) that is left out, steps back to their start"
+    )
+    degree_offset: float = Field(
+        0.5, ge=0, le=64, description="spectral, one type: mean degrees added to every degree, against tiny pieces"
+    )
+    shift: float | None = Field(
+        None, ge=0, le=4, description="spectral: multiple of the identity added while iterating, against negative ends"
+    )
+    eigenvalue_power: float | None = Field(
+        None, ge=0, le=4, description="spectral: columns (two types: the items') are scaled by |w|^this; unset: by form"
+    )
+    item_row_power: float = Field(
+        0.7, ge=0, le=1, description="spectral, two types, truncated: θ in i = V |V|^-θ d^q; 1 leaves d^q to rank"
+    )
+    align: bool = Field(True, description="spectral: rotate into the coordinates of the last release")
+    filter_degree: int = Field(16, ge=1, le=64, description="low_pass: degree of the Chebyshev-Jackson polynomial")
+    cut: float | None = Field(
+        None, gt=0, lt=1, description="low_pass: eigenvalues above this share of the largest pass; unset: those of rank"
     )
     boundary: Literal["exchange", "halo", "border", "quotient", "drop"] = Field(
         "exchange", description="what happens to rows at the cut"
@@ -165,6 +246,39 @@ class EmbeddingConfig(Section):
         if not any(value):
             raise ValueError("every weight is 0: the table would be zero")
         return value
+
+    def resolved(self, form: str) -> EmbeddingConfig:
+        """Return a copy in which the keys that were left to the form have their values."""
+        changes: dict[str, Any] = {"rank": self.rank or (4 if form.endswith("low_pass") else 1) * self.dim}
+        key = form
+        if form == "bipartite":
+            rotates = changes["rank"] > self.dim if self.reduction == "auto" else self.reduction == "rotate"
+            changes["reduction"] = "rotate" if rotates else "truncate"
+            key = f"{form} {changes['reduction']}"
+        elif form == "plain":
+            changes["reduction"] = "truncate" if self.reduction == "auto" else self.reduction
+            key = f"{form} {self.eigenvalues}"
+        defaults = _BY_FORM.get(key, {})
+        changes |= {name: value for name, value in defaults.items() if getattr(self, name) is None}
+        return self.model_copy(update=changes)
+
+    def check_spectral(self) -> None:
+        """Refuse what a spectral embedding can't do.
+
+        Raises
+        ------
+        ValueError : fewer eigenpairs than columns, or columns shared out.
+        """
+        if self.rank is not None and self.rank < self.dim and self.reduction != "rotate":
+            raise ValueError(
+                f"embedding.rank is {self.rank} and embedding.dim {self.dim}: the columns beyond rank would be zero; raise "
+                "rank, or lower dim"
+            )
+        if (self.shards or 1) > 1:
+            raise ValueError(
+                f"embedding.shards is {self.shards}: spectral makes its columns orthogonal to each other, so that no task "
+                "can hold only some; leave shards out and cut the graph into parts"
+            )
 
 
 class PprConfig(Section):
@@ -226,6 +340,9 @@ class PublishConfig(Section):
     keep_runs: int = Field(3, ge=1, description="dates whose working tables are kept")
     min_age_hours: float = Field(24.0, ge=0, description="a younger release is never removed")
     rows_per_file: int = Field(4_000_000, ge=1, description="rows of a published Parquet file")
+    fold_in: bool = Field(
+        False, description="publish the table fold_in too: what a user's row is the weighted sum of, for new users"
+    )
     exclude_ids: dict[str, tuple[int | str, ...]] = Field(
         default_factory=dict, description="by node type, ids left out of the next release"
     )
@@ -235,6 +352,7 @@ class PipelineConfig(Section):
     """The whole configuration."""
 
     input: InputConfig
+    attributes: dict[str, AttributesConfig] = Field(default_factory=dict, description="by node type")
     partition: PartitionConfig = Field(default_factory=PartitionConfig)
     embedding: EmbeddingConfig = Field(default_factory=EmbeddingConfig)
     ppr: PprConfig = Field(default_factory=PprConfig)
@@ -248,7 +366,28 @@ class PipelineConfig(Section):
                 raise ValueError(f"{section}.{key} is '{value}': {sentence}")
         if self.ppr.neighbors:
             raise ValueError("ppr.neighbors is true: the ppr_neighbors table is not built yet")
+        if self.publish.fold_in and (self.embedding.boundary != "exchange" or self.form in _FORMS_WITHOUT_FOLD_IN):
+            raise ValueError(
+                f"publish.fold_in is true, and rows of form '{self.form}' with boundary '{self.embedding.boundary}' are no "
+                "weighted sums of other rows; it is for two_tower, low_pass and spectral with boundary 'exchange'"
+            )
+        types = [self.input.source_type, self.input.target_type]
+        for node_type in self.attributes:
+            if node_type not in types:
+                raise ValueError(f"attributes.{node_type} is of no type in the input; those are {sorted({*types})}")
         form, plain = self.form, self.input.is_plain
+        if self.embedding.method == "spectral" and self.embedding.form != "auto":
+            raise ValueError(
+                f"embedding.form is '{self.embedding.form}' and embedding.method 'spectral': forms are of fastrp; leave "
+                "form out"
+            )
+        if self._needs_whole_rows and self.embedding.boundary != "exchange":
+            raise ValueError(
+                f"embedding.boundary is '{self.embedding.boundary}': {self._needs_whole_rows} takes what the whole graph "
+                "says of its spectrum; use boundary = 'exchange' (boundary_dtype = 'int8' sends a quarter of the bytes)"
+            )
+        if self.embedding.method == "spectral":
+            self.embedding.check_spectral()
         if form == "two_tower" and plain:
             raise ValueError(
                 f"embedding.form 'two_tower' needs two types, but source and target are both "
@@ -263,8 +402,19 @@ class PipelineConfig(Section):
         return self
 
     @property
+    def _needs_whole_rows(self) -> str:
+        """The name of a method that can't be made part by part; empty if it can."""
+        if self.embedding.method == "spectral":
+            return "spectral"
+        return "low_pass" if self.embedding.form == "low_pass" else ""
+
+    @property
     def form(self) -> str:
-        """The form of fastrp, with "auto" decided by the types."""
+        """The form of the method, decided by the types where the config leaves it open."""
+        if self.embedding.method == "spectral":
+            return "plain" if self.input.is_plain else "bipartite"
+        if self.embedding.form == "low_pass" and self.input.is_plain:
+            return "plain_low_pass"
         if self.embedding.form != "auto":
             return self.embedding.form
         return "classic" if self.input.is_plain else "two_tower"
@@ -332,12 +482,23 @@ def _explain(error: ValidationError, model: type[BaseModel]) -> str:
 
 
 def _section_at(model: type[BaseModel], place: Sequence[str]) -> type[BaseModel] | None:
-    for key in place:
+    steps = iter(place)
+    for key in steps:
         field = model.model_fields.get(key)
-        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+        inner = None if field is None else _inner_section(field.annotation)
+        if inner is None:
             return None
-        model = field.annotation
+        model, is_named = inner
+        if is_named:
+            next(steps, None)  # the name itself
     return model
+
+
+def _inner_section(annotation: Any) -> tuple[type[BaseModel], bool] | None:
+    """Return the section that a key holds, and whether it holds one for each name; None if it holds a value."""
+    is_named = get_origin(annotation) is dict
+    inner = get_args(annotation)[1] if is_named else annotation
+    return (inner, is_named) if isinstance(inner, type) and issubclass(inner, BaseModel) else None
 
 
 def _keys_at(model: type[BaseModel], place: Sequence[str]) -> list[str]:
@@ -362,10 +523,14 @@ def key_reference() -> list[tuple[str, str, str, str]]:
 def _walk(model: type[BaseModel], prefix: str) -> list[tuple[str, str, str, str]]:
     rows: list[tuple[str, str, str, str]] = []
     for name, field in model.model_fields.items():
-        inner = field.annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            rows.extend(_walk(inner, f"{prefix}.{name}" if prefix else name))
+        section = _inner_section(field.annotation)
+        if section is not None and not section[1]:
+            rows.extend(_walk(section[0], f"{prefix}.{name}" if prefix else name))
             continue
+        if section is not None:
+            rows.extend(_walk(section[0], f"{name}.<node type>"))
+            continue
+        inner = field.annotation
         default = "required" if field.is_required() else _toml_value(field.get_default(call_default_factory=True))
         choices = _choices(inner)
         about = field.description or ""

@@ -35,6 +35,10 @@ class Load:
     coded_floats: float = 0.0  # of narrow rows, coded or decoded
     slices: float = 0.0  # of rows in files, addressed to a part
     tasks: float = 0.0
+    swept_bytes: float = 0.0  # of rows that a kernel reads or writes in order, however large, and does little with
+    single_flops: float = 0.0  # of dense products of rows and a small matrix, in float32
+    double_flops: float = 0.0  # of sums over rows of all pairs of columns, in float64
+    decomposed: float = 0.0  # cubes of the columns of matrices whose eigenpairs are found
 
     def __add__(self, other: Load) -> Load:
         return Load(*(getattr(self, one.name) + getattr(other, one.name) for one in fields(self)))
@@ -67,7 +71,8 @@ class Load:
         return cls(near, mid, far, shards * sum(entries), streamed, touched)
 
 
-#: CPU seconds a unit. Lines and opened entries are as measured by themselves; the others are fitted beside them.
+#: CPU seconds a unit. Lines, opened entries, swept bytes and what follows them are as measured by themselves; the
+#: others are fitted beside them.
 SECONDS = Load(
     near_lines=4.4e-10,
     mid_lines=1e-09,
@@ -81,6 +86,10 @@ SECONDS = Load(
     coded_floats=2.3e-09,
     slices=0.00021,
     tasks=0.0057,
+    swept_bytes=1.1e-10,
+    single_flops=9.5e-12,
+    double_flops=2e-11,
+    decomposed=2e-10,
 )
 #: CPU seconds of the first use of the kernels and of files in a process.
 _FIRST_USE_SECONDS = 0.005
@@ -88,7 +97,7 @@ _FIRST_USE_SECONDS = 0.005
 
 @dataclass(frozen=True)
 class Wave:
-    """Tasks that run beside one another."""
+    """Tasks that run beside one another; 0: work of the driver."""
 
     tasks: int
     load: Load
@@ -111,8 +120,11 @@ def wall_of(waves: Sequence[Wave], engine: str, slots: int, slowness: float) -> 
     """
     total = slowness * _FIRST_USE_SECONDS
     for wave in waves:
+        if not wave.tasks:
+            total += slowness * wave.seconds()
+            continue
         turns = math.ceil(wave.tasks / slots)
         is_here = engine == "local" and (slots == 1 or wave.tasks < 2)
         kind = engine if is_here or engine != "local" else "dask"
-        total += slowness * wave.seconds() * turns / max(wave.tasks, 1) + _EMPTY_WAVE_SECONDS[kind]
+        total += slowness * wave.seconds() * turns / wave.tasks + _EMPTY_WAVE_SECONDS[kind]
     return total

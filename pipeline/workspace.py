@@ -75,6 +75,7 @@ class Workspace:
     tables: Mapping[str, str]  # table -> stage that makes it
     run_id: str
     force_current: bool = False  # publish moves CURRENT even to an older date than it has
+    parent: str | None = None  # the release whose coordinates this run's table is turned into
 
     @property
     def run_folder(self) -> Path:

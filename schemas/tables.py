@@ -28,13 +28,18 @@ def _count_not(condition: Callable[[pa.Table], pa.ChunkedArray]) -> Callable[[pa
     return count
 
 
-def _count_not_finite(table: pa.Table) -> int:
-    broken = 0
-    for chunk in table.column("embedding").chunks:
-        dim = chunk.type.list_size
-        rows = chunk.flatten().to_numpy(zero_copy_only=False).reshape(-1, dim)
-        broken += int((~np.isfinite(rows).all(axis=1)).sum())
-    return broken
+def _not_finite_in(column: str) -> Callable[[pa.Table], int]:
+    """Count the rows whose vector has an entry that is not finite."""
+
+    def count(table: pa.Table) -> int:
+        broken = 0
+        for chunk in table.column(column).chunks:
+            dim = chunk.type.list_size
+            rows = chunk.flatten().to_numpy(zero_copy_only=False).reshape(-1, dim)
+            broken += int((~np.isfinite(rows).all(axis=1)).sum())
+        return broken
+
+    return count
 
 
 def _norm_is_sound(table: pa.Table) -> pa.ChunkedArray:
@@ -80,6 +85,52 @@ REJECTED = TableContract(
     key=("file", "row"),
 )
 
+#: Rows of [attributes.<node type>] that are not used.
+REJECTED_ATTRIBUTES = TableContract(
+    name="rejected_attributes",
+    version=1,
+    schema=pa.schema(
+        [
+            _required("node_type", pa.string()),
+            _required("file", pa.string()),
+            _required("row", pa.int64()),  # counted from 0 in its file
+            pa.field("node_id", pa.string()),
+            _required("values", pa.string()),  # JSON, by column
+            _required("reason", pa.string()),
+        ]
+    ),
+    key=("node_type", "file", "row"),
+)
+
+#: The nodes that have a row of attributes, each once.
+ATTRIBUTE_NODES = TableContract(
+    name="attribute_nodes",
+    version=1,
+    schema=pa.schema(
+        [
+            _required("node_id", pa.string()),
+            _required("node_type", pa.string()),
+            _required("place", pa.int64()),  # file of attribute_features x 2**32 + row
+        ]
+    ),
+    key=("node_type", "node_id"),
+)
+
+#: What their attributes come to: hashed features, ascending by row and key. Squares of a row's values sum to 1 at most.
+ATTRIBUTE_FEATURES = TableContract(
+    name="attribute_features",
+    version=1,
+    schema=pa.schema(
+        [
+            _required("row", pa.int64()),
+            _required("feature_key", pa.int64()),  # the bits of the u64 hash of column and value
+            _required("value", pa.float32()),
+        ]
+    ),
+    key=("row", "feature_key"),
+    file_format="arrow",
+)
+
 NODE_INDEX = TableContract(
     name="node_index",
     version=1,
@@ -116,6 +167,26 @@ INDEXED_EDGES = TableContract(
     ),
     key=("src_ix", "dst_ix"),
     rules=(Rule("every weight is above zero", _count_not(lambda t: pc.greater(t["weight"], 0))),),
+)
+
+#: The features of numbered nodes, ascending by node_ix and key over the files in order.
+NODE_FEATURES = TableContract(
+    name="node_features",
+    version=1,
+    schema=pa.schema(
+        [
+            _required("node_ix", pa.int64()),
+            _required("feature_key", pa.int64()),
+            _required("value", pa.float32()),
+        ]
+    ),
+    key=("node_ix", "feature_key"),
+    file_format="arrow",
+)
+
+#: The same of a block's local rows, whatever their kind: any part can draw any start row.
+BLOCK_FEATURES = TableContract(
+    name="block_features", version=1, schema=NODE_FEATURES.schema, key=NODE_FEATURES.key, file_format="arrow"
 )
 
 #: Pairs kept back from training, by node number; what ``evaluate.source = "holdout"`` is scored on.
@@ -229,6 +300,11 @@ def row_schema(width: int, dtype: str = "float32", *, first_column: int = 0, has
     return pa.schema(fields, {"dtype": dtype, "first_column": str(first_column), "width": str(width)})
 
 
+#: Names of the published tables.
+NODE_EMBEDDINGS = "node_embeddings"
+FOLD_IN = "fold_in"
+
+
 def node_embeddings_schema(dim: int) -> pa.Schema:
     """Return the columns of the published table for a width."""
     return pa.schema(
@@ -247,13 +323,30 @@ def node_embeddings_schema(dim: int) -> pa.Schema:
 def node_embeddings(dim: int) -> TableContract:
     """Return the contract of the published table for a width."""
     return TableContract(
-        name="node_embeddings",
+        name=NODE_EMBEDDINGS,
         version=1,
         schema=node_embeddings_schema(dim),
         key=("node_type", "node_id"),
         rules=(
-            Rule("every entry is finite", _count_not_finite),
+            Rule("every entry is finite", _not_finite_in("embedding")),
             Rule("every norm is finite and not negative", _count_not(_norm_is_sound)),
             Rule("no degree is below zero", _count_not(lambda t: pc.greater_equal(t["degree"], 0))),
         ),
+    )
+
+
+def fold_in(dim: int) -> TableContract:
+    """Return the contract of the published rows of which a new node's row is the weighted sum, for a width."""
+    return TableContract(
+        name=FOLD_IN,
+        version=1,
+        schema=pa.schema(
+            [
+                _required("node_type", pa.string()),
+                _required("node_id", pa.string()),
+                _required("row", pa.list_(pa.field("item", pa.float32(), nullable=False), dim)),
+            ]
+        ),
+        key=("node_type", "node_id"),
+        rules=(Rule("every entry is finite", _not_finite_in("row")),),
     )

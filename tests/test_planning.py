@@ -56,37 +56,26 @@ def test_disk_grows_with_all_it_depends_on(nodes: int, edges: int, size: int, pa
         more_bytes: int = 0,
         dim: int = 128,
         more_rows: int = 0,
-        moved: int = 0,
+        kept: int = 0,
     ) -> int:
-        graph = Graph(nodes + more_nodes, edges + more_edges, True)
+        graph = Graph(nodes + more_nodes, edges + more_edges, nodes, is_exact=True)
         chosen = config(embedding={"dim": dim})
-        stored = Stored(parts, 1, graph.nodes + more_rows, 2 * graph.edges, moved)
+        stored = Stored(parts, graph.nodes + more_rows, 2 * graph.edges, kept)
         return sum(planning.disk_bytes(chosen, graph, size + more_bytes, edges, stored).values())
 
     assert needed(more_nodes=1) > needed()
     assert needed(more_edges=1) > needed()
     assert needed(more_bytes=1) >= needed()
-    # What a mode copies in is laid out, and what travels is kept until the stage has committed.
+    # What a mode copies in is laid out, and what rounds leave is kept until the stage has committed.
     assert needed(more_rows=10) > needed()
-    assert needed(moved=1000) == needed() + (1000 if parts > 1 else 0)
-    # A vector more is written by embed and by aggregate, and with parts once more for each round that is kept.
+    assert needed(kept=1000) == needed() + 1000
+    # A vector more is written by embed and by aggregate.
     assert needed(dim=129) >= needed() + 8 * nodes
 
 
-def test_shards_of_the_classic_form_keep_every_power() -> None:
-    plain = {"path": "x", "source_type": "n", "target_type": "n"}
-    chosen = PipelineConfig.model_validate({"input": plain, "embedding": {"dim": 32}})
-    graph = Graph(1000, 5000, True)
-    sizes = [
-        planning.disk_bytes(chosen, graph, 0, 5000, Stored(1, shards, 1000, 10_000, 0))["embed"] for shards in (1, 2)
-    ]
-    assert sizes[1] - sizes[0] >= 3 * 1000 * 4 * 32
-
-
-def test_rounds_are_those_of_the_methods() -> None:
-    assert planning.rounds_of(config()) == 2
-    assert planning.rounds_of(config(embedding={"powers": 3})) == 4
-    plain = {"path": "x", "source_type": "n", "target_type": "n"}
-    assert planning.rounds_of(PipelineConfig.model_validate({"input": plain})) == 3
-    trailing = {"input": plain, "embedding": {"iteration_weights": [1.0, 0.0]}}
-    assert planning.rounds_of(PipelineConfig.model_validate(trailing)) == 1
+def test_a_block_of_wide_rows_fits_no_more_nodes_than_it_holds() -> None:
+    assert planning.row_columns(config()) == 128
+    assert planning.row_columns(config(embedding={"method": "spectral"})) == 144
+    assert planning.row_columns(config(embedding={"method": "spectral", "rank": 512, "reduction": "rotate"})) == 528
+    assert planning.row_columns(config(embedding={"form": "low_pass"})) == 214  # five buffers of 128 columns, in threes
+    assert planning.row_columns(config(embedding={"form": "classic"})) == 128

@@ -57,19 +57,17 @@ def find_alternatives(
     ----------
     parts : that the graph is cut into, or will be about.
     """
-    from pipeline.pricing import Choice, Work, choose_shards, price, shard_counts
+    from pipeline.pricing import choose_shards, price, shard_counts
+    from pipeline.stages.embedding_work import work_for
 
-    work = Work.of(config, graph.nodes)
+    work, most = work_for(config, graph.nodes, graph.targets), config.partition.max_bytes
     cut, others = _cuts(config, graph, workspace, work, parts)
-    if config.embedding.shards and work.exchanges:
-        choice = Choice(price(cut, work, config.embedding.shards, engine, slots, slowness), "as embedding.shards says")
-    else:
-        choice = choose_shards(cut, work, config.partition.max_bytes, engine, slots, slowness)
+    choice = choose_shards(cut, work, most, engine, slots, slowness, asked=config.embedding.shards)
     chosen = choice.price
     counts = [count for count in shard_counts(cut, work, slots) if work.exchanges and count != chosen.shards]
     prices = [price(cut, work, count, engine, slots, slowness) for count in counts]
     for other in others:
-        best = choose_shards(other, work, config.partition.max_bytes, engine, slots, slowness).price
+        best = choose_shards(other, work, most, engine, slots, slowness).price
         prices.append(best)
         if best.shards > 1:
             prices.append(price(other, work, 1, engine, slots, slowness))

@@ -23,7 +23,7 @@ def toml_text(
     """
     lines: list[str] = []
     for section, keys in _sections().items():
-        lines += ["", f"[{section}]"]
+        lines += ["", _header(section)]
         given = values.get(section, {})
         for key, default, about in keys:
             lines += [f"# {_on_one_line(remark)}" for remark in (remarks or {}).get((section, key), ())]
@@ -38,12 +38,12 @@ def defaults_text() -> str:
     """Return the key reference as TOML: every default as a line, keys without one commented out."""
     lines: list[str] = []
     for section, keys in _sections().items():
-        lines += ["", f"[{section}]"]
+        lines += ["", _header(section)]
         for key, default, about in keys:
             if default in _NO_DEFAULT:
                 lines.append(_with_comment(f"# {key} =", f"{default}: {about}"))
             else:
-                lines.append(_with_comment(f"{key} = {default}", about))
+                lines.append(_with_comment(f"{'# ' * _is_named(section)}{key} = {default}", about))
     return "\n".join(lines[1:]) + "\n"
 
 
@@ -63,6 +63,15 @@ def _sections() -> dict[str, list[tuple[str, str, str]]]:
     for section, key, default, about in key_reference():
         sections.setdefault(section, []).append((key, default, about))
     return sections
+
+
+def _is_named(section: str) -> bool:
+    """Whether there may be several such sections, each with a name in its header; by default there is none."""
+    return "<" in section
+
+
+def _header(section: str) -> str:
+    return f"{'# ' * _is_named(section)}[{section}]"
 
 
 def _on_one_line(remark: str) -> str:

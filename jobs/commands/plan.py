@@ -49,7 +49,7 @@ def answer(options: argparse.Namespace) -> Answer:
     from jobs.commands.survey import survey
     from jobs.config_file import read_config
     from pipeline.ingest.sources import list_sources
-    from pipeline.planning import PROCESS_BYTES, block_bytes
+    from pipeline.planning import PROCESS_BYTES, block_bytes, row_columns
 
     config = read_config(options.config, options.overrides)
     root = folder_of(options.workspace)
@@ -66,7 +66,7 @@ def answer(options: argparse.Namespace) -> Answer:
     disk = _disk(config, graph, sources, sizes, priced, finished, root)
     at_once = min(options.workers, chosen.parts * chosen.shards)
     memory = {
-        "block_bytes": block_bytes(graph.nodes, graph.edges, config.embedding.dim),
+        "block_bytes": block_bytes(graph.nodes, graph.edges, row_columns(config)),
         "task_bytes": chosen.task_bytes,
         "process_bytes": PROCESS_BYTES,
         "tasks_at_once": at_once,
@@ -83,6 +83,7 @@ def answer(options: argparse.Namespace) -> Answer:
             "rows_are_exact": sizes.is_exact,
             "tasks": sizes.tasks,
         },
+        **_attributes(config, options.date, workspace),
         "date": _date(options.date, workspace),
         "engine": options.engine,
         "stages": finished,
@@ -93,6 +94,8 @@ def answer(options: argparse.Namespace) -> Answer:
         "embed": {
             "slots": slots,
             "slowness": round(machine, 3),
+            "rounds": len(priced.work.rounds),
+            "rounds_before": sum(len(small.rounds) for small in priced.work.preludes),
             "tasks": chosen.tasks,
             "cpu_seconds": chosen.cpu_seconds,
             "wall_seconds": chosen.wall_seconds,
@@ -103,6 +106,23 @@ def answer(options: argparse.Namespace) -> Answer:
     }
     warnings = _warnings(facts, config)
     return Answer({**facts, "warnings": warnings}, _text(facts, warnings))
+
+
+def _attributes(config: PipelineConfig, date: dt.date | None, workspace: Workspace | None) -> dict[str, Any]:
+    """Return by type the files of attributes and, once they have been read, what became of their rows."""
+    from pipeline.stages.node_attributes import attribute_sources
+
+    made = workspace.finished("edges") if workspace else None
+    known = made.figures["attributes"] if made and config.attributes else {}
+    found = {
+        node_type: {
+            "files": len(sources),
+            "bytes": sum(source.bytes for source in sources),
+            **{name: known[node_type][name] for name in ("read", "nodes", "rejected") if node_type in known},
+        }
+        for node_type, sources in attribute_sources(config, date).items()
+    }
+    return {"attributes": found} if found else {}
 
 
 class _NotRead(Exception):  # noqa: N818  (it is an answer, not an error)
@@ -151,17 +171,18 @@ def _graph(config: PipelineConfig, sizes: Survey, workspace: Workspace | None) -
 
     index = workspace.finished("node_index") if workspace else None
     if index:
-        return Graph(index.figures["nodes"], index.figures["edges"], is_exact=True)
+        first, stop = index.figures["types"][config.input.target_type]
+        return Graph(index.figures["nodes"], index.figures["edges"], targets=stop - first, is_exact=True)
     return upper_bounds(sizes.rows, sizes.source_ids, sizes.target_ids, is_plain=config.input.is_plain)
 
 
 def _parts(config: PipelineConfig, graph: Graph, workspace: Workspace | None) -> int:
     """Return the number of parts: as they are, or as the bounds ask for."""
     from pipeline.partitioning.cutting import Bounds
-    from pipeline.planning import expected_parts
+    from pipeline.planning import expected_parts, row_columns
 
     tree = workspace.finished("partition_tree") if workspace else None
-    bounds = Bounds(config.partition.max_edges, config.partition.max_bytes, config.embedding.dim)
+    bounds = Bounds(config.partition.max_edges, config.partition.max_bytes, row_columns(config))
     return tree.figures["parts"] if tree else expected_parts(config, bounds.excess(graph.nodes, graph.edges))
 
 
@@ -175,14 +196,13 @@ def _disk(
     root: Path,
 ) -> dict[str, Any]:
     from pipeline.planning import Stored, disk_bytes
-    from pipeline.pricing import moved_bytes
+    from pipeline.pricing import kept_bytes
 
     stored = Stored(
         parts=priced.chosen.parts,
-        shards=priced.chosen.shards,
         rows=sum(priced.cut.rows),
         entries=sum(priced.cut.entries),
-        moved_bytes=moved_bytes(priced.cut, priced.work),
+        kept_bytes=kept_bytes(priced.cut, priced.work, priced.chosen.shards),
     )
     stages = disk_bytes(config, graph, sum(source.bytes for source in sources), sizes.rows, stored)
     todo = {stage: size for stage, size in stages.items() if finished[stage] != "made"}
@@ -219,6 +239,13 @@ def _warnings(facts: Mapping[str, Any], config: PipelineConfig) -> list[str]:
     return found
 
 
+def _attributes_text(node_type: str, about: Mapping[str, Any]) -> str:
+    text = f"of {node_type}: files: {about['files']}, {amount(about['bytes'])}"
+    if "read" not in about:
+        return text
+    return f"{text}, {about['read']:,} rows, {sum(about['rejected'].values()):,} rejected"
+
+
 def _text(facts: Mapping[str, Any], warnings: Sequence[str]) -> str:
     from jobs.commands.alternatives import table
     from pipeline.ingest.sources import FORMAT_NAMES
@@ -227,9 +254,12 @@ def _text(facts: Mapping[str, Any], warnings: Sequence[str]) -> str:
     about = "" if given["rows_are_exact"] else "about "
     text_note = "" if given["format"] == "parquet" else " (a text file is one task, however large)"
     most = "" if graph["are_exact"] else "at most "
+    before = facts["embed"]["rounds_before"]
+    narrow = f" after {before} of few columns" if before else ""
     rows = [
         ("input", f"files: {given['files']} of {FORMAT_NAMES[given['format']]}, {amount(given['bytes'])}, "
          f"{about}{given['rows']:,} rows, tasks: {given['tasks']}{text_note}"),
+        *(("attributes", _attributes_text(*one)) for one in facts.get("attributes", {}).items()),
         ("date", f"{facts['date']['date'] or 'not known yet'} ({facts['date']['why']})"),
         ("stages", ", ".join(f"{stage}: {state}" for stage, state in facts["stages"].items())),
         ("graph", f"{most}{graph['nodes']:,} nodes, {most}{graph['edges']:,} edges"),
@@ -238,7 +268,8 @@ def _text(facts: Mapping[str, Any], warnings: Sequence[str]) -> str:
          f"beside {amount(memory['process_bytes'])} of Python; {memory['tasks_at_once']} at once: "
          f"{most}{amount(memory['needed_bytes'])} of {amount(memory['machine_bytes'])}"),
         ("embed", f"about {facts['embed']['cpu_seconds']:,.1f} CPU seconds, {facts['embed']['wall_seconds']:,.1f} s on "
-         f"{facts['embed']['slots']} at once; {facts['embed']['tasks']} tasks; seconds are estimates"),
+         f"{facts['embed']['slots']} at once; rounds: {facts['embed']['rounds']}{narrow}, tasks: "
+         f"{facts['embed']['tasks']}; seconds are estimates"),
         ("disk", f"{most}{amount(disk['needed_bytes'])} more, {amount(disk['free_bytes'])} free"),
     ]  # fmt: skip
     alternatives = ["alternatives for embed, * is what a run does:", *table(facts["alternatives"])]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from jobs.answers import Answer, columns
 from jobs.arguments import CommandParser, add_workspace, command_parser, parse_count
@@ -13,47 +14,88 @@ def parser() -> CommandParser:
     """Return the parser of the command."""
     made = command_parser(
         "query",
-        "Prints the nodes that are nearest to one, best first. Between types the score is the table's\n"
-        "similarity for retrieval (recommendations); within a type it is the cosine.",
+        "neighbors: prints the nodes that are nearest to one, best first. Between types the score is the\n"
+        "table's similarity for retrieval (recommendations); within a type it is the cosine.\n"
+        "embed: prints the row of a node, or the row that a new node with these neighbours would have.",
         "  graphquilt query neighbors 4711 --workspace work --type user --target item -k 20\n"
-        "  graphquilt query neighbors vim --workspace build/demo --name debian",
+        "  graphquilt query neighbors vim --workspace build/demo --name debian\n"
+        "  graphquilt query embed 4711 --workspace work --type user\n"
+        "  graphquilt query embed --workspace work --type user --neighbors 17:2.5,42",
     )
-    made.add_argument("question", choices=("neighbors",), help="what to ask")
-    made.add_argument("id", metavar="ID", help="the node's id, as in the input")
+    made.add_argument("question", choices=("neighbors", "embed"), help="what to ask")
+    made.add_argument("id", metavar="ID", nargs="?", help="the node's id, as in the input")
     add_workspace(made, with_name=True)
     made.add_argument("--type", metavar="TYPE", help="its type (default: the table's, if it has one only)")
-    made.add_argument("--target", metavar="TYPE", help="type of the neighbours (default: the node's own)")
-    made.add_argument("-k", type=parse_count, default=10, metavar="N", help="how many (default: %(default)s)")
+    made.add_argument("--target", metavar="TYPE", help="neighbors: type of these (default: the node's own)")
+    made.add_argument(
+        "-k", type=parse_count, default=10, metavar="N", help="neighbors: how many (default: %(default)s)"
+    )
+    made.add_argument(
+        "--neighbors",
+        type=parse_neighbors,
+        metavar="ID[:WEIGHT],...",
+        help="embed: neighbours of a new node; an id that ends in a colon and a number needs its weight",
+    )
     return made
 
 
+def parse_neighbors(text: str) -> dict[str, float]:
+    """Return "17:2.5,42" as {"17": 2.5, "42": 1.0}; an id that comes twice has the sum of its weights."""
+    found: dict[str, float] = {}
+    for one in text.split(","):
+        node_id, colon, weight = one.rpartition(":")
+        try:
+            value = float(weight) if colon else 1.0
+        except ValueError:  # the colon is the id's own
+            colon, value = "", 1.0
+        node_id = node_id if colon else one
+        if not node_id:
+            raise argparse.ArgumentTypeError(
+                f"{text!r} has an empty id; it must read ID[:WEIGHT],ID[:WEIGHT],..."
+            )
+        found[node_id] = found.get(node_id, 0.0) + value
+    return found
+
+
 def answer(options: argparse.Namespace) -> Answer:
-    """Find the neighbours.
+    """Answer the question.
 
     Raises
     ------
-    ConfigError : no such type of nodes. InputError : no table, or no such node in it.
+    ConfigError : no such type of nodes, or options that don't go together. InputError : no table, or no such node in
+    it, or none of the neighbours.
     """
-    from graphquilt.errors import TableError, UnknownNodeError
+    from graphquilt.errors import TableError
     from graphquilt.table import EmbeddingTable
 
+    if (options.id is None) == (options.neighbors is None):
+        said = (
+            "both an id and --neighbors are" if options.id is not None else "neither an id nor --neighbors is"
+        )
+        raise ConfigError(f"{said} given; 'embed' takes one of them, 'neighbors' an id")
+    if options.neighbors is not None and options.question != "embed":
+        raise ConfigError(
+            "--neighbors is for 'query embed', the row of a new node; 'query neighbors' takes an id"
+        )
+    ask = {"neighbors": _neighbors, "embed": _embed}[options.question]
     try:
         with EmbeddingTable.open(options.workspace, name=options.name) as table:
-            release, day = table.release, table.data_date
-            node_type = _type(options.type, table.node_types, "--type")
-            target = _type(options.target or node_type, table.node_types, "--target")
-            try:
-                found = table.neighbors(options.id, node_type, options.k, target)
-            except UnknownNodeError as error:
-                raise InputError(
-                    f"release {release} has no {node_type} with this id; it may be new since {day}, left out by "
-                    "publish.exclude_ids, or spelt in another way upstream"
-                ) from error
+            facts = {"release": table.release, "data_date": table.data_date.isoformat()}
+            return ask(table, facts, options)
     except TableError as error:
         raise InputError(str(error)) from error
-    facts = {
-        "release": release,
-        "data_date": day.isoformat(),
+
+
+def _neighbors(table: Any, facts: dict[str, Any], options: argparse.Namespace) -> Answer:
+    from graphquilt.errors import UnknownNodeError
+
+    node_type = _type(options.type, table.node_types, "--type")
+    target = _type(options.target or node_type, table.node_types, "--target")
+    try:
+        found = table.neighbors(options.id, node_type, options.k, target)
+    except UnknownNodeError as error:
+        raise _unknown(table, node_type) from error
+    facts |= {
         "id": options.id,
         "node_type": node_type,
         "target_type": target,
@@ -62,6 +104,48 @@ def answer(options: argparse.Namespace) -> Answer:
     if not found:
         return Answer(facts, f"this {node_type} has a zero row: nothing is near it")
     return Answer(facts, "\n".join(columns([(f"{score:.4f}", str(node_id)) for node_id, score in found], "")))
+
+
+def _embed(table: Any, facts: dict[str, Any], options: argparse.Namespace) -> Answer:
+    node_type = _type(options.type, table.node_types, "--type")
+    if options.id is not None:
+        (row,), (is_known,) = table.lookup([options.id], node_type)
+        if not is_known:
+            raise _unknown(table, node_type)
+        facts |= {"id": options.id, "node_type": node_type, "row": row.tolist()}
+        return Answer(facts, _one_line(row))
+    row = _folded(table, node_type, options.neighbors)
+    given, recipe = list(options.neighbors), table.metadata["fold_in"][node_type]
+    _, is_known = table.lookup(given, recipe["neighbors"])
+    unknown = [node_id for node_id, known in zip(given, is_known, strict=True) if not known]
+    facts |= {"node_type": node_type, "neighbors": options.neighbors, "unknown": unknown, "row": row.tolist()}
+    facts["is_exact"] = recipe["is_exact"]
+    said = [] if recipe["is_exact"] else ["# an approximation: one step from the neighbours' rows"]
+    said += [f"# left out, unknown: {', '.join(unknown)}"] if unknown else []
+    return Answer(facts, "\n".join([*said, _one_line(row)]))
+
+
+def _folded(table: Any, node_type: str, neighbors: dict[str, float]) -> Any:
+    from graphquilt.errors import UnknownNodeError
+
+    try:
+        return table.fold_in(neighbors, node_type)
+    except UnknownNodeError as error:
+        raise InputError(f"release {table.release}: {error}; given: {', '.join(neighbors)}") from error
+    except ValueError as error:
+        raise ConfigError(f"--neighbors: {error}") from error
+
+
+def _one_line(row: Any) -> str:
+    """Return the entries in the fewest digits that read back as the same float32."""
+    return " ".join(str(value) for value in row)
+
+
+def _unknown(table: Any, node_type: str) -> InputError:
+    return InputError(
+        f"release {table.release} has no {node_type} with this id; it may be new since {table.data_date}, left out by "
+        "publish.exclude_ids, or spelt in another way upstream"
+    )
 
 
 def _type(asked: str | None, known: tuple[str, ...], option: str) -> str:

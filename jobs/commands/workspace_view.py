@@ -264,4 +264,8 @@ def _ingest_text(ingest: Mapping[str, Any] | None) -> list[str]:
         lines.append(f"  rejected: {reason}: {count:,} (first: {where})")
     if ingest["rejected_table"]:
         lines.append(f"  the rejected rows with their values: {ingest['rejected_table']}")
+    for node_type, about in ingest.get("attributes", {}).items():
+        reasons = ", ".join(f"{reason}: {count:,}" for reason, count in about["rejected"].items())
+        rejected = f"{sum(about['rejected'].values()):,} rejected" + (f" ({reasons})" if reasons else "")
+        lines.append(f"  attributes of {node_type}: {about['read']:,} rows, {about['nodes']:,} nodes, {rejected}")
     return lines

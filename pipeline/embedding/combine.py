@@ -25,6 +25,7 @@ _QUOTIENT = {
     "iteration_weights": (1.0, 1.0),
     "transition": "random_walk",
     "degree_power": 0.0,
+    "self_influence": 0.0,
     "normalize_powers": True,
     "standardize_columns": False,
 }

@@ -6,33 +6,30 @@ CIKM 2019 (arXiv 1908.11512), for the classic form. The two-tower form puts rand
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.blocks import Block
-from pipeline.embedding.rows import ColumnSums, KnownNorms, Norms, Rows, Settings
+from pipeline.embedding.rows import FOLD_IN, ColumnSums, KnownNorms, Narrow, Norms, Outlet, Rows, Settings
+from pipeline.embedding.start_rows import start_magnitudes, start_rows
+from pipeline.embedding.whole_rounds import WholeRounds
 from pipeline.kernels.buffers import aligned_empty
 from pipeline.kernels.elementary import power_or_zero
-from pipeline.kernels.random_projection import normal_projection, very_sparse_projection
-from pipeline.kernels.rows import row_norms, scale_rows, unit_or_zero_scales
+from pipeline.kernels.rows import add_scaled, row_norms, scale_rows, unit_or_zero_scales
 from pipeline.kernels.spmm import spmm
 
 _STANDARDIZED_AT_ONCE = 8_192  # rows, in float64
+_DRAWN_AT_ONCE = 8_192  # rows, of all columns
 
 
-@dataclass(frozen=True)
-class TwoTower:
+class TwoTower(WholeRounds):
     """Users u = M P^p Ω, items i = l2(P^(p+1) Ω) d^q, with M = D_U^-a B D_I^-b and P = M^T M.
 
     B is users x items (source x target), Ω random rows for items, D weighted degrees, p = ``powers``. Round r
     holds Z_r = P^r Ω: the product goes to the users and back, so that users never travel.
     """
-
-    keeps_total: bool = False
 
     def rounds(self, settings: Settings) -> int:
         """Return p + 1: the users' rows come out of the last product, half-way."""
@@ -49,7 +46,7 @@ class TwoTower:
     def start(self, block: Block, settings: Settings) -> NDArray[np.float32]:
         """Ω of the items."""
         first, stop = self.travelling(block, settings)
-        return _random_rows(block.node_key[first:stop], None, settings)
+        return start_rows(block, slice(first, stop), None, settings)
 
     def multiply(
         self,
@@ -58,34 +55,15 @@ class TwoTower:
         number: int,
         settings: Settings,
         norms: Norms,
-        emit: Callable[[int, Rows], None],
+        outlet: Outlet,
     ) -> Rows:
         """One step of P, less the items' own last scaling: B^T D_U^-2a B D_I^-b x."""
-        item, stop_item = self.travelling(block, settings)
-        user, stop_user = block.rows_between(*settings.source)
-        to_user = power_or_zero(block.strength[user:stop_user], -settings.embedding.user_degree_power)
-        to_item = power_or_zero(block.strength[item:stop_item], -settings.embedding.item_degree_power)
-
-        scale_rows(x, to_item, out=x)
-        users = Rows(aligned_empty((stop_user - user, settings.width)), np.zeros(stop_user - user))
-        _multiply(block, x, users, user, stop_user, item, norms)
-        _scale(users, to_user)
-        if number == self.rounds(settings) - 1:
-            emit(user, users)
-        _scale(users, to_user)
-        items = Rows(x, np.zeros(stop_item - item))
-        _multiply(block, users.values, items, item, stop_item, user, norms)
-        return items
+        is_last = number == self.rounds(settings) - 1
+        return step_of_items(block, x, self.travelling(block, settings), settings, norms, outlet if is_last else None)
 
     def settle(self, rows: Rows, strength: NDArray[np.float64], settings: Settings) -> None:
         """Scale items by D_I^-b: they are rows of P^(number + 1) Ω now."""
-        _scale(rows, power_or_zero(strength, -settings.embedding.item_degree_power))
-
-    def weigh(
-        self, rows: Rows, number: int, settings: Settings, norms: KnownNorms
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return zeros: no sum over the rounds is kept."""
-        return np.zeros(len(rows.values)), np.zeros(len(rows.values))
+        scale_both(rows, power_or_zero(strength, -settings.embedding.item_degree_power))
 
     def finish(
         self,
@@ -98,12 +76,14 @@ class TwoTower:
         """Give items the norm d^q; users keep theirs, since a factor a user does not move its ranking."""
         first, stop = np.searchsorted(node_ix, settings.target)
         items = Rows(rows.values[first:stop], rows.magnitude[first:stop])
-        _set_norms(items, power_or_zero(strength[first:stop], settings.embedding.item_norm_power))
+        set_norms(items, power_or_zero(strength[first:stop], settings.item_norm_power))
 
 
-@dataclass(frozen=True)
-class Classic:
-    """N = Σ w_r f(X_r), X_r = A' X_(r-1), X_0 = D^β Ω, with A' = D^-1 A or D^-1/2 A D^-1/2, f = l2 or identity."""
+class Classic(WholeRounds):
+    """N = s f(X_0) + Σ w_r f(X_r), X_r = A' X_(r-1), X_0 = D^β Ω, A' = D^-1 A or D^-1/2 A D^-1/2, f = l2 or identity.
+
+    s is ``self_influence``, Ω the start rows. As in Neo4j's Graph Data Science (nodeSelfInfluence).
+    """
 
     keeps_total: bool = True
 
@@ -122,8 +102,7 @@ class Classic:
 
     def start(self, block: Block, settings: Settings) -> NDArray[np.float32]:
         """X_0 = D^β Ω."""
-        power = settings.embedding.degree_power
-        return _random_rows(block.node_key, power_or_zero(block.strength, power) if power else None, settings)
+        return _scaled_start(block, np.arange(block.node_ix.size), settings)
 
     def multiply(
         self,
@@ -132,18 +111,18 @@ class Classic:
         number: int,
         settings: Settings,
         norms: Norms,
-        emit: Callable[[int, Rows], None],
+        outlet: Outlet,
     ) -> Rows:
         """A x or, for the symmetric transition, A D^-1/2 x."""
         if settings.embedding.transition == "symmetric":
             scale_rows(x, power_or_zero(block.strength, -0.5), out=x)
         product = Rows(aligned_empty(x.shape), np.zeros(len(x)))
-        _multiply(block, x, product, 0, len(x), 0, norms)
+        multiply_rows(block, x, product, 0, len(x), 0, norms)
         return product
 
     def settle(self, rows: Rows, strength: NDArray[np.float64], settings: Settings) -> None:
         """Scale to X_(number + 1)."""
-        _scale(rows, power_or_zero(strength, -1.0 if settings.embedding.transition == "random_walk" else -0.5))
+        scale_both(rows, power_or_zero(strength, -1.0 if settings.embedding.transition == "random_walk" else -0.5))
 
     def weigh(
         self, rows: Rows, number: int, settings: Settings, norms: KnownNorms
@@ -154,6 +133,44 @@ class Classic:
             return np.full(len(rows.values), weight), abs(weight) * rows.magnitude
         scale = unit_or_zero_scales(norms(rows.values), rows.magnitude)
         return weight * scale, np.where(scale > 0, abs(weight), 0.0)
+
+    def kept_width(self, settings: Settings) -> int:
+        """Return the columns of N; what some columns add can't be told before the norms of all are known."""
+        return 0 if settings.is_shard else settings.width
+
+    def first_total(self, block: Block, local: NDArray[np.int64], settings: Settings) -> Rows:
+        """Return s f(X_0) of some local rows: norms are those of all columns, which anyone can draw."""
+        weight = settings.embedding.self_influence
+        total = Rows.zeros(local.size, settings.width)
+        for first in range(0, local.size if weight else 0, _DRAWN_AT_ONCE):
+            some = slice(first, first + _DRAWN_AT_ONCE)
+            whole = _scaled_start(block, local[some], replace(settings, columns=None))
+            norms = row_norms(whole)
+            magnitudes = start_magnitudes(block, local[some], _start_scale(block, local[some], settings), settings)
+            if settings.embedding.normalize_powers:
+                scale = weight * unit_or_zero_scales(norms, magnitudes)
+                total.magnitude[some] = np.where(scale > 0, weight, 0.0)
+            else:
+                scale = np.full(len(norms), weight)
+                total.magnitude[some] = weight * np.maximum(norms, magnitudes)
+            columns = whole[:, settings.first_column : settings.first_column + settings.width]
+            add_scaled(total.values[some], np.ascontiguousarray(columns), scale, 1.0)
+        return total
+
+    def first_kept(self, block: Block, local: NDArray[np.int64], settings: Settings) -> Rows:
+        """Return what N begins with."""
+        return Rows.zeros(local.size, 0) if settings.is_shard else self.first_total(block, local, settings)
+
+    def keep(self, kept: Rows, rows: Rows, number: int, settings: Settings, norms: KnownNorms, narrow: Narrow) -> Rows:
+        """Add X_(number + 1) to N, where all columns are here; N is the result."""
+        narrow(rows.values)
+        if settings.is_shard:
+            return rows
+        if self.is_measured(number, settings):
+            factor, growth = self.weigh(rows, number, settings, norms)
+            add_scaled(kept.values, rows.values, factor, 1.0)
+            kept.magnitude[:] += growth
+        return kept if number == self.rounds(settings) - 1 else rows
 
     def finish(
         self,
@@ -175,26 +192,53 @@ class Classic:
             # The yardstick of a standardised row is the row itself: its mean was taken off on purpose.
             rows.magnitude[:] = row_norms(rows.values)
         if embedding.norm_degree_power:
-            _set_norms(rows, power_or_zero(strength, embedding.norm_degree_power))
+            set_norms(rows, power_or_zero(strength, embedding.norm_degree_power))
         elif embedding.normalize_rows:
-            _set_norms(rows, np.ones(len(strength)))
+            set_norms(rows, np.ones(len(strength)))
 
 
-def _random_rows(
-    node_key: NDArray[np.uint64], scale: NDArray[np.float64] | None, settings: Settings
-) -> NDArray[np.float32]:
-    embedding = settings.embedding
-    width, first_col = settings.width, settings.first_column
-    if embedding.projection == "normal":
-        return normal_projection(node_key, width, embedding.seed, scale=scale, first_col=first_col)
-    # sqrt is exact to the last bit on every CPU, so every part draws the same rows.
-    sparsity = math.sqrt(settings.nodes) if isinstance(embedding.sparsity, str) else embedding.sparsity
-    return very_sparse_projection(node_key, width, sparsity, embedding.seed, scale=scale, first_col=first_col)
+def step_of_items(
+    block: Block,
+    x: NDArray[np.float32],
+    travelling: tuple[int, int],
+    settings: Settings,
+    norms: Norms,
+    outlet: Outlet | None = None,
+) -> Rows:
+    """One step of P from items to items, less their last scaling: B^T D_U^-2a B D_I^-b x, for some rows of x.
+
+    Overwrites x. An outlet is given what a user's row is the weighted sum of, and the users' rows M x.
+    """
+    item, stop_item = travelling
+    user, stop_user = block.rows_between(*settings.source)
+    to_user = power_or_zero(block.strength[user:stop_user], -settings.embedding.user_degree_power)
+    scale_rows(x, power_or_zero(block.strength[item:stop_item], -settings.embedding.item_degree_power), out=x)
+    if outlet is not None:
+        outlet.emit(item, Rows(x, np.zeros(len(x))), FOLD_IN)
+    users = Rows(aligned_empty((stop_user - user, x.shape[1])), np.zeros(stop_user - user))
+    multiply_rows(block, x, users, user, stop_user, item, norms)
+    scale_both(users, to_user)
+    if outlet is not None:
+        outlet.emit(user, users)
+    scale_both(users, to_user)
+    items = Rows(x, np.zeros(stop_item - item))
+    multiply_rows(block, users.values, items, item, stop_item, user, norms)
+    return items
 
 
-def _multiply(
+def _scaled_start(block: Block, local: NDArray[np.int64], settings: Settings) -> NDArray[np.float32]:
+    return start_rows(block, local, _start_scale(block, local, settings), settings)
+
+
+def _start_scale(block: Block, local: NDArray[np.int64], settings: Settings) -> NDArray[np.float64] | None:
+    power = settings.embedding.degree_power
+    return power_or_zero(block.strength[local], power) if power else None
+
+
+def multiply_rows(
     block: Block, x: NDArray[np.float32], out: Rows, start: int, stop: int, first_col: int, norms: Norms
 ) -> None:
+    """Multiply rows start to stop of the adjacency by x, whose first row is local row ``first_col``; magnitudes too."""
     lengths = norms(x)
     spmm(
         block.indptr,
@@ -210,12 +254,14 @@ def _multiply(
     )
 
 
-def _scale(rows: Rows, scale: NDArray[np.float64]) -> None:
+def scale_both(rows: Rows, scale: NDArray[np.float64]) -> None:
+    """Scale rows and their magnitudes in place."""
     scale_rows(rows.values, scale, out=rows.values)
     np.multiply(rows.magnitude, scale, out=rows.magnitude)
 
 
-def _set_norms(rows: Rows, norms: NDArray[np.float64]) -> None:
+def set_norms(rows: Rows, norms: NDArray[np.float64]) -> None:
+    """Give rows norms in place; those of mere rounding noise become zero."""
     scale = unit_or_zero_scales(row_norms(rows.values), rows.magnitude)
     scale_rows(rows.values, scale * norms, out=rows.values)
 

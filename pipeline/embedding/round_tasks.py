@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,15 @@ from numpy.typing import NDArray
 
 from pipeline.blocks import Block, RowKind
 from pipeline.embedding import row_files
+from pipeline.embedding.fact_files import write_facts
 from pipeline.embedding.methods import Method, method_for
 from pipeline.embedding.norm_files import NormRecorder
 from pipeline.embedding.row_files import RowFormat
-from pipeline.embedding.rows import ColumnSums, Norms, Rows, Settings
+from pipeline.embedding.rows import ColumnSums, Facts, Narrow, Norms, Rows, Settings
+from pipeline.embedding.sinks import FileSink, MemorySink, Sink, take
 from pipeline.kernels.buffers import aligned_empty
 from pipeline.kernels.narrow_rows import round_rows
-from pipeline.kernels.rows import add_rows, add_scaled, column_sums, gather_rows, row_norms, scatter_rows
+from pipeline.kernels.rows import add_rows, column_sums, row_norms, scatter_rows
 from pipeline.tasks import Attempt, Task
 
 
@@ -26,27 +29,55 @@ def embed_block(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     block, settings = block_of(task), Settings.from_json(task.payload["settings"])
     method = method_for(settings)
     first, stop = method.travelling(block, settings)
-    node_ix, strength = block.node_ix[first:stop], block.strength[first:stop]
-    is_home = block.home == block.part_id
-    sink = Sink(attempt, settings, block.node_ix, is_home)
-    keeps_powers = method.keeps_total and settings.is_shard
-    total = Rows.zeros(stop - first, settings.width) if method.keeps_total and not keeps_powers else None
+    files = FileSink(attempt, settings, block)
+    memory = MemorySink(settings, block) if method.reduced_width(settings) else None
+    has_kept_powers = method.keeps_total and settings.is_shard
+
+    def norms(number: int) -> Norms:
+        return _norms(attempt, method, number, settings)
+
+    done = Rows.zeros(0, 0)
+    for number, rows, known in rounds_of_block(block, settings, norms, memory or files):
+        settings, done = known, rows
+        if has_kept_powers and method.is_measured(number, settings):
+            _keep_power(attempt, block.node_ix[first:stop], rows, method, number, settings)
+    result: dict[str, Any] = {"part": block.part_id, "report": method.report(settings)}
+    _write_told(attempt, settings.facts)
+    if has_kept_powers or not task.payload["wants_rows"]:
+        return result
+    if memory:
+        for role, node_ix, held in memory.held:
+            files.emit_some(node_ix, method.reduce(held, node_ix, settings, role), role)
+        return result | files.counts
+    files.emit(first, done)
+    at_home = take(done, np.flatnonzero(block.home[first:stop] == block.part_id))
+    return result | files.counts | {"sums": sums_of(at_home, settings)}
+
+
+def rounds_of_block(
+    block: Block, settings: Settings, norms: Callable[[int], Norms], sink: Sink
+) -> Iterator[tuple[int, Rows, Settings]]:
+    """Yield (number, rows, settings) after each round of a block that needs no other; rows are the next round's.
+
+    The last rows are the result, unless the method emits all of it. The settings know what the rounds found out.
+    """
+    method = method_for(settings)
+    first, stop = method.travelling(block, settings)
+    strength = block.strength[first:stop]
+    kept = method.first_kept(block, np.arange(first, stop), settings)
     x = method.start(block, settings)
     for number in range(method.rounds(settings)):
-        rows = method.multiply(block, x, number, settings, _norms(attempt, method, number, settings), sink.emit)
-        _settle(rows, strength, method, number, settings)
-        if keeps_powers and method.is_measured(number, settings):
-            _keep_power(attempt, node_ix, rows, method, number, settings)
-        if total is not None:
-            _add_power(total, rows, method, number, settings)
+        rows = method.multiply(block, x, number, settings, norms(number), sink)
+        found: Facts
+        if method.is_one_way(number, settings):
+            found = sink.told
+        else:
+            method.settle(rows, strength, settings)
+            rows = method.keep(kept, rows, number, settings, row_norms, _narrow(method, number, settings))
+            found = method.gather(rows, kept, number, settings)
+        settings = settings.knowing(method.conclude(number, [found], settings))
+        yield number, rows, settings
         x = rows.values
-    del x
-    if keeps_powers:
-        return {"part": block.part_id}
-    done = rows if total is None else total
-    sink.emit(first, done)
-    at_home = take(done, np.flatnonzero(is_home[first:stop]))
-    return {"part": block.part_id, "rows": sink.rows, "sums": sums_of(at_home, settings)}
 
 
 def multiply_part(task: Task, attempt: Attempt) -> Mapping[str, Any]:
@@ -58,10 +89,14 @@ def multiply_part(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     node_ix = block.node_ix[first:stop]
     whole = first + np.flatnonzero(block.kind[first:stop] == RowKind.WHOLE)
 
-    x = method.start(block, settings) if number == 0 else _collect(payload, node_ix, settings.width)
-    sink = Sink(attempt, settings, block.node_ix)
-    product = method.multiply(block, x, number, settings, _norms(attempt, method, number, settings), sink.emit)
+    width = method.width(number, settings)
+    x = method.start(block, settings) if number == 0 else _collect(payload, node_ix, width)
+    sink = FileSink(attempt, settings, block)
+    product = method.multiply(block, x, number, settings, _norms(attempt, method, number, settings), sink)
     del x
+    if method.is_one_way(number, settings):
+        _write_told(attempt, sink.told)
+        return {"part": block.part_id, **sink.counts}
     sent = send_partials(attempt, block, product, number, settings)
     rows = take(product, whole - first)
     del product
@@ -73,34 +108,39 @@ def settle_homes(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     payload, settings = task.payload, Settings.from_json(task.payload["settings"])
     block = block_of(task)
     split = split_rows(block, settings)
-    sums, magnitude = np.zeros((split.size, settings.width)), np.zeros(split.size)
-    for here, partial in arrivals(payload["inbox"], block.node_ix[split]):
-        add_rows(sums, here, partial.values)
-        magnitude[here] += partial.magnitude
+    width = method_for(settings).width(int(payload["number"]), settings)
+    sums, magnitude = np.zeros((split.size, width)), np.zeros(split.size)
+    for here, share in arrivals(payload["inbox"], block.node_ix[split]):
+        add_rows(sums, here, share.values)
+        magnitude[here] += share.magnitude
     rows = Rows(sums.astype(np.float32), magnitude)
     del sums
-    return _finish_round(attempt, block, split, rows, Sink(attempt, settings, block.node_ix), payload, settings)
+    return _finish_round(attempt, block, split, rows, FileSink(attempt, settings, block), payload, settings)
+
+
+def reduce_rows(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+    """Task: files of rows as the rounds emitted them -> rows with the embedding's columns."""
+    payload, settings = task.payload, Settings.from_json(task.payload["settings"])
+    method = method_for(settings)
+    files = FileSink(attempt, settings)
+    for role, file in payload["files"]:
+        node_ix, rows = _read_all(Path(file), method.width(method.rounds(settings) - 1, settings))
+        files.emit_some(node_ix, method.reduce(rows, node_ix, settings, role), role)
+    return {"part": payload["part"], **files.counts}
 
 
 def block_of(task: Task) -> Block:
     """Map the block that a task is about."""
     files = task.payload["block"]
-    return Block.read(files["part_id"], Path(files["nodes"]), Path(files["edges"]), Path(files["routes"]))
+    features = Path(files["features"]) if files["features"] else None
+    nodes, edges, routes = (Path(files[name]) for name in ("nodes", "edges", "routes"))
+    return Block.read(files["part_id"], nodes, edges, routes, features)
 
 
 def split_rows(block: Block, settings: Settings) -> NDArray[np.int64]:
     """Return the local rows that are summed here, ascending."""
     first, stop = method_for(settings).travelling(block, settings)
     return first + np.flatnonzero(block.kind[first:stop] == RowKind.SPLIT)
-
-
-def take(rows: Rows, index: NDArray[np.int64]) -> Rows:
-    """Return some of the rows, in ascending order."""
-    if index.size == len(rows.values):
-        return rows
-    values = aligned_empty((index.size, rows.values.shape[1]))
-    gather_rows(rows.values, index, values)
-    return Rows(values, rows.magnitude[index])
 
 
 def arrivals(inbox: list[list[Any]], node_ix: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], Rows]]:
@@ -119,11 +159,11 @@ def send_partials(attempt: Attempt, block: Block, product: Rows, number: int, se
     slices = {int(part): shared[home[shared] == part] for part in np.unique(home[shared])}
     own = {block.part_id: slices.pop(block.part_id)} if block.part_id in slices else {}
     has_magnitude = method.is_measured(number, settings) and not settings.is_shard
-    form = _format(settings, has_magnitude=has_magnitude, dtype=settings.embedding.boundary_dtype)
+    form = _format(product, settings, has_magnitude=has_magnitude, dtype=settings.embedding.boundary_dtype)
     result: dict[str, Any] = {"partials_moved": _moved(slices, form)}
     for role, wanted, held in (
         ("partials", slices, form),
-        ("kept", own, _format(settings, has_magnitude=has_magnitude)),
+        ("kept", own, _format(product, settings, has_magnitude=has_magnitude)),
     ):
         if wanted:
             path = attempt.path(role, "arrow")
@@ -139,36 +179,8 @@ def sums_of(rows: Rows, settings: Settings) -> dict[str, Any] | None:
     return ColumnSums(sums, squares, count).to_json()
 
 
-class Sink:
-    """Files of finished rows of one attempt."""
-
-    def __init__(
-        self,
-        attempt: Attempt,
-        settings: Settings,
-        local_ix: NDArray[np.int64],
-        is_home: NDArray[np.bool_] | None = None,
-    ) -> None:
-        """Take the node numbers of a block's rows, and which of them are written; by default, all."""
-        self._attempt = attempt
-        self._local_ix = local_ix
-        self._is_home = np.ones(local_ix.size, np.bool_) if is_home is None else is_home
-        self._format = _format(settings, has_magnitude=not settings.is_shard)
-        self.rows: list[int] = []
-
-    def emit(self, first: int, rows: Rows) -> None:
-        """Write consecutive local rows."""
-        at_home = np.flatnonzero(self._is_home[first : first + len(rows.values)])
-        self.emit_some(self._local_ix[first + at_home], take(rows, at_home))
-
-    def emit_some(self, node_ix: NDArray[np.int64], rows: Rows) -> None:
-        """Write rows by their node numbers."""
-        row_files.write_rows(self._attempt.path("rows", "arrow"), node_ix, rows, self._format)
-        self.rows.append(int(node_ix.size))
-
-
-def _format(settings: Settings, *, has_magnitude: bool, dtype: str = "float32") -> RowFormat:
-    return RowFormat(settings.width, settings.first_column, dtype, has_magnitude)
+def _format(rows: Rows, settings: Settings, *, has_magnitude: bool, dtype: str = "float32") -> RowFormat:
+    return RowFormat(rows.values.shape[1], settings.first_column, dtype, has_magnitude)
 
 
 def _moved(slices: Mapping[int, NDArray[np.int64]], form: RowFormat) -> list[int]:
@@ -199,18 +211,16 @@ def _collect(payload: Mapping[str, Any], node_ix: NDArray[np.int64], width: int)
     return x
 
 
-def _settle(rows: Rows, strength: NDArray[np.float64], method: Method, number: int, settings: Settings) -> None:
-    """Finish complete rows; those that go on are rounded for every reader, so that it doesn't matter who is near."""
-    method.settle(rows, strength, settings)
-    if number < method.rounds(settings) - 1:
-        round_rows(rows.values, settings.embedding.boundary_dtype)
+def _narrow(method: Method, number: int, settings: Settings) -> Narrow:
+    """Rows that go on are rounded for every reader, so that it doesn't matter who is near; the last ones aren't."""
+    if number == method.rounds(settings) - 1:
+        return lambda _: None
+    return partial(round_rows, dtype=settings.embedding.boundary_dtype)
 
 
-def _add_power(total: Rows, rows: Rows, method: Method, number: int, settings: Settings) -> None:
-    if method.is_measured(number, settings):
-        factor, growth = method.weigh(rows, number, settings, row_norms)
-        add_scaled(total.values, rows.values, factor, 1.0)
-        total.magnitude[:] += growth
+def _write_told(attempt: Attempt, told: Facts) -> None:
+    if told:
+        write_facts(attempt.path("facts", "arrow"), told)
 
 
 def _keep_power(
@@ -226,7 +236,7 @@ def _write_state(
 ) -> None:
     is_last = number == method.rounds(settings) - 1
     dtype = "float32" if is_last else settings.embedding.boundary_dtype
-    form = _format(settings, has_magnitude=False, dtype=dtype)
+    form = _format(rows, settings, has_magnitude=False, dtype=dtype)
     row_files.write_rows(attempt.path("state", "arrow"), node_ix, rows, form)
 
 
@@ -235,43 +245,54 @@ def _finish_round(
     block: Block,
     local: NDArray[np.int64],
     rows: Rows,
-    sink: Sink,
+    sink: FileSink,
     payload: Mapping[str, Any],
     settings: Settings,
 ) -> dict[str, Any]:
     """Settle complete rows, the local ones that are named, and write them for whoever is next."""
     method, number = method_for(settings), int(payload["number"])
     node_ix, is_last = block.node_ix[local], number == method.rounds(settings) - 1
-    _settle(rows, block.strength[local], method, number, settings)
+    method.settle(rows, block.strength[local], settings)
+    kept = _kept_of(payload, block, local, settings)
+    rows = method.keep(kept, rows, number, settings, row_norms, _narrow(method, number, settings))
+    _write_told(attempt, method.gather(rows, kept, number, settings))
     keeps_powers = method.keeps_total and settings.is_shard
-    total = None
     if keeps_powers and method.is_measured(number, settings):
         _keep_power(attempt, node_ix, rows, method, number, settings)
     elif not is_last:
         _write_state(attempt, node_ix, rows, method, number, settings)
-    if method.keeps_total and not keeps_powers:
-        total = _total_of(payload, node_ix, settings)
-        _add_power(total, rows, method, number, settings)
     if not is_last:
-        if total is not None:
-            form = _format(settings, has_magnitude=True)
-            row_files.write_rows(attempt.path("total", "arrow"), node_ix, total, form)
+        if kept.values.shape[1]:
+            row_files.write_rows(attempt.path("carried", "arrow"), node_ix, kept, RowFormat(kept.values.shape[1]))
         return {"part": block.part_id, **_send_totals(attempt, block, node_ix, rows, settings)}
-    if keeps_powers:
+    if keeps_powers or not payload["wants_rows"]:
         return {"part": block.part_id}
-    done = rows if total is None else total
-    sink.emit_some(node_ix, done)
-    return {"part": block.part_id, "rows": sink.rows, "sums": sums_of(done, settings)}
+    sink.emit_some(node_ix, rows)
+    return {"part": block.part_id, **sink.counts, "sums": sums_of(rows, settings)}
 
 
-def _total_of(payload: Mapping[str, Any], node_ix: NDArray[np.int64], settings: Settings) -> Rows:
-    total = Rows.zeros(node_ix.size, settings.width)
-    for file in payload["total"]:
+def _kept_of(payload: Mapping[str, Any], block: Block, local: NDArray[np.int64], settings: Settings) -> Rows:
+    """Read what some rows' home carries from the last round."""
+    method, node_ix = method_for(settings), block.node_ix[local]
+    if not payload["number"]:
+        return method.first_kept(block, local, settings)
+    kept = Rows.zeros(node_ix.size, method.kept_width(settings))
+    for file in payload["carried"]:
         for known_ix, known in row_files.read_rows(Path(file)):
             here = np.searchsorted(node_ix, known_ix)
-            total.values[here] = known.values
-            total.magnitude[here] = known.magnitude
-    return total
+            kept.values[here] = known.values
+            kept.magnitude[here] = known.magnitude
+    return kept
+
+
+def _read_all(path: Path, width: int) -> tuple[NDArray[np.int64], Rows]:
+    """Read a whole file of rows."""
+    pieces = list(row_files.read_rows(path))
+    if not pieces:
+        return np.empty(0, np.int64), Rows.zeros(0, width)
+    values = np.concatenate([rows.values for _, rows in pieces])
+    magnitude = np.concatenate([rows.magnitude for _, rows in pieces])
+    return np.concatenate([node_ix for node_ix, _ in pieces]), Rows(values, magnitude)
 
 
 def _send_totals(
@@ -284,6 +305,6 @@ def _send_totals(
         is_here = np.append(node_ix, -1)[position] == block.node_ix[route]
         if is_here.any():
             wanted[receiver] = position[is_here]
-    form = _format(settings, has_magnitude=False, dtype=settings.embedding.boundary_dtype)
+    form = _format(rows, settings, has_magnitude=False, dtype=settings.embedding.boundary_dtype)
     slices = row_files.write_slices(attempt.path("outbox", "arrow"), wanted, node_ix, rows, form)
     return {"outbox_slices": [slices], "totals_moved": _moved(wanted, form)}

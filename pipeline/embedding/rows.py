@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import EmbeddingConfig
+from pipeline.embedding.fact_files import read_facts
 from pipeline.kernels.narrow_rows import groups_of
 from pipeline.kernels.vector_tiles import GROUP
 
@@ -18,6 +20,14 @@ from pipeline.kernels.vector_tiles import GROUP
 #: here, or not asked for. What follows from norms is then made by another task.
 Norms = Callable[[NDArray[np.float32]], NDArray[np.float64] | None]
 KnownNorms = Callable[[NDArray[np.float32]], NDArray[np.float64]]
+#: Rounds rows that travel, in place, to what all their readers will see.
+Narrow = Callable[[NDArray[np.float32]], None]
+
+#: What the rounds have found out about the whole graph so far: small arrays, by name.
+Facts = Mapping[str, NDArray[np.float64]]
+
+#: The role of rows of which a user's row is the weighted sum.
+FOLD_IN = "fold_in"
 
 
 @dataclass(frozen=True)
@@ -64,9 +74,24 @@ class ColumnSums:
         return cls(sums, squares, pieces[0].count)
 
 
+class Outlet(Protocol):
+    """Where a product puts what it has beside its rows."""
+
+    def emit(self, first: int, rows: Rows, role: str = "rows") -> None:
+        """Take rows that are final, with their first local row; those of other homes are left out.
+
+        A role other than "rows" is a table of its own.
+        """
+        ...
+
+    def tell(self, found: Facts) -> None:
+        """Take what this block contributes to the facts of the whole graph."""
+        ...
+
+
 @dataclass(frozen=True)
 class Settings:
-    """The embedding's configuration, and the few facts of the whole graph that it refers to."""
+    """The embedding's configuration, resolved, and the few facts of the whole graph that it refers to."""
 
     embedding: EmbeddingConfig
     form: str
@@ -74,11 +99,23 @@ class Settings:
     source: tuple[int, int]  # range of node_ix of the nodes that edges start from
     target: tuple[int, int]
     columns: tuple[int, int] | None = None  # those that a task computes; None: all
+    mean_strength: float = 0.0  # of all nodes, in units of weight 1
+    keeps_fold_in: bool = False  # whether rows of which users' rows are sums are wanted
+    facts: Facts = field(default_factory=dict, compare=False)
+    facts_file: str | None = None  # where tasks find them
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "embedding", self.embedding.resolved(self.form))
 
     @property
     def dim(self) -> int:
         """Columns of the embedding."""
         return self.embedding.dim
+
+    @property
+    def item_norm_power(self) -> float:
+        """q: an item's norm is its degree to this power."""
+        return self.embedding.item_norm_power or 0.0
 
     @property
     def first_column(self) -> int:
@@ -106,11 +143,19 @@ class Settings:
 
     def without_columns(self) -> Settings:
         """Return a copy for a task that computes magnitudes alone."""
-        return replace(self, columns=(0, 0))
+        return replace(self, columns=(0, 0), keeps_fold_in=False)
+
+    def knowing(self, facts: Facts, file: Path | None = None) -> Settings:
+        """Return a copy with facts; tasks that are sent elsewhere find them in the file."""
+        return replace(self, facts=facts, facts_file=None if file is None else str(file))
+
+    def passed_to(self, other: Settings) -> Settings:
+        """Return other settings with what these know."""
+        return replace(other, facts=self.facts, facts_file=self.facts_file)
 
     def to_json(self) -> dict[str, Any]:
-        """Return JSON values, for tasks."""
-        return {**asdict(self), "embedding": self.embedding.model_dump(mode="json")}
+        """Return JSON values, for tasks; facts go by their file."""
+        return {**asdict(replace(self, facts={})), "embedding": self.embedding.model_dump(mode="json")}
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Settings:
@@ -122,4 +167,8 @@ class Settings:
             source=tuple(raw["source"]),
             target=tuple(raw["target"]),
             columns=tuple(raw["columns"]) if raw["columns"] else None,
+            mean_strength=raw["mean_strength"],
+            keeps_fold_in=raw["keeps_fold_in"],
+            facts=read_facts(Path(raw["facts_file"])) if raw["facts_file"] else {},
+            facts_file=raw["facts_file"],
         )

@@ -20,10 +20,12 @@ class BlockFiles:
     edges: Path
     routes: Path
     has_splits: bool  # it is the home of split nodes
+    features: Path | None = None  # of its rows, where nodes have attributes
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON values, for tasks."""
-        return {"part_id": self.part_id, **{name: str(getattr(self, name)) for name in ("nodes", "edges", "routes")}}
+        files = {name: str(getattr(self, name)) for name in ("nodes", "edges", "routes")}
+        return {"part_id": self.part_id, **files, "features": str(self.features) if self.features else None}
 
 
 #: Records of one wave: by shard, then by block.

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.blocks import RowKind
 from pipeline.embedding.methods import method_for
 from pipeline.embedding.rows import Settings
 from pipeline.embedding.waves import BlockFiles, Round, Wave, by_shard, homes_of, partials_for, task_for
@@ -63,7 +64,8 @@ def add_up(
                 f"powers-{kind}-{block.part_id:05d}",
                 place,
                 {
-                    "part": block.part_id,
+                    "block": block.to_json(),
+                    "kinds": list(RowKind) if len(blocks) == 1 else [(RowKind.WHOLE, RowKind.SPLIT)[wave]],
                     "factors": str(made[position].file("factors")),
                     "powers": [power.states(wave, position)[number] for power in measured],
                 },

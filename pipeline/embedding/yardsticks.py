@@ -19,8 +19,9 @@ from pipeline.blocks import Block, RowKind
 from pipeline.embedding import row_files
 from pipeline.embedding.methods import method_for
 from pipeline.embedding.norm_files import RecordedNorms, read_columns, write_columns
-from pipeline.embedding.round_tasks import Sink, arrivals, block_of, send_partials, split_rows, sums_of, take
+from pipeline.embedding.round_tasks import arrivals, block_of, send_partials, split_rows, sums_of
 from pipeline.embedding.rows import Rows, Settings
+from pipeline.embedding.sinks import FileSink, take
 from pipeline.kernels.rows import add_scaled
 from pipeline.tasks import Attempt, Task
 
@@ -35,8 +36,9 @@ class _Measures:
     factors: list[NDArray[np.float64]]
 
     @classmethod
-    def of(cls, block: Block, local: NDArray[np.int64]) -> _Measures:
-        return cls(block.node_ix[local], block.strength[local], Rows.zeros(local.size, 0), [])
+    def of(cls, block: Block, local: NDArray[np.int64], settings: Settings) -> _Measures:
+        total = method_for(settings).first_total(block, local, settings)
+        return cls(block.node_ix[local], block.strength[local], total, [])
 
     def add(self, rows: Rows, measured: Mapping[str, Any], settings: Settings) -> None:
         method = method_for(settings)
@@ -48,12 +50,12 @@ class _Measures:
         self.factors.append(factor)
         self.total.magnitude[:] += growth
 
-    def write(self, attempt: Attempt, sink: Sink) -> dict[str, Any]:
+    def write(self, attempt: Attempt, sink: FileSink) -> dict[str, Any]:
         if self.factors:
             pieces: Iterator[NDArray[np.float64]] = iter([np.stack(self.factors, axis=1)])
             write_columns(attempt.path("factors", "arrow"), len(self.factors), pieces)
         sink.emit_some(self.node_ix, self.total)
-        return {"rows": sink.rows}
+        return sink.counts
 
 
 def measure_part(task: Task, attempt: Attempt) -> Mapping[str, Any]:
@@ -63,13 +65,13 @@ def measure_part(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     first, stop = method.travelling(block, settings)
     is_complete = (block.kind[first:stop] == RowKind.WHOLE) | task.payload["is_only_part"]
     complete = first + np.flatnonzero(is_complete)
-    sink, measures = Sink(attempt, settings, block.node_ix), _Measures.of(block, complete)
+    sink, measures = FileSink(attempt, settings, block), _Measures.of(block, complete, settings)
     partials: dict[str, list[Any]] = {"partials_slices": [], "kept_slices": []}
     sent_bytes = 0
     for measured in task.payload["measured"]:
         number, norms = measured["number"], RecordedNorms(measured["operands"])
         x = np.empty((stop - first, 0), np.float32)
-        product = method.multiply(block, x, number, settings, norms, sink.emit)
+        product = method.multiply(block, x, number, settings, norms, sink)
         if not task.payload["is_only_part"]:
             sent = send_partials(attempt, block, product, number, settings)
             for name, found in partials.items():
@@ -83,13 +85,13 @@ def measure_part(task: Task, attempt: Attempt) -> Mapping[str, Any]:
 def measure_homes(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     """Task: magnitudes of the split nodes that are at home in a part, in all measured rounds."""
     settings, block = Settings.from_json(task.payload["settings"]), block_of(task)
-    measures = _Measures.of(block, split_rows(block, settings))
+    measures = _Measures.of(block, split_rows(block, settings), settings)
     for measured in task.payload["measured"]:
         rows = Rows.zeros(measures.node_ix.size, 0)
         for here, partial in arrivals(measured["inbox"], measures.node_ix):
             rows.magnitude[here] += partial.magnitude
         measures.add(rows, measured, settings)
-    return {"part": block.part_id, **measures.write(attempt, Sink(attempt, settings, block.node_ix))}
+    return {"part": block.part_id, **measures.write(attempt, FileSink(attempt, settings, block))}
 
 
 def add_powers(task: Task, attempt: Attempt) -> Mapping[str, Any]:
@@ -97,6 +99,11 @@ def add_powers(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     settings = Settings.from_json(task.payload["settings"])
     factors = np.concatenate(list(read_columns(Path(task.payload["factors"]))))
     total = Rows.zeros(len(factors), settings.width)
+    if settings.embedding.self_influence:  # else a block would be mapped for nothing
+        block = block_of(task)
+        first, stop = method_for(settings).travelling(block, settings)
+        here = first + np.flatnonzero(np.isin(block.kind[first:stop], task.payload["kinds"]))
+        total = method_for(settings).first_total(block, here, settings)
     for column, file in enumerate(task.payload["powers"]):
         seen: list[NDArray[np.int64]] = []
         first = 0
@@ -106,6 +113,6 @@ def add_powers(task: Task, attempt: Attempt) -> Mapping[str, Any]:
             seen.append(node_ix)
             first = stop
     node_ix = np.concatenate(seen) if seen else np.empty(0, np.int64)
-    sink = Sink(attempt, settings, node_ix)
-    sink.emit(0, total)
-    return {"part": task.payload["part"], "rows": sink.rows, "sums": sums_of(total, settings)}
+    sink = FileSink(attempt, settings)
+    sink.emit_some(node_ix, total)
+    return {"part": task.payload["block"]["part_id"], **sink.counts, "sums": sums_of(total, settings)}

@@ -7,6 +7,7 @@ its twin against negatives of the same degree, and beside the degree product's o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.evaluation.position_lists import PositionLists
-from pipeline.evaluation.ranking import RankingMetrics, rank_items, unit_rows
+from pipeline.evaluation.ranking import Ranked, RankingMetrics, rank_items, unit_rows
 from pipeline.evaluation.sampling import sample_by_key
 from pipeline.kernels.hashing import hash_pairs, splitmix64
 from pipeline.kernels.ranking import pair_scores
@@ -181,7 +182,7 @@ def link_prediction(
     similarity: Similarity,
     seed: int,
     *,
-    k: int = 20,
+    ks: Sequence[int] = (20,),
     max_sources: int | None = None,
 ) -> LinkPredictionMetrics:
     """Score positives against two kinds of negatives, and rank them among all nodes.
@@ -200,7 +201,7 @@ def link_prediction(
     known : sorted ``pair_codes`` of every edge, positives included; both directions on plain graphs.
     similarity : what the table's metadata names for retrieval.
     seed : of the negatives and of the sample of sources.
-    k : places of the ranking.
+    ks : lengths of the ranking, ascending.
     max_sources : rank for so many sources, chosen by node key; None: for all.
 
     Raises
@@ -216,7 +217,7 @@ def link_prediction(
         similarity=similarity,
         random=random,
         degree_matched=degree_matched,
-        ranking=_rank_positives(scored, nodes, src, dst, known, is_plain, seed, k, max_sources),
+        ranking=rank_positives(scored, nodes, src, dst, known, is_plain, seed, ks, max_sources).metrics,
     )
 
 
@@ -233,8 +234,8 @@ def against_negatives(
     Arguments as in `link_prediction`; for cosine, pass unit rows. ``known`` needs the pairs of ``src`` only.
     """
     return (
-        _against(random_negatives(src, dst, nodes, known, seed), rows, nodes, src, dst),
-        _against(degree_matched_negatives(src, dst, nodes, known, seed), rows, nodes, src, dst),
+        against(random_negatives(src, dst, nodes, known, seed), rows, nodes, src, dst),
+        against(degree_matched_negatives(src, dst, nodes, known, seed), rows, nodes, src, dst),
     )
 
 
@@ -262,7 +263,7 @@ def _draw(
         share = (word >> np.uint64(11)) * 2.0**-53  # in [0, 1), so its floor times n stays below n
         wanted = node_class[dst[left]]
         node = by_class[first[wanted] + (share * members[wanted]).astype(np.int64)]
-        is_free = (node != src[left]) & (node != dst[left]) & ~_contains(known, src[left] * nodes.n + node)
+        is_free = (node != src[left]) & (node != dst[left]) & ~contains(known, src[left] * nodes.n + node)
         drawn[left[is_free]] = node[is_free]
         left = left[~is_free]
     return drawn
@@ -276,13 +277,14 @@ def _degree_step(degree: NDArray[np.int64]) -> NDArray[np.int64]:
     return 4 * quarter + (degree >> quarter)
 
 
-def _against(
+def against(
     negatives: Negatives,
     rows: NDArray[np.float32],
     nodes: Nodes,
     src: NDArray[np.int64],
     dst: NDArray[np.int64],
 ) -> AgainstNegatives:
+    """AUC of positives against negatives already drawn; arguments as in ``against_negatives``."""
     has_one = negatives.dst >= 0
     src, dst, other = src[has_one], dst[has_one], negatives.dst[has_one]
     degree = nodes.degree.astype(np.float64)
@@ -293,7 +295,7 @@ def _against(
     )
 
 
-def _rank_positives(
+def rank_positives(
     rows: NDArray[np.float32],
     nodes: Nodes,
     src: NDArray[np.int64],
@@ -301,10 +303,10 @@ def _rank_positives(
     known: NDArray[np.int64],
     is_plain: bool,
     seed: int,
-    k: int,
+    ks: Sequence[int],
     max_sources: int | None,
-) -> RankingMetrics:
-    """Recall@k and its kin of the positives, for all or ``max_sources`` sources."""
+) -> Ranked:
+    """Recall at ks and its kin of the positives, for all or ``max_sources`` sources."""
     positives = pair_codes(src, dst, nodes.n, undirected=is_plain)
     sources = distinct(positives // nodes.n)
     population = sources.size
@@ -313,23 +315,27 @@ def _rank_positives(
     targets = np.flatnonzero(np.isin(nodes.node_type, nodes.node_type[dst[:1]]))
 
     test = _lists(positives, sources, targets, nodes.n)
-    train_codes = known[~_contains(positives, known)]
+    train_codes = known[~contains(positives, known)]
+    known_dst = train_codes % nodes.n
     itself = sources[np.isin(sources, targets)]
     train_codes = np.union1d(train_codes, itself * nodes.n + itself)
     train = _lists(train_codes, sources, targets, nodes.n)
-    return rank_items(rows[sources], rows[targets], targets, train, test, (k,), population=population)
+    metrics = rank_items(rows[sources], rows[targets], targets, train, test, ks, population=population)
+    own = np.isin(sources, targets).astype(np.int64)  # itself is left out too, and is no neighbour
+    item_degree = np.bincount(known_dst, minlength=nodes.n)[targets]
+    return Ranked(metrics, sources, train.lengths - own, item_degree)
 
 
 def _lists(codes: NDArray[np.int64], sources: NDArray[np.int64], targets: NDArray[np.int64], n: int) -> PositionLists:
     """The ends of coded pairs, as positions in ``targets``, for each of ``sources``; both ascending."""
     src, dst = np.divmod(codes, n)
-    is_wanted = _contains(sources, src) & _contains(targets, dst)
+    is_wanted = contains(sources, src) & contains(targets, dst)
     return PositionLists.from_pairs(
         np.searchsorted(sources, src[is_wanted]), np.searchsorted(targets, dst[is_wanted]), sources.size
     )
 
 
-def _contains(ordered: NDArray[np.int64], values: NDArray[np.int64]) -> NDArray[np.bool_]:
+def contains(ordered: NDArray[np.int64], values: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Which values occur in a sorted array."""
     if ordered.size == 0:
         return np.zeros(values.shape, np.bool_)

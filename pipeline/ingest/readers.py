@@ -29,6 +29,18 @@ _TEXT_BLOCK = 8 * 2**20
 _IDS = ("source", "target")
 
 
+def attribute_role(node_type: str, kind: str, name: str = "") -> str:
+    """Return the role of a column of [attributes.<node type>]: its id, or one of numbers, categories and lists."""
+    return f"attributes.{node_type}\0{kind}" + (f".{name}" if name else "")
+
+
+def _kind(role: str) -> str:
+    """What a column is to be read as: its role or, of attributes, "id", "numbers", "categories" or "lists"."""
+    if role in _IDS:
+        return "id"
+    return role.partition("\0")[2].partition(".")[0] if "\0" in role else role
+
+
 @dataclass
 class RawBatch:
     """Rows as they stand in a file: ``values`` by role ("source", "weight", ...), of any Arrow type."""
@@ -229,7 +241,7 @@ def _json_by_arrow(block: bytes, columns: Mapping[str, str]) -> RawBatch | None:
     fields = {}
     for role, name in columns.items():
         value = row.get(name)
-        if isinstance(value, (_Int, _Float)) and role == "weight":
+        if isinstance(value, (_Int, _Float)) and _kind(role) in ("weight", "numbers"):
             fields[name] = pa.float64()
         elif isinstance(value, _Int):
             fields[name] = pa.int64()
@@ -260,6 +272,7 @@ def _json_by_python(block: bytes, columns: Mapping[str, str]) -> RawBatch:
     broken: list[tuple[int, str]] = []
     values: dict[str, list[str | None]] = {role: [] for role in columns}
     wrong: list[bool] = []
+    kinds = {role: _kind(role) for role in columns}
     for number, line in enumerate(line for line in _lines(block) if not line.isspace()):
         try:
             row = _load(line)
@@ -271,10 +284,12 @@ def _json_by_python(block: bytes, columns: Mapping[str, str]) -> RawBatch:
         rows.append(number)
         is_wrong = False
         for role, name in columns.items():
-            value = row.get(name)
+            value, kind = row.get(name), kinds[role]
             if value is not None and not isinstance(value, str):
-                value, is_wrong = json.dumps(value), is_wrong or role != "timestamp"  # as text no time either
-            elif isinstance(value, _Float) and role in _IDS:
+                # As text no time either.
+                is_fine = kind == "timestamp" or (kind, type(value)) in (("categories", bool), ("lists", list))
+                value, is_wrong = json.dumps(value), is_wrong or not is_fine
+            elif isinstance(value, _Float) and kind in ("id", "categories"):
                 is_wrong = True
             elif isinstance(value, _Int) and value == "-0":
                 value = "0"  # the number, not the text
@@ -337,4 +352,5 @@ def _refuse_missing(piece: Piece, columns: Mapping[str, str], found: Sequence[st
         hint = f" Did you mean '{near[0]}'?" if near else ""
         if len(found) == 1 and (other := next((mark for mark in ";\t|" if mark in found[0]), None)):
             hint = f" Its columns are parted by {other!r}; CSV here means commas."
-        raise InputError(f"{where} has no column '{name}' (input.{role}); it has {list(found)}.{hint}")
+        key = role.replace("\0", ".") if "\0" in role else f"input.{role}"
+        raise InputError(f"{where} has no column '{name}' ({key}); it has {list(found)}.{hint}")

@@ -36,6 +36,10 @@ class Verdict(IntEnum):
     WEIGHT_NOT_POSITIVE = 14
     WEIGHT_OUT_OF_RANGE = 15
     SELF_LOOP = 16
+    UNREADABLE_NUMBER = 17
+    NUMBER_NOT_FINITE = 18
+    UNREADABLE_VALUE = 19
+    CONFLICT = 20
 
 
 #: The rejected table's words.
@@ -54,6 +58,10 @@ REASONS: Mapping[Verdict, str] = {
     Verdict.WEIGHT_NOT_POSITIVE: "non-positive weight",
     Verdict.WEIGHT_OUT_OF_RANGE: "weight out of range",
     Verdict.SELF_LOOP: "self loop",
+    Verdict.UNREADABLE_NUMBER: "unreadable number",
+    Verdict.NUMBER_NOT_FINITE: "non-finite number",
+    Verdict.UNREADABLE_VALUE: "unreadable value",
+    Verdict.CONFLICT: "same id with other values",
 }
 _REASON_OF = np.array([REASONS.get(verdict, "") for verdict in Verdict], dtype=object)
 

@@ -155,8 +155,8 @@ def naming(address: str, file_format: Format) -> Iterator[None]:
         ) from error
 
 
-def list_sources(path: str, date: dt.date | None = None) -> list[SourceFile]:
-    """Return the files at ``path``, ordered by relative path.
+def list_sources(path: str, date: dt.date | None = None, key: str = "input.path") -> list[SourceFile]:
+    """Return the files at ``path``, which the config's ``key`` names, ordered by relative path.
 
     Names that start with "_" or "." are left out below a folder (``_c=1`` is a column, not hidden), and so
     are empty files without a known ending (markers such as ``_SUCCESS``).
@@ -168,7 +168,7 @@ def list_sources(path: str, date: dt.date | None = None) -> list[SourceFile]:
     if "{date}" in path:
         if date is None:
             raise InputError(
-                f"input.path is {path}: it needs a date; give --date YYYY-MM-DD, or name a folder or glob instead"
+                f"{key} is {path}: it needs a date; give --date YYYY-MM-DD, or name a folder or glob instead"
             )
         path = path.replace("{date}", date.isoformat())
     filesystem, root = filesystem_of(path)
@@ -186,7 +186,7 @@ def list_sources(path: str, date: dt.date | None = None) -> list[SourceFile]:
     if not sources:
         raise InputError(
             f"input {path} has no files (looked for {', '.join(ending for ending, _ in _ENDINGS)} at {root}; "
-            "names that start with '_' or '.' are left out); check input.path"
+            f"names that start with '_' or '.' are left out); check {key}"
         )
     _refuse_mixture(path, sources)
     return sources

@@ -93,7 +93,7 @@ def _numbers(column: pa.Array, verdicts: Verdicts, name: str, where: str) -> NDA
         return _numbers(column.dictionary_decode(), verdicts, name, where)
     verdicts.mark(missing(column), Verdict.NULL_WEIGHT)
     if is_text(kind):
-        return _from_text(pc.cast(column, pa.string(), safe=False), verdicts)
+        return numbers_from_text(pc.cast(column, pa.string(), safe=False), verdicts, Verdict.UNREADABLE_WEIGHT)
     if pa.types.is_null(kind):
         return np.ones(len(column))
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
@@ -107,12 +107,13 @@ def _numbers(column: pa.Array, verdicts: Verdicts, name: str, where: str) -> NDA
     return result
 
 
-def _from_text(text: pa.Array, verdicts: Verdicts) -> NDArray[np.float64]:
+def numbers_from_text(text: pa.Array, verdicts: Verdicts, unreadable: Verdict) -> NDArray[np.float64]:
+    """Return decimal numbers as float64: NaN where the text says so, 1 where there is no number."""
     text = pc.ascii_trim_whitespace(text)
     number = pc.fill_null(pc.match_substring_regex(text, _NUMBER), False).to_numpy(zero_copy_only=False)
     odd = pc.fill_null(pc.match_substring_regex(text, _NOT_FINITE, ignore_case=True), False)
     not_finite = odd.to_numpy(zero_copy_only=False)
-    verdicts.mark(~(number | not_finite), Verdict.UNREADABLE_WEIGHT)
+    verdicts.mark(~(number | not_finite), unreadable)
     result = np.ones(len(text))
     result[not_finite] = np.nan
     at = np.flatnonzero(number)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,24 +14,24 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipeline.blocks import NodeArrays, NodeParts
+from pipeline.blocks import NodeParts
 from pipeline.config import PipelineConfig
-from pipeline.embedding.combine import Known, RowSet, rows_of
-from pipeline.embedding.methods import method_for
-from pipeline.embedding.rows import ColumnSums, Rows, Settings
+from pipeline.embedding.combine import RowSet
+from pipeline.embedding.rows import ColumnSums, Settings
 from pipeline.engines.base import Engine, Frame
-from pipeline.errors import ContractError
+from pipeline.kernels.procrustes import CrossSums
 from pipeline.kernels.rows import column_sums, row_norms
 from pipeline.stages.embed import settings_of
+from pipeline.stages.finished_rows import ROW_GROUP_ROWS, NodeIds, RowGroup, combined_rows, excluded, finished_rows
+from pipeline.stages.fold_in_table import write_fold_in
 from pipeline.stages.outcome import Outcome, written_by_tasks
+from pipeline.stages.parent_alignment import Alignment, ParentRows, align, parent_folder, write_products
 from pipeline.stages.published_metadata import metadata_of
 from pipeline.tasks import Attempt, Task, TaskRecord, run_missing
 from pipeline.workspace import Workspace
-from schemas.tables import WEIGHT_UNIT, node_embeddings
+from schemas.tables import node_embeddings
 
 NAME = "aggregate"
-
-ROW_GROUP_ROWS = 65_536
 
 
 def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> Outcome:
@@ -46,6 +45,7 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
         "sets": [rows.to_json() for rows in _row_sets(workspace)],
         "node_index": [str(file) for file in workspace.files("node_index")],
         "node_arrays": [str(file) for file in workspace.files("node_arrays")],
+        "node_features": [str(file) for file in workspace.files("node_features")],
         "node_parts": str(workspace.files("node_parts")[0]),
         "paths": {
             str(part): path for part, path in zip(*(tree[c].to_pylist() for c in ("part_id", "part_path")), strict=True)
@@ -58,18 +58,27 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     place = str(workspace.work(NAME))
     if config.embedding.standardize_columns and len(common["sets"]) > 1:
         common["sums"] = _column_sums(engine, place, common, ranges)
-    # Every file states the means of the whole table, so they are known before the first is written.
+    # Every file states the means of the whole table, so they are known before the first is written; and so is where
+    # the parent's rows are.
+    parent = parent_folder(config, workspace)
+    asked = {**common, "rotation": None, "parent": str(parent) if parent else None}
     surveyed = run_missing(
         engine,
         survey_rows,
-        [Task(f"means-{n:05d}", place, {**common, "range": r}) for n, r in enumerate(ranges)],
+        [Task(f"means-{n:05d}", place, {**asked, "range": r}) for n, r in enumerate(ranges)],
     )
-    metadata = {**metadata_of(config, settings, workspace, graph), "mean_vectors": _means(surveyed)}
+    aligned = align(engine, place, settings, parent, surveyed)
+    common["rotation"] = str(aligned.matrix) if aligned.matrix else None
+    metadata = {
+        **metadata_of(config, settings, workspace, graph, aligned),
+        "mean_vectors": _means(surveyed, aligned),
+    }
     written = run_missing(
         engine,
         write_rows,
         [Task(f"rows-{n:05d}", place, {**common, "range": r, "metadata": metadata}) for n, r in enumerate(ranges)],
     )
+    of_neighbors = write_fold_in(engine, place, common, ranges, workspace.files("fold_in_rows"))
     figures = {
         "rows": sum(int(record.result["rows_rows"]) for record in written),
         "zero_rows": sum(int(record.result["zero_rows"]) for record in written),
@@ -77,7 +86,11 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
         "dim": settings.dim,
         "metadata": metadata,
     }
-    return Outcome({"node_embeddings": written_by_tasks(written, "rows")}, figures, [*surveyed, *written])
+    tables = {
+        "node_embeddings": written_by_tasks(written, "rows"),
+        "fold_in": written_by_tasks(of_neighbors, "fold_in"),
+    }
+    return Outcome(tables, figures, [*surveyed, *aligned.records, *written, *of_neighbors])
 
 
 def _row_sets(workspace: Workspace) -> list[RowSet]:
@@ -104,25 +117,35 @@ def sum_columns(task: Task, attempt: Attempt) -> Mapping[str, Any]:  # noqa: ARG
     """Task: column sums of the combined rows of one range, before the last step."""
     dim = Settings.from_json(task.payload["settings"]).dim
     total = ColumnSums(np.zeros(dim), np.zeros(dim), 0)
-    for _, _, _, rows, strength in _combined_rows(task.payload):
+    for _, _, _, rows, strength in combined_rows(task.payload):
         total += ColumnSums(*column_sums(rows.values, strength > 0))
     return {"sums": total.to_json()}
 
 
-def survey_rows(task: Task, attempt: Attempt) -> Mapping[str, Any]:  # noqa: ARG001
-    """Task: sums of the published rows of one range, by type."""
+def survey_rows(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+    """Task: sums of the published rows of one range, by type; and of their products with the parent's rows."""
+    payload = task.payload
     sums = _Sums()
-    ids = _Ids(task.payload["node_index"]) if task.payload["exclude_ids"] else None
-    for group in _finished_rows(task.payload):
-        excluded = _excluded(group, ids.between(group.first, group.stop), task.payload) if ids else None
-        sums.add(group.node_type, group.vectors if excluded is None else group.vectors[~excluded])
-    return {"sums": sums.to_json()}
+    ids = NodeIds(payload["node_index"]) if payload["exclude_ids"] or payload["parent"] else None
+    parent = ParentRows(payload["parent"]) if payload["parent"] else None
+    common: dict[str, CrossSums] = {}
+    for group in finished_rows(payload):
+        node_type, vectors = group.node_type, group.vectors
+        node_id = ids.between(group.first, group.stop) if ids else pa.array([], pa.string())
+        unwanted = excluded(node_type, node_id, payload["exclude_ids"])
+        if unwanted is not None:
+            node_id, vectors = node_id.filter(pa.array(~unwanted)), vectors[~unwanted]
+        sums.add(node_type, vectors)
+        if parent:
+            found = parent.products_with(node_type, node_id, vectors)
+            common[node_type] = common[node_type] + found if node_type in common else found
+    return {"sums": sums.to_json(), "common": write_products(attempt, common) if parent else None}
 
 
 def write_rows(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     """Task: one file of the published table."""
     payload = task.payload
-    ids = _Ids(payload["node_index"])
+    ids = NodeIds(payload["node_index"])
     parts = NodeParts.map(Path(payload["node_parts"]))
     dim = Settings.from_json(payload["settings"]).dim
     id_type = pq.read_schema(payload["node_index"][0]).field("node_id").type
@@ -137,13 +160,13 @@ def write_rows(task: Task, attempt: Attempt) -> Mapping[str, Any]:
         use_dictionary=["node_type", "cluster_path"],
         write_statistics=[name for name in schema.names if name != "embedding"],
     ) as writer:
-        for group in _finished_rows(payload):
+        for group in finished_rows(payload):
             node_id = ids.between(group.first, group.stop)
             home = parts.part_id[group.first : group.stop]
             table = _table_of(group, node_id, _paths_of(home, payload["paths"]), schema)
-            excluded = _excluded(group, node_id, payload)
-            if excluded is not None:
-                table = table.filter(pa.array(~excluded))
+            unwanted = excluded(group.node_type, node_id, payload["exclude_ids"])
+            if unwanted is not None:
+                table = table.filter(pa.array(~unwanted))
             if table.num_rows:
                 writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
                 zero_rows += pc.sum(pc.equal(table["norm"], 0)).as_py()
@@ -152,54 +175,7 @@ def write_rows(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     return {"rows_rows": rows, "zero_rows": zero_rows, "excluded": stop - first - rows}
 
 
-@dataclass(frozen=True)
-class _RowGroup:
-    """Finished rows of a run of nodes of one type."""
-
-    node_type: str
-    first: int
-    stop: int
-    vectors: NDArray[np.float32]
-    degree: NDArray[np.int64]
-    strength: NDArray[np.float64]
-
-
-def _combined_rows(payload: Mapping[str, Any]) -> Iterator[tuple[str, int, int, Rows, NDArray[np.float64]]]:
-    """Yield (type, first, stop, rows, strength) of the row groups of a range of nodes, in the published order.
-
-    Strength is 0 where there is no row: a node whose edges were all left out is a zero vector, like one that has
-    none.
-    """
-    settings = Settings.from_json(payload["settings"])
-    nodes = NodeArrays([Path(file) for file in payload["node_arrays"]])
-    home = NodeParts.map(Path(payload["node_parts"])).part_id
-    sets = [RowSet(**one) for one in payload["sets"]]
-    for node_type, first, stop in _row_groups(payload["range"], payload["types"]):
-        weight = nodes.take("weight", np.arange(first, stop))
-        rows, is_made = rows_of(Known(first, sets, weight, home[first:stop], settings))
-        yield node_type, first, stop, rows, np.where(is_made, weight * WEIGHT_UNIT, 0.0)
-
-
-def _finished_rows(payload: Mapping[str, Any]) -> Iterator[_RowGroup]:
-    """Yield the row groups of a range of nodes, in the published order."""
-    settings = Settings.from_json(payload["settings"])
-    method = method_for(settings)
-    sums = ColumnSums.from_json(payload["sums"]) if payload["sums"] else None
-    nodes = NodeArrays([Path(file) for file in payload["node_arrays"]])
-    for node_type, first, stop, rows, strength in _combined_rows(payload):
-        node_ix = np.arange(first, stop)
-        method.finish(rows, node_ix, strength, sums, settings)
-        if not np.isfinite(rows.values).all():
-            broken = int((~np.isfinite(rows.values)).any(axis=1).sum())
-            raise ContractError(
-                f"{broken} of {stop - first} rows from node {first} on are not finite; nothing was published. Weights "
-                "of very different size overflow float32: look at the largest weights and at the powers of degree."
-            )
-        weight = nodes.take("weight", node_ix) * WEIGHT_UNIT  # published as it is, whatever a mode left out
-        yield _RowGroup(node_type, first, stop, rows.values, nodes.take("degree", node_ix), weight)
-
-
-def _table_of(group: _RowGroup, node_id: pa.Array, cluster_path: pa.Array, schema: pa.Schema) -> pa.Table:
+def _table_of(group: RowGroup, node_id: pa.Array, cluster_path: pa.Array, schema: pa.Schema) -> pa.Table:
     rows = len(group.vectors)
     flat = pa.array(group.vectors.reshape(-1))
     return pa.Table.from_arrays(
@@ -221,49 +197,8 @@ def _paths_of(home: NDArray[np.int32], paths: Mapping[str, str]) -> pa.Array:
     return pa.array([paths.get(str(part), "") for part in leaves], pa.string()).take(pa.array(leaf))
 
 
-def _excluded(group: _RowGroup, node_id: pa.Array, payload: Mapping[str, Any]) -> NDArray[np.bool_] | None:
-    unwanted = payload["exclude_ids"].get(group.node_type)
-    if not unwanted:
-        return None
-    texts = pa.array([str(value) for value in unwanted], pa.string())
-    return pc.is_in(node_id.cast(pa.string()), texts).to_numpy(zero_copy_only=False)
-
-
 def _leaf_names(schema: pa.Schema) -> list[str]:
     return [f"{name}.list.element" if name == "embedding" else name for name in schema.names]
-
-
-def _row_groups(bounds: Sequence[int], types: Mapping[str, Sequence[int]]) -> Iterator[tuple[str, int, int]]:
-    """Ranges of at most ROW_GROUP_ROWS nodes that mix no types, ascending."""
-    first, stop = bounds
-    for node_type, (type_first, type_stop) in sorted(types.items(), key=lambda item: item[1][0]):
-        for start in range(max(first, type_first), min(stop, type_stop), ROW_GROUP_ROWS):
-            yield node_type, start, min(start + ROW_GROUP_ROWS, stop, type_stop)
-
-
-class _Ids:
-    """The node_id column by node number; only the row groups that are asked for are read."""
-
-    def __init__(self, files: Sequence[str]) -> None:
-        self._groups: list[tuple[int, int, pq.ParquetFile, int]] = []  # first node, one past the last, file, group
-        start = 0
-        for path in files:
-            file = pq.ParquetFile(path)
-            for group in range(file.num_row_groups):
-                stop = start + file.metadata.row_group(group).num_rows
-                self._groups.append((start, stop, file, group))
-                start = stop
-
-    def between(self, first: int, stop: int) -> pa.Array:
-        """Return the ids of a range of nodes."""
-        pieces = [
-            file.read_row_group(group, columns=["node_id"]).slice(
-                max(first - start, 0), min(stop, end) - max(first, start)
-            )
-            for start, end, file, group in self._groups
-            if start < stop and first < end
-        ]
-        return pa.concat_tables(pieces)["node_id"].combine_chunks()
 
 
 class _Sums:
@@ -291,9 +226,13 @@ class _Sums:
         return {name: [self._rows[name], self._sums[name].tolist()] for name in sorted(self._sums)}
 
 
-def _means(records: Sequence[TaskRecord]) -> dict[str, list[float]]:
+def _means(records: Sequence[TaskRecord], aligned: Alignment) -> dict[str, list[float]]:
     sums = _Sums()
     for record in records:
         for node_type, (rows, values) in record.result["sums"].items():
             sums.merge(node_type, np.array(values), rows)
-    return sums.means()
+    if aligned.matrix is None:
+        return sums.means()
+    matrix = np.load(aligned.matrix)
+    # The mean of rotated rows is the rotated mean. Not by BLAS: the driver's has as many threads as it likes.
+    return {name: np.einsum("i,ij->j", mean, matrix).tolist() for name, mean in sums.means().items()}

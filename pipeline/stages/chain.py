@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.config import PipelineConfig
+from pipeline.planning import row_columns
 from pipeline.storage import fingerprint_of
 from schemas import tables
 from schemas.contracts import TableContract
@@ -36,9 +37,18 @@ def _part_of(section: str, *, without: frozenset[str] = frozenset()) -> Callable
     return read
 
 
+def _input(config: PipelineConfig) -> Any:
+    # Paths are not part of the result: the files' digests are.
+    given = config.input.model_dump(mode="json", exclude={"path"})
+    if not config.attributes:
+        return given
+    attributes = {name: one.model_dump(mode="json", exclude={"path"}) for name, one in config.attributes.items()}
+    return [given, attributes]
+
+
 def _partition(config: PipelineConfig) -> Any:
     # The width of a row counts where leaves are cut by bytes.
-    width = None if config.partition.parts else config.embedding.dim
+    width = None if config.partition.parts else row_columns(config)
     return [config.partition.model_dump(mode="json", exclude={"graphframes_jar"}), width]
 
 
@@ -53,7 +63,12 @@ def _layout(config: PipelineConfig) -> Any:
 
 
 def _embedding(config: PipelineConfig) -> Any:
-    return config.embedding.model_dump(mode="json", exclude={"shards"})  # shards change no bit of the result
+    # Shards change no bit of the result, and rows are aligned when they are aggregated.
+    return config.embedding.model_dump(mode="json", exclude={"shards", "align"})
+
+
+def _rows(config: PipelineConfig) -> Any:
+    return [_embedding(config), config.publish.fold_in]
 
 
 def _holdout(config: PipelineConfig) -> Any:
@@ -66,7 +81,7 @@ def _holdout(config: PipelineConfig) -> Any:
 def _tables(config: PipelineConfig) -> Any:
     publish = config.publish
     return {
-        "embedding": _embedding(config),
+        "embedding": [_rows(config), config.embedding.align],
         "rows_per_file": publish.rows_per_file,
         "exclude_ids": {node_type: list(ids) for node_type, ids in publish.exclude_ids.items()},
     }
@@ -74,27 +89,38 @@ def _tables(config: PipelineConfig) -> Any:
 
 #: Tables without a width of their own stand here with width 1: names and versions are what counts.
 _PART_ROWS = TableContract("part_rows", 1, tables.row_schema(1), ("node_ix",), file_format="arrow")
+_FOLD_IN_ROWS = TableContract("fold_in_rows", 1, tables.row_schema(1), ("node_ix",), file_format="arrow")
 _METRICS = TableContract("metrics", 1, pa.schema([]), (), file_format="json")
 _RELEASE = TableContract("release", 1, pa.schema([]), (), file_format="json")
 
 STAGES: tuple[Stage, ...] = (
-    # The path is not part of the result: the files' digests are.
     Stage(
-        "ingest", (), (tables.EDGES, tables.DECAYED, tables.REJECTED), _part_of("input", without=frozenset({"path"})), 1
+        "ingest",
+        (),
+        (
+            *(tables.EDGES, tables.DECAYED, tables.REJECTED),
+            *(tables.ATTRIBUTE_NODES, tables.ATTRIBUTE_FEATURES, tables.REJECTED_ATTRIBUTES),
+        ),
+        _input,
+        1,
     ),
     Stage(
-        "index", ("ingest",), (tables.NODE_INDEX, tables.NODE_ARRAYS, tables.INDEXED_EDGES, tables.HOLDOUT), _holdout, 1
+        "index",
+        ("ingest",),
+        (tables.NODE_INDEX, tables.NODE_ARRAYS, tables.INDEXED_EDGES, tables.HOLDOUT, tables.NODE_FEATURES),
+        _holdout,
+        1,
     ),
     Stage("partition", ("index",), (tables.PARTITION_TREE, tables.NODE_PARTS), _partition, 1),
     Stage(
         "layout",
         ("index", "partition"),
-        (tables.BLOCK_NODES, tables.BLOCK_EDGES, tables.BLOCK_ROUTES, tables.KEPT_WEIGHTS),
+        (tables.BLOCK_NODES, tables.BLOCK_EDGES, tables.BLOCK_ROUTES, tables.KEPT_WEIGHTS, tables.BLOCK_FEATURES),
         _layout,
         1,
     ),
-    Stage("embed", ("layout",), (_PART_ROWS,), _embedding, 1),
-    Stage("aggregate", ("index", "partition", "embed"), (tables.node_embeddings(1),), _tables, 1),
+    Stage("embed", ("layout",), (_PART_ROWS, _FOLD_IN_ROWS), _rows, 1),
+    Stage("aggregate", ("index", "partition", "embed"), (tables.node_embeddings(1), tables.fold_in(1)), _tables, 1),
     Stage(
         "evaluate", ("ingest", "index", "aggregate"), (_METRICS,), _part_of("evaluate", without=frozenset({"path"})), 1
     ),
@@ -110,8 +136,8 @@ MAKER: Mapping[str, str] = {contract.name: stage.name for stage in STAGES for co
 def fingerprints(config: PipelineConfig, date: str, digests: Mapping[str, str | None]) -> dict[str, str]:
     """Return the fingerprint of every stage.
 
-    ``digests`` holds what the outside world adds to a stage: the digest of the input's files under "ingest",
-    of the pairs to score under "evaluate".
+    ``digests`` holds what the outside world adds to a stage: the digest of all files of the input under "ingest",
+    of the pairs to score under "evaluate", the release to align to under "aggregate".
     """
     found: dict[str, str] = {}
     for stage in STAGES:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
+from pipeline.blocks import NodeArrays
 from pipeline.config import PipelineConfig
 from pipeline.embedding.combine import settings_for
 from pipeline.embedding.rounds import BlockFiles, embed_parts
 from pipeline.embedding.rows import Settings
 from pipeline.engines.base import Engine, Frame
-from pipeline.pricing import Choice, Work, choose_shards, price
+from pipeline.pricing import Choice, choose_shards
+from pipeline.stages.embedding_work import work_for
 from pipeline.stages.known_cuts import cut_of_layout
 from pipeline.stages.outcome import MadeFile, Outcome
 from pipeline.workspace import Workspace
+from schemas.tables import WEIGHT_UNIT
 
 NAME = "embed"
 
@@ -37,13 +40,15 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     exchanges = config.embedding.boundary == "exchange"
     tables = [workspace.files(table) for table in ("block_nodes", "block_edges", "block_routes")]
     files = iter(zip(*tables, strict=True))
+    features = iter(workspace.files("block_features"))  # no files where no node has attributes
     nodes = [one["nodes"] for one in layout["sets"]]
     done = []
     for position, blocks in enumerate(layout["sets"]):
         here = []
         for part in blocks["parts"]:
             nodes_file, edges_file, routes_file = next(files)
-            here.append(BlockFiles(part, nodes_file, edges_file, routes_file, part in blocks["splits"]))
+            has_splits = part in blocks["splits"]
+            here.append(BlockFiles(part, nodes_file, edges_file, routes_file, has_splits, next(features, None)))
         asked = settings if exchanges else settings_for(settings, blocks["name"], position, nodes)
         place = workspace.work(NAME) / blocks["name"] if position else workspace.work(NAME)
         done.append(embed_parts(engine, here, asked, place, exchange=exchanges))
@@ -55,8 +60,10 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
         "sums": sums.to_json() if sums else None,
         "rows_moved": done[0].rows_moved,
         "floats_moved_per_node": done[0].floats_moved / settings.nodes,
+        "found": dict(done[0].report),
     }
-    return Outcome({"part_rows": made}, outcome_figures, [record for embedded in done for record in embedded.records])
+    tables = {"part_rows": made, "fold_in_rows": [MadeFile(*file) for file in done[0].fold_in_files]}
+    return Outcome(tables, outcome_figures, [record for embedded in done for record in embedded.records])
 
 
 def settings_of(config: PipelineConfig, workspace: Workspace) -> Settings:
@@ -68,13 +75,20 @@ def settings_of(config: PipelineConfig, workspace: Workspace) -> Settings:
         nodes=graph["nodes"],
         source=tuple(graph["types"][config.input.source_type]),
         target=tuple(graph["types"][config.input.target_type]),
+        mean_strength=_mean_strength(workspace) if config.form == "plain" else 0.0,
+        keeps_fold_in=config.publish.fold_in,
     )
+
+
+def _mean_strength(workspace: Workspace) -> float:
+    weight = NodeArrays(workspace.files("node_arrays")).all("weight")
+    return int(weight.sum()) * WEIGHT_UNIT / max(weight.size, 1)
 
 
 def shards_for(config: PipelineConfig, workspace: Workspace, engine: str, slots: int, slowness: float = 1.0) -> Choice:
     """Return how many tasks share the columns of a part, and why: as set, or what the blocks make cheapest."""
-    work = Work.of(config, workspace.manifest("node_index").figures["nodes"])
-    cut = cut_of_layout(workspace)
-    if config.embedding.shards and work.exchanges:
-        return Choice(price(cut, work, config.embedding.shards, engine, slots, slowness), "as embedding.shards says")
-    return choose_shards(cut, work, config.partition.max_bytes, engine, slots, slowness)
+    graph = workspace.manifest("node_index").figures
+    first, stop = graph["types"][config.input.target_type]
+    work, most = work_for(config, graph["nodes"], stop - first), config.partition.max_bytes
+    asked = config.embedding.shards
+    return choose_shards(cut_of_layout(workspace), work, most, engine, slots, slowness, asked=asked)

@@ -7,22 +7,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from pipeline import storage
 from pipeline.config import PipelineConfig
 from pipeline.engines.base import Engine, Frame
-from pipeline.evaluation.scoring import Pairs, Table, rank_of, score
-from pipeline.ingest.ids import one_type
-from pipeline.ingest.parse import ParseRules, parse
+from pipeline.evaluation.scoring import rank_of, score
+from pipeline.evaluation.table import Pairs
+from pipeline.ingest.parse import ParseRules
 from pipeline.ingest.sources import ParseTask, list_sources, split_tasks
-from pipeline.kernels.hashing import node_keys
 from pipeline.stages.opening import previous_release
 from pipeline.stages.outcome import MadeFile, Outcome
+from pipeline.stages.scored_tables import read_edges, read_held_out, read_pairs, read_scored_table, without
 from pipeline.tasks import Attempt, Task, run_missing
 from pipeline.workspace import MANIFEST, Manifest, Workspace
 from schemas.tables import EDGES
@@ -120,106 +116,29 @@ def _new_pairs(engine: Engine[Frame], config: PipelineConfig, workspace: Workspa
 def measure(task: Task, attempt: Attempt) -> Mapping[str, Any]:  # noqa: ARG001
     """Task: all figures of one table, read into memory."""
     payload = task.payload
-    table, ids = _read_table(payload)
+    scored = read_scored_table(
+        payload["table"],
+        source_type=payload["source_type"],
+        target_type=payload["target_type"],
+        similarity={"retrieval": payload["similarity"]},
+    )
+    table = scored.table
     if not any(name in payload for name in ("rules", "holdout", "pairs")):
         return {"metrics": {"rankme": rank_of(table, payload["seed"])}}
-    train_ids = _read_ids(payload["train"])
-    test_ids = _test_pairs(payload)
-    find = _Finder(ids, table)
-    train = Pairs(find(train_ids[0], table.source), find(train_ids[1], table.target))
-    test = Pairs(find(test_ids[0], table.source), find(test_ids[1], table.target))
+    train = scored.pairs(read_edges(payload["train"]))
+    test = scored.pairs(_test_pairs(payload))
     if "holdout" in payload:  # the edges table still has them
-        train = _without(train, test, len(table.rows), table.is_plain)
+        train = without(train, test, len(table.rows), is_plain=table.is_plain)
     is_known = (train.src >= 0) & (train.dst >= 0)  # an excluded id has edges, and no row
     train = Pairs(train.src[is_known], train.dst[is_known])
     metrics = score(table, train, test, tuple(payload["ks"]), payload["sample"], payload["seed"])
     return {"metrics": metrics}
 
 
-def _read_table(payload: Mapping[str, Any]) -> tuple[Table, Mapping[str, pa.Array]]:
-    tables = [
-        pq.read_table(file, columns=["node_type", "node_id", "embedding", "degree"], partitioning=None)
-        for file in payload["table"]
-    ]
-    whole = pa.concat_tables(tables).combine_chunks()
-    embedding = whole["embedding"].combine_chunks()
-    rows = embedding.flatten().to_numpy().reshape(-1, embedding.type.list_size)
-    node_key = np.empty(whole.num_rows, np.uint64)
-    ranges: dict[str, tuple[int, int]] = {}
-    ids: dict[str, pa.Array] = {}
-    for node_type in pc.unique(whole["node_type"]).to_pylist():
-        at = np.flatnonzero(pc.equal(whole["node_type"], node_type).to_numpy())
-        first, stop = int(at[0]), int(at[-1]) + 1
-        ranges[node_type] = (first, stop)
-        ids[node_type] = whole["node_id"].slice(first, stop - first).combine_chunks()
-        node_key[first:stop] = node_keys(node_type, ids[node_type].cast(pa.string()).cast(pa.binary()).to_pylist())
-    table = Table(
-        rows=rows,
-        node_key=node_key,
-        degree=whole["degree"].to_numpy(),
-        ranges=ranges,
-        source=payload["source_type"],
-        target=payload["target_type"],
-        similarity=payload["similarity"],
-    )
-    return table, ids
-
-
-class _Finder:
-    """Positions of ids; -1 where the table has no such node, and -2, -3, ... by source, to tell these apart."""
-
-    def __init__(self, ids: Mapping[str, pa.Array], table: Table) -> None:
-        self._ids, self._table = ids, table
-
-    def __call__(self, wanted: pa.Array, node_type: str) -> NDArray[np.int64]:
-        known = self._ids[node_type]
-        if known.type != wanted.type:
-            known, wanted = known.cast(pa.string()), wanted.cast(pa.string())
-        at = pc.index_in(wanted, known).cast(pa.int64())
-        found = at.fill_null(-1).to_numpy().copy()
-        is_known = found >= 0
-        found[is_known] += self._table.ranges[node_type][0]
-        if not is_known.all():
-            strangers = pc.dictionary_encode(wanted.filter(pa.array(~is_known))).indices.to_numpy()
-            found[~is_known] = -2 - strangers
-        return found
-
-
-def _read_ids(files: Sequence[str]) -> tuple[pa.Array, pa.Array]:
-    tables = [pq.read_table(file, columns=["src_id", "dst_id"], partitioning=None) for file in files]
-    whole = pa.concat_tables(tables).combine_chunks()
-    src, dst = (whole[name].combine_chunks() for name in ("src_id", "dst_id"))
-    return src, dst
-
-
 def _test_pairs(payload: Mapping[str, Any]) -> tuple[pa.Array, pa.Array]:
     if "pairs" in payload:
-        return _read_ids(payload["pairs"])
+        return read_edges(payload["pairs"])
     if "holdout" in payload:
-        ids = pa.concat_tables(
-            [pq.read_table(file, columns=["node_id"], partitioning=None) for file in payload["index"]]
-        )
-        pairs = pa.concat_tables([pq.read_table(file, partitioning=None) for file in payload["holdout"]])
-        node_id = ids["node_id"].combine_chunks()
-        src, dst = (node_id.take(pairs[name].combine_chunks()) for name in ("src_ix", "dst_ix"))
-        return src, dst
-    rules = ParseRules(**payload["rules"])
-    batches = [batch.rows for part in payload["parse"] for batch in parse(ParseTask.from_payload(part), rules)]
-    columns = []
-    for name in ("src_id", "dst_id"):
-        pieces = [batch.column(name) for batch in batches]
-        is_text = any(piece.type == pa.string() for piece in pieces)
-        columns.append(pa.concat_arrays([piece.cast(pa.string()) if is_text else piece for piece in pieces]))
-    src, dst = one_type(columns[0], columns[1], as_text=False)
-    return src, dst
-
-
-def _without(train: Pairs, test: Pairs, n: int, is_plain: bool) -> Pairs:
-    def codes(pairs: Pairs) -> NDArray[np.int64]:
-        src, dst = (
-            (np.minimum(pairs.src, pairs.dst), np.maximum(pairs.src, pairs.dst)) if is_plain else (pairs.src, pairs.dst)
-        )
-        return src * n + dst
-
-    is_kept = ~np.isin(codes(train), codes(test))
-    return Pairs(train.src[is_kept], train.dst[is_kept])
+        return read_held_out(payload["holdout"], payload["index"])
+    tasks = [ParseTask.from_payload(part) for part in payload["parse"]]
+    return read_pairs(tasks, ParseRules(**payload["rules"]))

@@ -19,6 +19,7 @@ from pipeline.config import PipelineConfig
 from pipeline.engines.base import Engine, Frame
 from pipeline.errors import InputError, StorageError
 from pipeline.kernels.hashing import hash_nodes, hash_pairs, node_keys
+from pipeline.stages.node_attributes import nodes_with_attributes, number_features
 from pipeline.stages.outcome import MadeFile, Outcome, written_by_engine, written_by_tasks
 from pipeline.tasks import Attempt, Task, TaskRecord, run_missing
 from pipeline.workspace import Workspace
@@ -38,7 +39,7 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
 
     # Both ends of all edges weigh twice the rows of the input at the most.
     may_overflow = 2 * int(workspace.manifest("edges").figures["weight_total"]) >= 2**63
-    nodes = _nodes(engine, edges, decayed, config, may_overflow)
+    nodes = _nodes(engine, edges, decayed, _known(engine, workspace, config, id_type), config, may_overflow)
     unnumbered = pa.schema(
         [NODE_INDEX.schema_for(id_type).field(f) for f in ("node_type", "node_id", "degree", "weight")]
     )
@@ -56,6 +57,7 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
         files = _look_up_ends(engine, edges, numbered, config, workspace.scratch(NAME, "edges"), id_type)
         indexed, holdout = written_by_engine(files), []
 
+    features = number_features(engine, config, workspace, [record.file("nodes") for record in numbered], id_type)
     figures = _figures(numbered, indexed, holdout)
     found, wanted = figures["edges"] + figures["holdout"], workspace.manifest("edges").rows
     if found != wanted:
@@ -70,27 +72,52 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
         "node_arrays": written_by_tasks(numbered, "arrays", rows="nodes_rows"),
         "indexed_edges": indexed,
         "holdout": holdout,
+        "node_features": written_by_tasks(features, "features"),
     }
-    return Outcome(tables, figures, [*numbered, *split])
+    return Outcome(tables, figures, [*numbered, *split, *features])
 
 
 def _id_type(workspace: Workspace) -> pa.DataType:
     return pa.int64() if workspace.manifest("edges").figures["id_type"] == "int64" else pa.string()
 
 
-def _nodes(engine: Engine[Frame], edges: Frame, decayed: Frame, config: PipelineConfig, may_overflow: bool) -> Frame:
-    """Return one row a node: (node_type, node_id, degree, weight). The nodes of decayed pairs are among them."""
+def _known(
+    engine: Engine[Frame], workspace: Workspace, config: PipelineConfig, id_type: pa.DataType
+) -> dict[str, list[Frame]]:
+    """Return by type the nodes that have attributes, as ends of no edge."""
+    found = {name: nodes_with_attributes(engine, workspace, name, id_type) for name in config.attributes}
+    return {name: [_end(engine, frame, "node_id", 0)] for name, frame in found.items() if frame is not None}
+
+
+def _nodes(
+    engine: Engine[Frame],
+    edges: Frame,
+    decayed: Frame,
+    known: Mapping[str, Sequence[Frame]],
+    config: PipelineConfig,
+    may_overflow: bool,
+) -> Frame:
+    """Return one row a node: (node_type, node_id, degree, weight).
+
+    The nodes of decayed pairs are among them, and those of which only attributes are known.
+    """
     if config.input.is_plain:
         # A self loop counts once, in the matrix and in the degree.
         others = engine.where_different(edges, "src_id", "dst_id")
         ends = [_end(engine, edges, "src_id", 1), _end(engine, others, "dst_id", 1)]
         ends += [_end(engine, decayed, "src_id", 0), _end(engine, decayed, "dst_id", 0)]
+        ends += known.get(config.input.source_type, [])
         return _summed(engine, ends, config.input.source_type, may_overflow)
     # One sum a type: the type is a constant then, and not a key that every row is compared by.
     sides = ((config.input.source_type, "src_id"), (config.input.target_type, "dst_id"))
     return engine.union(
         [
-            _summed(engine, [_end(engine, edges, column, 1), _end(engine, decayed, column, 0)], node_type, may_overflow)
+            _summed(
+                engine,
+                [_end(engine, edges, column, 1), _end(engine, decayed, column, 0), *known.get(node_type, [])],
+                node_type,
+                may_overflow,
+            )
             for node_type, column in sides
         ]
     )

@@ -18,6 +18,7 @@ from pipeline.errors import InputError
 from pipeline.ingest.ids import order_ends, to_string_ids
 from pipeline.ingest.parse import Counts, ParseRules, parse, rows_schema, total
 from pipeline.ingest.sources import ParseTask, list_sources, split_tasks
+from pipeline.stages.node_attributes import has_int64_ids, read_attributes, without_effect, write_attributes
 from pipeline.stages.opening import parse_rules
 from pipeline.stages.outcome import Outcome, written_by_engine, written_by_tasks
 from pipeline.tasks import Attempt, Task, TaskRecord, run_missing
@@ -45,9 +46,12 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     )
     counts = total(_counts(record) for record in parsed)
     _refuse_unusable(counts, config, workspace)
+    attributes = read_attributes(engine, config, workspace)
 
-    id_type = pa.int64() if counts.has_int64_ids else pa.string()
-    files, rewritten = _of_one_id_type(engine, parsed, counts.has_int64_ids, place, rules.is_plain)
+    is_int64 = counts.has_int64_ids and has_int64_ids(attributes)
+    id_type = pa.int64() if is_int64 else pa.string()
+    told, told_figures, hashed = write_attributes(engine, attributes, workspace, is_int64=is_int64)
+    files, rewritten = _of_one_id_type(engine, parsed, is_int64, place, rules.is_plain)
     rows = engine.read(files, rows_schema(id_type).names, rows_schema(id_type))
     pairs = engine.sum_by(
         rows,
@@ -74,15 +78,17 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
         "edges": written_by_engine(edges),
         "decayed": written_by_engine(decayed),
         "rejected": [file for file in written_by_tasks(parsed, "rejected") if file.rows],
+        **told,
     }
     figures = {
         **{name: value for name, value in counts.to_payload().items() if name not in ("weight_total", "has_int64_ids")},
         "rejected_share": counts.rejected_share,
         "weight_total": counts.weight_total,
-        "id_type": "int64" if counts.has_int64_ids else "string",
+        "id_type": "int64" if is_int64 else "string",
         "pairs": sum(file.rows for file in tables["edges"]),
         "decayed_pairs": sum(file.rows for file in tables["decayed"]),
         "files": len(sources),
+        **told_figures,
     }
     if not figures["pairs"]:
         raise InputError(
@@ -94,7 +100,17 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
         *(counts.read, counts.kept, counts.rejected_total, counts.late, counts.early),
         *(figures["pairs"], figures["id_type"]),
     )
-    return Outcome(tables, figures, [*parsed, *rewritten])
+    for node_type, about in told_figures.get("attributes", {}).items():
+        log.info(
+            "stage=ingest attributes=%s rows_read=%d nodes=%d rows_rejected=%d",
+            *(node_type, about["read"], about["nodes"], sum(about["rejected"].values())),
+        )
+    for node_type in without_effect(config):
+        log.warning(
+            "stage=ingest warning: attributes.%s have no effect on form %s with attribute_share %g",
+            *(node_type, config.form, config.embedding.attribute_share),
+        )
+    return Outcome(tables, figures, [*parsed, *hashed, *rewritten])
 
 
 def _counts(record: TaskRecord) -> Counts:

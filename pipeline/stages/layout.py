@@ -28,6 +28,7 @@ from pipeline.partitioning.layouts.edge_files import read_edges, slices_for, wri
 from pipeline.partitioning.layouts.laid_out import BlockSet, LaidOut, Sources, loss_note
 from pipeline.partitioning.layouts.local_block import make_block
 from pipeline.partitioning.placement import stored_at
+from pipeline.stages.node_attributes import hand_to_blocks
 from pipeline.stages.outcome import Outcome, written_by_tasks
 from pipeline.tasks import Attempt, Task, TaskRecord, TaskRunner, run_missing
 from pipeline.workspace import Workspace
@@ -56,13 +57,15 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     for warning in laid.warnings:
         log.warning("stage=%s warning: %s", NAME, warning)
     built = [record for blocks in laid.sets for record in blocks.built]
+    features = hand_to_blocks(engine, laid, workspace.files("node_features"), sources.place)
     tables = {
         "block_nodes": written_by_tasks(built, "nodes"),
         "block_edges": written_by_tasks(built, "edges"),
         "block_routes": written_by_tasks([record for blocks in laid.sets for record in blocks.routed], "routes"),
         "kept_weights": written_by_tasks(built, "kept"),
+        "block_features": written_by_tasks(features, "features"),
     }
-    return Outcome(tables, figures, laid.records)
+    return Outcome(tables, figures, [*laid.records, *features])
 
 
 def _sources(workspace: Workspace) -> Sources:

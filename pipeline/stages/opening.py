@@ -16,6 +16,8 @@ from pipeline.ingest.parse import ParseRules, newest_timestamp
 from pipeline.ingest.sources import ParseTask, SourceFile, digest, list_sources, split_tasks
 from pipeline.publishing.release import releases
 from pipeline.stages.chain import MAKER, fingerprints
+from pipeline.stages.node_attributes import attribute_sources
+from pipeline.stages.parent_alignment import find_parent
 from pipeline.storage import fingerprint_of
 from pipeline.tasks import Attempt, Task, run_missing
 from pipeline.workspace import MANIFEST, UNDATED, Workspace
@@ -47,10 +49,13 @@ def open_workspace(
     """
     sources = list_sources(config.input.path, date)
     ingest = _digest_of(engine, root, sources)
-    digests = {"ingest": ingest, "evaluate": _scored_on(engine, config, root, date)}
+    attributes = _digest_of_attributes(engine, config, root, date)
+    both = ingest if attributes is None else fingerprint_of([ingest, attributes])
+    digests: dict[str, str | None] = {"ingest": both, "evaluate": _scored_on(engine, config, root, date)}
 
     def workspace_of(day: dt.date) -> Workspace:
-        return Workspace(root, day, fingerprints(config, day.isoformat(), digests), MAKER, run_id, force_current)
+        prints = fingerprints(config, day.isoformat(), digests)
+        return Workspace(root, day, prints, MAKER, run_id, force_current, digests.get("aggregate"))
 
     if date is None and starts_here:
         date = _newest_date(engine, config, root, sources, ingest)
@@ -66,6 +71,8 @@ def open_workspace(
         date = fitting[0]
     if config.evaluate.source == "next_day":  # "the day before" has a meaning only now
         digests["evaluate"] = _scored_on(engine, config, root, date)
+    parent = find_parent(root, config, date)
+    digests["aggregate"] = parent.release if parent else None
     return workspace_of(date)
 
 
@@ -132,6 +139,13 @@ def _digest_of(engine: Engine[Frame], root: Path, sources: Sequence[SourceFile])
             for source, record in zip(sources, records, strict=True)
         ]
     )
+
+
+def _digest_of_attributes(
+    engine: Engine[Frame], config: PipelineConfig, root: Path, date: dt.date | None
+) -> dict[str, str] | None:
+    sources = attribute_sources(config, date)
+    return {node_type: _digest_of(engine, root, files) for node_type, files in sources.items()} or None
 
 
 def digest_file(task: Task, attempt: Attempt) -> dict[str, Any]:  # noqa: ARG001

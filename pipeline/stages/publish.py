@@ -22,7 +22,7 @@ from pipeline.stages.chain import STAGES
 from pipeline.stages.opening import previous_release
 from pipeline.stages.outcome import MadeFile, Outcome
 from pipeline.workspace import Workspace
-from schemas.tables import node_embeddings
+from schemas.tables import fold_in, node_embeddings
 
 NAME = "publish"
 #: Readers' CURRENT is not part of the run's tables, and may have moved since: this stage looks each time.
@@ -49,12 +49,16 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
             f"not published, the last release stays: {' '.join(verdict.reasons)} Look at the figures in "
             f"{workspace.place('metrics')}; the tables are kept, and a run with other [publish.gates] reuses them."
         )
-    files = workspace.files("node_embeddings")
+    tables = {
+        table: [(file, file.name) for file in files]
+        for table in ("node_embeddings", "fold_in")
+        if (files := workspace.files(table))
+    }
     done = publish(
         workspace.root,
         config.publish.name,
         f"{workspace.date}-{workspace.fingerprints['aggregate'][:12]}",
-        {"node_embeddings": [(file, file.name) for file in files]},
+        tables,
         _manifest(config, workspace, table.figures),
         metrics,
         verdict.to_json(),
@@ -92,6 +96,8 @@ def _check_files(workspace: Workspace, figures: Mapping[str, Any]) -> None:
     contract = node_embeddings(figures["dim"])
     for file in files:
         contract.check_schema(pq.read_schema(file), str(file))
+    for file in workspace.files("fold_in"):
+        fold_in(figures["dim"]).check_schema(pq.read_schema(file), str(file))
     graph = workspace.manifest("node_index").figures
     rows, wanted = storage.rows_in(files), graph["nodes"] - figures["excluded"]
     if rows != wanted:

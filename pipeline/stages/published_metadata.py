@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 from pipeline.config import PipelineConfig
 from pipeline.embedding.combine import shared_widths
 from pipeline.embedding.rows import Settings
-from pipeline.stages.chain import stage_named
+from pipeline.stages.fold_in_recipes import fold_in_of
+from pipeline.stages.node_attributes import without_effect
+from pipeline.stages.parent_alignment import Alignment
+from pipeline.stages.vector_space import attributes_of, family_of, fixed_space, of_boundary, vector_facts
 from pipeline.storage import fingerprint_of
 from pipeline.workspace import UNDATED, Workspace
 
@@ -29,9 +31,48 @@ SIMILARITY = {
         "why": "rows are sums of powers of the transition matrix; their norms say how many powers agree, not how "
         "near two nodes are; a linear classifier takes the rows as they are",
     },
+    "low_pass": {
+        "retrieval": "dot",
+        "feature": "cosine",
+        "classifier": "cosine",
+        "why": "an item's norm is its degree to a small power, so that the dot product of a user and an item is a "
+        "ranking score; between nodes of one type the norm says how popular or active they are, and cosine leaves it "
+        "out; columns are random mixtures of eigenvectors, and a linear classifier needs all of them",
+    },
+    "plain_low_pass": {
+        "retrieval": "cosine",
+        "feature": "cosine",
+        "classifier": "dot",
+        "why": "rows are random mixtures of the leading eigenvectors, at norm 1: a node's direction says where in the "
+        "graph it is, and its length there mostly its degree; a linear classifier takes the rows as they are",
+    },
+    "bipartite": {
+        "retrieval": "dot",
+        "feature": "cosine",
+        "classifier": "cosine",
+        "why": "a user's row is the weighted sum of its items' eigenvector rows, and an item's norm is set by its "
+        "degree and by item_row_power, so that the dot product of a user and an item is a ranking score; between "
+        "nodes of one type norms say how popular or active they are, and cosine leaves them out; a linear classifier "
+        "does better on truncated columns, which are orthogonal, than on rotated ones",
+    },
+    "plain": {
+        "retrieval": "cosine",
+        "feature": "cosine",
+        "classifier": "dot",
+        "why": "rows have one norm: a node's direction among the leading eigenvectors says where in the graph it is, "
+        "and its length there mostly its degree; a linear classifier takes the rows as they are",
+    },
+    "plain both": {
+        "retrieval": "cosine",
+        "feature": "cosine",
+        "classifier": "dot",
+        "why": "rows have one norm, and columns of eigenvalues of both signs, which describe a node best: a linear "
+        "classifier takes the rows as they are. A product of two rows counts negative eigenvalues with the wrong sign: "
+        "for who is near, embedding.eigenvalues = 'positive' makes the better table",
+    },
 }
 
-#: Of classic rows whose norms were set: it is the norm then that ranks.
+#: Of rows of one type whose norms were set: it is the norm then that ranks.
 _SET_NORMS = {
     "retrieval": "dot",
     "feature": "cosine",
@@ -40,69 +81,54 @@ _SET_NORMS = {
     "cosine leaves out how popular a node is",
 }
 
-_PARAMETERS = {
-    "two_tower": ("projection", "sparsity", "powers", "user_degree_power", "item_degree_power", "item_norm_power"),
-    "classic": (
-        *("projection", "sparsity", "iteration_weights", "degree_power", "transition", "normalize_powers"),
-        *("standardize_columns", "norm_degree_power", "normalize_rows"),
-    ),
-}
-
-
-#: Of each mode: which keys set its vectors beside the form's, and whether its columns mean something of one tree
-#: only. Border widths follow from how many nodes the cut leaves on the border, and the rows of the quotient graph
-#: are those of this tree's parts; with another tree, equal columns of two releases say different things. ``drop``
-#: and ``halo`` leave out what a tree cuts, but what is left lies in the same coordinates for any tree.
-_BOUNDARIES: Mapping[str, tuple[tuple[str, ...], bool]] = {
-    "exchange": ((), False),
-    "halo": (("halo_hops",), False),
-    "border": (("border_join",), True),
-    "quotient": (("quotient_weight",), True),
-    "drop": ((), False),
-}
-
 
 def metadata_of(
-    config: PipelineConfig, settings: Settings, workspace: Workspace, graph: Mapping[str, Any]
+    config: PipelineConfig, settings: Settings, workspace: Workspace, graph: Mapping[str, Any], aligned: Alignment
 ) -> dict[str, Any]:
     """Return the metadata of node_embeddings, without the mean vectors."""
-    embedding = config.embedding.model_dump(mode="json")
-    parameters = {name: embedding[name] for name in _PARAMETERS[settings.form]}
-    if parameters["sparsity"] == "sqrt_n":
-        parameters["sparsity"] = math.sqrt(settings.nodes)
+    facts = vector_facts(settings)
     boundary = settings.embedding.boundary
-    names, is_of_one_tree = _BOUNDARIES[boundary]
-    of_boundary = {name: embedding[name] for name in names}
-    space = {
-        "method": settings.embedding.method,
-        "form": settings.form,
-        "dim": settings.dim,
-        "seed": settings.embedding.seed,
-        "parameters": parameters,
-        "boundary": [boundary, of_boundary] if of_boundary else boundary,
-        "tree": workspace.fingerprints["partition"] if is_of_one_tree else None,
-        "algorithm_version": stage_named("embed").algorithm_version,
-        # Standardised columns are measured on one graph: no other release shares them.
-        "graph": workspace.fingerprints["index"] if settings.embedding.standardize_columns else None,
-    }
-    return {
+    about = {
         "data_date": workspace.date.isoformat(),
         "undated": workspace.date == UNDATED,
         "window_days": config.input.window_days,
-        "method": settings.embedding.method,
-        "form": settings.form,
-        "dim": settings.dim,
-        "seed": settings.embedding.seed,
-        "parameters": parameters,
+        **{name: facts[name] for name in ("method", "form", "dim", "seed", "parameters")},
+        "found": workspace.manifest("part_rows").figures.get("found") or {},
         "boundary": boundary,
-        "boundary_parameters": of_boundary | ({"widths": _widths(settings, workspace)} if boundary == "border" else {}),
-        "similarity": _similarity(settings),
-        "space_id": fingerprint_of(space),
+        "boundary_parameters": of_boundary(settings)
+        | ({"widths": _widths(settings, workspace)} if boundary == "border" else {}),
+        "similarity": similarity_of(settings),
+        "space_id": fixed_space(settings, workspace),
+        "alignment": None,
+        "fold_in": fold_in_of(
+            settings,
+            config.input.source_type,
+            config.input.target_type,
+            keeps_table=bool(workspace.files("fold_in_rows")),
+        ),
         "source_type": config.input.source_type,
         "target_type": config.input.target_type,
         "holdout_pairs": graph["holdout"],
-        "lineage": {"epoch": workspace.date.isoformat(), "parent": None},
+        "lineage": {"epoch": workspace.date.isoformat(), "parent": aligned.facts["parent"]},
     }
+    if config.attributes:
+        used = attributes_of(settings, workspace)
+        about["parameters"] = facts["parameters"] | used
+        about["attributes_without_effect"] = without_effect(config)
+    if settings.embedding.method == "spectral":
+        family = family_of(config)
+        space_id, since = _spectral_space(settings, workspace, aligned, family)
+        about |= {"space_id": space_id, "alignment": {**aligned.facts, "family": family, "space_since": since}}
+    return about
+
+
+def _spectral_space(settings: Settings, workspace: Workspace, aligned: Alignment, family: str) -> tuple[str, str]:
+    """Return the space of rows in coordinates of their own or of a parent, and the data date it began with."""
+    if aligned.parent is not None and aligned.stays_in_space(settings.dim):
+        return aligned.parent["space_id"], aligned.parent["alignment"]["space_since"]
+    turned_to = aligned.facts["parent"] if aligned.facts["rotated"] else None
+    space = {"family": family, "rows": workspace.fingerprints["layout"], "turned_to": turned_to}
+    return fingerprint_of(space), workspace.date.isoformat()
 
 
 def _widths(settings: Settings, workspace: Workspace) -> list[int]:
@@ -113,6 +139,10 @@ def _widths(settings: Settings, workspace: Workspace) -> list[int]:
     return shared_widths(settings.dim, nodes)
 
 
-def _similarity(settings: Settings) -> Mapping[str, str]:
-    sets_norms = settings.form == "classic" and settings.embedding.norm_degree_power
-    return _SET_NORMS if sets_norms else SIMILARITY[settings.form]
+def similarity_of(settings: Settings) -> Mapping[str, str]:
+    """Return which product of two rows means something, by use, and why."""
+    sets_norms = settings.form in ("classic", "plain", "plain_low_pass") and settings.embedding.norm_degree_power
+    if sets_norms:
+        return _SET_NORMS
+    has_both_signs = settings.form == "plain" and settings.embedding.eigenvalues == "both"
+    return SIMILARITY["plain both" if has_both_signs else settings.form]

@@ -1,7 +1,8 @@
 """What 'plan' says of a run beside what the run records: memory of the largest task, rows that travel, CPU seconds.
 
     python -m tests.benchmarks.plan_accuracy --work FOLDER [--data gowalla blogcatalog ...] [--dims 128 ...]
-        [--parts 1 4 16] [--shards 0 1 4] [--dtypes float32 int8] [--input NAME=FILE ...] [--repeat 2]
+        [--methods fastrp low_pass spectral rotated] [--parts 1 4 16] [--shards 0 1 4] [--dtypes float32 int8]
+        [--input NAME=FILE ...] [--repeat 2]
 
 Prints a Markdown table and the shares of lines within 30 %. Shards 0 are those that the run chooses. Every run is a
 process of its own, so that its memory starts where the first task finds it; of repeats the fewest CPU seconds count.
@@ -15,6 +16,7 @@ import multiprocessing
 import shutil
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,12 @@ from pipeline.stages import embed
 from tests.stages.chains import Chain
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
+METHODS: Mapping[str, Mapping[str, Any]] = {
+    "fastrp": {},
+    "low_pass": {"form": "low_pass"},
+    "spectral": {"method": "spectral"},
+    "rotated": {"method": "spectral", "rank": 512, "reduction": "rotate"},
+}
 LAID_OUT = ("ingest", "index", "partition", "layout")
 WITHIN = 0.30
 
@@ -71,8 +79,8 @@ def measure(folder: str, config: Mapping[str, Any], repeat: int) -> dict[str, An
     }
 
 
-def configs(options: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the graph's name and the configuration of every run."""
+def configs(options: argparse.Namespace) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield the graph's and the method's name and the configuration of every run."""
     given = {name: GRAPHS[name] for name in options.data}
     for name, _, path in (text.partition("=") for text in options.input):
         given[name] = {"path": path, "source": "user_id", "target": "item_id"}
@@ -80,9 +88,13 @@ def configs(options: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]]
         for parts in options.parts:
             for dim in options.dims:
                 for dtype in options.dtypes if parts > 1 else options.dtypes[:1]:
-                    for shards in options.shards:
-                        embedding = {"dim": dim, "boundary_dtype": dtype, **({"shards": shards} if shards else {})}
-                        yield name, {"input": source, "partition": {"parts": parts}, "embedding": embedding}
+                    for method, shards in product(options.methods, options.shards):
+                        if shards > 1 and METHODS[method].get("method") == "spectral":
+                            continue
+                        asked = {**METHODS[method], "dim": dim, "boundary_dtype": dtype}
+                        embedding = {**asked, "shards": shards} if shards else asked
+                        given_config = {"input": source, "partition": {"parts": parts}, "embedding": embedding}
+                        yield name, method, given_config
 
 
 def main() -> None:
@@ -91,17 +103,18 @@ def main() -> None:
     parser.add_argument("--work", required=True)
     parser.add_argument("--data", nargs="*", choices=sorted(GRAPHS), default=["gowalla", "musae-github", "blogcatalog"])
     parser.add_argument("--input", nargs="*", default=[], metavar="NAME=FILE")
+    parser.add_argument("--methods", nargs="*", choices=sorted(METHODS), default=["fastrp"])
     parser.add_argument("--parts", nargs="+", type=int, default=[1, 4])
     parser.add_argument("--dims", nargs="+", type=int, default=[128])
     parser.add_argument("--shards", nargs="+", type=int, default=[0, 4])
     parser.add_argument("--dtypes", nargs="+", default=["float32"])
     parser.add_argument("--repeat", type=int, default=2)
     options = parser.parse_args()
-    print("| graph | parts | dim | type | shards | memory MiB | floats a node | tasks | CPU s | slowness |")
-    print("|---|---|---|---|---|---|---|---|---|---|")
+    print("| graph | method | parts | dim | type | shards | memory MiB | floats a node | tasks | CPU s | slowness |")
+    print("|---|---|---|---|---|---|---|---|---|---|---|")
     off: dict[str, list[float]] = {"task_bytes": [], "floats": [], "seconds": []}
     context = multiprocessing.get_context("spawn")
-    for name, config in configs(options):
+    for name, method, config in configs(options):
         chain = Chain(Path(options.work) / name)
         ended = chain.run({**config, "evaluate": {"source": "none"}}, LAID_OUT)
         if ended.code:
@@ -119,7 +132,7 @@ def main() -> None:
         seconds = " / ".join(f"{count:.2f}" for count in found["seconds"])
         asked = config["embedding"]
         print(
-            f"| {name} | {config['partition']['parts']} | {asked['dim']} | {asked['boundary_dtype']} "
+            f"| {name} | {method} | {config['partition']['parts']} | {asked['dim']} | {asked['boundary_dtype']} "
             f"| {found['shards']} | {memory} | {floats} | {tasks} | {seconds} | {found['slowness']:.2f} |",
             flush=True,
         )

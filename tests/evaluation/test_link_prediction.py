@@ -176,12 +176,12 @@ def test_recall_on_a_plain_graph_counts_each_positive_from_both_ends() -> None:
     # Source 1 may rank 2, 3, 4 and source 2 may rank 0, 1, 4: not itself, not its train neighbour.
     rows = np.array([[0, 9], [1, 2], [2, 1], [9, 0], [0, 0]], np.float32)
     positive = src[1:2], dst[1:2]
-    one = link_prediction(rows, nodes, *positive, known, "dot", 0, k=1).ranking
-    two = link_prediction(rows, nodes, *positive, known, "dot", 0, k=2).ranking
+    one = link_prediction(rows, nodes, *positive, known, "dot", 0, ks=[1]).ranking
+    two = link_prediction(rows, nodes, *positive, known, "dot", 0, ks=[2]).ranking
     assert one.users == 2
     assert one.recall == (0.0,)  # source 1 finds 3 first, source 2 finds 0 first
     assert two.recall == (1.0,)
-    swapped = link_prediction(rows, nodes, positive[1], positive[0], known, "dot", 0, k=2).ranking
+    swapped = link_prediction(rows, nodes, positive[1], positive[0], known, "dot", 0, ks=[2]).ranking
     assert (swapped.recall, swapped.ndcg) == (two.recall, two.ndcg)
 
 
@@ -190,7 +190,7 @@ def test_recall_on_a_bipartite_graph_ranks_the_other_type_only() -> None:
     rows = np.array([[1, 0], [100, 0], [0.5, 0], [0.7, 0]], np.float32)
     src, dst = np.array([0]), np.array([3])
     known = pair_codes(src, dst, 4, undirected=False)
-    got = link_prediction(rows, nodes, src, dst, known, "dot", 0, k=1).ranking
+    got = link_prediction(rows, nodes, src, dst, known, "dot", 0, ks=[1]).ranking
     assert (got.recall, got.users) == ((1.0,), 1)
 
 
@@ -199,7 +199,7 @@ def test_cosine_ignores_length_and_dot_does_not() -> None:
     rows = np.array([[1, 0], [0.1, 0], [5, 5], [5, 5]], np.float32)
     src, dst = np.array([0]), np.array([1])
     known = pair_codes(src, dst, 4, undirected=False)
-    by = {how: link_prediction(rows, nodes, src, dst, known, how, 0, k=1) for how in ("dot", "cosine")}
+    by = {how: link_prediction(rows, nodes, src, dst, known, how, 0, ks=[1]) for how in ("dot", "cosine")}
     assert (by["dot"].random.auc, by["cosine"].random.auc) == (0.0, 1.0)
     assert (by["dot"].ranking.recall, by["cosine"].ranking.recall) == ((0.0,), (1.0,))
 

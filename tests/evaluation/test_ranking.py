@@ -42,11 +42,23 @@ def brute_force(
     return recall, ndcg, hit
 
 
+def by_item(
+    scores: NDArray[np.float32], train: list[set[int]], test: list[set[int]], absent: list[int], ks: list[int]
+) -> tuple[list[list[int]], list[list[int]]]:
+    """How often each item is shown to counted users at each k, and found by them."""
+    listed, found = ([[0] * len(ks) for _ in range(scores.shape[1])] for _ in range(2))
+    for row, known, wanted, missing in zip(scores.tolist(), train, test, absent, strict=True):
+        order = sorted((at for at in range(len(row)) if at not in known), key=lambda at: (-row[at], at))
+        for col, k in enumerate(ks):
+            for at in order[:k] if wanted or missing else []:
+                listed[at][col] += 1
+                found[at][col] += at in wanted
+    return listed, found
+
+
 @settings(deadline=None)
 @given(st.data(), st.integers(1, 6), st.integers(0, 80))
-def test_metrics_equal_brute_force_with_ties_and_unknown_ends(
-    data: st.DataObject, n_users: int, n_items: int
-) -> None:
+def test_metrics_equal_brute_force_with_ties_and_unknown_ends(data: st.DataObject, n_users: int, n_items: int) -> None:
     few = st.sampled_from([-1.0, 0.0, 0.5, 1.0])  # most scores tie
     users = data.draw(hnp.arrays(np.float32, (n_users, 2), elements=few))
     items = data.draw(hnp.arrays(np.float32, (n_items, 2), elements=few))
@@ -79,6 +91,12 @@ def test_metrics_equal_brute_force_with_ties_and_unknown_ends(
         assert got.hit_rate[at] == pytest.approx(sum(hit) / max(n, 1), rel=1e-12)
         assert got.users == n
         assert not got.per_user.recall[len(recall) :].any()
+    seen = by_item(users @ items.T, train, test, absent_items, ks)
+    assert got.per_item.listed.tolist() == seen[0]
+    assert got.per_item.found.tolist() == seen[1]
+    assert got.per_item.wanted.tolist() == [sum(at in one for one in test) for at in range(n_items)]
+    shown = [sum(times[col] > 0 for times in seen[0]) for col in range(len(ks))]
+    assert got.coverage == pytest.approx([count / max(n_items, 1) for count in shown], rel=1e-12)
     assert got.unknown_users == len(absent_users)
     assert got.unknown_items == sum(absent_items)
     assert got.test_pairs == sum(map(len, test)) + sum(absent_items) + sum(absent_users)
@@ -125,9 +143,7 @@ def test_the_rounding_bound_holds_for_blas_and_is_not_idle() -> None:
     for dim in (1, 16, 128, 1024):
         # All of one sign and size: the worst case for the sum, within a factor of the bound.
         queries, rows = (rng.uniform(1.0, 1.1, (40, dim)).astype(np.float32) for _ in range(2))
-        error = np.abs(
-            (queries @ rows.T).astype(np.float64) - queries.astype(np.float64) @ rows.T.astype(np.float64)
-        )
+        error = np.abs((queries @ rows.T).astype(np.float64) - queries.astype(np.float64) @ rows.T.astype(np.float64))
         bound = ranking._rounding_bound(queries, rows)
         assert (error.max(axis=1) <= bound).all()
         assert (bound <= (dim + 9) * 2.0**-24 * 1.21 * dim).all()

@@ -208,8 +208,8 @@ def test_the_file_has_every_key(tmp_path: Path, call: Callable[..., Any]) -> Non
     call("init", write(interactions(), tmp_path / "in.csv"), "--out", tmp_path / "made.toml")
     section, found = "", set()
     for line in (tmp_path / "made.toml").read_text().splitlines():
-        if line.startswith("["):
-            section = line.strip("[]")
+        if line.removeprefix("# ").startswith("["):
+            section = line.removeprefix("# ").strip("[]")
         elif " =" in line:
             found.add((section, line.removeprefix("# ").split(" =")[0]))
     assert {(section, key) for section, key, _, _ in key_reference()} <= found

@@ -128,22 +128,43 @@ def test_alternatives_are_priced_and_one_is_chosen(shop: Any, tmp_path: Path, ca
 
 
 def test_after_a_run_the_traffic_is_the_recorded_one(own_shop: Any, call: Callable[..., Any]) -> None:
-    more = ("--date", "2024-03-02", "--set", "partition.parts=3", "--set", "embedding.boundary_dtype=int8")
-    assert call("run", "--config", own_shop.config, "--workspace", own_shop.workspace, *more).code == 0
-    found = plan(call, own_shop, own_shop.workspace, *more)
-    manifests = [json.loads(path.read_text()) for path in own_shop.workspace.glob("runs/*/part_rows/*/manifest.json")]
-    recorded = max(manifest["figures"]["floats_moved_per_node"] for manifest in manifests)
-    (chosen,) = [one for one in found["alternatives"] if one["is_chosen"]]
-    assert chosen["parts"] == 3
-    assert chosen["is_exact"]
-    assert recorded > 0
-    assert chosen["floats_moved_per_node"] == pytest.approx(recorded, rel=1e-12)
-    assert {manifest["figures"]["shards"] for manifest in manifests} == {1}
-    tasks = {manifest["made_by"]["tasks"] for manifest in manifests}
-    assert found["embed"]["tasks"] in tasks
-    text = call("plan", "--config", own_shop.config, "--workspace", own_shop.workspace, *more).out
+    cut = ("--date", "2024-03-02", "--set", "partition.parts=3", "--set", "embedding.boundary_dtype=int8")
+    known: set[Path] = set()
+    for asked in ([], ["embedding.method=spectral"], ["embedding.form=low_pass", "embedding.filter_degree=2"]):
+        more = (*cut, *(word for key in asked for word in ("--set", key)))
+        assert call("run", "--config", own_shop.config, "--workspace", own_shop.workspace, *more).code == 0
+        found = plan(call, own_shop, own_shop.workspace, *more)
+        paths = set(own_shop.workspace.glob("runs/*/part_rows/*/manifest.json")) - known
+        known |= paths
+        manifests = [json.loads(path.read_text()) for path in paths]
+        recorded = max(manifest["figures"]["floats_moved_per_node"] for manifest in manifests)
+        (chosen,) = [one for one in found["alternatives"] if one["is_chosen"]]
+        assert chosen["parts"] == 3
+        assert chosen["is_exact"]
+        assert recorded > 0
+        assert chosen["floats_moved_per_node"] == pytest.approx(recorded, rel=1e-12)
+        assert {manifest["figures"]["shards"] for manifest in manifests} == {1}
+        tasks = {manifest["made_by"]["tasks"] for manifest in manifests}
+        assert found["embed"]["tasks"] in tasks
+    text = call("plan", "--config", own_shop.config, "--workspace", own_shop.workspace, *cut).out
     assert "floats moved a node" in text
     assert sum(line.startswith("  *") for line in text.splitlines()) == 1
+
+
+def test_orthogonal_columns_are_not_shared_out(shop: Any, tmp_path: Path, call: Callable[..., Any]) -> None:
+    wide = ("--set", "embedding.dim=64", "--workers", "4")
+    spectral = plan(call, shop, tmp_path, *wide, "--set", "embedding.method=spectral")
+    assert {one["shards"] for one in spectral["alternatives"]} == {1}
+    (chosen,) = [one for one in spectral["alternatives"] if one["is_chosen"]]
+    assert "orthogonal" in chosen["reason"]
+    fastrp = plan(call, shop, tmp_path, *wide)
+    assert {one["shards"] for one in fastrp["alternatives"]} >= {1, 2, 4}
+    low_pass = plan(call, shop, tmp_path, *wide, "--set", "embedding.form=low_pass")
+    assert {one["shards"] for one in low_pass["alternatives"]} >= {1, 2, 4}
+    # Wider rows, and rows with what is carried beside them, fill a block sooner.
+    for other in (spectral, low_pass):
+        assert other["memory"]["block_bytes"] > fastrp["memory"]["block_bytes"]
+        assert other["embed"]["cpu_seconds"] > fastrp["embed"]["cpu_seconds"]
 
 
 def test_the_machine_is_timed_in_no_time() -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from tests.oracles.simulator import ZERO_BELOW, Graph, Parameters, _power, _random_rows
+from tests.oracles.simulator import ZERO_BELOW, Graph, Parameters, _power, _random_rows, start_sizes
 
 UNIT = 2.0**-24  # of float32
 
@@ -47,9 +48,22 @@ def dense_powers(graph: Graph, parameters: Parameters) -> Dense:
     before, after = (-0.5, -0.5) if parameters.transition == "symmetric" else (0.0, -1.0)
     scale_before = _power(graph.strength, before) if before else np.ones(n)
     transition = _power(graph.strength, after)[:, None] * adjacency * scale_before
-    x, error = start, 4 * UNIT * _norms(start)
+    x, error = start, _start_error(graph, parameters, start)
     rows, magnitude, clearness = np.zeros_like(x), np.zeros(n), np.ones(n)
     bound, magnitude_bound = np.zeros(n), np.zeros(n)
+    if weight := parameters.self_influence:
+        norm, size = _norms(x), start_sizes(graph, parameters)
+        clearness = np.where(graph.degree > 0, _ratio(norm, size), 1.0)
+        if parameters.normalize_powers:
+            counts = (norm > ZERO_BELOW * size) & (graph.degree > 0)
+            safe = np.where(counts, norm, 1.0)
+            rows, magnitude = np.where(counts, weight / safe, 0.0)[:, None] * x, np.where(counts, weight, 0.0)
+            bound = weight * np.where(counts, np.minimum(2.0, 2 * error / safe), 0.0)
+            magnitude_bound = weight * (counts & (error >= 0.75 * norm))
+        else:
+            has_edges = graph.degree > 0
+            rows, magnitude = weight * x * has_edges[:, None], weight * np.maximum(norm, size) * has_edges
+            bound, magnitude_bound = weight * error * has_edges, weight * error * has_edges
     for weight in parameters.iteration_weights:
         x, size, error, size_error = product(transition, x, error)
         norm = _norms(x)
@@ -65,7 +79,7 @@ def dense_powers(graph: Graph, parameters: Parameters) -> Dense:
         bound = bound + weight * np.where(counts, np.minimum(2.0, 2 * error / safe), 0.0)
         # So far off, a row may be zero that is not, or the other way.
         magnitude_bound = magnitude_bound + weight * (counts & (error >= 0.75 * norm))
-    additions = 4 * UNIT * len(parameters.iteration_weights)
+    additions = 4 * UNIT * (len(parameters.iteration_weights) + 1)
     return Dense(rows, magnitude, bound + additions * magnitude, magnitude_bound + UNIT * magnitude, clearness)
 
 
@@ -76,7 +90,7 @@ def _two_tower(
     m = _power(graph.strength, -parameters.user_degree_power)[:, None] * adjacency
     m = (m * _power(graph.strength, -parameters.item_degree_power))[np.ix_(~item, item)]
     z = start[item]
-    error = 4 * UNIT * _norms(z)
+    error = _start_error(graph, parameters, start)[item]
     clearness = np.ones(item.size)
     at_home = _Product(product.rounding, 0.0)  # users don't travel
     for _ in range(parameters.powers + 1):
@@ -90,6 +104,13 @@ def _two_tower(
     yardsticks = np.zeros((3, item.size))
     yardsticks[:, ~item], yardsticks[:, item] = of_u, of_z
     return Dense(rows, *yardsticks, clearness)
+
+
+def _start_error(graph: Graph, parameters: Parameters, start: np.ndarray) -> np.ndarray:
+    """A node's own row is rounded once or twice; with features, each term, and their sums in runs of 16."""
+    most = max((len(features) for features in graph.features or []), default=0)
+    terms = math.sqrt(max(parameters.sparsity, 1.0)) * start_sizes(graph, parameters)  # a row is at most so long
+    return 4 * UNIT * _norms(start) + UNIT * (min(most, 16) + 8) * terms
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipeline.kernels.hashing import hash_cells
+from pipeline.kernels.hashing import hash_cells, splitmix64
 
 ZERO_BELOW = 2.0**-18
 
@@ -25,6 +25,7 @@ class Graph:
     dst: np.ndarray
     weight: np.ndarray  # float64
     is_target: np.ndarray
+    features: list[dict[int, float]] | None = None  # of each node: value by key
     strength: np.ndarray = field(init=False)
     degree: np.ndarray = field(init=False)
 
@@ -51,6 +52,8 @@ class Parameters:
     transition: str = "random_walk"
     normalize_powers: bool = True
     boundary_dtype: str = "float32"
+    self_influence: float = 0.0
+    attribute_share: float = 0.5
 
 
 @dataclass
@@ -91,6 +94,8 @@ def simulate(
     for part in parts.values():
         part.x = {v: start[v] for v in part.nodes if travels[v]}  # anyone can draw any row
 
+    if not two_tower:
+        _add_start(result, magnitude, start, home >= 0, graph, parameters)
     for number in range(rounds):
         is_last = number == rounds - 1
         is_measured = is_last if two_tower else parameters.iteration_weights[number] != 0
@@ -170,13 +175,63 @@ def _place_edges(graph: Graph, home: np.ndarray, is_split: np.ndarray) -> dict[i
     return parts
 
 
-def _random_rows(graph: Graph, parameters: Parameters) -> np.ndarray:
-    u = (hash_cells(graph.node_key, parameters.dim, parameters.seed) >> np.uint64(11)) * 2.0**-53
+def _hashed_rows(keys: np.ndarray, parameters: Parameters, seed: int) -> np.ndarray:
+    u = (hash_cells(keys, parameters.dim, seed) >> np.uint64(11)) * 2.0**-53
     tail = 0.5 / parameters.sparsity
-    rows = ((u < tail).astype(float) - (u >= 1 - tail)) * math.sqrt(parameters.sparsity)
+    return ((u < tail).astype(float) - (u >= 1 - tail)) * math.sqrt(parameters.sparsity)
+
+
+def rows_of_features(features: dict[int, float], parameters: Parameters) -> np.ndarray:
+    """What a node's features come to, from another stream of the seed."""
+    stream = int.from_bytes(b"feature", "big")
+    seed = int(splitmix64(np.array([parameters.seed ^ stream], np.uint64))[0])
+    total = np.zeros(parameters.dim)
+    for key, value in features.items():
+        total += value * _hashed_rows(np.array([key], np.uint64), parameters, seed)[0]
+    return total
+
+
+def _random_rows(graph: Graph, parameters: Parameters) -> np.ndarray:
+    rows = _hashed_rows(graph.node_key, parameters, parameters.seed)
+    share = parameters.attribute_share
+    for v, features in enumerate(graph.features or []):
+        if features and share:
+            mixed = (1 - share) * rows[v] + share * rows_of_features(features, parameters)
+            rows[v] = mixed / math.hypot(1 - share, share)
     if parameters.form == "classic":
         rows *= _power(graph.strength, parameters.degree_power)[:, None]
     return rows
+
+
+def start_sizes(graph: Graph, parameters: Parameters) -> np.ndarray:
+    """The S of start rows: their length if nothing cancelled; 0 of rows that are a node's own."""
+    sizes, share = np.zeros(graph.node_key.size), parameters.attribute_share
+    for v, features in enumerate(graph.features or []):
+        if features and share:
+            terms = (1 - share) + share * sum(abs(value) for value in features.values())
+            sizes[v] = terms / math.hypot(1 - share, share) * math.sqrt(parameters.dim)
+    if parameters.form == "classic":
+        sizes *= _power(graph.strength, parameters.degree_power)
+    return sizes
+
+
+def _add_start(
+    result: np.ndarray,
+    magnitude: np.ndarray,
+    start: np.ndarray,
+    has_edges: np.ndarray,
+    graph: Graph,
+    parameters: Parameters,
+) -> None:
+    weight, sizes = parameters.self_influence, start_sizes(graph, parameters)
+    for v in np.flatnonzero(has_edges):
+        norm = float(np.linalg.norm(start[v]))
+        if not parameters.normalize_powers:
+            result[v] += weight * start[v]
+            magnitude[v] += weight * max(norm, sizes[v])
+        elif norm > ZERO_BELOW * sizes[v]:
+            result[v] += weight * start[v] / norm
+            magnitude[v] += weight
 
 
 def _power(strength: np.ndarray, exponent: float) -> np.ndarray:

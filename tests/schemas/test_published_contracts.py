@@ -12,18 +12,21 @@ import pyarrow as pa
 import pytest
 
 from schemas.contracts import TableContract
-from schemas.tables import node_embeddings
+from schemas.tables import fold_in, node_embeddings
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 FROZEN = SCHEMAS / "published"
 DIM = 7  # any width: it is written as "dim"
-PUBLISHED = (node_embeddings(DIM),)
+PUBLISHED = (node_embeddings(DIM), fold_in(DIM))
 METADATA = [
+    "alignment",
     "boundary",
     "boundary_parameters",
     "data_date",
     "dim",
+    "fold_in",
     "form",
+    "found",
     "holdout_pairs",
     "lineage",
     "mean_vectors",
@@ -55,7 +58,7 @@ def described(contract: TableContract) -> dict[str, Any]:
             for field in contract.schema
         ],
         "rules": [rule.statement for rule in contract.rules],
-        "file_metadata": {"graphquilt": METADATA},
+        "file_metadata": {"graphquilt": METADATA} if contract.name == "node_embeddings" else {},
     }
 
 

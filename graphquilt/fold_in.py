@@ -1,0 +1,102 @@
+"""The row of a node that was not there when a table was made, or has new edges: from its neighbours' rows.
+
+What a table says under ``fold_in`` in its metadata is, for each type of new nodes, which rows to add up and how:
+a node with neighbours j at weights w_j, whose rows are x_j and whose total weights are d_j, has the row
+
+    Σ w_j |x_j|^norm_power d_j^weight_power x_j  times  (Σ w_j)^own_weight_power,
+
+or the same direction at the norm own_norm (Σ w_j)^own_norm_power. Nothing here knows a method.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphquilt.errors import UnknownNodeError
+from graphquilt.row_groups import RowGroups
+from graphquilt.row_lookup import find_rows, matrix_of
+
+Neighbors = Mapping[Any, float] | Iterable[Any]
+
+
+def weights_of(neighbors: Neighbors) -> tuple[list[Any], NDArray[np.float64]]:
+    """Return ids and weights; ids alone weigh 1 each time they come.
+
+    Raises
+    ------
+    ValueError : no neighbours, or a weight that is not above zero and finite.
+    """
+    if isinstance(neighbors, Mapping):
+        ids, weights = list(neighbors), np.array([float(weight) for weight in neighbors.values()])
+    else:
+        ids = neighbors.tolist() if isinstance(neighbors, np.ndarray) else list(neighbors)
+        weights = np.ones(len(ids))
+    if not ids:
+        raise ValueError("no neighbours are given; a node without any has no row")
+    broken = ~(np.isfinite(weights) & (weights > 0))
+    if broken.any():
+        raise ValueError(
+            f"the weight of a neighbour is {weights[broken][0]}; it must be above zero and finite"
+        )
+    return ids, weights
+
+
+def folded_row(
+    recipe: Mapping[str, Any], main: RowGroups, sidecar: RowGroups | None, neighbors: Neighbors
+) -> NDArray[np.float32]:
+    """Return the row of a new node, by the recipe of its type; neighbours that the table lacks don't count.
+
+    Parameters
+    ----------
+    main, sidecar : the tables ``node_embeddings`` and, where a recipe names it, ``fold_in``.
+
+    Raises
+    ------
+    UnknownNodeError : none of the neighbours is known.
+    """
+    ids, weights = weights_of(neighbors)
+    rows, strength, is_known = _rows_of(recipe, main, sidecar, ids)
+    if not is_known.any():
+        raise UnknownNodeError(f"none of the {len(ids)} neighbours is known as '{recipe['neighbors']}'")
+    factor = weights * is_known
+    own_weight = float(factor.sum())
+    if recipe["norm_power"]:
+        factor *= _power_or_zero(np.linalg.norm(rows, axis=1), recipe["norm_power"])
+    if recipe["weight_power"]:
+        factor *= _power_or_zero(strength, recipe["weight_power"])
+    row = factor @ rows
+    own_norm_power = recipe.get("own_norm_power")
+    if own_norm_power is None:
+        return (row * own_weight ** recipe["own_weight_power"]).astype(np.float32)
+    length = math.sqrt(float(row @ row))
+    own_norm = recipe.get("own_norm", 1.0) * own_weight**own_norm_power
+    return (row * (own_norm / length if length else 0.0)).astype(np.float32)
+
+
+def _power_or_zero(x: NDArray[np.float64], power: float) -> NDArray[np.float64]:
+    """x**power where x is above 0, else 0: a neighbour with a zero row adds nothing."""
+    return np.power(x, power, out=np.zeros(x.size), where=x > 0)
+
+
+def _rows_of(
+    recipe: Mapping[str, Any], main: RowGroups, sidecar: RowGroups | None, ids: list[Any]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the rows of ids in float64, their total weights where these count, and which are known."""
+    groups, column = (
+        (main, "embedding") if sidecar is None or recipe["table"] != "fold_in" else (sidecar, "row")
+    )
+    found = find_rows(groups, ids, recipe["neighbors"])
+    rows = np.zeros((len(ids), groups.schema.field(column).type.list_size))
+    strength = np.zeros(len(ids))
+    names = [column, "weight"] if recipe["weight_power"] else [column]
+    for group, columns in groups.columns(list(found.hits), names):
+        position, row = found.hits[group]
+        rows[position] = matrix_of(columns[column])[row]
+        if recipe["weight_power"]:
+            strength[position] = columns["weight"].to_numpy()[row]
+    return rows, strength, found.is_known

@@ -1,0 +1,246 @@
+"""``graphquilt evaluate``: the stage of that name, and a report on any published table."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jobs.answers import Answer
+from jobs.arguments import CommandParser, command_parser, parse_count, stage_parser
+from pipeline.errors import ConfigError, InputError, StorageError
+
+if TYPE_CHECKING:
+    from jobs.commands.evaluate_inputs import Inputs
+
+METRICS = ("ranking", "links", "classification", "reconstruction", "spectrum", "probe", "stability")
+
+_ABOUT = """\
+Two things under one name. With --config, --workspace and no option of the report, it is
+the stage 'evaluate' of a run: the metrics that the gates see, made from the run's tables.
+With any option of the report, or without --config, it is a report on a published table:
+any release, any test pairs, nothing in the workspace is changed.
+
+The report's metrics are all that its inputs allow, or those named:
+  ranking         recall, NDCG, hit rate, coverage; by activity, by popularity; intervals   needs test pairs
+  links           AUC against random, degree-matched and hard negatives                     needs test pairs
+  classification  micro- and macro-F1 of labels                                             needs --labels
+  reconstruction  are nodes 1, 2, 3 hops away ranked high? inside and between parts         needs train pairs
+  spectrum        RankMe: how many directions the rows use                                  needs the table
+  probe           bits about edges in blocks of columns                                     needs pairs
+  stability       do nodes keep their neighbours?                                           needs --against
+Test pairs are --pairs, else those that the release's own config scored it on or held out.
+Train pairs are --train, else the edges of the release's own run."""
+
+_EXAMPLES = """\
+  graphquilt evaluate --config config.toml --workspace work --date 2024-06-01     the stage
+  graphquilt evaluate --workspace work --pairs test.parquet --source user_id --target item_id -k 10,20,50
+  graphquilt evaluate --workspace work --name shop --release 2024-06-01-0c0ffee12345 --against 2024-05-31-0badcafe1234
+  graphquilt evaluate --workspace work --labels groups.csv --train-shares .1,.5,.9 --shuffles 5 --C 0.05
+  graphquilt evaluate --table node_embeddings/ --train edges.parquet --metrics reconstruction,spectrum --json"""
+
+
+def parser() -> CommandParser:
+    """Return the parser of both: the stage's options, and the report's."""
+    stage = stage_parser("local")
+    for action in stage._actions:
+        action.required = False  # the report does without
+    made = command_parser("evaluate", _ABOUT, _EXAMPLES, stage)
+    report = made.add_argument_group("the report")
+    report.add_argument("--name", help="published name (default: default)")
+    report.add_argument("--release", metavar="R", help="a release (default: the current one)")
+    report.add_argument("--table", metavar="PATH", help="node_embeddings elsewhere: a Parquet file or its folder")
+    report.add_argument("--pairs", metavar="PATH", help="test pairs: Parquet, CSV or JSON lines")
+    report.add_argument("--train", metavar="PATH", help="pairs to leave out of lists, the graph")
+    report.add_argument("--source", metavar="COLUMN", help="of --pairs and --train (default: as the config says)")
+    report.add_argument("--target", metavar="COLUMN", help="likewise")
+    report.add_argument("--labels", metavar="PATH", help="labels of nodes, a row each")
+    report.add_argument("--label-node", metavar="COLUMN", help="column of the node (default: node)")
+    report.add_argument("--label-column", metavar="COLUMN", help="column of the label (default: label)")
+    report.add_argument("--type", metavar="TYPE", help="type of the labelled nodes (default: the source's)")
+    report.add_argument("--train-shares", type=_shares, metavar="S,S", help="of labelled nodes (default: .1,.5,.9)")
+    report.add_argument("--shuffles", type=parse_count, metavar="N", help="seeds 0 to N - 1 (default: 5)")
+    report.add_argument("--C", type=_positive, metavar="C", help="inverse penalty of the classifier (default: 0.05)")
+    report.add_argument("--against", metavar="RELEASE", help="a release, or a path, to compare neighbours with")
+    report.add_argument("-k", type=_counts, metavar="K,K", help="lengths of lists (default: 10,20,50)")
+    report.add_argument(
+        "--sample",
+        type=parse_count,
+        metavar="N",
+        help="most nodes that lists are made for (default: all in the ranking unless too dear, 200 in reconstruction, "
+        "1,000 in stability)",
+    )
+    report.add_argument("--seed", type=_seed, metavar="N", help="of samples, negatives and intervals (default: 0)")
+    report.add_argument(
+        "--similarity", choices=("dot", "cosine"), help="for retrieval, of a table that does not say its own"
+    )
+    report.add_argument("--metrics", type=_metrics, metavar="M,M", help="some of the above")
+    report.add_argument("--out", type=Path, metavar="FILE", help="write the JSON object there too")
+    return made
+
+
+#: Options of the report, as the parser names them: one of them makes it a report.
+_OF_REPORT = (
+    *("name", "release", "table", "pairs", "train", "source", "target", "labels", "label_node", "label_column"),
+    *("type", "train_shares", "shuffles", "C", "against", "k", "sample", "seed", "similarity", "metrics", "out"),
+)
+
+
+def is_stage(options: argparse.Namespace) -> bool:
+    """Whether the stage is meant, not the report.
+
+    Raises
+    ------
+    ConfigError : it is, and there is no workspace; or options of both are mixed.
+    """
+    asked = [name for name in _OF_REPORT if getattr(options, name) is not None]
+    if options.config is not None and not asked:
+        if options.workspace is None:
+            raise ConfigError("--workspace is missing (graphquilt evaluate --help says more)")
+        return True
+    of_stage = {
+        "--date": options.date is not None,
+        "--engine": options.engine != "local",
+        "--workers": options.workers != 1,
+        "--dask": options.dask is not None,
+        "--conf": bool(options.spark_conf),
+        "--force-current": options.force_current,
+    }
+    if mixed := [name for name, is_given in of_stage.items() if is_given]:
+        why = f"--{asked[0].replace('_', '-')} is the report's" if asked else "without --config this is the report"
+        raise ConfigError(f"{mixed[0]} is an option of the stage, and {why}; choose one of the two")
+    if options.overrides and options.config is None:
+        raise ConfigError("--set changes a config, and there is no --config")
+    return False
+
+
+def answer(options: argparse.Namespace) -> Answer:
+    """Make the report.
+
+    Raises
+    ------
+    ConfigError : options that don't fit each other, no such release. InputError : a file that can't be used.
+    """
+    from threadpoolctl import threadpool_limits
+
+    from jobs.commands.evaluate_inputs import read_inputs
+    from jobs.commands.evaluate_text import text_of
+
+    started = time.perf_counter()
+    if options.out is not None and not options.out.absolute().parent.is_dir():
+        raise ConfigError(f"--out is {options.out}, and there is no folder {options.out.absolute().parent}; make it")
+    inputs = read_inputs(options)
+    facts: dict[str, Any] = {**inputs.about, "notes": list(inputs.notes)}
+    try:
+        with threadpool_limits(1):  # as tasks have it: the same digits as the stage's
+            facts |= _figures(_chosen(options.metrics, inputs), inputs, options)
+    except ValueError as error:  # what a kernel refuses, it refuses for the values it was given
+        raise InputError(str(error)) from error
+    facts["seconds"] = round(time.perf_counter() - started, 2)
+    if options.out is not None:
+        from pipeline import storage
+
+        try:
+            storage.write_json(options.out.absolute(), facts)
+        except OSError as error:
+            raise StorageError(f"{options.out} can't be written: {error}") from error
+    return Answer(facts, text_of(facts))
+
+
+def _chosen(asked: tuple[str, ...] | None, inputs: Inputs) -> tuple[str, ...]:
+    """Return the metrics to take: those asked for, which must be possible, or all that are."""
+    lacks = {
+        "ranking": None if inputs.test else "test pairs: give --pairs",
+        "links": None if inputs.test else "test pairs: give --pairs",
+        "classification": None if inputs.labels else "labels: give --labels",
+        "reconstruction": None if inputs.train else "the graph: give --train, its pairs",
+        "spectrum": None,
+        "probe": None if inputs.train or inputs.test else "pairs: give --train or --pairs",
+        "stability": None if inputs.other else "another release: give --against",
+    }
+    if asked is None:
+        return tuple(name for name in METRICS if lacks[name] is None)
+    for name in asked:
+        if lacks[name] is not None:
+            raise ConfigError(f"--metrics asks for {name}, which needs {lacks[name]}")
+    return asked
+
+
+def _figures(names: Sequence[str], inputs: Inputs, options: argparse.Namespace) -> dict[str, Any]:
+    from pipeline.evaluation import table_report as report
+    from pipeline.evaluation.classification import SHUFFLES, STRENGTH, TRAIN_SHARES
+    from pipeline.evaluation.scoring import rank_of
+    from pipeline.evaluation.table import Pairs
+
+    table, test, labels = inputs.scored.table, inputs.test, inputs.labels
+    train = inputs.train or Pairs.none()
+    ks, seed, sample = options.k or (10, 20, 50), inputs.seed, options.sample
+    found: dict[str, Any] = {"seed": seed}
+    if "ranking" in names and test:
+        found["ranking"] = report.report_ranking(table, train, test, ks, sample, seed)
+    if "links" in names and test:
+        found["links"] = report.report_links(table, train, test, seed)
+    if "classification" in names and labels:
+        found["classification"] = {
+            "node_type": labels.node_type,
+            "unknown_nodes": labels.unknown,
+            **report.report_classification(
+                table,
+                labels.node,
+                labels.of,
+                options.train_shares or TRAIN_SHARES,
+                range(options.shuffles or SHUFFLES),
+                options.C or STRENGTH,
+            ),
+        }
+    if "reconstruction" in names:
+        found["reconstruction"] = report.report_reconstruction(table, train, sample, seed)
+    if "spectrum" in names:
+        found["spectrum"] = {"dim": table.rows.shape[1], "rankme": rank_of(table, seed)}
+    if "probe" in names:
+        found["probe"] = report.report_probe(table, train, test, seed)
+    if "stability" in names and inputs.other:
+        other = inputs.other
+        found["stability"] = {
+            "against": other.about,
+            **report.report_stability(
+                other.scored.table, table, other.common, ks, sample, seed, is_one_space=other.is_one_space
+            ),
+        }
+    return found
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    return tuple(sorted({parse_count(part.strip()) for part in text.split(",")}))
+
+
+def _shares(text: str) -> tuple[float, ...]:
+    shares = tuple(_positive(part) for part in text.split(","))
+    if max(shares) >= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} must be shares above 0 and below 1, such as .1,.5,.9")
+    return shares
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number above 0")
+    return value
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal() or int(text) >= 2**63:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number, 0 or more and below 2**63")
+    return int(text)
+
+
+def _metrics(text: str) -> tuple[str, ...]:
+    names = tuple(part.strip() for part in text.split(","))
+    if unknown := [name for name in names if name not in METRICS]:
+        raise argparse.ArgumentTypeError(f"there is no metric {unknown[0]!r}; choose from {','.join(METRICS)}")
+    return names

@@ -1,0 +1,275 @@
+"""What a report on a table is made from: the table, its test and train pairs, labels, another release."""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from jobs.commands.evaluate_tables import FoundTable, about_table, find_table, read_table, table_at
+from jobs.config_file import read_config
+from pipeline import storage
+from pipeline.errors import ConfigError, InputError
+from pipeline.evaluation.table import Pairs
+from pipeline.ingest.parse import ParseRules
+from pipeline.ingest.sources import list_sources, split_tasks
+from pipeline.publishing.release import releases
+from pipeline.stages.chain import MAKER
+from pipeline.stages.scored_tables import (
+    ScoredTable,
+    read_edges,
+    read_held_out,
+    read_pairs,
+    without,
+)
+from pipeline.workspace import MANIFEST, Manifest
+
+Ends = tuple[pa.Array, pa.Array]
+
+_MOST_LABELS = 2_000
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """Labelled nodes: positions in the table, (nodes, labels) bool, and how many the table does not have."""
+
+    node_type: str
+    node: NDArray[np.int64]
+    of: NDArray[np.bool_]
+    unknown: int
+
+
+@dataclass(frozen=True, eq=False)
+class Other:
+    """Another release: by type, positions of the nodes that both have, here and there."""
+
+    about: Mapping[str, Any]
+    scored: ScoredTable
+    common: dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]]
+    is_one_space: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """All that was found. ``about`` and ``notes`` go into the report; what is None was not given."""
+
+    about: Mapping[str, Any]
+    notes: Sequence[str]
+    scored: ScoredTable
+    train: Pairs | None
+    test: Pairs | None
+    labels: Labels | None
+    other: Other | None
+    seed: int
+
+
+def read_inputs(options: argparse.Namespace) -> Inputs:
+    """Find and read what the options name.
+
+    Raises
+    ------
+    ConfigError : options that don't fit each other, no such release, type or config.
+    InputError : a file that is missing, or holds something else.
+    """
+    config = read_config(options.config, options.overrides) if options.config is not None else None
+    found = find_table(options)
+    made_from = (found.manifest or {}).get("config", {})
+    given = config.model_dump(mode="json") if config is not None else made_from
+    scored = read_table(found, given, options.similarity)
+    notes: list[str] = []
+
+    columns = _Columns(
+        options.source or given.get("input", {}).get("source", "source"),
+        options.target or given.get("input", {}).get("target", "target"),
+    )
+    held_out = _held_out(found)
+    test, about_test = _test_pairs(options, found, scored, given, columns, held_out, notes)
+    train, about_train = _train_pairs(options, found, scored, columns, held_out)
+    if test is not None and train is None:
+        notes.append(
+            "nothing is left out of the lists: the release's run is not in a workspace here, and there is no --train. "
+            "Train pairs stand in the places of test pairs, so figures are lower than they should be"
+        )
+
+    about = {
+        **about_table(found, scored),
+        "test_pairs": about_test,
+        "train_pairs": about_train,
+    }
+    seed = options.seed if options.seed is not None else int(given.get("evaluate", {}).get("seed", 0))
+    return Inputs(
+        about,
+        notes,
+        scored,
+        train,
+        test,
+        None if options.labels is None else _labels(options, scored),
+        None if options.against is None else _other(options, found, scored, given),
+        seed,
+    )
+
+
+@dataclass(frozen=True)
+class _Columns:
+    source: str
+    target: str
+
+
+def _test_pairs(
+    options: argparse.Namespace,
+    found: FoundTable,
+    scored: ScoredTable,
+    given: Mapping[str, Any],
+    columns: _Columns,
+    held_out: Ends | None,
+    notes: list[str],
+) -> tuple[Pairs | None, str | None]:
+    """Pairs to score and where they are from: those named, those of the config, those that the run held out."""
+    path = options.pairs or (given["evaluate"]["path"] if _scores_a_file(given) else None)
+    if path is not None:
+        day = found.metadata.get("data_date")
+        try:
+            ends = _read(str(path), columns, "pairs", dt.date.fromisoformat(day) if day else None)
+        except InputError as error:
+            if options.pairs is not None or options.config is not None:
+                raise
+            notes.append(f"the pairs that the run was scored on are gone, so there are none: {error}")
+            return None, None
+        place = str(path)
+    elif held_out is not None:
+        ends, place = held_out, "held out by the run"
+    else:
+        return None, None
+    test = scored.pairs(ends)
+    _refuse_strangers(test, scored, place)
+    return test, place
+
+
+def _train_pairs(
+    options: argparse.Namespace, found: FoundTable, scored: ScoredTable, columns: _Columns, held_out: Ends | None
+) -> tuple[Pairs | None, str | None]:
+    """Pairs that the table was made from, each once, and where they are from."""
+    table = scored.table
+    if options.train is not None:
+        return scored.pairs(_read(options.train, columns, "train")).with_rows(table), str(options.train)
+    files = _run_files(found, "edges")
+    if not files:
+        return None, None
+    train = scored.pairs(read_edges(files))
+    if held_out is not None:  # the edges table still has them
+        train = without(train, scored.pairs(held_out), len(table.rows), is_plain=table.is_plain)
+    return train.with_rows(table), "edges of the release's run"
+
+
+def _scores_a_file(given: Mapping[str, Any]) -> bool:
+    about = given.get("evaluate", {})
+    return about.get("source") == "file" and about.get("path") is not None
+
+
+def _read(path: str, columns: _Columns, option: str, date: dt.date | None = None) -> Ends:
+    """Both ends of the pairs in a file, folder or glob."""
+    try:
+        rules = ParseRules(source=columns.source, target=columns.target)
+        ends = read_pairs(split_tasks(list_sources(path, date)), rules)
+    except InputError as error:
+        text = str(error)
+        for role, named in (("source", "--source"), ("target", "--target")):
+            text = text.replace(f"(input.{role})", f"(of --{option}; {named} names it)")
+        raise InputError(text) from error
+    if not len(ends[0]):
+        raise InputError(f"--{option} {path} has no usable pairs: no row has both ids")
+    return ends
+
+
+def _refuse_strangers(test: Pairs, scored: ScoredTable, place: str) -> None:
+    if not ((test.src >= 0) & (test.dst >= 0)).any():
+        table = scored.table
+        ends = f"{int((test.src >= 0).sum())} as {table.source}, {int((test.dst >= 0).sum())} as {table.target}"
+        raise InputError(
+            f"of the {test.src.size} pairs of {place}, the table knows {ends}, and no pair by both ends; are source "
+            "and target swapped, or ids spelt in another way?"
+        )
+
+
+def _run_files(found: FoundTable, table: str) -> list[str] | None:
+    """Files of a table of the run that made a release; None if they are gone."""
+    if found.root is None or found.manifest is None:
+        return None
+    day, prints = found.manifest.get("data_date"), found.manifest.get("fingerprints", {})
+    place = found.root / "runs" / str(day) / table / str(prints.get(MAKER[table]))
+    raw = storage.read_json(place / MANIFEST)
+    return None if raw is None else [str(place / file.name) for file in Manifest.from_json(raw).files]
+
+
+def _held_out(found: FoundTable) -> Ends | None:
+    files, index = _run_files(found, "holdout"), _run_files(found, "node_index")
+    if not found.metadata.get("holdout_pairs") or not files or not index:
+        return None
+    return read_held_out(files, index)
+
+
+def _labels(options: argparse.Namespace, scored: ScoredTable) -> Labels:
+    table = scored.table
+    node_type = options.type or table.source
+    if node_type not in table.ranges:
+        raise ConfigError(f"--type is '{node_type}'; the table has nodes of type {', '.join(table.ranges)}")
+    columns = _Columns(options.label_node or "node", options.label_column or "label")
+    path = str(options.labels)
+    try:
+        rules = ParseRules(source=columns.source, target=columns.target)
+        ids, label = read_pairs(split_tasks(list_sources(path)), rules)
+    except InputError as error:
+        text = str(error).replace("(input.source)", "(--label-node names it)")
+        raise InputError(text.replace("(input.target)", "(--label-column names it)")) from error
+    at = scored.find(ids, node_type)
+    is_known = at >= 0
+    if not is_known.any():
+        raise InputError(
+            f"of the {len(ids)} rows of --labels {path}, none names a {node_type} of the table; is --type right?"
+        )
+    names = pc.array_sort_indices(unique := pc.unique(label.filter(pa.array(is_known))))
+    if len(unique) > _MOST_LABELS:
+        raise InputError(
+            f"--labels {path} has {len(unique)} different labels in '{columns.target}'; at most {_MOST_LABELS} are "
+            "taken: is it a column of classes?"
+        )
+    code = pc.index_in(label.filter(pa.array(is_known)), unique.take(names)).to_numpy()
+    node, row = np.unique(at[is_known], return_inverse=True)
+    of = np.zeros((node.size, len(unique)), np.bool_)
+    of[row, code] = True
+    return Labels(node_type, node, of, np.unique(at[~is_known]).size)
+
+
+def _other(options: argparse.Namespace, found: FoundTable, scored: ScoredTable, given: Mapping[str, Any]) -> Other:
+    other = None
+    if found.root is not None and found.manifest is not None:
+        name = str(found.manifest.get("name", "default"))
+        if options.against in (known := {one.release: one.path for one in releases(found.root, name)}):
+            other = table_at(known[options.against], "--against")
+        elif not Path(options.against).exists():
+            raise ConfigError(
+                f"--against is '{options.against}', which is no path, and published as '{name}' there are "
+                f"{', '.join(known)}"
+            )
+    other = table_at(Path(options.against), "--against") if other is None else other
+    there = read_table(other, given, options.similarity if "similarity" not in other.metadata else None)
+    common = {}
+    for node_type, own in scored.ids.items():
+        if node_type not in there.ids:
+            continue
+        at = there.find(own, node_type)
+        here = np.flatnonzero(at >= 0)
+        common[node_type] = at[here], here + scored.table.ranges[node_type][0]
+    if not any(here.size for _, here in common.values()):
+        raise InputError(f"{found.place} and {other.place} have no node in common; are they of one kind of ids?")
+    spaces = found.metadata.get("space_id"), other.metadata.get("space_id")
+    about = {"release": other.place, "data_date": other.metadata.get("data_date"), "space_id": spaces[1]}
+    return Other(about, there, common, spaces[0] is not None and spaces[0] == spaces[1])

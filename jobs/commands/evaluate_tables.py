@@ -1,0 +1,182 @@
+"""Where the table of a report is, what it says of itself, and its rows in memory."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from graphquilt.errors import TableError
+from graphquilt.locate import TABLE, Location, locate
+from graphquilt.row_groups import METADATA_KEY
+from jobs.commands.existing import require_name, workspace_at
+from pipeline.errors import ConfigError, InputError
+from pipeline.publishing.release import releases
+from pipeline.stages.scored_tables import PART, ScoredTable, read_scored_table
+from schemas.releases import MANIFEST
+
+_WANTED = {"node_type": pa.types.is_string, "node_id": None, "degree": pa.types.is_int64}
+
+
+@dataclass(frozen=True, eq=False)
+class FoundTable:
+    """A table on disk: its files, what it says of itself, and its release's manifest if it is one."""
+
+    place: str
+    files: list[str]
+    metadata: Mapping[str, Any]
+    manifest: Mapping[str, Any] | None
+    root: Path | None  # the workspace that its run may still be in
+
+
+def find_table(options: argparse.Namespace) -> FoundTable:
+    """Find what ``--table``, or ``--workspace``, ``--name`` and ``--release`` name.
+
+    Raises
+    ------
+    ConfigError : options that don't fit each other, no such release. InputError : no sound table there.
+    """
+    if options.table is not None:
+        if options.release is not None or options.name is not None:
+            raise ConfigError("--table is a path; --release and --name choose one of a workspace: give one of the two")
+        return table_at(Path(options.table), "--table")
+    if options.workspace is None:
+        raise ConfigError("there is no table: give --workspace, or --table with the path of node_embeddings")
+    root = workspace_at(options.workspace)
+    return _release(root, options.name or "default", options.release, "--release")
+
+
+def _release(root: Path, name: str, release: str | None, option: str) -> FoundTable:
+    require_name(root, name)
+    try:
+        if release is None:
+            return _of_release(locate(root, name), root)
+        known = {one.release: one.path for one in releases(root, name)}
+        if release not in known:
+            raise ConfigError(f"{option} is '{release}'; published as '{name}' there are {', '.join(known) or 'none'}")
+        return _of_release(locate(known[release]), root)
+    except TableError as error:
+        raise InputError(str(error)) from error
+
+
+def _of_release(location: Location, root: Path | None) -> FoundTable:
+    files = [str(file) for file in location.files()]
+    return FoundTable(location.release, files, _metadata(files[0]), location.manifest, root)
+
+
+def table_at(path: Path, option: str) -> FoundTable:
+    """A table outside of what a workspace points to: a release's folder, a folder of Parquet, or one file."""
+    if (path / MANIFEST).is_file():
+        try:
+            location = locate(path)
+        except TableError as error:
+            raise InputError(str(error)) from error
+        inside = location.folder.parts[-4:-3] == ("published",)
+        return _of_release(location, location.folder.parents[3] if inside else None)
+    if not path.exists():
+        raise InputError(f"{option} is {path}, which does not exist; give a Parquet file or a folder of them")
+    files = [str(path)] if path.is_file() else sorted(str(file) for file in path.glob("*.parquet"))
+    if not files and (path / TABLE).is_dir():
+        files = sorted(str(file) for file in (path / TABLE).glob("*.parquet"))
+    if not files:
+        raise InputError(f"{option} is {path}, which holds no *.parquet; give the folder of {TABLE} or one file")
+    return FoundTable(str(path), files, _metadata(files[0]), None, None)
+
+
+def _metadata(file: str) -> Mapping[str, Any]:
+    """What a table says of itself; nothing where it does not."""
+    try:
+        raw = (pq.read_metadata(file).metadata or {}).get(METADATA_KEY)
+        found = json.loads(raw) if raw else {}
+    except (pa.ArrowInvalid, OSError, ValueError) as error:
+        raise InputError(f"{file} can't be read as Parquet: {error}") from error
+    return found if isinstance(found, dict) else {}
+
+
+def read_table(found: FoundTable, given: Mapping[str, Any], similarity: str | None) -> ScoredTable:
+    """Read a found table; ``given`` is a config's JSON, and tells the types where the table does not.
+
+    Raises
+    ------
+    ConfigError : no similarity, or another than the table's own. InputError : the files hold something else.
+    """
+    for file in found.files:
+        _check_columns(file, pq.read_schema(file))
+    own = found.metadata.get("similarity")
+    if own is None and similarity is None:
+        raise ConfigError(f"{found.place} does not say which similarity its rows are for; give --similarity")
+    if own is not None and similarity not in (None, own["retrieval"]):
+        raise ConfigError(
+            f"--similarity is {similarity}, and the table's metadata say {own['retrieval']} for retrieval: "
+            f"{own.get('why', '')}"
+        )
+    of_input = given.get("input", {})
+    types = [found.metadata.get(f"{end}_type", of_input.get(f"{end}_type")) for end in ("source", "target")]
+    try:
+        scored = read_scored_table(
+            found.files,
+            source_type=str(types[0]),
+            target_type=str(types[1]),
+            similarity=own or {"retrieval": str(similarity)},
+            with_parts=PART in pq.read_schema(found.files[0]).names,
+        )
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(f"{found.place} can't be read: {error}") from error
+    ranges = scored.table.ranges
+    if types == [None, None] and len(ranges) == 1:
+        (only,) = ranges
+        scored = scored.between(only, only)
+    elif missing := [str(name) for name in types if name not in ranges]:
+        raise InputError(
+            f"{found.place} has nodes of type {', '.join(ranges) or 'none'}, and pairs join {missing[0]}: give the "
+            "--config that it was made with"
+        )
+    if sum(stop - first for first, stop in ranges.values()) != len(scored.table.rows):
+        raise InputError(f"{found.place} is not sorted by node_type; write its rows in the order of the contract")
+    if not np.isfinite(scored.table.rows).all():
+        raise InputError(f"{found.place} holds a vector that is not finite; a table's rows always are")
+    return scored
+
+
+def _check_columns(file: str, schema: pa.Schema) -> None:
+    missing = [name for name in (*_WANTED, "embedding") if name not in schema.names]
+    if missing:
+        raise InputError(f"{file} has no column '{missing[0]}'; it has {schema.names}, and {TABLE} was wanted")
+    embedding = schema.field("embedding").type
+    is_rows = pa.types.is_fixed_size_list(embedding) and embedding.value_type == pa.float32()
+    if not is_rows:
+        raise InputError(f"{file}: embedding is {embedding}; fixed_size_list<float32> was wanted")
+    for name, is_right in _WANTED.items():
+        kind = schema.field(name).type
+        if is_right is not None and not is_right(kind):
+            raise InputError(f"{file}: {name} is {kind}; {TABLE} keeps {'string' if name == 'node_type' else 'int64'}")
+
+
+def about_table(found: FoundTable, scored: ScoredTable) -> dict[str, Any]:
+    """Return what the report says of its table."""
+    table, said = scored.table, found.metadata
+    return {
+        "release": found.place,
+        "data_date": said.get("data_date"),
+        "method": said.get("method"),
+        "form": said.get("form"),
+        "space_id": said.get("space_id"),
+        "rows": len(table.rows),
+        "dim": int(table.rows.shape[1]),
+        "nodes": {name: stop - first for name, (first, stop) in table.ranges.items()},
+        "source_type": table.source,
+        "target_type": table.target,
+        "similarity": {
+            "retrieval": table.similarity,
+            "feature": table.feature,
+            "classifier": table.classifier,
+            "is_said_by_table": "similarity" in said,
+        },
+    }

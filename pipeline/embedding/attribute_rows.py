@@ -1,0 +1,120 @@
+"""Vectors of nodes of which nothing is known but their attributes: new items, say, that nobody has met yet."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.blocks import Features
+from pipeline.embedding.combine import settings_for, shared_widths
+from pipeline.embedding.methods import method_for
+from pipeline.embedding.rows import ColumnSums, Rows, Settings
+from pipeline.embedding.start_rows import feature_rows
+from pipeline.kernels.rows import row_norms, scale_rows, unit_or_zero_scales
+
+#: Forms whose rows start from attributes, and of which nodes: those that rounds start from.
+_OF_ALL_NODES = ("classic", "plain_low_pass")
+_OF_TARGETS = ("two_tower", "low_pass")
+
+
+def rows_of_attributes(
+    features: Features, settings: Settings, sums: ColumnSums | None = None, nodes: Sequence[int] = ()
+) -> NDArray[np.float32]:
+    """The vectors of nodes from their attributes alone: what the table holds of nodes without edges.
+
+    Classic: w f(Σ_f value_f Ω_f), with f as for powers and w = ``self_influence``, or 1 where that is 0. The forms of
+    two types: an item's row is l2(Σ_f value_f Ω_f), the norm of an item of degree 1; a user's is zero, since users
+    don't start. What the last step does to rows, by degree and by column, it does to these, as of a node with one
+    edge of weight 1.
+
+    Parameters
+    ----------
+    features : as :func:`pipeline.ingest.attribute_features.features_of` makes them, with the statistics of the table.
+    settings : of the table's run; of two types, the nodes are targets.
+    sums : of the table's columns, where they are standardised.
+    nodes : of every set of blocks of the table, where its rows are made of several.
+
+    Returns
+    -------
+    (n, dim) float32, finite; zero without features, and for methods that ignore attributes.
+    """
+    rows = unfinished_rows(features, settings, nodes)
+    if rows is None:
+        return np.zeros((len(features.counts), settings.dim), np.float32)
+    node_ix = np.full(len(rows.values), settings.target[0])
+    method_for(settings).finish(rows, node_ix, _as_with_one_edge(features), sums, settings)
+    return rows.values
+
+
+def fill_in(
+    rows: Rows,
+    node_ix: NDArray[np.int64],
+    strength: NDArray[np.float64],
+    features: Features,
+    settings: Settings,
+    nodes: Sequence[int],
+) -> NDArray[np.float64]:
+    """Give nodes that have no row the one that their attributes give, before the last step, in place.
+
+    Returns
+    -------
+    (n,) strength, with that of one edge of weight 1 for the nodes that got one.
+    """
+    first, stop = nodes_that_start(settings)
+    lacks = (strength == 0) & (features.counts > 0) & (node_ix >= first) & (node_ix < stop)
+    index = np.flatnonzero(lacks)
+    made = unfinished_rows(features.rows(index), settings, nodes) if index.size else None
+    if made is None:
+        return strength
+    rows.values[index] = made.values
+    rows.magnitude[index] = made.magnitude
+    return np.where(lacks, 1.0, strength)
+
+
+def starts_from_attributes(settings: Settings) -> bool:
+    """Whether the method's start rows take attributes up."""
+    return settings.form in (*_OF_ALL_NODES, *_OF_TARGETS)
+
+
+def types_that_start(form: str, source_type: str, target_type: str) -> set[str]:
+    """Return the types of nodes whose attributes have an effect."""
+    if form in _OF_ALL_NODES:
+        return {source_type, target_type}
+    return {target_type} if form in _OF_TARGETS else set()
+
+
+def nodes_that_start(settings: Settings) -> tuple[int, int]:
+    """Return the range of nodes whose start rows, if they have any, take attributes up."""
+    return settings.target if settings.form in _OF_TARGETS else (0, settings.nodes)
+
+
+def unfinished_rows(features: Features, settings: Settings, nodes: Sequence[int] = ()) -> Rows | None:
+    """Return the rows of attributes before the last step; None of methods that ignore attributes."""
+    if settings.embedding.attribute_share == 0 or not starts_from_attributes(settings):
+        return None
+    pieces = [feature_rows(features, one) for one in _column_settings(settings, nodes)]
+    values = pieces[0] if len(pieces) == 1 else np.hstack(pieces)
+    magnitude = features.sizes * math.sqrt(settings.dim)  # what nothing can cancel
+    if settings.form != "classic":
+        return Rows(values, magnitude)
+    weight = settings.embedding.self_influence or 1.0
+    scale = np.ones(len(values))
+    if settings.embedding.normalize_powers:
+        scale = unit_or_zero_scales(row_norms(values), magnitude)
+        magnitude = np.where(scale > 0, 1.0, 0.0)
+    return Rows(scale_rows(values, weight * scale), weight * magnitude)
+
+
+def _column_settings(settings: Settings, nodes: Sequence[int]) -> list[Settings]:
+    """Settings of the columns' sets of blocks: with vectors side by side, each has random rows of its own."""
+    if settings.embedding.boundary != "border" or settings.embedding.border_join != "concatenate" or not nodes:
+        return [settings]
+    widths = shared_widths(settings.dim, nodes)
+    return [settings_for(settings, "parts", place, nodes) for place, width in enumerate(widths) if width]
+
+
+def _as_with_one_edge(features: Features) -> NDArray[np.float64]:
+    return (features.counts > 0).astype(np.float64)

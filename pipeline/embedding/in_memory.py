@@ -1,0 +1,101 @@
+"""A graph that is one block, embedded in memory: the rows that a run would publish, without files."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.blocks import Block, RowKind
+from pipeline.embedding.methods import method_for
+from pipeline.embedding.round_tasks import rounds_of_block
+from pipeline.embedding.rows import ColumnSums, Rows, Settings
+from pipeline.embedding.sinks import MemorySink
+from pipeline.kernels.adjacency import ordered_adjacency
+from pipeline.kernels.rows import column_sums, row_norms
+from schemas.tables import WEIGHT_UNIT
+
+
+def block_from_edges(
+    node_key: NDArray[np.uint64], src: NDArray[np.int64], dst: NDArray[np.int64], weight: NDArray[np.int64]
+) -> Block:
+    """Return the block of a graph: the nodes with edges, in their order.
+
+    Parameters
+    ----------
+    node_key : (n,) uint64, of all nodes. src, dst : (edges,) int64 positions in it, each edge once; on graphs of one
+        type in either direction. weight : (edges,) int64 fixed point, see ``schemas.tables.WEIGHT_UNIT``.
+    """
+    is_loop = src == dst
+    ends = np.concatenate([src, dst[~is_loop]])
+    strength = np.zeros(node_key.size, np.int64)
+    np.add.at(strength, ends, np.concatenate([weight, weight[~is_loop]]))
+    degree = np.bincount(ends, minlength=node_key.size).astype(np.int64)
+    node_ix = np.flatnonzero(degree)
+    row_of = np.zeros(node_key.size, np.int32)
+    row_of[node_ix] = np.arange(node_ix.size, dtype=np.int32)
+    has_weights = not (weight == round(1 / WEIGHT_UNIT)).all()
+    indptr, neighbor, edge_weight = ordered_adjacency(
+        row_of[src],
+        row_of[dst],
+        (weight * WEIGHT_UNIT).astype(np.float32) if has_weights else None,
+        np.ones(node_ix.size, np.bool_),
+        node_key[node_ix],
+    )
+    return Block(
+        part_id=0,
+        node_ix=node_ix,
+        node_key=node_key[node_ix],
+        kind=np.full(node_ix.size, RowKind.WHOLE, np.int8),
+        home=np.zeros(node_ix.size, np.int32),
+        degree=degree[node_ix],
+        weight=strength[node_ix],
+        indptr=indptr,
+        neighbor=neighbor,
+        edge_weight=edge_weight,
+        routes={},
+    )
+
+
+def embed_in_memory(block: Block, settings: Settings) -> NDArray[np.float32]:
+    """Return the finished rows of all nodes, (settings.nodes, dim) float32; nodes without edges have zero rows.
+
+    Whatever ``settings`` say of shards and of the boundary: there is one block, and it is whole.
+
+    Cost
+    ----
+    Memory: the rows of the rounds and the result, both at once.
+    """
+    method = method_for(settings)
+    settings = replace(settings, mean_strength=int(block.weight.sum()) * WEIGHT_UNIT / max(settings.nodes, 1))
+    small = method.prelude(settings)
+    if small is not None:
+        settings = _facts(block, small).passed_to(settings)
+    first, _ = method.travelling(block, settings)
+    sink = MemorySink(settings, block)
+    done = Rows.zeros(0, 0)
+    for _, rows, known in rounds_of_block(block, settings, lambda _: row_norms, sink):
+        settings, done = known, rows
+    if len(done.values):
+        sink.emit(first, done)
+    rows = Rows.zeros(settings.nodes, settings.dim)
+    strength = np.zeros(settings.nodes)
+    strength[block.node_ix] = block.strength
+    for role, node_ix, held in sink.held:
+        if role == "rows":
+            part = method.reduce(held, node_ix, settings, role)
+            rows.values[node_ix], rows.magnitude[node_ix] = part.values, part.magnitude
+    sums = ColumnSums(*column_sums(rows.values, strength > 0)) if settings.embedding.standardize_columns else None
+    method.finish(rows, np.arange(settings.nodes), strength, sums, settings)
+    return rows.values
+
+
+def _facts(block: Block, settings: Settings) -> Settings:
+    method = method_for(settings)
+    small = method.prelude(settings)
+    if small is not None:
+        settings = _facts(block, small).passed_to(settings)
+    for _, _, known in rounds_of_block(block, settings, lambda _: row_norms, MemorySink(settings, block)):
+        settings = known
+    return settings

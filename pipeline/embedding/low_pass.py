@@ -1,0 +1,143 @@
+"""FastRP's low-pass forms: random rows through a polynomial that keeps the graph's leading eigenvectors.
+
+The rows are what a spectral embedding of many columns would be after a random rotation into few, without any
+orthonormalisation: columns never meet, and can be shared out. See Ramasamy & Madhow, "Compressive spectral
+embedding", NeurIPS 2015 (arXiv 1509.08360).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.blocks import Block
+from pipeline.embedding.fastrp import TwoTower, scale_both, set_norms
+from pipeline.embedding.rows import ColumnSums, KnownNorms, Narrow, Norms, Outlet, Rows, Settings
+from pipeline.embedding.spectrum import factors_of_items, factors_of_nodes, kept_before, rank_of, step_of_nodes
+from pipeline.embedding.start_rows import start_rows
+from pipeline.kernels.elementary import power_or_zero
+from pipeline.kernels.low_pass import next_term, step_coefficients
+
+
+class LowPass(TwoTower):
+    """Users u = M h(P) Ω, items i = l2(P h(P) Ω) d^q, with h a damped Chebyshev step of degree ``filter_degree``."""
+
+    def rounds(self, settings: Settings) -> int:
+        """Return a round for each degree, and the last of two_tower."""
+        return settings.embedding.filter_degree + 1
+
+    def prelude(self, settings: Settings) -> Settings | None:
+        """Return the settings of what finds the largest eigenvalue and, where the cut isn't set, the cut."""
+        form = "spectrum" if settings.embedding.cut is None else "largest"
+        return small_settings(settings, form)
+
+    def factors(self, number: int, settings: Settings) -> tuple[float, float, float]:
+        """Return the factors of the product, T_k and T_k-1 in T_k+1."""
+        return factors_of_items(number, settings)
+
+    def cut(self, settings: Settings) -> float:
+        """Return where the step is, with the spectrum mapped to [-1, 1]."""
+        asked = settings.embedding.cut
+        return float(settings.facts["cut"][0]) if asked is None else 2.0 * asked - 1.0
+
+    def kept_width(self, settings: Settings) -> int:
+        """Return the columns of the sum, T_k and T_k-1."""
+        return 3 * settings.width
+
+    def first_kept(self, block: Block, local: NDArray[np.int64], settings: Settings) -> Rows:
+        """Return T_0 = Ω."""
+        return kept_before(start_rows(block, local, None, settings))
+
+    def keep(
+        self,
+        kept: Rows,
+        rows: Rows,
+        number: int,
+        settings: Settings,
+        norms: KnownNorms,
+        narrow: Narrow,
+    ) -> Rows:
+        """Turn P T_k into T_k+1 and add it to the sum, which goes on after the last degree."""
+        degree = settings.embedding.filter_degree
+        if number < degree:
+            weights = step_coefficients(degree, self.cut(settings))
+            factors = self.factors(number, settings)
+            next_term(rows.values, kept.values, factors, (weights[0] if number == 0 else 0.0, weights[number + 1]))
+            if number == degree - 1:
+                rows.values[:] = kept.values[:, : settings.width]
+        narrow(rows.values)
+        return rows
+
+    def report(self, settings: Settings) -> dict[str, Any]:
+        """Return the cut as a share of the largest eigenvalue."""
+        return {"cut": (self.cut(settings) + 1.0) / 2.0, "largest_eigenvalue": float(settings.facts["largest"][0])}
+
+
+class PlainLowPass(LowPass):
+    """Rows of h(S) Ω at norm d^q, S = D^-1/2 A D^-1/2."""
+
+    def rounds(self, settings: Settings) -> int:
+        """Return a round for each degree."""
+        return settings.embedding.filter_degree
+
+    def is_measured(self, number: int, settings: Settings) -> bool:
+        """Return False: a sum of bounded terms, whose rows are no longer than what went in."""
+        return False
+
+    def prelude(self, settings: Settings) -> Settings | None:
+        """Return the settings of what finds the cut, where it isn't set."""
+        return small_settings(settings, "plain_spectrum") if settings.embedding.cut is None else None
+
+    def travelling(self, block: Block, settings: Settings) -> tuple[int, int]:
+        """Return all rows."""
+        return 0, block.node_ix.size
+
+    def multiply(
+        self,
+        block: Block,
+        x: NDArray[np.float32],
+        number: int,
+        settings: Settings,
+        norms: Norms,
+        outlet: Outlet,
+    ) -> Rows:
+        """A D^-1/2 x."""
+        return step_of_nodes(block, x, norms)
+
+    def settle(self, rows: Rows, strength: NDArray[np.float64], settings: Settings) -> None:
+        """Scale by D^-1/2: rows of S x now."""
+        scale_both(rows, power_or_zero(strength, -0.5))
+
+    def factors(self, number: int, settings: Settings) -> tuple[float, float, float]:
+        """Return the factors of the product, T_k and T_k-1 in T_k+1."""
+        return factors_of_nodes(number)
+
+    def cut(self, settings: Settings) -> float:
+        """Return where the step is: the largest eigenvalue is 1."""
+        asked = settings.embedding.cut
+        return float(settings.facts["cut"][0]) if asked is None else asked
+
+    def report(self, settings: Settings) -> dict[str, Any]:
+        """Return the cut as a share of the largest eigenvalue."""
+        return {"cut": self.cut(settings)}
+
+    def finish(
+        self,
+        rows: Rows,
+        node_ix: NDArray[np.int64],
+        strength: NDArray[np.float64],
+        sums: ColumnSums | None,
+        settings: Settings,
+    ) -> None:
+        """Set norms to d^q; with q = 0, to 1."""
+        set_norms(rows, power_or_zero(strength, settings.embedding.norm_degree_power))
+
+
+def small_settings(settings: Settings, form: str) -> Settings:
+    """Return the settings of a small run before the run: all columns in one task, rows as they are."""
+    changes = {"shards": 1, "boundary_dtype": "float32", "rank": rank_of(settings)}
+    embedding = settings.embedding.model_copy(update=changes)
+    return replace(settings, embedding=embedding, form=form, columns=None, keeps_fold_in=False)

@@ -1,0 +1,87 @@
+"""Where a task's finished rows go: to files, or into memory until they can be reduced."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.blocks import Block
+from pipeline.embedding import row_files
+from pipeline.embedding.row_files import RowFormat
+from pipeline.embedding.rows import FOLD_IN, Facts, Rows, Settings
+from pipeline.kernels.buffers import aligned_empty
+from pipeline.kernels.rows import gather_rows
+from pipeline.tasks import Attempt
+
+
+class Sink(ABC):
+    """Takes rows of a block by their places in it, and passes on those at home there; and what the block tells."""
+
+    def __init__(self, settings: Settings, block: Block | None = None) -> None:
+        """Take the block whose rows are emitted; without one, rows come by node number only."""
+        self._settings = settings
+        self._node_ix = np.empty(0, np.int64) if block is None else block.node_ix
+        self._is_home = np.empty(0, np.bool_) if block is None else block.home == block.part_id
+        self.told: Facts = {}
+
+    def emit(self, first: int, rows: Rows, role: str = "rows") -> None:
+        """Take consecutive local rows."""
+        if role == FOLD_IN and not self._settings.keeps_fold_in:
+            return
+        at_home = np.flatnonzero(self._is_home[first : first + len(rows.values)])
+        self.emit_some(self._node_ix[first + at_home], take(rows, at_home), role)
+
+    def tell(self, found: Facts) -> None:
+        """Take what the block contributes to the facts of the whole graph."""
+        self.told = found
+
+    @abstractmethod
+    def emit_some(self, node_ix: NDArray[np.int64], rows: Rows, role: str = "rows") -> None:
+        """Take rows by their node numbers, ascending."""
+
+
+class FileSink(Sink):
+    """Writes a file each time, of the attempt's."""
+
+    def __init__(self, attempt: Attempt, settings: Settings, block: Block | None = None) -> None:
+        """Take the attempt whose files they are."""
+        super().__init__(settings, block)
+        self._attempt = attempt
+        self._rows: dict[str, list[int]] = {}
+
+    @property
+    def counts(self) -> dict[str, Any]:
+        """Rows of each file, by role."""
+        return {role: list(rows) for role, rows in self._rows.items()}
+
+    def emit_some(self, node_ix: NDArray[np.int64], rows: Rows, role: str = "rows") -> None:
+        """Write rows by their node numbers, ascending."""
+        has_magnitude = role == "rows" and not self._settings.is_shard
+        form = RowFormat(rows.values.shape[1], self._settings.first_column, has_magnitude=has_magnitude)
+        row_files.write_rows(self._attempt.path(role, "arrow"), node_ix, rows, form)
+        self._rows.setdefault(role, []).append(int(node_ix.size))
+
+
+class MemorySink(Sink):
+    """Keeps the rows."""
+
+    def __init__(self, settings: Settings, block: Block) -> None:
+        """Start with none."""
+        super().__init__(settings, block)
+        self.held: list[tuple[str, NDArray[np.int64], Rows]] = []
+
+    def emit_some(self, node_ix: NDArray[np.int64], rows: Rows, role: str = "rows") -> None:
+        """Keep rows by their node numbers, ascending."""
+        self.held.append((role, node_ix, rows))
+
+
+def take(rows: Rows, index: NDArray[np.int64]) -> Rows:
+    """Return some of the rows, in ascending order."""
+    if index.size == len(rows.values):
+        return rows
+    values = aligned_empty((index.size, rows.values.shape[1]))
+    gather_rows(rows.values, index, values)
+    return Rows(values, rows.magnitude[index])

@@ -1,0 +1,346 @@
+"""Spectral embeddings in rounds: subspace iteration, each round one product and one small sum over all rows.
+
+Round r multiplies Z_r, orthonormal columns, by the graph's operator A: Y_r = A Z_r. The sums Y^T Y over the rows at
+home in each part go to the driver, whose answer makes Y orthonormal when it is next read; the last round asks for
+Z^T A Z instead (Rayleigh-Ritz) and sends nothing on. See Halko, Martinsson & Tropp, SIAM Review 53 (2011).
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.blocks import Block
+from pipeline.embedding.fastrp import multiply_rows, set_norms
+from pipeline.embedding.rows import FOLD_IN, ColumnSums, Facts, Norms, Outlet, Rows, Settings
+from pipeline.embedding.whole_rounds import WholeRounds
+from pipeline.kernels.buffers import aligned_empty
+from pipeline.kernels.elementary import power_or_zero
+from pipeline.kernels.random_projection import normal_projection
+from pipeline.kernels.rows import ZERO_BELOW, add_scaled, row_norms, scale_rows
+from pipeline.kernels.subspace import (
+    combine_columns,
+    cross_sums,
+    eigenpairs,
+    gram,
+    orthonormal_columns,
+    weighted_square_sums,
+)
+
+#: Values at or below this share of the largest are rounding of the rows that hold them. What float32 rounds adds up
+#: over the columns at worst; what narrow rows round is far larger, and so nearly independent that it doesn't.
+_NOISE_A_COLUMN = 2.0**-23
+_FEW = 16  # columns: of fewer, the roundings of one entry are what counts
+_NOISE_OF_NARROW = {"float32": 0.0, "float16": 2.0**-13, "int8": 2.0**-9}
+_SHOWN = 32  # eigenvalues that the report names
+
+
+class _Spectral(WholeRounds):
+    """Subspace iteration; what A is belongs to the forms."""
+
+    def rounds(self, settings: Settings) -> int:
+        """Return the products of the iteration and one for Rayleigh-Ritz."""
+        return int(_resolved(settings.embedding.iterations)) + 1
+
+    def is_measured(self, number: int, settings: Settings) -> bool:
+        """Return False: noise shows in the singular values."""
+        return False
+
+    def width(self, number: int, settings: Settings) -> int:
+        """Return rank + oversampling columns, but no more than there are rows that travel."""
+        first, stop = settings.target
+        return max(1, min(rank_of(settings) + settings.embedding.oversampling, stop - first))
+
+    def is_one_way(self, number: int, settings: Settings) -> bool:
+        """Return whether this is the last round."""
+        return number == self.rounds(settings) - 1
+
+    def travelling(self, block: Block, settings: Settings) -> tuple[int, int]:
+        """Return the rows of the nodes that A joins: items, or all."""
+        return block.rows_between(*settings.target)
+
+    def start(self, block: Block, settings: Settings) -> NDArray[np.float32]:
+        """Hashed random rows; normal, since of a few sparse ones some are zero, and some graphs have few nodes."""
+        first, stop = self.travelling(block, settings)
+        return normal_projection(block.node_key[first:stop], self.width(0, settings), settings.embedding.seed)
+
+    def multiply(
+        self,
+        block: Block,
+        x: NDArray[np.float32],
+        number: int,
+        settings: Settings,
+        norms: Norms,
+        outlet: Outlet,
+    ) -> Rows:
+        """A Z, with Z the rows of the last round made orthonormal."""
+        z = combine_columns(x, settings.facts["transform"]) if number else x
+        if self.is_one_way(number, settings):
+            self.close(block, z, settings, norms, outlet)
+            return Rows.zeros(0, z.shape[1])
+        return self.apply(block, z, settings, norms)
+
+    @abstractmethod
+    def apply(self, block: Block, z: NDArray[np.float32], settings: Settings, norms: Norms) -> Rows:
+        """Return this block's share of A z."""
+
+    @abstractmethod
+    def close(self, block: Block, z: NDArray[np.float32], settings: Settings, norms: Norms, outlet: Outlet) -> None:
+        """Emit the rows that will be reduced, and tell this block's share of Z^T A Z."""
+
+    def settle(self, rows: Rows, strength: NDArray[np.float64], settings: Settings) -> None:
+        """Leave the rows: A's factors are applied to each share."""
+
+    def gather(self, rows: Rows, kept: Rows, number: int, settings: Settings) -> Facts:
+        """Return Y^T Y of some rows."""
+        return {"gram": gram(rows.values)}
+
+    def conclude(self, number: int, found: Sequence[Facts], settings: Settings) -> Facts:
+        """Return how the columns of the next round follow from those of this one."""
+        if self.is_one_way(number, settings):
+            return self._reduction(_total(found, "operator"), float(_total(found, "size")[0]), settings)
+        sums = _total(found, "gram")
+        basis = orthonormal_columns(sums, _noise(len(sums), settings))
+        return {"transform": basis.transform}
+
+    def reduced_width(self, settings: Settings) -> int:
+        """Return the embedding's columns."""
+        return settings.dim
+
+    def report(self, settings: Settings) -> dict[str, Any]:
+        """Return the rank that was found and the largest eigenvalues."""
+        eigenvalues = settings.facts["eigenvalues"]
+        return {
+            "rank": int(np.count_nonzero(eigenvalues)),
+            "rank_asked": rank_of(settings),
+            "reduction": reduction_of(settings),
+            "eigenvalues": eigenvalues[:_SHOWN].tolist(),
+        }
+
+    def _reduction(self, operator: NDArray[np.float64], size: float, settings: Settings) -> Facts:
+        """Return the leading eigenpairs in the coordinates of Z; of too small eigenvalues, zero columns.
+
+        ``size`` is the mean of what the eigenvalues are before anything was taken off: next to it, they may be noise.
+        """
+        rank = min(rank_of(settings), len(operator))
+        has_both_signs = self.takes_both_signs(settings)
+        values, vectors = eigenpairs(operator, by_magnitude=has_both_signs)
+        values, vectors = values[:rank].copy(), vectors[:, :rank].copy()
+        noise = _noise(len(operator), settings) * np.abs(values[:1]).max(initial=size)
+        is_noise = (np.abs(values) if has_both_signs else values) <= noise
+        values[is_noise] = 0.0
+        vectors[:, is_noise] = 0.0
+        return {"eigenvalues": values, "vectors": vectors}
+
+    def takes_both_signs(self, settings: Settings) -> bool:
+        """Return whether negative eigenvalues count by their magnitude; else they are left out."""
+        return False
+
+
+class Bipartite(_Spectral):
+    """Users u = M V, items i = V |V|^-θ d^q: V leading eigenvectors of P - γ diag(P), P = M^T M, M = D_U^-a B D_I^-b.
+
+    With the identity times ``shift`` added while iterating, since P - γ diag(P) has negative ends. diag(P) stands
+    for walks from an item to a user and straight back: they model what a user has, not what comes next. The items'
+    columns may be scaled by w^p first, w the eigenvalues. Rotated, all of V is used, and θ is 1: u = M V Ω',
+    i = l2(V w^p Ω') d^q, with Ω' the orthonormal columns of a hashed matrix.
+    """
+
+    def apply(self, block: Block, z: NDArray[np.float32], settings: Settings, norms: Norms) -> Rows:
+        """(P - γ diag(P) + shift) z, of the users and the edges stored here."""
+        item, stop_item = self.travelling(block, settings)
+        user, _ = block.rows_between(*settings.source)
+        users, to_user = self._users(block, z, settings, norms)
+        scale_rows(users.values, to_user, out=users.values)
+        items = Rows(aligned_empty(z.shape), np.zeros(len(z)))
+        multiply_rows(block, users.values, items, item, stop_item, user, norms)
+        to_item = power_or_zero(block.strength[item:stop_item], -settings.embedding.item_degree_power)
+        scale_rows(items.values, to_item, out=items.values)
+        own = _resolved(settings.embedding.shift) * (block.home[item:stop_item] == block.part_id)
+        add_scaled(items.values, z, own - settings.embedding.no_return * self._diagonal(block, settings), 1.0)
+        return items
+
+    def close(self, block: Block, z: NDArray[np.float32], settings: Settings, norms: Norms, outlet: Outlet) -> None:
+        """Emit M Z and Z; tell Z^T (P - γ diag(P)) Z."""
+        item, stop_item = self.travelling(block, settings)
+        user, _ = block.rows_between(*settings.source)
+        users, _ = self._users(block, z, settings, norms)
+        operator = gram(users.values)
+        size = np.trace(operator) / len(operator)
+        if settings.embedding.no_return:
+            operator -= settings.embedding.no_return * gram(z, self._diagonal(block, settings))
+        outlet.tell({"operator": operator, "size": np.array([size])})
+        outlet.emit(user, users)
+        outlet.emit(item, Rows(z, np.zeros(len(z))))
+        if settings.keeps_fold_in:
+            to_item = power_or_zero(block.strength[item:stop_item], -settings.embedding.item_degree_power)
+            outlet.emit(item, Rows(scale_rows(z, to_item), np.zeros(len(z))), FOLD_IN)
+
+    def reduce(self, rows: Rows, node_ix: NDArray[np.int64], settings: Settings, role: str = "rows") -> Rows:
+        """Return U V and Z V w^p, or their rotations; what users' rows are sums of is reduced as these are."""
+        first, stop = np.searchsorted(node_ix, settings.target)
+        vectors = settings.facts["vectors"]
+        of_users = of_items = reduced_columns(vectors, settings)
+        if role != FOLD_IN:
+            of_items = reduced_columns(vectors * eigenvalue_scales(settings), settings)
+        made = Rows(aligned_empty((len(rows.values), settings.dim)), np.zeros(len(rows.values)))
+        for start, end, columns in ((0, first, of_users), (first, stop, of_items), (stop, len(node_ix), of_users)):
+            if start < end:
+                some = rows.values[start:end]
+                made.values[start:end] = combine_columns(some, columns)
+                made.magnitude[start:end] = magnitudes(some, columns)
+        return made
+
+    def finish(
+        self,
+        rows: Rows,
+        node_ix: NDArray[np.int64],
+        strength: NDArray[np.float64],
+        sums: ColumnSums | None,
+        settings: Settings,
+    ) -> None:
+        """Scale items: |V|^-θ d^q, or to norm d^q where rotated; users are as they are."""
+        first, stop = np.searchsorted(node_ix, settings.target)
+        items = Rows(rows.values[first:stop], rows.magnitude[first:stop])
+        norms = power_or_zero(strength[first:stop], settings.item_norm_power)
+        if reduction_of(settings) == "rotate":
+            set_norms(items, norms)
+        else:
+            length = row_norms(items.values)
+            length[length <= ZERO_BELOW * items.magnitude] = 0.0
+            scale = power_or_zero(length, -settings.embedding.item_row_power)
+            scale_rows(items.values, scale * norms, out=items.values)
+
+    def _users(
+        self, block: Block, z: NDArray[np.float32], settings: Settings, norms: Norms
+    ) -> tuple[Rows, NDArray[np.float64]]:
+        """M z, and D_U^-a."""
+        item, stop_item = self.travelling(block, settings)
+        user, stop_user = block.rows_between(*settings.source)
+        to_user = power_or_zero(block.strength[user:stop_user], -settings.embedding.user_degree_power)
+        to_item = power_or_zero(block.strength[item:stop_item], -settings.embedding.item_degree_power)
+        users = Rows(aligned_empty((stop_user - user, z.shape[1])), np.zeros(stop_user - user))
+        multiply_rows(block, scale_rows(z, to_item), users, user, stop_user, item, norms)
+        scale_rows(users.values, to_user, out=users.values)
+        return users, to_user
+
+    def _diagonal(self, block: Block, settings: Settings) -> NDArray[np.float64]:
+        """diag(P), of the edges stored here."""
+        item, stop_item = self.travelling(block, settings)
+        user, stop_user = block.rows_between(*settings.source)
+        to_user = power_or_zero(block.strength[user:stop_user], -settings.embedding.user_degree_power)
+        to_item = power_or_zero(block.strength[item:stop_item], -settings.embedding.item_degree_power)
+        csr = block.indptr, block.neighbor, block.edge_weight
+        return weighted_square_sums(*csr, to_user, item, stop_item, user) * to_item**2
+
+
+class Plain(_Spectral):
+    """Rows of eigenvectors V |w|^p of S = (D + τ)^-1/2 A (D + τ)^-1/2, at norm d^q sqrt(dim) / 2.
+
+    τ is ``degree_offset`` mean degrees: without it the leading pairs sit on tiny pieces that hang by a thread (Qin &
+    Rohe, "Regularized spectral clustering", NeurIPS 2013). Eigenvalues of both signs describe a node best; a dot
+    product would count the negative ones with the wrong sign, so that who is near is a matter of the positive ones.
+    With q = 0 entries are about 1 / 2, whatever dim is: a penalty of a linear model means the same for all widths.
+    """
+
+    def takes_both_signs(self, settings: Settings) -> bool:
+        """Return what the config asks for."""
+        return settings.embedding.eigenvalues == "both"
+
+    def apply(self, block: Block, z: NDArray[np.float32], settings: Settings, norms: Norms) -> Rows:
+        """(S + shift) z, of the entries stored here."""
+        product = self._product(block, z, settings, norms)
+        add_scaled(product.values, z, _resolved(settings.embedding.shift) * (block.home == block.part_id), 1.0)
+        return product
+
+    def close(self, block: Block, z: NDArray[np.float32], settings: Settings, norms: Norms, outlet: Outlet) -> None:
+        """Emit Z; tell Z^T S Z."""
+        outlet.tell({"operator": cross_sums(z, self._product(block, z, settings, norms).values), "size": np.zeros(1)})
+        outlet.emit(0, Rows(z, np.zeros(len(z))))
+
+    def reduce(self, rows: Rows, node_ix: NDArray[np.int64], settings: Settings, role: str = "rows") -> Rows:
+        """Return Z V |w|^p, or its rotation."""
+        columns = reduced_columns(settings.facts["vectors"] * eigenvalue_scales(settings), settings)
+        return Rows(combine_columns(rows.values, columns), magnitudes(rows.values, columns))
+
+    def finish(
+        self,
+        rows: Rows,
+        node_ix: NDArray[np.int64],
+        strength: NDArray[np.float64],
+        sums: ColumnSums | None,
+        settings: Settings,
+    ) -> None:
+        """Set norms."""
+        size = math.sqrt(settings.dim) / 2
+        set_norms(rows, size * power_or_zero(strength, settings.embedding.norm_degree_power))
+
+    def _product(self, block: Block, z: NDArray[np.float32], settings: Settings, norms: Norms) -> Rows:
+        offset = settings.embedding.degree_offset * settings.mean_strength
+        to_root = power_or_zero(block.strength + offset, -0.5)
+        product = Rows(aligned_empty(z.shape), np.zeros(len(z)))
+        multiply_rows(block, scale_rows(z, to_root), product, 0, len(z), 0, norms)
+        scale_rows(product.values, to_root, out=product.values)
+        return product
+
+
+def rank_of(settings: Settings) -> int:
+    """Return how many eigenpairs are asked for."""
+    return settings.embedding.rank or settings.dim
+
+
+def reduction_of(settings: Settings) -> str:
+    """Return how they become the embedding's columns."""
+    return settings.embedding.reduction
+
+
+def eigenvalue_scales(settings: Settings) -> NDArray[np.float64]:
+    """Return |w|^p; 0 where w is."""
+    values = np.abs(settings.facts["eigenvalues"])
+    power = _resolved(settings.embedding.eigenvalue_power)
+    return np.where(values > 0, power_or_zero(values, power), 0.0)
+
+
+def reduced_columns(vectors: NDArray[np.float64], settings: Settings) -> NDArray[np.float64]:
+    """(l, rank) -> (l, dim): the leading columns, or all of them by a random rotation drawn from the seed.
+
+    The rotation has orthonormal columns: independent normal entries would add noise of their own, as much as
+    dim / rank of what the rotation itself makes.
+    """
+    rank = vectors.shape[1]
+    if reduction_of(settings) == "rotate" and rank > settings.dim:
+        keys = np.arange(rank, dtype=np.uint64)
+        drawn = normal_projection(keys, settings.dim, settings.embedding.seed).astype(np.float64)
+        rotation, triangle = np.linalg.qr(drawn)
+        return vectors @ (rotation * np.sign(np.diag(triangle)) * math.sqrt(rank / settings.dim))
+    columns = np.zeros((len(vectors), settings.dim))
+    kept = min(rank, settings.dim)
+    columns[:, :kept] = vectors[:, :kept]
+    return columns
+
+
+def magnitudes(rows: NDArray[np.float32], columns: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What goes into each row of ``rows @ columns``: the sum of |entry| times the norm of what it multiplies."""
+    return (np.abs(rows) @ np.sqrt((columns * columns).sum(axis=1)).astype(np.float32)).astype(np.float64)
+
+
+def _noise(columns: int, settings: Settings) -> float:
+    return max(max(columns, _FEW) * _NOISE_A_COLUMN, _NOISE_OF_NARROW[settings.embedding.boundary_dtype])
+
+
+def _total(found: Sequence[Facts], name: str) -> NDArray[np.float64]:
+    total = np.zeros_like(found[0][name])
+    for facts in found:
+        total = total + facts[name]
+    return total
+
+
+def _resolved(value: float | None) -> float:
+    if value is None:
+        raise RuntimeError("a key that the form decides has no value: Settings resolve their embedding")
+    return value

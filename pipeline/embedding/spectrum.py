@@ -1,0 +1,258 @@
+"""Where the spectrum lies: the largest eigenvalue, and above which share of it a given number of them lie.
+
+Small runs before the run: a single column finds the largest eigenvalue, a few find the density.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.blocks import Block
+from pipeline.embedding.fastrp import TwoTower, multiply_rows, scale_both, step_of_items
+from pipeline.embedding.rows import Facts, KnownNorms, Narrow, Norms, Outlet, Rows, Settings
+from pipeline.kernels.buffers import aligned_empty
+from pipeline.kernels.elementary import power_or_zero
+from pipeline.kernels.low_pass import cut_above, next_term, paired_sum
+from pipeline.kernels.random_projection import very_sparse_projection
+from pipeline.kernels.rows import scale_rows
+
+_POWER_ROUNDS = 4
+_PROBES = 16  # columns; the estimate's error falls with their root
+_MOMENT_ROUNDS = 12  # two moments each, so that the count is sharper than the filter itself
+_UPWARDS = 2.0**-10  # the bound is rounded up by whole steps of this share
+_ASIDE = 0.37  # of a step: where between whole numbers a bound goes to the next step
+#: Random rows of another stream than the embedding's own: a cut that knew them would favour them.
+_PROBE_SEED = 0x5BEC
+
+
+class Largest(TwoTower):
+    """The largest eigenvalue of P = M^T M from above: max over items of (P x)_i / x_i, for any positive x.
+
+    After a few steps x is near the leading eigenvector, and the bound near the eigenvalue (Collatz and Wielandt).
+    """
+
+    def rounds(self, settings: Settings) -> int:
+        """Return a fixed number."""
+        return _POWER_ROUNDS
+
+    def is_measured(self, number: int, settings: Settings) -> bool:
+        """Return False."""
+        return False
+
+    def width(self, number: int, settings: Settings) -> int:
+        """Return 1."""
+        return 1
+
+    def start(self, block: Block, settings: Settings) -> NDArray[np.float32]:
+        """Return ones."""
+        first, stop = self.travelling(block, settings)
+        return np.ones((stop - first, 1), np.float32)
+
+    def multiply(
+        self,
+        block: Block,
+        x: NDArray[np.float32],
+        number: int,
+        settings: Settings,
+        norms: Norms,
+        outlet: Outlet,
+    ) -> Rows:
+        """P x / bound, so that nothing grows."""
+        if number:
+            x /= np.float32(settings.facts["largest"][0])
+        return step_of_items(block, x, self.travelling(block, settings), settings, norms)
+
+    def kept_width(self, settings: Settings) -> int:
+        """Return 2: x and P x."""
+        return 2
+
+    def first_kept(self, block: Block, local: NDArray[np.int64], settings: Settings) -> Rows:
+        """Return ones."""
+        return Rows(np.ones((local.size, 2), np.float32), np.zeros(local.size))
+
+    def keep(
+        self,
+        kept: Rows,
+        rows: Rows,
+        number: int,
+        settings: Settings,
+        norms: KnownNorms,
+        narrow: Narrow,
+    ) -> Rows:
+        """Keep x beside the rows that follow from it."""
+        kept.values[:, 0] = kept.values[:, 1]
+        kept.values[:, 1] = rows.values[:, 0]
+        return rows
+
+    def gather(self, rows: Rows, kept: Rows, number: int, settings: Settings) -> Facts:
+        """Return the largest ratio of these rows."""
+        before = kept.values[:, 0].astype(np.float64)
+        if number:
+            before /= settings.facts["largest"][0]
+        is_alive = before > 0
+        ratio = kept.values[is_alive, 1] / before[is_alive]
+        return {"ratio": np.array([ratio.max(initial=0.0)])}
+
+    def conclude(self, number: int, found: Sequence[Facts], settings: Settings) -> Facts:
+        """Return the bound, rounded up."""
+        bound = max(float(facts["ratio"][0]) for facts in found)
+        if bound <= 0.0:
+            return {"largest": np.ones(1)}
+        unit = 2.0 ** math.frexp(bound)[1] * _UPWARDS
+        # Bounds of regular graphs are whole: were these where the result changes, rounding would decide it.
+        return {"largest": np.array([(math.floor(bound / unit + _ASIDE) + 1) * unit])}
+
+
+class Spectrum(TwoTower):
+    """The share of the largest eigenvalue of P above which ``rank`` eigenvalues lie, from traces of T_k(P).
+
+    Random columns z stand for the trace: E z^T T_k z. T_2k = 2 T_k^2 - 1 and T_2k+1 = 2 T_k+1 T_k - T_1 give two
+    moments for each product.
+    """
+
+    def prelude(self, settings: Settings) -> Settings | None:
+        """Return the settings of the largest eigenvalue."""
+        return replace(settings, form="largest")
+
+    def rounds(self, settings: Settings) -> int:
+        """Return a fixed number."""
+        return _MOMENT_ROUNDS
+
+    def is_measured(self, number: int, settings: Settings) -> bool:
+        """Return False."""
+        return False
+
+    def width(self, number: int, settings: Settings) -> int:
+        """Return the probes."""
+        return _PROBES
+
+    def start(self, block: Block, settings: Settings) -> NDArray[np.float32]:
+        """Return the probes' rows."""
+        return _probes(block.node_key[slice(*self.travelling(block, settings))], settings)
+
+    def multiply(
+        self,
+        block: Block,
+        x: NDArray[np.float32],
+        number: int,
+        settings: Settings,
+        norms: Norms,
+        outlet: Outlet,
+    ) -> Rows:
+        """One step of P."""
+        return step_of_items(block, x, self.travelling(block, settings), settings, norms)
+
+    def factors(self, number: int, settings: Settings) -> tuple[float, float, float]:
+        """Return the factors of the product, T_k and T_k-1 in T_k+1."""
+        return factors_of_items(number, settings)
+
+    def kept_width(self, settings: Settings) -> int:
+        """Return the columns of a sum that nobody reads, T_k and T_k-1."""
+        return 3 * _PROBES
+
+    def first_kept(self, block: Block, local: NDArray[np.int64], settings: Settings) -> Rows:
+        """Return T_0, the probes."""
+        return kept_before(_probes(block.node_key[local], settings))
+
+    def keep(
+        self,
+        kept: Rows,
+        rows: Rows,
+        number: int,
+        settings: Settings,
+        norms: KnownNorms,
+        narrow: Narrow,
+    ) -> Rows:
+        """Turn A T_k into T_k+1."""
+        next_term(rows.values, kept.values, self.factors(number, settings), (0.0, 0.0))
+        return rows
+
+    def gather(self, rows: Rows, kept: Rows, number: int, settings: Settings) -> Facts:
+        """Return (T_k+1, T_k+1), (T_k+1, T_k) and (T_k, T_k)."""
+        current, before = (np.ascontiguousarray(kept.values[:, n * _PROBES : (n + 1) * _PROBES]) for n in (1, 2))
+        pairs = ((current, current), (current, before), (before, before))
+        return {"products": np.array([paired_sum(x, y) for x, y in pairs])}
+
+    def conclude(self, number: int, found: Sequence[Facts], settings: Settings) -> Facts:
+        """Return the moments so far; after the last round, the cut."""
+        squared, crossed, first = sum((facts["products"] for facts in found), start=np.zeros(3)) / _PROBES
+        if number == 0:
+            moments = [first, crossed, 2.0 * squared - first]
+        else:
+            known = settings.facts["moments"].tolist()
+            moments = [*known, 2.0 * crossed - known[1], 2.0 * squared - known[0]]
+        facts = {**settings.facts, "moments": np.array(moments)}
+        if number == self.rounds(settings) - 1:
+            facts["cut"] = np.array([cut_above(moments, rank_of(settings))])
+        return facts
+
+
+class PlainSpectrum(Spectrum):
+    """The same of S = D^-1/2 A D^-1/2, whose spectrum is [-1, 1] as it is."""
+
+    def prelude(self, settings: Settings) -> Settings | None:
+        """Return None: the largest eigenvalue is 1."""
+        return None
+
+    def travelling(self, block: Block, settings: Settings) -> tuple[int, int]:
+        """Return all rows."""
+        return 0, block.node_ix.size
+
+    def multiply(
+        self,
+        block: Block,
+        x: NDArray[np.float32],
+        number: int,
+        settings: Settings,
+        norms: Norms,
+        outlet: Outlet,
+    ) -> Rows:
+        """A D^-1/2 x."""
+        return step_of_nodes(block, x, norms)
+
+    def settle(self, rows: Rows, strength: NDArray[np.float64], settings: Settings) -> None:
+        """Scale by D^-1/2: rows of S x now."""
+        scale_both(rows, power_or_zero(strength, -0.5))
+
+    def factors(self, number: int, settings: Settings) -> tuple[float, float, float]:
+        """Return the factors of the product, T_k and T_k-1 in T_k+1."""
+        return factors_of_nodes(number)
+
+
+def factors_of_items(number: int, settings: Settings) -> tuple[float, float, float]:
+    """Return the factors of P T_k, T_k and T_k-1 in T_k+1, with P mapped from [0, largest] to [-1, 1]."""
+    largest = float(settings.facts["largest"][0])
+    return (2.0 / largest, -1.0, 0.0) if number == 0 else (4.0 / largest, -2.0, -1.0)
+
+
+def factors_of_nodes(number: int) -> tuple[float, float, float]:
+    """Return the factors of S T_k, T_k and T_k-1 in T_k+1."""
+    return (1.0, 0.0, 0.0) if number == 0 else (2.0, 0.0, -1.0)
+
+
+def kept_before(start: NDArray[np.float32]) -> Rows:
+    """Return what is kept before the first round: no sum, T_0, no T_-1."""
+    nothing = np.zeros_like(start)
+    return Rows(np.concatenate([nothing, start, nothing], axis=1), np.zeros(len(start)))
+
+
+def step_of_nodes(block: Block, x: NDArray[np.float32], norms: Norms) -> Rows:
+    """A D^-1/2 x, of the entries stored here; overwrites x."""
+    scale_rows(x, power_or_zero(block.strength, -0.5), out=x)
+    product = Rows(aligned_empty(x.shape), np.zeros(len(x)))
+    multiply_rows(block, x, product, 0, len(x), 0, norms)
+    return product
+
+
+def rank_of(settings: Settings) -> int:
+    """Return how many eigenvalues pass."""
+    return settings.embedding.rank or settings.dim
+
+
+def _probes(node_key: NDArray[np.uint64], settings: Settings) -> NDArray[np.float32]:
+    return very_sparse_projection(node_key, _PROBES, 1.0, settings.embedding.seed ^ _PROBE_SEED)

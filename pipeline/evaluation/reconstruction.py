@@ -1,0 +1,165 @@
+"""Can the graph be read off the table? Mean average precision of 1, 2 and 3 hops."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.evaluation.sampling import sample_by_key
+from pipeline.evaluation.table import Pairs, Table, known_codes
+from pipeline.kernels.hop_distances import hop_distances
+from pipeline.kernels.ranking import pair_scores
+
+HOPS = (1, 2, 3)
+SAMPLE = 200
+
+
+@dataclass(frozen=True)
+class Precision:
+    """Mean average precision over ``nodes``, and what a random order of the same lists reaches; None for none."""
+
+    map: float | None
+    by_chance: float | None
+    nodes: int
+
+
+@dataclass(frozen=True)
+class Hop:
+    """One number of hops: over all pairs, inside parts, and between parts (None where parts are not known)."""
+
+    hops: int
+    whole: Precision
+    same_part: Precision | None
+    cross_part: Precision | None
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """Figures by hops, and the sample: ``nodes`` of ``population`` nodes with an edge."""
+
+    hops: tuple[Hop, ...]
+    nodes: int
+    population: int
+
+    @property
+    def is_sampled(self) -> bool:
+        """Whether only some nodes were looked at."""
+        return self.nodes < self.population
+
+
+def reconstruct(table: Table, train: Pairs, seed: int, sample: int | None = SAMPLE) -> Reconstruction:
+    """Rank all nodes for each sampled node, and see how high those stand that are exactly so many hops away.
+
+    Nodes nearer than the hops in question are left out of the list: they stand above by right. On a graph of
+    two types only nodes of the type are ranked that so many hops lead to. Between types, and on plain graphs,
+    nodes are ranked by the table's similarity for retrieval; inside one of two types by its similarity for
+    features. Equal scores go to the smaller position. Nodes with nobody at that distance don't count.
+
+    Same-part figures rank the nodes of the node's own part only, cross-part ones all others: they say whether
+    what a cut separates is as well placed as what it leaves together.
+
+    Parameters
+    ----------
+    train : the graph; ends without a row are left out.
+    sample : nodes looked at, chosen by key among those with an edge; None: all.
+
+    Cost
+    ----
+    A search and up to three sorts a node: 10 ms each at 70 k nodes, dim 128.
+
+    Source
+    ------
+    Yip et al., "RESTORE: graph embedding assessment through reconstruction", 2023 (arXiv 2308.14659).
+    """
+    n = len(table.rows)
+    src, dst = np.divmod(known_codes(table, train), n)
+    if not table.is_plain:
+        src, dst = np.concatenate((src, dst)), np.concatenate((dst, src))
+        order = np.argsort(src, kind="stable")
+        src, dst = src[order], dst[order]
+    indptr = np.zeros(n + 1, np.int64)
+    np.cumsum(np.bincount(src, minlength=n), out=indptr[1:])
+    connected = np.flatnonzero(np.diff(indptr))
+    chosen = connected
+    if sample is not None and connected.size:
+        chosen = connected[sample_by_key(table.node_key[connected], sample, seed)]
+    found = _Found(table)
+    distance, queue = np.empty(n, np.int8), np.empty(n, np.int64)
+    for node in chosen.tolist():
+        hop_distances(indptr, dst, node, HOPS[-1], distance, queue)
+        found.add(node, distance)
+    return Reconstruction(
+        tuple(
+            Hop(
+                hops,
+                _mean(found.whole[hops]),
+                None if table.part is None else _mean(found.same[hops]),
+                None if table.part is None else _mean(found.cross[hops]),
+            )
+            for hops in HOPS
+        ),
+        chosen.size,
+        connected.size,
+    )
+
+
+def average_precision(is_relevant: NDArray[np.bool_]) -> float | None:
+    """Mean over the relevant places of a list of the share of relevant places up to there; None without any."""
+    places = np.flatnonzero(is_relevant)
+    if not places.size:
+        return None
+    return float((np.arange(1, places.size + 1) / (places + 1)).mean())
+
+
+class _Found:
+    """(average precision, share of relevant nodes) of each node, by hops."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._ranges = [*table.ranges.values()]
+        self._retrieval = np.ascontiguousarray(table.rows_for(table.similarity))
+        self._feature = self._retrieval if table.is_plain else np.ascontiguousarray(table.rows_for(table.feature))
+        self.whole, self.same, self.cross = ({hops: list[tuple[float, float]]() for hops in HOPS} for _ in range(3))
+
+    def add(self, node: int, distance: NDArray[np.int8]) -> None:
+        table = self._table
+        orders: dict[bool, NDArray[np.int64]] = {}
+        for hops in HOPS:
+            is_other = hops % 2 == 1 and not table.is_plain
+            if is_other not in orders:
+                orders[is_other] = self._order(node, is_other)
+            order = orders[is_other]
+            hop = distance[order]
+            listed = order[hop >= hops]
+            is_relevant = hop[hop >= hops] == hops
+            self._put(self.whole[hops], is_relevant)
+            if table.part is not None:
+                is_same = table.part[listed] == table.part[node]
+                self._put(self.same[hops], is_relevant[is_same])
+                self._put(self.cross[hops], is_relevant[~is_same])
+
+    def _order(self, node: int, is_other: bool) -> NDArray[np.int64]:
+        """All nodes that may be listed, best first."""
+        own = next((first, stop) for first, stop in self._ranges if first <= node < stop)
+        ends = [self._table.ranges[name] for name in (self._table.source, self._table.target)]
+        first, stop = next(end for end in ends if end != own) if is_other else own
+        rows = self._retrieval if is_other or self._table.is_plain else self._feature
+        ranked = np.arange(first, stop)
+        scores = pair_scores(rows, np.full(ranked.size, node), rows, ranked)
+        order = ranked[np.argsort(-scores, kind="stable")]
+        return order[order != node]
+
+    @staticmethod
+    def _put(into: list[tuple[float, float]], is_relevant: NDArray[np.bool_]) -> None:
+        if (precision := average_precision(is_relevant)) is not None:
+            into.append((precision, float(is_relevant.mean())))
+
+
+def _mean(found: list[tuple[float, float]]) -> Precision:
+    if not found:
+        return Precision(None, None, 0)
+    precision, share = (math.fsum(values) / len(found) for values in zip(*found, strict=True))
+    return Precision(precision, share, len(found))

@@ -1,0 +1,130 @@
+"""How many bits about edges a linear model can use of a block of columns."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.evaluation.link_prediction import Nodes, degree_matched_negatives
+from pipeline.evaluation.table import Pairs
+from pipeline.kernels.hashing import hash_pairs
+from pipeline.kernels.logistic_regression import log_loss, logistic_regressions
+
+BLOCKS = 8
+SAMPLE = 20_000
+_STRENGTH = 1.0  # columns are scaled to deviation 1 first, so that it means the same for any table
+_SALT = 2**33
+
+
+@dataclass(frozen=True)
+class Bits:
+    """Usable bits a pair of columns ``first`` to ``stop`` (exclusive), and their standard error."""
+
+    first: int
+    stop: int
+    bits: float
+    error: float
+
+
+@dataclass(frozen=True)
+class UsableInformation:
+    """Bits of blocks of columns, of the first columns together, and of the score alone; 1 says it all.
+
+    pairs : pairs looked at, of ``population``; as many negatives stand beside them.
+    """
+
+    blocks: tuple[Bits, ...]
+    prefixes: tuple[Bits, ...]
+    score: Bits
+    pairs: int
+    population: int
+
+    @property
+    def is_sampled(self) -> bool:
+        """Whether only some pairs were looked at."""
+        return self.pairs < self.population
+
+
+def usable_information(
+    rows: NDArray[np.float32],
+    nodes: Nodes,
+    pairs: Pairs,
+    known: NDArray[np.int64],
+    seed: int,
+    sample: int | None = SAMPLE,
+) -> UsableInformation | None:
+    """Predictive V-information about "is it an edge?" in the products u_c * v_c of some columns c.
+
+    Half of the pairs are edges, half have an end replaced by a node of the same degree, so that without columns
+    a pair is worth one bit of doubt. V is the family of logistic regressions on the products: with the true
+    weights, the dot product is one of them. A model is fitted on the pairs whose hash is even (an edge and its
+    negative stay together) and judged on the others:
+
+        I_V = H_V(Y) - H_V(Y | columns) = 1 - (mean of -log2 of the chance given to the truth)
+
+    1 means that edges are told for certain, 0 that the columns say nothing that a linear model can use; a
+    little below 0 is the price of fitting noise. Blocks are equal slices of the columns: even ones in a table of
+    random features, falling ones where columns are ordered. Prefixes (16, 32, 64, ... columns) say what a
+    narrower table would keep, if columns are ordered; and the score is the dot product alone, one weight: how
+    much of it a reader who only takes products gets.
+
+    Parameters
+    ----------
+    rows : (n, dim) float32, unit rows where the similarity is cosine.
+    nodes : all nodes.
+    pairs : the edges, each once, with rows.
+    known : sorted ``pair_codes`` of pairs that are no negatives.
+    sample : edges looked at, chosen by hash of their ends; None: all.
+
+    Returns
+    -------
+    None where fewer than two edges with a negative are left on either side.
+
+    Source
+    ------
+    Xu et al., "A theory of usable information under computational constraints", ICLR 2020 (V-information);
+    Lee et al., "NetInfoF", ICLR 2024 (arXiv 2402.07999: probes of an embedding's parts by linear models).
+    """
+    word = hash_pairs(nodes.node_key[pairs.src], nodes.node_key[pairs.dst], seed)
+    chosen = np.argsort(word, kind="stable")[:sample]
+    src, dst = pairs.src[chosen], pairs.dst[chosen]
+    other = degree_matched_negatives(src, dst, nodes, known, seed ^ _SALT).dst
+    has_one = other >= 0
+    src, dst, other = src[has_one], dst[has_one], other[has_one]
+    is_train = (word[chosen][has_one] & np.uint64(1)) == 0
+    if min(is_train.sum(), (~is_train).sum()) < 2:
+        return None
+    left = rows[src].astype(np.float64)
+    products = np.concatenate((left * rows[dst], left * rows[other]))
+    truth = np.repeat([True, False], src.size)
+    side = np.tile(is_train, 2)
+    dim = rows.shape[1]
+
+    def bits(first: int, stop: int) -> Bits:
+        return Bits(first, stop, *_bits(products[:, first:stop], truth, side))
+
+    edges = np.linspace(0, dim, min(BLOCKS, dim) + 1).astype(np.int64).tolist()
+    widths = [width for power in range(4, 31) if (width := 2**power) < dim]
+    return UsableInformation(
+        blocks=tuple(bits(first, stop) for first, stop in itertools.pairwise(edges)),
+        prefixes=tuple(bits(0, width) for width in [*widths, dim]),
+        score=Bits(0, dim, *_bits(products.sum(axis=1, keepdims=True), truth, side)),
+        pairs=src.size,
+        population=pairs.src.size,
+    )
+
+
+def _bits(features: NDArray[np.float64], truth: NDArray[np.bool_], is_train: NDArray[np.bool_]) -> tuple[float, float]:
+    """Held-out bits of some features, and the standard error of their mean."""
+    mean, deviation = features[is_train].mean(axis=0), features[is_train].std(axis=0)
+    deviation[deviation == 0] = 1.0
+    scaled = (features - mean) / deviation
+    weights, intercepts = logistic_regressions(scaled[is_train], truth[is_train][:, None], _STRENGTH)
+    scores = scaled[~is_train] @ weights[:, 0] + intercepts[0]
+    doubt = log_loss(scores, truth[~is_train]) / math.log(2.0)
+    # An edge and its negative share an end, so they count as one draw: half their number is independent.
+    return 1.0 - float(doubt.mean()), float(doubt.std() / math.sqrt(doubt.size / 2))

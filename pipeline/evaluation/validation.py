@@ -1,0 +1,261 @@
+"""Hidden pairs as a question to tables: how far up are they ranked? Asked again and again, of more and more users."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.evaluation.classification import SHUFFLES, classify_nodes
+from pipeline.evaluation.link_prediction import Nodes, against_negatives, distinct, pair_codes
+from pipeline.evaluation.position_lists import PositionLists
+from pipeline.evaluation.ranking import rank_items, unit_rows
+from pipeline.evaluation.sampling import sample_by_key
+from pipeline.kernels.hashing import hash_nodes
+
+K = 20  # the length of list that decides
+_LABEL_SHARE = 0.5  # of the labelled nodes, to train on
+
+
+@dataclass(frozen=True, eq=False)
+class Score:
+    """What a table is worth on the validation data.
+
+    deciding : (units,) float64, the figure that decides, for each user, source node or shuffle of labels;
+        tables are compared unit by unit.
+    figures : means, by name.
+    """
+
+    deciding: NDArray[np.float64]
+    figures: Mapping[str, float]
+
+    @property
+    def value(self) -> float:
+        """Mean of the deciding figure: a sum that does not know the order of the units."""
+        return math.fsum(self.deciding.tolist()) / max(self.deciding.size, 1)
+
+    @property
+    def error(self) -> float:
+        """Standard error of ``value`` over the units."""
+        return standard_error(self.deciding)
+
+
+def standard_error(values: NDArray[np.float64]) -> float:
+    """Standard deviation of the mean of independent values; 0.0 for fewer than two."""
+    if values.size < 2:
+        return 0.0
+    return float(values.std(ddof=1)) / math.sqrt(values.size)
+
+
+@dataclass(frozen=True, eq=False)
+class TrainPart:
+    """The graph that is left once pairs are hidden, and the pairs hidden: positions of nodes.
+
+    node_key : (n,) uint64. src, dst : (pairs,) int64, what is left. hidden_src, hidden_dst : the others.
+    target : range of positions of what is ranked. is_plain : both ends are of one type.
+    """
+
+    node_key: NDArray[np.uint64]
+    src: NDArray[np.int64]
+    dst: NDArray[np.int64]
+    hidden_src: NDArray[np.int64]
+    hidden_dst: NDArray[np.int64]
+    target: tuple[int, int]
+    is_plain: bool
+
+    @property
+    def degree(self) -> NDArray[np.int64]:
+        """(n,) neighbours that each node has left; a loop counts once."""
+        n = self.node_key.size
+        is_loop = self.src == self.dst
+        return np.bincount(self.src, minlength=n) + np.bincount(self.dst[~is_loop], minlength=n)
+
+
+class RankingValidation:
+    """Ranks hidden targets among all targets that have edges left, for sampled sources that have edges left.
+
+    A source without any pair left has a zero row in every table, and a hidden pair whose target has none left
+    can't be found by any: the former are counted and left out, the latter count as missed. On plain graphs a
+    hidden edge is asked for from both of its ends. Sources stand in an order drawn from their keys, so that
+    the first hundred are a sample of the first thousand.
+    """
+
+    def __init__(self, train: TrainPart, max_sources: int, seed: int) -> None:
+        n = train.node_key.size
+        self._train, self._seed = train, seed
+        self._degree = train.degree
+        asked = _directions(train.hidden_src, train.hidden_dst, is_plain=train.is_plain)
+        sources = distinct(asked[0])
+        is_known = self._degree[sources] > 0
+        self.unknown_sources = int((~is_known).sum())
+        sources = sources[is_known]
+        self.population = sources.size
+        if sources.size > max_sources:
+            sources = sources[sample_by_key(train.node_key[sources], max_sources, seed)]
+        first, stop = train.target
+        self._targets = first + np.flatnonzero(self._degree[first:stop] > 0)
+        # Drawn with another seed than the sample, whose hashes are all small by then.
+        drawn = np.argsort(hash_nodes(train.node_key[sources], seed ^ 1), kind="stable")
+        self._sources = sources[drawn]
+        place = np.full(n, -1, np.int64)
+        place[self._sources] = np.arange(sources.size)
+        column = np.full(n, -1, np.int64)
+        column[self._targets] = np.arange(self._targets.size)
+        self._hidden, self._without_row = self._lists(*asked, place, column)
+        src, dst = _directions(train.src, train.dst, is_plain=train.is_plain)
+        if train.is_plain:  # no node is its own answer
+            src, dst = np.concatenate((src, self._sources)), np.concatenate((dst, self._sources))
+        self._known = self._lists(src, dst, place, column)[0]
+        self._all_codes = self._codes_of_all() if train.is_plain else None
+
+    @property
+    def units(self) -> int:
+        """Number of sources ranked, at most."""
+        return self._sources.size
+
+    @property
+    def targets(self) -> int:
+        """Number of nodes that are ranked for each source."""
+        return self._targets.size
+
+    @property
+    def unknown_pairs(self) -> int:
+        """Hidden pairs of these sources whose other end has no pair left: counted as missed."""
+        return int(self._without_row.sum())
+
+    @property
+    def hidden_pairs(self) -> int:
+        """Pairs that these sources are asked for."""
+        return int(self._hidden.positions.size) + self.unknown_pairs
+
+    def __call__(self, rows: NDArray[np.float32], similarity: str, units: int) -> Score:
+        """Rank for the first ``units`` sources.
+
+        Parameters
+        ----------
+        rows : (n, dim) float32: the table made from what is left.
+        similarity : "dot" or "cosine".
+
+        Returns
+        -------
+        Score with NDCG@20 deciding and recall@20 beside it; on plain graphs also the AUC against degree-matched
+        negatives of these sources' hidden edges, where any could be drawn.
+        """
+        scored = unit_rows(rows) if similarity == "cosine" else rows
+        sources = self._sources[:units]
+        found = rank_items(
+            scored[sources],
+            scored[self._targets],
+            self._targets,
+            self._known.of(0, sources.size),
+            self._hidden.of(0, sources.size),
+            (K,),
+            unknown_items=self._without_row[: sources.size],
+            population=self.population,
+        )
+        figures = {f"recall@{K}": found.recall[0], f"ndcg@{K}": found.ndcg[0]}
+        if self._all_codes is not None:
+            auc = self._auc(scored, sources, self._all_codes)
+            if auc is not None:
+                figures["auc"] = auc
+        return Score(found.per_user.ndcg[:, 0].copy(), figures)
+
+    def _auc(self, rows: NDArray[np.float32], sources: NDArray[np.int64], known: NDArray[np.int64]) -> float | None:
+        train, n = self._train, self._train.node_key.size
+        is_asked = np.zeros(n, np.bool_)
+        is_asked[sources] = True
+        chosen = is_asked[train.hidden_src] & (self._degree[train.hidden_dst] > 0)
+        src, dst = train.hidden_src[chosen], train.hidden_dst[chosen]
+        nodes = Nodes(train.node_key, np.zeros(n, np.int8), self._degree)
+        return against_negatives(np.ascontiguousarray(rows), nodes, src, dst, known, self._seed)[1].auc
+
+    def _codes_of_all(self) -> NDArray[np.int64]:
+        train = self._train
+        src, dst = np.concatenate((train.src, train.hidden_src)), np.concatenate((train.dst, train.hidden_dst))
+        return pair_codes(src, dst, train.node_key.size, undirected=True)
+
+    def _lists(
+        self, src: NDArray[np.int64], dst: NDArray[np.int64], place: NDArray[np.int64], column: NDArray[np.int64]
+    ) -> tuple[PositionLists, NDArray[np.int64]]:
+        """Lists of targets by source, and how many of each source's pairs have no target among those ranked."""
+        query, position = place[src], column[dst]
+        is_asked = query >= 0
+        query, position = query[is_asked], position[is_asked]
+        is_row = position >= 0
+        lists = PositionLists.from_pairs(query[is_row], position[is_row], self._sources.size)
+        return lists, np.bincount(query[~is_row], minlength=self._sources.size)
+
+
+class SeveralValidations:
+    """Rankings on several splits of one graph, one table each, taken as one: where a split has few sources."""
+
+    def __init__(self, splits: Sequence[RankingValidation]) -> None:
+        self._splits = splits
+
+    @property
+    def units(self) -> int:
+        """Number of sources, over all splits."""
+        return sum(split.units for split in self._splits)
+
+    def __call__(self, rows: NDArray[np.float32], similarity: str, units: int) -> Score:
+        """Rank on every split; the first ``units`` sources decide, figures are those of all.
+
+        ``rows`` : (splits * n, dim) float32, the tables one below the other.
+        """
+        tables = np.split(rows, len(self._splits))
+        scores = [split(table, similarity, split.units) for split, table in zip(self._splits, tables, strict=True)]
+        figures = {
+            name: math.fsum(
+                score.figures[name] * split.units for score, split in zip(scores, self._splits, strict=True)
+            )
+            / self.units
+            for name in scores[0].figures
+            if all(name in score.figures for score in scores)
+        }
+        return Score(np.concatenate([score.deciding for score in scores])[:units], figures)
+
+
+class LabelValidation:
+    """Reads held-out labels off the rows with a linear model, in DeepWalk's protocol at half of the labels.
+
+    A unit is a shuffle of the labelled nodes: five of them, so the standard error is a rough one.
+    """
+
+    def __init__(
+        self,
+        node_key: NDArray[np.uint64],
+        labelled: NDArray[np.int64],
+        labels: NDArray[np.bool_],
+        seed: int,
+    ) -> None:
+        """``labelled`` : (m,) int64 positions of nodes; ``labels`` : (m, labels) bool, each row with one at least."""
+        self._node_key, self._labelled, self._labels = node_key[labelled], labelled, labels
+        self._seeds = tuple(range(seed, seed + SHUFFLES))
+
+    @property
+    def units(self) -> int:
+        """Number of shuffles."""
+        return len(self._seeds)
+
+    def __call__(self, rows: NDArray[np.float32], similarity: str, units: int) -> Score:
+        """Score a table by the first shuffles: micro-F1 decides, macro-F1 stands beside it.
+
+        ``rows`` : (n, dim) float32; "cosine" says that a model is to see unit rows.
+        """
+        seen = rows[self._labelled]
+        seen = unit_rows(seen) if similarity == "cosine" else seen
+        (found,) = classify_nodes(seen, self._node_key, self._labels, (_LABEL_SHARE,), self._seeds[:units])
+        micro = np.array([shuffle.micro_f1 for shuffle in found.shuffles])
+        return Score(micro, {"micro-F1": found.mean("micro_f1"), "macro-F1": found.mean("macro_f1")})
+
+
+def _directions(
+    src: NDArray[np.int64], dst: NDArray[np.int64], *, is_plain: bool
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pairs as asked for: from ``src`` to ``dst``, and on plain graphs back as well."""
+    if not is_plain:
+        return src, dst
+    return np.concatenate((src, dst)), np.concatenate((dst, src))

@@ -1,0 +1,163 @@
+"""Clean rows of attributes to hashed features: conflicts, statistics, and what each value counts.
+
+A feature is a (column, value) pair, known by the hash of both; a number is a feature of its column alone, whose
+value is how many deviations it is above the mean. Features of equal columns are equal, whatever the nodes' type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import ldexp, sqrt
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from pipeline.blocks import Features
+from pipeline.ingest.attribute_rows import AttributeRules, rejected_row
+from pipeline.ingest.rejected import REASONS, Verdict
+from pipeline.kernels.exact_sums import exact_sum, mean_of, scale_of
+from pipeline.kernels.hashing import node_keys
+
+_CONSTANT_BELOW = 2.0**-1000  # a deviation that halves to nothing
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean and deviation of a column of numbers, over the nodes that have one."""
+
+    count: int
+    mean: float
+    deviation: float  # 1 where all are equal
+
+
+def one_row_a_node(rows: pa.Table, rules: AttributeRules) -> tuple[pa.Table, list[dict[str, Any]]]:
+    """Order rows by id; keep one of equal rows, and none of rows of one id that differ.
+
+    So neither the order of files nor of rows decides what is known of a node.
+
+    Returns
+    -------
+    (rows, rejected rows of the table of rejected attributes).
+    """
+    rows = rows.sort_by([(name, "ascending") for name in ("node_id", "file", "row")]).combine_chunks()
+    ids = rows["node_id"].combine_chunks()
+    is_first = np.ones(len(ids), np.bool_)
+    if len(ids) > 1:
+        is_first[1:] = pc.not_equal(ids[1:], ids[:-1]).to_numpy(zero_copy_only=False)
+    starts = np.append(np.flatnonzero(is_first), len(ids))
+    repeated = np.flatnonzero(np.diff(starts) > 1)
+    rejected: list[dict[str, Any]] = []
+    is_kept = is_first.copy()
+    for group in repeated.tolist():
+        first, stop = (int(start) for start in starts[group : group + 2])
+        some = rows.slice(first, stop - first).to_pylist()
+        values = [{name: row[f"{kind}.{name}"] for kind, name in rules.columns} for row in some]
+        if any(one != other for one, other in pairwise(values)):
+            is_kept[first] = False
+            reason = REASONS[Verdict.CONFLICT]
+            rejected += [
+                rejected_row(rules, row["file"], row["row"], row["node_id"], shown, reason)
+                for row, shown in zip(some, values, strict=True)
+            ]
+    return (rows if is_kept.all() else rows.filter(pa.array(is_kept))), rejected
+
+
+def sums_of_numbers(rows: pa.Table, rules: AttributeRules) -> dict[str, list[Any]]:
+    """Return {column: [count, exact sum as text, scale]}: what means follow from, JSON-ready."""
+    found = {}
+    for name in rules.numbers:
+        values = _numbers(rows, name)[1]
+        found[name] = [values.size, str(exact_sum(values)), scale_of(values)]
+    return found
+
+
+def means_of(sums: Sequence[Mapping[str, Sequence[Any]]], rules: AttributeRules) -> dict[str, list[Any]]:
+    """Return {column: [count, mean, scale]} of the sums of all pieces."""
+    found = {}
+    for name in rules.numbers:
+        count = sum(int(piece[name][0]) for piece in sums)
+        mean = mean_of(sum(int(piece[name][1]) for piece in sums), count)
+        found[name] = [count, mean, max((int(piece[name][2]) for piece in sums), default=0)]
+    return found
+
+
+def squares_of_numbers(rows: pa.Table, rules: AttributeRules, means: Mapping[str, Sequence[Any]]) -> dict[str, str]:
+    """Return {column: exact sum of squared distances from the mean, over 4**scale, as text}."""
+    found = {}
+    for name in rules.numbers:
+        _, mean, scale = means[name]
+        centred = np.ldexp(_numbers(rows, name)[1], -scale) - ldexp(mean, -scale)
+        found[name] = str(exact_sum(centred * centred))
+    return found
+
+
+def spreads_of(squares: Sequence[Mapping[str, str]], means: Mapping[str, Sequence[Any]]) -> dict[str, Spread]:
+    """Return the statistics of every column of numbers."""
+    found = {}
+    for name, (count, mean, scale) in means.items():
+        deviation = ldexp(sqrt(mean_of(sum(int(piece[name]) for piece in squares), count)), scale)
+        found[name] = Spread(count, mean, deviation if deviation > _CONSTANT_BELOW else 1.0)
+    return found
+
+
+def features_of(
+    rows: pa.Table, rules: AttributeRules, weights: Mapping[str, float], spreads: Mapping[str, Spread]
+) -> Features:
+    """Return the hashed features of clean rows.
+
+    A column of weight w that has a value for a node adds: a number, w times its distance from the mean in
+    deviations; a category, w; each of k values of a list, w / sqrt(k). All are then divided by the root of the sum
+    of w squared over these columns or, where it is larger, of the sum of squares of what they add. So squares of
+    a row's values sum to 1, and to less where its numbers are all near their means: a row of features is as long
+    as a random row at most, an outlier outweighs its own node's other columns only, and nothing jumps at the mean.
+    """
+    n = rows.num_rows
+    found: list[tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[np.float64]]] = []
+    expected = np.zeros(n)
+    for kind, name in rules.columns:
+        weight = float(weights.get(name, 1.0))
+        if kind == "numbers":
+            at, values = _numbers(rows, name)
+            spread = spreads[name]
+            keys = np.broadcast_to(node_keys(name, [b""]), at.size)
+            # Halves: a difference of numbers near the end of the range stays inside it.
+            counts = weight * ((values / 2 - spread.mean / 2) / (spread.deviation / 2))
+        else:
+            at, keys = _hashed(rows.column(f"{kind}.{name}"), name)
+            size = np.bincount(at, minlength=n) if kind == "lists" else np.ones(n)
+            counts = weight / np.sqrt(size[at])
+        expected[np.unique(at)] += weight * weight
+        found.append((at, keys, counts))
+    row, key, value = (np.concatenate([piece[part] for piece in found]) for part in range(3))
+    length = np.sqrt(np.maximum(np.bincount(row, weights=value * value, minlength=n), expected))
+    value = (value / length[row]).astype(np.float32)
+    counts_at_all = value != 0
+    row, key, value = row[counts_at_all], key[counts_at_all], value[counts_at_all]
+    order = np.lexsort((key, row))
+    return Features.of_counts(np.bincount(row, minlength=n), key[order], value[order])
+
+
+def _numbers(rows: pa.Table, name: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Rows that have a number, and the numbers."""
+    column = rows.column(f"numbers.{name}").combine_chunks()
+    at = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))
+    return at, column.drop_null().to_numpy()
+
+
+def _hashed(column: pa.ChunkedArray, name: str) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
+    """Rows, one for each of their values, and the values' keys."""
+    whole = column.combine_chunks()
+    if pa.types.is_list(whole.type):
+        at = pc.list_parent_indices(whole).to_numpy().astype(np.int64)
+        values = pc.list_flatten(whole)
+    else:
+        at = np.flatnonzero(whole.is_valid().to_numpy(zero_copy_only=False))
+        values = whole.drop_null()
+    encoded = values.dictionary_encode()
+    keys = node_keys(name, encoded.dictionary.cast(pa.binary()).to_pylist())
+    return at, keys[encoded.indices.to_numpy()]

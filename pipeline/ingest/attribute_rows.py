@@ -1,0 +1,183 @@
+"""Rows of node attributes to clean rows: the one place that decides which are good, on every engine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from pipeline.ingest.attribute_values import categories_of, lists_of, numbers_of
+from pipeline.ingest.ids import canonical_int64, ids_of, judge_ids
+from pipeline.ingest.readers import RawBatch, attribute_role, read
+from pipeline.ingest.rejected import REASONS, Verdict, Verdicts, to_text
+from pipeline.ingest.sources import ParseTask, Piece
+from schemas.tables import REJECTED_ATTRIBUTES
+
+KINDS = ("numbers", "categories", "lists")
+
+
+@dataclass(frozen=True)
+class AttributeRules:
+    """What the columns of a type's attributes are called, and what they hold; every value survives JSON."""
+
+    node_type: str
+    id: str = "id"
+    numbers: Sequence[str] = ()
+    categories: Sequence[str] = ()
+    lists: Sequence[str] = ()
+    separator: str | None = None
+
+    @property
+    def columns(self) -> list[tuple[str, str]]:
+        """(kind, name) of every column but the id's."""
+        return [(kind, name) for kind in KINDS for name in getattr(self, kind)]
+
+    @property
+    def roles(self) -> dict[str, str]:
+        """Role -> name, of the columns to read."""
+        found = {attribute_role(self.node_type, kind, name): name for kind, name in self.columns}
+        return {attribute_role(self.node_type, "id"): self.id, **found}
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Clean rows: ids as text, where each row stood, and its values."""
+        types = {"numbers": pa.float64(), "categories": pa.string(), "lists": pa.list_(pa.string())}
+        return pa.schema(
+            [
+                pa.field("node_id", pa.string(), nullable=False),
+                pa.field("file", pa.string(), nullable=False),
+                pa.field("row", pa.int64(), nullable=False),
+                *(pa.field(f"{kind}.{name}", types[kind]) for kind, name in self.columns),
+            ]
+        )
+
+    def to_payload(self) -> dict[str, Any]:
+        """Return the rules as JSON values; ``AttributeRules(**payload)`` reads them."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class AttributeCounts:
+    """What became of the rows. ``read`` = ``kept`` + all of ``rejected``."""
+
+    read: int = 0
+    kept: int = 0
+    rejected: Mapping[str, int] = field(default_factory=dict)  # by reason
+    has_int64_ids: bool = True  # every id of the rows kept is a canonical int64
+
+    def __add__(self, other: AttributeCounts) -> AttributeCounts:
+        reasons = [name for name in REASONS.values() if name in self.rejected or name in other.rejected]
+        return AttributeCounts(
+            self.read + other.read,
+            self.kept + other.kept,
+            {name: self.rejected.get(name, 0) + other.rejected.get(name, 0) for name in reasons},
+            self.has_int64_ids and other.has_int64_ids,
+        )
+
+    @property
+    def rejected_total(self) -> int:
+        """Rows rejected, for whatever reason."""
+        return sum(self.rejected.values())
+
+    def to_payload(self) -> dict[str, Any]:
+        """Return the counts as JSON values; ``AttributeCounts(**payload)`` reads them."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class ParsedAttributes:
+    """Clean rows (:attr:`AttributeRules.schema`), rejected rows (the rejected table's schema), and their counts."""
+
+    rows: pa.RecordBatch
+    rejected: pa.RecordBatch
+    counts: AttributeCounts
+
+
+def parse_attributes(task: ParseTask, rules: AttributeRules) -> Iterator[ParsedAttributes]:
+    """Read and check a task's rows, in the order of its pieces, in batches of bounded size.
+
+    Raises
+    ------
+    InputError : a file that can't be read, a missing column, a column of a type that can't hold its values.
+    """
+    for piece in task.pieces:
+        for raw in read(piece, rules.roles):
+            yield check_attributes(raw, rules, piece)
+
+
+def check_attributes(raw: RawBatch, rules: AttributeRules, piece: Piece) -> ParsedAttributes:
+    """Judge the rows of a batch: ids first, then values, in the order of the config's columns."""
+    verdicts, where = Verdicts(len(raw.rows)), piece.address
+    verdicts.mark(raw.wrong_type, Verdict.WRONG_TYPE)
+    ids = ids_of(raw.values[attribute_role(rules.node_type, "id")], rules.id, where)
+    judge_ids(ids, ids, verdicts)
+    values = []
+    for kind, name in rules.columns:
+        column = raw.values[attribute_role(rules.node_type, kind, name)]
+        if kind == "numbers":
+            values.append(numbers_of(column, verdicts, name, where))
+        elif kind == "categories":
+            values.append(categories_of(column, verdicts, name, where))
+        else:
+            is_json = piece.format == "json"
+            values.append(lists_of(column, rules.separator, verdicts, name, where, is_json=is_json))
+    columns = [ids, pa.array([piece.relative], pa.string()).take(pa.array(np.zeros(len(ids), np.int64)))]
+    columns += [pa.array(raw.rows), *values]
+    kept = verdicts.kept
+    if kept is not None:
+        columns = [column.filter(pa.array(kept)) for column in columns]
+    is_int64 = canonical_int64(columns[0]) is not None
+    columns[0] = pc.cast(columns[0], pa.string())
+    rows = pa.RecordBatch.from_arrays(columns, schema=rules.schema)
+    found = {REASONS[verdict]: count for verdict, count in verdicts.counts().items() if verdict in REASONS}
+    counts = AttributeCounts(len(raw.rows), rows.num_rows, found, is_int64)
+    if raw.broken:
+        broken = len(raw.broken)
+        counts += AttributeCounts(broken, 0, {REASONS[Verdict.UNREADABLE_LINE]: broken})
+    return ParsedAttributes(rows, _rejected(raw, verdicts, rules, piece), counts)
+
+
+def _rejected(raw: RawBatch, verdicts: Verdicts, rules: AttributeRules, piece: Piece) -> pa.RecordBatch:
+    found: list[dict[str, Any]] = []
+    codes = verdicts.codes
+    at: NDArray[np.int64] = np.empty(0, np.int64) if codes is None else np.flatnonzero(codes != Verdict.KEPT)
+    if codes is not None and at.size:
+        index = pa.array(at)
+        ids = to_text(raw.values[attribute_role(rules.node_type, "id")].take(index)).to_pylist()
+        values = {
+            name: _shown(raw.values[attribute_role(rules.node_type, kind, name)].take(index))
+            for kind, name in rules.columns
+        }
+        for number, place in enumerate(at.tolist()):
+            shown = {name: column[number] for name, column in values.items()}
+            reason = REASONS[Verdict(int(codes[place]))]
+            found.append(rejected_row(rules, piece.relative, int(raw.rows[place]), ids[number], shown, reason))
+    for row, line in raw.broken:
+        reason = REASONS[Verdict.UNREADABLE_LINE]
+        found.append(rejected_row(rules, piece.relative, row, None, {"line": line}, reason))
+    return pa.RecordBatch.from_pylist(found, schema=REJECTED_ATTRIBUTES.schema)
+
+
+def rejected_row(
+    rules: AttributeRules, file: str, row: int, node_id: str | None, values: Mapping[str, Any], reason: str
+) -> dict[str, Any]:
+    """Return a row of the table of rejected attributes."""
+    text = json.dumps(values, ensure_ascii=False, default=str)
+    return {
+        "node_type": rules.node_type,
+        "file": file,
+        "row": row,
+        "node_id": node_id,
+        "values": text.encode(errors="replace").decode(),
+        "reason": reason,
+    }
+
+
+def _shown(column: pa.Array) -> list[Any]:
+    return column.to_pylist() if pa.types.is_nested(column.type) else to_text(column).to_pylist()

@@ -1,0 +1,154 @@
+"""Published tables and pairs from files into arrays: what evaluation works on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from pipeline.errors import InputError
+from pipeline.evaluation.table import Pairs, Table
+from pipeline.ingest.ids import one_type
+from pipeline.ingest.parse import ParseRules, parse
+from pipeline.ingest.sources import ParseTask
+from pipeline.kernels.hashing import node_keys
+
+_COLUMNS = ("node_type", "node_id", "embedding", "degree")
+PART = "cluster_path"
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredTable:
+    """A table in memory, and the ids of each of its types in the order of its rows."""
+
+    table: Table
+    ids: Mapping[str, pa.Array]
+
+    def find(self, wanted: pa.Array, node_type: str) -> NDArray[np.int64]:
+        """Positions of ids; where the table has no such node -2, -3, ..., equal for equal ids."""
+        known = self.ids[node_type]
+        if known.type != wanted.type:
+            known, wanted = known.cast(pa.string()), wanted.cast(pa.string())
+        found = pc.index_in(wanted, known).cast(pa.int64()).fill_null(-1).to_numpy().copy()
+        is_known = found >= 0
+        found[is_known] += self.table.ranges[node_type][0]
+        if not is_known.all():
+            strangers = pc.dictionary_encode(wanted.filter(pa.array(~is_known))).indices.to_numpy()
+            found[~is_known] = -2 - strangers
+        return found
+
+    def between(self, source: str, target: str) -> ScoredTable:
+        """The same table, for pairs from one type to another."""
+        return ScoredTable(replace(self.table, source=source, target=target), self.ids)
+
+    def pairs(self, ends: tuple[pa.Array, pa.Array]) -> Pairs:
+        """Positions of both ends of pairs of ids."""
+        return Pairs(self.find(ends[0], self.table.source), self.find(ends[1], self.table.target))
+
+
+def read_scored_table(
+    files: Sequence[str],
+    *,
+    source_type: str,
+    target_type: str,
+    similarity: Mapping[str, str],
+    with_parts: bool = False,
+) -> ScoredTable:
+    """Read node_embeddings; its rows are sorted by type.
+
+    similarity : "dot" or "cosine" for retrieval, feature and classifier, as the table's metadata says; only the
+        first is needed.
+    with_parts : read which part of the graph nodes were at home in.
+    """
+    columns = [*_COLUMNS, PART] if with_parts else list(_COLUMNS)
+    tables = [pq.read_table(file, columns=columns, partitioning=None) for file in files]
+    whole = pa.concat_tables(tables).combine_chunks()
+    embedding = whole["embedding"].combine_chunks()
+    rows = embedding.flatten().to_numpy().reshape(-1, embedding.type.list_size)
+    node_key = np.empty(whole.num_rows, np.uint64)
+    ranges: dict[str, tuple[int, int]] = {}
+    ids: dict[str, pa.Array] = {}
+    for node_type in pc.unique(whole["node_type"]).to_pylist():
+        at = np.flatnonzero(pc.equal(whole["node_type"], node_type).to_numpy())
+        first, stop = int(at[0]), int(at[-1]) + 1
+        ranges[node_type] = (first, stop)
+        ids[node_type] = whole["node_id"].slice(first, stop - first).combine_chunks()
+        node_key[first:stop] = node_keys(node_type, ids[node_type].cast(pa.string()).cast(pa.binary()).to_pylist())
+    table = Table(
+        rows=rows,
+        node_key=node_key,
+        degree=whole["degree"].to_numpy(),
+        ranges=ranges,
+        source=source_type,
+        target=target_type,
+        similarity=similarity["retrieval"],
+        feature=similarity.get("feature", "cosine"),
+        classifier=similarity.get("classifier", "dot"),
+        part=_codes(whole[PART]) if with_parts else None,
+    )
+    return ScoredTable(table, ids)
+
+
+def read_edges(files: Sequence[str]) -> tuple[pa.Array, pa.Array]:
+    """Both ends of the pairs of an edges table."""
+    whole = pa.concat_tables(
+        [pq.read_table(file, columns=["src_id", "dst_id"], partitioning=None) for file in files]
+    ).combine_chunks()
+    src, dst = (whole[name].combine_chunks() for name in ("src_id", "dst_id"))
+    return src, dst
+
+
+def read_held_out(files: Sequence[str], index: Sequence[str]) -> tuple[pa.Array, pa.Array]:
+    """Both ends, as ids, of the pairs that an index kept back."""
+    ids = pa.concat_tables([pq.read_table(file, columns=["node_id"], partitioning=None) for file in index])
+    pairs = pa.concat_tables([pq.read_table(file, partitioning=None) for file in files])
+    node_id = ids["node_id"].combine_chunks()
+    src, dst = (node_id.take(pairs[name].combine_chunks()) for name in ("src_ix", "dst_ix"))
+    return src, dst
+
+
+def read_pairs(tasks: Sequence[ParseTask], rules: ParseRules) -> tuple[pa.Array, pa.Array]:
+    """Both ends of the pairs of an input, in one id type; rows that ingest would reject are left out.
+
+    Raises
+    ------
+    InputError : a file that can't be read or has no rows, or a missing column.
+    """
+    batches = [batch.rows for task in tasks for batch in parse(task, rules)]
+    if not batches:
+        places = ", ".join(piece.address for task in tasks for piece in task.pieces)
+        raise InputError(f"{places} has no rows; pairs of '{rules.source}' and '{rules.target}' were wanted")
+    columns = []
+    for name in ("src_id", "dst_id"):
+        pieces = [batch.column(name) for batch in batches]
+        is_text = any(piece.type == pa.string() for piece in pieces)
+        columns.append(pa.concat_arrays([piece.cast(pa.string()) if is_text else piece for piece in pieces]))
+    src, dst = one_type(columns[0], columns[1], as_text=False)
+    return src, dst
+
+
+def without(train: Pairs, test: Pairs, n: int, *, is_plain: bool) -> Pairs:
+    """Train pairs that are no test pairs; on a plain graph in either direction. Unknown ends equal nothing."""
+
+    def codes(pairs: Pairs) -> NDArray[np.int64]:
+        src, dst = (
+            (np.minimum(pairs.src, pairs.dst), np.maximum(pairs.src, pairs.dst)) if is_plain else (pairs.src, pairs.dst)
+        )
+        return src * n + dst
+
+    has_rows = (test.src >= 0) & (test.dst >= 0)
+    is_held_out = np.isin(codes(train), codes(Pairs(test.src[has_rows], test.dst[has_rows])))
+    is_kept = ~is_held_out | (train.src < 0) | (train.dst < 0)
+    return Pairs(train.src[is_kept], train.dst[is_kept])
+
+
+def _codes(paths: pa.ChunkedArray) -> NDArray[np.int64]:
+    """A number for each path; -1 for nodes without edges, which are in no part."""
+    array = paths.combine_chunks()
+    encoded = pc.if_else(pc.equal(array, ""), None, array).dictionary_encode()
+    return encoded.indices.cast(pa.int64()).fill_null(-1).to_numpy()

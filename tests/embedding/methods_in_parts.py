@@ -1,0 +1,134 @@
+"""Spectral and low-pass embeddings of graphs in parts: their parameters, and their rows through blocks and rounds."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from pipeline.config import EmbeddingConfig
+from pipeline.embedding.methods import METHODS, method_for
+from pipeline.embedding.rounds import embed_parts
+from pipeline.embedding.rows import Rows, Settings
+from tests.embedding.graphs_in_parts import ONE, GraphInParts, InThisProcess, lay_out, moved, placed, rows_of, settings_of
+from tests.oracles.low_pass_simulator import LowPassParameters
+from tests.oracles.spectral_simulator import SpectralParameters
+
+FORMS = {("spectral", True): "bipartite", ("spectral", False): "plain"}
+FORMS |= {("fastrp", True): "low_pass", ("fastrp", False): "plain_low_pass"}
+
+
+@dataclass(frozen=True)
+class Done:
+    """Rows before the last scaling, what the run says of itself, and what travelled."""
+
+    rows: Rows
+    report: dict[str, Any]
+    moved: dict[str, float]
+    made: GraphInParts
+    settings: Settings
+
+    @property
+    def finished(self) -> np.ndarray:
+        """Rows as published; ``rows`` stay as they are."""
+        rows = Rows(self.rows.values.copy(), self.rows.magnitude.copy())
+        strength = self.made.graph.strength
+        method_for(self.settings).finish(rows, np.arange(self.made.nodes), strength, None, self.settings)
+        return rows.values
+
+
+def settings_for(made: GraphInParts, embedding: EmbeddingConfig) -> Settings:
+    form, mean = FORMS[embedding.method, made.items > 0], float(made.graph.strength.mean())
+    return replace(settings_of(made, embedding), embedding=embedding, form=form, mean_strength=mean)
+
+
+def in_rounds(made: GraphInParts, embedding: EmbeddingConfig) -> Done:
+    settings = settings_for(made, embedding)
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        done = embed_parts(InThisProcess(), lay_out(made, place), settings, place / "rows")
+        return Done(rows_of(done, made, embedding.dim), dict(done.report), moved(done), made, settings)
+
+
+def spectral(**changes: object) -> EmbeddingConfig:
+    return EmbeddingConfig.model_validate({"method": "spectral", "dim": 4, "oversampling": 4, **changes})
+
+
+def low_pass(**changes: object) -> EmbeddingConfig:
+    return EmbeddingConfig.model_validate({"method": "fastrp", "dim": 5, "filter_degree": 4, **changes})
+
+
+def spectral_parameters(made: GraphInParts, embedding: EmbeddingConfig) -> SpectralParameters:
+    embedding = settings_for(made, embedding).embedding
+    names = [field.name for field in fields(SpectralParameters)]
+    return SpectralParameters(**{name: getattr(embedding, name) for name in names})
+
+
+def low_pass_parameters(made: GraphInParts, embedding: EmbeddingConfig) -> LowPassParameters:
+    names = {field.name for field in fields(LowPassParameters)} - {"power_rounds", "moment_rounds"}
+    settings = settings_for(made, embedding)
+    embedding = settings.embedding
+    moments = "spectrum" if made.items else "plain_spectrum"
+    return LowPassParameters(
+        **{name: getattr(embedding, name) for name in names},
+        power_rounds=METHODS["fastrp", "largest"].rounds(settings),
+        moment_rounds=METHODS["fastrp", moments].rounds(settings),
+    )
+
+
+@st.composite
+def spectral_embeddings(draw: st.DrawFn) -> EmbeddingConfig:
+    """Parameters of a spectral embedding of a few columns."""
+    dim = draw(st.integers(1, 6))
+    return spectral(
+        dim=dim,
+        seed=draw(st.integers(0, 3)),
+        rank=draw(st.sampled_from([None, dim, dim + 2])),
+        iterations=draw(st.sampled_from([None, 1, 2, 4])),
+        oversampling=draw(st.sampled_from([0, 2, 8])),
+        no_return=draw(st.sampled_from([0.5, 0.0, 1.0])),
+        shift=draw(st.sampled_from([None, 0.0, 0.5])),
+        user_degree_power=draw(st.sampled_from([0.5, 0.4, 0.0])),
+        item_degree_power=draw(st.sampled_from([0.5, 0.4])),
+        eigenvalue_power=draw(st.sampled_from([None, 0.5, 0.0])),
+        degree_offset=draw(st.sampled_from([0.5, 0.0])),
+        eigenvalues=draw(st.sampled_from(["both", "positive"])),
+        reduction=draw(st.sampled_from(["truncate", "rotate"])),
+        boundary_dtype=draw(st.sampled_from(["float32", "float32", "float32", "float16", "int8"])),
+    )
+
+
+@st.composite
+def low_pass_embeddings(draw: st.DrawFn) -> EmbeddingConfig:
+    """Parameters of a low-pass embedding of a few columns."""
+    return low_pass(
+        dim=draw(st.sampled_from([1, 5, 16, 19])),
+        seed=draw(st.integers(0, 3)),
+        sparsity=draw(st.sampled_from([1.0, 3.0])),
+        rank=draw(st.sampled_from([None, 1, 3])),
+        cut=draw(st.sampled_from([None, 0.2, 0.7])),
+        filter_degree=draw(st.integers(1, 6)),
+        user_degree_power=draw(st.sampled_from([0.4, 0.5])),
+        boundary_dtype=draw(st.sampled_from(["float32", "float32", "float16", "int8"])),
+        shards=draw(st.sampled_from([None, 2])),
+    )
+
+
+def random_tree(parts: int, items: int, seed: int, edges: int = 300, others: int = 60) -> GraphInParts:
+    """A random graph with hubs, weights of every size, and homes drawn at random."""
+    rng = np.random.default_rng(seed)
+    nodes = items + others
+    ends = [rng.integers(items, nodes, edges), rng.zipf(1.4, edges) % (items or nodes)]
+    pairs = np.unique(np.stack(ends if items else np.sort(ends, axis=0), axis=1), axis=0)
+    return placed(
+        *pairs.T.tolist(),
+        home=rng.integers(0, parts, nodes).tolist(),
+        is_split=(rng.random(nodes) < 0.3).tolist(),
+        nodes=nodes,
+        items=items,
+        weight=rng.integers(1, 4 * ONE, len(pairs)).tolist(),
+    )
