@@ -24,6 +24,7 @@ start
   init        look at an input's columns and write a commented config
   run         the whole chain: interactions in, a published table out
   plan        what a run would need: memory, traffic, bytes
+  tune        choose method, width and parameters within a budget of seconds
 
 the stages of a run, one at a time
   ingest      interactions to edges; bad rows are kept with reasons

@@ -188,7 +188,10 @@ class EmbeddingConfig(Section):
         None, ge=-4, le=4, description="two types: q, an item's norm is its degree to this power; unset: by the form"
     )
     rank: int | None = Field(
-        None, ge=1, le=65_536, description="spectral: eigenpairs computed; low_pass: eigenvalues that pass; unset: by dim"
+        None,
+        ge=1,
+        le=65_536,
+        description="spectral: eigenpairs computed; low_pass: eigenvalues that pass; unset: dim, 4 dim",
     )
     reduction: Literal["auto", "truncate", "rotate"] = Field(
         "auto", description="spectral: how rank columns become dim: the leading ones, or all by a hashed rotation"
@@ -271,13 +274,13 @@ class EmbeddingConfig(Section):
         """
         if self.rank is not None and self.rank < self.dim and self.reduction != "rotate":
             raise ValueError(
-                f"embedding.rank is {self.rank} and embedding.dim {self.dim}: the columns beyond rank would be zero; raise "
-                "rank, or lower dim"
+                f"embedding.rank is {self.rank} and embedding.dim {self.dim}: the columns beyond rank would be zero; "
+                "raise rank, or lower dim"
             )
         if (self.shards or 1) > 1:
             raise ValueError(
-                f"embedding.shards is {self.shards}: spectral makes its columns orthogonal to each other, so that no task "
-                "can hold only some; leave shards out and cut the graph into parts"
+                f"embedding.shards is {self.shards}: spectral makes its columns orthogonal to each other, so that no "
+                "task can hold only some; leave shards out and cut the graph into parts"
             )
 
 
@@ -368,8 +371,8 @@ class PipelineConfig(Section):
             raise ValueError("ppr.neighbors is true: the ppr_neighbors table is not built yet")
         if self.publish.fold_in and (self.embedding.boundary != "exchange" or self.form in _FORMS_WITHOUT_FOLD_IN):
             raise ValueError(
-                f"publish.fold_in is true, and rows of form '{self.form}' with boundary '{self.embedding.boundary}' are no "
-                "weighted sums of other rows; it is for two_tower, low_pass and spectral with boundary 'exchange'"
+                f"publish.fold_in is true, and rows of form '{self.form}' with boundary '{self.embedding.boundary}' are "
+                "no weighted sums of other rows; it is for two_tower, low_pass and spectral with boundary 'exchange'"
             )
         types = [self.input.source_type, self.input.target_type]
         for node_type in self.attributes:
@@ -378,13 +381,14 @@ class PipelineConfig(Section):
         form, plain = self.form, self.input.is_plain
         if self.embedding.method == "spectral" and self.embedding.form != "auto":
             raise ValueError(
-                f"embedding.form is '{self.embedding.form}' and embedding.method 'spectral': forms are of fastrp; leave "
-                "form out"
+                f"embedding.form is '{self.embedding.form}' and embedding.method 'spectral': forms are of fastrp; "
+                "leave form out"
             )
         if self._needs_whole_rows and self.embedding.boundary != "exchange":
             raise ValueError(
-                f"embedding.boundary is '{self.embedding.boundary}': {self._needs_whole_rows} takes what the whole graph "
-                "says of its spectrum; use boundary = 'exchange' (boundary_dtype = 'int8' sends a quarter of the bytes)"
+                f"embedding.boundary is '{self.embedding.boundary}': {self._needs_whole_rows} takes what the whole "
+                "graph says of its spectrum; use boundary = 'exchange' (boundary_dtype = 'int8' sends a "
+                "quarter of the bytes)"
             )
         if self.embedding.method == "spectral":
             self.embedding.check_spectral()

@@ -2,8 +2,8 @@
 
 An alternative is a cut of the graph and a number of shards. Of a cut that is made all counts are known, and what
 travels follows to the byte; of one that isn't they are bounds. Seconds are estimates: see
-:mod:`pipeline.time_model`. What a method's rounds are is stated in :class:`Work`, and asked of the method by
-:mod:`pipeline.stages.embedding_work`.
+:mod:`pipeline.time_model`. What a method's rounds are is stated in :class:`~pipeline.round_work.Work`, and asked of
+the method by :mod:`pipeline.stages.embedding_work`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from pipeline.cuts import Cut
 from pipeline.kernels.narrow_rows import groups_of
+from pipeline.round_work import Work, kept_columns, shards_of, share_of
 from pipeline.time_model import Load, Wave, seconds_of, wall_of
-from schemas.tables import ROW_BYTES, ROW_GROUP
 
 #: What a task holds for each stored entry (a neighbour and a weight), for each stored row beside its columns
 #: (the node's columns, row starts, strengths, magnitudes), and in any case (batches of files): measured.
@@ -26,73 +26,6 @@ _SQUARES, _SUMMED_AT_ONCE = 6, 2 * 2_048
 _TASKS_A_SLOT = 8
 #: Fewer shards are taken where more save less than this share of the time: a model of time is no better.
 _WORTH = 0.10
-
-
-@dataclass(frozen=True)
-class Round:
-    """A product with the graph."""
-
-    width: int  # columns that are multiplied
-    is_measured: bool = False  # whether magnitudes are asked for
-    is_one_way: bool = False  # whether its rows are not brought together again: nothing travels after it
-
-
-@dataclass(frozen=True)
-class Work:
-    """What is computed, whatever the cut."""
-
-    nodes: int  # of the graph, those without edges too
-    joined: int  # nodes whose rows go from round to round; others' come and go within one
-    dim: int
-    rounds: tuple[Round, ...]
-    dtype: str = "float32"  # of rows that travel
-    kept: int = 0  # columns that a row's home carries from round to round beside the row
-    keeps_total: bool = False  # whether that is a sum of measured rounds; shards make it from files of these
-    is_reduced: bool = False  # whether columns are made orthogonal each round, and reduced to dim after the last
-    buffers: int = 1  # copies of joined rows that a task holds while it multiplies
-    exchanges: bool = True  # else each part is embedded as if it were the whole graph
-    preludes: tuple[Work, ...] = ()  # what is computed before, in this order, for what it says of the graph
-
-    @property
-    def measured(self) -> int:
-        """Rounds whose magnitudes are asked for."""
-        return sum(one.is_measured for one in self.rounds)
-
-    @property
-    def most_shards(self) -> int:
-        """The most shares of the columns: fixed groups are never split, and orthogonal columns never part."""
-        return 1 if self.is_reduced or not self.exchanges else groups_of(self.dim)
-
-    @property
-    def has_two_sides(self) -> bool:
-        """Whether a product goes to nodes that are not joined and back."""
-        return self.joined < self.nodes
-
-    def row_bytes(self, width: int) -> int:
-        """Return the bytes of a travelling row's entries and scales; shards share them out and add nothing."""
-        narrow = 0 if self.dtype == "float32" else groups_of(width)
-        return width * ROW_BYTES[self.dtype] + narrow
-
-    @property
-    def magnitude_bytes(self) -> int:
-        """Bytes of the magnitude that travels with a partial row of a measured round."""
-        return 8 if self.dtype == "float32" else 2
-
-
-def shards_of(work: Work, shards: int) -> int:
-    """Return how many shares of the columns there are at most so many of."""
-    return min(shards, work.most_shards)
-
-
-def _share(work: Work, width: int, shards: int) -> int:
-    """Return the columns of the widest share of so many."""
-    count = shards_of(work, shards)
-    return width if count == 1 else min(width, ROW_GROUP * math.ceil(groups_of(width) / count))
-
-
-def _kept(work: Work, shards: int) -> int:
-    """Return the columns that homes carry, of all shares: a sum of what has norms can't be shared out."""
-    return 0 if work.keeps_total and shards_of(work, shards) > 1 else work.kept
 
 
 def moved_bytes(cut: Cut, work: Work) -> int:
@@ -153,7 +86,7 @@ def kept_bytes(cut: Cut, work: Work, shards: int) -> int:
     rows, shards = _Rows.of(cut, work), shards_of(work, shards)
     if cut.parts > 1 and work.exchanges:
         # Of each round: the rows at home and what they carry.
-        carried = 4 * _kept(work, shards)
+        carried = 4 * kept_columns(work, shards)
         found += sum(int(rows.joined_home) * (16 + 4 * one.width + carried) for one in work.rounds[:-1])
         if work.is_reduced:
             found += int(rows.home) * (16 + 4 * work.rounds[-1].width)
@@ -175,8 +108,8 @@ def task_bytes(cut: Cut, work: Work, shards: int) -> int:
     found = max((task_bytes(cut, small, 1) for small in work.preludes), default=0)
     is_alone = cut.parts == 1 or not work.exchanges
     widest = max(one.width for one in work.rounds)
-    width = _share(work, widest, shards)
-    kept = _kept(work, shards) * width // widest
+    width = share_of(work, widest, shards)
+    kept = kept_columns(work, shards) * width // widest
     first = kept if work.keeps_total or not kept else kept + 2 * width  # as it is built
     squares = 8 * (_SQUARES * width**2 + _SUMMED_AT_ONCE * width) if work.is_reduced else 0
     for stored, entries in zip(cut.rows, cut.entries, strict=True):
@@ -229,7 +162,7 @@ def _round(cut: Cut, work: Work, number: int, shards: int) -> list[Wave]:
     rows, here, parts = _Rows.of(cut, work), work.rounds[number], cut.parts
     is_last = number == len(work.rounds) - 1
     row, away = work.row_bytes(here.width), cut.copies + cut.ghosts
-    carried = 4 * _kept(work, shards) * rows.joined_home
+    carried = 4 * kept_columns(work, shards) * rows.joined_home
     partial = 0 if here.is_one_way else cut.copies * row
     arrived = rows.joined * row + carried if number else 0
     left = 4 * rows.home * here.width if is_last else rows.joined * row + carried
@@ -257,7 +190,7 @@ def _product(cut: Cut, rows: _Rows, work: Work, number: int, shards: int) -> Loa
     """The product with the graph, and of columns with columns before it."""
     here = work.rounds[number]
     width = here.width
-    load = Load.product(cut.rows, cut.entries, width, _share(work, width, shards), shards)
+    load = Load.product(cut.rows, cut.entries, width, share_of(work, width, shards), shards)
     if here.is_one_way and work.has_two_sides:
         load = load.times(0.5)  # to the other nodes, and not back
     if not work.is_reduced:
@@ -269,11 +202,10 @@ def _product(cut: Cut, rows: _Rows, work: Work, number: int, shards: int) -> Loa
 def _between(rows: _Rows, work: Work, number: int) -> Load:
     """What is done with complete rows: what is carried is brought up to date, and columns are summed in pairs."""
     here = work.rounds[number]
-    both_ways = 2 * 4 * work.kept * rows.joined_home
-    if work.keeps_total:  # after norms have been taken
-        return Load(streamed_bytes=both_ways if here.is_measured else 0)
+    if work.keeps_total:  # and norms are taken, of all rows that are multiplied
+        return Load(streamed_bytes=2 * 4 * work.kept * rows.joined if here.is_measured else 0)
     if not work.is_reduced:
-        return Load(swept_bytes=both_ways)
+        return Load(swept_bytes=2 * 4 * work.kept * rows.joined_home)
     if not here.is_one_way:
         summed = rows.joined_home
     elif work.has_two_sides:

@@ -21,8 +21,6 @@ from pipeline.embedding.row_files import RowFormat
 from pipeline.embedding.rows import Settings
 from pipeline.planning import row_columns
 from pipeline.pricing import (
-    Round,
-    Work,
     choose_shards,
     floats_moved_per_node,
     kept_bytes,
@@ -32,6 +30,7 @@ from pipeline.pricing import (
     task_bytes,
     waves,
 )
+from pipeline.round_work import Round, Work
 from pipeline.stages.embedding_work import BUFFERS, work_for
 from tests.embedding.graphs_in_parts import GraphInParts, InThisProcess, graphs_in_parts, lay_out, placed, settings_of
 
@@ -144,6 +143,10 @@ def test_preludes_are_all_there_is_before_the_rounds(name: str, is_plain: bool) 
     assert not any(small.preludes for small in work.preludes)
 
 
+def test_the_classic_form_joins_all_nodes_of_two_types() -> None:
+    assert work_for(config_of(False, form="classic", iteration_weights=[1.0, 1.0]), 50, 20).joined == 50
+
+
 def test_every_method_is_priced() -> None:
     assert BUFFERS.keys() == METHODS.keys()
 
@@ -211,6 +214,33 @@ def works(draw: st.DrawFn) -> Work:
 def test_memory_falls_with_shards(cut: Cut, work: Work, shards: int) -> None:
     assert task_bytes(cut, work, shards + 1) <= task_bytes(cut, work, shards)
     assert floats_moved_per_node(cut, replace(work, exchanges=False)) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "of_targets", "of_sources", "squares"),
+    [
+        ("default", 1, 1, 0),  # the product takes the place of what is multiplied
+        ("low_pass", 4, 1, 0),  # the same, and the sum and two terms at home
+        ("spectral", 3, 1, 1),  # rows as they came, orthonormal, and scaled
+    ],
+)
+def test_a_block_holds_the_rows_of_its_method(name: str, of_targets: int, of_sources: int, squares: int) -> None:
+    nodes, targets, edges = 10**6, 3 * 10**5, 10**7
+    work = work_for(config_of(False, dim=128, **ASKED[name]), nodes, targets)
+    block = one_block(nodes, edges)
+    for shards in (1, 8) if work.most_shards == 8 else (1,):
+        width = work.rounds[0].width // shards
+        floats = (of_targets * targets + of_sources * (nodes - targets)) * width
+        if squares:  # when rows are reduced, sources' rows are held in three copies
+            floats = max(floats, nodes * width + 2 * (nodes - targets) * work.dim)
+        rest = 80 * nodes + 8 * 2 * edges + 4 * 2**20 + squares * 8 * (6 * width**2 + 4096 * width)
+        assert task_bytes(block, work, shards) == pytest.approx(4 * floats + rest, rel=1e-6)
+
+
+def test_orthogonal_columns_are_one_share() -> None:
+    work = work_for(config_of(False, dim=128, **ASKED["spectral"]), 1000, 300)
+    assert price(one_block(1000, 5000), work, 8, "local", 8).shards == 1
+    assert shard_counts(one_block(1000, 5000), work, 8) == [1]
 
 
 @settings(deadline=None)

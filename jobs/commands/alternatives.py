@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from pipeline.config import PipelineConfig
     from pipeline.cuts import Cut
     from pipeline.planning import Graph
-    from pipeline.pricing import Price, Work
+    from pipeline.pricing import Price
+    from pipeline.round_work import Work
     from pipeline.workspace import Workspace
 
 #: Parts that a cut which isn't made yet is priced at, beside those that the bounds ask for.

@@ -102,7 +102,8 @@ def _tuned(options: argparse.Namespace, stop: StopRequest, started: float) -> tu
     from pipeline.stages import index, ingest
     from pipeline.stages.conduct import conduct
     from pipeline.stages.opening import open_workspace
-    from pipeline.stages.tuning import MAX_USERS, Wishes, tune
+    from pipeline.stages.tuning import tune
+    from pipeline.stages.tuning_questions import MAX_USERS, Wishes
     from pipeline.workspace import hold
 
     config = without_test(read_config(options.config, options.overrides))

@@ -73,7 +73,7 @@ def embed_in_memory(block: Block, settings: Settings) -> NDArray[np.float32]:
     if small is not None:
         settings = _facts(block, small).passed_to(settings)
     first, _ = method.travelling(block, settings)
-    sink = MemorySink(settings, block)
+    sink = MemorySink(settings, block, copies=not method.reduced_width(settings))
     done = Rows.zeros(0, 0)
     for _, rows, known in rounds_of_block(block, settings, lambda _: row_norms, sink):
         settings, done = known, rows

@@ -68,13 +68,16 @@ class FileSink(Sink):
 class MemorySink(Sink):
     """Keeps the rows."""
 
-    def __init__(self, settings: Settings, block: Block) -> None:
-        """Start with none."""
+    def __init__(self, settings: Settings, block: Block, *, copies: bool = False) -> None:
+        """Start with none; ``copies`` is for methods that go on working in the arrays they have emitted."""
         super().__init__(settings, block)
+        self._copies = copies
         self.held: list[tuple[str, NDArray[np.int64], Rows]] = []
 
     def emit_some(self, node_ix: NDArray[np.int64], rows: Rows, role: str = "rows") -> None:
         """Keep rows by their node numbers, ascending."""
+        if self._copies:
+            rows = Rows(rows.values.copy(), rows.magnitude.copy())
         self.held.append((role, node_ix, rows))
 
 

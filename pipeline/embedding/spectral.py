@@ -192,7 +192,7 @@ class Bipartite(_Spectral):
         for start, end, columns in ((0, first, of_users), (first, stop, of_items), (stop, len(node_ix), of_users)):
             if start < end:
                 some = rows.values[start:end]
-                made.values[start:end] = combine_columns(some, columns)
+                combine_columns(some, columns, out=made.values[start:end])
                 made.magnitude[start:end] = magnitudes(some, columns)
         return made
 

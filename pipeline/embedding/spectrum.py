@@ -103,8 +103,8 @@ class Largest(TwoTower):
         bound = max(float(facts["ratio"][0]) for facts in found)
         if bound <= 0.0:
             return {"largest": np.ones(1)}
-        unit = 2.0 ** math.frexp(bound)[1] * _UPWARDS
         # Bounds of regular graphs are whole: were these where the result changes, rounding would decide it.
+        unit = 2.0 ** math.frexp(bound * (1.0 - _ASIDE))[1] * _UPWARDS
         return {"largest": np.array([(math.floor(bound / unit + _ASIDE) + 1) * unit])}
 
 
@@ -237,8 +237,10 @@ def factors_of_nodes(number: int) -> tuple[float, float, float]:
 
 def kept_before(start: NDArray[np.float32]) -> Rows:
     """Return what is kept before the first round: no sum, T_0, no T_-1."""
-    nothing = np.zeros_like(start)
-    return Rows(np.concatenate([nothing, start, nothing], axis=1), np.zeros(len(start)))
+    width = start.shape[1]
+    values = np.zeros((len(start), 3 * width), np.float32)
+    values[:, width : 2 * width] = start
+    return Rows(values, np.zeros(len(start)))
 
 
 def step_of_nodes(block: Block, x: NDArray[np.float32], norms: Norms) -> Rows:

@@ -53,11 +53,13 @@ def cross_sums(x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.flo
     return total
 
 
-def combine_columns(x: NDArray[np.float32], matrix: NDArray[np.float64]) -> NDArray[np.float32]:
-    """``x @ matrix``, float32 throughout; (n, l) and (l, m) -> (n, m), 64-byte aligned."""
-    out = aligned_empty((len(x), matrix.shape[1]))
-    np.matmul(x, matrix.astype(np.float32), out=out)
-    return out
+def combine_columns(
+    x: NDArray[np.float32], matrix: NDArray[np.float64], out: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
+    """``x @ matrix``, float32 throughout; (n, l) and (l, m) -> (n, m), by default in a new, 64-byte aligned matrix."""
+    target = aligned_empty((len(x), matrix.shape[1])) if out is None else out
+    np.matmul(x, matrix.astype(np.float32), out=target)
+    return target
 
 
 def orthonormal_columns(sums: NDArray[np.float64], noise: float) -> Basis:

@@ -62,8 +62,8 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
         "floats_moved_per_node": done[0].floats_moved / settings.nodes,
         "found": dict(done[0].report),
     }
-    tables = {"part_rows": made, "fold_in_rows": [MadeFile(*file) for file in done[0].fold_in_files]}
-    return Outcome(tables, outcome_figures, [record for embedded in done for record in embedded.records])
+    written = {"part_rows": made, "fold_in_rows": [MadeFile(*file) for file in done[0].fold_in_files]}
+    return Outcome(written, outcome_figures, [record for embedded in done for record in embedded.records])
 
 
 def settings_of(config: PipelineConfig, workspace: Workspace) -> Settings:

@@ -12,7 +12,10 @@ from pipeline.config import PipelineConfig
 from pipeline.embedding.in_memory import block_from_edges
 from pipeline.embedding.methods import method_for
 from pipeline.embedding.rows import Settings
-from pipeline.pricing import Round, Work
+from pipeline.round_work import Round, Work
+from schemas.tables import WEIGHT_UNIT
+
+_ONE = round(1 / WEIGHT_UNIT)
 
 #: By (embedding.method, form): how many copies of joined rows a task holds at most while it multiplies.
 BUFFERS: Mapping[tuple[str, str], int] = MappingProxyType(
@@ -77,9 +80,9 @@ def _work(settings: Settings) -> Work:
 
 
 def _joined(settings: Settings) -> int:
-    """Return how many nodes' rows go from round to round: what the method takes of a graph of one node a type."""
+    """Return how many nodes' rows go from round to round: by what the method takes of a graph of a single edge."""
     is_plain = settings.source == settings.target
     pair = replace(settings, nodes=2, target=(0, 2 if is_plain else 1), source=(0 if is_plain else 1, 2))
-    empty = np.empty(0, np.int64)
-    first, stop = method_for(pair).travelling(block_from_edges(np.zeros(2, np.uint64), empty, empty, empty), pair)
+    edge = block_from_edges(np.arange(2, dtype=np.uint64), *(np.array([value]) for value in (1, 0, _ONE)))
+    first, stop = method_for(pair).travelling(edge, pair)
     return settings.nodes if stop - first == 2 else settings.target[1] - settings.target[0]

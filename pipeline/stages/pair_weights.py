@@ -51,7 +51,7 @@ class PairWeights:
         self._events = None if events is None else events[stays]
         self._until_us = until_us
         given = config.input
-        self._may_decay = until_us is not None and self._last_us is not None and given.half_life_days is None
+        self._may_decay = given.half_life_days is None
         self._may_drop_weight = given.weight is not None and given.event is None and given.half_life_days is None
 
     def weights(self, changes: Mapping[str, Any]) -> NDArray[np.int64]:

@@ -48,7 +48,8 @@ from pipeline.stages.node_labels import read_labels  # noqa: E402
 from pipeline.stages.opening import end_of, open_workspace  # noqa: E402
 from pipeline.stages.pair_weights import PairWeights, parted  # noqa: E402
 from pipeline.stages.training_graph import TrainingGraph, history_of, positions_of, read_training_graph  # noqa: E402
-from pipeline.stages.tuning import Embedder, Fold, Wishes, ask_for_pairs  # noqa: E402
+from pipeline.stages.tuning import Embedder  # noqa: E402
+from pipeline.stages.tuning_questions import Fold, Wishes, ask_for_pairs  # noqa: E402
 from pipeline.workspace import Workspace  # noqa: E402
 from tests.benchmarks import matrix_peers  # noqa: E402
 

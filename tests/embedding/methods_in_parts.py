@@ -14,7 +14,16 @@ from pipeline.config import EmbeddingConfig
 from pipeline.embedding.methods import METHODS, method_for
 from pipeline.embedding.rounds import embed_parts
 from pipeline.embedding.rows import Rows, Settings
-from tests.embedding.graphs_in_parts import ONE, GraphInParts, InThisProcess, lay_out, moved, placed, rows_of, settings_of
+from tests.embedding.graphs_in_parts import (
+    ONE,
+    GraphInParts,
+    InThisProcess,
+    lay_out,
+    moved,
+    placed,
+    rows_of,
+    settings_of,
+)
 from tests.oracles.low_pass_simulator import LowPassParameters
 from tests.oracles.spectral_simulator import SpectralParameters
 
@@ -110,7 +119,7 @@ def low_pass_embeddings(draw: st.DrawFn) -> EmbeddingConfig:
         seed=draw(st.integers(0, 3)),
         sparsity=draw(st.sampled_from([1.0, 3.0])),
         rank=draw(st.sampled_from([None, 1, 3])),
-        cut=draw(st.sampled_from([None, 0.2, 0.7])),
+        cut=draw(st.sampled_from([None, 0.2, 0.7, 0.7])),  # without one, many rounds go before
         filter_degree=draw(st.integers(1, 6)),
         user_degree_power=draw(st.sampled_from([0.4, 0.5])),
         boundary_dtype=draw(st.sampled_from(["float32", "float32", "float16", "int8"])),

@@ -6,11 +6,12 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.config import EmbeddingConfig
-from pipeline.kernels.low_pass import cut_above
+from pipeline.embedding.methods import METHODS
+from pipeline.kernels.low_pass import cut_above, eigenvalues_above
 from tests.embedding.graphs_in_parts import ONE, GraphInParts, graphs_in_parts, placed
 from tests.embedding.methods_in_parts import (
     Done,
@@ -19,6 +20,7 @@ from tests.embedding.methods_in_parts import (
     low_pass_embeddings,
     low_pass_parameters,
     random_tree,
+    settings_for,
 )
 from tests.oracles.exchange_simulator import scaled_incidence, symmetric_adjacency, ternary_rows
 from tests.oracles.low_pass_simulator import DenseFiltered, dense_low_pass, simulate_low_pass
@@ -67,14 +69,12 @@ def check(made: GraphInParts, embedding: EmbeddingConfig) -> tuple[Done, DenseFi
 
 def counts_are_close(moments: list[float], count: float) -> bool:
     """Whether the count crosses ``count`` so flatly that float32's errors of the moments decide where."""
-    from pipeline.kernels.low_pass import eigenvalues_above
-
     slack = 1e-4 * max(abs(moment) for moment in moments)
     low, high = cut_above(moments, count + slack), cut_above(moments, max(count - slack, 0.0))
     return high - low > 2.0**-10 or abs(eigenvalues_above(moments, high) - count) <= slack
 
 
-@settings(deadline=None, max_examples=25, phases=[Phase.generate])
+@settings(deadline=None, max_examples=15)
 @given(st.data())
 def test_any_tree_weights_and_parameters(data: st.DataObject) -> None:
     made = data.draw(graphs_in_parts())
@@ -82,20 +82,21 @@ def test_any_tree_weights_and_parameters(data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("items", [0, 30], ids=["plain", "two_types"])
-@pytest.mark.parametrize("parts", [1, 4])
+@pytest.mark.parametrize("parts", [1, 3])
 def test_graphs_of_some_size_are_as_near_as_float32_can_be(items: int, parts: int) -> None:
     made = random_tree(parts, items, seed=parts)
     done, dense = check(made if parts > 1 else made.in_one_block(), low_pass(dim=24, filter_degree=12, rank=8))
     # Roundings are as often up as down: far below the bound, which adds up the worst of each.
     off = np.linalg.norm(np.where((made.home >= 0)[:, None], done.rows.values - dense.rows, 0.0))
-    assert off <= 1e-5 * np.linalg.norm(dense.rows)
+    assert off <= 2e-6 * np.linalg.norm(dense.rows)
 
 
 @pytest.mark.parametrize("items", [0, 30], ids=["plain", "two_types"])
 @pytest.mark.parametrize("dtype", ["float32", "int8"])
 def test_any_number_of_shards_gives_the_same_bits(items: int, dtype: str) -> None:
-    for tree in (random_tree(3, items, 2), random_tree(3, items, 2).in_one_block()):
-        runs = [in_rounds(tree, low_pass(dim=40, boundary_dtype=dtype, shards=n, rank=6)) for n in (None, 2, 3)]
+    made = random_tree(2, items, 2, edges=150)
+    for tree, cut, shards in ((made, 0.3, (None, 2)), (made.in_one_block(), None, (None, 2, 3))):
+        runs = [in_rounds(tree, low_pass(dim=40, boundary_dtype=dtype, shards=n, rank=6, cut=cut)) for n in shards]
         assert np.abs(runs[0].rows.values).max() > 0
         for other in runs[1:]:
             assert other.rows.values.tobytes() == runs[0].rows.values.tobytes()
@@ -106,19 +107,18 @@ def test_any_number_of_shards_gives_the_same_bits(items: int, dtype: str) -> Non
 
 @pytest.mark.parametrize("items", [0, 30], ids=["plain", "two_types"])
 def test_one_block_equals_many_parts(items: int) -> None:
-    for seed in range(2):
-        made = random_tree(5, items, seed)
-        embedding = low_pass(dim=24, filter_degree=8, rank=8)
-        (many, dense), (one, _) = check(made, embedding), check(made.in_one_block(), embedding)
-        assert many.report == one.report
-        off = np.linalg.norm((many.rows.values.astype(np.float64) - one.rows.values)[made.home >= 0])
-        assert off <= 1e-5 * np.linalg.norm(dense.rows) <= 2 * dense.error
-        np.testing.assert_allclose(many.finished, one.finished, atol=1e-4 * np.abs(one.finished).max())
+    made = random_tree(4, items, 0)
+    embedding = low_pass(dim=24, filter_degree=6, rank=8)
+    (many, dense), (one, _) = check(made, embedding), check(made.in_one_block(), embedding)
+    assert many.report == one.report
+    off = np.linalg.norm((many.rows.values.astype(np.float64) - one.rows.values)[made.home >= 0])
+    assert off <= min(2e-6 * np.linalg.norm(dense.rows), 2 * dense.error)
+    np.testing.assert_allclose(many.finished, one.finished, atol=1e-4 * np.abs(one.finished).max())
 
 
 @pytest.mark.parametrize("items", [0, 40], ids=["plain", "two_types"])
 def test_the_cut_lets_about_so_many_eigenvalues_through(items: int) -> None:
-    made = random_tree(3, items, 7, edges=500)
+    made = random_tree(3, items, 7, edges=500).in_one_block()
     for rank in (5, 15):
         embedding = low_pass(dim=8, rank=rank)
         cut, largest = settled(in_rounds(made, embedding), embedding)
@@ -142,16 +142,16 @@ def test_the_cut_lets_about_so_many_eigenvalues_through(items: int) -> None:
         assert blurred[1] - slack <= rank <= blurred[0] + slack
 
 
-def test_regular_graphs_have_the_same_bound_whatever_the_tree() -> None:
-    # Every ratio is 1 but for rounding: a bound that went up from 1 to the next step in some trees would show.
-    pairs = [(6 + u, (u + shift) % 6) for u in range(6) for shift in range(3)]
-    found = set()
-    for parts in range(1, 5):
-        made = placed(*zip(*pairs, strict=True), home=[n % parts for n in range(12)], nodes=12, items=6)
-        embedding = low_pass(user_degree_power=0.5, item_degree_power=0.5)
-        found.add(in_rounds(made, embedding).report["largest_eigenvalue"])
+@pytest.mark.parametrize("bound", [1.0, 2.0, 0.5, 3.25])
+def test_rounding_does_not_decide_the_bound_of_a_regular_graph(bound: float) -> None:
+    # Its ratios are whole but for rounding, which is another in every tree.
+    settings_ = settings_for(random_tree(2, 5, 0), low_pass())
+    found = {
+        float(METHODS["fastrp", "largest"].conclude(0, [{"ratio": np.array([ratio])}], settings_)["largest"][0])
+        for ratio in (bound * (1 - 2.0**-22), bound, bound * (1 + 2.0**-22))
+    }
     assert len(found) == 1
-    assert 1.0 <= found.pop() <= 1.0 + 2.0**-8
+    assert bound < found.pop() <= bound * (1 + 2.0**-8)
 
 
 PLANTED = {
@@ -171,7 +171,7 @@ PLANTED = {
 
 @pytest.mark.parametrize("name", PLANTED)
 def test_planted(name: str) -> None:
-    for changes in ({}, {"cut": 0.5, "filter_degree": 1}, {"boundary_dtype": "int8", "dim": 40}):
+    for changes in ({"cut": 0.5, "filter_degree": 1}, {"boundary_dtype": "int8", "dim": 20, "filter_degree": 2}):
         done, _ = check(PLANTED[name], low_pass(**changes))
         lengths = np.linalg.norm(done.finished, axis=1)
         assert np.isfinite(lengths).all()
@@ -179,11 +179,13 @@ def test_planted(name: str) -> None:
 
 
 def test_finished_items_have_norm_d_to_the_q_and_nodes_of_one_type_norm_1() -> None:
-    for items, changes in ((30, {}), (30, {"item_norm_power": 0.1}), (0, {}), (0, {"norm_degree_power": 0.5})):
+    for items, changes in ((30, {"item_norm_power": 0.1}), (0, {}), (0, {"norm_degree_power": 0.5})):
         made = random_tree(2, items, 4)
-        done = in_rounds(made, low_pass(dim=16, **changes))
+        done = in_rounds(made, low_pass(dim=16, cut=0.4, **changes))
         lengths = np.linalg.norm(done.finished.astype(np.float64), axis=1)
-        power = changes.get("item_norm_power", 0.25) if items else changes.get("norm_degree_power", 0.0)
+        power = changes["item_norm_power"] if items else changes.get("norm_degree_power", 0.0)
         normed = (made.home >= 0) & (np.arange(made.nodes) < (items or made.nodes))
         np.testing.assert_allclose(lengths[normed], made.graph.strength[normed] ** power, rtol=1e-6)
-        np.testing.assert_array_equal(done.finished[items if items else made.nodes :], done.rows.values[items or made.nodes :])
+        np.testing.assert_array_equal(
+            done.finished[items if items else made.nodes :], done.rows.values[items or made.nodes :]
+        )

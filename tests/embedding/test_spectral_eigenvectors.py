@@ -100,7 +100,9 @@ def test_many_iterations_find_the_eigenvectors_of_arpack(case: str) -> None:
 def arpack(graph: Graph, parameters: SpectralParameters, count: int) -> tuple[np.ndarray, np.ndarray]:
     operator, _ = dense_operator(graph, parameters)
     by_magnitude = not graph.is_target.any() and parameters.eigenvalues == "both"
-    values, vectors = eigsh(sparse.csr_array(operator), count, which="LM" if by_magnitude else "LA", tol=1e-13, v0=np.ones(len(operator)))
+    values, vectors = eigsh(
+        sparse.csr_array(operator), count, which="LM" if by_magnitude else "LA", tol=1e-13, v0=np.ones(len(operator))
+    )
     order = np.argsort(-ranked_by(graph, parameters, values), kind="stable")
     return values[order], vectors[:, order]
 
@@ -133,4 +135,6 @@ def test_a_dense_eigendecomposition_of_few_items_is_found_at_once() -> None:
     users, items = done.rows.values[12:].astype(np.float64), done.rows.values[:12].astype(np.float64)
     np.testing.assert_allclose(items @ items.T, np.eye(12), atol=1e-4)
     kept = users @ items.T  # M V V^T
-    np.testing.assert_allclose(kept.T @ kept, dense_operator(made.graph, parameters)[0][:12, :12], atol=1e-4 * exact.values[0])
+    np.testing.assert_allclose(
+        kept.T @ kept, dense_operator(made.graph, parameters)[0][:12, :12], atol=1e-4 * exact.values[0]
+    )

@@ -6,14 +6,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.config import EmbeddingConfig
+from pipeline.embedding.in_memory import block_from_edges, embed_in_memory
 from tests.embedding.graphs_in_parts import ONE, GraphInParts, graphs_in_parts, placed
 from tests.embedding.methods_in_parts import (
     Done,
     in_rounds,
+    low_pass,
     random_tree,
     spectral,
     spectral_embeddings,
@@ -31,7 +33,7 @@ def scores(rows: np.ndarray, items: int, columns: int) -> np.ndarray:
 
 
 def distances(rows: np.ndarray, other: np.ndarray, items: int) -> np.ndarray:
-    """How far apart two embeddings are in their first 1, 2, ... columns: in scores, then column by column up to sign."""
+    """How far apart two embeddings are: in scores of the first 1, 2, ... columns, then in columns up to sign."""
     widths = range(1, rows.shape[1] + 1)
     in_scores = [np.linalg.norm(scores(rows, items, k) - scores(other, items, k)) for k in widths]
     rows, other = rows.astype(np.float64), other.astype(np.float64)
@@ -47,8 +49,8 @@ def simulated(made: GraphInParts, embedding: EmbeddingConfig) -> tuple[Simulated
     return simulate_spectral(*where), draws
 
 
-def check(made: GraphInParts, embedding: EmbeddingConfig) -> tuple[Done, np.ndarray]:
-    """Hold the rounds against the simulator; return the largest share of each bound."""
+def check(made: GraphInParts, embedding: EmbeddingConfig) -> Done:
+    """Hold the rounds against the simulator."""
     done = in_rounds(made, embedding)
     embedding = done.settings.embedding  # what was left to the form is settled there
     whole = as_truncated(embedding)
@@ -72,7 +74,7 @@ def check(made: GraphInParts, embedding: EmbeddingConfig) -> tuple[Done, np.ndar
     assert np.abs(done.rows.values - fewer).max() <= 2.0**-18 * size * np.sqrt(whole.dim / embedding.dim) + 1e-30
     if len(made.parts) > 1:
         assert {name: done.moved[name] for name in want.travelled} == want.travelled
-    return done, off / (bound + slack + 1e-30)
+    return done
 
 
 def as_truncated(embedding: EmbeddingConfig) -> EmbeddingConfig:
@@ -80,7 +82,7 @@ def as_truncated(embedding: EmbeddingConfig) -> EmbeddingConfig:
     return embedding.model_copy(update={"reduction": "truncate", "dim": embedding.rank})
 
 
-@settings(deadline=None, max_examples=20, phases=[Phase.generate])
+@settings(deadline=None, max_examples=20)
 @given(st.data())
 def test_any_tree_weights_and_parameters(data: st.DataObject) -> None:
     made = data.draw(graphs_in_parts())
@@ -90,13 +92,13 @@ def test_any_tree_weights_and_parameters(data: st.DataObject) -> None:
 @pytest.mark.parametrize("items", [0, 30], ids=["plain", "two_types"])
 @pytest.mark.parametrize("parts", [1, 4])
 def test_graphs_of_some_size(items: int, parts: int) -> None:
-    for seed in range(2):
-        made = random_tree(parts, items, seed)
-        done, _ = check(made if parts > 1 else made.in_one_block(), spectral(dim=6, no_return=0.5 * seed, iterations=3))
-        want, _ = simulated(made, spectral(dim=6, no_return=0.5 * seed, iterations=3))
-        # Without looking at gaps: roundings of 2**-24, some hundred of them, hardly grown.
-        assert distances(done.rows.values, want.rows, items).max() <= 1e-4 * np.linalg.norm(want.rows)
-        assert done.report["rank"] == done.report["rank_asked"] == 6
+    made = random_tree(parts, items, 1)
+    embedding = spectral(dim=6, no_return=0.5, iterations=3)
+    done = check(made if parts > 1 else made.in_one_block(), embedding)
+    want = simulate_spectral(made.graph, made.home, made.is_split, spectral_parameters(made, embedding))
+    # Without looking at gaps: roundings of 2**-24, some hundred of them, hardly grown.
+    assert distances(done.rows.values, want.rows, items).max() <= 1e-4 * np.linalg.norm(want.rows)
+    assert done.report["rank"] == done.report["rank_asked"] == 6
 
 
 @pytest.mark.parametrize("items", [0, 30], ids=["plain", "two_types"])
@@ -144,7 +146,10 @@ PLANTED = {
     "one edge": (placed([0], [1], [0, 1], nodes=2), 2),
     "one node and its loop": (placed([0], [0], [0], nodes=1), 1),
     "a star": (placed([0] * 9, range(1, 10), [0, 0, 0, 0, 1, 1, 1, 2, 2, 2], [True] + [False] * 9, nodes=10), 2),
-    "users that are alike": (placed([4] * 4 + [5] * 4 + [6] * 4, [0, 1, 2, 3] * 3, [0, 0, 1, 1, 0, 1, 0], nodes=7, items=4), 1),
+    "users that are alike": (
+        placed([4] * 4 + [5] * 4 + [6] * 4, [0, 1, 2, 3] * 3, [0, 0, 1, 1, 0, 1, 0], nodes=7, items=4),
+        1,
+    ),
     "isolated nodes": (placed([4, 4], [0, 1], [0] * 9, nodes=9, items=4), 1),
     "triangles apart": (placed([0, 1, 2, 3, 4, 5], [1, 2, 0, 4, 5, 3], [0, 0, 0, 1, 1, 1], nodes=6), 6),
     "pairs apart": (placed([4, 5, 6, 7], [0, 1, 2, 3], [0, 1, 0, 1] * 2, nodes=8, items=4), 4),
@@ -166,10 +171,9 @@ def test_planted(name: str) -> None:
         {"dim": 12, "no_return": 0.0},
         {"dim": 12, "no_return": 0.0, "shift": 0.0, "iterations": 1},
         {"dim": 2, "rank": 9, "reduction": "rotate"},
-        {"dim": 1, "oversampling": 0, "item_row_power": 1.0},
-        {"dim": 12, "boundary_dtype": "int8"},
+        {"dim": 1, "oversampling": 0, "item_row_power": 1.0, "boundary_dtype": "int8"},
     ):
-        done, _ = check(made, spectral(**changes))
+        done = check(made, spectral(**changes))
         lengths = np.linalg.norm(done.finished, axis=1)
         assert np.isfinite(lengths).all()
         assert (lengths[made.home < 0] == 0).all()
@@ -177,6 +181,18 @@ def test_planted(name: str) -> None:
             assert done.report["rank"] == rank
             assert not done.rows.values[:, rank:].any()
             assert (lengths[made.home >= 0] > 0).all()
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_what_is_left_where_all_was_taken_off_is_noise(parts: int) -> None:
+    # A user with one item never goes on to another: P is its own diagonal, and P - diag(P) nothing but rounding.
+    weight = [ONE // 3, ONE, 3 * ONE, 7 * ONE, ONE // 7]
+    made = placed(range(5, 10), range(5), [n % parts for n in range(5)] * 2, nodes=10, items=5, weight=weight)
+    for changes in ({"dim": 3}, {"dim": 1, "oversampling": 0}, {"dim": 3, "rank": 5, "reduction": "rotate"}):
+        for shift in (0.05, 0.0):
+            done = in_rounds(made, spectral(no_return=1.0, shift=shift, **changes))
+            assert done.report["rank"] == 0
+            assert not done.finished.any()
 
 
 def test_columns_beyond_the_rank_are_zero_and_so_are_rows_without_signal() -> None:
@@ -211,7 +227,9 @@ def test_finished_rows_are_scaled_as_stated(reduction: str) -> None:
             scale[:items] = length[:items] ** -theta * strength[:items] ** changes["item_norm_power"]
         else:
             scale = strength ** changes.get("norm_degree_power", 0.0) / length * np.sqrt(4) / 2
-        np.testing.assert_allclose(done.finished, rows * np.where(made.home < 0, 0, scale)[:, None], rtol=3e-6, atol=1e-9)
+        np.testing.assert_allclose(
+            done.finished, rows * np.where(made.home < 0, 0, scale)[:, None], rtol=3e-6, atol=1e-9
+        )
 
 
 def test_the_eigenvalue_power_weighs_columns_of_one_type() -> None:
@@ -228,3 +246,12 @@ def test_more_columns_than_eigenpairs_are_zero() -> None:
     assert done.report["rank"] == int(np.count_nonzero(want.eigenvalues)) < 30
     assert not done.rows.values[:, 30:].any()
     assert first_columns(want.left, 40).shape == done.rows.values.shape
+
+
+@pytest.mark.parametrize("items", [0, 30], ids=["plain", "two_types"])
+def test_a_graph_in_memory_gets_the_rows_of_its_one_block(items: int) -> None:
+    made = random_tree(1, items, 8).in_one_block()
+    for embedding in (spectral(dim=6), low_pass(dim=6, rank=9)):
+        done = in_rounds(made, embedding)
+        block = block_from_edges(made.node_key, made.src, made.dst, made.weight)
+        np.testing.assert_array_equal(embed_in_memory(block, done.settings), done.finished)

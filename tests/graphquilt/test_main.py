@@ -13,7 +13,7 @@ from tests.graphquilt.published_tables import publish_nodes, random_nodes
 ROOT = Path(__file__).parents[2]
 COMMANDS = [
     *("init", "run", "ingest", "index", "partition", "layout", "embed", "aggregate", "evaluate", "publish"),
-    *("plan", "inspect", "query", "current", "check", "rollback", "clean", "doctor", "config"),
+    *("plan", "tune", "inspect", "query", "current", "check", "rollback", "clean", "doctor", "config"),
 ]
 
 

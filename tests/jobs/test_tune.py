@@ -16,7 +16,7 @@ import pyarrow.csv as pacsv
 import pytest
 
 import pipeline.stages.tuning as tuning
-from pipeline.config import PipelineConfig
+from pipeline.config import EmbeddingConfig, PipelineConfig
 
 CONFIG = """\
 # a planted graph
@@ -224,6 +224,10 @@ def test_times_cut_the_future_off(tmp_path: Path, call: Callable[..., Any], few_
     found = planted.tune("--json").json
     assert found["split"]["by"] == "time"
     assert "last seen from 2024-03-2" in found["split"]["sentence"]
+    # Sixty users are few: earlier moments are asked as well. A table is one table all the same.
+    assert found["split"]["splits"] == 3
+    assert found["split"]["units"] > 60
+    assert found["chosen"]["table_bytes"] <= 100 * 16 * 4
     assert planted.tune("--json", "--no-by-time").json["split"]["by"] == "user"
 
 
@@ -235,6 +239,15 @@ def test_times_that_are_all_one_day_are_told(tmp_path: Path, call: Callable[...,
     said = planted.tune("--by-time")
     assert said.code == 4
     assert "leave the option out" in said.err
+
+
+def test_keys_that_say_how_a_run_is_done_are_no_parameters(planted: Planted, few_candidates: None) -> None:
+    assert set(EmbeddingConfig.model_fields) >= tuning.KEPT
+    config = planted.folder / "config.toml"
+    config.write_text(config.read_text().replace("powers = 3", 'powers = 3\nseed = 5\nboundary_dtype = "int8"'))
+    assert planted.tune("--json").code == 0
+    tuned = tomllib.loads(planted.out.read_text())["embedding"]
+    assert (tuned["seed"], tuned["boundary_dtype"]) == (5, "int8")
 
 
 def test_a_sample_is_told(planted: Planted, few_candidates: None) -> None:

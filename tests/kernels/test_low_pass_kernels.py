@@ -72,8 +72,10 @@ def test_the_cut_of_a_known_spectrum_lies_where_so_many_are_above(count: int) ->
     degree = 200
     values = np.sort(np.random.default_rng(count).uniform(-0.9, 0.9, 60))[::-1]
     cut = cut_above(traces(values, degree), count)
-    assert eigenvalues_above(traces(values, degree), cut) >= count > eigenvalues_above(
-        traces(values, degree), cut + 2.0 / 2_048
+    assert (
+        eigenvalues_above(traces(values, degree), cut)
+        >= count
+        > eigenvalues_above(traces(values, degree), cut + 2.0 / 2_048)
     )
     blur = 3 * math.pi / degree
     assert (values > cut + blur).sum() <= count + 1

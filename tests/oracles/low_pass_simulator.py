@@ -18,7 +18,7 @@ from tests.oracles.exchange_simulator import (
     symmetric_adjacency,
     ternary_rows,
 )
-from tests.oracles.simulator import Graph, _power, narrow
+from tests.oracles.simulator import Graph, narrow
 
 PROBES = 16
 

@@ -13,6 +13,7 @@ import numpy as np
 from tests.oracles.simulator import Graph
 from tests.oracles.spectral_simulator import UNIT, Simulated, SpectralParameters, dense_operator, noise_share
 
+
 @dataclass(frozen=True)
 class Roundings:
     """What float32 does to one run.

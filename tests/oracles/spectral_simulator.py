@@ -21,7 +21,6 @@ from tests.oracles.exchange_simulator import (
 )
 from tests.oracles.simulator import Graph, _power, narrow
 
-
 UNIT = 2.0**-24  # of float32
 
 

@@ -1,0 +1,76 @@
+"""What an embedding method computes, whatever the cut: its rounds, and what is held and carried beside them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from pipeline.kernels.narrow_rows import groups_of
+from schemas.tables import ROW_BYTES, ROW_GROUP
+
+
+@dataclass(frozen=True)
+class Round:
+    """A product with the graph."""
+
+    width: int  # columns that are multiplied
+    is_measured: bool = False  # whether magnitudes are asked for
+    is_one_way: bool = False  # whether its rows are not brought together again: nothing travels after it
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is computed, whatever the cut."""
+
+    nodes: int  # of the graph, those without edges too
+    joined: int  # nodes whose rows go from round to round; others' come and go within one
+    dim: int
+    rounds: tuple[Round, ...]
+    dtype: str = "float32"  # of rows that travel
+    kept: int = 0  # columns that a row's home carries from round to round beside the row
+    keeps_total: bool = False  # whether that is a sum of measured rounds; shards make it from files of these
+    is_reduced: bool = False  # whether columns are made orthogonal each round, and reduced to dim after the last
+    buffers: int = 1  # copies of joined rows that a task holds while it multiplies
+    exchanges: bool = True  # else each part is embedded as if it were the whole graph
+    preludes: tuple[Work, ...] = ()  # what is computed before, in this order, for what it says of the graph
+
+    @property
+    def measured(self) -> int:
+        """Rounds whose magnitudes are asked for."""
+        return sum(one.is_measured for one in self.rounds)
+
+    @property
+    def most_shards(self) -> int:
+        """The most shares of the columns: fixed groups are never split, and orthogonal columns never part."""
+        return 1 if self.is_reduced or not self.exchanges else groups_of(self.dim)
+
+    @property
+    def has_two_sides(self) -> bool:
+        """Whether a product goes to nodes that are not joined and back."""
+        return self.joined < self.nodes
+
+    def row_bytes(self, width: int) -> int:
+        """Return the bytes of a travelling row's entries and scales; shards share them out and add nothing."""
+        narrow = 0 if self.dtype == "float32" else groups_of(width)
+        return width * ROW_BYTES[self.dtype] + narrow
+
+    @property
+    def magnitude_bytes(self) -> int:
+        """Bytes of the magnitude that travels with a partial row of a measured round."""
+        return 8 if self.dtype == "float32" else 2
+
+
+def shards_of(work: Work, shards: int) -> int:
+    """Return how many shares of the columns there are at most so many of."""
+    return min(shards, work.most_shards)
+
+
+def share_of(work: Work, width: int, shards: int) -> int:
+    """Return the columns of the widest share of so many."""
+    count = shards_of(work, shards)
+    return width if count == 1 else min(width, ROW_GROUP * math.ceil(groups_of(width) / count))
+
+
+def kept_columns(work: Work, shards: int) -> int:
+    """Return the columns that homes carry, of all shares: a sum of what has norms can't be shared out."""
+    return 0 if work.keeps_total and shards_of(work, shards) > 1 else work.kept

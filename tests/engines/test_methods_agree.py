@@ -1,0 +1,33 @@
+"""Methods whose rounds find out facts: the same bytes from every engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.embedding.rounds import embed_parts
+from tests.embedding.graphs_in_parts import InThisProcess, lay_out
+from tests.embedding.methods_in_parts import low_pass, random_tree, settings_for, spectral
+
+# Few rounds: each costs Spark two waves of tasks.
+CASES = {
+    "spectral, plain": (0, spectral(dim=5, iterations=1)),
+    "spectral, two types": (15, spectral(dim=3, rank=5, iterations=1, boundary_dtype="int8")),
+    "low_pass, two types": (15, low_pass(dim=20, cut=0.5, filter_degree=1)),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_engines_embed_to_the_same_bytes(engine: Any, case: str, tmp_path: Path) -> None:
+    items, embedding = CASES[case]
+    made = random_tree(2, items, 5, edges=120, others=30)
+    blocks, settings = lay_out(made, tmp_path), settings_for(made, embedding)
+    want = embed_parts(InThisProcess(), blocks, settings, tmp_path / "here")
+    got = embed_parts(engine, blocks, settings, tmp_path / "there")
+    assert [(rows, checksum) for _, rows, checksum in got.files] == [
+        (rows, checksum) for _, rows, checksum in want.files
+    ]
+    assert got.report == want.report
+    assert got.floats_moved == want.floats_moved > 0
