@@ -131,9 +131,7 @@ def check(argv: Sequence[str]) -> int:
     if options.json:
         print(json.dumps({"ok": not findings, "findings": findings, **about}))
     else:
-        for finding in findings or [
-            f"ok: {about['release']}, {about['rows']:,} rows, {about['age_hours']} hours old"
-        ]:
+        for finding in findings or [f"ok: {about['release']}, {about['rows']:,} rows, {about['age_hours']} hours old"]:
             print(finding)
     return REFUSED if findings else OK
 
@@ -177,9 +175,7 @@ def _about(location: Location) -> dict[str, Any]:
 
 def _parser(command: str, about: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=f"graphquilt {command}", description=about, allow_abbrev=False)
-    parser.add_argument(
-        "--workspace", required=True, metavar="W", help="workspace, or the folder published/<name>"
-    )
+    parser.add_argument("--workspace", required=True, metavar="W", help="workspace, or the folder published/<name>")
     parser.add_argument("--name", default="default", metavar="N", help="published name (default: default)")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     return parser

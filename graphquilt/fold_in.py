@@ -40,9 +40,7 @@ def weights_of(neighbors: Neighbors) -> tuple[list[Any], NDArray[np.float64]]:
         raise ValueError("no neighbours are given; a node without any has no row")
     broken = ~(np.isfinite(weights) & (weights > 0))
     if broken.any():
-        raise ValueError(
-            f"the weight of a neighbour is {weights[broken][0]}; it must be above zero and finite"
-        )
+        raise ValueError(f"the weight of a neighbour is {weights[broken][0]}; it must be above zero and finite")
     return ids, weights
 
 
@@ -87,9 +85,7 @@ def _rows_of(
     recipe: Mapping[str, Any], main: RowGroups, sidecar: RowGroups | None, ids: list[Any]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
     """Return the rows of ids in float64, their total weights where these count, and which are known."""
-    groups, column = (
-        (main, "embedding") if sidecar is None or recipe["table"] != "fold_in" else (sidecar, "row")
-    )
+    groups, column = (main, "embedding") if sidecar is None or recipe["table"] != "fold_in" else (sidecar, "row")
     found = find_rows(groups, ids, recipe["neighbors"])
     rows = np.zeros((len(ids), groups.schema.field(column).type.list_size))
     strength = np.zeros(len(ids))

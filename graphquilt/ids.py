@@ -107,17 +107,11 @@ def _as_array(ids: Ids) -> pa.Array:
         ids = ids.dictionary_decode()
     if ids.null_count:
         raise TypeError(f"{ids.null_count} of {len(ids)} ids are null; every id is an integer or a string")
-    is_text = (
-        pa.types.is_string(ids.type) or pa.types.is_large_string(ids.type) or ids.type == pa.string_view()
-    )
+    is_text = pa.types.is_string(ids.type) or pa.types.is_large_string(ids.type) or ids.type == pa.string_view()
     if not is_text and not pa.types.is_integer(ids.type):
         if not len(ids):
             return pa.array([], pa.string())
-        hint = (
-            "cast whole numbers to int64 first"
-            if pa.types.is_floating(ids.type)
-            else "every id is one or the other"
-        )
+        hint = "cast whole numbers to int64 first" if pa.types.is_floating(ids.type) else "every id is one or the other"
         raise TypeError(f"ids are {ids.type}; they must be integers or strings ({hint})")
     return ids
 

@@ -75,9 +75,7 @@ def from_networkx(
     try:
         weights = np.array([edge[2] for edge in edges], np.float64)
     except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"the edge attribute '{weight}' holds values that are no numbers: {error}"
-        ) from error
+        raise ValueError(f"the edge attribute '{weight}' holds values that are no numbers: {error}") from error
     return _write(path, _id_columns(source, target), weights, types or (node_type, node_type))
 
 
@@ -116,9 +114,7 @@ def from_scipy(
     is_plain = types[0] == types[1]
     if is_plain:
         if matrix.shape[0] != matrix.shape[1]:
-            raise ValueError(
-                f"matrix is {matrix.shape}, but with one type '{types[0]}' it is an adjacency: square"
-            )
+            raise ValueError(f"matrix is {matrix.shape}, but with one type '{types[0]}' it is an adjacency: square")
         if column_ids is not None:
             raise ValueError("rows and columns of an adjacency are the same nodes: give row_ids only")
         column_ids = row_ids
@@ -163,9 +159,7 @@ def _id_columns(*columns: list[Any]) -> tuple[pa.Array, ...]:
     kinds = {type(value) for column in columns for value in column}
     are_int = [issubclass(kind, (int, np.integer)) and kind is not bool for kind in kinds]
     wrong = [
-        kind.__name__
-        for kind, is_int in zip(kinds, are_int, strict=True)
-        if not is_int and not issubclass(kind, str)
+        kind.__name__ for kind, is_int in zip(kinds, are_int, strict=True) if not is_int and not issubclass(kind, str)
     ]
     if wrong:
         raise TypeError(
@@ -183,9 +177,7 @@ def _id_columns(*columns: list[Any]) -> tuple[pa.Array, ...]:
             for is_text in (False, True)
         )
         if both := {str(number) for number in numbers} & texts:
-            raise ValueError(
-                f"{len(both)} nodes are there as an integer and as a string; both would get one id"
-            )
+            raise ValueError(f"{len(both)} nodes are there as an integer and as a string; both would get one id")
     return tuple(pa.array([str(value) for value in column], pa.string()) for column in columns)
 
 
@@ -197,9 +189,7 @@ def _write(
 ) -> InputSettings:
     place = Path(path).absolute()
     if special := sorted(set(str(place)) & set("*?[]{}")):
-        raise ValueError(
-            f"path {place} has {special}, which input.path takes for a pattern; choose another name"
-        )
+        raise ValueError(f"path {place} has {special}, which input.path takes for a pattern; choose another name")
     if not weights.size:
         raise ValueError("there are no edges: nothing to embed")
     broken = ~(np.isfinite(weights) & (weights > 0))

@@ -82,9 +82,7 @@ def _folder_of(place: Path, name: str) -> tuple[Path, Mapping[str, Any] | None]:
         names = sorted(pointer.parent.name for pointer in (place / "published").glob(f"*/{CURRENT}"))
         raise TableError(f"nothing is published as '{name}' in workspace {place}; published there: {names}")
     if not place.exists():
-        raise TableError(
-            f"{place} does not exist; give a workspace, published/<name>, a release or {CURRENT}"
-        )
+        raise TableError(f"{place} does not exist; give a workspace, published/<name>, a release or {CURRENT}")
     raise TableError(
         f"nothing has been published in {place}: it is no workspace with a published table, "
         "no published/<name>, and no release"

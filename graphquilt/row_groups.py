@@ -73,9 +73,7 @@ class RowGroups:
         ValueError : no such type in the table.
         """
         if node_type not in self._types:
-            raise ValueError(
-                f"the table has no nodes of type '{node_type}'; its types are {list(self._types)}"
-            )
+            raise ValueError(f"the table has no nodes of type '{node_type}'; its types are {list(self._types)}")
         return self._types[node_type]
 
     def rows(self, node_type: str) -> int:
@@ -158,16 +156,12 @@ class RowGroups:
     def _add_group(self, path: Path, number: int, rows: int, types: Any, ids: Any) -> None:
         where = f"row group {number} of {path}"
         if types is None or not types.has_min_max or types.min != types.max:
-            raise TableError(
-                f"{where} does not hold nodes of one type; was the file written by another tool?"
-            )
+            raise TableError(f"{where} does not hold nodes of one type; was the file written by another tool?")
         node_type = types.min
         groups = self._types.setdefault(node_type, [])
         firsts = self._firsts.setdefault(node_type, [])
         first = ids.min if ids is not None and ids.has_min_max else None
-        if node_type != max(self._types) or (
-            firsts and None not in (first, firsts[-1]) and first <= firsts[-1]
-        ):
+        if node_type != max(self._types) or (firsts and None not in (first, firsts[-1]) and first <= firsts[-1]):
             raise TableError(f"{where} is out of order: a table is sorted by node_type and node_id")
         first_row = groups[-1].first_row + groups[-1].rows if groups else 0
         groups.append(RowGroup(len(self._fragments) - 1, number, rows, first_row))

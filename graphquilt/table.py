@@ -48,9 +48,7 @@ class EmbeddingTable:
         self._fold_in_groups = fold_in_groups
 
     @classmethod
-    def open(
-        cls, path: str | os.PathLike[str], *, name: str = "default", cache_bytes: int = 2**29
-    ) -> EmbeddingTable:
+    def open(cls, path: str | os.PathLike[str], *, name: str = "default", cache_bytes: int = 2**29) -> EmbeddingTable:
         """Open what CURRENT points to, or a release.
 
         Parameters
@@ -302,9 +300,7 @@ class EmbeddingTable:
     def _mean_vector(self, node_type: str) -> NDArray[np.float32]:
         means = self._metadata["mean_vectors"]
         if node_type not in means:
-            raise TableError(
-                f"release {self.release} has no mean vector of type '{node_type}'; use missing='zero'"
-            )
+            raise TableError(f"release {self.release} has no mean vector of type '{node_type}'; use missing='zero'")
         return np.asarray(means[node_type], np.float32)
 
 
@@ -325,9 +321,7 @@ def _checked_metadata(location: Location, schema: pa.Schema) -> Mapping[str, Any
     except ContractViolationError as error:
         raise TableError(str(error)) from error
     except (KeyError, ValueError) as error:
-        raise TableError(
-            f"{location.folder} does not say how its vectors were made: no schema metadata"
-        ) from error
+        raise TableError(f"{location.folder} does not say how its vectors were made: no schema metadata") from error
     if missing:
         raise TableError(f"the schema metadata at {location.folder} lack {sorted(missing)}")
     return metadata

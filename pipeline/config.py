@@ -371,8 +371,8 @@ class PipelineConfig(Section):
             raise ValueError("ppr.neighbors is true: the ppr_neighbors table is not built yet")
         if self.publish.fold_in and (self.embedding.boundary != "exchange" or self.form in _FORMS_WITHOUT_FOLD_IN):
             raise ValueError(
-                f"publish.fold_in is true, and rows of form '{self.form}' with boundary '{self.embedding.boundary}' are "
-                "no weighted sums of other rows; it is for two_tower, low_pass and spectral with boundary 'exchange'"
+                f"publish.fold_in is true, and rows of form '{self.form}' with boundary '{self.embedding.boundary}' "
+                "are no weighted sums of other rows; it is for two_tower, low_pass and spectral with boundary 'exchange'"
             )
         types = [self.input.source_type, self.input.target_type]
         for node_type in self.attributes:

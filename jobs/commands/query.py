@@ -50,9 +50,7 @@ def parse_neighbors(text: str) -> dict[str, float]:
             colon, value = "", 1.0
         node_id = node_id if colon else one
         if not node_id:
-            raise argparse.ArgumentTypeError(
-                f"{text!r} has an empty id; it must read ID[:WEIGHT],ID[:WEIGHT],..."
-            )
+            raise argparse.ArgumentTypeError(f"{text!r} has an empty id; it must read ID[:WEIGHT],ID[:WEIGHT],...")
         found[node_id] = found.get(node_id, 0.0) + value
     return found
 
@@ -69,14 +67,10 @@ def answer(options: argparse.Namespace) -> Answer:
     from graphquilt.table import EmbeddingTable
 
     if (options.id is None) == (options.neighbors is None):
-        said = (
-            "both an id and --neighbors are" if options.id is not None else "neither an id nor --neighbors is"
-        )
+        said = "both an id and --neighbors are" if options.id is not None else "neither an id nor --neighbors is"
         raise ConfigError(f"{said} given; 'embed' takes one of them, 'neighbors' an id")
     if options.neighbors is not None and options.question != "embed":
-        raise ConfigError(
-            "--neighbors is for 'query embed', the row of a new node; 'query neighbors' takes an id"
-        )
+        raise ConfigError("--neighbors is for 'query embed', the row of a new node; 'query neighbors' takes an id")
     ask = {"neighbors": _neighbors, "embed": _embed}[options.question]
     try:
         with EmbeddingTable.open(options.workspace, name=options.name) as table:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pipeline.blocks import Block, RowKind
 from pipeline.embedding.methods import method_for
 from pipeline.embedding.round_tasks import rounds_of_block
-from pipeline.embedding.rows import ColumnSums, Rows, Settings
+from pipeline.embedding.rows import ColumnSums, Rows, Settings, mean_strength_and_weight
 from pipeline.embedding.sinks import MemorySink
 from pipeline.kernels.adjacency import ordered_adjacency
 from pipeline.kernels.rows import column_sums, row_norms
@@ -68,7 +68,8 @@ def embed_in_memory(block: Block, settings: Settings) -> NDArray[np.float32]:
     Memory: the rows of the rounds and the result, both at once.
     """
     method = method_for(settings)
-    settings = replace(settings, mean_strength=int(block.weight.sum()) * WEIGHT_UNIT / max(settings.nodes, 1))
+    mean_strength, mean_weight = mean_strength_and_weight(block.weight, block.degree, settings.nodes)
+    settings = replace(settings, mean_strength=mean_strength, mean_weight=mean_weight)
     small = method.prelude(settings)
     if small is not None:
         settings = _facts(block, small).passed_to(settings)

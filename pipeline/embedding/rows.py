@@ -15,6 +15,7 @@ from pipeline.config import EmbeddingConfig
 from pipeline.embedding.fact_files import read_facts
 from pipeline.kernels.narrow_rows import groups_of
 from pipeline.kernels.vector_tiles import GROUP
+from schemas.tables import WEIGHT_UNIT
 
 #: Norms of rows over all columns of the embedding, for a task that may hold only some of them; None: not known
 #: here, or not asked for. What follows from norms is then made by another task.
@@ -100,6 +101,7 @@ class Settings:
     target: tuple[int, int]
     columns: tuple[int, int] | None = None  # those that a task computes; None: all
     mean_strength: float = 0.0  # of all nodes, in units of weight 1
+    mean_weight: float = 1.0  # of all edges
     keeps_fold_in: bool = False  # whether rows of which users' rows are sums are wanted
     facts: Facts = field(default_factory=dict, compare=False)
     facts_file: str | None = None  # where tasks find them
@@ -168,7 +170,19 @@ class Settings:
             target=tuple(raw["target"]),
             columns=tuple(raw["columns"]) if raw["columns"] else None,
             mean_strength=raw["mean_strength"],
+            mean_weight=raw["mean_weight"],
             keeps_fold_in=raw["keeps_fold_in"],
             facts=read_facts(Path(raw["facts_file"])) if raw["facts_file"] else {},
             facts_file=raw["facts_file"],
         )
+
+
+def mean_strength_and_weight(weight: NDArray[np.int64], degree: NDArray[np.int64], nodes: int) -> tuple[float, float]:
+    """Return the mean strength of ``nodes`` nodes and the mean weight of an edge, in units of weight 1.
+
+    Parameters
+    ----------
+    weight : fixed point, of all nodes that have edges. degree : their neighbours.
+    """
+    total = int(weight.sum()) * WEIGHT_UNIT
+    return total / max(nodes, 1), total / max(int(degree.sum()), 1)

@@ -145,7 +145,8 @@ class _Spectral(WholeRounds):
 class Bipartite(_Spectral):
     """Users u = M V, items i = V |V|^-θ d^q: V leading eigenvectors of P - γ diag(P), P = M^T M, M = D_U^-a B D_I^-b.
 
-    With the identity times ``shift`` added while iterating, since P - γ diag(P) has negative ends. diag(P) stands
+    With the identity times ``shift`` added while iterating, since P - γ diag(P) has negative ends; it grows with the
+    mean weight of an edge as P does, so that weights in other units change nothing. diag(P) stands
     for walks from an item to a user and straight back: they model what a user has, not what comes next. The items'
     columns may be scaled by w^p first, w the eigenvalues. Rotated, all of V is used, and θ is 1: u = M V Ω',
     i = l2(V w^p Ω') d^q, with Ω' the orthonormal columns of a hashed matrix.
@@ -161,7 +162,7 @@ class Bipartite(_Spectral):
         multiply_rows(block, users.values, items, item, stop_item, user, norms)
         to_item = power_or_zero(block.strength[item:stop_item], -settings.embedding.item_degree_power)
         scale_rows(items.values, to_item, out=items.values)
-        own = _resolved(settings.embedding.shift) * (block.home[item:stop_item] == block.part_id)
+        own = shift_of_items(settings) * (block.home[item:stop_item] == block.part_id)
         add_scaled(items.values, z, own - settings.embedding.no_return * self._diagonal(block, settings), 1.0)
         return items
 
@@ -292,6 +293,13 @@ class Plain(_Spectral):
 def rank_of(settings: Settings) -> int:
     """Return how many eigenpairs are asked for."""
     return settings.embedding.rank or settings.dim
+
+
+def shift_of_items(settings: Settings) -> float:
+    """Return the multiple of the identity that is added to P, in the units of P's eigenvalues."""
+    embedding = settings.embedding
+    power = 2.0 - 2.0 * (embedding.user_degree_power + embedding.item_degree_power)
+    return _resolved(embedding.shift) * float(power_or_zero(np.array([settings.mean_weight]), power)[0])
 
 
 def reduction_of(settings: Settings) -> str:

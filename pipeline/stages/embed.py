@@ -9,14 +9,13 @@ from pipeline.blocks import NodeArrays
 from pipeline.config import PipelineConfig
 from pipeline.embedding.combine import settings_for
 from pipeline.embedding.rounds import BlockFiles, embed_parts
-from pipeline.embedding.rows import Settings
+from pipeline.embedding.rows import Settings, mean_strength_and_weight
 from pipeline.engines.base import Engine, Frame
 from pipeline.pricing import Choice, choose_shards
 from pipeline.stages.embedding_work import work_for
 from pipeline.stages.known_cuts import cut_of_layout
 from pipeline.stages.outcome import MadeFile, Outcome
 from pipeline.workspace import Workspace
-from schemas.tables import WEIGHT_UNIT
 
 NAME = "embed"
 
@@ -69,20 +68,23 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
 def settings_of(config: PipelineConfig, workspace: Workspace) -> Settings:
     """Return what the method needs: its configuration, and the facts of the graph that it refers to."""
     graph = workspace.manifest("node_index").figures
+    mean_strength, mean_weight = _means(workspace) if config.embedding.method == "spectral" else (0.0, 1.0)
     return Settings(
         embedding=config.embedding,
         form=config.form,
         nodes=graph["nodes"],
         source=tuple(graph["types"][config.input.source_type]),
         target=tuple(graph["types"][config.input.target_type]),
-        mean_strength=_mean_strength(workspace) if config.form == "plain" else 0.0,
+        mean_strength=mean_strength,
+        mean_weight=mean_weight,
         keeps_fold_in=config.publish.fold_in,
     )
 
 
-def _mean_strength(workspace: Workspace) -> float:
-    weight = NodeArrays(workspace.files("node_arrays")).all("weight")
-    return int(weight.sum()) * WEIGHT_UNIT / max(weight.size, 1)
+def _means(workspace: Workspace) -> tuple[float, float]:
+    """Mean strength of a node, and mean weight of an edge."""
+    nodes = NodeArrays(workspace.files("node_arrays"))
+    return mean_strength_and_weight(nodes.all("weight"), nodes.all("degree"), nodes.nodes)
 
 
 def shards_for(config: PipelineConfig, workspace: Workspace, engine: str, slots: int, slowness: float = 1.0) -> Choice:

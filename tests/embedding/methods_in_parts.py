@@ -51,8 +51,9 @@ class Done:
 
 
 def settings_for(made: GraphInParts, embedding: EmbeddingConfig) -> Settings:
-    form, mean = FORMS[embedding.method, made.items > 0], float(made.graph.strength.mean())
-    return replace(settings_of(made, embedding), embedding=embedding, form=form, mean_strength=mean)
+    form, strength = FORMS[embedding.method, made.items > 0], made.graph.strength
+    means = {"mean_strength": float(strength.mean()), "mean_weight": float(strength.sum() / made.graph.degree.sum())}
+    return replace(settings_of(made, embedding), embedding=embedding, form=form, **means)
 
 
 def in_rounds(made: GraphInParts, embedding: EmbeddingConfig) -> Done:
@@ -72,9 +73,12 @@ def low_pass(**changes: object) -> EmbeddingConfig:
 
 
 def spectral_parameters(made: GraphInParts, embedding: EmbeddingConfig) -> SpectralParameters:
-    embedding = settings_for(made, embedding).embedding
-    names = [field.name for field in fields(SpectralParameters)]
-    return SpectralParameters(**{name: getattr(embedding, name) for name in names})
+    settings = settings_for(made, embedding)
+    embedding = settings.embedding
+    known = {field.name: getattr(embedding, field.name) for field in fields(SpectralParameters)}
+    if made.items:  # P grows with this power of the weights, and what is added to it must
+        known["shift"] *= settings.mean_weight ** (2 - 2 * (embedding.user_degree_power + embedding.item_degree_power))
+    return SpectralParameters(**known)
 
 
 def low_pass_parameters(made: GraphInParts, embedding: EmbeddingConfig) -> LowPassParameters:

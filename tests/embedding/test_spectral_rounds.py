@@ -255,3 +255,15 @@ def test_a_graph_in_memory_gets_the_rows_of_its_one_block(items: int) -> None:
         done = in_rounds(made, embedding)
         block = block_from_edges(made.node_key, made.src, made.dst, made.weight)
         np.testing.assert_array_equal(embed_in_memory(block, done.settings), done.finished)
+
+
+@pytest.mark.parametrize("items", [0, 30], ids=["plain", "two_types"])
+def test_weights_in_other_units_change_scores_by_a_factor(items: int) -> None:
+    made = random_tree(2, items, 9)
+    flat = replace(made, weight=made.weight >> 10 << 10)  # so that a thousandth of it is exact
+    scores = []
+    for unit in (flat.weight, flat.weight >> 10):
+        rows = in_rounds(replace(flat, weight=unit), spectral(dim=6, iterations=2)).rows.values.astype(np.float64)
+        both = rows[items:] @ (rows[:items] if items else rows).T
+        scores.append(both / np.linalg.norm(both))
+    np.testing.assert_allclose(*scores, atol=1e-5)
