@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pyarrow.parquet as pq
 
-from pipeline.config import InputConfig
+from pipeline.config_sections import InputConfig
 from pipeline.ingest.sources import SourceFile, filesystem_of, naming, split_tasks
 
 _SAMPLE_BYTES = 256 * 1024

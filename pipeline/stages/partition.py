@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from pipeline import storage
 from pipeline.blocks import NodeArrays, NodeParts
-from pipeline.config import PartitionConfig, PipelineConfig
+from pipeline.config import PipelineConfig
+from pipeline.config_sections import PartitionConfig
 from pipeline.engines.base import GRAPHFRAMES_HOW_TO, Engine, Frame
 from pipeline.errors import ConfigError
 from pipeline.partitioning.cutting import IMBALANCE, Bounds, cut_piece

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline.config import EmbeddingConfig
+from pipeline.config_embedding import EmbeddingConfig
 from pipeline.embedding.rounds import Embedded, embed_parts
 from pipeline.errors import TaskError
 from pipeline.tasks import RECORDS, Task, TaskFunction, TaskRecord, run_task

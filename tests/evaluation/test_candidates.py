@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.config import EmbeddingConfig, PipelineConfig
+from pipeline.config import PipelineConfig
+from pipeline.config_embedding import EmbeddingConfig
 from pipeline.evaluation.candidates import Candidate, GraphFacts, advice, candidates, refinements
 
 LARGE = GraphFacts(is_plain=False, sources=30_000, targets=40_000, edges=800_000)

@@ -16,7 +16,8 @@ import pyarrow.csv as pacsv
 import pytest
 
 import pipeline.stages.tuning as tuning
-from pipeline.config import EmbeddingConfig, PipelineConfig
+from pipeline.config import PipelineConfig
+from pipeline.config_embedding import EmbeddingConfig
 
 CONFIG = """\
 # a planted graph

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from pipeline.config import GatesConfig
+from pipeline.config_sections import GatesConfig
 from pipeline.publishing.gate import FIGURES, judge
 
 

@@ -1,0 +1,108 @@
+"""What the configuration says to people: its findings as sentences, its keys as a table."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+
+def explain(error: ValidationError, model: type[BaseModel]) -> str:
+    """Turn pydantic's findings into sentences: the key, the value found, the value wanted."""
+    sentences = []
+    for finding in error.errors():
+        place = [str(part) for part in finding["loc"] if isinstance(part, str)]
+        name = ".".join(place)
+        if finding["type"] == "extra_forbidden":
+            known = _keys_at(model, place[:-1])
+            near = difflib.get_close_matches(place[-1], known, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"choose from {sorted(known)}"
+            sentences.append(f"there is no key {name}; {hint}")
+        elif finding["type"] == "missing":
+            sentences.append(f"{name} is missing ({_description_at(model, place)})")
+        elif finding["type"] == "value_error":
+            text = str(finding["ctx"]["error"])
+            sentences.append(f"{name}: {text}" if name else text)
+        else:
+            about = _description_at(model, place)
+            shown = f"{name} is {finding['input']!r}; {finding['msg'][0].lower()}{finding['msg'][1:]}"
+            sentences.append(f"{shown} ({about})" if about else shown)
+    return "; ".join(dict.fromkeys(sentences))
+
+
+def _section_at(model: type[BaseModel], place: Sequence[str]) -> type[BaseModel] | None:
+    steps = iter(place)
+    for key in steps:
+        field = model.model_fields.get(key)
+        inner = None if field is None else _inner_section(field.annotation)
+        if inner is None:
+            return None
+        model, is_named = inner
+        if is_named:
+            next(steps, None)  # the name itself
+    return model
+
+
+def _inner_section(annotation: Any) -> tuple[type[BaseModel], bool] | None:
+    """Return the section that a key holds, and whether it holds one for each name; None if it holds a value."""
+    is_named = get_origin(annotation) is dict
+    inner = get_args(annotation)[1] if is_named else annotation
+    return (inner, is_named) if isinstance(inner, type) and issubclass(inner, BaseModel) else None
+
+
+def _keys_at(model: type[BaseModel], place: Sequence[str]) -> list[str]:
+    section = _section_at(model, place)
+    return list(section.model_fields) if section else []
+
+
+def _description_at(model: type[BaseModel], place: Sequence[str]) -> str:
+    # A union's finding ends in the name of its branch ("sparsity.float"): drop it to find the key.
+    for end in range(len(place), 0, -1):
+        section = _section_at(model, place[: end - 1])
+        if section and place[end - 1] in section.model_fields:
+            return section.model_fields[place[end - 1]].description or ""
+    return ""
+
+
+def keys_of(model: type[BaseModel], prefix: str) -> list[tuple[str, str, str, str]]:
+    """Return (section, key, default, description) of every key of a section and of those inside it, in order."""
+    rows: list[tuple[str, str, str, str]] = []
+    for name, field in model.model_fields.items():
+        section = _inner_section(field.annotation)
+        if section is not None and not section[1]:
+            rows.extend(keys_of(section[0], f"{prefix}.{name}" if prefix else name))
+            continue
+        if section is not None:
+            rows.extend(keys_of(section[0], f"{name}.<node type>"))
+            continue
+        inner = field.annotation
+        default = "required" if field.is_required() else _toml_value(field.get_default(call_default_factory=True))
+        choices = _choices(inner)
+        about = field.description or ""
+        rows.append((prefix, name, default, f"{about} ({' | '.join(choices)})" if choices else about))
+    return rows
+
+
+def _choices(annotation: Any) -> list[str]:
+    if get_origin(annotation) is Literal:
+        return [str(value) for value in get_args(annotation)]
+    if get_origin(annotation) in (Union, UnionType):
+        return [choice for part in get_args(annotation) for choice in _choices(part)]
+    return []
+
+
+def _toml_value(value: Any) -> str:
+    if value is None:
+        return "unset"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f'"{value}"'
+    if isinstance(value, Mapping):
+        return "{}"
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_toml_value(item) for item in value) + "]"
+    return str(value)
