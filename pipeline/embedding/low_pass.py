@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.blocks import Block
-from pipeline.embedding.fastrp import TwoTower, scale_both, set_norms
-from pipeline.embedding.rows import ColumnSums, KnownNorms, Narrow, Norms, Outlet, Rows, Settings
-from pipeline.embedding.spectrum import factors_of_items, factors_of_nodes, kept_before, rank_of, step_of_nodes
+from pipeline.embedding.fastrp import TwoTower, set_norms
+from pipeline.embedding.rows import ColumnSums, KnownNorms, Narrow, Rows, Settings
+from pipeline.embedding.spectrum import StepsOfNodes, factors_of_items, kept_before, rank_of
 from pipeline.embedding.start_rows import start_rows
 from pipeline.kernels.elementary import power_or_zero
 from pipeline.kernels.low_pass import next_term, step_coefficients
@@ -76,7 +76,7 @@ class LowPass(TwoTower):
         return {"cut": (self.cut(settings) + 1.0) / 2.0, "largest_eigenvalue": float(settings.facts["largest"][0])}
 
 
-class PlainLowPass(LowPass):
+class PlainLowPass(StepsOfNodes, LowPass):
     """Rows of h(S) Ω at norm d^q, S = D^-1/2 A D^-1/2."""
 
     def rounds(self, settings: Settings) -> int:
@@ -90,30 +90,6 @@ class PlainLowPass(LowPass):
     def prelude(self, settings: Settings) -> Settings | None:
         """Return the settings of what finds the cut, where it isn't set."""
         return small_settings(settings, "plain_spectrum") if settings.embedding.cut is None else None
-
-    def travelling(self, block: Block, settings: Settings) -> tuple[int, int]:
-        """Return all rows."""
-        return 0, block.node_ix.size
-
-    def multiply(
-        self,
-        block: Block,
-        x: NDArray[np.float32],
-        number: int,
-        settings: Settings,
-        norms: Norms,
-        outlet: Outlet,
-    ) -> Rows:
-        """A D^-1/2 x."""
-        return step_of_nodes(block, x, norms)
-
-    def settle(self, rows: Rows, strength: NDArray[np.float64], settings: Settings) -> None:
-        """Scale by D^-1/2: rows of S x now."""
-        scale_both(rows, power_or_zero(strength, -0.5))
-
-    def factors(self, number: int, settings: Settings) -> tuple[float, float, float]:
-        """Return the factors of the product, T_k and T_k-1 in T_k+1."""
-        return factors_of_nodes(number)
 
     def cut(self, settings: Settings) -> float:
         """Return where the step is: the largest eigenvalue is 1."""

@@ -192,12 +192,8 @@ class Spectrum(TwoTower):
         return facts
 
 
-class PlainSpectrum(Spectrum):
-    """The same of S = D^-1/2 A D^-1/2, whose spectrum is [-1, 1] as it is."""
-
-    def prelude(self, settings: Settings) -> Settings | None:
-        """Return None: the largest eigenvalue is 1."""
-        return None
+class StepsOfNodes:
+    """What a method of P becomes on one type of nodes: S = D^-1/2 A D^-1/2, whose spectrum is [-1, 1] as it is."""
 
     def travelling(self, block: Block, settings: Settings) -> tuple[int, int]:
         """Return all rows."""
@@ -212,16 +208,27 @@ class PlainSpectrum(Spectrum):
         norms: Norms,
         outlet: Outlet,
     ) -> Rows:
-        """A D^-1/2 x."""
-        return step_of_nodes(block, x, norms)
+        """A D^-1/2 x, of the entries stored here."""
+        scale_rows(x, power_or_zero(block.strength, -0.5), out=x)
+        product = Rows(aligned_empty(x.shape), np.zeros(len(x)))
+        multiply_rows(block, x, product, 0, len(x), 0, norms)
+        return product
 
     def settle(self, rows: Rows, strength: NDArray[np.float64], settings: Settings) -> None:
         """Scale by D^-1/2: rows of S x now."""
         scale_both(rows, power_or_zero(strength, -0.5))
 
     def factors(self, number: int, settings: Settings) -> tuple[float, float, float]:
-        """Return the factors of the product, T_k and T_k-1 in T_k+1."""
-        return factors_of_nodes(number)
+        """Return the factors of S T_k, T_k and T_k-1 in T_k+1."""
+        return (1.0, 0.0, 0.0) if number == 0 else (2.0, 0.0, -1.0)
+
+
+class PlainSpectrum(StepsOfNodes, Spectrum):
+    """The same of S = D^-1/2 A D^-1/2."""
+
+    def prelude(self, settings: Settings) -> Settings | None:
+        """Return None: the largest eigenvalue is 1."""
+        return None
 
 
 def factors_of_items(number: int, settings: Settings) -> tuple[float, float, float]:
@@ -230,25 +237,12 @@ def factors_of_items(number: int, settings: Settings) -> tuple[float, float, flo
     return (2.0 / largest, -1.0, 0.0) if number == 0 else (4.0 / largest, -2.0, -1.0)
 
 
-def factors_of_nodes(number: int) -> tuple[float, float, float]:
-    """Return the factors of S T_k, T_k and T_k-1 in T_k+1."""
-    return (1.0, 0.0, 0.0) if number == 0 else (2.0, 0.0, -1.0)
-
-
 def kept_before(start: NDArray[np.float32]) -> Rows:
     """Return what is kept before the first round: no sum, T_0, no T_-1."""
     width = start.shape[1]
     values = np.zeros((len(start), 3 * width), np.float32)
     values[:, width : 2 * width] = start
     return Rows(values, np.zeros(len(start)))
-
-
-def step_of_nodes(block: Block, x: NDArray[np.float32], norms: Norms) -> Rows:
-    """A D^-1/2 x, of the entries stored here; overwrites x."""
-    scale_rows(x, power_or_zero(block.strength, -0.5), out=x)
-    product = Rows(aligned_empty(x.shape), np.zeros(len(x)))
-    multiply_rows(block, x, product, 0, len(x), 0, norms)
-    return product
 
 
 def rank_of(settings: Settings) -> int:
