@@ -43,7 +43,7 @@ class EmbeddingConfig(Section):
     normalize_powers: bool = Field(True, description="classic: rows of each power have norm 1 before they are added")
     standardize_columns: bool = Field(False, description="classic: columns of the sum get mean 0 and variance 1")
     norm_degree_power: float = Field(
-        0.0, ge=-4, le=4, description="classic: if not 0, a row's norm becomes its degree to this power"
+        0.0, ge=-4, le=4, description="one type: if not 0, a row's norm becomes its degree to this power"
     )
     normalize_rows: bool = Field(False, description="classic: rows of the result have norm 1")
     self_influence: float = Field(0.0, ge=0, description="classic: weight of a node's own start row in the sum")

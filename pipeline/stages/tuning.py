@@ -96,7 +96,7 @@ def tune(
     question = ask_for_labels if wishes.labels else ask_for_pairs
     asked = question(config, graph, workspace, wishes, max(dims))
     embed = Embedder(config, graph, asked.folds, wishes.use)
-    facts, weights = _facts(graph, asked.folds[0].stays, wishes.use), asked.folds[0].weights
+    facts, weights = _facts(config, graph, asked.folds[0].stays, wishes.use), asked.folds[0].weights
     search = Search(embed, asked.measure, budget, on_trial, _SECONDS_A_PRODUCT)
     share = _BEFORE_CURVE if wishes.with_curve else _BEFORE_REMARK if len(dims) == 1 else 1.0
     with threadpool_limits(1):  # as tasks have it; and seconds mean one core
@@ -227,12 +227,12 @@ def _said_of_sample(graph: TrainingGraph) -> str:
     )
 
 
-def _facts(graph: TrainingGraph, stays: NDArray[np.bool_], use: Use) -> GraphFacts:
+def _facts(config: PipelineConfig, graph: TrainingGraph, stays: NDArray[np.bool_], use: Use) -> GraphFacts:
     return GraphFacts(
         is_plain=graph.is_plain,
         sources=graph.source[1] - graph.source[0],
         targets=graph.target[1] - graph.target[0],
         edges=int(stays.sum()),
-        is_weighted=bool((graph.weight * WEIGHT_UNIT != 1.0).any()),
+        is_weighted=config.input.weight is not None and bool((graph.weight * WEIGHT_UNIT != 1.0).any()),
         use=use,
     )
