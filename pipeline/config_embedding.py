@@ -10,7 +10,9 @@ from pydantic import Field, field_validator
 from pipeline.config_sections import Section
 
 #: What keys that are unset mean, by form and by what the form turns on.
-_BY_FORM: Mapping[str, Mapping[str, float]] = {
+_BY_FORM: Mapping[str, Mapping[str, float | str]] = {
+    "classic": {"transition": "random_walk"},
+    "plain_low_pass": {"transition": "symmetric"},
     "two_tower": {"item_norm_power": 0.12},
     "low_pass": {"item_norm_power": 0.2},
     "bipartite truncate": {"item_norm_power": 0.3, "iterations": 3, "shift": 0.05, "eigenvalue_power": 0.0},
@@ -37,8 +39,8 @@ class EmbeddingConfig(Section):
         (0.0, 1.0, 1.0), min_length=1, max_length=64, description="classic: weight of each power, the first for X_1"
     )
     degree_power: float = Field(0.0, ge=-4, le=4, description="classic: random rows are scaled by degree to this power")
-    transition: Literal["random_walk", "symmetric"] = Field(
-        "random_walk", description="classic: D^-1 A or D^-1/2 A D^-1/2"
+    transition: Literal["random_walk", "symmetric"] | None = Field(
+        None, description="one type: D^-1 A or D^-1/2 A D^-1/2; unset: classic random_walk, low_pass symmetric"
     )
     normalize_powers: bool = Field(True, description="classic: rows of each power have norm 1 before they are added")
     standardize_columns: bool = Field(False, description="classic: columns of the sum get mean 0 and variance 1")

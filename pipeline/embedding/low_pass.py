@@ -77,7 +77,10 @@ class LowPass(TwoTower):
 
 
 class PlainLowPass(StepsOfNodes, LowPass):
-    """Rows of h(S) Ω at norm d^q, S = D^-1/2 A D^-1/2."""
+    """Rows of h(A') Ω at norm d^q, A' = D^-1/2 A D^-1/2 = S or D^-1 A = D^-1/2 S D^1/2.
+
+    The second is the first with its random rows scaled by D^1/2: what D^-1/2 does to whole rows, norms undo.
+    """
 
     def rounds(self, settings: Settings) -> int:
         """Return a round for each degree."""
@@ -90,6 +93,18 @@ class PlainLowPass(StepsOfNodes, LowPass):
     def prelude(self, settings: Settings) -> Settings | None:
         """Return the settings of what finds the cut, where it isn't set."""
         return small_settings(settings, "plain_spectrum") if settings.embedding.cut is None else None
+
+    def start(self, block: Block, settings: Settings) -> NDArray[np.float32]:
+        """Ω, or D^1/2 Ω."""
+        return self._first_rows(block, slice(None), settings)
+
+    def first_kept(self, block: Block, local: NDArray[np.int64], settings: Settings) -> Rows:
+        """Return T_0, the start."""
+        return kept_before(self._first_rows(block, local, settings))
+
+    def _first_rows(self, block: Block, local: NDArray[np.int64] | slice, settings: Settings) -> NDArray[np.float32]:
+        walks = settings.embedding.transition == "random_walk"
+        return start_rows(block, local, power_or_zero(block.strength[local], 0.5) if walks else None, settings)
 
     def cut(self, settings: Settings) -> float:
         """Return where the step is: the largest eigenvalue is 1."""

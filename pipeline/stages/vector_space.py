@@ -24,7 +24,7 @@ _PARAMETERS = {
         *("projection", "sparsity", "filter_degree", "cut", "rank"),
         *("user_degree_power", "item_degree_power", "item_norm_power"),
     ),
-    "plain_low_pass": ("projection", "sparsity", "filter_degree", "cut", "rank", "norm_degree_power"),
+    "plain_low_pass": ("projection", "sparsity", "filter_degree", "cut", "rank", "transition", "norm_degree_power"),
     "bipartite": (
         *("rank", "reduction", "iterations", "oversampling", "no_return", "shift"),
         *("user_degree_power", "item_degree_power", "item_norm_power", "item_row_power", "eigenvalue_power"),

@@ -23,7 +23,7 @@ from tests.embedding.methods_in_parts import (
     settings_for,
 )
 from tests.oracles.exchange_simulator import scaled_incidence, symmetric_adjacency, ternary_rows
-from tests.oracles.low_pass_simulator import DenseFiltered, dense_low_pass, simulate_low_pass
+from tests.oracles.low_pass_simulator import DenseFiltered, damped_step, dense_low_pass, simulate_low_pass
 
 
 def settled(done: Done, embedding: EmbeddingConfig) -> tuple[float, float]:
@@ -189,3 +189,23 @@ def test_finished_items_have_norm_d_to_the_q_and_nodes_of_one_type_norm_1() -> N
         np.testing.assert_array_equal(
             done.finished[items if items else made.nodes :], done.rows.values[items or made.nodes :]
         )
+
+
+def test_the_walk_filters_its_own_transition_matrix() -> None:
+    made = random_tree(3, 0, 6)
+    embedding = low_pass(dim=5, cut=0.2, transition="random_walk", sparsity=1.0)
+    finished = in_rounds(made, embedding).finished
+    graph = made.graph
+    adjacency = np.zeros((made.nodes, made.nodes))
+    np.add.at(adjacency, (graph.src, graph.dst), graph.weight)
+    both = adjacency + adjacency.T - np.diag(np.diag(adjacency))
+    walk = both / np.maximum(graph.strength, 1e-300)[:, None]
+    before, term = np.zeros((made.nodes, 5)), ternary_rows(graph.node_key, 5, 1.0, 0)
+    weights = damped_step(embedding.filter_degree, 0.2)
+    want = weights[0] * term
+    for number, weight in enumerate(weights[1:]):
+        before, term = term, (walk @ term if number == 0 else 2.0 * walk @ term - before)
+        want = want + weight * term
+    has_edges = made.home >= 0
+    want = want[has_edges] / np.linalg.norm(want[has_edges], axis=1, keepdims=True)
+    np.testing.assert_allclose(finished[has_edges], want, atol=2e-5)
