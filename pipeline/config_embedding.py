@@ -38,7 +38,12 @@ class EmbeddingConfig(Section):
     iteration_weights: tuple[float, ...] = Field(
         (0.0, 1.0, 1.0), min_length=1, max_length=64, description="classic: weight of each power, the first for X_1"
     )
-    degree_power: float = Field(0.0, ge=-4, le=4, description="classic: random rows are scaled by degree to this power")
+    degree_power: float = Field(
+        0.0,
+        ge=-4,
+        le=4,
+        description="classic: β, random rows are scaled by degree to this power (normalizationStrength)",
+    )
     transition: Literal["random_walk", "symmetric"] | None = Field(
         None, description="one type: D^-1 A or D^-1/2 A D^-1/2; unset: classic random_walk, low_pass symmetric"
     )
