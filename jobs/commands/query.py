@@ -16,11 +16,13 @@ def parser() -> CommandParser:
         "query",
         "neighbors: prints the nodes that are nearest to one, best first. Between types the score is the\n"
         "table's similarity for retrieval (recommendations); within a type it is the cosine.\n"
-        "embed: prints the row of a node, or the row that a new node with these neighbours would have.",
+        "embed: prints the row of a node, or the row that a new node with these neighbours would have; with\n"
+        '--attributes, a line "id<TAB>entries" for each node of a file.',
         "  graphquilt query neighbors 4711 --workspace work --type user --target item -k 20\n"
         "  graphquilt query neighbors vim --workspace build/demo --name debian\n"
         "  graphquilt query embed 4711 --workspace work --type user\n"
-        "  graphquilt query embed --workspace work --type user --neighbors 17:2.5,42",
+        "  graphquilt query embed --workspace work --type user --neighbors 17:2.5,42\n"
+        "  graphquilt query embed --workspace work --type item --attributes new_items.parquet",
     )
     made.add_argument("question", choices=("neighbors", "embed"), help="what to ask")
     made.add_argument("id", metavar="ID", nargs="?", help="the node's id, as in the input")
@@ -35,6 +37,11 @@ def parser() -> CommandParser:
         type=parse_neighbors,
         metavar="ID[:WEIGHT],...",
         help="embed: neighbours of a new node; an id that ends in a colon and a number needs its weight",
+    )
+    made.add_argument(
+        "--attributes",
+        metavar="FILE",
+        help="embed: new nodes, with the id and the columns of the table's own [attributes.TYPE]",
     )
     return made
 
@@ -61,17 +68,21 @@ def answer(options: argparse.Namespace) -> Answer:
     Raises
     ------
     ConfigError : no such type of nodes, or options that don't go together. InputError : no table, or no such node in
-    it, or none of the neighbours.
+    it, or none of the neighbours, or no usable row of attributes.
     """
     from graphquilt.errors import TableError
     from graphquilt.table import EmbeddingTable
 
-    if (options.id is None) == (options.neighbors is None):
-        said = "both an id and --neighbors are" if options.id is not None else "neither an id nor --neighbors is"
-        raise ConfigError(f"{said} given; 'embed' takes one of them, 'neighbors' an id")
-    if options.neighbors is not None and options.question != "embed":
-        raise ConfigError("--neighbors is for 'query embed', the row of a new node; 'query neighbors' takes an id")
-    ask = {"neighbors": _neighbors, "embed": _embed}[options.question]
+    choices = {"an id": options.id, "--neighbors": options.neighbors, "--attributes": options.attributes}
+    given = [name for name, value in choices.items() if value is not None]
+    if len(given) != 1:
+        nothing = "neither an id nor --neighbors is given, nor --attributes"
+        said = f"both {given[0]} and {given[1]} are given" if given else nothing
+        raise ConfigError(f"{said}; 'embed' takes one of them, 'neighbors' an id")
+    if options.id is None and options.question != "embed":
+        raise ConfigError(f"{given[0]} is for 'query embed', rows of new nodes; 'query neighbors' takes an id")
+    embed = _embed if options.attributes is None else _attributes
+    ask = {"neighbors": _neighbors, "embed": embed}[options.question]
     try:
         with EmbeddingTable.open(options.workspace, name=options.name) as table:
             facts = {"release": table.release, "data_date": table.data_date.isoformat()}
@@ -128,6 +139,25 @@ def _folded(table: Any, node_type: str, neighbors: dict[str, float]) -> Any:
         raise InputError(f"release {table.release}: {error}; given: {', '.join(neighbors)}") from error
     except ValueError as error:
         raise ConfigError(f"--neighbors: {error}") from error
+
+
+def _attributes(table: Any, facts: dict[str, Any], options: argparse.Namespace) -> Answer:
+    from pipeline.stages.new_nodes import rejection, rows_of_new_nodes
+
+    node_type = _type(options.type, table.node_types, "--type")
+    made = rows_of_new_nodes(table.path, node_type, options.attributes)
+    _, is_known = table.lookup(made.node_id, node_type)
+    known = [node_id for node_id, held in zip(made.node_id, is_known, strict=True) if held]
+    facts |= {
+        "node_type": node_type,
+        "rows": [{"id": node_id, "row": row.tolist()} for node_id, row in zip(made.node_id, made.rows, strict=True)],
+        "rejected": made.rejected,
+        "known": known,
+    }
+    said = [f"# left out: {rejection(row)}" for row in made.rejected]
+    said += [f"# in the table already, with rows that know their edges too: {', '.join(known)}"] if known else []
+    said += [f"{node_id}\t{_one_line(row)}" for node_id, row in zip(made.node_id, made.rows, strict=True)]
+    return Answer(facts, "\n".join(said))
 
 
 def _one_line(row: Any) -> str:
