@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 #: How a file that this command made begins: such a file may be made again.
 OWN = "# Made by: graphquilt tune"
+#: Of training pairs, for each second of the budget: five to ten candidates of 128 columns get their turn.
+_PAIRS_A_SECOND = 40_000
+_LEAST_PAIRS = 400_000  # however short the budget
 
 
 def parser() -> CommandParser:
@@ -65,7 +68,7 @@ def parser() -> CommandParser:
     made.add_argument("--seed", type=_seed, default=0, metavar="N", help="of the split and the samples (default: 0)")
     made.add_argument("--sample", type=parse_count, metavar="N", help="most users or nodes ranked (default: 5000)")
     made.add_argument(
-        "--max-pairs", type=parse_count, metavar="N", help="most pairs kept in memory (default: as memory allows)"
+        "--max-pairs", type=parse_count, metavar="N", help="most pairs tuned on (default: as memory and budget allow)"
     )
     made.add_argument("--force", action="store_true", help="overwrite --out even if this command did not make it")
     return made
@@ -124,7 +127,7 @@ def _tuned(options: argparse.Namespace, stop: StopRequest, started: float) -> tu
                 with_curve=options.curve,
                 seed=options.seed,
                 max_users=options.sample or MAX_USERS,
-                max_pairs=options.max_pairs or _pairs_that_fit(workspace, max(options.dims or (config.embedding.dim,))),
+                max_pairs=options.max_pairs or _pairs_worth_tuning(workspace, options, config.embedding.dim),
                 labels=options.labels,
             )
             tuned = tune(config, workspace, wishes, budget, _show_trial if sys.stderr.isatty() else None)
@@ -138,13 +141,18 @@ def without_test(config: PipelineConfig) -> PipelineConfig:
     return config.model_copy(update={"evaluate": config.evaluate.model_copy(update={"source": "none", "path": None})})
 
 
-def _pairs_that_fit(workspace: Workspace, dim: int) -> int:
-    """Return how many pairs fit half of the memory with their rows: 120 B a pair, four rows of a table a node."""
+def _pairs_worth_tuning(workspace: Workspace, options: argparse.Namespace, dim: int) -> int:
+    """Return how many pairs fit half of the memory with their rows, and the budget with some candidates.
+
+    Memory: 120 B a pair, four rows of a table a node. Time: a first look at every kind of candidate on fewer users
+    says more than one candidate on all of them.
+    """
     from jobs.commands.machine import memory_bytes
 
     figures = workspace.manifest("node_index").figures
-    needed = 120 * figures["edges"] + 16 * dim * figures["nodes"]
-    return int(figures["edges"] * min(1.0, 0.5 * memory_bytes() / max(needed, 1)))
+    needed = 120 * figures["edges"] + 16 * max(options.dims or (dim,)) * figures["nodes"]
+    fitting = int(figures["edges"] * min(1.0, 0.5 * memory_bytes() / max(needed, 1)))
+    return min(fitting, max(_LEAST_PAIRS, int(_PAIRS_A_SECOND * options.budget)))
 
 
 def _use(options: argparse.Namespace) -> Use:

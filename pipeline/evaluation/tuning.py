@@ -23,6 +23,8 @@ FIRST_UNITS = 1_000
 _CLEARLY_WORSE = 2.0
 #: Share of the figure that no narrower or cheaper table makes up for, however large the noise.
 _WORTH_HAVING = 0.01
+#: A candidate is tried in its turn if so many of its kind would fit what is left of the budget.
+_PATIENCE = 4.0
 #: A candidate of equal width takes the place of a better one within noise if it costs at most this share.
 _MUCH_CHEAPER = 0.5
 
@@ -145,17 +147,18 @@ class Search:
     def try_all(self, candidates: Sequence[Candidate], share: float = 1.0) -> None:
         """Try candidates in order, as long as what each is expected to take stays within a share of the budget.
 
-        A candidate is tried once, however often it is named. Where none of them fits and nothing has been tried
-        yet, the cheapest is tried, whatever it takes.
+        One that is expected to take more than a quarter of what is left waits until the others had their turn: it
+        might have nothing left to be compared with. A candidate is tried once, however often it is named. Where
+        none of them fits and nothing has been tried yet, the cheapest is tried, whatever it takes.
         """
+        waiting: list[Candidate] = []
         for candidate in candidates:
-            key = _key(candidate)
-            if key in self._seen:
-                continue
-            if self.budget.allows(self._expected_seconds(candidate), share):
-                self._try(candidate, key)
+            if self.budget.allows(_PATIENCE * self._expected_seconds(candidate), share):
+                self._try_if_new(candidate, share)
             else:
-                self._skipped[key] = candidate
+                waiting.append(candidate)
+        for candidate in waiting:
+            self._try_if_new(candidate, share)
         while not self.trials and self._skipped:
             cheapest = min(self._skipped.values(), key=lambda candidate: candidate.cost)
             self._try(cheapest, _key(cheapest))
@@ -170,6 +173,15 @@ class Search:
                     self.try_all(neighbors(best.candidate), share)
             if len(self.trials) == before:
                 return
+
+    def _try_if_new(self, candidate: Candidate, share: float) -> None:
+        key = _key(candidate)
+        if key in self._seen:
+            return
+        if self.budget.allows(self._expected_seconds(candidate), share):
+            self._try(candidate, key)
+        else:
+            self._skipped[key] = candidate
 
     def _try(self, candidate: Candidate, key: str) -> None:
         self._skipped.pop(key, None)

@@ -222,8 +222,8 @@ def _curve(search: Search, chosen: Trial, facts: GraphFacts, wishes: Wishes, dim
 def _said_of_sample(graph: TrainingGraph) -> str:
     kept = "nodes" if graph.is_plain else "users"
     return (
-        f"tuned on {graph.src.size:,} of {graph.all_pairs:,} pairs, those of {kept} chosen by hash, so that pairs and "
-        "rows fit memory (or --max-pairs); figures are of that smaller graph"
+        f"tuned on {graph.src.size:,} of {graph.all_pairs:,} pairs, those of {kept} chosen by hash, so that they fit "
+        "memory and some candidates fit the budget (--max-pairs sets another number); figures are of that smaller graph"
     )
 
 

@@ -150,6 +150,15 @@ def test_before_anything_was_timed_a_dear_candidate_waits_for_a_cheaper_one() ->
     assert [trial.dim for trial in search.trials] == [16, 24]
 
 
+def test_one_that_would_take_much_of_the_budget_waits_for_the_others() -> None:
+    world = World(lambda _: noisy(0.3, 0.05, 1), seconds_of=lambda changes: changes["dim"] / 10)
+    search = world.search(25.0)
+    search.seconds_a_cost = 0.1
+    # 10 of 25 seconds: more than a quarter, so the last; then it still fits.
+    search.try_all([Bet("dear", {"dim": 100}, 100.0), Bet("a", {"dim": 20}, 20.0), Bet("b", {"dim": 30}, 30.0)])
+    assert [trial.candidate.name for trial in search.trials] == ["a", "b", "dear"]
+
+
 def test_a_kind_never_timed_is_expected_to_be_as_dear_as_the_dearest() -> None:
     worth = noisy(0.1, 0.05, 1)
     world = World(lambda _: worth, seconds_of=lambda changes: 9.0 if changes["method"] == "slow" else 1.0)
