@@ -95,8 +95,7 @@ def metadata_of(
         **{name: facts[name] for name in ("method", "form", "dim", "seed", "parameters")},
         "found": workspace.manifest("part_rows").figures.get("found") or {},
         "boundary": boundary,
-        "boundary_parameters": of_boundary(settings)
-        | ({"widths": _widths(settings, workspace)} if boundary == "border" else {}),
+        "boundary_parameters": of_boundary(settings) | _found_at_the_boundary(settings, workspace),
         "similarity": similarity_of(settings),
         "space_id": fixed_space(settings, workspace),
         "alignment": None,
@@ -120,6 +119,14 @@ def metadata_of(
         space_id, since = _spectral_space(settings, workspace, aligned, family)
         about |= {"space_id": space_id, "alignment": {**aligned.facts, "family": family, "space_since": since}}
     return about
+
+
+def _found_at_the_boundary(settings: Settings, workspace: Workspace) -> dict[str, Any]:
+    """Return what sets no coordinates: columns of each set's vectors, the type of rows that travelled."""
+    if settings.embedding.boundary == "border":
+        return {"widths": _widths(settings, workspace)}
+    dtype = settings.embedding.boundary_dtype
+    return {"dtype": dtype} if settings.embedding.boundary == "exchange" and dtype != "float32" else {}
 
 
 def _spectral_space(settings: Settings, workspace: Workspace, aligned: Alignment, family: str) -> tuple[str, str]:

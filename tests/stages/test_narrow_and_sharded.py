@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,9 @@ def test_figures_of_embed_count_what_travelled(tmp_path: Path) -> None:
         ended = chain.run(config(tmp_path, plain=False, parts=3, dim=64, boundary_dtype=dtype))
         assert ended.code == 0
         found[dtype] = ended.figures("embed")
+        schema = chain.published(Path(ended.answer["path"])).table.schema
+        stated = json.loads(schema.metadata[b"graphquilt"])["boundary_parameters"]
+        assert stated == ({} if dtype == "float32" else {"dtype": dtype})
     assert found["float32"]["rows_moved"] == found["int8"]["rows_moved"]
     rows = found["int8"]["rows_moved"]
     # One step of P: partial rows of two rounds, the last with magnitudes, and totals of one.
