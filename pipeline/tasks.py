@@ -13,7 +13,7 @@ import re
 import resource
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -166,8 +166,10 @@ def run_task(function: TaskFunction, task: Task) -> TaskRecord:
     return record
 
 
-def committed(place: Path) -> dict[str, TaskRecord]:
+def committed(place: Path, names: Collection[str] | None = None) -> dict[str, TaskRecord]:
     """Return the valid records at a place, by the digest of their task: those whose files are there in full.
+
+    With ``names``, of these tasks only: others' records aren't opened.
 
     Raises
     ------
@@ -175,6 +177,8 @@ def committed(place: Path) -> dict[str, TaskRecord]:
     """
     found: dict[str, TaskRecord] = {}
     for path in sorted((place / RECORDS).glob("*.json")) if (place / RECORDS).is_dir() else ():
+        if names is not None and path.name.partition(".")[0] not in names:
+            continue
         record = replace(TaskRecord.from_json(path.read_bytes()), place=str(place))  # a workspace may move
         if not all(_is_whole(place / file.name, file.bytes) for file in record.files):
             continue
@@ -200,7 +204,7 @@ def run_missing(engine: TaskRunner, function: TaskFunction, tasks: Sequence[Task
     """
     if not tasks:
         return []
-    done = committed(Path(tasks[0].place))
+    done = committed(Path(tasks[0].place), {task.name for task in tasks})
     missing = [task for task in tasks if task.digest not in done]
     for record in engine.map_tasks(function, missing) if missing else ():
         done[record.digest] = record

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
@@ -157,7 +157,8 @@ class Settings:
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON values, for tasks; facts go by their file."""
-        return {**asdict(replace(self, facts={})), "embedding": self.embedding.model_dump(mode="json")}
+        plain = {one.name: getattr(self, one.name) for one in fields(self)}
+        return {**plain, "facts": {}, "embedding": self.embedding.model_dump(mode="json")}
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Settings:
