@@ -122,7 +122,9 @@ def check(made: GraphInParts, embedding: EmbeddingConfig, bounds: Bounds = ROOMY
     assert not got.values[~is_made].any()
     if not want.in_doubt:
         np.testing.assert_array_less(np.linalg.norm(got.values - want.rows, axis=1), want.error + 1e-30)
-        np.testing.assert_array_less(np.abs(got.magnitude - want.magnitude), 2e-6 * want.magnitude + 1e-30)
+        # A magnitude adds up norms of rows, which are as far off as those: much, where rows nearly cancel.
+        off = np.abs(got.magnitude - want.magnitude)
+        np.testing.assert_array_less(off, 2e-6 * want.magnitude + want.magnitude_error + 1e-30)
     return got, laid
 
 

@@ -18,11 +18,12 @@ from tests.oracles.simulator import ZERO_BELOW, Graph, Parameters
 
 @dataclass
 class Made:
-    """Rows before the last step: (n, dim), (n,) magnitudes, (n,) error bounds, (n,) which nodes have a row."""
+    """Rows before the last step: (n, dim), (n,) magnitudes, (n,) bounds on both, (n,) which nodes have a row."""
 
     rows: np.ndarray
     magnitude: np.ndarray
     error: np.ndarray
+    magnitude_error: np.ndarray
     is_made: np.ndarray
     in_doubt: bool  # the zero of some power may have gone either way
 
@@ -36,7 +37,7 @@ def drop(graph: Graph, home: np.ndarray, parameters: Parameters) -> Made:
 def halo(graph: Graph, home: np.ndarray, parameters: Parameters, hops: int) -> Made:
     """Each part by itself on all edges among the nodes within ``hops`` of its own; only its own rows count."""
     n = home.size
-    made = Made(np.zeros((n, parameters.dim)), np.zeros(n), np.zeros(n), home >= 0, in_doubt=False)
+    made = Made(np.zeros((n, parameters.dim)), *np.zeros((3, n)), home >= 0, in_doubt=False)
     near: dict[int, set[int]] = {v: {v} for v in range(n)}
     for a, b in zip(graph.src.tolist(), graph.dst.tolist(), strict=True):
         near[a].add(b)
@@ -48,11 +49,8 @@ def halo(graph: Graph, home: np.ndarray, parameters: Parameters, hops: int) -> M
         is_inside = np.isin(np.arange(n), sorted(inside))
         dense, _ = _on(graph, is_inside[graph.src] & is_inside[graph.dst], parameters)
         here = home == part
-        made.rows[here], made.magnitude[here], made.error[here] = (
-            dense.rows[here],
-            dense.magnitude[here],
-            dense.error[here],
-        )
+        for name in ("rows", "magnitude", "error", "magnitude_error"):
+            getattr(made, name)[here] = getattr(dense, name)[here]
         made.in_doubt |= _in_doubt(dense)
     return made
 
@@ -68,7 +66,7 @@ def border(
     widths : columns of each level; all of them if rows are added.
     """
     n = graph.node_key.size
-    total = Made(np.zeros((n, parameters.dim)), np.zeros(n), np.zeros(n), np.zeros(n, bool), in_doubt=False)
+    total = Made(np.zeros((n, parameters.dim)), *np.zeros((3, n)), np.zeros(n, bool), in_doubt=False)
     left = np.ones(graph.src.size, bool)
     column = 0
     for number, (home, width) in enumerate(zip(levels, widths, strict=True)):
@@ -88,6 +86,7 @@ def border(
         else:
             total.rows += share[:, None] * dense.rows
         total.magnitude += share * dense.magnitude
+        total.magnitude_error += share * dense.magnitude_error
         total.error += share * dense.error + 2 * UNIT * np.linalg.norm(total.rows, axis=1)
         total.is_made |= kept > 0
         total.in_doubt |= _in_doubt(dense)
@@ -112,6 +111,7 @@ def quotient(graph: Graph, home: np.ndarray, paths: Mapping[int, str], parameter
         of_part = place[int(home[v])]
         made.rows[v] += scale * unit[of_part]
         # The row's length is off by its error at most; 1 - s is a difference of float64s here, of integers there.
+        made.magnitude_error[v] += weight * lost * made.error[v] + 1e-15 * weight * length
         made.error[v] += weight * lost * made.error[v] + 1e-15 * weight * length
         made.error[v] += scale * unit_error[of_part] + 2 * UNIT * np.linalg.norm(made.rows[v])
         made.magnitude[v] += scale * bool(is_sound[of_part])
@@ -147,7 +147,8 @@ def _on(graph: Graph, is_kept: np.ndarray, parameters: Parameters) -> tuple[Dens
 
 
 def _made(dense: Dense, is_made: np.ndarray) -> Made:
-    return Made(dense.rows.copy(), dense.magnitude.copy(), dense.error.copy(), is_made, _in_doubt(dense))
+    bounds = dense.error.copy(), dense.magnitude_error.copy()
+    return Made(dense.rows.copy(), dense.magnitude.copy(), *bounds, is_made, _in_doubt(dense))
 
 
 def _in_doubt(dense: Dense) -> bool:
