@@ -155,7 +155,7 @@ PLAIN_COORDINATES = (
 COORDINATES = (
     Bet(
         "eigenvectors",
-        "The leading eigenvectors as orthogonal coordinates, rows of norm 1.",
+        "The leading eigenvectors as orthogonal coordinates, rows of equal norm.",
         _truncated() | {"no_return": 0.5, "item_row_power": 1.0, "item_norm_power": 0.0, "eigenvalue_power": 0.5},
     ),
     Bet(
