@@ -12,13 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.blocks import Block
-from pipeline.embedding.rows import FOLD_IN, ColumnSums, KnownNorms, Narrow, Norms, Outlet, Rows, Settings
+from pipeline.embedding.products import scale_both, set_norms, step_of_items, step_of_nodes
+from pipeline.embedding.rows import ColumnSums, KnownNorms, Narrow, Norms, Outlet, Rows, Settings
 from pipeline.embedding.start_rows import start_magnitudes, start_rows
 from pipeline.embedding.whole_rounds import WholeRounds
-from pipeline.kernels.buffers import aligned_empty
 from pipeline.kernels.elementary import power_or_zero
 from pipeline.kernels.rows import add_scaled, row_norms, scale_rows, unit_or_zero_scales
-from pipeline.kernels.spmm import spmm
 
 _STANDARDIZED_AT_ONCE = 8_192  # rows, in float64
 _DRAWN_AT_ONCE = 8_192  # rows, of all columns
@@ -59,7 +58,7 @@ class TwoTower(WholeRounds):
     ) -> Rows:
         """One step of P, less the items' own last scaling: B^T D_U^-2a B D_I^-b x."""
         is_last = number == self.rounds(settings) - 1
-        return step_of_items(block, x, self.travelling(block, settings), settings, norms, outlet if is_last else None)
+        return step_of_items(block, x, settings, norms, outlet if is_last else None)
 
     def settle(self, rows: Rows, strength: NDArray[np.float64], settings: Settings) -> None:
         """Scale items by D_I^-b: they are rows of P^(number + 1) Ω now."""
@@ -116,9 +115,7 @@ class Classic(WholeRounds):
         """A x or, for the symmetric transition, A D^-1/2 x."""
         if settings.embedding.transition == "symmetric":
             scale_rows(x, power_or_zero(block.strength, -0.5), out=x)
-        product = Rows(aligned_empty(x.shape), np.zeros(len(x)))
-        multiply_rows(block, x, product, 0, len(x), 0, norms)
-        return product
+        return step_of_nodes(block, x, norms)
 
     def settle(self, rows: Rows, strength: NDArray[np.float64], settings: Settings) -> None:
         """Scale to X_(number + 1)."""
@@ -197,35 +194,6 @@ class Classic(WholeRounds):
             set_norms(rows, np.ones(len(strength)))
 
 
-def step_of_items(
-    block: Block,
-    x: NDArray[np.float32],
-    travelling: tuple[int, int],
-    settings: Settings,
-    norms: Norms,
-    outlet: Outlet | None = None,
-) -> Rows:
-    """One step of P from items to items, less their last scaling: B^T D_U^-2a B D_I^-b x, for some rows of x.
-
-    Overwrites x. An outlet is given what a user's row is the weighted sum of, and the users' rows M x.
-    """
-    item, stop_item = travelling
-    user, stop_user = block.rows_between(*settings.source)
-    to_user = power_or_zero(block.strength[user:stop_user], -settings.embedding.user_degree_power)
-    scale_rows(x, power_or_zero(block.strength[item:stop_item], -settings.embedding.item_degree_power), out=x)
-    if outlet is not None:
-        outlet.emit(item, Rows(x, np.zeros(len(x))), FOLD_IN)
-    users = Rows(aligned_empty((stop_user - user, x.shape[1])), np.zeros(stop_user - user))
-    multiply_rows(block, x, users, user, stop_user, item, norms)
-    scale_both(users, to_user)
-    if outlet is not None:
-        outlet.emit(user, users)
-    scale_both(users, to_user)
-    items = Rows(x, np.zeros(stop_item - item))
-    multiply_rows(block, users.values, items, item, stop_item, user, norms)
-    return items
-
-
 def _scaled_start(block: Block, local: NDArray[np.int64], settings: Settings) -> NDArray[np.float32]:
     return start_rows(block, local, _start_scale(block, local, settings), settings)
 
@@ -233,37 +201,6 @@ def _scaled_start(block: Block, local: NDArray[np.int64], settings: Settings) ->
 def _start_scale(block: Block, local: NDArray[np.int64], settings: Settings) -> NDArray[np.float64] | None:
     power = settings.embedding.degree_power
     return power_or_zero(block.strength[local], power) if power else None
-
-
-def multiply_rows(
-    block: Block, x: NDArray[np.float32], out: Rows, start: int, stop: int, first_col: int, norms: Norms
-) -> None:
-    """Multiply rows start to stop of the adjacency by x, whose first row is local row ``first_col``; magnitudes too."""
-    lengths = norms(x)
-    spmm(
-        block.indptr,
-        block.neighbor,
-        block.edge_weight,
-        x,
-        out.values,
-        start=start,
-        stop=stop,
-        first_col=first_col,
-        magnitudes=lengths,
-        out_magnitudes=None if lengths is None else out.magnitude,
-    )
-
-
-def scale_both(rows: Rows, scale: NDArray[np.float64]) -> None:
-    """Scale rows and their magnitudes in place."""
-    scale_rows(rows.values, scale, out=rows.values)
-    np.multiply(rows.magnitude, scale, out=rows.magnitude)
-
-
-def set_norms(rows: Rows, norms: NDArray[np.float64]) -> None:
-    """Give rows norms in place; those of mere rounding noise become zero."""
-    scale = unit_or_zero_scales(row_norms(rows.values), rows.magnitude)
-    scale_rows(rows.values, scale * norms, out=rows.values)
 
 
 def _standardize(

@@ -13,7 +13,7 @@ from pipeline.embedding.round_tasks import rounds_of_block
 from pipeline.embedding.rows import ColumnSums, Rows, Settings, mean_strength_and_weight
 from pipeline.embedding.sinks import MemorySink
 from pipeline.kernels.adjacency import ordered_adjacency
-from pipeline.kernels.rows import column_sums, row_norms
+from pipeline.kernels.rows import column_sums
 from schemas.tables import WEIGHT_UNIT
 
 
@@ -76,7 +76,7 @@ def embed_in_memory(block: Block, settings: Settings) -> NDArray[np.float32]:
     first, _ = method.travelling(block, settings)
     sink = MemorySink(settings, block, copies=not method.reduced_width(settings))
     done = Rows.zeros(0, 0)
-    for _, rows, known in rounds_of_block(block, settings, lambda _: row_norms, sink):
+    for _, rows, known in rounds_of_block(block, settings, sink):
         settings, done = known, rows
     if len(done.values):
         sink.emit(first, done)
@@ -97,6 +97,6 @@ def _facts(block: Block, settings: Settings) -> Settings:
     small = method.prelude(settings)
     if small is not None:
         settings = _facts(block, small).passed_to(settings)
-    for _, _, known in rounds_of_block(block, settings, lambda _: row_norms, MemorySink(settings, block)):
+    for _, _, known in rounds_of_block(block, settings, MemorySink(settings, block)):
         settings = known
     return settings

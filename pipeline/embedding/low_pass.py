@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.blocks import Block
-from pipeline.embedding.fastrp import TwoTower, set_norms
+from pipeline.embedding.fastrp import TwoTower
+from pipeline.embedding.products import set_norms
 from pipeline.embedding.rows import ColumnSums, KnownNorms, Narrow, Rows, Settings
 from pipeline.embedding.spectrum import StepsOfNodes, factors_of_items, kept_before, rank_of
 from pipeline.embedding.start_rows import start_rows

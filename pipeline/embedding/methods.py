@@ -1,4 +1,9 @@
-"""The embedding methods a run can name. To add one: write it beside fastrp.py, list it here."""
+"""The embedding methods a run can name.
+
+To add one: write it beside fastrp.py, from what whole_rounds.py and products.py have, and list it here. Elsewhere it
+has a line each: the keys that set its vectors (stages/vector_space.py), what its products mean
+(stages/published_metadata.py), and the rows that a task of it holds (stages/embedding_work.py).
+"""
 
 from __future__ import annotations
 

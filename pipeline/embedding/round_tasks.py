@@ -37,7 +37,7 @@ def embed_block(task: Task, attempt: Attempt) -> Mapping[str, Any]:
         return _norms(attempt, method, number, settings)
 
     done = Rows.zeros(0, 0)
-    for number, rows, known in rounds_of_block(block, settings, norms, memory or files):
+    for number, rows, known in rounds_of_block(block, settings, memory or files, norms):
         settings, done = known, rows
         if has_kept_powers and method.is_measured(number, settings):
             _keep_power(attempt, block.node_ix[first:stop], rows, method, number, settings)
@@ -55,11 +55,12 @@ def embed_block(task: Task, attempt: Attempt) -> Mapping[str, Any]:
 
 
 def rounds_of_block(
-    block: Block, settings: Settings, norms: Callable[[int], Norms], sink: Sink
+    block: Block, settings: Settings, sink: Sink, norms: Callable[[int], Norms] | None = None
 ) -> Iterator[tuple[int, Rows, Settings]]:
     """Yield (number, rows, settings) after each round of a block that needs no other; rows are the next round's.
 
     The last rows are the result, unless the method emits all of it. The settings know what the rounds found out.
+    ``norms`` gives those of a round; by default, of whole rows where its magnitudes are asked for.
     """
     method = method_for(settings)
     first, stop = method.travelling(block, settings)
@@ -67,7 +68,8 @@ def rounds_of_block(
     kept = method.first_kept(block, np.arange(first, stop), settings)
     x = method.start(block, settings)
     for number in range(method.rounds(settings)):
-        rows = method.multiply(block, x, number, settings, norms(number), sink)
+        of_round = norms(number) if norms else _norms_of_rows(method, number, settings)
+        rows = method.multiply(block, x, number, settings, of_round, sink)
         found: Facts
         if method.is_one_way(number, settings):
             found = sink.told
@@ -189,10 +191,15 @@ def _moved(slices: Mapping[int, NDArray[np.int64]], form: RowFormat) -> list[int
     return [rows if form.width and form.first_column == 0 else 0, rows * form.row_bytes]
 
 
+def _norms_of_rows(method: Method, number: int, settings: Settings) -> Norms:
+    """Norms of whole rows, where a round's magnitudes are asked for."""
+    return row_norms if method.is_measured(number, settings) else lambda _: None
+
+
 def _norms(attempt: Attempt, method: Method, number: int, settings: Settings) -> Norms:
-    if not method.is_measured(number, settings):
-        return lambda _: None
-    return NormRecorder(attempt, "operand_squares") if settings.is_shard else row_norms
+    if settings.is_shard and method.is_measured(number, settings):
+        return NormRecorder(attempt, "operand_squares")
+    return _norms_of_rows(method, number, settings)
 
 
 def _collect(payload: Mapping[str, Any], node_ix: NDArray[np.int64], width: int) -> NDArray[np.float32]:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.blocks import Block
-from pipeline.embedding.fastrp import multiply_rows, set_norms
+from pipeline.embedding.products import TwoSides, set_norms, step_of_nodes
 from pipeline.embedding.rows import FOLD_IN, ColumnSums, Facts, Norms, Outlet, Rows, Settings
 from pipeline.embedding.whole_rounds import WholeRounds
 from pipeline.kernels.buffers import aligned_empty
@@ -146,41 +146,35 @@ class Bipartite(_Spectral):
     """Users u = M V, items i = V |V|^-θ d^q: V leading eigenvectors of P - γ diag(P), P = M^T M, M = D_U^-a B D_I^-b.
 
     With the identity times ``shift`` added while iterating, since P - γ diag(P) has negative ends; it grows with the
-    mean weight of an edge as P does, so that weights in other units change nothing. diag(P) stands
-    for walks from an item to a user and straight back: they model what a user has, not what comes next. The items'
-    columns may be scaled by w^p first, w the eigenvalues. Rotated, all of V is used, and θ is 1: u = M V Ω',
-    i = l2(V w^p Ω') d^q, with Ω' the orthonormal columns of a hashed matrix.
+    mean weight of an edge as P does, so that weights in other units change nothing. diag(P) stands for walks from an
+    item to a user and straight back: they model what a user has, not what comes next. The items' columns may be
+    scaled by w^p first, w the eigenvalues. Rotated, all of V is used, and θ is 1: u = M V Ω', i = l2(V w^p Ω') d^q,
+    with Ω' the orthonormal columns of a hashed matrix.
     """
 
     def apply(self, block: Block, z: NDArray[np.float32], settings: Settings, norms: Norms) -> Rows:
         """(P - γ diag(P) + shift) z, of the users and the edges stored here."""
-        item, stop_item = self.travelling(block, settings)
-        user, _ = block.rows_between(*settings.source)
-        users, to_user = self._users(block, z, settings, norms)
-        scale_rows(users.values, to_user, out=users.values)
-        items = Rows(aligned_empty(z.shape), np.zeros(len(z)))
-        multiply_rows(block, users.values, items, item, stop_item, user, norms)
-        to_item = power_or_zero(block.strength[item:stop_item], -settings.embedding.item_degree_power)
-        scale_rows(items.values, to_item, out=items.values)
-        own = shift_of_items(settings) * (block.home[item:stop_item] == block.part_id)
-        add_scaled(items.values, z, own - settings.embedding.no_return * self._diagonal(block, settings), 1.0)
+        sides = TwoSides.of(block, settings)
+        users = sides.users_of(block, scale_rows(z, sides.to_item), norms)
+        items = sides.items_of(block, users, aligned_empty(z.shape), norms)
+        scale_rows(items.values, sides.to_item, out=items.values)
+        own = shift_of_items(settings) * (block.home[slice(*sides.items)] == block.part_id)
+        add_scaled(items.values, z, own - settings.embedding.no_return * diagonal_of(block, sides), 1.0)
         return items
 
     def close(self, block: Block, z: NDArray[np.float32], settings: Settings, norms: Norms, outlet: Outlet) -> None:
         """Emit M Z and Z; tell Z^T (P - γ diag(P)) Z."""
-        item, stop_item = self.travelling(block, settings)
-        user, _ = block.rows_between(*settings.source)
-        users, _ = self._users(block, z, settings, norms)
+        sides = TwoSides.of(block, settings)
+        scaled = scale_rows(z, sides.to_item)
+        users = sides.users_of(block, scaled, norms)
         operator = gram(users.values)
         size = np.trace(operator) / len(operator)
         if settings.embedding.no_return:
-            operator -= settings.embedding.no_return * gram(z, self._diagonal(block, settings))
+            operator -= settings.embedding.no_return * gram(z, diagonal_of(block, sides))
         outlet.tell({"operator": operator, "size": np.array([size])})
-        outlet.emit(user, users)
-        outlet.emit(item, Rows(z, np.zeros(len(z))))
-        if settings.keeps_fold_in:
-            to_item = power_or_zero(block.strength[item:stop_item], -settings.embedding.item_degree_power)
-            outlet.emit(item, Rows(scale_rows(z, to_item), np.zeros(len(z))), FOLD_IN)
+        outlet.emit(sides.users[0], users)
+        outlet.emit(sides.items[0], Rows(z, np.zeros(len(z))))
+        outlet.emit(sides.items[0], Rows(scaled, np.zeros(len(z))), FOLD_IN)
 
     def reduce(self, rows: Rows, node_ix: NDArray[np.int64], settings: Settings, role: str = "rows") -> Rows:
         """Return U V and Z V w^p, or their rotations; what users' rows are sums of is reduced as these are."""
@@ -216,28 +210,6 @@ class Bipartite(_Spectral):
             length[length <= ZERO_BELOW * items.magnitude] = 0.0
             scale = power_or_zero(length, -settings.embedding.item_row_power)
             scale_rows(items.values, scale * norms, out=items.values)
-
-    def _users(
-        self, block: Block, z: NDArray[np.float32], settings: Settings, norms: Norms
-    ) -> tuple[Rows, NDArray[np.float64]]:
-        """M z, and D_U^-a."""
-        item, stop_item = self.travelling(block, settings)
-        user, stop_user = block.rows_between(*settings.source)
-        to_user = power_or_zero(block.strength[user:stop_user], -settings.embedding.user_degree_power)
-        to_item = power_or_zero(block.strength[item:stop_item], -settings.embedding.item_degree_power)
-        users = Rows(aligned_empty((stop_user - user, z.shape[1])), np.zeros(stop_user - user))
-        multiply_rows(block, scale_rows(z, to_item), users, user, stop_user, item, norms)
-        scale_rows(users.values, to_user, out=users.values)
-        return users, to_user
-
-    def _diagonal(self, block: Block, settings: Settings) -> NDArray[np.float64]:
-        """diag(P), of the edges stored here."""
-        item, stop_item = self.travelling(block, settings)
-        user, stop_user = block.rows_between(*settings.source)
-        to_user = power_or_zero(block.strength[user:stop_user], -settings.embedding.user_degree_power)
-        to_item = power_or_zero(block.strength[item:stop_item], -settings.embedding.item_degree_power)
-        csr = block.indptr, block.neighbor, block.edge_weight
-        return weighted_square_sums(*csr, to_user, item, stop_item, user) * to_item**2
 
 
 class Plain(_Spectral):
@@ -284,8 +256,7 @@ class Plain(_Spectral):
     def _product(self, block: Block, z: NDArray[np.float32], settings: Settings, norms: Norms) -> Rows:
         offset = settings.embedding.degree_offset * settings.mean_strength
         to_root = power_or_zero(block.strength + offset, -0.5)
-        product = Rows(aligned_empty(z.shape), np.zeros(len(z)))
-        multiply_rows(block, scale_rows(z, to_root), product, 0, len(z), 0, norms)
+        product = step_of_nodes(block, scale_rows(z, to_root), norms)
         scale_rows(product.values, to_root, out=product.values)
         return product
 
@@ -293,6 +264,12 @@ class Plain(_Spectral):
 def rank_of(settings: Settings) -> int:
     """Return how many eigenpairs are asked for."""
     return settings.embedding.rank or settings.dim
+
+
+def diagonal_of(block: Block, sides: TwoSides) -> NDArray[np.float64]:
+    """diag(P), of the edges stored here."""
+    csr = block.indptr, block.neighbor, block.edge_weight
+    return weighted_square_sums(*csr, sides.to_user, *sides.items, sides.users[0]) * sides.to_item**2
 
 
 def shift_of_items(settings: Settings) -> float:

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.blocks import Block
-from pipeline.embedding.fastrp import TwoTower, multiply_rows, scale_both, step_of_items
+from pipeline.embedding.fastrp import TwoTower
+from pipeline.embedding.products import scale_both, step_of_items, step_of_nodes
 from pipeline.embedding.rows import Facts, KnownNorms, Narrow, Norms, Outlet, Rows, Settings
-from pipeline.kernels.buffers import aligned_empty
 from pipeline.kernels.elementary import power_or_zero
 from pipeline.kernels.low_pass import cut_above, next_term, paired_sum
 from pipeline.kernels.random_projection import very_sparse_projection
@@ -65,7 +65,7 @@ class Largest(TwoTower):
         """P x / bound, so that nothing grows."""
         if number:
             x /= np.float32(settings.facts["largest"][0])
-        return step_of_items(block, x, self.travelling(block, settings), settings, norms)
+        return step_of_items(block, x, settings, norms)
 
     def kept_width(self, settings: Settings) -> int:
         """Return 2: x and P x."""
@@ -145,7 +145,7 @@ class Spectrum(TwoTower):
         outlet: Outlet,
     ) -> Rows:
         """One step of P."""
-        return step_of_items(block, x, self.travelling(block, settings), settings, norms)
+        return step_of_items(block, x, settings, norms)
 
     def factors(self, number: int, settings: Settings) -> tuple[float, float, float]:
         """Return the factors of the product, T_k and T_k-1 in T_k+1."""
@@ -210,9 +210,7 @@ class StepsOfNodes:
     ) -> Rows:
         """A D^-1/2 x, of the entries stored here."""
         scale_rows(x, power_or_zero(block.strength, -0.5), out=x)
-        product = Rows(aligned_empty(x.shape), np.zeros(len(x)))
-        multiply_rows(block, x, product, 0, len(x), 0, norms)
-        return product
+        return step_of_nodes(block, x, norms)
 
     def settle(self, rows: Rows, strength: NDArray[np.float64], settings: Settings) -> None:
         """Scale by D^-1/2: rows of S x now."""

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
+from pipeline.ingest.ids import broken_text
 from pipeline.ingest.rejected import Verdict, Verdicts, is_text, missing
 from pipeline.ingest.weights import numbers_from_text
 
@@ -86,7 +87,7 @@ def lists_of(
                 f"column '{name}' of {where} is text; say where its values part (separator = \"|\" in the section of "
                 "these attributes), or list it under categories"
             )
-        verdicts.mark(_broken(text), Verdict.UNREADABLE_VALUE)
+        verdicts.mark(broken_text(text), Verdict.UNREADABLE_VALUE)
         rows, values = _split_json(text, separator, verdicts) if is_json else _split(text, str(separator))
     elif pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         # From lengths: parent indices count what may lie under a null, and flattening does not.
@@ -123,28 +124,12 @@ def _as_text(column: pa.Array, name: str, where: str, key: str) -> pa.Array:
 
 def _unsound(text: pa.Array) -> NDArray[np.bool_] | None:
     """Return which values are too long or no UTF-8, None if all are sound."""
-    broken = _broken(text)
+    broken = broken_text(text)
     length = pc.fill_null(pc.binary_length(text), 0).to_numpy()
     if length.max(initial=0) <= MAX_VALUE_BYTES:
         return broken
     is_long: NDArray[np.bool_] = length > MAX_VALUE_BYTES
     return is_long if broken is None else is_long | broken
-
-
-def _broken(text: pa.Array) -> NDArray[np.bool_] | None:
-    try:
-        text.validate(full=True)
-    except pa.ArrowInvalid:
-        return np.array([_is_broken(value) for value in text.cast(pa.binary()).to_pylist()])
-    return None
-
-
-def _is_broken(value: bytes | None) -> bool:
-    try:
-        _ = (value or b"").decode()
-    except UnicodeDecodeError:
-        return True
-    return False
 
 
 def _split(text: pa.Array, separator: str) -> tuple[NDArray[np.int64], pa.Array]:

@@ -85,11 +85,18 @@ def judge_ids(source: pa.Array, target: pa.Array, verdicts: Verdicts) -> None:
         length = pc.binary_length(ids)
         if (pc.max(length).as_py() or 0) > MAX_ID_BYTES:
             verdicts.mark(_mask(pc.greater(length, MAX_ID_BYTES)), Verdict.UNREADABLE_ID)
-        try:
-            ids.validate(full=True)
-        except pa.ArrowInvalid:
-            broken = [_is_broken(value) for value in ids.cast(pa.binary()).to_pylist()]
-            verdicts.mark(np.array(broken), Verdict.UNREADABLE_ID)
+        broken = broken_text(ids)
+        if broken is not None:
+            verdicts.mark(broken, Verdict.UNREADABLE_ID)
+
+
+def broken_text(text: pa.Array) -> NDArray[np.bool_] | None:
+    """Return which strings are no UTF-8, None if all are."""
+    try:
+        text.validate(full=True)
+    except pa.ArrowInvalid:
+        return np.array([_is_broken(value) for value in text.cast(pa.binary()).to_pylist()])
+    return None
 
 
 def _is_broken(value: bytes | None) -> bool:

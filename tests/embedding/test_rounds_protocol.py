@@ -17,7 +17,15 @@ from pipeline.config_embedding import EmbeddingConfig
 from pipeline.embedding.rounds import Embedded, embed_parts
 from pipeline.errors import TaskError
 from pipeline.tasks import RECORDS, Task, TaskFunction, TaskRecord, run_task
-from tests.embedding.graphs_in_parts import GraphInParts, InThisProcess, lay_out, placed, settings_of
+from tests.embedding.graphs_in_parts import (
+    DiesAfter,
+    GraphInParts,
+    InThisProcess,
+    KilledError,
+    lay_out,
+    placed,
+    settings_of,
+)
 
 EMBEDDING = EmbeddingConfig(dim=19, powers=2, iteration_weights=(1.0, 1.0, 1.0))
 
@@ -164,27 +172,6 @@ def test_records_report_bytes_process_and_peak_memory(given: GraphInParts, tmp_p
         assert record.seconds > 0
         for file in record.files:
             assert file.bytes == (tmp_path / "rows" / file.name).stat().st_size > 0
-
-
-class KilledError(Exception):
-    pass
-
-
-class DiesAfter(InThisProcess):
-    """Runs so many tasks, and no more."""
-
-    def __init__(self, tasks: int) -> None:
-        super().__init__()
-        self._left = tasks
-
-    def map_tasks(self, function: TaskFunction, tasks: Sequence[Task]) -> list[TaskRecord]:
-        records = []
-        for task in tasks:
-            if not self._left:
-                raise KilledError
-            self._left -= 1
-            records += super().map_tasks(function, [task])
-        return records
 
 
 def test_a_run_that_was_killed_anywhere_does_only_what_is_missing(given: GraphInParts, tmp_path: Path) -> None:

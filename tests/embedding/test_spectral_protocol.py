@@ -12,7 +12,7 @@ import pytest
 from pipeline.config_embedding import EmbeddingConfig
 from pipeline.embedding.rounds import Embedded, embed_parts
 from pipeline.tasks import Task, TaskFunction, TaskRecord, run_task
-from tests.embedding.graphs_in_parts import GraphInParts, InThisProcess, lay_out
+from tests.embedding.graphs_in_parts import DiesAfter, GraphInParts, InThisProcess, KilledError, lay_out
 from tests.embedding.methods_in_parts import low_pass, random_tree, settings_for, spectral
 
 METHODS = {"spectral": spectral(dim=5, iterations=2), "low_pass": low_pass(dim=20, shards=2, rank=6, filter_degree=2)}
@@ -30,27 +30,6 @@ def embedding(request: pytest.FixtureRequest) -> EmbeddingConfig:
 
 def bytes_of(done: Embedded) -> list[tuple[int, str]]:
     return [(rows, checksum) for _, rows, checksum in done.files]
-
-
-class KilledError(Exception):
-    pass
-
-
-class DiesAfter(InThisProcess):
-    """Runs so many tasks, and no more."""
-
-    def __init__(self, tasks: int) -> None:
-        super().__init__()
-        self._left = tasks
-
-    def map_tasks(self, function: TaskFunction, tasks: Sequence[Task]) -> list[TaskRecord]:
-        records = []
-        for task in tasks:
-            if not self._left:
-                raise KilledError
-            self._left -= 1
-            records += super().map_tasks(function, [task])
-        return records
 
 
 class Shuffled(InThisProcess):
