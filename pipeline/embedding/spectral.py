@@ -129,9 +129,10 @@ class _Spectral(WholeRounds):
         """
         rank = min(rank_of(settings), len(operator))
         has_both_signs = self.takes_both_signs(settings)
-        values, vectors = eigenpairs(operator, by_magnitude=has_both_signs)
+        share = _noise(len(operator), settings)
+        values, vectors = eigenpairs(operator, by_magnitude=has_both_signs, slack=share)
+        noise = share * np.abs(values).max(initial=size)
         values, vectors = values[:rank].copy(), vectors[:, :rank].copy()
-        noise = _noise(len(operator), settings) * np.abs(values[:1]).max(initial=size)
         is_noise = (np.abs(values) if has_both_signs else values) <= noise
         values[is_noise] = 0.0
         vectors[:, is_noise] = 0.0

@@ -85,8 +85,16 @@ def orthonormal_columns(sums: NDArray[np.float64], noise: float) -> Basis:
     return Basis(transform, roots, rank)
 
 
-def eigenpairs(operator: NDArray[np.float64], *, by_magnitude: bool) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def eigenpairs(
+    operator: NDArray[np.float64], *, by_magnitude: bool, slack: float = 0.0
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Eigenpairs of Z^T A Z, the Rayleigh-Ritz approximation of A's on the columns of an orthonormal Z.
+
+    Parameters
+    ----------
+    slack : share of the largest magnitude by which magnitudes may differ and count as equal; of equal ones the
+        positive come first. A graph whose edges all run between two halves has -w for every w: rounding must not
+        choose which of the two is left out.
 
     Returns
     -------
@@ -95,7 +103,23 @@ def eigenpairs(operator: NDArray[np.float64], *, by_magnitude: bool) -> tuple[ND
     """
     values, vectors = _symmetric_eigen(operator)
     order = np.argsort(-np.abs(values) if by_magnitude else -values, kind="stable")
+    if by_magnitude:
+        order = _positive_first(values, order, slack)
     return values[order], _with_fixed_signs(vectors[:, order])
+
+
+def _positive_first(values: NDArray[np.float64], order: NDArray[np.intp], slack: float) -> NDArray[np.intp]:
+    """Put positive values first among those that follow each other with magnitudes of about the first one's."""
+    sizes = np.abs(values[order])
+    least = sizes - slack * sizes[:1].max(initial=0.0)
+    groups = []
+    start = 0
+    while start < order.size:
+        stop = start + int(np.count_nonzero(sizes[start:] >= least[start]))
+        some = order[start:stop]
+        groups.append(some[np.argsort(values[some] < 0, kind="stable")])
+        start = stop
+    return np.concatenate([order[:0], *groups])
 
 
 def weighted_square_sums(

@@ -106,6 +106,15 @@ def test_signs_are_fixed_by_the_largest_entry() -> None:
     assert (basis.transform[np.abs(basis.transform).argmax(axis=0), np.arange(6)] > 0).all()
 
 
+def test_of_equal_magnitudes_the_positive_come_first_whatever_rounding_says() -> None:
+    rotation = np.linalg.qr(np.random.default_rng(3).standard_normal((6, 6)))[0]
+    for noise in (1e-9, -1e-9):
+        values = np.array([-1.0 - noise, 1.0, 0.5, -0.5 + noise, -0.4, 0.3])
+        found, vectors = eigenpairs((rotation * values) @ rotation.T, by_magnitude=True, slack=1e-6)
+        np.testing.assert_allclose(found, [1.0, -1.0, 0.5, -0.5, -0.4, 0.3], atol=1e-8)
+        np.testing.assert_allclose(np.abs(vectors[:, 0] @ rotation[:, 1]), 1.0, atol=1e-8)
+
+
 @pytest.mark.parametrize("has_weights", [False, True])
 def test_square_sums_of_some_rows_are_those_of_the_dense_matrix(has_weights: bool) -> None:
     rng = np.random.default_rng(8)

@@ -146,9 +146,10 @@ def simulate_spectral(
     if errors:
         ritz = ritz + errors.of_ritz(z)
     values, vectors = np.linalg.eigh((ritz + ritz.T) / 2)
-    order = np.argsort(-operator.size_of(values), kind="stable")[: parameters.rank]
+    order = _ordered(values, operator.size_of(values), noise_share(width, dtype))[: parameters.rank]
+    largest = operator.size_of(values).max()
     values, vectors = values[order], _signed(vectors[:, order])
-    is_noise = operator.size_of(values) <= noise_share(width, dtype) * max(np.abs(values[0]), size)
+    is_noise = operator.size_of(values) <= noise_share(width, dtype) * max(np.abs(largest), size)
     values = np.where(is_noise, 0.0, values)
     vectors = np.where(is_noise, 0.0, vectors)
     found = np.where(exchange.travels[:, None], z, users)
@@ -158,6 +159,17 @@ def simulate_spectral(
     scales = np.where(values != 0, np.abs(values) ** parameters.eigenvalue_power, 0.0)
     rows = reduced(operator.scaled(left, scales), parameters)
     return Simulated(rows, left, values, z, rounds, exchange.travelled)
+
+
+def _ordered(values: np.ndarray, sizes: np.ndarray, share: float) -> list[int]:
+    """By falling size; of those within a share of the largest of the first among them, positive ones first."""
+    left = sorted(range(len(values)), key=lambda k: -sizes[k])
+    found: list[int] = []
+    while left:
+        close = [k for k in left if sizes[k] >= sizes[left[0]] - share * np.abs(sizes).max()]
+        found += [k for k in close if values[k] >= 0] + [k for k in close if values[k] < 0]
+        left = [k for k in left if k not in close]
+    return found
 
 
 class _Bipartite:
