@@ -81,6 +81,7 @@ class StageRun:
             "verdict": verdict,
             "release": published.get("release"),
             "path": published.get("path"),
+            "tables": published.get("tables", []),
             "published": bool(published),
             "metrics": self._figures("evaluate").get("metrics"),
             **self._about(),
@@ -157,7 +158,7 @@ def _summary(answer: dict[str, Any]) -> str:
     lines = [f"{answer['verdict']} date={answer['date']} seconds={answer['seconds']:.1f} run_id={answer['run_id']}"]
     if answer["release"]:
         lines.append(f"release  {answer['release']}")
-        lines.append(f"table    {Path(answer['path']) / 'node_embeddings'}")
+        lines += [f"table    {Path(answer['path']) / table}" for table in answer["tables"]]
     metrics = answer["metrics"] or {}
     shown = {**{k: v for k, v in metrics.get("ranking", {}).items() if "@" in k}}
     if auc := metrics.get("link_prediction", {}).get("auc_degree_matched"):

@@ -14,12 +14,12 @@ from typing import Any
 from pydantic import Field, ValidationError, model_validator
 
 from pipeline.config_embedding import EmbeddingConfig
+from pipeline.config_ppr import PprConfig
 from pipeline.config_sections import (
     AttributesConfig,
     EvaluateConfig,
     InputConfig,
     PartitionConfig,
-    PprConfig,
     PublishConfig,
     Section,
 )
@@ -28,13 +28,14 @@ from pipeline.errors import ConfigError
 
 #: Values a key will take once its stage is built: refused now, with this sentence.
 NOT_BUILT_YET = {
-    ("embedding", "method", "ppr"): "PPR embeddings are not built yet; use 'fastrp'",
-    ("embedding", "method", "none"): "runs without embeddings wait for ppr_neighbors; use 'fastrp'",
     ("evaluate", "source", "shadow"): "shadow runs are not built yet; use 'next_day', 'file' or 'holdout'",
 }
 
 #: Forms whose rows are no weighted sums of rows that a run has.
-_FORMS_WITHOUT_FOLD_IN = frozenset({"classic", "plain", "plain_low_pass"})
+_FORMS_WITHOUT_FOLD_IN = frozenset({"classic", "plain", "plain_low_pass", "hashed", "plain_hashed", "plain_factorised"})
+
+#: Forms by the method that has them; the others have none.
+_FORMS = {"fastrp": ("two_tower", "classic", "low_pass"), "ppr": ("hashed", "factorised")}
 
 
 class PipelineConfig(Section):
@@ -53,31 +54,41 @@ class PipelineConfig(Section):
         for (section, key, value), sentence in NOT_BUILT_YET.items():
             if getattr(getattr(self, section), key) == value:
                 raise ValueError(f"{section}.{key} is '{value}': {sentence}")
-        if self.ppr.neighbors:
-            raise ValueError("ppr.neighbors is true: the ppr_neighbors table is not built yet")
+        if self.embedding.method == "none" and not self.ppr.neighbors:
+            raise ValueError(
+                "embedding.method is 'none' and ppr.neighbors false: nothing would be published; choose a method, or "
+                "set ppr.neighbors = true"
+            )
         if self.publish.fold_in and (self.embedding.boundary != "exchange" or self.form in _FORMS_WITHOUT_FOLD_IN):
             raise ValueError(
                 f"publish.fold_in is true, and rows of form '{self.form}' with boundary '{self.embedding.boundary}' "
-                "are no weighted sums of others; it is for two_tower, low_pass and spectral with boundary 'exchange'"
+                "are no weighted sums of others; it is for two_tower, low_pass, spectral and factorised with boundary "
+                "'exchange'"
             )
         types = [self.input.source_type, self.input.target_type]
         for node_type in self.attributes:
             if node_type not in types:
                 raise ValueError(f"attributes.{node_type} is of no type in the input; those are {sorted({*types})}")
+        for key in ("source_type", "target_type"):
+            asked = getattr(self.ppr, key)
+            if asked is not None and asked not in types:
+                raise ValueError(f"ppr.{key} is '{asked}', of no type in the input; those are {sorted({*types})}")
         form, plain = self.form, self.input.is_plain
-        if self.embedding.method == "spectral" and self.embedding.form != "auto":
-            raise ValueError(
-                f"embedding.form is '{self.embedding.form}' and embedding.method 'spectral': forms are of fastrp; "
-                "leave form out"
-            )
+        if self.embedding.method != "none" and self.embedding.form not in (
+            "auto",
+            *_FORMS.get(self.embedding.method, ()),
+        ):
+            raise ValueError(_no_form_of(self.embedding))
         if self._needs_whole_rows and self.embedding.boundary != "exchange":
             raise ValueError(
                 f"embedding.boundary is '{self.embedding.boundary}': {self._needs_whole_rows} takes what the whole "
                 "graph says of its spectrum; use boundary = 'exchange' (boundary_dtype = 'int8' sends a "
                 "quarter of the bytes)"
             )
-        if self.embedding.method == "spectral":
-            self.embedding.check_spectral()
+        if self.embedding.method == "spectral" or form in ("factorised", "plain_factorised"):
+            self.embedding.check_eigenpairs()
+        if form in ("hashed", "plain_hashed"):
+            self.embedding.check_hashed()
         if form == "two_tower" and plain:
             raise ValueError(
                 f"embedding.form 'two_tower' needs two types, but source and target are both "
@@ -96,13 +107,16 @@ class PipelineConfig(Section):
         """The name of a method that can't be made part by part; empty if it can."""
         if self.embedding.method == "spectral":
             return "spectral"
-        return "low_pass" if self.embedding.form == "low_pass" else ""
+        return self.embedding.form if self.embedding.form in ("low_pass", "factorised") else ""
 
     @property
     def form(self) -> str:
         """The form of the method, decided by the types where the config leaves it open."""
         if self.embedding.method == "spectral":
             return "plain" if self.input.is_plain else "bipartite"
+        if self.embedding.method == "ppr":
+            form = "hashed" if self.embedding.form == "auto" else self.embedding.form
+            return f"plain_{form}" if self.input.is_plain else form
         if self.embedding.form == "low_pass" and self.input.is_plain:
             return "plain_low_pass"
         if self.embedding.form != "auto":
@@ -129,6 +143,17 @@ class PipelineConfig(Section):
             return cls.model_validate(raw)
         except ValidationError as error:
             raise ConfigError(f"config file {path}: {explain(error, cls)}") from error
+
+
+def _no_form_of(embedding: EmbeddingConfig) -> str:
+    """Say whose the form is that is set."""
+    owner = next(method for method, forms in _FORMS.items() if embedding.form in forms)
+    own = _FORMS.get(embedding.method)
+    wanted = f"one of {[*own]}" if own else "no form"
+    return (
+        f"embedding.form is '{embedding.form}' and embedding.method '{embedding.method}': it is a form of {owner}; "
+        f"set method = '{owner}', or leave form out ({embedding.method} takes {wanted})"
+    )
 
 
 def _apply(raw: dict[str, Any], override: str) -> None:

@@ -19,6 +19,11 @@ _BY_FORM: Mapping[str, Mapping[str, float | str]] = {
     "bipartite rotate": {"item_norm_power": 0.2, "iterations": 3, "shift": 0.05, "eigenvalue_power": 0.5},
     "plain both": {"iterations": 6, "shift": 0.0, "eigenvalue_power": 0.75},
     "plain positive": {"iterations": 8, "shift": 0.3, "eigenvalue_power": 1.0},
+    "hashed": {"item_norm_power": 0.3},
+    "factorised truncate": {"item_norm_power": 0.3, "iterations": 3, "shift": 0.05, "eigenvalue_power": 0.0},
+    "factorised rotate": {"item_norm_power": 0.2, "iterations": 3, "shift": 0.05, "eigenvalue_power": 0.0},
+    "plain_factorised both": {"iterations": 6, "shift": 0.0, "eigenvalue_power": 0.0},
+    "plain_factorised positive": {"iterations": 8, "shift": 0.3, "eigenvalue_power": 0.0},
 }
 
 
@@ -26,8 +31,10 @@ class EmbeddingConfig(Section):
     """Which vectors are computed. The defaults that depend on the graph are set by ``form``."""
 
     method: Literal["fastrp", "spectral", "ppr", "none"] = Field("fastrp", description="embedding method")
-    form: Literal["auto", "two_tower", "classic", "low_pass"] = Field(
-        "auto", description="form of fastrp; auto is two_tower where the types differ, else classic"
+    form: Literal["auto", "two_tower", "classic", "low_pass", "hashed", "factorised"] = Field(
+        "auto",
+        description="of fastrp, auto is two_tower where the types differ, else classic; of ppr hashed or factorised, "
+        "auto is hashed",
     )
     dim: int = Field(128, ge=1, le=65_536, description="columns of the embedding")
     seed: int = Field(0, ge=0, lt=2**63, description="seed of the random rows")
@@ -130,19 +137,19 @@ class EmbeddingConfig(Section):
         """Return a copy in which the keys that were left to the form have their values."""
         changes: dict[str, Any] = {"rank": self.rank or (4 if form.endswith("low_pass") else 1) * self.dim}
         key = form
-        if form == "bipartite":
+        if form in ("bipartite", "factorised"):
             rotates = changes["rank"] > self.dim if self.reduction == "auto" else self.reduction == "rotate"
             changes["reduction"] = "rotate" if rotates else "truncate"
             key = f"{form} {changes['reduction']}"
-        elif form == "plain":
+        elif form in ("plain", "plain_factorised"):
             changes["reduction"] = "truncate" if self.reduction == "auto" else self.reduction
             key = f"{form} {self.eigenvalues}"
         defaults = _BY_FORM.get(key, {})
         changes |= {name: value for name, value in defaults.items() if getattr(self, name) is None}
         return self.model_copy(update=changes)
 
-    def check_spectral(self) -> None:
-        """Refuse what a spectral embedding can't do.
+    def check_eigenpairs(self) -> None:
+        """Refuse what an embedding of eigenpairs can't do.
 
         Raises
         ------
@@ -155,6 +162,28 @@ class EmbeddingConfig(Section):
             )
         if (self.shards or 1) > 1:
             raise ValueError(
-                f"embedding.shards is {self.shards}: spectral makes its columns orthogonal to each other, so that no "
-                "task can hold only some; leave shards out and cut the graph into parts"
+                f"embedding.shards is {self.shards}: {self._name} makes its columns orthogonal to each other, so that "
+                "no task can hold only some; leave shards out and cut the graph into parts"
             )
+
+    def check_hashed(self) -> None:
+        """Refuse what hashed PPR can't do.
+
+        Raises
+        ------
+        ValueError : rows of parts of the graph, or columns shared out.
+        """
+        if self.boundary != "exchange":
+            raise ValueError(
+                f"embedding.boundary is '{self.boundary}': hashed walks through the whole graph, which each task maps; "
+                "use boundary = 'exchange'"
+            )
+        if (self.shards or 1) > 1:
+            raise ValueError(
+                f"embedding.shards is {self.shards}: hashed makes all columns of a row at once; leave shards out "
+                "(ppr.shards deals the nodes out to tasks)"
+            )
+
+    @property
+    def _name(self) -> str:
+        return self.form if self.method == "ppr" else self.method

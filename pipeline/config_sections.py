@@ -119,12 +119,6 @@ class PartitionConfig(Section):
         return self
 
 
-class PprConfig(Section):
-    """Personalised PageRank."""
-
-    neighbors: bool = Field(False, description="write ppr_neighbors too")
-
-
 class EvaluateConfig(Section):
     """What the run measures of its own result."""
 

@@ -96,8 +96,9 @@ def disk_bytes(config: PipelineConfig, graph: Graph, input_bytes: int, rows: int
 
     A release links the files of ``aggregate``.
     """
-    dim = config.embedding.dim
-    row = 16 + 4 * dim
+    dim = 0 if config.embedding.method == "none" else config.embedding.dim
+    row = 16 + 4 * dim if dim else 0
+    lists = graph.nodes * (24 + 12 * min(config.ppr.top_k, graph.targets)) if config.ppr.neighbors else 0
     ids = 2 * _ID_BYTES
     is_parted = stored.parts > 1
     return {
@@ -106,6 +107,6 @@ def disk_bytes(config: PipelineConfig, graph: Graph, input_bytes: int, rows: int
         "index": graph.nodes * (_ID_BYTES + 48) + graph.edges * 24,
         "partition": graph.nodes * 13 + (graph.edges * 16 if is_parted else 0),
         "layout": stored.rows * 45 + stored.entries * 8 + (graph.edges * 24 if is_parted else 0),
-        "embed": graph.nodes * row + stored.kept_bytes,
-        "aggregate": graph.nodes * (4 * dim + _ID_BYTES + 24),
+        "embed": graph.nodes * row + stored.kept_bytes + lists,
+        "aggregate": graph.nodes * (4 * dim + _ID_BYTES + 24) + lists,
     }

@@ -105,6 +105,8 @@ def task_bytes(cut: Cut, work: Work, shards: int) -> int:
     Of a graph in one block all is held at once: joined rows with their products, what is carried, and other rows.
     Among several, the product comes first, then what was carried is brought to whole rows; homes add in float64.
     """
+    if not work.rounds:
+        return 0
     found = max((task_bytes(cut, small, 1) for small in work.preludes), default=0)
     is_alone = cut.parts == 1 or not work.exchanges
     widest = max(one.width for one in work.rounds)

@@ -10,6 +10,8 @@ import pyarrow as pa
 #: The type of every ``*_id`` column is decided once a run, for all types of nodes together: int64 if every
 #: id is a canonical decimal in its range, else string. Contracts are written with this stand-in.
 ID_COLUMNS = frozenset({"node_id", "src_id", "dst_id"})
+#: The same, of columns that hold a list of ids.
+ID_LIST_COLUMNS = frozenset({"neighbor_ids"})
 
 
 class ContractViolationError(Exception):
@@ -42,7 +44,7 @@ class TableContract:
     def schema_for(self, id_type: pa.DataType) -> pa.Schema:
         """Return the schema with the id columns of a run: ``pa.int64()`` or ``pa.string()``."""
         return pa.schema(
-            [f.with_type(id_type) if f.name in ID_COLUMNS else f for f in self.schema],
+            [f.with_type(_type_for(f, id_type)) for f in self.schema],
             metadata=self.schema.metadata,
         )
 
@@ -61,10 +63,12 @@ class TableContract:
                     f"Was it written by another version? This one reads {self.name} version {self.version}."
                 )
             found = schema.field(position).type
-            allowed = (pa.int64(), pa.string()) if wanted.name in ID_COLUMNS else (wanted.type,)
+            # No set: equal types of lists hash differently where their fields are called "item" and "element".
+            allowed = [_type_for(wanted, id_type) for id_type in (pa.int64(), pa.string())]
             if found not in allowed:
+                names = sorted({str(dtype) for dtype in allowed})
                 raise ContractViolationError(
-                    f"{self.name}.{wanted.name} at {where} is {found}, expected {' or '.join(map(str, allowed))}."
+                    f"{self.name}.{wanted.name} at {where} is {found}, expected {' or '.join(names)}."
                 )
 
     def check_rows(self, table: pa.Table, where: str) -> None:
@@ -89,3 +93,12 @@ class TableContract:
                 raise ContractViolationError(
                     f"{self.name} at {where}: {rule.statement}, but {broken} of {table.num_rows} rows do not."
                 )
+
+
+def _type_for(field: pa.Field, id_type: pa.DataType) -> pa.DataType:
+    """Return a column's type in a run with this type of ids."""
+    if field.name in ID_COLUMNS:
+        return id_type
+    if field.name in ID_LIST_COLUMNS:
+        return pa.list_(field.type.value_field.with_type(id_type))
+    return field.type

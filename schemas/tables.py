@@ -300,9 +300,27 @@ def row_schema(width: int, dtype: str = "float32", *, first_column: int = 0, has
     return pa.schema(fields, {"dtype": dtype, "first_column": str(first_column), "width": str(width)})
 
 
+#: Lists of neighbours by node number, best first, ascending by source over the files in order.
+NEIGHBOR_LISTS = TableContract(
+    name="neighbor_lists",
+    version=1,
+    schema=pa.schema(
+        [
+            _required("node_ix", pa.int64()),
+            _required("neighbor_ix", pa.list_(pa.field("item", pa.int64(), nullable=False))),
+            _required("scores", pa.list_(pa.field("item", pa.float32(), nullable=False))),
+            _required("error_bound", pa.float32()),
+        ]
+    ),
+    key=("node_ix",),
+    file_format="arrow",
+)
+
+
 #: Names of the published tables.
 NODE_EMBEDDINGS = "node_embeddings"
 FOLD_IN = "fold_in"
+PPR_NEIGHBORS = "ppr_neighbors"
 
 
 def node_embeddings_schema(dim: int) -> pa.Schema:
@@ -350,3 +368,44 @@ def fold_in(dim: int) -> TableContract:
         key=("node_type", "node_id"),
         rules=(Rule("every entry is finite", _not_finite_in("row")),),
     )
+
+
+def _lists_do_not_fit(table: pa.Table) -> int:
+    """Count the rows whose lists have different lengths, or whose scores rise or leave [0, inf)."""
+    broken = 0
+    for batch in table.select(["neighbor_ids", "scores"]).to_batches():
+        ids, scores = batch.column("neighbor_ids"), batch.column("scores")
+        lengths = pc.list_value_length(scores).to_numpy(zero_copy_only=False)
+        is_broken = lengths != pc.list_value_length(ids).to_numpy(zero_copy_only=False)
+        flat = scores.flatten().to_numpy(zero_copy_only=False)
+        row = np.repeat(np.arange(lengths.size), lengths)
+        is_broken[row[~(np.isfinite(flat) & (flat >= 0))]] = True
+        rises = np.flatnonzero((np.diff(flat) > 0) & (np.diff(row) == 0))
+        is_broken[row[rises]] = True
+        broken += int(is_broken.sum())
+    return broken
+
+
+#: The published lists: of each source the nodes of one type it is nearest to, by personalised PageRank.
+PPR_NEIGHBOR_LISTS = TableContract(
+    name=PPR_NEIGHBORS,
+    version=1,
+    schema=pa.schema(
+        [
+            _required("node_type", pa.string()),
+            _required("node_id", pa.string()),
+            _required("neighbor_type", pa.string()),
+            _required("neighbor_ids", pa.list_(pa.field("element", pa.string(), nullable=False))),
+            _required("scores", pa.list_(pa.field("element", pa.float32(), nullable=False))),  # descending, ties by id
+            _required("error_bound", pa.float32()),  # on every score; metadata say what kind
+        ]
+    ),
+    key=("node_type", "node_id"),
+    rules=(
+        Rule("a list has as many scores as ids, finite, at least 0 and descending", _lists_do_not_fit),
+        Rule(
+            "every error bound is finite and not negative",
+            _count_not(lambda t: pc.and_(pc.is_finite(t["error_bound"]), pc.greater_equal(t["error_bound"], 0.0))),
+        ),
+    ),
+)

@@ -64,13 +64,15 @@ def answer(options: argparse.Namespace) -> Answer:
     priced = find_alternatives(config, graph, workspace, parts, options.engine, slots, machine)
     chosen = priced.chosen
     disk = _disk(config, graph, sources, sizes, priced, finished, root)
-    at_once = min(options.workers, chosen.parts * chosen.shards)
+    lists = _lists(config, graph)
+    at_once = options.workers if lists else min(options.workers, chosen.parts * chosen.shards)
+    task_bytes = max(chosen.task_bytes, lists["lists"]["task_bytes"] if lists else 0)
     memory = {
         "block_bytes": block_bytes(graph.nodes, graph.edges, row_columns(config)),
-        "task_bytes": chosen.task_bytes,
+        "task_bytes": task_bytes,
         "process_bytes": PROCESS_BYTES,
         "tasks_at_once": at_once,
-        "needed_bytes": at_once * (chosen.task_bytes + PROCESS_BYTES),
+        "needed_bytes": at_once * (task_bytes + PROCESS_BYTES),
         "machine_bytes": memory_bytes(),
     }
     facts = {
@@ -101,6 +103,7 @@ def answer(options: argparse.Namespace) -> Answer:
             "wall_seconds": chosen.wall_seconds,
             "floats_moved_per_node": chosen.floats_moved_per_node,
         },
+        **lists,
         "memory": memory,
         "disk": disk,
     }
@@ -123,6 +126,45 @@ def _attributes(config: PipelineConfig, date: dt.date | None, workspace: Workspa
         for node_type, sources in attribute_sources(config, date).items()
     }
     return {"attributes": found} if found else {}
+
+
+def _lists(config: PipelineConfig, graph: Graph) -> dict[str, Any]:
+    """Return how lists of neighbours would be made, where they are asked for; a file of sources isn't opened."""
+    from pipeline.stages.list_costs import way_of_lists
+
+    if not config.ppr.neighbors:
+        return {}
+    of_type = config.ppr.source_type
+    sources = graph.nodes
+    if of_type is not None and not config.input.is_plain:
+        sources = graph.targets if of_type == config.input.target_type else graph.nodes - graph.targets
+    way = way_of_lists(config, graph.nodes, graph.edges, sources)
+    return {
+        "lists": {
+            "most": sources,
+            "across": way.across,
+            "because": way.because,
+            "solver": way.choice.solver,
+            "reason": way.choice.reason,
+            "cpu_seconds": way.choice.seconds,
+            "task_bytes": way.task_bytes,
+        }
+    }
+
+
+def _embed_text(about: Mapping[str, Any]) -> str:
+    before = about["rounds_before"]
+    narrow = f" after {before} of few columns" if before else ""
+    return (
+        f"about {about['cpu_seconds']:,.1f} CPU seconds, {about['wall_seconds']:,.1f} s on {about['slots']} at once; "
+        f"rounds: {about['rounds']}{narrow}, tasks: {about['tasks']}; seconds are estimates"
+    )
+
+
+def _lists_text(about: Mapping[str, Any]) -> str:
+    return (
+        f"at most {about['most']:,}; tasks share the {about['across']}: {about['because']}; {about['reason']}"
+    )
 
 
 class _NotRead(Exception):  # noqa: N818  (it is an answer, not an error)
@@ -254,8 +296,6 @@ def _text(facts: Mapping[str, Any], warnings: Sequence[str]) -> str:
     about = "" if given["rows_are_exact"] else "about "
     text_note = "" if given["format"] == "parquet" else " (a text file is one task, however large)"
     most = "" if graph["are_exact"] else "at most "
-    before = facts["embed"]["rounds_before"]
-    narrow = f" after {before} of few columns" if before else ""
     rows = [
         ("input", f"files: {given['files']} of {FORMAT_NAMES[given['format']]}, {amount(given['bytes'])}, "
          f"{about}{given['rows']:,} rows, tasks: {given['tasks']}{text_note}"),
@@ -264,13 +304,14 @@ def _text(facts: Mapping[str, Any], warnings: Sequence[str]) -> str:
         ("stages", ", ".join(f"{stage}: {state}" for stage, state in facts["stages"].items())),
         ("graph", f"{most}{graph['nodes']:,} nodes, {most}{graph['edges']:,} edges"),
         ("parts", f"{facts['parts']}" if facts["parts"] > 1 else "1: the graph is one block"),
-        ("memory", f"block {most}{amount(memory['block_bytes'])}; embedding task {most}{amount(memory['task_bytes'])} "
+        ("memory", f"block {most}{amount(memory['block_bytes'])}; largest task {most}{amount(memory['task_bytes'])} "
          f"beside {amount(memory['process_bytes'])} of Python; {memory['tasks_at_once']} at once: "
          f"{most}{amount(memory['needed_bytes'])} of {amount(memory['machine_bytes'])}"),
-        ("embed", f"about {facts['embed']['cpu_seconds']:,.1f} CPU seconds, {facts['embed']['wall_seconds']:,.1f} s on "
-         f"{facts['embed']['slots']} at once; rounds: {facts['embed']['rounds']}{narrow}, tasks: "
-         f"{facts['embed']['tasks']}; seconds are estimates"),
+        *([("embed", _embed_text(facts["embed"]))] if facts["embed"]["rounds"] else []),
+        *([("lists", _lists_text(facts["lists"]))] if "lists" in facts else []),
         ("disk", f"{most}{amount(disk['needed_bytes'])} more, {amount(disk['free_bytes'])} free"),
     ]  # fmt: skip
-    alternatives = ["alternatives for embed, * is what a run does:", *table(facts["alternatives"])]
+    alternatives = []
+    if facts["embed"]["rounds"]:
+        alternatives = ["alternatives for embed, * is what a run does:", *table(facts["alternatives"])]
     return "\n".join([*columns(rows, ""), *alternatives, *(f"warning: {warning}" for warning in warnings)])

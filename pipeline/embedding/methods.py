@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from pipeline.blocks import Block
 from pipeline.embedding.fastrp import Classic, TwoTower
 from pipeline.embedding.low_pass import LowPass, PlainLowPass
+from pipeline.embedding.ppr.factorised import Factorised, PlainFactorised
+from pipeline.embedding.ppr.hashed import Hashed, PlainHashed
 from pipeline.embedding.rows import ColumnSums, Facts, KnownNorms, Narrow, Norms, Outlet, Rows, Settings
 from pipeline.embedding.spectral import Bipartite, Plain
 from pipeline.embedding.spectrum import Largest, PlainSpectrum, Spectrum
@@ -152,6 +154,10 @@ METHODS: Mapping[tuple[str, str], Method] = MappingProxyType(
         ("fastrp", "plain_spectrum"): PlainSpectrum(),
         ("spectral", "bipartite"): Bipartite(),
         ("spectral", "plain"): Plain(),
+        ("ppr", "hashed"): Hashed(),
+        ("ppr", "plain_hashed"): PlainHashed(),
+        ("ppr", "factorised"): Factorised(),
+        ("ppr", "plain_factorised"): PlainFactorised(),
     }
 )
 

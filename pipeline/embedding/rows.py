@@ -103,6 +103,9 @@ class Settings:
     mean_strength: float = 0.0  # of all nodes, in units of weight 1
     mean_weight: float = 1.0  # of all edges
     keeps_fold_in: bool = False  # whether rows of which users' rows are sums are wanted
+    restart: float = 0.15  # ppr: chance of a walk's jump back at each step
+    push_threshold: float | None = None  # ppr, hashed: error of a score for each unit of its node's strength
+    hash_columns: int = 2  # ppr, hashed: columns that a score is added to
     facts: Facts = field(default_factory=dict, compare=False)
     facts_file: str | None = None  # where tasks find them
 
@@ -173,6 +176,9 @@ class Settings:
             mean_strength=raw["mean_strength"],
             mean_weight=raw["mean_weight"],
             keeps_fold_in=raw["keeps_fold_in"],
+            restart=raw["restart"],
+            push_threshold=raw["push_threshold"],
+            hash_columns=raw["hash_columns"],
             facts=read_facts(Path(raw["facts_file"])) if raw["facts_file"] else {},
             facts_file=raw["facts_file"],
         )

@@ -142,6 +142,10 @@ class _Spectral(WholeRounds):
         """Return whether negative eigenvalues count by their magnitude; else they are left out."""
         return False
 
+    def scales(self, settings: Settings) -> NDArray[np.float64]:
+        """Return what the columns of eigenvectors are scaled by, of two types the items' alone."""
+        return eigenvalue_scales(settings)
+
 
 class Bipartite(_Spectral):
     """Users u = M V, items i = V |V|^-θ d^q: V leading eigenvectors of P - γ diag(P), P = M^T M, M = D_U^-a B D_I^-b.
@@ -183,7 +187,7 @@ class Bipartite(_Spectral):
         vectors = settings.facts["vectors"]
         of_users = of_items = reduced_columns(vectors, settings)
         if role != FOLD_IN:
-            of_items = reduced_columns(vectors * eigenvalue_scales(settings), settings)
+            of_items = reduced_columns(vectors * self.scales(settings), settings)
         made = Rows(aligned_empty((len(rows.values), settings.dim)), np.zeros(len(rows.values)))
         for start, end, columns in ((0, first, of_users), (first, stop, of_items), (stop, len(node_ix), of_users)):
             if start < end:
@@ -239,7 +243,7 @@ class Plain(_Spectral):
 
     def reduce(self, rows: Rows, node_ix: NDArray[np.int64], settings: Settings, role: str = "rows") -> Rows:
         """Return Z V |w|^p, or its rotation."""
-        columns = reduced_columns(settings.facts["vectors"] * eigenvalue_scales(settings), settings)
+        columns = reduced_columns(settings.facts["vectors"] * self.scales(settings), settings)
         return Rows(combine_columns(rows.values, columns), magnitudes(rows.values, columns))
 
     def finish(

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pipeline.kernels.ppr_chebyshev import BLOCK, chebyshev_passes, smallest_tolerance
-from pipeline.kernels.ppr_walks import walks_needed
 from pipeline.kernels.transition import check_restart, check_tolerance
 
 #: Seconds of one core of the machine that the tests run on; their ratios decide, and change less between machines.
@@ -17,17 +16,13 @@ _ROW_WORK = 100e-9  # a pass over one node's row besides its entries
 _PUSH_NEAR, _PUSH_FAR = 4e-9, 15e-9  # an entry pushed
 _WALK_STEP = 35e-9
 _LISTED = 50e-9  # a score that enters a list
-_CONFIDENCE = 0.95
-
-ERROR_KINDS = {"chebyshev": "l1", "push": "pointwise", "walks": "confidence"}
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A solver, the unit of its error bound, its estimated seconds on one core, and a sentence that says why."""
+    """A solver, its estimated seconds on one core, and a sentence that says why."""
 
     solver: str
-    error_kind: str
     seconds: float
     reason: str
     estimates: Mapping[str, float]
@@ -44,14 +39,13 @@ def choose(
     is_bipartite: bool,
     is_undirected: bool = True,
 ) -> Choice:
-    """The solver whose estimate is lowest.
+    """The solver that certifies an l1 error for the least work: block Chebyshev or push; walks certify nothing.
 
     Parameters
     ----------
     nodes, entries : of the adjacency; an undirected edge is two entries.
     sources, k : lists wanted, and their length.
-    tolerance : how far a score may be off, in units of 1. Chebyshev keeps the sum of all errors below it, push the
-        error at a node of average degree, walks with confidence .95 that of a score of this size.
+    tolerance : bound on the sum of all errors of a source. Push keeps it at the threshold of `push_threshold`.
     restart : in (0, 1).
     is_bipartite, is_undirected : as in `Transition`.
 
@@ -65,8 +59,7 @@ def choose(
     """
     check_restart(restart)
     check_tolerance(tolerance)
-    listed = sources * k * (1 + math.log(max(1.0, nodes / max(k, 1)))) * _LISTED
-    estimates = {}
+    estimates = {"push": push_seconds(nodes, entries, sources, k, tolerance / max(entries, 1), restart)}
     if is_undirected and tolerance >= smallest_tolerance(restart):
         width = min(BLOCK, max(1, sources))
         is_near = nodes * width * 4 <= _NEAR_BYTES
@@ -74,27 +67,39 @@ def choose(
         share = max(width, 16) / BLOCK
         one_pass = share * (entries * (_ROW_NEAR if is_near else _ROW_FAR) + nodes * _ROW_WORK)
         passes = chebyshev_passes(restart, tolerance, is_bipartite=is_bipartite)
-        estimates["chebyshev"] = math.ceil(sources / BLOCK) * passes * one_pass + listed
-    degree = max(1.0, entries / max(nodes, 1))
-    per_entry = _PUSH_NEAR if nodes * 24 <= _NEAR_BYTES else _PUSH_FAR
-    # Either the theorem's bound, or sweeps over the whole graph until what is left is small enough.
-    sweeps = 1 + max(0.0, math.log(1 / tolerance)) / -math.log1p(-restart)
-    estimates["push"] = sources * min(degree / (tolerance * restart), sweeps * entries) * per_entry + listed
-    walks = walks_needed(tolerance, tolerance, _CONFIDENCE)
-    estimates["walks"] = sources * walks / restart * _WALK_STEP + listed
+        estimates["chebyshev"] = math.ceil(sources / BLOCK) * passes * one_pass + _list_seconds(nodes, sources, k)
     solver = min(estimates, key=lambda name: (estimates[name], name))
-    others = ", ".join(f"{name} {estimates[name]:.3g} s" for name in sorted(estimates) if name != solver)
+    others = "".join(f"; {name} {estimates[name]:.3g} s" for name in sorted(estimates) if name != solver)
     return Choice(
         solver,
-        ERROR_KINDS[solver],
         estimates[solver],
         f"{solver} takes an estimated {estimates[solver]:.3g} s of one core for {sources} sources on {entries} entries "
-        f"at tolerance {tolerance:g} ({ERROR_KINDS[solver]}) and restart {restart:g}; {others}{_excluded(estimates)}",
+        f"at an l1 error of {tolerance:g} and restart {restart:g}{others}{_excluded(estimates)}",
         estimates,
     )
+
+
+def push_seconds(nodes: int, entries: int, sources: int, k: int, threshold: float, restart: float) -> float:
+    """Estimate push at a threshold in score per weighted degree, in units of the mean weight of an entry.
+
+    Either the theorem's bound on its work, or sweeps over the whole graph until what is left is small enough.
+    """
+    per_entry = _PUSH_NEAR if nodes * 24 <= _NEAR_BYTES else _PUSH_FAR
+    sweeps = 1 + max(0.0, -math.log(threshold * max(entries, 1))) / -math.log1p(-restart)
+    pushed = min(1 / (threshold * restart), sweeps * entries)
+    return sources * pushed * per_entry + _list_seconds(nodes, sources, k)
+
+
+def walk_seconds(nodes: int, sources: int, k: int, walks: int, restart: float) -> float:
+    """Estimate so many walks a source."""
+    return sources * walks / restart * _WALK_STEP + _list_seconds(nodes, sources, k)
+
+
+def _list_seconds(nodes: int, sources: int, k: int) -> float:
+    return sources * k * (1 + math.log(max(1.0, nodes / max(k, 1)))) * _LISTED
 
 
 def _excluded(estimates: Mapping[str, float]) -> str:
     if "chebyshev" in estimates:
         return ""
-    return "; chebyshev is out: the graph is directed, or float32 cannot certify so small a tolerance"
+    return "; chebyshev is out: the graph is directed, or float32 cannot certify so small an error"

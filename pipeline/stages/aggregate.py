@@ -1,4 +1,4 @@
-"""part_rows -> node_embeddings: join ids, finish and order the rows, write the table that readers get."""
+"""part_rows, neighbor_lists -> node_embeddings, ppr_neighbors: join ids, finish and order, write what readers get."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from pipeline.kernels.rows import column_sums, row_norms
 from pipeline.stages.embed import settings_of
 from pipeline.stages.finished_rows import ROW_GROUP_ROWS, NodeIds, RowGroup, combined_rows, excluded, finished_rows
 from pipeline.stages.fold_in_table import write_fold_in
+from pipeline.stages.neighbor_table import neighbors_metadata, write_neighbors
 from pipeline.stages.outcome import Outcome, written_by_tasks
 from pipeline.stages.parent_alignment import Alignment, ParentRows, align, parent_folder, write_products
 from pipeline.stages.published_metadata import metadata_of
@@ -35,7 +36,25 @@ NAME = "aggregate"
 
 
 def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> Outcome:
-    """Write the published table's files, still in the workspace: publishing them is another stage's decision."""
+    """Write the published tables' files, still in the workspace: publishing them is another stage's decision."""
+    nodes, size = workspace.manifest("node_index").figures["nodes"], config.publish.rows_per_file
+    ranges = [[first, min(first + size, nodes)] for first in range(0, nodes, size)]
+    lists = write_neighbors(engine, str(workspace.work(NAME)), config, workspace, ranges)
+    of_lists = [file for file in written_by_tasks(lists, "neighbors") if file.rows]
+    rows = Outcome({}, {"rows": 0, "zero_rows": 0, "excluded": 0, "dim": 0, "metadata": None})
+    if config.embedding.method != "none":
+        rows = _embeddings(engine, config, workspace, ranges)
+    figures = {
+        **rows.figures,
+        "lists": sum(file.rows for file in of_lists),
+        "lists_metadata": neighbors_metadata(config, workspace) if config.ppr.neighbors else None,
+    }
+    return Outcome({**rows.tables, "ppr_neighbors": of_lists}, figures, [*rows.records, *lists])
+
+
+def _embeddings(
+    engine: Engine[Frame], config: PipelineConfig, workspace: Workspace, ranges: Sequence[Sequence[int]]
+) -> Outcome:
     settings = settings_of(config, workspace)
     graph = workspace.manifest("node_index").figures
     tree = pq.read_table(workspace.files("partition_tree")[0], partitioning=None)
@@ -53,8 +72,6 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
         "types": graph["types"],
         "exclude_ids": {node_type: list(ids) for node_type, ids in config.publish.exclude_ids.items()},
     }
-    bounds = list(range(0, graph["nodes"], config.publish.rows_per_file))
-    ranges = [[first, min(first + config.publish.rows_per_file, graph["nodes"])] for first in bounds]
     place = str(workspace.work(NAME))
     if config.embedding.standardize_columns and len(common["sets"]) > 1:
         common["sums"] = _column_sums(engine, place, common, ranges)

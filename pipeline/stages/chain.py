@@ -68,7 +68,20 @@ def _embedding(config: PipelineConfig) -> Any:
 
 
 def _rows(config: PipelineConfig) -> Any:
-    return [_embedding(config), config.publish.fold_in]
+    return [_embedding(config), config.publish.fold_in, _ppr(config)]
+
+
+def _ppr(config: PipelineConfig) -> Any:
+    # Of the file of sources its digest counts; what nobody asks for doesn't.
+    of_lists = {"shards", "sources", "hash_columns", "index_walks"}
+    return {
+        "lists": config.ppr.model_dump(mode="json", exclude=of_lists) if config.ppr.neighbors else None,
+        "vectors": config.ppr.model_dump(
+            mode="json", include={"restart", "tolerance", "push_threshold", "hash_columns"}
+        )
+        if config.embedding.method == "ppr"
+        else None,
+    }
 
 
 def _holdout(config: PipelineConfig) -> Any:
@@ -119,8 +132,14 @@ STAGES: tuple[Stage, ...] = (
         _layout,
         1,
     ),
-    Stage("embed", ("layout",), (_PART_ROWS, _FOLD_IN_ROWS), _rows, 1),
-    Stage("aggregate", ("index", "partition", "embed"), (tables.node_embeddings(1), tables.fold_in(1)), _tables, 1),
+    Stage("embed", ("index", "layout"), (_PART_ROWS, _FOLD_IN_ROWS, tables.NEIGHBOR_LISTS), _rows, 1),
+    Stage(
+        "aggregate",
+        ("index", "partition", "embed"),
+        (tables.node_embeddings(1), tables.fold_in(1), tables.PPR_NEIGHBOR_LISTS),
+        _tables,
+        1,
+    ),
     Stage(
         "evaluate", ("ingest", "index", "aggregate"), (_METRICS,), _part_of("evaluate", without=frozenset({"path"})), 1
     ),
@@ -137,7 +156,8 @@ def fingerprints(config: PipelineConfig, date: str, digests: Mapping[str, str | 
     """Return the fingerprint of every stage.
 
     ``digests`` holds what the outside world adds to a stage: the digest of all files of the input under "ingest",
-    of the pairs to score under "evaluate", the release to align to under "aggregate".
+    of the chosen sources under "embed", of the pairs to score under "evaluate", the release to align to under
+    "aggregate".
     """
     found: dict[str, str] = {}
     for stage in STAGES:

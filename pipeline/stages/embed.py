@@ -1,8 +1,9 @@
-"""blocks -> part_rows: embed every part, round by round."""
+"""blocks -> part_rows, neighbor_lists: embed every part, round by round, and list what each node is near to."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 
 from pipeline.blocks import NodeArrays
@@ -14,6 +15,7 @@ from pipeline.engines.base import Engine, Frame
 from pipeline.pricing import Choice, choose_shards
 from pipeline.stages.embedding_work import work_for
 from pipeline.stages.known_cuts import cut_of_layout
+from pipeline.stages.neighbor_lists import make_lists
 from pipeline.stages.outcome import MadeFile, Outcome
 from pipeline.workspace import Workspace
 
@@ -23,10 +25,45 @@ log = logging.getLogger(__name__)
 
 
 def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> Outcome:
-    """Embed all parts, and the blocks that a mode adds; rows are those before they are combined and scaled.
+    """Make the rows, as they are before they are combined and scaled, and the lists, as far as they are asked for.
 
     Files of rows come set after set, as ``figures["sets"]`` counts them.
     """
+    sets = _block_files(workspace)
+    rows = Outcome({}, {"sets": [], "sums": None})
+    if config.embedding.method != "none":
+        rows = _embedded(engine, config, workspace, sets)
+    if not config.ppr.neighbors:
+        return rows
+    lists = make_lists(engine, config, workspace, sets[0])
+    return Outcome(
+        {**rows.tables, "neighbor_lists": lists.files},
+        {**rows.figures, "lists": lists.figures},
+        [*rows.records, *lists.records],
+    )
+
+
+def _block_files(workspace: Workspace) -> list[list[BlockFiles]]:
+    """Return the files of every set of blocks, the parts' own first."""
+    layout = workspace.manifest("block_nodes").figures
+    tables = [workspace.files(table) for table in ("block_nodes", "block_edges", "block_routes")]
+    files = iter(zip(*tables, strict=True))
+    features = iter(workspace.files("block_features"))  # no files where no node has attributes
+    sets = []
+    for blocks in layout["sets"]:
+        here = []
+        for part in blocks["parts"]:
+            nodes_file, edges_file, routes_file = next(files)
+            has_splits = part in blocks["splits"]
+            here.append(BlockFiles(part, nodes_file, edges_file, routes_file, has_splits, next(features, None)))
+        sets.append(here)
+    return sets
+
+
+def _embedded(
+    engine: Engine[Frame], config: PipelineConfig, workspace: Workspace, sets: Sequence[Sequence[BlockFiles]]
+) -> Outcome:
+    """Embed all parts, and the blocks that a mode adds."""
     layout = workspace.manifest("block_nodes").figures
     settings = settings_of(config, workspace)
     chosen = shards_for(config, workspace, engine.name, engine.slots)
@@ -37,17 +74,9 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     )
     settings = replace(settings, embedding=settings.embedding.model_copy(update={"shards": chosen.price.shards}))
     exchanges = config.embedding.boundary == "exchange"
-    tables = [workspace.files(table) for table in ("block_nodes", "block_edges", "block_routes")]
-    files = iter(zip(*tables, strict=True))
-    features = iter(workspace.files("block_features"))  # no files where no node has attributes
     nodes = [one["nodes"] for one in layout["sets"]]
     done = []
-    for position, blocks in enumerate(layout["sets"]):
-        here = []
-        for part in blocks["parts"]:
-            nodes_file, edges_file, routes_file = next(files)
-            has_splits = part in blocks["splits"]
-            here.append(BlockFiles(part, nodes_file, edges_file, routes_file, has_splits, next(features, None)))
+    for position, (blocks, here) in enumerate(zip(layout["sets"], sets, strict=True)):
         asked = settings if exchanges else settings_for(settings, blocks["name"], position, nodes)
         place = workspace.work(NAME) / blocks["name"] if position else workspace.work(NAME)
         done.append(embed_parts(engine, here, asked, place, exchange=exchanges))

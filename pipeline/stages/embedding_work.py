@@ -29,6 +29,10 @@ BUFFERS: Mapping[tuple[str, str], int] = MappingProxyType(
         ("fastrp", "plain_spectrum"): 2,
         ("spectral", "bipartite"): 3,  # as they come, orthonormal, and scaled or multiplied
         ("spectral", "plain"): 4,
+        ("ppr", "hashed"): 1,  # the rows themselves
+        ("ppr", "plain_hashed"): 1,
+        ("ppr", "factorised"): 3,
+        ("ppr", "plain_factorised"): 4,
     }
 )
 
@@ -40,6 +44,8 @@ def work_for(config: PipelineConfig, nodes: int, targets: int) -> Work:
     ----------
     targets : nodes of the type that edges point to; of one type, all.
     """
+    if config.embedding.method == "none":
+        return Work(nodes=nodes, joined=nodes, dim=1, rounds=(), exchanges=False)
     both = (0, nodes)
     settings = Settings(
         embedding=config.embedding,

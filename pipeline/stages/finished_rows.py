@@ -84,12 +84,14 @@ def refuse_not_finite(rows: NDArray[np.float32], first: int) -> None:
         )
 
 
-def row_groups(bounds: Sequence[int], types: Mapping[str, Sequence[int]]) -> Iterator[tuple[str, int, int]]:
-    """Ranges of at most ROW_GROUP_ROWS nodes that mix no types, ascending."""
+def row_groups(
+    bounds: Sequence[int], types: Mapping[str, Sequence[int]], size: int = ROW_GROUP_ROWS
+) -> Iterator[tuple[str, int, int]]:
+    """Ranges of at most ``size`` nodes that mix no types, ascending."""
     first, stop = bounds
     for node_type, (type_first, type_stop) in sorted(types.items(), key=lambda item: item[1][0]):
-        for start in range(max(first, type_first), min(stop, type_stop), ROW_GROUP_ROWS):
-            yield node_type, start, min(start + ROW_GROUP_ROWS, stop, type_stop)
+        for start in range(max(first, type_first), min(stop, type_stop), size):
+            yield node_type, start, min(start + size, stop, type_stop)
 
 
 class NodeIds:

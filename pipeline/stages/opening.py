@@ -52,6 +52,8 @@ def open_workspace(
     attributes = _digest_of_attributes(engine, config, root, date)
     both = ingest if attributes is None else fingerprint_of([ingest, attributes])
     digests: dict[str, str | None] = {"ingest": both, "evaluate": _scored_on(engine, config, root, date)}
+    if config.ppr.neighbors and config.ppr.sources:
+        digests["embed"] = _digest_of(engine, root, list_sources(config.ppr.sources, date, key="ppr.sources"))
 
     def workspace_of(day: dt.date) -> Workspace:
         prints = fingerprints(config, day.isoformat(), digests)

@@ -22,7 +22,7 @@ from pipeline.stages.chain import STAGES
 from pipeline.stages.opening import previous_release
 from pipeline.stages.outcome import MadeFile, Outcome
 from pipeline.workspace import Workspace
-from schemas.tables import fold_in, node_embeddings
+from schemas.tables import FOLD_IN, NODE_EMBEDDINGS, PPR_NEIGHBOR_LISTS, PPR_NEIGHBORS, fold_in, node_embeddings
 
 NAME = "publish"
 #: Readers' CURRENT is not part of the run's tables, and may have moved since: this stage looks each time.
@@ -30,6 +30,7 @@ ALWAYS_RUNS = True
 
 log = logging.getLogger(__name__)
 
+_SAID_ELSEWHERE = ("metadata", "lists_metadata", "sums", "metrics")
 _PACKAGES = ("numpy", "numba", "pyarrow", "scipy", "pymetis", "polars", "pyspark", "dask")
 
 
@@ -51,7 +52,7 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
         )
     tables = {
         table: [(file, file.name) for file in files]
-        for table in ("node_embeddings", "fold_in")
+        for table in (NODE_EMBEDDINGS, FOLD_IN, PPR_NEIGHBORS)
         if (files := workspace.files(table))
     }
     done = publish(
@@ -81,6 +82,7 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     figures = {
         "release": done.release,
         "path": str(done.path),
+        "tables": list(tables),
         "is_new": done.is_new,
         "current_moved": done.current_moved,
         "gate": verdict.to_json(),
@@ -92,12 +94,13 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
 
 
 def _check_files(workspace: Workspace, figures: Mapping[str, Any]) -> None:
-    files = workspace.files("node_embeddings")
-    contract = node_embeddings(figures["dim"])
-    for file in files:
-        contract.check_schema(pq.read_schema(file), str(file))
-    for file in workspace.files("fold_in"):
-        fold_in(figures["dim"]).check_schema(pq.read_schema(file), str(file))
+    files = workspace.files(NODE_EMBEDDINGS)
+    contracts = (node_embeddings(figures["dim"]), fold_in(figures["dim"]), PPR_NEIGHBOR_LISTS)
+    for contract in contracts:
+        for file in workspace.files(contract.name):
+            contract.check_schema(pq.read_schema(file), str(file))
+    if figures["metadata"] is None:
+        return
     graph = workspace.manifest("node_index").figures
     rows, wanted = storage.rows_in(files), graph["nodes"] - figures["excluded"]
     if rows != wanted:
@@ -113,7 +116,7 @@ def _judge(
     k = config.evaluate.k[0]
     ranking, links = metrics.get("ranking", {}), metrics.get("link_prediction", {})
     figures: dict[str, float | None] = {
-        "rows": made["rows"],
+        "rows": made["rows"] if made["metadata"] else made["lists"],
         "zero_share": made["zero_rows"] / max(1, made["rows"]),
         "recall": ranking.get(f"recall@{k}"),
         "ndcg": ranking.get(f"ndcg@{k}"),
@@ -140,13 +143,15 @@ def _manifest(config: PipelineConfig, workspace: Workspace, made: Mapping[str, A
     stages = {}
     for stage in STAGES[:-1]:
         manifest = workspace.manifest(stage.writes[0].name)
-        kept = {name: value for name, value in manifest.figures.items() if name not in ("metadata", "sums", "metrics")}
+        kept = {name: value for name, value in manifest.figures.items() if name not in _SAID_ELSEWHERE}
         stages[stage.name] = {"made_by": manifest.made_by, "figures": kept}
     return {
         "run_id": workspace.run_id,
-        "rows": made["rows"],
+        "rows": made["rows"] if made["metadata"] else made["lists"],
         "zero_rows": made["zero_rows"],
         "metadata": made["metadata"],
+        "lists": made["lists"],
+        "lists_metadata": made["lists_metadata"],
         "config": config.model_dump(mode="json"),
         "fingerprints": dict(workspace.fingerprints),
         "packages": _versions(),

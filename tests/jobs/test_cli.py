@@ -103,7 +103,7 @@ def test_wrong_usage_exits_2_with_a_sentence(
         ("embedding.dims=4", "did you mean 'dim'?"),
         ("embedding.dim=0", "embedding.dim is 0"),
         ("embedding.method=fastprp", "embedding.method is 'fastprp'"),
-        ("embedding.method=ppr", "not built yet"),
+        ("evaluate.source=shadow", "not built yet"),
     ],
 )
 def test_a_wrong_override_is_explained(override: str, sentence: str, shop: Any, tmp_path: Path, call: Any) -> None:

@@ -158,7 +158,7 @@ def test_bad_rows_are_rejected_one_by_one_and_then_judged_by_their_share(share: 
         ({"embedding": {"dims": 8}}, ["no key embedding.dims", "did you mean 'dim'"]),
         ({"embeding": {"dim": 8}}, ["no key embeding"]),
         ({"embedding": {"method": "fastprp"}}, ["embedding.method", "'fastprp'", "fastrp"]),
-        ({"embedding": {"method": "ppr"}}, ["PPR", "not built yet"]),
+        ({"embedding": {"method": "none"}}, ["nothing would be published", "ppr.neighbors"]),
         ({"embedding": {"method": "spectral", "boundary": "drop"}}, ["embedding.boundary", "'exchange'"]),
         ({"embedding": {"form": "low_pass", "boundary": "halo"}}, ["embedding.boundary", "low_pass"]),
         ({"embedding": {"method": "spectral", "dim": 8, "rank": 4}}, ["embedding.rank is 4", "raise rank"]),

@@ -1,0 +1,47 @@
+"""Personalised PageRank of rank d: eigenpairs found in rounds, weighed by what walks make of an eigenvalue.
+
+STRAP (Yin & Wei, KDD 2019, arXiv 1905.07245) and NRP (Yang et al., VLDB 2020, arXiv 1906.06826) factorise a sparse
+or an iterated approximation of the matrix of all scores. Here its eigenpairs are those of the graph's own operator,
+and the sum over all lengths of walks is taken in closed form. NRP's reweighting of nodes is left out.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.embedding.rows import Settings
+from pipeline.embedding.spectral import Bipartite, Plain
+
+
+class PlainFactorised(Plain):
+    """Rows V f(w)^1/2 of S = (D + τ)^-1/2 A (D + τ)^-1/2, with f(w) = c / (1 - (1 - c) w) and c the restart.
+
+    With τ = 0, ``D^1/2 Π D^-1/2 = Σ_k c (1 - c)^k S^k = f(S)``: before norms are set, products of rows are those of
+    Π but for the roots of degrees, to f of the largest eigenvalue left out. f is above 0 for negative eigenvalues too,
+    so that these count with the right sign, unlike in a spectral table.
+    """
+
+    def scales(self, settings: Settings) -> NDArray[np.float64]:
+        """Return f(w)^1/2; 0 where there is no eigenpair."""
+        values = settings.facts["eigenvalues"]
+        kept = 1.0 - settings.restart
+        # Rounding may take w over 1; of a graph's own operator it isn't.
+        share = settings.restart / (1.0 - kept * np.minimum(values, 1.0))
+        return np.where(values != 0, np.sqrt(share), 0.0)
+
+
+class Factorised(Bipartite):
+    """Users u = M V, items V f(w), with f(w) = c (1 - c) / (1 - (1 - c)^2 w / w_max) and c the restart.
+
+    A walk from a user is at an item after an odd number of steps. With a = b = 1/2 and no_return = 0, where w_max is
+    1, those of Π are ``D_U^1/2 Π D_I^-1/2 = Σ_k c (1 - c)^(2k+1) M (M^T M)^k = M f(P)``: before items are scaled,
+    products of rows are those of Π but for the roots of degrees. With other powers, w_max takes the place of 1.
+    """
+
+    def scales(self, settings: Settings) -> NDArray[np.float64]:
+        """Return f(w); 0 where there is no eigenpair."""
+        values = settings.facts["eigenvalues"]
+        kept = 1.0 - settings.restart
+        share = values / max(float(values[:1].max(initial=0.0)), np.finfo(np.float64).tiny)
+        return np.where(values > 0, settings.restart * kept / (1.0 - kept**2 * share), 0.0)

@@ -1,0 +1,146 @@
+"""Lists by source shards: a task has the whole graph and solves some of the sources.
+
+What a source's list is depends on nothing but the graph and the source, so any number of tasks writes the same rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipeline import storage
+from pipeline.blocks import ranges
+from pipeline.config_ppr import PprConfig
+from pipeline.embedding.ppr.asked import ListsAsked, candidates_for
+from pipeline.embedding.ppr.walk_graph import NO_EDGES, GraphFiles, WalkGraph
+from pipeline.kernels.alias_tables import alias_tables
+from pipeline.kernels.ppr_chebyshev import chebyshev_top_k
+from pipeline.kernels.ppr_push import push_top_k
+from pipeline.kernels.ppr_top_k import Candidates, TopK
+from pipeline.kernels.ppr_walks import walk_top_k
+from pipeline.kernels.ranking import NO_ROW
+from pipeline.kernels.transition import single_seeds
+from pipeline.tasks import Attempt, Task
+from schemas.tables import NEIGHBOR_LISTS
+
+CONFIDENCE = 0.95
+"""Of the error bound of lists by walks, for each score alone."""
+
+_AT_ONCE = 1_024  # sources solved by one call: Chebyshev keeps its buffers over all blocks of a call
+
+
+def solve_sources(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+    """Task: the lists of a range of sources, those without edges too, which have empty ones."""
+    payload = task.payload
+    asked = ListsAsked.from_json(payload["asked"])
+    walks = WalkGraph.read(GraphFiles.from_json(payload["graph"]), asked.ppr.edge_degree_power)
+    start, stop = payload["range"]
+    node_ix = storage.column(storage.map_arrow(Path(payload["sources"])), "node_ix")[start:stop]
+    solver = Solver(walks, asked)
+    pieces = [solver.lists_of(node_ix[first : first + _AT_ONCE]) for first in range(0, max(1, node_ix.size), _AT_ONCE)]
+    lists = pa.concat_tables(pieces)
+    storage.write_arrow(attempt.path("lists", "arrow"), lists)
+    bound = lists["error_bound"].to_numpy()
+    return {"lists_rows": lists.num_rows, "largest_bound": float(bound.max(initial=0.0))}
+
+
+class Solver:
+    """A graph, and the lists that are asked of it."""
+
+    def __init__(self, walks: WalkGraph, asked: ListsAsked) -> None:
+        self._walks, self._asked = walks, asked
+        self._span = walks.rows_between(*asked.targets)
+        self._alias = None
+        if asked.ppr.solver == "walks" and walks.graph.weights is not None:
+            self._alias = alias_tables(walks.graph.indptr, walks.graph.indices, walks.graph.weights)
+
+    def lists_of(self, node_ix: NDArray[np.int64]) -> pa.Table:
+        """Return rows of NEIGHBOR_LISTS for some nodes, in their order."""
+        rows = self._walks.rows_of(node_ix)
+        has_edges = rows != NO_EDGES
+        found = self._solve(rows[has_edges])
+        counts = np.zeros(node_ix.size, np.int64)
+        counts[has_edges] = (found.nodes != NO_ROW).sum(axis=1)
+        bound = np.zeros(node_ix.size, np.float32)
+        bound[has_edges] = rounded_up(found.bound)
+        is_listed = found.nodes != NO_ROW
+        return table_of_lists(
+            node_ix, counts, self._walks.node_ix[found.nodes[is_listed]], found.scores[is_listed], bound
+        )
+
+    def _solve(self, rows: NDArray[np.int64]) -> TopK:
+        ppr, graph = self._asked.ppr, self._walks.graph
+        sources, candidates = single_seeds(rows), self._candidates(rows)
+        if ppr.solver == "chebyshev":
+            return chebyshev_top_k(graph, sources, ppr.restart, ppr.tolerance, ppr.top_k, candidates)
+        if ppr.solver == "push":
+            threshold = threshold_of(ppr, float(graph.degree.sum()))
+            found = push_top_k(graph, sources, ppr.restart, threshold, ppr.top_k, candidates)
+            if ppr.push_threshold is None:
+                return found
+            largest = float(graph.degree[slice(*self._span)].max(initial=0.0))
+            return TopK(found.nodes, found.scores, np.minimum(found.bound, threshold * largest))
+        keys = self._walks.node_key[rows]
+        return walk_top_k(
+            *(graph, self._alias, sources, keys, ppr.restart, ppr.walks, self._asked.seed, ppr.top_k, candidates),
+            confidence=CONFIDENCE,
+        )
+
+    def _candidates(self, rows: NDArray[np.int64]) -> Candidates:
+        """The targets, without the source itself and, where asked, without what it is joined to."""
+        known, counts = rows, np.ones(rows.size, np.int64)
+        if self._asked.ppr.exclude_known:
+            graph = self._walks.graph
+            entries = graph.indptr[rows + 1] - graph.indptr[rows]
+            neighbors = graph.indices[ranges(graph.indptr[rows], entries)]
+            source = np.concatenate([np.arange(rows.size), np.repeat(np.arange(rows.size), entries)])
+            known = np.concatenate([rows, neighbors.astype(np.int64)])
+            known = known[np.lexsort((known, source))]
+            counts = entries + 1
+        indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+        return candidates_for(self._asked, self._span, self._walks.degree, indptr, known)
+
+
+def threshold_of(ppr: PprConfig, volume: float) -> float:
+    """Return push's threshold: as set, or that which keeps the sum of errors under the tolerance.
+
+    The error at a node is at most the threshold times its weighted degree, and ``volume`` is the sum of these.
+    """
+    return ppr.push_threshold or ppr.tolerance / max(volume, 1e-30)
+
+
+def error_kind(ppr: PprConfig) -> str:
+    """Return what the bound of a list is on: "l1" the sum of all errors, "pointwise" every score, "confidence"."""
+    if ppr.solver == "walks":
+        return "confidence"
+    return "pointwise" if ppr.solver == "push" and ppr.push_threshold is not None else "l1"
+
+
+def rounded_up(bound: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return the next float32 that is no smaller; (n,) float64 -> (n,) float32."""
+    nearest = bound.astype(np.float32)
+    return np.where(nearest < bound, np.nextafter(nearest, np.float32(np.inf)), nearest)
+
+
+def table_of_lists(
+    node_ix: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    neighbor_ix: NDArray[np.int64],
+    scores: NDArray[np.float32],
+    bound: NDArray[np.float32],
+) -> pa.Table:
+    """Return rows of NEIGHBOR_LISTS, of lists that stand one after the other, ``counts`` entries each."""
+    offsets = pa.array(np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)]).astype(np.int32))
+    schema = NEIGHBOR_LISTS.schema
+    columns = [
+        pa.array(node_ix),
+        pa.ListArray.from_arrays(offsets, pa.array(neighbor_ix), type=schema.field("neighbor_ix").type),
+        pa.ListArray.from_arrays(offsets, pa.array(scores), type=schema.field("scores").type),
+        pa.array(bound),
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)

@@ -1,0 +1,98 @@
+"""Sparse scores as rows of few columns: the logarithm of what is above chance, hashed by the node that it is of."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit, types
+from numpy.typing import NDArray
+
+from pipeline.kernels.array_types import reads, writes
+from pipeline.kernels.elementary import log_of_normal
+from pipeline.kernels.hashing import mix
+from pipeline.kernels.ppr_top_k import SparseScores
+
+_HALF = np.uint64(32)
+_ONE = np.uint64(1)
+
+
+def hashed_logs(
+    scores: SparseScores, word: NDArray[np.uint64], bound: NDArray[np.float64], nodes: int, columns: int, dim: int
+) -> NDArray[np.float32]:
+    """Rows whose products are, on average over hashes, the products of ``max(log(nodes * score), 0)``.
+
+    Each node has ``columns`` places in a row, with a sign each; what a source's score of it says is added there.
+    A score counts where it is above ``bound``, its own error, and above 1 / nodes, that of a walk that knows nothing.
+
+    Parameters
+    ----------
+    scores : of the sources, one after another.
+    word : (n,) uint64, a hash of each node by which its places are chosen; see `pipeline.kernels.hashing.hash_nodes`.
+    bound : (n,) float64, scores up to which nothing is known of a node.
+    nodes : of the graph, at least 1. columns, dim : at least 1.
+
+    Returns
+    -------
+    (sources, dim) float32, divided by sqrt(columns); added up in float64 in the order of the scores.
+
+    Raises
+    ------
+    ValueError : a count below 1.
+
+    Source
+    ------
+    Postavaru, Tsitsulin, Almeida, Tian, Lattanzi & Perozzi, "InstantEmbedding", 2020, arXiv 2010.06992, with one
+    column; Weinberger et al., "Feature hashing for large scale multitask learning", ICML 2009.
+    """
+    for name, value in (("nodes", nodes), ("columns", columns), ("dim", dim)):
+        if value < 1:
+            raise ValueError(f"{name} is {value}; it must be at least 1")
+    rows = np.empty((scores.missing.size, dim), np.float32)
+    _add_logs(
+        scores.indptr, scores.nodes, scores.scores, word, bound, float(nodes), columns, np.zeros(dim), rows
+    )  # fmt: skip
+    return rows
+
+
+@njit(
+    types.void(
+        reads(types.int64),
+        reads(types.int32),
+        reads(types.float64),
+        reads(types.uint64),
+        reads(types.float64),
+        types.float64,
+        types.int64,
+        writes(types.float64),
+        writes(types.float32, 2),
+    ),
+    nogil=True,
+    cache=True,
+)
+def _add_logs(
+    indptr: NDArray[np.int64],
+    scored: NDArray[np.int32],
+    scores: NDArray[np.float64],
+    word: NDArray[np.uint64],
+    bound: NDArray[np.float64],
+    nodes: float,
+    columns: int,
+    sums: NDArray[np.float64],
+    rows: NDArray[np.float32],
+) -> None:
+    dim = np.uint64(rows.shape[1])
+    scale = 1.0 / np.sqrt(np.float64(columns))
+    for source in range(rows.shape[0]):
+        sums[:] = 0.0
+        for at in range(indptr[source], indptr[source + 1]):
+            node = scored[at]
+            above = nodes * scores[at]
+            if above <= 1.0 or scores[at] <= bound[node]:
+                continue
+            value = scale * log_of_normal(above)
+            for column in range(columns):
+                cell = mix(word[node] + np.uint64(column))
+                # The upper half of the word scaled to the columns; its lowest bit is the sign.
+                place = np.int64(((cell >> _HALF) * dim) >> _HALF)
+                sums[place] += value if cell & _ONE else -value
+        for place in range(rows.shape[1]):
+            rows[source, place] = np.float32(sums[place])

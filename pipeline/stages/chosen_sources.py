@@ -1,0 +1,125 @@
+"""Which nodes get a list: all, those of a type, or those that a file names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from pipeline import storage
+from pipeline.config import PipelineConfig
+from pipeline.engines.base import Engine, Frame
+from pipeline.errors import InputError
+from pipeline.ingest.sources import list_sources
+from pipeline.stages.finished_rows import NodeIds
+from pipeline.tasks import Attempt, Task, TaskRecord, run_missing
+from pipeline.workspace import Workspace
+
+_SCHEMA = pa.schema([pa.field("node_ix", pa.int64(), nullable=False)])
+
+
+@dataclass(frozen=True)
+class Sources:
+    """An Arrow file of ascending node numbers, their count, and how many ids of the file are of no node here."""
+
+    file: Path
+    rows: int
+    unknown: int
+    records: Sequence[TaskRecord]
+
+
+def find_sources(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace, place: Path) -> Sources:
+    """Return the sources of lists.
+
+    Raises
+    ------
+    InputError : ``ppr.sources`` can't be read, names a type that there isn't, or no node of the graph.
+    """
+    types = workspace.manifest("node_index").figures["types"]
+    of_type = config.ppr.source_type
+    payload = {
+        "node_index": [str(file) for file in workspace.files("node_index")],
+        "types": types if of_type is None else {of_type: types[of_type]},
+        "paths": _paths(config, workspace),
+        "digest": workspace.fingerprints["embed"],  # which holds that of the file
+    }
+    (record,) = run_missing(engine, number_sources, [Task("sources", str(place), payload)])
+    found = record.result
+    return Sources(record.file("sources"), int(found["sources_rows"]), int(found["unknown"]), [record])
+
+
+def _paths(config: PipelineConfig, workspace: Workspace) -> list[str] | None:
+    if config.ppr.sources is None:
+        return None
+    return [file.address for file in list_sources(config.ppr.sources, workspace.date, key="ppr.sources")]
+
+
+def number_sources(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+    """Task: the node numbers of the sources."""
+    types, paths = task.payload["types"], task.payload["paths"]
+    unknown = 0
+    if paths is None:
+        node_ix = np.concatenate([np.arange(first, stop) for first, stop in sorted(types.values())])
+    else:
+        tables = [_read(path) for path in paths]
+        if any(table.column_names != tables[0].column_names for table in tables):
+            raise InputError(f"files of ppr.sources differ: {paths[0]} has the columns {tables[0].column_names}")
+        ids = NodeIds(task.payload["node_index"])
+        node_ix, unknown = _numbers_of(pa.concat_tables(tables), types, ids, paths[0])
+    storage.write_arrow(attempt.path("sources", "arrow"), pa.Table.from_arrays([pa.array(node_ix)], schema=_SCHEMA))
+    return {"sources_rows": node_ix.size, "unknown": unknown}
+
+
+def _numbers_of(
+    wanted: pa.Table, types: Mapping[str, Sequence[int]], ids: NodeIds, path: str
+) -> tuple[NDArray[np.int64], int]:
+    """Return the ascending numbers of the nodes that a file names, and how many of its ids are of none."""
+    if "node_type" not in wanted.column_names and len(types) > 1:
+        raise InputError(
+            f"ppr.sources {path} has no column node_type, and the graph has the types {sorted(types)}; add the column, "
+            "or set ppr.source_type"
+        )
+    found, named = [], 0
+    for node_type, (first, stop) in types.items():
+        some = wanted
+        if "node_type" in wanted.column_names:
+            some = wanted.filter(pc.equal(wanted["node_type"], node_type))
+        asked = pc.unique(some["node_id"].combine_chunks())
+        known = ids.between(first, stop).cast(pa.string())
+        places = pc.drop_null(pc.index_in(asked, value_set=known)).to_numpy(zero_copy_only=False)
+        found.append(np.sort(places.astype(np.int64)) + first)
+        named += places.size
+    numbers = np.sort(np.concatenate(found))
+    distinct = wanted.group_by(wanted.column_names).aggregate([]).num_rows
+    if not numbers.size:
+        raise InputError(
+            f"ppr.sources {path} names {distinct:,} nodes, and none of them is in the graph as {sorted(types)}; check "
+            "the columns node_id and node_type, and the window of the input"
+        )
+    return numbers, distinct - named
+
+
+def _read(path: str) -> pa.Table:
+    """Return columns node_id and, if it is there, node_type, as text."""
+    try:
+        if Path(path).suffix == ".parquet":
+            table = pq.read_table(path, partitioning=None)
+        else:
+            # As text: an id such as 007 is no number.
+            types = {"node_id": pa.string(), "node_type": pa.string()}
+            table = pacsv.read_csv(path, convert_options=pacsv.ConvertOptions(column_types=types))
+    except (OSError, pa.ArrowInvalid) as error:
+        raise InputError(f"ppr.sources {path} can't be read as Parquet or CSV: {error}") from error
+    if "node_id" not in table.column_names:
+        raise InputError(f"ppr.sources {path} has no column node_id; it has {table.column_names}")
+    names = [name for name in ("node_id", "node_type") if name in table.column_names]
+    columns = [table[name].cast(pa.string()) for name in names]
+    return pa.table(dict(zip(names, columns, strict=True))).drop_null()

@@ -1,0 +1,84 @@
+"""How lists are made, and what that takes: sources or parts are dealt out, and which solver is cheapest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pipeline.config import PipelineConfig
+from pipeline.errors import ConfigError
+from pipeline.kernels.ppr_chebyshev import smallest_tolerance
+from pipeline.kernels.ppr_choice import Choice, choose, push_seconds, walk_seconds
+
+#: Of a task that holds the whole graph: an entry as it is mapped, a node's own columns, and rows of 128 sources.
+_ENTRY_BYTES, _NODE_BYTES, _ROWS_BYTES = 8, 100, 512
+#: Error at a node of mean degree where lists are composed from parts and no threshold is set.
+_COMPOSED_ERROR = 1e-4
+
+
+@dataclass(frozen=True)
+class WayOfLists:
+    """Whether tasks share the sources or the graph, and why; the solver; what a task with the whole graph holds."""
+
+    across: str
+    because: str
+    choice: Choice
+    task_bytes: int
+
+
+def way_of_lists(config: PipelineConfig, nodes: int, edges: int, sources: int) -> WayOfLists:
+    """Return how the lists of so many sources are made.
+
+    Raises
+    ------
+    ConfigError : the solver that is set can't reach the tolerance, or can't be composed from parts.
+    """
+    needed, most = task_bytes(nodes, 2 * edges), config.partition.worker_bytes
+    across, because = config.ppr.across, "as set"
+    if across == "auto":
+        across = "sources" if needed <= most else "parts"
+        because = f"a task with the whole graph holds {needed:,} bytes, and partition.worker_bytes is {most:,}"
+    return WayOfLists(across, because, _solver(config, nodes, 2 * edges, max(1, sources), across), needed)
+
+
+def task_bytes(nodes: int, entries: int) -> int:
+    """Return what a task with the whole graph holds at most, the pages of its map counted."""
+    return entries * _ENTRY_BYTES + nodes * (_NODE_BYTES + 3 * _ROWS_BYTES)
+
+
+def composed_threshold(config: PipelineConfig, nodes: int, entries: int) -> float:
+    """Return push's threshold across parts, in units of the mean weight of an entry."""
+    return config.ppr.push_threshold or _COMPOSED_ERROR * nodes / max(entries, 1)
+
+
+def _solver(config: PipelineConfig, nodes: int, entries: int, sources: int, across: str) -> Choice:
+    ppr = config.ppr
+    counts = nodes, entries, sources, ppr.top_k
+    choice = choose(*counts, ppr.tolerance, ppr.restart, is_bipartite=not config.input.is_plain)
+    if across == "parts":
+        if ppr.solver not in ("auto", "push"):
+            raise ConfigError(
+                f"ppr.solver is '{ppr.solver}' and lists are composed from parts, which push does: leave solver out, "
+                "or set ppr.across = 'sources' and partition.worker_bytes to what the whole graph takes"
+            )
+        seconds = push_seconds(*counts, composed_threshold(config, nodes, entries), ppr.restart)
+        return Choice("push", seconds, f"push: what parts are composed with; {_about(seconds)}", choice.estimates)
+    if ppr.solver == "push" or (ppr.solver == "auto" and ppr.push_threshold is not None):
+        threshold = ppr.push_threshold or ppr.tolerance / max(entries, 1)
+        seconds = push_seconds(*counts, threshold, ppr.restart)
+        return Choice("push", seconds, f"push: as set; {_about(seconds)}", choice.estimates)
+    if ppr.solver == "walks":
+        seconds = walk_seconds(nodes, sources, ppr.top_k, ppr.walks, ppr.restart)
+        return Choice("walks", seconds, f"walks: as set; {_about(seconds)}", choice.estimates)
+    if ppr.solver == "chebyshev" and "chebyshev" not in choice.estimates:
+        raise ConfigError(
+            f"ppr.solver is 'chebyshev', which computes in float32 and can't certify ppr.tolerance {ppr.tolerance:g} "
+            f"at restart {ppr.restart:g}: the least is {smallest_tolerance(ppr.restart):.2g}; raise the tolerance, or "
+            "use solver = 'push'"
+        )
+    if ppr.solver == "chebyshev" and choice.solver == "push":
+        return Choice("chebyshev", choice.estimates["chebyshev"], f"chebyshev: as set; {choice.reason}", {})
+    return choice
+
+
+def _about(seconds: float) -> str:
+    return f"an estimated {seconds:.3g} s of one core"

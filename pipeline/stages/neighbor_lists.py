@@ -1,0 +1,109 @@
+"""blocks -> neighbor_lists: personalised PageRank of every source, or of those chosen."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from pipeline.config import PipelineConfig
+from pipeline.config_ppr import PprConfig
+from pipeline.embedding.ppr.asked import ListsAsked
+from pipeline.embedding.ppr.lists import error_kind, solve_sources
+from pipeline.embedding.waves import BlockFiles
+from pipeline.engines.base import Engine, Frame
+from pipeline.errors import ConfigError
+from pipeline.stages.chosen_sources import find_sources
+from pipeline.stages.list_costs import way_of_lists
+from pipeline.stages.outcome import MadeFile, written_by_tasks
+from pipeline.stages.whole_graph import whole_graph
+from pipeline.tasks import Task, TaskRecord, run_missing
+from pipeline.workspace import Workspace
+
+log = logging.getLogger(__name__)
+
+_TASK_SECONDS = 30.0  # of one core: what a lost worker costs
+_LISTED_AT_ONCE = 4_000_000  # entries of lists that a task holds, 12 bytes each
+
+
+@dataclass(frozen=True)
+class NeighborLists:
+    """Files of NEIGHBOR_LISTS, ascending by source; figures for people; records of the tasks."""
+
+    files: Sequence[MadeFile]
+    figures: Mapping[str, Any]
+    records: Sequence[TaskRecord]
+
+
+def make_lists(
+    engine: Engine[Frame], config: PipelineConfig, workspace: Workspace, blocks: Sequence[BlockFiles]
+) -> NeighborLists:
+    """Solve all sources.
+
+    Parameters
+    ----------
+    blocks : of the parts that exchange rows: what lists are composed from where no task holds the whole graph.
+
+    Raises
+    ------
+    ConfigError : lists longer than there are nodes to list. InputError : none of the chosen sources is in the graph.
+    """
+    place = workspace.work("embed") / "lists"
+    first, stop = _range_of(config.ppr.target_type or config.input.target_type, workspace)
+    if config.ppr.top_k > stop - first:
+        raise ConfigError(
+            f"ppr.top_k is {config.ppr.top_k}; the graph has {stop - first} nodes of type "
+            f"'{config.ppr.target_type or config.input.target_type}' to list: ask for {stop - first} at most"
+        )
+    sources = find_sources(engine, config, workspace, place)
+    graph = workspace.manifest("node_index").figures
+    way = way_of_lists(config, graph["nodes"], graph["edges"], sources.rows)
+    ppr = config.ppr.model_copy(update={"solver": way.choice.solver, "across": way.across})
+    asked = ListsAsked(ppr, config.embedding.seed, graph["nodes"], (first, stop))
+    log.info(
+        'stage=embed lists=%d across=%s because="%s" reason="%s"',
+        *(sources.rows, way.across, way.because, way.choice.reason),
+    )
+    figures = {
+        "lists": sources.rows,
+        "unknown_sources": sources.unknown,
+        "across": way.across,
+        "across_reason": way.because,
+        "solver": way.choice.solver,
+        "solver_reason": way.choice.reason,
+        "error_kind": error_kind(ppr),
+    }
+    if way.across == "parts":
+        from pipeline.embedding.ppr.composed import lists_across_parts
+
+        made = lists_across_parts(engine, blocks, sources.file, asked, place)
+        figures |= {"largest_bound": made.largest_bound, "rounds": made.rounds, "bytes_moved": made.bytes_moved}
+        return NeighborLists([MadeFile(*file) for file in made.files], figures, [*sources.records, *made.records])
+    files, built = whole_graph(engine, config, workspace)
+    shards = _shards(ppr, sources.rows, way.choice.seconds, engine.slots)
+    bounds = [sources.rows * shard // shards for shard in range(shards + 1)]
+    told = {"asked": asked.to_json(), "graph": files.to_json(), "sources": str(sources.file)}
+    tasks = [
+        Task(f"lists-{n:05d}", str(place), {**told, "range": [start, end]})
+        for n, (start, end) in enumerate(pairwise(bounds))
+    ]
+    solved = run_missing(engine, solve_sources, tasks)
+    figures |= {"shards": shards, "largest_bound": max(record.result["largest_bound"] for record in solved)}
+    return NeighborLists(written_by_tasks(solved, "lists"), figures, [*sources.records, *built, *solved])
+
+
+def _shards(ppr: PprConfig, sources: int, seconds: float, slots: int) -> int:
+    """Return how many tasks share the sources: as set, or so many that each is worth its start and lost cheaply."""
+    if ppr.shards is not None:
+        return max(1, min(ppr.shards, sources))
+    fewest = math.ceil(sources * ppr.top_k / _LISTED_AT_ONCE)
+    wanted = max(math.ceil(seconds / _TASK_SECONDS), slots if seconds > 1 else 1, fewest)
+    return max(1, min(wanted, sources))
+
+
+def _range_of(node_type: str, workspace: Workspace) -> tuple[int, int]:
+    first, stop = workspace.manifest("node_index").figures["types"][node_type]
+    return int(first), int(stop)
