@@ -1,4 +1,4 @@
-"""Read published node embeddings; make inputs from graphs and matrices. Needs pyarrow and numpy, no more."""
+"""Read published embeddings and lists of neighbours; make inputs from graphs. Needs pyarrow and numpy, no more."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from graphquilt.errors import TableError, UnknownNodeError
     from graphquilt.inputs import InputSettings, from_networkx, from_scipy
+    from graphquilt.neighbor_table import NeighborLists, NeighborTable
     from graphquilt.table import EmbeddingTable
 
     __version__: str
 
 __all__ = [
     "EmbeddingTable",
+    "NeighborTable",
+    "NeighborLists",
     "from_networkx",
     "from_scipy",
     "InputSettings",
@@ -24,6 +27,8 @@ __all__ = [
 # Loaded when asked for: `graphquilt current` runs in shell scripts and should not wait for pyarrow.
 _HOMES = {
     "EmbeddingTable": "graphquilt.table",
+    "NeighborTable": "graphquilt.neighbor_table",
+    "NeighborLists": "graphquilt.neighbor_table",
     "from_networkx": "graphquilt.inputs",
     "from_scipy": "graphquilt.inputs",
     "InputSettings": "graphquilt.inputs",

@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from graphquilt.errors import TableError
-from graphquilt.locate import TABLE, Location, locate
+from graphquilt.locate import LISTS, TABLE, Location, locate
 
 OK, USAGE, REFUSED, NO_TABLE = 0, 2, 3, 4
 
 HELP = """\
 usage: graphquilt COMMAND [options]
 
-Turns a table of interactions into Parquet tables of node embeddings.
+Turns a table of interactions into Parquet tables of node embeddings and of nearest nodes.
 
 start
   init        look at an input's columns and write a commented config
@@ -39,7 +39,7 @@ the stages of a run, one at a time
 a published table
   current     print the path of the current table, for Spark SQL, DuckDB or Polars
   check       is it there, sound, recent and large enough? For the schedules of those who read it
-  query       ask the table for the neighbours or the row of a node, also of a new one
+  query       ask the tables for the neighbours or the row of a node, also of a new one
   inspect     what a run made, and from what
   rollback    point readers at an earlier release
   clean       remove old releases and working tables
@@ -86,10 +86,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def current(argv: Sequence[str]) -> int:
     """Print where the current release of a table is; exit 4 if there is none."""
     parser = _parser("current", "Print the folder of the current release's table. It holds part-*.parquet.")
-    parser.add_argument("--table", default=TABLE, help=f"table of the release (default: {TABLE})")
+    parser.add_argument("--table", default=TABLE, help=f"table of the release, such as {LISTS} (default: {TABLE})")
     options = parser.parse_args(argv)
     try:
         location = locate(options.workspace, options.name)
+        if LISTS in location.tables and options.table not in location.tables:
+            raise TableError(f"release {location.release} has no table '{options.table}'; ask for --table {LISTS}")
         folder = location.files(options.table)[0].parent
     except TableError as error:
         return _fail(str(error), options.json)
@@ -102,11 +104,16 @@ def current(argv: Sequence[str]) -> int:
 
 
 def check(argv: Sequence[str]) -> int:
-    """Say what is wrong with the current table: exit 0 nothing, 3 a broken bound, 4 no sound table."""
+    """Say what is wrong with the current release: exit 0 nothing, 3 a broken bound, 4 no sound table."""
     parser = _parser(
         "check",
-        "Check the current table before it is used. Exit code 0: all is well; 3: a bound is broken; "
-        "4: there is no table, or it is damaged.",
+        "Check the tables of the current release before they are used. Exit code 0: all is well; 3: a bound is broken; "
+        "4: there is no table, or one is damaged.",
+    )
+    parser.add_argument(
+        "--table",
+        choices=(TABLE, LISTS),
+        help=f"the table that must be there, and whose rows count (default: {TABLE}; {LISTS} in releases without)",
     )
     parser.add_argument(
         "--max-age",
@@ -120,20 +127,45 @@ def check(argv: Sequence[str]) -> int:
     options = parser.parse_args(argv)
     try:
         location = locate(options.workspace, options.name, deep=options.deep)
-        about = _about(location)
-        from graphquilt.table import EmbeddingTable  # only here: it takes pyarrow with it
-
-        with EmbeddingTable.open(location.folder) as table:
-            about |= {"rows": len(table), "dim": table.dim, "space_id": table.space_id}
+        about = _about(location) | _tables(location, options.table)
+        if options.space_id is not None and about["space_id"] is None:
+            raise TableError(
+                f"release {location.release} has no vectors, which --space-id is about: {about['table']} only"
+            )
     except TableError as error:
         return _fail(str(error), options.json)
     findings = _findings(about, options)
     if options.json:
         print(json.dumps({"ok": not findings, "findings": findings, **about}))
     else:
-        for finding in findings or [f"ok: {about['release']}, {about['rows']:,} rows, {about['age_hours']} hours old"]:
+        rows = ", ".join(f"{table} {facts['rows']:,} rows" for table, facts in about["tables"].items())
+        for finding in findings or [f"ok: {about['release']}, {rows}, {about['age_hours']} hours old"]:
             print(finding)
     return REFUSED if findings else OK
+
+
+def _tables(location: Location, wanted: str | None) -> dict[str, Any]:
+    """Open every table, and return what there is to say of each, and of the one whose rows count."""
+    from graphquilt.neighbor_table import NeighborTable  # only here: these take pyarrow with them
+    from graphquilt.table import EmbeddingTable
+
+    table = wanted or (LISTS if LISTS in location.tables and TABLE not in location.tables else TABLE)
+    location.files(table)  # says what a release without it has
+    tables: dict[str, dict[str, Any]] = {}
+    if TABLE in location.tables:
+        with EmbeddingTable.open(location.folder) as vectors:
+            tables[TABLE] = {"rows": len(vectors), "dim": vectors.dim, "space_id": vectors.space_id}
+    if LISTS in location.tables:
+        with NeighborTable.open(location.folder) as lists:
+            tables[LISTS] = {"rows": len(lists), "top_k": lists.top_k, "restart": lists.restart}
+    of_vectors = tables.get(TABLE, {"dim": None, "space_id": None})
+    return {
+        "table": table,
+        "rows": tables[table]["rows"],
+        "dim": of_vectors["dim"],
+        "space_id": of_vectors["space_id"],
+        "tables": tables,
+    }
 
 
 def _findings(about: dict[str, Any], options: argparse.Namespace) -> list[str]:
@@ -145,7 +177,7 @@ def _findings(about: dict[str, Any], options: argparse.Namespace) -> list[str]:
             f"{about['release']} has data up to {about['data_date']}; look at last night's run"
         )
     if options.min_rows is not None and about["rows"] < options.min_rows:
-        findings.append(f"the table has {about['rows']:,} rows, at least {options.min_rows:,} are wanted")
+        findings.append(f"{about['table']} has {about['rows']:,} rows, at least {options.min_rows:,} are wanted")
     if options.space_id is not None and about["space_id"] != options.space_id:
         findings.append(
             f"the table's space_id is {about['space_id']}, {options.space_id} is wanted: its vectors "

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from graphquilt.errors import TableError
 from schemas.releases import CURRENT, MANIFEST, RELEASES, problems_of, read_object
 
-TABLE = "node_embeddings"
+#: The tables that have readers.
+TABLE, LISTS = "node_embeddings", "ppr_neighbors"
+
+Opened = TypeVar("Opened")
+
+#: By table, what to do about a release without it.
+_ADVICE = {
+    TABLE: f'embedding.method = "none" makes no vectors, any other does; graphquilt.NeighborTable reads {LISTS}',
+    LISTS: "set ppr.neighbors = true in the config and run again",
+    "fold_in": "set publish.fold_in = true in the config and run again",
+}
 
 
 @dataclass(frozen=True)
@@ -27,6 +37,12 @@ class Location:
         """Return the release's name."""
         return str(self.manifest.get("release", self.folder.name))
 
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The tables of the release, sorted."""
+        names = (entry["name"] for entry in self.manifest["files"])
+        return tuple(sorted({name.split("/")[0] for name in names if "/" in name}))
+
     def files(self, table: str = TABLE) -> list[Path]:
         """Return the files of a table, in order.
 
@@ -37,8 +53,8 @@ class Location:
         names = [entry["name"] for entry in self.manifest["files"]]
         found = [self.folder / name for name in names if name.startswith(f"{table}/")]
         if not found:
-            tables = sorted({name.split("/")[0] for name in names if "/" in name})
-            raise TableError(f"release {self.release} has no table '{table}'; it has {tables}")
+            said = f"release {self.release} has no table '{table}'; it has {list(self.tables)}"
+            raise TableError(f"{said}. {_ADVICE[table]}" if table in _ADVICE else said)
         return found
 
 
@@ -63,6 +79,16 @@ def locate(path: str | os.PathLike[str], name: str = "default", *, deep: bool = 
                 f"release {folder.name} is damaged: {'; '.join(problems)}. "
                 "Run 'graphquilt publish' again, which repairs it, or 'graphquilt rollback'"
             )
+
+
+def open_located(path: str | os.PathLike[str], name: str, open_at: Callable[[Location], Opened]) -> Opened:
+    """Open the release that a path stands for; a release that goes meanwhile is followed by the one after it."""
+    while True:
+        location = locate(path, name)
+        try:
+            return open_at(location)
+        except FileNotFoundError:  # removed since it was checked: CURRENT has moved on
+            continue
 
 
 def _folder_of(place: Path, name: str) -> tuple[Path, Mapping[str, Any] | None]:

@@ -40,10 +40,12 @@ class RowGroups:
     """The row groups of a table's files, in order, and a bounded memory of columns read from them."""
 
     def __init__(self, paths: Sequence[Path], cache_bytes: int) -> None:
+        self._paths = list(paths)
         self._sources: list[Any] = []
         self._fragments: list[Any] = []
         self._types: dict[str, list[RowGroup]] = {}
         self._firsts: dict[str, list[Any]] = {}
+        self._list_bytes: dict[tuple[int, int, str], int] = {}
         self._cache: OrderedDict[tuple[RowGroup, str], Any] = OrderedDict()
         self._cache_bytes, self._cached_bytes = cache_bytes, 0
         self._lock = threading.Lock()
@@ -121,6 +123,19 @@ class RowGroups:
             or [self.schema.empty_table().select(list(names))]
         )
 
+    def to_arrow(self, node_type: str | None, columns: Sequence[str] | None) -> pa.Table:
+        """Return all types or one, all columns or some, past the memory.
+
+        Raises
+        ------
+        ValueError : no such type in the table, or no such column.
+        """
+        types = self.types if node_type is None else (node_type,)
+        names = self.schema.names if columns is None else list(columns)
+        if unknown := [name for name in names if name not in self.schema.names]:
+            raise ValueError(f"the table has no columns {unknown}; it has {self.schema.names}")
+        return self.table([group for known in types for group in self.of(known)], names)
+
     def close(self) -> None:
         """Give the files back. Arrays handed out stay valid."""
         with self._lock:
@@ -146,12 +161,22 @@ class RowGroups:
             raise TableError(f"{path} has other columns than the first file of its table")
         self._fragments.append(ds.ParquetFileFormat().make_fragment(source))
         columns = {footer.metadata.schema.column(i).path: i for i in range(footer.metadata.num_columns)}
+        # The leaf of a list has a longer name: <column>.list.element, or what another writer calls it.
+        lists = [
+            (place, name)
+            for leaf, place in columns.items()
+            if pa.types.is_list(self.schema.field(name := leaf.split(".")[0]).type)
+        ]
         for number in range(footer.metadata.num_row_groups):
             about = footer.metadata.row_group(number)
             if about.num_rows and "node_type" in columns and "node_id" in columns:
                 types = about.column(columns["node_type"]).statistics
                 ids = about.column(columns["node_id"]).statistics
                 self._add_group(path, number, about.num_rows, types, ids)
+                for place, name in lists:
+                    entry = self.schema.field(name).type.value_type
+                    key = len(self._fragments) - 1, number, name
+                    self._list_bytes[key] = _entry_bytes(about.column(place), entry)
 
     def _add_group(self, path: Path, number: int, rows: int, types: Any, ids: Any) -> None:
         where = f"row group {number} of {path}"
@@ -174,7 +199,12 @@ class RowGroups:
 
     def _read(self, groups: Sequence[RowGroup], names: Sequence[str]) -> Iterator[tuple[RowGroup, pa.Table]]:
         for file, members in _by_file(groups):
-            table = self._fragment(file, members).to_table(schema=self.schema, columns=list(names))
+            try:
+                table = self._fragment(file, members).to_table(schema=self.schema, columns=list(names))
+            except (OSError, pa.ArrowInvalid) as error:
+                raise TableError(
+                    f"{self._paths[file]} can't be read: {error}. 'graphquilt check --deep' compares every byte"
+                ) from error
             start = 0
             for group in members:
                 yield group, table.slice(start, group.rows)
@@ -182,8 +212,11 @@ class RowGroups:
 
     def _bytes_of(self, group: RowGroup, name: str) -> int:
         dtype = self.schema.field(name).type
-        width = 4 * dtype.list_size if pa.types.is_fixed_size_list(dtype) else 32  # an id's guess
-        return group.rows * width
+        if pa.types.is_fixed_size_list(dtype):
+            return group.rows * 4 * int(dtype.list_size)
+        if pa.types.is_list(dtype):
+            return group.rows * 4 + self._list_bytes[group.file, group.number, name]
+        return group.rows * _width(dtype)
 
     def _recall(self, group: RowGroup, names: Sequence[str]) -> Mapping[str, pa.Array] | None:
         with self._lock:
@@ -201,6 +234,18 @@ class RowGroups:
                     self._cached_bytes += array.nbytes
             while self._cached_bytes > self._cache_bytes:
                 self._cached_bytes -= self._cache.popitem(last=False)[1].nbytes
+
+
+def _entry_bytes(leaf: Any, dtype: pa.DataType) -> int:
+    """Return the bytes of a list's entries in memory, by its column in a footer; of text in a dictionary a guess."""
+    if not pa.types.is_primitive(dtype) and not any("DICTIONARY" in encoding for encoding in leaf.encodings):
+        return leaf.total_uncompressed_size  # a length and the bytes of each, as in memory
+    return leaf.num_values * _width(dtype)
+
+
+def _width(dtype: pa.DataType) -> int:
+    """Return the bytes of one value; of text a guess."""
+    return dtype.bit_width // 8 if pa.types.is_primitive(dtype) else 32
 
 
 def _batches(groups: Sequence[RowGroup], sizes: Sequence[int]) -> Iterator[list[RowGroup]]:

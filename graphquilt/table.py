@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from graphquilt.errors import TableError, UnknownNodeError
 from graphquilt.fold_in import Neighbors, folded_row
 from graphquilt.ids import Ids, as_stored, find
-from graphquilt.locate import Location, locate
+from graphquilt.locate import Location, open_located
 from graphquilt.row_groups import METADATA_KEY, RowGroups
 from graphquilt.row_lookup import find_rows, matrix_of
 from schemas.contracts import ContractViolationError
@@ -62,12 +62,7 @@ class EmbeddingTable:
         TableError : nothing is published there; a file is missing or truncated; the columns are not the
             contract's.
         """
-        while True:
-            location = locate(path, name)
-            try:
-                return cls._open(location, cache_bytes)
-            except FileNotFoundError:  # removed since it was checked: CURRENT has moved on
-                continue
+        return open_located(path, name, lambda location: cls._open(location, cache_bytes))
 
     @classmethod
     def _open(cls, location: Location, cache_bytes: int) -> EmbeddingTable:
@@ -253,11 +248,7 @@ class EmbeddingTable:
 
     def to_arrow(self, node_type: str | None = None, columns: Sequence[str] | None = None) -> pa.Table:
         """Return the table, or one type of it, with all columns or some."""
-        types = self.node_types if node_type is None else (node_type,)
-        names = self._groups.schema.names if columns is None else list(columns)
-        if unknown := [name for name in names if name not in self._groups.schema.names]:
-            raise ValueError(f"the table has no columns {unknown}; it has {self._groups.schema.names}")
-        return self._groups.table([group for known in types for group in self._groups.of(known)], names)
+        return self._groups.to_arrow(node_type, columns)
 
     def to_numpy(self, node_type: str) -> tuple[NDArray[Any], NDArray[np.float32]]:
         """Return a type's ids, (n,) int64 or object (strings), and vectors, (n, dim) float32, by id."""

@@ -14,11 +14,15 @@ class PprConfig(Section):
 
     neighbors: bool = Field(False, description="publish ppr_neighbors: of each source, the nodes it is nearest to")
     restart: float = Field(
-        0.15, gt=0, lt=1, description="chance of jumping back to the source at each step; 1 - damping (networkx: alpha)"
+        0.15,
+        gt=0,
+        lt=1,
+        description="chance of jumping back to the source at each step; 1 - damping (networkx: alpha). To recommend on "
+        "two types .5 to .8 ranks better",
     )
     top_k: int = Field(100, ge=1, le=100_000, description="most neighbours in a list; at most the nodes of target_type")
     tolerance: float = Field(
-        0.1, gt=0, lt=1, description="chebyshev, push: bound on the sum of a source's errors, over all nodes (l1)"
+        0.01, gt=0, lt=1, description="chebyshev, push: bound on the sum of a source's errors, over all nodes (l1)"
     )
     solver: Literal["auto", "chebyshev", "push", "walks"] = Field(
         "auto", description="auto is chebyshev or push, by an estimate of the work that log and metadata state"

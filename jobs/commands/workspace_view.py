@@ -180,6 +180,7 @@ def _published(root: Path, name: str) -> dict[str, Any]:
                 "data_date": release.data_date.isoformat(),
                 "published_at": release.published_at.isoformat(),
                 "rows": release.manifest.get("rows"),
+                "tables": _rows_by_table(release.manifest),
                 "run_id": release.manifest.get("run_id"),
                 "gate": storage.read_json(release.path / "gate.json"),
                 "path": str(release.path),
@@ -187,6 +188,16 @@ def _published(root: Path, name: str) -> dict[str, Any]:
             for release in releases(root, name)
         ],
     }
+
+
+def _rows_by_table(manifest: Mapping[str, Any]) -> dict[str, int]:
+    """Return the rows of each table of a release."""
+    rows: dict[str, int] = {}
+    for file in manifest["files"]:
+        table, slash, _ = file["name"].partition("/")
+        if slash:
+            rows[table] = rows.get(table, 0) + file.get("rows", 0)
+    return dict(sorted(rows.items()))
 
 
 def _overview_text(root: Path, facts: Mapping[str, Any]) -> str:
@@ -215,7 +226,7 @@ def _published_text(published: Mapping[str, Any]) -> list[str]:
                 (
                     "->" if release["release"] == about["current"] else "",
                     release["release"],
-                    f"{release['rows'] or 0:,} rows",
+                    ", ".join(f"{table} {rows:,} rows" for table, rows in release["tables"].items()),
                     f"gate {(release['gate'] or {}).get('verdict')}",
                     f"published {release['published_at']}",
                 )

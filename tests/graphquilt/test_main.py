@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from graphquilt.__main__ import HELP, main
+from tests.graphquilt.published_neighbors import publish_lists, random_lists
 from tests.graphquilt.published_tables import publish_nodes, random_nodes
 
 ROOT = Path(__file__).parents[2]
@@ -73,6 +74,57 @@ def test_check_holds_its_bounds(
 ) -> None:
     assert main(["check", "--workspace", str(workspace), *bounds]) == code
     assert says in capsys.readouterr().out
+
+
+@pytest.fixture
+def lists_only(tmp_path: Path) -> Path:
+    publish_lists(tmp_path, random_lists(np.random.default_rng(0), {"item": 20, "user": 31}))
+    return tmp_path
+
+
+def test_current_of_lists_needs_their_name(lists_only: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["current", "--workspace", str(lists_only)]) == 4
+    assert "has no table 'node_embeddings'; ask for --table ppr_neighbors" in capsys.readouterr().err
+    assert main(["current", "--workspace", str(lists_only), "--table", "ppr_neighbors"]) == 0
+    assert capsys.readouterr().out.strip().endswith("/2024-06-01-aaaaaaaaaaaa/ppr_neighbors")
+
+
+def test_check_of_lists_counts_their_rows(lists_only: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    where = ["check", "--workspace", str(lists_only)]
+    assert main([*where, "--min-rows", "51", "--deep"]) == 0
+    assert "ok: 2024-06-01-aaaaaaaaaaaa, ppr_neighbors 51 rows" in capsys.readouterr().out
+    assert main([*where, "--min-rows", "52", "--max-age", "1h"]) == 3
+    said = capsys.readouterr().out
+    assert "ppr_neighbors has 51 rows, at least 52 are wanted" in said
+    assert "at most 1 are wanted" in said
+    assert main([*where, "--json"]) == 0
+    about = json.loads(capsys.readouterr().out)
+    assert (about["table"], about["rows"], about["dim"], about["space_id"]) == ("ppr_neighbors", 51, None, None)
+    assert about["tables"] == {"ppr_neighbors": {"rows": 51, "top_k": 5, "restart": 0.25}}
+
+
+def test_check_of_lists_has_no_space_and_no_vectors(lists_only: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    where = ["check", "--workspace", str(lists_only)]
+    assert main([*where, "--space-id", "space-1"]) == 4
+    assert "has no vectors, which --space-id is about: ppr_neighbors only" in capsys.readouterr().err
+    assert main([*where, "--table", "node_embeddings"]) == 4
+    assert "no table 'node_embeddings'; it has ['ppr_neighbors']" in capsys.readouterr().err
+
+
+def test_check_of_both_counts_the_vectors_and_opens_the_lists(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    lists = random_lists(rng, {"item": 20, "user": 31})
+    publish_lists(tmp_path, lists, vectors=random_nodes(rng, {"user": 8}))
+    where = ["check", "--workspace", str(tmp_path), "--min-rows", "9"]
+    assert main(where) == 3
+    assert "node_embeddings has 8 rows" in capsys.readouterr().out
+    assert main([*where, "--table", "ppr_neighbors", "--space-id", "space-1"]) == 0
+    assert "node_embeddings 8 rows, ppr_neighbors 51 rows" in capsys.readouterr().out
+    publish_lists(tmp_path, lists, vectors=random_nodes(rng, {"user": 8}), release="2024-06-01-b", contract_version=2)
+    assert main(["check", "--workspace", str(tmp_path)]) == 4
+    assert "ppr_neighbors version 2, this reader knows version 1" in capsys.readouterr().err
 
 
 def test_check_says_every_broken_bound_in_one_object(

@@ -212,7 +212,7 @@ def test_rows_of_another_space_are_refused(
     [
         (("embed", "7", "--attributes", "x.csv"), "both an id and --attributes are given"),
         (("embed", "--neighbors", "7", "--attributes", "x.csv"), "both --neighbors and --attributes are given"),
-        (("neighbors", "--attributes", "x.csv"), "--attributes is for 'query embed'"),
+        (("neighbors", "7", "--attributes=x.csv"), "unrecognized arguments: --attributes=x.csv"),
     ],
 )
 def test_wrong_usage_exits_2(arguments: tuple[str, ...], sentence: str, night: Night, call: Callable[..., Any]) -> None:

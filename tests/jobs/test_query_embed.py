@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from graphquilt import EmbeddingTable
-from jobs.commands.query import parse_neighbors
+from jobs.commands.query_embed import parse_neighbors
 
 WHERE = ("--name", "shop", "--type")
 
@@ -57,8 +57,8 @@ def test_a_type_that_cannot_be_folded_in_exits_4_and_says_what_to_set(shop: Any)
     [
         (("embed",), "neither an id nor --neighbors is given"),
         (("embed", "person-3", "--neighbors", "thing-1"), "both an id and --neighbors are given"),
-        (("neighbors", "--neighbors", "thing-1"), "--neighbors is for 'query embed'"),
-        (("neighbors",), "neither an id nor --neighbors is given"),
+        (("neighbors", "person-3", "--neighbors", "thing-1"), "unrecognized arguments: --neighbors thing-1"),
+        (("neighbors",), "the following arguments are required: ID"),
         (("embed", "--neighbors", "person-1:-2"), "must be above zero"),
         (("embed", "--neighbors", "person-1,,person-2"), "has an empty id"),
     ],

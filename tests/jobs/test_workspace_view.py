@@ -1,5 +1,11 @@
 import json
+from pathlib import Path
 from typing import Any
+
+import numpy as np
+
+from tests.graphquilt.published_neighbors import publish_lists, random_lists
+from tests.graphquilt.published_tables import random_nodes
 
 
 def test_the_overview_has_dates_and_releases(shop: Any) -> None:
@@ -12,7 +18,22 @@ def test_the_overview_has_dates_and_releases(shop: Any) -> None:
     assert found["published"]["shop"]["current"] == releases[-1]["release"]
     assert {release["gate"]["verdict"] for release in releases} == {"passed"}
     text = shop.call("inspect", "--name", "shop").out
-    assert f"->  {releases[-1]['release']}" in text
+    assert f"->  {releases[-1]['release']}  node_embeddings {releases[-1]['rows']:,} rows" in text
+
+
+def test_a_release_has_the_rows_of_each_table(tmp_path: Path, call: Any) -> None:
+    rng = np.random.default_rng(0)
+    lists = random_lists(rng, {"item": 20, "user": 31})
+    publish_lists(tmp_path, lists, vectors=random_nodes(rng, {"user": 8}), files=3)
+    publish_lists(tmp_path, lists, release="2024-06-01-b")
+    found = call("inspect", "--workspace", tmp_path, "--json").json["published"]["default"]["releases"]
+    assert [release["tables"] for release in found] == [
+        {"node_embeddings": 8, "ppr_neighbors": 51},
+        {"ppr_neighbors": 51},
+    ]
+    text = call("inspect", "--workspace", tmp_path).out
+    assert "->  2024-06-01-b             ppr_neighbors 51 rows  " in text
+    assert "node_embeddings 8 rows, ppr_neighbors 51 rows  gate passed" in text
 
 
 def test_a_day_has_its_tables_counts_and_costs(shop: Any) -> None:

@@ -12,13 +12,13 @@ import pyarrow as pa
 import pytest
 
 from schemas.contracts import TableContract
-from schemas.tables import fold_in, node_embeddings
+from schemas.tables import PPR_NEIGHBOR_LISTS, fold_in, node_embeddings
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 FROZEN = SCHEMAS / "published"
 DIM = 7  # any width: it is written as "dim"
-PUBLISHED = (node_embeddings(DIM), fold_in(DIM))
-METADATA = [
+PUBLISHED = (node_embeddings(DIM), fold_in(DIM), PPR_NEIGHBOR_LISTS)
+EMBEDDINGS_METADATA = [
     "alignment",
     "boundary",
     "boundary_parameters",
@@ -40,12 +40,42 @@ METADATA = [
     "undated",
     "window_days",
 ]
+#: tests/jobs/test_query_neighbors.py holds what a run writes against it.
+LISTS_METADATA = [
+    "across",
+    "contract_version",
+    "data_date",
+    "degree_correction",
+    "edge_degree_power",
+    "edge_source_type",
+    "edge_target_type",
+    "error_kind",
+    "exclude_known",
+    "largest_bound",
+    "lists",
+    "method",
+    "nodes",
+    "restart",
+    "seed",
+    "solver",
+    "solver_reason",
+    "source_type",
+    "table",
+    "target_type",
+    "tolerance",
+    "top_k",
+    "undated",
+    "window_days",
+]
+METADATA = {"node_embeddings": EMBEDDINGS_METADATA, "ppr_neighbors": LISTS_METADATA}
 
 
 def described(contract: TableContract) -> dict[str, Any]:
     def type_of(field: pa.Field) -> str:
         if field.name == "node_id":
             return "int64 | string"
+        if field.name == "neighbor_ids":
+            return str(field.type).replace("string", "int64 | string")
         return str(field.type).replace(f"[{DIM}]", "[dim]")
 
     return {
@@ -58,7 +88,7 @@ def described(contract: TableContract) -> dict[str, Any]:
             for field in contract.schema
         ],
         "rules": [rule.statement for rule in contract.rules],
-        "file_metadata": {"graphquilt": METADATA} if contract.name == "node_embeddings" else {},
+        "file_metadata": {"graphquilt": METADATA[contract.name]} if contract.name in METADATA else {},
     }
 
 

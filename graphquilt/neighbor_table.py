@@ -1,0 +1,262 @@
+"""A published table of lists of neighbours, opened for reading."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from graphquilt.errors import TableError, UnknownNodeError
+from graphquilt.ids import Ids
+from graphquilt.locate import Location, open_located
+from graphquilt.row_groups import METADATA_KEY, RowGroups
+from graphquilt.row_lookup import Found, find_rows
+from schemas.contracts import ContractViolationError
+from schemas.tables import PPR_NEIGHBOR_LISTS, PPR_NEIGHBORS
+
+_LIST_COLUMNS = ("neighbor_ids", "scores", "error_bound")
+_SAID = {"contract_version", "data_date", "error_kind", "restart", "target_type", "top_k"}
+
+
+@dataclass(frozen=True)
+class NeighborLists:
+    """Lists of some nodes, one behind the other, in the order of the question.
+
+    Attributes
+    ----------
+    found : (n,) bool: which nodes the table has a list of; a list may be empty.
+    indptr : (n + 1,) int64: list i is ``ids[indptr[i]:indptr[i + 1]]``, and so are its scores.
+    ids : Arrow array, int64 or string as the table stores ids; each list best first.
+    scores : float32, as many as ids.
+    error_bound : (n,) float32, on the scores of list i, of the table's ``error_kind``; inf where not found.
+    """
+
+    found: NDArray[np.bool_]
+    indptr: NDArray[np.int64]
+    ids: pa.Array
+    scores: NDArray[np.float32]
+    error_bound: NDArray[np.float32]
+
+    def of(self, position: int) -> list[tuple[Any, float]]:
+        """Return one list as (id, score), best first."""
+        position = range(len(self))[position]  # of a position that is not there, the usual IndexError
+        section = slice(self.indptr[position], self.indptr[position + 1])
+        return list(zip(self.ids[section].to_pylist(), self.scores[section].tolist(), strict=True))
+
+    def __len__(self) -> int:
+        return self.found.size
+
+
+class NeighborTable:
+    """One release of ``ppr_neighbors``: of each node, the nodes of one type that it is nearest to, by PageRank.
+
+    A handle stays on the release it was opened on, also when CURRENT moves on or the release is removed. Threads
+    may share it.
+
+        table = NeighborTable.open("workspace")
+        table.neighbors(17, "user", k=20)
+        lists = table.lookup([17, 42], "user")
+    """
+
+    def __init__(self, location: Location, groups: RowGroups, metadata: Mapping[str, Any]) -> None:
+        self._location = location
+        self._groups = groups
+        self._metadata = metadata
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], *, name: str = "default", cache_bytes: int = 2**29) -> NeighborTable:
+        """Open what CURRENT points to, or a release.
+
+        Parameters
+        ----------
+        path : a workspace, ``published/<name>``, its CURRENT.json, or the folder of one release.
+        name : which published table of a workspace.
+        cache_bytes : most bytes of decoded columns that are kept for the next question.
+
+        Raises
+        ------
+        TableError : nothing is published there; the release has no lists; a file is missing or truncated; the
+            columns are not the contract's.
+        """
+        return open_located(path, name, lambda location: cls._open(location, cache_bytes))
+
+    @classmethod
+    def _open(cls, location: Location, cache_bytes: int) -> NeighborTable:
+        groups = RowGroups(location.files(PPR_NEIGHBORS), cache_bytes)
+        try:
+            return cls(location, groups, _checked_metadata(location, groups.schema))
+        except BaseException:
+            groups.close()
+            raise
+
+    @property
+    def node_types(self) -> tuple[str, ...]:
+        """The types of the nodes that have lists, sorted."""
+        return self._groups.types
+
+    @property
+    def target_type(self) -> str:
+        """The type of the nodes that are listed."""
+        return str(self._metadata["target_type"])
+
+    @property
+    def top_k(self) -> int:
+        """Most nodes in a list."""
+        return int(self._metadata["top_k"])
+
+    @property
+    def restart(self) -> float:
+        """The walk's chance of jumping back to the source at each step."""
+        return float(self._metadata["restart"])
+
+    @property
+    def error_kind(self) -> str:
+        """What a bound is on: "pointwise" each score, "l1" the sum of all errors, "confidence" each score, at .95."""
+        return str(self._metadata["error_kind"])
+
+    @property
+    def release(self) -> str:
+        """Name of the release."""
+        return self._location.release
+
+    @property
+    def path(self) -> Path:
+        """Folder of the release."""
+        return self._location.folder
+
+    @property
+    def data_date(self) -> dt.date:
+        """The day whose end the table knows the world up to."""
+        return dt.date.fromisoformat(self._metadata["data_date"])
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """All that the table says of itself: solver and why, tolerance, seed, window and the above."""
+        return dict(self._metadata)
+
+    def neighbors(self, node_id: int | str, node_type: str, k: int | None = None) -> list[tuple[Any, float]]:
+        """Return the nodes nearest to one and their scores, best first; ``k`` of them, or the whole list.
+
+        The node itself is not among them. A list has at most :attr:`top_k` nodes, whatever ``k`` is.
+
+        Raises
+        ------
+        UnknownNodeError : the table has no list of the node. ValueError : no such type of nodes, or ``k`` is below 1.
+        """
+        if k is not None and k < 1:
+            raise ValueError(f"k is {k}; it must be at least 1, or None for the whole list")
+        return self.lookup([node_id], node_type, missing="raise").of(0)[:k]
+
+    def lookup(self, ids: Ids, node_type: str, missing: Literal["empty", "raise"] = "empty") -> NeighborLists:
+        """Return the lists of nodes, in the order of ``ids``.
+
+        Parameters
+        ----------
+        ids : (n,) integers or strings: list, array or Arrow array; an id may come twice. Upstream's ids,
+            however the table stores them: 7 and "7" are the same node.
+        missing : what an unknown id gets: an empty list, or an error.
+
+        Raises
+        ------
+        TypeError : ids are neither integers nor strings.
+        ValueError : no such type of nodes; the answer's ids have 2 GiB of text or more.
+        UnknownNodeError : an id is unknown and ``missing`` is "raise".
+        TableError : lists are damaged.
+
+        Cost
+        ----
+        Reads the row groups that hold an id (4,096 lists each), from memory the second time.
+        """
+        if missing not in ("empty", "raise"):
+            raise ValueError(f"missing is {missing!r}; choose 'empty' or 'raise'")
+        places = find_rows(self._groups, ids, node_type)
+        found = places.is_known
+        if missing == "raise" and not found.all():
+            raise UnknownNodeError(
+                f"{np.count_nonzero(~found)} of {found.size} ids have no list as '{node_type}', the first at position "
+                f"{int(np.argmin(found))}; missing='empty' gives them an empty one"
+            )
+        try:
+            listed, scores, error_bound = self._lists(places)
+        except pa.ArrowInvalid as error:  # its offsets of text have 32 bits
+            raise ValueError(
+                f"the lists of {found.size:,} ids don't fit one array; ask in portions ({error})"
+            ) from error
+        lengths = pc.list_value_length(listed).to_numpy(zero_copy_only=False)
+        if not np.array_equal(lengths, pc.list_value_length(scores).to_numpy(zero_copy_only=False)):
+            raise TableError(f"release {self.release} has lists with other numbers of ids than scores; make it again")
+        indptr = np.zeros(found.size + 1, np.int64)
+        indptr[1:][found] = lengths
+        np.cumsum(indptr, out=indptr)
+        return NeighborLists(found, indptr, listed.flatten(), scores.flatten().to_numpy(), error_bound)
+
+    def to_arrow(self, node_type: str | None = None, columns: Sequence[str] | None = None) -> pa.Table:
+        """Return the table, or one type of it, with all columns or some."""
+        return self._groups.to_arrow(node_type, columns)
+
+    def close(self) -> None:
+        """Give the files back. Arrays and tables handed out stay valid."""
+        self._groups.close()
+
+    def __len__(self) -> int:
+        return sum(self._groups.rows(node_type) for node_type in self.node_types)
+
+    def __repr__(self) -> str:
+        rows = ", ".join(f"{self._groups.rows(known):,} {known}" for known in self.node_types)
+        return f"NeighborTable({self.release}: {rows or 'no nodes'}; {self.top_k} {self.target_type} each)"
+
+    def __enter__(self) -> NeighborTable:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _lists(self, places: Found) -> tuple[pa.Array, pa.Array, NDArray[np.float32]]:
+        """Return lists of ids and of scores of the known nodes, in the order asked, and the bounds of all."""
+        error_bound = np.full(places.is_known.size, np.inf, np.float32)
+        positions: list[NDArray[np.int64]] = []
+        pieces: list[tuple[pa.Array, pa.Array]] = []
+        for group, columns in self._groups.columns(list(places.hits), _LIST_COLUMNS):
+            position, row = places.hits[group]
+            error_bound[position] = columns["error_bound"].to_numpy()[row]
+            positions.append(position)
+            pieces.append((columns["neighbor_ids"].take(pa.array(row)), columns["scores"].take(pa.array(row))))
+        if not pieces:
+            fields = (self._groups.schema.field(name) for name in ("neighbor_ids", "scores"))
+            ids, scores = (pa.array([], field.type) for field in fields)
+            return ids, scores, error_bound
+        order = pa.array(np.argsort(np.concatenate(positions)))  # of the rows' order, what comes first in the question
+        ids, scores = (pa.concat_arrays(column).take(order) for column in zip(*pieces, strict=True))
+        return ids, scores, error_bound
+
+
+def _checked_metadata(location: Location, schema: pa.Schema) -> Mapping[str, Any]:
+    """Hold a table against its contract, and return what it says of itself."""
+    try:
+        PPR_NEIGHBOR_LISTS.check_schema(schema, str(location.folder / PPR_NEIGHBORS))
+        metadata = json.loads((schema.metadata or {})[METADATA_KEY])
+        missing = _SAID - set(metadata)
+    except ContractViolationError as error:
+        raise TableError(str(error)) from error
+    except (KeyError, ValueError, TypeError) as error:
+        raise TableError(f"{location.folder} does not say how its lists were made: no schema metadata") from error
+    if missing:
+        raise TableError(f"the schema metadata of {PPR_NEIGHBORS} at {location.folder} lack {sorted(missing)}")
+    if metadata["contract_version"] != PPR_NEIGHBOR_LISTS.version:
+        raise TableError(
+            f"release {location.release} keeps {PPR_NEIGHBORS} version {metadata['contract_version']}, this reader "
+            f"knows version {PPR_NEIGHBOR_LISTS.version}; install the graphquilt that matches"
+        )
+    return metadata

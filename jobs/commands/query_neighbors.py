@@ -1,0 +1,123 @@
+"""``graphquilt query neighbors``: the nodes nearest to one, by the vectors or by the lists of a release."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from jobs.answers import Answer, columns
+from jobs.arguments import CommandParser, parse_count
+from jobs.commands.query_words import type_asked, unknown_node
+from pipeline.errors import ConfigError, InputError
+
+#: What an error bound is on, by its kind.
+_BOUNDS: Mapping[str, str] = MappingProxyType(
+    {
+        "pointwise": "no score is further off",
+        "l1": "the errors of all scores add up to no more",
+        "confidence": "of each score, at confidence .95",
+    }
+)
+
+
+def add_options(parser: CommandParser) -> None:
+    """Add the options of the question."""
+    parser.add_argument("id", metavar="ID", help="the node's id, as in the input")
+    parser.add_argument("--type", metavar="TYPE", help="its type (default: the table's, if it has one only)")
+    parser.add_argument(
+        "--target", metavar="TYPE", help="type of the neighbours (default: by vectors the node's own, by lists theirs)"
+    )
+    parser.add_argument("-k", type=parse_count, default=10, metavar="N", help="how many (default: %(default)s)")
+    parser.add_argument(
+        "--by",
+        choices=("embeddings", "ppr"),
+        help="embeddings: compare vectors; ppr: read ppr_neighbors (default: the vectors, if the release has any)",
+    )
+
+
+def answer(options: argparse.Namespace) -> Answer:
+    """Answer the question.
+
+    Raises
+    ------
+    ConfigError : no such type of nodes, or another target than the lists have.
+    InputError : no table, or no such node in it.
+    """
+    from graphquilt.errors import TableError
+    from graphquilt.locate import LISTS, TABLE, locate
+    from graphquilt.neighbor_table import NeighborTable
+    from graphquilt.table import EmbeddingTable
+
+    try:
+        location = locate(options.workspace, options.name)
+        has_lists = LISTS in location.tables
+        if options.by == "ppr" or (options.by is None and has_lists and TABLE not in location.tables):
+            with NeighborTable.open(location.folder) as lists:
+                return _by_lists(lists, options)
+        with EmbeddingTable.open(location.folder) as table:
+            return _by_vectors(table, options, has_lists=has_lists)
+    except TableError as error:
+        raise InputError(str(error)) from error
+
+
+def _by_vectors(table: Any, options: argparse.Namespace, *, has_lists: bool) -> Answer:
+    from graphquilt.errors import UnknownNodeError
+
+    node_type = type_asked(options.type, table.node_types, "--type")
+    target = type_asked(options.target or node_type, table.node_types, "--target")
+    try:
+        found = table.neighbors(options.id, node_type, options.k, target)
+    except UnknownNodeError as error:
+        raise unknown_node(table.release, table.data_date, node_type, options.id) from error
+    said = ["# by node_embeddings; --by ppr reads ppr_neighbors"] if has_lists else []
+    if not found:
+        said.append(f"this {node_type} has a zero row: nothing is near it")
+    return Answer(_facts(table, options, "embeddings", node_type, target, found), _text(said, found, ".4f"))
+
+
+def _by_lists(table: Any, options: argparse.Namespace) -> Answer:
+    node_type = type_asked(options.type, table.node_types, "--type")
+    if options.target not in (None, table.target_type):
+        raise ConfigError(
+            f"--target is '{options.target}'; the lists of release {table.release} are of nodes of type "
+            f"'{table.target_type}'. Leave --target out, or set ppr.target_type in the config and run again"
+        )
+    lists = table.lookup([options.id], node_type)
+    if not lists.found[0]:
+        hint = " or by ppr.sources"
+        raise unknown_node(table.release, table.data_date, node_type, options.id, hint)
+    whole, bound = lists.of(0), float(lists.error_bound[0])
+    found = whole[: options.k]
+    facts = _facts(table, options, "ppr", node_type, table.target_type, found) | {
+        "restart": table.restart,
+        "error_bound": bound,
+        "error_kind": table.error_kind,
+        "top_k": table.top_k,
+    }
+    on = _BOUNDS.get(table.error_kind, "see the metadata")
+    said = [f"# by ppr_neighbors: restart {table.restart:g}; error bound {bound:.3g} ({table.error_kind}: {on})"]
+    if not whole:
+        said.append(f"# its list is empty: no {table.target_type} to list was reached from this {node_type}")
+    elif len(found) < options.k:
+        said.append(f"# {len(found)} of {options.k}: that is its whole list; top_k is {table.top_k}")
+    return Answer(facts, _text(said, found, ".4g"))
+
+
+def _facts(
+    table: Any, options: argparse.Namespace, by: str, node_type: str, target: str, found: Sequence[tuple[Any, float]]
+) -> dict[str, Any]:
+    return {
+        "release": table.release,
+        "data_date": table.data_date.isoformat(),
+        "by": by,
+        "id": options.id,
+        "node_type": node_type,
+        "target_type": target,
+        "neighbors": [{"id": node_id, "score": score} for node_id, score in found],
+    }
+
+
+def _text(said: Sequence[str], found: Sequence[tuple[Any, float]], digits: str) -> str:
+    return "\n".join([*said, *columns([(format(score, digits), str(node_id)) for node_id, score in found], "")])

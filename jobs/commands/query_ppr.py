@@ -1,0 +1,175 @@
+"""``graphquilt query ppr``: the nodes nearest to restart sets, many at once, from the walk index of a date."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from jobs.answers import Answer
+from jobs.arguments import CommandParser, Options, parse_count, parse_date
+from jobs.commands.query_embed import parse_neighbors
+from jobs.stopping import Stopped, StopRequest
+from pipeline.errors import ConfigError, InputError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from pipeline.stages.ppr_queries import Batch
+
+_SHOWN = 20  # queries printed; --json and --out have all
+
+
+def add_options(parser: CommandParser) -> None:
+    """Add the options of the question."""
+    parser.add_argument(
+        "ids",
+        nargs="*",
+        metavar="ID[:WEIGHT],...",
+        help="a query each: the node, or the nodes with weights, that walks restart at, such as 17:2.5,42",
+    )
+    parser.add_argument("--batch", type=Path, metavar="FILE", help="queries in Parquet or CSV: node_id and, optional, "
+                        "query (rows of one query are a set), node_type, weight")  # fmt: skip
+    parser.add_argument("--config", required=True, type=Path, metavar="FILE", help="that of the walk index")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", dest="overrides", help="over the config file"
+    )
+    parser.add_argument("--date", type=parse_date, metavar="YYYY-MM-DD", help="of the index (default: the newest)")
+    parser.add_argument("--type", metavar="TYPE", help="type of the ids (default: ppr.source_type, or the only one)")
+    parser.add_argument("--target", metavar="TYPE", help="type of the nodes listed (default: the config's)")
+    parser.add_argument("-k", type=parse_count, metavar="N", help="how many (default: ppr.top_k)")
+    parser.add_argument(
+        "--rounds",
+        type=_rounds,
+        default=1,
+        metavar="N",
+        help="steps taken exactly before fingerprints close: more is slower and closer (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--drop-below",
+        type=_chance,
+        default=0.0,
+        metavar="P",
+        help="leave out where walks are with less chance after the rounds; the bound grows (default: 0)",
+    )
+    parser.add_argument("--exact", action="store_true", help="solve on the whole graph, without an index")
+    parser.add_argument("--out", type=Path, metavar="FILE.parquet", help="write the answers, columns as ppr_neighbors")
+
+
+def answer(options: argparse.Namespace) -> Answer:
+    """Answer the batch.
+
+    Raises
+    ------
+    ConfigError : wrong options or config. InputError : an empty batch, an unknown node, more neighbours than nodes.
+    MissingTableError : no walk index of this config.
+    """
+    if options.batch is not None and options.ids:
+        raise ConfigError("both ids and --batch are given; put all queries into the file")
+    if options.out is not None and not options.out.absolute().parent.is_dir():
+        raise ConfigError(f"{options.out.absolute().parent} is no folder; make it, or give another --out FILE")
+    with StopRequest() as stop:
+        try:
+            table = _answered(options, stop)
+        except Stopped:
+            raise stop.reason or KeyboardInterrupt from None
+        stop.settle()
+    metadata = json.loads(table.schema.metadata[b"graphquilt"])
+    if options.out is not None:
+        _write(options.out, table)
+        metadata |= {"out": str(options.out), "queries": table.num_rows}
+        return Answer(metadata, f"{table.num_rows:,} answers written to {options.out}")
+    return Answer({**metadata, "answers": [_facts(row) for row in table.to_pylist()]}, _text(table, metadata))
+
+
+def _answered(options: argparse.Namespace, stop: StopRequest) -> pa.Table:
+    from jobs.commands.existing import folder_of
+    from jobs.config_file import read_config
+    from jobs.session import open_engine
+    from pipeline.stages.opening import open_workspace
+    from pipeline.stages.ppr_queries import Wishes, answer_batch, read_batch
+
+    config = read_config(options.config, options.overrides)
+    batch = _batch_of(options.ids) if options.batch is None else read_batch(options.batch)
+    wishes = Wishes(options.type, options.target, options.k, options.rounds, options.drop_below, options.exact)
+    root = folder_of(options.workspace)
+    local = Options(options.config, str(root), "local", options.date, 1, None, 0.0, (), (), options.is_json, False)
+    with open_engine(local, "query ppr", stop) as engine:
+        workspace = open_workspace(engine, config, root, options.date, uuid4().hex[:12], starts_here=False)
+        return answer_batch(engine, config, workspace, batch, wishes)
+
+
+def _batch_of(texts: list[str]) -> Batch:
+    """Return the sets of the command line."""
+    import numpy as np
+
+    from pipeline.stages.ppr_queries import Batch
+
+    if not texts:
+        raise InputError("the batch is empty; give at least one id, or --batch FILE")
+    try:
+        sets = [parse_neighbors(text) for text in texts]
+    except argparse.ArgumentTypeError as error:
+        raise ConfigError(str(error)) from error
+    for text, one in zip(texts, sets, strict=True):
+        if not all(0 < weight < float("inf") for weight in one.values()):
+            raise InputError(f"{text!r} has a weight that is not above 0; leave that node out")
+    indptr = np.cumsum([0, *(len(one) for one in sets)], dtype=np.int64)
+    weight = np.array([weight for one in sets for weight in one.values()], np.float64)
+    return Batch(texts, indptr, [node_id for one in sets for node_id in one], None, weight)
+
+
+def _write(path: Path, table: pa.Table) -> None:
+    import pyarrow.parquet as pq
+
+    try:
+        pq.write_table(table, path, compression="zstd", store_schema=False)
+    except OSError as error:
+        raise ConfigError(f"{path} can't be written: {error}; choose another --out FILE") from error
+
+
+def _facts(row: dict[str, Any]) -> dict[str, Any]:
+    neighbors = [{"id": i, "score": s} for i, s in zip(row["neighbor_ids"], row["scores"], strict=True)]
+    return {
+        "query": row["query"],
+        "node_type": row["node_type"],
+        "id": row["node_id"],
+        "neighbors": neighbors,
+        "error_bound": row["error_bound"],
+    }
+
+
+def _text(table: pa.Table, metadata: dict[str, Any]) -> str:
+    how = (
+        f"exact to {metadata['tolerance']:g} ({metadata['error_kind']})"
+        if "tolerance" in metadata
+        else f"{metadata['walks']} walks a node, {metadata['rounds']} rounds; bounds at confidence "
+        f"{metadata['confidence']:g} for each score"
+    )
+    lines = [f"# restart {metadata['restart']:g}, {how}"]
+    for row in table.slice(0, _SHOWN).to_pylist():
+        lines.append(f"{row['query']}  (error bound {row['error_bound']:.2g})")
+        if not row["neighbor_ids"]:
+            lines.append(f"  no {row['neighbor_type']} to list was reached")
+        lines += [f"  {score:.4g}  {name}" for name, score in zip(row["neighbor_ids"], row["scores"], strict=True)]
+    if table.num_rows > _SHOWN:
+        lines.append(f"# {table.num_rows - _SHOWN:,} more; --out FILE.parquet or --json has all")
+    return "\n".join(lines)
+
+
+def _rounds(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number from 0 on (0: fingerprints alone)")
+    return int(text)
+
+
+def _chance(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a chance, at least 0 and below 1")
+    return value
