@@ -242,7 +242,8 @@ class EmbeddingTable:
         if wanted not in recipes:
             raise TableError(
                 f"release {self.release} can't fold in new nodes of type '{wanted}'; of types {sorted(recipes)} it "
-                "can. With publish.fold_in = true, releases of two_tower, low_pass and spectral hold what it takes"
+                "can. With publish.fold_in = true, releases of two_tower, low_pass, spectral and factorised ppr hold "
+                "what it takes"
             )
         return folded_row(recipes[wanted], self._groups, self._fold_in_groups, neighbors)
 

@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "init": "jobs.commands.init",
         "plan": "jobs.commands.plan",
         "tune": "jobs.commands.tune",
+        "ppr-index": "jobs.commands.ppr_index",
         "inspect": "jobs.commands.workspace_view",
         "query": "jobs.commands.query",
         "rollback": "jobs.commands.rollback",

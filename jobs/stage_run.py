@@ -9,7 +9,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -169,4 +169,18 @@ def _summary(answer: dict[str, Any]) -> str:
         lines.append("quality  " + ", ".join(f"{name} {value:.4f}" for name, value in shown.items()))
     if metrics.get("note"):
         lines.append(f"quality  {metrics['note']}")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_quality_of_lists(metrics)])
+
+
+def _quality_of_lists(metrics: Mapping[str, Any]) -> list[str]:
+    found = metrics.get("ppr_neighbors")
+    if not found:
+        return []
+    shown = {name: value for name, value in found.get("ranking", {}).items() if "@" in name}
+    exact = found.get("exact", {})
+    shown |= {f"{name} of exact": value for name, value in exact.items() if name.startswith("precision@")}
+    lines = []
+    if shown:
+        lines.append("lists    " + ", ".join(f"{name} {value:.4f}" for name, value in shown.items()))
+    notes = [note for note in (found.get("note"), exact.get("note")) if note and note != metrics.get("note")]
+    return [*lines, *(f"lists    {note}" for note in (*notes, *exact.get("errors", ())))]

@@ -20,10 +20,10 @@ _BY_FORM: Mapping[str, Mapping[str, float | str]] = {
     "plain both": {"iterations": 6, "shift": 0.0, "eigenvalue_power": 0.75},
     "plain positive": {"iterations": 8, "shift": 0.3, "eigenvalue_power": 1.0},
     "hashed": {"item_norm_power": 0.3},
-    "factorised truncate": {"item_norm_power": 0.3, "iterations": 3, "shift": 0.05, "eigenvalue_power": 0.0},
-    "factorised rotate": {"item_norm_power": 0.2, "iterations": 3, "shift": 0.05, "eigenvalue_power": 0.0},
-    "plain_factorised both": {"iterations": 6, "shift": 0.0, "eigenvalue_power": 0.0},
-    "plain_factorised positive": {"iterations": 8, "shift": 0.3, "eigenvalue_power": 0.0},
+    "factorised truncate": {"item_norm_power": 0.2, "iterations": 3, "shift": 0.05},
+    "factorised rotate": {"item_norm_power": 0.2, "iterations": 3, "shift": 0.05},
+    "plain_factorised both": {"iterations": 6, "shift": 0.0},
+    "plain_factorised positive": {"iterations": 8, "shift": 0.3},
 }
 
 

@@ -51,11 +51,11 @@ def upper_bounds(rows: int, source_ids: int | None, target_ids: int | None, *, i
 def row_columns(config: PipelineConfig) -> int:
     """Return the columns of a row, of which a block holds three buffers: that bounds what a leaf may hold.
 
-    Most methods multiply rows of the embedding's width. ``spectral`` has more columns until it reduces them;
+    Most methods multiply rows of the embedding's width. Those of eigenpairs have more columns until they reduce them;
     ``low_pass`` holds five buffers: a row, its product, and three that the row's home carries.
     """
     embedding = config.embedding
-    if embedding.method == "spectral":
+    if embedding.method == "spectral" or config.form in {"factorised", "plain_factorised"}:
         return (embedding.rank or embedding.dim) + embedding.oversampling
     is_low_pass = config.form in {"low_pass", "plain_low_pass"}
     return math.ceil(5 * embedding.dim / _ROW_BUFFERS) if is_low_pass else embedding.dim

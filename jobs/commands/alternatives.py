@@ -60,9 +60,14 @@ def find_alternatives(
     """
     from pipeline.pricing import choose_shards, price, shard_counts
     from pipeline.stages.embedding_work import work_for
+    from pipeline.stages.ppr_rows import FORMS as HASHED
 
     work, most = work_for(config, graph.nodes, graph.targets), config.partition.max_bytes
     cut, others = _cuts(config, graph, workspace, work, parts)
+    if config.form in HASHED:
+        pushes = _price_of_pushes(config, graph, workspace, slots, slowness)
+        reason = "each task has the whole graph and some of the nodes, whatever the parts"
+        return Alternatives(cut, work, pushes, reason, [])
     choice = choose_shards(cut, work, most, engine, slots, slowness, asked=config.embedding.shards)
     chosen = choice.price
     counts = [count for count in shard_counts(cut, work, slots) if work.exchanges and count != chosen.shards]
@@ -73,6 +78,23 @@ def find_alternatives(
         if best.shards > 1:
             prices.append(price(other, work, 1, engine, slots, slowness))
     return Alternatives(cut, work, chosen, f"{_why_parts(config, cut)}; shards: {choice.reason}", prices)
+
+
+def _price_of_pushes(
+    config: PipelineConfig, graph: Graph, workspace: Workspace | None, slots: int, slowness: float
+) -> Price:
+    """Price hashed PPR; before the index is made, as if every edge weighed 1."""
+    from pipeline.embedding.rows import Settings
+    from pipeline.stages.embed import settings_of, walk_settings
+    from pipeline.stages.ppr_rows import price_of_rows
+
+    if workspace and workspace.finished("node_index"):
+        settings = settings_of(config, workspace)
+    else:
+        every, mean = (0, graph.nodes), 2 * graph.edges / max(graph.nodes, 1)
+        given = walk_settings(config)
+        settings = Settings(config.embedding, config.form, graph.nodes, every, every, mean_strength=mean, **given)
+    return price_of_rows(config, settings, graph.edges, slots, slowness, is_exact=graph.is_exact)
 
 
 def table(facts: Sequence[Mapping[str, Any]]) -> list[str]:

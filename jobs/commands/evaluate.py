@@ -14,8 +14,9 @@ from pipeline.errors import ConfigError, InputError, StorageError
 
 if TYPE_CHECKING:
     from jobs.commands.evaluate_inputs import Inputs
+    from jobs.commands.evaluate_lists import Lists
 
-METRICS = ("ranking", "links", "classification", "reconstruction", "spectrum", "probe", "stability")
+METRICS = ("ranking", "links", "classification", "reconstruction", "spectrum", "probe", "stability", "lists")
 
 _ABOUT = """\
 Two things under one name. With --config, --workspace and no option of the report, it is
@@ -31,6 +32,7 @@ The report's metrics are all that its inputs allow, or those named:
   spectrum        RankMe: how many directions the rows use                                  needs the table
   probe           bits about edges in blocks of columns                                     needs pairs
   stability       do nodes keep their neighbours?                                           needs --against
+  lists           of ppr_neighbors: recall, NDCG, hit rate, coverage                        needs lists, test pairs
 Test pairs are --pairs, else those that the release's own config scored it on or held out.
 Train pairs are --train, else the edges of the release's own run."""
 
@@ -39,6 +41,7 @@ _EXAMPLES = """\
   graphquilt evaluate --workspace work --pairs test.parquet --source user_id --target item_id -k 10,20,50
   graphquilt evaluate --workspace work --name shop --release 2024-06-01-0c0ffee12345 --against 2024-05-31-0badcafe1234
   graphquilt evaluate --workspace work --labels groups.csv --train-shares .1,.5,.9 --shuffles 5 --C 0.05
+  graphquilt evaluate --table ppr_neighbors/ --train train.parquet --pairs test.parquet --source user --target item
   graphquilt evaluate --table node_embeddings/ --train edges.parquet --metrics reconstruction,spectrum --json"""
 
 
@@ -51,7 +54,9 @@ def parser() -> CommandParser:
     report = made.add_argument_group("the report")
     report.add_argument("--name", help="published name (default: default)")
     report.add_argument("--release", metavar="R", help="a release (default: the current one)")
-    report.add_argument("--table", metavar="PATH", help="node_embeddings elsewhere: a Parquet file or its folder")
+    report.add_argument(
+        "--table", metavar="PATH", help="node_embeddings or ppr_neighbors elsewhere: a file or its folder"
+    )
     report.add_argument("--pairs", metavar="PATH", help="test pairs: Parquet, CSV or JSON lines")
     report.add_argument("--train", metavar="PATH", help="pairs to leave out of lists, the graph")
     report.add_argument("--source", metavar="COLUMN", help="of --pairs and --train (default: as the config says)")
@@ -126,16 +131,17 @@ def answer(options: argparse.Namespace) -> Answer:
     from threadpoolctl import threadpool_limits
 
     from jobs.commands.evaluate_inputs import read_inputs
+    from jobs.commands.evaluate_lists import find_lists
     from jobs.commands.evaluate_text import text_of
 
     started = time.perf_counter()
     if options.out is not None and not options.out.absolute().parent.is_dir():
         raise ConfigError(f"--out is {options.out}, and there is no folder {options.out.absolute().parent}; make it")
-    inputs = read_inputs(options)
-    facts: dict[str, Any] = {**inputs.about, "notes": list(inputs.notes)}
+    lists = find_lists(options)
+    inputs = None if lists is not None and lists.are_alone else read_inputs(options)
     try:
         with threadpool_limits(1):  # as tasks have it: the same digits as the stage's
-            facts |= _figures(_chosen(options.metrics, inputs), inputs, options)
+            facts = _report(inputs, lists, options)
     except ValueError as error:  # what a kernel refuses, it refuses for the values it was given
         raise InputError(str(error)) from error
     facts["seconds"] = round(time.perf_counter() - started, 2)
@@ -149,9 +155,38 @@ def answer(options: argparse.Namespace) -> Answer:
     return Answer(facts, text_of(facts))
 
 
-def _chosen(asked: tuple[str, ...] | None, inputs: Inputs) -> tuple[str, ...]:
+def _report(inputs: Inputs | None, lists: Lists | None, options: argparse.Namespace) -> dict[str, Any]:
+    """Return all that is reported: of vectors, of lists, or of both."""
+    from jobs.commands.evaluate_lists import report_lists
+
+    facts: dict[str, Any] = {}
+    names = _chosen(options.metrics, inputs, lists)
+    if inputs is not None:
+        facts = {**inputs.about, "notes": list(inputs.notes), **_figures(names, inputs, options)}
+    if lists is not None and "lists" in names:
+        facts |= report_lists(lists, options, facts)
+    return facts
+
+
+def _chosen(asked: tuple[str, ...] | None, inputs: Inputs | None, lists: Lists | None) -> tuple[str, ...]:
     """Return the metrics to take: those asked for, which must be possible, or all that are."""
-    lacks = {
+    of_lists = {"lists": None if lists and lists.test else "lists in the release, and test pairs: give --pairs"}
+    lacks = of_lists | dict.fromkeys(METRICS[:-1], "vectors: give a release that has node_embeddings")
+    lacks |= {} if inputs is None else _lacking(inputs)
+    if asked is None:
+        found = tuple(name for name in METRICS if lacks[name] is None)
+        if not found:
+            raise ConfigError(f"nothing can be measured: lists need {lacks['lists']}")
+        return found
+    for name in asked:
+        if lacks[name] is not None:
+            raise ConfigError(f"--metrics asks for {name}, which needs {lacks[name]}")
+    return asked
+
+
+def _lacking(inputs: Inputs) -> dict[str, str | None]:
+    """What each metric of vectors lacks; None: nothing."""
+    return {
         "ranking": None if inputs.test else "test pairs: give --pairs",
         "links": None if inputs.test else "test pairs: give --pairs",
         "classification": None if inputs.labels else "labels: give --labels",
@@ -160,12 +195,6 @@ def _chosen(asked: tuple[str, ...] | None, inputs: Inputs) -> tuple[str, ...]:
         "probe": None if inputs.train or inputs.test else "pairs: give --train or --pairs",
         "stability": None if inputs.other else "another release: give --against",
     }
-    if asked is None:
-        return tuple(name for name in METRICS if lacks[name] is None)
-    for name in asked:
-        if lacks[name] is not None:
-            raise ConfigError(f"--metrics asks for {name}, which needs {lacks[name]}")
-    return asked
 
 
 def _figures(names: Sequence[str], inputs: Inputs, options: argparse.Namespace) -> dict[str, Any]:

@@ -35,6 +35,10 @@ from pipeline.workspace import MANIFEST, Manifest
 Ends = tuple[pa.Array, pa.Array]
 
 _MOST_LABELS = 2_000
+NOTHING_LEFT_OUT = (
+    "nothing is left out of the lists: the release's run is not in a workspace here, and there is no --train. "
+    "Train pairs stand in the places of test pairs, so figures are lower than they should be"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,18 +90,19 @@ def read_inputs(options: argparse.Namespace) -> Inputs:
     scored = read_table(found, given, options.similarity)
     notes: list[str] = []
 
-    columns = _Columns(
-        options.source or given.get("input", {}).get("source", "source"),
-        options.target or given.get("input", {}).get("target", "target"),
-    )
-    held_out = _held_out(found)
-    test, about_test = _test_pairs(options, found, scored, given, columns, held_out, notes)
-    train, about_train = _train_pairs(options, found, scored, columns, held_out)
+    columns = columns_of(options, given)
+    held_out = held_out_of(found)
+    asked, about_test = test_ends(options, found, given, columns, held_out, notes)
+    test = None if asked is None else scored.pairs(asked)
+    if test is not None:
+        _refuse_strangers(test, scored, str(about_test))
+    known, about_train = train_ends(options, found, columns)
+    train = None if known is None else scored.pairs(known)
+    if train is not None and held_out is not None and options.train is None:  # the edges table still has them
+        train = without(train, scored.pairs(held_out), len(scored.table.rows), is_plain=scored.table.is_plain)
+    train = None if train is None else train.with_rows(scored.table)
     if test is not None and train is None:
-        notes.append(
-            "nothing is left out of the lists: the release's run is not in a workspace here, and there is no --train. "
-            "Train pairs stand in the places of test pairs, so figures are lower than they should be"
-        )
+        notes.append(NOTHING_LEFT_OUT)
 
     about = {
         **about_table(found, scored),
@@ -118,55 +123,50 @@ def read_inputs(options: argparse.Namespace) -> Inputs:
 
 
 @dataclass(frozen=True)
-class _Columns:
+class Columns:
+    """Names of the columns of pairs."""
+
     source: str
     target: str
 
 
-def _test_pairs(
+def columns_of(options: argparse.Namespace, given: Mapping[str, Any]) -> Columns:
+    """Return the columns that the options name, else those of a config, as JSON."""
+    of_input = given.get("input", {})
+    return Columns(
+        options.source or of_input.get("source", "source"),
+        options.target or of_input.get("target", "target"),
+    )
+
+
+def test_ends(
     options: argparse.Namespace,
     found: FoundTable,
-    scored: ScoredTable,
     given: Mapping[str, Any],
-    columns: _Columns,
+    columns: Columns,
     held_out: Ends | None,
     notes: list[str],
-) -> tuple[Pairs | None, str | None]:
+) -> tuple[Ends | None, str | None]:
     """Pairs to score and where they are from: those named, those of the config, those that the run held out."""
     path = options.pairs or (given["evaluate"]["path"] if _scores_a_file(given) else None)
     if path is not None:
         day = found.metadata.get("data_date")
         try:
-            ends = _read(str(path), columns, "pairs", dt.date.fromisoformat(day) if day else None)
+            return _read(str(path), columns, "pairs", dt.date.fromisoformat(day) if day else None), str(path)
         except InputError as error:
             if options.pairs is not None or options.config is not None:
                 raise
             notes.append(f"the pairs that the run was scored on are gone, so there are none: {error}")
             return None, None
-        place = str(path)
-    elif held_out is not None:
-        ends, place = held_out, "held out by the run"
-    else:
-        return None, None
-    test = scored.pairs(ends)
-    _refuse_strangers(test, scored, place)
-    return test, place
+    return (held_out, "held out by the run") if held_out is not None else (None, None)
 
 
-def _train_pairs(
-    options: argparse.Namespace, found: FoundTable, scored: ScoredTable, columns: _Columns, held_out: Ends | None
-) -> tuple[Pairs | None, str | None]:
-    """Pairs that the table was made from, each once, and where they are from."""
-    table = scored.table
+def train_ends(options: argparse.Namespace, found: FoundTable, columns: Columns) -> tuple[Ends | None, str | None]:
+    """Pairs that the table was made from, and where they are from; edges of a run hold what it held out."""
     if options.train is not None:
-        return scored.pairs(_read(options.train, columns, "train")).with_rows(table), str(options.train)
+        return _read(options.train, columns, "train"), str(options.train)
     files = _run_files(found, "edges")
-    if not files:
-        return None, None
-    train = scored.pairs(read_edges(files))
-    if held_out is not None:  # the edges table still has them
-        train = without(train, scored.pairs(held_out), len(table.rows), is_plain=table.is_plain)
-    return train.with_rows(table), "edges of the release's run"
+    return (read_edges(files), "edges of the release's run") if files else (None, None)
 
 
 def _scores_a_file(given: Mapping[str, Any]) -> bool:
@@ -174,7 +174,7 @@ def _scores_a_file(given: Mapping[str, Any]) -> bool:
     return about.get("source") == "file" and about.get("path") is not None
 
 
-def _read(path: str, columns: _Columns, option: str, date: dt.date | None = None) -> Ends:
+def _read(path: str, columns: Columns, option: str, date: dt.date | None = None) -> Ends:
     """Both ends of the pairs in a file, folder or glob."""
     try:
         rules = ParseRules(source=columns.source, target=columns.target)
@@ -209,9 +209,12 @@ def _run_files(found: FoundTable, table: str) -> list[str] | None:
     return None if raw is None else [str(place / file.name) for file in Manifest.from_json(raw).files]
 
 
-def _held_out(found: FoundTable) -> Ends | None:
+def held_out_of(found: FoundTable) -> Ends | None:
+    """Pairs that the table's run held out; None if it held none, or they are gone."""
     files, index = _run_files(found, "holdout"), _run_files(found, "node_index")
-    if not found.metadata.get("holdout_pairs") or not files or not index:
+    said = (found.manifest or {}).get("config", {}).get("evaluate", {})
+    holds_out = found.metadata.get("holdout_pairs") or said.get("source") == "holdout"
+    if not holds_out or not files or not index:
         return None
     return read_held_out(files, index)
 
@@ -221,7 +224,7 @@ def _labels(options: argparse.Namespace, scored: ScoredTable) -> Labels:
     node_type = options.type or table.source
     if node_type not in table.ranges:
         raise ConfigError(f"--type is '{node_type}'; the table has nodes of type {', '.join(table.ranges)}")
-    columns = _Columns(options.label_node or "node", options.label_column or "label")
+    columns = Columns(options.label_node or "node", options.label_column or "label")
     path = str(options.labels)
     try:
         rules = ParseRules(source=columns.source, target=columns.target)

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from graphquilt.errors import TableError
-from graphquilt.locate import TABLE, Location, locate
+from graphquilt.locate import LISTS, TABLE, Location, locate
 from graphquilt.row_groups import METADATA_KEY
 from jobs.commands.existing import require_name, workspace_at
 from pipeline.errors import ConfigError, InputError
@@ -36,8 +36,8 @@ class FoundTable:
     root: Path | None  # the workspace that its run may still be in
 
 
-def find_table(options: argparse.Namespace) -> FoundTable:
-    """Find what ``--table``, or ``--workspace``, ``--name`` and ``--release`` name.
+def find_table(options: argparse.Namespace, table: str = TABLE) -> FoundTable:
+    """Find the table in what ``--table``, or ``--workspace``, ``--name`` and ``--release`` name.
 
     Raises
     ------
@@ -46,47 +46,52 @@ def find_table(options: argparse.Namespace) -> FoundTable:
     if options.table is not None:
         if options.release is not None or options.name is not None:
             raise ConfigError("--table is a path; --release and --name choose one of a workspace: give one of the two")
-        return table_at(Path(options.table), "--table")
+        return table_at(Path(options.table), "--table", table)
     if options.workspace is None:
         raise ConfigError("there is no table: give --workspace, or --table with the path of node_embeddings")
     root = workspace_at(options.workspace)
-    return _release(root, options.name or "default", options.release, "--release")
+    return _release(root, options.name or "default", options.release, "--release", table)
 
 
-def _release(root: Path, name: str, release: str | None, option: str) -> FoundTable:
+def has_table(found: FoundTable, table: str) -> bool:
+    """Whether the files are of this table: node_embeddings or ppr_neighbors."""
+    return {TABLE: "embedding", LISTS: "neighbor_ids"}[table] in pq.read_schema(found.files[0]).names
+
+
+def _release(root: Path, name: str, release: str | None, option: str, table: str) -> FoundTable:
     require_name(root, name)
     try:
         if release is None:
-            return _of_release(locate(root, name), root)
+            return _of_release(locate(root, name), root, table)
         known = {one.release: one.path for one in releases(root, name)}
         if release not in known:
             raise ConfigError(f"{option} is '{release}'; published as '{name}' there are {', '.join(known) or 'none'}")
-        return _of_release(locate(known[release]), root)
+        return _of_release(locate(known[release]), root, table)
     except TableError as error:
         raise InputError(str(error)) from error
 
 
-def _of_release(location: Location, root: Path | None) -> FoundTable:
-    files = [str(file) for file in location.files()]
+def _of_release(location: Location, root: Path | None, table: str) -> FoundTable:
+    files = [str(file) for file in location.files(table)]
     return FoundTable(location.release, files, _metadata(files[0]), location.manifest, root)
 
 
-def table_at(path: Path, option: str) -> FoundTable:
+def table_at(path: Path, option: str, table: str = TABLE) -> FoundTable:
     """A table outside of what a workspace points to: a release's folder, a folder of Parquet, or one file."""
     if (path / MANIFEST).is_file():
         try:
             location = locate(path)
+            inside = location.folder.parts[-4:-3] == ("published",)
+            return _of_release(location, location.folder.parents[3] if inside else None, table)
         except TableError as error:
             raise InputError(str(error)) from error
-        inside = location.folder.parts[-4:-3] == ("published",)
-        return _of_release(location, location.folder.parents[3] if inside else None)
     if not path.exists():
         raise InputError(f"{option} is {path}, which does not exist; give a Parquet file or a folder of them")
     files = [str(path)] if path.is_file() else sorted(str(file) for file in path.glob("*.parquet"))
-    if not files and (path / TABLE).is_dir():
-        files = sorted(str(file) for file in (path / TABLE).glob("*.parquet"))
+    if not files and (path / table).is_dir():
+        files = sorted(str(file) for file in (path / table).glob("*.parquet"))
     if not files:
-        raise InputError(f"{option} is {path}, which holds no *.parquet; give the folder of {TABLE} or one file")
+        raise InputError(f"{option} is {path}, which holds no *.parquet; give the folder of {table} or one file")
     return FoundTable(str(path), files, _metadata(files[0]), None, None)
 
 

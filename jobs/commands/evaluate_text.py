@@ -21,16 +21,36 @@ def text_of(facts: Facts) -> str:
 
 
 def _head(facts: Facts) -> list[str]:
+    return [*_tables(facts), *_pairs_and_notes(facts)]
+
+
+def _tables(facts: Facts) -> list[str]:
+    if "dim" not in facts:
+        return _about_lists(facts["lists"]["about"])
     nodes = ", ".join(f"{count:,} {name}" for name, count in facts["nodes"].items())
     day = f", data up to {facts['data_date']}" if facts["data_date"] not in (None, "1970-01-01") else ""
     method = f", {facts['method']} {facts['form'] or ''}".rstrip() if facts["method"] else ""
     use = facts["similarity"]
     said = "the table says" if use["is_said_by_table"] else "as given"
-    found = [
+    return [
         f"{facts['release']}{day}: {nodes}; d = {facts['dim']}{method}",
         f"similarity ({said}): {use['retrieval']} for retrieval, {use['feature']} inside a type, "
         f"{_rows(use['classifier'])} for classifiers",
     ]
+
+
+def _about_lists(about: Facts) -> list[str]:
+    day = f", data up to {about['data_date']}" if about["data_date"] not in (None, "1970-01-01") else ""
+    made = ", ".join(
+        f"{name} {about[name]}"
+        for name in ("restart", "edge_degree_power", "degree_correction", "top_k")
+        if about[name] is not None
+    )
+    return [f"{about['release']}{day}: lists of {about['lists']:,} nodes{f'; {made}' if made else ''}"]
+
+
+def _pairs_and_notes(facts: Facts) -> list[str]:
+    found = []
     if facts["test_pairs"]:
         found.append(f"test pairs: {facts['test_pairs']}")
     if facts["train_pairs"]:
@@ -54,12 +74,31 @@ def _ranking(found: Facts) -> list[str]:
         head += f", {found['unknown_items']:,} of unknown nodes"
     if found["test_pairs_in_train"]:
         head += f", {found['test_pairs_in_train']:,} are train pairs too and can't be found"
+    return [head, *_ranking_tables(found, ks)]
+
+
+def _lists(found: Facts) -> list[str]:
+    ks = [int(name.split("@")[1]) for name in found if name.startswith("recall@")]
+    which = f"{found['users']:,} of {found['population']:,}, chosen by hash" if found["is_sampled"] else "all"
+    head = f"lists of ppr_neighbors: {found['users']:,} sources ({which}), {found['test_pairs']:,} test pairs"
+    if found["unknown_items"]:
+        head += f", {found['unknown_items']:,} of unknown nodes"
+    short = [f"fewer than {k} left: {count:,}" for k, count in found["shorter_than"].items() if count]
+    if found["without_list"]:
+        short.insert(0, f"without a list: {found['without_list']:,}")
+    told = [
+        f"  sources {'; '.join(short)} (train pairs are taken out of lists, and places behind their end are missed)"
+    ]
+    return [head, *(told if short else ()), *_ranking_tables(found, ks)]
+
+
+def _ranking_tables(found: Facts, ks: list[int]) -> list[str]:
+    """Figures by length of list, and slices."""
     rows: list[tuple[str, ...]] = [("first", "recall", "ndcg", "hit rate", "coverage")]
     for k in ks:
         figures = [_with_interval(found, f"{name}@{k}") for name in ("recall", "ndcg", "hit_rate")]
         rows.append((str(k), *figures, _share(found[f"coverage@{k}"])))
     lines = [
-        head,
         *columns(rows),
         *_told(
             "recall: share of a source's test nodes in its list; ndcg: early places count more; hit rate: lists with "
@@ -193,6 +232,7 @@ _SECTIONS = (
     ("spectrum", _spectrum),
     ("probe", _probe),
     ("stability", _stability),
+    ("lists", _lists),
 )
 
 

@@ -64,7 +64,7 @@ def answer(options: argparse.Namespace) -> Answer:
     priced = find_alternatives(config, graph, workspace, parts, options.engine, slots, machine)
     chosen = priced.chosen
     disk = _disk(config, graph, sources, sizes, priced, finished, root)
-    lists = _lists(config, graph)
+    lists = _lists(config, graph, parts, _crossing(workspace, graph), slots)
     at_once = options.workers if lists else min(options.workers, chosen.parts * chosen.shards)
     task_bytes = max(chosen.task_bytes, lists["lists"]["task_bytes"] if lists else 0)
     memory = {
@@ -128,9 +128,14 @@ def _attributes(config: PipelineConfig, date: dt.date | None, workspace: Workspa
     return {"attributes": found} if found else {}
 
 
-def _lists(config: PipelineConfig, graph: Graph) -> dict[str, Any]:
-    """Return how lists of neighbours would be made, where they are asked for; a file of sources isn't opened."""
-    from pipeline.stages.list_costs import way_of_lists
+def _lists(config: PipelineConfig, graph: Graph, parts: int, crossing: float | None, slots: int) -> dict[str, Any]:
+    """Return how lists of neighbours would be made, where they are asked for; a file of sources isn't opened.
+
+    Parameters
+    ----------
+    crossing : share of the edges that are cut; None where the graph has not been cut yet: as by chance.
+    """
+    from pipeline.stages.list_costs import shards_of_lists, traffic_of_lists, way_of_lists
 
     if not config.ppr.neighbors:
         return {}
@@ -139,6 +144,9 @@ def _lists(config: PipelineConfig, graph: Graph) -> dict[str, Any]:
     if of_type is not None and not config.input.is_plain:
         sources = graph.targets if of_type == config.input.target_type else graph.nodes - graph.targets
     way = way_of_lists(config, graph.nodes, graph.edges, sources)
+    shards = shards_of_lists(config.ppr, sources, way.choice.seconds, slots)
+    cut = 1 - 1 / parts if crossing is None else crossing
+    traffic = traffic_of_lists(config, graph.nodes, graph.edges, sources, shards, cut, parts)
     return {
         "lists": {
             "most": sources,
@@ -148,8 +156,21 @@ def _lists(config: PipelineConfig, graph: Graph) -> dict[str, Any]:
             "reason": way.choice.reason,
             "cpu_seconds": way.choice.seconds,
             "task_bytes": way.task_bytes,
+            "tasks": parts if way.across == "parts" else shards,
+            "bytes_by_way": {
+                "sources": {"read": traffic.read_bytes},
+                "parts": {"moved": traffic.moved_bytes, "held": traffic.held_bytes, "parts": parts},
+            },
         }
     }
+
+
+def _crossing(workspace: Workspace | None, graph: Graph) -> float | None:
+    from pipeline.stages.known_cuts import crossing_share
+
+    if workspace is None or not workspace.finished("partition_tree"):
+        return None
+    return crossing_share(workspace, graph.edges)
 
 
 def _embed_text(about: Mapping[str, Any]) -> str:
@@ -162,8 +183,11 @@ def _embed_text(about: Mapping[str, Any]) -> str:
 
 
 def _lists_text(about: Mapping[str, Any]) -> str:
+    ways = about["bytes_by_way"]
     return (
-        f"at most {about['most']:,}; tasks share the {about['across']}: {about['because']}; {about['reason']}"
+        f"at most {about['most']:,}; tasks share the {about['across']}: {about['because']}; {about['reason']}; bytes: "
+        f"{amount(ways['sources']['read'])} are mapped by tasks that share the sources, "
+        f"{amount(ways['parts']['moved'])} would move between {ways['parts']['parts']} parts (an estimate)"
     )
 
 

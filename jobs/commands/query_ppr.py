@@ -86,6 +86,7 @@ def answer(options: argparse.Namespace) -> Answer:
 
 def _answered(options: argparse.Namespace, stop: StopRequest) -> pa.Table:
     from jobs.commands.existing import folder_of
+    from jobs.commands.machine import memory_bytes
     from jobs.config_file import read_config
     from jobs.session import open_engine
     from pipeline.stages.opening import open_workspace
@@ -93,11 +94,15 @@ def _answered(options: argparse.Namespace, stop: StopRequest) -> pa.Table:
 
     config = read_config(options.config, options.overrides)
     batch = _batch_of(options.ids) if options.batch is None else read_batch(options.batch)
-    wishes = Wishes(options.type, options.target, options.k, options.rounds, options.drop_below, options.exact)
+    asked = (options.type, options.target, options.k, options.rounds, options.drop_below, options.exact)
+    wishes = Wishes(*asked, memory_bytes=memory_bytes() // 2)
     root = folder_of(options.workspace)
     local = Options(options.config, str(root), "local", options.date, 1, None, 0.0, (), (), options.is_json, False)
     with open_engine(local, "query ppr", stop) as engine:
-        workspace = open_workspace(engine, config, root, options.date, uuid4().hex[:12], starts_here=False)
+        try:
+            workspace = open_workspace(engine, config, root, options.date, uuid4().hex[:12], starts_here=False)
+        except ConfigError as error:
+            raise ConfigError(f"{error}. 'graphquilt ppr-index' does it, and makes the walk index") from error
         return answer_batch(engine, config, workspace, batch, wishes)
 
 
@@ -125,7 +130,7 @@ def _write(path: Path, table: pa.Table) -> None:
     import pyarrow.parquet as pq
 
     try:
-        pq.write_table(table, path, compression="zstd", store_schema=False)
+        pq.write_table(table, path, compression="zstd")
     except OSError as error:
         raise ConfigError(f"{path} can't be written: {error}; choose another --out FILE") from error
 

@@ -1,4 +1,4 @@
-"""``graphquilt tune``: choose method, width and parameters on hidden training pairs, and write the config."""
+"""``graphquilt tune``: choose parameters of vectors or of lists on hidden training pairs, and write the config."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pipeline.config import PipelineConfig
     from pipeline.evaluation.candidates import Use
     from pipeline.evaluation.tuning import Trial
+    from pipeline.stages.list_tuning import TunedLists
     from pipeline.stages.tuning import Tuned
     from pipeline.workspace import Workspace
 
@@ -36,10 +37,12 @@ def parser() -> CommandParser:
         "Hides some of the training pairs, tries methods, widths and parameters on the others within a budget\n"
         "of seconds, and writes the config with the best of them. Ingest and index run first, where they have\n"
         "not yet; their time counts. Test pairs are never seen: what index holds out is not among the pairs,\n"
-        "and a file named in [evaluate] is not opened.",
+        "and a file named in [evaluate] is not opened. Where embedding.method is 'none' it is the lists that\n"
+        "are tuned: restart, degree_correction and edge_degree_power of [ppr].",
         "  graphquilt tune --config config.toml --workspace work --budget 60 --out tuned.toml\n"
         "  graphquilt tune --config config.toml --workspace work --out tuned.toml --dims 64,128,256 --curve\n"
         "  graphquilt tune --config config.toml --workspace work --out tuned.toml --use classifier --labels l.csv\n"
+        "  graphquilt tune --config config.toml --workspace work --out tuned.toml --what lists\n"
         "  graphquilt run --config tuned.toml --workspace work",
         stage_parser("local"),
     )
@@ -47,6 +50,12 @@ def parser() -> CommandParser:
         "--budget", type=parse_amount, default=60.0, metavar="SECONDS", help="for all of it (default: %(default)g)"
     )
     made.add_argument("--out", type=Path, required=True, metavar="FILE", help="where the tuned config goes")
+    made.add_argument(
+        "--what",
+        choices=("vectors", "lists"),
+        help="what is chosen: [embedding], or the walks of [ppr] (default: lists where embedding.method is "
+        "'none', else vectors)",
+    )
     made.add_argument(
         "--dims", type=_widths, default=(), metavar="N,N,...", help="widths to try (default: embedding.dim alone)"
     )
@@ -90,13 +99,26 @@ def answer(options: argparse.Namespace) -> Answer:
             raise stop.reason or KeyboardInterrupt from None
         # From here on a signal may wait: the file is written in one rename.
         stop.settle()
-    facts = _facts(options, workspace, tuned, time.monotonic() - started)
-    _write(options, tuned, facts)
-    return Answer(facts, _text(facts, tuned))
+    return _answer(options, workspace, tuned, time.monotonic() - started)
 
 
-def _tuned(options: argparse.Namespace, stop: StopRequest, started: float) -> tuple[Workspace, Tuned]:
+def _answer(options: argparse.Namespace, workspace: Workspace, tuned: Tuned | TunedLists, seconds: float) -> Answer:
+    """Write the config and say what came of it."""
+    from jobs.commands import tune_lists
+    from pipeline.stages.tuning import Tuned
+
+    if isinstance(tuned, Tuned):
+        facts = _facts(options, workspace, tuned, seconds)
+        _write(options, tuned.changes, tuned.dropped, _header(facts))
+        return Answer(facts, _text(facts, tuned))
+    facts = tune_lists.facts_of(options, workspace, tuned, seconds)
+    _write(options, tuned.changes, frozenset(), tune_lists.header_of(facts))
+    return Answer(facts, tune_lists.text_of(facts, tuned))
+
+
+def _tuned(options: argparse.Namespace, stop: StopRequest, started: float) -> tuple[Workspace, Tuned | TunedLists]:
     """Run ingest and index, or find them made, and tune, under the date's lock."""
+    from jobs.commands.tune_lists import WIDTH, is_of_lists, show_look
     from jobs.config_file import read_config
     from jobs.progress import with_progress
     from jobs.session import open_engine
@@ -104,12 +126,14 @@ def _tuned(options: argparse.Namespace, stop: StopRequest, started: float) -> tu
     from pipeline.evaluation.tuning import Budget
     from pipeline.stages import index, ingest
     from pipeline.stages.conduct import conduct
+    from pipeline.stages.list_tuning import tune_lists
     from pipeline.stages.opening import open_workspace
     from pipeline.stages.tuning import tune
     from pipeline.stages.tuning_questions import MAX_USERS, Wishes
     from pipeline.workspace import hold
 
     config = without_test(read_config(options.config, options.overrides))
+    of_lists = is_of_lists(options, config)
     _refuse_labels(options)
     run_options = options_of(options)
     budget = Budget(options.budget, time.monotonic, started)
@@ -127,11 +151,14 @@ def _tuned(options: argparse.Namespace, stop: StopRequest, started: float) -> tu
                 with_curve=options.curve,
                 seed=options.seed,
                 max_users=options.sample or MAX_USERS,
-                max_pairs=options.max_pairs or _pairs_worth_tuning(workspace, options, config.embedding.dim),
+                max_pairs=options.max_pairs
+                or _pairs_worth_tuning(workspace, options, WIDTH if of_lists else config.embedding.dim),
                 labels=options.labels,
             )
-            tuned = tune(config, workspace, wishes, budget, _show_trial if sys.stderr.isatty() else None)
-    return workspace, tuned
+            is_watched = sys.stderr.isatty()
+            if of_lists:
+                return workspace, tune_lists(config, workspace, wishes, budget, show_look if is_watched else None)
+            return workspace, tune(config, workspace, wishes, budget, _show_trial if is_watched else None)
 
 
 def without_test(config: PipelineConfig) -> PipelineConfig:
@@ -190,14 +217,18 @@ def _show_trial(trial: Trial) -> None:
     write(sys.stderr, f"tune: {trial.seconds:5.1f} s  {trial.score.value:.4f}  d={trial.dim}  {trial.candidate.name}")
 
 
-def _write(options: argparse.Namespace, tuned: Tuned, facts: Mapping[str, Any]) -> None:
+def _write(
+    options: argparse.Namespace,
+    changes: Mapping[str, Mapping[str, Any]],
+    dropped: frozenset[str],
+    header: Sequence[str],
+) -> None:
     from jobs.commands.tuned_config import tuned_text
     from pipeline import storage
 
-    text = tuned_text(options.config, options.overrides, options.out, tuned.changes, tuned.dropped)
-    header = [OWN, *_header(facts)]
+    text = tuned_text(options.config, options.overrides, options.out, changes, dropped)
     try:
-        storage.write_bytes(options.out.absolute(), ("\n".join(header) + "\n\n" + text).encode())
+        storage.write_bytes(options.out.absolute(), ("\n".join([OWN, *header]) + "\n\n" + text).encode())
     except OSError as error:
         raise ConfigError(f"{options.out} can't be written: {error.strerror}; choose another --out FILE") from error
 

@@ -40,6 +40,10 @@ def _eigenvectors(**more: Any) -> Changes:
     return {"method": "spectral", "reduction": "truncate", "degree_offset": 0.5, **more}
 
 
+def _factorised(**more: Any) -> Changes:
+    return {"method": "ppr", "form": "factorised", "reduction": "truncate", "degree_offset": 0.5, **more}
+
+
 def _walks(**more: Any) -> Changes:
     return {"method": "fastrp", "form": "classic", **more}
 
@@ -118,6 +122,11 @@ PLAIN_RETRIEVAL = (
         _eigenvectors(eigenvalues="positive", shift=0.3, iterations=8, eigenvalue_power=0.5, norm_degree_power=0.3),
     ),
     Bet(
+        "walks of all lengths",
+        "Personalised PageRank of low rank: eigenvalues weigh what walks that restart make of them.",
+        _factorised(eigenvalues="positive", shift=0.3, iterations=8, norm_degree_power=0.3),
+    ),
+    Bet(
         "longer walks",
         "Four steps, for graphs where neighbours share few neighbours.",
         _walks(transition="symmetric", degree_power=0.5, iteration_weights=(0.0, 1.0, 1.0, 1.0), norm_degree_power=0.2),
@@ -144,6 +153,11 @@ PLAIN_COORDINATES = (
         "eigenvectors, full",
         "Coordinates weighed by the whole eigenvalue, against noise on small graphs.",
         _eigenvectors(eigenvalues="both", shift=0.0, iterations=5, eigenvalue_power=1.0),
+    ),
+    Bet(
+        "walks of all lengths",
+        "Coordinates weighed by what walks that restart make of an eigenvalue.",
+        _factorised(eigenvalues="both", shift=0.0, iterations=6),
     ),
     Bet(
         "walks, late steps",
@@ -190,6 +204,20 @@ STEPS: Mapping[str, tuple[tuple[str, float, float, float, int | float], ...]] = 
             ("degree_offset", 0.25, 0.0, 2.0, 0.5),
             ("iterations", 3, 2, 20, 5),
         ),
+        "factorised": (
+            ("item_norm_power", 0.1, -0.2, 0.6, 0.2),
+            ("item_degree_power", 0.1, 0.0, 0.8, 0.4),
+            ("user_degree_power", 0.1, 0.0, 0.8, 0.4),
+            ("item_row_power", 0.25, 0.0, 1.0, 0.5),
+            ("no_return", 0.5, 0.0, 1.0, 0.5),
+        ),
+        "factorised of one type": (
+            ("norm_degree_power", 0.1, 0.0, 0.8, 0.0),
+            ("degree_offset", 0.25, 0.0, 2.0, 0.5),
+            ("iterations", 3, 2, 20, 5),
+        ),
+        "hashed": (("item_norm_power", 0.1, -0.2, 0.6, 0.3),),
+        "hashed of one type": (("norm_degree_power", 0.1, 0.0, 0.8, 0.0),),
         "low_pass": (
             ("item_norm_power", 0.05, -0.2, 0.6, 0.2),
             ("filter_degree", 4, 4, 32, 12),

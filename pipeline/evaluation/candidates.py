@@ -35,6 +35,9 @@ _DENSE = 0.01
 _DENSE_COST = 1 / 32
 #: Columns that estimate the spectrum before a low-pass, and their products.
 _PROBES, _PROBE_PRODUCTS = 16, 16
+#: Multiply-adds that a push from a node takes for each entry of the graph, with the restart and the threshold that are
+#: set unless others are: twice those of a walk that jumps back at .15 a step.
+_PUSHES = 2 / 0.15
 #: Products of a configuration that leaves their number open, about.
 _ITERATIONS = 4
 
@@ -220,6 +223,9 @@ def _bets(facts: GraphFacts, dim: int) -> tuple[Bet, ...]:
 
 def _kind(changes: Mapping[str, Any], facts: GraphFacts) -> str:
     """Name what is computed; keys may be missing, as in a configuration that somebody wrote."""
+    if changes.get("method") == "ppr":
+        form = "factorised" if changes.get("form") == "factorised" else "hashed"
+        return f"{form} of one type" if facts.is_plain else form
     if changes.get("method", "fastrp") != "spectral":
         form = str(changes.get("form", "auto"))
         if form == "low_pass" and facts.is_plain:
@@ -245,7 +251,10 @@ def candidate_of(name: str, why: str, changes: Changes, facts: GraphFacts) -> Ca
 def _cost(changes: Mapping[str, Any], facts: GraphFacts) -> float:
     """Multiply-adds with the graph; orthonormalising counts by its share of them."""
     dim, kind = int(changes["dim"]), _kind(changes, facts)
-    if changes.get("method") == "spectral":
+    if kind.startswith("hashed"):
+        nodes = facts.sources if facts.is_plain else facts.sources + facts.targets
+        return _PUSHES * facts.entries * nodes  # from every node, whatever the width
+    if changes.get("method") == "spectral" or kind.startswith("factorised"):
         columns = min(_pairs(changes) + int(changes.get("oversampling", 16)), facts.targets)
         products = int(changes.get("iterations") or _ITERATIONS) + 1
         return products * columns * (facts.entries + 2 * _DENSE_COST * facts.targets * columns)

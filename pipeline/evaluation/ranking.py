@@ -10,7 +10,7 @@ even score equal rows equally (its kernels for edges of a tile add in another or
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -178,11 +178,39 @@ def rank_items(
     absent_pairs = absent_pairs[absent_pairs > 0]
     _check_ranking(n_users, item_rows.shape[0], item_ix, train, test, ks, unknown_items)
 
+    blocks = (
+        (start, stop, positions) for start, stop, positions, _ in _ranked_blocks(user_rows, item_rows, ks[-1], train)
+    )
+    return measure_places(
+        blocks,
+        item_rows.shape[0],
+        test,
+        ks,
+        unknown_items=unknown_items,
+        unknown_user_pairs=absent_pairs,
+        population=population,
+    )
+
+
+def measure_places(
+    blocks: Iterable[tuple[int, int, NDArray[np.int64]]],
+    n_items: int,
+    test: PositionLists,
+    ks: Sequence[int],
+    *,
+    unknown_items: NDArray[np.int64],
+    unknown_user_pairs: NDArray[np.int64],
+    population: int | None = None,
+) -> RankingMetrics:
+    """Compare rankings, however they were made, with the test items; figures and arguments as in ``rank_items``.
+
+    blocks : (start, stop, positions) of all users in order: of users ``[start, stop)`` the first ``ks[-1]`` items
+        without the train items, (stop - start, ks[-1]) int64 with ``NO_ROW`` behind the end of a list.
+    """
     wanted = test.lengths + unknown_items
-    n_items = item_rows.shape[0]
-    hits = np.zeros((n_users, ks[-1]), np.bool_)
+    hits = np.zeros((wanted.size, ks[-1]), np.bool_)
     found, listed = (np.zeros((n_items, len(ks)), np.int64) for _ in range(2))
-    for start, stop, positions, _ in _ranked_blocks(user_rows, item_rows, ks[-1], train):
+    for start, stop, positions in blocks:
         answers = test.of(start, stop)
         mark_hits(positions, answers.indptr, answers.positions, hits[start:stop])
         is_counted = wanted[start:stop] > 0
@@ -191,7 +219,7 @@ def rank_items(
             listed[:, col] += _times(positions[is_counted, :k], n_items)
 
     counted = np.flatnonzero(wanted)
-    per_user = _per_user(hits[counted], wanted[counted], counted, absent_pairs, ks)
+    per_user = _per_user(hits[counted], wanted[counted], counted, unknown_user_pairs, ks)
     users = per_user.user.size
     return RankingMetrics(
         ks=tuple(ks),
@@ -200,8 +228,8 @@ def rank_items(
         hit_rate=_means(per_user.hit),
         coverage=tuple(float(share) for share in (listed > 0).sum(axis=0) / max(n_items, 1)),
         users=users,
-        unknown_users=absent_pairs.size,
-        test_pairs=int(wanted.sum() + absent_pairs.sum()),
+        unknown_users=unknown_user_pairs.size,
+        test_pairs=int(wanted.sum() + unknown_user_pairs.sum()),
         unknown_items=int(unknown_items.sum()),
         population=users if population is None else population,
         per_user=per_user,

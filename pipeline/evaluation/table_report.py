@@ -38,8 +38,16 @@ def report_ranking(
         "items": stop - first,
         "test_pairs_in_train": shared(table, train, test),
         "intervals": _intervals(table, ranked, seed),
-        "by_activity": [_slice(one, metrics.ks) for one in by_activity(ranked)],
-        "by_popularity": [_slice(one, metrics.ks) for one in by_popularity(ranked)],
+        **slices(ranked),
+    }
+
+
+def slices(ranked: Ranked) -> dict[str, Any]:
+    """Return a ranking by how active sources and how popular items are."""
+    ks = ranked.metrics.ks
+    return {
+        "by_activity": [_slice(one, ks) for one in by_activity(ranked)],
+        "by_popularity": [_slice(one, ks) for one in by_popularity(ranked)],
     }
 
 
@@ -178,11 +186,16 @@ def report_stability(
 
 
 def _intervals(table: Table, ranked: Ranked, seed: int) -> dict[str, Any]:
-    per_user, ks = ranked.metrics.per_user, ranked.metrics.ks
+    per_user = ranked.metrics.per_user
     is_known = per_user.user >= 0
     # Users without a row all score 0, so that it does not matter which key is whose.
     strangers = np.arange((~is_known).sum(), dtype=np.uint64)
-    keys = np.concatenate((table.node_key[ranked.user[per_user.user[is_known]]], strangers))
+    return intervals(ranked, np.concatenate((table.node_key[ranked.user[per_user.user[is_known]]], strangers)), seed)
+
+
+def intervals(ranked: Ranked, keys: NDArray[np.uint64], seed: int) -> dict[str, Any]:
+    """Return the intervals of a ranking's figures; ``keys`` : (users,) of those counted, in their order."""
+    per_user, ks = ranked.metrics.per_user, ranked.metrics.ks
     figures = np.concatenate((per_user.recall, per_user.ndcg, per_user.hit.astype(np.float64)), axis=1)
     found = bootstrap_intervals(figures, keys, seed)
     names = [f"{name}@{k}" for name in ("recall", "ndcg", "hit_rate") for k in ks]

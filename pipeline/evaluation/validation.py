@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from pipeline.evaluation.classification import SHUFFLES, classify_nodes
 from pipeline.evaluation.link_prediction import Nodes, against_negatives, distinct, pair_codes
 from pipeline.evaluation.position_lists import PositionLists
-from pipeline.evaluation.ranking import rank_items, unit_rows
+from pipeline.evaluation.ranking import RankingMetrics, measure_places, rank_items, unit_rows
 from pipeline.evaluation.sampling import sample_by_key
 from pipeline.kernels.hashing import hash_nodes
+from pipeline.kernels.ranking import NO_ROW
 
 K = 20  # the length of list that decides
 _LABEL_SHARE = 0.5  # of the labelled nodes, to train on
@@ -104,6 +105,7 @@ class RankingValidation:
         place[self._sources] = np.arange(sources.size)
         column = np.full(n, -1, np.int64)
         column[self._targets] = np.arange(self._targets.size)
+        self._column = column
         self._hidden, self._without_row = self._lists(*asked, place, column)
         src, dst = _directions(train.src, train.dst, is_plain=train.is_plain)
         if train.is_plain:  # no node is its own answer
@@ -115,6 +117,11 @@ class RankingValidation:
     def units(self) -> int:
         """Number of sources ranked, at most."""
         return self._sources.size
+
+    @property
+    def sources(self) -> NDArray[np.int64]:
+        """(units,) int64 positions, in the order in which they are asked for."""
+        return self._sources
 
     @property
     def targets(self) -> int:
@@ -156,12 +163,26 @@ class RankingValidation:
             unknown_items=self._without_row[: sources.size],
             population=self.population,
         )
-        figures = {f"recall@{K}": found.recall[0], f"ndcg@{K}": found.ndcg[0]}
-        if self._all_codes is not None:
-            auc = self._auc(scored, sources, self._all_codes)
-            if auc is not None:
-                figures["auc"] = auc
-        return Score(found.per_user.ndcg[:, 0].copy(), figures)
+        score = _score_of(found)
+        auc = None if self._all_codes is None else self._auc(scored, sources, self._all_codes)
+        return score if auc is None else Score(score.deciding, {**score.figures, "auc": auc})
+
+    def of_lists(self, listed: NDArray[np.int64]) -> Score:
+        """Score lists of the first sources, made from what is left and without what is left.
+
+        listed : (units, K) int64 nodes, best first, ``NO_ROW`` behind the end of a list.
+        """
+        units = listed.shape[0]
+        places = np.where(listed == NO_ROW, NO_ROW, self._column[listed])
+        found = measure_places(
+            [(0, units, places)],
+            self._targets.size,
+            self._hidden.of(0, units),
+            (K,),
+            unknown_items=self._without_row[:units],
+            unknown_user_pairs=np.zeros(0, np.int64),
+        )
+        return _score_of(found)
 
     def _auc(self, rows: NDArray[np.float32], sources: NDArray[np.int64], known: NDArray[np.int64]) -> float | None:
         train, n = self._train, self._train.node_key.size
@@ -207,15 +228,8 @@ class SeveralValidations:
         """
         tables = np.split(rows, len(self._splits))
         scores = [split(table, similarity, split.units) for split, table in zip(self._splits, tables, strict=True)]
-        figures = {
-            name: math.fsum(
-                score.figures[name] * split.units for score, split in zip(scores, self._splits, strict=True)
-            )
-            / self.units
-            for name in scores[0].figures
-            if all(name in score.figures for score in scores)
-        }
-        return Score(np.concatenate([score.deciding for score in scores])[:units], figures)
+        whole = joined(scores, [split.units for split in self._splits])
+        return Score(whole.deciding[:units], whole.figures)
 
 
 class LabelValidation:
@@ -250,6 +264,21 @@ class LabelValidation:
         (found,) = classify_nodes(seen, self._node_key, self._labels, (_LABEL_SHARE,), self._seeds[:units])
         micro = np.array([shuffle.micro_f1 for shuffle in found.shuffles])
         return Score(micro, {"micro-F1": found.mean("micro_f1"), "macro-F1": found.mean("macro_f1")})
+
+
+def joined(scores: Sequence[Score], units: Sequence[int]) -> Score:
+    """Return scores of several splits as one: all their units, and figures weighted by them."""
+    total = max(sum(units), 1)
+    figures = {
+        name: math.fsum(score.figures[name] * count for score, count in zip(scores, units, strict=True)) / total
+        for name in scores[0].figures
+        if all(name in score.figures for score in scores)
+    }
+    return Score(np.concatenate([score.deciding for score in scores]), figures)
+
+
+def _score_of(found: RankingMetrics) -> Score:
+    return Score(found.per_user.ndcg[:, 0].copy(), {f"recall@{K}": found.recall[0], f"ndcg@{K}": found.ndcg[0]})
 
 
 def _directions(

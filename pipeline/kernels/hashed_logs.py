@@ -47,9 +47,7 @@ def hashed_logs(
         if value < 1:
             raise ValueError(f"{name} is {value}; it must be at least 1")
     rows = np.empty((scores.missing.size, dim), np.float32)
-    _add_logs(
-        scores.indptr, scores.nodes, scores.scores, word, bound, float(nodes), columns, np.zeros(dim), rows
-    )  # fmt: skip
+    _add_logs(scores.indptr, scores.nodes, scores.scores, word, bound, float(nodes), columns, np.zeros(dim), rows)
     return rows
 
 
@@ -94,5 +92,5 @@ def _add_logs(
                 # The upper half of the word scaled to the columns; its lowest bit is the sign.
                 place = np.int64(((cell >> _HALF) * dim) >> _HALF)
                 sums[place] += value if cell & _ONE else -value
-        for place in range(rows.shape[1]):
-            rows[source, place] = np.float32(sums[place])
+        for col in range(rows.shape[1]):
+            rows[source, col] = np.float32(sums[col])

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.kernels.buffers import aligned_empty
-from pipeline.kernels.ppr_passes import chebyshev_pass, fill_main, mark_main, recover_side, spread_seeds
+from pipeline.kernels.ppr_passes import chebyshev_pass, fill_main, mark_main, mark_near, recover_side, spread_seeds
 from pipeline.kernels.ppr_top_k import Candidates, TopK, check_candidates, top_k_of_columns
 from pipeline.kernels.transition import RestartSets, Transition, check_restart, check_sources, check_tolerance
 from pipeline.kernels.vector_tiles import RUN
@@ -43,6 +43,12 @@ they carry little at first, and the others converge faster. The certificate does
 _EXPECTED_RATE = 1.25
 """Columns have converged by this much less than the spectrum's width says, late in a run."""
 
+_NEAR_SHARE = 1 / 32
+"""Of all entries, those that a source's second step may touch: for one column a pass costs as much as about so many."""
+
+_CLOSING = 10.0
+"""At tolerances of so many times the smallest one, a column's last pass moves it by the residual that it certifies."""
+
 
 @dataclass(frozen=True)
 class _Plan:
@@ -64,10 +70,10 @@ def smallest_tolerance(restart: float) -> float:
 def chebyshev_passes(restart: float, tolerance: float, *, is_bipartite: bool) -> float:
     """Passes until the l1 error is about ``tolerance``, by the spectrum's width; for estimates of cost.
 
-    The first few spread mass over the graph without bringing the l1 norm down: three more than the rate says.
+    One and a half more than the rate says: the last one certifies, and its move is carried to a graph's other side.
     """
     low, high = _spectrum(restart, is_bipartite=is_bipartite)
-    return 4 + max(0.0, math.log(2 / tolerance) / -math.log(_rate(low, high)))
+    return 1.5 + max(0.0, math.log(2 / tolerance) / -math.log(_rate(low, high)))
 
 
 def chebyshev_scores(
@@ -108,7 +114,7 @@ def chebyshev_scores(
     work = _Work(graph, plan, restart, len(sources))
     for first in range(0, len(sources), BLOCK):
         stop = min(first + BLOCK, len(sources))
-        z, bound[first:stop] = work.solve(sources.part(first, stop), tolerance)
+        z, bound[first:stop] = work.solve(sources.part(first, stop), tolerance, (0, graph.n))
         np.multiply(z[:, : stop - first].T, scale, out=x[first:stop], casting="same_kind")
     return x, bound
 
@@ -132,9 +138,9 @@ def chebyshev_top_k(
     work = _Work(graph, plan, restart, len(sources))
     for first in range(0, len(sources), BLOCK):
         stop = min(first + BLOCK, len(sources))
-        z, bound[first:stop] = work.solve(sources.part(first, stop), tolerance)
-        known = candidates.known_of(first, stop)
         span = (candidates.start, candidates.stop)
+        z, bound[first:stop] = work.solve(sources.part(first, stop), tolerance, span)
+        known = candidates.known_of(first, stop)
         top_k_of_columns(z, factor, *span, *known, scores[first:stop], nodes[first:stop])
     return TopK(nodes, scores, bound)
 
@@ -209,8 +215,16 @@ class _Work:
             self._next = aligned_empty(self._z.shape)
         self._step = aligned_empty((plan.stop - plan.start, width))
 
-    def solve(self, sources: RestartSets, tolerance: float) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-        """z of all nodes, one column a source, and the bounds; the next call overwrites z."""
+    def solve(
+        self, sources: RestartSets, tolerance: float, span: tuple[int, int]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """z of all nodes, one column a source, right for nodes in ``span``, and the bounds; the next call overwrites z.
+
+        A column moves by Chebyshev's polynomial until its next bound is expected to do, and then closes: its residual
+        is measured once more, which certifies it. Unless the tolerance is very small, the same pass moves it by that
+        residual, so that the error becomes P's (or P^2's) image of what it was: smaller by the chance of following,
+        at least, and by far more where it is concentrated near the seeds.
+        """
         graph, plan, count = self._graph, self._plan, len(sources)
         width = self._z.shape[1]
         is_main, level = self._levels(sources, width)
@@ -218,38 +232,65 @@ class _Work:
         theta, delta = (plan.high + low) / 2, (plan.high - low) / 2
         # Where a column will probably stand after a move; a wrong guess costs a pass, and never the bound.
         shrink = _EXPECTED_RATE * _rate(plan.low, plan.high)
+        moves_last = tolerance >= _CLOSING * smallest_tolerance(self._restart)
+        closing_rate = 1 - plan.low if moves_last else 1.0
         seeds = self._seeds(sources)
         inner = seeds.between(plan.start, plan.stop)
-        self._begin(seeds, 1 / theta, level)
+        self._begin(sources, seeds, 1 / theta, level)
         here, ahead = self._z[plan.start : plan.stop], self._next
         rho = delta / theta
-        bound, residual = np.full(width, np.inf), np.empty(width)
-        is_moving = np.arange(width) < count
+        is_new = np.zeros(width, np.bool_)  # the polynomial begins again, where a closing move came too soon
+        bound, residual = np.zeros(width), np.empty(width)
+        is_moving, is_done = np.arange(width) < count, np.arange(width) >= count
         most = self._most_passes(tolerance)
         for number in range(most + 1):
             if number == most:
                 is_moving[:] = False  # float32 has stalled: certify what there is
+            is_closing = ~is_moving & ~is_done
             coming = 1 / (2 * theta / delta - rho)
             # step = keep * step + pull * residual, z = z + move * step; what rests keeps its bits.
-            keep = np.where(is_moving, coming * rho, 1.0).astype(np.float32)
-            pull = np.where(is_moving, 2 * coming / delta, 0.0).astype(np.float32)
-            rho = np.where(is_moving, coming, rho)
+            keep = np.where(is_moving, np.where(is_new, 0.0, coming * rho), 1.0)
+            pull = np.where(is_moving, np.where(is_new, 1 / theta, 2 * coming / delta), 0.0)
+            rho = np.where(is_moving, np.where(is_new, delta / theta, coming), rho)
+            is_new &= ~is_moving
+            if moves_last:
+                keep[is_closing], pull[is_closing] = 0.0, 1.0
+            move = is_moving | (is_closing & moves_last)
             gathered = self._recovered(here, seeds) if plan.is_bipartite else here
             residual.fill(0)
             chebyshev_pass(
                 graph.indptr, graph.indices, graph.weights, gathered, self._first_gathered, plan.start,
                 inner.rows, inner.cols, inner.values, self._factor, self._degree,
-                keep, pull, is_moving.astype(np.float32), here, ahead, self._step, residual,
+                keep.astype(np.float32), pull.astype(np.float32), move.astype(np.float32),
+                here, ahead, self._step, residual,
             )  # fmt: skip
-            # 1e-9 covers the residual's own sum in float64, 3 units what becomes of z in x.
-            bound = (residual * (1 + 1e-9) + _HIDDEN) / (self._restart - _HIDDEN) + 3 * _UNIT
             here, ahead = ahead, here
-            is_late = bound > tolerance
-            if not is_moving.any() and (number == most or not is_late[:count].any()):
+            reached = self._bound(residual, 1.0)
+            closed = self._bound(residual, closing_rate) if moves_last else reached
+            is_right = is_closing & ((closed <= tolerance) | (number == most))
+            bound[is_right] = closed[is_right]
+            is_done |= is_right
+            if is_done.all():
                 break
-            is_moving = np.where(is_moving, shrink * bound > tolerance, is_late) & (np.arange(width) < count)
-        # Nothing moved in the last pass: both buffers hold the same rows, and the other side fits them.
-        return self._z, bound[:count]
+            # One that closed too soon closes again where that is sure to do, or else begins a new polynomial.
+            is_late = is_closing & ~is_right & (closing_rate * closed > tolerance)
+            is_new |= is_late & moves_last
+            is_moving = np.where(is_moving, closing_rate * shrink * reached > tolerance, is_late)
+        if plan.is_bipartite and moves_last and not plan.start <= span[0] <= span[1] <= plan.stop:
+            self._recovered(here, seeds)
+        return (self._z if plan.is_bipartite else here), bound[:count]
+
+    def _bound(self, residual: NDArray[np.float64], closing_rate: float) -> NDArray[np.float64]:
+        """The l1 error of columns with a residual, or after they have been moved by it."""
+        # 1e-9 covers the residual's own sum in float64, 3 units what becomes of z in x.
+        residual = residual * (1 + 1e-9)
+        before = (residual + _HIDDEN) / (self._restart - _HIDDEN)
+        if closing_rate == 1:
+            return before + 3 * _UNIT
+        # Moved by r + h, h what rounding hides: the residual is now P r - (1 - P) h, of which again h is hidden, and
+        # no h is more than _HIDDEN (1 + error), before or after.
+        hidden = 4 * _HIDDEN
+        return (closing_rate * residual + hidden * (1 + before)) / (self._restart - hidden) + 3 * _UNIT
 
     def _most_passes(self, tolerance: float) -> int:
         # 2**-40: a column that starts on the lightest of very uneven edges may need that much more.
@@ -278,18 +319,31 @@ class _Work:
         level[: len(sources)] = np.where(is_main[: len(sources)], mass / self._volume, 0.0)
         return is_main, level
 
-    def _begin(self, seeds: _Seeds, pull: NDArray[np.float64], level: NDArray[np.float64]) -> None:
-        """The first pass, from z = level in the main component: the products of a constant are known, and the
-        restart term touches the seeds' edges only.
+    def _begin(
+        self, sources: RestartSets, seeds: _Seeds, pull: NDArray[np.float64], level: NDArray[np.float64]
+    ) -> None:
+        """The first moves, from z = level in the main component: the products of a constant are known, and restart
+        terms touch nothing but what is near the seeds.
+
+        Where that is little, there are two: by the residual as it is, which takes the error away where the operator
+        is near 0, and the first one of the polynomial.
         """
         graph, plan = self._graph, self._plan
-        first = -level * plan.low * pull
+        is_near = np.zeros(pull.size, np.bool_)
+        mark_near(
+            graph.indptr, graph.indices, plan.start, plan.stop, plan.is_bipartite, sources.indptr, sources.nodes,
+            int(_NEAR_SHARE * graph.indices.size), is_near,
+        )  # fmt: skip
+        residual = -level * plan.low
+        level = np.where(is_near, level + residual, level)
+        residual = np.where(is_near, (1 - plan.low) * residual, residual)
+        first = residual * pull
         is_main = self._is_main[plan.start : plan.stop]
         fill_main(is_main, first.astype(np.float32), self._step)
         fill_main(is_main, (level + first).astype(np.float32), self._z[plan.start : plan.stop])
         spread_seeds(
-            graph.indptr, graph.indices, graph.weights, plan.start, plan.stop,
-            seeds.rows, seeds.cols, seeds.values, self._factor, pull, self._z, self._step,
+            graph.indptr, graph.indices, graph.weights, plan.start, plan.stop, plan.is_bipartite,
+            seeds.rows, seeds.cols, seeds.values, self._factor, pull, is_near, self._z, self._step,
         )  # fmt: skip
 
     def _recovered(self, here: NDArray[np.float32], seeds: _Seeds) -> NDArray[np.float32]:

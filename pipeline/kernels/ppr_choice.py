@@ -13,7 +13,7 @@ from pipeline.kernels.transition import check_restart, check_tolerance
 _ROW_NEAR, _ROW_FAR = 15e-9, 45e-9  # 512 bytes from the last cache, from memory
 _NEAR_BYTES = 48 << 20
 _ROW_WORK = 100e-9  # a pass over one node's row besides its entries
-_PUSH_NEAR, _PUSH_FAR = 4e-9, 15e-9  # an entry pushed
+_PUSH_NEAR, _PUSH_FAR = 20e-9, 60e-9  # an entry pushed
 _WALK_STEP = 35e-9
 _LISTED = 50e-9  # a score that enters a list
 

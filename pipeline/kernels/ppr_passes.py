@@ -201,6 +201,53 @@ def chebyshev_pass(
 
 
 @njit(
+    types.void(
+        _INDPTR, _INDICES, types.int64, types.int64, types.boolean, _INDPTR, reads(types.int64), types.int64,
+        writes(types.boolean),
+    ),
+    nogil=True,
+    cache=True,
+)  # fmt: skip
+def mark_near(
+    indptr: NDArray[np.int64],
+    indices: NDArray[np.int32],
+    start: int,
+    stop: int,
+    is_bipartite: bool,
+    set_indptr: NDArray[np.int64],
+    set_nodes: NDArray[np.int64],
+    most: int,
+    is_near: NDArray[np.bool_],
+) -> None:
+    """Mark the sources whose second move touches ``most`` entries at most, or a thousand."""
+    most = max(most, 1000)
+    for source in range(set_indptr.size - 1):
+        work = 0
+        for s in range(set_indptr[source], set_indptr[source + 1]):
+            seed = set_nodes[s]
+            first, last = indptr[seed], indptr[seed + 1]
+            if start <= seed < stop:
+                work += last - first
+                if is_bipartite:
+                    for e in range(first, last):
+                        work += indptr[indices[e] + 1] - indptr[indices[e]]
+                        if work > most:
+                            break
+                continue
+            for e in range(first, last):
+                near = indices[e]
+                for f in range(indptr[near], indptr[near + 1]):
+                    work += 1 + indptr[indices[f] + 1] - indptr[indices[f]]
+                    if work > most:
+                        break
+                if work > most:
+                    break
+            if work > most:
+                break
+        is_near[source] = work <= most
+
+
+@njit(
     [
         types.void(
             _INDPTR,
@@ -208,9 +255,74 @@ def chebyshev_pass(
             weights,
             types.int64,
             types.int64,
+            types.boolean,
+            types.int64,
+            _LINE,
+            types.float64,
+            types.float64,
+            types.boolean,
+            _OUT_LINES,
+            _OUT_LINES,
+        )
+        for weights in _WEIGHTS
+    ],
+    nogil=True,
+    cache=True,
+)
+def _move_from(
+    indptr: NDArray[np.int64],
+    indices: NDArray[np.int32],
+    weights: NDArray[np.float32] | None,
+    start: int,
+    node: int,
+    is_bipartite: bool,
+    col: int,
+    factor: NDArray[np.float32],
+    value: float,
+    pull: float,
+    is_near: bool,
+    z: NDArray[np.float32],
+    step: NDArray[np.float32],
+) -> None:
+    """The moves of one column because of a residual ``value`` at one node that is solved for."""
+    if not is_near:
+        first = np.float32(pull * value)
+        z[node, col] += first
+        step[node - start, col] += first
+        return
+    z[node, col] += np.float32(value)
+    for e in range(indptr[node], indptr[node + 1]):
+        near = np.int64(indices[e])
+        flow = factor[near] * value
+        if weights is not None:
+            flow *= weights[e]
+        if not is_bipartite:
+            moved = np.float32(pull * flow)
+            z[near, col] += moved
+            step[near - start, col] += moved
+            continue
+        for f in range(indptr[near], indptr[near + 1]):
+            far = np.int64(indices[f])
+            moved_far = pull * factor[far] * flow
+            if weights is not None:
+                moved_far *= weights[f]
+            z[far, col] += np.float32(moved_far)
+            step[far - start, col] += np.float32(moved_far)
+
+
+@njit(
+    [
+        types.void(
+            _INDPTR,
+            _INDICES,
+            weights,
+            types.int64,
+            types.int64,
+            types.boolean,
             *_SEEDS,
             _LINE,
             reads(types.float64),
+            reads(types.boolean),
             _OUT_LINES,
             _OUT_LINES,
         )
@@ -225,29 +337,37 @@ def spread_seeds(
     weights: NDArray[np.float32] | None,
     start: int,
     stop: int,
+    is_bipartite: bool,
     seed_rows: NDArray[np.int64],
     seed_cols: NDArray[np.int64],
     seed_values: NDArray[np.float32],
     factor: NDArray[np.float32],
     pull: NDArray[np.float64],
+    is_near: NDArray[np.bool_],
     z: NDArray[np.float32],
     step: NDArray[np.float32],
 ) -> None:
-    """Add ``pull`` times the residual of z = 0 to z and step: restart terms, and what they send to [start, stop)."""
+    """Add to z and step what the residual of z = 0 moves: restart terms, and what they send to [start, stop).
+
+    A move by ``pull`` times that residual; where ``is_near``, one by the residual and then ``pull`` times what is left.
+    """
     for seed in range(seed_rows.size):
-        node, col, value = seed_rows[seed], seed_cols[seed], seed_values[seed]
+        node, col, value = seed_rows[seed], seed_cols[seed], np.float64(seed_values[seed])
         if start <= node < stop and indptr[node] == indptr[node + 1]:
-            z[node, col] += value
+            z[node, col] += np.float32(value)
         elif start <= node < stop:
-            first = np.float32(pull[col] * value)
-            z[node, col] += first
-            step[node - start, col] += first
+            _move_from(
+                indptr, indices, weights, start, node, is_bipartite, col, factor, value, pull[col], is_near[col], z,
+                step,
+            )  # fmt: skip
         else:
             # A seed of the other side: its first step, by the symmetry of the weights, to each neighbour.
             for e in range(indptr[node], indptr[node + 1]):
-                near = np.int64(indices[e])
-                flow = pull[col] * factor[near] * value
+                near = int(indices[e])
+                flow = factor[near] * value
                 if weights is not None:
                     flow *= weights[e]
-                z[near, col] += np.float32(flow)
-                step[near - start, col] += np.float32(flow)
+                _move_from(
+                    indptr, indices, weights, start, near, is_bipartite, col, factor, flow, pull[col], is_near[col], z,
+                    step,
+                )  # fmt: skip

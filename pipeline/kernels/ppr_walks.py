@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numba import njit, types
@@ -19,6 +20,32 @@ IN_FLIGHT = 64
 
 _PATH_NODES = 1 << 20  # steps held at once, give or take one source's: 4 MiB
 _START = np.uint64(1 << 63)  # the word that draws a walk's seed; steps count from 0
+
+
+@dataclass(frozen=True)
+class VisitCounts:
+    """How often the walks of each source were at each node; all walks together, their seeds counted.
+
+    indptr (sources + 1,) int64, nodes (entries,) int32 each at most once a source, visits (entries,) int32 above 0.
+    """
+
+    indptr: NDArray[np.int64]
+    nodes: NDArray[np.int32]
+    visits: NDArray[np.int32]
+
+
+def walk_visits(
+    graph: Transition,
+    alias: tuple[NDArray[np.float32], NDArray[np.int32]] | None,
+    sources: RestartSets,
+    source_key: NDArray[np.uint64],
+    restart: float,
+    walks: int,
+    seed: int,
+) -> VisitCounts:
+    """The counts that `walk_scores` are ``restart / walks`` times; the rest as there."""
+    _check(graph, alias, sources, source_key, restart, walks)
+    return _walk_all(graph, alias, sources, hash_nodes(source_key, seed), restart, walks)
 
 
 def walk_scores(
@@ -60,7 +87,7 @@ def walk_scores(
     4 bytes a node of one source's paths, 8 bytes a node of the graph.
     """
     _check(graph, alias, sources, source_key, restart, walks)
-    return _walk_all(graph, alias, sources, hash_nodes(source_key, seed), restart, walks)
+    return _scores(_walk_all(graph, alias, sources, hash_nodes(source_key, seed), restart, walks), restart / walks)
 
 
 def walk_top_k(
@@ -88,7 +115,8 @@ def walk_top_k(
     at_once = max(1, int(_PATH_NODES * restart / walks))
     for first in range(0, len(sources), at_once):
         stop = min(first + at_once, len(sources))
-        found = _walk_all(graph, alias, sources.part(first, stop), keys[first:stop], restart, walks)
+        visited = _walk_all(graph, alias, sources.part(first, stop), keys[first:stop], restart, walks)
+        found = _scores(visited, restart / walks)
         nodes[first:stop], scores[first:stop] = top_k_of_rows(found, candidates.of_sources(first, stop), k)
         largest[first:stop] = np.maximum.reduceat(found.scores, found.indptr[:-1])
     return TopK(nodes, scores, walk_radius(largest, walks, confidence))
@@ -145,12 +173,12 @@ def _walk_all(
     keys: NDArray[np.uint64],
     restart: float,
     walks: int,
-) -> SparseScores:
+) -> VisitCounts:
     accept, other = (None, None) if alias is None else alias
     survive = _survival(restart)
     counts, reached = np.zeros(graph.n, np.int32), np.empty(graph.n, np.int32)
     indptr = np.zeros(len(sources) + 1, np.int64)
-    nodes, scores = [np.empty(0, np.int32)], [np.empty(0)]
+    nodes, visits = [np.empty(0, np.int32)], [np.empty(0, np.int32)]
     at_once = max(1, int(_PATH_NODES * restart / walks))
     path = np.empty(0, np.int32)
     for first in range(0, len(sources), at_once):
@@ -170,9 +198,15 @@ def _walk_all(
         sizes = np.empty(len(some), np.int64)
         found = _count(path, starts, counts, reached, some_nodes, some_visits, sizes)
         nodes.append(some_nodes[:found].copy())
-        scores.append(some_visits[:found] * (restart / walks))
+        visits.append(some_visits[:found].copy())
         indptr[first + 1 : first + 1 + len(some)] = indptr[first] + np.cumsum(sizes)
-    return SparseScores(indptr, np.concatenate(nodes), np.concatenate(scores), np.zeros(len(sources)))
+    return VisitCounts(indptr, np.concatenate(nodes), np.concatenate(visits))
+
+
+def _scores(visited: VisitCounts, scale: float) -> SparseScores:
+    return SparseScores(
+        visited.indptr, visited.nodes, visited.visits.astype(np.float64) * scale, np.zeros(visited.indptr.size - 1)
+    )
 
 
 def _survival(restart: float) -> NDArray[np.float64]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Any
@@ -63,7 +63,10 @@ class Verdict:
 
 
 def judge(
-    gates: GatesConfig, figures: Mapping[str, float | None], no_verdict: Mapping[str, str] | None = None
+    gates: GatesConfig,
+    figures: Mapping[str, float | None],
+    no_verdict: Mapping[str, str] | None = None,
+    broken_promises: Sequence[str] = (),
 ) -> Verdict:
     """Hold each bound that is set against its figure.
 
@@ -76,14 +79,16 @@ def judge(
     ----------
     figures : by name, see ``FIGURES``; None or not finite counts as not measured.
     no_verdict : figure -> why it can't exist in this run.
+    broken_promises : what a table states of itself and a measurement found untrue, a sentence each: no bound is asked
+        for, and each refuses.
     """
-    return Verdict(
-        tuple(
-            _judge_one(gate, figure, float(bound), figures.get(figure), (no_verdict or {}).get(figure))
-            for gate, figure in FIGURES.items()
-            if (bound := getattr(gates, gate)) is not None
-        )
-    )
+    asked = [
+        _judge_one(gate, figure, float(bound), figures.get(figure), (no_verdict or {}).get(figure))
+        for gate, figure in FIGURES.items()
+        if (bound := getattr(gates, gate)) is not None
+    ]
+    untrue = [GateResult("error_bound", "error", None, 0.0, None, False, f"{one}.") for one in broken_promises]
+    return Verdict((*asked, *untrue))
 
 
 def _judge_one(gate: str, figure: str, bound: float, value: float | None, excuse: str | None) -> GateResult:

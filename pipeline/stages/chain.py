@@ -76,12 +76,14 @@ def _ppr(config: PipelineConfig) -> Any:
     of_lists = {"shards", "sources", "hash_columns", "index_walks"}
     return {
         "lists": config.ppr.model_dump(mode="json", exclude=of_lists) if config.ppr.neighbors else None,
-        "vectors": config.ppr.model_dump(
-            mode="json", include={"restart", "tolerance", "push_threshold", "hash_columns"}
-        )
+        "vectors": config.ppr.model_dump(mode="json", include={"restart", "push_threshold", "hash_columns"})
         if config.embedding.method == "ppr"
         else None,
     }
+
+
+def _ppr_index(config: PipelineConfig) -> Any:
+    return [config.ppr.restart, config.ppr.index_walks, config.embedding.seed]
 
 
 def _holdout(config: PipelineConfig) -> Any:
@@ -148,8 +150,11 @@ STAGES: tuple[Stage, ...] = (
 
 STAGE_NAMES: tuple[str, ...] = tuple(stage.name for stage in STAGES)
 
+#: What is made when it is asked for, beside the chain.
+ON_DEMAND: tuple[Stage, ...] = (Stage("ppr-index", ("index",), (tables.PPR_INDEX,), _ppr_index, 1),)
+
 #: Which stage makes a table.
-MAKER: Mapping[str, str] = {contract.name: stage.name for stage in STAGES for contract in stage.writes}
+MAKER: Mapping[str, str] = {contract.name: stage.name for stage in (*STAGES, *ON_DEMAND) for contract in stage.writes}
 
 
 def fingerprints(config: PipelineConfig, date: str, digests: Mapping[str, str | None]) -> dict[str, str]:
@@ -160,7 +165,7 @@ def fingerprints(config: PipelineConfig, date: str, digests: Mapping[str, str | 
     "aggregate".
     """
     found: dict[str, str] = {}
-    for stage in STAGES:
+    for stage in (*STAGES, *ON_DEMAND):
         found[stage.name] = fingerprint_of(
             {
                 "stage": stage.name,
@@ -177,4 +182,4 @@ def fingerprints(config: PipelineConfig, date: str, digests: Mapping[str, str | 
 
 def stage_named(name: str) -> Stage:
     """Return a stage by its name."""
-    return next(stage for stage in STAGES if stage.name == name)
+    return next(stage for stage in (*STAGES, *ON_DEMAND) if stage.name == name)

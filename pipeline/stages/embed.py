@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from pipeline.blocks import NodeArrays
 from pipeline.config import PipelineConfig
@@ -13,6 +14,7 @@ from pipeline.embedding.rounds import BlockFiles, embed_parts
 from pipeline.embedding.rows import Settings, mean_strength_and_weight
 from pipeline.engines.base import Engine, Frame
 from pipeline.pricing import Choice, choose_shards
+from pipeline.stages import ppr_rows
 from pipeline.stages.embedding_work import work_for
 from pipeline.stages.known_cuts import cut_of_layout
 from pipeline.stages.neighbor_lists import make_lists
@@ -63,7 +65,9 @@ def _block_files(workspace: Workspace) -> list[list[BlockFiles]]:
 def _embedded(
     engine: Engine[Frame], config: PipelineConfig, workspace: Workspace, sets: Sequence[Sequence[BlockFiles]]
 ) -> Outcome:
-    """Embed all parts, and the blocks that a mode adds."""
+    """Embed all parts, and the blocks that a mode adds; or, of hashed PPR, all nodes by the whole graph."""
+    if config.form in ppr_rows.FORMS:
+        return ppr_rows.make_rows(engine, config, workspace, settings_of(config, workspace))
     layout = workspace.manifest("block_nodes").figures
     settings = settings_of(config, workspace)
     chosen = shards_for(config, workspace, engine.name, engine.slots)
@@ -97,7 +101,7 @@ def _embedded(
 def settings_of(config: PipelineConfig, workspace: Workspace) -> Settings:
     """Return what the method needs: its configuration, and the facts of the graph that it refers to."""
     graph = workspace.manifest("node_index").figures
-    mean_strength, mean_weight = _means(workspace) if config.embedding.method == "spectral" else (0.0, 1.0)
+    mean_strength, mean_weight = _means(workspace) if config.embedding.method != "fastrp" else (0.0, 1.0)
     return Settings(
         embedding=config.embedding,
         form=config.form,
@@ -107,7 +111,14 @@ def settings_of(config: PipelineConfig, workspace: Workspace) -> Settings:
         mean_strength=mean_strength,
         mean_weight=mean_weight,
         keeps_fold_in=config.publish.fold_in,
+        **walk_settings(config),
     )
+
+
+def walk_settings(config: PipelineConfig) -> dict[str, Any]:
+    """Return what walks set of vectors, as keywords of Settings; of other methods they set nothing."""
+    names = ("restart", "push_threshold", "hash_columns")
+    return {name: getattr(config.ppr, name) for name in names} if config.embedding.method == "ppr" else {}
 
 
 def _means(workspace: Workspace) -> tuple[float, float]:

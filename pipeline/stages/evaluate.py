@@ -1,9 +1,10 @@
-"""node_embeddings -> metrics: what the table is worth, measured before anybody reads it."""
+"""node_embeddings, ppr_neighbors -> metrics: what the tables are worth, measured before anybody reads them."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,56 +16,117 @@ from pipeline.engines.base import Engine, Frame
 from pipeline.evaluation.scoring import rank_of, score
 from pipeline.evaluation.table import Pairs
 from pipeline.ingest.parse import ParseRules
-from pipeline.ingest.sources import ParseTask, list_sources, split_tasks
+from pipeline.ingest.sources import list_sources, split_tasks
+from pipeline.stages.list_exactness import check_exactly
+from pipeline.stages.list_quality import has_pairs, measure_lists, read_test_pairs, why_no_ranking
 from pipeline.stages.opening import previous_release
 from pipeline.stages.outcome import MadeFile, Outcome
-from pipeline.stages.scored_tables import read_edges, read_held_out, read_pairs, read_scored_table, without
+from pipeline.stages.scored_tables import read_edges, read_scored_table, without
 from pipeline.tasks import Attempt, Task, run_missing
 from pipeline.workspace import MANIFEST, Manifest, Workspace
-from schemas.tables import EDGES
+from schemas.tables import EDGES, NODE_EMBEDDINGS, PPR_NEIGHBORS
 
 NAME = "evaluate"
 log = logging.getLogger(__name__)
 
 _FIRST_NIGHT = "no verdict: no release of an earlier date to score on the new pairs"
-_OTHER_TABLE = "no verdict: next_day scores the previous release; this one is scored tomorrow"
+
+
+@dataclass(frozen=True)
+class _Previous:
+    """The release of an earlier date, what it was made from, and the pairs that are new since."""
+
+    manifest: Mapping[str, Any]
+    train: Sequence[Path]
+    pairs: Sequence[Path]
+
+    def files_of(self, table: str) -> list[str]:
+        """Files of one of its tables; none if it has no such table."""
+        return [str(file) for file in sorted((Path(self.manifest["path"]) / table).glob("*.parquet"))]
 
 
 def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> Outcome:
-    """Score the table, or the last release on the pairs that are new since."""
-    made = workspace.manifest("node_embeddings").figures
+    """Score the tables, or those of the last release on the pairs that are new since."""
+    made = workspace.manifest(NODE_EMBEDDINGS).figures
     source = config.evaluate.source
     metrics: dict[str, Any] = {"source": source, "scored": "this release", "note": None}
     if source == "none":
         metrics["note"] = "not evaluated: evaluate.source is 'none'"
+        if made["lists_metadata"]:
+            metrics[PPR_NEIGHBORS] = {"note": metrics["note"]}
         return _outcome(workspace, metrics, made, [])
-    task: dict[str, Any] = {
+    common: dict[str, Any] = {
         "ks": list(config.evaluate.k),
         "sample": config.evaluate.sample,
         "seed": config.evaluate.seed,
         "source_type": config.input.source_type,
         "target_type": config.input.target_type,
-        "similarity": made["metadata"]["similarity"]["retrieval"],
-        "table": [str(file) for file in workspace.files("node_embeddings")],
         "train": [str(file) for file in workspace.files("edges")],
     }
+    previous: _Previous | None = None
     if source == "file":
         rules = ParseRules(source=config.input.source, target=config.input.target)
         files = list_sources(str(config.evaluate.path), workspace.date)
-        task |= {"rules": rules.to_payload(), "parse": [part.to_payload() for part in split_tasks(files)]}
+        common |= {"rules": rules.to_payload(), "parse": [part.to_payload() for part in split_tasks(files)]}
     elif source == "holdout":
         held_out = [str(file) for file in workspace.files("holdout")]
-        task |= {"holdout": held_out, "index": [str(file) for file in workspace.files("node_index")]}
+        common |= {"holdout": held_out, "index": [str(file) for file in workspace.files("node_index")]}
     else:
-        previous = _new_pairs(engine, config, workspace)
-        if isinstance(previous, str):
-            metrics["note"] = previous
+        found = _new_pairs(engine, config, workspace)
+        if isinstance(found, str):
+            metrics["note"] = found
         else:
-            metrics |= {"scored": "previous release", "previous": previous.pop("release")}
-            task |= previous
-    records = run_missing(engine, measure, [Task("measure", str(workspace.work(NAME)), task)])
-    metrics |= records[0].result["metrics"]
+            previous = found
+            metrics |= {"scored": "previous release", "previous": previous.manifest["release"]}
+            common |= {
+                "train": [str(file) for file in previous.train],
+                "pairs": [str(file) for file in previous.pairs],
+            }
+    tasks = []
+    place = str(workspace.work(NAME))
+    if made["metadata"]:
+        tasks.append(Task("measure", place, common | _vectors(workspace, made, previous, metrics)))
+    lists: dict[str, Any] = {}
+    if made["lists_metadata"]:
+        files_of_lists = workspace.files(PPR_NEIGHBORS) if previous is None else previous.files_of(PPR_NEIGHBORS)
+        told = common | {"lists": [str(file) for file in files_of_lists]}
+        lists["note"] = why_no_ranking(told, metrics)
+        if lists["note"] is None:
+            tasks.append(Task("measure-lists", place, told))
+    records = run_missing(engine, measure_table, tasks) if tasks else []
+    for task, record in zip(tasks, records, strict=True):
+        (lists if "lists" in task.payload else metrics).update(record.result["metrics"])
+    if made["lists_metadata"]:
+        lists["exact"], more = check_exactly(engine, config, workspace)
+        records = [*records, *more]
+        metrics[PPR_NEIGHBORS] = lists
     return _outcome(workspace, metrics, made, records)
+
+
+def measure_table(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+    """Task: all figures of one table."""
+    return (measure_lists if "lists" in task.payload else measure)(task, attempt)
+
+
+def _vectors(
+    workspace: Workspace, made: Mapping[str, Any], previous: _Previous | None, metrics: dict[str, Any]
+) -> dict[str, Any]:
+    """What the task needs to know of vectors: the last release's on the new pairs if it has some, else this one's."""
+    if previous is not None:
+        said = previous.manifest["metadata"]
+        if said:
+            return {
+                "table": previous.files_of(NODE_EMBEDDINGS),
+                "similarity": said["similarity"]["retrieval"],
+                "source_type": said["source_type"],
+                "target_type": said["target_type"],
+            }
+        metrics["note"] = f"no verdict on vectors: release {previous.manifest['release']} has none"
+    own = {
+        "table": [str(file) for file in workspace.files(NODE_EMBEDDINGS)],
+        "similarity": made["metadata"]["similarity"]["retrieval"],
+    }
+    return own if previous is None else {**own, "pairs": None}
 
 
 def _outcome(workspace: Workspace, metrics: dict[str, Any], made: Mapping[str, Any], records: Sequence[Any]) -> Outcome:
@@ -72,14 +134,18 @@ def _outcome(workspace: Workspace, metrics: dict[str, Any], made: Mapping[str, A
     metrics["zero_rows"] = made["zero_rows"]
     path = workspace.work(NAME) / "metrics.json"
     storage.write_json(path, metrics)
-    summary = {name: value for name, value in metrics.get("ranking", {}).items() if "@" in name}
-    log.info(
-        "stage=evaluate source=%s scored=%r note=%r %s", metrics["source"], metrics["scored"], metrics["note"], summary
-    )
+    tables = {NODE_EMBEDDINGS: metrics if made["metadata"] else None, PPR_NEIGHBORS: metrics.get(PPR_NEIGHBORS)}
+    for table, found in tables.items():
+        if found is not None:
+            summary = {name: value for name, value in (found.get("ranking") or {}).items() if "@" in name}
+            log.info(
+                "stage=evaluate table=%s source=%s scored=%r note=%r %s",
+                *(table, metrics["source"], metrics["scored"], found["note"], summary),
+            )
     return Outcome({"metrics": [MadeFile(path, 1, storage.checksum_of(path))]}, {"metrics": metrics}, records)
 
 
-def _new_pairs(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> dict[str, Any] | str:
+def _new_pairs(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> _Previous | str:
     """Return the previous release and today's pairs that it did not know; or why there is no verdict."""
     previous = previous_release(workspace.root, config.publish.name, workspace.date)
     if previous is None:
@@ -101,16 +167,7 @@ def _new_pairs(engine: Engine[Frame], config: PipelineConfig, workspace: Workspa
     pairs = engine.write(new, workspace.scratch(NAME, "new_pairs"), pa.schema([schema.field(key) for key in keys]))
     if not storage.rows_in(pairs):
         return f"no verdict: no pair is new since {day}"
-    release = Path(previous["path"])
-    return {
-        "release": previous["release"],
-        "table": [str(file) for file in sorted((release / "node_embeddings").glob("*.parquet"))],
-        "train": [str(file) for file in old_files],
-        "pairs": [str(file) for file in pairs],
-        "similarity": previous["metadata"]["similarity"]["retrieval"],
-        "source_type": previous["metadata"]["source_type"],
-        "target_type": previous["metadata"]["target_type"],
-    }
+    return _Previous(previous, old_files, pairs)
 
 
 def measure(task: Task, attempt: Attempt) -> Mapping[str, Any]:  # noqa: ARG001
@@ -123,22 +180,13 @@ def measure(task: Task, attempt: Attempt) -> Mapping[str, Any]:  # noqa: ARG001
         similarity={"retrieval": payload["similarity"]},
     )
     table = scored.table
-    if not any(name in payload for name in ("rules", "holdout", "pairs")):
+    if not has_pairs(payload):
         return {"metrics": {"rankme": rank_of(table, payload["seed"])}}
     train = scored.pairs(read_edges(payload["train"]))
-    test = scored.pairs(_test_pairs(payload))
+    test = scored.pairs(read_test_pairs(payload))
     if "holdout" in payload:  # the edges table still has them
         train = without(train, test, len(table.rows), is_plain=table.is_plain)
     is_known = (train.src >= 0) & (train.dst >= 0)  # an excluded id has edges, and no row
     train = Pairs(train.src[is_known], train.dst[is_known])
     metrics = score(table, train, test, tuple(payload["ks"]), payload["sample"], payload["seed"])
     return {"metrics": metrics}
-
-
-def _test_pairs(payload: Mapping[str, Any]) -> tuple[pa.Array, pa.Array]:
-    if "pairs" in payload:
-        return read_edges(payload["pairs"])
-    if "holdout" in payload:
-        return read_held_out(payload["holdout"], payload["index"])
-    tasks = [ParseTask.from_payload(part) for part in payload["parse"]]
-    return read_pairs(tasks, ParseRules(**payload["rules"]))

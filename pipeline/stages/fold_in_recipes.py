@@ -19,6 +19,8 @@ _LARGEST_ROW_POWER = 0.9
 #: eigenvalues with norm d^.3 .224 / .237; low_pass .099 / .100. With d^0 for d^-1/2: .094, .191, .209, .095].
 _STEP_OF_ONE_TYPE = {"table": NODE_EMBEDDINGS, "norm_power": -1.0, "weight_power": -0.5, "is_exact": False}
 
+_OF_EIGENVECTORS = ("plain", "plain_factorised")
+
 
 def fold_in_of(settings: Settings, source_type: str, target_type: str, *, keeps_table: bool) -> dict[str, Any]:
     """Return, by type of new nodes, how their rows follow from their neighbours' published rows.
@@ -41,13 +43,15 @@ def fold_in_of(settings: Settings, source_type: str, target_type: str, *, keeps_
     embedding = settings.embedding
     if embedding.boundary != "exchange":  # rows of other modes leave edges out, or have more in them
         return {}
+    if settings.form in ("hashed", "plain_hashed"):  # no logarithm of a sum is a sum of logarithms
+        return {}
     if source_type == target_type:
         own = {"neighbors": source_type, "own_norm_power": embedding.norm_degree_power}
-        own |= {"own_norm": math.sqrt(settings.dim) / 2} if settings.form == "plain" else {}
+        own |= {"own_norm": math.sqrt(settings.dim) / 2} if settings.form in _OF_EIGENVECTORS else {}
         # A step turns columns of negative eigenvalues round, and standardised columns have lost their mean.
-        is_turned = settings.form == "plain" and embedding.eigenvalues == "both"
+        is_turned = settings.form in _OF_EIGENVECTORS and embedding.eigenvalues == "both"
         return {} if embedding.standardize_columns or is_turned else {source_type: {**own, **_STEP_OF_ONE_TYPE}}
-    if settings.form not in ("two_tower", "low_pass", "bipartite"):
+    if settings.form not in ("two_tower", "low_pass", "bipartite", "factorised"):
         return {}
     found: dict[str, Any] = {}
     user = {"neighbors": target_type, "own_weight_power": -embedding.user_degree_power, "is_exact": True}

@@ -37,3 +37,12 @@ def degrees_of(config: PipelineConfig, workspace: Workspace) -> list[tuple[int, 
         degree = degree[first:stop]
     counts = np.bincount(degree)
     return [(int(value), int(counts[value])) for value in np.flatnonzero(counts)]
+
+
+def crossing_share(workspace: Workspace, edges: int) -> float:
+    """Return the share of the edges whose ends are at home in different parts; 0 of one block."""
+    tree = pq.read_table(workspace.files("partition_tree")[0], partitioning=None)
+    leaves = tree.filter(tree["is_leaf"])
+    stored, cut = (int(sum(leaves[name].to_pylist())) for name in ("edges", "cut"))
+    # Of two whole nodes both parts store the edge, and both count it as cut.
+    return (cut - (stored - edges)) / max(edges, 1)

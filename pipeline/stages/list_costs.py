@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from pipeline.config import PipelineConfig
+from pipeline.config_ppr import PprConfig
+from pipeline.embedding.ppr.lists import composed_threshold
+from pipeline.embedding.ppr.traffic import composed_traffic, sharded_read_bytes
 from pipeline.errors import ConfigError
 from pipeline.kernels.ppr_chebyshev import smallest_tolerance
 from pipeline.kernels.ppr_choice import Choice, choose, push_seconds, walk_seconds
 
 #: Of a task that holds the whole graph: an entry as it is mapped, a node's own columns, and rows of 128 sources.
 _ENTRY_BYTES, _NODE_BYTES, _ROWS_BYTES = 8, 100, 512
-#: Error at a node of mean degree where lists are composed from parts and no threshold is set.
-_COMPOSED_ERROR = 1e-4
+_WEIGHT_BYTES = 4  # of an entry that is weighed anew
+_TASK_SECONDS = 30.0  # of one core: what a lost worker costs
+_LISTED_AT_ONCE = 4_000_000  # entries of lists that a task holds, 12 bytes each
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,15 @@ class WayOfLists:
     task_bytes: int
 
 
+@dataclass(frozen=True)
+class Traffic:
+    """Bytes that tasks over sources read of the graph, and that tasks over parts move; estimates but for the first."""
+
+    read_bytes: int
+    moved_bytes: int
+    held_bytes: int
+
+
 def way_of_lists(config: PipelineConfig, nodes: int, edges: int, sources: int) -> WayOfLists:
     """Return how the lists of so many sources are made.
 
@@ -32,7 +46,7 @@ def way_of_lists(config: PipelineConfig, nodes: int, edges: int, sources: int) -
     ------
     ConfigError : the solver that is set can't reach the tolerance, or can't be composed from parts.
     """
-    needed, most = task_bytes(nodes, 2 * edges), config.partition.worker_bytes
+    needed, most = task_bytes(config.ppr, nodes, 2 * edges), config.partition.worker_bytes
     across, because = config.ppr.across, "as set"
     if across == "auto":
         across = "sources" if needed <= most else "parts"
@@ -40,14 +54,34 @@ def way_of_lists(config: PipelineConfig, nodes: int, edges: int, sources: int) -
     return WayOfLists(across, because, _solver(config, nodes, 2 * edges, max(1, sources), across), needed)
 
 
-def task_bytes(nodes: int, entries: int) -> int:
+def task_bytes(ppr: PprConfig, nodes: int, entries: int) -> int:
     """Return what a task with the whole graph holds at most, the pages of its map counted."""
-    return entries * _ENTRY_BYTES + nodes * (_NODE_BYTES + 3 * _ROWS_BYTES)
+    entry = _ENTRY_BYTES + (_WEIGHT_BYTES if ppr.edge_degree_power else 0)
+    return entries * entry + nodes * (_NODE_BYTES + 3 * _ROWS_BYTES)
 
 
-def composed_threshold(config: PipelineConfig, nodes: int, entries: int) -> float:
-    """Return push's threshold across parts, in units of the mean weight of an entry."""
-    return config.ppr.push_threshold or _COMPOSED_ERROR * nodes / max(entries, 1)
+def traffic_of_lists(
+    config: PipelineConfig, nodes: int, edges: int, sources: int, tasks: int, crossing: float, parts: int
+) -> Traffic:
+    """Return what either way reads and moves.
+
+    Parameters
+    ----------
+    tasks : over sources. crossing : share of the edges whose ends are at home in different parts.
+    """
+    mean = 2 * edges / max(nodes, 1)
+    error = composed_threshold(config.ppr, mean) * mean
+    moved = composed_traffic(sources, mean, error, config.ppr.restart, crossing, parts)
+    return Traffic(sharded_read_bytes(nodes, 2 * edges, tasks), moved.moved_bytes, moved.held_bytes)
+
+
+def shards_of_lists(ppr: PprConfig, sources: int, seconds: float, slots: int) -> int:
+    """Return how many tasks share the sources: as set, or so many that each is worth its start and lost cheaply."""
+    if ppr.shards is not None:
+        return max(1, min(ppr.shards, sources))
+    fewest = math.ceil(sources * ppr.top_k / _LISTED_AT_ONCE)
+    wanted = max(math.ceil(seconds / _TASK_SECONDS), slots if seconds > 1 else 1, fewest)
+    return max(1, min(wanted, sources))
 
 
 def _solver(config: PipelineConfig, nodes: int, entries: int, sources: int, across: str) -> Choice:
@@ -60,7 +94,8 @@ def _solver(config: PipelineConfig, nodes: int, entries: int, sources: int, acro
                 f"ppr.solver is '{ppr.solver}' and lists are composed from parts, which push does: leave solver out, "
                 "or set ppr.across = 'sources' and partition.worker_bytes to what the whole graph takes"
             )
-        seconds = push_seconds(*counts, composed_threshold(config, nodes, entries), ppr.restart)
+        threshold = composed_threshold(ppr, entries / max(nodes, 1))
+        seconds = push_seconds(*counts, threshold, ppr.restart)
         return Choice("push", seconds, f"push: what parts are composed with; {_about(seconds)}", choice.estimates)
     if ppr.solver == "push" or (ppr.solver == "auto" and ppr.push_threshold is not None):
         threshold = ppr.push_threshold or ppr.tolerance / max(entries, 1)

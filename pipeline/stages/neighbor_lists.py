@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 from pipeline.config import PipelineConfig
-from pipeline.config_ppr import PprConfig
 from pipeline.embedding.ppr.asked import ListsAsked
+from pipeline.embedding.ppr.composed import lists_across_parts
 from pipeline.embedding.ppr.lists import error_kind, solve_sources
 from pipeline.embedding.waves import BlockFiles
 from pipeline.engines.base import Engine, Frame
 from pipeline.errors import ConfigError
 from pipeline.stages.chosen_sources import find_sources
-from pipeline.stages.list_costs import way_of_lists
+from pipeline.stages.list_costs import shards_of_lists, way_of_lists
 from pipeline.stages.outcome import MadeFile, written_by_tasks
 from pipeline.stages.whole_graph import whole_graph
 from pipeline.tasks import Task, TaskRecord, run_missing
@@ -25,8 +24,6 @@ from pipeline.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
-_TASK_SECONDS = 30.0  # of one core: what a lost worker costs
-_LISTED_AT_ONCE = 4_000_000  # entries of lists that a task holds, 12 bytes each
 
 
 @dataclass(frozen=True)
@@ -77,13 +74,17 @@ def make_lists(
         "error_kind": error_kind(ppr),
     }
     if way.across == "parts":
-        from pipeline.embedding.ppr.composed import lists_across_parts
-
-        made = lists_across_parts(engine, blocks, sources.file, asked, place)
-        figures |= {"largest_bound": made.largest_bound, "rounds": made.rounds, "bytes_moved": made.bytes_moved}
+        in_order = sorted(blocks, key=lambda block: block.part_id)
+        made = lists_across_parts(engine, in_order, sources.file, asked, place)
+        figures |= {
+            "largest_bound": made.largest_bound,
+            "largest_missing": made.largest_missing,
+            "rounds": made.rounds,
+            "bytes_moved": made.bytes_moved,
+        }
         return NeighborLists([MadeFile(*file) for file in made.files], figures, [*sources.records, *made.records])
     files, built = whole_graph(engine, config, workspace)
-    shards = _shards(ppr, sources.rows, way.choice.seconds, engine.slots)
+    shards = shards_of_lists(ppr, sources.rows, way.choice.seconds, engine.slots)
     bounds = [sources.rows * shard // shards for shard in range(shards + 1)]
     told = {"asked": asked.to_json(), "graph": files.to_json(), "sources": str(sources.file)}
     tasks = [
@@ -93,15 +94,6 @@ def make_lists(
     solved = run_missing(engine, solve_sources, tasks)
     figures |= {"shards": shards, "largest_bound": max(record.result["largest_bound"] for record in solved)}
     return NeighborLists(written_by_tasks(solved, "lists"), figures, [*sources.records, *built, *solved])
-
-
-def _shards(ppr: PprConfig, sources: int, seconds: float, slots: int) -> int:
-    """Return how many tasks share the sources: as set, or so many that each is worth its start and lost cheaply."""
-    if ppr.shards is not None:
-        return max(1, min(ppr.shards, sources))
-    fewest = math.ceil(sources * ppr.top_k / _LISTED_AT_ONCE)
-    wanted = max(math.ceil(seconds / _TASK_SECONDS), slots if seconds > 1 else 1, fewest)
-    return max(1, min(wanted, sources))
 
 
 def _range_of(node_type: str, workspace: Workspace) -> tuple[int, int]:

@@ -5,18 +5,15 @@ A release's manifest keeps the config and the figures of every stage, and they a
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
-from pipeline import storage
 from pipeline.config import PipelineConfig
 from pipeline.embedding.attribute_rows import rows_of_attributes, types_that_start
 from pipeline.embedding.rows import ColumnSums, Settings
@@ -24,10 +21,9 @@ from pipeline.errors import ConfigError, InputError
 from pipeline.ingest.attribute_features import Spread, features_of, one_row_a_node
 from pipeline.ingest.attribute_rows import AttributeRules, parse_attributes
 from pipeline.ingest.sources import list_sources, split_tasks
-from pipeline.stages.chain import MAKER
 from pipeline.stages.embed import settings_of
+from pipeline.stages.released_run import ReleasedRun, config_of, other_version, read_release, run_of
 from pipeline.stages.vector_space import attributes_of, fixed_space
-from pipeline.workspace import MANIFEST, Manifest, Workspace
 
 _NAMED = 10  # rejected rows in an error
 
@@ -39,22 +35,6 @@ class NewNodes:
     node_id: list[str]
     rows: NDArray[np.float32]  # (n, dim)
     rejected: list[dict[str, Any]]  # of the table of rejected attributes
-
-
-@dataclass(frozen=True)
-class _ReleasedRun(Workspace):
-    """The run that made a release: its figures come from the release's manifest, since its tables may be gone."""
-
-    stages: Mapping[str, Any] = field(default_factory=dict)
-
-    def finished(self, table: str) -> Manifest | None:
-        """Return what the release keeps of a table's manifest."""
-        stage = self.tables[table]
-        return Manifest(table, 0, stage, self.fingerprints[stage], (), self.stages[stage]["figures"])
-
-    def working(self, table: str) -> Manifest | None:
-        """Return the manifest of the working table itself, None if it is gone."""
-        return super().finished(table)
 
 
 def rows_of_new_nodes(folder: Path, node_type: str, path: str) -> NewNodes:
@@ -70,22 +50,13 @@ def rows_of_new_nodes(folder: Path, node_type: str, path: str) -> NewNodes:
     ConfigError : rows of this type don't follow from attributes, or not from what is left of the release's run.
     InputError : the file can't be read, lacks a column, or has no usable row.
     """
-    release = storage.read_json(folder / MANIFEST)
-    if release is None:
-        raise InputError(f"release {folder.name} was removed while it was read; ask again")
-    config = _config_of(release)
+    release = read_release(folder)
+    config = config_of(release)
     _refuse_without_rows(config, node_type, release["release"])
-    run = _ReleasedRun(
-        root=(folder / "../../../..").resolve(),  # of published/<name>/releases/<release>
-        date=dt.date.fromisoformat(release["data_date"]),
-        fingerprints=release["fingerprints"],
-        tables=MAKER,
-        run_id=release["run_id"],
-        stages=release["stages"],
-    )
+    run = run_of(folder, release)
     settings = settings_of(config, run)
     if fixed_space(settings, run) != release["metadata"]["space_id"]:
-        raise _other_version(release)
+        raise other_version(release)
     sums = _sums_of(run, settings, release["release"])
     given, about = config.attributes[node_type], attributes_of(settings, run)["attributes"][node_type]
     rules = AttributeRules(node_type, given.id, separator=given.separator, **about["columns"])
@@ -120,20 +91,6 @@ def _read(path: str, rules: AttributeRules) -> tuple[pa.Table, list[dict[str, An
     raise InputError(f"no row of {path} is usable: {named}{more}. Repair the rows and ask again")
 
 
-def _config_of(release: Mapping[str, Any]) -> PipelineConfig:
-    try:
-        return PipelineConfig.model_validate(release["config"])
-    except ValidationError as error:
-        raise _other_version(release) from error
-
-
-def _other_version(release: Mapping[str, Any]) -> ConfigError:
-    return ConfigError(
-        f"release {release['release']} was made by graphquilt {release['packages'].get('graphquilt', '(unknown)')}, "
-        "and rows that are made here would lie in another space; ask with that version, or publish with this one first"
-    )
-
-
 def _refuse_without_rows(config: PipelineConfig, node_type: str, name: str) -> None:
     starting = types_that_start(config.form, config.input.source_type, config.input.target_type)
     if not starting:
@@ -158,7 +115,7 @@ def _refuse_without_rows(config: PipelineConfig, node_type: str, name: str) -> N
         )
 
 
-def _sums_of(run: _ReleasedRun, settings: Settings, name: str) -> ColumnSums | None:
+def _sums_of(run: ReleasedRun, settings: Settings, name: str) -> ColumnSums | None:
     """Return what columns are standardised by, which a release doesn't keep."""
     if settings.form != "classic" or not settings.embedding.standardize_columns:
         return None

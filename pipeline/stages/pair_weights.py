@@ -66,14 +66,22 @@ class PairWeights:
     def variants(self, best: Candidate, facts: GraphFacts) -> list[Candidate]:
         """Return a candidate with other weights: without the column, with a decay, with half and double of it."""
         found: list[Candidate] = []
-        if self._may_drop_weight and self._events is not None and _WEIGHT not in best.changes:
-            why = "the best so far, without input.weight"
-            found.append(candidate_of(f"{best.name}, no weights", why, {**best.changes, _WEIGHT: None}, facts))
-        for days in self._half_lives(best.changes):
-            name = f"{best.name.partition(', half-life')[0]}, half-life {days:g} d"
-            why = f"the best so far, with input.half_life_days = {days:g}"
-            found.append(candidate_of(name, why, {**best.changes, _HALF_LIFE: days}, facts))
+        for changes in self.beside(best.changes):
+            days = changes.get(_HALF_LIFE)
+            if days == best.changes.get(_HALF_LIFE):
+                name, why = f"{best.name}, no weights", "the best so far, without input.weight"
+            else:
+                name = f"{best.name.partition(', half-life')[0]}, half-life {days:g} d"
+                why = f"the best so far, with input.half_life_days = {days:g}"
+            found.append(candidate_of(name, why, changes, facts))
         return found
+
+    def beside(self, changes: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Return changes with one key of ``[input]`` more, or with half and double of its half-life."""
+        found: list[dict[str, Any]] = []
+        if self._may_drop_weight and self._events is not None and _WEIGHT not in changes:
+            found.append({**changes, _WEIGHT: None})
+        return [*found, *({**changes, _HALF_LIFE: days} for days in self._half_lives(changes))]
 
     def _half_lives(self, changes: Mapping[str, Any]) -> list[float]:
         if not self._may_decay or self._last_us is None or self._until_us is None or not self._last_us.size:

@@ -24,7 +24,7 @@ from pipeline.engines.base import Engine, Frame
 from pipeline.errors import StorageError
 from pipeline.kernels.procrustes import CrossSums, Rotation, cross_sums, rotation_to
 from pipeline.publishing.release import Release, releases
-from pipeline.stages.vector_space import family_of
+from pipeline.stages.vector_space import OF_EIGENPAIRS, family_of
 from pipeline.tasks import Attempt, Task, TaskRecord, run_missing
 from pipeline.workspace import Workspace, published_folder
 from schemas.releases import MANIFEST, RELEASES, read_object
@@ -70,7 +70,7 @@ class Alignment:
 
 def find_parent(root: Path, config: PipelineConfig, date: dt.date) -> Release | None:
     """Return the release whose coordinates a table is turned into: the newest of an earlier date and equal family."""
-    if config.embedding.method != "spectral" or not config.embedding.align:
+    if config.form not in OF_EIGENPAIRS or not config.embedding.align:
         return None
     family = family_of(config)
     fitting = [

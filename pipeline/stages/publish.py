@@ -114,7 +114,9 @@ def _judge(
     config: PipelineConfig, workspace: Workspace, metrics: Mapping[str, Any], made: Mapping[str, Any]
 ) -> Verdict:
     k = config.evaluate.k[0]
-    ranking, links = metrics.get("ranking", {}), metrics.get("link_prediction", {})
+    of_lists = metrics.get(PPR_NEIGHBORS, {})
+    ranking = (metrics if made["metadata"] else of_lists).get("ranking", {})
+    links = metrics.get("link_prediction", {})
     figures: dict[str, float | None] = {
         "rows": made["rows"] if made["metadata"] else made["lists"],
         "zero_share": made["zero_rows"] / max(1, made["rows"]),
@@ -134,8 +136,8 @@ def _judge(
     if previous is None:
         excuses["row_change"] = "no verdict: there is no release of an earlier date"
     else:
-        figures["row_change"] = abs(made["rows"] / max(1, previous["rows"]) - 1)
-    return judge(config.publish.gates, figures, excuses)
+        figures["row_change"] = abs((figures["rows"] or 0) / max(1, previous["rows"]) - 1)
+    return judge(config.publish.gates, figures, excuses, of_lists.get("exact", {}).get("errors", ()))
 
 
 def _manifest(config: PipelineConfig, workspace: Workspace, made: Mapping[str, Any]) -> dict[str, Any]:

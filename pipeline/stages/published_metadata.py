@@ -11,7 +11,7 @@ from pipeline.embedding.rows import Settings
 from pipeline.stages.fold_in_recipes import fold_in_of
 from pipeline.stages.node_attributes import without_effect
 from pipeline.stages.parent_alignment import Alignment
-from pipeline.stages.vector_space import attributes_of, family_of, fixed_space, of_boundary, vector_facts
+from pipeline.stages.vector_space import OF_EIGENPAIRS, attributes_of, family_of, fixed_space, of_boundary, vector_facts
 from pipeline.storage import fingerprint_of
 from pipeline.workspace import UNDATED, Workspace
 
@@ -61,6 +61,45 @@ SIMILARITY = {
         "classifier": "dot",
         "why": "rows have one norm: a node's direction among the leading eigenvectors says where in the graph it is, "
         "and its length there mostly its degree; a linear classifier takes the rows as they are",
+    },
+    "factorised": {
+        "retrieval": "dot",
+        "feature": "cosine",
+        "classifier": "cosine",
+        "why": "before norms are set, a user's and an item's rows multiply to the chance of a walk from one to the "
+        "other, but for powers of degrees; an item's norm is set by its degree and by item_row_power, so that the dot "
+        "product is a ranking score; between nodes of one type norms say how popular or active they are, and cosine "
+        "leaves them out",
+    },
+    "plain_factorised": {
+        "retrieval": "cosine",
+        "feature": "cosine",
+        "classifier": "dot",
+        "why": "rows have one norm; before it was set, two rows multiplied to the chance of a walk from one node to "
+        "the other, but for the roots of degrees; a linear classifier takes the rows as they are",
+    },
+    "plain_factorised both": {
+        "retrieval": "cosine",
+        "feature": "cosine",
+        "classifier": "dot",
+        "why": "rows have one norm, and columns of eigenvalues of both signs, which describe a node best: a linear "
+        "classifier takes the rows as they are. A product of two rows counts negative eigenvalues with the wrong sign: "
+        "for who is near, embedding.eigenvalues = 'positive' makes the better table",
+    },
+    "hashed": {
+        "retrieval": "dot",
+        "feature": "cosine",
+        "classifier": "cosine",
+        "why": "rows are hashed logarithms of where walks from a node are, and two rows multiply to how much these "
+        "agree, with the noise of the hashes; an item's norm is its degree to a small power, so that the dot product "
+        "of a user and an item is a ranking score; between nodes of one type cosine leaves the norm out",
+    },
+    "plain_hashed": {
+        "retrieval": "cosine",
+        "feature": "cosine",
+        "classifier": "dot",
+        "why": "rows are hashed logarithms of where walks from a node are, at one norm: two rows multiply to how much "
+        "these agree, with the noise of the hashes; a linear classifier takes the rows as they are",
     },
     "plain both": {
         "retrieval": "cosine",
@@ -114,7 +153,7 @@ def metadata_of(
         used = attributes_of(settings, workspace)
         about["parameters"] = facts["parameters"] | used
         about["attributes_without_effect"] = without_effect(config)
-    if settings.embedding.method == "spectral":
+    if settings.form in OF_EIGENPAIRS:
         family = family_of(config)
         space_id, since = _spectral_space(settings, workspace, aligned, family)
         about |= {"space_id": space_id, "alignment": {**aligned.facts, "family": family, "space_since": since}}
@@ -148,8 +187,7 @@ def _widths(settings: Settings, workspace: Workspace) -> list[int]:
 
 def similarity_of(settings: Settings) -> Mapping[str, str]:
     """Return which product of two rows means something, by use, and why."""
-    sets_norms = settings.form in ("classic", "plain", "plain_low_pass") and settings.embedding.norm_degree_power
-    if sets_norms:
+    if settings.source == settings.target and settings.embedding.norm_degree_power:
         return _SET_NORMS
-    has_both_signs = settings.form == "plain" and settings.embedding.eigenvalues == "both"
-    return SIMILARITY["plain both" if has_both_signs else settings.form]
+    has_both_signs = settings.form in ("plain", "plain_factorised") and settings.embedding.eigenvalues == "both"
+    return SIMILARITY[f"{settings.form} both" if has_both_signs else settings.form]

@@ -23,6 +23,7 @@ from pipeline.embedding.rows import Settings
 from pipeline.errors import ConfigError
 from pipeline.evaluation.candidates import GraphFacts, Use, advice, at_width, candidate_of, candidates, refinements
 from pipeline.evaluation.tuning import Budget, Candidate, Search, Trial, Vectors, choose, widths_of
+from pipeline.stages.embed import walk_settings
 from pipeline.stages.pair_weights import INPUT, parted
 from pipeline.stages.published_metadata import similarity_of
 from pipeline.stages.training_graph import TrainingGraph, read_training_graph
@@ -90,7 +91,7 @@ def tune(
     """
     dims = wishes.dims or (config.embedding.dim,)
     graph = read_training_graph(config, workspace, wishes.max_pairs, wishes.seed)
-    remarks = [_said_of_sample(graph)] if graph.is_sampled else []
+    remarks = [said_of_sample(graph)] if graph.is_sampled else []
     if config.attributes:
         remarks.append("node attributes are left out while tuning: candidates are compared by the pairs alone")
     question = ask_for_labels if wishes.labels else ask_for_pairs
@@ -163,6 +164,7 @@ class Embedder:
             nodes=graph.nodes,
             source=graph.source,
             target=graph.target,
+            **walk_settings(config),
         )
         blocks = self._blocks_for(parted(changes)[1])
         started = time.process_time()
@@ -219,7 +221,8 @@ def _curve(search: Search, chosen: Trial, facts: GraphFacts, wishes: Wishes, dim
     return [known[width] for width in sorted(known)] if len(known) > 1 else []
 
 
-def _said_of_sample(graph: TrainingGraph) -> str:
+def said_of_sample(graph: TrainingGraph) -> str:
+    """Say which pairs tuning was done on."""
     kept = "nodes" if graph.is_plain else "users"
     return (
         f"tuned on {graph.src.size:,} of {graph.all_pairs:,} pairs, those of {kept} chosen by hash, so that they fit "

@@ -63,6 +63,7 @@ class Question:
     """What candidates are asked: which pairs they may learn from, and how their tables are measured.
 
     decides : the figure that decides. facts : JSON values about what is hidden. remarks : sentences.
+    splits : what ``measure`` asks of each fold; none where labels decide.
     """
 
     folds: Sequence[Fold]
@@ -70,6 +71,7 @@ class Question:
     decides: str
     facts: Mapping[str, Any]
     remarks: Sequence[str]
+    splits: Sequence[RankingValidation] = ()
 
 
 def ask_for_labels(
@@ -137,13 +139,14 @@ def ask_for_pairs(
         splits.append(earlier)
         folds.append(Fold(stays, PairWeights(config, graph, stays, last_us, events, moment)))
     if len(splits) == 1:
-        return Question(folds, measure, f"ndcg@{K}", facts, remarks)
+        return Question(folds, measure, f"ndcg@{K}", facts, remarks, splits)
     remarks.append(
         f"{measure.units:,} can be ranked after that moment; so {len(splits) - 1} earlier moments are tried as well, "
         "each with the pairs before it"
     )
     several = SeveralValidations(splits)
-    return Question(folds, several, f"ndcg@{K}", {**facts, "units": several.units, "splits": len(splits)}, remarks)
+    told = {**facts, "units": several.units, "splits": len(splits)}
+    return Question(folds, several, f"ndcg@{K}", told, remarks, splits)
 
 
 def _train_part(graph: TrainingGraph, stays: NDArray[np.bool_], is_hidden: NDArray[np.bool_]) -> TrainPart:

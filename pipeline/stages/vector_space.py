@@ -29,11 +29,24 @@ _PARAMETERS = {
         *("rank", "reduction", "iterations", "oversampling", "no_return", "shift"),
         *("user_degree_power", "item_degree_power", "item_norm_power", "item_row_power", "eigenvalue_power"),
     ),
+    "hashed": ("item_norm_power",),
+    "plain_hashed": ("norm_degree_power",),
+    "factorised": (
+        *("rank", "reduction", "iterations", "oversampling", "no_return", "shift"),
+        *("user_degree_power", "item_degree_power", "item_norm_power", "item_row_power"),
+    ),
+    "plain_factorised": (
+        *("rank", "reduction", "eigenvalues", "iterations", "oversampling", "shift"),
+        *("degree_offset", "norm_degree_power"),
+    ),
     "plain": (
         *("rank", "reduction", "eigenvalues", "iterations", "oversampling", "shift"),
         *("eigenvalue_power", "degree_offset", "norm_degree_power"),
     ),
 }
+
+#: Forms whose axes are the data's own.
+OF_EIGENPAIRS = frozenset({"bipartite", "plain", "factorised", "plain_factorised"})
 
 #: Of each mode: which keys set its vectors beside the form's, and whether its columns mean something of one tree
 #: only. Border widths follow from how many nodes the cut leaves on the border, and the rows of the quotient graph
@@ -49,11 +62,13 @@ _BOUNDARIES: Mapping[str, tuple[tuple[str, ...], bool]] = {
 
 
 def family_of(config: PipelineConfig) -> str:
-    """Return a hash of what sets the vectors of a spectral table, but for its graph: tables of one are comparable.
+    """Return a hash of what sets the vectors of a table of eigenpairs, but for its graph: tables of one are comparable.
 
     That is, after a rotation: their axes are the data's own.
     """
-    facts_of_no_graph = Settings(config.embedding, config.form, nodes=0, source=(0, 0), target=(0, 0))
+    facts_of_no_graph = Settings(
+        config.embedding, config.form, nodes=0, source=(0, 0), target=(0, 0), restart=config.ppr.restart
+    )
     return fingerprint_of(
         {**vector_facts(facts_of_no_graph), "types": [config.input.source_type, config.input.target_type]}
     )
@@ -70,10 +85,18 @@ def vector_facts(settings: Settings) -> dict[str, Any]:
         "form": settings.form,
         "dim": settings.dim,
         "seed": settings.embedding.seed,
-        "parameters": {name: embedding[name] for name in _PARAMETERS[settings.form]} | _if_set(settings),
+        "parameters": {name: embedding[name] for name in _PARAMETERS[settings.form]}
+        | _of_walks(settings)
+        | _if_set(settings),
         "boundary": [boundary, keys] if keys else boundary,
         "algorithm_version": stage_named("embed").algorithm_version,
     }
+
+
+def _of_walks(settings: Settings) -> dict[str, Any]:
+    """Of personalised PageRank: what sets it. The logarithms of hashed scores stand on the number of nodes."""
+    names = {"factorised": ("restart",), "hashed": ("restart", "push_threshold", "hash_columns", "nodes")}
+    return {name: getattr(settings, name) for name in names.get(settings.form.removeprefix("plain_"), ())}
 
 
 def _if_set(settings: Settings) -> dict[str, Any]:

@@ -93,7 +93,7 @@ def compare_lists(path: Path, peer_python: str | None, count: int) -> None:
 
     print(f"nodes={graph.n} entries={graph.indices.size} sources={count} restart={RESTART} k={K}")
     best = {}
-    for tolerance in (0.4, 0.3, 0.2, 0.1, 1e-2, 1e-4):
+    for tolerance in (0.3, 0.2, 0.15, 0.1, 1e-2, 1e-3):
         speed, found = rate(chebyshev(tolerance), count)
         show(f"chebyshev tolerance={tolerance:g}", speed, found.nodes, found.bound.max())
         if precision(found.nodes[:CHECKED], exact, users) >= 0.99:
@@ -105,7 +105,7 @@ def compare_lists(path: Path, peer_python: str | None, count: int) -> None:
     some = sources.part(0, 100)
     speed, found = rate(lambda: walk_top_k(graph, None, some, keys[:100], RESTART, 10_000, 0, K, items), 100)
     show("walks 10,000 a source", speed, found.nodes, found.bound.max())
-    print(choose(graph.n, graph.indices.size, count, K, 1e-4, RESTART, is_bipartite=True).reason)
+    print(choose(graph.n, graph.indices.size, count, K, 1e-2, RESTART, is_bipartite=True).reason)
     if peer_python is None:
         return
     chosen = max(best, key=best.__getitem__)

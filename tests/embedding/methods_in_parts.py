@@ -29,6 +29,7 @@ from tests.oracles.spectral_simulator import SpectralParameters
 
 FORMS = {("spectral", True): "bipartite", ("spectral", False): "plain"}
 FORMS |= {("fastrp", True): "low_pass", ("fastrp", False): "plain_low_pass"}
+FORMS |= {("ppr", True): "factorised", ("ppr", False): "plain_factorised"}
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,8 @@ def settings_for(made: GraphInParts, embedding: EmbeddingConfig) -> Settings:
     return replace(settings_of(made, embedding), embedding=embedding, form=form, **means)
 
 
-def in_rounds(made: GraphInParts, embedding: EmbeddingConfig) -> Done:
-    settings = settings_for(made, embedding)
+def in_rounds(made: GraphInParts, embedding: EmbeddingConfig, restart: float = 0.15) -> Done:
+    settings = replace(settings_for(made, embedding), restart=restart)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         done = embed_parts(InThisProcess(), lay_out(made, place), settings, place / "rows")
@@ -66,6 +67,12 @@ def in_rounds(made: GraphInParts, embedding: EmbeddingConfig) -> Done:
 
 def spectral(**changes: object) -> EmbeddingConfig:
     return EmbeddingConfig.model_validate({"method": "spectral", "dim": 4, "oversampling": 4, **changes})
+
+
+def factorised(**changes: object) -> EmbeddingConfig:
+    return EmbeddingConfig.model_validate(
+        {"method": "ppr", "form": "factorised", "dim": 4, "oversampling": 4, **changes}
+    )
 
 
 def low_pass(**changes: object) -> EmbeddingConfig:

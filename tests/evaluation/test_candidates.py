@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.config import PipelineConfig
 from pipeline.config_embedding import EmbeddingConfig
-from pipeline.evaluation.candidates import Candidate, GraphFacts, advice, candidates, refinements
+from pipeline.evaluation.candidates import Candidate, GraphFacts, advice, candidate_of, candidates, refinements
 
 LARGE = GraphFacts(is_plain=False, sources=30_000, targets=40_000, edges=800_000)
 SMALL = GraphFacts(is_plain=False, sources=1_000, targets=2_000, edges=80_000)
@@ -132,6 +132,23 @@ def test_refinements_walk_back_to_where_they_came_from() -> None:
     best = candidates(LARGE, [64])[0]
     there = next(found for found in refinements(best, LARGE) if "item_norm_power" in found.name)
     assert best.changes in [found.changes for found in refinements(there, LARGE)]
+
+
+@pytest.mark.parametrize(("graph", "key"), [(SMALL, "item_norm_power"), (PLAIN, "norm_degree_power")])
+def test_ppr_is_refined_in_keys_that_set_its_vectors_and_priced_by_its_form(graph: GraphFacts, key: str) -> None:
+    hashed, factorised = (
+        candidate_of("as given", "It is in the configuration.", {"method": "ppr", "form": form, "dim": 8}, graph)
+        for form in ("auto", "factorised")
+    )
+    for own in (hashed, factorised):
+        moved = refinements(own, graph)
+        assert any(key in found.changes for found in moved)
+        assert not {"eigenvalue_power", "powers", "degree_power"} & {one for found in moved for one in found.changes}
+    # A push from each node sees the graph some ten times; eigenpairs take some products, whatever the number of nodes.
+    assert hashed.cost > 10 * graph.entries * graph.sources
+    assert factorised.cost < hashed.cost
+    wider = candidate_of("as given", "It is.", {"method": "ppr", "dim": 800}, graph)
+    assert wider.cost == hashed.cost
 
 
 def test_a_configuration_without_a_method_is_refined_by_the_default_of_its_graph() -> None:

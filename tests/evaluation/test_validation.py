@@ -19,6 +19,7 @@ from pipeline.evaluation.validation import (
     standard_error,
 )
 from pipeline.kernels.hashing import splitmix64
+from pipeline.kernels.ranking import NO_ROW
 
 
 def keys(n: int) -> NDArray[np.uint64]:
@@ -88,6 +89,28 @@ def test_figures_are_those_of_the_definition(made: tuple[TrainPart, NDArray[np.f
     np.testing.assert_allclose(sorted(score.deciding), sorted(ndcg for _, ndcg in want.values()), atol=1e-12)
     assert score.figures["recall@20"] == pytest.approx(np.mean([recall for recall, _ in want.values()]), abs=1e-12)
     assert score.value == pytest.approx(score.figures["ndcg@20"], abs=1e-12)
+
+
+@settings(deadline=None)
+@given(parts(), st.integers(1, 5))
+def test_lists_score_as_the_table_that_ranks_so(made: tuple[TrainPart, NDArray[np.float32]], few: int) -> None:
+    part, rows = made
+    asked = RankingValidation(part, 10**6, 0)
+    sources = asked.sources[:few]
+    known: dict[int, set[int]] = {node: {node} if part.is_plain else set() for node in range(part.node_key.size)}
+    for left, right in zip(part.src.tolist(), part.dst.tolist(), strict=True):
+        known[left].add(right)
+        if part.is_plain:
+            known[right].add(left)
+    linked = {node for node, others in known.items() if others - {node}} | set(part.dst.tolist())
+    listed = np.full((sources.size, K), NO_ROW)
+    for place, source in enumerate(sources.tolist()):
+        may = [node for node in range(*part.target) if node in linked and node not in known[source]]
+        best = sorted(may, key=lambda node: (-float(rows[source] @ rows[node]), node))[:K]
+        listed[place, : len(best)] = best
+    got, want = asked.of_lists(listed), asked(rows, "dot", sources.size)
+    np.testing.assert_array_equal(got.deciding, want.deciding)
+    assert got.figures == {name: want.figures[name] for name in got.figures}
 
 
 @settings(deadline=None)

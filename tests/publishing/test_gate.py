@@ -55,3 +55,10 @@ def test_the_json_holds_figure_bound_and_margin() -> None:
         "gate": "min_rows", "figure": "rows", "value": 7.0, "bound": 10.0, "margin": -3.0, "passed": False,
         "note": "",
     }  # fmt: skip
+
+
+def test_a_table_that_states_what_is_untrue_is_refused_without_any_bound() -> None:
+    verdict = judge(GatesConfig(), {"rows": 5.0}, None, ["ppr_neighbors: 3 of 9 scores are outside"])
+    assert not verdict.passed
+    assert verdict.reasons == ("ppr_neighbors: 3 of 9 scores are outside.",)
+    assert verdict.to_json()["gates"][-1]["gate"] == "error_bound"

@@ -78,11 +78,14 @@ class Exact:
             matrix[j, i] += value if i != j else 0.0
         return cls(nodes, matrix)
 
-    def scores(self, restart: float) -> dict[Node, dict[Node, float]]:
+    def scores(self, restart: float, edge_power: float = 0.0) -> dict[Node, dict[Node, float]]:
         """PPR of every node from every node."""
         n = len(self.nodes)
-        degree = self.weights.sum(axis=1)
-        step = np.where(degree[:, None] > 0, self.weights / np.maximum(degree, 1e-300)[:, None], np.eye(n))
+        neighbors = (self.weights > 0).sum(axis=1).astype(float)
+        pairs = np.maximum(np.outer(neighbors, neighbors), 1.0)
+        weights = self.weights * pairs**edge_power
+        degree = weights.sum(axis=1)
+        step = np.where(degree[:, None] > 0, weights / np.maximum(degree, 1e-300)[:, None], np.eye(n))
         pi = restart * np.linalg.inv(np.eye(n) - (1 - restart) * step)
         return {
             source: {node: float(pi[i, j]) for j, node in enumerate(self.nodes)} for i, source in enumerate(self.nodes)
@@ -101,10 +104,11 @@ def check_lists(
     top_k: int,
     target: str,
     correction: float = 0.0,
+    edge_power: float = 0.0,
     exclude_known: bool = False,
 ) -> None:
     """Every listed score is within its bound of the exact one, and what is missing is within it of the last listed."""
-    all_scores = exact.scores(restart)
+    all_scores = exact.scores(restart, edge_power)
     for source, listed in found.lists.items():
         bound = found.bounds[source] + 1e-6
         unwanted = {source} | (exact.neighbors(source) if exclude_known else set())

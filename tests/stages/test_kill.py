@@ -19,7 +19,8 @@ import pytest
 from pipeline.stages.chain import STAGE_NAMES
 from schemas.releases import problems_of
 from tests.conftest import ROOT
-from tests.stages.chains import Chain, config_for, users_and_items, write_rows
+from tests.stages.chains import Chain, config_for, users_and_items, with_changes, write_rows
+from tests.stages.published_lists import ListsOf
 
 pytestmark = pytest.mark.slow
 
@@ -221,3 +222,20 @@ def test_two_at_once_one_wins_and_the_other_names_it(tmp_path: Path, undisturbed
     assert f"is locked by a run for 1970-01-01, pid {first.pid}" in refused.error
     assert waiting.code == 0, waiting.error
     assert chain.published().data == undisturbed
+
+
+def test_two_workers_killed_while_lists_are_made(tmp_path: Path) -> None:
+    def lists(folder: Path) -> dict[str, Any]:
+        ppr = {"neighbors": True, "top_k": 10, "tolerance": 0.001, "shards": 6}
+        return with_changes(config(folder), embedding={"method": "none"}, ppr=ppr)
+
+    chain = Chain(tmp_path)
+    words = command(chain, lists(tmp_path), "--engine", "local", "--workers", "2")
+    runs = chain.root / "runs" / "1970-01-01"
+    assert kill_when(words, tmp_path, runs, "_work/embed-*/lists/_records/lists-*.json")
+    kept = {path.name: path.stat().st_mtime_ns for path in runs.glob("_work/embed-*/lists/_records/lists-*.json")}
+    run_to_the_end(words, tmp_path)
+    assert kept
+    undisturbed = Chain(tmp_path / "undisturbed")
+    assert undisturbed.run(lists(tmp_path)).code == 0
+    assert ListsOf.of(chain).data == ListsOf.of(undisturbed).data

@@ -36,8 +36,9 @@ def weighted(tmp_path_factory: pytest.TempPathFactory) -> Path:
         {"solver": "push", "tolerance": 0.01},
         {"solver": "push", "push_threshold": 1e-4},
         {"top_k": 40},
+        {"edge_degree_power": 0.4, "degree_correction": 0.5},
     ],
-    ids=["defaults", "recommendations", "users near", "push", "push to a threshold", "all items"],
+    ids=["defaults", "recommendations", "users near", "push", "push to a threshold", "all items", "edges by degrees"],
 )
 def test_two_types_are_within_their_bounds_of_exact_scores(ppr: dict[str, Any], weighted: Path, tmp_path: Path) -> None:
     chain = Chain(tmp_path)
@@ -53,6 +54,7 @@ def test_two_types_are_within_their_bounds_of_exact_scores(ppr: dict[str, Any], 
         top_k=asked["top_k"],
         target=asked.get("target_type", "item"),
         correction=asked.get("degree_correction", 0.0),
+        edge_power=asked.get("edge_degree_power", 0.0),
         exclude_known=asked.get("exclude_known", False),
     )
     assert sorted(found.nodes, key=str) == sorted(Exact.of(WEIGHTED, ("user", "item")).nodes, key=str)
@@ -88,6 +90,68 @@ def test_a_cut_changes_nothing_while_a_task_holds_the_whole_graph(weighted: Path
         assert chain.run(lists_only(weighted, partition={"parts": parts})).code == 0
         made.append(ListsOf.of(chain).data)
     assert made[0] == made[1]
+
+
+@pytest.mark.parametrize("method", ["multilevel", "hash"])
+@pytest.mark.parametrize(
+    "ppr",
+    [
+        {"push_threshold": 1e-5},
+        {"restart": 0.5, "exclude_known": True, "degree_correction": 0.3, "edge_degree_power": 0.2},
+        {"sources": "chosen.csv", "target_type": "user"},
+    ],
+    ids=["pointwise", "l1", "chosen"],
+)
+def test_lists_composed_from_parts_are_within_their_bounds(
+    method: str, ppr: dict[str, Any], weighted: Path, tmp_path: Path
+) -> None:
+    if "sources" in ppr:
+        file = write_rows(tmp_path / "chosen.csv", {"node_id": ["3", "5", "2"], "node_type": ["user", "user", "item"]})
+        ppr = {**ppr, "sources": str(file)}
+    cut = {"parts": 4, "method": method}
+    config = lists_only(weighted, ppr={"across": "parts", **ppr}, partition=cut, input={"weight": "weight"})
+    chain = Chain(tmp_path)
+    ended = chain.run(config)
+    assert ended.code == 0, ended.error
+    found = ListsOf.of(chain)
+    check_lists(
+        found,
+        Exact.of(WEIGHTED, ("user", "item")),
+        restart=ppr.get("restart", 0.15),
+        top_k=5,
+        target=ppr.get("target_type", "item"),
+        correction=ppr.get("degree_correction", 0.0),
+        edge_power=ppr.get("edge_degree_power", 0.0),
+        exclude_known=ppr.get("exclude_known", False),
+    )
+    assert ended.figures("embed")["lists"]["bytes_moved"] > 0
+    assert len(found.nodes) == (3 if "sources" in ppr else 100)
+    # What is within is small: a bound that says nothing would hold too.
+    assert max(found.bounds.values()) < 0.2
+
+
+def test_one_type_composed_from_parts(tmp_path: Path) -> None:
+    rows = friends(3)
+    path = write_rows(tmp_path / "in.parquet", rows)
+    chain = Chain(tmp_path / "chain")
+    ended = chain.run(lists_only(path, plain=True, ppr={"across": "parts"}, partition={"parts": 3}))
+    assert ended.code == 0, ended.error
+    check_lists(ListsOf.of(chain), Exact.of(rows, ("person", "person")), restart=0.15, top_k=5, target="person")
+
+
+def test_a_graph_over_a_workers_memory_is_composed(weighted: Path, tmp_path: Path) -> None:
+    chain = Chain(tmp_path)
+    config = lists_only(weighted, ppr={"top_k": 3}, partition={"worker_bytes": 2**20})
+    ended = chain.run(config)
+    assert ended.code == 0, ended.error
+    assert ended.figures("embed")["lists"]["across"] == "sources"  # it is a small graph
+    rows = users_and_items(7, 3_000, 900, 300)
+    path = write_rows(tmp_path / "larger.parquet", rows)
+    ended = Chain(tmp_path / "larger").run(
+        lists_only(path, ppr={"top_k": 3}, partition={"worker_bytes": 2**20, "parts": 3})
+    )
+    assert ended.code == 0, ended.error
+    assert ended.figures("embed")["lists"]["across"] == "parts"
 
 
 def test_both_engines_publish_the_same_bytes(engine: Any, weighted: Path, tmp_path: Path) -> None:

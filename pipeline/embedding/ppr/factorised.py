@@ -15,20 +15,21 @@ from pipeline.embedding.spectral import Bipartite, Plain
 
 
 class PlainFactorised(Plain):
-    """Rows V f(w)^1/2 of S = (D + τ)^-1/2 A (D + τ)^-1/2, with f(w) = c / (1 - (1 - c) w) and c the restart.
+    """Rows V |f(w)|^1/2 of S = (D + τ)^-1/2 A (D + τ)^-1/2, f(w) = c (1 - c) w / (1 - (1 - c) w), c the restart.
 
-    With τ = 0, ``D^1/2 Π D^-1/2 = Σ_k c (1 - c)^k S^k = f(S)``: before norms are set, products of rows are those of
-    Π but for the roots of degrees, to f of the largest eigenvalue left out. f is above 0 for negative eigenvalues too,
-    so that these count with the right sign, unlike in a spectral table.
+    With τ = 0 ``D^1/2 (Π - c I) D^-1/2 = Σ_k>0 c (1 - c)^k S^k = f(S)``, the walks of one step or more: before norms
+    are set, products of rows of positive eigenvalues are those of Π but for the roots of degrees. The rest, c I, is of
+    full rank and says nothing of two different nodes [with it, micro-F1 of BlogCatalog .316 in the place of .350, NDCG
+    of musae-github .120 of .128, on validation splits].
     """
 
     def scales(self, settings: Settings) -> NDArray[np.float64]:
-        """Return f(w)^1/2; 0 where there is no eigenpair."""
+        """Return |f(w)|^1/2."""
         values = settings.facts["eigenvalues"]
         kept = 1.0 - settings.restart
-        # Rounding may take w over 1; of a graph's own operator it isn't.
-        share = settings.restart / (1.0 - kept * np.minimum(values, 1.0))
-        return np.where(values != 0, np.sqrt(share), 0.0)
+        # S has no eigenvalue above 1, but rounding may.
+        share = settings.restart * kept * values / (1.0 - kept * np.minimum(values, 1.0))
+        return np.sqrt(np.abs(share))
 
 
 class Factorised(Bipartite):

@@ -22,18 +22,26 @@ _AT_ONCE = 256  # sources whose sparse scores are held
 _FINEST = 1e-5
 
 
-def threshold_for(settings: Settings, degree: NDArray[np.float64]) -> float:
-    """Return the largest error of a score for each unit of its node's strength; ``degree`` (rows,) of all nodes."""
+def error_share(settings: Settings) -> float:
+    """Return the largest error of a score at a node of mean strength."""
+    if settings.push_threshold is not None:
+        return settings.push_threshold * settings.mean_strength
+    return max(1.0 / max(settings.nodes, 1), _FINEST)
+
+
+def threshold_for(settings: Settings) -> float:
+    """Return the largest error of a score for each unit of its node's strength; the mean strength must be known."""
     if settings.push_threshold is not None:
         return settings.push_threshold
-    return max(1.0 / settings.nodes, _FINEST) / float(degree.mean())
+    return error_share(settings) / settings.mean_strength
 
 
 def hashed_rows(walks: WalkGraph, first: int, stop: int, settings: Settings) -> NDArray[np.float32]:
     """Rows of the nodes ``walks.node_ix[first:stop]`` before norms are set; (stop - first, dim) float32.
 
     Scores are found by forward push, each within the threshold times its node's strength; one that isn't larger than
-    that is left out. A row depends on the graph and on its node alone.
+    that is left out. A row depends on the graph and on its node alone; that of a hub whose strength is about restart
+    over threshold or more is zero, since nothing is known of it.
 
     Cost
     ----
@@ -43,9 +51,8 @@ def hashed_rows(walks: WalkGraph, first: int, stop: int, settings: Settings) -> 
     rows = np.empty((stop - first, settings.dim), np.float32)
     if first == stop:
         return rows
-    degree = walks.graph.degree
-    threshold = threshold_for(settings, degree)
-    bound, word = threshold * degree, hash_nodes(walks.node_key, settings.embedding.seed)
+    threshold = threshold_for(settings)
+    bound, word = threshold * walks.graph.degree, hash_nodes(walks.node_key, settings.embedding.seed)
     for start in range(first, stop, _AT_ONCE):
         end = min(start + _AT_ONCE, stop)
         found = push_scores(walks.graph, single_seeds(np.arange(start, end)), settings.restart, threshold)

@@ -31,6 +31,7 @@ from schemas.tables import NEIGHBOR_LISTS
 CONFIDENCE = 0.95
 """Of the error bound of lists by walks, for each score alone."""
 
+_COMPOSED_ERROR = 1e-4
 _AT_ONCE = 1_024  # sources solved by one call: Chebyshev keeps its buffers over all blocks of a call
 
 
@@ -112,6 +113,14 @@ def threshold_of(ppr: PprConfig, volume: float) -> float:
     The error at a node is at most the threshold times its weighted degree, and ``volume`` is the sum of these.
     """
     return ppr.push_threshold or ppr.tolerance / max(volume, 1e-30)
+
+
+def composed_threshold(ppr: PprConfig, mean_strength: float) -> float:
+    """Return push's threshold where the graph is cut: as set, or for a fixed error at a node of mean strength.
+
+    There the sum of errors is no target: it takes sweeps over a graph that is too large for a worker.
+    """
+    return ppr.push_threshold or _COMPOSED_ERROR / mean_strength
 
 
 def error_kind(ppr: PprConfig) -> str:

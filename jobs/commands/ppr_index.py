@@ -1,0 +1,92 @@
+"""``graphquilt ppr-index``: walks from every node, counted once and for all, for batches of ``query ppr``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from jobs.answers import Answer, amount
+from jobs.arguments import CommandParser, command_parser, options_of, stage_parser
+from jobs.stopping import Stopped, StopRequest
+from pipeline.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pipeline.stages.conduct import StageReport
+    from pipeline.workspace import Workspace
+
+
+def parser() -> CommandParser:
+    """Return the parser of the command."""
+    return command_parser(
+        "ppr-index",
+        "Makes the walk index of a date: ppr.index_walks walks from each node, with every node that they visit\n"
+        "and how often. 'graphquilt query ppr' answers batches from it. Stages that it needs run first, where\n"
+        "they have not yet. What is made already is not made again: the same command resumes a stopped one.",
+        "  graphquilt ppr-index --config config.toml --workspace work\n"
+        "  graphquilt ppr-index --config config.toml --workspace work --set ppr.index_walks=200 --workers 4\n"
+        "  graphquilt ppr-index --config config.toml --workspace /mnt/work --engine spark --json",
+        stage_parser("local"),
+    )
+
+
+def answer(options: argparse.Namespace) -> Answer:
+    """Make the index, or find it made.
+
+    Raises
+    ------
+    ConfigError : wrong options or config. InputError : the input can't be used.
+    """
+    with StopRequest() as stop:
+        try:
+            workspace, report = _made(options, stop)
+        except Stopped:
+            raise stop.reason or KeyboardInterrupt from None
+        stop.settle()
+    facts = {
+        "date": workspace.date.isoformat(),
+        "path": str(workspace.place("ppr_index")),
+        "skipped": report.skipped,
+        **report.figures,
+        "seconds": round(report.seconds, 3),
+        "cpu_seconds": round(report.cpu_seconds, 3),
+        "peak_bytes": report.peak_bytes,
+    }
+    return Answer(facts, _text(facts))
+
+
+def _made(options: argparse.Namespace, stop: StopRequest) -> tuple[Workspace, StageReport]:
+    """Run the stages that are missing, under the date's lock."""
+    from jobs.config_file import read_config
+    from jobs.progress import with_progress
+    from jobs.session import open_engine
+    from pipeline import storage
+    from pipeline.stages import index, ingest, layout, partition, ppr_index
+    from pipeline.stages.conduct import conduct
+    from pipeline.stages.opening import open_workspace
+    from pipeline.workspace import hold
+
+    config = read_config(options.config, options.overrides)
+    if options.force_current:
+        raise ConfigError("--force-current is for publishing; leave it out")
+    run_id = os.environ.get("GRAPHQUILT_RUN_ID") or uuid4().hex[:12]
+    with open_engine(options_of(options), "ppr-index", stop) as plain:
+        engine: Any = with_progress(plain)
+        root = storage.local_root(options.workspace)
+        workspace = open_workspace(engine, config, root, options.date, run_id, starts_here=True)
+        with hold(workspace, "ppr-index", options.wait_s):
+            for stage in (ingest, index, partition, layout):
+                conduct(stage, engine, config, workspace)
+            return workspace, conduct(ppr_index, engine, config, workspace)
+
+
+def _text(facts: dict[str, Any]) -> str:
+    return "\n".join(
+        [
+            f"{'unchanged' if facts['skipped'] else 'done'} date={facts['date']} seconds={facts['seconds']:.1f}",
+            f"index    {facts['path']}",
+            f"size     {facts['nodes']:,} nodes, {facts['walks']} walks each at restart {facts['restart']:g}: "
+            f"{amount(facts['bytes'])}, {facts['bytes_per_node']:.0f} bytes a node",
+        ]
+    )

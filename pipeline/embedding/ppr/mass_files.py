@@ -1,0 +1,138 @@
+"""Files of what tasks over parts know of sources: lists by source, in batches of so many sources.
+
+Every file of a run has the same batches, so that a reader opens those of the sources it is at and nothing else. A
+batch has rows only for sources with entries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+
+def _lists_of(name: str, *extra: pa.Field, **fields: pa.DataType) -> pa.Schema:
+    entry = pa.struct([pa.field(field, kind, nullable=False) for field, kind in fields.items()])
+    return pa.schema(
+        [
+            pa.field("source", pa.int32(), nullable=False),  # its place among the sources
+            pa.field(name, pa.list_(pa.field("item", entry, nullable=False)), nullable=False),
+            *extra,
+        ]
+    )
+
+
+#: Rows of a part that changed in a round: mass that they have kept, and that waits there.
+HELD = _lists_of("held", row=pa.int32(), settled=pa.float64(), waiting=pa.float64())
+#: Mass on its way, as `pipeline.kernels.ppr_parts.Pushed` has it; a batch for each receiver.
+SENT = _lists_of("sent", position=pa.int32(), mass=pa.float64())
+#: Neighbours of sources that are at home elsewhere; a batch for each home.
+KNOWN = _lists_of("known", position=pa.int32())
+#: The best home rows of a part, and how much of the source's mass is missing there.
+RANKED = _lists_of("ranked", pa.field("missing", pa.float64(), nullable=False), node_ix=pa.int64(), score=pa.float32())
+
+
+def batches_of(sources: int, size: int) -> list[tuple[int, int]]:
+    """Return the ranges of sources of all batches: a task holds what it knows of so many at once."""
+    return [(first, min(first + size, sources)) for first in range(0, sources, size)]
+
+
+def lists_batch(
+    schema: pa.Schema,
+    first_source: int,
+    indptr: NDArray[np.int64],
+    entries: Sequence[NDArray[Any]],
+    extra: NDArray[Any] | None = None,
+) -> pa.RecordBatch:
+    """Return a batch of lists.
+
+    Parameters
+    ----------
+    indptr : (sources + 1,) int64. entries : the columns of an entry, (indptr[-1],) each.
+    extra : (sources,), of a schema with a third column: then sources without entries have rows too.
+    """
+    has_row = np.ones(indptr.size - 1, np.bool_) if extra is not None else np.diff(indptr) > 0
+    offsets = np.append(indptr[:-1][has_row], indptr[-1]).astype(np.int32)
+    kind = schema.field(1).type
+    values = pa.StructArray.from_arrays([pa.array(column) for column in entries], fields=list(kind.value_type))
+    columns = [
+        pa.array((first_source + np.flatnonzero(has_row)).astype(np.int32)),
+        pa.ListArray.from_arrays(pa.array(offsets), values, type=kind),
+    ]
+    return pa.record_batch(columns if extra is None else [*columns, pa.array(extra)], schema=schema)
+
+
+def batches_by_place(
+    schema: pa.Schema,
+    first_source: int,
+    indptr: NDArray[np.int64],
+    place: NDArray[np.int32],
+    entries: Sequence[NDArray[Any]],
+    places: int,
+) -> Iterator[pa.RecordBatch]:
+    """Yield a batch of lists for each place; ``place`` (entries,) says where an entry goes."""
+    sources = indptr.size - 1
+    source = np.repeat(np.arange(sources), np.diff(indptr))
+    counts = np.bincount(place.astype(np.int64) * sources + source, minlength=places * sources)
+    # The narrowest type: numpy counts numbers of 8 and 16 bits instead of comparing them.
+    order = np.argsort(place.astype(np.min_scalar_type(places)), kind="stable")
+    first = 0
+    for sizes in counts.reshape(places, sources):
+        of_place = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
+        some = order[first : first + int(of_place[-1])]
+        first += some.size
+        yield lists_batch(schema, first_source, of_place, [column[some] for column in entries])
+
+
+@contextmanager
+def mass_writer(path: Path, schema: pa.Schema) -> Iterator[Any]:
+    """Open a file for batches in order."""
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+        yield writer
+
+
+class MassFiles:
+    """Files of one schema, mapped: the lists of a batch of sources, side by side."""
+
+    def __init__(self, schema: pa.Schema, files: Sequence[Path], places: int = 1, place: int = 0) -> None:
+        """``places`` batches for each batch of sources, of which those for ``place`` are read."""
+        self._schema, self._places, self._place = schema, places, place
+        self._readers = [pa.ipc.open_file(pa.memory_map(str(file))) for file in files]
+
+    def batches(self, number: int) -> list[pa.RecordBatch]:
+        """Return a batch of each file, as views."""
+        return [reader.get_batch(number * self._places + self._place) for reader in self._readers]
+
+    def lists(
+        self, number: int, first_source: int, stop_source: int
+    ) -> tuple[NDArray[np.int64], list[list[NDArray[Any]]]]:
+        """Return the lists of a batch of sources.
+
+        Returns
+        -------
+        bounds (sources, files, 2) int64: where a source's list begins and ends once the files' entries stand one after
+        the other. For each file, the columns of its entries, as views.
+        """
+        bounds = np.zeros((stop_source - first_source, len(self._readers), 2), np.int64)
+        pieces: list[list[NDArray[Any]]] = []
+        put = 0
+        for at, batch in enumerate(self.batches(number)):
+            lists = batch.column(1)
+            row = batch.column(0).to_numpy() - first_source
+            offsets = lists.offsets.to_numpy()
+            bounds[row, at, 0] = put + offsets[:-1]
+            bounds[row, at, 1] = put + offsets[1:]
+            put += int(offsets[-1])
+            pieces.append([field.to_numpy() for field in lists.values.flatten()])
+        return bounds, pieces
+
+    def joined(self, pieces: list[list[NDArray[Any]]]) -> list[NDArray[Any]]:
+        """Return the columns of entries, all files' one after the other."""
+        entry = self._schema.field(1).type.value_type
+        empty = [np.empty(0, field.type.to_pandas_dtype()) for field in entry]
+        return [np.concatenate(columns) for columns in zip(empty, *pieces, strict=True)]

@@ -1,0 +1,147 @@
+"""The walk index: what a task writes of it, and the fingerprints that a batch of queries reads from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from scipy import sparse
+
+from pipeline.embedding.ppr.walk_graph import GraphFiles, WalkGraph
+from pipeline.errors import StorageError
+from pipeline.kernels.alias_tables import alias_tables
+from pipeline.kernels.ppr_batch import ABSENT, Fingerprints
+from pipeline.kernels.ppr_walks import walk_visits
+from pipeline.kernels.transition import single_seeds
+from pipeline.tasks import Attempt, Task
+from schemas.tables import PPR_INDEX
+
+_GROUP_VISITS = 1 << 16  # of a row group, about: a point read decodes a tenth of a megabyte
+_VISITS_AT_ONCE = 1 << 22  # that a task holds, 16 bytes each at most
+_VALUES = {name: f"{name}.list.element" for name in ("visited_ix", "visits")}
+
+
+def walk_from_nodes(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+    """Task: the rows of a range of nodes."""
+    payload = task.payload
+    restart, walks, seed = float(payload["restart"]), int(payload["walks"]), int(payload["seed"])
+    whole = WalkGraph.read(GraphFiles.from_json(payload["graph"]))
+    graph = whole.graph
+    alias = None if graph.weights is None else alias_tables(graph.indptr, graph.indices, graph.weights)
+    first, stop = whole.rows_between(*payload["range"])
+    group = max(1, int(_GROUP_VISITS * restart / walks))
+    at_once = group * max(1, int(_VISITS_AT_ONCE * restart / walks) // group)
+    entries, visits = 0, 0
+    with pq.ParquetWriter(
+        attempt.path("index", "parquet"),
+        PPR_INDEX.schema,
+        # Of ascending numbers the differences are packed; counts are nearly all 1, so a dictionary of them is.
+        compression="zstd",
+        use_dictionary=[_VALUES["visits"]],
+        column_encoding={"node_ix": "DELTA_BINARY_PACKED", _VALUES["visited_ix"]: "DELTA_BINARY_PACKED"},
+        write_statistics=["node_ix"],
+        store_schema=False,
+    ) as writer:
+        for start in range(first, stop, at_once):
+            rows = np.arange(start, min(start + at_once, stop))
+            found = walk_visits(graph, alias, single_seeds(rows), whole.node_key[rows], restart, walks, seed)
+            # Turned twice, rows are in order, in time proportional to their entries.
+            turned = sparse.csr_array((found.visits, found.nodes, found.indptr), shape=(rows.size, graph.n)).tocsc()
+            ordered = turned.tocsr()
+            writer.write_table(_table(whole.node_ix, rows, ordered), row_group_size=group)
+            entries += ordered.nnz
+            visits += int(ordered.data.sum())
+    return {"index_rows": stop - first, "entries": entries, "visits": visits}
+
+
+def _table(node_ix: NDArray[np.int64], rows: NDArray[np.int64], visits: sparse.csr_array) -> pa.Table:
+    offsets, schema = pa.array(visits.indptr.astype(np.int32)), PPR_INDEX.schema
+    lists = {"visited_ix": node_ix[visits.indices].astype(np.int32), "visits": visits.data}
+    return pa.Table.from_arrays(
+        [
+            pa.array(node_ix[rows]),
+            *(
+                pa.ListArray.from_arrays(offsets, pa.array(values), type=schema.field(name).type)
+                for name, values in lists.items()
+            ),
+        ],
+        schema=schema,
+    )
+
+
+class WalkIndex:
+    """The files of an index, and the rows of the graph that they are about: their row r is the graph's.
+
+    Raises
+    ------
+    StorageError : the files hold other rows.
+    """
+
+    def __init__(self, files: Sequence[Path], whole: WalkGraph, restart: float, walks: int) -> None:
+        self._files = [pq.ParquetFile(file) for file in files]
+        self._restart, self._walks, self._nodes = restart, walks, whole.graph.n
+        sizes = [
+            (number, group, file.metadata.row_group(group).num_rows)
+            for number, file in enumerate(self._files)
+            for group in range(file.num_row_groups)
+        ]
+        self._places = [(number, group) for number, group, _ in sizes]
+        self._starts = np.cumsum([0, *(rows for _, _, rows in sizes)])
+        if self._starts[-1] != whole.graph.n:
+            raise StorageError(
+                f"the walk index at {files[0].parent if files else 'nowhere'} has {self._starts[-1]:,} rows and the "
+                f"graph {whole.graph.n:,} nodes with edges; remove that folder and run 'graphquilt ppr-index' again"
+            )
+        # From node number to row; where every node has edges these are the same.
+        self._row_of: NDArray[np.int32] | None = None
+        if whole.graph.n and whole.node_ix[-1] != whole.graph.n - 1:
+            self._row_of = np.empty(whole.node_ix[-1] + 1, np.int32)
+            self._row_of[whole.node_ix] = np.arange(whole.graph.n, dtype=np.int32)
+
+    def bytes_for(self, rows: NDArray[np.int64]) -> int:
+        """Return about what the fingerprints of ascending rows take in memory, twice while they are put together."""
+        entries = 0.0
+        groups, counts = np.unique(np.searchsorted(self._starts, rows, side="right") - 1, return_counts=True)
+        for place, count in zip(groups, counts, strict=True):
+            number, group = self._places[place]
+            held = self._files[number].metadata.row_group(group)
+            entries += held.column(1).num_values * count / held.num_rows
+        return int(16 * entries)
+
+    def fingerprints(self, rows: NDArray[np.int64]) -> Fingerprints:
+        """Read those of ascending rows: each row group once, for all queries."""
+        is_wanted = np.zeros(self._nodes, np.bool_)
+        is_wanted[rows] = True
+        place = np.full(self._nodes, ABSENT, np.int64)
+        place[rows] = np.arange(rows.size)
+        lengths, nodes, visits = [np.zeros(1, np.int64)], [np.empty(0, np.int32)], [np.empty(0, np.float32)]
+        for group in self._groups(rows):
+            number, inside = self._places[group]
+            found = self._files[number].read_row_group(inside, columns=list(_VALUES), use_threads=False)
+            visited, counted = (found[name].combine_chunks() for name in _VALUES)
+            keeps = is_wanted[self._starts[group] : self._starts[group + 1]]
+            sizes = np.diff(visited.offsets.to_numpy()).astype(np.int64)
+            numbers, counts = visited.flatten().to_numpy(), counted.flatten().to_numpy()
+            if not keeps.all():
+                kept = np.repeat(keeps, sizes)
+                sizes, numbers, counts = sizes[keeps], numbers[kept], counts[kept]
+            lengths.append(sizes)
+            nodes.append(numbers if self._row_of is None else self._row_of[numbers])
+            visits.append(counts.astype(np.float32))
+        return Fingerprints(
+            place,
+            np.cumsum(np.concatenate(lengths)),
+            np.concatenate(nodes),
+            np.concatenate(visits),
+            self._restart / self._walks,
+            self._walks,
+        )
+
+    def _groups(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        found = np.searchsorted(self._starts, rows, side="right") - 1
+        return found[np.concatenate([np.ones(1, np.bool_), found[1:] != found[:-1]])] if found.size else found

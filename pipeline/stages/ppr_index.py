@@ -1,0 +1,58 @@
+"""The graph -> ppr_index: walks from every node, counted. Made when it is asked for, beside the chain."""
+
+from __future__ import annotations
+
+import math
+
+from pipeline.config import PipelineConfig
+from pipeline.embedding.ppr.walk_index import walk_from_nodes
+from pipeline.engines.base import Engine, Frame
+from pipeline.errors import InputError
+from pipeline.stages.outcome import Outcome, written_by_tasks
+from pipeline.stages.whole_graph import whole_graph
+from pipeline.tasks import Task, run_missing
+from pipeline.workspace import Workspace
+
+NAME = "ppr-index"
+
+#: Of a task, at least: some tenths of a second. And so many for each entry of the graph, which a task reads whole.
+_VISITS, _VISITS_AN_ENTRY = 1 << 23, 4
+_MOST_NODES = 2**31  # the index holds their numbers in 32 bits
+
+
+def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> Outcome:
+    """Walk from all nodes, a range of them a task; ranges depend on the graph and the walks, not on the workers.
+
+    Raises
+    ------
+    InputError : the graph has too many nodes for an index.
+    """
+    graph, ppr = workspace.manifest("node_index").figures, config.ppr
+    nodes = int(graph["nodes"])
+    if nodes > _MOST_NODES:
+        raise InputError(f"the graph has {nodes:,} nodes; a walk index numbers {_MOST_NODES:,} at most")
+    files, built = whole_graph(engine, config, workspace)
+    expected = nodes * ppr.index_walks / ppr.restart
+    count = max(1, min(nodes, math.ceil(expected / max(_VISITS, _VISITS_AN_ENTRY * 2 * int(graph["edges"])))))
+    told = {"graph": files.to_json(), "restart": ppr.restart, "walks": ppr.index_walks, "seed": config.embedding.seed}
+    tasks = [
+        Task(
+            f"walk-{number:05d}",
+            str(workspace.work(NAME)),
+            {**told, "range": [nodes * number // count, nodes * (number + 1) // count]},
+        )
+        for number in range(count)
+    ]
+    walked = run_missing(engine, walk_from_nodes, tasks)
+    rows, size = sum(record.result["index_rows"] for record in walked), sum(r.files[0].bytes for r in walked)
+    figures = {
+        "nodes": rows,
+        "restart": ppr.restart,
+        "walks": ppr.index_walks,
+        "seed": config.embedding.seed,
+        **{name: sum(record.result[name] for record in walked) for name in ("visits", "entries")},
+        "bytes": size,
+        "bytes_per_node": round(size / max(rows, 1), 2),
+        "tasks": len(tasks),
+    }
+    return Outcome({"ppr_index": written_by_tasks(walked, "index")}, figures, [*built, *walked])
