@@ -107,7 +107,8 @@ class PipelineConfig(Section):
         """The name of a method that can't be made part by part; empty if it can."""
         if self.embedding.method == "spectral":
             return "spectral"
-        return self.embedding.form if self.embedding.form in ("low_pass", "factorised") else ""
+        form = self.form.removeprefix("plain_")
+        return form if form in ("low_pass", "factorised") else ""
 
     @property
     def form(self) -> str:
@@ -115,7 +116,7 @@ class PipelineConfig(Section):
         if self.embedding.method == "spectral":
             return "plain" if self.input.is_plain else "bipartite"
         if self.embedding.method == "ppr":
-            form = "hashed" if self.embedding.form == "auto" else self.embedding.form
+            form = "factorised" if self.embedding.form == "auto" else self.embedding.form
             return f"plain_{form}" if self.input.is_plain else form
         if self.embedding.form == "low_pass" and self.input.is_plain:
             return "plain_low_pass"

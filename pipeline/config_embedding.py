@@ -33,8 +33,8 @@ class EmbeddingConfig(Section):
     method: Literal["fastrp", "spectral", "ppr", "none"] = Field("fastrp", description="embedding method")
     form: Literal["auto", "two_tower", "classic", "low_pass", "hashed", "factorised"] = Field(
         "auto",
-        description="of fastrp, auto is two_tower where the types differ, else classic; of ppr hashed or factorised, "
-        "auto is hashed",
+        description="of fastrp, auto is two_tower where the types differ, else classic; of ppr factorised or hashed, "
+        "auto is factorised",
     )
     dim: int = Field(128, ge=1, le=65_536, description="columns of the embedding")
     seed: int = Field(0, ge=0, lt=2**63, description="seed of the random rows")

@@ -224,7 +224,7 @@ def _bets(facts: GraphFacts, dim: int) -> tuple[Bet, ...]:
 def _kind(changes: Mapping[str, Any], facts: GraphFacts) -> str:
     """Name what is computed; keys may be missing, as in a configuration that somebody wrote."""
     if changes.get("method") == "ppr":
-        form = "factorised" if changes.get("form") == "factorised" else "hashed"
+        form = "hashed" if changes.get("form") == "hashed" else "factorised"
         return f"{form} of one type" if facts.is_plain else form
     if changes.get("method", "fastrp") != "spectral":
         form = str(changes.get("form", "auto"))

@@ -32,7 +32,7 @@ def walks_of(graph: nx.Graph) -> tuple[WalkGraph, np.ndarray]:
 
 def settings_for(graph: nx.Graph, walks: WalkGraph, dim: int = 8, seed: int = 0, **walk: object) -> Settings:
     every = (0, len(graph))
-    embedding = EmbeddingConfig(method="ppr", dim=dim, seed=seed)
+    embedding = EmbeddingConfig(method="ppr", form="hashed", dim=dim, seed=seed)
     mean = float(walks.graph.degree.sum()) / len(graph)
     return Settings(embedding, "plain_hashed", len(graph), every, every, mean_strength=mean, **walk)  # type: ignore[arg-type]
 

@@ -22,7 +22,7 @@ from tests.stages.chains import Chain, config_for, users_and_items, write_rows
 
 def config(folder: Path, **ppr: Any) -> dict[str, Any]:
     path = write_rows(folder / "rows.parquet", users_and_items())
-    return config_for(path, parts=3, embedding={"method": "ppr"}, ppr={"shards": 5, **ppr})
+    return config_for(path, parts=3, embedding={"method": "ppr", "form": "hashed"}, ppr={"shards": 5, **ppr})
 
 
 def test_engines_write_the_same_table(engine: Any, tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_a_killed_run_does_again_only_what_was_not_done(tmp_path: Path) -> None:
 
 def test_without_shards_tasks_follow_from_the_work_alone() -> None:
     every = (0, 10_000_000)
-    embedding = EmbeddingConfig(method="ppr", dim=128)
+    embedding = EmbeddingConfig(method="ppr", form="hashed", dim=128)
     settings = Settings(embedding, "plain_hashed", 10_000_000, every, every, mean_strength=20.0)
     asked = PipelineConfig(input=InputConfig(path="-", source_type="n", target_type="n"), embedding=embedding)
     seconds = push_seconds(settings, 100_000_000)

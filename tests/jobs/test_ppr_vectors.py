@@ -25,8 +25,14 @@ def refusal(config: Path, call: Callable[..., Any], *given: str) -> str:
         (["embedding.form=hashed"], "it is a form of ppr; set method = 'ppr', or leave form out (fastrp takes one of"),
         (["embedding.method=ppr", "embedding.form=classic"], "it is a form of fastrp; set method = 'fastrp'"),
         (["embedding.method=spectral", "embedding.form=factorised"], "or leave form out (spectral takes no form)"),
-        (["embedding.method=ppr", "embedding.boundary=halo"], "hashed walks through the whole graph"),
-        (["embedding.method=ppr", "embedding.shards=2"], "hashed makes all columns of a row at once"),
+        (
+            ["embedding.method=ppr", "embedding.form=hashed", "embedding.boundary=halo"],
+            "hashed walks through the whole graph",
+        ),
+        (
+            ["embedding.method=ppr", "embedding.form=hashed", "embedding.shards=2"],
+            "hashed makes all columns of a row at once",
+        ),
         (
             ["embedding.method=ppr", "embedding.form=factorised", "embedding.boundary=drop"],
             "factorised takes what the whole graph says of its spectrum",
@@ -35,7 +41,7 @@ def refusal(config: Path, call: Callable[..., Any], *given: str) -> str:
             ["embedding.method=ppr", "embedding.form=factorised", "embedding.shards=2"],
             "factorised makes its columns orthogonal",
         ),
-        (["embedding.method=ppr", "publish.fold_in=true"], "rows of form 'hashed'"),
+        (["embedding.method=ppr", "embedding.form=hashed", "publish.fold_in=true"], "rows of form 'hashed'"),
         (["embedding.method=ppr", "ppr.restart=1.0"], "restart"),
     ],
 )
@@ -52,10 +58,10 @@ def test_auto_is_hashed(shop: Any) -> None:
         for types in ((), ("input.source_type=item",))
     }
     assert forms == {
-        ("auto", ()): "hashed",
+        ("auto", ()): "factorised",
         ("hashed", ()): "hashed",
         ("factorised", ()): "factorised",
-        ("auto", ("input.source_type=item",)): "plain_hashed",
+        ("auto", ("input.source_type=item",)): "plain_factorised",
         ("hashed", ("input.source_type=item",)): "plain_hashed",
         ("factorised", ("input.source_type=item",)): "plain_factorised",
     }
@@ -63,7 +69,18 @@ def test_auto_is_hashed(shop: Any) -> None:
 
 @pytest.mark.parametrize("form", ["hashed", "factorised"])
 def test_a_plan_prices_both_forms(shop: Any, tmp_path: Path, call: Callable[..., Any], form: str) -> None:
-    given = ("plan", "--config", shop.config, "--json", "--set", "embedding.method=ppr", "--set", "partition.parts=3")
+    given = (
+        "plan",
+        "--config",
+        shop.config,
+        "--json",
+        "--set",
+        "embedding.method=ppr",
+        "--set",
+        "embedding.form=hashed",
+        "--set",
+        "partition.parts=3",
+    )
     for workspace in (tmp_path / "none", shop.workspace):
         said = call(*given, "--set", f"embedding.form={form}", "--workspace", workspace)
         assert said.code == 0, said.err
@@ -74,7 +91,18 @@ def test_a_plan_prices_both_forms(shop: Any, tmp_path: Path, call: Callable[...,
 
 
 def test_a_row_alone_is_the_tables_own(own_shop: Any) -> None:
-    run = ("run", "--config", own_shop.config, "--set", "embedding.method=ppr", "--date", "2024-03-02", "--json")
+    run = (
+        "run",
+        "--config",
+        own_shop.config,
+        "--set",
+        "embedding.method=ppr",
+        "--set",
+        "embedding.form=hashed",
+        "--date",
+        "2024-03-02",
+        "--json",
+    )
     said = own_shop.call(*run)
     assert said.code == 0, said.err
     ask = ("query", "embed", "--name", "shop", "--type", "user", "--json")

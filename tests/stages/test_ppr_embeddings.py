@@ -16,8 +16,8 @@ from pipeline.errors import ConfigError, InputError, StorageError
 from pipeline.stages.one_row import row_alone
 from tests.stages.chains import Chain, Published, config_for, friends, users_and_items, with_changes, write_rows
 
-HASHED = {"method": "ppr"}
-FACTORISED = {"method": "ppr", "form": "factorised"}
+HASHED = {"method": "ppr", "form": "hashed"}
+FACTORISED = {"method": "ppr"}
 
 
 def about(made: Published) -> dict[str, Any]:
