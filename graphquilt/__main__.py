@@ -24,26 +24,27 @@ start
   init        look at an input's columns and write a commented config
   run         the whole chain: interactions in, a published table out
   plan        what a run would need: memory, traffic, bytes
-  tune        choose method, width and parameters within a budget of seconds
+  tune        choose method, width and parameters of vectors, or those of lists, within a budget of seconds
 
 the stages of a run, one at a time
   ingest      interactions to edges; bad rows are kept with reasons
   index       ids to numbers
   partition   cut the graph
   layout      a block for each part
-  embed       vectors, part by part
-  aggregate   the table, with ids
-  evaluate    what the table is worth
+  embed       vectors, part by part; lists of nearest nodes
+  aggregate   the tables, with ids
+  evaluate    what the tables are worth
   publish     hand it to readers, if the gates agree
 
 a published table
   current     print the path of the current table, for Spark SQL, DuckDB or Polars
   check       is it there, sound, recent and large enough? For the schedules of those who read it
-  query       ask the tables for the neighbours or the row of a node, also of a new one
+  query       ask the tables for the neighbours or the row of a node, also of a new one; or the walk index
   inspect     what a run made, and from what
   rollback    point readers at an earlier release
   clean       remove old releases and working tables
 
+  ppr-index   walks from every node, counted: what 'query ppr' answers batches from
   doctor      what this machine has and lacks
   config      the keys of the configuration and their defaults
 

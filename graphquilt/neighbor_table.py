@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal
 
 import numpy as np
@@ -19,6 +16,7 @@ from numpy.typing import NDArray
 from graphquilt.errors import TableError, UnknownNodeError
 from graphquilt.ids import Ids
 from graphquilt.locate import Location, open_located
+from graphquilt.published_table import PublishedTable
 from graphquilt.row_groups import METADATA_KEY, RowGroups
 from graphquilt.row_lookup import Found, find_rows
 from schemas.contracts import ContractViolationError
@@ -57,7 +55,7 @@ class NeighborLists:
         return self.found.size
 
 
-class NeighborTable:
+class NeighborTable(PublishedTable):
     """One release of ``ppr_neighbors``: of each node, the nodes of one type that it is nearest to, by PageRank.
 
     A handle stays on the release it was opened on, also when CURRENT moves on or the release is removed. Threads
@@ -67,11 +65,6 @@ class NeighborTable:
         table.neighbors(17, "user", k=20)
         lists = table.lookup([17, 42], "user")
     """
-
-    def __init__(self, location: Location, groups: RowGroups, metadata: Mapping[str, Any]) -> None:
-        self._location = location
-        self._groups = groups
-        self._metadata = metadata
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], *, name: str = "default", cache_bytes: int = 2**29) -> NeighborTable:
@@ -100,11 +93,6 @@ class NeighborTable:
             raise
 
     @property
-    def node_types(self) -> tuple[str, ...]:
-        """The types of the nodes that have lists, sorted."""
-        return self._groups.types
-
-    @property
     def target_type(self) -> str:
         """The type of the nodes that are listed."""
         return str(self._metadata["target_type"])
@@ -123,26 +111,6 @@ class NeighborTable:
     def error_kind(self) -> str:
         """What a bound is on: "pointwise" each score, "l1" the sum of all errors, "confidence" each score, at .95."""
         return str(self._metadata["error_kind"])
-
-    @property
-    def release(self) -> str:
-        """Name of the release."""
-        return self._location.release
-
-    @property
-    def path(self) -> Path:
-        """Folder of the release."""
-        return self._location.folder
-
-    @property
-    def data_date(self) -> dt.date:
-        """The day whose end the table knows the world up to."""
-        return dt.date.fromisoformat(self._metadata["data_date"])
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """All that the table says of itself: solver and why, tolerance, seed, window and the above."""
-        return dict(self._metadata)
 
     def neighbors(self, node_id: int | str, node_type: str, k: int | None = None) -> list[tuple[Any, float]]:
         """Return the nodes nearest to one and their scores, best first; ``k`` of them, or the whole list.
@@ -200,28 +168,9 @@ class NeighborTable:
         np.cumsum(indptr, out=indptr)
         return NeighborLists(found, indptr, listed.flatten(), scores.flatten().to_numpy(), error_bound)
 
-    def to_arrow(self, node_type: str | None = None, columns: Sequence[str] | None = None) -> pa.Table:
-        """Return the table, or one type of it, with all columns or some."""
-        return self._groups.to_arrow(node_type, columns)
-
-    def close(self) -> None:
-        """Give the files back. Arrays and tables handed out stay valid."""
-        self._groups.close()
-
-    def __len__(self) -> int:
-        return sum(self._groups.rows(node_type) for node_type in self.node_types)
-
     def __repr__(self) -> str:
         rows = ", ".join(f"{self._groups.rows(known):,} {known}" for known in self.node_types)
         return f"NeighborTable({self.release}: {rows or 'no nodes'}; {self.top_k} {self.target_type} each)"
-
-    def __enter__(self) -> NeighborTable:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _lists(self, places: Found) -> tuple[pa.Array, pa.Array, NDArray[np.float32]]:
         """Return lists of ids and of scores of the known nodes, in the order asked, and the bounds of all."""

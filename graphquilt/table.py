@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import os
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from types import TracebackType
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -18,13 +15,14 @@ from graphquilt.errors import TableError, UnknownNodeError
 from graphquilt.fold_in import Neighbors, folded_row
 from graphquilt.ids import Ids, as_stored, find
 from graphquilt.locate import Location, open_located
+from graphquilt.published_table import PublishedTable
 from graphquilt.row_groups import METADATA_KEY, RowGroups
 from graphquilt.row_lookup import find_rows, matrix_of
 from schemas.contracts import ContractViolationError
 from schemas.tables import FOLD_IN, fold_in, node_embeddings
 
 
-class EmbeddingTable:
+class EmbeddingTable(PublishedTable):
     """One release of a table of node embeddings.
 
     A handle stays on the release it was opened on, also when CURRENT moves on or the release is removed, so
@@ -42,9 +40,7 @@ class EmbeddingTable:
         metadata: Mapping[str, Any],
         fold_in_groups: RowGroups | None = None,
     ) -> None:
-        self._location = location
-        self._groups = groups
-        self._metadata = metadata
+        super().__init__(location, groups, metadata)
         self._fold_in_groups = fold_in_groups
 
     @classmethod
@@ -87,26 +83,6 @@ class EmbeddingTable:
         return int(self._groups.schema.field("embedding").type.list_size)
 
     @property
-    def node_types(self) -> tuple[str, ...]:
-        """The types of nodes, sorted."""
-        return self._groups.types
-
-    @property
-    def release(self) -> str:
-        """Name of the release."""
-        return self._location.release
-
-    @property
-    def path(self) -> Path:
-        """Folder of the release."""
-        return self._location.folder
-
-    @property
-    def data_date(self) -> dt.date:
-        """The day whose end the table knows the world up to."""
-        return dt.date.fromisoformat(self._metadata["data_date"])
-
-    @property
     def space_id(self) -> str:
         """Vectors of two releases may be compared, or fed to one model, if and only if these are equal."""
         return str(self._metadata["space_id"])
@@ -115,11 +91,6 @@ class EmbeddingTable:
     def similarity(self) -> dict[str, str]:
         """Which similarity means what: "dot" or "cosine" for the uses retrieval, feature and classifier."""
         return dict(self._metadata["similarity"])
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """All that the table says of itself: method, form, parameters, seed, window, means and the above."""
-        return dict(self._metadata)
 
     def lookup(
         self, ids: Ids, node_type: str, missing: Literal["zero", "mean", "raise"] = "zero"
@@ -247,10 +218,6 @@ class EmbeddingTable:
             )
         return folded_row(recipes[wanted], self._groups, self._fold_in_groups, neighbors)
 
-    def to_arrow(self, node_type: str | None = None, columns: Sequence[str] | None = None) -> pa.Table:
-        """Return the table, or one type of it, with all columns or some."""
-        return self._groups.to_arrow(node_type, columns)
-
     def to_numpy(self, node_type: str) -> tuple[NDArray[Any], NDArray[np.float32]]:
         """Return a type's ids, (n,) int64 or object (strings), and vectors, (n, dim) float32, by id."""
         groups = self._groups.of(node_type)
@@ -266,24 +233,13 @@ class EmbeddingTable:
 
     def close(self) -> None:
         """Give the files back. Arrays and tables handed out stay valid."""
-        self._groups.close()
+        super().close()
         if self._fold_in_groups is not None:
             self._fold_in_groups.close()
-
-    def __len__(self) -> int:
-        return sum(self._groups.rows(node_type) for node_type in self.node_types)
 
     def __repr__(self) -> str:
         rows = ", ".join(f"{self._groups.rows(known):,} {known}" for known in self.node_types)
         return f"EmbeddingTable({self.release}: {rows or 'no nodes'}; dim={self.dim})"
-
-    def __enter__(self) -> EmbeddingTable:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     @property
     def _id_type(self) -> pa.DataType:

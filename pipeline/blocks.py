@@ -101,7 +101,7 @@ class Features:
     @classmethod
     def of_counts(cls, counts: NDArray[np.int64], key: NDArray[np.uint64], value: NDArray[np.float32]) -> Features:
         """Features that come row after row."""
-        return cls(np.concatenate([np.zeros(1, np.int64), np.cumsum(counts, dtype=np.int64)]), key, value)
+        return cls(offsets_of(counts), key, value)
 
     def rows(self, index: NDArray[np.int64]) -> Features:
         """Return some rows, in the order asked for."""
@@ -110,10 +110,23 @@ class Features:
         return Features.of_counts(counts, self.key[entries], self.value[entries])
 
 
+def offsets_of(counts: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Return where lists of such lengths begin that stand one after the other, and where the last ends; (n + 1,)."""
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(counts, dtype=np.int64)])
+
+
 def ranges(first: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return first[0], first[0] + 1, ..., then first[1], ...: so many numbers from each start."""
     ends = np.cumsum(counts)
     return np.arange(int(ends[-1]) if ends.size else 0) + np.repeat(first - (ends - counts), counts)
+
+
+def neighbors_of(
+    indptr: NDArray[np.int64], neighbor: NDArray[np.int32], source: NDArray[np.int64], row: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return (source, neighbour's row) of all entries of some sources' rows, in the sources' order."""
+    counts = indptr[row + 1] - indptr[row]
+    return np.repeat(source, counts), neighbor[ranges(indptr[row], counts)].astype(np.int64)
 
 
 class FeatureTable:

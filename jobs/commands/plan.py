@@ -63,8 +63,8 @@ def answer(options: argparse.Namespace) -> Answer:
     machine = slowness()
     priced = find_alternatives(config, graph, workspace, parts, options.engine, slots, machine)
     chosen = priced.chosen
-    disk = _disk(config, graph, sources, sizes, priced, finished, root)
     lists = _lists(config, graph, parts, _crossing(workspace, graph), slots)
+    disk = _disk(config, graph, sources, sizes, priced, lists, finished, root)
     at_once = options.workers if lists else min(options.workers, chosen.parts * chosen.shards)
     task_bytes = max(chosen.task_bytes, lists["lists"]["task_bytes"] if lists else 0)
     memory = {
@@ -135,7 +135,13 @@ def _lists(config: PipelineConfig, graph: Graph, parts: int, crossing: float | N
     ----------
     crossing : share of the edges that are cut; None where the graph has not been cut yet: as by chance.
     """
-    from pipeline.stages.list_costs import shards_of_lists, traffic_of_lists, way_of_lists
+    from pipeline.stages.list_costs import (
+        check_length,
+        listed_type,
+        shards_of_lists,
+        traffic_of_lists,
+        way_of_lists,
+    )
 
     if not config.ppr.neighbors:
         return {}
@@ -143,6 +149,9 @@ def _lists(config: PipelineConfig, graph: Graph, parts: int, crossing: float | N
     sources = graph.nodes
     if of_type is not None and not config.input.is_plain:
         sources = graph.targets if of_type == config.input.target_type else graph.nodes - graph.targets
+    if graph.is_exact:
+        is_second = config.input.is_plain or listed_type(config) == config.input.target_type
+        check_length(config, graph.targets if is_second else graph.nodes - graph.targets)
     way = way_of_lists(config, graph.nodes, graph.edges, sources)
     shards = shards_of_lists(config.ppr, sources, way.choice.seconds, slots)
     cut = 1 - 1 / parts if crossing is None else crossing
@@ -258,17 +267,22 @@ def _disk(
     sources: Sequence[SourceFile],
     sizes: Survey,
     priced: Alternatives,
+    lists: Mapping[str, Any],
     finished: Mapping[str, str],
     root: Path,
 ) -> dict[str, Any]:
     from pipeline.planning import Stored, disk_bytes
     from pipeline.pricing import kept_bytes
 
+    composed = 0
+    if lists and lists["lists"]["across"] == "parts":
+        by_parts = lists["lists"]["bytes_by_way"]["parts"]
+        composed = by_parts["moved"] + by_parts["held"]
     stored = Stored(
         parts=priced.chosen.parts,
         rows=sum(priced.cut.rows),
         entries=sum(priced.cut.entries),
-        kept_bytes=kept_bytes(priced.cut, priced.work, priced.chosen.shards),
+        kept_bytes=kept_bytes(priced.cut, priced.work, priced.chosen.shards) + composed,
     )
     stages = disk_bytes(config, graph, sum(source.bytes for source in sources), sizes.rows, stored)
     todo = {stage: size for stage, size in stages.items() if finished[stage] != "made"}

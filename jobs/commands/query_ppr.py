@@ -17,7 +17,7 @@ from pipeline.errors import ConfigError, InputError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from pipeline.stages.ppr_queries import Batch
+    from pipeline.stages.restart_batches import Batch
 
 _SHOWN = 20  # queries printed; --json and --out have all
 
@@ -63,7 +63,7 @@ def answer(options: argparse.Namespace) -> Answer:
 
     Raises
     ------
-    ConfigError : wrong options or config. InputError : an empty batch, an unknown node, more neighbours than nodes.
+    ConfigError : wrong options or config, more neighbours than nodes. InputError : an empty batch, an unknown node.
     MissingTableError : no walk index of this config.
     """
     if options.batch is not None and options.ids:
@@ -90,7 +90,8 @@ def _answered(options: argparse.Namespace, stop: StopRequest) -> pa.Table:
     from jobs.config_file import read_config
     from jobs.session import open_engine
     from pipeline.stages.opening import open_workspace
-    from pipeline.stages.ppr_queries import Wishes, answer_batch, read_batch
+    from pipeline.stages.ppr_queries import Wishes, answer_batch
+    from pipeline.stages.restart_batches import read_batch
 
     config = read_config(options.config, options.overrides)
     batch = _batch_of(options.ids) if options.batch is None else read_batch(options.batch)
@@ -110,7 +111,7 @@ def _batch_of(texts: list[str]) -> Batch:
     """Return the sets of the command line."""
     import numpy as np
 
-    from pipeline.stages.ppr_queries import Batch
+    from pipeline.stages.restart_batches import Batch
 
     if not texts:
         raise InputError("the batch is empty; give at least one id, or --batch FILE")
@@ -120,7 +121,7 @@ def _batch_of(texts: list[str]) -> Batch:
         raise ConfigError(str(error)) from error
     for text, one in zip(texts, sets, strict=True):
         if not all(0 < weight < float("inf") for weight in one.values()):
-            raise InputError(f"{text!r} has a weight that is not above 0; leave that node out")
+            raise InputError(f"{text!r} has a weight that is not above 0 and finite; leave that node out")
     indptr = np.cumsum([0, *(len(one) for one in sets)], dtype=np.int64)
     weight = np.array([weight for one in sets for weight in one.values()], np.float64)
     return Batch(texts, indptr, [node_id for one in sets for node_id in one], None, weight)

@@ -16,13 +16,13 @@ _WEIGHTS = (reads(types.float32), types.none)
 _SOURCES_AT_ONCE = 256  # whose sparse results are held while their lists are made
 
 
-def push_scores(graph: Transition, sources: RestartSets, restart: float, tolerance: float) -> SparseScores:
-    """A lower bound of personalised PageRank, ``tolerance * degree`` away at most.
+def push_scores(graph: Transition, sources: RestartSets, restart: float, threshold: float) -> SparseScores:
+    """A lower bound of personalised PageRank, ``threshold * degree`` away at most.
 
-    Mass r starts on the seeds. While a node holds more than ``tolerance * degree``, it keeps ``restart`` of it and
+    Mass r starts on the seeds. While a node holds more than ``threshold * degree``, it keeps ``restart`` of it and
     sends the rest to its neighbours by weight; nodes take their turns first come, first served. A node without edges
     keeps all it holds. Then ``exact = p + sum_u r(u) exact_u``, and on an undirected graph, where
-    ``degree(u) exact_u(v) = degree(v) exact_v(u)``, at every node ``0 <= exact - p <= tolerance * degree``. At last
+    ``degree(u) exact_u(v) = degree(v) exact_v(u)``, at every node ``0 <= exact - p <= threshold * degree``. At last
     each node keeps ``restart`` of what it still holds, which the bounds allow, since ``exact_v(v) >= restart``.
 
     Parameters
@@ -30,7 +30,7 @@ def push_scores(graph: Transition, sources: RestartSets, restart: float, toleran
     graph : directed graphs are accepted: then the bound is ``missing`` alone.
     sources : where walks restart.
     restart : chance of jumping back at each step, in (0, 1). networkx' alpha is ``1 - restart``.
-    tolerance : above 0, in units of score per weighted degree.
+    threshold : above 0, in units of score per weighted degree.
 
     Returns
     -------
@@ -39,7 +39,7 @@ def push_scores(graph: Transition, sources: RestartSets, restart: float, toleran
 
     Raises
     ------
-    ValueError : a restart outside (0, 1), a tolerance that is not above 0.
+    ValueError : a restart outside (0, 1), a threshold that is not above 0.
     IndexError : a seed that the graph does not have.
 
     Source
@@ -48,18 +48,18 @@ def push_scores(graph: Transition, sources: RestartSets, restart: float, toleran
 
     Cost
     ----
-    The degrees of all pushes of a source add up to ``1 / (tolerance * restart)`` at most. Scratch of 28 bytes a node,
+    The degrees of all pushes of a source add up to ``1 / (threshold * restart)`` at most. Scratch of 28 bytes a node,
     allocated once and cleaned only where a source has been.
     """
-    _check(graph, sources, restart, tolerance)
-    return _push_all(graph, sources, restart, tolerance, _Scratch.of(graph.n))
+    _check(graph, sources, restart, threshold)
+    return _push_all(graph, sources, restart, threshold, _Scratch.of(graph.n))
 
 
 def push_top_k(
-    graph: Transition, sources: RestartSets, restart: float, tolerance: float, k: int, candidates: Candidates
+    graph: Transition, sources: RestartSets, restart: float, threshold: float, k: int, candidates: Candidates
 ) -> TopK:
     """The k best nodes of each source; the rest as in `push_scores`. ``bound`` is the l1 error of each source."""
-    _check(graph, sources, restart, tolerance)
+    _check(graph, sources, restart, threshold)
     check_candidates(candidates, graph.n, len(sources), k)
     nodes = np.empty((len(sources), k), np.int64)
     scores = np.empty((len(sources), k), np.float32)
@@ -67,16 +67,16 @@ def push_top_k(
     scratch = _Scratch.of(graph.n)
     for first in range(0, len(sources), _SOURCES_AT_ONCE):
         stop = min(first + _SOURCES_AT_ONCE, len(sources))
-        found = _push_all(graph, sources.part(first, stop), restart, tolerance, scratch)
+        found = _push_all(graph, sources.part(first, stop), restart, threshold, scratch)
         some = candidates.of_sources(first, stop)
         nodes[first:stop], scores[first:stop] = top_k_of_rows(found, some, k)
         bound[first:stop] = found.missing
     return TopK(nodes, scores, bound)
 
 
-def _check(graph: Transition, sources: RestartSets, restart: float, tolerance: float) -> None:
+def _check(graph: Transition, sources: RestartSets, restart: float, threshold: float) -> None:
     check_restart(restart)
-    check_tolerance(tolerance)
+    check_tolerance(threshold)
     check_sources(graph, sources)
 
 
@@ -97,7 +97,7 @@ class _Scratch:
 
 
 def _push_all(
-    graph: Transition, sources: RestartSets, restart: float, tolerance: float, scratch: _Scratch
+    graph: Transition, sources: RestartSets, restart: float, threshold: float, scratch: _Scratch
 ) -> SparseScores:
     count = len(sources)
     indptr, missing = np.zeros(count + 1, np.int64), np.zeros(count)
@@ -108,7 +108,7 @@ def _push_all(
     while True:
         done = _push(
             graph.indptr, graph.indices, graph.weights, graph.degree,
-            sources.indptr, sources.nodes, sources.shares, restart, tolerance, done,
+            sources.indptr, sources.nodes, sources.shares, restart, threshold, done,
             scratch.settled, scratch.waiting, scratch.is_queued, scratch.queue, scratch.reached,
             indptr, nodes, scores, missing,
         )  # fmt: skip
@@ -157,7 +157,7 @@ def _push(
     set_nodes: NDArray[np.int64],
     set_shares: NDArray[np.float64],
     restart: float,
-    tolerance: float,
+    threshold: float,
     first_source: int,
     settled: NDArray[np.float64],
     waiting: NDArray[np.float64],
@@ -180,7 +180,7 @@ def _push(
                 is_queued[node] = 2
                 reached[count] = node
                 count += 1
-            if is_queued[node] == 2 and waiting[node] > tolerance * degree[node]:
+            if is_queued[node] == 2 and waiting[node] > threshold * degree[node]:
                 is_queued[node] = 3
                 queue[tail] = node
                 tail = tail + 1 if tail + 1 < n else 0
@@ -208,7 +208,7 @@ def _push(
                     is_queued[near] = 2
                     reached[count] = near
                     count += 1
-                if is_queued[near] == 2 and waiting[near] > tolerance * degree[near]:
+                if is_queued[near] == 2 and waiting[near] > threshold * degree[near]:
                     is_queued[near] = 3
                     queue[tail] = near
                     tail = tail + 1 if tail + 1 < n else 0

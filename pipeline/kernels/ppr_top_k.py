@@ -143,7 +143,7 @@ def top_k_of_rows(found: SparseScores, candidates: Candidates, k: int) -> tuple[
 
 
 @njit(types.boolean(_INTS, types.int64, types.int64, types.int64), nogil=True, cache=True)
-def _is_known(known: NDArray[np.int64], start: int, stop: int, node: int) -> bool:
+def is_known(known: NDArray[np.int64], start: int, stop: int, node: int) -> bool:
     """Whether an ascending run of nodes holds this one."""
     while start < stop:
         middle = (start + stop) // 2
@@ -201,7 +201,7 @@ def _best_of_columns(
                 if score > group_bars[lane]:
                     col = first + lane
                     # Rows come in ascending order, so an equal score never enters: its node is larger.
-                    if not _is_known(known, known_indptr[col], known_indptr[col + 1], row):
+                    if not is_known(known, known_indptr[col], known_indptr[col + 1], row):
                         sift_down(scores[col], nodes[col], k, score, row)
                         bars[col] = scores[col, 0]
 
@@ -250,5 +250,5 @@ def _best_of_rows(
             # A list that is not full yet holds NO_ROW with score 0, which any score above 0 replaces.
             if score < best[0] or (score == best[0] and (score == 0 or node > places[0])):
                 continue
-            if not _is_known(known, known_indptr[source], known_indptr[source + 1], node):
+            if not is_known(known, known_indptr[source], known_indptr[source + 1], node):
                 sift_down(best, places, k, score, node)

@@ -6,20 +6,14 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit, types
 from numpy.typing import NDArray
 
-from pipeline.kernels.array_types import reads, writes
-from pipeline.kernels.hashing import hash_nodes, mix
+from pipeline.kernels.hashing import hash_nodes
 from pipeline.kernels.ppr_top_k import Candidates, SparseScores, TopK, check_candidates, top_k_of_rows
-from pipeline.kernels.prefetch import prefetch_element
+from pipeline.kernels.ppr_walk_passes import count_visits, find_starts, running_shares, write_paths
 from pipeline.kernels.transition import RestartSets, Transition, check_restart, check_sources
 
-IN_FLIGHT = 64
-"""Walks that take turns. Each has one request to memory under way; a core keeps some 10 to 50 of them."""
-
 _PATH_NODES = 1 << 20  # steps held at once, give or take one source's: 4 MiB
-_START = np.uint64(1 << 63)  # the word that draws a walk's seed; steps count from 0
 
 
 @dataclass(frozen=True)
@@ -83,7 +77,7 @@ def walk_scores(
 
     Cost
     ----
-    ``walks / restart`` nodes a source, two or three waits for memory each, of which `IN_FLIGHT` overlap.
+    ``walks / restart`` nodes a source, two or three waits for memory each, of which those of `IN_FLIGHT` walks overlap.
     4 bytes a node of one source's paths, 8 bytes a node of the graph.
     """
     _check(graph, alias, sources, source_key, restart, walks)
@@ -139,13 +133,6 @@ def walk_radius(scores: NDArray[np.float64], walks: int, confidence: float) -> N
     return 3 * h + 2 * np.sqrt(h * (np.asarray(scores) + 2 * h))
 
 
-def walks_needed(score: float, radius: float, confidence: float) -> int:
-    """Walks a source that bring a score within ``radius`` of the exact one, by the bound of `walk_radius`."""
-    # sqrt(4 s h) + h <= radius, solved for sqrt(h).
-    root = math.sqrt(score + radius) - math.sqrt(score)
-    return math.ceil(math.log(2 / (1 - confidence)) / root**2)
-
-
 def _check(
     graph: Transition,
     alias: tuple[NDArray[np.float32], NDArray[np.int32]] | None,
@@ -184,19 +171,19 @@ def _walk_all(
     for first in range(0, len(sources), at_once):
         some = sources.part(first, min(first + at_once, len(sources)))
         reach = np.empty(some.nodes.size)
-        _running_shares(some.indptr, some.shares, reach)
+        running_shares(some.indptr, some.shares, reach)
         some_keys = keys[first : first + len(some)]
         starts = np.empty(len(some) + 1, np.int64)
-        _find_starts(some_keys, walks, survive, starts)
+        find_starts(some_keys, walks, survive, starts)
         if path.size < starts[-1]:
             path = np.empty(starts[-1] * 5 // 4, np.int32)
-        _walk(
+        write_paths(
             graph.indptr, graph.indices, accept, other, some.indptr, some.nodes, reach,
             some_keys, walks, survive, path,
         )  # fmt: skip
         some_nodes, some_visits = np.empty(starts[-1], np.int32), np.empty(starts[-1], np.int32)
         sizes = np.empty(len(some), np.int64)
-        found = _count(path, starts, counts, reached, some_nodes, some_visits, sizes)
+        found = count_visits(path, starts, counts, reached, some_nodes, some_visits, sizes)
         nodes.append(some_nodes[:found].copy())
         visits.append(some_visits[:found].copy())
         indptr[first + 1 : first + 1 + len(some)] = indptr[first] + np.cumsum(sizes)
@@ -212,208 +199,3 @@ def _scores(visited: VisitCounts, scale: float) -> SparseScores:
 def _survival(restart: float) -> NDArray[np.float64]:
     """Chance of a walk of more than t steps, down to what 53 random bits can tell from 0."""
     return np.cumprod(np.full(math.ceil(53 * math.log(2) / -math.log1p(-restart)), 1 - restart))
-
-
-@njit("int64(uint64, float64[::1])", nogil=True, cache=True)
-def _steps(key: np.uint64, survive: NDArray[np.float64]) -> int:
-    """Steps that a walk takes after its seed, by its word 0."""
-    luck = np.float64(mix(key) >> np.uint64(11)) * 2.0**-53
-    steps = 0
-    while steps < survive.size and luck < survive[steps]:
-        steps += 1
-    return steps
-
-
-@njit("uint64(uint64, int64)", nogil=True, cache=True)
-def _walk_key(source_key: np.uint64, walk: int) -> np.uint64:
-    return np.uint64(mix(source_key + np.uint64(walk)))
-
-
-@njit(types.void(reads(types.uint64), types.int64, writes(types.float64), writes(types.int64)), nogil=True, cache=True)
-def _find_starts(keys: NDArray[np.uint64], walks: int, survive: NDArray[np.float64], starts: NDArray[np.int64]) -> None:
-    """Where the path of each source starts."""
-    put = 0
-    for source in range(keys.size):
-        starts[source] = put
-        for walk in range(walks):
-            put += 1 + _steps(_walk_key(keys[source], walk), survive)
-    starts[keys.size] = put
-
-
-@njit(types.void(reads(types.int64), reads(types.float64), writes(types.float64)), nogil=True, cache=True)
-def _running_shares(set_indptr: NDArray[np.int64], shares: NDArray[np.float64], reach: NDArray[np.float64]) -> None:
-    """Running sums that begin anew with each set, so that their rounding does not depend on the sets before."""
-    for source in range(set_indptr.size - 1):
-        total = 0.0
-        for e in range(set_indptr[source], set_indptr[source + 1]):
-            total += shares[e]
-            reach[e] = total
-
-
-@njit(
-    types.int64(reads(types.int64), reads(types.int64), reads(types.float64), types.int64, types.uint64),
-    nogil=True,
-    cache=True,
-)
-def _seed_of(
-    set_indptr: NDArray[np.int64],
-    set_nodes: NDArray[np.int64],
-    reach: NDArray[np.float64],
-    source: int,
-    key: np.uint64,
-) -> int:
-    """The node that a walk begins at; ``reach`` is the running sum of each set's shares."""
-    low, high = set_indptr[source], set_indptr[source + 1] - 1
-    if low == high:
-        return int(set_nodes[low])
-    luck = np.float64(mix(key + _START) >> np.uint64(11)) * 2.0**-53
-    wanted = luck * reach[high]
-    while low < high:
-        middle = (low + high) // 2
-        if reach[middle] > wanted:
-            high = middle
-        else:
-            low = middle + 1
-    return int(set_nodes[low])
-
-
-@njit(
-    [
-        types.void(
-            reads(types.int64),
-            reads(types.int32),
-            accept,
-            other,
-            reads(types.int64),
-            reads(types.int64),
-            reads(types.float64),
-            reads(types.uint64),
-            types.int64,
-            writes(types.float64),
-            writes(types.int32),
-        )
-        for accept, other in ((reads(types.float32), reads(types.int32)), (types.none, types.none))
-    ],
-    nogil=True,
-    cache=True,
-)
-def _walk(
-    indptr: NDArray[np.int64],
-    indices: NDArray[np.int32],
-    accept: NDArray[np.float32] | None,
-    other: NDArray[np.int32] | None,
-    set_indptr: NDArray[np.int64],
-    set_nodes: NDArray[np.int64],
-    reach: NDArray[np.float64],
-    keys: NDArray[np.uint64],
-    walks: int,
-    survive: NDArray[np.float64],
-    path: NDArray[np.int32],
-) -> None:
-    """Write the nodes of all walks, one walk after the other, source after source."""
-    node = np.empty(IN_FLIGHT, np.int64)
-    word = np.empty(IN_FLIGHT, np.uint64)  # the next step's, before it is mixed
-    put = np.empty(IN_FLIGHT, np.int64)
-    end = np.empty(IN_FLIGHT, np.int64)
-    entry = np.empty(IN_FLIGHT, np.int64)
-    luck = np.empty(IN_FLIGHT, np.float32)
-    flying, source, walk, free = 0, 0, 0, 0
-    while True:
-        # Take off. Where a walk's path is written is known before it starts, so the order of steps does not matter.
-        while flying < IN_FLIGHT and source < keys.size:
-            key = _walk_key(keys[source], walk)
-            steps = _steps(key, survive)
-            first = _seed_of(set_indptr, set_nodes, reach, source, key)
-            path[free] = first
-            if steps > 0:
-                node[flying] = first
-                word[flying] = key + np.uint64(1)
-                put[flying] = free + 1
-                end[flying] = free + 1 + steps
-                prefetch_element(indptr, first)
-                flying += 1
-            free += 1 + steps
-            walk += 1
-            if walk == walks:
-                walk = 0
-                source += 1
-        if flying == 0:
-            return
-        for i in range(flying):
-            begin = indptr[node[i]]
-            count = indptr[node[i] + 1] - begin
-            chance = np.float64(mix(word[i]) >> np.uint64(11)) * 2.0**-53 * count
-            slot = np.int64(chance)
-            luck[i] = chance - slot
-            entry[i] = begin + slot if count > 0 else -1
-            word[i] += np.uint64(1)
-            if count > 0:
-                prefetch_element(indices, begin + slot)
-                if accept is not None and other is not None:
-                    prefetch_element(accept, begin + slot)
-                    prefetch_element(other, begin + slot)
-        landed = 0
-        for i in range(flying):
-            here = node[i]
-            if entry[i] >= 0:
-                here = np.int64(indices[entry[i]])
-                if accept is not None and other is not None:  # noqa: SIM102  (numba drops the branch of None, of one `and` it does not)
-                    if luck[i] >= accept[entry[i]]:
-                        here = np.int64(other[entry[i]])
-            path[put[i]] = here
-            put[i] += 1
-            node[i] = here
-            prefetch_element(indptr, here)
-            landed += put[i] == end[i]
-        if landed > 0:
-            still = 0
-            for i in range(flying):
-                if put[i] < end[i]:
-                    node[still] = node[i]
-                    word[still] = word[i]
-                    put[still] = put[i]
-                    end[still] = end[i]
-                    still += 1
-            flying = still
-
-
-@njit(
-    types.int64(
-        writes(types.int32),
-        writes(types.int64),
-        writes(types.int32),
-        writes(types.int32),
-        writes(types.int32),
-        writes(types.int32),
-        writes(types.int64),
-    ),
-    nogil=True,
-    cache=True,
-)
-def _count(
-    path: NDArray[np.int32],
-    starts: NDArray[np.int64],
-    counts: NDArray[np.int32],
-    reached: NDArray[np.int32],
-    nodes: NDArray[np.int32],
-    visits: NDArray[np.int32],
-    sizes: NDArray[np.int64],
-) -> int:
-    """Visits of each node of each source's path, in the order of the path; counts are left at 0."""
-    put = 0
-    for source in range(sizes.size):
-        found = 0
-        for at in range(starts[source], starts[source + 1]):
-            prefetch_element(counts, np.int64(path[min(at + 16, starts[source + 1] - 1)]))
-            node = path[at]
-            if counts[node] == 0:
-                reached[found] = node
-                found += 1
-            counts[node] += 1
-        for i in range(found):
-            nodes[put] = reached[i]
-            visits[put] = counts[reached[i]]
-            counts[reached[i]] = 0
-            put += 1
-        sizes[source] = found
-    return put

@@ -83,7 +83,8 @@ def _ppr(config: PipelineConfig) -> Any:
 
 
 def _ppr_index(config: PipelineConfig) -> Any:
-    return [config.ppr.restart, config.ppr.index_walks, config.embedding.seed]
+    ppr = config.ppr
+    return [ppr.restart, ppr.index_walks, ppr.edge_degree_power, config.embedding.seed]
 
 
 def _holdout(config: PipelineConfig) -> Any:

@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as pacsv
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline import storage
@@ -20,6 +18,7 @@ from pipeline.engines.base import Engine, Frame
 from pipeline.errors import InputError
 from pipeline.ingest.sources import list_sources
 from pipeline.stages.finished_rows import NodeIds
+from pipeline.stages.id_files import read_id_file
 from pipeline.tasks import Attempt, Task, TaskRecord, run_missing
 from pipeline.workspace import Workspace
 
@@ -69,7 +68,8 @@ def number_sources(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     if paths is None:
         node_ix = np.concatenate([np.arange(first, stop) for first, stop in sorted(types.values())])
     else:
-        tables = [_read(path) for path in paths]
+        texts = {"node_id": pa.string(), "node_type": pa.string()}
+        tables = [read_id_file(Path(path), texts, ["node_id"], "ppr.sources").drop_null() for path in paths]
         if any(table.column_names != tables[0].column_names for table in tables):
             raise InputError(f"files of ppr.sources differ: {paths[0]} has the columns {tables[0].column_names}")
         ids = NodeIds(task.payload["node_index"])
@@ -105,21 +105,3 @@ def _numbers_of(
             "the columns node_id and node_type, and the window of the input"
         )
     return numbers, distinct - named
-
-
-def _read(path: str) -> pa.Table:
-    """Return columns node_id and, if it is there, node_type, as text."""
-    try:
-        if Path(path).suffix == ".parquet":
-            table = pq.read_table(path, partitioning=None)
-        else:
-            # As text: an id such as 007 is no number.
-            types = {"node_id": pa.string(), "node_type": pa.string()}
-            table = pacsv.read_csv(path, convert_options=pacsv.ConvertOptions(column_types=types))
-    except (OSError, pa.ArrowInvalid) as error:
-        raise InputError(f"ppr.sources {path} can't be read as Parquet or CSV: {error}") from error
-    if "node_id" not in table.column_names:
-        raise InputError(f"ppr.sources {path} has no column node_id; it has {table.column_names}")
-    names = [name for name in ("node_id", "node_type") if name in table.column_names]
-    columns = [table[name].cast(pa.string()) for name in names]
-    return pa.table(dict(zip(names, columns, strict=True))).drop_null()

@@ -54,6 +54,20 @@ def way_of_lists(config: PipelineConfig, nodes: int, edges: int, sources: int) -
     return WayOfLists(across, because, _solver(config, nodes, 2 * edges, max(1, sources), across), needed)
 
 
+def listed_type(config: PipelineConfig) -> str:
+    """Return the type of the nodes that lists hold."""
+    return config.ppr.target_type or config.input.target_type
+
+
+def check_length(config: PipelineConfig, targets: int) -> None:
+    """Raise ConfigError where lists are to be longer than there are nodes to list."""
+    if config.ppr.top_k > targets:
+        raise ConfigError(
+            f"ppr.top_k is {config.ppr.top_k}; the graph has {targets} nodes of type '{listed_type(config)}' to list: "
+            f"ask for {targets} at most"
+        )
+
+
 def task_bytes(ppr: PprConfig, nodes: int, entries: int) -> int:
     """Return what a task with the whole graph holds at most, the pages of its map counted."""
     entry = _ENTRY_BYTES + (_WEIGHT_BYTES if ppr.edge_degree_power else 0)

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline import storage
+from pipeline.blocks import neighbors_of, offsets_of
 from pipeline.config import PipelineConfig
 from pipeline.embedding.ppr.asked import ListsAsked
 from pipeline.embedding.ppr.lists import threshold_of
@@ -132,7 +133,7 @@ class _Names:
         lengths = pc.list_value_length(neighbors).to_numpy(zero_copy_only=False)
         return SampledLists(
             sources=self._walks.rows_of(np.concatenate(sources)),
-            indptr=np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)]),
+            indptr=offsets_of(lengths),
             nodes=self._walks.rows_of(self._first + place),
             scores=lists["scores"].combine_chunks().flatten().to_numpy(),
             bound=lists["error_bound"].to_numpy(),
@@ -143,15 +144,12 @@ def _left_out(
     walks: WalkGraph, sources: NDArray[np.int64], excluded_rows: NDArray[np.int64], *, exclude_known: bool
 ) -> PositionLists:
     """Rows that each source's list must not hold: itself, what is not published, and where asked its neighbours."""
-    graph = walks.graph
-    places, rows = [np.arange(sources.size)], [sources]
-    for place, source in enumerate(sources.tolist()):
-        some = [excluded_rows]
-        if exclude_known:
-            some.append(graph.indices[graph.indptr[source] : graph.indptr[source + 1]].astype(np.int64))
-        rows += some
-        places += [np.full(one.size, place) for one in some]
-    return PositionLists.from_pairs(np.concatenate(places), np.concatenate(rows), sources.size)
+    own = np.arange(sources.size)
+    pairs = [(own, sources), (np.repeat(own, excluded_rows.size), np.tile(excluded_rows, sources.size))]
+    if exclude_known:
+        pairs.append(neighbors_of(walks.graph.indptr, walks.graph.indices, own, sources))
+    places, rows = (np.concatenate(column) for column in zip(*pairs, strict=True))
+    return PositionLists.from_pairs(places, rows, sources.size)
 
 
 def _vectors(

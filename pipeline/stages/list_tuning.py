@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.blocks import ranges
+from pipeline.blocks import neighbors_of
 from pipeline.config import PipelineConfig
 from pipeline.embedding.in_memory import block_from_edges
 from pipeline.embedding.ppr.walk_graph import WalkGraph
@@ -194,13 +194,9 @@ def _changes(config: PipelineConfig, chosen: ListTrial) -> dict[str, dict[str, A
 
 def _left_out(walks: WalkGraph, rows: NDArray[np.int64]) -> PositionLists:
     """Return what lists must not hold: what a source is joined to, and itself."""
-    graph = walks.graph
-    entries = graph.indptr[rows + 1] - graph.indptr[rows]
-    neighbors = graph.indices[ranges(graph.indptr[rows], entries)].astype(np.int64)
     places = np.arange(rows.size)
-    return PositionLists.from_pairs(
-        np.concatenate([np.repeat(places, entries), places]), np.concatenate([neighbors, rows]), rows.size
-    )
+    source, near = neighbors_of(walks.graph.indptr, walks.graph.indices, places, rows)
+    return PositionLists.from_pairs(np.concatenate([source, places]), np.concatenate([near, rows]), rows.size)
 
 
 def _advice(config: PipelineConfig, chosen: ListTrial, graph: TrainingGraph) -> list[str]:

@@ -14,16 +14,14 @@ from pipeline.embedding.ppr.composed import lists_across_parts
 from pipeline.embedding.ppr.lists import error_kind, solve_sources
 from pipeline.embedding.waves import BlockFiles
 from pipeline.engines.base import Engine, Frame
-from pipeline.errors import ConfigError
 from pipeline.stages.chosen_sources import find_sources
-from pipeline.stages.list_costs import shards_of_lists, way_of_lists
+from pipeline.stages.list_costs import check_length, listed_type, shards_of_lists, way_of_lists
 from pipeline.stages.outcome import MadeFile, written_by_tasks
 from pipeline.stages.whole_graph import whole_graph
 from pipeline.tasks import Task, TaskRecord, run_missing
 from pipeline.workspace import Workspace
 
 log = logging.getLogger(__name__)
-
 
 
 @dataclass(frozen=True)
@@ -49,17 +47,12 @@ def make_lists(
     ConfigError : lists longer than there are nodes to list. InputError : none of the chosen sources is in the graph.
     """
     place = workspace.work("embed") / "lists"
-    first, stop = _range_of(config.ppr.target_type or config.input.target_type, workspace)
-    if config.ppr.top_k > stop - first:
-        raise ConfigError(
-            f"ppr.top_k is {config.ppr.top_k}; the graph has {stop - first} nodes of type "
-            f"'{config.ppr.target_type or config.input.target_type}' to list: ask for {stop - first} at most"
-        )
+    targets = _targets(config, workspace)
     sources = find_sources(engine, config, workspace, place)
     graph = workspace.manifest("node_index").figures
     way = way_of_lists(config, graph["nodes"], graph["edges"], sources.rows)
     ppr = config.ppr.model_copy(update={"solver": way.choice.solver, "across": way.across})
-    asked = ListsAsked(ppr, config.embedding.seed, graph["nodes"], (first, stop))
+    asked = ListsAsked(ppr, config.embedding.seed, graph["nodes"], targets)
     log.info(
         'stage=embed lists=%d across=%s because="%s" reason="%s"',
         *(sources.rows, way.across, way.because, way.choice.reason),
@@ -96,6 +89,8 @@ def make_lists(
     return NeighborLists(written_by_tasks(solved, "lists"), figures, [*sources.records, *built, *solved])
 
 
-def _range_of(node_type: str, workspace: Workspace) -> tuple[int, int]:
-    first, stop = workspace.manifest("node_index").figures["types"][node_type]
+def _targets(config: PipelineConfig, workspace: Workspace) -> tuple[int, int]:
+    """Return the range of the nodes that lists may hold."""
+    first, stop = workspace.manifest("node_index").figures["types"][listed_type(config)]
+    check_length(config, stop - first)
     return int(first), int(stop)

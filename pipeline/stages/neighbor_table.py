@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline import storage
+from pipeline.blocks import offsets_of
 from pipeline.config import PipelineConfig
 from pipeline.engines.base import Engine, Frame
 from pipeline.stages.finished_rows import NodeIds, excluded, row_groups
@@ -154,7 +155,7 @@ class _Names:
             row = np.repeat(np.arange(lengths.size), lengths)
             place, scores = place[is_wanted], scores[is_wanted]
             lengths = np.bincount(row[is_wanted], minlength=lengths.size)
-        offsets = pa.array(np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]).astype(np.int32))
+        offsets = pa.array(offsets_of(lengths).astype(np.int32))
         return (
             pa.ListArray.from_arrays(offsets, self._ids.take(pa.array(place)), type=schema.field("neighbor_ids").type),
             pa.ListArray.from_arrays(offsets, pa.array(scores), type=schema.field("scores").type),

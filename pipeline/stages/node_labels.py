@@ -7,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv as pacsv
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
+from pipeline.stages.id_files import read_id_file
 from pipeline.stages.training_graph import TrainingGraph, positions_of
 from pipeline.workspace import Workspace
 
@@ -39,13 +38,9 @@ def read_labels(file: str, node_type: str, graph: TrainingGraph, workspace: Work
     ------
     InputError : it can't be read, lacks a column, or labels fewer than 20 nodes of the graph or one label only.
     """
-    table = _read(file)
-    if missing := {"node", "label"} - set(table.column_names):
-        raise InputError(f"--labels {file} has no column {sorted(missing)}; it has {table.column_names}")
-    table = table.select(["node", "label"]).drop_null().combine_chunks()
-    label = table["label"].cast(pa.string()).combine_chunks().dictionary_encode()
-    node = table["node"].combine_chunks()
-    node = node.dictionary_decode() if pa.types.is_dictionary(node.type) else node
+    texts = {"node": pa.string(), "label": pa.string()}
+    table = read_id_file(Path(file), texts, texts, "--labels").drop_null().combine_chunks()
+    node, label = table["node"].combine_chunks(), table["label"].combine_chunks().dictionary_encode()
     at = positions_of(node, node_type, graph, workspace)
     is_known = at >= 0
     position, row = np.unique(at[is_known], return_inverse=True)
@@ -62,14 +57,3 @@ def read_labels(file: str, node_type: str, graph: TrainingGraph, workspace: Work
         )
     unknown = len(node.filter(pa.array(~is_known)).unique())
     return NodeLabels(position, labels, tuple(names[place] for place in order), unknown)
-
-
-def _read(file: str) -> pa.Table:
-    try:
-        if Path(file).suffix == ".parquet":
-            return pq.read_table(file, partitioning=None)
-        # As text: an id such as 007 is no number. Ids of integers are compared as text then.
-        types = {"node": pa.string(), "label": pa.string()}
-        return pacsv.read_csv(file, convert_options=pacsv.ConvertOptions(column_types=types))
-    except (OSError, pa.ArrowInvalid) as error:
-        raise InputError(f"--labels {file} can't be read as Parquet or CSV: {error}") from error

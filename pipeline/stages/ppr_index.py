@@ -34,7 +34,13 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     files, built = whole_graph(engine, config, workspace)
     expected = nodes * ppr.index_walks / ppr.restart
     count = max(1, min(nodes, math.ceil(expected / max(_VISITS, _VISITS_AN_ENTRY * 2 * int(graph["edges"])))))
-    told = {"graph": files.to_json(), "restart": ppr.restart, "walks": ppr.index_walks, "seed": config.embedding.seed}
+    asked = {
+        "restart": ppr.restart,
+        "walks": ppr.index_walks,
+        "edge_degree_power": ppr.edge_degree_power,
+        "seed": config.embedding.seed,
+    }
+    told = {"graph": files.to_json(), **asked}
     tasks = [
         Task(
             f"walk-{number:05d}",
@@ -47,9 +53,7 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     rows, size = sum(record.result["index_rows"] for record in walked), sum(r.files[0].bytes for r in walked)
     figures = {
         "nodes": rows,
-        "restart": ppr.restart,
-        "walks": ppr.index_walks,
-        "seed": config.embedding.seed,
+        **asked,
         **{name: sum(record.result[name] for record in walked) for name in ("visits", "entries")},
         "bytes": size,
         "bytes_per_node": round(size / max(rows, 1), 2),

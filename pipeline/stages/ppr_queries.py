@@ -5,49 +5,33 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as pacsv
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline import storage
-from pipeline.blocks import ranges
+from pipeline.blocks import offsets_of
 from pipeline.config import PipelineConfig
-from pipeline.embedding.ppr.asked import ListsAsked, candidates_for
-from pipeline.embedding.ppr.lists import CONFIDENCE, rounded_up
+from pipeline.embedding.ppr.asked import ListsAsked, candidates_of_sets
+from pipeline.embedding.ppr.lists import CONFIDENCE, rounded_up, with_rounding
 from pipeline.embedding.ppr.walk_graph import NO_EDGES, WalkGraph
 from pipeline.embedding.ppr.walk_index import WalkIndex
 from pipeline.engines.base import Engine, Frame
-from pipeline.errors import InputError, MissingTableError
+from pipeline.errors import ConfigError, InputError, MissingTableError
 from pipeline.kernels.ppr_batch import batch_top_k, nodes_after
 from pipeline.kernels.ppr_chebyshev import chebyshev_top_k, smallest_tolerance
 from pipeline.kernels.ppr_push import push_top_k
-from pipeline.kernels.ppr_top_k import Candidates, TopK
+from pipeline.kernels.ppr_top_k import TopK
 from pipeline.kernels.ranking import NO_ROW
 from pipeline.kernels.transition import RestartSets, restart_sets
 from pipeline.stages.finished_rows import NodeIds
+from pipeline.stages.restart_batches import Batch
 from pipeline.stages.whole_graph import whole_graph
 from pipeline.workspace import MANIFEST, Workspace
 from schemas.tables import PPR_NEIGHBOR_LISTS
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Restart sets by id: set q is rows ``indptr[q]`` to ``indptr[q + 1]``.
-
-    names : a text for each set. node_type : None where the command line has to say it. weight : above 0.
-    """
-
-    names: Sequence[str]
-    indptr: NDArray[np.int64]
-    node_id: Sequence[str]
-    node_type: Sequence[str] | None
-    weight: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -66,51 +50,6 @@ class Wishes:
     memory_bytes: int = 4 << 30
 
 
-def read_batch(path: Path) -> Batch:
-    """Read a file of restart sets: node_id and, optional, query, node_type and weight.
-
-    Without ``query`` each row is a set of its own; with it rows of one query are a set, wherever they stand.
-
-    Raises
-    ------
-    InputError : the file can't be read, has no rows or no ids, or a weight that is not above 0.
-    """
-    table = _read(path)
-    if not table.num_rows:
-        raise InputError(f"--batch {path} has no rows; give one a node, with its node_id")
-    if nulls := sum(table[name].null_count for name in table.column_names):
-        raise InputError(f"--batch {path} has {nulls} empty cells in the columns {table.column_names}; fill them in")
-    weight = table["weight"].to_numpy() if "weight" in table.column_names else np.ones(table.num_rows)
-    if wrong := int((~((weight > 0) & (weight < np.inf))).sum()):
-        raise InputError(f"--batch {path} has {wrong} weights that are not above 0; leave those nodes out")
-    names, order = table["node_id"].to_pylist(), np.arange(table.num_rows)
-    sizes = np.ones(table.num_rows, np.int64)
-    if "query" in table.column_names:
-        coded = table["query"].combine_chunks().dictionary_encode()
-        code = coded.indices.to_numpy()
-        names, order, sizes = coded.dictionary.to_pylist(), np.argsort(code, kind="stable"), np.bincount(code)
-    some = table.take(pa.array(order))
-    node_type = some["node_type"].to_pylist() if "node_type" in table.column_names else None
-    indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
-    return Batch(names, indptr, some["node_id"].to_pylist(), node_type, weight[order])
-
-
-def _read(path: Path) -> pa.Table:
-    types = {"query": pa.string(), "node_id": pa.string(), "node_type": pa.string(), "weight": pa.float64()}
-    try:
-        if path.suffix == ".parquet":
-            table = pq.read_table(path, partitioning=None)
-        else:
-            # As text: an id such as 007 is no number.
-            table = pacsv.read_csv(path, convert_options=pacsv.ConvertOptions(column_types=types))
-        if "node_id" not in table.column_names:
-            raise InputError(f"--batch {path} has no column node_id; it has {table.column_names}")
-        found = [name for name in types if name in table.column_names]
-        return pa.table({name: table[name].cast(types[name]) for name in found})
-    except (OSError, pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise InputError(f"--batch {path} can't be read as Parquet or CSV: {error}") from error
-
-
 def answer_batch(
     engine: Engine[Frame], config: PipelineConfig, workspace: Workspace, batch: Batch, wishes: Wishes
 ) -> pa.Table:
@@ -122,7 +61,8 @@ def answer_batch(
 
     Raises
     ------
-    InputError : an empty batch, an unknown type or node, more neighbours asked for than there are.
+    ConfigError : an option names no type of the graph, or more neighbours than there are. InputError : an empty batch,
+    a node or type of it that the graph does not have.
     MissingTableError : there is no walk index of this config.
     """
     if not batch.names:
@@ -133,12 +73,14 @@ def answer_batch(
     first, stop = types[target]
     k = wishes.k or min(config.ppr.top_k, stop - first)
     if k > stop - first:
-        raise InputError(f"-k is {k}; the graph has {stop - first} nodes of type '{target}' to list: ask for so many")
+        raise ConfigError(
+            f"-k is {k}; the graph has {stop - first} nodes of type '{target}' to list: ask for {stop - first} at most"
+        )
     ids = NodeIds([str(file) for file in workspace.files("node_index")])
     of_type = _types_of(batch, wishes, config, types)
     node_ix = _numbers(batch.node_id, of_type, types, ids)
     index = None if wishes.is_exact else _index_manifest(config, workspace)
-    whole = WalkGraph.read(whole_graph(engine, config, workspace)[0])
+    whole = WalkGraph.read(whole_graph(engine, config, workspace)[0], config.ppr.edge_degree_power)
     asked = ListsAsked(config.ppr, config.embedding.seed, int(figures["nodes"]), (int(first), int(stop)))
     sets, mass = _sets(batch, whole.rows_of(node_ix))
     if index is None:
@@ -158,13 +100,14 @@ def answer_batch(
         "target_type": target,
         "exclude_known": config.ppr.exclude_known,
         "degree_correction": config.ppr.degree_correction,
+        "edge_degree_power": config.ppr.edge_degree_power,
     }
     return _table(batch, of_type, found, mass, whole, ids, (target, int(first), int(stop)), metadata)
 
 
 def _known_type(asked: str, types: Mapping[str, Sequence[int]], option: str) -> str:
     if asked not in types:
-        raise InputError(f"{option} is '{asked}'; the graph has nodes of type {', '.join(types)}")
+        raise ConfigError(f"{option} is '{asked}'; the graph has nodes of type {', '.join(types)}")
     return asked
 
 
@@ -172,12 +115,14 @@ def _types_of(
     batch: Batch, wishes: Wishes, config: PipelineConfig, types: Mapping[str, Sequence[int]]
 ) -> Sequence[str]:
     if batch.node_type is not None:
-        for one in dict.fromkeys(batch.node_type):
-            _known_type(one, types, "a node_type of the batch")
+        if unknown := sorted(set(batch.node_type) - set(types)):
+            raise InputError(
+                f"a node_type of the batch is '{unknown[0]}'; the graph has nodes of type {', '.join(types)}"
+            )
         return batch.node_type
     asked = wishes.source_type or config.ppr.source_type or (next(iter(types)) if len(types) == 1 else None)
     if asked is None:
-        raise InputError(f"--type is missing; the graph has nodes of type {', '.join(types)}")
+        raise ConfigError(f"--type is missing; the graph has nodes of type {', '.join(types)}")
     return [_known_type(asked, types, "--type")] * len(batch.node_id)
 
 
@@ -210,13 +155,21 @@ def _index_manifest(config: PipelineConfig, workspace: Workspace) -> Mapping[str
         return made.figures
     folder = workspace.place("ppr_index").parent
     others = [storage.read_json(file) for file in sorted(folder.glob(f"*/{MANIFEST}"))]
-    known = [f"restart {one['figures']['restart']:g} with {one['figures']['walks']} walks" for one in others if one]
+    known = [_said_of(one["figures"]) for one in others if one]
+    ppr = config.ppr
+    asked = {"restart": ppr.restart, "walks": ppr.index_walks, "edge_degree_power": ppr.edge_degree_power}
     there_are = f"; there are others, of this graph or an earlier one: {', '.join(known)}" if known else ""
     raise MissingTableError(
-        f"there is no walk index of restart {config.ppr.restart:g} with {config.ppr.index_walks} walks a node for "
-        f"{workspace.date}{there_are}. Run 'graphquilt ppr-index' with the same options, or set ppr.restart and "
-        "ppr.index_walks to those of one that is there, or give --exact"
+        f"there is no walk index of {_said_of(asked)} for {workspace.date}{there_are}. Run 'graphquilt ppr-index' with "
+        "the same options, or set ppr.restart, index_walks and edge_degree_power to those of one that is there, or give "
+        "--exact"
     )
+
+
+def _said_of(asked: Mapping[str, Any]) -> str:
+    power = asked["edge_degree_power"]
+    weighed = f", edge_degree_power {power:g}" if power else ""
+    return f"restart {asked['restart']:g} with {asked['walks']} walks a node{weighed}"
 
 
 def _sets(batch: Batch, rows: NDArray[np.int64]) -> tuple[RestartSets, NDArray[np.float64]]:
@@ -233,22 +186,8 @@ def _sets(batch: Batch, rows: NDArray[np.int64]) -> tuple[RestartSets, NDArray[n
     query, rows, weight = query[has_edges], rows[has_edges], weight[has_edges]
     mass = np.bincount(query, weight, len(batch.names)) / total
     sizes = np.bincount(query, minlength=len(batch.names))
-    indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes[sizes > 0])])
+    indptr = offsets_of(sizes[sizes > 0])
     return restart_sets(indptr, rows, weight), mass
-
-
-def _candidates(whole: WalkGraph, sets: RestartSets, asked: ListsAsked) -> Candidates:
-    """The targets, without the sets' own nodes and, where asked, without what these are joined to."""
-    source, known = np.repeat(np.arange(len(sets)), np.diff(sets.indptr)), sets.nodes
-    if asked.ppr.exclude_known:
-        starts, graph = whole.graph.indptr[known], whole.graph
-        entries = graph.indptr[known + 1] - starts
-        neighbors = graph.indices[ranges(starts, entries)].astype(np.int64)
-        source, known = np.concatenate([source, np.repeat(source, entries)]), np.concatenate([known, neighbors])
-        order = np.lexsort((known, source))
-        source, known = source[order], known[order]
-    indptr = np.searchsorted(source, np.arange(len(sets) + 1)).astype(np.int64)
-    return candidates_for(asked, whole.rows_between(*asked.targets), whole.degree, indptr, known)
 
 
 def _from_index(
@@ -261,7 +200,7 @@ def _from_index(
             _from_index(whole, index, sets.part(*span), asked, k, wishes) for span in ((0, half), (half, len(sets)))
         ]
         return TopK(*(np.concatenate([getattr(p, name) for p in parts]) for name in ("nodes", "scores", "bound")))
-    candidates = _candidates(whole, sets, asked)
+    candidates = candidates_of_sets(asked, whole, sets)
     fingerprints = index.fingerprints(needed)
     return batch_top_k(
         *(whole.graph, fingerprints, sets, asked.ppr.restart, wishes.rounds, k, candidates),
@@ -272,7 +211,7 @@ def _from_index(
 def _exactly(whole: WalkGraph, sets: RestartSets, asked: ListsAsked, k: int) -> TopK:
     """Lists whose l1 error is under the tolerance, by whichever solver can certify it."""
     restart, tolerance, graph = asked.ppr.restart, asked.ppr.tolerance, whole.graph
-    candidates = _candidates(whole, sets, asked)
+    candidates = candidates_of_sets(asked, whole, sets)
     if tolerance >= smallest_tolerance(restart):
         return chebyshev_top_k(graph, sets, restart, tolerance, k, candidates)
     # The error at a node is at most this times its degree.
@@ -297,7 +236,7 @@ def _table(
     counts, bound = np.zeros(mass.size, np.int64), np.zeros(mass.size)
     counts[solved], bound[solved] = is_listed.sum(axis=1), found.bound * mass[solved]
     scores = (found.scores * mass[solved].astype(np.float32)[:, None])[is_listed]
-    offsets = pa.array(np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)]).astype(np.int32))
+    offsets = pa.array(offsets_of(counts).astype(np.int32))
     schema = PPR_NEIGHBOR_LISTS.schema_for(names.type)
     single = np.diff(batch.indptr) == 1
     # A set of one node is that node's own list.
@@ -311,7 +250,7 @@ def _table(
         "neighbor_type": pa.array([target_type] * mass.size, pa.string()),
         "neighbor_ids": pa.ListArray.from_arrays(offsets, listed, type=schema.field("neighbor_ids").type),
         "scores": pa.ListArray.from_arrays(offsets, pa.array(scores), type=schema.field("scores").type),
-        "error_bound": pa.array(rounded_up(bound)),
+        "error_bound": pa.array(rounded_up(with_rounding(bound))),
     }
     text = json.dumps(dict(metadata), sort_keys=True, allow_nan=False)
     return pa.table(columns).replace_schema_metadata({"graphquilt": text})

@@ -45,7 +45,7 @@ def make_rows(engine: Engine[Frame], config: PipelineConfig, workspace: Workspac
     depends on the graph and the configuration alone.
     """
     graph = workspace.manifest("node_index").figures
-    seconds = push_seconds(settings, graph["edges"])
+    seconds = seconds_for_rows(settings, graph["edges"])
     shards = shards_for_rows(config, settings, graph["edges"], seconds)
     log.info(
         'stage=embed shards=%d cpu_seconds_expected=%.1f reason="%s"',
@@ -80,7 +80,7 @@ def push_rows(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     return {"rows_rows": stop - first}
 
 
-def push_seconds(settings: Settings, edges: int) -> float:
+def seconds_for_rows(settings: Settings, edges: int) -> float:
     """Estimate the seconds of one core that all pushes take."""
     if not edges:
         return 0.0
@@ -105,7 +105,7 @@ def price_of_rows(
     config: PipelineConfig, settings: Settings, edges: int, slots: int, slowness: float, *, is_exact: bool
 ) -> Price:
     """Price the tasks: what is estimated is a push from every node; nothing is exchanged."""
-    seconds = push_seconds(settings, edges)
+    seconds = seconds_for_rows(settings, edges)
     shards = shards_for_rows(config, settings, edges, seconds)
     cpu = slowness * (seconds + shards * (2 * edges * _OPEN_ENTRY + settings.nodes * _OPEN_NODE))
     graph_bytes = 2 * edges * _ENTRY_BYTES + settings.nodes * _NODE_BYTES

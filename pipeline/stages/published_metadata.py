@@ -15,6 +15,15 @@ from pipeline.stages.vector_space import OF_EIGENPAIRS, attributes_of, family_of
 from pipeline.storage import fingerprint_of
 from pipeline.workspace import UNDATED, Workspace
 
+_BOTH_SIGNS = {
+    "retrieval": "cosine",
+    "feature": "cosine",
+    "classifier": "dot",
+    "why": "rows have one norm, and columns of eigenvalues of both signs, which describe a node best: a linear "
+    "classifier takes the rows as they are. A product of two rows counts negative eigenvalues with the wrong sign: "
+    "for who is near, embedding.eigenvalues = 'positive' makes the better table",
+}
+
 #: Which product of two rows means something, by form and use; the reason stands beside it.
 SIMILARITY = {
     "two_tower": {
@@ -78,14 +87,7 @@ SIMILARITY = {
         "why": "rows have one norm; before it was set, two rows multiplied to the chance of a walk from one node to "
         "the other, but for the roots of degrees; a linear classifier takes the rows as they are",
     },
-    "plain_factorised both": {
-        "retrieval": "cosine",
-        "feature": "cosine",
-        "classifier": "dot",
-        "why": "rows have one norm, and columns of eigenvalues of both signs, which describe a node best: a linear "
-        "classifier takes the rows as they are. A product of two rows counts negative eigenvalues with the wrong sign: "
-        "for who is near, embedding.eigenvalues = 'positive' makes the better table",
-    },
+    "plain_factorised both": _BOTH_SIGNS,
     "hashed": {
         "retrieval": "dot",
         "feature": "cosine",
@@ -101,14 +103,7 @@ SIMILARITY = {
         "why": "rows are hashed logarithms of where walks from a node are, at one norm: two rows multiply to how much "
         "these agree, with the noise of the hashes; a linear classifier takes the rows as they are",
     },
-    "plain both": {
-        "retrieval": "cosine",
-        "feature": "cosine",
-        "classifier": "dot",
-        "why": "rows have one norm, and columns of eigenvalues of both signs, which describe a node best: a linear "
-        "classifier takes the rows as they are. A product of two rows counts negative eigenvalues with the wrong sign: "
-        "for who is near, embedding.eigenvalues = 'positive' makes the better table",
-    },
+    "plain both": _BOTH_SIGNS,
 }
 
 #: Of rows of one type whose norms were set: it is the norm then that ranks.

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from pipeline.blocks import offsets_of
 from pipeline.evaluation.list_metrics import ListMetrics, RankedLists, measure_lists
 from pipeline.evaluation.position_lists import PositionLists
 from pipeline.evaluation.sampling import sample_by_key
@@ -164,7 +165,7 @@ def _lists_of(files: Sequence[str], types: tuple[str, str], sources: pa.Array) -
     lengths = np.zeros(len(sources), np.int64)
     place = _at(rows["node_id"].combine_chunks().cast(sources.type), sources)
     lengths[place] = pc.list_value_length(column).to_numpy(zero_copy_only=False)
-    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+    offsets = offsets_of(lengths)
     return pa.LargeListArray.from_arrays(pa.array(offsets), column.flatten())
 
 

@@ -32,7 +32,8 @@ from pipeline.kernels.ppr_batch import batch_scores, nodes_after
 from pipeline.kernels.ppr_walks import walk_scores
 from pipeline.kernels.transition import Transition, single_seeds
 from pipeline.stages.opening import open_workspace
-from pipeline.stages.ppr_queries import Batch, Wishes, answer_batch
+from pipeline.stages.ppr_queries import Wishes, answer_batch
+from pipeline.stages.restart_batches import Batch
 from pipeline.stages.whole_graph import whole_graph
 
 mpl.use("Agg")

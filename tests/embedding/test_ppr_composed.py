@@ -163,7 +163,7 @@ def test_no_mass_is_lost_and_scores_are_within_tolerance_times_strength(
         assert gap.sum() <= missing[source] + 1e-6
         bound = min(missing[source], limit * walk.degree.max())
         assert bound <= row["error_bound"] * (1 + 1e-9) + 1e-12
-        assert row["error_bound"] <= bound * (1 + 1e-6) + 1e-12
+        assert row["error_bound"] <= (bound + 2.0**-22) * (1 + 1e-6)  # what listing scores as float32 adds
         assert (gap <= row["error_bound"] + 1e-6).all()
     assert done.largest_missing == pytest.approx(missing[has_edges].max(initial=0.0), abs=1e-12)
     assert done.largest_bound == max(lists["error_bound"].to_pylist(), default=0.0)

@@ -30,13 +30,13 @@ def test_entries_are_a_share_of_the_theorem_s_bound_and_one_push_at_least() -> N
         pushed_entries(1, 1.0, 0.0, 0.5)
 
 
-@pytest.mark.parametrize("tolerance", [1e-2, 1e-4])
+@pytest.mark.parametrize("error", [1e-2, 1e-4])
 @pytest.mark.parametrize("restart", [0.15, 0.5])
-def test_estimates_stay_below_the_bound_and_grow_with_sources_and_the_cut(tolerance: float, restart: float) -> None:
-    one = composed_traffic(100, 22.9, tolerance, restart, 0.3, 16)
+def test_estimates_stay_below_the_bound_and_grow_with_sources_and_the_cut(error: float, restart: float) -> None:
+    one = composed_traffic(100, 22.9, error, restart, 0.3, 16)
     assert 0 < one.moved_bytes < one.most_moved_bytes
     assert one.held_bytes > 0
-    more = composed_traffic(300, 22.9, tolerance, restart, 0.9, 16)
+    more = composed_traffic(300, 22.9, error, restart, 0.9, 16)
     assert more.moved_bytes == pytest.approx(9 * one.moved_bytes, rel=1e-3)
     assert more.most_moved_bytes == pytest.approx(3 * one.most_moved_bytes, rel=1e-3)
 

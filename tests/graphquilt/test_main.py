@@ -7,14 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import jobs.cli
 from graphquilt.__main__ import HELP, main
+from jobs.arguments import STAGE_NAMES
 from tests.graphquilt.published_neighbors import publish_lists, random_lists
 from tests.graphquilt.published_tables import publish_nodes, random_nodes
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = [
     *("init", "run", "ingest", "index", "partition", "layout", "embed", "aggregate", "evaluate", "publish"),
-    *("plan", "tune", "inspect", "query", "current", "check", "rollback", "clean", "doctor", "config"),
+    *("plan", "tune", "inspect", "query", "current", "check", "rollback", "clean", "ppr-index", "doctor", "config"),
 ]
 
 
@@ -29,6 +31,7 @@ def workspace(tmp_path: Path) -> Path:
 def test_help_lists_every_command() -> None:
     listed = [line.split()[0] for line in HELP.splitlines() if line.startswith("  ")]
     assert sorted(listed) == sorted(COMMANDS)
+    assert set(listed) == {"run", "evaluate", "current", "check", *STAGE_NAMES, *jobs.cli.COMMANDS}
 
 
 def test_help_and_version_answer(capsys: pytest.CaptureFixture[str]) -> None:
@@ -49,9 +52,7 @@ def test_current_prints_the_folder_of_the_table(workspace: Path, capsys: pytest.
     assert [Path(file).name for file in about["files"]] == ["part-00000.parquet", "part-00001.parquet"]
 
 
-def test_current_without_a_release_or_table_exits_4(
-    workspace: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_current_without_a_release_or_table_exits_4(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["current", "--workspace", str(workspace), "--name", "other"]) == 4
     assert "published there: ['default']" in capsys.readouterr().err
     assert main(["current", "--workspace", str(workspace), "--table", "ppr_neighbors", "--json"]) == 4
@@ -127,12 +128,8 @@ def test_check_of_both_counts_the_vectors_and_opens_the_lists(
     assert "ppr_neighbors version 2, this reader knows version 1" in capsys.readouterr().err
 
 
-def test_check_says_every_broken_bound_in_one_object(
-    workspace: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert (
-        main(["check", "--workspace", str(workspace), "--min-rows", "99", "--space-id", "x", "--json"]) == 3
-    )
+def test_check_says_every_broken_bound_in_one_object(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "--workspace", str(workspace), "--min-rows", "99", "--space-id", "x", "--json"]) == 3
     about = json.loads(capsys.readouterr().out)
     assert (about["ok"], len(about["findings"]), about["rows"], about["dim"]) == (False, 2, 50, 8)
 
@@ -144,14 +141,10 @@ def test_the_age_of_dated_data_counts_from_the_end_of_their_day(
     age = json.loads(capsys.readouterr().out)["age_hours"]
     now = dt.datetime.now(dt.UTC)
     since_midnight = (now - now.replace(hour=0, minute=0, second=0, microsecond=0)).total_seconds() / 3600
-    assert (
-        abs(age - since_midnight) < 0.1 or abs(age - since_midnight - 24) < 0.1
-    )  # or midnight has just passed
+    assert abs(age - since_midnight) < 0.1 or abs(age - since_midnight - 24) < 0.1  # or midnight has just passed
 
 
-def test_the_age_of_undated_data_counts_from_publication(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_age_of_undated_data_counts_from_publication(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     nodes = random_nodes(np.random.default_rng(0), {"u": 3})
     published = dt.datetime.now(dt.UTC) - dt.timedelta(hours=5)
     publish_nodes(tmp_path, nodes, date=dt.date(1970, 1, 1), now=published)

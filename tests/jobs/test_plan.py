@@ -55,6 +55,24 @@ def test_bounds_hold_the_graph_that_comes(shop: Any, tmp_path: Path, call: Calla
         assert before["memory"][name] >= after["memory"][name]
 
 
+def test_what_composing_lists_keeps_on_disk_counts(shop: Any, tmp_path: Path, call: Callable[..., Any]) -> None:
+    asked = [word for one in ("neighbors=true", "top_k=5") for word in ("--set", f"ppr.{one}")]
+    asked += ["--set", "partition.parts=2"]
+    embed, lists = {}, {}
+    for across in ("sources", "parts"):
+        found = plan(call, shop, tmp_path / "work", *asked, "--set", f'ppr.across="{across}"')
+        embed[across], lists = found["disk"]["by_stage"]["embed"], found["lists"]["bytes_by_way"]["parts"]
+    assert lists["held"] > 0
+    assert embed["parts"] - embed["sources"] == lists["moved"] + lists["held"]
+
+
+def test_lists_longer_than_the_graph_are_refused_once_it_is_known(shop: Any, call: Callable[..., Any]) -> None:
+    asked = ["--set", "ppr.neighbors=true", "--set", "ppr.top_k=90000", "--date", "2024-03-02"]
+    said = call("plan", "--config", shop.config, "--workspace", shop.workspace, *asked)
+    assert said.code == 2
+    assert "ppr.top_k is 90000; the graph has" in said.err
+
+
 def test_integers_of_parquet_bound_the_nodes(tmp_path: Path, call: Callable[..., Any]) -> None:
     table = pa.table({"source": [n % 7 for n in range(1000)], "target": [100 + n % 3 for n in range(1000)]})
     pq.write_table(table, tmp_path / "in.parquet", row_group_size=100)

@@ -1,5 +1,3 @@
-import math
-
 import networkx as nx
 import numpy as np
 import pytest
@@ -10,7 +8,7 @@ from pipeline.kernels import ppr_walks
 from pipeline.kernels.alias_tables import alias_tables
 from pipeline.kernels.hashing import hash_nodes, mix
 from pipeline.kernels.ppr_top_k import Candidates
-from pipeline.kernels.ppr_walks import walk_radius, walk_scores, walk_top_k, walks_needed
+from pipeline.kernels.ppr_walks import walk_radius, walk_scores, walk_top_k
 from pipeline.kernels.transition import Transition, single_seeds, transition
 from tests.kernels.test_ppr_push import dense
 from tests.oracles.pagerank import (
@@ -124,12 +122,6 @@ def test_lists_are_those_of_the_scores() -> None:
     np.testing.assert_array_equal(found.nodes, order)
     np.testing.assert_array_equal(found.scores, np.take_along_axis(scores, order, axis=1).astype(np.float32))
     np.testing.assert_allclose(found.bound, walk_radius(scores.max(axis=1), 500, 0.95))
-
-
-def test_as_many_walks_as_needed_are_enough() -> None:
-    for score, radius in ((1e-3, 1e-4), (0.5, 0.01), (1e-5, 1e-5)):
-        h = math.log(2 / 0.05) / walks_needed(score, radius, 0.95)
-        assert math.sqrt(4 * score * h) + h == pytest.approx(radius, rel=1e-3)
 
 
 class TestRefusals:

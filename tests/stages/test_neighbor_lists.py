@@ -265,6 +265,22 @@ def test_walks_are_near_and_the_same_for_any_shards(weighted: Path, tmp_path: Pa
     assert np.mean(errors) <= 0.05
 
 
+@pytest.mark.parametrize("across", ["sources", "parts"])
+def test_bounds_hold_what_float32_scores_round(across: str, weighted: Path, tmp_path: Path) -> None:
+    chain = Chain(tmp_path)
+    ppr = {"solver": "push", "across": across, "top_k": 40, "degree_correction": 0.5}
+    ppr |= {"tolerance": 1e-11} if across == "sources" else {"push_threshold": 1e-13}
+    assert chain.run(lists_only(weighted, ppr=ppr, input={"weight": "weight"}, partition={"parts": 3})).code == 0
+    found, exact = ListsOf.of(chain), Exact.of(WEIGHTED, ("user", "item"))
+    scores = exact.scores(0.15)
+    for source, listed in found.lists.items():
+        errors = [
+            abs(score - scores[source]["item", id_] / len(exact.neighbors(("item", id_))) ** 0.5)
+            for id_, score in listed.items()
+        ]
+        assert sum(errors) <= found.bounds[source] < 1e-6
+
+
 def test_string_ids_and_files_of_few_rows(tmp_path: Path) -> None:
     rows = users_and_items(5)
     named = {"source": [f"u{i}" for i in rows["source"]], "target": [f"i{i:03d}" for i in rows["target"]]}

@@ -1,16 +1,19 @@
-"""What lists are asked for, in node numbers."""
+"""What lists are asked for, in node numbers, and which rows of a graph they may hold."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.blocks import neighbors_of
 from pipeline.config_ppr import PprConfig
+from pipeline.embedding.ppr.walk_graph import WalkGraph
 from pipeline.kernels.ppr_top_k import Candidates, degree_factor
+from pipeline.kernels.transition import RestartSets
 
 
 @dataclass(frozen=True)
@@ -42,20 +45,33 @@ class ListsAsked:
         return cls(PprConfig.model_validate(raw["ppr"]), int(raw["seed"]), int(raw["nodes"]), (first, stop))
 
 
+def candidates_of_sets(asked: ListsAsked, walks: WalkGraph, sets: RestartSets) -> Candidates:
+    """Return the targets, without the sets' own nodes and, where asked, without what these are joined to."""
+    source = np.repeat(np.arange(len(sets)), np.diff(sets.indptr))
+    left_out = [(source, sets.nodes)]
+    if asked.ppr.exclude_known:
+        left_out.append(neighbors_of(walks.graph.indptr, walks.graph.indices, source, sets.nodes))
+    return candidates_for(asked, walks.rows_between(*asked.targets), walks.degree, left_out, len(sets))
+
+
 def candidates_for(
     asked: ListsAsked,
     span: tuple[int, int],
     degree: NDArray[np.int64],
-    known_indptr: NDArray[np.int64],
-    known: NDArray[np.int64],
+    left_out: Sequence[tuple[NDArray[np.int64], NDArray[np.integer]]],
+    sources: int,
 ) -> Candidates:
     """Return which rows lists may hold.
 
     Parameters
     ----------
     span : rows of the targets. degree : (rows,) neighbours.
-    known_indptr, known : (sources + 1,) and (entries,) int64: rows left out of each source's list, ascending.
+    left_out : (source, row) pairs in arrays, in any order: rows that the list of a source, of so many, doesn't hold.
     """
+    source = np.concatenate([source for source, _ in left_out])
+    row = np.concatenate([row.astype(np.int64) for _, row in left_out])
+    order = np.lexsort((row, source))
+    indptr = np.searchsorted(source[order], np.arange(sources + 1)).astype(np.int64)
     power = asked.ppr.degree_correction
     factor = degree_factor(degree.astype(np.float64), -power) if power else None
-    return Candidates(*span, factor, known_indptr, known)
+    return Candidates(*span, factor, indptr, row[order])

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import storage
-from pipeline.blocks import Block, RowKind, ranges
+from pipeline.blocks import Block, RowKind
 from pipeline.embedding.ppr.walk_graph import weighed_anew
 from pipeline.kernels.ppr_parts import PartWalk
 
@@ -129,11 +129,3 @@ class SourceRows:
         """Return the sources of a range, counted from its first, and their rows."""
         some = slice(*np.searchsorted(self.source, [first_source, stop_source]))
         return self.source[some] - first_source, self.row[some]
-
-
-def neighbors_of(
-    block: Block, source: NDArray[np.int64], row: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Return (source, neighbour's row) of the entries stored here of some sources' rows, in the sources' order."""
-    counts = block.indptr[row + 1] - block.indptr[row]
-    return np.repeat(source, counts), block.neighbor[ranges(block.indptr[row], counts)]

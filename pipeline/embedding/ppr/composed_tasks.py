@@ -11,10 +11,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline import storage
-from pipeline.blocks import read_slice
+from pipeline.blocks import neighbors_of, offsets_of, read_slice
 from pipeline.embedding.ppr.asked import ListsAsked, candidates_for
-from pipeline.embedding.ppr.composed_part import Part, SourceRows, neighbors_of
-from pipeline.embedding.ppr.lists import rounded_up, table_of_lists
+from pipeline.embedding.ppr.composed_part import Part, SourceRows
+from pipeline.embedding.ppr.lists import rounded_up, table_of_lists, with_rounding
 from pipeline.embedding.ppr.mass_files import (
     HELD,
     KNOWN,
@@ -110,7 +110,7 @@ def _write_known(part: Part, found: SourceRows, batches: list[tuple[int, int]], 
     home, position = part.homes
     with mass_writer(file, KNOWN) as writer:
         for first, stop in batches:
-            source, near = neighbors_of(part.block, *found.between(first, stop))
+            source, near = neighbors_of(part.block.indptr, part.block.neighbor, *found.between(first, stop))
             is_away = home[near] >= 0
             indptr = np.searchsorted(source[is_away], np.arange(stop - first + 1))
             there = near[is_away]
@@ -134,13 +134,13 @@ def rank_part(task: Task, attempt: Attempt) -> Mapping[str, Any]:
         for number, (first, stop) in enumerate(batches_of(int(payload["count"]), int(payload["at_once"]))):
             scores = SparseScores(*settle_part(asked.ppr.restart, held.of(number, first, stop), scratch))
             source, row = found.between(first, stop)
-            pairs: list[tuple[NDArray[np.int64], NDArray[Any]]] = [(source, row)]
+            pairs: list[tuple[NDArray[np.int64], NDArray[np.integer]]] = [(source, row)]
             if asked.ppr.exclude_known:
-                pairs += [neighbors_of(block, source, row), *known.of(number, first, stop)]
-            left_out = candidates_for(asked, span, block.degree, *_by_source(pairs, stop - first))
+                pairs += [neighbors_of(block.indptr, block.neighbor, source, row), *known.of(number, first, stop)]
+            left_out = candidates_for(asked, span, block.degree, pairs, stop - first)
             rows, best = top_k_of_rows(scores, left_out, length)
             is_listed = rows != NO_ROW
-            indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(is_listed.sum(axis=1))])
+            indptr = offsets_of(is_listed.sum(axis=1))
             columns = [block.node_ix[rows[is_listed]], best[is_listed]]
             writer.write_batch(lists_batch(RANKED, first, indptr, columns, scores.missing))
     return {}
@@ -165,7 +165,8 @@ def join_lists(task: Task, attempt: Attempt) -> Mapping[str, Any]:
         for batch in ranked.batches(number):
             missing += batch.column("missing").to_numpy()
         largest_missing = max(largest_missing, float(missing.max()))
-        bound = rounded_up(missing if payload["pointwise"] is None else np.minimum(missing, payload["pointwise"]))
+        least = missing if payload["pointwise"] is None else np.minimum(missing, payload["pointwise"])
+        bound = rounded_up(with_rounding(least))
         tables.append(table_of_lists(node_ix[first:stop], counts, best, their_scores, bound))
     lists = pa.concat_tables(tables).combine_chunks()
     storage.write_arrow(attempt.path("lists", "arrow"), lists)
@@ -252,13 +253,3 @@ class _Known:
             (np.repeat(np.arange(stop - first), sizes[:, at]), self._part.needed[sender][position])
             for at, (sender, (position,)) in enumerate(zip(self._senders, pieces, strict=True))
         ]
-
-
-def _by_source(
-    pairs: list[tuple[NDArray[np.int64], NDArray[Any]]], sources: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return rows by source, ascending, as `Candidates` wants those left out."""
-    source = np.concatenate([source for source, _ in pairs])
-    row = np.concatenate([row.astype(np.int64) for _, row in pairs])
-    order = np.lexsort((row, source))
-    return np.searchsorted(source[order], np.arange(sources + 1)), row[order]

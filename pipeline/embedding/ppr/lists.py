@@ -14,14 +14,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline import storage
-from pipeline.blocks import ranges
+from pipeline.blocks import offsets_of
 from pipeline.config_ppr import PprConfig
-from pipeline.embedding.ppr.asked import ListsAsked, candidates_for
+from pipeline.embedding.ppr.asked import ListsAsked, candidates_of_sets
 from pipeline.embedding.ppr.walk_graph import NO_EDGES, GraphFiles, WalkGraph
 from pipeline.kernels.alias_tables import alias_tables
 from pipeline.kernels.ppr_chebyshev import chebyshev_top_k
 from pipeline.kernels.ppr_push import push_top_k
-from pipeline.kernels.ppr_top_k import Candidates, TopK
+from pipeline.kernels.ppr_top_k import TopK
 from pipeline.kernels.ppr_walks import walk_top_k
 from pipeline.kernels.ranking import NO_ROW
 from pipeline.kernels.transition import single_seeds
@@ -32,6 +32,7 @@ CONFIDENCE = 0.95
 """Of the error bound of lists by walks, for each score alone."""
 
 _COMPOSED_ERROR = 1e-4
+_ROUNDING = 2.0**-22  # of a score: its own to float32, its factor's, and that of their product
 _AT_ONCE = 1_024  # sources solved by one call: Chebyshev keeps its buffers over all blocks of a call
 
 
@@ -68,7 +69,9 @@ class Solver:
         counts = np.zeros(node_ix.size, np.int64)
         counts[has_edges] = (found.nodes != NO_ROW).sum(axis=1)
         bound = np.zeros(node_ix.size, np.float32)
-        bound[has_edges] = rounded_up(found.bound)
+        # Chebyshev certifies the float32 scores themselves.
+        is_certified = self._asked.ppr.solver == "chebyshev" and not self._asked.ppr.degree_correction
+        bound[has_edges] = rounded_up(found.bound if is_certified else with_rounding(found.bound))
         is_listed = found.nodes != NO_ROW
         return table_of_lists(
             node_ix, counts, self._walks.node_ix[found.nodes[is_listed]], found.scores[is_listed], bound
@@ -76,7 +79,8 @@ class Solver:
 
     def _solve(self, rows: NDArray[np.int64]) -> TopK:
         ppr, graph = self._asked.ppr, self._walks.graph
-        sources, candidates = single_seeds(rows), self._candidates(rows)
+        sources = single_seeds(rows)
+        candidates = candidates_of_sets(self._asked, self._walks, sources)
         if ppr.solver == "chebyshev":
             return chebyshev_top_k(graph, sources, ppr.restart, ppr.tolerance, ppr.top_k, candidates)
         if ppr.solver == "push":
@@ -91,20 +95,6 @@ class Solver:
             *(graph, self._alias, sources, keys, ppr.restart, ppr.walks, self._asked.seed, ppr.top_k, candidates),
             confidence=CONFIDENCE,
         )
-
-    def _candidates(self, rows: NDArray[np.int64]) -> Candidates:
-        """The targets, without the source itself and, where asked, without what it is joined to."""
-        known, counts = rows, np.ones(rows.size, np.int64)
-        if self._asked.ppr.exclude_known:
-            graph = self._walks.graph
-            entries = graph.indptr[rows + 1] - graph.indptr[rows]
-            neighbors = graph.indices[ranges(graph.indptr[rows], entries)]
-            source = np.concatenate([np.arange(rows.size), np.repeat(np.arange(rows.size), entries)])
-            known = np.concatenate([rows, neighbors.astype(np.int64)])
-            known = known[np.lexsort((known, source))]
-            counts = entries + 1
-        indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
-        return candidates_for(self._asked, self._span, self._walks.degree, indptr, known)
 
 
 def threshold_of(ppr: PprConfig, volume: float) -> float:
@@ -136,6 +126,15 @@ def rounded_up(bound: NDArray[np.float64]) -> NDArray[np.float32]:
     return np.where(nearest < bound, np.nextafter(nearest, np.float32(np.inf)), nearest)
 
 
+def with_rounding(bound: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return bounds of float64 scores that are listed as float32, or that a float32 factor corrects; (n,) -> (n,).
+
+    A source's scores sum to 1 at most, so that `_ROUNDING` holds for all of them together as for each. A bound of 0, of
+    a source without edges, stays.
+    """
+    return np.where(bound > 0, bound + _ROUNDING, 0.0)
+
+
 def table_of_lists(
     node_ix: NDArray[np.int64],
     counts: NDArray[np.int64],
@@ -144,7 +143,7 @@ def table_of_lists(
     bound: NDArray[np.float32],
 ) -> pa.Table:
     """Return rows of NEIGHBOR_LISTS, of lists that stand one after the other, ``counts`` entries each."""
-    offsets = pa.array(np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)]).astype(np.int32))
+    offsets = pa.array(offsets_of(counts).astype(np.int32))
     schema = NEIGHBOR_LISTS.schema
     columns = [
         pa.array(node_ix),

@@ -15,6 +15,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pipeline.blocks import offsets_of
+
 
 def _lists_of(name: str, *extra: pa.Field, **fields: pa.DataType) -> pa.Schema:
     entry = pa.struct([pa.field(field, kind, nullable=False) for field, kind in fields.items()])
@@ -83,7 +85,7 @@ def batches_by_place(
     order = np.argsort(place.astype(np.min_scalar_type(places)), kind="stable")
     first = 0
     for sizes in counts.reshape(places, sources):
-        of_place = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
+        of_place = offsets_of(sizes)
         some = order[first : first + int(of_place[-1])]
         first += some.size
         yield lists_batch(schema, first_source, of_place, [column[some] for column in entries])

@@ -10,7 +10,7 @@ from pipeline.kernels.transition import check_restart, check_tolerance
 #: Bytes of a block's files: of a node, and of an entry (an edge has two): a neighbour and a weight.
 _NODE_BYTES, _ENTRY_BYTES = 45, 8
 #: Of the theorem's bound on the strength of all pushes, what pushes come to: .02 to .07 on five graphs of 4 k to
-#: 100 k nodes, at restarts .15 and .5 and tolerances 1e-2 to 1e-4, as long as that is less than one sweep.
+#: 100 k nodes, at restarts .15 and .5 and errors of 1e-2 to 1e-4, as long as that is less than one sweep.
 _OF_BOUND = 0.05
 #: Pairs of node and source that are sent a pushed entry that crosses the cut: .43 to .74 in the same range on Gowalla
 #: in 16 parts, multilevel and hash, since what goes to one node in one round is added up.
@@ -51,31 +51,31 @@ def sharded_read_bytes(nodes: int, entries: int, tasks: int) -> int:
     return tasks * (nodes * _NODE_BYTES + entries * _ENTRY_BYTES)
 
 
-def pushed_entries(sources: int, mean_strength: float, tolerance: float, restart: float) -> float:
+def pushed_entries(sources: int, mean_strength: float, error: float, restart: float) -> float:
     """Estimate the edge ends that forward push walks for some sources.
 
-    The theorem's bound is ``mean_strength / (tolerance * restart)`` a source, for weights of 1; what pushes come to
+    The theorem's bound is ``mean_strength / (error * restart)`` a source, for weights of 1; what pushes come to
     is about .05 of it, .03 to .07 on the graphs it was fitted to. Where that is more than all entries of the graph,
     pushes are sweeps, and it may be five times as much.
 
     Parameters
     ----------
-    mean_strength : weighted degree of a node with edges, on average. tolerance : as in the configuration, the error
-        at a node of that strength.
+    mean_strength : weighted degree of a node with edges, on average. error : the largest at a node of that strength,
+        push's threshold times it.
     """
     check_restart(restart)
-    check_tolerance(tolerance)
-    return sources * max(mean_strength, _OF_BOUND * mean_strength / (tolerance * restart))
+    check_tolerance(error)
+    return sources * max(mean_strength, _OF_BOUND * mean_strength / (error * restart))
 
 
 def composed_traffic(
-    sources: int, mean_strength: float, tolerance: float, restart: float, crossing: float, parts: int
+    sources: int, mean_strength: float, error: float, restart: float, crossing: float, parts: int
 ) -> ComposedTraffic:
     """Estimate what lists across parts move.
 
     Parameters
     ----------
-    sources, mean_strength, tolerance, restart : as in `pushed_entries`.
+    sources, mean_strength, error, restart : as in `pushed_entries`.
     crossing : share of edge ends whose other end is at home in another part; ``1 - 1 / parts`` for homes by chance.
     parts : all of them.
 
@@ -88,8 +88,8 @@ def composed_traffic(
     """
     if parts == 1:
         crossing = 0.0
-    entries = pushed_entries(sources, mean_strength, tolerance, restart)
-    most = sources * mean_strength / (tolerance * restart)
+    entries = pushed_entries(sources, mean_strength, error, restart)
+    most = sources * mean_strength / (error * restart)
     return ComposedTraffic(
         moved_bytes=math.ceil(entries * crossing * _SENT_A_CROSSING * _SENT_BYTES),
         held_bytes=math.ceil(entries * _HELD_AN_ENTRY * _HELD_BYTES),

@@ -30,7 +30,7 @@ def walk_from_nodes(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     """Task: the rows of a range of nodes."""
     payload = task.payload
     restart, walks, seed = float(payload["restart"]), int(payload["walks"]), int(payload["seed"])
-    whole = WalkGraph.read(GraphFiles.from_json(payload["graph"]))
+    whole = WalkGraph.read(GraphFiles.from_json(payload["graph"]), payload["edge_degree_power"])
     graph = whole.graph
     alias = None if graph.weights is None else alias_tables(graph.indptr, graph.indices, graph.weights)
     first, stop = whole.rows_between(*payload["range"])

@@ -1,0 +1,378 @@
+"""Compiled passes of batch queries: rounds, sums of fingerprints, and rankings, one query after the other.
+
+A value a node is kept with a mark for each tile of `TILE` nodes, so that what was touched is found, and taken back to
+0, without a look at all nodes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit, types
+from numpy.typing import NDArray
+
+from pipeline.kernels.array_types import reads, writes
+from pipeline.kernels.ppr_top_k import is_known
+from pipeline.kernels.prefetch import prefetch_element
+from pipeline.kernels.ranking import NO_ROW, sift_down
+
+TILE_BITS = 6
+TILE = 1 << TILE_BITS
+"""Nodes that share a mark."""
+
+GraphArrays = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32], NDArray[np.float64]]
+"""indptr, indices, weights, degree as in `Transition`; weights are empty, not None: one kernel to compile, not two."""
+
+SetArrays = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
+"""indptr, nodes, shares as in `RestartSets`."""
+
+PrintArrays = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32], NDArray[np.float32], float]
+"""place, indptr, nodes, visits, scale as in `Fingerprints`."""
+
+SpreadArrays = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+"""heaviest, largest, dropped as in `BatchSpread`, written."""
+
+Pairs = tuple[NDArray[np.int32], NDArray[np.float64]]
+"""Nodes and a value each."""
+
+_tuple: Any = types.Tuple  # numba's own constructors have no annotations
+_FLOATS = reads(types.float32)
+_GRAPH = _tuple((reads(types.int64), reads(types.int32), _FLOATS, reads(types.float64)))
+_SETS = _tuple((reads(types.int64), reads(types.int64), reads(types.float64)))
+_PRINTS = _tuple((reads(types.int64), reads(types.int64), reads(types.int32), _FLOATS, types.float64))
+_ROUNDS = (types.float64, types.int64, types.float64)  # restart, rounds, drop_below
+_SPREAD = _tuple((writes(types.float64),) * 3)
+_PAIRS = _tuple((writes(types.int32), writes(types.float64)))
+_VALUES = (writes(types.float64), writes(types.uint8))  # a value a node, and a mark a tile
+
+_HERE, _THERE, _KEPT, _SUMS = range(4)  # rows of the state of a query
+
+
+@njit(
+    types.void(reads(types.int64), reads(types.int32), reads(types.boolean), writes(types.boolean)),
+    nogil=True,
+    cache=True,
+)
+def spread_marks(
+    indptr: NDArray[np.int64], indices: NDArray[np.int32], at: NDArray[np.bool_], following: NDArray[np.bool_]
+) -> None:
+    """Mark where a walk is after one more step; at a node without neighbours it stays."""
+    for v in range(at.size):
+        if at[v]:
+            if indptr[v] == indptr[v + 1]:
+                following[v] = True
+            for e in range(indptr[v], indptr[v + 1]):
+                following[indices[e]] = True
+
+
+@njit(_PAIRS(_PAIRS, types.int64), nogil=True, cache=True)
+def _with_room(pairs: Pairs, wanted: int) -> Pairs:
+    """The same pairs in arrays of at least the wanted size."""
+    if pairs[0].size >= wanted:
+        return pairs
+    nodes, values = np.empty(2 * wanted, np.int32), np.empty(2 * wanted)
+    nodes[: pairs[0].size] = pairs[0]
+    values[: pairs[0].size] = pairs[1]
+    return nodes, values
+
+
+@njit(_tuple((_PAIRS, types.int64))(*_VALUES, _PAIRS, types.int64), nogil=True, cache=True)
+def _take_out(values: NDArray[np.float64], tiles: NDArray[np.uint8], pairs: Pairs, put: int) -> tuple[Pairs, int]:
+    """Append what is not 0, nodes ascending, from place ``put`` on, and leave 0."""
+    for tile in range(tiles.size):
+        if tiles[tile]:
+            tiles[tile] = 0
+            pairs = _with_room(pairs, put + TILE)
+            for v in range(tile << TILE_BITS, (tile + 1) << TILE_BITS):
+                if values[v] != 0.0:
+                    pairs[0][put] = v
+                    pairs[1][put] = values[v]
+                    values[v] = 0.0
+                    put += 1
+    return pairs, put
+
+
+@njit(types.void(_GRAPH, types.int64, types.float64, *_VALUES), nogil=True, cache=True)
+def _forward(graph: GraphArrays, v: int, chance: float, there: NDArray[np.float64], tiles: NDArray[np.uint8]) -> None:
+    """Move a chance from v on to its neighbours; a node without any keeps it."""
+    indptr, indices, weights, degree = graph
+    if indptr[v] == indptr[v + 1]:
+        there[v] += chance
+        tiles[v >> TILE_BITS] = 1
+        return
+    share = chance / degree[v]
+    for e in range(indptr[v], indptr[v + 1]):
+        u = indices[e]
+        if weights.size == 0:
+            there[u] += share
+        else:
+            there[u] += share * np.float64(weights[e])
+        tiles[u >> TILE_BITS] = 1
+
+
+@njit(
+    _tuple((types.int64, _PAIRS, types.int64))(
+        _GRAPH, _SETS, _PRINTS, *_ROUNDS, types.int64, _SPREAD, writes(types.float64, 2), writes(types.uint8, 2), _PAIRS
+    ),
+    nogil=True,
+    cache=True,
+)
+def _answer(
+    graph: GraphArrays,
+    sets: SetArrays,
+    prints: PrintArrays,
+    restart: float,
+    rounds: int,
+    drop_below: float,
+    query: int,
+    spread: SpreadArrays,
+    values: NDArray[np.float64],
+    tiles: NDArray[np.uint8],
+    moving: Pairs,
+) -> tuple[int, Pairs, int]:
+    """Do the rounds of a query, and add up fingerprints in ``values[_SUMS]``; the other rows are 0 before and after.
+
+    Returns a node without fingerprint, or -1, and what was settled, in ``count`` pairs ascending by node, which is not
+    in the sums yet. ``largest`` is that of the nodes settled so far.
+    """
+    set_indptr, set_nodes, shares = sets
+    place, print_indptr, print_nodes, visits, scale = prints
+    heaviest, largest, dropped = spread
+    here, tiles_here = values[_HERE], tiles[_HERE]
+    there, tiles_there = values[_THERE], tiles[_THERE]
+    kept, tiles_kept = values[_KEPT], tiles[_KEPT]
+    sums, tiles_summed = values[_SUMS], tiles[_SUMS]
+    for e in range(set_indptr[query], set_indptr[query + 1]):
+        here[set_nodes[e]] += shares[e]
+        tiles_here[set_nodes[e] >> TILE_BITS] = 1
+    count = 0
+    for _ in range(rounds):
+        moving, count = _take_out(here, tiles_here, moving, 0)
+        for i in range(count):
+            v, chance = int(moving[0][i]), moving[1][i]
+            kept[v] += restart * chance
+            tiles_kept[v >> TILE_BITS] = 1
+            _forward(graph, v, (1.0 - restart) * chance, there, tiles_there)
+        here, there = there, here
+        tiles_here, tiles_there = tiles_there, tiles_here
+    moving, count = _take_out(here, tiles_here, moving, 0)
+    absent = -1
+    for i in range(count):
+        if moving[1][i] < drop_below:
+            dropped[query] += moving[1][i]
+            continue
+        row = place[moving[0][i]]
+        if row < 0:
+            absent = int(moving[0][i])
+            break
+        if i + 1 < count and place[moving[0][i + 1]] >= 0:
+            first = print_indptr[place[moving[0][i + 1]]]
+            prefetch_element(print_nodes, first)
+            prefetch_element(visits, first)
+        heaviest[query] = max(heaviest[query], moving[1][i])
+        share = moving[1][i] * scale
+        for e in range(print_indptr[row], print_indptr[row + 1]):
+            u = print_nodes[e]
+            sums[u] += share * np.float64(visits[e])
+            tiles_summed[u >> TILE_BITS] = 1
+    moving, count = _take_out(kept, tiles_kept, moving, 0)
+    for i in range(count):
+        largest[query] = max(largest[query], sums[moving[0][i]])
+    return absent, moving, count
+
+
+@njit(
+    _tuple((types.int64, _PAIRS))(_GRAPH, _SETS, _PRINTS, *_ROUNDS, _SPREAD, writes(types.int64)),
+    nogil=True,
+    cache=True,
+)
+def score_all(
+    graph: GraphArrays,
+    sets: SetArrays,
+    prints: PrintArrays,
+    restart: float,
+    rounds: int,
+    drop_below: float,
+    spread: SpreadArrays,
+    out_indptr: NDArray[np.int64],
+) -> tuple[int, Pairs]:
+    """Every score of each query, in pairs, and the ``out_indptr`` of these; first, a node without fingerprint or -1."""
+    set_indptr, largest = sets[0], spread[1]
+    count_of_tiles = (graph[3].size + TILE - 1) >> TILE_BITS
+    values = np.zeros((4, count_of_tiles << TILE_BITS))
+    tiles = np.zeros((4, count_of_tiles), np.uint8)
+    sums, tiles_summed = values[_SUMS], tiles[_SUMS]
+    moving = (np.empty(1024, np.int32), np.empty(1024))
+    out = (np.empty(1024, np.int32), np.empty(1024))
+    for query in range(set_indptr.size - 1):
+        absent, moving, count = _answer(
+            graph, sets, prints, restart, rounds, drop_below, query, spread, values, tiles, moving
+        )
+        if absent >= 0:
+            return absent, out
+        for tile in range(count_of_tiles):
+            if tiles_summed[tile]:
+                for u in range(tile << TILE_BITS, (tile + 1) << TILE_BITS):
+                    largest[query] = max(largest[query], sums[u])
+        for i in range(count):
+            sums[moving[0][i]] += moving[1][i]
+            tiles_summed[moving[0][i] >> TILE_BITS] = 1
+        out, put = _take_out(sums, tiles_summed, out, out_indptr[query])
+        out_indptr[query + 1] = put
+    return -1, out
+
+
+@njit(types.float64(writes(types.float64)), nogil=True, cache=True)
+def _largest(line: NDArray[np.float64]) -> float:
+    """The largest of a tile's values, none below 0: by their bits, which a processor compares eight at a time."""
+    bits = line.view(np.int64)
+    a, b, c, d = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
+    for i in range(0, TILE, 4):
+        a = max(a, bits[i])
+        b = max(b, bits[i + 1])
+        c = max(c, bits[i + 2])
+        d = max(d, bits[i + 3])
+    return np.int64(max(max(a, b), max(c, d))).view(np.float64)
+
+
+@njit(
+    types.float64(*_VALUES, _FLOATS, types.int64, types.int64, writes(types.float64)),
+    nogil=True,
+    cache=True,
+)
+def _tops(
+    sums: NDArray[np.float64],
+    touched: NDArray[np.uint8],
+    factor: NDArray[np.float32],
+    start: int,
+    stop: int,
+    tops: NDArray[np.float64],
+) -> float:
+    """Fill in the largest score of each touched tile's candidates; return the largest sum of all.
+
+    Sums become scores, those of others than candidates 0.
+    """
+    largest = 0.0
+    for tile in range(touched.size):
+        if not touched[tile]:
+            continue
+        first = tile << TILE_BITS
+        line = sums[first : first + TILE]
+        top = _largest(line)
+        largest = max(largest, top)
+        if first < start or first + TILE > stop or factor.size > 0:
+            for i in range(TILE):
+                if first + i < start or first + i >= stop:
+                    line[i] = 0.0
+                elif factor.size > 0:
+                    line[i] *= np.float64(factor[first + i])
+            top = _largest(line)
+        tops[tile] = top
+    return largest
+
+
+@njit(types.void(writes(types.float32), writes(types.int64), types.float64, types.int64), nogil=True, cache=True)
+def _offer(best: NDArray[np.float32], places: NDArray[np.int64], value: float, node: int) -> None:
+    """Let a value above 0 into the heap, in whatever order of nodes."""
+    score = np.float32(value)
+    if score > best[0] or (score == best[0] and score > 0 and node < places[0]):
+        sift_down(best, places, best.size, score, node)
+
+
+@njit(
+    types.void(
+        *_VALUES, reads(types.float64), writes(types.float32), writes(types.int64), writes(types.float32),
+        writes(types.int64),
+    ),
+    nogil=True,
+    cache=True,
+)  # fmt: skip
+def _offer_tiles(
+    sums: NDArray[np.float64],
+    touched: NDArray[np.uint8],
+    tops: NDArray[np.float64],
+    bars: NDArray[np.float32],
+    bar_tiles: NDArray[np.int64],
+    best: NDArray[np.float32],
+    places: NDArray[np.int64],
+) -> None:
+    """Let the scores of touched tiles into the heap, and leave 0; ``bars`` and ``bar_tiles`` (k,) are overwritten."""
+    # The k-th of the tiles' best is no higher than the k-th of all: most tiles need no second look.
+    bars.fill(0)
+    bar_tiles.fill(NO_ROW)
+    for tile in range(touched.size):
+        if touched[tile]:
+            _offer(bars, bar_tiles, tops[tile], tile)
+    for tile in range(touched.size):
+        if touched[tile]:
+            touched[tile] = 0
+            line = sums[tile << TILE_BITS : (tile + 1) << TILE_BITS]
+            top = np.float32(tops[tile])
+            if top >= bars[0] and top >= best[0]:
+                for i in range(TILE):
+                    if line[i] != 0.0:
+                        _offer(best, places, line[i], (tile << TILE_BITS) + i)
+            line.fill(0)
+
+
+@njit(
+    types.int64(
+        *(_GRAPH, _SETS, _PRINTS, *_ROUNDS, _SPREAD),
+        *(_FLOATS, types.int64, types.int64, reads(types.int64), reads(types.int64)),
+        *(writes(types.float32, 2), writes(types.int64, 2)),
+    ),
+    nogil=True,
+    cache=True,
+)
+def rank_all(
+    graph: GraphArrays,
+    sets: SetArrays,
+    prints: PrintArrays,
+    restart: float,
+    rounds: int,
+    drop_below: float,
+    spread: SpreadArrays,
+    factor: NDArray[np.float32],
+    start: int,
+    stop: int,
+    known_indptr: NDArray[np.int64],
+    known: NDArray[np.int64],
+    scores: NDArray[np.float32],
+    nodes: NDArray[np.int64],
+) -> int:
+    """The heaps of each query's best candidates, (queries, k); returns a node without fingerprint, or -1.
+
+    factor : (n,) of scores; empty for 1. The others are those of `Candidates`.
+    """
+    set_indptr, largest = sets[0], spread[1]
+    count_of_tiles = (graph[3].size + TILE - 1) >> TILE_BITS
+    values = np.zeros((4, count_of_tiles << TILE_BITS))
+    tiles = np.zeros((4, count_of_tiles), np.uint8)
+    sums, touched = values[_SUMS], tiles[_SUMS]
+    tops = np.empty(count_of_tiles)
+    bars, bar_tiles = np.empty(scores.shape[1], np.float32), np.empty(scores.shape[1], np.int64)
+    moving = (np.empty(1024, np.int32), np.empty(1024))
+    for query in range(set_indptr.size - 1):
+        absent, moving, count = _answer(
+            graph, sets, prints, restart, rounds, drop_below, query, spread, values, tiles, moving
+        )
+        if absent >= 0:
+            return absent
+        best, places = scores[query], nodes[query]
+        first_known, stop_known = known_indptr[query], known_indptr[query + 1]
+        # What was settled is ranked by itself, so that for the bound the sums hold nothing but fingerprints.
+        for i in range(count):
+            u = int(moving[0][i])
+            value = sums[u] + moving[1][i]
+            sums[u] = 0.0
+            if start <= u < stop and not is_known(known, first_known, stop_known, u):
+                if factor.size > 0:
+                    value *= np.float64(factor[u])
+                _offer(best, places, value, u)
+        for i in range(first_known, stop_known):
+            largest[query] = max(largest[query], sums[known[i]])
+            sums[known[i]] = 0.0
+        largest[query] = max(largest[query], _tops(sums, touched, factor, start, stop, tops))
+        _offer_tiles(sums, touched, tops, bars, bar_tiles, best, places)
+    return -1
