@@ -111,6 +111,11 @@ class PipelineConfig(Section):
         return form if form in ("low_pass", "factorised") else ""
 
     @property
+    def listed_type(self) -> str:
+        """The type of the nodes that lists of neighbours hold."""
+        return self.ppr.target_type or self.input.target_type
+
+    @property
     def form(self) -> str:
         """The form of the method, decided by the types where the config leaves it open."""
         if self.embedding.method == "spectral":

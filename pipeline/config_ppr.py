@@ -50,8 +50,8 @@ class PprConfig(Section):
         0.0,
         ge=-1,
         le=1,
-        description="lists and walk index: before the walk, weights of edges are multiplied by (neighbours of one end x neighbours of "
-        "the other) to this; above 0, walks prefer well connected nodes",
+        description="lists and walk index: before the walk, weights of edges are multiplied by (neighbours of one end "
+        "x neighbours of the other) to this; above 0, walks prefer well connected nodes",
     )
     across: Literal["auto", "sources", "parts"] = Field(
         "auto",

@@ -153,7 +153,9 @@ class GatesConfig(Section):
     """What a table must show before readers get it. A bound left out is not checked."""
 
     min_rows: int = Field(1, ge=0, description="fewest rows")
-    max_zero_share: float | None = Field(None, ge=0, le=1, description="largest share of zero rows")
+    max_zero_share: float | None = Field(
+        None, ge=0, le=1, description="largest share of zero rows; of lists alone, of empty lists"
+    )
     min_recall: float | None = Field(None, ge=0, le=1, description="lowest recall at the first k")
     min_ndcg: float | None = Field(None, ge=0, le=1, description="lowest NDCG at the first k")
     min_auc: float | None = Field(None, ge=0, le=1, description="lowest AUC against degree-matched negatives")

@@ -136,9 +136,8 @@ def _lists(config: PipelineConfig, graph: Graph, parts: int, crossing: float | N
     crossing : share of the edges that are cut; None where the graph has not been cut yet: as by chance.
     """
     from pipeline.stages.list_costs import (
-        check_length,
-        listed_type,
         shards_of_lists,
+        solved_length,
         traffic_of_lists,
         way_of_lists,
     )
@@ -150,8 +149,8 @@ def _lists(config: PipelineConfig, graph: Graph, parts: int, crossing: float | N
     if of_type is not None and not config.input.is_plain:
         sources = graph.targets if of_type == config.input.target_type else graph.nodes - graph.targets
     if graph.is_exact:
-        is_second = config.input.is_plain or listed_type(config) == config.input.target_type
-        check_length(config, graph.targets if is_second else graph.nodes - graph.targets)
+        is_second = config.input.is_plain or config.listed_type == config.input.target_type
+        solved_length(config, graph.targets if is_second else graph.nodes - graph.targets)
     way = way_of_lists(config, graph.nodes, graph.edges, sources)
     shards = shards_of_lists(config.ppr, sources, way.choice.seconds, slots)
     cut = 1 - 1 / parts if crossing is None else crossing

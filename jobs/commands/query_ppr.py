@@ -55,7 +55,9 @@ def add_options(parser: CommandParser) -> None:
         help="leave out where walks are with less chance after the rounds; the bound grows (default: 0)",
     )
     parser.add_argument("--exact", action="store_true", help="solve on the whole graph, without an index")
-    parser.add_argument("--out", type=Path, metavar="FILE.parquet", help="write the answers, columns as ppr_neighbors")
+    parser.add_argument(
+        "--out", type=_parquet, metavar="FILE.parquet", help="write the answers, columns as ppr_neighbors"
+    )
 
 
 def answer(options: argparse.Namespace) -> Answer:
@@ -151,7 +153,7 @@ def _text(table: pa.Table, metadata: dict[str, Any]) -> str:
     how = (
         f"exact to {metadata['tolerance']:g} ({metadata['error_kind']})"
         if "tolerance" in metadata
-        else f"{metadata['walks']} walks a node, {metadata['rounds']} rounds; bounds at confidence "
+        else f"{metadata['walks']} walks a node, {_counted(metadata['rounds'])}; bounds at confidence "
         f"{metadata['confidence']:g} for each score"
     )
     lines = [f"# restart {metadata['restart']:g}, {how}"]
@@ -163,6 +165,18 @@ def _text(table: pa.Table, metadata: dict[str, Any]) -> str:
     if table.num_rows > _SHOWN:
         lines.append(f"# {table.num_rows - _SHOWN:,} more; --out FILE.parquet or --json has all")
     return "\n".join(lines)
+
+
+def _parquet(text: str) -> Path:
+    if Path(text).suffix != ".parquet":
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is written as Parquet; it must end in .parquet (--json prints JSON)"
+        )
+    return Path(text)
+
+
+def _counted(rounds: int) -> str:
+    return "1 round" if rounds == 1 else f"{rounds} rounds"
 
 
 def _rounds(text: str) -> int:

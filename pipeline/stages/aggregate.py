@@ -47,6 +47,7 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     figures = {
         **rows.figures,
         "lists": sum(file.rows for file in of_lists),
+        "empty_lists": sum(int(record.result["empty"]) for record in lists),
         "lists_metadata": neighbors_metadata(config, workspace) if config.ppr.neighbors else None,
     }
     return Outcome({**rows.tables, "ppr_neighbors": of_lists}, figures, [*rows.records, *lists])

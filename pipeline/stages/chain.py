@@ -74,11 +74,12 @@ def _rows(config: PipelineConfig) -> Any:
 def _ppr(config: PipelineConfig) -> Any:
     # Of the file of sources its digest counts; what nobody asks for doesn't.
     of_lists = {"shards", "sources", "hash_columns", "index_walks"}
+    left_out = config.publish.exclude_ids.get(config.listed_type, ())
+    of_vectors = {"restart", "push_threshold", "hash_columns"}
     return {
-        "lists": config.ppr.model_dump(mode="json", exclude=of_lists) if config.ppr.neighbors else None,
-        "vectors": config.ppr.model_dump(mode="json", include={"restart", "push_threshold", "hash_columns"})
-        if config.embedding.method == "ppr"
-        else None,
+        # What is left out of the published lists makes those before it longer.
+        "lists": [config.ppr.model_dump(mode="json", exclude=of_lists), len(left_out)] if config.ppr.neighbors else 0,
+        "vectors": config.ppr.model_dump(mode="json", include=of_vectors) if config.embedding.method == "ppr" else 0,
     }
 
 

@@ -17,6 +17,7 @@ from pipeline.kernels.ppr_choice import Choice, choose, push_seconds, walk_secon
 _ENTRY_BYTES, _NODE_BYTES, _ROWS_BYTES = 8, 100, 512
 _WEIGHT_BYTES = 4  # of an entry that is weighed anew
 _TASK_SECONDS = 30.0  # of one core: what a lost worker costs
+_LONGEST = 100_000  # of what ppr.top_k may be
 _LISTED_AT_ONCE = 4_000_000  # entries of lists that a task holds, 12 bytes each
 
 
@@ -54,18 +55,19 @@ def way_of_lists(config: PipelineConfig, nodes: int, edges: int, sources: int) -
     return WayOfLists(across, because, _solver(config, nodes, 2 * edges, max(1, sources), across), needed)
 
 
-def listed_type(config: PipelineConfig) -> str:
-    """Return the type of the nodes that lists hold."""
-    return config.ppr.target_type or config.input.target_type
+def solved_length(config: PipelineConfig, targets: int) -> int:
+    """Return how long lists are made: as asked, and longer by what is left out of them when they are published.
 
-
-def check_length(config: PipelineConfig, targets: int) -> None:
-    """Raise ConfigError where lists are to be longer than there are nodes to list."""
+    Raises
+    ------
+    ConfigError : they are to be longer than there are nodes to list.
+    """
     if config.ppr.top_k > targets:
         raise ConfigError(
-            f"ppr.top_k is {config.ppr.top_k}; the graph has {targets} nodes of type '{listed_type(config)}' to list: "
+            f"ppr.top_k is {config.ppr.top_k}; the graph has {targets} nodes of type '{config.listed_type}' to list: "
             f"ask for {targets} at most"
         )
+    return min(config.ppr.top_k + len(config.publish.exclude_ids.get(config.listed_type, ())), targets, _LONGEST)
 
 
 def task_bytes(ppr: PprConfig, nodes: int, entries: int) -> int:

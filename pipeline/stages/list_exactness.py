@@ -54,7 +54,7 @@ def check_exactly(
         return {"note": f"not measured: {entries:,} entries are too many; {_MOST_ENTRIES:,} are solved exactly"}, []
     made = workspace.manifest("neighbor_lists").figures["lists"]
     ppr = config.ppr.model_copy(update={"solver": made["solver"], "across": made["across"]})
-    target_type = ppr.target_type or config.input.target_type
+    target_type = config.listed_type
     first, stop = graph["types"][target_type]
     files, records = whole_graph(engine, config, workspace)
     payload = {

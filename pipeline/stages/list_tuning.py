@@ -70,7 +70,7 @@ def tune_lists(
     ------
     ConfigError : lists hold nodes of another type than pairs lead to. InputError : too few pairs to hide any.
     """
-    listed = config.ppr.target_type or config.input.target_type
+    listed = config.listed_type
     if listed != config.input.target_type:
         raise ConfigError(
             f"ppr.target_type is '{listed}' and pairs lead to '{config.input.target_type}': hidden pairs say nothing "

@@ -15,7 +15,7 @@ from pipeline.embedding.ppr.lists import error_kind, solve_sources
 from pipeline.embedding.waves import BlockFiles
 from pipeline.engines.base import Engine, Frame
 from pipeline.stages.chosen_sources import find_sources
-from pipeline.stages.list_costs import check_length, listed_type, shards_of_lists, way_of_lists
+from pipeline.stages.list_costs import shards_of_lists, solved_length, way_of_lists
 from pipeline.stages.outcome import MadeFile, written_by_tasks
 from pipeline.stages.whole_graph import whole_graph
 from pipeline.tasks import Task, TaskRecord, run_missing
@@ -51,7 +51,8 @@ def make_lists(
     sources = find_sources(engine, config, workspace, place)
     graph = workspace.manifest("node_index").figures
     way = way_of_lists(config, graph["nodes"], graph["edges"], sources.rows)
-    ppr = config.ppr.model_copy(update={"solver": way.choice.solver, "across": way.across})
+    length = solved_length(config, targets[1] - targets[0])
+    ppr = config.ppr.model_copy(update={"solver": way.choice.solver, "across": way.across, "top_k": length})
     asked = ListsAsked(ppr, config.embedding.seed, graph["nodes"], targets)
     log.info(
         'stage=embed lists=%d across=%s because="%s" reason="%s"',
@@ -75,6 +76,7 @@ def make_lists(
             "rounds": made.rounds,
             "bytes_moved": made.bytes_moved,
         }
+        _warn_of_loose_bounds(config, error_kind(ppr), made.largest_bound, way.across)
         return NeighborLists([MadeFile(*file) for file in made.files], figures, [*sources.records, *made.records])
     files, built = whole_graph(engine, config, workspace)
     shards = shards_of_lists(ppr, sources.rows, way.choice.seconds, engine.slots)
@@ -85,12 +87,29 @@ def make_lists(
         for n, (start, end) in enumerate(pairwise(bounds))
     ]
     solved = run_missing(engine, solve_sources, tasks)
-    figures |= {"shards": shards, "largest_bound": max(record.result["largest_bound"] for record in solved)}
+    largest = max(record.result["largest_bound"] for record in solved)
+    _warn_of_loose_bounds(config, error_kind(ppr), largest, way.across)
+    figures |= {"shards": shards, "largest_bound": largest}
     return NeighborLists(written_by_tasks(solved, "lists"), figures, [*sources.records, *built, *solved])
 
 
 def _targets(config: PipelineConfig, workspace: Workspace) -> tuple[int, int]:
     """Return the range of the nodes that lists may hold."""
-    first, stop = workspace.manifest("node_index").figures["types"][listed_type(config)]
-    check_length(config, stop - first)
+    first, stop = workspace.manifest("node_index").figures["types"][config.listed_type]
     return int(first), int(stop)
+
+
+def _warn_of_loose_bounds(config: PipelineConfig, kind: str, largest: float, across: str) -> None:
+    """Say so where bounds on the sum of errors, true as they are, are wider than was asked for."""
+    asked = config.ppr.tolerance
+    if kind != "l1" or largest <= asked * (1 + 1e-5):
+        return
+    way = (
+        "set ppr.push_threshold below 1e-4 / mean degree, or partition.worker_bytes to what the whole graph takes"
+        if across == "parts"
+        else "float32 stalls on this graph: set ppr.solver = 'push', or a larger restart"
+    )
+    log.warning(
+        "stage=embed warning: the largest error bound of lists is %.3g, and ppr.tolerance is %g: %s",
+        *(largest, asked, way),
+    )

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -36,12 +37,13 @@ def write_neighbors(
     if not config.ppr.neighbors:
         return []
     types = workspace.manifest("node_index").figures["types"]
-    target_type = config.ppr.target_type or config.input.target_type
+    target_type = config.listed_type
     told = {
         "lists": [str(file) for file in workspace.files("neighbor_lists")],
         "node_index": [str(file) for file in workspace.files("node_index")],
         "types": types,
         "target_type": target_type,
+        "top_k": config.ppr.top_k,
         "exclude_ids": {node_type: list(ids) for node_type, ids in config.publish.exclude_ids.items()},
         "metadata": neighbors_metadata(config, workspace),
     }
@@ -70,7 +72,7 @@ def neighbors_metadata(config: PipelineConfig, workspace: Workspace) -> dict[str
         **{name: made[name] for name in ("solver", "solver_reason", "error_kind", "across", "lists", "largest_bound")},
         "seed": config.embedding.seed,
         "source_type": ppr.source_type,
-        "target_type": ppr.target_type or given.target_type,
+        "target_type": config.listed_type,
         "edge_source_type": given.source_type,
         "edge_target_type": given.target_type,
         "nodes": workspace.manifest("node_index").figures["nodes"],
@@ -82,13 +84,13 @@ def write_lists(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     payload = task.payload
     ids, target_type = NodeIds(payload["node_index"]), payload["target_type"]
     first, stop = payload["types"][target_type]
-    names = _Names(first, ids.between(first, stop), target_type, payload["exclude_ids"])
+    names = _Names(first, ids.between(first, stop), target_type, payload["exclude_ids"], payload["top_k"])
     id_type = pq.read_schema(payload["node_index"][0]).field("node_id").type
     text = json.dumps(payload["metadata"], sort_keys=True, allow_nan=False)
     schema = PPR_NEIGHBOR_LISTS.schema_for(id_type).with_metadata({"graphquilt": text})
     lists = _Lists([storage.map_arrow(Path(file)) for file in payload["lists"]])
     leaves = {"neighbor_ids": "neighbor_ids.list.element", "scores": "scores.list.element"}
-    written = 0
+    written = empty = 0
     with pq.ParquetWriter(
         attempt.path("neighbors", "parquet"),
         schema,
@@ -118,7 +120,8 @@ def write_lists(task: Task, attempt: Attempt) -> Mapping[str, Any]:
             if table.num_rows:
                 writer.write_table(table, row_group_size=ROW_GROUP_LISTS)
                 written += table.num_rows
-    return {"neighbors_rows": written}
+                empty += pc.sum(pc.equal(pc.list_value_length(table["scores"]), 0)).as_py()
+    return {"neighbors_rows": written, "empty": empty}
 
 
 class _Lists:
@@ -140,8 +143,10 @@ class _Lists:
 class _Names:
     """Ids of the nodes that lists hold, and which of them are left out of the published tables."""
 
-    def __init__(self, first: int, node_id: pa.Array, node_type: str, exclude_ids: Mapping[str, Sequence[Any]]) -> None:
-        self._first, self._ids = first, node_id
+    def __init__(
+        self, first: int, node_id: pa.Array, node_type: str, exclude_ids: Mapping[str, Sequence[Any]], top_k: int
+    ) -> None:
+        self._first, self._ids, self._top_k = first, node_id, top_k
         self._unwanted = excluded(node_type, node_id, exclude_ids)
 
     def lists_of(self, lists: pa.Table, schema: pa.Schema) -> tuple[pa.Array, pa.Array]:
@@ -151,10 +156,14 @@ class _Names:
         place: NDArray[np.int64] = listed.flatten().to_numpy() - self._first
         scores = scored.flatten().to_numpy()
         if self._unwanted is not None:
-            is_wanted = ~self._unwanted[place]
             row = np.repeat(np.arange(lengths.size), lengths)
-            place, scores = place[is_wanted], scores[is_wanted]
-            lengths = np.bincount(row[is_wanted], minlength=lengths.size)
+            is_wanted = ~self._unwanted[place]
+            left = np.bincount(row[is_wanted], minlength=lengths.size)
+            rank: NDArray[np.int64] = np.cumsum(is_wanted) - np.repeat(
+                offsets_of(left)[:-1], lengths
+            )  # among those left, from 1
+            is_wanted &= rank <= self._top_k
+            place, scores, lengths = place[is_wanted], scores[is_wanted], np.minimum(left, self._top_k)
         offsets = pa.array(offsets_of(lengths).astype(np.int32))
         return (
             pa.ListArray.from_arrays(offsets, self._ids.take(pa.array(place)), type=schema.field("neighbor_ids").type),

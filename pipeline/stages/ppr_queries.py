@@ -69,7 +69,7 @@ def answer_batch(
         raise InputError("the batch is empty; give at least one id, or a --batch file with rows")
     figures = workspace.manifest("node_index").figures
     types: Mapping[str, Sequence[int]] = figures["types"]
-    target = _known_type(wishes.target_type or config.ppr.target_type or config.input.target_type, types, "--target")
+    target = _known_type(wishes.target_type or config.listed_type, types, "--target")
     first, stop = types[target]
     k = wishes.k or min(config.ppr.top_k, stop - first)
     if k > stop - first:
@@ -161,13 +161,13 @@ def _index_manifest(config: PipelineConfig, workspace: Workspace) -> Mapping[str
     there_are = f"; there are others, of this graph or an earlier one: {', '.join(known)}" if known else ""
     raise MissingTableError(
         f"there is no walk index of {_said_of(asked)} for {workspace.date}{there_are}. Run 'graphquilt ppr-index' with "
-        "the same options, or set ppr.restart, index_walks and edge_degree_power to those of one that is there, or give "
-        "--exact"
+        "the same options, or set ppr.restart, index_walks and edge_degree_power to those of one that is there, or "
+        "give --exact"
     )
 
 
 def _said_of(asked: Mapping[str, Any]) -> str:
-    power = asked["edge_degree_power"]
+    power = asked.get("edge_degree_power", 0.0)
     weighed = f", edge_degree_power {power:g}" if power else ""
     return f"restart {asked['restart']:g} with {asked['walks']} walks a node{weighed}"
 

@@ -117,9 +117,11 @@ def _judge(
     of_lists = metrics.get(PPR_NEIGHBORS, {})
     ranking = (metrics if made["metadata"] else of_lists).get("ranking", {})
     links = metrics.get("link_prediction", {})
+    # Without vectors lists are the rows, and an empty one says as little as a row of zeros.
+    rows, zero_rows = (made[name] for name in (("rows", "zero_rows") if made["metadata"] else ("lists", "empty_lists")))
     figures: dict[str, float | None] = {
-        "rows": made["rows"] if made["metadata"] else made["lists"],
-        "zero_share": made["zero_rows"] / max(1, made["rows"]),
+        "rows": rows,
+        "zero_share": zero_rows / max(1, rows),
         "recall": ranking.get(f"recall@{k}"),
         "ndcg": ranking.get(f"ndcg@{k}"),
         "auc": links.get("auc_degree_matched"),
@@ -132,6 +134,9 @@ def _judge(
         excuses |= dict.fromkeys(
             ("recall", "ndcg", "auc"), metrics["note"] or "no verdict: next_day scored the last release"
         )
+    if ranking.get("users") == 0:
+        figures |= dict.fromkeys(("recall", "ndcg"))
+        excuses |= dict.fromkeys(("recall", "ndcg"), "no verdict: no test pair is of a node that can be ranked for")
     previous = previous_release(workspace.root, config.publish.name, workspace.date)
     if previous is None:
         excuses["row_change"] = "no verdict: there is no release of an earlier date"

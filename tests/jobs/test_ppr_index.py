@@ -403,7 +403,7 @@ def test_another_index_than_asked_for_is_named(place: Place, tmp_path: Path) -> 
 
 def test_the_text_says_how_and_what(place: Place) -> None:
     said = place.query("7", "--type", "user", "-k", 2)
-    assert f"restart {RESTART}, {WALKS} walks a node, 1 rounds" in said.out
+    assert f"restart {RESTART}, {WALKS} walks a node, 1 round;" in said.out
     assert len(said.out.splitlines()) == 4
 
 
@@ -421,3 +421,10 @@ def test_edges_weighed_by_degrees_are_walked_as_lists_walk_them(tmp_path: Path) 
     assert other.code == 1
     assert "there are others" in other.err
     assert "edge_degree_power 0.5" in other.err
+
+
+def test_answers_are_written_as_parquet_only(place: Place, tmp_path: Path) -> None:
+    said = place.query("7", "--type", "user", "--out", tmp_path / "answers.csv")
+    assert said.code == 2
+    assert "must end in .parquet" in said.err
+    assert not list(tmp_path.iterdir())

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.stages import neighbor_lists
 from tests.stages.chains import Chain, config_for, friends, users_and_items, with_changes, write_rows
 from tests.stages.published_lists import Exact, ListsOf, check_lists
 
@@ -181,6 +182,42 @@ def test_excluded_ids_are_in_no_list_and_have_none(weighted: Path, tmp_path: Pat
     for listed in found.lists.values():
         assert not {0, 1} & {*listed}
         assert {*listed}
+
+
+def test_lists_are_as_long_without_the_excluded(weighted: Path, tmp_path: Path) -> None:
+    left_out = [0, 1, 5, 9]
+    made = []
+    for number, publish in enumerate(({}, {"exclude_ids": {"item": left_out}})):
+        chain = Chain(tmp_path / str(number))
+        config = lists_only(weighted, ppr={"top_k": 40 if not publish else 6}, publish=publish)
+        assert chain.run(config).code == 0
+        made.append(ListsOf.of(chain).lists)
+    for node, listed in made[1].items():
+        want = [id_ for id_ in made[0][node] if id_ not in left_out][:6]
+        assert list(listed) == want
+
+
+def test_bounds_wider_than_asked_for_are_said(weighted: Path, tmp_path: Path) -> None:
+    config = lists_only(weighted, ppr={"across": "parts"}, partition={"parts": 3})
+    found: list[tuple[Any, ...]] = []
+    for changes in ({}, {"tolerance": 0.5}):
+        given = with_changes(config, ppr=changes)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(neighbor_lists.log, "warning", lambda *said: found.append(said))
+            assert Chain(tmp_path / str(changes.get("tolerance"))).run(given).code == 0
+    (said,) = found
+    assert "largest error bound" in said[0]
+
+
+def test_empty_lists_are_for_the_gate_of_zero_rows(weighted: Path, tmp_path: Path) -> None:
+    config = lists_only(
+        weighted,
+        ppr={"solver": "push", "push_threshold": 1e9},
+        publish={"gates": {"max_zero_share": 0.5}},
+    )
+    ended = Chain(tmp_path).run(config)
+    assert ended.code == 3
+    assert "zero" in ended.error
 
 
 def test_chosen_sources_have_lists_and_unknown_ones_are_counted(weighted: Path, tmp_path: Path) -> None:
