@@ -40,8 +40,8 @@ from pipeline.stages.whole_graph import whole_graph
 from pipeline.tasks import Attempt, Task, TaskRecord, run_missing
 from pipeline.workspace import Workspace
 
-#: Entries of a graph that one task holds for this: 40 bytes each.
-_MOST_ENTRIES = 120_000_000
+#: Of the task that holds the whole graph for this: an entry, and a node for each source and in any case.
+_ENTRY_BYTES, _SCORE_BYTES, _NODE_BYTES = 40, 16, 2_048
 
 
 def check_exactly(
@@ -49,9 +49,12 @@ def check_exactly(
 ) -> tuple[dict[str, Any], list[TaskRecord]]:
     """Solve a sample of the sources exactly and return the figures, or a note where the graph is too large."""
     graph = workspace.manifest("node_index").figures
-    entries = 2 * graph["edges"]
-    if entries > _MOST_ENTRIES:
-        return {"note": f"not measured: {entries:,} entries are too many; {_MOST_ENTRIES:,} are solved exactly"}, []
+    entries, most = 2 * graph["edges"], config.partition.worker_bytes
+    node_bytes = _SCORE_BYTES * affordable_sources(entries) + _NODE_BYTES
+    needed = entries * _ENTRY_BYTES + graph["nodes"] * node_bytes
+    if needed > most:
+        note = f"not measured: solving exactly holds about {needed:,} bytes, and partition.worker_bytes is {most:,}"
+        return {"note": note}, []
     made = workspace.manifest("neighbor_lists").figures["lists"]
     ppr = config.ppr.model_copy(update={"solver": made["solver"], "across": made["across"]})
     target_type = config.listed_type

@@ -210,6 +210,20 @@ def test_lists_are_held_against_exact_scores(ppr: dict[str, Any], tmp_path: Path
     assert got["precision@12"] > (0.7 if asked.get("solver") == "walks" else 0.95)
 
 
+def test_a_graph_over_a_workers_memory_is_nowhere_brought_together(tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "in.parquet", users_and_items(7, 3_000, 900, 300))
+    chain = Chain(tmp_path / "chain")
+    cut = {"worker_bytes": 2**20, "parts": 3}
+    evaluate = {"source": "holdout", "k": [K], "holdout_users": 0.6, "holdout_pairs": 0.3}
+    found, metrics = published(chain, lists_only(path, partition=cut, evaluate=evaluate))
+    figures = metrics["ppr_neighbors"]
+    assert figures["ranking"]["users"] > 0
+    assert set(figures["exact"]) == {"note"}
+    assert "partition.worker_bytes is 1,048,576" in figures["exact"]["note"]
+    assert not list(chain.root.glob("runs/*/whole_graph"))
+    assert found.lists
+
+
 def test_excluded_ids_are_in_no_exact_list_either(tmp_path: Path) -> None:
     train, test = split(users_and_items(15, 500), 0.2)
     scored = str(write_rows(tmp_path / "test.csv", test))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -114,21 +116,21 @@ class PlainHashed(WholeRounds):
         settings: Settings,
     ) -> None:
         """Set norms."""
-        size = np.sqrt(settings.dim) / 2
-        set_norms(rows, size * power_or_zero(strength, settings.embedding.norm_degree_power))
+        set_norms(rows, self.norms(node_ix, strength, settings))
+
+    def norms(
+        self, node_ix: NDArray[np.int64], strength: NDArray[np.float64], settings: Settings
+    ) -> NDArray[np.float64]:
+        """Return the norms of published rows."""
+        return math.sqrt(settings.dim) / 2 * power_or_zero(strength, settings.embedding.norm_degree_power)
 
 
 class Hashed(PlainHashed):
     """The same on two types: users at norm 1, items at norm d^q."""
 
-    def finish(
-        self,
-        rows: Rows,
-        node_ix: NDArray[np.int64],
-        strength: NDArray[np.float64],
-        sums: ColumnSums | None,
-        settings: Settings,
-    ) -> None:
-        """Set norms."""
+    def norms(
+        self, node_ix: NDArray[np.int64], strength: NDArray[np.float64], settings: Settings
+    ) -> NDArray[np.float64]:
+        """Return the norms of published rows."""
         is_item = (node_ix >= settings.target[0]) & (node_ix < settings.target[1])
-        set_norms(rows, np.where(is_item, power_or_zero(strength, settings.item_norm_power), 1.0))
+        return np.where(is_item, power_or_zero(strength, settings.item_norm_power), 1.0)
