@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
@@ -24,6 +25,14 @@ def missing(what: str, reason: str) -> None:
     if what in REQUIRED:
         pytest.fail(f"REQUIRE={','.join(sorted(REQUIRED))}, but {reason}", pytrace=False)
     pytest.skip(reason)
+
+
+with contextlib.suppress(ImportError):  # the DAG tests' environment has no hypothesis
+    from hypothesis import HealthCheck, settings
+
+    # No verdict depends on how busy the machine is. All else is hypothesis' own, which on CI draws no new examples.
+    settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("tests")
 
 
 def pytest_configure(config: pytest.Config) -> None:

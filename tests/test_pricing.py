@@ -91,7 +91,7 @@ def check_against_a_run(made: GraphInParts, config: PipelineConfig) -> None:
     assert sum(wave.load.tasks for wave in found) == pytest.approx(len(runner.ran))
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(graphs_in_parts(), st.sampled_from(DTYPES), st.sampled_from([1, 3]), st.sampled_from([7, 35]), st.data())
 def test_traffic_and_tasks_are_what_a_run_records(
     made: GraphInParts,
@@ -106,7 +106,7 @@ def test_traffic_and_tasks_are_what_a_run_records(
     check_against_a_run(made, config_of(not made.items, dim=dim, boundary_dtype=dtype, shards=shards, **more))
 
 
-@settings(deadline=None, max_examples=5)
+@settings(max_examples=5)
 @given(graphs_in_parts(), st.sampled_from(DTYPES), st.sampled_from([7, 35]), st.data())
 def test_so_are_those_of_methods_with_preludes_or_orthogonal_columns(
     made: GraphInParts, dtype: str, dim: int, data: st.DataObject
@@ -209,7 +209,6 @@ def works(draw: st.DrawFn) -> Work:
     return work_for(config_of(is_plain, **asked), nodes, nodes if is_plain else draw(st.integers(1, nodes - 1)))
 
 
-@settings(deadline=None)
 @given(CUTS, works(), st.integers(1, 40))
 def test_memory_falls_with_shards(cut: Cut, work: Work, shards: int) -> None:
     assert task_bytes(cut, work, shards + 1) <= task_bytes(cut, work, shards)
@@ -243,7 +242,6 @@ def test_orthogonal_columns_are_one_share() -> None:
     assert shard_counts(one_block(1000, 5000), work, 8) == [1]
 
 
-@settings(deadline=None)
 @given(works(), st.integers(1, 10**8), st.integers(1, 50), st.integers(2, 200))
 def test_memory_of_a_bound_falls_with_parts(work: Work, edges: int, degree: int, parts: int) -> None:
     few, more = (hash_cut(work.nodes, edges, [(degree, work.joined)], count) for count in (parts, parts + 1))
@@ -251,7 +249,6 @@ def test_memory_of_a_bound_falls_with_parts(work: Work, edges: int, degree: int,
     assert task_bytes(more, work, 1) <= task_bytes(a_row_more, work, 1)
 
 
-@settings(deadline=None)
 @given(works(), st.integers(1, 40))
 def test_an_alternative_costs_something(work: Work, shards: int) -> None:
     cuts = [one_block(work.nodes, 5 * work.nodes), hash_cut(work.nodes, 5 * work.nodes, [(3, work.nodes)], 4)]
@@ -265,7 +262,6 @@ def test_an_alternative_costs_something(work: Work, shards: int) -> None:
     assert kept > moved_bytes(cuts[1], work)
 
 
-@settings(deadline=None)
 @given(CUTS, works(), st.integers(2**20, 2**34), st.integers(1, 64), st.sampled_from(["local", "spark"]))
 def test_the_choice_fits_where_anything_does(cut: Cut, work: Work, most: int, slots: int, engine: str) -> None:
     choice = choose_shards(cut, work, most, engine, slots)

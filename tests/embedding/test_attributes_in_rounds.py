@@ -92,7 +92,7 @@ def features_of_nodes(draw: st.DrawFn, nodes: int) -> Known:
     return draw(st.lists(of_one, min_size=nodes, max_size=nodes))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.data())
 def test_any_tree_any_features(data: st.DataObject) -> None:
     made = data.draw(graphs_in_parts())

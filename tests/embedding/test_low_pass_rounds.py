@@ -74,7 +74,7 @@ def counts_are_close(moments: list[float], count: float) -> bool:
     return high - low > 2.0**-10 or abs(eigenvalues_above(moments, high) - count) <= slack
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(st.data())
 def test_any_tree_weights_and_parameters(data: st.DataObject) -> None:
     made = data.draw(graphs_in_parts())

@@ -141,7 +141,7 @@ NAMES = ["-".join(str(value) for value in boundary.values()) for boundary in BOU
 
 
 @pytest.mark.parametrize("boundary", BOUNDARIES, ids=NAMES)
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 @given(st.data())
 def test_any_tree_weights_and_parameters(boundary: dict[str, Any], data: st.DataObject) -> None:
     made = data.draw(graphs_in_parts())

@@ -113,7 +113,7 @@ def mean_strength(walk: Transition) -> float:
     return float(walk.degree[walk.degree > 0].mean())
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     graphs_in_parts(),
     st.sampled_from([0.15, 0.5, 0.9]),
@@ -169,7 +169,7 @@ def test_no_mass_is_lost_and_scores_are_within_tolerance_times_strength(
     assert done.largest_bound == max(lists["error_bound"].to_pylist(), default=0.0)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(graphs_in_parts(), st.sampled_from([0.0, 0.5, 1.0]), st.booleans(), st.sampled_from([1, 3, 50]), st.data())
 def test_lists_are_the_best_of_the_targets_without_the_source_and_what_is_known(
     tmp_path_factory: pytest.TempPathFactory,

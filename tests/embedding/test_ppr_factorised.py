@@ -83,7 +83,7 @@ def test_two_types_are_the_best_of_their_rank_between_users_and_items(rank: int)
     assert left_out(exact[20:, :20], 3) > 10 * ROUNDING
 
 
-@settings_of_test(deadline=None, max_examples=25)
+@settings_of_test(max_examples=25)
 @given(graphs_in_parts(), st.sampled_from([0.05, 0.15, 0.5]))
 def test_with_a_column_for_every_node_it_is_pagerank_on_any_graph_and_cut(made: GraphInParts, restart: float) -> None:
     assume(np.unique(made.node_key).size == made.nodes)  # nodes that share a key start from the same row

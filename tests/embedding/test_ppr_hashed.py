@@ -7,7 +7,7 @@ from dataclasses import replace
 import networkx as nx
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pipeline.config_embedding import EmbeddingConfig
@@ -46,7 +46,6 @@ def exact_scores(graph: nx.Graph, restart: float) -> np.ndarray:
     return restart * np.linalg.inv(np.eye(len(graph)) - (1 - restart) * step)
 
 
-@settings(deadline=None)
 @given(
     weighted_graphs(),
     st.sampled_from([0.05, 0.15, 0.5, 0.9]),

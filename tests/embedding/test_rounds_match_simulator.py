@@ -70,7 +70,7 @@ def check(made: GraphInParts, embedding: EmbeddingConfig) -> tuple[Rows, np.ndar
     return got, want, magnitude
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.data())
 def test_any_tree_weights_and_parameters(data: st.DataObject) -> None:
     made = data.draw(graphs_in_parts())

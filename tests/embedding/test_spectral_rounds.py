@@ -82,7 +82,7 @@ def as_truncated(embedding: EmbeddingConfig) -> EmbeddingConfig:
     return embedding.model_copy(update={"reduction": "truncate", "dim": embedding.rank})
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.data())
 def test_any_tree_weights_and_parameters(data: st.DataObject) -> None:
     made = data.draw(graphs_in_parts())

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from pipeline.errors import InputError
 
 # Few examples: each writes, and a write costs Spark a second. The awkward rows are in every run by @example.
-FEW = settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FEW = settings(max_examples=4, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 Row = tuple[Any, ...]
 
 ROWS = pa.schema(

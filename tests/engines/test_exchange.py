@@ -30,7 +30,7 @@ TABLE = pa.schema([("id", pa.string()), ("ix", pa.int64())])
 TINY = Sizes(bytes=1000, table_bytes=300, rows_per_file=20, rows_per_sorted_file=20)
 #: All at once: nothing is dealt out.
 WHOLE = Sizes()
-FEW = settings(max_examples=10, deadline=None)
+FEW = settings(max_examples=10)
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
 #: One id for most rows, in some examples.

@@ -46,7 +46,7 @@ def config_of(changes: Any, is_plain: bool) -> PipelineConfig:
     return PipelineConfig.model_validate({"input": {"path": "x.parquet", **types}, "embedding": dict(changes)})
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(facts, widths)
 def test_every_candidate_is_a_configuration_that_runs(facts: GraphFacts, dims: list[int]) -> None:
     for candidate in candidates(facts, dims):
@@ -57,7 +57,7 @@ def test_every_candidate_is_a_configuration_that_runs(facts: GraphFacts, dims: l
         assert candidate.why.endswith(".")
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(facts, st.integers(1, 1024), st.data())
 def test_refinements_run_and_are_one_step_away(facts: GraphFacts, dim: int, data: st.DataObject) -> None:
     best: Candidate = data.draw(st.sampled_from(candidates(facts, [dim])))

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.linear_model import LogisticRegression
@@ -21,7 +21,6 @@ def labelled(n: int, dim: int, n_labels: int, seed: int = 0) -> tuple[np.ndarray
     return rows, splitmix64(np.arange(n, dtype=np.uint64)), labels
 
 
-@settings(deadline=None)  # scikit-learn's first call is slow
 @given(st.integers(1, 30), st.integers(1, 6), st.data())
 def test_f1_is_scikit_learns(n: int, n_labels: int, data: st.DataObject) -> None:
     truth, predicted = (data.draw(hnp.arrays(np.bool_, (n, n_labels))) for _ in range(2))

@@ -2,7 +2,7 @@
 
 import networkx as nx
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.evaluation.hard_negatives import hard_negatives
@@ -20,7 +20,6 @@ def edges_of(graph: nx.Graph) -> tuple[np.ndarray, np.ndarray]:
     return ends[:, 0].copy(), ends[:, 1].copy()
 
 
-@settings(deadline=None)
 @given(weighted_graphs(), st.integers(0, 1000))
 def test_on_a_plain_graph_they_are_two_hops_away(graph: nx.Graph, seed: int) -> None:
     n = len(graph)
@@ -34,7 +33,6 @@ def test_on_a_plain_graph_they_are_two_hops_away(graph: nx.Graph, seed: int) -> 
         assert other in two_away or (other == -1 and (not two_away or n > 6))
 
 
-@settings(deadline=None)
 @given(bipartite_graphs(), st.integers(0, 1000))
 def test_between_two_types_they_are_three_hops_away(drawn: tuple[int, int, nx.Graph], seed: int) -> None:
     n_users, n_items, graph = drawn

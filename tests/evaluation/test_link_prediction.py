@@ -3,7 +3,7 @@ from dataclasses import replace
 import networkx as nx
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
@@ -131,7 +131,6 @@ def test_degree_explains_random_negatives_but_not_matched_ones() -> None:
     assert got.random.auc == got.degree_matched.auc == 0.5  # all scores tie
 
 
-@settings(deadline=None)
 @given(st.integers(1, 600), st.integers(1, 3), st.integers(0, 2**32 - 1))
 def test_degree_classes_are_intervals_of_degree_inside_a_type_and_large_enough(
     n: int, n_types: int, seed: int

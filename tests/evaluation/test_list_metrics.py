@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -95,7 +95,6 @@ def test_figures_are_those_of_the_definition(
     assert got.metrics.test_pairs == sum(map(len, test)) + sum(unknown)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**32), st.booleans())
 def test_full_rankings_score_as_rows_with_that_ranking_do(seed: int, holds_train: bool) -> None:
     rng = np.random.default_rng(seed)

@@ -6,7 +6,7 @@ from typing import Any
 import networkx as nx
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import pipeline.evaluation.ppr_exact as ppr_exact
@@ -30,7 +30,6 @@ from tests.oracles.pagerank import dense_pagerank, looped_graphs, networkx_pager
 RESTARTS = st.sampled_from([0.05, 0.15, 0.5, 0.9])
 
 
-@settings(deadline=None)
 @given(st.one_of(looped_graphs().map(lambda graph: (graph, None)), sided_graphs()), RESTARTS)
 def test_exact_scores_are_dense_algebra_s(case: tuple[nx.Graph, int | None], restart: float) -> None:
     graph = transition_of(*case)
@@ -86,7 +85,6 @@ def listed(
     return lists, ListRules((0, graph.n), k, np.where(degree > 0, degree, 1.0) ** -power, left_out, "l1")
 
 
-@settings(deadline=None)
 @given(
     looped_graphs(),
     RESTARTS,

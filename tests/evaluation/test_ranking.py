@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
@@ -56,7 +56,6 @@ def by_item(
     return listed, found
 
 
-@settings(deadline=None)
 @given(st.data(), st.integers(1, 6), st.integers(0, 80))
 def test_metrics_equal_brute_force_with_ties_and_unknown_ends(data: st.DataObject, n_users: int, n_items: int) -> None:
     few = st.sampled_from([-1.0, 0.0, 0.5, 1.0])  # most scores tie

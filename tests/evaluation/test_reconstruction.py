@@ -14,7 +14,6 @@ from pipeline.kernels.hashing import splitmix64
 from tests.strategies import bipartite_graphs, weighted_graphs
 
 
-@settings(deadline=None)  # scikit-learn's first call is slow
 @given(hnp.arrays(np.bool_, st.integers(0, 40)))
 def test_average_precision_is_scikit_learns(relevant: np.ndarray) -> None:
     got = average_precision(relevant)
@@ -70,7 +69,7 @@ def by_loops(table: Table, graph: nx.Graph, hops: int, wanted_part: str) -> tupl
     return (float(np.mean(found)) if found else None), len(found)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(weighted_graphs(max_nodes=12), st.integers(0, 99), st.sampled_from([None, 2]))
 def test_a_plain_graph_by_loops(graph: nx.Graph, seed: int, n_parts: int | None) -> None:
     n = len(graph)
@@ -78,7 +77,7 @@ def test_a_plain_graph_by_loops(graph: nx.Graph, seed: int, n_parts: int | None)
     assert_same(table, graph, n_parts)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(bipartite_graphs(max_users=6, max_items=6), st.integers(0, 99))
 def test_a_graph_of_two_types_by_loops(drawn: tuple[int, int, nx.Graph], seed: int) -> None:
     n_users, n_items, graph = drawn

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.evaluation.position_lists import PositionLists
@@ -26,7 +26,6 @@ def a_ranking(seed: int, n_users: int, n_items: int) -> tuple[Ranked, np.ndarray
     return Ranked(metrics, np.arange(n_users), *degrees), best, wanted
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.integers(5, 30))
 def test_figures_are_those_of_the_members_by_loops(seed: int, n_users: int, n_items: int) -> None:
     ranked, best, wanted = a_ranking(seed, n_users, n_items)
@@ -50,7 +49,6 @@ def test_figures_are_those_of_the_members_by_loops(seed: int, n_users: int, n_it
         assert one.recall == pytest.approx(found, rel=1e-12)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_classes_are_apart_and_about_equal(seed: int) -> None:
     ranked, _, _ = a_ranking(seed, 60, 10)

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
@@ -25,7 +25,6 @@ def pairs(draw: st.DrawFn) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
     return user, item + 10, 40
 
 
-@settings(deadline=None)  # the first call compiles
 @given(pairs(), st.floats(0.01, 0.99), st.integers(0, 2**64 - 1))
 def test_every_user_gives_its_share_and_keeps_a_pair(
     made: tuple[NDArray[np.int64], NDArray[np.int64], int], share: float, seed: int
@@ -41,7 +40,6 @@ def test_every_user_gives_its_share_and_keeps_a_pair(
         assert 1 <= hidden[user] < count[user]
 
 
-@settings(deadline=None)
 @given(pairs(), st.integers(0, 2**64 - 1), st.randoms(use_true_random=False))
 def test_splits_do_not_know_the_order_of_pairs(
     made: tuple[NDArray[np.int64], NDArray[np.int64], int], seed: int, random: object

@@ -21,7 +21,7 @@ def nearest(queries: np.ndarray, rows: np.ndarray, k: int, *, are_same: bool) ->
     return [set(np.argsort(-row)[:k].tolist()) for row in scores]
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(1, 12), st.integers(2, 30), st.booleans(), st.integers(0, 999))
 def test_overlap_is_that_of_sets(n_queries: int, n: int, are_same: bool, seed: int) -> None:
     rows = normal(n, 4, seed), normal(n, 6, seed + 1)  # widths may differ

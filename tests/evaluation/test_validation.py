@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -74,7 +74,6 @@ def by_hand(part: TrainPart, rows: NDArray[np.float32]) -> tuple[dict[int, tuple
     return found, len(wanted.keys() - found.keys())
 
 
-@settings(deadline=None)
 @given(parts())
 def test_figures_are_those_of_the_definition(made: tuple[TrainPart, NDArray[np.float32]]) -> None:
     part, rows = made
@@ -91,7 +90,6 @@ def test_figures_are_those_of_the_definition(made: tuple[TrainPart, NDArray[np.f
     assert score.value == pytest.approx(score.figures["ndcg@20"], abs=1e-12)
 
 
-@settings(deadline=None)
 @given(parts(), st.integers(1, 5))
 def test_lists_score_as_the_table_that_ranks_so(made: tuple[TrainPart, NDArray[np.float32]], few: int) -> None:
     part, rows = made
@@ -113,7 +111,6 @@ def test_lists_score_as_the_table_that_ranks_so(made: tuple[TrainPart, NDArray[n
     assert got.figures == {name: want.figures[name] for name in got.figures}
 
 
-@settings(deadline=None)
 @given(parts(), st.integers(1, 5))
 def test_the_first_units_are_the_same_in_a_longer_list(made: tuple[TrainPart, NDArray[np.float32]], few: int) -> None:
     part, rows = made
@@ -122,7 +119,6 @@ def test_the_first_units_are_the_same_in_a_longer_list(made: tuple[TrainPart, ND
     np.testing.assert_array_equal(first.deciding, whole.deciding[:few])
 
 
-@settings(deadline=None)
 @given(parts(), st.randoms(use_true_random=False))
 def test_the_order_of_pairs_says_nothing(made: tuple[TrainPart, NDArray[np.float32]], random: object) -> None:
     part, rows = made
@@ -158,7 +154,6 @@ def test_fewer_sources_are_a_sample_and_say_so() -> None:
     assert asked(np.ones((54, 2), np.float32), "dot", 7).value == 0.0
 
 
-@settings(deadline=None)
 @given(parts(), st.integers(0, 2**32))
 def test_several_splits_are_their_sources_together(made: tuple[TrainPart, NDArray[np.float32]], seed: int) -> None:
     part, rows = made

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from graphquilt import EmbeddingTable, NeighborLists, NeighborTable, TableError, UnknownNodeError
@@ -52,7 +52,6 @@ def workspace(lists: Lists, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@settings(deadline=None)
 @given(data=st.data(), cache_bytes=st.sampled_from([0, 2_000, 2**20]))
 def test_lookup_equals_a_dict(workspace: Path, lists: Lists, data: st.DataObject, cache_bytes: int) -> None:
     node_type = data.draw(st.sampled_from(["item", "user"]))

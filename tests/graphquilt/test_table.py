@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from graphquilt import EmbeddingTable, TableError, UnknownNodeError
@@ -37,7 +37,6 @@ def workspace(nodes: Nodes, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@settings(deadline=None)
 @given(data=st.data())
 def test_lookup_equals_a_dict(workspace: Path, nodes: Nodes, data: st.DataObject) -> None:
     node_type = data.draw(st.sampled_from(["item", "user"]))

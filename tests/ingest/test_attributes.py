@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import xxhash
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import InputError
@@ -284,7 +284,6 @@ def expected_features(row: Mapping[str, Any], weights: Mapping[str, float], spre
     return {key: value / length for key, value in found.items() if value}
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         st.fixed_dictionaries(

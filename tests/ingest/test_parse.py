@@ -197,19 +197,19 @@ variants = st.sampled_from(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(rows_of(json_values=False), variants, st.sampled_from(["csv", "csv.gz"]))
 def test_csv_agrees_with_a_row_by_row_reading(rows: list[Row], rules: ParseRules, file_format: str) -> None:
     check_against_the_oracle(rows, rules, file_format)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(rows_of(json_values=False), variants)
 def test_parquet_agrees_with_a_row_by_row_reading(rows: list[Row], rules: ParseRules) -> None:
     check_against_the_oracle(rows, rules, "parquet")
 
 
-@settings(deadline=None, max_examples=250)
+@settings(max_examples=250)
 @given(rows_of(json_values=True), variants)
 def test_json_agrees_with_a_row_by_row_reading(rows: list[Row], rules: ParseRules) -> None:
     check_against_the_oracle(rows, rules, "jsonl")

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.commands.config_text import toml_text
@@ -130,7 +130,7 @@ def test_float_ids_are_refused_with_the_columns() -> None:
     # From 1973-03-03 to 2286-11-20: seconds of nine and ten digits.
     st.lists(st.integers(10**8, 10**10 - 1), min_size=1, max_size=20),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_unit_of_integers_is_told_by_magnitude(unit: str, seconds: list[int]) -> None:
     factor = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[unit]
     if seconds[0] * factor >= 2**63:
@@ -193,7 +193,7 @@ def test_an_unusable_input_exits_4(text: str, sentence: str, tmp_path: Path, cal
     st.lists(st.text(st.characters(codec="utf-8"), min_size=1), min_size=3, max_size=3, unique=True),
     st.lists(st.text(st.characters(codec="utf-8"), min_size=1), min_size=1, max_size=5),
 )
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 def test_any_name_survives_the_file(names: list[str], kinds: list[str]) -> None:
     columns = {name: pa.array([f"{name}{n}" for n in range(len(kinds))]) for name in names}
     columns["event"] = pa.array(kinds)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.kernels import adjacency
@@ -36,7 +36,6 @@ def check(edges: list[Edge], is_computed: list[bool], key: list[int], *, weighte
         assert carried.tolist() == [entry for row in want for _, entry in row]
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_lists_equal_brute_force(data: st.DataObject) -> None:
     rows = data.draw(st.integers(1, 12))

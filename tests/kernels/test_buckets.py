@@ -7,7 +7,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.kernels.buckets import deal, hash_integers, hash_texts
@@ -22,7 +22,6 @@ def hashes_of_texts(texts: list[bytes], seed: int = 0) -> np.ndarray:
     return hashes
 
 
-@settings(deadline=None)  # the first call compiles
 @given(st.lists(WORDS, max_size=50), st.integers(1, 9))
 def test_a_bucket_holds_its_rows_in_the_order_they_came(words: list[int], buckets: int) -> None:
     order, starts = deal(np.array(words, np.uint64), buckets)
@@ -32,13 +31,11 @@ def test_a_bucket_holds_its_rows_in_the_order_they_came(words: list[int], bucket
     assert [order[first:stop].tolist() for first, stop in itertools.pairwise(starts)] == want
 
 
-@settings(deadline=None)
 @given(st.lists(st.binary(max_size=20), max_size=20))
 def test_a_text_is_hashed_by_its_own_bytes_alone(texts: list[bytes]) -> None:
     assert hashes_of_texts(texts).tolist() == [hashes_of_texts([text])[0] for text in texts]
 
 
-@settings(deadline=None)
 @given(st.sets(st.binary(max_size=20)))
 def test_different_texts_have_different_hashes(texts: set[bytes]) -> None:
     # 64 bits: a chance of 1e-16 for a hundred texts. Zeros at the end are what filling up words could hide.

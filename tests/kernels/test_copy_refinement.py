@@ -29,7 +29,7 @@ def cost(graph: nx.Graph, volume: list[int], labels: list[int]) -> float:
     return total
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(weighted_graphs(max_nodes=30), st.integers(1, 6), st.integers(0, 60), st.data())
 def test_volumes_stay_within_the_bound_and_rows_do_not_grow(
     graph: nx.Graph, parts: int, bound: int, data: st.DataObject
@@ -80,7 +80,7 @@ def moved_by_definition(
 
 
 @pytest.mark.parametrize("parts", [3, 40])  # a slot for each part, and, where neighbours are few, lists of labels
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.integers(2, 30), st.integers(0, 2**31 - 1))
 def test_a_pass_moves_nodes_as_the_definition_says(parts: int, nodes: int, seed: int) -> None:
     rng = np.random.default_rng(seed)

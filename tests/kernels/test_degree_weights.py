@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
@@ -28,7 +28,6 @@ def of(matrix: sparse.csr_array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32), matrix.data.astype(np.float32)
 
 
-@settings(deadline=None)
 @given(adjacencies(), st.floats(-1, 1))
 def test_an_entry_is_its_weight_times_the_powers_of_both_degrees(matrix: sparse.csr_array, power: float) -> None:
     indptr, indices, weights = of(matrix)
@@ -42,7 +41,6 @@ def test_an_entry_is_its_weight_times_the_powers_of_both_degrees(matrix: sparse.
     np.testing.assert_allclose(got, want.data, rtol=2.0**-24 + 12 * 2.0**-53)
 
 
-@settings(deadline=None)
 @given(adjacencies(), st.floats(-1, 1))
 def test_an_undirected_graph_stays_one(matrix: sparse.csr_array, power: float) -> None:
     indptr, indices, weights = of(matrix)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.kernels.hashed_logs import hashed_logs
@@ -45,7 +45,6 @@ def brute(
     return rows
 
 
-@settings(deadline=None)
 @given(
     sparse_scores(),
     st.integers(0, 2**64 - 1),

@@ -2,14 +2,13 @@
 
 import networkx as nx
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.kernels.hop_distances import FAR, hop_distances
 from tests.strategies import csr_arrays, weighted_graphs
 
 
-@settings(deadline=None)
 @given(weighted_graphs(), st.integers(0, 5), st.data())
 def test_hops_are_those_of_networkx(graph: nx.Graph, hops: int, data: st.DataObject) -> None:
     source = data.draw(st.sampled_from(sorted(graph)))

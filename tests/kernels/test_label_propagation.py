@@ -4,7 +4,7 @@ from collections import Counter
 
 import networkx as nx
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -27,7 +27,6 @@ def orders(data: st.DataObject, nodes: int) -> NDArray[np.int64]:
     return np.array(data.draw(st.permutations(range(nodes))), np.int64)
 
 
-@settings(deadline=None)
 @given(weighted_graphs(), st.data())
 def test_clusters_of_several_nodes_stay_within_the_bound(graph: nx.Graph, data: st.DataObject) -> None:
     volume, order = volumes(data, len(graph)), orders(data, len(graph))
@@ -45,7 +44,6 @@ def test_clusters_of_several_nodes_stay_within_the_bound(graph: nx.Graph, data: 
         assert members.size == 1 or all(graph.degree(node) for node in members)
 
 
-@settings(deadline=None)
 @given(weighted_graphs(), st.data())
 def test_contraction_equals_networkx_quotient(graph: nx.Graph, data: st.DataObject) -> None:
     indptr, neighbor, weight = csr_of(graph)
@@ -64,7 +62,6 @@ def test_contraction_equals_networkx_quotient(graph: nx.Graph, data: st.DataObje
     assert dict(zip(pairs, got_weight.tolist(), strict=True)) == want
 
 
-@settings(deadline=None)
 @given(st.integers(20, 60), st.integers(0, 2**31 - 1))
 def test_clusters_do_not_depend_on_the_order_within_a_row(nodes: int, seed: int) -> None:
     # Most nodes have more neighbours than the first pass asks.
@@ -79,7 +76,6 @@ def test_clusters_do_not_depend_on_the_order_within_a_row(nodes: int, seed: int)
     assert want.max() + 1 <= nodes / 2  # and it does cluster
 
 
-@settings(deadline=None)
 @given(weighted_graphs(), st.data())
 def test_parts_never_grow_beyond_the_bound_and_edges_are_not_lost_within_it(
     graph: nx.Graph, data: st.DataObject

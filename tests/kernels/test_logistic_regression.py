@@ -36,7 +36,7 @@ def test_weights_are_those_of_scikit_learn(strength: float) -> None:
         np.testing.assert_allclose(intercepts[at], theirs.intercept_[0], atol=1e-3)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     st.integers(2, 60),
     st.integers(1, 20),

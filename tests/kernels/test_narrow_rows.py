@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -52,7 +52,6 @@ def oracle(x: np.ndarray, dtype: str) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 class TestBothTypes:
-    @settings(deadline=None)
     @given(x=MATRICES)
     def test_rows_are_the_oracles_within_the_bound(self, dtype: str, x: np.ndarray) -> None:
         got = decode_rows(*encode_rows(x, dtype))
@@ -63,7 +62,6 @@ class TestBothTypes:
         near_the_end = np.abs(x) > 0.996 * LARGEST
         assert (off <= np.where(near_the_end, 2 * bound, bound)).all()
 
-    @settings(deadline=None)
     @given(x=MATRICES)
     def test_encoding_again_changes_nothing(self, dtype: str, x: np.ndarray) -> None:
         codes, scales = encode_rows(x, dtype)
@@ -74,7 +72,6 @@ class TestBothTypes:
         round_rows(rounded, dtype)
         np.testing.assert_array_equal(rounded, decode_rows(codes, scales))
 
-    @settings(deadline=None)
     @given(x=MATRICES)
     def test_a_group_depends_on_nothing_else(self, dtype: str, x: np.ndarray) -> None:
         whole, _ = encode_rows(x, dtype)

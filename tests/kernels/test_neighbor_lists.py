@@ -1,13 +1,12 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.kernels.neighbor_lists import neighbor_lists
 
 
-@settings(deadline=None)
 @given(st.integers(1, 12), st.data())
 def test_lists_are_those_found_edge_by_edge(rows: int, data: st.DataObject) -> None:
     node = st.integers(0, rows - 1)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeline.kernels.node_moves import Proposals, accepted, grouped, worth_sending
@@ -19,7 +19,6 @@ def proposals(moves: list[tuple[int, int, int, int]]) -> Proposals:
     )
 
 
-@settings(deadline=None)
 @given(MOVES, st.integers(0, 12), st.integers(0, 4))
 def test_the_best_moves_are_accepted_until_one_does_not_fit(
     moves: list[tuple[int, int, int, int]], cap: int, load: int
@@ -38,7 +37,6 @@ def test_the_best_moves_are_accepted_until_one_does_not_fit(
     assert set(given_moves.node[chosen].tolist()) == expected
 
 
-@settings(deadline=None)
 @given(MOVES, st.integers(0, 12), st.integers(1, 29))
 # The move of node 6 does not fit label 1; that of node 7 would, and comes after it.
 @example([*[(0, 1, 0, 0)] * 6, (1, 1, 0, 2), (1, 1, 0, 1)], 1, 7)
@@ -53,7 +51,6 @@ def test_moves_that_matter_nowhere_need_not_be_sent(moves: list[tuple[int, int, 
     np.testing.assert_array_equal(joined.node[accepted(joined, 0, load, cap)], whole)
 
 
-@settings(deadline=None)
 @given(MOVES, st.integers(1, 12))
 def test_groups_of_one_favourite_fit_the_cap(moves: list[tuple[int, int, int, int]], cap: int) -> None:
     given_moves = proposals(moves)

@@ -55,7 +55,7 @@ def web(n: int, seed: int, *, directed: bool = False) -> Transition:
     return transition_of(graph)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(looped_graphs(), st.sampled_from(RESTARTS), st.integers(0, 4), st.data())
 def test_with_exact_fingerprints_the_decomposition_is_exact(
     graph: nx.Graph, restart: float, rounds: int, data: st.DataObject
@@ -112,7 +112,7 @@ def test_answers_are_unbiased(rounds: int) -> None:
     assert radius.max() < 0.5 * exact.max()  # so that it says something
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(looped_graphs(), st.sampled_from(RESTARTS), st.integers(0, 3), st.integers(0, 2**32), st.data())
 def test_scores_are_within_the_radius(
     graph: nx.Graph, restart: float, rounds: int, seed: int, data: st.DataObject

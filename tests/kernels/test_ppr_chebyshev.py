@@ -41,7 +41,6 @@ def assert_within_bound(graph, sources, restart, tolerance):  # type: ignore[no-
     np.testing.assert_array_equal(x[exact < 1e-40], 0)
 
 
-@settings(deadline=None)
 @given(looped_graphs(), RESTARTS, TOLERANCES, st.data())
 def test_error_is_within_the_certificate(
     graph: nx.Graph, restart: float, tolerance: float, data: st.DataObject
@@ -49,7 +48,6 @@ def test_error_is_within_the_certificate(
     assert_within_bound(transition_of(graph), data.draw(sets_of(len(graph))), restart, tolerance)
 
 
-@settings(deadline=None)
 @given(sided_graphs(), RESTARTS, TOLERANCES, st.data())
 def test_error_is_within_the_certificate_one_side_at_a_time(
     graph_left: tuple[nx.Graph, int], restart: float, tolerance: float, data: st.DataObject
@@ -58,7 +56,7 @@ def test_error_is_within_the_certificate_one_side_at_a_time(
     assert_within_bound(transition_of(graph, left), data.draw(sets_of(len(graph))), restart, tolerance)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(looped_graphs(), st.data())
 def test_it_is_networkx_pagerank(graph: nx.Graph, data: st.DataObject) -> None:
     seed_node = data.draw(st.sampled_from(sorted(graph)))

@@ -1,6 +1,6 @@
 import networkx as nx
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.kernels.merged_lists import merge_lists
@@ -39,7 +39,6 @@ def nothing_held(sources: int) -> Held:
     return Held(np.zeros((sources, 0, 2), np.int64), NOTHING.row, NOTHING.settled, NOTHING.waiting)
 
 
-@settings(deadline=None)
 @given(looped_graphs(), st.sampled_from([0.05, 0.15, 0.9]), st.sampled_from([0.1, 1e-3, 1e-5]), st.data())
 def test_a_part_that_is_the_whole_graph_is_forward_push(
     graph: nx.Graph, restart: float, tolerance: float, data: st.DataObject

@@ -18,7 +18,6 @@ def dense(found: SparseScores, n: int) -> np.ndarray:
     return scores
 
 
-@settings(deadline=None)
 @given(looped_graphs(), st.sampled_from([0.05, 0.15, 0.5, 0.9]), st.sampled_from([0.1, 1e-3, 1e-6]), st.data())
 def test_scores_are_within_tolerance_times_degree_below_the_exact_ones(
     graph: nx.Graph, restart: float, tolerance: float, data: st.DataObject
@@ -32,7 +31,7 @@ def test_scores_are_within_tolerance_times_degree_below_the_exact_ones(
     np.testing.assert_allclose(found.missing, gap.sum(axis=1), atol=1e-9)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(looped_graphs(), st.data())
 def test_it_is_networkx_pagerank(graph: nx.Graph, data: st.DataObject) -> None:
     seed_node = data.draw(st.sampled_from(sorted(graph)))

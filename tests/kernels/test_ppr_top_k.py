@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.kernels.ppr_top_k import (
@@ -21,7 +21,6 @@ def ranked_by_sorting(scores, start, stop, known, k):  # type: ignore[no-untyped
     return best + [-1] * rest, [float(scores[node]) for node in best] + [0.0] * rest
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 40), st.integers(1, 12), st.integers(1, 16), st.data())
 def test_both_forms_rank_like_a_sort(seed: int, n: int, k: int, sources: int, data: st.DataObject) -> None:
     rng = np.random.default_rng(seed)

@@ -29,7 +29,7 @@ def keys_of(n: int) -> np.ndarray:
     return np.arange(n, dtype=np.uint64) * np.uint64(977)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(looped_graphs(), st.sampled_from([0.15, 0.5]), st.integers(0, 2**32), st.data())
 def test_scores_are_within_the_confidence_radius(
     graph: nx.Graph, restart: float, seed: int, data: st.DataObject
@@ -43,7 +43,7 @@ def test_scores_are_within_the_confidence_radius(
     assert (np.abs(got - dense_pagerank(matrix, sources, restart)) <= radius).all()
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(st.sampled_from([1.0, 2.0**-20, 1000.0, 3.0, 0.1]), min_size=1, max_size=40))
 def test_alias_tables_give_each_entry_its_share(weights: list[float]) -> None:
     weight = np.array(weights, np.float32)

@@ -1,7 +1,7 @@
 from fractions import Fraction
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
@@ -37,7 +37,6 @@ def sorted_best(exact: NDArray[np.float32], k: int) -> list[list[int]]:
     return [sorted(range(row.size), key=lambda at: (-row[at], at))[:k] for row in exact]
 
 
-@settings(deadline=None)
 @given(
     # So few values that most scores tie.
     hnp.arrays(np.float32, st.tuples(st.integers(1, 4), st.just(2)), elements=st.sampled_from([-1, 0, 1, 2])),
@@ -65,7 +64,6 @@ def test_lists_do_not_depend_on_rough_scores_within_their_slack_nor_on_tiles(
 finite = st.floats(-1e6, 1e6, width=32)
 
 
-@settings(deadline=None)
 @given(st.data(), st.integers(1, 40))
 def test_a_score_is_the_exact_dot_product_rounded_to_float32(data: st.DataObject, dim: int) -> None:
     left, right = (data.draw(hnp.arrays(np.float32, (1, dim), elements=finite)) for _ in range(2))

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
@@ -43,7 +43,6 @@ def random_block(rng, lengths, columns, dim):  # type: ignore[no-untyped-def]
     return indptr, indices, weights, x
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.sampled_from(LENGTHS), min_size=1, max_size=6),
     st.one_of(st.integers(1, 40), st.sampled_from([100, 127, 128, 129, 200, 256, 300])),

@@ -4,14 +4,13 @@ from random import Random
 
 import networkx as nx
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.kernels.strongest_edges import strongest_edges
 from tests.strategies import csr_arrays, weighted_graphs
 
 
-@settings(deadline=None)
 @given(weighted_graphs(), st.integers(1, 4), st.randoms(use_true_random=False))
 def test_an_edge_stays_if_it_is_among_the_strongest_of_an_end(graph: nx.Graph, most: int, random: Random) -> None:
     indptr, neighbor, weight = csr_arrays(graph)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.embedding.graphs_in_parts import embeddings, graphs_in_parts, parameters_of
@@ -11,7 +11,6 @@ from tests.oracles.dense_powers import dense_powers
 from tests.oracles.simulator import simulate
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_any_tree_gives_the_powers_of_the_matrix(data: st.DataObject) -> None:
     given_graph = data.draw(graphs_in_parts())

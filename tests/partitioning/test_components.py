@@ -59,7 +59,7 @@ def test_components_are_scipys(tmp_path: Path, name: str, nodes: int, pairs: np.
     assert rounds <= most_rounds
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(1, 30), st.data(), st.sampled_from([1_500, 4_000, 10**6]))
 def test_components_are_networkxs_in_blocks_of_any_size(nodes: int, data: st.DataObject, worker_bytes: int) -> None:
     end = st.integers(0, nodes - 1)
@@ -81,7 +81,7 @@ def test_links_are_the_same_with_few_labels_and_with_many(pairs: list[tuple[int,
         np.testing.assert_array_equal(one, other)
 
 
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=12), st.integers(1, 60), st.booleans())
 def test_small_components_are_packed_and_no_cluster_is_over_the_cap(
     sizes: list[int], cap: int, with_seeds: bool

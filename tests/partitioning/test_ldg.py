@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import networkx as nx
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.kernels.greedy_stream import ONE, REMEMBERED, ROOM, stream
@@ -36,7 +36,6 @@ def slow(graph: nx.Graph, volume: list[int], order: list[int], parts: int, capac
     return [label.get(node, 0) for node in range(len(graph))]
 
 
-@settings(deadline=None)
 @given(weighted_graphs(max_nodes=60), st.integers(1, 5), st.integers(1, 60), st.data())
 def test_the_kernel_equals_the_rule(graph: nx.Graph, parts: int, capacity: int, data: st.DataObject) -> None:
     nodes = len(graph)

@@ -28,7 +28,7 @@ def cut_graphs(draw: st.DrawFn) -> CutGraph:
     return graph_of(pairs, volume)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(cut_graphs(), st.integers(2, 9), st.sampled_from(METHODS))
 def test_labels_ignore_the_order_of_edges_and_separate_something(graph: CutGraph, parts: int, method: str) -> None:
     labels = PARTITIONERS[method](graph, parts, 3)

@@ -125,7 +125,7 @@ def test_over_seeds_no_more_than_a_twentieth_more_edges_are_cut_than_by_metis(na
     assert mine <= 1.05 * theirs, mine / theirs
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 2**31 - 1), st.integers(2, 6))
 def test_a_weighted_cut_keeps_heavy_edges_and_the_bound(seed: int, parts: int) -> None:
     # Heavy cliques of 6 on a light ring.

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.blocks import NodeParts
@@ -24,7 +24,6 @@ def rule(
     return {home[min((a, b), key=lambda end: (degree[end], key[end], end))]}
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_every_edge_is_where_the_rule_says_and_from_both_ends_alike(data: st.DataObject) -> None:
     nodes = data.draw(st.integers(1, 12))

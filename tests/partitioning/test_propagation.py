@@ -39,7 +39,7 @@ def random_graph(seed: int, nodes: int) -> np.ndarray:
     return np.array(plain.edges)
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(st.integers(0, 2**31), st.integers(40, 80), st.integers(12, 60), st.none() | st.integers(4, 12))
 def test_no_cluster_grows_over_the_cap(seed: int, nodes: int, cap: int, hub_degree: int | None) -> None:
     with TemporaryDirectory() as name:
@@ -104,7 +104,7 @@ def test_leaves_of_a_star_are_put_together(tmp_path: Path) -> None:
     assert load[np.unique(found[1:])].max() <= 10
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(st.integers(0, 2**31), st.integers(6, 40), st.integers(1, 12), st.none() | st.integers(3, 6))
 def test_contraction_is_the_product_with_the_matrix_of_members(
     seed: int, nodes: int, clusters: int, hub_degree: int | None

@@ -155,14 +155,14 @@ def check_any_combination(data: st.DataObject) -> None:
 QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 
-@settings(deadline=None, max_examples=15, suppress_health_check=QUIET)
+@settings(max_examples=15, suppress_health_check=QUIET)
 @given(st.data())
 def test_any_combination(data: st.DataObject) -> None:
     check_any_combination(data)
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=150, suppress_health_check=QUIET)
+@settings(max_examples=150, suppress_health_check=QUIET)
 @given(st.data())
 def test_many_combinations(data: st.DataObject) -> None:
     check_any_combination(data)

@@ -234,7 +234,7 @@ def graphs(draw: st.DrawFn) -> Graph:
     return Graph(nodes, 0, tuple(draw(st.lists(pair, unique=True, min_size=1, max_size=70))))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     graphs(),
     st.sampled_from(["multilevel", "metis", "ldg", "hash"]),
@@ -266,7 +266,7 @@ def largest_whole_degree(graph: Graph, hub_degree: int | None) -> int:
     return max(int(d) for node, d in enumerate(degree) if node not in split)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(graphs(), st.sampled_from(["auto", "hash"]), st.integers(1, 30), st.none() | st.integers(1, 6))
 def test_recursion_ends_below_the_bound_or_says_what_to_change(
     graph: Graph, method: str, max_edges: int, hub_degree: int | None

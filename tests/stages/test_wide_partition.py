@@ -37,7 +37,7 @@ TINY = 3_000
 MOST_MERGED = 6
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(graphs(), st.sampled_from(["auto", "hash"]), st.integers(2, 12), st.none() | st.integers(1, 6), st.data())
 def test_a_cut_in_levels_keeps_every_promise_in_any_order_of_edges(
     graph: Graph, method: str, parts: int, hub_degree: int | None, data: st.DataObject
@@ -52,7 +52,7 @@ def test_a_cut_in_levels_keeps_every_promise_in_any_order_of_edges(
     assert (again.part_id, again.is_split, again.tree) == (result.part_id, result.is_split, result.tree)
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(graphs(), st.integers(1, 30), st.none() | st.integers(1, 6))
 def test_children_go_down_to_the_bound_of_leaves(graph: Graph, max_edges: int, hub_degree: int | None) -> None:
     options: dict[str, Any] = {"max_edges": max_edges, "hub_degree": hub_degree, "worker_bytes": 5_000}
@@ -67,7 +67,7 @@ def test_children_go_down_to_the_bound_of_leaves(graph: Graph, max_edges: int, h
     check_bound(graph, result, max_edges, options["hub_degree"])
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(graphs(), st.integers(2, 9), st.none() | st.integers(1, 6))
 def test_the_same_labels_make_the_same_tables_in_blocks_as_in_one_task(
     graph: Graph, parts: int, hub_degree: int | None
