@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -15,7 +14,7 @@ import polars as pl
 import pyarrow as pa
 
 from pipeline.engines import verbs
-from pipeline.engines.attempts import ONE_THREAD_WORKER, attempt
+from pipeline.engines.attempts import attempt
 from pipeline.engines.parquet import ready_to_write, rows_per_file, write_files
 from pipeline.engines.processes import cpu_seconds_of_trees
 from pipeline.errors import ConfigError, GraphquiltError, TaskError
@@ -202,38 +201,19 @@ def _run_on_dask(client: Client, function: TaskFunction, tasks: Sequence[Task]) 
 
 @contextmanager
 def _dask_client(workers: int, address: str | None) -> Iterator[Client]:
-    import dask
-    from distributed import Client, LocalCluster
+    if address is None:
+        from pipeline.engines.dask_workers import own_workers
 
-    if address is not None:
-        try:
-            client = Client(address, set_as_default=False, timeout="20s")
-        except (OSError, ValueError) as error:
-            raise ConfigError(
-                f"no Dask scheduler answers at {address} ({error}); start one, or check --dask (tcp://HOST:8786)"
-            ) from error
-        with client:
+        with own_workers(workers) as client:
             yield client
         return
-    settings = {
-        # A kernel may hold the interpreter longer than a worker may stay silent.
-        "distributed.scheduler.worker-ttl": None,
-        # No task waits in the queue of a busy worker while another is idle.
-        "distributed.scheduler.worker-saturation": 1.0,
-    }
-    with (
-        dask.config.set(settings),
-        LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address=":0",  # any free port: without one, Dask takes a fixed one and warns
-            # No limit: Dask would first pause a worker, and a pause without end says less than a kill.
-            memory_limit=0,
-            env=ONE_THREAD_WORKER,
-            silence_logs=logging.CRITICAL,
-        ) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
+    from distributed import Client
+
+    try:
+        client = Client(address, set_as_default=False, timeout="20s")
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"no Dask scheduler answers at {address} ({error}); start one, or check --dask (tcp://HOST:8786)"
+        ) from error
+    with client:
         yield client
