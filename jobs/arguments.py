@@ -53,6 +53,7 @@ class Options:
     spark_conf: tuple[str, ...]
     is_json: bool
     force_current: bool
+    rehash: bool = False
 
 
 def stage_parser(default_engine: str) -> argparse.ArgumentParser:
@@ -83,6 +84,9 @@ def stage_parser(default_engine: str) -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", dest="is_json", help="one JSON object on stdout")
     parser.add_argument(
         "--force-current", action="store_true", help="publish: move CURRENT even to an older date than it has"
+    )
+    parser.add_argument(
+        "--rehash", action="store_true", help="read every input file anew: where edits change neither size nor times"
     )
     return parser
 
@@ -161,4 +165,5 @@ def options_of(namespace: argparse.Namespace) -> Options:
         spark_conf=tuple(namespace.spark_conf),
         is_json=namespace.is_json,
         force_current=namespace.force_current,
+        rehash=namespace.rehash,
     )

@@ -57,6 +57,7 @@ class StageRun:
                 self._run_id,
                 starts_here=self._names[0] == "ingest",
                 force_current=options.force_current,
+                rehash=options.rehash,
             )
             # Held from the first stage to the last: one that waits for this date doesn't cut in between two stages.
             with hold(self._workspace, self._purpose(), options.wait_s):

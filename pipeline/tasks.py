@@ -187,6 +187,13 @@ def committed(place: Path, names: Collection[str] | None = None) -> dict[str, Ta
     return found
 
 
+def forget(place: Path, names: Collection[str]) -> None:
+    """Remove the records of some tasks, so that these are done again."""
+    for path in (place / RECORDS).glob("*.json"):
+        if path.name.partition(".")[0] in names:
+            path.unlink(missing_ok=True)
+
+
 def refuse_disagreement(one: TaskRecord, other: TaskRecord) -> None:
     """Raise TaskError if two attempts of one task wrote different bytes."""
     if [(f.role, f.checksum) for f in one.files] != [(f.role, f.checksum) for f in other.files]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +21,9 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
+from graphquilt.rights import denied, is_denied
 from pipeline.errors import InputError
+from pipeline.ingest.listing import WILDCARD, FoundFile, list_files
 
 Format = Literal["parquet", "csv", "json"]
 
@@ -32,13 +33,13 @@ _ENDINGS: tuple[tuple[str, Format], ...] = (
     (".csv", "csv"), (".csv.gz", "csv"),
     *((ending + gz, "json") for ending in (".json", ".jsonl", ".ndjson") for gz in ("", ".gz")),
 )  # fmt: skip
-_WILDCARD = re.compile(r"[*?\[]")
 _URI_SIGNS = "/:@%+=,;~&!$'()"  # "%" too: an address may be quoted already
 _NULL_FOLDER = "__HIVE_DEFAULT_PARTITION__"  # what Hive and Spark call the folder of null
 _DIGEST_CHUNK = 4 * 2**20
 
 ROWS_PER_TASK = 2_000_000
 BYTES_PER_TASK = 64 * 2**20
+SETTLING_NS = 2_000_000_000
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,12 @@ class SourceFile:
     format: Format
     bytes: int
     mtime_ns: int
-    inode: int | None  # local files only
+    inode: int | None  # local files only, as ctime_ns
+    ctime_ns: int | None = None
+
+    def is_settled(self, now_ns: int) -> bool:
+        """Whether a later change would show: a file system's clock ticks every few ms to 2 s."""
+        return now_ns - max(self.mtime_ns, self.ctime_ns or 0) > SETTLING_NS
 
 
 @dataclass(frozen=True)
@@ -113,7 +119,7 @@ def filesystem_of(address: str) -> tuple[pafs.FileSystem, str]:
         return pafs.LocalFileSystem(), unquote(rest)
     place, query = _split_query(rest)
     # A wildcard is no part of a URI ("?" would begin its query): the folder before it is.
-    wild = _WILDCARD.search(place)
+    wild = WILDCARD.search(place)
     folder = place if wild is None else place[: wild.start()].rpartition("/")[0]
     try:
         filesystem, path = pafs.FileSystem.from_uri(f"{scheme}://{quote(folder, safe=_URI_SIGNS)}{query}")
@@ -144,6 +150,10 @@ def naming(address: str, file_format: Format) -> Iterator[None]:
         pa.ArrowCapacityError,
         OSError,
     ) as error:
+        if is_denied(error):
+            raise InputError(f"{address} can't be read: {denied(error, address)}") from error
+        if isinstance(error, FileNotFoundError):
+            raise InputError(f"{address} was there when the input was listed, and is gone; run again") from error
         advice = {
             "parquet": "It was cut off or damaged: write or copy it again",
             "csv": "It must be comma-separated, with a header line and double quotes: repair it",
@@ -158,13 +168,19 @@ def naming(address: str, file_format: Format) -> Iterator[None]:
 def list_sources(path: str, date: dt.date | None = None, key: str = "input.path") -> list[SourceFile]:
     """Return the files at ``path``, which the config's ``key`` names, ordered by relative path.
 
-    Names that start with "_" or "." are left out below a folder (``_c=1`` is a column, not hidden), and so
-    are empty files without a known ending (markers such as ``_SUCCESS``).
+    See :func:`pipeline.ingest.listing.list_files` for what is ignored; empty files without a known ending are too.
 
     Raises
     ------
-    InputError : nothing there, formats mixed, a file of no known format, ``{date}`` without a date.
+    InputError : nothing there, formats mixed, a file of no known format, ``{date}`` without a date, no right to look.
     """
+    return survey_sources(path, date, key)[0]
+
+
+def survey_sources(
+    path: str, date: dt.date | None = None, key: str = "input.path"
+) -> tuple[list[SourceFile], tuple[str, ...]]:
+    """Return what :func:`list_sources` does, and the relative paths of what was ignored."""
     if "{date}" in path:
         if date is None:
             raise InputError(
@@ -173,75 +189,29 @@ def list_sources(path: str, date: dt.date | None = None, key: str = "input.path"
         path = path.replace("{date}", date.isoformat())
     filesystem, root = filesystem_of(path)
     try:
-        base, found = _find(filesystem, root)
-        sources = [
-            _describe(filesystem, path, base, info)
-            for info in sorted(found, key=lambda info: str(info.path).encode())
-            if info.size or _format_by_name(info.path)
-        ]
+        listing = list_files(filesystem, root)
+        data = [file for file in listing.files if file.bytes or _format_by_name(file.path)]
+        sources = [_describe(filesystem, path, listing.base, file) for file in data]
     except OSError as error:
-        raise InputError(
-            f"input {path} can't be listed: {_first_line(error)}; check the path and your rights"
-        ) from error
+        if is_denied(error):
+            raise InputError(f"input {path} can't be listed: {denied(error, path)}") from error
+        raise InputError(f"input {path} can't be listed: {_first_line(error)}; check the path") from error
+    skip = len(listing.base.rstrip("/")) + 1
+    ignored = (*listing.ignored, *(file.path[skip:] for file in listing.files if file not in data))
     if not sources:
+        beside = f" What is there is ignored: {shown(ignored)}." if ignored else ""
         raise InputError(
             f"input {path} has no files (looked for {', '.join(ending for ending, _ in _ENDINGS)} at {root}; "
-            f"names that start with '_' or '.' are left out); check {key}"
+            f"names that start with '_' or '.' are left out).{beside} Check {key}"
         )
     _refuse_mixture(path, sources)
-    return sources
+    return sources, ignored
 
 
-def _find(filesystem: pafs.FileSystem, root: str) -> tuple[str, list[pafs.FileInfo]]:
-    """Return the folder that relative paths start from, and the visible files."""
-    root = root.rstrip("/") or "/"
-    here = filesystem.get_file_info(root)
-    if here.type == pafs.FileType.File:  # asked for by name: taken whatever it is called
-        return root.rpartition("/")[0], [here]
-    if here.type == pafs.FileType.Directory:
-        return root, _visible(filesystem, root)
-    wild = _WILDCARD.search(root)
-    if wild is None:
-        return root, []
-    base = root[: wild.start()].rpartition("/")[0]
-    pattern = _glob_pattern(root)
-    return base, [info for info in _visible(filesystem, base or "/") if pattern.fullmatch(info.path)]
-
-
-def _visible(filesystem: pafs.FileSystem, base: str) -> list[pafs.FileInfo]:
-    selector = pafs.FileSelector(base, recursive=True, allow_not_found=True)
-    skip = len(base.rstrip("/")) + 1
-    return [
-        info
-        for info in filesystem.get_file_info(selector)
-        if info.type == pafs.FileType.File and not any(map(_is_hidden, info.path[skip:].split("/")))
-    ]
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or (name.startswith("_") and "=" not in name)
-
-
-def _glob_pattern(glob: str) -> re.Pattern[str]:
-    """Compile a glob; what lies below a folder that matches belongs to it too."""
-    out, at = [], 0
-    while at < len(glob):
-        rest = glob[at:]
-        group = re.match(r"\[(!?)([^\]/]+)\]", rest)
-        if rest.startswith("**/"):
-            out.append("(?:.*/)?")
-            at += 3
-        elif rest.startswith("**"):
-            out.append(".*")
-            at += 2
-        elif group:
-            inner = group[2].replace("\\", r"\\").replace("[", r"\[").replace("^", r"\^")
-            out.append(f"[{'^/' if group[1] else ''}{inner}]")
-            at += group.end()
-        else:
-            out.append({"*": "[^/]*", "?": "[^/]"}.get(rest[0], re.escape(rest[0])))
-            at += 1
-    return re.compile("".join(out) + "(?:/.*)?", re.DOTALL)
+def shown(names: Sequence[str], most: int = 5) -> str:
+    """Return some names as a list for people."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def _format_by_name(path: str) -> Format | None:
@@ -249,7 +219,7 @@ def _format_by_name(path: str) -> Format | None:
     return next((known for ending, known in _ENDINGS if name.endswith(ending)), None)
 
 
-def _describe(filesystem: pafs.FileSystem, path: str, base: str, info: pafs.FileInfo) -> SourceFile:
+def _describe(filesystem: pafs.FileSystem, path: str, base: str, info: FoundFile) -> SourceFile:
     scheme, _, rest = path.partition("://")
     is_local = isinstance(filesystem, pafs.LocalFileSystem)
     if is_local:
@@ -271,9 +241,10 @@ def _describe(filesystem: pafs.FileSystem, path: str, base: str, info: pafs.File
         relative=info.path[len(base.rstrip("/")) + 1 :],
         address=address,
         format=file_format,
-        bytes=info.size,
-        mtime_ns=info.mtime_ns or 0,
-        inode=os.stat(info.path).st_ino if is_local else None,
+        bytes=info.bytes,
+        mtime_ns=info.mtime_ns,
+        inode=info.inode,
+        ctime_ns=info.ctime_ns,
     )
 
 

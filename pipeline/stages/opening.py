@@ -5,21 +5,23 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from pipeline.config import PipelineConfig
 from pipeline.engines.base import Engine, Frame
 from pipeline.errors import ConfigError
 from pipeline.ingest.parse import ParseRules, newest_timestamp
-from pipeline.ingest.sources import ParseTask, SourceFile, digest, list_sources, split_tasks
+from pipeline.ingest.sources import ParseTask, SourceFile, digest, list_sources, shown, split_tasks, survey_sources
 from pipeline.publishing.release import releases
 from pipeline.stages.chain import MAKER, fingerprints
 from pipeline.stages.node_attributes import attribute_sources
 from pipeline.stages.parent_alignment import find_parent
 from pipeline.storage import fingerprint_of
-from pipeline.tasks import Attempt, Task, run_missing
+from pipeline.tasks import Attempt, Task, forget, run_missing
 from pipeline.workspace import MANIFEST, UNDATED, Workspace
 
 log = logging.getLogger(__name__)
@@ -36,24 +38,33 @@ def open_workspace(
     *,
     starts_here: bool,
     force_current: bool = False,
+    rehash: bool = False,
 ) -> Workspace:
     """Return the workspace of a run.
 
     ``starts_here`` says that the run begins with ingest: without a date it then takes the newest one in the
-    input; a later stage takes the newest date whose edges were made from this input and config.
+    input; a later stage takes the newest date whose edges were made from this input and config. ``rehash`` reads
+    every input file anew, also those that look as they did when they were read before.
 
     Raises
     ------
     InputError : the input can't be found or read.
     ConfigError : a later stage without a date, and no date fits.
     """
-    sources = list_sources(config.input.path, date)
-    ingest = _digest_of(engine, root, sources)
-    attributes = _digest_of_attributes(engine, config, root, date)
+    sources, ignored = survey_sources(config.input.path, date)
+    if ignored:
+        log.info("input=%s files=%d ignored=%d (%s)", config.input.path, len(sources), len(ignored), shown(ignored))
+
+    def digest_of(files: Sequence[SourceFile]) -> str:
+        return _digest_of(engine, root, files, rehash=rehash)
+
+    ingest = digest_of(sources)
+    told = {node_type: digest_of(files) for node_type, files in attribute_sources(config, date).items()}
+    attributes = told or None
     both = ingest if attributes is None else fingerprint_of([ingest, attributes])
-    digests: dict[str, str | None] = {"ingest": both, "evaluate": _scored_on(engine, config, root, date)}
+    digests: dict[str, str | None] = {"ingest": both, "evaluate": _scored_on(digest_of, config, root, date)}
     if config.ppr.neighbors and config.ppr.sources:
-        digests["embed"] = _digest_of(engine, root, list_sources(config.ppr.sources, date, key="ppr.sources"))
+        digests["embed"] = digest_of(list_sources(config.ppr.sources, date, key="ppr.sources"))
 
     def workspace_of(day: dt.date) -> Workspace:
         prints = fingerprints(config, day.isoformat(), digests)
@@ -72,7 +83,7 @@ def open_workspace(
             )
         date = fitting[0]
     if config.evaluate.source == "next_day":  # "the day before" has a meaning only now
-        digests["evaluate"] = _scored_on(engine, config, root, date)
+        digests["evaluate"] = _scored_on(digest_of, config, root, date)
     parent = find_parent(root, config, date)
     digests["aggregate"] = parent.release if parent else None
     return workspace_of(date)
@@ -117,23 +128,28 @@ def _is_date(name: str) -> bool:
     return True
 
 
-def _digest_of(engine: Engine[Frame], root: Path, sources: Sequence[SourceFile]) -> str:
-    """Digest of the files' names and bytes. A file that has not changed since it was read is not read again."""
-    place = str(root / "inputs")
+def _digest_of(engine: Engine[Frame], root: Path, sources: Sequence[SourceFile], *, rehash: bool) -> str:
+    """Digest of the files' names and bytes. A file that looks as it did when it was read is not read again.
+
+    That is size, both times and inode; and nothing that was written in the last moment before it was read.
+    """
+    now = time.time_ns()
     tasks = [
         Task(
             "digest-" + hashlib.sha256(source.address.encode()).hexdigest()[:16],
-            place,
+            str(root / "inputs"),
             {
                 "address": source.address,
                 "format": source.format,
-                "bytes": source.bytes,
-                "mtime_ns": source.mtime_ns,
-                "inode": source.inode,
+                "looks": [source.bytes, source.mtime_ns, source.ctime_ns, source.inode],
+                # The record of such a task fits no other run.
+                "once": None if source.is_settled(now) else uuid4().hex,
             },
         )
         for source in sources
     ]
+    if rehash:
+        forget(root / "inputs", {task.name for task in tasks})
     records = run_missing(engine, digest_file, tasks)
     return fingerprint_of(
         [
@@ -143,17 +159,10 @@ def _digest_of(engine: Engine[Frame], root: Path, sources: Sequence[SourceFile])
     )
 
 
-def _digest_of_attributes(
-    engine: Engine[Frame], config: PipelineConfig, root: Path, date: dt.date | None
-) -> dict[str, str] | None:
-    sources = attribute_sources(config, date)
-    return {node_type: _digest_of(engine, root, files) for node_type, files in sources.items()} or None
-
-
 def digest_file(task: Task, attempt: Attempt) -> dict[str, Any]:  # noqa: ARG001
-    """Task: the digest of one input file. Its record is the cache: it answers for this size, time and inode."""
-    file = {name: task.payload[name] for name in ("address", "format", "bytes", "mtime_ns", "inode")}
-    return {"sha256": digest(SourceFile(relative=file["address"], **file))}
+    """Task: the digest of one input file. Its record is the cache: it answers for a file that looks like this."""
+    address, size = task.payload["address"], task.payload["looks"][0]
+    return {"sha256": digest(SourceFile(address, address, task.payload["format"], size, 0, None))}
 
 
 def _newest_date(
@@ -177,10 +186,12 @@ def find_newest(task: Task, attempt: Attempt) -> dict[str, Any]:  # noqa: ARG001
     return {"newest_us": newest_timestamp(ParseTask.from_payload(task.payload["parse"]), rules)}
 
 
-def _scored_on(engine: Engine[Frame], config: PipelineConfig, root: Path, date: dt.date | None) -> str | None:
+def _scored_on(
+    digest_of: Callable[[Sequence[SourceFile]], str], config: PipelineConfig, root: Path, date: dt.date | None
+) -> str | None:
     """Return what, beside this run's own tables, sets the figures of evaluate."""
     if config.evaluate.source == "file":
-        return _digest_of(engine, root, list_sources(str(config.evaluate.path), date))
+        return digest_of(list_sources(str(config.evaluate.path), date, key="evaluate.path"))
     if config.evaluate.source == "next_day" and date is not None:
         previous = previous_release(root, config.publish.name, date)
         return None if previous is None else str(previous["release"])

@@ -1,0 +1,179 @@
+"""Which files lie at a path: those that hold data, and those that only lie beside them."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pyarrow.fs as pafs
+
+from pipeline.errors import InputError
+
+WILDCARD = re.compile(r"[*?\[]")
+
+#: What people and programs leave beside data. All else of no known format is refused: it may be data.
+_BESIDE = re.compile(
+    r"(readme|license|licence|notice|changelog|citation)(\..*)?"
+    r"|(schema|metadata|datapackage|dataset_infos?)\.json|thumbs\.db|desktop\.ini|(md5|sha\d+)sums?(\.txt)?|.*~"
+    r"|.*\.(tmp|temp|partial|crdownload|inprogress|_copying_|swp|bak|crc|md5|sha1|sha256|sha512|md|rst|html?|pdf)",
+    re.IGNORECASE,
+)
+_TRIES = 3
+
+
+@dataclass(frozen=True)
+class FoundFile:
+    """A file as its file system describes it; ``path`` is the path there."""
+
+    path: str
+    bytes: int
+    mtime_ns: int
+    inode: int | None = None  # these two of local files only
+    ctime_ns: int | None = None
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Files by path, bytewise; ``base`` is the folder that relative paths start from, ``ignored`` are such paths."""
+
+    base: str
+    files: tuple[FoundFile, ...]
+    ignored: tuple[str, ...] = ()
+
+
+class _VanishedError(Exception):
+    """A file was listed, and gone when it was looked at."""
+
+
+def list_files(filesystem: pafs.FileSystem, root: str) -> Listing:
+    """List a file, a folder with all below it, or a glob.
+
+    Below a folder names that begin with "_" or "." are ignored (``_c=1`` is a column, not hidden), and so is what
+    usually lies beside data. Symbolic links are followed; a file that is reached twice counts once.
+
+    Raises
+    ------
+    InputError : a link that leads nowhere, files that come and go. OSError : no right to look.
+    """
+    root = root.rstrip("/") or "/"
+    is_local = isinstance(filesystem, pafs.LocalFileSystem)
+    here = filesystem.get_file_info(root)
+    if here.type == pafs.FileType.File:  # asked for by name: taken whatever it is called
+        found = _of_local(root, os.stat(root)) if is_local else _of_remote(here)
+        return Listing(root.rpartition("/")[0], (found,))
+    wild = None if here.type == pafs.FileType.Directory else WILDCARD.search(root)
+    if here.type != pafs.FileType.Directory and wild is None:
+        if is_local and os.path.islink(root):
+            raise InputError(f"{root} is a symbolic link to {os.readlink(root)}, where nothing is; mend or remove it")
+        return Listing(root, ())
+    base = root if wild is None else root[: wild.start()].rpartition("/")[0]
+    pattern = re.compile(re.escape(root) + "/.*", re.DOTALL) if wild is None else _glob_pattern(root)
+    if root == "/":
+        pattern = re.compile(".*", re.DOTALL)
+    if not is_local:
+        return _chosen(base, [(_of_remote(info), False) for info in _remote(filesystem, base)], pattern)
+    for _ in range(_TRIES):
+        try:
+            return _chosen(base, list(_walk(base or "/", pattern, frozenset(), is_linked=False)), pattern)
+        except _VanishedError as gone:
+            vanished = str(gone)
+    raise InputError(
+        f"files under {base} come and go while they are listed ({vanished} is gone); wait until they are all written, "
+        "then run again"
+    )
+
+
+def _chosen(base: str, found: list[tuple[FoundFile, bool]], pattern: re.Pattern[str]) -> Listing:
+    """Part what was found into data and what lies beside; ``found`` says whether a link led there."""
+    skip = len(base.rstrip("/")) + 1
+    files: dict[str, FoundFile] = {}
+    ignored = []
+    has_links = any(is_linked for _, is_linked in found)
+    # Reached without a link first: of two paths to one file it is the one that stays.
+    for file, _ in sorted(found, key=lambda pair: (pair[1], os.fsencode(pair[0].path))):
+        if not pattern.fullmatch(file.path):
+            continue
+        relative = file.path[skip:]
+        if any(map(_is_hidden, relative.split("/"))) or _BESIDE.fullmatch(relative.rpartition("/")[2]):
+            ignored.append(relative)
+        elif (known := files.setdefault(os.path.realpath(file.path) if has_links else file.path, file)) is not file:
+            ignored.append(f"{relative} (a link to {known.path[skip:]})")
+    return Listing(base, tuple(sorted(files.values(), key=lambda file: os.fsencode(file.path))), tuple(ignored))
+
+
+def _walk(
+    folder: str, pattern: re.Pattern[str], above: frozenset[tuple[int, int]], *, is_linked: bool
+) -> Iterator[tuple[FoundFile, bool]]:
+    """Yield the files below a folder; hidden folders as if they were files."""
+    try:
+        about = os.stat(folder)
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except FileNotFoundError:
+        if above:
+            raise _VanishedError(folder) from None
+        return
+    if (about.st_dev, about.st_ino) in above:  # a link back to a folder that is being listed
+        return
+    for entry in entries:
+        linked = is_linked or entry.is_symlink()
+        try:
+            known = entry.stat()
+        except FileNotFoundError:
+            if not entry.is_symlink():
+                raise _VanishedError(entry.path) from None
+            known = None
+        except OSError:
+            if not entry.is_symlink():
+                raise
+            known = None
+        if known is None:
+            if pattern.fullmatch(entry.path) and not _is_hidden(entry.name) and not _BESIDE.fullmatch(entry.name):
+                raise InputError(
+                    f"{entry.path} is a symbolic link to {os.readlink(entry.path)}, where nothing is; mend or remove it"
+                )
+        elif stat.S_ISDIR(known.st_mode) and not _is_hidden(entry.name):
+            yield from _walk(entry.path, pattern, above | {(about.st_dev, about.st_ino)}, is_linked=linked)
+        elif stat.S_ISREG(known.st_mode) or stat.S_ISDIR(known.st_mode):
+            yield _of_local(entry.path, known), linked
+
+
+def _of_local(path: str, about: os.stat_result) -> FoundFile:
+    return FoundFile(path, about.st_size, about.st_mtime_ns, about.st_ino, about.st_ctime_ns)
+
+
+def _remote(filesystem: pafs.FileSystem, base: str) -> list[pafs.FileInfo]:
+    selector = pafs.FileSelector(base or "/", recursive=True, allow_not_found=True)
+    return [info for info in filesystem.get_file_info(selector) if info.type == pafs.FileType.File]
+
+
+def _of_remote(info: pafs.FileInfo) -> FoundFile:
+    return FoundFile(info.path, info.size, info.mtime_ns or 0)
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or (name.startswith("_") and "=" not in name)
+
+
+def _glob_pattern(glob: str) -> re.Pattern[str]:
+    """Compile a glob; what lies below a folder that matches belongs to it too."""
+    out, at = [], 0
+    while at < len(glob):
+        rest = glob[at:]
+        group = re.match(r"\[(!?)([^\]/]+)\]", rest)
+        if rest.startswith("**/"):
+            out.append("(?:.*/)?")
+            at += 3
+        elif rest.startswith("**"):
+            out.append(".*")
+            at += 2
+        elif group:
+            inner = group[2].replace("\\", r"\\").replace("[", r"\[").replace("^", r"\^")
+            out.append(f"[{'^/' if group[1] else ''}{inner}]")
+            at += group.end()
+        else:
+            out.append({"*": "[^/]*", "?": "[^/]"}.get(rest[0], re.escape(rest[0])))
+            at += 1
+    return re.compile("".join(out) + "(?:/.*)?", re.DOTALL)

@@ -1,0 +1,103 @@
+"""An input that changes is read again, however little shows of it."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.engines.local import LocalEngine
+from pipeline.ingest.sources import list_sources
+from pipeline.stages import opening
+
+HOUR = 3600 * 10**9
+
+
+class CountingEngine(LocalEngine):
+    """Counts the tasks that it is sent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent = 0
+
+    def map_tasks(self, function, tasks):  # type: ignore[no-untyped-def]
+        self.sent += len(tasks)
+        return super().map_tasks(function, tasks)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "in" / "a.csv"
+    path.parent.mkdir()
+    path.write_text("source,target\n1,2\n")
+    return path
+
+
+def edit_in_secret(path: Path) -> None:
+    """Other bytes in the same file, of the same size, with the time of the old ones."""
+    before = path.stat()
+    with path.open("r+") as file:
+        file.write("source,target\n1,3\n")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    assert path.stat().st_ino == before.st_ino
+
+
+def digest(engine: LocalEngine, path: Path, *, rehash: bool = False) -> str:
+    return opening._digest_of(engine, path.parents[1], list_sources(str(path.parent)), rehash=rehash)
+
+
+def test_an_edit_that_keeps_size_and_time_is_seen(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    later = time.time_ns() + HOUR
+    monkeypatch.setattr(opening.time, "time_ns", lambda: later)
+    engine = CountingEngine()
+    first = digest(engine, file)
+    assert digest(engine, file) == first
+    assert engine.sent == 1  # settled: not read again
+    while True:  # until the file system's clock has ticked
+        edit_in_secret(file)
+        if digest(engine, file) != first:
+            break
+    assert engine.sent >= 2
+
+
+def test_another_file_in_its_place_is_seen(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    later = time.time_ns() + HOUR
+    monkeypatch.setattr(opening.time, "time_ns", lambda: later)
+    engine = CountingEngine()
+    first, before = digest(engine, file), file.stat()
+    other = file.with_name("b")
+    other.write_text("source,target\n1,4\n")
+    os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))
+    other.replace(file)
+    assert digest(engine, file) != first
+
+
+def test_a_young_file_is_read_each_time(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = max(file.stat().st_mtime_ns, file.stat().st_ctime_ns)
+    monkeypatch.setattr(opening.time, "time_ns", lambda: written + 2 * 10**9)
+    engine = CountingEngine()
+    assert digest(engine, file) == digest(engine, file)
+    assert engine.sent == 2
+    # What was read while it was young answers for nothing later on.
+    monkeypatch.setattr(opening.time, "time_ns", lambda: written + HOUR)
+    digest(engine, file)
+    assert engine.sent == 3
+    digest(engine, file)
+    assert engine.sent == 3
+
+
+def test_rehash_reads_where_nothing_shows(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    later = time.time_ns() + HOUR
+    monkeypatch.setattr(opening.time, "time_ns", lambda: later)
+    frozen = list_sources(str(file.parent))  # as of a file system that keeps neither ctime nor numbers
+    engine = CountingEngine()
+    root = file.parents[1]
+    first = opening._digest_of(engine, root, frozen, rehash=False)
+    edit_in_secret(file)
+    assert opening._digest_of(engine, root, frozen, rehash=False) == first
+    again = opening._digest_of(engine, root, frozen, rehash=True)
+    assert again != first
+    assert opening._digest_of(engine, root, frozen, rehash=False) == again  # and the old answer is forgotten
