@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -61,12 +60,17 @@ def test_a_lock_is_free_again_afterwards_and_after_an_error(tmp_path: Path) -> N
         pass
 
 
-def test_the_loser_names_holder_pid_and_start(tmp_path: Path) -> None:
-    with lock(tmp_path / ".lock", "stage embed"):
-        started = time.monotonic()
-        with pytest.raises(LockedError) as caught, lock(tmp_path / ".lock", "stage layout", wait_s=0.3):
-            pass
-        assert time.monotonic() - started >= 0.3
+def test_the_loser_waits_and_names_holder_pid_and_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("pipeline.workspace.time.monotonic", lambda: sum(slept))
+    monkeypatch.setattr("pipeline.workspace.time.sleep", slept.append)
+    with (
+        lock(tmp_path / ".lock", "stage embed"),
+        pytest.raises(LockedError) as caught,
+        lock(tmp_path / ".lock", "stage layout", wait_s=0.3),
+    ):
+        pass
+    assert sum(slept) == pytest.approx(0.3, abs=0.011)  # it never sleeps less than 0.01 s
     for word in ("stage layout can't start", "stage embed", f"pid {os.getpid()}", "since 20", "Waited 0.3 s"):
         assert word in str(caught.value)
 

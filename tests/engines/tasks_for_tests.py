@@ -31,10 +31,12 @@ def double(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     return {"double": 2 * task.payload["number"]}
 
 
-def sleep(task: Task, attempt: Attempt) -> Mapping[str, Any]:
-    started = time.time()
-    time.sleep(task.payload["seconds"])
-    return {"started": started, "ended": time.time()}
+def meet(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+    """Wait until as many tasks as ``payload["others"]`` says are at work at once."""
+    _trace(task)
+    while len(executions(Path(task.payload["traces"]).parent)) < task.payload["others"]:
+        time.sleep(0.01)
+    return {}
 
 
 def busy(task: Task, attempt: Attempt) -> Mapping[str, Any]:
@@ -47,7 +49,12 @@ def busy(task: Task, attempt: Attempt) -> Mapping[str, Any]:
 
 
 def executor(task: Task, attempt: Attempt) -> Mapping[str, Any]:
-    time.sleep(1)  # long enough that no executor takes them all
+    """Wait until another executor has a task as well."""
+    seen = Path(task.payload["traces"])
+    seen.mkdir(parents=True, exist_ok=True)
+    (seen / str(os.getppid())).touch()
+    while len(list(seen.iterdir())) < 2:
+        time.sleep(0.01)
     return {"executor": os.getppid()}
 
 

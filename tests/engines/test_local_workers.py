@@ -28,7 +28,7 @@ from tests.engines import tasks_for_tests as tasks
 
 if __name__ == "__main__":
     with LocalEngine(workers=2) as engine:
-        engine.map_tasks(tasks.busy, tasks.make_tasks(Path(sys.argv[1]), 2, seconds=600))
+        engine.map_tasks(tasks.busy, tasks.make_tasks(Path(sys.argv[1]), 2, seconds=7200))
 """
 
 
@@ -99,7 +99,7 @@ def _is_alive(process: psutil.Process) -> bool:
         return False
 
 
-def _wait_for(condition: Callable[[], bool], what: str, timeout_s: float = 90.0) -> None:
+def _wait_for(condition: Callable[[], bool], what: str, timeout_s: float = 600.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, f"waited {timeout_s} s for {what}"

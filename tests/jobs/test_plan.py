@@ -1,6 +1,5 @@
 import json
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs.arguments import STAGE_NAMES
+from jobs.commands.machine_speed import slowness as measured_slowness
 
 
 def plan(call: Callable[..., Any], shop: Any, workspace: Path, *more: object) -> dict[str, Any]:
@@ -185,10 +185,21 @@ def test_orthogonal_columns_are_not_shared_out(shop: Any, tmp_path: Path, call: 
         assert other["embed"]["cpu_seconds"] > fastrp["embed"]["cpu_seconds"]
 
 
-def test_the_machine_is_timed_in_no_time() -> None:
-    from jobs.commands.machine_speed import slowness
-
-    slowness()  # kernels are compiled or read from their cache
-    started = time.monotonic()
-    assert 0.2 <= slowness() <= 5.0
-    assert time.monotonic() - started < 2.0  # 0.15 s on a machine with nothing else to do
+@pytest.mark.parametrize(
+    ("seconds", "slowness"),
+    [
+        ([0.2, 0.08, 0.12, 0.1], 2.0),  # the best of what was measured, over 0.04 s
+        ([0.02] * 4, 0.5),
+        ([0.059] * 4, 1.0),  # what neighbours on a server do to it
+        ([0.0271] * 4, 1.0),
+        ([9.0] * 4, 5.0),  # a disturbance
+        ([0.001] * 4, 0.2),
+    ],
+)
+def test_a_machine_is_as_slow_as_its_best_product(
+    seconds: list[float], slowness: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticks = iter([tick for taken in seconds for tick in (0.0, taken)])
+    monkeypatch.setattr("time.process_time", lambda: next(ticks))
+    assert measured_slowness() == pytest.approx(slowness)
+    assert next(ticks, None) is None

@@ -295,7 +295,7 @@ def test_sigterm_leaves_no_file(planted: Planted, few_candidates: None, monkeypa
 @pytest.mark.parametrize("more", ["", 'source_type = "one"\ntarget_type = "one"'], ids=["two types", "plain"])
 def test_every_real_candidate_runs_on_a_small_graph(more: str, tmp_path: Path, call: Callable[..., Any]) -> None:
     planted = plant(tmp_path, call, more=more)
-    found = planted.tune("--json", "--dims", "4,8", budget=15).json
+    found = planted.tune("--json", "--dims", "4,8").json
     assert len(found["candidates"]) > 4
     assert found["refused"] == []
     PipelineConfig.from_toml(planted.out)

@@ -37,6 +37,23 @@ SIGNS = {
     "publish": "../../published/default/releases/_staging-*",
 }
 
+#: A run that never commits a stage: on a busy machine, too, it is in its middle when the sign of it is seen.
+STOPS_BEFORE_COMMIT = """
+import sys, time
+import pipeline.stages.conduct as conduct
+from graphquilt.__main__ import main
+
+commit = conduct._commit
+
+def never(name, *rest):
+    while name == sys.argv[1]:
+        time.sleep(1)
+    commit(name, *rest)
+
+conduct._commit = never
+sys.exit(main(["run", *sys.argv[2:]]))
+"""
+
 
 def config(folder: Path) -> dict[str, Any]:
     path = write_rows(folder / "in.parquet", users_and_items(3, 4_000, 300, 200))
@@ -85,14 +102,19 @@ def started(words: list[str], folder: Path) -> Iterator[subprocess.Popen[bytes]]
 
 def run_to_the_end(words: list[str], folder: Path) -> None:
     with started(words, folder) as process:
-        code = process.wait(300)
+        code = process.wait(600)
     assert code == 0, (folder / "log.txt").read_text()[-4_000:]
+
+
+def stopping_in(stage: str, words: list[str]) -> list[str]:
+    """Return the command that never commits a stage."""
+    return [sys.executable, "-c", STOPS_BEFORE_COMMIT, stage, *words[words.index("jobs.run") + 1 :]]
 
 
 def kill_when(words: list[str], folder: Path, runs: Path, sign: str) -> bool:
     """Start a command and SIGKILL its driver alone as soon as the sign is there; False: it ended before."""
     with started(words, folder) as process:
-        deadline = time.monotonic() + 300
+        deadline = time.monotonic() + 600
         while not any(runs.glob(sign)):
             if process.poll() is not None:
                 assert process.returncode == 0, (folder / "log.txt").read_text()[-4_000:]
@@ -152,10 +174,10 @@ def disturb(folder: Path, undisturbed: dict[str, bytes], stages: tuple[str, ...]
     words = command(chain, config(folder), *options)
     runs = chain.root / "runs" / "1970-01-01"
     with Reader(chain.root / "published" / "default") as reader:
-        killed = [stage for stage in stages if kill_when(words, folder, runs, SIGNS[stage])]
+        killed = [stage for stage in stages if kill_when(stopping_in(stage, words), folder, runs, SIGNS[stage])]
         run_to_the_end(words, folder)
     assert reader.found == []
-    assert reader.looks > 10
+    assert reader.looks
     made = chain.published()
     assert made.data == undisturbed
     assert problems_of(made.folder, chain.current()["manifest_sha256"], deep=True) == []
@@ -166,8 +188,8 @@ def disturb(folder: Path, undisturbed: dict[str, bytes], stages: tuple[str, ...]
 
 def test_one_process_killed_in_each_stage(tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
     killed = disturb(tmp_path, undisturbed, STAGE_NAMES, "--engine", "local")
-    # Each sign was seen in time; publishing takes milliseconds, so that may end before.
-    assert set(STAGE_NAMES) - set(killed) <= {"publish", "evaluate"}, killed
+    # A release is in its place before the stage commits: its sign may come and go between two looks.
+    assert set(STAGE_NAMES) - set(killed) <= {"publish"}, killed
 
 
 def test_two_workers_killed_in_each_stage(tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
@@ -189,12 +211,12 @@ def test_spark_killed_once(tmp_path: Path, undisturbed: dict[str, bytes]) -> Non
 def test_sigterm_ends_with_143_and_resumes(tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
     chain = Chain(tmp_path)
     words = command(chain, config(tmp_path), "--engine", "local")
-    with started(words, tmp_path) as process:
-        deadline = time.monotonic() + 120
+    with started(stopping_in("embed", words), tmp_path) as process:
+        deadline = time.monotonic() + 600
         while not any((chain.root / "runs/1970-01-01").glob(SIGNS["embed"])) and time.monotonic() < deadline:
             time.sleep(0.001)
         process.terminate()
-        assert process.wait(60) == 143
+        assert process.wait(600) == 143
     assert chain.gate("1970-01-01")["exit_code"] == 143
     assert chain.current() is None
     run_to_the_end(words, tmp_path)
@@ -206,7 +228,7 @@ def test_two_at_once_one_wins_and_the_other_names_it(tmp_path: Path, undisturbed
     given = config(tmp_path)  # once: it writes the input, and a run that finds its input changed ends with 4
     words = command(chain, given, "--engine", "local")
     with started(words, tmp_path) as first:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 600
         while not any((chain.root / "runs/1970-01-01").glob("_work/*")) and time.monotonic() < deadline:
             time.sleep(0.001)
         os.kill(first.pid, signal.SIGSTOP)  # in the middle of a stage, for as long as the others look
@@ -214,8 +236,8 @@ def test_two_at_once_one_wins_and_the_other_names_it(tmp_path: Path, undisturbed
             refused = chain.run(given)
         finally:
             os.kill(first.pid, signal.SIGCONT)
-        waiting = chain.run(given, wait_s=120.0)
-        code = first.wait(120)
+        waiting = chain.run(given, wait_s=600.0)
+        code = first.wait(600)
     # A run holds its date from its first stage to its last: whoever waits can't cut in between two stages.
     assert code == 0, (tmp_path / "log.txt").read_text()[-4_000:]
     assert refused.code == 1
@@ -232,7 +254,7 @@ def test_two_workers_killed_while_lists_are_made(tmp_path: Path) -> None:
     chain = Chain(tmp_path)
     words = command(chain, lists(tmp_path), "--engine", "local", "--workers", "2")
     runs = chain.root / "runs" / "1970-01-01"
-    assert kill_when(words, tmp_path, runs, "_work/embed-*/lists/_records/lists-*.json")
+    assert kill_when(stopping_in("embed", words), tmp_path, runs, "_work/embed-*/lists/_records/lists-*.json")
     kept = {path.name: path.stat().st_mtime_ns for path in runs.glob("_work/embed-*/lists/_records/lists-*.json")}
     run_to_the_end(words, tmp_path)
     assert kept

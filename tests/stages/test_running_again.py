@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -158,22 +157,17 @@ def test_the_loser_of_two_at_once_exits_1_and_names_the_holder(chain: Chain, row
     assert chain.run(config_for(rows)).code == 0
 
 
-def test_with_wait_the_loser_waits(chain: Chain, rows: Path) -> None:
-    path, held, free = chain.root / "runs" / "1970-01-01" / ".lock", threading.Event(), threading.Event()
+def test_with_wait_the_loser_waits(chain: Chain, rows: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = contextlib.ExitStack()
+    seen: list[list[Path]] = []
 
-    def hold() -> None:
-        with lock(path, "another run"):
-            held.set()
-            free.wait(30)
+    def freed_at_the_third_look(_: float) -> None:
+        seen.append(list((chain.root / "runs" / "1970-01-01").glob("*/*")))
+        if len(seen) == 3:
+            other.close()
 
-    other = threading.Thread(target=hold)
-    other.start()
-    try:
-        assert held.wait(10)
-        threading.Timer(1.0, free.set).start()
-        started = time.monotonic()
-        assert chain.run(config_for(rows), wait_s=60.0).code == 0
-        assert time.monotonic() - started >= 1.0
-    finally:
-        free.set()
-        other.join()
+    monkeypatch.setattr("pipeline.workspace.time.sleep", freed_at_the_third_look)
+    with other:
+        other.enter_context(lock(chain.root / "runs" / "1970-01-01" / ".lock", "another run"))
+        assert chain.run(config_for(rows), wait_s=600.0).code == 0
+    assert seen == [[]] * 3
