@@ -12,6 +12,7 @@ from typing import Any
 
 from graphquilt.errors import TableError
 from graphquilt.locate import LISTS, TABLE, Location, locate
+from graphquilt.masking import secret_of_argument
 
 OK, USAGE, REFUSED, NO_TABLE = 0, 2, 3, 4
 
@@ -57,6 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     command = arguments[0] if arguments else "--help"
+    if refusal := secret_of_argument(arguments):
+        return _fail(refusal, "--json" in arguments, USAGE)
     if command in ("-h", "--help", "help"):
         print(HELP, end="")
         return OK if arguments else USAGE
@@ -222,11 +225,12 @@ def _hours(text: str) -> float:
     return float(match[1]) * {"s": 1 / 3600, "m": 1 / 60, "h": 1.0, "d": 24.0}[match[2]]
 
 
-def _fail(message: str, as_json: bool) -> int:
+def _fail(message: str, as_json: bool, code: int = NO_TABLE) -> int:
     if as_json:
-        print(json.dumps({"ok": False, "findings": [message]}))
+        about = {"ok": False, "findings": [message]} if code == NO_TABLE else {"error": message, "exit_code": code}
+        print(json.dumps(about))
     print(message, file=sys.stderr)
-    return NO_TABLE
+    return code
 
 
 if __name__ == "__main__":

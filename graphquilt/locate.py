@@ -1,4 +1,4 @@
-"""From a path to one release: a workspace, a published name, CURRENT.json or a release's own folder."""
+"""From a path to one release: a workspace, a published name, CURRENT.json, a release's folder or a table's in it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from graphquilt.errors import TableError
+from graphquilt.masking import secret_in
 from schemas.releases import CURRENT, MANIFEST, RELEASES, problems_of, read_object
 
 #: The tables that have readers.
@@ -67,7 +68,9 @@ def locate(path: str | os.PathLike[str], name: str = "default", *, deep: bool = 
     ------
     TableError : nothing is published there, or the release is damaged.
     """
-    place = Path(path).absolute()
+    if secret_in(os.fspath(path)):
+        raise TableError("the path holds a secret; a table is opened from a folder of this machine")
+    place = Path(os.path.expanduser(path)).absolute()
     while True:
         folder, pointer = _folder_of(place, name)
         problems = problems_of(folder, pointer["manifest_sha256"] if pointer else None, deep=deep)
@@ -99,6 +102,8 @@ def _folder_of(place: Path, name: str) -> tuple[Path, Mapping[str, Any] | None]:
         return _follow(place / CURRENT)
     if (place / MANIFEST).is_file():
         return place, None
+    if place.parent.parent.name == RELEASES and (place.parent / MANIFEST).is_file():
+        return place.parent, None  # a table's folder: what 'graphquilt current' prints
     if (place / RELEASES).is_dir():
         raise TableError(f"nothing has been published in {place} yet: it has no {CURRENT}")
     if (place / "published").is_dir():

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TextIO
 
+from graphquilt.masking import masked
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -34,9 +36,9 @@ def say_error(sentence: str, exit_code: int, *, is_json: bool) -> int:
 
 
 def write(stream: TextIO, text: str) -> None:
-    """Print a line. A reader that has gone (``| head``) is no failure: the work is done."""
+    """Print a line, secrets masked. A reader that has gone (``| head``) is no failure: the work is done."""
     try:
-        print(text, file=stream, flush=True)
+        print(masked(text), file=stream, flush=True)
     except BrokenPipeError:
         # What is left in the buffer would be flushed, and fail, at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -11,11 +11,12 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import NoReturn
 
+from graphquilt.masking import secret_of_argument
 from jobs.answers import say, say_error
 from jobs.arguments import STAGE_NAMES, Options, command_parser, options_of, stage_parser, stages_asked
 from jobs.logs import configure_logging
 from jobs.stopping import Stopped, StopRequest, reason_of
-from pipeline.errors import GraphquiltError
+from pipeline.errors import ConfigError, GraphquiltError
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,8 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
 def main(argv: Sequence[str]) -> int:
     """Run a command of ``graphquilt``; return its exit code."""
     is_json = "--json" in argv
+    if refusal := secret_of_argument(argv):
+        return say_error(refusal, ConfigError.exit_code, is_json=is_json)
     try:
         return _main(argv[0] if argv else "", argv[1:])
     except GraphquiltError as error:
@@ -95,14 +98,20 @@ def _run(command: str, argv: Sequence[str]) -> int:
 
 def run_stage(name: str, argv: Sequence[str] | None = None) -> NoReturn:
     """Run one stage as a spark-submit job; exit with its code."""
-    parser = argparse.ArgumentParser(prog=f"{name}.py", parents=[stage_parser("spark")], allow_abbrev=False)
-    sys.exit(execute([name], options_of(parser.parse_args(argv))))
+    _run_job(f"{name}.py", [name], argv)
 
 
 def run_all(argv: Sequence[str] | None = None) -> NoReturn:
     """Run all stages as one spark-submit job; exit with the code of the first that fails."""
-    parser = argparse.ArgumentParser(prog="run.py", parents=[stage_parser("spark")], allow_abbrev=False)
-    sys.exit(execute(STAGE_NAMES, options_of(parser.parse_args(argv))))
+    _run_job("run.py", STAGE_NAMES, argv)
+
+
+def _run_job(program: str, names: Sequence[str], argv: Sequence[str] | None) -> NoReturn:
+    arguments = sys.argv[1:] if argv is None else argv
+    if refusal := secret_of_argument(arguments):
+        sys.exit(say_error(refusal, ConfigError.exit_code, is_json="--json" in arguments))
+    parser = argparse.ArgumentParser(prog=program, parents=[stage_parser("spark")], allow_abbrev=False)
+    sys.exit(execute(names, options_of(parser.parse_args(arguments))))
 
 
 def parse(argv: Sequence[str]) -> Options:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from graphquilt.masking import secret_of_setting
 from pipeline.errors import ConfigError
 
 _COORDINATES = re.compile(r"[\w.-]+:[\w.-]+:[\w.+-]+")
@@ -15,8 +16,16 @@ _CORE = re.compile(r"io\.graphframes:graphframes-(spark[\d.]*_[\d.]+):([\w.+-]+)
 
 
 def wanted_jar(from_config: str | None) -> str | None:
-    """Return ``partition.graphframes_jar``, or what stands in GRAPHFRAMES_JAR."""
-    return from_config or os.environ.get("GRAPHFRAMES_JAR") or None
+    """Return ``partition.graphframes_jar``, or what stands in GRAPHFRAMES_JAR.
+
+    Raises
+    ------
+    ConfigError : if it holds a secret.
+    """
+    jar = from_config or os.environ.get("GRAPHFRAMES_JAR") or None
+    if refusal := secret_of_setting({"GRAPHFRAMES_JAR": jar}):
+        raise ConfigError(refusal)
+    return jar
 
 
 def jar_settings(jar: str | None, given: Mapping[str, str]) -> dict[str, str]:

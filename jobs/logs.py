@@ -6,7 +6,16 @@ import logging
 import os
 import sys
 
+from graphquilt.masking import masked
 from pipeline.errors import ConfigError
+
+
+class MaskingFormatter(logging.Formatter):
+    """A formatter that lets no secret of an address through, not in tracebacks either."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, masked."""
+        return masked(super().format(record))
 
 
 def configure_logging() -> None:
@@ -17,7 +26,7 @@ def configure_logging() -> None:
     # Once the reader of stderr has gone, there is nobody to tell so.
     logging.raiseExceptions = False
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s level=%(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S"))
+    handler.setFormatter(MaskingFormatter("%(asctime)s level=%(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S"))
     for name in ("pipeline", "jobs"):
         logger = logging.getLogger(name)
         logger.handlers = [handler]

@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError, model_validator
 
+from graphquilt.masking import secret_of_setting
 from pipeline.config_embedding import EmbeddingConfig
 from pipeline.config_ppr import PprConfig
 from pipeline.config_sections import (
@@ -135,7 +136,7 @@ class PipelineConfig(Section):
 
         Raises
         ------
-        ConfigError : no such file, not TOML, an unknown key, a value out of range.
+        ConfigError : no such file, not TOML, an unknown key, a value out of range, a secret in an address.
         """
         try:
             raw = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -145,6 +146,8 @@ class PipelineConfig(Section):
             raise ConfigError(f"config file {path} is not TOML: {error}") from error
         for override in overrides:
             _apply(raw, override)
+        if refusal := secret_of_setting(raw):
+            raise ConfigError(f"config file {path}: {refusal}")
         try:
             return cls.model_validate(raw)
         except ValidationError as error:

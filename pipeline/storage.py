@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 import xxhash
 from numpy.typing import NDArray
 
+from graphquilt.masking import masked
 from pipeline.errors import StorageError
 
 _HASH_CHUNK = 4 * 2**20
@@ -77,8 +78,8 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Replace a JSON file as a whole."""
-    write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    """Replace a JSON file as a whole; secrets that an error may quote are masked."""
+    write_bytes(path, (masked(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)) + "\n").encode())
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
