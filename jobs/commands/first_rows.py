@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,8 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from pipeline.errors import InputError
+from pipeline.ingest.lake import columns_of
+from pipeline.ingest.readers import read
 from pipeline.ingest.sources import Piece, SourceFile, filesystem_of, list_sources, naming
 
 _ROWS = 2_000
@@ -35,9 +37,10 @@ def first_rows(path: str) -> FirstRows:
     """
     sources = list_sources(path)
     for source in sources:
-        piece = Piece(source.relative, source.address, source.format)
+        piece = Piece(source.relative, source.address, source.format, snapshot=source.snapshot)
+        first = {"parquet": _of_parquet, "csv": _of_csv, "json": _of_json}[source.format]
         with naming(source.address, source.format):
-            table = {"parquet": _of_parquet, "csv": _of_csv, "json": _of_json}[source.format](piece)
+            table = first(piece) if source.snapshot is None else _of_lake(piece, columns_of(source.snapshot))
         if not table.num_rows:
             continue
         found = {name: table[name].combine_chunks() for name in dict.fromkeys(table.column_names)}
@@ -52,6 +55,11 @@ def _of_parquet(piece: Piece) -> pa.Table:
     with pq.ParquetFile(path, filesystem=filesystem) as file:
         batch = next(file.iter_batches(_ROWS), None)
         return file.schema_arrow.empty_table() if batch is None else pa.Table.from_batches([batch])
+
+
+def _of_lake(piece: Piece, names: Sequence[str]) -> pa.Table:
+    batch = next(read(piece, {name: name for name in names}), None)
+    return pa.table({} if batch is None else {name: batch.values[name].slice(0, _ROWS) for name in names})
 
 
 def _of_csv(piece: Piece) -> pa.Table:

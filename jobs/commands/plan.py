@@ -123,7 +123,7 @@ def _attributes(config: PipelineConfig, date: dt.date | None, workspace: Workspa
             "bytes": sum(source.bytes for source in sources),
             **{name: known[node_type][name] for name in ("read", "nodes", "rejected") if node_type in known},
         }
-        for node_type, sources in attribute_sources(config, date).items()
+        for node_type, sources in attribute_sources(config, date, {}).items()
     }
     return {"attributes": found} if found else {}
 

@@ -43,8 +43,9 @@ def survey(sources: Sequence[SourceFile], given: InputConfig) -> Survey:
     with ThreadPoolExecutor(16) as pool:
         footers = list(pool.map(_footer, sources))
     rows = sum(footer.num_rows for footer in footers)
-    source_ids, target_ids = (_span(footers, column) for column in (given.source, given.target))
-    return Survey(rows, True, tasks, source_ids, target_ids)
+    is_lake = sources[0].snapshot is not None  # its log may have deleted rows, and renamed columns
+    source_ids, target_ids = (None if is_lake else _span(footers, column) for column in (given.source, given.target))
+    return Survey(rows, not is_lake, tasks, source_ids, target_ids)
 
 
 def _footer(source: SourceFile) -> pq.FileMetaData:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import pyarrow.fs as pafs
 
 from pipeline.errors import InputError
+from pipeline.ingest.lake import LakeFolder, table_around, tables_among
 
 WILDCARD = re.compile(r"[*?\[]")
 
@@ -37,11 +38,17 @@ class FoundFile:
 
 @dataclass(frozen=True)
 class Listing:
-    """Files by path, bytewise; ``base`` is the folder that relative paths start from, ``ignored`` are such paths."""
+    """Files by path, bytewise; ``base`` is the folder that relative paths start from, ``ignored`` are such paths.
+
+    ``tables`` are the lake tables that have files among these or around them, ``named`` those whose folder a glob
+    matches.
+    """
 
     base: str
     files: tuple[FoundFile, ...]
     ignored: tuple[str, ...] = ()
+    tables: tuple[LakeFolder, ...] = ()
+    named: tuple[LakeFolder, ...] = ()
 
 
 class _VanishedError(Exception):
@@ -62,8 +69,9 @@ def list_files(filesystem: pafs.FileSystem, root: str) -> Listing:
     is_local = isinstance(filesystem, pafs.LocalFileSystem)
     here = filesystem.get_file_info(root)
     if here.type == pafs.FileType.File:  # asked for by name: taken whatever it is called
+        around = table_around(filesystem, root)
         found = _of_local(root, os.stat(root)) if is_local else _of_remote(here)
-        return Listing(root.rpartition("/")[0], (found,))
+        return Listing(root.rpartition("/")[0], (found,), tables=() if around is None else (around,))
     wild = None if here.type == pafs.FileType.Directory else WILDCARD.search(root)
     if here.type != pafs.FileType.Directory and wild is None:
         if is_local and os.path.islink(root):
@@ -74,10 +82,12 @@ def list_files(filesystem: pafs.FileSystem, root: str) -> Listing:
     if root == "/":
         pattern = re.compile(".*", re.DOTALL)
     if not is_local:
-        return _chosen(base, [(_of_remote(info), False) for info in _remote(filesystem, base)], pattern)
+        listing = _chosen(base, [(_of_remote(info), False) for info in _remote(filesystem, base)], pattern)
+        return _with_tables(filesystem, listing, is_glob=wild is not None)
     for _ in range(_TRIES):
         try:
-            return _chosen(base, list(_walk(base or "/", pattern, frozenset(), is_linked=False)), pattern)
+            listing = _chosen(base, list(_walk(base or "/", pattern, frozenset(), is_linked=False)), pattern)
+            return _with_tables(filesystem, listing, is_glob=wild is not None)
         except _VanishedError as gone:
             vanished = str(gone)
     raise InputError(
@@ -101,7 +111,28 @@ def _chosen(base: str, found: list[tuple[FoundFile, bool]], pattern: re.Pattern[
             ignored.append(relative)
         elif (known := files.setdefault(os.path.realpath(file.path) if has_links else file.path, file)) is not file:
             ignored.append(f"{relative} (a link to {known.path[skip:]})")
-    return Listing(base, tuple(sorted(files.values(), key=lambda file: os.fsencode(file.path))), tuple(ignored))
+    ordered = tuple(sorted(files.values(), key=lambda file: os.fsencode(file.path)))
+    tables = tables_among(file.path for file, _ in found)
+    named = tuple(table for table in tables if pattern.fullmatch(table.root))
+    touched = [table for table in tables if table in named or any(map(table.holds, files))]
+    return Listing(base, ordered, tuple(ignored), tuple(touched), named)
+
+
+def _with_tables(filesystem: pafs.FileSystem, listing: Listing, *, is_glob: bool) -> Listing:
+    """Add the lake table that the folder itself lies in; of a folder that is asked for as such, none is named."""
+    around = table_around(filesystem, f"{listing.base}/")
+    if around is not None:
+        return replace(listing, tables=(around,), named=())
+    return listing if is_glob else replace(listing, named=())
+
+
+def look_at(filesystem: pafs.FileSystem, paths: Sequence[str]) -> list[FoundFile | None]:
+    """Describe files; None for what is no file."""
+    is_local = isinstance(filesystem, pafs.LocalFileSystem)
+    return [
+        None if info.type != pafs.FileType.File else _of_local(path, os.stat(path)) if is_local else _of_remote(info)
+        for path, info in zip(paths, filesystem.get_file_info(list(paths)), strict=True)
+    ]
 
 
 def _walk(

@@ -10,7 +10,7 @@ import difflib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +21,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
+from pipeline.ingest import lake
 from pipeline.ingest.sources import FORMAT_NAMES, Piece, filesystem_of, naming
+
+if TYPE_CHECKING:
+    from pipeline.ingest.delta import DeltaFile
 
 _BATCH_ROWS = 262_144
 _BATCH_BYTES = 64 * 2**20
@@ -66,7 +70,10 @@ def read(piece: Piece, columns: Mapping[str, str]) -> Iterator[RawBatch]:
     """
     told = {role: piece.folder_values[name] for role, name in columns.items() if name in piece.folder_values}
     inside = {role: name for role, name in columns.items() if role not in told}
-    for batch in {"parquet": _read_parquet, "csv": _read_csv, "json": _read_json}[piece.format](piece, inside):
+    reader = {"parquet": _read_parquet, "csv": _read_csv, "json": _read_json}[piece.format]
+    if piece.snapshot is not None:
+        reader = _read_lake
+    for batch in reader(piece, inside):
         n = len(batch.rows)
         for role, value in told.items():
             batch.values[role] = pa.array([value], pa.string()).take(pa.array(np.zeros(n, np.int64)))
@@ -74,24 +81,61 @@ def read(piece: Piece, columns: Mapping[str, str]) -> Iterator[RawBatch]:
 
 
 def _read_parquet(piece: Piece, columns: Mapping[str, str]) -> Iterator[RawBatch]:
+    with _parquet_file(piece) as file:
+        _refuse_missing(piece, columns, file.schema_arrow.names)
+        for rows, batch in _batches(piece, file, list(dict.fromkeys(columns.values()))):
+            yield RawBatch(rows, {role: batch.column(name) for role, name in columns.items()})
+
+
+def _parquet_file(piece: Piece) -> pq.ParquetFile:
     filesystem, path = filesystem_of(piece.address)
     is_remote = not isinstance(filesystem, pafs.LocalFileSystem)
     with naming(piece.address, "parquet"):
-        file = pq.ParquetFile(path, filesystem=filesystem, pre_buffer=is_remote)
-    with file:
-        _refuse_missing(piece, columns, file.schema_arrow.names)
-        groups = range(*(piece.row_groups or (0, file.num_row_groups)))
-        names = list(dict.fromkeys(columns.values()))
-        batches = file.iter_batches(_batch_rows(file, groups, names), list(groups), names, use_threads=False)
-        row = piece.first_row
-        while True:
-            with naming(piece.address, "parquet"):
-                batch = next(batches, None)
-            if batch is None:
-                return
-            rows = np.arange(row, row + batch.num_rows)
-            row += batch.num_rows
-            yield RawBatch(rows, {role: batch.column(name) for role, name in columns.items()})
+        return pq.ParquetFile(path, filesystem=filesystem, pre_buffer=is_remote)
+
+
+def _batches(
+    piece: Piece, file: pq.ParquetFile, names: Sequence[str]
+) -> Iterator[tuple[NDArray[np.int64], pa.RecordBatch]]:
+    """Yield columns of a piece's row groups, with the numbers of the rows in the file."""
+    groups = range(*(piece.row_groups or (0, file.num_row_groups)))
+    batches = file.iter_batches(_batch_rows(file, groups, names), list(groups), names, use_threads=False)
+    row = piece.first_row
+    while True:
+        with naming(piece.address, "parquet"):
+            batch = next(batches, None)
+        if batch is None:
+            return
+        rows = np.arange(row, row + batch.num_rows)
+        row += batch.num_rows
+        yield rows, batch
+
+
+def _read_lake(piece: Piece, columns: Mapping[str, str]) -> Iterator[RawBatch]:
+    """Read a file of a lake table as the table has it: its columns, without the rows that were deleted."""
+    snapshot = piece.snapshot
+    if snapshot is None:
+        raise ValueError(f"{piece.address} is of no lake table")
+    _refuse_missing(piece, columns, lake.columns_of(snapshot))
+    names = list(dict.fromkeys(columns.values()))
+    batches = (
+        _read_delta(piece, lake.delta_file(snapshot, piece.relative), names)
+        if snapshot.kind == "Delta"
+        else lake.read(snapshot, piece.relative, names)
+    )
+    for rows, values in batches:
+        yield RawBatch(rows, {role: values[name] for role, name in columns.items()})
+
+
+def _read_delta(
+    piece: Piece, view: DeltaFile, names: Sequence[str]
+) -> Iterator[tuple[NDArray[np.int64], dict[str, pa.Array]]]:
+    with _parquet_file(piece) as file:
+        stored = view.stored(names, file.schema_arrow.names)
+        for rows, batch in _batches(piece, file, stored):
+            with naming(piece.address, "parquet"):  # a value that the table's type can't hold
+                left, values = view.complete(rows, batch, names)
+            yield left, values
 
 
 def _batch_rows(file: pq.ParquetFile, groups: Sequence[int], names: Sequence[str]) -> int:

@@ -12,8 +12,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 from urllib.parse import quote, unquote
 
@@ -23,7 +24,9 @@ import pyarrow.parquet as pq
 
 from graphquilt.rights import denied, is_denied
 from pipeline.errors import InputError
-from pipeline.ingest.listing import WILDCARD, FoundFile, list_files
+from pipeline.ingest import lake
+from pipeline.ingest.lake import LakeFolder, Snapshot
+from pipeline.ingest.listing import WILDCARD, FoundFile, Listing, list_files, look_at
 
 Format = Literal["parquet", "csv", "json"]
 
@@ -34,6 +37,7 @@ _ENDINGS: tuple[tuple[str, Format], ...] = (
     *((ending + gz, "json") for ending in (".json", ".jsonl", ".ndjson") for gz in ("", ".gz")),
 )  # fmt: skip
 _URI_SIGNS = "/:@%+=,;~&!$'()"  # "%" too: an address may be quoted already
+_WITH_HOST = {"hdfs", "viewfs"}
 _NULL_FOLDER = "__HIVE_DEFAULT_PARTITION__"  # what Hive and Spark call the folder of null
 _DIGEST_CHUNK = 4 * 2**20
 
@@ -53,6 +57,7 @@ class SourceFile:
     mtime_ns: int
     inode: int | None  # local files only, as ctime_ns
     ctime_ns: int | None = None
+    snapshot: Snapshot | None = None  # of the lake table that it is a file of
 
     def is_settled(self, now_ns: int) -> bool:
         """Whether a later change would show: a file system's clock ticks every few ms to 2 s."""
@@ -68,6 +73,7 @@ class Piece:
     format: Format
     row_groups: tuple[int, int] | None = None  # first, one past the last
     first_row: int = 0  # number of the first row read, counted in the file
+    snapshot: Snapshot | None = None  # of the lake table that it is a file of
 
     @property
     def is_gzipped(self) -> bool:
@@ -78,6 +84,8 @@ class Piece:
     def folder_values(self) -> dict[str, str | None]:
         """Columns told by the path: ``event=click/part-0.parquet`` has event = "click"."""
         values: dict[str, str | None] = {}
+        if self.snapshot is not None:  # whose log knows better: folders may be named after anything
+            return values
         for folder in self.relative.split("/")[:-1]:
             name, equals, value = folder.partition("=")
             if equals:
@@ -100,8 +108,10 @@ class ParseTask:
         """Read what :meth:`to_payload` returned, before or after a trip through JSON."""
         pieces = []
         for raw in payload["pieces"]:
-            groups = raw["row_groups"]
-            pieces.append(Piece(**{**raw, "row_groups": None if groups is None else (groups[0], groups[1])}))
+            groups, snapshot = raw["row_groups"], raw["snapshot"]
+            groups = None if groups is None else (groups[0], groups[1])
+            snapshot = None if snapshot is None else Snapshot(**snapshot)
+            pieces.append(Piece(**{**raw, "row_groups": groups, "snapshot": snapshot}))
         return cls(tuple(pieces))
 
 
@@ -165,20 +175,30 @@ def naming(address: str, file_format: Format) -> Iterator[None]:
         ) from error
 
 
-def list_sources(path: str, date: dt.date | None = None, key: str = "input.path") -> list[SourceFile]:
+def list_sources(
+    path: str,
+    date: dt.date | None = None,
+    key: str = "input.path",
+    snapshots: Mapping[str, Snapshot] = MappingProxyType({}),
+) -> list[SourceFile]:
     """Return the files at ``path``, which the config's ``key`` names, ordered by relative path.
 
     See :func:`pipeline.ingest.listing.list_files` for what is ignored; empty files without a known ending are too.
+    A lake table is listed as of the snapshot that ``snapshots`` has for its address, else as of its newest one.
 
     Raises
     ------
-    InputError : nothing there, formats mixed, a file of no known format, ``{date}`` without a date, no right to look.
+    InputError : nothing there, formats mixed, a file of no known format, ``{date}`` without a date, no right to look;
+        a lake table that can't be read, or a path to a part of one, or to several.
     """
-    return survey_sources(path, date, key)[0]
+    return survey_sources(path, date, key, snapshots)[0]
 
 
 def survey_sources(
-    path: str, date: dt.date | None = None, key: str = "input.path"
+    path: str,
+    date: dt.date | None = None,
+    key: str = "input.path",
+    snapshots: Mapping[str, Snapshot] = MappingProxyType({}),
 ) -> tuple[list[SourceFile], tuple[str, ...]]:
     """Return what :func:`list_sources` does, and the relative paths of what was ignored."""
     if "{date}" in path:
@@ -189,7 +209,12 @@ def survey_sources(
         path = path.replace("{date}", date.isoformat())
     filesystem, root = filesystem_of(path)
     try:
-        listing = list_files(filesystem, root)
+        table = lake.named_table(filesystem, root)
+        if table is None:
+            listing = list_files(filesystem, root)
+            table = _the_table(path, listing)
+        if table is not None:
+            return _files_of_table(filesystem, path, table, snapshots), ()
         data = [file for file in listing.files if file.bytes or _format_by_name(file.path)]
         sources = [_describe(filesystem, path, listing.base, file) for file in data]
     except OSError as error:
@@ -214,21 +239,86 @@ def shown(names: Sequence[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + more
 
 
+def _the_table(path: str, listing: Listing) -> LakeFolder | None:
+    """Return the one lake table that a glob comes to, None for files that are none's.
+
+    Raises
+    ------
+    InputError : the path names a part of a table, several tables, or a table among other files.
+    """
+    tables = listing.tables
+    if not tables:
+        return None
+    if tables == listing.named and len(tables) == 1 and all(tables[0].holds(file.path) for file in listing.files):
+        return tables[0]
+    names = ", ".join(f"{table.root} ({table.kind})" for table in tables[:5]) + (", ..." if len(tables) > 5 else "")
+    raise InputError(
+        f"input {path} names files of the lake table{'s' * (len(tables) > 1)} {names}, and which of them are deleted "
+        "only the table knows; name the folder of one table"
+    )
+
+
+def _files_of_table(
+    filesystem: pafs.FileSystem, path: str, table: LakeFolder, snapshots: Mapping[str, Snapshot]
+) -> list[SourceFile]:
+    """Return the data files of a lake table's snapshot.
+
+    Raises
+    ------
+    InputError : a table that can't be read, is empty, or whose files are gone.
+    """
+    address = _address(filesystem, path, table.root)
+    if table.kind == "Hudi":
+        raise lake.refuse_hudi(address)
+    snapshot = snapshots.get(address)
+    if snapshot is None:
+        metadata = None
+        if table.kind == "Iceberg":
+            metadata = _address(filesystem, path, table.metadata or lake.metadata_file(filesystem, table.root))
+        snapshot = lake.newest(table.kind, address, metadata)
+    files = lake.files_of(snapshot)
+    where = f"the {table.kind} table {address}, version {snapshot.version},"
+    if not files:
+        raise InputError(f"{where} has no rows; check the path, or write to the table first")
+    places = [f"{table.root}/{file.name}" if file.address is None else _path_in(file.address) for file in files]
+    sources = []
+    for file, place, found in zip(files, places, look_at(filesystem, places), strict=True):
+        if found is None:
+            raise InputError(
+                f"{where} names {place}, which isn't there: it was removed, or the table moved without it. "
+                "Restore the file, or the table (Delta: FSCK REPAIR TABLE), or name another table"
+            )
+        described = _describe(filesystem, path, "", found, "parquet")
+        sources.append(replace(described, relative=file.name, snapshot=snapshot))
+    return sources
+
+
+def _path_in(address: str) -> str:
+    """Return the path of a file's address on its filesystem, nothing unquoted: as logs of lake tables have it."""
+    scheme, separator, rest = address.partition("://")
+    return rest.partition("/")[1] + rest.partition("/")[2] if scheme in _WITH_HOST else rest if separator else address
+
+
 def _format_by_name(path: str) -> Format | None:
     name = path.rpartition("/")[2].lower()
     return next((known for ending, known in _ENDINGS if name.endswith(ending)), None)
 
 
-def _describe(filesystem: pafs.FileSystem, path: str, base: str, info: FoundFile) -> SourceFile:
-    scheme, _, rest = path.partition("://")
-    is_local = isinstance(filesystem, pafs.LocalFileSystem)
-    if is_local:
-        address = info.path
-    else:
-        # The path on HDFS does not repeat the host, that on an object store begins with the bucket.
-        host = f"{rest.partition('/')[0]}/" if scheme in {"hdfs", "viewfs"} else ""
-        address = f"{scheme}://{host}{quote(info.path.lstrip('/'))}{_split_query(rest)[1]}"
-    file_format = _format_by_name(info.path)
+def _address(filesystem: pafs.FileSystem, given: str, path: str) -> str:
+    """Return the address of a path on the filesystem of a given address."""
+    if isinstance(filesystem, pafs.LocalFileSystem):
+        return path
+    scheme, _, rest = given.partition("://")
+    # The path on HDFS does not repeat the host, that on an object store begins with the bucket.
+    host = f"{rest.partition('/')[0]}/" if scheme in _WITH_HOST else ""
+    return f"{scheme}://{host}{quote(path.lstrip('/'))}{_split_query(rest)[1]}"
+
+
+def _describe(
+    filesystem: pafs.FileSystem, path: str, base: str, info: FoundFile, file_format: Format | None = None
+) -> SourceFile:
+    address = _address(filesystem, path, info.path)
+    file_format = file_format or _format_by_name(info.path)
     if file_format is None:
         with filesystem.open_input_stream(info.path) as stream:  # Hive writes Parquet without an ending
             if stream.read(4) != b"PAR1":
@@ -299,12 +389,16 @@ def _rows_of_groups(source: SourceFile) -> list[int]:
 
 def _row_groups(sources: Sequence[SourceFile], rows: Sequence[Sequence[int]]) -> Iterator[tuple[Piece, int]]:
     for source, rows_of_groups in zip(sources, rows, strict=True):
+        whole = Piece(source.relative, source.address, "parquet", snapshot=source.snapshot)
+        if source.snapshot is not None and source.snapshot.kind == "Iceberg":  # whose library reads whole files
+            yield whole, sum(rows_of_groups)
+            continue
         first_row = 0
         for group, count in enumerate(rows_of_groups):
-            yield Piece(source.relative, source.address, "parquet", (group, group + 1), first_row), count
+            yield replace(whole, row_groups=(group, group + 1), first_row=first_row), count
             first_row += count
         if not rows_of_groups:  # still read, so that its columns are checked
-            yield Piece(source.relative, source.address, "parquet", (0, 0), 0), 0
+            yield replace(whole, row_groups=(0, 0)), 0
 
 
 def _packed(pieces: Iterable[tuple[Piece, int]], most: int) -> list[ParseTask]:
@@ -318,7 +412,7 @@ def _packed(pieces: Iterable[tuple[Piece, int]], most: int) -> list[ParseTask]:
         last = tasks[-1][-1] if tasks[-1] else None
         if last and last.address == piece.address and last.row_groups and piece.row_groups:
             groups = (last.row_groups[0], piece.row_groups[1])
-            tasks[-1][-1] = Piece(last.relative, last.address, last.format, groups, last.first_row)
+            tasks[-1][-1] = replace(last, row_groups=groups)
         else:
             tasks[-1].append(piece)
     return [ParseTask(tuple(pieces)) for pieces in tasks]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,13 @@ from pipeline import storage
 from pipeline.config import PipelineConfig
 from pipeline.engines.base import Engine, Frame
 from pipeline.errors import InputError
-from pipeline.ingest.sources import list_sources
+from pipeline.ingest.lake import columns_of
+from pipeline.ingest.readers import read
+from pipeline.ingest.rejected import to_text
+from pipeline.ingest.sources import ParseTask, Piece, list_sources, split_tasks
 from pipeline.stages.finished_rows import NodeIds
 from pipeline.stages.id_files import read_id_file
+from pipeline.stages.snapshots import pinned
 from pipeline.tasks import Attempt, Task, TaskRecord, run_missing
 from pipeline.workspace import Workspace
 
@@ -47,7 +51,7 @@ def find_sources(engine: Engine[Frame], config: PipelineConfig, workspace: Works
     payload = {
         "node_index": [str(file) for file in workspace.files("node_index")],
         "types": types if of_type is None else {of_type: types[of_type]},
-        "paths": _paths(config, workspace),
+        **_files(config, workspace),
         "digest": workspace.fingerprints["embed"],  # which holds that of the file
     }
     (record,) = run_missing(engine, number_sources, [Task("sources", str(place), payload)])
@@ -55,10 +59,15 @@ def find_sources(engine: Engine[Frame], config: PipelineConfig, workspace: Works
     return Sources(record.file("sources"), int(found["sources_rows"]), int(found["unknown"]), [record])
 
 
-def _paths(config: PipelineConfig, workspace: Workspace) -> list[str] | None:
+def _files(config: PipelineConfig, workspace: Workspace) -> dict[str, Any]:
+    """The files of ppr.sources: addresses, or pieces of a lake table's."""
     if config.ppr.sources is None:
-        return None
-    return [file.address for file in list_sources(config.ppr.sources, workspace.date, key="ppr.sources")]
+        return {"paths": None}
+    pins = pinned(workspace.root, workspace.date)
+    files = list_sources(config.ppr.sources, workspace.date, key="ppr.sources", snapshots=pins)
+    if files[0].snapshot is None:
+        return {"paths": [file.address for file in files]}
+    return {"paths": [files[0].snapshot.table], "lake": [task.to_payload() for task in split_tasks(files)]}
 
 
 def number_sources(task: Task, attempt: Attempt) -> Mapping[str, Any]:
@@ -69,13 +78,25 @@ def number_sources(task: Task, attempt: Attempt) -> Mapping[str, Any]:
         node_ix = np.concatenate([np.arange(first, stop) for first, stop in sorted(types.values())])
     else:
         texts = {"node_id": pa.string(), "node_type": pa.string()}
-        tables = [read_id_file(Path(path), texts, ["node_id"], "ppr.sources").drop_null() for path in paths]
+        if "lake" in task.payload:
+            pieces = [piece for raw in task.payload["lake"] for piece in ParseTask.from_payload(raw).pieces]
+            tables = [table.drop_null() for piece in pieces for table in _of_lake(piece, list(texts))]
+        else:
+            tables = [read_id_file(Path(path), texts, ["node_id"], "ppr.sources").drop_null() for path in paths]
         if any(table.column_names != tables[0].column_names for table in tables):
             raise InputError(f"files of ppr.sources differ: {paths[0]} has the columns {tables[0].column_names}")
         ids = NodeIds(task.payload["node_index"])
         node_ix, unknown = _numbers_of(pa.concat_tables(tables), types, ids, paths[0])
     storage.write_arrow(attempt.path("sources", "arrow"), pa.Table.from_arrays([pa.array(node_ix)], schema=_SCHEMA))
     return {"sources_rows": node_ix.size, "unknown": unknown}
+
+
+def _of_lake(piece: Piece, names: Sequence[str]) -> Iterator[pa.Table]:
+    """Columns of text from a file of a lake table; the first must be there."""
+    known = columns_of(piece.snapshot) if piece.snapshot is not None else []
+    roles = {f"ppr.sources\0{name}": name for name in names if name in known or name == names[0]}
+    for batch in read(piece, roles):
+        yield pa.table({name: to_text(batch.values[role]) for role, name in roles.items()})
 
 
 def _numbers_of(

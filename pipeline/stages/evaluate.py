@@ -22,6 +22,7 @@ from pipeline.stages.list_quality import has_pairs, measure_lists, read_test_pai
 from pipeline.stages.opening import previous_release
 from pipeline.stages.outcome import MadeFile, Outcome
 from pipeline.stages.scored_tables import read_edges, read_scored_table, without
+from pipeline.stages.snapshots import pinned
 from pipeline.tasks import Attempt, Task, run_missing
 from pipeline.workspace import MANIFEST, Manifest, Workspace
 from schemas.tables import EDGES, NODE_EMBEDDINGS, PPR_NEIGHBORS
@@ -66,7 +67,8 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     previous: _Previous | None = None
     if source == "file":
         rules = ParseRules(source=config.input.source, target=config.input.target)
-        files = list_sources(str(config.evaluate.path), workspace.date)
+        snapshots = pinned(workspace.root, workspace.date)
+        files = list_sources(str(config.evaluate.path), workspace.date, "evaluate.path", snapshots)
         common |= {"rules": rules.to_payload(), "parse": [part.to_payload() for part in split_tasks(files)]}
     elif source == "holdout":
         held_out = [str(file) for file in workspace.files("holdout")]

@@ -21,6 +21,7 @@ from pipeline.ingest.sources import ParseTask, list_sources, split_tasks
 from pipeline.stages.node_attributes import has_int64_ids, read_attributes, without_effect, write_attributes
 from pipeline.stages.opening import parse_rules
 from pipeline.stages.outcome import Outcome, written_by_engine, written_by_tasks
+from pipeline.stages.snapshots import figures_of, pinned, snapshots_of
 from pipeline.tasks import Attempt, Task, TaskRecord, run_missing
 from pipeline.workspace import Workspace
 from schemas.tables import EDGES, REJECTED
@@ -31,7 +32,7 @@ log = logging.getLogger(__name__)
 
 def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> Outcome:
     """Parse the input's files, judge the rejected share, and sum the rows of each pair."""
-    sources = list_sources(config.input.path, workspace.date)
+    sources = list_sources(config.input.path, workspace.date, snapshots=pinned(workspace.root, workspace.date))
     needed = 3 * sum(source.bytes for source in sources)  # rows in working form, sums of them, node numbers
     storage.require_free_space(workspace.root, needed, "ingest")
     rules = parse_rules(config, workspace.date)
@@ -88,6 +89,7 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
         "pairs": sum(file.rows for file in tables["edges"]),
         "decayed_pairs": sum(file.rows for file in tables["decayed"]),
         "files": len(sources),
+        **figures_of(snapshots_of(sources).values()),
         **told_figures,
     }
     if not figures["pairs"]:
@@ -100,6 +102,11 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
         *(counts.read, counts.kept, counts.rejected_total, counts.late, counts.early),
         *(figures["pairs"], figures["id_type"]),
     )
+    for snapshot in snapshots_of(sources).values():
+        log.info(
+            "stage=ingest lake=%s version=%s table=%s files=%d",
+            *(snapshot.kind, snapshot.version, snapshot.table, len(sources)),
+        )
     for node_type, about in told_figures.get("attributes", {}).items():
         log.info(
             "stage=ingest attributes=%s rows_read=%d nodes=%d rows_rejected=%d",

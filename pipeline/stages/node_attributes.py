@@ -32,10 +32,12 @@ from pipeline.ingest.attribute_features import (
     sums_of_numbers,
 )
 from pipeline.ingest.attribute_rows import AttributeCounts, AttributeRules, parse_attributes
+from pipeline.ingest.lake import Snapshot
 from pipeline.ingest.sources import ParseTask, SourceFile, list_sources, split_tasks
 from pipeline.kernels.hashing import node_keys
 from pipeline.partitioning.layouts.laid_out import LaidOut
 from pipeline.stages.outcome import MadeFile, written_by_tasks
+from pipeline.stages.snapshots import figures_of, pinned, snapshots_of
 from pipeline.tasks import Attempt, Task, TaskRecord, TaskRunner, run_missing
 from pipeline.workspace import Workspace
 from schemas.tables import ATTRIBUTE_FEATURES, ATTRIBUTE_NODES, NODE_FEATURES, NODE_INDEX, REJECTED_ATTRIBUTES
@@ -52,6 +54,7 @@ class ReadAttributes:
     rules: AttributeRules
     weights: Mapping[str, float]
     files: int
+    snapshots: Sequence[Snapshot]  # of lake tables
     parsed: Sequence[TaskRecord]
     gathered: Sequence[TaskRecord]
     counts: AttributeCounts
@@ -64,6 +67,7 @@ class ReadAttributes:
         rules = self.rules.to_payload()
         return {
             "files": self.files,
+            **figures_of(self.snapshots),
             "read": self.counts.read,
             "nodes": self.nodes,
             "rejected": dict(self.counts.rejected),
@@ -73,7 +77,9 @@ class ReadAttributes:
         }
 
 
-def attribute_sources(config: PipelineConfig, date: Any) -> dict[str, list[SourceFile]]:
+def attribute_sources(
+    config: PipelineConfig, date: Any, snapshots: Mapping[str, Snapshot]
+) -> dict[str, list[SourceFile]]:
     """Return the files of every type's attributes.
 
     Raises
@@ -81,7 +87,7 @@ def attribute_sources(config: PipelineConfig, date: Any) -> dict[str, list[Sourc
     InputError : no files there, formats mixed, a file of no known format.
     """
     return {
-        node_type: list_sources(given.path, date, f"attributes.{node_type}.path")
+        node_type: list_sources(given.path, date, f"attributes.{node_type}.path", snapshots)
         for node_type, given in sorted(config.attributes.items())
     }
 
@@ -94,9 +100,10 @@ def read_attributes(engine: TaskRunner, config: PipelineConfig, workspace: Works
     InputError : a file that can't be read, a missing column, more rejected rows than input.max_rejected_share.
     """
     place = str(workspace.work("ingest"))
+    files = attribute_sources(config, workspace.date, pinned(workspace.root, workspace.date))
     return [
         _read_type(engine, config, node_type, sources, f"attributes-{number:03d}", place)
-        for number, (node_type, sources) in enumerate(attribute_sources(config, workspace.date).items())
+        for number, (node_type, sources) in enumerate(files.items())
     ]
 
 
@@ -134,7 +141,8 @@ def _read_type(
         squares = [record.result["squares"] for record in run_missing(engine, measure_spread, tasks)]
     nodes = sum(int(record.result["gathered_rows"]) for record in gathered)
     spreads = spreads_of(squares, means)
-    return ReadAttributes(rules, dict(given.weights), len(sources), parsed, gathered, counts, nodes, spreads)
+    snapshots = list(snapshots_of(sources).values())
+    return ReadAttributes(rules, dict(given.weights), len(sources), snapshots, parsed, gathered, counts, nodes, spreads)
 
 
 def _slices_for(bucket: int, parsed: Sequence[TaskRecord]) -> list[list[Any]]:

@@ -6,7 +6,7 @@ import datetime as dt
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -14,12 +14,14 @@ from uuid import uuid4
 from pipeline.config import PipelineConfig
 from pipeline.engines.base import Engine, Frame
 from pipeline.errors import ConfigError
+from pipeline.ingest.lake import Snapshot
 from pipeline.ingest.parse import ParseRules, newest_timestamp
 from pipeline.ingest.sources import ParseTask, SourceFile, digest, list_sources, shown, split_tasks, survey_sources
 from pipeline.publishing.release import releases
 from pipeline.stages.chain import MAKER, fingerprints
 from pipeline.stages.node_attributes import attribute_sources
 from pipeline.stages.parent_alignment import find_parent
+from pipeline.stages.snapshots import pin, pinned, snapshots_of
 from pipeline.storage import fingerprint_of
 from pipeline.tasks import Attempt, Task, forget, run_missing
 from pipeline.workspace import MANIFEST, UNDATED, Workspace
@@ -51,20 +53,23 @@ def open_workspace(
     InputError : the input can't be found or read.
     ConfigError : a later stage without a date, and no date fits.
     """
-    sources, ignored = survey_sources(config.input.path, date)
+    # A lake table goes on being written: a run reads what was newest as it started, in every stage.
+    snapshots = {} if starts_here else pinned(root, date)
+    sources, ignored = survey_sources(config.input.path, date, snapshots=snapshots)
     if ignored:
         log.info("input=%s files=%d ignored=%d (%s)", config.input.path, len(sources), len(ignored), shown(ignored))
 
     def digest_of(files: Sequence[SourceFile]) -> str:
+        snapshots.update(snapshots_of(files))
         return _digest_of(engine, root, files, rehash=rehash)
 
     ingest = digest_of(sources)
-    told = {node_type: digest_of(files) for node_type, files in attribute_sources(config, date).items()}
+    told = {node_type: digest_of(files) for node_type, files in attribute_sources(config, date, snapshots).items()}
     attributes = told or None
     both = ingest if attributes is None else fingerprint_of([ingest, attributes])
-    digests: dict[str, str | None] = {"ingest": both, "evaluate": _scored_on(digest_of, config, root, date)}
+    digests: dict[str, str | None] = {"ingest": both, "evaluate": _scored_on(digest_of, config, root, date, snapshots)}
     if config.ppr.neighbors and config.ppr.sources:
-        digests["embed"] = digest_of(list_sources(config.ppr.sources, date, key="ppr.sources"))
+        digests["embed"] = digest_of(list_sources(config.ppr.sources, date, "ppr.sources", snapshots))
 
     def workspace_of(day: dt.date) -> Workspace:
         prints = fingerprints(config, day.isoformat(), digests)
@@ -83,7 +88,9 @@ def open_workspace(
             )
         date = fitting[0]
     if config.evaluate.source == "next_day":  # "the day before" has a meaning only now
-        digests["evaluate"] = _scored_on(digest_of, config, root, date)
+        digests["evaluate"] = _scored_on(digest_of, config, root, date, snapshots)
+    if starts_here:
+        pin(root, date, snapshots)
     parent = find_parent(root, config, date)
     digests["aggregate"] = parent.release if parent else None
     return workspace_of(date)
@@ -151,12 +158,16 @@ def _digest_of(engine: Engine[Frame], root: Path, sources: Sequence[SourceFile],
     if rehash:
         forget(root / "inputs", {task.name for task in tasks})
     records = run_missing(engine, digest_file, tasks)
-    return fingerprint_of(
-        [
-            [source.relative, source.bytes, record.result["sha256"]]
-            for source, record in zip(sources, records, strict=True)
-        ]
-    )
+    files = [
+        [source.relative, source.bytes, record.result["sha256"]]
+        for source, record in zip(sources, records, strict=True)
+    ]
+    # What a lake table has deleted from a file stands in no byte of it.
+    lakes = [
+        [snapshot.kind, snapshot.version, snapshot.opened.rpartition("/")[2]]
+        for snapshot in snapshots_of(sources).values()
+    ]
+    return fingerprint_of([files, lakes] if lakes else files)
 
 
 def digest_file(task: Task, attempt: Attempt) -> dict[str, Any]:  # noqa: ARG001
@@ -187,11 +198,15 @@ def find_newest(task: Task, attempt: Attempt) -> dict[str, Any]:  # noqa: ARG001
 
 
 def _scored_on(
-    digest_of: Callable[[Sequence[SourceFile]], str], config: PipelineConfig, root: Path, date: dt.date | None
+    digest_of: Callable[[Sequence[SourceFile]], str],
+    config: PipelineConfig,
+    root: Path,
+    date: dt.date | None,
+    snapshots: Mapping[str, Snapshot],
 ) -> str | None:
     """Return what, beside this run's own tables, sets the figures of evaluate."""
     if config.evaluate.source == "file":
-        return digest_of(list_sources(str(config.evaluate.path), date, key="evaluate.path"))
+        return digest_of(list_sources(str(config.evaluate.path), date, "evaluate.path", snapshots))
     if config.evaluate.source == "next_day" and date is not None:
         previous = previous_release(root, config.publish.name, date)
         return None if previous is None else str(previous["release"])

@@ -20,9 +20,7 @@ USER_SHARE = 0.7
 EXPONENT = 2.2  # of the degree distribution's density
 
 
-def planted_pairs(
-    edges: int, nodes: int, communities: int = 1_000, seed: int = 0
-) -> tuple[np.ndarray, np.ndarray]:
+def planted_pairs(edges: int, nodes: int, communities: int = 1_000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Distinct (user, item) pairs; (edges,) int64 each, users and items numbered from 0."""
     rng = np.random.default_rng(seed)
     users = max(1, int(nodes * USER_SHARE))

@@ -116,9 +116,7 @@ def test_a_task_names_a_job_file_and_arguments_that_its_parser_accepts(dag: Any,
         "import json, sys; from jobs.cli import parse; options = parse(sys.argv[1:]); "
         "print(json.dumps([str(options.config), str(options.workspace), str(options.date)]))"
     )
-    done = subprocess.run(
-        [MAIN_PYTHON, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([MAIN_PYTHON, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == [f"{ROOT}/config.toml", "some/workspace", "2026-05-01"]
 
@@ -227,9 +225,7 @@ def test_a_missing_or_torn_verdict_is_not_a_pass(dag: Any, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("state", ["failed", "upstream_failed", None])
-def test_an_earlier_run_s_pass_does_not_hide_a_stage_that_died(
-    dag: Any, tmp_path: Path, state: str | None
-) -> None:
+def test_an_earlier_run_s_pass_does_not_hide_a_stage_that_died(dag: Any, tmp_path: Path, state: str | None) -> None:
     from airflow.sdk.exceptions import AirflowFailException
 
     with pytest.raises(AirflowFailException, match=f"embed is '{state}'.*an earlier run's"):

@@ -36,9 +36,7 @@ if __name__ == "__main__":
 def test_workers_die_with_a_killed_parent(tmp_path: Path) -> None:
     script = tmp_path / "parent.py"
     script.write_text(SCRIPT)
-    parent = subprocess.Popen(
-        [sys.executable, str(script), str(tmp_path)], env={**os.environ, "PYTHONPATH": str(ROOT)}
-    )
+    parent = subprocess.Popen([sys.executable, str(script), str(tmp_path)], env={**os.environ, "PYTHONPATH": str(ROOT)})
     try:
         _wait_for(lambda: len(tasks.executions(tmp_path)) == 2, "both workers to be at work")
         family = psutil.Process(parent.pid).children(recursive=True)

@@ -122,9 +122,7 @@ def test_degree_explains_random_negatives_but_not_matched_ones() -> None:
     # Ends swapped half the time, or dst would always be the younger, smaller node.
     swap = np.arange(src.size) % 2 == 0
     src, dst = np.where(swap, dst, src), np.where(swap, src, dst)
-    got = link_prediction(
-        np.ones((nodes.n, 1), np.float32), nodes, src, dst, known, "cosine", 0, max_sources=10
-    )
+    got = link_prediction(np.ones((nodes.n, 1), np.float32), nodes, src, dst, known, "cosine", 0, max_sources=10)
     assert got.random.degree_auc is not None
     assert got.random.degree_auc > 0.6
     assert got.degree_matched.degree_auc == pytest.approx(0.5, abs=0.02)
@@ -132,9 +130,7 @@ def test_degree_explains_random_negatives_but_not_matched_ones() -> None:
 
 
 @given(st.integers(1, 600), st.integers(1, 3), st.integers(0, 2**32 - 1))
-def test_degree_classes_are_intervals_of_degree_inside_a_type_and_large_enough(
-    n: int, n_types: int, seed: int
-) -> None:
+def test_degree_classes_are_intervals_of_degree_inside_a_type_and_large_enough(n: int, n_types: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     kind = rng.integers(0, n_types, n)
     degree = (rng.pareto(0.5 + rng.random(), n) * rng.choice([0, 2, 30])).clip(max=1e9).astype(np.int64)
@@ -153,9 +149,7 @@ def test_degree_classes_are_intervals_of_degree_inside_a_type_and_large_enough(
 def test_large_classes_span_a_quarter_of_a_power_of_two() -> None:
     degree = np.repeat(np.arange(200), MIN_CANDIDATES)
     classes = degree_classes(Nodes(np.arange(degree.size, dtype=np.uint64), np.zeros_like(degree), degree))
-    spans = [
-        (degree[classes == number].min(), degree[classes == number].max()) for number in np.unique(classes)
-    ]
+    spans = [(degree[classes == number].min(), degree[classes == number].max()) for number in np.unique(classes)]
     assert sorted(spans)[:14] == [(d, d) for d in range(8)] + [
         (8, 9),
         (10, 11),

@@ -26,11 +26,7 @@ def random_nodes(
     nodes: dict[str, tuple[list[Any], np.ndarray]] = {}
     for node_type, count in counts.items():
         numbers = rng.choice(max(1, 10 * count), count, replace=False) - count
-        ids = (
-            sorted((f"n{number}é" for number in numbers), key=str.encode)
-            if as_text
-            else sorted(map(int, numbers))
-        )
+        ids = sorted((f"n{number}é" for number in numbers), key=str.encode) if as_text else sorted(map(int, numbers))
         rows = rng.standard_normal((count, dim)).astype(np.float32)
         rows[rng.random(count) < 0.1] = 0
         nodes[node_type] = (list(ids), rows)
@@ -49,18 +45,14 @@ def metadata_of(nodes: Nodes, retrieval: str = "dot") -> dict[str, Any]:
     }
 
 
-def write_part(
-    path: Path, nodes: Nodes, *, metadata: Mapping[str, Any] | None = None, row_group: int = 7
-) -> Path:
+def write_part(path: Path, nodes: Nodes, *, metadata: Mapping[str, Any] | None = None, row_group: int = 7) -> Path:
     """Write one file, sorted, with row groups of one type each."""
     dim = next(iter(nodes.values()))[1].shape[1]
     contract = node_embeddings(dim)
     is_text = any(isinstance(value, str) for ids, _ in nodes.values() for value in ids)
     schema = contract.schema_for(pa.string() if is_text else pa.int64())
     path.parent.mkdir(parents=True, exist_ok=True)
-    with pq.ParquetWriter(
-        path, schema, compression="zstd", use_dictionary=["node_type", "cluster_path"]
-    ) as writer:
+    with pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=["node_type", "cluster_path"]) as writer:
         for node_type in sorted(nodes):
             ids, rows = nodes[node_type]
             columns = {

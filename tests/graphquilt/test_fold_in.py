@@ -38,9 +38,7 @@ def lists_of(rows: np.ndarray, kind: pa.DataType) -> pa.Array:
     return pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), type=kind)
 
 
-def published(
-    root: Path, recipes: Mapping[str, Any], *, has_side: bool = False, as_text: bool = False
-) -> Path:
+def published(root: Path, recipes: Mapping[str, Any], *, has_side: bool = False, as_text: bool = False) -> Path:
     """A release of four items and a user, and of its sidecar."""
     kind = pa.string() if as_text else pa.int64()
     ids = pa.array([str(one) if as_text else one for one in sorted(ITEMS, key=str if as_text else int)], kind)

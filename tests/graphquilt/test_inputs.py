@@ -18,9 +18,7 @@ Rows = list[tuple[Any, Any, float]]
 
 def rows_of(settings: InputSettings) -> Rows:
     table = pq.read_table(settings["path"])
-    return sorted(
-        zip(*(table[name].to_pylist() for name in ("source", "target", "weight")), strict=True), key=repr
-    )
+    return sorted(zip(*(table[name].to_pylist() for name in ("source", "target", "weight")), strict=True), key=repr)
 
 
 def test_the_settings_are_a_valid_input_section(tmp_path: Path) -> None:

@@ -41,9 +41,7 @@ def workspace(nodes: Nodes, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_lookup_equals_a_dict(workspace: Path, nodes: Nodes, data: st.DataObject) -> None:
     node_type = data.draw(st.sampled_from(["item", "user"]))
     known = nodes[node_type][0]
-    unknown = (
-        st.text(min_size=0, max_size=4) if isinstance(known[0], str) else st.integers(-(2**63), 2**63 - 1)
-    )
+    unknown = st.text(min_size=0, max_size=4) if isinstance(known[0], str) else st.integers(-(2**63), 2**63 - 1)
     ids = data.draw(st.lists(st.sampled_from(known) | unknown, max_size=200))
     with EmbeddingTable.open(workspace) as table:
         vectors, found = table.lookup(ids, node_type)
@@ -54,9 +52,7 @@ def test_lookup_equals_a_dict(workspace: Path, nodes: Nodes, data: st.DataObject
 
 
 @pytest.mark.parametrize("cache_bytes", [0, 600, 2**20])
-def test_lookup_does_not_depend_on_what_is_remembered(
-    workspace: Path, nodes: Nodes, cache_bytes: int
-) -> None:
+def test_lookup_does_not_depend_on_what_is_remembered(workspace: Path, nodes: Nodes, cache_bytes: int) -> None:
     table = EmbeddingTable.open(workspace, cache_bytes=cache_bytes)
     ids = list(nodes["user"][0])
     for _ in range(3):
@@ -323,9 +319,7 @@ def test_a_type_without_a_mean_is_said(tmp_path: Path) -> None:
     nodes = random_nodes(np.random.default_rng(0), {"u": 3})
     part = pq.read_table(write_part(tmp_path / "p.parquet", nodes))
     metadata = {**metadata_of(nodes), "mean_vectors": {}}
-    pq.write_table(
-        part.replace_schema_metadata({b"graphquilt": json.dumps(metadata)}), tmp_path / "q.parquet"
-    )
+    pq.write_table(part.replace_schema_metadata({b"graphquilt": json.dumps(metadata)}), tmp_path / "q.parquet")
     publish(
         tmp_path, "default", "r", {"node_embeddings": [(tmp_path / "q.parquet", "part-00000.parquet")]},
         {}, {}, {},

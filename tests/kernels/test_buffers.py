@@ -6,9 +6,7 @@ from pipeline.kernels.buffers import aligned_empty
 
 @pytest.mark.parametrize("shape", [0, 1, 7, (3, 5), (0, 4), (1000, 128)])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int8])
-def test_the_first_byte_is_on_a_cache_line_and_the_array_is_usable(
-    shape: int | tuple[int, ...], dtype: type
-) -> None:
+def test_the_first_byte_is_on_a_cache_line_and_the_array_is_usable(shape: int | tuple[int, ...], dtype: type) -> None:
     array = aligned_empty(shape, dtype)
     if array.size:  # numpy gives an empty array any address
         assert array.ctypes.data % 64 == 0

@@ -80,9 +80,7 @@ def test_special_values() -> None:
     assert math.isnan(one(exp, math.nan))
 
 
-@pytest.mark.parametrize(
-    ("x", "exponent"), [(math.nan, 1.0), (math.inf, 1.0), (1.0, math.nan), (1.0, math.inf)]
-)
+@pytest.mark.parametrize(("x", "exponent"), [(math.nan, 1.0), (math.inf, 1.0), (1.0, math.nan), (1.0, math.inf)])
 def test_power_refuses_what_is_not_finite(x: float, exponent: float) -> None:
     with pytest.raises(ValueError, match=r"finite|infinite"):
         one(power_or_zero, x, exponent)

@@ -29,9 +29,7 @@ def test_all_hashes_are_chains_of_splitmix64(keys: list[int], seed: int, dim: in
     array = np.array(keys, np.uint64)
     rows = [mixed(key ^ mixed(seed)) for key in keys]
     assert hash_nodes(array, seed).tolist() == rows
-    assert hash_cells(array, dim, seed).tolist() == [
-        [mixed((row + col) & WORD) for col in range(dim)] for row in rows
-    ]
+    assert hash_cells(array, dim, seed).tolist() == [[mixed((row + col) & WORD) for col in range(dim)] for row in rows]
     reverse = keys[::-1]
     assert hash_pairs(array, array[::-1], seed).tolist() == [
         mixed(row ^ other) for row, other in zip(rows, reverse, strict=True)

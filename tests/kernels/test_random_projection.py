@@ -116,6 +116,4 @@ def test_quantiles_agree_with_scipy_into_the_farthest_tail() -> None:
 def test_bits_never_change() -> None:
     # Frozen, and the same on any CPU: releases share one coordinate system through them.
     rows = very_sparse_projection(KEYS, 33, 3.0, 7).tobytes() + normal_projection(KEYS, 33, 7).tobytes()
-    assert (
-        hashlib.sha256(rows).hexdigest() == "cf7d5e1f6bb4d9b5f8ef70c81182c4794e97f652eea42fc383224d2a64934184"
-    )
+    assert hashlib.sha256(rows).hexdigest() == "cf7d5e1f6bb4d9b5f8ef70c81182c4794e97f652eea42fc383224d2a64934184"

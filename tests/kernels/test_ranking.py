@@ -98,9 +98,7 @@ def test_hits_are_the_places_whose_row_is_an_answer(data: st.DataObject) -> None
 
     mark_hits(ranked, indptr, np.array([a for some in answers for a in some], np.int64), hits)
 
-    assert hits.tolist() == [
-        [at in some for at in row] for row, some in zip(ranked.tolist(), answers, strict=True)
-    ]
+    assert hits.tolist() == [[at in some for at in row] for row, some in zip(ranked.tolist(), answers, strict=True)]
 
 
 def test_read_only_arrays_are_accepted() -> None:

@@ -85,9 +85,7 @@ def test_scaling_is_one_rounding_of_the_float64_product(shape: tuple[int, int, i
 
 
 @given(shapes, st.floats(-100, 100))
-def test_adding_scaled_rows_is_one_rounding_of_the_float64_sum(
-    shape: tuple[int, int, int], weight: float
-) -> None:
+def test_adding_scaled_rows_is_one_rounding_of_the_float64_sum(shape: tuple[int, int, int], weight: float) -> None:
     x = matrix(*shape)
     total = matrix(shape[0], shape[1], 5)
     scale = np.random.default_rng(1).normal(size=len(x))

@@ -87,9 +87,7 @@ def test_a_column_does_not_depend_on_the_others(dim: int) -> None:
 @pytest.mark.parametrize("terms", ["equal", "near"])
 @pytest.mark.parametrize("value", [0.1, 1 / 3, 0.7, 1.0, 1.9999])
 @pytest.mark.parametrize("weight", [None, 1 / 7])
-def test_a_hub_of_a_million_terms_is_within_a_millionth(
-    terms: str, value: float, weight: float | None
-) -> None:
+def test_a_hub_of_a_million_terms_is_within_a_millionth(terms: str, value: float, weight: float | None) -> None:
     n = 1_000_000
     rng = np.random.default_rng(3)
     x = np.full((n, 2), value, np.float32)

@@ -12,9 +12,7 @@ from pipeline.errors import PartitionError
 from pipeline.partitioning.placement import stored_at
 
 
-def rule(
-    a: int, b: int, home: list[int], is_split: list[bool], degree: list[int], key: list[int]
-) -> set[int]:
+def rule(a: int, b: int, home: list[int], is_split: list[bool], degree: list[int], key: list[int]) -> set[int]:
     """The rule of the design, in the words of the design."""
     if home[a] == home[b]:
         return {home[a]}

@@ -24,9 +24,7 @@ from schemas.releases import problems_of
 ROOT = Path(__file__).parents[2]
 
 
-def make(
-    root: Path, release: str = "r1", day: int = 1, content: bytes = b"rows", **options: Any
-) -> Published:
+def make(root: Path, release: str = "r1", day: int = 1, content: bytes = b"rows", **options: Any) -> Published:
     source = root / "runs" / f"2024-06-{day:02}" / "t" / release / "out.bin"
     source.parent.mkdir(parents=True, exist_ok=True)
     if not source.exists():  # never into an old one: the release has a link to it
@@ -54,18 +52,13 @@ def test_a_release_holds_its_files_and_a_manifest_of_them(tmp_path: Path) -> Non
     assert pointer is not None
     assert pointer["path"] == "releases/r1"
     assert (
-        problems_of(
-            tmp_path / "published" / "default" / pointer["path"], pointer["manifest_sha256"], deep=True
-        )
-        == []
+        problems_of(tmp_path / "published" / "default" / pointer["path"], pointer["manifest_sha256"], deep=True) == []
     )
 
 
 def test_publishing_again_changes_nothing(tmp_path: Path) -> None:
     done = make(tmp_path)
-    before = {
-        path: path.stat().st_mtime_ns for path in done.path.parent.parent.rglob("*") if path.name != ".lock"
-    }
+    before = {path: path.stat().st_mtime_ns for path in done.path.parent.parent.rglob("*") if path.name != ".lock"}
     again = make(tmp_path)
     assert (again.is_new, again.current_moved) == (False, False)
     assert before == {path: path.stat().st_mtime_ns for path in before}
@@ -182,9 +175,7 @@ def test_rollback_refuses_a_damaged_release(tmp_path: Path) -> None:
     first = make(tmp_path, "d1", day=1)
     make(tmp_path, "d2", day=2)
     (first.path / "t" / "part-00000.bin").unlink()
-    with pytest.raises(
-        StorageError, match=r"d1 is damaged, CURRENT stays at d2: .*part-00000.bin is missing"
-    ):
+    with pytest.raises(StorageError, match=r"d1 is damaged, CURRENT stays at d2: .*part-00000.bin is missing"):
         rollback(tmp_path, "default")
     assert at(tmp_path) == "d2"
 

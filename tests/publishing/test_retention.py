@@ -95,9 +95,7 @@ def test_a_date_at_work_is_skipped_and_named(tmp_path: Path) -> None:
     ]
     run_clean(tmp_path)
     assert dates(tmp_path) == ["2024-06-11", "2024-06-12"]
-    assert (
-        tmp_path / "runs" / "2024-06-10" / ".lock"
-    ).exists()  # whoever waits for it still waits for the right one
+    assert (tmp_path / "runs" / "2024-06-10" / ".lock").exists()  # whoever waits for it still waits for the right one
 
 
 def test_a_dry_run_counts_a_file_that_release_and_run_both_lose(tmp_path: Path) -> None:

@@ -84,8 +84,7 @@ def described(contract: TableContract) -> dict[str, Any]:
         "key": list(contract.key),
         "order": list(contract.key),
         "columns": [
-            {"name": field.name, "type": type_of(field), "nullable": field.nullable}
-            for field in contract.schema
+            {"name": field.name, "type": type_of(field), "nullable": field.nullable} for field in contract.schema
         ],
         "rules": [rule.statement for rule in contract.rules],
         "file_metadata": {"graphquilt": METADATA[contract.name]} if contract.name in METADATA else {},
@@ -94,17 +93,13 @@ def described(contract: TableContract) -> dict[str, Any]:
 
 def breaks(frozen: dict[str, Any], live: dict[str, Any]) -> list[str]:
     """What a reader of the frozen contract would trip over."""
-    added = [
-        column for column in live["columns"] if column["name"] not in {c["name"] for c in frozen["columns"]}
-    ]
+    added = [column for column in live["columns"] if column["name"] not in {c["name"] for c in frozen["columns"]}]
     found = [f"new column {column['name']} is not nullable" for column in added if not column["nullable"]]
     kept = [column for column in live["columns"] if column not in added]
     if kept != frozen["columns"]:
         found.append(f"columns were {frozen['columns']}, are {kept}")
     found += [
-        f"{key} was {frozen[key]}, is {live[key]}"
-        for key in ("name", "key", "order")
-        if frozen[key] != live[key]
+        f"{key} was {frozen[key]}, is {live[key]}" for key in ("name", "key", "order") if frozen[key] != live[key]
     ]
     return found
 
