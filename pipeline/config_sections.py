@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import math
 from typing import Literal
 
@@ -15,10 +16,63 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class InputConfig(Section):
-    """Where the interactions are, and what their columns mean."""
+class FilesSection(Section):
+    """A section that names files, with how to read them where they are text."""
 
     path: str = Field(min_length=1, description="file, folder or glob, any pyarrow.fs address; may hold {date}")
+    delimiter: str | None = Field(
+        None,
+        min_length=1,
+        description="what parts the columns of text, such as ';', '|' or '::'; 'whitespace': runs of blanks and tabs; "
+        "unset: a tab in .tsv, .tab and .inter, else a comma",
+    )
+    quote: str = Field('"', max_length=1, description="what quotes values of text; '' where quotes are plain text")
+    header: bool = Field(True, description="whether text files begin with the names of their columns")
+    columns: tuple[str, ...] = Field((), description="names of the columns of text files without a header, in order")
+    encoding: str | None = Field(
+        None, description="of text: 'latin-1', 'cp1252', 'utf-16-le' and others; unset: UTF-8, or as its mark says"
+    )
+    null_values: tuple[str, ...] = Field(
+        (), description="texts that stand for no value, such as 'NULL' or '\\N', in files of any format"
+    )
+
+    @model_validator(mode="after")
+    def _text_can_be_read(self) -> FilesSection:
+        marks = (self.delimiter or "") + self.quote
+        if any(mark in marks for mark in "\r\n"):
+            raise ValueError("delimiter and quote can't hold line ends, which part the rows")
+        if not self.quote.isascii():
+            raise ValueError(f"quote is '{self.quote}'; it must be one ASCII character, or '' for none")
+        if self.quote and self.quote in (self.delimiter or ""):
+            raise ValueError(f"quote is '{self.quote}', which the delimiter holds too; set quote = '' or another one")
+        if self.header and self.columns:
+            raise ValueError("columns names those of files without a header; set header = false, or leave it out")
+        if not self.header and not self.columns:
+            raise ValueError("header is false, so columns has to name the columns, in order")
+        twice = sorted({name for name in self.columns if self.columns.count(name) > 1})
+        if twice:
+            raise ValueError(f"columns has {twice} twice; give each column its own name")
+        return self
+
+    @field_validator("encoding", mode="after")
+    @classmethod
+    def _encoding_is_known(cls, value: str | None) -> str | None:
+        try:
+            # base64 and its like are codecs, and no text.
+            if value is not None and not codecs.lookup(value)._is_text_encoding:
+                raise LookupError
+            if value is not None:
+                codecs.getincrementaldecoder(value)()
+        except LookupError:
+            raise ValueError(
+                f"encoding is '{value}', which Python doesn't know; such as utf-8, latin-1, cp1252, utf-16, shift_jis"
+            ) from None
+        return value
+
+
+class InputConfig(FilesSection):
+    """Where the interactions are, and what their columns mean."""
+
     source: str = Field("source", description="column with the id an interaction starts from")
     source_type: str = Field("user", min_length=1, description="type of these nodes")
     target: str = Field("target", description="column with the id an interaction points to")
@@ -57,7 +111,7 @@ class InputConfig(Section):
         return self.source_type == self.target_type
 
 
-class AttributesConfig(Section):
+class AttributesConfig(FilesSection):
     """What is known of the nodes of one type beside their edges: [attributes.<node type>]."""
 
     path: str = Field(min_length=1, description="file, folder or glob, as input.path; one row a node")
@@ -70,7 +124,7 @@ class AttributesConfig(Section):
 
     @model_validator(mode="after")
     def _every_column_has_one_role(self) -> AttributesConfig:
-        columns = self.columns
+        columns = self.value_columns
         if not columns:
             raise ValueError("no columns are named; list some under numbers, categories or lists")
         twice = sorted({name for name in columns if columns.count(name) > 1})
@@ -84,7 +138,7 @@ class AttributesConfig(Section):
         return self
 
     @property
-    def columns(self) -> list[str]:
+    def value_columns(self) -> list[str]:
         """Names of all columns but the id's."""
         return [*self.numbers, *self.categories, *self.lists]
 

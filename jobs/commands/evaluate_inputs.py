@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from pipeline.errors import ConfigError, InputError
 from pipeline.evaluation.table import Pairs
 from pipeline.ingest.parse import ParseRules
 from pipeline.ingest.sources import list_sources, split_tasks
+from pipeline.ingest.text_format import TextFormat
 from pipeline.publishing.release import releases
 from pipeline.stages.chain import MAKER
 from pipeline.stages.scored_tables import (
@@ -124,10 +125,11 @@ def read_inputs(options: argparse.Namespace) -> Inputs:
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of the columns of pairs."""
+    """Names of the columns of pairs, and how text files with them are read."""
 
     source: str
     target: str
+    text: TextFormat = field(default_factory=TextFormat)
 
 
 def columns_of(options: argparse.Namespace, given: Mapping[str, Any]) -> Columns:
@@ -136,6 +138,7 @@ def columns_of(options: argparse.Namespace, given: Mapping[str, Any]) -> Columns
     return Columns(
         options.source or of_input.get("source", "source"),
         options.target or of_input.get("target", "target"),
+        TextFormat.from_keys(of_input),
     )
 
 
@@ -177,7 +180,7 @@ def _scores_a_file(given: Mapping[str, Any]) -> bool:
 def _read(path: str, columns: Columns, option: str, date: dt.date | None = None) -> Ends:
     """Both ends of the pairs in a file, folder or glob."""
     try:
-        rules = ParseRules(source=columns.source, target=columns.target)
+        rules = ParseRules(source=columns.source, target=columns.target, text=columns.text)
         ends = read_pairs(split_tasks(list_sources(path, date)), rules)
     except InputError as error:
         text = str(error)

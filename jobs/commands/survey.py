@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import zlib
+import contextlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.config_sections import InputConfig
-from pipeline.ingest.sources import SourceFile, filesystem_of, naming, split_tasks
+from pipeline.ingest.sources import SourceFile, compression_of, filesystem_of, naming, split_tasks
 
 _SAMPLE_BYTES = 256 * 1024
+_PART_BYTES = 4 * 1024
 
 
 @dataclass(frozen=True)
@@ -72,11 +74,22 @@ def _span(footers: Sequence[pq.FileMetaData], column: str) -> int | None:
 
 
 def _text_rows(sources: Sequence[SourceFile]) -> int:
-    """Lines of text files, told from the first bytes of the largest."""
+    """Lines of text files, told from the first bytes of the largest; of JSON arrays, where objects end."""
     largest = max(sources, key=lambda source: source.bytes)
     filesystem, path = filesystem_of(largest.address)
     with naming(largest.address, largest.format), filesystem.open_input_stream(path, compression=None) as stream:
         data = stream.read(_SAMPLE_BYTES)
-    text = zlib.decompressobj(wbits=31).decompress(data) if largest.relative.lower().endswith(".gz") else data
-    lines = max(1, text.count(b"\n"))
+    text = _unpacked(data, compression_of(largest.relative))
+    lines = max(1, text.count(b"\n"), text.count(b"}") if text.lstrip()[:1] == b"[" else 0)
     return round(sum(source.bytes for source in sources) * lines / max(1, len(data)))
+
+
+def _unpacked(data: bytes, compression: str | None) -> bytes:
+    """The text in the first bytes of a file, as far as it goes."""
+    if compression is None:
+        return data
+    parts: list[bytes] = []
+    with contextlib.suppress(OSError), pa.CompressedInputStream(pa.BufferReader(data), compression) as stream:
+        while part := stream.read(_PART_BYTES):  # which fails where the sample ends
+            parts.append(part)
+    return b"".join(parts)

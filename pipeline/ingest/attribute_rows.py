@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 
 from pipeline.ingest.attribute_values import categories_of, lists_of, numbers_of
 from pipeline.ingest.ids import canonical_int64, ids_of, judge_ids
-from pipeline.ingest.readers import RawBatch, attribute_role, read
+from pipeline.ingest.raw_batch import RawBatch, attribute_role
+from pipeline.ingest.readers import read
 from pipeline.ingest.rejected import REASONS, Verdict, Verdicts, to_text
 from pipeline.ingest.sources import ParseTask, Piece
+from pipeline.ingest.text_format import TextFormat
 from schemas.tables import REJECTED_ATTRIBUTES
 
 KINDS = ("numbers", "categories", "lists")
@@ -32,6 +34,11 @@ class AttributeRules:
     categories: Sequence[str] = ()
     lists: Sequence[str] = ()
     separator: str | None = None
+    text: TextFormat = field(default_factory=TextFormat)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.text, dict):  # out of JSON
+            object.__setattr__(self, "text", TextFormat(**self.text))
 
     @property
     def columns(self) -> list[tuple[str, str]]:
@@ -107,13 +114,14 @@ def parse_attributes(task: ParseTask, rules: AttributeRules) -> Iterator[ParsedA
     InputError : a file that can't be read, a missing column, a column of a type that can't hold its values.
     """
     for piece in task.pieces:
-        for raw in read(piece, rules.roles):
+        for raw in read(piece, rules.roles, rules.text):
             yield check_attributes(raw, rules, piece)
 
 
 def check_attributes(raw: RawBatch, rules: AttributeRules, piece: Piece) -> ParsedAttributes:
     """Judge the rows of a batch: ids first, then values, in the order of the config's columns."""
     verdicts, where = Verdicts(len(raw.rows)), piece.address
+    verdicts.mark(raw.is_header, Verdict.REPEATED_HEADER)
     verdicts.mark(raw.wrong_type, Verdict.WRONG_TYPE)
     ids = ids_of(raw.values[attribute_role(rules.node_type, "id")], rules.id, where)
     judge_ids(ids, ids, verdicts)

@@ -18,9 +18,11 @@ import pyarrow as pa
 from pipeline.errors import InputError
 from pipeline.ingest.decay import decayed
 from pipeline.ingest.ids import ids_of, judge_ids, judge_self_loops, one_type
-from pipeline.ingest.readers import RawBatch, read
+from pipeline.ingest.raw_batch import RawBatch
+from pipeline.ingest.readers import read
 from pipeline.ingest.rejected import REASONS, VALUES, Verdict, Verdicts, rejected_lines, rejected_rows
 from pipeline.ingest.sources import ParseTask, Piece
+from pipeline.ingest.text_format import TextFormat
 from pipeline.ingest.timestamps import Unit, microseconds
 from pipeline.ingest.weights import ONE, judge_events, judge_weights, weight_total
 from schemas.tables import REJECTED
@@ -43,8 +45,11 @@ class ParseRules:
     keeps_self_loops: bool = False
     half_life_us: int | None = None  # with it, weights are as of epoch_us
     epoch_us: int | None = None
+    text: TextFormat = field(default_factory=TextFormat)
 
     def __post_init__(self) -> None:
+        if isinstance(self.text, dict):  # out of JSON
+            object.__setattr__(self, "text", TextFormat(**self.text))
         if self.half_life_us is not None and (self.epoch_us is None or self.timestamp is None):
             raise ValueError("half_life_us needs epoch_us and timestamp")
 
@@ -72,6 +77,8 @@ class Counts:
     newest_us: int | None = None  # newest timestamp of the rows kept
     weight_total: int = 0  # exact sum over the rows kept: see pipeline.ingest.weights
     has_int64_ids: bool = True  # every id of the rows kept is a canonical int64
+    blank_lines: int = 0  # of text files; like their headers, no rows
+    header_lines: int = 0
 
     def __add__(self, other: Counts) -> Counts:
         newest = [moment for moment in (self.newest_us, other.newest_us) if moment is not None]
@@ -86,6 +93,8 @@ class Counts:
             newest_us=max(newest, default=None),
             weight_total=self.weight_total + other.weight_total,
             has_int64_ids=self.has_int64_ids and other.has_int64_ids,
+            blank_lines=self.blank_lines + other.blank_lines,
+            header_lines=self.header_lines + other.header_lines,
         )
 
     @property
@@ -140,7 +149,7 @@ def parse(task: ParseTask, rules: ParseRules) -> Iterator[Parsed]:
     """
     as_text = False
     for piece in task.pieces:
-        for raw in read(piece, rules.columns):
+        for raw in read(piece, rules.columns, rules.text):
             parsed = check(raw, rules, piece, as_text)
             as_text = as_text or not parsed.counts.has_int64_ids
             yield parsed
@@ -152,7 +161,7 @@ def newest_timestamp(task: ParseTask, rules: ParseRules) -> int | None:
         return None
     newest: int | None = None
     for piece in task.pieces:
-        for raw in read(piece, {"timestamp": rules.timestamp}):
+        for raw in read(piece, {"timestamp": rules.timestamp}, rules.text):
             verdicts = Verdicts(len(raw.rows))
             column = raw.values["timestamp"]
             ts = microseconds(column, rules.timestamp_unit, verdicts, rules.timestamp, piece.address)
@@ -165,6 +174,7 @@ def newest_timestamp(task: ParseTask, rules: ParseRules) -> int | None:
 def check(raw: RawBatch, rules: ParseRules, piece: Piece, as_text: bool) -> Parsed:
     """Judge the rows of a batch; ``as_text`` asks for string ids whatever they are."""
     n, verdicts = len(raw.rows), Verdicts(len(raw.rows))
+    verdicts.mark(raw.is_header, Verdict.REPEATED_HEADER)
     ts = None
     if rules.timestamp is not None:
         column = raw.values["timestamp"]
@@ -220,6 +230,8 @@ def check(raw: RawBatch, rules: ParseRules, piece: Piece, as_text: bool) -> Pars
         newest_us=None if ts is None or not n else int(ts.max()),
         weight_total=n * ONE if units is None else weight_total(units),
         has_int64_ids=pa.types.is_int64(source.type),
+        blank_lines=raw.blank_lines,
+        header_lines=raw.header_lines,
     )
     if raw.broken:
         broken = len(raw.broken)

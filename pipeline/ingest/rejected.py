@@ -40,6 +40,7 @@ class Verdict(IntEnum):
     NUMBER_NOT_FINITE = 18
     UNREADABLE_VALUE = 19
     CONFLICT = 20
+    REPEATED_HEADER = 21
 
 
 #: The rejected table's words.
@@ -62,6 +63,7 @@ REASONS: Mapping[Verdict, str] = {
     Verdict.NUMBER_NOT_FINITE: "non-finite number",
     Verdict.UNREADABLE_VALUE: "unreadable value",
     Verdict.CONFLICT: "same id with other values",
+    Verdict.REPEATED_HEADER: "repeated header",
 }
 _REASON_OF = np.array([REASONS.get(verdict, "") for verdict in Verdict], dtype=object)
 

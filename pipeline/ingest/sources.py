@@ -30,12 +30,14 @@ from pipeline.ingest.listing import WILDCARD, FoundFile, Listing, list_files, lo
 
 Format = Literal["parquet", "csv", "json"]
 
-FORMAT_NAMES: Mapping[str, str] = {"parquet": "Parquet", "csv": "CSV", "json": "JSON lines"}
-_ENDINGS: tuple[tuple[str, Format], ...] = (
-    (".parquet", "parquet"), (".parq", "parquet"), (".pq", "parquet"),
-    (".csv", "csv"), (".csv.gz", "csv"),
-    *((ending + gz, "json") for ending in (".json", ".jsonl", ".ndjson") for gz in ("", ".gz")),
-)  # fmt: skip
+FORMAT_NAMES: Mapping[str, str] = {"parquet": "Parquet", "csv": "CSV", "json": "JSON"}
+COMPRESSIONS: Mapping[str, str] = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
+_ENDINGS: Mapping[Format, tuple[str, ...]] = {
+    "parquet": (".parquet", ".parq", ".pq"),
+    "csv": (".csv", ".tsv", ".tab", ".dat", ".data", ".inter", ".txt"),
+    "json": (".json", ".jsonl", ".ndjson"),
+}
+_KNOWN = f"{', '.join(end for ends in _ENDINGS.values() for end in ends)}; text also with {', '.join(COMPRESSIONS)}"
 _URI_SIGNS = "/:@%+=,;~&!$'()"  # "%" too: an address may be quoted already
 _WITH_HOST = {"hdfs", "viewfs"}
 _NULL_FOLDER = "__HIVE_DEFAULT_PARTITION__"  # what Hive and Spark call the folder of null
@@ -76,9 +78,9 @@ class Piece:
     snapshot: Snapshot | None = None  # of the lake table that it is a file of
 
     @property
-    def is_gzipped(self) -> bool:
-        """Whether the file has to be unpacked while it is read."""
-        return self.relative.lower().endswith(".gz")
+    def compression(self) -> str | None:
+        """How the file has to be unpacked while it is read."""
+        return compression_of(self.relative)
 
     @property
     def folder_values(self) -> dict[str, str | None]:
@@ -113,6 +115,11 @@ class ParseTask:
             snapshot = None if snapshot is None else Snapshot(**snapshot)
             pieces.append(Piece(**{**raw, "row_groups": groups, "snapshot": snapshot}))
         return cls(tuple(pieces))
+
+
+def compression_of(name: str) -> str | None:
+    """Return the name of a file's compression, told by its ending; None for Parquet, which has its own."""
+    return next((known for ending, known in COMPRESSIONS.items() if name.lower().endswith(ending)), None)
 
 
 def filesystem_of(address: str) -> tuple[pafs.FileSystem, str]:
@@ -166,8 +173,8 @@ def naming(address: str, file_format: Format) -> Iterator[None]:
             raise InputError(f"{address} was there when the input was listed, and is gone; run again") from error
         advice = {
             "parquet": "It was cut off or damaged: write or copy it again",
-            "csv": "It must be comma-separated, with a header line and double quotes: repair it",
-            "json": "It must hold one object a line: repair it",
+            "csv": "It was cut off or damaged, or keys such as input.delimiter don't fit it: repair it",
+            "json": "It must hold one object a line, or one array of objects: repair it",
         }[file_format]
         raise InputError(
             f"{address} can't be read as {FORMAT_NAMES[file_format]}: {_first_line(error)}. "
@@ -226,7 +233,7 @@ def survey_sources(
     if not sources:
         beside = f" What is there is ignored: {shown(ignored)}." if ignored else ""
         raise InputError(
-            f"input {path} has no files (looked for {', '.join(ending for ending, _ in _ENDINGS)} at {root}; "
+            f"input {path} has no files (looked for {_KNOWN}, at {root}; "
             f"names that start with '_' or '.' are left out).{beside} Check {key}"
         )
     _refuse_mixture(path, sources)
@@ -301,7 +308,10 @@ def _path_in(address: str) -> str:
 
 def _format_by_name(path: str) -> Format | None:
     name = path.rpartition("/")[2].lower()
-    return next((known for ending, known in _ENDINGS if name.endswith(ending)), None)
+    packed = next((ending for ending in COMPRESSIONS if name.endswith(ending)), "")
+    plain = name.removesuffix(packed)
+    known = next((known for known, endings in _ENDINGS.items() if plain.endswith(endings)), None)
+    return None if packed and known == "parquet" else known
 
 
 def _address(filesystem: pafs.FileSystem, given: str, path: str) -> str:
@@ -323,7 +333,7 @@ def _describe(
         with filesystem.open_input_stream(info.path) as stream:  # Hive writes Parquet without an ending
             if stream.read(4) != b"PAR1":
                 raise InputError(
-                    f"{address} is of no known format (known endings: {', '.join(e for e, _ in _ENDINGS)}); "
+                    f"{address} is of no known format (known endings: {_KNOWN}); "
                     "rename it, move it away, or name the others with a glob"
                 )
         file_format = "parquet"

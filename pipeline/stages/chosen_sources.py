@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,10 @@ from pipeline import storage
 from pipeline.config import PipelineConfig
 from pipeline.engines.base import Engine, Frame
 from pipeline.errors import InputError
-from pipeline.ingest.lake import columns_of
-from pipeline.ingest.readers import read
-from pipeline.ingest.rejected import to_text
-from pipeline.ingest.sources import ParseTask, Piece, list_sources, split_tasks
+from pipeline.ingest.sources import ParseTask, list_sources, split_tasks
+from pipeline.ingest.text_format import TextFormat
 from pipeline.stages.finished_rows import NodeIds
-from pipeline.stages.id_files import read_id_file
+from pipeline.stages.id_files import read_id_pieces
 from pipeline.stages.snapshots import pinned
 from pipeline.tasks import Attempt, Task, TaskRecord, run_missing
 from pipeline.workspace import Workspace
@@ -51,7 +49,9 @@ def find_sources(engine: Engine[Frame], config: PipelineConfig, workspace: Works
     payload = {
         "node_index": [str(file) for file in workspace.files("node_index")],
         "types": types if of_type is None else {of_type: types[of_type]},
-        **_files(config, workspace),
+        "parse": _files(config, workspace),
+        # Columns are always named: [input] may be of files without a header, and these are others.
+        "text": config.input.model_dump(mode="json", include={"delimiter", "quote", "encoding", "null_values"}),
         "digest": workspace.fingerprints["embed"],  # which holds that of the file
     }
     (record,) = run_missing(engine, number_sources, [Task("sources", str(place), payload)])
@@ -59,44 +59,29 @@ def find_sources(engine: Engine[Frame], config: PipelineConfig, workspace: Works
     return Sources(record.file("sources"), int(found["sources_rows"]), int(found["unknown"]), [record])
 
 
-def _files(config: PipelineConfig, workspace: Workspace) -> dict[str, Any]:
-    """The files of ppr.sources: addresses, or pieces of a lake table's."""
+def _files(config: PipelineConfig, workspace: Workspace) -> list[dict[str, Any]] | None:
+    """The pieces of the files of ppr.sources."""
     if config.ppr.sources is None:
-        return {"paths": None}
+        return None
     pins = pinned(workspace.root, workspace.date)
     files = list_sources(config.ppr.sources, workspace.date, key="ppr.sources", snapshots=pins)
-    if files[0].snapshot is None:
-        return {"paths": [file.address for file in files]}
-    return {"paths": [files[0].snapshot.table], "lake": [task.to_payload() for task in split_tasks(files)]}
+    return [task.to_payload() for task in split_tasks(files)]
 
 
 def number_sources(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     """Task: the node numbers of the sources."""
-    types, paths = task.payload["types"], task.payload["paths"]
+    types, parts = task.payload["types"], task.payload["parse"]
     unknown = 0
-    if paths is None:
+    if parts is None:
         node_ix = np.concatenate([np.arange(first, stop) for first, stop in sorted(types.values())])
     else:
         texts = {"node_id": pa.string(), "node_type": pa.string()}
-        if "lake" in task.payload:
-            pieces = [piece for raw in task.payload["lake"] for piece in ParseTask.from_payload(raw).pieces]
-            tables = [table.drop_null() for piece in pieces for table in _of_lake(piece, list(texts))]
-        else:
-            tables = [read_id_file(Path(path), texts, ["node_id"], "ppr.sources").drop_null() for path in paths]
-        if any(table.column_names != tables[0].column_names for table in tables):
-            raise InputError(f"files of ppr.sources differ: {paths[0]} has the columns {tables[0].column_names}")
-        ids = NodeIds(task.payload["node_index"])
-        node_ix, unknown = _numbers_of(pa.concat_tables(tables), types, ids, paths[0])
+        text = TextFormat.from_keys(task.payload["text"])
+        pieces = [piece for part in parts for piece in ParseTask.from_payload(part).pieces]
+        wanted = read_id_pieces(pieces, texts, ["node_id"], "ppr.sources", text).drop_null()
+        node_ix, unknown = _numbers_of(wanted, types, NodeIds(task.payload["node_index"]), pieces[0].address)
     storage.write_arrow(attempt.path("sources", "arrow"), pa.Table.from_arrays([pa.array(node_ix)], schema=_SCHEMA))
     return {"sources_rows": node_ix.size, "unknown": unknown}
-
-
-def _of_lake(piece: Piece, names: Sequence[str]) -> Iterator[pa.Table]:
-    """Columns of text from a file of a lake table; the first must be there."""
-    known = columns_of(piece.snapshot) if piece.snapshot is not None else []
-    roles = {f"ppr.sources\0{name}": name for name in names if name in known or name == names[0]}
-    for batch in read(piece, roles):
-        yield pa.table({name: to_text(batch.values[role]) for role, name in roles.items()})
 
 
 def _numbers_of(

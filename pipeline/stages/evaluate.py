@@ -17,6 +17,7 @@ from pipeline.evaluation.scoring import rank_of, score
 from pipeline.evaluation.table import Pairs
 from pipeline.ingest.parse import ParseRules
 from pipeline.ingest.sources import list_sources, split_tasks
+from pipeline.ingest.text_format import TextFormat
 from pipeline.stages.list_exactness import check_exactly
 from pipeline.stages.list_quality import has_pairs, measure_lists, read_test_pairs, why_no_ranking
 from pipeline.stages.opening import previous_release
@@ -66,7 +67,8 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     }
     previous: _Previous | None = None
     if source == "file":
-        rules = ParseRules(source=config.input.source, target=config.input.target)
+        text = TextFormat.from_keys(config.input.model_dump())
+        rules = ParseRules(source=config.input.source, target=config.input.target, text=text)
         snapshots = pinned(workspace.root, workspace.date)
         files = list_sources(str(config.evaluate.path), workspace.date, "evaluate.path", snapshots)
         common |= {"rules": rules.to_payload(), "parse": [part.to_payload() for part in split_tasks(files)]}

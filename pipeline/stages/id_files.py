@@ -1,36 +1,76 @@
-"""Files that people name: Parquet or CSV with ids in their columns."""
+"""Files that people name, with ids in their columns: of any format that ingest reads."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.csv as pacsv
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 
 from pipeline.errors import InputError
+from pipeline.ingest.raw_batch import RawBatch
+from pipeline.ingest.readers import column_names, read
+from pipeline.ingest.sources import Piece, list_sources, split_tasks
+from pipeline.ingest.text_format import BY_NAME, TextFormat
 
 
-def read_id_file(path: Path, types: Mapping[str, pa.DataType], needed: Collection[str], key: str) -> pa.Table:
+def read_id_file(
+    path: Path | str,
+    types: Mapping[str, pa.DataType],
+    needed: Collection[str],
+    key: str,
+    text: TextFormat = BY_NAME,
+) -> pa.Table:
     """Return the columns of a file that ``types`` names, in its order, those that are there.
 
     Parameters
     ----------
-    types : of the columns; those of other types are cast. Text in CSV stays text: an id such as 007 is no number.
+    types : of the columns; those of other types are cast. Text stays text: an id such as 007 is no number.
     needed : columns that must be there. key : the option that names the file, for errors.
 
     Raises
     ------
-    InputError : it can't be read or cast, or lacks a column.
+    InputError : it can't be read or cast, lacks a column, or has a row that can't be read.
     """
+    pieces = [piece for task in split_tasks(list_sources(str(path), key=key)) for piece in task.pieces]
+    return read_id_pieces(pieces, types, needed, key, text)
+
+
+def read_id_pieces(
+    pieces: Sequence[Piece],
+    types: Mapping[str, pa.DataType],
+    needed: Collection[str],
+    key: str,
+    text: TextFormat,
+) -> pa.Table:
+    """Return what :func:`read_id_file` does, of files that are listed already."""
+    tables = []
+    for piece in pieces:
+        names = column_names(piece, text)
+        if names and (missing := [name for name in needed if name not in names]):
+            raise InputError(f"{key} {piece.address} has no column {', '.join(missing)}; it has {names}")
+        columns = {name: name for name in types if name in names or name in piece.folder_values}
+        tables += [_table(batch, types, piece, key) for batch in read(piece, columns, text)]
+    if not tables:
+        return pa.table({name: pa.array([], kind) for name, kind in types.items() if name in needed})
+    if any(table.column_names != tables[0].column_names for table in tables):
+        raise InputError(f"files of {key} differ: {pieces[0].address} has the columns {tables[0].column_names}")
+    return pa.concat_tables(tables)
+
+
+def _table(batch: RawBatch, types: Mapping[str, pa.DataType], piece: Piece, key: str) -> pa.Table:
+    for row, line in batch.broken:
+        raise InputError(f"{key} {piece.address} row {row:,} (from 0) can't be read: {line[:100]!r}; repair it")
     try:
-        if path.suffix == ".parquet":
-            table = pq.read_table(path, partitioning=None)
-        else:
-            table = pacsv.read_csv(path, convert_options=pacsv.ConvertOptions(column_types=dict(types)))
-        if missing := [name for name in needed if name not in table.column_names]:
-            raise InputError(f"{key} {path} has no column {', '.join(missing)}; it has {table.column_names}")
-        return pa.table({name: table[name].cast(kind) for name, kind in types.items() if name in table.column_names})
-    except (OSError, pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise InputError(f"{key} {path} can't be read as Parquet or CSV: {error}") from error
+        return pa.table({name: _cast(values, types[name]) for name, values in batch.values.items()})
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise InputError(f"{key} {piece.address} can't be read: {error}") from error
+
+
+def _cast(values: pa.Array, kind: pa.DataType) -> pa.Array:
+    if pa.types.is_string(values.type):
+        values.validate(full=True)  # whether it is UTF-8, which readers leave open
+        if pa.types.is_floating(kind):
+            values = pc.ascii_trim_whitespace(values)
+    return values.cast(kind)

@@ -21,6 +21,7 @@ from pipeline.errors import ConfigError, InputError
 from pipeline.ingest.attribute_features import Spread, features_of, one_row_a_node
 from pipeline.ingest.attribute_rows import AttributeRules, parse_attributes
 from pipeline.ingest.sources import list_sources, split_tasks
+from pipeline.ingest.text_format import TextFormat
 from pipeline.stages.embed import settings_of
 from pipeline.stages.released_run import ReleasedRun, config_of, other_version, read_release, run_of
 from pipeline.stages.vector_space import attributes_of, fixed_space
@@ -59,7 +60,13 @@ def rows_of_new_nodes(folder: Path, node_type: str, path: str) -> NewNodes:
         raise other_version(release)
     sums = _sums_of(run, settings, release["release"])
     given, about = config.attributes[node_type], attributes_of(settings, run)["attributes"][node_type]
-    rules = AttributeRules(node_type, given.id, separator=given.separator, **about["columns"])
+    rules = AttributeRules(
+        node_type,
+        given.id,
+        separator=given.separator,
+        text=TextFormat.from_keys(given.model_dump()),
+        **about["columns"],
+    )
     rows, rejected = _read(path, rules)
     spreads = {name: Spread(**raw) for name, raw in about["statistics"].items()}
     features = features_of(rows, rules, about["weights"], spreads)

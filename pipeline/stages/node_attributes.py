@@ -34,6 +34,7 @@ from pipeline.ingest.attribute_features import (
 from pipeline.ingest.attribute_rows import AttributeCounts, AttributeRules, parse_attributes
 from pipeline.ingest.lake import Snapshot
 from pipeline.ingest.sources import ParseTask, SourceFile, list_sources, split_tasks
+from pipeline.ingest.text_format import TextFormat
 from pipeline.kernels.hashing import node_keys
 from pipeline.partitioning.layouts.laid_out import LaidOut
 from pipeline.stages.outcome import MadeFile, written_by_tasks
@@ -112,7 +113,13 @@ def _read_type(
 ) -> ReadAttributes:
     given = config.attributes[node_type]
     rules = AttributeRules(
-        node_type, given.id, list(given.numbers), list(given.categories), list(given.lists), given.separator
+        node_type,
+        given.id,
+        list(given.numbers),
+        list(given.categories),
+        list(given.lists),
+        given.separator,
+        TextFormat.from_keys(given.model_dump()),
     )
     payload = {"rules": rules.to_payload()}
     size = sum(source.bytes for source in sources)

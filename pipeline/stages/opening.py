@@ -17,6 +17,7 @@ from pipeline.errors import ConfigError
 from pipeline.ingest.lake import Snapshot
 from pipeline.ingest.parse import ParseRules, newest_timestamp
 from pipeline.ingest.sources import ParseTask, SourceFile, digest, list_sources, shown, split_tasks, survey_sources
+from pipeline.ingest.text_format import TextFormat
 from pipeline.publishing.release import releases
 from pipeline.stages.chain import MAKER, fingerprints
 from pipeline.stages.node_attributes import attribute_sources
@@ -119,6 +120,7 @@ def parse_rules(config: PipelineConfig, date: dt.date) -> ParseRules:
         keeps_self_loops=given.self_loops == "keep",
         half_life_us=round(given.half_life_days * DAY_US) if given.half_life_days else None,
         epoch_us=end,  # a full run is its own lineage: its epoch is the end of its date
+        text=TextFormat.from_keys(given.model_dump()),
     )
 
 

@@ -119,8 +119,9 @@ def read_pairs(tasks: Sequence[ParseTask], rules: ParseRules) -> tuple[pa.Array,
     ------
     InputError : a file that can't be read or has no rows, or a missing column.
     """
-    batches = [batch.rows for task in tasks for batch in parse(task, rules)]
-    if not batches:
+    parsed = [batch for task in tasks for batch in parse(task, rules)]
+    batches = [batch.rows for batch in parsed]
+    if not any(batch.counts.read for batch in parsed):
         places = ", ".join(piece.address for task in tasks for piece in task.pieces)
         raise InputError(f"{places} has no rows; pairs of '{rules.source}' and '{rules.target}' were wanted")
     columns = []

@@ -51,7 +51,7 @@ def test_what_lies_beside_the_data_is_ignored_and_named(tmp_path: Path, beside: 
     assert survey_sources(f"{tmp_path}/**/*")[1] in (ignored, (beside,))
 
 
-@pytest.mark.parametrize("name", ["events.xlsx", "events.zip", "a.data", "more/events.sqlite"])
+@pytest.mark.parametrize("name", ["events.xlsx", "events.zip", "a.xyz", "more/events.sqlite"])
 def test_what_may_be_data_is_refused_not_ignored(tmp_path: Path, name: str) -> None:
     put(tmp_path, "a.csv", name)
     with pytest.raises(InputError, match="no known format"):

@@ -26,7 +26,7 @@ def test_a_missing_column_is_named_with_those_there_are(tmp_path: Path, text: st
     (tmp_path / "a.csv").write_text(text)
     with pytest.raises(
         InputError,
-        match=r"a\.csv \(CSV\) has no column 'user_id' \(input.source\); it has \['user.*(Did|commas)",
+        match=r"a\.csv \(CSV\) has no column 'user_id' \(input.source\); it has \['user.*(Did|input.delimiter)",
     ):
         parse_all(tmp_path, ParseRules(source="user_id"))
 
@@ -89,10 +89,34 @@ def test_json_of_one_kind_and_of_mixed_kinds_give_the_same_ids(tmp_path: Path, f
     assert [row[0] for row in kept_rows(parsed)] == [first.strip('"')] * 3 + ["1"]
 
 
-def test_a_json_array_is_refused_with_the_command_that_converts_it(tmp_path: Path) -> None:
-    (tmp_path / "a.json").write_text('[{"source": 1, "target": 2}]')
-    with pytest.raises(InputError, match="jq"):
-        parse_all(tmp_path, ParseRules())
+@pytest.mark.parametrize("indent", [None, 2])
+def test_a_json_array_is_read_as_its_elements(tmp_path: Path, indent: int | None) -> None:
+    rows = [{"source": 1, "target": 2}, [1], {"source": "[{", "target": 3}, {"source": "a\nb", "target": 4}]
+    (tmp_path / "a.json").write_text("\ufeff \n" + json.dumps(rows, indent=indent) + "\n", "utf-8")
+    parsed = parse_all(tmp_path, ParseRules())
+    assert [row[:2] for row in kept_rows(parsed)] == [("1", "2"), ("[{", "3"), ("a\nb", "4")]
+    assert total(one.counts for one in parsed).rejected == {"unreadable line": 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "what"),
+    [
+        ('[{"source": 1, "target": 2},\n{"source": 1,, "target": 2}' + " " * 40 + "]", 2, "no JSON"),
+        ('[{"source": 1, "target": 2}\n{"source": 1, "target": 2}]', 2, "comma"),
+        ('[{"source": 1, "target": 2},\n\n{"source": 1, "tar', 3, "no JSON"),
+        ('[{"source": 1, "target": 2}\n', 2, "file ends"),
+        ('[{"source": 1, "target": 2},\n', 2, "file ends"),
+        ('[{"source": 1, "target": 2}]\n[{"source": 1, "target": 2}]', 2, "after the end"),
+    ],
+)
+def test_a_json_array_that_breaks_is_refused_with_its_line(
+    tmp_path: Path, text: str, line: int, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.json").write_text(text)
+    for block in (7, 2**20):
+        monkeypatch.setattr("pipeline.ingest.text_stream.BLOCK", block)
+        with pytest.raises(InputError, match=rf"a\.json line {line}: .*{what}"):
+            parse_all(tmp_path, ParseRules())
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.parquet"])
@@ -152,7 +176,7 @@ def test_a_truncated_gzip_file_is_refused_by_name(tmp_path: Path, name: str) -> 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.jsonl"])
 def test_blocks_are_cut_where_lines_end(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.ingest.readers._TEXT_BLOCK", 300)
+    monkeypatch.setattr("pipeline.ingest.text_stream.BLOCK", 300)
     ids = [f"{'é' * (i % 40)}{i}" for i in range(500)]
     if name == "a.csv":
         (tmp_path / name).write_text("source,target\n" + "".join(f'"{i}",{n}\n' for n, i in enumerate(ids)), "utf-8")

@@ -83,8 +83,8 @@ def test_mixed_formats_are_refused_with_a_file_of_each(tmp_path: Path) -> None:
 def test_a_file_of_no_known_format_is_refused_and_parquet_is_known_by_its_magic(tmp_path: Path) -> None:
     write_parquet(tmp_path / "part-00000")
     assert list_sources(str(tmp_path))[0].format == "parquet"
-    (tmp_path / "notes.txt").write_text("hello")
-    with pytest.raises(InputError, match=r"notes\.txt is of no known format"):
+    (tmp_path / "notes.doc").write_text("hello")
+    with pytest.raises(InputError, match=r"notes\.doc is of no known format"):
         list_sources(str(tmp_path))
 
 

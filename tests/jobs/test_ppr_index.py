@@ -367,7 +367,7 @@ REFUSED: list[tuple[Callable[[Path], Sequence[object]], int, str]] = [
     (lambda _: ("1", "--type", "user", "--set", "ppr.tolerance=0", "--exact"), 2, "it must be above 0"),
     (lambda f: ("1", "--type", "user", "--out", f / "no" / "out.parquet"), 2, "is no folder"),
     (lambda f: ("1", "--batch", f / "x.csv"), 2, "both ids and --batch"),
-    (lambda f: ("--batch", f / "x.csv"), 4, "can't be read as Parquet or CSV"),
+    (lambda f: ("--batch", f / "x.csv"), 4, "has no files"),
     (lambda f: ("--batch", batch_file(f / "e.csv", {"node_id": pa.array([], pa.string())})), 4, "has no rows"),
     (lambda f: ("--batch", batch_file(f / "n.csv", {"id": ["1"]})), 4, "has no column node_id"),
     (lambda f: ("--batch", batch_file(f / "w.csv", {"node_id": ["1"], "weight": [-2.0]})), 4, "has 1 weights"),

@@ -143,7 +143,7 @@ def test_labels_find_their_nodes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
-    [("node,group\n1,2\n", "no column"), ("node,label\na1,x\n", "at least 2 labels"), ("", "can't be read")],
+    [("node,group\n1,2\n", "no column"), ("node,label\na1,x\n", "at least 2 labels"), ("", "0 labels")],
 )
 def test_labels_that_are_of_no_use_are_refused(text: str, sentence: str, tmp_path: Path) -> None:
     config, workspace = opened(tmp_path, "plain")

@@ -1,0 +1,266 @@
+"""Delimited text to batches of raw columns: pyarrow parses, and its rows are counted against the bytes.
+
+Lines are framed first (:mod:`pipeline.kernels.text_records`): a block handed to the parser holds whole records of
+the header's width and nothing else, so that one bad row is one rejected row. A quote without its partner moves the
+ends of all rows after it; what it swallows can't be told from a long value, so the file is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
+from numpy.typing import NDArray
+
+from pipeline.errors import InputError
+from pipeline.ingest.raw_batch import RawBatch, one_chunk, refuse_missing
+from pipeline.ingest.sources import Piece, naming
+from pipeline.ingest.text_format import WHITESPACE, TextFormat
+from pipeline.ingest.text_stream import text_blocks
+from pipeline.kernels.text_records import GLUED, SPANS_LINES, Records, find_records
+
+#: A quoted value over more lines, or of more bytes, is one whose closing quote is missing.
+MAX_QUOTED_LINES = 10_000
+MAX_QUOTED_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Whole records, the number of their first line, and where they are if that had to be found out."""
+
+    data: bytes
+    line: int
+    records: Records | None
+
+
+class CsvFile:
+    """A piece of delimited text: the names of its columns, known at once, and its rows."""
+
+    def __init__(self, piece: Piece, text: TextFormat) -> None:
+        """Read the header.
+
+        Raises
+        ------
+        InputError : a file that can't be read, or whose header is no row.
+        """
+        self._piece, self._dialect = piece, text.dialect(piece.relative)
+        self._quote = ord(self._dialect.quote) if self._dialect.quote else -1
+        self._header: bytes | None = None
+        self._line, self._blanks = 1, 0
+        self._rest: Iterator[bytes] = map(self._dialect.rewrite, text_blocks(piece, text.encoding))
+        self.names: list[str] | None = list(text.columns)
+        if text.header:
+            self.names = self._read_header()
+        else:
+            self._header = self._dialect.byte.join(name.encode() for name in text.columns)
+        self._header_lines = 1 if text.header and self.names else 0
+
+    def _read_header(self) -> list[str] | None:
+        """The names, None of a file without a record: Spark writes a part without rows as no bytes at all."""
+        data, is_last = b"", False
+        while True:
+            block = next(self._rest, None)
+            is_last = block is None
+            data += block or b""
+            records = self._find(data, is_last=is_last, most=1)
+            self._refuse_open(records, len(data), is_last)
+            if len(records.start) or is_last:
+                break
+        if not len(records.start):
+            return None
+        self._header = data[records.start[0] : records.stop[0]]
+        self._line, self._blanks = 1 + records.lines, records.blanks
+        self._rest = chain([data[records.consumed :]], self._rest)
+        with naming(self._piece.address, "csv"):
+            (row,) = self._parse(self._header, int(records.fields[0]), range(int(records.fields[0]))).to_pylist()
+        names = [(value or b"").decode(errors="replace") for value in row.values()]
+        return [name.partition(":")[0] for name in names] if self._dialect.has_typed_names else names
+
+    def rows(self, columns: Mapping[str, str]) -> Iterator[RawBatch]:
+        """Yield the rows; ``columns`` is role -> name.
+
+        Raises
+        ------
+        InputError : a missing column, one that is there twice, rows whose ends are in doubt.
+        """
+        if self.names is None:
+            return
+        refuse_missing(self._piece, columns, self.names, self._advice(self.names))
+        row = 0
+        for block in self._blocks():
+            batch, count = self._batch(block, columns, row)
+            batch.blank_lines, self._blanks = batch.blank_lines + self._blanks, 0
+            batch.header_lines, self._header_lines = self._header_lines, 0
+            row += count
+            yield batch
+
+    def _find(self, data: bytes, *, is_last: bool, most: int = -1) -> Records:
+        return find_records(np.frombuffer(data, np.uint8), self._dialect.byte[0], self._quote, is_last, most)
+
+    def _blocks(self) -> Iterator[_Block]:
+        """Cut the text where a record ends; only within quotes is that another place than where a line does."""
+        mark = self._dialect.quote.encode()
+        held, line = b"", self._line
+        for block, is_last in _with_last(self._rest):
+            data = held + block if held else block
+            held = b""
+            if not (mark and mark in data):
+                yield _Block(data, line, None)
+                line += data.count(b"\n")  # of text with bare CRs, the number of a later block's line is too small
+                continue
+            records = self._find(data, is_last=is_last)
+            self._line = line + records.lines
+            self._refuse_open(records, len(data) - records.consumed, is_last)
+            held = data[records.consumed :]
+            yield _Block(data[: records.consumed], line, records)
+            line += records.lines
+
+    def _batch(self, block: _Block, columns: Mapping[str, str], first: int) -> tuple[RawBatch, int]:
+        """Parse a block; return its rows and the number of its records, which was not told by the parser."""
+        width = len(self.names or ())
+        places = sorted({(self.names or []).index(name) for name in columns.values()})
+        count = _count_of_lines(block.data) if block.records is None else None
+        if count is not None:
+            try:
+                table = self._parse(block.data, width, places)
+            except pa.ArrowInvalid:
+                table = None  # some row is of another width
+            if table is not None and table.num_rows == count:
+                return self._raw(np.arange(first, first + count), table, columns, block.data), count
+        records = block.records or self._find(block.data, is_last=True)
+        count = len(records.start)
+        is_whole = (records.fields == width) & (records.flags & GLUED == 0)
+        self._refuse_doubtful(block, records, is_whole)
+        bad = np.flatnonzero(~is_whole)
+        with naming(self._piece.address, "csv"):
+            table = self._parse(_without(block.data, records, bad), width, places)
+        if table.num_rows != count - len(bad):
+            raise InputError(
+                f"{self._piece.address}: {count - len(bad):,} rows stand in lines {block.line:,} to "
+                f"{block.line + records.lines:,}, and the parser finds {table.num_rows:,}; look there for quotes and "
+                f"line ends out of place, or set input.quote = '' if quotes are text"
+            )
+        batch = self._raw(first + np.flatnonzero(is_whole), table, columns, block.data)
+        batch.broken = [(first + int(at), self._text(block.data, records, int(at))) for at in bad]
+        batch.blank_lines = records.blanks
+        return batch, count
+
+    def _parse(self, data: bytes, width: int, places: Iterable[int]) -> pa.Table:
+        """Some columns of whole records as bytes; they are named by their places, since names may repeat."""
+        wanted = [str(place) for place in places] or ["0"]
+        if not data:
+            return pa.table({place: pa.array([], pa.binary()) for place in wanted})
+        has_quotes = bool(self._dialect.quote) and self._dialect.quote.encode() in data
+        return pacsv.read_csv(
+            pa.BufferReader(data),
+            read_options=pacsv.ReadOptions(
+                use_threads=False, block_size=len(data) + 1, column_names=[str(place) for place in range(width)]
+            ),
+            parse_options=pacsv.ParseOptions(
+                delimiter=self._dialect.byte.decode(),
+                quote_char=self._dialect.quote or False,
+                newlines_in_values=has_quotes,
+            ),
+            convert_options=pacsv.ConvertOptions(
+                column_types=dict.fromkeys(wanted, pa.binary()),
+                include_columns=wanted,
+                null_values=[""],
+                strings_can_be_null=True,
+            ),
+        )
+
+    def _raw(self, rows: NDArray[np.int64], table: pa.Table, columns: Mapping[str, str], data: bytes) -> RawBatch:
+        names = self.names or []
+        arrays = {names[int(place)]: one_chunk(table.column(place)) for place in table.column_names}
+        is_header = None
+        if self._header and self._header in data:
+            is_header = np.logical_and.reduce([_is_name(arrays[name], name) for name in arrays])
+        if self._dialect.is_rewritten and self._dialect.delimiter != WHITESPACE and self._dialect.byte in data:
+            arrays = {name: self._restored(array) for name, array in arrays.items()}
+        # As strings that nobody has looked at: UTF-8 is checked row by row, where values are judged.
+        values = {role: arrays[name].view(pa.string()) for role, name in columns.items()}
+        return RawBatch(rows, values, is_header=is_header)
+
+    def _restored(self, array: pa.Array) -> pa.Array:
+        """Quoted values with the delimiter inside."""
+        return pc.replace_substring(array, self._dialect.byte, self._dialect.delimiter.encode())
+
+    def _text(self, data: bytes, records: Records, at: int) -> str:
+        raw = data[records.start[at] : records.stop[at]]
+        if self._dialect.is_rewritten and self._dialect.delimiter != WHITESPACE:
+            raw = raw.replace(self._dialect.byte, self._dialect.delimiter.encode())
+        return raw.decode(errors="replace")
+
+    def _refuse_open(self, records: Records, size: int, is_last: bool) -> None:
+        if records.is_open and (is_last or records.open_lines > MAX_QUOTED_LINES or size > MAX_QUOTED_BYTES):
+            how_far = "before the file ends" if is_last else f"within {records.open_lines:,} lines"
+            self._refuse_quote(self._line, f"opens a value that no quote closes {how_far}")
+
+    def _refuse_doubtful(self, block: _Block, records: Records, is_whole: NDArray[np.bool_]) -> None:
+        doubtful = np.flatnonzero(~is_whole & (records.flags & SPANS_LINES != 0))
+        if doubtful.size:
+            at = int(doubtful[0])
+            start, stop = int(records.start[at]), int(records.stop[at])
+            line = block.line + _line_ends(block.data[:start])
+            over = _line_ends(block.data[start:stop])
+            self._refuse_quote(line, f"opens a value over {over + 1:,} lines that ends in the middle of a row")
+
+    def _refuse_quote(self, line: int, what: str) -> None:
+        raise InputError(
+            f"{self._piece.address} line {line:,}: a quote {what}. A quote is missing or one too many: repair the "
+            "line (quotes inside values are doubled), or set input.quote = '' if quotes are text in this file"
+        )
+
+    def _advice(self, names: Sequence[str]) -> str:
+        if "\0" in "".join(names):
+            return " It looks like UTF-16 without a mark: set input.encoding = 'utf-16-le' or 'utf-16-be'."
+        others = [mark for mark in ("::", "\t", ";", "|", ",", " ") if mark != self._dialect.delimiter]
+        if len(names) == 1 and (other := next((mark for mark in others if mark in names[0]), None)):
+            return f" Its columns seem to be parted by {other!r}: set input.delimiter."
+        if any(name.replace(".", "", 1).isdigit() for name in names):
+            return " It seems to have no header: set input.header = false and name its columns in input.columns."
+        return ""
+
+
+def _with_last(blocks: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
+    """Blocks, and whether each is the last; at least one, which may be empty."""
+    ahead = b""
+    for block in blocks:
+        if ahead:
+            yield ahead, False
+        ahead = block
+    yield ahead, True
+
+
+def _count_of_lines(data: bytes) -> int | None:
+    """The number of lines of a text without quotes; None if there are blank lines or line ends of several kinds."""
+    count = data.count(b"\n")
+    if data.startswith((b"\n", b"\r")) or b"\n\n" in data:
+        return None
+    if b"\r" in data and (not data.count(b"\r") == data.count(b"\r\n") == count or b"\n\r" in data):
+        return None
+    return count + (not data.endswith(b"\n") and bool(data))
+
+
+def _without(data: bytes, records: Records, bad: NDArray[np.int64]) -> bytes:
+    """The bytes of a block without some of its records."""
+    if not bad.size:
+        return data[: records.consumed]
+    edges = [0, *np.column_stack([records.start[bad], records.stop[bad]]).ravel().tolist(), records.consumed]
+    return b"".join(data[start:stop] for start, stop in zip(edges[0::2], edges[1::2], strict=True))
+
+
+def _line_ends(data: bytes) -> int:
+    return data.count(b"\n") + data.count(b"\r") - data.count(b"\r\n")
+
+
+def _is_name(array: pa.Array, name: str) -> NDArray[np.bool_]:
+    """Where a value is the name of its column; after a byte order mark as well, of files joined bytewise."""
+    is_name = pc.is_in(array, value_set=pa.array([name.encode(), b"\xef\xbb\xbf" + name.encode()]))
+    result: NDArray[np.bool_] = is_name.to_numpy(zero_copy_only=False)
+    return result

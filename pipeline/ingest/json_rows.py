@@ -1,0 +1,183 @@
+"""JSON lines and JSON arrays to batches of raw columns.
+
+Text stays text: a 20-digit id is no double, and "NA" is an id, not a null. An array is read as its elements, a
+line each.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.json as pajson
+
+from pipeline.ingest.json_array import lines_of_array
+from pipeline.ingest.raw_batch import RawBatch, kind_of, one_chunk, refuse_missing
+from pipeline.ingest.sources import Piece
+from pipeline.ingest.text_format import TextFormat
+from pipeline.ingest.text_stream import text_blocks
+
+
+def read_json(piece: Piece, columns: Mapping[str, str], text: TextFormat) -> Iterator[RawBatch]:
+    """Yield the objects of a file; a row is a line that is not blank, or an element.
+
+    Raises
+    ------
+    InputError : a file that can't be read, a key that no object has, an array that breaks off.
+    """
+    row = 0
+    for block in json_lines(piece, text):
+        batch = _json_by_arrow(block, columns) or _json_by_python(block, columns)
+        if row == 0:
+            _refuse_missing_keys(piece, columns, batch, block)
+        batch.blank_lines = len(_lines(block)) - len(batch.rows) - len(batch.broken)
+        batch.broken = [(row + number, line) for number, line in batch.broken]
+        batch.rows += row
+        row += len(batch.rows) + len(batch.broken)
+        yield batch
+
+
+def json_lines(piece: Piece, text: TextFormat) -> Iterator[bytes]:
+    """Yield blocks of whole lines, an object each if nothing is wrong."""
+    # A bare CR ends a line too. It is nothing else in JSON: inside of strings it has to be escaped.
+    blocks = (block.replace(b"\r", b"\n") if b"\r" in block else block for block in text_blocks(piece, text.encoding))
+    for block in blocks:
+        if block.lstrip()[:1] == b"[":
+            yield from lines_of_array(piece.address, chain([block], blocks))
+        elif not block.isspace():
+            yield block
+            yield from blocks
+
+
+class _Int(str):
+    """The digits of a JSON integer: of any size."""
+
+    __slots__ = ()
+
+
+class _Float(str):
+    """The digits of any other JSON number."""
+
+    __slots__ = ()
+
+
+def _load(line: bytes) -> Any:
+    # surrogateescape: bytes that are no UTF-8 come out as they went in, and are judged with the ids.
+    return json.loads(
+        line.decode("utf-8", "surrogateescape"), parse_int=_Int, parse_float=_Float, parse_constant=_Float
+    )
+
+
+def _json_by_arrow(block: bytes, columns: Mapping[str, str]) -> RawBatch | None:
+    """Read a block whose columns hold one kind of value each, as in its first line; None if they don't."""
+    first = block.lstrip().partition(b"\n")[0]
+    try:
+        row = _load(first) if first else None
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(row, dict):
+        return None
+    fields = {}
+    for role, name in columns.items():
+        value = row.get(name)
+        if isinstance(value, (_Int, _Float)) and kind_of(role) in ("weight", "numbers"):
+            fields[name] = pa.float64()
+        elif isinstance(value, _Int):
+            fields[name] = pa.int64()
+        elif value is None or type(value) is str:
+            fields[name] = pa.string()
+        else:
+            return None
+    try:
+        table = pajson.read_json(
+            pa.BufferReader(block),
+            read_options=pajson.ReadOptions(use_threads=False, block_size=len(block) + 1),
+            parse_options=pajson.ParseOptions(
+                explicit_schema=pa.schema(list(fields.items())), unexpected_field_behavior="ignore"
+            ),
+        )
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return None
+    lines = block.count(b"\n") + (not block.endswith(b"\n"))
+    if table.num_rows != lines and table.num_rows != sum(not line.isspace() for line in _lines(block)):
+        return None  # two objects on a line, or one over two: pyarrow takes them, the other path does not
+    values = {role: one_chunk(table.column(name)) for role, name in columns.items()}
+    return RawBatch(np.arange(table.num_rows), values)
+
+
+def _json_by_python(block: bytes, columns: Mapping[str, str]) -> RawBatch:
+    """Read a block line by line: kinds may be mixed, integers of any size, lines broken."""
+    rows: list[int] = []
+    broken: list[tuple[int, str]] = []
+    values: dict[str, list[str | None]] = {role: [] for role in columns}
+    wrong: list[bool] = []
+    kinds = {role: kind_of(role) for role in columns}
+    for number, line in enumerate(line for line in _lines(block) if not line.isspace()):
+        try:
+            row = _load(line)
+        except (ValueError, RecursionError):
+            row = None
+        if not isinstance(row, dict):
+            broken.append((number, line.decode(errors="replace").strip()))
+            continue
+        rows.append(number)
+        is_wrong = False
+        for role, name in columns.items():
+            value, kind = row.get(name), kinds[role]
+            if value is not None and not isinstance(value, str):
+                # As text no time either.
+                is_fine = kind == "timestamp" or (kind, type(value)) in (("categories", bool), ("lists", list))
+                value, is_wrong = json.dumps(value), is_wrong or not is_fine
+            elif isinstance(value, _Float) and kind in ("id", "categories"):
+                is_wrong = True
+            elif isinstance(value, _Int) and value == "-0":
+                value = "0"  # the number, not the text
+            values[role].append(value)
+        wrong.append(is_wrong)
+    arrays = {role: _strings(column) for role, column in values.items()}
+    return RawBatch(np.array(rows, np.int64), arrays, np.array(wrong, np.bool_), broken=broken)
+
+
+def _lines(block: bytes) -> list[bytes]:
+    """The lines of a block with their ends, so that none is empty."""
+    return [line + b"\n" for line in block.removesuffix(b"\n").split(b"\n")]
+
+
+def _strings(values: Sequence[str | None]) -> pa.Array:
+    try:
+        return pa.array(values, pa.string())
+    except UnicodeEncodeError:  # half a surrogate pair, or bytes that are no UTF-8: kept, and judged later
+        raw = [None if value is None else _bytes(value) for value in values]
+        return pa.array(raw, pa.binary()).cast(pa.string(), safe=False)
+
+
+def _bytes(text: str) -> bytes:
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
+
+
+def _refuse_missing_keys(piece: Piece, columns: Mapping[str, str], batch: RawBatch, block: bytes) -> None:
+    """Refuse a column whose key no object of the first block has: it was misnamed, not left out."""
+    doubtful = [role for role, values in batch.values.items() if len(values) and values.null_count == len(values)]
+    if not doubtful:
+        return
+    refuse_missing(piece, {role: columns[role] for role in doubtful}, json_keys(block))
+
+
+def json_keys(block: bytes) -> list[str]:
+    """Return the keys of the objects in some lines, in the order in which they come."""
+    keys: dict[str, None] = {}
+    for line in _lines(block):
+        try:
+            row = _load(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(row, dict):
+            keys.update(dict.fromkeys(row))
+    return list(keys)

@@ -1,0 +1,62 @@
+"""Rows as they stand in a file, none judged yet, and what every reader of a format says of wrong columns."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipeline.errors import InputError
+from pipeline.ingest.sources import FORMAT_NAMES, Piece
+
+_IDS = ("source", "target")
+
+
+@dataclass
+class RawBatch:
+    """Rows as they stand in a file: ``values`` by role ("source", "weight", ...), of any Arrow type."""
+
+    rows: NDArray[np.int64]  # number of each row in its file, from 0, headers and blank lines not counted
+    values: dict[str, pa.Array]
+    wrong_type: NDArray[np.bool_] | None = None  # rows with a value that its column can't hold, such as an id [1]
+    is_header: NDArray[np.bool_] | None = None  # rows that are the header again: files were joined
+    broken: list[tuple[int, str]] = field(default_factory=list)  # (row, text) of lines that are no rows at all
+    blank_lines: int = 0
+    header_lines: int = 0
+
+
+def attribute_role(node_type: str, kind: str, name: str = "") -> str:
+    """Return the role of a column of [attributes.<node type>]: its id, or one of numbers, categories and lists."""
+    return f"attributes.{node_type}\0{kind}" + (f".{name}" if name else "")
+
+
+def kind_of(role: str) -> str:
+    """Return what a column is read as: its role or, of attributes, "id", "numbers", "categories" or "lists"."""
+    if role in _IDS:
+        return "id"
+    return role.partition("\0")[2].partition(".")[0] if "\0" in role else role
+
+
+def refuse_missing(piece: Piece, columns: Mapping[str, str], found: Sequence[str], advice: str = "") -> None:
+    """Refuse a column that is not among those ``found``, or is there twice."""
+    for role, name in columns.items():
+        if found.count(name) == 1:
+            continue
+        where = f"{piece.address} ({FORMAT_NAMES[piece.format]})"
+        if name in found:
+            raise InputError(f"{where} has {found.count(name)} columns named '{name}'; give each its own name")
+        near = difflib.get_close_matches(name, found, n=1)
+        hint = f" Did you mean '{near[0]}'?" if near else advice
+        key = role.replace("\0", ".") if "\0" in role else f"input.{role}"
+        raise InputError(f"{where} has no column '{name}' ({key}); it has {list(found)}.{hint}")
+
+
+def one_chunk(column: pa.ChunkedArray) -> pa.Array:
+    """Return a column as one array."""
+    if column.num_chunks == 1:
+        return column.chunk(0)
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.nulls(0, column.type)

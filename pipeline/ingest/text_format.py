@@ -1,0 +1,97 @@
+"""How text files are to be read: what parts their columns, what these are called, how characters are written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from pipeline.ingest.sources import COMPRESSIONS
+
+#: ``delimiter`` for runs of blanks and tabs.
+WHITESPACE = "whitespace"
+_UNIT = b"\x1f"  # ASCII's own separator stands in for delimiters of several characters while a block is parsed
+_NEVER_UTF8 = b"\xff"
+_TABS = (".tsv", ".tab", ".inter")
+_LF, _CR, _TAB, _BLANK = 10, 13, 9, 32
+
+
+@dataclass(frozen=True)
+class TextFormat:
+    """What the config says of text files; ``null_values`` count in files of any format. Values survive JSON."""
+
+    delimiter: str | None = None  # by the file's ending: a tab in .tsv, .tab and .inter, else a comma
+    quote: str = '"'  # empty: quotes are text
+    header: bool = True
+    columns: Sequence[str] = ()  # of files without a header
+    encoding: str | None = None  # UTF-8, or what a byte order mark says
+    null_values: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("columns", "null_values"):  # lists, out of JSON
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+
+    @classmethod
+    def from_keys(cls, keys: Mapping[str, Any]) -> TextFormat:
+        """Return what a section of the configuration says, as a mapping that may hold other keys, too."""
+        return cls(**{one.name: keys[one.name] for one in fields(cls) if one.name in keys})
+
+    def dialect(self, name: str) -> Dialect:
+        """Return how the lines of a file of this name are split."""
+        plain = name.lower().rsplit("/", 1)[-1]
+        for ending in COMPRESSIONS:
+            plain = plain.removesuffix(ending)
+        delimiter = self.delimiter or ("\t" if plain.endswith(_TABS) else ",")
+        return Dialect(delimiter, self.quote if delimiter != WHITESPACE else "", plain.endswith(".inter"))
+
+
+#: Commas or tabs by the file's ending, double quotes, a header, UTF-8.
+BY_NAME = TextFormat()
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """The delimiter and quote of a file. Delimiters of several characters become one byte before parsing."""
+
+    delimiter: str
+    quote: str
+    has_typed_names: bool = False  # of RecBole's files: user_id:token
+
+    @property
+    def byte(self) -> bytes:
+        """What parts the columns of rewritten lines."""
+        if self.delimiter == WHITESPACE:
+            return b"\t"
+        return self.delimiter.encode() if self.delimiter.isascii() and len(self.delimiter) == 1 else _UNIT
+
+    @property
+    def is_rewritten(self) -> bool:
+        """Whether lines have to be rewritten before they are parsed."""
+        return self.delimiter == WHITESPACE or self.byte == _UNIT != self.delimiter.encode()
+
+    def rewrite(self, lines: bytes) -> bytes:
+        """Return whole lines with one byte between their columns."""
+        if self.delimiter == WHITESPACE:
+            return _one_tab(lines)
+        if self.byte != _UNIT or self.delimiter.encode() == _UNIT:
+            return lines
+        # A value with the stand-in itself becomes one that is no UTF-8, and is rejected where it is used.
+        return lines.replace(_UNIT, _NEVER_UTF8).replace(self.delimiter.encode(), _UNIT)
+
+
+def _one_tab(lines: bytes) -> bytes:
+    """Replace each run of blanks and tabs between two words by one tab; drop those at the ends of lines."""
+    data = np.frombuffer(lines, np.uint8)
+    is_blank = (data == _BLANK) | (data == _TAB)
+    is_end = (data == _LF) | (data == _CR)
+    edges = np.flatnonzero(np.diff(is_blank, prepend=False, append=False))
+    first, after = edges[0::2], edges[1::2]
+    is_inner = (first > 0) & (after < data.size)
+    first, after = first[is_inner], after[is_inner]
+    parting = first[~is_end[first - 1] & ~is_end[after]]
+    out = data.copy()
+    out[parting] = _TAB
+    is_blank[parting] = False
+    return out[~is_blank].tobytes()

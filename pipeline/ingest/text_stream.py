@@ -1,0 +1,106 @@
+"""The text of a file as UTF-8, in blocks of whole lines: unpacked, decoded, marks of byte order left out."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterator
+
+import pyarrow as pa
+
+from pipeline.errors import InputError
+from pipeline.ingest.sources import Piece, filesystem_of, naming
+
+BLOCK = 8 * 2**20  # bytes
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+#: First bytes of what is no text, whatever its name says.
+_FOREIGN = (
+    (b"\x1f\x8b", "gzip data; let its name end in .gz"),
+    (b"\x28\xb5\x2f\xfd", "zstd data; let its name end in .zst"),
+    (b"BZh91AY&SY", "bzip2 data; let its name end in .bz2"),
+    (b"PAR1", "Parquet; let its name end in .parquet"),
+    (b"PK\x03\x04", "a ZIP archive or a spreadsheet; unpack it, or save the sheet as CSV"),
+)
+
+
+def text_blocks(piece: Piece, encoding: str | None, block_bytes: int | None = None) -> Iterator[bytes]:
+    """Yield the text in blocks that end where a line ends (LF, CR LF or CR), the last wherever the file does.
+
+    A character that can't be decoded becomes the byte FF, which is in no UTF-8 text: its row is rejected where
+    the value is used, and no other.
+
+    Raises
+    ------
+    InputError : a file that can't be read or unpacked, or is of another kind than its name says.
+    """
+    parts: list[bytes] = []
+    for chunk in _decoded(piece, encoding, block_bytes or BLOCK):
+        # A CR at the end may be half of a CR LF.
+        cut = max(chunk.rfind(b"\n"), chunk.rfind(b"\r", 0, -1)) + 1
+        if cut:
+            yield b"".join([*parts, chunk[:cut]]) if parts else chunk[:cut]
+            parts = []
+        if cut < len(chunk):
+            parts.append(chunk[cut:])
+    if parts:
+        yield b"".join(parts)
+
+
+def _decoded(piece: Piece, encoding: str | None, size: int) -> Iterator[bytes]:
+    """The text as UTF-8. What is UTF-8 already passes as it is: its values are checked one by one, later."""
+    with _stream(piece) as stream:
+        start = _read(piece, stream, size)
+        while 0 < len(start) < 4 and (more := _read(piece, stream, size)):
+            start += more
+        _refuse_foreign(piece, start)
+        mark, marked = next(((mark, name) for mark, name in _MARKS if start.startswith(mark)), (b"", ""))
+        name = codecs.lookup(encoding or "utf-8").name
+        if marked and not name.startswith(marked):
+            name = marked  # the mark is in the bytes, and the key is a habit
+        if name == "utf-8":
+            chunk = start.removeprefix(mark)
+            while chunk:
+                yield chunk
+                chunk = _read(piece, stream, size)
+            return
+        decoder = codecs.getincrementaldecoder(name)(errors="graphquilt.mark")
+        chunk, is_first = start, True
+        while True:
+            text = decoder.decode(chunk, final=not chunk)
+            yield (text.removeprefix("\ufeff") if is_first else text).encode("utf-8", "surrogateescape")
+            if not chunk:
+                return
+            is_first = is_first and not text
+            chunk = _read(piece, stream, size)
+
+
+def _mark(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    return "\udcff", error.end  # which "surrogateescape" turns into the byte FF
+
+
+codecs.register_error("graphquilt.mark", _mark)
+
+
+def _stream(piece: Piece) -> pa.NativeFile:
+    filesystem, path = filesystem_of(piece.address)
+    with naming(piece.address, piece.format):
+        return filesystem.open_input_stream(path, compression=piece.compression)
+
+
+def _read(piece: Piece, stream: pa.NativeFile, size: int) -> bytes:
+    with naming(piece.address, piece.format):
+        chunk: bytes = stream.read(size)
+    return chunk
+
+
+def _refuse_foreign(piece: Piece, start: bytes) -> None:
+    for magic, what in _FOREIGN:
+        if start.startswith(magic):
+            raise InputError(f"{piece.address} is named as text, and its bytes are {what}")
