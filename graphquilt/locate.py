@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,7 +11,18 @@ from typing import Any, TypeVar
 
 from graphquilt.errors import TableError
 from graphquilt.masking import secret_in
-from schemas.releases import CURRENT, MANIFEST, RELEASES, problems_of, read_object
+from schemas.own_files import foreign
+from schemas.pointers import CURRENT, HISTORY, RELEASES, PointerError, Swap, read_pointers
+from schemas.releases import (
+    MANIFEST,
+    problems_of,
+    read_manifest,
+    remedy_for,
+    remedy_for_pointer,
+    sentences,
+)
+
+log = logging.getLogger(__name__)
 
 #: The tables that have readers.
 TABLE, LISTS = "node_embeddings", "ppr_neighbors"
@@ -27,11 +39,11 @@ _ADVICE = {
 
 @dataclass(frozen=True)
 class Location:
-    """A release's folder, what its manifest says, and what CURRENT said if that is how it was found."""
+    """A release's folder, what its manifest says, and the swap to it if CURRENT was asked for it."""
 
     folder: Path
     manifest: Mapping[str, Any]
-    pointer: Mapping[str, Any] | None
+    pointer: Swap | None
 
     @property
     def release(self) -> str:
@@ -43,6 +55,10 @@ class Location:
         """The tables of the release, sorted."""
         names = (entry["name"] for entry in self.manifest["files"])
         return tuple(sorted({name.split("/")[0] for name in names if "/" in name}))
+
+    def rows(self, table: str = TABLE) -> list[int | None]:
+        """Return the rows of a table's files, in order; None where the manifest does not say."""
+        return [entry.get("rows") for entry in self.manifest["files"] if entry["name"].startswith(f"{table}/")]
 
     def files(self, table: str = TABLE) -> list[Path]:
         """Return the files of a table, in order.
@@ -62,26 +78,23 @@ class Location:
 def locate(path: str | os.PathLike[str], name: str = "default", *, deep: bool = False) -> Location:
     """Find the release that a path stands for, and check that its files are the manifest's.
 
-    Names and sizes are checked; with ``deep`` every byte.
+    The manifest is checked, and of the files names, sizes, footers and the small ones; with ``deep`` every byte.
 
     Raises
     ------
-    TableError : nothing is published there, or the release is damaged.
+    TableError : nothing is published there, the release is damaged, or nothing says which one is current.
     """
     if secret_in(os.fspath(path)):
         raise TableError("the path holds a secret; a table is opened from a folder of this machine")
     place = Path(os.path.expanduser(path)).absolute()
     while True:
         folder, pointer = _folder_of(place, name)
-        problems = problems_of(folder, pointer["manifest_sha256"] if pointer else None, deep=deep)
+        problems = problems_of(folder, pointer.manifest_sha256 if pointer else None, deep=deep)
         if not problems:
-            return Location(folder, read_object(folder / MANIFEST), pointer)
+            return Location(folder, read_manifest(folder), pointer)
         # A release may go right after CURRENT has moved on: then the new one is meant.
         if pointer is None or _folder_of(place, name)[1] == pointer:
-            raise TableError(
-                f"release {folder.name} is damaged: {'; '.join(problems)}. "
-                "Run 'graphquilt publish' again, which repairs it, or 'graphquilt rollback'"
-            )
+            raise TableError(f"release {folder.name} is damaged: {sentences(problems)}. {_remedy(folder)}")
 
 
 def open_located(path: str | os.PathLike[str], name: str, open_at: Callable[[Location], Opened]) -> Opened:
@@ -94,23 +107,22 @@ def open_located(path: str | os.PathLike[str], name: str, open_at: Callable[[Loc
             continue
 
 
-def _folder_of(place: Path, name: str) -> tuple[Path, Mapping[str, Any] | None]:
-    """Return the release's folder, and what CURRENT says where it was asked."""
-    if place.name == CURRENT:
+def _folder_of(place: Path, name: str) -> tuple[Path, Swap | None]:
+    """Return the release's folder, and the swap to it where CURRENT was asked."""
+    if place.name in (CURRENT, HISTORY):
+        return _follow(place.parent)
+    if any(os.path.lexists(place / there) for there in (CURRENT, HISTORY, RELEASES)):
         return _follow(place)
-    if (place / CURRENT).is_file():
-        return _follow(place / CURRENT)
-    if (place / MANIFEST).is_file():
+    if (place / MANIFEST).is_file() or place.parent.name == RELEASES:
         return place, None
     if place.parent.parent.name == RELEASES and (place.parent / MANIFEST).is_file():
         return place.parent, None  # a table's folder: what 'graphquilt current' prints
-    if (place / RELEASES).is_dir():
-        raise TableError(f"nothing has been published in {place} yet: it has no {CURRENT}")
-    if (place / "published").is_dir():
-        published = place / "published" / name
-        if (published / CURRENT).is_file():
-            return _follow(published / CURRENT)
-        names = sorted(pointer.parent.name for pointer in (place / "published").glob(f"*/{CURRENT}"))
+    published = place / "published"
+    if os.path.lexists(published):
+        _refuse_foreign(published, published / name)
+        if (published / name).is_dir():
+            return _follow(published / name)
+        names = sorted(path.name for path in published.iterdir() if path.is_dir())
         raise TableError(f"nothing is published as '{name}' in workspace {place}; published there: {names}")
     if not place.exists():
         raise TableError(f"{place} does not exist; give a workspace, published/<name>, a release or {CURRENT}")
@@ -120,11 +132,26 @@ def _folder_of(place: Path, name: str) -> tuple[Path, Mapping[str, Any] | None]:
     )
 
 
-def _follow(pointer: Path) -> tuple[Path, Mapping[str, Any]]:
+def _follow(folder: Path) -> tuple[Path, Swap]:
+    """Return what readers of ``published/<name>`` get."""
+    _refuse_foreign(folder / RELEASES)
     try:
-        current = read_object(pointer)
-        return pointer.parent / current["path"], {"manifest_sha256": None, **current}
-    except FileNotFoundError:
-        raise TableError(f"nothing has been published: {pointer} does not exist") from None
-    except (OSError, ValueError, KeyError) as error:
-        raise TableError(f"{pointer} can't be read ({error}); publishing again rewrites it") from error
+        found = read_pointers(folder)
+    except PointerError as error:
+        raise TableError(f"{error}. {remedy_for_pointer(folder)}") from error
+    if found.at is None:
+        raise TableError(f"nothing has been published in {folder} yet: it has no {CURRENT}")
+    if found.problem:
+        log.warning("%s. Reading %s; the next publication restores %s", found.problem, found.at.release, CURRENT)
+    return folder / found.at.path, found.at
+
+
+def _refuse_foreign(*folders: Path) -> None:
+    for folder in folders:
+        if reason := foreign(folder, "folder"):
+            raise TableError(reason)
+
+
+def _remedy(folder: Path) -> str:
+    is_inside = folder.parent.name == RELEASES
+    return remedy_for(folder.parent.parent, folder.name) if is_inside else "It is a copy: copy the release once more"

@@ -25,6 +25,8 @@ METADATA_KEY = b"graphquilt"
 #: Bytes read in one go, as far as one row group is not more: enough to keep all cores busy.
 _BATCH_BYTES = 2**28
 
+_CHECK = "'graphquilt check --deep' compares every byte and says what to do"
+
 
 @dataclass(frozen=True)
 class RowGroup:
@@ -37,9 +39,12 @@ class RowGroup:
 
 
 class RowGroups:
-    """The row groups of a table's files, in order, and a bounded memory of columns read from them."""
+    """The row groups of a table's files, in order, and a bounded memory of columns read from them.
 
-    def __init__(self, paths: Sequence[Path], cache_bytes: int) -> None:
+    ``rows``: how many each file must have; None where nobody knows.
+    """
+
+    def __init__(self, paths: Sequence[Path], cache_bytes: int, rows: Sequence[int | None]) -> None:
         self._paths = list(paths)
         self._sources: list[Any] = []
         self._fragments: list[Any] = []
@@ -51,8 +56,8 @@ class RowGroups:
         self._lock = threading.Lock()
         self.schema: pa.Schema = pa.schema([])
         try:
-            for path in paths:
-                self._add_file(path)
+            for path, wanted in zip(paths, rows, strict=True):
+                self._add_file(path, wanted)
         except BaseException:
             self.close()
             raise
@@ -144,15 +149,17 @@ class RowGroups:
             self._sources, self._fragments = [], []
             self._cache.clear()
 
-    def _add_file(self, path: Path) -> None:
+    def _add_file(self, path: Path, rows: int | None) -> None:
         try:
             source = pa.memory_map(str(path))
             self._sources.append(source)
             footer = pq.ParquetFile(source)
-        except (pa.ArrowInvalid, OSError) as error:
+        except (pa.ArrowException, OSError, ValueError) as error:
             if isinstance(error, FileNotFoundError):
                 raise
-            raise TableError(f"{path} is not a Parquet file: {error}") from error
+            raise TableError(f"{path} is not a Parquet file: {error}. {_CHECK}") from error
+        if rows is not None and footer.metadata.num_rows != rows:
+            raise TableError(f"{path} has {footer.metadata.num_rows:,} rows, the manifest says {rows:,}. {_CHECK}")
         if not self._fragments:
             # From the footer, where a writer may put what it knows only after the last row.
             about_table = (footer.metadata.metadata or {}).get(METADATA_KEY)
@@ -202,9 +209,7 @@ class RowGroups:
             try:
                 table = self._fragment(file, members).to_table(schema=self.schema, columns=list(names))
             except (OSError, pa.ArrowInvalid) as error:
-                raise TableError(
-                    f"{self._paths[file]} can't be read: {error}. 'graphquilt check --deep' compares every byte"
-                ) from error
+                raise TableError(f"{self._paths[file]} can't be read: {error}. {_CHECK}") from error
             start = 0
             for group in members:
                 yield group, table.slice(start, group.rows)

@@ -92,14 +92,12 @@ class Stored:
 
 
 def disk_bytes(config: PipelineConfig, graph: Graph, input_bytes: int, rows: int, stored: Stored) -> Mapping[str, int]:
-    """Return the bytes on disk that each stage adds at its peak, by stage; compression is left aside.
-
-    A release links the files of ``aggregate``.
-    """
+    """Return the bytes on disk that each stage adds at its peak, by stage; compression is left aside."""
     dim = 0 if config.embedding.method == "none" else config.embedding.dim
     row = 16 + 4 * dim if dim else 0
     lists = graph.nodes * (24 + 12 * min(config.ppr.top_k, graph.targets)) if config.ppr.neighbors else 0
     ids = 2 * _ID_BYTES
+    tables = graph.nodes * (4 * dim + _ID_BYTES + 24) + lists
     is_parted = stored.parts > 1
     return {
         # What it asks for before it starts, or the rows in working form and their sums.
@@ -108,5 +106,6 @@ def disk_bytes(config: PipelineConfig, graph: Graph, input_bytes: int, rows: int
         "partition": graph.nodes * 13 + (graph.edges * 16 if is_parted else 0),
         "layout": stored.rows * 45 + stored.entries * 8 + (graph.edges * 24 if is_parted else 0),
         "embed": graph.nodes * row + stored.kept_bytes + lists,
-        "aggregate": graph.nodes * (4 * dim + _ID_BYTES + 24) + lists,
+        "aggregate": tables,
+        "publish": tables,  # a copy, where the file system has no clones
     }

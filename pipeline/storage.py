@@ -13,7 +13,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from uuid import uuid4
 
 import numpy as np
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from graphquilt.masking import masked
 from pipeline.errors import StorageError
+from schemas.own_files import foreign
 
 _HASH_CHUNK = 4 * 2**20
 
@@ -52,6 +53,34 @@ def local_root(address: str | Path) -> Path:
     return root
 
 
+def require_own(path: Path, wanted: Literal["file", "folder"]) -> None:
+    """Refuse what was put in the place of a file or folder of ours; nothing there is fine.
+
+    Raises
+    ------
+    StorageError : a symbolic link, or anything else that is not ``wanted``, naming it and what to do.
+    """
+    if reason := foreign(path, wanted):
+        raise StorageError(reason)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it; one that is there is fine.
+
+    Raises
+    ------
+    StorageError : something else stands in the place of one of them.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        for place in (*reversed(folder.parents), folder):
+            if not place.is_dir():  # links above the workspace are the user's
+                require_own(place, "folder")
+        raise
+    require_own(folder, "folder")
+
+
 def fsync_folder(folder: Path) -> None:
     """Make the names in a folder durable: a rename is safe only after this."""
     descriptor = os.open(folder, os.O_RDONLY)
@@ -63,7 +92,8 @@ def fsync_folder(folder: Path) -> None:
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Replace a file as a whole: temporary file, fsync, rename, fsync of the folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
+    require_own(path, "file")
     temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
     try:
         with temporary.open("wb") as file:
@@ -88,7 +118,9 @@ def read_json(path: Path) -> dict[str, Any] | None:
     Raises
     ------
     StorageError : if the file is not a JSON object. Files here are moved in whole, so it was damaged later.
+        Or something else stands in its place.
     """
+    require_own(path, "file")
     try:
         value = json.loads(path.read_bytes())
     except FileNotFoundError:
@@ -129,7 +161,13 @@ def fingerprint_of(value: Any) -> str:
 
 
 def remove_tree(folder: Path) -> None:
-    """Remove a folder and all in it; one that is gone already is fine."""
+    """Remove a folder and all in it; one that is gone already is fine. Links in it go, what they point at stays.
+
+    Raises
+    ------
+    StorageError : a link or a file stands in its place.
+    """
+    require_own(folder, "folder")
     with contextlib.suppress(FileNotFoundError):
         shutil.rmtree(folder)
 

@@ -151,8 +151,11 @@ def lock(path: Path, purpose: str, wait_s: float = 0.0) -> Iterator[None]:
     Raises
     ------
     LockedError : after ``wait_s`` seconds, naming holder, pid and start.
+    StorageError : something foreign stands in the place of the file, its folder or the one above.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    storage.require_own(path.parent.parent, "folder")
+    storage.make_folder(path.parent)
+    storage.require_own(path, "file")
     deadline = time.monotonic() + wait_s
     with path.open("a+") as file:
         while True:

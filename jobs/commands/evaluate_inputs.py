@@ -22,7 +22,7 @@ from pipeline.evaluation.table import Pairs
 from pipeline.ingest.parse import ParseRules
 from pipeline.ingest.sources import list_sources, split_tasks
 from pipeline.ingest.text_format import TextFormat
-from pipeline.publishing.release import releases
+from pipeline.publishing.listing import releases
 from pipeline.stages.chain import MAKER
 from pipeline.stages.scored_tables import (
     ScoredTable,

@@ -18,7 +18,7 @@ from graphquilt.locate import LISTS, TABLE, Location, locate
 from graphquilt.row_groups import METADATA_KEY
 from jobs.commands.existing import require_name, workspace_at
 from pipeline.errors import ConfigError, InputError
-from pipeline.publishing.release import releases
+from pipeline.publishing.listing import releases
 from pipeline.stages.scored_tables import PART, ScoredTable, read_scored_table
 from schemas.releases import MANIFEST
 

@@ -13,7 +13,9 @@ def parser() -> CommandParser:
     made = command_parser(
         "rollback",
         "Points CURRENT at the release before the current one, or at the one named. Its bytes are\n"
-        "checked first. It lasts until the next publication of the same or a later date.",
+        "checked first, and restored from working tables where they can be. It lasts until the next\n"
+        "publication of the same or a later date. With --to it also mends a CURRENT.json that is damaged\n"
+        "beyond its history.",
         "  graphquilt rollback --workspace work\n"
         "  graphquilt rollback --workspace work --name default --to 2024-06-01-0123456789ab",
     )
@@ -29,15 +31,14 @@ def answer(options: argparse.Namespace) -> Answer:
     Raises
     ------
     ConfigError : no such workspace, name or release.
-    StorageError : the release is damaged; CURRENT stays.
+    StorageError : the release is damaged and can't be restored; CURRENT stays.
     """
     from jobs.commands.existing import require_name, workspace_at
-    from pipeline.publishing.release import current, rollback
+    from pipeline.publishing.release import rollback
 
     root = workspace_at(options.workspace)
     require_name(root, options.name)
-    before = current(root, options.name)
-    now = rollback(root, options.name, options.to, wait_s=options.wait)
-    was = before["release"] if before else None
-    facts = {"name": options.name, "from": was, "to": now["release"], "data_date": now["data_date"]}
-    return Answer(facts, f"{options.name}: readers now get {now['release']} (before: {was})")
+    before, now = rollback(root, options.name, options.to, wait_s=options.wait)
+    was = before.release if before else None
+    facts = {"name": options.name, "from": was, "to": now.release, "data_date": now.data_date}
+    return Answer(facts, f"{options.name}: readers now get {now.release} (before: {was or 'not known'})")

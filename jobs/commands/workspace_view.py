@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.answers import Answer, amount, columns
 from jobs.arguments import CommandParser, add_json, command_parser, parse_date
+from schemas.releases import sentences
 
 if TYPE_CHECKING:
     from pipeline.workspace import Manifest
@@ -168,12 +169,26 @@ def _examples(files: Sequence[Path]) -> dict[str, list[dict[str, Any]]]:
 
 
 def _published(root: Path, name: str) -> dict[str, Any]:
-    from pipeline import storage
-    from pipeline.publishing.release import current, releases
+    from pipeline.publishing.listing import releases
+    from pipeline.publishing.pointer import own_folder
+    from schemas.pointers import RELEASES, PointerError, read_pointers, release_names
+    from schemas.releases import problems_of, remedy_for, remedy_for_pointer
 
-    pointer = current(root, name)
+    folder = own_folder(root, name)
+    try:
+        pointers = read_pointers(folder)
+        at, trouble = pointers.at, pointers.problem
+    except PointerError as error:
+        at, trouble = None, f"{error}. {remedy_for_pointer(folder)}"
+    damaged = {}
+    for release in release_names(folder):
+        known = at.manifest_sha256 if at and at.release == release else None
+        if problems := problems_of(folder / RELEASES / release, known, deep=False):
+            damaged[release] = {"problems": problems, "remedy": remedy_for(folder, release)}
     return {
-        "current": pointer["release"] if pointer else None,
+        "current": at.release if at else None,
+        "current_problem": trouble,
+        "damaged": damaged,
         "releases": [
             {
                 "release": release.release,
@@ -182,12 +197,23 @@ def _published(root: Path, name: str) -> dict[str, Any]:
                 "rows": release.manifest.get("rows"),
                 "tables": _rows_by_table(release.manifest),
                 "run_id": release.manifest.get("run_id"),
-                "gate": storage.read_json(release.path / "gate.json"),
+                "gate": _gate_of(release.path),
                 "path": str(release.path),
             }
             for release in releases(root, name)
         ],
     }
+
+
+def _gate_of(folder: Path) -> dict[str, Any] | None:
+    """Return a release's verdict; None where it is damaged, which is said elsewhere."""
+    from pipeline import storage
+    from pipeline.errors import StorageError
+
+    try:
+        return storage.read_json(folder / "gate.json")
+    except StorageError:
+        return None
 
 
 def _rows_by_table(manifest: Mapping[str, Any]) -> dict[str, int]:
@@ -233,6 +259,10 @@ def _published_text(published: Mapping[str, Any]) -> list[str]:
                 for release in about["releases"]
             ]
         ) or ["  no release"]
+        for release, found in about["damaged"].items():
+            lines.append(f"  damaged: {release}: {sentences(found['problems'])}. {found['remedy']}")
+        if about["current_problem"]:
+            lines.append(f"  CURRENT: {about['current_problem']}")
     return lines
 
 

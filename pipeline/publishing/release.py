@@ -6,13 +6,9 @@ a whole one, whatever is killed and whenever. Everything that changes ``publishe
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
-import json
 import logging
-import os
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,15 +17,25 @@ from uuid import uuid4
 
 from pipeline import storage
 from pipeline.errors import ConfigError, StorageError
-from pipeline.workspace import lock, published_folder
-from schemas.releases import CURRENT, MANIFEST, RELEASES, problems_of
+from pipeline.publishing.copies import WorkingFile
+from pipeline.publishing.listing import all_releases, read_release
+from pipeline.publishing.pointer import Reason, open_history, own_folder, point_at, pointers_of, settle
+from pipeline.publishing.staging import REMOVED, STAGING, Notes, restage, stage
+from pipeline.workspace import lock
+from schemas.pointers import CURRENT, RELEASES, Swap, last_sequence, release_names
+from schemas.releases import (
+    MANIFEST,
+    ManifestError,
+    pointed_sha256,
+    problems_of,
+    read_manifest,
+    remedy_for,
+    way_out,
+)
 
 log = logging.getLogger(__name__)
 
 LOCK = ".lock"
-#: Folders that are no releases: being written, or about to go. Found under the lock, they are a kill's.
-STAGING = "_staging-"
-REMOVED = "_removed-"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -47,40 +53,11 @@ class Published:
     current_moved: bool
 
 
-@dataclass(frozen=True)
-class Release:
-    """A release on disk."""
-
-    release: str
-    path: Path
-    data_date: dt.date
-    published_at: dt.datetime
-    contract_version: int
-    manifest: Mapping[str, Any]
-
-    @property
-    def order(self) -> tuple[dt.date, dt.datetime, str]:
-        """By date of the data; two of one date by the time they came."""
-        return self.data_date, self.published_at, self.release
-
-
-@dataclass(frozen=True)
-class _Source:
-    path: Path
-    name: str  # in the release
-    bytes: int
-    sha256: str
-
-    def entry(self) -> dict[str, Any]:
-        rows = {"rows": storage.rows_in([self.path])} if self.path.suffix == ".parquet" else {}
-        return {"name": self.name, "bytes": self.bytes, "sha256": self.sha256, **rows}
-
-
 def publish(
     root: Path,
     name: str,
     release: str,
-    tables: Mapping[str, Sequence[tuple[Path, str]]],
+    files: Sequence[WorkingFile],
     manifest: Mapping[str, Any],
     metrics: Mapping[str, Any],
     gate: Mapping[str, Any],
@@ -93,111 +70,167 @@ def publish(
 ) -> Published:
     """Make a release of finished files and point CURRENT at it; done again, it repeats only what is missing.
 
-    A valid release of this name is kept as it is: names are made of the fingerprint of the tables. A damaged
-    one is replaced. If CURRENT is at a later ``data_date``, the release is added and CURRENT stays, unless
-    ``force_current``.
+    A valid release of this name is kept as it is: names are made of the fingerprint of the tables. Of a damaged one
+    the manifest decides: it is restored to the same bytes, or nothing is done; if the manifest itself is damaged, the
+    release is made anew of the working files. If CURRENT is at a later ``data_date``, the release is added and
+    CURRENT stays, unless ``force_current``.
 
     Parameters
     ----------
     root : the workspace. name : the published name.
-    tables : by table, source file and its final name, such as ``part-00000.parquet``.
+    files : working files, which must have the bytes of their run's manifest.
     manifest : what the caller knows of the run; the names of the files, their digests and the keys that this
-        function owns (release, name, data_date, contract_version, published_at, files) are added.
+        function owns (release, name, data_date, contract_version, published_at, files, checksum) are added.
     wait_s : how long to wait for another publisher. now : time of publication, for tests.
 
     Raises
     ------
     LockedError : another publisher is at work for longer than ``wait_s``.
-    StorageError : no space, or a copy does not have the bytes of its source.
+    StorageError : no space; a working file has other bytes than its manifest says; a release is damaged and can't be
+        restored; nothing says where CURRENT is; something foreign stands in the place of a file or folder.
     """
     if not _NAME.fullmatch(release):
         raise ValueError(
             f"release {release!r} must be letters, digits, '.', '-' and '_', starting with one of the first"
         )
-    # Read before the lock is taken: hashing is the slow part, and nothing here changes any more.
-    sources = [
-        _Source(path, f"{table}/{final}", path.stat().st_size, storage.sha256_of(path))
-        for table, files in tables.items()
-        for path, final in files
-    ]
-    folder = published_folder(root, name)
+    folder = own_folder(root, name)
     target = folder / RELEASES / release
     with lock(folder / LOCK, f"publish {release}", wait_s):
         remove_leftovers(folder)
-        is_new = bool(problems_of(target, deep=True))
-        if is_new:
-            about = {
-                **manifest,
-                "release": release,
-                "name": name,
-                "data_date": data_date.isoformat(),
-                "contract_version": contract_version,
-                "published_at": (now or dt.datetime.now(dt.UTC)).isoformat(timespec="seconds"),
-            }
-            staged = _stage(folder / RELEASES / f"{STAGING}{release}", sources, about, metrics, gate)
-            _move_in(staged, target)
-        elif _digests(target, tables) != {source.name: source.sha256 for source in sources}:
-            # Same config and input, other bytes: another package set or CPU type. The first one stands.
-            log.warning("release=%s kept=earlier reason=same_name_other_bytes", release)
-        now_current = current(root, name)
-        may_move = now_current is None or force_current or data_date >= dt.date.fromisoformat(now_current["data_date"])
-        moved = may_move and _point_at(folder, target)
+        at = settle(folder)
+        open_history(folder)
+        about = {
+            **manifest,
+            "release": release,
+            "name": name,
+            "data_date": data_date.isoformat(),
+            "contract_version": contract_version,
+            "published_at": (now or dt.datetime.now(dt.UTC)).isoformat(timespec="seconds"),
+        }
+        is_new = _bring_about(target, at, files, about, {"metrics.json": metrics, "gate.json": gate})
+        is_older = at is not None and data_date < dt.date.fromisoformat(at.data_date)
+        may_move = force_current or not is_older
+        moved = may_move and _point_at(folder, at, target, "force" if is_older else "publish") != at
     return Published(release, target, is_new, moved)
 
 
-def current(root: Path, name: str) -> dict[str, Any] | None:
-    """Return what CURRENT.json of a name says, or None if nothing has been published.
+def _bring_about(
+    target: Path,
+    at: Swap | None,
+    files: Sequence[WorkingFile],
+    about: Mapping[str, Any],
+    notes: Notes,
+) -> bool:
+    """See to it that the release is there and whole; return whether it had to be made."""
+    staging = target.with_name(f"{STAGING}{target.name}")
+    storage.require_own(target, "folder")
+    if not target.exists():
+        _move_in(stage(staging, files, about, notes), target)
+        return True
+    known = pointed_sha256(at, target.name)
+    try:
+        manifest = read_manifest(target, known)
+    except ManifestError as error:
+        _refuse_strangers(target, [*(file.name for file in files), *notes])
+        # Nothing is left to restore by: the same tables become a release once more, and CURRENT follows it.
+        _move_in(stage(staging, files, about, notes), target)
+        log.warning("release=%s published=anew reason=%r", target.name, str(error))
+        return True
+    if _restore(target, manifest, known, files, notes):
+        return True
+    of_run = {file.name: file.checksum for file in files}
+    of_release = {entry["name"]: entry["xxh3"] for entry in manifest["files"] if "xxh3" in entry}
+    if of_release and of_release != of_run:
+        # Same config and input, other bytes: another package set or CPU type. The first one stands.
+        log.warning("release=%s kept=earlier reason=same_name_other_bytes", target.name)
+    return False
+
+
+def _restore(
+    target: Path,
+    manifest: Mapping[str, Any],
+    known: str | None,
+    files: Sequence[WorkingFile],
+    notes: Notes,
+) -> bool:
+    """Give a damaged release the bytes of its manifest again; return whether it was damaged.
 
     Raises
     ------
-    StorageError : the file was damaged.
+    StorageError : nothing has those bytes any more; the release stays as it is.
     """
-    return storage.read_json(published_folder(root, name) / CURRENT)
+    problems = problems_of(target, known, deep=True)
+    if not problems:
+        return False
+    _refuse_strangers(target, [entry["name"] for entry in manifest["files"]])
+    staging = target.with_name(f"{STAGING}{target.name}")
+    try:
+        _move_in(restage(staging, target, manifest, files, notes), target)
+    except StorageError as error:
+        raise StorageError(
+            f"release {target.name} is damaged and can't be restored: {'; '.join(problems)}; {error}. "
+            f"{way_out(target.parent.parent, target.name, deep=True)}"
+        ) from error
+    log.warning("release=%s restored=same_bytes reason=%r", target.name, "; ".join(problems))
+    return True
 
 
-def releases(root: Path, name: str) -> list[Release]:
-    """Return the releases of a name, oldest data first. Folders without a sound manifest are none."""
-    folder = published_folder(root, name) / RELEASES
-    found = []
-    for path in folder.iterdir() if folder.is_dir() else ():
-        if path.name.startswith("_"):
-            continue
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            found.append(_read_release(path))
-    return sorted(found, key=lambda release: release.order)
-
-
-def rollback(root: Path, name: str, to: str | None = None, *, wait_s: float = 60.0) -> dict[str, Any]:
-    """Point CURRENT at an earlier release, or at any release by name; return what CURRENT then says.
+def rollback(root: Path, name: str, to: str | None = None, *, wait_s: float = 60.0) -> tuple[Swap | None, Swap]:
+    """Point CURRENT at an earlier release, or at any release by name; return what it said and what it says.
 
     Without ``to``: the release before the current one, by date of the data. It lasts until the next
-    publication of the same or a later date.
+    publication of the same or a later date. With ``to`` it also mends a CURRENT that nothing else can restore.
 
     Raises
     ------
     ConfigError : nothing is published, there is no earlier release, or none of this name.
-    StorageError : the release is damaged; CURRENT stays.
+    StorageError : the release is damaged and can't be restored; CURRENT stays.
     """
-    folder = published_folder(root, name)
+    folder = own_folder(root, name)
     with lock(folder / LOCK, f"rollback of {name}", wait_s):
-        at = current(root, name)
-        if at is None:
-            raise ConfigError(f"nothing is published as '{name}' under {root}, so there is nothing to roll back")
-        target = _rollback_target(releases(root, name), at["release"], to, name)
-        if problems := problems_of(target.path, deep=True):
-            raise StorageError(
-                f"release {target.release} is damaged, CURRENT stays at {at['release']}: "
-                f"{'; '.join(problems)}. Choose another one with --to"
-            )
-        _point_at(folder, target.path)
-        return current(root, name) or {}
+        at = _settled(folder, is_needed=to is None)
+        if to is not None and to not in release_names(folder):
+            raise ConfigError(f"'{name}' has no release '{to}'; it has {release_names(folder)}")
+        if to is None:
+            if at is None:
+                raise ConfigError(f"nothing is published as '{name}' under {root}, so there is nothing to roll back")
+            to = _release_before(root, name, at)
+        target = folder / RELEASES / to
+        try:
+            sha256 = pointed_sha256(at, target.name)
+            _restore(target, read_manifest(target, sha256), sha256, (), {})
+        except (ManifestError, StorageError) as error:
+            stays = f"CURRENT stays at {at.release}" if at else "CURRENT stays as it is"
+            way = f". {way_out(folder, to, deep=True)}" if isinstance(error, ManifestError) else ""
+            raise StorageError(f"{stays}: {error}{way}") from error
+        return at, _point_at(folder, at, target, "rollback")
+
+
+def require_whole(root: Path, name: str, release: str, *, wait_s: float = 60.0) -> None:
+    """Compare every byte of a release that is to be read with its manifest, and restore what differs.
+
+    Raises
+    ------
+    StorageError : it is damaged and can't be restored, naming what is wrong and what to do.
+    LockedError : a publisher is at work for longer than ``wait_s``.
+    """
+    folder = own_folder(root, name)
+    target = folder / RELEASES / release
+    known = pointed_sha256(pointers_of(folder).at, release)
+    if not problems_of(target, known, deep=True):
+        return
+    with lock(folder / LOCK, f"restoring {release}", wait_s):
+        try:
+            _restore(target, read_manifest(target, known), known, (), {})
+        except ManifestError as error:
+            raise StorageError(f"release {release} is damaged: {error}. {remedy_for(folder, release)}") from error
 
 
 def remove_leftovers(folder: Path) -> list[Path]:
     """Remove what killed publishers and cleaners left under a published name. The caller holds its lock."""
     removed = leftovers(folder)
     for path in removed:
-        if path.is_dir():
+        if path.is_dir() and not path.is_symlink():
             storage.remove_tree(path)
         else:
             path.unlink()
@@ -221,80 +254,50 @@ def move_aside(path: Path) -> Path:
     return aside
 
 
-def _rollback_target(known: Sequence[Release], at: str, to: str | None, name: str) -> Release:
-    if to is not None:
-        for release in known:
-            if release.release == to:
-                return release
-        raise ConfigError(f"'{name}' has no release '{to}'; it has {[release.release for release in known]}")
-    names = [release.release for release in known]
-    # A current release whose manifest is damaged is not among the known: then the newest of them is meant.
-    before = known[: names.index(at)] if at in names else known
-    if not before:
-        raise ConfigError(f"'{name}' has no release before {at}; name one with --to, of {names}")
-    return before[-1]
+def _refuse_strangers(folder: Path, names: Sequence[str]) -> None:
+    """Refuse to replace a folder that holds anything but files of its release, and links or folders in their place.
 
-
-def _read_release(path: Path) -> Release:
-    manifest = json.loads((path / MANIFEST).read_bytes())
-    return Release(
-        release=path.name,
-        path=path,
-        data_date=dt.date.fromisoformat(manifest["data_date"]),
-        published_at=dt.datetime.fromisoformat(manifest["published_at"]),
-        contract_version=int(manifest["contract_version"]),
-        manifest=manifest,
-    )
-
-
-def _digests(target: Path, tables: Mapping[str, Any]) -> dict[str, str]:
-    files = json.loads((target / MANIFEST).read_bytes())["files"]
-    return {entry["name"]: entry["sha256"] for entry in files if entry["name"].split("/")[0] in tables}
-
-
-def _stage(
-    staging: Path,
-    sources: Sequence[_Source],
-    about: Mapping[str, Any],
-    metrics: Mapping[str, Any],
-    gate: Mapping[str, Any],
-) -> Path:
-    """Write a whole release at ``staging``, durable down to the last name in it."""
-    staging.mkdir(parents=True)
-    for source in sources:
-        path = staging / source.name
-        path.parent.mkdir(exist_ok=True)
-        _link_or_copy(source, path)
-    entries = [source.entry() for source in sources]
-    for file_name, value in (("metrics.json", metrics), ("gate.json", gate)):
-        path = staging / file_name
-        storage.write_json(path, value)
-        entries.append({"name": file_name, "bytes": path.stat().st_size, "sha256": storage.sha256_of(path)})
-    for folder in {(staging / source.name).parent for source in sources}:
-        storage.fsync_folder(folder)
-    storage.write_json(staging / MANIFEST, {**about, "files": entries})
-    return staging
-
-
-def _link_or_copy(source: _Source, path: Path) -> None:
-    """Give a file a second name, or a second copy where the file system has no links between the two."""
-    try:
-        os.link(source.path, path)
-    except FileNotFoundError:
-        raise
-    except OSError:  # another file system, one without links, or a file of another user
-        storage.require_free_space(path.parent, source.bytes, f"the copy of {source.path.name} to the release")
-        shutil.copyfile(source.path, path)
-        if storage.sha256_of(path) != source.sha256:
+    Raises
+    ------
+    StorageError : naming the first of them.
+    """
+    files = {MANIFEST, *names}
+    tables = {name.split("/")[0] for name in names if "/" in name}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if name in files or name in tables:
+            storage.require_own(path, "file" if name in files else "folder")
+        elif not path.name.startswith("."):
             raise StorageError(
-                f"{path} is a copy of {source.path} and has other bytes; storage or memory is faulty. "
-                "Nothing was published; run publish again"
-            ) from None
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-        size = os.fstat(file.fileno()).st_size
-    if size != source.bytes:
-        raise StorageError(f"{source.path} changed from {source.bytes:,} to {size:,} bytes while it was published")
+                f"release {folder.name} is damaged, and {path} is no file of it: move that away, and run this again. "
+                "Nothing was changed"
+            )
+
+
+def _settled(folder: Path, *, is_needed: bool) -> Swap | None:
+    try:
+        return settle(folder)
+    except StorageError:
+        if is_needed:
+            raise
+        return None  # the release is named, so nobody has to know where CURRENT was
+
+
+def _release_before(root: Path, name: str, at: Swap) -> str:
+    """Return the release before the one that readers get; of one date, the one that came before.
+
+    Raises
+    ------
+    ConfigError : there is none. A damaged one is returned like any other: whether it can be restored is seen later.
+    """
+    known = all_releases(root, name)
+    own = next((release.order for release in known if release.release == at.release), None)
+    bound = own or (dt.date.fromisoformat(at.data_date), dt.datetime.max.replace(tzinfo=dt.UTC), at.release)
+    before = [release.release for release in known if release.order < bound]
+    if not before:
+        names = [release.release for release in known]
+        raise ConfigError(f"'{name}' has no release before {at.release}; name one with --to, of {names}")
+    return before[-1]
 
 
 def _move_in(staged: Path, target: Path) -> None:
@@ -304,21 +307,19 @@ def _move_in(staged: Path, target: Path) -> None:
     for folder in target.parents[:4]:  # releases, the name's, published, the workspace: all may be new
         storage.fsync_folder(folder)
     if damaged:
-        log.warning("release=%s replaced=damaged", target.name)
         storage.remove_tree(damaged)
 
 
-def _point_at(folder: Path, target: Path) -> bool:
-    """Swap CURRENT; return whether it changed."""
-    release = _read_release(target)
-    wanted = {
-        "release": release.release,
-        "path": str(target.relative_to(folder)),
-        "data_date": release.data_date.isoformat(),
-        "contract_version": release.contract_version,
-        "manifest_sha256": storage.sha256_of(target / MANIFEST),
-    }
-    if storage.read_json(folder / CURRENT) == wanted:
-        return False
-    storage.write_json(folder / CURRENT, wanted)
-    return True
+def _point_at(folder: Path, at: Swap | None, target: Path, why: Reason) -> Swap:
+    """Swap CURRENT if it is elsewhere; return the swap that then counts."""
+    release = read_release(target)
+    wanted = (
+        release.release,
+        str(target.relative_to(folder)),
+        release.data_date.isoformat(),
+        release.contract_version,
+        storage.sha256_of(target / MANIFEST),
+    )
+    if at is not None and at.target == wanted:
+        return at
+    return point_at(folder, wanted, why, at.sequence if at else last_sequence(folder))

@@ -7,24 +7,18 @@ process is at work on. A folder loses its name before its files: a kill leaves n
 from __future__ import annotations
 
 import datetime as dt
-from collections import Counter
-from collections.abc import Iterable, Iterator
+import stat
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from pipeline import storage
-from pipeline.errors import LockedError
-from pipeline.publishing.release import (
-    LOCK,
-    REMOVED,
-    Release,
-    current,
-    leftovers,
-    move_aside,
-    releases,
-)
-from pipeline.workspace import lock, published_folder, run_folder
+from pipeline.errors import LockedError, StorageError
+from pipeline.publishing.listing import DamagedRelease, Release, all_releases
+from pipeline.publishing.pointer import own_folder, pointers_of, settle
+from pipeline.publishing.release import LOCK, leftovers, move_aside
+from pipeline.publishing.staging import REMOVED
+from pipeline.workspace import lock, run_folder
 
 #: Stays in a date's folder: a lock file that is removed while another process waits for it locks nothing.
 _RUN_LOCK = ".lock"
@@ -32,7 +26,7 @@ _RUN_LOCK = ".lock"
 
 @dataclass(frozen=True)
 class Item:
-    """A folder, and why it goes or stays. ``bytes`` counts its files' sizes, linked elsewhere or not."""
+    """A folder, and why it goes or stays. ``bytes`` counts its files' sizes."""
 
     kind: Literal["release", "run", "leftover"]
     path: Path
@@ -44,7 +38,8 @@ class Item:
 class CleanReport:
     """What a cleaning removed, or with ``dry_run`` would remove.
 
-    ``freed_bytes`` counts files whose last name goes: a release's files are often links to a run's.
+    ``freed_bytes`` is the sum of the files' sizes: where the file system clones files, the disk gets back less until
+    release and run are both gone.
     """
 
     removed: tuple[Item, ...]
@@ -87,44 +82,51 @@ def clean(
     Raises
     ------
     LockedError : a publisher is at work for longer than ``wait_s``.
+    StorageError : nothing says which release is the current one, so that it could not be kept.
     """
-    folder, freed = published_folder(root, name), _Freed()
+    folder = own_folder(root, name)
     with lock(folder / LOCK, f"clean of {name}", wait_s):
-        going, staying = _judge_releases(root, name, 0 if purge_ids else keep_releases, min_age_hours, now)
+        at = pointers_of(folder).at if dry_run else settle(folder)
+        kept = 0 if purge_ids else keep_releases
+        going, staying = _judge_releases(root, name, at.release if at else None, kept, min_age_hours, now)
         going += [Item("leftover", path, "left by a killed process", _size(path)) for path in leftovers(folder)]
-        freed.count(item.path for item in going)
         if not dry_run:
             for item in going:
                 _remove(item.path)
     for date in _run_dates(root)[0 if purge_ids else keep_runs :]:
         try:
             with lock(run_folder(root, date) / _RUN_LOCK, f"clean of {date}"):
-                going.append(_clean_run(root, date, purge_ids, keep_runs, dry_run, freed))
+                going.append(_clean_run(root, date, purge_ids, keep_runs, dry_run))
         except LockedError:
             staying.append(Item("run", run_folder(root, date), "a process is at work on it", 0))
-    return CleanReport(tuple(going), tuple(staying), freed.bytes, dry_run)
+        except StorageError as error:  # a link, which is not followed
+            staying.append(Item("run", run_folder(root, date), str(error), 0))
+    return CleanReport(tuple(going), tuple(staying), sum(item.bytes for item in going), dry_run)
 
 
 def _judge_releases(
-    root: Path, name: str, keep: int, min_age_hours: float, now: dt.datetime
+    root: Path, name: str, at: str | None, keep: int, min_age_hours: float, now: dt.datetime
 ) -> tuple[list[Item], list[Item]]:
     """Split the releases of a name into those that go and those that stay."""
-    pointer = current(root, name)
-    known = releases(root, name)[::-1]
     going: list[Item] = []
     staying: list[Item] = []
-    for place, release in enumerate(known):
-        why = _why_kept(release, place, pointer["release"] if pointer else None, keep, min_age_hours, now)
+    place = 0  # among the sound ones: a damaged release pushes none of them out
+    for release in reversed(all_releases(root, name)):
+        why = _why_kept(release, place, at, keep, min_age_hours, now)
         goes = f"{place} newer releases; {keep} are kept" if keep else "ids are purged"
         (staying if why else going).append(Item("release", release.path, why or goes, _size(release.path)))
+        place += isinstance(release, Release)
     return going, staying
 
 
 def _why_kept(
-    release: Release, place: int, at: str | None, keep: int, min_age_hours: float, now: dt.datetime
+    release: Release | DamagedRelease, place: int, at: str | None, keep: int, min_age_hours: float, now: dt.datetime
 ) -> str | None:
     if release.release == at:
         return "current"
+    if isinstance(release, DamagedRelease):
+        # Without a date it may be no release at all. Ids that are to go are a reason to remove it, room is none.
+        return None if keep == 0 and release.data_date > dt.date.min else f"damaged: {release.problem}"
     if place < keep:
         return f"one of the newest {keep}"
     age_hours = (now - release.published_at).total_seconds() / 3600
@@ -135,31 +137,32 @@ def _why_kept(
 
 def _run_dates(root: Path) -> list[dt.date]:
     """Return the dates with working tables, newest first."""
+    storage.require_own(root / "runs", "folder")
     found = []
     for folder in (root / "runs").glob("*"):
         try:
             date = dt.date.fromisoformat(folder.name)
         except ValueError:  # not ours
             continue
-        if any(child.name != _RUN_LOCK for child in folder.iterdir()):
+        if folder.is_symlink() or not folder.is_dir() or any(child.name != _RUN_LOCK for child in folder.iterdir()):
             found.append(date)
     return sorted(found, reverse=True)
 
 
-def _clean_run(root: Path, date: dt.date, purge_ids: bool, keep_runs: int, dry_run: bool, freed: _Freed) -> Item:
+def _clean_run(root: Path, date: dt.date, purge_ids: bool, keep_runs: int, dry_run: bool) -> Item:
     folder = run_folder(root, date)
     why = "ids are purged" if purge_ids else f"{keep_runs} newer dates are kept"
     item = Item("run", folder, why, _size(folder))
-    children = [child for child in sorted(folder.iterdir()) if child.name != _RUN_LOCK]
-    freed.count(children)
     if not dry_run:
-        for child in children:
-            _remove(child)
+        for child in sorted(folder.iterdir()):
+            if child.name != _RUN_LOCK:
+                _remove(child)
     return item
 
 
 def _remove(path: Path) -> None:
-    if not path.is_dir():
+    """Remove a folder, or a name that is none: of a link, the link."""
+    if path.is_symlink() or not path.is_dir():
         path.unlink(missing_ok=True)
     elif path.name.startswith(REMOVED):
         storage.remove_tree(path)
@@ -167,34 +170,7 @@ def _remove(path: Path) -> None:
         storage.remove_tree(move_aside(path))
 
 
-def _files(path: Path) -> Iterator[Path]:
-    if path.is_dir():
-        yield from (file for file in path.rglob("*") if file.is_file())
-    elif path.exists():
-        yield path
-
-
 def _size(path: Path) -> int:
-    return sum(file.stat().st_size for file in _files(path))
-
-
-class _Freed:
-    """Bytes of files all of whose names go; names are counted before they go."""
-
-    def __init__(self) -> None:
-        self._names: Counter[tuple[int, int]] = Counter()
-        self._files: dict[tuple[int, int], tuple[int, int]] = {}  # inode: names it had at first, bytes
-
-    def count(self, paths: Iterable[Path]) -> None:
-        """Count the files under paths that are about to go."""
-        for path in paths:
-            for file in _files(path):
-                about = file.stat()
-                inode = about.st_dev, about.st_ino
-                self._names[inode] += 1
-                self._files.setdefault(inode, (about.st_nlink, about.st_size))
-
-    @property
-    def bytes(self) -> int:
-        """Return the bytes that the disk gets back."""
-        return sum(size for inode, (links, size) in self._files.items() if self._names[inode] >= links)
+    """Return the bytes of the files in a folder, or of a file; links are not followed."""
+    paths = path.rglob("*") if path.is_dir() and not path.is_symlink() else [path]
+    return sum(about.st_size for about in (found.lstat() for found in paths) if stat.S_ISREG(about.st_mode))

@@ -18,6 +18,7 @@ from pipeline.evaluation.table import Pairs
 from pipeline.ingest.parse import ParseRules
 from pipeline.ingest.sources import list_sources, split_tasks
 from pipeline.ingest.text_format import TextFormat
+from pipeline.publishing.release import require_whole
 from pipeline.stages.list_exactness import check_exactly
 from pipeline.stages.list_quality import has_pairs, measure_lists, read_test_pairs, why_no_ranking
 from pipeline.stages.opening import previous_release
@@ -154,6 +155,7 @@ def _new_pairs(engine: Engine[Frame], config: PipelineConfig, workspace: Workspa
     previous = previous_release(workspace.root, config.publish.name, workspace.date)
     if previous is None:
         return _FIRST_NIGHT
+    require_whole(workspace.root, config.publish.name, previous["release"])
     day, prints = previous["data_date"], previous["fingerprints"]
     place = workspace.root / "runs" / day / "edges" / prints["ingest"]
     raw = storage.read_json(place / MANIFEST)

@@ -18,7 +18,7 @@ from pipeline.ingest.lake import Snapshot
 from pipeline.ingest.parse import ParseRules, newest_timestamp
 from pipeline.ingest.sources import ParseTask, SourceFile, digest, list_sources, shown, split_tasks, survey_sources
 from pipeline.ingest.text_format import TextFormat
-from pipeline.publishing.release import releases
+from pipeline.publishing.listing import earlier_releases
 from pipeline.stages.chain import MAKER, fingerprints
 from pipeline.stages.node_attributes import attribute_sources
 from pipeline.stages.parent_alignment import find_parent
@@ -216,6 +216,11 @@ def _scored_on(
 
 
 def previous_release(root: Path, name: str, date: dt.date) -> dict[str, Any] | None:
-    """Return the manifest of the newest release with an earlier data date: "yesterday"; None on a first night."""
-    earlier = [release for release in releases(root, name) if release.data_date < date]
-    return {**earlier[-1].manifest, "path": str(earlier[-1].path)} if earlier else None
+    """Return the manifest of the release that a run of a date builds on, with its path; None on a first night.
+
+    Raises
+    ------
+    StorageError : that release is damaged, or nothing says which one it is.
+    """
+    baseline = next(earlier_releases(root, name, date), None)
+    return {**baseline.manifest, "path": str(baseline.path)} if baseline else None

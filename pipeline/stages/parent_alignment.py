@@ -23,11 +23,13 @@ from pipeline.embedding.rows import Settings
 from pipeline.engines.base import Engine, Frame
 from pipeline.errors import StorageError
 from pipeline.kernels.procrustes import CrossSums, Rotation, cross_sums, rotation_to
-from pipeline.publishing.release import Release, releases
+from pipeline.publishing.listing import Release, earlier_releases
+from pipeline.publishing.release import require_whole
 from pipeline.stages.vector_space import OF_EIGENPAIRS, family_of
 from pipeline.tasks import Attempt, Task, TaskRecord, run_missing
 from pipeline.workspace import Workspace, published_folder
-from schemas.releases import MANIFEST, RELEASES, read_object
+from schemas.pointers import RELEASES
+from schemas.releases import read_manifest
 
 log = logging.getLogger(__name__)
 
@@ -69,23 +71,35 @@ class Alignment:
 
 
 def find_parent(root: Path, config: PipelineConfig, date: dt.date) -> Release | None:
-    """Return the release whose coordinates a table is turned into: the newest of an earlier date and equal family."""
+    """Return the release whose coordinates a table is turned into: the newest of an earlier date and equal family.
+
+    Raises
+    ------
+    StorageError : it may be a release that is damaged.
+    """
     if config.form not in OF_EIGENPAIRS or not config.embedding.align:
         return None
     family = family_of(config)
-    fitting = [
-        release
-        for release in releases(root, config.publish.name)
-        if release.data_date < date
-        and ((release.manifest.get("metadata") or {}).get("alignment") or {}).get("family") == family
-    ]
-    return fitting[-1] if fitting else None
+    return next(
+        (
+            release
+            for release in earlier_releases(root, config.publish.name, date)
+            if ((release.manifest.get("metadata") or {}).get("alignment") or {}).get("family") == family
+        ),
+        None,
+    )
 
 
 def parent_folder(config: PipelineConfig, workspace: Workspace) -> Path | None:
-    """Return the folder of the release that this run's fingerprints name as the parent."""
+    """Return the folder of the release that this run's fingerprints name as the parent, once it is seen to be whole.
+
+    Raises
+    ------
+    StorageError : it is damaged and can't be restored.
+    """
     if workspace.parent is None:
         return None
+    require_whole(workspace.root, config.publish.name, workspace.parent)
     return published_folder(workspace.root, config.publish.name) / RELEASES / workspace.parent
 
 
@@ -131,7 +145,7 @@ def align(
     """Return the rotation into the parent's coordinates, from the sums of all ranges."""
     if parent is None:
         return Alignment(None, {"parent": None, "common_rows": 0, "residual": None, "residuals": {}, "rotated": False})
-    about = read_object(parent / MANIFEST)["metadata"]
+    about = read_manifest(parent)["metadata"]
     ranges = [[str(record.file("products")), record.result["common"]] for record in surveyed]
     (record,) = run_missing(engine, find_rotation, [Task("rotation", place, {"ranges": ranges, "dim": settings.dim})])
     found = record.result

@@ -15,6 +15,7 @@ from pipeline import storage
 from pipeline.config import PipelineConfig
 from pipeline.engines.base import Engine, Frame
 from pipeline.errors import ContractError, GateError
+from pipeline.publishing.copies import WorkingFile
 from pipeline.publishing.gate import Verdict, judge
 from pipeline.publishing.release import publish
 from pipeline.publishing.retention import clean
@@ -50,16 +51,16 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
             f"not published, the last release stays: {' '.join(verdict.reasons)} Look at the figures in "
             f"{workspace.place('metrics')}; the tables are kept, and a run with other [publish.gates] reuses them."
         )
-    tables = {
-        table: [(file, file.name) for file in files]
+    files = [
+        WorkingFile(workspace.place(table) / file.name, f"{table}/{file.name}", file.bytes, str(file.checksum))
         for table in (NODE_EMBEDDINGS, FOLD_IN, PPR_NEIGHBORS)
-        if (files := workspace.files(table))
-    }
+        for file in workspace.manifest(table).files
+    ]
     done = publish(
         workspace.root,
         config.publish.name,
         f"{workspace.date}-{workspace.fingerprints['aggregate'][:12]}",
-        tables,
+        files,
         _manifest(config, workspace, table.figures),
         metrics,
         verdict.to_json(),
@@ -82,7 +83,7 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     figures = {
         "release": done.release,
         "path": str(done.path),
-        "tables": list(tables),
+        "tables": list(dict.fromkeys(file.table for file in files)),
         "is_new": done.is_new,
         "current_moved": done.current_moved,
         "gate": verdict.to_json(),

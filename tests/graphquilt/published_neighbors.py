@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from pipeline.publishing.release import Published, publish
 from schemas.tables import PPR_NEIGHBOR_LISTS
 from tests.graphquilt.published_tables import Nodes, write_part
+from tests.publishing.working_files import working
 
 #: type -> id -> the listed ids, their scores and the bound on these.
 Lists = Mapping[str, Mapping[Any, tuple[Sequence[Any], Sequence[float], float]]]
@@ -111,8 +112,9 @@ def publish_lists(
     if vectors is not None:
         tables["node_embeddings"] = [(write_part(place / "vectors.parquet", vectors), "part-00000.parquet")]
     return publish(
-        root, name, release, tables, {"run_id": "r1"}, {}, {"verdict": "passed"}, data_date=date, contract_version=1
-    )
+        root, name, release, working(tables), {"run_id": "r1"}, {}, {"verdict": "passed"},
+        data_date=date, contract_version=1,
+    )  # fmt: skip
 
 
 def _cut(lists: Lists, files: int) -> list[Lists]:

@@ -1,8 +1,8 @@
 import datetime as dt
-import errno
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,9 +17,11 @@ import pytest
 from graphquilt import EmbeddingTable
 from pipeline.errors import ConfigError, LockedError, StorageError
 from pipeline.publishing import release as module
-from pipeline.publishing.release import Published, current, publish, releases, rollback
+from pipeline.publishing.listing import current, releases
+from pipeline.publishing.release import Published, publish, rollback
 from pipeline.workspace import lock
 from schemas.releases import problems_of
+from tests.publishing.working_files import working
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,10 +29,10 @@ ROOT = Path(__file__).parents[2]
 def make(root: Path, release: str = "r1", day: int = 1, content: bytes = b"rows", **options: Any) -> Published:
     source = root / "runs" / f"2024-06-{day:02}" / "t" / release / "out.bin"
     source.parent.mkdir(parents=True, exist_ok=True)
-    if not source.exists():  # never into an old one: the release has a link to it
+    if not source.exists():
         source.write_bytes(content)
     return publish(
-        root, "default", release, {"t": [(source, "part-00000.bin")]}, {"run_id": "x"}, {"recall": 0.5},
+        root, "default", release, working({"t": [(source, "part-00000.bin")]}), {"run_id": "x"}, {"recall": 0.5},
         {"verdict": "passed"}, data_date=dt.date(2024, 6, day), contract_version=1, **options,
     )  # fmt: skip
 
@@ -64,24 +66,16 @@ def test_publishing_again_changes_nothing(tmp_path: Path) -> None:
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
 
-def test_a_lost_swap_is_repeated(tmp_path: Path) -> None:
-    make(tmp_path)
-    (tmp_path / "published" / "default" / "CURRENT.json").unlink()
+def test_a_release_moved_in_before_its_swap_is_pointed_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as killed:
+        killed.setattr(module, "_point_at", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            make(tmp_path)
+    assert at(tmp_path) is None
     again = make(tmp_path)
-    assert (again.is_new, again.current_moved) == (False, True)
-    assert at(tmp_path) == "r1"
-
-
-def test_a_damaged_release_is_made_again(tmp_path: Path) -> None:
-    done = make(tmp_path)
-    part = done.path / "t" / "part-00000.bin"
-    part.unlink()  # a link to the run's file: writing into it would change that one too
-    part.write_bytes(b"r0ws")
-    assert [problem.split()[0] for problem in problems_of(done.path, deep=True)] == [str(part)]
-    assert problems_of(done.path, deep=False) == []
-    assert make(tmp_path).is_new
-    assert problems_of(done.path, deep=True) == []
-    assert [path.name for path in done.path.parent.iterdir()] == ["r1"]
+    assert (again.is_new, again.current_moved, at(tmp_path)) == (False, True, "r1")
 
 
 def test_other_bytes_under_the_same_name_do_not_replace_a_release(
@@ -103,39 +97,21 @@ def test_a_backfill_adds_a_release_and_leaves_current(tmp_path: Path) -> None:
     assert make(tmp_path, "same_day", day=3).current_moved
 
 
-def test_where_links_are_impossible_files_are_copied_and_verified(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_: Any) -> None:
-        raise OSError(errno.EXDEV, "another device")
-
-    monkeypatch.setattr(os, "link", refuse)
-    done = make(tmp_path)
-    assert (done.path / "t" / "part-00000.bin").stat().st_nlink == 1
-    assert problems_of(done.path, deep=True) == []
-
-    def garble(source: Path, target: Path) -> None:
-        target.write_bytes(source.read_bytes()[::-1])
-
-    monkeypatch.setattr(module.shutil, "copyfile", garble)
-    with pytest.raises(StorageError, match="has other bytes"):
-        make(tmp_path, "r2", day=2)
-    assert at(tmp_path) == "r1"
-
-
 def test_leftovers_of_a_killed_publisher_go(tmp_path: Path) -> None:
     folder = tmp_path / "published" / "default"
     (folder / "releases" / "_staging-r0" / "t").mkdir(parents=True)
     (folder / ".CURRENT.json.0a1b2c3d").write_text("{")
     make(tmp_path)
-    assert sorted(path.name for path in folder.iterdir()) == [".lock", "CURRENT.json", "releases"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        *(".lock", "CURRENT.history.jsonl", "CURRENT.json", "releases")
+    ]
     assert [path.name for path in (folder / "releases").iterdir()] == ["r1"]
 
 
 @pytest.mark.parametrize("name", ["", "../r", "_staging-r", ".r", "a/b"])
 def test_a_release_name_stays_in_its_folder(tmp_path: Path, name: str) -> None:
     with pytest.raises(ValueError, match="must be letters"):
-        publish(tmp_path, "default", name, {}, {}, {}, {}, data_date=dt.date(2024, 1, 1), contract_version=1)
+        publish(tmp_path, "default", name, [], {}, {}, {}, data_date=dt.date(2024, 1, 1), contract_version=1)
 
 
 def test_a_second_publisher_waits_or_names_the_first(tmp_path: Path) -> None:
@@ -156,11 +132,13 @@ def test_rollback_goes_to_the_day_before(tmp_path: Path) -> None:
         make(tmp_path, f"d{day}", day=day)
     assert [release.release for release in releases(tmp_path, "default")] == ["d1", "d2", "d3"]
     assert at(tmp_path) == "d3"
-    assert rollback(tmp_path, "default")["release"] == "d2"
-    assert rollback(tmp_path, "default")["release"] == "d1"
+    for day in ("d2", "d1"):
+        rollback(tmp_path, "default")
+        assert at(tmp_path) == day
     with pytest.raises(ConfigError, match="no release before d1"):
         rollback(tmp_path, "default")
-    assert rollback(tmp_path, "default", to="d3")["release"] == "d3"
+    before, now = rollback(tmp_path, "default", to="d3")
+    assert (before and before.release, now.release, at(tmp_path)) == ("d1", "d3", "d3")
     with pytest.raises(ConfigError, match=r"no release 'd9'; it has \['d1', 'd2', 'd3'\]"):
         rollback(tmp_path, "default", to="d9")
 
@@ -168,16 +146,26 @@ def test_rollback_goes_to_the_day_before(tmp_path: Path) -> None:
 def test_rollback_of_two_releases_of_a_day_goes_by_time(tmp_path: Path) -> None:
     for minute, name in enumerate(("z", "a")):
         make(tmp_path, name, now=dt.datetime(2024, 6, 2, 3, minute, tzinfo=dt.UTC))
-    assert rollback(tmp_path, "default")["release"] == "z"
+    assert rollback(tmp_path, "default")[1].release == "z"
 
 
 def test_rollback_refuses_a_damaged_release(tmp_path: Path) -> None:
     first = make(tmp_path, "d1", day=1)
     make(tmp_path, "d2", day=2)
     (first.path / "t" / "part-00000.bin").unlink()
-    with pytest.raises(StorageError, match=r"d1 is damaged, CURRENT stays at d2: .*part-00000.bin is missing"):
+    shutil.rmtree(tmp_path / "runs")
+    with pytest.raises(StorageError, match=r"stays at d2: release d1 is damaged .*part-00000.bin is missing"):
         rollback(tmp_path, "default")
     assert at(tmp_path) == "d2"
+
+
+def test_rollback_restores_a_damaged_release_from_working_files(tmp_path: Path) -> None:
+    first = make(tmp_path, "d1", day=1)
+    make(tmp_path, "d2", day=2)
+    (first.path / "t" / "part-00000.bin").write_bytes(b"r0ws")
+    rollback(tmp_path, "default")
+    assert at(tmp_path) == "d1"
+    assert problems_of(first.path, deep=True) == []
 
 
 def test_without_a_release_there_is_nothing_to_roll_back(tmp_path: Path) -> None:

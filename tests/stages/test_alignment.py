@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -203,15 +204,29 @@ def test_ranges_and_files_change_nothing_but_rounding(tmp_path: Path) -> None:
     np.testing.assert_allclose(cut.rows, whole.rows, atol=4 * EPS * np.abs(whole.rows).max())
 
 
+def test_a_damaged_parent_is_restored_before_it_is_read(tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "in.parquet", two_days())
+    undisturbed, chain = Chain(tmp_path / "undisturbed"), Chain(tmp_path)
+    for one in (undisturbed, chain):
+        first = one.publish(spectral(path), date=DAYS[0])
+    part = next((first.folder / "node_embeddings").iterdir())
+    data = bytearray(part.read_bytes())
+    data[200] ^= 1  # in a column's bytes: no size and no footer tells
+    part.write_bytes(data)
+    assert chain.publish(spectral(path), date=DAYS[1]).data == undisturbed.publish(spectral(path), date=DAYS[1]).data
+
+
 def test_a_damaged_parent_is_named(tmp_path: Path) -> None:
     path = write_rows(tmp_path / "in.parquet", two_days())
     chain = Chain(tmp_path)
     first = chain.publish(spectral(path), date=DAYS[0])
-    next((first.folder / "node_embeddings").iterdir()).unlink()
+    part = next((first.folder / "node_embeddings").iterdir())
+    part.unlink()
+    shutil.rmtree(chain.root / "runs" / DAYS[0])
     ended = chain.run(spectral(path), date=DAYS[1])
     assert ended.code == 1
-    assert "is to be aligned to can't be read" in ended.error
-    assert "embedding.align = false" in ended.error
+    assert f"{part} is missing" in ended.error
+    assert f"release {first.folder.name} is damaged and can't be restored" in ended.error
     assert chain.run(spectral(path, embedding={"align": False}), date=DAYS[1]).code == 0
 
 

@@ -1,0 +1,123 @@
+"""Copies of working files into a release: their own bytes on disk, hashed as they are written."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import xxhash
+
+from pipeline import storage
+from pipeline.errors import StorageError
+
+_CHUNK = 4 * 2**20
+#: Linux: make a file of another's blocks, which are copied once one of the two is written to (btrfs, XFS, bcachefs).
+_FICLONE = 0x40049409
+
+
+@dataclass(frozen=True)
+class WorkingFile:
+    """A finished file of a run: ``name`` is its name in the release, bytes and checksum are the run's manifest's."""
+
+    path: Path
+    name: str  # <table>/part-00000.parquet
+    bytes: int
+    checksum: str  # see storage.checksum_of
+
+    @property
+    def table(self) -> str:
+        """The table it is a file of."""
+        return self.name.split("/")[0]
+
+
+@dataclass(frozen=True)
+class Digests:
+    """Of the bytes of a file: how many, their xxh3-128 and their sha256."""
+
+    bytes: int
+    checksum: str
+    sha256: str
+
+
+def copy(source: Path, target: Path, needed: int) -> Digests:
+    """Copy a file so that the two share nothing that can be damaged, make it durable, and hash what was written.
+
+    Where the file system can, the copy is a clone: the blocks are shared until one of the two files is written to. A
+    clone is read back for its digests. A disk that flips a bit in a shared block flips it in both; ``check --deep``
+    finds that, as it finds any other.
+
+    Parameters
+    ----------
+    needed : bytes that must be free if files can't be cloned, for this file and those that follow it.
+
+    Raises
+    ------
+    StorageError : not enough space. OSError : the source can't be read.
+    """
+    with source.open("rb", buffering=0) as reader, target.open("x+b", buffering=0) as writer:
+        if _clone(reader, writer):
+            digests = _digests(_chunks(writer))
+        else:
+            storage.require_free_space(target.parent, needed, "the copy of the tables into the release")
+            digests = _digests(_written(reader, writer))
+        os.fsync(writer.fileno())
+    return digests
+
+
+def copy_working(source: WorkingFile, target: Path, needed: int) -> Digests:
+    """Copy a working file that must have the bytes of its run's manifest.
+
+    Raises
+    ------
+    StorageError : it has not, or there is not enough space.
+    """
+    storage.require_own(source.path, "file")
+    try:
+        digests = copy(source.path, target, needed)
+    except FileNotFoundError as error:
+        raise StorageError(f"{source.path} of table {source.table} is missing. {_MAKE_AGAIN}") from error
+    if (digests.bytes, digests.checksum) != (source.bytes, source.checksum):
+        raise StorageError(
+            f"{source.path} of table {source.table} has {digests.bytes:,} bytes with checksum {digests.checksum}; the "
+            f"run's manifest says {source.bytes:,} with {source.checksum}. {_MAKE_AGAIN}"
+        )
+    return digests
+
+
+_MAKE_AGAIN = "Nothing was published; 'graphquilt run' with the same options makes the table again and publishes it"
+
+
+def _clone(reader: BinaryIO, writer: BinaryIO) -> bool:
+    with contextlib.suppress(OSError):  # another file system, or one that can't
+        fcntl.ioctl(writer.fileno(), _FICLONE, reader.fileno())
+        return True
+    return False
+
+
+def _chunks(file: BinaryIO) -> Iterator[bytes]:
+    file.seek(0)
+    while chunk := file.read(_CHUNK):
+        yield chunk
+
+
+def _written(reader: BinaryIO, writer: Any) -> Iterator[bytes]:
+    for chunk in _chunks(reader):
+        rest = memoryview(chunk)
+        while rest:  # an unbuffered file may take less than it is given
+            rest = rest[writer.write(rest) :]
+        yield chunk
+
+
+def _digests(chunks: Iterator[bytes]) -> Digests:
+    size, checksum, sha256 = 0, xxhash.xxh3_128(), hashlib.sha256()
+    for chunk in chunks:
+        size += len(chunk)
+        checksum.update(chunk)
+        sha256.update(chunk)
+    return Digests(size, checksum.hexdigest(), sha256.hexdigest())

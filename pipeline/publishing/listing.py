@@ -1,0 +1,164 @@
+"""Which releases a name has, in which order, and on which of them a run builds."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import StorageError
+from pipeline.publishing.pointer import own_folder, pointers_of
+from schemas.pointers import RELEASES, Swap, release_names
+from schemas.releases import MANIFEST, ManifestError, pointed_sha256, read_manifest, remedy_for
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Release:
+    """A release on disk, whose manifest is sound."""
+
+    release: str
+    path: Path
+    data_date: dt.date
+    published_at: dt.datetime
+    contract_version: int
+    manifest: Mapping[str, Any]
+
+    @property
+    def order(self) -> tuple[dt.date, dt.datetime, str]:
+        """By date of the data; two of one date by the time they came."""
+        return self.data_date, self.published_at, self.release
+
+
+@dataclass(frozen=True)
+class DamagedRelease:
+    """A release whose manifest is missing or damaged: its date is the history's, or that of its name."""
+
+    release: str
+    path: Path
+    data_date: dt.date
+    problem: str
+
+    @property
+    def order(self) -> tuple[dt.date, dt.datetime, str]:
+        """After those of the same date: when it came is not known."""
+        return self.data_date, dt.datetime.max.replace(tzinfo=dt.UTC), self.release
+
+
+def current(root: Path, name: str) -> dict[str, Any] | None:
+    """Return the swap that counts as a JSON object, or None if nothing has been published.
+
+    Raises
+    ------
+    StorageError : nothing says for sure which release readers get.
+    """
+    found = pointers_of(own_folder(root, name))
+    if found.problem:
+        log.warning("name=%s current=%s reason=%r", name, found.at and found.at.release, found.problem)
+    return asdict(found.at) if found.at else None
+
+
+def releases(root: Path, name: str) -> list[Release]:
+    """Return the releases of a name, oldest data first. Folders without a sound manifest are none."""
+    folder = own_folder(root, name)
+    looked_at = [_look_at(folder / RELEASES / release, ()) for release in release_names(folder)]
+    return sorted((found for found in looked_at if isinstance(found, Release)), key=lambda found: found.order)
+
+
+def all_releases(root: Path, name: str) -> list[Release | DamagedRelease]:
+    """Return the releases of a name, oldest data first, with those whose manifest is damaged in their place.
+
+    Raises
+    ------
+    StorageError : nothing says for sure which release readers get.
+    """
+    folder = own_folder(root, name)
+    found = pointers_of(folder)
+    swaps = [*found.history, *([found.at] if found.at else [])]
+    return sorted(
+        (_look_at(folder / RELEASES / release, swaps) for release in release_names(folder)),
+        key=lambda release: release.order,
+    )
+
+
+def earlier_releases(root: Path, name: str, date: dt.date) -> Iterator[Release]:
+    """Yield the releases that a run of a date may build on, newest first; the first one is its baseline.
+
+    That is what readers have, if its date is earlier; else the newest of an earlier date. Then come those of dates
+    before. A release that readers were rolled back from is left out until it is current once more.
+
+    Raises
+    ------
+    StorageError : the manifest of the next one is damaged, naming it and what to do.
+    """
+    folder = own_folder(root, name)
+    found = pointers_of(folder)
+    withdrawn = _withdrawn(found.history)
+    at = found.at
+    is_base = at is not None and dt.date.fromisoformat(at.data_date) < date
+    bound = dt.date.fromisoformat(at.data_date) if at is not None and is_base else date
+    for release in reversed(all_releases(root, name)):
+        is_at = at is not None and is_base and release.release == at.release
+        if is_at or (release.data_date < bound and release.release not in withdrawn):
+            if isinstance(release, DamagedRelease):
+                raise _unusable(folder, release)
+            yield release
+
+
+def _unusable(folder: Path, release: DamagedRelease) -> StorageError:
+    return StorageError(
+        f"this run builds on release {release.release}, which is damaged: {release.problem}. "
+        f"{remedy_for(folder, release.release)}"
+    )
+
+
+def _withdrawn(history: Sequence[Swap]) -> set[str]:
+    """Return the releases that readers were rolled back from and have not been given again."""
+    withdrawn: set[str] = set()
+    for before, after in pairwise(history):
+        if after.why == "rollback" and after.data_date <= before.data_date:
+            withdrawn.add(before.release)
+        withdrawn.discard(after.release)
+    return withdrawn
+
+
+def read_release(path: Path, manifest_sha256: str | None = None) -> Release:
+    """Read a release's manifest.
+
+    Raises
+    ------
+    ManifestError : it is missing or damaged.
+    """
+    manifest = read_manifest(path, manifest_sha256)
+    try:
+        return Release(
+            release=path.name,
+            path=path,
+            data_date=dt.date.fromisoformat(manifest["data_date"]),
+            published_at=dt.datetime.fromisoformat(manifest["published_at"]),
+            contract_version=int(manifest["contract_version"]),
+            manifest=manifest,
+        )
+    except (KeyError, ValueError, TypeError) as error:
+        raise ManifestError(f"{path / MANIFEST} is not a release's manifest ({error!r})") from error
+
+
+def _look_at(path: Path, swaps: Sequence[Swap]) -> Release | DamagedRelease:
+    last = swaps[-1] if swaps else None
+    try:
+        return read_release(path, pointed_sha256(last, path.name))
+    except ManifestError as error:
+        dates = [swap.data_date for swap in swaps if swap.release == path.name] or [path.name[:10]]
+        return DamagedRelease(path.name, path, _date_of(dates[-1]), str(error))
+
+
+def _date_of(text: str) -> dt.date:
+    try:
+        return dt.date.fromisoformat(text)
+    except ValueError:
+        return dt.date.min
