@@ -66,9 +66,7 @@ def test_publishing_again_changes_nothing(tmp_path: Path) -> None:
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
 
-def test_a_release_moved_in_before_its_swap_is_pointed_at(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_release_moved_in_before_its_swap_is_pointed_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as killed:
         killed.setattr(module, "_point_at", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
