@@ -26,7 +26,7 @@ def toml_text(
         lines += ["", _header(section)]
         given = values.get(section, {})
         for key, default, about in keys:
-            lines += [f"# {_on_one_line(remark)}" for remark in (remarks or {}).get((section, key), ())]
+            lines += [f"# {on_one_line(remark)}" for remark in (remarks or {}).get((section, key), ())]
             if key in given:
                 lines.append(_with_comment(f"{key} = {toml_value(given[key])}", about))
             else:
@@ -74,7 +74,7 @@ def _header(section: str) -> str:
     return f"{'# ' * _is_named(section)}[{section}]"
 
 
-def _on_one_line(remark: str) -> str:
+def on_one_line(remark: str) -> str:
     """A remark may quote the input, and TOML allows no control characters, not even in comments."""
     return "".join(letter if letter.isprintable() else " " for letter in remark)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from jobs.commands.text_look import look_at_text
 from pipeline.errors import InputError
 from pipeline.ingest.csv_rows import CsvFile
 from pipeline.ingest.json_rows import json_lines
@@ -19,18 +20,23 @@ from pipeline.ingest.sources import Piece, SourceFile, filesystem_of, list_sourc
 from pipeline.ingest.text_format import BY_NAME, TextFormat
 
 _ROWS = 2_000
+QUOTES_MAY_BE_TEXT = "input.quote = ''"  # what the reader advises where quotes don't pair
 
 
 @dataclass(frozen=True)
 class FirstRows:
-    """``columns`` by name, a few thousand values at most, in the types that ingest will see them in."""
+    """``columns`` by name, a few thousand values at most, in the types that ingest will see them in.
+
+    ``text`` is how the files were read: what readers have to be told of them where they are text.
+    """
 
     sources: tuple[SourceFile, ...]
     columns: Mapping[str, pa.Array]
+    text: TextFormat
 
 
-def first_rows(path: str, text: TextFormat = BY_NAME) -> FirstRows:
-    """Read the first rows of the first file that has any.
+def first_rows(path: str) -> FirstRows:
+    """Read the first rows of the first file that has any; how text is written is told from its first lines.
 
     Raises
     ------
@@ -39,15 +45,22 @@ def first_rows(path: str, text: TextFormat = BY_NAME) -> FirstRows:
     sources = list_sources(path)
     for source in sources:
         piece = Piece(source.relative, source.address, source.format, snapshot=source.snapshot)
+        text = look_at_text(piece) if source.format == "csv" else BY_NAME
         first = {"parquet": _of_parquet, "csv": _of_csv, "json": _of_json}[source.format]
         with naming(source.address, source.format):
-            table = (first if source.snapshot is None else _of_lake)(piece, text)
+            try:
+                table = (first if source.snapshot is None else _of_lake)(piece, text)
+            except InputError as error:
+                if QUOTES_MAY_BE_TEXT not in str(error):
+                    raise
+                text = replace(text, quote="")
+                table = first(piece, text)
         if not table.num_rows:
             continue
         found = {name: table[name].combine_chunks() for name in dict.fromkeys(table.column_names)}
         for name, value in piece.folder_values.items():
             found.setdefault(name, pa.array([value] * table.num_rows, pa.string()))
-        return FirstRows(tuple(sources), found)
+        return FirstRows(tuple(sources), found, text)
     raise InputError(f"the input {path} has no rows; check the path and the files it names")
 
 
@@ -67,8 +80,6 @@ def _of_lake(piece: Piece, text: TextFormat) -> pa.Table:
 def _of_csv(piece: Piece, text: TextFormat) -> pa.Table:
     file = CsvFile(piece, text)
     known = file.names or []
-    if len(known) == 1 and (mark := next((mark for mark in ("::", ";", "\t", "|") if mark in known[0]), None)):
-        raise InputError(f"{piece.address} has columns parted by {mark!r}; set input.delimiter")
     names = [name for name in known if known.count(name) == 1]
     batches = file.rows({name: name for name in names})
     tables = [pa.table({name: batch.values[name].slice(0, _ROWS) for name in names}) for batch in islice(batches, 1)]
@@ -103,8 +114,9 @@ def _json_column(values: Iterable[Any]) -> pa.Array:
         if kinds == {_Digits}:
             try:
                 return pa.array([None if value is None else int(value) for value in known], pa.int64())
-            except OverflowError:
+            except (OverflowError, ValueError):  # beyond 64 bits; beyond what Python converts
                 pass
-        return pa.array(known, pa.string())
+        # Half a surrogate pair, which JSON can hold and UTF-8 can't, is ingest's to judge.
+        return pa.array([value and value.encode(errors="replace").decode() for value in known], pa.string())
     # Lists, objects and flags are no ids, weights or times: a type that says so.
     return pa.array([None if value is None else True for value in known], pa.bool_())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,27 +12,32 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from jobs.commands.column_names import ACTORS, OBJECTS, OCCASIONS, parse_name
+from jobs.commands.guess_ends import (
+    Ends,
+    as_integers,
+    can_be_id,
+    find_ends,
+    looks_like_a_measure,
+    numbers_rows,
+    words_for_none,
+)
 from pipeline.errors import InputError
-from pipeline.ingest.rejected import Verdicts
+from pipeline.ingest.rejected import Verdicts, is_text
 from pipeline.ingest.timestamps import microseconds
+from pipeline.ingest.weights import MAX_WEIGHT
 
-#: Ends of one pair of columns, of two types: who acts, and on what.
-_ACTORS = (
-    *("user", "customer", "visitor", "member", "account", "client", "session", "viewer", "listener", "reader"),
-    *("person", "author", "buyer", "player", "student", "patient", "reviewer"),
+_WEIGHTS = (
+    *("weight", "strength", "count", "rating", "score", "stars", "quantity", "qty", "plays", "clicks", "freq"),
+    *("frequency", "amount", "hours", "playtime", "times", "cantidad", "anzahl", "quantite", "menge", "betrag"),
 )
-_OBJECTS = (
-    *("item", "product", "article", "movie", "song", "track", "artist", "video", "book", "paper", "page", "business"),
-    *("merchant", "location", "venue", "poi", "place", "ad", "game", "repo", "sku", "asin", "course", "recipe", "tag"),
+_EVENTS = ("event", "action", "interaction", "behavior", "behaviour", "kind", "type", "activity", "relation")
+_TIMES = (
+    *("timestamp", "ts", "time", "datetime", "unixtime", "date", "created", "day", "dat", "dt", "stamp", "at", "when"),
+    *("fecha", "datum", "data", "zeit", "zeitpunkt", "hora", "moment"),
 )
-#: Ends of one pair of columns, of one type.
-_PLAIN_PAIRS = (
-    *(("src", "dst"), ("source", "target"), ("from", "to"), ("head", "tail"), ("package", "needs"), ("u", "v")),
-    *(("follower", "followee"), ("citing", "cited"), ("node1", "node2"), ("id1", "id2"), ("left", "right")),
-)
-_WEIGHTS = ("weight", "strength", "count", "counts", "rating", "score", "quantity", "qty", "plays", "clicks", "freq")
-_EVENTS = ("event", "event_type", "action", "interaction", "interaction_type", "kind", "behavior", "behaviour")
-_TIMES = ("timestamp", "ts", "time", "datetime", "date", "event_time", "unixtime", "created", "day")
+
+_NO_ENDS = frozenset((*_WEIGHTS, *_EVENTS, *_TIMES))
 
 _MAX_KINDS = 20
 _MOST_REJECTED = 0.005  # of the first rows; half of what a run allows by default
@@ -40,11 +45,12 @@ _MOST_REJECTED = 0.005  # of the first rows; half of what a run allows by defaul
 
 @dataclass
 class Guess:
-    """Keys of ``[input]`` with values, what each rests on, and remarks for the config file."""
+    """Keys of ``[input]`` with values, what each rests on, remarks for the config file, and columns without a part."""
 
     values: dict[str, Any] = field(default_factory=dict)
     why: dict[str, str] = field(default_factory=dict)
     remarks: dict[str, list[str]] = field(default_factory=dict)
+    unused: dict[str, str] = field(default_factory=dict)  # column -> why
 
     def set(self, key: str, value: Any, why: str) -> None:
         """Take a value for a key."""
@@ -66,69 +72,78 @@ def guess_columns(columns: Mapping[str, pa.Array]) -> Guess:
     InputError : fewer than two columns can be ids.
     """
     guess = Guess()
-    source, target = _guess_ends(columns, guess)
-    rest = {name: column for name, column in columns.items() if name not in (source, target)}
+    unlikely = [name for name in columns if not parse_name(name).is_id and parse_name(name).head in _NO_ENDS]
+    ends = find_ends(columns, unlikely)
+    _set_ends(ends, columns, guess)
+    rest = {name: column for name, column in columns.items() if name not in (ends.source, ends.target)}
     _guess_timestamp(rest, guess)
     rest.pop(guess.values.get("timestamp", ""), None)
     _guess_weight(rest, guess)
-    _guess_event(rest, guess)
+    rest.pop(guess.values.get("weight", ""), None)
+    event = _guess_event(rest, guess)
+    rest.pop(event or "", None)
+    left = {name: why for name in rest for why in guess.why.values() if why.startswith(f"'{name}' ")}
+    guess.unused = {name: left.get(name) or _why_unused(name, columns, ends) for name in rest}
     return guess
 
 
-def _guess_ends(columns: Mapping[str, pa.Array], guess: Guess) -> tuple[str, str]:
-    stems = {_stem(name): name for name in reversed(list(columns)) if _is_id_like(columns[name])}
-    actor = next((stem for stem in _ACTORS if stem in stems), None)
-    thing = next((stem for stem in _OBJECTS if stem in stems), None)
-    if actor and thing:
-        return _two_types(guess, stems[actor], actor, stems[thing], thing, "by their names")
-    for left, right in _PLAIN_PAIRS:
-        if left in stems and right in stems:
-            node_type = "package" if left == "package" else "node"
-            return _one_type(guess, stems[left], stems[right], node_type, "by their names")
-    unlikely = {*_WEIGHTS, *_EVENTS, *_TIMES}
-    likely = [name for name, column in columns.items() if _is_id_like(column) and name.lower() not in unlikely]
-    # A name that ends in "id" says so; among the others, the first in the file.
-    likely.sort(key=lambda name: not re.search(r"(?:^|[_\W])(?:id|uuid)$|[a-z]I[dD]$", name))
-    if len(likely) < 2:
-        found = ", ".join(f"{name} ({column.type})" for name, column in columns.items())
-        raise InputError(
-            f"two columns of ids are needed, and {len(likely)} can be one; the columns are {found}. Ids are strings, "
-            "integers, decimals without a fraction or 16-byte UUIDs; cast float ids where they are written"
-        )
-    source, target = sorted(likely[:2], key=list(columns).index)
-    if _overlap(columns[source], columns[target]):
-        return _one_type(guess, source, target, "node", "the first two columns that can be ids; they share values")
-    types = [_stem(source) or "source", _stem(target) or "target"]
-    if types[0] == types[1]:
-        types = ["source", "target"]
-    return _two_types(guess, source, types[0], target, types[1], "the first two columns that can be ids")
-
-
-def _two_types(guess: Guess, source: str, source_type: str, target: str, target_type: str, why: str) -> tuple[str, str]:
-    two = f"{why}; two types of nodes ({source_type}, {target_type}) make a bipartite graph"
-    for key, value in (("source", source), ("target", target)):
-        guess.set(key, value, two)
-    for key, value in (("source_type", source_type), ("target_type", target_type)):
-        guess.set(key, value, "after its column; vectors of the two types stand in one table")
-    return source, target
-
-
-def _one_type(guess: Guess, source: str, target: str, node_type: str, why: str) -> tuple[str, str]:
-    for key, value in (("source", source), ("target", target)):
-        guess.set(key, value, f"{why}; both ends are of one type")
+def _set_ends(ends: Ends, columns: Mapping[str, pa.Array], guess: Guess) -> None:
+    said = "equal types mean a plain graph without direction; name two types if the ends differ"
+    if not ends.is_plain:
+        said = "after its column; vectors of the two types stand in one table"
+    for key in ("source", "target"):
+        guess.set(key, getattr(ends, key), ends.why)
     for key in ("source_type", "target_type"):
-        guess.set(key, node_type, "equal types mean a plain graph without direction; name two types if the ends differ")
-    return source, target
+        guess.set(key, getattr(ends, key), said)
+    loops = _self_loops(ends, columns)
+    if loops > _MOST_REJECTED:
+        guess.set(
+            "self_loops", "keep", f"{loops:.1%} of the first rows are of a node with itself; rejecting more fails a run"
+        )
+    words = [word for name in (ends.source, ends.target) for word in words_for_none(columns[name])]
+    if len(words) > _MOST_REJECTED * len(columns[ends.source]):
+        guess.set(
+            "null_values", sorted(set(words)), "in columns of ids they stand for no id, not for one that many share"
+        )
+    if ends.null_share > _MOST_REJECTED:
+        bound = min(1.0, math.ceil(150 * ends.null_share) / 100)
+        why = f"{ends.null_share:.0%} of the first rows lack an end and are rejected; without them a run would fail"
+        guess.set("max_rejected_share", bound, why)
+
+
+def _self_loops(ends: Ends, columns: Mapping[str, pa.Array]) -> float:
+    """Share of rows with one id at both ends, of a plain graph."""
+    source, target = columns[ends.source], columns[ends.target]
+    if not ends.is_plain or source.type != target.type or isinstance(source.type, pa.BaseExtensionType):
+        return 0.0
+    return float(pc.mean(pc.equal(source, target)).as_py() or 0.0)
+
+
+def _why_unused(name: str, columns: Mapping[str, pa.Array], ends: Ends) -> str:
+    """Why a column is no part of the interactions."""
+    column, known = columns[name], parse_name(name)
+    if numbers_rows(name, columns):
+        return "it numbers the rows"
+    if known.rank_in(OCCASIONS) is not None:
+        return "it says in what an interaction took place, and no end is that"
+    if pa.types.is_nested(column.type):
+        return f"{column.type}: no id, number or time"
+    if not can_be_id(column) or looks_like_a_measure(column):
+        return "no id by its type or values; what describes a node can be one of its attributes"
+    if known.is_id or known.rank_in(ACTORS) is not None or known.rank_in(OBJECTS) is not None:
+        return f"may be an end too: {ends.source} and {ends.target} are likelier by their names"
+    return "nothing that is looked for; what describes a node can be one of its attributes"
 
 
 def _guess_timestamp(columns: Mapping[str, pa.Array], guess: Guess) -> None:
-    for name in _by_name(columns, _TIMES, r"(?:_at|_time|_ts|_date|_timestamp)$"):
+    for name in _by_name(columns, _TIMES):
         why = _why_no_time(columns[name], name, guess)
         if why is None:
             return
         guess.leave("timestamp", f"'{name}' looks like a time but {why}")
     for name, column in columns.items():
         is_time = pa.types.is_timestamp(column.type) or pa.types.is_date(column.type)
+        is_time = is_time or (is_text(column.type) and as_integers(column) is None and looks_like_a_measure(column))
         if is_time and _why_no_time(column, name, guess) is None:
             return
 
@@ -165,7 +180,7 @@ def _unit_of(values: np.ndarray[Any, np.dtype[np.int64]]) -> str | None:
 
 
 def _guess_weight(columns: Mapping[str, pa.Array], guess: Guess) -> None:
-    for name in _by_name(columns, _WEIGHTS, r"_(?:weight|count|score|rating)$"):
+    for name in _by_name(columns, _WEIGHTS):
         column = columns[name]
         try:
             numbers = pc.cast(column, pa.float64())
@@ -173,26 +188,32 @@ def _guess_weight(columns: Mapping[str, pa.Array], guess: Guess) -> None:
             guess.leave("weight", f"'{name}' is named like a weight but is not numeric ({_example(column)})")
             continue
         good = pc.and_(pc.is_finite(numbers), pc.greater(numbers, 0.0)).fill_null(False)
+        good = pc.and_(good, pc.less_equal(numbers, MAX_WEIGHT).fill_null(False))
         bad = len(column) - int(pc.sum(good).as_py() or 0)
         if bad > _MOST_REJECTED * len(column):
             guess.leave(
                 "weight",
-                f"'{name}' is named like a weight, but {bad} of the first {len(column)} values are not above 0",
+                f"'{name}' is named like a weight, but {bad} of the first {len(column)} values are not above 0 "
+                f"and at most {MAX_WEIGHT:,.0f}",
             )
             continue
         guess.set("weight", name, "by its name; its first values are above 0. Without it, every row counts 1")
         return
 
 
-def _guess_event(columns: Mapping[str, pa.Array], guess: Guess) -> None:
-    for name in _by_name(columns, _EVENTS, r"_event$"):
-        column = columns[name]
+def _guess_event(columns: Mapping[str, pa.Array], guess: Guess) -> str | None:
+    """Return the column that holds kinds of interactions, said in a remark; None if there is none."""
+    for name in _by_name(columns, _EVENTS):
+        column, words = columns[name], parse_name(name).words
+        if len(words) > 1 and not any(word in _EVENTS[:5] for word in words):  # the type of what else?
+            continue
         if pa.types.is_dictionary(column.type):
             column = column.dictionary_decode()
-        if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        if not (is_text(column.type) or pa.types.is_integer(column.type)):
             continue
-        kinds = sorted(kind for kind in pc.unique(column).to_pylist() if kind is not None)
-        if not 0 < len(kinds) <= _MAX_KINDS:
+        different = pc.cast(pc.unique(column.drop_null()), pa.string(), safe=False)
+        kinds = sorted(different.to_pylist()) if len(different) <= _MAX_KINDS else []
+        if not kinds:
             continue
         # Not set: a kind that the first rows don't show would be rejected. All at 1 is what leaving it out means.
         weights = ", ".join(f"{_quoted(kind)} = 1.0" for kind in kinds)
@@ -204,54 +225,29 @@ def _guess_event(columns: Mapping[str, pa.Array], guess: Guess) -> None:
             f"event = {_quoted(name)}",
             f"event_weights = {{{weights}}}",
         ]
-        return
+        return name
+    return None
 
 
-def _by_name(columns: Mapping[str, pa.Array], names: Sequence[str], ending: str) -> list[str]:
-    """Names that are on a list, in its order, then those with a telling ending."""
-    lower = {name.lower(): name for name in reversed(list(columns))}
-    known = [lower[name] for name in names if name in lower]
-    return [*known, *(name for name in columns if re.search(ending, name.lower()) and name not in known)]
-
-
-def _stem(name: str) -> str:
-    """Return "user" for user_id, userId and USER."""
-    words = re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name).lower()
-    return re.sub(r"[_\W]*(?:_|\b)(?:id|ids|ix|idx|key|uuid|code|name)$", "", words).strip("_ ") or words
-
-
-def _is_id_like(column: pa.Array) -> bool:
-    kind = column.type
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
-    is_whole = pa.types.is_integer(kind) or (pa.types.is_decimal(kind) and kind.scale == 0)
-    is_uuid = pa.types.is_fixed_size_binary(kind) and kind.byte_width == 16
-    if not (is_text or is_whole or is_uuid or isinstance(kind, pa.BaseExtensionType)):
-        return False
-    return bool(column.null_count <= _MOST_REJECTED * len(column))
+def _by_name(columns: Mapping[str, pa.Array], words: Sequence[str]) -> list[str]:
+    """Columns that are called so, in the list's order, then those whose last word is on it, then written as one."""
+    ranked = []
+    for place, name in enumerate(columns):
+        known = parse_name(name)
+        if known.is_id:
+            continue
+        forms = [known.head, known.head.removesuffix("s")]
+        rank = next((words.index(form) for form in forms if form in words), None)
+        if rank is not None:
+            ranked.append((len(known.words) > 1, rank, place, name))
+        elif words is not _EVENTS and any(len(word) > 3 and known.head.endswith(word) for word in words):
+            ranked.append((True, len(words), place, name))
+    return [name for *_, name in sorted(ranked)]
 
 
 def _as_integers(column: pa.Array) -> np.ndarray[Any, np.dtype[np.int64]] | None:
-    """The values of a column of integers, or of text that holds nothing else; None for others."""
-    known = column.drop_null()
-    is_text = pa.types.is_string(known.type) or pa.types.is_large_string(known.type)
-    if not len(known) or not (is_text or pa.types.is_integer(known.type)):
-        return None
-    try:
-        found: np.ndarray[Any, np.dtype[np.int64]] = pc.cast(known, pa.int64()).to_numpy()
-    except pa.ArrowInvalid:
-        return None
-    return found
-
-
-def _overlap(left: pa.Array, right: pa.Array) -> bool:
-    """Whether a tenth of one end's values are among the other's."""
-    if left.type != right.type:
-        return False
-    left, right = (pc.unique(column.drop_null()) for column in (left, right))
-    shared = int(pc.sum(pc.is_in(left, value_set=right)).as_py() or 0)
-    return shared >= max(1, min(len(left), len(right)) // 10)
+    values = as_integers(column)
+    return None if values is None else values.to_numpy()
 
 
 def _example(column: pa.Array) -> str:

@@ -6,10 +6,14 @@ import argparse
 import os
 import tomllib
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from jobs.answers import Answer, columns
 from jobs.arguments import CommandParser, add_json, command_parser
 from pipeline.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pipeline.ingest.text_format import TextFormat
 
 
 def parser() -> CommandParser:
@@ -38,29 +42,38 @@ def answer(options: argparse.Namespace) -> Answer:
     ------
     ConfigError : the file to write exists, or can't be written. InputError : the input can't be used.
     """
-    from jobs.commands.config_text import toml_text
+    from jobs.commands.config_text import on_one_line, toml_text, toml_value
     from jobs.commands.first_rows import first_rows
     from jobs.commands.guess import guess_columns
     from pipeline.config import PipelineConfig
-    from pipeline.ingest.sources import FORMAT_NAMES
+    from pipeline.ingest.sources import FORMAT_NAMES, shown
 
     out: Path = options.out
     if out.exists():
         raise ConfigError(f"{out} exists and is not overwritten; give another --out FILE, or move it away")
     found = first_rows(options.input)
     guess = guess_columns(found.columns)
+    for key, (value, why) in _keys_of(found.text).items():
+        guess.set(key, value, why)
     remarks = {("input", key): lines for key, lines in guess.remarks.items()}
     values = {"input": {"path": _path_from(out, options.input), **guess.values}}
-    text = _HEADER.format(given=repr(options.input)) + toml_text(values, remarks)
+    unused = "".join(
+        f"# Not used: {on_one_line(name)}: {why}\n" for name, why in list(guess.unused.items())[:_MOST_NAMES]
+    )
+    text = _HEADER.format(given=on_one_line(repr(options.input)), unused=unused) + toml_text(values, remarks)
     PipelineConfig.model_validate(tomllib.loads(text))
     _write_new(out, text)
 
     first = found.sources[0]
-    rows = [(key, str(guess.values.get(key, "(left out)")), why) for key, why in guess.why.items()]
-    names = ", ".join(found.columns)
+    rows = [
+        (key, on_one_line(toml_value(guess.values[key])) if key in guess.values else "(left out)", why)
+        for key, why in guess.why.items()
+    ]
+    names = shown(list(found.columns), _MOST_NAMES)
     lines = [
         f"{options.input}: {FORMAT_NAMES[first.format]}, files: {len(found.sources)}, columns: {names}",
         *columns(rows),
+        *([f"not used: {shown(list(guess.unused), _MOST_NAMES)}; the config says why"] if guess.unused else []),
         f"written to {out}. Next: graphquilt run --config {out} --workspace work",
     ]
     facts = {
@@ -71,15 +84,33 @@ def answer(options: argparse.Namespace) -> Answer:
         "columns": {name: str(column.type) for name, column in found.columns.items()},
         "guessed": guess.values,
         "why": guess.why,
+        "unused": guess.unused,
     }
     return Answer(facts, "\n".join(lines))
 
 
+_MOST_NAMES = 40  # of columns; a table may have thousands
 _HEADER = """\
 # Made by: graphquilt init {given}
 # Look over [input]. What is commented out has the value that stands there.
-
+{unused}
 """
+
+
+def _keys_of(text: TextFormat) -> dict[str, tuple[Any, str]]:
+    """Keys of [input] that readers of these files need, each with its reason."""
+    unset = type(text)()
+    found: dict[str, tuple[Any, str]] = {}
+    if text.delimiter != unset.delimiter:
+        found["delimiter"] = (text.delimiter, "parts most of the first lines into equally many columns")
+    if text.quote != unset.quote:
+        found["quote"] = (text.quote, "quotes in the first lines don't pair, so they are text")
+    if not text.header:
+        found["header"] = (False, "the first line holds values, no names")
+        found["columns"] = (list(text.columns), "made up, after the looks of the values: rename them as you like")
+    if text.encoding != unset.encoding:
+        found["encoding"] = (text.encoding, "the first bytes are no UTF-8; if letters look wrong, name another one")
+    return found
 
 
 def _path_from(out: Path, given: str) -> str:

@@ -1,6 +1,14 @@
+import contextlib
+import csv
+import datetime as dt
+import gzip
+import io
 import json
+import re
+import tempfile
 import tomllib
-from collections.abc import Callable
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +25,10 @@ from jobs.commands.first_rows import first_rows
 from jobs.commands.guess import guess_columns
 from pipeline.config import PipelineConfig, key_reference
 from pipeline.errors import InputError
+from pipeline.ingest.parse import parse, total
+from pipeline.ingest.sources import list_sources, split_tasks
+from pipeline.stages.opening import parse_rules
+from tests.jobs.public_headers import FILES, PublicFile, values_of
 
 
 def interactions(rows: int = 200) -> pa.Table:
@@ -40,6 +52,191 @@ def write(table: pa.Table, path: Path) -> Path:
     else:
         pq.write_table(table, path)
     return path
+
+
+def text_of(file: PublicFile) -> dict[str, list[str]]:
+    return {name: values_of(look, seed) for seed, (name, look) in enumerate(file.columns.items())}
+
+
+def written(path: Path, columns: Mapping[str, Sequence[str]], delimiter: str = ",") -> Path:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, delimiter=delimiter)
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+    return path
+
+
+SPELLINGS: dict[str, Callable[[str], str]] = {
+    "as published": str,
+    "upper case": str.upper,
+    "lower case": str.lower,
+    "blanks": lambda name: re.sub(r"(?<=[a-z])(?=[A-Z])|[_-]", " ", name),
+    "kebab": lambda name: re.sub(r"(?<=[a-z])(?=[A-Z])|[_ ]", "-", name),
+}
+
+
+@pytest.mark.parametrize("spelling", list(SPELLINGS))
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_the_columns_of_public_files_are_understood(file: PublicFile, spelling: str) -> None:
+    spelt = {name: SPELLINGS[spelling](name) for name in file.columns}
+    columns = {spelt[name]: pa.array([one or None for one in column]) for name, column in text_of(file).items()}
+    guess = guess_columns(columns)
+    assert (guess.values["source"], guess.values["target"]) == (spelt[file.source], spelt[file.target])
+    types = guess.values["source_type"], guess.values["target_type"]
+    assert (types[0] == types[1]) == (file.types[0] == file.types[1])
+    if spelling == "as published":
+        assert types == file.types
+    found = {key: guess.values.get(key) for key in ("weight", "timestamp", "timestamp_unit")}
+    assert found == {
+        "weight": None if file.weight is None else spelt[file.weight],
+        "timestamp": None if file.timestamp is None else spelt[file.timestamp],
+        "timestamp_unit": file.unit,
+    }
+    assert {line for line in guess.remarks.get("event", ()) if line.startswith("event = ")} == (
+        set() if file.event is None else {f'event = "{spelt[file.event]}"'}
+    )
+    assert set(guess.unused) == set(columns) - {*guess.values.values()} - {spelt.get(file.event or "")}
+    for name, word in file.why_unused.items():
+        assert word in guess.unused[spelt[name]]
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_what_init_writes_of_public_files_is_read(file: PublicFile, tmp_path: Path, call: Callable[..., Any]) -> None:
+    said = call("init", written(tmp_path / "in.csv", text_of(file)), "--out", tmp_path / "made.toml", "--json")
+    assert said.code == 0, said.err
+    config = PipelineConfig.from_toml(tmp_path / "made.toml")
+    rules = parse_rules(config, dt.date(2030, 1, 1))
+    tasks = split_tasks(list_sources(config.input.path))
+    counts = total(parsed.counts for task in tasks for parsed in parse(task, rules))
+    assert counts.read == len(next(iter(text_of(file).values())))
+    assert counts.kept > 0
+    assert counts.rejected_share <= config.input.max_rejected_share
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", FILES[::9], ids=lambda file: file.name)
+def test_what_init_writes_of_public_files_runs(file: PublicFile, tmp_path: Path, call: Callable[..., Any]) -> None:
+    call("init", written(tmp_path / "in.csv", text_of(file)), "--out", tmp_path / "made.toml")
+    done = call("run", "--config", tmp_path / "made.toml", "--workspace", tmp_path / "work", "--set", "embedding.dim=4")
+    assert done.code == 0, done.err
+
+
+def plain_lines(rows: int = 60) -> list[list[str]]:
+    rng = np.random.default_rng(0)
+    return [[f"{rng.integers(1, 30)}", f"{rng.integers(1, 30)}"] for _ in range(rows)]
+
+
+def ratings(rows: int = 60) -> list[list[str]]:
+    rng = np.random.default_rng(0)
+    ends = plain_lines(rows)
+    return [[*pair, f"{rng.integers(1, 6)}", f"{880_000_000 + 100 * n}"] for n, pair in enumerate(ends)]
+
+
+def sessions() -> list[list[str]]:
+    return [[n, "NA" if int(n) % 3 == 0 else n, m] for n, m in plain_lines()]
+
+
+def text(rows: list[list[str]], delimiter: str) -> str:
+    return "".join(delimiter.join(row) + "\n" for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "keys"),
+    [
+        ("u.data", text(ratings(), "\t").encode(), {"delimiter": "\t", "header": False, "weight": "rating"}),
+        ("ratings.dat", text(ratings(), "::").encode(), {"delimiter": "::", "source_type": "user", "header": False}),
+        ("edges.txt", text(plain_lines(), " ").encode(), {"delimiter": "whitespace", "source_type": "node"}),
+        ("edges.tsv", text(plain_lines(), "\t").encode(), {"header": False, "target_type": "node"}),
+        ("a.csv", text([["user", "item"], *plain_lines()], ";").encode(), {"delimiter": ";", "source": "user"}),
+        ("b.csv", text([["user", "item"], *plain_lines()], "|").encode("utf-16"), {"delimiter": "|"}),
+        ("c.csv", text([["user", "item"], *plain_lines()], ",").encode("utf-16-le"), {"encoding": "utf-16-le"}),
+        ("d.csv", "user,café\n".encode("cp1252") + text(plain_lines(), ",").encode(), {"encoding": "cp1252"}),
+        ("e.inter", text([["user_id:token", "item_id:token"], *plain_lines()], "\t").encode(), {"source": "user_id"}),
+        ("f.csv.gz", gzip.compress(text(ratings(), ",").encode()), {"timestamp": "timestamp", "timestamp_unit": "s"}),
+        ("g.csv", text([["sessionId", "userId", "itemId"], *sessions()], ";").encode(),
+         {"source": "userId", "null_values": ["NA"], "max_rejected_share": pytest.approx(0.5, abs=0.2)}),
+        ("h.tsv", b'user\titem\n1\t"7 inch\n' + text(plain_lines(), "\t").encode(), {"quote": "", "source": "user"}),
+    ],
+)  # fmt: skip
+def test_text_is_read_as_it_is_written(
+    name: str, data: bytes, keys: dict[str, Any], tmp_path: Path, call: Callable[..., Any]
+) -> None:
+    (tmp_path / name).write_bytes(data)
+    said = call("init", tmp_path / name, "--out", tmp_path / "made.toml", "--json")
+    assert said.code == 0, said.err
+    assert {key: said.json["guessed"].get(key) for key in keys} == keys
+    done = call("ingest", "--config", tmp_path / "made.toml", "--workspace", tmp_path / "work", "--json")
+    assert done.code == 0, done.err
+
+
+def odd_files() -> dict[str, bytes]:
+    zipped = io.BytesIO()
+    with zipfile.ZipFile(zipped, "w") as archive:
+        archive.writestr("a.csv", "user,item\n1,2\n")
+    sink = pa.BufferOutputStream()
+    nested = pa.table({"user": [{"id": 1}], "items": [[1, 2]], "m": [{"a": 1}], "n": pa.nulls(1), "b": [b"\xff"]})
+    pq.write_table(nested, sink)
+    parquet = sink.getvalue().to_pybytes()
+    rng = np.random.default_rng(0)
+    wide = ",".join(f"c{n}" for n in range(500)) + "\n" + ",".join(["1"] * 500) + "\n"
+    return {
+        "empty.csv": b"", "blank.csv": b"\n\n\n", "one.csv": b"user\n1\n2\n", "header.csv": b"user,item\n",
+        "garbage.csv": rng.bytes(5000), "zeros.csv": b"\0" * 500, "zip.csv": zipped.getvalue(),
+        "png.csv": b"\x89PNG\r\n\x1a\n" + rng.bytes(500), "cut.csv.gz": gzip.compress(rng.bytes(9000))[:700],
+        "nogz.csv.gz": b"user,item\n1,2\n", "wide.csv": wide.encode(), "quote.csv": b'user,item\n1,"2\n3,4\n',
+        "twice.csv": b"user,user\n1,2\n", "nulls.csv": b"user,item\n" + b",\n" * 50, "long.csv": b"x" * 300_000,
+        "huge.csv": b"user,item\n" + b"9" * 40 + b",1\n" + b"1e999,2\n", "ragged.csv": b"user,item\n1,2,3\n4\n5,6\n",
+        "names.csv": b",,\n1,2,3\n",
+        "unnamed.csv": b",user,item\n0,1,2\n1,5,6\n", "emoji.csv": "👤,📦\n1,2\n3,4\n".encode(),
+        "comment.txt": b"# a\n# b\n1 2\n", "bom.csv": b"\xef\xbb\xbf", "surrogate.json": b'{"a": "\\ud800", "b": 1}\n',
+        "scalar.json": b"3\n", "array.json": b"[1, 2]", "broken.json": b'{"a": 1', "deep.json": b"[" * 20_000,
+        "mixed.json": b'{"a": 1, "b": "x"}\n{"a": "y", "b": [1]}\n', "nested.json": b'{"a": {"b": 1}, "c": [1]}\n',
+        "big.json": b'{"a": ' + b"9" * 5000 + b', "b": 2}\n', "nan.json": b'{"user": NaN, "item": 1}\n',
+        "none.parquet": b"", "cut.parquet": parquet[:100], "nested.parquet": parquet,
+        "text.parquet": b"user,item\n1,2\n",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", list(odd_files()))
+def test_no_file_makes_init_fail_without_a_word(name: str, tmp_path: Path, call: Callable[..., Any]) -> None:
+    (tmp_path / name).write_bytes(odd_files()[name])
+    said = call("init", tmp_path / name, "--out", tmp_path / "made.toml", "--json")
+    assert said.code in (0, 4), said.err
+    if said.code == 4:
+        assert len(said.json["error"]) < 4_000
+        assert str(tmp_path) in said.json["error"] or "two columns of ids" in said.json["error"]
+    else:
+        PipelineConfig.from_toml(tmp_path / "made.toml")
+
+
+@given(st.binary(max_size=400), st.sampled_from(["x.csv", "x.tsv", "x.json", "x.parquet", "x.csv.gz", "x.dat"]))
+@settings(max_examples=150)
+def test_no_bytes_make_init_fail_without_a_word(data: bytes, name: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / name).write_bytes(data)
+        with contextlib.suppress(InputError):
+            guess_columns(first_rows(f"{folder}/{name}").columns)
+
+
+@given(st.data())
+@settings(max_examples=60)
+def test_no_types_make_init_fail_without_a_word(data: st.DataObject) -> None:
+    """Names and Arrow types at random, in Parquet."""
+    types = [
+        *(pa.int8(), pa.uint64(), pa.float32(), pa.bool_(), pa.string(), pa.large_string(), pa.binary(), pa.date32()),
+        *(pa.timestamp("ns", "UTC"), pa.time64("us"), pa.duration("s"), pa.decimal128(20, 0), pa.decimal128(9, 3)),
+        *(pa.list_(pa.int64()), pa.struct([("a", pa.string())]), pa.dictionary(pa.int32(), pa.string()), pa.null()),
+        *(pa.binary(16), pa.float16(), pa.map_(pa.string(), pa.int64())),
+    ]
+    words = ["user", "item_id", "timestamp", "rating", "event", "index", "", "Unnamed: 0", "x", "ünï", "session"]
+    n = data.draw(st.integers(0, 5))
+    names = data.draw(st.lists(st.sampled_from(words), min_size=1, max_size=6))
+    columns = {name: pa.nulls(n, data.draw(st.sampled_from(types))) for name in names}
+    for name, column in columns.items():
+        if data.draw(st.booleans()) and (pa.types.is_integer(column.type) or pa.types.is_string(column.type)):
+            columns[name] = pa.array([str(one) for one in range(n)]).cast(column.type)
+    with contextlib.suppress(InputError):
+        guess_columns(columns)
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
@@ -179,7 +376,8 @@ def test_columns_told_by_folders_are_seen(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "sentence"), [("", "has no rows"), ("a_id,b_id\n", "has no rows"), ("a_id;b_id\n1;2\n", "parted by ';'")]
+    ("text", "sentence"),
+    [("", "has no rows"), ("a_id,b_id\n", "has no rows"), ("# a\n# b\n1 2\n", "begins with comments")],
 )
 def test_an_unusable_input_exits_4(text: str, sentence: str, tmp_path: Path, call: Callable[..., Any]) -> None:
     (tmp_path / "in.csv").write_text(text)

@@ -1,0 +1,277 @@
+"""Which two columns are the ends of interactions, and whether they are of one type: told by names, then by values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from jobs.commands.column_names import (
+    ACTORS,
+    DIRECTIONS,
+    NODES,
+    OBJECTS,
+    OCCASIONS,
+    PEERS,
+    ColumnName,
+    is_index_name,
+    parse_name,
+)
+from pipeline.errors import InputError
+from pipeline.ingest.rejected import is_text
+
+#: Share of rows without an id up to which a column named like an end is one; the config has to allow for them.
+MOST_NULLS = 0.5
+_FEW_NULLS = 0.005  # half of what a run rejects without failing
+_KINDS = 20  # a column of no more values is more likely a kind of thing than an id
+_LONG_TEXT = 64  # letters on average
+_DECIMAL = r"^\s*[+-]?\d*\.\d+([eE][+-]?\d+)?\s*$"
+_DATE = r"^\s*\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T].*)?$"
+_QUANTITIES = frozenset(
+    (
+        *("price", "cost", "value", "balance", "lat", "lon", "lng", "latitude", "longitude", "year", "month", "age"),
+        *("size", "speed", "distance", "duration", "port", "min", "max", "score", "goals", "rating", "elo"),
+    )
+)
+_NO_VALUE = pa.array(["", "NA", "N/A", "NULL", "null", "NaN", "nan", "None", "none", "\\N", "<NA>"])
+
+
+@dataclass(frozen=True)
+class Ends:
+    """Columns and types of the two ends, and why; ``null_share`` of the rows have not both."""
+
+    source: str
+    target: str
+    source_type: str
+    target_type: str
+    why: str
+    null_share: float = 0.0
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether both are of one type."""
+        return self.source_type == self.target_type
+
+
+def find_ends(columns: Mapping[str, pa.Array], unlikely: Iterable[str] = ()) -> Ends:
+    """Choose the ends.
+
+    Parameters
+    ----------
+    columns : by name, the first rows. unlikely : columns that have another part already, such as times and weights.
+
+    Raises
+    ------
+    InputError : fewer than two columns can be ids.
+    """
+    taken = set(unlikely)
+    possible = {name: parse_name(name) for name, column in columns.items() if can_be_id(column)}
+    named = {name: parsed for name, parsed in possible.items() if name not in taken and not numbers_rows(name, columns)}
+    found = (
+        _by_direction(named, columns, needs_noun=True)
+        or _actor_and_object(named, columns)
+        or _by_direction(named, columns, needs_noun=False)
+        or _peers(named)
+        or _by_place(named, possible, columns)
+    )
+    shares = [null_share(columns[name]) for name in (found.source, found.target)]
+    return Ends(*_fields(found), null_share=max(shares))
+
+
+def _fields(ends: Ends) -> tuple[str, str, str, str, str]:
+    return ends.source, ends.target, ends.source_type, ends.target_type, ends.why
+
+
+def can_be_id(column: pa.Array) -> bool:
+    """Whether ingest takes a column's type for ids, and half of its rows have one."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    is_whole = pa.types.is_integer(kind) or (pa.types.is_decimal(kind) and kind.scale == 0)
+    is_uuid = pa.types.is_fixed_size_binary(kind) and kind.byte_width == 16
+    if not (is_text(kind) or is_whole or is_uuid or isinstance(kind, pa.BaseExtensionType)):
+        return False
+    return bool(len(column)) and null_share(column) <= MOST_NULLS
+
+
+def null_share(column: pa.Array) -> float:
+    """Share of rows without a value, or with a word for none."""
+    return (column.null_count + len(words_for_none(column))) / max(1, len(column))
+
+
+def words_for_none(column: pa.Array) -> list[str]:
+    """The values of a column of text that are words for none, one a row."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if not is_text(column.type):
+        return []
+    text = pc.cast(column, pa.string(), safe=False)
+    found: list[str] = text.filter(pc.is_in(text, value_set=_NO_VALUE)).to_pylist()
+    return found
+
+
+def numbers_rows(name: str, columns: Mapping[str, pa.Array]) -> bool:
+    """Whether a column only says which row it is: by its name, or as integers that count up by one."""
+    known = parse_name(name)
+    if is_index_name(name):
+        return True
+    if any(known.rank_in(words) is not None for words in (ACTORS, OBJECTS, OCCASIONS)):
+        return False
+    values = as_integers(columns[name])
+    if values is None or len(values) < 3:
+        return False
+    return bool(pc.all(pc.equal(pc.subtract(values[1:], values[:-1]), 1)).as_py())
+
+
+def as_integers(column: pa.Array) -> pa.Array | None:
+    """The values of a column of integers, or of text that holds nothing else; None for others."""
+    known = column.drop_null()
+    if not len(known) or not (is_text(known.type) or pa.types.is_integer(known.type)):
+        return None
+    try:
+        return pc.cast(known, pa.int64())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return None
+
+
+def _best(named: Mapping[str, ColumnName], vocabulary: tuple[str, ...], unlikely: Iterable[str] = ()) -> str | None:
+    """The column whose name says most plainly that it is one of these: by word, as an id, with few other words."""
+    ranked = []
+    for place, (name, parsed) in enumerate(named.items()):
+        rank = parsed.rank_in(vocabulary)
+        if rank is not None:
+            ranked.append((name in unlikely, rank, not parsed.is_id, len(parsed.words), place, name))
+    return min(ranked)[-1] if ranked else None
+
+
+def _by_direction(named: Mapping[str, ColumnName], columns: Mapping[str, pa.Array], *, needs_noun: bool) -> Ends | None:
+    """Two names that differ by opposite directions: from_node and to_node; follower_id and followee_id."""
+    found = []
+    for place, (left, right) in enumerate(DIRECTIONS):
+        for source, of_source in named.items():
+            rest = of_source.without(left)
+            for target, of_target in named.items():
+                other = of_target.without(right)
+                if rest is None or other is None or source == target or rest.words != other.words:
+                    continue
+                is_noun = bool(rest.words) and (rest.is_id or _is_noun(rest) or rest.head in NODES)
+                if not (is_noun if needs_noun else rest.head not in _QUANTITIES):
+                    continue
+                if not looks_like_a_measure(columns[source]):
+                    node_type = rest.stem or ("package" if left == "package" else "node")
+                    ends = Ends(source, target, node_type, node_type, f"by their names: {left} and {right}")
+                    # Of from_bank, from_account, to_bank, to_account, the accounts: the finer ones.
+                    different = len(pc.unique(columns[source]))
+                    found.append(((-rest.is_id, -different, place, source, target), ends))
+    return min(found, key=lambda pair: pair[0])[1] if found else None
+
+
+def _is_noun(name: ColumnName) -> bool:
+    return any(name.rank_in(vocabulary) is not None for vocabulary in (ACTORS, OBJECTS))
+
+
+def _actor_and_object(named: Mapping[str, ColumnName], columns: Mapping[str, pa.Array]) -> Ends | None:
+    """Who acts and on what; an occasion acts where nobody does."""
+    actor = _best(named, ACTORS) or _best(named, OCCASIONS)
+    others = {name: parsed for name, parsed in named.items() if name != actor}
+    # order_item_id counts the items of an order: 1, 2, 3.
+    thing = _best(others, OBJECTS, unlikely={name for name in others if _is_of_kinds(columns[name])})
+    if actor is None or thing is None:
+        return None
+    return _two_types(named, actor, thing, "by their names")
+
+
+def _is_of_kinds(column: pa.Array) -> bool:
+    return len(pc.unique(column.drop_null())) <= min(_KINDS, len(column) // 10)
+
+
+def _peers(named: Mapping[str, ColumnName]) -> Ends | None:
+    """Two of one type: a user and a friend, an item and a related item."""
+    actor, peer = _best(named, ACTORS), _best(named, PEERS)
+    if actor is not None and peer is not None and actor != peer:
+        node_type = named[actor].stem
+        return Ends(actor, peer, node_type, node_type, "by their names; both ends are of one type")
+    for place, (source, of_source) in enumerate(named.items()):
+        for target, of_target in list(named.items())[place + 1 :]:
+            if of_source.head and of_source.head == of_target.head and of_source.is_id and of_target.is_id:
+                return Ends(source, target, of_source.head, of_source.head, "by their names; both say what they are of")
+    return None
+
+
+def _by_place(
+    named: Mapping[str, ColumnName], possible: Mapping[str, ColumnName], columns: Mapping[str, pa.Array]
+) -> Ends:
+    """The likeliest two columns: known words first, names that end in "id", few nulls, no kinds, no long text."""
+    names = list(columns)
+    likely = [name for name in named if null_share(columns[name]) <= _FEW_NULLS]
+    likely = [name for name in likely if not looks_like_a_measure(columns[name])]
+    if len(likely) < 2:  # what else can be one: of two columns, both are the ends
+        likely = [name for name in possible if name in likely or not is_index_name(name)]
+    if len(likely) < 2:
+        found = ", ".join(f"{name} ({column.type})" for name, column in list(columns.items())[:30])
+        more = f" and {len(columns) - 30} more" if len(columns) > 30 else ""
+        raise InputError(
+            f"two columns of ids are needed, and {len(likely)} can be one; the columns are {found}{more}. Ids are "
+            "strings, integers, decimals without a fraction or 16-byte UUIDs; cast float ids where they are written"
+        )
+    likely.sort(key=lambda name: (*_doubts(possible[name], columns[name]), names.index(name)))
+    actor = _best({name: possible[name] for name in likely}, ACTORS)
+    if actor is not None:  # and the likeliest other
+        source, target = actor, next(name for name in likely if name != actor)
+    else:
+        source, target = sorted(likely[:2], key=names.index)
+        if possible[target].acts and not possible[source].acts:
+            source, target = target, source
+    same_words = bool(possible[source].stem) and possible[source].stem == possible[target].stem
+    if same_words or share_text(columns[source], columns[target]):
+        node_type = possible[source].stem if same_words else "node"
+        return Ends(source, target, node_type, node_type, "the likeliest two columns of ids; they share values")
+    return _two_types(possible, source, target, "the likeliest two columns of ids")
+
+
+def _doubts(name: ColumnName, column: pa.Array) -> tuple[bool, ...]:
+    """What speaks against a column of ids, the strongest first."""
+    values = pc.unique(column.drop_null())
+    is_occasion = name.rank_in(OCCASIONS) is not None
+    return (
+        not (_is_noun(name) or name.is_id or is_occasion),
+        is_occasion,
+        _is_of_kinds(column),
+        len(values) == len(column) > _KINDS,
+    )
+
+
+def looks_like_a_measure(column: pa.Array) -> bool:
+    """Whether text holds fractions, dates, or sentences: what no id looks like."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if not is_text(column.type):
+        return False
+    text = pc.cast(column, pa.string(), safe=False).drop_null()
+    if not len(text):
+        return True
+    for pattern in (_DECIMAL, _DATE):
+        if pc.mean(pc.match_substring_regex(pc.cast(text, pa.binary()), pattern)).as_py() > 0.5:
+            return True
+    return bool(pc.mean(pc.binary_length(text)).as_py() > _LONG_TEXT)
+
+
+def _two_types(named: Mapping[str, ColumnName], source: str, target: str, why: str) -> Ends:
+    types = [named[source].stem or source, named[target].stem or target]
+    if types[0] == types[1]:
+        types = ["source", "target"]
+    return Ends(source, target, types[0], types[1], f"{why}; two types of nodes make a bipartite graph")
+
+
+def share_text(left: pa.Array, right: pa.Array) -> bool:
+    """Whether a tenth of one end's values are among the other's, and they are no integers.
+
+    Integers say nothing: the users 1 to 1,000 and the items 1 to 1,000 are not the same.
+    """
+    if left.type != right.type or as_integers(left) is not None or as_integers(right) is not None:
+        return False
+    left, right = (pc.unique(column.drop_null()) for column in (left, right))
+    shared = int(pc.sum(pc.is_in(left, value_set=right)).as_py() or 0)
+    return shared >= max(1, min(len(left), len(right)) // 10)

@@ -1,0 +1,172 @@
+"""How a text file is written, told from its first lines: encoding, delimiter, header, and names where it has none."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import re
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from jobs.commands.column_names import ACTORS, DIRECTIONS, OBJECTS, OCCASIONS, parse_name
+from jobs.commands.guess_ends import share_text
+from pipeline.errors import InputError
+from pipeline.ingest.sources import Piece, filesystem_of, naming
+from pipeline.ingest.text_format import WHITESPACE, TextFormat
+
+_BYTES = 256 * 1024
+_LINES = 300
+_MOST_OF = 0.9  # of the lines have to agree
+_DELIMITERS = ("::", "\t", ";", "|", ",", WHITESPACE)
+_NUMBER = re.compile(r"\s*[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?\s*")
+_DATE = re.compile(r"\s*\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T].*)?")
+_EPOCH = re.compile(r"\s*(6[3-9]|[7-9]\d|[123]\d\d|4[01]\d)\d{7}(\d{3}){0,3}(\.\d*)?\s*")  # 1990 to 2100, s to ns
+_MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+def look_at_text(piece: Piece) -> TextFormat:
+    """Return what the readers have to be told of a file; what they see by themselves is left unset.
+
+    Raises
+    ------
+    InputError : the file can't be read, or begins with comments.
+    """
+    filesystem, path = filesystem_of(piece.address)
+    with (
+        naming(piece.address, "csv"),
+        filesystem.open_input_stream(path, compression=piece.compression) as stream,
+    ):
+        data: bytes = stream.read(_BYTES)
+    encoding = _encoding_of(data)
+    text = data.decode(encoding or _marked(data), errors="replace").lstrip("\ufeff")
+    lines = [line for line in text.splitlines() if line.strip()]
+    if len(data) == _BYTES:
+        lines = lines[:-1]
+    lines = lines[:_LINES]
+    _refuse_comments(piece, lines)
+    usual = TextFormat().dialect(piece.relative).delimiter
+    delimiter, rows = _delimiter_of(lines, usual)
+    told = None if delimiter == usual else delimiter
+    if not rows or _has_header(rows):
+        return TextFormat(delimiter=told, encoding=encoding)
+    return TextFormat(delimiter=told, encoding=encoding, header=False, columns=_names_for(rows))
+
+
+def _marked(data: bytes) -> str:
+    return "utf-16" if data.startswith(_MARKS[1:]) else "utf-8"
+
+
+def _encoding_of(data: bytes) -> str | None:
+    """An encoding that has to be named, None for UTF-8 and for what a mark says."""
+    if not data or data.startswith(_MARKS):
+        return None
+    for zeros, name in ((data[1::2], "utf-16-le"), (data[0::2], "utf-16-be")):
+        if zeros.count(0) > 0.4 * len(zeros):
+            return name
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(data)  # which may end within a character
+    except UnicodeDecodeError:
+        return "cp1252" if not any(byte in data for byte in b"\x81\x8d\x8f\x90\x9d") else "latin-1"
+    return None
+
+
+def _refuse_comments(piece: Piece, lines: Sequence[str]) -> None:
+    for mark in "#%":
+        commented = [line for line in lines if line.startswith(mark)]
+        # One such line may be a header; several, or one of another width than the next, are not.
+        if len(commented) > 1 or (len(commented) == 1 and lines[0] == commented[0] and lines[0].startswith(f"{mark} ")):
+            raise InputError(
+                f"{piece.address} begins with comments, such as {commented[0][:60]!r}, which would be read as rows; "
+                f"write it without: grep -v '^{mark}' FILE > OTHER (zcat FILE | grep ... if it is packed)"
+            )
+
+
+def _delimiter_of(lines: Sequence[str], usual: str) -> tuple[str, list[list[str]]]:
+    """The delimiter that parts most lines into the same number of columns, and the lines parted."""
+    best, best_rows = usual, [[line] for line in lines]
+    best_width = 1
+    for delimiter in _DELIMITERS:
+        rows = _parted(lines, delimiter)
+        widths = [len(row) for row in rows]
+        width = max(set(widths), key=widths.count, default=1)
+        agree = widths.count(width) >= _MOST_OF * len(widths) and widths[0] == width if widths else False
+        if agree and width > 1 and (best_width == 1 or (delimiter == usual and width >= best_width)):
+            best, best_rows, best_width = delimiter, [row for row in rows if len(row) == width], width
+    return best, best_rows
+
+
+def _parted(lines: Sequence[str], delimiter: str) -> list[list[str]]:
+    if delimiter == WHITESPACE:
+        return [line.split() for line in lines]
+    if len(delimiter) > 1:
+        return [line.split(delimiter) for line in lines]
+    try:
+        return [row for row in csv.reader(lines, delimiter=delimiter) if row]
+    except csv.Error:  # a value of more than 128 KiB
+        return [line.split(delimiter) for line in lines]
+
+
+def _is_value(text: str) -> bool:
+    """Whether a text is a number or a date: no name of a column."""
+    return bool(_NUMBER.fullmatch(text) or _DATE.fullmatch(text))
+
+
+def _has_header(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether the first row holds names: no values, above columns of values, or words that name ends."""
+    first, rest = rows[0], rows[1:]
+    if any(_is_value(cell) for cell in first):
+        return False
+    if not rest:
+        return True
+    columns = list(zip(*rest, strict=True))
+    if any(sum(map(_is_value, column)) >= _MOST_OF * len(column) for column in columns):
+        return True
+    words = {word for pair in DIRECTIONS for word in pair if len(word) > 1}
+    for cell in first:
+        name = parse_name(cell)
+        if name.is_id or words & {*name.words} or any(name.rank_in(known) is not None for known in _KNOWN):
+            return True
+    return not any(cell in column for cell, column in zip(first, columns, strict=True))
+
+
+_KNOWN = (ACTORS, OBJECTS, OCCASIONS)
+
+
+def _names_for(rows: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """Names for the columns of a file without a header: what their values look like."""
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    looks = [_look_of(column) for column in columns]
+    ends = [place for place, look in enumerate(looks) if look == "id"][:2]
+    names = [f"column_{place + 1}" for place in range(len(columns))]
+    for look in ("timestamp", "rating", "event"):
+        if look in looks:
+            names[looks.index(look)] = look
+    if len(ends) == 2:
+        is_plain = set(looks) <= {"id", "number"} and len(columns) <= 3 and "rating" not in looks
+        is_plain = is_plain or share_text(*(pa.array(columns[place]) for place in ends))
+        for place, name in zip(ends, ("source", "target") if is_plain else ("user", "item"), strict=True):
+            names[place] = name
+        if is_plain and len(columns) == 3 and looks[2] == "number":
+            names[2] = "weight"
+    return tuple(names)
+
+
+def _look_of(column: Sequence[str]) -> str:
+    known = [cell for cell in column if cell.strip()]
+    if not known:
+        return "nothing"
+    if all(map(_EPOCH.fullmatch, known)) or all(map(_DATE.fullmatch, known)):
+        return "timestamp"
+    kinds = set(known)
+    is_small = len(kinds) <= min(20, len(known) // 3)
+    if all(map(_NUMBER.fullmatch, known)):
+        numbers = [float(cell.replace(",", ".")) for cell in known]
+        if is_small and all(0 <= number <= 10 and (2 * number).is_integer() for number in numbers):
+            return "rating" if len(kinds) > 1 else "number"
+        return (
+            "id"
+            if all(number.is_integer() and "." not in cell for number, cell in zip(numbers, known, strict=True))
+            else "number"
+        )
+    return "event" if is_small and len(kinds) <= 10 else "id"
