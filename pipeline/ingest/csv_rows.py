@@ -7,6 +7,7 @@ ends of all rows after it; what it swallows can't be told from a long value, so 
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -155,6 +156,8 @@ class CsvFile:
         wanted = [str(place) for place in places] or ["0"]
         if not data:
             return pa.table({place: pa.array([], pa.binary()) for place in wanted})
+        if data.startswith(BOM_UTF8):  # within a file a mark is text, and the parser would drop it
+            data = b"\n" + data
         has_quotes = bool(self._dialect.quote) and self._dialect.quote.encode() in data
         return pacsv.read_csv(
             pa.BufferReader(data),
@@ -222,7 +225,7 @@ class CsvFile:
         others = [mark for mark in ("::", "\t", ";", "|", ",", " ") if mark != self._dialect.delimiter]
         if len(names) == 1 and (other := next((mark for mark in others if mark in names[0]), None)):
             return f" Its columns seem to be parted by {other!r}: set input.delimiter."
-        if any(name.replace(".", "", 1).isdigit() for name in names):
+        if sum(name.replace(".", "", 1).isdigit() for name in names) > len(names) / 2:
             return " It seems to have no header: set input.header = false and name its columns in input.columns."
         return ""
 
@@ -261,6 +264,6 @@ def _line_ends(data: bytes) -> int:
 
 def _is_name(array: pa.Array, name: str) -> NDArray[np.bool_]:
     """Where a value is the name of its column; after a byte order mark as well, of files joined bytewise."""
-    is_name = pc.is_in(array, value_set=pa.array([name.encode(), b"\xef\xbb\xbf" + name.encode()]))
+    is_name = pc.is_in(array, value_set=pa.array([name.encode(), BOM_UTF8 + name.encode()]))
     result: NDArray[np.bool_] = is_name.to_numpy(zero_copy_only=False)
     return result

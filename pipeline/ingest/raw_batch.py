@@ -49,7 +49,7 @@ def refuse_missing(piece: Piece, columns: Mapping[str, str], found: Sequence[str
         where = f"{piece.address} ({FORMAT_NAMES[piece.format]})"
         if name in found:
             raise InputError(f"{where} has {found.count(name)} columns named '{name}'; give each its own name")
-        near = difflib.get_close_matches(name, found, n=1)
+        near = [] if advice else difflib.get_close_matches(name, found, n=1)
         hint = f" Did you mean '{near[0]}'?" if near else advice
         key = role.replace("\0", ".") if "\0" in role else f"input.{role}"
         raise InputError(f"{where} has no column '{name}' ({key}); it has {list(found)}.{hint}")
