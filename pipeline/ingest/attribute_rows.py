@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.ingest.attribute_values import categories_of, lists_of, numbers_of
 from pipeline.ingest.ids import canonical_int64, ids_of, judge_ids
+from pipeline.ingest.odd_ids import OddIds, odd_ids, together
 from pipeline.ingest.raw_batch import RawBatch, attribute_role
 from pipeline.ingest.readers import read
 from pipeline.ingest.rejected import REASONS, Verdict, Verdicts, to_text
@@ -77,6 +78,7 @@ class AttributeCounts:
     kept: int = 0
     rejected: Mapping[str, int] = field(default_factory=dict)  # by reason
     has_int64_ids: bool = True  # every id of the rows kept is a canonical int64
+    odd_ids: OddIds = field(default_factory=dict)
 
     def __add__(self, other: AttributeCounts) -> AttributeCounts:
         reasons = [name for name in REASONS.values() if name in self.rejected or name in other.rejected]
@@ -85,6 +87,7 @@ class AttributeCounts:
             self.kept + other.kept,
             {name: self.rejected.get(name, 0) + other.rejected.get(name, 0) for name in reasons},
             self.has_int64_ids and other.has_int64_ids,
+            together(self.odd_ids, other.odd_ids),
         )
 
     @property
@@ -124,7 +127,7 @@ def check_attributes(raw: RawBatch, rules: AttributeRules, piece: Piece) -> Pars
     verdicts.mark(raw.is_header, Verdict.REPEATED_HEADER)
     verdicts.mark(raw.wrong_type, Verdict.WRONG_TYPE)
     ids = ids_of(raw.values[attribute_role(rules.node_type, "id")], rules.id, where)
-    judge_ids(ids, ids, verdicts)
+    judge_ids([ids], verdicts)
     values = []
     for kind, name in rules.columns:
         column = raw.values[attribute_role(rules.node_type, kind, name)]
@@ -142,9 +145,10 @@ def check_attributes(raw: RawBatch, rules: AttributeRules, piece: Piece) -> Pars
         columns = [column.filter(pa.array(kept)) for column in columns]
     is_int64 = canonical_int64(columns[0]) is not None
     columns[0] = pc.cast(columns[0], pa.string())
+    odd = {} if is_int64 else odd_ids(columns[0])
     rows = pa.RecordBatch.from_arrays(columns, schema=rules.schema)
     found = {REASONS[verdict]: count for verdict, count in verdicts.counts().items() if verdict in REASONS}
-    counts = AttributeCounts(len(raw.rows), rows.num_rows, found, is_int64)
+    counts = AttributeCounts(len(raw.rows), rows.num_rows, found, is_int64, odd)
     if raw.broken:
         broken = len(raw.broken)
         counts += AttributeCounts(broken, 0, {REASONS[Verdict.UNREADABLE_LINE]: broken})

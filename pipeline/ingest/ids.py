@@ -6,13 +6,17 @@ An id is a text. Where every id of a run is the canonical decimal of an int64 ("
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
+from pipeline.ingest.odd_ids import codes_of, may_have_blanks
 from pipeline.ingest.rejected import Verdict, Verdicts, is_text, missing
+from pipeline.kernels.id_texts import BLANK, WITH_NUL
 
 #: 4,096 characters of four bytes. Longer ones are rejected: they are some other column's text.
 MAX_ID_BYTES = 16_384
@@ -75,13 +79,16 @@ def _uuid_text(column: pa.Array) -> pa.Array:
     return pc.if_else(column.is_valid(), whole, None) if column.null_count else whole
 
 
-def judge_ids(source: pa.Array, target: pa.Array, verdicts: Verdicts) -> None:
-    """Give verdicts on ids that are missing, then on those too long or not UTF-8."""
-    for ids in (source, target):
+def judge_ids(ends: Sequence[pa.Array], verdicts: Verdicts) -> None:
+    """Give verdicts on ids that are missing or blank, then on those too long, not UTF-8, or with a NUL."""
+    codes = [codes_of(ids) if pa.types.is_string(ids.type) and may_have_blanks(ids) else None for ids in ends]
+    for ids, looks in zip(ends, codes, strict=True):
         verdicts.mark(missing(ids), Verdict.NULL_ID)
-    for ids in (source, target):
+        verdicts.mark(None if looks is None else looks == BLANK, Verdict.NULL_ID)
+    for ids, looks in zip(ends, codes, strict=True):
         if not pa.types.is_string(ids.type):
             continue
+        verdicts.mark(None if looks is None else looks == WITH_NUL, Verdict.UNREADABLE_ID)
         length = pc.binary_length(ids)
         if (pc.max(length).as_py() or 0) > MAX_ID_BYTES:
             verdicts.mark(_mask(pc.greater(length, MAX_ID_BYTES)), Verdict.UNREADABLE_ID)

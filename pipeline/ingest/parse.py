@@ -18,6 +18,7 @@ import pyarrow as pa
 from pipeline.errors import InputError
 from pipeline.ingest.decay import decayed
 from pipeline.ingest.ids import ids_of, judge_ids, judge_self_loops, one_type
+from pipeline.ingest.odd_ids import OddIds, odd_ids, together
 from pipeline.ingest.raw_batch import RawBatch
 from pipeline.ingest.readers import read
 from pipeline.ingest.rejected import REASONS, VALUES, Verdict, Verdicts, rejected_lines, rejected_rows
@@ -79,6 +80,7 @@ class Counts:
     has_int64_ids: bool = True  # every id of the rows kept is a canonical int64
     blank_lines: int = 0  # of text files; like their headers, no rows
     header_lines: int = 0
+    odd_ids: Mapping[str, OddIds] = field(default_factory=dict)  # by end, of the rows kept; only if ids are text
 
     def __add__(self, other: Counts) -> Counts:
         newest = [moment for moment in (self.newest_us, other.newest_us) if moment is not None]
@@ -95,6 +97,11 @@ class Counts:
             has_int64_ids=self.has_int64_ids and other.has_int64_ids,
             blank_lines=self.blank_lines + other.blank_lines,
             header_lines=self.header_lines + other.header_lines,
+            odd_ids={
+                end: together(self.odd_ids.get(end, {}), other.odd_ids.get(end, {}))
+                for end in ("source", "target")
+                if end in self.odd_ids or end in other.odd_ids
+            },
         )
 
     @property
@@ -187,7 +194,7 @@ def check(raw: RawBatch, rules: ParseRules, piece: Piece, as_text: bool) -> Pars
     verdicts.mark(raw.wrong_type, Verdict.WRONG_TYPE)
     source = ids_of(raw.values["source"], rules.source, piece.address)
     target = ids_of(raw.values["target"], rules.target, piece.address)
-    judge_ids(source, target, verdicts)
+    judge_ids((source, target), verdicts)
     weight = None
     if rules.event is not None:
         weight = judge_events(raw.values["event"], rules.event_weights, verdicts, rules.event, piece.address)
@@ -232,11 +239,16 @@ def check(raw: RawBatch, rules: ParseRules, piece: Piece, as_text: bool) -> Pars
         has_int64_ids=pa.types.is_int64(source.type),
         blank_lines=raw.blank_lines,
         header_lines=raw.header_lines,
+        odd_ids={end: odd for end, ids in (("source", source), ("target", target)) if (odd := _odd(ids))},
     )
     if raw.broken:
         broken = len(raw.broken)
         counts += Counts(read=broken, rejected={REASONS[Verdict.UNREADABLE_LINE]: broken})
     return Parsed(rows, _rejected(raw, verdicts, piece), counts)
+
+
+def _odd(ids: pa.Array) -> OddIds:
+    return odd_ids(ids) if pa.types.is_string(ids.type) else {}
 
 
 def _rejected(raw: RawBatch, verdicts: Verdicts, piece: Piece) -> pa.RecordBatch:

@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline import storage
 from pipeline.config import PipelineConfig
 from pipeline.engines.base import Engine, Frame
-from pipeline.errors import InputError
+from pipeline.errors import InputError, StorageError
 from pipeline.ingest.ids import order_ends, to_string_ids
+from pipeline.ingest.odd_ids import warnings_of
 from pipeline.ingest.parse import Counts, ParseRules, parse, rows_schema, total
 from pipeline.ingest.sources import ParseTask, list_sources, split_tasks
 from pipeline.stages.node_attributes import has_int64_ids, read_attributes, without_effect, write_attributes
@@ -75,6 +77,7 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
         alive, dead = (engine.where_positive(known, "weight", positive=positive) for positive in (True, False))
         edges = engine.write(alive, workspace.scratch(NAME, "edges"), EDGES.schema_for(id_type))
         decayed = engine.write(dead, workspace.scratch(NAME, "decayed"), EDGES.schema_for(id_type))
+    _refuse_loss(counts.kept, [*edges, *decayed])
     tables = {
         "edges": written_by_engine(edges),
         "decayed": written_by_engine(decayed),
@@ -102,6 +105,7 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
         *(counts.read, counts.kept, counts.rejected_total, counts.late, counts.early),
         *(figures["pairs"], figures["id_type"]),
     )
+    _warn_of_ids(counts, told_figures.get("attributes", {}))
     for snapshot in snapshots_of(sources).values():
         log.info(
             "stage=ingest lake=%s version=%s table=%s files=%d",
@@ -120,8 +124,31 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     return Outcome(tables, figures, [*parsed, *hashed, *rewritten])
 
 
+def _warn_of_ids(counts: Counts, attributes: Mapping[str, Any]) -> None:
+    said = [line for end, odd in counts.odd_ids.items() for line in warnings_of(end, odd, counts.kept)]
+    for node_type, about in attributes.items():
+        kept = about["read"] - sum(about["rejected"].values())
+        said += warnings_of(f"attributes.{node_type}", about["odd_ids"], kept)
+    for line in said:
+        log.warning("stage=ingest warning: %s", line)
+
+
 def _counts(record: TaskRecord) -> Counts:
     return Counts(**record.result["counts"])
+
+
+def _refuse_loss(kept: int, files: Sequence[Path]) -> None:
+    """Refuse pairs that don't hold every row kept: each counts one event of its pair."""
+    events = 0
+    for path in files:
+        with pq.ParquetFile(path) as file:
+            batches = file.iter_batches(columns=["events"])
+            events += sum(int(pc.sum(batch.column("events")).as_py() or 0) for batch in batches)
+    if events != kept:
+        raise StorageError(
+            f"{kept:,} rows were kept, and the pairs made of them hold {events:,}: rows were lost or doubled on their "
+            "way through the engine. Run ingest again; if it happens again, keep the workspace and report it"
+        )
 
 
 def _refuse_unusable(counts: Counts, config: PipelineConfig, workspace: Workspace) -> None:

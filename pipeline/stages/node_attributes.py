@@ -72,6 +72,7 @@ class ReadAttributes:
             "read": self.counts.read,
             "nodes": self.nodes,
             "rejected": dict(self.counts.rejected),
+            "odd_ids": dict(self.counts.odd_ids),
             "columns": {kind: list(rules[kind]) for kind in ("numbers", "categories", "lists")},
             "weights": dict(self.weights),
             "statistics": {name: asdict(spread) for name, spread in self.spreads.items()},

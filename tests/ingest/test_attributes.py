@@ -130,7 +130,9 @@ def test_bad_rows_stand_aside_with_their_reason(change: dict[str, Any], reason: 
     assert (found["node_type"], found["file"], found["row"], found["reason"]) == ("item", "a.parquet", 1, reason)
     assert found["node_id"] == text[1]["id"]
     assert json.loads(found["values"])["brand"] == text[1]["brand"]
-    assert counts == AttributeCounts(4, 3, {reason: 1}, has_int64_ids=False)
+    assert counts == AttributeCounts(
+        4, 3, {reason: 1}, has_int64_ids=False, odd_ids={"text": {"rows": 2, "shape": "a"}}
+    )
 
 
 def test_numbers_of_parquet_that_are_not_finite(tmp_path: Path) -> None:

@@ -1,0 +1,123 @@
+"""Ids that are no integers, or look as if something had happened to them on their way: counted, never changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from pipeline.kernels import id_texts
+from pipeline.kernels.id_texts import kinds_of_ids
+
+#: kind -> its count by name: {"rows": n, "shape": an example, digits as 9 and letters as a}.
+OddIds = Mapping[str, Mapping[str, Any]]
+
+_NULL_WORDS = "words for no value"
+TEXT = "text"
+#: Names of the kinds, with what to do about them; text is nothing to do anything about.
+KINDS: Mapping[str, str] = {
+    TEXT: "",
+    "like decimals": "integers went through a float on their way: export them as integers",
+    "like exponents": "integers went through a float on their way, and digits may be lost: export them as integers",
+    "with leading zeros or a sign": "007 and 7 are two nodes; fine where the zeros belong to the ids",
+    "beyond 64 bits": "fine; all ids are text",
+    "with blanks around": "'7 ' and '7' are two nodes: trim them where they are written",
+    "with control characters": "line ends or tabs inside of an id are seldom meant: look at the file's quotes",
+    "with a quote": "seldom meant: look at input.quote and the file's quotes",
+    _NULL_WORDS: "they make one node of all rows without an id: list them in input.null_values",
+}
+_BY_CODE: Mapping[int, str] = {
+    id_texts.TEXT: TEXT,
+    id_texts.DECIMAL: "like decimals",
+    id_texts.EXPONENT: "like exponents",
+    id_texts.NOT_CANONICAL: "with leading zeros or a sign",
+    id_texts.TOO_LARGE: "beyond 64 bits",
+    id_texts.PADDED: "with blanks around",
+    id_texts.WITH_CONTROL: "with control characters",
+    id_texts.WITH_QUOTE: "with a quote",
+}
+_WORDS = pa.array(
+    [b"null", b"none", b"nil", b"nan", b"n/a", b"na", b"\\n", b"<na>", b"#n/a", b"(null)", b"undefined", b"nat", b"-"]
+)
+_LONGEST_WORD = 9
+_LONGEST_SHAPE = 24
+
+
+def codes_of(ids: pa.Array) -> NDArray[np.uint8]:
+    """Return what each id of a string column looks like, as :mod:`pipeline.kernels.id_texts` says; nulls are blank."""
+    offsets = np.frombuffer(ids.buffers()[1], np.int32)[ids.offset : ids.offset + len(ids) + 1]
+    return kinds_of_ids(offsets, _bytes_of(ids))
+
+
+def may_have_blanks(ids: pa.Array) -> bool:
+    """Whether a byte of a string column is a blank or a control character: of most columns, none is."""
+    data = _bytes_of(ids)
+    return bool(data.size and data.min() <= ord(" "))
+
+
+def _bytes_of(ids: pa.Array) -> NDArray[np.uint8]:
+    return np.frombuffer(ids.buffers()[2] or b"", np.uint8)
+
+
+def odd_ids(ids: pa.Array) -> dict[str, dict[str, Any]]:
+    """Count the ids of a string column, without nulls, that are no canonical int64, by kind."""
+    if not len(ids):
+        return {}
+    codes = codes_of(ids)
+    found: dict[str, dict[str, Any]] = {}
+    words = np.flatnonzero((codes == id_texts.TEXT) & (pc.binary_length(ids).to_numpy() <= _LONGEST_WORD))
+    if words.size:
+        short = pc.utf8_lower(ids.take(pa.array(words))).cast(pa.binary())
+        words = words[pc.is_in(short, value_set=_WORDS).to_numpy(zero_copy_only=False)]
+    if words.size:
+        found[_NULL_WORDS] = {"rows": int(words.size), "shape": ids[int(words[0])].as_py()}  # a word is nobody's id
+        codes[words] = id_texts.INTEGER  # counted
+    for code in np.flatnonzero(np.bincount(codes)).tolist():
+        if code in _BY_CODE:
+            at = np.flatnonzero(codes == code)
+            found[_BY_CODE[code]] = {"rows": int(at.size), "shape": shape_of(ids[int(at[0])].as_py())}
+    return found
+
+
+def shape_of(text: str) -> str:
+    """Return a text with its letters as a or A and its digits as 9: what it looks like, and not whose it is."""
+    signs = (
+        "9" if sign.isdigit() else "A" if sign.isupper() else "a" if sign.isalpha() else sign
+        for sign in text[:_LONGEST_SHAPE]
+    )
+    return "".join(signs) + ("..." if len(text) > _LONGEST_SHAPE else "")
+
+
+def together(first: OddIds, second: OddIds) -> dict[str, dict[str, Any]]:
+    """Add counts up; examples are the first's."""
+    return {
+        kind: {
+            "rows": first.get(kind, {}).get("rows", 0) + second.get(kind, {}).get("rows", 0),
+            "shape": (first.get(kind) or second[kind])["shape"],
+        }
+        for kind in KINDS
+        if kind in first or kind in second
+    }
+
+
+def warnings_of(end: str, odd: OddIds, kept: int) -> list[str]:
+    """Return a sentence for each kind that people should know of; ``end`` is "source" or "target"."""
+    said = []
+    for kind, about in odd.items():
+        if kind != TEXT:
+            said.append(
+                f"{about['rows']:,} {end} ids are {kind}, such as {about['shape']!r} (9: a digit, a: a letter): "
+                f"{KINDS[kind]}"
+            )
+    texts = sum(about["rows"] for about in odd.values())
+    if 0 < texts < kept:
+        about = next(iter(odd.values()))
+        said.append(
+            f"{texts:,} of {kept:,} {end} ids are no canonical integers, such as {about['shape']!r}: all ids of the "
+            "run are text, and node_id is a string"
+        )
+    return said

@@ -1,0 +1,107 @@
+"""What ids that are text look like: integers, numbers of another kind, blanks, or just text."""
+
+import numpy as np
+from numba import njit, types
+from numpy.typing import NDArray
+
+from pipeline.kernels.array_types import reads, writes
+
+#: A canonical int64; text; only blanks; blanks around; a NUL inside; other control characters, such as line ends;
+#: a quote; "1.0"; "1e3"; "007", "+7", "-0"; an integer beyond 64 bits.
+(INTEGER, TEXT, BLANK, PADDED, WITH_NUL, WITH_CONTROL, WITH_QUOTE, DECIMAL, EXPONENT, NOT_CANONICAL, TOO_LARGE) = range(
+    11
+)
+
+_0, _9, _PLUS, _MINUS, _DOT, _QUOTE, _E, _LOWER_E = (ord(sign) for sign in '09+-."Ee')
+_SPACE, _DELETE = 0x20, 0x7F
+_MOST = np.frombuffer(b"9223372036854775807", np.uint8)
+_DIGITS = _MOST.size
+
+
+def kinds_of_ids(offsets: NDArray[np.int32], data: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return what each text looks like, a constant of this module; (n + 1,) offsets as in Arrow -> (n,) uint8.
+
+    Raises ValueError for offsets outside of ``data``.
+
+    Cost: one pass over the bytes.
+    """
+    if len(offsets) and (offsets[0] < 0 or offsets[-1] > data.size):
+        raise ValueError(f"offsets run from {offsets[0]} to {offsets[-1]}, and there are {data.size} bytes")
+    kinds = np.empty(max(0, len(offsets) - 1), np.uint8)
+    _kinds_of_ids(offsets, data, kinds)
+    return kinds
+
+
+@njit(types.int64(reads(types.uint8), types.int64, types.int64), nogil=True, cache=True)
+def _after_digits(data, at, stop):  # type: ignore[no-untyped-def]
+    while at < stop and _0 <= data[at] <= _9:
+        at += 1
+    return at
+
+
+@njit(types.boolean(reads(types.uint8), types.int64, types.int64, types.boolean), nogil=True, cache=True)
+def _fits(data, first, stop, is_negative):  # type: ignore[no-untyped-def]
+    """Whether digits without leading zeros are an int64."""
+    if stop - first != _DIGITS:
+        return stop - first < _DIGITS
+    for place in range(_DIGITS):
+        # The smallest int64 is one further from zero.
+        most = _MOST[place] + (1 if is_negative and place == _DIGITS - 1 else 0)
+        if data[first + place] != most:
+            return data[first + place] < most
+    return True
+
+
+@njit(types.int64(reads(types.uint8), types.int64, types.int64), nogil=True, cache=True)
+def _kind_of_text(data, start, stop):  # type: ignore[no-untyped-def]
+    has_nul = has_control = has_quote = False
+    is_blank = True
+    for at in range(start, stop):
+        byte = data[at]
+        is_blank = is_blank and (byte == _SPACE or 9 <= byte <= 13)
+        has_nul = has_nul or byte == 0
+        has_control = has_control or byte < _SPACE or byte == _DELETE
+        has_quote = has_quote or byte == _QUOTE
+    if is_blank:
+        return BLANK
+    if has_nul:
+        return WITH_NUL
+    if data[start] <= _SPACE or data[stop - 1] <= _SPACE:
+        return PADDED
+    if has_control:
+        return WITH_CONTROL
+    return WITH_QUOTE if has_quote else TEXT
+
+
+@njit(types.int64(reads(types.uint8), types.int64, types.int64), nogil=True, cache=True)
+def _kind_of(data, start, stop):  # type: ignore[no-untyped-def]
+    has_sign = start < stop and (data[start] == _PLUS or data[start] == _MINUS)
+    first = start + 1 if has_sign else start
+    at = _after_digits(data, first, stop)
+    digits = at - first
+    if at == stop and digits > 0:
+        if (data[first] == _0 and (digits > 1 or has_sign)) or data[start] == _PLUS:
+            return NOT_CANONICAL
+        return INTEGER if _fits(data, first, stop, has_sign) else TOO_LARGE
+    kind = TEXT
+    if at < stop and data[at] == _DOT:
+        kind = DECIMAL
+        after = _after_digits(data, at + 1, stop)
+        digits += after - at - 1
+        at = after
+    if digits > 0 and at < stop and (data[at] == _E or data[at] == _LOWER_E):
+        kind = EXPONENT
+        at += 1
+        if at < stop and (data[at] == _PLUS or data[at] == _MINUS):
+            at += 1
+        after = _after_digits(data, at, stop)
+        if after == at:
+            return TEXT
+        at = after
+    return kind if kind != TEXT and digits > 0 and at == stop else _kind_of_text(data, start, stop)
+
+
+@njit(types.void(reads(types.int32), reads(types.uint8), writes(types.uint8)), nogil=True, cache=True)
+def _kinds_of_ids(offsets, data, kinds):  # type: ignore[no-untyped-def]
+    for i in range(kinds.size):
+        kinds[i] = _kind_of(data, offsets[i], offsets[i + 1])
