@@ -54,6 +54,7 @@ class Options:
     is_json: bool
     force_current: bool
     rehash: bool = False
+    accept_drift: bool = False
 
 
 def stage_parser(default_engine: str) -> argparse.ArgumentParser:
@@ -87,6 +88,9 @@ def stage_parser(default_engine: str) -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--rehash", action="store_true", help="read every input file anew: where edits change neither size nor times"
+    )
+    parser.add_argument(
+        "--accept-drift", action="store_true", help="publish: whatever the gates say; the release's manifest says so"
     )
     return parser
 
@@ -166,4 +170,5 @@ def options_of(namespace: argparse.Namespace) -> Options:
         is_json=namespace.is_json,
         force_current=namespace.force_current,
         rehash=namespace.rehash,
+        accept_drift=namespace.accept_drift,
     )

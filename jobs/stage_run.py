@@ -58,6 +58,7 @@ class StageRun:
                 starts_here=self._names[0] == "ingest",
                 force_current=options.force_current,
                 rehash=options.rehash,
+                accept_drift=options.accept_drift,
             )
             # Held from the first stage to the last: one that waits for this date doesn't cut in between two stages.
             with hold(self._workspace, self._purpose(), options.wait_s):
@@ -77,7 +78,7 @@ class StageRun:
         if published:
             unchanged = not published["is_new"] and not published["current_moved"]
             verdict = "unchanged" if unchanged else "published" if published["current_moved"] else "added"
-            self._write_verdict(verdict, published["release"], [], 0)
+            self._write_verdict(verdict, published["release"], [], 0, published["gate"])
         answer = {
             "verdict": verdict,
             "release": published.get("release"),
@@ -85,6 +86,7 @@ class StageRun:
             "tables": published.get("tables", []),
             "published": bool(published),
             "metrics": self._figures("evaluate").get("metrics"),
+            "gate": published.get("gate"),
             **self._about(),
         }
         self._say(answer, _summary(answer))
@@ -97,10 +99,13 @@ class StageRun:
         if not known and not isinstance(error, ContractViolationError):
             log.error("run_id=%s error=%s", self._run_id, type(error).__name__, exc_info=error)
         sentence = str(error) if known else f"{type(error).__name__}: {error}"
+        gate = error.gate if isinstance(error, GateError) else None
         if not isinstance(error, LockedError):  # the verdict is that of the run that holds the lock
             with contextlib.suppress(OSError):
-                self._write_verdict("refused" if isinstance(error, GateError) else "failed", None, [sentence], code)
+                self._write_verdict("refused" if gate else "failed", None, [sentence], code, gate)
         answer = {"verdict": "failed", "error": sentence, "exit_code": code, "published": False, **self._about()}
+        if gate:
+            answer["gate"] = gate
         self._say(answer, f"graphquilt: {sentence}")
         return code
 
@@ -122,7 +127,12 @@ class StageRun:
         write(sys.stderr, text)
 
     def _write_verdict(
-        self, verdict: str, release: str | None, reasons: list[str], exit_code: int | None = None
+        self,
+        verdict: str,
+        release: str | None,
+        reasons: list[str],
+        exit_code: int | None = None,
+        gate: Mapping[str, Any] | None = None,
     ) -> None:
         date = self._workspace.date if self._workspace else self._options.date
         if self._root is None or date is None:
@@ -136,6 +146,7 @@ class StageRun:
                 "reasons": reasons,
                 "release": release,
                 "run_id": self._run_id,
+                **{name: gate[name] for name in ("accepted_drift", "gates") if gate},
             },
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -203,8 +203,18 @@ class EvaluateConfig(Section):
         return self
 
 
+#: What a gate is set to that is not to be judged.
+OFF = "off"
+Share = Annotated[float, Field(ge=0, le=1)] | Literal["off"]
+Ratio = Annotated[float, Field(ge=0)] | Literal["off"]
+
+
 class GatesConfig(Section):
-    """What a table must show before readers get it. A bound left out is not checked."""
+    """What a table must show before readers get it.
+
+    A bound left out is not checked. Those against the baseline, the release that readers have, have defaults, and
+    "off" switches one off.
+    """
 
     min_rows: int = Field(1, ge=0, description="fewest rows")
     max_zero_share: float | None = Field(
@@ -216,6 +226,35 @@ class GatesConfig(Section):
     min_rankme: float | None = Field(None, ge=0, description="lowest RankMe")
     max_row_change: float | None = Field(
         None, ge=0, description="largest relative change of rows since the last release"
+    )
+    same_id_type: bool = Field(True, description="refuse ids that turn from int64 to string or back")
+    min_row_ratio: Ratio = Field(0.5, description="fewest rows, as a share of the baseline's")
+    max_row_ratio: Ratio = Field(10.0, description="most rows, as a multiple of the baseline's")
+    min_edge_ratio: Ratio = Field(0.5, description="fewest edges, as a share of the baseline's")
+    max_edge_ratio: Ratio = Field(10.0, description="most edges, as a multiple of the baseline's")
+    min_nodes_kept: Share = Field(
+        0.8, description="share, of the baseline's nodes with a pair that is in tonight's window, that tonight has"
+    )
+    min_pairs_kept: Share = Field(
+        0.8, description="share, of the baseline's pairs that are in tonight's window, that tonight has"
+    )
+    min_weights_kept: Share = Field(
+        0.7, description="share, of pairs that both have and that no event was added to, that weigh what they did"
+    )
+    max_rejected_rise: Share = Field(0.02, description="how much larger the share of rejected rows may be")
+    min_rankme_ratio: Ratio = Field(0.3, description="lowest RankMe of a type, as a share of the baseline's")
+    min_neighbors_kept: Share = Field(
+        0.1, description="share of the 20 nearest neighbours, or of listed ones, that nodes of both keep"
+    )
+    min_next_day_ratio: Ratio = Field(
+        0.4, description="lowest next_day recall, NDCG and AUC above chance, as a share of the median of 7 nights"
+    )
+    min_next_day_auc: Share = Field(
+        0.53,
+        description="lowest next_day AUC where a tenth of the baseline's pairs, and 1,000, are new between its nodes",
+    )
+    without_verdict: Literal["refuse", "warn"] = Field(
+        "refuse", description="what a gate does that is set and can't be judged; never on a first night"
     )
 
 

@@ -3,6 +3,11 @@
 The exit code of a command is the ``exit_code`` of the error that ended it.
 """
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
 
 class GraphquiltError(Exception):
     """A failure with a sentence for the person who has to act on it."""
@@ -17,9 +22,13 @@ class ConfigError(GraphquiltError):
 
 
 class GateError(GraphquiltError):
-    """The tables were made, and a gate refused to publish them."""
+    """The tables were made, and a gate refused to publish them; ``gate`` is the whole verdict, as JSON values."""
 
     exit_code = 3
+
+    def __init__(self, message: str, gate: Mapping[str, Any]) -> None:
+        super().__init__(message)
+        self.gate = gate
 
 
 class InputError(GraphquiltError):

@@ -76,6 +76,8 @@ class Workspace:
     run_id: str
     force_current: bool = False  # publish moves CURRENT even to an older date than it has
     parent: str | None = None  # the release whose coordinates this run's table is turned into
+    accept_drift: bool = False  # publish whatever the gates say
+    baselines: tuple[str, ...] = ()  # the release that this run is judged against, and its ancestors
 
     @property
     def run_folder(self) -> Path:

@@ -68,8 +68,9 @@ def _made(options: argparse.Namespace, stop: StopRequest) -> tuple[Workspace, St
     from pipeline.workspace import hold
 
     config = read_config(options.config, options.overrides)
-    if options.force_current:
-        raise ConfigError("--force-current is for publishing; leave it out")
+    for name in ("force_current", "accept_drift"):
+        if getattr(options, name):
+            raise ConfigError(f"--{name.replace('_', '-')} is for publishing; leave it out")
     run_id = os.environ.get("GRAPHQUILT_RUN_ID") or uuid4().hex[:12]
     with open_engine(options_of(options), "ppr-index", stop) as plain:
         engine: Any = with_progress(plain)

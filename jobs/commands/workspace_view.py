@@ -243,6 +243,12 @@ def _verdict_text(verdict: Mapping[str, Any] | None) -> str:
     return " ".join(": ".join([str(verdict.get("verdict")), *verdict.get("reasons", [])]).split())
 
 
+def _gates_text(verdict: Mapping[str, Any] | None) -> list[str]:
+    gates = (verdict or {}).get("gates", ())
+    rows = [(gate["gate"], gate["verdict"], gate["note"]) for gate in gates]
+    return ["", "gates", *columns(rows)] if rows else []
+
+
 def _published_text(published: Mapping[str, Any]) -> list[str]:
     lines = []
     for name, about in published.items():
@@ -281,6 +287,7 @@ def _day_text(facts: Mapping[str, Any]) -> str:
             for table in facts["tables"]
         ]
     ) or ["  none"]
+    lines += _gates_text(facts["verdict"])
     lines += _ingest_text(facts["ingest"])
     if facts["graph"]:
         lines += ["", "graph", *columns([(name, str(value)) for name, value in facts["graph"].items()])]

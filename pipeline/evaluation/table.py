@@ -66,7 +66,8 @@ class Pairs:
 
     def among(self, is_source: NDArray[np.bool_]) -> Pairs:
         """Pairs whose known source is chosen."""
-        chosen = (self.src >= 0) & is_source[self.src]
+        chosen = self.src >= 0
+        chosen[chosen] = is_source[self.src[chosen]]  # strangers have numbers below -1, as many as there are of them
         return Pairs(self.src[chosen], self.dst[chosen])
 
     def with_rows(self, table: Table) -> Pairs:

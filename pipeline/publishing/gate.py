@@ -1,4 +1,4 @@
-"""The gate before readers: each figure of a run against its bound."""
+"""The gate before readers: each figure of a run against its bound, and against last night's."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
-from pipeline.config_sections import GatesConfig
+from pipeline.config_sections import OFF, GatesConfig
 
 #: Which figure each key of ``[publish.gates]`` bounds; ``min_`` keys from below, ``max_`` keys from above.
 FIGURES: Mapping[str, str] = MappingProxyType(
@@ -20,90 +20,193 @@ FIGURES: Mapping[str, str] = MappingProxyType(
         "min_auc": "auc",
         "min_rankme": "rankme",
         "max_row_change": "row_change",
+        "same_id_type": "id_type",
+        "min_row_ratio": "rows",
+        "max_row_ratio": "rows",
+        "min_edge_ratio": "edges",
+        "max_edge_ratio": "edges",
+        "min_nodes_kept": "nodes_kept",
+        "min_pairs_kept": "pairs_kept",
+        "min_weights_kept": "weights_kept",
+        "max_rejected_rise": "rejected_share",
+        "min_rankme_ratio": "rankme",
+        "min_neighbors_kept": "neighbors_kept",
+        "min_next_day_ratio": "next_day",
+        "min_next_day_auc": "next_day",
     }
 )
+
+#: What to look at first where a gate refuses.
+_LOOK_AT: Mapping[str, str] = MappingProxyType(
+    {
+        "id_type": "an id of the input that is no integer: one is enough to make all ids text",
+        "rows": "whether the input is whole, and is the one that is meant",
+        "edges": "whether the input is whole, and is the one that is meant",
+        "nodes_kept": "whether ids are written as before, and whether the input is whole",
+        "pairs_kept": "whether each row still joins the source and the target that belong together, and whether the "
+        "input still holds the days before",
+        "weights_kept": "the columns of weights, events and times",
+        "rejected_share": "the rejected rows: graphquilt inspect --date says why they were rejected",
+        "rankme": "whether the targets are as varied as before",
+        "neighbors_kept": "the rows that are new tonight: the same nodes have other neighbours",
+        "next_day": "the rows that are new tonight: they are unlike what the nights before could foretell",
+    }
+)
+
+Judged = Literal["passed", "refused", "not judged"]
+VERDICTS: tuple[Judged, ...] = ("passed", "refused", "not judged")
+_PROMISES = "error_bound"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure of tonight.
+
+    name : what it is; of several for one gate, which one.
+    value : None where it can't be measured tonight, for the reason in ``why_not``.
+    baseline : the same figure of last night, or of the nights before.
+    nothing : the value that a table without any knowledge has, from which shares of the baseline are counted.
+    detail : what the value was taken from.
+    """
+
+    name: str
+    value: float | None
+    baseline: float | None = None
+    nothing: float = 0.0
+    why_not: str | None = None
+    detail: str = ""
 
 
 @dataclass(frozen=True)
 class GateResult:
-    """One gate: ``margin`` is the room left, below 0 where the bound is broken; None without a figure."""
+    """One gate's verdict on one figure.
+
+    ``bound`` is in the unit of ``value``, whatever the key is a share of. ``margin`` is the room left, below 0 where
+    the bound is broken. ``value`` and ``margin`` are None where there was nothing to judge.
+    """
 
     gate: str
     figure: str
     value: float | None
-    bound: float
+    bound: float | None
     margin: float | None
-    passed: bool
+    baseline: float | None
+    verdict: Judged
     note: str
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """All gates that the configuration asks for, in its order."""
+    """All gates that are on, in their order. ``accepts_drift``: what they refuse is published all the same."""
 
     gates: tuple[GateResult, ...]
+    accepts_drift: bool = False
+
+    @property
+    def refused(self) -> tuple[GateResult, ...]:
+        """The gates that refused."""
+        return tuple(gate for gate in self.gates if gate.verdict == "refused")
+
+    @property
+    def accepted(self) -> tuple[GateResult, ...]:
+        """The gates whose refusal was overridden; a broken promise can't be."""
+        return tuple(gate for gate in self.refused if self.accepts_drift and gate.gate != _PROMISES)
 
     @property
     def passed(self) -> bool:
-        """Whether no gate refused."""
-        return all(gate.passed for gate in self.gates)
+        """Whether the table may be published."""
+        return self.accepted == self.refused
 
     @property
     def reasons(self) -> tuple[str, ...]:
         """A sentence for each gate that refused."""
-        return tuple(gate.note for gate in self.gates if not gate.passed)
+        return tuple(gate.note for gate in self.refused)
 
     def to_json(self) -> dict[str, Any]:
-        """Return what goes into gate.json: ``verdict`` ("passed" or "refused"), ``reasons`` and ``gates``."""
+        """Return what goes into gate.json: ``verdict`` ("passed", "accepted" or "refused"), ``reasons``, ``gates``."""
+        verdict = "refused" if not self.passed else "accepted" if self.accepted else "passed"
         return {
-            "verdict": "passed" if self.passed else "refused",
+            "verdict": verdict,
             "reasons": list(self.reasons),
+            "accepted_drift": [gate.gate for gate in self.accepted],
             "gates": [asdict(gate) for gate in self.gates],
         }
 
 
 def judge(
     gates: GatesConfig,
-    figures: Mapping[str, float | None],
-    no_verdict: Mapping[str, str] | None = None,
+    figures: Mapping[str, Sequence[Figure]],
     broken_promises: Sequence[str] = (),
+    *,
+    is_first_night: bool = False,
+    accepts_drift: bool = False,
 ) -> Verdict:
-    """Hold each bound that is set against its figure.
+    """Hold each gate that is on against its figures.
 
-    A figure that a gate asks for and nobody measured refuses: a gate must not open because the measuring
-    broke. The one exception is a figure that can't exist tonight. The stage that would have measured it says
-    so in ``no_verdict`` (no earlier release on the first night; next_day scores the previous release, not
-    this one): then the gate passes and its note is that sentence.
+    A figure that can't exist tonight says so in ``why_not``. It is not judged where the gate is a default, or on a
+    first night; else, by ``gates.without_verdict``, the gate refuses: who writes a bound wants it judged. A figure
+    that is missing without a reason, or not finite, always refuses: a gate must not open because the measuring broke.
 
     Parameters
     ----------
-    figures : by name, see ``FIGURES``; None or not finite counts as not measured.
-    no_verdict : figure -> why it can't exist in this run.
+    figures : by key of the gates.
     broken_promises : what a table states of itself and a measurement found untrue, a sentence each: no bound is asked
-        for, and each refuses.
+        for, each refuses, and none can be accepted.
+    is_first_night : there is no release of an earlier date.
+    accepts_drift : publish whatever the gates say.
     """
-    asked = [
-        _judge_one(gate, figure, float(bound), figures.get(figure), (no_verdict or {}).get(figure))
-        for gate, figure in FIGURES.items()
-        if (bound := getattr(gates, gate)) is not None
-    ]
-    untrue = [GateResult("error_bound", "error", None, 0.0, None, False, f"{one}.") for one in broken_promises]
-    return Verdict((*asked, *untrue))
+    results = []
+    for key, name in FIGURES.items():
+        bound = getattr(gates, key)
+        if bound is None or bound is False or bound == OFF:
+            continue
+        excused = is_first_night or key not in gates.model_fields_set or gates.without_verdict == "warn"
+        some = figures.get(key) or [Figure(name, None)]
+        results += [_judge_one(key, float(bound), figure, is_excused=excused) for figure in some]
+    untrue = [GateResult(_PROMISES, "error", None, 0.0, None, None, "refused", f"{one}.") for one in broken_promises]
+    return Verdict((*results, *untrue), accepts_drift)
 
 
-def _judge_one(gate: str, figure: str, bound: float, value: float | None, excuse: str | None) -> GateResult:
-    if value is None or not math.isfinite(value):
-        if value is None and excuse is not None:
-            return GateResult(gate, figure, None, bound, None, True, excuse)
-        state = "was not measured" if value is None else f"is {value}"
+def _judge_one(key: str, bound: float, figure: Figure, *, is_excused: bool) -> GateResult:
+    name, value = figure.name, figure.value
+    if value is None and figure.why_not is not None:
+        note = f"{name} is not judged: {figure.why_not}"
+        if is_excused:
+            return GateResult(key, name, None, None, None, figure.baseline, "not judged", note)
         note = (
-            f"publish.gates.{gate} is {bound:g}, but {figure} {state} in this run; "
-            "choose an evaluate.source that measures it, or leave this gate out"
+            f"publish.gates.{key} is {bound:g}, and {note}. Leave this gate out, or set "
+            'publish.gates.without_verdict = "warn".'
         )
-        return GateResult(gate, figure, None, bound, None, False, note)
-    is_floor = gate.startswith("min_")
-    margin = value - bound if is_floor else bound - value
-    passed = margin >= 0
-    wanted = "at least" if is_floor else "at most"
-    note = f"{figure} is {value:.6g}; publish.gates.{gate} wants {wanted} {bound:g}"
-    return GateResult(gate, figure, float(value), bound, margin, passed, note)
+        return GateResult(key, name, None, bound, None, figure.baseline, "refused", note)
+    if value is None or not math.isfinite(value):
+        state = "was not measured" if value is None else f"is {value}"
+        note = f"publish.gates.{key} is {bound:g}, but {name} {state} in this run: report this."
+        return GateResult(key, name, None, bound, None, figure.baseline, "refused", note)
+    wanted = _bound_of(key, bound, figure)
+    margin = value - wanted if _is_floor(key) else wanted - value
+    note = f"{name} is {value:.6g}{f' ({figure.detail})' if figure.detail else ''}"
+    if figure.baseline is not None:
+        note += f", last night {figure.baseline:.6g}"
+    note += f"; publish.gates.{key} wants at {'least' if _is_floor(key) else 'most'} {wanted:.6g}"
+    if margin < 0:
+        look_at = _LOOK_AT.get(FIGURES[key])
+        note += f". Look at {look_at}." if look_at else "."
+    verdict: Judged = "passed" if margin >= 0 else "refused"
+    return GateResult(key, name, float(value), wanted, margin, figure.baseline, verdict, note)
+
+
+def _is_floor(key: str) -> bool:
+    return key.startswith(("min_", "same_"))
+
+
+def _bound_of(key: str, bound: float, figure: Figure) -> float:
+    """Return the bound in the unit of the figure: keys of ratios and rises start from the baseline."""
+    if key.endswith("_ratio"):
+        return figure.nothing + bound * (_known(figure) - figure.nothing)
+    return bound + _known(figure) if key.endswith("_rise") else bound
+
+
+def _known(figure: Figure) -> float:
+    if figure.baseline is None:
+        raise ValueError(f"{figure.name} is to be judged against the baseline's, and that is not given")
+    return figure.baseline

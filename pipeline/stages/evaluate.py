@@ -13,51 +13,63 @@ import pyarrow as pa
 from pipeline import storage
 from pipeline.config import PipelineConfig
 from pipeline.engines.base import Engine, Frame
-from pipeline.evaluation.scoring import rank_of, score
+from pipeline.errors import StorageError
+from pipeline.evaluation.scoring import score
 from pipeline.evaluation.table import Pairs
 from pipeline.ingest.parse import ParseRules
 from pipeline.ingest.sources import list_sources, split_tasks
 from pipeline.ingest.text_format import TextFormat
-from pipeline.publishing.release import require_whole
+from pipeline.stages.drift import Baseline, measure_drift, why_no_baseline
 from pipeline.stages.list_exactness import check_exactly
 from pipeline.stages.list_quality import has_pairs, measure_lists, read_test_pairs, why_no_ranking
-from pipeline.stages.opening import previous_release
 from pipeline.stages.outcome import MadeFile, Outcome
 from pipeline.stages.scored_tables import read_edges, read_scored_table, without
 from pipeline.stages.snapshots import pinned
-from pipeline.tasks import Attempt, Task, run_missing
-from pipeline.workspace import MANIFEST, Manifest, Workspace
+from pipeline.tasks import Attempt, Task, TaskRecord, run_missing
+from pipeline.workspace import Workspace
 from schemas.tables import EDGES, NODE_EMBEDDINGS, PPR_NEIGHBORS
 
 NAME = "evaluate"
 log = logging.getLogger(__name__)
 
-_FIRST_NIGHT = "no verdict: no release of an earlier date to score on the new pairs"
-
 
 @dataclass(frozen=True)
 class _Previous:
-    """The release of an earlier date, what it was made from, and the pairs that are new since."""
+    """The baseline, what it was made from, and the pairs that are new since."""
 
-    manifest: Mapping[str, Any]
+    baseline: Baseline
     train: Sequence[Path]
     pairs: Sequence[Path]
 
-    def files_of(self, table: str) -> list[str]:
-        """Files of one of its tables; none if it has no such table."""
-        return [str(file) for file in sorted((Path(self.manifest["path"]) / table).glob("*.parquet"))]
-
 
 def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> Outcome:
-    """Score the tables, or those of the last release on the pairs that are new since."""
+    """Measure what changed since the baseline; score the tables, or the baseline's on the pairs that are new since."""
     made = workspace.manifest(NODE_EMBEDDINGS).figures
-    source = config.evaluate.source
-    metrics: dict[str, Any] = {"source": source, "scored": "this release", "note": None}
-    if source == "none":
+    metrics: dict[str, Any] = {"source": config.evaluate.source, "scored": "this release", "note": None}
+    if baseline := Baseline.of(workspace, config.publish.name):
+        baseline = baseline.checked(workspace, config.publish.name)
+    drift, records = measure_drift(engine, config, workspace, baseline)
+    if config.evaluate.source == "none":
         metrics["note"] = "not evaluated: evaluate.source is 'none'"
         if made["lists_metadata"]:
             metrics[PPR_NEIGHBORS] = {"note": metrics["note"]}
-        return _outcome(workspace, metrics, made, [])
+    else:
+        records += _score(engine, config, workspace, baseline, metrics)
+    # Tonight's table's own, whatever else was scored.
+    metrics |= {name: drift["vectors"].pop(name) for name in ("rankme",) if name in drift["vectors"]}
+    metrics["drift"] = drift
+    return _outcome(workspace, metrics, made, records)
+
+
+def _score(
+    engine: Engine[Frame],
+    config: PipelineConfig,
+    workspace: Workspace,
+    baseline: Baseline | None,
+    metrics: dict[str, Any],
+) -> list[TaskRecord]:
+    """Add the figures of ranking and of links to ``metrics``; return the records of the tasks that took them."""
+    made = workspace.manifest(NODE_EMBEDDINGS).figures
     common: dict[str, Any] = {
         "ks": list(config.evaluate.k),
         "sample": config.evaluate.sample,
@@ -67,45 +79,45 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
         "train": [str(file) for file in workspace.files("edges")],
     }
     previous: _Previous | None = None
-    if source == "file":
+    if config.evaluate.source == "file":
         text = TextFormat.from_keys(config.input.model_dump())
         rules = ParseRules(source=config.input.source, target=config.input.target, text=text)
         snapshots = pinned(workspace.root, workspace.date)
         files = list_sources(str(config.evaluate.path), workspace.date, "evaluate.path", snapshots)
         common |= {"rules": rules.to_payload(), "parse": [part.to_payload() for part in split_tasks(files)]}
-    elif source == "holdout":
+    elif config.evaluate.source == "holdout":
         held_out = [str(file) for file in workspace.files("holdout")]
         common |= {"holdout": held_out, "index": [str(file) for file in workspace.files("node_index")]}
     else:
-        found = _new_pairs(engine, config, workspace)
+        found = _new_pairs(engine, workspace, baseline)
         if isinstance(found, str):
             metrics["note"] = found
         else:
             previous = found
-            metrics |= {"scored": "previous release", "previous": previous.manifest["release"]}
+            metrics |= {"scored": "previous release", "previous": previous.baseline.release}
             common |= {
                 "train": [str(file) for file in previous.train],
                 "pairs": [str(file) for file in previous.pairs],
             }
     tasks = []
     place = str(workspace.work(NAME))
-    if made["metadata"]:
-        tasks.append(Task("measure", place, common | _vectors(workspace, made, previous, metrics)))
+    if made["metadata"] and has_pairs(payload := common | _vectors(workspace, made, previous, metrics)):
+        tasks.append(Task("measure", place, payload))
     lists: dict[str, Any] = {}
     if made["lists_metadata"]:
-        files_of_lists = workspace.files(PPR_NEIGHBORS) if previous is None else previous.files_of(PPR_NEIGHBORS)
-        told = common | {"lists": [str(file) for file in files_of_lists]}
+        own = [str(file) for file in workspace.files(PPR_NEIGHBORS)]
+        told = common | {"lists": own if previous is None else previous.baseline.files_of(PPR_NEIGHBORS)}
         lists["note"] = why_no_ranking(told, metrics)
         if lists["note"] is None:
             tasks.append(Task("measure-lists", place, told))
-    records = run_missing(engine, measure_table, tasks) if tasks else []
+    records = run_missing(engine, measure_table, tasks)
     for task, record in zip(tasks, records, strict=True):
         (lists if "lists" in task.payload else metrics).update(record.result["metrics"])
     if made["lists_metadata"]:
         lists["exact"], more = check_exactly(engine, config, workspace)
         records = [*records, *more]
         metrics[PPR_NEIGHBORS] = lists
-    return _outcome(workspace, metrics, made, records)
+    return records
 
 
 def measure_table(task: Task, attempt: Attempt) -> Mapping[str, Any]:
@@ -118,20 +130,20 @@ def _vectors(
 ) -> dict[str, Any]:
     """What the task needs to know of vectors: the last release's on the new pairs if it has some, else this one's."""
     if previous is not None:
-        said = previous.manifest["metadata"]
+        said = previous.baseline.manifest["metadata"]
         if said:
             return {
-                "table": previous.files_of(NODE_EMBEDDINGS),
+                "table": previous.baseline.files_of(NODE_EMBEDDINGS),
                 "similarity": said["similarity"]["retrieval"],
                 "source_type": said["source_type"],
                 "target_type": said["target_type"],
             }
-        metrics["note"] = f"no verdict on vectors: release {previous.manifest['release']} has none"
-    own = {
+        metrics["note"] = f"no verdict on vectors: release {previous.baseline.release} has none"
+        return {"pairs": None}
+    return {
         "table": [str(file) for file in workspace.files(NODE_EMBEDDINGS)],
         "similarity": made["metadata"]["similarity"]["retrieval"],
     }
-    return own if previous is None else {**own, "pairs": None}
 
 
 def _outcome(workspace: Workspace, metrics: dict[str, Any], made: Mapping[str, Any], records: Sequence[Any]) -> Outcome:
@@ -150,30 +162,27 @@ def _outcome(workspace: Workspace, metrics: dict[str, Any], made: Mapping[str, A
     return Outcome({"metrics": [MadeFile(path, 1, storage.checksum_of(path))]}, {"metrics": metrics}, records)
 
 
-def _new_pairs(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> _Previous | str:
-    """Return the previous release and today's pairs that it did not know; or why there is no verdict."""
-    previous = previous_release(workspace.root, config.publish.name, workspace.date)
-    if previous is None:
-        return _FIRST_NIGHT
-    require_whole(workspace.root, config.publish.name, previous["release"])
-    day, prints = previous["data_date"], previous["fingerprints"]
-    place = workspace.root / "runs" / day / "edges" / prints["ingest"]
-    raw = storage.read_json(place / MANIFEST)
-    if raw is None:
+def _new_pairs(engine: Engine[Frame], workspace: Workspace, baseline: Baseline | None) -> _Previous | str:
+    """Return the baseline and today's pairs that it did not know; or why there is no verdict."""
+    if baseline is None:
+        return f"no verdict: {why_no_baseline(workspace)}"
+    if baseline.damage:
+        raise StorageError(baseline.damage)
+    day = baseline.data_date
+    old_files = baseline.working(workspace.root, "edges", "ingest")
+    if old_files is None:
         return f"no verdict: the edges of {day} are gone (publish.keep_runs), so that new pairs can't be told"
-    yesterday = Manifest.from_json(raw)
-    today = workspace.manifest("edges")
-    if yesterday.figures["id_type"] != today.figures["id_type"]:
-        return f"no verdict: ids were {yesterday.figures['id_type']} on {day} and are {today.figures['id_type']} today"
-    schema = EDGES.schema_for(pa.int64() if today.figures["id_type"] == "int64" else pa.string())
+    id_type = workspace.manifest("edges").figures["id_type"]
+    if baseline.id_type != id_type:
+        return f"no verdict: ids were {baseline.id_type} on {day} and are {id_type} today"
+    schema = EDGES.schema_for(pa.int64() if id_type == "int64" else pa.string())
     keys = ["src_id", "dst_id"]
-    old_files = [place / file.name for file in yesterday.files]
     old = engine.read(old_files, keys, schema)
     new = engine.without(engine.read(workspace.files("edges"), keys, schema), old, keys)
     pairs = engine.write(new, workspace.scratch(NAME, "new_pairs"), pa.schema([schema.field(key) for key in keys]))
     if not storage.rows_in(pairs):
         return f"no verdict: no pair is new since {day}"
-    return _Previous(previous, old_files, pairs)
+    return _Previous(baseline, old_files, pairs)
 
 
 def measure(task: Task, attempt: Attempt) -> Mapping[str, Any]:  # noqa: ARG001
@@ -186,8 +195,6 @@ def measure(task: Task, attempt: Attempt) -> Mapping[str, Any]:  # noqa: ARG001
         similarity={"retrieval": payload["similarity"]},
     )
     table = scored.table
-    if not has_pairs(payload):
-        return {"metrics": {"rankme": rank_of(table, payload["seed"])}}
     train = scored.pairs(read_edges(payload["train"]))
     test = scored.pairs(read_test_pairs(payload))
     if "holdout" in payload:  # the edges table still has them

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import hashlib
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from pipeline.config import PipelineConfig
 from pipeline.engines.base import Engine, Frame
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, StorageError
 from pipeline.ingest.lake import Snapshot
 from pipeline.ingest.parse import ParseRules, newest_timestamp
 from pipeline.ingest.sources import ParseTask, SourceFile, digest, list_sources, shown, split_tasks, survey_sources
@@ -30,6 +32,8 @@ from pipeline.workspace import MANIFEST, UNDATED, Workspace
 log = logging.getLogger(__name__)
 
 DAY_US = 86_400_000_000
+#: Releases before the baseline, by whose nights tonight's is measured.
+NIGHTS = 7
 
 
 def open_workspace(
@@ -42,6 +46,7 @@ def open_workspace(
     starts_here: bool,
     force_current: bool = False,
     rehash: bool = False,
+    accept_drift: bool = False,
 ) -> Workspace:
     """Return the workspace of a run.
 
@@ -68,13 +73,19 @@ def open_workspace(
     told = {node_type: digest_of(files) for node_type, files in attribute_sources(config, date, snapshots).items()}
     attributes = told or None
     both = ingest if attributes is None else fingerprint_of([ingest, attributes])
-    digests: dict[str, str | None] = {"ingest": both, "evaluate": _scored_on(digest_of, config, root, date, snapshots)}
+    digests: dict[str, str | None] = {"ingest": both}
     if config.ppr.neighbors and config.ppr.sources:
         digests["embed"] = digest_of(list_sources(config.ppr.sources, date, "ppr.sources", snapshots))
 
+    way: tuple[str, ...] = ()
+
     def workspace_of(day: dt.date) -> Workspace:
         prints = fingerprints(config, day.isoformat(), digests)
-        return Workspace(root, day, prints, MAKER, run_id, force_current, digests.get("aggregate"))
+        return Workspace(
+            *(root, day, prints, MAKER, run_id, force_current, digests.get("aggregate")),
+            accept_drift=accept_drift,
+            baselines=way,
+        )
 
     if date is None and starts_here:
         date = _newest_date(engine, config, root, sources, ingest)
@@ -88,8 +99,8 @@ def open_workspace(
                 "input and config; run 'graphquilt ingest' first, or give --date YYYY-MM-DD"
             )
         date = fitting[0]
-    if config.evaluate.source == "next_day":  # "the day before" has a meaning only now
-        digests["evaluate"] = _scored_on(digest_of, config, root, date, snapshots)
+    way = _way_back(root, config.publish.name, date)
+    digests["evaluate"] = _measured_against(digest_of, config, date, snapshots, way)
     if starts_here:
         pin(root, date, snapshots)
     parent = find_parent(root, config, date)
@@ -199,28 +210,29 @@ def find_newest(task: Task, attempt: Attempt) -> dict[str, Any]:  # noqa: ARG001
     return {"newest_us": newest_timestamp(ParseTask.from_payload(task.payload["parse"]), rules)}
 
 
-def _scored_on(
-    digest_of: Callable[[Sequence[SourceFile]], str],
-    config: PipelineConfig,
-    root: Path,
-    date: dt.date | None,
-    snapshots: Mapping[str, Snapshot],
-) -> str | None:
-    """Return what, beside this run's own tables, sets the figures of evaluate."""
-    if config.evaluate.source == "file":
-        return digest_of(list_sources(str(config.evaluate.path), date, "evaluate.path", snapshots))
-    if config.evaluate.source == "next_day" and date is not None:
-        previous = previous_release(root, config.publish.name, date)
-        return None if previous is None else str(previous["release"])
-    return None
-
-
-def previous_release(root: Path, name: str, date: dt.date) -> dict[str, Any] | None:
-    """Return the manifest of the release that a run of a date builds on, with its path; None on a first night.
+def _way_back(root: Path, name: str, date: dt.date) -> tuple[str, ...]:
+    """Return the baseline of a date and some releases before it, nearest first; none on a first night.
 
     Raises
     ------
-    StorageError : that release is damaged, or nothing says which one it is.
+    StorageError : the baseline is damaged, or nothing says which one it is. One before it ends the way.
     """
-    baseline = next(earlier_releases(root, name, date), None)
-    return {**baseline.manifest, "path": str(baseline.path)} if baseline else None
+    releases = earlier_releases(root, name, date)
+    way = [one.release for one in islice(releases, 1)]
+    with contextlib.suppress(StorageError):
+        way.extend(one.release for one in islice(releases, NIGHTS))
+    return tuple(way)
+
+
+def _measured_against(
+    digest_of: Callable[[Sequence[SourceFile]], str],
+    config: PipelineConfig,
+    date: dt.date,
+    snapshots: Mapping[str, Snapshot],
+    way: Sequence[str],
+) -> str | None:
+    """Return what, beside this run's own tables, sets the figures of evaluate: a file of pairs, the baseline."""
+    pairs = None
+    if config.evaluate.source == "file":
+        pairs = digest_of(list_sources(str(config.evaluate.path), date, "evaluate.path", snapshots))
+    return fingerprint_of([pairs, way[0]]) if way else pairs

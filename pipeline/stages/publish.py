@@ -6,7 +6,9 @@ import datetime as dt
 import importlib.metadata
 import logging
 import platform
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -16,13 +18,15 @@ from pipeline.config import PipelineConfig
 from pipeline.engines.base import Engine, Frame
 from pipeline.errors import ContractError, GateError
 from pipeline.publishing.copies import WorkingFile
-from pipeline.publishing.gate import Verdict, judge
+from pipeline.publishing.gate import VERDICTS, Verdict, judge
 from pipeline.publishing.release import publish
 from pipeline.publishing.retention import clean
 from pipeline.stages.chain import STAGES
-from pipeline.stages.opening import previous_release
+from pipeline.stages.gate_figures import figures_for
 from pipeline.stages.outcome import MadeFile, Outcome
-from pipeline.workspace import Workspace
+from pipeline.workspace import Workspace, published_folder
+from schemas.pointers import RELEASES
+from schemas.releases import MANIFEST
 from schemas.tables import FOLD_IN, NODE_EMBEDDINGS, PPR_NEIGHBOR_LISTS, PPR_NEIGHBORS, fold_in, node_embeddings
 
 NAME = "publish"
@@ -45,11 +49,23 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     table = workspace.manifest("node_embeddings")
     metrics = workspace.manifest("metrics").figures["metrics"]
     _check_files(workspace, table.figures)
-    verdict = _judge(config, workspace, metrics, table.figures)
+    verdict = judge(
+        config.publish.gates,
+        figures_for(config, workspace, metrics, table.figures),
+        metrics.get(PPR_NEIGHBORS, {}).get("exact", {}).get("errors", ()),
+        is_first_night=not workspace.baselines,
+        accepts_drift=workspace.accept_drift,
+    )
+    release = f"{workspace.date}-{workspace.fingerprints['aggregate'][:12]}"
+    if {gate.gate for gate in verdict.refused} <= _accepted_before(config, workspace, release):
+        verdict = replace(verdict, accepts_drift=True)  # a rerun is no new night
+    _say(verdict)
     if not verdict.passed:
         raise GateError(
-            f"not published, the last release stays: {' '.join(verdict.reasons)} Look at the figures in "
-            f"{workspace.place('metrics')}; the tables are kept, and a run with other [publish.gates] reuses them."
+            f"not published, the last release stays: {' '.join(verdict.reasons)} All figures are in "
+            f"{workspace.place('metrics')}; the tables are kept, and a run with other [publish.gates] reuses them. If "
+            "the data are right and did change so much, publish --accept-drift publishes them.",
+            verdict.to_json(),
         )
     files = [
         WorkingFile(workspace.place(table) / file.name, f"{table}/{file.name}", file.bytes, str(file.checksum))
@@ -59,9 +75,9 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     done = publish(
         workspace.root,
         config.publish.name,
-        f"{workspace.date}-{workspace.fingerprints['aggregate'][:12]}",
+        release,
         files,
-        _manifest(config, workspace, table.figures),
+        _manifest(config, workspace, table.figures) | {"accepted_drift": verdict.to_json()["accepted_drift"]},
         metrics,
         verdict.to_json(),
         data_date=workspace.date,
@@ -94,6 +110,19 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     return Outcome({"release": [MadeFile(note, 1, storage.checksum_of(note))]}, figures)
 
 
+def _accepted_before(config: PipelineConfig, workspace: Workspace, release: str) -> set[str]:
+    """Return the gates whose refusal was accepted when this very release was published."""
+    folder = published_folder(workspace.root, config.publish.name) / RELEASES / release
+    return set((storage.read_json(folder / MANIFEST) or {}).get("accepted_drift", ()))
+
+
+def _say(verdict: Verdict) -> None:
+    for gate in verdict.refused:
+        log.warning('stage=publish gate=%s verdict="%s" note="%s"', gate.gate, gate.verdict, gate.note)
+    counts = Counter(gate.verdict for gate in verdict.gates)
+    log.info("stage=publish gates_passed=%d gates_refused=%d gates_not_judged=%d", *(counts[one] for one in VERDICTS))
+
+
 def _check_files(workspace: Workspace, figures: Mapping[str, Any]) -> None:
     files = workspace.files(NODE_EMBEDDINGS)
     contracts = (node_embeddings(figures["dim"]), fold_in(figures["dim"]), PPR_NEIGHBOR_LISTS)
@@ -111,41 +140,6 @@ def _check_files(workspace: Workspace, figures: Mapping[str, Any]) -> None:
         )
 
 
-def _judge(
-    config: PipelineConfig, workspace: Workspace, metrics: Mapping[str, Any], made: Mapping[str, Any]
-) -> Verdict:
-    k = config.evaluate.k[0]
-    of_lists = metrics.get(PPR_NEIGHBORS, {})
-    ranking = (metrics if made["metadata"] else of_lists).get("ranking", {})
-    links = metrics.get("link_prediction", {})
-    # Without vectors lists are the rows, and an empty one says as little as a row of zeros.
-    rows, zero_rows = (made[name] for name in (("rows", "zero_rows") if made["metadata"] else ("lists", "empty_lists")))
-    figures: dict[str, float | None] = {
-        "rows": rows,
-        "zero_share": zero_rows / max(1, rows),
-        "recall": ranking.get(f"recall@{k}"),
-        "ndcg": ranking.get(f"ndcg@{k}"),
-        "auc": links.get("auc_degree_matched"),
-        "rankme": min((found["rankme"] for found in metrics.get("rankme", {}).values()), default=None),
-    }
-    excuses: dict[str, str] = {}
-    if metrics["scored"] == "previous release":  # those are yesterday's figures, not this table's
-        figures |= dict.fromkeys(("recall", "ndcg", "auc"))
-    if config.evaluate.source == "next_day":
-        excuses |= dict.fromkeys(
-            ("recall", "ndcg", "auc"), metrics["note"] or "no verdict: next_day scored the last release"
-        )
-    if ranking.get("users") == 0:
-        figures |= dict.fromkeys(("recall", "ndcg"))
-        excuses |= dict.fromkeys(("recall", "ndcg"), "no verdict: no test pair is of a node that can be ranked for")
-    previous = previous_release(workspace.root, config.publish.name, workspace.date)
-    if previous is None:
-        excuses["row_change"] = "no verdict: there is no release of an earlier date"
-    else:
-        figures["row_change"] = abs((figures["rows"] or 0) / max(1, previous["rows"]) - 1)
-    return judge(config.publish.gates, figures, excuses, of_lists.get("exact", {}).get("errors", ()))
-
-
 def _manifest(config: PipelineConfig, workspace: Workspace, made: Mapping[str, Any]) -> dict[str, Any]:
     """Everything needed to audit and to repeat: what was computed from what, by what, at what cost."""
     stages = {}
@@ -155,6 +149,7 @@ def _manifest(config: PipelineConfig, workspace: Workspace, made: Mapping[str, A
         stages[stage.name] = {"made_by": manifest.made_by, "figures": kept}
     return {
         "run_id": workspace.run_id,
+        "baseline": workspace.baselines[0] if workspace.baselines else None,
         "rows": made["rows"] if made["metadata"] else made["lists"],
         "zero_rows": made["zero_rows"],
         "metadata": made["metadata"],

@@ -17,7 +17,7 @@ from pipeline.evaluation.list_metrics import ListMetrics, RankedLists, measure_l
 from pipeline.evaluation.position_lists import PositionLists
 from pipeline.evaluation.sampling import sample_by_key
 from pipeline.evaluation.scoring import ranking_figures
-from pipeline.kernels.hashing import node_keys
+from pipeline.stages.scored_tables import keys_of
 
 Ends = tuple[pa.Array, pa.Array]
 
@@ -101,7 +101,7 @@ def read_scored_lists(
         is_edge = pc.and_(is_known, pc.not_equal(test[0], test[1]))
         test = test[0].filter(is_edge), test[1].filter(is_edge)
     sources = pc.unique(test[0])
-    keys = _keys(types[0], sources)
+    keys = keys_of(types[0], sources)
     population = len(sources)
     if sample is not None and sample < population:
         chosen = sample_by_key(keys, sample, seed)
@@ -200,7 +200,3 @@ def _at(ids: pa.Array, known: pa.Array) -> NDArray[np.int64]:
     """Positions of ids among known ones, -1 for others."""
     found: NDArray[np.int64] = pc.index_in(ids, known).cast(pa.int64()).fill_null(-1).to_numpy()
     return found
-
-
-def _keys(node_type: str, ids: pa.Array) -> NDArray[np.uint64]:
-    return node_keys(node_type, ids.cast(pa.string()).cast(pa.binary()).to_pylist())

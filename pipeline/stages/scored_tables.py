@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
+from pipeline.evaluation.sampling import sample_by_key
 from pipeline.evaluation.table import Pairs, Table
 from pipeline.ingest.ids import one_type
 from pipeline.ingest.parse import ParseRules, parse
@@ -67,20 +68,43 @@ def read_scored_table(
     """
     columns = [*_COLUMNS, PART] if with_parts else list(_COLUMNS)
     tables = [pq.read_table(file, columns=columns, partitioning=None) for file in files]
-    whole = pa.concat_tables(tables).combine_chunks()
+    return _in_memory(pa.concat_tables(tables), source_type, target_type, similarity)
+
+
+def read_sampled_table(
+    files: Sequence[str], *, source_type: str, target_type: str, similarity: Mapping[str, str], size: int, seed: int
+) -> ScoredTable:
+    """Read at most ``size`` rows of each type of node_embeddings, chosen by hash: of two nights mostly the same nodes.
+
+    Cost
+    ----
+    Reads the table once; memory: all ids, and the rows chosen.
+    """
+    ids = pa.concat_tables([pq.read_table(file, columns=["node_type", "node_id"], partitioning=None) for file in files])
+    is_chosen = np.zeros(ids.num_rows, np.bool_)
+    for node_type, (first, stop) in _ranges(ids["node_type"]).items():
+        keys = keys_of(node_type, ids["node_id"].slice(first, stop - first))
+        is_chosen[first + sample_by_key(keys, size, seed)] = True
+    chosen, start = [], 0
+    for file in files:
+        with pq.ParquetFile(file) as source:
+            for batch in source.iter_batches(16_384, columns=list(_COLUMNS)):
+                chosen.append(batch.filter(pa.array(is_chosen[start : start + batch.num_rows])))
+                start += batch.num_rows
+    return _in_memory(pa.Table.from_batches(chosen), source_type, target_type, similarity)
+
+
+def _in_memory(rows: pa.Table, source_type: str, target_type: str, similarity: Mapping[str, str]) -> ScoredTable:
+    whole = rows.combine_chunks()
     embedding = whole["embedding"].combine_chunks()
-    rows = embedding.flatten().to_numpy().reshape(-1, embedding.type.list_size)
     node_key = np.empty(whole.num_rows, np.uint64)
-    ranges: dict[str, tuple[int, int]] = {}
     ids: dict[str, pa.Array] = {}
-    for node_type in pc.unique(whole["node_type"]).to_pylist():
-        at = np.flatnonzero(pc.equal(whole["node_type"], node_type).to_numpy())
-        first, stop = int(at[0]), int(at[-1]) + 1
-        ranges[node_type] = (first, stop)
+    ranges = _ranges(whole["node_type"])
+    for node_type, (first, stop) in ranges.items():
         ids[node_type] = whole["node_id"].slice(first, stop - first).combine_chunks()
-        node_key[first:stop] = node_keys(node_type, ids[node_type].cast(pa.string()).cast(pa.binary()).to_pylist())
+        node_key[first:stop] = keys_of(node_type, ids[node_type])
     table = Table(
-        rows=rows,
+        rows=embedding.flatten().to_numpy().reshape(-1, embedding.type.list_size),
         node_key=node_key,
         degree=whole["degree"].to_numpy(),
         ranges=ranges,
@@ -89,9 +113,23 @@ def read_scored_table(
         similarity=similarity["retrieval"],
         feature=similarity.get("feature", "cosine"),
         classifier=similarity.get("classifier", "dot"),
-        part=_codes(whole[PART]) if with_parts else None,
+        part=_codes(whole[PART]) if PART in whole.column_names else None,
     )
     return ScoredTable(table, ids)
+
+
+def _ranges(node_type: pa.ChunkedArray) -> dict[str, tuple[int, int]]:
+    """First and last row, exclusive, of each type; rows are sorted by type."""
+    found = {}
+    for name in pc.unique(node_type).to_pylist():
+        at = np.flatnonzero(pc.equal(node_type, name).to_numpy())
+        found[name] = int(at[0]), int(at[-1]) + 1
+    return found
+
+
+def keys_of(node_type: str, ids: pa.Array) -> NDArray[np.uint64]:
+    """Return the keys of nodes of one type by their ids, (n,) uint64."""
+    return node_keys(node_type, ids.cast(pa.string()).cast(pa.binary()).to_pylist())
 
 
 def read_edges(files: Sequence[str]) -> tuple[pa.Array, pa.Array]:

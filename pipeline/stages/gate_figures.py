@@ -1,0 +1,284 @@
+"""What a run measured -> the figures that each gate judges, and why one can't be judged tonight."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from pipeline import storage
+from pipeline.config import PipelineConfig
+from pipeline.config_sections import OFF
+from pipeline.publishing.gate import Figure
+from pipeline.stages.drift import FEWEST_NODES, Baseline, changed_key, why_no_baseline
+from pipeline.stages.kept_pairs import FEWEST
+from pipeline.workspace import Workspace, published_folder
+from schemas.pointers import RELEASES
+from schemas.releases import MANIFEST
+from schemas.tables import PPR_NEIGHBORS
+
+_ERRORS = 4  # standard errors that the bound is away from what is usual: else a night is too small to judge by
+#: New pairs between known nodes are judged by themselves where they are this many, and this share of all before.
+FEWEST_PAIRS, LARGE_SHARE = 1_000, 0.1
+#: Rows or edges of the baseline, below which growth says nothing.
+FEWEST_TO_GROW = 1_000
+
+_OF_WEIGHTS = ("weight", "event", "event_weights", "half_life_days")
+_NEXT_DAY_ONLY = (
+    "evaluate.source is 'next_day', which scores the last release; 'holdout' and 'file' score tonight's table"
+)
+
+
+def figures_for(
+    config: PipelineConfig, workspace: Workspace, metrics: Mapping[str, Any], made: Mapping[str, Any]
+) -> dict[str, list[Figure]]:
+    """Return the figures of each key of ``[publish.gates]``.
+
+    metrics : what evaluate measured. made : figures of aggregate.
+    """
+    baseline = Baseline.of(workspace, config.publish.name)
+    # Without vectors lists are the rows, and an empty one says as little as a row of zeros.
+    rows, zero_rows = (made[name] for name in (("rows", "zero_rows") if made["metadata"] else ("lists", "empty_lists")))
+    return {
+        "min_rows": [Figure("rows", rows)],
+        "max_zero_share": [Figure("zero_share", zero_rows / max(1, rows))],
+        **_of_tonight(config, metrics, has_vectors=bool(made["metadata"])),
+        **_against(config, workspace, metrics, made, rows, baseline),
+        **_next_day(config, workspace, metrics, baseline),
+    }
+
+
+def _of_tonight(config: PipelineConfig, metrics: Mapping[str, Any], *, has_vectors: bool) -> dict[str, list[Figure]]:
+    """Figures of tonight's table by itself."""
+    k = config.evaluate.k[0]
+    ranking = (metrics if has_vectors else metrics.get(PPR_NEIGHBORS, {})).get("ranking", {})
+    links = metrics.get("link_prediction", {})
+    found = {
+        "recall": ranking.get(f"recall@{k}"),
+        "ndcg": ranking.get(f"ndcg@{k}"),
+        "auc": links.get("auc_degree_matched"),
+    }
+    why: dict[str, str | None] = dict.fromkeys(found)
+    if config.evaluate.source == "next_day":
+        found, why = dict.fromkeys(found), dict.fromkeys(found, _NEXT_DAY_ONLY)
+    elif config.evaluate.source == "none":
+        why = dict.fromkeys(found, str(metrics["note"]))
+    elif ranking.get("users") == 0:
+        found, why = dict.fromkeys(found), dict.fromkeys(found, "no test pair is of a node that can be ranked for")
+    figures = {f"min_{name}": [Figure(name, value, why_not=why[name])] for name, value in found.items()}
+    least = min((one["rankme"] for one in metrics.get("rankme", {}).values()), default=None)
+    figures["min_rankme"] = [Figure("rankme", least, why_not=None if has_vectors else "there are no vectors")]
+    return figures
+
+
+def _against(
+    config: PipelineConfig,
+    workspace: Workspace,
+    metrics: Mapping[str, Any],
+    made: Mapping[str, Any],
+    rows: int,
+    baseline: Baseline | None,
+) -> dict[str, list[Figure]]:
+    """Figures that are compared with the baseline's."""
+    drift = metrics["drift"]
+    if baseline is None:
+        names = {
+            "max_row_change": "row_change",
+            "same_id_type": "id_type",
+            **dict.fromkeys(("min_row_ratio", "max_row_ratio"), "rows"),
+            **dict.fromkeys(("min_edge_ratio", "max_edge_ratio"), "edges"),
+            "max_rejected_rise": "rejected_share",
+        }
+        found = {key: [Figure(name, None, why_not=why_no_baseline(workspace))] for key, name in names.items()}
+    else:
+        found = _counts(workspace, made, rows, baseline)
+    last = _last_values(baseline)
+    kept = drift["kept"]
+    if why := kept.get("note"):
+        nodes, pairs, weights = (
+            [Figure(name, None, why_not=why)] for name in ("nodes_kept", "pairs_kept", "weights_kept")
+        )
+    else:
+        nodes = [_share(f"nodes_kept of {name}", one, last) for name, one in kept["nodes"].items()]
+        pairs, weights = [_share("pairs_kept", kept["pairs"], last)], [_share("weights_kept", kept["weights"], last)]
+        if baseline and (why := changed_key("input", config, baseline, _OF_WEIGHTS)):
+            weights = [Figure("weights_kept", None, why_not=why)]
+    return {
+        **found,
+        "min_nodes_kept": nodes,
+        "min_pairs_kept": pairs,
+        "min_weights_kept": weights,
+        "min_rankme_ratio": _rankme(metrics),
+        "min_neighbors_kept": [*_neighbors(drift["vectors"], last), *_lists(drift["lists"], last)],
+    }
+
+
+def _counts(workspace: Workspace, made: Mapping[str, Any], rows: int, baseline: Baseline) -> dict[str, list[Figure]]:
+    before, ingest = baseline.manifest, workspace.manifest("edges").figures
+    then = before["stages"]["ingest"]["figures"]
+    is_same_kind = bool(made["metadata"]) == bool(before["metadata"])
+    why = None if is_same_kind else f"release {baseline.release} has rows of another kind: vectors or lists"
+    counted = Figure("rows", rows if is_same_kind else None, before["rows"], why_not=why)
+    change = abs(rows / max(1, before["rows"]) - 1) if is_same_kind else None
+    edges = Figure("edges", ingest["pairs"], then["pairs"])
+    grown_rows, grown_edges = (_if_many(figure) for figure in (counted, edges))
+    is_same_type = float(ingest["id_type"] == then["id_type"])
+    return {
+        "max_row_change": [Figure("row_change", change, why_not=why)],
+        "same_id_type": [
+            Figure("id_type", is_same_type, detail=f"{ingest['id_type']} tonight, {then['id_type']} last night")
+        ],
+        "min_row_ratio": [counted],
+        "max_row_ratio": [grown_rows],
+        "min_edge_ratio": [edges],
+        "max_edge_ratio": [grown_edges],
+        "max_rejected_rise": [Figure("rejected_share", ingest["rejected_share"], then["rejected_share"])],
+    }
+
+
+def _if_many(figure: Figure) -> Figure:
+    if figure.baseline is None or figure.baseline >= FEWEST_TO_GROW:
+        return figure
+    return replace(figure, value=None, why_not=f"the last release has {figure.baseline:,}: young data may grow at will")
+
+
+def _share(name: str, counted: Mapping[str, int], last: Mapping[str, float]) -> Figure:
+    kept, of = counted["kept"], counted["of"]
+    if of < FEWEST:
+        return Figure(name, None, why_not=f"only {of} of the last release can be compared, too few for a share")
+    return Figure(name, kept / of, last.get(name), detail=f"{kept:,} of {of:,}")
+
+
+def _rankme(metrics: Mapping[str, Any]) -> list[Figure]:
+    before = metrics["drift"]["vectors"].get("rankme_before")
+    if before is None:
+        return [Figure("rankme", None, why_not=metrics["drift"]["vectors"]["note"])]
+    return [
+        Figure(f"rankme of {name}", found["rankme"], before[name]["rankme"])
+        for name, found in metrics["rankme"].items()
+        if name in before and before[name]["rows"] >= FEWEST_NODES
+    ] or [Figure("rankme", None, why_not=f"the last release has no {FEWEST_NODES} nodes of a type of tonight's")]
+
+
+def _neighbors(found: Mapping[str, Any], last: Mapping[str, float]) -> list[Figure]:
+    if note := found.get("note"):
+        return [Figure("neighbors_kept", None, why_not=note)]
+    if not found["lists"]:
+        return [Figure("neighbors_kept", None, why_not=f"fewer than {FEWEST_NODES} nodes are in both tables")]
+    figures = []
+    for one in found["lists"]:
+        name = f"neighbors_kept of {one['from']} among {one['to']}"
+        figures.append(Figure(name, one["overlap@20"], last.get(name), detail=f"{one['nodes']:,} nodes"))
+    return figures
+
+
+def _lists(found: Mapping[str, Any], last: Mapping[str, float]) -> list[Figure]:
+    name = "neighbors_kept of lists"
+    if note := found.get("note"):
+        return [Figure(name, None, why_not=note)]
+    if found["sources"] < FEWEST:
+        return [Figure(name, None, why_not=f"fewer than {FEWEST} nodes have lists in both releases")]
+    return [Figure(name, found["kept"] / found["of"], last.get(name), detail=f"{found['sources']:,} lists")]
+
+
+def _next_day(
+    config: PipelineConfig, workspace: Workspace, metrics: Mapping[str, Any], baseline: Baseline | None
+) -> dict[str, list[Figure]]:
+    """How well the last release foretold tonight's new pairs: against the nights before, and against chance."""
+    names = {"min_next_day_ratio": "next_day", "min_next_day_auc": "next_day auc"}
+    why = why_no_baseline(workspace) if baseline is None else None
+    if baseline is not None and metrics["scored"] != "previous release":
+        is_next_day = config.evaluate.source == "next_day"
+        why = str(metrics["note"]) if is_next_day else f"evaluate.source is '{config.evaluate.source}', not 'next_day'"
+    if baseline is None or why:
+        return {key: [Figure(name, None, why_not=why)] for key, name in names.items()}
+    k = config.evaluate.k[0]
+    tonight = _foretold(metrics, k)
+    before = [_foretold(one, k) for one in _earlier(workspace, config, baseline)]
+    bound = config.publish.gates.min_next_day_ratio
+    share = 0.0 if bound == OFF else float(bound)
+    against_nights = [
+        _of_nights(name, one, [two[name] for two in before if name in two], share) for name, one in tonight.items()
+    ]
+    return {
+        "min_next_day_ratio": against_nights
+        or [Figure("next_day", None, why_not="no node of the last release has new pairs")],
+        "min_next_day_auc": [_against_chance(metrics, baseline)],
+    }
+
+
+def _of_nights(name: str, tonight: _Foretold, before: Sequence[_Foretold], share: float) -> Figure:
+    name, nothing = f"next_day {name}", tonight.nothing
+    if not before:
+        return Figure(name, None, why_not="no night before has new pairs, and tables of the same settings")
+    usual = median(one.value for one in before)
+    # Of values between 0 and 1 the variance is u (1 - u) at most; a median of means has pi / 2 that of their mean.
+    known = 2 / math.pi * sum(one.sources for one in before)
+    error = math.sqrt(max(0.0, usual * (1 - usual)) * (1 / tonight.sources + 1 / known))
+    if (1 - share) * (usual - nothing) < _ERRORS * error:
+        why = f"{tonight.sources:,} nodes with new pairs, and those of the nights before, are too few to tell"
+        return Figure(name, None, usual, nothing, why)
+    return Figure(name, tonight.value, usual, nothing, detail=f"{tonight.sources:,} nodes with new pairs")
+
+
+def _against_chance(metrics: Mapping[str, Any], baseline: Baseline) -> Figure:
+    """AUC of pairs between nodes that were there before, where there are so many of them that they set the table."""
+    links = metrics.get("link_prediction") or {}
+    pairs, auc = links.get("positives", 0), links.get("auc_degree_matched")
+    fewest = max(FEWEST_PAIRS, round(LARGE_SHARE * baseline.manifest["stages"]["ingest"]["figures"]["pairs"]))
+    if auc is None or pairs < fewest:
+        why = f"{pairs:,} pairs are new between nodes of the last release; it takes {fewest:,}"
+        return Figure("next_day auc", None, why_not=why)
+    return Figure("next_day auc", auc, detail=f"{pairs:,} new pairs between nodes of the last release; chance is .5")
+
+
+@dataclass(frozen=True)
+class _Foretold:
+    """A figure of the last release on new pairs, over ``sources`` nodes that it knew; ``nothing``: that of chance."""
+
+    value: float
+    sources: int
+    nothing: float = 0.0
+
+
+def _foretold(metrics: Mapping[str, Any], k: int) -> dict[str, _Foretold]:
+    found: dict[str, _Foretold] = {}
+    of_lists = metrics.get(PPR_NEIGHBORS) or {}
+    for prefix, ranking, strangers in (
+        ("", metrics.get("ranking") or {}, "unknown_users"),
+        ("of lists ", of_lists.get("ranking") or {}, "without_list"),
+    ):
+        # Of nodes that the release did not have it could foretell nothing, and how many come is no fault of it.
+        known = ranking.get("users", 0) - ranking.get(strangers, 0)
+        if known:
+            whole = ranking["users"] / known
+            for name in ("recall", "ndcg"):
+                found[f"{prefix}{name}"] = _Foretold(min(1.0, ranking[f"{name}@{k}"] * whole), known)
+            if not prefix and (auc := metrics["link_prediction"]["auc_degree_matched"]) is not None:
+                found["auc"] = _Foretold(auc, known, 0.5)
+    return found
+
+
+def _earlier(workspace: Workspace, config: PipelineConfig, baseline: Baseline) -> list[Mapping[str, Any]]:
+    """Return what the nights before measured of the releases before them, made with the settings of the baseline."""
+    folder = published_folder(workspace.root, config.publish.name) / RELEASES
+    way = [(name, storage.read_json(folder / name / MANIFEST) or {}) for name in workspace.baselines]
+    found: list[Mapping[str, Any]] = []
+    for (name, _), (_, scored) in pairwise(way):
+        metrics = storage.read_json(folder / name / "metrics.json") or {}
+        is_alike = (scored.get("config") or {}).get("embedding") == baseline.manifest["config"]["embedding"]
+        if metrics.get("scored") == "previous release" and is_alike:
+            found.append(metrics)
+    return found
+
+
+def _last_values(baseline: Baseline | None) -> dict[str, float]:
+    """Return last night's figures, as its gates saw them."""
+    if baseline is None:
+        return {}
+    gates: Sequence[Mapping[str, Any]] = (storage.read_json(Path(baseline.folder) / "gate.json") or {}).get("gates", ())
+    return {gate["figure"]: gate["value"] for gate in gates if gate["value"] is not None}

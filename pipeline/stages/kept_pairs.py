@@ -1,0 +1,91 @@
+"""How much of the baseline's graph is still there tonight: nodes, pairs and their weights, of a sample by hash."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.evaluation.sampling import sample_by_key
+from pipeline.tasks import Attempt, Task
+
+SAMPLE = 5_000  # nodes of a type: a share of .9 is then known to .004
+FEWEST = 20  # nodes or pairs, below which a share says nothing
+
+
+def measure_kept(task: Task, attempt: Attempt) -> Mapping[str, Any]:  # noqa: ARG001
+    """Task: which nodes and pairs of the baseline that should still be there tonight are.
+
+    A pair should be there if its last event is in tonight's window. A node should if it has such a pair.
+
+    Cost
+    ----
+    Reads both node indexes and edge tables once; holds the ids of all nodes and the pairs of the sample.
+    """
+    payload = task.payload
+    types = payload["source_type"], payload["target_type"]
+    ids = {name: _sampled_ids(payload["old"]["node_index"], name, payload["seed"]) for name in dict.fromkeys(types)}
+    has_pair = {name: pa.array([], of.type) for name, of in ids.items()}
+    of_sources = []
+    for rows in _edges(payload["old"]["edges"]):
+        due = (
+            rows if payload["since_us"] is None else rows.filter(pc.greater_equal(rows["last_ts"], payload["since_us"]))
+        )
+        for name, column in zip(types, ("src_id", "dst_id"), strict=True):
+            found = due[column].filter(pc.is_in(due[column], ids[name]))
+            has_pair[name] = pc.unique(pa.concat_arrays([has_pair[name], found]))
+        of_sources.append(due.filter(pc.is_in(due["src_id"], ids[types[0]])))
+    old = pa.Table.from_batches(of_sources)
+    present = [batch.filter(pc.is_in(batch["src_id"], ids[types[0]])) for batch in _edges(payload["new"]["edges"])]
+    ends = ["src_id", "dst_id"]
+    both = old.join(pa.Table.from_batches(present), ends, join_type="inner", right_suffix="_now", use_threads=False)
+    nodes = {}
+    for name, due_ids in has_pair.items():
+        known = _ids_of(payload["new"]["node_index"], name)
+        nodes[name] = {"kept": pc.sum(pc.is_in(due_ids, known)).as_py() or 0, "of": len(due_ids)}
+    return {
+        "pairs": {"kept": both.num_rows, "of": old.num_rows},
+        "nodes": nodes,
+        "weights": _weights_kept(both),
+    }
+
+
+def _weights_kept(both: pa.Table) -> dict[str, int]:
+    """Of pairs without a new event: how many weigh what they did, but for the one factor that decay gives to all.
+
+    A pair that decayed to nothing, or of which earlier events left the window, weighs less than that.
+    """
+    both = both.filter(pc.greater(both["weight"], 0))
+    # Undated pairs have no last event: one that came again is counted as changed. No pair's last event gets older.
+    before, now = (both[name].fill_null(0).to_numpy() for name in ("last_ts", "last_ts_now"))
+    old, new = (both[name].to_numpy().astype(np.float64)[now <= before] for name in ("weight", "weight_now"))
+    if not old.size:
+        return {"kept": 0, "of": 0}
+    expected = old * np.median(new / old)
+    # Fixed point: a weight of few units is rounded by more than a hundredth of itself.
+    is_kept = (np.abs(new - expected) <= 0.01 * expected + 2) & (now == before)[now <= before]
+    return {"kept": int(is_kept.sum()), "of": int(old.size)}
+
+
+def _edges(files: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    for file in files:
+        with pq.ParquetFile(file) as source:
+            yield from source.iter_batches(262_144, columns=["src_id", "dst_id", "weight", "last_ts"])
+
+
+def _sampled_ids(files: Sequence[str], node_type: str, seed: int) -> pa.Array:
+    index = pa.concat_tables(
+        pq.read_table(file, columns=["node_id", "node_type", "node_key"], partitioning=None) for file in files
+    )
+    of_type = index.filter(pc.equal(index["node_type"], node_type))
+    chosen = sample_by_key(of_type["node_key"].to_numpy().view(np.uint64), SAMPLE, seed)
+    return of_type["node_id"].combine_chunks().take(pa.array(chosen))
+
+
+def _ids_of(files: Sequence[str], node_type: str) -> pa.Array:
+    index = pa.concat_tables(pq.read_table(file, columns=["node_id", "node_type"], partitioning=None) for file in files)
+    return index.filter(pc.equal(index["node_type"], node_type))["node_id"].combine_chunks()
