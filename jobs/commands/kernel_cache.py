@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from jobs.commands.finding import Finding
+from pipeline.numba_cache import cache_folder
 
 _ADVICE = (
     "the first run, or every worker of a cluster without a shared cache, compiles for a minute first: "
     "graphquilt doctor --warm"
+)
+_NOWHERE = (
+    "no folder can be written where kernels could be kept, so that every process compiles for a minute first: set "
+    "NUMBA_CACHE_DIR to one that belongs to you alone"
 )
 
 
@@ -26,25 +30,28 @@ def kernel_cache() -> Finding:
 
     cpu = llvmlite.binding.get_host_cpu_name()
     folder = Path(pipeline.kernels.__path__[0])
+    kept = cache_folder(folder)
     wanted = warm = 0
     for source in sorted(folder.glob("*.py")):
         # One a decorated function: all kernels here are cached.
         kernels = source.read_text().count("cache=True")
         wanted += kernels
-        fresh = {index.name for index in _indexes(source) if _is_fresh(index, source, numba.__version__, cpu)}
+        fresh = {index.name for index in _indexes(kept, source) if _is_fresh(index, source, numba.__version__, cpu)}
         warm += min(kernels, len(fresh))
-    where = os.environ.get("NUMBA_CACHE_DIR", "beside the sources, or in the user's cache folder")
-    found = f"{warm} of {wanted} compiled for {cpu} (cache: {where})"
     # Not needed: what is missing is compiled when it is used.
+    if kept is None:
+        found = "nowhere to be kept"
+        return Finding("kernels", found, is_fine=False, is_needed=False, advice=_NOWHERE)
+    found = f"{warm} of {wanted} compiled for {cpu} (cache: {kept})"
     return Finding("kernels", found, is_fine=warm >= wanted, is_needed=False, advice=_ADVICE)
 
 
-def _indexes(source: Path) -> Iterator[Path]:
-    yield from (source.parent / "__pycache__").glob(f"{source.stem}.*.nbi")
-    asked = os.environ.get("NUMBA_CACHE_DIR")
-    for place in (Path(asked) if asked else None, Path.home() / ".cache" / "numba"):
-        if place and place.is_dir():
-            yield from place.rglob(f"{source.stem}.*.nbi")
+def _indexes(kept: Path | None, source: Path) -> Iterator[Path]:
+    """Yield the index files that numba looks at: those of one folder, though older ones may lie in others."""
+    if kept is not None and kept.name != "__pycache__":
+        kept /= f"{source.parent.name}_{hashlib.sha1(str(source.parent).encode()).hexdigest()}"
+    if kept is not None:
+        yield from kept.glob(f"{source.stem}.*.nbi")
 
 
 def _is_fresh(index: Path, source: Path, version: str, cpu: str) -> bool:
