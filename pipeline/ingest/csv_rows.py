@@ -32,11 +32,12 @@ MAX_QUOTED_BYTES = 64 * 2**20
 
 @dataclass(frozen=True)
 class _Block:
-    """Whole records, the number of their first line, and where they are if that had to be found out."""
+    """Whole records, the number of their first line, and where they are, or how many if each is a line."""
 
     data: bytes
     line: int
     records: Records | None
+    count: int | None = None
 
 
 class CsvFile:
@@ -111,8 +112,9 @@ class CsvFile:
             data = held + block if held else block
             held = b""
             if not (mark and mark in data):
-                yield _Block(data, line, None)
-                line += data.count(b"\n")  # of text with bare CRs, the number of a later block's line is too small
+                count, ends = _count_of_lines(data)
+                yield _Block(data, line, None, count)
+                line += ends  # of text with bare CRs, the number of a later block's line is too small
                 continue
             records = self._find(data, is_last=is_last)
             self._line = line + records.lines
@@ -125,7 +127,7 @@ class CsvFile:
         """Parse a block; return its rows and the number of its records, which was not told by the parser."""
         width = len(self.names or ())
         places = sorted({(self.names or []).index(name) for name in columns.values()})
-        count = _count_of_lines(block.data) if block.records is None else None
+        count = block.count
         if count is not None:
             try:
                 table = self._parse(block.data, width, places)
@@ -240,14 +242,22 @@ def _with_last(blocks: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
     yield ahead, True
 
 
-def _count_of_lines(data: bytes) -> int | None:
-    """The number of lines of a text without quotes; None if there are blank lines or line ends of several kinds."""
-    count = data.count(b"\n")
-    if data.startswith((b"\n", b"\r")) or b"\n\n" in data:
-        return None
-    if b"\r" in data and (not data.count(b"\r") == data.count(b"\r\n") == count or b"\n\r" in data):
-        return None
-    return count + (not data.endswith(b"\n") and bool(data))
+def _count_of_lines(data: bytes) -> tuple[int | None, int]:
+    """The number of records of a text without quotes, and of its line ends (bare CRs left out).
+
+    The first is None where lines have to be looked at one by one: some are blank, or end in several ways.
+    """
+    signs = np.frombuffer(data, np.uint8)
+    is_end = signs == ord("\n")
+    ends = int(np.count_nonzero(is_end))
+    if data.startswith((b"\n", b"\r")) or bool((is_end[1:] & is_end[:-1]).any()):
+        return None, ends
+    if b"\r" in data:
+        is_return = signs == ord("\r")
+        pairs = int(np.count_nonzero(is_return[:-1] & is_end[1:]))
+        if not pairs == ends == int(np.count_nonzero(is_return)) or bool((is_end[:-1] & is_return[1:]).any()):
+            return None, ends
+    return ends + (bool(data) and not data.endswith(b"\n")), ends
 
 
 def _without(data: bytes, records: Records, bad: NDArray[np.int64]) -> bytes:

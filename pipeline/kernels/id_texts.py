@@ -28,7 +28,9 @@ def kinds_of_ids(offsets: NDArray[np.int32], data: NDArray[np.uint8]) -> NDArray
     if len(offsets) and (offsets[0] < 0 or offsets[-1] > data.size):
         raise ValueError(f"offsets run from {offsets[0]} to {offsets[-1]}, and there are {data.size} bytes")
     kinds = np.empty(max(0, len(offsets) - 1), np.uint8)
-    _kinds_of_ids(offsets, data, kinds)
+    # Of most columns no byte is a blank, a control character or a quote, and their texts need no second look.
+    is_clean = bool(data.size) and data.min() > _QUOTE and not (data == _DELETE).any()
+    _kinds_of_ids(offsets, data, kinds, is_clean)
     return kinds
 
 
@@ -52,8 +54,10 @@ def _fits(data, first, stop, is_negative):  # type: ignore[no-untyped-def]
     return True
 
 
-@njit(types.int64(reads(types.uint8), types.int64, types.int64), nogil=True, cache=True)
-def _kind_of_text(data, start, stop):  # type: ignore[no-untyped-def]
+@njit(types.int64(reads(types.uint8), types.int64, types.int64, types.boolean), nogil=True, cache=True)
+def _kind_of_text(data, start, stop, is_clean):  # type: ignore[no-untyped-def]
+    if is_clean and start < stop:
+        return TEXT
     has_nul = has_control = has_quote = False
     is_blank = True
     for at in range(start, stop):
@@ -73,8 +77,8 @@ def _kind_of_text(data, start, stop):  # type: ignore[no-untyped-def]
     return WITH_QUOTE if has_quote else TEXT
 
 
-@njit(types.int64(reads(types.uint8), types.int64, types.int64), nogil=True, cache=True)
-def _kind_of(data, start, stop):  # type: ignore[no-untyped-def]
+@njit(types.int64(reads(types.uint8), types.int64, types.int64, types.boolean), nogil=True, cache=True)
+def _kind_of(data, start, stop, is_clean):  # type: ignore[no-untyped-def]
     has_sign = start < stop and (data[start] == _PLUS or data[start] == _MINUS)
     first = start + 1 if has_sign else start
     at = _after_digits(data, first, stop)
@@ -98,10 +102,10 @@ def _kind_of(data, start, stop):  # type: ignore[no-untyped-def]
         if after == at:
             return TEXT
         at = after
-    return kind if kind != TEXT and digits > 0 and at == stop else _kind_of_text(data, start, stop)
+    return kind if kind != TEXT and digits > 0 and at == stop else _kind_of_text(data, start, stop, is_clean)
 
 
-@njit(types.void(reads(types.int32), reads(types.uint8), writes(types.uint8)), nogil=True, cache=True)
-def _kinds_of_ids(offsets, data, kinds):  # type: ignore[no-untyped-def]
+@njit(types.void(reads(types.int32), reads(types.uint8), writes(types.uint8), types.boolean), nogil=True, cache=True)
+def _kinds_of_ids(offsets, data, kinds, is_clean):  # type: ignore[no-untyped-def]
     for i in range(kinds.size):
-        kinds[i] = _kind_of(data, offsets[i], offsets[i + 1])
+        kinds[i] = _kind_of(data, offsets[i], offsets[i + 1], is_clean)

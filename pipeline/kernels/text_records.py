@@ -79,6 +79,10 @@ def _find_records(data, delimiter, quote, is_last, start, stop, fields, flags): 
     state, width, flag, i = _AT_START, 1, 0, 0
     while i < n and found < most:
         c = data[i]
+        if state in (_QUOTED, _PLAIN):  # most bytes are inside of values
+            while c not in (quote, delimiter, _LF, _CR) and i + 1 < n:
+                i += 1
+                c = data[i]
         is_end = c in (_LF, _CR)
         if c == _CR and i + 1 == n and not is_last:
             break  # perhaps half of CR LF
