@@ -15,6 +15,7 @@ from graphquilt.locate import LISTS, TABLE, Location, locate
 from graphquilt.masking import secret_of_argument
 
 OK, USAGE, REFUSED, NO_TABLE = 0, 2, 3, 4
+_CLOCKS_DIFFER = dt.timedelta(minutes=5)  # at most, between the machine that published and this one
 
 HELP = """\
 usage: graphquilt COMMAND [options]
@@ -173,8 +174,14 @@ def _tables(location: Location, wanted: str | None) -> dict[str, Any]:
 
 
 def _findings(about: dict[str, Any], options: argparse.Namespace) -> list[str]:
-    """Return a sentence for each bound that is broken."""
+    """Return a sentence for each bound that is broken, and for data of a day that has not begun."""
     findings = []
+    if about["age_hours"] < 0:
+        findings.append(
+            f"release {about['release']} has data of {about['data_date']} (published {about['published_at']}), and by "
+            f"this machine's clock it is {utc_now().isoformat(timespec='seconds')}: its age is negative. If the clock "
+            "is right, a future --date was published: roll back, or publish again with --date and --force-current"
+        )
     if options.max_age is not None and about["age_hours"] > options.max_age:
         findings.append(
             f"the data are {about['age_hours']} hours old, at most {options.max_age:g} are wanted: release "
@@ -197,16 +204,25 @@ def _about(location: Location) -> dict[str, Any]:
         since = dt.datetime.fromisoformat(manifest["published_at"])
     except (KeyError, ValueError) as error:
         raise TableError(f"{location.folder} has no manifest of a release: {error!r}") from error
+    now, begins = utc_now(), since
     if data_date != dt.date(1970, 1, 1):  # undated data
-        since = dt.datetime.combine(data_date + dt.timedelta(days=1), dt.time(), dt.UTC)
+        begins = dt.datetime.combine(data_date, dt.time(), dt.UTC)
+        since = begins + dt.timedelta(days=1)
+    hours = round((now - since).total_seconds() / 3600, 2)
     return {
         "release": location.release,
         "release_path": str(location.folder),
         "data_date": manifest["data_date"],
         "published_at": manifest["published_at"],
         "contract_version": manifest.get("contract_version"),
-        "age_hours": round((dt.datetime.now(dt.UTC) - since).total_seconds() / 3600, 2),
+        # Below 0 only where the data are of a day that has not begun; of today's data it is 0 until the day ends.
+        "age_hours": hours if begins > now + _CLOCKS_DIFFER else max(0.0, hours),
     }
+
+
+def utc_now() -> dt.datetime:
+    """Return the time it is: the one place where ``check`` reads the clock."""
+    return dt.datetime.now(dt.UTC)
 
 
 def _parser(command: str, about: str) -> argparse.ArgumentParser:

@@ -55,6 +55,7 @@ class Options:
     force_current: bool
     rehash: bool = False
     accept_drift: bool = False
+    allow_future: bool = False
 
 
 def stage_parser(default_engine: str) -> argparse.ArgumentParser:
@@ -69,8 +70,9 @@ def stage_parser(default_engine: str) -> argparse.ArgumentParser:
         "--date",
         type=parse_date,
         metavar="YYYY-MM-DD",
-        help="events up to the end of this day, UTC (default: the newest)",
+        help="events up to the end of this day, UTC (default: the newest that is not in the future)",
     )
+    parser.add_argument("--allow-future", action="store_true", help="take a --date that is after today, UTC")
     parser.add_argument("--workers", type=parse_count, default=1, metavar="N", help="local: processes (default: 1)")
     parser.add_argument("--dask", metavar="ADDRESS", help="local: a Dask cluster that shares the workspace")
     parser.add_argument(
@@ -171,4 +173,5 @@ def options_of(namespace: argparse.Namespace) -> Options:
         force_current=namespace.force_current,
         rehash=namespace.rehash,
         accept_drift=namespace.accept_drift,
+        allow_future=namespace.allow_future,
     )

@@ -18,6 +18,7 @@ from uuid import uuid4
 from jobs.answers import write
 from jobs.arguments import Options
 from jobs.config_file import read_config
+from jobs.current_words import about_current, last_line
 from jobs.progress import with_progress
 from jobs.session import open_engine
 from jobs.stopping import StopRequest
@@ -39,6 +40,7 @@ class StageRun:
         self._run_id = os.environ.get("GRAPHQUILT_RUN_ID") or uuid4().hex[:12]
         self._started = time.monotonic()
         self._root: Path | None = None
+        self._published_name: str | None = None
         self._workspace: Workspace | None = None
         self._reports: list[StageReport] = []
 
@@ -47,6 +49,7 @@ class StageRun:
         options = self._options
         self._root = _root(options.workspace)
         config = read_config(options.config, options.overrides)
+        self._published_name = config.publish.name
         with open_engine(options, " ".join(self._names), stop) as plain:
             engine = with_progress(plain)
             self._workspace = open_workspace(
@@ -59,6 +62,7 @@ class StageRun:
                 force_current=options.force_current,
                 rehash=options.rehash,
                 accept_drift=options.accept_drift,
+                allow_future=options.allow_future,
             )
             # Held from the first stage to the last: one that waits for this date doesn't cut in between two stages.
             with hold(self._workspace, self._purpose(), options.wait_s):
@@ -89,7 +93,7 @@ class StageRun:
             "gate": published.get("gate"),
             **self._about(),
         }
-        self._say(answer, _summary(answer))
+        self._say(answer, _summary(answer), published)
         return 0
 
     def fail(self, error: Exception) -> int:
@@ -106,7 +110,7 @@ class StageRun:
         answer = {"verdict": "failed", "error": sentence, "exit_code": code, "published": False, **self._about()}
         if gate:
             answer["gate"] = gate
-        self._say(answer, f"graphquilt: {sentence}")
+        self._say(answer, f"graphquilt: {sentence}", {}, error)
         return code
 
     def _about(self) -> dict[str, Any]:
@@ -121,7 +125,13 @@ class StageRun:
     def _figures(self, stage: str) -> dict[str, Any]:
         return next((dict(report.figures) for report in self._reports if report.stage == stage), {})
 
-    def _say(self, answer: dict[str, Any], text: str) -> None:
+    def _say(
+        self, answer: dict[str, Any], text: str, published: Mapping[str, Any], error: Exception | None = None
+    ) -> None:
+        if self._root is not None and self._published_name is not None:
+            answer = answer | about_current(self._root, self._published_name, published, error)
+            if "publish" in self._names and (line := last_line(answer)):
+                text = f"{text}\n{line}"
         if self._options.is_json:
             write(sys.stdout, json.dumps(answer, ensure_ascii=False, allow_nan=False))
         write(sys.stderr, text)

@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from pipeline.time_layout import time_layout
+
 
 class Section(BaseModel):
     """A part of the configuration: frozen, and closed to keys it does not know."""
@@ -83,7 +85,10 @@ class InputConfig(FilesSection):
         default_factory=dict, description="weight of each kind; rows of other kinds are rejected"
     )
     timestamp: str | None = Field(None, description="column with the time of an interaction")
-    timestamp_unit: Literal["s", "ms", "us", "ns"] | None = Field(None, description="unit of integer timestamps")
+    timestamp_unit: Literal["s", "ms", "us", "ns"] | None = Field(None, description="unit of numeric timestamps")
+    timestamp_format: str | None = Field(
+        None, description="form of written timestamps that are not ISO 8601, by strptime's letters: '%m/%d/%Y %H:%M'"
+    )
     half_life_days: float | None = Field(None, gt=0, description="age at which an interaction counts half")
     window_days: int | None = Field(None, ge=1, description="days before the end of the date that count")
     self_loops: Literal["reject", "keep"] = Field("reject", description="what happens to edges from a node to itself")
@@ -100,9 +105,13 @@ class InputConfig(FilesSection):
                 raise ValueError(
                     f"event_weights.{kind} is {weight}; it must be above 0 (leave a kind out to reject it)"
                 )
-        for name in ("half_life_days", "window_days", "timestamp_unit"):
+        for name in ("half_life_days", "window_days", "timestamp_unit", "timestamp_format"):
             if getattr(self, name) is not None and self.timestamp is None:
                 raise ValueError(f"{name} needs timestamp, the column with the time of an interaction")
+        if self.timestamp_format is not None:
+            if self.timestamp_unit is not None:
+                raise ValueError("timestamp_format is of written times and timestamp_unit of numbers: set one")
+            time_layout(self.timestamp_format)
         return self
 
     @property

@@ -107,6 +107,19 @@ def write_bytes(path: Path, data: bytes) -> None:
     fsync_folder(path.parent)
 
 
+def put_json_if_absent(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a JSON file as a whole, unless there is one: of several processes, the first one's stands."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
+    try:
+        write_json(temporary, value)
+        with contextlib.suppress(FileExistsError):
+            os.link(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    fsync_folder(path.parent)
+
+
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Replace a JSON file as a whole; secrets that an error may quote are masked."""
     write_bytes(path, (masked(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)) + "\n").encode())

@@ -78,6 +78,7 @@ class Workspace:
     parent: str | None = None  # the release whose coordinates this run's table is turned into
     accept_drift: bool = False  # publish whatever the gates say
     baselines: tuple[str, ...] = ()  # the release that this run is judged against, and its ancestors
+    today: dt.date | None = None  # UTC, when this run of this input and config first began; None: undated input
 
     @property
     def run_folder(self) -> Path:

@@ -113,6 +113,7 @@ def is_stage(options: argparse.Namespace) -> bool:
         "--conf": bool(options.spark_conf),
         "--force-current": options.force_current,
         "--accept-drift": options.accept_drift,
+        "--allow-future": options.allow_future,
     }
     if mixed := [name for name, is_given in of_stage.items() if is_given]:
         why = f"--{asked[0].replace('_', '-')} is the report's" if asked else "without --config this is the report"

@@ -66,7 +66,7 @@ def first_rows(path: str) -> FirstRows:
 
 def _of_parquet(piece: Piece, text: TextFormat) -> pa.Table:  # noqa: ARG001
     filesystem, path = filesystem_of(piece.address)
-    with pq.ParquetFile(path, filesystem=filesystem) as file:
+    with pq.ParquetFile(path, filesystem=filesystem, coerce_int96_timestamp_unit="us") as file:
         batch = next(file.iter_batches(_ROWS), None)
         return file.schema_arrow.empty_table() if batch is None else pa.Table.from_batches([batch])
 

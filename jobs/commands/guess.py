@@ -24,7 +24,7 @@ from jobs.commands.guess_ends import (
 )
 from pipeline.errors import InputError
 from pipeline.ingest.rejected import Verdicts, is_text
-from pipeline.ingest.timestamps import microseconds
+from pipeline.ingest.timestamps import TimeForm, Unit, microseconds, unit_that_fits
 from pipeline.ingest.weights import MAX_WEIGHT
 
 _WEIGHTS = (
@@ -158,7 +158,7 @@ def _why_no_time(column: pa.Array, name: str, guess: Guess) -> str | None:
             return f"its integers, such as {_example(column)}, are no seconds, ms, us or ns of our days"
     try:
         verdicts = Verdicts(len(column))
-        microseconds(column, unit, verdicts, name, "the input")  # type: ignore[arg-type]
+        microseconds(column, TimeForm(unit), verdicts, name, "the input")
     except InputError:
         return f"ingest reads no {column.type} as a time"
     if verdicts.kept is not None and np.count_nonzero(~verdicts.kept) > _MOST_REJECTED * len(column):
@@ -171,12 +171,9 @@ def _why_no_time(column: pa.Array, name: str, guess: Guess) -> str | None:
     return None
 
 
-def _unit_of(values: np.ndarray[Any, np.dtype[np.int64]]) -> str | None:
-    """The unit in which all values are moments from 1973 to 2286; units lie three digits apart."""
-    for unit, digits in (("s", 8), ("ms", 11), ("us", 14), ("ns", 17)):
-        if values.min() >= 10**digits and values.max() < 10 ** (digits + 2):
-            return unit
-    return None
+def _unit_of(values: np.ndarray[Any, np.dtype[np.int64]]) -> Unit | None:
+    """The unit in which most values are times from 1990 to 2100."""
+    return unit_that_fits(int(np.sort(values)[len(values) // 2]))
 
 
 def _guess_weight(columns: Mapping[str, pa.Array], guess: Guess) -> None:

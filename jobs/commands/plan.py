@@ -55,7 +55,7 @@ def answer(options: argparse.Namespace) -> Answer:
     root = folder_of(options.workspace)
     sources = list_sources(config.input.path, options.date)
     sizes = survey(sources, config.input)
-    workspace = _workspace(config, root, options.date)
+    workspace = _workspace(config, root, options)
     finished = _finished(workspace)
     graph = _graph(config, sizes, workspace)
     parts = _parts(config, graph, workspace)
@@ -213,15 +213,20 @@ class _CacheOnly:
         raise _NotRead
 
 
-def _workspace(config: PipelineConfig, root: Path, date: dt.date | None) -> Workspace | None:
+def _workspace(config: PipelineConfig, root: Path, options: argparse.Namespace) -> Workspace | None:
     """Return the workspace of the run; None if some file of the input was never read as it is now."""
     from pipeline.stages.opening import open_workspace
 
     engine: Any = _CacheOnly()
     try:
-        return open_workspace(engine, config, root, date, "plan", starts_here=True) if root.is_dir() else None
+        if root.is_dir():
+            future = options.allow_future
+            return open_workspace(
+                engine, config, root, options.date, "plan", starts_here=True, allow_future=future, is_dry=True
+            )
     except _NotRead:
-        return None
+        pass
+    return None
 
 
 def _finished(workspace: Workspace | None) -> dict[str, str]:

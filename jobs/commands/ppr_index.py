@@ -75,7 +75,9 @@ def _made(options: argparse.Namespace, stop: StopRequest) -> tuple[Workspace, St
     with open_engine(options_of(options), "ppr-index", stop) as plain:
         engine: Any = with_progress(plain)
         root = storage.local_root(options.workspace)
-        workspace = open_workspace(engine, config, root, options.date, run_id, starts_here=True)
+        workspace = open_workspace(
+            engine, config, root, options.date, run_id, starts_here=True, allow_future=options.allow_future
+        )
         with hold(workspace, "ppr-index", options.wait_s):
             for stage in (ingest, index, partition, layout):
                 conduct(stage, engine, config, workspace)

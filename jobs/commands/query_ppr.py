@@ -103,7 +103,10 @@ def _answered(options: argparse.Namespace, stop: StopRequest) -> pa.Table:
     local = Options(options.config, str(root), "local", options.date, 1, None, 0.0, (), (), options.is_json, False)
     with open_engine(local, "query ppr", stop) as engine:
         try:
-            workspace = open_workspace(engine, config, root, options.date, uuid4().hex[:12], starts_here=False)
+            run_id = uuid4().hex[:12]
+            workspace = open_workspace(
+                engine, config, root, options.date, run_id, starts_here=False, allow_future=True
+            )
         except ConfigError as error:
             raise ConfigError(f"{error}. 'graphquilt ppr-index' does it, and makes the walk index") from error
         return answer_batch(engine, config, workspace, batch, wishes)

@@ -140,7 +140,9 @@ def _tuned(options: argparse.Namespace, stop: StopRequest, started: float) -> tu
     with open_engine(run_options, "tune", stop) as plain:
         engine = with_progress(plain)
         root = storage.local_root(options.workspace)
-        workspace = open_workspace(engine, config, root, options.date, uuid4().hex[:12], starts_here=True)
+        workspace = open_workspace(
+            engine, config, root, options.date, uuid4().hex[:12], starts_here=True, allow_future=options.allow_future
+        )
         with hold(workspace, "tune", options.wait_s):
             for stage in (ingest, index):
                 conduct(stage, engine, config, workspace)

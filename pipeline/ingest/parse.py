@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from pipeline.errors import InputError
 from pipeline.ingest.decay import decayed
@@ -21,10 +22,11 @@ from pipeline.ingest.ids import ids_of, judge_ids, judge_self_loops, one_type
 from pipeline.ingest.odd_ids import OddIds, odd_ids, together
 from pipeline.ingest.raw_batch import RawBatch
 from pipeline.ingest.readers import read
+from pipeline.ingest.reasons import examples_of
 from pipeline.ingest.rejected import REASONS, VALUES, Verdict, Verdicts, rejected_lines, rejected_rows
 from pipeline.ingest.sources import ParseTask, Piece
 from pipeline.ingest.text_format import TextFormat
-from pipeline.ingest.timestamps import Unit, microseconds
+from pipeline.ingest.timestamps import TimeForm, Unit, microseconds
 from pipeline.ingest.weights import ONE, judge_events, judge_weights, weight_total
 from schemas.tables import REJECTED
 
@@ -40,8 +42,10 @@ class ParseRules:
     event_weights: Mapping[str, float] = field(default_factory=dict)
     timestamp: str | None = None
     timestamp_unit: Unit | None = None
+    timestamp_format: str | None = None
     start_us: int | None = None  # the window's first microsecond
     end_us: int | None = None  # the end of the date, exclusive
+    future_us: int | None = None  # from here on times are in the future: the end of the day the run began on
     is_plain: bool = False  # both ends have one type, so that equal ids are one node
     keeps_self_loops: bool = False
     half_life_us: int | None = None  # with it, weights are as of epoch_us
@@ -60,6 +64,11 @@ class ParseRules:
         names = {role: getattr(self, role) for role in VALUES}
         return {role: name for role, name in names.items() if name is not None}
 
+    @property
+    def time_form(self) -> TimeForm:
+        """How timestamps are written."""
+        return TimeForm(self.timestamp_unit, self.timestamp_format)
+
     def to_payload(self) -> dict[str, Any]:
         """Return the rules as JSON values; ``ParseRules(**payload)`` reads them."""
         return asdict(self)
@@ -73,7 +82,9 @@ class Counts:
     kept: int = 0
     late: int = 0
     early: int = 0
+    future: int = 0  # after the day the run began on; nearly always late as well
     rejected: Mapping[str, int] = field(default_factory=dict)  # by reason
+    examples: Mapping[str, str] = field(default_factory=dict)  # by reason, of one row: no ids
     self_loops: int = 0  # found, whether kept or rejected
     newest_us: int | None = None  # newest timestamp of the rows kept
     weight_total: int = 0  # exact sum over the rows kept: see pipeline.ingest.weights
@@ -90,7 +101,9 @@ class Counts:
             kept=self.kept + other.kept,
             late=self.late + other.late,
             early=self.early + other.early,
+            future=self.future + other.future,
             rejected={name: self.rejected.get(name, 0) + other.rejected.get(name, 0) for name in reasons},
+            examples={**other.examples, **self.examples},
             self_loops=self.self_loops + other.self_loops,
             newest_us=max(newest, default=None),
             weight_total=self.weight_total + other.weight_total,
@@ -162,20 +175,56 @@ def parse(task: ParseTask, rules: ParseRules) -> Iterator[Parsed]:
             yield parsed
 
 
-def newest_timestamp(task: ParseTask, rules: ParseRules) -> int | None:
-    """Return the newest readable timestamp in microseconds, None if there is none; reads no other column."""
-    if rules.timestamp is None:
-        return None
-    newest: int | None = None
+def newest_timestamp(task: ParseTask, rules: ParseRules) -> Counts:
+    """Return the newest time before the end of the date; reads no other column.
+
+    Of the counts, ``newest_us`` is that time, ``kept`` the rows with a time, late ones apart, and ``examples``
+    may say "late".
+    """
+    counts = Counts()
     for piece in task.pieces:
-        for raw in read(piece, {"timestamp": rules.timestamp}, rules.text):
+        for raw in read(piece, {"timestamp": rules.timestamp or ""}, rules.text):
             verdicts = Verdicts(len(raw.rows))
-            column = raw.values["timestamp"]
-            ts = microseconds(column, rules.timestamp_unit, verdicts, rules.timestamp, piece.address)
-            readable = ts if verdicts.kept is None else ts[verdicts.kept]
-            if len(readable):
-                newest = max(int(readable.max()), newest if newest is not None else int(readable[0]))
-    return newest
+            verdicts.mark(raw.is_header, Verdict.REPEATED_HEADER)
+            ts, future = _judge_times(raw, rules, verdicts, piece)
+            counts += _counts_of(raw, verdicts, rules, piece, future=future, newest_us=_newest(ts, verdicts.kept))
+    return counts
+
+
+def _judge_times(raw: RawBatch, rules: ParseRules, verdicts: Verdicts, piece: Piece) -> tuple[NDArray[np.int64], int]:
+    """Return times in microseconds, and how many are in the future; what is late or early has its verdict."""
+    ts = microseconds(raw.values["timestamp"], rules.time_form, verdicts, rules.timestamp or "", piece.address)
+    future = 0
+    if rules.future_us is not None and len(ts) and ts.max() >= rules.future_us:
+        is_future = ts >= rules.future_us
+        future = int(np.count_nonzero(is_future if verdicts.kept is None else is_future & verdicts.kept))
+    if rules.end_us is not None:
+        verdicts.mark(ts >= rules.end_us, Verdict.LATE)
+    if rules.start_us is not None:
+        verdicts.mark(ts < rules.start_us, Verdict.EARLY)
+    return ts, future
+
+
+def _newest(ts: NDArray[np.int64], kept: NDArray[np.bool_] | None) -> int | None:
+    ts = ts if kept is None else ts[kept]
+    return int(ts.max()) if len(ts) else None
+
+
+def _counts_of(raw: RawBatch, verdicts: Verdicts, rules: ParseRules, piece: Piece, **others: Any) -> Counts:
+    """Return what became of a batch's rows."""
+    found = verdicts.counts()
+    if raw.broken:
+        found[Verdict.UNREADABLE_LINE] = found.get(Verdict.UNREADABLE_LINE, 0) + len(raw.broken)
+    examples = examples_of(raw, verdicts, piece.relative, rules.time_form)
+    return Counts(
+        read=len(raw.rows) + len(raw.broken),
+        kept=found.get(Verdict.KEPT, 0),
+        late=found.get(Verdict.LATE, 0),
+        early=found.get(Verdict.EARLY, 0),
+        rejected={REASONS[verdict]: found[verdict] for verdict in Verdict if verdict in found and verdict in REASONS},
+        examples={REASONS.get(verdict, "late"): words for verdict, words in examples.items()},
+        **others,
+    )
 
 
 def check(raw: RawBatch, rules: ParseRules, piece: Piece, as_text: bool) -> Parsed:
@@ -183,13 +232,9 @@ def check(raw: RawBatch, rules: ParseRules, piece: Piece, as_text: bool) -> Pars
     n, verdicts = len(raw.rows), Verdicts(len(raw.rows))
     verdicts.mark(raw.is_header, Verdict.REPEATED_HEADER)
     ts = None
+    future = 0
     if rules.timestamp is not None:
-        column = raw.values["timestamp"]
-        ts = microseconds(column, rules.timestamp_unit, verdicts, rules.timestamp, piece.address)
-        if rules.end_us is not None:
-            verdicts.mark(ts >= rules.end_us, Verdict.LATE)
-        if rules.start_us is not None:
-            verdicts.mark(ts < rules.start_us, Verdict.EARLY)
+        ts, future = _judge_times(raw, rules, verdicts, piece)
 
     verdicts.mark(raw.wrong_type, Verdict.WRONG_TYPE)
     source = ids_of(raw.values["source"], rules.source, piece.address)
@@ -225,25 +270,20 @@ def check(raw: RawBatch, rules: ParseRules, piece: Piece, as_text: bool) -> Pars
         pa.nulls(n, pa.int64()) if ts is None else pa.array(ts),
     ]
     rows = pa.RecordBatch.from_arrays(columns, schema=rows_schema(source.type))
-    found = verdicts.counts()
-    reasons = {REASONS[verdict]: count for verdict, count in found.items() if verdict in REASONS}
-    counts = Counts(
-        read=len(raw.rows),
-        kept=n,
-        late=found.get(Verdict.LATE, 0),
-        early=found.get(Verdict.EARLY, 0),
-        rejected=reasons,
+    counts = _counts_of(
+        raw,
+        verdicts,
+        rules,
+        piece,
+        future=future,
         self_loops=loops,
-        newest_us=None if ts is None or not n else int(ts.max()),
+        newest_us=None if ts is None else _newest(ts, None),
         weight_total=n * ONE if units is None else weight_total(units),
         has_int64_ids=pa.types.is_int64(source.type),
         blank_lines=raw.blank_lines,
         header_lines=raw.header_lines,
         odd_ids={end: odd for end, ids in (("source", source), ("target", target)) if (odd := _odd(ids))},
     )
-    if raw.broken:
-        broken = len(raw.broken)
-        counts += Counts(read=broken, rejected={REASONS[Verdict.UNREADABLE_LINE]: broken})
     return Parsed(rows, _rejected(raw, verdicts, piece), counts)
 
 

@@ -99,7 +99,8 @@ def _parquet_file(piece: Piece) -> pq.ParquetFile:
     filesystem, path = filesystem_of(piece.address)
     is_remote = not isinstance(filesystem, pafs.LocalFileSystem)
     with naming(piece.address, "parquet"):
-        return pq.ParquetFile(path, filesystem=filesystem, pre_buffer=is_remote)
+        # INT96 as nanoseconds wraps beyond 1677 to 2262: 9999-12-31 would be a day of 1816.
+        return pq.ParquetFile(path, filesystem=filesystem, pre_buffer=is_remote, coerce_int96_timestamp_unit="us")
 
 
 def _batches(

@@ -23,24 +23,25 @@ class Verdict(IntEnum):
     UNREADABLE_LINE = 1
     NULL_TIMESTAMP = 2
     UNREADABLE_TIMESTAMP = 3
-    LATE = 4  # at or after the end of the date: no fault of the row, counted apart
-    EARLY = 5  # before the window: likewise
-    WRONG_TYPE = 6
-    NULL_ID = 7
-    UNREADABLE_ID = 8
-    NULL_EVENT = 9
-    UNKNOWN_EVENT = 10
-    NULL_WEIGHT = 11
-    UNREADABLE_WEIGHT = 12
-    WEIGHT_NOT_FINITE = 13
-    WEIGHT_NOT_POSITIVE = 14
-    WEIGHT_OUT_OF_RANGE = 15
-    SELF_LOOP = 16
-    UNREADABLE_NUMBER = 17
-    NUMBER_NOT_FINITE = 18
-    UNREADABLE_VALUE = 19
-    CONFLICT = 20
-    REPEATED_HEADER = 21
+    TIMESTAMP_OUT_OF_RANGE = 4
+    LATE = 5  # at or after the end of the date: no fault of the row, counted apart
+    EARLY = 6  # before the window: likewise
+    WRONG_TYPE = 7
+    NULL_ID = 8
+    UNREADABLE_ID = 9
+    NULL_EVENT = 10
+    UNKNOWN_EVENT = 11
+    NULL_WEIGHT = 12
+    UNREADABLE_WEIGHT = 13
+    WEIGHT_NOT_FINITE = 14
+    WEIGHT_NOT_POSITIVE = 15
+    WEIGHT_OUT_OF_RANGE = 16
+    SELF_LOOP = 17
+    UNREADABLE_NUMBER = 18
+    NUMBER_NOT_FINITE = 19
+    UNREADABLE_VALUE = 20
+    CONFLICT = 21
+    REPEATED_HEADER = 22
 
 
 #: The rejected table's words.
@@ -48,6 +49,7 @@ REASONS: Mapping[Verdict, str] = {
     Verdict.UNREADABLE_LINE: "unreadable line",
     Verdict.NULL_TIMESTAMP: "null timestamp",
     Verdict.UNREADABLE_TIMESTAMP: "unreadable timestamp",
+    Verdict.TIMESTAMP_OUT_OF_RANGE: "timestamp out of range",
     Verdict.WRONG_TYPE: "wrong type",
     Verdict.NULL_ID: "null id",
     Verdict.UNREADABLE_ID: "unreadable id",
@@ -94,6 +96,11 @@ class Verdicts:
             return {Verdict.KEPT: self._rows} if self._rows else {}
         found = np.bincount(self.codes, minlength=len(Verdict))
         return {verdict: int(found[verdict]) for verdict in Verdict if found[verdict]}
+
+
+def shortened(text: str, most: int = 40) -> str:
+    """Return a text for a log line."""
+    return text if len(text) <= most else f"{text[:most]}..."
 
 
 def missing(column: pa.Array) -> NDArray[np.bool_] | None:

@@ -1,8 +1,17 @@
-"""Timestamps of any kind as int64 microseconds since 1970, UTC. Naive ones are UTC."""
+"""Timestamps of any kind as int64 microseconds since 1970, UTC. Naive ones are UTC.
+
+What lies outside the years 1990 to 2100 is no time of an interaction: a number in another unit, or some
+system's word for null (0001-01-01, 1970-01-01, 9999-12-31). It is rejected before it is scaled, so that no
+number is too large.
+"""
 
 from __future__ import annotations
 
-from typing import Literal
+import datetime as dt
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -10,63 +19,121 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
-from pipeline.ingest.rejected import Verdict, Verdicts, is_text, missing
+from pipeline.ingest.rejected import Verdict, Verdicts, is_text, missing, shortened
+from pipeline.ingest.written_times import NUMBER, read_decimals, read_integers, read_iso, read_layout, written_forms
+from pipeline.time_layout import time_layout
 
 Unit = Literal["s", "ms", "us", "ns"]
+UNITS: tuple[Unit, ...] = get_args(Unit)
 
-#: Nanoseconds of each unit.
-_NANOSECONDS = {"s": 10**9, "ms": 10**6, "us": 1_000, "ns": 1}
-_DAY_US = 86_400_000_000
-
-_ZONE = r"(?:Z|[+-](?:[01]\d|2[0-3])(?::?[0-5]\d)?)"
-_CLOCK = r"(?:[01]\d|2[0-3])(?::[0-5]\d(?::[0-5]\d(?:\.\d{1,9})?)?)?"
-#: RFC 3339, a blank for the T allowed, parts left out from the right; a date alone is its midnight.
-_ISO = rf"^\d{{4}}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])(?:[ T]{_CLOCK}{_ZONE}?)?$"
-_ZONED = rf"[ T]{_CLOCK}{_ZONE}$"
-_INTEGER = r"^-?(?:\d{1,18}|[1-8]\d{18})$"  # what int64 holds for certain: nanoseconds until the year 2255
+#: Nanoseconds of each unit, and of a day.
+_NANOSECONDS = {"s": 10**9, "ms": 10**6, "us": 1_000, "ns": 1, "D": 86_400 * 10**9}
+_FIRST_NS = 631_152_000 * 10**9  # 1990-01-01
+_END_NS = 4_133_980_800 * 10**9  # 2101-01-01; below 2**63
+#: From 1990 on, a double that counts seconds or finer is a multiple of 2**-23.
+_FRACTION_BITS = 23
 
 
-def microseconds(column: pa.Array, unit: Unit | None, verdicts: Verdicts, name: str, where: str) -> NDArray[np.int64]:
-    """Return a timestamp column as (n,) int64 microseconds; rows marked null or unreadable hold any value.
+@dataclass(frozen=True)
+class TimeForm:
+    """How times are written: ``unit`` is that of numbers, ``layout`` is ``input.timestamp_format`` of text."""
 
-    Finer units are rounded down. ``unit`` is that of integers, written as numbers or as text.
+    unit: Unit | None = None
+    layout: str | None = None
+
+
+def microseconds(column: pa.Array, form: TimeForm, verdicts: Verdicts, name: str, where: str) -> NDArray[np.int64]:
+    """Return a timestamp column as (n,) int64 microseconds; rows with a verdict hold any value.
+
+    What is finer is rounded down, exactly.
 
     Raises
     ------
-    InputError : integers without a unit, or a type that is no time, naming the column and what to write.
+    InputError : numbers without a unit, or a type that is no time, naming the column and what to write.
     """
     kind = column.type
     if isinstance(kind, pa.BaseExtensionType):
-        return microseconds(column.storage, unit, verdicts, name, where)
+        return microseconds(column.storage, form, verdicts, name, where)
     if pa.types.is_dictionary(kind):
-        return microseconds(column.dictionary_decode(), unit, verdicts, name, where)
+        return microseconds(column.dictionary_decode(), form, verdicts, name, where)
     verdicts.mark(missing(column), Verdict.NULL_TIMESTAMP)
     if pa.types.is_null(kind):
         return np.zeros(len(column), np.int64)
     if pa.types.is_timestamp(kind):
         return _scaled(_integers(column, pa.int64()), kind.unit, verdicts)
     if pa.types.is_date32(kind):
-        return _integers(column, pa.int32()).astype(np.int64) * _DAY_US
+        return _scaled(_integers(column, pa.int32()).astype(np.int64), "D", verdicts)
     if pa.types.is_date64(kind):
         return _scaled(_integers(column, pa.int64()), "ms", verdicts)
+    if pa.types.is_decimal(kind) or (form.layout and pa.types.is_integer(kind)):  # 20240131 is a date in some layout
+        return _from_text(pc.cast(column, pa.string()), form, verdicts, name, where)
     if pa.types.is_integer(kind):
-        if unit is None:
-            raise InputError(_unit_needed(name, where, str(kind)))
         if pa.types.is_uint64(kind):
-            too_large = pc.fill_null(pc.greater(column, pa.scalar(2**63 - 1, pa.uint64())), False)
-            verdicts.mark(too_large.to_numpy(zero_copy_only=False), Verdict.UNREADABLE_TIMESTAMP)
-        return _scaled(_integers(pc.cast(column, pa.int64(), safe=False), pa.int64()), unit, verdicts)
+            column = pc.min_element_wise(column, pa.scalar(2**63 - 1, pa.uint64()), skip_nulls=False)
+        unit = _unit_of(form, column, name, where)
+        return _scaled(_integers(pc.cast(column, pa.int64()), pa.int64()), unit, verdicts)
+    if pa.types.is_float64(kind):
+        return _from_doubles(column, _unit_of(form, column, name, where), verdicts)
     if is_text(kind):
-        return _from_text(pc.cast(column, pa.string(), safe=False), unit, verdicts, name, where)
+        return _from_text(pc.cast(column, pa.string(), safe=False), form, verdicts, name, where)
     raise InputError(
-        f"column '{name}' of {where} is {kind}; timestamps are timestamp, date, integers with "
-        f"input.timestamp_unit, or ISO 8601 text. Write it as CAST({name} AS TIMESTAMP)."
+        f"column '{name}' of {where} is {kind}; timestamps are timestamp, date, integers or doubles with "
+        f"input.timestamp_unit, or text. Write it as CAST({name} AS TIMESTAMP)."
     )
 
 
-def _unit_needed(name: str, where: str, found: str) -> str:
+def unit_that_fits(number: int | Fraction) -> Unit | None:
+    """Return the unit in which a number is a time from 1990 to 2100; there is one at most."""
+    return next((unit for unit in UNITS if _FIRST_NS <= number * _NANOSECONDS[unit] < _END_NS), None)
+
+
+def reading_of(value: pa.Scalar, form: TimeForm) -> str:
+    """Say what a value is under its unit, and in which unit it would be a time from 1990 to 2100."""
+    if isinstance(value, pa.DictionaryScalar):
+        value = value.value
+    kind = value.type
+    if not value.is_valid:
+        return "no value"
+    if pa.types.is_timestamp(kind):
+        number, unit = value.value, kind.unit
+        text, its_number = f"{_moment(number, unit)} ({kind})", f"; its number, {number}, is"
+    else:
+        text = repr(shortened(_text_of(value)))
+        if form.layout is not None or not re.fullmatch(NUMBER, _text_of(value)):
+            return text
+        number, unit = Fraction(_text_of(value)), form.unit
+        text, its_number = (f"{text} is {_moment(number, unit)} in '{unit}'", ", and") if unit else (text, ", which is")
+    fitting = unit_that_fits(number)
+    if fitting in (None, unit):
+        return text
+    return f"{text}{its_number} {_moment(number, fitting)} in '{fitting}'"
+
+
+def _text_of(value: pa.Scalar) -> str:
+    if is_text(value.type):
+        return bytes(value.as_buffer()).decode(errors="replace").strip()
+    return format(value.as_py(), "f") if pa.types.is_float64(value.type) else str(value)
+
+
+def _moment(number: int | Fraction, unit: Unit) -> str:
+    seconds = int(number * _NANOSECONDS[unit] // 10**9)
+    try:
+        return (dt.date(1970, 1, 1) + dt.timedelta(days=seconds // 86_400)).isoformat()
+    except OverflowError:
+        return f"the year {1970 + seconds // 31_556_952}"
+
+
+def _unit_of(form: TimeForm, column: pa.Array, name: str, where: str) -> Unit:
+    if form.unit is not None:
+        return form.unit
+    values = column.drop_null()
+    raise InputError(_unit_needed(name, where, f"{column.type}", values[0] if len(values) else None))
+
+
+def _unit_needed(name: str, where: str, found: str, example: pa.Scalar | None) -> str:
+    such_as = "" if example is None else f", such as {reading_of(example, TimeForm())}"
     return (
-        f"column '{name}' of {where} holds {found}: the unit of an integer can't be seen; "
+        f"column '{name}' of {where} holds {found}{such_as}: the unit of a number can't be seen; "
         "set input.timestamp_unit to 's', 'ms', 'us' or 'ns' since 1970, or write dates as 2024-01-31"
     )
 
@@ -78,62 +145,66 @@ def _integers(column: pa.Array, storage: pa.DataType) -> NDArray[np.int64]:
     return result
 
 
+def _bounds(unit: str) -> tuple[int, int]:
+    return _FIRST_NS // _NANOSECONDS[unit], _END_NS // _NANOSECONDS[unit]
+
+
+def _outside(value: NDArray[np.int64], unit: str) -> NDArray[np.bool_] | None:
+    """Where numbers of a unit are no times from 1990 to 2100; None if nowhere."""
+    first, end = _bounds(unit)
+    if not len(value) or (first <= value.min() and value.max() < end):
+        return None
+    return (value < first) | (value >= end)
+
+
+def _in_microseconds(value: NDArray[np.int64], unit: str) -> NDArray[np.int64]:
+    """Numbers of a unit, rounded down; those that are :func:`_outside` may overflow."""
+    return value // 1_000 if unit == "ns" else value * (_NANOSECONDS[unit] // 1_000)
+
+
 def _scaled(value: NDArray[np.int64], unit: str, verdicts: Verdicts) -> NDArray[np.int64]:
-    if unit == "us":
-        return value
+    verdicts.mark(_outside(value, unit), Verdict.TIMESTAMP_OUT_OF_RANGE)
+    return _in_microseconds(value, unit)
+
+
+def _from_doubles(column: pa.Array, unit: Unit, verdicts: Verdicts) -> NDArray[np.int64]:
+    value = column.fill_null(np.nan).to_numpy()
+    verdicts.mark(np.isnan(value), Verdict.NULL_TIMESTAMP)  # what pandas makes of null
+    verdicts.mark(np.isinf(value), Verdict.UNREADABLE_TIMESTAMP)
+    first, end = _bounds(unit)
+    is_inside = (value >= first) & (value < end)
+    verdicts.mark(~is_inside, Verdict.TIMESTAMP_OUT_OF_RANGE)
+    value = np.where(is_inside, value, first)
+    whole = np.floor(value)
+    # Integers from here on: a product of doubles could round up, into the next second or day.
+    fraction = ((value - whole) * 2.0**_FRACTION_BITS).astype(np.int64)
     if unit == "ns":
-        return value // 1_000  # floor: a moment before midnight stays before it, in 1969 too
+        return whole.astype(np.int64) // 1_000
     factor = _NANOSECONDS[unit] // 1_000
-    most = (2**63 - 1) // factor
-    verdicts.mark((value > most) | (value < -most), Verdict.UNREADABLE_TIMESTAMP)
-    return value * factor
+    result: NDArray[np.int64] = whole.astype(np.int64) * factor + (fraction * factor >> _FRACTION_BITS)
+    return result
 
 
-def _from_text(text: pa.Array, unit: Unit | None, verdicts: Verdicts, name: str, where: str) -> NDArray[np.int64]:
+def _from_text(text: pa.Array, form: TimeForm, verdicts: Verdicts, name: str, where: str) -> NDArray[np.int64]:
     text = pc.ascii_trim_whitespace(text)
+    if form.layout is not None:
+        result, is_read = read_layout(text, time_layout(form.layout))
+        verdicts.mark(~is_read, Verdict.UNREADABLE_TIMESTAMP)
+        return _scaled(result, "us", verdicts)
+    forms = written_forms(text)
+    is_number = forms[read_integers] | forms[read_decimals]
+    if form.unit is None and is_number.any():
+        if verdicts.kept is None or is_number[verdicts.kept].all():  # all rows that have a timestamp
+            raise InputError(_unit_needed(name, where, "numbers as text", text[int(is_number.argmax())]))
+        forms = {read_iso: forms[read_iso]}
     result = np.zeros(len(text), np.int64)
-    integer = _matches(text, _INTEGER)
-    iso = _matches(text, _ISO)
-    if integer.any() and unit is None:
-        if verdicts.kept is None or integer[verdicts.kept].all():  # all rows that have a timestamp
-            raise InputError(_unit_needed(name, where, f"integers as text ({text[int(integer.argmax())]})"))
-        integer[:] = False
-    if integer.any():
-        at = np.flatnonzero(integer)
-        digits = pc.cast(text.take(pa.array(at)), pa.int64()).to_numpy()
-        inner = Verdicts(len(at))
-        result[at] = _scaled(digits, unit or "us", inner)
-        if inner.kept is not None:
-            integer[at] = inner.kept
-    if iso.any():
-        iso &= _day_exists(text, iso)
-        # Beyond microseconds, digits are cut: that rounds down, as a fraction counts forwards.
-        cut = pc.replace_substring_regex(text, r"(\.\d{6})\d+", r"\1")
-        zoned = iso & _matches(text, _ZONED)
-        for rows, kind in ((iso & ~zoned, pa.timestamp("us")), (zoned, pa.timestamp("us", "UTC"))):
-            at = np.flatnonzero(rows)
-            if len(at):
-                result[at] = pc.cast(cut.take(pa.array(at)), kind).view(pa.int64()).to_numpy()
-    verdicts.mark(~(integer | iso), Verdict.UNREADABLE_TIMESTAMP)  # after the nulls, which have their verdict
-    return result
-
-
-def _day_exists(text: pa.Array, iso: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Whether a date of the form YYYY-MM-DD is in the calendar (31 April is not)."""
-    at = np.flatnonzero(iso)
-    dates = text.take(pa.array(at))
-    year, month, day = (
-        pc.cast(pc.utf8_slice_codeunits(dates, start, stop), pa.int32()).to_numpy()
-        for start, stop in ((0, 4), (5, 7), (8, 10))
-    )
-    leap = (year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0))
-    days = np.array([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])[month] + (leap & (month == 2))
-    result = np.zeros(len(text), np.bool_)
-    result[at] = (day <= days) & (year > 0)  # a year 0 is some system's word for null
-    return result
-
-
-def _matches(text: pa.Array, pattern: str) -> NDArray[np.bool_]:
-    found = pc.fill_null(pc.match_substring_regex(text, pattern), False)
-    result: NDArray[np.bool_] = found.to_numpy(zero_copy_only=False).copy()  # the caller clears bits of it
+    is_read, is_outside = np.zeros(len(text), np.bool_), np.zeros(len(text), np.bool_)
+    for read, rows in forms.items():
+        if rows.any():
+            value, unit = read(text.filter(pa.array(rows)), form.unit or "us")
+            result[rows], is_read[rows] = _in_microseconds(value, unit), True
+            if (outside := _outside(value, unit)) is not None:
+                is_outside[rows] = outside
+    verdicts.mark(~is_read, Verdict.UNREADABLE_TIMESTAMP)  # after the nulls, which have their verdict
+    verdicts.mark(is_outside, Verdict.TIMESTAMP_OUT_OF_RANGE)
     return result

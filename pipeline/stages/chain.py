@@ -119,7 +119,7 @@ STAGES: tuple[Stage, ...] = (
             *(tables.ATTRIBUTE_NODES, tables.ATTRIBUTE_FEATURES, tables.REJECTED_ATTRIBUTES),
         ),
         _input,
-        1,
+        2,
     ),
     Stage(
         "index",

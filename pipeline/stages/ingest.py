@@ -19,6 +19,7 @@ from pipeline.errors import InputError, StorageError
 from pipeline.ingest.ids import order_ends, to_string_ids
 from pipeline.ingest.odd_ids import warnings_of
 from pipeline.ingest.parse import Counts, ParseRules, parse, rows_schema, total
+from pipeline.ingest.reasons import as_figures, in_words
 from pipeline.ingest.sources import ParseTask, list_sources, split_tasks
 from pipeline.stages.node_attributes import has_int64_ids, read_attributes, without_effect, write_attributes
 from pipeline.stages.opening import parse_rules
@@ -29,6 +30,7 @@ from pipeline.workspace import Workspace
 from schemas.tables import EDGES, REJECTED
 
 NAME = "ingest"
+_SAID_OTHERWISE = ("weight_total", "has_int64_ids", "examples")
 log = logging.getLogger(__name__)
 
 
@@ -37,7 +39,7 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     sources = list_sources(config.input.path, workspace.date, snapshots=pinned(workspace.root, workspace.date))
     needed = 3 * sum(source.bytes for source in sources)  # rows in working form, sums of them, node numbers
     storage.require_free_space(workspace.root, needed, "ingest")
-    rules = parse_rules(config, workspace.date)
+    rules = parse_rules(config, workspace.date, workspace.today)
     place = str(workspace.work(NAME))
     parsed = run_missing(
         engine,
@@ -85,7 +87,8 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
         **told,
     }
     figures = {
-        **{name: value for name, value in counts.to_payload().items() if name not in ("weight_total", "has_int64_ids")},
+        **{name: value for name, value in counts.to_payload().items() if name not in _SAID_OTHERWISE},
+        "reasons": as_figures(counts.rejected, counts.examples),
         "rejected_share": counts.rejected_share,
         "weight_total": counts.weight_total,
         "id_type": "int64" if is_int64 else "string",
@@ -101,8 +104,9 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
             f"{config.input.half_life_days:g} days; raise input.half_life_days or check the dates"
         )
     log.info(
-        "stage=ingest rows_read=%d rows_kept=%d rows_rejected=%d rows_late=%d rows_early=%d pairs=%d id_type=%s",
-        *(counts.read, counts.kept, counts.rejected_total, counts.late, counts.early),
+        "stage=ingest rows_read=%d rows_kept=%d rows_rejected=%d rows_late=%d rows_in_the_future=%d rows_early=%d "
+        "pairs=%d id_type=%s",
+        *(counts.read, counts.kept, counts.rejected_total, counts.late, counts.future, counts.early),
         *(figures["pairs"], figures["id_type"]),
     )
     _warn_of_ids(counts, told_figures.get("attributes", {}))
@@ -110,6 +114,11 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
         log.info(
             "stage=ingest lake=%s version=%s table=%s files=%d",
             *(snapshot.kind, snapshot.version, snapshot.table, len(sources)),
+        )
+    for reason, about in figures["reasons"].items():
+        log.warning(
+            'stage=ingest rejected="%s" rows=%d example="%s" accepted="%s"',
+            *(reason, about["rows"], about["example"], about["accepted"]),
         )
     for node_type, about in told_figures.get("attributes", {}).items():
         log.info(
@@ -152,7 +161,7 @@ def _refuse_loss(kept: int, files: Sequence[Path]) -> None:
 
 
 def _refuse_unusable(counts: Counts, config: PipelineConfig, workspace: Workspace) -> None:
-    found = ", ".join(f"{reason}: {count:,}" for reason, count in counts.rejected.items())
+    found = in_words(counts.rejected, counts.examples)
     where = f"of {counts.read:,} rows in {config.input.path}"
     kept_at = f"the rejected rows stand in {workspace.work(NAME)}/*rejected*"
     if counts.read == 0:
@@ -167,7 +176,7 @@ def _refuse_unusable(counts: Counts, config: PipelineConfig, workspace: Workspac
         outside = f"{counts.late:,} are at or after the end of {workspace.date}, {counts.early:,} before the window"
         raise InputError(
             f"no edges are left: {where}, {counts.rejected_total:,} were rejected ({found or 'none'}) and {outside}; "
-            "check --date, input.window_days and input.timestamp_unit"
+            "check --date, input.window_days, input.timestamp_unit and input.timestamp_format"
         )
 
 

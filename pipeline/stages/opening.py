@@ -17,13 +17,14 @@ from pipeline.config import PipelineConfig
 from pipeline.engines.base import Engine, Frame
 from pipeline.errors import ConfigError, StorageError
 from pipeline.ingest.lake import Snapshot
-from pipeline.ingest.parse import ParseRules, newest_timestamp
-from pipeline.ingest.sources import ParseTask, SourceFile, digest, list_sources, shown, split_tasks, survey_sources
+from pipeline.ingest.parse import ParseRules
+from pipeline.ingest.sources import SourceFile, digest, list_sources, shown, survey_sources
 from pipeline.ingest.text_format import TextFormat
 from pipeline.publishing.listing import earlier_releases
 from pipeline.stages.chain import MAKER, fingerprints
 from pipeline.stages.node_attributes import attribute_sources
 from pipeline.stages.parent_alignment import find_parent
+from pipeline.stages.run_date import DAY_US, end_of, newest_date, recorded_today, refuse_future, time_rules, utc_today
 from pipeline.stages.snapshots import pin, pinned, snapshots_of
 from pipeline.storage import fingerprint_of
 from pipeline.tasks import Attempt, Task, forget, run_missing
@@ -31,7 +32,6 @@ from pipeline.workspace import MANIFEST, UNDATED, Workspace
 
 log = logging.getLogger(__name__)
 
-DAY_US = 86_400_000_000
 #: Releases before the baseline, by whose nights tonight's is measured.
 NIGHTS = 7
 
@@ -47,18 +47,23 @@ def open_workspace(
     force_current: bool = False,
     rehash: bool = False,
     accept_drift: bool = False,
+    allow_future: bool = False,
+    is_dry: bool = False,
 ) -> Workspace:
     """Return the workspace of a run.
 
     ``starts_here`` says that the run begins with ingest: without a date it then takes the newest one in the
-    input; a later stage takes the newest date whose edges were made from this input and config. ``rehash`` reads
-    every input file anew, also those that look as they did when they were read before.
+    input that is not in the future; a later stage takes the newest date whose edges were made from this input
+    and config. Which day it is, is recorded beside the input's digests and read from there by every later run
+    of the same input and config; a run that ``is_dry`` leaves no record.
 
     Raises
     ------
-    InputError : the input can't be found or read.
-    ConfigError : a later stage without a date, and no date fits.
+    InputError : the input can't be found or read, or no row has a time that the date could be.
+    ConfigError : a date in the future; a later stage without a date, and no date fits.
     """
+    clock = utc_today()
+    refuse_future(date, clock, is_allowed=allow_future)
     # A lake table goes on being written: a run reads what was newest as it started, in every stage.
     snapshots = {} if starts_here else pinned(root, date)
     sources, ignored = survey_sources(config.input.path, date, snapshots=snapshots)
@@ -69,13 +74,17 @@ def open_workspace(
         snapshots.update(snapshots_of(files))
         return _digest_of(engine, root, files, rehash=rehash)
 
-    ingest = digest_of(sources)
-    told = {node_type: digest_of(files) for node_type, files in attribute_sources(config, date, snapshots).items()}
-    attributes = told or None
-    both = ingest if attributes is None else fingerprint_of([ingest, attributes])
+    interactions = digest_of(sources)
+    today = None
+    if starts_here and config.input.timestamp is not None:
+        today = recorded_today(root, [interactions, time_rules(config).to_payload()], date, clock, is_dry=is_dry)
+    if date is None and starts_here:
+        date = UNDATED if today is None else newest_date(engine, config, root, sources, interactions, today)
+        log.info("date=%s chosen=%s", date, "undated" if date == UNDATED else "newest_timestamp")
+    about_nodes = attribute_sources(config, date, snapshots)
+    attributes = {node_type: digest_of(files) for node_type, files in about_nodes.items()}
+    both = fingerprint_of([interactions, attributes]) if attributes else interactions
     digests: dict[str, str | None] = {"ingest": both}
-    if config.ppr.neighbors and config.ppr.sources:
-        digests["embed"] = digest_of(list_sources(config.ppr.sources, date, "ppr.sources", snapshots))
 
     way: tuple[str, ...] = ()
 
@@ -85,12 +94,10 @@ def open_workspace(
             *(root, day, prints, MAKER, run_id, force_current, digests.get("aggregate")),
             accept_drift=accept_drift,
             baselines=way,
+            today=today,
         )
 
-    if date is None and starts_here:
-        date = _newest_date(engine, config, root, sources, ingest)
-        log.info("date=%s chosen=%s", date, "undated" if date == UNDATED else "newest_timestamp")
-    elif date is None:
+    if date is None:
         known = sorted((dt.date.fromisoformat(folder.name) for folder in _run_folders(root)), reverse=True)
         fitting = [day for day in known if (workspace_of(day).place("edges") / MANIFEST).exists()]
         if not fitting:
@@ -101,6 +108,8 @@ def open_workspace(
         date = fitting[0]
     way = _way_back(root, config.publish.name, date)
     digests["evaluate"] = _measured_against(digest_of, config, date, snapshots, way)
+    if config.ppr.neighbors and config.ppr.sources:
+        digests["embed"] = digest_of(list_sources(config.ppr.sources, date, "ppr.sources", snapshots))
     if starts_here:
         pin(root, date, snapshots)
     parent = find_parent(root, config, date)
@@ -108,12 +117,7 @@ def open_workspace(
     return workspace_of(date)
 
 
-def end_of(date: dt.date) -> int:
-    """Return the end of a day, exclusive, in microseconds UTC."""
-    return (date - UNDATED).days * DAY_US + DAY_US
-
-
-def parse_rules(config: PipelineConfig, date: dt.date) -> ParseRules:
+def parse_rules(config: PipelineConfig, date: dt.date, today: dt.date | None = None) -> ParseRules:
     """Return which rows of the input count for a date, and what their columns are called."""
     given = config.input
     end = end_of(date) if given.timestamp else None
@@ -125,8 +129,10 @@ def parse_rules(config: PipelineConfig, date: dt.date) -> ParseRules:
         event_weights=dict(given.event_weights),
         timestamp=given.timestamp,
         timestamp_unit=given.timestamp_unit,
+        timestamp_format=given.timestamp_format,
         start_us=end - given.window_days * DAY_US if end is not None and given.window_days else None,
         end_us=end,
+        future_us=end_of(today) if today is not None else None,
         is_plain=given.is_plain,
         keeps_self_loops=given.self_loops == "keep",
         half_life_us=round(given.half_life_days * DAY_US) if given.half_life_days else None,
@@ -187,27 +193,6 @@ def digest_file(task: Task, attempt: Attempt) -> dict[str, Any]:  # noqa: ARG001
     """Task: the digest of one input file. Its record is the cache: it answers for a file that looks like this."""
     address, size = task.payload["address"], task.payload["looks"][0]
     return {"sha256": digest(SourceFile(address, address, task.payload["format"], size, 0, None))}
-
-
-def _newest_date(
-    engine: Engine[Frame], config: PipelineConfig, root: Path, sources: Sequence[SourceFile], ingest: str
-) -> dt.date:
-    if config.input.timestamp is None:
-        return UNDATED
-    rules = parse_rules(config, dt.date.max - dt.timedelta(days=1)).to_payload()
-    tasks = [
-        Task(f"newest-{ingest}-{number:05d}", str(root / "inputs"), {"parse": task.to_payload(), "rules": rules})
-        for number, task in enumerate(split_tasks(sources))
-    ]
-    found = [record.result["newest_us"] for record in run_missing(engine, find_newest, tasks)]
-    newest = max((moment for moment in found if moment is not None), default=None)
-    return UNDATED if newest is None else UNDATED + dt.timedelta(days=newest // DAY_US)
-
-
-def find_newest(task: Task, attempt: Attempt) -> dict[str, Any]:  # noqa: ARG001
-    """Task: the newest timestamp of some files."""
-    rules = ParseRules(**task.payload["rules"])
-    return {"newest_us": newest_timestamp(ParseTask.from_payload(task.payload["parse"]), rules)}
 
 
 def _way_back(root: Path, name: str, date: dt.date) -> tuple[str, ...]:

@@ -45,8 +45,9 @@ from pipeline.evaluation.table import Pairs, Table  # noqa: E402
 from pipeline.evaluation.tuning import Vectors  # noqa: E402
 from pipeline.kernels.hashing import hash_nodes, node_keys  # noqa: E402
 from pipeline.stages.node_labels import read_labels  # noqa: E402
-from pipeline.stages.opening import end_of, open_workspace  # noqa: E402
+from pipeline.stages.opening import open_workspace  # noqa: E402
 from pipeline.stages.pair_weights import PairWeights, parted  # noqa: E402
+from pipeline.stages.run_date import end_of  # noqa: E402
 from pipeline.stages.training_graph import TrainingGraph, history_of, positions_of, read_training_graph  # noqa: E402
 from pipeline.stages.tuning import Embedder  # noqa: E402
 from pipeline.stages.tuning_questions import Fold, Wishes, ask_for_pairs  # noqa: E402

@@ -53,7 +53,8 @@ def microseconds_of(value: Any) -> tuple[int, str | None]:
         return 0, "null timestamp"
     text = str(value).strip(" \t\n\r\v\f") if isinstance(value, str) else ""
     found = re.fullmatch(
-        r"(\d{4}-\d\d-\d\d)(?:[ T](\d\d)(?::(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?)?(Z|[+-]\d\d(?::?\d\d)?)?)?",
+        r"(\d{4}-\d\d-\d\d)(?:[ T](\d\d)(?::(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?)?"
+        r"(?: ?(Z|UTC|GMT|[+-]\d\d(?::?\d\d)?))?)?",
         text,
         re.ASCII,
     )
@@ -67,12 +68,15 @@ def microseconds_of(value: Any) -> tuple[int, str | None]:
     except ValueError:
         return 0, "unreadable timestamp"
     offset = 0
-    if zone and zone != "Z":
+    if zone and zone not in ("Z", "UTC", "GMT"):
         hours, minutes = int(zone[1:3]), int(zone[3:].lstrip(":") or 0)
         if hours > 23 or minutes > 59:
             return 0, "unreadable timestamp"
         offset = (1 if zone[0] == "+" else -1) * (hours * 60 + minutes) * 60
     whole = (moment - dt.datetime(1970, 1, 1)) // dt.timedelta(seconds=1) - offset
+    moment = dt.datetime(1970, 1, 1) + dt.timedelta(seconds=min(max(whole, -(10**10)), 10**11))
+    if not 1990 <= moment.year <= 2100:
+        return 0, "timestamp out of range"
     return whole * 10**6 + int((fraction or "0").ljust(9, "0")[:6]), None
 
 

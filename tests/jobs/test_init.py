@@ -324,15 +324,12 @@ def test_float_ids_are_refused_with_the_columns() -> None:
 
 @given(
     st.sampled_from(["s", "ms", "us", "ns"]),
-    # From 1973-03-03 to 2286-11-20: seconds of nine and ten digits.
-    st.lists(st.integers(10**8, 10**10 - 1), min_size=1, max_size=20),
+    st.lists(st.integers(631_152_000, 4_133_980_799), min_size=1, max_size=20),  # 1990 to 2100
 )
 @settings(max_examples=60)
 def test_the_unit_of_integers_is_told_by_magnitude(unit: str, seconds: list[int]) -> None:
     factor = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[unit]
-    if seconds[0] * factor >= 2**63:
-        seconds = [10**9]
-    moments = [min(second * factor, 2**63 - 1) for second in seconds]
+    moments = [second * factor for second in seconds]
     columns = {"src": pa.array(["a"] * len(moments)), "dst": pa.array(["b"] * len(moments)), "time": pa.array(moments)}
     assert guess_columns(columns).values["timestamp_unit"] == unit
     if unit != "ns":  # ingest reads integers of up to 18 digits as text

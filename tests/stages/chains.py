@@ -31,6 +31,9 @@ from pipeline.workspace import Workspace
 
 Config = Mapping[str, Mapping[str, Any]]
 
+#: 2000-01-01 in seconds: where the times of these tests begin.
+EPOCH = 946_684_800
+
 
 @dataclass(frozen=True)
 class Ended:

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from tests.stages.chains import Chain, Published, config_for, friends, users_and_items, with_changes, write_rows
+from tests.stages.chains import EPOCH, Chain, Published, config_for, friends, users_and_items, with_changes, write_rows
 
 Pair = tuple[Any, Any]
 K = 5
@@ -182,7 +182,7 @@ DAY = 86_400
 
 def test_next_day_scores_the_previous_release_on_new_pairs(tmp_path: Path) -> None:
     rows = users_and_items(14, 900)
-    rows = {**rows, "ts": np.sort(np.random.default_rng(1).integers(0, 3 * DAY, 900))}
+    rows = {**rows, "ts": EPOCH + np.sort(np.random.default_rng(1).integers(0, 3 * DAY, 900))}
     chain = Chain(tmp_path)
     config = config_for(
         write_rows(tmp_path / "in.parquet", rows),
@@ -192,19 +192,19 @@ def test_next_day_scores_the_previous_release_on_new_pairs(tmp_path: Path) -> No
         # Not this table's figure: it must not be judged by it.
         publish={"gates": {"min_recall": 0.9, "without_verdict": "warn"}},
     )
-    first = chain.publish(config, date="1970-01-02")
+    first = chain.publish(config, date="2000-01-02")
     assert "ranking" not in first.metrics
     assert "no verdict" in first.metrics["note"]
-    second = chain.publish(config, date="1970-01-03")
+    second = chain.publish(config, date="2000-01-03")
     assert second.metrics["scored"] == "previous release"
     assert second.metrics["previous"] == first.folder.name
-    is_old = rows["ts"] < 2 * DAY
+    is_old = rows["ts"] < EPOCH + 2 * DAY
     old = pairs_of({side: rows[side][is_old] for side in ("source", "target")})
     assert_same(second.metrics["ranking"], by_loops(first, old, pairs_of(rows) - old))
     # A stage by itself, without a date, finds what the run made.
     for name in ("evaluate", "publish"):
         ended = chain.run(config, [name])
-        assert (ended.code, ended.answer["date"]) == (0, "1970-01-03"), ended.error
+        assert (ended.code, ended.answer["date"]) == (0, "2000-01-03"), ended.error
         assert ended.skipped == (["evaluate"] if name == "evaluate" else [])
 
 

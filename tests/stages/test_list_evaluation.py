@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import pipeline.embedding.ppr.lists as lists_by_sources
-from tests.stages.chains import Chain, config_for, friends, users_and_items, with_changes, write_rows
+from tests.stages.chains import EPOCH, Chain, config_for, friends, users_and_items, with_changes, write_rows
 from tests.stages.published_lists import Exact, ListsOf
 from tests.stages.test_evaluation import DAY, K, holdout_of, pairs_of, split
 
@@ -106,32 +106,32 @@ def test_held_out_edges_of_one_type_count_from_both_ends(tmp_path: Path) -> None
 
 def test_next_day_scores_the_previous_release_s_lists(tmp_path: Path) -> None:
     rows = users_and_items(14, 900)
-    rows = {**rows, "ts": np.sort(np.random.default_rng(1).integers(0, 3 * DAY, 900))}
+    rows = {**rows, "ts": EPOCH + np.sort(np.random.default_rng(1).integers(0, 3 * DAY, 900))}
     chain = Chain(tmp_path)
     config = lists_only(
         write_rows(tmp_path / "in.parquet", rows),
         input={"timestamp": "ts", "timestamp_unit": "s"},
         evaluate={"source": "next_day", "k": [K]},
     )
-    first, metrics = published(chain, config, date="1970-01-02")
+    first, metrics = published(chain, config, date="2000-01-02")
     assert "no verdict" in metrics["ppr_neighbors"]["note"]
     assert metrics["ppr_neighbors"]["exact"]["bounds_hold"]
-    _, metrics = published(chain, config, date="1970-01-03")
+    _, metrics = published(chain, config, date="2000-01-03")
     assert metrics["scored"] == "previous release"
-    old = pairs_of({side: rows[side][rows["ts"] < 2 * DAY] for side in ("source", "target")})
+    old = pairs_of({side: rows[side][rows["ts"] < EPOCH + 2 * DAY] for side in ("source", "target")})
     assert_same(metrics["ppr_neighbors"]["ranking"], by_loops(first, old, pairs_of(rows) - old))
 
 
 def test_vectors_of_a_night_after_lists_alone_have_no_verdict(tmp_path: Path) -> None:
-    rows = {**users_and_items(14, 900), "ts": np.sort(np.random.default_rng(1).integers(0, 3 * DAY, 900))}
+    rows = {**users_and_items(14, 900), "ts": EPOCH + np.sort(np.random.default_rng(1).integers(0, 3 * DAY, 900))}
     chain = Chain(tmp_path)
     config = lists_only(
         write_rows(tmp_path / "in.parquet", rows),
         input={"timestamp": "ts", "timestamp_unit": "s"},
         evaluate={"source": "next_day", "k": [K]},
     )
-    published(chain, config, date="1970-01-02")
-    _, metrics = published(chain, with_changes(config, embedding={"method": "fastrp"}), date="1970-01-03")
+    published(chain, config, date="2000-01-02")
+    _, metrics = published(chain, with_changes(config, embedding={"method": "fastrp"}), date="2000-01-03")
     assert "no verdict on vectors" in metrics["note"]
     assert set(metrics["rankme"]) == {"user", "item"}
     assert metrics["ppr_neighbors"]["ranking"][f"recall@{K}"] > 0

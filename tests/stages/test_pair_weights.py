@@ -12,8 +12,8 @@ import pytest
 
 from pipeline.config import PipelineConfig
 from pipeline.evaluation.candidates import GraphFacts
-from pipeline.stages.opening import end_of
 from pipeline.stages.pair_weights import PairWeights, parted
+from pipeline.stages.run_date import end_of
 from pipeline.stages.training_graph import TrainingGraph, history_of, read_training_graph
 from pipeline.workspace import Workspace
 from tests.stages.chains import Chain, config_for, with_changes

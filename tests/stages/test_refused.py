@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.stages.chains import Chain, config_for, friends, users_and_items, with_changes, write_rows
+from tests.stages.chains import EPOCH, Chain, config_for, friends, users_and_items, with_changes, write_rows
 
 ROWS = users_and_items(0, 100)
 TODAY = "1970-01-01"
@@ -118,10 +118,12 @@ def test_nothing_but_self_loops(tmp_path: Path) -> None:
 
 
 def test_all_edges_outside_of_the_window(tmp_path: Path) -> None:
-    path = write_rows(tmp_path / "in.parquet", {**friends(0), "ts": np.full(len(friends(0)["source"]), 10 * 86_400)})
+    path = write_rows(
+        tmp_path / "in.parquet", {**friends(0), "ts": np.full(len(friends(0)["source"]), EPOCH + 10 * 86_400)}
+    )
     config = config_for(path, plain=True, input={"timestamp": "ts", "timestamp_unit": "s"})
     chain = Chain(tmp_path / "chain")
-    ended = chain.run(config, date="1970-01-05")
+    ended = chain.run(config, date="2000-01-05")
     assert ended.code == 4
     assert "no edges are left" in ended.error
     assert chain.current() is None

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.stages.chain import STAGE_NAMES
 from pipeline.workspace import lock
-from tests.stages.chains import Chain, config_for, users_and_items, with_changes, write_rows
+from tests.stages.chains import EPOCH, Chain, config_for, users_and_items, with_changes, write_rows
 
 MADE = [name for name in STAGE_NAMES if name != "publish"]  # publish always looks where CURRENT is
 
@@ -111,38 +111,38 @@ DAY = 86_400
 
 def dated_rows(path: Path, days: int = 4) -> Path:
     rows = users_and_items(2, 400)
-    return write_rows(path, {**rows, "ts": [(number % days) * DAY + 60 for number in range(400)]})
+    return write_rows(path, {**rows, "ts": [EPOCH + (number % days) * DAY + 60 for number in range(400)]})
 
 
 def test_a_backfill_adds_a_release_and_leaves_current(chain: Chain, tmp_path: Path) -> None:
     config = config_for(dated_rows(tmp_path / "in.parquet"), **DATED)
     newest = chain.run(config)
-    assert newest.answer["date"] == "1970-01-04"
-    older = chain.run(config, date="1970-01-02")
+    assert newest.answer["date"] == "2000-01-04"
+    older = chain.run(config, date="2000-01-02")
     assert (older.code, older.answer["verdict"]) == (0, "added")
     assert chain.current()["release"] == newest.answer["release"]
     assert Path(older.answer["path"]).is_dir()
-    forced = chain.run(config, date="1970-01-02", force_current=True)
+    forced = chain.run(config, date="2000-01-02", force_current=True)
     assert forced.answer["verdict"] == "published"
     assert chain.current()["release"] == older.answer["release"]
-    again = chain.run(config, date="1970-01-04")
+    again = chain.run(config, date="2000-01-04")
     assert again.answer["verdict"] == "published"
     assert chain.current()["release"] == newest.answer["release"]
 
 
 def test_a_gate_that_refuses_keeps_the_last_release(chain: Chain, tmp_path: Path) -> None:
     config = config_for(dated_rows(tmp_path / "in.parquet"), **DATED)
-    assert chain.run(config, date="1970-01-02").code == 0
+    assert chain.run(config, date="2000-01-02").code == 0
     before = chain.current()
-    refused = chain.run(with_changes(config, publish={"gates": {"min_rows": 10_000}}), date="1970-01-03")
+    refused = chain.run(with_changes(config, publish={"gates": {"min_rows": 10_000}}), date="2000-01-03")
     assert refused.code == 3
     assert "10000" in refused.error
     assert chain.current() == before
     assert len(list((chain.root / "published/default/releases").iterdir())) == 1
-    gate = chain.gate("1970-01-03")
+    gate = chain.gate("2000-01-03")
     assert (gate["verdict"], gate["exit_code"], gate["reasons"]) == ("refused", 3, [refused.error])
     # The tables are kept: a lower bound publishes them without another computation.
-    allowed = chain.run(with_changes(config, publish={"gates": {"min_rows": 10}}), date="1970-01-03")
+    allowed = chain.run(with_changes(config, publish={"gates": {"min_rows": 10}}), date="2000-01-03")
     assert (allowed.code, allowed.skipped) == (0, MADE)
     assert json.loads((Path(allowed.answer["path"]) / "gate.json").read_text())["verdict"] == "passed"
 

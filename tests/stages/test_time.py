@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.stages.chains import Chain, config_for, write_rows
+from tests.stages.chains import EPOCH, Chain, config_for, write_rows
 
 DAY = 86_400
 DATED = {"timestamp": "ts", "timestamp_unit": "s"}
 
 
 def rows(*events: tuple[str, str, float]) -> dict[str, list[Any]]:
-    """Events of (source, target, day from the start of 1970)."""
+    """Events of (source, target, day from the start of 2000)."""
     source, target, day = zip(*events, strict=True)
-    return {"source": list(source), "target": list(target), "ts": [int(moment * DAY) for moment in day]}
+    return {"source": list(source), "target": list(target), "ts": [EPOCH + int(moment * DAY) for moment in day]}
 
 
 EVENTS = rows(
@@ -37,7 +37,7 @@ def config(chain: Chain, **given: Any) -> dict[str, Any]:
 
 
 def test_weights_halve_and_a_pair_that_decays_to_nothing_leaves_zero_rows(chain: Chain) -> None:
-    made = chain.publish(config(chain, half_life_days=1.0), date="1970-01-04")  # ends at day 4.0
+    made = chain.publish(config(chain, half_life_days=1.0), date="2000-01-04")  # ends at day 4.0
     weight = made.column("weight")
     # The ages run to the end of the date: 1 day is a half.
     assert weight["user", "ann"] == 2.0**-1 + 2.0**-2
@@ -51,16 +51,16 @@ def test_weights_halve_and_a_pair_that_decays_to_nothing_leaves_zero_rows(chain:
         assert made.column("cluster_path")[node] == ""
     assert all(made.of[node].any() for node in made.ids if node not in (("user", "dan"), ("item", "milk")))
     assert ("user", "eve") not in made.of  # after the end of the date
-    assert chain.run(config(chain, half_life_days=1.0), date="1970-01-04").figures("ingest")["decayed_pairs"] == 1
+    assert chain.run(config(chain, half_life_days=1.0), date="2000-01-04").figures("ingest")["decayed_pairs"] == 1
 
 
 def test_weights_halve_on_the_way_of_a_half_life(chain: Chain) -> None:
-    made = chain.publish(config(chain, half_life_days=3.0), date="1970-01-04")
+    made = chain.publish(config(chain, half_life_days=3.0), date="2000-01-04")
     assert made.column("weight")["user", "cat"] == pytest.approx(2.0 ** (-4 / 3), rel=2.0**-12)
 
 
 def test_decay_changes_vectors_as_weights_do(chain: Chain) -> None:
-    decayed = chain.publish(config(chain, half_life_days=1.0, window_days=4), date="1970-01-04")
+    decayed = chain.publish(config(chain, half_life_days=1.0, window_days=4), date="2000-01-04")
     weighed = {
         "source": ["ann", "ben", "ben", "cat"],
         "target": ["tea", "tea", "rice", "rice"],
@@ -74,14 +74,14 @@ def test_decay_changes_vectors_as_weights_do(chain: Chain) -> None:
 
 
 def test_a_window_leaves_out_what_is_older(chain: Chain) -> None:
-    ended = chain.run(config(chain, window_days=2), date="1970-01-04")  # from day 2.0 on
+    ended = chain.run(config(chain, window_days=2), date="2000-01-04")  # from day 2.0 on
     made = chain.published()
     assert {node_id for _, node_id in made.ids} == {"ann", "ben", "tea"}
     figures = ended.figures("ingest")
     assert (figures["late"], figures["early"], figures["kept"]) == (1, 3, 3)
 
 
-@pytest.mark.parametrize(("date", "users"), [("1970-01-02", "ben cat dan"), ("1970-01-05", "ann ben cat dan eve")])
+@pytest.mark.parametrize(("date", "users"), [("2000-01-02", "ben cat dan"), ("2000-01-05", "ann ben cat dan eve")])
 def test_a_date_leaves_out_what_came_later(chain: Chain, date: str, users: str) -> None:
     made = chain.publish(config(chain), date=date)
     assert {node_id for node_type, node_id in made.ids if node_type == "user"} == set(users.split())
@@ -90,9 +90,9 @@ def test_a_date_leaves_out_what_came_later(chain: Chain, date: str, users: str) 
 
 def test_without_a_date_it_is_the_newest_of_the_input(chain: Chain) -> None:
     ended = chain.run(config(chain))
-    assert ended.answer["date"] == "1970-01-05"
+    assert ended.answer["date"] == "2000-01-05"
     later = chain.run(config(chain), ["embed"])
-    assert (later.answer["date"], later.skipped) == ("1970-01-05", ["embed"])
+    assert (later.answer["date"], later.skipped) == ("2000-01-05", ["embed"])
 
 
 def test_without_timestamps_it_is_undated(chain: Chain) -> None:
