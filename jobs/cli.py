@@ -8,6 +8,7 @@ import logging
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import NoReturn
 
@@ -16,6 +17,7 @@ from jobs.answers import say, say_error
 from jobs.arguments import STAGE_NAMES, Options, command_parser, options_of, stage_parser, stages_asked
 from jobs.logs import configure_logging
 from jobs.stopping import Stopped, StopRequest, reason_of
+from pipeline.disk_space import full, is_full
 from pipeline.errors import ConfigError, GraphquiltError
 
 log = logging.getLogger(__name__)
@@ -55,6 +57,9 @@ def main(argv: Sequence[str]) -> int:
         reason = reason_of(signal.SIGINT)
         return say_error(str(reason), reason.exit_code, is_json=is_json)
     except Exception as error:  # no command ends in a bare traceback, or without its JSON
+        if is_full(error):
+            told = full(f"graphquilt {argv[0]}", Path.cwd(), None, error)
+            return say_error(str(told), told.exit_code, is_json=is_json)
         log.error("command=%s error=%s", argv[0], type(error).__name__, exc_info=error)
         return say_error(f"{type(error).__name__}: {error}", 1, is_json=is_json)
 

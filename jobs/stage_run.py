@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import json
 import logging
@@ -23,6 +22,7 @@ from jobs.progress import with_progress
 from jobs.session import open_engine
 from jobs.stopping import StopRequest
 from pipeline import storage
+from pipeline.disk_space import free_reserve, full, is_full, keep_reserve
 from pipeline.errors import ConfigError, GateError, GraphquiltError, LockedError, StorageError
 from pipeline.stages.conduct import StageReport, conduct
 from pipeline.stages.opening import open_workspace
@@ -30,6 +30,9 @@ from pipeline.workspace import Workspace, hold, run_folder
 from schemas.contracts import ContractViolationError
 
 log = logging.getLogger(__name__)
+
+#: About what a run writes beside its stages' tables: verdict, locks, digests of the input's files.
+_OWN_BYTES = 2**20
 
 
 class StageRun:
@@ -48,6 +51,7 @@ class StageRun:
         """Run the stages; raise what stops them."""
         options = self._options
         self._root = _root(options.workspace)
+        keep_reserve(self._root)
         config = read_config(options.config, options.overrides)
         self._published_name = config.publish.name
         with open_engine(options, " ".join(self._names), stop) as plain:
@@ -82,7 +86,10 @@ class StageRun:
         if published:
             unchanged = not published["is_new"] and not published["current_moved"]
             verdict = "unchanged" if unchanged else "published" if published["current_moved"] else "added"
-            self._write_verdict(verdict, published["release"], [], 0, published["gate"])
+            try:
+                self._write_verdict(verdict, published["release"], [], 0, published["gate"])
+            except (OSError, GraphquiltError) as error:
+                return self.fail(error)
         answer = {
             "verdict": verdict,
             "release": published.get("release"),
@@ -98,6 +105,8 @@ class StageRun:
 
     def fail(self, error: Exception) -> int:
         """Say what went wrong and what to do; return the exit code."""
+        if self._root and is_full(error) and not getattr(error, "names_bytes", False):
+            error = full("the run", self._root, _OWN_BYTES, error)
         known = isinstance(error, GraphquiltError)
         code = error.exit_code if isinstance(error, GraphquiltError) else 1
         if not known and not isinstance(error, ContractViolationError):
@@ -105,8 +114,10 @@ class StageRun:
         sentence = str(error) if known else f"{type(error).__name__}: {error}"
         gate = error.gate if isinstance(error, GateError) else None
         if not isinstance(error, LockedError):  # the verdict is that of the run that holds the lock
-            with contextlib.suppress(OSError):
+            try:
                 self._write_verdict("refused" if gate else "failed", None, [sentence], code, gate)
+            except (OSError, GraphquiltError) as another:
+                sentence += f" (nor could gate.json be written: {another})"
         answer = {"verdict": "failed", "error": sentence, "exit_code": code, "published": False, **self._about()}
         if gate:
             answer["gate"] = gate
@@ -147,18 +158,23 @@ class StageRun:
         date = self._workspace.date if self._workspace else self._options.date
         if self._root is None or date is None:
             return
-        storage.write_json(
-            run_folder(self._root, date) / "gate.json",
-            {
-                "date": date.isoformat(),
-                "verdict": verdict,
-                "exit_code": exit_code,
-                "reasons": reasons,
-                "release": release,
-                "run_id": self._run_id,
-                **{name: gate[name] for name in ("accepted_drift", "gates") if gate},
-            },
-        )
+        path = run_folder(self._root, date) / "gate.json"
+        said = {
+            "date": date.isoformat(),
+            "verdict": verdict,
+            "exit_code": exit_code,
+            "reasons": reasons,
+            "release": release,
+            "run_id": self._run_id,
+            **{name: gate[name] for name in ("accepted_drift", "gates") if gate},
+        }
+        try:
+            storage.write_json(path, said)
+        except OSError as error:
+            if exit_code is None or not is_full(error):
+                raise
+            free_reserve(self._root)  # kept for the last word; a run that can't even start has one too
+            storage.write_json(path, said)
 
 
 def _root(address: str) -> Path:

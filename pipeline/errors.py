@@ -49,6 +49,15 @@ class StorageError(GraphquiltError):
     """The workspace can't be read or written as needed."""
 
 
+class DiskFullError(StorageError):
+    """The disk, a quota or a limit on files has no room left.
+
+    ``names_bytes``: whether the message says the bytes needed and free, and what to do. A task's says where it was.
+    """
+
+    names_bytes = False
+
+
 class MissingTableError(StorageError):
     """A stage's input table has not been made yet for this input, config and date."""
 

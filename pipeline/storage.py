@@ -23,7 +23,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from graphquilt.masking import masked
-from pipeline.errors import StorageError
+from pipeline.errors import DiskFullError, StorageError
 from schemas.own_files import foreign
 
 _HASH_CHUNK = 4 * 2**20
@@ -190,14 +190,16 @@ def require_free_space(folder: Path, needed: int, what: str) -> None:
 
     Raises
     ------
-    StorageError : naming the bytes needed and the bytes free.
+    DiskFullError : naming the bytes needed and the bytes free.
     """
     free = shutil.disk_usage(folder).free
     if needed > free:
-        raise StorageError(
+        error = DiskFullError(
             f"{what} needs about {needed:,} bytes under {folder}, and {free:,} are free; free some space "
             "(graphquilt clean --dry-run lists what can go) or choose another workspace"
         )
+        error.names_bytes = True
+        raise error
 
 
 def write_arrow(path: Path, table: pa.Table) -> None:

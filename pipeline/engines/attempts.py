@@ -11,7 +11,8 @@ from functools import lru_cache
 
 from threadpoolctl import ThreadpoolController
 
-from pipeline.errors import GraphquiltError, TaskError
+from pipeline.disk_space import first_line, is_full
+from pipeline.errors import DiskFullError, GraphquiltError, TaskError
 from pipeline.tasks import Task, TaskFunction, TaskRecord, run_task
 
 #: Read by BLAS and OpenMP libraries when they are loaded. Engines run a task a core: threads inside of tasks
@@ -39,6 +40,7 @@ def attempt(function: TaskFunction, task: Task) -> TaskRecord:
     Raises
     ------
     GraphquiltError : as the function raised it.
+    DiskFullError : there was no room for what it writes.
     UnexpectedError : from any other error, naming the task and this process.
     """
     try:
@@ -48,6 +50,8 @@ def attempt(function: TaskFunction, task: Task) -> TaskRecord:
         raise
     except Exception as error:
         where = f"{socket.gethostname()}:{os.getpid()}"
+        if is_full(error):
+            raise DiskFullError(f"task {task.name} on {where}: {first_line(error)}") from error
         raise UnexpectedError(f"task {task.name} failed on {where} with {type(error).__name__}: {error}") from error
 
 

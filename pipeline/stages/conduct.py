@@ -20,6 +20,7 @@ from pipeline import storage
 from pipeline.config import PipelineConfig
 from pipeline.engines.base import Engine, Frame
 from pipeline.stages.chain import stage_named
+from pipeline.stages.disk_needs import room_for
 from pipeline.stages.outcome import MadeFile, Outcome
 from pipeline.workspace import DataFile, Manifest, Workspace
 
@@ -53,7 +54,8 @@ def conduct(
         return report
     log.info("stage=%s run_id=%s date=%s event=started", name, workspace.run_id, workspace.date)
     started, clock, cpu = dt.datetime.now(dt.UTC), time.monotonic(), engine.cpu_seconds()
-    outcome: Outcome = stage.run(engine, config, workspace)
+    with room_for(name, config, workspace):
+        outcome: Outcome = stage.run(engine, config, workspace)
     seconds, cpu_seconds = time.monotonic() - clock, engine.cpu_seconds() - cpu
     peak = max((record.peak_bytes for record in outcome.records), default=0)
     made_by = {
@@ -68,7 +70,8 @@ def conduct(
         "peak_bytes": peak,
         "tasks": len(outcome.records),
     }
-    _commit(name, outcome, workspace, made_by)
+    with room_for(name, config, workspace):
+        _commit(name, outcome, workspace, made_by)
     storage.remove_tree(workspace.work(name))
     rows = {table: sum(file.rows for file in files) for table, files in outcome.tables.items()}
     counts = " ".join(f"{table}_rows={count}" for table, count in rows.items())

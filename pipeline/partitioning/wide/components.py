@@ -7,6 +7,7 @@ of any length take a single pass. Links lost because a label had several are fou
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -148,7 +149,11 @@ class _Scratch:
         self._attempt, self._nodes = attempt, nodes
 
     def vector(self, role: str, dtype: Any, value: int) -> NDArray[Any]:
-        array = np.memmap(self._attempt.path(role, "scratch"), dtype, "w+", shape=(self._nodes,))
+        path = self._attempt.path(role, "scratch")
+        with path.open("xb") as file:
+            # Now, with an error: a page that finds no room once it is mapped kills the process.
+            os.posix_fallocate(file.fileno(), 0, max(1, self._nodes) * np.dtype(dtype).itemsize)
+        array = np.memmap(path, dtype, "r+", shape=(self._nodes,))
         array[:] = value
         return np.asarray(array)
 

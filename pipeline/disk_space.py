@@ -1,0 +1,71 @@
+"""A full disk: recognised in whatever words a library has for it, and told as bytes needed and bytes free.
+
+A run keeps a small file in reserve. On a full disk it goes, and its room is the verdict's: who watches ``gate.json``
+would otherwise read "running" for good.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import shutil
+from pathlib import Path
+
+from pipeline.errors import DiskFullError
+
+#: Full, over a quota, or over the limit that the system sets on a file.
+_NUMBERS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+#: The same where a library keeps only the text: Polars and Java; numpy says how many entries it could not write.
+_WORDS = re.compile(r"No space left on device|[Qq]uota exceeded|File too large|\d+ requested and \d+ written")
+
+_RESERVE = ".reserve"
+_RESERVE_BYTES = 256 * 2**10  # a verdict, and the folders that lead to it
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Whether an error is that of a full disk, or was caused by one."""
+    while error is not None:
+        if isinstance(error, DiskFullError) or getattr(error, "errno", None) in _NUMBERS or _WORDS.search(str(error)):
+            return True
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return False
+
+
+def full(what: str, folder: Path, needed: int | None, error: BaseException) -> DiskFullError:
+    """Return the error that says what found no room, how much it needs about, how much is free, and what to do."""
+    there = next((place for place in (folder, *folder.parents) if place.is_dir()), Path("/"))
+    free = shutil.disk_usage(there).free
+    wants = f"it needs about {needed:,} bytes in all, and {free:,} bytes are free now"
+    if needed is None:
+        wants = f"it needs more than the {free:,} bytes that are free now"
+    found = DiskFullError(
+        f"{what} found no room under {folder}: {wants} ({first_line(error)}). Free some space "
+        f"('graphquilt clean --workspace {folder} --dry-run' lists what can go), or raise the quota if there is one; "
+        "the same command then goes on where it stopped"
+    )
+    found.names_bytes = True
+    return found
+
+
+def keep_reserve(root: Path) -> None:
+    """Set the reserve aside, if there is room for it."""
+    path = root / _RESERVE
+    with contextlib.suppress(OSError), path.open("xb") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, _RESERVE_BYTES)
+        except OSError:
+            path.unlink()
+
+
+def free_reserve(root: Path) -> None:
+    """Give the reserve's room back to the disk."""
+    with contextlib.suppress(OSError):
+        (root / _RESERVE).unlink()
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message: what is below it is a library's own."""
+    lines = str(error).splitlines() or [type(error).__name__]
+    return lines[0]

@@ -1,0 +1,60 @@
+"""What a stage needs on disk, from the sizes of what was made before it; and the error of one that found no room."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+
+from pipeline import storage
+from pipeline.config import PipelineConfig
+from pipeline.disk_space import full, is_full
+from pipeline.errors import DiskFullError, StorageError
+from pipeline.planning import Graph, Stored, disk_bytes
+from pipeline.workspace import MANIFEST, Manifest, Workspace
+
+#: Sizes are estimates that leave compression aside: a stage that has less than this share of them can't end well.
+_CERTAIN = 0.5
+
+
+@contextlib.contextmanager
+def room_for(stage: str, config: PipelineConfig, workspace: Workspace) -> Iterator[None]:
+    """Run a stage; refuse it before it starts where the disk can't hold what it makes.
+
+    Raises
+    ------
+    DiskFullError : there is too little room, or the stage ended for the lack of it; bytes needed and free are named.
+    """
+    needed = bytes_needed(stage, config, workspace)
+    try:
+        if needed is not None and shutil.disk_usage(workspace.root).free < _CERTAIN * needed:
+            raise DiskFullError("checked before it started")
+        yield
+    except Exception as error:
+        if not is_full(error) or getattr(error, "names_bytes", False):
+            raise
+        raise full(f"stage {stage} of {workspace.date}", workspace.root, needed, error) from error
+
+
+def bytes_needed(stage: str, config: PipelineConfig, workspace: Workspace) -> int | None:
+    """Return about how many bytes a stage adds; None before ``ingest``, which asks for its own."""
+    edges = _made("edges", workspace)
+    if edges is None or stage == "ingest":
+        return None
+    index, blocks = _made("node_index", workspace), _made("block_nodes", workspace)
+    nodes = index.figures["nodes"] if index else 2 * edges.rows
+    graph = Graph(nodes, edges.rows, nodes, is_exact=index is not None)
+    rows = sum(blocks.figures["rows"].values()) if blocks else nodes
+    entries = sum(blocks.figures["entries"].values()) if blocks else 2 * edges.rows
+    parts = len(blocks.figures["rows"]) if blocks else 1
+    sizes = disk_bytes(config, graph, 0, edges.rows, Stored(parts, rows, entries, kept_bytes=0))
+    return sizes.get(stage, edges.bytes)  # evaluate: pairs that are new, of the edges' kind
+
+
+def _made(table: str, workspace: Workspace) -> Manifest | None:
+    """Read a table's manifest for its sizes alone: whether its files are sound is for those to see who read them."""
+    try:
+        raw = storage.read_json(workspace.place(table) / MANIFEST)
+        return Manifest.from_json(raw) if raw else None
+    except (StorageError, TypeError, KeyError):
+        return None
