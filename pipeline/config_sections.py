@@ -242,13 +242,13 @@ class GatesConfig(Section):
     min_edge_ratio: Ratio = Field(0.5, description="fewest edges, as a share of the baseline's")
     max_edge_ratio: Ratio = Field(10.0, description="most edges, as a multiple of the baseline's")
     min_nodes_kept: Share = Field(
-        0.8, description="share, of the baseline's nodes with a pair that is in tonight's window, that tonight has"
+        0.9, description="share, of the baseline's nodes with a pair that is in tonight's window, that tonight has"
     )
     min_pairs_kept: Share = Field(
-        0.8, description="share, of the baseline's pairs that are in tonight's window, that tonight has"
+        0.9, description="share, of the baseline's pairs that are in tonight's window, that tonight has"
     )
     min_weights_kept: Share = Field(
-        0.7, description="share, of pairs that both have and that no event was added to, that weigh what they did"
+        0.5, description="share, of pairs that both have and that no event was added to, that weigh what they did"
     )
     max_rejected_rise: Share = Field(0.02, description="how much larger the share of rejected rows may be")
     min_rankme_ratio: Ratio = Field(0.3, description="lowest RankMe of a type, as a share of the baseline's")

@@ -102,7 +102,9 @@ class Baseline:
         """Return the files of a working table of its run; None if they are gone (``publish.keep_runs``)."""
         place = run_folder(root, dt.date.fromisoformat(self.data_date)) / table / self.manifest["fingerprints"][stage]
         raw = storage.read_json(place / MANIFEST)
-        return [place / file.name for file in Manifest.from_json(raw).files] if raw else None
+        files = Manifest.from_json(raw).files if raw else ()
+        is_whole = files and all((place / file.name).is_file() for file in files)
+        return [place / file.name for file in files] if is_whole else None
 
 
 def measure_drift(
@@ -170,6 +172,8 @@ def _vectors(config: PipelineConfig, workspace: Workspace, baseline: Baseline | 
     made = workspace.manifest(NODE_EMBEDDINGS).figures["metadata"]
     if not made:
         return "there are no vectors: embedding.method is 'none'"
+    if baseline is None and config.evaluate.source == "none":
+        return f"{why_no_baseline(workspace)}, and evaluate.source is 'none'"
     asked = {
         "new": {"files": _names(workspace.files(NODE_EMBEDDINGS)), "metadata": _said(made)},
         "seed": config.evaluate.seed,

@@ -27,7 +27,7 @@ FEWEST_PAIRS, LARGE_SHARE = 1_000, 0.1
 #: Rows or edges of the baseline, below which growth says nothing.
 FEWEST_TO_GROW = 1_000
 
-_OF_WEIGHTS = ("weight", "event", "event_weights", "half_life_days")
+_OF_WEIGHTS = ("weight", "event", "event_weights", "half_life_days", "window_days")
 _NEXT_DAY_ONLY = (
     "evaluate.source is 'next_day', which scores the last release; 'holdout' and 'file' score tonight's table"
 )
@@ -71,7 +71,7 @@ def _of_tonight(config: PipelineConfig, metrics: Mapping[str, Any], *, has_vecto
         found, why = dict.fromkeys(found), dict.fromkeys(found, "no test pair is of a node that can be ranked for")
     figures = {f"min_{name}": [Figure(name, value, why_not=why[name])] for name, value in found.items()}
     least = min((one["rankme"] for one in metrics.get("rankme", {}).values()), default=None)
-    figures["min_rankme"] = [Figure("rankme", least, why_not=None if has_vectors else "there are no vectors")]
+    figures["min_rankme"] = [Figure("rankme", least, why_not=metrics["drift"]["vectors"].get("note"))]
     return figures
 
 

@@ -100,7 +100,7 @@ def test_a_refusal_names_figure_bound_last_night_and_what_to_look_at() -> None:
     figure = Figure("pairs_kept", 0.25, baseline=0.99, detail="25 of 100")
     verdict, _ = verdict_on("min_pairs_kept", figure)
     assert verdict.reasons == (
-        "pairs_kept is 0.25 (25 of 100), last night 0.99; publish.gates.min_pairs_kept wants at least 0.8. Look at "
+        "pairs_kept is 0.25 (25 of 100), last night 0.99; publish.gates.min_pairs_kept wants at least 0.9. Look at "
         "whether each row still joins the source and the target that belong together, and whether the input still "
         "holds the days before.",
     )

@@ -147,6 +147,8 @@ GARBAGE: Mapping[str, Spoil] = {
     "weights all equal": lambda rows, _: {**rows, "weight": np.ones_like(rows["weight"])},
     "weights shuffled": lambda rows, rng: {**rows, "weight": rng.permutation(rows["weight"])},
     "half of the users gone": _half_of_the_users,
+    "times reversed": lambda rows, _: {**rows, "ts": rows["ts"].min() + rows["ts"].max() - rows["ts"]},
+    "a third more at random": _with_random_pairs(0.33),
     "as many random pairs again": _with_random_pairs(1.0),
     "another data set": _another_set,
 }
