@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import Any
 
 import pyarrow as pa
@@ -82,8 +81,13 @@ def _of_csv(piece: Piece, text: TextFormat) -> pa.Table:
     known = file.names or []
     names = [name for name in known if known.count(name) == 1]
     batches = file.rows({name: name for name in names})
-    tables = [pa.table({name: batch.values[name].slice(0, _ROWS) for name in names}) for batch in islice(batches, 1)]
-    return tables[0] if tables else pa.table({})
+    batch = next(batches, None)
+    if batch is None:
+        return pa.table({})
+    if batch.broken and not len(batch.rows):
+        why = batch.broken[0].why
+        raise InputError(f"{piece.address} has no row that can be read: the first has {why}; the header is {known}")
+    return pa.table({name: batch.values[name].slice(0, _ROWS) for name in names})
 
 
 def _of_json(piece: Piece, text: TextFormat) -> pa.Table:

@@ -170,9 +170,9 @@ def _rejected(raw: RawBatch, verdicts: Verdicts, rules: AttributeRules, piece: P
             shown = {name: column[number] for name, column in values.items()}
             reason = REASONS[Verdict(int(codes[place]))]
             found.append(rejected_row(rules, piece.relative, int(raw.rows[place]), ids[number], shown, reason))
-    for row, line in raw.broken:
+    for line in raw.broken:
         reason = REASONS[Verdict.UNREADABLE_LINE]
-        found.append(rejected_row(rules, piece.relative, row, None, {"line": line}, reason))
+        found.append(rejected_row(rules, piece.relative, line.row, None, {"line": line.text}, reason))
     return pa.RecordBatch.from_pylist(found, schema=REJECTED_ATTRIBUTES.schema)
 
 

@@ -19,7 +19,7 @@ import pyarrow.csv as pacsv
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
-from pipeline.ingest.raw_batch import RawBatch, one_chunk, refuse_missing
+from pipeline.ingest.raw_batch import BrokenLine, RawBatch, one_chunk, refuse_missing
 from pipeline.ingest.sources import Piece, naming
 from pipeline.ingest.text_format import WHITESPACE, TextFormat
 from pipeline.ingest.text_stream import text_blocks
@@ -149,7 +149,7 @@ class CsvFile:
                 f"line ends out of place, or set input.quote = '' if quotes are text"
             )
         batch = self._raw(first + np.flatnonzero(is_whole), table, columns, block.data)
-        batch.broken = [(first + int(at), self._text(block.data, records, int(at))) for at in bad]
+        batch.broken = [self._broken(first, block.data, records, int(at)) for at in bad]
         batch.blank_lines = records.blanks
         return batch, count
 
@@ -195,11 +195,13 @@ class CsvFile:
         """Quoted values with the delimiter inside."""
         return pc.replace_substring(array, self._dialect.byte, self._dialect.delimiter.encode())
 
-    def _text(self, data: bytes, records: Records, at: int) -> str:
+    def _broken(self, first: int, data: bytes, records: Records, at: int) -> BrokenLine:
         raw = data[records.start[at] : records.stop[at]]
         if self._dialect.is_rewritten and self._dialect.delimiter != WHITESPACE:
             raw = raw.replace(self._dialect.byte, self._dialect.delimiter.encode())
-        return raw.decode(errors="replace")
+        fields, width = int(records.fields[at]), len(self.names or ())
+        why = "text after a closing quote" if fields == width else f"{fields:,} of {width:,} columns"
+        return BrokenLine(first + at, raw.decode(errors="replace"), why)
 
     def _refuse_open(self, records: Records, size: int, is_last: bool) -> None:
         if records.is_open and (is_last or records.open_lines > MAX_QUOTED_LINES or size > MAX_QUOTED_BYTES):

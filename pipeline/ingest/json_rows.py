@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.json as pajson
 
 from pipeline.ingest.json_array import lines_of_array
-from pipeline.ingest.raw_batch import RawBatch, kind_of, one_chunk, refuse_missing
+from pipeline.ingest.raw_batch import BrokenLine, RawBatch, kind_of, one_chunk, refuse_missing
 from pipeline.ingest.sources import Piece
 from pipeline.ingest.text_format import TextFormat
 from pipeline.ingest.text_stream import text_blocks
@@ -35,7 +35,7 @@ def read_json(piece: Piece, columns: Mapping[str, str], text: TextFormat) -> Ite
         if row == 0:
             _refuse_missing_keys(piece, columns, batch, block)
         batch.blank_lines = len(_lines(block)) - len(batch.rows) - len(batch.broken)
-        batch.broken = [(row + number, line) for number, line in batch.broken]
+        batch.broken = [line._replace(row=row + line.row) for line in batch.broken]
         batch.rows += row
         row += len(batch.rows) + len(batch.broken)
         yield batch
@@ -112,7 +112,7 @@ def _json_by_arrow(block: bytes, columns: Mapping[str, str]) -> RawBatch | None:
 def _json_by_python(block: bytes, columns: Mapping[str, str]) -> RawBatch:
     """Read a block line by line: kinds may be mixed, integers of any size, lines broken."""
     rows: list[int] = []
-    broken: list[tuple[int, str]] = []
+    broken: list[BrokenLine] = []
     values: dict[str, list[str | None]] = {role: [] for role in columns}
     wrong: list[bool] = []
     kinds = {role: kind_of(role) for role in columns}
@@ -122,7 +122,7 @@ def _json_by_python(block: bytes, columns: Mapping[str, str]) -> RawBatch:
         except (ValueError, RecursionError):
             row = None
         if not isinstance(row, dict):
-            broken.append((number, line.decode(errors="replace").strip()))
+            broken.append(BrokenLine(number, line.decode(errors="replace").strip(), "no JSON object"))
             continue
         rows.append(number)
         is_wrong = False

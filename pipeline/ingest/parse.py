@@ -296,7 +296,9 @@ def _rejected(raw: RawBatch, verdicts: Verdicts, piece: Piece) -> pa.RecordBatch
     if verdicts.codes is not None:
         batches.append(rejected_rows(piece.relative, raw.rows, raw.values, verdicts.codes))
     if raw.broken:
-        batches.append(rejected_lines(piece.relative, [row for row, _ in raw.broken], [text for _, text in raw.broken]))
+        batches.append(
+            rejected_lines(piece.relative, [line.row for line in raw.broken], [line.text for line in raw.broken])
+        )
     if len(batches) == 1:
         return batches[0]
     return pa.concat_batches(batches) if batches else _NONE_REJECTED

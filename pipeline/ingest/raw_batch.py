@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,14 @@ from pipeline.ingest.sources import FORMAT_NAMES, Piece
 _IDS = ("source", "target")
 
 
+class BrokenLine(NamedTuple):
+    """A line that is no row: its number among the rows of its file, its text, and what is wrong with it."""
+
+    row: int
+    text: str
+    why: str
+
+
 @dataclass
 class RawBatch:
     """Rows as they stand in a file: ``values`` by role ("source", "weight", ...), of any Arrow type."""
@@ -24,7 +33,7 @@ class RawBatch:
     values: dict[str, pa.Array]
     wrong_type: NDArray[np.bool_] | None = None  # rows with a value that its column can't hold, such as an id [1]
     is_header: NDArray[np.bool_] | None = None  # rows that are the header again: files were joined
-    broken: list[tuple[int, str]] = field(default_factory=list)  # (row, text) of lines that are no rows at all
+    broken: list[BrokenLine] = field(default_factory=list)
     blank_lines: int = 0
     header_lines: int = 0
 

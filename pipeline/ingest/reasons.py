@@ -19,20 +19,20 @@ _TIMES = (
     "times as 2024-01-31 or 2024-01-31T10:00:00.5+0000 (' UTC', Z, none: UTC), numbers in input.timestamp_unit, "
     "or the one form that input.timestamp_format names"
 )
-_WEIGHTS = f"numbers above 0, at most {MAX_WEIGHT:,.0f}"
+_WEIGHTS = f"numbers above 0, at most {MAX_WEIGHT:,.0f}, as 1.5 or 2e-3; not 1,5"
 _KINDS = "the kinds under [input.event_weights]"
 
 #: What would not have been rejected, by reason.
 ACCEPTED: Mapping[str, str] = {
     REASONS[verdict]: words
     for verdict, words in {
-        Verdict.UNREADABLE_LINE: "lines with the fields of the header, or one JSON object",
+        Verdict.UNREADABLE_LINE: "lines of as many columns as the header, quotes in values doubled; one JSON object",
         Verdict.NULL_TIMESTAMP: _TIMES,
         Verdict.UNREADABLE_TIMESTAMP: _TIMES,
         Verdict.TIMESTAMP_OUT_OF_RANGE: "times from 1990 to 2100",
         Verdict.WRONG_TYPE: "ids as text or integers, other values as text or numbers",
-        Verdict.NULL_ID: "an id at both ends",
-        Verdict.UNREADABLE_ID: f"ids in UTF-8, of at most {MAX_ID_BYTES:,} bytes",
+        Verdict.NULL_ID: "an id at both ends, and not of blanks alone",
+        Verdict.UNREADABLE_ID: f"ids of characters in input.encoding, without NULs, of at most {MAX_ID_BYTES:,} bytes",
         Verdict.NULL_EVENT: _KINDS,
         Verdict.UNKNOWN_EVENT: _KINDS,
         Verdict.NULL_WEIGHT: _WEIGHTS,
@@ -67,8 +67,8 @@ def examples_of(raw: RawBatch, verdicts: Verdicts, file: str, form: TimeForm) ->
             place, words = _example(raw, verdict, at, form)
             found[verdict] = f"{words} (row {raw.rows[place]} of {file})"
     if raw.broken:
-        row, line = raw.broken[0]
-        found[Verdict.UNREADABLE_LINE] = f"{len(line):,} characters (row {row} of {file})"
+        line = raw.broken[0]
+        found[Verdict.UNREADABLE_LINE] = f"{line.why}, {len(line.text):,} characters (row {line.row} of {file})"
     return found
 
 

@@ -60,8 +60,10 @@ def read_id_pieces(
 
 
 def _table(batch: RawBatch, types: Mapping[str, pa.DataType], piece: Piece, key: str) -> pa.Table:
-    for row, line in batch.broken:
-        raise InputError(f"{key} {piece.address} row {row:,} (from 0) can't be read: {line[:100]!r}; repair it")
+    for line in batch.broken:
+        raise InputError(
+            f"{key} {piece.address} row {line.row:,} (from 0) can't be read: {line.why}, {line.text[:100]!r}; repair it"
+        )
     try:
         return pa.table({name: _cast(values, types[name]) for name, values in batch.values.items()})
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
