@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import logging
 import os
@@ -24,7 +23,7 @@ from jobs.stopping import StopRequest
 from pipeline import storage
 from pipeline.disk_space import free_reserve, full, is_full, keep_reserve
 from pipeline.errors import ConfigError, GateError, GraphquiltError, LockedError, StorageError
-from pipeline.stages.conduct import StageReport, conduct
+from pipeline.stages.conduct import StageReport, conduct_all
 from pipeline.stages.opening import open_workspace
 from pipeline.workspace import Workspace, hold, run_folder
 from schemas.contracts import ContractViolationError
@@ -45,7 +44,7 @@ class StageRun:
         self._root: Path | None = None
         self._published_name: str | None = None
         self._workspace: Workspace | None = None
-        self._reports: list[StageReport] = []
+        self._reports: dict[str, StageReport] = {}
 
     def go(self, stop: StopRequest) -> None:
         """Run the stages; raise what stops them."""
@@ -72,9 +71,9 @@ class StageRun:
             with hold(self._workspace, self._purpose(), options.wait_s):
                 if self._names[0] == "ingest":
                     self._write_verdict("running", None, [])
-                for name in self._names:
-                    stage = importlib.import_module(f"pipeline.stages.{name}")
-                    self._reports.append(conduct(stage, engine, config, self._workspace))
+                for report in conduct_all(self._names, engine, config, self._workspace):
+                    if not report.skipped or report.stage not in self._reports:  # a repair looks at stages again
+                        self._reports[report.stage] = report
 
     def _purpose(self) -> str:
         return f"stage {self._names[0]}" if len(self._names) == 1 else "a run"
@@ -130,11 +129,11 @@ class StageRun:
             "run_id": self._run_id,
             "engine": self._options.engine,
             "seconds": round(time.monotonic() - self._started, 3),
-            "stages": [_without_metadata(report) for report in self._reports],
+            "stages": [_without_metadata(report) for report in self._reports.values()],
         }
 
     def _figures(self, stage: str) -> dict[str, Any]:
-        return next((dict(report.figures) for report in self._reports if report.stage == stage), {})
+        return dict(self._reports[stage].figures) if stage in self._reports else {}
 
     def _say(
         self, answer: dict[str, Any], text: str, published: Mapping[str, Any], error: Exception | None = None

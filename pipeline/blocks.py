@@ -13,6 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline import storage
+from pipeline.batch_files import BatchFile, batch_writer
 from schemas.tables import BLOCK_EDGES, BLOCK_NODES, BLOCK_ROUTES, NODE_PARTS, WEIGHT_UNIT
 
 
@@ -249,7 +250,7 @@ def write_slices(file: Path, schema: pa.Schema, slices: Mapping[int, pa.RecordBa
     a receiver opens only what is addressed to it.
     """
     where: dict[str, list[int]] = {}
-    with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+    with batch_writer(file, schema) as writer:
         for number, receiver in enumerate(sorted(slices)):
             writer.write_batch(slices[receiver])
             where[str(receiver)] = [number, slices[receiver].num_rows]
@@ -257,6 +258,10 @@ def write_slices(file: Path, schema: pa.Schema, slices: Mapping[int, pa.RecordBa
 
 
 def read_slice(file: Path, number: int) -> pa.RecordBatch:
-    """Map one batch of a file of slices; the others are not read."""
-    with pa.memory_map(str(file)) as source:
-        return pa.ipc.open_file(source).get_batch(number)
+    """Map one batch of a file of slices, and check it; the others are not read.
+
+    Raises
+    ------
+    DamagedFileError : it is not what was written.
+    """
+    return BatchFile(file, is_mapped=True).read(number)

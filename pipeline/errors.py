@@ -58,8 +58,16 @@ class DiskFullError(StorageError):
     names_bytes = False
 
 
+class DamagedFileError(StorageError):
+    """A file of the workspace is not what it was when it was written."""
+
+
 class MissingTableError(StorageError):
-    """A stage's input table has not been made yet for this input, config and date."""
+    """A stage's input table has not been made yet for this input, config and date, or is not what was made."""
+
+    def __init__(self, message: str, table: str = "") -> None:
+        super().__init__(message)
+        self.table = table
 
 
 class LockedError(GraphquiltError):

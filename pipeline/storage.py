@@ -1,4 +1,4 @@
-"""Files of the workspace: written beside their place, made durable, moved in with one rename.
+"""Files of the workspace: written beside their place, made durable, moved in with one rename, checked when read.
 
 The workspace is a local folder, or one mounted at the same path on every node. Reading the input is a matter
 of ``pyarrow.fs`` and of :mod:`pipeline.ingest`.
@@ -10,8 +10,10 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 from uuid import uuid4
@@ -23,10 +25,13 @@ import xxhash
 from numpy.typing import NDArray
 
 from graphquilt.masking import masked
-from pipeline.errors import DiskFullError, StorageError
+from pipeline.errors import DamagedFileError, DiskFullError, StorageError
 from schemas.own_files import foreign
 
-_HASH_CHUNK = 4 * 2**20
+_HASH_CHUNK = 2**20  # stays in the cache between the read and the hash
+_SEALED = re.compile(r"\.xxh3-([0-9a-f]{32})\.[a-z]+$")  # the end of a name that says what the bytes hash to
+#: Suffix of files whose batches are read, and checked, alone: see :mod:`pipeline.batch_files`.
+BATCHES = "batches"
 
 
 def local_root(address: str | Path) -> Path:
@@ -145,17 +150,119 @@ def read_json(path: Path) -> dict[str, Any] | None:
     return value
 
 
+def write_signed_json(path: Path, value: Mapping[str, Any], indent: int | None = None) -> None:
+    """Replace a JSON file as a whole; it begins with the checksum of all that follows."""
+    body = json.dumps(value, indent=indent, allow_nan=False)[1:].encode() + b"\n"
+    write_bytes(path, _signature(body) + body)
+
+
+def read_signed_json(path: Path) -> dict[str, Any] | None:
+    """Return what :func:`write_signed_json` wrote; None if there is no such file.
+
+    Raises
+    ------
+    DamagedFileError : the file is not what was written. StorageError : this user may not read it, or it is no file.
+    """
+    require_own(path, "file")
+    try:
+        data = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise DamagedFileError(f"{path} {_unreadable(path, error)}") from error
+    head, body = data[: len(_signature(b""))], data[len(_signature(b"")) :]
+    if head != _signature(body):
+        what = "is empty" if not data else "was cut short, changed, or written by another version"
+        raise DamagedFileError(f"{path} {what}: its bytes are not those of its checksum")
+    value: dict[str, Any] = json.loads(data)
+    del value["checksum"]
+    return value
+
+
+def _signature(body: bytes) -> bytes:
+    return b'{"checksum": "%s",' % xxhash.xxh3_128_hexdigest(body).encode()
+
+
 def checksum_of(path: Path) -> str:
     """Return the xxh3-128 of a file's bytes as hex: what tells two attempts of one task apart.
 
     Working files are checked against accidents only, at 40 times the speed of sha256, which half the CPU time
     of a night would go into; published files carry their sha256.
     """
-    total = xxhash.xxh3_128()
+    total, chunk = xxhash.xxh3_128(), memoryview(bytearray(_HASH_CHUNK))
     with path.open("rb", buffering=0) as file:
-        while chunk := file.read(_HASH_CHUNK):
-            total.update(chunk)
+        while count := file.readinto(chunk):
+            total.update(chunk[:count])
     return total.hexdigest()
+
+
+def problem_of(path: Path, size: int, checksum: str) -> str | None:
+    """Say how a file is not what it was when it was written, as the rest of a sentence; None if it is.
+
+    Raises
+    ------
+    StorageError : this user may not read it, or what stands there is no file of ours.
+    """
+    try:
+        require_own(path, "file")
+        found = path.stat().st_size
+        if found != size:
+            return f"has {found:,} bytes of {size:,}"
+        return None if checksum_of(path) == checksum else "has other bytes than were written"
+    except OSError as error:
+        return _unreadable(path, error)
+
+
+def _unreadable(path: Path, error: OSError) -> str:
+    if isinstance(error, PermissionError):
+        raise StorageError(
+            f"{path} can't be read: permission denied; let this user read the workspace, or run as its owner"
+        ) from error
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return "is missing"
+    return f"can't be read ({error.strerror})"
+
+
+def seal(path: Path, stem: str) -> Path:
+    """Make a file durable and name it ``<stem>.xxh3-<checksum>.<suffix>``: its name says what its bytes are.
+
+    Who names it in a task then also says which bytes are meant; see :func:`check_sealed`.
+    """
+    checksum = checksum_of(path)
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+    return path.rename(path.with_name(f"{stem}.xxh3-{checksum}{path.suffix}"))
+
+
+def sealed_checksum(path: Path | str) -> str | None:
+    """Return the checksum that a name says; None for other names."""
+    found = _SEALED.search(str(path))
+    return found.group(1) if found else None
+
+
+def check_sealed(path: Path | str) -> None:
+    """Let a file pass whose name says nothing, or what its bytes are: looked at once a process, until it changes.
+
+    Files of batches pass too: who reads a batch checks it.
+
+    Raises
+    ------
+    DamagedFileError : it has other bytes, or is missing.
+    """
+    checksum = sealed_checksum(path)
+    if checksum is None or str(path).endswith(f".{BATCHES}"):
+        return
+    try:
+        found = os.stat(path)
+    except OSError as error:
+        raise DamagedFileError(f"{path} {_unreadable(Path(path), error)}") from error
+    _check_once(str(path), checksum, found.st_size, found.st_ino, found.st_mtime_ns, found.st_ctime_ns)
+
+
+@lru_cache(maxsize=8_192)
+def _check_once(path: str, checksum: str, size: int, *_: int) -> None:
+    if problem := problem_of(Path(path), size, checksum):
+        raise DamagedFileError(f"{path} {problem}")
 
 
 def sha256_of(path: Path) -> str:
@@ -211,7 +318,13 @@ def write_arrow(path: Path, table: pa.Table) -> None:
 
 
 def map_arrow(path: Path) -> pa.Table:
-    """Memory-map an Arrow IPC file: columns are views of the file, read when touched."""
+    """Memory-map an Arrow IPC file: columns are views of the file, read when touched.
+
+    Raises
+    ------
+    DamagedFileError : it is not what its name says; see :func:`check_sealed`.
+    """
+    check_sealed(path)
     with pa.memory_map(str(path)) as source:
         return pa.ipc.open_file(source).read_all()
 
@@ -245,4 +358,17 @@ def parquet_writer(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
 
 def rows_in(files: Sequence[Path]) -> int:
     """Return the number of rows of Parquet files, from their footers."""
-    return sum(pq.read_metadata(file).num_rows for file in files)
+    return sum(footer_of(file).num_rows for file in files)
+
+
+def footer_of(file: Path) -> pq.FileMetaData:
+    """Return the footer of a Parquet file.
+
+    Raises
+    ------
+    DamagedFileError : there is none.
+    """
+    try:
+        return pq.read_metadata(file)
+    except (pa.ArrowException, OSError) as error:
+        raise DamagedFileError(f"{file} has no footer of Parquet ({error})") from error

@@ -1,28 +1,34 @@
 """A task: a small description that travels, a function that reads and writes its own files, and a record.
 
-A task commits by its record: files first, under the name of this attempt, then one JSON beside them. Retries,
+A task commits by its record: files first, durable and named after their bytes, then one JSON beside them. Retries,
 speculative copies and zombies are harmless, since whatever has no record does not count, and a driver that
-starts again sends only the tasks without one.
+starts again sends only the tasks without one. Nothing counts unchecked: a task looks at the files it is handed before
+it uses them, and a record of an earlier run holds only if its files are still what was written.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import resource
 import socket
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import uuid4
 
 from pipeline import storage
-from pipeline.errors import TaskError
+from pipeline.errors import DamagedFileError, TaskError
+
+log = logging.getLogger(__name__)
 
 RECORDS = "_records"
+#: The driver itself looks at files up to this many bytes in all; more are shared out to tasks.
+_CHECKED_HERE = 256 * 2**20
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
@@ -96,9 +102,12 @@ class TaskRecord:
     @classmethod
     def from_json(cls, text: str | bytes) -> TaskRecord:
         """Read what :meth:`to_json` wrote."""
-        raw = json.loads(text)
-        files = tuple(TaskFile(**file) for file in raw.pop("files"))
-        return cls(files=files, **raw)
+        return cls.of(json.loads(text))
+
+    @classmethod
+    def of(cls, raw: Mapping[str, Any]) -> TaskRecord:
+        """Return a record of its JSON values."""
+        return cls(**{**raw, "files": tuple(TaskFile(**file) for file in raw["files"])})
 
 
 class Attempt:
@@ -108,6 +117,7 @@ class Attempt:
         self.name = uuid4().hex[:12]
         self._task = task
         self._paths: list[tuple[str, Path]] = []
+        self._scratch: list[Path] = []
 
     def path(self, role: str, suffix: str) -> Path:
         """Return where to write a file with a role ("rows", "outbox"); several files may share a role."""
@@ -117,11 +127,24 @@ class Attempt:
         self._paths.append((role, path))
         return path
 
-    def files(self) -> tuple[TaskFile, ...]:
-        """Return the files written so far, with size and digest."""
-        return tuple(
-            TaskFile(path.name, role, path.stat().st_size, storage.checksum_of(path)) for role, path in self._paths
-        )
+    def scratch(self, role: str) -> Path:
+        """Return where to write a file that nobody reads once the task is done."""
+        self._scratch.append(Path(self._task.place) / f"{self._task.name}-{role}.{self.name}.scratch")
+        return self._scratch[-1]
+
+    def seal(self) -> tuple[TaskFile, ...]:
+        """Make the files durable, under names that say what their bytes are; nothing is written to them any more."""
+        for path in self._scratch:
+            path.unlink()
+        files = []
+        for role, path in self._paths:
+            sealed = storage.seal(path, path.name.partition(".")[0])
+            checksum = storage.sealed_checksum(sealed)
+            assert checksum is not None
+            files.append(TaskFile(sealed.name, role, sealed.stat().st_size, checksum))
+        if files:
+            storage.fsync_folder(Path(self._task.place))
+        return tuple(files)
 
 
 #: Reads its inputs and writes its files through the attempt; returns a small JSON mapping.
@@ -140,20 +163,28 @@ def run_task(function: TaskFunction, task: Task) -> TaskRecord:
     """Run one attempt of a task in this process and commit its record.
 
     Errors of :mod:`pipeline.errors` pass through unchanged; others are the task's own and stay as they are.
+
+    Raises
+    ------
+    DamagedFileError : a file that the task is handed is not what was written.
     """
     place = Path(task.place)
     (place / RECORDS).mkdir(parents=True, exist_ok=True)
     attempt = Attempt(task)
     _reset_peak()
     resident, started, clock, cpu = _resident_bytes(), time.time(), time.monotonic(), _cpu_seconds()
+    for text in _texts(task.payload):
+        if text.startswith("/"):
+            storage.check_sealed(text)
     result = function(task, attempt)
+    files = attempt.seal()
     peak = _peak_bytes()
     record = TaskRecord(
         task=task.name,
         digest=task.digest,
         attempt=attempt.name,
         place=task.place,
-        files=attempt.files(),
+        files=files,
         result=result,
         started=started,
         seconds=time.monotonic() - clock,
@@ -162,29 +193,135 @@ def run_task(function: TaskFunction, task: Task) -> TaskRecord:
         growth_bytes=max(0, peak - resident),
         process=f"{socket.gethostname()}:{os.getpid()}",
     )
-    storage.write_bytes(place / RECORDS / f"{task.name}.{attempt.name}.json", record.to_json().encode())
+    storage.write_signed_json(place / RECORDS / f"{task.name}.{attempt.name}.json", asdict(record))
     return record
 
 
-def committed(place: Path, names: Collection[str] | None = None) -> dict[str, TaskRecord]:
-    """Return the valid records at a place, by the digest of their task: those whose files are there in full.
+def _texts(value: Any) -> Iterator[str]:
+    """Yield all texts of JSON values."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for some in value.values():
+            yield from _texts(some)
+    elif isinstance(value, list | tuple):
+        for some in value:
+            yield from _texts(some)
 
-    With ``names``, of these tasks only: others' records aren't opened.
+
+def committed(
+    place: Path, tasks: Sequence[Task] | None = None, runner: TaskRunner | None = None
+) -> dict[str, TaskRecord]:
+    """Return the valid records at a place, by the digest of their task: those whose files are what was written.
+
+    With ``tasks``, of these only: others' records aren't opened. A damaged record, or one of a damaged file, is removed
+    with a warning, so that its task counts as not done.
 
     Raises
     ------
     TaskError : if two attempts of one task wrote different bytes.
     """
-    found: dict[str, TaskRecord] = {}
+    found, problems = _sifted(place, tasks, runner)
+    for problem in problems:
+        log.warning("warning: %s; its task is done again", problem)
+    return found
+
+
+def forget_damaged(work: Path, runner: TaskRunner) -> list[str]:
+    """Remove the records below a folder that are damaged or whose files are; return what is wrong with each."""
+    return [problem for records in sorted(work.rglob(RECORDS)) for problem in _sifted(records.parent, None, runner)[1]]
+
+
+def _sifted(
+    place: Path, tasks: Sequence[Task] | None, runner: TaskRunner | None
+) -> tuple[dict[str, TaskRecord], list[str]]:
+    """Return the valid records, and what is wrong with those that were not, and are no more."""
+    records: dict[Path, TaskRecord] = {}
+    problems: list[str] = []
+    names = None if tasks is None else {task.name for task in tasks}
+    digests = None if tasks is None else {task.digest for task in tasks}
     for path in sorted((place / RECORDS).glob("*.json")) if (place / RECORDS).is_dir() else ():
         if names is not None and path.name.partition(".")[0] not in names:
             continue
-        record = replace(TaskRecord.from_json(path.read_bytes()), place=str(place))  # a workspace may move
-        if not all(_is_whole(place / file.name, file.bytes) for file in record.files):
+        try:
+            record = _read_record(path)
+        except DamagedFileError as error:
+            problems.append(str(error))
+            path.unlink(missing_ok=True)
             continue
-        other = found.setdefault(record.digest, record)
-        refuse_disagreement(other, record)
-    return found
+        if record is not None and (digests is None or record.digest in digests):
+            records[path] = record
+    files = {place / file.name: file for record in records.values() for file in record.files}
+    damaged = damaged_files({path: (file.bytes, file.checksum) for path, file in files.items()}, place, runner)
+    found: dict[str, TaskRecord] = {}
+    for path, record in records.items():
+        lost = [file for file in (place / file.name for file in record.files) if file in damaged]
+        if lost:
+            problems.append(f"{lost[0]} {damaged[lost[0]]}")
+            path.unlink(missing_ok=True)
+        else:
+            refuse_disagreement(found.setdefault(record.digest, record), record)
+    return found, problems
+
+
+def _read_record(path: Path) -> TaskRecord | None:
+    raw = storage.read_signed_json(path)
+    if raw is None:  # another process has just removed it
+        return None
+    try:
+        record = TaskRecord.of(raw)
+    except (TypeError, KeyError) as error:
+        raise DamagedFileError(f"{path} was written by another version ({error})") from error
+    if strays := [file.name for file in record.files if Path(file.name).name != file.name]:
+        raise DamagedFileError(f"{path} names {strays[0]}, which is not in its folder")
+    return replace(record, place=str(path.parent.parent))  # a workspace may move
+
+
+def damaged_files(
+    files: Mapping[Path, tuple[int, str]], place: Path, runner: TaskRunner | None = None
+) -> dict[Path, str]:
+    """Return how files are not what they were, by path; those that are whole are left out.
+
+    Parameters
+    ----------
+    files : size and checksum of each.
+    place : folder for the records of the tasks that look, should it take some; they are removed.
+
+    Raises
+    ------
+    StorageError : this user may not read a file.
+    """
+    if runner is None or len(files) < 2 or sum(size for size, _ in files.values()) <= _CHECKED_HERE:
+        return {path: why for path, told in files.items() if (why := storage.problem_of(path, *told))}
+    told = [[str(path), size, checksum] for path, (size, checksum) in files.items()]
+    scratch = place / "_checks"
+    tasks = [
+        Task(f"check-{number:05d}", str(scratch), {"files": json.dumps(pack)})
+        for number, pack in enumerate(_packed(told, _CHECKED_HERE))
+    ]
+    try:
+        records = runner.map_tasks(check_files, tasks)
+    finally:
+        storage.remove_tree(scratch)
+    return {Path(path): why for record in records for path, why in record.result["damaged"]}
+
+
+def check_files(task: Task, attempt: Attempt) -> Mapping[str, Any]:  # noqa: ARG001
+    """Task: look at some files."""
+    files = json.loads(task.payload["files"])  # as a text: a damaged one is an answer here, not an error
+    return {"damaged": [[path, why] for path, *told in files if (why := storage.problem_of(Path(path), *told))]}
+
+
+def _packed(files: Sequence[list[Any]], most: int) -> list[list[list[Any]]]:
+    packs: list[list[list[Any]]] = []
+    size = most
+    for file in files:
+        if size >= most:
+            packs.append([])
+            size = 0
+        packs[-1].append(file)
+        size += file[1]
+    return packs
 
 
 def forget(place: Path, names: Collection[str]) -> None:
@@ -207,22 +344,15 @@ def refuse_disagreement(one: TaskRecord, other: TaskRecord) -> None:
 def run_missing(engine: TaskRunner, function: TaskFunction, tasks: Sequence[Task]) -> list[TaskRecord]:
     """Send the tasks that have no valid record yet; return the records of all, in task order.
 
-    All tasks must share one place.
+    All tasks must share one place. Records of an earlier run count where their files are still what was written.
     """
     if not tasks:
         return []
-    done = committed(Path(tasks[0].place), {task.name for task in tasks})
+    done = committed(Path(tasks[0].place), tasks, engine)
     missing = [task for task in tasks if task.digest not in done]
     for record in engine.map_tasks(function, missing) if missing else ():
         done[record.digest] = record
     return [done[task.digest] for task in tasks]
-
-
-def _is_whole(path: Path, size: int) -> bool:
-    try:
-        return path.stat().st_size == size
-    except FileNotFoundError:
-        return False
 
 
 def _cpu_seconds() -> float:

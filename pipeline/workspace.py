@@ -3,7 +3,8 @@
     WORKSPACE/runs/<date>/<table>/<fingerprint>/     working tables, a manifest each
     WORKSPACE/published/<name>/                      releases and CURRENT.json
 
-Without a manifest a table does not exist; with one it is whole and never changes again.
+Without a manifest a table does not exist; with one it never changes again. Its files are checked against the manifest
+before they are used: a table that is not what was made counts as not made.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pipeline import storage
-from pipeline.errors import LockedError, MissingTableError
+from pipeline.errors import DamagedFileError, LockedError, MissingTableError
+from pipeline.tasks import TaskRunner, damaged_files
 
 MANIFEST = "manifest.json"
 UNDATED = dt.date(1970, 1, 1)
@@ -34,7 +36,7 @@ class DataFile:
     name: str
     rows: int
     bytes: int
-    checksum: str | None = None  # None where an engine wrote it: same rows, not same bytes
+    checksum: str  # see storage.checksum_of
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,31 @@ class Manifest:
         return cls(**{**raw, "files": tuple(DataFile(**file) for file in raw["files"])})
 
 
+class Checks:
+    """Looks at the files of tables, of each once: an object for every stage, so that every stage looks again.
+
+    ``runner`` carries the tasks that large tables take, whose records lie in ``scratch`` meanwhile.
+    """
+
+    def __init__(self, runner: TaskRunner | None = None, scratch: Path | None = None) -> None:
+        self._runner, self._scratch = runner, scratch
+        self._whole: set[Path] = set()
+
+    def problem_of(self, place: Path, files: Sequence[DataFile]) -> str | None:
+        """Say what is wrong with the files of a table; None if nothing is."""
+        if place in self._whole:
+            return None
+        if strays := [file.name for file in files if Path(file.name).name != file.name]:
+            return f"{place / MANIFEST} names {strays[0]}, which is not in its folder"
+        told = {place / file.name: (file.bytes, file.checksum) for file in files}
+        damaged = damaged_files(told, self._scratch or place, self._runner if self._scratch else None)
+        for path, why in damaged.items():
+            more = f", and {len(damaged) - 1} more of its files are damaged" if len(damaged) > 1 else ""
+            return f"{path} {why}{more}"
+        self._whole.add(place)
+        return None
+
+
 @dataclass(frozen=True)
 class Workspace:
     """The folder of one run date: knows where each table of this run belongs."""
@@ -79,6 +106,7 @@ class Workspace:
     accept_drift: bool = False  # publish whatever the gates say
     baselines: tuple[str, ...] = ()  # the release that this run is judged against, and its ancestors
     today: dt.date | None = None  # UTC, when this run of this input and config first began; None: undated input
+    checks: Checks = field(default_factory=Checks, compare=False, repr=False)
 
     @property
     def run_folder(self) -> Path:
@@ -101,9 +129,11 @@ class Workspace:
         return folder
 
     def finished(self, table: str) -> Manifest | None:
-        """Return the manifest of a table, or None if it has not been made."""
-        raw = storage.read_json(self.place(table) / MANIFEST)
-        return Manifest.from_json(raw) if raw else None
+        """Return the manifest of a table, or None if it has not been made, or its manifest is damaged."""
+        try:
+            return read_manifest(self.place(table))
+        except DamagedFileError:
+            return None
 
     def manifest(self, table: str) -> Manifest:
         """Return the manifest of a table that must be there.
@@ -113,19 +143,48 @@ class Workspace:
         MissingTableError : naming the stage to run.
         """
         found = self.finished(table)
-        if found is None:
-            stage = self.tables[table]
-            raise MissingTableError(
-                f"{table} for {self.date} has not been made from this input and config "
-                f"(looked for {self.place(table) / MANIFEST}); run 'graphquilt {stage}' first, with the same "
-                "options. If it did run, the input or the config changed since."
-            )
-        return found
+        if found is not None:
+            return found
+        stage = self.tables[table]
+        if problem := self.problem(table):
+            raise self._damaged(table, problem)
+        raise MissingTableError(
+            f"{table} for {self.date} has not been made from this input and config "
+            f"(looked for {self.place(table) / MANIFEST}); run 'graphquilt {stage}' first, with the same "
+            "options. If it did run, the input or the config changed since.",
+            table,
+        )
 
     def files(self, table: str) -> list[Path]:
-        """Return the files of a table that must be there, in the order of its manifest."""
+        """Return the files of a table that must be there, in the order of its manifest, checked against it.
+
+        Raises
+        ------
+        MissingTableError : it has not been made, or is not what was made; naming the stage to run.
+        """
         place = self.place(table)
-        return [place / file.name for file in self.manifest(table).files]
+        files = self.manifest(table).files
+        if problem := self.checks.problem_of(place, files):
+            raise self._damaged(table, problem)
+        return [place / file.name for file in files]
+
+    def problem(self, table: str) -> str | None:
+        """Say what is wrong with what is left of a table; None if it is whole, or nothing is there of it."""
+        place = self.place(table)
+        try:
+            found = read_manifest(place)
+        except DamagedFileError as error:
+            return str(error)
+        if found is not None:
+            return self.checks.problem_of(place, found.files)
+        return f"{place} has no {MANIFEST}: it was deleted, or a commit was cut short" if place.exists() else None
+
+    def _damaged(self, table: str, problem: str) -> MissingTableError:
+        return MissingTableError(
+            f"{table} for {self.date} is damaged: {problem}. Nothing was made of it; run "
+            f"'graphquilt {self.tables[table]}' with the same options, which makes it again, and then this again.",
+            table,
+        )
 
     def commit(self, manifest: Manifest) -> None:
         """Make an attempt *the* table.
@@ -134,7 +193,36 @@ class Workspace:
         """
         place = self.place(manifest.table)
         storage.fsync_folder(place)
-        storage.write_json(place / MANIFEST, asdict(manifest))
+        storage.write_signed_json(place / MANIFEST, asdict(manifest), indent=2)
+        storage.fsync_folder(place.parent)
+
+
+def read_manifest(place: Path) -> Manifest | None:
+    """Return the manifest in a table's folder; None if there is none.
+
+    Raises
+    ------
+    DamagedFileError : it is not what was written, or another version wrote it.
+    """
+    raw = storage.read_signed_json(place / MANIFEST)
+    if raw is None:
+        return None
+    try:
+        return Manifest.from_json(raw)
+    except (TypeError, KeyError) as error:
+        raise DamagedFileError(f"{place / MANIFEST} was written by another version ({error})") from error
+
+
+def manifests_below(folder: Path) -> tuple[list[Manifest], list[str]]:
+    """Return the manifests of the tables below a folder, and sentences about those that can't be read."""
+    made, problems = [], []
+    for path in sorted(folder.rglob(MANIFEST)):
+        try:
+            if found := read_manifest(path.parent):
+                made.append(found)
+        except DamagedFileError as error:
+            problems.append(str(error))
+    return made, problems
 
 
 def run_folder(root: Path, date: dt.date) -> Path:

@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline import storage
-from pipeline.errors import StorageError
+from pipeline.errors import DamagedFileError, StorageError
 
 
 def test_a_local_root_is_made(tmp_path: Path) -> None:
@@ -94,3 +99,52 @@ def test_removing_what_is_gone_is_fine(tmp_path: Path) -> None:
     storage.remove_tree(tmp_path / "a")
     storage.remove_tree(tmp_path / "a")
     assert not (tmp_path / "a").exists()
+
+
+def test_a_sealed_name_says_what_the_bytes_are(tmp_path: Path) -> None:
+    (tmp_path / "rows.half.arrow").write_bytes(b"rows")
+    sealed = storage.seal(tmp_path / "rows.half.arrow", "rows")
+    checksum = storage.checksum_of(sealed)
+    assert sealed.name == f"rows.xxh3-{checksum}.arrow"
+    assert storage.sealed_checksum(sealed) == checksum
+    storage.check_sealed(sealed)
+    for other in (b"rowz", b"row", b""):
+        sealed.write_bytes(other)
+        with pytest.raises(DamagedFileError, match=f"{sealed} has .* bytes"):
+            storage.check_sealed(sealed)
+    sealed.write_bytes(b"rows")
+    storage.check_sealed(sealed)
+    sealed.unlink()
+    with pytest.raises(DamagedFileError, match="is missing"):
+        storage.check_sealed(sealed)
+
+
+@pytest.mark.parametrize("name", ["export.0123456789abcdef0123456789abcdef.csv", "part-00000.parquet", "a.xxh3-12.csv"])
+def test_names_that_others_give_say_nothing(name: str, tmp_path: Path) -> None:
+    storage.check_sealed(tmp_path / name)  # an input may be named after its md5
+
+
+@given(
+    st.dictionaries(
+        st.text(max_size=5).filter(lambda key: key != "checksum"),
+        st.integers() | st.text() | st.floats(allow_nan=False, allow_infinity=False),
+        min_size=1,
+    ),
+    st.data(),
+)
+def test_signed_json_is_what_was_written_or_nothing(value: dict[str, Any], data: st.DataObject) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "a.json"
+        storage.write_signed_json(path, value, indent=data.draw(st.sampled_from([None, 2])))
+        assert storage.read_signed_json(path) == value
+        assert {k: v for k, v in json.loads(path.read_bytes()).items() if k != "checksum"} == value
+        written = path.read_bytes()
+        place, bit = data.draw(st.integers(0, len(written) - 1)), data.draw(st.integers(0, 7))
+        flipped = bytearray(written)
+        flipped[place] ^= 1 << bit
+        for damaged in (bytes(flipped), written[:place], b"", bytes(len(written)), written + b" "):
+            path.write_bytes(damaged)
+            with pytest.raises(DamagedFileError, match=str(path)):
+                storage.read_signed_json(path)
+        path.unlink()
+        assert storage.read_signed_json(path) is None

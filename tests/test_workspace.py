@@ -9,12 +9,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import xxhash
 
 from pipeline.errors import LockedError, MissingTableError
 from pipeline.workspace import MANIFEST, DataFile, Manifest, Workspace, lock
 from tests.conftest import ROOT
 
 DAY = dt.date(2024, 6, 1)
+FILES = {"part-00000.parquet": (3, b"0123456789"), "part-00001.parquet": (4, b"01234567890123456789")}
 
 
 def workspace(root: Path, fingerprint: str = "abc") -> Workspace:
@@ -22,8 +24,19 @@ def workspace(root: Path, fingerprint: str = "abc") -> Workspace:
 
 
 def manifest(fingerprint: str = "abc") -> Manifest:
-    files = (DataFile("part-00000.parquet", 3, 10, "00"), DataFile("part-00001.parquet", 4, 20))
+    files = tuple(
+        DataFile(name, rows, len(data), xxhash.xxh3_128_hexdigest(data)) for name, (rows, data) in FILES.items()
+    )
     return Manifest("edges", 1, "ingest", fingerprint, files, {"pairs": 7})
+
+
+def made_table(root: Path) -> Workspace:
+    made = workspace(root)
+    made.place("edges").mkdir(parents=True)
+    for name, (_, data) in FILES.items():
+        (made.place("edges") / name).write_bytes(data)
+    made.commit(manifest())
+    return made
 
 
 def test_a_table_is_where_its_fingerprint_says_and_nowhere_else(tmp_path: Path) -> None:
@@ -34,11 +47,12 @@ def test_a_table_is_where_its_fingerprint_says_and_nowhere_else(tmp_path: Path) 
     place.mkdir(parents=True)
     (place / "part-00000.parquet").touch()
     assert made.finished("edges") is None  # files without a manifest are no table
-    made.commit(manifest())
+    made = made_table(tmp_path / "made")
+    place = made.place("edges")
     assert made.finished("edges") == manifest()
     assert (made.manifest("edges").rows, made.manifest("edges").bytes) == (7, 30)
     assert made.files("edges") == [place / "part-00000.parquet", place / "part-00001.parquet"]
-    assert workspace(tmp_path, "other").finished("edges") is None
+    assert workspace(tmp_path / "made", "other").finished("edges") is None
 
 
 def test_a_missing_table_names_the_stage_to_run(tmp_path: Path) -> None:

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from jobs.commands.evaluate_tables import FoundTable, about_table, find_table, read_table, table_at
 from jobs.config_file import read_config
-from pipeline import storage
 from pipeline.errors import ConfigError, InputError
 from pipeline.evaluation.table import Pairs
 from pipeline.ingest.parse import ParseRules
@@ -31,7 +30,7 @@ from pipeline.stages.scored_tables import (
     read_pairs,
     without,
 )
-from pipeline.workspace import MANIFEST, Manifest
+from pipeline.workspace import Workspace
 
 Ends = tuple[pa.Array, pa.Array]
 
@@ -203,13 +202,19 @@ def _refuse_strangers(test: Pairs, scored: ScoredTable, place: str) -> None:
 
 
 def _run_files(found: FoundTable, table: str) -> list[str] | None:
-    """Files of a table of the run that made a release; None if they are gone."""
+    """Files of a table of the run that made a release; None if they are gone.
+
+    Raises
+    ------
+    MissingTableError : they are there and damaged.
+    """
     if found.root is None or found.manifest is None:
         return None
-    day, prints = found.manifest.get("data_date"), found.manifest.get("fingerprints", {})
-    place = found.root / "runs" / str(day) / table / str(prints.get(MAKER[table]))
-    raw = storage.read_json(place / MANIFEST)
-    return None if raw is None else [str(place / file.name) for file in Manifest.from_json(raw).files]
+    day = dt.date.fromisoformat(found.manifest["data_date"])
+    run = Workspace(found.root, day, found.manifest["fingerprints"], MAKER, "evaluate")
+    if run.finished(table) is None and run.problem(table) is None:
+        return None
+    return [str(file) for file in run.files(table)]
 
 
 def held_out_of(found: FoundTable) -> Ends | None:

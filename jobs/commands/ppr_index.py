@@ -62,8 +62,7 @@ def _made(options: argparse.Namespace, stop: StopRequest) -> tuple[Workspace, St
     from jobs.progress import with_progress
     from jobs.session import open_engine
     from pipeline import storage
-    from pipeline.stages import index, ingest, layout, partition, ppr_index
-    from pipeline.stages.conduct import conduct
+    from pipeline.stages.conduct import conduct_all
     from pipeline.stages.opening import open_workspace
     from pipeline.workspace import hold
 
@@ -79,9 +78,9 @@ def _made(options: argparse.Namespace, stop: StopRequest) -> tuple[Workspace, St
             engine, config, root, options.date, run_id, starts_here=True, allow_future=options.allow_future
         )
         with hold(workspace, "ppr-index", options.wait_s):
-            for stage in (ingest, index, partition, layout):
-                conduct(stage, engine, config, workspace)
-            return workspace, conduct(ppr_index, engine, config, workspace)
+            names = ("ingest", "index", "partition", "layout", "ppr-index")
+            *_, report = conduct_all(names, engine, config, workspace)
+            return workspace, report
 
 
 def _text(facts: dict[str, Any]) -> str:

@@ -104,9 +104,7 @@ def _answered(options: argparse.Namespace, stop: StopRequest) -> pa.Table:
     with open_engine(local, "query ppr", stop) as engine:
         try:
             run_id = uuid4().hex[:12]
-            workspace = open_workspace(
-                engine, config, root, options.date, run_id, starts_here=False, allow_future=True
-            )
+            workspace = open_workspace(engine, config, root, options.date, run_id, starts_here=False, allow_future=True)
         except ConfigError as error:
             raise ConfigError(f"{error}. 'graphquilt ppr-index' does it, and makes the walk index") from error
         return answer_batch(engine, config, workspace, batch, wishes)

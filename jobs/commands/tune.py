@@ -124,8 +124,7 @@ def _tuned(options: argparse.Namespace, stop: StopRequest, started: float) -> tu
     from jobs.session import open_engine
     from pipeline import storage
     from pipeline.evaluation.tuning import Budget
-    from pipeline.stages import index, ingest
-    from pipeline.stages.conduct import conduct
+    from pipeline.stages.conduct import conduct_all
     from pipeline.stages.list_tuning import tune_lists
     from pipeline.stages.opening import open_workspace
     from pipeline.stages.tuning import tune
@@ -144,8 +143,8 @@ def _tuned(options: argparse.Namespace, stop: StopRequest, started: float) -> tu
             engine, config, root, options.date, uuid4().hex[:12], starts_here=True, allow_future=options.allow_future
         )
         with hold(workspace, "tune", options.wait_s):
-            for stage in (ingest, index):
-                conduct(stage, engine, config, workspace)
+            for _ in conduct_all(("ingest", "index"), engine, config, workspace):
+                pass
             wishes = Wishes(
                 dims=options.dims,
                 use=_use(options),

@@ -64,41 +64,53 @@ def answer(options: argparse.Namespace) -> Answer:
 
 
 def _day_in_short(root: Path, date: str) -> dict[str, Any]:
-    made = _manifests(root / "runs" / date)
+    made, damaged = _manifests(root / "runs" / date)
     return {
         "date": date,
         "verdict": _verdict(root, date),
         "tables": len(made),
         "bytes": sum(manifest.bytes for manifest in made),
+        "damaged": damaged,
     }
 
 
 def _verdict(root: Path, date: str) -> dict[str, Any] | None:
     from pipeline import storage
+    from pipeline.errors import StorageError
 
-    return storage.read_json(root / "runs" / date / "gate.json")
+    try:
+        return storage.read_json(root / "runs" / date / "gate.json")
+    except StorageError as error:
+        return {"verdict": "unknown", "reasons": [str(error)]}
 
 
-def _manifests(folder: Path) -> list[Manifest]:
-    """Manifests of all tables of a date, in the order of the chain, older first."""
-    from pipeline import storage
+def _manifests(folder: Path) -> tuple[list[Manifest], list[str]]:
+    """Manifests of all tables of a date, in the order of the chain, older first; and what is damaged, as sentences."""
     from pipeline.stages.chain import MAKER
-    from pipeline.workspace import MANIFEST, Manifest
+    from pipeline.workspace import manifests_below
 
-    order = list(MAKER)
-    found = [
-        Manifest.from_json(raw)
-        for path in folder.glob(f"*/*/{MANIFEST}")
-        if path.parts[-3] in MAKER and (raw := storage.read_json(path))
-    ]
-    return sorted(found, key=lambda made: (order.index(made.table), str(made.made_by.get("started")), made.fingerprint))
+    found: list[Manifest] = []
+    damaged: list[str] = []
+    for table in MAKER:
+        made, problems = manifests_below(folder / table)
+        found += sorted(made, key=lambda one: (str(one.made_by.get("started")), one.fingerprint))
+        damaged += problems
+        for manifest in made:
+            sizes = {folder / table / manifest.fingerprint / file.name: file.bytes for file in manifest.files}
+            damaged += [f"{path} is missing or cut short" for path, size in sizes.items() if not _has(path, size)]
+    return found, damaged
+
+
+def _has(path: Path, size: int) -> bool:
+    return path.is_file() and path.stat().st_size == size
 
 
 def _day(folder: Path) -> dict[str, Any]:
-    made = _manifests(folder)
+    made, damaged = _manifests(folder)
     newest = {manifest.table: manifest for manifest in made}  # the last of each table wins
     return {
         "tables": [_table(manifest) for manifest in made],
+        "damaged": damaged,
         "ingest": _ingest(folder, newest),
         "graph": _figures(newest.get("node_index")),
         "partition": _figures(newest.get("partition_tree")),
@@ -230,7 +242,13 @@ def _overview_text(root: Path, facts: Mapping[str, Any]) -> str:
     lines = [f"workspace {root}", "", "dates"]
     lines += columns(
         [
-            (day["date"], _verdict_text(day["verdict"]), f"{day['tables']} tables", amount(day["bytes"]))
+            (
+                day["date"],
+                _verdict_text(day["verdict"]),
+                f"{day['tables']} tables",
+                amount(day["bytes"]),
+                f"{len(day['damaged'])} files damaged (--date shows them)" if day["damaged"] else "",
+            )
             for day in facts["dates"]
         ]
     ) or ["  none"]
@@ -287,6 +305,7 @@ def _day_text(facts: Mapping[str, Any]) -> str:
             for table in facts["tables"]
         ]
     ) or ["  none"]
+    lines += [f"  damaged: {what}; the next run makes it again" for what in facts["damaged"]]
     lines += _gates_text(facts["verdict"])
     lines += _ingest_text(facts["ingest"])
     if facts["graph"]:

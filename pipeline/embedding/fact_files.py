@@ -35,7 +35,13 @@ def write_facts(path: Path, facts: Mapping[str, NDArray[np.float64]]) -> None:
 
 
 def read_facts(path: Path) -> dict[str, NDArray[np.float64]]:
-    """Read what :func:`write_facts` wrote."""
+    """Read what :func:`write_facts` wrote.
+
+    Raises
+    ------
+    DamagedFileError : the file is not what its name says.
+    """
+    storage.check_sealed(path)
     table = storage.map_arrow(path)
     if not table.num_rows:
         return {}

@@ -13,8 +13,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pipeline.batch_files import BatchFile, batch_writer
 from pipeline.kernels.narrow_rows import groups_of
 from pipeline.kernels.rows import group_squares
+from pipeline.storage import BATCHES
 from pipeline.tasks import Attempt
 
 _AT_ONCE = 65_536  # rows
@@ -30,7 +32,7 @@ class NormRecorder:
     def __call__(self, x: NDArray[np.float32]) -> None:
         """Write a matrix' squares."""
         pieces = (group_squares(x[first : first + _AT_ONCE]) for first in range(0, len(x), _AT_ONCE))
-        write_columns(self._attempt.path(self._role, "arrow"), groups_of(x.shape[1]), pieces)
+        write_columns(self._attempt.path(self._role, BATCHES), groups_of(x.shape[1]), pieces)
 
 
 class RecordedNorms:
@@ -59,7 +61,7 @@ def write_columns(path: Path, width: int, pieces: Iterator[NDArray[np.float64]])
     """Write a float64 matrix that comes in runs of rows."""
     kind = pa.list_(pa.field("item", pa.float64(), nullable=False), width)
     schema = pa.schema([pa.field("values", kind, nullable=False)])
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+    with batch_writer(path, schema) as writer:
         for piece in pieces:
             flat = pa.array(np.ascontiguousarray(piece).reshape(-1))
             writer.write_batch(
@@ -69,8 +71,7 @@ def write_columns(path: Path, width: int, pieces: Iterator[NDArray[np.float64]])
 
 def read_columns(path: Path) -> Iterator[NDArray[np.float64]]:
     """Yield a float64 matrix in runs of rows."""
-    with pa.OSFile(str(path)) as source:
-        reader = pa.ipc.open_file(source)
-        for number in range(reader.num_record_batches):
-            values = reader.get_batch(number).column(0)
-            yield values.flatten().to_numpy().reshape(-1, values.type.list_size)
+    file = BatchFile(path)
+    for number in range(file.count):
+        values = file.read(number).column(0)
+        yield values.flatten().to_numpy().reshape(-1, values.type.list_size)

@@ -21,6 +21,7 @@ from pipeline.embedding.sinks import FileSink, MemorySink, Sink, take
 from pipeline.kernels.buffers import aligned_empty
 from pipeline.kernels.narrow_rows import round_rows
 from pipeline.kernels.rows import add_rows, column_sums, row_norms, scatter_rows
+from pipeline.storage import BATCHES
 from pipeline.tasks import Attempt, Task
 
 
@@ -168,7 +169,7 @@ def send_partials(attempt: Attempt, block: Block, product: Rows, number: int, se
         ("kept", own, _format(product, settings, has_magnitude=has_magnitude)),
     ):
         if wanted:
-            path = attempt.path(role, "arrow")
+            path = attempt.path(role, BATCHES)
             result[f"{role}_slices"] = [row_files.write_slices(path, wanted, node_ix, product, held)]
     return result
 
@@ -244,7 +245,7 @@ def _write_state(
     is_last = number == method.rounds(settings) - 1
     dtype = "float32" if is_last else settings.embedding.boundary_dtype
     form = _format(rows, settings, has_magnitude=False, dtype=dtype)
-    row_files.write_rows(attempt.path("state", "arrow"), node_ix, rows, form)
+    row_files.write_rows(attempt.path("state", BATCHES), node_ix, rows, form)
 
 
 def _finish_round(
@@ -270,7 +271,7 @@ def _finish_round(
         _write_state(attempt, node_ix, rows, method, number, settings)
     if not is_last:
         if kept.values.shape[1]:
-            row_files.write_rows(attempt.path("carried", "arrow"), node_ix, kept, RowFormat(kept.values.shape[1]))
+            row_files.write_rows(attempt.path("carried", BATCHES), node_ix, kept, RowFormat(kept.values.shape[1]))
         return {"part": block.part_id, **_send_totals(attempt, block, node_ix, rows, settings)}
     if keeps_powers or not payload["wants_rows"]:
         return {"part": block.part_id}
@@ -313,5 +314,5 @@ def _send_totals(
         if is_here.any():
             wanted[receiver] = position[is_here]
     form = _format(rows, settings, has_magnitude=False, dtype=settings.embedding.boundary_dtype)
-    slices = row_files.write_slices(attempt.path("outbox", "arrow"), wanted, node_ix, rows, form)
+    slices = row_files.write_slices(attempt.path("outbox", BATCHES), wanted, node_ix, rows, form)
     return {"outbox_slices": [slices], "totals_moved": _moved(wanted, form)}

@@ -10,7 +10,6 @@ columns, and last waves make what takes whole rows.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
+from pipeline import storage
 from pipeline.embedding.fact_files import read_facts, write_facts
 from pipeline.embedding.methods import method_for
 from pipeline.embedding.round_tasks import embed_block, multiply_part, reduce_rows, settle_homes
@@ -154,11 +154,9 @@ def _concluded(number: int, done: Round, settings: Settings, place: Path) -> Set
         return settings
     with threadpool_limits(1):  # a decomposition differs in its last bits with the number of threads
         facts = method_for(settings).conclude(number, told, settings)
-    file = place / f"facts-{number:02d}.arrow"
-    unfinished = file.with_suffix(f".{os.getpid()}")
-    write_facts(unfinished, facts)
-    unfinished.replace(file)
-    return settings.knowing(facts, file)
+    unsealed = place / f"facts-{number:02d}.arrow"
+    write_facts(unsealed, facts)
+    return settings.knowing(facts, storage.seal(unsealed, unsealed.stem))
 
 
 def _reduce(runner: TaskRunner, last: Round, settings: Settings, place: Path) -> Round:

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pipeline.batch_files import BatchFile, batch_writer
 from pipeline.embedding.rows import Rows
 from pipeline.kernels.narrow_rows import decode_rows, encode_rows, groups_of
 from pipeline.kernels.rows import gather_rows, scatter_rows
@@ -53,10 +54,7 @@ def write_rows(path: Path, node_ix: NDArray[np.int64], rows: Rows, form: RowForm
 
 def read_rows(path: Path) -> Iterator[tuple[NDArray[np.int64], Rows]]:
     """Yield (node_ix, rows) of a file, batch by batch."""
-    with pa.OSFile(str(path)) as source:
-        reader = pa.ipc.open_file(source)
-        for number in range(reader.num_record_batches):
-            yield _rows_of(reader.get_batch(number))
+    yield from read_slice(path, 0, BatchFile(path).count)
 
 
 def write_slices(
@@ -76,7 +74,7 @@ def write_slices(
     batch_rows = max(1, _BATCH_BYTES // (form.width * 4 + 16))
     where: dict[str, list[int]] = {}
     batches = 0
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+    with batch_writer(path, schema) as writer:
         for receiver in sorted(slices):
             index = slices[receiver]
             first_batch = batches
@@ -90,10 +88,9 @@ def write_slices(
 
 def read_slice(path: Path, first_batch: int, batches: int) -> Iterator[tuple[NDArray[np.int64], Rows]]:
     """Yield (node_ix, rows) of one receiver's slice; nothing else of the file is read."""
-    with pa.OSFile(str(path)) as source:
-        reader = pa.ipc.open_file(source)
-        for number in range(first_batch, first_batch + batches):
-            yield _rows_of(reader.get_batch(number))
+    file = BatchFile(path)
+    for number in range(first_batch, first_batch + batches):
+        yield _rows_of(file.read(number))
 
 
 def _batch_of(

@@ -14,6 +14,7 @@ from pipeline.embedding.row_files import RowFormat
 from pipeline.embedding.rows import FOLD_IN, Facts, Rows, Settings
 from pipeline.kernels.buffers import aligned_empty
 from pipeline.kernels.rows import gather_rows
+from pipeline.storage import BATCHES
 from pipeline.tasks import Attempt
 
 
@@ -61,7 +62,7 @@ class FileSink(Sink):
         """Write rows by their node numbers, ascending."""
         has_magnitude = role == "rows" and not self._settings.is_shard
         form = RowFormat(rows.values.shape[1], self._settings.first_column, has_magnitude=has_magnitude)
-        row_files.write_rows(self._attempt.path(role, "arrow"), node_ix, rows, form)
+        row_files.write_rows(self._attempt.path(role, BATCHES), node_ix, rows, form)
         self._rows.setdefault(role, []).append(int(node_ix.size))
 
 

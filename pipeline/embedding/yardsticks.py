@@ -23,6 +23,7 @@ from pipeline.embedding.round_tasks import arrivals, block_of, send_partials, sp
 from pipeline.embedding.rows import Rows, Settings
 from pipeline.embedding.sinks import FileSink, take
 from pipeline.kernels.rows import add_scaled
+from pipeline.storage import BATCHES
 from pipeline.tasks import Attempt, Task
 
 
@@ -53,7 +54,7 @@ class _Measures:
     def write(self, attempt: Attempt, sink: FileSink) -> dict[str, Any]:
         if self.factors:
             pieces: Iterator[NDArray[np.float64]] = iter([np.stack(self.factors, axis=1)])
-            write_columns(attempt.path("factors", "arrow"), len(self.factors), pieces)
+            write_columns(attempt.path("factors", BATCHES), len(self.factors), pieces)
         sink.emit_some(self.node_ix, self.total)
         return sink.counts
 

@@ -111,7 +111,8 @@ class Engine(Protocol[Frame]):
     def write(self, frame: Frame, folder: Path, schema: pa.Schema) -> list[Path]:
         """Write Parquet files (any number, any row order, any names) with exactly this schema.
 
-        The files are whole when this returns; the folder is new or empty.
+        The files are durable when this returns, under names that say what their bytes are (:func:`storage.seal`);
+        the folder is new or empty.
         """
         ...
 

@@ -70,10 +70,11 @@ def write_sorted(
         return waves.finish(waves.run("write", [whole], schema.names, sink))
     by_key = {"keys": list(keys), "schema": sink["schema"]}
     records = waves.run("sort", pieces, schema.names, {"sink": "sorted", **by_key})
-    files = [(record.file("sorted"), int(record.result["rows"])) for record in records if record.result["rows"]]
+    full = [record for record in records if record.result["rows"]]
+    files = [(record.file("sorted"), int(record.result["rows"])) for record in full]
     if not files:
         return waves.finish([])
-    rows, size = sum(rows for _, rows in files), sum(file.stat().st_size for file, _ in files)
+    rows, size = sum(rows for _, rows in files), sum(record.files[0].bytes for record in full)
     ranges = max(math.ceil(rows / sizes.rows_per_sorted_file), math.ceil(size / sizes.bytes))
     cuts: list[list[int] | None] = [None, *_cuts([file for file, _ in files], keys, rows, ranges), None]
     all_files = [str(file) for file, _ in files]

@@ -17,6 +17,7 @@ from pyspark.sql import functions as F  # noqa: N812  (the name everybody knows)
 
 from pipeline import storage
 from pipeline.engines.base import GRAPHFRAMES_HOW_TO
+from pipeline.errors import DamagedFileError
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +49,19 @@ def what_is_missing(session: SparkSession) -> str | None:
     return None
 
 
+def _answered(folder: Path) -> list[Path]:
+    """Return the files of an answer that an earlier run got; none if there is none that is still what it was."""
+    try:
+        done = storage.read_signed_json(folder / _DONE) or {"files": []}
+        files = [folder / name for name in done["files"]]
+        for file in files:
+            storage.check_sealed(file)
+    except DamagedFileError as error:
+        log.warning("warning: %s; GraphFrames is asked again", error)
+        return []
+    return files
+
+
 class GraphFramesTables:
     """Answers of GraphFrames about a graph of integer nodes; see :class:`pipeline.engines.base.GraphTables`.
 
@@ -71,9 +85,8 @@ class GraphFramesTables:
     def _answer(
         self, edges: Sequence[Path], nodes: int, folder: Path, column: str, ask: Callable[[Any], DataFrame]
     ) -> list[Path]:
-        done = storage.read_json(folder / _DONE)
-        if done is not None:
-            return [folder / name for name in done["files"]]
+        if files := _answered(folder):
+            return files
         from graphframes import GraphFrame
 
         storage.remove_tree(folder)  # of a run that was killed
@@ -88,8 +101,9 @@ class GraphFramesTables:
             answer.unpersist(True)
         for leftover in (*folder.glob(".*.crc"), *folder.glob("_SUCCESS")):
             leftover.unlink()
-        files = sorted(folder.glob("part-*.parquet"))
-        storage.write_json(folder / _DONE, {"files": [file.name for file in files]})
+        parts = sorted(folder.glob("part-*.parquet"))
+        files = [storage.seal(file, f"part-{number:05d}") for number, file in enumerate(parts)]
+        storage.write_signed_json(folder / _DONE, {"files": [file.name for file in files]})
         return files
 
     @contextlib.contextmanager

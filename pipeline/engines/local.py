@@ -13,6 +13,7 @@ from uuid import uuid4
 import polars as pl
 import pyarrow as pa
 
+from pipeline import storage
 from pipeline.engines import verbs
 from pipeline.engines.attempts import attempt
 from pipeline.engines.parquet import ready_to_write, rows_per_file, write_files
@@ -82,6 +83,8 @@ class LocalEngine:
 
     def read(self, files: Sequence[Path], columns: Sequence[str], schema: pa.Schema) -> pl.LazyFrame:
         """Columns of Parquet files; of no files, an empty frame with the schema's types."""
+        for file in files:
+            storage.check_sealed(file)
         if not files:
             empty = pl.from_arrow(schema.empty_table())
             return pl.LazyFrame(empty).select(columns)
@@ -161,7 +164,10 @@ def _write(frame: pl.LazyFrame, folder: Path, schema: pa.Schema, *, keep_order: 
         chunk_size=_BATCH_ROWS, maintain_order=keep_order, engine="streaming"
     )
     with verbs.overflow_of(folder):
-        return write_files(batches, schema, rows_per_file(schema), lambda number: folder / f"part-{number:05d}.parquet")
+        files = write_files(
+            batches, schema, rows_per_file(schema), lambda number: folder / f"part-{number:05d}.parquet"
+        )
+    return [storage.seal(file, file.stem) for file in files]
 
 
 def _attempt_json(function: TaskFunction, task: str) -> TaskRecord:

@@ -89,7 +89,7 @@ def row_groups(files: Sequence[Path], columns: Sequence[str]) -> Iterator[RowGro
     """Yield the row groups of files in order, those without rows left out."""
     wanted = set(columns)
     for file in files:
-        footer = pq.read_metadata(file)
+        footer = storage.footer_of(file)
         first = 0
         for number in range(footer.num_row_groups):
             group = footer.row_group(number)

@@ -26,11 +26,12 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline import storage
+from pipeline.batch_files import BatchFile, batch_writer
 from pipeline.blocks import read_slice, write_slices
 from pipeline.engines import verbs
 from pipeline.engines.parquet import ready_to_write, write_files
 from pipeline.kernels.buckets import deal, hash_integers, hash_texts
+from pipeline.storage import BATCHES
 from pipeline.tasks import Attempt, Task
 
 Plan = Mapping[str, Any]
@@ -38,6 +39,8 @@ SortKey = tuple[tuple[bool, Any], ...]
 
 #: A bucket this many times its share holds a key of many rows: they are added up before they are sent.
 _HEAVY = 4
+#: Of a batch of a sorted file: what is checked at once.
+_SORTED_ROWS = 65_536
 
 
 def relay(task: Task, attempt: Attempt) -> Mapping[str, Any]:
@@ -111,7 +114,7 @@ def _write_slices(frame: pl.LazyFrame, payload: Mapping[str, Any], attempt: Atte
         for bucket, (first, stop) in enumerate(zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True))
         if stop > first
     }
-    where = write_slices(attempt.path("slices", "arrow"), _as_batch(dealt.clear()).schema, slices)
+    where = write_slices(attempt.path("slices", BATCHES), _as_batch(dealt.clear()).schema, slices)
     return {"slices": {bucket: [*at, slices[int(bucket)].nbytes] for bucket, at in where.items()}}
 
 
@@ -119,7 +122,10 @@ def _write_sorted(frame: pl.LazyFrame, payload: Mapping[str, Any], attempt: Atte
     """One file in the order of ``keys``, to be cut by what it says."""
     schema = _schema(payload)
     rows = _sort(frame.select(schema.names), payload["keys"]).collect()
-    storage.write_arrow(attempt.path("sorted", "arrow"), rows.to_arrow(compat_level=pl.CompatLevel.oldest()))
+    table = rows.to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks()
+    with batch_writer(attempt.path("sorted", BATCHES), table.schema) as writer:
+        for batch in table.to_batches(max_chunksize=_SORTED_ROWS):
+            writer.write_batch(batch)
     return {"rows": rows.height}
 
 
@@ -167,8 +173,15 @@ class SortedFile:
     """A file that :func:`_write_sorted` wrote, mapped: only the pages of rows that are asked for are read."""
 
     def __init__(self, number: int, file: Path, keys: Sequence[str]) -> None:
-        self.number, self.table = number, storage.map_arrow(file)
+        self._file = BatchFile(file, is_mapped=True)
+        self.number, self.table = number, pa.Table.from_batches(map(self._file.peek, range(self._file.count)))
         self._keys = [self.table.column(key) for key in keys]
+
+    def rows_between(self, first: int, stop: int) -> pa.Table:
+        """Return some rows, checked; keys that were only compared are checked by whose rows they are."""
+        for number in range(first // _SORTED_ROWS, -(-stop // _SORTED_ROWS)):
+            self._file.read(number)
+        return self.table.slice(first, stop - first)
 
     def key(self, row: int) -> SortKey:
         """Return a row's key, to be compared: nulls first, texts by code point, which is by byte."""
@@ -192,4 +205,4 @@ def _between(source: Plan) -> list[pa.Table]:
             number, row = cut
             key = files[number].key(row)
             ends[end] = [file.rows_before(key, number, row) for file in files]
-    return [file.table.slice(first, stop - first) for file, first, stop in zip(files, *ends, strict=True)]
+    return [file.rows_between(first, stop) for file, first, stop in zip(files, *ends, strict=True)]

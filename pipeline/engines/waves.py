@@ -12,6 +12,7 @@ from pipeline import storage
 from pipeline.engines.frames import ExchangeFrame, Match, Read, Step, Sum, Union
 from pipeline.engines.pieces import Piece, Slice, gathered, packed, piece_of_slices, pieces_of_files, total_bytes
 from pipeline.engines.relay import relay
+from pipeline.errors import DamagedFileError
 from pipeline.tasks import Task, TaskRecord, TaskRunner
 
 _Buckets = Sequence[Sequence[Slice]]
@@ -68,8 +69,10 @@ class Waves:
     def finish(self, records: Sequence[TaskRecord]) -> list[Path]:
         """Bring the tables' files to their folder and remove all others."""
         files = [file for record in records for file in record.paths("table")]
-        named = [self._folder / f"part-{number:05d}.parquet" for number in range(len(files))]
+        named = [self._folder / f"part-{number:05d}{''.join(file.suffixes)}" for number, file in enumerate(files)]
         for file, path in zip(files, named, strict=True):
+            if not file.is_file():
+                raise DamagedFileError(f"{file} is missing")
             file.rename(path)
         storage.remove_tree(self._place)
         return named

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from pipeline import storage
 from pipeline.blocks import NodeParts
 from pipeline.config import PipelineConfig
 from pipeline.embedding.combine import RowSet
@@ -251,6 +252,7 @@ def _means(records: Sequence[TaskRecord], aligned: Alignment) -> dict[str, list[
             sums.merge(node_type, np.array(values), rows)
     if aligned.matrix is None:
         return sums.means()
+    storage.check_sealed(aligned.matrix)
     matrix = np.load(aligned.matrix)
     # The mean of rotated rows is the rotated mean. Not by BLAS: the driver's has as many threads as it likes.
     return {name: np.einsum("i,ij->j", mean, matrix).tolist() for name, mean in sums.means().items()}

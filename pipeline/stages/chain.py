@@ -182,6 +182,12 @@ def fingerprints(config: PipelineConfig, date: str, digests: Mapping[str, str | 
     return found
 
 
+def stages_before(name: str) -> set[str]:
+    """Return the names of all stages that a stage's result depends on."""
+    inputs = stage_named(name).inputs
+    return set(inputs).union(*(stages_before(earlier) for earlier in inputs))
+
+
 def stage_named(name: str) -> Stage:
     """Return a stage by its name."""
     return next(stage for stage in (*STAGES, *ON_DEMAND) if stage.name == name)

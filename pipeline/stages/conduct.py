@@ -1,17 +1,22 @@
-"""Running a stage: skip what is done, run, commit. The same for all eight."""
+"""Running stages: skip what is done and whole, run, commit. The same for all eight.
+
+A table that is damaged counts as not made. A stage that meets one among its inputs sends the run back to the stage
+that makes it; what was made of the table before stays, since tables are only made of what was checked.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import importlib
 import logging
 import os
 import platform
 import shutil
 import socket
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,12 +24,17 @@ from typing import Any
 from pipeline import storage
 from pipeline.config import PipelineConfig
 from pipeline.engines.base import Engine, Frame
-from pipeline.stages.chain import stage_named
+from pipeline.errors import DamagedFileError, MissingTableError
+from pipeline.stages.chain import stage_named, stages_before
 from pipeline.stages.disk_needs import room_for
 from pipeline.stages.outcome import MadeFile, Outcome
-from pipeline.workspace import DataFile, Manifest, Workspace
+from pipeline.tasks import forget_damaged
+from pipeline.workspace import Checks, DataFile, Manifest, Workspace
 
 log = logging.getLogger(__name__)
+
+#: A file that is damaged each time it is written is the machine's fault, which no repetition mends.
+_MOST_REPAIRS = 2
 
 
 @dataclass(frozen=True)
@@ -40,19 +50,56 @@ class StageReport:
     peak_bytes: int = 0
 
 
+def conduct_all(
+    names: Sequence[str], engine: Engine[Frame], config: PipelineConfig, workspace: Workspace
+) -> Iterator[StageReport]:
+    """Run stages in order; yield what each did. The caller holds the date's lock.
+
+    Raises
+    ------
+    MissingTableError : an input of a stage is missing or damaged, and the stage that makes it is not among ``names``.
+    """
+    number = 0
+    repaired: list[str] = []
+    while number < len(names):
+        stage = importlib.import_module(f"pipeline.stages.{names[number].replace('-', '_')}")
+        try:
+            yield conduct(stage, engine, config, workspace)
+            number += 1
+        except MissingTableError as error:
+            maker = workspace.tables.get(error.table)
+            if maker not in names[:number] or repaired.count(error.table) == _MOST_REPAIRS:
+                raise
+            repaired.append(error.table)
+            number = names.index(maker)
+
+
 def conduct(
     stage: ModuleType,
     engine: Engine[Frame],
     config: PipelineConfig,
     workspace: Workspace,
 ) -> StageReport:
-    """Make a stage's tables, or find them made. The caller holds the date's lock."""
+    """Make a stage's tables, or find them made and whole. The caller holds the date's lock."""
     name: str = stage.NAME
+    workspace = replace(workspace, checks=Checks(engine, workspace.work(name)))
     report = None if getattr(stage, "ALWAYS_RUNS", False) else _finished(name, workspace)
     if report:
         log.info("stage=%s run_id=%s skipped=unchanged", name, workspace.run_id)
         return report
     log.info("stage=%s run_id=%s date=%s event=started", name, workspace.run_id, workspace.date)
+    _drop_work_of_other_inputs(name, workspace)
+    for _ in range(_MOST_REPAIRS):
+        try:
+            return _make(stage, engine, config, workspace)
+        except DamagedFileError as error:  # between its tasks: once more, from what is whole
+            for problem in forget_damaged(workspace.work(name), engine) or [str(error)]:
+                log.warning("stage=%s warning: %s; it is made again", name, problem)
+    return _make(stage, engine, config, workspace)
+
+
+def _make(stage: ModuleType, engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> StageReport:
+    name: str = stage.NAME
     started, clock, cpu = dt.datetime.now(dt.UTC), time.monotonic(), engine.cpu_seconds()
     with room_for(name, config, workspace):
         outcome: Outcome = stage.run(engine, config, workspace)
@@ -82,9 +129,37 @@ def conduct(
     return StageReport(name, False, rows, outcome.figures, seconds, cpu_seconds, peak)
 
 
+def _drop_work_of_other_inputs(name: str, workspace: Workspace) -> None:
+    """Resume a killed run only where its tables are still those it began with, byte for byte.
+
+    A table that was made again has the same rows, but an engine may have dealt them out to other files: some tasks
+    done with the old files and some with the new ones would lose rows.
+    """
+    earlier = stages_before(name)
+    inputs = {
+        table: [file.checksum for file in made.files]
+        for table, maker in workspace.tables.items()
+        if maker in earlier and (made := workspace.finished(table))
+    }
+    work = workspace.work(name)
+    note = work / "inputs.json"
+    try:
+        if storage.read_signed_json(note) == {"tables": inputs}:
+            return
+    except DamagedFileError as error:
+        log.warning("stage=%s warning: %s; all that a killed run left there is made again", name, error)
+    storage.remove_tree(work)
+    storage.write_signed_json(note, {"tables": inputs})
+
+
 def _finished(name: str, workspace: Workspace) -> StageReport | None:
-    manifests = [workspace.finished(contract.name) for contract in stage_named(name).writes]
-    if not all(manifests):
+    tables = [contract.name for contract in stage_named(name).writes]
+    problems = {table: workspace.problem(table) for table in tables}
+    for table, problem in problems.items():
+        if problem:
+            log.warning("stage=%s warning: %s is made again: %s", name, table, problem)
+    manifests = [workspace.finished(table) for table in tables]
+    if any(problems.values()) or not all(manifests):
         return None
     whole = [manifest for manifest in manifests if manifest]
     return StageReport(name, True, {manifest.table: manifest.rows for manifest in whole}, whole[0].figures)
@@ -95,7 +170,7 @@ def _commit(name: str, outcome: Outcome, workspace: Workspace, made_by: Mapping[
         place = workspace.place(contract.name)
         storage.remove_tree(place)  # a commit that was killed half-way
         place.mkdir(parents=True)
-        files = _bring_in(outcome.tables.get(contract.name, ()), place)
+        files = _bring_in(outcome.tables.get(contract.name, ()), place, contract.file_format)
         workspace.commit(
             Manifest(
                 table=contract.name,
@@ -109,10 +184,12 @@ def _commit(name: str, outcome: Outcome, workspace: Workspace, made_by: Mapping[
         )
 
 
-def _bring_in(made: Sequence[MadeFile], place: Path) -> list[DataFile]:
+def _bring_in(made: Sequence[MadeFile], place: Path, suffix: str) -> list[DataFile]:
     files = []
     for number, file in enumerate(made):
-        target = place / f"part-{number:05d}{file.path.suffix}"
+        target = place / f"part-{number:05d}.{suffix}"
+        if not file.path.is_file():
+            raise DamagedFileError(f"{file.path} is missing")
         # A link, so that a commit killed here finds the tasks' files again.
         with contextlib.suppress(OSError):
             target.hardlink_to(file.path)

@@ -6,12 +6,11 @@ import contextlib
 import shutil
 from collections.abc import Iterator
 
-from pipeline import storage
 from pipeline.config import PipelineConfig
 from pipeline.disk_space import full, is_full
-from pipeline.errors import DiskFullError, StorageError
+from pipeline.errors import DiskFullError
 from pipeline.planning import Graph, Stored, disk_bytes
-from pipeline.workspace import MANIFEST, Manifest, Workspace
+from pipeline.workspace import Workspace
 
 #: Sizes are estimates that leave compression aside: a stage that has less than this share of them can't end well.
 _CERTAIN = 0.5
@@ -38,10 +37,10 @@ def room_for(stage: str, config: PipelineConfig, workspace: Workspace) -> Iterat
 
 def bytes_needed(stage: str, config: PipelineConfig, workspace: Workspace) -> int | None:
     """Return about how many bytes a stage adds; None before ``ingest``, which asks for its own."""
-    edges = _made("edges", workspace)
+    edges = workspace.finished("edges")
     if edges is None or stage == "ingest":
         return None
-    index, blocks = _made("node_index", workspace), _made("block_nodes", workspace)
+    index, blocks = workspace.finished("node_index"), workspace.finished("block_nodes")
     nodes = index.figures["nodes"] if index else 2 * edges.rows
     graph = Graph(nodes, edges.rows, nodes, is_exact=index is not None)
     rows = sum(blocks.figures["rows"].values()) if blocks else nodes
@@ -49,12 +48,3 @@ def bytes_needed(stage: str, config: PipelineConfig, workspace: Workspace) -> in
     parts = len(blocks.figures["rows"]) if blocks else 1
     sizes = disk_bytes(config, graph, 0, edges.rows, Stored(parts, rows, entries, kept_bytes=0))
     return sizes.get(stage, edges.bytes)  # evaluate: pairs that are new, of the edges' kind
-
-
-def _made(table: str, workspace: Workspace) -> Manifest | None:
-    """Read a table's manifest for its sizes alone: whether its files are sound is for those to see who read them."""
-    try:
-        raw = storage.read_json(workspace.place(table) / MANIFEST)
-        return Manifest.from_json(raw) if raw else None
-    except (StorageError, TypeError, KeyError):
-        return None

@@ -29,7 +29,7 @@ from pipeline.stages.opening import parse_rules
 from pipeline.stages.scored_lists import rows_of_sources
 from pipeline.stages.scored_tables import ScoredTable, keys_of, read_sampled_table
 from pipeline.tasks import Attempt, Task, TaskRecord, run_missing
-from pipeline.workspace import MANIFEST, UNDATED, Manifest, Workspace, published_folder, run_folder
+from pipeline.workspace import MANIFEST, UNDATED, Workspace, published_folder
 from schemas.pointers import RELEASES
 from schemas.tables import NODE_EMBEDDINGS, PPR_NEIGHBORS
 
@@ -98,13 +98,15 @@ class Baseline:
         """Return the files of one of its published tables; none if it has no such table."""
         return [str(file) for file in sorted((self.folder / table).glob("*.parquet"))]
 
-    def working(self, root: Path, table: str, stage: str) -> list[Path] | None:
-        """Return the files of a working table of its run; None if they are gone (``publish.keep_runs``)."""
-        place = run_folder(root, dt.date.fromisoformat(self.data_date)) / table / self.manifest["fingerprints"][stage]
-        raw = storage.read_json(place / MANIFEST)
-        files = Manifest.from_json(raw).files if raw else ()
-        is_whole = files and all((place / file.name).is_file() for file in files)
-        return [place / file.name for file in files] if is_whole else None
+    def working(self, workspace: Workspace, table: str) -> list[Path] | str:
+        """Return the files of a working table of its run, checked; or why there are none."""
+        date = dt.date.fromisoformat(self.data_date)
+        run = replace(workspace, date=date, fingerprints=self.manifest["fingerprints"])
+        if problem := run.problem(table):
+            return f"{table} of {self.data_date} is damaged ({problem})"
+        if run.finished(table) is None:
+            return f"the edges of {self.data_date} are gone (publish.keep_runs)"
+        return run.files(table)
 
 
 def measure_drift(
@@ -142,12 +144,9 @@ def measure_one(task: Task, attempt: Attempt) -> Mapping[str, Any]:
 def _kept(config: PipelineConfig, workspace: Workspace, baseline: Baseline | None) -> dict[str, Any] | str:
     if baseline is None:
         return why_no_baseline(workspace)
-    edges, index = (
-        baseline.working(workspace.root, table, stage)
-        for table, stage in (("edges", "ingest"), ("node_index", "index"))
-    )
-    if edges is None or index is None:
-        return f"the edges of {baseline.data_date} are gone (publish.keep_runs)"
+    edges, index = (baseline.working(workspace, table) for table in ("edges", "node_index"))
+    if isinstance(edges, str) or isinstance(index, str):
+        return edges if isinstance(edges, str) else str(index)
     before, now = baseline.id_type, workspace.manifest("edges").figures["id_type"]
     if before != now:
         return f"ids were {before} on {baseline.data_date} and are {now} tonight"

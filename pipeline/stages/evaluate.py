@@ -169,9 +169,9 @@ def _new_pairs(engine: Engine[Frame], workspace: Workspace, baseline: Baseline |
     if baseline.damage:
         raise StorageError(baseline.damage)
     day = baseline.data_date
-    old_files = baseline.working(workspace.root, "edges", "ingest")
-    if old_files is None:
-        return f"no verdict: the edges of {day} are gone (publish.keep_runs), so that new pairs can't be told"
+    old_files = baseline.working(workspace, "edges")
+    if isinstance(old_files, str):
+        return f"no verdict: {old_files}, so that new pairs can't be told"
     id_type = workspace.manifest("edges").figures["id_type"]
     if baseline.id_type != id_type:
         return f"no verdict: ids were {baseline.id_type} on {day} and are {id_type} today"

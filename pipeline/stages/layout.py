@@ -30,6 +30,7 @@ from pipeline.partitioning.layouts.local_block import make_block
 from pipeline.partitioning.placement import stored_at
 from pipeline.stages.node_attributes import hand_to_blocks
 from pipeline.stages.outcome import Outcome, written_by_tasks
+from pipeline.storage import BATCHES
 from pipeline.tasks import Attempt, Task, TaskRecord, TaskRunner, run_missing
 from pipeline.workspace import Workspace
 
@@ -153,7 +154,7 @@ def scatter_edges(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     twice = np.flatnonzero(second >= 0)
     stored = edges.take(np.concatenate([np.arange(first.size), twice]))
     receiver = np.concatenate([first, second[twice]])
-    return {"edges_slices": write_edge_slices(attempt.path("edges", "arrow"), stored, receiver)}
+    return {"edges_slices": write_edge_slices(attempt.path("edges", BATCHES), stored, receiver)}
 
 
 def build_block(task: Task, attempt: Attempt) -> Mapping[str, Any]:
@@ -183,7 +184,7 @@ def build_block(task: Task, attempt: Attempt) -> Mapping[str, Any]:
         "home_rows": block.node_ix.size - away.size,
         "edges_rows": block.neighbor.size,
         "splits": int((block.kind == RowKind.SPLIT).sum()),
-        "needs_slices": write_slices(attempt.path("needs", "arrow"), _NEEDS, needs),
+        "needs_slices": write_slices(attempt.path("needs", BATCHES), _NEEDS, needs),
     }
 
 

@@ -39,6 +39,7 @@ from pipeline.kernels.hashing import node_keys
 from pipeline.partitioning.layouts.laid_out import LaidOut
 from pipeline.stages.outcome import MadeFile, written_by_tasks
 from pipeline.stages.snapshots import figures_of, pinned, snapshots_of
+from pipeline.storage import BATCHES
 from pipeline.tasks import Attempt, Task, TaskRecord, TaskRunner, run_missing
 from pipeline.workspace import Workspace
 from schemas.tables import ATTRIBUTE_FEATURES, ATTRIBUTE_NODES, NODE_FEATURES, NODE_INDEX, REJECTED_ATTRIBUTES
@@ -193,7 +194,7 @@ def parse_attribute_files(task: Task, attempt: Attempt) -> Mapping[str, Any]:
         int(number): rows.filter(pa.array(bucket == number)).combine_chunks().to_batches()[0]
         for number in np.flatnonzero(np.bincount(bucket))
     }
-    where = write_slices(attempt.path("slices", "arrow"), rules.schema, slices)
+    where = write_slices(attempt.path("slices", BATCHES), rules.schema, slices)
     return {"counts": counts.to_payload(), "slices": where, "rejected_rows": rejected_rows}
 
 

@@ -17,7 +17,7 @@ class MadeFile:
 
     path: Path
     rows: int
-    checksum: str | None = None  # None where an engine wrote it: same rows, not same bytes
+    checksum: str
 
 
 @dataclass(frozen=True)
@@ -43,5 +43,5 @@ def written_by_tasks(records: Sequence[TaskRecord], role: str, rows: str | None 
 
 
 def written_by_engine(files: Sequence[Path]) -> list[MadeFile]:
-    """Describe Parquet files that an engine wrote."""
-    return [MadeFile(file, storage.rows_in([file])) for file in files]
+    """Describe Parquet files that an engine wrote; their names say their checksums."""
+    return [MadeFile(file, storage.rows_in([file]), str(storage.sealed_checksum(file))) for file in files]

@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipeline import storage
 from pipeline.blocks import offsets_of
 from pipeline.config import PipelineConfig
 from pipeline.embedding.ppr.asked import ListsAsked, candidates_of_sets
@@ -30,7 +29,7 @@ from pipeline.kernels.transition import RestartSets, restart_sets
 from pipeline.stages.finished_rows import NodeIds
 from pipeline.stages.restart_batches import Batch
 from pipeline.stages.whole_graph import whole_graph
-from pipeline.workspace import MANIFEST, Workspace
+from pipeline.workspace import Workspace, manifests_below
 from schemas.tables import PPR_NEIGHBOR_LISTS
 
 
@@ -151,11 +150,10 @@ def _numbers(
 def _index_manifest(config: PipelineConfig, workspace: Workspace) -> Mapping[str, Any]:
     """Return what the index of this config says of itself, or say which ones there are."""
     made = workspace.finished("ppr_index")
-    if made is not None:
-        return made.figures
+    if made is not None or workspace.problem("ppr_index"):
+        return workspace.manifest("ppr_index").figures
     folder = workspace.place("ppr_index").parent
-    others = [storage.read_json(file) for file in sorted(folder.glob(f"*/{MANIFEST}"))]
-    known = [_said_of(one["figures"]) for one in others if one]
+    known = [_said_of(made.figures) for made in manifests_below(folder)[0]]
     ppr = config.ppr
     asked = {"restart": ppr.restart, "walks": ppr.index_walks, "edge_degree_power": ppr.edge_degree_power}
     there_are = f"; there are others, of this graph or an earlier one: {', '.join(known)}" if known else ""

@@ -19,6 +19,7 @@ from pipeline.engines.base import Engine, Frame
 from pipeline.pricing import Price
 from pipeline.stages.outcome import Outcome, written_by_tasks
 from pipeline.stages.whole_graph import whole_graph
+from pipeline.storage import BATCHES
 from pipeline.tasks import Attempt, Task, run_missing
 from pipeline.workspace import Workspace
 
@@ -76,7 +77,7 @@ def push_rows(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     first, stop = walks.rows_between(*payload["range"])
     rows = Rows(hashed_rows(walks, first, stop, settings), np.zeros(stop - first))
     form = RowFormat(settings.dim, has_magnitude=False)
-    write_rows(attempt.path("rows", "arrow"), walks.node_ix[first:stop], rows, form)
+    write_rows(attempt.path("rows", BATCHES), walks.node_ix[first:stop], rows, form)
     return {"rows_rows": stop - first}
 
 

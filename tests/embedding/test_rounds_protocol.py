@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from pipeline import storage
 from pipeline.config_embedding import EmbeddingConfig
 from pipeline.embedding.rounds import Embedded, embed_parts
 from pipeline.errors import TaskError
@@ -111,12 +112,12 @@ class Alone(InThisProcess):
     def _bring_slice(self, name: str, mine: range) -> None:
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         reader = pa.ipc.open_file(pa.memory_map(str(self._behind(Path(name)))))
-        batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
+        batches = [reader.get_batch_with_custom_metadata(number) for number in range(reader.num_record_batches)]
         if Path(name).exists():  # two slices of one file are never addressed to one task
             raise AssertionError(f"{name} was brought twice")
         with pa.ipc.new_file(name, reader.schema) as writer:
-            for number, batch in enumerate(batches):
-                writer.write_batch(batch if number in mine else nonsense(batch))
+            for number, (batch, told) in enumerate(batches):
+                writer.write_batch(batch if number in mine else nonsense(batch), custom_metadata=told)
 
 
 def nonsense(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -208,8 +209,9 @@ def test_two_attempts_with_other_bytes_are_an_error_that_names_both(given: Graph
     record = done.records[0]
     other: dict[str, Any] = json.loads(record.to_json())
     other |= {"attempt": "0ther", "process": "elsewhere:1"}
-    other["files"][0]["checksum"] = "0" * 32
-    (tmp_path / "rows" / RECORDS / f"{record.task}.0ther.json").write_text(json.dumps(other))
+    (tmp_path / "rows" / "other").write_bytes(b"other")
+    other["files"][0] |= {"name": "other", "bytes": 5, "checksum": storage.checksum_of(tmp_path / "rows" / "other")}
+    storage.write_signed_json(tmp_path / "rows" / RECORDS / f"{record.task}.0ther.json", other)
     with pytest.raises(TaskError, match="different results") as caught:
         embed_parts(InThisProcess(), blocks, settings, tmp_path / "rows")
     for name in (record.task, record.attempt, record.process, "0ther", "elsewhere:1"):

@@ -37,10 +37,11 @@ EPOCH = 946_684_800
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended: its exit code and the object it printed."""
+    """How a command ended: its exit code, the object it printed, and its log."""
 
     code: int
     answer: Mapping[str, Any]
+    log: str = field(default="", repr=False)
 
     @property
     def error(self) -> str:
@@ -126,12 +127,12 @@ class Chain:
     def run(self, config: Config, names: Sequence[str] = STAGE_NAMES, **changes: Any) -> Ended:
         """Run stages as the command line does."""
         options, printed = self.options(config, **changes), io.StringIO()
-        with pytest.MonkeyPatch.context() as patch, quiet(), contextlib.redirect_stdout(printed):
+        with pytest.MonkeyPatch.context() as patch, quiet() as said, contextlib.redirect_stdout(printed):
             if self.engine is not None:
                 patch.setattr(jobs.stage_run, "open_engine", lambda *_: contextlib.nullcontext(self.engine))
             code = jobs.cli.execute(names, options)
         (line,) = printed.getvalue().splitlines()
-        return Ended(code, json.loads(line))
+        return Ended(code, json.loads(line), said.getvalue())
 
     def publish(self, config: Config, **changes: Any) -> Published:
         """Run all stages, which must succeed; return what is current."""
@@ -163,12 +164,12 @@ class Chain:
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Undo what a command does to its process: its handlers of log lines and of SIGTERM."""
+def quiet() -> Iterator[io.StringIO]:
+    """Undo what a command does to its process: its handlers of log lines and of SIGTERM; yield what it logs."""
     before, raises = signal.getsignal(signal.SIGTERM), logging.raiseExceptions
     try:
-        with contextlib.redirect_stderr(io.StringIO()):
-            yield
+        with contextlib.redirect_stderr(io.StringIO()) as said:
+            yield said
     finally:
         signal.signal(signal.SIGTERM, before)
         logging.raiseExceptions = raises

@@ -103,6 +103,10 @@ def cut(
         return Result(outcome, tree.to_pylist(), parts.part_id.tolist(), parts.is_split.tolist())
 
 
+def described_file(path: Path, rows: int) -> DataFile:
+    return DataFile(path.name, rows, path.stat().st_size, storage.checksum_of(path))
+
+
 def write_index(workspace: Workspace, graph: Graph, files: int) -> None:
     places = {table: workspace.place(table) for table in ("node_index", "node_arrays", "indexed_edges")}
     for place in places.values():
@@ -113,13 +117,14 @@ def write_index(workspace: Workspace, graph: Graph, files: int) -> None:
         columns = [[source for source, _ in chosen], [target for _, target in chosen], [1] * len(chosen)]
         path = places["indexed_edges"] / f"{number}.parquet"
         storage.write_parquet(path, pa.table([pa.array(c, pa.int64()) for c in columns], schema=INDEXED_EDGES.schema))
-        described.append(DataFile(path.name, len(chosen), path.stat().st_size))
+        described.append(described_file(path, len(chosen)))
     half = graph.nodes // 2  # node_arrays may come in several files
     for number, nodes in enumerate((slice(0, half), slice(half, None))):
         columns = [graph.node_key.view(np.int64)[nodes], graph.degree[nodes], graph.degree[nodes]]
         table = pa.table([pa.array(c) for c in columns], schema=NODE_ARRAYS.schema)
         storage.write_arrow(places["node_arrays"] / f"{number}.arrow", table)
-    arrays = (DataFile("0.arrow", half, 0), DataFile("1.arrow", graph.nodes - half, 0))
+    rows = {"0.arrow": half, "1.arrow": graph.nodes - half}
+    arrays = tuple(described_file(places["node_arrays"] / name, count) for name, count in rows.items())
     types = {"user": [0, graph.nodes]}
     if not graph.is_plain:
         types = {"item": [0, graph.items], "user": [graph.items, graph.nodes]}

@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline import storage
+from pipeline.batch_files import batch_writer
 from pipeline.blocks import neighbors_of, offsets_of, read_slice
 from pipeline.embedding.ppr.asked import ListsAsked, candidates_for
 from pipeline.embedding.ppr.composed_part import Part, SourceRows
@@ -24,7 +25,6 @@ from pipeline.embedding.ppr.mass_files import (
     batches_by_place,
     batches_of,
     lists_batch,
-    mass_writer,
 )
 from pipeline.kernels.merged_lists import merge_lists
 from pipeline.kernels.ppr_parts import (
@@ -39,6 +39,7 @@ from pipeline.kernels.ppr_parts import (
 )
 from pipeline.kernels.ppr_top_k import SparseScores, top_k_of_rows
 from pipeline.kernels.ranking import NO_ROW
+from pipeline.storage import BATCHES
 from pipeline.tasks import Attempt, Task
 from schemas.tables import NEIGHBOR_LISTS
 
@@ -54,7 +55,7 @@ def weigh_part(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     block = part.block
     weight = weight_of_rows(block.indptr, block.edge_weight)
     storage.write_arrow(attempt.path("weights", "arrow"), pa.Table.from_arrays([pa.array(weight)], schema=_WEIGHTS))
-    with mass_writer(attempt.path("shared", "arrow"), _WEIGHTS) as writer:
+    with batch_writer(attempt.path("shared", BATCHES), _WEIGHTS) as writer:
         for rows in part.away:
             writer.write_batch(pa.record_batch([pa.array(weight[rows])], schema=_WEIGHTS))
     return {"weight": float(weight.sum()), "home_rows": int(part.is_home.sum())}
@@ -77,8 +78,8 @@ def push_round(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     sent = np.zeros(len(part.places), np.int64)
     entries = kept = 0
     with (
-        mass_writer(attempt.path("held", "arrow"), HELD) as held_writer,
-        mass_writer(attempt.path("sent", "arrow"), SENT) as sent_writer,
+        batch_writer(attempt.path("held", BATCHES), HELD) as held_writer,
+        batch_writer(attempt.path("sent", BATCHES), SENT) as sent_writer,
     ):
         for number, (first, stop) in enumerate(batches):
             if payload["is_first"]:
@@ -95,7 +96,7 @@ def push_round(task: Task, attempt: Attempt) -> Mapping[str, Any]:
             entries += done.entries
             kept += done.held_row.size
     if payload["is_first"] and asked.ppr.exclude_known:
-        _write_known(part, found, batches, attempt.path("known", "arrow"))
+        _write_known(part, found, batches, attempt.path("known", BATCHES))
     return {
         "place": part.place,
         "sent": {str(place): int(sent[place]) for place in np.flatnonzero(sent)},
@@ -108,7 +109,7 @@ def push_round(task: Task, attempt: Attempt) -> Mapping[str, Any]:
 def _write_known(part: Part, found: SourceRows, batches: list[tuple[int, int]], file: Path) -> None:
     """Tell the homes of sources' neighbours of the edges stored here."""
     home, position = part.homes
-    with mass_writer(file, KNOWN) as writer:
+    with batch_writer(file, KNOWN) as writer:
         for first, stop in batches:
             source, near = neighbors_of(part.block.indptr, part.block.neighbor, *found.between(first, stop))
             is_away = home[near] >= 0
@@ -130,7 +131,7 @@ def rank_part(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     known = _Known(part, payload["known"])
     found = SourceRows.find(Path(payload["sources"]), part)
     scratch = PartScratch.of(block.node_ix.size)
-    with mass_writer(attempt.path("ranked", "arrow"), RANKED) as writer:
+    with batch_writer(attempt.path("ranked", BATCHES), RANKED) as writer:
         for number, (first, stop) in enumerate(batches_of(int(payload["count"]), int(payload["at_once"]))):
             scores = SparseScores(*settle_part(asked.ppr.restart, held.of(number, first, stop), scratch))
             source, row = found.between(first, stop)

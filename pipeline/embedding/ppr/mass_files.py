@@ -7,7 +7,6 @@ batch has rows only for sources with entries.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pipeline.batch_files import BatchFile
 from pipeline.blocks import offsets_of
 
 
@@ -91,24 +91,17 @@ def batches_by_place(
         yield lists_batch(schema, first_source, of_place, [column[some] for column in entries])
 
 
-@contextmanager
-def mass_writer(path: Path, schema: pa.Schema) -> Iterator[Any]:
-    """Open a file for batches in order."""
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
-        yield writer
-
-
 class MassFiles:
     """Files of one schema, mapped: the lists of a batch of sources, side by side."""
 
     def __init__(self, schema: pa.Schema, files: Sequence[Path], places: int = 1, place: int = 0) -> None:
         """``places`` batches for each batch of sources, of which those for ``place`` are read."""
         self._schema, self._places, self._place = schema, places, place
-        self._readers = [pa.ipc.open_file(pa.memory_map(str(file))) for file in files]
+        self._files = [BatchFile(file, is_mapped=True) for file in files]
 
     def batches(self, number: int) -> list[pa.RecordBatch]:
         """Return a batch of each file, as views."""
-        return [reader.get_batch(number * self._places + self._place) for reader in self._readers]
+        return [file.read(number * self._places + self._place) for file in self._files]
 
     def lists(
         self, number: int, first_source: int, stop_source: int
@@ -120,7 +113,7 @@ class MassFiles:
         bounds (sources, files, 2) int64: where a source's list begins and ends once the files' entries stand one after
         the other. For each file, the columns of its entries, as views.
         """
-        bounds = np.zeros((stop_source - first_source, len(self._readers), 2), np.int64)
+        bounds = np.zeros((stop_source - first_source, len(self._files), 2), np.int64)
         pieces: list[list[NDArray[Any]]] = []
         put = 0
         for at, batch in enumerate(self.batches(number)):

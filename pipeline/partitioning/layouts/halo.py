@@ -21,6 +21,7 @@ from pipeline.blocks import NodeArrays, NodeParts, RowKind, read_slice, write_ro
 from pipeline.partitioning.layouts.edge_files import Edges, read_edges, slices_for, write_edge_slices
 from pipeline.partitioning.layouts.laid_out import BlockSet, LaidOut, Sources
 from pipeline.partitioning.layouts.local_block import make_block
+from pipeline.storage import BATCHES
 from pipeline.tasks import Attempt, Task, TaskRecord, TaskRunner, run_missing
 
 #: Work of all parts over that of one block from which on a warning is due.
@@ -123,7 +124,7 @@ def scatter_to_homes(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     receiver = np.concatenate([first, second[twice]])
     return {
         "entries": 2 * first.size - int((edges.src == edges.dst).sum()),
-        "edges_slices": write_edge_slices(attempt.path("edges", "arrow"), edges.take(index), receiver),
+        "edges_slices": write_edge_slices(attempt.path("edges", BATCHES), edges.take(index), receiver),
     }
 
 
@@ -142,7 +143,7 @@ def ask_homes(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     storage.write_arrow(attempt.path("members", "arrow"), pa.Table.from_arrays([pa.array(seen)], schema=_IDS))
     at = home[frontier]
     asks = {int(other): pa.record_batch([frontier[at == other]], schema=_IDS) for other in np.unique(at)}
-    return {"asks_slices": write_slices(attempt.path("asks", "arrow"), _IDS, asks)}
+    return {"asks_slices": write_slices(attempt.path("asks", BATCHES), _IDS, asks)}
 
 
 def answer_parts(task: Task, attempt: Attempt) -> Mapping[str, Any]:
@@ -158,7 +159,7 @@ def answer_parts(task: Task, attempt: Attempt) -> Mapping[str, Any]:
         index.append(chosen)
         receiver.append(np.full(chosen.size, ask["part"], np.int32))
     chosen, receivers = np.concatenate(index), np.concatenate(receiver)
-    return {"edges_slices": write_edge_slices(attempt.path("edges", "arrow"), edges.take(chosen), receivers)}
+    return {"edges_slices": write_edge_slices(attempt.path("edges", BATCHES), edges.take(chosen), receivers)}
 
 
 def build_halo(task: Task, attempt: Attempt) -> Mapping[str, Any]:

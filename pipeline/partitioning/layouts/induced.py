@@ -19,6 +19,7 @@ from pipeline.blocks import Block, NodeArrays, NodeParts, RowKind, write_routes
 from pipeline.partitioning.layouts.edge_files import Edges, read_edges, slices_for, write_edge_slices
 from pipeline.partitioning.layouts.laid_out import BlockSet, LaidOut, Sources
 from pipeline.partitioning.layouts.local_block import make_block
+from pipeline.storage import BATCHES
 from pipeline.tasks import Attempt, Task, TaskRecord, TaskRunner, run_missing
 from schemas.tables import KEPT_WEIGHTS
 
@@ -104,7 +105,7 @@ def scatter_kept(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     is_kept = receiver != CUT
     return {
         **counts(parts, receiver),
-        "edges_slices": write_edge_slices(attempt.path("edges", "arrow"), edges.take(is_kept), receiver[is_kept]),
+        "edges_slices": write_edge_slices(attempt.path("edges", BATCHES), edges.take(is_kept), receiver[is_kept]),
     }
 
 
@@ -113,7 +114,7 @@ def scatter_all(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     edges, parts, receiver = receivers_of(task)
     return {
         **counts(parts, receiver),
-        "edges_slices": write_edge_slices(attempt.path("edges", "arrow"), edges, receiver),
+        "edges_slices": write_edge_slices(attempt.path("edges", BATCHES), edges, receiver),
     }
 
 

@@ -18,6 +18,7 @@ from pipeline.kernels.hashing import node_keys
 from pipeline.partitioning.layouts.edge_files import write_edge_slices
 from pipeline.partitioning.layouts.induced import CUT, counts, induce, left_out, receivers_of
 from pipeline.partitioning.layouts.laid_out import BlockSet, LaidOut, Sources
+from pipeline.storage import BATCHES
 from pipeline.tasks import Attempt, Task, TaskRunner, run_missing
 from schemas.tables import WEIGHT_UNIT
 
@@ -59,7 +60,7 @@ def scatter_and_sum(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     storage.write_arrow(attempt.path("sums", "arrow"), table)
     return {
         **counts(parts, receiver),
-        "edges_slices": write_edge_slices(attempt.path("edges", "arrow"), edges.take(is_kept), receiver[is_kept]),
+        "edges_slices": write_edge_slices(attempt.path("edges", BATCHES), edges.take(is_kept), receiver[is_kept]),
     }
 
 

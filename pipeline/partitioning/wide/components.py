@@ -30,6 +30,7 @@ from pipeline.partitioning.wide.vectors import (
     read_range,
     receivers_of,
 )
+from pipeline.storage import BATCHES
 from pipeline.tasks import Attempt, Task, TaskRecord, TaskRunner, run_missing
 
 
@@ -73,7 +74,7 @@ def link_block(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     del node, once
     label, least = least_links(left, right, component.size)
     receiver = receivers_of(label, task.payload["starts"])
-    sent = write_by_receiver(attempt.path("links", "arrow"), receiver, {"label": label, "least": least})
+    sent = write_by_receiver(attempt.path("links", BATCHES), receiver, {"label": label, "least": least})
     return {"links": label.size, "links_slices": sent}
 
 
@@ -149,7 +150,7 @@ class _Scratch:
         self._attempt, self._nodes = attempt, nodes
 
     def vector(self, role: str, dtype: Any, value: int) -> NDArray[Any]:
-        path = self._attempt.path(role, "scratch")
+        path = self._attempt.scratch(role)
         with path.open("xb") as file:
             # Now, with an error: a page that finds no room once it is mapped kills the process.
             os.posix_fallocate(file.fileno(), 0, max(1, self._nodes) * np.dtype(dtype).itemsize)
@@ -212,7 +213,7 @@ def send_labels(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     node, label = node[order], label[order]
     columns = {"node": node, "label": label}
     return {
-        "labels_slices": write_by_receiver(attempt.path("labels", "arrow"), receivers_of(node, todo["starts"]), columns)
+        "labels_slices": write_by_receiver(attempt.path("labels", BATCHES), receivers_of(node, todo["starts"]), columns)
     }
 
 

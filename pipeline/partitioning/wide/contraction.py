@@ -23,6 +23,7 @@ from pipeline.partitioning.wide.node_blocks import (
 )
 from pipeline.partitioning.wide.propagation import Labels
 from pipeline.partitioning.wide.vectors import VectorWriter, map_vector, ranges, read_range, receivers_of
+from pipeline.storage import BATCHES
 from pipeline.tasks import Attempt, Task, TaskRecord, TaskRunner, run_missing
 
 
@@ -141,7 +142,7 @@ def sum_between_clusters(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     words = left[counts].astype(np.int64) << 32 | right[counts]
     words, weight = _summed(words, block.edge_weight[counts] if block.edge_weight.size else None)
     receiver = receivers_of(words >> 32, task.payload["starts"])
-    sent = write_by_receiver(attempt.path("edges", "arrow"), receiver, {"ends": words, "weight": weight})
+    sent = write_by_receiver(attempt.path("edges", BATCHES), receiver, {"ends": words, "weight": weight})
     return {"edges_slices": sent}
 
 

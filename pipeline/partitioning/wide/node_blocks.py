@@ -24,6 +24,7 @@ from pipeline.partitioning.pieces import MAX_ROWS, Role
 from pipeline.partitioning.wide import vectors
 from pipeline.partitioning.wide.node_roles import Source, find_roles, sums_of_rows
 from pipeline.partitioning.wide.vectors import VectorWriter, map_vector, ranges, receivers_of
+from pipeline.storage import BATCHES
 from pipeline.tasks import Attempt, Task, TaskRecord, TaskRunner, run_missing
 
 #: Bytes that a task may need for an entry of its block, a node of its range, and an edge it sends on. Measured at
@@ -281,7 +282,7 @@ def scatter_ends(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     order = np.argsort(receiver, kind="stable")
     columns = {"node": node[order], "neighbor": neighbor[order]}
     del node, neighbor
-    return {"ends_slices": write_by_receiver(attempt.path("ends", "arrow"), receiver[order].astype(np.int64), columns)}
+    return {"ends_slices": write_by_receiver(attempt.path("ends", BATCHES), receiver[order].astype(np.int64), columns)}
 
 
 def _read_rows(file: Path, first: int, stop: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:

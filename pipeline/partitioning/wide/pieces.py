@@ -15,6 +15,7 @@ from pipeline.partitioning.layouts.edge_files import slices_for
 from pipeline.partitioning.pieces import Piece, Role
 from pipeline.partitioning.wide.node_blocks import Graph, NodeBlock, write_by_receiver
 from pipeline.partitioning.wide.vectors import VectorWriter, map_vector, ranges, read_range
+from pipeline.storage import BATCHES
 from pipeline.tasks import Attempt, Task, TaskRecord, TaskRunner, run_missing
 
 
@@ -116,7 +117,7 @@ def send_edges(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     order = order[np.searchsorted(child[order], 0) :]
     columns = {"left": node[order], "right": block.neighbor[order]}
     receiver = child[order].astype(np.int64)
-    return {"edges_slices": write_by_receiver(attempt.path("edges", "arrow"), receiver, columns)}
+    return {"edges_slices": write_by_receiver(attempt.path("edges", BATCHES), receiver, columns)}
 
 
 def join_piece(task: Task, attempt: Attempt) -> Mapping[str, Any]:

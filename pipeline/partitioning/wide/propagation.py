@@ -19,6 +19,7 @@ from pipeline.kernels.node_moves import Proposals, accepted, favorites_of_lonely
 from pipeline.partitioning.layouts.edge_files import slices_for
 from pipeline.partitioning.wide.node_blocks import Graph, NodeBlock, read_columns, write_by_receiver
 from pipeline.partitioning.wide.vectors import VectorWriter, map_vector, read_range, receivers_of
+from pipeline.storage import BATCHES
 from pipeline.tasks import Attempt, Task, TaskRecord, TaskRunner, run_missing
 
 #: Rounds end early when fewer nodes move than this share of all.
@@ -126,7 +127,7 @@ def propose_moves(task: Task, attempt: Attempt) -> Mapping[str, Any]:
         moves = proposed_moves(*graph, labels, load, todo["max_volume"], todo["seed"], balance=balance)
         moves = moves.take(worth_sending(moves, 0, load, todo["max_volume"]))
     receiver = receivers_of(moves.label, todo["label_starts"])
-    return {"moves_slices": write_by_receiver(attempt.path("moves", "arrow"), receiver, vars(moves))}
+    return {"moves_slices": write_by_receiver(attempt.path("moves", BATCHES), receiver, vars(moves))}
 
 
 def accept_moves(task: Task, attempt: Attempt) -> Mapping[str, Any]:
@@ -146,14 +147,14 @@ def accept_moves(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     order = np.argsort(moves.node)
     node, label = moves.node[order], moves.label[order]
     sent = write_by_receiver(
-        attempt.path("moves", "arrow"), receivers_of(node, todo["node_starts"]), {"node": node, "label": label}
+        attempt.path("moves", BATCHES), receivers_of(node, todo["node_starts"]), {"node": node, "label": label}
     )
     changed = np.concatenate([moves.label, labels[moves.node]])
     change = np.concatenate([moves.volume, -moves.volume])
     order = np.argsort(changed, kind="stable")
     changed, change = changed[order], change[order]
     changes = write_by_receiver(
-        attempt.path("changes", "arrow"), receivers_of(changed, starts), {"label": changed, "change": change}
+        attempt.path("changes", BATCHES), receivers_of(changed, starts), {"label": changed, "change": change}
     )
     return {"moved": moves.node.size, "moves_slices": sent, "changes_slices": changes}
 

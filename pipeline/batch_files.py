@@ -1,0 +1,128 @@
+"""Arrow files whose batches are read alone: each batch carries a checksum of its rows, which every reader compares.
+
+So a slice that a task sends to another is checked by who reads it, and nobody reads the rest of the file for that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import xxhash
+
+from pipeline.errors import DamagedFileError
+
+_KEY = b"xxh3"
+#: What pyarrow and numpy raise on bytes that are no Arrow file, or not the one that was written.
+_BROKEN = (pa.ArrowException, OSError, ValueError, LookupError, MemoryError)
+
+
+class BatchWriter:
+    """Writes batches in order, each with its checksum."""
+
+    def __init__(self, writer: pa.ipc.RecordBatchFileWriter, schema: pa.Schema) -> None:
+        self._writer, self._form = writer, _form_of(schema)
+        self.count = 0
+
+    def write_batch(self, batch: pa.RecordBatch) -> None:
+        """Write the next batch."""
+        self._writer.write_batch(batch, custom_metadata={_KEY: _checksum(self._form, batch, self.count)})
+        self.count += 1
+
+
+@contextmanager
+def batch_writer(path: Path, schema: pa.Schema) -> Iterator[BatchWriter]:
+    """Open a file for batches."""
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+        yield BatchWriter(writer, schema)
+
+
+class BatchFile:
+    """Reads batches by number: into memory, or as views of the file where it is mapped.
+
+    Raises
+    ------
+    DamagedFileError : here or in any method, if the file is not what was written.
+    """
+
+    def __init__(self, path: Path, *, is_mapped: bool = False) -> None:
+        self._path = path
+        try:
+            self._reader = pa.ipc.open_file(pa.memory_map(str(path)) if is_mapped else pa.OSFile(str(path)))
+            self._form = _form_of(self._reader.schema)
+        except _BROKEN as error:
+            raise self._damaged(error) from error
+        self.count: int = self._reader.num_record_batches
+
+    def read(self, number: int) -> pa.RecordBatch:
+        """Return a batch whose rows are those that were written."""
+        try:
+            batch, told = self._reader.get_batch_with_custom_metadata(number)
+            batch.validate()  # sizes of buffers: what is hashed next lies inside of them
+            is_whole = told is not None and told[_KEY] == _checksum(self._form, batch, number)
+        except _BROKEN as error:
+            raise self._damaged(error) from error
+        if not is_whole:
+            raise self._damaged(f"batch {number} has other rows than were written")
+        return batch
+
+    def peek(self, number: int) -> pa.RecordBatch:
+        """Return a batch without looking at its rows; who uses them reads it."""
+        try:
+            batch = self._reader.get_batch(number)
+            batch.validate()
+        except _BROKEN as error:
+            raise self._damaged(error) from error
+        return batch
+
+    def _damaged(self, why: object) -> DamagedFileError:
+        return DamagedFileError(f"{self._path} is damaged: {why}")
+
+
+def _form_of(schema: pa.Schema) -> str:
+    """Return what says how the bytes of a batch are to be read."""
+    return f"{schema.names} {schema.types} {sorted((schema.metadata or {}).items())}"
+
+
+def _checksum(form: str, batch: pa.RecordBatch, number: int) -> bytes:
+    """Hash what a batch holds, and its place in the file: not how its buffers are cut and padded."""
+    total = xxhash.xxh3_128(f"{form} {number} {batch.num_rows}".encode())
+    for column in batch.columns:
+        _add(total, column)
+    return total.hexdigest().encode()
+
+
+def _add(total: Any, array: pa.Array) -> None:
+    kind, size, start = array.type, len(array), array.offset
+    if array.null_count:
+        total.update(array.is_valid().cast(pa.uint8()).to_numpy())
+    if pa.types.is_boolean(kind):
+        total.update(array.fill_null(False).cast(pa.uint8()).to_numpy())
+    elif pa.types.is_fixed_size_list(kind):
+        _add(total, array.values.slice(start * kind.list_size, size * kind.list_size))
+    elif pa.types.is_struct(kind):
+        for number in range(kind.num_fields):
+            _add(total, array.field(number))  # cut as the struct is
+    elif pa.types.is_list(kind):
+        _add(total, array.values.slice(*_lengths(total, array, np.int32)))
+    elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        first, length = _lengths(total, array, np.int32 if pa.types.is_string(kind) else np.int64)
+        data = array.buffers()[2]
+        total.update(memoryview(data)[first : first + length] if data else b"")
+    else:  # numbers, and bytes of a fixed width
+        width = kind.byte_width
+        data = array.buffers()[1]
+        total.update(memoryview(data)[start * width : (start + size) * width] if data else b"")
+
+
+def _lengths(total: Any, array: pa.Array, dtype: Any) -> tuple[int, int]:
+    """Add the lengths of lists or texts; return where their values begin, and how many there are."""
+    if not len(array):
+        return 0, 0
+    offsets = np.frombuffer(array.buffers()[1], dtype, len(array) + 1, array.offset * np.dtype(dtype).itemsize)
+    total.update(np.diff(offsets))
+    return int(offsets[0]), int(offsets[-1] - offsets[0])

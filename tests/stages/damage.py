@@ -1,0 +1,80 @@
+"""Ways in which files get damaged, and an engine between whose waves some do."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from pipeline.engines.local import LocalEngine
+from pipeline.tasks import Task, TaskFunction, TaskRecord
+from pipeline.workspace import MANIFEST, manifests_below
+
+
+def _flip(path: Path, rng: random.Random) -> None:
+    data = bytearray(path.read_bytes())
+    data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+    path.write_bytes(data)
+
+
+def _zeros(path: Path, rng: random.Random) -> None:
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+#: Each leaves a file of which a byte or more differs; files of tables and records are never empty.
+DAMAGES: Mapping[str, Callable[[Path, random.Random], object]] = MappingProxyType(
+    {
+        "flip": _flip,
+        "cut": lambda path, _: path.write_bytes(path.read_bytes()[:-1]),
+        "empty": lambda path, _: path.write_bytes(b""),
+        "delete": lambda path, _: path.unlink(),
+        "zeros": _zeros,
+    }
+)
+
+
+def files_of_tables(run: Path) -> dict[str, list[Path]]:
+    """The files of every table below the folder of a date, its manifest the last."""
+    found: dict[str, list[Path]] = {}
+    for made in manifests_below(run)[0]:
+        place = run / made.table / made.fingerprint
+        found[made.table] = [*(place / file.name for file in made.files), place / MANIFEST]
+    return found
+
+
+def files_of_work(run: Path) -> list[Path]:
+    """What killed stages left: the files of their tasks, and the records."""
+    return sorted(path for path in (run / "_work").rglob("*") if path.is_file())
+
+
+class DamagingEngine(LocalEngine):
+    """Damages a file of each role that a wave wrote, as soon as it is over: the wave of number ``when``, and no other.
+
+    ``when`` below 0 damages nothing and counts the waves.
+    """
+
+    def __init__(self, when: int, damage: str, seed: int = 0) -> None:
+        super().__init__(workers=1)
+        self._when, self._damage, self._rng = when, DAMAGES[damage], random.Random(seed)
+        self.waves = 0
+        self.damaged: list[Path] = []
+
+    def map_tasks(self, function: TaskFunction, tasks: Sequence[Task]) -> list[TaskRecord]:
+        records = super().map_tasks(function, tasks)
+        if self.waves == self._when:
+            for path in _one_of_each_role(records):
+                self._damage(path, self._rng)
+                self.damaged.append(path)
+        self.waves += 1
+        return records
+
+
+def _one_of_each_role(records: Sequence[TaskRecord]) -> Iterator[Path]:
+    seen: dict[str, Any] = {}
+    for record in records:
+        for file in record.files:
+            if file.role not in seen:
+                seen[file.role] = Path(record.place) / file.name
+    yield from dict.fromkeys(seen.values())
