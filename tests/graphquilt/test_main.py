@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import jobs.cli
+from graphquilt import __main__ as command
 from graphquilt.__main__ import HELP, main
 from jobs.arguments import STAGE_NAMES
 from tests.graphquilt.published_neighbors import publish_lists, random_lists
@@ -142,6 +143,42 @@ def test_the_age_of_dated_data_counts_from_the_end_of_their_day(
     now = dt.datetime.now(dt.UTC)
     since_midnight = (now - now.replace(hour=0, minute=0, second=0, microsecond=0)).total_seconds() / 3600
     assert abs(age - since_midnight) < 0.1 or abs(age - since_midnight - 24) < 0.1  # or midnight has just passed
+
+
+MIDDAY = dt.datetime(2026, 11, 28, 12, tzinfo=dt.UTC)
+
+
+@pytest.mark.parametrize(
+    ("date", "published", "code", "age"),
+    [
+        (dt.date(2037, 6, 8), MIDDAY, 3, -92292.0),
+        (dt.date(2026, 11, 29), MIDDAY, 3, -36.0),
+        (dt.date(2026, 11, 28), MIDDAY, 0, 0.0),  # the day has not ended: not old at all
+        (dt.date(2026, 11, 27), MIDDAY, 0, 12.0),
+        (dt.date(1970, 1, 1), MIDDAY + dt.timedelta(minutes=2), 0, 0.0),  # two clocks
+        (dt.date(1970, 1, 1), MIDDAY + dt.timedelta(hours=2), 3, -2.0),
+    ],
+)
+def test_data_of_the_future_are_never_well(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    date: dt.date,
+    published: dt.datetime,
+    code: int,
+    age: float,
+) -> None:
+    monkeypatch.setattr(command, "utc_now", lambda: MIDDAY)
+    publish_nodes(tmp_path, random_nodes(np.random.default_rng(0), {"u": 3}), date=date, now=published)
+    for bound in ([], ["--max-age", "99999d"]):
+        assert main(["check", "--workspace", str(tmp_path), *bound]) == code
+        said = capsys.readouterr().out
+        assert said.startswith("ok: ") == (code == 0)
+        assert ("its age is negative" in said) == (code == 3)
+        assert "-" not in said.split(" rows, ")[-1] or code == 3
+    assert main(["check", "--workspace", str(tmp_path), "--json"]) == code
+    about = json.loads(capsys.readouterr().out)
+    assert (about["ok"], about["age_hours"]) == (code == 0, age)
 
 
 def test_the_age_of_undated_data_counts_from_publication(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
