@@ -114,7 +114,7 @@ class CsvFile:
             if not (mark and mark in data):
                 count, ends = _count_of_lines(data)
                 yield _Block(data, line, None, count)
-                line += ends  # of text with bare CRs, the number of a later block's line is too small
+                line += ends
                 continue
             records = self._find(data, is_last=is_last)
             self._line = line + records.lines
@@ -245,7 +245,7 @@ def _with_last(blocks: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
 
 
 def _count_of_lines(data: bytes) -> tuple[int | None, int]:
-    """The number of records of a text without quotes, and of its line ends (bare CRs left out).
+    """The number of records of a text without quotes, and of its line ends.
 
     The first is None where lines have to be looked at one by one: some are blank, or end in several ways.
     """
@@ -253,12 +253,12 @@ def _count_of_lines(data: bytes) -> tuple[int | None, int]:
     is_end = signs == ord("\n")
     ends = int(np.count_nonzero(is_end))
     if data.startswith((b"\n", b"\r")) or bool((is_end[1:] & is_end[:-1]).any()):
-        return None, ends
+        return None, _line_ends(data)
     if b"\r" in data:
         is_return = signs == ord("\r")
         pairs = int(np.count_nonzero(is_return[:-1] & is_end[1:]))
         if not pairs == ends == int(np.count_nonzero(is_return)) or bool((is_end[:-1] & is_return[1:]).any()):
-            return None, ends
+            return None, _line_ends(data)
     return ends + (bool(data) and not data.endswith(b"\n")), ends
 
 

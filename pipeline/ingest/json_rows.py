@@ -67,8 +67,9 @@ class _Float(str):
 
 def _load(line: bytes) -> Any:
     # surrogateescape: bytes that are no UTF-8 come out as they went in, and are judged with the ids.
+    # strict=False: pyarrow takes a bare tab in a string, too.
     return json.loads(
-        line.decode("utf-8", "surrogateescape"), parse_int=_Int, parse_float=_Float, parse_constant=_Float
+        line.decode("utf-8", "surrogateescape"), parse_int=_Int, parse_float=_Float, parse_constant=_Float, strict=False
     )
 
 

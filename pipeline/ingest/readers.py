@@ -100,7 +100,14 @@ def _parquet_file(piece: Piece) -> pq.ParquetFile:
     is_remote = not isinstance(filesystem, pafs.LocalFileSystem)
     with naming(piece.address, "parquet"):
         # INT96 as nanoseconds wraps beyond 1677 to 2262: 9999-12-31 would be a day of 1816.
-        return pq.ParquetFile(path, filesystem=filesystem, pre_buffer=is_remote, coerce_int96_timestamp_unit="us")
+        # Checksums of pages are there if the writer makes them, as Spark does.
+        return pq.ParquetFile(
+            path,
+            filesystem=filesystem,
+            pre_buffer=is_remote,
+            coerce_int96_timestamp_unit="us",
+            page_checksum_verification=True,
+        )
 
 
 def _batches(

@@ -226,6 +226,32 @@ def test_json_agrees_with_a_row_by_row_reading(rows: list[Row], rules: ParseRule
     check_against_the_oracle(rows, rules, "jsonl")
 
 
+pieces = st.one_of(
+    st.binary(max_size=3),
+    st.sampled_from([b"1", b"7", b"\xc3", b"\xa9", b" ", b"\0", b"2023-06-01", b"view", b"2.5", b"1,5", b"nan"]),
+)
+cell_bytes = st.lists(pieces, max_size=2).map(lambda found: b"".join(found).translate(None, b',"\r\n'))
+
+
+@given(st.lists(st.lists(cell_bytes, min_size=5, max_size=5), min_size=1, max_size=6), variants)
+def test_bytes_of_any_kind_are_rows_that_are_all_accounted_for(cells: list[list[bytes]], rules: ParseRules) -> None:
+    rules = replace(rules, timestamp_unit="s")  # numbers without a unit are refused
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.csv"
+        path.write_bytes(b"\n".join([",".join(ROLES).encode(), *map(b",".join, cells)]))
+        counts = total(one.counts for one in parse_all(path, rules))
+    assert counts.read == len(cells)
+    assert counts.read == counts.kept + counts.late + counts.early + counts.rejected_total
+    assert counts.kept <= sum(all(_is_an_id(cell) for cell in row[:2]) for row in cells)
+
+
+def _is_an_id(cell: bytes) -> bool:
+    try:
+        return bool(cell.decode().strip(" \t\v\f")) and b"\0" not in cell
+    except UnicodeDecodeError:
+        return False
+
+
 # Single properties.
 
 

@@ -162,6 +162,17 @@ def test_a_damaged_page_is_refused_by_the_name_of_its_file(tmp_path: Path) -> No
         parse_all(path, ParseRules())
 
 
+def test_a_flipped_bit_is_refused_where_pages_have_checksums(tmp_path: Path) -> None:
+    path = tmp_path / "bad.parquet"
+    table = pa.table({"source": np.arange(10_000), "target": np.arange(10_000)})
+    pq.write_table(table, path, write_page_checksum=True, compression="none", use_dictionary=False)
+    raw = bytearray(path.read_bytes())
+    raw[raw.index(np.int64(5_000).tobytes())] ^= 1
+    path.write_bytes(bytes(raw))
+    with pytest.raises(InputError, match=r"bad\.parquet can't be read as Parquet"):
+        parse_all(path, ParseRules())
+
+
 @pytest.mark.parametrize("name", ["a.csv.gz", "a.jsonl.gz"])
 def test_a_truncated_gzip_file_is_refused_by_name(tmp_path: Path, name: str) -> None:
     rng = np.random.default_rng(0)
