@@ -18,6 +18,7 @@ from jobs.commands.evaluate_tables import FoundTable, about_table, find_table, r
 from jobs.config_file import read_config
 from pipeline.errors import ConfigError, InputError
 from pipeline.evaluation.table import Pairs
+from pipeline.ingest.id_match import match_ids, why_no_match
 from pipeline.ingest.parse import ParseRules
 from pipeline.ingest.sources import list_sources, split_tasks
 from pipeline.ingest.text_format import TextFormat
@@ -25,6 +26,7 @@ from pipeline.publishing.listing import releases
 from pipeline.stages.chain import MAKER
 from pipeline.stages.scored_tables import (
     ScoredTable,
+    judge_pair_ids,
     read_edges,
     read_held_out,
     read_pairs,
@@ -94,9 +96,12 @@ def read_inputs(options: argparse.Namespace) -> Inputs:
     held_out = held_out_of(found)
     asked, about_test = test_ends(options, found, given, columns, held_out, notes)
     test = None if asked is None else scored.pairs(asked)
-    if test is not None:
+    if asked is not None and test is not None:
+        _judge_ids(asked, scored, str(about_test), notes)
         _refuse_strangers(test, scored, str(about_test))
     known, about_train = train_ends(options, found, columns)
+    if known is not None and options.train is not None:
+        _judge_ids(known, scored, f"--train {about_train}", notes)
     train = None if known is None else scored.pairs(known)
     if train is not None and held_out is not None and options.train is None:  # the edges table still has them
         train = without(train, scored.pairs(held_out), len(scored.table.rows), is_plain=scored.table.is_plain)
@@ -191,6 +196,13 @@ def _read(path: str, columns: Columns, option: str, date: dt.date | None = None)
     return ends
 
 
+def _judge_ids(asked: Ends, scored: ScoredTable, what: str, notes: list[str]) -> None:
+    types = scored.table.source, scored.table.target
+    warning = judge_pair_ids(asked, (scored.ids[types[0]], scored.ids[types[1]]), types, what)
+    if warning is not None:
+        notes.append(warning)
+
+
 def _refuse_strangers(test: Pairs, scored: ScoredTable, place: str) -> None:
     if not ((test.src >= 0) & (test.dst >= 0)).any():
         table = scored.table
@@ -242,10 +254,10 @@ def _labels(options: argparse.Namespace, scored: ScoredTable) -> Labels:
         raise InputError(text.replace("(input.target)", "(--label-column names it)")) from error
     at = scored.find(ids, node_type)
     is_known = at >= 0
-    if not is_known.any():
-        raise InputError(
-            f"of the {len(ids)} rows of --labels {path}, none names a {node_type} of the table; is --type right?"
-        )
+    match = match_ids(ids, scored.ids[node_type])
+    if match.is_nothing:
+        reason = why_no_match(ids, scored.ids[node_type], of_persons=node_type == table.source)
+        raise InputError(f"{match.told(f'--labels {path}, as {node_type},')}; is --type right? {reason}")
     names = pc.array_sort_indices(unique := pc.unique(label.filter(pa.array(is_known))))
     if len(unique) > _MOST_LABELS:
         raise InputError(

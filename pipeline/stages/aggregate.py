@@ -23,6 +23,7 @@ from pipeline.engines.base import Engine, Frame
 from pipeline.kernels.procrustes import CrossSums
 from pipeline.kernels.rows import column_sums, row_norms
 from pipeline.stages.embed import settings_of
+from pipeline.stages.excluded_ids import judge_excluded_ids
 from pipeline.stages.finished_rows import ROW_GROUP_ROWS, NodeIds, RowGroup, combined_rows, excluded, finished_rows
 from pipeline.stages.fold_in_table import write_fold_in
 from pipeline.stages.neighbor_table import neighbors_metadata, write_neighbors
@@ -40,6 +41,7 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     """Write the published tables' files, still in the workspace: publishing them is another stage's decision."""
     nodes, size = workspace.manifest("node_index").figures["nodes"], config.publish.rows_per_file
     ranges = [[first, min(first + size, nodes)] for first in range(0, nodes, size)]
+    judged = judge_excluded_ids(engine, config, workspace)
     lists = write_neighbors(engine, str(workspace.work(NAME)), config, workspace, ranges)
     of_lists = [file for file in written_by_tasks(lists, "neighbors") if file.rows]
     rows = Outcome({}, {"rows": 0, "zero_rows": 0, "excluded": 0, "dim": 0, "metadata": None})
@@ -51,7 +53,7 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
         "empty_lists": sum(int(record.result["empty"]) for record in lists),
         "lists_metadata": neighbors_metadata(config, workspace) if config.ppr.neighbors else None,
     }
-    return Outcome({**rows.tables, "ppr_neighbors": of_lists}, figures, [*rows.records, *lists])
+    return Outcome({**rows.tables, "ppr_neighbors": of_lists}, figures, [*judged, *rows.records, *lists])
 
 
 def _embeddings(

@@ -16,6 +16,7 @@ from pipeline import storage
 from pipeline.config import PipelineConfig
 from pipeline.engines.base import Engine, Frame
 from pipeline.errors import InputError
+from pipeline.ingest.id_match import IdMatch, why_no_match
 from pipeline.ingest.sources import ParseTask, list_sources, split_tasks
 from pipeline.ingest.text_format import TextFormat
 from pipeline.stages.finished_rows import NodeIds
@@ -52,6 +53,7 @@ def find_sources(engine: Engine[Frame], config: PipelineConfig, workspace: Works
         "parse": _files(config, workspace),
         # Columns are always named: [input] may be of files without a header, and these are others.
         "text": config.input.model_dump(mode="json", include={"delimiter", "quote", "encoding", "null_values"}),
+        "source_type": config.input.source_type,
         "digest": workspace.fingerprints["embed"],  # which holds that of the file
     }
     (record,) = run_missing(engine, number_sources, [Task("sources", str(place), payload)])
@@ -79,13 +81,15 @@ def number_sources(task: Task, attempt: Attempt) -> Mapping[str, Any]:
         text = TextFormat.from_keys(task.payload["text"])
         pieces = [piece for part in parts for piece in ParseTask.from_payload(part).pieces]
         wanted = read_id_pieces(pieces, texts, ["node_id"], "ppr.sources", text).drop_null()
-        node_ix, unknown = _numbers_of(wanted, types, NodeIds(task.payload["node_index"]), pieces[0].address)
+        node_ix, unknown = _numbers_of(
+            wanted, types, NodeIds(task.payload["node_index"]), pieces[0].address, str(task.payload["source_type"])
+        )
     storage.write_arrow(attempt.path("sources", "arrow"), pa.Table.from_arrays([pa.array(node_ix)], schema=_SCHEMA))
     return {"sources_rows": node_ix.size, "unknown": unknown}
 
 
 def _numbers_of(
-    wanted: pa.Table, types: Mapping[str, Sequence[int]], ids: NodeIds, path: str
+    wanted: pa.Table, types: Mapping[str, Sequence[int]], ids: NodeIds, path: str, source_type: str
 ) -> tuple[NDArray[np.int64], int]:
     """Return the ascending numbers of the nodes that a file names, and how many of its ids are of none."""
     if "node_type" not in wanted.column_names and len(types) > 1:
@@ -105,9 +109,12 @@ def _numbers_of(
         named += places.size
     numbers = np.sort(np.concatenate(found))
     distinct = wanted.group_by(wanted.column_names).aggregate([]).num_rows
-    if not numbers.size:
+    match = IdMatch(distinct, sum(stop - first for first, stop in types.values()), named)
+    if match.is_nothing:
+        there = pa.concat_arrays([ids.between(*of).cast(pa.string()) for of in types.values()])
+        reason = why_no_match(wanted["node_id"], there, of_persons=source_type in types)
         raise InputError(
-            f"ppr.sources {path} names {distinct:,} nodes, and none of them is in the graph as {sorted(types)}; check "
-            "the columns node_id and node_type, and the window of the input"
+            f"{match.told(f'ppr.sources {path}')} as {sorted(types)}; check the columns node_id and node_type, and the "
+            f"window of the input. {reason}"
         )
     return numbers, distinct - named

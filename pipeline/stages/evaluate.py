@@ -113,6 +113,8 @@ def _score(
     records = run_missing(engine, measure_table, tasks)
     for task, record in zip(tasks, records, strict=True):
         (lists if "lists" in task.payload else metrics).update(record.result["metrics"])
+        if warning := record.result["metrics"].get("warning"):
+            log.warning("stage=evaluate warning: %s", warning)
     if made["lists_metadata"]:
         lists["exact"], more = check_exactly(engine, config, workspace)
         records = [*records, *more]
@@ -195,11 +197,12 @@ def measure(task: Task, attempt: Attempt) -> Mapping[str, Any]:  # noqa: ARG001
         similarity={"retrieval": payload["similarity"]},
     )
     table = scored.table
-    train = scored.pairs(read_edges(payload["train"]))
-    test = scored.pairs(read_test_pairs(payload))
+    ends = read_edges(payload["train"])
+    asked, warning = read_test_pairs(payload, ends)
+    train, test = scored.pairs(ends), scored.pairs(asked)
     if "holdout" in payload:  # the edges table still has them
         train = without(train, test, len(table.rows), is_plain=table.is_plain)
     is_known = (train.src >= 0) & (train.dst >= 0)  # an excluded id has edges, and no row
     train = Pairs(train.src[is_known], train.dst[is_known])
     metrics = score(table, train, test, tuple(payload["ks"]), payload["sample"], payload["seed"])
-    return {"metrics": metrics}
+    return {"metrics": {**metrics, **({"warning": warning} if warning else {})}}

@@ -19,6 +19,7 @@ from pipeline.config import PipelineConfig
 from pipeline.engines.base import Engine, Frame
 from pipeline.errors import InputError, StorageError
 from pipeline.kernels.hashing import hash_nodes, hash_pairs, node_keys
+from pipeline.stages.attribute_ids import judge_attribute_ids
 from pipeline.stages.node_attributes import nodes_with_attributes, number_features
 from pipeline.stages.outcome import MadeFile, Outcome, written_by_engine, written_by_tasks
 from pipeline.tasks import Attempt, Task, TaskRecord, run_missing
@@ -45,6 +46,7 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     )
     sorted_files = engine.write_sorted(nodes, workspace.scratch(NAME, "nodes"), unnumbered, ["node_type", "node_id"])
     numbered = run_missing(engine, number_nodes, _numbering_tasks(workspace, sorted_files, "number", holdout=[]))
+    matched = judge_attribute_ids(engine, config, workspace, numbered, id_type)
 
     if config.evaluate.source == "holdout":
         pairs = _look_up_ends(engine, edges, numbered, config, workspace.scratch(NAME, "pairs"), id_type)
@@ -58,7 +60,7 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
         indexed, holdout = written_by_engine(files), []
 
     features = number_features(engine, config, workspace, [record.file("nodes") for record in numbered], id_type)
-    figures = _figures(numbered, indexed, holdout)
+    figures = _figures(numbered, indexed, holdout) | ({"attribute_ids": matched} if matched else {})
     found, wanted = figures["edges"] + figures["holdout"], workspace.manifest("edges").rows
     if found != wanted:
         raise StorageError(
@@ -173,6 +175,7 @@ def number_nodes(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     node_ix = np.arange(start, start + table.num_rows, dtype=np.int64)
     node_key = np.empty(table.num_rows, np.uint64)
     types: dict[str, list[int]] = {}
+    linked: dict[str, int] = {}
     for node_type in pc.unique(table["node_type"]).to_pylist():
         rows = np.flatnonzero(pc.equal(table["node_type"], node_type).to_numpy())
         first, stop = int(rows[0]), int(rows[-1]) + 1  # sorted by type first
@@ -180,6 +183,7 @@ def number_nodes(task: Task, attempt: Attempt) -> Mapping[str, Any]:
         _refuse_disorder(table["node_id"].slice(first, stop - first), task.payload["file"])
         node_key[first:stop] = node_keys(node_type, ids)
         types[node_type] = [start + first, start + stop]
+        linked[node_type] = int(pc.sum(pc.greater(table["degree"].slice(first, stop - first), 0)).as_py())
     degree, weight = (table[name].to_numpy().copy() for name in ("degree", "weight"))
     for file in task.payload["holdout"]:
         _take_off(pq.read_table(file, partitioning=None), start, degree, weight)
@@ -196,7 +200,7 @@ def number_nodes(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     storage.write_parquet(attempt.path("nodes", "parquet"), index, row_group_size=65_536)
     arrays = {name: columns[name] for name in NODE_ARRAYS.schema.names}
     storage.write_arrow(attempt.path("arrays", "arrow"), pa.Table.from_pydict(arrays, schema=NODE_ARRAYS.schema))
-    return {"nodes_rows": table.num_rows, "types": types, "isolated": int((degree == 0).sum())}
+    return {"nodes_rows": table.num_rows, "types": types, "linked": linked, "isolated": int((degree == 0).sum())}
 
 
 def _refuse_disorder(ids: pa.ChunkedArray, file: str) -> None:

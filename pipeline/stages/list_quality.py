@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from pipeline.ingest.parse import ParseRules
 from pipeline.ingest.sources import ParseTask
 from pipeline.stages.scored_lists import Ends, list_figures, read_scored_lists
-from pipeline.stages.scored_tables import read_edges, read_held_out, read_pairs
+from pipeline.stages.scored_tables import judge_pair_ids, read_edges, read_held_out, read_pairs
 from pipeline.tasks import Attempt, Task
 
 
@@ -20,14 +20,21 @@ def has_pairs(payload: Mapping[str, Any]) -> bool:
     return any(payload.get(name) is not None for name in ("rules", "holdout", "pairs"))
 
 
-def read_test_pairs(payload: Mapping[str, Any]) -> Ends:
-    """Read the pairs to score: those that are new, held out, or in a file."""
+def read_test_pairs(payload: Mapping[str, Any], train: Ends) -> tuple[Ends, str | None]:
+    """Read the pairs to score: those that are new, held out, or in a file; of these, a warning if few ids are known.
+
+    Raises
+    ------
+    InputError : a file whose ids almost all are in no pair of ``train``.
+    """
     if payload.get("pairs") is not None:
-        return read_edges(payload["pairs"])
+        return read_edges(payload["pairs"]), None
     if "holdout" in payload:
-        return read_held_out(payload["holdout"], payload["index"])
+        return read_held_out(payload["holdout"], payload["index"]), None
     tasks = [ParseTask.from_payload(part) for part in payload["parse"]]
-    return read_pairs(tasks, ParseRules(**payload["rules"]))
+    pairs = read_pairs(tasks, ParseRules(**payload["rules"]))
+    types = payload["source_type"], payload["target_type"]
+    return pairs, judge_pair_ids(pairs, train, types, "evaluate.path")
 
 
 def why_no_ranking(payload: Mapping[str, Any], metrics: Mapping[str, Any]) -> str | None:
@@ -50,11 +57,12 @@ def why_no_ranking(payload: Mapping[str, Any], metrics: Mapping[str, Any]) -> st
 def measure_lists(task: Task, attempt: Attempt) -> Mapping[str, Any]:  # noqa: ARG001
     """Task: recall, NDCG and their like of lists."""
     payload = task.payload
-    test = read_test_pairs(payload)
+    train = read_edges(payload["train"])
+    test, warning = read_test_pairs(payload, train)
     scored = read_scored_lists(
         payload["lists"],
         (payload["source_type"], payload["target_type"]),
-        read_edges(payload["train"]),
+        train,
         test,
         payload["sample"],
         payload["seed"],
@@ -62,4 +70,5 @@ def measure_lists(task: Task, attempt: Attempt) -> Mapping[str, Any]:  # noqa: A
     )
     figures = list_figures(scored.measure(tuple(payload["ks"])))
     is_plain = payload["source_type"] == payload["target_type"]
-    return {"metrics": {"ranking": {**figures, **({"unknown_pairs": scored.unknown_pairs} if is_plain else {})}}}
+    ranking = {**figures, **({"unknown_pairs": scored.unknown_pairs} if is_plain else {})}
+    return {"metrics": {"ranking": ranking, **({"warning": warning} if warning else {})}}

@@ -110,7 +110,7 @@ def open_workspace(
     digests["evaluate"] = _measured_against(digest_of, config, date, snapshots, way)
     if config.ppr.neighbors and config.ppr.sources:
         digests["embed"] = digest_of(list_sources(config.ppr.sources, date, "ppr.sources", snapshots))
-    if starts_here:
+    if starts_here and not is_dry:
         pin(root, date, snapshots)
     parent = find_parent(root, config, date)
     digests["aggregate"] = parent.release if parent else None

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pipeline.errors import InputError
 from pipeline.evaluation.sampling import sample_by_key
 from pipeline.evaluation.table import Pairs, Table
+from pipeline.ingest.id_match import match_ids, swapped, why_no_match
 from pipeline.ingest.ids import one_type
 from pipeline.ingest.parse import ParseRules, parse
 from pipeline.ingest.sources import ParseTask
@@ -169,6 +170,36 @@ def read_pairs(tasks: Sequence[ParseTask], rules: ParseRules) -> tuple[pa.Array,
         columns.append(pa.concat_arrays([piece.cast(pa.string()) if is_text else piece for piece in pieces]))
     src, dst = one_type(columns[0], columns[1], as_text=False)
     return src, dst
+
+
+def judge_pair_ids(
+    asked: tuple[pa.Array, pa.Array], known: tuple[pa.Array, pa.Array], types: tuple[str, str], what: str
+) -> str | None:
+    """Refuse pairs of which almost no id is known at one end; return a warning if few are.
+
+    Parameters
+    ----------
+    known : both ends of the pairs that the table was made from, or its ids. types : of both ends, the first of
+        which are persons: their ids aren't shown.
+
+    Raises
+    ------
+    InputError : with an example of each side, and the likely reason.
+    """
+    if types[0] == types[1]:  # one type: ends come in any order
+        both = tuple(pa.concat_arrays([one.cast(pa.string()) for one in ends]) for ends in (asked, known))
+        asked, known, types = (both[0],), (both[1],), types[:1]  # type: ignore[assignment]
+    warning = None
+    for node_type, ids, of_table in zip(types, asked, known, strict=True):
+        found = match_ids(ids, of_table)
+        if found.is_nothing:
+            by_type = [dict(zip(types, ends, strict=True)) for ends in (asked, known)]
+            reason = "Source and target are swapped." if swapped(*by_type) else ""
+            reason = reason or why_no_match(ids, of_table, of_persons=node_type == types[0])
+            raise InputError(f"{found.told(f'{what}, as {node_type},')}. {reason}")
+        if found.is_little:
+            warning = f"{found.told(f'{what}, as {node_type},')}; the others can't be ranked"
+    return warning
 
 
 def without(train: Pairs, test: Pairs, n: int, *, is_plain: bool) -> Pairs:

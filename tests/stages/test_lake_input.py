@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
+from jobs.commands import plan
 from pipeline.stages.chain import STAGE_NAMES
 from tests.ingest.lake_tables import iceberg_table
 from tests.stages.chains import Chain, config_for, users_and_items
@@ -91,6 +92,15 @@ def test_stages_one_by_one_read_what_ingest_read(tmp_path: Path, rows: pa.Table)
         ended = chain.run(config, [name])
         assert ended.code == 0, ended.error
         write_deltalake(folder, rows.slice(0, 1), mode="append")  # the table goes on being written
+        arguments = [
+            "--config",
+            str(chain.write_config(config)),
+            "--workspace",
+            str(chain.root),
+            "--date",
+            "1970-01-01",
+        ]
+        plan.answer(plan.parser().parse_args(arguments))  # which looks at the newest, and changes nothing
     first = chain.published()
     again = chain.run(config)
     assert again.code == 0, again.error

@@ -1,0 +1,142 @@
+"""Ids of two inputs that should be of the same nodes: how many match, and if almost none do, the likely reason."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+#: Below this share, what matches is chance: a file of the same ids shares most of the smaller side.
+LEAST_SHARE = 0.01
+#: Below this one, a warning says how many match: the file may be of another day, shop or country.
+FEW_SHARE = 0.5
+SAMPLE = 10_000  # ids that don't match, looked at for the reason
+_LEAST_EXPLAINED = 0.1  # of the sample, that a reason has to make match
+
+
+@dataclass(frozen=True)
+class IdMatch:
+    """Counts of different ids. The share is of the smaller side: a catalogue may be larger than what is bought."""
+
+    asked: int
+    known: int
+    matched: int
+
+    @property
+    def share(self) -> float:
+        """Matched ids, of as many as can match."""
+        return self.matched / max(1, min(self.asked, self.known))
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether almost none match, so that the ids are written in another way, or are of something else."""
+        return self.asked > 0 and (self.matched == 0 or self.share < LEAST_SHARE)
+
+    @property
+    def is_little(self) -> bool:
+        """Whether fewer match than of a file of the same nodes."""
+        return self.asked > 0 and self.share < FEW_SHARE
+
+    def told(self, what: str) -> str:
+        """A sentence with the counts."""
+        return (
+            f"{self.matched:,} of the {self.asked:,} ids of {what} are among the {self.known:,} of the interactions, "
+            f"{self.share:.2%} of as many as can be"
+        )
+
+
+def match_ids(asked: pa.Array, known: pa.Array) -> IdMatch:
+    """Count what matches, as text; nulls are no ids."""
+    asked, known = _different(asked), _different(known)
+    return IdMatch(len(asked), len(known), int(pc.sum(pc.is_in(asked, value_set=known)).as_py() or 0))
+
+
+def why_no_match(asked: pa.Array, known: pa.Array, *, of_persons: bool) -> str:
+    """Return an example of each side and the likely reason, as a sentence.
+
+    Parameters
+    ----------
+    of_persons : show how the examples are written, not what they are.
+    """
+    asked, known = _different(asked), _different(known)
+    strange = asked.filter(pc.invert(pc.is_in(asked, value_set=known)))
+    strange = strange.take(pa.array(range(0, len(strange), max(1, len(strange) // SAMPLE))))
+    if not len(strange) or not len(known):
+        return "One of the two sides has no ids."
+    reason, example = "", (strange[0].as_py(), known[0].as_py())
+    most = max(1, int(_LEAST_EXPLAINED * len(strange))) - 1
+    for name, plain in _PLAINER.items():
+        left, right = plain(strange), plain(known)
+        places = pc.index_in(left, value_set=right)
+        explained = len(places) - places.null_count
+        if explained > most:
+            at = pc.index(places.is_valid(), True).as_py()
+            most, reason, example = explained, name, (strange[at].as_py(), known[places[at].as_py()].as_py())
+    shown = [shape_of(one) if of_persons else one for one in example]
+    how = " (digits shown as 9, letters as a)" if of_persons else ""
+    cause = f"Likely cause: {reason}; write both alike." if reason else "Are they ids of the same things?"
+    return f"Examples: {shown[0]!r} there, {shown[1]!r} in the interactions{how}. {cause}"
+
+
+def swapped(asked: Mapping[str, pa.Array], known: Mapping[str, pa.Array]) -> bool:
+    """Whether two types of ids match each other's instead of their own."""
+    if len(asked) != 2 or asked.keys() != known.keys():
+        return False
+    left, right = asked
+    return not any(match_ids(asked[one], known[other]).is_little for one, other in ((left, right), (right, left)))
+
+
+def shape_of(text: str) -> str:
+    """How an id is written: leading zeros, a trailing ".0", blanks and signs as they are, the rest masked."""
+    zeros, middle, fraction = re.fullmatch(r"(\s*0*)(.*?)(\.0+\s*)?", text, re.DOTALL).groups()  # type: ignore[union-attr]
+    middle = re.sub(r"\d", "9", middle)
+    middle = re.sub(r"[^\W\d_]", lambda letter: "A" if letter[0].isupper() else "a", middle)
+    return f"{zeros}{middle}{fraction or ''}"
+
+
+def other_spellings(text: str) -> list[str]:
+    """Ids that may mean the same: other case, no blanks, more or fewer leading zeros, a fraction of 0 or none."""
+    plain = text.strip()
+    plain = re.sub(r"\.0+$", "", plain)
+    bare = plain.lstrip("0") or plain
+    forms = [plain, plain.lower(), plain.upper(), f"{plain}.0"]
+    if bare.isascii() and bare.isdigit():
+        forms += [bare.zfill(width) for width in range(len(bare), 21)]
+    return [form for form in dict.fromkeys(forms) if form != text]
+
+
+def _different(ids: pa.Array | pa.ChunkedArray) -> pa.Array:
+    whole = ids.combine_chunks() if isinstance(ids, pa.ChunkedArray) else ids
+    return pc.unique(pc.cast(whole.drop_null(), pa.string()))
+
+
+def _replaced(pattern: str, by: str) -> Callable[[pa.Array], pa.Array]:
+    return lambda ids: pc.replace_substring_regex(ids, pattern, by)
+
+
+def _without_exponent(ids: pa.Array) -> pa.Array:
+    def plain(text: str) -> str:
+        with contextlib.suppress(ValueError, OverflowError):
+            return str(int(float(text))) if re.search(r"\d[eE]\+?\d", text) else text
+        return text
+
+    return pa.array([plain(text) for text in ids.to_pylist()], pa.string())
+
+
+#: What ids of one node may differ by, and how to undo it.
+_PLAINER: Mapping[str, Callable[[pa.Array], pa.Array]] = {
+    "blanks around ids": pc.utf8_trim_whitespace,
+    "upper and lower case": pc.utf8_lower,
+    "leading zeros": _replaced(r"^0+(.)", r"\1"),
+    "numbers written with a fraction, such as 17850.0": _replaced(r"\.0+$", ""),
+    "numbers written with an exponent, such as 1.23E+11": _without_exponent,
+    "quotes, hyphens or other signs": _replaced(r"[^0-9A-Za-z]", ""),
+    "a prefix before the number": _replaced(r"^[^0-9]+([0-9])", r"\1"),
+    "blanks, case, zeros and signs together": lambda ids: _replaced(r"^0+(.)", r"\1")(
+        _replaced(r"[^0-9a-z]", "")(pc.utf8_lower(_replaced(r"\.0+\s*$", "")(ids)))
+    ),
+}
