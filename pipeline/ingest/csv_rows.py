@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pipeline.errors import InputError
 from pipeline.ingest.raw_batch import BrokenLine, RawBatch, one_chunk, refuse_missing
 from pipeline.ingest.sources import Piece, naming
-from pipeline.ingest.text_format import WHITESPACE, TextFormat
+from pipeline.ingest.text_format import TextFormat
 from pipeline.ingest.text_stream import text_blocks
 from pipeline.kernels.text_records import GLUED, SPANS_LINES, Records, find_records
 
@@ -52,6 +52,7 @@ class CsvFile:
         """
         self._piece, self._dialect = piece, text.dialect(piece.relative)
         self._quote = ord(self._dialect.quote) if self._dialect.quote else -1
+        self._stand_in = self._dialect.stand_in
         self._header: bytes | None = None
         self._line, self._blanks = 1, 0
         self._rest: Iterator[bytes] = map(self._dialect.rewrite, text_blocks(piece, text.encoding))
@@ -70,13 +71,14 @@ class CsvFile:
             is_last = block is None
             data += block or b""
             records = self._find(data, is_last=is_last, most=1)
+            self._line = 1 + records.lines
             self._refuse_open(records, len(data), is_last)
             if len(records.start) or is_last:
                 break
         if not len(records.start):
             return None
         self._header = data[records.start[0] : records.stop[0]]
-        self._line, self._blanks = 1 + records.lines, records.blanks
+        self._blanks = records.blanks
         self._rest = chain([data[records.consumed :]], self._rest)
         with naming(self._piece.address, "csv"):
             (row,) = self._parse(self._header, int(records.fields[0]), range(int(records.fields[0]))).to_pylist()
@@ -101,17 +103,19 @@ class CsvFile:
             row += count
             yield batch
 
+    def _has_quotes(self, data: bytes) -> bool:
+        return self._quote >= 0 and self._dialect.quote.encode() in data
+
     def _find(self, data: bytes, *, is_last: bool, most: int = -1) -> Records:
         return find_records(np.frombuffer(data, np.uint8), self._dialect.byte[0], self._quote, is_last, most)
 
     def _blocks(self) -> Iterator[_Block]:
         """Cut the text where a record ends; only within quotes is that another place than where a line does."""
-        mark = self._dialect.quote.encode()
         held, line = b"", self._line
         for block, is_last in _with_last(self._rest):
             data = held + block if held else block
             held = b""
-            if not (mark and mark in data):
+            if not self._has_quotes(data):
                 count, ends = _count_of_lines(data)
                 yield _Block(data, line, None, count)
                 line += ends
@@ -160,7 +164,6 @@ class CsvFile:
             return pa.table({place: pa.array([], pa.binary()) for place in wanted})
         if data.startswith(BOM_UTF8):  # within a file a mark is text, and the parser would drop it
             data = b"\n" + data
-        has_quotes = bool(self._dialect.quote) and self._dialect.quote.encode() in data
         return pacsv.read_csv(
             pa.BufferReader(data),
             read_options=pacsv.ReadOptions(
@@ -169,7 +172,7 @@ class CsvFile:
             parse_options=pacsv.ParseOptions(
                 delimiter=self._dialect.byte.decode(),
                 quote_char=self._dialect.quote or False,
-                newlines_in_values=has_quotes,
+                newlines_in_values=self._has_quotes(data),
             ),
             convert_options=pacsv.ConvertOptions(
                 column_types=dict.fromkeys(wanted, pa.binary()),
@@ -185,20 +188,17 @@ class CsvFile:
         is_header = None
         if self._header and self._header in data:
             is_header = np.logical_and.reduce([_is_name(arrays[name], name) for name in arrays])
-        if self._dialect.is_rewritten and self._dialect.delimiter != WHITESPACE and self._dialect.byte in data:
-            arrays = {name: self._restored(array) for name, array in arrays.items()}
+        if self._stand_in and self._has_quotes(data):  # values may hold the delimiter
+            there, here = self._dialect.delimiter.encode(), self._stand_in
+            arrays = {name: pc.replace_substring(array, here, there) for name, array in arrays.items()}
         # As strings that nobody has looked at: UTF-8 is checked row by row, where values are judged.
         values = {role: arrays[name].view(pa.string()) for role, name in columns.items()}
         return RawBatch(rows, values, is_header=is_header)
 
-    def _restored(self, array: pa.Array) -> pa.Array:
-        """Quoted values with the delimiter inside."""
-        return pc.replace_substring(array, self._dialect.byte, self._dialect.delimiter.encode())
-
     def _broken(self, first: int, data: bytes, records: Records, at: int) -> BrokenLine:
         raw = data[records.start[at] : records.stop[at]]
-        if self._dialect.is_rewritten and self._dialect.delimiter != WHITESPACE:
-            raw = raw.replace(self._dialect.byte, self._dialect.delimiter.encode())
+        if self._stand_in:
+            raw = raw.replace(self._stand_in, self._dialect.delimiter.encode())
         fields, width = int(records.fields[at]), len(self.names or ())
         why = "text after a closing quote" if fields == width else f"{fields:,} of {width:,} columns"
         return BrokenLine(first + at, raw.decode(errors="replace"), why)

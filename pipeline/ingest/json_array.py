@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -10,23 +11,25 @@ from pipeline.errors import InputError
 
 MAX_ELEMENT = 64 * 2**20  # characters; a longer one is a string that nobody closed
 _LONGEST_WORD = 16  # characters that a token cut in two may need: -Infinity, \\ud83d\\ude00
+_LINE_ENDS = str.maketrans("\r\n", "  ")  # within an element, they are blanks
 _BLANKS = re.compile(r"[ \t\r\n]*")
 
 
 def lines_of_array(address: str, blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the elements of an array, a line each, in blocks of lines; elements may be anything.
+    """Yield the elements of an array, a line each, in blocks of lines; elements may be anything, blocks cut anywhere.
 
     Raises
     ------
     InputError : where the array breaks or ends too early, since what follows can't be told apart any more.
     """
     decoder = json.JSONDecoder()
+    # surrogateescape: bytes that are no UTF-8 come out as they went in.
+    to_text = codecs.getincrementaldecoder("utf-8")("surrogateescape")
     text, at, line = "", 0, 1
     state = "start"
     for block, is_last in _with_last(blocks):
         line += text.count("\n", 0, at)
-        # surrogateescape: bytes that are no UTF-8 come out as they went in.
-        text, at = text[at:] + block.decode("utf-8", "surrogateescape"), 0
+        text, at = text[at:] + to_text.decode(block, is_last), 0
         found: list[str] = []
         while (at := _end_of_blanks(text, at)) < len(text):
             sign = text[at]
@@ -38,7 +41,7 @@ def lines_of_array(address: str, blocks: Iterable[bytes]) -> Iterator[bytes]:
                     break
                 if stop < 0:
                     raise _broken(address, line + text.count("\n", 0, at), "an element is no JSON")
-                found.append(text[at:stop].replace("\n", " "))
+                found.append(text[at:stop].translate(_LINE_ENDS))
                 state, at = "after", stop
             elif state in ("first", "after") and sign == "]":
                 state, at = "end", at + 1

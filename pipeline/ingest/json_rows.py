@@ -19,7 +19,7 @@ from pipeline.ingest.json_array import lines_of_array
 from pipeline.ingest.raw_batch import BrokenLine, RawBatch, kind_of, one_chunk, refuse_missing
 from pipeline.ingest.sources import Piece
 from pipeline.ingest.text_format import TextFormat
-from pipeline.ingest.text_stream import text_blocks
+from pipeline.ingest.text_stream import cut_at_lines, text_chunks
 
 
 def read_json(piece: Piece, columns: Mapping[str, str], text: TextFormat) -> Iterator[RawBatch]:
@@ -43,14 +43,14 @@ def read_json(piece: Piece, columns: Mapping[str, str], text: TextFormat) -> Ite
 
 def json_lines(piece: Piece, text: TextFormat) -> Iterator[bytes]:
     """Yield blocks of whole lines, an object each if nothing is wrong."""
-    # A bare CR ends a line too. It is nothing else in JSON: inside of strings it has to be escaped.
-    blocks = (block.replace(b"\r", b"\n") if b"\r" in block else block for block in text_blocks(piece, text.encoding))
-    for block in blocks:
-        if block.lstrip()[:1] == b"[":
-            yield from lines_of_array(piece.address, chain([block], blocks))
-        elif not block.isspace():
-            yield block
-            yield from blocks
+    chunks = text_chunks(piece, text.encoding)
+    start = next((chunk for chunk in chunks if not chunk.isspace()), b"")
+    if start.lstrip()[:1] == b"[":
+        yield from lines_of_array(piece.address, chain([start], chunks))
+        return
+    for block in cut_at_lines(piece, chain([start], chunks)):
+        # A bare CR ends a line too. It is nothing else in JSON: inside of strings it has to be escaped.
+        yield block.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in block else block
 
 
 class _Int(str):

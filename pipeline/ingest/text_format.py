@@ -62,20 +62,18 @@ class Dialect:
     @property
     def byte(self) -> bytes:
         """What parts the columns of rewritten lines."""
-        if self.delimiter == WHITESPACE:
-            return b"\t"
-        return self.delimiter.encode() if self.delimiter.isascii() and len(self.delimiter) == 1 else _UNIT
+        return b"\t" if self.delimiter == WHITESPACE else self.stand_in or self.delimiter.encode()
 
     @property
-    def is_rewritten(self) -> bool:
-        """Whether lines have to be rewritten before they are parsed."""
-        return self.delimiter == WHITESPACE or self.byte == _UNIT != self.delimiter.encode()
+    def stand_in(self) -> bytes:
+        """The byte that a delimiter of several bytes becomes; none for others."""
+        return b"" if self.delimiter == WHITESPACE or len(self.delimiter.encode()) == 1 else _UNIT
 
     def rewrite(self, lines: bytes) -> bytes:
         """Return whole lines with one byte between their columns."""
         if self.delimiter == WHITESPACE:
             return _one_tab(lines)
-        if self.byte != _UNIT or self.delimiter.encode() == _UNIT:
+        if not self.stand_in:
             return lines
         # A value with the stand-in itself becomes one that is no UTF-8, and is rejected where it is used.
         return lines.replace(_UNIT, _NEVER_UTF8).replace(self.delimiter.encode(), _UNIT)

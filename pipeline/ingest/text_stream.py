@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
 
@@ -11,6 +11,7 @@ from pipeline.errors import InputError
 from pipeline.ingest.sources import Piece, filesystem_of, naming
 
 BLOCK = 8 * 2**20  # bytes
+MAX_LINE = 2**30  # bytes; pyarrow's columns of text hold twice as many
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
@@ -28,8 +29,40 @@ _FOREIGN = (
 )
 
 
-def text_blocks(piece: Piece, encoding: str | None, block_bytes: int | None = None) -> Iterator[bytes]:
+def text_blocks(piece: Piece, encoding: str | None) -> Iterator[bytes]:
     """Yield the text in blocks that end where a line ends (LF, CR LF or CR), the last wherever the file does.
+
+    Raises
+    ------
+    InputError : as :func:`text_chunks`; a line of more than a GiB.
+    """
+    return cut_at_lines(piece, text_chunks(piece, encoding))
+
+
+def cut_at_lines(piece: Piece, chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield text that is cut anywhere in blocks as :func:`text_blocks` does."""
+    parts: list[bytes] = []
+    held = 0
+    for chunk in chunks:
+        # A CR at the end may be half of a CR LF.
+        cut = max(chunk.rfind(b"\n"), chunk.rfind(b"\r", 0, -1)) + 1
+        if cut:
+            yield b"".join([*parts, chunk[:cut]]) if parts else chunk[:cut]
+            parts, held = [], 0
+        if cut < len(chunk):
+            parts.append(chunk[cut:])
+            held += len(chunk) - cut
+            if held > MAX_LINE:
+                raise InputError(
+                    f"{piece.address} has a line of more than {MAX_LINE:,} bytes; is it text? Its lines have to end in "
+                    "LF, CR LF or CR, and a JSON file must not be one object"
+                )
+    if parts:
+        yield b"".join(parts)
+
+
+def text_chunks(piece: Piece, encoding: str | None) -> Iterator[bytes]:
+    """Yield the text as UTF-8, cut anywhere. What is UTF-8 already passes as it is.
 
     A character that can't be decoded becomes the byte FF, which is in no UTF-8 text: its row is rejected where
     the value is used, and no other.
@@ -38,21 +71,7 @@ def text_blocks(piece: Piece, encoding: str | None, block_bytes: int | None = No
     ------
     InputError : a file that can't be read or unpacked, or is of another kind than its name says.
     """
-    parts: list[bytes] = []
-    for chunk in _decoded(piece, encoding, block_bytes or BLOCK):
-        # A CR at the end may be half of a CR LF.
-        cut = max(chunk.rfind(b"\n"), chunk.rfind(b"\r", 0, -1)) + 1
-        if cut:
-            yield b"".join([*parts, chunk[:cut]]) if parts else chunk[:cut]
-            parts = []
-        if cut < len(chunk):
-            parts.append(chunk[cut:])
-    if parts:
-        yield b"".join(parts)
-
-
-def _decoded(piece: Piece, encoding: str | None, size: int) -> Iterator[bytes]:
-    """The text as UTF-8. What is UTF-8 already passes as it is: its values are checked one by one, later."""
+    size = BLOCK
     with _stream(piece) as stream:
         start = _read(piece, stream, size)
         while 0 < len(start) < 4 and (more := _read(piece, stream, size)):

@@ -335,6 +335,15 @@ def test_members_of_gzip_one_after_another_are_one_file(tmp_path: Path) -> None:
     assert Readback(tmp_path / "a.csv.gz", TextFormat()).rows == {0: ["1", "2", "3"], 1: ["4", "5", "6"]}
 
 
+def test_a_file_without_line_ends_is_refused_before_it_fills_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(text_stream, "MAX_LINE", 5_000)
+    (tmp_path / "a.csv").write_text("who,what,kind\n" + "x" * 10_000)
+    with pytest.raises(InputError, match=r"a\.csv has a line of more than 5,000 bytes"):
+        in_blocks_of(100, lambda: Readback(tmp_path / "a.csv", TextFormat()))
+
+
 @pytest.mark.parametrize("name", ["a.csv", "a.jsonl"])
 def test_a_line_longer_than_blocks_is_one_row(tmp_path: Path, name: str) -> None:
     long = "x" * 20_000_000
