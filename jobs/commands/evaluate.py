@@ -57,7 +57,7 @@ def parser() -> CommandParser:
     report.add_argument(
         "--table", metavar="PATH", help="node_embeddings or ppr_neighbors elsewhere: a file or its folder"
     )
-    report.add_argument("--pairs", metavar="PATH", help="test pairs: Parquet, CSV or JSON lines")
+    report.add_argument("--pairs", metavar="PATH", help="test pairs: of any format, text as [input] says")
     report.add_argument("--train", metavar="PATH", help="pairs to leave out of lists, the graph")
     report.add_argument("--source", metavar="COLUMN", help="of --pairs and --train (default: as the config says)")
     report.add_argument("--target", metavar="COLUMN", help="likewise")

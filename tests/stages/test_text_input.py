@@ -138,3 +138,38 @@ def test_test_pairs_and_sources_are_read_with_the_keys_of_the_input(tmp_path: Pa
     assert made.metrics["ranking"]["users"] > 0
     lists = pq.read_table(made.folder / "ppr_neighbors")
     assert sorted(lists["node_id"].to_pylist()) == [1, 2]
+
+
+def test_attributes_have_text_keys_of_their_own(tmp_path: Path) -> None:
+    write_rows(tmp_path / "in.parquet", ROWS)
+    items = sorted({b for _, b in PAIRS})
+    lines = [f"{item};{'k.A.' if item % 2 else 'Käse'};{item}" for item in items]
+    lines[3] += ";too much"
+    (tmp_path / "items.dat").write_bytes("\n".join(lines).encode("cp1252"))
+    about = {
+        "path": str(tmp_path / "items.dat"),
+        "id": "id",
+        "categories": ["kind"],
+        "numbers": ["size"],
+        "delimiter": ";",
+        "encoding": "cp1252",
+        "header": False,
+        "columns": ["id", "kind", "size"],
+        "null_values": ["k.A."],
+    }
+    config = config_for(
+        tmp_path / "in.parquet",
+        input={"max_rejected_share": 0.1},
+        attributes={"item": about},
+        embedding={"attribute_share": 0.5},
+    )
+    chain = Chain(tmp_path)
+    ended = chain.run(config, ["ingest"])
+    assert ended.code == 0, ended.error
+    found = ended.figures("ingest")["attributes"]["item"]
+    assert (found["read"], found["nodes"], found["rejected"]) == (len(items), len(items) - 1, {"unreadable line": 1})
+    assert found["odd_ids"] == {}
+    with_kind = sum(item % 2 == 0 for place, item in enumerate(items) if place != 3)
+    (features,) = chain.workspace(config).files("attribute_features")
+    rows = pa.ipc.open_file(features).read_all().num_rows
+    assert rows == with_kind + len(items) - 1  # a kind where it is known, and a size
