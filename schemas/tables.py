@@ -69,7 +69,7 @@ DECAYED = TableContract(name="decayed", version=1, schema=EDGES.schema, key=EDGE
 
 REJECTED = TableContract(
     name="rejected",
-    version=1,
+    version=2,
     schema=pa.schema(
         [
             _required("file", pa.string()),
@@ -80,6 +80,7 @@ REJECTED = TableContract(
             pa.field("event", pa.string()),
             pa.field("timestamp", pa.string()),
             _required("reason", pa.string()),
+            _required("accepted", pa.string()),  # what would not have been rejected
         ]
     ),
     key=("file", "row"),
@@ -88,7 +89,7 @@ REJECTED = TableContract(
 #: Rows of [attributes.<node type>] that are not used.
 REJECTED_ATTRIBUTES = TableContract(
     name="rejected_attributes",
-    version=1,
+    version=2,
     schema=pa.schema(
         [
             _required("node_type", pa.string()),
@@ -97,6 +98,7 @@ REJECTED_ATTRIBUTES = TableContract(
             pa.field("node_id", pa.string()),
             _required("values", pa.string()),  # JSON, by column
             _required("reason", pa.string()),
+            _required("accepted", pa.string()),  # what would not have been rejected
         ]
     ),
     key=("node_type", "file", "row"),

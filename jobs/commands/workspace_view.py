@@ -328,7 +328,9 @@ def _ingest_text(ingest: Mapping[str, Any] | None) -> list[str]:
     lines = ["", "rows of the input", *columns(counts)]
     for reason, count in ingest["rejected"].items():
         where = ", ".join(f"{row['file']} row {row['row']}" for row in ingest["examples"].get(reason, []))
+        about = ingest["reasons"][reason]
         lines.append(f"  rejected: {reason}: {count:,} (first: {where})")
+        lines.append(f"    such as {about['example']}; accepted: {about['accepted']}")
     if ingest["rejected_table"]:
         lines.append(f"  the rejected rows with their values: {ingest['rejected_table']}")
     for node_type, about in ingest.get("attributes", {}).items():

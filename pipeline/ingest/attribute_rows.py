@@ -17,7 +17,8 @@ from pipeline.ingest.ids import canonical_int64, ids_of, judge_ids
 from pipeline.ingest.odd_ids import OddIds, odd_ids, together
 from pipeline.ingest.raw_batch import RawBatch, attribute_role
 from pipeline.ingest.readers import read
-from pipeline.ingest.rejected import REASONS, Verdict, Verdicts, to_text
+from pipeline.ingest.reasons import shape_of
+from pipeline.ingest.rejected import ACCEPTED, REASONS, Verdict, Verdicts, shortened, to_text
 from pipeline.ingest.sources import ParseTask, Piece
 from pipeline.ingest.text_format import TextFormat
 from schemas.tables import REJECTED_ATTRIBUTES
@@ -79,6 +80,7 @@ class AttributeCounts:
     rejected: Mapping[str, int] = field(default_factory=dict)  # by reason
     has_int64_ids: bool = True  # every id of the rows kept is a canonical int64
     odd_ids: OddIds = field(default_factory=dict)
+    examples: Mapping[str, str] = field(default_factory=dict)  # by reason, of one row: no ids
 
     def __add__(self, other: AttributeCounts) -> AttributeCounts:
         reasons = [name for name in REASONS.values() if name in self.rejected or name in other.rejected]
@@ -88,6 +90,7 @@ class AttributeCounts:
             {name: self.rejected.get(name, 0) + other.rejected.get(name, 0) for name in reasons},
             self.has_int64_ids and other.has_int64_ids,
             together(self.odd_ids, other.odd_ids),
+            {**other.examples, **self.examples},
         )
 
     @property
@@ -128,6 +131,8 @@ def check_attributes(raw: RawBatch, rules: AttributeRules, piece: Piece) -> Pars
     verdicts.mark(raw.wrong_type, Verdict.WRONG_TYPE)
     ids = ids_of(raw.values[attribute_role(rules.node_type, "id")], rules.id, where)
     judge_ids([ids], verdicts)
+    examples = _Examples(raw, verdicts, piece.relative)
+    examples.note(rules.id, raw.values[attribute_role(rules.node_type, "id")])
     values = []
     for kind, name in rules.columns:
         column = raw.values[attribute_role(rules.node_type, kind, name)]
@@ -138,6 +143,7 @@ def check_attributes(raw: RawBatch, rules: AttributeRules, piece: Piece) -> Pars
         else:
             is_json = piece.format == "json"
             values.append(lists_of(column, rules.separator, verdicts, name, where, is_json=is_json))
+        examples.note(name, column, is_shown=kind == "numbers")
     columns = [ids, pa.array([piece.relative], pa.string()).take(pa.array(np.zeros(len(ids), np.int64)))]
     columns += [pa.array(raw.rows), *values]
     kept = verdicts.kept
@@ -148,11 +154,31 @@ def check_attributes(raw: RawBatch, rules: AttributeRules, piece: Piece) -> Pars
     odd = {} if is_int64 else odd_ids(columns[0])
     rows = pa.RecordBatch.from_arrays(columns, schema=rules.schema)
     found = {REASONS[verdict]: count for verdict, count in verdicts.counts().items() if verdict in REASONS}
-    counts = AttributeCounts(len(raw.rows), rows.num_rows, found, is_int64, odd)
+    counts = AttributeCounts(len(raw.rows), rows.num_rows, found, is_int64, odd, examples.of)
     if raw.broken:
         broken = len(raw.broken)
         counts += AttributeCounts(broken, 0, {REASONS[Verdict.UNREADABLE_LINE]: broken})
     return ParsedAttributes(rows, _rejected(raw, verdicts, rules, piece), counts)
+
+
+class _Examples:
+    """By reason, the first row that has it and the column that gave it; of ids and texts their kind and size only."""
+
+    def __init__(self, raw: RawBatch, verdicts: Verdicts, file: str) -> None:
+        self._raw, self._verdicts, self._file = raw, verdicts, file
+        self.of: dict[str, str] = {}
+
+    def note(self, name: str, column: pa.Array, *, is_shown: bool = False) -> None:
+        """Note the reasons that came with a column."""
+        codes = self._verdicts.codes
+        for code in () if codes is None else np.unique(codes):
+            reason = REASONS.get(Verdict(int(code)))
+            if reason is None or reason in self.of:
+                continue
+            place = int(np.argmax(codes == code))
+            value = column.slice(place, 1)
+            words = repr(shortened(str(to_text(value)[0]))) if is_shown else shape_of(value)
+            self.of[reason] = f"{words} in column '{name}' (row {self._raw.rows[place]} of {self._file})"
 
 
 def _rejected(raw: RawBatch, verdicts: Verdicts, rules: AttributeRules, piece: Piece) -> pa.RecordBatch:
@@ -188,6 +214,7 @@ def rejected_row(
         "node_id": node_id,
         "values": text.encode(errors="replace").decode(),
         "reason": reason,
+        "accepted": ACCEPTED[reason],
     }
 
 

@@ -9,45 +9,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.ingest.ids import MAX_ID_BYTES
 from pipeline.ingest.raw_batch import RawBatch
-from pipeline.ingest.rejected import REASONS, Verdict, Verdicts, is_text, shortened, to_text
+from pipeline.ingest.rejected import ACCEPTED, Verdict, Verdicts, is_text, shortened, to_text
 from pipeline.ingest.timestamps import TimeForm, reading_of
-from pipeline.ingest.weights import MAX_WEIGHT
 
-_TIMES = (
-    "times as 2024-01-31 or 2024-01-31T10:00:00.5+0000 (' UTC', Z, none: UTC), numbers in input.timestamp_unit, "
-    "or the one form that input.timestamp_format names"
-)
-_WEIGHTS = f"numbers above 0, at most {MAX_WEIGHT:,.0f}, as 1.5 or 2e-3; not 1,5"
-_KINDS = "the kinds under [input.event_weights]"
-
-#: What would not have been rejected, by reason.
-ACCEPTED: Mapping[str, str] = {
-    REASONS[verdict]: words
-    for verdict, words in {
-        Verdict.UNREADABLE_LINE: "lines of as many columns as the header, quotes in values doubled; one JSON object",
-        Verdict.NULL_TIMESTAMP: _TIMES,
-        Verdict.UNREADABLE_TIMESTAMP: _TIMES,
-        Verdict.TIMESTAMP_OUT_OF_RANGE: "times from 1990 to 2100",
-        Verdict.WRONG_TYPE: "ids as text or integers, other values as text or numbers",
-        Verdict.NULL_ID: "an id at both ends, and not of blanks alone",
-        Verdict.UNREADABLE_ID: f"ids of characters in input.encoding, without NULs, of at most {MAX_ID_BYTES:,} bytes",
-        Verdict.NULL_EVENT: _KINDS,
-        Verdict.UNKNOWN_EVENT: _KINDS,
-        Verdict.NULL_WEIGHT: _WEIGHTS,
-        Verdict.UNREADABLE_WEIGHT: _WEIGHTS,
-        Verdict.WEIGHT_NOT_FINITE: _WEIGHTS,
-        Verdict.WEIGHT_NOT_POSITIVE: _WEIGHTS,
-        Verdict.WEIGHT_OUT_OF_RANGE: _WEIGHTS,
-        Verdict.SELF_LOOP: "two different ids, or input.self_loops = 'keep'",
-        Verdict.UNREADABLE_NUMBER: "numbers",
-        Verdict.NUMBER_NOT_FINITE: "finite numbers",
-        Verdict.UNREADABLE_VALUE: "values in UTF-8, of at most some KiB",
-        Verdict.CONFLICT: "one row a node, or rows that are equal",
-        Verdict.REPEATED_HEADER: "one header, at the top of a file",
-    }.items()
-}
 #: The field that a reason is about, where its value may be shown.
 _FIELD = {
     **dict.fromkeys((Verdict.UNREADABLE_TIMESTAMP, Verdict.TIMESTAMP_OUT_OF_RANGE, Verdict.LATE), "timestamp"),
@@ -84,13 +49,14 @@ def _example(raw: RawBatch, verdict: Verdict, at: NDArray[np.int64], form: TimeF
 
 def _about_ids(raw: RawBatch, verdict: Verdict, place: int) -> str:
     """What may be said of a row whose offending value is an id: its kind and size."""
-    shapes = {role: _shape(raw.values[role].slice(place, 1)) for role in ("source", "target") if role in raw.values}
+    shapes = {role: shape_of(raw.values[role].slice(place, 1)) for role in ("source", "target") if role in raw.values}
     if verdict == Verdict.SELF_LOOP:
         return f"both ends are one id, {shapes.get('source')}"
     return ", ".join(f"{role}: {shape}" for role, shape in shapes.items()) or "empty"
 
 
-def _shape(value: pa.Array) -> str:
+def shape_of(value: pa.Array) -> str:
+    """Return kind and size of the one value of an array."""
     if value.null_count:
         return "empty"
     if not is_text(value.type):

@@ -67,6 +67,39 @@ REASONS: Mapping[Verdict, str] = {
     Verdict.CONFLICT: "same id with other values",
     Verdict.REPEATED_HEADER: "repeated header",
 }
+_TIMES = (
+    "times as 2024-01-31 or 2024-01-31T10:00:00.5+0000 (' UTC', Z, none: UTC), numbers in input.timestamp_unit, "
+    "or the one form that input.timestamp_format names"
+)
+_WEIGHTS = "numbers above 0, at most 1,048,576, as 1.5 or 2e-3; not 1,5"
+_KINDS = "the kinds under [input.event_weights]"
+
+#: What would not have been rejected, by reason.
+ACCEPTED: Mapping[str, str] = {
+    REASONS[verdict]: words
+    for verdict, words in {
+        Verdict.UNREADABLE_LINE: "lines of as many columns as the header, quotes in values doubled; one JSON object",
+        Verdict.NULL_TIMESTAMP: _TIMES,
+        Verdict.UNREADABLE_TIMESTAMP: _TIMES,
+        Verdict.TIMESTAMP_OUT_OF_RANGE: "times from 1990 to 2100",
+        Verdict.WRONG_TYPE: "ids as text or integers, other values as text or numbers",
+        Verdict.NULL_ID: "an id at both ends, and not of blanks alone",
+        Verdict.UNREADABLE_ID: "ids of characters in input.encoding, without NULs, of at most 16,384 bytes",
+        Verdict.NULL_EVENT: _KINDS,
+        Verdict.UNKNOWN_EVENT: _KINDS,
+        Verdict.NULL_WEIGHT: _WEIGHTS,
+        Verdict.UNREADABLE_WEIGHT: _WEIGHTS,
+        Verdict.WEIGHT_NOT_FINITE: _WEIGHTS,
+        Verdict.WEIGHT_NOT_POSITIVE: _WEIGHTS,
+        Verdict.WEIGHT_OUT_OF_RANGE: _WEIGHTS,
+        Verdict.SELF_LOOP: "two different ids, or input.self_loops = 'keep'",
+        Verdict.UNREADABLE_NUMBER: "numbers",
+        Verdict.NUMBER_NOT_FINITE: "finite numbers",
+        Verdict.UNREADABLE_VALUE: "values in UTF-8, of at most some KiB",
+        Verdict.CONFLICT: "one row a node, or rows that are equal",
+        Verdict.REPEATED_HEADER: "one header, at the top of a file",
+    }.items()
+}
 _REASON_OF = np.array([REASONS.get(verdict, "") for verdict in Verdict], dtype=object)
 
 
@@ -148,6 +181,7 @@ def rejected_lines(file: str, rows: Sequence[int], lines: Sequence[str]) -> pa.R
 
 def _batch(file: str, rows: NDArray[np.int64], values: Mapping[str, pa.Array], reasons: pa.Array) -> pa.RecordBatch:
     columns = {"file": pa.array([file] * len(rows), pa.string()), "row": pa.array(rows), "reason": reasons}
+    columns["accepted"] = pa.array([ACCEPTED[reason] for reason in reasons.to_pylist()], pa.string())
     empty = pa.nulls(len(rows), pa.string())
     return pa.RecordBatch.from_arrays(
         [columns.get(name, values.get(name, empty)) for name in REJECTED.schema.names], schema=REJECTED.schema

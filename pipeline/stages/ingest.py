@@ -115,12 +115,9 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
             "stage=ingest lake=%s version=%s table=%s files=%d",
             *(snapshot.kind, snapshot.version, snapshot.table, len(sources)),
         )
-    for reason, about in figures["reasons"].items():
-        log.warning(
-            'stage=ingest rejected="%s" rows=%d example="%s" accepted="%s"',
-            *(reason, about["rows"], about["example"], about["accepted"]),
-        )
+    _warn_of_rejected("input", figures["reasons"])
     for node_type, about in told_figures.get("attributes", {}).items():
+        _warn_of_rejected(f"attributes.{node_type}", about["reasons"])
         log.info(
             "stage=ingest attributes=%s rows_read=%d nodes=%d rows_rejected=%d",
             *(node_type, about["read"], about["nodes"], sum(about["rejected"].values())),
@@ -131,6 +128,14 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
             *(node_type, config.form, config.embedding.attribute_share),
         )
     return Outcome(tables, figures, [*parsed, *hashed, *rewritten])
+
+
+def _warn_of_rejected(where: str, reasons: Mapping[str, Any]) -> None:
+    for reason, about in reasons.items():
+        log.warning(
+            'stage=ingest of=%s rejected="%s" rows=%d example="%s" accepted="%s"',
+            *(where, reason, about["rows"], about["example"], about["accepted"]),
+        )
 
 
 def _warn_of_ids(counts: Counts, attributes: Mapping[str, Any]) -> None:

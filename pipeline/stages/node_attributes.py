@@ -33,6 +33,7 @@ from pipeline.ingest.attribute_features import (
 )
 from pipeline.ingest.attribute_rows import AttributeCounts, AttributeRules, parse_attributes
 from pipeline.ingest.lake import Snapshot
+from pipeline.ingest.reasons import as_figures, in_words
 from pipeline.ingest.sources import ParseTask, SourceFile, list_sources, split_tasks
 from pipeline.ingest.text_format import TextFormat
 from pipeline.kernels.hashing import node_keys
@@ -73,6 +74,7 @@ class ReadAttributes:
             "read": self.counts.read,
             "nodes": self.nodes,
             "rejected": dict(self.counts.rejected),
+            "reasons": as_figures(self.counts.rejected, self.counts.examples),
             "odd_ids": dict(self.counts.odd_ids),
             "columns": {kind: list(rules[kind]) for kind in ("numbers", "categories", "lists")},
             "weights": dict(self.weights),
@@ -168,7 +170,7 @@ def _refuse_unusable(counts: AttributeCounts, config: PipelineConfig, node_type:
     if counts.read == 0:
         raise InputError(f"the attributes {path} have no rows; check attributes.{node_type}.path")
     if share > config.input.max_rejected_share:
-        found = ", ".join(f"{reason}: {count:,}" for reason, count in counts.rejected.items())
+        found = in_words(counts.rejected, counts.examples)
         raise InputError(
             f"{counts.rejected_total:,} of {counts.read:,} rows of attributes in {path} were rejected ({found}), a "
             f"share of {share:.4g}; input.max_rejected_share is {config.input.max_rejected_share:g}. Repair the rows "

@@ -6,6 +6,7 @@ import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from pipeline.ingest.attribute_features import (
     sums_of_numbers,
 )
 from pipeline.ingest.attribute_rows import AttributeCounts, AttributeRules, parse_attributes
+from pipeline.ingest.rejected import ACCEPTED
 from pipeline.ingest.sources import list_sources, split_tasks
 
 RULES = AttributeRules("item", "id", ["price"], ["brand"], ["tags"], separator="|")
@@ -130,7 +132,8 @@ def test_bad_rows_stand_aside_with_their_reason(change: dict[str, Any], reason: 
     assert (found["node_type"], found["file"], found["row"], found["reason"]) == ("item", "a.parquet", 1, reason)
     assert found["node_id"] == text[1]["id"]
     assert json.loads(found["values"])["brand"] == text[1]["brand"]
-    assert counts == AttributeCounts(
+    assert set(counts.examples) == {reason}
+    assert replace(counts, examples={}) == AttributeCounts(
         4, 3, {reason: 1}, has_int64_ids=False, odd_ids={"text": {"rows": 2, "shape": "a"}}
     )
 
@@ -310,3 +313,24 @@ def test_features_are_what_their_definition_says(rows: list[dict[str, Any]], wei
         assert got.key[here].tolist() == sorted(want)
         np.testing.assert_allclose(got.value[here], [want[k] for k in sorted(want)], rtol=1e-6)
         assert (got.value[here].astype(np.float64) ** 2).sum() <= 1 + 1e-6
+
+
+def test_reasons_of_attributes_carry_an_example_and_never_an_id(tmp_path: Path) -> None:
+    rows = {
+        "id": ["SECRET-1", "", "SECRET-2", "SECRET-3", "S" * 20_000],
+        "price": ["1", "2", "many", "nan", "3"],
+        "kind": ["a", "b", "c", "d", "e"],
+    }
+    pq.write_table(pa.table(rows), tmp_path / "t.parquet")
+    rules = AttributeRules("item", numbers=("price",), categories=("kind",))
+    (task,) = split_tasks(list_sources(str(tmp_path / "t.parquet")))
+    (parsed,) = parse_attributes(task, rules)
+    assert parsed.counts.examples == {
+        "null id": "empty in column 'id' (row 1 of t.parquet)",
+        "unreadable id": "text of 20,000 bytes in column 'id' (row 4 of t.parquet)",
+        "unreadable number": "'many' in column 'price' (row 2 of t.parquet)",
+        "non-finite number": "'nan' in column 'price' (row 3 of t.parquet)",
+    }
+    assert {row["accepted"] for row in parsed.rejected.to_pylist()} == {
+        ACCEPTED[reason] for reason in parsed.counts.rejected
+    }

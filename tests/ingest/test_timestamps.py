@@ -17,11 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config_sections import InputConfig
+from pipeline.ingest.ids import MAX_ID_BYTES
 from pipeline.ingest.parse import ParseRules, newest_timestamp, total
-from pipeline.ingest.reasons import ACCEPTED
-from pipeline.ingest.rejected import REASONS, Verdict, Verdicts
+from pipeline.ingest.rejected import ACCEPTED, REASONS, Verdict, Verdicts
 from pipeline.ingest.sources import list_sources, split_tasks
 from pipeline.ingest.timestamps import UNITS, TimeForm, Unit, microseconds, reading_of, unit_that_fits
+from pipeline.ingest.weights import MAX_WEIGHT
 from pipeline.time_layout import time_layout
 from tests.ingest.parsing import parse_all
 
@@ -304,3 +305,5 @@ def test_examples_show_values_and_never_ids(rows: list[dict[str, Any]], plain: b
 
 def test_every_reason_says_what_is_accepted() -> None:
     assert set(ACCEPTED) == set(REASONS.values())
+    assert f"at most {MAX_ID_BYTES:,} bytes" in ACCEPTED["unreadable id"]
+    assert f"at most {MAX_WEIGHT:,.0f}" in ACCEPTED["weight out of range"]
