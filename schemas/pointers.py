@@ -178,8 +178,8 @@ def _swap_of(data: bytes) -> Swap | None:
     swap = _sealed_swap(raw) if SEAL in raw else _unsealed_swap(raw)
     if swap is None or not swap.release:
         return swap
-    is_inside = swap.path == f"{RELEASES}/{swap.release}" and Path(swap.release).name == swap.release
-    return swap if is_inside else None
+    is_name = Path(swap.release).name == swap.release and not swap.release.startswith((".", "_"))
+    return swap if is_name and swap.path == f"{RELEASES}/{swap.release}" else None
 
 
 def _sealed_swap(raw: Mapping[str, Any]) -> Swap | None:

@@ -1,0 +1,223 @@
+"""CURRENT through kills and damage: what the next publisher, rollback and cleaner make of it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from graphquilt import EmbeddingTable, TableError
+from pipeline import storage
+from pipeline.errors import StorageError
+from pipeline.publishing import pointer as module
+from pipeline.publishing.listing import current, earlier_releases
+from pipeline.publishing.release import rollback
+from pipeline.publishing.retention import clean
+from schemas.pointers import CURRENT, HISTORY, read_pointers
+from tests.graphquilt.published_tables import publish_nodes
+
+NODES = {"u": ([1, 2, 3], np.eye(3, 4, dtype=np.float32))}
+
+
+def make(root: Path, day: int, **options: Any) -> Path:
+    date = dt.date(2024, 6, day)
+    return publish_nodes(root, NODES, release=f"{date}-a", date=date, **options).path
+
+
+def folder_of(root: Path) -> Path:
+    return root / "published" / "default"
+
+
+def at(root: Path) -> str | None:
+    found = current(root, "default")
+    return found and found["release"]
+
+
+def lines(root: Path) -> list[tuple[int, str, str]]:
+    raw = (json.loads(line) for line in (folder_of(root) / HISTORY).read_text().splitlines())
+    return [(line["sequence"], line["why"], line["release"][:10]) for line in raw]
+
+
+def test_the_history_has_a_line_for_each_swap(tmp_path: Path) -> None:
+    for day in (1, 3):
+        make(tmp_path, day)
+    make(tmp_path, 2)  # older: added, and readers stay
+    make(tmp_path, 2, force_current=True)
+    rollback(tmp_path, "default")
+    make(tmp_path, 1)  # there already
+    assert lines(tmp_path) == [
+        (0, "opened", ""),
+        (1, "publish", "2024-06-01"),
+        (2, "publish", "2024-06-03"),
+        (3, "force", "2024-06-02"),
+        (4, "rollback", "2024-06-01"),
+    ]
+    assert json.loads((folder_of(tmp_path) / CURRENT).read_text()) == json.loads(
+        (folder_of(tmp_path) / HISTORY).read_text().splitlines()[-1]
+    )
+
+
+def kill_at(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """The next write of a JSON file of this name does not happen."""
+    plain = storage.write_json
+
+    def write(path: Path, value: Any) -> None:
+        if path.name == name:
+            raise KeyboardInterrupt
+        plain(path, value)
+
+    monkeypatch.setattr(storage, "write_json", write)
+
+
+ACTIONS: dict[str, Callable[[Path], object]] = {
+    "publish": lambda root: make(root, 2),
+    "publish the next": lambda root: make(root, 3),
+    "rollback": lambda root: rollback(root, "default", "2024-06-02-a"),
+    "clean": lambda root: clean(
+        root, "default", keep_releases=1, keep_runs=9, min_age_hours=0.0, now=dt.datetime.now(dt.UTC)
+    ),
+}
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_a_kill_between_line_and_swap_is_finished_by_whoever_comes_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, action: str
+) -> None:
+    make(tmp_path, 1)
+    with monkeypatch.context() as patch:
+        kill_at(patch, CURRENT)
+        with pytest.raises(KeyboardInterrupt):
+            make(tmp_path, 2)
+    assert json.loads((folder_of(tmp_path) / CURRENT).read_text())["release"] == "2024-06-01-a"
+    with EmbeddingTable.open(tmp_path) as table:
+        assert table.release == "2024-06-02-a"  # the line counts
+    ACTIONS[action](tmp_path)
+    assert json.loads((folder_of(tmp_path) / CURRENT).read_text())["release"] == at(tmp_path)
+    assert at(tmp_path) == ("2024-06-03-a" if action == "publish the next" else "2024-06-02-a")
+    assert lines(tmp_path)[2] == (2, "publish", "2024-06-02")
+    assert [sequence for sequence, _, _ in lines(tmp_path)] == list(range(len(lines(tmp_path))))
+
+
+def test_a_kill_before_the_first_swap_is_still_a_first_night(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_append", plain_until(module._append, calls=1))
+        with pytest.raises(KeyboardInterrupt):
+            make(tmp_path, 1)
+    assert at(tmp_path) is None
+    with pytest.raises(TableError, match="nothing has been published"):
+        EmbeddingTable.open(tmp_path)
+    make(tmp_path, 1)
+    assert lines(tmp_path) == [(0, "opened", ""), (1, "publish", "2024-06-01")]
+
+
+def plain_until(function: Callable[..., Any], calls: int) -> Callable[..., Any]:
+    left = [calls]
+
+    def call(*arguments: Any) -> Any:
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        return function(*arguments)
+
+    return call
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+@pytest.mark.parametrize("damage", ["delete", "empty", "cut", "old copy", "text"])
+def test_a_damaged_current_is_restored_from_the_history(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str, action: str
+) -> None:
+    make(tmp_path, 1)
+    path = folder_of(tmp_path) / CURRENT
+    old = path.read_bytes()
+    make(tmp_path, 2)
+    make(tmp_path, 3)
+    whole = path.read_bytes()
+    path.unlink()
+    if damage != "delete":
+        path.write_bytes({"empty": b"", "cut": whole[:-2], "old copy": old, "text": b"hello"}[damage])
+    with EmbeddingTable.open(tmp_path) as table:
+        assert table.release == "2024-06-03-a"
+    assert "the last swap in CURRENT.history.jsonl is to 2024-06-03-a" in caplog.text
+    caplog.clear()
+    ACTIONS[action](tmp_path)
+    assert "current=restored release=2024-06-03-a" in caplog.text
+    if action == "rollback":
+        assert at(tmp_path) == "2024-06-02-a"
+    else:
+        assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("action", [name for name in ACTIONS if name != "rollback"])
+def test_without_pointer_and_history_nothing_is_done_until_a_rollback_names_one(tmp_path: Path, action: str) -> None:
+    make(tmp_path, 1)
+    make(tmp_path, 2)
+    for name in (CURRENT, HISTORY):
+        (folder_of(tmp_path) / name).unlink()
+    before = sorted(folder_of(tmp_path).rglob("*"))
+    command = f"graphquilt rollback --workspace {tmp_path} --name default --to 2024-06-02-a"
+    for attempt in (lambda: ACTIONS[action](tmp_path), lambda: at(tmp_path), lambda: rollback(tmp_path, "default")):
+        with pytest.raises(StorageError, match=command):
+            attempt()
+    with pytest.raises(TableError, match=command):
+        EmbeddingTable.open(tmp_path)
+    assert sorted(folder_of(tmp_path).rglob("*")) == before
+    rollback(tmp_path, "default", "2024-06-02-a")
+    assert at(tmp_path) == "2024-06-02-a"
+    ACTIONS[action](tmp_path)
+
+
+def test_a_workspace_from_before_gets_a_history_with_its_next_swap(tmp_path: Path) -> None:
+    make(tmp_path, 1)
+    path = folder_of(tmp_path) / CURRENT
+    old = {k: v for k, v in json.loads(path.read_text()).items() if k not in ("sequence", "at", "why", "checksum")}
+    path.write_text(json.dumps(old))
+    (folder_of(tmp_path) / HISTORY).unlink()
+    assert at(tmp_path) == "2024-06-01-a"
+    make(tmp_path, 2)
+    assert lines(tmp_path) == [(1, "found", "2024-06-01"), (2, "publish", "2024-06-02")]
+    path.unlink()
+    assert at(tmp_path) == "2024-06-02-a"
+
+
+def test_a_torn_line_is_passed_over_and_the_next_one_is_whole(tmp_path: Path) -> None:
+    make(tmp_path, 1)
+    with (folder_of(tmp_path) / HISTORY).open("a") as file:
+        file.write('{"sequence": 2, "at": "20')
+    assert at(tmp_path) == "2024-06-01-a"
+    make(tmp_path, 2)
+    found = read_pointers(folder_of(tmp_path))
+    assert [swap.sequence for swap in found.history] == [0, 1, 2]
+    assert found.at == found.history[-1]
+
+
+def test_a_run_builds_on_what_readers_have_and_never_on_what_was_withdrawn(tmp_path: Path) -> None:
+    for day in (1, 2, 3):
+        make(tmp_path, day)
+
+    def bases(day: int) -> list[str]:
+        return [one.release[8:10] for one in earlier_releases(tmp_path, "default", dt.date(2024, 6, day))]
+
+    assert bases(4) == ["03", "02", "01"]
+    assert bases(3) == ["02", "01"]
+    rollback(tmp_path, "default", "2024-06-01-a")
+    assert bases(4) == ["01"]
+    make(tmp_path, 5)
+    assert bases(6) == ["05", "02", "01"]  # the 2nd was never taken back: readers went from the 3rd to the 1st
+    rollback(tmp_path, "default", "2024-06-03-a")
+    assert bases(6) == ["03", "02", "01"]
+
+
+def test_a_run_is_not_built_on_a_release_whose_manifest_is_damaged(tmp_path: Path) -> None:
+    for day in (1, 2):
+        folder = make(tmp_path, day)
+    (folder / "manifest.json").write_text("{}")
+    with pytest.raises(StorageError, match=r"builds on release 2024-06-02-a, which is damaged: .*--to 2024-06-01-a"):
+        next(earlier_releases(tmp_path, "default", dt.date(2024, 6, 3)))
+    rollback(tmp_path, "default", "2024-06-01-a")
+    assert [one.release for one in earlier_releases(tmp_path, "default", dt.date(2024, 6, 3))] == ["2024-06-01-a"]
