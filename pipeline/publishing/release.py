@@ -30,6 +30,7 @@ from schemas.releases import (
     problems_of,
     read_manifest,
     remedy_for,
+    sentences,
     way_out,
 )
 
@@ -133,7 +134,10 @@ def _bring_about(
     except ManifestError as error:
         _refuse_strangers(target, [*(file.name for file in files), *notes])
         # Nothing is left to restore by: the same tables become a release once more, and CURRENT follows it.
-        _move_in(stage(staging, files, about, notes), target)
+        try:
+            _move_in(stage(staging, files, about, notes), target)
+        except StorageError as reason:
+            raise _lost(target, str(error), reason) from reason
         log.warning("release=%s published=anew reason=%r", target.name, str(error))
         return True
     if _restore(target, manifest, known, files, notes):
@@ -167,11 +171,8 @@ def _restore(
     try:
         _move_in(restage(staging, target, manifest, files, notes), target)
     except StorageError as error:
-        raise StorageError(
-            f"release {target.name} is damaged and can't be restored: {'; '.join(problems)}; {error}. "
-            f"{way_out(target.parent.parent, target.name, deep=True)}"
-        ) from error
-    log.warning("release=%s restored=same_bytes reason=%r", target.name, "; ".join(problems))
+        raise _lost(target, sentences(problems), error) from error
+    log.warning("release=%s restored=same_bytes reason=%r", target.name, sentences(problems))
     return True
 
 
@@ -252,6 +253,13 @@ def move_aside(path: Path) -> Path:
     path.rename(aside)
     storage.fsync_folder(path.parent)
     return aside
+
+
+def _lost(target: Path, problem: str, reason: StorageError) -> StorageError:
+    return StorageError(
+        f"release {target.name} is damaged and can't be restored: {problem}; {reason}. "
+        f"{way_out(target.parent.parent, target.name, deep=True)}"
+    )
 
 
 def _refuse_strangers(folder: Path, names: Sequence[str]) -> None:
