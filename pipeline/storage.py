@@ -69,6 +69,21 @@ def require_own(path: Path, wanted: Literal["file", "folder"]) -> None:
         raise StorageError(reason)
 
 
+def require_own_tree(folder: Path) -> None:
+    """Refuse whatever was put in the place of a file or folder of ours, anywhere below a folder of working tables.
+
+    There, names of files have a suffix and names of folders have none. Links are not followed.
+
+    Raises
+    ------
+    StorageError : naming the first of them.
+    """
+    require_own(folder, "folder")
+    for place, folders, files in os.walk(folder):
+        for name in sorted([*folders, *files]):
+            require_own(Path(place) / name, "file" if "." in name else "folder")
+
+
 def make_folder(folder: Path) -> None:
     """Make a folder and those above it; one that is there is fine.
 

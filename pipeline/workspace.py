@@ -269,14 +269,18 @@ def lock(path: Path, purpose: str, wait_s: float = 0.0) -> Iterator[None]:
         yield
 
 
-def hold(workspace: Workspace, purpose: str, wait_s: float = 0.0) -> contextlib.AbstractContextManager[None]:
+@contextlib.contextmanager
+def hold(workspace: Workspace, purpose: str, wait_s: float = 0.0) -> Iterator[None]:
     """Hold the lock of a workspace's date, so that no other process makes its tables meanwhile.
 
     Raises
     ------
     LockedError : after ``wait_s`` seconds, naming holder, pid and start.
+    StorageError : a link, or something else that is not ours, stands in the place of a file or folder of the date.
     """
-    return lock(workspace.run_folder / ".lock", f"{purpose} for {workspace.date}", wait_s)
+    with lock(workspace.run_folder / ".lock", f"{purpose} for {workspace.date}", wait_s):
+        storage.require_own_tree(workspace.run_folder)
+        yield
 
 
 def _holder(path: Path, purpose: str, wait_s: float) -> str:

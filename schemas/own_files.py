@@ -32,7 +32,7 @@ def foreign(path: Path, wanted: Literal["file", "folder"]) -> str | None:
     except FileNotFoundError:
         return None
     except NotADirectoryError:
-        return f"{path} lies below a file, where a folder is wanted: move that file away"
+        return foreign(path.parent, "folder")  # that one, or one above it
     if stat.S_ISREG(mode) if wanted == "file" else stat.S_ISDIR(mode):
         return None
     if stat.S_ISLNK(mode):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from pipeline import storage
 from pipeline.config import PipelineConfig
 from pipeline.engines.base import Engine, Frame
 from pipeline.errors import ConfigError, StorageError
@@ -60,8 +61,11 @@ def open_workspace(
     Raises
     ------
     InputError : the input can't be found or read, or no row has a time that the date could be.
+    StorageError : something foreign stands in the place of a folder or file of the workspace.
     ConfigError : a date in the future; a later stage without a date, and no date fits.
     """
+    storage.require_own(root / "runs", "folder")
+    storage.require_own_tree(root / "inputs")
     clock = utc_today()
     refuse_future(date, clock, is_allowed=allow_future)
     # A lake table goes on being written: a run reads what was newest as it started, in every stage.
