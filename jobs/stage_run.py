@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -196,6 +197,8 @@ def _summary(answer: dict[str, Any]) -> str:
     if answer["release"]:
         lines.append(f"release  {answer['release']}")
         lines += [f"table    {Path(answer['path']) / table}" for table in answer["tables"]]
+    if answer["gate"]:
+        lines.append(_gates(answer["gate"]))
     metrics = answer["metrics"] or {}
     shown = {**{k: v for k, v in metrics.get("ranking", {}).items() if "@" in k}}
     if auc := metrics.get("link_prediction", {}).get("auc_degree_matched"):
@@ -207,6 +210,16 @@ def _summary(answer: dict[str, Any]) -> str:
     if metrics.get("note"):
         lines.append(f"quality  {metrics['note']}")
     return "\n".join([*lines, *_quality_of_lists(metrics)])
+
+
+def _gates(gate: Mapping[str, Any]) -> str:
+    verdicts = Counter(one["verdict"] for one in gate["gates"])
+    text = "gates    " + ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items())
+    if accepted := gate["accepted_drift"]:
+        text += f"; published all the same (--accept-drift): {', '.join(dict.fromkeys(accepted))}"
+    # One reason for all that have nothing to be compared with.
+    alone = [one["note"] for one in gate["gates"] if one["gate"] == "max_edge_ratio" and one["bound"] is None]
+    return f"{text}; {alone[0]}" if alone else text
 
 
 def _quality_of_lists(metrics: Mapping[str, Any]) -> list[str]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +20,18 @@ from tests.stages.nights import GARBAGE, date_of, planted
 from tests.stages.test_nights import CONFIGS, Nights
 
 
-@pytest.fixture
-def nights(tmp_path: Path) -> Nights:
-    nights = Nights(Chain(tmp_path), planted(), CONFIGS["fastrp"])
+@pytest.fixture(scope="module")
+def two_nights(tmp_path_factory: pytest.TempPathFactory) -> Nights:
+    nights = Nights(Chain(tmp_path_factory.mktemp("two")), planted(), CONFIGS["fastrp"])
     nights.pass_all(range(1, 3))
     return nights
+
+
+@pytest.fixture
+def nights(two_nights: Nights, tmp_path: Path) -> Nights:
+    """Two nights in a workspace of the test's own."""
+    shutil.copytree(two_nights.chain.root, tmp_path / "workspace")
+    return replace(two_nights, chain=Chain(tmp_path))
 
 
 def gates(ended: Ended) -> Mapping[str, list[Mapping[str, Any]]]:
@@ -194,7 +203,7 @@ def test_a_damaged_working_table_of_the_baseline_is_not_judged_by(nights: Nights
     assert ended.code == 0, ended.error
     (gate,) = gates(ended)["min_pairs_kept"]
     assert gate["verdict"] == "not judged"
-    assert "are gone" in gate["note"]
+    assert f"{edges} is missing" in gate["note"]
 
 
 def test_gates_off_are_not_judged_at_all(nights: Nights) -> None:
@@ -205,3 +214,15 @@ def test_gates_off_are_not_judged_at_all(nights: Nights) -> None:
     ended = nights.run(3, rows, sections=with_changes({"publish": {"gates": off}}))
     assert ended.code == 0, ended.error
     assert not set(off) & set(gates(ended))
+
+
+@pytest.mark.spark
+def test_engines_agree_on_what_changed(nights: Nights, tmp_path: Path, spark_session: Any) -> None:
+    from pipeline.engines.spark import SparkEngine
+
+    other = replace(nights, chain=Chain(tmp_path / "spark", SparkEngine(spark_session)))
+    other.pass_all(range(1, 3))
+    rows = spoilt(nights, 3)
+    local, spark = (one.run(3, rows).answer["gate"] for one in (nights, other))
+    assert local["verdict"] == "refused"
+    assert spark == local

@@ -113,12 +113,12 @@ def _stream(name: str, data: Path, config: str) -> Stream:
     ("data", "config", "window", "is_dated"),
     [
         ("ml-100k", "fastrp", None, True),
+        ("gowalla", "fastrp", None, True),
         ("ml-100k", "spectral", 28, True),
+        ("gowalla", "spectral", None, True),
         ("ml-100k", "lists", None, True),
         ("ml-100k", "fastrp", 7, True),
         ("ml-100k", "fastrp", None, False),
-        ("gowalla", "fastrp", None, True),
-        ("gowalla", "spectral", None, True),
         ("gowalla", "lists", 40, True),
     ],
 )
