@@ -24,7 +24,7 @@ from jobs.commands.guess_ends import (
 )
 from pipeline.errors import InputError
 from pipeline.ingest.rejected import Verdicts, is_text
-from pipeline.ingest.timestamps import TimeForm, Unit, microseconds, unit_that_fits
+from pipeline.ingest.timestamps import TimeForm, microseconds, unit_that_fits
 from pipeline.ingest.weights import MAX_WEIGHT
 
 _WEIGHTS = (
@@ -39,6 +39,29 @@ _TIMES = (
 
 _NO_ENDS = frozenset((*_WEIGHTS, *_EVENTS, *_TIMES))
 
+_HEAD = 100  # rows that rule out most forms
+_DIGITS = ("%Y%m%d", "%Y%m%d%H%M%S")
+_LAYOUTS = (
+    *(
+        day + time
+        for day in (
+            *(
+                "%m/%d/%Y",
+                "%d/%m/%Y",
+                "%d.%m.%Y",
+                "%m-%d-%Y",
+                "%d-%m-%Y",
+                "%Y/%m/%d",
+                "%Y.%m.%d",
+                "%m/%d/%y",
+                "%d/%m/%y",
+            ),
+            *("%d %b %Y", "%b %d, %Y", "%d-%b-%Y"),
+        )
+        for time in ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
+    ),
+    "%a %b %d %H:%M:%S %z %Y",
+)
 _MAX_KINDS = 20
 _MOST_REJECTED = 0.005  # of the first rows; half of what a run allows by default
 
@@ -150,30 +173,56 @@ def _guess_timestamp(columns: Mapping[str, pa.Array], guess: Guess) -> None:
 
 def _why_no_time(column: pa.Array, name: str, guess: Guess) -> str | None:
     """Take a column as timestamp, or say why not."""
-    integers = _as_integers(column)
-    unit = None
-    if integers is not None:
-        unit = _unit_of(integers)
-        if unit is None:
-            return f"its integers, such as {_example(column)}, are no seconds, ms, us or ns of our days"
-    try:
-        verdicts = Verdicts(len(column))
-        microseconds(column, TimeForm(unit), verdicts, name, "the input")
-    except InputError:
-        return f"ingest reads no {column.type} as a time"
-    if verdicts.kept is not None and np.count_nonzero(~verdicts.kept) > _MOST_REJECTED * len(column):
-        return f"{np.count_nonzero(~verdicts.kept)} of the first {len(column)} values can't be read as one"
-    if unit is None:
-        guess.set("timestamp", name, f"by its values ({column.type}); without a zone they are UTC")
-    else:
-        guess.set("timestamp", name, "by its name and values")
-        guess.set("timestamp_unit", unit, f"by magnitude: {_example(column)} is a moment of our days in '{unit}'")
+    number, forms = _middle(column), [TimeForm()]
+    if number is not None:
+        unit = unit_that_fits(number)
+        forms = [TimeForm(unit)] if unit else [TimeForm(layout=layout) for layout in _DIGITS if is_text(column.type)]
+    elif is_text(column.type):
+        forms += [TimeForm(layout=layout) for layout in _LAYOUTS]
+    fitting = [form for form in forms if _reads(column.slice(0, _HEAD), form) and _reads(column, form)]
+    if not fitting:
+        why = (
+            "none of the forms tried reads them" if is_text(column.type) else f"ingest reads no {column.type} as a time"
+        )
+        if number is not None:
+            why = "they are no seconds, ms, us or ns of our days"
+        return f"its values are such as {_example(column)}, and {why}"
+    form, *others = fitting
+    if form.layout is not None and others:
+        return f"its values, such as {_example(column)}, fit both '{form.layout}' and '{others[0].layout}': say which"
+    guess.set("timestamp", name, f"by its name and values ({column.type}); without a zone they are UTC")
+    if form.unit is not None:
+        guess.set("timestamp_unit", form.unit, f"by magnitude: {_example(column)} is a moment of our days so")
+    if form.layout is not None:
+        guess.set(
+            "timestamp_format", form.layout, f"the only form tried that all of the first rows have: {_example(column)}"
+        )
     return None
 
 
-def _unit_of(values: np.ndarray[Any, np.dtype[np.int64]]) -> Unit | None:
-    """The unit in which most values are times from 1990 to 2100."""
-    return unit_that_fits(int(np.sort(values)[len(values) // 2]))
+def _reads(column: pa.Array, form: TimeForm) -> bool:
+    """Whether ingest takes (almost) all values as times."""
+    verdicts = Verdicts(len(column))
+    try:
+        microseconds(column, form, verdicts, "it", "the input")
+    except InputError:
+        return False
+    return verdicts.kept is None or int(np.count_nonzero(~verdicts.kept)) <= _MOST_REJECTED * len(column)
+
+
+def _middle(column: pa.Array) -> int | None:
+    """The median of a column of numbers, or of text that holds nothing else; None for others."""
+    whole = as_integers(column)  # which a double may not hold
+    if whole is not None:
+        return int(np.sort(whole.to_numpy())[len(whole) // 2])
+    if not (is_text(column.type) or pa.types.is_floating(column.type)):
+        return None
+    try:
+        numbers = pc.cast(column.drop_null(), pa.float64()).to_numpy()
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return None
+    numbers = np.sort(numbers[np.isfinite(numbers)])
+    return int(numbers[numbers.size // 2]) if numbers.size else None
 
 
 def _guess_weight(columns: Mapping[str, pa.Array], guess: Guess) -> None:
@@ -240,11 +289,6 @@ def _by_name(columns: Mapping[str, pa.Array], words: Sequence[str]) -> list[str]
         elif words is not _EVENTS and any(len(word) > 3 and known.head.endswith(word) for word in words):
             ranked.append((True, len(words), place, name))
     return [name for *_, name in sorted(ranked)]
-
-
-def _as_integers(column: pa.Array) -> np.ndarray[Any, np.dtype[np.int64]] | None:
-    values = as_integers(column)
-    return None if values is None else values.to_numpy()
 
 
 def _example(column: pa.Array) -> str:

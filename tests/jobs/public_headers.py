@@ -107,7 +107,8 @@ FILES = [
            "order_id > product_id", "order product"),
     public("online retail", "InvoiceNo text=5363, StockCode text=85123, Description name, Quantity signed, "
            "InvoiceDate us, "
-           "UnitPrice price, CustomerID nulls, Country of=France|Spain", "CustomerID > StockCode", "customer stock",
+           "UnitPrice price, CustomerID nulls, Country of=France|Spain", "CustomerID > StockCode",
+           "customer stock", timestamp="InvoiceDate",
            unused="InvoiceNo:took place"),
     public("goodreads", "user_id hash, book_id big, review_id unique, is_read of=true|false, rating stars, "
            "date_added iso", "user_id > book_id", "user book", weight="rating", timestamp="date_added"),
@@ -243,7 +244,7 @@ FILES = [
     public("tenrec", "user_id id, item_id big, click of=0|1, follow of=0|1, like of=0|1, watching_times count, "
            "gender of=0|1|2, age of=1|2", "user_id > item_id", "user item", weight="watching_times"),
     public("mind flattened", "impression_id row, user_id text=U, news_id text=N, clicked of=0|1, time us",
-           "user_id > news_id", "user news"),
+           "user_id > news_id", "user news", timestamp="time"),
     public("lfm2b", "user_id id, track_id big, album_id big, timestamp dates", "user_id > track_id", "user "
            "track", timestamp="timestamp"),
     public("patents", "CITING big, CITED big", "CITING > CITED", "node node"),

@@ -26,7 +26,9 @@ from jobs.commands.guess import guess_columns
 from pipeline.config import PipelineConfig, key_reference
 from pipeline.errors import InputError
 from pipeline.ingest.parse import parse, total
+from pipeline.ingest.rejected import Verdicts
 from pipeline.ingest.sources import list_sources, split_tasks
+from pipeline.ingest.timestamps import TimeForm, microseconds
 from pipeline.stages.opening import parse_rules
 from tests.jobs.public_headers import FILES, PublicFile, values_of
 
@@ -341,14 +343,42 @@ def test_the_unit_of_integers_is_told_by_magnitude(unit: str, seconds: list[int]
     ("values", "why"),
     [
         ([1, 2, 3], "no seconds, ms, us or ns of our days"),
-        ([1.5e9] * 3, "ingest reads no double as a time"),
-        (["soon", "later", "never"], "3 of the first 3 values can't be read as one"),
+        ([True] * 3, "ingest reads no bool as a time"),
+        (["soon", "later", "never"], "none of the forms tried reads them"),
     ],
 )
 def test_a_time_that_ingest_would_refuse_is_left_out(values: list[Any], why: str) -> None:
     guess = guess_columns({"src": pa.array(["a"] * 3), "dst": pa.array(["b"] * 3), "ts": pa.array(values)})
     assert "timestamp" not in guess.values
     assert why in guess.why["timestamp"]
+
+
+@pytest.mark.parametrize(
+    ("layout", "needs"),
+    [
+        ("%m/%d/%Y %H:%M", True), ("%d/%m/%Y", True), ("%d.%m.%Y %H:%M:%S", True), ("%Y/%m/%d", True), ("%Y%m%d", True),
+        ("%m/%d/%Y %I:%M:%S %p", True), ("%b %d, %Y", True), ("%a %b %d %H:%M:%S +0000 %Y", True), ("%Y-%m-%d", False),
+    ],
+)  # fmt: skip
+def test_the_form_of_written_times_is_told(layout: str, needs: bool) -> None:
+    start = dt.datetime(2024, 1, 1, 5, 30, tzinfo=dt.UTC)
+    moments = [start + dt.timedelta(days=2 * n, hours=n) for n in range(40)]
+    ends = {"src": pa.array([f"a{n}" for n in range(40)]), "dst": pa.array([f"b{n}" for n in range(40)])}
+    column = pa.array([moment.strftime(layout) for moment in moments])
+    guess = guess_columns({**ends, "date": column})
+    assert guess.values["timestamp"] == "date"
+    form = guess.values.get("timestamp_format")
+    assert (form is not None) == needs
+    read = microseconds(column, TimeForm(layout=form), Verdicts(40), "date", "here")
+    want = [dt.datetime.strptime(text, layout).replace(tzinfo=dt.UTC) for text in column.to_pylist()]
+    assert read.tolist() == [round(moment.timestamp() * 1e6) for moment in want]
+
+
+def test_a_form_that_can_be_read_in_two_ways_is_not_chosen() -> None:
+    dates = pa.array(["01/02/2024", "03/04/2024", "11/12/2024"])
+    guess = guess_columns({"src": pa.array(["a", "b", "c"]), "dst": pa.array(["d", "e", "f"]), "date": dates})
+    assert "timestamp" not in guess.values
+    assert "fit both '%m/%d/%Y' and '%d/%m/%Y': say which" in guess.why["timestamp"]
 
 
 @pytest.mark.parametrize("values", [[0.0, 1.0, 2.0], [-1, 2, 3], ["much", "more", "most"], [None, 1, 2]])
