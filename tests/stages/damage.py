@@ -49,26 +49,27 @@ def files_of_work(run: Path) -> list[Path]:
     return sorted(path for path in (run / "_work").rglob("*") if path.is_file())
 
 
-class DamagingEngine(LocalEngine):
-    """Damages a file of each role that a wave wrote, as soon as it is over: the wave of number ``when``, and no other.
+class Damaging:
+    """In front of an engine: damages a file of each role that a wave wrote, as soon as it is over.
 
-    ``when`` below 0 damages nothing and counts the waves.
+    That is the wave of number ``when`` and no other; below 0 none, and waves are counted.
     """
 
-    def __init__(self, when: int, damage: str, seed: int = 0) -> None:
-        super().__init__(workers=1)
-        self._when, self._damage, self._rng = when, DAMAGES[damage], random.Random(seed)
-        self.waves = 0
-        self.damaged: list[Path] = []
+    when, damage, seed = -1, "flip", 0
+    waves = 0
 
     def map_tasks(self, function: TaskFunction, tasks: Sequence[Task]) -> list[TaskRecord]:
-        records = super().map_tasks(function, tasks)
-        if self.waves == self._when:
+        records: list[TaskRecord] = super().map_tasks(function, tasks)  # type: ignore[misc]
+        if self.waves == self.when:
+            rng = random.Random(self.seed)
             for path in _one_of_each_role(records):
-                self._damage(path, self._rng)
-                self.damaged.append(path)
+                DAMAGES[self.damage](path, rng)
         self.waves += 1
         return records
+
+
+class DamagingEngine(Damaging, LocalEngine):
+    """The local engine, between whose waves files are damaged."""
 
 
 def _one_of_each_role(records: Sequence[TaskRecord]) -> Iterator[Path]:
