@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import TaskError
-from pipeline.tasks import Attempt, Task, TaskFunction, TaskRecord, committed, run_missing, run_task
+from pipeline.tasks import RECORDS, Attempt, Task, TaskFunction, TaskRecord, committed, run_missing, run_task
 
 
 def write_number(task: Task, attempt: Attempt) -> Mapping[str, Any]:
@@ -60,6 +60,15 @@ def test_a_record_names_the_files_and_what_they_cost(tmp_path: Path) -> None:
     assert record.peak_bytes > record.growth_bytes >= 0
     assert committed(tmp_path) == {record.digest: record}
     assert TaskRecord.from_json(record.to_json()) == record
+
+
+def test_files_are_durable_before_the_record_that_names_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    durable: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda file: durable.append(os.fstat(file).st_ino))
+    record = run_task(write_three, task(tmp_path))
+    (written,) = (tmp_path / RECORDS).iterdir()
+    names = [tmp_path / file.name for file in record.files]
+    assert durable == [path.stat().st_ino for path in (*names, tmp_path, written, written.parent)]
 
 
 def test_growth_is_what_the_task_added(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
 import shutil
@@ -297,6 +298,17 @@ def test_a_folder_or_a_link_in_the_place_of_a_file_is_refused(tmp_path: Path) ->
                 stranger.unlink() if is_link else stranger.rmdir()
             kept.rename(stranger)
     assert run(chain, given) == []
+
+
+def test_files_are_durable_before_the_manifest_that_names_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same of records: see tests/test_tasks.py."""
+    durable: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda file: durable.append(os.fstat(file).st_ino))
+    given, chain = circle(tmp_path), Chain(tmp_path)
+    run(chain, given)
+    for files in files_of_tables(chain.root / "runs" / DAY).values():
+        *data, manifest = (durable.index(path.stat().st_ino) for path in files)
+        assert max(data, default=-1) < manifest
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
