@@ -117,7 +117,7 @@ class CsvFile:
             held = b""
             if not self._has_quotes(data):
                 count, ends = _count_of_lines(data)
-                yield _Block(data, line, None, count)
+                yield _Block(data, line, None, None if b"\0" in data else count)
                 line += ends
                 continue
             records = self._find(data, is_last=is_last)
@@ -143,6 +143,7 @@ class CsvFile:
         count = len(records.start)
         is_whole = (records.fields == width) & (records.flags & GLUED == 0)
         self._refuse_doubtful(block, records, is_whole)
+        is_whole &= ~_has_nul(block.data, records)  # text has none: a disk or a program wrote over rows
         bad = np.flatnonzero(~is_whole)
         with naming(self._piece.address, "csv"):
             table = self._parse(_without(block.data, records, bad), width, places)
@@ -200,7 +201,8 @@ class CsvFile:
         if self._stand_in:
             raw = raw.replace(self._stand_in, self._dialect.delimiter.encode())
         fields, width = int(records.fields[at]), len(self.names or ())
-        why = "text after a closing quote" if fields == width else f"{fields:,} of {width:,} columns"
+        why = "text after a closing quote" if records.flags[at] & GLUED else "a NUL byte"
+        why = why if fields == width else f"{fields:,} of {width:,} columns"
         return BrokenLine(first + at, raw.decode(errors="replace"), why)
 
     def _refuse_open(self, records: Records, size: int, is_last: bool) -> None:
@@ -260,6 +262,15 @@ def _count_of_lines(data: bytes) -> tuple[int | None, int]:
         if not pairs == ends == int(np.count_nonzero(is_return)) or bool((is_end[:-1] & is_return[1:]).any()):
             return None, _line_ends(data)
     return ends + (bool(data) and not data.endswith(b"\n")), ends
+
+
+def _has_nul(data: bytes, records: Records) -> NDArray[np.bool_]:
+    """Which records hold a NUL."""
+    found = np.zeros(len(records.start), np.bool_)
+    if b"\0" in data:
+        places = np.flatnonzero(np.frombuffer(data, np.uint8) == 0)
+        found[np.searchsorted(records.start, places, side="right") - 1] = True
+    return found
 
 
 def _without(data: bytes, records: Records, bad: NDArray[np.int64]) -> bytes:

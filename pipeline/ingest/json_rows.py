@@ -75,6 +75,8 @@ def _load(line: bytes) -> Any:
 
 def _json_by_arrow(block: bytes, columns: Mapping[str, str]) -> RawBatch | None:
     """Read a block whose columns hold one kind of value each, as in its first line; None if they don't."""
+    if b"\0" in block:  # text has none: a disk or a program wrote over rows
+        return None
     first = block.lstrip().partition(b"\n")[0]
     try:
         row = _load(first) if first else None
@@ -119,7 +121,7 @@ def _json_by_python(block: bytes, columns: Mapping[str, str]) -> RawBatch:
     kinds = {role: kind_of(role) for role in columns}
     for number, line in enumerate(line for line in _lines(block) if not line.isspace()):
         try:
-            row = _load(line)
+            row = _load(line) if b"\0" not in line else None
         except (ValueError, RecursionError):
             row = None
         if not isinstance(row, dict):

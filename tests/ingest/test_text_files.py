@@ -130,6 +130,7 @@ def test_what_the_csv_module_writes_is_read_back(
     size: int,
 ) -> None:
     raw = written([NAMES, *rows] if has_header else rows, dialect)
+    assume("\0" not in raw)
     assume("\x1f" not in raw or dialect["delimiter"].isascii())  # it stands in for delimiters of several bytes
     if not ends_in_a_line:
         raw = raw.removesuffix(dialect["lineterminator"])
@@ -223,7 +224,7 @@ def test_damage_is_refused_or_counted_and_no_row_is_read_in_another_way(
         wanted = [cell.encode("latin-1").decode("utf-8", "surrogateescape") or None for cell in records[number]]
         assert row == wanted
     for number, line in back.broken.items():
-        assert len(records[number]) != len(NAMES) or '"' in line
+        assert len(records[number]) != len(NAMES) or '"' in line or "\0" in line
 
 
 def test_the_counts_tell_an_unclosed_quote_from_a_long_value(tmp_path: Path) -> None:
@@ -262,14 +263,13 @@ def test_every_kind_of_odd_line_is_one_rejected_row_or_a_blank(tmp_path: Path, s
         + b",2,3"
     )
     back = in_blocks_of(size, lambda: Readback(path, TextFormat()))
-    assert back.broken == {1: "1,2", 2: "1,2,3,4", 6: "\ufffd", 13: '"a"b,2,3'}
+    assert back.broken == {1: "1,2", 2: "1,2,3,4", 6: "\ufffd", 8: "\0,\0,\0", 13: '"a"b,2,3'}
     assert back.rows == {
         0: ["1", "2", "3"],
         3: ["1", "2", None],
         4: ["a\nb", 'c"d', "e"],
         5: ["\udcff\udcfe", "2", "3"],
         7: NAMES,
-        8: ["\0", "\0", "\0"],
         9: [None, None, None],
         10: [" 1", "2 ", "3"],
         11: ["\ufeffwho", "what", "kind"],
