@@ -160,8 +160,11 @@ def judge(
         bound = getattr(gates, key)
         if bound is None or bound is False or bound == OFF:
             continue
-        excused = is_first_night or key not in gates.model_fields_set or gates.without_verdict == "warn"
         some = figures.get(key) or [Figure(name, None)]
+        excused = is_first_night or key not in gates.model_fields_set or gates.without_verdict == "warn"
+        excused |= any(
+            figure.value is not None for figure in some
+        )  # a gate of several figures is judged by what it has
         results += [_judge_one(key, float(bound), figure, is_excused=excused) for figure in some]
     untrue = [GateResult(_PROMISES, "error", None, 0.0, None, None, "refused", f"{one}.") for one in broken_promises]
     return Verdict((*results, *untrue), accepts_drift)

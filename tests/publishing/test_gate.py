@@ -91,6 +91,14 @@ def test_what_cannot_be_judged_refuses_only_where_it_is_written_and_no_first_nig
         assert 'without_verdict = "warn"' in gate.note
 
 
+@pytest.mark.parametrize("value", [0.5, 0.05])
+def test_a_gate_of_several_figures_is_judged_by_those_that_it_has(value: float) -> None:
+    some = [Figure("of vectors", value), Figure("of lists", None, why_not="there are no lists")]
+    found = judge(GatesConfig(min_neighbors_kept=0.1), GOOD | {"min_neighbors_kept": some})
+    verdicts = [gate.verdict for gate in found.gates if gate.gate == "min_neighbors_kept"]
+    assert verdicts == ["passed" if value > 0.1 else "refused", "not judged"]
+
+
 def test_a_reason_excuses_only_a_figure_that_is_not_there() -> None:
     assert not verdict_on("min_recall", Figure("recall", 0.0, why_not="x"), min_recall=0.1)[0].passed
     assert not verdict_on("min_recall", Figure("recall", math.nan, why_not="x"), min_recall=0.1)[0].passed
