@@ -248,7 +248,7 @@ class GatesConfig(Section):
         0.9, description="share, of the baseline's pairs that are in tonight's window, that tonight has"
     )
     min_weights_kept: Share = Field(
-        0.5, description="share, of pairs that both have and that no event was added to, that weigh what they did"
+        0.6, description="share, of pairs that both have and that no event was added to, that weigh what they did"
     )
     max_rejected_rise: Share = Field(0.02, description="how much larger the share of rejected rows may be")
     min_rankme_ratio: Ratio = Field(0.3, description="lowest RankMe of a type, as a share of the baseline's")

@@ -114,6 +114,11 @@ def _with_random_pairs(share: float) -> Spoil:
     return spoil
 
 
+def _half_twice(rows: Rows, rng: np.random.Generator) -> Rows:
+    half = {name: values[rows["source"] % 2 == 0] for name, values in rows.items()}
+    return {name: np.concatenate([rows[name], half[name]]) for name in rows}
+
+
 def _half_of_the_users(rows: Rows, rng: np.random.Generator) -> Rows:
     is_kept = rows["source"] % 2 == 0
     return {name: values[is_kept] for name, values in rows.items()}
@@ -147,6 +152,7 @@ GARBAGE: Mapping[str, Spoil] = {
     "weights all equal": lambda rows, _: {**rows, "weight": np.ones_like(rows["weight"])},
     "weights shuffled": lambda rows, rng: {**rows, "weight": rng.permutation(rows["weight"])},
     "half of the users gone": _half_of_the_users,
+    "half of the rows loaded twice": _half_twice,
     "times reversed": lambda rows, _: {**rows, "ts": rows["ts"].min() + rows["ts"].max() - rows["ts"]},
     "a third more at random": _with_random_pairs(0.33),
     "as many random pairs again": _with_random_pairs(1.0),
