@@ -131,14 +131,14 @@ def test_on_spark_too(chain: Chain, stage: str, spark_session: Any, monkeypatch:
     monkeypatch.setattr(disk_needs, "_CERTAIN", 0.0)
     config = config_of(chain)
     chain.engine = SparkEngine(spark_session)
-    assert chain.run(config, STAGE_NAMES[: STAGE_NAMES.index(stage)]).code == 0
-    filler = fill(chain, 0)
-    ended = chain.run(config, [stage])
+    assert chain.run(config, STAGE_NAMES[: STAGE_NAMES.index(stage)], date=DAY).code == 0
+    filler = fill(chain, 30_000)
+    ended = chain.run(config, [stage], date=DAY)
     assert ended.code == 1
     assert re.search(r"needs about [\d,]+ bytes .*[\d,]+ .*free", ended.error), ended.error
     assert chain.gate(DAY)["verdict"] == "failed"  # type: ignore[index]
     filler.unlink()
-    assert chain.run(config).code == 0
+    assert chain.run(config, date=DAY).code == 0
 
 
 @pytest.mark.parametrize(
