@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,16 @@ def last_sequence(folder: Path) -> int:
     PointerError : something else stands in its place.
     """
     return max((swap.sequence for swap in _lines(_read(folder / HISTORY) or b"")[0]), default=0)
+
+
+def withdrawn_releases(history: Sequence[Swap]) -> set[str]:
+    """Return the releases that readers were rolled back from and have not been given again."""
+    withdrawn: set[str] = set()
+    for before, after in pairwise(history):
+        if after.why == "rollback" and after.data_date <= before.data_date:
+            withdrawn.add(before.release)
+        withdrawn.discard(after.release)
+    return withdrawn
 
 
 def release_names(folder: Path) -> list[str]:

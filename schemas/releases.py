@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from schemas.own_files import foreign
-from schemas.pointers import CURRENT, RELEASES, Swap, release_names
+from schemas.pointers import CURRENT, RELEASES, PointerError, Swap, read_pointers, release_names, withdrawn_releases
 from schemas.sealed import SEAL, is_sealed
 
 MANIFEST = "manifest.json"
@@ -123,9 +123,14 @@ def footer_sha256(path: Path) -> str | None:
 def nearest_whole(folder: Path, release: str, *, deep: bool) -> str | None:
     """Return the whole release that is next to another by date: the newest before it, else the oldest after it.
 
-    Names start with the date of the data. ``deep``: every byte is read, else names, sizes and footers.
+    Names start with the date of the data. Those that readers were rolled back from are left out. ``deep``: every byte
+    is read, else names, sizes and footers.
     """
-    names = [name for name in release_names(folder) if name != release]
+    try:
+        withdrawn = withdrawn_releases(read_pointers(folder).history)
+    except PointerError:
+        withdrawn = set()
+    names = [name for name in release_names(folder) if name != release and name not in withdrawn]
     before = [name for name in reversed(names) if name < release]
     after = [name for name in names if name > release]
     whole = (name for name in before + after if not problems_of(folder / RELEASES / name, deep=deep))
@@ -147,7 +152,7 @@ def way_out(folder: Path, release: str, *, deep: bool) -> str:
     """Return the nearest whole release to a damaged one, and the command that points readers at it."""
     nearest = nearest_whole(folder, release, deep=deep)
     if nearest is None:
-        return f"No other release of '{folder.name}' is whole"
+        return f"No other release of '{folder.name}' is whole, beside those that readers were rolled back from"
     return f"The nearest whole release is {nearest}: {rollback_command(folder, nearest)} points readers at it"
 
 

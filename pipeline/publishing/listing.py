@@ -6,13 +6,12 @@ import datetime as dt
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import StorageError
 from pipeline.publishing.pointer import own_folder, pointers_of
-from schemas.pointers import RELEASES, Swap, release_names
+from schemas.pointers import RELEASES, Swap, release_names, withdrawn_releases
 from schemas.releases import MANIFEST, ManifestError, pointed_sha256, read_manifest, remedy_for
 
 log = logging.getLogger(__name__)
@@ -98,7 +97,7 @@ def earlier_releases(root: Path, name: str, date: dt.date) -> Iterator[Release]:
     """
     folder = own_folder(root, name)
     found = pointers_of(folder)
-    withdrawn = _withdrawn(found.history)
+    withdrawn = withdrawn_releases(found.history)
     at = found.at
     is_base = at is not None and dt.date.fromisoformat(at.data_date) < date
     bound = dt.date.fromisoformat(at.data_date) if at is not None and is_base else date
@@ -115,16 +114,6 @@ def _unusable(folder: Path, release: DamagedRelease) -> StorageError:
         f"this run builds on release {release.release}, which is damaged: {release.problem}. "
         f"{remedy_for(folder, release.release)}"
     )
-
-
-def _withdrawn(history: Sequence[Swap]) -> set[str]:
-    """Return the releases that readers were rolled back from and have not been given again."""
-    withdrawn: set[str] = set()
-    for before, after in pairwise(history):
-        if after.why == "rollback" and after.data_date <= before.data_date:
-            withdrawn.add(before.release)
-        withdrawn.discard(after.release)
-    return withdrawn
 
 
 def read_release(path: Path, manifest_sha256: str | None = None) -> Release:

@@ -221,3 +221,15 @@ def test_a_run_is_not_built_on_a_release_whose_manifest_is_damaged(tmp_path: Pat
         next(earlier_releases(tmp_path, "default", dt.date(2024, 6, 3)))
     rollback(tmp_path, "default", "2024-06-01-a")
     assert [one.release for one in earlier_releases(tmp_path, "default", dt.date(2024, 6, 3))] == ["2024-06-01-a"]
+
+
+def test_a_withdrawn_release_is_no_way_out(tmp_path: Path) -> None:
+    for day in (1, 2, 3):
+        folder = make(tmp_path, day)
+    rollback(tmp_path, "default", "2024-06-02-a")
+    (folder.with_name("2024-06-02-a") / "manifest.json").unlink()
+    with pytest.raises(TableError, match=r"2024-06-02-a is damaged: .*nearest whole release is 2024-06-01-a"):
+        EmbeddingTable.open(tmp_path)
+    (folder.with_name("2024-06-01-a") / "manifest.json").unlink()
+    with pytest.raises(TableError, match="No other release of 'default' is whole, beside those that"):
+        EmbeddingTable.open(tmp_path)
