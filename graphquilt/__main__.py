@@ -13,6 +13,7 @@ from typing import Any
 from graphquilt.errors import TableError
 from graphquilt.locate import LISTS, TABLE, Location, locate
 from graphquilt.masking import secret_of_argument
+from graphquilt.options import OptionParser
 
 OK, USAGE, REFUSED, NO_TABLE = 0, 2, 3, 4
 _CLOCKS_DIFFER = dt.timedelta(minutes=5)  # at most, between the machine that published and this one
@@ -226,7 +227,7 @@ def utc_now() -> dt.datetime:
 
 
 def _parser(command: str, about: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=f"graphquilt {command}", description=about, allow_abbrev=False)
+    parser = OptionParser(prog=f"graphquilt {command}", description=about, allow_abbrev=False)
     parser.add_argument("--workspace", required=True, metavar="W", help="workspace, or the folder published/<name>")
     parser.add_argument("--name", default="default", metavar="N", help="published name (default: default)")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")

@@ -5,7 +5,6 @@ networkx and scipy objects are taken by what they can do; neither package is imp
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -17,6 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from graphquilt.toml_text import toml_string
+
 
 class InputSettings(dict[str, str]):
     """The keys of ``[input]`` that read a file made here."""
@@ -24,8 +25,7 @@ class InputSettings(dict[str, str]):
     @property
     def toml(self) -> str:
         """The same as the text of a config file's section."""
-        # A TOML basic string escapes as JSON does.
-        return "\n".join(["[input]", *(f"{key} = {json.dumps(value)}" for key, value in self.items())]) + "\n"
+        return "\n".join(["[input]", *(f"{key} = {toml_string(value)}" for key, value in self.items())]) + "\n"
 
 
 def from_networkx(

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from graphquilt.errors import TableError
 from graphquilt.masking import secret_in
+from graphquilt.rights import denied
 from schemas.own_files import foreign
 from schemas.pointers import CURRENT, HISTORY, RELEASES, PointerError, Swap, read_pointers
 from schemas.releases import (
@@ -82,11 +83,19 @@ def locate(path: str | os.PathLike[str], name: str = "default", *, deep: bool = 
 
     Raises
     ------
-    TableError : nothing is published there, the release is damaged, or nothing says which one is current.
+    TableError : nothing is published there, the release is damaged, nothing says which one is current, or there is
+        no right to look.
     """
     if secret_in(os.fspath(path)):
         raise TableError("the path holds a secret; a table is opened from a folder of this machine")
     place = Path(os.path.expanduser(path)).absolute()
+    try:
+        return _located(place, name, deep=deep)
+    except PermissionError as error:
+        raise TableError(denied(error)) from error
+
+
+def _located(place: Path, name: str, *, deep: bool) -> Location:
     while True:
         folder, pointer = _folder_of(place, name)
         problems = problems_of(folder, pointer.manifest_sha256 if pointer else None, deep=deep)
@@ -103,6 +112,8 @@ def open_located(path: str | os.PathLike[str], name: str, open_at: Callable[[Loc
         location = locate(path, name)
         try:
             return open_at(location)
+        except PermissionError as error:
+            raise TableError(denied(error, str(location.folder))) from error
         except FileNotFoundError:  # removed since it was checked: CURRENT has moved on
             continue
 

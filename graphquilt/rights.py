@@ -43,7 +43,7 @@ def denied(error: BaseException, path: str | None = None) -> str:
 
 def _what_bars(path: str) -> str:
     """Say whose the path is; or the first folder on the way that can't be entered."""
-    steps = [path[: place + 1] for place, letter in enumerate(path) if letter == "/" and place] + [path]
+    steps = [path[:place] for place, letter in enumerate(path) if letter == "/" and place] + [path]
     about = None
     for step in steps:
         try:

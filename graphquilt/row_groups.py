@@ -155,7 +155,7 @@ class RowGroups:
             self._sources.append(source)
             footer = pq.ParquetFile(source)
         except (pa.ArrowException, OSError, ValueError) as error:
-            if isinstance(error, FileNotFoundError):
+            if isinstance(error, FileNotFoundError | PermissionError):
                 raise
             raise TableError(f"{path} is not a Parquet file: {error}. {_CHECK}") from error
         if rows is not None and footer.metadata.num_rows != rows:

@@ -39,6 +39,8 @@ def write(stream: TextIO, text: str) -> None:
     """Print a line, secrets masked. A reader that has gone (``| head``) is no failure: the work is done."""
     try:
         print(masked(text), file=stream, flush=True)
+    except UnicodeEncodeError:  # a terminal, or a name of a file, of another encoding
+        write(stream, text.encode(stream.encoding or "ascii", "backslashreplace").decode(stream.encoding or "ascii"))
     except BrokenPipeError:
         # What is left in the buffer would be flushed, and fail, at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NoReturn
 
+from graphquilt.options import OptionParser, nearest
 from pipeline.errors import ConfigError
 
 #: The stages in order, as the command line names them. Told again, and tested to be the chain's own, since
@@ -17,7 +18,7 @@ from pipeline.errors import ConfigError
 STAGE_NAMES = ("ingest", "index", "partition", "layout", "embed", "aggregate", "evaluate", "publish")
 
 
-class CommandParser(argparse.ArgumentParser):
+class CommandParser(OptionParser):
     """A parser whose complaints are errors like all others, so that ``--json`` can report them too."""
 
     def error(self, message: str) -> NoReturn:
@@ -120,7 +121,9 @@ def stages_asked(names: Sequence[str]) -> tuple[str, ...]:
     if not names:
         return STAGE_NAMES
     if unknown := [name for name in names if name not in STAGE_NAMES]:
-        raise ConfigError(f"there is no stage '{unknown[0]}'; the stages are {' '.join(STAGE_NAMES)}")
+        near = nearest(unknown[0], STAGE_NAMES)
+        hint = f"did you mean '{near}'? The" if near else "the"
+        raise ConfigError(f"there is no stage '{unknown[0]}'; {hint} stages are {' '.join(STAGE_NAMES)}")
     first = STAGE_NAMES.index(names[0])
     wanted = STAGE_NAMES[first : first + len(names)]
     if tuple(names) != wanted:
@@ -158,7 +161,23 @@ def parse_amount(text: str) -> float:
 
 
 def options_of(namespace: argparse.Namespace) -> Options:
-    """Return what a parser of :func:`stage_parser` found."""
+    """Return what a parser of :func:`stage_parser` found.
+
+    Raises
+    ------
+    ConfigError : options of one engine given to the other, which would be ignored.
+    """
+    if namespace.engine == "local" and namespace.spark_conf:
+        raise ConfigError(
+            f"--conf {namespace.spark_conf[0].partition('=')[0]} is a setting of Spark, and --engine is local: add "
+            "--engine spark, or leave --conf out (--workers N sets how many tasks run at once here)"
+        )
+    if namespace.engine == "spark" and (namespace.dask or namespace.workers != 1):
+        option = "--dask" if namespace.dask else "--workers"
+        raise ConfigError(
+            f"{option} is of --engine local, and --engine is spark: leave it out (--conf spark.master=local[4] runs "
+            "four tasks at once)"
+        )
     return Options(
         config=namespace.config,
         workspace=namespace.workspace,

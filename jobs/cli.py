@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import logging
 import signal
@@ -13,12 +12,23 @@ from types import MappingProxyType
 from typing import NoReturn
 
 from graphquilt.masking import secret_of_argument
+from graphquilt.options import nearest
+from graphquilt.rights import denied, is_denied
 from jobs.answers import say, say_error
-from jobs.arguments import STAGE_NAMES, Options, command_parser, options_of, stage_parser, stages_asked
+from jobs.arguments import (
+    STAGE_NAMES,
+    CommandParser,
+    Options,
+    command_parser,
+    options_of,
+    stage_parser,
+    stages_asked,
+)
 from jobs.logs import configure_logging
 from jobs.stopping import Stopped, StopRequest, reason_of
 from pipeline.disk_space import full, is_full
 from pipeline.errors import ConfigError, GraphquiltError
+from pipeline.toml_file import read_toml
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +70,8 @@ def main(argv: Sequence[str]) -> int:
         if is_full(error):
             told = full(f"graphquilt {argv[0]}", Path.cwd(), None, error)
             return say_error(str(told), told.exit_code, is_json=is_json)
+        if is_denied(error):
+            return say_error(denied(error), 1, is_json=is_json)
         log.error("command=%s error=%s", argv[0], type(error).__name__, exc_info=error)
         return say_error(f"{type(error).__name__}: {error}", 1, is_json=is_json)
 
@@ -71,10 +83,14 @@ def _main(command: str, argv: Sequence[str]) -> int:
     if command == "run" or command in STAGE_NAMES:
         return _run(command, argv)
     if command not in COMMANDS:
-        known = ", ".join(["run", *STAGE_NAMES, *COMMANDS, "current", "check"])
-        return say_error(f"there is no command '{command}'; choose from {known}", 2, is_json="--json" in argv)
+        known = ["run", *STAGE_NAMES, *COMMANDS, "evaluate", "current", "check"]
+        near = nearest(command, known)
+        hint = f"did you mean '{near}'? There are" if near else "choose from"
+        return say_error(f"there is no command '{command}'; {hint} {', '.join(known)}", 2, is_json="--json" in argv)
     module = importlib.import_module(COMMANDS[command])
     options = module.parser().parse_args(argv)
+    if getattr(options, "config", None) is not None:
+        read_toml(options.config)  # a second before what else would find out that it is missing
     return say(module.answer(options), is_json=options.is_json)
 
 
@@ -115,13 +131,16 @@ def _run_job(program: str, names: Sequence[str], argv: Sequence[str] | None) -> 
     arguments = sys.argv[1:] if argv is None else argv
     if refusal := secret_of_argument(arguments):
         sys.exit(say_error(refusal, ConfigError.exit_code, is_json="--json" in arguments))
-    parser = argparse.ArgumentParser(prog=program, parents=[stage_parser("spark")], allow_abbrev=False)
-    sys.exit(execute(names, options_of(parser.parse_args(arguments))))
+    parser = CommandParser(prog=program, parents=[stage_parser("spark")], allow_abbrev=False)
+    try:
+        sys.exit(execute(names, options_of(parser.parse_args(arguments))))
+    except ConfigError as error:  # of the command line: execute reports its own
+        sys.exit(say_error(str(error), error.exit_code, is_json="--json" in arguments))
 
 
 def parse(argv: Sequence[str]) -> Options:
-    """Return the options of a job's arguments, or exit with code 2: what a DAG is tested against."""
-    return options_of(argparse.ArgumentParser(parents=[stage_parser("spark")], allow_abbrev=False).parse_args(argv))
+    """Return the options of a job's arguments, or raise ConfigError: what a DAG is tested against."""
+    return options_of(CommandParser(parents=[stage_parser("spark")], allow_abbrev=False).parse_args(argv))
 
 
 def execute(names: Sequence[str], options: Options) -> int:
@@ -131,6 +150,14 @@ def execute(names: Sequence[str], options: Options) -> int:
     the exit code.
     """
     configure_logging()
+    try:
+        read_toml(options.config)  # before a second's imports, and before Spark
+    except ConfigError as error:
+        if options.date is None or not Path(options.workspace).is_dir():
+            return say_error(str(error), error.exit_code, is_json=options.is_json)
+        from jobs.stage_run import StageRun
+
+        return StageRun(names, options).fail(error)
     with StopRequest() as stop:
         run = None
         try:

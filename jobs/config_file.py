@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,6 +23,7 @@ def _with_paths_found(config: PipelineConfig, file: Path) -> PipelineConfig:
     """Return the config with relative input paths that only exist beside the config file made to point there."""
 
     def found(path: str | None) -> str | None:
+        path = path and os.path.expanduser(path)
         if path is None or "://" in path or Path(path).is_absolute():
             return path
         fixed = Path(path.split("{date}")[0].split("*")[0])
@@ -29,7 +31,7 @@ def _with_paths_found(config: PipelineConfig, file: Path) -> PipelineConfig:
         return str(beside) if not fixed.exists() and beside.parent.exists() else path
 
     path = found(config.input.path)
-    evaluated = found(config.evaluate.path)
+    evaluated, sources = found(config.evaluate.path), found(config.ppr.sources)
     attributes = {
         node_type: given.model_copy(update={"path": found(given.path)})
         for node_type, given in config.attributes.items()
@@ -39,5 +41,6 @@ def _with_paths_found(config: PipelineConfig, file: Path) -> PipelineConfig:
             "input": config.input.model_copy(update={"path": path}),
             "attributes": attributes,
             "evaluate": config.evaluate.model_copy(update={"path": evaluated}),
+            "ppr": config.ppr.model_copy(update={"sources": sources}),
         }
     )

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from graphquilt.rights import denied, is_denied
 from jobs.answers import write
 from jobs.arguments import Options
 from jobs.config_file import read_config
@@ -42,7 +43,8 @@ class StageRun:
         self._names, self._options = names, options
         self._run_id = os.environ.get("GRAPHQUILT_RUN_ID") or uuid4().hex[:12]
         self._started = time.monotonic()
-        self._root: Path | None = None
+        # Known early where it is there already: whatever fails leaves its verdict in it.
+        self._root = Path(options.workspace) if Path(options.workspace).is_dir() else None
         self._published_name: str | None = None
         self._workspace: Workspace | None = None
         self._reports: dict[str, StageReport] = {}
@@ -50,9 +52,14 @@ class StageRun:
     def go(self, stop: StopRequest) -> None:
         """Run the stages; raise what stops them."""
         options = self._options
+        try:
+            config = read_config(options.config, options.overrides)
+        except ConfigError:
+            if options.date is not None:  # there is a place for the verdict; else nothing is made
+                self._root = _root(options.workspace)
+            raise
         self._root = _root(options.workspace)
         keep_reserve(self._root)
-        config = read_config(options.config, options.overrides)
         self._published_name = config.publish.name
         with open_engine(options, " ".join(self._names), stop) as plain:
             engine = with_progress(plain)
@@ -109,9 +116,10 @@ class StageRun:
             error = full("the run", self._root, _OWN_BYTES, error)
         known = isinstance(error, GraphquiltError)
         code = error.exit_code if isinstance(error, GraphquiltError) else 1
-        if not known and not isinstance(error, ContractViolationError):
+        is_right = not known and is_denied(error)
+        if not known and not is_right and not isinstance(error, ContractViolationError):
             log.error("run_id=%s error=%s", self._run_id, type(error).__name__, exc_info=error)
-        sentence = str(error) if known else f"{type(error).__name__}: {error}"
+        sentence = denied(error) if is_right else str(error) if known else f"{type(error).__name__}: {error}"
         gate = error.gate if isinstance(error, GateError) else None
         if not isinstance(error, LockedError):  # the verdict is that of the run that holds the lock
             try:

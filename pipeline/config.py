@@ -26,6 +26,7 @@ from pipeline.config_sections import (
 )
 from pipeline.config_words import explain, keys_of
 from pipeline.errors import ConfigError
+from pipeline.toml_file import read_toml
 
 #: Values a key will take once its stage is built: refused now, with this sentence.
 NOT_BUILT_YET = {
@@ -138,12 +139,7 @@ class PipelineConfig(Section):
         ------
         ConfigError : no such file, not TOML, an unknown key, a value out of range, a secret in an address.
         """
-        try:
-            raw = tomllib.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ConfigError(f"config file {path} can't be read: {error.strerror}") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"config file {path} is not TOML: {error}") from error
+        raw = read_toml(path)
         for override in overrides:
             _apply(raw, override)
         if refusal := secret_of_setting(raw):

@@ -9,6 +9,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from graphquilt.toml_text import toml_string
+
 
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
     """Turn pydantic's findings into sentences: the key, the value found, the value wanted."""
@@ -100,7 +102,7 @@ def _toml_value(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
-        return f'"{value}"'
+        return toml_string(value)
     if isinstance(value, Mapping):
         return "{}"
     if isinstance(value, tuple):

@@ -25,6 +25,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from graphquilt.masking import masked
+from graphquilt.rights import denied, is_denied
 from pipeline.errors import DamagedFileError, DiskFullError, StorageError
 from schemas.own_files import foreign
 
@@ -48,10 +49,17 @@ def local_root(address: str | Path) -> Path:
             f"workspace {text} is on '{scheme}'; a workspace is a local folder or one mounted on all nodes. "
             "Object stores are read as input.path, but not yet written."
         )
-    root = Path(rest if separator else text).absolute()
+    root = Path(os.path.expanduser(rest if separator else text)).absolute()
     try:
         root.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        file = next(path for path in (root, *root.parents) if path.exists())
+        raise StorageError(
+            f"workspace {root} can't be made: {file} is a file, and a workspace is a folder; choose another"
+        ) from error
     except OSError as error:
+        if is_denied(error):
+            raise StorageError(f"workspace {root} can't be made: {denied(error)}") from error
         raise StorageError(
             f"workspace {root} can't be made: {error.strerror}; choose a folder you can write"
         ) from error

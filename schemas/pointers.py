@@ -126,6 +126,8 @@ def _read(path: Path) -> bytes | None:
         return path.read_bytes()
     except FileNotFoundError:
         return None
+    except PermissionError:
+        raise
     except OSError as error:
         raise PointerError(f"{path} can't be read: {error.strerror}") from error
 

@@ -51,6 +51,8 @@ def read_manifest(folder: Path, manifest_sha256: str | None = None) -> Mapping[s
         names = [(str(entry["name"]), int(entry["bytes"]), str(entry["sha256"])) for entry in manifest["files"]]
     except FileNotFoundError as error:
         raise ManifestError(f"{path} is missing") from error
+    except PermissionError:
+        raise  # not damaged: somebody may not look
     except OSError as error:
         raise ManifestError(f"{path} can't be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:
@@ -102,6 +104,8 @@ def problem_of_file(folder: Path, entry: Mapping[str, Any], *, deep: bool) -> st
                 return f"{path} has other bytes than the manifest says: its sha256 differs"
     except FileNotFoundError:
         return f"{path} is missing"
+    except PermissionError:
+        raise
     except OSError as error:
         return f"{path} can't be read: {error.strerror}"
     return None

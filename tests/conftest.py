@@ -108,6 +108,7 @@ def spark_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     from pyspark.sql import SparkSession
 
     from jobs.graphframes_jar import jar_settings, wanted_jar
+    from jobs.spark_session import CLOSED
 
     # Workers take the first python3 they find, unless told; and find tests and pipeline on the path.
     with pytest.MonkeyPatch.context() as patch:
@@ -116,16 +117,13 @@ def spark_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         builder = (
             SparkSession.builder.master("local[2]")
             .appName("tests")
-            .config("spark.driver.bindAddress", "127.0.0.1")
-            .config("spark.driver.host", "127.0.0.1")
             .config("spark.driver.memory", "2g")
             .config("spark.driver.extraJavaOptions", "-XX:+UseParallelGC -XX:TieredStopAtLevel=1")
             .config("spark.sql.shuffle.partitions", "2")
             .config("spark.sql.warehouse.dir", str(tmp_path_factory.mktemp("warehouse")))
-            .config("spark.ui.enabled", "false")
             .config("spark.ui.showConsoleProgress", "false")
         )
-        for key, value in jar_settings(wanted_jar(None), {}).items():
+        for key, value in {**CLOSED, **jar_settings(wanted_jar(None), {})}.items():
             builder = builder.config(key, value)
         session = builder.getOrCreate()
         session.sparkContext.setLogLevel("OFF")

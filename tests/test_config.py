@@ -47,7 +47,7 @@ def test_it_is_frozen(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", ["input"]),
+        ("", ["is empty", "graphquilt init"]),
         ("[input]\n", ["input.path is missing"]),
         (MINIMAL + "[embeddings]\ndim = 3", ["no key embeddings", "did you mean 'embedding'?"]),
         (MINIMAL + "[embedding]\ndimm = 3", ["no key embedding.dimm", "did you mean 'dim'?"]),

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from graphquilt.toml_text import toml_string
 from pipeline.config import key_reference
 
 _WIDTH = 34
@@ -50,9 +51,12 @@ def defaults_text() -> str:
 def toml_value(value: Any) -> str:
     """Return a string, number, flag or flat table as TOML."""
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{json.dumps(key)} = {toml_value(item)}" for key, item in value.items()) + "}"
-    # A TOML basic string escapes as JSON does, and beyond it DEL, which JSON leaves as it is.
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        return "{" + ", ".join(f"{toml_string(key)} = {toml_value(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, str):
+        return toml_string(value)
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(toml_value, value)) + "]"
+    return json.dumps(value)
 
 
 _NO_DEFAULT = ("required", "unset")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
+import shutil
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -36,6 +39,7 @@ def answer(options: argparse.Namespace) -> Answer:
     findings = [python(), *packages(), java()]
     findings.append(Finding("cores", f"{cores():g}", is_fine=True))
     findings.append(Finding("memory", amount(memory_bytes()), is_fine=True))
+    findings.append(_temporary())
     is_complete = all(finding.is_fine for finding in findings if finding.is_needed)
     seconds: float | None = None
     if is_complete:
@@ -61,6 +65,20 @@ def _warm() -> float:
     started = time.monotonic()
     warm_kernels()
     return round(time.monotonic() - started, 1)
+
+
+def _temporary() -> Finding:
+    """Say where temporary files go; a TMPDIR that can't be written is passed over in silence elsewhere."""
+    named = os.environ.get("TMPDIR")
+    try:
+        folder = tempfile.gettempdir()
+    except FileNotFoundError as error:
+        advice = "workers and sessions keep files there: set TMPDIR to a folder that this user can write"
+        return Finding("temporary files", str(error.strerror), is_fine=False, advice=advice)
+    is_fine = not named or os.path.realpath(named) == os.path.realpath(folder)
+    advice = f"TMPDIR is {named}, which is no folder that this user can write: correct or unset it"
+    found = f"{folder}, {amount(shutil.disk_usage(folder).free)} free"
+    return Finding("temporary files", found, is_fine, is_needed=False, advice=advice)
 
 
 def _workspace(address: str) -> list[Finding]:

@@ -20,7 +20,7 @@ def folder_of(address: str) -> Path:
             storage.local_root(address)
         except StorageError as error:
             raise ConfigError(str(error)) from error
-    return Path(address.removeprefix("file://")).absolute()
+    return Path(address.removeprefix("file://")).expanduser().absolute()
 
 
 def workspace_at(address: str) -> Path:

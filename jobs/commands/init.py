@@ -60,7 +60,10 @@ def answer(options: argparse.Namespace) -> Answer:
     unused = "".join(
         f"# Not used: {on_one_line(name)}: {why}\n" for name, why in list(guess.unused.items())[:_MOST_NAMES]
     )
-    text = _HEADER.format(given=on_one_line(repr(options.input)), unused=unused) + toml_text(values, remarks)
+    try:
+        text = _HEADER.format(given=on_one_line(repr(options.input)), unused=unused) + toml_text(values, remarks)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
     PipelineConfig.model_validate(tomllib.loads(text))
     _write_new(out, text)
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from graphquilt.toml_text import toml_key
 from jobs.commands.config_text import toml_value
 
 _SECTION = re.compile(r"\s*\[")
@@ -195,5 +196,5 @@ def _written_anew(data: Mapping[str, Any]) -> str:
 
 def _section_lines(name: str, values: Mapping[str, Any]) -> list[str]:
     lines = [f"[{name}]"]
-    lines += [f"{key} = {toml_value(value)}" for key, value in values.items()]
+    lines += [f"{toml_key(key)} = {toml_value(value)}" for key, value in values.items()]
     return lines

@@ -11,8 +11,9 @@ from functools import lru_cache
 
 from threadpoolctl import ThreadpoolController
 
+from graphquilt.rights import denied, is_denied
 from pipeline.disk_space import first_line, is_full
-from pipeline.errors import DiskFullError, GraphquiltError, TaskError
+from pipeline.errors import DiskFullError, GraphquiltError, StorageError, TaskError
 from pipeline.tasks import Task, TaskFunction, TaskRecord, run_task
 
 #: Read by BLAS and OpenMP libraries when they are loaded. Engines run a task a core: threads inside of tasks
@@ -40,7 +41,7 @@ def attempt(function: TaskFunction, task: Task) -> TaskRecord:
     Raises
     ------
     GraphquiltError : as the function raised it.
-    DiskFullError : there was no room for what it writes.
+    DiskFullError : there was no room for what it writes. StorageError : it has no right to a file.
     UnexpectedError : from any other error, naming the task and this process.
     """
     try:
@@ -49,6 +50,8 @@ def attempt(function: TaskFunction, task: Task) -> TaskRecord:
     except GraphquiltError:
         raise
     except Exception as error:
+        if isinstance(error, OSError) and is_denied(error):  # elsewhere and later, too
+            raise StorageError(f"task {task.name} on {socket.gethostname()}: {denied(error)}") from error
         where = f"{socket.gethostname()}:{os.getpid()}"
         if is_full(error):
             raise DiskFullError(f"task {task.name} on {where}: {first_line(error)}") from error

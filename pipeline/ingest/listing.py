@@ -96,6 +96,17 @@ def list_files(filesystem: pafs.FileSystem, root: str) -> Listing:
     )
 
 
+def takes(root: str, path: str) -> bool:
+    """Whether a listing of ``root``, a folder or a glob, takes in a file at ``path``, were there one."""
+    wild = None if os.path.isdir(root) else WILDCARD.search(root)
+    if wild is None:
+        root = os.path.realpath(root).rstrip("/")
+        base, is_in = root, path.startswith(f"{root}/")
+    else:
+        base, is_in = root[: wild.start()].rpartition("/")[0], _glob_pattern(root).fullmatch(path) is not None
+    return is_in and not any(map(_is_hidden, path[len(base) + 1 :].split("/")))
+
+
 def _chosen(base: str, found: list[tuple[FoundFile, bool]], pattern: re.Pattern[str]) -> Listing:
     """Part what was found into data and what lies beside; ``found`` says whether a link led there."""
     skip = len(base.rstrip("/")) + 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -130,8 +131,10 @@ def filesystem_of(address: str) -> tuple[pafs.FileSystem, str]:
     InputError : unknown scheme, or a filesystem that can't be reached from here.
     """
     scheme, separator, rest = address.partition("://")
+    if hint := _hint_for(address):
+        raise InputError(f"input {address} can't be opened: {hint}")
     if not separator:
-        return pafs.LocalFileSystem(), str(Path(address).absolute())
+        return pafs.LocalFileSystem(), str(Path(os.path.expanduser(address)).absolute())
     if scheme == "file":
         return pafs.LocalFileSystem(), unquote(rest)
     place, query = _split_query(rest)
@@ -147,6 +150,28 @@ def filesystem_of(address: str) -> tuple[pafs.FileSystem, str]:
         ) from error
     path += place[len(folder) :]
     return filesystem, path
+
+
+def _hint_for(address: str) -> str | None:
+    """Return what to write instead of an address as Hadoop, Spark or Databricks spell it."""
+    found = re.match(r"([A-Za-z][A-Za-z0-9]*):/", address)
+    scheme = found[1].lower() if found else ""
+    if wanted := _OTHER_NAMES.get(scheme):
+        return f"{scheme}:// is Hadoop's name for it; write {wanted}"
+    if scheme == "dbfs":
+        return "dbfs:/ is known to Databricks alone; there the same files are under /dbfs/, mounted on every node"
+    if scheme in _SCHEMES and "://" not in address:
+        slashes = "///" if scheme in ("file", "hdfs") else "//"
+        return f"an address has two slashes behind its scheme; write {scheme}:{slashes}{address[found.end() :]}"  # type: ignore[union-attr]
+    return None
+
+
+_SCHEMES = ("file", "s3", "gs", "gcs", "abfs", "abfss", "hdfs", "viewfs")
+_OTHER_NAMES: Mapping[str, str] = {
+    **dict.fromkeys(("s3a", "s3n"), "s3://BUCKET/PATH (keys by AWS_ACCESS_KEY_ID or AWS_PROFILE, not by fs.s3a.*)"),
+    **dict.fromkeys(("wasb", "wasbs"), "abfs://CONTAINER@ACCOUNT.dfs.core.windows.net/PATH"),
+    **dict.fromkeys(("az", "azure", "adl"), "abfs://CONTAINER@ACCOUNT.dfs.core.windows.net/PATH"),
+}
 
 
 def _split_query(address: str) -> tuple[str, str]:

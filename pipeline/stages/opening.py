@@ -6,6 +6,7 @@ import contextlib
 import datetime as dt
 import hashlib
 import logging
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
@@ -13,13 +14,16 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import pyarrow.fs as pafs
+
 from pipeline import storage
 from pipeline.config import PipelineConfig
 from pipeline.engines.base import Engine, Frame
 from pipeline.errors import ConfigError, StorageError
 from pipeline.ingest.lake import Snapshot
+from pipeline.ingest.listing import takes
 from pipeline.ingest.parse import ParseRules
-from pipeline.ingest.sources import SourceFile, digest, list_sources, shown, survey_sources
+from pipeline.ingest.sources import SourceFile, digest, filesystem_of, list_sources, shown, survey_sources
 from pipeline.ingest.text_format import TextFormat
 from pipeline.publishing.listing import earlier_releases
 from pipeline.stages.chain import MAKER, fingerprints
@@ -70,6 +74,7 @@ def open_workspace(
     refuse_future(date, clock, is_allowed=allow_future)
     # A lake table goes on being written: a run reads what was newest as it started, in every stage.
     snapshots = {} if starts_here else pinned(root, date)
+    _refuse_own_tables(root, config.input.path, date)
     sources, ignored = survey_sources(config.input.path, date, snapshots=snapshots)
     if ignored:
         log.info("input=%s files=%d ignored=%d (%s)", config.input.path, len(sources), len(ignored), shown(ignored))
@@ -119,6 +124,25 @@ def open_workspace(
     parent = find_parent(root, config, date)
     digests["aggregate"] = parent.release if parent else None
     return workspace_of(date)
+
+
+def _refuse_own_tables(root: Path, path: str, date: dt.date | None) -> None:
+    """Refuse an input that takes in the workspace, whose tables the next run would read as interactions.
+
+    Raises
+    ------
+    ConfigError : naming both.
+    """
+    filesystem, place = filesystem_of(path.replace("{date}", (date or UNDATED).isoformat()))
+    if not isinstance(filesystem, pafs.LocalFileSystem):
+        return
+    for seen_as in {str(root), os.path.realpath(root)}:
+        if any(takes(place, f"{seen_as}/{name}/x.parquet") for name in ("runs", "published", "inputs")):
+            raise ConfigError(
+                f"input.path {path} and the workspace {root} lie in each other: the next run would read this run's "
+                "tables as input. Choose a workspace outside of the input's folder, or name the input's files with a "
+                "glob that leaves it out"
+            )
 
 
 def parse_rules(config: PipelineConfig, date: dt.date, today: dt.date | None = None) -> ParseRules:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,6 +122,14 @@ def make_shop(folder: Path) -> Shop:
         done = made.call("run", "--config", made.config, "--date", day)
         assert done.code == 0, done.err
     return made
+
+
+@pytest.fixture(autouse=True, scope="package")
+def _settled_inputs() -> Iterator[None]:
+    """What these tests write is read once, however soon after."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipeline.ingest.sources.SETTLING_NS", -(2**62))
+        yield
 
 
 @pytest.fixture(autouse=True)

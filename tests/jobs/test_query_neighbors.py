@@ -213,4 +213,4 @@ def test_a_question_is_its_modules(monkeypatch: pytest.MonkeyPatch, call: Any) -
     said = call("query", "ppr", "7", "8", "--workspace", "w", "--json")
     assert said.json == {"ids": ["7", "8"], "workspace": "w"}
     said = call("query", "ppr", "7", "--workspace", "w", "--name", "shop", "--json")
-    assert (said.code, "unrecognized arguments: --name shop" in said.json["error"]) == (2, True)
+    assert (said.code, "there is no option --name" in said.json["error"]) == (2, True)

@@ -1,0 +1,141 @@
+"""The Spark session of a command. The only place that starts one.
+
+A local master runs everything as this user, so nobody else may talk to it: it listens on loopback, asks for a secret
+that Spark draws itself, and shows no UI. What the user has set stays, and clusters are left alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from jobs.commands.installed import java
+from jobs.graphframes_jar import jar_settings, wanted_jar
+from pipeline.errors import ConfigError, GraphquiltError
+
+log = logging.getLogger(__name__)
+
+#: Of a local master, where the user has set nothing else. Spark draws the secret; it stands on no command line.
+CLOSED: Mapping[str, str] = MappingProxyType(
+    {
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.driver.host": "127.0.0.1",
+        "spark.ui.enabled": "false",
+        "spark.authenticate": "true",
+        "spark.network.crypto.enabled": "true",
+        "spark.network.crypto.saslFallback": "false",
+    }
+)
+_LOCAL = re.compile(r"local(\[[^\]]*\])?")
+_MASTER_LINE = re.compile(r"^\s*spark\.master[\s=:]+(\S+)", re.MULTILINE)
+
+
+@contextmanager
+def spark_session(name: str, given: Mapping[str, str], graphframes_jar: str | None) -> Iterator[Any]:
+    """Yield a session with the settings given, and stop it.
+
+    Raises
+    ------
+    ConfigError : Java or Spark are not where the environment says. GraphquiltError : Spark does not start.
+    """
+    jar = wanted_jar(graphframes_jar)
+    settings = {**given, **jar_settings(jar, given)}
+    _require_java()
+    _require_spark_home()
+    if _LOCAL.fullmatch(settings.get("spark.master") or _default_master()):
+        # Spark's UI, where it is asked for, listens on this and takes no setting for it.
+        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    # Spark's own folders are open to others, and the rows of every shuffle lie there.
+    with tempfile.TemporaryDirectory(prefix="graphquilt-spark-", ignore_cleanup_errors=True) as scratch:
+        try:
+            session = _started(name, settings, scratch)
+        except Exception as error:  # of pyspark, py4j or the JVM: each has its own family
+            first = (str(error).splitlines() or [type(error).__name__])[0]
+            found = java()
+            why = "" if found.is_fine else f" Java is {found.found}: {found.advice}."
+            raise GraphquiltError(
+                f"no Spark session could be started: {first}.{why} What the JVM wrote stands above; check the master, "
+                f"--conf and 'graphquilt doctor' (Spark 4 needs Java 17 or later){_about(jar)}"
+            ) from error
+        try:
+            yield session
+        finally:
+            session.stop()
+
+
+def _started(name: str, settings: Mapping[str, str], scratch: str) -> Any:
+    from pyspark import SparkConf, SparkContext
+    from pyspark.java_gateway import launch_gateway
+    from pyspark.sql import SparkSession
+
+    launch: Callable[[SparkConf], Any] = launch_gateway
+    gateway = launch(SparkConf(loadDefaults=False).setAll(list(settings.items())))
+    # The JVM's view: with spark-defaults.conf, and with what spark-submit was told.
+    conf = SparkConf(_jvm=gateway.jvm).setAll(list(settings.items())).setAppName(f"graphquilt {name}")
+    if _LOCAL.fullmatch(conf.get("spark.master", "local[*]") or ""):
+        for key, value in {**CLOSED, "spark.local.dir": scratch}.items():
+            conf.setIfMissing(key, value)
+        if conf.get("spark.ui.enabled") == "true" and not os.environ.get("SPARK_LOCAL_IP"):
+            log.warning("spark_ui=all_interfaces warning: set SPARK_LOCAL_IP=127.0.0.1 for spark-submit to close it")
+    SparkContext(conf=conf, gateway=gateway)
+    return SparkSession.builder.getOrCreate()
+
+
+def _default_master() -> str:
+    """Return the master that Spark takes where nobody names one."""
+    folder = os.environ.get("SPARK_CONF_DIR") or os.path.join(os.environ.get("SPARK_HOME", ""), "conf")
+    try:
+        named = _MASTER_LINE.search(Path(folder, "spark-defaults.conf").read_text(errors="replace"))
+    except OSError:
+        named = None
+    return named[1] if named else "local[*]"
+
+
+def _about(jar: str | None) -> str:
+    if jar is None:
+        return ""
+    return f", and whether {jar} can be resolved from here: it stands in partition.graphframes_jar or GRAPHFRAMES_JAR"
+
+
+def _require_java() -> None:
+    home = os.environ.get("JAVA_HOME")
+    if home and not os.access(os.path.join(home, "bin", "java"), os.X_OK):
+        raise ConfigError(
+            f"JAVA_HOME is {home}, and Spark would start {home}/bin/java, which is not there or can't be run; correct "
+            "JAVA_HOME, or unset it to take the java on the path"
+        )
+    if not home and not shutil.which("java"):
+        raise ConfigError(
+            "Spark needs Java 17 or later, and neither JAVA_HOME nor the path has one. Install it (Debian: "
+            "apt-get install openjdk-17-jre-headless), or use --engine local, which needs none."
+        )
+
+
+def _require_spark_home() -> None:
+    import pyspark
+
+    home = os.environ.get("SPARK_HOME")
+    if not home:
+        return
+    if not os.access(os.path.join(home, "bin", "spark-submit"), os.X_OK):
+        raise ConfigError(
+            f"SPARK_HOME is {home}, where no bin/spark-submit can be run; correct SPARK_HOME, or unset it to take the "
+            f"Spark {pyspark.__version__} that came with pyspark"
+        )
+    cores = [found[1] for name in Path(home, "jars").glob("spark-core_*.jar") if (found := _CORE.search(name.name))]
+    if cores and cores[0].split(".")[:2] != pyspark.__version__.split(".")[:2]:
+        raise ConfigError(
+            f"SPARK_HOME is {home}, which is Spark {cores[0]}, and this Python has pyspark {pyspark.__version__}; they "
+            "must be of one version: correct or unset SPARK_HOME, or install that pyspark"
+        )
+
+
+_CORE = re.compile(r"spark-core_[\d.]+-(\d+(?:\.\d+)*)")
