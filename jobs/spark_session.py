@@ -34,6 +34,7 @@ CLOSED: Mapping[str, str] = MappingProxyType(
         "spark.network.crypto.saslFallback": "false",
     }
 )
+_NEEDS_SECRET = "spark.network.crypto."  # Spark refuses these without spark.authenticate
 _LOCAL = re.compile(r"local(\[[^\]]*\])?")
 _MASTER_LINE = re.compile(r"^\s*spark\.master[\s=:]+(\S+)", re.MULTILINE)
 
@@ -81,8 +82,10 @@ def _started(name: str, settings: Mapping[str, str], scratch: str) -> Any:
     # The JVM's view: with spark-defaults.conf, and with what spark-submit was told.
     conf = SparkConf(_jvm=gateway.jvm).setAll(list(settings.items())).setAppName(f"graphquilt {name}")
     if _LOCAL.fullmatch(conf.get("spark.master", "local[*]") or ""):
+        is_open = conf.get("spark.authenticate") == "false"
         for key, value in {**CLOSED, "spark.local.dir": scratch}.items():
-            conf.setIfMissing(key, value)
+            if not (is_open and key.startswith(_NEEDS_SECRET)):
+                conf.setIfMissing(key, value)
         if conf.get("spark.ui.enabled") == "true" and not os.environ.get("SPARK_LOCAL_IP"):
             log.warning("spark_ui=all_interfaces warning: set SPARK_LOCAL_IP=127.0.0.1 for spark-submit to close it")
     SparkContext(conf=conf, gateway=gateway)

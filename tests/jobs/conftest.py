@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,24 +118,24 @@ def own_shop(tmp_path: Path) -> Shop:
 
 def make_shop(folder: Path) -> Shop:
     made = Shop(write_shop(folder), folder / "work")
-    for day in ("2024-03-01", "2024-03-02"):
-        done = made.call("run", "--config", made.config, "--date", day)
-        assert done.code == 0, done.err
-    return made
-
-
-@pytest.fixture(autouse=True, scope="package")
-def _settled_inputs() -> Iterator[None]:
-    """What these tests write is read once, however soon after."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipeline.ingest.sources.SETTLING_NS", -(2**62))
-        yield
+        _settle_inputs(patch)
+        for day in ("2024-03-01", "2024-03-02"):
+            done = made.call("run", "--config", made.config, "--date", day)
+            assert done.code == 0, done.err
+    return made
 
 
 @pytest.fixture(autouse=True)
 def _one_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Plan for the machine that times were fitted on: this one's speed changes with what else it does."""
     monkeypatch.setattr("jobs.commands.machine_speed.slowness", lambda: 1.0)
+    _settle_inputs(monkeypatch)
+
+
+def _settle_inputs(patch: pytest.MonkeyPatch) -> None:
+    """What these tests write is read once, however soon after."""
+    patch.setattr("pipeline.ingest.sources.SETTLING_NS", -(2**62))
 
 
 @pytest.fixture(name="call")
