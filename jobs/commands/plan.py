@@ -135,12 +135,7 @@ def _lists(config: PipelineConfig, graph: Graph, parts: int, crossing: float | N
     ----------
     crossing : share of the edges that are cut; None where the graph has not been cut yet: as by chance.
     """
-    from pipeline.stages.list_costs import (
-        shards_of_lists,
-        solved_length,
-        traffic_of_lists,
-        way_of_lists,
-    )
+    from pipeline.stages.list_costs import shards_of_lists, traffic_of_lists, way_of_lists
 
     if not config.ppr.neighbors:
         return {}
@@ -148,9 +143,8 @@ def _lists(config: PipelineConfig, graph: Graph, parts: int, crossing: float | N
     sources = graph.nodes
     if of_type is not None and not config.input.is_plain:
         sources = graph.targets if of_type == config.input.target_type else graph.nodes - graph.targets
-    if graph.is_exact:
-        is_second = config.input.is_plain or config.listed_type == config.input.target_type
-        solved_length(config, graph.targets if is_second else graph.nodes - graph.targets)
+    is_second = config.input.is_plain or config.listed_type == config.input.target_type
+    listed = graph.targets if is_second else graph.nodes - graph.targets
     way = way_of_lists(config, graph.nodes, graph.edges, sources)
     shards = shards_of_lists(config.ppr, sources, way.choice.seconds, slots)
     cut = 1 - 1 / parts if crossing is None else crossing
@@ -158,6 +152,7 @@ def _lists(config: PipelineConfig, graph: Graph, parts: int, crossing: float | N
     return {
         "lists": {
             "most": sources,
+            "longest": min(config.ppr.top_k, listed),
             "across": way.across,
             "because": way.because,
             "solver": way.choice.solver,
@@ -307,6 +302,12 @@ def _warnings(facts: Mapping[str, Any], config: PipelineConfig) -> list[str]:
 
     note = loss_note(config.embedding.boundary)
     found = [note] if note and facts["parts"] > 1 else []
+    longest = facts["lists"]["longest"] if "lists" in facts else config.ppr.top_k
+    if longest < config.ppr.top_k:
+        found.append(
+            f"lists: ppr.top_k is {config.ppr.top_k}, and the graph has {longest:,} nodes of type "
+            f"'{config.listed_type}' to list: lists hold no more"
+        )
     memory, disk = facts["memory"], facts["disk"]
     at_most = "" if facts["graph"]["are_exact"] else ", at most"
     if facts["engine"] == "local" and memory["needed_bytes"] > memory["machine_bytes"]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pipeline.blocks import Block, RowKind
 from pipeline.embedding.methods import method_for
 from pipeline.embedding.round_tasks import rounds_of_block
-from pipeline.embedding.rows import ColumnSums, Rows, Settings, mean_strength_and_weight
+from pipeline.embedding.rows import ColumnSums, Rows, Settings, mean_strength_and_weight, returns_at_once
 from pipeline.embedding.sinks import MemorySink
 from pipeline.kernels.adjacency import ordered_adjacency
 from pipeline.kernels.rows import column_sums
@@ -69,7 +69,14 @@ def embed_in_memory(block: Block, settings: Settings) -> NDArray[np.float32]:
     """
     method = method_for(settings)
     mean_strength, mean_weight = mean_strength_and_weight(block.weight, block.degree, settings.nodes)
-    settings = replace(settings, mean_strength=mean_strength, mean_weight=mean_weight)
+    degree = np.zeros(settings.nodes, np.int64)
+    degree[block.node_ix] = block.degree
+    settings = replace(
+        settings,
+        mean_strength=mean_strength,
+        mean_weight=mean_weight,
+        returns_at_once=returns_at_once(degree, settings.source, settings.target),
+    )
     small = method.prelude(settings)
     if small is not None:
         settings = _facts(block, small).passed_to(settings)

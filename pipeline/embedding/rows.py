@@ -102,6 +102,7 @@ class Settings:
     columns: tuple[int, int] | None = None  # those that a task computes; None: all
     mean_strength: float = 0.0  # of all nodes, in units of weight 1
     mean_weight: float = 1.0  # of all edges
+    returns_at_once: bool = False  # see the function of this name
     keeps_fold_in: bool = False  # whether rows of which users' rows are sums are wanted
     restart: float = 0.15  # ppr: chance of a walk's jump back at each step
     push_threshold: float | None = None  # ppr, hashed: error of a score for each unit of its node's strength
@@ -121,6 +122,12 @@ class Settings:
     def item_norm_power(self) -> float:
         """q: an item's norm is its degree to this power."""
         return self.embedding.item_norm_power or 0.0
+
+    @property
+    def no_return(self) -> float:
+        """γ, the share of diag(P) that is left out: 0 where P is all diagonal and nothing would be left of it."""
+        asked = self.embedding.no_return
+        return 0.0 if self.returns_at_once and asked == 1.0 else asked
 
     @property
     def first_column(self) -> int:
@@ -175,6 +182,7 @@ class Settings:
             columns=tuple(raw["columns"]) if raw["columns"] else None,
             mean_strength=raw["mean_strength"],
             mean_weight=raw["mean_weight"],
+            returns_at_once=raw["returns_at_once"],
             keeps_fold_in=raw["keeps_fold_in"],
             restart=raw["restart"],
             push_threshold=raw["push_threshold"],
@@ -191,5 +199,15 @@ def mean_strength_and_weight(weight: NDArray[np.int64], degree: NDArray[np.int64
     ----------
     weight : fixed point, of all nodes that have edges. degree : their neighbours.
     """
-    total = int(weight.sum()) * WEIGHT_UNIT
+    # A node's weight fits int64, that of all nodes need not: halves are added up, which do for 2**31 nodes.
+    total = ((int((weight >> 32).sum()) << 32) + int((weight & (2**32 - 1)).sum())) * WEIGHT_UNIT
     return total / max(nodes, 1), total / max(int(degree.sum()), 1)
+
+
+def returns_at_once(degree: NDArray[np.int64], source: tuple[int, int], target: tuple[int, int]) -> bool:
+    """Return whether every walk of two steps from a node that edges point to ends where it began.
+
+    So it is on two types if no node that edges start from has two neighbours. degree : (n,) neighbours, of the nodes
+    0 to n - 1.
+    """
+    return source != target and int(degree[slice(*source)].max(initial=0)) < 2

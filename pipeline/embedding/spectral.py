@@ -37,7 +37,9 @@ from pipeline.kernels.subspace import (
 _NOISE_A_COLUMN = 2.0**-23
 _FEW = 16  # columns: of fewer, the roundings of one entry are what counts
 _NOISE_OF_NARROW = {"float32": 0.0, "float16": 2.0**-13, "int8": 2.0**-9}
+_FADING, _KEPT_UP = 2.0**-100, 60  # the norm below which a row is scaled up, and by how many powers of two
 _SHOWN = 32  # eigenvalues that the report names
+_OTHERS = np.uint64(2**63)  # what parts the rows of their mixture from those of the rotation
 
 
 class _Spectral(WholeRounds):
@@ -132,11 +134,13 @@ class _Spectral(WholeRounds):
         share = _noise(len(operator), settings)
         values, vectors = eigenpairs(operator, by_magnitude=has_both_signs, slack=share)
         noise = share * np.abs(values).max(initial=size)
-        values, vectors = values[:rank].copy(), vectors[:, :rank].copy()
-        is_noise = (np.abs(values) if has_both_signs else values) <= noise
-        values[is_noise] = 0.0
-        vectors[:, is_noise] = 0.0
-        return {"eigenvalues": values, "vectors": vectors}
+        is_left_out = (np.abs(values) if has_both_signs else values) <= noise
+        is_left_out[rank:] = True
+        return {
+            "eigenvalues": np.where(is_left_out, 0.0, values)[:rank],
+            "vectors": np.where(is_left_out, 0.0, vectors)[:, :rank].copy(),
+            "left_out": np.where(is_left_out, vectors, 0.0),
+        }
 
     def takes_both_signs(self, settings: Settings) -> bool:
         """Return whether negative eigenvalues count by their magnitude; else they are left out."""
@@ -152,9 +156,10 @@ class Bipartite(_Spectral):
 
     With the identity times ``shift`` added while iterating, since P - γ diag(P) has negative ends; it grows with the
     mean weight of an edge as P does, so that weights in other units change nothing. diag(P) stands for walks from an
-    item to a user and straight back: they model what a user has, not what comes next. The items' columns may be
-    scaled by w^p first, w the eigenvalues. Rotated, all of V is used, and θ is 1: u = M V Ω', i = l2(V w^p Ω') d^q,
-    with Ω' the orthonormal columns of a hashed matrix.
+    item to a user and straight back: they model what a user has, not what comes next. Where no user has two items
+    there are no others, and γ = 1 would leave nothing: it is 0 then. The items' columns may be scaled by w^p first, w
+    the eigenvalues. Rotated, all of V is used, and θ is 1: u = M V Ω', i = l2(V w^p Ω') d^q, with Ω' the orthonormal
+    columns of a hashed matrix.
     """
 
     def apply(self, block: Block, z: NDArray[np.float32], settings: Settings, norms: Norms) -> Rows:
@@ -164,7 +169,7 @@ class Bipartite(_Spectral):
         items = sides.items_of(block, users, aligned_empty(z.shape), norms)
         scale_rows(items.values, sides.to_item, out=items.values)
         own = shift_of_items(settings) * (block.home[slice(*sides.items)] == block.part_id)
-        add_scaled(items.values, z, own - settings.embedding.no_return * diagonal_of(block, sides), 1.0)
+        add_scaled(items.values, z, own - settings.no_return * diagonal_of(block, sides), 1.0)
         return items
 
     def close(self, block: Block, z: NDArray[np.float32], settings: Settings, norms: Norms, outlet: Outlet) -> None:
@@ -174,12 +179,17 @@ class Bipartite(_Spectral):
         users = sides.users_of(block, scaled, norms)
         operator = gram(users.values)
         size = np.trace(operator) / len(operator)
-        if settings.embedding.no_return:
-            operator -= settings.embedding.no_return * gram(z, diagonal_of(block, sides))
+        if settings.no_return:
+            operator -= settings.no_return * gram(z, diagonal_of(block, sides))
         outlet.tell({"operator": operator, "size": np.array([size])})
         outlet.emit(sides.users[0], users)
         outlet.emit(sides.items[0], Rows(z, np.zeros(len(z))))
         outlet.emit(sides.items[0], Rows(scaled, np.zeros(len(z))), FOLD_IN)
+
+    def report(self, settings: Settings) -> dict[str, Any]:
+        """Return the rank and the largest eigenvalues; and γ, where it isn't as asked."""
+        is_as_asked = settings.no_return == settings.embedding.no_return
+        return super().report(settings) | ({} if is_as_asked else {"no_return": settings.no_return})
 
     def reduce(self, rows: Rows, node_ix: NDArray[np.int64], settings: Settings, role: str = "rows") -> Rows:
         """Return U V and Z V w^p, or their rotations; what users' rows are sums of is reduced as these are."""
@@ -191,9 +201,8 @@ class Bipartite(_Spectral):
         made = Rows(aligned_empty((len(rows.values), settings.dim)), np.zeros(len(rows.values)))
         for start, end, columns in ((0, first, of_users), (first, stop, of_items), (stop, len(node_ix), of_users)):
             if start < end:
-                some = rows.values[start:end]
-                combine_columns(some, columns, out=made.values[start:end])
-                made.magnitude[start:end] = magnitudes(some, columns)
+                some = slice(start, end)
+                reduce_rows(rows.values[some], columns, settings, made.values[some], made.magnitude[some])
         return made
 
     def finish(
@@ -236,6 +245,17 @@ class Plain(_Spectral):
         add_scaled(product.values, z, _resolved(settings.embedding.shift) * (block.home == block.part_id), 1.0)
         return product
 
+    def settle(self, rows: Rows, strength: NDArray[np.float64], settings: Settings) -> None:
+        """Scale up rows that would fade away.
+
+        A component of small weights shrinks with each product, until float32 has no number for its rows. Next to the
+        others they are nothing in any sum: some powers of two more keep their direction and change no other row.
+        """
+        size = row_norms(rows.values)
+        fading = np.flatnonzero((size > 0) & (size < _FADING))
+        if fading.size:
+            rows.values[fading] = np.ldexp(rows.values[fading], _KEPT_UP)
+
     def close(self, block: Block, z: NDArray[np.float32], settings: Settings, norms: Norms, outlet: Outlet) -> None:
         """Emit Z; tell Z^T S Z."""
         outlet.tell({"operator": cross_sums(z, self._product(block, z, settings, norms).values), "size": np.zeros(1)})
@@ -244,7 +264,9 @@ class Plain(_Spectral):
     def reduce(self, rows: Rows, node_ix: NDArray[np.int64], settings: Settings, role: str = "rows") -> Rows:
         """Return Z V |w|^p, or its rotation."""
         columns = reduced_columns(settings.facts["vectors"] * self.scales(settings), settings)
-        return Rows(combine_columns(rows.values, columns), magnitudes(rows.values, columns))
+        made = Rows(aligned_empty((len(rows.values), settings.dim)), np.zeros(len(rows.values)))
+        reduce_rows(rows.values, columns, settings, made.values, made.magnitude)
+        return made
 
     def finish(
         self,
@@ -312,6 +334,41 @@ def reduced_columns(vectors: NDArray[np.float64], settings: Settings) -> NDArray
     kept = min(rank, settings.dim)
     columns[:, :kept] = vectors[:, :kept]
     return columns
+
+
+def reduce_rows(
+    rows: NDArray[np.float32],
+    columns: NDArray[np.float64],
+    settings: Settings,
+    out: NDArray[np.float32],
+    out_magnitude: NDArray[np.float64],
+) -> None:
+    """``rows @ columns``; rows of which the leading eigenvectors say nothing, by the others that were found.
+
+    So a component whose eigenvalues are too small, or one too many, gets rows: in columns of their own where there
+    are enough, else in a hashed mixture, to which other rows are nearly orthogonal. Ends of an edge are alike.
+    """
+    combine_columns(rows, columns, out=out)
+    out_magnitude[:] = magnitudes(rows, columns)
+    lengths, made = row_norms(rows), row_norms(out)
+    # Many a row is short because its columns are: looked at is what the vectors themselves say of the few shortest.
+    some = np.flatnonzero(made <= ZERO_BELOW * np.maximum(out_magnitude, lengths * np.linalg.norm(columns)))
+    in_leading = row_norms(combine_columns(rows[some], settings.facts["vectors"]))
+    is_lost = (in_leading <= ZERO_BELOW * lengths[some]) | (made[some] <= ZERO_BELOW * out_magnitude[some])
+    lost = some[is_lost]
+    if lost.size:
+        others = _columns_left_out(settings)
+        out[lost] = combine_columns(rows[lost], others)
+        out_magnitude[lost] = magnitudes(rows[lost], others)
+
+
+def _columns_left_out(settings: Settings) -> NDArray[np.float64]:
+    """(l, l) -> (l, dim): the vectors that are no leading ones, behind these or mixed."""
+    vectors, dim = settings.facts["left_out"], settings.dim
+    if len(vectors) <= dim:
+        return np.pad(vectors, ((0, 0), (0, dim - len(vectors))))
+    keys = np.arange(len(vectors), dtype=np.uint64) ^ _OTHERS
+    return vectors @ normal_projection(keys, dim, settings.embedding.seed).astype(np.float64) / math.sqrt(dim)
 
 
 def magnitudes(rows: NDArray[np.float32], columns: NDArray[np.float64]) -> NDArray[np.float64]:

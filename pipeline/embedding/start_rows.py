@@ -27,7 +27,7 @@ _STREAM = 0x66656174757265  # "feature": what parts their rows from nodes' rows
 def random_rows(
     node_key: NDArray[np.uint64], scale: NDArray[np.float64] | None, settings: Settings, seed: int | None = None
 ) -> NDArray[np.float32]:
-    """Ω of some nodes, rows scaled; the columns that are computed."""
+    """Ω of some nodes, rows scaled; the columns that are computed. No row is zero over all columns."""
     embedding = settings.embedding
     width, first_col = settings.width, settings.first_column
     seed = embedding.seed if seed is None else seed
@@ -35,7 +35,9 @@ def random_rows(
         return normal_projection(node_key, width, seed, scale=scale, first_col=first_col)
     # sqrt is exact to the last bit on every CPU, so every part draws the same rows.
     sparsity = math.sqrt(settings.nodes) if isinstance(embedding.sparsity, str) else embedding.sparsity
-    return very_sparse_projection(node_key, width, sparsity, seed, scale=scale, first_col=first_col)
+    return very_sparse_projection(
+        node_key, width, sparsity, seed, scale=scale, first_col=first_col, of=settings.dim
+    )
 
 
 def start_rows(

@@ -30,6 +30,7 @@ from pipeline.stages.neighbor_table import neighbors_metadata, write_neighbors
 from pipeline.stages.outcome import Outcome, written_by_tasks
 from pipeline.stages.parent_alignment import Alignment, ParentRows, align, parent_folder, write_products
 from pipeline.stages.published_metadata import metadata_of
+from pipeline.stages.zero_rows import refuse_zero_rows
 from pipeline.tasks import Attempt, Task, TaskRecord, run_missing
 from pipeline.workspace import Workspace
 from schemas.tables import node_embeddings
@@ -99,11 +100,13 @@ def _embeddings(
         write_rows,
         [Task(f"rows-{n:05d}", place, {**common, "range": r, "metadata": metadata}) for n, r in enumerate(ranges)],
     )
+    names = ("zero_rows", "zero_rows_with_edges", "with_edges", "excluded")
+    counts = {name: sum(int(record.result[name]) for record in written) for name in names}
+    refuse_zero_rows(config, counts["zero_rows_with_edges"], counts["with_edges"])
     of_neighbors = write_fold_in(engine, place, common, ranges, workspace.files("fold_in_rows"))
     figures = {
         "rows": sum(int(record.result["rows_rows"]) for record in written),
-        "zero_rows": sum(int(record.result["zero_rows"]) for record in written),
-        "excluded": sum(int(record.result["excluded"]) for record in written),
+        **counts,
         "dim": settings.dim,
         "metadata": metadata,
     }
@@ -172,7 +175,7 @@ def write_rows(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     id_type = pq.read_schema(payload["node_index"][0]).field("node_id").type
     text = json.dumps(payload["metadata"], sort_keys=True, allow_nan=False)
     schema = node_embeddings(dim).schema_for(id_type).with_metadata({"graphquilt": text})
-    zero_rows = rows = 0
+    zero_rows = zero_rows_with_edges = with_edges = rows = 0
     with pq.ParquetWriter(
         attempt.path("rows", "parquet"),
         schema,
@@ -190,10 +193,19 @@ def write_rows(task: Task, attempt: Attempt) -> Mapping[str, Any]:
                 table = table.filter(pa.array(~unwanted))
             if table.num_rows:
                 writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
-                zero_rows += pc.sum(pc.equal(table["norm"], 0)).as_py()
+                is_zero, has_edges = pc.equal(table["norm"], 0), pc.greater(table["degree"], 0)
+                zero_rows += pc.sum(is_zero).as_py()
+                zero_rows_with_edges += pc.sum(pc.and_(is_zero, has_edges)).as_py()
+                with_edges += pc.sum(has_edges).as_py()
                 rows += table.num_rows
     first, stop = payload["range"]
-    return {"rows_rows": rows, "zero_rows": zero_rows, "excluded": stop - first - rows}
+    return {
+        "rows_rows": rows,
+        "zero_rows": zero_rows,
+        "zero_rows_with_edges": zero_rows_with_edges,
+        "with_edges": with_edges,
+        "excluded": stop - first - rows,
+    }
 
 
 def _table_of(group: RowGroup, node_id: pa.Array, cluster_path: pa.Array, schema: pa.Schema) -> pa.Table:

@@ -11,7 +11,7 @@ from pipeline.blocks import NodeArrays
 from pipeline.config import PipelineConfig
 from pipeline.embedding.combine import settings_for
 from pipeline.embedding.rounds import BlockFiles, embed_parts
-from pipeline.embedding.rows import Settings, mean_strength_and_weight
+from pipeline.embedding.rows import Settings, mean_strength_and_weight, returns_at_once
 from pipeline.engines.base import Engine, Frame
 from pipeline.pricing import Choice, choose_shards
 from pipeline.stages import ppr_rows
@@ -70,6 +70,11 @@ def _embedded(
         return ppr_rows.make_rows(engine, config, workspace, settings_of(config, workspace))
     layout = workspace.manifest("block_nodes").figures
     settings = settings_of(config, workspace)
+    if settings.no_return != settings.embedding.no_return:
+        log.warning(
+            'stage=%s no_return=0 asked=%g reason="no %s has two neighbours: without steps back nothing would be left"',
+            *(NAME, settings.embedding.no_return, config.input.source_type),
+        )
     chosen = shards_for(config, workspace, engine.name, engine.slots)
     log.info(
         'stage=%s parts=%d shards=%d task_bytes=%d cpu_seconds_expected=%.1f reason="%s"',
@@ -101,15 +106,15 @@ def _embedded(
 def settings_of(config: PipelineConfig, workspace: Workspace) -> Settings:
     """Return what the method needs: its configuration, and the facts of the graph that it refers to."""
     graph = workspace.manifest("node_index").figures
-    mean_strength, mean_weight = _means(workspace) if config.embedding.method != "fastrp" else (0.0, 1.0)
+    source, target = (tuple(graph["types"][name]) for name in (config.input.source_type, config.input.target_type))
+    of_graph = _facts_of_graph(workspace, source, target) if config.embedding.method != "fastrp" else {}
     return Settings(
         embedding=config.embedding,
         form=config.form,
         nodes=graph["nodes"],
-        source=tuple(graph["types"][config.input.source_type]),
-        target=tuple(graph["types"][config.input.target_type]),
-        mean_strength=mean_strength,
-        mean_weight=mean_weight,
+        source=source,
+        target=target,
+        **of_graph,
         keeps_fold_in=config.publish.fold_in,
         **walk_settings(config),
     )
@@ -121,10 +126,16 @@ def walk_settings(config: PipelineConfig) -> dict[str, Any]:
     return {name: getattr(config.ppr, name) for name in names} if config.embedding.method == "ppr" else {}
 
 
-def _means(workspace: Workspace) -> tuple[float, float]:
-    """Mean strength of a node, and mean weight of an edge."""
+def _facts_of_graph(workspace: Workspace, source: tuple[int, int], target: tuple[int, int]) -> dict[str, Any]:
+    """Return what settings know of the graph's weights and degrees, by name."""
     nodes = NodeArrays(workspace.files("node_arrays"))
-    return mean_strength_and_weight(nodes.all("weight"), nodes.all("degree"), nodes.nodes)
+    degree = nodes.all("degree")
+    mean_strength, mean_weight = mean_strength_and_weight(nodes.all("weight"), degree, nodes.nodes)
+    return {
+        "mean_strength": mean_strength,
+        "mean_weight": mean_weight,
+        "returns_at_once": returns_at_once(degree, source, target),
+    }
 
 
 def shards_for(config: PipelineConfig, workspace: Workspace, engine: str, slots: int, slowness: float = 1.0) -> Choice:

@@ -44,7 +44,7 @@ def make_lists(
 
     Raises
     ------
-    ConfigError : lists longer than there are nodes to list. InputError : none of the chosen sources is in the graph.
+    InputError : none of the chosen sources is in the graph.
     """
     place = workspace.work("embed") / "lists"
     targets = _targets(config, workspace)
@@ -52,6 +52,11 @@ def make_lists(
     graph = workspace.manifest("node_index").figures
     way = way_of_lists(config, graph["nodes"], graph["edges"], sources.rows)
     length = solved_length(config, targets[1] - targets[0])
+    if config.ppr.top_k > targets[1] - targets[0]:
+        log.warning(
+            "stage=embed warning: ppr.top_k is %d, and the graph has %d nodes of type '%s' to list: lists hold no more",
+            *(config.ppr.top_k, targets[1] - targets[0], config.listed_type),
+        )
     ppr = config.ppr.model_copy(update={"solver": way.choice.solver, "across": way.across, "top_k": length})
     asked = ListsAsked(ppr, config.embedding.seed, graph["nodes"], targets)
     log.info(

@@ -60,8 +60,8 @@ def answer_batch(
 
     Raises
     ------
-    ConfigError : an option names no type of the graph, or more neighbours than there are. InputError : an empty batch,
-    a node or type of it that the graph does not have.
+    ConfigError : an option names no type of the graph. InputError : an empty batch, a node or type of it that the graph
+    does not have.
     MissingTableError : there is no walk index of this config.
     """
     if not batch.names:
@@ -70,11 +70,7 @@ def answer_batch(
     types: Mapping[str, Sequence[int]] = figures["types"]
     target = _known_type(wishes.target_type or config.listed_type, types, "--target")
     first, stop = types[target]
-    k = wishes.k or min(config.ppr.top_k, stop - first)
-    if k > stop - first:
-        raise ConfigError(
-            f"-k is {k}; the graph has {stop - first} nodes of type '{target}' to list: ask for {stop - first} at most"
-        )
+    k = min(wishes.k or config.ppr.top_k, stop - first)
     ids = NodeIds([str(file) for file in workspace.files("node_index")])
     of_type = _types_of(batch, wishes, config, types)
     node_ix = _numbers(batch.node_id, of_type, types, ids)

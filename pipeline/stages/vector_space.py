@@ -1,4 +1,10 @@
-"""What sets the vectors of a table, and so which tables share one space."""
+"""What sets the vectors of a table, and so which tables share one space.
+
+A space is named by a hash, so that its name may change only where vectors can't be compared any more. Hence a version
+of its own, which no other change of a stage raises; and a key that joins a form's later stands in `_NEUTRAL`, with the
+value that stands for how it was before: at that value it is left out. The values are written here, not taken from the
+config, whose defaults may change.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +15,10 @@ from typing import Any
 from pipeline.config import PipelineConfig
 from pipeline.embedding.attribute_rows import nodes_that_start, starts_from_attributes
 from pipeline.embedding.rows import Settings
-from pipeline.stages.chain import stage_named
 from pipeline.storage import fingerprint_of
 from pipeline.workspace import Workspace
 
-#: By form, the keys that set its vectors.
+#: By form, the keys that set its vectors, all of them written out. Frozen: a new key goes to `_NEUTRAL`.
 _PARAMETERS = {
     "two_tower": ("projection", "sparsity", "powers", "user_degree_power", "item_degree_power", "item_norm_power"),
     "classic": (
@@ -44,6 +49,12 @@ _PARAMETERS = {
         *("eigenvalue_power", "degree_offset", "norm_degree_power"),
     ),
 }
+
+#: By form, later keys, each with the value at which it changes no vector.
+_NEUTRAL: Mapping[str, Mapping[str, Any]] = {"classic": {"self_influence": 0.0}}
+
+#: Share of random rows without an entry above which tables of before can't be compared: such rows have one now.
+_FEW_EMPTY = 0.01
 
 #: Forms whose axes are the data's own.
 OF_EIGENPAIRS = frozenset({"bipartite", "plain", "factorised", "plain_factorised"})
@@ -80,6 +91,7 @@ def vector_facts(settings: Settings) -> dict[str, Any]:
     if embedding["sparsity"] == "sqrt_n":
         embedding["sparsity"] = math.sqrt(settings.nodes)
     boundary, keys = settings.embedding.boundary, of_boundary(settings)
+    neutral = _NEUTRAL.get(settings.form, {})
     return {
         "method": settings.embedding.method,
         "form": settings.form,
@@ -87,22 +99,28 @@ def vector_facts(settings: Settings) -> dict[str, Any]:
         "seed": settings.embedding.seed,
         "parameters": {name: embedding[name] for name in _PARAMETERS[settings.form]}
         | _of_walks(settings)
-        | _if_set(settings),
+        | {name: embedding[name] for name in neutral if embedding[name] != neutral[name]},
         "boundary": [boundary, keys] if keys else boundary,
-        "algorithm_version": stage_named("embed").algorithm_version,
+        "algorithm_version": _version(settings),
     }
+
+
+def _version(settings: Settings) -> int:
+    """Return the version of what these settings mean: raised, for them alone, where vectors of before aren't theirs.
+
+    2: random rows that chance left empty have an entry.
+    """
+    embedding = settings.embedding
+    if settings.embedding.method != "fastrp" or embedding.projection != "sparse":
+        return 1
+    sparsity = math.sqrt(settings.nodes) if isinstance(embedding.sparsity, str) else embedding.sparsity
+    return 2 if (1.0 - 1.0 / max(sparsity, 1.0)) ** settings.dim > _FEW_EMPTY else 1
 
 
 def _of_walks(settings: Settings) -> dict[str, Any]:
     """Of personalised PageRank: what sets it. The logarithms of hashed scores stand on the number of nodes."""
     names = {"factorised": ("restart",), "hashed": ("restart", "push_threshold", "hash_columns", "nodes")}
     return {name: getattr(settings, name) for name in names.get(settings.form.removeprefix("plain_"), ())}
-
-
-def _if_set(settings: Settings) -> dict[str, Any]:
-    """Keys that are left out where they are 0, as by default: tables without them are older than they are."""
-    weight = settings.embedding.self_influence
-    return {"self_influence": weight} if settings.form == "classic" and weight else {}
 
 
 def attributes_of(settings: Settings, workspace: Workspace) -> dict[str, Any]:

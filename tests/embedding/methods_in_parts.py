@@ -54,7 +54,8 @@ class Done:
 def settings_for(made: GraphInParts, embedding: EmbeddingConfig) -> Settings:
     form, strength = FORMS[embedding.method, made.items > 0], made.graph.strength
     means = {"mean_strength": float(strength.mean()), "mean_weight": float(strength.sum() / made.graph.degree.sum())}
-    return replace(settings_of(made, embedding), embedding=embedding, form=form, **means)
+    returns = made.items > 0 and bool((made.graph.degree[made.items :] < 2).all())
+    return replace(settings_of(made, embedding), embedding=embedding, form=form, returns_at_once=returns, **means)
 
 
 def in_rounds(made: GraphInParts, embedding: EmbeddingConfig, restart: float = 0.15) -> Done:
@@ -83,6 +84,8 @@ def spectral_parameters(made: GraphInParts, embedding: EmbeddingConfig) -> Spect
     settings = settings_for(made, embedding)
     embedding = settings.embedding
     known = {field.name: getattr(embedding, field.name) for field in fields(SpectralParameters)}
+    if settings.returns_at_once and embedding.no_return == 1.0:
+        known["no_return"] = 0.0
     if made.items:  # P grows with this power of the weights, and what is added to it must
         known["shift"] *= settings.mean_weight ** (2 - 2 * (embedding.user_degree_power + embedding.item_degree_power))
     return SpectralParameters(**known)

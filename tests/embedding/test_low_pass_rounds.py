@@ -22,8 +22,9 @@ from tests.embedding.methods_in_parts import (
     random_tree,
     settings_for,
 )
-from tests.oracles.exchange_simulator import scaled_incidence, symmetric_adjacency, ternary_rows
+from tests.oracles.exchange_simulator import scaled_incidence, symmetric_adjacency
 from tests.oracles.low_pass_simulator import DenseFiltered, damped_step, dense_low_pass, simulate_low_pass
+from tests.oracles.simulator import ternary_rows
 
 
 def settled(done: Done, embedding: EmbeddingConfig) -> tuple[float, float]:

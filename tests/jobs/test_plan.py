@@ -66,11 +66,15 @@ def test_what_composing_lists_keeps_on_disk_counts(shop: Any, tmp_path: Path, ca
     assert embed["parts"] - embed["sources"] == lists["moved"] + lists["held"]
 
 
-def test_lists_longer_than_the_graph_are_refused_once_it_is_known(shop: Any, call: Callable[..., Any]) -> None:
+def test_lists_longer_than_the_graph_are_said_to_hold_no_more(shop: Any, call: Callable[..., Any]) -> None:
     asked = ["--set", "ppr.neighbors=true", "--set", "ppr.top_k=90000", "--date", "2024-03-02"]
-    said = call("plan", "--config", shop.config, "--workspace", shop.workspace, *asked)
-    assert said.code == 2
-    assert "ppr.top_k is 90000; the graph has" in said.err
+    found = plan(call, shop, shop.workspace, *asked)
+    items = json.loads(next(shop.workspace.glob("runs/2024-03-02/node_index/*/manifest.json")).read_text())["figures"]
+    first, stop = items["types"]["item"]
+    assert found["lists"]["longest"] == stop - first
+    assert found["warnings"] == [
+        f"lists: ppr.top_k is 90000, and the graph has {stop - first} nodes of type 'item' to list: lists hold no more"
+    ]
 
 
 def test_integers_of_parquet_bound_the_nodes(tmp_path: Path, call: Callable[..., Any]) -> None:

@@ -89,6 +89,44 @@ class TestBothProjections:
         assert project(KEYS[:3], 5).ctypes.data % 64 == 0
 
 
+@pytest.mark.parametrize(("dim", "sparsity"), [(1, 2.0), (16, 6.0), (53, 60.0), (128, 1e18)])
+class TestNoRowIsZero:
+    def rows(self, dim: int, sparsity: float, keys: np.ndarray = KEYS, **columns: int) -> np.ndarray:
+        width = columns.pop("width", dim)
+        return very_sparse_projection(keys, width, sparsity, 5, of=dim, **columns)
+
+    def test_rows_that_chance_left_empty_have_one_entry_and_the_others_are_as_they_were(
+        self, dim: int, sparsity: float
+    ) -> None:
+        chance = very_sparse_projection(KEYS, dim, sparsity, 5)
+        got = self.rows(dim, sparsity)
+        was_empty = ~chance.any(axis=1)
+        assert was_empty.any()
+        np.testing.assert_array_equal(got[~was_empty], chance[~was_empty])
+        assert ((got[was_empty] != 0).sum(axis=1) == 1).all()
+        assert set(np.abs(got[got != 0]).tolist()) == {float(np.float32(math.sqrt(sparsity)))}
+
+    def test_a_row_depends_on_its_own_node_and_columns_can_be_drawn_apart(self, dim: int, sparsity: float) -> None:
+        whole = self.rows(dim, sparsity)
+        some = np.array([999, 3, 17])
+        np.testing.assert_array_equal(self.rows(dim, sparsity, KEYS[some]), whole[some])
+        pieces = [
+            self.rows(dim, sparsity, width=min(16, dim - first), first_col=first) for first in range(0, dim, 16)
+        ]
+        np.testing.assert_array_equal(np.concatenate(pieces, axis=1), whole)
+
+    def test_means_and_covariances_stay_0_and_the_variance_is_as_stated(self, dim: int, sparsity: float) -> None:
+        keys = hash_nodes(np.arange(40_000, dtype=np.uint64), 1)
+        entries = self.rows(dim, sparsity, keys).astype(np.float64) / math.sqrt(sparsity)
+        chance_of_none = (1 - 1 / sparsity) ** dim
+        density = 1 / sparsity + chance_of_none / dim  # also the variance, over sparsity
+        assert abs((entries != 0).mean() - density) <= 5 * math.sqrt(density / entries.size)
+        assert np.abs(entries.mean(axis=0)).max() <= 6 * math.sqrt(density / len(keys))
+        both = entries.T @ entries / len(keys)
+        np.fill_diagonal(both, 0)
+        assert np.abs(both).max() <= 6 * density / math.sqrt(len(keys)) + 6 / len(keys)
+
+
 @pytest.mark.parametrize("sparsity", [0.5, math.nan, math.inf])
 def test_an_impossible_sparsity_is_refused(sparsity: float) -> None:
     with pytest.raises(ValueError, match="sparsity"):

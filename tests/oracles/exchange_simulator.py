@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from pipeline.kernels.hashing import hash_cells
 from tests.oracles.simulator import Graph, Part, _place_edges, _power, narrow
 
 #: From what a part reads, by node, to its share of the product's rows.
@@ -87,13 +86,6 @@ class Exchange:
         entries = 4 * width if dtype == "float32" else {"float16": 2, "int8": 1}[dtype] * width + math.ceil(width / 16)
         self.travelled[name] += rows
         self.travelled["bytes"] += rows * (entries + has_magnitude * (8 if dtype == "float32" else 2))
-
-
-def ternary_rows(node_key: np.ndarray, width: int, sparsity: float, seed: int) -> np.ndarray:
-    """Random rows of entries 0 and +-sqrt(sparsity), in float64."""
-    u = (hash_cells(node_key, width, seed) >> np.uint64(11)) * 2.0**-53
-    tail = 0.5 / sparsity
-    return ((u < tail).astype(float) - (u >= 1 - tail)) * math.sqrt(sparsity)
 
 
 def scaled_incidence(graph: Graph, user_power: float, item_power: float) -> np.ndarray:

@@ -16,9 +16,8 @@ from tests.oracles.exchange_simulator import (
     Here,
     scaled_incidence,
     symmetric_adjacency,
-    ternary_rows,
 )
-from tests.oracles.simulator import Graph, narrow
+from tests.oracles.simulator import Graph, narrow, ternary_rows
 
 PROBES = 16
 

@@ -176,9 +176,19 @@ def _place_edges(graph: Graph, home: np.ndarray, is_split: np.ndarray) -> dict[i
 
 
 def _hashed_rows(keys: np.ndarray, parameters: Parameters, seed: int) -> np.ndarray:
-    u = (hash_cells(keys, parameters.dim, seed) >> np.uint64(11)) * 2.0**-53
-    tail = 0.5 / parameters.sparsity
-    return ((u < tail).astype(float) - (u >= 1 - tail)) * math.sqrt(parameters.sparsity)
+    return ternary_rows(keys, parameters.dim, parameters.sparsity, seed)
+
+
+def ternary_rows(keys: np.ndarray, width: int, sparsity: float, seed: int) -> np.ndarray:
+    """Random rows of entries 0 and +-sqrt(sparsity), none of them zero, in float64."""
+    u = (hash_cells(keys, width, seed) >> np.uint64(11)) * 2.0**-53
+    tail = 0.5 / sparsity
+    signs = (u < tail).astype(float) - (u >= 1 - tail)
+    for row in np.flatnonzero(~signs.any(axis=1)):  # chance left it empty: one entry, by a hash of the key alone
+        key = np.array([int(splitmix64(np.array([seed], np.uint64))[0]) ^ int(keys[row])], np.uint64)
+        word = int(splitmix64(np.array([(int(splitmix64(key)[0]) + 2**63) % 2**64], np.uint64))[0])
+        signs[row, (word >> 32) * width >> 32] = 1 if word & 1 else -1
+    return signs * math.sqrt(sparsity)
 
 
 def rows_of_features(features: dict[int, float], parameters: Parameters) -> np.ndarray:

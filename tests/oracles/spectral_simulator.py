@@ -62,6 +62,7 @@ class Simulated:
     left: np.ndarray  # (n, rank): M V of users and V of items; of plain graphs V; without |w|^p
     eigenvalues: np.ndarray
     z: np.ndarray  # the last, orthonormal
+    lost: np.ndarray  # rows of which the leading vectors say nothing
     rounds: list[Round] = field(default_factory=list)
     travelled: dict[str, int] = field(default_factory=dict)
 
@@ -146,10 +147,13 @@ def simulate_spectral(
     if errors:
         ritz = ritz + errors.of_ritz(z)
     values, vectors = np.linalg.eigh((ritz + ritz.T) / 2)
-    order = _ordered(values, operator.size_of(values), noise_share(width, dtype))[: parameters.rank]
+    order = _ordered(values, operator.size_of(values), noise_share(width, dtype))
     largest = operator.size_of(values).max()
+    others = _signed(vectors[:, order[parameters.rank :]])
+    order = order[: parameters.rank]
     values, vectors = values[order], _signed(vectors[:, order])
     is_noise = operator.size_of(values) <= noise_share(width, dtype) * max(np.abs(largest), size)
+    left_out = np.hstack([np.where(is_noise, vectors, 0.0), others])
     values = np.where(is_noise, 0.0, values)
     vectors = np.where(is_noise, 0.0, vectors)
     found = np.where(exchange.travels[:, None], z, users)
@@ -158,7 +162,13 @@ def simulate_spectral(
         left = left + errors.of_columns(found, vectors)
     scales = np.where(values != 0, np.abs(values) ** parameters.eigenvalue_power, 0.0)
     rows = reduced(operator.scaled(left, scales), parameters)
-    return Simulated(rows, left, values, z, rounds, exchange.travelled)
+    of_travelling, of_others = (reduced(columns, parameters) for columns in (vectors * scales, vectors))
+    lengths = [np.linalg.norm(columns, axis=1) for columns in (of_travelling, of_others)]
+    size = (np.abs(found) * np.where(exchange.travels[:, None], *lengths)).sum(axis=1)
+    lost = np.linalg.norm(rows, axis=1) <= 2.0**-18 * size
+    lost |= np.linalg.norm(found @ vectors, axis=1) <= 2.0**-18 * np.linalg.norm(found, axis=1)
+    rows[lost] = (found @ of_left_out(left_out, parameters))[lost]
+    return Simulated(rows, left, values, z, lost, rounds, exchange.travelled)
 
 
 def _ordered(values: np.ndarray, sizes: np.ndarray, share: float) -> list[int]:
@@ -261,6 +271,15 @@ def rotated(rows: np.ndarray, parameters: SpectralParameters) -> np.ndarray:
     drawn = normal_rows(np.arange(rank, dtype=np.uint64), parameters.dim, parameters.seed)
     triangle = np.linalg.cholesky(drawn.T @ drawn).T  # its diagonal is positive
     return rows @ drawn @ np.linalg.inv(triangle) * np.sqrt(rank / parameters.dim)
+
+
+def of_left_out(vectors: np.ndarray, parameters: SpectralParameters) -> np.ndarray:
+    """What rows are made of that the leading vectors say nothing of: as they are, or mixed into fewer columns."""
+    width, dim = vectors.shape[1], parameters.dim
+    if width <= dim:
+        return first_columns(vectors, dim)
+    keys = np.arange(width, dtype=np.uint64) + np.uint64(2**63)
+    return vectors @ normal_rows(keys, dim, parameters.seed) / math.sqrt(dim)
 
 
 def normal_rows(key: np.ndarray, width: int, seed: int) -> np.ndarray:

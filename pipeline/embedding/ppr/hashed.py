@@ -16,6 +16,7 @@ from pipeline.kernels.elementary import power_or_zero
 from pipeline.kernels.hashed_logs import hashed_logs
 from pipeline.kernels.hashing import hash_nodes
 from pipeline.kernels.ppr_push import push_scores
+from pipeline.kernels.ppr_top_k import SparseScores
 from pipeline.kernels.transition import single_seeds
 
 _AT_ONCE = 256  # sources whose sparse scores are held
@@ -42,8 +43,9 @@ def hashed_rows(walks: WalkGraph, first: int, stop: int, settings: Settings) -> 
     """Rows of the nodes ``walks.node_ix[first:stop]`` before norms are set; (stop - first, dim) float32.
 
     Scores are found by forward push, each within the threshold times its node's strength; one that isn't larger than
-    that is left out. A row depends on the graph and on its node alone; that of a hub whose strength is about restart
-    over threshold or more is zero, since nothing is known of it.
+    that is left out. A row depends on the graph and on its node alone. Where nothing is left, as of a hub whose
+    strength is about restart over threshold or more, or in a graph of few nodes, and where what is left cancels, the
+    row is that of a walk that stays: the node's own place, by itself.
 
     Cost
     ----
@@ -61,7 +63,16 @@ def hashed_rows(walks: WalkGraph, first: int, stop: int, settings: Settings) -> 
         rows[start - first : end - first] = hashed_logs(
             found, word, bound, settings.nodes, settings.hash_columns, settings.dim
         )
+    empty = np.flatnonzero(~rows.any(axis=1))
+    rows[empty] = _own_places(empty + first, word, settings.dim)
     return rows
+
+
+def _own_places(nodes: NDArray[np.int64], word: NDArray[np.uint64], dim: int) -> NDArray[np.float32]:
+    """Return rows of walks that stay where they are: one place, which can't cancel."""
+    indptr, score = np.arange(nodes.size + 1, dtype=np.int64), np.full(nodes.size, math.e)
+    stays = SparseScores(indptr, nodes.astype(np.int32), score, np.zeros(nodes.size))
+    return hashed_logs(stays, word, np.zeros(word.size), nodes=1, columns=1, dim=dim)
 
 
 class PlainHashed(WholeRounds):
