@@ -266,7 +266,6 @@ def test_sources_that_say_nothing_are_refused(
         ({"restart": 1}, "above 0 and below 1"),
         ({"restart": 1.5}, "above 0 and below 1"),
         ({"tolerance": 0}, "infinitely many steps"),
-        ({"top_k": 41}, "ppr.top_k is 41; the graph has 40 nodes of type 'item'"),
         ({"target_type": "shop"}, "ppr.target_type is 'shop'"),
         ({"solver": "chebyshev", "tolerance": 1e-6}, "can't certify ppr.tolerance 1e-06"),
         ({"across": "parts", "solver": "walks"}, "composed from parts"),
@@ -276,6 +275,15 @@ def test_what_cannot_be_asked(ppr: dict[str, Any], said: str, weighted: Path, tm
     ended = Chain(tmp_path).run(lists_only(weighted, ppr=ppr))
     assert ended.code == 2
     assert said in ended.error
+
+
+def test_a_graph_smaller_than_the_lists_gets_shorter_ones(weighted: Path, tmp_path: Path) -> None:
+    for across in ("sources", "parts"):
+        few, many = Chain(tmp_path / f"{across}-40"), Chain(tmp_path / f"{across}-41")
+        for chain, top_k in ((few, 40), (many, 41)):
+            ended = chain.run(lists_only(weighted, ppr={"top_k": top_k, "across": across}))
+            assert ended.code == 0, ended.error
+        assert ListsOf.of(many).lists == ListsOf.of(few).lists
 
 
 def test_nothing_to_publish_is_refused(weighted: Path, tmp_path: Path) -> None:
