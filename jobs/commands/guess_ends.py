@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -77,11 +77,7 @@ def find_ends(columns: Mapping[str, pa.Array], unlikely: Iterable[str] = ()) -> 
         or _by_place(named, possible, columns)
     )
     shares = [null_share(columns[name]) for name in (found.source, found.target)]
-    return Ends(*_fields(found), null_share=max(shares))
-
-
-def _fields(ends: Ends) -> tuple[str, str, str, str, str]:
-    return ends.source, ends.target, ends.source_type, ends.target_type, ends.why
+    return replace(found, null_share=max(shares))
 
 
 def can_be_id(column: pa.Array) -> bool:

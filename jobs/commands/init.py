@@ -68,13 +68,16 @@ def answer(options: argparse.Namespace) -> Answer:
     _write_new(out, text)
 
     first = found.sources[0]
+    what = FORMAT_NAMES[first.format]
+    if first.snapshot is not None:
+        what = f"{first.snapshot.kind} table, version {first.snapshot.version}"
     rows = [
         (key, on_one_line(toml_value(guess.values[key])) if key in guess.values else "(left out)", why)
         for key, why in guess.why.items()
     ]
     names = shown(list(found.columns), _MOST_NAMES)
     lines = [
-        f"{options.input}: {FORMAT_NAMES[first.format]}, files: {len(found.sources)}, columns: {names}",
+        f"{options.input}: {what}, files: {len(found.sources)}, columns: {names}",
         *columns(rows),
         *([f"not used: {shown(list(guess.unused), _MOST_NAMES)}; the config says why"] if guess.unused else []),
         f"written to {out}. Next: graphquilt run --config {out} --workspace work",

@@ -78,6 +78,12 @@ def address_of(path: str) -> str:
 def _tasks(table: StaticTable, snapshot: Snapshot) -> list[FileScanTask]:
     try:
         return list(table.scan().plan_files())
+    except FileNotFoundError as error:
+        raise InputError(
+            f"the Iceberg table {snapshot.table} says of itself that it lies at {table.location()}, and a file that it "
+            f"names isn't there: {error}. Was it moved or copied? Its metadata has whole paths: copy it with "
+            "system.rewrite_table_path, or export a snapshot as Parquet and name that folder"
+        ) from error
     except (ValueError, NotImplementedError) as error:
         if "equality delete" not in str(error):
             raise

@@ -21,7 +21,9 @@ from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import DoubleType, LongType, StringType
 
 from pipeline.errors import InputError
-from pipeline.ingest.sources import list_sources
+from pipeline.ingest.readers import read
+from pipeline.ingest.sources import list_sources, split_tasks
+from pipeline.ingest.text_format import TextFormat
 from tests.ingest.lake_tables import (
     Rows,
     add_delete_file,
@@ -296,6 +298,10 @@ def damaged(folder: Path) -> Path:
     return folder
 
 
+def moved(folder: Path) -> Path:
+    return iceberg(folder / "a").rename(folder / "b")
+
+
 def a_glob_into(folder: Path) -> Path:
     return delta(folder) / "*.parquet"
 
@@ -315,6 +321,7 @@ def two_tables(folder: Path) -> Path:
         (lambda folder: asking_for("catalogManaged", folder), r"catalog-managed.*export"),
         (with_equality_deletes, r"equality deletes.*rewrite_data_files"),
         (without_a_file, r"version 0, names .*isn't there"),
+        (moved, r"lies at .*/a/.*isn't there.*moved or copied"),
         (with_two_newest, r"which of its metadata files.*name that file"),
         (damaged, r"the Delta table .* can't be read"),
         (a_glob_into, r"of the lake table .*\(Delta\).*name the folder"),
@@ -377,3 +384,32 @@ def test_a_pinned_snapshot_is_read_whatever_came_later(tmp_path: Path) -> None:
     DeltaTable(folder).delete("user = 1")
     assert len(rows_of(folder, ["user"])) == 1
     assert len(rows_of(folder, ["user"], snapshots={snapshot.table: snapshot})) == 2
+
+
+def test_a_clone_names_files_of_another_table(tmp_path: Path) -> None:
+    """Also where their names hold what addresses quote."""
+    folder = delta(tmp_path / "a b%c")
+    (file,) = folder.glob("*.parquet")
+    moved = file.rename(tmp_path / "else #where.parquet")
+    log = folder / "_delta_log" / f"{0:020}.json"
+    log.write_text(log.read_text().replace(file.name, moved.as_uri()))
+    assert len(rows_of(folder, ["user", "item"])) == 2
+
+
+def test_a_link_to_a_table_is_the_table(tmp_path: Path) -> None:
+    delta(tmp_path / "t")
+    (tmp_path / "link").symlink_to(tmp_path / "t")
+    assert len(rows_of(tmp_path / "link", ["user"])) == 2
+    with pytest.raises(InputError, match="of the lake table"):
+        rows_of(f"{tmp_path}/link/*.parquet", ["user"])
+
+
+def test_texts_that_stand_for_no_value_do_so_in_lake_tables(tmp_path: Path) -> None:
+    write_deltalake(tmp_path / "t", pa.table({"user": ["a", "NULL"], "day": ["x", "NULL"]}), partition_by=["day"])
+    (task,) = split_tasks(list_sources(str(tmp_path / "t")))
+    roles = {"source": "user", "target": "day"}
+    batches = [batch for piece in task.pieces for batch in read(piece, roles, TextFormat(null_values=("NULL",)))]
+    found = [
+        pair for batch in batches for pair in zip(*(batch.values[role].to_pylist() for role in roles), strict=True)
+    ]
+    assert sorted(found, key=str) == [("a", "x"), (None, None)]

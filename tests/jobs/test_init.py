@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
+from deltalake import DeltaTable, write_deltalake
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -393,6 +394,18 @@ def test_ids_of_text_formats_stay_text(tmp_path: Path) -> None:
     assert {str(column.type) for column in first_rows(str(tmp_path / "in.csv")).columns.values()} == {"string"}
     (tmp_path / "in.jsonl").write_text('{"a_id": 12345678901234567890, "b_id": 7}\n')
     assert first_rows(str(tmp_path / "in.jsonl")).columns["a_id"].to_pylist() == ["12345678901234567890"]
+
+
+def test_a_lake_table_is_looked_at_by_its_log(tmp_path: Path, call: Callable[..., Any]) -> None:
+    write_deltalake(tmp_path / "t", interactions(), partition_by=["event"])
+    DeltaTable(tmp_path / "t").delete("rating = 5")
+    said = call("init", tmp_path / "t", "--out", tmp_path / "made.toml")
+    assert said.code == 0, said.err
+    assert "t: Delta table, version 1, files: " in said.out
+    found = first_rows(str(tmp_path / "t"))
+    assert set(found.columns) == set(interactions().column_names)
+    assert 5 not in found.columns["rating"].to_pylist()
+    assert set(found.columns["event"].to_pylist()) <= {"view", "buy"}
 
 
 def test_columns_told_by_folders_are_seen(tmp_path: Path) -> None:
