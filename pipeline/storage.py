@@ -150,7 +150,12 @@ def put_json_if_absent(path: Path, value: Mapping[str, Any]) -> None:
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Replace a JSON file as a whole; secrets that an error may quote are masked."""
-    write_bytes(path, (masked(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)) + "\n").encode())
+    write_bytes(path, json_bytes(value))
+
+
+def json_bytes(value: Mapping[str, Any]) -> bytes:
+    """Return what :func:`write_json` writes."""
+    return (masked(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)) + "\n").encode()
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

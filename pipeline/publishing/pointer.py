@@ -68,8 +68,9 @@ def settle(folder: Path) -> Swap | None:
     if at not in found.history:
         at = at if at.sequence else Swap(1, _now(), "found", *at.target)  # of a time without history
         _append(folder, at)
-    if found.in_file is None or found.in_file.target != at.target:
-        storage.write_json(folder / CURRENT, at.to_json())
+    wanted = storage.json_bytes(at.to_json())
+    if found.in_file is None or (folder / CURRENT).read_bytes() != wanted:
+        storage.write_bytes(folder / CURRENT, wanted)
     return at
 
 

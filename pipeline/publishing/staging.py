@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,10 @@ def stage(staging: Path, files: Sequence[WorkingFile], about: Mapping[str, Any],
             storage.write_json(path, value)
             entries.append({"name": name, "bytes": path.stat().st_size, "sha256": storage.sha256_of(path)})
         _fsync_tables(staging, entries)
-        storage.write_json(staging / MANIFEST, sealed({**about, "files": entries}))
+        masked = json.loads(
+            storage.json_bytes({**about, "files": entries})
+        )  # before the seal, which is on what is written
+        storage.write_json(staging / MANIFEST, sealed(masked))
     except BaseException:
         storage.remove_tree(staging)  # at once: on a full disk, the verdict needs the room
         raise

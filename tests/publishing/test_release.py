@@ -58,6 +58,18 @@ def test_a_release_holds_its_files_and_a_manifest_of_them(tmp_path: Path) -> Non
     )
 
 
+def test_a_manifest_is_sealed_as_it_is_written(tmp_path: Path) -> None:
+    source = tmp_path / "out.bin"
+    source.write_bytes(b"rows")
+    about = {"input": "s3://KEY:hunter2@bucket/x", "note": "password = hunter2"}
+    done = publish(
+        tmp_path, "default", "r1", working({"t": [(source, "part.bin")]}), about, {}, {},
+        data_date=dt.date(2024, 6, 1), contract_version=1,
+    )  # fmt: skip
+    assert problems_of(done.path, deep=True) == []
+    assert "hunter2" not in (done.path / "manifest.json").read_text()
+
+
 def test_publishing_again_changes_nothing(tmp_path: Path) -> None:
     done = make(tmp_path)
     before = {path: path.stat().st_mtime_ns for path in done.path.parent.parent.rglob("*") if path.name != ".lock"}
