@@ -110,9 +110,7 @@ class TestNoRowIsZero:
         whole = self.rows(dim, sparsity)
         some = np.array([999, 3, 17])
         np.testing.assert_array_equal(self.rows(dim, sparsity, KEYS[some]), whole[some])
-        pieces = [
-            self.rows(dim, sparsity, width=min(16, dim - first), first_col=first) for first in range(0, dim, 16)
-        ]
+        pieces = [self.rows(dim, sparsity, width=min(16, dim - first), first_col=first) for first in range(0, dim, 16)]
         np.testing.assert_array_equal(np.concatenate(pieces, axis=1), whole)
 
     def test_means_and_covariances_stay_0_and_the_variance_is_as_stated(self, dim: int, sparsity: float) -> None:
