@@ -83,7 +83,7 @@ def _main(command: str, argv: Sequence[str]) -> int:
     if command == "run" or command in STAGE_NAMES:
         return _run(command, argv)
     if command not in COMMANDS:
-        known = ["run", *STAGE_NAMES, *COMMANDS, "evaluate", "current", "check"]
+        known = ["run", *STAGE_NAMES, *COMMANDS, "current", "check"]
         near = nearest(command, known)
         hint = f"did you mean '{near}'? There are" if near else "choose from"
         return say_error(f"there is no command '{command}'; {hint} {', '.join(known)}", 2, is_json="--json" in argv)

@@ -36,7 +36,8 @@ with spark_session("rights", dict(text.split("=", 1) for text in sys.argv[1:]), 
 
 #: Another Spark asks the driver for one of its endpoints: the first step of whoever wants to be an executor.
 INTRUDER = """
-import os, socket, sys
+import os, sys
+from py4j.protocol import Py4JJavaError
 from pyspark import SparkConf, SparkContext
 
 port, authenticates = int(sys.argv[1]), sys.argv[2]
@@ -46,13 +47,16 @@ conf = SparkConf().setAll([
     ("spark.rpc.lookupTimeout", "20s"),
 ])
 with SparkContext(conf=conf) as context:
-    spark = context._jvm.org.apache.spark
-    address = spark.rpc.RpcAddress("127.0.0.1", port)
+    jvm, spark, settings = context._jvm, context._jvm.org.apache.spark, context._conf._jconf
+    no_secret_file = getattr(getattr(spark.internal.config, "package$"), "MODULE$").AUTH_SECRET_FILE()
+    security = spark.SecurityManager(settings, jvm.scala.Option.empty(), no_secret_file)
+    security.initializeAuth()
+    ours = spark.rpc.RpcEnv.create("intruder", "127.0.0.1", 0, settings, security, True)
     try:
-        spark.SparkEnv.get().rpcEnv().setupEndpointRef(address, "MapOutputTracker")
+        ours.setupEndpointRef(spark.rpc.RpcAddress("127.0.0.1", port), "MapOutputTracker")
         print("uid", os.getuid(), "in")
-    except Exception as error:
-        print("uid", os.getuid(), "refused", type(error).__name__)
+    except Py4JJavaError as error:
+        print("uid", os.getuid(), "refused", error.java_exception)
 """
 
 pytestmark = [pytest.mark.spark, pytest.mark.slow]
