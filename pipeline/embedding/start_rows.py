@@ -35,9 +35,7 @@ def random_rows(
         return normal_projection(node_key, width, seed, scale=scale, first_col=first_col)
     # sqrt is exact to the last bit on every CPU, so every part draws the same rows.
     sparsity = math.sqrt(settings.nodes) if isinstance(embedding.sparsity, str) else embedding.sparsity
-    return very_sparse_projection(
-        node_key, width, sparsity, seed, scale=scale, first_col=first_col, of=settings.dim
-    )
+    return very_sparse_projection(node_key, width, sparsity, seed, scale=scale, first_col=first_col, of=settings.dim)
 
 
 def start_rows(

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import logging
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,26 +11,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline import storage
 from pipeline.config import PipelineConfig
 from pipeline.config_embedding import EmbeddingConfig
 from pipeline.config_ppr import PprConfig
 from pipeline.engines.base import Engine, Frame
-from pipeline.errors import StorageError
 from pipeline.evaluation.sampling import sample_by_key
 from pipeline.evaluation.scoring import rank_of
 from pipeline.evaluation.table_report import report_stability
-from pipeline.publishing.release import require_whole
+from pipeline.stages.baseline import Baseline, changed_key, why_no_baseline
 from pipeline.stages.kept_pairs import measure_kept
 from pipeline.stages.opening import parse_rules
 from pipeline.stages.scored_lists import rows_of_sources
 from pipeline.stages.scored_tables import ScoredTable, keys_of, read_sampled_table
 from pipeline.tasks import Attempt, Task, TaskRecord, run_missing
-from pipeline.workspace import MANIFEST, UNDATED, Workspace, published_folder
-from schemas.pointers import RELEASES
+from pipeline.workspace import Workspace
 from schemas.tables import NODE_EMBEDDINGS, PPR_NEIGHBORS
-
-log = logging.getLogger(__name__)
 
 #: Rows of a type looked at in either table: as many as RankMe takes, so that its figure is the whole table's.
 ROWS = 25_600
@@ -47,68 +39,6 @@ _OF_VECTORS = tuple(key for key in EmbeddingConfig.model_fields if key not in ("
 _OF_LISTS = tuple(key for key in PprConfig.model_fields if key not in ("shards", "sources", "tolerance"))
 
 
-def why_no_baseline(workspace: Workspace) -> str:
-    """Say why there is nothing to compare tonight with."""
-    if workspace.date == UNDATED:
-        return "the run is undated, and nights can't be told apart: give --date"
-    return "there is no release of an earlier date"
-
-
-@dataclass(frozen=True)
-class Baseline:
-    """The release that a run is judged against."""
-
-    folder: Path
-    manifest: Mapping[str, Any]
-    damage: str | None = None  # why its tables can't be read
-
-    @classmethod
-    def of(cls, workspace: Workspace, name: str) -> Baseline | None:
-        """Return the baseline of a run; None on a first night."""
-        if not workspace.baselines:
-            return None
-        folder = published_folder(workspace.root, name) / RELEASES / workspace.baselines[0]
-        return cls(folder, storage.read_json(folder / MANIFEST) or {})
-
-    def checked(self, workspace: Workspace, name: str) -> Baseline:
-        """Return it with every byte compared with its manifest, restored where that can be."""
-        try:
-            require_whole(workspace.root, name, self.release)
-        except StorageError as error:
-            log.warning("stage=evaluate baseline=%s damaged=%r", self.release, str(error))
-            return replace(self, damage=str(error))
-        return self
-
-    @property
-    def release(self) -> str:
-        """Its name."""
-        return self.folder.name
-
-    @property
-    def data_date(self) -> str:
-        """Its date."""
-        return str(self.manifest["data_date"])
-
-    @property
-    def id_type(self) -> str:
-        """Type of its ids, "int64" or "string"."""
-        return str(self.manifest["stages"]["ingest"]["figures"]["id_type"])
-
-    def files_of(self, table: str) -> list[str]:
-        """Return the files of one of its published tables; none if it has no such table."""
-        return [str(file) for file in sorted((self.folder / table).glob("*.parquet"))]
-
-    def working(self, workspace: Workspace, table: str) -> list[Path] | str:
-        """Return the files of a working table of its run, checked; or why there are none."""
-        date = dt.date.fromisoformat(self.data_date)
-        run = replace(workspace, date=date, fingerprints=self.manifest["fingerprints"])
-        if problem := run.problem(table):
-            return f"{table} of {self.data_date} is damaged ({problem})"
-        if run.finished(table) is None:
-            return f"the edges of {self.data_date} are gone (publish.keep_runs)"
-        return run.files(table)
-
-
 def measure_drift(
     engine: Engine[Frame], config: PipelineConfig, workspace: Workspace, baseline: Baseline | None
 ) -> tuple[dict[str, Any], list[TaskRecord]]:
@@ -116,7 +46,7 @@ def measure_drift(
 
     Returns
     -------
-    What was measured: ``kept`` (nodes, pairs, weights), ``rankme`` and ``neighbors`` of vectors, ``lists``; where
+    What was measured: ``kept`` (nodes, pairs, weights), ``vectors`` (RankMe, neighbours, cosines), ``lists``; where
     something could not be, ``{"note": why}``. RankMe of tonight's table needs no baseline.
     """
     place = str(workspace.work("evaluate"))
@@ -197,15 +127,6 @@ def _lists(config: PipelineConfig, workspace: Workspace, baseline: Baseline | No
     if why := baseline.damage or changed_key("ppr", config, baseline, _OF_LISTS):
         return why
     return {"old": old, "new": _names(workspace.files(PPR_NEIGHBORS)), "seed": config.evaluate.seed}
-
-
-def changed_key(section: str, config: PipelineConfig, baseline: Baseline, keys: Iterable[str]) -> str | None:
-    """Return a sentence if one of the keys of a section has another value; one that is new is not compared."""
-    before, now = baseline.manifest["config"][section], getattr(config, section).model_dump(mode="json")
-    for key in keys:
-        if key in before and before[key] != now[key]:
-            return f"{section}.{key} was {before[key]!r} on {baseline.data_date} and is {now[key]!r} tonight"
-    return None
 
 
 def measure_vectors(task: Task, attempt: Attempt) -> Mapping[str, Any]:  # noqa: ARG001

@@ -19,7 +19,8 @@ from pipeline.evaluation.table import Pairs
 from pipeline.ingest.parse import ParseRules
 from pipeline.ingest.sources import list_sources, split_tasks
 from pipeline.ingest.text_format import TextFormat
-from pipeline.stages.drift import Baseline, measure_drift, why_no_baseline
+from pipeline.stages.baseline import Baseline, why_no_baseline
+from pipeline.stages.drift import measure_drift
 from pipeline.stages.list_exactness import check_exactly
 from pipeline.stages.list_quality import has_pairs, measure_lists, read_test_pairs, why_no_ranking
 from pipeline.stages.outcome import MadeFile, Outcome
