@@ -44,7 +44,8 @@ def defaults_text() -> str:
             if default in _NO_DEFAULT:
                 lines.append(_with_comment(f"# {key} =", f"{default}: {about}"))
             else:
-                lines.append(_with_comment(f"{'# ' * _is_named(section)}{key} = {default}", about))
+                is_comment = _is_named(section) or section in _MEANT_WHERE_WRITTEN
+                lines.append(_with_comment(f"{'# ' * is_comment}{key} = {default}", about))
     return "\n".join(lines[1:]) + "\n"
 
 
@@ -59,6 +60,8 @@ def toml_value(value: Any) -> str:
     return json.dumps(value)
 
 
+#: A gate that is written must be judged, where one that is a default only is if it can be.
+_MEANT_WHERE_WRITTEN = ("publish.gates",)
 _NO_DEFAULT = ("required", "unset")
 
 

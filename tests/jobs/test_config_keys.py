@@ -11,6 +11,7 @@ def test_the_defaults_are_the_models_own(call: Callable[..., Any]) -> None:
     raw = tomllib.loads(said.out)
     raw["input"]["path"] = "x"
     assert PipelineConfig.model_validate(raw) == PipelineConfig.model_validate({"input": {"path": "x"}})
+    assert raw["publish"]["gates"] == {}  # written, a gate that can't be judged would refuse
     keys = call("config", "--defaults", "--json").json["keys"]
     assert [tuple(key.values()) for key in keys] == key_reference()
 
