@@ -90,7 +90,13 @@ def text_chunks(piece: Piece, encoding: str | None) -> Iterator[bytes]:
         decoder = codecs.getincrementaldecoder(name)(errors="graphquilt.mark")
         chunk, is_first = start, True
         while True:
-            text = decoder.decode(chunk, final=not chunk)
+            try:
+                text = decoder.decode(chunk, final=not chunk)
+            except UnicodeError as error:  # of the file, not of a character, which is marked
+                raise InputError(
+                    f"{piece.address} can't be read as {name}: {error}; set input.encoding, such as 'utf-16-le' for a "
+                    "file without a mark"
+                ) from error
             yield (text.removeprefix("\ufeff") if is_first else text).encode("utf-8", "surrogateescape")
             if not chunk:
                 return

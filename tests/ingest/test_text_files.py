@@ -306,6 +306,7 @@ def test_recbole_files_have_typed_names(tmp_path: Path) -> None:
         (b"1::2::3\n", "a.dat", TextFormat(), "parted by '::': set input.delimiter"),
         (b"1,2,3\n", "a.csv", TextFormat(), "set input.header = false"),
         ("who,what,kind\n".encode("utf-16-le"), "a.csv", TextFormat(), "utf-16-le"),
+        (b"who,what,kind\n", "a.csv", TextFormat(encoding="utf-16"), "does not start with BOM.*utf-16-le"),
         (gzip.compress(b"who,what,kind\n"), "a.csv", TextFormat(), "its bytes are gzip data"),
         (b"PK\x03\x04....", "a.csv", TextFormat(), "spreadsheet"),
         (b"who,what,kind\n", "a.csv.gz", TextFormat(), r"a\.csv\.gz can't be read as CSV"),
