@@ -19,7 +19,9 @@ _BYTES = 256 * 1024
 _LINES = 300
 _MOST_OF = 0.9  # of the lines have to agree
 _DELIMITERS = ("::", "\t", ";", "|", ",", WHITESPACE)
-_NUMBER = re.compile(r"\s*[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?\s*")
+_NUMBER = re.compile(
+    r"\s*[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?\s*", re.ASCII
+)  # no blanks but those that float() takes
 _DATE = re.compile(r"\s*\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T].*)?")
 _EPOCH = re.compile(r"\s*(6[3-9]|[7-9]\d|[123]\d\d|4[01]\d)\d{7}(\d{3}){0,3}(\.\d*)?\s*")  # 1990 to 2100, s to ns
 _MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
