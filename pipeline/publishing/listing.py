@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,7 +13,7 @@ from typing import Any
 from pipeline.errors import StorageError
 from pipeline.publishing.pointer import own_folder, pointers_of
 from schemas.pointers import RELEASES, Swap, release_names, withdrawn_releases
-from schemas.releases import MANIFEST, ManifestError, pointed_sha256, read_manifest, remedy_for
+from schemas.releases import MANIFEST, ManifestError, pointed_sha256, problem_of_file, read_manifest, remedy_for
 
 log = logging.getLogger(__name__)
 
@@ -135,6 +136,32 @@ def read_release(path: Path, manifest_sha256: str | None = None) -> Release:
         )
     except (KeyError, ValueError, TypeError) as error:
         raise ManifestError(f"{path / MANIFEST} is not a release's manifest ({error!r})") from error
+
+
+def manifest_of(folder: Path) -> Mapping[str, Any]:
+    """Return the manifest of a release in its folder.
+
+    Raises
+    ------
+    StorageError : it is missing or damaged; the message says what to do.
+    """
+    try:
+        return read_manifest(folder)
+    except ManifestError as error:
+        name = folder.parent.parent
+        raise StorageError(f"release {folder.name} is damaged: {error}. {remedy_for(name, folder.name)}") from error
+
+
+def note_of(folder: Path, name: str) -> Mapping[str, Any]:
+    """Return a small JSON file beside a release's tables; of a damaged one nothing, and a warning."""
+    try:
+        entry = next((entry for entry in read_manifest(folder)["files"] if entry["name"] == name), None)
+        problem = problem_of_file(folder, entry, deep=True) if entry else None
+    except ManifestError as error:
+        entry, problem = None, str(error)
+    if problem:
+        log.warning("release=%s left_out=%s reason=%r", folder.name, name, problem)
+    return {} if problem or entry is None else dict(json.loads((folder / name).read_bytes()))
 
 
 def _look_at(path: Path, swaps: Sequence[Swap]) -> Release | DamagedRelease:

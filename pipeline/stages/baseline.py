@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipeline import storage
 from pipeline.config import PipelineConfig
 from pipeline.errors import StorageError
+from pipeline.publishing.listing import manifest_of
 from pipeline.publishing.release import require_whole
-from pipeline.workspace import MANIFEST, UNDATED, Workspace, published_folder
+from pipeline.workspace import UNDATED, Workspace, published_folder
 from schemas.pointers import RELEASES
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class Baseline:
         if not workspace.baselines:
             return None
         folder = published_folder(workspace.root, name) / RELEASES / workspace.baselines[0]
-        return cls(folder, storage.read_json(folder / MANIFEST) or {})
+        return cls(folder, manifest_of(folder))
 
     def checked(self, workspace: Workspace, name: str) -> Baseline:
         """Return it with every byte compared with its manifest, restored where that can be."""

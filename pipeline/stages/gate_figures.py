@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from pipeline import storage
 from pipeline.config import PipelineConfig
 from pipeline.publishing.gate import Figure
+from pipeline.publishing.listing import note_of
 from pipeline.stages.baseline import Baseline, changed_key, why_no_baseline
 from pipeline.stages.drift import FEWEST_NODES
 from pipeline.stages.kept_pairs import FEWEST
@@ -182,5 +181,5 @@ def _last_values(baseline: Baseline | None) -> dict[str, float]:
     """Return last night's figures, as its gates saw them."""
     if baseline is None:
         return {}
-    gates: Sequence[Mapping[str, Any]] = (storage.read_json(Path(baseline.folder) / "gate.json") or {}).get("gates", ())
+    gates: Sequence[Mapping[str, Any]] = note_of(baseline.folder, "gate.json").get("gates", ())
     return {gate["figure"]: gate["value"] for gate in gates if gate["value"] is not None}

@@ -9,14 +9,13 @@ from itertools import pairwise
 from statistics import median
 from typing import Any
 
-from pipeline import storage
 from pipeline.config import PipelineConfig
 from pipeline.config_sections import OFF
 from pipeline.publishing.gate import Figure
+from pipeline.publishing.listing import manifest_of, note_of
 from pipeline.stages.baseline import Baseline, why_no_baseline
 from pipeline.workspace import Workspace, published_folder
 from schemas.pointers import RELEASES
-from schemas.releases import MANIFEST
 from schemas.tables import PPR_NEIGHBORS
 
 _ERRORS = 4  # standard errors that the bound is away from what is usual: else a night is too small to judge by
@@ -105,10 +104,10 @@ def _foretold(metrics: Mapping[str, Any], k: int) -> dict[str, _Foretold]:
 def _earlier(workspace: Workspace, config: PipelineConfig, baseline: Baseline) -> list[Mapping[str, Any]]:
     """Return what the nights before measured of the releases before them, made with the settings of the baseline."""
     folder = published_folder(workspace.root, config.publish.name) / RELEASES
-    way = [(name, storage.read_json(folder / name / MANIFEST) or {}) for name in workspace.baselines]
+    way = [(name, manifest_of(folder / name)) for name in workspace.baselines]
     found: list[Mapping[str, Any]] = []
     for (name, _), (_, scored) in pairwise(way):
-        metrics = storage.read_json(folder / name / "metrics.json") or {}
+        metrics = note_of(folder / name, "metrics.json")
         is_alike = (scored.get("config") or {}).get("embedding") == baseline.manifest["config"]["embedding"]
         if metrics.get("scored") == "previous release" and is_alike:
             found.append(metrics)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import importlib.metadata
 import logging
@@ -26,7 +27,7 @@ from pipeline.stages.gate_figures import figures_for
 from pipeline.stages.outcome import MadeFile, Outcome
 from pipeline.workspace import Workspace, published_folder
 from schemas.pointers import RELEASES
-from schemas.releases import MANIFEST
+from schemas.releases import ManifestError, read_manifest
 from schemas.tables import FOLD_IN, NODE_EMBEDDINGS, PPR_NEIGHBOR_LISTS, PPR_NEIGHBORS, fold_in, node_embeddings
 
 NAME = "publish"
@@ -111,9 +112,11 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
 
 
 def _accepted_before(config: PipelineConfig, workspace: Workspace, release: str) -> set[str]:
-    """Return the gates whose refusal was accepted when this very release was published."""
-    folder = published_folder(workspace.root, config.publish.name) / RELEASES / release
-    return set((storage.read_json(folder / MANIFEST) or {}).get("accepted_drift", ()))
+    """Return the gates whose refusal was accepted when this very release was published, as far as that is known."""
+    with contextlib.suppress(ManifestError):
+        folder = published_folder(workspace.root, config.publish.name) / RELEASES / release
+        return set(read_manifest(folder).get("accepted_drift", ()))
+    return set()
 
 
 def _say(verdict: Verdict) -> None:

@@ -10,11 +10,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from pipeline import storage
 from pipeline.config import PipelineConfig
-from pipeline.errors import ConfigError, InputError
+from pipeline.errors import ConfigError, InputError, StorageError
+from pipeline.publishing.listing import manifest_of
 from pipeline.stages.chain import MAKER
-from pipeline.workspace import MANIFEST, Manifest, Workspace
+from pipeline.workspace import Manifest, Workspace
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,13 @@ def read_release(folder: Path) -> Mapping[str, Any]:
 
     Raises
     ------
-    InputError : it is gone.
+    InputError : it is gone or damaged.
     """
-    release = storage.read_json(folder / MANIFEST)
-    if release is None:
-        raise InputError(f"release {folder.name} was removed while it was read; ask again")
-    return release
+    try:
+        return manifest_of(folder)
+    except StorageError as error:
+        gone = f"release {folder.name} was removed while it was read; ask again"
+        raise InputError(str(error) if folder.exists() else gone) from error
 
 
 def run_of(folder: Path, release: Mapping[str, Any]) -> ReleasedRun:
