@@ -51,7 +51,7 @@ DIRECTIONS = tuple(
     for left, rights in {
         "src": "dst dest tgt target", "source": "target destination dest sink", "from": "to", "head": "tail",
         "orig": "dest", "origin": "destination dest", "sender": "receiver recipient",
-        "caller": "callee called", "calling": "called",
+        "caller": "callee called", "calling": "called", "debit": "credit",
         "follower": "followee followed following", "citing": "cited", "u": "v", "left": "right", "a": "b", "x": "y",
         "i": "j", "start": "end", "parent": "child", "payer": "payee", "1": "2", "0": "1", "truster": "trustee",
         "trustor": "trustee", "rater": "rated ratee", "inviter": "invitee", "mentor": "mentee", "first": "second",
@@ -70,6 +70,7 @@ _ID = frozenset(
 #: Words that say how something is written, not what it is.
 _FILLERS = _ID | frozenset(_words("name nm title token encoded enc anon unique the of nombre nom nome label uri"))
 NODES = frozenset(_words("node vertex ip account bank wallet address phone email city airport country host user"))
+_NOUNS = frozenset((*ACTORS, *OBJECTS, *OCCASIONS))
 _NO_IDS = frozenset(_words("valid invalid covid android hybrid rapid liquid avoid"))
 _TYPED = re.compile(r":(token|float|token_seq|float_seq)$", re.I)  # RecBole
 _INDEX = re.compile(r"(unnamed[:_ ]*\d*|index|level_\d|__index_level_\d+__|row|row_?(id|num|number|no|ix)|rn|#|)", re.I)
@@ -139,6 +140,9 @@ def _parted(word: str) -> list[str]:
         ):
             if base != word and _is_known(base):
                 return parts
+    for cut in range(3, len(word) - 2):
+        if word[cut:] in _NOUNS and (word[:cut] in _NOUNS or len(word) - cut > 4):  # productsku, fullvisitor
+            return [word[:cut], word[cut:]]
     if word.endswith("id") and len(word) > 4 and word not in _NO_IDS:
         return [*_parted(word.removesuffix("id")), "id"]
     for direction in sorted({side for pair in DIRECTIONS for side in pair if len(side) > 1}, key=len, reverse=True):

@@ -33,7 +33,22 @@ _WEIGHTS = (
 )
 _EVENTS = ("event", "action", "interaction", "behavior", "behaviour", "kind", "type", "activity", "relation")
 _TIMES = (
-    *("timestamp", "ts", "time", "datetime", "unixtime", "date", "created", "day", "dat", "dt", "stamp", "at", "when"),
+    *(
+        "timestamp",
+        "ts",
+        "time",
+        "datetime",
+        "unixtime",
+        "date",
+        "created",
+        "day",
+        "dat",
+        "dt",
+        "stamp",
+        "at",
+        "when",
+        "t",
+    ),
     *("fecha", "datum", "data", "zeit", "zeitpunkt", "hora", "moment"),
 )
 

@@ -221,7 +221,11 @@ def _by_place(
         if possible[target].acts and not possible[source].acts:
             source, target = target, source
     same_words = bool(possible[source].stem) and possible[source].stem == possible[target].stem
-    if same_words or share_text(columns[source], columns[target]):
+    # Two ids of things with names of their own are two types; "project" and "requires" are one.
+    two_names = (_is_noun(possible[source]) or _is_noun(possible[target])) and all(
+        possible[name].is_id for name in (source, target)
+    )
+    if same_words or (not two_names and share_text(columns[source], columns[target])):
         node_type = possible[source].stem if same_words else "node"
         return Ends(source, target, node_type, node_type, "the likeliest two columns of ids; they share values")
     return _two_types(possible, source, target, "the likeliest two columns of ids")

@@ -296,5 +296,57 @@ FILES = [
     public("hh", "hh_id id, upc big, week of=1|2|3, spend price", "hh_id > upc", "hh upc"),
     public("ratings v2", "raterAccountId id, ratedItemId id2, stars stars, ratedAt iso", "raterAccountId > "
            "ratedItemId", "rater_account rated_item", weight="stars", timestamp="ratedAt"),
+    public("msd", "user hash, song text=SO, play_count count", "user > song", "user song", weight="play_count"),
+    public("delicious", "userID id, bookmarkID id2, tagID id2, day stars, month stars, year of=2009|2010, hour "
+           "zeros", "userID > bookmarkID", "user bookmark"),
+    public("brightkite", "user id, check_in_time iso, latitude price, longitude price, location_id hash", "user "
+           "> location_id", "user location", timestamp="check_in_time"),
+    public("pinterest", "user_id id, pin_id big, board_id big, pinned_at iso", "user_id > pin_id", "user pin",
+           timestamp="pinned_at"),
+    public("taobao ads", "user id, time_stamp s, pid text=p, nonclk of=0|1, clk of=0|1, adgroup_id big", "user "
+           "> adgroup_id", "user adgroup", timestamp="time_stamp", unit="s"),
+    public("criteo", "timestamp count, uid id, campaign big, conversion of=0|1", "uid > campaign", "uid campaign"),
+    public("ipinyou", "bid_id unique, timestamp count, ipinyou_id hash, user_agent of=a|b, ip text, region "
+           "of=1|2, creative_id hash", "ipinyou_id > creative_id", "ipinyou creative"),
+    public("dressipi", "session_id id, item_id id2, date dates", "session_id > item_id", "session item",
+           timestamp="date"),
+    public("rental", "order_no unique, customer_no id, article_no id2, rented_from date, rented_to date",
+           "customer_no > article_no", "customer article", timestamp="rented_from"),
+    public("hospital", "patient_id id, provider_id id2, visit_date date, visit_id unique", "patient_id > "
+           "provider_id", "patient provider", timestamp="visit_date"),
+    public("moodle", "userid id, courseid id2, timecreated s, action of=viewed|created, component of=a|b, "
+           "objectid mostly", "userid > courseid", "user course", timestamp="timecreated", unit="s", event="action"),
+    public("slack", "from_user text=U, to_user text=U, channel text=C, ts s", "from_user > to_user", "user "
+           "user", timestamp="ts", unit="s"),
+    public("ledger", "debit_account big, credit_account big, amount count, value_date date", "debit_account > "
+           "credit_account", "account account", weight="amount", timestamp="value_date"),
+    public("transfers", "sender_iban text=DE, receiver_iban text=DE, amount price, booking_date date",
+           "sender_iban > receiver_iban", "iban iban", weight="amount", timestamp="booking_date"),
+    public("cdr", "a_number big, b_number big, call_start dates, duration count", "a_number > b_number", "node "
+           "node", timestamp="call_start"),
+    public("airline", "src_airport text=A, dst_airport text=A, airline text=L, equipment text", "src_airport > "
+           "dst_airport", "airport airport"),
+    public("wiki clickstream", "prev text=Page, curr text=Page, type of=link|other, n count", "prev > curr",
+           "node node", event="type"),
+    public("links", "source_url text=u, target_url text=u, anchor name", "source_url > target_url", "url url"),
+    public("github2", "actor_login text=a, repo_name text=r, type of=WatchEvent|PushEvent, created_at iso",
+           "actor_login > repo_name", "actor_login repo", timestamp="created_at", event="type"),
+    public("pypi", "project text=p, requires text=p, extra text", "project > requires", "node node"),
+    public("bank es", "id_cuenta_origen big, id_cuenta_destino big, importe price, fecha date",
+           "id_cuenta_origen > id_cuenta_destino", "cuenta cuenta", timestamp="fecha"),
+    public("fr", "num_client id, num_article id2, qte count, date_achat date", "num_client > num_article",
+           "client article", timestamp="date_achat"),
+    public("zalando", "kundenId id, produktId id2, bestelldatum date, bewertung stars", "kundenId > produktId",
+           "kunden produkt", timestamp="bestelldatum"),
+    public("pl", "id_klienta id, id_produktu id2, data date, ilosc count", "id_klienta > id_produktu", "klienta "
+           "produktu", timestamp="data"),
+    public("cols", "col_user id, col_item id2, col_rating stars, col_timestamp s", "col_user > col_item",
+           "col_user col_item", weight="col_rating", timestamp="col_timestamp", unit="s"),
+    public("iid", "uid id, iid id2, r stars, t s", "uid > iid", "uid iid", timestamp="t", unit="s"),
+    public("u,i", "u id, i id2, rating stars, ts s", "u > i", "u i", weight="rating", timestamp="ts", unit="s"),
+    public("bigquery", "fullVisitorId big, visitId s, productSKU text=G, hits count, visitStartTime s",
+           "fullVisitorId > productSKU", "full_visitor product_sku", timestamp="visitStartTime", unit="s"),
+    public("matomo", "idvisitor hash, idvisit id, idaction_url id2, server_time dates", "idvisitor > "
+           "idaction_url", "visitor idaction_url", timestamp="server_time"),
 ]
 # fmt: on

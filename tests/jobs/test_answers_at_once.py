@@ -277,4 +277,3 @@ def test_a_wrong_home_is_named(
     said = call("run", "--config", config, "--workspace", config.parent / "w", "--engine", "spark")
     assert said.code == 2, said.err
     assert says in said.err
-
