@@ -21,21 +21,34 @@ from pipeline.kernels.rows import add_scaled, gather_rows, scatter_rows
 from pipeline.kernels.spmm import spmm
 
 _FEATURES_AT_ONCE = 32_768  # whose rows are held
+_FEW_EMPTY = 0.01  # share of random rows without an entry up to which they stay so
 _STREAM = 0x66656174757265  # "feature": what parts their rows from nodes' rows
 
 
 def random_rows(
     node_key: NDArray[np.uint64], scale: NDArray[np.float64] | None, settings: Settings, seed: int | None = None
 ) -> NDArray[np.float32]:
-    """Ω of some nodes, rows scaled; the columns that are computed. No row is zero over all columns."""
+    """Ω of some nodes, rows scaled; the columns that are computed."""
     embedding = settings.embedding
     width, first_col = settings.width, settings.first_column
     seed = embedding.seed if seed is None else seed
     if embedding.projection == "normal":
         return normal_projection(node_key, width, seed, scale=scale, first_col=first_col)
+    of = settings.dim if are_often_empty(settings) else 0
+    return very_sparse_projection(node_key, width, sparsity_of(settings), seed, scale=scale, first_col=first_col, of=of)
+
+
+def sparsity_of(settings: Settings) -> float:
+    """Return 1 / share of the entries of sparse random rows that are not zero."""
+    asked = settings.embedding.sparsity
     # sqrt is exact to the last bit on every CPU, so every part draws the same rows.
-    sparsity = math.sqrt(settings.nodes) if isinstance(embedding.sparsity, str) else embedding.sparsity
-    return very_sparse_projection(node_key, width, sparsity, seed, scale=scale, first_col=first_col, of=settings.dim)
+    return math.sqrt(settings.nodes) if isinstance(asked, str) else asked
+
+
+def are_often_empty(settings: Settings) -> bool:
+    """Return whether chance leaves more than 1 % of the random rows without an entry: then such rows get one."""
+    sparsity = max(sparsity_of(settings), 1.0)
+    return settings.embedding.projection == "sparse" and (1.0 - 1.0 / sparsity) ** settings.dim > _FEW_EMPTY
 
 
 def start_rows(

@@ -15,6 +15,7 @@ from typing import Any
 from pipeline.config import PipelineConfig
 from pipeline.embedding.attribute_rows import nodes_that_start, starts_from_attributes
 from pipeline.embedding.rows import Settings
+from pipeline.embedding.start_rows import are_often_empty
 from pipeline.storage import fingerprint_of
 from pipeline.workspace import Workspace
 
@@ -52,9 +53,6 @@ _PARAMETERS = {
 
 #: By form, later keys, each with the value at which it changes no vector.
 _NEUTRAL: Mapping[str, Mapping[str, Any]] = {"classic": {"self_influence": 0.0}}
-
-#: Share of random rows without an entry above which tables of before can't be compared: such rows have one now.
-_FEW_EMPTY = 0.01
 
 #: Forms whose axes are the data's own.
 OF_EIGENPAIRS = frozenset({"bipartite", "plain", "factorised", "plain_factorised"})
@@ -108,13 +106,9 @@ def vector_facts(settings: Settings) -> dict[str, Any]:
 def _version(settings: Settings) -> int:
     """Return the version of what these settings mean: raised, for them alone, where vectors of before aren't theirs.
 
-    2: random rows that chance left empty have an entry.
+    2: random rows that chance left empty, where these are many, have an entry.
     """
-    embedding = settings.embedding
-    if settings.embedding.method != "fastrp" or embedding.projection != "sparse":
-        return 1
-    sparsity = math.sqrt(settings.nodes) if isinstance(embedding.sparsity, str) else embedding.sparsity
-    return 2 if (1.0 - 1.0 / max(sparsity, 1.0)) ** settings.dim > _FEW_EMPTY else 1
+    return 2 if settings.embedding.method == "fastrp" and are_often_empty(settings) else 1
 
 
 def _of_walks(settings: Settings) -> dict[str, Any]:

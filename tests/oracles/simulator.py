@@ -180,14 +180,16 @@ def _hashed_rows(keys: np.ndarray, parameters: Parameters, seed: int) -> np.ndar
 
 
 def ternary_rows(keys: np.ndarray, width: int, sparsity: float, seed: int) -> np.ndarray:
-    """Random rows of entries 0 and +-sqrt(sparsity), none of them zero, in float64."""
+    """Random rows of entries 0 and +-sqrt(sparsity), in float64; none of them zero where many would be."""
     u = (hash_cells(keys, width, seed) >> np.uint64(11)) * 2.0**-53
     tail = 0.5 / sparsity
     signs = (u < tail).astype(float) - (u >= 1 - tail)
-    for row in np.flatnonzero(~signs.any(axis=1)):  # chance left it empty: one entry, by a hash of the key alone
-        key = np.array([int(splitmix64(np.array([seed], np.uint64))[0]) ^ int(keys[row])], np.uint64)
-        word = int(splitmix64(np.array([(int(splitmix64(key)[0]) + 2**63) % 2**64], np.uint64))[0])
-        signs[row, (word >> 32) * width >> 32] = 1 if word & 1 else -1
+    if (1 - 1 / sparsity) ** width > 0.01:  # many would be: those get one entry, by a hash of the key alone
+        for row in np.flatnonzero(~signs.any(axis=1)):
+            key = int(splitmix64(np.array([seed], np.uint64))[0]) ^ int(keys[row])
+            cell = (int(splitmix64(np.array([key], np.uint64))[0]) + 2**63) % 2**64
+            word = int(splitmix64(np.array([cell], np.uint64))[0])
+            signs[row, (word >> 32) * width >> 32] = 1 if word & 1 else -1
     return signs * math.sqrt(sparsity)
 
 

@@ -109,7 +109,8 @@ def _cancelling(leaves: int) -> Hostile:
     columns = {"source": np.array(source), "target": np.array(target), "weight": np.array(weight)}
     embedding = {"dim": dim, "sparsity": 1.0, "iteration_weights": [1.0], "normalize_powers": False}
     embedding["normalize_rows"] = True  # what cancels is a zero row then, and else a unit vector
-    sections = {"input": {"weight": "weight"}, "embedding": embedding, "publish.gates": {"max_zero_share": 1.0}}
+    publish = {"gates": {"max_zero_share": 1.0}}
+    sections = {"input": {"weight": "weight"}, "embedding": embedding, "publish": publish}
     return Hostile(columns, True, sections)
 
 

@@ -127,7 +127,7 @@ def check_any_combination(data: st.DataObject) -> None:
         path = write_rows(Path(folder) / "in.parquet", rows)
         config = config_for(path, plain=plain, input={"weight": "weight", "max_rejected_share": 1.0})
         gates = {"max_zero_share": 1.0}  # rows of one column cancel
-        config = {**config, "partition": cut, "embedding": embedding, "publish.gates": gates}
+        config = {**config, "partition": cut, "embedding": embedding, "publish": {"gates": gates}}
         chain = Chain(Path(folder) / "chain")
         with pytest.MonkeyPatch.context() as patch:
             if data.draw(st.booleans(), label="is cut by many tasks"):  # which a config can't ask of so small a graph
