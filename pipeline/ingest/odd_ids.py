@@ -43,6 +43,7 @@ _BY_CODE: Mapping[int, str] = {
 _WORDS = pa.array(
     [b"null", b"none", b"nil", b"nan", b"n/a", b"na", b"\\n", b"<na>", b"#n/a", b"(null)", b"undefined", b"nat", b"-"]
 )
+_WIDE_BLANKS = "\u00a0\u3000\ufeff\u200b"  # no-break, ideographic, of a byte order mark, of no width
 _LONGEST_WORD = 9
 _LONGEST_SHAPE = 24
 
@@ -68,6 +69,10 @@ def odd_ids(ids: pa.Array) -> dict[str, dict[str, Any]]:
     if not len(ids):
         return {}
     codes = codes_of(ids)
+    data = _bytes_of(ids).tobytes()
+    if any(blank.encode() in data for blank in _WIDE_BLANKS):
+        is_padded = pc.not_equal(pc.utf8_trim(ids, characters=_WIDE_BLANKS), ids).to_numpy(zero_copy_only=False)
+        codes[is_padded & (codes == id_texts.TEXT)] = id_texts.PADDED
     found: dict[str, dict[str, Any]] = {}
     words = np.flatnonzero((codes == id_texts.TEXT) & (pc.binary_length(ids).to_numpy() <= _LONGEST_WORD))
     if words.size:
