@@ -64,7 +64,8 @@ def answer(options: argparse.Namespace) -> Answer:
     priced = find_alternatives(config, graph, workspace, parts, options.engine, slots, machine)
     chosen = priced.chosen
     lists = _lists(config, graph, parts, _crossing(workspace, graph), slots)
-    disk = _disk(config, graph, sources, sizes, priced, lists, finished, root)
+    is_published = workspace is not None and workspace.finished("release") is not None
+    disk = _disk(config, graph, sources, sizes, priced, lists, finished, root, is_published=is_published)
     at_once = options.workers if lists else min(options.workers, chosen.parts * chosen.shards)
     task_bytes = max(chosen.task_bytes, lists["lists"]["task_bytes"] if lists else 0)
     memory = {
@@ -269,6 +270,8 @@ def _disk(
     lists: Mapping[str, Any],
     finished: Mapping[str, str],
     root: Path,
+    *,
+    is_published: bool,
 ) -> dict[str, Any]:
     from pipeline.planning import Stored, disk_bytes
     from pipeline.pricing import kept_bytes
@@ -285,6 +288,8 @@ def _disk(
     )
     stages = disk_bytes(config, graph, sum(source.bytes for source in sources), sizes.rows, stored)
     todo = {stage: size for stage, size in stages.items() if finished[stage] != "made"}
+    if is_published:  # it looks each time, and copies once
+        todo.pop("publish")
     there = next(folder for folder in (root, *root.parents) if folder.is_dir())
     return {"by_stage": todo, "needed_bytes": sum(todo.values()), "free_bytes": shutil.disk_usage(there).free}
 
