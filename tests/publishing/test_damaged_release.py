@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import json
 import os
 import random
@@ -264,3 +265,30 @@ def test_a_file_that_nobody_published_is_named(root: Path) -> None:
     shutil.copyfile(release_of(root) / FILES[0], stranger)
     with pytest.raises(TableError, match=f"{stranger} is not in the manifest"):
         EmbeddingTable.open(root)
+
+
+def test_a_release_from_before_is_read_and_restored(root: Path, sound: Path) -> None:
+    folder, published = release_of(root), root / "published" / "default"
+    manifest = json.loads((folder / "manifest.json").read_text())
+    del manifest["checksum"]
+    for entry in manifest["files"]:
+        for name in ("xxh3", "source", "footer_sha256"):
+            entry.pop(name, None)
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+    digest = hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest()
+    known = {name: at_once(root)[name] for name in ("release", "path", "data_date", "contract_version")}
+    (published / "CURRENT.json").write_text(json.dumps({**known, "manifest_sha256": digest}))
+    (published / "CURRENT.history.jsonl").unlink()
+    assert main(["check", "--workspace", str(root), "--deep"]) == 0
+    whole = bytes_of(folder)
+    (folder / FILES[0]).write_bytes(b"")
+    assert main(["check", "--workspace", str(root)]) == 4
+    publish_again(root, sound)
+    assert bytes_of(folder) == whole
+    assert main(["check", "--workspace", str(root), "--deep"]) == 0
+
+
+def at_once(root: Path) -> dict[str, object]:
+    found = current(root, "default")
+    assert found
+    return found
