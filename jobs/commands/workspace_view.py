@@ -193,7 +193,7 @@ def _published(root: Path, name: str) -> dict[str, Any]:
     except PointerError as error:
         at, trouble = None, f"{error}. {remedy_for_pointer(folder)}"
     damaged = {}
-    for release in release_names(folder):
+    for release in sorted({*release_names(folder), *([at.release] if at else [])}):
         known = at.manifest_sha256 if at and at.release == release else None
         if problems := problems_of(folder / RELEASES / release, known, deep=False):
             damaged[release] = {"problems": problems, "remedy": remedy_for(folder, release)}

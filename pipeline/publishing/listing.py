@@ -80,8 +80,9 @@ def all_releases(root: Path, name: str) -> list[Release | DamagedRelease]:
     folder = own_folder(root, name)
     found = pointers_of(folder)
     swaps = [*found.history, *([found.at] if found.at else [])]
+    names = {*release_names(folder), *([found.at.release] if found.at else [])}  # that one also where it is gone
     return sorted(
-        (_look_at(folder / RELEASES / release, swaps) for release in release_names(folder)),
+        (_look_at(folder / RELEASES / release, swaps) for release in names),
         key=lambda release: release.order,
     )
 

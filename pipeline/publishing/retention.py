@@ -7,6 +7,7 @@ process is at work on. A folder loses its name before its files: a kill leaves n
 from __future__ import annotations
 
 import datetime as dt
+import os
 import stat
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -172,5 +173,7 @@ def _remove(path: Path) -> None:
 
 def _size(path: Path) -> int:
     """Return the bytes of the files in a folder, or of a file; links are not followed."""
+    if not os.path.lexists(path):
+        return 0
     paths = path.rglob("*") if path.is_dir() and not path.is_symlink() else [path]
     return sum(about.st_size for about in (found.lstat() for found in paths) if stat.S_ISREG(about.st_mode))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -233,3 +234,16 @@ def test_a_withdrawn_release_is_no_way_out(tmp_path: Path) -> None:
     (folder.with_name("2024-06-01-a") / "manifest.json").unlink()
     with pytest.raises(TableError, match="No other release of 'default' is whole, beside those that"):
         EmbeddingTable.open(tmp_path)
+
+
+def test_a_current_release_that_is_gone_is_no_reason_to_build_on_another(tmp_path: Path) -> None:
+    for day in (1, 2):
+        folder = make(tmp_path, day)
+    shutil.rmtree(folder)
+    with pytest.raises(StorageError, match=r"builds on release 2024-06-02-a, which is damaged: .* is missing"):
+        next(earlier_releases(tmp_path, "default", dt.date(2024, 6, 3)))
+    ACTIONS["clean"](tmp_path)
+    make(tmp_path, 2)
+    with EmbeddingTable.open(tmp_path) as table:
+        assert table.release == "2024-06-02-a"
+    assert next(earlier_releases(tmp_path, "default", dt.date(2024, 6, 3))).release == "2024-06-02-a"
