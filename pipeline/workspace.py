@@ -105,6 +105,7 @@ class Workspace:
     parent: str | None = None  # the release whose coordinates this run's table is turned into
     accept_drift: bool = False  # publish whatever the gates say
     baselines: tuple[str, ...] = ()  # the release that this run is judged against, and its ancestors
+    seen: Mapping[str, Any] = field(default_factory=dict)  # files of the input as the run began, by address
     today: dt.date | None = None  # UTC, when this run of this input and config first began; None: undated input
     checks: Checks = field(default_factory=Checks, compare=False, repr=False)
 

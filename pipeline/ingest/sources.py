@@ -29,6 +29,9 @@ from pipeline.ingest import lake
 from pipeline.ingest.lake import LakeFolder, Snapshot
 from pipeline.ingest.listing import WILDCARD, FoundFile, Listing, list_files, look_at
 
+#: How a file looked when it was hashed (``SourceFile.looks``), and the sha256 of its bytes.
+SeenFile = tuple[Sequence[int | None], str]
+
 Format = Literal["parquet", "csv", "json"]
 
 FORMAT_NAMES: Mapping[str, str] = {"parquet": "Parquet", "csv": "CSV", "json": "JSON"}
@@ -61,6 +64,11 @@ class SourceFile:
     inode: int | None  # local files only, as ctime_ns
     ctime_ns: int | None = None
     snapshot: Snapshot | None = None  # of the lake table that it is a file of
+
+    @property
+    def looks(self) -> list[int | None]:
+        """What a change of the file's bytes shows in."""
+        return [self.bytes, self.mtime_ns, self.ctime_ns, self.inode]
 
     def is_settled(self, now_ns: int) -> bool:
         """Whether a later change would show: a file system's clock ticks every few ms to 2 s."""
@@ -395,6 +403,28 @@ def digest(source: SourceFile) -> str:
         while chunk := stream.read(_DIGEST_CHUNK):
             total.update(chunk)
     return total.hexdigest()
+
+
+def as_they_were(sources: Iterable[SourceFile], seen: Mapping[str, SeenFile]) -> list[SourceFile]:
+    """Return those of the files that were ``seen``, by address; the others came since, and are the next run's.
+
+    All of them where nothing was seen.
+
+    Raises
+    ------
+    InputError : a file that was seen has other bytes now. One that is gone is told by who reads it.
+    """
+    if not seen:
+        return list(sources)
+    known = [source for source in sources if source.address in seen]
+    for source in known:
+        looks, sha256 = seen[source.address]
+        if source.looks != list(looks) and digest(source) != sha256:  # a new link or owner changes no byte
+            raise InputError(
+                f"{source.address} was written to while it was read: part of the rows would be old, part new, and "
+                "nothing was made of it. Run again when it is whole; better, let its writer move it in with a rename"
+            )
+    return known
 
 
 def split_tasks(

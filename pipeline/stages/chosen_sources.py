@@ -17,7 +17,7 @@ from pipeline.config import PipelineConfig
 from pipeline.engines.base import Engine, Frame
 from pipeline.errors import InputError
 from pipeline.ingest.id_match import IdMatch, why_no_match
-from pipeline.ingest.sources import ParseTask, list_sources, split_tasks
+from pipeline.ingest.sources import ParseTask, as_they_were, list_sources, split_tasks
 from pipeline.ingest.text_format import TextFormat
 from pipeline.stages.finished_rows import NodeIds
 from pipeline.stages.id_files import read_id_pieces
@@ -67,7 +67,7 @@ def _files(config: PipelineConfig, workspace: Workspace) -> list[dict[str, Any]]
         return None
     pins = pinned(workspace.root, workspace.date)
     files = list_sources(config.ppr.sources, workspace.date, key="ppr.sources", snapshots=pins)
-    return [task.to_payload() for task in split_tasks(files)]
+    return [task.to_payload() for task in split_tasks(as_they_were(files, workspace.seen))]
 
 
 def number_sources(task: Task, attempt: Attempt) -> Mapping[str, Any]:

@@ -17,7 +17,7 @@ from pipeline.errors import StorageError
 from pipeline.evaluation.scoring import score
 from pipeline.evaluation.table import Pairs
 from pipeline.ingest.parse import ParseRules
-from pipeline.ingest.sources import list_sources, split_tasks
+from pipeline.ingest.sources import as_they_were, list_sources, split_tasks
 from pipeline.ingest.text_format import TextFormat
 from pipeline.stages.baseline import Baseline, why_no_baseline
 from pipeline.stages.drift import measure_drift
@@ -85,6 +85,7 @@ def _score(
         rules = ParseRules(source=config.input.source, target=config.input.target, text=text)
         snapshots = pinned(workspace.root, workspace.date)
         files = list_sources(str(config.evaluate.path), workspace.date, "evaluate.path", snapshots)
+        files = as_they_were(files, workspace.seen)
         common |= {"rules": rules.to_payload(), "parse": [part.to_payload() for part in split_tasks(files)]}
     elif config.evaluate.source == "holdout":
         held_out = [str(file) for file in workspace.files("holdout")]

@@ -20,8 +20,14 @@ from pipeline.ingest.ids import order_ends, to_string_ids
 from pipeline.ingest.odd_ids import warnings_of
 from pipeline.ingest.parse import Counts, ParseRules, parse, rows_schema, total
 from pipeline.ingest.reasons import as_figures, in_words
-from pipeline.ingest.sources import ParseTask, list_sources, split_tasks
-from pipeline.stages.node_attributes import has_int64_ids, read_attributes, without_effect, write_attributes
+from pipeline.ingest.sources import ParseTask, SourceFile, as_they_were, list_sources, split_tasks
+from pipeline.stages.node_attributes import (
+    attribute_sources,
+    has_int64_ids,
+    read_attributes,
+    without_effect,
+    write_attributes,
+)
 from pipeline.stages.opening import parse_rules
 from pipeline.stages.outcome import Outcome, written_by_engine, written_by_tasks
 from pipeline.stages.snapshots import figures_of, pinned, snapshots_of
@@ -36,7 +42,7 @@ log = logging.getLogger(__name__)
 
 def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> Outcome:
     """Parse the input's files, judge the rejected share, and sum the rows of each pair."""
-    sources = list_sources(config.input.path, workspace.date, snapshots=pinned(workspace.root, workspace.date))
+    sources = _sources(config, workspace)
     needed = 3 * sum(source.bytes for source in sources)  # rows in working form, sums of them, node numbers
     storage.require_free_space(workspace.root, needed, "ingest")
     rules = parse_rules(config, workspace.date, workspace.today)
@@ -52,6 +58,7 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     counts = total(_counts(record) for record in parsed)
     _refuse_unusable(counts, config, workspace)
     attributes = read_attributes(engine, config, workspace)
+    _refuse_changed(config, workspace)
 
     is_int64 = counts.has_int64_ids and has_int64_ids(attributes)
     id_type = pa.int64() if is_int64 else pa.string()
@@ -145,6 +152,21 @@ def _warn_of_ids(counts: Counts, attributes: Mapping[str, Any]) -> None:
         said += warnings_of(f"attributes.{node_type}", about["odd_ids"], kept)
     for line in said:
         log.warning("stage=ingest warning: %s", line)
+
+
+def _sources(config: PipelineConfig, workspace: Workspace) -> list[SourceFile]:
+    snapshots = pinned(workspace.root, workspace.date)
+    return as_they_were(list_sources(config.input.path, workspace.date, snapshots=snapshots), workspace.seen)
+
+
+def _refuse_changed(config: PipelineConfig, workspace: Workspace) -> None:
+    """Look at the files once more, now that all are read."""
+    try:
+        _sources(config, workspace)
+        attribute_sources(config, workspace.date, pinned(workspace.root, workspace.date), workspace.seen)
+    except InputError:
+        storage.remove_tree(workspace.work(NAME))  # rows of no input that ever was
+        raise
 
 
 def _counts(record: TaskRecord) -> Counts:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ from pipeline.ingest.attribute_features import (
 from pipeline.ingest.attribute_rows import AttributeCounts, AttributeRules, parse_attributes
 from pipeline.ingest.lake import Snapshot
 from pipeline.ingest.reasons import as_figures, in_words
-from pipeline.ingest.sources import ParseTask, SourceFile, list_sources, split_tasks
+from pipeline.ingest.sources import ParseTask, SeenFile, SourceFile, as_they_were, list_sources, split_tasks
 from pipeline.ingest.text_format import TextFormat
 from pipeline.kernels.hashing import node_keys
 from pipeline.partitioning.layouts.laid_out import LaidOut
@@ -83,16 +84,19 @@ class ReadAttributes:
 
 
 def attribute_sources(
-    config: PipelineConfig, date: Any, snapshots: Mapping[str, Snapshot]
+    config: PipelineConfig,
+    date: Any,
+    snapshots: Mapping[str, Snapshot],
+    seen: Mapping[str, SeenFile] = MappingProxyType({}),
 ) -> dict[str, list[SourceFile]]:
-    """Return the files of every type's attributes.
+    """Return the files of every type's attributes; of those ``seen`` as the run began, where any were.
 
     Raises
     ------
-    InputError : no files there, formats mixed, a file of no known format.
+    InputError : no files there, formats mixed, a file of no known format; one that was seen has other bytes now.
     """
     return {
-        node_type: list_sources(given.path, date, f"attributes.{node_type}.path", snapshots)
+        node_type: as_they_were(list_sources(given.path, date, f"attributes.{node_type}.path", snapshots), seen)
         for node_type, given in sorted(config.attributes.items())
     }
 
@@ -105,7 +109,7 @@ def read_attributes(engine: TaskRunner, config: PipelineConfig, workspace: Works
     InputError : a file that can't be read, a missing column, more rejected rows than input.max_rejected_share.
     """
     place = str(workspace.work("ingest"))
-    files = attribute_sources(config, workspace.date, pinned(workspace.root, workspace.date))
+    files = attribute_sources(config, workspace.date, pinned(workspace.root, workspace.date), workspace.seen)
     return [
         _read_type(engine, config, node_type, sources, f"attributes-{number:03d}", place)
         for number, (node_type, sources) in enumerate(files.items())

@@ -23,7 +23,15 @@ from pipeline.errors import ConfigError, StorageError
 from pipeline.ingest.lake import Snapshot
 from pipeline.ingest.listing import takes
 from pipeline.ingest.parse import ParseRules
-from pipeline.ingest.sources import SourceFile, digest, filesystem_of, list_sources, shown, survey_sources
+from pipeline.ingest.sources import (
+    SeenFile,
+    SourceFile,
+    digest,
+    filesystem_of,
+    list_sources,
+    shown,
+    survey_sources,
+)
 from pipeline.ingest.text_format import TextFormat
 from pipeline.publishing.listing import earlier_releases
 from pipeline.stages.chain import MAKER, fingerprints
@@ -79,9 +87,11 @@ def open_workspace(
     if ignored:
         log.info("input=%s files=%d ignored=%d (%s)", config.input.path, len(sources), len(ignored), shown(ignored))
 
+    seen: dict[str, SeenFile] = {}
+
     def digest_of(files: Sequence[SourceFile]) -> str:
         snapshots.update(snapshots_of(files))
-        return _digest_of(engine, root, files, rehash=rehash)
+        return _digest_of(engine, root, files, seen, rehash=rehash)
 
     interactions = digest_of(sources)
     today = None
@@ -103,6 +113,7 @@ def open_workspace(
             *(root, day, prints, MAKER, run_id, force_current, digests.get("aggregate")),
             accept_drift=accept_drift,
             baselines=way,
+            seen=dict(seen),
             today=today,
         )
 
@@ -182,7 +193,9 @@ def _is_date(name: str) -> bool:
     return True
 
 
-def _digest_of(engine: Engine[Frame], root: Path, sources: Sequence[SourceFile], *, rehash: bool) -> str:
+def _digest_of(
+    engine: Engine[Frame], root: Path, sources: Sequence[SourceFile], seen: dict[str, SeenFile], *, rehash: bool
+) -> str:
     """Digest of the files' names and bytes. A file that looks as it did when it was read is not read again.
 
     That is size, both times and inode; and nothing that was written in the last moment before it was read.
@@ -195,7 +208,7 @@ def _digest_of(engine: Engine[Frame], root: Path, sources: Sequence[SourceFile],
             {
                 "address": source.address,
                 "format": source.format,
-                "looks": [source.bytes, source.mtime_ns, source.ctime_ns, source.inode],
+                "looks": source.looks,
                 # The record of such a task fits no other run.
                 "once": None if source.is_settled(now) else uuid4().hex,
             },
@@ -205,6 +218,8 @@ def _digest_of(engine: Engine[Frame], root: Path, sources: Sequence[SourceFile],
     if rehash:
         forget(root / "inputs", {task.name for task in tasks})
     records = run_missing(engine, digest_file, tasks)
+    for source, record in zip(sources, records, strict=True):
+        seen[source.address] = (source.looks, record.result["sha256"])
     files = [
         [source.relative, source.bytes, record.result["sha256"]]
         for source, record in zip(sources, records, strict=True)

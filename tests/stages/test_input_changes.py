@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,9 @@ import pytest
 from pipeline.engines.local import LocalEngine
 from pipeline.ingest.sources import list_sources
 from pipeline.stages import opening
+from pipeline.stages.ingest import parse_files
+from pipeline.tasks import Task, TaskFunction, TaskRecord
+from tests.stages.chains import Chain, Ended, config_for
 
 HOUR = 3600 * 10**9
 
@@ -46,7 +50,7 @@ def edit_in_secret(path: Path) -> None:
 
 
 def digest(engine: LocalEngine, path: Path, *, rehash: bool = False) -> str:
-    return opening._digest_of(engine, path.parents[1], list_sources(str(path.parent)), rehash=rehash)
+    return opening._digest_of(engine, path.parents[1], list_sources(str(path.parent)), {}, rehash=rehash)
 
 
 def test_an_edit_that_keeps_size_and_time_is_seen(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,9 +99,62 @@ def test_rehash_reads_where_nothing_shows(file: Path, monkeypatch: pytest.Monkey
     frozen = list_sources(str(file.parent))  # as of a file system that keeps neither ctime nor numbers
     engine = CountingEngine()
     root = file.parents[1]
-    first = opening._digest_of(engine, root, frozen, rehash=False)
+    first = opening._digest_of(engine, root, frozen, {}, rehash=False)
     edit_in_secret(file)
-    assert opening._digest_of(engine, root, frozen, rehash=False) == first
-    again = opening._digest_of(engine, root, frozen, rehash=True)
+    assert opening._digest_of(engine, root, frozen, {}, rehash=False) == first
+    again = opening._digest_of(engine, root, frozen, {}, rehash=True)
     assert again != first
-    assert opening._digest_of(engine, root, frozen, rehash=False) == again  # and the old answer is forgotten
+    assert opening._digest_of(engine, root, frozen, {}, rehash=False) == again  # and the old answer is forgotten
+
+
+class Meddling(LocalEngine):
+    """Lets something happen to the input when the tasks that read it are sent, before or after they run."""
+
+    def __init__(self, meddle: Callable[[], None], *, is_before: bool) -> None:
+        super().__init__()
+        self._meddle, self._is_before = meddle, is_before
+
+    def map_tasks(self, function: TaskFunction, tasks: Sequence[Task]) -> list[TaskRecord]:
+        is_time = function is parse_files
+        if is_time and self._is_before:
+            self._meddle()
+        records = super().map_tasks(function, tasks)
+        if is_time and not self._is_before:
+            self._meddle()
+        return records
+
+
+@pytest.fixture
+def chain(file: Path, tmp_path: Path) -> Chain:
+    file.write_text("source,target\n" + "".join(f"{n % 7},{n % 5}\n" for n in range(60)))
+    return Chain(tmp_path / "chain")
+
+
+def ingest(chain: Chain, file: Path, engine: LocalEngine | None = None) -> Ended:
+    chain.engine = engine or LocalEngine()
+    return chain.run(config_for(file.parent), ["ingest"])
+
+
+@pytest.mark.parametrize("is_before", [True, False])
+def test_an_input_that_is_written_to_while_it_is_read_is_refused(file: Path, chain: Chain, *, is_before: bool) -> None:
+    ended = ingest(chain, file, Meddling(lambda: edit(file), is_before=is_before))
+    assert ended.code == 4
+    assert "a.csv was written to while it was read" in ended.error
+    assert not list(chain.root.glob("runs/*/_work/ingest-*"))  # rows of no input that ever was
+    assert ingest(chain, file).code == 0
+
+
+def test_files_that_come_while_the_input_is_read_are_the_next_runs(file: Path, chain: Chain) -> None:
+    def add() -> None:
+        (file.parent / "b.csv").write_text("source,target\n100,100\n")
+
+    assert ingest(chain, file, Meddling(add, is_before=True)).figures("ingest")["read"] == 60
+    assert ingest(chain, file).figures("ingest")["read"] == 61
+
+
+def test_a_file_with_another_time_and_the_same_bytes_has_not_changed(file: Path, chain: Chain) -> None:
+    assert ingest(chain, file, Meddling(lambda: os.utime(file), is_before=True)).code == 0
+
+
+def edit(file: Path) -> None:
+    file.write_text(file.read_text().replace("\n6,", "\n8,"))
