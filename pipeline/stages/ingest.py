@@ -177,6 +177,7 @@ def _refuse_loss(kept: int, files: Sequence[Path]) -> None:
     """Refuse pairs that don't hold every row kept: each counts one event of its pair."""
     events = 0
     for path in files:
+        storage.check_sealed(path)
         with pq.ParquetFile(path) as file:
             batches = file.iter_batches(columns=["events"])
             events += sum(int(pc.sum(batch.column("events")).as_py() or 0) for batch in batches)
