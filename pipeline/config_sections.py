@@ -34,6 +34,12 @@ class FilesSection(Section):
     encoding: str | None = Field(
         None, description="of text: 'latin-1', 'cp1252', 'utf-16-le' and others; unset: UTF-8, or as its mark says"
     )
+    comment: str | None = Field(
+        None,
+        min_length=1,
+        max_length=16,
+        description="what lines of text begin with that are no rows, such as '#' or '%'; unset: every line is one",
+    )
     null_values: tuple[str, ...] = Field(
         (), description="texts that stand for no value, such as 'NULL' or '\\N', in files of any format"
     )
@@ -47,6 +53,9 @@ class FilesSection(Section):
             raise ValueError(f"quote is '{self.quote}'; it must be one ASCII character, or '' for none")
         if self.quote and self.quote in (self.delimiter or ""):
             raise ValueError(f"quote is '{self.quote}', which the delimiter holds too; set quote = '' or another one")
+        parting = {None: ",\t", "whitespace": " \t"}.get(self.delimiter, self.delimiter or "") + self.quote
+        if self.comment is not None and (not self.comment.isprintable() or {*self.comment} & {*parting}):
+            raise ValueError(f"comment is {self.comment!r}; it can't hold delimiter, quote or control characters")
         if self.header and self.columns:
             raise ValueError("columns names those of files without a header; set header = false, or leave it out")
         if not self.header and not self.columns:

@@ -109,11 +109,16 @@ def _keys_of(text: TextFormat) -> dict[str, tuple[Any, str]]:
     found: dict[str, tuple[Any, str]] = {}
     if text.delimiter != unset.delimiter:
         found["delimiter"] = (text.delimiter, "parts most of the first lines into equally many columns")
+    if text.comment is not None:
+        found["comment"] = (text.comment, "the file begins with such lines, which are no rows")
     if text.quote != unset.quote:
         found["quote"] = (text.quote, "quotes in the first lines don't pair, so they are text")
     if not text.header:
         found["header"] = (False, "the first line holds values, no names")
-        found["columns"] = (list(text.columns), "made up, after the looks of the values: rename them as you like")
+        why = "made up, after the looks of the values: rename them as you like"
+        if text.comment is not None:
+            why = "of the last comment above the rows, or made up: rename them as you like"
+        found["columns"] = (list(text.columns), why)
     if text.encoding != unset.encoding:
         found["encoding"] = (text.encoding, "the first bytes are no UTF-8; if letters look wrong, name another one")
     return found

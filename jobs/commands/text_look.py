@@ -6,14 +6,14 @@ import codecs
 import csv
 import re
 from collections.abc import Sequence
+from itertools import takewhile
 
 import pyarrow as pa
 
 from jobs.commands.column_names import ACTORS, DIRECTIONS, OBJECTS, OCCASIONS, parse_name
 from jobs.commands.guess_ends import share_text
-from pipeline.errors import InputError
 from pipeline.ingest.sources import Piece, filesystem_of, naming
-from pipeline.ingest.text_format import WHITESPACE, TextFormat
+from pipeline.ingest.text_format import COMMENT_MARKS, MATRIX_MARKET, WHITESPACE, TextFormat
 
 _BYTES = 256 * 1024
 _LINES = 300
@@ -32,7 +32,7 @@ def look_at_text(piece: Piece) -> TextFormat:
 
     Raises
     ------
-    InputError : the file can't be read, or begins with comments.
+    InputError : the file can't be read.
     """
     filesystem, path = filesystem_of(piece.address)
     with (
@@ -45,14 +45,15 @@ def look_at_text(piece: Piece) -> TextFormat:
     lines = [line for line in text.splitlines() if line.strip()]
     if len(data) == _BYTES:
         lines = lines[:-1]
-    lines = lines[:_LINES]
-    _refuse_comments(piece, lines)
     usual = TextFormat().dialect(piece.relative).delimiter
-    delimiter, rows = _delimiter_of(lines, usual)
+    comment = _comment_of(lines, usual)
+    delimiter, rows = _delimiter_of(_without_comments(lines, comment), usual)
     told = None if delimiter == usual else delimiter
     if not rows or _has_header(rows):
-        return TextFormat(delimiter=told, encoding=encoding)
-    return TextFormat(delimiter=told, encoding=encoding, header=False, columns=_names_for(rows))
+        return TextFormat(delimiter=told, encoding=encoding, comment=comment)
+    names = _names_in_comments(lines, comment, delimiter, len(rows[0]))
+    names = names or _names_for(rows, _is_one_set(lines) if comment else None)
+    return TextFormat(delimiter=told, encoding=encoding, comment=comment, header=False, columns=names)
 
 
 def _marked(data: bytes) -> str:
@@ -73,15 +74,48 @@ def _encoding_of(data: bytes) -> str | None:
     return None
 
 
-def _refuse_comments(piece: Piece, lines: Sequence[str]) -> None:
-    for mark in "#%":
-        commented = [line for line in lines if line.startswith(mark)]
-        # One such line may be a header; several, or one of another width than the next, are not.
-        if len(commented) > 1 or (len(commented) == 1 and lines[0] == commented[0] and lines[0].startswith(f"{mark} ")):
-            raise InputError(
-                f"{piece.address} begins with comments, such as {commented[0][:60]!r}, which would be read as rows; "
-                f"write it without: grep -v '^{mark}' FILE > OTHER (zcat FILE | grep ... if it is packed)"
-            )
+def _comment_of(lines: Sequence[str], usual: str) -> str | None:
+    """The mark of the comments that a file begins with; None if its first lines are a header or rows."""
+    mark = next((mark for mark in COMMENT_MARKS if lines and lines[0].startswith(mark)), None)
+    if mark is None:
+        return None
+    delimiter, rows = _delimiter_of(_without_comments(lines, mark) or lines, usual)
+    # "#user,item" above "1,2" is a header, and "#cats,1" may be a row.
+    is_prose = any(
+        line[1:2] in ("", " ", "\t", mark) or len(_parted([line], delimiter)[0]) != len(rows[0])
+        for line in takewhile(lambda line: line.startswith(mark), lines)
+    )
+    return mark if is_prose else None
+
+
+def _without_comments(lines: Sequence[str], comment: str | None) -> Sequence[str]:
+    """As many rows as are looked at."""
+    if comment is None:
+        return lines[:_LINES]
+    rows = [line for line in lines if not line.startswith(comment)]
+    return rows[lines[0].startswith(MATRIX_MARKET) :][:_LINES]
+
+
+def _names_in_comments(lines: Sequence[str], comment: str | None, delimiter: str, width: int) -> tuple[str, ...] | None:
+    """The words of the last comment above the rows, if they are as many as the columns and name them."""
+    if comment is None:
+        return None
+    last = [*takewhile(lambda line: line.startswith(comment), lines)][-1].lstrip(comment).strip()
+    for parting in (delimiter, WHITESPACE):
+        names = tuple(cell.strip() for row in _parted([last], parting) for cell in row)
+        # Between blanks stands prose, too: "# my graph", KONECT's "% sym unweighted".
+        is_likely = len({*names} - {""}) == width and not any(map(_is_value, names))
+        if is_likely and len(names) == width and (parting != WHITESPACE or _names_ends(names)):
+            return names
+    return None
+
+
+def _is_one_set(lines: Sequence[str]) -> bool | None:
+    """Whether both ends are nodes of one type, as the comments of KONECT and the sizes of Matrix Market tell."""
+    if lines[0].startswith(MATRIX_MARKET):
+        sizes = next(line for line in lines if not line.startswith("%")).split()
+        return sizes[:1] == sizes[1:2]
+    return {"sym": True, "asym": True, "bip": False}.get(lines[0].lstrip("% ").partition(" ")[0])
 
 
 def _delimiter_of(lines: Sequence[str], usual: str) -> tuple[str, list[list[str]]]:
@@ -93,7 +127,10 @@ def _delimiter_of(lines: Sequence[str], usual: str) -> tuple[str, list[list[str]
         widths = [len(row) for row in rows]
         width = max(set(widths), key=widths.count, default=1)
         agree = widths.count(width) >= _MOST_OF * len(widths) and widths[0] == width if widths else False
-        if agree and width > 1 and (best_width == 1 or (delimiter == usual and width >= best_width)):
+        is_better = best_width == 1 or (delimiter == usual and width >= best_width)
+        if delimiter == WHITESPACE and best == "\t" != usual and width > best_width:
+            is_better = all(_NUMBER.fullmatch(cell) for row in rows for cell in row)  # "1 2\t3": KONECT has both
+        if agree and width > 1 and is_better:
             best, best_rows, best_width = delimiter, [row for row in rows if len(row) == width], width
     return best, best_rows
 
@@ -124,18 +161,23 @@ def _has_header(rows: Sequence[Sequence[str]]) -> bool:
     columns = list(zip(*rest, strict=True))
     if any(sum(map(_is_value, column)) >= _MOST_OF * len(column) for column in columns):
         return True
+    return _names_ends(first) or not any(cell in column for cell, column in zip(first, columns, strict=True))
+
+
+def _names_ends(cells: Sequence[str]) -> bool:
+    """Whether one of some words is such as name ends."""
     words = {word for pair in DIRECTIONS for word in pair if len(word) > 1}
-    for cell in first:
+    for cell in cells:
         name = parse_name(cell)
         if name.is_id or words & {*name.words} or any(name.rank_in(known) is not None for known in _KNOWN):
             return True
-    return not any(cell in column for cell, column in zip(first, columns, strict=True))
+    return False
 
 
 _KNOWN = (ACTORS, OBJECTS, OCCASIONS)
 
 
-def _names_for(rows: Sequence[Sequence[str]]) -> tuple[str, ...]:
+def _names_for(rows: Sequence[Sequence[str]], is_one_set: bool | None) -> tuple[str, ...]:
     """Names for the columns of a file without a header: what their values look like."""
     columns = [list(column) for column in zip(*rows, strict=True)]
     looks = [_look_of(column) for column in columns]
@@ -147,6 +189,7 @@ def _names_for(rows: Sequence[Sequence[str]]) -> tuple[str, ...]:
     if len(ends) == 2:
         is_plain = set(looks) <= {"id", "number"} and len(columns) <= 3 and "rating" not in looks
         is_plain = is_plain or share_text(*(pa.array(columns[place]) for place in ends))
+        is_plain = is_plain if is_one_set is None else is_one_set
         for place, name in zip(ends, ("source", "target") if is_plain else ("user", "item"), strict=True):
             names[place] = name
         if is_plain and len(columns) == 3 and looks[2] == "number":

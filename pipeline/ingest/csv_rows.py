@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pipeline.errors import InputError
 from pipeline.ingest.raw_batch import BrokenLine, RawBatch, one_chunk, refuse_missing
 from pipeline.ingest.sources import Piece, naming
-from pipeline.ingest.text_format import TextFormat
+from pipeline.ingest.text_format import COMMENT_MARKS, MATRIX_MARKET, TextFormat
 from pipeline.ingest.text_stream import text_blocks
 from pipeline.kernels.text_records import GLUED, SPANS_LINES, Records, find_records
 
@@ -44,7 +44,7 @@ class CsvFile:
     """A piece of delimited text: the names of its columns, known at once, and its rows."""
 
     def __init__(self, piece: Piece, text: TextFormat) -> None:
-        """Read the header.
+        """Read the header; of a Matrix Market file whose comments are left out, the line of sizes.
 
         Raises
         ------
@@ -53,15 +53,18 @@ class CsvFile:
         self._piece, self._dialect = piece, text.dialect(piece.relative)
         self._quote = ord(self._dialect.quote) if self._dialect.quote else -1
         self._stand_in = self._dialect.stand_in
+        self._comment = (text.comment or "").encode()
         self._header: bytes | None = None
-        self._line, self._blanks = 1, 0
-        self._rest: Iterator[bytes] = map(self._dialect.rewrite, text_blocks(piece, text.encoding))
-        self.names: list[str] | None = list(text.columns)
-        if text.header:
-            self.names = self._read_header()
-        else:
+        self._line, self._blanks, self._comments = 1, 0, 0
+        blocks = map(self._dialect.rewrite, text_blocks(piece, text.encoding))
+        first = next(blocks, b"")
+        self._rest: Iterator[bytes] = chain([first], blocks)
+        has_sizes = first.startswith(MATRIX_MARKET.encode()) and self._has_comments(first[: len(MATRIX_MARKET)])
+        line = self._read_header() if text.header or has_sizes else None
+        self._header_lines = 1 if line else 0
+        self.names: list[str] | None = line if text.header else list(text.columns)
+        if not text.header:
             self._header = self._dialect.byte.join(name.encode() for name in text.columns)
-        self._header_lines = 1 if text.header and self.names else 0
 
     def _read_header(self) -> list[str] | None:
         """The names, None of a file without a record: Spark writes a part without rows as no bytes at all."""
@@ -78,7 +81,7 @@ class CsvFile:
         if not len(records.start):
             return None
         self._header = data[records.start[0] : records.stop[0]]
-        self._blanks = records.blanks
+        self._blanks, self._comments = records.blanks, records.comments
         self._rest = chain([data[records.consumed :]], self._rest)
         with naming(self._piece.address, "csv"):
             (row,) = self._parse(self._header, int(records.fields[0]), range(int(records.fields[0]))).to_pylist()
@@ -99,6 +102,7 @@ class CsvFile:
         for block in self._blocks():
             batch, count = self._batch(block, columns, row)
             batch.blank_lines, self._blanks = batch.blank_lines + self._blanks, 0
+            batch.comment_lines, self._comments = batch.comment_lines + self._comments, 0
             batch.header_lines, self._header_lines = self._header_lines, 0
             row += count
             yield batch
@@ -106,8 +110,14 @@ class CsvFile:
     def _has_quotes(self, data: bytes) -> bool:
         return self._quote >= 0 and self._dialect.quote.encode() in data
 
+    def _has_comments(self, data: bytes) -> bool:
+        """Whether a line begins with the mark of comments. Those after a bare CR are looked at one by one anyway."""
+        mark = self._comment
+        return bool(mark) and mark in data and (data.startswith(mark) or b"\n" + mark in data)
+
     def _find(self, data: bytes, *, is_last: bool, most: int = -1) -> Records:
-        return find_records(np.frombuffer(data, np.uint8), self._dialect.byte[0], self._quote, is_last, most)
+        signs = np.frombuffer(data, np.uint8)
+        return find_records(signs, self._dialect.byte[0], self._quote, is_last, most, self._comment)
 
     def _blocks(self) -> Iterator[_Block]:
         """Cut the text where a record ends; only within quotes is that another place than where a line does."""
@@ -117,7 +127,8 @@ class CsvFile:
             held = b""
             if not self._has_quotes(data):
                 count, ends = _count_of_lines(data)
-                yield _Block(data, line, None, None if b"\0" in data else count)
+                is_plain = b"\0" not in data and not self._has_comments(data)
+                yield _Block(data, line, None, count if is_plain else None)
                 line += ends
                 continue
             records = self._find(data, is_last=is_last)
@@ -146,7 +157,7 @@ class CsvFile:
         is_whole &= ~_has_nul(block.data, records)  # text has none: a disk or a program wrote over rows
         bad = np.flatnonzero(~is_whole)
         with naming(self._piece.address, "csv"):
-            table = self._parse(_without(block.data, records, bad), width, places)
+            table = self._parse(_only(block.data, records, is_whole), width, places)
         if table.num_rows != count - len(bad):
             raise InputError(
                 f"{self._piece.address}: {count - len(bad):,} rows stand in lines {block.line:,} to "
@@ -155,7 +166,7 @@ class CsvFile:
             )
         batch = self._raw(first + np.flatnonzero(is_whole), table, columns, block.data)
         batch.broken = [self._broken(first, block.data, records, int(at)) for at in bad]
-        batch.blank_lines = records.blanks
+        batch.blank_lines, batch.comment_lines = records.blanks, records.comments
         return batch, count
 
     def _parse(self, data: bytes, width: int, places: Iterable[int]) -> pa.Table:
@@ -203,6 +214,9 @@ class CsvFile:
         fields, width = int(records.fields[at]), len(self.names or ())
         why = "text after a closing quote" if records.flags[at] & GLUED else "a NUL byte"
         why = why if fields == width else f"{fields:,} of {width:,} columns"
+        mark = raw[:1].decode(errors="replace")
+        if mark in COMMENT_MARKS and not self._comment:
+            why += f" (a comment? set input.comment = '{mark}')"
         return BrokenLine(first + at, raw.decode(errors="replace"), why)
 
     def _refuse_open(self, records: Records, size: int, is_last: bool) -> None:
@@ -228,6 +242,12 @@ class CsvFile:
     def _advice(self, names: Sequence[str]) -> str:
         if "\0" in "".join(names):
             return " It looks like UTF-16 without a mark: set input.encoding = 'utf-16-le' or 'utf-16-be'."
+        if not self._comment and names and names[0].startswith(COMMENT_MARKS):
+            mark = names[0][0]
+            return (
+                f" If lines that begin with '{mark}' are comments, set input.comment = '{mark}', and input.header = "
+                "false with input.columns where no other line names the columns."
+            )
         others = [mark for mark in ("::", "\t", ";", "|", ",", " ") if mark != self._dialect.delimiter]
         if len(names) == 1 and (other := next((mark for mark in others if mark in names[0]), None)):
             return f" Its columns seem to be parted by {other!r}: set input.delimiter."
@@ -266,19 +286,22 @@ def _count_of_lines(data: bytes) -> tuple[int | None, int]:
 
 def _has_nul(data: bytes, records: Records) -> NDArray[np.bool_]:
     """Which records hold a NUL."""
-    found = np.zeros(len(records.start), np.bool_)
-    if b"\0" in data:
-        places = np.flatnonzero(np.frombuffer(data, np.uint8) == 0)
-        found[np.searchsorted(records.start, places, side="right") - 1] = True
-    return found
+    if b"\0" not in data:
+        return np.zeros(len(records.start), np.bool_)
+    places = np.flatnonzero(np.frombuffer(data, np.uint8) == 0)  # in a comment they do no harm
+    has_nul: NDArray[np.bool_] = np.searchsorted(places, records.stop) > np.searchsorted(places, records.start)
+    return has_nul
 
 
-def _without(data: bytes, records: Records, bad: NDArray[np.int64]) -> bytes:
-    """The bytes of a block without some of its records."""
-    if not bad.size:
+def _only(data: bytes, records: Records, is_wanted: NDArray[np.bool_]) -> bytes:
+    """The bytes of some of a block's records, each with its line end (of CR LF, the CR)."""
+    if is_wanted.all() and not records.comments:
         return data[: records.consumed]
-    edges = [0, *np.column_stack([records.start[bad], records.stop[bad]]).ravel().tolist(), records.consumed]
-    return b"".join(data[start:stop] for start, stop in zip(edges[0::2], edges[1::2], strict=True))
+    steps = np.zeros(len(data) + 2, np.int8)
+    steps[records.start[is_wanted]] += 1
+    steps[records.stop[is_wanted] + 1] -= 1  # where the next record may start
+    is_kept = np.cumsum(steps[: len(data)], dtype=np.int8).view(np.bool_)
+    return np.frombuffer(data, np.uint8)[is_kept].tobytes()
 
 
 def _line_ends(data: bytes) -> int:

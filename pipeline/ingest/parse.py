@@ -90,6 +90,7 @@ class Counts:
     weight_total: int = 0  # exact sum over the rows kept: see pipeline.ingest.weights
     has_int64_ids: bool = True  # every id of the rows kept is a canonical int64
     blank_lines: int = 0  # of text files; like their headers, no rows
+    comment_lines: int = 0
     header_lines: int = 0
     odd_ids: Mapping[str, OddIds] = field(default_factory=dict)  # by end, of the rows kept; only if ids are text
 
@@ -109,6 +110,7 @@ class Counts:
             weight_total=self.weight_total + other.weight_total,
             has_int64_ids=self.has_int64_ids and other.has_int64_ids,
             blank_lines=self.blank_lines + other.blank_lines,
+            comment_lines=self.comment_lines + other.comment_lines,
             header_lines=self.header_lines + other.header_lines,
             odd_ids={
                 end: together(self.odd_ids.get(end, {}), other.odd_ids.get(end, {}))
@@ -281,6 +283,7 @@ def check(raw: RawBatch, rules: ParseRules, piece: Piece, as_text: bool) -> Pars
         weight_total=n * ONE if units is None else weight_total(units),
         has_int64_ids=pa.types.is_int64(source.type),
         blank_lines=raw.blank_lines,
+        comment_lines=raw.comment_lines,
         header_lines=raw.header_lines,
         odd_ids={end: odd for end, ids in (("source", source), ("target", target)) if (odd := _odd(ids))},
     )

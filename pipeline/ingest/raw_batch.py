@@ -29,12 +29,13 @@ class BrokenLine(NamedTuple):
 class RawBatch:
     """Rows as they stand in a file: ``values`` by role ("source", "weight", ...), of any Arrow type."""
 
-    rows: NDArray[np.int64]  # number of each row in its file, from 0, headers and blank lines not counted
+    rows: NDArray[np.int64]  # number of each row in its file, from 0, headers, comments and blank lines not counted
     values: dict[str, pa.Array]
     wrong_type: NDArray[np.bool_] | None = None  # rows with a value that its column can't hold, such as an id [1]
     is_header: NDArray[np.bool_] | None = None  # rows that are the header again: files were joined
     broken: list[BrokenLine] = field(default_factory=list)
     blank_lines: int = 0
+    comment_lines: int = 0
     header_lines: int = 0
 
 

@@ -10,6 +10,10 @@ import numpy as np
 
 from pipeline.ingest.sources import COMPRESSIONS
 
+#: What lines of comments usually begin with.
+COMMENT_MARKS = ("#", "%")
+#: What a Matrix Market file begins with. Its first line after the comments holds sizes, as its format demands.
+MATRIX_MARKET = "%%MatrixMarket"
 #: ``delimiter`` for runs of blanks and tabs.
 WHITESPACE = "whitespace"
 _UNIT = b"\x1f"  # ASCII's own separator stands in for delimiters of several characters while a block is parsed
@@ -28,6 +32,7 @@ class TextFormat:
     columns: Sequence[str] = ()  # of files without a header
     encoding: str | None = None  # UTF-8, or what a byte order mark says
     null_values: Sequence[str] = ()
+    comment: str | None = None  # lines that begin with it are no rows
 
     def __post_init__(self) -> None:
         for name in ("columns", "null_values"):  # lists, out of JSON

@@ -12,7 +12,7 @@ from pipeline.kernels.array_types import reads, writes
 #: Bits of ``flags``: text stands after a closing quote; line ends stand inside quotes.
 GLUED, SPANS_LINES = 1, 2
 
-_AT_START, _AT_FIELD, _PLAIN, _QUOTED, _CLOSED = range(5)
+_AT_START, _AT_FIELD, _PLAIN, _QUOTED, _CLOSED, _COMMENT = range(6)
 _tuple: Any = types.Tuple  # numba's own constructors have no annotations
 _LF, _CR = ord("\n"), ord("\r")
 
@@ -26,13 +26,16 @@ class Records:
     fields: NDArray[np.int64]
     flags: NDArray[np.uint8]
     blanks: int  # lines without any byte, which are no records
-    consumed: int  # bytes up to the end of the last whole record or blank line
+    comments: int  # lines that are none either
+    consumed: int  # bytes up to the end of the last whole record, blank line or comment
     lines: int  # line ends in those bytes
     is_open: bool  # the bytes end inside quotes
     open_lines: int  # line ends inside the quotes of a record that is not whole
 
 
-def find_records(data: NDArray[np.uint8], delimiter: int, quote: int, is_last: bool, most: int = -1) -> Records:
+def find_records(
+    data: NDArray[np.uint8], delimiter: int, quote: int, is_last: bool, most: int = -1, comment: bytes = b""
+) -> Records:
     """Find the records of ``data``, which begins where a record begins.
 
     A line ends at LF, CR, or CR LF. A quote opens a quoted field only at its start, two inside are one; elsewhere
@@ -44,6 +47,8 @@ def find_records(data: NDArray[np.uint8], delimiter: int, quote: int, is_last: b
     delimiter, quote : bytes; a quote of -1 means that there are none.
     is_last : nothing comes after ``data``, so that its last record needs no line end.
     most : stop after so many records; -1 for all.
+    comment : lines that begin with it, outside quotes, are no records, and quotes in them are bytes like others;
+        none if empty.
 
     Cost: one pass, a step a byte.
     """
@@ -51,20 +56,30 @@ def find_records(data: NDArray[np.uint8], delimiter: int, quote: int, is_last: b
         most = int(np.count_nonzero(data == _LF)) + int(np.count_nonzero(data == _CR)) + 1
     start, stop, fields = (np.empty(most, np.int64) for _ in range(3))
     flags = np.empty(most, np.uint8)
-    found, blanks, consumed, lines, is_open, open_lines = _find_records(
-        data, delimiter, quote, is_last, start, stop, fields, flags
+    found, blanks, comments, consumed, lines, is_open, open_lines = _find_records(
+        data, delimiter, quote, is_last, np.frombuffer(comment, np.uint8), start, stop, fields, flags
     )
-    return Records(
-        start[:found], stop[:found], fields[:found], flags[:found], blanks, consumed, lines, bool(is_open), open_lines
-    )
+    places = (start[:found], stop[:found], fields[:found], flags[:found])
+    return Records(*places, blanks, comments, consumed, lines, bool(is_open), open_lines)
+
+
+@njit(types.boolean(reads(types.uint8), types.int64, reads(types.uint8)), nogil=True, cache=True)
+def _begins_with(data, at, start):  # type: ignore[no-untyped-def]
+    if at + start.size > data.size:
+        return False
+    for i in range(start.size):  # noqa: SIM110
+        if data[at + i] != start[i]:
+            return False
+    return True
 
 
 @njit(
-    _tuple([types.int64] * 6)(
+    _tuple([types.int64] * 7)(
         reads(types.uint8),
         types.int64,
         types.int64,
         types.boolean,
+        reads(types.uint8),
         writes(types.int64),
         writes(types.int64),
         writes(types.int64),
@@ -73,12 +88,14 @@ def find_records(data: NDArray[np.uint8], delimiter: int, quote: int, is_last: b
     nogil=True,
     cache=True,
 )
-def _find_records(data, delimiter, quote, is_last, start, stop, fields, flags):  # type: ignore[no-untyped-def]
+def _find_records(data, delimiter, quote, is_last, comment, start, stop, fields, flags):  # type: ignore[no-untyped-def]
     n, most = data.size, start.size
-    found = blanks = consumed = lines = inner = 0
+    found = blanks = comments = consumed = lines = inner = 0
     state, width, flag, i = _AT_START, 1, 0, 0
     while i < n and found < most:
         c = data[i]
+        if state == _AT_START and comment.size and _begins_with(data, i, comment):
+            state = _COMMENT
         if state in (_QUOTED, _PLAIN):  # most bytes are inside of values
             while c not in (quote, delimiter, _LF, _CR) and i + 1 < n:
                 i += 1
@@ -87,7 +104,13 @@ def _find_records(data, delimiter, quote, is_last, start, stop, fields, flags): 
         if c == _CR and i + 1 == n and not is_last:
             break  # perhaps half of CR LF
         step = 2 if c == _CR and i + 1 < n and data[i + 1] == _LF else 1
-        if state == _QUOTED:
+        if state == _COMMENT:
+            if is_end:
+                comments += 1
+                lines += 1
+                consumed = i + step
+                state = _AT_START
+        elif state == _QUOTED:
             if c == quote:
                 state = _CLOSED
             elif is_end:
@@ -112,9 +135,12 @@ def _find_records(data, delimiter, quote, is_last, start, stop, fields, flags): 
                 flag |= GLUED
             state = _PLAIN
         i += step
-    if is_last and found < most and state != _AT_START and state != _QUOTED:
+    if is_last and state == _COMMENT:
+        comments += 1
+        consumed = n
+    elif is_last and found < most and state != _AT_START and state != _QUOTED:
         start[found], stop[found], fields[found], flags[found] = consumed, n, width, flag
         found += 1
         lines += inner
         consumed = n
-    return found, blanks, consumed, lines, 1 if state == _QUOTED else 0, inner
+    return found, blanks, comments, consumed, lines, 1 if state == _QUOTED else 0, inner

@@ -52,7 +52,9 @@ def find_sources(engine: Engine[Frame], config: PipelineConfig, workspace: Works
         "types": types if of_type is None else {of_type: types[of_type]},
         "parse": _files(config, workspace),
         # Columns are always named: [input] may be of files without a header, and these are others.
-        "text": config.input.model_dump(mode="json", include={"delimiter", "quote", "encoding", "null_values"}),
+        "text": config.input.model_dump(
+            mode="json", include={"delimiter", "quote", "encoding", "comment", "null_values"}
+        ),
         "source_type": config.input.source_type,
         "digest": workspace.fingerprints["embed"],  # which holds that of the file
     }

@@ -31,6 +31,7 @@ from pipeline.ingest.attribute_features import (
 from pipeline.ingest.attribute_rows import AttributeCounts, AttributeRules, parse_attributes
 from pipeline.ingest.rejected import ACCEPTED
 from pipeline.ingest.sources import list_sources, split_tasks
+from pipeline.ingest.text_format import TextFormat
 
 RULES = AttributeRules("item", "id", ["price"], ["brand"], ["tags"], separator="|")
 
@@ -81,6 +82,14 @@ def test_the_same_rows_in_every_format(name: str, tmp_path: Path) -> None:
     assert values(rows) == CLEAN
     assert rejected == []
     assert (counts.read, counts.kept, counts.has_int64_ids) == (4, 4, False)
+
+
+def test_comments_are_no_rows_of_attributes(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", GOOD)
+    path.write_text('# price, in "EUR\n' + path.read_text().replace("\n", "\n#\n") + "# end")
+    rows, rejected, counts = parsed(path, replace(RULES, text=TextFormat(comment="#")))
+    assert values(rows) == CLEAN
+    assert (rejected, counts.read) == ([], len(GOOD))
 
 
 def test_lists_as_text_in_parquet_and_json(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from pipeline.ingest.csv_rows import MAX_QUOTED_LINES
 from pipeline.ingest.readers import read
 from pipeline.ingest.sources import list_sources, split_tasks
 from pipeline.ingest.text_format import TextFormat
+from tests.csv_oracle import rows_and_comments
 
 NAMES = ["who", "what", "kind"]
 PACKED: Mapping[str, Callable[[bytes], bytes]] = {
@@ -45,7 +46,7 @@ class Readback:
         self.rows: dict[int, Row] = {}
         self.broken: dict[int, str] = {}
         self.headers: set[int] = set()
-        self.blank_lines = self.header_lines = 0
+        self.blank_lines = self.header_lines = self.comment_lines = 0
         for task in split_tasks(list_sources(str(path))):
             for piece in task.pieces:
                 for batch in read(piece, {name: name for name in names}, text):
@@ -57,6 +58,7 @@ class Readback:
                         self.headers |= set(batch.rows[batch.is_header].tolist())
                     self.blank_lines += batch.blank_lines
                     self.header_lines += batch.header_lines
+                    self.comment_lines += batch.comment_lines
 
     @property
     def read(self) -> int:
@@ -157,6 +159,56 @@ def test_what_the_csv_module_writes_is_read_back(
     assert back.headers == {number for number, row in enumerate(rows) if row == NAMES}
 
 
+comments = st.tuples(st.integers(0, 12), st.text(st.sampled_from("ab1 ,;|\t:\"'\0"), max_size=8))
+marked = st.one_of(cells, st.sampled_from(["#", "# a", "x\n#y,z", "%\r\n%% '", "//\n//", "§ 1", 'a\n§"']))
+
+
+@given(
+    st.lists(st.lists(marked, min_size=3, max_size=3), max_size=12),
+    st.lists(comments, max_size=8),
+    st.sampled_from(["#", "%", "%%", "//", "§"]),
+    dialects(),
+    st.sampled_from(sorted(PACKED)),
+    st.booleans(),
+    st.booleans(),
+    block_sizes,
+)
+def test_comments_are_left_out_as_if_they_were_not_there(
+    rows: list[list[str]],
+    remarks: list[tuple[int, str]],
+    mark: str,
+    dialect: dict[str, Any],
+    packed: str,
+    has_header: bool,
+    ends_in_a_line: bool,
+    size: int,
+) -> None:
+    end = dialect["lineterminator"]
+    lines = [written([row], dialect) for row in ([NAMES, *rows] if has_header else rows)]
+    for place, remark in remarks:
+        lines.insert(place, f"{mark}{remark}{end}")
+    raw = "".join(lines) if ends_in_a_line else "".join(lines).removesuffix(end)
+    assume("\0" not in "".join(cell for row in rows for cell in row))
+    assume("\x1f" not in raw or dialect["delimiter"].isascii())
+    oracle, count = rows_and_comments(raw, mark, delimiter=dialect["delimiter"], quotechar=dialect["quotechar"])
+    assert count >= len(remarks)  # and rows that begin with an unquoted mark
+    text = TextFormat(
+        delimiter=dialect["delimiter"],
+        quote=dialect["quotechar"],
+        header=has_header,
+        columns=() if has_header else NAMES,
+        comment=mark,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"t.txt{packed}"
+        path.write_bytes(PACKED[packed](raw.encode()))
+        back = in_blocks_of(size, lambda: Readback(path, text))
+    assert back.broken == {}
+    assert list(back.rows.values()) == [[cell or None for cell in row] for row in oracle[has_header:]]
+    assert back.read == len(oracle) - has_header
+    assert (back.comment_lines, back.header_lines, back.blank_lines) == (count, has_header, 0)
+
+
 simple = st.lists(
     st.tuples(st.integers(0, 99).map(str), st.sampled_from(["7", "a b", "a,b", "", 'x"y', "l1\nl2"]), st.just("k")),
     min_size=1,
@@ -195,18 +247,24 @@ def damages(draw: st.DrawFn) -> Callable[[bytes], bytes]:
     st.booleans(),
     st.sampled_from(["\n", "\r\n", "\r"]),
     st.lists(damages(), min_size=1, max_size=3),
+    st.sampled_from([None, "1", "2,"]),  # what some rows begin with
     block_sizes,
 )
 def test_damage_is_refused_or_counted_and_no_row_is_read_in_another_way(
-    rows: list[tuple[str, ...]], quotes_all: bool, end: str, harm: list[Callable[[bytes], bytes]], size: int
+    rows: list[tuple[str, ...]],
+    quotes_all: bool,
+    end: str,
+    harm: list[Callable[[bytes], bytes]],
+    comment: str | None,
+    size: int,
 ) -> None:
     quoting = csv.QUOTE_ALL if quotes_all else csv.QUOTE_MINIMAL
     data = written(rows, {"quoting": quoting, "lineterminator": end}).encode()
     for damage in harm:
         data = damage(data) or b"\n"
-    text = TextFormat(header=False, columns=NAMES)
+    text = TextFormat(header=False, columns=NAMES, comment=comment)
     # Latin-1, so that bytes come back as they are.
-    oracle = list(csv.reader(io.StringIO(data.decode("latin-1"), newline="")))
+    oracle, comment_lines = rows_and_comments(data.decode("latin-1"), comment or "")
     records = [row for row in oracle if row]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "damaged.csv"
@@ -219,7 +277,7 @@ def test_damage_is_refused_or_counted_and_no_row_is_read_in_another_way(
         return
     data = data.removeprefix(b"\xef\xbb\xbf")
     assert back.read == len(records)
-    assert back.blank_lines == len(oracle) - len(records)
+    assert (back.blank_lines, back.comment_lines) == (len(oracle) - len(records), comment_lines)
     for number, row in back.rows.items():
         wanted = [cell.encode("latin-1").decode("utf-8", "surrogateescape") or None for cell in records[number]]
         assert row == wanted
@@ -280,6 +338,59 @@ def test_every_kind_of_odd_line_is_one_rejected_row_or_a_blank(tmp_path: Path, s
     assert (back.blank_lines, back.header_lines) == (4, 1)
 
 
+@pytest.mark.parametrize("packed", [".gz", ""])
+@pytest.mark.parametrize("size", [5, 2**23])
+def test_comments_stand_anywhere_but_in_quotes(tmp_path: Path, packed: str, size: int) -> None:
+    path = tmp_path / f"a.csv{packed}"
+    data = (
+        b'\xef\xbb\xbf# by "someone\r\n#,"\r\n\r\nwho,what,kind\r\n1,2,3\r\n#\0\xff\r\n"#4","a\r\n#b",c\r\n'
+        b' #5,6,7\n#\r##\n8,#,9\n1,2\n"#"x,2,3\r\0,2,3\n"1","2","3"\n#end'
+    )
+    path.write_bytes(PACKED[packed](data))
+    back = in_blocks_of(size, lambda: Readback(path, TextFormat(comment="#")))
+    assert back.rows == {
+        0: ["1", "2", "3"],
+        1: ["#4", "a\r\n#b", "c"],
+        2: [" #5", "6", "7"],
+        3: ["8", "#", "9"],
+        7: ["1", "2", "3"],
+    }
+    assert back.broken == {4: "1,2", 5: '"#"x,2,3', 6: "\0,2,3"}
+    assert (back.comment_lines, back.blank_lines, back.header_lines) == (6, 1, 1)
+    path.write_bytes(PACKED[packed](data.replace(b'"3"', b'"3')))
+    with pytest.raises(InputError, match=r"line 16: a quote opens"):  # comments are lines of the file
+        in_blocks_of(size, lambda: Readback(path, TextFormat(comment="#")))
+
+
+@pytest.mark.parametrize("size", [3, 2**23])
+@pytest.mark.parametrize(
+    ("data", "delimiter", "comments", "headers"),
+    [
+        (b"# Nodes: 3\n# who\twhat\tkind\n1\t2\t3\n4\t5\t6\n#", "\t", 3, 0),
+        (b"  # a b c\n1 2\t 3 \n#\n\t4 5 6", "whitespace", 2, 0),
+        (b"#::a\n1::2::3\n#4::5::6\n4::5::6\n", "::", 2, 0),
+        (b"%%MatrixMarket matrix coordinate real general\n%\n9 9 2\n1 2 3\n4 5 6\n", "whitespace", 2, 1),
+        (b"%%MatrixMarket matrix coordinate pattern general\r\n9 9\r\n1\t2\t3\r\n4\t5\t6", "\t", 1, 1),
+    ],
+)
+def test_comments_in_other_forms_of_text(
+    tmp_path: Path, data: bytes, delimiter: str, comments: int, headers: int, size: int
+) -> None:
+    (tmp_path / "a.txt").write_bytes(data)
+    mark = "%" if data.startswith(b"%") else "#"
+    text = TextFormat(delimiter, header=False, columns=NAMES, comment=mark)
+    back = in_blocks_of(size, lambda: Readback(tmp_path / "a.txt", text))
+    assert back.rows == {0: ["1", "2", "3"], 1: ["4", "5", "6"]}
+    assert (back.broken, back.comment_lines, back.header_lines) == ({}, comments, headers)
+
+
+def test_nothing_but_comments_is_no_row(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"# a\n#\0")
+    assert Readback(tmp_path / "a.csv", TextFormat(comment="#")).read == 0
+    back = Readback(tmp_path / "a.csv", TextFormat(header=False, columns=NAMES, comment="#"))
+    assert (back.read, back.comment_lines) == (0, 2)
+
+
 @pytest.mark.parametrize("size", [3, 2**23])
 def test_delimiters_of_several_characters_and_runs_of_blanks(tmp_path: Path, size: int) -> None:
     path = tmp_path / "ratings.dat"
@@ -305,6 +416,8 @@ def test_recbole_files_have_typed_names(tmp_path: Path) -> None:
         (b"who;what;kind\n", "a.csv", TextFormat(), "parted by ';': set input.delimiter"),
         (b"1::2::3\n", "a.dat", TextFormat(), "parted by '::': set input.delimiter"),
         (b"1,2,3\n", "a.csv", TextFormat(), "set input.header = false"),
+        (b"# Nodes: 3\n1,2,3\n", "a.csv", TextFormat(), r"set input\.comment = '#'"),
+        (b"% 3\n1,2,3\n", "a.csv", TextFormat(), r"set input\.comment = '%'"),
         ("who,what,kind\n".encode("utf-16-le"), "a.csv", TextFormat(), "utf-16-le"),
         (b"who,what,kind\n", "a.csv", TextFormat(encoding="utf-16"), "does not start with BOM.*utf-16-le"),
         (gzip.compress(b"who,what,kind\n"), "a.csv", TextFormat(), "its bytes are gzip data"),

@@ -143,6 +143,9 @@ def text(rows: list[list[str]], delimiter: str) -> str:
     return "".join(delimiter.join(row) + "\n" for row in rows)
 
 
+SNAP = b"# Directed graph (each unordered pair, once): web.txt\n# Nodes: 29 Edges: 60\n# FromNodeId\tToNodeId\n"
+
+
 @pytest.mark.parametrize(
     ("name", "data", "keys"),
     [
@@ -158,6 +161,28 @@ def text(rows: list[list[str]], delimiter: str) -> str:
         ("f.csv.gz", gzip.compress(text(ratings(), ",").encode()), {"timestamp": "timestamp", "timestamp_unit": "s"}),
         ("g.csv", text([["sessionId", "userId", "itemId"], *sessions()], ";").encode(),
          {"source": "userId", "null_values": ["NA"], "max_rejected_share": pytest.approx(0.5, abs=0.2)}),
+        ("snap.txt.gz", gzip.compress(SNAP + text(plain_lines(), "\t").encode()),
+         {"comment": "#", "delimiter": "\t", "header": False, "columns": ["FromNodeId", "ToNodeId"],
+          "source": "FromNodeId", "target": "ToNodeId", "source_type": "node"}),
+        ("market.txt", b"%%MatrixMarket matrix coordinate real symmetric\n%\n% src dst\n29 29 60\n"
+         + text([[*pair, "0.5"] for pair in plain_lines()], " ").encode(),
+         {"comment": "%", "delimiter": "whitespace", "columns": ["source", "target", "weight"], "weight": "weight"}),
+        ("pattern.txt", b"%%MatrixMarket matrix coordinate pattern general\n29 40 60\n"
+         + text(plain_lines(), " ").encode(), {"comment": "%", "columns": ["user", "item"], "target_type": "item"}),
+        ("konect.txt", b"% asym unweighted\n" + text(plain_lines(), " ").replace("\n", " \n").encode(),
+         {"comment": "%", "delimiter": "whitespace", "columns": ["source", "target"], "target_type": "node"}),
+        ("out.txt", b"% bip weighted\n% 60 29 29\n" + text(ratings(), " ").encode(),
+         {"comment": "%", "source_type": "user", "target_type": "item", "weight": "rating", "timestamp_unit": "s"}),
+        ("mixed.txt", b"% sym positive\n" + "".join("{} {} {}\t{}\n".format(*row) for row in ratings()).encode(),
+         {"comment": "%", "delimiter": "whitespace", "target_type": "node", "timestamp": "timestamp"}),
+        ("names.csv", b"# made on Monday\nuser,item\n" + text(plain_lines(), ",").encode(),
+         {"comment": "#", "header": None, "source": "user", "delimiter": None}),
+        ("spaced.txt", b"# FromNodeId ToNodeId\n" + text(plain_lines(), "\t").encode(),
+         {"comment": "#", "columns": ["FromNodeId", "ToNodeId"]}),
+        ("prose.txt", b"# my graph\n" + text(plain_lines(), " ").encode(),
+         {"comment": "#", "columns": ["source", "target"]}),
+        ("tags.csv", "".join(f"#tag{a},{b}\n" if int(a) % 2 else f"{a},{b}\n" for a, b in plain_lines()).encode(),
+         {"comment": None, "columns": ["source", "target"]}),
         ("h.tsv", b'user\titem\n1\t"7 inch\n' + text(plain_lines(), "\t").encode(), {"quote": "", "source": "user"}),
     ],
 )  # fmt: skip
@@ -170,6 +195,10 @@ def test_text_is_read_as_it_is_written(
     assert {key: said.json["guessed"].get(key) for key in keys} == keys
     done = call("ingest", "--config", tmp_path / "made.toml", "--workspace", tmp_path / "work", "--json")
     assert done.code == 0, done.err
+    figures = done.json["stages"][0]["figures"]
+    assert figures["read"] == 60 + (name == "h.tsv")
+    assert {*figures["rejected"]} <= {"null id", "self loop"}
+    assert bool(figures["comment_lines"]) == ("comment" in said.json["guessed"])
 
 
 def odd_files() -> dict[str, bytes]:
@@ -417,7 +446,7 @@ def test_columns_told_by_folders_are_seen(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
-    [("", "has no rows"), ("a_id,b_id\n", "has no rows"), ("# a\n# b\n1 2\n", "begins with comments")],
+    [("", "has no rows"), ("a_id,b_id\n", "has no rows"), ("# a\n# b\n", "has no rows")],
 )
 def test_an_unusable_input_exits_4(text: str, sentence: str, tmp_path: Path, call: Callable[..., Any]) -> None:
     (tmp_path / "in.csv").write_text(text)

@@ -9,39 +9,43 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.kernels.text_records import GLUED, SPANS_LINES, Records, find_records
+from tests.csv_oracle import rows_and_comments
 
 texts = st.text(st.sampled_from('ab," \n\r'), max_size=30)
+marks = st.sampled_from(["", "a", "ab", "aa "])
 
 
-def find(text: str, *, is_last: bool = True, most: int = -1, quote: str = '"') -> Records:
-    return find_records(np.frombuffer(text.encode(), np.uint8), ord(","), ord(quote) if quote else -1, is_last, most)
+def find(text: str, *, is_last: bool = True, most: int = -1, quote: str = '"', comment: str = "") -> Records:
+    data = np.frombuffer(text.encode(), np.uint8)
+    return find_records(data, ord(","), ord(quote) if quote else -1, is_last, most, comment.encode())
 
 
-@given(texts, st.booleans())
-def test_records_are_those_of_the_csv_module(text: str, has_quotes: bool) -> None:
-    found = find(text, quote='"' if has_quotes else "")
+@given(texts, st.booleans(), marks)
+def test_records_are_those_of_the_csv_module(text: str, has_quotes: bool, comment: str) -> None:
+    found = find(text, quote='"' if has_quotes else "", comment=comment)
     quoting = csv.QUOTE_MINIMAL if has_quotes else csv.QUOTE_NONE
-    rows = list(csv.reader(io.StringIO(text, newline=""), quoting=quoting))
+    rows, comments = rows_and_comments(text, comment, quoting=quoting)
     if found.is_open:  # what it holds is given up, which the module keeps
         rows.pop()
     records = [row for row in rows if row]
     assert found.fields.tolist() == [len(row) for row in records]
-    assert found.blanks == len(rows) - len(records)
+    assert (found.blanks, found.comments) == (len(rows) - len(records), comments)
     for start, stop, flags, row in zip(found.start, found.stop, found.flags, records, strict=True):
         raw = text[start:stop]
         assert next(csv.reader(io.StringIO(raw, newline=""), quoting=quoting)) == row
         assert bool(flags & SPANS_LINES) == (has_quotes and bool({"\n", "\r"} & {*raw}))
 
 
-@given(texts, st.integers(0, 30), st.integers(0, 5))
-def test_cut_anywhere_the_records_are_the_same(text: str, cut: int, most: int) -> None:
-    whole, head = find(text), find(text[:cut], is_last=False)
-    rest = find(text[head.consumed :])
+@given(texts, st.integers(0, 30), st.integers(0, 5), marks)
+def test_cut_anywhere_the_records_are_the_same(text: str, cut: int, most: int, comment: str) -> None:
+    whole, head = find(text, comment=comment), find(text[:cut], is_last=False, comment=comment)
+    rest = find(text[head.consumed :], comment=comment)
     assert [*head.fields, *rest.fields] == whole.fields.tolist()
     assert [*head.flags, *rest.flags] == whole.flags.tolist()
     assert [*head.start, *(rest.start + head.consumed)] == whole.start.tolist()
     assert (head.blanks + rest.blanks, head.lines + rest.lines) == (whole.blanks, whole.lines)
-    assert find(text, most=most).start.tolist() == whole.start[:most].tolist()
+    assert head.comments + rest.comments == whole.comments
+    assert find(text, most=most, comment=comment).start.tolist() == whole.start[:most].tolist()
 
 
 @pytest.mark.parametrize(

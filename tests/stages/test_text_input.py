@@ -34,6 +34,14 @@ FORMS: Mapping[str, tuple[bytes, Mapping[str, Any]]] = {
     "d.csv.bz2": (bz2.compress(joined(";", end="\r").encode("utf-16")), {"delimiter": ";"}),
     "e.csv.zst": (pa.Codec("zstd").compress(joined("|").encode("cp1252")).to_pybytes(), {"delimiter": "|"}),
     "f.inter.gz": (gzip.compress(joined("\t").replace("source\ttarget", "source:token\ttarget:token").encode()), {}),
+    "h.txt.gz": (
+        gzip.compress(f'# Nodes: "many\n# source\ttarget\n{joined(chr(9), header=False)}\n#'.encode()),
+        {"delimiter": "\t", "comment": "#", **NO_HEADER},
+    ),
+    "i.txt": (
+        f"%%MatrixMarket matrix coordinate pattern general\n% a\n99 99 200\n{joined(' ', header=False)}".encode(),
+        {"delimiter": "whitespace", "comment": "%", **NO_HEADER},
+    ),
     "g.json": (str([{"source": a, "target": b} for a, b in PAIRS]).replace("'", '"').encode(), {}),
 }
 
@@ -108,13 +116,26 @@ def test_blank_lines_headers_and_bad_rows_are_all_accounted_for(tmp_path: Path) 
     folder = tmp_path / "days"
     folder.mkdir()
     for day in range(3):
-        text = "source,target\n\n" + "".join(f"{a},{b}\n" for a, b in PAIRS) + "1\n1,2,3\n\xe9,1\nsource,target\n"
+        text = (
+            "#\nsource,target\n\n# a,b\n"
+            + "".join(f"{a},{b}\n" for a, b in PAIRS)
+            + "1\n1,2,3\n\xe9,1\nsource,target\n"
+        )
         (folder / f"{day}.csv").write_text(text, encoding="latin-1")
-    figures, _ = ingested(tmp_path, "days", {"max_rejected_share": 0.1})
+    figures, _ = ingested(tmp_path, "days", {"max_rejected_share": 0.1, "comment": "#"})
     assert figures["read"] == 3 * 204
     assert figures["kept"] == 600
     assert figures["rejected"] == {"unreadable line": 6, "unreadable id": 3, "repeated header": 3}
-    assert (figures["blank_lines"], figures["header_lines"]) == (3, 3)
+    assert (figures["blank_lines"], figures["comment_lines"], figures["header_lines"]) == (3, 6, 3)
+
+
+def test_comments_that_nobody_named_are_rejected_with_the_key(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("# Nodes: 9\n" * 3 + joined("\t", header=False))
+    config = config_for(tmp_path / "a.txt", input={"delimiter": "\t", **NO_HEADER})
+    ended = Chain(tmp_path).run(config, ["ingest"])
+    assert ended.code == 4
+    assert "3 of 203 rows" in ended.error
+    assert "set input.comment = '#'" in ended.error
 
 
 def test_pairs_that_hold_fewer_events_than_rows_are_refused(tmp_path: Path) -> None:
@@ -126,11 +147,11 @@ def test_pairs_that_hold_fewer_events_than_rows_are_refused(tmp_path: Path) -> N
 
 def test_test_pairs_and_sources_are_read_with_the_keys_of_the_input(tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text(joined(";"))
-    (tmp_path / "pairs.txt").write_text("target;source\n" + "".join(f"{b};{a}\n" for a, b in PAIRS[:50]))
-    (tmp_path / "who.csv").write_text("node_type;node_id\nuser;1\nuser;2\n")
+    (tmp_path / "pairs.txt").write_text("% a;b\ntarget;source\n" + "".join(f"{b};{a}\n" for a, b in PAIRS[:50]))
+    (tmp_path / "who.csv").write_text("node_type;node_id\n% c\nuser;1\nuser;2\n")
     config = config_for(
         tmp_path / "in.csv",
-        input={"delimiter": ";"},
+        input={"delimiter": ";", "comment": "%"},
         evaluate={"source": "file", "path": str(tmp_path / "pairs.txt")},
         ppr={"neighbors": True, "top_k": 5, "sources": str(tmp_path / "who.csv")},
     )
