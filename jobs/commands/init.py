@@ -114,7 +114,7 @@ def _keys_of(text: TextFormat) -> dict[str, tuple[Any, str]]:
     if text.quote != unset.quote:
         found["quote"] = (text.quote, "quotes in the first lines don't pair, so they are text")
     if not text.header:
-        found["header"] = (False, "the first line holds values, no names")
+        found["header"] = (False, "the first row holds values, no names")
         why = "made up, after the looks of the values: rename them as you like"
         if text.comment is not None:
             why = "of the last comment above the rows, or made up: rename them as you like"
