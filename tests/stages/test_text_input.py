@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import StorageError
+from pipeline.ingest.odd_ids import warnings_of
 from pipeline.stages.ingest import _refuse_loss
 from tests.stages.chains import Chain, config_for, users_and_items, write_rows
 
@@ -87,6 +88,12 @@ def test_ids_that_turn_all_ids_to_text_are_counted_and_shown_without_saying_whos
     figures, _ = ingested(tmp_path, "a.csv", {"max_rejected_share": 0.1, "null_values": ["NULL", "\\N"]})
     assert figures["rejected"] == {"null id": 3}
     assert "words for no value" not in figures["odd_ids"]["source"]
+
+
+@pytest.mark.parametrize(("integers", "warns"), [(199, True), (1, False), (0, False)])
+def test_few_texts_among_integers_are_a_slip_and_ids_that_are_texts_are_none(integers: int, warns: bool) -> None:
+    texts = {"text": {"rows": 200 - integers, "shape": "a9"}}
+    assert any("no canonical integers" in line for line in warnings_of("source", texts, kept=200)) is warns
 
 
 @pytest.mark.parametrize("file_format", ["csv", "jsonl", "parquet"])
