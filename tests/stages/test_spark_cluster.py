@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from pipeline.stages.chain import STAGE_NAMES
-from pipeline.tasks import RECORDS, TaskRecord
+from pipeline.tasks import RECORDS
 from tests.conftest import ROOT
 from tests.stages.chains import Chain, config_for, users_and_items, write_rows
 
@@ -52,7 +52,7 @@ class Executors:
             for path in set(self._work.glob(f"*/{RECORDS}/*.json")) - self._seen:
                 self._seen.add(path)
                 with contextlib.suppress(OSError, ValueError):  # gone with its stage
-                    pid = int(TaskRecord.from_json(path.read_bytes()).process.rpartition(":")[2])
+                    pid = int(json.loads(path.read_bytes())["process"].rpartition(":")[2])
                     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
                     self.of.setdefault(path.parts[-3].split("-")[0], set()).add(int(fields[1]))
 
