@@ -78,7 +78,7 @@ def test_both_files_damaged_are_never_a_first_night(
     # What stands before the damaged line is not the last swap: only a line that was never finished is passed over.
     is_unfinished = not raw.endswith(b"\n")
     assert found.at == history[-1] or (is_unfinished and found.at == history[-2])
-    assert found.problem is not None
+    assert f"{folder / CURRENT} is missing" in (found.problem or "")
 
 
 @pytest.mark.parametrize("damage", ["delete", "empty", "zeros", "text", "list", "other object", "old", "unsealed"])
@@ -99,8 +99,7 @@ def test_a_damaged_or_foreign_current_is_the_last_swap_with_a_word(tmp_path: Pat
         path.write_bytes(content[damage])
     found = read_pointers(tmp_path)
     assert found.at == history[-1]
-    assert found.problem is not None
-    assert "r3" in found.problem
+    assert "r3" in (found.problem or "")
 
 
 def test_a_swap_whose_line_is_written_counts_before_current_is(tmp_path: Path) -> None:
