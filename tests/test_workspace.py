@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import xxhash
@@ -76,8 +77,8 @@ def test_a_lock_is_free_again_afterwards_and_after_an_error(tmp_path: Path) -> N
 
 def test_the_loser_waits_and_names_holder_pid_and_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     slept: list[float] = []
-    monkeypatch.setattr("pipeline.workspace.time.monotonic", lambda: sum(slept))
-    monkeypatch.setattr("pipeline.workspace.time.sleep", slept.append)
+    clock = SimpleNamespace(monotonic=lambda: sum(slept), sleep=slept.append)
+    monkeypatch.setattr("pipeline.workspace.time", clock)
     with (
         lock(tmp_path / ".lock", "stage embed"),
         pytest.raises(LockedError) as caught,

@@ -15,6 +15,7 @@ import pytest
 from pipeline.engines.local import LocalEngine
 from tests.engines import tasks_for_tests as tasks
 from tests.other_user import as_another_user
+from tests.processes import listening, living_family
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,20 +53,10 @@ Run = tuple[LocalEngine, list[tuple[str, int]]]
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     """An engine that has worked, and the addresses that it listens on."""
-    of_others = _listening()  # sessions of other tests in this process
+    of_others = listening()  # sessions of other tests in this process
     with LocalEngine(workers=2) as engine:
         engine.map_tasks(tasks.double, tasks.make_tasks(tmp_path_factory.mktemp("rights"), 4))
-        yield engine, sorted(_listening() - of_others)
-
-
-def _listening() -> set[tuple[str, int]]:
-    family = [psutil.Process(), *psutil.Process().children(recursive=True)]
-    return {
-        (connection.laddr.ip, connection.laddr.port)
-        for process in family
-        for connection in process.net_connections("inet")
-        if connection.status == psutil.CONN_LISTEN
-    }
+        yield engine, sorted(listening() - of_others)
 
 
 def test_all_ports_of_a_run_are_on_loopback(run: Run) -> None:
@@ -102,7 +93,7 @@ def test_what_workers_write_is_closed_to_others(run: Run) -> None:
 def test_no_key_stands_on_a_command_line_or_in_an_environment(run: Run) -> None:
     key = run[0]._connected().security.tls_client_key
     secret = "".join(key.split("-----")[2].split())[:40]
-    for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
+    for process in living_family():
         with contextlib.suppress(psutil.NoSuchProcess):  # one of an earlier test has ended
             told = [*process.cmdline(), *process.environ().values()]
             assert not any(secret in "".join(text.split()) for text in told)

@@ -17,6 +17,7 @@ import pytest
 from pipeline.engines.local import LocalEngine
 from pipeline.errors import TaskError
 from tests.engines import tasks_for_tests as tasks
+from tests.processes import is_alive
 
 ROOT = Path(__file__).parents[2]
 
@@ -43,7 +44,7 @@ def test_workers_die_with_a_killed_parent(tmp_path: Path) -> None:
         assert len(family) >= 2
         os.kill(parent.pid, signal.SIGKILL)
         parent.wait()
-        _wait_for(lambda: not any(map(_is_alive, family)), "the workers to end")
+        _wait_for(lambda: not any(map(is_alive, family)), "the workers to end")
     finally:
         if parent.poll() is None:
             parent.kill()
@@ -88,13 +89,6 @@ def test_a_dask_cluster_elsewhere_carries_tasks(tmp_path: Path) -> None:
         assert engine.slots == 3
         records = engine.map_tasks(tasks.double, tasks.make_tasks(tmp_path, 5))
         assert [record.result["double"] for record in records] == [0, 2, 4, 6, 8]
-
-
-def _is_alive(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def _wait_for(condition: Callable[[], bool], what: str, timeout_s: float = 600.0) -> None:

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from tests.other_user import as_another_user
+from tests.processes import command_words, listening
 
 ROOT = Path(__file__).parents[2]
 
@@ -74,19 +74,6 @@ class Session:
         assert self.process.stdout
         self.told: dict[str, Any] = json.loads(self.process.stdout.readline())
 
-    @property
-    def family(self) -> list[psutil.Process]:
-        parent = psutil.Process(self.process.pid)
-        return [parent, *parent.children(recursive=True)]
-
-    def listening(self) -> set[str]:
-        return {
-            connection.laddr.ip.removeprefix("::ffff:")
-            for process in self.family
-            for connection in process.net_connections("inet")
-            if connection.status == psutil.CONN_LISTEN
-        }
-
     def close(self) -> None:
         self.process.communicate("", timeout=120)
 
@@ -123,7 +110,7 @@ def test_the_intruder_gets_in_where_the_user_has_opened_it() -> None:
 
 
 def test_all_ports_are_on_loopback_and_rows_in_a_closed_folder(session: Session) -> None:
-    assert session.listening() == {"127.0.0.1"}
+    assert {host for host, _ in listening(session.process.pid)} == {"127.0.0.1"}
     folder = Path(session.told["local.dir"])
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert any(path.name.startswith("shuffle_") for path in folder.rglob("*"))  # the rows are in there
@@ -132,12 +119,14 @@ def test_all_ports_are_on_loopback_and_rows_in_a_closed_folder(session: Session)
 def test_the_ui_is_on_loopback_where_it_is_asked_for() -> None:
     held = Session("spark.ui.enabled=true", "spark.ui.port=0")
     try:
-        assert held.listening() == {"127.0.0.1"}
-        assert len([c for p in held.family for c in p.net_connections("inet") if c.status == psutil.CONN_LISTEN]) >= 6
+        sockets = listening(held.process.pid)
+        assert {host for host, _ in sockets} == {"127.0.0.1"}
+        assert len(sockets) >= 6
     finally:
         held.close()
 
 
 def test_no_secret_is_on_a_command_line(session: Session) -> None:
-    for process in session.family:
-        assert not any("secret" in word.lower() for word in process.cmdline())
+    words = list(command_words(session.process.pid))
+    assert HOLDER in words
+    assert not any("secret" in word.lower() for word in words)

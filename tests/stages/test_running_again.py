@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -166,7 +168,9 @@ def test_with_wait_the_loser_waits(chain: Chain, rows: Path, monkeypatch: pytest
         if len(seen) == 3:
             other.close()
 
-    monkeypatch.setattr("pipeline.workspace.time.sleep", freed_at_the_third_look)
+    # The lock's own clock, not the process's: threads of other libraries sleep too.
+    clock = SimpleNamespace(monotonic=time.monotonic, sleep=freed_at_the_third_look)
+    monkeypatch.setattr("pipeline.workspace.time", clock)
     with other:
         other.enter_context(lock(chain.root / "runs" / "1970-01-01" / ".lock", "another run"))
         assert chain.run(config_for(rows), wait_s=600.0).code == 0
