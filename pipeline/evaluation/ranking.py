@@ -53,6 +53,15 @@ class PerItem:
     listed: NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class OfKnown:
+    """Recall and NDCG for each of ``ks``, means over ``users``: those with a ranking and test items that have a row."""
+
+    users: int
+    recall: tuple[float, ...]
+    ndcg: tuple[float, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class RankingMetrics:
     """Quality of a full ranking; each figure is a mean over ``users``, 0 where there are none.
@@ -63,6 +72,7 @@ class RankingMetrics:
     test_pairs : their test pairs; ``unknown_items`` of those pairs (of users with a row) name an item
         without a row: never found, and counted.
     population : users with test pairs before sampling; ``is_sampled`` where it is larger than ``users``.
+    of_known : the same of what could be found: test items with a row, of users with a ranking.
     """
 
     ks: tuple[int, ...]
@@ -77,6 +87,7 @@ class RankingMetrics:
     population: int
     per_user: PerUser
     per_item: PerItem
+    of_known: OfKnown
 
     @property
     def is_sampled(self) -> bool:
@@ -208,11 +219,12 @@ def measure_places(
         without the train items, (stop - start, ks[-1]) int64 with ``NO_ROW`` behind the end of a list.
     """
     wanted = test.lengths + unknown_items
-    hits = np.zeros((wanted.size, ks[-1]), np.bool_)
+    hits, has_ranking = np.zeros((wanted.size, ks[-1]), np.bool_), np.zeros(wanted.size, np.bool_)
     found, listed = (np.zeros((n_items, len(ks)), np.int64) for _ in range(2))
     for start, stop, positions in blocks:
         answers = test.of(start, stop)
         mark_hits(positions, answers.indptr, answers.positions, hits[start:stop])
+        has_ranking[start:stop] = (positions != NO_ROW).any(axis=1)
         is_counted = wanted[start:stop] > 0
         for col, k in enumerate(ks):
             found[:, col] += _times(positions[:, :k][hits[start:stop, :k]], n_items)
@@ -221,6 +233,8 @@ def measure_places(
     counted = np.flatnonzero(wanted)
     per_user = _per_user(hits[counted], wanted[counted], counted, unknown_user_pairs, ks)
     users = per_user.user.size
+    could = np.flatnonzero(has_ranking & (test.lengths > 0))
+    of_known = _per_user(hits[could], test.lengths[could], could, np.zeros(0, np.int64), ks)
     return RankingMetrics(
         ks=tuple(ks),
         recall=_means(per_user.recall),
@@ -234,6 +248,7 @@ def measure_places(
         population=users if population is None else population,
         per_user=per_user,
         per_item=PerItem(np.bincount(test.positions, minlength=n_items), found, listed),
+        of_known=OfKnown(could.size, _means(of_known.recall), _means(of_known.ndcg)),
     )
 
 

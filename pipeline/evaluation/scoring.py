@@ -14,6 +14,7 @@ from pipeline.evaluation.link_prediction import (
     pair_codes,
     rank_positives,
 )
+from pipeline.evaluation.new_sources import score_new_sources
 from pipeline.evaluation.position_lists import PositionLists
 from pipeline.evaluation.ranking import Ranked, RankingMetrics, rank_items
 from pipeline.evaluation.rankme import rankme
@@ -36,7 +37,11 @@ def score(
     random, matched = against_negatives(rows, table.nodes, pairs.src, pairs.dst, codes, seed)
     return {
         "ranking": ranking_figures(ranked.metrics),
-        "link_prediction": {**_links(pairs.src.size, table.similarity, random, matched), **unknown},
+        "link_prediction": {
+            **_links(pairs.src.size, table.similarity, random, matched),
+            **unknown,
+            "new_sources": score_new_sources(table, test, seed),
+        },
         "rankme": rank_of(table, seed),
         "test_pairs_in_train": shared(table, train, test),
     }
@@ -132,6 +137,11 @@ def ranking_figures(found: RankingMetrics) -> dict[str, Any]:
         "unknown_items": found.unknown_items,
         "population": found.population,
         "is_sampled": found.is_sampled,
+        "of_known": {
+            "users": found.of_known.users,
+            **{f"recall@{k}": value for k, value in zip(found.ks, found.of_known.recall, strict=True)},
+            **{f"ndcg@{k}": value for k, value in zip(found.ks, found.of_known.ndcg, strict=True)},
+        },
     }
 
 

@@ -90,6 +90,13 @@ def test_metrics_equal_brute_force_with_ties_and_unknown_ends(data: st.DataObjec
         assert got.hit_rate[at] == pytest.approx(sum(hit) / max(n, 1), rel=1e-12)
         assert got.users == n
         assert not got.per_user.recall[len(recall) :].any()
+        # What could be found: items with a row, asked for by users to whom something can be listed.
+        could = [one for one in range(n_users) if test[one] and len(train[one]) < n_items]
+        lists = ([some[one] for one in could] for some in (train, test))
+        recall, ndcg, _ = brute_force((users @ items.T)[could], *lists, [0] * len(could), k)
+        assert got.of_known.users == len(recall)
+        assert got.of_known.recall[at] == pytest.approx(sum(recall) / max(len(recall), 1), rel=1e-12)
+        assert got.of_known.ndcg[at] == pytest.approx(sum(ndcg) / max(len(ndcg), 1), rel=1e-12)
     seen = by_item(users @ items.T, train, test, absent_items, ks)
     assert got.per_item.listed.tolist() == seen[0]
     assert got.per_item.found.tolist() == seen[1]
