@@ -28,6 +28,8 @@ FIGURES: Mapping[str, str] = MappingProxyType(
         "min_nodes_kept": "nodes_kept",
         "min_pairs_kept": "pairs_kept",
         "min_weights_kept": "weights_kept",
+        "max_new_weight_ratio": "new_weights",
+        "max_renewed_rise": "pairs_renewed",
         "max_rejected_rise": "rejected_share",
         "min_rankme_ratio": "rankme",
         "min_neighbors_kept": "neighbors_kept",
@@ -46,6 +48,8 @@ _LOOK_AT: Mapping[str, str] = MappingProxyType(
         "pairs_kept": "whether each row still joins the source and the target that belong together, and whether the "
         "input still holds the days before",
         "weights_kept": "the columns of weights, events and times",
+        "new_weights": "the unit of the weights of the rows that are new tonight",
+        "pairs_renewed": "the column of times: it says that most pairs had an event since the last release",
         "rejected_share": "the rejected rows: graphquilt inspect --date says why they were rejected",
         "rankme": "whether the targets are as varied as before",
         "neighbors_kept": "the rows that are new tonight: the same nodes have other neighbours",
@@ -67,6 +71,8 @@ class Figure:
     baseline : the same figure of last night, or of the nights before.
     nothing : the value that a table without any knowledge has, from which shares of the baseline are counted.
     detail : what the value was taken from.
+    is_early : nights before don't have what it is compared with, for the reason in ``why_not``. It is never judged: a
+        refusal would keep them from ever having it.
     """
 
     name: str
@@ -75,6 +81,7 @@ class Figure:
     nothing: float = 0.0
     why_not: str | None = None
     detail: str = ""
+    is_early: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,7 +89,7 @@ class GateResult:
     """One gate's verdict on one figure.
 
     ``bound`` is in the unit of ``value``, whatever the key is a share of. ``margin`` is the room left, below 0 where
-    the bound is broken. ``value`` and ``margin`` are None where there was nothing to judge.
+    the bound is broken, None where there was nothing to judge; ``value`` is None where it couldn't be measured.
     """
 
     gate: str
@@ -162,9 +169,8 @@ def judge(
             continue
         some = figures.get(key) or [Figure(name, None)]
         excused = is_first_night or key not in gates.model_fields_set or gates.without_verdict == "warn"
-        excused |= any(
-            figure.value is not None for figure in some
-        )  # a gate of several figures is judged by what it has
+        # A gate of several figures is judged by what it has.
+        excused |= any(figure.value is not None and not figure.is_early for figure in some)
         results += [_judge_one(key, float(bound), figure, is_excused=excused) for figure in some]
     untrue = [GateResult(_PROMISES, "error", None, 0.0, None, None, "refused", f"{one}.") for one in broken_promises]
     return Verdict((*results, *untrue), accepts_drift)
@@ -172,15 +178,15 @@ def judge(
 
 def _judge_one(key: str, bound: float, figure: Figure, *, is_excused: bool) -> GateResult:
     name, value = figure.name, figure.value
-    if value is None and figure.why_not is not None:
+    if figure.why_not is not None and (value is None or figure.is_early):
         note = f"{name} is not judged: {figure.why_not}"
-        if is_excused:
-            return GateResult(key, name, None, None, None, figure.baseline, "not judged", note)
+        if is_excused or figure.is_early:
+            return GateResult(key, name, value, None, None, figure.baseline, "not judged", note)
         note = (
             f"publish.gates.{key} is {bound:g}, and {note}. Leave this gate out, or set "
             'publish.gates.without_verdict = "warn".'
         )
-        return GateResult(key, name, None, bound, None, figure.baseline, "refused", note)
+        return GateResult(key, name, value, bound, None, figure.baseline, "refused", note)
     if value is None or not math.isfinite(value):
         state = "was not measured" if value is None else f"is {value}"
         note = f"publish.gates.{key} is {bound:g}, but {name} {state} in this run: report this."

@@ -18,6 +18,9 @@ from schemas.pointers import RELEASES
 
 log = logging.getLogger(__name__)
 
+#: Keys of ``[input]`` that set which events count and what pairs weigh.
+OF_WEIGHTS = ("weight", "event", "event_weights", "half_life_days", "window_days")
+
 
 def why_no_baseline(workspace: Workspace) -> str:
     """Say why there is nothing to compare tonight with."""

@@ -18,7 +18,7 @@ from pipeline.engines.base import Engine, Frame
 from pipeline.evaluation.sampling import sample_by_key
 from pipeline.evaluation.scoring import rank_of
 from pipeline.evaluation.table_report import report_stability
-from pipeline.stages.baseline import Baseline, changed_key, why_no_baseline
+from pipeline.stages.baseline import OF_WEIGHTS, Baseline, changed_key, why_no_baseline
 from pipeline.stages.kept_pairs import measure_kept
 from pipeline.stages.opening import parse_rules
 from pipeline.stages.scored_lists import rows_of_sources
@@ -83,6 +83,7 @@ def _kept(config: PipelineConfig, workspace: Workspace, baseline: Baseline | Non
     for key in ("source_type", "target_type"):
         if baseline.manifest["config"]["input"][key] != getattr(config.input, key):
             return f"input.{key} was {baseline.manifest['config']['input'][key]!r} on {baseline.data_date}"
+    rules = parse_rules(config, workspace.date)
     return {
         "old": {"edges": _names(edges), "node_index": _names(index)},
         "new": {
@@ -92,7 +93,8 @@ def _kept(config: PipelineConfig, workspace: Workspace, baseline: Baseline | Non
         },
         "source_type": config.input.source_type,
         "target_type": config.input.target_type,
-        "since_us": parse_rules(config, workspace.date).start_us,
+        "since_us": rules.start_us,
+        "half_life_us": rules.half_life_us,
         "seed": config.evaluate.seed,
     }
 
@@ -111,7 +113,7 @@ def _vectors(config: PipelineConfig, workspace: Workspace, baseline: Baseline | 
         return {**asked, "old": None, "why": why_no_baseline(workspace)}
     if not (before := baseline.manifest["metadata"]):
         return {**asked, "old": None, "why": f"release {baseline.release} has no vectors"}
-    if why := baseline.damage or changed_key("embedding", config, baseline, _OF_VECTORS):
+    if why := baseline.damage or _changed("embedding", config, baseline, _OF_VECTORS):
         return {**asked, "old": None, "why": why}
     return {**asked, "old": {"files": baseline.files_of(NODE_EMBEDDINGS), "metadata": _said(before)}}
 
@@ -124,9 +126,14 @@ def _lists(config: PipelineConfig, workspace: Workspace, baseline: Baseline | No
     old = baseline.files_of(PPR_NEIGHBORS)
     if not old:
         return f"release {baseline.release} has no lists"
-    if why := baseline.damage or changed_key("ppr", config, baseline, _OF_LISTS):
+    if why := baseline.damage or _changed("ppr", config, baseline, _OF_LISTS):
         return why
     return {"old": old, "new": _names(workspace.files(PPR_NEIGHBORS)), "seed": config.evaluate.seed}
+
+
+def _changed(section: str, config: PipelineConfig, baseline: Baseline, keys: Sequence[str]) -> str | None:
+    """Return a sentence if the user changed what sets neighbours: keys of a section, or what pairs weigh."""
+    return changed_key(section, config, baseline, keys) or changed_key("input", config, baseline, OF_WEIGHTS)
 
 
 def measure_vectors(task: Task, attempt: Attempt) -> Mapping[str, Any]:  # noqa: ARG001

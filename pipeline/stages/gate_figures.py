@@ -9,7 +9,7 @@ from typing import Any
 from pipeline.config import PipelineConfig
 from pipeline.publishing.gate import Figure
 from pipeline.publishing.listing import note_of
-from pipeline.stages.baseline import Baseline, changed_key, why_no_baseline
+from pipeline.stages.baseline import OF_WEIGHTS, Baseline, changed_key, why_no_baseline
 from pipeline.stages.drift import FEWEST_NODES
 from pipeline.stages.kept_pairs import FEWEST
 from pipeline.stages.next_day_figures import next_day_figures
@@ -18,8 +18,9 @@ from schemas.tables import PPR_NEIGHBORS
 
 #: Rows or edges of the baseline, below which growth says nothing.
 FEWEST_TO_GROW = 1_000
+#: New pairs whose median weight says something of how weights are written.
+FEWEST_NEW = 50
 
-_OF_WEIGHTS = ("weight", "event", "event_weights", "half_life_days", "window_days")
 _NEXT_DAY_ONLY = (
     "evaluate.source is 'next_day', which scores the last release; 'holdout' and 'file' score tonight's table"
 )
@@ -87,29 +88,41 @@ def _against(
         }
         found = {key: [Figure(name, None, why_not=why_no_baseline(workspace))] for key, name in names.items()}
     else:
-        found = _counts(workspace, made, rows, baseline)
+        found = _counts(config, workspace, metrics, made, rows, baseline)
     last = _last_values(baseline)
     kept = drift["kept"]
     if why := kept.get("note"):
-        nodes, pairs, weights = (
-            [Figure(name, None, why_not=why)] for name in ("nodes_kept", "pairs_kept", "weights_kept")
+        nodes = [Figure("nodes_kept", None, why_not=why)]
+        pairs, weights, renewed, new_weights = (
+            Figure(name, None, why_not=why) for name in ("pairs_kept", "weights_kept", "pairs_renewed", "new_weights")
         )
     else:
         nodes = [_share(f"nodes_kept of {name}", one, last) for name, one in kept["nodes"].items()]
-        pairs, weights = [_share("pairs_kept", kept["pairs"], last)], [_share("weights_kept", kept["weights"], last)]
-        if baseline and (why := changed_key("input", config, baseline, _OF_WEIGHTS)):
-            weights = [Figure("weights_kept", None, why_not=why)]
+        pairs, weights = _share("pairs_kept", kept["pairs"], last), _share("weights_kept", kept["weights"], last)
+        renewed = _if_known(_share("pairs_renewed", kept["renewed"], last))
+        new_weights = _if_known(_new_weights(kept["new_weights"], last))
+        if baseline and (why := changed_key("input", config, baseline, OF_WEIGHTS)):
+            weights, new_weights = (replace(one, value=None, why_not=why) for one in (weights, new_weights))
     return {
         **found,
         "min_nodes_kept": nodes,
-        "min_pairs_kept": pairs,
-        "min_weights_kept": weights,
+        "min_pairs_kept": [pairs],
+        "min_weights_kept": [weights],
+        "max_renewed_rise": [renewed],
+        "max_new_weight_ratio": [new_weights],
         "min_rankme_ratio": _rankme(metrics),
         "min_neighbors_kept": [*_neighbors(drift["vectors"], last), *_lists(drift["lists"], last)],
     }
 
 
-def _counts(workspace: Workspace, made: Mapping[str, Any], rows: int, baseline: Baseline) -> dict[str, list[Figure]]:
+def _counts(
+    config: PipelineConfig,
+    workspace: Workspace,
+    metrics: Mapping[str, Any],
+    made: Mapping[str, Any],
+    rows: int,
+    baseline: Baseline,
+) -> dict[str, list[Figure]]:
     before, ingest = baseline.manifest, workspace.manifest("edges").figures
     then = before["stages"]["ingest"]["figures"]
     is_same_kind = bool(made["metadata"]) == bool(before["metadata"])
@@ -117,22 +130,44 @@ def _counts(workspace: Workspace, made: Mapping[str, Any], rows: int, baseline: 
     counted = Figure("rows", rows if is_same_kind else None, before["rows"], why_not=why)
     change = abs(rows / max(1, before["rows"]) - 1) if is_same_kind else None
     edges = Figure("edges", ingest["pairs"], then["pairs"])
-    grown_rows, grown_edges = (_if_many(figure) for figure in (counted, edges))
+    due_rows, due_edges = _due(metrics["drift"]["kept"], before)
+    other_window = changed_key("input", config, baseline, ("window_days",))
     is_same_type = float(ingest["id_type"] == then["id_type"])
     return {
         "max_row_change": [Figure("row_change", change, why_not=why)],
         "same_id_type": [
             Figure("id_type", is_same_type, detail=f"{ingest['id_type']} tonight, {then['id_type']} last night")
         ],
-        "min_row_ratio": [counted],
-        "max_row_ratio": [grown_rows],
-        "min_edge_ratio": [edges],
-        "max_edge_ratio": [grown_edges],
+        "min_row_ratio": [_least(counted, due_rows, other_window)],
+        "max_row_ratio": [_most(counted, other_window)],
+        "min_edge_ratio": [_least(edges, due_edges, other_window)],
+        "max_edge_ratio": [_most(edges, other_window)],
         "max_rejected_rise": [Figure("rejected_share", ingest["rejected_share"], then["rejected_share"])],
     }
 
 
-def _if_many(figure: Figure) -> Figure:
+def _due(kept: Mapping[str, Any], before: Mapping[str, Any]) -> tuple[int, int] | tuple[None, None]:
+    """Return how many of the baseline's rows and edges tonight's window has not passed by; None: not known."""
+    if not kept.get("due"):
+        return None, None
+    nodes = {name: stop - first for name, (first, stop) in before["stages"]["index"]["figures"]["types"].items()}
+    due = sum(share * nodes[name] for name, share in kept["due"]["node_shares"].items())
+    return round(before["rows"] * due / max(1, sum(nodes.values()))), kept["due"]["pairs"]
+
+
+def _least(figure: Figure, due: int | None, other_window: str | None) -> Figure:
+    """Return a count to be held against what can be expected: the baseline's that is in tonight's window.
+
+    A window that leaves nothing of the baseline's is compared with the baseline itself, if it is as long.
+    """
+    if due:
+        return replace(figure, baseline=due, detail=f"{due:,} of last night's {figure.baseline:,} are in its window")
+    return replace(figure, value=None, why_not=other_window) if other_window else figure
+
+
+def _most(figure: Figure, other_window: str | None) -> Figure:
+    if other_window:
+        return replace(figure, value=None, why_not=other_window)
     if figure.baseline is None or figure.baseline >= FEWEST_TO_GROW:
         return figure
     return replace(figure, value=None, why_not=f"the last release has {figure.baseline:,}: young data may grow at will")
@@ -143,6 +178,20 @@ def _share(name: str, counted: Mapping[str, int], last: Mapping[str, float]) -> 
     if of < FEWEST:
         return Figure(name, None, why_not=f"only {of} of the last release can be compared, too few for a share")
     return Figure(name, kept / of, last.get(name), detail=f"{kept:,} of {of:,}")
+
+
+def _new_weights(measured: Mapping[str, float], last: Mapping[str, float]) -> Figure:
+    name, pairs = "new_weights", int(measured["of"])
+    if pairs < FEWEST_NEW:
+        return Figure(name, None, why_not=f"only {pairs} pairs of nodes of the last release are new")
+    return Figure(name, measured["ratio"], last.get(name), detail=f"of {pairs:,} pairs, as a multiple of the others'")
+
+
+def _if_known(figure: Figure) -> Figure:
+    """A figure that is compared with last night's own; not judged, but kept for the next night, where there is none."""
+    if figure.value is None or figure.baseline is not None:
+        return figure
+    return replace(figure, why_not=f"last night's {figure.name} is not known", is_early=True)
 
 
 def _rankme(metrics: Mapping[str, Any]) -> list[Figure]:

@@ -20,46 +20,55 @@ FEWEST = 20  # nodes or pairs, below which a share says nothing
 def measure_kept(task: Task, attempt: Attempt) -> Mapping[str, Any]:  # noqa: ARG001
     """Task: which nodes and pairs of the baseline that should still be there tonight are.
 
-    A pair should be there if its last event is in tonight's window. A node should if it has such a pair.
+    A pair should be there if its last event is in tonight's window. A node should if it has such a pair. Where there
+    is a window, ``due`` says how many of all pairs, and which shares of the nodes, these are.
 
     Cost
     ----
     Reads both node indexes and edge tables once; holds the ids of all nodes and the pairs of the sample.
     """
     payload = task.payload
+    has_window = payload["since_us"] is not None
     types = payload["source_type"], payload["target_type"]
     ids = {name: _sampled_ids(payload["old"]["node_index"], name, payload["seed"]) for name in dict.fromkeys(types)}
     has_pair = {name: pa.array([], of.type) for name, of in ids.items()}
-    of_sources = []
+    of_sources, due_pairs = [], 0
     for rows in _edges(payload["old"]["edges"]):
-        due = (
-            rows if payload["since_us"] is None else rows.filter(pc.greater_equal(rows["last_ts"], payload["since_us"]))
-        )
+        due = rows.filter(pc.greater_equal(rows["last_ts"], payload["since_us"])) if has_window else rows
         for name, column in zip(types, ("src_id", "dst_id"), strict=True):
             found = due[column].filter(pc.is_in(due[column], ids[name]))
             has_pair[name] = pc.unique(pa.concat_arrays([has_pair[name], found]))
+        due_pairs += due.num_rows
         of_sources.append(due.filter(pc.is_in(due["src_id"], ids[types[0]])))
     old = pa.Table.from_batches(of_sources)
     present = [batch.filter(pc.is_in(batch["src_id"], ids[types[0]])) for batch in _edges(payload["new"]["edges"])]
     ends = ["src_id", "dst_id"]
-    both = old.join(pa.Table.from_batches(present), ends, join_type="inner", right_suffix="_now", use_threads=False)
+    now = pa.Table.from_batches(present)
+    both = old.join(now, ends, join_type="inner", right_suffix="_now", use_threads=False)
+    new = now.join(old, ends, join_type="left anti", use_threads=False)
     nodes = {}
     for name, due_ids in has_pair.items():
         known = _ids_of(payload["new"]["node_index"], name)
         nodes[name] = {"kept": pc.sum(pc.is_in(due_ids, known)).as_py() or 0, "of": len(due_ids)}
+    shares = {name: len(has_pair[name]) / len(of) for name, of in ids.items()}
     return {
         "pairs": {"kept": both.num_rows, "of": old.num_rows},
         "nodes": nodes,
-        "weights": _weights_kept(both),
+        "weights": _weights_kept(both, has_window=has_window),
+        "renewed": _renewed(both),
+        "new_weights": _new_weights(both, new, payload["half_life_us"]),
+        "due": {"pairs": due_pairs, "node_shares": shares} if has_window else None,
     }
 
 
-def _weights_kept(both: pa.Table) -> dict[str, int]:
+def _weights_kept(both: pa.Table, *, has_window: bool) -> dict[str, int]:
     """Of pairs without a new event: how many weigh what they did, but for the one factor that decay gives to all.
 
-    A pair that decayed to nothing, or of which earlier events left the window, weighs less than that.
+    A pair that decayed to nothing weighs less than that.
     """
     both = both.filter(pc.greater(both["weight"], 0))
+    if has_window:  # a pair of which earlier events left it weighs less, and nothing is wrong
+        both = both.filter(pc.greater_equal(both["events_now"], both["events"]))
     # Undated pairs have no last event: one that came again is counted as changed. No pair's last event gets older.
     before, now = (both[name].fill_null(0).to_numpy() for name in ("last_ts", "last_ts_now"))
     old, new = (both[name].to_numpy().astype(np.float64)[now <= before] for name in ("weight", "weight_now"))
@@ -71,10 +80,29 @@ def _weights_kept(both: pa.Table) -> dict[str, int]:
     return {"kept": int(is_kept.sum()), "of": int(old.size)}
 
 
+def _renewed(both: pa.Table) -> dict[str, int]:
+    """Of pairs that both have, how many have a later last event; none where they are undated."""
+    dated = both.filter(pc.is_valid(both["last_ts"]))
+    return {"kept": pc.sum(pc.greater(dated["last_ts_now"], dated["last_ts"])).as_py() or 0, "of": dated.num_rows}
+
+
+def _new_weights(both: pa.Table, new: pa.Table, half_life_us: int | None) -> dict[str, float]:
+    """What an event of the new pairs weighs as it came, over what one of the others does, by their medians."""
+    weights = []
+    for table, suffix in ((new, ""), (both, "_now")):
+        table = table.filter(pc.greater(table[f"weight{suffix}"], 0))  # one that decayed to nothing says nothing
+        weight, events = (table[f"{name}{suffix}"].to_numpy().astype(np.float64) for name in ("weight", "events"))
+        age = -table[f"last_ts{suffix}"].fill_null(0).to_numpy() / half_life_us if half_life_us else 0.0
+        weights.append(np.log2(weight / events) + age)  # from the same moment for both
+    if not all(one.size for one in weights):
+        return {"ratio": 1.0, "of": 0}
+    return {"ratio": float(np.exp2(np.median(weights[0]) - np.median(weights[1]))), "of": min(map(len, weights))}
+
+
 def _edges(files: Sequence[str]) -> Iterator[pa.RecordBatch]:
     for file in files:
         with pq.ParquetFile(file) as source:
-            yield from source.iter_batches(262_144, columns=["src_id", "dst_id", "weight", "last_ts"])
+            yield from source.iter_batches(262_144, columns=["src_id", "dst_id", "weight", "events", "last_ts"])
 
 
 def _sampled_ids(files: Sequence[str], node_type: str, seed: int) -> pa.Array:

@@ -21,6 +21,8 @@ from schemas.tables import PPR_NEIGHBORS
 _ERRORS = 4  # standard errors that the bound is away from what is usual: else a night is too small to judge by
 #: New pairs between known nodes are judged by themselves where they are this many, and this share of all before.
 FEWEST_PAIRS, LARGE_SHARE = 1_000, 0.1
+#: New sources that must agree on what goes together: a few may have a taste of their own.
+FEWEST_SOURCES = 30
 
 
 def next_day_figures(
@@ -45,14 +47,15 @@ def next_day_figures(
     return {
         "min_next_day_ratio": against_nights
         or [Figure("next_day", None, why_not="no node of the last release has new pairs")],
-        "min_next_day_auc": [_against_chance(metrics, baseline)],
+        "min_next_day_auc": _against_chance(metrics, baseline),
     }
 
 
 def _of_nights(name: str, tonight: _Foretold, before: Sequence[_Foretold], share: float) -> Figure:
     name, nothing = f"next_day {name}", tonight.nothing
     if not before:
-        return Figure(name, None, why_not="no night before has new pairs, and tables of the same settings")
+        why = "no night before has new pairs, and tables of the same settings"
+        return Figure(name, None, why_not=why, is_early=True)
     usual = median(one.value for one in before)
     # Of values between 0 and 1 the variance is u (1 - u) at most; a median of means has pi / 2 that of their mean.
     known = 2 / math.pi * sum(one.sources for one in before)
@@ -63,15 +66,35 @@ def _of_nights(name: str, tonight: _Foretold, before: Sequence[_Foretold], share
     return Figure(name, tonight.value, usual, nothing, detail=f"{tonight.sources:,} nodes with new pairs")
 
 
-def _against_chance(metrics: Mapping[str, Any], baseline: Baseline) -> Figure:
-    """AUC of pairs between nodes that were there before, where there are so many of them that they set the table."""
+def _against_chance(metrics: Mapping[str, Any], baseline: Baseline) -> list[Figure]:
+    """AUC of what is new among nodes that were there before, where there is so much of it that it sets the table.
+
+    New pairs of such nodes are one figure; nodes that the same new source chose, two by two, are the other.
+    """
     links = metrics.get("link_prediction") or {}
-    pairs, auc = links.get("positives", 0), links.get("auc_degree_matched")
+    of_new = links.get("new_sources") or {}
     fewest = max(FEWEST_PAIRS, round(LARGE_SHARE * baseline.manifest["stages"]["ingest"]["figures"]["pairs"]))
-    if auc is None or pairs < fewest:
-        why = f"{pairs:,} pairs are new between nodes of the last release; it takes {fewest:,}"
-        return Figure("next_day auc", None, why_not=why)
-    return Figure("next_day auc", auc, detail=f"{pairs:,} new pairs between nodes of the last release; chance is .5")
+    pairs, new_pairs = links.get("positives", 0), of_new.get("test_pairs", 0)
+    sources, couples = of_new.get("sources", 0), of_new.get("positives", 0)
+    return [
+        _auc(
+            *("next_day auc", links, f"{pairs:,} pairs are new between nodes of the last release"),
+            None if pairs >= fewest else f"it takes {fewest:,}",
+        ),
+        _auc(
+            *("next_day auc of new sources", of_new),
+            f"{new_pairs:,} pairs are of {sources:,} new sources with two and more: {couples:,} couples of targets",
+            None
+            if new_pairs >= fewest and sources >= FEWEST_SOURCES and couples >= FEWEST_PAIRS
+            else f"it takes {fewest:,}, {FEWEST_SOURCES} and {FEWEST_PAIRS:,}",
+        ),
+    ]
+
+
+def _auc(name: str, scored: Mapping[str, Any], what: str, too_few: str | None) -> Figure:
+    if too_few:
+        return Figure(name, None, why_not=f"{what}; {too_few}")
+    return Figure(name, scored["auc_degree_matched"], detail=f"{what}; chance is .5")
 
 
 @dataclass(frozen=True)
@@ -86,18 +109,14 @@ class _Foretold:
 def _foretold(metrics: Mapping[str, Any], k: int) -> dict[str, _Foretold]:
     found: dict[str, _Foretold] = {}
     of_lists = metrics.get(PPR_NEIGHBORS) or {}
-    for prefix, ranking, strangers in (
-        ("", metrics.get("ranking") or {}, "unknown_users"),
-        ("of lists ", of_lists.get("ranking") or {}, "without_list"),
-    ):
+    for prefix, scored in (("", metrics), ("of lists ", of_lists)):
         # Of nodes that the release did not have it could foretell nothing, and how many come is no fault of it.
-        known = ranking.get("users", 0) - ranking.get(strangers, 0)
-        if known:
-            whole = ranking["users"] / known
+        known = (scored.get("ranking") or {}).get("of_known") or {}
+        if known.get("users"):
             for name in ("recall", "ndcg"):
-                found[f"{prefix}{name}"] = _Foretold(min(1.0, ranking[f"{name}@{k}"] * whole), known)
+                found[f"{prefix}{name}"] = _Foretold(known[f"{name}@{k}"], known["users"])
             if not prefix and (auc := metrics["link_prediction"]["auc_degree_matched"]) is not None:
-                found["auc"] = _Foretold(auc, known, 0.5)
+                found["auc"] = _Foretold(auc, known["users"], 0.5)
     return found
 
 

@@ -104,6 +104,17 @@ def test_a_reason_excuses_only_a_figure_that_is_not_there() -> None:
     assert not verdict_on("min_recall", Figure("recall", math.nan, why_not="x"), min_recall=0.1)[0].passed
 
 
+@pytest.mark.parametrize("value", [None, 0.25])
+@pytest.mark.parametrize("key", FIGURES)
+def test_what_nights_before_do_not_have_yet_is_kept_for_the_next_and_refuses_nothing(
+    key: str, value: float | None
+) -> None:
+    figure = Figure("it", value, why_not="no night before has it", is_early=True)
+    verdict, gate = verdict_on(key, figure, **{key: 1})
+    assert verdict.passed
+    assert (gate.verdict, gate.value, gate.margin) == ("not judged", value, None)
+
+
 def test_a_refusal_names_figure_bound_last_night_and_what_to_look_at() -> None:
     figure = Figure("pairs_kept", 0.25, baseline=0.99, detail="25 of 100")
     verdict, _ = verdict_on("min_pairs_kept", figure)

@@ -114,6 +114,18 @@ def _with_random_pairs(share: float) -> Spoil:
     return spoil
 
 
+def _with_robots(rows: Rows, rng: np.random.Generator) -> Rows:
+    """A fifth more users, each with a hundred items of no taste, all of tonight."""
+    robots = np.repeat(np.arange(np.unique(rows["source"]).size // 5), 100)
+    more = {
+        "source": 1_000_000 + robots,
+        "target": rng.choice(np.unique(rows["target"]), robots.size),
+        "weight": np.ones_like(robots),
+        "ts": np.full_like(robots, rows["ts"].max()),
+    }
+    return {name: np.concatenate([rows[name], more[name]]) for name in rows}
+
+
 def _half_twice(rows: Rows, rng: np.random.Generator) -> Rows:
     half = {name: values[rows["source"] % 2 == 0] for name, values in rows.items()}
     return {name: np.concatenate([rows[name], half[name]]) for name in rows}
@@ -157,4 +169,6 @@ GARBAGE: Mapping[str, Spoil] = {
     "a third more at random": _with_random_pairs(0.33),
     "as many random pairs again": _with_random_pairs(1.0),
     "another data set": _another_set,
+    "times overwritten": lambda rows, _: {**rows, "ts": np.full_like(rows["ts"], rows["ts"].max())},
+    "robots": _with_robots,
 }

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.config_sections import GatesConfig
 from pipeline.evaluation.rankme import rankme
 from pipeline.kernels.hashing import node_keys
 from pipeline.publishing.release import rollback
 from tests.stages.chains import Chain, Ended, Published, users_and_items, with_changes, write_rows
-from tests.stages.nights import GARBAGE, date_of, planted
+from tests.stages.nights import DAY, GARBAGE, Stream, date_of, planted
 from tests.stages.test_nights import CONFIGS, Nights
 
 
@@ -90,12 +91,74 @@ def test_a_default_without_material_is_not_judged_and_a_written_gate_refuses(
 
 def test_another_half_life_and_window_are_no_loss(nights: Nights) -> None:
     """Pairs that tonight's window has passed by are not missed."""
-    ended = nights.run(3, sections={"input": {"window_days": 2}, "publish": {"gates": _NO_COUNTS}})
+    ended = nights.run(3, sections={"input": {"window_days": 2}})
     assert ended.code == 0, ended.error
     assert [gate["value"] for gate in gates(ended)["min_pairs_kept"]] == [1.0]
+    (edges,) = gates(ended)["min_edge_ratio"]
+    assert edges["baseline"] < 0.1 * gates(nights.run(3))["min_edge_ratio"][0]["baseline"]
+    assert "are in its window" in edges["note"]
+    for key in ("max_edge_ratio", "max_row_ratio", "min_neighbors_kept", "min_rankme_ratio"):
+        assert all("input.window_days was None" in gate["note"] for gate in gates(ended)[key][:1])
+    # A window that is set and stays is judged again, and half of its input is too little.
+    short = {name: values[::3] for name, values in nights.rows(4).items()}
+    assert "min_edge_ratio" in nights.run(4, short, sections={"input": {"window_days": 3}}).error
 
 
-_NO_COUNTS = dict.fromkeys(("min_row_ratio", "min_edge_ratio", "min_rankme_ratio", "min_neighbors_kept"), "off")
+
+
+def test_a_peak_that_leaves_the_window_is_no_loss(tmp_path: Path) -> None:
+    """A holiday of eight times the usual pairs, and usual days before and after, in a window of four days."""
+    usual = planted(pairs=60_000, share=0.015)
+    day = np.where(usual.day > 17, usual.day - 7, np.minimum(usual.day, 10))
+    stream = Stream({**usual.rows, "ts": usual.rows["ts"] + (day - usual.day) * DAY}, day)
+    nights = Nights(Chain(tmp_path), stream, CONFIGS["fastrp"], window=4)
+    nights.pass_all(range(8, 16))
+
+
+def test_what_the_last_release_did_not_know_is_no_fault_of_its(tmp_path: Path) -> None:
+    """Half of the users try things of a new category: not one of them could be foretold."""
+    nights = Nights(Chain(tmp_path), planted(pairs=30_000, share=0.05), CONFIGS["fastrp"])
+    nights.pass_all(range(1, 4))
+    rows = nights.rows(4)
+    rng = np.random.default_rng(0)
+    users = np.repeat(np.unique(rows["source"])[::2], 3)
+    launch = {
+        "source": users,
+        "target": 10_000 + rng.integers(0, 30, users.size),
+        "weight": rng.integers(1, 6, users.size),
+        "ts": np.full(users.size, rows["ts"].max()),
+    }
+    ended = nights.run(4, {name: np.concatenate([rows[name], launch[name]]) for name in rows})
+    assert ended.code == 0, ended.error
+    judged = {gate["figure"]: gate["verdict"] for gate in gates(ended)["min_next_day_ratio"]}
+    assert judged["next_day recall"] == "passed"
+
+
+def test_rows_of_tonight_in_another_unit_are_refused(tmp_path: Path) -> None:
+    nights = Nights(Chain(tmp_path), planted(share=0.05), CONFIGS["fastrp"])
+    nights.pass_all(range(1, 4))
+    rows = nights.rows(4)
+    is_new = rows["ts"] > nights.rows(3)["ts"].max()
+    for factor, code in ((3, 0), (1_000, 3)):
+        ended = nights.run(4, {**rows, "weight": rows["weight"] * np.where(is_new, factor, 1)})
+        assert ended.code == code, ended.error
+    assert "new_weights is " in ended.error
+    assert "the unit of the weights of the rows that are new tonight" in ended.error
+    # A unit that changes for all rows changes nothing.
+    assert nights.run(4, {**rows, "weight": rows["weight"] * 1_000}).code == 0
+
+
+@pytest.mark.parametrize("key", ["min_next_day_ratio", "max_new_weight_ratio", "max_renewed_rise"])
+def test_a_written_gate_that_needs_nights_before_does_not_keep_them_from_coming(tmp_path: Path, key: str) -> None:
+    nights = Nights(Chain(tmp_path), planted(pairs=30_000, share=0.05), CONFIGS["fastrp"])
+    publish = {"gates": {key: getattr(GatesConfig(), key)}}
+    verdicts = []
+    for night in range(1, 4):
+        ended = nights.run(night, sections={"publish": publish})
+        assert ended.code == 0, ended.error
+        verdicts.append({gate["verdict"] for gate in gates(ended)[key]})
+    assert verdicts[:2] == [{"not judged"}] * 2
+    assert "passed" in verdicts[2]
 
 
 def test_accepted_drift_is_published_and_stays_accepted(nights: Nights) -> None:

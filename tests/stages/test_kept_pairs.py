@@ -18,14 +18,14 @@ from pipeline.stages.kept_pairs import measure_kept
 from pipeline.stages.scored_tables import read_sampled_table, read_scored_table
 from pipeline.tasks import Task
 
-Edges = dict[tuple[int, int], tuple[int, int | None]]  # weight, last event
+Edges = dict[tuple[int, int], tuple[int, int | None, int]]  # weight, last event, events
 
 
 @st.composite
 def graphs(draw: st.DrawFn, dated: bool) -> Edges:
     pairs = draw(st.sets(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=30))
     times = st.integers(0, 5) if dated else st.none()
-    return {pair: (draw(st.integers(1, 4)) * 2**32, draw(times)) for pair in pairs}
+    return {pair: (draw(st.integers(1, 4)) * 2**32, draw(times), draw(st.integers(1, 3))) for pair in pairs}
 
 
 def written(folder: Path, name: str, edges: Edges, types: tuple[str, str]) -> dict[str, list[str]]:
@@ -34,8 +34,9 @@ def written(folder: Path, name: str, edges: Edges, types: tuple[str, str]) -> di
         {
             "src_id": pa.array([a for a, _ in pairs], pa.int64()),
             "dst_id": pa.array([b for _, b in pairs], pa.int64()),
-            "weight": pa.array([weight for weight, _ in edges.values()], pa.int64()),
-            "last_ts": pa.array([last for _, last in edges.values()], pa.int64()),
+            "weight": pa.array([weight for weight, _, _ in edges.values()], pa.int64()),
+            "last_ts": pa.array([last for _, last, _ in edges.values()], pa.int64()),
+            "events": pa.array([events for _, _, events in edges.values()], pa.int64()),
         }
     )
     nodes = sorted({(kind, one) for pair in pairs for kind, one in zip(types, pair, strict=True)})
@@ -62,7 +63,9 @@ def test_counts_are_those_of_sets(
     types = ("node", "node") if is_plain else ("user", "item")
     folder = tmp_path_factory.mktemp("kept")
     payload = {"old": written(folder, "old", old, types), "new": written(folder, "new", new, types)}
+    half_life = data.draw(st.sampled_from([None, 2])) if dated else None
     about = {"source_type": types[0], "target_type": types[1], "since_us": since if dated else None, "seed": 0}
+    about["half_life_us"] = half_life
     got = measure_kept(Task("kept", str(folder), payload | about), None)  # type: ignore[arg-type]
 
     due = {pair: of for pair, of in old.items() if not dated or of[1] >= since}  # type: ignore[operator]
@@ -71,23 +74,38 @@ def test_counts_are_those_of_sets(
     for kind in set(types):
         wanted, here = ({one for of, one in ends(some) if of == kind} for some in (due, new))
         assert got["nodes"][kind] == {"kept": len(wanted & here), "of": len(wanted)}
-    # Without a new event: the last one is no later than it was.
-    common = [(due[pair], new[pair]) for pair in due.keys() & new.keys()]
-    still = [(a, b) for (a, at), (b, then) in common if (then or 0) <= (at or 0)]
-    same_time = [(a, b) for (a, at), (b, then) in common if then == at]
+    # Without a new event: the last one is no later than it was. Where there is a window, events leave it.
+    both = [(due[pair], new[pair]) for pair in due.keys() & new.keys()]
+    common = [(one, other) for one, other in both if not dated or other[2] >= one[2]]
+    still = [(a, b) for (a, at, _), (b, then, _) in common if (then or 0) <= (at or 0)]
+    same_time = [(a, b) for (a, at, _), (b, then, _) in common if then == at]
     factor = np.median([b / a for a, b in still]) if still else 1.0
     kept = sum(abs(b - a * factor) <= 0.01 * a * factor + 2 for a, b in same_time)
     assert got["weights"] == {"kept": kept, "of": len(still)}
+    later = sum(b[1] > a[1] for a, b in both) if dated else 0  # type: ignore[operator]
+    assert got["renewed"] == {"kept": later, "of": len(both) if dated else 0}
+    nodes = {kind: {one for of, one in ends(old) if of == kind} for kind in types}
+    shares = {kind: got["nodes"][kind]["of"] / len(of) for kind, of in nodes.items()}
+    assert got["due"] == ({"pairs": len(due), "node_shares": shares} if dated else None)
+    came = [new[pair] for pair in new.keys() - due.keys() if pair[0] in nodes[types[0]]]
+    first, second = (
+        [weight / events * (2.0 ** (-at / half_life) if half_life else 1.0) for weight, at, events in some]
+        for some in (came, [b for _, b in both])
+    )
+    assert got["new_weights"]["of"] == min(len(first), len(second))
+    if first and second:
+        medians = [np.exp2(np.median(np.log2(some))) for some in (first, second)]
+        assert got["new_weights"]["ratio"] == pytest.approx(medians[0] / medians[1])
 
 
 def test_a_sample_is_of_the_same_nodes_on_both_nights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
-    old = {(int(a), int(b)): (2**32, None) for a, b in rng.integers(0, 3_000, (20_000, 2))}
+    old = {(int(a), int(b)): (2**32, None, 1) for a, b in rng.integers(0, 3_000, (20_000, 2))}
     new = {pair: of for number, (pair, of) in enumerate(old.items()) if number % 10}
     payload: dict[str, Any] = {
         name: written(tmp_path, name, of, ("user", "item")) for name, of in (("old", old), ("new", new))
     }
-    payload |= {"source_type": "user", "target_type": "item", "since_us": None, "seed": 0}
+    payload |= {"source_type": "user", "target_type": "item", "since_us": None, "seed": 0, "half_life_us": None}
     monkeypatch.setattr(kept_pairs, "SAMPLE", 300)
     got = measure_kept(Task("kept", str(tmp_path), payload), None)["pairs"]  # type: ignore[arg-type]
     assert 1_500 < got["of"] < 2_500  # a tenth of the sources
