@@ -24,7 +24,7 @@ from jobs.commands.guess_ends import (
 )
 from pipeline.errors import InputError
 from pipeline.ingest.rejected import Verdicts, is_text
-from pipeline.ingest.timestamps import TimeForm, microseconds, unit_that_fits
+from pipeline.ingest.timestamps import DIGIT_LAYOUTS, TimeForm, microseconds, unit_that_fits
 from pipeline.ingest.weights import MAX_WEIGHT
 
 _WEIGHTS = (
@@ -55,7 +55,6 @@ _TIMES = (
 _NO_ENDS = frozenset((*_WEIGHTS, *_EVENTS, *_TIMES))
 
 _HEAD = 100  # rows that rule out most forms
-_DIGITS = ("%Y%m%d", "%Y%m%d%H%M%S")
 _LAYOUTS = (
     *(
         day + time
@@ -191,7 +190,7 @@ def _why_no_time(column: pa.Array, name: str, guess: Guess) -> str | None:
     number, forms = _middle(column), [TimeForm()]
     if number is not None:
         unit = unit_that_fits(number)
-        forms = [TimeForm(unit)] if unit else [TimeForm(layout=layout) for layout in _DIGITS if is_text(column.type)]
+        forms = [TimeForm(unit)] if unit else [TimeForm(layout=layout) for layout in DIGIT_LAYOUTS]
     elif is_text(column.type):
         forms += [TimeForm(layout=layout) for layout in _LAYOUTS]
     fitting = [form for form in forms if _reads(column.slice(0, _HEAD), form) and _reads(column, form)]

@@ -47,6 +47,7 @@ def read(piece: Piece, columns: Mapping[str, str], text: TextFormat = BY_NAME) -
     reader = {"parquet": _read_parquet, "csv": _read_csv, "json": read_json}[piece.format]
     for batch in (reader if piece.snapshot is None else _read_lake)(piece, inside, text):
         n = len(batch.rows)
+        batch.values = {role: _laid_out(values) for role, values in batch.values.items()}
         for role, value in told.items():
             batch.values[role] = pa.array([value], pa.string()).take(pa.array(np.zeros(n, np.int64)))
         if text.null_values:
@@ -70,6 +71,17 @@ def column_names(piece: Piece, text: TextFormat) -> list[str]:
     filesystem, path = filesystem_of(piece.address)
     with naming(piece.address, "parquet"), pq.ParquetFile(path, filesystem=filesystem) as file:
         return list(file.schema_arrow.names)
+
+
+def _laid_out(values: pa.Array) -> pa.Array:
+    """A column of text in a layout that pyarrow computes with: few of its functions take views."""
+    kind = _LAYOUTS.get(values.type)
+    if kind is None and pa.types.is_list(values.type) and values.type.value_type in _LAYOUTS:
+        kind = pa.list_(_LAYOUTS[values.type.value_type])
+    return values if kind is None else values.cast(kind)
+
+
+_LAYOUTS = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
 
 
 def _without(values: pa.Array, null_values: Sequence[str]) -> pa.Array:

@@ -68,8 +68,8 @@ REASONS: Mapping[Verdict, str] = {
     Verdict.REPEATED_HEADER: "repeated header",
 }
 _TIMES = (
-    "times as 2024-01-31 or 2024-01-31T10:00:00.5+0000 (' UTC', Z, none: UTC), numbers in input.timestamp_unit, "
-    "or the one form that input.timestamp_format names"
+    "times as 2024-01-31 or 2024-01-31T10:00:00.5+0000 (' UTC', Z, none: UTC) and numbers in input.timestamp_unit; "
+    "where input.timestamp_format is set, that form alone"
 )
 _WEIGHTS = "numbers above 0, at most 1,048,576, as 1.5 or 2e-3; not 1,5"
 _KINDS = "the kinds under [input.event_weights]"
@@ -190,6 +190,8 @@ def _batch(file: str, rows: NDArray[np.int64], values: Mapping[str, pa.Array], r
 
 def to_text(values: pa.Array) -> pa.Array:
     """Return values of any accepted type as strings; bytes that are not UTF-8 become U+FFFD."""
+    if pa.types.is_timestamp(values.type) and values.type.tz is not None:
+        values = values.cast(pa.timestamp(values.type.unit, "UTC"))  # the zone may be known elsewhere only
     try:
         text = pc.cast(values, pa.string())
         text.validate(full=True)

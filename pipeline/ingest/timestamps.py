@@ -32,6 +32,8 @@ _FIRST_NS = 631_152_000 * 10**9  # 1990-01-01
 _END_NS = 4_133_980_800 * 10**9  # 2101-01-01; below 2**63
 #: From 1990 on, a double that counts seconds or finer is a multiple of 2**-23.
 _FRACTION_BITS = 23
+#: Times as the digits of one number, and how many those are.
+DIGIT_LAYOUTS = {"%Y%m%d": 8, "%Y%m%d%H": 10, "%Y%m%d%H%M": 12, "%Y%m%d%H%M%S": 14}
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,9 @@ def microseconds(column: pa.Array, form: TimeForm, verdicts: Verdicts, name: str
         return _scaled(_integers(column, pa.int32()).astype(np.int64), "D", verdicts)
     if pa.types.is_date64(kind):
         return _scaled(_integers(column, pa.int64()), "ms", verdicts)
+    if form.layout and pa.types.is_float64(kind):  # integers that once stood beside a null
+        verdicts.mark(np.isnan(column.fill_null(0).to_numpy()), Verdict.NULL_TIMESTAMP)
+        column, kind = _whole_numbers(column), pa.int64()
     if pa.types.is_decimal(kind) or (form.layout and pa.types.is_integer(kind)):  # 20240131 is a date in some layout
         return _from_text(pc.cast(column, pa.string()), form, verdicts, name, where)
     if pa.types.is_integer(kind):
@@ -94,16 +99,20 @@ def reading_of(value: pa.Scalar, form: TimeForm) -> str:
     kind = value.type
     if not value.is_valid:
         return "no value"
-    if pa.types.is_timestamp(kind):
-        number, unit = value.value, kind.unit
+    if pa.types.is_temporal(kind):  # a timestamp or a date
+        number, unit = value.value, "D" if pa.types.is_date32(kind) else "ms" if pa.types.is_date64(kind) else kind.unit
         text, its_number = f"{_moment(number, unit)} ({kind})", f"; its number, {number}, is"
     else:
         text = repr(shortened(_text_of(value)))
-        if form.layout is not None or not re.fullmatch(NUMBER, _text_of(value)):
+        if form.layout is not None:
+            return f"{text}, where input.timestamp_format is '{form.layout}'"
+        if not re.fullmatch(NUMBER, _text_of(value)):
             return text
         number, unit = Fraction(_text_of(value)), form.unit
         text, its_number = (f"{text} is {_moment(number, unit)} in '{unit}'", ", and") if unit else (text, ", which is")
     fitting = unit_that_fits(number)
+    if fitting is None and not pa.types.is_temporal(kind) and (layout := _layout_of_digits(_text_of(value))):
+        return f"{text}; its digits are a date by input.timestamp_format = '{layout}', without a unit"
     if fitting in (None, unit):
         return text
     return f"{text}{its_number} {_moment(number, fitting)} in '{fitting}'"
@@ -113,6 +122,16 @@ def _text_of(value: pa.Scalar) -> str:
     if is_text(value.type):
         return bytes(value.as_buffer()).decode(errors="replace").strip()
     return format(value.as_py(), "f") if pa.types.is_float64(value.type) else str(value)
+
+
+def _layout_of_digits(text: str) -> str | None:
+    """Return the format by which digits such as 20240131 are a time from 1990 to 2100."""
+    for layout, digits in DIGIT_LAYOUTS.items():
+        if re.fullmatch(rf"\d{{{digits}}}(\.0+)?", text):
+            verdicts = Verdicts(1)
+            _from_text(pa.array([text]), TimeForm(layout=layout), verdicts, "", "")
+            return layout if verdicts.codes is None else None
+    return None
 
 
 def _moment(number: int | Fraction, unit: Unit) -> str:
@@ -136,6 +155,13 @@ def _unit_needed(name: str, where: str, found: str, example: pa.Scalar | None) -
         f"column '{name}' of {where} holds {found}{such_as}: the unit of a number can't be seen; "
         "set input.timestamp_unit to 's', 'ms', 'us' or 'ns' since 1970, or write dates as 2024-01-31"
     )
+
+
+def _whole_numbers(column: pa.Array) -> pa.Array:
+    """Doubles as int64; null where they are none, and where int64 can't hold them."""
+    value = column.fill_null(np.nan).to_numpy()
+    is_whole = (np.abs(value) < 2.0**63) & (value == np.floor(value))
+    return pa.array(np.where(is_whole, value, 0).astype(np.int64), mask=~is_whole)
 
 
 def _integers(column: pa.Array, storage: pa.DataType) -> NDArray[np.int64]:
@@ -188,6 +214,8 @@ def _from_doubles(column: pa.Array, unit: Unit, verdicts: Verdicts) -> NDArray[n
 def _from_text(text: pa.Array, form: TimeForm, verdicts: Verdicts, name: str, where: str) -> NDArray[np.int64]:
     text = pc.ascii_trim_whitespace(text)
     if form.layout is not None:
+        if "." not in form.layout:  # 20240131.0: an integer that once stood beside a null
+            text = pc.replace_substring_regex(text, r"^(\d+)\.0+$", r"\1")
         result, is_read = read_layout(text, time_layout(form.layout))
         verdicts.mark(~is_read, Verdict.UNREADABLE_TIMESTAMP)
         return _scaled(result, "us", verdicts)

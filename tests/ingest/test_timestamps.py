@@ -21,7 +21,7 @@ from pipeline.ingest.ids import MAX_ID_BYTES
 from pipeline.ingest.parse import ParseRules, newest_timestamp, total
 from pipeline.ingest.rejected import ACCEPTED, REASONS, Verdict, Verdicts
 from pipeline.ingest.sources import list_sources, split_tasks
-from pipeline.ingest.timestamps import UNITS, TimeForm, Unit, microseconds, reading_of, unit_that_fits
+from pipeline.ingest.timestamps import DIGIT_LAYOUTS, UNITS, TimeForm, Unit, microseconds, reading_of, unit_that_fits
 from pipeline.ingest.weights import MAX_WEIGHT
 from pipeline.time_layout import time_layout
 from tests.ingest.parsing import parse_all
@@ -235,6 +235,65 @@ days = st.one_of(
     st.dates(dt.date(2026, 1, 1), dt.date(2027, 1, 1)),
     st.sampled_from([dt.date(2037, 1, 1), dt.date(2100, 12, 31), dt.date(9999, 12, 31), dt.date(1, 1, 1), None]),
 )
+
+
+#: A column of each kind with a good moment, a null and the kind's two extremes.
+EXTREMES = {
+    **{
+        f"{unit} {zone}": pa.array([1_700_000_000 * 10**9 // SIZE[unit], None, -(2**62), 2**62], pa.timestamp(unit, zone))
+        for unit in UNITS
+        for zone in (None, "UTC", "Europe/Berlin", "+05:30", "Mars/Base")
+    },
+    "date32": pa.array([19_000, None, -(2**31), 2**31 - 1], pa.date32()),
+    "date64": pa.array([19_000 * 86_400_000, None, -(2**62), 2**62], pa.date64()),
+    "text": pa.array(["2024-01-31", None, "0001-01-01", "9999-12-31"]),
+    "large text": pa.array(["2024-01-31", None, "0001-01-01", "9999-12-31"], pa.large_string()),
+    "viewed text": pa.array(["2024-01-31", None, "0001-01-01", "9999-12-31"], pa.string_view()),
+}
+
+
+@pytest.mark.parametrize("kind", EXTREMES)
+def test_extremes_of_every_type_are_rejected_rows_with_an_example(kind: str, tmp_path: Path) -> None:
+    column = EXTREMES[kind]
+    if kind.startswith("s "):  # Parquet knows no seconds
+        assert read(column)[1] == [Verdict.KEPT, Verdict.NULL_TIMESTAMP, OUT, OUT]
+        assert reading_of(column[3], TimeForm()).startswith("the year ")
+        return
+    pq.write_table(pa.table({"source": list("abcd"), "target": list("efgh"), "ts": column}), tmp_path / "t.parquet")
+    parsed = parse_all(tmp_path / "t.parquet", ParseRules(timestamp="ts"))
+    counts = total(one.counts for one in parsed)
+    assert (counts.kept, counts.rejected) == (1, {"null timestamp": 1, "timestamp out of range": 2})
+    assert "of t.parquet)" in counts.examples["timestamp out of range"]
+    assert sum(one.rejected.num_rows for one in parsed) == 3
+
+
+@pytest.mark.parametrize("layout", DIGIT_LAYOUTS)
+@given(st.datetimes(FIRST, LAST))
+def test_digits_of_a_date_are_read_by_their_layout_and_without_it_the_layout_is_said(
+    layout: str, moment: dt.datetime
+) -> None:
+    digits = moment.strftime(layout)
+    number = int(digits)
+    wanted = (dt.datetime.strptime(digits, layout) - EPOCH) // dt.timedelta(microseconds=1)
+    forms = [
+        *(pa.array([digits]), pa.array([f"{digits}.0"]), pa.array([number]), pa.array([float(number), None])),
+        pa.array([number, None], pa.decimal128(16, 1)),
+    ]
+    for column in forms:
+        values, verdicts = read(column, layout=layout)
+        assert (values[0], verdicts[0]) == (wanted, Verdict.KEPT), column
+        assert verdicts[1:] in ([], [Verdict.NULL_TIMESTAMP])
+        for unit in UNITS:
+            says_layout = f"timestamp_format = '{layout}'" in reading_of(column[0], TimeForm(unit))
+            assert says_layout == (unit_that_fits(number) is None)
+
+
+def test_a_fraction_is_no_date_in_digits() -> None:
+    column = pa.array([20240131.0, 20240131.5, math.inf, -math.inf, 1e300, math.nan, None])
+    unread = [Verdict.UNREADABLE_TIMESTAMP] * 4
+    assert read(column, layout="%Y%m%d")[1] == [Verdict.KEPT, *unread, *[Verdict.NULL_TIMESTAMP] * 2]
+    # Where the layout has a point, it is the layout's.
+    assert read(pa.array(["20240131120000.000"]), layout="%Y%m%d%H%M%S.%f")[1] == [Verdict.KEPT]
 
 
 @given(st.lists(days, min_size=1, max_size=12), st.dates(dt.date(2026, 1, 1), dt.date(2027, 1, 1)), st.integers(1, 400))
