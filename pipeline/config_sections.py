@@ -98,7 +98,10 @@ class InputConfig(FilesSection):
     timestamp_format: str | None = Field(
         None, description="form of written timestamps that are not ISO 8601, by strptime's letters: '%m/%d/%Y %H:%M'"
     )
-    half_life_days: float | None = Field(None, gt=0, description="age at which an interaction counts half")
+    # From some microseconds to 2**52 of them: what pipeline.ingest.decay counts in.
+    half_life_days: float | None = Field(
+        None, ge=1e-10, le=52_124, description="age at which an interaction counts half"
+    )
     window_days: int | None = Field(None, ge=1, description="days before the end of the date that count")
     self_loops: Literal["reject", "keep"] = Field("reject", description="what happens to edges from a node to itself")
     max_rejected_share: float = Field(0.01, ge=0, le=1, description="share of rejected rows above which a run fails")

@@ -134,7 +134,7 @@ def _layout_of_digits(text: str) -> str | None:
     return None
 
 
-def _moment(number: int | Fraction, unit: Unit) -> str:
+def _moment(number: int | Fraction, unit: str) -> str:
     seconds = int(number * _NANOSECONDS[unit] // 10**9)
     try:
         return (dt.date(1970, 1, 1) + dt.timedelta(days=seconds // 86_400)).isoformat()

@@ -112,10 +112,16 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
         )
     log.info(
         "stage=ingest rows_read=%d rows_kept=%d rows_rejected=%d rows_late=%d rows_in_the_future=%d rows_early=%d "
-        "pairs=%d id_type=%s",
+        "pairs=%d pairs_decayed=%d id_type=%s",
         *(counts.read, counts.kept, counts.rejected_total, counts.late, counts.future, counts.early),
-        *(figures["pairs"], figures["id_type"]),
+        *(figures["pairs"], figures["decayed_pairs"], figures["id_type"]),
     )
+    if counts.future:
+        log.warning(
+            "stage=ingest warning: %d rows are after %s, the day on which this run began (UTC), and %s; --date takes "
+            "those of days that have come since",
+            *(counts.future, workspace.today, "late" if counts.late else "used, as --allow-future says"),
+        )
     _warn_of_ids(counts, told_figures.get("attributes", {}))
     for snapshot in snapshots_of(sources).values():
         log.info(

@@ -20,6 +20,7 @@ from pipeline import storage
 from pipeline.config import PipelineConfig
 from pipeline.engines.base import Engine, Frame
 from pipeline.errors import ConfigError, StorageError
+from pipeline.ingest.decay import half_life_us
 from pipeline.ingest.lake import Snapshot
 from pipeline.ingest.listing import takes
 from pipeline.ingest.parse import ParseRules
@@ -37,7 +38,16 @@ from pipeline.publishing.listing import earlier_releases
 from pipeline.stages.chain import MAKER, fingerprints
 from pipeline.stages.node_attributes import attribute_sources
 from pipeline.stages.parent_alignment import find_parent
-from pipeline.stages.run_date import DAY_US, end_of, newest_date, recorded_today, refuse_future, time_rules, utc_today
+from pipeline.stages.run_date import (
+    DAY_US,
+    AllLateError,
+    end_of,
+    newest_date,
+    recorded_today,
+    refuse_future,
+    time_rules,
+    utc_today,
+)
 from pipeline.stages.snapshots import pin, pinned, snapshots_of
 from pipeline.storage import fingerprint_of
 from pipeline.tasks import Attempt, Task, forget, run_missing
@@ -96,9 +106,17 @@ def open_workspace(
     interactions = digest_of(sources)
     today = None
     if starts_here and config.input.timestamp is not None:
-        today = recorded_today(root, [interactions, time_rules(config).to_payload()], date, clock, is_dry=is_dry)
+        read = [interactions, time_rules(config).to_payload()]
+        today = recorded_today(root, read, date, clock, is_dry=is_dry)
     if date is None and starts_here:
-        date = UNDATED if today is None else newest_date(engine, config, root, sources, interactions, today)
+        try:
+            date = UNDATED if today is None else newest_date(engine, config, root, sources, interactions, today)
+        except AllLateError:
+            if today == clock:
+                raise
+            # A run that had no row to begin with is none to be resumed; perhaps a clock was wrong.
+            today = recorded_today(root, read, date, clock, is_dry=is_dry, anew=True)
+            date = newest_date(engine, config, root, sources, interactions, today)
         log.info("date=%s chosen=%s", date, "undated" if date == UNDATED else "newest_timestamp")
     about_nodes = attribute_sources(config, date, snapshots)
     attributes = {node_type: digest_of(files) for node_type, files in about_nodes.items()}
@@ -174,7 +192,7 @@ def parse_rules(config: PipelineConfig, date: dt.date, today: dt.date | None = N
         future_us=end_of(today) if today is not None else None,
         is_plain=given.is_plain,
         keeps_self_loops=given.self_loops == "keep",
-        half_life_us=round(given.half_life_days * DAY_US) if given.half_life_days else None,
+        half_life_us=half_life_us(given.half_life_days) if given.half_life_days else None,
         epoch_us=end,  # a full run is its own lineage: its epoch is the end of its date
         text=TextFormat.from_keys(given.model_dump()),
     )

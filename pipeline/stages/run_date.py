@@ -52,20 +52,31 @@ def refuse_future(date: dt.date | None, clock: dt.date, *, is_allowed: bool) -> 
         )
 
 
-def recorded_today(root: Path, read: object, date: dt.date | None, clock: dt.date, *, is_dry: bool) -> dt.date:
+class AllLateError(InputError):
+    """No row has a time up to today, and some have one after it."""
+
+
+def recorded_today(
+    root: Path, read: object, date: dt.date | None, clock: dt.date, *, is_dry: bool, anew: bool = False
+) -> dt.date:
     """Return the day on which a run first began; without a sound record it is this one.
+
+    A record of days to come was written by a wrong clock. One day ahead may be midnight, seen by two machines.
 
     Parameters
     ----------
     read : JSON value, what the run reads: the input's digest, and how times are written.
     date : the run's date, if it was given one.
-    clock : the day it is. is_dry : leave no record.
+    clock : the day it is. is_dry : leave no record. anew : put this day in the place of the record.
     """
     key = fingerprint_of([read, None if date is None else date.isoformat()])
     path = root / "inputs" / "days" / f"{key}.json"
-    today = _day_in(path, key)
+    today = None if anew else _day_in(path, key)
+    if today is not None and today > clock + dt.timedelta(days=1):
+        log.warning("record=%s warning: of %s, and today is %s; it counts as not there", path, today, clock)
+        today = None
     if today is None and not is_dry:
-        path.unlink(missing_ok=True)  # damaged
+        path.unlink(missing_ok=True)
         storage.put_json_if_absent(path, {"today": clock.isoformat(), "checksum": fingerprint_of([key, str(clock)])})
         today = _day_in(path, key)  # another process may have been first
     return today or clock
@@ -111,7 +122,8 @@ def newest_date(
 
     Raises
     ------
-    InputError : there is none, saying of each kind of row how many there are, with an example.
+    InputError : there is none, saying of each kind of row how many there are, with an example; AllLateError :
+        because some are after today.
     """
     rules = replace(time_rules(config), end_us=end_of(today)).to_payload()
     tasks = [
@@ -125,7 +137,7 @@ def newest_date(
         raise InputError(f"the input {config.input.path} has no rows; check input.path and the files it names")
     late = f"{counts.late:,} are after today, {today} (UTC), such as {counts.examples['late']}" if counts.late else ""
     rejected = in_words(counts.rejected, counts.examples)
-    raise InputError(
+    raise (AllLateError if counts.late else InputError)(
         f"no row of {config.input.path} has a time that the date could be: of {counts.read:,} rows, "
         f"{'; '.join(filter(None, (late, rejected)))}. Check input.timestamp ('{config.input.timestamp}'), "
         f"input.timestamp_unit and input.timestamp_format{_MEANT if counts.late else ''}"

@@ -113,6 +113,31 @@ def test_a_run_that_was_killed_while_it_read_the_input_keeps_its_date(
     assert (ended.code, ended.answer["date"]) == (0, str(TODAY - DAY))
 
 
+def test_a_run_that_a_wrong_clock_left_without_rows_begins_anew(tmp_path: Path, at: Any) -> None:
+    config = dated(write_rows(tmp_path / "in.parquet", rows_of(DAYS)))
+    chain = Chain(tmp_path)
+    at(dt.date(1980, 1, 1))
+    for _ in range(2):
+        refused = chain.run(config, ["ingest"])
+        assert refused.code == 4
+        assert "200 are after today, 1980-01-01 (UTC)" in refused.error
+    at(TODAY)
+    ended = chain.run(config, ["ingest"])
+    assert (ended.code, ended.answer["date"]) == (0, str(TODAY - DAY)), ended.error
+    at(TODAY + DAY)  # from here on it is a run that goes on
+    assert chain.run(config, ["ingest"]).answer["date"] == str(TODAY - DAY)
+
+
+def test_a_record_of_days_to_come_is_none_and_one_day_may_be_midnight(tmp_path: Path, at: Any) -> None:
+    config = dated(write_rows(tmp_path / "in.parquet", rows_of(DAYS)))
+    for ahead, wanted in ((1, TODAY + DAY), (2, TODAY - DAY), (20_000, TODAY - DAY)):
+        chain = Chain(tmp_path / str(ahead))
+        at(TODAY + ahead * DAY)
+        chain.run(config, ["ingest"])
+        at(TODAY)
+        assert chain.run(config, ["ingest"]).answer["date"] == str(wanted)
+
+
 @pytest.mark.parametrize("damage", ["flip", "cut", "empty", "no JSON", "delete"])
 def test_a_damaged_record_of_the_day_counts_as_none(tmp_path: Path, at: Any, damage: str) -> None:
     config = dated(write_rows(tmp_path / "in.parquet", rows_of(DAYS)))
@@ -154,9 +179,9 @@ def test_a_date_after_today_needs_leave(tmp_path: Path, at: Any) -> None:
 @pytest.mark.parametrize(
     ("days", "unit", "sentence"),
     [
-        (DAYS[2:], None, "120 are after today, 2024-06-05 (UTC), such as '2024-06-06'"),
+        (DAYS[2:], None, "120 are after today, 2024-06-05 (UTC), such as 2024-06-06 (date32[day])"),
         ([None], None, "null timestamp: 40"),
-        ([dt.date(1970, 1, 1), dt.date(9999, 12, 31)], None, "timestamp out of range: 80, such as '1970-01-01'"),
+        ([dt.date(1970, 1, 1), dt.date(9999, 12, 31)], None, "out of range: 80, such as 1970-01-01 (date32[day])"),
         (DAYS[:2], "ms", "is 1970-01-20 in 'ms', and 2024-06-03 in 's' (row 0 of in.parquet)"),
         (DAYS[:2], "ns", "is 1970-01-01 in 'ns', and 2024-06-03 in 's' (row 0 of in.parquet)"),
     ],
