@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -99,7 +100,7 @@ def _against(
     else:
         nodes = [_share(f"nodes_kept of {name}", one, last) for name, one in kept["nodes"].items()]
         pairs, weights = _share("pairs_kept", kept["pairs"], last), _share("weights_kept", kept["weights"], last)
-        renewed = _if_known(_share("pairs_renewed", kept["renewed"], last))
+        renewed = _if_known(_renewed(kept["renewed"], last, workspace, baseline))
         new_weights = _if_known(_new_weights(kept["new_weights"], last))
         if baseline and (why := changed_key("input", config, baseline, OF_WEIGHTS)):
             weights, new_weights = (replace(one, value=None, why_not=why) for one in (weights, new_weights))
@@ -185,6 +186,19 @@ def _new_weights(measured: Mapping[str, float], last: Mapping[str, float]) -> Fi
     if pairs < FEWEST_NEW:
         return Figure(name, None, why_not=f"only {pairs} pairs of nodes of the last release are new")
     return Figure(name, measured["ratio"], last.get(name), detail=f"of {pairs:,} pairs, as a multiple of the others'")
+
+
+def _renewed(
+    counted: Mapping[str, int], last: Mapping[str, float], workspace: Workspace, baseline: Baseline | None
+) -> Figure:
+    """Return the share of pairs with a new event beside last night's, or what that makes in as many nights."""
+    figure = _share("pairs_renewed", counted, last)
+    before = baseline.manifest.get("baseline") if baseline else None
+    if baseline is None or figure.baseline is None or not before:
+        return replace(figure, baseline=None)
+    here, there = dt.date.fromisoformat(baseline.data_date), dt.date.fromisoformat(before[:10])
+    nights = (workspace.date - here).days / (here - there).days
+    return replace(figure, baseline=1 - (1 - figure.baseline) ** nights)
 
 
 def _if_known(figure: Figure) -> Figure:

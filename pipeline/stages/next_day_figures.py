@@ -74,27 +74,21 @@ def _against_chance(metrics: Mapping[str, Any], baseline: Baseline) -> list[Figu
     links = metrics.get("link_prediction") or {}
     of_new = links.get("new_sources") or {}
     fewest = max(FEWEST_PAIRS, round(LARGE_SHARE * baseline.manifest["stages"]["ingest"]["figures"]["pairs"]))
-    pairs, new_pairs = links.get("positives", 0), of_new.get("test_pairs", 0)
+    pairs, auc = links.get("positives", 0), links.get("auc_degree_matched")
+    what = f"{pairs:,} pairs are new between nodes of the last release"
+    known = _auc("next_day auc", auc, what, None if pairs >= fewest else f"it takes {fewest:,}")
+    pairs, auc = of_new.get("test_pairs", 0), of_new.get("auc_degree_matched")
     sources, couples = of_new.get("sources", 0), of_new.get("positives", 0)
-    return [
-        _auc(
-            *("next_day auc", links, f"{pairs:,} pairs are new between nodes of the last release"),
-            None if pairs >= fewest else f"it takes {fewest:,}",
-        ),
-        _auc(
-            *("next_day auc of new sources", of_new),
-            f"{new_pairs:,} pairs are of {sources:,} new sources with two and more: {couples:,} couples of targets",
-            None
-            if new_pairs >= fewest and sources >= FEWEST_SOURCES and couples >= FEWEST_PAIRS
-            else f"it takes {fewest:,}, {FEWEST_SOURCES} and {FEWEST_PAIRS:,}",
-        ),
-    ]
+    what = f"{pairs:,} pairs are of {sources:,} new sources with two and more: {couples:,} couples of targets"
+    is_enough = pairs >= fewest and sources >= FEWEST_SOURCES and couples >= FEWEST_PAIRS
+    too_few = None if is_enough else f"it takes {fewest:,}, {FEWEST_SOURCES} and {FEWEST_PAIRS:,}"
+    return [known, _auc("next_day auc of new sources", auc, what, too_few)]
 
 
-def _auc(name: str, scored: Mapping[str, Any], what: str, too_few: str | None) -> Figure:
-    if too_few:
-        return Figure(name, None, why_not=f"{what}; {too_few}")
-    return Figure(name, scored["auc_degree_matched"], detail=f"{what}; chance is .5")
+def _auc(name: str, auc: float | None, what: str, too_few: str | None) -> Figure:
+    if why := too_few or (None if auc is not None else "all other pairs of the same degrees are known too"):
+        return Figure(name, None, why_not=f"{what}; {why}")
+    return Figure(name, auc, detail=f"{what}; chance is .5")
 
 
 @dataclass(frozen=True)

@@ -148,6 +148,33 @@ def test_rows_of_tonight_in_another_unit_are_refused(tmp_path: Path) -> None:
     assert nights.run(4, {**rows, "weight": rows["weight"] * 1_000}).code == 0
 
 
+def test_nights_that_were_skipped_renew_more_pairs(tmp_path: Path) -> None:
+    """Of the same pairs a fifth has an event each day: after a fortnight nearly all have."""
+    rng = np.random.default_rng(0)
+    source, target = np.divmod(rng.choice(80 * 60, 1_500, replace=False), 60)
+    ends = planted().until(0)["ts"].max()
+    day, pair = np.nonzero(rng.random((20, source.size)) < 0.2)
+    rows = {"source": source[pair], "target": target[pair], "weight": np.ones_like(pair), "ts": ends + day * DAY}
+    stream = Stream(rows, day)
+    nights = Nights(Chain(tmp_path), stream, CONFIGS["fastrp"])
+    nights.pass_all(range(1, 4))
+    ended = nights.run(18)
+    assert ended.code == 0, ended.error
+    (gate,) = gates(ended)["max_renewed_rise"]
+    assert gate["value"] > 0.7 + gates(nights.run(3))["max_renewed_rise"][0]["value"]
+
+
+def test_pairs_that_leave_nothing_to_be_told_from_are_not_judged(tmp_path: Path) -> None:
+    source, target = np.divmod(np.random.default_rng(0).permutation(40 * 40), 40)
+    day = np.where(np.arange(source.size) < 400, 1, 2)
+    start = planted().until(0)["ts"].min()
+    rows = {"source": source, "target": target, "weight": np.ones_like(source), "ts": start + day * DAY}
+    nights = Nights(Chain(tmp_path), Stream(rows, day), CONFIGS["fastrp"])
+    nights.pass_all(range(1, 3))
+    (gate,) = [one for one in gates(nights.run(2))["min_next_day_auc"] if one["figure"] == "next_day auc"]
+    assert (gate["verdict"], "are known too" in gate["note"]) == ("not judged", True)
+
+
 @pytest.mark.parametrize("key", ["min_next_day_ratio", "max_new_weight_ratio", "max_renewed_rise"])
 def test_a_written_gate_that_needs_nights_before_does_not_keep_them_from_coming(tmp_path: Path, key: str) -> None:
     nights = Nights(Chain(tmp_path), planted(pairs=30_000, share=0.05), CONFIGS["fastrp"])
