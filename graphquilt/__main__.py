@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
-import json
 import re
 import sys
-from collections.abc import Sequence
+import traceback
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from graphquilt.errors import TableError
 from graphquilt.locate import LISTS, TABLE, Location, locate
 from graphquilt.masking import secret_of_argument
-from graphquilt.options import OptionParser
+from graphquilt.options import OptionParser, UsageError
+from graphquilt.output import write, write_answer, write_error
+from graphquilt.process import run_process
+from graphquilt.rights import denied, is_denied
 
-OK, USAGE, REFUSED, NO_TABLE = 0, 2, 3, 4
+OK, FAILED, USAGE, REFUSED, NO_TABLE = range(5)
 _CLOCKS_DIFFER = dt.timedelta(minutes=5)  # at most, between the machine that published and this one
 
 HELP = """\
@@ -57,36 +60,50 @@ graphquilt COMMAND --help says more. Exit codes: 0 done, 1 failed, 2 wrong usage
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; return its exit code."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    """Run a command, by default that of this process; return its exit code."""
+    return run_process(_main, sys.argv[1:]) if argv is None else _main(argv)
+
+
+def _main(arguments: Sequence[str]) -> int:
     command = arguments[0] if arguments else "--help"
+    is_json = "--json" in arguments
     if refusal := secret_of_argument(arguments):
-        return _fail(refusal, "--json" in arguments, USAGE)
+        return _fail(refusal, is_json, USAGE)
     if command in ("-h", "--help", "help"):
-        print(HELP, end="")
-        return OK if arguments else USAGE
+        return write_answer(HELP.rstrip("\n"), OK if arguments else USAGE)
     if command == "--version":
         from graphquilt.version import version
 
-        print(f"graphquilt {version()}")
-        return OK
-    if command == "current":
-        return current(arguments[1:])
-    if command == "check":
-        return check(arguments[1:])
+        return write_answer(f"graphquilt {version()}")
+    if command.startswith("-"):
+        return _fail(f"{command} comes before the command: graphquilt COMMAND [options] (see --help)", is_json, USAGE)
+    if command in ("current", "check"):
+        return _read(current if command == "current" else check, arguments[1:], is_json)
     try:
         from jobs.cli import main as run
     except ModuleNotFoundError as error:
         ours = {"graphquilt", "jobs", "pipeline", "schemas"}
         if error.name is None or (error.name.split(".")[0] in ours and error.name != "jobs"):
             raise
-        print(
+        message = (
             f"graphquilt {command} needs {error.name}, which is not installed: "
-            "pip install 'graphquilt[local]' (or 'graphquilt[spark]'). 'current' and 'check' work without.",
-            file=sys.stderr,
+            "pip install 'graphquilt[local]' (or 'graphquilt[spark]'). 'current' and 'check' work without."
         )
-        return USAGE
+        return _fail(message, is_json, USAGE)
     return run(arguments) or OK
+
+
+def _read(command: Callable[[Sequence[str]], int], argv: Sequence[str], is_json: bool) -> int:
+    """Run a command of readers; none ends in a bare traceback, or without its JSON."""
+    try:
+        return command(argv)
+    except UsageError as error:
+        return _fail(str(error), is_json, USAGE)
+    except Exception as error:
+        if is_denied(error):
+            return _fail(denied(error), is_json, NO_TABLE)
+        write(sys.stderr, "".join(traceback.format_exception(error)).rstrip())
+        return _fail(f"{type(error).__name__}: {error}", is_json, FAILED)
 
 
 def current(argv: Sequence[str]) -> int:
@@ -103,10 +120,8 @@ def current(argv: Sequence[str]) -> int:
         return _fail(str(error), options.json)
     if options.json:
         files = [str(path) for path in location.files(options.table)]
-        print(json.dumps({**_about(location), "table": options.table, "path": str(folder), "files": files}))
-    else:
-        print(folder)
-    return OK
+        return write_answer({**_about(location), "table": options.table, "path": str(folder), "files": files})
+    return write_answer(str(folder))
 
 
 def check(argv: Sequence[str]) -> int:
@@ -141,13 +156,10 @@ def check(argv: Sequence[str]) -> int:
     except TableError as error:
         return _fail(str(error), options.json)
     findings = _findings(about, options)
-    if options.json:
-        print(json.dumps({"ok": not findings, "findings": findings, **about}))
-    else:
-        rows = ", ".join(f"{table} {facts['rows']:,} rows" for table, facts in about["tables"].items())
-        for finding in findings or [f"ok: {about['release']}, {rows}, {about['age_hours']} hours old"]:
-            print(finding)
-    return REFUSED if findings else OK
+    rows = ", ".join(f"{table} {facts['rows']:,} rows" for table, facts in about["tables"].items())
+    text = "\n".join(findings or [f"ok: {about['release']}, {rows}, {about['age_hours']} hours old"])
+    answer = {"ok": not findings, "findings": findings, **about} if options.json else text
+    return write_answer(answer, REFUSED if findings else OK)
 
 
 def _tables(location: Location, wanted: str | None) -> dict[str, Any]:
@@ -243,11 +255,8 @@ def _hours(text: str) -> float:
 
 
 def _fail(message: str, as_json: bool, code: int = NO_TABLE) -> int:
-    if as_json:
-        about = {"ok": False, "findings": [message]} if code == NO_TABLE else {"error": message, "exit_code": code}
-        print(json.dumps(about))
-    print(message, file=sys.stderr)
-    return code
+    about = {"ok": False, "findings": [message]} if code == NO_TABLE else {"error": message, "exit_code": code}
+    return write_error(message, code, about if as_json else None)
 
 
 if __name__ == "__main__":

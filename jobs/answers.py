@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import os
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TextIO
+from typing import Any
 
-from graphquilt.masking import masked
+from graphquilt.output import write_answer, write_error
 
 
 @dataclass(frozen=True)
@@ -23,27 +20,13 @@ class Answer:
 
 def say(answer: Answer, *, is_json: bool) -> int:
     """Print an answer to stdout, as JSON or as text; return its exit code."""
-    write(sys.stdout, json.dumps(answer.facts, ensure_ascii=False, allow_nan=False) if is_json else answer.text)
-    return answer.exit_code
+    return write_answer(answer.facts if is_json else answer.text, answer.exit_code)
 
 
 def say_error(sentence: str, exit_code: int, *, is_json: bool) -> int:
     """Print what went wrong to stderr, with ``is_json`` as an object on stdout too; return the exit code."""
-    if is_json:
-        write(sys.stdout, json.dumps({"error": sentence, "exit_code": exit_code}, ensure_ascii=False))
-    write(sys.stderr, f"graphquilt: {sentence}")
-    return exit_code
-
-
-def write(stream: TextIO, text: str) -> None:
-    """Print a line, secrets masked. A reader that has gone (``| head``) is no failure: the work is done."""
-    try:
-        print(masked(text), file=stream, flush=True)
-    except UnicodeEncodeError:  # a terminal, or a name of a file, of another encoding
-        write(stream, text.encode(stream.encoding or "ascii", "backslashreplace").decode(stream.encoding or "ascii"))
-    except BrokenPipeError:
-        # What is left in the buffer would be flushed, and fail, at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    facts = {"error": sentence, "exit_code": exit_code} if is_json else None
+    return write_error(f"graphquilt: {sentence}", exit_code, facts)
 
 
 def amount(size: float) -> str:

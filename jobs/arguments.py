@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NoReturn
 
-from graphquilt.options import OptionParser, nearest
+from graphquilt.options import OptionParser, UsageError, nearest
 from pipeline.errors import ConfigError
 
 #: The stages in order, as the command line names them. Told again, and tested to be the chain's own, since
@@ -19,12 +18,14 @@ STAGE_NAMES = ("ingest", "index", "partition", "layout", "embed", "aggregate", "
 
 
 class CommandParser(OptionParser):
-    """A parser whose complaints are errors like all others, so that ``--json`` can report them too."""
+    """A parser whose complaints are errors like all others."""
 
     def error(self, message: str) -> NoReturn:
         """Print the usage and raise."""
-        self.print_usage(sys.stderr)
-        raise ConfigError(f"{message} ({self.prog} --help says more)")
+        try:
+            super().error(message)
+        except UsageError as error:
+            raise ConfigError(str(error)) from None
 
 
 def command_parser(command: str, about: str, examples: str, *parents: argparse.ArgumentParser) -> CommandParser:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import logging
 import signal
@@ -13,7 +14,9 @@ from typing import NoReturn
 
 from graphquilt.masking import secret_of_argument
 from graphquilt.options import nearest
+from graphquilt.process import run_process
 from graphquilt.rights import denied, is_denied
+from graphquilt.signals import Stopped
 from jobs.answers import say, say_error
 from jobs.arguments import (
     STAGE_NAMES,
@@ -25,7 +28,7 @@ from jobs.arguments import (
     stages_asked,
 )
 from jobs.logs import configure_logging
-from jobs.stopping import Stopped, StopRequest, reason_of
+from jobs.stopping import StopRequest, reason_of
 from pipeline.disk_space import full, is_full
 from pipeline.errors import ConfigError, GraphquiltError
 from pipeline.toml_file import read_toml
@@ -55,7 +58,7 @@ def main(argv: Sequence[str]) -> int:
     if refusal := secret_of_argument(argv):
         return say_error(refusal, ConfigError.exit_code, is_json=is_json)
     try:
-        return _main(argv[0] if argv else "", argv[1:])
+        return _main(argv[0], argv[1:])
     except GraphquiltError as error:
         return say_error(str(error), error.exit_code, is_json=is_json)
     except ModuleNotFoundError as error:
@@ -63,9 +66,6 @@ def main(argv: Sequence[str]) -> int:
             raise
         sentence = f"graphquilt {argv[0]} needs {error.name}, which is not installed: pip install 'graphquilt[local]'"
         return say_error(sentence, 2, is_json=is_json)
-    except KeyboardInterrupt:
-        reason = reason_of(signal.SIGINT)
-        return say_error(str(reason), reason.exit_code, is_json=is_json)
     except Exception as error:  # no command ends in a bare traceback, or without its JSON
         if is_full(error):
             told = full(f"graphquilt {argv[0]}", Path.cwd(), None, error)
@@ -86,7 +86,7 @@ def _main(command: str, argv: Sequence[str]) -> int:
         known = ["run", *STAGE_NAMES, *COMMANDS, "current", "check"]
         near = nearest(command, known)
         hint = f"did you mean '{near}'? There are" if near else "choose from"
-        return say_error(f"there is no command '{command}'; {hint} {', '.join(known)}", 2, is_json="--json" in argv)
+        raise ConfigError(f"there is no command '{command}'; {hint} {', '.join(known)}")
     module = importlib.import_module(COMMANDS[command])
     options = module.parser().parse_args(argv)
     if getattr(options, "config", None) is not None:
@@ -128,14 +128,18 @@ def run_all(argv: Sequence[str] | None = None) -> NoReturn:
 
 
 def _run_job(program: str, names: Sequence[str], argv: Sequence[str] | None) -> NoReturn:
-    arguments = sys.argv[1:] if argv is None else argv
-    if refusal := secret_of_argument(arguments):
-        sys.exit(say_error(refusal, ConfigError.exit_code, is_json="--json" in arguments))
+    job = functools.partial(_job, program, names)
+    sys.exit(run_process(job, sys.argv[1:]) if argv is None else job(argv))
+
+
+def _job(program: str, names: Sequence[str], argv: Sequence[str]) -> int:
+    if refusal := secret_of_argument(argv):
+        return say_error(refusal, ConfigError.exit_code, is_json="--json" in argv)
     parser = CommandParser(prog=program, parents=[stage_parser("spark")], allow_abbrev=False)
     try:
-        sys.exit(execute(names, options_of(parser.parse_args(arguments))))
+        return execute(names, options_of(parser.parse_args(argv)))
     except ConfigError as error:  # of the command line: execute reports its own
-        sys.exit(say_error(str(error), error.exit_code, is_json="--json" in arguments))
+        return say_error(str(error), error.exit_code, is_json="--json" in argv)
 
 
 def parse(argv: Sequence[str]) -> Options:

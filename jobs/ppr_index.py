@@ -2,7 +2,9 @@
 
 import sys
 
+from graphquilt.process import run_process
 from jobs.cli import main
 
 if __name__ == "__main__":
-    sys.exit(main(["ppr-index", "--engine", "spark", *sys.argv[1:]]))  # an --engine among the arguments comes later
+    # An --engine among the arguments comes later.
+    sys.exit(run_process(lambda argv: main(["ppr-index", "--engine", "spark", *argv]), sys.argv[1:]))

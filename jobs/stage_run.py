@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
@@ -14,8 +13,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from graphquilt.output import write, write_answer
 from graphquilt.rights import denied, is_denied
-from jobs.answers import write
 from jobs.arguments import Options
 from jobs.config_file import read_config
 from jobs.current_words import about_current, last_line
@@ -107,8 +106,7 @@ class StageRun:
             "gate": published.get("gate"),
             **self._about(),
         }
-        self._say(answer, _summary(answer), published)
-        return 0
+        return self._say(answer, _summary(answer), published, 0)
 
     def fail(self, error: Exception) -> int:
         """Say what went wrong and what to do; return the exit code."""
@@ -129,8 +127,7 @@ class StageRun:
         answer = {"verdict": "failed", "error": sentence, "exit_code": code, "published": False, **self._about()}
         if gate:
             answer["gate"] = gate
-        self._say(answer, f"graphquilt: {sentence}", {}, error)
-        return code
+        return self._say(answer, f"graphquilt: {sentence}", {}, code, error)
 
     def _about(self) -> dict[str, Any]:
         return {
@@ -145,15 +142,21 @@ class StageRun:
         return dict(self._reports[stage].figures) if stage in self._reports else {}
 
     def _say(
-        self, answer: dict[str, Any], text: str, published: Mapping[str, Any], error: Exception | None = None
-    ) -> None:
+        self,
+        answer: dict[str, Any],
+        text: str,
+        published: Mapping[str, Any],
+        code: int,
+        error: Exception | None = None,
+    ) -> int:
         if self._root is not None and self._published_name is not None:
             answer = answer | about_current(self._root, self._published_name, published, error)
             if "publish" in self._names and (line := last_line(answer)):
                 text = f"{text}\n{line}"
         if self._options.is_json:
-            write(sys.stdout, json.dumps(answer, ensure_ascii=False, allow_nan=False))
+            code = write_answer(answer, code)
         write(sys.stderr, text)
+        return code
 
     def _write_verdict(
         self,

@@ -9,13 +9,10 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+from graphquilt.signals import Stopped, raise_stopped
 from pipeline.errors import GraphquiltError, TerminatedError
 
 _ASK_AGAIN_S = 0.3
-
-
-class Stopped(BaseException):
-    """A signal arrived. No Exception: libraries that catch those would report a failure of their own, or go on."""
 
 
 class InterruptedByUserError(GraphquiltError):
@@ -25,7 +22,7 @@ class InterruptedByUserError(GraphquiltError):
 
 
 class StopRequest:
-    """A block of code that the first SIGTERM ends with :class:`Stopped`; later ones do not disturb its way out.
+    """A block of code that the first signal ends with :class:`Stopped`; later ones do not disturb its way out.
 
     A call into a JVM can't be left by an exception: its answer would be taken for that of the next call, which
     waits until the first is done. With :meth:`cancels_jvm_calls` such a call is ended from its other side.
@@ -42,6 +39,7 @@ class StopRequest:
         if threading.current_thread() is threading.main_thread():  # signals are the main thread's
             self._before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
             signal.signal(signal.SIGTERM, self._handle)
+            self._take_over_interrupts()
         return self
 
     def __exit__(
@@ -49,7 +47,10 @@ class StopRequest:
     ) -> None:
         self.settle()
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            # A command of its own process has only its answer left to write.
+            signal.signal(number, signal.SIG_IGN if handler is raise_stopped else handler)
+        if isinstance(error, Stopped) and self.reason:
+            raise self.reason from None
 
     @property
     def reason(self) -> GraphquiltError | None:
@@ -57,14 +58,17 @@ class StopRequest:
         return None if self._number is None else reason_of(self._number)
 
     def cancels_jvm_calls(self, cancel: Callable[[], object]) -> None:
-        """Take over Ctrl-C too, and from now on end a call into the JVM by ``cancel``, in a thread of its own."""
+        """From now on end a call into the JVM by ``cancel``, in a thread of its own."""
         self._cancel = cancel
-        if self._before.get(signal.SIGINT) not in (None, signal.SIG_IGN):
-            signal.signal(signal.SIGINT, self._handle)
+        self._take_over_interrupts()  # from pyspark, which took them over when the session began
 
     def settle(self) -> None:
         """Let what is left end as it is: the work is done, or given up."""
         self._is_unwinding = True
+
+    def _take_over_interrupts(self) -> None:
+        if self._before.get(signal.SIGINT) not in (None, signal.SIG_IGN):
+            signal.signal(signal.SIGINT, self._handle)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self._is_unwinding:
@@ -72,7 +76,7 @@ class StopRequest:
         self._number = self._number or number
         if self._cancel is None or not _is_in_jvm_call(frame):
             self.settle()
-            raise Stopped
+            raise Stopped(number)
         if self._canceller is None:
             main = threading.main_thread().ident
             self._canceller = threading.Thread(

@@ -37,9 +37,9 @@ def full(what: str, folder: Path, needed: int | None, error: BaseException) -> D
     """Return the error that says what found no room, how much it needs about, how much is free, and what to do."""
     there = next((place for place in (folder, *folder.parents) if place.is_dir()), Path("/"))
     free = shutil.disk_usage(there).free
-    wants = f"it needs about {needed:,} bytes in all, and {free:,} bytes are free now"
-    if needed is None:
-        wants = f"it needs more than the {free:,} bytes that are free now"
+    wants = f"it needs more than the {free:,} bytes that are free now"
+    if needed is not None:
+        wants = f"it needs about {needed:,} bytes in all, and {free:,} bytes are free now"
     found = DiskFullError(
         f"{what} found no room under {folder}: {wants} ({first_line(error)}). Free some space "
         f"('graphquilt clean --workspace {folder} --dry-run' lists what can go), or raise the quota if there is one; "

@@ -6,25 +6,36 @@ be written; then they are kept in a folder of the temporary one, or compiled by 
 
 from __future__ import annotations
 
+import grp
+import hashlib
 import os
+import pwd
 import stat
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 
 def cache_folder(sources: Path) -> Path | None:
-    """Return the folder whose writable state numba is to rely on for modules in ``sources``; None if there is none.
+    """Return the folder that numba is to keep modules of ``sources`` in; None if there is none.
 
     In numba's own order: NUMBA_CACHE_DIR, ``__pycache__`` beside the sources, the user's cache folder. Then one that
-    belongs to us in the temporary folder. In all but ``__pycache__``, each folder of sources has a folder of its own.
+    belongs to us in the temporary folder. One that somebody else could fill is passed over.
     """
     named = os.environ.get("NUMBA_CACHE_DIR")
     home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     for folder in (Path(named) if named else None, sources / "__pycache__", Path(home) / "numba"):
-        if folder is not None and folder.is_absolute() and _is_writable(folder):
+        if folder is not None and folder.is_absolute() and _is_ours(leaf_of(folder, sources), sources):
             return folder
-    return _private_folder()
+    return _private_folder(sources)
+
+
+def leaf_of(folder: Path, sources: Path) -> Path:
+    """Return where numba puts the files: in all but ``__pycache__``, each folder of sources has one of its own."""
+    if folder == sources / "__pycache__":
+        return folder
+    return folder / f"{sources.name}_{hashlib.sha1(str(sources).encode()).hexdigest()}"
 
 
 def keep_kernels(sources: Path) -> None:
@@ -34,35 +45,63 @@ def keep_kernels(sources: Path) -> None:
         from numba.core.dispatcher import Dispatcher
 
         setattr(Dispatcher, "enable_caching", _keep_nothing)  # noqa: B010  # a method, as mypy sees it
-    elif folder != sources / "__pycache__":
-        os.environ["NUMBA_CACHE_DIR"] = str(folder)
+    else:
+        named = "" if folder == sources / "__pycache__" else str(folder)
+        os.environ["NUMBA_CACHE_DIR"] = named  # to numba, "" is none; and the one of before may be open to others
         if "numba" in sys.modules:
-            sys.modules["numba"].config.CACHE_DIR = str(folder)
+            sys.modules["numba"].config.CACHE_DIR = named
 
 
 def _keep_nothing(dispatcher: object) -> None:
     """Stand in for numba's own step, which raises where it finds no folder."""
 
 
-def _is_writable(folder: Path) -> bool:
+def _is_ours(folder: Path, sources: Path) -> bool:
+    """Whether this user can write a folder, and nobody else can, nor put another one into its place."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
-            return True
+            pass
+        # Who owns the sources runs what he likes here anyway.
+        owners = {0, os.geteuid(), sources.stat().st_uid}
+        real = folder.resolve()
+        return all(_is_closed(place, owners, place in (folder, real)) for place in _on_the_way(folder, real))
     except OSError:
         return False
 
 
-def _private_folder() -> Path | None:
+def _on_the_way(*paths: Path) -> Iterator[Path]:
+    for path in paths:
+        yield from (path, *path.parents)
+
+
+def _is_closed(place: Path, owners: set[int], is_leaf: bool) -> bool:
+    about = place.lstat()
+    if about.st_uid not in owners:
+        return False
+    if stat.S_ISLNK(about.st_mode) or not about.st_mode & 0o022:
+        return True
+    # Where others may add files, a sticky bit keeps them from what is ours, but not from adding beside it.
+    is_sticky = bool(about.st_mode & stat.S_ISVTX) and not is_leaf
+    return is_sticky or (not about.st_mode & 0o002 and _is_own_group(about.st_gid))
+
+
+def _is_own_group(gid: int) -> bool:
+    """Whether a group is one that many systems give to each user, who is alone in it."""
+    try:
+        group = grp.getgrgid(gid)
+        return group.gr_name == pwd.getpwuid(os.geteuid()).pw_name and not group.gr_mem
+    except KeyError:
+        return False
+
+
+def _private_folder(sources: Path) -> Path | None:
     """Return our folder in the temporary one; None where somebody else could put files into it, or had it first."""
     try:
         folder = Path(tempfile.gettempdir()).absolute() / f"graphquilt-numba-{os.geteuid()}"
-        above = folder.parent.stat()
-        if above.st_mode & 0o022 and not above.st_mode & stat.S_ISVTX:
-            return None  # others could move it away and make their own
         folder.mkdir(mode=0o700, exist_ok=True)
-        found = folder.lstat()
+        about = folder.lstat()
     except OSError:
         return None
-    is_ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o077
-    return folder if is_ours and _is_writable(folder) else None
+    is_closed = stat.S_ISDIR(about.st_mode) and about.st_uid == os.geteuid() and not about.st_mode & 0o077
+    return folder if is_closed and _is_ours(leaf_of(folder, sources), sources) else None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -66,6 +68,90 @@ def test_a_folder_that_others_could_fill_is_not_used(nothing_writable: Path, tmp
     assert cache_folder(nothing_writable) is None
 
 
+def open_to_all(folder: Path) -> None:
+    folder.chmod(0o777)
+
+
+def of_another_user(folder: Path) -> None:
+    as_another_user()
+    os.chown(folder, NOBODY, NOBODY)
+
+
+def below_an_open_one(folder: Path) -> None:
+    folder.parent.chmod(0o777)
+
+
+def with_an_open_folder_of_numbas(folder: Path) -> None:
+    (leaf,) = folder.iterdir()  # made by the first look
+    leaf.chmod(0o777)
+
+
+def with_a_folder_of_numbas_that_is_anothers(folder: Path) -> None:
+    """A sticky folder, as the temporary one is, keeps others from what is ours; not from being there first."""
+    folder.chmod(0o1777)
+    of_another_user(*folder.iterdir())
+
+
+def link_of_another_user(folder: Path) -> None:
+    as_another_user()
+    folder.rename(folder.with_name("real"))
+    folder.symlink_to("real")
+    os.chown(folder, NOBODY, NOBODY, follow_symlinks=False)
+
+
+IN_NUMBAS = with_an_open_folder_of_numbas, with_a_folder_of_numbas_that_is_anothers
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [open_to_all, of_another_user, below_an_open_one, link_of_another_user, *IN_NUMBAS],
+    ids=lambda spoil: spoil.__name__,
+)
+@pytest.mark.parametrize("which", ["named", "home", "__pycache__"])
+def test_kernels_that_others_could_have_put_there_are_not_run(
+    spoil: Callable[[Path], None], which: str, nothing_writable: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a shared NUMBA_CACHE_DIR, or with HOME=/tmp, where anybody can make .cache first."""
+    (tmp_path / "new").mkdir()
+    if which == "named":
+        monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "new"))
+    elif which == "home":
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        (tmp_path / "new").rename(tmp_path / "numba")
+    else:
+        (tmp_path / "new").rename(nothing_writable / "new")
+        (nothing_writable / "__pycache__").unlink()
+        (nothing_writable / "new").rename(nothing_writable / "__pycache__")
+    folder = {"named": tmp_path / "new", "home": tmp_path / "numba"}.get(which, nothing_writable / "__pycache__")
+    assert cache_folder(nothing_writable) == folder
+    if which != "__pycache__" or spoil not in IN_NUMBAS:
+        spoil(folder)
+        assert cache_folder(nothing_writable) != folder
+
+
+def test_a_folder_of_our_own_in_a_shared_one_is_used(
+    nothing_writable: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "new"))
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new").chmod(0o1777)
+    assert cache_folder(nothing_writable) == tmp_path / "new"
+
+
+def test_a_group_of_ones_own_is_nobody_else(
+    nothing_writable: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where every user has a group, new folders are open to it."""
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new").chmod(0o775)
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "new"))
+    name = pwd.getpwuid(os.geteuid()).pw_name
+    for group, members, is_used in ((name, [], True), (name, ["eve"], False), ("users", [], False)):
+        entry = grp.struct_group((group, "x", 0, members))
+        monkeypatch.setattr(grp, "getgrgid", lambda _, entry=entry: entry)
+        assert (cache_folder(nothing_writable) == tmp_path / "new") is is_used
+
+
 #: Compiles one kernel from a folder beside which nothing can be written, and says whether and where it was kept.
 COMPILE = """
 import sys
@@ -84,19 +170,26 @@ print(kept)
 
 @pytest.mark.parametrize("when", ["numba first", "numba later"])
 @pytest.mark.parametrize("has_temporary", [True, False])
+@pytest.mark.parametrize("has_cache_beside", [True, False])
 def test_kernels_compile_whether_or_not_they_can_be_kept(
-    nothing_writable: Path, tmp_path: Path, when: str, has_temporary: bool
+    nothing_writable: Path, tmp_path: Path, when: str, has_temporary: bool, has_cache_beside: bool
 ) -> None:
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)  # never taken
+    if has_cache_beside:
+        (nothing_writable / "__pycache__").unlink()
     (nothing_writable / "twice.py").write_text(
         "import numba\n@numba.njit('int64(int64)', cache=True)\ndef twice(n):\n    return 2 * n\n"
     )
     if not has_temporary:
         (tmp_path / "tmp" / f"graphquilt-numba-{os.geteuid()}").touch()
     env = {**os.environ, "TMPDIR": str(tmp_path / "tmp"), "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    env["NUMBA_CACHE_DIR"] = str(tmp_path / "open")
     command = [sys.executable, "-c", COMPILE, str(nothing_writable), when]
     done = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"{tmp_path}/tmp/graphquilt-numba-" if has_temporary else "None")
+    place = f"{tmp_path}/tmp/graphquilt-numba-" if has_temporary else "None"
+    assert done.stdout.startswith(f"{nothing_writable}/__pycache__" if has_cache_beside else place)
 
 
 CONFIG = "[input]\npath = '{path}'\n[embedding]\ndim = 8\n[evaluate]\nsource = 'none'\n"

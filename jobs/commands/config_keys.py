@@ -7,6 +7,7 @@ from pathlib import Path
 
 from jobs.answers import Answer
 from jobs.arguments import CommandParser, add_json, command_parser
+from pipeline.errors import ConfigError
 
 
 def parser() -> CommandParser:
@@ -33,9 +34,11 @@ def answer(options: argparse.Namespace) -> Answer:
 
     Raises
     ------
-    ConfigError : the file is not a sound configuration.
+    ConfigError : the file is not a sound configuration, or --set has none to change.
     """
     if options.defaults:
+        if options.overrides:
+            raise ConfigError("--set changes a config file, which --check names; --defaults prints what holds without")
         from jobs.commands.config_text import defaults_text
         from pipeline.config import key_reference
 

@@ -137,6 +137,8 @@ def answer(options: argparse.Namespace) -> Answer:
     from jobs.commands.evaluate_text import text_of
 
     started = time.perf_counter()
+    if options.out is not None and options.out.exists() and not options.out.is_file():
+        raise ConfigError(f"--out is {options.out}, which is no file; give another --out FILE")
     if options.out is not None and not options.out.absolute().parent.is_dir():
         raise ConfigError(f"--out is {options.out}, and there is no folder {options.out.absolute().parent}; make it")
     lists = find_lists(options)

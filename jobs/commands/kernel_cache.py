@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from jobs.commands.finding import Finding
-from pipeline.numba_cache import cache_folder
+from pipeline.numba_cache import cache_folder, leaf_of
 
 _ADVICE = (
     "the first run, or every worker of a cluster without a shared cache, compiles for a minute first: "
     "graphquilt doctor --warm"
 )
 _NOWHERE = (
-    "no folder can be written where kernels could be kept, so that every process compiles for a minute first: set "
-    "NUMBA_CACHE_DIR to one that belongs to you alone"
+    "there is no folder for kernels that this user can write and nobody else can, so that every process compiles for a "
+    "minute first: set NUMBA_CACHE_DIR to one that belongs to you alone"
 )
 
 
@@ -36,7 +35,8 @@ def kernel_cache() -> Finding:
         # One a decorated function: all kernels here are cached.
         kernels = source.read_text().count("cache=True")
         wanted += kernels
-        fresh = {index.name for index in _indexes(kept, source) if _is_fresh(index, source, numba.__version__, cpu)}
+        indexes = leaf_of(kept, folder).glob(f"{source.stem}.*.nbi") if kept else ()
+        fresh = {index.name for index in indexes if _is_fresh(index, source, numba.__version__, cpu)}
         warm += min(kernels, len(fresh))
     # Not needed: what is missing is compiled when it is used.
     if kept is None:
@@ -44,14 +44,6 @@ def kernel_cache() -> Finding:
         return Finding("kernels", found, is_fine=False, is_needed=False, advice=_NOWHERE)
     found = f"{warm} of {wanted} compiled for {cpu} (cache: {kept})"
     return Finding("kernels", found, is_fine=warm >= wanted, is_needed=False, advice=_ADVICE)
-
-
-def _indexes(kept: Path | None, source: Path) -> Iterator[Path]:
-    """Yield the index files that numba looks at: those of one folder, though older ones may lie in others."""
-    if kept is not None and kept.name != "__pycache__":
-        kept /= f"{source.parent.name}_{hashlib.sha1(str(source.parent).encode()).hexdigest()}"
-    if kept is not None:
-        yield from kept.glob(f"{source.stem}.*.nbi")
 
 
 def _is_fresh(index: Path, source: Path, version: str, cpu: str) -> bool:

@@ -48,11 +48,14 @@ def answer(options: argparse.Namespace) -> Answer:
     from jobs.commands.machine_speed import slowness
     from jobs.commands.survey import survey
     from jobs.config_file import read_config
+    from pipeline.errors import ConfigError
     from pipeline.ingest.sources import list_sources
     from pipeline.planning import PROCESS_BYTES, block_bytes, row_columns
 
     config = read_config(options.config, options.overrides)
     root = folder_of(options.workspace)
+    if root.exists() and not root.is_dir():
+        raise ConfigError(f"{root} is a file, and a workspace is a folder; choose another --workspace")
     sources = list_sources(config.input.path, options.date)
     sizes = survey(sources, config.input)
     workspace = _workspace(config, root, options)

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from jobs.answers import Answer, amount
 from jobs.arguments import CommandParser, command_parser, options_of, stage_parser
-from jobs.stopping import Stopped, StopRequest
+from jobs.stopping import StopRequest
 from pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -39,11 +39,7 @@ def answer(options: argparse.Namespace) -> Answer:
     ConfigError : wrong options or config. InputError : the input can't be used.
     """
     with StopRequest() as stop:
-        try:
-            workspace, report = _made(options, stop)
-        except Stopped:
-            raise stop.reason or KeyboardInterrupt from None
-        stop.settle()
+        workspace, report = _made(options, stop)
     facts = {
         "date": workspace.date.isoformat(),
         "path": str(workspace.place("ppr_index")),

@@ -11,7 +11,7 @@ from uuid import uuid4
 from jobs.answers import Answer
 from jobs.arguments import CommandParser, Options, parse_count, parse_date
 from jobs.commands.query_embed import parse_neighbors
-from jobs.stopping import Stopped, StopRequest
+from jobs.stopping import StopRequest
 from pipeline.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -73,11 +73,7 @@ def answer(options: argparse.Namespace) -> Answer:
     if options.out is not None and not options.out.absolute().parent.is_dir():
         raise ConfigError(f"{options.out.absolute().parent} is no folder; make it, or give another --out FILE")
     with StopRequest() as stop:
-        try:
-            table = _answered(options, stop)
-        except Stopped:
-            raise stop.reason or KeyboardInterrupt from None
-        stop.settle()
+        table = _answered(options, stop)
     metadata = json.loads(table.schema.metadata[b"graphquilt"])
     if options.out is not None:
         _write(options.out, table)

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from jobs.answers import Answer, columns, write
+from graphquilt.output import write
+from jobs.answers import Answer, columns
 from jobs.arguments import CommandParser, command_parser, options_of, parse_amount, parse_count, stage_parser
-from jobs.stopping import Stopped, StopRequest
+from jobs.stopping import StopRequest
 from pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -93,12 +94,7 @@ def answer(options: argparse.Namespace) -> Answer:
     started = time.monotonic()
     _refuse_to_overwrite(options)
     with StopRequest() as stop:
-        try:
-            workspace, tuned = _tuned(options, stop, started)
-        except Stopped:
-            raise stop.reason or KeyboardInterrupt from None
-        # From here on a signal may wait: the file is written in one rename.
-        stop.settle()
+        workspace, tuned = _tuned(options, stop, started)
     return _answer(options, workspace, tuned, time.monotonic() - started)
 
 

@@ -7,7 +7,8 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from jobs.answers import columns, write
+from graphquilt.output import write
+from jobs.answers import columns
 from pipeline.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -58,10 +58,17 @@ def test_two_letters_swapped_in_a_command_are_understood(name: str, call: Callab
         ("run --config C --workspace W --conf spark.master=local", "--conf spark.master is a setting of Spark"),
         ("run --config C --workspace W --engine spark --dask tcp://h:1", "--dask is of --engine local"),
         ("run --config C --workspace W --engine spark --workers 4", "--workers is of --engine local"),
+        ("run --config C --workspace E", "--workspace is empty; is a variable of the shell not set?"),
+        ("run --config C --workspace=", "--workspace is empty"),
+        ("current --workspace E", "--workspace is empty"),
+        ("init E", "an argument is empty"),
+        ("config --defaults --set embedding.dim=3", "--set changes a config file"),
+        ("plan --config C --workspace C", "is a file, and a workspace is a folder"),
+        ("evaluate --workspace W --out /dev/full", "--out is /dev/full, which is no file"),
     ],
 )
 def test_slips_are_named(words: str, says: str, config: Path, call: Callable[..., Any]) -> None:
-    known = {"C": str(config), "W": str(config.parent / "work")}
+    known = {"C": str(config), "W": str(config.parent / "work"), "E": ""}
     said = call(*(known.get(word, word) for word in words.split()))
     assert said.code == 2
     assert says in said.err
