@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from glob import iglob
 from pathlib import Path
 
 from pipeline.config import PipelineConfig
+
+_ANY_DATE = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"
 
 
 def read_config(file: Path, overrides: Sequence[str] = ()) -> PipelineConfig:
@@ -19,6 +22,11 @@ def read_config(file: Path, overrides: Sequence[str] = ()) -> PipelineConfig:
     return _with_paths_found(PipelineConfig.from_toml(file, overrides), file)
 
 
+def _is_there(path: str) -> bool:
+    """Whether there is something at a path, or at a glob of any date."""
+    return os.path.lexists(path) or any(True for _ in iglob(path.replace("{date}", _ANY_DATE), recursive=True))
+
+
 def _with_paths_found(config: PipelineConfig, file: Path) -> PipelineConfig:
     """Return the config with relative input paths that only exist beside the config file made to point there."""
 
@@ -26,9 +34,9 @@ def _with_paths_found(config: PipelineConfig, file: Path) -> PipelineConfig:
         path = path and os.path.expanduser(path)
         if path is None or "://" in path or Path(path).is_absolute():
             return path
-        fixed = Path(path.split("{date}")[0].split("*")[0])
-        beside = file.absolute().parent / path
-        return str(beside) if not fixed.exists() and beside.parent.exists() else path
+        beside = str(file.absolute().parent / path)
+        is_beside = not _is_there(path) and (_is_there(beside) or os.path.isdir(os.path.dirname(beside)))
+        return beside if is_beside else path
 
     path = found(config.input.path)
     evaluated, sources = found(config.evaluate.path), found(config.ppr.sources)

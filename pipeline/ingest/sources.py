@@ -24,7 +24,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from graphquilt.rights import denied, is_denied
-from pipeline.errors import InputError
+from pipeline.errors import ConfigError, InputError
 from pipeline.ingest import lake
 from pipeline.ingest.lake import LakeFolder, Snapshot
 from pipeline.ingest.listing import WILDCARD, FoundFile, Listing, list_files, look_at
@@ -228,8 +228,9 @@ def list_sources(
 
     Raises
     ------
-    InputError : nothing there, formats mixed, a file of no known format, ``{date}`` without a date, no right to look;
-        a lake table that can't be read, or a path to a part of one, or to several.
+    ConfigError : ``{date}`` without a date.
+    InputError : nothing there, formats mixed, a file of no known format, no right to look; a lake table that can't
+        be read, or a path to a part of one, or to several.
     """
     return survey_sources(path, date, key, snapshots)[0]
 
@@ -243,7 +244,7 @@ def survey_sources(
     """Return what :func:`list_sources` does, and the relative paths of what was ignored."""
     if "{date}" in path:
         if date is None:
-            raise InputError(
+            raise ConfigError(
                 f"{key} is {path}: it needs a date; give --date YYYY-MM-DD, or name a folder or glob instead"
             )
         path = path.replace("{date}", date.isoformat())
@@ -265,6 +266,8 @@ def survey_sources(
     ignored = (*listing.ignored, *(file.path[skip:] for file in listing.files if file not in data))
     if not sources:
         beside = f" What is there is ignored: {shown(ignored)}." if ignored else ""
+        if braces := re.search(r"\{[^/]*\}", path):
+            beside += f" '{braces[0]}' is taken as it stands: {{date}} alone is filled in, as 2024-01-31."
         raise InputError(
             f"input {path} has no files (looked for {_KNOWN}, at {root}; "
             f"names that start with '_' or '.' are left out).{beside} Check {key}"

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.errors import InputError
+from pipeline.errors import ConfigError, InputError
 from pipeline.ingest.sources import ParseTask, Piece, SourceFile, digest, filesystem_of, list_sources, split_tasks
 
 
@@ -67,10 +67,13 @@ def test_date_is_put_into_the_path_and_asked_for(tmp_path: Path) -> None:
     write_parquet(tmp_path / "2024-06-01" / "a.parquet")
     path = str(tmp_path / "{date}")
     assert names(list_sources(path, dt.date(2024, 6, 1))) == ["a.parquet"]
-    with pytest.raises(InputError, match="--date"):
+    with pytest.raises(ConfigError, match="--date"):
         list_sources(path)
     with pytest.raises(InputError, match="2024-06-02 has no files"):
         list_sources(path, dt.date(2024, 6, 2))
+    for braces in ("{Date}", "{ds}", "{{ ds }}", "{date:%Y%m%d}"):
+        with pytest.raises(InputError, match=f"'{braces}' is taken as it stands: {{date}} alone is filled in"):
+            list_sources(str(tmp_path / braces / "a.parquet"), dt.date(2024, 6, 1))
 
 
 def test_mixed_formats_are_refused_with_a_file_of_each(tmp_path: Path) -> None:

@@ -147,6 +147,37 @@ def test_a_path_beside_the_config_file_is_found(tmp_path: Path) -> None:
     assert read_config(file).attributes["item"].path == str(tmp_path / "items.csv")
 
 
+@pytest.mark.parametrize(
+    ("path", "file"),
+    [
+        ("items.csv", "items.csv"),
+        ("in/{date}.csv", "in/2024-06-01.csv"),
+        ("{date}/items.csv", "2024-06-01/items.csv"),
+        ("in/day={date}/items.csv", "in/day=2024-06-01/items.csv"),
+        ("*/items.csv", "in/items.csv"),
+        ("in/*.csv", "in/items.csv"),
+        ("it?ms.csv", "items.csv"),
+        ("it[d-f]ms.csv", "items.csv"),
+        ("**/items.csv", "in/deep/items.csv"),
+        ("it[e]ms.csv", "it[e]ms.csv"),
+        ("{date}", "2024-06-01/items.csv"),
+    ],
+)
+def test_a_path_of_any_form_is_found_beside_the_config_and_here_first(
+    path: str, file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here" / "in").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
+    (tmp_path / "here" / "in" / "other.txt").touch()
+    there = Chain(tmp_path / "there")
+    config = there.write_config(config_for(path))
+    assert read_config(config).input.path == path or "/" not in path  # nowhere: whichever is nearer
+    for folder, found in ((config.parent, str(config.parent / path)), (tmp_path / "here", path)):
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).touch()
+        assert read_config(config).input.path == found
+
+
 def test_any_number_of_buckets(
     shop: tuple[Path, Path], reference: tuple[Chain, Published], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

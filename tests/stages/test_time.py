@@ -109,4 +109,5 @@ def test_a_folder_a_day(tmp_path: Path) -> None:
     made = chain.publish(config_, date="2024-06-02")
     assert ("item", "2024-06-02") in made.of
     assert ("item", "2024-06-01") not in made.of
-    assert chain.run(config_).code in (2, 4)  # which folder is meant can't be told
+    ended = chain.run(config_)  # which folder is meant can't be told
+    assert (ended.code, "needs a date; give --date" in ended.error) == (2, True)
