@@ -211,15 +211,17 @@ def _summary(answer: dict[str, Any]) -> str:
     if answer["gate"]:
         lines.append(_gates(answer["gate"]))
     metrics = answer["metrics"] or {}
-    shown = {**{k: v for k, v in metrics.get("ranking", {}).items() if "@" in k}}
+    ranking = metrics.get("ranking", {})
+    has_none = ranking.get("users") == 0  # figures of no pairs are no zeros
+    shown = {} if has_none else {k: v for k, v in ranking.items() if "@" in k}
     if auc := metrics.get("link_prediction", {}).get("auc_degree_matched"):
         shown["auc (degree-matched negatives)"] = auc
     for node_type, found in metrics.get("rankme", {}).items():
         shown[f"RankMe of {node_type}"] = found["rankme"]
     if shown:
         lines.append("quality  " + ", ".join(f"{name} {value:.4f}" for name, value in shown.items()))
-    if metrics.get("note"):
-        lines.append(f"quality  {metrics['note']}")
+    if note := metrics.get("note") or (has_none and "no verdict: there is no pair to score"):
+        lines.append(f"quality  {note}")
     return "\n".join([*lines, *_quality_of_lists(metrics)])
 
 

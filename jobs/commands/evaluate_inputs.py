@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,8 @@ from pipeline.stages.scored_tables import (
     without,
 )
 from pipeline.workspace import Workspace
+
+log = logging.getLogger(__name__)
 
 Ends = tuple[pa.Array, pa.Array]
 
@@ -185,7 +188,7 @@ def _read(path: str, columns: Columns, option: str, date: dt.date | None = None)
     """Both ends of the pairs in a file, folder or glob."""
     try:
         rules = ParseRules(source=columns.source, target=columns.target, text=columns.text)
-        ends = read_pairs(split_tasks(list_sources(path, date)), rules)
+        ends, left_out = read_pairs(split_tasks(list_sources(path, date)), rules)
     except InputError as error:
         text = str(error)
         for role, named in (("source", "--source"), ("target", "--target")):
@@ -193,6 +196,8 @@ def _read(path: str, columns: Columns, option: str, date: dt.date | None = None)
         raise InputError(text) from error
     if not len(ends[0]):
         raise InputError(f"--{option} {path} has no usable pairs: no row has both ids")
+    if left_out:
+        log.warning("warning: of --%s %s, %s", option, path, left_out)
     return ends
 
 
@@ -248,10 +253,12 @@ def _labels(options: argparse.Namespace, scored: ScoredTable) -> Labels:
     path = str(options.labels)
     try:
         rules = ParseRules(source=columns.source, target=columns.target)
-        ids, label = read_pairs(split_tasks(list_sources(path)), rules)
+        (ids, label), left_out = read_pairs(split_tasks(list_sources(path)), rules)
     except InputError as error:
         text = str(error).replace("(input.source)", "(--label-node names it)")
         raise InputError(text.replace("(input.target)", "(--label-column names it)")) from error
+    if left_out:
+        log.warning("warning: of --labels %s, %s", path, left_out)
     at = scored.find(ids, node_type)
     is_known = at >= 0
     match = match_ids(ids, scored.ids[node_type])

@@ -21,7 +21,7 @@ def has_pairs(payload: Mapping[str, Any]) -> bool:
 
 
 def read_test_pairs(payload: Mapping[str, Any], train: Ends) -> tuple[Ends, str | None]:
-    """Read the pairs to score: those that are new, held out, or in a file; of these, a warning if few ids are known.
+    """Read the pairs to score: those that are new, held out, or in a file; of these, what to warn of.
 
     Raises
     ------
@@ -32,9 +32,10 @@ def read_test_pairs(payload: Mapping[str, Any], train: Ends) -> tuple[Ends, str 
     if "holdout" in payload:
         return read_held_out(payload["holdout"], payload["index"]), None
     tasks = [ParseTask.from_payload(part) for part in payload["parse"]]
-    pairs = read_pairs(tasks, ParseRules(**payload["rules"]))
+    pairs, left_out = read_pairs(tasks, ParseRules(**payload["rules"]))
     types = payload["source_type"], payload["target_type"]
-    return pairs, judge_pair_ids(pairs, train, types, "evaluate.path")
+    warnings = [left_out and f"of evaluate.path, {left_out}", judge_pair_ids(pairs, train, types, "evaluate.path")]
+    return pairs, "; ".join(filter(None, warnings)) or None
 
 
 def why_no_ranking(payload: Mapping[str, Any], metrics: Mapping[str, Any]) -> str | None:

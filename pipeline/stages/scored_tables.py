@@ -16,7 +16,8 @@ from pipeline.evaluation.sampling import sample_by_key
 from pipeline.evaluation.table import Pairs, Table
 from pipeline.ingest.id_match import match_ids, swapped, why_no_match
 from pipeline.ingest.ids import one_type
-from pipeline.ingest.parse import ParseRules, parse
+from pipeline.ingest.parse import ParseRules, parse, total
+from pipeline.ingest.reasons import in_words
 from pipeline.ingest.sources import ParseTask
 from pipeline.kernels.hashing import node_keys
 
@@ -151,8 +152,8 @@ def read_held_out(files: Sequence[str], index: Sequence[str]) -> tuple[pa.Array,
     return src, dst
 
 
-def read_pairs(tasks: Sequence[ParseTask], rules: ParseRules) -> tuple[pa.Array, pa.Array]:
-    """Both ends of the pairs of an input, in one id type; rows that ingest would reject are left out.
+def read_pairs(tasks: Sequence[ParseTask], rules: ParseRules) -> tuple[tuple[pa.Array, pa.Array], str | None]:
+    """Both ends of the pairs of an input, in one id type; rows that ingest would reject are left out, with a warning.
 
     Raises
     ------
@@ -160,7 +161,8 @@ def read_pairs(tasks: Sequence[ParseTask], rules: ParseRules) -> tuple[pa.Array,
     """
     parsed = [batch for task in tasks for batch in parse(task, rules)]
     batches = [batch.rows for batch in parsed]
-    if not any(batch.counts.read for batch in parsed):
+    counts = total(batch.counts for batch in parsed)
+    if not counts.read:
         places = ", ".join(piece.address for task in tasks for piece in task.pieces)
         raise InputError(f"{places} has no rows; pairs of '{rules.source}' and '{rules.target}' were wanted")
     columns = []
@@ -168,8 +170,9 @@ def read_pairs(tasks: Sequence[ParseTask], rules: ParseRules) -> tuple[pa.Array,
         pieces = [batch.column(name) for batch in batches]
         is_text = any(piece.type == pa.string() for piece in pieces)
         columns.append(pa.concat_arrays([piece.cast(pa.string()) if is_text else piece for piece in pieces]))
-    src, dst = one_type(columns[0], columns[1], as_text=False)
-    return src, dst
+    reasons = in_words(counts.rejected, counts.examples)
+    warning = f"{counts.rejected_total:,} of {counts.read:,} rows are left out: {reasons}" if reasons else None
+    return one_type(columns[0], columns[1], as_text=False), warning
 
 
 def judge_pair_ids(

@@ -95,6 +95,36 @@ def test_a_file_of_pairs(tmp_path: Path) -> None:
     assert_same(repeated.metrics["ranking"], want)
 
 
+def test_pairs_that_the_table_was_made_from_and_rows_that_are_none_are_warned_of(tmp_path: Path) -> None:
+    train, test = split(users_and_items(11, 900), 0.2)
+    some = len(test["source"]) - 1
+    chain, path = Chain(tmp_path), write_rows(tmp_path / "train.csv", train)
+
+    def warning_of(source: list[Any], target: list[Any]) -> str:
+        scored = write_rows(tmp_path / "test.csv", {"source": source, "target": target})
+        ended = chain.run(config_for(path, evaluate={"source": "file", "path": str(scored)}))
+        told = str(ended.answer["metrics"].get("warning", ""))
+        assert told in ended.log
+        return told
+
+    known, new = (train["source"], train["target"]), (test["source"], test["target"])
+    assert warning_of(*new) == ""
+    # People come back to what they know.
+    assert warning_of([*new[0], *known[0][:some]], [*new[1], *known[1][:some]]) == ""
+    told = warning_of([*new[0], *known[0][: some + 2]], [*new[1], *known[1][: some + 2]])
+    assert f"{some + 2} of the {2 * some + 3} pairs of evaluate.path are among the interactions" in told
+    told = warning_of([*new[0], None], [*new[1], 3])
+    assert f"of evaluate.path, 1 of {some + 2} rows are left out: null id: 1, such as source: empty" in told
+
+
+def test_without_a_pair_to_score_no_zeros_are_shown(tmp_path: Path) -> None:
+    rows = {"source": [1, 2], "target": [3, 3]}
+    ended = Chain(tmp_path).run(config_for(write_rows(tmp_path / "in.csv", rows), evaluate={"source": "holdout"}))
+    assert ended.code == 0, ended.error
+    assert ended.answer["metrics"]["ranking"]["users"] == 0
+    assert "quality  no verdict: there is no pair to score" in ended.log
+
+
 def test_other_pairs_are_scored_again_and_nothing_else_is_done(tmp_path: Path) -> None:
     train, test = split(users_and_items(11, 400), 0.2)
     chain, path = Chain(tmp_path), write_rows(tmp_path / "train.csv", train)
