@@ -13,7 +13,6 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 from uuid import uuid4
@@ -171,7 +170,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
         value = json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise StorageError(f"{path} can't be read as JSON ({error}); remove it and run the stage again") from error
     if not isinstance(value, dict):
         raise StorageError(f"{path} holds {type(value).__name__}, not an object; remove it and run the stage again")
@@ -233,12 +232,28 @@ def problem_of(path: Path, size: int, checksum: str) -> str | None:
     """
     try:
         require_own(path, "file")
-        found = path.stat().st_size
-        if found != size:
-            return f"has {found:,} bytes of {size:,}"
-        return None if checksum_of(path) == checksum else "has other bytes than were written"
+        looks = _looks_of(path)
+        if looks[0] != size:
+            return f"has {looks[0]:,} bytes of {size:,}"
+        if checksum_of(path) != checksum:
+            return "has other bytes than were written"
     except OSError as error:
         return _unreadable(path, error)
+    if len(_whole) >= _MOST_REMEMBERED:
+        _whole.clear()
+    _whole[str(path)] = checksum, looks
+    return None
+
+
+#: Files that this process has found whole, and what they looked like then: not hashed again until they change.
+_whole: dict[str, tuple[str, tuple[int, ...]]] = {}
+_MOST_REMEMBERED = 8_192
+
+
+def _looks_of(path: Path | str) -> tuple[int, ...]:
+    """Return what changes with a file: its size first."""
+    about = os.stat(path)
+    return about.st_size, about.st_ino, about.st_mtime_ns, about.st_ctime_ns
 
 
 def _unreadable(path: Path, error: OSError) -> str:
@@ -281,15 +296,10 @@ def check_sealed(path: Path | str) -> None:
     if checksum is None or str(path).endswith(f".{BATCHES}"):
         return
     try:
-        found = os.stat(path)
+        looks = _looks_of(path)
     except OSError as error:
         raise DamagedFileError(f"{path} {_unreadable(Path(path), error)}") from error
-    _check_once(str(path), checksum, found.st_size, found.st_ino, found.st_mtime_ns, found.st_ctime_ns)
-
-
-@lru_cache(maxsize=8_192)
-def _check_once(path: str, checksum: str, size: int, *_: int) -> None:
-    if problem := problem_of(Path(path), size, checksum):
+    if _whole.get(str(path)) != (checksum, looks) and (problem := problem_of(Path(path), looks[0], checksum)):
         raise DamagedFileError(f"{path} {problem}")
 
 

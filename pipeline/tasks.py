@@ -173,7 +173,7 @@ def run_task(function: TaskFunction, task: Task) -> TaskRecord:
     attempt = Attempt(task)
     _reset_peak()
     resident, started, clock, cpu = _resident_bytes(), time.time(), time.monotonic(), _cpu_seconds()
-    for text in _texts(task.payload):
+    for text in texts_in(task.payload):
         if text.startswith("/"):
             storage.check_sealed(text)
     result = function(task, attempt)
@@ -197,16 +197,16 @@ def run_task(function: TaskFunction, task: Task) -> TaskRecord:
     return record
 
 
-def _texts(value: Any) -> Iterator[str]:
+def texts_in(value: Any) -> Iterator[str]:
     """Yield all texts of JSON values."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
         for some in value.values():
-            yield from _texts(some)
+            yield from texts_in(some)
     elif isinstance(value, list | tuple):
         for some in value:
-            yield from _texts(some)
+            yield from texts_in(some)
 
 
 def committed(

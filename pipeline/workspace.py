@@ -203,15 +203,19 @@ def read_manifest(place: Path) -> Manifest | None:
 
     Raises
     ------
-    DamagedFileError : it is not what was written, or another version wrote it.
+    DamagedFileError : it is not what was written, or that of another table, or another version wrote it.
     """
     raw = storage.read_signed_json(place / MANIFEST)
     if raw is None:
         return None
     try:
-        return Manifest.from_json(raw)
+        manifest = Manifest.from_json(raw)
     except (TypeError, KeyError) as error:
         raise DamagedFileError(f"{place / MANIFEST} was written by another version ({error})") from error
+    # A folder that was copied here from another date or config is whole, and yet not the table that belongs here.
+    if (manifest.table, manifest.fingerprint) != (place.parent.name, place.name):
+        raise DamagedFileError(f"{place / MANIFEST} is that of {manifest.table}/{manifest.fingerprint}")
+    return manifest
 
 
 def manifests_below(folder: Path) -> tuple[list[Manifest], list[str]]:
@@ -288,7 +292,8 @@ def _holder(path: Path, purpose: str, wait_s: float) -> str:
     try:
         held = json.loads(path.read_text())
         who = f"{held['purpose']}, pid {held['pid']} on {held['host']}, since {held['since']}"
-    except (OSError, ValueError, KeyError):  # it took the lock this moment and has not written its name yet
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        # It took the lock this moment, and has not written its name yet.
         who = "a process that has just started"
     return (
         f"{purpose} can't start: {path.parent} is locked by {who}. "

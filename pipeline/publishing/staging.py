@@ -78,8 +78,9 @@ def restage(
     try:
         staging.mkdir(parents=True)
         for number, entry in enumerate(entries):
-            working = root / entry["source"] if "source" in entry else given.get(entry["name"])
-            sources = [damaged / entry["name"], *([working] if working else [])]
+            working = [root / entry["source"]] if "source" in entry else []
+            made_now = [path] if (path := given.get(entry["name"])) and path not in working else []
+            sources = [damaged / entry["name"], *working, *made_now]
             needed = sum(int(rest["bytes"]) for rest in entries[number:])
             _recover(staging / entry["name"], entry, sources, notes, needed)
         _fsync_tables(staging, entries)

@@ -93,7 +93,11 @@ def conduct(
         try:
             return _make(stage, engine, config, workspace)
         except DamagedFileError as error:  # between its tasks: once more, from what is whole
-            for problem in forget_damaged(workspace.work(name), engine) or [str(error)]:
+            workspace = replace(workspace, checks=Checks(engine, workspace.work(name)))
+            problems = forget_damaged(workspace.work(name), engine)
+            if not problems and not any(map(workspace.problem, _tables_before(name, workspace))):
+                problems = [str(error)]  # of a table, who reads it next says so
+            for problem in problems:
                 log.warning("stage=%s warning: %s; it is made again", name, problem)
     return _make(stage, engine, config, workspace)
 
@@ -135,21 +139,27 @@ def _drop_work_of_other_inputs(name: str, workspace: Workspace) -> None:
     A table that was made again has the same rows, but an engine may have dealt them out to other files: some tasks
     done with the old files and some with the new ones would lose rows.
     """
-    earlier = stages_before(name)
     inputs = {
         table: [file.checksum for file in made.files]
-        for table, maker in workspace.tables.items()
-        if maker in earlier and (made := workspace.finished(table))
+        for table in _tables_before(name, workspace)
+        if (made := workspace.finished(table))
     }
     work = workspace.work(name)
     note = work / "inputs.json"
+    begun_with = {"fingerprint": workspace.fingerprints[name], "tables": inputs}
     try:
-        if storage.read_signed_json(note) == {"tables": inputs}:
+        if storage.read_signed_json(note) == begun_with:
             return
     except DamagedFileError as error:
         log.warning("stage=%s warning: %s; all that a killed run left there is made again", name, error)
     storage.remove_tree(work)
-    storage.write_signed_json(note, {"tables": inputs})
+    storage.write_signed_json(note, begun_with)
+
+
+def _tables_before(name: str, workspace: Workspace) -> list[str]:
+    """Return the tables that a stage's result depends on."""
+    earlier = stages_before(name)
+    return [table for table, maker in workspace.tables.items() if maker in earlier]
 
 
 def _finished(name: str, workspace: Workspace) -> StageReport | None:
@@ -187,7 +197,8 @@ def _commit(name: str, outcome: Outcome, workspace: Workspace, made_by: Mapping[
 def _bring_in(made: Sequence[MadeFile], place: Path, suffix: str) -> list[DataFile]:
     files = []
     for number, file in enumerate(made):
-        target = place / f"part-{number:05d}.{suffix}"
+        # Named after its bytes, as tasks' files are: a task that is handed it looks at it again.
+        target = place / f"part-{number:05d}.xxh3-{file.checksum}.{suffix}"
         if not file.path.is_file():
             raise DamagedFileError(f"{file.path} is missing")
         # A link, so that a commit killed here finds the tasks' files again.

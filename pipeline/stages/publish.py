@@ -69,9 +69,11 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
             verdict.to_json(),
         )
     files = [
-        WorkingFile(workspace.place(table) / file.name, f"{table}/{file.name}", file.bytes, str(file.checksum))
+        WorkingFile(
+            workspace.place(table) / file.name, f"{table}/part-{number:05d}.parquet", file.bytes, file.checksum
+        )
         for table in (NODE_EMBEDDINGS, FOLD_IN, PPR_NEIGHBORS)
-        for file in workspace.manifest(table).files
+        for number, file in enumerate(workspace.manifest(table).files)
     ]
     done = publish(
         workspace.root,

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from pipeline.engines.local import LocalEngine
-from pipeline.tasks import Task, TaskFunction, TaskRecord
+from pipeline.tasks import Task, TaskFunction, TaskRecord, texts_in
 from pipeline.workspace import MANIFEST, manifests_below
 
 
@@ -52,15 +52,21 @@ def files_of_work(run: Path) -> list[Path]:
 class Damaging:
     """In front of an engine: damages a file of each role that a wave wrote, as soon as it is over.
 
-    That is the wave of number ``when`` and no other; below 0 none, and waves are counted.
+    That is the wave of number ``when`` and no other; below 0 none, and waves are counted. Where ``of_tables``, it is
+    instead a file of each table that the wave is handed, when the driver has checked them and no task has begun.
     """
 
     when, damage, seed = -1, "flip", 0
+    of_tables = False
     waves = 0
 
     def map_tasks(self, function: TaskFunction, tasks: Sequence[Task]) -> list[TaskRecord]:
+        if self.of_tables and self.waves == self.when:
+            rng = random.Random(self.seed)
+            for path in _one_of_each_table(tasks):
+                DAMAGES[self.damage](path, rng)
         records: list[TaskRecord] = super().map_tasks(function, tasks)  # type: ignore[misc]
-        if self.waves == self.when:
+        if not self.of_tables and self.waves == self.when:
             rng = random.Random(self.seed)
             for path in _one_of_each_role(records):
                 DAMAGES[self.damage](path, rng)
@@ -79,3 +85,9 @@ def _one_of_each_role(records: Sequence[TaskRecord]) -> Iterator[Path]:
             if file.role not in seen:
                 seen[file.role] = Path(record.place) / file.name
     yield from dict.fromkeys(seen.values())
+
+
+def _one_of_each_table(tasks: Sequence[Task]) -> Iterator[Path]:
+    paths = (Path(text) for task in tasks for text in texts_in(task.payload) if text.startswith("/"))
+    of_tables = {path.parent: path for path in paths if (path.parent / MANIFEST).is_file()}
+    yield from (path for place, path in of_tables.items() if place.parents[1].parent.name == "runs")

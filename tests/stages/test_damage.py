@@ -231,6 +231,43 @@ def test_files_damaged_between_two_waves(name: str, chain: Chain, given: Any) ->
     assert named > 0
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_tables_damaged_after_they_were_checked(name: str, chain: Chain, given: Any) -> None:
+    """A file of each table that a wave is handed, between the driver's look at it and the wave: no task uses it."""
+    run(chain, given)
+    wanted = data_of(chain)
+    waves = waves_of(chain, given)
+    named = 0
+    for wave in random.Random(6).sample(waves, 5) if name in QUICK else waves:
+        engine = DamagingEngine()
+        engine.of_tables, engine.when, engine.damage, engine.seed = True, wave, list(DAMAGES)[wave % len(DAMAGES)], wave
+        other = Chain(chain.folder / f"wave-{wave}", engine)
+        named += len(run(other, given))
+        assert data_of(other) == wanted, (wave, engine.damage)
+        shutil.rmtree(other.folder)
+    assert named > 0
+
+
+@pytest.mark.parametrize("name", ["two_tower"])
+def test_a_table_of_elsewhere_is_none_of_this_run(name: str, chain: Chain, given: Any) -> None:
+    """A whole folder of another date, config or table is as good as its manifest says, and in the wrong place."""
+    run(chain, given)
+    wanted = data_of(chain)
+    runs, other = chain.root / "runs" / DAY, Chain(chain.folder / "elsewhere")
+    assert other.run(given, date="1970-01-02").code == 0
+    theirs = files_of_tables(other.root / "runs" / "1970-01-02")
+    for table, files in files_of_tables(runs).items():
+        if MAKER[table] == "publish":
+            continue
+        for source in (theirs[table][-1].parent, theirs["decayed"][-1].parent):  # no rows at all: no files to check
+            shutil.rmtree(files[-1].parent)
+            shutil.copytree(source, files[-1].parent)
+            unpublish(chain)
+            (warning,) = run(chain, given)
+            assert f"{table} is made again: {files[-1]} is that of {source.parent.name}/{source.name}" in warning
+            assert data_of(chain) == wanted, table
+
+
 @pytest.mark.parametrize(
     "damage", [pytest.param(name, marks=() if name in ("flip", "delete") else pytest.mark.slow) for name in DAMAGES]
 )
@@ -367,7 +404,9 @@ def test_a_rerun_deals_with_work_of_other_tables(tmp_path: Path) -> None:
     told = json.loads(note.read_text())["tables"]
     assert {"edges", "node_index", "node_parts"} <= set(told)
     assert "part_rows" not in told
-    storage.write_signed_json(note, {"tables": {**told, "indexed_edges": ["0" * 32]}})
+    said = storage.read_signed_json(note)
+    assert said is not None
+    storage.write_signed_json(note, {**said, "tables": {**told, "indexed_edges": ["0" * 32]}})
     unpublish(chain)
     run(chain, given)
     assert data_of(chain) == wanted
