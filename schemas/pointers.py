@@ -12,6 +12,7 @@ does not. Standard library only.
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -184,7 +185,7 @@ def _lines(data: bytes) -> tuple[list[Swap], bool]:
 def _swap_of(data: bytes) -> Swap | None:
     try:
         raw = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(raw, dict):
         return None
@@ -205,4 +206,8 @@ def _unsealed_swap(raw: Mapping[str, Any]) -> Swap | None:
     texts = ("release", "path", "data_date", "manifest_sha256")
     if set(raw) != {*texts, "contract_version"} or not all(raw[name] and isinstance(raw[name], str) for name in texts):
         return None
-    return Swap(0, "", "found", **raw)
+    try:
+        dt.date.fromisoformat(raw["data_date"])
+    except ValueError:
+        return None
+    return Swap(0, "", "found", **raw) if isinstance(raw["contract_version"], int) else None

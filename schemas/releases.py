@@ -9,6 +9,7 @@ before that have neither; what they lack is not checked. Standard library only: 
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import json
 import os
@@ -49,13 +50,16 @@ def read_manifest(folder: Path, manifest_sha256: str | None = None) -> Mapping[s
         data = path.read_bytes()
         manifest = json.loads(data)
         names = [(str(entry["name"]), int(entry["bytes"]), str(entry["sha256"])) for entry in manifest["files"]]
+        dt.date.fromisoformat(manifest["data_date"])
+        dt.datetime.fromisoformat(manifest["published_at"])
+        int(manifest["contract_version"])
     except FileNotFoundError as error:
         raise ManifestError(f"{path} is missing") from error
     except PermissionError:
         raise  # not damaged: somebody may not look
     except OSError as error:
         raise ManifestError(f"{path} can't be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         if isinstance(error, ManifestError):
             raise
         raise ManifestError(f"{path} is not a release's manifest ({type(error).__name__}: {error})") from error

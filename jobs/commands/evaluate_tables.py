@@ -62,11 +62,11 @@ def _release(root: Path, name: str, release: str | None, option: str, table: str
     require_name(root, name)
     try:
         if release is None:
-            return _of_release(locate(root, name), root, table)
+            return _of_release(locate(root, name, deep=True), root, table)
         known = {one.release: one.path for one in releases(root, name)}
         if release not in known:
             raise ConfigError(f"{option} is '{release}'; published as '{name}' there are {', '.join(known) or 'none'}")
-        return _of_release(locate(known[release]), root, table)
+        return _of_release(locate(known[release], deep=True), root, table)
     except TableError as error:
         raise InputError(str(error)) from error
 
@@ -77,14 +77,19 @@ def _of_release(location: Location, root: Path | None, table: str) -> FoundTable
 
 
 def table_at(path: Path, option: str, table: str = TABLE) -> FoundTable:
-    """A table outside of what a workspace points to: a release's folder, a folder of Parquet, or one file."""
-    if (path / MANIFEST).is_file():
-        try:
-            location = locate(path)
+    """A table outside of what a workspace points to: a release's folder, a folder of Parquet, or one file.
+
+    That of a release is compared with the manifest byte by byte: figures of damaged rows look like any others.
+    """
+    try:
+        if (path / MANIFEST).is_file():
+            location = locate(path, deep=True)
             inside = location.folder.parts[-4:-3] == ("published",)
             return _of_release(location, location.folder.parents[3] if inside else None, table)
-        except TableError as error:
-            raise InputError(str(error)) from error
+        if path.name in (TABLE, LISTS) and (path.parent / MANIFEST).is_file():  # what 'graphquilt current' prints
+            locate(path.parent, deep=True)
+    except TableError as error:
+        raise InputError(str(error)) from error
     if not path.exists():
         raise InputError(f"{option} is {path}, which does not exist; give a Parquet file or a folder of them")
     files = [str(path)] if path.is_file() else sorted(str(file) for file in path.glob("*.parquet"))

@@ -13,7 +13,7 @@ from typing import Any
 from pipeline.errors import StorageError
 from pipeline.publishing.pointer import own_folder, pointers_of
 from schemas.pointers import RELEASES, Swap, release_names, withdrawn_releases
-from schemas.releases import MANIFEST, ManifestError, pointed_sha256, problem_of_file, read_manifest, remedy_for
+from schemas.releases import ManifestError, pointed_sha256, problem_of_file, read_manifest, remedy_for
 
 log = logging.getLogger(__name__)
 
@@ -126,17 +126,14 @@ def read_release(path: Path, manifest_sha256: str | None = None) -> Release:
     ManifestError : it is missing or damaged.
     """
     manifest = read_manifest(path, manifest_sha256)
-    try:
-        return Release(
-            release=path.name,
-            path=path,
-            data_date=dt.date.fromisoformat(manifest["data_date"]),
-            published_at=dt.datetime.fromisoformat(manifest["published_at"]),
-            contract_version=int(manifest["contract_version"]),
-            manifest=manifest,
-        )
-    except (KeyError, ValueError, TypeError) as error:
-        raise ManifestError(f"{path / MANIFEST} is not a release's manifest ({error!r})") from error
+    return Release(
+        release=path.name,
+        path=path,
+        data_date=dt.date.fromisoformat(manifest["data_date"]),
+        published_at=dt.datetime.fromisoformat(manifest["published_at"]),
+        contract_version=int(manifest["contract_version"]),
+        manifest=manifest,
+    )
 
 
 def manifest_of(folder: Path) -> Mapping[str, Any]:

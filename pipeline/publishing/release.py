@@ -125,10 +125,12 @@ def _bring_about(
     """See to it that the release is there and whole; return whether it had to be made."""
     staging = target.with_name(f"{STAGING}{target.name}")
     storage.require_own(target, "folder")
+    known = pointed_sha256(at, target.name)
     if not target.exists():
         _move_in(stage(staging, files, about, notes), target)
+        if known:
+            log.warning("release=%s published=anew reason='it was current, and its folder was gone'", target.name)
         return True
-    known = pointed_sha256(at, target.name)
     try:
         manifest = read_manifest(target, known)
     except ManifestError as error:

@@ -88,7 +88,7 @@ def _day_in(path: Path, key: str) -> dt.date | None:
             record = json.loads(path.read_bytes())
             if record["checksum"] == fingerprint_of([key, record["today"]]):
                 return dt.date.fromisoformat(record["today"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             pass
         log.warning("record=%s warning: damaged, so it counts as not there", path)
     return None

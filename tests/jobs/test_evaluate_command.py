@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -309,3 +310,26 @@ def test_a_table_that_is_none_is_refused(call: Any, tmp_path: Path) -> None:
     assert (said.code, "give --workspace, or --table" in said.err) == (2, True)
     said = call("evaluate", "--table", tmp_path / "missing")
     assert (said.code, "does not exist" in said.err) == (4, True)
+
+
+@pytest.mark.parametrize("way", ["current", "release", "table", "folder"])
+def test_a_damaged_release_has_no_figures(shop: Any, call: Any, pairs: Path, tmp_path: Path, way: str) -> None:
+    """A bit inside of a column, of which no footer tells."""
+    workspace = tmp_path / "workspace"
+    shutil.copytree(shop.workspace, workspace)
+    with EmbeddingTable.open(workspace, name="shop") as opened:
+        place = opened.path
+    path = place / "node_embeddings" / "part-00000.parquet"
+    data = bytearray(path.read_bytes())
+    data[pq.read_metadata(path).row_group(0).column(1).data_page_offset + 40] ^= 1
+    path.write_bytes(data)
+    where = {
+        "current": ("--workspace", workspace, "--name", "shop"),
+        "release": ("--workspace", workspace, "--name", "shop", "--release", place.name),
+        "table": ("--table", place),
+        "folder": ("--table", path.parent),
+    }[way]
+    said = call("evaluate", *where, "--pairs", pairs, "--source", "who", "--target", "what", "--json")
+    assert said.code == 4
+    assert f"{path} has other bytes than the manifest says" in said.json["error"]
+    assert f"'graphquilt run' with the config and the date of {place.name} restores it" in said.json["error"]

@@ -224,6 +224,18 @@ def test_a_run_is_not_built_on_a_release_whose_manifest_is_damaged(tmp_path: Pat
     assert [one.release for one in earlier_releases(tmp_path, "default", dt.date(2024, 6, 3))] == ["2024-06-01-a"]
 
 
+@pytest.mark.parametrize("content", ["null", "[]", "{}", '{"files": []}', "[" * 100_000])
+def test_json_that_is_no_manifest_is_no_release(tmp_path: Path, content: str) -> None:
+    for day in (1, 2, 3):
+        folder = make(tmp_path, day)
+    (folder.with_name("2024-06-02-a") / "manifest.json").write_text(content)
+    with pytest.raises(StorageError, match=r"stays at 2024-06-03-a: .*is not a release's manifest.*--to 2024-06-01-a"):
+        rollback(tmp_path, "default")
+    ACTIONS["clean"](tmp_path)
+    with EmbeddingTable.open(tmp_path) as table:
+        assert table.release == "2024-06-03-a"
+
+
 def test_a_withdrawn_release_is_no_way_out(tmp_path: Path) -> None:
     for day in (1, 2, 3):
         folder = make(tmp_path, day)

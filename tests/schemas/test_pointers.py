@@ -81,7 +81,7 @@ def test_both_files_damaged_are_never_a_first_night(
     assert f"{folder / CURRENT} is missing" in (found.problem or "")
 
 
-@pytest.mark.parametrize("damage", ["delete", "empty", "zeros", "text", "list", "other object", "old", "unsealed"])
+@pytest.mark.parametrize("damage", ["delete", "empty", "zeros", "text", "list", "nested", "other object", "old", "unsealed"])
 def test_a_damaged_or_foreign_current_is_the_last_swap_with_a_word(tmp_path: Path, damage: str) -> None:
     history = usual(tmp_path)
     path = tmp_path / CURRENT
@@ -90,6 +90,7 @@ def test_a_damaged_or_foreign_current_is_the_last_swap_with_a_word(tmp_path: Pat
         "zeros": bytes(path.stat().st_size),
         "text": b"see the wiki",
         "list": b"[1, 2]",
+        "nested": b"[" * 100_000,
         "other object": json.dumps(sealed({"release": "r1"})).encode(),
         "old": json.dumps(history[1].to_json()).encode(),
         "unsealed": json.dumps({k: v for k, v in history[1].to_json().items() if k != "checksum"}).encode(),
@@ -164,6 +165,10 @@ def test_a_pointer_from_before_there_was_a_history_is_followed(tmp_path: Path) -
     found = read_pointers(tmp_path)
     assert found.at is not None
     assert (found.at.target, found.problem) == (swap_to(1).target, None)
+    for wrong in ({"data_date": "2024-13-01"}, {"data_date": "today"}, {"contract_version": None}):
+        (tmp_path / CURRENT).write_text(json.dumps(old | wrong))
+        with pytest.raises(PointerError, match="is damaged"):
+            read_pointers(tmp_path)
 
 
 @pytest.mark.parametrize("release", ["../r1", "/etc", "a/b", ".."])
