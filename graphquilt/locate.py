@@ -57,9 +57,9 @@ class Location:
         names = (entry["name"] for entry in self.manifest["files"])
         return tuple(sorted({name.split("/")[0] for name in names if "/" in name}))
 
-    def rows(self, table: str = TABLE) -> list[int | None]:
-        """Return the rows of a table's files, in order; None where the manifest does not say."""
-        return [entry.get("rows") for entry in self.manifest["files"] if entry["name"].startswith(f"{table}/")]
+    def said_of_files(self, table: str = TABLE) -> list[Mapping[str, Any]]:
+        """Return the manifest's entries of a table's files, in order."""
+        return [entry for entry in self.manifest["files"] if entry["name"].startswith(f"{table}/")]
 
     def files(self, table: str = TABLE) -> list[Path]:
         """Return the files of a table, in order.
@@ -68,8 +68,7 @@ class Location:
         ------
         TableError : the release has no such table.
         """
-        names = [entry["name"] for entry in self.manifest["files"]]
-        found = [self.folder / name for name in names if name.startswith(f"{table}/")]
+        found = [self.folder / entry["name"] for entry in self.said_of_files(table)]
         if not found:
             said = f"release {self.release} has no table '{table}'; it has {list(self.tables)}"
             raise TableError(f"{said}. {_ADVICE[table]}" if table in _ADVICE else said)

@@ -85,7 +85,7 @@ class NeighborTable(PublishedTable):
 
     @classmethod
     def _open(cls, location: Location, cache_bytes: int) -> NeighborTable:
-        groups = RowGroups(location.files(PPR_NEIGHBORS), cache_bytes, location.rows(PPR_NEIGHBORS))
+        groups = RowGroups(location.files(PPR_NEIGHBORS), cache_bytes, location.said_of_files(PPR_NEIGHBORS))
         try:
             return cls(location, groups, _checked_metadata(location, groups.schema))
         except BaseException:

@@ -19,6 +19,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from graphquilt.errors import TableError
+from schemas.column_sums import damaged_column
 
 #: Key of the JSON in the metadata of a published table.
 METADATA_KEY = b"graphquilt"
@@ -41,13 +42,16 @@ class RowGroup:
 class RowGroups:
     """The row groups of a table's files, in order, and a bounded memory of columns read from them.
 
-    ``rows``: how many each file must have; None where nobody knows.
+    ``said``: of each file what its manifest says: its rows, and the checksums of its columns, where it does.
     """
 
-    def __init__(self, paths: Sequence[Path], cache_bytes: int, rows: Sequence[int | None]) -> None:
+    def __init__(self, paths: Sequence[Path], cache_bytes: int, said: Sequence[Mapping[str, Any]]) -> None:
         self._paths = list(paths)
         self._sources: list[Any] = []
         self._fragments: list[Any] = []
+        self._footers: list[pq.FileMetaData] = []
+        self._sums: list[Sequence[str] | None] = [entry.get("columns_crc32") for entry in said]
+        self._whole: set[tuple[RowGroup, str]] = set()
         self._types: dict[str, list[RowGroup]] = {}
         self._firsts: dict[str, list[Any]] = {}
         self._list_bytes: dict[tuple[int, int, str], int] = {}
@@ -56,8 +60,8 @@ class RowGroups:
         self._lock = threading.Lock()
         self.schema: pa.Schema = pa.schema([])
         try:
-            for path, wanted in zip(paths, rows, strict=True):
-                self._add_file(path, wanted)
+            for path, entry in zip(paths, said, strict=True):
+                self._add_file(path, entry.get("rows"))
         except BaseException:
             self.close()
             raise
@@ -121,10 +125,7 @@ class RowGroups:
     def table(self, groups: Sequence[RowGroup], names: Sequence[str]) -> pa.Table:
         """Read columns of row groups as one table, past the memory."""
         return pa.concat_tables(
-            [
-                self._fragment(file, members).to_table(schema=self.schema, columns=list(names))
-                for file, members in _by_file(groups)
-            ]
+            [self._decode(file, members, names) for file, members in _by_file(groups)]
             or [self.schema.empty_table().select(list(names))]
         )
 
@@ -167,6 +168,7 @@ class RowGroups:
         elif footer.schema_arrow != self.schema:
             raise TableError(f"{path} has other columns than the first file of its table")
         self._fragments.append(ds.ParquetFileFormat().make_fragment(source))
+        self._footers.append(footer.metadata)
         columns = {footer.metadata.schema.column(i).path: i for i in range(footer.metadata.num_columns)}
         # The leaf of a list has a longer name: <column>.list.element, or what another writer calls it.
         lists = [
@@ -199,17 +201,31 @@ class RowGroups:
         groups.append(RowGroup(len(self._fragments) - 1, number, rows, first_row))
         firsts.append(first)
 
-    def _fragment(self, file: int, groups: Sequence[RowGroup]) -> Any:
+    def _decode(self, file: int, groups: Sequence[RowGroup], names: Sequence[str]) -> pa.Table:
+        """Read columns of row groups of one file, whose bytes are compared with the manifest the first time."""
         if self.is_closed:
             raise ValueError("the table is closed; open it again")
-        return self._fragments[file].subset(row_group_ids=[group.number for group in groups])
+        for group in groups:
+            self._check(group, [name for name in names if (group, name) not in self._whole])
+        fragment = self._fragments[file].subset(row_group_ids=[group.number for group in groups])
+        try:
+            return fragment.to_table(schema=self.schema, columns=list(names))
+        except (OSError, pa.ArrowInvalid) as error:
+            raise TableError(f"{self._paths[file]} can't be read: {error}. {_CHECK}") from error
+
+    def _check(self, group: RowGroup, names: Sequence[str]) -> None:
+        sums = self._sums[group.file]
+        if sums is None or not names:
+            return
+        about = self._footers[group.file].row_group(group.number)
+        if name := damaged_column(self._sources[group.file], about, sums[group.number], names):
+            where = f"column {name} of row group {group.number} in {self._paths[group.file]}"
+            raise TableError(f"{where} has other bytes than the manifest says. {_CHECK}")
+        self._whole.update((group, name) for name in names)
 
     def _read(self, groups: Sequence[RowGroup], names: Sequence[str]) -> Iterator[tuple[RowGroup, pa.Table]]:
         for file, members in _by_file(groups):
-            try:
-                table = self._fragment(file, members).to_table(schema=self.schema, columns=list(names))
-            except (OSError, pa.ArrowInvalid) as error:
-                raise TableError(f"{self._paths[file]} can't be read: {error}. {_CHECK}") from error
+            table = self._decode(file, members, names)
             start = 0
             for group in members:
                 yield group, table.slice(start, group.rows)

@@ -62,13 +62,13 @@ class EmbeddingTable(PublishedTable):
 
     @classmethod
     def _open(cls, location: Location, cache_bytes: int) -> EmbeddingTable:
-        groups = RowGroups(location.files(), cache_bytes, location.rows())
+        groups = RowGroups(location.files(), cache_bytes, location.said_of_files())
         sidecar = None
         try:
             metadata = _checked_metadata(location, groups.schema)
             if any(recipe["table"] == FOLD_IN for recipe in metadata.get("fold_in", {}).values()):
                 # Now, and not at the first question: a handle stays on a release that is removed.
-                sidecar = RowGroups(location.files(FOLD_IN), cache_bytes, location.rows(FOLD_IN))
+                sidecar = RowGroups(location.files(FOLD_IN), cache_bytes, location.said_of_files(FOLD_IN))
                 _check_sidecar(location, sidecar.schema, groups.schema)
             return cls(location, groups, metadata, sidecar)
         except BaseException:

@@ -3,8 +3,9 @@
     published/<name>/releases/<release>/    manifest.json, metrics.json, gate.json, one folder a table
 
 The manifest carries its own checksum and lists every other file of its release with bytes and sha256, and the footer
-of each Parquet file with a sha256 of its own: so an opening reader checks all but the columns' bytes. Releases from
-before that have neither; what they lack is not checked. Standard library only: a reader starts fast.
+of each Parquet file with a sha256 of its own: so an opening reader checks all but the columns' bytes, which it checks
+as it reads them (:mod:`schemas.column_sums`). Releases from before have not all of that; what they lack is not checked.
+Standard library only: a reader starts fast.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from typing import Any
 from pipeline import storage
 from pipeline.errors import StorageError
 from pipeline.publishing.copies import WorkingFile, copy, copy_working
+from schemas.column_sums import column_sums
 from schemas.own_files import foreign
 from schemas.releases import MANIFEST, footer_sha256
 from schemas.sealed import sealed
@@ -111,7 +112,11 @@ def _recover(path: Path, entry: Mapping[str, Any], sources: Sequence[Path], note
 def _of_parquet(path: Path) -> dict[str, Any]:
     if path.suffix != ".parquet":
         return {}
-    return {"rows": storage.rows_in([path]), "footer_sha256": footer_sha256(path)}
+    return {
+        "rows": storage.rows_in([path]),
+        "footer_sha256": footer_sha256(path),
+        "columns_crc32": column_sums(path),
+    }
 
 
 def _fsync_tables(staging: Path, entries: Sequence[Mapping[str, Any]]) -> None:

@@ -81,7 +81,9 @@ def test_both_files_damaged_are_never_a_first_night(
     assert f"{folder / CURRENT} is missing" in (found.problem or "")
 
 
-@pytest.mark.parametrize("damage", ["delete", "empty", "zeros", "text", "list", "nested", "other object", "old", "unsealed"])
+@pytest.mark.parametrize(
+    "damage", ["delete", "empty", "zeros", "text", "list", "nested", "other object", "old", "unsealed"]
+)
 def test_a_damaged_or_foreign_current_is_the_last_swap_with_a_word(tmp_path: Path, damage: str) -> None:
     history = usual(tmp_path)
     path = tmp_path / CURRENT
