@@ -49,7 +49,7 @@ def read_manifest(folder: Path, manifest_sha256: str | None = None) -> Mapping[s
         if reason := foreign(folder, "folder") or foreign(path, "file"):
             raise ManifestError(reason)
         data = path.read_bytes()
-        manifest = json.loads(data)
+        manifest = json.loads(data.decode())  # bytes of zeros would be taken for UTF-32
         names = [(str(entry["name"]), int(entry["bytes"]), str(entry["sha256"])) for entry in manifest["files"]]
         dt.date.fromisoformat(manifest["data_date"])
         dt.datetime.fromisoformat(manifest["published_at"])
