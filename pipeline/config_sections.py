@@ -267,11 +267,17 @@ class GatesConfig(Section):
     min_weights_kept: Share = Field(
         0.6, description="share, of pairs that both have and that no event was added to, that weigh what they did"
     )
+    max_changed_weights_rise: Share = Field(
+        0.15, description="how much larger the share of such pairs that weigh something else may be than last night's"
+    )
     max_new_weight_ratio: Ratio = Field(
         10.0, description="most that an event of new pairs weighs next to one of others, as a multiple of last night's"
     )
     max_renewed_rise: Share = Field(
-        0.5, description="how much larger the share of the baseline's pairs that have a new event may be"
+        0.4, description="how much larger the share of the baseline's pairs that have a new event may be"
+    )
+    min_attributes_kept: Share = Field(
+        0.7, description="how alike nodes' attributes are to what they were, 1: the same, 0: nothing in common"
     )
     max_rejected_rise: Share = Field(0.02, description="how much larger the share of rejected rows may be")
     min_rankme_ratio: Ratio = Field(0.3, description="lowest RankMe of a type, as a share of the baseline's")

@@ -19,6 +19,7 @@ from pipeline.evaluation.sampling import sample_by_key
 from pipeline.evaluation.scoring import rank_of
 from pipeline.evaluation.table_report import report_stability
 from pipeline.stages.baseline import OF_WEIGHTS, Baseline, changed_key, why_no_baseline
+from pipeline.stages.kept_attributes import measure_attributes
 from pipeline.stages.kept_pairs import measure_kept
 from pipeline.stages.opening import parse_rules
 from pipeline.stages.scored_lists import rows_of_sources
@@ -46,12 +47,14 @@ def measure_drift(
 
     Returns
     -------
-    What was measured: ``kept`` (nodes, pairs, weights), ``vectors`` (RankMe, neighbours, cosines), ``lists``; where
+    What was measured: ``kept`` (nodes, pairs, weights), ``attributes``, ``vectors`` (RankMe, neighbours, cosines),
+    ``lists``; where
     something could not be, ``{"note": why}``. RankMe of tonight's table needs no baseline.
     """
     place = str(workspace.work("evaluate"))
     asked = {
         "kept": _kept(config, workspace, baseline),
+        "attributes": _attributes(config, workspace, baseline),
         "vectors": _vectors(config, workspace, baseline),
         "lists": _lists(config, workspace, baseline),
     }
@@ -67,7 +70,12 @@ def measure_drift(
 
 def measure_one(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     """Task: one of the comparisons."""
-    functions = {"drift-kept": measure_kept, "drift-vectors": measure_vectors, "drift-lists": measure_lists}
+    functions = {
+        "drift-kept": measure_kept,
+        "drift-attributes": measure_attributes,
+        "drift-vectors": measure_vectors,
+        "drift-lists": measure_lists,
+    }
     return functions[task.name](task, attempt)
 
 
@@ -95,6 +103,27 @@ def _kept(config: PipelineConfig, workspace: Workspace, baseline: Baseline | Non
         "target_type": config.input.target_type,
         "since_us": rules.start_us,
         "half_life_us": rules.half_life_us,
+        "seed": config.evaluate.seed,
+    }
+
+
+def _attributes(config: PipelineConfig, workspace: Workspace, baseline: Baseline | None) -> dict[str, Any] | str:
+    if not config.attributes:
+        return "there are no attributes"
+    if baseline is None:
+        return why_no_baseline(workspace)
+    before = baseline.manifest["config"].get("attributes", {})
+    now = {name: given.model_dump(mode="json", exclude={"path"}) for name, given in config.attributes.items()}
+    types = [name for name in now if now[name] == {key: before.get(name, {}).get(key) for key in now[name]}]
+    if not types:
+        return f"[attributes] are others than on {baseline.data_date}"
+    features, index = (baseline.working(workspace, table) for table in ("node_features", "node_index"))
+    if isinstance(features, str) or isinstance(index, str):
+        return features if isinstance(features, str) else str(index)
+    return {
+        "old": {"node_features": _names(features), "node_index": _names(index)},
+        "new": {table: _names(workspace.files(table)) for table in ("node_features", "node_index")},
+        "types": types,
         "seed": config.evaluate.seed,
     }
 

@@ -19,6 +19,8 @@ from schemas.tables import PPR_NEIGHBORS
 
 #: Rows or edges of the baseline, below which growth says nothing.
 FEWEST_TO_GROW = 1_000
+#: Pairs of which a share is compared with that of another night: two shares of fewer may differ by chance.
+FEWEST_TO_RISE = 100
 #: New pairs whose median weight says something of how weights are written.
 FEWEST_NEW = 50
 
@@ -94,23 +96,29 @@ def _against(
     kept = drift["kept"]
     if why := kept.get("note"):
         nodes = [Figure("nodes_kept", None, why_not=why)]
-        pairs, weights, renewed, new_weights = (
-            Figure(name, None, why_not=why) for name in ("pairs_kept", "weights_kept", "pairs_renewed", "new_weights")
+        pairs, weights, changed, renewed, new_weights = (
+            Figure(name, None, why_not=why)
+            for name in ("pairs_kept", "weights_kept", "weights_changed", "pairs_renewed", "new_weights")
         )
     else:
         nodes = [_share(f"nodes_kept of {name}", one, last) for name, one in kept["nodes"].items()]
         pairs, weights = _share("pairs_kept", kept["pairs"], last), _share("weights_kept", kept["weights"], last)
-        renewed = _if_known(_renewed(kept["renewed"], last, workspace, baseline))
+        nights = _nights(workspace, baseline)
+        changed = _of_nights(_share("weights_changed", _others(kept["weights"]), last, FEWEST_TO_RISE), nights)
+        renewed = _of_nights(_share("pairs_renewed", kept["renewed"], last, FEWEST_TO_RISE), nights)
         new_weights = _if_known(_new_weights(kept["new_weights"], last))
         if baseline and (why := changed_key("input", config, baseline, OF_WEIGHTS)):
-            weights, new_weights = (replace(one, value=None, why_not=why) for one in (weights, new_weights))
+            about_weights = (weights, changed, new_weights)
+            weights, changed, new_weights = (replace(one, value=None, why_not=why) for one in about_weights)
     return {
         **found,
         "min_nodes_kept": nodes,
         "min_pairs_kept": [pairs],
         "min_weights_kept": [weights],
+        "max_changed_weights_rise": [changed],
         "max_renewed_rise": [renewed],
         "max_new_weight_ratio": [new_weights],
+        "min_attributes_kept": _attributes(drift["attributes"], last),
         "min_rankme_ratio": _rankme(metrics),
         "min_neighbors_kept": [*_neighbors(drift["vectors"], last), *_lists(drift["lists"], last)],
     }
@@ -174,9 +182,9 @@ def _most(figure: Figure, other_window: str | None) -> Figure:
     return replace(figure, value=None, why_not=f"the last release has {figure.baseline:,}: young data may grow at will")
 
 
-def _share(name: str, counted: Mapping[str, int], last: Mapping[str, float]) -> Figure:
+def _share(name: str, counted: Mapping[str, int], last: Mapping[str, float], fewest: int = FEWEST) -> Figure:
     kept, of = counted["kept"], counted["of"]
-    if of < FEWEST:
+    if of < fewest:
         return Figure(name, None, why_not=f"only {of} of the last release can be compared, too few for a share")
     return Figure(name, kept / of, last.get(name), detail=f"{kept:,} of {of:,}")
 
@@ -188,16 +196,23 @@ def _new_weights(measured: Mapping[str, float], last: Mapping[str, float]) -> Fi
     return Figure(name, measured["ratio"], last.get(name), detail=f"of {pairs:,} pairs, as a multiple of the others'")
 
 
-def _renewed(
-    counted: Mapping[str, int], last: Mapping[str, float], workspace: Workspace, baseline: Baseline | None
-) -> Figure:
-    """Return the share of pairs with a new event beside last night's, or what that makes in as many nights."""
-    figure = _share("pairs_renewed", counted, last)
+def _others(counted: Mapping[str, int]) -> dict[str, int]:
+    return {"kept": counted["of"] - counted["kept"], "of": counted["of"]}
+
+
+def _nights(workspace: Workspace, baseline: Baseline | None) -> float | None:
+    """How long ago the baseline was, in the time that lay between it and its own; None without one."""
     before = baseline.manifest.get("baseline") if baseline else None
-    if baseline is None or figure.baseline is None or not before:
-        return replace(figure, baseline=None)
+    if baseline is None or not before:
+        return None
     here, there = dt.date.fromisoformat(baseline.data_date), dt.date.fromisoformat(before[:10])
-    nights = (workspace.date - here).days / (here - there).days
+    return (workspace.date - here).days / (here - there).days
+
+
+def _of_nights(figure: Figure, nights: float | None) -> Figure:
+    """Return a share of pairs to which something happens in a night, beside what last night's makes in as many."""
+    if figure.baseline is None or nights is None:
+        return _if_known(replace(figure, baseline=None))
     return replace(figure, baseline=1 - (1 - figure.baseline) ** nights)
 
 
@@ -206,6 +221,19 @@ def _if_known(figure: Figure) -> Figure:
     if figure.value is None or figure.baseline is not None:
         return figure
     return replace(figure, why_not=f"last night's {figure.name} is not known", is_early=True)
+
+
+def _attributes(measured: Mapping[str, Any], last: Mapping[str, float]) -> list[Figure]:
+    if note := measured.get("note"):
+        return [Figure("attributes_kept", None, why_not=note)]
+    figures = []
+    for node_type, one in measured.items():
+        name, nodes = f"attributes_kept of {node_type}", int(one["nodes"])
+        if nodes < FEWEST or not one["of"]:
+            figures.append(Figure(name, None, why_not=f"only {nodes} nodes that had some are here tonight"))
+        else:
+            figures.append(Figure(name, one["kept"] / one["of"], last.get(name), detail=f"{nodes:,} nodes"))
+    return figures
 
 
 def _rankme(metrics: Mapping[str, Any]) -> list[Figure]:

@@ -81,9 +81,10 @@ def _weights_kept(both: pa.Table, *, has_window: bool) -> dict[str, int]:
 
 
 def _renewed(both: pa.Table) -> dict[str, int]:
-    """Of pairs that both have, how many have a later last event; none where they are undated."""
-    dated = both.filter(pc.is_valid(both["last_ts"]))
-    return {"kept": pc.sum(pc.greater(dated["last_ts_now"], dated["last_ts"])).as_py() or 0, "of": dated.num_rows}
+    """Of pairs that both have, how many have a later last event; undated, more events."""
+    is_later = pc.greater(both["last_ts_now"], both["last_ts"]).fill_null(False)
+    has_more = pc.and_(pc.is_null(both["last_ts"]), pc.greater(both["events_now"], both["events"]))
+    return {"kept": pc.sum(pc.or_(is_later, has_more)).as_py() or 0, "of": both.num_rows}
 
 
 def _new_weights(both: pa.Table, new: pa.Table, half_life_us: int | None) -> dict[str, float]:

@@ -148,6 +148,25 @@ def test_rows_of_tonight_in_another_unit_are_refused(tmp_path: Path) -> None:
     assert nights.run(4, {**rows, "weight": rows["weight"] * 1_000}).code == 0
 
 
+def test_events_that_were_swapped_are_refused(tmp_path: Path) -> None:
+    """Most pairs weigh alike before and after, and a few in a hundred of all events are of the other kind."""
+    nights = Nights(Chain(tmp_path), planted(share=0.05), CONFIGS["fastrp"])
+
+    def rows(night: int, names: tuple[str, str] = ("view", "buy")) -> dict[str, Any]:
+        plain = nights.rows(night)
+        is_rare = plain["source"] % 4 == 0
+        return {**plain, "weight": np.ones_like(plain["ts"]), "kind": np.array(names)[is_rare.astype(int)]}
+
+    sections = {"input": {"event": "kind", "event_weights": {"view": 1.0, "buy": 10.0}}}
+    for night in range(1, 4):
+        assert nights.run(night, rows(night), sections=sections).code == 0
+    for names in (("buy", "view"), ("view", "view")):
+        ended = nights.run(4, rows(4, names), sections=sections)
+        assert ended.code == 3
+        assert "weights_changed is 0.2" in ended.error, ended.error
+    assert nights.run(4, rows(4), sections=sections).code == 0
+
+
 def test_nights_that_were_skipped_renew_more_pairs(tmp_path: Path) -> None:
     """Of the same pairs a fifth has an event each day: after a fortnight nearly all have."""
     rng = np.random.default_rng(0)
@@ -175,7 +194,9 @@ def test_pairs_that_leave_nothing_to_be_told_from_are_not_judged(tmp_path: Path)
     assert (gate["verdict"], "are known too" in gate["note"]) == ("not judged", True)
 
 
-@pytest.mark.parametrize("key", ["min_next_day_ratio", "max_new_weight_ratio", "max_renewed_rise"])
+@pytest.mark.parametrize(
+    "key", ["min_next_day_ratio", "max_new_weight_ratio", "max_renewed_rise", "max_changed_weights_rise"]
+)
 def test_a_written_gate_that_needs_nights_before_does_not_keep_them_from_coming(tmp_path: Path, key: str) -> None:
     nights = Nights(Chain(tmp_path), planted(pairs=30_000, share=0.05), CONFIGS["fastrp"])
     publish = {"gates": {key: getattr(GatesConfig(), key)}}
@@ -298,7 +319,7 @@ def test_a_damaged_working_table_of_the_baseline_is_not_judged_by(nights: Nights
 
 def test_gates_off_are_not_judged_at_all(nights: Nights) -> None:
     off = {"min_pairs_kept": "off", "min_nodes_kept": "off", "min_neighbors_kept": "off", "min_weights_kept": "off"}
-    off |= {"min_next_day_auc": "off", "min_next_day_ratio": "off"}
+    off |= {"min_next_day_auc": "off", "min_next_day_ratio": "off", "max_changed_weights_rise": "off"}
     rows = spoilt(nights, 3, "items relabelled")
     write_rows(nights.chain.folder / "in.parquet", rows)
     ended = nights.run(3, rows, sections=with_changes({"publish": {"gates": off}}))

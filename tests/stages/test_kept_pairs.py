@@ -82,8 +82,8 @@ def test_counts_are_those_of_sets(
     factor = np.median([b / a for a, b in still]) if still else 1.0
     kept = sum(abs(b - a * factor) <= 0.01 * a * factor + 2 for a, b in same_time)
     assert got["weights"] == {"kept": kept, "of": len(still)}
-    later = sum(b[1] > a[1] for a, b in both) if dated else 0  # type: ignore[operator]
-    assert got["renewed"] == {"kept": later, "of": len(both) if dated else 0}
+    later = sum(b[1] > a[1] if dated else b[2] > a[2] for a, b in both)  # type: ignore[operator]
+    assert got["renewed"] == {"kept": later, "of": len(both)}
     nodes = {kind: {one for of, one in ends(old) if of == kind} for kind in types}
     shares = {kind: got["nodes"][kind]["of"] / len(of) for kind, of in nodes.items()}
     assert got["due"] == ({"pairs": len(due), "node_shares": shares} if dated else None)
