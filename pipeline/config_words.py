@@ -15,6 +15,7 @@ from graphquilt.toml_text import toml_string
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
     """Turn pydantic's findings into sentences: the key, the value found, the value wanted."""
     sentences = []
+    wrong: dict[str, tuple[Any, list[str], str]] = {}
     for finding in error.errors():
         place = [str(part) for part in finding["loc"] if isinstance(part, str)]
         name = ".".join(place)
@@ -29,9 +30,12 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
             text = str(finding["ctx"]["error"])
             sentences.append(f"{name}: {text}" if name else text)
         else:
-            about = _description_at(model, place)
-            shown = f"{name} is {finding['input']!r}; {finding['msg'][0].lower()}{finding['msg'][1:]}"
-            sentences.append(f"{shown} ({about})" if about else shown)
+            name = ".".join(_without_branch(model, place))
+            _, wanted, _ = wrong.setdefault(name, (finding["input"], [], _description_at(model, place)))
+            wanted.append(finding["msg"][0].lower() + finding["msg"][1:])
+    for name, (value, wanted, about) in wrong.items():
+        shown = f"{name} is {value!r}; {', or '.join(dict.fromkeys(wanted))}"
+        sentences.append(f"{shown} ({about})" if about else shown)
     return "; ".join(dict.fromkeys(sentences))
 
 
@@ -60,8 +64,14 @@ def _keys_at(model: type[BaseModel], place: Sequence[str]) -> list[str]:
     return list(section.model_fields) if section else []
 
 
+def _without_branch(model: type[BaseModel], place: Sequence[str]) -> Sequence[str]:
+    """Drop what a finding of a union ends in, the name of the branch that was tried: "sparsity.float"."""
+    section = _section_at(model, place[:-2])
+    field = section.model_fields.get(place[-2]) if section else None
+    return place[:-1] if field and get_origin(field.annotation) in (Union, UnionType) else place
+
+
 def _description_at(model: type[BaseModel], place: Sequence[str]) -> str:
-    # A union's finding ends in the name of its branch ("sparsity.float"): drop it to find the key.
     for end in range(len(place), 0, -1):
         section = _section_at(model, place[: end - 1])
         if section and place[end - 1] in section.model_fields:

@@ -54,6 +54,10 @@ def test_it_is_frozen(tmp_path: Path) -> None:
         (MINIMAL + "[embedding]\nzzz = 3", ["no key embedding.zzz", "choose from"]),
         (MINIMAL + "[embedding]\ndim = 0", ["embedding.dim is 0", "columns of the embedding"]),
         (MINIMAL + "[embedding]\nsparsity = 0.5", ["embedding.sparsity", "at least 1"]),
+        (
+            MINIMAL + "[publish.gates]\nmin_pairs_kept = 1.5",
+            ["publish.gates.min_pairs_kept is 1.5;", "less than or equal to 1, or input should be 'off'"],
+        ),
         (MINIMAL + "[embedding]\niteration_weights = [0, 0]", ["every weight is 0"]),
         (MINIMAL + "[embedding]\ndegree_power = nan", ["embedding.degree_power"]),
         (MINIMAL + "[evaluate]\nk = [0]", ["evaluate.k", "at least 1"]),

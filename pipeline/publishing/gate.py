@@ -199,7 +199,8 @@ def _judge_one(key: str, bound: float, figure: Figure, *, is_excused: bool) -> G
     margin = value - wanted if _is_floor(key) else wanted - value
     note = f"{name} is {value:.6g}{f' ({figure.detail})' if figure.detail else ''}"
     if figure.baseline is not None:
-        note += f", last night {figure.baseline:.6g}"
+        when = "the nights before" if FIGURES[key] == "next_day" else "last night"
+        note += f", {when} {figure.baseline:.6g}"
     note += f"; publish.gates.{key} wants at {'least' if _is_floor(key) else 'most'} {wanted:.6g}"
     if margin < 0:
         look_at = _LOOK_AT.get(FIGURES[key])

@@ -22,6 +22,7 @@ from pipeline.publishing.copies import WorkingFile
 from pipeline.publishing.gate import VERDICTS, Verdict, judge
 from pipeline.publishing.release import publish
 from pipeline.publishing.retention import clean
+from pipeline.stages.baseline import Baseline
 from pipeline.stages.chain import STAGES
 from pipeline.stages.gate_figures import figures_for
 from pipeline.stages.outcome import MadeFile, Outcome
@@ -65,7 +66,8 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
         raise GateError(
             f"not published, the last release stays: {' '.join(verdict.reasons)} All figures are in "
             f"{workspace.place('metrics')}; the tables are kept, and a run with other [publish.gates] reuses them. If "
-            "the data are right and did change so much, publish --accept-drift publishes them.",
+            "the data are right and did change so much, publish --accept-drift publishes them."
+            f"{_about_baseline(config, workspace)}",
             verdict.to_json(),
         )
     files = [
@@ -111,6 +113,17 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     note = workspace.scratch(NAME, "release") / "release.json"
     storage.write_json(note, figures)
     return Outcome({"release": [MadeFile(note, 1, storage.checksum_of(note))]}, figures)
+
+
+def _about_baseline(config: PipelineConfig, workspace: Workspace) -> str:
+    """Say so where readers have what the gates refused: it may be the baseline that is wrong."""
+    baseline = Baseline.of(workspace, config.publish.name)
+    if baseline is None or not baseline.manifest.get("accepted_drift"):
+        return ""
+    return (
+        f" They are compared with {baseline.release}, which was published with --accept-drift: if that one is wrong, "
+        "graphquilt rollback, and run again."
+    )
 
 
 def _accepted_before(config: PipelineConfig, workspace: Workspace, release: str) -> set[str]:

@@ -228,7 +228,9 @@ def test_accepted_drift_is_published_and_stays_accepted(nights: Nights) -> None:
     # A rerun is no new night; the next one is judged against what readers have now.
     again = nights.run(3, rows)
     assert (again.code, again.answer["verdict"]) == (0, "unchanged")
-    assert nights.run(4).code == 3
+    ended = nights.run(4)
+    assert ended.code == 3
+    assert "was published with --accept-drift: if that one is wrong, graphquilt rollback" in ended.error
 
 
 def test_what_nobody_promised_is_not_accepted_for_it(nights: Nights) -> None:
