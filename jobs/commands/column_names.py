@@ -20,31 +20,39 @@ ACTORS = _words(
     candidate applicant employee
     usuario cliente utilisateur kunde nutzer benutzer utente klant gebruiker klient uzytkownik mitglied membre
     miembro socio comprador acheteur besucher visiteur lecteur leser alumno aluno paciente kullanici musteri pengguna
-    pelanggan kund anvandare bruger пользователь клиент 用户 用戶 顧客
+    pelanggan kund anvandare bruger пользователь покупатель клиент 用户 用戶 顧客
+    username email login
     """
 )
 #: What is acted on. What others are described by (an item's brand, a song's artist) comes late.
 OBJECTS = _words(
     """
     item product prod sku asin isbn stock article movie film video song track book game app paper news story post
-    question page url photo image pin recipe course repo repository project job listing content document doc
+    question photo image pin recipe course auction lot repo repository project job listing content document doc
     hotel restaurant business venue poi place location spot station podcast show episode bookmark
     anime manga joke beer wine
     producto produto produit produkt prodotto artikel articulo artigo articolo pelicula filme libro livre livro buch
     cancion chanson lied musica ware receta rezept urun barang produk vara товар фильм книга 商品 物品
     ad creative campaign drug gene series album artist band channel group community subreddit team merchant
-    store shop seller brand category genre tag topic
+    store shop seller brand category genre tag topic tweet thread playlist board page url property site domain
+    keyword hashtag exercise lesson exam event service plugin disease compound chemical protein reference
+    vendor publisher supplier provider manufacturer developer advertiser retailer carrier
     """
 )
 #: What an actor does things in: an end only where nobody acts.
 OCCASIONS = _words(
     """
-    session basket cart order invoice transaction receipt trx txn ticket trip visit device cookie
+    session basket cart order invoice transaction receipt trx txn ticket trip visit device cookie card
     sesion sitzung pedido factura commande bestellung rechnung warenkorb
     """
 )
 #: The other end where both are of the actor's type.
-PEERS = _words("friend follower followee followed following follows contact neighbor neighbour peer trusted trustee")
+PEERS = _words(
+    """
+    friend follower followee followed following follows contact neighbor neighbour peer trusted trustee
+    depends dependency requires imports cites calls mentions
+    """
+)
 #: Ends of one pair, of one type.
 DIRECTIONS = tuple(
     (left, right)
@@ -57,21 +65,41 @@ DIRECTIONS = tuple(
         "trustor": "trustee", "rater": "rated ratee", "inviter": "invitee", "mentor": "mentee", "first": "second",
         "upstream": "downstream", "exporter": "importer", "ego": "alter", "package": "needs", "donor": "recipient",
         "home": "away", "white": "black", "winner": "loser", "old": "new",
+        "reporter": "partner", "prev": "curr next current", "previous": "current next",
         "origen": "destino", "origem": "destino", "origine": "destination", "von": "nach", "quelle": "ziel",
-        "emisor": "receptor", "mittente": "destinatario", "absender": "empfanger", "expediteur": "destinataire",
+        "emisor": "receptor", "mittente": "destinatario", "absender": "empfanger empfaenger",
+        "auftraggeber": "empfanger empfaenger", "expediteur": "destinataire", "ordenante": "beneficiario",
     }.items()
     for right in rights.split()
 )  # fmt: skip
 _ID = frozenset(
     _words(
-        "id ids ix idx key uuid guid code hash number num no nr nbr nummer numero ref sk pk fk codigo clave cle barcode"
+        """
+        id ids ix idx key uuid guid uid uri code hash number num no nr nbr nummer numero ref sk pk fk codigo clave cle
+        barcode
+        """
     )
 )
 #: Words that say how something is written, not what it is.
-_FILLERS = _ID | frozenset(_words("name nm title token encoded enc anon unique the of nombre nom nome label uri"))
-NODES = frozenset(_words("node vertex ip account bank wallet address phone email city airport country host user"))
+_FILLERS = _ID | frozenset(
+    _words(
+        """
+        name nm title token encoded enc anon unique pseudo hashed masked md5 iso the of on nombre nom nome label
+        """
+    )
+)
+NODES = frozenset(
+    _words("node vertex ip account bank wallet address phone email city airport country host user iban msisdn")
+)
 _NOUNS = frozenset((*ACTORS, *OBJECTS, *OCCASIONS))
 _NO_IDS = frozenset(_words("valid invalid covid android hybrid rapid liquid avoid"))
+#: End as agents do, and are things.
+_NO_AGENTS = _words(
+    """
+    number order gender server router sensor container cluster folder counter error color printer computer
+    sector vector factor indicator
+    """
+)
 _TYPED = re.compile(r":(token|float|token_seq|float_seq)$", re.I)  # RecBole
 _INDEX = re.compile(r"(unnamed[:_ ]*\d*|index|level_\d|__index_level_\d+__|row|row_?(id|num|number|no|ix)|rn|#|)", re.I)
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_a-zA-Z]+")
@@ -88,7 +116,8 @@ class ColumnName:
     @property
     def head(self) -> str:
         """The word that says what the column holds: the last."""
-        return self.words[-1] if self.words else ""
+        # Product2Id holds products; what "2" says beside a "1" is a direction.
+        return next((word for word in reversed(self.words) if not word.isdecimal()), "")
 
     @property
     def stem(self) -> str:
@@ -98,8 +127,18 @@ class ColumnName:
     @property
     def acts(self) -> bool:
         """Whether it may name who acts: a word for that, or one that ends as such words do (streamer, editor)."""
-        is_agent = self.head.endswith(("er", "or")) and len(self.head) > 5 and self.rank_in(OBJECTS) is None
-        return is_agent or any(word in ACTORS or word in OCCASIONS for word in self.words)
+        return self.is_agent or any(word in ACTORS or word in OCCASIONS for word in self.words)
+
+    @property
+    def is_agent(self) -> bool:
+        """Whether its last word is made of what somebody does: streamer, bidder, editor."""
+        ends_so = self.head.endswith(("er", "or")) and len(self.head) > 4 and not self.head.endswith(_NO_AGENTS)
+        return ends_so and self.rank_in(OBJECTS) is None and self.rank_in(OCCASIONS) is None
+
+    @property
+    def is_acted_on(self) -> bool:
+        """Whether a word before the last says that something is done to it: mentioned_user, engaged_with_user."""
+        return any(word.endswith("ed") and not word.endswith("eed") for word in self.words[:-1])
 
     def rank_in(self, vocabulary: tuple[str, ...]) -> int | None:
         """Place of the head in a vocabulary, the likeliest first; None if it is no word of it."""
@@ -117,7 +156,7 @@ class ColumnName:
 def parse_name(text: str) -> ColumnName:
     """Part a name into words: user_id, userId, USER-ID, userid and "user id" say the same."""
     plain = unicodedata.normalize("NFKD", _TYPED.sub("", text.strip()))
-    plain = "".join(letter for letter in plain if not unicodedata.combining(letter))
+    plain = unicodedata.normalize("NFC", "".join(letter for letter in plain if not unicodedata.combining(letter)))
     words: list[str] = []
     for word in _WORD.findall(plain):
         words += _parted(word.lower())
@@ -140,9 +179,12 @@ def _parted(word: str) -> list[str]:
         ):
             if base != word and _is_known(base):
                 return parts
-    for cut in range(3, len(word) - 2):
-        if word[cut:] in _NOUNS and (word[:cut] in _NOUNS or len(word) - cut > 4):  # productsku, fullvisitor
+    for cut in range(2, len(word) - 2):  # productsku, fullvisitor, pulocation
+        shortest = 5 if cut > 2 else 7
+        if word[cut:] in _NOUNS and (len(word) - cut >= shortest or (cut > 2 and word[:cut] in _NOUNS)):
             return [word[:cut], word[cut:]]
+    if word in _NOUNS:
+        return [word]
     if word.endswith("id") and len(word) > 4 and word not in _NO_IDS:
         return [*_parted(word.removesuffix("id")), "id"]
     for direction in sorted({side for pair in DIRECTIONS for side in pair if len(side) > 1}, key=len, reverse=True):

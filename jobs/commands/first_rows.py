@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -79,7 +80,7 @@ def _of_lake(piece: Piece, text: TextFormat) -> pa.Table:
 def _of_csv(piece: Piece, text: TextFormat) -> pa.Table:
     file = CsvFile(piece, text)
     known = file.names or []
-    names = [name for name in known if known.count(name) == 1]
+    names = [name for name, columns in Counter(known).items() if columns == 1]
     batches = file.rows({name: name for name in names})
     batch = next(batches, None)
     if batch is None:

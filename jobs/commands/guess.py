@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,8 +31,17 @@ from pipeline.ingest.weights import MAX_WEIGHT
 _WEIGHTS = (
     *("weight", "strength", "count", "rating", "score", "stars", "quantity", "qty", "plays", "clicks", "freq"),
     *("frequency", "amount", "hours", "playtime", "times", "cantidad", "anzahl", "quantite", "menge", "betrag"),
+    *("overall", "cnt", "click", "play", "visits", "views", "listens", "playcount", "n"),
+    *("nota", "note", "voto", "puntuacion", "valoracion", "bewertung", "ocena"),
+    *("ilosc", "aantal", "quantita", "quantidade", "hoeveelheid"),
+    *("оценка", "рейтинг", "количество", "评分", "数量", "評価", "평점", "수량"),
 )
-_EVENTS = ("event", "action", "interaction", "behavior", "behaviour", "kind", "type", "activity", "relation")
+_HAPPENINGS = ("event", "action", "interaction", "behavior", "behaviour", "engagement", "feedback", "activity")
+_EVENTS = (
+    *(*_HAPPENINGS, "kind", "type", "relation", "btag"),
+    *("evento", "evenement", "ereignis", "aktion", "accion", "acao", "azione", "событие", "действие"),
+    *("行为", "行为类型", "事件", "事件类型", "操作"),
+)
 _TIMES = (
     *(
         "timestamp",
@@ -49,7 +59,15 @@ _TIMES = (
         "when",
         "t",
     ),
-    *("fecha", "datum", "data", "zeit", "zeitpunkt", "hora", "moment"),
+    *("fecha", "datum", "data", "zeit", "zeitpunkt", "hora", "moment", "tijd", "heure", "tarih", "czas"),
+    *("дата", "время", "时间", "时间戳", "日期", "日時", "日付", "時刻", "시간", "날짜", "일시", "sent"),
+)
+#: What a name of a time says beyond that: time_ms, created_utc. With a stem of their own these would be no heads.
+_UNITS = frozenset(("utc", "gmt", "ms", "us", "ns", "sec", "seconds", "millis", "micros", "epoch", "unix", "iso"))
+_WRITTEN_UNIT = re.compile(r"(utc|gmt|[mun]s)$")  # eventtimems
+#: When a row was handled, which is later than what it tells of.
+_HANDLED = frozenset(
+    ("etl", "load", "loaded", "ingested", "inserted", "processed", "updated", "modified", "received", "sent", "upload")
 )
 
 _NO_ENDS = frozenset((*_WEIGHTS, *_EVENTS, *_TIMES))
@@ -115,7 +133,7 @@ def guess_columns(columns: Mapping[str, pa.Array]) -> Guess:
     rest = {name: column for name, column in columns.items() if name not in (ends.source, ends.target)}
     _guess_timestamp(rest, guess)
     rest.pop(guess.values.get("timestamp", ""), None)
-    _guess_weight(rest, guess)
+    _guess_weight({name: column for name, column in rest.items() if not _is_of_one_end(name, ends)}, guess)
     rest.pop(guess.values.get("weight", ""), None)
     event = _guess_event(rest, guess)
     rest.pop(event or "", None)
@@ -146,6 +164,12 @@ def _set_ends(ends: Ends, columns: Mapping[str, pa.Array], guess: Guess) -> None
         bound = min(1.0, math.ceil(150 * ends.null_share) / 100)
         why = f"{ends.null_share:.0%} of the first rows lack an end and are rejected; without them a run would fail"
         guess.set("max_rejected_share", bound, why)
+
+
+def _is_of_one_end(name: str, ends: Ends) -> bool:
+    """Whether a column tells of one end of a pair of one type: white_rating of white_id and black_id."""
+    source, target = (set(parse_name(end).words) for end in (ends.source, ends.target))
+    return ends.is_plain and not (source ^ target).isdisjoint(parse_name(name).words)
 
 
 def _self_loops(ends: Ends, columns: Mapping[str, pa.Array]) -> float:
@@ -265,7 +289,7 @@ def _guess_event(columns: Mapping[str, pa.Array], guess: Guess) -> str | None:
     """Return the column that holds kinds of interactions, said in a remark; None if there is none."""
     for name in _by_name(columns, _EVENTS):
         column, words = columns[name], parse_name(name).words
-        if len(words) > 1 and not any(word in _EVENTS[:5] for word in words):  # the type of what else?
+        if len(words) > 1 and not any(word in _HAPPENINGS for word in words):  # the type of what else?
             continue
         if pa.types.is_dictionary(column.type):
             column = column.dictionary_decode()
@@ -294,15 +318,26 @@ def _by_name(columns: Mapping[str, pa.Array], words: Sequence[str]) -> list[str]
     ranked = []
     for place, name in enumerate(columns):
         known = parse_name(name)
-        if known.is_id:
+        # A key of dates, 20240131, is a time where there is no better one.
+        if known.is_id and (words is not _TIMES or known.head not in words):
             continue
-        forms = [known.head, known.head.removesuffix("s")]
+        said = known.words
+        if words is _TIMES:
+            said = tuple(word for word in said if word not in _UNITS) or said
+        head = said[-1] if said else ""
+        forms = [head, head.removesuffix("s")]
         rank = next((words.index(form) for form in forms if form in words), None)
+        is_late = words is _TIMES and not _HANDLED.isdisjoint(said)
         if rank is not None:
-            ranked.append((len(known.words) > 1, rank, place, name))
-        elif words is not _EVENTS and any(len(word) > 3 and known.head.endswith(word) for word in words):
-            ranked.append((True, len(words), place, name))
+            ranked.append((is_late, known.is_id, len(said) > 1, rank, place, name))
+        elif words is not _EVENTS and _WRITTEN_UNIT.sub("", head).endswith(tuple(filter(_is_long, words))):
+            ranked.append((is_late, known.is_id, True, len(words), place, name))
     return [name for *_, name in sorted(ranked)]
+
+
+def _is_long(word: str) -> bool:
+    """Whether a word is long enough to be told within another."""
+    return len(word) > (3 if word.isascii() else 1)
 
 
 def _example(column: pa.Array) -> str:

@@ -26,6 +26,7 @@ from pipeline.ingest.rejected import is_text
 MOST_NULLS = 0.5
 _FEW_NULLS = 0.005  # half of what a run rejects without failing
 _KINDS = 20  # a column of no more values is more likely a kind of thing than an id
+_FLAGS = frozenset(("0", "1", "y", "n", "yes", "no", "t", "f", "true", "false"))
 _LONG_TEXT = 64  # letters on average
 _DECIMAL = r"^\s*[+-]?\d*\.\d+([eE][+-]?\d+)?\s*$"
 _DATE = r"^\s*\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T].*)?$"
@@ -68,9 +69,14 @@ def find_ends(columns: Mapping[str, pa.Array], unlikely: Iterable[str] = ()) -> 
     """
     taken = set(unlikely)
     possible = {name: parse_name(name) for name, column in columns.items() if can_be_id(column)}
-    named = {name: parsed for name, parsed in possible.items() if name not in taken and not numbers_rows(name, columns)}
+    named = {
+        name: parsed
+        for name, parsed in possible.items()
+        if not (name in taken or numbers_rows(name, columns) or is_count(parsed, columns[name]))
+    }
     found = (
         _by_direction(named, columns, needs_noun=True)
+        or _acted_on(named, columns)
         or _actor_and_object(named, columns)
         or _by_direction(named, columns, needs_noun=False)
         or _peers(named)
@@ -132,13 +138,20 @@ def as_integers(column: pa.Array) -> pa.Array | None:
         return None
 
 
+def is_count(name: ColumnName, column: pa.Array) -> bool:
+    """Whether a column says how many: whole numbers under the plural of an occasion, such as visits and orders."""
+    is_plural = name.rank_in(OCCASIONS) is not None and name.head not in OCCASIONS
+    return is_plural and not name.is_id and as_integers(column) is not None
+
+
 def _best(named: Mapping[str, ColumnName], vocabulary: tuple[str, ...], unlikely: Iterable[str] = ()) -> str | None:
     """The column whose name says most plainly that it is one of these: by word, as an id, with few other words."""
     ranked = []
     for place, (name, parsed) in enumerate(named.items()):
         rank = parsed.rank_in(vocabulary)
         if rank is not None:
-            ranked.append((name in unlikely, rank, not parsed.is_id, len(parsed.words), place, name))
+            doubts = (name in unlikely, parsed.is_acted_on, rank, not parsed.is_id, len(parsed.words))
+            ranked.append((*doubts, place, name))
     return min(ranked)[-1] if ranked else None
 
 
@@ -155,7 +168,9 @@ def _by_direction(named: Mapping[str, ColumnName], columns: Mapping[str, pa.Arra
                 is_noun = bool(rest.words) and (rest.is_id or _is_noun(rest) or rest.head in NODES)
                 if not (is_noun if needs_noun else rest.head not in _QUANTITIES):
                     continue
-                if not looks_like_a_measure(columns[source]):
+                if left.isdecimal() and any(map(_is_of_kinds, (columns[source], columns[target]))):
+                    continue  # category_1 and category_2: numbered, not opposite
+                if not looks_like_a_measure(columns[source], may_be_decimal=needs_noun):  # arXiv's 1706.03762
                     node_type = rest.stem or ("package" if left == "package" else "node")
                     ends = Ends(source, target, node_type, node_type, f"by their names: {left} and {right}")
                     # Of from_bank, from_account, to_bank, to_account, the accounts: the finer ones.
@@ -170,30 +185,70 @@ def _is_noun(name: ColumnName) -> bool:
 
 def _actor_and_object(named: Mapping[str, ColumnName], columns: Mapping[str, pa.Array]) -> Ends | None:
     """Who acts and on what; an occasion acts where nobody does."""
-    actor = _best(named, ACTORS) or _best(named, OCCASIONS)
+    of_kinds = {name for name in named if _is_of_kinds(columns[name])}
+    actor = _best(named, ACTORS) or _agent(named) or _best(named, OCCASIONS, unlikely=of_kinds)
     others = {name: parsed for name, parsed in named.items() if name != actor}
     # order_item_id counts the items of an order: 1, 2, 3.
-    thing = _best(others, OBJECTS, unlikely={name for name in others if _is_of_kinds(columns[name])})
+    lines = {name for name, parsed in others.items() if any(word in OCCASIONS for word in parsed.words[:-1])}
+    thing = _best(others, OBJECTS, unlikely=of_kinds | lines)
     if actor is None or thing is None:
         return None
+    others.pop(thing)
+    if thing in of_kinds and not named[thing].is_id and any(other.is_id for other in _ends_of(others).values()):
+        return None  # a channel of ten, beside the id of something
     return _two_types(named, actor, thing, "by their names")
 
 
+def _agent(named: Mapping[str, ColumnName]) -> str | None:
+    """The first id of somebody whose name is made of what they do."""
+    return next((name for name, parsed in named.items() if parsed.is_id and parsed.is_agent), None)
+
+
+def _ends_of(named: Mapping[str, ColumnName]) -> dict[str, ColumnName]:
+    """Without those that are no ends where somebody acts."""
+    return {name: parsed for name, parsed in named.items() if parsed.rank_in(OCCASIONS) is None}
+
+
 def _is_of_kinds(column: pa.Array) -> bool:
-    return len(pc.unique(column.drop_null())) <= min(_KINDS, len(column) // 10)
+    """Whether a column has few different values for its rows: one, or yes and no, also in a handful of rows."""
+    kinds = pc.unique(column.drop_null())
+    if len(column) > 4 and (len(kinds) == 1 or {str(kind).lower() for kind in kinds[:3].to_pylist()} <= _FLAGS):
+        return True
+    return len(kinds) <= min(_KINDS, len(column) // 10)
+
+
+def _acted_on(named: Mapping[str, ColumnName], columns: Mapping[str, pa.Array]) -> Ends | None:
+    """Two who act, one of whom something is done to (author_id, mentioned_user_id), and nothing that several act on."""
+    things = [name for name, parsed in named.items() if parsed.rank_in(OBJECTS) is not None and parsed.is_id]
+    if any(len(pc.unique(columns[name])) < len(columns[name]) for name in things):
+        return None
+    actors = {name: parsed for name, parsed in named.items() if parsed.is_id and parsed.rank_in(ACTORS) is not None}
+    acting = _best({name: parsed for name, parsed in actors.items() if not parsed.is_acted_on}, ACTORS)
+    acted_on = _best({name: parsed for name, parsed in actors.items() if parsed.is_acted_on}, ACTORS)
+    if acting is None or acted_on is None:
+        return None
+    node_type = named[acting].head
+    return Ends(acting, acted_on, node_type, node_type, "by their names: one acts, and one is acted on")
 
 
 def _peers(named: Mapping[str, ColumnName]) -> Ends | None:
     """Two of one type: a user and a friend, an item and a related item."""
-    actor, peer = _best(named, ACTORS), _best(named, PEERS)
-    if actor is not None and peer is not None and actor != peer:
-        node_type = named[actor].stem
+    peer = _best(named, PEERS)
+    others = {name: parsed for name, parsed in named.items() if name != peer}
+    actor = _best(others, ACTORS) or _best(others, ("package", "library", "module", *OBJECTS))
+    if actor is not None and peer is not None:
+        node_type = named[actor].stem or "node"
         return Ends(actor, peer, node_type, node_type, "by their names; both ends are of one type")
     for place, (source, of_source) in enumerate(named.items()):
         for target, of_target in list(named.items())[place + 1 :]:
-            if of_source.head and of_source.head == of_target.head and of_source.is_id and of_target.is_id:
-                return Ends(source, target, of_source.head, of_source.head, "by their names; both say what they are of")
+            says_ids = all(parsed.is_id or parsed.head in _ADDRESSES for parsed in (of_source, of_target))
+            if of_source.head and says_ids and of_source.head == of_target.head:
+                node_type = of_source.head
+                return Ends(source, target, node_type, node_type, "by their names; both say what they are of")
     return None
+
+
+_ADDRESSES = frozenset(("iban", "msisdn", "email", "ip", "wallet", "phone", "address"))
 
 
 def _by_place(
@@ -215,7 +270,8 @@ def _by_place(
     likely.sort(key=lambda name: (*_doubts(possible[name], columns[name]), names.index(name)))
     actor = _best({name: possible[name] for name in likely}, ACTORS)
     if actor is not None:  # and the likeliest other
-        source, target = actor, next(name for name in likely if name != actor)
+        others = {name: possible[name] for name in likely if name != actor}
+        source, target = actor, next(iter(_ends_of(others) or others))
     else:
         source, target = sorted(likely[:2], key=names.index)
         if possible[target].acts and not possible[source].acts:
@@ -231,20 +287,23 @@ def _by_place(
     return _two_types(possible, source, target, "the likeliest two columns of ids")
 
 
-def _doubts(name: ColumnName, column: pa.Array) -> tuple[bool, ...]:
+def _doubts(name: ColumnName, column: pa.Array) -> tuple[int, ...]:
     """What speaks against a column of ids, the strongest first."""
     values = pc.unique(column.drop_null())
     is_occasion = name.rank_in(OCCASIONS) is not None
+    is_of_kinds = _is_of_kinds(column)
+    says_id = name.is_id and name.text.strip(" _").lower() not in ("id", "key")  # alone, the row's
     return (
-        not (_is_noun(name) or name.is_id or is_occasion),
+        is_of_kinds and not name.is_id,
+        2 - (_is_noun(name) or name.is_agent) - says_id if not is_occasion else 1,
         is_occasion,
-        _is_of_kinds(column),
+        is_of_kinds,
         len(values) == len(column) > _KINDS,
     )
 
 
-def looks_like_a_measure(column: pa.Array) -> bool:
-    """Whether text holds fractions, dates, or sentences: what no id looks like."""
+def looks_like_a_measure(column: pa.Array, *, may_be_decimal: bool = False) -> bool:
+    """Whether text holds fractions (unless ids may have dots), dates, or sentences: what no id looks like."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if not is_text(column.type):
@@ -252,7 +311,7 @@ def looks_like_a_measure(column: pa.Array) -> bool:
     text = pc.cast(column, pa.string(), safe=False).drop_null()
     if not len(text):
         return True
-    for pattern in (_DECIMAL, _DATE):
+    for pattern in (_DATE,) if may_be_decimal else (_DECIMAL, _DATE):
         if pc.mean(pc.match_substring_regex(pc.cast(text, pa.binary()), pattern)).as_py() > 0.5:
             return True
     return bool(pc.mean(pc.binary_length(text)).as_py() > _LONG_TEXT)

@@ -17,6 +17,7 @@ from pipeline.ingest.text_format import COMMENT_MARKS, MATRIX_MARKET, WHITESPACE
 
 _BYTES = 256 * 1024
 _LINES = 300
+_FEW = 30  # rows, in which most values come once
 _MOST_OF = 0.9  # of the lines have to agree
 _DELIMITERS = ("::", "\t", ";", "|", ",", WHITESPACE)
 _NUMBER = re.compile(
@@ -159,9 +160,17 @@ def _has_header(rows: Sequence[Sequence[str]]) -> bool:
     if not rest:
         return True
     columns = list(zip(*rest, strict=True))
+    if any(_is_like(cell, column) for cell, column in zip(first, columns, strict=True)) and not _names_ends(first):
+        return False
     if any(sum(map(_is_value, column)) >= _MOST_OF * len(column) for column in columns):
         return True
     return _names_ends(first) or not any(cell in column for cell, column in zip(first, columns, strict=True))
+
+
+def _is_like(cell: str, column: Sequence[str]) -> bool:
+    """Whether a text with digits is as long as all others of its column, which have some, too: a hash."""
+    texts = (cell, *column)
+    return len({*map(len, texts)}) == 1 and all(any(map(str.isdigit, text)) for text in texts)
 
 
 def _names_ends(cells: Sequence[str]) -> bool:
@@ -180,38 +189,51 @@ _KNOWN = (ACTORS, OBJECTS, OCCASIONS)
 def _names_for(rows: Sequence[Sequence[str]], is_one_set: bool | None) -> tuple[str, ...]:
     """Names for the columns of a file without a header: what their values look like."""
     columns = [list(column) for column in zip(*rows, strict=True)]
-    looks = [_look_of(column) for column in columns]
+    looks = [_look_of(column, is_late=place > 1) for place, column in enumerate(columns)]
     ends = [place for place, look in enumerate(looks) if look == "id"][:2]
     names = [f"column_{place + 1}" for place in range(len(columns))]
     for look in ("timestamp", "rating", "event"):
-        if look in looks:
+        if looks.count(look) == 1 or (look in looks and look != "rating"):  # of two ratings, neither is the weight
             names[looks.index(look)] = look
     if len(ends) == 2:
-        is_plain = set(looks) <= {"id", "number"} and len(columns) <= 3 and "rating" not in looks
-        is_plain = is_plain or share_text(*(pa.array(columns[place]) for place in ends))
+        left, right = (columns[place] for place in ends)
+        is_plain = set(looks) <= {"id", "number"} and len(columns) <= 3
+        if len(left) > _FEW and not any(map(_NUMBER.fullmatch, (*left, *right))):
+            is_plain = False  # texts of one kind would come at both ends
+        # Two nodes, a sign or strength, and when: SNAP's networks in time.
+        in_time = set(looks) <= {"id", "number", "timestamp"} and looks.count("id") == 2 and len(columns) <= 4
+        is_plain = is_plain or (in_time and len({*left} & {*right}) >= max(2, min(len({*left}), len({*right})) // 10))
+        is_plain = is_plain or share_text(pa.array(left), pa.array(right))
         is_plain = is_plain if is_one_set is None else is_one_set
         for place, name in zip(ends, ("source", "target") if is_plain else ("user", "item"), strict=True):
             names[place] = name
-        if is_plain and len(columns) == 3 and looks[2] == "number":
+        if is_plain and len(columns) <= 4 and looks[2:3] == ["number"]:
             names[2] = "weight"
     return tuple(names)
 
 
-def _look_of(column: Sequence[str]) -> str:
+def _look_of(column: Sequence[str], *, is_late: bool) -> str:
+    """What a column's values look like; ``is_late``: after two others, so that few values in few rows are no ids."""
     known = [cell for cell in column if cell.strip()]
     if not known:
         return "nothing"
     if all(map(_EPOCH.fullmatch, known)) or all(map(_DATE.fullmatch, known)):
         return "timestamp"
     kinds = set(known)
-    is_small = len(kinds) <= min(20, len(known) // 3)
+    is_small = len(kinds) <= min(20, len(known) // (1 if is_late and len(known) < _FEW else 3))
     if all(map(_NUMBER.fullmatch, known)):
         numbers = [float(cell.replace(",", ".")) for cell in known]
         if is_small and all(0 <= number <= 10 and (2 * number).is_integer() for number in numbers):
             return "rating" if len(kinds) > 1 else "number"
+        if min(numbers) < 0 and max(map(abs, numbers)) <= 100:  # trust, votes
+            return "number"
         return (
             "id"
             if all(number.is_integer() and "." not in cell for number, cell in zip(numbers, known, strict=True))
             else "number"
+        )
+    if is_small and len(known) < _FEW:
+        is_small = 2 * len(kinds) <= len(known) or (
+            len({*map(len, kinds)}) > 1 and all(map(str.isalpha, kinds))
         )
     return "event" if is_small and len(kinds) <= 10 else "id"

@@ -19,13 +19,30 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-#: First bytes of what is no text, whatever its name says.
+#: First bytes of what is no table of text, whatever its name says.
 _FOREIGN = (
     (b"\x1f\x8b", "gzip data; let its name end in .gz"),
     (b"\x28\xb5\x2f\xfd", "zstd data; let its name end in .zst"),
     (b"BZh91AY&SY", "bzip2 data; let its name end in .bz2"),
     (b"PAR1", "Parquet; let its name end in .parquet"),
     (b"PK\x03\x04", "a ZIP archive or a spreadsheet; unpack it, or save the sheet as CSV"),
+    (b"\xd0\xcf\x11\xe0", "an old spreadsheet; save the sheet as CSV"),
+    (b"ORC\n", "ORC; write it as Parquet"),
+    (b"ORC\b", "ORC; write it as Parquet"),
+    (b"Obj\x01", "Avro; write it as Parquet"),
+    (b"ARROW1\0\0", "Arrow or Feather; write it as Parquet"),
+    (b"\x93NUMPY", "an array of numpy; write it as Parquet or CSV"),
+    (b"SQLite format 3\0", "a SQLite database; export the table as CSV"),
+    (b"\x89HDF", "HDF5; write it as Parquet"),
+    (b"\x89PNG", "a picture; name the data"),
+    (b"\xff\xd8\xff", "a picture; name the data"),
+    (b"%PDF-", "a PDF; name the data"),
+    (b"\xfd7zXZ", "xz data; unpack it, or pack it with gzip or zstd"),
+    (b"<!DOCTYPE", "a page of HTML, often an error or a login instead of the data; get the data again"),
+    (b"<!doctype", "a page of HTML, often an error or a login instead of the data; get the data again"),
+    (b"<html", "a page of HTML, often an error or a login instead of the data; get the data again"),
+    (b"<?xml", "XML; write it as CSV or Parquet"),
+    (b"version https://git-lfs.", "a pointer of git LFS, not the data; run 'git lfs pull'"),
 )
 
 

@@ -85,7 +85,7 @@ FILES = [
            timestamp="timestamp", unit="s"),
     public("amazon 2018", "overall stars, verified of=true|false, reviewTime name, reviewerID hash, asin padded, "
            "reviewerName name, reviewText long, summary name, unixReviewTime s", "reviewerID > asin", "reviewer asin",
-           timestamp="unixReviewTime", unit="s"),
+           weight="overall", timestamp="unixReviewTime", unit="s"),
     public("amazon 2023", "user_id hash, parent_asin padded, rating stars, timestamp ms", "user_id > parent_asin",
            "user parent_asin", weight="rating", timestamp="timestamp", unit="ms"),
     public("lastfm hetrec", "userID id, artistID id2, weight count", "userID > artistID", "user artist",
@@ -204,7 +204,7 @@ FILES = [
            "customer product", weight="AMOUNT", timestamp="TRANSACTION_DT"),
     public("beer", "brewery_id id, brewery_name name, review_time s, review_overall halves, review_profilename name, "
            "beer_name name, beer_beerid id2", "review_profilename > beer_beerid", "review_profile beer",
-           timestamp="review_time", unit="s"),
+           weight="review_overall", timestamp="review_time", unit="s"),
     public("anime", "user_id id, anime_id id2, rating signed", "user_id > anime_id", "user anime"),
     public("airbnb", "listing_id big, id unique, date date, reviewer_id big, reviewer_name name, comments long",
            "reviewer_id > listing_id", "reviewer listing", timestamp="date"),
@@ -250,7 +250,7 @@ FILES = [
     public("patents", "CITING big, CITED big", "CITING > CITED", "node node"),
     public("hn", "story_id big, commenter text=c, score count", "commenter > story_id", "commenter story",
            weight="score"),
-    public("npm", "package text=p, dependency text=p, version text", "package > dependency", "node node"),
+    public("npm", "package text=p, dependency text=p, version text", "package > dependency", "package package"),
     public("imports", "Importer text=p, Imported text=p", "Importer > Imported", "node node"),
     public("mooc", "USERID id, TARGETID id2, TIMESTAMP count", "USERID > TARGETID", "user target"),
     public("wikipedia edits", "user_id id, page_id id2, ts s, comma_separated ratio", "user_id > page_id",
@@ -260,9 +260,9 @@ FILES = [
     public("french", "date date, id_client id, ref_produit text=r, quantité count, prix price", "id_client > "
            "ref_produit", "client produit", weight="quantité", timestamp="date"),
     public("italian", "data date, codice_utente id, codice_articolo id2, voto stars", "codice_utente > "
-           "codice_articolo", "codice_utente codice_articolo", timestamp="data"),
+           "codice_articolo", "codice_utente codice_articolo", weight="voto", timestamp="data"),
     public("dutch", "klantnummer id, artikelnummer id2, aantal count", "klantnummer > artikelnummer", "klant "
-           "artikel"),
+           "artikel", weight="aantal"),
     public("olist joined", "order_id hash, customer_unique_id hash, product_id hash, review_score stars, "
            "order_purchase_timestamp dates", "customer_unique_id > product_id", "customer product",
            weight="review_score", timestamp="order_purchase_timestamp"),
@@ -327,19 +327,19 @@ FILES = [
     public("airline", "src_airport text=A, dst_airport text=A, airline text=L, equipment text", "src_airport > "
            "dst_airport", "airport airport"),
     public("wiki clickstream", "prev text=Page, curr text=Page, type of=link|other, n count", "prev > curr",
-           "node node", event="type"),
+           "node node", weight="n", event="type"),
     public("links", "source_url text=u, target_url text=u, anchor name", "source_url > target_url", "url url"),
     public("github2", "actor_login text=a, repo_name text=r, type of=WatchEvent|PushEvent, created_at iso",
            "actor_login > repo_name", "actor_login repo", timestamp="created_at", event="type"),
-    public("pypi", "project text=p, requires text=p, extra text", "project > requires", "node node"),
+    public("pypi", "project text=p, requires text=p, extra text", "project > requires", "project project"),
     public("bank es", "id_cuenta_origen big, id_cuenta_destino big, importe price, fecha date",
            "id_cuenta_origen > id_cuenta_destino", "cuenta cuenta", timestamp="fecha"),
     public("fr", "num_client id, num_article id2, qte count, date_achat date", "num_client > num_article",
            "client article", timestamp="date_achat"),
     public("zalando", "kundenId id, produktId id2, bestelldatum date, bewertung stars", "kundenId > produktId",
-           "kunden produkt", timestamp="bestelldatum"),
+           "kunden produkt", weight="bewertung", timestamp="bestelldatum"),
     public("pl", "id_klienta id, id_produktu id2, data date, ilosc count", "id_klienta > id_produktu", "klienta "
-           "produktu", timestamp="data"),
+           "produktu", weight="ilosc", timestamp="data"),
     public("cols", "col_user id, col_item id2, col_rating stars, col_timestamp s", "col_user > col_item",
            "col_user col_item", weight="col_rating", timestamp="col_timestamp", unit="s"),
     public("iid", "uid id, iid id2, r stars, t s", "uid > iid", "uid iid", timestamp="t", unit="s"),
@@ -348,5 +348,69 @@ FILES = [
            "fullVisitorId > productSKU", "full_visitor product_sku", timestamp="visitStartTime", unit="s"),
     public("matomo", "idvisitor hash, idvisit id, idaction_url id2, server_time dates", "idvisitor > "
            "idaction_url", "visitor idaction_url", timestamp="server_time"),
+    # Not seen when the rules above were made.
+    public("kuairand", "user_id id, video_id id2, date of=20220401|20220402, hourmin of=1300|1400, time_ms ms, "
+           "is_click of=0|1, play_time_ms count", "user_id > video_id", "user video", timestamp="time_ms", unit="ms"),
+    public("ga4", "event_date of=20210701|20210702, event_timestamp ms, event_name of=view_item|purchase, "
+           "user_pseudo_id hash, ga_session_id s, item_id text=GGOE", "user_pseudo_id > item_id", "user item",
+           timestamp="event_timestamp", unit="ms", event="event_name"),
+    public("reddit", "id unique, author name, subreddit text=r, link_id text=t3, score signed, created_utc s, "
+           "body long",
+           "author > subreddit", "author subreddit", timestamp="created_utc", unit="s"),
+    public("sepa", "Buchungstag date, Auftraggeber_IBAN text=DE, Empfaenger_IBAN text=DE, Waehrung of=EUR|USD",
+           "Auftraggeber_IBAN > Empfaenger_IBAN", "iban iban", timestamp="Buchungstag"),
+    public("mentions", "tweet_id unique, author_id id, mentioned_user_id id, created_at iso, lang of=en|de",
+           "author_id > mentioned_user_id", "author author", timestamp="created_at"),
+    public("recsys 2020", "tweet_id hash, engaged_with_user_id hash, engaging_user_id hash, engagement_timestamp s, "
+           "engagement_type of=like|reply", "engaging_user_id > tweet_id", "engaging_user tweet",
+           timestamp="engagement_timestamp", unit="s", event="engagement_type"),
+    public("arxiv", "citing_paper price, cited_paper price", "citing_paper > cited_paper", "paper paper"),
+    public("pollination", "plant text=p, pollinator text=b, visits count", "pollinator > plant", "pollinator plant",
+           weight="visits"),
+    public("imdb principals", "tconst text=tt, ordering of=1|2|3|4, nconst text=nm, category of=actor|director",
+           "tconst > nconst", "tconst nconst"),
+    public("expedia", "date_time dates, site_name of=2|3|4, user_location_country id, user_id id, channel of=0|1|9, "
+           "srch_destination_id big, is_booking of=0|1, cnt stars, hotel_market id2", "user_id > srch_destination_id",
+           "user srch_destination", weight="cnt", timestamp="date_time"),
+    public("trivago", "user_id id, session_id hash, timestamp s, step count, action_type of=view|clickout, "
+           "reference big, platform of=BR|US", "user_id > reference", "user reference", timestamp="timestamp",
+           unit="s", event="action_type", unused="session_id:took place"),
+    public("chess", "id unique, created_at ms, turns count, winner of=white|black, white_id text=p, white_rating big, "
+           "black_id text=p, black_rating big", "white_id > black_id", "node node", timestamp="created_at", unit="ms"),
+    public("clickstream", "previous text=Page, current text=Page, n count", "previous > current", "node node",
+           weight="n"),
+    public("oulad", "code_module of=AAA|BBB, code_presentation of=2013J|2014J, id_student id, id_site id2, "
+           "date signed, sum_click count", "id_student > id_site", "student site", weight="sum_click"),
+    public("spanish events", "usuario_id id, producto_id id2, evento of=vista|compra, fecha dates",
+           "usuario_id > producto_id", "usuario producto", timestamp="fecha", event="evento"),
+    public("chinese", "用户ID id, 商品ID id2, 行为类型 of=点击|购买, 时间戳 s", "用户ID > 商品ID", "用户 商品",
+           timestamp="时间戳", unit="s", event="行为类型"),
+    public("korean", "사용자ID id, 상품ID id2, 평점 stars, 시간 s", "사용자ID > 상품ID", "사용자 상품", weight="평점",
+           timestamp="시간", unit="s"),
+    public("star schema", "fct_order_line_key unique, dim_customer_key id, dim_product_key id2, order_qty count, "
+           "dim_date_key of=20210401|20210518, etl_loaded_at dates", "dim_customer_key > dim_product_key",
+           "dim_customer dim_product", weight="order_qty", timestamp="dim_date_key"),
+    public("shopify", "Name text=#, Email text=m@, Created at dates, Lineitem quantity stars, Lineitem sku text=SKU",
+           "Email > Lineitem sku", "email lineitem_sku", weight="Lineitem quantity", timestamp="Created at"),
+    public("camel", "eventId unique, visitorId hash, contentId hash, eventName of=view|share, eventTimeMs ms, "
+           "sessionId hash", "visitorId > contentId", "visitor content", timestamp="eventTimeMs", unit="ms",
+           event="eventName"),
+    public("channels", "message_id unique, sender_id text=U, channel_id text=C, reply_count zeros",
+           "sender_id > channel_id", "sender channel"),
+    public("ebay bids", "bid_id unique, bidder_id hash, auction text=a, device text=phone, country of=us|in, "
+           "url text=u",
+           "bidder_id > auction", "bidder auction"),
+    public("taxi", "VendorID of=1|2, pickup_datetime dates, PULocationID id, DOLocationID id, fare_amount price",
+           "PULocationID > DOLocationID", "location location", weight="fare_amount", timestamp="pickup_datetime"),
+    public("elo", "authorized_flag of=Y|N, card_id hash, category_1 of=N|Y, category_2 of=1|2|3, merchant_id hash, "
+           "subsector_id id, purchase_date dates", "card_id > merchant_id", "card merchant", timestamp="purchase_date"),
+    public("plista", "publisher_id of=1|2|3, cookie_id big, item_id id, created_at ms", "cookie_id > item_id",
+           "cookie item", timestamp="created_at", unit="ms"),
+    public("job matching", "candidate_id id, vacancy_id id2, applied of=0|1, match_score ratio",
+           "candidate_id > vacancy_id", "candidate vacancy", weight="match_score"),
+    public("anime reviews", "uid unique, profile text=p, anime_uid id2, score stars", "profile > anime_uid",
+           "profile anime", weight="score"),
+    public("trade", "Year of=2019|2020, Reporter ISO text=c, Partner ISO text=c, Commodity Code id2",
+           "Reporter ISO > Partner ISO", "node node"),
 ]
 # fmt: on
