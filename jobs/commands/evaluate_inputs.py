@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from jobs.commands.evaluate_tables import FoundTable, about_table, find_table, read_table, table_at
 from jobs.config_file import read_config
+from pipeline.config_sections import InputConfig
 from pipeline.errors import ConfigError, InputError
 from pipeline.evaluation.table import Pairs
 from pipeline.ingest.id_match import match_ids, why_no_match
@@ -137,6 +138,7 @@ class Columns:
     source: str
     target: str
     text: TextFormat = field(default_factory=TextFormat)
+    max_rejected_share: float = InputConfig.model_fields["max_rejected_share"].default
 
 
 def columns_of(options: argparse.Namespace, given: Mapping[str, Any]) -> Columns:
@@ -146,6 +148,7 @@ def columns_of(options: argparse.Namespace, given: Mapping[str, Any]) -> Columns
         options.source or of_input.get("source", "source"),
         options.target or of_input.get("target", "target"),
         TextFormat.from_keys(of_input),
+        **{key: of_input[key] for key in ("max_rejected_share",) if key in of_input},
     )
 
 
@@ -188,14 +191,12 @@ def _read(path: str, columns: Columns, option: str, date: dt.date | None = None)
     """Both ends of the pairs in a file, folder or glob."""
     try:
         rules = ParseRules(source=columns.source, target=columns.target, text=columns.text)
-        ends, left_out = read_pairs(split_tasks(list_sources(path, date)), rules)
+        ends, left_out = read_pairs(split_tasks(list_sources(path, date)), rules, columns.max_rejected_share)
     except InputError as error:
         text = str(error)
         for role, named in (("source", "--source"), ("target", "--target")):
             text = text.replace(f"(input.{role})", f"(of --{option}; {named} names it)")
         raise InputError(text) from error
-    if not len(ends[0]):
-        raise InputError(f"--{option} {path} has no usable pairs: no row has both ids")
     if left_out:
         log.warning("warning: of --%s %s, %s", option, path, left_out)
     return ends
@@ -253,7 +254,7 @@ def _labels(options: argparse.Namespace, scored: ScoredTable) -> Labels:
     path = str(options.labels)
     try:
         rules = ParseRules(source=columns.source, target=columns.target)
-        (ids, label), left_out = read_pairs(split_tasks(list_sources(path)), rules)
+        (ids, label), left_out = read_pairs(split_tasks(list_sources(path)), rules, most_rejected=1.0)
     except InputError as error:
         text = str(error).replace("(input.source)", "(--label-node names it)")
         raise InputError(text.replace("(input.target)", "(--label-column names it)")) from error

@@ -87,6 +87,7 @@ def _score(
         files = list_sources(str(config.evaluate.path), workspace.date, "evaluate.path", snapshots)
         files = as_they_were(files, workspace.seen)
         common |= {"rules": rules.to_payload(), "parse": [part.to_payload() for part in split_tasks(files)]}
+        common["most_rejected"] = config.input.max_rejected_share
     elif config.evaluate.source == "holdout":
         held_out = [str(file) for file in workspace.files("holdout")]
         common |= {"holdout": held_out, "index": [str(file) for file in workspace.files("node_index")]}

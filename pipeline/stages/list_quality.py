@@ -25,14 +25,14 @@ def read_test_pairs(payload: Mapping[str, Any], train: Ends) -> tuple[Ends, str 
 
     Raises
     ------
-    InputError : a file whose ids almost all are in no pair of ``train``.
+    InputError : a file with too many rows that can't be used, or whose ids almost all are in no pair of ``train``.
     """
     if payload.get("pairs") is not None:
         return read_edges(payload["pairs"]), None
     if "holdout" in payload:
         return read_held_out(payload["holdout"], payload["index"]), None
     tasks = [ParseTask.from_payload(part) for part in payload["parse"]]
-    pairs, left_out = read_pairs(tasks, ParseRules(**payload["rules"]))
+    pairs, left_out = read_pairs(tasks, ParseRules(**payload["rules"]), payload["most_rejected"])
     types = payload["source_type"], payload["target_type"]
     warnings = [left_out and f"of evaluate.path, {left_out}", judge_pair_ids(pairs, train, types, "evaluate.path")]
     return pairs, "; ".join(filter(None, warnings)) or None

@@ -18,7 +18,7 @@ from pipeline.ingest.id_match import match_ids, swapped, why_no_match
 from pipeline.ingest.ids import one_type
 from pipeline.ingest.parse import ParseRules, parse, total
 from pipeline.ingest.reasons import in_words
-from pipeline.ingest.sources import ParseTask
+from pipeline.ingest.sources import ParseTask, shown
 from pipeline.kernels.hashing import node_keys
 
 _COLUMNS = ("node_type", "node_id", "embedding", "degree")
@@ -152,25 +152,39 @@ def read_held_out(files: Sequence[str], index: Sequence[str]) -> tuple[pa.Array,
     return src, dst
 
 
-def read_pairs(tasks: Sequence[ParseTask], rules: ParseRules) -> tuple[tuple[pa.Array, pa.Array], str | None]:
+def read_pairs(
+    tasks: Sequence[ParseTask], rules: ParseRules, most_rejected: float
+) -> tuple[tuple[pa.Array, pa.Array], str | None]:
     """Both ends of the pairs of an input, in one id type; rows that ingest would reject are left out, with a warning.
+
+    Parameters
+    ----------
+    most_rejected : the share of such rows above which figures would be of other pairs than those in the file.
 
     Raises
     ------
-    InputError : a file that can't be read or has no rows, or a missing column.
+    InputError : a file that can't be read or has no usable rows, a missing column, too many rejected rows.
     """
     parsed = [batch for task in tasks for batch in parse(task, rules)]
     batches = [batch.rows for batch in parsed]
     counts = total(batch.counts for batch in parsed)
+    places = shown([piece.address for task in tasks for piece in task.pieces])
     if not counts.read:
-        places = ", ".join(piece.address for task in tasks for piece in task.pieces)
         raise InputError(f"{places} has no rows; pairs of '{rules.source}' and '{rules.target}' were wanted")
+    reasons = in_words(counts.rejected, counts.examples)
+    if not counts.kept:
+        raise InputError(f"{places} has no usable pairs: all {counts.read:,} rows were rejected ({reasons})")
+    if counts.rejected_share > most_rejected:
+        raise InputError(
+            f"{counts.rejected_total:,} of {counts.read:,} rows of pairs in {places} were rejected ({reasons}), a share "
+            f"of {counts.rejected_share:.4g}; input.max_rejected_share is {most_rejected:g}. Repair the rows or raise "
+            "the bound"
+        )
     columns = []
     for name in ("src_id", "dst_id"):
         pieces = [batch.column(name) for batch in batches]
         is_text = any(piece.type == pa.string() for piece in pieces)
         columns.append(pa.concat_arrays([piece.cast(pa.string()) if is_text else piece for piece in pieces]))
-    reasons = in_words(counts.rejected, counts.examples)
     warning = f"{counts.rejected_total:,} of {counts.read:,} rows are left out: {reasons}" if reasons else None
     return one_type(columns[0], columns[1], as_text=False), warning
 

@@ -232,6 +232,7 @@ def bad_cases(folder: Path) -> list[tuple[list[object], int, str]]:
         pa.table({"user_id": pa.array([], pa.string()), "item_id": pa.array([], pa.string())}), folder / "empty.csv"
     )
     (folder / "nulls.csv").write_text("user_id,item_id\na,\n,b\n")
+    (folder / "ragged.csv").write_text("user_id,item_id\na,b\na,b,c\n")
     pacsv.write_csv(pa.table({"node": ["a"], "label": ["b"]}), folder / "labels.csv")
     (folder / "text.parquet").write_text("no")
     pq.write_table(pa.table({"node_id": [1]}), folder / "wrong.parquet")
@@ -244,7 +245,8 @@ def bad_cases(folder: Path) -> list[tuple[list[object], int, str]]:
         ),
         (["--pairs", at("strangers.csv")], 4, "0 of the 1 ids of"),
         (["--pairs", at("empty.csv")], 4, "has no rows; pairs of 'user_id' and 'item_id' were wanted"),
-        (["--pairs", at("nulls.csv")], 4, "has no usable pairs: no row has both ids"),
+        (["--pairs", at("nulls.csv")], 4, "has no usable pairs: all 2 rows were rejected (null id: 2"),
+        (["--pairs", at("ragged.csv")], 4, "1 of 2 rows of pairs in"),
         (["--pairs", at("nothing.csv")], 4, "nothing.csv"),
         (["--train", at("text.parquet")], 4, "can't be read as Parquet"),
         (["--labels", at("other.csv")], 4, "no column 'node' (--label-node names it); it has ['who', 'what']"),
