@@ -15,7 +15,7 @@ from jobs.commands.text_look import look_at_text
 from pipeline.errors import InputError
 from pipeline.ingest.csv_rows import CsvFile
 from pipeline.ingest.json_rows import json_lines
-from pipeline.ingest.readers import column_names, read
+from pipeline.ingest.readers import column_names, plain, read
 from pipeline.ingest.sources import Piece, SourceFile, filesystem_of, list_sources, naming
 from pipeline.ingest.text_format import BY_NAME, TextFormat
 
@@ -68,7 +68,9 @@ def _of_parquet(piece: Piece, text: TextFormat) -> pa.Table:  # noqa: ARG001
     filesystem, path = filesystem_of(piece.address)
     with pq.ParquetFile(path, filesystem=filesystem, coerce_int96_timestamp_unit="us") as file:
         batch = next(file.iter_batches(_ROWS), None)
-        return file.schema_arrow.empty_table() if batch is None else pa.Table.from_batches([batch])
+        if batch is None:
+            return file.schema_arrow.empty_table()
+        return pa.Table.from_arrays([plain(column) for column in batch.columns], batch.schema.names)
 
 
 def _of_lake(piece: Piece, text: TextFormat) -> pa.Table:

@@ -175,7 +175,7 @@ def _is_of_one_end(name: str, ends: Ends) -> bool:
 def _self_loops(ends: Ends, columns: Mapping[str, pa.Array]) -> float:
     """Share of rows with one id at both ends, of a plain graph."""
     source, target = columns[ends.source], columns[ends.target]
-    if not ends.is_plain or source.type != target.type or isinstance(source.type, pa.BaseExtensionType):
+    if not ends.is_plain or source.type != target.type:
         return 0.0
     return float(pc.mean(pc.equal(source, target)).as_py() or 0.0)
 
@@ -291,8 +291,6 @@ def _guess_event(columns: Mapping[str, pa.Array], guess: Guess) -> str | None:
         column, words = columns[name], parse_name(name).words
         if len(words) > 1 and not any(word in _HAPPENINGS for word in words):  # the type of what else?
             continue
-        if pa.types.is_dictionary(column.type):
-            column = column.dictionary_decode()
         if not (is_text(column.type) or pa.types.is_integer(column.type)):
             continue
         different = pc.cast(pc.unique(column.drop_null()), pa.string(), safe=False)

@@ -89,11 +89,9 @@ def find_ends(columns: Mapping[str, pa.Array], unlikely: Iterable[str] = ()) -> 
 def can_be_id(column: pa.Array) -> bool:
     """Whether ingest takes a column's type for ids, and half of its rows have one."""
     kind = column.type
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
     is_whole = pa.types.is_integer(kind) or (pa.types.is_decimal(kind) and kind.scale == 0)
     is_uuid = pa.types.is_fixed_size_binary(kind) and kind.byte_width == 16
-    if not (is_text(kind) or is_whole or is_uuid or isinstance(kind, pa.BaseExtensionType)):
+    if not (is_text(kind) or is_whole or is_uuid):
         return False
     return bool(len(column)) and null_share(column) <= MOST_NULLS
 
@@ -105,8 +103,6 @@ def null_share(column: pa.Array) -> float:
 
 def words_for_none(column: pa.Array) -> list[str]:
     """The values of a column of text that are words for none, one a row."""
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
     if not is_text(column.type):
         return []
     text = pc.cast(column, pa.string(), safe=False)
@@ -304,8 +300,6 @@ def _doubts(name: ColumnName, column: pa.Array) -> tuple[int, ...]:
 
 def looks_like_a_measure(column: pa.Array, *, may_be_decimal: bool = False) -> bool:
     """Whether text holds fractions (unless ids may have dots), dates, or sentences: what no id looks like."""
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
     if not is_text(column.type):
         return False
     text = pc.cast(column, pa.string(), safe=False).drop_null()

@@ -26,8 +26,6 @@ def numbers_of(column: pa.Array, verdicts: Verdicts, name: str, where: str) -> p
     InputError : for a column that is neither numbers, booleans nor text.
     """
     kind = column.type
-    if pa.types.is_dictionary(kind):
-        return numbers_of(column.dictionary_decode(), verdicts, name, where)
     absent = missing(column)
     if is_text(kind):
         text = pc.cast(column, pa.string(), safe=False)
@@ -55,9 +53,6 @@ def categories_of(column: pa.Array, verdicts: Verdicts, name: str, where: str) -
     ------
     InputError : for a column that is neither text, integers nor booleans.
     """
-    kind = column.type
-    if pa.types.is_dictionary(kind):
-        return categories_of(column.dictionary_decode(), verdicts, name, where)
     text = _as_text(column, name, where, "categories")
     verdicts.mark(_unsound(text), Verdict.UNREADABLE_VALUE)
     absent = missing(text)
@@ -78,8 +73,6 @@ def lists_of(
     kind = column.type
     if pa.types.is_null(kind):
         return _lists(np.empty(0, np.int64), pa.array([], pa.string()), len(column))
-    if pa.types.is_dictionary(kind):
-        return lists_of(column.dictionary_decode(), separator, verdicts, name, where, is_json=is_json)
     if is_text(kind):
         text = pc.cast(column, pa.string(), safe=False)
         if separator is None and not is_json:

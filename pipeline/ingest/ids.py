@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
-from pipeline.ingest.odd_ids import codes_of, may_have_blanks
+from pipeline.ingest.odd_ids import codes_of, may_have_blanks, wide_blanks
 from pipeline.ingest.rejected import Verdict, Verdicts, is_text, missing
 from pipeline.kernels.id_texts import BLANK, WITH_NUL
 
@@ -32,10 +32,6 @@ def ids_of(column: pa.Array, name: str, where: str) -> pa.Array:
     InputError : for a type that can't hold ids, naming the column, the type and the cast to use.
     """
     kind = column.type
-    if isinstance(kind, pa.BaseExtensionType):
-        return ids_of(column.storage, name, where)
-    if pa.types.is_dictionary(kind):
-        return ids_of(column.dictionary_decode(), name, where)
     if pa.types.is_int64(kind) or pa.types.is_string(kind):
         return column
     if pa.types.is_integer(kind) or (pa.types.is_decimal(kind) and kind.scale == 0):
@@ -85,6 +81,7 @@ def judge_ids(ends: Sequence[pa.Array], verdicts: Verdicts) -> None:
     for ids, looks in zip(ends, codes, strict=True):
         verdicts.mark(missing(ids), Verdict.NULL_ID)
         verdicts.mark(None if looks is None else looks == BLANK, Verdict.NULL_ID)
+        verdicts.mark(wide_blanks(ids) if pa.types.is_string(ids.type) else None, Verdict.NULL_ID)
     for ids, looks in zip(ends, codes, strict=True):
         if not pa.types.is_string(ids.type):
             continue

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -47,7 +48,7 @@ def read(piece: Piece, columns: Mapping[str, str], text: TextFormat = BY_NAME) -
     reader = {"parquet": _read_parquet, "csv": _read_csv, "json": read_json}[piece.format]
     for batch in (reader if piece.snapshot is None else _read_lake)(piece, inside, text):
         n = len(batch.rows)
-        batch.values = {role: _laid_out(values) for role, values in batch.values.items()}
+        batch.values = {role: plain(values) for role, values in batch.values.items()}
         for role, value in told.items():
             batch.values[role] = pa.array([value], pa.string()).take(pa.array(np.zeros(n, np.int64)))
         if text.null_values:
@@ -73,27 +74,46 @@ def column_names(piece: Piece, text: TextFormat) -> list[str]:
         return list(file.schema_arrow.names)
 
 
-def _laid_out(values: pa.Array) -> pa.Array:
-    """A column of text in a layout that pyarrow computes with: few of its functions take views."""
-    kind = _LAYOUTS.get(values.type)
-    if kind is None and pa.types.is_list(values.type) and values.type.value_type in _LAYOUTS:
-        kind = pa.list_(_LAYOUTS[values.type.value_type])
-    return values if kind is None else values.cast(kind)
+def plain(values: pa.Array) -> pa.Array:
+    """A column in a layout that those who judge it know: no dictionary, view or extension of a type."""
+    kind = values.type
+    if isinstance(kind, pa.BaseExtensionType):
+        return plain(values.storage)
+    if pa.types.is_dictionary(kind):
+        return plain(values.dictionary_decode())
+    if pa.types.is_list(kind) and kind.value_type in _LAYOUTS:
+        return values.cast(pa.list_(_LAYOUTS[kind.value_type]))
+    return values.cast(_LAYOUTS[kind]) if kind in _LAYOUTS else values
 
 
 _LAYOUTS = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
 
 
 def _without(values: pa.Array, null_values: Sequence[str]) -> pa.Array:
-    """A column with nulls for the texts that stand for no value."""
-    if pa.types.is_dictionary(values.type):
-        values = values.dictionary_decode()
-    if not is_text(values.type):
+    """A column with nulls for what stands for no value; -999 does so as a number, too."""
+    kind = values.type
+    if is_text(kind):
+        # As bytes: what is no UTF-8 is judged later.
+        raw = pa.binary() if pa.types.is_string(kind) else pa.large_binary()
+        stands_for_none = pc.is_in(values.cast(raw), value_set=pa.array([text.encode() for text in null_values], raw))
+    elif pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        numbers = [number for text in null_values for number in _number_of(text, kind)]
+        stands_for_none = pc.is_in(values, value_set=pa.array(numbers, kind))
+    else:
         return values
-    # As bytes: what is no UTF-8 is judged later.
-    kind = pa.binary() if pa.types.is_string(values.type) else pa.large_binary()
-    stands_for_none = pc.is_in(values.cast(kind), value_set=pa.array([text.encode() for text in null_values], kind))
-    return pc.if_else(stands_for_none, pa.scalar(None, values.type), values)
+    return pc.if_else(stands_for_none, pa.scalar(None, kind), values)
+
+
+def _number_of(text: str, kind: pa.DataType) -> Iterator[Any]:
+    """Yield the number of a type that is written as a text; nothing where there is none: 007 is not 7."""
+    try:
+        number = Decimal(text)
+        if pa.types.is_floating(kind) and (number.is_nan() or str(number) == text):
+            yield float(number)
+        elif number.is_finite() and str(number) == text:
+            yield pa.array([number]).cast(kind)[0]
+    except (InvalidOperation, OverflowError, pa.ArrowInvalid):
+        return
 
 
 def _read_csv(piece: Piece, columns: Mapping[str, str], text: TextFormat) -> Iterator[RawBatch]:

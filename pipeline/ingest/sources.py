@@ -46,6 +46,7 @@ _URI_SIGNS = "/:@%+=,;~&!$'()"  # "%" too: an address may be quoted already
 _WITH_HOST = {"hdfs", "viewfs"}
 _NULL_FOLDER = "__HIVE_DEFAULT_PARTITION__"  # what Hive and Spark call the folder of null
 _DIGEST_CHUNK = 4 * 2**20
+_SIGNATURE_BYTES = 28  # of a Parquet footer that anybody may read and that tells of encrypted columns
 
 ROWS_PER_TASK = 2_000_000
 BYTES_PER_TASK = 64 * 2**20
@@ -209,6 +210,8 @@ def naming(address: str, file_format: Format) -> Iterator[None]:
             "csv": "It was cut off or damaged, or keys such as input.delimiter don't fit it: repair it",
             "json": "It must hold one object a line, or one array of objects: repair it",
         }[file_format]
+        if "encrypted" in str(error):
+            advice = "No key can be given here: write it again without encryption"
         raise InputError(
             f"{address} can't be read as {FORMAT_NAMES[file_format]}: {_first_line(error)}. "
             f"{advice}, or leave it out by naming the others with a glob."
@@ -452,6 +455,11 @@ def split_tasks(
 def _rows_of_groups(source: SourceFile) -> list[int]:
     filesystem, path = filesystem_of(source.address)
     with naming(source.address, "parquet"), pq.ParquetFile(path, filesystem=filesystem) as file:
+        with filesystem.open_input_file(path) as tail:
+            footer_bytes = int.from_bytes(tail.read_at(4, tail.size() - 8), "little")
+        if footer_bytes == file.metadata.serialized_size + _SIGNATURE_BYTES:
+            # pyarrow ends the process where it is asked what lies in an encrypted column.
+            raise OSError("it has encrypted columns")
         return [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
 
 

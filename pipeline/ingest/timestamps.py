@@ -54,10 +54,6 @@ def microseconds(column: pa.Array, form: TimeForm, verdicts: Verdicts, name: str
     InputError : numbers without a unit, or a type that is no time, naming the column and what to write.
     """
     kind = column.type
-    if isinstance(kind, pa.BaseExtensionType):
-        return microseconds(column.storage, form, verdicts, name, where)
-    if pa.types.is_dictionary(kind):
-        return microseconds(column.dictionary_decode(), form, verdicts, name, where)
     verdicts.mark(missing(column), Verdict.NULL_TIMESTAMP)
     if pa.types.is_null(kind):
         return np.zeros(len(column), np.int64)
@@ -94,8 +90,6 @@ def unit_that_fits(number: int | Fraction) -> Unit | None:
 
 def reading_of(value: pa.Scalar, form: TimeForm) -> str:
     """Say what a value is under its unit, and in which unit it would be a time from 1990 to 2100."""
-    if isinstance(value, pa.DictionaryScalar):
-        value = value.value
     kind = value.type
     if not value.is_valid:
         return "no value"

@@ -36,8 +36,6 @@ def judge_events(
     InputError : for a column that is neither text nor integers.
     """
     kind = column.type
-    if pa.types.is_dictionary(kind):
-        return judge_events(column.dictionary_decode(), weights, verdicts, name, where)
     accepted = (pa.types.is_integer, pa.types.is_boolean, pa.types.is_null, is_text)
     if not any(holds(kind) for holds in accepted):
         raise InputError(
@@ -89,8 +87,6 @@ def weight_total(units: NDArray[np.int64]) -> int:
 def _numbers(column: pa.Array, verdicts: Verdicts, name: str, where: str) -> NDArray[np.float64]:
     """A weight column as float64; rows with a verdict hold 1."""
     kind = column.type
-    if pa.types.is_dictionary(kind):
-        return _numbers(column.dictionary_decode(), verdicts, name, where)
     verdicts.mark(missing(column), Verdict.NULL_WEIGHT)
     if is_text(kind):
         return numbers_from_text(pc.cast(column, pa.string(), safe=False), verdicts, Verdict.UNREADABLE_WEIGHT)
