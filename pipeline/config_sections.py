@@ -47,8 +47,8 @@ class FilesSection(Section):
     @model_validator(mode="after")
     def _text_can_be_read(self) -> FilesSection:
         marks = (self.delimiter or "") + self.quote
-        if any(mark in marks for mark in "\r\n"):
-            raise ValueError("delimiter and quote can't hold line ends, which part the rows")
+        if any(mark in marks for mark in "\r\n\0"):
+            raise ValueError("delimiter and quote can't hold line ends, which part the rows, nor NULs")
         if not self.quote.isascii():
             raise ValueError(f"quote is '{self.quote}'; it must be one ASCII character, or '' for none")
         if self.quote and self.quote in (self.delimiter or ""):
@@ -72,11 +72,11 @@ class FilesSection(Section):
             # base64 and its like are codecs, and no text.
             if value is not None and not codecs.lookup(value)._is_text_encoding:
                 raise LookupError
-            if value is not None:
-                codecs.getincrementaldecoder(value)()
-        except LookupError:
+            if value is not None:  # some decode names of hosts, and give up at the first byte that is none
+                codecs.getincrementaldecoder(value)("surrogateescape").decode(b"", final=True)
+        except (LookupError, UnicodeError):
             raise ValueError(
-                f"encoding is '{value}', which Python doesn't know; such as utf-8, latin-1, cp1252, utf-16, shift_jis"
+                f"encoding is '{value}', in which Python reads no text; such as utf-8, latin-1, cp1252 or shift_jis"
             ) from None
         return value
 
@@ -107,7 +107,9 @@ class InputConfig(FilesSection):
     max_rejected_share: float = Field(0.01, ge=0, le=1, description="share of rejected rows above which a run fails")
 
     @model_validator(mode="after")
-    def _events_and_times_belong_together(self) -> InputConfig:
+    def _columns_fit_each_other(self) -> InputConfig:
+        if self.source == self.target:
+            raise ValueError(f"source and target are both '{self.source}'; name the columns of both ends")
         if self.event_weights and self.event is None:
             raise ValueError("event_weights needs event, the column they are looked up in")
         if self.event is not None and not self.event_weights:

@@ -17,7 +17,7 @@ from pipeline.ingest.ids import canonical_int64, ids_of, judge_ids
 from pipeline.ingest.odd_ids import OddIds, odd_ids, together
 from pipeline.ingest.raw_batch import RawBatch, attribute_role
 from pipeline.ingest.readers import read
-from pipeline.ingest.reasons import shape_of
+from pipeline.ingest.reasons import about_line, shape_of
 from pipeline.ingest.rejected import ACCEPTED, REASONS, Verdict, Verdicts, shortened, to_text
 from pipeline.ingest.sources import ParseTask, Piece
 from pipeline.ingest.text_format import TextFormat
@@ -156,8 +156,8 @@ def check_attributes(raw: RawBatch, rules: AttributeRules, piece: Piece) -> Pars
     found = {REASONS[verdict]: count for verdict, count in verdicts.counts().items() if verdict in REASONS}
     counts = AttributeCounts(len(raw.rows), rows.num_rows, found, is_int64, odd, examples.of)
     if raw.broken:
-        broken = len(raw.broken)
-        counts += AttributeCounts(broken, 0, {REASONS[Verdict.UNREADABLE_LINE]: broken})
+        reason, broken = REASONS[Verdict.UNREADABLE_LINE], len(raw.broken)
+        counts += AttributeCounts(broken, 0, {reason: broken}, examples={reason: about_line(raw, piece.relative)})
     return ParsedAttributes(rows, _rejected(raw, verdicts, rules, piece), counts)
 
 
@@ -178,7 +178,8 @@ class _Examples:
             place = int(np.argmax(codes == code))
             value = column.slice(place, 1)
             words = repr(shortened(str(to_text(value)[0]))) if is_shown else shape_of(value)
-            self.of[reason] = f"{words} in column '{name}' (row {self._raw.rows[place]} of {self._file})"
+            words = "some value" if code == Verdict.WRONG_TYPE else f"{words} in column '{name}'"
+            self.of[reason] = f"{words} (row {self._raw.rows[place]} of {self._file})"
 
 
 def _rejected(raw: RawBatch, verdicts: Verdicts, rules: AttributeRules, piece: Piece) -> pa.RecordBatch:

@@ -29,6 +29,13 @@ from pipeline.kernels.text_records import GLUED, SPANS_LINES, Records, find_reco
 MAX_QUOTED_LINES = 10_000
 MAX_QUOTED_BYTES = 64 * 2**20
 
+#: What a header begins with that is none, and what to do about it.
+_OTHER_TEXTS: Mapping[str, str] = {
+    "{": "It looks like JSON: let the file's name end in .jsonl.",
+    "[{": "It looks like JSON: let the file's name end in .json.",
+    "sep=": "Its first line is a hint for spreadsheets: set input.comment = 'sep='.",
+}
+
 
 @dataclass(frozen=True)
 class _Block:
@@ -54,7 +61,7 @@ class CsvFile:
         self._quote = ord(self._dialect.quote) if self._dialect.quote else -1
         self._stand_in = self._dialect.stand_in
         self._comment = (text.comment or "").encode()
-        self._header: bytes | None = None
+        self._titles: list[bytes] = []  # the names as they stand in the file
         self._line, self._blanks, self._comments = 1, 0, 0
         blocks = map(self._dialect.rewrite, text_blocks(piece, text.encoding))
         first = next(blocks, b"")
@@ -64,7 +71,7 @@ class CsvFile:
         self._header_lines = 1 if line else 0
         self.names: list[str] | None = line if text.header else list(text.columns)
         if not text.header:
-            self._header = self._dialect.byte.join(name.encode() for name in text.columns)
+            self._titles = [name.encode() for name in text.columns]
 
     def _read_header(self) -> list[str] | None:
         """The names, None of a file without a record: Spark writes a part without rows as no bytes at all."""
@@ -80,12 +87,13 @@ class CsvFile:
                 break
         if not len(records.start):
             return None
-        self._header = data[records.start[0] : records.stop[0]]
+        header = data[records.start[0] : records.stop[0]]
         self._blanks, self._comments = records.blanks, records.comments
         self._rest = chain([data[records.consumed :]], self._rest)
         with naming(self._piece.address, "csv"):
-            (row,) = self._parse(self._header, int(records.fields[0]), range(int(records.fields[0]))).to_pylist()
-        names = [(value or b"").decode(errors="replace") for value in row.values()]
+            (row,) = self._parse(header, int(records.fields[0]), range(int(records.fields[0]))).to_pylist()
+        self._titles = [value or b"" for value in row.values()]
+        names = [title.decode(errors="replace") for title in self._titles]
         return [name.partition(":")[0] for name in names] if self._dialect.has_typed_names else names
 
     def rows(self, columns: Mapping[str, str]) -> Iterator[RawBatch]:
@@ -197,15 +205,44 @@ class CsvFile:
     def _raw(self, rows: NDArray[np.int64], table: pa.Table, columns: Mapping[str, str], data: bytes) -> RawBatch:
         names = self.names or []
         arrays = {names[int(place)]: one_chunk(table.column(place)) for place in table.column_names}
-        is_header = None
-        if self._header and self._header in data:
-            is_header = np.logical_and.reduce([_is_name(arrays[name], name) for name in arrays])
+        is_header = self._headers_among(arrays, data)
         if self._stand_in and self._has_quotes(data):  # values may hold the delimiter
             there, here = self._dialect.delimiter.encode(), self._stand_in
             arrays = {name: pc.replace_substring(array, here, there) for name, array in arrays.items()}
         # As strings that nobody has looked at: UTF-8 is checked row by row, where values are judged.
         values = {role: arrays[name].view(pa.string()) for role, name in columns.items()}
         return RawBatch(rows, values, is_header=is_header)
+
+    def _headers_among(self, arrays: Mapping[str, pa.Array], data: bytes) -> NDArray[np.bool_] | None:
+        """Which rows are the header again, however it is quoted; None if a look at the bytes says that none is.
+
+        Raises
+        ------
+        InputError : a row is the header in another order, so that below it values stand in each other's places.
+        """
+        own = [self._titles[(self.names or []).index(name)] for name in arrays]
+        if not all(title and title in data for title in own):
+            return None
+        titles = [title for title in self._titles if title]
+        # After a byte order mark as well, of files joined bytewise.
+        known = pa.array([*titles, *(BOM_UTF8 + title for title in titles)])
+        rows = np.arange(len(next(iter(arrays.values()))))
+        places = np.empty((rows.size, 0), np.int64)  # of titles, in rows that have nothing but titles
+        for array in arrays.values():
+            at = pc.index_in(array.take(pa.array(rows)), value_set=known).fill_null(-1).to_numpy().astype(np.int64)
+            rows, places = rows[at >= 0], np.column_stack([places, at % len(titles)])[at >= 0]
+        is_own = (places == [titles.index(title) for title in own]).all(axis=1)
+        is_other = ~is_own & (np.diff(np.sort(places, axis=1), axis=1) > 0).all(axis=1)
+        if is_other.any() and len(own) > 1:
+            names = [titles[place].decode(errors="replace") for place in places[is_other][0]]
+            raise InputError(
+                f"{self._piece.address}: within the file, a row names the columns {list(arrays)} as {names}: files "
+                "whose columns differ in order were joined, and below that row each value would be taken for another. "
+                "Put the files into one folder as they are; if it is a row like others, rename the columns"
+            )
+        is_header = np.zeros(len(next(iter(arrays.values()))), np.bool_)
+        is_header[rows[is_own]] = True
+        return is_header
 
     def _broken(self, first: int, data: bytes, records: Records, at: int) -> BrokenLine:
         raw = data[records.start[at] : records.stop[at]]
@@ -241,7 +278,12 @@ class CsvFile:
 
     def _advice(self, names: Sequence[str]) -> str:
         if "\0" in "".join(names):
-            return " It looks like UTF-16 without a mark: set input.encoding = 'utf-16-le' or 'utf-16-be'."
+            return (
+                " It holds NULs: of UTF-16 or UTF-32 without a mark, set input.encoding, such as 'utf-16-le' or "
+                "'utf-16-be'; else it is no text."
+            )
+        if names and (kind := next((kind for sign, kind in _OTHER_TEXTS.items() if names[0].startswith(sign)), None)):
+            return f" {kind}"
         if not self._comment and names and names[0].startswith(COMMENT_MARKS):
             mark = names[0][0]
             return (
@@ -306,10 +348,3 @@ def _only(data: bytes, records: Records, is_wanted: NDArray[np.bool_]) -> bytes:
 
 def _line_ends(data: bytes) -> int:
     return data.count(b"\n") + data.count(b"\r") - data.count(b"\r\n")
-
-
-def _is_name(array: pa.Array, name: str) -> NDArray[np.bool_]:
-    """Where a value is the name of its column; after a byte order mark as well, of files joined bytewise."""
-    is_name = pc.is_in(array, value_set=pa.array([name.encode(), BOM_UTF8 + name.encode()]))
-    result: NDArray[np.bool_] = is_name.to_numpy(zero_copy_only=False)
-    return result

@@ -21,6 +21,8 @@ from pipeline.ingest.sources import Piece
 from pipeline.ingest.text_format import TextFormat
 from pipeline.ingest.text_stream import cut_at_lines, text_chunks
 
+_PRETTY = " (one over several lines? 'jq -c .' writes each on one)"
+
 
 def read_json(piece: Piece, columns: Mapping[str, str], text: TextFormat) -> Iterator[RawBatch]:
     """Yield the objects of a file; a row is a line that is not blank, or an element.
@@ -30,15 +32,22 @@ def read_json(piece: Piece, columns: Mapping[str, str], text: TextFormat) -> Ite
     InputError : a file that can't be read, a key that no object has, an array that breaks off.
     """
     row = 0
+    absent, keys = dict(columns), list[str]()  # columns that no object has had yet; keys of the first objects
     for block in json_lines(piece, text):
         batch = _json_by_arrow(block, columns) or _json_by_python(block, columns)
-        if row == 0:
-            _refuse_missing_keys(piece, columns, batch, block)
+        absent = {role: name for role, name in absent.items() if batch.values[role].null_count == len(batch.rows)}
+        if absent and not keys:
+            keys = json_keys(block)
+            absent = {role: name for role, name in absent.items() if name not in keys}
+        elif absent:  # parsing every block once more is dear
+            absent = {role: name for role, name in absent.items() if f'"{name}"'.encode() not in block}
         batch.blank_lines = len(_lines(block)) - len(batch.rows) - len(batch.broken)
         batch.broken = [line._replace(row=row + line.row) for line in batch.broken]
         batch.rows += row
         row += len(batch.rows) + len(batch.broken)
         yield batch
+    if keys:  # else no line is an object, and each is rejected
+        refuse_missing(piece, absent, keys)
 
 
 def json_lines(piece: Piece, text: TextFormat) -> Iterator[bytes]:
@@ -105,11 +114,22 @@ def _json_by_arrow(block: bytes, columns: Mapping[str, str]) -> RawBatch | None:
         )
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         return None
-    lines = block.count(b"\n") + (not block.endswith(b"\n"))
-    if table.num_rows != lines and table.num_rows != sum(not line.isspace() for line in _lines(block)):
+    if table.num_rows != _count_of_objects(block):
         return None  # two objects on a line, or one over two: pyarrow takes them, the other path does not
     values = {role: one_chunk(table.column(name)) for role, name in columns.items()}
     return RawBatch(np.arange(table.num_rows), values)
+
+
+def _count_of_objects(block: bytes) -> int | None:
+    """The number of lines that are not blank, None if some don't begin and end as objects do.
+
+    Objects that lie over two lines would make up for two on one line, and blank lines, too.
+    """
+    lines = block.count(b"\n") + (not block.endswith(b"\n"))
+    if block.startswith(b"{") and block.rstrip().endswith(b"}") and block.count(b"}\n{") == lines - 1:
+        return lines
+    objects = [line for line in map(bytes.strip, _lines(block)) if line]
+    return len(objects) if all(line.startswith(b"{") and line.endswith(b"}") for line in objects) else None
 
 
 def _json_by_python(block: bytes, columns: Mapping[str, str]) -> RawBatch:
@@ -125,7 +145,8 @@ def _json_by_python(block: bytes, columns: Mapping[str, str]) -> RawBatch:
         except (ValueError, RecursionError):
             row = None
         if not isinstance(row, dict):
-            broken.append(BrokenLine(number, line.decode(errors="replace").strip(), "no JSON object"))
+            why = "no JSON object" + _PRETTY * (line.strip() == b"{")
+            broken.append(BrokenLine(number, line.decode(errors="replace").strip(), why))
             continue
         rows.append(number)
         is_wrong = False
@@ -163,14 +184,6 @@ def _bytes(text: str) -> bytes:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         return text.encode("utf-8", "surrogatepass")
-
-
-def _refuse_missing_keys(piece: Piece, columns: Mapping[str, str], batch: RawBatch, block: bytes) -> None:
-    """Refuse a column whose key no object of the first block has: it was misnamed, not left out."""
-    doubtful = [role for role, values in batch.values.items() if len(values) and values.null_count == len(values)]
-    if not doubtful:
-        return
-    refuse_missing(piece, {role: columns[role] for role in doubtful}, json_keys(block))
 
 
 def json_keys(block: bytes) -> list[str]:

@@ -44,6 +44,7 @@ _WORDS = pa.array(
     [b"null", b"none", b"nil", b"nan", b"n/a", b"na", b"\\n", b"<na>", b"#n/a", b"(null)", b"undefined", b"nat", b"-"]
 )
 _WIDE_BLANKS = "\u00a0\u3000\ufeff\u200b"  # no-break, ideographic, of a byte order mark, of no width
+_ONLY_BLANKS = r"^(?:[\t-\r ]|\xc2\xa0|\xe3\x80\x80|\xef\xbb\xbf|\xe2\x80\x8b)+$"  # these, as bytes of UTF-8
 _LONGEST_WORD = 9
 _LONGEST_SHAPE = 24
 
@@ -60,6 +61,23 @@ def may_have_blanks(ids: pa.Array) -> bool:
     return bool(data.size and data.min() <= ord(" "))
 
 
+def wide_blanks(ids: pa.Array) -> NDArray[np.bool_] | None:
+    """Which texts are blanks alone, some of them beyond ASCII; None if none is. They may be no UTF-8."""
+    if not _has_wide_blanks(ids):
+        return None
+    is_blank = pc.fill_null(pc.match_substring_regex(ids.cast(pa.binary()), _ONLY_BLANKS), False)
+    result: NDArray[np.bool_] = is_blank.to_numpy(zero_copy_only=False)
+    return result
+
+
+def _has_wide_blanks(ids: pa.Array) -> bool:
+    data = _bytes_of(ids)
+    if not data.size or data.max() < 128:
+        return False
+    text = data.tobytes()
+    return any(blank.encode() in text for blank in _WIDE_BLANKS)
+
+
 def _bytes_of(ids: pa.Array) -> NDArray[np.uint8]:
     return np.frombuffer(ids.buffers()[2] or b"", np.uint8)
 
@@ -69,8 +87,7 @@ def odd_ids(ids: pa.Array) -> dict[str, dict[str, Any]]:
     if not len(ids):
         return {}
     codes = codes_of(ids)
-    data = _bytes_of(ids).tobytes()
-    if any(blank.encode() in data for blank in _WIDE_BLANKS):
+    if _has_wide_blanks(ids):
         is_padded = pc.not_equal(pc.utf8_trim(ids, characters=_WIDE_BLANKS), ids).to_numpy(zero_copy_only=False)
         codes[is_padded & (codes == id_texts.TEXT)] = id_texts.PADDED
     found: dict[str, dict[str, Any]] = {}

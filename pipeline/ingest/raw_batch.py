@@ -59,8 +59,11 @@ def refuse_missing(piece: Piece, columns: Mapping[str, str], found: Sequence[str
         where = f"{piece.address} ({FORMAT_NAMES[piece.format]})"
         if name in found:
             raise InputError(f"{where} has {found.count(name)} columns named '{name}'; give each its own name")
-        near = [] if advice else difflib.get_close_matches(name, found, n=1)
-        hint = f" Did you mean '{near[0]}'?" if near else advice
+        by_case = {other.strip().casefold(): other for other in found}
+        near = [] if advice else difflib.get_close_matches(name.casefold(), by_case, n=1)
+        hint = f" Did you mean {by_case[near[0]]!r}?" if near else advice
+        if f"/{name}=" in piece.address:
+            hint = f" The path has it: name the folder above '{name}=...', whose folders are read as columns."
         key = role.replace("\0", ".") if "\0" in role else f"input.{role}"
         raise InputError(f"{where} has no column '{name}' ({key}); it has {list(found)}.{hint}")
 

@@ -32,9 +32,14 @@ def examples_of(raw: RawBatch, verdicts: Verdicts, file: str, form: TimeForm) ->
             place, words = _example(raw, verdict, at, form)
             found[verdict] = f"{words} (row {raw.rows[place]} of {file})"
     if raw.broken:
-        line = raw.broken[0]
-        found[Verdict.UNREADABLE_LINE] = f"{line.why}, {len(line.text):,} characters (row {line.row} of {file})"
+        found[Verdict.UNREADABLE_LINE] = about_line(raw, file)
     return found
+
+
+def about_line(raw: RawBatch, file: str) -> str:
+    """Say of the first line that is no row what is wrong with it, and which of which file it is."""
+    line = raw.broken[0]
+    return f"{line.why}, {len(line.text):,} characters (row {line.row} of {file})"
 
 
 def _example(raw: RawBatch, verdict: Verdict, at: NDArray[np.int64], form: TimeForm) -> tuple[int, str]:

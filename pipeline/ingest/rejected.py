@@ -78,7 +78,9 @@ _KINDS = "the kinds under [input.event_weights]"
 ACCEPTED: Mapping[str, str] = {
     REASONS[verdict]: words
     for verdict, words in {
-        Verdict.UNREADABLE_LINE: "lines of as many columns as the header, quotes in values doubled; one JSON object",
+        Verdict.UNREADABLE_LINE: (
+            "lines of as many columns as the header, quotes in values doubled; of JSON, one object each"
+        ),
         Verdict.NULL_TIMESTAMP: _TIMES,
         Verdict.UNREADABLE_TIMESTAMP: _TIMES,
         Verdict.TIMESTAMP_OUT_OF_RANGE: "times from 1990 to 2100",

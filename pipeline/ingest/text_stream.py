@@ -23,7 +23,7 @@ _MARKS = (
 _FOREIGN = (
     (b"\x1f\x8b", "gzip data; let its name end in .gz"),
     (b"\x28\xb5\x2f\xfd", "zstd data; let its name end in .zst"),
-    (b"BZh91AY&SY", "bzip2 data; let its name end in .bz2"),
+    *((b"BZh%d1AY&SY" % level, "bzip2 data; let its name end in .bz2") for level in range(1, 10)),
     (b"PAR1", "Parquet; let its name end in .parquet"),
     (b"PK\x03\x04", "a ZIP archive or a spreadsheet; unpack it, or save the sheet as CSV"),
     (b"\xd0\xcf\x11\xe0", "an old spreadsheet; save the sheet as CSV"),
@@ -38,6 +38,8 @@ _FOREIGN = (
     (b"\xff\xd8\xff", "a picture; name the data"),
     (b"%PDF-", "a PDF; name the data"),
     (b"\xfd7zXZ", "xz data; unpack it, or pack it with gzip or zstd"),
+    (b"\x04\x22\x4d\x18", "lz4 data; unpack it, or pack it with gzip or zstd"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive; unpack it"),
     (b"<!DOCTYPE", "a page of HTML, often an error or a login instead of the data; get the data again"),
     (b"<!doctype", "a page of HTML, often an error or a login instead of the data; get the data again"),
     (b"<html", "a page of HTML, often an error or a login instead of the data; get the data again"),

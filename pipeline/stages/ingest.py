@@ -208,9 +208,11 @@ def _refuse_unusable(counts: Counts, config: PipelineConfig, workspace: Workspac
         )
     if counts.kept == 0:
         outside = f"{counts.late:,} are at or after the end of {workspace.date}, {counts.early:,} before the window"
+        is_of_time = counts.late or counts.early or any("timestamp" in reason for reason in counts.rejected)
+        advice = "--date, input.window_days, input.timestamp_unit and input.timestamp_format"
         raise InputError(
             f"no edges are left: {where}, {counts.rejected_total:,} were rejected ({found or 'none'}) and {outside}; "
-            "check --date, input.window_days, input.timestamp_unit and input.timestamp_format"
+            f"check {advice if is_of_time else f'the file and how [input] says that it is read; {kept_at}'}"
         )
 
 

@@ -212,8 +212,10 @@ def gather_attributes(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     storage.write_arrow(attempt.path("gathered", "arrow"), rows)
     table = pa.Table.from_pylist(rejected, schema=REJECTED_ATTRIBUTES.schema)
     storage.write_parquet(attempt.path("rejected", "parquet"), table)
-    reasons = {rejected[0]["reason"]: len(rejected)} if rejected else {}
-    counts = AttributeCounts(kept=-len(rejected), rejected=reasons)
+    counts = AttributeCounts()
+    if rejected:
+        reason, both = rejected[0]["reason"], " and ".join(f"row {row['row']} of {row['file']}" for row in rejected[:2])
+        counts = AttributeCounts(kept=-len(rejected), rejected={reason: len(rejected)}, examples={reason: both})
     return {
         "counts": counts.to_payload(),
         "sums": sums_of_numbers(rows, rules),

@@ -176,9 +176,9 @@ def read_pairs(
         raise InputError(f"{places} has no usable pairs: all {counts.read:,} rows were rejected ({reasons})")
     if counts.rejected_share > most_rejected:
         raise InputError(
-            f"{counts.rejected_total:,} of {counts.read:,} rows of pairs in {places} were rejected ({reasons}), a share "
-            f"of {counts.rejected_share:.4g}; input.max_rejected_share is {most_rejected:g}. Repair the rows or raise "
-            "the bound"
+            f"{counts.rejected_total:,} of {counts.read:,} rows of pairs in {places} were rejected ({reasons}), a "
+            f"share of {counts.rejected_share:.4g}; input.max_rejected_share is {most_rejected:g}. Repair the rows "
+            "or raise the bound"
         )
     columns = []
     for name in ("src_id", "dst_id"):

@@ -21,7 +21,7 @@ def id_of(value: Any) -> tuple[str | None, str | None]:
     if value is None or value == "":
         return None, "null id"
     text = str(value)
-    if not text.strip(" \t\n\r\v\f"):
+    if not text.strip(" \t\n\r\v\f\u00a0\u3000\ufeff\u200b"):
         return None, "null id"
     if len(text.encode("utf-8", "surrogatepass")) > 16_384 or re.search("[\0\ud800-\udfff]", text):
         return None, "unreadable id"

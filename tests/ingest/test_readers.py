@@ -1,16 +1,22 @@
 from __future__ import annotations
 
+import base64
 import gzip
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyarrow.parquet import encryption
 
 from pipeline.errors import InputError
+from pipeline.ingest import text_stream
 from pipeline.ingest.parse import Counts, ParseRules, total
+from pipeline.ingest.text_format import TextFormat
 from tests.ingest.parsing import from_table, ids_in, kept_rows, parse_all, write
 from tests.ingest.row_by_row import EVENTS
 
@@ -197,3 +203,134 @@ def test_blocks_are_cut_where_lines_end(tmp_path: Path, name: str, monkeypatch: 
     parsed = parse_all(tmp_path, ParseRules())
     assert len(parsed) > 10
     assert [row[0] for row in kept_rows(parsed)] == ids
+
+
+_LAYOUTS = [
+    pa.string_view(),
+    pa.large_string(),
+    pa.dictionary(pa.int8(), pa.string()),
+    pa.dictionary(pa.int32(), pa.large_string()),
+]
+
+
+@pytest.mark.parametrize("layout", _LAYOUTS, ids=str)
+@pytest.mark.parametrize("role", ["source", "weight", "event", "timestamp"])
+def test_text_is_read_in_whatever_layout_its_writer_chose(tmp_path: Path, role: str, layout: pa.DataType) -> None:
+    columns = {"source": ["a", "b"], "target": ["1", "2"], "weight": ["1", "2"], "event": ["buy", "view"]}
+    columns["timestamp"] = ["2024-01-01", "2024-01-02"]
+    plain = pa.table({**columns, role: [*columns[role][:1], "none"]})
+    rules = ParseRules(
+        weight="weight",
+        event="event",
+        event_weights=EVENTS,
+        timestamp="timestamp",
+        text=TextFormat(null_values=("none",)),
+    )
+    place = plain.schema.get_field_index(role)
+    other = plain.set_column(place, role, pa.chunked_array([pa.array(plain[role].to_pylist()).cast(layout)]))
+    wanted, found = (from_table(tmp_path, table, rules) for table in (plain, other))
+    assert total(one.counts for one in found).rejected == {f"null {'id' if role == 'source' else role}": 1}
+    assert kept_rows(found) == kept_rows(wanted)
+    assert [one.rejected.to_pylist() for one in found] == [one.rejected.to_pylist() for one in wanted]
+
+
+_NO_VALUE = TextFormat(null_values=("-999", "0999", "NULL", "1e400", "inf", "nan"))
+_KINDS = [pa.int16(), pa.int64(), pa.float32(), pa.float64(), pa.decimal128(9, 2), pa.string()]
+
+
+@pytest.mark.parametrize("kind", _KINDS, ids=str)
+def test_a_number_that_stands_for_no_value_does_so_in_every_type(tmp_path: Path, kind: pa.DataType) -> None:
+    weights = pa.array(["1", "-999", "2", "999"]).cast(kind)
+    table = pa.table({"source": [1, 2, 3, 4], "target": [5, 6, 7, 8], "weight": weights})
+    counts = total(one.counts for one in from_table(tmp_path, table, ParseRules(weight="weight", text=_NO_VALUE)))
+    assert (counts.kept, counts.rejected) == (3, {"null weight": 1})
+
+
+@pytest.mark.parametrize("last", ["999", '"999"'])  # numbers alone are read in another way than numbers and texts
+def test_a_number_that_stands_for_no_value_does_so_in_json(tmp_path: Path, last: str) -> None:
+    weights = ["1", "-999", "2", last]
+    lines = [f'{{"source": {n}, "target": 9, "weight": {weight}}}\n' for n, weight in enumerate(weights)]
+    (tmp_path / "a.jsonl").write_text("".join(lines))
+    parsed = parse_all(tmp_path / "a.jsonl", ParseRules(weight="weight", text=_NO_VALUE))
+    assert total(one.counts for one in parsed).rejected == {"null weight": 1}
+
+
+@pytest.mark.parametrize("file_format", ["parquet", "jsonl"])
+def test_integer_ids_that_stand_for_no_value_are_none(tmp_path: Path, file_format: str) -> None:
+    rules = ParseRules(text=TextFormat(null_values=("-1", "007", "1.5", "inf", "99999999999999999999")))
+    ids = [-1, 7, 1, -1]
+    if file_format == "parquet":
+        parsed = from_table(tmp_path, pa.table({"source": ids, "target": [1, 2, 3, 4]}), rules)
+    else:
+        lines = [json.dumps({"source": one, "target": place}) for place, one in enumerate(ids)]
+        (tmp_path / "a.jsonl").write_text("\n".join(lines))
+        parsed = parse_all(tmp_path / "a.jsonl", rules)
+    assert ids_in(parsed) == [7, 1]
+
+
+@pytest.mark.parametrize("blank", ["\u00a0", "\u3000", "\ufeff", "\u200b", " \u00a0\t\u3000"])
+def test_blanks_beyond_ascii_are_no_id_either(tmp_path: Path, blank: str) -> None:
+    (tmp_path / "a.csv").write_bytes(f"source,target\n1,{blank}\n{blank},2\n{blank}x,3\n".encode() + b"\xc2,4\n")
+    parsed = parse_all(tmp_path / "a.csv", ParseRules())
+    assert total(one.counts for one in parsed).rejected == {"null id": 2, "unreadable id": 1}
+    assert ids_in(parsed) == [f"{blank}x"]
+
+
+@pytest.mark.parametrize("is_plain_footer", [True, False])
+@pytest.mark.parametrize("column", ["source", "other"])
+def test_an_encrypted_file_is_refused_by_name(tmp_path: Path, column: str, is_plain_footer: bool) -> None:
+    """In a process of its own, which pyarrow ends where it is asked what lies in an encrypted column."""
+    file = tmp_path / "a.parquet"
+    factory = encryption.CryptoFactory(lambda _: _Keys())
+    settings = encryption.EncryptionConfiguration(
+        footer_key="f", plaintext_footer=is_plain_footer, column_keys={"c": [column]}
+    )
+    table = pa.table({"source": [1, 2], "target": [3, 4], "other": [5, 6]})
+    properties = factory.file_encryption_properties(encryption.KmsConnectionConfig(), settings)
+    with pq.ParquetWriter(file, table.schema, encryption_properties=properties) as writer:
+        writer.write_table(table)
+    code = f"from tests.ingest.parsing import ParseRules, parse_all; parse_all({str(file)!r}, ParseRules())"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert "a.parquet can't be read as Parquet" in ended.stderr
+    assert "write it again without encryption" in ended.stderr
+
+
+class _Keys(encryption.KmsClient):  # type: ignore[misc]
+    """Keys that are only coded."""
+
+    def wrap_key(self, key: bytes, _: str) -> bytes:
+        return base64.b64encode(key)
+
+    def unwrap_key(self, key: bytes, _: str) -> bytes:
+        return base64.b64decode(key)
+
+
+@pytest.mark.parametrize("is_array", [True, False])
+@pytest.mark.parametrize("last", ["", "\n"])
+@pytest.mark.parametrize("size", [1, 50, 2**23])
+def test_a_key_that_only_late_objects_have_is_a_column(
+    tmp_path: Path, size: int, last: str, is_array: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(text_stream, "BLOCK", size)
+    rows = [*({"source": n, "target": 7} for n in range(5)), {"source": 5, "target": 8, "w": 3}]
+    lines = [json.dumps(row) for row in rows]
+    (tmp_path / "a.json").write_text(f"[{','.join(lines)}]" if is_array else "\n".join(lines) + last)
+    parsed = parse_all(tmp_path / "a.json", ParseRules(weight="w"))
+    assert total(one.counts for one in parsed).rejected == {"null weight": 5}
+    assert ids_in(parsed) == [5]
+    with pytest.raises(InputError, match=r"has no column 'v' \(input.weight\); it has \['source', 'target'"):
+        parse_all(tmp_path / "a.json", ParseRules(weight="v"))
+
+
+@pytest.mark.parametrize("size", [1, 2**23])
+@pytest.mark.parametrize("also", ["", "null", '{"source": 8,\n"target": 9}', '{"source": 8, "x": {}\n, "target": 9}'])
+def test_two_objects_on_a_line_are_no_row_whatever_other_lines_make_up_for(
+    tmp_path: Path, also: str, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(text_stream, "BLOCK", size)
+    good = '{"source": 1, "target": 2}'
+    (tmp_path / "a.jsonl").write_text("\n".join([good, good + " " + good, also, good, ""]))
+    counts = total(one.counts for one in parse_all(tmp_path / "a.jsonl", ParseRules()))
+    assert (counts.kept, counts.rejected) == (2, {"unreadable line": 1 + len(also.splitlines())})
+    assert counts.blank_lines == (not also)

@@ -7,6 +7,7 @@ import csv
 import gzip
 import io
 import json
+import lzma
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -426,6 +427,14 @@ def test_recbole_files_have_typed_names(tmp_path: Path) -> None:
         (b"<!DOCTYPE html>\n<html>\n", "a.csv", TextFormat(), "a page of HTML"),
         (b"SQLite format 3\0\x10\0", "a.tsv", TextFormat(), "a SQLite database"),
         (b"\x93NUMPY\x01\0v\0", "a.csv", TextFormat(), "an array of numpy"),
+        (bz2.compress(b"who,what,kind\n", 1), "a.csv", TextFormat(), "its bytes are bzip2 data"),
+        (lzma.compress(b"who,what,kind\n"), "a.csv", TextFormat(), "its bytes are xz data"),
+        (b"ARROW1\0\0who,what,kind\n", "a.csv", TextFormat(), "its bytes are Arrow"),
+        (b"who\0,what,kind\n", "a.csv", TextFormat(), "else it is no text"),
+        (b'{"who": 1, "what": 2}\n', "a.csv", TextFormat(), "looks like JSON: let the file's name end in .jsonl"),
+        (b'[{"who": 1}]', "a.txt", TextFormat(), "looks like JSON: let the file's name end in .json"),
+        (b"sep=;\nwho;what;kind\n", "a.csv", TextFormat(";"), "set input.comment = 'sep='"),
+        (b"WHO,What ,kind\n", "a.csv", TextFormat(), "Did you mean 'WHO'"),
         (b"who,what,kind\n", "a.csv.gz", TextFormat(), r"a\.csv\.gz can't be read as CSV"),
         (b'who,"what,kind\n1,2,3\n', "a.csv", TextFormat(), "line 1: a quote opens"),
         (gzip.compress(b"who,what,kind\n1,2,3\n" * 999)[:-9], "a.csv.gz", TextFormat(), "Truncated"),
@@ -440,6 +449,34 @@ def test_what_is_no_such_file_is_refused_by_name(
     with pytest.raises(InputError, match=sentence) as caught:
         Readback(tmp_path / name, text)
     assert name in str(caught.value)
+
+
+@pytest.mark.parametrize("size", [1, 2**23])
+@pytest.mark.parametrize(
+    ("name", "header", "again"),
+    [
+        ("a.csv", "who,what,kind", ["who,what,kind", '"who","what","kind"', 'who,"what",kind', "\ufeffwho,what,kind"]),
+        ("a.csv", '"who","what",kind,', ['who,"what","kind",']),
+        ("a.inter", "who:token\twhat:token\tkind:float", ["who:token\twhat:token\tkind:float"]),
+    ],
+)
+def test_a_header_within_a_file_is_no_row_however_it_is_written(
+    tmp_path: Path, name: str, header: str, again: Sequence[str], size: int
+) -> None:
+    sign = "\t" if name.endswith("inter") else ","
+    row = sign.join(["who", "1", "2", ""][: header.count(sign) + 1])  # a node may be called like a column
+    lines = [header, *(line for other in again for line in (row, other)), row]
+    (tmp_path / name).write_text("\n".join(lines), encoding="utf-8")
+    found = in_blocks_of(size, lambda: Readback(tmp_path / name, TextFormat()))
+    assert found.headers == {2 * place + 1 for place in range(len(again))}
+    assert found.rows[0] == found.rows[2 * len(again)] == ["who", "1", "2"]
+
+
+@pytest.mark.parametrize("text", [TextFormat(), TextFormat(header=False, columns=NAMES)])
+def test_rows_below_a_header_in_another_order_are_not_taken_for_others(tmp_path: Path, text: TextFormat) -> None:
+    (tmp_path / "a.csv").write_text("who,what,kind\n1,2,3\nwhat,who,kind\n2,1,3\n")
+    with pytest.raises(InputError, match=r"a\.csv: within the file, a row names .* as \['what', 'who', 'kind'"):
+        Readback(tmp_path / "a.csv", text)
 
 
 def test_a_column_that_is_there_twice_does_no_harm_unless_it_is_used(tmp_path: Path) -> None:

@@ -201,3 +201,39 @@ def test_attributes_have_text_keys_of_their_own(tmp_path: Path) -> None:
     (features,) = chain.workspace(config).files("attribute_features")
     rows = pa.ipc.open_file(features).read_all().num_rows
     assert rows == with_kind + len(items) - 1  # a kind where it is known, and a size
+
+
+@pytest.mark.parametrize(("bad", "code"), [(0, 0), (1, 0), (9, 4)])
+def test_rows_of_test_pairs_are_not_left_out_in_silence(bad: int, code: int, tmp_path: Path) -> None:
+    write_rows(tmp_path / "in.parquet", ROWS)
+    lines = [f"{a},{b}" for a, b in PAIRS]
+    lines[:bad] = ["1,2,3"] * bad
+    (tmp_path / "pairs.csv").write_text("\n".join(["source,target", *lines]))
+    config = config_for(
+        tmp_path / "in.parquet",
+        input={"max_rejected_share": 0.02},
+        evaluate={"source": "file", "path": str(tmp_path / "pairs.csv")},
+    )
+    ended = Chain(tmp_path / "chain").run(config)
+    assert ended.code == code
+    if code:
+        assert "9 of 200 rows of pairs in" in ended.error
+        assert "unreadable line: 9, such as 3 of 2 columns" in ended.error
+        assert "input.max_rejected_share is 0.02" in ended.error
+    else:
+        told = "of evaluate.path, 1 of 200 rows are left out: unreadable line: 1" in ended.answer["metrics"]["warning"]
+        assert told == bool(bad)
+
+
+def test_rejected_rows_of_attributes_come_with_an_example(tmp_path: Path) -> None:
+    write_rows(tmp_path / "in.parquet", ROWS)
+    rows = ['{"id": 1, "x": 1}', "{", '{"id": 2, "x": 2}', '{"id": 2, "x": 3}', '{"id": 3, "x": [4]}']
+    (tmp_path / "items.jsonl").write_text("\n".join(rows))
+    about = {"path": str(tmp_path / "items.jsonl"), "numbers": ["x"]}
+    ended = Chain(tmp_path).run(
+        config_for(tmp_path / "in.parquet", attributes={"item": about}, embedding={"attribute_share": 0.5}), ["ingest"]
+    )
+    assert ended.code == 4
+    assert "unreadable line: 1, such as no JSON object (one over several lines?" in ended.error
+    assert "same id with other values: 2, such as row 2 of items.jsonl and row 3 of items.jsonl" in ended.error
+    assert "wrong type: 1, such as some value (row 4 of items.jsonl)" in ended.error
