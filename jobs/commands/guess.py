@@ -24,7 +24,7 @@ from jobs.commands.guess_ends import (
     words_for_none,
 )
 from pipeline.errors import InputError
-from pipeline.ingest.rejected import Verdicts, is_text
+from pipeline.ingest.rejected import Verdicts, is_text, to_text
 from pipeline.ingest.timestamps import DIGIT_LAYOUTS, TimeForm, microseconds, unit_that_fits
 from pipeline.ingest.weights import MAX_WEIGHT
 
@@ -340,7 +340,7 @@ def _is_long(word: str) -> bool:
 
 def _example(column: pa.Array) -> str:
     known = column.drop_null()
-    return str(known[0].as_py()) if len(known) else "nothing"
+    return str(to_text(known.slice(0, 1))[0]) if len(known) else "nothing"
 
 
 def _quoted(text: str) -> str:

@@ -29,7 +29,7 @@ from pipeline.errors import InputError
 from pipeline.ingest.parse import parse, total
 from pipeline.ingest.rejected import Verdicts
 from pipeline.ingest.sources import list_sources, split_tasks
-from pipeline.ingest.timestamps import TimeForm, microseconds
+from pipeline.ingest.timestamps import DIGIT_LAYOUTS, TimeForm, microseconds
 from pipeline.stages.opening import parse_rules
 from tests.jobs.public_headers import FILES, PublicFile, values_of
 
@@ -264,10 +264,11 @@ def test_no_bytes_make_init_fail_without_a_word(data: bytes, name: str) -> None:
 @given(st.data())
 @settings(max_examples=60)
 def test_no_types_make_init_fail_without_a_word(data: st.DataObject) -> None:
-    """Names and Arrow types at random, in Parquet."""
+    """Names, Arrow types and their bits at random."""
     types = [
         *(pa.int8(), pa.uint64(), pa.float32(), pa.bool_(), pa.string(), pa.large_string(), pa.binary(), pa.date32()),
-        *(pa.timestamp("ns", "UTC"), pa.time64("us"), pa.duration("s"), pa.decimal128(20, 0), pa.decimal128(9, 3)),
+        *(pa.timestamp("us", "Mars/Base"), pa.date64(), pa.timestamp("ns", "UTC"), pa.time64("us"), pa.duration("s")),
+        *(pa.decimal128(20, 0), pa.decimal128(9, 3)),
         *(pa.list_(pa.int64()), pa.struct([("a", pa.string())]), pa.dictionary(pa.int32(), pa.string()), pa.null()),
         *(pa.binary(16), pa.float16(), pa.map_(pa.string(), pa.int64())),
     ]
@@ -278,8 +279,19 @@ def test_no_types_make_init_fail_without_a_word(data: st.DataObject) -> None:
     for name, column in columns.items():
         if data.draw(st.booleans()) and (pa.types.is_integer(column.type) or pa.types.is_string(column.type)):
             columns[name] = pa.array([str(one) for one in range(n)]).cast(column.type)
+        elif pa.types.is_primitive(column.type) or pa.types.is_decimal(column.type):
+            bits = data.draw(st.binary(min_size=16 * n, max_size=16 * n))
+            columns[name] = pa.Array.from_buffers(column.type, n, [None, pa.py_buffer(bits)])
     with contextlib.suppress(InputError):
         guess_columns(columns)
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.string_view()])
+def test_text_in_any_layout_is_looked_at(kind: pa.DataType, tmp_path: Path) -> None:
+    columns = {"src": ["a", "b", "c"], "dst": ["x", "y", "z"], "at": ["2024-01-31", "2024-02-29", "2024-03-31"]}
+    table = pa.table({name: pa.array(values, kind) for name, values in columns.items()})
+    guess = guess_columns(first_rows(str(write(table, tmp_path / "in.parquet"))).columns)
+    assert [guess.values[key] for key in ("source", "target", "timestamp")] == ["src", "dst", "at"]
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
@@ -413,6 +425,19 @@ def test_the_form_of_written_times_is_told(layout: str, needs: bool) -> None:
     read = microseconds(column, TimeForm(layout=form), Verdicts(40), "date", "here")
     want = [dt.datetime.strptime(text, layout).replace(tzinfo=dt.UTC) for text in column.to_pylist()]
     assert read.tolist() == [round(moment.timestamp() * 1e6) for moment in want]
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.int64(), pa.float64()])
+@pytest.mark.parametrize("layout", DIGIT_LAYOUTS)
+def test_digits_of_a_date_are_told_in_any_type(layout: str, kind: pa.DataType) -> None:
+    moments = [dt.datetime(2011, 12, 31, 5, 30) + dt.timedelta(days=n) for n in range(40)]
+    date = pa.array([int(moment.strftime(layout)) for moment in moments]).cast(kind)
+    ends = {"src": pa.array([f"a{n}" for n in range(40)]), "dst": pa.array([f"b{n}" for n in range(40)])}
+    guess = guess_columns({**ends, "date": date})
+    if layout == "%Y%m%d%H":  # seconds of the years 2033 and 2034
+        assert guess.values["timestamp_unit"] == "s"
+    else:
+        assert (guess.values["timestamp"], guess.values["timestamp_format"]) == ("date", layout)
 
 
 def test_a_form_that_can_be_read_in_two_ways_is_not_chosen() -> None:
