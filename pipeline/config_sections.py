@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -16,6 +16,15 @@ class Section(BaseModel):
 
     # A misspelt key that silently keeps the default costs a night of cluster time.
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _true_is_no_number(cls, data: Any) -> Any:
+        for name, value in data.items() if isinstance(data, dict) else ():
+            field = cls.model_fields.get(name)
+            if isinstance(value, bool) and field and bool not in (field.annotation, *get_args(field.annotation)):
+                raise ValueError(f"{name} is {str(value).lower()}, and no switch: {field.description}")
+        return data
 
 
 class FilesSection(Section):

@@ -65,6 +65,8 @@ def test_it_is_frozen(tmp_path: Path) -> None:
         (MINIMAL + "half_life_days = 3", ["half_life_days needs timestamp"]),
         (MINIMAL + 'timestamp = "t"\nhalf_life_days = 1e-12', ["input.half_life_days is 1e-12", "age at which"]),
         (MINIMAL + 'timestamp = "t"\nhalf_life_days = 1e6', ["input.half_life_days is 1000000", "52124"]),
+        (MINIMAL + "[embedding]\ndim = true", ["dim is true, and no switch: columns of the embedding"]),
+        (MINIMAL + 'timestamp = "t"\nhalf_life_days = false', ["half_life_days is false, and no switch"]),
         (MINIMAL + 'timestamp = "source"', ["timestamp is 'source', and so is source, which is an id"]),
         (MINIMAL + 'weight = "target"', ["weight is 'target', and so is target, which is an id"]),
         (MINIMAL + 'target = "source"', ["target is 'source', and so is source, which is an id"]),
