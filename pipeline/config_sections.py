@@ -128,11 +128,9 @@ class InputConfig(FilesSection):
                 raise ValueError(
                     f"event_weights.{kind} is {weight}; it must be above 0 (leave a kind out to reject it)"
                 )
-        for role in ("target", "weight", "event", "timestamp"):
-            column = getattr(self, role)
-            if column == self.source or (column == self.target and role != "target"):
-                end = "source" if column == self.source else "target"
-                raise ValueError(f"{role} is '{column}', and so is {end}, which is an id; name another column")
+        for role in ("weight", "event", "timestamp"):
+            if (column := getattr(self, role)) in (self.source, self.target):
+                raise ValueError(f"{role} is '{column}', which holds ids; name another column")
         for name in ("half_life_days", "window_days", "timestamp_unit", "timestamp_format"):
             if getattr(self, name) is not None and self.timestamp is None:
                 raise ValueError(f"{name} needs timestamp, the column with the time of an interaction")
