@@ -145,7 +145,7 @@ STAGES: tuple[Stage, ...] = (
         1,
     ),
     Stage(
-        "evaluate", ("ingest", "index", "aggregate"), (_METRICS,), _part_of("evaluate", without=frozenset({"path"})), 2
+        "evaluate", ("ingest", "index", "aggregate"), (_METRICS,), _part_of("evaluate", without=frozenset({"path"})), 3
     ),
     Stage("publish", ("aggregate", "evaluate"), (_RELEASE,), _part_of("publish"), 1),
 )

@@ -48,8 +48,7 @@ def measure_drift(
     Returns
     -------
     What was measured: ``kept`` (nodes, pairs, weights), ``attributes``, ``vectors`` (RankMe, neighbours, cosines),
-    ``lists``; where
-    something could not be, ``{"note": why}``. RankMe of tonight's table needs no baseline.
+    ``lists``; where something could not be, ``{"note": why}``. RankMe of tonight's table needs no baseline.
     """
     place = str(workspace.work("evaluate"))
     asked = {
