@@ -116,9 +116,7 @@ class InputConfig(FilesSection):
     max_rejected_share: float = Field(0.01, ge=0, le=1, description="share of rejected rows above which a run fails")
 
     @model_validator(mode="after")
-    def _columns_fit_each_other(self) -> InputConfig:
-        if self.source == self.target:
-            raise ValueError(f"source and target are both '{self.source}'; name the columns of both ends")
+    def _events_and_times_belong_together(self) -> InputConfig:
         if self.event_weights and self.event is None:
             raise ValueError("event_weights needs event, the column they are looked up in")
         if self.event is not None and not self.event_weights:

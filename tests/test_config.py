@@ -74,7 +74,6 @@ def test_it_is_frozen(tmp_path: Path) -> None:
         (MINIMAL + r'delimiter = "\u0000"', ["can't hold line ends", "NULs"]),
         (MINIMAL + 'encoding = "idna"', ["encoding is 'idna', in which Python reads no text"]),
         (MINIMAL + 'encoding = "punycode"', ["encoding is 'punycode', in which Python reads no text"]),
-        (MINIMAL + 'target = "source"', ["source and target are both 'source'"]),
         (MINIMAL + 'delimiter = "whitespace"\ncomment = "# "', ["comment is '# '"]),
         (MINIMAL + """comment = '%"'""", ["can't hold delimiter, quote"]),
         (MINIMAL + 'comment = "%\\n"', ["or control characters"]),
