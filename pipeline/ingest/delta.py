@@ -91,7 +91,8 @@ def opened(snapshot: Snapshot) -> DeltaVersion:
     for row, quoted in enumerate(actions["path"].to_pylist()):
         name = unquote(quoted)
         constants = {column: actions[_PARTITION + column][row].cast(schema.field(column).type) for column in partitions}
-        files.append(LakeFile(name, name if "://" in name else None))  # a clone names files of another table
+        size = actions["size_bytes"][row].as_py()
+        files.append(LakeFile(name, size, name if "://" in name else None))  # a clone names files of another table
         views[name] = DeltaFile(schema, constants, kept.get(name))
     return DeltaVersion(schema, sorted(files, key=lambda file: file.name.encode()), views)
 

@@ -53,7 +53,10 @@ def planned(snapshot: Snapshot) -> IcebergPlan:
                 "Parquet are read. Rewrite them, in Spark: CALL system.rewrite_data_files(table => '...', options => "
                 "map('rewrite-all', 'true')) after setting write.format.default = 'parquet'"
             )
-    files = [LakeFile(name, address_of(tasks[name].file.file_path)) for name in sorted(tasks, key=str.encode)]
+    files = [
+        LakeFile(name, tasks[name].file.file_size_in_bytes, address_of(tasks[name].file.file_path))
+        for name in sorted(tasks, key=str.encode)
+    ]
     return IcebergPlan(table, [field.name for field in table.schema().fields], files, tasks)
 
 

@@ -51,6 +51,7 @@ class LakeFile:
     """A data file of a snapshot: ``name`` as the table has it, relative where it lies in the table's folder."""
 
     name: str
+    size: int  # bytes, by the log
     address: str | None = None  # where that does not follow from the name
 
 

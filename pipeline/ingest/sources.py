@@ -335,6 +335,11 @@ def _files_of_table(
                 "Restore the file, or the table (Delta: FSCK REPAIR TABLE), or name another table"
             )
         described = _describe(filesystem, path, "", found, "parquet")
+        if described.bytes != file.size:  # another file under its name, perhaps of other rows
+            raise InputError(
+                f"{where} names {place} with {file.size:,} bytes, and it has {described.bytes:,}: it was cut off or "
+                "written over since. Restore the file, or the table (Delta: RESTORE TABLE), or name another table"
+            )
         sources.append(replace(described, relative=file.name, snapshot=snapshot))
     return sources
 
