@@ -97,12 +97,13 @@ def reading_of(value: pa.Scalar, form: TimeForm) -> str:
         number, unit = value.value, "D" if pa.types.is_date32(kind) else "ms" if pa.types.is_date64(kind) else kind.unit
         text, its_number = f"{_moment(number, unit)} ({kind})", f"; its number, {number}, is"
     else:
-        text = repr(shortened(_text_of(value)))
+        written = _text_of(value)
+        text = repr(shortened(written))
         if form.layout is not None:
             return f"{text}, where input.timestamp_format is '{form.layout}'"
-        if not re.fullmatch(NUMBER, _text_of(value)):
+        if not re.fullmatch(NUMBER, written):
             return text
-        number, unit = Fraction(_text_of(value)), form.unit
+        number, unit = Fraction(written), form.unit
         text, its_number = (f"{text} is {_moment(number, unit)} in '{unit}'", ", and") if unit else (text, ", which is")
     fitting = unit_that_fits(number)
     if fitting is None and not pa.types.is_temporal(kind) and (layout := _layout_of_digits(_text_of(value))):
