@@ -27,7 +27,8 @@ from pipeline.errors import DamagedFileError, TaskError
 log = logging.getLogger(__name__)
 
 RECORDS = "_records"
-#: The driver itself looks at files up to this many bytes in all; more are shared out to tasks.
+#: The driver itself looks at files up to this many bytes in all, and shares more out to tasks. A task looks again at
+#: the tables that it is handed, up to this many.
 _CHECKED_HERE = 256 * 2**20
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
@@ -173,9 +174,7 @@ def run_task(function: TaskFunction, task: Task) -> TaskRecord:
     attempt = Attempt(task)
     _reset_peak()
     resident, started, clock, cpu = _resident_bytes(), time.time(), time.monotonic(), _cpu_seconds()
-    for text in texts_in(task.payload):
-        if text.startswith("/"):
-            storage.check_sealed(text)
+    _check_handed(task)
     result = function(task, attempt)
     files = attempt.seal()
     peak = _peak_bytes()
@@ -195,6 +194,20 @@ def run_task(function: TaskFunction, task: Task) -> TaskRecord:
     )
     storage.write_signed_json(place / RECORDS / f"{task.name}.{attempt.name}.json", asdict(record))
     return record
+
+
+def _check_handed(task: Task) -> None:
+    """Look at the files that a task is handed: those of other tasks, and tables, which their stage has looked at.
+
+    Large tables are shared by many tasks, each of which reads a little of them: no process reads all of that again.
+    """
+    paths = {text for text in texts_in(task.payload) if text.startswith("/")}
+    tables = {path for path in paths if storage.is_of_table(path)}
+    for path in sorted(paths - tables):
+        storage.check_sealed(path)
+    if sum(Path(path).stat().st_size for path in tables if os.path.exists(path)) <= _CHECKED_HERE:
+        for path in sorted(tables):
+            storage.check_sealed(path)
 
 
 def texts_in(value: Any) -> Iterator[str]:

@@ -120,7 +120,7 @@ class Workspace:
 
     def work(self, stage: str) -> Path:
         """Return the folder where a stage's tasks write; it is removed once the stage has committed."""
-        return self.run_folder / "_work" / f"{stage}-{self.fingerprints[stage]}"
+        return self.run_folder / storage.WORK / f"{stage}-{self.fingerprints[stage]}"
 
     def scratch(self, stage: str, name: str) -> Path:
         """Return an empty folder inside :meth:`work` for what a relational verb writes; a killed run's is removed."""

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.errors import TaskError
+import pipeline.tasks
+from pipeline import storage
+from pipeline.errors import DamagedFileError, TaskError
 from pipeline.tasks import RECORDS, Attempt, Task, TaskFunction, TaskRecord, committed, run_missing, run_task
 
 
@@ -136,3 +138,20 @@ def test_tasks_travel_as_json(tmp_path: Path) -> None:
     given = Task("t", str(tmp_path), {"ß": [1, 2.5, None], "nested": {"a": True}})
     assert Task.from_json(given.to_json()) == given
     assert Task("t", "elsewhere", given.payload).digest == given.digest  # the place is no part of what to do
+
+
+def test_a_task_looks_at_the_tables_it_is_handed_unless_they_are_large(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = []
+    for number, data in enumerate((b"rows", b"more rows")):
+        (tmp_path / "rows").write_bytes(data)
+        files.append(storage.table_file(tmp_path, number, storage.checksum_of(tmp_path / "rows"), "arrow"))
+        (tmp_path / "rows").rename(files[-1])
+    task = Task("read", str(tmp_path / "work"), {"sets": [{"rows": [str(file) for file in files]}]})
+    run_task(lambda *_: {}, task)
+    files[1].write_bytes(b"more rowz")
+    with pytest.raises(DamagedFileError, match=f"{files[1]} has other bytes"):
+        run_task(lambda *_: {}, task)
+    monkeypatch.setattr(pipeline.tasks, "_CHECKED_HERE", 12)  # of 13: each of many tasks would read all of them
+    run_task(lambda *_: {}, task)

@@ -197,8 +197,7 @@ def _commit(name: str, outcome: Outcome, workspace: Workspace, made_by: Mapping[
 def _bring_in(made: Sequence[MadeFile], place: Path, suffix: str) -> list[DataFile]:
     files = []
     for number, file in enumerate(made):
-        # Named after its bytes, as tasks' files are: a task that is handed it looks at it again.
-        target = place / f"part-{number:05d}.xxh3-{file.checksum}.{suffix}"
+        target = storage.table_file(place, number, file.checksum, suffix)
         if not file.path.is_file():
             raise DamagedFileError(f"{file.path} is missing")
         # A link, so that a commit killed here finds the tasks' files again.
