@@ -218,10 +218,10 @@ def read_manifest(place: Path) -> Manifest | None:
     return manifest
 
 
-def manifests_below(folder: Path) -> tuple[list[Manifest], list[str]]:
+def manifests_below(folder: Path, tables: str = "**") -> tuple[list[Manifest], list[str]]:
     """Return the manifests of the tables below a folder, and sentences about those that can't be read."""
     made, problems = [], []
-    for path in sorted(folder.rglob(MANIFEST)):
+    for path in sorted(folder.glob(f"{tables}/{MANIFEST}")):
         try:
             if found := read_manifest(path.parent):
                 made.append(found)

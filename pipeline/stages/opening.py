@@ -51,7 +51,8 @@ from pipeline.stages.run_date import (
 from pipeline.stages.snapshots import pin, pinned, snapshots_of
 from pipeline.storage import fingerprint_of
 from pipeline.tasks import Attempt, Task, forget, run_missing
-from pipeline.workspace import MANIFEST, UNDATED, Workspace
+from pipeline.workspace import MANIFEST, UNDATED, Workspace, manifests_below, published_folder
+from schemas.pointers import release_names
 
 log = logging.getLogger(__name__)
 
@@ -145,6 +146,8 @@ def open_workspace(
             )
         date = fitting[0]
     way = _way_back(root, config.publish.name, date)
+    if not way and starts_here:
+        _say_what_is_gone(root, config.publish.name)
     digests["evaluate"] = _measured_against(digest_of, config, date, snapshots, way)
     if config.ppr.neighbors and config.ppr.sources:
         digests["embed"] = digest_of(list_sources(config.ppr.sources, date, "ppr.sources", snapshots))
@@ -268,6 +271,20 @@ def _way_back(root: Path, name: str, date: dt.date) -> tuple[str, ...]:
     with contextlib.suppress(StorageError):
         way.extend(one.release for one in islice(releases, NIGHTS))
     return tuple(way)
+
+
+def _say_what_is_gone(root: Path, name: str) -> None:
+    """Warn where nothing is published under a name that runs were published under: this is no first night."""
+    if release_names(published_folder(root, name)):
+        return
+    runs, _ = manifests_below(root / "runs", "*/release/*")
+    lost = sorted(run.figures["release"] for run in runs if Path(run.figures["path"]).parts[-3] == name)
+    if lost:
+        log.warning(
+            "name=%s warning: its folder has no releases any more, the last run published %s; put the folder "
+            "back from a copy, or tonight is judged as a first night is",
+            *(name, lost[-1]),
+        )
 
 
 def _measured_against(

@@ -100,3 +100,14 @@ def test_what_comes_next_has_the_same_bytes_or_a_name(
         assert (published / "CURRENT.json").read_bytes() == current
     assert chain.run(undisturbed.config, date=DAYS[2]).code == 0
     assert tables_of(chain.published().folder) == undisturbed.third
+
+
+def test_a_name_whose_folder_is_gone_is_said_to_have_had_releases(undisturbed: Undisturbed, tmp_path: Path) -> None:
+    chain = Chain(Path(shutil.copytree(undisturbed.chain.folder, tmp_path / "copy")))
+    shutil.rmtree(chain.root / "published")
+    ended = chain.run(undisturbed.config, date=DAYS[2])
+    assert ended.code == 0, ended.error
+    last = undisturbed.releases[1]
+    assert f"name=default warning: its folder has no releases any more, the last run published {last}" in ended.log
+    other = {**undisturbed.config, "publish": {**undisturbed.config["publish"], "name": "other"}}
+    assert "no releases any more" not in chain.run(other, date=DAYS[2]).log
