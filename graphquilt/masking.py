@@ -18,9 +18,18 @@ _AUTHORITY = re.compile(r"[^/?#]*")
 _OPTION = re.compile(r"([?&;#])([^=?&;#\s]+)=([^&;#\s\"'\\]+)")
 _WORDS = (
     r"secret|passw(?:or)?d|passphrase|token|signature|credential"
-    r"|(?:access|account|api|shared|storage|private)[._-]?(?:access)?[._-]?key|fs\.azure\.sas|(?<![^._-])(?:sig|pwd|sas)(?=$|=)"
+    r"|(?:access|account|api|shared|storage|private)[._-]?(?:access)?[._-]?key|fs\.azure\.sas"
+    r"|encryption[._-]?key|jwt|(?<![^\W_])(?:sig|pwd|sas|pw|pass)(?=$|=)"
 )
 _SECRET_NAME = re.compile(_WORDS, re.IGNORECASE)
+#: In an address, a shorter name says enough.
+_SECRET_OPTION = re.compile(r"key|auth|code|delegation", re.IGNORECASE)
+#: One slash or none behind the scheme of a store, or a quoted colon: the secret is one all the same.
+_SLIP = re.compile(
+    r"(?<![\w.-])(s3[an]?|gc?s|abfss?|az|azure|wasbs?|hdfs):/?(?!/)(?=[^\s\"'/:@]+:.*@)", re.IGNORECASE | re.DOTALL
+)
+_QUOTED_COLON = re.compile(r"(://[^/?#@\s\"']*?)%3A", re.IGNORECASE)
+_BEARER = re.compile(r"\b(Bearer\s+)[\w.~+/=-]{8,}", re.IGNORECASE)
 #: "spark.hadoop.fs.s3a.secret.key=...", "AccountKey=...;", "-Dhttp.proxyPassword=...": outside of addresses, too.
 #: Not "/token=abc/", which is a folder.
 _NAMED = re.compile(rf"(?<![/\w.-])([\w.-]*(?:{_WORDS})[\w.-]*)\s*=\s*[\"']?([^\s;&\"'\\]+)", re.IGNORECASE)
@@ -107,6 +116,12 @@ def _strings(value: Any, name: str) -> Iterator[tuple[str, str]]:
 
 
 def _masked(text: str, end: Callable[[str], str]) -> str:
+    plain = _SLIP.sub(r"\1://", _QUOTED_COLON.sub(r"\1:", text))
+    shown = _masked_plain(_BEARER.sub(rf"\1{MASK}", plain), end)
+    return text if shown == plain else shown
+
+
+def _masked_plain(text: str, end: Callable[[str], str]) -> str:
     if "://" not in text:
         return _NAMED.sub(_without_value, text) if "=" in text else text
     starts = [found.start() for found in _SCHEME.finditer(text)]
@@ -140,7 +155,8 @@ def _is_secret(name: str) -> bool:
 
 
 def _without_option(found: re.Match[str]) -> str:
-    return f"{found[1]}{found[2]}={MASK}" if _is_secret(found[2]) else found[0]
+    is_secret = _is_secret(found[2]) or _SECRET_OPTION.fullmatch(found[2])
+    return f"{found[1]}{found[2]}={MASK}" if is_secret else found[0]
 
 
 def _without_value(found: re.Match[str]) -> str:

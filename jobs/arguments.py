@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from pipeline.errors import ConfigError
 #: The stages in order, as the command line names them. Told again, and tested to be the chain's own, since
 #: importing the chain takes longer than --help may.
 STAGE_NAMES = ("ingest", "index", "partition", "layout", "embed", "aggregate", "evaluate", "publish")
+
+_DASK_ADDRESS = re.compile(r"((tcp|tls|ws|wss)://)?([\w.-]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}")
 
 
 class CommandParser(OptionParser):
@@ -76,7 +79,9 @@ def stage_parser(default_engine: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("--allow-future", action="store_true", help="take a --date that is after today, UTC")
     parser.add_argument("--workers", type=parse_count, default=1, metavar="N", help="local: processes (default: 1)")
-    parser.add_argument("--dask", metavar="ADDRESS", help="local: a Dask cluster that shares the workspace")
+    parser.add_argument(
+        "--dask", type=parse_dask, metavar="ADDRESS", help="local: a Dask cluster that shares the workspace"
+    )
     parser.add_argument(
         "--wait", type=parse_amount, default=0.0, metavar="SECONDS", dest="wait_s", help="for a lock (default: 0)"
     )
@@ -148,6 +153,13 @@ def parse_count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} must be a whole number from 1 on")
     return int(text)
+
+
+def parse_dask(text: str) -> str:
+    """Return the address of a scheduler. Of any other, Dask knows after a minute."""
+    if not _DASK_ADDRESS.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no address of a Dask scheduler; write tcp://HOST:8786")
+    return text
 
 
 def parse_amount(text: str) -> float:

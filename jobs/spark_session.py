@@ -36,6 +36,7 @@ CLOSED: Mapping[str, str] = MappingProxyType(
 )
 _NEEDS_SECRET = "spark.network.crypto."  # Spark refuses these without spark.authenticate
 _LOCAL = re.compile(r"local(\[[^\]]*\])?")
+_MASTER_OPTION = re.compile(r"(?:--master|--conf\s+[\"']?spark\.master)[\s=]+[\"']?([^\s\"']+)")
 _MASTER_LINE = re.compile(r"^\s*spark\.master[\s=:]+(\S+)", re.MULTILINE)
 
 
@@ -93,13 +94,18 @@ def _started(name: str, settings: Mapping[str, str], scratch: str) -> Any:
 
 
 def _default_master() -> str:
-    """Return the master that Spark takes where nobody names one."""
-    folder = os.environ.get("SPARK_CONF_DIR") or os.path.join(os.environ.get("SPARK_HOME", ""), "conf")
+    """Return the master that Spark takes where --conf names none, in its own order."""
+    import pyspark
+
+    if named := _MASTER_OPTION.search(os.environ.get("PYSPARK_SUBMIT_ARGS", "")):
+        return named[1]
+    home = os.environ.get("SPARK_HOME") or os.path.dirname(pyspark.__file__)
+    folder = os.environ.get("SPARK_CONF_DIR") or os.path.join(home, "conf")
     try:
         named = _MASTER_LINE.search(Path(folder, "spark-defaults.conf").read_text(errors="replace"))
     except OSError:
         named = None
-    return named[1] if named else "local[*]"
+    return named[1] if named else os.environ.get("MASTER") or "local[*]"
 
 
 def _about(jar: str | None) -> str:

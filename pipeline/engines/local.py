@@ -214,7 +214,14 @@ def _dask_client(workers: int, address: str | None) -> Iterator[Client]:
             yield client
         return
     from distributed import Client
+    from distributed.security import Security
 
+    # Dask itself would say so as an error of its own, and wait for a minute at exit.
+    if address.startswith("tls://") and Security().get_connection_args("client")["ssl_context"] is None:
+        raise ConfigError(
+            f"--dask is {address}, and Dask's own settings name no certificates for it: set distributed.comm.tls "
+            "(ca-file, client.key and client.cert) in its YAML or DASK_DISTRIBUTED__COMM__TLS__CA_FILE and so on"
+        )
     try:
         client = Client(address, set_as_default=False, timeout="20s")
     except (OSError, ValueError) as error:

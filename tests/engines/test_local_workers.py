@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from pipeline.engines.local import LocalEngine
-from pipeline.errors import TaskError
+from pipeline.errors import ConfigError, TaskError
 from tests.engines import tasks_for_tests as tasks
 from tests.processes import is_alive
 
@@ -96,3 +96,8 @@ def _wait_for(condition: Callable[[], bool], what: str, timeout_s: float = 600.0
     while not condition():
         assert time.monotonic() < deadline, f"waited {timeout_s} s for {what}"
         time.sleep(0.1)
+
+
+def test_a_tls_address_without_certificates_is_refused_at_once() -> None:
+    with LocalEngine(dask_address="tls://127.0.0.1:1") as engine, pytest.raises(ConfigError, match="no certificates"):
+        _ = engine.slots

@@ -62,6 +62,10 @@ def test_two_letters_swapped_in_a_command_are_understood(name: str, call: Callab
         ("run --config C --workspace=", "--workspace is empty"),
         ("current --workspace E", "--workspace is empty"),
         ("init E", "an argument is empty"),
+        *(
+            (f"run --config C --workspace W --dask {address}", f"'{address}' is no address of a Dask scheduler")
+            for address in ("localhost", "tcp://", "a:b", "http://h:8786", "inproc://x", "/s.json", "h:1/x")
+        ),
         ("config --defaults --set embedding.dim=3", "--set changes a config file"),
         ("plan --config C --workspace C", "is a file, and a workspace is a folder"),
         ("evaluate --workspace W --out /dev/full", "--out is /dev/full, which is no file"),
