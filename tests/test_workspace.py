@@ -94,7 +94,7 @@ def test_the_kernel_frees_the_lock_of_a_killed_process(tmp_path: Path) -> None:
     path = tmp_path / ".lock"
     script = (
         "import sys, time; from pathlib import Path; from pipeline.workspace import lock\n"
-        "with lock(Path(sys.argv[1]), 'a run that dies'):\n    print('held', flush=True); time.sleep(60)\n"
+        "with lock(Path(sys.argv[1]), 'a run that dies'):\n    print('held', flush=True); time.sleep(3600)\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     words = [sys.executable, "-c", script, str(path)]

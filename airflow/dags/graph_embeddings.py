@@ -44,8 +44,12 @@ def verdict_of_gate(workspace: str, date: str, **context: Any) -> str:
             f"nothing was published for {date}: {path} is missing, so no stage came to an end. "
             "See the log of the first task that is not green"
         ) from None
+    except OSError as error:  # a retry reads no better; Airflow's worker may be another user than the jobs
+        raise AirflowFailException(f"nothing is known about {date}: {path} can't be read: {error.strerror}") from error
     except ValueError as error:
         raise AirflowFailException(f"nothing is known about {date}: {path} is not JSON: {error}") from error
+    if not isinstance(gate, dict):
+        raise AirflowFailException(f"nothing is known about {date}: {path} holds no JSON object")
 
     # A stage that passed leaves exit code 0 as well, but only publish names a release.
     if gate.get("exit_code") != 0 or not gate.get("release"):

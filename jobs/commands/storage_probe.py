@@ -74,7 +74,7 @@ def _locks(folder: Path) -> Finding:
 
 
 def _links(folder: Path) -> Finding:
-    advice = "tables are copied to releases instead of linked: that takes their size twice, and some time"
+    advice = "what tasks wrote is copied into tables instead of linked: that takes its size twice for a while, and time"
     try:
         (folder / "linked").write_bytes(b"x")
         (folder / "link").hardlink_to(folder / "linked")

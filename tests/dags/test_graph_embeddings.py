@@ -219,8 +219,14 @@ def test_a_missing_or_torn_verdict_is_not_a_pass(dag: Any, tmp_path: Path) -> No
         judged(dag, tmp_path, None)
     path = tmp_path / "runs" / "2026-05-01" / "gate.json"
     path.parent.mkdir(parents=True)
-    path.write_text('{"verdict": "publi')
-    with pytest.raises(AirflowFailException, match="is not JSON"):
+    torn = {b'{"verdict": "publi': "is not JSON", b"\xff\0": "is not JSON", b"[]": "no JSON object"}
+    for content, said in torn.items():
+        path.write_bytes(content)
+        with pytest.raises(AirflowFailException, match=said):
+            judged(dag, tmp_path, None)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(AirflowFailException, match="can't be read: Is a directory"):
         judged(dag, tmp_path, None)
 
 
