@@ -192,7 +192,7 @@ def _share(name: str, counted: Mapping[str, int], last: Mapping[str, float], few
 def _new_weights(measured: Mapping[str, float], last: Mapping[str, float]) -> Figure:
     name, pairs = "new_weights", int(measured["of"])
     if pairs < FEWEST_NEW:
-        return Figure(name, None, why_not=f"only {pairs} pairs of nodes of the last release are new")
+        return Figure(name, None, why_not=f"only {pairs} pairs are new, too few for a median")
     return Figure(name, measured["ratio"], last.get(name), detail=f"of {pairs:,} pairs, as a multiple of the others'")
 
 

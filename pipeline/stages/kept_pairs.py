@@ -41,7 +41,10 @@ def measure_kept(task: Task, attempt: Attempt) -> Mapping[str, Any]:  # noqa: AR
         due_pairs += due.num_rows
         of_sources.append(due.filter(pc.is_in(due["src_id"], ids[types[0]])))
     old = pa.Table.from_batches(of_sources)
-    present = [batch.filter(pc.is_in(batch["src_id"], ids[types[0]])) for batch in _edges(payload["new"]["edges"])]
+    fresh = _sampled_ids(payload["new"]["node_index"], types[0], payload["seed"])
+    fresh = fresh.filter(pc.invert(pc.is_in(fresh, _ids_of(payload["old"]["node_index"], types[0]))))
+    sources = pa.concat_arrays([ids[types[0]], fresh])
+    present = [batch.filter(pc.is_in(batch["src_id"], sources)) for batch in _edges(payload["new"]["edges"])]
     ends = ["src_id", "dst_id"]
     now = pa.Table.from_batches(present)
     both = old.join(now, ends, join_type="inner", right_suffix="_now", use_threads=False)
