@@ -76,7 +76,7 @@ _ID = frozenset(
     _words(
         """
         id ids ix idx key uuid guid uid uri code hash number num no nr nbr nummer numero ref sk pk fk codigo clave cle
-        barcode
+        barcode ifa idfa gaid
         """
     )
 )
@@ -97,7 +97,7 @@ _NO_IDS = frozenset(_words("valid invalid covid android hybrid rapid liquid avoi
 _NO_AGENTS = _words(
     """
     number order gender server router sensor container cluster folder counter error color printer computer
-    sector vector factor indicator
+    sector vector factor indicator committee degree fee
     """
 )
 _TYPED = re.compile(r":(token|float|token_seq|float_seq)$", re.I)  # RecBole
@@ -132,7 +132,7 @@ class ColumnName:
     @property
     def is_agent(self) -> bool:
         """Whether its last word is made of what somebody does: streamer, bidder, editor."""
-        ends_so = self.head.endswith(("er", "or")) and len(self.head) > 4 and not self.head.endswith(_NO_AGENTS)
+        ends_so = self.head.endswith(("er", "or", "ee")) and len(self.head) > 4 and not self.head.endswith(_NO_AGENTS)
         return ends_so and self.rank_in(OBJECTS) is None and self.rank_in(OCCASIONS) is None
 
     @property

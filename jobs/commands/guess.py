@@ -36,12 +36,13 @@ _WEIGHTS = (
     *("ilosc", "aantal", "quantita", "quantidade", "hoeveelheid"),
     *("оценка", "рейтинг", "количество", "评分", "数量", "評価", "평점", "수량"),
 )
-_HAPPENINGS = ("event", "action", "interaction", "behavior", "behaviour", "engagement", "feedback", "activity")
 _EVENTS = (
-    *(*_HAPPENINGS, "kind", "type", "relation", "btag"),
+    *("event", "action", "interaction", "behavior", "behaviour", "engagement", "feedback", "activity"),
+    *("kind", "type", "relation", "btag"),
     *("evento", "evenement", "ereignis", "aktion", "accion", "acao", "azione", "событие", "действие"),
     *("行为", "行为类型", "事件", "事件类型", "操作"),
 )
+_HAPPENINGS = frozenset(_EVENTS) - {"kind", "type", "relation"}
 _TIMES = (
     *(
         "timestamp",
@@ -59,7 +60,7 @@ _TIMES = (
         "when",
         "t",
     ),
-    *("fecha", "datum", "data", "zeit", "zeitpunkt", "hora", "moment", "tijd", "heure", "tarih", "czas"),
+    *("fecha", "datum", "data", "zeit", "zeitstempel", "zeitpunkt", "hora", "moment", "tijd", "heure", "tarih", "czas"),
     *("дата", "время", "时间", "时间戳", "日期", "日時", "日付", "時刻", "시간", "날짜", "일시", "sent"),
 )
 #: What a name of a time says beyond that: time_ms, created_utc. With a stem of their own these would be no heads.
@@ -289,7 +290,7 @@ def _guess_event(columns: Mapping[str, pa.Array], guess: Guess) -> str | None:
     """Return the column that holds kinds of interactions, said in a remark; None if there is none."""
     for name in _by_name(columns, _EVENTS):
         column, words = columns[name], parse_name(name).words
-        if len(words) > 1 and not any(word in _HAPPENINGS for word in words):  # the type of what else?
+        if len(words) > 1 and _HAPPENINGS.isdisjoint(words):  # the type of what else?
             continue
         if not (is_text(column.type) or pa.types.is_integer(column.type)):
             continue

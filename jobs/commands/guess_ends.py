@@ -285,16 +285,17 @@ def _by_place(
 
 def _doubts(name: ColumnName, column: pa.Array) -> tuple[int, ...]:
     """What speaks against a column of ids, the strongest first."""
-    values = pc.unique(column.drop_null())
+    is_unique = len(pc.unique(column.drop_null())) == len(column) > _KINDS
     is_occasion = name.rank_in(OCCASIONS) is not None
     is_of_kinds = _is_of_kinds(column)
     says_id = name.is_id and name.text.strip(" _").lower() not in ("id", "key")  # alone, the row's
     return (
         is_of_kinds and not name.is_id,
+        is_unique and not _is_noun(name),  # a commit, a ticket: the row's own id
         2 - (_is_noun(name) or name.is_agent) - says_id if not is_occasion else 1,
         is_occasion,
         is_of_kinds,
-        len(values) == len(column) > _KINDS,
+        is_unique,
     )
 
 
