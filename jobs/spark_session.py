@@ -36,6 +36,7 @@ CLOSED: Mapping[str, str] = MappingProxyType(
 )
 _NEEDS_SECRET = "spark.network.crypto."  # Spark refuses these without spark.authenticate
 _LOCAL = re.compile(r"local(\[[^\]]*\])?")
+_LOCAL_CLUSTER = "local-cluster["  # Spark has it for tests; it asks nobody for a secret
 _MASTER_OPTION = re.compile(r"(?:--master|--conf\s+[\"']?spark\.master)[\s=]+[\"']?([^\s\"']+)")
 _MASTER_LINE = re.compile(r"^\s*spark\.master[\s=:]+(\S+)", re.MULTILINE)
 
@@ -52,8 +53,9 @@ def spark_session(name: str, given: Mapping[str, str], graphframes_jar: str | No
     settings = {**given, **jar_settings(jar, given)}
     _require_java()
     _require_spark_home()
-    if _LOCAL.fullmatch(settings.get("spark.master") or _default_master()):
-        # Spark's UI, where it is asked for, listens on this and takes no setting for it.
+    master = settings.get("spark.master") or _default_master()
+    if _LOCAL.fullmatch(master) or master.startswith(_LOCAL_CLUSTER):
+        # Spark's UI, where it is asked for, and all of local-cluster listen on this and take no setting for it.
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     # Spark's own folders are open to others, and the rows of every shuffle lie there.
     with tempfile.TemporaryDirectory(prefix="graphquilt-spark-", ignore_cleanup_errors=True) as scratch:
@@ -89,6 +91,8 @@ def _started(name: str, settings: Mapping[str, str], scratch: str) -> Any:
                 conf.setIfMissing(key, value)
         if conf.get("spark.ui.enabled") == "true" and not os.environ.get("SPARK_LOCAL_IP"):
             log.warning("spark_ui=all_interfaces warning: set SPARK_LOCAL_IP=127.0.0.1 for spark-submit to close it")
+    if str(conf.get("spark.master")).startswith(_LOCAL_CLUSTER):
+        log.warning("spark_master=local-cluster warning: other users of this machine can reach it; local[N] is closed")
     SparkContext(conf=conf, gateway=gateway)
     return SparkSession.builder.getOrCreate()
 

@@ -126,6 +126,14 @@ def test_the_ui_is_on_loopback_where_it_is_asked_for() -> None:
         held.close()
 
 
+def test_all_of_a_local_cluster_is_on_loopback() -> None:
+    held = Session("spark.master=local-cluster[1,1,1024]")
+    try:
+        assert {host for host, _ in listening(held.process.pid)} == {"127.0.0.1"}
+    finally:
+        held.close()
+
+
 def test_no_secret_is_on_a_command_line(session: Session) -> None:
     words = list(command_words(session.process.pid))
     assert HOLDER in words
