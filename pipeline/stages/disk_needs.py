@@ -25,9 +25,16 @@ def room_for(stage: str, config: PipelineConfig, workspace: Workspace) -> Iterat
     DiskFullError : there is too little room, or the stage ended for the lack of it; bytes needed and free are named.
     """
     needed = bytes_needed(stage, config, workspace)
-    try:
+    with naming_bytes(stage, workspace, needed):
         if needed is not None and shutil.disk_usage(workspace.root).free < _CERTAIN * needed:
             raise DiskFullError("checked before it started")
+        yield
+
+
+@contextlib.contextmanager
+def naming_bytes(stage: str, workspace: Workspace, needed: int | None) -> Iterator[None]:
+    """Say of a full disk what the stage needs; who knows it better has said so already."""
+    try:
         yield
     except Exception as error:
         if not is_full(error) or getattr(error, "names_bytes", False):
@@ -36,7 +43,7 @@ def room_for(stage: str, config: PipelineConfig, workspace: Workspace) -> Iterat
 
 
 def bytes_needed(stage: str, config: PipelineConfig, workspace: Workspace) -> int | None:
-    """Return about how many bytes a stage adds; None before ``ingest``, which asks for its own."""
+    """Return about how many bytes a stage adds; None of ``ingest``, which knows its input."""
     edges = workspace.finished("edges")
     if edges is None or stage == "ingest":
         return None

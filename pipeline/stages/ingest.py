@@ -21,6 +21,7 @@ from pipeline.ingest.odd_ids import warnings_of
 from pipeline.ingest.parse import Counts, ParseRules, parse, rows_schema, total
 from pipeline.ingest.reasons import as_figures, in_words
 from pipeline.ingest.sources import ParseTask, SourceFile, as_they_were, list_sources, split_tasks
+from pipeline.stages.disk_needs import naming_bytes
 from pipeline.stages.node_attributes import (
     attribute_sources,
     has_int64_ids,
@@ -45,6 +46,13 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     sources = _sources(config, workspace)
     needed = 3 * sum(source.bytes for source in sources)  # rows in working form, sums of them, node numbers
     storage.require_free_space(workspace.root, needed, "ingest")
+    with naming_bytes(NAME, workspace, needed):
+        return _make_edges(engine, config, workspace, sources)
+
+
+def _make_edges(
+    engine: Engine[Frame], config: PipelineConfig, workspace: Workspace, sources: Sequence[SourceFile]
+) -> Outcome:
     rules = parse_rules(config, workspace.date, workspace.today)
     place = str(workspace.work(NAME))
     parsed = run_missing(

@@ -22,7 +22,7 @@ class Dense:
     """Rows before the last normalisation.
 
     rows (n, dim), magnitude (n,): the S of a row. error, magnitude_error (n,): bounds on what float32 may be off,
-    propagated from power to power. clearness (n,): ‖x‖/S of the power where it is least, 1 without edges.
+    propagated from power to power. clearness (n,): ‖x‖/S of the start row or the power where it is least, 1 without edges.
     """
 
     rows: np.ndarray
@@ -49,11 +49,10 @@ def dense_powers(graph: Graph, parameters: Parameters) -> Dense:
     scale_before = _power(graph.strength, before) if before else np.ones(n)
     transition = _power(graph.strength, after)[:, None] * adjacency * scale_before
     x, error = start, _start_error(graph, parameters, start)
-    rows, magnitude, clearness = np.zeros_like(x), np.zeros(n), np.ones(n)
+    rows, magnitude, clearness = np.zeros_like(x), np.zeros(n), _start_clearness(graph, parameters, start)
     bound, magnitude_bound = np.zeros(n), np.zeros(n)
     if weight := parameters.self_influence:
         norm, size = _norms(x), start_sizes(graph, parameters)
-        clearness = np.where(graph.degree > 0, _ratio(norm, size), 1.0)
         if parameters.normalize_powers:
             counts = (norm > ZERO_BELOW * size) & (graph.degree > 0)
             safe = np.where(counts, norm, 1.0)
@@ -91,7 +90,7 @@ def _two_tower(
     m = (m * _power(graph.strength, -parameters.item_degree_power))[np.ix_(~item, item)]
     z = start[item]
     error = _start_error(graph, parameters, start)[item]
-    clearness = np.ones(item.size)
+    clearness = np.where(item, _start_clearness(graph, parameters, start), 1.0)
     at_home = _Product(product.rounding, 0.0)  # users don't travel
     for _ in range(parameters.powers + 1):
         u, *of_u = at_home(m, z, error)
@@ -111,6 +110,11 @@ def _start_error(graph: Graph, parameters: Parameters, start: np.ndarray) -> np.
     most = max((len(features) for features in graph.features or []), default=0)
     terms = math.sqrt(max(parameters.sparsity, 1.0)) * start_sizes(graph, parameters)  # a row is at most so long
     return 4 * UNIT * _norms(start) + UNIT * (min(most, 16) + 8) * terms
+
+
+def _start_clearness(graph: Graph, parameters: Parameters, start: np.ndarray) -> np.ndarray:
+    """A node's own row and its features' may cancel: then what is left is rounding, and neighbours take it up."""
+    return np.where(graph.degree > 0, _ratio(_norms(start), start_sizes(graph, parameters)), 1.0)
 
 
 @dataclass(frozen=True)
