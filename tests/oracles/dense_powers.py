@@ -22,7 +22,7 @@ class Dense:
     """Rows before the last normalisation.
 
     rows (n, dim), magnitude (n,): the S of a row. error, magnitude_error (n,): bounds on what float32 may be off,
-    propagated from power to power. clearness (n,): ‖x‖/S of the start row or the power where it is least, 1 without edges.
+    propagated from power to power. clearness (n,): ‖x‖/S of the start row or power where it is least, 1 without edges.
     """
 
     rows: np.ndarray
