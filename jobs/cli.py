@@ -29,9 +29,9 @@ from jobs.arguments import (
 )
 from jobs.logs import configure_logging
 from jobs.stopping import StopRequest, reason_of
-from pipeline.disk_space import full, is_full
+from pipeline.config.toml_file import read_toml
 from pipeline.errors import ConfigError, GraphquiltError
-from pipeline.toml_file import read_toml
+from pipeline.storage.disk_space import full, is_full
 
 log = logging.getLogger(__name__)
 

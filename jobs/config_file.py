@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from glob import iglob
 from pathlib import Path
 
-from pipeline.config import PipelineConfig
+from pipeline.config.model import PipelineConfig
 
 _ANY_DATE = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"
 
@@ -17,7 +17,7 @@ def read_config(file: Path, overrides: Sequence[str] = ()) -> PipelineConfig:
 
     Raises
     ------
-    ConfigError : see :meth:`pipeline.config.PipelineConfig.from_toml`.
+    ConfigError : see :meth:`pipeline.config.model.PipelineConfig.from_toml`.
     """
     return _with_paths_found(PipelineConfig.from_toml(file, overrides), file)
 

@@ -22,10 +22,10 @@ from jobs.progress import with_progress
 from jobs.session import open_engine
 from jobs.stopping import StopRequest
 from pipeline import storage
-from pipeline.disk_space import free_reserve, full, is_full, keep_reserve
 from pipeline.errors import ConfigError, GateError, GraphquiltError, LockedError, StorageError
-from pipeline.stages.conduct import StageReport, conduct_all
 from pipeline.stages.opening import open_workspace
+from pipeline.stages.runner import StageReport, run_stages
+from pipeline.storage.disk_space import free_reserve, full, is_full, keep_reserve
 from pipeline.workspace import Workspace, hold, run_folder
 from schemas.contracts import ContractViolationError
 
@@ -78,7 +78,7 @@ class StageRun:
             with hold(self._workspace, self._purpose(), options.wait_s):
                 if self._names[0] == "ingest":
                     self._write_verdict("running", None, [])
-                for report in conduct_all(self._names, engine, config, self._workspace):
+                for report in run_stages(self._names, engine, config, self._workspace):
                     if not report.skipped or report.stage not in self._reports:  # a repair looks at stages again
                         self._reports[report.stage] = report
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from pipeline.config import key_reference
+from pipeline.config.model import key_reference
 from pipeline.stages.chain import STAGE_NAMES
 
 ROOT = Path(__file__).parents[1]

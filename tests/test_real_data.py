@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.config import PipelineConfig
+from pipeline.config.model import PipelineConfig
 from pipeline.embedding import row_files
 from pipeline.embedding.rounds import BlockFiles, Embedded, embed_parts
 from pipeline.embedding.rows import Rows

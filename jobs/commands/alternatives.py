@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from jobs.answers import amount, columns
 
 if TYPE_CHECKING:
-    from pipeline.config import PipelineConfig
-    from pipeline.cuts import Cut
-    from pipeline.planning import Graph
-    from pipeline.pricing import Price
-    from pipeline.round_work import Work
+    from pipeline.config.model import PipelineConfig
+    from pipeline.planning.cuts import Cut
+    from pipeline.planning.pricing import Price
+    from pipeline.planning.round_work import Work
+    from pipeline.planning.sizes import Graph
     from pipeline.workspace import Workspace
 
 #: Parts that a cut which isn't made yet is priced at, beside those that the bounds ask for.
@@ -58,8 +58,8 @@ def find_alternatives(
     ----------
     parts : that the graph is cut into, or will be about.
     """
-    from pipeline.pricing import choose_shards, price, shard_counts
-    from pipeline.stages.embedding_work import work_for
+    from pipeline.planning.embedding_work import work_for
+    from pipeline.planning.pricing import choose_shards, price, shard_counts
     from pipeline.stages.ppr_rows import FORMS as HASHED
 
     work, most = work_for(config, graph.nodes, graph.targets), config.partition.max_bytes
@@ -131,8 +131,8 @@ def _cuts(
     config: PipelineConfig, graph: Graph, workspace: Workspace | None, work: Work, parts: int
 ) -> tuple[Cut, list[Cut]]:
     """Return the run's cut, and others. Modes that exchange no rows are not compared: they give other vectors."""
-    from pipeline.cuts import one_block
-    from pipeline.stages.known_cuts import cut_of_layout, cuts_of_tree
+    from pipeline.planning.cuts import one_block
+    from pipeline.planning.finished_cuts import cut_of_layout, cuts_of_tree
 
     whole = one_block(graph.nodes, graph.edges, is_exact=graph.is_exact)
     levels = cuts_of_tree(workspace) if workspace and workspace.finished("partition_tree") else []
@@ -151,8 +151,8 @@ def _cuts(
 
 
 def _expected(config: PipelineConfig, graph: Graph, workspace: Workspace | None, parts: int) -> Cut:
-    from pipeline.cuts import Cut, hash_cut, one_block
-    from pipeline.stages.known_cuts import degrees_of
+    from pipeline.planning.cuts import Cut, hash_cut, one_block
+    from pipeline.planning.finished_cuts import degrees_of
 
     if parts == 1:
         return one_block(graph.nodes, graph.edges, is_exact=graph.is_exact)

@@ -11,7 +11,7 @@ from jobs.answers import Answer, amount, columns
 from jobs.arguments import CommandParser, add_workspace, command_parser, parse_amount, parse_count
 
 if TYPE_CHECKING:
-    from pipeline.config_sections import PublishConfig
+    from pipeline.config.sections import PublishConfig
 
 
 def parser() -> CommandParser:
@@ -74,7 +74,7 @@ def answer(options: argparse.Namespace) -> Answer:
 
 def _rules(options: argparse.Namespace) -> PublishConfig:
     from jobs.config_file import read_config
-    from pipeline.config_sections import PublishConfig
+    from pipeline.config.sections import PublishConfig
 
     known = read_config(options.config).publish if options.config else PublishConfig()
     given = {name: getattr(options, name) for name in ("name", "keep_releases", "keep_runs", "min_age_hours")}

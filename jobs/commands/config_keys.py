@@ -40,7 +40,7 @@ def answer(options: argparse.Namespace) -> Answer:
         if options.overrides:
             raise ConfigError("--set changes a config file, which --check names; --defaults prints what holds without")
         from jobs.commands.config_text import defaults_text
-        from pipeline.config import key_reference
+        from pipeline.config.model import key_reference
 
         keys = [dict(zip(("section", "key", "default", "description"), row, strict=True)) for row in key_reference()]
         return Answer({"keys": keys}, defaults_text().rstrip("\n"))

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from graphquilt.toml_text import toml_string
-from pipeline.config import key_reference
+from pipeline.config.model import key_reference
 
 _WIDTH = 34
 

@@ -17,16 +17,14 @@ from numpy.typing import NDArray
 
 from jobs.commands.evaluate_tables import FoundTable, about_table, find_table, read_table, table_at
 from jobs.config_file import read_config
-from pipeline.config_sections import InputConfig
+from pipeline.config.sections import InputConfig
 from pipeline.errors import ConfigError, InputError
 from pipeline.evaluation.table import Pairs
 from pipeline.ingest.id_match import match_ids, why_no_match
 from pipeline.ingest.parse import ParseRules
 from pipeline.ingest.sources import list_sources, split_tasks
 from pipeline.ingest.text_format import TextFormat
-from pipeline.publishing.listing import releases
-from pipeline.stages.chain import MAKER
-from pipeline.stages.scored_tables import (
+from pipeline.metrics.scored_tables import (
     ScoredTable,
     judge_pair_ids,
     read_edges,
@@ -34,6 +32,8 @@ from pipeline.stages.scored_tables import (
     read_pairs,
     without,
 )
+from pipeline.publishing.listing import releases
+from pipeline.stages.chain import MAKER
 from pipeline.workspace import Workspace
 
 log = logging.getLogger(__name__)

@@ -26,7 +26,7 @@ from jobs.config_file import read_config
 from pipeline import storage
 from pipeline.errors import ConfigError, InputError
 from pipeline.evaluation.table_report import intervals, slices
-from pipeline.stages.scored_lists import list_figures, read_scored_lists
+from pipeline.metrics.scored_lists import list_figures, read_scored_lists
 from schemas.contracts import ContractViolationError
 from schemas.tables import PPR_NEIGHBOR_LISTS
 

@@ -45,7 +45,7 @@ def answer(options: argparse.Namespace) -> Answer:
     from jobs.commands.config_text import on_one_line, toml_text, toml_value
     from jobs.commands.first_rows import first_rows
     from jobs.commands.guess import guess_columns
-    from pipeline.config import PipelineConfig
+    from pipeline.config.model import PipelineConfig
     from pipeline.ingest.sources import FORMAT_NAMES, shown
 
     out: Path = options.out

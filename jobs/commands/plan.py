@@ -15,9 +15,9 @@ from jobs.arguments import CommandParser, command_parser, stage_parser
 if TYPE_CHECKING:
     from jobs.commands.alternatives import Alternatives
     from jobs.commands.survey import Survey
-    from pipeline.config import PipelineConfig
+    from pipeline.config.model import PipelineConfig
     from pipeline.ingest.sources import SourceFile
-    from pipeline.planning import Graph
+    from pipeline.planning.sizes import Graph
     from pipeline.workspace import Workspace
 
 
@@ -50,7 +50,7 @@ def answer(options: argparse.Namespace) -> Answer:
     from jobs.config_file import read_config
     from pipeline.errors import ConfigError
     from pipeline.ingest.sources import list_sources
-    from pipeline.planning import PROCESS_BYTES, block_bytes, row_columns
+    from pipeline.planning.sizes import PROCESS_BYTES, block_bytes, row_columns
 
     config = read_config(options.config, options.overrides)
     root = folder_of(options.workspace)
@@ -139,7 +139,7 @@ def _lists(config: PipelineConfig, graph: Graph, parts: int, crossing: float | N
     ----------
     crossing : share of the edges that are cut; None where the graph has not been cut yet: as by chance.
     """
-    from pipeline.stages.list_costs import shards_of_lists, traffic_of_lists, way_of_lists
+    from pipeline.planning.list_costs import shards_of_lists, traffic_of_lists, way_of_lists
 
     if not config.ppr.neighbors:
         return {}
@@ -173,7 +173,7 @@ def _lists(config: PipelineConfig, graph: Graph, parts: int, crossing: float | N
 
 
 def _crossing(workspace: Workspace | None, graph: Graph) -> float | None:
-    from pipeline.stages.known_cuts import crossing_share
+    from pipeline.planning.finished_cuts import crossing_share
 
     if workspace is None or not workspace.finished("partition_tree"):
         return None
@@ -245,7 +245,7 @@ def _finished(workspace: Workspace | None) -> dict[str, str]:
 
 
 def _graph(config: PipelineConfig, sizes: Survey, workspace: Workspace | None) -> Graph:
-    from pipeline.planning import Graph, upper_bounds
+    from pipeline.planning.sizes import Graph, upper_bounds
 
     index = workspace.finished("node_index") if workspace else None
     if index:
@@ -257,7 +257,7 @@ def _graph(config: PipelineConfig, sizes: Survey, workspace: Workspace | None) -
 def _parts(config: PipelineConfig, graph: Graph, workspace: Workspace | None) -> int:
     """Return the number of parts: as they are, or as the bounds ask for."""
     from pipeline.partitioning.cutting import Bounds
-    from pipeline.planning import expected_parts, row_columns
+    from pipeline.planning.sizes import expected_parts, row_columns
 
     tree = workspace.finished("partition_tree") if workspace else None
     bounds = Bounds(config.partition.max_edges, config.partition.max_bytes, row_columns(config))
@@ -276,8 +276,8 @@ def _disk(
     *,
     is_published: bool,
 ) -> dict[str, Any]:
-    from pipeline.planning import Stored, disk_bytes
-    from pipeline.pricing import kept_bytes
+    from pipeline.planning.pricing import kept_bytes
+    from pipeline.planning.sizes import Stored, disk_bytes
 
     composed = 0
     if lists and lists["lists"]["across"] == "parts":

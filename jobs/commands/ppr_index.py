@@ -13,7 +13,7 @@ from jobs.stopping import StopRequest
 from pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
-    from pipeline.stages.conduct import StageReport
+    from pipeline.stages.runner import StageReport
     from pipeline.workspace import Workspace
 
 
@@ -58,8 +58,8 @@ def _made(options: argparse.Namespace, stop: StopRequest) -> tuple[Workspace, St
     from jobs.progress import with_progress
     from jobs.session import open_engine
     from pipeline import storage
-    from pipeline.stages.conduct import conduct_all
     from pipeline.stages.opening import open_workspace
+    from pipeline.stages.runner import run_stages
     from pipeline.workspace import hold
 
     config = read_config(options.config, options.overrides)
@@ -75,7 +75,7 @@ def _made(options: argparse.Namespace, stop: StopRequest) -> tuple[Workspace, St
         )
         with hold(workspace, "ppr-index", options.wait_s):
             names = ("ingest", "index", "partition", "layout", "ppr-index")
-            *_, report = conduct_all(names, engine, config, workspace)
+            *_, report = run_stages(names, engine, config, workspace)
             return workspace, report
 
 

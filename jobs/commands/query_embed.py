@@ -78,7 +78,7 @@ def answer(options: argparse.Namespace) -> Answer:
 def _embed(table: Any, facts: dict[str, Any], options: argparse.Namespace) -> Answer:
     node_type = type_asked(options.type, table.node_types, "--type")
     if options.alone:
-        from pipeline.stages.one_row import row_alone
+        from pipeline.queries.one_row import row_alone
 
         row = row_alone(table.path, node_type, options.id)
         facts |= {"id": options.id, "node_type": node_type, "row": row.tolist(), "is_alone": True}
@@ -112,7 +112,7 @@ def _folded(table: Any, node_type: str, neighbors: dict[str, float]) -> Any:
 
 
 def _attributes(table: Any, facts: dict[str, Any], options: argparse.Namespace) -> Answer:
-    from pipeline.stages.new_nodes import rejection, rows_of_new_nodes
+    from pipeline.queries.new_nodes import rejection, rows_of_new_nodes
 
     node_type = type_asked(options.type, table.node_types, "--type")
     made = rows_of_new_nodes(table.path, node_type, options.attributes)

@@ -17,7 +17,7 @@ from pipeline.errors import ConfigError, InputError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from pipeline.stages.restart_batches import Batch
+    from pipeline.queries.restart_batches import Batch
 
 _SHOWN = 20  # queries printed; --json and --out have all
 
@@ -87,9 +87,9 @@ def _answered(options: argparse.Namespace, stop: StopRequest) -> pa.Table:
     from jobs.commands.machine import memory_bytes
     from jobs.config_file import read_config
     from jobs.session import open_engine
+    from pipeline.queries.ppr import Wishes, answer_batch
+    from pipeline.queries.restart_batches import read_batch
     from pipeline.stages.opening import open_workspace
-    from pipeline.stages.ppr_queries import Wishes, answer_batch
-    from pipeline.stages.restart_batches import read_batch
 
     config = read_config(options.config, options.overrides)
     batch = _batch_of(options.ids) if options.batch is None else read_batch(options.batch)
@@ -110,7 +110,7 @@ def _batch_of(texts: list[str]) -> Batch:
     """Return the sets of the command line."""
     import numpy as np
 
-    from pipeline.stages.restart_batches import Batch
+    from pipeline.queries.restart_batches import Batch
 
     if not texts:
         raise InputError("the batch is empty; give at least one id, or --batch FILE")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.config_sections import InputConfig
+from pipeline.config.sections import InputConfig
 from pipeline.ingest.sources import SourceFile, compression_of, filesystem_of, naming, split_tasks
 
 _SAMPLE_BYTES = 256 * 1024

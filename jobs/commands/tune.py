@@ -17,11 +17,11 @@ from jobs.stopping import StopRequest
 from pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
-    from pipeline.config import PipelineConfig
-    from pipeline.evaluation.candidates import Use
-    from pipeline.evaluation.tuning import Trial
-    from pipeline.stages.list_tuning import TunedLists
-    from pipeline.stages.tuning import Tuned
+    from pipeline.config.model import PipelineConfig
+    from pipeline.tuning.candidates import Use
+    from pipeline.tuning.lists import TunedLists
+    from pipeline.tuning.search import Trial
+    from pipeline.tuning.vectors import Tuned
     from pipeline.workspace import Workspace
 
 #: How a file that this command made begins: such a file may be made again.
@@ -101,7 +101,7 @@ def answer(options: argparse.Namespace) -> Answer:
 def _answer(options: argparse.Namespace, workspace: Workspace, tuned: Tuned | TunedLists, seconds: float) -> Answer:
     """Write the config and say what came of it."""
     from jobs.commands import tune_lists
-    from pipeline.stages.tuning import Tuned
+    from pipeline.tuning.vectors import Tuned
 
     if isinstance(tuned, Tuned):
         facts = _facts(options, workspace, tuned, seconds)
@@ -119,12 +119,12 @@ def _tuned(options: argparse.Namespace, stop: StopRequest, started: float) -> tu
     from jobs.progress import with_progress
     from jobs.session import open_engine
     from pipeline import storage
-    from pipeline.evaluation.tuning import Budget
-    from pipeline.stages.conduct import conduct_all
-    from pipeline.stages.list_tuning import tune_lists
     from pipeline.stages.opening import open_workspace
-    from pipeline.stages.tuning import tune
-    from pipeline.stages.tuning_questions import MAX_USERS, Wishes
+    from pipeline.stages.runner import run_stages
+    from pipeline.tuning.lists import tune_lists
+    from pipeline.tuning.search import Budget
+    from pipeline.tuning.validation_tasks import MAX_USERS, Wishes
+    from pipeline.tuning.vectors import tune
     from pipeline.workspace import hold
 
     config = without_test(read_config(options.config, options.overrides))
@@ -139,7 +139,7 @@ def _tuned(options: argparse.Namespace, stop: StopRequest, started: float) -> tu
             engine, config, root, options.date, uuid4().hex[:12], starts_here=True, allow_future=options.allow_future
         )
         with hold(workspace, "tune", options.wait_s):
-            for _ in conduct_all(("ingest", "index"), engine, config, workspace):
+            for _ in run_stages(("ingest", "index"), engine, config, workspace):
                 pass
             wishes = Wishes(
                 dims=options.dims,

@@ -12,9 +12,9 @@ from jobs.answers import columns
 from pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
-    from pipeline.config import PipelineConfig
-    from pipeline.evaluation.list_tuning import ListTrial, Look
-    from pipeline.stages.list_tuning import TunedLists
+    from pipeline.config.model import PipelineConfig
+    from pipeline.tuning.list_search import ListTrial, Look
+    from pipeline.tuning.lists import TunedLists
     from pipeline.workspace import Workspace
 
 #: Lists are made of 128 sources at once: so many columns a node has while tuning.

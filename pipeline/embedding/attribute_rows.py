@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.blocks import Features
+from pipeline.blocks.arrays import Features
+from pipeline.config.model import PipelineConfig
 from pipeline.embedding.combine import settings_for, shared_widths
 from pipeline.embedding.methods import method_for
 from pipeline.embedding.rows import ColumnSums, Rows, Settings
@@ -118,3 +119,9 @@ def _column_settings(settings: Settings, nodes: Sequence[int]) -> list[Settings]
 
 def _as_with_one_edge(features: Features) -> NDArray[np.float64]:
     return (features.counts > 0).astype(np.float64)
+
+
+def without_effect(config: PipelineConfig) -> list[str]:
+    """Return the types whose attributes change no row that was made from edges."""
+    starting = types_that_start(config.form, config.input.source_type, config.input.target_type)
+    return sorted({*config.attributes} - (starting if config.embedding.attribute_share else set()))

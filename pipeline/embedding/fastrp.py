@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.blocks import Block
+from pipeline.blocks.arrays import Block
 from pipeline.embedding.products import scale_both, set_norms, step_of_items, step_of_nodes
 from pipeline.embedding.rows import ColumnSums, KnownNorms, Narrow, Norms, Outlet, Rows, Settings
 from pipeline.embedding.start_rows import start_magnitudes, start_rows

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.blocks import Block, RowKind
+from pipeline.blocks.arrays import Block, RowKind
 from pipeline.embedding.methods import method_for
 from pipeline.embedding.round_tasks import rounds_of_block
 from pipeline.embedding.rows import ColumnSums, Rows, Settings, mean_strength_and_weight, returns_at_once

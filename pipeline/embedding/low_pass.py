@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.blocks import Block
+from pipeline.blocks.arrays import Block
 from pipeline.embedding.fastrp import TwoTower
 from pipeline.embedding.products import set_norms
 from pipeline.embedding.rows import ColumnSums, KnownNorms, Narrow, Rows, Settings

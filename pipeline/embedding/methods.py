@@ -1,8 +1,8 @@
 """The embedding methods a run can name.
 
 To add one: write it beside fastrp.py, from what whole_rounds.py and products.py have, and list it here. Elsewhere it
-has a line each: the keys that set its vectors (stages/vector_space.py), what its products mean
-(stages/published_metadata.py), and the rows that a task of it holds (stages/embedding_work.py).
+has a line each: the keys that set its vectors (release_tables/vector_space.py), what its products mean
+(release_tables/metadata.py), and the rows that a task of it holds (planning/embedding_work.py).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.blocks import Block
+from pipeline.blocks.arrays import Block
 from pipeline.embedding.fastrp import Classic, TwoTower
 from pipeline.embedding.low_pass import LowPass, PlainLowPass
 from pipeline.embedding.ppr.factorised import Factorised, PlainFactorised

@@ -13,10 +13,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.batch_files import BatchFile, batch_writer
 from pipeline.kernels.narrow_rows import groups_of
 from pipeline.kernels.rows import group_squares
 from pipeline.storage import BATCHES
+from pipeline.storage.batch_files import BatchFile, batch_writer
 from pipeline.tasks import Attempt
 
 _AT_ONCE = 65_536  # rows

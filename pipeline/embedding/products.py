@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.blocks import Block
+from pipeline.blocks.arrays import Block
 from pipeline.embedding.rows import FOLD_IN, Norms, Outlet, Rows, Settings
 from pipeline.kernels.buffers import aligned_empty
 from pipeline.kernels.elementary import power_or_zero

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.blocks import Block, RowKind
+from pipeline.blocks.arrays import Block, RowKind
 from pipeline.embedding import row_files
 from pipeline.embedding.fact_files import write_facts
 from pipeline.embedding.methods import Method, method_for

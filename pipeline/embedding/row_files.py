@@ -14,10 +14,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.batch_files import BatchFile, batch_writer
 from pipeline.embedding.rows import Rows
 from pipeline.kernels.narrow_rows import decode_rows, encode_rows, groups_of
 from pipeline.kernels.rows import gather_rows, scatter_rows
+from pipeline.storage.batch_files import BatchFile, batch_writer
 from schemas.tables import ROW_BYTES, row_schema
 
 _BATCH_BYTES = 8 * 2**20

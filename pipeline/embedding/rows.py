@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config_embedding import EmbeddingConfig
+from pipeline.config.embedding import EmbeddingConfig
 from pipeline.embedding.fact_files import read_facts
 from pipeline.kernels.narrow_rows import groups_of
 from pipeline.kernels.vector_tiles import GROUP

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.blocks import Block
+from pipeline.blocks.arrays import Block
 from pipeline.embedding.products import TwoSides, set_norms, step_of_nodes
 from pipeline.embedding.rows import FOLD_IN, ColumnSums, Facts, Norms, Outlet, Rows, Settings
 from pipeline.embedding.whole_rounds import WholeRounds

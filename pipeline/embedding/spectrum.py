@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.blocks import Block
+from pipeline.blocks.arrays import Block
 from pipeline.embedding.fastrp import TwoTower
 from pipeline.embedding.products import scale_both, step_of_items, step_of_nodes
 from pipeline.embedding.rows import Facts, KnownNorms, Narrow, Norms, Outlet, Rows, Settings

@@ -12,7 +12,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.blocks import Block, Features
+from pipeline.blocks.arrays import Block, Features
 from pipeline.embedding.rows import Settings
 from pipeline.kernels.buffers import aligned_empty
 from pipeline.kernels.hashing import splitmix64

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.blocks import Block
+from pipeline.blocks.arrays import Block
 from pipeline.embedding.rows import Facts, KnownNorms, Narrow, Rows, Settings
 
 

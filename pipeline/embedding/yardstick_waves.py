@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.blocks import RowKind
+from pipeline.blocks.arrays import RowKind
 from pipeline.embedding.methods import method_for
 from pipeline.embedding.rows import Settings
 from pipeline.embedding.waves import BlockFiles, Round, Wave, by_shard, homes_of, partials_for, task_for

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.blocks import Block, RowKind
+from pipeline.blocks.arrays import Block, RowKind
 from pipeline.embedding import row_files
 from pipeline.embedding.methods import method_for
 from pipeline.embedding.norm_files import RecordedNorms, read_columns, write_columns

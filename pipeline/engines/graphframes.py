@@ -16,7 +16,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812  (the name everybody knows)
 
 from pipeline import storage
-from pipeline.engines.base import GRAPHFRAMES_HOW_TO
+from pipeline.engine import GRAPHFRAMES_HOW_TO
 from pipeline.errors import DamagedFileError
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ def _answered(folder: Path) -> list[Path]:
 
 
 class GraphFramesTables:
-    """Answers of GraphFrames about a graph of integer nodes; see :class:`pipeline.engines.base.GraphTables`.
+    """Answers of GraphFrames about a graph of integer nodes; see :class:`pipeline.engine.GraphTables`.
 
     Nodes are handed over as a column ``id`` and nothing else, each once: GraphFrames gives duplicate ids back as
     duplicate rows, and a column called ``component`` twice.

@@ -128,7 +128,7 @@ class LocalEngine:
     def look_up(
         self, frame: pl.LazyFrame, table: pl.LazyFrame, on: Mapping[str, str], take: Mapping[str, str]
     ) -> pl.LazyFrame:
-        """Replace key columns by what a table says of them; see :class:`pipeline.engines.base.Engine`."""
+        """Replace key columns by what a table says of them; see :class:`pipeline.engine.Engine`."""
         return verbs.look_up(frame, table, on, take)
 
     def without(self, frame: pl.LazyFrame, table: pl.LazyFrame, keys: Sequence[str]) -> pl.LazyFrame:

@@ -26,12 +26,12 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.batch_files import BatchFile, batch_writer
-from pipeline.blocks import read_slice, write_slices
+from pipeline.blocks.arrays import read_slice, write_slices
 from pipeline.engines import verbs
 from pipeline.engines.parquet import ready_to_write, write_files
 from pipeline.kernels.buckets import deal, hash_integers, hash_texts
 from pipeline.storage import BATCHES
+from pipeline.storage.batch_files import BatchFile, batch_writer
 from pipeline.tasks import Attempt, Task
 
 Plan = Mapping[str, Any]

@@ -14,9 +14,9 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from pipeline import errors
+from pipeline.engine import GraphTables
 from pipeline.engines import exchange
 from pipeline.engines import frames as lazy_frames
-from pipeline.engines.base import GraphTables
 from pipeline.engines.frames import ExchangeFrame
 from pipeline.engines.processes import cpu_seconds_of_trees
 from pipeline.errors import GraphquiltError, TaskError
@@ -119,7 +119,7 @@ class SparkEngine:
     def look_up(
         self, frame: ExchangeFrame, table: ExchangeFrame, on: Mapping[str, str], take: Mapping[str, str]
     ) -> ExchangeFrame:
-        """Replace key columns by what a table says of them; see :class:`pipeline.engines.base.Engine`."""
+        """Replace key columns by what a table says of them; see :class:`pipeline.engine.Engine`."""
         return lazy_frames.look_up(frame, table, on, take)
 
     def without(self, frame: ExchangeFrame, table: ExchangeFrame, keys: Sequence[str]) -> ExchangeFrame:

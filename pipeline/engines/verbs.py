@@ -74,7 +74,7 @@ def look_up(
     *,
     in_order: bool = False,
 ) -> pl.LazyFrame:
-    """Replace key columns by what a table says of them; see :class:`pipeline.engines.base.Engine`."""
+    """Replace key columns by what a table says of them; see :class:`pipeline.engine.Engine`."""
     # A taken column may have the name of a key that goes: it gets its name when the key is gone.
     taken = {f"taken {new}": new for new in take}
     answers = table.select(

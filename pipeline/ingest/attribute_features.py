@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipeline.blocks import Features
+from pipeline.blocks.arrays import Features
 from pipeline.ingest.attribute_rows import AttributeRules, rejected_row
 from pipeline.ingest.rejected import REASONS, Verdict
 from pipeline.kernels.exact_sums import exact_sum, mean_of, scale_of

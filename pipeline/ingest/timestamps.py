@@ -18,10 +18,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pipeline.config.time_layout import time_layout
 from pipeline.errors import InputError
 from pipeline.ingest.rejected import Verdict, Verdicts, is_text, missing, shortened
 from pipeline.ingest.written_times import NUMBER, read_decimals, read_integers, read_iso, read_layout, written_forms
-from pipeline.time_layout import time_layout
 
 Unit = Literal["s", "ms", "us", "ns"]
 UNITS: tuple[Unit, ...] = get_args(Unit)

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipeline.time_layout import MONTHS, ZONE, TimeLayout
+from pipeline.config.time_layout import MONTHS, ZONE, TimeLayout
 
 _CLOCK = r"(?:[01]\d|2[0-3])(?::[0-5]\d(?::[0-5]\d(?:\.\d{1,9})?)?)?"
 #: RFC 3339, a blank for the T allowed, and one before the zone; parts may be left out from the right.

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.blocks import NodeArrays
+from pipeline.blocks.arrays import NodeArrays
 from pipeline.errors import PartitionError
 from pipeline.partitioning import pieces
 from pipeline.partitioning.homes import hubs_by_cost, splittable_hubs

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.blocks import NodeParts
+from pipeline.blocks.arrays import NodeParts
 from pipeline.kernels.edge_cut import (
     even_out_ties,
     homes_by_most_edges,

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.blocks import NodeParts
+from pipeline.blocks.arrays import NodeParts
 from pipeline.partitioning.pieces import Piece, Role
 from pipeline.partitioning.tree import PartPath, Tree
 

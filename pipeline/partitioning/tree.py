@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.blocks import NodeParts
+from pipeline.blocks.arrays import NodeParts
 from pipeline.kernels.edge_cut import count_by_level
 from pipeline.partitioning.pieces import Piece
 from pipeline.partitioning.placement import stored_at

@@ -15,22 +15,29 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline import storage
-from pipeline.blocks import NodeParts
-from pipeline.config import PipelineConfig
+from pipeline.blocks.arrays import NodeParts
+from pipeline.config.model import PipelineConfig
 from pipeline.embedding.combine import RowSet
 from pipeline.embedding.rows import ColumnSums, Settings
-from pipeline.engines.base import Engine, Frame
+from pipeline.engine import Engine, Frame
 from pipeline.kernels.procrustes import CrossSums
 from pipeline.kernels.rows import column_sums, row_norms
+from pipeline.release_tables.alignment import Alignment, ParentRows, align, parent_folder, write_products
+from pipeline.release_tables.excluded_ids import judge_excluded_ids
+from pipeline.release_tables.finished_rows import (
+    ROW_GROUP_ROWS,
+    NodeIds,
+    RowGroup,
+    combined_rows,
+    excluded,
+    finished_rows,
+)
+from pipeline.release_tables.fold_in import write_fold_in
+from pipeline.release_tables.metadata import metadata_of
+from pipeline.release_tables.ppr_neighbors import neighbors_metadata, write_neighbors
+from pipeline.release_tables.zero_rows import refuse_zero_rows
 from pipeline.stages.embed import settings_of
-from pipeline.stages.excluded_ids import judge_excluded_ids
-from pipeline.stages.finished_rows import ROW_GROUP_ROWS, NodeIds, RowGroup, combined_rows, excluded, finished_rows
-from pipeline.stages.fold_in_table import write_fold_in
-from pipeline.stages.neighbor_table import neighbors_metadata, write_neighbors
 from pipeline.stages.outcome import Outcome, written_by_tasks
-from pipeline.stages.parent_alignment import Alignment, ParentRows, align, parent_folder, write_products
-from pipeline.stages.published_metadata import metadata_of
-from pipeline.stages.zero_rows import refuse_zero_rows
 from pipeline.tasks import Attempt, Task, TaskRecord, run_missing
 from pipeline.workspace import Workspace
 from schemas.tables import node_embeddings

@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline import storage
-from pipeline.config import PipelineConfig
-from pipeline.engines.base import Engine, Frame
+from pipeline.config.model import PipelineConfig
+from pipeline.engine import Engine, Frame
 from pipeline.errors import InputError
 from pipeline.ingest.id_match import IdMatch, why_no_match
 from pipeline.stages.node_attributes import nodes_with_attributes

@@ -12,8 +12,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.config import PipelineConfig
-from pipeline.planning import row_columns
+from pipeline.config.model import PipelineConfig
+from pipeline.planning.sizes import row_columns
 from pipeline.storage import fingerprint_of
 from schemas import tables
 from schemas.contracts import TableContract

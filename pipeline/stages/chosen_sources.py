@@ -13,15 +13,15 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline import storage
-from pipeline.config import PipelineConfig
-from pipeline.engines.base import Engine, Frame
+from pipeline.config.model import PipelineConfig
+from pipeline.engine import Engine, Frame
 from pipeline.errors import InputError
+from pipeline.ingest.id_files import read_id_pieces
 from pipeline.ingest.id_match import IdMatch, why_no_match
+from pipeline.ingest.snapshots import pinned
 from pipeline.ingest.sources import ParseTask, as_they_were, list_sources, split_tasks
 from pipeline.ingest.text_format import TextFormat
-from pipeline.stages.finished_rows import NodeIds
-from pipeline.stages.id_files import read_id_pieces
-from pipeline.stages.snapshots import pinned
+from pipeline.release_tables.finished_rows import NodeIds
 from pipeline.tasks import Attempt, Task, TaskRecord, run_missing
 from pipeline.workspace import Workspace
 

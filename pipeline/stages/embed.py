@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from pipeline.blocks import NodeArrays
-from pipeline.config import PipelineConfig
+from pipeline.blocks.arrays import NodeArrays
+from pipeline.config.model import PipelineConfig
 from pipeline.embedding.combine import settings_for
 from pipeline.embedding.rounds import BlockFiles, embed_parts
 from pipeline.embedding.rows import Settings, mean_strength_and_weight, returns_at_once
-from pipeline.engines.base import Engine, Frame
-from pipeline.pricing import Choice, choose_shards
+from pipeline.engine import Engine, Frame
+from pipeline.planning.embedding_work import work_for
+from pipeline.planning.finished_cuts import cut_of_layout
+from pipeline.planning.pricing import Choice, choose_shards
 from pipeline.stages import ppr_rows
-from pipeline.stages.embedding_work import work_for
-from pipeline.stages.known_cuts import cut_of_layout
 from pipeline.stages.neighbor_lists import make_lists
 from pipeline.stages.outcome import MadeFile, Outcome
 from pipeline.workspace import Workspace

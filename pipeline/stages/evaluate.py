@@ -11,21 +11,21 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline import storage
-from pipeline.config import PipelineConfig
-from pipeline.engines.base import Engine, Frame
+from pipeline.config.model import PipelineConfig
+from pipeline.engine import Engine, Frame
 from pipeline.errors import StorageError
 from pipeline.evaluation.scoring import score
 from pipeline.evaluation.table import Pairs
 from pipeline.ingest.parse import ParseRules
+from pipeline.ingest.snapshots import pinned
 from pipeline.ingest.sources import as_they_were, list_sources, split_tasks
 from pipeline.ingest.text_format import TextFormat
-from pipeline.stages.baseline import Baseline, why_no_baseline
-from pipeline.stages.drift import measure_drift
-from pipeline.stages.list_exactness import check_exactly
-from pipeline.stages.list_quality import has_pairs, measure_lists, read_test_pairs, why_no_ranking
+from pipeline.metrics.baseline import Baseline, why_no_baseline
+from pipeline.metrics.drift import measure_drift
+from pipeline.metrics.list_exactness import check_exactly
+from pipeline.metrics.list_quality import has_pairs, measure_lists, read_test_pairs, why_no_ranking
+from pipeline.metrics.scored_tables import read_edges, read_scored_table, without
 from pipeline.stages.outcome import MadeFile, Outcome
-from pipeline.stages.scored_tables import read_edges, read_scored_table, without
-from pipeline.stages.snapshots import pinned
 from pipeline.tasks import Attempt, Task, TaskRecord, run_missing
 from pipeline.workspace import Workspace
 from schemas.tables import EDGES, NODE_EMBEDDINGS, PPR_NEIGHBORS

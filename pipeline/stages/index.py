@@ -14,9 +14,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline import storage
-from pipeline.blocks import NodeArrays
-from pipeline.config import PipelineConfig
-from pipeline.engines.base import Engine, Frame
+from pipeline.blocks.arrays import NodeArrays
+from pipeline.config.model import PipelineConfig
+from pipeline.engine import Engine, Frame
 from pipeline.errors import InputError, StorageError
 from pipeline.kernels.hashing import hash_nodes, hash_pairs, node_keys
 from pipeline.stages.attribute_ids import judge_attribute_ids

@@ -13,25 +13,25 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline import storage
-from pipeline.config import PipelineConfig
-from pipeline.engines.base import Engine, Frame
+from pipeline.config.model import PipelineConfig
+from pipeline.embedding.attribute_rows import without_effect
+from pipeline.engine import Engine, Frame
 from pipeline.errors import InputError, StorageError
 from pipeline.ingest.ids import order_ends, to_string_ids
 from pipeline.ingest.odd_ids import warnings_of
 from pipeline.ingest.parse import Counts, ParseRules, parse, rows_schema, total
+from pipeline.ingest.parse_rules import parse_rules
 from pipeline.ingest.reasons import as_figures, in_words
+from pipeline.ingest.snapshots import figures_of, pinned, snapshots_of
 from pipeline.ingest.sources import ParseTask, SourceFile, as_they_were, list_sources, split_tasks
-from pipeline.stages.disk_needs import naming_bytes
+from pipeline.planning.disk_needs import naming_bytes
 from pipeline.stages.node_attributes import (
     attribute_sources,
     has_int64_ids,
     read_attributes,
-    without_effect,
     write_attributes,
 )
-from pipeline.stages.opening import parse_rules
 from pipeline.stages.outcome import Outcome, written_by_engine, written_by_tasks
-from pipeline.stages.snapshots import figures_of, pinned, snapshots_of
 from pipeline.tasks import Attempt, Task, TaskRecord, run_missing
 from pipeline.workspace import Workspace
 from schemas.tables import EDGES, REJECTED

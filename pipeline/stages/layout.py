@@ -19,14 +19,14 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline import storage
-from pipeline.blocks import NodeArrays, NodeParts, RowKind, read_slice, write_routes, write_slices
-from pipeline.config import PipelineConfig
-from pipeline.engines.base import Engine, Frame
+from pipeline.blocks.arrays import NodeArrays, NodeParts, RowKind, read_slice, write_routes, write_slices
+from pipeline.blocks.edge_files import read_edges, slices_for, write_edge_slices
+from pipeline.blocks.local_block import make_block
+from pipeline.config.model import PipelineConfig
+from pipeline.engine import Engine, Frame
 from pipeline.partitioning.cutting import Bounds
 from pipeline.partitioning.layouts import border_graph, halo, induced, quotient
-from pipeline.partitioning.layouts.edge_files import read_edges, slices_for, write_edge_slices
 from pipeline.partitioning.layouts.laid_out import BlockSet, LaidOut, Sources, loss_note
-from pipeline.partitioning.layouts.local_block import make_block
 from pipeline.partitioning.placement import stored_at
 from pipeline.stages.node_attributes import hand_to_blocks
 from pipeline.stages.outcome import Outcome, written_by_tasks

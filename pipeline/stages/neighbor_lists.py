@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from pipeline.config import PipelineConfig
+from pipeline.config.model import PipelineConfig
 from pipeline.embedding.ppr.asked import ListsAsked
 from pipeline.embedding.ppr.composed import lists_across_parts
 from pipeline.embedding.ppr.lists import error_kind, solve_sources
+from pipeline.embedding.ppr.whole_graph import whole_graph
 from pipeline.embedding.waves import BlockFiles
-from pipeline.engines.base import Engine, Frame
+from pipeline.engine import Engine, Frame
+from pipeline.planning.list_costs import shards_of_lists, solved_length, way_of_lists
 from pipeline.stages.chosen_sources import find_sources
-from pipeline.stages.list_costs import shards_of_lists, solved_length, way_of_lists
 from pipeline.stages.outcome import MadeFile, written_by_tasks
-from pipeline.stages.whole_graph import whole_graph
 from pipeline.tasks import Task, TaskRecord, run_missing
 from pipeline.workspace import Workspace
 

@@ -18,10 +18,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline import storage
-from pipeline.blocks import FeatureTable, ranges, read_slice, write_slices
-from pipeline.config import PipelineConfig
-from pipeline.embedding.attribute_rows import types_that_start
-from pipeline.engines.base import Engine, Frame
+from pipeline.blocks.arrays import FeatureTable, ranges, read_slice, write_slices
+from pipeline.config.model import PipelineConfig
+from pipeline.engine import Engine, Frame
 from pipeline.errors import InputError, StorageError
 from pipeline.ingest.attribute_features import (
     Spread,
@@ -35,12 +34,12 @@ from pipeline.ingest.attribute_features import (
 from pipeline.ingest.attribute_rows import AttributeCounts, AttributeRules, parse_attributes
 from pipeline.ingest.lake import Snapshot
 from pipeline.ingest.reasons import as_figures, in_words
+from pipeline.ingest.snapshots import figures_of, pinned, snapshots_of
 from pipeline.ingest.sources import ParseTask, SeenFile, SourceFile, as_they_were, list_sources, split_tasks
 from pipeline.ingest.text_format import TextFormat
 from pipeline.kernels.hashing import node_keys
 from pipeline.partitioning.layouts.laid_out import LaidOut
 from pipeline.stages.outcome import MadeFile, written_by_tasks
-from pipeline.stages.snapshots import figures_of, pinned, snapshots_of
 from pipeline.storage import BATCHES
 from pipeline.tasks import Attempt, Task, TaskRecord, TaskRunner, run_missing
 from pipeline.workspace import Workspace
@@ -371,12 +370,6 @@ def take_features(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     table = pa.Table.from_arrays([pa.array(column) for column in columns], schema=NODE_FEATURES.schema)
     storage.write_arrow(attempt.path("features", "arrow"), table)
     return {"features_rows": int(found.key.size)}
-
-
-def without_effect(config: PipelineConfig) -> list[str]:
-    """Return the types whose attributes change no row that was made from edges."""
-    starting = types_that_start(config.form, config.input.source_type, config.input.target_type)
-    return sorted({*config.attributes} - (starting if config.embedding.attribute_share else set()))
 
 
 def has_int64_ids(known: Sequence[ReadAttributes]) -> bool:

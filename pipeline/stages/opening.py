@@ -17,13 +17,20 @@ from uuid import uuid4
 import pyarrow.fs as pafs
 
 from pipeline import storage
-from pipeline.config import PipelineConfig
-from pipeline.engines.base import Engine, Frame
+from pipeline.config.model import PipelineConfig
+from pipeline.engine import Engine, Frame
 from pipeline.errors import ConfigError, StorageError
-from pipeline.ingest.decay import half_life_us
 from pipeline.ingest.lake import Snapshot
 from pipeline.ingest.listing import takes
-from pipeline.ingest.parse import ParseRules
+from pipeline.ingest.run_date import (
+    AllLateError,
+    newest_date,
+    recorded_today,
+    refuse_future,
+    time_rules,
+    utc_today,
+)
+from pipeline.ingest.snapshots import pin, pinned, snapshots_of
 from pipeline.ingest.sources import (
     SeenFile,
     SourceFile,
@@ -33,22 +40,10 @@ from pipeline.ingest.sources import (
     shown,
     survey_sources,
 )
-from pipeline.ingest.text_format import TextFormat
 from pipeline.publishing.listing import earlier_releases
+from pipeline.release_tables.alignment import find_parent
 from pipeline.stages.chain import MAKER, fingerprints
 from pipeline.stages.node_attributes import attribute_sources
-from pipeline.stages.parent_alignment import find_parent
-from pipeline.stages.run_date import (
-    DAY_US,
-    AllLateError,
-    end_of,
-    newest_date,
-    recorded_today,
-    refuse_future,
-    time_rules,
-    utc_today,
-)
-from pipeline.stages.snapshots import pin, pinned, snapshots_of
 from pipeline.storage import fingerprint_of
 from pipeline.tasks import Attempt, Task, forget, run_missing
 from pipeline.workspace import MANIFEST, UNDATED, Workspace, manifests_below, published_folder
@@ -175,30 +170,6 @@ def _refuse_own_tables(root: Path, path: str, date: dt.date | None) -> None:
                 "tables as input. Choose a workspace outside of the input's folder, or name the input's files with a "
                 "glob that leaves it out"
             )
-
-
-def parse_rules(config: PipelineConfig, date: dt.date, today: dt.date | None = None) -> ParseRules:
-    """Return which rows of the input count for a date, and what their columns are called."""
-    given = config.input
-    end = end_of(date) if given.timestamp else None
-    return ParseRules(
-        source=given.source,
-        target=given.target,
-        weight=given.weight,
-        event=given.event,
-        event_weights=dict(given.event_weights),
-        timestamp=given.timestamp,
-        timestamp_unit=given.timestamp_unit,
-        timestamp_format=given.timestamp_format,
-        start_us=end - given.window_days * DAY_US if end is not None and given.window_days else None,
-        end_us=end,
-        future_us=end_of(today) if today is not None else None,
-        is_plain=given.is_plain,
-        keeps_self_loops=given.self_loops == "keep",
-        half_life_us=half_life_us(given.half_life_days) if given.half_life_days else None,
-        epoch_us=end,  # a full run is its own lineage: its epoch is the end of its date
-        text=TextFormat.from_keys(given.model_dump()),
-    )
 
 
 def _run_folders(root: Path) -> list[Path]:

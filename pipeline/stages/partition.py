@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import storage
-from pipeline.blocks import NodeArrays, NodeParts
-from pipeline.config import PipelineConfig
-from pipeline.config_sections import PartitionConfig
-from pipeline.engines.base import GRAPHFRAMES_HOW_TO, Engine, Frame
+from pipeline.blocks.arrays import NodeArrays, NodeParts
+from pipeline.config.model import PipelineConfig
+from pipeline.config.sections import PartitionConfig
+from pipeline.engine import GRAPHFRAMES_HOW_TO, Engine, Frame
 from pipeline.errors import ConfigError
 from pipeline.partitioning.cutting import IMBALANCE, Bounds, cut_piece
 from pipeline.partitioning.homes import find_homes
@@ -38,7 +38,7 @@ from pipeline.partitioning.tree import (
 from pipeline.partitioning.wide.cut import CutFurtherResult, WideCut, cut_wide
 from pipeline.partitioning.wide.node_roles import Source
 from pipeline.partitioning.wide.top_levels import Seeds, cut_bytes
-from pipeline.planning import row_columns
+from pipeline.planning.sizes import row_columns
 from pipeline.stages.outcome import Outcome, written_by_tasks
 from pipeline.tasks import Attempt, Task, TaskRecord, run_missing
 from pipeline.workspace import Workspace

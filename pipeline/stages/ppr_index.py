@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 
-from pipeline.config import PipelineConfig
+from pipeline.config.model import PipelineConfig
 from pipeline.embedding.ppr.walk_index import walk_from_nodes
-from pipeline.engines.base import Engine, Frame
+from pipeline.embedding.ppr.whole_graph import whole_graph
+from pipeline.engine import Engine, Frame
 from pipeline.errors import InputError
 from pipeline.stages.outcome import Outcome, written_by_tasks
-from pipeline.stages.whole_graph import whole_graph
 from pipeline.tasks import Task, run_missing
 from pipeline.workspace import Workspace
 

@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.config import PipelineConfig
+from pipeline.config.model import PipelineConfig
 from pipeline.embedding.ppr.hashed import error_share, hashed_rows
 from pipeline.embedding.ppr.walk_graph import GraphFiles, WalkGraph
+from pipeline.embedding.ppr.whole_graph import whole_graph
 from pipeline.embedding.row_files import RowFormat, write_rows
 from pipeline.embedding.rows import Rows, Settings
-from pipeline.engines.base import Engine, Frame
-from pipeline.pricing import Price
+from pipeline.engine import Engine, Frame
+from pipeline.planning.pricing import Price
 from pipeline.stages.outcome import Outcome, written_by_tasks
-from pipeline.stages.whole_graph import whole_graph
 from pipeline.storage import BATCHES
 from pipeline.tasks import Attempt, Task, run_missing
 from pipeline.workspace import Workspace

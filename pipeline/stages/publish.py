@@ -15,16 +15,16 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from pipeline import storage
-from pipeline.config import PipelineConfig
-from pipeline.engines.base import Engine, Frame
+from pipeline.config.model import PipelineConfig
+from pipeline.engine import Engine, Frame
 from pipeline.errors import ContractError, GateError
+from pipeline.metrics.baseline import Baseline
+from pipeline.metrics.gate_figures import figures_for
 from pipeline.publishing.copies import WorkingFile
 from pipeline.publishing.gate import VERDICTS, Verdict, judge
 from pipeline.publishing.release import publish
 from pipeline.publishing.retention import clean
-from pipeline.stages.baseline import Baseline
 from pipeline.stages.chain import STAGES
-from pipeline.stages.gate_figures import figures_for
 from pipeline.stages.outcome import MadeFile, Outcome
 from pipeline.workspace import Workspace, published_folder
 from schemas.pointers import RELEASES

@@ -36,21 +36,21 @@ from numpy.typing import NDArray  # noqa: E402
 from scipy import sparse  # noqa: E402
 
 from jobs.commands.tune import without_test  # noqa: E402
-from pipeline.config import PipelineConfig  # noqa: E402
+from pipeline.config.model import PipelineConfig  # noqa: E402
 from pipeline.engines.local import LocalEngine  # noqa: E402
 from pipeline.evaluation.classification import classify_nodes  # noqa: E402
 from pipeline.evaluation.ranking import unit_rows  # noqa: E402
 from pipeline.evaluation.scoring import rank_pairs  # noqa: E402
 from pipeline.evaluation.table import Pairs, Table  # noqa: E402
-from pipeline.evaluation.tuning import Vectors  # noqa: E402
+from pipeline.ingest.run_date import end_of  # noqa: E402
 from pipeline.kernels.hashing import hash_nodes, node_keys  # noqa: E402
-from pipeline.stages.node_labels import read_labels  # noqa: E402
 from pipeline.stages.opening import open_workspace  # noqa: E402
-from pipeline.stages.pair_weights import PairWeights, parted  # noqa: E402
-from pipeline.stages.run_date import end_of  # noqa: E402
-from pipeline.stages.training_graph import TrainingGraph, history_of, positions_of, read_training_graph  # noqa: E402
-from pipeline.stages.tuning import Embedder  # noqa: E402
-from pipeline.stages.tuning_questions import Fold, Wishes, ask_for_pairs  # noqa: E402
+from pipeline.tuning.node_labels import read_labels  # noqa: E402
+from pipeline.tuning.pair_weights import PairWeights, parted  # noqa: E402
+from pipeline.tuning.search import Vectors  # noqa: E402
+from pipeline.tuning.training_graph import TrainingGraph, history_of, positions_of, read_training_graph  # noqa: E402
+from pipeline.tuning.validation_tasks import Fold, Wishes, ask_for_pairs  # noqa: E402
+from pipeline.tuning.vectors import Embedder  # noqa: E402
 from pipeline.workspace import Workspace  # noqa: E402
 from tests.benchmarks import matrix_peers  # noqa: E402
 

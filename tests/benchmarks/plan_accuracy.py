@@ -53,7 +53,7 @@ GRAPHS: Mapping[str, Mapping[str, str]] = {
 def measure(folder: str, config: Mapping[str, Any], repeat: int) -> dict[str, Any]:
     """Run ``embed`` in this process, without committing; return what was said before and what was recorded."""
     from jobs.commands.machine_speed import slowness
-    from pipeline.config import PipelineConfig
+    from pipeline.config.model import PipelineConfig
 
     machine = slowness()
     workspace = Chain(Path(folder)).workspace(config)

@@ -27,14 +27,14 @@ from scipy import sparse
 from jobs.config_file import read_config
 from pipeline.embedding.ppr.walk_graph import WalkGraph
 from pipeline.embedding.ppr.walk_index import WalkIndex
+from pipeline.embedding.ppr.whole_graph import whole_graph
 from pipeline.engines.local import LocalEngine
 from pipeline.kernels.ppr_batch import batch_scores, nodes_after
 from pipeline.kernels.ppr_walks import walk_scores
 from pipeline.kernels.transition import Transition, single_seeds
+from pipeline.queries.ppr import Wishes, answer_batch
+from pipeline.queries.restart_batches import Batch
 from pipeline.stages.opening import open_workspace
-from pipeline.stages.ppr_queries import Wishes, answer_batch
-from pipeline.stages.restart_batches import Batch
-from pipeline.stages.whole_graph import whole_graph
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt

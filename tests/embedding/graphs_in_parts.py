@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 from hypothesis import strategies as st
 
 from pipeline import storage
-from pipeline.blocks import NodeParts
-from pipeline.config_embedding import EmbeddingConfig
+from pipeline.blocks.arrays import NodeParts
+from pipeline.config.embedding import EmbeddingConfig
 from pipeline.embedding import row_files
 from pipeline.embedding.rounds import BlockFiles, Embedded, embed_parts
 from pipeline.embedding.rows import Rows, Settings

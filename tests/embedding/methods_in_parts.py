@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from pipeline.config_embedding import EmbeddingConfig
+from pipeline.config.embedding import EmbeddingConfig
 from pipeline.embedding.methods import METHODS, method_for
 from pipeline.embedding.rounds import embed_parts
 from pipeline.embedding.rows import Rows, Settings

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import storage
-from pipeline.blocks import Block, Features
-from pipeline.config_embedding import EmbeddingConfig
+from pipeline.blocks.arrays import Block, Features
+from pipeline.config.embedding import EmbeddingConfig
 from pipeline.embedding.attribute_rows import rows_of_attributes
 from pipeline.embedding.fastrp import Classic, TwoTower
 from pipeline.embedding.low_pass import LowPass

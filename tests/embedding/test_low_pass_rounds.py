@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.config_embedding import EmbeddingConfig
+from pipeline.config.embedding import EmbeddingConfig
 from pipeline.embedding.methods import METHODS
 from pipeline.kernels.low_pass import cut_above, eigenvalues_above
 from tests.embedding.graphs_in_parts import ONE, GraphInParts, graphs_in_parts, placed

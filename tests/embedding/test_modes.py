@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import storage
-from pipeline.blocks import NodeParts
-from pipeline.config_embedding import EmbeddingConfig
+from pipeline.blocks.arrays import NodeParts
+from pipeline.config.embedding import EmbeddingConfig
 from pipeline.embedding.combine import Known, RowSet, rows_of, settings_for, shared_widths
 from pipeline.embedding.rounds import BlockFiles, embed_parts
 from pipeline.embedding.rows import Rows

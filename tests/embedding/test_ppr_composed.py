@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from pipeline import storage
-from pipeline.blocks import Block
-from pipeline.config_ppr import PprConfig
+from pipeline.blocks.arrays import Block
+from pipeline.config.ppr import PprConfig
 from pipeline.embedding.ppr import composed
 from pipeline.embedding.ppr.asked import ListsAsked
 from pipeline.embedding.ppr.composed import ComposedLists, lists_across_parts

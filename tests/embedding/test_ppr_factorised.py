@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import settings as settings_of_test
 from hypothesis import strategies as st
 
-from pipeline.config_embedding import EmbeddingConfig
+from pipeline.config.embedding import EmbeddingConfig
 from pipeline.embedding.methods import method_for
 from pipeline.embedding.ppr.factorised import Factorised, PlainFactorised
 from tests.embedding.graphs_in_parts import GraphInParts, graphs_in_parts

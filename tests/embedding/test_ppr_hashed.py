@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pipeline.config_embedding import EmbeddingConfig
+from pipeline.config.embedding import EmbeddingConfig
 from pipeline.embedding.in_memory import block_from_edges, embed_in_memory
 from pipeline.embedding.ppr.hashed import hashed_rows, threshold_for
 from pipeline.embedding.ppr.walk_graph import WalkGraph

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.config_embedding import EmbeddingConfig
+from pipeline.config.embedding import EmbeddingConfig
 from pipeline.embedding.methods import method_for
 from pipeline.embedding.rows import Rows
 from pipeline.kernels.random_projection import very_sparse_projection

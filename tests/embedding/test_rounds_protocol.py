@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline import storage
-from pipeline.config_embedding import EmbeddingConfig
+from pipeline.config.embedding import EmbeddingConfig
 from pipeline.embedding.rounds import Embedded, embed_parts
 from pipeline.errors import TaskError
 from pipeline.tasks import RECORDS, Task, TaskFunction, TaskRecord, run_task

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config_embedding import EmbeddingConfig
+from pipeline.config.embedding import EmbeddingConfig
 from pipeline.embedding.rounds import Embedded, embed_parts
 from pipeline.tasks import Task, TaskFunction, TaskRecord, run_task
 from tests.embedding.graphs_in_parts import DiesAfter, GraphInParts, InThisProcess, KilledError, lay_out

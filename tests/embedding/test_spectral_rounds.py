@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.config_embedding import EmbeddingConfig
+from pipeline.config.embedding import EmbeddingConfig
 from pipeline.embedding.in_memory import block_from_edges, embed_in_memory
 from tests.embedding.graphs_in_parts import ONE, GraphInParts, graphs_in_parts, placed
 from tests.embedding.methods_in_parts import (

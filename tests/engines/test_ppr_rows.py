@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.config import PipelineConfig
-from pipeline.config_embedding import EmbeddingConfig
-from pipeline.config_sections import InputConfig
+from pipeline.config.embedding import EmbeddingConfig
+from pipeline.config.model import PipelineConfig
+from pipeline.config.sections import InputConfig
 from pipeline.embedding.rows import Settings
 from pipeline.stages.chain import STAGE_NAMES
 from pipeline.stages.embed import settings_of

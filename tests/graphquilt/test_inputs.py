@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from graphquilt import InputSettings, from_networkx, from_scipy
-from pipeline.config_sections import InputConfig
+from pipeline.config.sections import InputConfig
 
 Rows = list[tuple[Any, Any, float]]
 

@@ -16,7 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.config_sections import InputConfig
+from pipeline.config.sections import InputConfig
+from pipeline.config.time_layout import time_layout
 from pipeline.ingest.ids import MAX_ID_BYTES
 from pipeline.ingest.parse import ParseRules, newest_timestamp, total
 from pipeline.ingest.readers import plain
@@ -24,7 +25,6 @@ from pipeline.ingest.rejected import ACCEPTED, REASONS, Verdict, Verdicts
 from pipeline.ingest.sources import list_sources, split_tasks
 from pipeline.ingest.timestamps import DIGIT_LAYOUTS, UNITS, TimeForm, Unit, microseconds, reading_of, unit_that_fits
 from pipeline.ingest.weights import MAX_WEIGHT
-from pipeline.time_layout import time_layout
 from tests.ingest.parsing import parse_all
 
 EPOCH = dt.datetime(1970, 1, 1)

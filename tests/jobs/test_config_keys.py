@@ -3,7 +3,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import PipelineConfig, key_reference
+from pipeline.config.model import PipelineConfig, key_reference
 
 
 def test_the_defaults_are_the_models_own(call: Callable[..., Any]) -> None:

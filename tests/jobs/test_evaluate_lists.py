@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.jobs.conftest import call
+from tests.metrics.test_evaluation import pairs_of, split
+from tests.metrics.test_list_evaluation import K, by_loops
 from tests.stages.chains import Chain, config_for, users_and_items, with_changes, write_rows
 from tests.stages.published_lists import ListsOf
-from tests.stages.test_evaluation import pairs_of, split
-from tests.stages.test_list_evaluation import K, by_loops
 
 
 class Made:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.config import PipelineConfig
+from pipeline.config.model import PipelineConfig
 
 
 def refusal(config: Path, call: Callable[..., Any], *given: str) -> str:

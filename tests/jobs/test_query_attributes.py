@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 from graphquilt import EmbeddingTable
-from pipeline.stages import vector_space
+from pipeline.release_tables import vector_space
 from tests.stages.chains import config_for, to_toml, users_and_items, write_rows
 
 ITEMS, COLD = 40, 12  # items from 40 on have attributes and no edges

@@ -15,9 +15,9 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pytest
 
-import pipeline.stages.tuning as tuning
-from pipeline.config import PipelineConfig
-from pipeline.config_embedding import EmbeddingConfig
+import pipeline.tuning.vectors as tuning
+from pipeline.config.embedding import EmbeddingConfig
+from pipeline.config.model import PipelineConfig
 
 CONFIG = """\
 # a planted graph

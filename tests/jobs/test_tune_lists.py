@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 import pytest
 
-import pipeline.stages.list_tuning as list_tuning
+import pipeline.tuning.lists as list_tuning
 from pipeline.errors import InputError
-from pipeline.evaluation.list_tuning import Walk
+from pipeline.tuning.list_search import Walk
 from tests.jobs.conftest import call
 
 CONFIG = """\

@@ -8,7 +8,7 @@ import pytest
 
 from jobs.commands.config_text import defaults_text, toml_text
 from jobs.commands.tuned_config import tuned_text, with_values
-from pipeline.config import PipelineConfig
+from pipeline.config.model import PipelineConfig
 
 COMMENTED = """\
 # our shop

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.blocks import NodeParts
+from pipeline.blocks.arrays import NodeParts
 from pipeline.errors import PartitionError
 from pipeline.partitioning.placement import stored_at
 

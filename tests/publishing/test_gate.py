@@ -3,7 +3,7 @@ import math
 import pytest
 from pydantic import ValidationError
 
-from pipeline.config_sections import GatesConfig
+from pipeline.config.sections import GatesConfig
 from pipeline.publishing.gate import FIGURES, Figure, GateResult, Verdict, judge
 
 #: A figure for each gate that passes its default.

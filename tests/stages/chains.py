@@ -23,7 +23,7 @@ import jobs.cli
 import jobs.stage_run
 from jobs.arguments import Options
 from pipeline import storage
-from pipeline.config import PipelineConfig
+from pipeline.config.model import PipelineConfig
 from pipeline.engines.local import LocalEngine
 from pipeline.stages.chain import STAGE_NAMES
 from pipeline.stages.opening import open_workspace

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.blocks import NodeArrays
-from pipeline.config import PipelineConfig
+from pipeline.blocks.arrays import NodeArrays
+from pipeline.config.model import PipelineConfig
 from pipeline.embedding import row_files
 from pipeline.embedding.rows import Rows
 from pipeline.stages import partition

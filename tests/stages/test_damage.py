@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-import pipeline.stages.conduct
 import pipeline.stages.partition
+import pipeline.stages.runner
 from pipeline import storage
 from pipeline.stages.chain import MAKER, STAGE_NAMES
 from pipeline.workspace import MANIFEST
@@ -146,7 +146,7 @@ def test_every_table_alone(chain: Chain, given: Any) -> None:
 
 def kill_in(chain: Chain, given: Any, stage: str, names: Any = STAGE_NAMES) -> None:
     """Run until a stage has done all its tasks, and has not committed."""
-    commit = pipeline.stages.conduct._commit
+    commit = pipeline.stages.runner._commit
 
     def killed(name: str, *rest: Any) -> None:
         if name == stage:
@@ -154,7 +154,7 @@ def kill_in(chain: Chain, given: Any, stage: str, names: Any = STAGE_NAMES) -> N
         commit(name, *rest)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline.stages.conduct, "_commit", killed)
+        patch.setattr(pipeline.stages.runner, "_commit", killed)
         assert chain.run(given, names).code == 1
 
 

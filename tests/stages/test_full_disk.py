@@ -13,11 +13,11 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-import pipeline.stages.disk_needs as disk_needs
+import pipeline.planning.disk_needs as disk_needs
 from pipeline import storage
-from pipeline.disk_space import free_reserve, full, is_full, keep_reserve
 from pipeline.errors import DiskFullError, StorageError
 from pipeline.stages.chain import STAGE_NAMES
+from pipeline.storage.disk_space import free_reserve, full, is_full, keep_reserve
 from tests.stages.chains import Chain, config_for, users_and_items, write_rows
 
 DAY = "1970-01-01"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.blocks import NodeParts
+from pipeline.blocks.arrays import NodeParts
 from pipeline.embedding import row_files
 from pipeline.embedding.rows import Rows
 from tests.oracles.simulator import ZERO_BELOW

@@ -40,7 +40,7 @@ SIGNS = {
 #: A run that never commits a stage: on a busy machine, too, it is in its middle when the sign of it is seen.
 STOPS_BEFORE_COMMIT = """
 import sys, time
-import pipeline.stages.conduct as conduct
+import pipeline.stages.runner as conduct
 from graphquilt.__main__ import main
 
 commit = conduct._commit

@@ -14,7 +14,7 @@ import pytest
 
 from jobs.commands import plan, workspace_view
 from jobs.config_file import read_config
-from pipeline.config import PipelineConfig
+from pipeline.config.model import PipelineConfig
 from pipeline.embedding.attribute_rows import rows_of_attributes
 from pipeline.ingest import sources
 from pipeline.ingest.attribute_features import Spread, features_of

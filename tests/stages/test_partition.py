@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import storage
-from pipeline.blocks import NodeParts
-from pipeline.config import PipelineConfig
+from pipeline.blocks.arrays import NodeParts
+from pipeline.config.model import PipelineConfig
 from pipeline.errors import PartitionError
 from pipeline.kernels.hashing import splitmix64
 from pipeline.partitioning.placement import stored_at

@@ -13,7 +13,7 @@ import pytest
 from graphquilt import EmbeddingTable
 from graphquilt.errors import TableError
 from pipeline.errors import ConfigError, InputError, StorageError
-from pipeline.stages.one_row import row_alone
+from pipeline.queries.one_row import row_alone
 from tests.stages.chains import Chain, Published, config_for, friends, users_and_items, with_changes, write_rows
 
 HASHED = {"method": "ppr", "form": "hashed"}

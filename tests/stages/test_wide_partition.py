@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.config import PipelineConfig
+from pipeline.config.model import PipelineConfig
 from pipeline.errors import ConfigError, PartitionError
 from pipeline.stages import partition
 from pipeline.stages.chain import MAKER, STAGE_NAMES

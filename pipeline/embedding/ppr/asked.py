@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.blocks import neighbors_of
-from pipeline.config_ppr import PprConfig
+from pipeline.blocks.arrays import neighbors_of
+from pipeline.config.ppr import PprConfig
 from pipeline.embedding.ppr.walk_graph import WalkGraph
 from pipeline.kernels.ppr_top_k import Candidates, degree_factor
 from pipeline.kernels.transition import RestartSets

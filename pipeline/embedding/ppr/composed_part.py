@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import storage
-from pipeline.blocks import Block, RowKind
+from pipeline.blocks.arrays import Block, RowKind
 from pipeline.embedding.ppr.walk_graph import weighed_anew
 from pipeline.kernels.ppr_parts import PartWalk
 

@@ -11,8 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline import storage
-from pipeline.batch_files import batch_writer
-from pipeline.blocks import neighbors_of, offsets_of, read_slice
+from pipeline.blocks.arrays import neighbors_of, offsets_of, read_slice
 from pipeline.embedding.ppr.asked import ListsAsked, candidates_for
 from pipeline.embedding.ppr.composed_part import Part, SourceRows
 from pipeline.embedding.ppr.lists import rounded_up, table_of_lists, with_rounding
@@ -40,6 +39,7 @@ from pipeline.kernels.ppr_parts import (
 from pipeline.kernels.ppr_top_k import SparseScores, top_k_of_rows
 from pipeline.kernels.ranking import NO_ROW
 from pipeline.storage import BATCHES
+from pipeline.storage.batch_files import batch_writer
 from pipeline.tasks import Attempt, Task
 from schemas.tables import NEIGHBOR_LISTS
 

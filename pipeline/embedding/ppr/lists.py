@@ -14,8 +14,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline import storage
-from pipeline.blocks import offsets_of
-from pipeline.config_ppr import PprConfig
+from pipeline.blocks.arrays import offsets_of
+from pipeline.config.ppr import PprConfig
 from pipeline.embedding.ppr.asked import ListsAsked, candidates_of_sets
 from pipeline.embedding.ppr.walk_graph import NO_EDGES, GraphFiles, WalkGraph
 from pipeline.kernels.alias_tables import alias_tables

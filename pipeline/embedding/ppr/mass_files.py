@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.batch_files import BatchFile
-from pipeline.blocks import offsets_of
+from pipeline.blocks.arrays import offsets_of
+from pipeline.storage.batch_files import BatchFile
 
 
 def _lists_of(name: str, *extra: pa.Field, **fields: pa.DataType) -> pa.Schema:

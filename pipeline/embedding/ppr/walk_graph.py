@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.blocks import Block
+from pipeline.blocks.arrays import Block
 from pipeline.kernels.degree_weights import degree_weights
 from pipeline.kernels.transition import Transition, transition
 

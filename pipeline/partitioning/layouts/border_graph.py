@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.blocks import NodeArrays, NodeParts
+from pipeline.blocks.arrays import NodeArrays, NodeParts
+from pipeline.blocks.edge_files import read_edges, slices_for
 from pipeline.partitioning.cutting import Bounds
-from pipeline.partitioning.layouts.edge_files import read_edges, slices_for
 from pipeline.partitioning.layouts.induced import CUT, Induced, induce, left_out, scatter_all
 from pipeline.partitioning.layouts.laid_out import LaidOut, Sources
 from pipeline.partitioning.partitioners import PARTITIONERS

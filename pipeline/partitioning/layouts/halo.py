@@ -17,10 +17,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline import storage
-from pipeline.blocks import NodeArrays, NodeParts, RowKind, read_slice, write_routes, write_slices
-from pipeline.partitioning.layouts.edge_files import Edges, read_edges, slices_for, write_edge_slices
+from pipeline.blocks.arrays import NodeArrays, NodeParts, RowKind, read_slice, write_routes, write_slices
+from pipeline.blocks.edge_files import Edges, read_edges, slices_for, write_edge_slices
+from pipeline.blocks.local_block import make_block
 from pipeline.partitioning.layouts.laid_out import BlockSet, LaidOut, Sources
-from pipeline.partitioning.layouts.local_block import make_block
 from pipeline.storage import BATCHES
 from pipeline.tasks import Attempt, Task, TaskRecord, TaskRunner, run_missing
 

@@ -12,10 +12,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline import storage
-from pipeline.blocks import Block, RowKind, write_routes
+from pipeline.blocks.arrays import Block, RowKind, write_routes
+from pipeline.blocks.edge_files import write_edge_slices
 from pipeline.kernels.adjacency import ordered_adjacency
 from pipeline.kernels.hashing import node_keys
-from pipeline.partitioning.layouts.edge_files import write_edge_slices
 from pipeline.partitioning.layouts.induced import CUT, counts, induce, left_out, receivers_of
 from pipeline.partitioning.layouts.laid_out import BlockSet, LaidOut, Sources
 from pipeline.storage import BATCHES

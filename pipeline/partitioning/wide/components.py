@@ -17,9 +17,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline import storage
+from pipeline.blocks.edge_files import slices_for
 from pipeline.errors import PartitionError
 from pipeline.kernels.component_links import least_links, pack_small, resolve_links, split_large
-from pipeline.partitioning.layouts.edge_files import slices_for
 from pipeline.partitioning.wide.node_blocks import Graph, NodeBlock, read_columns, write_by_receiver
 from pipeline.partitioning.wide.propagation import Labels
 from pipeline.partitioning.wide.vectors import (

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import storage
-from pipeline.blocks import read_slice
-from pipeline.partitioning.layouts.edge_files import slices_for
+from pipeline.blocks.arrays import read_slice
+from pipeline.blocks.edge_files import slices_for
 from pipeline.partitioning.pieces import Role
 from pipeline.partitioning.wide.node_blocks import (
     Graph,

@@ -16,7 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline import storage
-from pipeline.blocks import NodeParts
+from pipeline.blocks.arrays import NodeParts
 from pipeline.kernels.edge_cut import count_by_level, even_out_ties, homes_by_most_edges
 from pipeline.partitioning.merging import merged_paths
 from pipeline.partitioning.pieces import Role

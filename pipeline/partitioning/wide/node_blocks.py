@@ -17,9 +17,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline import storage
-from pipeline.blocks import NodeArrays, read_slice, write_slices
+from pipeline.blocks.arrays import NodeArrays, read_slice, write_slices
+from pipeline.blocks.edge_files import slices_for
 from pipeline.errors import PartitionError
-from pipeline.partitioning.layouts.edge_files import slices_for
 from pipeline.partitioning.pieces import MAX_ROWS, Role
 from pipeline.partitioning.wide import vectors
 from pipeline.partitioning.wide.node_roles import Source, find_roles, sums_of_rows

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.blocks import read_slice
+from pipeline.blocks.arrays import read_slice
+from pipeline.blocks.edge_files import slices_for
 from pipeline.kernels.hashing import hash_nodes
-from pipeline.partitioning.layouts.edge_files import slices_for
 from pipeline.partitioning.pieces import Piece, Role
 from pipeline.partitioning.wide.node_blocks import Graph, NodeBlock, write_by_receiver
 from pipeline.partitioning.wide.vectors import VectorWriter, map_vector, ranges, read_range

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.blocks.edge_files import slices_for
 from pipeline.kernels.node_moves import Proposals, accepted, favorites_of_lonely, grouped, proposed_moves, worth_sending
-from pipeline.partitioning.layouts.edge_files import slices_for
 from pipeline.partitioning.wide.node_blocks import Graph, NodeBlock, read_columns, write_by_receiver
 from pipeline.partitioning.wide.vectors import VectorWriter, map_vector, read_range, receivers_of
 from pipeline.storage import BATCHES

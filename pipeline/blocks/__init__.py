@@ -1,0 +1,1 @@
+"""Parts of the graph as arrays that one task opens by itself."""

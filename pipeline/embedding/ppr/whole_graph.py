@@ -1,0 +1,68 @@
+"""The whole graph as one block, however it is cut: what tasks that need all of it map from disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.blocks.arrays import NodeArrays, RowKind
+from pipeline.blocks.edge_files import read_edges
+from pipeline.blocks.local_block import make_block
+from pipeline.config.model import PipelineConfig
+from pipeline.embedding.ppr.walk_graph import GraphFiles
+from pipeline.tasks import Attempt, Task, TaskRecord, TaskRunner, run_missing
+from pipeline.workspace import Workspace
+
+_FOLDER = "whole_graph"
+
+
+def whole_graph(
+    engine: TaskRunner, config: PipelineConfig, workspace: Workspace
+) -> tuple[GraphFiles, list[TaskRecord]]:
+    """Return the files of the graph as one block, and the records of the tasks that made them.
+
+    A tree with one part has them as its block. Otherwise one task makes them, once for a run's index: they stay
+    beside the run's tables, and go with its date.
+    """
+    border = border_of(config, workspace)
+    layout = workspace.finished("block_nodes")
+    if layout and layout.figures["boundary"] == "exchange" and len(layout.files) == 1:
+        (nodes,), (edges,) = (workspace.files(table) for table in ("block_nodes", "block_edges"))
+        return GraphFiles(nodes, edges, border), []
+    place = workspace.run_folder / _FOLDER / workspace.fingerprints["index"]
+    task = Task(
+        "whole",
+        str(place),
+        {
+            "arrays": [str(file) for file in workspace.files("node_arrays")],
+            "edges": [str(file) for file in workspace.files("indexed_edges")],
+        },
+    )
+    (record,) = run_missing(engine, build_whole, [task])
+    return GraphFiles(record.file("nodes"), record.file("edges"), border), [record]
+
+
+def border_of(config: PipelineConfig, workspace: Workspace) -> int | None:
+    """Return the number of the first node of the second type; None where there is one type."""
+    if config.input.is_plain:
+        return None
+    types = workspace.manifest("node_index").figures["types"]
+    return int(max(first for first, _ in types.values()))
+
+
+def build_whole(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+    """Task: the block of all edges."""
+    edges = read_edges({"files": task.payload["edges"], "slices": []})
+    nodes = NodeArrays([Path(file) for file in task.payload["arrays"]])
+    block = make_block(
+        0,
+        edges,
+        nodes,
+        np.zeros(nodes.nodes, np.int32),
+        lambda node_ix, _: np.full(node_ix.size, RowKind.WHOLE, np.int8),
+    )
+    block.write(attempt.path("nodes", "arrow"), attempt.path("edges", "arrow"))
+    return {"nodes_rows": block.node_ix.size, "edges_rows": block.neighbor.size}

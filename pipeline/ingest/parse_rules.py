@@ -1,0 +1,35 @@
+"""The configuration's words for the input, as rules that parsing follows."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from pipeline.config.model import PipelineConfig
+from pipeline.ingest.decay import half_life_us
+from pipeline.ingest.parse import ParseRules
+from pipeline.ingest.run_date import DAY_US, end_of
+from pipeline.ingest.text_format import TextFormat
+
+
+def parse_rules(config: PipelineConfig, date: dt.date, today: dt.date | None = None) -> ParseRules:
+    """Return which rows of the input count for a date, and what their columns are called."""
+    given = config.input
+    end = end_of(date) if given.timestamp else None
+    return ParseRules(
+        source=given.source,
+        target=given.target,
+        weight=given.weight,
+        event=given.event,
+        event_weights=dict(given.event_weights),
+        timestamp=given.timestamp,
+        timestamp_unit=given.timestamp_unit,
+        timestamp_format=given.timestamp_format,
+        start_us=end - given.window_days * DAY_US if end is not None and given.window_days else None,
+        end_us=end,
+        future_us=end_of(today) if today is not None else None,
+        is_plain=given.is_plain,
+        keeps_self_loops=given.self_loops == "keep",
+        half_life_us=half_life_us(given.half_life_days) if given.half_life_days else None,
+        epoch_us=end,  # a full run is its own lineage: its epoch is the end of its date
+        text=TextFormat.from_keys(given.model_dump()),
+    )

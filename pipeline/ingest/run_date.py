@@ -1,0 +1,150 @@
+"""Which date a run is of: given, or the day of the newest time in the input that is not in the future.
+
+The clock says one thing only, which day is today, and only the first time: the day is recorded beside the
+input's digests, so that a run that is resumed tomorrow, or goes on stage by stage, is the same run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pipeline import storage
+from pipeline.config.model import PipelineConfig
+from pipeline.engine import Engine, Frame
+from pipeline.errors import ConfigError, InputError
+from pipeline.ingest.parse import Counts, ParseRules, newest_timestamp, total
+from pipeline.ingest.reasons import in_words
+from pipeline.ingest.sources import ParseTask, SourceFile, split_tasks
+from pipeline.ingest.text_format import TextFormat
+from pipeline.storage import fingerprint_of
+from pipeline.tasks import Attempt, Task, run_missing
+from pipeline.workspace import UNDATED
+
+log = logging.getLogger(__name__)
+
+DAY_US = 86_400_000_000
+_MEANT = "; if the data are meant to be of a future day, give --date and --allow-future"
+
+
+def utc_today() -> dt.date:
+    """Return the day it is, UTC: the one place where the clock is read for what a run computes."""
+    return dt.datetime.now(dt.UTC).date()
+
+
+def refuse_future(date: dt.date | None, clock: dt.date, *, is_allowed: bool) -> None:
+    """Refuse a date after today: a typing error would keep readers at it for as long.
+
+    Raises
+    ------
+    ConfigError : it is in the future, and nobody said that it may.
+    """
+    if date is not None and date > clock and not is_allowed:
+        raise ConfigError(
+            f"--date {date} is after today, {clock} (UTC): readers would stay at it until then. Give the day of the "
+            "data, leave --date out to take the newest that is not in the future, or add --allow-future"
+        )
+
+
+class AllLateError(InputError):
+    """No row has a time up to today, and some have one after it."""
+
+
+def recorded_today(
+    root: Path, read: object, date: dt.date | None, clock: dt.date, *, is_dry: bool, anew: bool = False
+) -> dt.date:
+    """Return the day on which a run first began; without a sound record it is this one.
+
+    A record of days to come was written by a wrong clock. One day ahead may be midnight, seen by two machines.
+
+    Parameters
+    ----------
+    read : JSON value, what the run reads: the input's digest, and how times are written.
+    date : the run's date, if it was given one.
+    clock : the day it is. is_dry : leave no record. anew : put this day in the place of the record.
+    """
+    key = fingerprint_of([read, None if date is None else date.isoformat()])
+    path = root / "inputs" / "days" / f"{key}.json"
+    today = None if anew else _day_in(path, key)
+    if today is not None and today > clock + dt.timedelta(days=1):
+        log.warning("record=%s warning: of %s, and today is %s; it counts as not there", path, today, clock)
+        today = None
+    if today is None and not is_dry:
+        path.unlink(missing_ok=True)
+        storage.put_json_if_absent(path, {"today": clock.isoformat(), "checksum": fingerprint_of([key, str(clock)])})
+        today = _day_in(path, key)  # another process may have been first
+    return today or clock
+
+
+def _day_in(path: Path, key: str) -> dt.date | None:
+    with contextlib.suppress(FileNotFoundError):
+        try:
+            record = json.loads(path.read_bytes())
+            if record["checksum"] == fingerprint_of([key, record["today"]]):
+                return dt.date.fromisoformat(record["today"])
+        except (ValueError, KeyError, TypeError, RecursionError):
+            pass
+        log.warning("record=%s warning: damaged, so it counts as not there", path)
+    return None
+
+
+def time_rules(config: PipelineConfig) -> ParseRules:
+    """What of the config says how times are read: with the files, it sets which one is the newest."""
+    given = config.input
+    return ParseRules(
+        timestamp=given.timestamp,
+        timestamp_unit=given.timestamp_unit,
+        timestamp_format=given.timestamp_format,
+        text=TextFormat.from_keys(given.model_dump()),
+    )
+
+
+def end_of(date: dt.date) -> int:
+    """Return the end of a day, exclusive, in microseconds UTC."""
+    return (date - UNDATED).days * DAY_US + DAY_US
+
+
+def newest_date(
+    engine: Engine[Frame],
+    config: PipelineConfig,
+    root: Path,
+    sources: Sequence[SourceFile],
+    interactions: str,
+    today: dt.date,
+) -> dt.date:
+    """Return the day of the newest time that is not after ``today``.
+
+    Raises
+    ------
+    InputError : there is none, saying of each kind of row how many there are, with an example; AllLateError :
+        because some are after today.
+    """
+    rules = replace(time_rules(config), end_us=end_of(today)).to_payload()
+    tasks = [
+        Task(f"newest-{interactions}-{number:05d}", str(root / "inputs"), {"parse": task.to_payload(), "rules": rules})
+        for number, task in enumerate(split_tasks(sources))
+    ]
+    counts = total(Counts(**record.result["counts"]) for record in run_missing(engine, find_newest, tasks))
+    if counts.newest_us is not None:
+        return UNDATED + dt.timedelta(days=counts.newest_us // DAY_US)
+    if counts.read == 0:
+        raise InputError(f"the input {config.input.path} has no rows; check input.path and the files it names")
+    late = f"{counts.late:,} are after today, {today} (UTC), such as {counts.examples['late']}" if counts.late else ""
+    rejected = in_words(counts.rejected, counts.examples)
+    raise (AllLateError if counts.late else InputError)(
+        f"no row of {config.input.path} has a time that the date could be: of {counts.read:,} rows, "
+        f"{'; '.join(filter(None, (late, rejected)))}. Check input.timestamp ('{config.input.timestamp}'), "
+        f"input.timestamp_unit and input.timestamp_format{_MEANT if counts.late else ''}"
+    )
+
+
+def find_newest(task: Task, attempt: Attempt) -> dict[str, Any]:  # noqa: ARG001
+    """Task: the newest timestamp of some files, and what became of their rows."""
+    rules = ParseRules(**task.payload["rules"])
+    return {"counts": newest_timestamp(ParseTask.from_payload(task.payload["parse"]), rules).to_payload()}

@@ -1,0 +1,276 @@
+"""What a run measured -> the figures that each gate judges, and why one can't be judged tonight."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from pipeline.config.model import PipelineConfig
+from pipeline.metrics.baseline import OF_WEIGHTS, Baseline, changed_key, why_no_baseline
+from pipeline.metrics.drift import FEWEST_NODES
+from pipeline.metrics.kept_pairs import FEWEST
+from pipeline.metrics.next_day import next_day_figures
+from pipeline.publishing.gate import Figure
+from pipeline.publishing.listing import note_of
+from pipeline.workspace import Workspace
+from schemas.tables import PPR_NEIGHBORS
+
+#: Rows or edges of the baseline, below which growth says nothing.
+FEWEST_TO_GROW = 1_000
+#: Pairs of which a share is compared with that of another night: two shares of fewer may differ by chance.
+FEWEST_TO_RISE = 100
+#: New pairs whose median weight says something of how weights are written.
+FEWEST_NEW = 50
+
+_NEXT_DAY_ONLY = (
+    "evaluate.source is 'next_day', which scores the last release; 'holdout' and 'file' score tonight's table"
+)
+
+
+def figures_for(
+    config: PipelineConfig, workspace: Workspace, metrics: Mapping[str, Any], made: Mapping[str, Any]
+) -> dict[str, list[Figure]]:
+    """Return the figures of each key of ``[publish.gates]``.
+
+    metrics : what evaluate measured. made : figures of aggregate.
+    """
+    baseline = Baseline.of(workspace, config.publish.name)
+    # Without vectors lists are the rows, and an empty one says as little as a row of zeros.
+    rows, zero_rows = (made[name] for name in (("rows", "zero_rows") if made["metadata"] else ("lists", "empty_lists")))
+    return {
+        "min_rows": [Figure("rows", rows)],
+        "max_zero_share": [Figure("zero_share", zero_rows / max(1, rows))],
+        **_of_tonight(config, metrics, has_vectors=bool(made["metadata"])),
+        **_against(config, workspace, metrics, made, rows, baseline),
+        **next_day_figures(config, workspace, metrics, baseline),
+    }
+
+
+def _of_tonight(config: PipelineConfig, metrics: Mapping[str, Any], *, has_vectors: bool) -> dict[str, list[Figure]]:
+    """Figures of tonight's table by itself."""
+    k = config.evaluate.k[0]
+    ranking = (metrics if has_vectors else metrics.get(PPR_NEIGHBORS, {})).get("ranking", {})
+    links = metrics.get("link_prediction", {})
+    found = {
+        "recall": ranking.get(f"recall@{k}"),
+        "ndcg": ranking.get(f"ndcg@{k}"),
+        "auc": links.get("auc_degree_matched"),
+    }
+    why: dict[str, str | None] = dict.fromkeys(found)
+    if config.evaluate.source == "next_day":
+        found, why = dict.fromkeys(found), dict.fromkeys(found, _NEXT_DAY_ONLY)
+    elif config.evaluate.source == "none":
+        why = dict.fromkeys(found, str(metrics["note"]))
+    elif ranking.get("users") == 0:
+        found, why = dict.fromkeys(found), dict.fromkeys(found, "no test pair is of a node that can be ranked for")
+    figures = {f"min_{name}": [Figure(name, value, why_not=why[name])] for name, value in found.items()}
+    least = min((one["rankme"] for one in metrics.get("rankme", {}).values()), default=None)
+    figures["min_rankme"] = [Figure("rankme", least, why_not=metrics["drift"]["vectors"].get("note"))]
+    return figures
+
+
+def _against(
+    config: PipelineConfig,
+    workspace: Workspace,
+    metrics: Mapping[str, Any],
+    made: Mapping[str, Any],
+    rows: int,
+    baseline: Baseline | None,
+) -> dict[str, list[Figure]]:
+    """Figures that are compared with the baseline's."""
+    drift = metrics["drift"]
+    if baseline is None:
+        names = {
+            "max_row_change": "row_change",
+            "same_id_type": "id_type",
+            **dict.fromkeys(("min_row_ratio", "max_row_ratio"), "rows"),
+            **dict.fromkeys(("min_edge_ratio", "max_edge_ratio"), "edges"),
+            "max_rejected_rise": "rejected_share",
+        }
+        found = {key: [Figure(name, None, why_not=why_no_baseline(workspace))] for key, name in names.items()}
+    else:
+        found = _counts(config, workspace, metrics, made, rows, baseline)
+    last = _last_values(baseline)
+    kept = drift["kept"]
+    if why := kept.get("note"):
+        nodes = [Figure("nodes_kept", None, why_not=why)]
+        pairs, weights, changed, renewed, new_weights = (
+            Figure(name, None, why_not=why)
+            for name in ("pairs_kept", "weights_kept", "weights_changed", "pairs_renewed", "new_weights")
+        )
+    else:
+        nodes = [_share(f"nodes_kept of {name}", one, last) for name, one in kept["nodes"].items()]
+        pairs, weights = _share("pairs_kept", kept["pairs"], last), _share("weights_kept", kept["weights"], last)
+        nights = _nights(workspace, baseline)
+        changed = _of_nights(_share("weights_changed", _others(kept["weights"]), last, FEWEST_TO_RISE), nights)
+        renewed = _of_nights(_share("pairs_renewed", kept["renewed"], last, FEWEST_TO_RISE), nights)
+        new_weights = _if_known(_new_weights(kept["new_weights"], last))
+        if baseline and (why := changed_key("input", config, baseline, OF_WEIGHTS)):
+            about_weights = (weights, changed, new_weights)
+            weights, changed, new_weights = (replace(one, value=None, why_not=why) for one in about_weights)
+    return {
+        **found,
+        "min_nodes_kept": nodes,
+        "min_pairs_kept": [pairs],
+        "min_weights_kept": [weights],
+        "max_changed_weights_rise": [changed],
+        "max_renewed_rise": [renewed],
+        "max_new_weight_ratio": [new_weights],
+        "min_attributes_kept": _attributes(drift["attributes"], last),
+        "min_rankme_ratio": _rankme(metrics),
+        "min_neighbors_kept": [*_neighbors(drift["vectors"], last), *_lists(drift["lists"], last)],
+    }
+
+
+def _counts(
+    config: PipelineConfig,
+    workspace: Workspace,
+    metrics: Mapping[str, Any],
+    made: Mapping[str, Any],
+    rows: int,
+    baseline: Baseline,
+) -> dict[str, list[Figure]]:
+    before, ingest = baseline.manifest, workspace.manifest("edges").figures
+    then = before["stages"]["ingest"]["figures"]
+    is_same_kind = bool(made["metadata"]) == bool(before["metadata"])
+    why = None if is_same_kind else f"release {baseline.release} has rows of another kind: vectors or lists"
+    counted = Figure("rows", rows if is_same_kind else None, before["rows"], why_not=why)
+    change = abs(rows / max(1, before["rows"]) - 1) if is_same_kind else None
+    edges = Figure("edges", ingest["pairs"], then["pairs"])
+    due_rows, due_edges = _due(metrics["drift"]["kept"], before)
+    other_window = changed_key("input", config, baseline, ("window_days",))
+    is_same_type = float(ingest["id_type"] == then["id_type"])
+    return {
+        "max_row_change": [Figure("row_change", change, why_not=why)],
+        "same_id_type": [
+            Figure("id_type", is_same_type, detail=f"{ingest['id_type']} tonight, {then['id_type']} last night")
+        ],
+        "min_row_ratio": [_least(counted, due_rows, other_window)],
+        "max_row_ratio": [_most(counted, other_window)],
+        "min_edge_ratio": [_least(edges, due_edges, other_window)],
+        "max_edge_ratio": [_most(edges, other_window)],
+        "max_rejected_rise": [Figure("rejected_share", ingest["rejected_share"], then["rejected_share"])],
+    }
+
+
+def _due(kept: Mapping[str, Any], before: Mapping[str, Any]) -> tuple[int, int] | tuple[None, None]:
+    """Return how many of the baseline's rows and edges tonight's window has not passed by; None: not known."""
+    if not kept.get("due"):
+        return None, None
+    nodes = {name: stop - first for name, (first, stop) in before["stages"]["index"]["figures"]["types"].items()}
+    due = sum(share * nodes[name] for name, share in kept["due"]["node_shares"].items())
+    return round(before["rows"] * due / max(1, sum(nodes.values()))), kept["due"]["pairs"]
+
+
+def _least(figure: Figure, due: int | None, other_window: str | None) -> Figure:
+    """Return a count to be held against what can be expected: the baseline's that is in tonight's window.
+
+    A window that leaves nothing of the baseline's is compared with the baseline itself, if it is as long.
+    """
+    if due:
+        return replace(figure, baseline=due, detail=f"{due:,} of last night's {figure.baseline:,} are in its window")
+    return replace(figure, value=None, why_not=other_window) if other_window else figure
+
+
+def _most(figure: Figure, other_window: str | None) -> Figure:
+    if other_window:
+        return replace(figure, value=None, why_not=other_window)
+    if figure.baseline is None or figure.baseline >= FEWEST_TO_GROW:
+        return figure
+    return replace(figure, value=None, why_not=f"the last release has {figure.baseline:,}: young data may grow at will")
+
+
+def _share(name: str, counted: Mapping[str, int], last: Mapping[str, float], fewest: int = FEWEST) -> Figure:
+    kept, of = counted["kept"], counted["of"]
+    if of < fewest:
+        return Figure(name, None, why_not=f"only {of} of the last release can be compared, too few for a share")
+    return Figure(name, kept / of, last.get(name), detail=f"{kept:,} of {of:,}")
+
+
+def _new_weights(measured: Mapping[str, float], last: Mapping[str, float]) -> Figure:
+    name, pairs = "new_weights", int(measured["of"])
+    if pairs < FEWEST_NEW:
+        return Figure(name, None, why_not=f"only {pairs} pairs are new, too few for a median")
+    return Figure(name, measured["ratio"], last.get(name), detail=f"of {pairs:,} pairs, as a multiple of the others'")
+
+
+def _others(counted: Mapping[str, int]) -> dict[str, int]:
+    return {"kept": counted["of"] - counted["kept"], "of": counted["of"]}
+
+
+def _nights(workspace: Workspace, baseline: Baseline | None) -> float | None:
+    """How long ago the baseline was, in the time that lay between it and its own; None without one."""
+    before = baseline.manifest.get("baseline") if baseline else None
+    if baseline is None or not before:
+        return None
+    here, there = dt.date.fromisoformat(baseline.data_date), dt.date.fromisoformat(before[:10])
+    return (workspace.date - here).days / (here - there).days
+
+
+def _of_nights(figure: Figure, nights: float | None) -> Figure:
+    """Return a share of pairs to which something happens in a night, beside what last night's makes in as many."""
+    if figure.baseline is None or nights is None:
+        return _if_known(replace(figure, baseline=None))
+    return replace(figure, baseline=1 - (1 - figure.baseline) ** nights)
+
+
+def _if_known(figure: Figure) -> Figure:
+    """A figure that is compared with last night's own; not judged, but kept for the next night, where there is none."""
+    if figure.value is None or figure.baseline is not None:
+        return figure
+    return replace(figure, why_not=f"last night's {figure.name} is not known", is_early=True)
+
+
+def _attributes(measured: Mapping[str, Any], last: Mapping[str, float]) -> list[Figure]:
+    if note := measured.get("note"):
+        return [Figure("attributes_kept", None, why_not=note)]
+    figures = []
+    for node_type, one in measured.items():
+        name, nodes = f"attributes_kept of {node_type}", int(one["nodes"])
+        if nodes < FEWEST or not one["of"]:
+            figures.append(Figure(name, None, why_not=f"only {nodes} nodes that had some are here tonight"))
+        else:
+            figures.append(Figure(name, one["kept"] / one["of"], last.get(name), detail=f"{nodes:,} nodes"))
+    return figures
+
+
+def _rankme(metrics: Mapping[str, Any]) -> list[Figure]:
+    before = metrics["drift"]["vectors"].get("rankme_before")
+    if before is None:
+        return [Figure("rankme", None, why_not=metrics["drift"]["vectors"]["note"])]
+    return [
+        Figure(f"rankme of {name}", found["rankme"], before[name]["rankme"])
+        for name, found in metrics["rankme"].items()
+        if name in before and before[name]["rows"] >= FEWEST_NODES
+    ] or [Figure("rankme", None, why_not=f"the last release has no {FEWEST_NODES} nodes of a type of tonight's")]
+
+
+def _neighbors(found: Mapping[str, Any], last: Mapping[str, float]) -> list[Figure]:
+    if note := found.get("note"):
+        return [Figure("neighbors_kept", None, why_not=note)]
+    if not found["lists"]:
+        return [Figure("neighbors_kept", None, why_not=f"fewer than {FEWEST_NODES} nodes are in both tables")]
+    figures = []
+    for one in found["lists"]:
+        name = f"neighbors_kept of {one['from']} among {one['to']}"
+        figures.append(Figure(name, one["overlap@20"], last.get(name), detail=f"{one['nodes']:,} nodes"))
+    return figures
+
+
+def _lists(found: Mapping[str, Any], last: Mapping[str, float]) -> list[Figure]:
+    name = "neighbors_kept of lists"
+    if note := found.get("note"):
+        return [Figure(name, None, why_not=note)]
+    if found["sources"] < FEWEST:
+        return [Figure(name, None, why_not=f"fewer than {FEWEST} nodes have lists in both releases")]
+    return [Figure(name, found["kept"] / found["of"], last.get(name), detail=f"{found['sources']:,} lists")]
+
+
+def _last_values(baseline: Baseline | None) -> dict[str, float]:
+    """Return last night's figures, as its gates saw them."""
+    if baseline is None:
+        return {}
+    gates: Sequence[Mapping[str, Any]] = note_of(baseline.folder, "gate.json").get("gates", ())
+    return {gate["figure"]: gate["value"] for gate in gates if gate["value"] is not None}

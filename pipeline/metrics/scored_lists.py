@@ -1,0 +1,202 @@
+"""Published lists and pairs from files into arrays, and their figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from pipeline.blocks.arrays import offsets_of
+from pipeline.evaluation.list_metrics import ListMetrics, RankedLists, measure_lists
+from pipeline.evaluation.position_lists import PositionLists
+from pipeline.evaluation.sampling import sample_by_key
+from pipeline.evaluation.scoring import ranking_figures
+from pipeline.metrics.scored_tables import keys_of
+
+Ends = tuple[pa.Array, pa.Array]
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredLists:
+    """Lists of the sources of test pairs, and pairs, as positions.
+
+    node_key : (sources,) uint64. population : sources with test pairs before sampling.
+    unknown_pairs : graphs of one type: test pairs with an end that no train pair and no list has; they are left out.
+    """
+
+    lists: RankedLists
+    items: int
+    train: PositionLists
+    test: PositionLists
+    unknown_items: NDArray[np.int64]
+    item_degree: NDArray[np.int64]
+    node_key: NDArray[np.uint64]
+    population: int
+    unknown_pairs: int
+
+    def measure(self, ks: Sequence[int]) -> ListMetrics:
+        """Recall, NDCG, hit rate and coverage of the lists without their train pairs."""
+        return measure_lists(
+            self.lists,
+            self.items,
+            self.train,
+            self.test,
+            ks,
+            item_degree=self.item_degree,
+            unknown_items=self.unknown_items,
+            population=self.population,
+        )
+
+
+def list_figures(found: ListMetrics) -> dict[str, Any]:
+    """Return the figures of lists as JSON values."""
+    figures = ranking_figures(found.metrics)
+    del figures["unknown_users"]  # a source without a row has no list, and is counted so
+    short = {str(k): count for k, count in zip(found.metrics.ks, found.short, strict=True)}
+    return {**figures, "without_list": found.without_list, "shorter_than": short}
+
+
+def read_scored_lists(
+    files: Sequence[str],
+    types: tuple[str, str],
+    train: Ends,
+    test: Ends,
+    sample: int | None,
+    seed: int,
+    *,
+    held_out: Ends | None = None,
+) -> ScoredLists:
+    """Read the lists of the sources of test pairs, or of ``sample`` of them, chosen by their keys.
+
+    Between two types the items are all targets that a train pair or one of these lists has; a test pair with another
+    target is never found, and counts. On graphs of one type an edge counts from both of its ends, test edges are
+    never train edges, and no node is its own answer.
+
+    Parameters
+    ----------
+    files : of ppr_neighbors. types : that pairs lead from and to. train, test : ids of both ends.
+    held_out : pairs among the train pairs that the lists were made without.
+
+    Cost
+    ----
+    Memory: the pairs, and the lists of the sources chosen.
+    """
+    is_plain = types[0] == types[1]
+    kind = _common_type(files, train, test)
+    train, test = (_both_ways(ends, kind, is_plain=is_plain) for ends in (train, test))
+    test = _distinct(test)
+    if held_out is not None:
+        train = _without(train, _both_ways(held_out, kind, is_plain=is_plain))
+    unknown_pairs = 0
+    if is_plain:
+        nodes = pc.unique(train[0])
+        is_known = pc.and_(pc.is_in(test[0], nodes), pc.is_in(test[1], nodes))
+        unknown_pairs = (len(is_known) - is_known.true_count) // 2
+        is_edge = pc.and_(is_known, pc.not_equal(test[0], test[1]))
+        test = test[0].filter(is_edge), test[1].filter(is_edge)
+    sources = pc.unique(test[0])
+    keys = keys_of(types[0], sources)
+    population = len(sources)
+    if sample is not None and sample < population:
+        chosen = sample_by_key(keys, sample, seed)
+        sources, keys = sources.take(pa.array(chosen)), keys[chosen]
+    lists = _lists_of(files, types, sources)
+    listed = lists.flatten().cast(kind)
+    items = pc.unique(pa.concat_arrays([train[1], listed]))
+
+    asked, wanted = _at(test[0], sources), _at(test[1], items)
+    asked, wanted = asked[asked >= 0], wanted[asked >= 0]
+    knowing, known = _at(train[0], sources), _at(train[1], items)
+    item_degree = np.bincount(known, minlength=len(items))
+    knowing, known = knowing[knowing >= 0], known[knowing >= 0]
+    if is_plain:
+        is_asked = np.isin(knowing * len(items) + known, asked * len(items) + wanted)
+        own = np.arange(len(sources))
+        knowing = np.concatenate([knowing[~is_asked], own])
+        known = np.concatenate([known[~is_asked], _at(sources, items)])
+    is_item = wanted >= 0
+    offsets = lists.offsets.to_numpy().astype(np.int64)
+    return ScoredLists(
+        lists=RankedLists(offsets - offsets[0], _at(listed, items)),
+        items=len(items),
+        train=PositionLists.from_pairs(knowing, known, len(sources)),
+        test=PositionLists.from_pairs(asked[is_item], wanted[is_item], len(sources)),
+        unknown_items=np.bincount(asked[~is_item], minlength=len(sources)),
+        item_degree=item_degree,
+        node_key=keys,
+        population=population,
+        unknown_pairs=unknown_pairs,
+    )
+
+
+def rows_of_sources(files: Sequence[str], node_type: str, node_id: pa.Array) -> pa.Table:
+    """Return the rows of ppr_neighbors of some nodes of a type, in the order of ``node_id``; absent ones are left out.
+
+    Ids may be text where those of the table are numbers. Lists are read of row groups that hold one of the nodes.
+    """
+    found = [pq.read_schema(files[0]).empty_table(), *_matching(files, node_type, node_id)]
+    table = pa.concat_tables(found).combine_chunks()
+    place = _at(table["node_id"].combine_chunks().cast(node_id.type), node_id)
+    return table.take(pa.array(np.argsort(place, kind="stable")))
+
+
+def _matching(files: Sequence[str], node_type: str, node_id: pa.Array) -> Iterator[pa.Table]:
+    for path in files:
+        file = pq.ParquetFile(path)
+        for group in range(file.num_row_groups):
+            nodes = file.read_row_group(group, columns=["node_type", "node_id"])
+            is_named = pc.is_in(nodes["node_id"].cast(node_id.type), node_id)
+            is_wanted = pc.and_(pc.equal(nodes["node_type"], node_type), is_named)
+            if pc.any(is_wanted).as_py():
+                yield file.read_row_group(group).filter(is_wanted)
+
+
+def _lists_of(files: Sequence[str], types: tuple[str, str], sources: pa.Array) -> pa.LargeListArray:
+    """Lists of the target type, one for each source; empty where the table has none."""
+    rows = rows_of_sources(files, types[0], sources)
+    rows = rows.filter(pc.equal(rows["neighbor_type"], types[1])).combine_chunks()
+    column = rows["neighbor_ids"].combine_chunks()
+    lengths = np.zeros(len(sources), np.int64)
+    place = _at(rows["node_id"].combine_chunks().cast(sources.type), sources)
+    lengths[place] = pc.list_value_length(column).to_numpy(zero_copy_only=False)
+    offsets = offsets_of(lengths)
+    return pa.LargeListArray.from_arrays(pa.array(offsets), column.flatten())
+
+
+def _common_type(files: Sequence[str], train: Ends, test: Ends) -> pa.DataType:
+    """Numbers if all ids are, else text."""
+    kinds = {pq.read_schema(files[0]).field("node_id").type, *(ids.type for ids in (*train, *test))}
+    return kinds.pop() if len(kinds) == 1 else pa.string()
+
+
+def _both_ways(ends: Ends, kind: pa.DataType, *, is_plain: bool) -> Ends:
+    src, dst = (ids.cast(kind) for ids in ends)
+    return (pa.concat_arrays([src, dst]), pa.concat_arrays([dst, src])) if is_plain else (src, dst)
+
+
+def _distinct(ends: Ends) -> Ends:
+    return _columns(_table(ends).group_by(["src", "dst"], use_threads=False).aggregate([]))
+
+
+def _without(ends: Ends, others: Ends) -> Ends:
+    return _columns(_table(ends).join(_table(others), ["src", "dst"], join_type="left anti", use_threads=False))
+
+
+def _table(ends: Ends) -> pa.Table:
+    return pa.table({"src": ends[0], "dst": ends[1]})
+
+
+def _columns(table: pa.Table) -> Ends:
+    return table["src"].combine_chunks(), table["dst"].combine_chunks()
+
+
+def _at(ids: pa.Array, known: pa.Array) -> NDArray[np.int64]:
+    """Positions of ids among known ones, -1 for others."""
+    found: NDArray[np.int64] = pc.index_in(ids, known).cast(pa.int64()).fill_null(-1).to_numpy()
+    return found

@@ -1,0 +1,1 @@
+"""What a run takes: sizes, costs, times, and the choices that follow from them."""

@@ -1,0 +1,94 @@
+"""What a configuration's embedding method computes, as its price is made of: asked of the method itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+
+import numpy as np
+
+from pipeline.config.model import PipelineConfig
+from pipeline.embedding.in_memory import block_from_edges
+from pipeline.embedding.methods import method_for
+from pipeline.embedding.rows import Settings
+from pipeline.planning.round_work import Round, Work
+from schemas.tables import WEIGHT_UNIT
+
+_ONE = round(1 / WEIGHT_UNIT)
+
+#: By (embedding.method, form): how many copies of joined rows a task holds at most while it multiplies.
+BUFFERS: Mapping[tuple[str, str], int] = MappingProxyType(
+    {
+        ("fastrp", "two_tower"): 1,  # the product takes the place of what is multiplied
+        ("fastrp", "classic"): 2,
+        ("fastrp", "low_pass"): 1,
+        ("fastrp", "plain_low_pass"): 2,
+        ("fastrp", "largest"): 1,
+        ("fastrp", "spectrum"): 1,
+        ("fastrp", "plain_spectrum"): 2,
+        ("spectral", "bipartite"): 3,  # as they come, orthonormal, and scaled or multiplied
+        ("spectral", "plain"): 4,
+        ("ppr", "hashed"): 1,  # the rows themselves
+        ("ppr", "plain_hashed"): 1,
+        ("ppr", "factorised"): 3,
+        ("ppr", "plain_factorised"): 4,
+    }
+)
+
+
+def work_for(config: PipelineConfig, nodes: int, targets: int) -> Work:
+    """Return what embedding a graph takes.
+
+    Parameters
+    ----------
+    targets : nodes of the type that edges point to; of one type, all.
+    """
+    if config.embedding.method == "none":
+        return Work(nodes=nodes, joined=nodes, dim=1, rounds=(), exchanges=False)
+    both = (0, nodes)
+    settings = Settings(
+        embedding=config.embedding,
+        form=config.form,
+        nodes=nodes,
+        source=both if config.input.is_plain else (targets, nodes),
+        target=both if config.input.is_plain else (0, targets),
+    )
+    return _work(settings)
+
+
+def _work(settings: Settings) -> Work:
+    method, embedding = method_for(settings), settings.embedding
+    exchanges = embedding.boundary == "exchange"
+    rounds = [
+        Round(
+            method.width(number, settings),
+            is_measured=method.is_measured(number, settings),
+            is_one_way=method.is_one_way(number, settings),
+        )
+        for number in range(method.rounds(settings))
+    ]
+    small = method.prelude(settings) if exchanges else None
+    before = None if small is None else _work(small)
+    return Work(
+        nodes=settings.nodes,
+        joined=_joined(settings),
+        dim=settings.dim,
+        rounds=tuple(rounds),
+        dtype=embedding.boundary_dtype,
+        kept=method.kept_width(settings),
+        keeps_total=method.keeps_total,
+        is_reduced=method.reduced_width(settings) > 0,
+        buffers=BUFFERS[embedding.method, settings.form],
+        exchanges=exchanges,
+        preludes=() if before is None else (*before.preludes, replace(before, preludes=())),
+    )
+
+
+def _joined(settings: Settings) -> int:
+    """Return how many nodes' rows go from round to round: by what the method takes of a graph of a single edge."""
+    is_plain = settings.source == settings.target
+    pair = replace(settings, nodes=2, target=(0, 2 if is_plain else 1), source=(0 if is_plain else 1, 2))
+    edge = block_from_edges(np.arange(2, dtype=np.uint64), *(np.array([value]) for value in (1, 0, _ONE)))
+    first, stop = method_for(pair).travelling(edge, pair)
+    return settings.nodes if stop - first == 2 else settings.target[1] - settings.target[0]

@@ -1,0 +1,136 @@
+"""Rows of nodes that came after a release, from their attributes alone: as its run would have made them.
+
+A release's manifest keeps the config and the figures of every stage, and they are all it takes: no table is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipeline.config.model import PipelineConfig
+from pipeline.embedding.attribute_rows import rows_of_attributes, types_that_start
+from pipeline.embedding.rows import ColumnSums, Settings
+from pipeline.errors import ConfigError, InputError
+from pipeline.ingest.attribute_features import Spread, features_of, one_row_a_node
+from pipeline.ingest.attribute_rows import AttributeRules, parse_attributes
+from pipeline.ingest.sources import list_sources, split_tasks
+from pipeline.ingest.text_format import TextFormat
+from pipeline.queries.released_run import ReleasedRun, config_of, other_version, read_release, run_of
+from pipeline.release_tables.vector_space import attributes_of, fixed_space
+from pipeline.stages.embed import settings_of
+
+_NAMED = 10  # rejected rows in an error
+
+
+@dataclass(frozen=True)
+class NewNodes:
+    """Nodes by id, a row each, and the rows of the file that say nothing usable."""
+
+    node_id: list[str]
+    rows: NDArray[np.float32]  # (n, dim)
+    rejected: list[dict[str, Any]]  # of the table of rejected attributes
+
+
+def rows_of_new_nodes(folder: Path, node_type: str, path: str) -> NewNodes:
+    """Return the row of every node in a file of attributes: what the release holds of nodes without edges.
+
+    Parameters
+    ----------
+    folder : of the release.
+    path : file, folder or glob, with the columns of the release's [attributes.<node_type>].
+
+    Raises
+    ------
+    ConfigError : rows of this type don't follow from attributes, or not from what is left of the release's run.
+    InputError : the file can't be read, lacks a column, or has no usable row.
+    """
+    release = read_release(folder)
+    config = config_of(release)
+    _refuse_without_rows(config, node_type, release["release"])
+    run = run_of(folder, release)
+    settings = settings_of(config, run)
+    if fixed_space(settings, run) != release["metadata"]["space_id"]:
+        raise other_version(release)
+    sums = _sums_of(run, settings, release["release"])
+    given, about = config.attributes[node_type], attributes_of(settings, run)["attributes"][node_type]
+    rules = AttributeRules(
+        node_type,
+        given.id,
+        separator=given.separator,
+        text=TextFormat.from_keys(given.model_dump()),
+        **about["columns"],
+    )
+    rows, rejected = _read(path, rules)
+    spreads = {name: Spread(**raw) for name, raw in about["statistics"].items()}
+    features = features_of(rows, rules, about["weights"], spreads)
+    nodes = [one["nodes"] for one in run.manifest("block_nodes").figures["sets"]]
+    return NewNodes(rows["node_id"].to_pylist(), rows_of_attributes(features, settings, sums, nodes), rejected)
+
+
+def rejection(row: Mapping[str, Any]) -> str:
+    """Return a rejected row in words."""
+    node = "" if row["node_id"] is None else f" (id {row['node_id']})"
+    return f"{row['file']} row {row['row']}{node}: {row['reason']}"
+
+
+def _read(path: str, rules: AttributeRules) -> tuple[pa.Table, list[dict[str, Any]]]:
+    """Return one row a node, by id, and the rejected rows as they stand in the files."""
+    batches, rejected = [], []
+    for task in split_tasks(list_sources(path, key="--attributes")):
+        for batch in parse_attributes(task, rules):
+            batches.append(batch.rows)
+            rejected += batch.rejected.to_pylist()
+    rows, in_conflict = one_row_a_node(pa.Table.from_batches(batches, rules.schema), rules)
+    rejected = sorted([*rejected, *in_conflict], key=lambda row: (row["file"], row["row"]))
+    if rows.num_rows:
+        return rows, rejected
+    if not rejected:
+        raise InputError(f"the attributes {path} have no rows; check --attributes")
+    named = "; ".join(rejection(row) for row in rejected[:_NAMED])
+    more = f"; and {len(rejected) - _NAMED:,} more" if len(rejected) > _NAMED else ""
+    raise InputError(f"no row of {path} is usable: {named}{more}. Repair the rows and ask again")
+
+
+def _refuse_without_rows(config: PipelineConfig, node_type: str, name: str) -> None:
+    starting = types_that_start(config.form, config.input.source_type, config.input.target_type)
+    if not starting:
+        raise ConfigError(
+            f"release {name} has embedding.method '{config.embedding.method}', which ignores attributes; give "
+            "--neighbors, or embed with method = 'fastrp'"
+        )
+    if config.embedding.attribute_share == 0:
+        raise ConfigError(
+            f"release {name} has embedding.attribute_share 0: its attributes are without effect; give --neighbors, or "
+            "run with a share above 0"
+        )
+    if node_type not in starting:
+        raise ConfigError(
+            f"nodes of type '{node_type}' have no rows from attributes in release {name}: '{config.form}' starts from "
+            f"nodes of type '{config.input.target_type}' only; give --neighbors, or embed with form = 'classic'"
+        )
+    if node_type not in config.attributes:
+        raise ConfigError(
+            f"release {name} was made without attributes of type '{node_type}'; add [attributes.{node_type}] to the "
+            "config and run, or give --neighbors"
+        )
+
+
+def _sums_of(run: ReleasedRun, settings: Settings, name: str) -> ColumnSums | None:
+    """Return what columns are standardised by, which a release doesn't keep."""
+    if settings.form != "classic" or not settings.embedding.standardize_columns:
+        return None
+    made = run.working("part_rows")
+    if made is None or made.figures["sums"] is None:  # of several sets of blocks they are sums of combined rows
+        raise ConfigError(
+            f"release {name} has embedding.standardize_columns, and what its columns were standardised by is not "
+            f"kept (looked in {run.place('part_rows')}); add the nodes to the file of [attributes] and run, or "
+            "embed with standardize_columns = false"
+        )
+    return ColumnSums.from_json(made.figures["sums"])

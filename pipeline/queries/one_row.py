@@ -1,0 +1,99 @@
+"""The row of one node, computed again from its run's graph alone: no other row is read or made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from pipeline.blocks.arrays import NodeArrays
+from pipeline.config.model import PipelineConfig
+from pipeline.embedding.methods import method_for
+from pipeline.embedding.ppr.hashed import hashed_rows
+from pipeline.embedding.ppr.walk_graph import NO_EDGES, WalkGraph
+from pipeline.embedding.ppr.whole_graph import whole_graph
+from pipeline.embedding.rows import Rows
+from pipeline.errors import ConfigError, InputError, MissingTableError, StorageError
+from pipeline.queries.released_run import config_of, other_version, read_release, run_of
+from pipeline.release_tables.finished_rows import NodeIds
+from pipeline.release_tables.vector_space import fixed_space
+from pipeline.stages.embed import settings_of
+from pipeline.stages.ppr_rows import FORMS
+from pipeline.tasks import Task, TaskFunction, TaskRecord
+from pipeline.workspace import Workspace
+from schemas.tables import WEIGHT_UNIT
+
+
+def row_alone(folder: Path, node_type: str, node_id: str | int) -> NDArray[np.float32]:
+    """Return the published row of a node, by a walk from this node alone; (dim,) float32.
+
+    Parameters
+    ----------
+    folder : of the release. node_id : as published, or its text.
+
+    Raises
+    ------
+    ConfigError : the release's rows are made of other nodes' rows, or another version made them.
+    InputError : no such node. StorageError : the graph of its run is gone.
+
+    Cost
+    ----
+    One pass over the graph's entries to open it, and one push.
+    """
+    release = read_release(folder)
+    config = config_of(release)
+    if config.form not in FORMS:
+        raise ConfigError(
+            f"release {release['release']} has embedding.method '{config.embedding.method}', form '{config.form}': its "
+            "rows are made of other nodes' rows, so that none can be made alone; leave --alone out to look the row up, "
+            "or embed with method = 'ppr', form = 'hashed'"
+        )
+    run = run_of(folder, release).with_tables()
+    try:
+        settings = settings_of(config, run)
+        if fixed_space(settings, run) != release["metadata"]["space_id"]:
+            raise other_version(release)
+        node_ix = _number_of(run, config, node_type, node_id)
+        files, _ = whole_graph(_NoTasks(), config, run)
+        strength = NodeArrays(run.files("node_arrays")).take("weight", np.array([node_ix])) * WEIGHT_UNIT
+    except (MissingTableError, FileNotFoundError) as error:
+        raise StorageError(
+            f"the graph that release {release['release']} was made from is gone (looked in {run.run_folder}): it stays "
+            "as long as its date is among the last publish.keep_runs. Run that date again, or leave --alone out"
+        ) from error
+    walks = WalkGraph.read(files)
+    (row,) = walks.rows_of(np.array([node_ix]))
+    rows = Rows.zeros(1, settings.dim)
+    if row != NO_EDGES:
+        rows.values[:] = hashed_rows(walks, int(row), int(row) + 1, settings)
+    method_for(settings).finish(rows, np.array([node_ix]), strength, None, settings)
+    return rows.values[0]
+
+
+def _number_of(run: Workspace, config: PipelineConfig, node_type: str, node_id: str | int) -> int:
+    """Return the number of a node that is in the release."""
+    types = run.manifest("node_index").figures["types"]
+    first, stop = types.get(node_type, (0, 0))
+    ids = NodeIds([str(file) for file in run.files("node_index")]).between(first, stop) if stop > first else None
+    place = -1
+    if ids is not None:
+        # By text, as it is asked for: "007" is not 7.
+        place = pc.index(ids.cast(pa.string()), str(node_id)).as_py()
+    is_left_out = str(node_id) in {str(one) for one in config.publish.exclude_ids.get(node_type, ())}
+    if place < 0 or is_left_out:
+        raise InputError(
+            f"the release of {run.date} has no {node_type} with the id '{node_id}'; its types are {sorted(types)}"
+        )
+    return int(first) + int(place)
+
+
+class _NoTasks:
+    """Runs nothing: what a task would have to make is gone."""
+
+    def map_tasks(self, function: TaskFunction, tasks: Sequence[Task]) -> list[TaskRecord]:
+        """Refuse."""
+        raise MissingTableError(f"{[task.name for task in tasks]} have not been run at this place")

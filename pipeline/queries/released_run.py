@@ -1,0 +1,84 @@
+"""The run that made a release, as the release's manifest keeps it: config, fingerprints and figures of every stage."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from pipeline.config.model import PipelineConfig
+from pipeline.errors import ConfigError, InputError, StorageError
+from pipeline.publishing.listing import manifest_of
+from pipeline.stages.chain import MAKER
+from pipeline.workspace import Manifest, Workspace
+
+
+@dataclass(frozen=True)
+class ReleasedRun(Workspace):
+    """A run whose figures come from its release's manifest, since its tables may be gone."""
+
+    stages: Mapping[str, Any] = field(default_factory=dict)
+
+    def finished(self, table: str) -> Manifest | None:
+        """Return what the release keeps of a table's manifest."""
+        stage = self.tables[table]
+        return Manifest(table, 0, stage, self.fingerprints[stage], (), self.stages[stage]["figures"])
+
+    def working(self, table: str) -> Manifest | None:
+        """Return the manifest of the working table itself, None if it is gone."""
+        return super().finished(table)
+
+    def with_tables(self) -> Workspace:
+        """Return the run's workspace, whose tables may be gone."""
+        return Workspace(self.root, self.date, self.fingerprints, self.tables, self.run_id)
+
+
+def read_release(folder: Path) -> Mapping[str, Any]:
+    """Return the manifest of a release.
+
+    Raises
+    ------
+    InputError : it is gone or damaged.
+    """
+    try:
+        return manifest_of(folder)
+    except StorageError as error:
+        gone = f"release {folder.name} was removed while it was read; ask again"
+        raise InputError(str(error) if folder.exists() else gone) from error
+
+
+def run_of(folder: Path, release: Mapping[str, Any]) -> ReleasedRun:
+    """Return the run of the release in a folder, whose manifest has been read."""
+    return ReleasedRun(
+        root=(folder / "../../../..").resolve(),  # of published/<name>/releases/<release>
+        date=dt.date.fromisoformat(release["data_date"]),
+        fingerprints=release["fingerprints"],
+        tables=MAKER,
+        run_id=release["run_id"],
+        stages=release["stages"],
+    )
+
+
+def config_of(release: Mapping[str, Any]) -> PipelineConfig:
+    """Return the config of a release.
+
+    Raises
+    ------
+    ConfigError : this version can't read it.
+    """
+    try:
+        return PipelineConfig.model_validate(release["config"])
+    except ValidationError as error:
+        raise other_version(release) from error
+
+
+def other_version(release: Mapping[str, Any]) -> ConfigError:
+    """Return the error that says that rows made here would not be those of the release."""
+    return ConfigError(
+        f"release {release['release']} was made by graphquilt {release['packages'].get('graphquilt', '(unknown)')}, "
+        "and rows that are made here would lie in another space; ask with that version, or publish with this one first"
+    )

@@ -1,0 +1,59 @@
+"""Batches of restart sets by id: what is asked for, from a file or by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipeline.blocks.arrays import offsets_of
+from pipeline.errors import InputError
+from pipeline.ingest.id_files import read_id_file
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Restart sets by id: set q is rows ``indptr[q]`` to ``indptr[q + 1]``.
+
+    names : a text for each set. node_type : None where the command line has to say it. weight : above 0.
+    """
+
+    names: Sequence[str]
+    indptr: NDArray[np.int64]
+    node_id: Sequence[str]
+    node_type: Sequence[str] | None
+    weight: NDArray[np.float64]
+
+
+def read_batch(path: Path) -> Batch:
+    """Read a file of restart sets: node_id and, optional, query, node_type and weight.
+
+    Without ``query`` each row is a set of its own; with it rows of one query are a set, wherever they stand.
+
+    Raises
+    ------
+    InputError : the file can't be read, has no rows or no ids, or a weight that is not above 0.
+    """
+    types = {"query": pa.string(), "node_id": pa.string(), "node_type": pa.string(), "weight": pa.float64()}
+    table = read_id_file(path, types, ["node_id"], "--batch")
+    if not table.num_rows:
+        raise InputError(f"--batch {path} has no rows; give one a node, with its node_id")
+    if nulls := sum(table[name].null_count for name in table.column_names):
+        raise InputError(f"--batch {path} has {nulls} empty cells in the columns {table.column_names}; fill them in")
+    weight = table["weight"].to_numpy() if "weight" in table.column_names else np.ones(table.num_rows)
+    if wrong := int((~((weight > 0) & (weight < np.inf))).sum()):
+        raise InputError(f"--batch {path} has {wrong} weights that are not above 0 and finite; leave those nodes out")
+    names, order = table["node_id"].to_pylist(), np.arange(table.num_rows)
+    sizes = np.ones(table.num_rows, np.int64)
+    if "query" in table.column_names:
+        coded = table["query"].combine_chunks().dictionary_encode()
+        code = coded.indices.to_numpy()
+        names, order, sizes = coded.dictionary.to_pylist(), np.argsort(code, kind="stable"), np.bincount(code)
+    some = table.take(pa.array(order))
+    node_type = some["node_type"].to_pylist() if "node_type" in table.column_names else None
+    indptr = offsets_of(sizes)
+    return Batch(names, indptr, some["node_id"].to_pylist(), node_type, weight[order])

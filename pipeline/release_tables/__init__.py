@@ -1,0 +1,1 @@
+"""What each published table is made of, and what it says of itself."""

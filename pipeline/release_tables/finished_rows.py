@@ -1,0 +1,128 @@
+"""Rows as they are published, range by range: combined, finished, rotated; and the ids that they belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from pipeline.blocks.arrays import FeatureTable, NodeArrays, NodeParts
+from pipeline.embedding.attribute_rows import fill_in
+from pipeline.embedding.combine import Known, RowSet, rows_of
+from pipeline.embedding.methods import method_for
+from pipeline.embedding.rows import ColumnSums, Rows, Settings
+from pipeline.errors import ContractError
+from pipeline.kernels.procrustes import rotate_rows
+from schemas.tables import WEIGHT_UNIT
+
+ROW_GROUP_ROWS = 65_536
+
+
+@dataclass(frozen=True)
+class RowGroup:
+    """Finished rows of a run of nodes of one type."""
+
+    node_type: str
+    first: int
+    stop: int
+    vectors: NDArray[np.float32]
+    degree: NDArray[np.int64]
+    strength: NDArray[np.float64]
+
+
+def combined_rows(payload: Mapping[str, Any]) -> Iterator[tuple[str, int, int, Rows, NDArray[np.float64]]]:
+    """Yield (type, first, stop, rows, strength) of the row groups of a range of nodes, in the published order.
+
+    Strength is 0 where there is no row: a node whose edges were all left out is a zero vector, like one that has
+    none. What is known of it beside its edges is looked at later.
+    """
+    settings = Settings.from_json(payload["settings"])
+    nodes = NodeArrays([Path(file) for file in payload["node_arrays"]])
+    home = NodeParts.map(Path(payload["node_parts"])).part_id
+    sets = [RowSet(**one) for one in payload["sets"]]
+    for node_type, first, stop in row_groups(payload["range"], payload["types"]):
+        weight = nodes.take("weight", np.arange(first, stop))
+        rows, is_made = rows_of(Known(first, sets, weight, home[first:stop], settings))
+        yield node_type, first, stop, rows, np.where(is_made, weight * WEIGHT_UNIT, 0.0)
+
+
+def finished_rows(payload: Mapping[str, Any]) -> Iterator[RowGroup]:
+    """Yield the row groups of a range of nodes, in the published order; rotated if the payload names a matrix."""
+    settings = Settings.from_json(payload["settings"])
+    method = method_for(settings)
+    sums = ColumnSums.from_json(payload["sums"]) if payload["sums"] else None
+    nodes = NodeArrays([Path(file) for file in payload["node_arrays"]])
+    matrix = np.load(payload["rotation"]) if payload["rotation"] else None
+    features = FeatureTable([Path(file) for file in payload["node_features"]])
+    in_sets = [one["nodes"] for one in payload["sets"]]
+    for node_type, first, stop, rows, strength in combined_rows(payload):
+        node_ix = np.arange(first, stop)
+        if payload["node_features"]:
+            strength = fill_in(rows, node_ix, strength, features.take(node_ix), settings, in_sets)
+        method.finish(rows, node_ix, strength, sums, settings)
+        if matrix is not None:
+            rotate_rows(rows.values, matrix)
+        refuse_not_finite(rows.values, first)
+        weight = nodes.take("weight", node_ix) * WEIGHT_UNIT  # published as it is, whatever a mode left out
+        yield RowGroup(node_type, first, stop, rows.values, nodes.take("degree", node_ix), weight)
+
+
+def refuse_not_finite(rows: NDArray[np.float32], first: int) -> None:
+    """Raise ContractError if an entry of the rows from node ``first`` on is not finite."""
+    if not np.isfinite(rows).all():
+        broken = int((~np.isfinite(rows)).any(axis=1).sum())
+        raise ContractError(
+            f"{broken} of {len(rows)} rows from node {first} on are not finite; nothing was published. Weights "
+            "of very different size overflow float32: look at the largest weights and at the powers of degree."
+        )
+
+
+def row_groups(
+    bounds: Sequence[int], types: Mapping[str, Sequence[int]], size: int = ROW_GROUP_ROWS
+) -> Iterator[tuple[str, int, int]]:
+    """Ranges of at most ``size`` nodes that mix no types, ascending."""
+    first, stop = bounds
+    for node_type, (type_first, type_stop) in sorted(types.items(), key=lambda item: item[1][0]):
+        for start in range(max(first, type_first), min(stop, type_stop), size):
+            yield node_type, start, min(start + size, stop, type_stop)
+
+
+class NodeIds:
+    """The node_id column by node number; only the row groups that are asked for are read."""
+
+    def __init__(self, files: Sequence[str]) -> None:
+        self._groups: list[tuple[int, int, pq.ParquetFile, int]] = []  # first node, one past the last, file, group
+        start = 0
+        for path in files:
+            file = pq.ParquetFile(path)
+            for group in range(file.num_row_groups):
+                stop = start + file.metadata.row_group(group).num_rows
+                self._groups.append((start, stop, file, group))
+                start = stop
+
+    def between(self, first: int, stop: int) -> pa.Array:
+        """Return the ids of a range of nodes."""
+        pieces = [
+            file.read_row_group(group, columns=["node_id"]).slice(
+                max(first - start, 0), min(stop, end) - max(first, start)
+            )
+            for start, end, file, group in self._groups
+            if start < stop and first < end
+        ]
+        return pa.concat_tables(pieces)["node_id"].combine_chunks()
+
+
+def excluded(node_type: str, node_id: pa.Array, exclude_ids: Mapping[str, Sequence[Any]]) -> NDArray[np.bool_] | None:
+    """Return which of the ids are left out of the published tables, or None if no id of the type is."""
+    unwanted = exclude_ids.get(node_type)
+    if not unwanted:
+        return None
+    texts = pa.array([str(value) for value in unwanted], pa.string())
+    return pc.is_in(node_id.cast(pa.string()), texts).to_numpy(zero_copy_only=False)

@@ -1,0 +1,157 @@
+"""What sets the vectors of a table, and so which tables share one space.
+
+A space is named by a hash, so that its name may change only where vectors can't be compared any more. Hence a version
+of its own, which no other change of a stage raises; and a key that joins a form's later stands in `_NEUTRAL`, with the
+value that stands for how it was before: at that value it is left out. The values are written here, not taken from the
+config, whose defaults may change.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.config.model import PipelineConfig
+from pipeline.embedding.attribute_rows import nodes_that_start, starts_from_attributes
+from pipeline.embedding.rows import Settings
+from pipeline.embedding.start_rows import are_often_empty
+from pipeline.storage import fingerprint_of
+from pipeline.workspace import Workspace
+
+#: By form, the keys that set its vectors, all of them written out. Frozen: a new key goes to `_NEUTRAL`.
+_PARAMETERS = {
+    "two_tower": ("projection", "sparsity", "powers", "user_degree_power", "item_degree_power", "item_norm_power"),
+    "classic": (
+        *("projection", "sparsity", "iteration_weights", "degree_power", "transition", "normalize_powers"),
+        *("standardize_columns", "norm_degree_power", "normalize_rows"),
+    ),
+    "low_pass": (
+        *("projection", "sparsity", "filter_degree", "cut", "rank"),
+        *("user_degree_power", "item_degree_power", "item_norm_power"),
+    ),
+    "plain_low_pass": ("projection", "sparsity", "filter_degree", "cut", "rank", "transition", "norm_degree_power"),
+    "bipartite": (
+        *("rank", "reduction", "iterations", "oversampling", "no_return", "shift"),
+        *("user_degree_power", "item_degree_power", "item_norm_power", "item_row_power", "eigenvalue_power"),
+    ),
+    "hashed": ("item_norm_power",),
+    "plain_hashed": ("norm_degree_power",),
+    "factorised": (
+        *("rank", "reduction", "iterations", "oversampling", "no_return", "shift"),
+        *("user_degree_power", "item_degree_power", "item_norm_power", "item_row_power"),
+    ),
+    "plain_factorised": (
+        *("rank", "reduction", "eigenvalues", "iterations", "oversampling", "shift"),
+        *("degree_offset", "norm_degree_power"),
+    ),
+    "plain": (
+        *("rank", "reduction", "eigenvalues", "iterations", "oversampling", "shift"),
+        *("eigenvalue_power", "degree_offset", "norm_degree_power"),
+    ),
+}
+
+#: By form, later keys, each with the value at which it changes no vector.
+_NEUTRAL: Mapping[str, Mapping[str, Any]] = {"classic": {"self_influence": 0.0}}
+
+#: Forms whose axes are the data's own.
+OF_EIGENPAIRS = frozenset({"bipartite", "plain", "factorised", "plain_factorised"})
+
+#: Of each mode: which keys set its vectors beside the form's, and whether its columns mean something of one tree
+#: only. Border widths follow from how many nodes the cut leaves on the border, and the rows of the quotient graph
+#: are those of this tree's parts; with another tree, equal columns of two releases say different things. ``drop``
+#: and ``halo`` leave out what a tree cuts, but what is left lies in the same coordinates for any tree.
+_BOUNDARIES: Mapping[str, tuple[tuple[str, ...], bool]] = {
+    "exchange": ((), False),
+    "halo": (("halo_hops",), False),
+    "border": (("border_join",), True),
+    "quotient": (("quotient_weight",), True),
+    "drop": ((), False),
+}
+
+
+def family_of(config: PipelineConfig) -> str:
+    """Return a hash of what sets the vectors of a table of eigenpairs, but for its graph: tables of one are comparable.
+
+    That is, after a rotation: their axes are the data's own.
+    """
+    facts_of_no_graph = Settings(
+        config.embedding, config.form, nodes=0, source=(0, 0), target=(0, 0), restart=config.ppr.restart
+    )
+    return fingerprint_of(
+        {**vector_facts(facts_of_no_graph), "types": [config.input.source_type, config.input.target_type]}
+    )
+
+
+def vector_facts(settings: Settings) -> dict[str, Any]:
+    """Return what sets the vectors, beside the graph and the cut; what the form decides is written out."""
+    embedding = settings.embedding.model_dump(mode="json")
+    if embedding["sparsity"] == "sqrt_n":
+        embedding["sparsity"] = math.sqrt(settings.nodes)
+    boundary, keys = settings.embedding.boundary, of_boundary(settings)
+    neutral = _NEUTRAL.get(settings.form, {})
+    return {
+        "method": settings.embedding.method,
+        "form": settings.form,
+        "dim": settings.dim,
+        "seed": settings.embedding.seed,
+        "parameters": {name: embedding[name] for name in _PARAMETERS[settings.form]}
+        | _of_walks(settings)
+        | {name: embedding[name] for name in neutral if embedding[name] != neutral[name]},
+        "boundary": [boundary, keys] if keys else boundary,
+        "algorithm_version": _version(settings),
+    }
+
+
+def _version(settings: Settings) -> int:
+    """Return the version of what these settings mean: raised, for them alone, where vectors of before aren't theirs.
+
+    2: random rows that chance left empty, where these are many, have an entry.
+    """
+    return 2 if settings.embedding.method == "fastrp" and are_often_empty(settings) else 1
+
+
+def _of_walks(settings: Settings) -> dict[str, Any]:
+    """Of personalised PageRank: what sets it. The logarithms of hashed scores stand on the number of nodes."""
+    names = {"factorised": ("restart",), "hashed": ("restart", "push_threshold", "hash_columns", "nodes")}
+    return {name: getattr(settings, name) for name in names.get(settings.form.removeprefix("plain_"), ())}
+
+
+def attributes_of(settings: Settings, workspace: Workspace) -> dict[str, Any]:
+    """Return the attributes that set vectors, and all that it takes to make features of another node's.
+
+    By node type: columns, weights, means and deviations. Empty without attributes, and where they have no effect:
+    spectral rows don't start from any, and the forms of two types start from targets only.
+    """
+    given = workspace.manifest("edges").figures.get("attributes", {})
+    share = settings.embedding.attribute_share
+    if not given or not share or not starts_from_attributes(settings):
+        return {}
+    types = workspace.manifest("node_index").figures["types"]
+    first, stop = nodes_that_start(settings)
+    used = {
+        name: {key: about[key] for key in ("columns", "weights", "statistics")}
+        for name, about in given.items()
+        if first <= types[name][0] < stop
+    }
+    return {"attribute_share": share, "attributes": used} if used else {}
+
+
+def of_boundary(settings: Settings) -> dict[str, Any]:
+    """Return the keys that set the vectors of the mode beside the form's, with their values."""
+    names, _ = _BOUNDARIES[settings.embedding.boundary]
+    return settings.embedding.model_dump(mode="json", include=set(names))
+
+
+def fixed_space(settings: Settings, workspace: Workspace) -> str:
+    """Return the space of rows whose coordinates are hashed: the same for every graph with the same settings."""
+    _, is_of_one_tree = _BOUNDARIES[settings.embedding.boundary]
+    return fingerprint_of(
+        {
+            **vector_facts(settings),
+            **attributes_of(settings, workspace),
+            "tree": workspace.fingerprints["partition"] if is_of_one_tree else None,
+            # Standardised columns are measured on one graph: no other release shares them.
+            "graph": workspace.fingerprints["index"] if settings.embedding.standardize_columns else None,
+        }
+    )

@@ -1,0 +1,277 @@
+"""Which parameters are worth a try on a graph, best bets first, and what to say of the outcome.
+
+Pure: it knows the keys of ``[embedding]`` and a few counts of the graph, and computes no vector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Literal, Protocol
+
+from pipeline.tuning.presets import (
+    COORDINATES,
+    LARGE_RETRIEVAL,
+    NARROW_RETRIEVAL,
+    PLAIN_COORDINATES,
+    PLAIN_RETRIEVAL,
+    STEPS,
+    WIDE_RETRIEVAL,
+    Bet,
+    Changes,
+)
+
+Use = Literal["retrieval", "classifier", "feature"]
+
+#: Targets for each column from which the eigenpairs behind the first ``dim`` hold more signal than noise.
+_TARGETS_A_COLUMN = 128
+_USUAL_WIDTH = 64
+#: Eigenpairs that are rotated into one column, and their number up to which that is affordable.
+_PAIRS_A_COLUMN, _WIDE = 4, 512
+#: Share of all possible pairs from which a graph of two types is called dense.
+_DENSE = 0.01
+#: A multiply-add of a matrix product, in multiply-adds of a product with the graph (BLAS against scattered rows).
+_DENSE_COST = 1 / 32
+#: Columns that estimate the spectrum before a low-pass, and their products.
+_PROBES, _PROBE_PRODUCTS = 16, 16
+#: Multiply-adds that a push from a node takes for each entry of the graph, with the restart and the threshold that are
+#: set unless others are: twice those of a walk that jumps back at .15 a step.
+_PUSHES = 2 / 0.15
+#: Products of a configuration that leaves their number open, about.
+_ITERATIONS = 4
+
+
+@dataclass(frozen=True)
+class GraphFacts:
+    """What is known of a graph before anything is computed.
+
+    sources, targets : nodes that edges start from and point to; of a plain graph both are all nodes.
+    edges : distinct pairs, of a plain graph each once. use : what the rows are for.
+    """
+
+    is_plain: bool
+    sources: int
+    targets: int
+    edges: int
+    is_weighted: bool = False
+    use: Use = "retrieval"
+
+    @property
+    def entries(self) -> int:
+        """Multiply-adds of one step of P, or of A on a plain graph, for each column."""
+        return 2 * max(self.edges, 1)
+
+    @property
+    def density(self) -> float:
+        """Share of all pairs that are edges."""
+        pairs = self.targets * (self.targets - 1) / 2 if self.is_plain else self.sources * self.targets
+        return self.edges / max(pairs, 1)
+
+    @property
+    def is_large(self) -> bool:
+        """Whether there are more eigenpairs of signal than most tables have columns."""
+        return self.is_wide(_USUAL_WIDTH)
+
+    def is_wide(self, dim: int) -> bool:
+        """Whether more eigenpairs than columns are worth having: many targets, few of all pairs known."""
+        return not self.is_plain and self.targets >= _TARGETS_A_COLUMN * dim and self.density < _DENSE
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Parameters worth a try.
+
+    why : one sentence. changes : keys of ``[embedding]`` and their values, ``method`` and ``dim`` among them.
+    cost : multiply-adds with the graph that the embedding takes, about.
+    """
+
+    name: str
+    why: str
+    changes: Mapping[str, Any]
+    cost: float
+
+
+class Tried(Protocol):
+    """A candidate that was measured."""
+
+    @property
+    def candidate(self) -> Any:
+        """Return what was tried."""
+        ...
+
+    @property
+    def score(self) -> Any:
+        """Its ``value`` is the figure that decides; larger is better."""
+        ...
+
+
+def candidates(facts: GraphFacts, dims: Sequence[int]) -> list[Candidate]:
+    """Return what to try, in this order: the best bet at each width, then the second at each, and so on.
+
+    Parameters
+    ----------
+    dims : widths, each at least 1; repeated ones count once.
+
+    Raises
+    ------
+    ValueError : there is no width, or one below 1.
+    """
+    widths = list(dict.fromkeys(int(dim) for dim in dims))
+    if not widths or min(widths) < 1:
+        raise ValueError(f"dims is {list(dims)}; give at least one width, each at least 1")
+    columns = [_bets(facts, dim) for dim in widths]
+    found: list[Candidate] = []
+    for place in range(max(len(bets) for bets in columns)):
+        for dim, bets in zip(widths, columns, strict=True):
+            if place < len(bets):
+                bet = bets[place]
+                found.append(candidate_of(bet.name, bet.why, _changes_at(bet, dim, facts), facts))
+    return found
+
+
+def refinements(best: Candidate | Any, facts: GraphFacts) -> list[Candidate]:
+    """Return the neighbours of a candidate: one parameter a step lower or higher, the most telling one first.
+
+    Steps have fixed sizes, so that what was tried is met again and not tried twice. Values stay inside the range in
+    which a parameter makes sense; a neighbour equal to the candidate itself isn't named.
+    """
+    kind = _kind(best.changes, facts)
+    found: list[Candidate] = []
+    for key, step, low, high, default in STEPS[kind]:
+        given = best.changes.get(key)
+        value = default if given is None else given
+        for moved in (value + step, value - step):
+            moved = type(default)(min(max(round(moved, 4), low), high))
+            if moved != value:
+                why = f"the best so far, with {key} at {moved:g} in the place of {value:g}"
+                found.append(candidate_of(f"{kind}, {key} {moved:g}", why, {**best.changes, key: moved}, facts))
+    if kind == "rotate":
+        rank, dim = _pairs(best.changes), int(best.changes["dim"])
+        for moved in (rank + dim, rank - dim):
+            if dim < moved <= facts.targets:
+                why = f"the best so far, with {moved} eigenpairs in the place of {rank}"
+                found.append(candidate_of(f"{kind}, rank {moved}", why, {**best.changes, "rank": moved}, facts))
+    return found
+
+
+def at_width(candidate: Any, dim: int, facts: GraphFacts) -> Candidate:
+    """Return a candidate's parameters at another width, with the rank that follows from it."""
+    bet = Bet(candidate.name, candidate.why, dict(candidate.changes))
+    return candidate_of(candidate.name, candidate.why, _changes_at(bet, dim, facts), facts)
+
+
+def advice(facts: GraphFacts, results: Sequence[Tried]) -> list[str]:
+    """Say in words what kind of graph this is, and what the results mean for other choices."""
+    said = []
+    if facts.use != "retrieval":
+        said.append(
+            "Linear models want orthogonal coordinates: the leading eigenvectors, truncated, never rotated; a rotation "
+            "spreads each of them over all columns."
+        )
+    elif facts.is_plain:
+        said.append(
+            "Plain graph, ranked by dot product: use the positive end of the spectrum (eigenvalues = "
+            "'positive') and let norms grow with degree; a negative eigenvalue counts with the wrong sign."
+        )
+    elif facts.density >= _DENSE:
+        said.append(
+            f"Small and dense ({facts.density:.1%} of all pairs are known): truncate; the later eigenpairs are noise, "
+            "so a narrow table, or a larger eigenvalue_power, is often the better one."
+        )
+    else:
+        many = f"{facts.targets:,} targets, {facts.density:.2%} of all pairs known"
+        said.append(
+            f"Large and sparse ({many}): rotate a wide head of eigenpairs into few columns; truncate where columns are "
+            "cheap."
+            if facts.is_large
+            else f"Sparse, but few targets ({many}): truncate; there are too few eigenpairs of signal to rotate."
+        )
+    said.extend(_said_of_rivals(facts, results))
+    if facts.is_weighted:
+        said.append(
+            "The pairs have weights, used as they are. Counts that differ by orders of magnitude drown the rare pairs: "
+            "compare with a run without input.weight."
+        )
+    return said
+
+
+def _said_of_rivals(facts: GraphFacts, results: Sequence[Tried]) -> list[str]:
+    """Compare the best of each kind of the width that won."""
+    if not results:
+        return []
+    width = max(results, key=lambda tried: tried.score.value).candidate.changes["dim"]
+    by_kind: dict[str, Tried] = {}
+    for tried in sorted(results, key=lambda tried: -tried.score.value):
+        if tried.candidate.changes["dim"] == width:
+            by_kind.setdefault(_kind(tried.candidate.changes, facts), tried)
+    if len(by_kind) < 2:
+        return []
+    figures = ", ".join(f"{kind} {tried.score.value:.4f}" for kind, tried in by_kind.items())
+    return [f"Best of each kind with {width} columns: {figures}."]
+
+
+def _bets(facts: GraphFacts, dim: int) -> tuple[Bet, ...]:
+    if facts.use != "retrieval":
+        return PLAIN_COORDINATES if facts.is_plain else COORDINATES
+    if facts.is_plain:
+        return PLAIN_RETRIEVAL
+    if facts.is_wide(dim):
+        return WIDE_RETRIEVAL
+    return LARGE_RETRIEVAL if facts.is_large else NARROW_RETRIEVAL
+
+
+def _kind(changes: Mapping[str, Any], facts: GraphFacts) -> str:
+    """Name what is computed; keys may be missing, as in a configuration that somebody wrote."""
+    if changes.get("method") == "ppr":
+        form = "hashed" if changes.get("form") == "hashed" else "factorised"
+        return f"{form} of one type" if facts.is_plain else form
+    if changes.get("method", "fastrp") != "spectral":
+        form = str(changes.get("form", "auto"))
+        if form == "low_pass" and facts.is_plain:
+            return "low_pass of one type"
+        return form if form != "auto" else "classic" if facts.is_plain else "two_tower"
+    if facts.is_plain:
+        return "eigenvectors"
+    reduction = changes.get("reduction", "auto")
+    is_rotated = reduction == "rotate" or (reduction == "auto" and _pairs(changes) > changes["dim"])
+    return "rotate" if is_rotated else "truncate"
+
+
+def _pairs(changes: Mapping[str, Any]) -> int:
+    """Eigenpairs asked for."""
+    return int(changes.get("rank") or changes["dim"])
+
+
+def candidate_of(name: str, why: str, changes: Changes, facts: GraphFacts) -> Candidate:
+    """Return a candidate with its cost; keys of a method may be missing and have their defaults then."""
+    return Candidate(name, why, MappingProxyType(changes), _cost(changes, facts))
+
+
+def _cost(changes: Mapping[str, Any], facts: GraphFacts) -> float:
+    """Multiply-adds with the graph; orthonormalising counts by its share of them."""
+    dim, kind = int(changes["dim"]), _kind(changes, facts)
+    if kind.startswith("hashed"):
+        nodes = facts.sources if facts.is_plain else facts.sources + facts.targets
+        return _PUSHES * facts.entries * nodes  # from every node, whatever the width
+    if changes.get("method") == "spectral" or kind.startswith("factorised"):
+        columns = min(_pairs(changes) + int(changes.get("oversampling", 16)), facts.targets)
+        products = int(changes.get("iterations") or _ITERATIONS) + 1
+        return products * columns * (facts.entries + 2 * _DENSE_COST * facts.targets * columns)
+    if kind.startswith("low_pass"):
+        return facts.entries * ((int(changes.get("filter_degree", 12)) + 2) * dim + _PROBES * _PROBE_PRODUCTS)
+    if kind == "classic":
+        return facts.entries * len(changes.get("iteration_weights", (0, 1, 1))) * dim
+    return facts.entries * (int(changes.get("powers", 1)) + 1) * dim
+
+
+def _changes_at(bet: Bet, dim: int, facts: GraphFacts) -> Changes:
+    """Return a bet's changes with the width, and the rank that follows from it."""
+    changes = {**bet.changes, "dim": dim}
+    if changes.get("reduction") == "rotate":
+        changes["rank"] = max(dim + 1, min(_PAIRS_A_COLUMN * dim, max(2 * dim, _WIDE), facts.targets))
+    if changes.get("form") == "low_pass":
+        # No more than a quarter of the spectrum: a filter that lets everything pass is a random projection.
+        passing = _PAIRS_A_COLUMN * dim if facts.is_wide(dim) else dim
+        changes["rank"] = max(1, min(passing, facts.targets // 4))
+    return changes

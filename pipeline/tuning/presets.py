@@ -1,0 +1,242 @@
+"""The table of bets: parameters that have been good, best first, and how far a parameter is moved to refine them.
+
+Order and values come from validation splits of graphs between 2 k and 70 k nodes; none belongs to one of them.
+Ranks follow from the width and the graph: `pipeline.tuning.candidates` adds them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+Changes = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Bet:
+    """Parameters at any width. why : one sentence. changes : keys of ``[embedding]`` and their values."""
+
+    name: str
+    why: str
+    changes: Changes
+
+
+def _rotated() -> Changes:
+    return _spectral(reduction="rotate", eigenvalue_power=0.5, item_norm_power=0.2)
+
+
+def _truncated() -> Changes:
+    return _spectral(reduction="truncate", eigenvalue_power=0.0, item_norm_power=0.3, item_row_power=0.7)
+
+
+def _spectral(**more: Any) -> Changes:
+    fixed = {"user_degree_power": 0.4, "item_degree_power": 0.4, "no_return": 1.0, "iterations": 3}
+    return {"method": "spectral", **fixed, **more}
+
+
+def _eigenvectors(**more: Any) -> Changes:
+    return {"method": "spectral", "reduction": "truncate", "degree_offset": 0.5, **more}
+
+
+def _factorised(**more: Any) -> Changes:
+    return {"method": "ppr", "form": "factorised", "reduction": "truncate", "degree_offset": 0.5, **more}
+
+
+def _walks(**more: Any) -> Changes:
+    return {"method": "fastrp", "form": "classic", **more}
+
+
+_FILTERED: Changes = {"method": "fastrp", "form": "low_pass", "filter_degree": 16}
+_LOW_PASS = Bet(
+    "low-pass",
+    "Nearly the spectral quality from random rows, without orthonormalisation.",
+    _FILTERED | {"item_norm_power": 0.2},
+)
+_TWO_TOWER = Bet(
+    "two-tower",
+    "The cheapest table: two steps of a random projection.",
+    {"method": "fastrp", "form": "two_tower", "item_norm_power": 0.12},
+)
+_ROTATED = Bet("rotated", "Eigenpairs behind the first columns still hold signal: rotate them in.", _rotated())
+_TRUNCATED = Bet("truncated", "The leading eigenvectors, for wide tables of large sparse graphs.", _truncated())
+_DAMPED = Bet(
+    "truncated, damped",
+    "Columns weighed by eigenvalue: the later ones are noisier on a small graph.",
+    _truncated() | {"eigenvalue_power": 0.75, "item_row_power": 0.75},
+)
+_LOUD_USERS = Bet(
+    "truncated, damped, a .5 b .3",
+    "Active users say less by each pair, popular items are not held back as much.",
+    _DAMPED.changes | {"user_degree_power": 0.5, "item_degree_power": 0.3, "no_return": 0.5},
+)
+_RAW = Bet(
+    "truncated, rows as they are",
+    "On dense graphs the length of an item's row is already its score.",
+    _truncated() | {"item_row_power": 0.0, "item_norm_power": 0.2, "no_return": 0.5},
+)
+
+WIDE_RETRIEVAL = (
+    _ROTATED,
+    _LOW_PASS,
+    _TRUNCATED,
+    Bet("rotated, damped", "Less of the noise that a rotation makes.", _rotated() | {"eigenvalue_power": 0.75}),
+    _TWO_TOWER,
+    Bet("rotated, b .35", "Popular items are not held back as much.", _rotated() | {"item_degree_power": 0.35}),
+    _DAMPED,
+    _LOUD_USERS,
+)
+LARGE_RETRIEVAL = (
+    _TRUNCATED,
+    Bet("truncated, b .35", "Popular items are not held back as much.", _truncated() | {"item_degree_power": 0.35}),
+    _LOW_PASS,
+    _DAMPED,
+    _ROTATED,
+    _TWO_TOWER,
+    _LOUD_USERS,
+)
+NARROW_RETRIEVAL = (
+    _DAMPED,
+    _TRUNCATED,
+    _LOUD_USERS,
+    _RAW,
+    _LOW_PASS,
+    _TWO_TOWER,
+    _ROTATED,
+)
+PLAIN_RETRIEVAL = (
+    Bet(
+        "positive end",
+        "A dot product can only hold positive eigenvalues, and popular nodes are found more often.",
+        _eigenvectors(eigenvalues="positive", shift=0.3, iterations=8, eigenvalue_power=1.0, norm_degree_power=0.4),
+    ),
+    Bet(
+        "walks from degrees",
+        "Two and three steps of a symmetric walk, with hubs heard more at the start; cheap.",
+        _walks(transition="symmetric", degree_power=0.5, iteration_weights=(0.0, 1.0, 1.0), norm_degree_power=0.2),
+    ),
+    Bet(
+        "positive end, flat",
+        "Columns weighed less by eigenvalue: more of the small communities.",
+        _eigenvectors(eigenvalues="positive", shift=0.3, iterations=8, eigenvalue_power=0.5, norm_degree_power=0.3),
+    ),
+    Bet(
+        "walks of all lengths",
+        "Personalised PageRank of low rank: eigenvalues weigh what walks that restart make of them.",
+        _factorised(eigenvalues="positive", shift=0.3, iterations=8, norm_degree_power=0.3),
+    ),
+    Bet(
+        "longer walks",
+        "Four steps, for graphs where neighbours share few neighbours.",
+        _walks(transition="symmetric", degree_power=0.5, iteration_weights=(0.0, 1.0, 1.0, 1.0), norm_degree_power=0.2),
+    ),
+    Bet(
+        "walks",
+        "Two and three steps of a symmetric walk from equal starts.",
+        _walks(transition="symmetric", degree_power=0.0, iteration_weights=(0.0, 1.0, 1.0), norm_degree_power=0.3),
+    ),
+    Bet("low-pass", "The leading eigenvectors seen through random rows.", _FILTERED | {"norm_degree_power": 0.3}),
+)
+PLAIN_COORDINATES = (
+    Bet(
+        "eigenvectors",
+        "Both ends of the spectrum as orthogonal coordinates, weighed by eigenvalue.",
+        _eigenvectors(eigenvalues="both", shift=0.0, iterations=5, eigenvalue_power=0.75),
+    ),
+    Bet(
+        "eigenvectors, root",
+        "Coordinates weighed less: more of the small communities.",
+        _eigenvectors(eigenvalues="both", shift=0.0, iterations=5, eigenvalue_power=0.5),
+    ),
+    Bet(
+        "eigenvectors, full",
+        "Coordinates weighed by the whole eigenvalue, against noise on small graphs.",
+        _eigenvectors(eigenvalues="both", shift=0.0, iterations=5, eigenvalue_power=1.0),
+    ),
+    Bet(
+        "walks of all lengths",
+        "Coordinates weighed by what walks that restart make of an eigenvalue.",
+        _factorised(eigenvalues="both", shift=0.0, iterations=6),
+    ),
+    Bet(
+        "walks, late steps",
+        "Random walks whose later steps count most, columns standardised as a linear model likes them.",
+        _walks(iteration_weights=(0.0, 1.0, 7.0, 20.0), standardize_columns=True),
+    ),
+    Bet("walks", "Two and three steps of a random walk.", _walks(iteration_weights=(0.0, 1.0, 1.0))),
+)
+COORDINATES = (
+    Bet(
+        "eigenvectors",
+        "The leading eigenvectors as orthogonal coordinates, rows of equal norm.",
+        _truncated() | {"no_return": 0.5, "item_row_power": 1.0, "item_norm_power": 0.0, "eigenvalue_power": 0.5},
+    ),
+    Bet(
+        "eigenvectors, flat",
+        "All coordinates weigh the same: a regularised model picks what it needs.",
+        _truncated() | {"no_return": 0.5, "item_row_power": 1.0, "item_norm_power": 0.0, "eigenvalue_power": 0.0},
+    ),
+    _DAMPED,
+    _TWO_TOWER,
+)
+
+#: Parameter, step, smallest and largest sensible value, and the value of a candidate that doesn't name it.
+STEPS: Mapping[str, tuple[tuple[str, float, float, float, int | float], ...]] = MappingProxyType(
+    {
+        "truncate": (
+            ("eigenvalue_power", 0.25, 0.0, 2.0, 0.0),
+            ("item_norm_power", 0.1, -0.2, 0.6, 0.3),
+            ("item_degree_power", 0.1, 0.0, 0.8, 0.4),
+            ("user_degree_power", 0.1, 0.0, 0.8, 0.4),
+            ("item_row_power", 0.25, 0.0, 1.0, 0.5),
+            ("no_return", 0.5, 0.0, 1.0, 0.5),
+        ),
+        "rotate": (
+            ("eigenvalue_power", 0.25, 0.0, 2.0, 0.5),
+            ("item_norm_power", 0.05, -0.2, 0.6, 0.2),
+            ("item_degree_power", 0.05, 0.0, 0.8, 0.4),
+            ("user_degree_power", 0.05, 0.0, 0.8, 0.4),
+        ),
+        "eigenvectors": (
+            ("eigenvalue_power", 0.25, 0.0, 2.0, 0.5),
+            ("norm_degree_power", 0.1, 0.0, 0.8, 0.0),
+            ("degree_offset", 0.25, 0.0, 2.0, 0.5),
+            ("iterations", 3, 2, 20, 5),
+        ),
+        "factorised": (
+            ("item_norm_power", 0.1, -0.2, 0.6, 0.2),
+            ("item_degree_power", 0.1, 0.0, 0.8, 0.4),
+            ("user_degree_power", 0.1, 0.0, 0.8, 0.4),
+            ("item_row_power", 0.25, 0.0, 1.0, 0.5),
+            ("no_return", 0.5, 0.0, 1.0, 0.5),
+        ),
+        "factorised of one type": (
+            ("norm_degree_power", 0.1, 0.0, 0.8, 0.0),
+            ("degree_offset", 0.25, 0.0, 2.0, 0.5),
+            ("iterations", 3, 2, 20, 5),
+        ),
+        "hashed": (("item_norm_power", 0.1, -0.2, 0.6, 0.3),),
+        "hashed of one type": (("norm_degree_power", 0.1, 0.0, 0.8, 0.0),),
+        "low_pass": (
+            ("item_norm_power", 0.05, -0.2, 0.6, 0.2),
+            ("filter_degree", 4, 4, 32, 12),
+            ("item_degree_power", 0.05, 0.0, 0.8, 0.4),
+            ("user_degree_power", 0.05, 0.0, 0.8, 0.4),
+        ),
+        "low_pass of one type": (
+            ("norm_degree_power", 0.1, 0.0, 0.8, 0.0),
+            ("filter_degree", 4, 4, 32, 12),
+        ),
+        "two_tower": (
+            ("item_norm_power", 0.05, -0.2, 0.6, 0.12),
+            ("item_degree_power", 0.05, 0.0, 0.8, 0.4),
+            ("user_degree_power", 0.05, 0.0, 0.8, 0.4),
+            ("powers", 1, 1, 4, 1),
+        ),
+        "classic": (
+            ("norm_degree_power", 0.1, 0.0, 0.8, 0.0),
+            ("degree_power", 0.25, -1.0, 1.0, 0.0),
+        ),
+    }
+)

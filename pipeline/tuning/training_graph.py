@@ -1,0 +1,174 @@
+"""The training pairs in memory, for work on one machine that tries things: read from what ingest and index made."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from pipeline.blocks.arrays import NodeArrays
+from pipeline.config.model import PipelineConfig
+from pipeline.errors import InputError
+from pipeline.kernels.hashing import hash_nodes
+from pipeline.workspace import Workspace
+
+#: Turns a seed into one of this module's own: index draws the users whose pairs it holds out from the same keys.
+_STREAM = 0x73697A65
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingGraph:
+    """Pairs that may be learnt from, and the nodes with any: a position is a row of all arrays of nodes.
+
+    node_ix, node_key : (n,) int64 ascending and uint64. src, dst, weight : (pairs,) int64, ends by position,
+    weights in fixed point. source, target : ranges of positions of the two types; the same on plain graphs.
+    all_pairs : pairs before any sample.
+    """
+
+    node_ix: NDArray[np.int64]
+    node_key: NDArray[np.uint64]
+    src: NDArray[np.int64]
+    dst: NDArray[np.int64]
+    weight: NDArray[np.int64]
+    source: tuple[int, int]
+    target: tuple[int, int]
+    is_plain: bool
+    all_pairs: int
+
+    @property
+    def nodes(self) -> int:
+        """Nodes with pairs."""
+        return self.node_ix.size
+
+    @property
+    def is_sampled(self) -> bool:
+        """Whether some pairs were left out to fit memory."""
+        return self.src.size < self.all_pairs
+
+
+def read_training_graph(config: PipelineConfig, workspace: Workspace, max_pairs: int, seed: int) -> TrainingGraph:
+    """Read the indexed pairs; pairs that ``evaluate.source = "holdout"`` hides are not among them.
+
+    Where there are more than ``max_pairs``, users are kept by hashes of their keys with all their pairs, so that
+    about as many pairs remain (on plain graphs nodes, with the edges between them). Files are read one by one.
+
+    Raises
+    ------
+    MissingTableError : index has not run. InputError : the sample has no pairs.
+    """
+    arrays = NodeArrays(workspace.files("node_arrays"))
+    key_of = arrays.all("node_key").view(np.uint64)
+    all_pairs = workspace.manifest("indexed_edges").rows
+    share = min(1.0, max_pairs / max(all_pairs, 1))
+    is_kept = _kept_nodes(key_of, share, seed, is_plain=config.input.is_plain)
+    columns: list[list[NDArray[np.int64]]] = [[], [], []]
+    for file in workspace.files("indexed_edges"):
+        table = pq.read_table(file, columns=["src_ix", "dst_ix", "weight"], partitioning=None)
+        src, dst, weight = (table[name].to_numpy() for name in ("src_ix", "dst_ix", "weight"))
+        if is_kept is not None:
+            chosen = is_kept[src] & is_kept[dst] if config.input.is_plain else is_kept[src]
+            src, dst, weight = src[chosen], dst[chosen], weight[chosen]
+        for column, values in zip(columns, (src, dst, weight), strict=True):
+            column.append(values)
+    src, dst, weight = (np.concatenate(column) for column in columns)
+    if src.size == 0:
+        raise InputError(f"no pairs are left of {all_pairs:,} where {max_pairs:,} may be kept; allow more")
+    has_pair = np.zeros(arrays.nodes, np.bool_)
+    has_pair[src] = True
+    has_pair[dst] = True
+    node_ix = np.flatnonzero(has_pair)
+    position = np.cumsum(has_pair) - 1
+    types = workspace.manifest("node_index").figures["types"]
+    ranges = [
+        tuple(int(place) for place in np.searchsorted(node_ix, types[name]))
+        for name in (config.input.source_type, config.input.target_type)
+    ]
+    return TrainingGraph(
+        node_ix=node_ix,
+        node_key=key_of[node_ix],
+        src=position[src],
+        dst=position[dst],
+        weight=weight,
+        source=(ranges[0][0], ranges[0][1]),
+        target=(ranges[1][0], ranges[1][1]),
+        is_plain=config.input.is_plain,
+        all_pairs=all_pairs,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class History:
+    """When each pair was last seen, in microseconds UTC (None: undated input), and how often: (pairs,) int64."""
+
+    last_us: NDArray[np.int64] | None
+    events: NDArray[np.int64]
+
+
+def history_of(graph: TrainingGraph, workspace: Workspace) -> History:
+    """Return what the edges know of the graph's pairs beside their weights.
+
+    Pairs are found in the edges by their ids: what index has held out or the sample left out is passed over.
+    """
+    finder = _Positions(graph, workspace)
+    found: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]] = []
+    is_dated = True
+    for file in workspace.files("edges"):
+        table = pq.read_table(file, columns=["src_id", "dst_id", "last_ts", "events"], partitioning=None)
+        is_dated = is_dated and not table["last_ts"].null_count
+        src, dst = finder(table["src_id"], graph.source), finder(table["dst_id"], graph.target)
+        is_here = (src >= 0) & (dst >= 0)
+        last = table["last_ts"].fill_null(0).to_numpy()
+        found.append((_codes(src[is_here], dst[is_here], graph), last[is_here], table["events"].to_numpy()[is_here]))
+    known, last_us, events = (np.concatenate(columns) for columns in zip(*found, strict=True))
+    order = np.argsort(known)
+    at = order[np.searchsorted(known, _codes(graph.src, graph.dst, graph), sorter=order)]
+    return History(last_us[at] if is_dated else None, events[at])
+
+
+def positions_of(ids: pa.Array, node_type: str, graph: TrainingGraph, workspace: Workspace) -> NDArray[np.int64]:
+    """Positions of nodes by id, -1 for those that the graph does not have; ids of another type are compared as text."""
+    types = workspace.manifest("node_index").figures["types"]
+    bounds = np.searchsorted(graph.node_ix, types[node_type])
+    return _Positions(graph, workspace)(pa.chunked_array([ids]), (int(bounds[0]), int(bounds[1])))
+
+
+class _Positions:
+    """Finds positions by id, in one type at a time."""
+
+    def __init__(self, graph: TrainingGraph, workspace: Workspace) -> None:
+        self._graph = graph
+        self._ids = _ids(workspace.files("node_index"))
+
+    def __call__(self, wanted: pa.ChunkedArray, positions: tuple[int, int]) -> NDArray[np.int64]:
+        first, stop = positions
+        known = self._ids.take(pa.array(self._graph.node_ix[first:stop]))
+        if known.type != wanted.type:
+            known, wanted = known.cast(pa.string()), wanted.cast(pa.string())
+        found = pc.index_in(wanted.combine_chunks(), known).cast(pa.int64()).fill_null(-1 - first)
+        return np.asarray(found.to_numpy() + first)
+
+
+def _ids(files: Sequence[Path]) -> pa.Array:
+    tables = [pq.read_table(file, columns=["node_id"], partitioning=None) for file in files]
+    return pa.concat_tables(tables)["node_id"].combine_chunks()
+
+
+def _codes(src: NDArray[np.int64], dst: NDArray[np.int64], graph: TrainingGraph) -> NDArray[np.int64]:
+    if graph.is_plain:
+        src, dst = np.minimum(src, dst), np.maximum(src, dst)
+    return src * graph.nodes + dst
+
+
+def _kept_nodes(node_key: NDArray[np.uint64], share: float, seed: int, *, is_plain: bool) -> NDArray[np.bool_] | None:
+    """Which nodes may keep their pairs; None: all. An edge of a plain graph needs both of its ends."""
+    if share >= 1.0:
+        return None
+    node_share = math.sqrt(share) if is_plain else share
+    return np.asarray(hash_nodes(node_key, seed ^ _STREAM) < np.uint64(int(node_share * 2**64)))

@@ -1,0 +1,81 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.config.model import PipelineConfig
+from pipeline.planning import sizes as planning
+from pipeline.planning.sizes import Graph, Stored
+
+COUNTS = st.integers(0, 10**9)
+
+
+def config(**sections: object) -> PipelineConfig:
+    return PipelineConfig.model_validate({"input": {"path": "x"}, **sections})
+
+
+def test_a_block_takes_what_was_measured_at_dim_128() -> None:
+    assert planning.block_bytes(1, 0, 128) == 1_536
+    assert planning.block_bytes(0, 1, 128) == 40
+    assert planning.block_bytes(1_000_000, 10_000_000, 128) == 1_936_000_000
+
+
+@given(
+    st.lists(st.tuples(st.integers(5, 30), st.integers(-3, 20)), min_size=1, max_size=60), st.booleans(), st.booleans()
+)
+def test_bounds_hold_for_any_pairs(pairs: list[tuple[int, int]], is_plain: bool, knows_ids: bool) -> None:
+    spans = [max(ids) - min(ids) + 1 for ids in zip(*pairs, strict=True)] if knows_ids else [None, None]
+    bound = planning.upper_bounds(len(pairs), spans[0], spans[1], is_plain=is_plain)
+    sources, targets = ({pair[end] for pair in pairs} for end in (0, 1))
+    nodes = len(sources | targets) if is_plain else len(sources) + len(targets)
+    edges = len({tuple(sorted(pair)) for pair in pairs}) if is_plain else len(set(pairs))
+    assert bound.nodes >= nodes
+    assert bound.edges >= edges
+
+
+@pytest.mark.parametrize(
+    ("partition", "excess", "parts"),
+    [
+        ({}, 0.5, 1),
+        ({}, 1.0, 1),
+        ({}, 1.01, 2),
+        ({}, 8.0, 9),
+        ({"method": "none"}, 50.0, 1),
+        ({"parts": 16}, 0.1, 16),
+        ({"parts": 1}, 9.0, 1),
+    ],
+)
+def test_parts_follow_the_bounds_unless_told(partition: dict[str, object], excess: float, parts: int) -> None:
+    assert planning.expected_parts(config(partition=partition), excess) == parts
+
+
+@given(COUNTS, COUNTS, COUNTS, st.integers(1, 64))
+def test_disk_grows_with_all_it_depends_on(nodes: int, edges: int, size: int, parts: int) -> None:
+    def needed(
+        more_nodes: int = 0,
+        more_edges: int = 0,
+        more_bytes: int = 0,
+        dim: int = 128,
+        more_rows: int = 0,
+        kept: int = 0,
+    ) -> int:
+        graph = Graph(nodes + more_nodes, edges + more_edges, nodes, is_exact=True)
+        chosen = config(embedding={"dim": dim})
+        stored = Stored(parts, graph.nodes + more_rows, 2 * graph.edges, kept)
+        return sum(planning.disk_bytes(chosen, graph, size + more_bytes, edges, stored).values())
+
+    assert needed(more_nodes=1) > needed()
+    assert needed(more_edges=1) > needed()
+    assert needed(more_bytes=1) >= needed()
+    # What a mode copies in is laid out, and what rounds leave is kept until the stage has committed.
+    assert needed(more_rows=10) > needed()
+    assert needed(kept=1000) == needed() + 1000
+    # A vector more is written by embed and by aggregate.
+    assert needed(dim=129) >= needed() + 8 * nodes
+
+
+def test_a_block_of_wide_rows_fits_no_more_nodes_than_it_holds() -> None:
+    assert planning.row_columns(config()) == 128
+    assert planning.row_columns(config(embedding={"method": "spectral"})) == 144
+    assert planning.row_columns(config(embedding={"method": "spectral", "rank": 512, "reduction": "rotate"})) == 528
+    assert planning.row_columns(config(embedding={"form": "low_pass"})) == 214  # five buffers of 128 columns, in threes
+    assert planning.row_columns(config(embedding={"form": "classic"})) == 128
