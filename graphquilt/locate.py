@@ -11,10 +11,9 @@ from typing import Any, TypeVar
 
 from graphquilt.errors import TableError
 from graphquilt.masking import secret_in
-from graphquilt.rights import denied
-from schemas.own_files import foreign
-from schemas.pointers import CURRENT, HISTORY, RELEASES, PointerError, Swap, read_pointers
-from schemas.releases import (
+from graphquilt.own_files import foreign
+from graphquilt.pointers import CURRENT, HISTORY, RELEASES, PointerError, Swap, read_pointers
+from graphquilt.releases import (
     MANIFEST,
     problems_of,
     read_manifest,
@@ -22,11 +21,12 @@ from schemas.releases import (
     remedy_for_pointer,
     sentences,
 )
+from graphquilt.rights import denied
 
 log = logging.getLogger(__name__)
 
 #: The tables that have readers.
-TABLE, LISTS = "node_embeddings", "ppr_neighbors"
+TABLE, LISTS, FOLD_IN = "node_embeddings", "ppr_neighbors", "fold_in"
 
 Opened = TypeVar("Opened")
 
@@ -34,7 +34,7 @@ Opened = TypeVar("Opened")
 _ADVICE = {
     TABLE: f'embedding.method = "none" makes no vectors, any other does; graphquilt.NeighborTable reads {LISTS}',
     LISTS: "set ppr.neighbors = true in the config and run again",
-    "fold_in": "set publish.fold_in = true in the config and run again",
+    FOLD_IN: "set publish.fold_in = true in the config and run again",
 }
 
 

@@ -13,14 +13,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from graphquilt.contracts import PPR_NEIGHBORS, ContractViolationError
 from graphquilt.errors import TableError, UnknownNodeError
 from graphquilt.ids import Ids
-from graphquilt.locate import Location, open_located
+from graphquilt.locate import LISTS, Location, open_located
 from graphquilt.published_table import PublishedTable
 from graphquilt.row_groups import METADATA_KEY, RowGroups
 from graphquilt.row_lookup import Found, find_rows
-from schemas.contracts import ContractViolationError
-from schemas.tables import PPR_NEIGHBOR_LISTS, PPR_NEIGHBORS
 
 _LIST_COLUMNS = ("neighbor_ids", "scores", "error_bound")
 _SAID = {"contract_version", "data_date", "error_kind", "restart", "target_type", "top_k"}
@@ -85,7 +84,7 @@ class NeighborTable(PublishedTable):
 
     @classmethod
     def _open(cls, location: Location, cache_bytes: int) -> NeighborTable:
-        groups = RowGroups(location.files(PPR_NEIGHBORS), cache_bytes, location.said_of_files(PPR_NEIGHBORS))
+        groups = RowGroups(location.files(LISTS), cache_bytes, location.said_of_files(LISTS))
         try:
             return cls(location, groups, _checked_metadata(location, groups.schema))
         except BaseException:
@@ -194,7 +193,7 @@ class NeighborTable(PublishedTable):
 def _checked_metadata(location: Location, schema: pa.Schema) -> Mapping[str, Any]:
     """Hold a table against its contract, and return what it says of itself."""
     try:
-        PPR_NEIGHBOR_LISTS.check_schema(schema, str(location.folder / PPR_NEIGHBORS))
+        PPR_NEIGHBORS.check_schema(schema, str(location.folder / LISTS))
         metadata = json.loads((schema.metadata or {})[METADATA_KEY])
         missing = _SAID - set(metadata)
     except ContractViolationError as error:
@@ -202,10 +201,10 @@ def _checked_metadata(location: Location, schema: pa.Schema) -> Mapping[str, Any
     except (KeyError, ValueError, TypeError) as error:
         raise TableError(f"{location.folder} does not say how its lists were made: no schema metadata") from error
     if missing:
-        raise TableError(f"the schema metadata of {PPR_NEIGHBORS} at {location.folder} lack {sorted(missing)}")
-    if metadata["contract_version"] != PPR_NEIGHBOR_LISTS.version:
+        raise TableError(f"the schema metadata of {LISTS} at {location.folder} lack {sorted(missing)}")
+    if metadata["contract_version"] != PPR_NEIGHBORS.version:
         raise TableError(
-            f"release {location.release} keeps {PPR_NEIGHBORS} version {metadata['contract_version']}, this reader "
-            f"knows version {PPR_NEIGHBOR_LISTS.version}; install the graphquilt that matches"
+            f"release {location.release} keeps {LISTS} version {metadata['contract_version']}, this reader "
+            f"knows version {PPR_NEIGHBORS.version}; install the graphquilt that matches"
         )
     return metadata

@@ -18,8 +18,8 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
+from graphquilt.column_sums import damaged_column
 from graphquilt.errors import TableError
-from schemas.column_sums import damaged_column
 
 #: Key of the JSON in the metadata of a published table.
 METADATA_KEY = b"graphquilt"

@@ -11,15 +11,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from graphquilt.contracts import ContractViolationError, fold_in, node_embeddings
 from graphquilt.errors import TableError, UnknownNodeError
 from graphquilt.fold_in import Neighbors, folded_row
 from graphquilt.ids import Ids, as_stored, find
-from graphquilt.locate import Location, open_located
+from graphquilt.locate import FOLD_IN, Location, open_located
 from graphquilt.published_table import PublishedTable
 from graphquilt.row_groups import METADATA_KEY, RowGroups
 from graphquilt.row_lookup import find_rows, matrix_of
-from schemas.contracts import ContractViolationError
-from schemas.tables import FOLD_IN, fold_in, node_embeddings
 
 
 class EmbeddingTable(PublishedTable):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from graphquilt.contracts import ContractViolationError
 from graphquilt.output import write, write_answer
 from graphquilt.rights import denied, is_denied
 from jobs.arguments import Options
@@ -27,7 +28,6 @@ from pipeline.stages.opening import open_workspace
 from pipeline.stages.runner import StageReport, run_stages
 from pipeline.storage.disk_space import free_reserve, full, is_full, keep_reserve
 from pipeline.workspace import Workspace, hold, run_folder
-from schemas.contracts import ContractViolationError
 
 log = logging.getLogger(__name__)
 

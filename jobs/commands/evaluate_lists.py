@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from graphquilt.contracts import ContractViolationError
 from graphquilt.locate import LISTS, TABLE
 from jobs.commands.evaluate_inputs import (
     NOTHING_LEFT_OUT,
@@ -27,7 +28,6 @@ from pipeline import storage
 from pipeline.errors import ConfigError, InputError
 from pipeline.evaluation.table_report import intervals, slices
 from pipeline.metrics.scored_lists import list_figures, read_scored_lists
-from schemas.contracts import ContractViolationError
 from schemas.tables import PPR_NEIGHBOR_LISTS
 
 

@@ -15,12 +15,12 @@ import pyarrow.parquet as pq
 
 from graphquilt.errors import TableError
 from graphquilt.locate import LISTS, TABLE, Location, locate
+from graphquilt.releases import MANIFEST
 from graphquilt.row_groups import METADATA_KEY
 from jobs.commands.existing import require_name, workspace_at
 from pipeline.errors import ConfigError, InputError
 from pipeline.metrics.scored_tables import PART, ScoredTable, read_scored_table
 from pipeline.publishing.listing import releases
-from schemas.releases import MANIFEST
 
 _WANTED = {"node_type": pa.types.is_string, "node_id": None, "degree": pa.types.is_int64}
 

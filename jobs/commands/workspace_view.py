@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from graphquilt.releases import sentences
 from jobs.answers import Answer, amount, columns
 from jobs.arguments import CommandParser, add_json, command_parser, parse_date
-from schemas.releases import sentences
 
 if TYPE_CHECKING:
     from pipeline.workspace import Manifest
@@ -181,10 +181,10 @@ def _examples(files: Sequence[Path]) -> dict[str, list[dict[str, Any]]]:
 
 
 def _published(root: Path, name: str) -> dict[str, Any]:
+    from graphquilt.pointers import RELEASES, PointerError, read_pointers, release_names
+    from graphquilt.releases import problems_of, remedy_for, remedy_for_pointer
     from pipeline.publishing.listing import releases
     from pipeline.publishing.pointer import own_folder
-    from schemas.pointers import RELEASES, PointerError, read_pointers, release_names
-    from schemas.releases import problems_of, remedy_for, remedy_for_pointer
 
     folder = own_folder(root, name)
     try:

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from graphquilt.pointers import RELEASES
 from pipeline.config.model import PipelineConfig
 from pipeline.errors import StorageError
 from pipeline.publishing.listing import manifest_of
 from pipeline.publishing.release import require_whole
 from pipeline.workspace import UNDATED, Workspace, published_folder
-from schemas.pointers import RELEASES
 
 log = logging.getLogger(__name__)
 

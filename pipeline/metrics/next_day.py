@@ -9,13 +9,13 @@ from itertools import pairwise
 from statistics import median
 from typing import Any
 
+from graphquilt.pointers import RELEASES
 from pipeline.config.model import PipelineConfig
 from pipeline.config.sections import OFF
 from pipeline.metrics.baseline import Baseline, why_no_baseline
 from pipeline.publishing.gate import Figure
 from pipeline.publishing.listing import manifest_of, note_of
 from pipeline.workspace import Workspace, published_folder
-from schemas.pointers import RELEASES
 from schemas.tables import PPR_NEIGHBORS
 
 _ERRORS = 4  # standard errors that the bound is away from what is usual: else a night is too small to judge by

@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from graphquilt.pointers import RELEASES, Swap, release_names, withdrawn_releases
+from graphquilt.releases import ManifestError, pointed_sha256, problem_of_file, read_manifest, remedy_for
 from pipeline.errors import StorageError
 from pipeline.publishing.pointer import own_folder, pointers_of
-from schemas.pointers import RELEASES, Swap, release_names, withdrawn_releases
-from schemas.releases import ManifestError, pointed_sha256, problem_of_file, read_manifest, remedy_for
 
 log = logging.getLogger(__name__)
 

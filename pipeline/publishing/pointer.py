@@ -12,11 +12,11 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
+from graphquilt.pointers import CURRENT, HISTORY, RELEASES, PointerError, Pointers, Swap, read_pointers
+from graphquilt.releases import remedy_for_pointer
 from pipeline import storage
 from pipeline.errors import StorageError
 from pipeline.workspace import published_folder
-from schemas.pointers import CURRENT, HISTORY, RELEASES, PointerError, Pointers, Swap, read_pointers
-from schemas.releases import remedy_for_pointer
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ def point_at(folder: Path, target: tuple[Any, ...], why: Reason, last: int) -> S
 
     Parameters
     ----------
-    target : see :attr:`schemas.pointers.Swap.target`. last : sequence of the swap before.
+    target : see :attr:`graphquilt.pointers.Swap.target`. last : sequence of the swap before.
     """
     swap = Swap(last + 1, _now(), why, *target)
     storage.require_own(folder / CURRENT, "file")  # before the line, which would count without it

@@ -15,15 +15,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from pipeline import storage
-from pipeline.errors import ConfigError, StorageError
-from pipeline.publishing.copies import WorkingFile
-from pipeline.publishing.listing import all_releases, read_release
-from pipeline.publishing.pointer import Reason, open_history, own_folder, point_at, pointers_of, settle
-from pipeline.publishing.staging import REMOVED, STAGING, Notes, restage, stage
-from pipeline.workspace import lock
-from schemas.pointers import CURRENT, RELEASES, Swap, last_sequence, release_names
-from schemas.releases import (
+from graphquilt.pointers import CURRENT, RELEASES, Swap, last_sequence, release_names
+from graphquilt.releases import (
     MANIFEST,
     ManifestError,
     pointed_sha256,
@@ -33,6 +26,13 @@ from schemas.releases import (
     sentences,
     way_out,
 )
+from pipeline import storage
+from pipeline.errors import ConfigError, StorageError
+from pipeline.publishing.copies import WorkingFile
+from pipeline.publishing.listing import all_releases, read_release
+from pipeline.publishing.pointer import Reason, open_history, own_folder, point_at, pointers_of, settle
+from pipeline.publishing.staging import REMOVED, STAGING, Notes, restage, stage
+from pipeline.workspace import lock
 
 log = logging.getLogger(__name__)
 

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from graphquilt.column_sums import column_sums
+from graphquilt.own_files import foreign
+from graphquilt.releases import MANIFEST, footer_sha256
+from graphquilt.sealed import sealed
 from pipeline import storage
 from pipeline.errors import StorageError
 from pipeline.publishing.copies import WorkingFile, copy, copy_working
-from schemas.column_sums import column_sums
-from schemas.own_files import foreign
-from schemas.releases import MANIFEST, footer_sha256
-from schemas.sealed import sealed
 
 #: Folders that are no releases: being written, or about to go. Found under the lock, they are a kill's.
 STAGING = "_staging-"

@@ -17,6 +17,8 @@ import numpy as np
 import pyarrow as pa
 
 from graphquilt.errors import TableError
+from graphquilt.pointers import RELEASES
+from graphquilt.releases import read_manifest
 from graphquilt.table import EmbeddingTable
 from pipeline.config.model import PipelineConfig
 from pipeline.embedding.rows import Settings
@@ -28,8 +30,6 @@ from pipeline.publishing.release import require_whole
 from pipeline.release_tables.vector_space import OF_EIGENPAIRS, family_of
 from pipeline.tasks import Attempt, Task, TaskRecord, run_missing
 from pipeline.workspace import Workspace, published_folder
-from schemas.pointers import RELEASES
-from schemas.releases import read_manifest
 
 log = logging.getLogger(__name__)
 

@@ -16,6 +16,7 @@ from uuid import uuid4
 
 import pyarrow.fs as pafs
 
+from graphquilt.pointers import release_names
 from pipeline import storage
 from pipeline.config.model import PipelineConfig
 from pipeline.engine import Engine, Frame
@@ -47,7 +48,6 @@ from pipeline.stages.node_attributes import attribute_sources
 from pipeline.storage import fingerprint_of
 from pipeline.tasks import Attempt, Task, forget, run_missing
 from pipeline.workspace import MANIFEST, UNDATED, Workspace, manifests_below, published_folder
-from schemas.pointers import release_names
 
 log = logging.getLogger(__name__)
 

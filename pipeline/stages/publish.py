@@ -14,6 +14,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from graphquilt.pointers import RELEASES
+from graphquilt.releases import ManifestError, read_manifest
 from pipeline import storage
 from pipeline.config.model import PipelineConfig
 from pipeline.engine import Engine, Frame
@@ -27,8 +29,6 @@ from pipeline.publishing.retention import clean
 from pipeline.stages.chain import STAGES
 from pipeline.stages.outcome import MadeFile, Outcome
 from pipeline.workspace import Workspace, published_folder
-from schemas.pointers import RELEASES
-from schemas.releases import ManifestError, read_manifest
 from schemas.tables import FOLD_IN, NODE_EMBEDDINGS, PPR_NEIGHBOR_LISTS, PPR_NEIGHBORS, fold_in, node_embeddings
 
 NAME = "publish"

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Literal
 from uuid import uuid4
 
+from graphquilt.own_files import foreign
 from graphquilt.rights import denied, is_denied
 from pipeline.errors import DiskFullError, StorageError
-from schemas.own_files import foreign
 
 #: Folder of a date in which stages' tasks write.
 WORK = "_work"

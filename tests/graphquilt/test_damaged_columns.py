@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from graphquilt import EmbeddingTable, NeighborTable, TableError
-from schemas.sealed import sealed
+from graphquilt.sealed import sealed
 from tests.graphquilt.published_neighbors import publish_lists, random_lists
 from tests.graphquilt.published_tables import publish_nodes, random_nodes
 

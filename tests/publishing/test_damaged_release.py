@@ -16,13 +16,13 @@ import pytest
 
 from graphquilt import EmbeddingTable, NeighborTable, TableError
 from graphquilt.__main__ import main
+from graphquilt.releases import problems_of
 from pipeline.errors import StorageError
 from pipeline.publishing import release
 from pipeline.publishing.copies import WorkingFile
 from pipeline.publishing.listing import current
 from pipeline.publishing.release import require_whole, rollback
 from pipeline.publishing.retention import clean
-from schemas.releases import problems_of
 from tests.graphquilt.published_neighbors import publish_lists, random_lists
 from tests.graphquilt.published_tables import random_nodes
 from tests.stages.damage import DAMAGES

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 from graphquilt import EmbeddingTable, TableError
+from graphquilt.pointers import CURRENT, HISTORY, read_pointers
 from pipeline import storage
 from pipeline.errors import StorageError
 from pipeline.publishing import pointer as module
 from pipeline.publishing.listing import current, earlier_releases
 from pipeline.publishing.release import rollback
 from pipeline.publishing.retention import clean
-from schemas.pointers import CURRENT, HISTORY, read_pointers
 from tests.graphquilt.published_tables import publish_nodes
 
 NODES = {"u": ([1, 2, 3], np.eye(3, 4, dtype=np.float32))}

@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 
 from graphquilt import EmbeddingTable
+from graphquilt.releases import problems_of
 from pipeline.errors import ConfigError, LockedError, StorageError
 from pipeline.publishing import release as module
 from pipeline.publishing.listing import current, releases
 from pipeline.publishing.release import Published, publish, rollback
 from pipeline.workspace import lock
-from schemas.releases import problems_of
 from tests.publishing.working_files import working
 
 ROOT = Path(__file__).parents[2]

@@ -3,11 +3,11 @@ from pathlib import Path
 
 import pytest
 
+from graphquilt.releases import problems_of
 from pipeline.publishing.listing import current, releases
 from pipeline.publishing.release import publish, rollback
 from pipeline.publishing.retention import CleanReport, clean
 from pipeline.workspace import lock
-from schemas.releases import problems_of
 from tests.publishing.working_files import working
 
 NIGHT = dt.datetime(2024, 6, 20, 3, tzinfo=dt.UTC)

@@ -3,8 +3,9 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
+from graphquilt.contracts import ContractViolationError
 from schemas import tables
-from schemas.contracts import ContractViolationError, Rule, TableContract
+from schemas.contracts import Rule, TableContract
 
 THINGS = TableContract(
     "things",

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
+from graphquilt.releases import problems_of
 from pipeline.stages.chain import STAGE_NAMES
-from schemas.releases import problems_of
 from tests.conftest import ROOT
 from tests.stages.chains import Chain, config_for, users_and_items, with_changes, write_rows
 from tests.stages.published_lists import ListsOf

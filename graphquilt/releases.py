@@ -3,8 +3,8 @@
     published/<name>/releases/<release>/    manifest.json, metrics.json, gate.json, one folder a table
 
 The manifest carries its own checksum and lists every other file of its release with bytes and sha256, and the footer
-of each Parquet file with a sha256 of its own: so an opening reader checks all but the columns' bytes, which it checks
-as it reads them (:mod:`schemas.column_sums`). Releases from before have not all of that; what they lack is not checked.
+of each Parquet file with a sha256 of its own. An opening reader checks all but the columns' bytes; these it checks
+as it reads them (:mod:`graphquilt.column_sums`). What the manifest of an older release lacks is not checked.
 Standard library only: a reader starts fast.
 """
 
@@ -18,9 +18,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from schemas.own_files import foreign
-from schemas.pointers import CURRENT, RELEASES, PointerError, Swap, read_pointers, release_names, withdrawn_releases
-from schemas.sealed import SEAL, is_sealed
+from graphquilt.own_files import foreign
+from graphquilt.pointers import CURRENT, RELEASES, PointerError, Swap, read_pointers, release_names, withdrawn_releases
+from graphquilt.sealed import SEAL, is_sealed
 
 MANIFEST = "manifest.json"
 

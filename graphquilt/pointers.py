@@ -20,8 +20,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from schemas.own_files import foreign
-from schemas.sealed import SEAL, is_sealed, sealed
+from graphquilt.own_files import foreign
+from graphquilt.sealed import SEAL, is_sealed, sealed
 
 CURRENT = "CURRENT.json"
 HISTORY = "CURRENT.history.jsonl"

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.pointers import CURRENT, HISTORY, PointerError, Swap, read_pointers
-from schemas.sealed import is_sealed, sealed
+from graphquilt.pointers import CURRENT, HISTORY, PointerError, Swap, read_pointers
+from graphquilt.sealed import is_sealed, sealed
 
 
 def swap_to(sequence: int, release: str | None = None, why: str = "publish") -> Swap:

@@ -1,0 +1,131 @@
+"""The columns of the published tables, as their readers know them.
+
+This is the readers' own copy: a test holds it equal to the contracts that the pipeline writes by (``schemas``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from graphquilt.locate import FOLD_IN, LISTS, TABLE
+
+#: The type of every ``*_id`` column is decided once a run, for all types of nodes together: int64 if every
+#: id is a canonical decimal in its range, else string. Contracts are written with this stand-in.
+ID_COLUMNS = frozenset({"node_id", "src_id", "dst_id"})
+#: The same, of columns that hold a list of ids.
+ID_LIST_COLUMNS = frozenset({"neighbor_ids"})
+
+
+class ContractViolationError(Exception):
+    """A table does not keep its contract."""
+
+
+@dataclass(frozen=True)
+class TableColumns:
+    """The name, version and columns of a table.
+
+    ``schema`` holds string for id columns; :meth:`schema_for` gives the schema of a run.
+    """
+
+    name: str
+    version: int
+    schema: pa.Schema
+
+    def schema_for(self, id_type: pa.DataType) -> pa.Schema:
+        """Return the schema with the id columns of a run: ``pa.int64()`` or ``pa.string()``."""
+        return pa.schema(
+            [field.with_type(_type_for(field, id_type)) for field in self.schema],
+            metadata=self.schema.metadata,
+        )
+
+    def check_schema(self, schema: pa.Schema, where: str) -> None:
+        """Compare names and types (metadata only, always affordable).
+
+        Raises
+        ------
+        ContractViolationError : naming the table, the column, its type and the expected type.
+        """
+        for field in self.schema:
+            position = schema.get_field_index(field.name)
+            if position < 0:
+                raise ContractViolationError(
+                    f"{self.name} at {where} has no column '{field.name}'; it has {schema.names}. "
+                    f"Was it written by another version? This one reads {self.name} version {self.version}."
+                )
+            dtype = schema.field(position).type
+            # No set: equal types of lists hash differently where their fields are called "item" and "element".
+            allowed = [_type_for(field, id_type) for id_type in (pa.int64(), pa.string())]
+            if dtype not in allowed:
+                names = sorted({str(other) for other in allowed})
+                raise ContractViolationError(
+                    f"{self.name}.{field.name} at {where} is {dtype}, expected {' or '.join(names)}."
+                )
+
+
+def _required(name: str, dtype: pa.DataType) -> pa.Field:
+    return pa.field(name, dtype, nullable=False)
+
+
+def _vector(dim: int) -> pa.DataType:
+    return pa.list_(pa.field("item", pa.float32(), nullable=False), dim)
+
+
+def node_embeddings(dim: int) -> TableColumns:
+    """Return the columns of the table of vectors, for a width."""
+    return TableColumns(
+        name=TABLE,
+        version=1,
+        schema=pa.schema(
+            [
+                _required("node_type", pa.string()),
+                _required("node_id", pa.string()),
+                _required("embedding", _vector(dim)),
+                _required("norm", pa.float32()),
+                _required("degree", pa.int64()),
+                _required("weight", pa.float32()),
+                _required("cluster_path", pa.string()),
+            ]
+        ),
+    )
+
+
+def fold_in(dim: int) -> TableColumns:
+    """Return the columns of the rows that new nodes are made of, for a width."""
+    return TableColumns(
+        name=FOLD_IN,
+        version=1,
+        schema=pa.schema(
+            [
+                _required("node_type", pa.string()),
+                _required("node_id", pa.string()),
+                _required("row", _vector(dim)),
+            ]
+        ),
+    )
+
+
+PPR_NEIGHBORS = TableColumns(
+    name=LISTS,
+    version=1,
+    schema=pa.schema(
+        [
+            _required("node_type", pa.string()),
+            _required("node_id", pa.string()),
+            _required("neighbor_type", pa.string()),
+            _required("neighbor_ids", pa.list_(pa.field("element", pa.string(), nullable=False))),
+            _required("scores", pa.list_(pa.field("element", pa.float32(), nullable=False))),
+            _required("error_bound", pa.float32()),
+        ]
+    ),
+)
+
+
+def _type_for(field: pa.Field, id_type: pa.DataType) -> pa.DataType:
+    """Return a column's type in a run with this type of ids."""
+    if field.name in ID_COLUMNS:
+        return id_type
+    if field.name in ID_LIST_COLUMNS:
+        return pa.list_(field.type.value_field.with_type(id_type))
+    return field.type
