@@ -54,16 +54,18 @@ airflow: $(AIRFLOW_VENV)/.installed  ## the Airflow environment, for the DAG and
 java:  ## find Java 17 or newer, or install it (as root, with apt)
 	@tools/java.sh
 
-# A wheel, the job files, and an environment for --archives: the nodes need the same Python at the same path.
+# The two wheels, the job files, and an environment for --archives: the nodes need the same Python at the same path.
 # pyspark stays out: the cluster brings its own.
-bundle: $(VENV)/.installed  ## a wheel and an environment for clusters, in build/bundle
+bundle: $(VENV)/.installed  ## the wheels and an environment for clusters, in build/bundle
 	@rm -rf $(BUNDLE)
 	@mkdir -p $(BUNDLE)
-	$(VENV)/bin/python -m build --wheel --outdir $(BUNDLE) . > $(BUNDLE)/build.log 2>&1 || { cat $(BUNDLE)/build.log; exit 1; }
+	@for project in graphquilt .; do \
+	    $(VENV)/bin/python -m build --wheel --outdir $(BUNDLE) $$project >> $(BUNDLE)/build.log 2>&1 || { cat $(BUNDLE)/build.log; exit 1; }; \
+	done
 	@cp -r jobs $(BUNDLE)/jobs
 	@tools/venv.sh "$$($(VENV)/bin/python -c 'import sys; print(sys._base_executable)')" $(BUNDLE)/environment
-	@wheel=$$(echo $(BUNDLE)/*.whl); \
-	$(BUNDLE)/environment/bin/python $(PIP) "$$wheel[local]" -c $(call pins,$(VENV),)
+	@readers=$$(echo $(BUNDLE)/graphquilt-*.whl); pipeline=$$(echo $(BUNDLE)/graphquilt_pipeline-*.whl); \
+	$(BUNDLE)/environment/bin/python $(PIP) "$$readers" "$$pipeline[local]" -c $(call pins,$(VENV),)
 	@$(BUNDLE)/environment/bin/python -m pip --disable-pip-version-check uninstall --quiet --yes pip
 	@find $(BUNDLE) -name __pycache__ -prune -exec rm -rf {} +
 	@tar -C $(BUNDLE)/environment -czf $(BUNDLE)/environment.tar.gz .
@@ -74,14 +76,15 @@ bundle: $(VENV)/.installed  ## a wheel and an environment for clusters, in build
 	@ls -sh1 $(BUNDLE)
 
 clean:  ## remove build results, workspaces of the demo and caches; the environments stay
-	rm -rf $(BUILD) dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache spark-warehouse
+	rm -rf $(BUILD) dist *.egg-info graphquilt/build graphquilt/*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache spark-warehouse
 	find . \( -path ./$(VENV) -o -path ./$(AIRFLOW_VENV) -o -path ./.git \) -prune -o -name __pycache__ -print0 | xargs -0 rm -rf
 	rm -f $(VENV)/.warm
 
-$(VENV)/.installed: pyproject.toml $(wildcard constraints/py*.txt)
+# Both projects of this repository, from the clone: no index is asked for either.
+$(VENV)/.installed: pyproject.toml setup.py graphquilt/pyproject.toml graphquilt/VERSION $(wildcard constraints/py*.txt)
 	@test -n "$(PYTHON)" || exit 1  # tools/python.sh has said what is missing
 	@tools/venv.sh $(PYTHON) $(VENV)
-	$(VENV)/bin/python $(PIP) -e '.[local,spark,lake,report,dev]' -c $(call pins,$(VENV),)
+	$(VENV)/bin/python $(PIP) -e ./graphquilt -e '.[local,spark,lake,report,dev]' -c $(call pins,$(VENV),)
 	@touch $@
 
 # Compiled once here, so that neither the demo nor the first task of a run waits for it.

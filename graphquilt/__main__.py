@@ -1,4 +1,4 @@
-"""The command ``graphquilt``. ``current`` and ``check`` need the reader only; the rest is in ``jobs.cli``."""
+"""The command ``graphquilt``. ``current`` and ``check`` belong to the readers; the rest is in graphquilt-pipeline."""
 
 from __future__ import annotations
 
@@ -82,12 +82,15 @@ def _main(arguments: Sequence[str]) -> int:
     try:
         from jobs.cli import main as run
     except ModuleNotFoundError as error:
-        ours = {"graphquilt", "jobs", "pipeline", "schemas"}
-        if error.name is None or (error.name.split(".")[0] in ours and error.name != "jobs"):
+        if error.name in ("jobs", "jobs.cli"):
+            missing = "graphquilt-pipeline"
+        elif error.name is None or error.name.split(".")[0] in ("graphquilt", "jobs", "pipeline", "schemas"):
             raise
+        else:
+            missing = error.name
         message = (
-            f"graphquilt {command} needs {error.name}, which is not installed: "
-            "pip install 'graphquilt[local]' (or 'graphquilt[spark]'). 'current' and 'check' work without."
+            f"graphquilt {command} needs {missing}, which is not installed: pip install 'graphquilt-pipeline[local]' "
+            "(or 'graphquilt-pipeline[spark]'). 'current' and 'check' work without."
         )
         return _fail(message, is_json, USAGE)
     return run(arguments) or OK

@@ -64,8 +64,8 @@ def main(argv: Sequence[str]) -> int:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] in ("graphquilt", "jobs", "pipeline", "schemas"):
             raise
-        sentence = f"graphquilt {argv[0]} needs {error.name}, which is not installed: pip install 'graphquilt[local]'"
-        return say_error(sentence, 2, is_json=is_json)
+        sentence = f"graphquilt {argv[0]} needs {error.name}, which is not installed"
+        return say_error(f"{sentence}: pip install 'graphquilt-pipeline[local]'", 2, is_json=is_json)
     except Exception as error:  # no command ends in a bare traceback, or without its JSON
         if is_full(error):
             told = full(f"graphquilt {argv[0]}", Path.cwd(), None, error)

@@ -42,7 +42,7 @@ def _local_engine(options: Options) -> Any:
         from pipeline.engines.local import LocalEngine
     except ImportError as error:
         raise ConfigError(
-            f"--engine local needs a package that this Python lacks ({error}): pip install 'graphquilt[local]'"
+            f"--engine local needs a package that this Python lacks ({error}): pip install 'graphquilt-pipeline[local]'"
         ) from error
     return LocalEngine(workers=options.workers, dask_address=options.dask)
 
@@ -52,8 +52,8 @@ def _require_pyspark() -> None:
         import pyspark.sql  # noqa: F401
     except ImportError as error:
         raise ConfigError(
-            f"--engine spark needs pyspark, which can't be imported here ({error}): pip install 'graphquilt[spark]', "
-            "into an environment without pyspark-client, which overwrites pyspark's files"
+            f"--engine spark needs pyspark, which can't be imported here ({error}): pip install "
+            "'graphquilt-pipeline[spark]', into an environment without pyspark-client, which overwrites pyspark's files"
         ) from error
 
 

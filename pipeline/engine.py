@@ -14,7 +14,7 @@ Frame = TypeVar("Frame")
 
 #: What to do where GraphFrames is asked for and is not.
 GRAPHFRAMES_HOW_TO = (
-    "run with --engine spark, pip install 'graphquilt[graphframes]', and set partition.graphframes_jar or "
+    "run with --engine spark, pip install 'graphquilt-pipeline[graphframes]', and set partition.graphframes_jar or "
     "GRAPHFRAMES_JAR to io.graphframes:graphframes-spark4_2.13:VERSION, the version of graphframes-py, or to the "
     "path of the jars; under spark-submit give them as --packages or --jars"
 )

@@ -1,7 +1,8 @@
-"""Which Python, packages and Java are here, against what the project's own metadata ask for."""
+"""Which Python, packages and Java are here, and whether they are what the metadata of our two packages require."""
 
 from __future__ import annotations
 
+import operator
 import os
 import platform
 import re
@@ -15,7 +16,7 @@ from jobs.commands.finding import Finding
 #: Extras that people install, and whether the commands can do without.
 _EXTRAS = {"": True, "local": True, "spark": False, "lake": False, "report": False, "graphframes": False}
 _MEANS = {
-    "": "readers need it",
+    "": "every command needs it",
     "local": "every command but 'current', 'check' and 'query' needs it",
     "spark": "needed for --engine spark only",
     "lake": "needed for input that is a Delta or Iceberg table only",
@@ -24,6 +25,7 @@ _MEANS = {
 }
 _REQUIREMENT = re.compile(r"""([\w.-]+)(?:\[[^\]]*\])?\s*([^;]*)(?:;.*extra\s*==\s*['"]([\w-]+)['"])?""")
 _JAVA = 17
+_PIPELINE = "graphquilt-pipeline"
 
 
 def python() -> Finding:
@@ -35,23 +37,24 @@ def python() -> Finding:
 
 
 def packages() -> list[Finding]:
-    """Judge every package that an extra asks for."""
+    """Judge our own packages, and every package that they or their extras require."""
     try:
-        requirements = metadata.requires("graphquilt") or []
-    except metadata.PackageNotFoundError:
-        advice = "run from an installed package, not from a bare folder: pip install 'graphquilt[local]'"
-        return [Finding("graphquilt", "not installed", is_fine=False, advice=advice)]
-    found = [Finding("graphquilt", metadata.version("graphquilt"), is_fine=True)]
+        version = metadata.version(_PIPELINE)
+        requirements = [*(metadata.requires(_PIPELINE) or []), *(metadata.requires("graphquilt") or [])]
+    except metadata.PackageNotFoundError as error:
+        advice = "run from installed packages, not from a bare folder: pip install 'graphquilt-pipeline[local]'"
+        return [Finding(error.name or _PIPELINE, "not installed", is_fine=False, advice=advice)]
+    findings = [Finding(_PIPELINE, version, is_fine=True)]
     for requirement in requirements:
         match = _REQUIREMENT.match(requirement)
-        if match and match[1] != "graphquilt" and (match[3] or "") in _EXTRAS:
-            found.append(_package(match[1], match[2].strip(" ()"), match[3] or ""))
-    return found
+        if match and match[1] != _PIPELINE and (match[3] or "") in _EXTRAS:
+            findings.append(_package(match[1], match[2].strip(" ()"), match[3] or ""))
+    return findings
 
 
 def _package(name: str, bounds: str, extra: str) -> Finding:
     is_needed = _EXTRAS[extra]
-    how = f"{_MEANS[extra]}: pip install 'graphquilt[{extra}]'" if extra else f"{_MEANS[extra]}: pip install graphquilt"
+    how = f"{_MEANS[extra]}: pip install " + (f"'{_PIPELINE}[{extra}]'" if extra else _PIPELINE)
     try:
         version = metadata.version(name)
     except metadata.PackageNotFoundError:
@@ -62,11 +65,12 @@ def _package(name: str, bounds: str, extra: str) -> Finding:
 
 
 def _holds(version: str, bound: str) -> bool:
-    """Whether a version is within ">=2.0" or "<3"; other kinds of bounds are not ours."""
-    match = re.fullmatch(r"(>=|<)\s*([\d.]+)", bound)
+    """Whether a version is within ">=2.0", "<3" or "==1.0"; other kinds of bounds are not ours."""
+    match = re.fullmatch(r"(>=|<|==)\s*([\d.]+)", bound)
     if match is None:
         return True
-    return _numbers(version) >= _numbers(match[2]) if match[1] == ">=" else _numbers(version) < _numbers(match[2])
+    compare = {">=": operator.ge, "<": operator.lt, "==": operator.eq}[match[1]]
+    return bool(compare(_numbers(version), _numbers(match[2])))
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -49,7 +49,7 @@ def own_workers(count: int) -> Iterator[Client]:
     except ImportError as error:
         raise ConfigError(
             "--workers above 1 needs the package cryptography, for the certificates that keep other users of this "
-            "machine away from the workers: pip install 'graphquilt[local]', or run with --workers 1"
+            "machine away from the workers: pip install 'graphquilt-pipeline[local]', or run with --workers 1"
         ) from error
     common = {"host": "127.0.0.1", "protocol": "tls://", "security": security}
     with (

@@ -170,7 +170,7 @@ def opening(kind: Kind, address: str) -> Iterator[None]:
             raise
         raise InputError(
             f"input {address} is a table of {kind}, and {package} isn't installed here: pip install "
-            "'graphquilt[lake]', on the driver and on every worker"
+            "'graphquilt-pipeline[lake]', on the driver and on every worker"
         ) from error
     except InputError:
         raise

@@ -197,7 +197,7 @@ def test_without_the_package_the_own_path_says_what_to_install(
     with caplog.at_level(logging.INFO):
         assert open_graphframes(spark_session) is None
     (record,) = caplog.records
-    for words in ("graphframes=missing", "components=own", "graphquilt[graphframes]", "GRAPHFRAMES_JAR"):
+    for words in ("graphframes=missing", "components=own", "graphquilt-pipeline[graphframes]", "GRAPHFRAMES_JAR"):
         assert words in record.getMessage()
 
 

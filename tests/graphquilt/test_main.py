@@ -226,4 +226,4 @@ def test_current_needs_nothing_but_the_standard_library(workspace: Path) -> None
 def test_a_missing_extra_is_named() -> None:
     done = run_without("pydantic", ["run", "--config", str(ROOT / "pyproject.toml"), "--workspace", "w"])
     assert done.returncode == 2
-    assert "pip install 'graphquilt[local]'" in done.stderr
+    assert "pip install 'graphquilt-pipeline[local]'" in done.stderr

@@ -356,7 +356,7 @@ def test_without_the_package_the_pip_line_is_said(
     monkeypatch.setitem(sys.modules, module, None)
     monkeypatch.delitem(sys.modules, "pipeline.ingest.delta", raising=False)
     monkeypatch.delitem(sys.modules, "pipeline.ingest.iceberg", raising=False)
-    with pytest.raises(InputError, match=rf"{module} isn't installed here: pip install 'graphquilt\[lake\]'"):
+    with pytest.raises(InputError, match=rf"{module} isn't installed here: pip install 'graphquilt-pipeline\[lake\]'"):
         list_sources(path)
 
 

@@ -182,7 +182,7 @@ def test_a_missing_engine_is_named(
     monkeypatch.setitem(sys.modules, missing, None)
     said = call("run", "--config", shop.config, "--workspace", tmp_path, "--engine", engine)
     assert said.code == 2
-    assert f"pip install 'graphquilt[{extra}]'" in said.err
+    assert f"pip install 'graphquilt-pipeline[{extra}]'" in said.err
 
 
 def test_spark_without_java_is_said_before_a_jvm_is_sought(

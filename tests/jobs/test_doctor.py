@@ -41,7 +41,7 @@ def test_a_missing_package_is_named_with_the_cure(call: Callable[..., Any], monk
     said = call("doctor", "--json")
     assert said.code == 1
     found = subjects(said)
-    assert "pip install 'graphquilt[local]'" in found["polars"]["advice"]
+    assert "pip install 'graphquilt-pipeline[local]'" in found["polars"]["advice"]
     assert found["pydantic"]["found"].startswith("1.0, but ")
     assert not found["pyspark"]["is_needed"]
     assert "something that runs need is missing" in call("doctor").out
@@ -56,6 +56,8 @@ def test_a_missing_package_is_named_with_the_cure(call: Callable[..., Any], monk
         ("3.0", "<3", False),
         ("2026.8.0", ">=2025.1", True),
         ("0.9rc1", ">=0.10", False),
+        ("0.2.0", "==0.2", True),
+        ("0.2.1", "==0.2.0", False),
     ],
 )
 def test_versions_are_numbers(version: str, bound: str, holds: bool) -> None:
