@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from pipeline.kernels.array_types import Out, kernel
 
 #: Weighted entries are sorted in buckets that stay in the cache: an argsort of millions at once is bound by memory.
 _BUCKET_ENTRIES = 65_536
@@ -72,9 +73,9 @@ def _sort_with_payload(
     return bucketed, carried
 
 
-@numba.njit("void(int32[::1], int32[::1], boolean[::1], int64[::1])", nogil=True, cache=True)
+@kernel
 def _count_entries(
-    left: NDArray[np.int32], right: NDArray[np.int32], is_computed: NDArray[np.bool_], entries: NDArray[np.int64]
+    left: Out[np.int32], right: Out[np.int32], is_computed: Out[np.bool_], entries: Out[np.int64]
 ) -> None:
     for e in range(left.size):
         a, b = left[e], right[e]
@@ -84,19 +85,15 @@ def _count_entries(
             entries[b + 1] += 1
 
 
-@numba.njit(
-    "void(int32[::1], int32[::1], float32[::1], boolean[::1], int32[::1], uint64[::1], float32[::1])",
-    nogil=True,
-    cache=True,
-)
+@kernel
 def _fill_words(
-    left: NDArray[np.int32],
-    right: NDArray[np.int32],
-    weight: NDArray[np.float32],
-    is_computed: NDArray[np.bool_],
-    rank: NDArray[np.int32],
-    words: NDArray[np.uint64],
-    carried: NDArray[np.float32],
+    left: Out[np.int32],
+    right: Out[np.int32],
+    weight: Out[np.float32],
+    is_computed: Out[np.bool_],
+    rank: Out[np.int32],
+    words: Out[np.uint64],
+    carried: Out[np.float32],
 ) -> None:
     put = 0
     for e in range(left.size):
@@ -113,14 +110,14 @@ def _fill_words(
             put += 1
 
 
-@numba.njit("void(uint64[::1], float32[::1], uint64, int64[::1], uint64[::1], float32[::1])", nogil=True, cache=True)
+@kernel
 def _into_buckets(
-    words: NDArray[np.uint64],
-    payload: NDArray[np.float32],
+    words: Out[np.uint64],
+    payload: Out[np.float32],
     shift: np.uint64,
-    starts: NDArray[np.int64],
-    bucketed: NDArray[np.uint64],
-    carried: NDArray[np.float32],
+    starts: Out[np.int64],
+    bucketed: Out[np.uint64],
+    carried: Out[np.float32],
 ) -> None:
     for e in range(words.size):
         starts[np.int64(words[e] >> shift) + 1] += 1
@@ -134,7 +131,7 @@ def _into_buckets(
         put[np.int64(words[e] >> shift)] += 1
 
 
-@numba.njit("void(uint64[::1], int32[::1], int32[::1])", nogil=True, cache=True)
-def _neighbors_of(words: NDArray[np.uint64], by_key: NDArray[np.int32], neighbor: NDArray[np.int32]) -> None:
+@kernel
+def _neighbors_of(words: Out[np.uint64], by_key: Out[np.int32], neighbor: Out[np.int32]) -> None:
     for e in range(words.size):
         neighbor[e] = by_key[words[e] & np.uint64(0xFFFFFFFF)]

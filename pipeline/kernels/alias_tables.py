@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, types
 from numpy.typing import NDArray
 
-from pipeline.kernels.array_types import reads, writes
+from pipeline.kernels.array_types import In, Out, kernel
 
 
 def alias_tables(
@@ -34,29 +33,15 @@ def alias_tables(
     return accept, other
 
 
-@njit(
-    [
-        types.void(
-            reads(types.int64),
-            reads(types.int32),
-            reads(types.float32),
-            writes(types.float64),
-            writes(types.int64),
-            writes(types.float32),
-            writes(types.int32),
-        )
-    ],
-    nogil=True,
-    cache=True,
-)
+@kernel
 def _fill(
-    indptr: NDArray[np.int64],
-    indices: NDArray[np.int32],
-    weights: NDArray[np.float32],
-    height: NDArray[np.float64],
-    order: NDArray[np.int64],
-    accept: NDArray[np.float32],
-    other: NDArray[np.int32],
+    indptr: In[np.int64],
+    indices: In[np.int32],
+    weights: In[np.float32],
+    height: Out[np.float64],
+    order: Out[np.int64],
+    accept: Out[np.float32],
+    other: Out[np.int32],
 ) -> None:
     for row in range(indptr.size - 1):
         begin, count = indptr[row], indptr[row + 1] - indptr[row]

@@ -1,15 +1,111 @@
-"""Array types for kernel signatures: C-contiguous, and read-only unless the kernel writes."""
+"""How a kernel is declared: its annotations are its signature, so that it is compiled when its module is imported.
 
-from typing import Any
+An annotation says an array's dtype, its axes, and whether the kernel writes it: ``In[np.int64]`` has one axis and is
+read, ``OutMatrix[np.float32]`` has two and is written. All are C-contiguous. ``X | None`` compiles the kernel for
+either; a NamedTuple of such fields is one argument.
+"""
 
-from numba import types
+from __future__ import annotations
+
+import itertools
+import types as python_types
+from collections.abc import Callable
+from typing import Annotated, Any, NamedTuple, ParamSpec, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+import numba
+import numpy as np
+from numba import extending, from_dtype, types
+from numpy.typing import NDArray
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+_T = TypeVar("_T", bound=np.generic)
+_Fields = TypeVar("_Fields", bound=tuple[Any, ...])
 
 
-def reads(dtype: Any, axes: int = 1) -> Any:
-    """An input. Memory maps and Arrow buffers are read-only, which numba's plain array types refuse."""
-    return types.Array(dtype, axes, "C", readonly=True)
+class _Axes(NamedTuple):
+    number: int
+    is_written: bool
 
 
-def writes(dtype: Any, axes: int = 1) -> Any:
-    """An output, or an array changed in place."""
-    return types.Array(dtype, axes, "C")
+In = Annotated[NDArray[_T], _Axes(1, False)]
+InMatrix = Annotated[NDArray[_T], _Axes(2, False)]
+InCube = Annotated[NDArray[_T], _Axes(3, False)]
+Out = Annotated[NDArray[_T], _Axes(1, True)]
+OutMatrix = Annotated[NDArray[_T], _Axes(2, True)]
+
+# numba's own annotations know neither lists of signatures nor this constructor.
+_njit: Any = numba.njit
+_tuple_of: Any = types.BaseTuple.from_types
+_SCALARS = {int: types.int64, float: types.float64, bool: types.boolean, type(None): types.none}
+
+
+class Csr(NamedTuple):
+    """A sparse matrix by rows: row i has the entries ``indptr[i] <= e < indptr[i + 1]``.
+
+    indptr (rows + 1,) int64, not decreasing; indices (entries,) int32, the column of each entry; weights (entries,)
+    float32, or None where every weight is 1.
+    """
+
+    indptr: In[np.int64]
+    indices: In[np.int32]
+    weights: In[np.float32] | None
+
+
+def kernel(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Compile a function for the types that its annotations name; it holds no lock, and numba keeps the result."""
+    return _compiled(function, "python")
+
+
+def ieee_kernel(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Compile as :func:`kernel` does; a division by zero gives what IEEE 754 says instead of an error."""
+    return _compiled(function, "numpy")
+
+
+def read_only(fields: _Fields) -> _Fields:
+    """Return a named tuple with views that can't be written: numba tells them from arrays that a kernel may write."""
+    views = []
+    for value in fields:
+        view = value.view() if isinstance(value, np.ndarray) else value
+        if isinstance(view, np.ndarray):
+            view.setflags(write=False)
+        views.append(view)
+    return type(fields)(*views)
+
+
+def weight_of(weights: In[np.float32] | None, entry: int) -> float:
+    """Weight of an entry as a float64: 1 where there are no weights; in a kernel, a constant then."""
+    return 1.0 if weights is None else float(weights[entry])
+
+
+@extending.overload(weight_of)
+def _weight_of(weights: Any, entry: Any) -> Any:  # noqa: ARG001
+    if isinstance(weights, types.NoneType):
+        return lambda weights, entry: 1.0  # noqa: ARG005
+    return lambda weights, entry: np.float64(weights[entry])
+
+
+def _compiled(function: Callable[_P, _R], error_model: str) -> Callable[_P, _R]:
+    hints = get_type_hints(function, include_extras=True)
+    (result,) = _variants(hints.pop("return"))
+    arguments = itertools.product(*(_variants(hint) for hint in hints.values()))
+    signatures = [result(*chosen) for chosen in arguments]
+    return cast(Callable[_P, _R], _njit(signatures, nogil=True, cache=True, error_model=error_model)(function))
+
+
+def _variants(hint: Any) -> list[Any]:
+    """Return the numba types that an annotation stands for."""
+    origin = get_origin(hint)
+    if origin is Annotated:
+        (axes,) = hint.__metadata__
+        dtype = from_dtype(np.dtype(get_args(get_args(hint.__origin__)[1])[0]))
+        # Memory maps and Arrow buffers are read-only, which numba's plain array types refuse.
+        return [types.Array(dtype, axes.number, "C", readonly=not axes.is_written)]
+    if origin in (Union, python_types.UnionType):
+        return [variant for option in get_args(hint) for variant in _variants(option)]
+    if origin is tuple:
+        return [_tuple_of(fields) for fields in itertools.product(*map(_variants, get_args(hint)))]
+    if isinstance(hint, type) and issubclass(hint, tuple):
+        fields = get_type_hints(hint, include_extras=True).values()
+        return [_tuple_of(chosen, hint) for chosen in itertools.product(*map(_variants, fields))]
+    return [_SCALARS.get(hint) or from_dtype(np.dtype(hint))]

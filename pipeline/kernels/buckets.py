@@ -1,10 +1,9 @@
 """Rows dealt out to buckets by their keys: equal keys meet in one bucket, on any machine."""
 
 import numpy as np
-from numba import njit, types
 from numpy.typing import NDArray
 
-from pipeline.kernels.array_types import reads, writes
+from pipeline.kernels.array_types import In, Out, kernel
 from pipeline.kernels.hashing import mix
 
 _32 = np.uint64(32)
@@ -72,14 +71,14 @@ def deal(hashes: NDArray[np.uint64], buckets: int) -> tuple[NDArray[np.uint32], 
     return order, starts
 
 
-@njit(types.void(writes(types.uint64), reads(types.int64)), nogil=True, cache=True)
-def _hash_integers(hashes: NDArray[np.uint64], values: NDArray[np.int64]) -> None:
+@kernel
+def _hash_integers(hashes: Out[np.uint64], values: In[np.int64]) -> None:
     for i in range(len(hashes)):
         hashes[i] = mix(hashes[i] ^ np.uint64(values[i]))
 
 
-@njit(types.void(writes(types.uint64), reads(types.int64), reads(types.uint8)), nogil=True, cache=True)
-def _hash_texts(hashes: NDArray[np.uint64], offsets: NDArray[np.int64], data: NDArray[np.uint8]) -> None:
+@kernel
+def _hash_texts(hashes: Out[np.uint64], offsets: In[np.int64], data: In[np.uint8]) -> None:
     for i in range(len(hashes)):
         at, stop = offsets[i], offsets[i + 1]
         # The length comes first: zeros that fill up the last word are no bytes of the text.
@@ -95,8 +94,8 @@ def _hash_texts(hashes: NDArray[np.uint64], offsets: NDArray[np.int64], data: ND
         hashes[i] = hashed
 
 
-@njit(types.void(reads(types.uint64), writes(types.uint32), writes(types.int64)), nogil=True, cache=True)
-def _deal(hashes: NDArray[np.uint64], order: NDArray[np.uint32], starts: NDArray[np.int64]) -> None:
+@kernel
+def _deal(hashes: In[np.uint64], order: Out[np.uint32], starts: Out[np.int64]) -> None:
     buckets = np.uint64(len(starts) - 1)
     for i in range(len(hashes)):
         starts[np.int64(((hashes[i] >> _32) * buckets) >> _32) + 1] += 1

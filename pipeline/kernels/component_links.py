@@ -6,13 +6,9 @@ Links always lead to a smaller label, so that one pass in ascending order resolv
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, types
 from numpy.typing import NDArray
 
-from pipeline.kernels.array_types import reads, writes
-
-_INT32, _INT64 = reads(types.int32), reads(types.int64)
-_TO_INT32, _TO_INT64 = writes(types.int32), writes(types.int64)
+from pipeline.kernels.array_types import In, Out, kernel
 
 _SPARSE = 4
 
@@ -65,8 +61,8 @@ def resolve_links(
     return root
 
 
-@njit(types.void(_INT32, _INT32, _TO_INT32), nogil=True, cache=True)
-def _union(left, right, parent):  # type: ignore
+@kernel
+def _union(left: In[np.int32], right: In[np.int32], parent: Out[np.int32]) -> None:
     for e in range(left.size):
         a, b = left[e], right[e]
         while parent[a] != a:
@@ -83,8 +79,8 @@ def _union(left, right, parent):  # type: ignore
         parent[row] = parent[parent[row]]
 
 
-@njit(types.void(types.int64, _INT32, _INT32, _INT32, _TO_INT32), nogil=True, cache=True)
-def _resolve(first, label, least, lower, root):  # type: ignore
+@kernel
+def _resolve(first: int, label: In[np.int32], least: In[np.int32], lower: In[np.int32], root: Out[np.int32]) -> None:
     for i in range(label.size):
         row = label[i] - first
         root[row] = min(root[row], least[i])
@@ -95,12 +91,15 @@ def _resolve(first, label, least, lower, root):  # type: ignore
             root[row] = root[root[row] - first]
 
 
-@njit(
-    types.void(_INT32, _INT64, types.int64, types.int64, _TO_INT32, _TO_INT64),
-    nogil=True,
-    cache=True,
-)
-def pack_small(component, component_volume, first, max_volume, bins, state):  # type: ignore
+@kernel
+def pack_small(
+    component: In[np.int32],
+    component_volume: In[np.int64],
+    first: int,
+    max_volume: int,
+    bins: Out[np.int32],
+    state: Out[np.int64],
+) -> None:
     """Give each component up to ``max_volume`` a bin of at most that volume; call by call in ascending order.
 
     ``component`` (rows,) those of the nodes from ``first`` on; ``component_volume`` (nodes,) by component.
@@ -121,12 +120,16 @@ def pack_small(component, component_volume, first, max_volume, bins, state):  # 
         state[1] += total
 
 
-@njit(
-    types.void(_INT32, _INT64, types.int64, types.int64, _TO_INT32, _TO_INT64, _TO_INT32),
-    nogil=True,
-    cache=True,
-)
-def split_large(label, volume, first, max_volume, current, total, capped):  # type: ignore
+@kernel
+def split_large(
+    label: In[np.int32],
+    volume: In[np.int64],
+    first: int,
+    max_volume: int,
+    current: Out[np.int32],
+    total: Out[np.int64],
+    capped: Out[np.int32],
+) -> None:
     """Split labels above ``max_volume``, each bin named by its least node; call by call in ascending order.
 
     ``current``, ``total`` (labels,) hold the open bin of each label (-1: none yet) and its volume.

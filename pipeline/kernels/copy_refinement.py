@@ -16,18 +16,15 @@ Source: Kabiljo et al., "Social Hash Partitioner: a scalable distributed hypergr
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, types
 from numpy.typing import NDArray
 
-from pipeline.kernels.array_types import reads, writes
+from pipeline.kernels.array_types import In, Out, kernel
 from pipeline.kernels.hashing import mix
 from pipeline.kernels.prefetch import prefetch_element
 
 #: Between rows and edges: of cut and copies on real graphs, neither is then much worse than its own optimum.
 KEEP = 0.7
 
-_INT32, _INT64 = reads(types.int32), reads(types.int64)
-_TO_INT32, _TO_INT64, _TO_BYTES = writes(types.int32), writes(types.int64), writes(types.uint8)
 
 #: A row, in the unit that rows saved are counted in: what is read of a neighbour then is a byte for each part.
 _ONE = 255
@@ -42,13 +39,6 @@ _MOST_LABELS = 64
 _EACH_FROM = 4
 #: So many neighbours before its turn, the place of a row is asked for at twice this distance, then the row.
 _AHEAD = 12
-
-#: indptr, neighbor, volume
-_GRAPH = (_INT64, _INT32, _INT64)
-#: worth, where, used, pairs, counts, saves: see :func:`refined_for_copies`.
-_TABLE = (_INT32, _INT64, _TO_INT32, _TO_INT64, _TO_INT32, _TO_BYTES)
-#: labels, load, less, and the table
-_STATE = (_TO_INT32, _TO_INT64, _INT32, *_TABLE)
 
 
 def refined_for_copies(
@@ -108,8 +98,16 @@ def refined_for_copies(
     return found
 
 
-@njit(types.void(*_GRAPH, types.int64, _TO_INT64, _TO_INT32, _TO_INT64), nogil=True, cache=True)
-def _make_room(indptr, neighbor, volume, parts, where, used, room):  # type: ignore
+@kernel
+def _make_room(
+    indptr: In[np.int64],
+    neighbor: In[np.int32],
+    volume: In[np.int64],
+    parts: int,
+    where: Out[np.int64],
+    used: Out[np.int32],
+    room: Out[np.int64],
+) -> None:
     """Fill ``where``, ``used`` with the number of whole neighbours, and ``room`` with what pairs, and slots, take."""
     for v in range(volume.size):
         if volume[v] > 0:
@@ -129,8 +127,18 @@ def _make_room(indptr, neighbor, volume, parts, where, used, room):  # type: ign
     room[0], room[1] = pairs, each
 
 
-@njit(types.void(types.int64, types.int32, types.int64, *_TABLE), nogil=True, cache=True)
-def _add(i, label, step, worth, where, used, pairs, counts, saves):  # type: ignore
+@kernel
+def _add(
+    i: int,
+    label: np.int32,
+    step: int,
+    worth: In[np.int32],
+    where: In[np.int64],
+    used: Out[np.int32],
+    pairs: Out[np.int64],
+    counts: Out[np.int32],
+    saves: Out[np.uint8],
+) -> None:
     """Add ``step``, 1 or -1, to the count of a label around node i."""
     s = where[i] >> 2
     if where[i] & _EACH:
@@ -149,8 +157,20 @@ def _add(i, label, step, worth, where, used, pairs, counts, saves):  # type: ign
         pairs[s] = pairs[(where[i] >> 2) + used[i]]
 
 
-@njit(types.void(*_GRAPH, _INT32, types.int64, *_TABLE), nogil=True, cache=True)
-def _count_labels(indptr, neighbor, volume, labels, parts, worth, where, used, pairs, counts, saves):  # type: ignore
+@kernel
+def _count_labels(
+    indptr: In[np.int64],
+    neighbor: In[np.int32],
+    volume: In[np.int64],
+    labels: In[np.int32],
+    parts: int,
+    worth: In[np.int32],
+    where: In[np.int64],
+    used: Out[np.int32],
+    pairs: Out[np.int64],
+    counts: Out[np.int32],
+    saves: Out[np.uint8],
+) -> None:
     around = np.zeros(parts + 1, np.int32)
     met = np.empty(parts + 1, np.int32)
     whole = np.empty(volume.size, np.int32)  # labels, and one more for all shared nodes
@@ -178,8 +198,22 @@ def _count_labels(indptr, neighbor, volume, labels, parts, worth, where, used, p
         used[i] = count
 
 
-@njit(types.void(types.int64, _INT64, _INT32, _INT32, _INT32, *_TABLE, _TO_INT32, _TO_INT32), nogil=True, cache=True)
-def _gather(v, indptr, neighbor, labels, less, worth, where, used, pairs, counts, saves, saved, beside):  # type: ignore # noqa: ARG001
+@kernel
+def _gather(
+    v: int,
+    indptr: In[np.int64],
+    neighbor: In[np.int32],
+    labels: In[np.int32],
+    less: In[np.int32],
+    worth: In[np.int32],
+    where: In[np.int64],
+    used: Out[np.int32],
+    pairs: Out[np.int64],
+    counts: Out[np.int32],
+    saves: Out[np.uint8],
+    saved: Out[np.int32],
+    beside: Out[np.int32],
+) -> None:
     """Fill ``saved`` with the rows that ``v`` saves in each part, as if it had none yet; ``beside`` is 0 again."""
     own, most, parts = labels[v], worth.size - 1, saved.size
     saved[:] = 0
@@ -222,8 +256,23 @@ def _gather(v, indptr, neighbor, labels, less, worth, where, used, pairs, counts
         beside[label] = 0
 
 
-@njit(types.void(types.int64, types.int32, *_GRAPH, *_STATE), nogil=True, cache=True)
-def _relabel(v, label, indptr, neighbor, volume, labels, load, less, worth, where, used, pairs, counts, saves):  # type: ignore # noqa: ARG001
+@kernel
+def _relabel(
+    v: int,
+    label: np.int32,
+    indptr: In[np.int64],
+    neighbor: In[np.int32],
+    volume: In[np.int64],
+    labels: Out[np.int32],
+    load: Out[np.int64],
+    less: In[np.int32],
+    worth: In[np.int32],
+    where: In[np.int64],
+    used: Out[np.int32],
+    pairs: Out[np.int64],
+    counts: Out[np.int32],
+    saves: Out[np.uint8],
+) -> None:
     load[labels[v]] -= volume[v]
     load[label] += volume[v]
     last = indptr[v + 1] - 1
@@ -236,8 +285,23 @@ def _relabel(v, label, indptr, neighbor, volume, labels, load, less, worth, wher
     labels[v] = label
 
 
-@njit(types.int64(*_GRAPH, _INT64, types.int64, *_STATE), nogil=True, cache=True)
-def _move(indptr, neighbor, volume, order, max_volume, labels, load, less, worth, where, used, pairs, counts, saves):  # type: ignore
+@kernel
+def _move(
+    indptr: In[np.int64],
+    neighbor: In[np.int32],
+    volume: In[np.int64],
+    order: In[np.int64],
+    max_volume: int,
+    labels: Out[np.int32],
+    load: Out[np.int64],
+    less: In[np.int32],
+    worth: In[np.int32],
+    where: In[np.int64],
+    used: Out[np.int32],
+    pairs: Out[np.int64],
+    counts: Out[np.int32],
+    saves: Out[np.uint8],
+) -> int:
     """One pass over all nodes; the number of nodes that moved."""
     saved, beside = np.zeros(load.size, np.int32), np.zeros(load.size, np.int32)
     moved = 0
@@ -262,8 +326,23 @@ def _move(indptr, neighbor, volume, order, max_volume, labels, load, less, worth
     return moved
 
 
-@njit(types.void(*_GRAPH, _INT64, types.int64, *_STATE), nogil=True, cache=True)
-def _relieve(indptr, neighbor, volume, order, max_volume, labels, load, less, worth, where, used, pairs, counts, saves):  # type: ignore
+@kernel
+def _relieve(
+    indptr: In[np.int64],
+    neighbor: In[np.int32],
+    volume: In[np.int64],
+    order: In[np.int64],
+    max_volume: int,
+    labels: Out[np.int32],
+    load: Out[np.int64],
+    less: In[np.int32],
+    worth: In[np.int32],
+    where: In[np.int64],
+    used: Out[np.int32],
+    pairs: Out[np.int64],
+    counts: Out[np.int32],
+    saves: Out[np.uint8],
+) -> None:
     """Move nodes out of parts above ``max_volume``, those first that lose least for their volume."""
     saved, beside = np.zeros(load.size, np.int32), np.zeros(load.size, np.int32)
     candidates = 0

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, types
 from numpy.typing import NDArray
 
-from pipeline.kernels.array_types import reads, writes
+from pipeline.kernels.array_types import In, Out, kernel
 from pipeline.kernels.elementary import power_or_zero
 
 
@@ -41,20 +40,13 @@ def degree_weights(
     return out
 
 
-@njit(
-    [
-        types.void(reads(types.int64), reads(types.int32), weights, reads(types.float64), writes(types.float32))
-        for weights in (reads(types.float32), types.none)
-    ],
-    nogil=True,
-    cache=True,
-)
+@kernel
 def _weigh(
-    indptr: NDArray[np.int64],
-    indices: NDArray[np.int32],
-    weights: NDArray[np.float32] | None,
-    factor: NDArray[np.float64],
-    out: NDArray[np.float32],
+    indptr: In[np.int64],
+    indices: In[np.int32],
+    weights: In[np.float32] | None,
+    factor: In[np.float64],
+    out: Out[np.float32],
 ) -> None:
     for row in range(indptr.size - 1):
         for e in range(indptr[row], indptr[row + 1]):

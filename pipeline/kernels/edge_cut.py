@@ -4,17 +4,12 @@ Roles of rows are those of :class:`pipeline.partitioning.pieces.Role`: 0 whole, 
 """
 
 import numpy as np
-from numba import njit, types
 
-from pipeline.kernels.array_types import reads, writes
-
-_INT8, _INT32, _INT64 = reads(types.int8), reads(types.int32), reads(types.int64)
-_UINT64, _FLAGS = reads(types.uint64), reads(types.boolean)
-_TO_INT32, _TO_INT64, _TO_FLAGS = writes(types.int32), writes(types.int64), writes(types.boolean)
+from pipeline.kernels.array_types import In, InMatrix, Out, OutMatrix, kernel
 
 
-@njit(types.boolean(types.int64, types.int64, _INT64, _UINT64), nogil=True, cache=True)
-def stores_before(a, b, degree, node_key):  # type: ignore
+@kernel
+def stores_before(a: int, b: int, degree: In[np.int64], node_key: In[np.uint64]) -> bool:
     """Whether, of two split nodes, ``a`` is the one whose home stores their edge."""
     if degree[a] != degree[b]:
         return degree[a] < degree[b]
@@ -23,12 +18,17 @@ def stores_before(a, b, degree, node_key):  # type: ignore
     return a < b
 
 
-@njit(
-    types.int64(_INT64, _INT64, _INT32, _FLAGS, _INT64, _UINT64, _TO_INT32, _TO_INT32),
-    nogil=True,
-    cache=True,
-)
-def place_edges(src_ix, dst_ix, part_id, is_split, degree, node_key, first, second):  # type: ignore
+@kernel
+def place_edges(
+    src_ix: In[np.int64],
+    dst_ix: In[np.int64],
+    part_id: In[np.int32],
+    is_split: In[np.bool_],
+    degree: In[np.int64],
+    node_key: In[np.uint64],
+    first: Out[np.int32],
+    second: Out[np.int32],
+) -> int:
     """Fill ``first`` and ``second``; the number of an edge whose end has no home, or -1."""
     homeless = -1
     for e in range(src_ix.size):
@@ -45,8 +45,8 @@ def place_edges(src_ix, dst_ix, part_id, is_split, degree, node_key, first, seco
     return homeless
 
 
-@njit(types.void(_INT32, _INT32, _INT8, _TO_INT64), nogil=True, cache=True)
-def add_shared_neighbors(left, right, role, volume):  # type: ignore
+@kernel
+def add_shared_neighbors(left: In[np.int32], right: In[np.int32], role: In[np.int8], volume: Out[np.int64]) -> None:
     """Add to the volume of each whole row the number of its shared neighbours."""
     for e in range(left.size):
         a, b = left[e], right[e]
@@ -56,8 +56,10 @@ def add_shared_neighbors(left, right, role, volume):  # type: ignore
             volume[b] += 1
 
 
-@njit(types.void(_INT32, _INT32, _INT8, _INT32, _TO_INT64), nogil=True, cache=True)
-def count_edges_by_child(left, right, role, labels, starts):  # type: ignore
+@kernel
+def count_edges_by_child(
+    left: In[np.int32], right: In[np.int32], role: In[np.int8], labels: In[np.int32], starts: Out[np.int64]
+) -> None:
     """Add the edges of child c to ``starts[c + 1]``."""
     for e in range(left.size):
         a, b = left[e], right[e]
@@ -67,8 +69,15 @@ def count_edges_by_child(left, right, role, labels, starts):  # type: ignore
             starts[labels[b] + 1] += 1
 
 
-@njit(types.void(_INT32, _INT32, _INT8, _INT32, _INT64, _TO_INT32), nogil=True, cache=True)
-def edges_by_child(left, right, role, labels, starts, edge):  # type: ignore
+@kernel
+def edges_by_child(
+    left: In[np.int32],
+    right: In[np.int32],
+    role: In[np.int8],
+    labels: In[np.int32],
+    starts: In[np.int64],
+    edge: Out[np.int32],
+) -> None:
     """Fill ``edge`` with the edges of child c from ``starts[c]`` to ``starts[c + 1]``, in their order."""
     put = starts[:-1].copy()
     for e in range(left.size):
@@ -81,8 +90,8 @@ def edges_by_child(left, right, role, labels, starts, edge):  # type: ignore
             put[labels[b]] += 1
 
 
-@njit(_TO_INT32(_TO_INT32, _TO_INT32, _TO_INT32), nogil=True, cache=True)
-def compact_rows(left, right, row_of):  # type: ignore
+@kernel
+def compact_rows(left: Out[np.int32], right: Out[np.int32], row_of: Out[np.int32]) -> Out[np.int32]:
     """Replace rows by their rank among those in use; return these, ascending. ``row_of`` is all -1, again."""
     used = np.empty(min(row_of.size, 2 * left.size), np.int32)
     count = 0
@@ -103,8 +112,8 @@ def compact_rows(left, right, row_of):  # type: ignore
     return rows
 
 
-@njit(types.void(_INT32, _INT32, _INT64, _TO_INT64), nogil=True, cache=True)
-def sum_over_neighbors(left, right, value, total):  # type: ignore
+@kernel
+def sum_over_neighbors(left: In[np.int32], right: In[np.int32], value: In[np.int64], total: Out[np.int64]) -> None:
     """Add to each row's total the values of its neighbours; a loop adds nothing."""
     for e in range(left.size):
         a, b = left[e], right[e]
@@ -113,8 +122,10 @@ def sum_over_neighbors(left, right, value, total):  # type: ignore
             total[b] += value[a]
 
 
-@njit(types.void(_INT32, _INT32, _FLAGS, _TO_FLAGS), nogil=True, cache=True)
-def mark_neighbors_of_others(left, right, is_hub, has_other):  # type: ignore
+@kernel
+def mark_neighbors_of_others(
+    left: In[np.int32], right: In[np.int32], is_hub: In[np.bool_], has_other: Out[np.bool_]
+) -> None:
     """Mark the rows that have a neighbour which is no hub."""
     for e in range(left.size):
         a, b = left[e], right[e]
@@ -124,12 +135,15 @@ def mark_neighbors_of_others(left, right, is_hub, has_other):  # type: ignore
             has_other[b] = True
 
 
-@njit(
-    types.void(_INT64, _INT32, _INT64, _TO_INT32, _TO_FLAGS, _TO_INT64),
-    nogil=True,
-    cache=True,
-)
-def homes_by_most_edges(node_ix, stored_part, edges, part_id, is_split, incoming):  # type: ignore
+@kernel
+def homes_by_most_edges(
+    node_ix: In[np.int64],
+    stored_part: In[np.int32],
+    edges: In[np.int64],
+    part_id: Out[np.int32],
+    is_split: Out[np.bool_],
+    incoming: Out[np.int64],
+) -> None:
     """Fill the homes of shared nodes, and the number of partial rows that each part takes in."""
     first = 0
     while first < node_ix.size:
@@ -144,8 +158,14 @@ def homes_by_most_edges(node_ix, stored_part, edges, part_id, is_split, incoming
         first = stop
 
 
-@njit(types.void(_INT64, _INT32, _INT64, _TO_INT32, _TO_INT64), nogil=True, cache=True)
-def even_out_ties(node_ix, stored_part, edges, part_id, incoming):  # type: ignore
+@kernel
+def even_out_ties(
+    node_ix: In[np.int64],
+    stored_part: In[np.int32],
+    edges: In[np.int64],
+    part_id: Out[np.int32],
+    incoming: Out[np.int64],
+) -> None:
     """Move homes between parts with equally many edges where both then take in fewer rows than one did."""
     first = 0
     while first < node_ix.size:
@@ -169,21 +189,17 @@ def even_out_ties(node_ix, stored_part, edges, part_id, incoming):  # type: igno
         first = stop
 
 
-@njit(
-    types.void(
-        _INT32,
-        _INT32,
-        _INT32,
-        _INT32,
-        reads(types.int32, 2),
-        writes(types.int64, 2),
-        writes(types.int64, 2),
-        _TO_INT64,
-    ),
-    nogil=True,
-    cache=True,
-)
-def count_by_level(first, second, home_left, home_right, ancestors, edges, cut, level_cut):  # type: ignore
+@kernel
+def count_by_level(
+    first: In[np.int32],
+    second: In[np.int32],
+    home_left: In[np.int32],
+    home_right: In[np.int32],
+    ancestors: InMatrix[np.int32],
+    edges: OutMatrix[np.int64],
+    cut: OutMatrix[np.int64],
+    level_cut: Out[np.int64],
+) -> None:
     """Add edges, each given once, to the parts that store them and to all parts above these."""
     for depth in range(ancestors.shape[0]):
         ancestor = ancestors[depth]

@@ -8,24 +8,18 @@ compiler may not fuse or reorder them. Polynomials are those of fdlibm (Sun Micr
 from collections.abc import Callable
 
 import numpy as np
-from numba import njit, types
 from numpy.typing import NDArray
 
-from pipeline.kernels.array_types import reads, writes
+from pipeline.kernels.array_types import In, Out, ieee_kernel
 
 _LN2_HIGH = 6.93147180369123816490e-01  # 33 bits: its product with an exponent is exact
 _LN2_LOW = 1.90821492927058770002e-10
 _INVERSE_LN2 = 1.44269504088896338700e00
 _SQRT2_BITS = np.int64(0x3FF6A09E667F3BCD)
-_ONE_BITS = np.int64(0x3FF0000000000000)
-_MANTISSA = np.int64(0x000FFFFFFFFFFFFF)
 _SMALLEST_NORMAL = 2.0**-1022
 _SPLITTER = 2.0**27 + 1.0  # Dekker: halves of 26 bits, whose products are exact
 _EXP_OVERFLOW = 709.782712893384
 _EXP_UNDERFLOW = -745.1332191019412
-
-_ARGUMENT = reads(types.float64)
-_RESULT = writes(types.float64)
 
 
 def log(x: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -73,7 +67,7 @@ def _map(
     return result.reshape(argument.shape)
 
 
-@njit("UniTuple(float64, 2)(float64)", nogil=True, cache=True, error_model="numpy")
+@ieee_kernel
 def _split_exponent(x: float) -> tuple[float, float]:
     """(m, k) with x = m 2**k and sqrt(1/2) <= m < sqrt(2); for normal positive x."""
     bits = np.float64(x).view(np.int64)
@@ -84,7 +78,7 @@ def _split_exponent(x: float) -> tuple[float, float]:
     return mantissa, np.float64(exponent)
 
 
-@njit("float64(float64)", nogil=True, cache=True, error_model="numpy")
+@ieee_kernel
 def _log_series(z: float) -> float:
     """R(z) with log(1 + f) = 2 s + s R(s s), s = f / (2 + f); relative error below 2**-58."""
     r = 1.531383769920937332e-01 + z * 1.479819860511658591e-01
@@ -95,7 +89,7 @@ def _log_series(z: float) -> float:
     return z * (6.666666666666735130e-01 + z * r)
 
 
-@njit("float64(float64)", nogil=True, cache=True, error_model="numpy")
+@ieee_kernel
 def log_of_normal(x: float) -> float:
     """Logarithm of a normal positive float64, without branches: for use inside kernels."""
     mantissa, k = _split_exponent(x)
@@ -106,7 +100,7 @@ def log_of_normal(x: float) -> float:
     return k * _LN2_HIGH - ((half_square - (s * (half_square + series) + k * _LN2_LOW)) - f)
 
 
-@njit("UniTuple(float64, 2)(float64, float64)", nogil=True, cache=True, error_model="numpy")
+@ieee_kernel
 def _exact_product(a: float, b: float) -> tuple[float, float]:
     """a * b as a rounded product and its error (Dekker); a hardware fma is not on every CPU."""
     product = a * b
@@ -120,7 +114,7 @@ def _exact_product(a: float, b: float) -> tuple[float, float]:
     return product, error
 
 
-@njit("UniTuple(float64, 2)(float64, float64)", nogil=True, cache=True, error_model="numpy")
+@ieee_kernel
 def _exact_sum(a: float, b: float) -> tuple[float, float]:
     """a + b as a rounded sum and its error (Knuth)."""
     total = a + b
@@ -128,7 +122,7 @@ def _exact_sum(a: float, b: float) -> tuple[float, float]:
     return total, (a - (total - b_seen)) + (b - b_seen)
 
 
-@njit("UniTuple(float64, 2)(float64)", nogil=True, cache=True, error_model="numpy")
+@ieee_kernel
 def _log_pair(x: float) -> tuple[float, float]:
     """log(x) as an unevaluated sum, off by less than 2**-58: a power multiplies the error."""
     scale = 0.0
@@ -147,7 +141,7 @@ def _log_pair(x: float) -> tuple[float, float]:
     return _exact_sum(high, low)
 
 
-@njit("float64(float64, float64)", nogil=True, cache=True, error_model="numpy")
+@ieee_kernel
 def _exp_sum(x: float, correction: float) -> float:
     """exp(x + correction) for a correction below an ulp of x."""
     if x > _EXP_OVERFLOW:
@@ -170,8 +164,8 @@ def _exp_sum(x: float, correction: float) -> float:
     return y * np.int64((k - first + 1023) << 52).view(np.float64)
 
 
-@njit(types.void(_ARGUMENT, _RESULT), nogil=True, cache=True, error_model="numpy")
-def _log_all(x: NDArray[np.float64], result: NDArray[np.float64]) -> None:
+@ieee_kernel
+def _log_all(x: In[np.float64], result: Out[np.float64]) -> None:
     for i in range(len(x)):
         value = x[i]
         if value >= _SMALLEST_NORMAL and value < np.inf:
@@ -186,14 +180,14 @@ def _log_all(x: NDArray[np.float64], result: NDArray[np.float64]) -> None:
             result[i] = np.nan
 
 
-@njit(types.void(_ARGUMENT, _RESULT), nogil=True, cache=True, error_model="numpy")
-def _exp_all(x: NDArray[np.float64], result: NDArray[np.float64]) -> None:
+@ieee_kernel
+def _exp_all(x: In[np.float64], result: Out[np.float64]) -> None:
     for i in range(len(x)):
         result[i] = np.nan if np.isnan(x[i]) else _exp_sum(x[i], 0.0)
 
 
-@njit(types.void(_ARGUMENT, types.float64, _RESULT), nogil=True, cache=True, error_model="numpy")
-def _power_all(x: NDArray[np.float64], exponent: float, result: NDArray[np.float64]) -> None:
+@ieee_kernel
+def _power_all(x: In[np.float64], exponent: float, result: Out[np.float64]) -> None:
     for i in range(len(x)):
         if x[i] > 0.0:
             high, low = _log_pair(x[i])

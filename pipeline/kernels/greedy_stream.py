@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, types
 from numpy.typing import NDArray
 
-from pipeline.kernels.array_types import reads, writes
-
-_INT32, _INT64 = reads(types.int32), reads(types.int64)
-_TO_INT32 = writes(types.int32)
+from pipeline.kernels.array_types import In, Out, kernel
 
 #: What a neighbour counts, in the unit of scores. Times the largest degree and a capacity's share below 2**63.
 ONE = 2**12
@@ -58,23 +54,19 @@ def stream(
     return np.maximum(labels, 0)
 
 
-@njit(
-    types.void(
-        _INT64,
-        _INT32,
-        _INT64,
-        _INT64,
-        types.int64,
-        types.int64,
-        _INT64,
-        _TO_INT32,
-        _TO_INT32,
-        _TO_INT32,
-    ),
-    nogil=True,
-    cache=True,
-)
-def _stream(indptr, neighbor, volume, order, parts, capacity, slot, last, seen, labels):  # type: ignore
+@kernel
+def _stream(
+    indptr: In[np.int64],
+    neighbor: In[np.int32],
+    volume: In[np.int64],
+    order: In[np.int64],
+    parts: int,
+    capacity: int,
+    slot: In[np.int64],
+    last: Out[np.int32],
+    seen: Out[np.int32],
+    labels: Out[np.int32],
+) -> None:
     load = np.zeros(parts, np.int64)
     near = np.zeros(parts, np.int64)
     for v in order:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, types
 from numpy.typing import NDArray
 
-from pipeline.kernels.array_types import reads, writes
+from pipeline.kernels.array_types import In, Out, OutMatrix, kernel
 from pipeline.kernels.elementary import log_of_normal
 from pipeline.kernels.hashing import mix
 from pipeline.kernels.ppr_top_k import SparseScores
@@ -51,31 +50,17 @@ def hashed_logs(
     return rows
 
 
-@njit(
-    types.void(
-        reads(types.int64),
-        reads(types.int32),
-        reads(types.float64),
-        reads(types.uint64),
-        reads(types.float64),
-        types.float64,
-        types.int64,
-        writes(types.float64),
-        writes(types.float32, 2),
-    ),
-    nogil=True,
-    cache=True,
-)
+@kernel
 def _add_logs(
-    indptr: NDArray[np.int64],
-    scored: NDArray[np.int32],
-    scores: NDArray[np.float64],
-    word: NDArray[np.uint64],
-    bound: NDArray[np.float64],
+    indptr: In[np.int64],
+    scored: In[np.int32],
+    scores: In[np.float64],
+    word: In[np.uint64],
+    bound: In[np.float64],
     nodes: float,
     columns: int,
-    sums: NDArray[np.float64],
-    rows: NDArray[np.float32],
+    sums: Out[np.float64],
+    rows: OutMatrix[np.float32],
 ) -> None:
     dim = np.uint64(rows.shape[1])
     scale = 1.0 / np.sqrt(np.float64(columns))

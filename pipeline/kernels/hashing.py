@@ -4,10 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import xxhash
-from numba import njit, types
 from numpy.typing import NDArray
 
-from pipeline.kernels.array_types import reads, writes
+from pipeline.kernels.array_types import In, Out, OutMatrix, kernel
 
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
@@ -16,10 +15,8 @@ _SHIFT_30 = np.uint64(30)
 _SHIFT_27 = np.uint64(27)
 _SHIFT_31 = np.uint64(31)
 
-_WORDS = reads(types.uint64)
 
-
-@njit("uint64(uint64)", nogil=True, cache=True)
+@kernel
 def mix(word: np.uint64) -> np.uint64:
     """One step of SplitMix64, for use inside kernels; a bijection of 64-bit words."""
     z = word + _GAMMA
@@ -106,14 +103,14 @@ def _as_words(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return np.ascontiguousarray(words)
 
 
-@njit(types.void(_WORDS, writes(types.uint64)), nogil=True, cache=True)
-def _mix_all(states: NDArray[np.uint64], mixed: NDArray[np.uint64]) -> None:
+@kernel
+def _mix_all(states: In[np.uint64], mixed: Out[np.uint64]) -> None:
     for i in range(len(states)):
         mixed[i] = mix(states[i])
 
 
-@njit(types.void(_WORDS, writes(types.uint64, 2)), nogil=True, cache=True)
-def _mix_cells(rows: NDArray[np.uint64], cells: NDArray[np.uint64]) -> None:
+@kernel
+def _mix_cells(rows: In[np.uint64], cells: OutMatrix[np.uint64]) -> None:
     for i in range(len(rows)):
         for col in range(cells.shape[1]):
             cells[i, col] = mix(rows[i] + np.uint64(col))

@@ -1,28 +1,15 @@
 """How many hops nodes are from one node."""
 
 import numpy as np
-from numba import njit, types
-from numpy.typing import NDArray
 
-from pipeline.kernels.array_types import reads, writes
+from pipeline.kernels.array_types import In, Out, kernel
 
 FAR = 127  # a distance beyond the last hop asked for
 
 
-@njit(
-    types.void(
-        reads(types.int64), reads(types.int64), types.int64, types.int64, writes(types.int8), writes(types.int64)
-    ),
-    nogil=True,
-    cache=True,
-)
+@kernel
 def hop_distances(
-    indptr: NDArray[np.int64],
-    neighbor: NDArray[np.int64],
-    source: int,
-    hops: int,
-    distance: NDArray[np.int8],
-    queue: NDArray[np.int64],
+    indptr: In[np.int64], neighbor: In[np.int64], source: int, hops: int, distance: Out[np.int8], queue: Out[np.int64]
 ) -> None:
     """Breadth first, up to ``hops`` hops.
 

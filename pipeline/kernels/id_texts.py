@@ -1,10 +1,9 @@
 """What ids that are text look like: integers, numbers of another kind, blanks, or just text."""
 
 import numpy as np
-from numba import njit, types
 from numpy.typing import NDArray
 
-from pipeline.kernels.array_types import reads, writes
+from pipeline.kernels.array_types import In, Out, kernel
 
 #: A canonical int64; text; only blanks; blanks around; a NUL inside; other control characters, such as line ends;
 #: a quote; "1.0"; "1e3"; "007", "+7", "-0"; an integer beyond 64 bits.
@@ -34,15 +33,15 @@ def kinds_of_ids(offsets: NDArray[np.int32], data: NDArray[np.uint8]) -> NDArray
     return kinds
 
 
-@njit(types.int64(reads(types.uint8), types.int64, types.int64), nogil=True, cache=True)
-def _after_digits(data, at, stop):  # type: ignore[no-untyped-def]
+@kernel
+def _after_digits(data: In[np.uint8], at: int, stop: int) -> int:
     while at < stop and _0 <= data[at] <= _9:
         at += 1
     return at
 
 
-@njit(types.boolean(reads(types.uint8), types.int64, types.int64, types.boolean), nogil=True, cache=True)
-def _fits(data, first, stop, is_negative):  # type: ignore[no-untyped-def]
+@kernel
+def _fits(data: In[np.uint8], first: int, stop: int, is_negative: bool) -> bool:
     """Whether digits without leading zeros are an int64."""
     if stop - first != _DIGITS:
         return stop - first < _DIGITS
@@ -54,8 +53,8 @@ def _fits(data, first, stop, is_negative):  # type: ignore[no-untyped-def]
     return True
 
 
-@njit(types.int64(reads(types.uint8), types.int64, types.int64, types.boolean), nogil=True, cache=True)
-def _kind_of_text(data, start, stop, is_clean):  # type: ignore[no-untyped-def]
+@kernel
+def _kind_of_text(data: In[np.uint8], start: int, stop: int, is_clean: bool) -> int:
     if is_clean and start < stop:
         return TEXT
     has_nul = has_control = has_quote = False
@@ -77,8 +76,8 @@ def _kind_of_text(data, start, stop, is_clean):  # type: ignore[no-untyped-def]
     return WITH_QUOTE if has_quote else TEXT
 
 
-@njit(types.int64(reads(types.uint8), types.int64, types.int64, types.boolean), nogil=True, cache=True)
-def _kind_of(data, start, stop, is_clean):  # type: ignore[no-untyped-def]
+@kernel
+def _kind_of(data: In[np.uint8], start: int, stop: int, is_clean: bool) -> int:
     has_sign = start < stop and (data[start] == _PLUS or data[start] == _MINUS)
     first = start + 1 if has_sign else start
     at = _after_digits(data, first, stop)
@@ -105,7 +104,7 @@ def _kind_of(data, start, stop, is_clean):  # type: ignore[no-untyped-def]
     return kind if kind != TEXT and digits > 0 and at == stop else _kind_of_text(data, start, stop, is_clean)
 
 
-@njit(types.void(reads(types.int32), reads(types.uint8), writes(types.uint8), types.boolean), nogil=True, cache=True)
-def _kinds_of_ids(offsets, data, kinds, is_clean):  # type: ignore[no-untyped-def]
+@kernel
+def _kinds_of_ids(offsets: In[np.int32], data: In[np.uint8], kinds: Out[np.uint8], is_clean: bool) -> None:
     for i in range(kinds.size):
         kinds[i] = _kind_of(data, offsets[i], offsets[i + 1], is_clean)

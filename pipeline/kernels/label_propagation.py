@@ -11,15 +11,11 @@ SEA 2014 (arXiv 1402.3281).
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, types
 from numpy.typing import NDArray
 
-from pipeline.kernels.array_types import reads, writes
+from pipeline.kernels.array_types import In, Out, kernel
 from pipeline.kernels.hashing import mix
 from pipeline.kernels.prefetch import prefetch_element
-
-_INT32, _INT64 = reads(types.int32), reads(types.int64)
-_TO_INT32, _TO_INT64 = writes(types.int32), writes(types.int64)
 
 #: In the first pass nearly all labels differ, and whom a node joins is chance: a few neighbours will do.
 _SAMPLE = 4
@@ -140,8 +136,8 @@ def _weights(edge_weight: NDArray[np.int32] | None) -> NDArray[np.int32]:
     return np.empty(0, np.int32) if edge_weight is None else edge_weight
 
 
-@njit(types.void(_INT32, types.int64, types.int64, writes(types.uint32), _TO_INT64), nogil=True, cache=True)
-def _choose(neighbor, first, stop, hashes, chosen):  # type: ignore
+@kernel
+def _choose(neighbor: In[np.int32], first: int, stop: int, hashes: Out[np.uint32], chosen: Out[np.int64]) -> None:
     """Fill ``chosen`` with the entries whose neighbours have the lowest hashes, whatever the order of the row."""
     count = 0
     for e in range(first, stop):
@@ -158,14 +154,19 @@ def _choose(neighbor, first, stop, hashes, chosen):  # type: ignore
         count += 1
 
 
-@njit(
-    types.int64(_INT64, _INT32, _INT32, _INT64, _INT64, types.int64, types.int64, types.boolean, _TO_INT32, _TO_INT64),
-    nogil=True,
-    cache=True,
-)
-def _propagate(  # type: ignore
-    indptr, neighbor, edge_weight, volume, order, max_volume, sample, must_fit, labels, load
-):
+@kernel
+def _propagate(
+    indptr: In[np.int64],
+    neighbor: In[np.int32],
+    edge_weight: In[np.int32],
+    volume: In[np.int64],
+    order: In[np.int64],
+    max_volume: int,
+    sample: int,
+    must_fit: bool,
+    labels: Out[np.int32],
+    load: Out[np.int64],
+) -> int:
     """One pass over all nodes; the number of nodes that moved.
 
     ``sample``: a node asks about this many neighbours at most, chosen by hash; 0: about all.
@@ -221,8 +222,8 @@ def _propagate(  # type: ignore
     return moved
 
 
-@njit(_TO_INT64(_TO_INT32, _TO_INT64), nogil=True, cache=True)
-def _renumbered(labels, load):  # type: ignore
+@kernel
+def _renumbered(labels: Out[np.int32], load: Out[np.int64]) -> Out[np.int64]:
     """Replace the labels in use by 0, 1, ... in the order of their first row; return their loads."""
     number = np.full(load.size, -1, np.int32)
     renumbered = np.empty(load.size, np.int64)
@@ -237,24 +238,18 @@ def _renumbered(labels, load):  # type: ignore
     return renumbered[:used].copy()
 
 
-@njit(
-    types.void(
-        _INT64,
-        _INT32,
-        _INT32,
-        _INT32,
-        _INT64,
-        _INT64,
-        _TO_INT64,
-        _TO_INT32,
-        _TO_INT32,
-    ),
-    nogil=True,
-    cache=True,
-)
-def _contract(  # type: ignore
-    indptr, neighbor, edge_weight, labels, members, starts, out_indptr, out_neighbor, out_weight
-):
+@kernel
+def _contract(
+    indptr: In[np.int64],
+    neighbor: In[np.int32],
+    edge_weight: In[np.int32],
+    labels: In[np.int32],
+    members: In[np.int64],
+    starts: In[np.int64],
+    out_indptr: Out[np.int64],
+    out_neighbor: Out[np.int32],
+    out_weight: Out[np.int32],
+) -> None:
     clusters = starts.size - 1
     shared = np.zeros(clusters, np.int32)
     met = np.empty(clusters + 1, np.int32)

@@ -10,10 +10,9 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from numba import njit, types
 from numpy.typing import NDArray
 
-from pipeline.kernels.array_types import reads, writes
+from pipeline.kernels.array_types import InMatrix, OutMatrix, kernel
 
 #: Coefficients are whole multiples of this: libraries' cosines differ in the last bits, and results must not.
 _STEP = 2.0**-40
@@ -81,14 +80,10 @@ def next_term(
     _next_term(product, kept, *factors, *weights)
 
 
-@njit(
-    types.void(writes(types.float32, 2), writes(types.float32, 2), *(types.float64,) * 5),
-    nogil=True,
-    cache=True,
-)
+@kernel
 def _next_term(
-    product: NDArray[np.float32],
-    kept: NDArray[np.float32],
+    product: OutMatrix[np.float32],
+    kept: OutMatrix[np.float32],
     of_product: float,
     of_current: float,
     of_previous: float,
@@ -114,8 +109,8 @@ def paired_sum(x: NDArray[np.float32], y: NDArray[np.float32]) -> float:
     return float(_paired_sum(np.ascontiguousarray(x), np.ascontiguousarray(y)))
 
 
-@njit(types.float64(reads(types.float32, 2), reads(types.float32, 2)), nogil=True, cache=True)
-def _paired_sum(x: NDArray[np.float32], y: NDArray[np.float32]) -> float:
+@kernel
+def _paired_sum(x: InMatrix[np.float32], y: InMatrix[np.float32]) -> float:
     total = 0.0
     for i in range(len(x)):
         for col in range(x.shape[1]):

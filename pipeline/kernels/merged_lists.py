@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, types
 from numpy.typing import NDArray
 
-from pipeline.kernels.array_types import reads, writes
+from pipeline.kernels.array_types import In, InCube, Out, kernel
 
 
 def merge_lists(
@@ -30,22 +29,15 @@ def merge_lists(
     return counts, best[:size], their_scores[:size]
 
 
-@njit(
-    types.void(
-        reads(types.int64, 3), reads(types.int64), reads(types.float32), types.int64,
-        writes(types.int64), writes(types.int64), writes(types.float32),
-    ),
-    nogil=True,
-    cache=True,
-)  # fmt: skip
+@kernel
 def _merge(
-    bounds: NDArray[np.int64],
-    nodes: NDArray[np.int64],
-    scores: NDArray[np.float32],
+    bounds: InCube[np.int64],
+    nodes: In[np.int64],
+    scores: In[np.float32],
     k: int,
-    counts: NDArray[np.int64],
-    best: NDArray[np.int64],
-    their_scores: NDArray[np.float32],
+    counts: Out[np.int64],
+    best: Out[np.int64],
+    their_scores: Out[np.float32],
 ) -> None:
     lists = bounds.shape[1]
     heads = np.empty(lists, np.int64)

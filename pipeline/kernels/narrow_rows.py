@@ -4,13 +4,12 @@ Columns are taken in fixed groups of 16. A row's group has one scale, a power of
 nothing: an entry is its code times the scale. The codes of a group depend on nothing but its 16 entries.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit, types
 from numpy.typing import NDArray
 
-from pipeline.kernels.array_types import reads, writes
+from pipeline.kernels.array_types import InMatrix, OutMatrix, kernel
 from pipeline.kernels.vector_tiles import GROUP
 
 DTYPES = ("float16", "int8")
@@ -20,22 +19,24 @@ _NOT_FINITE = 255
 _FIRST_INFINITE = np.int32(0x7F800000)
 _ABSOLUTE = np.int32(0x7FFFFFFF)
 _LARGEST_INT8 = 127.0
-_INT8_BITS = 6  # a group's largest entry has a code of 64 to 127
-_INT8_LOWEST = -133  # exponents of scales are stored in a byte, from here on
-_INT8_HIGHEST = 121  # 127 * 2**121 is a float32, 128 * 2**121 is none
-_HALF_BITS = 14  # a group's largest entry has a code from 2**14 on, which leaves a range of 2**38
-_HALF_LOWEST = -141
-_HALF_HIGHEST = 113
-_HALF_UP = 32_760.0  # from here on a half is rounded up to 2**15
 _LARGEST_HALF = np.int64(0x77FF)  # the last below 2**15
 _HALF_NORMAL = 2.0**-14
 _HALF_STEP = 2.0**-24  # between halves below _HALF_NORMAL
 _REBIAS = np.int64(112 << 10)
 _ROUNDER = 1.5 * 2.0**52  # added and taken off again, it leaves a float64 rounded half to even
 
-_BITS = reads(types.int32, 2)
-_X = reads(types.float32, 2)
-_SCALES = reads(types.uint8, 2)
+
+class _CodeRange(NamedTuple):
+    """Which scale a group gets, by its largest entry."""
+
+    bits: int  # the largest entry has a code from 2**bits on
+    lowest: int  # exponents of scales are stored in a byte, from here on
+    highest: int
+    limit: float  # a largest code from here on takes the next scale
+
+
+_INT8 = _CodeRange(6, -133, 121, _LARGEST_INT8 + 0.5)  # 127 * 2**121 is a float32, 128 * 2**121 is none
+_HALF = _CodeRange(14, -141, 113, 32_760.0)  # a range of 2**38; from the limit on a half is rounded up to 2**15
 
 
 def groups_of(dim: int) -> int:
@@ -103,66 +104,72 @@ def _check_dtype(dtype: str) -> None:
         raise ValueError(f"dtype is {dtype!r}; rows can be narrowed to one of {list(DTYPES)}")
 
 
-@njit("float64(int64)", nogil=True, cache=True)
-def _power_of_two(exponent: Any) -> float:
-    return np.int64((exponent + 1023) << 52).view(np.float64)
+@kernel
+def _power_of_two(exponent: int) -> float:
+    return np.float64(np.int64((exponent + 1023) << 52).view(np.float64))
 
 
-@njit("int64(float64)", nogil=True, cache=True)
-def _exponent(value: float) -> Any:
+@kernel
+def _exponent(value: float) -> int:
     """k with 2**k <= value < 2**(k + 1); a float32 that is subnormal is normal as a float64."""
-    return (np.float64(value).view(np.int64) >> 52) - 1023
+    return int(np.float64(value).view(np.int64) >> 52) - 1023
 
 
-@njit("float64(int64)", nogil=True, cache=True)
-def _float_of(bits: Any) -> Any:
+@kernel
+def _float_of(bits: int) -> float:
     return np.float64(np.int32(bits).view(np.float32))
 
 
-@njit(types.void(_X, _BITS, writes(types.int8, 2), writes(types.uint8, 2)), nogil=True, cache=True)
+@kernel
+def _group_exponent(bits: InMatrix[np.int32], row: int, first: int, stop: int, codes: _CodeRange) -> int:
+    """Exponent of the scale of columns ``first`` to ``stop``; above the highest where an entry is not finite."""
+    largest_bits = np.int32(0)
+    for col in range(first, stop):
+        largest_bits = max(largest_bits, np.int32(bits[row, col] & _ABSOLUTE))
+    if largest_bits >= _FIRST_INFINITE:
+        return codes.highest + 1
+    largest = _float_of(int(largest_bits))
+    exponent = max(_exponent(largest) - codes.bits, codes.lowest)
+    if largest * _power_of_two(-exponent) >= codes.limit:
+        exponent += 1
+    return min(exponent, codes.highest)
+
+
+@kernel
+def _scale_of(byte: np.uint8, codes: _CodeRange) -> float:
+    return np.nan if byte == _NOT_FINITE else _power_of_two(int(byte) + codes.lowest)
+
+
+@kernel
 def _encode_int8(
-    x: NDArray[np.float32], bits: NDArray[np.int32], codes: NDArray[np.int8], scales: NDArray[np.uint8]
+    x: InMatrix[np.float32], bits: InMatrix[np.int32], codes: OutMatrix[np.int8], scales: OutMatrix[np.uint8]
 ) -> None:
-    dim = x.shape[1]
     for i in range(len(x)):
         for group in range(scales.shape[1]):
-            first = group * GROUP
-            stop = min(first + GROUP, dim)
-            largest_bits = np.int32(0)
-            for col in range(first, stop):
-                largest_bits = max(largest_bits, np.int32(bits[i, col] & _ABSOLUTE))
-            if largest_bits >= _FIRST_INFINITE:
+            first, stop = group * GROUP, min(group * GROUP + GROUP, x.shape[1])
+            exponent = _group_exponent(bits, i, first, stop, _INT8)
+            if exponent > _INT8.highest:
                 scales[i, group] = _NOT_FINITE
-                for col in range(first, stop):
-                    codes[i, col] = 0
+                codes[i, first:stop] = 0
                 continue
-            largest = _float_of(largest_bits)
-            exponent = max(_exponent(largest) - _INT8_BITS, _INT8_LOWEST)
-            if largest * _power_of_two(-exponent) >= _LARGEST_INT8 + 0.5:
-                exponent += 1
-            exponent = min(exponent, _INT8_HIGHEST)
-            scales[i, group] = exponent - _INT8_LOWEST
+            scales[i, group] = exponent - _INT8.lowest
             inverse = _power_of_two(-exponent)
             for col in range(first, stop):
                 code = (np.float64(x[i, col]) * inverse + _ROUNDER) - _ROUNDER
                 codes[i, col] = np.int8(np.int32(min(max(code, -_LARGEST_INT8), _LARGEST_INT8)))
 
 
-@njit(types.void(reads(types.int8, 2), _SCALES, writes(types.float32, 2)), nogil=True, cache=True)
-def _decode_int8(codes: NDArray[np.int8], scales: NDArray[np.uint8], x: NDArray[np.float32]) -> None:
-    dim = x.shape[1]
+@kernel
+def _decode_int8(codes: InMatrix[np.int8], scales: InMatrix[np.uint8], x: OutMatrix[np.float32]) -> None:
     for i in range(len(x)):
         for group in range(scales.shape[1]):
-            first = group * GROUP
-            stop = min(first + GROUP, dim)
-            byte = np.int64(scales[i, group])
-            scale = np.nan if byte == _NOT_FINITE else _power_of_two(byte + _INT8_LOWEST)
-            for col in range(first, stop):
+            scale = _scale_of(scales[i, group], _INT8)
+            for col in range(group * GROUP, min(group * GROUP + GROUP, x.shape[1])):
                 x[i, col] = np.float32(np.float64(codes[i, col]) * scale)
 
 
-@njit("uint16(float64)", nogil=True, cache=True)
-def _half_of(value: float) -> Any:
+@kernel
+def _half_of(value: float) -> np.uint16:
     """Bits of the nearest half, even at a tie, at most the last below 2**15."""
     bits = np.int64(np.float32(value).view(np.int32))
     sign = (bits >> 16) & 0x8000
@@ -174,49 +181,35 @@ def _half_of(value: float) -> Any:
     return np.uint16(sign | min(code, _LARGEST_HALF))
 
 
-@njit("float64(uint16)", nogil=True, cache=True)
-def _value_of_half(code: Any) -> Any:
+@kernel
+def _value_of_half(code: np.uint16) -> float:
     absolute = np.int64(code) & 0x7FFF
-    value = absolute * _HALF_STEP if absolute < 0x400 else _float_of((absolute + _REBIAS) << 13)
+    value = absolute * _HALF_STEP if absolute < 0x400 else _float_of(int((absolute + _REBIAS) << 13))
     return -value if np.int64(code) & 0x8000 else value
 
 
-@njit(types.void(_X, _BITS, writes(types.uint16, 2), writes(types.uint8, 2)), nogil=True, cache=True)
+@kernel
 def _encode_half(
-    x: NDArray[np.float32], bits: NDArray[np.int32], codes: NDArray[np.uint16], scales: NDArray[np.uint8]
+    x: InMatrix[np.float32], bits: InMatrix[np.int32], codes: OutMatrix[np.uint16], scales: OutMatrix[np.uint8]
 ) -> None:
-    dim = x.shape[1]
     for i in range(len(x)):
         for group in range(scales.shape[1]):
-            first = group * GROUP
-            stop = min(first + GROUP, dim)
-            largest_bits = np.int32(0)
-            for col in range(first, stop):
-                largest_bits = max(largest_bits, np.int32(bits[i, col] & _ABSOLUTE))
-            if largest_bits >= _FIRST_INFINITE:
+            first, stop = group * GROUP, min(group * GROUP + GROUP, x.shape[1])
+            exponent = _group_exponent(bits, i, first, stop, _HALF)
+            if exponent > _HALF.highest:
                 scales[i, group] = _NOT_FINITE
-                for col in range(first, stop):
-                    codes[i, col] = 0
+                codes[i, first:stop] = 0
                 continue
-            largest = _float_of(largest_bits)
-            exponent = max(_exponent(largest) - _HALF_BITS, _HALF_LOWEST)
-            if largest * _power_of_two(-exponent) >= _HALF_UP:
-                exponent += 1
-            exponent = min(exponent, _HALF_HIGHEST)
-            scales[i, group] = exponent - _HALF_LOWEST
+            scales[i, group] = exponent - _HALF.lowest
             inverse = _power_of_two(-exponent)
             for col in range(first, stop):
                 codes[i, col] = _half_of(np.float64(x[i, col]) * inverse)
 
 
-@njit(types.void(reads(types.uint16, 2), _SCALES, writes(types.float32, 2)), nogil=True, cache=True)
-def _decode_half(codes: NDArray[np.uint16], scales: NDArray[np.uint8], x: NDArray[np.float32]) -> None:
-    dim = x.shape[1]
+@kernel
+def _decode_half(codes: InMatrix[np.uint16], scales: InMatrix[np.uint8], x: OutMatrix[np.float32]) -> None:
     for i in range(len(x)):
         for group in range(scales.shape[1]):
-            first = group * GROUP
-            stop = min(first + GROUP, dim)
-            byte = np.int64(scales[i, group])
-            scale = np.nan if byte == _NOT_FINITE else _power_of_two(byte + _HALF_LOWEST)
-            for col in range(first, stop):
+            scale = _scale_of(scales[i, group], _HALF)
+            for col in range(group * GROUP, min(group * GROUP + GROUP, x.shape[1])):
                 x[i, col] = np.float32(_value_of_half(codes[i, col]) * scale)

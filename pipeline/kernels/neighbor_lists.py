@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, types
 from numpy.typing import NDArray
 
-from pipeline.kernels.array_types import reads, writes
-
-_INT32, _INT64 = reads(types.int32), reads(types.int64)
-_TO_INT32, _TO_INT64 = writes(types.int32), writes(types.int64)
+from pipeline.kernels.array_types import In, Out, kernel
 
 
 def neighbor_lists(
@@ -45,16 +41,16 @@ def neighbor_lists(
     return indptr, neighbor
 
 
-@njit(types.void(_INT32, _INT32, _TO_INT64), nogil=True, cache=True)
-def _count(left, right, indptr):  # type: ignore
+@kernel
+def _count(left: In[np.int32], right: In[np.int32], indptr: Out[np.int64]) -> None:
     for e in range(left.size):
         if left[e] != right[e]:
             indptr[left[e] + 1] += 1
             indptr[right[e] + 1] += 1
 
 
-@njit(types.void(_INT32, _INT32, _TO_INT64, _TO_INT32), nogil=True, cache=True)
-def _fill(left, right, put, neighbor):  # type: ignore
+@kernel
+def _fill(left: In[np.int32], right: In[np.int32], put: Out[np.int64], neighbor: Out[np.int32]) -> None:
     for e in range(left.size):
         a, b = left[e], right[e]
         if a != b:
@@ -64,8 +60,8 @@ def _fill(left, right, put, neighbor):  # type: ignore
             put[b] += 1
 
 
-@njit(types.void(_INT64, _INT32, _TO_INT64, _TO_INT32), nogil=True, cache=True)
-def _transpose(indptr, neighbor, put, transposed):  # type: ignore
+@kernel
+def _transpose(indptr: In[np.int64], neighbor: In[np.int32], put: Out[np.int64], transposed: Out[np.int32]) -> None:
     for row in range(indptr.size - 1):
         for e in range(indptr[row], indptr[row + 1]):
             other = neighbor[e]

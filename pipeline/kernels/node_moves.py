@@ -14,15 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit, types
 from numpy.typing import NDArray
 
-from pipeline.kernels.array_types import reads, writes
+from pipeline.kernels.array_types import In, Out, kernel
 from pipeline.kernels.hashing import mix, mixed_seed
-
-_INT8, _INT32, _INT64, _UINT64 = reads(types.int8), reads(types.int32), reads(types.int64), reads(types.uint64)
-_TO_INT32, _TO_INT64, _TO_UINT64 = writes(types.int32), writes(types.int64), writes(types.uint64)
-_TO_FLAGS = writes(types.boolean)
 
 #: Role of nodes whose edges with each other don't count; see :class:`pipeline.partitioning.pieces.Role`.
 _SHARED = 1
@@ -188,23 +183,19 @@ def _table_for(indptr: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np
     return np.full(places, -1, np.int32), np.zeros(places, np.int64), np.empty(max(largest, 1), np.int64)
 
 
-@njit(
-    types.int64(
-        types.int64,
-        types.int64,
-        _INT64,
-        _INT32,
-        _INT64,
-        _INT8,
-        _INT32,
-        _TO_INT32,
-        _TO_INT64,
-        _TO_INT64,
-    ),
-    nogil=True,
-    cache=True,
-)
-def _gather(v, row, indptr, neighbor, edge_weight, role, labels, met, shared, used):  # type: ignore
+@kernel
+def _gather(
+    v: int,
+    row: int,
+    indptr: In[np.int64],
+    neighbor: In[np.int32],
+    edge_weight: In[np.int64],
+    role: In[np.int8],
+    labels: In[np.int32],
+    met: Out[np.int32],
+    shared: Out[np.int64],
+    used: Out[np.int64],
+) -> int:
     """Sum the weights that a node shares with each label; the number of places in use."""
     # A mask for this row alone: small rows stay in the first cache lines of a table made for the largest.
     places = np.int64(8)
@@ -229,54 +220,29 @@ def _gather(v, row, indptr, neighbor, edge_weight, role, labels, met, shared, us
     return count
 
 
-@njit(
-    types.int64(
-        types.int64,
-        _INT64,
-        _INT32,
-        _INT64,
-        _INT64,
-        _UINT64,
-        _INT8,
-        _INT32,
-        _INT64,
-        types.int64,
-        types.uint64,
-        types.boolean,
-        _TO_INT32,
-        _TO_INT64,
-        _TO_INT64,
-        _TO_INT32,
-        _TO_INT32,
-        _TO_INT64,
-        _TO_UINT64,
-        _TO_INT64,
-    ),
-    nogil=True,
-    cache=True,
-)
-def _propose(  # type: ignore
-    first,
-    indptr,
-    neighbor,
-    edge_weight,
-    volume,
-    node_key,
-    role,
-    labels,
-    load,
-    max_volume,
-    seed,
-    balance,
-    met,
-    shared,
-    used,
-    out_node,
-    out_label,
-    out_gain,
-    out_word,
-    out_volume,
-):
+@kernel
+def _propose(
+    first: int,
+    indptr: In[np.int64],
+    neighbor: In[np.int32],
+    edge_weight: In[np.int64],
+    volume: In[np.int64],
+    node_key: In[np.uint64],
+    role: In[np.int8],
+    labels: In[np.int32],
+    load: In[np.int64],
+    max_volume: int,
+    seed: np.uint64,
+    balance: bool,
+    met: Out[np.int32],
+    shared: Out[np.int64],
+    used: Out[np.int64],
+    out_node: Out[np.int32],
+    out_label: Out[np.int32],
+    out_gain: Out[np.int64],
+    out_word: Out[np.uint64],
+    out_volume: Out[np.int64],
+) -> int:
     lightest = np.int32(np.argmin(load)) if balance else np.int32(-1)
     put = 0
     for row in range(volume.size):
@@ -322,50 +288,27 @@ def _propose(  # type: ignore
     return put
 
 
-@njit(
-    types.int64(
-        types.int64,
-        _INT64,
-        _INT32,
-        _INT64,
-        _INT64,
-        _UINT64,
-        _INT8,
-        _INT32,
-        _INT64,
-        types.uint64,
-        _TO_INT32,
-        _TO_INT64,
-        _TO_INT64,
-        _TO_INT32,
-        _TO_INT32,
-        _TO_INT64,
-        _TO_UINT64,
-        _TO_INT64,
-    ),
-    nogil=True,
-    cache=True,
-)
-def _favorites(  # type: ignore
-    first,
-    indptr,
-    neighbor,
-    edge_weight,
-    volume,
-    node_key,
-    role,
-    labels,
-    load,
-    seed,
-    met,
-    shared,
-    used,
-    out_node,
-    out_label,
-    out_gain,
-    out_word,
-    out_volume,
-):
+@kernel
+def _favorites(
+    first: int,
+    indptr: In[np.int64],
+    neighbor: In[np.int32],
+    edge_weight: In[np.int64],
+    volume: In[np.int64],
+    node_key: In[np.uint64],
+    role: In[np.int8],
+    labels: In[np.int32],
+    load: In[np.int64],
+    seed: np.uint64,
+    met: Out[np.int32],
+    shared: Out[np.int64],
+    used: Out[np.int64],
+    out_node: Out[np.int32],
+    out_label: Out[np.int32],
+    out_gain: Out[np.int64],
+    out_word: Out[np.uint64],
+    out_volume: Out[np.int64],
+) -> int:
     put = 0
     for row in range(volume.size):
         v = first + row
@@ -393,12 +336,16 @@ def _favorites(  # type: ignore
     return put
 
 
-@njit(
-    types.void(_INT32, _INT64, types.int64, _INT64, types.int64, types.boolean, _TO_FLAGS),
-    nogil=True,
-    cache=True,
-)
-def _accept(label, volume, first_label, load, max_volume, with_first_over, chosen):  # type: ignore
+@kernel
+def _accept(
+    label: In[np.int32],
+    volume: In[np.int64],
+    first_label: int,
+    load: In[np.int64],
+    max_volume: int,
+    with_first_over: bool,
+    chosen: Out[np.bool_],
+) -> None:
     room, is_full = np.int64(0), False
     for i in range(label.size):
         if i == 0 or label[i] != label[i - 1]:
@@ -414,8 +361,10 @@ def _accept(label, volume, first_label, load, max_volume, with_first_over, chose
                 chosen[i] = True
 
 
-@njit(types.void(_INT32, _INT64, _INT32, types.int64, _TO_INT32), nogil=True, cache=True)
-def _group(favorite, volume, own_label, max_volume, label):  # type: ignore
+@kernel
+def _group(
+    favorite: In[np.int32], volume: In[np.int64], own_label: In[np.int32], max_volume: int, label: Out[np.int32]
+) -> None:
     current, total = np.int32(-1), np.int64(0)
     for i in range(favorite.size):
         if i == 0 or favorite[i] != favorite[i - 1] or total + volume[i] > max_volume:

@@ -6,13 +6,10 @@ A value a node is kept with a mark for each tile of `TILE` nodes, so that what w
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numba import njit, types
 from numpy.typing import NDArray
 
-from pipeline.kernels.array_types import reads, writes
+from pipeline.kernels.array_types import In, Out, OutMatrix, kernel
 from pipeline.kernels.ppr_top_k import is_known
 from pipeline.kernels.prefetch import prefetch_element
 from pipeline.kernels.ranking import NO_ROW, sift_down
@@ -36,27 +33,12 @@ SpreadArrays = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float6
 Pairs = tuple[NDArray[np.int32], NDArray[np.float64]]
 """Nodes and a value each."""
 
-_tuple: Any = types.Tuple  # numba's own constructors have no annotations
-_FLOATS = reads(types.float32)
-_GRAPH = _tuple((reads(types.int64), reads(types.int32), _FLOATS, reads(types.float64)))
-_SETS = _tuple((reads(types.int64), reads(types.int64), reads(types.float64)))
-_PRINTS = _tuple((reads(types.int64), reads(types.int64), reads(types.int32), _FLOATS, types.float64))
-_ROUNDS = (types.float64, types.int64, types.float64)  # restart, rounds, drop_below
-_SPREAD = _tuple((writes(types.float64),) * 3)
-_PAIRS = _tuple((writes(types.int32), writes(types.float64)))
-_VALUES = (writes(types.float64), writes(types.uint8))  # a value a node, and a mark a tile
 
 _HERE, _THERE, _KEPT, _SUMS = range(4)  # rows of the state of a query
 
 
-@njit(
-    types.void(reads(types.int64), reads(types.int32), reads(types.boolean), writes(types.boolean)),
-    nogil=True,
-    cache=True,
-)
-def spread_marks(
-    indptr: NDArray[np.int64], indices: NDArray[np.int32], at: NDArray[np.bool_], following: NDArray[np.bool_]
-) -> None:
+@kernel
+def spread_marks(indptr: In[np.int64], indices: In[np.int32], at: In[np.bool_], following: Out[np.bool_]) -> None:
     """Mark where a walk is after one more step; at a node without neighbours it stays."""
     for v in range(at.size):
         if at[v]:
@@ -66,8 +48,8 @@ def spread_marks(
                 following[indices[e]] = True
 
 
-@njit(_PAIRS(_PAIRS, types.int64), nogil=True, cache=True)
-def _with_room(pairs: Pairs, wanted: int) -> Pairs:
+@kernel
+def _with_room(pairs: tuple[Out[np.int32], Out[np.float64]], wanted: int) -> tuple[Out[np.int32], Out[np.float64]]:
     """The same pairs in arrays of at least the wanted size."""
     if pairs[0].size >= wanted:
         return pairs
@@ -77,8 +59,10 @@ def _with_room(pairs: Pairs, wanted: int) -> Pairs:
     return nodes, values
 
 
-@njit(_tuple((_PAIRS, types.int64))(*_VALUES, _PAIRS, types.int64), nogil=True, cache=True)
-def _take_out(values: NDArray[np.float64], tiles: NDArray[np.uint8], pairs: Pairs, put: int) -> tuple[Pairs, int]:
+@kernel
+def _take_out(
+    values: Out[np.float64], tiles: Out[np.uint8], pairs: tuple[Out[np.int32], Out[np.float64]], put: int
+) -> tuple[tuple[Out[np.int32], Out[np.float64]], int]:
     """Append what is not 0, nodes ascending, from place ``put`` on, and leave 0."""
     for tile in range(tiles.size):
         if tiles[tile]:
@@ -93,8 +77,14 @@ def _take_out(values: NDArray[np.float64], tiles: NDArray[np.uint8], pairs: Pair
     return pairs, put
 
 
-@njit(types.void(_GRAPH, types.int64, types.float64, *_VALUES), nogil=True, cache=True)
-def _forward(graph: GraphArrays, v: int, chance: float, there: NDArray[np.float64], tiles: NDArray[np.uint8]) -> None:
+@kernel
+def _forward(
+    graph: tuple[In[np.int64], In[np.int32], In[np.float32], In[np.float64]],
+    v: int,
+    chance: float,
+    there: Out[np.float64],
+    tiles: Out[np.uint8],
+) -> None:
     """Move a chance from v on to its neighbours; a node without any keeps it."""
     indptr, indices, weights, degree = graph
     if indptr[v] == indptr[v + 1]:
@@ -111,26 +101,20 @@ def _forward(graph: GraphArrays, v: int, chance: float, there: NDArray[np.float6
         tiles[u >> TILE_BITS] = 1
 
 
-@njit(
-    _tuple((types.int64, _PAIRS, types.int64))(
-        _GRAPH, _SETS, _PRINTS, *_ROUNDS, types.int64, _SPREAD, writes(types.float64, 2), writes(types.uint8, 2), _PAIRS
-    ),
-    nogil=True,
-    cache=True,
-)
+@kernel
 def _answer(
-    graph: GraphArrays,
-    sets: SetArrays,
-    prints: PrintArrays,
+    graph: tuple[In[np.int64], In[np.int32], In[np.float32], In[np.float64]],
+    sets: tuple[In[np.int64], In[np.int64], In[np.float64]],
+    prints: tuple[In[np.int64], In[np.int64], In[np.int32], In[np.float32], float],
     restart: float,
     rounds: int,
     drop_below: float,
     query: int,
-    spread: SpreadArrays,
-    values: NDArray[np.float64],
-    tiles: NDArray[np.uint8],
-    moving: Pairs,
-) -> tuple[int, Pairs, int]:
+    spread: tuple[Out[np.float64], Out[np.float64], Out[np.float64]],
+    values: OutMatrix[np.float64],
+    tiles: OutMatrix[np.uint8],
+    moving: tuple[Out[np.int32], Out[np.float64]],
+) -> tuple[int, tuple[Out[np.int32], Out[np.float64]], int]:
     """Do the rounds of a query, and add up fingerprints in ``values[_SUMS]``; the other rows are 0 before and after.
 
     Returns a node without fingerprint, or -1, and what was settled, in ``count`` pairs ascending by node, which is not
@@ -182,21 +166,17 @@ def _answer(
     return absent, moving, count
 
 
-@njit(
-    _tuple((types.int64, _PAIRS))(_GRAPH, _SETS, _PRINTS, *_ROUNDS, _SPREAD, writes(types.int64)),
-    nogil=True,
-    cache=True,
-)
+@kernel
 def score_all(
-    graph: GraphArrays,
-    sets: SetArrays,
-    prints: PrintArrays,
+    graph: tuple[In[np.int64], In[np.int32], In[np.float32], In[np.float64]],
+    sets: tuple[In[np.int64], In[np.int64], In[np.float64]],
+    prints: tuple[In[np.int64], In[np.int64], In[np.int32], In[np.float32], float],
     restart: float,
     rounds: int,
     drop_below: float,
-    spread: SpreadArrays,
-    out_indptr: NDArray[np.int64],
-) -> tuple[int, Pairs]:
+    spread: tuple[Out[np.float64], Out[np.float64], Out[np.float64]],
+    out_indptr: Out[np.int64],
+) -> tuple[int, tuple[Out[np.int32], Out[np.float64]]]:
     """Every score of each query, in pairs, and the ``out_indptr`` of these; first, a node without fingerprint or -1."""
     set_indptr, largest = sets[0], spread[1]
     count_of_tiles = (graph[3].size + TILE - 1) >> TILE_BITS
@@ -223,8 +203,8 @@ def score_all(
     return -1, out
 
 
-@njit(types.float64(writes(types.float64)), nogil=True, cache=True)
-def _largest(line: NDArray[np.float64]) -> float:
+@kernel
+def _largest(line: Out[np.float64]) -> float:
     """The largest of a tile's values, none below 0: by their bits, which a processor compares eight at a time."""
     bits = line.view(np.int64)
     a, b, c, d = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
@@ -236,18 +216,9 @@ def _largest(line: NDArray[np.float64]) -> float:
     return np.int64(max(max(a, b), max(c, d))).view(np.float64)
 
 
-@njit(
-    types.float64(*_VALUES, _FLOATS, types.int64, types.int64, writes(types.float64)),
-    nogil=True,
-    cache=True,
-)
+@kernel
 def _tops(
-    sums: NDArray[np.float64],
-    touched: NDArray[np.uint8],
-    factor: NDArray[np.float32],
-    start: int,
-    stop: int,
-    tops: NDArray[np.float64],
+    sums: Out[np.float64], touched: Out[np.uint8], factor: In[np.float32], start: int, stop: int, tops: Out[np.float64]
 ) -> float:
     """Fill in the largest score of each touched tile's candidates; return the largest sum of all.
 
@@ -272,30 +243,23 @@ def _tops(
     return largest
 
 
-@njit(types.void(writes(types.float32), writes(types.int64), types.float64, types.int64), nogil=True, cache=True)
-def _offer(best: NDArray[np.float32], places: NDArray[np.int64], value: float, node: int) -> None:
+@kernel
+def _offer(best: Out[np.float32], places: Out[np.int64], value: float, node: int) -> None:
     """Let a value above 0 into the heap, in whatever order of nodes."""
     score = np.float32(value)
     if score > best[0] or (score == best[0] and score > 0 and node < places[0]):
         sift_down(best, places, best.size, score, node)
 
 
-@njit(
-    types.void(
-        *_VALUES, reads(types.float64), writes(types.float32), writes(types.int64), writes(types.float32),
-        writes(types.int64),
-    ),
-    nogil=True,
-    cache=True,
-)  # fmt: skip
+@kernel
 def _offer_tiles(
-    sums: NDArray[np.float64],
-    touched: NDArray[np.uint8],
-    tops: NDArray[np.float64],
-    bars: NDArray[np.float32],
-    bar_tiles: NDArray[np.int64],
-    best: NDArray[np.float32],
-    places: NDArray[np.int64],
+    sums: Out[np.float64],
+    touched: Out[np.uint8],
+    tops: In[np.float64],
+    bars: Out[np.float32],
+    bar_tiles: Out[np.int64],
+    best: Out[np.float32],
+    places: Out[np.int64],
 ) -> None:
     """Let the scores of touched tiles into the heap, and leave 0; ``bars`` and ``bar_tiles`` (k,) are overwritten."""
     # The k-th of the tiles' best is no higher than the k-th of all: most tiles need no second look.
@@ -316,30 +280,22 @@ def _offer_tiles(
             line.fill(0)
 
 
-@njit(
-    types.int64(
-        *(_GRAPH, _SETS, _PRINTS, *_ROUNDS, _SPREAD),
-        *(_FLOATS, types.int64, types.int64, reads(types.int64), reads(types.int64)),
-        *(writes(types.float32, 2), writes(types.int64, 2)),
-    ),
-    nogil=True,
-    cache=True,
-)
+@kernel
 def rank_all(
-    graph: GraphArrays,
-    sets: SetArrays,
-    prints: PrintArrays,
+    graph: tuple[In[np.int64], In[np.int32], In[np.float32], In[np.float64]],
+    sets: tuple[In[np.int64], In[np.int64], In[np.float64]],
+    prints: tuple[In[np.int64], In[np.int64], In[np.int32], In[np.float32], float],
     restart: float,
     rounds: int,
     drop_below: float,
-    spread: SpreadArrays,
-    factor: NDArray[np.float32],
+    spread: tuple[Out[np.float64], Out[np.float64], Out[np.float64]],
+    factor: In[np.float32],
     start: int,
     stop: int,
-    known_indptr: NDArray[np.int64],
-    known: NDArray[np.int64],
-    scores: NDArray[np.float32],
-    nodes: NDArray[np.int64],
+    known_indptr: In[np.int64],
+    known: In[np.int64],
+    scores: OutMatrix[np.float32],
+    nodes: OutMatrix[np.int64],
 ) -> int:
     """The heaps of each query's best candidates, (queries, k); returns a node without fingerprint, or -1.
 

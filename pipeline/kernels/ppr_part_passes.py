@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numba import njit, types
 from numpy.typing import NDArray
 
-from pipeline.kernels.array_types import reads, writes
+from pipeline.kernels.array_types import In, InCube, Out, kernel
 
 _QUEUED, _REACHED, _CHANGED = 1, 2, 4
 
@@ -46,20 +43,13 @@ HeldArrays = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float64], ND
 SentArrays = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]
 """sent_indptr, sent_place, sent_position, sent_mass as in `Pushed`; written."""
 
-_tuple: Any = types.Tuple  # numba's own constructors have no annotations
-_I64, _I32, _F64 = reads(types.int64), reads(types.int32), reads(types.float64)
-_WEIGHTS = (reads(types.float32), types.none)
-_BOUNDS = reads(types.int64, 3)
-_ROWS = _tuple((_I64, _I32, _F64, _I32, _I32, _I64, _I32, _I32))
-_LOG = _tuple((_BOUNDS, _I32, _F64, _F64))
-_MASS = _tuple((_BOUNDS, _I32, _F64))
-_STATE = _tuple((*(writes(types.float64),) * 3, writes(types.uint8), *(writes(types.int32),) * 2))
-_HELD = _tuple((writes(types.int64), writes(types.int32), writes(types.float64), writes(types.float64)))
-_SENT = _tuple((writes(types.int64), writes(types.int32), writes(types.int32), writes(types.float64)))
 
-
-@njit(types.int64(_LOG, types.int64, _STATE), nogil=True, cache=True)
-def _recall(log: LogArrays, source: int, state: StateArrays) -> int:
+@kernel
+def _recall(
+    log: tuple[InCube[np.int64], In[np.int32], In[np.float64], In[np.float64]],
+    source: int,
+    state: tuple[Out[np.float64], Out[np.float64], Out[np.float64], Out[np.uint8], Out[np.int32], Out[np.int32]],
+) -> int:
     """Put what a source's rows hold into the state; the number of rows reached."""
     bounds, rows, settled_then, waiting_then = log
     settled, waiting, _, marks, _, reached = state
@@ -76,24 +66,17 @@ def _recall(log: LogArrays, source: int, state: StateArrays) -> int:
     return count
 
 
-@njit(
-    [
-        _tuple((types.int64, types.int64))(
-            _ROWS, weights, types.float64, types.float64, _MASS, types.int64, _STATE, types.int64
-        )
-        for weights in _WEIGHTS
-    ],
-    nogil=True,
-    cache=True,
-)
+@kernel
 def _spread(
-    walk: RowArrays,
-    weights: NDArray[np.float32] | None,
+    walk: tuple[
+        In[np.int64], In[np.int32], In[np.float64], In[np.int32], In[np.int32], In[np.int64], In[np.int32], In[np.int32]
+    ],
+    weights: In[np.float32] | None,
     restart: float,
     threshold: float,
-    arrived: MassArrays,
+    arrived: tuple[InCube[np.int64], In[np.int32], In[np.float64]],
     source: int,
-    state: StateArrays,
+    state: tuple[Out[np.float64], Out[np.float64], Out[np.float64], Out[np.uint8], Out[np.int32], Out[np.int32]],
     count: int,
 ) -> tuple[int, int]:
     """Take in what arrived and push until nothing is queued; the number of rows reached, and of entries walked."""
@@ -154,9 +137,16 @@ def _spread(
                 length += 1
 
 
-@njit(_tuple((types.int64, types.int64))(_ROWS, types.int64, _STATE, types.int64, _HELD, _SENT), nogil=True, cache=True)
+@kernel
 def _hand_out(
-    walk: RowArrays, source: int, state: StateArrays, count: int, held: HeldArrays, sent: SentArrays
+    walk: tuple[
+        In[np.int64], In[np.int32], In[np.float64], In[np.int32], In[np.int32], In[np.int64], In[np.int32], In[np.int32]
+    ],
+    source: int,
+    state: tuple[Out[np.float64], Out[np.float64], Out[np.float64], Out[np.uint8], Out[np.int32], Out[np.int32]],
+    count: int,
+    held: tuple[Out[np.int64], Out[np.int32], Out[np.float64], Out[np.float64]],
+    sent: tuple[Out[np.int64], Out[np.int32], Out[np.int32], Out[np.float64]],
 ) -> tuple[int, int]:
     """Write what home rows hold and what is sent, as far as there is room, and leave the state at 0.
 
@@ -196,29 +186,21 @@ def _hand_out(
     return held_put, sent_put
 
 
-@njit(
-    [
-        types.int64(
-            _ROWS, weights, types.float64, types.float64, types.int64, _LOG, _MASS, _STATE, _HELD, _SENT,
-            writes(types.int64),
-        )
-        for weights in _WEIGHTS
-    ],
-    nogil=True,
-    cache=True,
-)  # fmt: skip
+@kernel
 def push_sources(
-    walk: RowArrays,
-    weights: NDArray[np.float32] | None,
+    walk: tuple[
+        In[np.int64], In[np.int32], In[np.float64], In[np.int32], In[np.int32], In[np.int64], In[np.int32], In[np.int32]
+    ],
+    weights: In[np.float32] | None,
     restart: float,
     threshold: float,
     first_source: int,
-    log: LogArrays,
-    arrived: MassArrays,
-    state: StateArrays,
-    held: HeldArrays,
-    sent: SentArrays,
-    walked: NDArray[np.int64],
+    log: tuple[InCube[np.int64], In[np.int32], In[np.float64], In[np.float64]],
+    arrived: tuple[InCube[np.int64], In[np.int32], In[np.float64]],
+    state: tuple[Out[np.float64], Out[np.float64], Out[np.float64], Out[np.uint8], Out[np.int32], Out[np.int32]],
+    held: tuple[Out[np.int64], Out[np.int32], Out[np.float64], Out[np.float64]],
+    sent: tuple[Out[np.int64], Out[np.int32], Out[np.int32], Out[np.float64]],
+    walked: Out[np.int64],
 ) -> int:
     """Push for the sources from ``first_source`` on; the first one whose result did not fit, or their number.
 
@@ -244,22 +226,15 @@ def push_sources(
     return int(bounds.shape[0])
 
 
-@njit(
-    types.void(
-        types.float64, _LOG, _STATE,
-        writes(types.int64), writes(types.int32), writes(types.float64), writes(types.float64),
-    ),
-    nogil=True,
-    cache=True,
-)  # fmt: skip
+@kernel
 def settle_sources(
     restart: float,
-    log: LogArrays,
-    state: StateArrays,
-    indptr: NDArray[np.int64],
-    rows: NDArray[np.int32],
-    scores: NDArray[np.float64],
-    missing: NDArray[np.float64],
+    log: tuple[InCube[np.int64], In[np.int32], In[np.float64], In[np.float64]],
+    state: tuple[Out[np.float64], Out[np.float64], Out[np.float64], Out[np.uint8], Out[np.int32], Out[np.int32]],
+    indptr: Out[np.int64],
+    rows: Out[np.int32],
+    scores: Out[np.float64],
+    missing: Out[np.float64],
 ) -> None:
     """Write each source's rows with scores above 0, and what is missing, as `settle_part` returns them."""
     settled, waiting, _, marks, _, reached = state
@@ -282,8 +257,8 @@ def settle_sources(
         missing[source] = total
 
 
-@njit(types.void(_I64, reads(types.float32), writes(types.float64)), nogil=True, cache=True)
-def weigh_rows(indptr: NDArray[np.int64], weights: NDArray[np.float32], total: NDArray[np.float64]) -> None:
+@kernel
+def weigh_rows(indptr: In[np.int64], weights: In[np.float32], total: Out[np.float64]) -> None:
     """Add the weights of each row's entries to its total."""
     for row in range(indptr.size - 1):
         for e in range(indptr[row], indptr[row + 1]):

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, types
-from numpy.typing import NDArray
 
-from pipeline.kernels.array_types import reads, writes
+from pipeline.kernels.array_types import In, InMatrix, Out, OutMatrix, kernel
 from pipeline.kernels.residual_tiles import LANES, chebyshev_lanes
 from pipeline.kernels.vector_tiles import make_row_tile
 
@@ -15,35 +13,18 @@ _tile_64 = make_row_tile(64)
 _tile_32 = make_row_tile(32)
 _tile_16 = make_row_tile(16)
 
-_INDPTR = reads(types.int64)
-_INDICES = reads(types.int32)
-_WEIGHTS = (reads(types.float32), types.none)
-_LINE = reads(types.float32)
-_LINES = reads(types.float32, 2)
-_OUT_LINES = writes(types.float32, 2)
-_SEEDS = (reads(types.int64), reads(types.int64), reads(types.float32))  # rows ascending, columns, values
 
-
-@njit(types.void(reads(types.boolean), _LINE, _OUT_LINES), nogil=True, cache=True)
-def fill_main(is_main: NDArray[np.bool_], values: NDArray[np.float32], out: NDArray[np.float32]) -> None:
+@kernel
+def fill_main(is_main: In[np.bool_], values: In[np.float32], out: OutMatrix[np.float32]) -> None:
     """Each row of the main component = values, any other 0."""
     for row in range(is_main.size):
         for col in range(values.size):
             out[row, col] = values[col] if is_main[row] else np.float32(0)
 
 
-@njit(
-    types.float64(_INDPTR, _INDICES, reads(types.float64), writes(types.boolean), types.int64, types.int64),
-    nogil=True,
-    cache=True,
-)
+@kernel
 def mark_main(
-    indptr: NDArray[np.int64],
-    indices: NDArray[np.int32],
-    degree: NDArray[np.float64],
-    is_main: NDArray[np.bool_],
-    start: int,
-    stop: int,
+    indptr: In[np.int64], indices: In[np.int32], degree: In[np.float64], is_main: Out[np.bool_], start: int, stop: int
 ) -> float:
     """Mark the component of the node with the most neighbours; the sum of degrees of its rows in [start, stop)."""
     most = 0
@@ -72,20 +53,16 @@ def mark_main(
     return volume
 
 
-@njit(
-    [types.void(_INDICES, weights, _LINES, *(types.int64,) * 4, _OUT_LINES, types.int64) for weights in _WEIGHTS],
-    nogil=True,
-    cache=True,
-)
+@kernel
 def _sum_row(
-    indices: NDArray[np.int32],
-    weights: NDArray[np.float32] | None,
-    gathered: NDArray[np.float32],
+    indices: In[np.int32],
+    weights: In[np.float32] | None,
+    gathered: InMatrix[np.float32],
     first: int,
     begin: int,
     end: int,
     last: int,
-    out: NDArray[np.float32],
+    out: OutMatrix[np.float32],
     row: int,
 ) -> None:
     """``out[row]`` = the sum of ``weights[e] * gathered[indices[e] - first]``, as in `spmm`."""
@@ -100,26 +77,19 @@ def _sum_row(
         _tile_16(gathered, indices, weights, begin, end, last, first, 0, out, row)
 
 
-@njit(
-    [
-        types.void(_INDPTR, _INDICES, weights, _LINES, types.int64, types.int64, *_SEEDS, _LINE, _OUT_LINES)
-        for weights in _WEIGHTS
-    ],
-    nogil=True,
-    cache=True,
-)
+@kernel
 def recover_side(
-    indptr: NDArray[np.int64],
-    indices: NDArray[np.int32],
-    weights: NDArray[np.float32] | None,
-    gathered: NDArray[np.float32],
+    indptr: In[np.int64],
+    indices: In[np.int32],
+    weights: In[np.float32] | None,
+    gathered: InMatrix[np.float32],
     first: int,
     start: int,
-    seed_rows: NDArray[np.int64],
-    seed_cols: NDArray[np.int64],
-    seed_values: NDArray[np.float32],
-    factor: NDArray[np.float32],
-    out: NDArray[np.float32],
+    seed_rows: In[np.int64],
+    seed_cols: In[np.int64],
+    seed_values: In[np.float32],
+    factor: In[np.float32],
+    out: OutMatrix[np.float32],
 ) -> None:
     """``out[i]`` = seeds + factor * sum of gathered, for node ``start + i``."""
     seed = 0
@@ -136,50 +106,26 @@ def recover_side(
             seed += 1
 
 
-@njit(
-    [
-        types.void(
-            _INDPTR,
-            _INDICES,
-            weights,
-            _LINES,
-            types.int64,
-            types.int64,
-            *_SEEDS,
-            _LINE,
-            reads(types.float64),
-            _LINE,
-            _LINE,
-            _LINE,
-            _LINES,
-            _OUT_LINES,
-            _OUT_LINES,
-            writes(types.float64),
-        )
-        for weights in _WEIGHTS
-    ],
-    nogil=True,
-    cache=True,
-)
+@kernel
 def chebyshev_pass(
-    indptr: NDArray[np.int64],
-    indices: NDArray[np.int32],
-    weights: NDArray[np.float32] | None,
-    gathered: NDArray[np.float32],
+    indptr: In[np.int64],
+    indices: In[np.int32],
+    weights: In[np.float32] | None,
+    gathered: InMatrix[np.float32],
     first: int,
     start: int,
-    seed_rows: NDArray[np.int64],
-    seed_cols: NDArray[np.int64],
-    seed_values: NDArray[np.float32],
-    factor: NDArray[np.float32],
-    degree: NDArray[np.float64],
-    keep: NDArray[np.float32],
-    pull: NDArray[np.float32],
-    move: NDArray[np.float32],
-    here: NDArray[np.float32],
-    ahead: NDArray[np.float32],
-    step: NDArray[np.float32],
-    residual: NDArray[np.float64],
+    seed_rows: In[np.int64],
+    seed_cols: In[np.int64],
+    seed_values: In[np.float32],
+    factor: In[np.float32],
+    degree: In[np.float64],
+    keep: In[np.float32],
+    pull: In[np.float32],
+    move: In[np.float32],
+    here: InMatrix[np.float32],
+    ahead: OutMatrix[np.float32],
+    step: OutMatrix[np.float32],
+    residual: Out[np.float64],
 ) -> None:
     """The residual of ``here``, its l1 norm in x by column, and the next z, for nodes ``start`` and on."""
     seed = 0
@@ -200,24 +146,17 @@ def chebyshev_pass(
             chebyshev_lanes(line, col, here, ahead, step, i * width + col, keep, pull, move, weight, residual)
 
 
-@njit(
-    types.void(
-        _INDPTR, _INDICES, types.int64, types.int64, types.boolean, _INDPTR, reads(types.int64), types.int64,
-        writes(types.boolean),
-    ),
-    nogil=True,
-    cache=True,
-)  # fmt: skip
+@kernel
 def mark_near(
-    indptr: NDArray[np.int64],
-    indices: NDArray[np.int32],
+    indptr: In[np.int64],
+    indices: In[np.int32],
     start: int,
     stop: int,
     is_bipartite: bool,
-    set_indptr: NDArray[np.int64],
-    set_nodes: NDArray[np.int64],
+    set_indptr: In[np.int64],
+    set_nodes: In[np.int64],
     most: int,
-    is_near: NDArray[np.bool_],
+    is_near: Out[np.bool_],
 ) -> None:
     """Mark the sources whose second move touches ``most`` entries at most, or a thousand."""
     most = max(most, 1000)
@@ -247,42 +186,21 @@ def mark_near(
         is_near[source] = work <= most
 
 
-@njit(
-    [
-        types.void(
-            _INDPTR,
-            _INDICES,
-            weights,
-            types.int64,
-            types.int64,
-            types.boolean,
-            types.int64,
-            _LINE,
-            types.float64,
-            types.float64,
-            types.boolean,
-            _OUT_LINES,
-            _OUT_LINES,
-        )
-        for weights in _WEIGHTS
-    ],
-    nogil=True,
-    cache=True,
-)
+@kernel
 def _move_from(
-    indptr: NDArray[np.int64],
-    indices: NDArray[np.int32],
-    weights: NDArray[np.float32] | None,
+    indptr: In[np.int64],
+    indices: In[np.int32],
+    weights: In[np.float32] | None,
     start: int,
     node: int,
     is_bipartite: bool,
     col: int,
-    factor: NDArray[np.float32],
+    factor: In[np.float32],
     value: float,
     pull: float,
     is_near: bool,
-    z: NDArray[np.float32],
-    step: NDArray[np.float32],
+    z: OutMatrix[np.float32],
+    step: OutMatrix[np.float32],
 ) -> None:
     """The moves of one column because of a residual ``value`` at one node that is solved for."""
     if not is_near:
@@ -310,42 +228,22 @@ def _move_from(
             step[far - start, col] += np.float32(moved_far)
 
 
-@njit(
-    [
-        types.void(
-            _INDPTR,
-            _INDICES,
-            weights,
-            types.int64,
-            types.int64,
-            types.boolean,
-            *_SEEDS,
-            _LINE,
-            reads(types.float64),
-            reads(types.boolean),
-            _OUT_LINES,
-            _OUT_LINES,
-        )
-        for weights in _WEIGHTS
-    ],
-    nogil=True,
-    cache=True,
-)
+@kernel
 def spread_seeds(
-    indptr: NDArray[np.int64],
-    indices: NDArray[np.int32],
-    weights: NDArray[np.float32] | None,
+    indptr: In[np.int64],
+    indices: In[np.int32],
+    weights: In[np.float32] | None,
     start: int,
     stop: int,
     is_bipartite: bool,
-    seed_rows: NDArray[np.int64],
-    seed_cols: NDArray[np.int64],
-    seed_values: NDArray[np.float32],
-    factor: NDArray[np.float32],
-    pull: NDArray[np.float64],
-    is_near: NDArray[np.bool_],
-    z: NDArray[np.float32],
-    step: NDArray[np.float32],
+    seed_rows: In[np.int64],
+    seed_cols: In[np.int64],
+    seed_values: In[np.float32],
+    factor: In[np.float32],
+    pull: In[np.float64],
+    is_near: In[np.bool_],
+    z: OutMatrix[np.float32],
+    step: OutMatrix[np.float32],
 ) -> None:
     """Add to z and step what the residual of z = 0 moves: restart terms, and what they send to [start, stop).
 

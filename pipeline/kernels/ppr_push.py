@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit, types
 from numpy.typing import NDArray
 
-from pipeline.kernels.array_types import reads, writes
+from pipeline.kernels.array_types import In, Out, kernel
 from pipeline.kernels.ppr_top_k import Candidates, SparseScores, TopK, check_candidates, top_k_of_rows
 from pipeline.kernels.transition import RestartSets, Transition, check_restart, check_sources, check_tolerance
 
-_WEIGHTS = (reads(types.float32), types.none)
 _SOURCES_AT_ONCE = 256  # whose sparse results are held while their lists are made
 
 
@@ -117,57 +115,27 @@ def _push_all(
         nodes, scores = np.resize(nodes, 2 * nodes.size), np.resize(scores, 2 * scores.size)
 
 
-_STATE = (
-    writes(types.float64),
-    writes(types.float64),
-    writes(types.uint8),
-    writes(types.int32),
-    writes(types.int32),
-)
-_FOUND = (writes(types.int64), writes(types.int32), writes(types.float64), writes(types.float64))
-
-
-@njit(
-    [
-        types.int64(
-            reads(types.int64),
-            reads(types.int32),
-            weights,
-            reads(types.float64),
-            reads(types.int64),
-            reads(types.int64),
-            reads(types.float64),
-            types.float64,
-            types.float64,
-            types.int64,
-            *_STATE,
-            *_FOUND,
-        )
-        for weights in _WEIGHTS
-    ],
-    nogil=True,
-    cache=True,
-)
+@kernel
 def _push(
-    indptr: NDArray[np.int64],
-    indices: NDArray[np.int32],
-    weights: NDArray[np.float32] | None,
-    degree: NDArray[np.float64],
-    set_indptr: NDArray[np.int64],
-    set_nodes: NDArray[np.int64],
-    set_shares: NDArray[np.float64],
+    indptr: In[np.int64],
+    indices: In[np.int32],
+    weights: In[np.float32] | None,
+    degree: In[np.float64],
+    set_indptr: In[np.int64],
+    set_nodes: In[np.int64],
+    set_shares: In[np.float64],
     restart: float,
     threshold: float,
     first_source: int,
-    settled: NDArray[np.float64],
-    waiting: NDArray[np.float64],
-    is_queued: NDArray[np.uint8],
-    queue: NDArray[np.int32],
-    reached: NDArray[np.int32],
-    out_indptr: NDArray[np.int64],
-    out_nodes: NDArray[np.int32],
-    out_scores: NDArray[np.float64],
-    missing: NDArray[np.float64],
+    settled: Out[np.float64],
+    waiting: Out[np.float64],
+    is_queued: Out[np.uint8],
+    queue: Out[np.int32],
+    reached: Out[np.int32],
+    out_indptr: Out[np.int64],
+    out_nodes: Out[np.int32],
+    out_scores: Out[np.float64],
+    missing: Out[np.float64],
 ) -> int:
     """Sources from ``first_source`` on; the first whose result did not fit, or their number."""
     n = degree.size

@@ -9,14 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numba import njit, types
 from numpy.typing import NDArray
 
-from pipeline.kernels.array_types import reads, writes
+from pipeline.kernels.array_types import In, InMatrix, Out, OutMatrix, kernel
 from pipeline.kernels.ranking import NO_ROW, best_first, sift_down
-
-_INTS = reads(types.int64)
-_LISTS = (writes(types.float32, 2), writes(types.int64, 2))
 
 
 @dataclass(frozen=True)
@@ -142,8 +138,8 @@ def top_k_of_rows(found: SparseScores, candidates: Candidates, k: int) -> tuple[
     return nodes, scores
 
 
-@njit(types.boolean(_INTS, types.int64, types.int64, types.int64), nogil=True, cache=True)
-def is_known(known: NDArray[np.int64], start: int, stop: int, node: int) -> bool:
+@kernel
+def is_known(known: In[np.int64], start: int, stop: int, node: int) -> bool:
     """Whether an ascending run of nodes holds this one."""
     while start < stop:
         middle = (start + stop) // 2
@@ -156,30 +152,17 @@ def is_known(known: NDArray[np.int64], start: int, stop: int, node: int) -> bool
     return False
 
 
-@njit(
-    types.void(
-        reads(types.float32, 2),
-        reads(types.float32),
-        types.int64,
-        types.int64,
-        _INTS,
-        _INTS,
-        writes(types.float32),
-        *_LISTS,
-    ),
-    nogil=True,
-    cache=True,
-)
+@kernel
 def _best_of_columns(
-    values: NDArray[np.float32],
-    factor: NDArray[np.float32],
+    values: InMatrix[np.float32],
+    factor: In[np.float32],
     start: int,
     stop: int,
-    known_indptr: NDArray[np.int64],
-    known: NDArray[np.int64],
-    bars: NDArray[np.float32],
-    scores: NDArray[np.float32],
-    nodes: NDArray[np.int64],
+    known_indptr: In[np.int64],
+    known: In[np.int64],
+    bars: Out[np.float32],
+    scores: OutMatrix[np.float32],
+    nodes: OutMatrix[np.int64],
 ) -> None:
     dim = values.shape[1]
     k = scores.shape[1]
@@ -206,35 +189,18 @@ def _best_of_columns(
                         bars[col] = scores[col, 0]
 
 
-@njit(
-    [
-        types.void(
-            _INTS,
-            reads(types.int32),
-            reads(types.float64),
-            factor,
-            types.int64,
-            types.int64,
-            _INTS,
-            _INTS,
-            *_LISTS,
-        )
-        for factor in (reads(types.float32), types.none)
-    ],
-    nogil=True,
-    cache=True,
-)
+@kernel
 def _best_of_rows(
-    indptr: NDArray[np.int64],
-    nodes_in: NDArray[np.int32],
-    values: NDArray[np.float64],
-    factor: NDArray[np.float32] | None,
+    indptr: In[np.int64],
+    nodes_in: In[np.int32],
+    values: In[np.float64],
+    factor: In[np.float32] | None,
     start: int,
     stop: int,
-    known_indptr: NDArray[np.int64],
-    known: NDArray[np.int64],
-    scores: NDArray[np.float32],
-    nodes: NDArray[np.int64],
+    known_indptr: In[np.int64],
+    known: In[np.int64],
+    scores: OutMatrix[np.float32],
+    nodes: OutMatrix[np.int64],
 ) -> None:
     k = scores.shape[1]
     for source in range(indptr.size - 1):

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, types
-from numpy.typing import NDArray
 
-from pipeline.kernels.array_types import reads, writes
+from pipeline.kernels.array_types import In, Out, kernel
 from pipeline.kernels.hashing import mix
 from pipeline.kernels.prefetch import prefetch_element
 
@@ -16,8 +14,8 @@ IN_FLIGHT = 64
 _START = np.uint64(1 << 63)  # the word that draws a walk's seed; steps count from 0
 
 
-@njit("int64(uint64, float64[::1])", nogil=True, cache=True)
-def _steps(key: np.uint64, survive: NDArray[np.float64]) -> int:
+@kernel
+def _steps(key: np.uint64, survive: Out[np.float64]) -> int:
     """Steps that a walk takes after its seed, by its word 0."""
     luck = np.float64(mix(key) >> np.uint64(11)) * 2.0**-53
     steps = 0
@@ -26,13 +24,13 @@ def _steps(key: np.uint64, survive: NDArray[np.float64]) -> int:
     return steps
 
 
-@njit("uint64(uint64, int64)", nogil=True, cache=True)
+@kernel
 def _walk_key(source_key: np.uint64, walk: int) -> np.uint64:
     return np.uint64(mix(source_key + np.uint64(walk)))
 
 
-@njit(types.void(reads(types.uint64), types.int64, writes(types.float64), writes(types.int64)), nogil=True, cache=True)
-def find_starts(keys: NDArray[np.uint64], walks: int, survive: NDArray[np.float64], starts: NDArray[np.int64]) -> None:
+@kernel
+def find_starts(keys: In[np.uint64], walks: int, survive: Out[np.float64], starts: Out[np.int64]) -> None:
     """Where the path of each source starts."""
     put = 0
     for source in range(keys.size):
@@ -42,8 +40,8 @@ def find_starts(keys: NDArray[np.uint64], walks: int, survive: NDArray[np.float6
     starts[keys.size] = put
 
 
-@njit(types.void(reads(types.int64), reads(types.float64), writes(types.float64)), nogil=True, cache=True)
-def running_shares(set_indptr: NDArray[np.int64], shares: NDArray[np.float64], reach: NDArray[np.float64]) -> None:
+@kernel
+def running_shares(set_indptr: In[np.int64], shares: In[np.float64], reach: Out[np.float64]) -> None:
     """Running sums that begin anew with each set, so that their rounding does not depend on the sets before."""
     for source in range(set_indptr.size - 1):
         total = 0.0
@@ -52,17 +50,9 @@ def running_shares(set_indptr: NDArray[np.int64], shares: NDArray[np.float64], r
             reach[e] = total
 
 
-@njit(
-    types.int64(reads(types.int64), reads(types.int64), reads(types.float64), types.int64, types.uint64),
-    nogil=True,
-    cache=True,
-)
+@kernel
 def _seed_of(
-    set_indptr: NDArray[np.int64],
-    set_nodes: NDArray[np.int64],
-    reach: NDArray[np.float64],
-    source: int,
-    key: np.uint64,
+    set_indptr: In[np.int64], set_nodes: In[np.int64], reach: In[np.float64], source: int, key: np.uint64
 ) -> int:
     """The node that a walk begins at; ``reach`` is the running sum of each set's shares."""
     low, high = set_indptr[source], set_indptr[source + 1] - 1
@@ -79,38 +69,19 @@ def _seed_of(
     return int(set_nodes[low])
 
 
-@njit(
-    [
-        types.void(
-            reads(types.int64),
-            reads(types.int32),
-            accept,
-            other,
-            reads(types.int64),
-            reads(types.int64),
-            reads(types.float64),
-            reads(types.uint64),
-            types.int64,
-            writes(types.float64),
-            writes(types.int32),
-        )
-        for accept, other in ((reads(types.float32), reads(types.int32)), (types.none, types.none))
-    ],
-    nogil=True,
-    cache=True,
-)
+@kernel
 def write_paths(
-    indptr: NDArray[np.int64],
-    indices: NDArray[np.int32],
-    accept: NDArray[np.float32] | None,
-    other: NDArray[np.int32] | None,
-    set_indptr: NDArray[np.int64],
-    set_nodes: NDArray[np.int64],
-    reach: NDArray[np.float64],
-    keys: NDArray[np.uint64],
+    indptr: In[np.int64],
+    indices: In[np.int32],
+    accept: In[np.float32] | None,
+    other: In[np.int32] | None,
+    set_indptr: In[np.int64],
+    set_nodes: In[np.int64],
+    reach: In[np.float64],
+    keys: In[np.uint64],
     walks: int,
-    survive: NDArray[np.float64],
-    path: NDArray[np.int32],
+    survive: Out[np.float64],
+    path: Out[np.int32],
 ) -> None:
     """Write the nodes of all walks, one walk after the other, source after source."""
     node = np.empty(IN_FLIGHT, np.int64)
@@ -179,27 +150,15 @@ def write_paths(
             flying = still
 
 
-@njit(
-    types.int64(
-        writes(types.int32),
-        writes(types.int64),
-        writes(types.int32),
-        writes(types.int32),
-        writes(types.int32),
-        writes(types.int32),
-        writes(types.int64),
-    ),
-    nogil=True,
-    cache=True,
-)
+@kernel
 def count_visits(
-    path: NDArray[np.int32],
-    starts: NDArray[np.int64],
-    counts: NDArray[np.int32],
-    reached: NDArray[np.int32],
-    nodes: NDArray[np.int32],
-    visits: NDArray[np.int32],
-    sizes: NDArray[np.int64],
+    path: Out[np.int32],
+    starts: Out[np.int64],
+    counts: Out[np.int32],
+    reached: Out[np.int32],
+    nodes: Out[np.int32],
+    visits: Out[np.int32],
+    sizes: Out[np.int64],
 ) -> int:
     """Visits of each node of each source's path, in the order of the path; counts are left at 0."""
     put = 0

@@ -3,16 +3,13 @@
 import math
 
 import numpy as np
-from numba import njit, types
 from numpy.typing import NDArray
 
-from pipeline.kernels.array_types import reads, writes
+from pipeline.kernels.array_types import In, Out, OutMatrix, ieee_kernel, kernel
 from pipeline.kernels.buffers import aligned_empty
 from pipeline.kernels.elementary import log_of_normal
 from pipeline.kernels.hashing import hash_nodes, mix
 
-_ROWS = reads(types.uint64)
-_OUT = writes(types.float32, 2)
 _SHIFT_12 = np.uint64(12)
 _HALF = np.uint64(32)
 _ONE = np.uint64(1)
@@ -118,19 +115,15 @@ def _prepare(
     return hash_nodes(node_key, seed), factors, aligned_empty((n, dim))
 
 
-@njit(
-    types.boolean[::1](_ROWS, types.int64, types.uint64, types.uint64, reads(types.float32), _OUT),
-    nogil=True,
-    cache=True,
-)
+@kernel
 def _fill_sparse(
-    rows: NDArray[np.uint64],
+    rows: In[np.uint64],
     first_col: int,
     plus_below: np.uint64,
     minus_above: np.uint64,
-    values: NDArray[np.float32],
-    out: NDArray[np.float32],
-) -> NDArray[np.bool_]:
+    values: In[np.float32],
+    out: OutMatrix[np.float32],
+) -> Out[np.bool_]:
     """Fill the matrix; return which rows have no entry here."""
     zero = np.float32(0.0)
     is_empty = np.empty(len(rows), np.bool_)
@@ -147,29 +140,16 @@ def _fill_sparse(
     return is_empty
 
 
-@njit(
-    types.void(
-        _ROWS,
-        reads(types.boolean),
-        types.int64,
-        types.uint64,
-        types.uint64,
-        types.uint64,
-        reads(types.float32),
-        _OUT,
-    ),
-    nogil=True,
-    cache=True,
-)
+@kernel
 def _fill_empty(
-    rows: NDArray[np.uint64],
-    is_empty: NDArray[np.bool_],
+    rows: In[np.uint64],
+    is_empty: In[np.bool_],
     first_col: int,
     columns: np.uint64,
     plus_below: np.uint64,
     minus_above: np.uint64,
-    values: NDArray[np.float32],
-    out: NDArray[np.float32],
+    values: In[np.float32],
+    out: OutMatrix[np.float32],
 ) -> None:
     """Give rows without an entry in all columns one, where its column is here."""
     unseen = 0 if first_col else out.shape[1]
@@ -189,7 +169,7 @@ def _fill_empty(
             out[i, place - first_col] = values[i] if word & _ONE else -values[i]
 
 
-@njit("float64(float64)", nogil=True, cache=True, error_model="numpy")
+@ieee_kernel
 def _central_quantile(q: float) -> float:
     """Quantile of 1/2 + q for |q| <= 0.425."""
     r = 0.180625 - q * q
@@ -209,7 +189,7 @@ def _central_quantile(q: float) -> float:
     return q * top / (1.0 + r * bottom)
 
 
-@njit("float64(float64)", nogil=True, cache=True, error_model="numpy")
+@ieee_kernel
 def _tail_quantile(root: float) -> float:
     """Minus the quantile of exp(-root**2), for root up to 5."""
     r = root - 1.6
@@ -229,7 +209,7 @@ def _tail_quantile(root: float) -> float:
     return top / (1.0 + r * bottom)
 
 
-@njit("float64(float64)", nogil=True, cache=True, error_model="numpy")
+@ieee_kernel
 def _far_quantile(root: float) -> float:
     """Minus the quantile of exp(-root**2), for root above 5."""
     r = root - 5.0
@@ -249,18 +229,13 @@ def _far_quantile(root: float) -> float:
     return top / (1.0 + r * bottom)
 
 
-@njit(
-    "void(float64[::1], float64[::1], int64[::1], float64[::1], float64[::1])",
-    nogil=True,
-    cache=True,
-    error_model="numpy",
-)
+@ieee_kernel
 def quantiles(
-    centred: NDArray[np.float64],
-    result: NDArray[np.float64],
-    tails: NDArray[np.int64],
-    roots: NDArray[np.float64],
-    values: NDArray[np.float64],
+    centred: Out[np.float64],
+    result: Out[np.float64],
+    tails: Out[np.int64],
+    roots: Out[np.float64],
+    values: Out[np.float64],
 ) -> None:
     """``result[j]`` = normal quantile of 1/2 + centred[j]; the other arrays are scratch.
 
@@ -285,13 +260,9 @@ def quantiles(
         result[tails[t]] = math.copysign(value, centred[tails[t]])
 
 
-@njit(types.void(_ROWS, types.int64, reads(types.float64), types.boolean, _OUT), nogil=True, cache=True)
+@kernel
 def _fill_normal(
-    rows: NDArray[np.uint64],
-    first_col: int,
-    factors: NDArray[np.float64],
-    is_scaled: bool,
-    out: NDArray[np.float32],
+    rows: In[np.uint64], first_col: int, factors: In[np.float64], is_scaled: bool, out: OutMatrix[np.float32]
 ) -> None:
     dim = out.shape[1]
     centred = np.empty(dim)

@@ -8,34 +8,24 @@ as it was asked to be; where fewer rows may be ranked, the rest holds ``NO_ROW``
 
 from __future__ import annotations
 
-import numba
 import numpy as np
-from numba import types
-from numpy.typing import NDArray
+
+from pipeline.kernels.array_types import In, InMatrix, Out, OutMatrix, kernel
 
 NO_ROW = -1  # a position that no row has
 STRIDE = 64  # scores looked at together; a tile of them is padded to a multiple of it
 
 # Read-only, so that memory maps and Arrow buffers are accepted as well.
-_ints = types.Array(types.int64, 1, "C", readonly=True)
-_row = types.Array(types.float32, 1, "C", readonly=True)
-_rows = types.Array(types.float32, 2, "C", readonly=True)
 
 
-@numba.njit(types.boolean(types.float32, types.int64, types.float32, types.int64), nogil=True, cache=True)
+@kernel
 def _ranks_below(score: np.float32, position: int, other_score: np.float32, other_position: int) -> bool:
     """Whether the first of two (score, position) stands further down a ranking than the second."""
     return bool(score < other_score or (score == other_score and position > other_position))
 
 
-@numba.njit(
-    types.void(types.float32[::1], types.int64[::1], types.int64, types.float32, types.int64),
-    nogil=True,
-    cache=True,
-)
-def sift_down(
-    scores: NDArray[np.float32], positions: NDArray[np.int64], size: int, score: np.float32, position: int
-) -> None:
+@kernel
+def sift_down(scores: Out[np.float32], positions: Out[np.int64], size: int, score: np.float32, position: int) -> None:
     """Replace the root of the heap ``[:size]``, whose root ranks last, and restore its order."""
     hole = 0
     while True:
@@ -53,8 +43,8 @@ def sift_down(
     positions[hole] = position
 
 
-@numba.njit(types.float64(_row, _row), nogil=True, cache=True)
-def _dot(left: NDArray[np.float32], right: NDArray[np.float32]) -> float:
+@kernel
+def _dot(left: In[np.float32], right: In[np.float32]) -> float:
     """Products exact in float64; column c goes to sum c mod 4, so that four additions overlap."""
     a = b = c = d = 0.0
     whole = left.size - left.size % 4
@@ -68,33 +58,18 @@ def _dot(left: NDArray[np.float32], right: NDArray[np.float32]) -> float:
     return (a + b) + (c + d)
 
 
-@numba.njit(
-    types.void(
-        types.float32[:, ::1],
-        types.int64,
-        types.int64,
-        _rows,
-        _rows,
-        _row,
-        _ints,
-        _ints,
-        types.float32[:, ::1],
-        types.int64[:, ::1],
-    ),
-    nogil=True,
-    cache=True,
-)
+@kernel
 def keep_best(
-    rough: NDArray[np.float32],
+    rough: OutMatrix[np.float32],
     first: int,
     n: int,
-    queries: NDArray[np.float32],
-    rows: NDArray[np.float32],
-    slack: NDArray[np.float32],
-    exclude_indptr: NDArray[np.int64],
-    exclude: NDArray[np.int64],
-    best_scores: NDArray[np.float32],
-    best_positions: NDArray[np.int64],
+    queries: InMatrix[np.float32],
+    rows: InMatrix[np.float32],
+    slack: In[np.float32],
+    exclude_indptr: In[np.int64],
+    exclude: In[np.int64],
+    best_scores: OutMatrix[np.float32],
+    best_positions: OutMatrix[np.int64],
 ) -> None:
     """Merge one tile of rows into the best seen so far of each query.
 
@@ -149,8 +124,8 @@ def keep_best(
                         bar = np.float32(scores[0] - slack[query])
 
 
-@numba.njit(types.void(types.float32[:, ::1], types.int64[:, ::1]), nogil=True, cache=True)
-def best_first(best_scores: NDArray[np.float32], best_positions: NDArray[np.int64]) -> None:
+@kernel
+def best_first(best_scores: OutMatrix[np.float32], best_positions: OutMatrix[np.int64]) -> None:
     """Turn the heaps of ``keep_best`` into rankings, in place: (q, k) float32 and int64."""
     for query in range(best_scores.shape[0]):
         scores, positions = best_scores[query], best_positions[query]
@@ -161,16 +136,9 @@ def best_first(best_scores: NDArray[np.float32], best_positions: NDArray[np.int6
             sift_down(scores, positions, end, score, position)
 
 
-@numba.njit(
-    types.void(types.Array(types.int64, 2, "C", readonly=True), _ints, _ints, types.boolean[:, ::1]),
-    nogil=True,
-    cache=True,
-)
+@kernel
 def mark_hits(
-    ranked: NDArray[np.int64],
-    answer_indptr: NDArray[np.int64],
-    answers: NDArray[np.int64],
-    hits: NDArray[np.bool_],
+    ranked: InMatrix[np.int64], answer_indptr: In[np.int64], answers: In[np.int64], hits: OutMatrix[np.bool_]
 ) -> None:
     """Which places of each ranking hold an answer.
 
@@ -187,13 +155,10 @@ def mark_hits(
             hits[query, place] = at < wanted.size and wanted[at] == ranked[query, place]
 
 
-@numba.njit(types.float32[::1](_rows, _ints, _rows, _ints), nogil=True, cache=True)
+@kernel
 def pair_scores(
-    left_rows: NDArray[np.float32],
-    left: NDArray[np.int64],
-    right_rows: NDArray[np.float32],
-    right: NDArray[np.int64],
-) -> NDArray[np.float32]:
+    left_rows: InMatrix[np.float32], left: In[np.int64], right_rows: InMatrix[np.float32], right: In[np.int64]
+) -> Out[np.float32]:
     """Dot products of chosen pairs of rows: ``left_rows[left[i]] . right_rows[right[i]]``.
 
     Parameters
@@ -211,8 +176,8 @@ def pair_scores(
     return scores
 
 
-@numba.njit(types.float64[::1](_rows), nogil=True, cache=True)
-def row_lengths(rows: NDArray[np.float32]) -> NDArray[np.float64]:
+@kernel
+def row_lengths(rows: InMatrix[np.float32]) -> Out[np.float64]:
     """Euclidean length of each row: (n, dim) float32, C-contiguous -> (n,) float64.
 
     Like the scores the same on any CPU, which numpy's own sums need not be.

@@ -7,21 +7,15 @@ holds some of the groups computes the very same numbers for them.
 import math
 
 import numpy as np
-from numba import njit, types
 from numpy.typing import NDArray
 
-from pipeline.kernels.array_types import reads, writes
+from pipeline.kernels.array_types import In, InMatrix, Out, OutMatrix, ieee_kernel, kernel
 from pipeline.kernels.vector_tiles import GROUP, prefetch_row, square_sum_of_group
 
 ZERO_BELOW = 2.0**-18
 """A row is zero if its norm is at most this part of what went into it: the rest is rounding noise."""
 
 _AHEAD = 8  # rows between asking for a row and copying it
-_X = reads(types.float32, 2)
-_OUT = writes(types.float32, 2)
-_SCALE = reads(types.float64)
-_SUMS = writes(types.float64)
-_INDEX = reads(types.int64)
 
 
 def row_norms(x: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -184,8 +178,8 @@ def _check_index(index: NDArray[np.int64], length: int, name: str, rows: int, ta
         raise IndexError(f"index reaches from {index.min()} to {index.max()}; {target} has {rows} rows")
 
 
-@njit(types.void(_X, _SUMS), nogil=True, cache=True, error_model="numpy")
-def _norms(x: NDArray[np.float32], norms: NDArray[np.float64]) -> None:
+@ieee_kernel
+def _norms(x: InMatrix[np.float32], norms: Out[np.float64]) -> None:
     dim = x.shape[1]
     rest = dim % GROUP
     # The last group, filled up with zeros: adding 0.0 to a sum of squares changes nothing.
@@ -201,8 +195,8 @@ def _norms(x: NDArray[np.float32], norms: NDArray[np.float64]) -> None:
         norms[i] = math.sqrt(total)
 
 
-@njit(types.void(_X, writes(types.float64, 2)), nogil=True, cache=True)
-def _group_squares(x: NDArray[np.float32], squares: NDArray[np.float64]) -> None:
+@kernel
+def _group_squares(x: InMatrix[np.float32], squares: OutMatrix[np.float64]) -> None:
     dim = x.shape[1]
     rest = dim % GROUP
     padded = np.zeros((1, GROUP), np.float32)
@@ -215,26 +209,24 @@ def _group_squares(x: NDArray[np.float32], squares: NDArray[np.float64]) -> None
             squares[i, dim // GROUP] = square_sum_of_group(padded, 0, 0)
 
 
-@njit(types.void(_X, _SCALE, _OUT), nogil=True, cache=True)
-def _scale(x: NDArray[np.float32], scale: NDArray[np.float64], out: NDArray[np.float32]) -> None:
+@kernel
+def _scale(x: InMatrix[np.float32], scale: In[np.float64], out: OutMatrix[np.float32]) -> None:
     for i in range(len(x)):
         factor = scale[i]
         for col in range(x.shape[1]):
             out[i, col] = np.float32(np.float64(x[i, col]) * factor)
 
 
-@njit(types.void(_OUT, _X, _SCALE), nogil=True, cache=True)
-def _add_scaled(total: NDArray[np.float32], x: NDArray[np.float32], scale: NDArray[np.float64]) -> None:
+@kernel
+def _add_scaled(total: OutMatrix[np.float32], x: InMatrix[np.float32], scale: In[np.float64]) -> None:
     for i in range(len(x)):
         factor = scale[i]
         for col in range(x.shape[1]):
             total[i, col] = np.float32(np.float64(total[i, col]) + factor * np.float64(x[i, col]))
 
 
-@njit(types.void(_X, reads(types.boolean), _SUMS, _SUMS), nogil=True, cache=True)
-def _column_sums(
-    x: NDArray[np.float32], mask: NDArray[np.bool_], sums: NDArray[np.float64], squares: NDArray[np.float64]
-) -> None:
+@kernel
+def _column_sums(x: InMatrix[np.float32], mask: In[np.bool_], sums: Out[np.float64], squares: Out[np.float64]) -> None:
     for i in range(len(x)):
         if mask[i]:
             for col in range(x.shape[1]):
@@ -243,9 +235,9 @@ def _column_sums(
                 squares[col] += value * value
 
 
-@njit([types.void(_OUT, _INDEX, _X), types.void(writes(types.float64, 2), _INDEX, _X)], nogil=True, cache=True)
+@kernel
 def _add_rows(
-    total: NDArray[np.float32] | NDArray[np.float64], index: NDArray[np.int64], x: NDArray[np.float32]
+    total: OutMatrix[np.float32] | OutMatrix[np.float64], index: In[np.int64], x: InMatrix[np.float32]
 ) -> None:
     for k in range(len(index)):
         row = index[k]
@@ -253,8 +245,8 @@ def _add_rows(
             total[row, col] += x[k, col]
 
 
-@njit(types.void(_X, _INDEX, _OUT), nogil=True, cache=True)
-def _gather(x: NDArray[np.float32], index: NDArray[np.int64], out: NDArray[np.float32]) -> None:
+@kernel
+def _gather(x: InMatrix[np.float32], index: In[np.int64], out: OutMatrix[np.float32]) -> None:
     last = len(index) - 1
     for k in range(len(index)):
         prefetch_row(x, index[min(k + _AHEAD, last)])
@@ -263,8 +255,8 @@ def _gather(x: NDArray[np.float32], index: NDArray[np.int64], out: NDArray[np.fl
             out[k, col] = x[row, col]
 
 
-@njit(types.void(_X, _INDEX, _OUT), nogil=True, cache=True)
-def _scatter(x: NDArray[np.float32], index: NDArray[np.int64], out: NDArray[np.float32]) -> None:
+@kernel
+def _scatter(x: InMatrix[np.float32], index: In[np.int64], out: OutMatrix[np.float32]) -> None:
     for k in range(len(index)):
         row = index[k]
         for col in range(x.shape[1]):

@@ -1,10 +1,9 @@
 """Sparse times dense: where an embedding spends its time."""
 
 import numpy as np
-from numba import njit, types
 from numpy.typing import NDArray
 
-from pipeline.kernels.array_types import reads, writes
+from pipeline.kernels.array_types import In, InMatrix, Out, OutMatrix, kernel
 from pipeline.kernels.vector_tiles import make_row_tile
 
 _BLOCK = 128  # columns of one sweep over the entries: 512 bytes of a row, 8 vector registers
@@ -17,11 +16,6 @@ _tile_8 = make_row_tile(8)
 _tile_4 = make_row_tile(4)
 _tile_2 = make_row_tile(2)
 _tile_1 = make_row_tile(1)
-
-_INDPTR = reads(types.int64)
-_INDICES = reads(types.int32)
-_WEIGHTS = (reads(types.float32), types.none)
-_ROWS = (types.int64, types.int64, types.int64)  # start, stop, first_col
 
 
 def spmm(
@@ -127,19 +121,13 @@ def _check_magnitudes(magnitudes: NDArray[np.float64], columns: int, sums: NDArr
         )
 
 
-_SUM_ROWS = [
-    types.void(_INDPTR, _INDICES, weights, reads(types.float32, 2), writes(types.float32, 2), *_ROWS)
-    for weights in _WEIGHTS
-]
-
-
-@njit(_SUM_ROWS, nogil=True, cache=True)
+@kernel
 def _sum_rows(
-    indptr: NDArray[np.int64],
-    indices: NDArray[np.int32],
-    weights: NDArray[np.float32] | None,
-    x: NDArray[np.float32],
-    out: NDArray[np.float32],
+    indptr: In[np.int64],
+    indices: In[np.int32],
+    weights: In[np.float32] | None,
+    x: InMatrix[np.float32],
+    out: OutMatrix[np.float32],
     start: int,
     stop: int,
     first_col: int,
@@ -178,18 +166,13 @@ def _sum_rows(
             _tile_1(x, indices, weights, begin, end, last, first_col, col, out, i - start)
 
 
-_SUM_MAGNITUDES = [
-    types.void(_INDPTR, _INDICES, weights, reads(types.float64), writes(types.float64), *_ROWS) for weights in _WEIGHTS
-]
-
-
-@njit(_SUM_MAGNITUDES, nogil=True, cache=True)
+@kernel
 def _sum_magnitudes(
-    indptr: NDArray[np.int64],
-    indices: NDArray[np.int32],
-    weights: NDArray[np.float32] | None,
-    magnitudes: NDArray[np.float64],
-    sums: NDArray[np.float64],
+    indptr: In[np.int64],
+    indices: In[np.int32],
+    weights: In[np.float32] | None,
+    magnitudes: In[np.float64],
+    sums: Out[np.float64],
     start: int,
     stop: int,
     first_col: int,

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, types
 from numpy.typing import NDArray
 
-from pipeline.kernels.array_types import reads, writes
-
-_INT32, _INT64 = reads(types.int32), reads(types.int64)
-_TO_INT32, _TO_INT64 = writes(types.int32), writes(types.int64)
+from pipeline.kernels.array_types import In, Out, kernel
 
 #: Rows are at most this.
 _LAST_ROW = np.int64(2**31 - 1)
@@ -44,8 +40,15 @@ def strongest_edges(
     return kept_indptr, kept_neighbor, kept_weight
 
 
-@njit(types.void(_INT64, _INT32, _INT32, types.int64, _TO_INT32, _TO_INT32), nogil=True, cache=True)
-def _last_kept(indptr, neighbor, weight, most, lightest, farthest):  # type: ignore
+@kernel
+def _last_kept(
+    indptr: In[np.int64],
+    neighbor: In[np.int32],
+    weight: In[np.int32],
+    most: int,
+    lightest: Out[np.int32],
+    farthest: Out[np.int32],
+) -> None:
     """Weight and neighbour of the weakest edge that each row keeps; weight 0 where it keeps all."""
     keys = np.empty(most, np.int64)  # of the strongest so far, ascending: weight, then the lower neighbour
     for row in range(indptr.size - 1):
@@ -65,13 +68,20 @@ def _last_kept(indptr, neighbor, weight, most, lightest, farthest):  # type: ign
         farthest[row] = _LAST_ROW - (keys[0] & _LAST_ROW)
 
 
-@njit(types.boolean(types.int32, types.int32, types.int32, types.int32), nogil=True, cache=True)
-def _is_kept(weight, neighbor, lightest, farthest):  # type: ignore
-    return weight > lightest or (weight == lightest and neighbor <= farthest)
+@kernel
+def _is_kept(weight: np.int32, neighbor: int, lightest: np.int32, farthest: np.int32) -> bool:
+    return bool(weight > lightest or (weight == lightest and neighbor <= farthest))
 
 
-@njit(types.void(_INT64, _INT32, _INT32, _INT32, _INT32, _TO_INT64), nogil=True, cache=True)
-def _count_kept(indptr, neighbor, weight, lightest, farthest, kept):  # type: ignore
+@kernel
+def _count_kept(
+    indptr: In[np.int64],
+    neighbor: In[np.int32],
+    weight: In[np.int32],
+    lightest: In[np.int32],
+    farthest: In[np.int32],
+    kept: Out[np.int64],
+) -> None:
     """Fill ``kept[row + 1]`` with the number of entries that the row keeps."""
     for row in range(indptr.size - 1):
         for e in range(indptr[row], indptr[row + 1]):
@@ -82,8 +92,17 @@ def _count_kept(indptr, neighbor, weight, lightest, farthest, kept):  # type: ig
                 kept[row + 1] += 1
 
 
-@njit(types.void(_INT64, _INT32, _INT32, _INT32, _INT32, _TO_INT64, _TO_INT32, _TO_INT32), nogil=True, cache=True)
-def _keep(indptr, neighbor, weight, lightest, farthest, put, out_neighbor, out_weight):  # type: ignore
+@kernel
+def _keep(
+    indptr: In[np.int64],
+    neighbor: In[np.int32],
+    weight: In[np.int32],
+    lightest: In[np.int32],
+    farthest: In[np.int32],
+    put: Out[np.int64],
+    out_neighbor: Out[np.int32],
+    out_weight: Out[np.int32],
+) -> None:
     """Put what a row keeps into the rows of its neighbours: the same graph, and their lists ascend."""
     for row in range(indptr.size - 1):
         for e in range(indptr[row], indptr[row + 1]):

@@ -9,10 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit, types
 from numpy.typing import NDArray
 
-from pipeline.kernels.array_types import reads, writes
+from pipeline.kernels.array_types import In, Out, kernel
 from pipeline.kernels.buffers import aligned_empty
 
 _ROWS_AT_ONCE = 2_048
@@ -157,24 +156,16 @@ def _with_fixed_signs(columns: NDArray[np.float64]) -> NDArray[np.float64]:
     return columns * np.where(largest < 0, -1.0, 1.0)
 
 
-_CSR = (reads(types.int64), reads(types.int32))
-_REST = (reads(types.float64), types.int64, types.int64, types.int64, writes(types.float64))
-
-
-@njit(
-    [types.void(*_CSR, weights, *_REST) for weights in (reads(types.float32), types.none)],
-    nogil=True,
-    cache=True,
-)
+@kernel
 def _add_squares(
-    indptr: NDArray[np.int64],
-    indices: NDArray[np.int32],
-    weights: NDArray[np.float32] | None,
-    factors: NDArray[np.float64],
+    indptr: In[np.int64],
+    indices: In[np.int32],
+    weights: In[np.float32] | None,
+    factors: In[np.float64],
     start: int,
     stop: int,
     first_col: int,
-    sums: NDArray[np.float64],
+    sums: Out[np.float64],
 ) -> None:
     for i in range(start, stop):
         total = 0.0

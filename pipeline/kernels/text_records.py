@@ -1,19 +1,16 @@
 """Where the records of delimited text begin and end, counted from its bytes: quotes as RFC 4180 has them."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numba import njit, types
 from numpy.typing import NDArray
 
-from pipeline.kernels.array_types import reads, writes
+from pipeline.kernels.array_types import In, Out, kernel
 
 #: Bits of ``flags``: text stands after a closing quote; line ends stand inside quotes.
 GLUED, SPANS_LINES = 1, 2
 
 _AT_START, _AT_FIELD, _PLAIN, _QUOTED, _CLOSED, _COMMENT = range(6)
-_tuple: Any = types.Tuple  # numba's own constructors have no annotations
 _LF, _CR = ord("\n"), ord("\r")
 
 
@@ -63,8 +60,8 @@ def find_records(
     return Records(*places, blanks, comments, consumed, lines, bool(is_open), open_lines)
 
 
-@njit(types.boolean(reads(types.uint8), types.int64, reads(types.uint8)), nogil=True, cache=True)
-def _begins_with(data, at, start):  # type: ignore[no-untyped-def]
+@kernel
+def _begins_with(data: In[np.uint8], at: int, start: In[np.uint8]) -> bool:
     if at + start.size > data.size:
         return False
     for i in range(start.size):  # noqa: SIM110
@@ -73,22 +70,18 @@ def _begins_with(data, at, start):  # type: ignore[no-untyped-def]
     return True
 
 
-@njit(
-    _tuple([types.int64] * 7)(
-        reads(types.uint8),
-        types.int64,
-        types.int64,
-        types.boolean,
-        reads(types.uint8),
-        writes(types.int64),
-        writes(types.int64),
-        writes(types.int64),
-        writes(types.uint8),
-    ),
-    nogil=True,
-    cache=True,
-)
-def _find_records(data, delimiter, quote, is_last, comment, start, stop, fields, flags):  # type: ignore[no-untyped-def]
+@kernel
+def _find_records(
+    data: In[np.uint8],
+    delimiter: int,
+    quote: int,
+    is_last: bool,
+    comment: In[np.uint8],
+    start: Out[np.int64],
+    stop: Out[np.int64],
+    fields: Out[np.int64],
+    flags: Out[np.uint8],
+) -> tuple[int, int, int, int, int, int, int]:
     n, most = data.size, start.size
     found = blanks = comments = consumed = lines = inner = 0
     state, width, flag, i = _AT_START, 1, 0, 0

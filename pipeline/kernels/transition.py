@@ -5,15 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit, types
 from numpy.typing import NDArray
 
-from pipeline.kernels.array_types import reads, writes
+from pipeline.kernels.array_types import In, Out, kernel
 from pipeline.kernels.hashing import mix
-
-_INDPTR = reads(types.int64)
-_INDICES = reads(types.int32)
-_WEIGHTS = (reads(types.float32), types.none)
 
 
 @dataclass(frozen=True)
@@ -173,14 +168,9 @@ def _check_array(name: str, array: NDArray[np.generic], dtype: type[np.generic])
         )
 
 
-@njit(
-    [types.boolean(_INDPTR, _INDICES, weights, writes(types.float64)) for weights in _WEIGHTS], nogil=True, cache=True
-)
+@kernel
 def _sum_degrees(
-    indptr: NDArray[np.int64],
-    indices: NDArray[np.int32],
-    weights: NDArray[np.float32] | None,
-    degree: NDArray[np.float64],
+    indptr: In[np.int64], indices: In[np.int32], weights: In[np.float32] | None, degree: Out[np.float64]
 ) -> bool:
     """Fill the degrees; whether the entries and their mirror images are the same multiset."""
     forth = np.uint64(0)
