@@ -53,13 +53,22 @@ class Csr(NamedTuple):
 
 
 def kernel(function: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Compile a function for the types that its annotations name; it holds no lock, and numba keeps the result."""
-    return _compiled(function, "python")
+    """Compile a function for the types that its annotations name; it holds no lock, and numba caches the result."""
+    return _compile(function)
+
+
+def inner_kernel(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Compile what kernels call for every node or entry. It must allocate nothing and return no array.
+
+    So it needs no count of references, which costs atomic operations for every array of a tuple and every slice
+    [copy_refinement: a third of the time].
+    """
+    return _compile(function, _nrt=False)
 
 
 def ieee_kernel(function: Callable[_P, _R]) -> Callable[_P, _R]:
     """Compile as :func:`kernel` does; a division by zero gives what IEEE 754 says instead of an error."""
-    return _compiled(function, "numpy")
+    return _compile(function, error_model="numpy")
 
 
 def read_only(fields: _Fields) -> _Fields:
@@ -85,12 +94,11 @@ def _weight_of(weights: Any, entry: Any) -> Any:  # noqa: ARG001
     return lambda weights, entry: np.float64(weights[entry])
 
 
-def _compiled(function: Callable[_P, _R], error_model: str) -> Callable[_P, _R]:
+def _compile(function: Callable[_P, _R], **options: Any) -> Callable[_P, _R]:
     hints = get_type_hints(function, include_extras=True)
     (result,) = _variants(hints.pop("return"))
-    arguments = itertools.product(*(_variants(hint) for hint in hints.values()))
-    signatures = [result(*chosen) for chosen in arguments]
-    return cast(Callable[_P, _R], _njit(signatures, nogil=True, cache=True, error_model=error_model)(function))
+    signatures = [result(*chosen) for chosen in itertools.product(*map(_variants, hints.values()))]
+    return cast(Callable[_P, _R], _njit(signatures, nogil=True, cache=True, **options)(function))
 
 
 def _variants(hint: Any) -> list[Any]:

@@ -15,48 +15,61 @@ Source: Kabiljo et al., "Social Hash Partitioner: a scalable distributed hypergr
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.kernels.array_types import In, Out, kernel
+from pipeline.kernels.array_types import In, Out, inner_kernel, kernel, read_only
 from pipeline.kernels.hashing import mix
+from pipeline.kernels.neighbor_lists import WeightedGraph
 from pipeline.kernels.prefetch import prefetch_element
 
 #: Between rows and edges: of cut and copies on real graphs, neither is then much worse than its own optimum.
 KEEP = 0.7
-
 
 #: A row, in the unit that rows saved are counted in: what is read of a neighbour then is a byte for each part.
 _ONE = 255
 #: Counts from here on are a whole row; below, each is worth more than the one before.
 _MOST_COUNT = 13
 _COUNT = 2**32 - 1
-#: Flags in the word of a node: whole; with a slot for each part.
-_WHOLE, _EACH = 1, 2
+#: Flags in the word of a node: it is whole; its table is dense, with a slot for each part.
+WHOLE, DENSE = 1, 2
 #: A neighbour with more labels around it says little about any, and reading it would cost that many steps.
 _MOST_LABELS = 64
-#: A slot for each part is read ten times faster than a list, so it may be this many times longer.
-_EACH_FROM = 4
-#: So many neighbours before its turn, the place of a row is asked for at twice this distance, then the row.
+#: A dense table is read ten times faster than a list of pairs, so it may be this many times longer.
+_DENSE_FROM = 4
+#: The slots of a neighbour are prefetched so many neighbours before its turn, its word at twice this distance.
 _AHEAD = 12
 
 
-def refined_for_copies(
-    indptr: NDArray[np.int64],
-    neighbor: NDArray[np.int32],
-    volume: NDArray[np.int64],
-    order: NDArray[np.int64],
-    labels: NDArray[np.int32],
-    parts: int,
-    max_volume: int,
-    passes: int,
+class _State(NamedTuple):
+    """Where nodes are, and which labels are around each of them.
+
+    The labels around node i stand from ``slot(word[i])`` on: ``counts`` and ``saves`` of every part if its table is
+    dense, else ``used[i]`` ``pairs``. One word holds the slot and both flags: a pass is bound by what it fetches of
+    each neighbour.
+    """
+
+    labels: Out[np.int32]  # (n,)
+    load: Out[np.int64]  # (parts,) volume
+    worth: Out[np.int32]  # by count of neighbours, the last for all counts from there on
+    worth_minus_one: Out[np.int32]  # by the worth of a count, that of one neighbour fewer; of many, the same
+    word: Out[np.int64]  # (n,) slot << 2 | flags
+    used: Out[np.int32]  # (n,) labels in the list of pairs
+    pairs: Out[np.int64]  # label << 32 | count
+    counts: Out[np.int32]
+    saves: Out[np.uint8]  # worth of each of the counts
+
+
+def refine_copies(
+    graph: WeightedGraph, order: NDArray[np.int64], labels: NDArray[np.int32], parts: int, max_volume: int, passes: int
 ) -> NDArray[np.int32]:
     """Move whole nodes to the parts where they save rows; parts above ``max_volume`` give nodes away.
 
     Parameters
     ----------
-    indptr, neighbor : (n + 1,) int64, (entries,) int32: adjacency, each edge in both rows. No loops.
-    volume : (n,) int64; 0 marks shared nodes, which have no label of their own.
+    graph : without loops; volume 0 marks shared nodes, which have no label of their own. Weights of edges don't count.
     order : (n,) int64, a permutation: the order of visits.
     labels : (n,) int32 in 0 <= label < parts to start from, left unchanged.
     max_volume : no part grows beyond it. A part that starts above it gives away, first of all, the nodes that
@@ -72,78 +85,63 @@ def refined_for_copies(
     A pass reads all entries of whole nodes and, for each, the labels around the neighbour. At most
     20 B an entry; 28 B a node. Sums hold up to 2**23 neighbours.
     """
-    found = labels.copy()
+    graph = read_only(graph)
+    n = graph.volume.size
     load = np.zeros(parts, np.int64)
-    np.add.at(load, labels, volume)
-    # What is around node i: counts and saves of each part from where[i] >> 2, if it has many neighbours (_EACH);
-    # else used[i] pairs from there, label << 32 | count. One word says where, and whether i is whole: a pass is bound
-    # by what it has to fetch of each neighbour.
-    where = np.zeros(volume.size, np.int64)
-    used = np.zeros(volume.size, np.int32)
-    room = np.zeros(2, np.int64)
-    _make_room(indptr, neighbor, volume, parts, where, used, room)
+    np.add.at(load, labels, graph.volume)
+    word, used, room = np.zeros(n, np.int64), np.zeros(n, np.int32), np.zeros(2, np.int64)
+    _make_room(graph, parts, word, used, room)
     whole = 1 - KEEP**_MOST_COUNT
     worth = np.array([round(_ONE * (1 - KEEP**count) / whole) for count in range(_MOST_COUNT + 1)], np.int32)
-    less = np.arange(_ONE + 1, dtype=np.int32)  # the worth of a neighbour fewer; of many, the same
-    less[worth[1:-1]] = worth[:-2]
-    labels_around = np.zeros(room[0], np.int64), np.zeros(room[1], np.int32), np.zeros(room[1], np.uint8)
-    table = worth, where, used, *labels_around
-    state = found, load, less, *table
-    _count_labels(indptr, neighbor, volume, found, parts, *table)
+    worth_minus_one = np.arange(_ONE + 1, dtype=np.int32)
+    worth_minus_one[worth[1:-1]] = worth[:-2]
+    tables = np.zeros(room[0], np.int64), np.zeros(room[1], np.int32), np.zeros(room[1], np.uint8)
+    state = _State(labels.copy(), load, worth, worth_minus_one, word, used, *tables)
+    _count_labels(graph, state)
     for _ in range(passes):
         if load.max() > max_volume:
-            _relieve(indptr, neighbor, volume, order, max_volume, *state)
-        if _move(indptr, neighbor, volume, order, max_volume, *state) == 0:
+            _relieve_parts(graph, order, max_volume, state)
+        if _move_nodes(graph, order, max_volume, state) == 0:
             break
-    return found
+    return state.labels
+
+
+@inner_kernel
+def slot(word: int) -> int:
+    """Place in the tables where the labels around a node begin."""
+    return word >> 2
 
 
 @kernel
-def _make_room(
-    indptr: In[np.int64],
-    neighbor: In[np.int32],
-    volume: In[np.int64],
-    parts: int,
-    where: Out[np.int64],
-    used: Out[np.int32],
-    room: Out[np.int64],
-) -> None:
-    """Fill ``where``, ``used`` with the number of whole neighbours, and ``room`` with what pairs, and slots, take."""
+def _make_room(graph: WeightedGraph, parts: int, word: Out[np.int64], used: Out[np.int32], room: Out[np.int64]) -> None:
+    """Fill ``word``, ``used`` with the number of whole neighbours, and ``room`` with the length of pairs and slots."""
+    indptr, neighbor, _, volume = graph
     for v in range(volume.size):
         if volume[v] > 0:
             for e in range(indptr[v], indptr[v + 1]):
                 used[neighbor[e]] += 1
-    pairs = each = np.int64(0)
-    for i in range(where.size):
+    pairs = slots = np.int64(0)
+    for i in range(word.size):
         around = np.int64(used[i])
-        if around * _EACH_FROM >= parts:
-            where[i] = (each << 2) | _EACH
-            each += parts
+        if around * _DENSE_FROM >= parts:
+            word[i] = (slots << 2) | DENSE
+            slots += parts
         else:
-            where[i] = pairs << 2
+            word[i] = pairs << 2
             pairs += around
         if volume[i] > 0:
-            where[i] |= _WHOLE
-    room[0], room[1] = pairs, each
+            word[i] |= WHOLE
+    room[0], room[1] = pairs, slots
 
 
-@kernel
-def _add(
-    i: int,
-    label: np.int32,
-    step: int,
-    worth: In[np.int32],
-    where: In[np.int64],
-    used: Out[np.int32],
-    pairs: Out[np.int64],
-    counts: Out[np.int32],
-    saves: Out[np.uint8],
-) -> None:
+@inner_kernel
+def _add(i: int, label: int, step: int, state: _State) -> None:
     """Add ``step``, 1 or -1, to the count of a label around node i."""
-    s = where[i] >> 2
-    if where[i] & _EACH:
+    worth, used, pairs, counts = state.worth, state.used, state.pairs, state.counts
+    s = slot(state.word[i])
+    if state.word[i] & DENSE:
         counts[s + label] += step
-        saves[s + label] = worth[min(counts[s + label], worth.size - 1)]
+        state.saves[s + label] = worth[min(counts[s + label], worth.size - 1)]
         return
     end = s + used[i]
     while s < end and pairs[s] >> 32 != label:
@@ -154,71 +152,52 @@ def _add(
     pairs[s] += step
     if pairs[s] & _COUNT == 0:
         used[i] -= 1
-        pairs[s] = pairs[(where[i] >> 2) + used[i]]
+        pairs[s] = pairs[slot(state.word[i]) + used[i]]
 
 
 @kernel
-def _count_labels(
-    indptr: In[np.int64],
-    neighbor: In[np.int32],
-    volume: In[np.int64],
-    labels: In[np.int32],
-    parts: int,
-    worth: In[np.int32],
-    where: In[np.int64],
-    used: Out[np.int32],
-    pairs: Out[np.int64],
-    counts: Out[np.int32],
-    saves: Out[np.uint8],
-) -> None:
+def _count_labels(graph: WeightedGraph, state: _State) -> None:
+    """Fill the tables of all nodes."""
+    indptr, neighbor, _, volume = graph
+    worth, used = state.worth, state.used
+    parts = state.load.size
     around = np.zeros(parts + 1, np.int32)
-    met = np.empty(parts + 1, np.int32)
-    whole = np.empty(volume.size, np.int32)  # labels, and one more for all shared nodes
+    labels_around = np.empty(parts + 1, np.int32)
+    label_of = np.empty(volume.size, np.int32)  # and one more for all shared nodes
     for i in range(volume.size):
-        whole[i] = labels[i] if volume[i] > 0 else parts
+        label_of[i] = state.labels[i] if volume[i] > 0 else parts
     around[parts] = 1
     for i in range(volume.size):
-        first, count = where[i] >> 2, 0
+        first, count = slot(state.word[i]), 0
         if used[i] == 0:
             continue
         for e in range(indptr[i], indptr[i + 1]):
-            label = whole[neighbor[e]]
-            met[count] = label
+            label = label_of[neighbor[e]]
+            labels_around[count] = label
             count += around[label] == 0
             around[label] += 1
         around[parts] = 1
         for m in range(count):
-            label = met[m]
-            if where[i] & _EACH:
-                counts[first + label] = around[label]
-                saves[first + label] = worth[min(around[label], worth.size - 1)]
+            label = labels_around[m]
+            if state.word[i] & DENSE:
+                state.counts[first + label] = around[label]
+                state.saves[first + label] = worth[min(around[label], worth.size - 1)]
             else:
-                pairs[first + m] = (np.int64(label) << 32) | around[label]
+                state.pairs[first + m] = (np.int64(label) << 32) | around[label]
             around[label] = 0
         used[i] = count
 
 
-@kernel
-def _gather(
-    v: int,
-    indptr: In[np.int64],
-    neighbor: In[np.int32],
-    labels: In[np.int32],
-    less: In[np.int32],
-    worth: In[np.int32],
-    where: In[np.int64],
-    used: Out[np.int32],
-    pairs: Out[np.int64],
-    counts: Out[np.int32],
-    saves: Out[np.uint8],
-    saved: Out[np.int32],
-    beside: Out[np.int32],
-) -> None:
+@inner_kernel
+def _sum_saves(v: int, graph: WeightedGraph, state: _State, saved: Out[np.int32], beside: Out[np.int32]) -> None:
     """Fill ``saved`` with the rows that ``v`` saves in each part, as if it had none yet; ``beside`` is 0 again."""
+    indptr, neighbor = graph.indptr, graph.neighbor
+    labels, word, used, pairs = state.labels, state.word, state.used, state.pairs
+    worth, worth_minus_one, saves = state.worth, state.worth_minus_one, state.saves
     own, most, parts = labels[v], worth.size - 1, saved.size
     saved[:] = 0
-    first = where[v] >> 2
-    if where[v] & _EACH:  # a node is no ghost where it is at home
+    first = slot(word[v])
+    if word[v] & DENSE:  # a node is no ghost where it is at home
         row = saves[first : first + parts]
         for label in range(parts):
             saved[label] += row[label]
@@ -229,17 +208,17 @@ def _gather(
     # What concerns single parts goes beside the sums: the processor would have to wait for a part's new sum before
     # it could read it with its neighbours.
     for e in range(indptr[v], indptr[v + 1]):
-        prefetch_element(where, neighbor[min(e + 2 * _AHEAD, last)])
-        prefetch_element(saves, where[neighbor[min(e + _AHEAD, last)]] >> 2)
+        prefetch_element(word, neighbor[min(e + 2 * _AHEAD, last)])
+        prefetch_element(saves, slot(word[neighbor[min(e + _AHEAD, last)]]))
         i = neighbor[e]
-        first = where[i] >> 2
-        home = np.int64(labels[i]) if where[i] & _WHOLE else np.int64(-1)
-        if where[i] & _EACH:
+        first = slot(word[i])
+        home = np.int64(labels[i]) if word[i] & WHOLE else np.int64(-1)
+        if word[i] & DENSE:
             row = saves[first : first + parts]  # the loop over a slice becomes vector instructions
             for label in range(parts):
                 saved[label] += row[label]
             if home != own:
-                beside[own] -= row[own] - less[row[own]]
+                beside[own] -= row[own] - worth_minus_one[row[own]]
             if home >= 0:  # there, its neighbour is no ghost either, however many neighbours that one has
                 beside[home] += _ONE - row[home]
         elif used[i] <= _MOST_LABELS:
@@ -256,59 +235,32 @@ def _gather(
         beside[label] = 0
 
 
-@kernel
-def _relabel(
-    v: int,
-    label: np.int32,
-    indptr: In[np.int64],
-    neighbor: In[np.int32],
-    volume: In[np.int64],
-    labels: Out[np.int32],
-    load: Out[np.int64],
-    less: In[np.int32],
-    worth: In[np.int32],
-    where: In[np.int64],
-    used: Out[np.int32],
-    pairs: Out[np.int64],
-    counts: Out[np.int32],
-    saves: Out[np.uint8],
-) -> None:
+@inner_kernel
+def _relabel(v: int, label: int, graph: WeightedGraph, state: _State) -> None:
+    indptr, neighbor, _, volume = graph
+    labels, load = state.labels, state.load
     load[labels[v]] -= volume[v]
     load[label] += volume[v]
     last = indptr[v + 1] - 1
     for e in range(indptr[v], last + 1):
-        ahead = where[neighbor[min(e + _AHEAD, last)]] >> 2
-        prefetch_element(counts, ahead + labels[v])
-        prefetch_element(counts, ahead + label)
-        _add(neighbor[e], labels[v], -1, worth, where, used, pairs, counts, saves)
-        _add(neighbor[e], label, 1, worth, where, used, pairs, counts, saves)
+        ahead = slot(state.word[neighbor[min(e + _AHEAD, last)]])
+        prefetch_element(state.counts, ahead + labels[v])
+        prefetch_element(state.counts, ahead + label)
+        _add(neighbor[e], labels[v], -1, state)
+        _add(neighbor[e], label, 1, state)
     labels[v] = label
 
 
 @kernel
-def _move(
-    indptr: In[np.int64],
-    neighbor: In[np.int32],
-    volume: In[np.int64],
-    order: In[np.int64],
-    max_volume: int,
-    labels: Out[np.int32],
-    load: Out[np.int64],
-    less: In[np.int32],
-    worth: In[np.int32],
-    where: In[np.int64],
-    used: Out[np.int32],
-    pairs: Out[np.int64],
-    counts: Out[np.int32],
-    saves: Out[np.uint8],
-) -> int:
+def _move_nodes(graph: WeightedGraph, order: In[np.int64], max_volume: int, state: _State) -> int:
     """One pass over all nodes; the number of nodes that moved."""
+    volume, labels, load = graph.volume, state.labels, state.load
     saved, beside = np.zeros(load.size, np.int32), np.zeros(load.size, np.int32)
-    moved = 0
+    moves = 0
     for v in order:
         if volume[v] == 0:
             continue
-        _gather(v, indptr, neighbor, labels, less, worth, where, used, pairs, counts, saves, saved, beside)
+        _sum_saves(v, graph, state, saved, beside)
         own = labels[v]
         if saved.max() == saved[own]:
             continue
@@ -321,29 +273,15 @@ def _move(
             if saved[label] > saved[best] or hashed < best_hash:
                 best, best_hash = label, hashed
         if best != own:
-            _relabel(v, best, indptr, neighbor, volume, labels, load, less, worth, where, used, pairs, counts, saves)
-            moved += 1
-    return moved
+            _relabel(v, int(best), graph, state)
+            moves += 1
+    return moves
 
 
 @kernel
-def _relieve(
-    indptr: In[np.int64],
-    neighbor: In[np.int32],
-    volume: In[np.int64],
-    order: In[np.int64],
-    max_volume: int,
-    labels: Out[np.int32],
-    load: Out[np.int64],
-    less: In[np.int32],
-    worth: In[np.int32],
-    where: In[np.int64],
-    used: Out[np.int32],
-    pairs: Out[np.int64],
-    counts: Out[np.int32],
-    saves: Out[np.uint8],
-) -> None:
+def _relieve_parts(graph: WeightedGraph, order: In[np.int64], max_volume: int, state: _State) -> None:
     """Move nodes out of parts above ``max_volume``, those first that lose least for their volume."""
+    volume, labels, load = graph.volume, state.labels, state.load
     saved, beside = np.zeros(load.size, np.int32), np.zeros(load.size, np.int32)
     candidates = 0
     for v in order:
@@ -354,7 +292,7 @@ def _relieve(
     for v in order:
         if volume[v] == 0 or load[labels[v]] <= max_volume:
             continue
-        _gather(v, indptr, neighbor, labels, less, worth, where, used, pairs, counts, saves, saved, beside)
+        _sum_saves(v, graph, state, saved, beside)
         elsewhere = np.int32(0)
         for label in range(load.size):
             if label != labels[v] and load[label] + volume[v] <= max_volume:
@@ -367,7 +305,7 @@ def _relieve(
         own = labels[v]
         if load[own] <= max_volume:
             continue
-        _gather(v, indptr, neighbor, labels, less, worth, where, used, pairs, counts, saves, saved, beside)
+        _sum_saves(v, graph, state, saved, beside)
         best = np.argmin(load)  # where none of its neighbours may be
         for label in range(load.size):
             if label == own or load[label] + volume[v] > max_volume or saved[label] < saved[best]:
@@ -375,19 +313,4 @@ def _relieve(
             if saved[label] > saved[best] or load[label] < load[best] or (load[label] == load[best] and label < best):
                 best = np.int64(label)
         if best != own and load[best] + volume[v] <= max_volume:
-            _relabel(
-                v,
-                np.int32(best),
-                indptr,
-                neighbor,
-                volume,
-                labels,
-                load,
-                less,
-                worth,
-                where,
-                used,
-                pairs,
-                counts,
-                saves,
-            )
+            _relabel(v, int(best), graph, state)

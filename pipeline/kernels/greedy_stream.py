@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.kernels.array_types import In, Out, kernel
+from pipeline.kernels.array_types import In, Out, kernel, read_only
+from pipeline.kernels.neighbor_lists import WeightedGraph
 
 #: What a neighbour counts, in the unit of scores. Times the largest degree and a capacity's share below 2**63.
 ONE = 2**12
@@ -15,14 +18,7 @@ ROOM = 2**20
 REMEMBERED = 32
 
 
-def stream(
-    indptr: NDArray[np.int64],
-    neighbor: NDArray[np.int32],
-    volume: NDArray[np.int64],
-    order: NDArray[np.int64],
-    parts: int,
-    capacity: int,
-) -> NDArray[np.int32]:
+def stream_labels(graph: WeightedGraph, order: NDArray[np.int64], parts: int, capacity: int) -> NDArray[np.int32]:
     """Label nodes in one pass; each sees the labels of those before it.
 
     The score of a part is ``near * room``: ``near`` is the sum over the node's neighbours of ``ONE`` for a whole
@@ -32,8 +28,7 @@ def stream(
 
     Parameters
     ----------
-    indptr, neighbor : (n + 1,) int64, (entries,) int32: adjacency, each edge in both rows. No loops.
-    volume : (n,) int64; 0 marks shared nodes.
+    graph : without loops; volume 0 marks shared nodes. Weights of edges don't count.
     order : (n,) int64, a permutation.
     capacity : parts take a node only up to this volume; if none can, the one with the least takes it.
 
@@ -45,28 +40,29 @@ def stream(
     ----
     Entries of whole nodes x at most 32, parts a node; 4 B x 32 a shared node, whatever its degree.
     """
-    labels = np.full(volume.size, -1, np.int32)
-    is_shared = volume == 0
+    labels = np.full(graph.volume.size, -1, np.int32)
+    is_shared = graph.volume == 0
+    shared = int(is_shared.sum())
     slot = np.cumsum(is_shared, dtype=np.int64) - 1
-    last = np.full(int(is_shared.sum()) * REMEMBERED, -1, np.int32)
-    seen = np.zeros(int(is_shared.sum()), np.int32)
-    _stream(indptr, neighbor, volume, order, parts, capacity, slot, last, seen, labels)
+    memory = _Memory(slot, np.full(shared * REMEMBERED, -1, np.int32), np.zeros(shared, np.int32))
+    _stream(read_only(graph), order, parts, capacity, memory, labels)
     return np.maximum(labels, 0)
+
+
+class _Memory(NamedTuple):
+    """Labels of the last neighbours of shared nodes: node i's are ``last[slot[i] * REMEMBERED:]``, a ring."""
+
+    slot: Out[np.int64]  # (n,)
+    last: Out[np.int32]  # (shared nodes * REMEMBERED,)
+    visits: Out[np.int32]  # (shared nodes,) neighbours so far
 
 
 @kernel
 def _stream(
-    indptr: In[np.int64],
-    neighbor: In[np.int32],
-    volume: In[np.int64],
-    order: In[np.int64],
-    parts: int,
-    capacity: int,
-    slot: In[np.int64],
-    last: Out[np.int32],
-    seen: Out[np.int32],
-    labels: Out[np.int32],
+    graph: WeightedGraph, order: In[np.int64], parts: int, capacity: int, memory: _Memory, labels: Out[np.int32]
 ) -> None:
+    indptr, neighbor, _, volume = graph
+    slot, last, visits = memory
     load = np.zeros(parts, np.int64)
     near = np.zeros(parts, np.int64)
     for v in order:
@@ -79,9 +75,9 @@ def _stream(
                 if labels[i] >= 0:
                     near[labels[i]] += ONE
                 continue
-            known = min(seen[slot[i]], REMEMBERED)
-            for s in range(slot[i] * REMEMBERED, slot[i] * REMEMBERED + known):
-                near[last[s]] += ONE // known
+            size = min(visits[slot[i]], REMEMBERED)
+            for s in range(slot[i] * REMEMBERED, slot[i] * REMEMBERED + size):
+                near[last[s]] += ONE // size
         best, most = np.int64(-1), np.int64(-1)
         for part in range(parts):
             if load[part] + volume[v] > capacity:
@@ -96,5 +92,5 @@ def _stream(
         for e in range(indptr[v], indptr[v + 1]):
             i = neighbor[e]
             if volume[i] == 0:
-                last[slot[i] * REMEMBERED + seen[slot[i]] % REMEMBERED] = best
-                seen[slot[i]] += 1
+                last[slot[i] * REMEMBERED + visits[slot[i]] % REMEMBERED] = best
+                visits[slot[i]] += 1

@@ -13,38 +13,29 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.kernels.array_types import In, Out, kernel
+from pipeline.kernels.array_types import In, Out, kernel, read_only
 from pipeline.kernels.hashing import mix
+from pipeline.kernels.neighbor_lists import WeightedGraph
 from pipeline.kernels.prefetch import prefetch_element
 
-#: In the first pass nearly all labels differ, and whom a node joins is chance: a few neighbours will do.
+#: In the first pass nearly all labels differ, and whom a node joins is chance: a few neighbours are enough.
 _SAMPLE = 4
 _ALL = 0
 #: Multiplied by it, 32-bit numbers come in another order, none twice.
 _ODD = np.uint32(2654435769)
-#: So many nodes before its turn, the neighbours of a node are asked for.
+#: A node's neighbours are prefetched so many nodes before its turn.
 _AHEAD = 6
 #: int32 values in a cache line.
 _LINE = 16
 
 
-def clusters(
-    indptr: NDArray[np.int64],
-    neighbor: NDArray[np.int32],
-    edge_weight: NDArray[np.int32] | None,
-    volume: NDArray[np.int64],
-    order: NDArray[np.int64],
-    max_volume: int,
-    passes: int,
-) -> NDArray[np.int32]:
+def cluster_nodes(graph: WeightedGraph, order: NDArray[np.int64], max_volume: int, passes: int) -> NDArray[np.int32]:
     """Cluster a graph so that no cluster of two nodes or more has a volume above ``max_volume``.
 
     Parameters
     ----------
-    indptr, neighbor : (n + 1,) int64, (entries,) int32: adjacency, each edge in both rows, in any order. Entries
-        of a row with itself are ignored.
-    edge_weight : (entries,) int32 above 0, below 2**31 in sum over any row, or None where every weight is 1.
-    volume : (n,) int64, 0 or more. A node above ``max_volume`` stays with nodes of volume 0.
+    graph : lists in any order; entries of a row with itself are ignored. A node whose volume is above ``max_volume``
+        stays with nodes of volume 0.
     order : (n,) int64, a permutation: the order of visits. Hash order keeps clusters from growing along ids;
         a pass is three times as fast if rows are numbered by it.
     passes : most visits to every node; fewer if a pass moves no node.
@@ -57,33 +48,24 @@ def clusters(
     ----
     ``passes`` reads of all entries, 20 B a node.
     """
-    labels = np.arange(volume.size, dtype=np.int32)
-    load = volume.copy()
-    weight = _weights(edge_weight)
+    labels = np.arange(graph.volume.size, dtype=np.int32)
+    load = graph.volume.copy()
+    graph = read_only(graph)
     for number in range(passes):
-        sample = _ALL if number else _SAMPLE
-        moved = _propagate(indptr, neighbor, weight, volume, order, max_volume, sample, False, labels, load)
-        # Fewer labels after each pass: what the next one keeps for each of them then fits the cache.
-        load = _renumbered(labels, load)
-        if moved == 0:
+        moves = _propagate(graph, order, max_volume, _ALL if number else _SAMPLE, False, labels, load)
+        # Fewer labels after each pass: what the next one holds for each of them then fits the cache.
+        load = _renumber_labels(labels, load)
+        if moves == 0:
             break
     return labels
 
 
-def refined(
-    indptr: NDArray[np.int64],
-    neighbor: NDArray[np.int32],
-    edge_weight: NDArray[np.int32] | None,
-    volume: NDArray[np.int64],
-    order: NDArray[np.int64],
-    labels: NDArray[np.int32],
-    parts: int,
-    max_volume: int,
-    passes: int,
+def refine_labels(
+    graph: WeightedGraph, order: NDArray[np.int64], labels: NDArray[np.int32], parts: int, max_volume: int, passes: int
 ) -> NDArray[np.int32]:
     """Move nodes to the parts where their neighbours are; parts above ``max_volume`` give nodes away.
 
-    Arguments as for :func:`clusters`. ``labels`` (n,) int32 are the parts to start from, left unchanged.
+    Arguments as for :func:`cluster_nodes`. ``labels`` (n,) int32 are the parts to start from, left unchanged.
     No part grows beyond ``max_volume``; one that starts above it shrinks as far as its nodes fit elsewhere,
     which nodes larger than the room left may not.
 
@@ -91,49 +73,38 @@ def refined(
     -------
     (n,) int32 in 0 <= label < parts.
     """
-    moved = labels.copy()
+    new = labels.copy()
     load = np.zeros(parts, np.int64)
-    np.add.at(load, labels, volume)
-    weight = _weights(edge_weight)
+    np.add.at(load, labels, graph.volume)
+    graph = read_only(graph)
     for _ in range(passes):
-        if _propagate(indptr, neighbor, weight, volume, order, max_volume, _ALL, True, moved, load) == 0:
+        if _propagate(graph, order, max_volume, _ALL, True, new, load) == 0:
             break
-    return moved
+    return new
 
 
-def contract(
-    indptr: NDArray[np.int64],
-    neighbor: NDArray[np.int32],
-    edge_weight: NDArray[np.int32] | None,
-    labels: NDArray[np.int32],
-) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
+def contract(graph: WeightedGraph, labels: NDArray[np.int32]) -> WeightedGraph:
     """Merge the nodes of each label into one; parallel edges into one with the sum of their weights.
 
     Parameters
     ----------
-    labels : (n,) int32, every value in 0 <= label < clusters taken. The rest as for :func:`clusters`.
+    labels : (n,) int32, every value in 0 <= label < clusters taken.
 
     Returns
     -------
-    indptr (clusters + 1,) int64, neighbor int32 in no order that counts, weight int32. Edges inside a cluster
-    are gone. The sum of all weights is below 2**31, as METIS wants it too.
+    The graph of the clusters, lists in no order that counts. Edges inside a cluster are gone.
     """
     n = int(labels.max()) + 1 if labels.size else 0
     members = np.argsort(labels, kind="stable").astype(np.int64)
     starts = np.searchsorted(labels, np.arange(n + 1), sorter=members)
     # A row of the result has at most as many entries as its cluster had, so one buffer takes all rows. The system
     # gives no memory for what is not written.
-    merged_neighbor = np.empty(neighbor.size, np.int32)
-    merged_weight = np.empty(neighbor.size, np.int32)
-    merged_indptr = np.zeros(n + 1, np.int64)
-    merged = merged_indptr, merged_neighbor, merged_weight
-    _contract(indptr, neighbor, _weights(edge_weight), labels, members, starts, *merged)
-    entries = int(merged_indptr[-1])
-    return merged_indptr, merged_neighbor[:entries], merged_weight[:entries]
-
-
-def _weights(edge_weight: NDArray[np.int32] | None) -> NDArray[np.int32]:
-    return np.empty(0, np.int32) if edge_weight is None else edge_weight
+    entries = graph.neighbor.size
+    indptr, neighbor, weight = np.zeros(n + 1, np.int64), np.empty(entries, np.int32), np.empty(entries, np.int32)
+    _contract(read_only(graph), labels, members, starts, indptr, neighbor, weight)
+    volume = np.zeros(n, np.int64)
+    np.add.at(volume, labels, graph.volume)
+    return WeightedGraph(indptr, neighbor[: indptr[-1]], weight[: indptr[-1]], volume)
 
 
 @kernel
@@ -156,10 +127,7 @@ def _choose(neighbor: In[np.int32], first: int, stop: int, hashes: Out[np.uint32
 
 @kernel
 def _propagate(
-    indptr: In[np.int64],
-    neighbor: In[np.int32],
-    edge_weight: In[np.int32],
-    volume: In[np.int64],
+    graph: WeightedGraph,
     order: In[np.int64],
     max_volume: int,
     sample: int,
@@ -169,13 +137,14 @@ def _propagate(
 ) -> int:
     """One pass over all nodes; the number of nodes that moved.
 
-    ``sample``: a node asks about this many neighbours at most, chosen by hash; 0: about all.
+    ``sample``: a node looks at this many neighbours at most, chosen by hash; 0: at all.
     ``must_fit``: nodes leave labels above ``max_volume`` even where it costs edges.
     """
+    indptr, neighbor, edge_weight, volume = graph
     shared = np.zeros(load.size, np.int32)  # edge weight that the node in hand shares with each label
     met = np.empty(load.size + 1, np.int32)
     hashes, chosen = np.empty(sample, np.uint32), np.empty(sample, np.int64)
-    moved = 0
+    moves = 0
     for k in range(order.size):
         prefetch_element(indptr, order[min(k + 2 * _AHEAD, order.size - 1)])
         ahead = order[min(k + _AHEAD, order.size - 1)]
@@ -192,7 +161,7 @@ def _propagate(
             e = chosen[at] if is_sampled else at
             label = labels[neighbor[e]]
             is_loop = neighbor[e] == v
-            # Without branches, which would be mispredicted and keep the processor from asking for labels ahead.
+            # No branches: the processor would mispredict them, and then not load labels ahead.
             met[count] = label
             count += (shared[label] == 0) & (not is_loop)
             shared[label] += 0 if is_loop else (edge_weight[e] if edge_weight.size else 1)
@@ -218,12 +187,12 @@ def _propagate(
             load[own] -= volume[v]
             load[best] += volume[v]
             labels[v] = best
-            moved += 1
-    return moved
+            moves += 1
+    return moves
 
 
 @kernel
-def _renumbered(labels: Out[np.int32], load: Out[np.int64]) -> Out[np.int64]:
+def _renumber_labels(labels: Out[np.int32], load: Out[np.int64]) -> Out[np.int64]:
     """Replace the labels in use by 0, 1, ... in the order of their first row; return their loads."""
     number = np.full(load.size, -1, np.int32)
     renumbered = np.empty(load.size, np.int64)
@@ -240,9 +209,7 @@ def _renumbered(labels: Out[np.int32], load: Out[np.int64]) -> Out[np.int64]:
 
 @kernel
 def _contract(
-    indptr: In[np.int64],
-    neighbor: In[np.int32],
-    edge_weight: In[np.int32],
+    graph: WeightedGraph,
     labels: In[np.int32],
     members: In[np.int64],
     starts: In[np.int64],
@@ -250,6 +217,7 @@ def _contract(
     out_neighbor: Out[np.int32],
     out_weight: Out[np.int32],
 ) -> None:
+    indptr, neighbor, edge_weight, _ = graph
     clusters = starts.size - 1
     shared = np.zeros(clusters, np.int32)
     met = np.empty(clusters + 1, np.int32)

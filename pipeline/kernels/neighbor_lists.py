@@ -2,10 +2,29 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.kernels.array_types import In, Out, kernel
+
+
+class WeightedGraph(NamedTuple):
+    """An undirected graph to cut, as adjacency lists: each edge stands in both rows.
+
+    indptr (n + 1,) int64, neighbor (entries,) int32. edge_weight (entries,) int32 above 0, below 2**31 in sum, or empty
+    where every weight is 1. volume (n,) int64, what a node brings to its part: 0 or more.
+    """
+
+    indptr: In[np.int64]
+    neighbor: In[np.int32]
+    edge_weight: In[np.int32]
+    volume: In[np.int64]
+
+
+#: Edge weights of a graph in which every one is 1.
+NO_WEIGHTS = np.empty(0, np.int32)
 
 
 def neighbor_lists(

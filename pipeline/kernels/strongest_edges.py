@@ -2,54 +2,54 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
-from numpy.typing import NDArray
 
-from pipeline.kernels.array_types import In, Out, kernel
+from pipeline.kernels.array_types import Out, kernel, read_only
+from pipeline.kernels.neighbor_lists import WeightedGraph
 
-#: Rows are at most this.
-_LAST_ROW = np.int64(2**31 - 1)
+_LAST_ROW = np.int64(2**31 - 1)  # no row is above
 
 
-def strongest_edges(
-    indptr: NDArray[np.int64], neighbor: NDArray[np.int32], weight: NDArray[np.int32], most: int
-) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
+def keep_strongest_edges(graph: WeightedGraph, most: int) -> WeightedGraph:
     """Keep an edge if it is among the ``most`` of largest weight of either end, ties by the lower neighbour.
 
     Parameters
     ----------
-    indptr, neighbor, weight : (n + 1,) int64, (entries,) int32 each: adjacency, each edge in both rows with one
-        weight above 0, no neighbour twice.
+    graph : both entries of an edge have one weight, and no neighbour stands twice in a row.
 
     Returns
     -------
-    indptr, neighbor, weight of what is left, in the same form, and neighbours ascend.
+    What is left, in the same form; neighbours ascend.
 
     Cost
     ----
     Three reads of all entries; in the first, a list of ``most`` words takes in what is stronger. 24 B a node.
     """
-    lightest = np.zeros(indptr.size - 1, np.int32)
-    farthest = np.empty(indptr.size - 1, np.int32)
-    _last_kept(indptr, neighbor, weight, most, lightest, farthest)
-    kept_indptr = np.zeros_like(indptr)
-    _count_kept(indptr, neighbor, weight, lightest, farthest, kept_indptr)
-    np.cumsum(kept_indptr, out=kept_indptr)
-    kept_neighbor, kept_weight = (np.empty(kept_indptr[-1], np.int32) for _ in range(2))
-    _keep(indptr, neighbor, weight, lightest, farthest, kept_indptr[:-1].copy(), kept_neighbor, kept_weight)
-    return kept_indptr, kept_neighbor, kept_weight
+    rows = graph.volume.size
+    weakest = _Weakest(np.zeros(rows, np.int32), np.empty(rows, np.int32))
+    graph = read_only(graph)
+    _find_weakest(graph, most, weakest)
+    indptr = np.zeros(rows + 1, np.int64)
+    nothing = np.empty(0, np.int32)
+    _keep(graph, weakest, indptr[1:], nothing, nothing)
+    np.cumsum(indptr, out=indptr)
+    neighbor, weight = np.empty(indptr[-1], np.int32), np.empty(indptr[-1], np.int32)
+    _keep(graph, weakest, indptr[:-1].copy(), neighbor, weight)
+    return WeightedGraph(indptr, neighbor, weight, graph.volume)
+
+
+class _Weakest(NamedTuple):
+    """The weakest edge that each row keeps; (rows,) each."""
+
+    weight: Out[np.int32]  # 0 where the row keeps all
+    neighbor: Out[np.int32]
 
 
 @kernel
-def _last_kept(
-    indptr: In[np.int64],
-    neighbor: In[np.int32],
-    weight: In[np.int32],
-    most: int,
-    lightest: Out[np.int32],
-    farthest: Out[np.int32],
-) -> None:
-    """Weight and neighbour of the weakest edge that each row keeps; weight 0 where it keeps all."""
+def _find_weakest(graph: WeightedGraph, most: int, weakest: _Weakest) -> None:
+    indptr, neighbor, weight, _ = graph
     keys = np.empty(most, np.int64)  # of the strongest so far, ascending: weight, then the lower neighbour
     for row in range(indptr.size - 1):
         if indptr[row + 1] - indptr[row] <= most:
@@ -64,52 +64,30 @@ def _last_kept(
                 keys[at] = keys[at + 1]
                 at += 1
             keys[at] = key
-        lightest[row] = keys[0] >> 32
-        farthest[row] = _LAST_ROW - (keys[0] & _LAST_ROW)
-
-
-@kernel
-def _is_kept(weight: np.int32, neighbor: int, lightest: np.int32, farthest: np.int32) -> bool:
-    return bool(weight > lightest or (weight == lightest and neighbor <= farthest))
-
-
-@kernel
-def _count_kept(
-    indptr: In[np.int64],
-    neighbor: In[np.int32],
-    weight: In[np.int32],
-    lightest: In[np.int32],
-    farthest: In[np.int32],
-    kept: Out[np.int64],
-) -> None:
-    """Fill ``kept[row + 1]`` with the number of entries that the row keeps."""
-    for row in range(indptr.size - 1):
-        for e in range(indptr[row], indptr[row + 1]):
-            other = neighbor[e]
-            if _is_kept(weight[e], other, lightest[row], farthest[row]) or _is_kept(
-                weight[e], row, lightest[other], farthest[other]
-            ):
-                kept[row + 1] += 1
+        weakest.weight[row] = keys[0] >> 32
+        weakest.neighbor[row] = _LAST_ROW - (keys[0] & _LAST_ROW)
 
 
 @kernel
 def _keep(
-    indptr: In[np.int64],
-    neighbor: In[np.int32],
-    weight: In[np.int32],
-    lightest: In[np.int32],
-    farthest: In[np.int32],
-    put: Out[np.int64],
-    out_neighbor: Out[np.int32],
-    out_weight: Out[np.int32],
+    graph: WeightedGraph, weakest: _Weakest, put: Out[np.int64], out_neighbor: Out[np.int32], out_weight: Out[np.int32]
 ) -> None:
-    """Put what a row keeps into the rows of its neighbours: the same graph, and their lists ascend."""
+    """Put what a row keeps into the rows of its neighbours: the same graph, and their lists ascend.
+
+    ``put`` (rows,) is where each row's list ends so far; without outputs, its lengths are counted alone.
+    """
+    indptr, neighbor, weight, _ = graph
     for row in range(indptr.size - 1):
         for e in range(indptr[row], indptr[row + 1]):
             other = neighbor[e]
-            if _is_kept(weight[e], other, lightest[row], farthest[row]) or _is_kept(
-                weight[e], row, lightest[other], farthest[other]
-            ):
-                out_neighbor[put[other]] = row
-                out_weight[put[other]] = weight[e]
+            is_strong_here = weight[e] > weakest.weight[row] or (
+                weight[e] == weakest.weight[row] and other <= weakest.neighbor[row]
+            )
+            is_strong_there = weight[e] > weakest.weight[other] or (
+                weight[e] == weakest.weight[other] and row <= weakest.neighbor[other]
+            )
+            if is_strong_here or is_strong_there:
+                if out_neighbor.size:
+                    out_neighbor[put[other]] = row
+                    out_weight[put[other]] = weight[e]
                 put[other] += 1

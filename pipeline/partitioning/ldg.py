@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.kernels.greedy_stream import stream
+from pipeline.kernels.greedy_stream import stream_labels
 from pipeline.kernels.hashing import hash_nodes
 from pipeline.partitioning import metis
 from pipeline.partitioning.pieces import CutGraph
@@ -31,11 +31,10 @@ def cut(graph: CutGraph, parts: int, seed: int) -> NDArray[np.int32]:
     (rows,) int32 in 0 <= label < parts.
     """
     if np.count_nonzero(graph.volume) < 2 * parts:
-        return metis.heaviest_first(graph.volume, parts)
+        return metis.place_heaviest_first(graph.volume, parts)
     labels = np.zeros(graph.volume.size, np.int32)
-    vertices, indptr, neighbor = metis.adjacency(graph)
-    volume = graph.volume[vertices]
-    order = np.argsort(hash_nodes(graph.node_key[vertices], seed), kind="stable")
-    capacity = int(_IMBALANCE * float(volume.sum()) / parts)
-    labels[vertices] = stream(indptr, neighbor, volume, order, parts, capacity)
+    rows, lists = metis.list_vertices(graph)
+    order = np.argsort(hash_nodes(graph.node_key[rows], seed), kind="stable")
+    capacity = int(_IMBALANCE * float(lists.volume.sum()) / parts)
+    labels[rows] = stream_labels(lists, order, parts, capacity)
     return labels

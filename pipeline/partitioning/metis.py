@@ -18,8 +18,8 @@ import pymetis
 from numpy.typing import NDArray
 
 from pipeline.kernels.hashing import hash_nodes
-from pipeline.kernels.label_propagation import refined
-from pipeline.kernels.neighbor_lists import neighbor_lists
+from pipeline.kernels.label_propagation import refine_labels
+from pipeline.kernels.neighbor_lists import NO_WEIGHTS, WeightedGraph, neighbor_lists
 from pipeline.partitioning.pieces import CutGraph
 
 #: METIS's own bound for k-way cuts; what it leaves above is pushed out.
@@ -41,30 +41,29 @@ def cut(graph: CutGraph, parts: int, seed: int) -> NDArray[np.int32]:
     (rows,) int32 in 0 <= label < parts.
     """
     if np.count_nonzero(graph.volume) < 2 * parts:
-        return heaviest_first(graph.volume, parts)
+        return place_heaviest_first(graph.volume, parts)
     labels = np.zeros(graph.volume.size, np.int32)
-    rows, indptr, neighbor = adjacency(graph)
-    volume = graph.volume[rows]
-    found = partition(indptr, neighbor, None, volume, parts, seed)
+    rows, lists = list_vertices(graph)
+    row_labels = partition(lists, parts, seed)
     load = np.zeros(parts, np.int64)
-    np.add.at(load, found, volume)
-    largest = int(_IMBALANCE * float(volume.sum()) / parts)
+    np.add.at(load, row_labels, lists.volume)
+    largest = int(_IMBALANCE * float(lists.volume.sum()) / parts)
     if load.max() > largest:
         order = np.argsort(hash_nodes(graph.node_key[rows], seed), kind="stable")
-        found = refined(indptr, neighbor, None, volume, order, found, parts, largest, passes=1)
-    labels[rows] = found
+        row_labels = refine_labels(lists, order, row_labels, parts, largest, passes=1)
+    labels[rows] = row_labels
     return labels
 
 
-def adjacency(graph: CutGraph) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]:
-    """Rows that are worth a vertex, and their adjacency as vertices: neighbours ascending, no loops."""
+def list_vertices(graph: CutGraph) -> tuple[NDArray[np.int64], WeightedGraph]:
+    """Return the rows that are worth a vertex, and their graph as vertices: neighbours ascending, no loops."""
     rows = vertices(graph)
     left, right = graph.left, graph.right
     if rows.size < graph.volume.size:
         vertex_of = np.empty(graph.volume.size, np.int32)
         vertex_of[rows] = np.arange(rows.size, dtype=np.int32)
         left, right = vertex_of[left], vertex_of[right]
-    return rows, *neighbor_lists(left, right, rows.size)
+    return rows, WeightedGraph(*neighbor_lists(left, right, rows.size), NO_WEIGHTS, graph.volume[rows])
 
 
 def vertices(graph: CutGraph) -> NDArray[np.int64]:
@@ -75,33 +74,26 @@ def vertices(graph: CutGraph) -> NDArray[np.int64]:
     return np.flatnonzero(is_vertex)
 
 
-def partition(
-    indptr: NDArray[np.int64],
-    neighbor: NDArray[np.int32],
-    edge_weight: NDArray[np.int32] | None,
-    volume: NDArray[np.int64],
-    parts: int,
-    seed: int,
-) -> NDArray[np.int32]:
-    """Call METIS: (n,) int32 labels of a graph given as for :func:`pipeline.kernels.label_propagation.clusters`.
+def partition(graph: WeightedGraph, parts: int, seed: int) -> NDArray[np.int32]:
+    """Call METIS; (n,) int32 labels.
 
-    It leaves parts empty in graphs of nearly as many parts as nodes: use :func:`heaviest_first` for them.
+    It leaves parts empty in graphs of nearly as many parts as nodes: use :func:`place_heaviest_first` for them.
     """
-    unit = 1 + int(volume.sum()) // _MOST_VOLUME
-    with _muted():
-        _, found = pymetis.part_graph(
+    unit = 1 + int(graph.volume.sum()) // _MOST_VOLUME
+    with _silent_stdout():
+        _, labels = pymetis.part_graph(
             parts,
-            pymetis.CSRAdjacency(indptr.astype(np.int32), neighbor),
-            vweights=-(-volume // unit).astype(np.int32),  # rounded up: no volume becomes 0
-            eweights=edge_weight,
+            pymetis.CSRAdjacency(graph.indptr.astype(np.int32), graph.neighbor),
+            vweights=-(-graph.volume // unit).astype(np.int32),  # rounded up: no volume becomes 0
+            eweights=graph.edge_weight if graph.edge_weight.size else None,
             recursive=parts <= _MOST_PARTS_BY_BISECTION,
             options=pymetis.Options(seed=1 + seed % (2**31 - 1)),  # to METIS, 0 is the same seed as 1
         )
-    return np.array(found, np.int32)
+    return np.array(labels, np.int32)
 
 
 @contextlib.contextmanager
-def _muted() -> Iterator[None]:
+def _silent_stdout() -> Iterator[None]:
     """Keep what C code prints off stdout, where a run puts its answer.
 
     METIS prints there, past Python, when a node is larger than a part, and goes on: the cut's figures say it too.
@@ -110,17 +102,17 @@ def _muted() -> Iterator[None]:
     with open(os.devnull, "wb") as nowhere:
         sys.stdout.flush()
         flush(None)
-        kept = os.dup(1)
+        stdout = os.dup(1)
         os.dup2(nowhere.fileno(), 1)
         try:
             yield
         finally:
             flush(None)
-            os.dup2(kept, 1)
-            os.close(kept)
+            os.dup2(stdout, 1)
+            os.close(stdout)
 
 
-def heaviest_first(volume: NDArray[np.int64], parts: int) -> NDArray[np.int32]:
+def place_heaviest_first(volume: NDArray[np.int64], parts: int) -> NDArray[np.int32]:
     """Give each node, the heaviest first, to the part with the least volume; ties to the lowest number.
 
     Nodes of volume 0 get label 0.

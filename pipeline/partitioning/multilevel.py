@@ -17,11 +17,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.kernels.copy_refinement import refined_for_copies
+from pipeline.kernels.copy_refinement import refine_copies
 from pipeline.kernels.hashing import hash_nodes
-from pipeline.kernels.label_propagation import clusters, contract, refined
-from pipeline.kernels.neighbor_lists import neighbor_lists
-from pipeline.kernels.strongest_edges import strongest_edges
+from pipeline.kernels.label_propagation import cluster_nodes, contract, refine_labels
+from pipeline.kernels.neighbor_lists import NO_WEIGHTS, WeightedGraph, neighbor_lists
+from pipeline.kernels.strongest_edges import keep_strongest_edges
 from pipeline.partitioning import metis
 from pipeline.partitioning.pieces import CutGraph
 
@@ -56,25 +56,27 @@ def cut(graph: CutGraph, parts: int, seed: int) -> NDArray[np.int32]:
     50 M edges of users and items, with a tenth as many rows, 23 B an edge beside the edges, rows included.
     """
     if np.count_nonzero(graph.volume) < 2 * parts:
-        return metis.heaviest_first(graph.volume, parts)
-    rows = _numbered(graph, seed)
-    indptr, neighbor = _lists(graph, rows)
-    volume = graph.volume[rows]
-    order = np.arange(volume.size)
-    largest, found = _projected(indptr, neighbor, None, volume, order, parts, seed)
-    loose = largest + int((_LOOSE_IMBALANCE - IMBALANCE) * float(volume.sum()) / parts)
-    found = refined(indptr, neighbor, None, volume, order, found, parts, loose, passes=2)
-    found = refined_for_copies(indptr, neighbor, volume, order, found, parts, largest, passes=1)
+        return metis.place_heaviest_first(graph.volume, parts)
+    rows = _order_rows(graph, seed)
+    place = np.empty(graph.volume.size, np.int32)
+    place[rows] = np.arange(rows.size, dtype=np.int32)
+    indptr, neighbor = neighbor_lists(place[graph.left], place[graph.right], rows.size, ascending=False)
+    lists = WeightedGraph(indptr, neighbor, NO_WEIGHTS, graph.volume[rows])
+    order = np.arange(rows.size)
+    largest, row_labels = _cut_coarsest(lists, order, parts, seed)
+    loose = largest + int((_LOOSE_IMBALANCE - IMBALANCE) * float(lists.volume.sum()) / parts)
+    row_labels = refine_labels(lists, order, row_labels, parts, loose, passes=2)
+    row_labels = refine_copies(lists, order, row_labels, parts, largest, passes=1)
     # Entries are those of whole nodes, then of shared ones, whose edges all lead to whole nodes.
-    of_whole = int(indptr[np.count_nonzero(volume)])
+    of_whole = int(indptr[np.count_nonzero(lists.volume)])
     if of_whole > _MOSTLY_WHOLE * neighbor.size:
-        found = refined(indptr, neighbor, None, volume, order, found, parts, largest, passes=1)
+        row_labels = refine_labels(lists, order, row_labels, parts, largest, passes=1)
     labels = np.zeros(graph.volume.size, np.int32)
-    labels[rows] = found
+    labels[rows] = row_labels
     return labels
 
 
-def _numbered(graph: CutGraph, seed: int) -> NDArray[np.int64]:
+def _order_rows(graph: CutGraph, seed: int) -> NDArray[np.int64]:
     """Rows with a volume or an edge, those with a volume first, both by the hashes of their keys."""
     rows = metis.vertices(graph)
     rows = rows[np.argsort(hash_nodes(graph.node_key[rows], seed), kind="stable")]
@@ -82,61 +84,34 @@ def _numbered(graph: CutGraph, seed: int) -> NDArray[np.int64]:
     return np.concatenate([rows[is_cut], rows[~is_cut]])
 
 
-def _lists(graph: CutGraph, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Return the neighbours of each of ``rows``, as places in ``rows``."""
-    place = np.empty(graph.volume.size, np.int32)
-    place[rows] = np.arange(rows.size, dtype=np.int32)
-    return neighbor_lists(place[graph.left], place[graph.right], rows.size, ascending=False)
-
-
-def cut_weighted(
-    indptr: NDArray[np.int64],
-    neighbor: NDArray[np.int32],
-    edge_weight: NDArray[np.int32] | None,
-    volume: NDArray[np.int64],
-    node_key: NDArray[np.uint64],
-    parts: int,
-    seed: int,
-) -> NDArray[np.int32]:
-    """Cut a weighted graph, given as adjacency, into parts of near-equal volume with little weight between them.
+def cut_weighted(graph: WeightedGraph, node_key: NDArray[np.uint64], parts: int, seed: int) -> NDArray[np.int32]:
+    """Cut a weighted graph into parts of near-equal volume with little weight between them.
 
     Parameters
     ----------
-    indptr, neighbor : (n + 1,) int64, (entries,) int32: adjacency, each edge in both rows, neighbours ascending.
-    edge_weight : (entries,) int32 above 0, below 2**31 in sum, or None where every weight is 1.
-    volume : (n,) int64, 0 or more.
+    graph : neighbours ascending.
     node_key : (n,) uint64: nodes are visited in the order of their hashes.
 
     Returns
     -------
     (n,) int32 in 0 <= label < parts.
     """
-    if np.count_nonzero(volume) < 2 * parts:
-        return metis.heaviest_first(volume, parts)
-    graph = indptr, neighbor, edge_weight, volume
+    if np.count_nonzero(graph.volume) < 2 * parts:
+        return metis.place_heaviest_first(graph.volume, parts)
     order = np.argsort(hash_nodes(node_key, seed), kind="stable")
-    largest, found = _projected(*graph, order, parts, seed)
-    return refined(*graph, order, found, parts, largest, passes=4)
+    largest, labels = _cut_coarsest(graph, order, parts, seed)
+    return refine_labels(graph, order, labels, parts, largest, passes=4)
 
 
-def _projected(
-    indptr: NDArray[np.int64],
-    neighbor: NDArray[np.int32],
-    edge_weight: NDArray[np.int32] | None,
-    volume: NDArray[np.int64],
-    order: NDArray[np.int64],
-    parts: int,
-    seed: int,
+def _cut_coarsest(
+    graph: WeightedGraph, order: NDArray[np.int64], parts: int, seed: int
 ) -> tuple[int, NDArray[np.int32]]:
     """Bound on the volume of a part, and the labels of the coarsest graph given to its nodes."""
-    largest = int(IMBALANCE * float(volume.sum()) / parts)
-    place = np.arange(volume.size, dtype=np.int32)
+    largest = int(IMBALANCE * float(graph.volume.sum()) / parts)
+    cluster_of = np.arange(graph.volume.size, dtype=np.int32)
     for passes in _CLUSTER_PASSES:
-        cluster = clusters(indptr, neighbor, edge_weight, volume, order, largest // _CLUSTERS_PER_PART, passes)
-        merged = contract(indptr, neighbor, edge_weight, cluster)
-        indptr, neighbor, edge_weight = strongest_edges(*merged, _STRONGEST_EDGES)
-        finer, volume = volume, np.zeros(indptr.size - 1, np.int64)
-        np.add.at(volume, cluster, finer)
-        order = np.arange(volume.size)
-        place = cluster[place]
-    return largest, metis.partition(indptr, neighbor, edge_weight, volume, parts, seed)[place]
+        cluster = cluster_nodes(graph, order, largest // _CLUSTERS_PER_PART, passes)
+        graph = keep_strongest_edges(contract(graph, cluster), _STRONGEST_EDGES)
+        order = np.arange(graph.volume.size)
+        cluster_of = cluster[cluster_of]
+    return largest, metis.partition(graph, parts, seed)[cluster_of]

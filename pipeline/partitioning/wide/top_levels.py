@@ -21,6 +21,7 @@ import numpy as np
 from pipeline import storage
 from pipeline.errors import PartitionError
 from pipeline.kernels.component_links import pack_small
+from pipeline.kernels.neighbor_lists import WeightedGraph
 from pipeline.partitioning.multilevel import cut_weighted
 from pipeline.partitioning.wide.components import find_components, first_clusters, from_tables
 from pipeline.partitioning.wide.contraction import contract, project
@@ -177,7 +178,8 @@ def cut_coarsest(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     # Weights are summed as int32 from here on.
     unit = 1 + int(weight.sum()) // 2**31
     weight = (-(-weight // unit)).astype(np.int32)
-    labels = cut_weighted(indptr, neighbor, weight, volume, node_key.view(np.uint64), todo["parts"], todo["seed"])
+    graph = WeightedGraph(indptr, neighbor, weight, volume)
+    labels = cut_weighted(graph, node_key.view(np.uint64), todo["parts"], todo["seed"])
     load = np.zeros(todo["parts"], np.int64)
     np.add.at(load, labels, volume)
     write_vector(attempt.path("labels", "npy"), labels)
