@@ -68,9 +68,9 @@ def plain(left: np.ndarray, right: np.ndarray, parts: int, hub_degree: int | Non
 
 def by_pymetis(graph: CutGraph, parts: int, seed: int) -> np.ndarray:
     """Cut by METIS as pymetis calls it when told no more than the graph."""
-    vertices, indptr, neighbor = metis.adjacency(graph)
-    adjacency = pymetis.CSRAdjacency(indptr.astype(np.int32), neighbor)
-    volume = graph.volume[vertices].astype(np.int32)
+    vertices, lists = metis.list_vertices(graph)
+    adjacency = pymetis.CSRAdjacency(lists.indptr.astype(np.int32), lists.neighbor)
+    volume = lists.volume.astype(np.int32)
     _, found = pymetis.part_graph(parts, adjacency, vweights=volume, options=pymetis.Options(seed=seed + 1))
     labels = np.zeros(graph.volume.size, np.int32)
     labels[vertices] = found

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.kernels import copy_refinement
-from pipeline.kernels.copy_refinement import KEEP, refined_for_copies
+from pipeline.kernels.copy_refinement import KEEP, refine_copies
 from pipeline.kernels.hashing import mix
+from pipeline.kernels.neighbor_lists import NO_WEIGHTS, WeightedGraph
 from tests.strategies import csr_arrays, weighted_graphs
 
 #: Rounding to 255ths: at most half of one for each pair of a node and a part around it.
@@ -39,9 +40,9 @@ def test_volumes_stay_within_the_bound_and_rows_do_not_grow(
     labels = data.draw(st.lists(st.integers(0, parts - 1), min_size=nodes, max_size=nodes))
     order = np.array(data.draw(st.permutations(range(nodes))), np.int64)
     indptr, neighbor, _ = csr_arrays(graph)
-    arrays = np.array(volume, np.int64), order, np.array(labels, np.int32)
+    lists = WeightedGraph(indptr, neighbor, NO_WEIGHTS, np.array(volume, np.int64))
     passes = data.draw(st.integers(0, 3))
-    got = refined_for_copies(indptr, neighbor, *arrays, parts, bound, passes)
+    got = refine_copies(lists, order, np.array(labels, np.int32), parts, bound, passes)
 
     before, after = (np.bincount(found, weights=volume, minlength=parts) for found in (labels, got))
     assert (after <= np.maximum(before, bound)).all()
@@ -94,7 +95,7 @@ def test_a_pass_moves_nodes_as_the_definition_says(parts: int, nodes: int, seed:
     indptr, neighbor, _ = csr_arrays(graph)
     rows = np.repeat(np.arange(nodes), np.diff(indptr))
     shuffled = neighbor[np.lexsort((rng.random(rows.size), rows))]
-    got = refined_for_copies(indptr, shuffled, volume, order, labels, parts, bound, passes=1)
+    got = refine_copies(WeightedGraph(indptr, shuffled, NO_WEIGHTS, volume), order, labels, parts, bound, passes=1)
     assert got.tolist() == moved_by_definition(graph, volume.tolist(), order.tolist(), labels.tolist(), bound)
 
 
@@ -106,8 +107,8 @@ def refine(
     graph.add_edges_from(pairs, weight=1.0)
     indptr, neighbor, _ = csr_arrays(graph)
     order = np.arange(len(volume), dtype=np.int64)
-    arrays = np.array(volume, np.int64), order, np.array(labels, np.int32)
-    return refined_for_copies(indptr, neighbor, *arrays, 1 + max(labels), bound, passes).tolist()
+    lists = WeightedGraph(indptr, neighbor, NO_WEIGHTS, np.array(volume, np.int64))
+    return refine_copies(lists, order, np.array(labels, np.int32), 1 + max(labels), bound, passes).tolist()
 
 
 @pytest.mark.parametrize("more_parts", [0, 20])  # lists of labels, and a slot for each part

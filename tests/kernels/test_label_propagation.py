@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipeline.kernels.label_propagation import clusters, contract, refined
+from pipeline.kernels.label_propagation import cluster_nodes, contract, refine_labels
+from pipeline.kernels.neighbor_lists import NO_WEIGHTS, WeightedGraph
 from tests.strategies import csr_arrays, weighted_graphs
 
 Csr = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]
@@ -31,7 +32,7 @@ def orders(data: st.DataObject, nodes: int) -> NDArray[np.int64]:
 def test_clusters_of_several_nodes_stay_within_the_bound(graph: nx.Graph, data: st.DataObject) -> None:
     volume, order = volumes(data, len(graph)), orders(data, len(graph))
     bound = data.draw(st.integers(1, 30))
-    labels = clusters(*csr_of(graph), volume, order, bound, passes=3)
+    labels = cluster_nodes(WeightedGraph(*csr_of(graph), volume), order, bound, passes=3)
 
     first_rows = {}
     for row, label in enumerate(labels.tolist()):
@@ -49,17 +50,19 @@ def test_contraction_equals_networkx_quotient(graph: nx.Graph, data: st.DataObje
     indptr, neighbor, weight = csr_of(graph)
     drawn = data.draw(st.lists(st.integers(0, 4), min_size=len(graph), max_size=len(graph)))
     labels = np.unique(drawn, return_inverse=True)[1].astype(np.int32)
-    got_indptr, got_neighbor, got_weight = contract(indptr, neighbor, weight, labels)
+    volume = volumes(data, len(graph))
+    got = contract(WeightedGraph(indptr, neighbor, weight, volume), labels)
 
     want: Counter[tuple[int, int]] = Counter()
     for u in range(len(graph)):
         for e in range(indptr[u], indptr[u + 1]):
             if labels[u] != labels[neighbor[e]]:
                 want[int(labels[u]), int(labels[neighbor[e]])] += int(weight[e])
-    rows = np.repeat(np.arange(got_indptr.size - 1), np.diff(got_indptr))
-    pairs = list(zip(rows.tolist(), got_neighbor.tolist(), strict=True))
+    rows = np.repeat(np.arange(got.volume.size), np.diff(got.indptr))
+    pairs = list(zip(rows.tolist(), got.neighbor.tolist(), strict=True))
     assert len(pairs) == len(want)  # none twice
-    assert dict(zip(pairs, got_weight.tolist(), strict=True)) == want
+    assert dict(zip(pairs, got.edge_weight.tolist(), strict=True)) == want
+    assert got.volume.tolist() == np.bincount(labels, weights=volume).tolist()
 
 
 @given(st.integers(20, 60), st.integers(0, 2**31 - 1))
@@ -70,9 +73,9 @@ def test_clusters_do_not_depend_on_the_order_within_a_row(nodes: int, seed: int)
     indptr, neighbor, _ = csr_of(graph)
     rows = np.repeat(np.arange(nodes), np.diff(indptr))
     shuffled = neighbor[np.lexsort((np.random.default_rng(seed).random(rows.size), rows))]
-    arguments = None, np.ones(nodes, np.int64), np.arange(nodes), 8, 2
-    want = clusters(indptr, neighbor, *arguments)
-    np.testing.assert_array_equal(clusters(indptr, shuffled, *arguments), want)
+    lists = WeightedGraph(indptr, neighbor, NO_WEIGHTS, np.ones(nodes, np.int64))
+    want = cluster_nodes(lists, np.arange(nodes), 8, 2)
+    np.testing.assert_array_equal(cluster_nodes(lists._replace(neighbor=shuffled), np.arange(nodes), 8, 2), want)
     assert want.max() + 1 <= nodes / 2  # and it does cluster
 
 
@@ -86,7 +89,8 @@ def test_parts_never_grow_beyond_the_bound_and_edges_are_not_lost_within_it(
     labels = np.array(data.draw(st.lists(st.integers(0, parts - 1), min_size=nodes, max_size=nodes)), np.int32)
     before = np.bincount(labels, weights=volume, minlength=parts)
     bound = data.draw(st.integers(0, 40))
-    moved = refined(indptr, neighbor, weight, volume, order, labels, parts, bound, passes=2)
+    lists = WeightedGraph(indptr, neighbor, weight, volume)
+    moved = refine_labels(lists, order, labels, parts, bound, passes=2)
     after = np.bincount(moved, weights=volume, minlength=parts)
     assert (after <= np.maximum(before, bound)).all()
 
@@ -105,13 +109,15 @@ def test_weights_decide_and_not_their_number() -> None:
     graph.add_weighted_edges_from([(0, 1, 1.0), (0, 2, 1.0), (0, 3, 3.0)])
     indptr, neighbor, weight = csr_of(graph)
     labels, volume, order = np.array([0, 0, 0, 1], np.int32), np.ones(4, np.int64), np.zeros(1, np.int64)
-    assert refined(indptr, neighbor, weight, volume, order, labels, 2, 4, 1).tolist() == [1, 0, 0, 1]
-    assert refined(indptr, neighbor, None, volume, order, labels, 2, 4, 1).tolist() == [0, 0, 0, 1]
+    lists = WeightedGraph(indptr, neighbor, weight, volume)
+    assert refine_labels(lists, order, labels, 2, 4, 1).tolist() == [1, 0, 0, 1]
+    assert refine_labels(lists._replace(edge_weight=NO_WEIGHTS), order, labels, 2, 4, 1).tolist() == [0, 0, 0, 1]
 
 
 def test_a_graph_without_nodes_has_no_clusters() -> None:
     none, start = np.empty(0, np.int64), np.zeros(1, np.int64)
-    labels = clusters(start, none.astype(np.int32), None, none, none, 1, 3)
+    graph = WeightedGraph(start, none.astype(np.int32), NO_WEIGHTS, none)
+    labels = cluster_nodes(graph, none, 1, 3)
     assert labels.size == 0
-    indptr, neighbor, weight = contract(start, none.astype(np.int32), None, labels)
+    indptr, neighbor, weight, _ = contract(graph, labels)
     assert (indptr.tolist(), neighbor.size, weight.size) == ([0], 0, 0)

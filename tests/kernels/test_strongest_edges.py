@@ -7,7 +7,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.kernels.strongest_edges import strongest_edges
+from pipeline.kernels.neighbor_lists import WeightedGraph
+from pipeline.kernels.strongest_edges import keep_strongest_edges
 from tests.strategies import csr_arrays, weighted_graphs
 
 
@@ -27,8 +28,9 @@ def test_an_edge_stays_if_it_is_among_the_strongest_of_an_end(graph: nx.Graph, m
     # The order within a row counts for nothing.
     entry = np.array(sorted(range(rows.size), key=lambda e: (rows[e], random.random())), np.int64)
     neighbor, whole = neighbor[entry], whole[entry]
-    got_indptr, got_neighbor, got_weight = strongest_edges(indptr, neighbor, whole, most)
-    got_rows = np.repeat(np.arange(len(graph)), np.diff(got_indptr))
-    pairs = list(zip(got_rows.tolist(), got_neighbor.tolist(), strict=True))
+    volume = np.arange(len(graph))
+    got = keep_strongest_edges(WeightedGraph(indptr, neighbor, whole, volume), most)
+    got_rows = np.repeat(np.arange(len(graph)), np.diff(got.indptr))
+    pairs = list(zip(got_rows.tolist(), got.neighbor.tolist(), strict=True))
     assert pairs == sorted(kept)
-    assert got_weight.tolist() == [strength[pair] for pair in pairs]
+    assert got.edge_weight.tolist() == [strength[pair] for pair in pairs]

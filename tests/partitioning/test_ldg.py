@@ -5,7 +5,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.kernels.greedy_stream import ONE, REMEMBERED, ROOM, stream
+from pipeline.kernels.greedy_stream import ONE, REMEMBERED, ROOM, stream_labels
+from pipeline.kernels.neighbor_lists import NO_WEIGHTS, WeightedGraph
 from tests.strategies import csr_arrays, weighted_graphs
 
 
@@ -36,13 +37,17 @@ def slow(graph: nx.Graph, volume: list[int], order: list[int], parts: int, capac
     return [label.get(node, 0) for node in range(len(graph))]
 
 
+def lists_of(graph: nx.Graph, volume: list[int]) -> WeightedGraph:
+    indptr, neighbor, _ = csr_arrays(graph)
+    return WeightedGraph(indptr, neighbor, NO_WEIGHTS, np.array(volume, np.int64))
+
+
 @given(weighted_graphs(max_nodes=60), st.integers(1, 5), st.integers(1, 60), st.data())
 def test_the_kernel_equals_the_rule(graph: nx.Graph, parts: int, capacity: int, data: st.DataObject) -> None:
     nodes = len(graph)
     volume = data.draw(st.lists(st.sampled_from([0, 1, 2, 7]), min_size=nodes, max_size=nodes))
     order = data.draw(st.permutations(range(nodes)))
-    indptr, neighbor, _ = csr_arrays(graph)
-    got = stream(indptr, neighbor, np.array(volume, np.int64), np.array(order, np.int64), parts, capacity)
+    got = stream_labels(lists_of(graph, volume), np.array(order, np.int64), parts, capacity)
     assert got.tolist() == slow(graph, volume, order, parts, capacity)
 
 
@@ -50,8 +55,7 @@ def test_a_shared_node_forgets_its_oldest_labels() -> None:
     graph = nx.star_graph(100)  # node 0 is shared
     nx.set_edge_attributes(graph, 1.0, "weight")
     volume, order = [0, *[1] * 100], [*range(1, 101), 0]
-    indptr, neighbor, _ = csr_arrays(graph)
-    got = stream(indptr, neighbor, np.array(volume, np.int64), np.array(order, np.int64), 3, 40)
+    got = stream_labels(lists_of(graph, volume), np.array(order, np.int64), 3, 40)
     assert got.tolist() == slow(graph, volume, order, 3, 40)
     assert np.bincount(got[1:]).max() <= 40
 
@@ -61,6 +65,5 @@ def test_a_shared_neighbour_counts_once_however_many_labels_it_remembers() -> No
     graph = nx.Graph()
     graph.add_nodes_from(range(7))
     graph.add_edges_from([(0, 1), (2, 6), (3, 6), (4, 6), (0, 5), (1, 5), (5, 6)], weight=1.0)
-    volume, order = np.array([1, 1, 1, 1, 1, 1, 0], np.int64), np.array([0, 2, 1, 3, 4, 5, 6], np.int64)
-    indptr, neighbor, _ = csr_arrays(graph)
-    assert stream(indptr, neighbor, volume, order, 2, 100).tolist() == [0, 0, 1, 1, 1, 0, 0]
+    volume, order = [1, 1, 1, 1, 1, 1, 0], [0, 2, 1, 3, 4, 5, 6]
+    assert stream_labels(lists_of(graph, volume), np.array(order, np.int64), 2, 100).tolist() == [0, 0, 1, 1, 1, 0, 0]

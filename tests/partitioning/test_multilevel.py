@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pipeline.kernels.hashing import splitmix64
-from pipeline.kernels.neighbor_lists import neighbor_lists
+from pipeline.kernels.neighbor_lists import WeightedGraph, neighbor_lists
 from pipeline.partitioning import metis, multilevel
 from pipeline.partitioning.pieces import CutGraph
 
@@ -136,7 +136,7 @@ def test_a_weighted_cut_keeps_heavy_edges_and_the_bound(seed: int, parts: int) -
     indptr, neighbor = adjacency.indptr.astype(np.int64), adjacency.indices.astype(np.int32)
     volume = np.full(len(graph), 3, np.int64)
     key = splitmix64(np.arange(len(graph), dtype=np.uint64))
-    labels = multilevel.cut_weighted(indptr, neighbor, weight, volume, key, parts, seed)
+    labels = multilevel.cut_weighted(WeightedGraph(indptr, neighbor, weight, volume), key, parts, seed)
     load = np.bincount(labels, weights=volume, minlength=parts)
     assert load.max() <= multilevel.IMBALANCE * load.mean() + 3
     cut = weight[labels[entry.row] != labels[entry.col]].sum() // 2
