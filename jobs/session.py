@@ -5,13 +5,40 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from argparse import Namespace
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
-from jobs.arguments import Options
+from jobs.arguments import Options, options_of
 from jobs.config_file import read_config
+from jobs.progress import with_progress
 from jobs.stopping import StopRequest
 from pipeline.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pipeline.config.model import PipelineConfig
+    from pipeline.workspace import Workspace
+
+
+@contextlib.contextmanager
+def open_date(
+    options: Namespace, config: PipelineConfig, purpose: str, stop: StopRequest
+) -> Iterator[tuple[Any, Workspace]]:
+    """Yield an engine and the workspace of the options' date, under the date's lock: stages can run there."""
+    from pipeline import storage
+    from pipeline.stages.opening import open_workspace
+    from pipeline.workspace import hold
+
+    run_id = os.environ.get("GRAPHQUILT_RUN_ID") or uuid4().hex[:12]
+    with open_engine(options_of(options), purpose, stop) as plain:
+        engine = with_progress(plain)
+        root = storage.local_root(options.workspace)
+        workspace = open_workspace(
+            engine, config, root, options.date, run_id, starts_here=True, allow_future=options.allow_future
+        )
+        with hold(workspace, purpose, options.wait_s):
+            yield engine, workspace
 
 
 @contextlib.contextmanager

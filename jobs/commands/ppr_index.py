@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import os
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 from jobs.answers import Answer, amount
-from jobs.arguments import CommandParser, command_parser, options_of, stage_parser
+from jobs.arguments import CommandParser, command_parser, stage_parser
 from jobs.stopping import StopRequest
 from pipeline.errors import ConfigError
 
@@ -39,7 +37,7 @@ def answer(options: argparse.Namespace) -> Answer:
     ConfigError : wrong options or config. InputError : the input can't be used.
     """
     with StopRequest() as stop:
-        workspace, report = _made(options, stop)
+        workspace, report = _make_index(options, stop)
     facts = {
         "date": workspace.date.isoformat(),
         "path": str(workspace.place("ppr_index")),
@@ -52,31 +50,20 @@ def answer(options: argparse.Namespace) -> Answer:
     return Answer(facts, _text(facts))
 
 
-def _made(options: argparse.Namespace, stop: StopRequest) -> tuple[Workspace, StageReport]:
+def _make_index(options: argparse.Namespace, stop: StopRequest) -> tuple[Workspace, StageReport]:
     """Run the stages that are missing, under the date's lock."""
     from jobs.config_file import read_config
-    from jobs.progress import with_progress
-    from jobs.session import open_engine
-    from pipeline import storage
-    from pipeline.stages.opening import open_workspace
+    from jobs.session import open_date
     from pipeline.stages.runner import run_stages
-    from pipeline.workspace import hold
 
     config = read_config(options.config, options.overrides)
     for name in ("force_current", "accept_drift"):
         if getattr(options, name):
             raise ConfigError(f"--{name.replace('_', '-')} is for publishing; leave it out")
-    run_id = os.environ.get("GRAPHQUILT_RUN_ID") or uuid4().hex[:12]
-    with open_engine(options_of(options), "ppr-index", stop) as plain:
-        engine: Any = with_progress(plain)
-        root = storage.local_root(options.workspace)
-        workspace = open_workspace(
-            engine, config, root, options.date, run_id, starts_here=True, allow_future=options.allow_future
-        )
-        with hold(workspace, "ppr-index", options.wait_s):
-            names = ("ingest", "index", "partition", "layout", "ppr-index")
-            *_, report = run_stages(names, engine, config, workspace)
-            return workspace, report
+    with open_date(options, config, "ppr-index", stop) as (engine, workspace):
+        names = ("ingest", "index", "partition", "layout", "ppr-index")
+        *_, report = run_stages(names, engine, config, workspace)
+        return workspace, report
 
 
 def _text(facts: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Which parameters are worth a try on a graph, best bets first, and what to say of the outcome.
+"""Which parameters of vectors are worth a try on a graph, best presets first, and what the outcome means.
 
 Pure: it knows the keys of ``[embedding]`` and a few counts of the graph, and computes no vector.
 """
@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, zip_longest
 from types import MappingProxyType
-from typing import Any, Literal, Protocol
+from typing import Any
 
+from pipeline.tuning.options import Use
 from pipeline.tuning.presets import (
     COORDINATES,
     LARGE_RETRIEVAL,
@@ -18,11 +20,10 @@ from pipeline.tuning.presets import (
     PLAIN_RETRIEVAL,
     STEPS,
     WIDE_RETRIEVAL,
-    Bet,
     Changes,
+    Preset,
 )
-
-Use = Literal["retrieval", "classifier", "feature"]
+from pipeline.tuning.search import Candidate, Trial
 
 #: Targets for each column from which the eigenpairs behind the first ``dim`` hold more signal than noise.
 _TARGETS_A_COLUMN = 128
@@ -78,36 +79,8 @@ class GraphFacts:
         return not self.is_plain and self.targets >= _TARGETS_A_COLUMN * dim and self.density < _DENSE
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """Parameters worth a try.
-
-    why : one sentence. changes : keys of ``[embedding]`` and their values, ``method`` and ``dim`` among them.
-    cost : multiply-adds with the graph that the embedding takes, about.
-    """
-
-    name: str
-    why: str
-    changes: Mapping[str, Any]
-    cost: float
-
-
-class Tried(Protocol):
-    """A candidate that was measured."""
-
-    @property
-    def candidate(self) -> Any:
-        """Return what was tried."""
-        ...
-
-    @property
-    def score(self) -> Any:
-        """Its ``value`` is the figure that decides; larger is better."""
-        ...
-
-
 def candidates(facts: GraphFacts, dims: Sequence[int]) -> list[Candidate]:
-    """Return what to try, in this order: the best bet at each width, then the second at each, and so on.
+    """Return what to try, in this order: the best preset at each width, then the second at each, and so on.
 
     Parameters
     ----------
@@ -120,98 +93,93 @@ def candidates(facts: GraphFacts, dims: Sequence[int]) -> list[Candidate]:
     widths = list(dict.fromkeys(int(dim) for dim in dims))
     if not widths or min(widths) < 1:
         raise ValueError(f"dims is {list(dims)}; give at least one width, each at least 1")
-    columns = [_bets(facts, dim) for dim in widths]
-    found: list[Candidate] = []
-    for place in range(max(len(bets) for bets in columns)):
-        for dim, bets in zip(widths, columns, strict=True):
-            if place < len(bets):
-                bet = bets[place]
-                found.append(candidate_of(bet.name, bet.why, _changes_at(bet, dim, facts), facts))
-    return found
+    presets_by_width = [[(dim, preset) for preset in _presets(facts, dim)] for dim in widths]
+    in_turn = chain.from_iterable(zip_longest(*presets_by_width))
+    return [_at_width(dim, preset, facts) for dim, preset in filter(None, in_turn)]
 
 
-def refinements(best: Candidate | Any, facts: GraphFacts) -> list[Candidate]:
+def refinements(best: Candidate, facts: GraphFacts) -> list[Candidate]:
     """Return the neighbours of a candidate: one parameter a step lower or higher, the most telling one first.
 
     Steps have fixed sizes, so that what was tried is met again and not tried twice. Values stay inside the range in
     which a parameter makes sense; a neighbour equal to the candidate itself isn't named.
     """
     kind = _kind(best.changes, facts)
-    found: list[Candidate] = []
+    neighbors: list[Candidate] = []
     for key, step, low, high, default in STEPS[kind]:
-        given = best.changes.get(key)
-        value = default if given is None else given
+        value = best.changes.get(key)
+        value = default if value is None else value
         for moved in (value + step, value - step):
             moved = type(default)(min(max(round(moved, 4), low), high))
             if moved != value:
                 why = f"the best so far, with {key} at {moved:g} in the place of {value:g}"
-                found.append(candidate_of(f"{kind}, {key} {moved:g}", why, {**best.changes, key: moved}, facts))
+                neighbors.append(candidate_of(f"{kind}, {key} {moved:g}", why, {**best.changes, key: moved}, facts))
     if kind == "rotate":
         rank, dim = _pairs(best.changes), int(best.changes["dim"])
         for moved in (rank + dim, rank - dim):
             if dim < moved <= facts.targets:
                 why = f"the best so far, with {moved} eigenpairs in the place of {rank}"
-                found.append(candidate_of(f"{kind}, rank {moved}", why, {**best.changes, "rank": moved}, facts))
-    return found
+                neighbors.append(candidate_of(f"{kind}, rank {moved}", why, {**best.changes, "rank": moved}, facts))
+    return neighbors
 
 
-def at_width(candidate: Any, dim: int, facts: GraphFacts) -> Candidate:
+def at_width(candidate: Candidate, dim: int, facts: GraphFacts) -> Candidate:
     """Return a candidate's parameters at another width, with the rank that follows from it."""
-    bet = Bet(candidate.name, candidate.why, dict(candidate.changes))
-    return candidate_of(candidate.name, candidate.why, _changes_at(bet, dim, facts), facts)
+    return _at_width(dim, Preset(candidate.name, candidate.why, dict(candidate.changes)), facts)
 
 
-def advice(facts: GraphFacts, results: Sequence[Tried]) -> list[str]:
+def advice(facts: GraphFacts, trials: Sequence[Trial]) -> list[str]:
     """Say in words what kind of graph this is, and what the results mean for other choices."""
-    said = []
+    sentences = []
     if facts.use != "retrieval":
-        said.append(
+        sentences.append(
             "Linear models want orthogonal coordinates: the leading eigenvectors, truncated, never rotated; a rotation "
             "spreads each of them over all columns."
         )
     elif facts.is_plain:
-        said.append(
+        sentences.append(
             "Plain graph, ranked by dot product: use the positive end of the spectrum (eigenvalues = "
             "'positive') and let norms grow with degree; a negative eigenvalue counts with the wrong sign."
         )
     elif facts.density >= _DENSE:
-        said.append(
+        sentences.append(
             f"Small and dense ({facts.density:.1%} of all pairs are known): truncate; the later eigenpairs are noise, "
             "so a narrow table, or a larger eigenvalue_power, is often the better one."
         )
     else:
         many = f"{facts.targets:,} targets, {facts.density:.2%} of all pairs known"
-        said.append(
+        sentences.append(
             f"Large and sparse ({many}): rotate a wide head of eigenpairs into few columns; truncate where columns are "
             "cheap."
             if facts.is_large
             else f"Sparse, but few targets ({many}): truncate; there are too few eigenpairs of signal to rotate."
         )
-    said.extend(_said_of_rivals(facts, results))
+    sentences.extend(_compare_kinds(facts, trials))
     if facts.is_weighted:
-        said.append(
+        sentences.append(
             "The pairs have weights, used as they are. Counts that differ by orders of magnitude drown the rare pairs: "
             "compare with a run without input.weight."
         )
-    return said
+    return sentences
 
 
-def _said_of_rivals(facts: GraphFacts, results: Sequence[Tried]) -> list[str]:
+def _compare_kinds(facts: GraphFacts, trials: Sequence[Trial]) -> list[str]:
     """Compare the best of each kind of the width that won."""
-    if not results:
+    best_first = sorted(trials, key=lambda trial: -trial.score.value)
+    if not best_first:
         return []
-    width = max(results, key=lambda tried: tried.score.value).candidate.changes["dim"]
-    by_kind: dict[str, Tried] = {}
-    for tried in sorted(results, key=lambda tried: -tried.score.value):
-        if tried.candidate.changes["dim"] == width:
-            by_kind.setdefault(_kind(tried.candidate.changes, facts), tried)
+    width = best_first[0].candidate.width
+    by_kind: dict[str, Trial] = {}
+    for trial in best_first:
+        if trial.candidate.width == width:
+            by_kind.setdefault(_kind(trial.candidate.changes, facts), trial)
     if len(by_kind) < 2:
         return []
-    figures = ", ".join(f"{kind} {tried.score.value:.4f}" for kind, tried in by_kind.items())
+    figures = ", ".join(f"{kind} {trial.score.value:.4f}" for kind, trial in by_kind.items())
     return [f"Best of each kind with {width} columns: {figures}."]
 
 
-def _bets(facts: GraphFacts, dim: int) -> tuple[Bet, ...]:
+def _presets(facts: GraphFacts, dim: int) -> tuple[Preset, ...]:
     if facts.use != "retrieval":
         return PLAIN_COORDINATES if facts.is_plain else COORDINATES
     if facts.is_plain:
@@ -245,7 +213,8 @@ def _pairs(changes: Mapping[str, Any]) -> int:
 
 def candidate_of(name: str, why: str, changes: Changes, facts: GraphFacts) -> Candidate:
     """Return a candidate with its cost; keys of a method may be missing and have their defaults then."""
-    return Candidate(name, why, MappingProxyType(changes), _cost(changes, facts))
+    kind = f"{changes.get('method')} {changes.get('form')}"
+    return Candidate(name, why, MappingProxyType(changes), _cost(changes, facts), int(changes["dim"]), kind)
 
 
 def _cost(changes: Mapping[str, Any], facts: GraphFacts) -> float:
@@ -265,13 +234,13 @@ def _cost(changes: Mapping[str, Any], facts: GraphFacts) -> float:
     return facts.entries * (int(changes.get("powers", 1)) + 1) * dim
 
 
-def _changes_at(bet: Bet, dim: int, facts: GraphFacts) -> Changes:
-    """Return a bet's changes with the width, and the rank that follows from it."""
-    changes = {**bet.changes, "dim": dim}
+def _at_width(dim: int, preset: Preset, facts: GraphFacts) -> Candidate:
+    """Return a preset with the width, and the rank that follows from it."""
+    changes = {**preset.changes, "dim": dim}
     if changes.get("reduction") == "rotate":
         changes["rank"] = max(dim + 1, min(_PAIRS_A_COLUMN * dim, max(2 * dim, _WIDE), facts.targets))
     if changes.get("form") == "low_pass":
         # No more than a quarter of the spectrum: a filter that lets everything pass is a random projection.
         passing = _PAIRS_A_COLUMN * dim if facts.is_wide(dim) else dim
         changes["rank"] = max(1, min(passing, facts.targets // 4))
-    return changes
+    return candidate_of(preset.name, preset.why, changes, facts)

@@ -1,4 +1,4 @@
-"""Training pairs -> parameters of [ppr]: hide some pairs, list what is left with candidates, keep the best.
+"""Training pairs -> parameters of [ppr]: hide some pairs, list what is left with candidates, choose the best.
 
 Nothing of [evaluate] is read: pairs held out by index are not among the training pairs, and a file of test pairs is
 never opened.
@@ -7,15 +7,15 @@ never opened.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.blocks.arrays import neighbors_of
+from pipeline.blocks.arrays import Block, neighbors_of
 from pipeline.config.model import PipelineConfig
-from pipeline.embedding.in_memory import block_from_edges
 from pipeline.embedding.ppr.walk_graph import WalkGraph
 from pipeline.errors import ConfigError
 from pipeline.evaluation.position_lists import PositionLists
@@ -23,47 +23,41 @@ from pipeline.kernels.ppr_chebyshev import chebyshev_scores, smallest_tolerance
 from pipeline.kernels.ppr_top_k import degree_factor, top_k_of_columns
 from pipeline.kernels.ranking import NO_ROW
 from pipeline.kernels.transition import single_seeds
-from pipeline.tuning.list_search import CORRECTIONS, EDGE_POWERS, ListSearch, ListTrial, Look, Walk
-from pipeline.tuning.pair_weights import parted
-from pipeline.tuning.search import Budget
-from pipeline.tuning.training_graph import TrainingGraph, read_training_graph
-from pipeline.tuning.validation import K, RankingValidation, Score, joined
-from pipeline.tuning.validation_tasks import Fold, Wishes, ask_for_pairs
-from pipeline.tuning.vectors import said_of_sample
+from pipeline.tuning.options import TuneOptions, TuningResult
+from pipeline.tuning.pair_weights import BlockCache, PairWeights, split_changes
+from pipeline.tuning.search import Budget, Candidate, CandidateTable, Search, Trial
+from pipeline.tuning.training_graph import TrainingGraph, read_training_graph, sample_remarks
+from pipeline.tuning.validation import K, RankingValidation, Score, join_scores
+from pipeline.tuning.validation_tasks import hide_pairs
 from pipeline.workspace import Workspace
+
+#: What is tried on every graph, in this order: restarts as edges weigh; powers of degrees that edges are weighed anew
+#: with, at the best restart; other weights of pairs, where the input has weights or times; then what lies halfway
+#: between the best and its neighbours.
+RESTARTS = (0.5, 0.7, 0.85, 0.3, 0.15)
+EDGE_POWERS = (0.2, 0.4)
+#: Each of these with every walk: they rank the same scores anew.
+CORRECTIONS = tuple(n / 20 for n in range(17))
+_WEIGHT_ROUNDS, _HALVINGS = 3, 2
+_BEFORE_FINALISTS = 0.6  # of the budget; what is left is for those that are ranked for all users
+_MOST_FINALISTS = 4
+_FEWEST_FIRST = 500  # users that every walk is ranked for
 
 #: Sum of a list's errors while tuning, at most; and as a share of the chance that a walk is three steps long, to where
 #: the nodes worth listing begin. What is cut off by more looks like a parameter of its own: it moves figures.
 _TOLERANCE, _OF_THREE_STEPS = 0.01, 0.3
 #: Users times entries of the graph: a minute or two of one core for one restart's lists of all of them.
 _MAX_WORK, _FEWEST_USERS = 1e10, 400
-_SOURCES_AT_ONCE = 128
-
-
-@dataclass(frozen=True, eq=False)
-class TunedLists:
-    """What came of it.
-
-    split : JSON values about the hidden pairs. decides : the figure that decides. looks : by restart, in order.
-    changes : keys to set by section, None for one to leave out. remarks, advice : sentences.
-    """
-
-    split: Mapping[str, Any]
-    decides: str
-    looks: Sequence[Look]
-    chosen: ListTrial
-    changes: Mapping[str, Mapping[str, Any]]
-    remarks: Sequence[str]
-    advice: Sequence[str]
+SOURCES_AT_ONCE = 128
 
 
 def tune_lists(
     config: PipelineConfig,
     workspace: Workspace,
-    wishes: Wishes,
+    options: TuneOptions,
     budget: Budget,
-    on_look: Callable[[Look], object] | None = None,
-) -> TunedLists:
+    on_trial: Callable[[Trial], object] | None = None,
+) -> TuningResult:
     """Choose the walk and the correction. The caller holds the date's lock; ingest and index have run.
 
     Raises
@@ -76,103 +70,160 @@ def tune_lists(
             f"ppr.target_type is '{listed}' and pairs lead to '{config.input.target_type}': hidden pairs say nothing "
             "of such lists; leave target_type out to tune"
         )
-    graph = read_training_graph(config, workspace, wishes.max_pairs, wishes.seed)
-    remarks = [said_of_sample(graph)] if graph.is_sampled else []
+    graph = read_training_graph(config, workspace, options.max_pairs, options.seed)
     users = int(max(_FEWEST_USERS, _MAX_WORK / (2 * graph.src.size)))
-    asked = ask_for_pairs(config, graph, workspace, replace(wishes, max_users=min(wishes.max_users, users)), 1)
-    lists = Lists(graph, asked.folds, asked.splits)
-    weights = asked.folds[0].weights
-
-    def weighed_otherwise(walk: Walk) -> list[Walk]:
-        return [replace(walk, of_input=tuple(changes.items())) for changes in weights.beside(dict(walk.of_input))]
-
-    search = ListSearch(lists, lists.units, budget, on_look, weighed_otherwise)
-    chosen = search.run(Walk(config.ppr.restart, config.ppr.edge_degree_power), config.ppr.degree_correction)
+    options = replace(options, max_users=min(options.max_users, users))
+    task = hide_pairs(config, graph, workspace, options, 1)
+    weights = [split.weights for split in task.splits]
+    rankings = [split.ranking for split in task.splits if split.ranking is not None]
+    subject = ListSubject(graph, weights, rankings, config.ppr.degree_correction)
+    search = Search(subject, budget, on_trial, defers_whole=True)
+    search_walks(search, walk_of(config.ppr.restart, config.ppr.edge_degree_power), weights[0].variants)
+    chosen = search.best
+    assert chosen is not None  # the first walk is tried whatever the budget
+    remarks = sample_remarks(graph)
     if search.skipped:
         remarks.append(f"no time for {len(search.skipped)} more looks: raise --budget to have them")
-    return TunedLists(
-        split={**asked.facts, "units": lists.units, "pairs": graph.src.size, "all_pairs": graph.all_pairs},
-        decides=asked.decides,
-        looks=tuple(search.looks),
+    return TuningResult(
+        split={**task.facts, "pairs": graph.src.size, "all_pairs": graph.all_pairs},
+        decides=task.decides,
+        trials=tuple(search.trials),
         chosen=chosen,
-        changes=_changes(config, chosen),
-        remarks=[*remarks, *asked.remarks],
+        changes=_config_changes(config, chosen),
+        remarks=[*remarks, *task.remarks],
         advice=_advice(config, chosen, graph),
+        skipped=search.skipped,
     )
 
 
-class Lists:
-    """Lists of the sources that are asked for, made from the pairs that stay; several splits one after the other."""
+def walk_of(restart: float, edge_degree_power: float = 0.0, **of_input: Any) -> Candidate:
+    """Return a candidate of lists: what sets their scores."""
+    name = f"restart {restart:g}, edge_degree_power {edge_degree_power:g}"
+    return Candidate(name, "", {"restart": restart, "edge_degree_power": edge_degree_power, **of_input})
 
-    def __init__(self, graph: TrainingGraph, folds: Sequence[Fold], splits: Sequence[RankingValidation]) -> None:
-        self._splits = splits
-        self._grids = [_Grid(graph, fold, split.sources) for fold, split in zip(folds, splits, strict=True)]
 
-    @property
-    def units(self) -> int:
-        """Number of sources, over all splits."""
-        return sum(split.units for split in self._splits)
+def search_walks(search: Search, own: Candidate, reweigh: Callable[[Candidate], Sequence[Candidate]]) -> None:
+    """Try walks, those of the config among them.
 
-    def __call__(self, walk: Walk, corrections: Sequence[float], units: int) -> list[Score]:
-        """Return a score for each correction; the first ``units`` sources decide, the same share of each split."""
-        ends = np.cumsum([split.units for split in self._splits]) * units // max(self.units, 1)
+    All are ranked for the first users. Those that are then not clearly worse than the best are ranked for all users,
+    who decide. What lies between the fixed walks is left out beyond `_BEFORE_FINALISTS` of the budget.
+
+    Parameters
+    ----------
+    reweigh : returns a walk over pairs that weigh otherwise, as other keys of [input] would have it.
+    """
+    search.try_all([*(walk_of(restart) for restart in RESTARTS), own])
+    search.refine(lambda best: [walk_of(best.changes["restart"], power) for power in EDGE_POWERS], rounds=1)
+    search.refine(reweigh, _BEFORE_FINALISTS, _WEIGHT_ROUNDS)
+    for _ in range(_HALVINGS):
+        for key in ("restart", "edge_degree_power"):
+            search.refine(partial(_halfway, search, key), _BEFORE_FINALISTS, rounds=1)
+    search.score_finalists(_MOST_FINALISTS)
+
+
+def _halfway(search: Search, key: str, best: Candidate) -> list[Candidate]:
+    """Return walks whose key is halfway from the best to the next tried ones; none beyond the outermost."""
+    value: float = best.changes[key]
+    tried = [trial.candidate.changes[key] for trial in search.trials]
+    nearest = (
+        max((other for other in tried if other < value), default=value),
+        min((other for other in tried if other > value), default=value),
+    )
+    halfway = [round((value + other) / 2, 2) for other in nearest]
+    return [walk_of(**{**best.changes, key: other}) for other in halfway if other != value]
+
+
+class ListSubject:
+    """Lists as what is tuned: the walk of a candidate makes scores, which every correction ranks anew.
+
+    Lists are made from the pairs that stay, of the sources that pairs were hidden from, in one split after the other.
+    """
+
+    def __init__(
+        self,
+        graph: TrainingGraph,
+        weights: Sequence[PairWeights],
+        rankings: Sequence[RankingValidation],
+        degree_correction: float,
+    ) -> None:
+        self._graph, self._rankings = graph, rankings
+        self._cache = BlockCache(weights)
+        self._border = None if graph.is_plain else max(graph.source[0], graph.target[0])
+        self._walks: tuple[list[Block], float, list[WalkGraph]] | None = None
+        self._corrections = sorted({*CORRECTIONS, degree_correction})
+        self.variants: Sequence[Mapping[str, Any]] = [{"degree_correction": one} for one in self._corrections]
+        self.units = sum(ranking.units for ranking in rankings)
+        self.first_units = min(self.units, max(_FEWEST_FIRST, self.units // 5))
+
+    def build(self, candidate: Candidate) -> CandidateTable:
+        """Return the lists of a walk, which are made when they are scored."""
+        return CandidateTable(partial(self._scores, self._walk_graphs(candidate), candidate.changes["restart"]))
+
+    def choose(self, trials: Sequence[Trial]) -> Trial | None:
+        """Return the winner."""
+        return choose_lists(trials)
+
+    def _walk_graphs(self, candidate: Candidate) -> list[WalkGraph]:
+        """Return the graphs of a walk. The last ones are cached: most walks differ in their restart alone."""
+        blocks, power = self._cache.blocks_for(candidate.changes), candidate.changes["edge_degree_power"]
+        if self._walks is None or self._walks[0] is not blocks or self._walks[1] != power:
+            self._walks = blocks, power, [WalkGraph.of(block, self._border, power) for block in blocks]
+        return self._walks[2]
+
+    def _scores(self, graphs: Sequence[WalkGraph], restart: float, units: int) -> list[Score]:
+        """Return a score for each correction by the first sources, the same share of each split."""
+        ends = np.cumsum([ranking.units for ranking in self._rankings]) * units // max(self.units, 1)
         counts = np.diff(ends, prepend=0).tolist()
-        listed = [grid.lists(walk, corrections, count) for grid, count in zip(self._grids, counts, strict=True)]
+        lists = [
+            make_lists(graph, self._graph.target, ranking.sources[:count], restart, self._corrections)
+            for graph, ranking, count in zip(graphs, self._rankings, counts, strict=True)
+        ]
         return [
-            joined([split.of_lists(one[n]) for split, one in zip(self._splits, listed, strict=True)], counts)
-            for n in range(len(corrections))
+            join_scores([ranking.of_lists(one[n]) for ranking, one in zip(self._rankings, lists, strict=True)], counts)
+            for n in range(len(self._corrections))
         ]
 
 
-class _Grid:
-    """The lists of one split for any restart and correction."""
+def choose_lists(trials: Sequence[Trial]) -> Trial | None:
+    """Return the best of those ranked for all users, if there are any, else of all.
 
-    def __init__(self, graph: TrainingGraph, fold: Fold, sources: NDArray[np.int64]) -> None:
-        self._graph, self._fold, self._sources = graph, fold, sources
-        self._border = None if graph.is_plain else max(graph.source[0], graph.target[0])
-        self._weigh(())
-        self._walks = WalkGraph.of(self._block, self._border)
-        self._power = 0.0
+    Of equal ones it is the one with the least correction, then with the power nearest to 0 and the highest restart.
+    """
+    return max([trial for trial in trials if trial.is_whole] or trials, key=_merit, default=None)
 
-    def _weigh(self, of_input: tuple[tuple[str, Any], ...]) -> None:
-        """Build the graph with the weights that keys of [input] make; a pair that decays to nothing is none."""
-        graph, stays = self._graph, self._fold.stays
-        weight = self._fold.weights.weights(dict(of_input))
-        is_alive = weight > 0
-        src, dst = (ends[stays][is_alive] for ends in (graph.src, graph.dst))
-        self._block = block_from_edges(graph.node_key, src, dst, weight[is_alive])
-        self._of_input = of_input
 
-    def lists(self, walk: Walk, corrections: Sequence[float], units: int) -> NDArray[np.int64]:
-        """(corrections, units, K) int64 positions of nodes, ``NO_ROW`` behind the end of a list."""
-        self._turn_to(walk)
-        walks, span = self._walks, self._walks.rows_between(*self._graph.target)
-        rows = walks.rows_of(self._sources[:units])
-        found = np.full((len(corrections), units, K), NO_ROW, np.int64)
-        tolerance = tolerance_at(walk.restart)
-        has_edges = np.flatnonzero(rows >= 0)  # all pairs of a source may have decayed to nothing
-        degree = walks.degree.astype(np.float64)
-        factors = [degree_factor(degree, -correction) for correction in corrections]
-        for first in range(0, has_edges.size, _SOURCES_AT_ONCE):
-            some = has_edges[first : first + _SOURCES_AT_ONCE]
-            scores, _ = chebyshev_scores(walks.graph, single_seeds(rows[some]), walk.restart, tolerance)
-            columns = np.zeros((scores.shape[1], -(-some.size // 16) * 16), np.float32)
-            columns[:, : some.size] = scores.T
-            known = _left_out(walks, rows[some])
-            for factor, into in zip(factors, found, strict=True):
-                best, nodes = np.zeros((some.size, K), np.float32), np.full((some.size, K), NO_ROW, np.int64)
-                top_k_of_columns(columns, factor, *span, known.indptr, known.positions, best, nodes)
-                into[some] = np.where(nodes == NO_ROW, NO_ROW, walks.node_ix[nodes])
-        return found
+def _merit(trial: Trial) -> tuple[float, ...]:
+    changes = trial.candidate.changes
+    correction = trial.best.changes["degree_correction"]
+    return (trial.score.value, -correction, -abs(changes["edge_degree_power"]), changes["restart"])
 
-    def _turn_to(self, walk: Walk) -> None:
-        """Have the graph of a walk; the last one is kept, since most walks differ in their restart alone."""
-        if (walk.of_input, walk.edge_degree_power) == (self._of_input, self._power):
-            return
-        if walk.of_input != self._of_input:
-            self._weigh(walk.of_input)
-        self._walks = WalkGraph.of(self._block, self._border, walk.edge_degree_power)
-        self._power = walk.edge_degree_power
+
+def make_lists(
+    walks: WalkGraph, target: tuple[int, int], sources: NDArray[np.int64], restart: float, corrections: Sequence[float]
+) -> NDArray[np.int64]:
+    """Return (corrections, sources, K) int64 positions of nodes, ``NO_ROW`` behind the end of a list.
+
+    Parameters
+    ----------
+    target : range of positions that may be listed. sources : (m,) int64 positions.
+    """
+    rows = walks.rows_of(sources)
+    lists = np.full((len(corrections), sources.size, K), NO_ROW, np.int64)
+    has_edges = np.flatnonzero(rows >= 0)  # all pairs of a source may have decayed to nothing
+    degree = walks.degree.astype(np.float64)
+    factors = [degree_factor(degree, -correction) for correction in corrections]
+    span = walks.rows_between(*target)
+    for first in range(0, has_edges.size, SOURCES_AT_ONCE):
+        some = has_edges[first : first + SOURCES_AT_ONCE]
+        scores, _ = chebyshev_scores(walks.graph, single_seeds(rows[some]), restart, tolerance_at(restart))
+        columns = np.zeros((scores.shape[1], -(-some.size // 16) * 16), np.float32)
+        columns[:, : some.size] = scores.T
+        excluded = _excluded_rows(walks, rows[some])
+        for factor, into in zip(factors, lists, strict=True):
+            best, nodes = np.zeros((some.size, K), np.float32), np.full((some.size, K), NO_ROW, np.int64)
+            top_k_of_columns(columns, factor, *span, excluded.indptr, excluded.positions, best, nodes)
+            into[some] = np.where(nodes == NO_ROW, NO_ROW, walks.node_ix[nodes])
+    return lists
 
 
 def tolerance_at(restart: float) -> float:
@@ -180,42 +231,35 @@ def tolerance_at(restart: float) -> float:
     return max(min(_TOLERANCE, _OF_THREE_STEPS * (1 - restart) ** 3), 2 * smallest_tolerance(restart))
 
 
-def _changes(config: PipelineConfig, chosen: ListTrial) -> dict[str, dict[str, Any]]:
-    """Keys by section; what a run makes is at least as exact as what was measured here."""
-    found = {
-        "restart": chosen.walk.restart,
-        "degree_correction": chosen.degree_correction,
-        "edge_degree_power": chosen.walk.edge_degree_power,
-    }
-    tolerance = float(f"{tolerance_at(chosen.walk.restart):.1e}")
-    of_ppr = {**found, "tolerance": tolerance} if tolerance < config.ppr.tolerance else found
-    return {"ppr": of_ppr, "input": parted(dict(chosen.walk.of_input))[1]}
-
-
-def _left_out(walks: WalkGraph, rows: NDArray[np.int64]) -> PositionLists:
+def _excluded_rows(walks: WalkGraph, rows: NDArray[np.int64]) -> PositionLists:
     """Return what lists must not hold: what a source is joined to, and itself."""
-    places = np.arange(rows.size)
-    source, near = neighbors_of(walks.graph.indptr, walks.graph.indices, places, rows)
-    return PositionLists.from_pairs(np.concatenate([source, places]), np.concatenate([near, rows]), rows.size)
+    sources = np.arange(rows.size)
+    source, near = neighbors_of(walks.graph.indptr, walks.graph.indices, sources, rows)
+    return PositionLists.from_pairs(np.concatenate([source, sources]), np.concatenate([near, rows]), rows.size)
 
 
-def _advice(config: PipelineConfig, chosen: ListTrial, graph: TrainingGraph) -> list[str]:
-    found = []
+def _config_changes(config: PipelineConfig, chosen: Trial) -> dict[str, Mapping[str, Any]]:
+    """Return keys by section; what a run makes is at least as exact as what was measured here."""
+    walk, of_input = split_changes(chosen.candidate.changes)
+    of_ppr = {"restart": walk["restart"], **chosen.best.changes, "edge_degree_power": walk["edge_degree_power"]}
+    tolerance = float(f"{tolerance_at(walk['restart']):.1e}")
+    return {"ppr": of_ppr | ({"tolerance": tolerance} if tolerance < config.ppr.tolerance else {}), "input": of_input}
+
+
+def _advice(config: PipelineConfig, chosen: Trial, graph: TrainingGraph) -> list[str]:
+    sentences = []
     if not config.ppr.exclude_known:
-        degree = np.bincount(graph.src, minlength=1)
-        longest = int(degree.max(initial=0))
-        found.append(
+        longest = int(np.bincount(graph.src, minlength=1).max(initial=0))
+        sentences.append(
             f"lists of {config.ppr.top_k} hold what a source is joined to, up to {longest:,} nodes: where they are to "
             "recommend, set ppr.exclude_known = true"
         )
     # Not the restart: above those tried lists hardly change any more, and below them they get worse.
-    ends = {
-        "degree_correction": (chosen.degree_correction, max(CORRECTIONS)),
-        "edge_degree_power": (chosen.walk.edge_degree_power, max(EDGE_POWERS)),
-    }
-    found += [
-        f"the best {key}, {value:g}, is the outermost that is tried: others beyond it may be better"
-        for key, (value, outermost) in ends.items()
-        if value == outermost
+    outermost = {"degree_correction": max(CORRECTIONS), "edge_degree_power": max(EDGE_POWERS)}
+    changes = {**chosen.candidate.changes, **chosen.best.changes}
+    sentences += [
+        f"the best {key}, {changes[key]:g}, is the outermost that is tried: others beyond it may be better"
+        for key, value in outermost.items()
+        if changes[key] == value
     ]
-    return found
+    return sentences

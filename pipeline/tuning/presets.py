@@ -1,4 +1,4 @@
-"""The table of bets: parameters that have been good, best first, and how far a parameter is moved to refine them.
+"""The table of presets: parameters that have been good, best first, and how far a parameter is moved to refine them.
 
 Order and values come from validation splits of graphs between 2 k and 70 k nodes; none belongs to one of them.
 Ranks follow from the width and the graph: `pipeline.tuning.candidates` adds them.
@@ -15,7 +15,7 @@ Changes = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Bet:
+class Preset:
     """Parameters at any width. why : one sentence. changes : keys of ``[embedding]`` and their values."""
 
     name: str
@@ -49,29 +49,29 @@ def _walks(**more: Any) -> Changes:
 
 
 _FILTERED: Changes = {"method": "fastrp", "form": "low_pass", "filter_degree": 16}
-_LOW_PASS = Bet(
+_LOW_PASS = Preset(
     "low-pass",
     "Nearly the spectral quality from random rows, without orthonormalisation.",
     _FILTERED | {"item_norm_power": 0.2},
 )
-_TWO_TOWER = Bet(
+_TWO_TOWER = Preset(
     "two-tower",
     "The cheapest table: two steps of a random projection.",
     {"method": "fastrp", "form": "two_tower", "item_norm_power": 0.12},
 )
-_ROTATED = Bet("rotated", "Eigenpairs behind the first columns still hold signal: rotate them in.", _rotated())
-_TRUNCATED = Bet("truncated", "The leading eigenvectors, for wide tables of large sparse graphs.", _truncated())
-_DAMPED = Bet(
+_ROTATED = Preset("rotated", "Eigenpairs behind the first columns still hold signal: rotate them in.", _rotated())
+_TRUNCATED = Preset("truncated", "The leading eigenvectors, for wide tables of large sparse graphs.", _truncated())
+_DAMPED = Preset(
     "truncated, damped",
     "Columns weighed by eigenvalue: the later ones are noisier on a small graph.",
     _truncated() | {"eigenvalue_power": 0.75, "item_row_power": 0.75},
 )
-_LOUD_USERS = Bet(
+_LOUD_USERS = Preset(
     "truncated, damped, a .5 b .3",
     "Active users say less by each pair, popular items are not held back as much.",
     _DAMPED.changes | {"user_degree_power": 0.5, "item_degree_power": 0.3, "no_return": 0.5},
 )
-_RAW = Bet(
+_RAW = Preset(
     "truncated, rows as they are",
     "On dense graphs the length of an item's row is already its score.",
     _truncated() | {"item_row_power": 0.0, "item_norm_power": 0.2, "no_return": 0.5},
@@ -81,15 +81,15 @@ WIDE_RETRIEVAL = (
     _ROTATED,
     _LOW_PASS,
     _TRUNCATED,
-    Bet("rotated, damped", "Less of the noise that a rotation makes.", _rotated() | {"eigenvalue_power": 0.75}),
+    Preset("rotated, damped", "Less of the noise that a rotation makes.", _rotated() | {"eigenvalue_power": 0.75}),
     _TWO_TOWER,
-    Bet("rotated, b .35", "Popular items are not held back as much.", _rotated() | {"item_degree_power": 0.35}),
+    Preset("rotated, b .35", "Popular items are not held back as much.", _rotated() | {"item_degree_power": 0.35}),
     _DAMPED,
     _LOUD_USERS,
 )
 LARGE_RETRIEVAL = (
     _TRUNCATED,
-    Bet("truncated, b .35", "Popular items are not held back as much.", _truncated() | {"item_degree_power": 0.35}),
+    Preset("truncated, b .35", "Popular items are not held back as much.", _truncated() | {"item_degree_power": 0.35}),
     _LOW_PASS,
     _DAMPED,
     _ROTATED,
@@ -106,73 +106,73 @@ NARROW_RETRIEVAL = (
     _ROTATED,
 )
 PLAIN_RETRIEVAL = (
-    Bet(
+    Preset(
         "positive end",
         "A dot product can only hold positive eigenvalues, and popular nodes are found more often.",
         _eigenvectors(eigenvalues="positive", shift=0.3, iterations=8, eigenvalue_power=1.0, norm_degree_power=0.4),
     ),
-    Bet(
+    Preset(
         "walks from degrees",
         "Two and three steps of a symmetric walk, with hubs heard more at the start; cheap.",
         _walks(transition="symmetric", degree_power=0.5, iteration_weights=(0.0, 1.0, 1.0), norm_degree_power=0.2),
     ),
-    Bet(
+    Preset(
         "positive end, flat",
         "Columns weighed less by eigenvalue: more of the small communities.",
         _eigenvectors(eigenvalues="positive", shift=0.3, iterations=8, eigenvalue_power=0.5, norm_degree_power=0.3),
     ),
-    Bet(
+    Preset(
         "walks of all lengths",
         "Personalised PageRank of low rank: eigenvalues weigh what walks that restart make of them.",
         _factorised(eigenvalues="positive", shift=0.3, iterations=8, norm_degree_power=0.3),
     ),
-    Bet(
+    Preset(
         "longer walks",
         "Four steps, for graphs where neighbours share few neighbours.",
         _walks(transition="symmetric", degree_power=0.5, iteration_weights=(0.0, 1.0, 1.0, 1.0), norm_degree_power=0.2),
     ),
-    Bet(
+    Preset(
         "walks",
         "Two and three steps of a symmetric walk from equal starts.",
         _walks(transition="symmetric", degree_power=0.0, iteration_weights=(0.0, 1.0, 1.0), norm_degree_power=0.3),
     ),
-    Bet("low-pass", "The leading eigenvectors seen through random rows.", _FILTERED | {"norm_degree_power": 0.3}),
+    Preset("low-pass", "The leading eigenvectors seen through random rows.", _FILTERED | {"norm_degree_power": 0.3}),
 )
 PLAIN_COORDINATES = (
-    Bet(
+    Preset(
         "eigenvectors",
         "Both ends of the spectrum as orthogonal coordinates, weighed by eigenvalue.",
         _eigenvectors(eigenvalues="both", shift=0.0, iterations=5, eigenvalue_power=0.75),
     ),
-    Bet(
+    Preset(
         "eigenvectors, root",
         "Coordinates weighed less: more of the small communities.",
         _eigenvectors(eigenvalues="both", shift=0.0, iterations=5, eigenvalue_power=0.5),
     ),
-    Bet(
+    Preset(
         "eigenvectors, full",
         "Coordinates weighed by the whole eigenvalue, against noise on small graphs.",
         _eigenvectors(eigenvalues="both", shift=0.0, iterations=5, eigenvalue_power=1.0),
     ),
-    Bet(
+    Preset(
         "walks of all lengths",
         "Coordinates weighed by what walks that restart make of an eigenvalue.",
         _factorised(eigenvalues="both", shift=0.0, iterations=6),
     ),
-    Bet(
+    Preset(
         "walks, late steps",
         "Random walks whose later steps count most, columns standardised as a linear model likes them.",
         _walks(iteration_weights=(0.0, 1.0, 7.0, 20.0), standardize_columns=True),
     ),
-    Bet("walks", "Two and three steps of a random walk.", _walks(iteration_weights=(0.0, 1.0, 1.0))),
+    Preset("walks", "Two and three steps of a random walk.", _walks(iteration_weights=(0.0, 1.0, 1.0))),
 )
 COORDINATES = (
-    Bet(
+    Preset(
         "eigenvectors",
         "The leading eigenvectors as orthogonal coordinates, rows of equal norm.",
         _truncated() | {"no_return": 0.5, "item_row_power": 1.0, "item_norm_power": 0.0, "eigenvalue_power": 0.5},
     ),
-    Bet(
+    Preset(
         "eigenvectors, flat",
         "All coordinates weigh the same: a regularised model picks what it needs.",
         _truncated() | {"no_return": 0.5, "item_row_power": 1.0, "item_norm_power": 0.0, "eigenvalue_power": 0.0},

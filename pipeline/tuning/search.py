@@ -1,7 +1,6 @@
-"""Choosing parameters on hidden pairs within a budget of seconds: which candidates are tried, and which one wins.
+"""The search for parameters: candidates are tried on growing samples of hidden data within a budget of seconds.
 
-Nothing here knows a method: candidates are names with changes to a configuration, and whoever calls hands in
-how a candidate is embedded and how its table is measured.
+Nothing here knows what is tuned. A ``Subject`` builds the table of a candidate in memory, scores it, and chooses.
 """
 
 from __future__ import annotations
@@ -11,99 +10,104 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from pipeline.errors import ConfigError
 from pipeline.tuning.validation import Score, standard_error
 
-#: Users that every candidate is ranked for; those that are not clearly worse are then ranked for all.
-FIRST_UNITS = 1_000
-#: Standard errors of the paired difference by which a candidate must fall behind to be given up after these.
+#: Standard errors of the paired difference by which a candidate must fall behind on the first units to be given up.
 _CLEARLY_WORSE = 2.0
-#: Share of the figure that no narrower or cheaper table makes up for, however large the noise.
-_WORTH_HAVING = 0.01
 #: A candidate is tried in its turn if so many of its kind would fit what is left of the budget.
 _PATIENCE = 4.0
-#: A candidate of equal width takes the place of a better one within noise if it costs at most this share.
-_MUCH_CHEAPER = 0.5
 
 
-class Candidate(Protocol):
-    """Parameters worth a try."""
+@dataclass(frozen=True)
+class Candidate:
+    """Parameters worth a try.
 
-    @property
-    def name(self) -> str:
-        """What a person calls it."""
-        ...
+    why : one sentence. changes : config keys with their values; those of ``[input]`` begin with "input.".
+    cost : of building the table, in a unit that candidates share. width : columns of the table; candidates of one
+    width compete with each other. kind : candidates of one kind take the same seconds for each unit of cost.
+    """
 
-    @property
-    def why(self) -> str:
-        """Why it is worth a try."""
-        ...
-
-    @property
-    def changes(self) -> Mapping[str, Any]:
-        """Keys of ``[embedding]`` and their values, "dim" among them."""
-        ...
+    name: str
+    why: str
+    changes: Mapping[str, Any]
+    cost: float = 1.0
+    width: int = 1
+    kind: str = ""
 
     @property
-    def cost(self) -> float:
-        """About what embedding takes, in any unit that candidates share."""
-        ...
+    def key(self) -> str:
+        """Text that is equal for equal changes."""
+        return json.dumps(dict(self.changes), sort_keys=True, default=str)
 
 
 @dataclass(frozen=True, eq=False)
-class Vectors:
-    """A candidate's rows as they are measured, the similarity that ranks; CPU seconds and bytes of one table."""
+class CandidateTable:
+    """The table of a candidate in memory.
 
-    rows: NDArray[np.float32]
-    similarity: str
-    cpu_seconds: float
-    table_bytes: int
+    scores : returns the scores by the first units, one for each of the subject's variants.
+    """
+
+    scores: Callable[[int], Sequence[Score]]
+    cpu_seconds: float = 0.0
+    nbytes: int = 0
 
 
-Embed = Callable[[Mapping[str, Any]], Vectors]
+@dataclass(frozen=True, eq=False)
+class VariantScore:
+    """Changes that a built table was scored with, and its score."""
 
-
-class Measure(Protocol):
-    """What tables are measured by."""
-
-    @property
-    def units(self) -> int:
-        """Users, source nodes or shuffles there are."""
-        ...
-
-    def __call__(self, rows: NDArray[np.float32], similarity: str, units: int) -> Score:
-        """Score a table by its first ``units`` units."""
-        ...
+    changes: Mapping[str, Any]
+    score: Score
 
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """A candidate that was embedded and measured.
+    """A candidate that was built and scored.
 
-    is_whole : measured by all units; else it fell behind on the first of them, and ``score`` is of those.
-    seconds : from the first product to the last figure, ``embed_seconds`` of them embedding.
+    variants : in the order of the subject's; ``best`` is one of them.
+    is_whole : scored by all units, else by the first of them.
+    seconds : from the start of the build to the last score, ``build_seconds`` of them for the build.
     """
 
     candidate: Candidate
-    score: Score
+    variants: Sequence[VariantScore]
+    best: VariantScore
     is_whole: bool
-    table_bytes: int
-    cpu_seconds: float
-    embed_seconds: float
+    build_seconds: float
     seconds: float
+    cpu_seconds: float
+    table_bytes: int
 
     @property
-    def dim(self) -> int:
-        """Width of its table."""
-        return width_of(self.candidate)
+    def score(self) -> Score:
+        """The score of the best variant."""
+        return self.best.score
+
+
+class Subject(Protocol):
+    """What is tuned.
+
+    units : users, source nodes or shuffles of labels there are. first_units : those that every candidate is scored
+    by. variants : changes that a built table is scored with, each on its own; of equal ones the first is the best.
+    """
+
+    units: int
+    first_units: int
+    variants: Sequence[Mapping[str, Any]]
+
+    def build(self, candidate: Candidate) -> CandidateTable:
+        """Build the table; raise ConfigError for a candidate that can't be run on this graph."""
+        ...
+
+    def choose(self, trials: Sequence[Trial]) -> Trial | None:
+        """Return the best trial; None if there is none to choose."""
+        ...
 
 
 @dataclass
 class Budget:
-    """Seconds to spend, by a clock that the caller hands in; ``started`` is its value when they began."""
+    """Seconds to spend by the clock of the caller; ``started`` is its value when they began."""
 
     seconds: float
     clock: Callable[[], float]
@@ -121,22 +125,23 @@ class Budget:
 
 @dataclass
 class Search:
-    """Tries candidates, and remembers what came of each.
+    """Tries candidates and keeps their trials.
 
-    seconds_a_cost : what a unit of cost may take, before anything was timed; 0 where nobody knows.
-    skipped : candidates that the budget had no room for. refused : candidates that can't be run on this graph,
-    with the reason.
+    seconds_a_cost : what a unit of cost may take before anything was timed; 0 where nobody knows.
+    defers_whole : only `score_finalists` scores by all units. Else a candidate that the first units leave open is
+        scored by all units at once.
+    refused : candidates that can't be run on this graph, with the reason.
     """
 
-    embed: Embed
-    measure: Measure
+    subject: Subject
     budget: Budget
     on_trial: Callable[[Trial], object] | None = None
     seconds_a_cost: float = 0.0
+    defers_whole: bool = False
     trials: list[Trial] = field(default_factory=list)
     refused: list[tuple[Candidate, str]] = field(default_factory=list)
     _skipped: dict[str, Candidate] = field(default_factory=dict)
-    _seen: set[str] = field(default_factory=set)
+    _keys: set[str] = field(default_factory=set)
     _score_rate: float = 0.0  # seconds a unit and column
 
     @property
@@ -144,12 +149,17 @@ class Search:
         """Candidates that there was no time for."""
         return list(self._skipped.values())
 
-    def try_all(self, candidates: Sequence[Candidate], share: float = 1.0) -> None:
-        """Try candidates in order, as long as what each is expected to take stays within a share of the budget.
+    @property
+    def best(self) -> Trial | None:
+        """The best trial so far."""
+        return self.subject.choose(self.trials)
 
-        One that is expected to take more than a quarter of what is left waits until the others had their turn: it
-        might have nothing left to be compared with. A candidate is tried once, however often it is named. Where
-        none of them fits and nothing has been tried yet, the cheapest is tried, whatever it takes.
+    def try_all(self, candidates: Sequence[Candidate], share: float = 1.0) -> None:
+        """Try candidates in order as long as their expected seconds stay within a share of the budget.
+
+        A candidate that is expected to take more than a quarter of what is left waits until the others had their
+        turn: it might have nothing left to be compared with. A candidate is tried once, however often it is named.
+        Where none of them fits and nothing has been tried yet, the cheapest is tried, whatever it takes.
         """
         waiting: list[Candidate] = []
         for candidate in candidates:
@@ -160,124 +170,111 @@ class Search:
         for candidate in waiting:
             self._try_if_new(candidate, share)
         while not self.trials and self._skipped:
-            cheapest = min(self._skipped.values(), key=lambda candidate: candidate.cost)
-            self._try(cheapest, _key(cheapest))
+            self._try(min(self._skipped.values(), key=lambda candidate: candidate.cost))
 
-    def refine(self, neighbors: Callable[[Candidate], Sequence[Candidate]], share: float = 1.0) -> None:
-        """Try the neighbours of the best of each width, until none is new or there is no time for any."""
-        while True:
+    def refine(
+        self, neighbors: Callable[[Candidate], Sequence[Candidate]], share: float = 1.0, rounds: int | None = None
+    ) -> None:
+        """Try the neighbours of the best of each width, until none is new or there is no time, or for some rounds."""
+        while rounds is None or rounds > 0:
             before = len(self.trials)
-            for dim in widths_of(self.trials):
-                best = choose([trial for trial in self.trials if trial.dim == dim])
+            for width in widths_of(self.trials):
+                best = self.subject.choose([trial for trial in self.trials if trial.candidate.width == width])
                 if best is not None:
                     self.try_all(neighbors(best.candidate), share)
             if len(self.trials) == before:
                 return
+            rounds = None if rounds is None else rounds - 1
+
+    def score_finalists(self, most: int) -> None:
+        """Score by all units the best of those that the first units leave open."""
+        best = self.best
+        if best is None or best.is_whole:
+            return
+        rivals = [trial for trial in self.trials if not is_clearly_worse(trial.score, best.score)]
+        finalists: list[Candidate] = []
+        while rivals and len(finalists) < most:
+            top = self.subject.choose(rivals)
+            assert top is not None
+            rivals.remove(top)
+            finalists.append(top.candidate)
+        for candidate in finalists:
+            if self.budget.allows(self._expected_seconds(candidate, self.subject.units)):
+                self._build_and_score(candidate, self.subject.units)
+            else:
+                self._skipped[candidate.key] = candidate
 
     def _try_if_new(self, candidate: Candidate, share: float) -> None:
-        key = _key(candidate)
-        if key in self._seen:
+        if candidate.key in self._keys:
             return
         if self.budget.allows(self._expected_seconds(candidate), share):
-            self._try(candidate, key)
+            self._try(candidate)
         else:
-            self._skipped[key] = candidate
+            self._skipped[candidate.key] = candidate
 
-    def _try(self, candidate: Candidate, key: str) -> None:
-        self._skipped.pop(key, None)
-        self._seen.add(key)
+    def _try(self, candidate: Candidate) -> None:
+        self._skipped.pop(candidate.key, None)
+        self._keys.add(candidate.key)
         try:
-            self._embed_and_measure(candidate)
+            self._build_and_score(candidate, min(self.subject.first_units, self.subject.units))
         except ConfigError as error:
             self.refused.append((candidate, str(error)))
 
-    def _embed_and_measure(self, candidate: Candidate) -> None:
-        clock, measure = self.budget.clock, self.measure
+    def _build_and_score(self, candidate: Candidate, units: int) -> None:
+        clock, subject = self.budget.clock, self.subject
         started = clock()
-        vectors = self.embed(candidate.changes)
-        embedded = clock()
-        units = min(FIRST_UNITS, measure.units)
-        score = measure(vectors.rows, vectors.similarity, units)
-        if units < measure.units and self._may_win(candidate, score):
-            scored = clock()
-            units = measure.units
-            score = measure(vectors.rows, vectors.similarity, units)
-        else:
-            scored = embedded
+        table = subject.build(candidate)
+        built = scored = clock()
+        variants = self._score(table, units)
+        if units < subject.units and not self.defers_whole and self._may_win(candidate, _best_of(variants).score):
+            scored, units = clock(), subject.units
+            variants = self._score(table, units)
         ended = clock()
-        self._score_rate = (ended - scored) / max(units * width_of(candidate), 1)
+        self._score_rate = (ended - scored) / max(units * candidate.width, 1)
         trial = Trial(
             candidate=candidate,
-            score=score,
-            is_whole=units == measure.units,
-            table_bytes=vectors.table_bytes,
-            cpu_seconds=vectors.cpu_seconds,
-            embed_seconds=embedded - started,
+            variants=variants,
+            best=_best_of(variants),
+            is_whole=units == subject.units,
+            build_seconds=built - started,
             seconds=ended - started,
+            cpu_seconds=table.cpu_seconds,
+            table_bytes=table.nbytes,
         )
         self.trials.append(trial)
         if self.on_trial is not None:
             self.on_trial(trial)
 
+    def _score(self, table: CandidateTable, units: int) -> list[VariantScore]:
+        return [VariantScore(*pair) for pair in zip(self.subject.variants, table.scores(units), strict=True)]
+
     def _may_win(self, candidate: Candidate, score: Score) -> bool:
         """Whether the first units leave it open that a candidate is the best of its width."""
-        rival = choose([trial for trial in self.trials if trial.dim == width_of(candidate)])
-        if rival is None:
-            return True
-        behind = rival.score.deciding[: score.deciding.size] - score.deciding
-        return bool(behind.mean() <= _CLEARLY_WORSE * standard_error(behind))
+        rival = self.subject.choose([trial for trial in self.trials if trial.candidate.width == candidate.width])
+        return rival is None or not is_clearly_worse(score, rival.score)
 
-    def _expected_seconds(self, candidate: Candidate) -> float:
-        """What a candidate will take: by its cost, at the rate of the last of its kind, else at the worst rate."""
+    def _expected_seconds(self, candidate: Candidate, units: int | None = None) -> float:
+        """Seconds that a candidate will take: at the rate of the last of its kind, else at the worst rate."""
         if not self.trials:
             return self.seconds_a_cost * candidate.cost
-        same = [trial for trial in self.trials if _kind(trial.candidate) == _kind(candidate)]
-        rates = [trial.embed_seconds / max(trial.candidate.cost, 1e-9) for trial in same[-1:] or self.trials]
-        return max(rates) * candidate.cost + self._score_rate * self.measure.units * width_of(candidate)
+        if units is None:
+            units = self.subject.first_units if self.defers_whole else self.subject.units
+        same = [trial for trial in self.trials if trial.candidate.kind == candidate.kind]
+        rates = [trial.build_seconds / max(trial.candidate.cost, 1e-9) for trial in same[-1:] or self.trials]
+        return max(rates) * candidate.cost + self._score_rate * units * candidate.width
 
 
-def choose(trials: Sequence[Trial]) -> Trial | None:
-    """The winner: the best deciding figure, unless a narrower or much cheaper table is within noise of it.
-
-    Within noise is a mean difference, unit by unit, of at most its standard error and a hundredth of the figure.
-    Of the tables within noise of the best the narrowest are taken, of these the best, and in its place the cheapest
-    of those that cost at most half as much. None if no trial was measured by all units.
-    """
-    whole = [trial for trial in trials if trial.is_whole]
-    if not whole:
-        return None
-    best = max(whole, key=lambda trial: trial.score.value)
-    near = [trial for trial in whole if is_within_noise(best.score, trial.score)]
-    narrowest = min(trial.dim for trial in near)
-    top = max((trial for trial in near if trial.dim == narrowest), key=lambda trial: trial.score.value)
-    cheap = [
-        trial for trial in near if trial.dim == narrowest and trial.candidate.cost <= _MUCH_CHEAPER * top.candidate.cost
-    ]
-    return min(cheap, key=lambda trial: trial.candidate.cost, default=top)
-
-
-def is_within_noise(best: Score, other: Score) -> bool:
-    """Whether two scores of the same units differ by no more than the standard error of their difference.
-
-    And by no more than a hundredth: where units are few, noise hides differences that are worth having.
-    """
-    behind = best.deciding - other.deciding
-    return bool(behind.mean() <= min(standard_error(behind), _WORTH_HAVING * abs(best.value))) if behind.size else True
-
-
-def width_of(candidate: Candidate) -> int:
-    """Columns of a candidate's table."""
-    return int(candidate.changes["dim"])
+def is_clearly_worse(score: Score, best: Score) -> bool:
+    """Whether a score is behind by more than noise explains, on the units that it has."""
+    behind = best.deciding[: score.deciding.size] - score.deciding
+    return bool(behind.mean() > _CLEARLY_WORSE * standard_error(behind))
 
 
 def widths_of(trials: Sequence[Trial]) -> list[int]:
-    """Widths that were tried, ascending."""
-    return sorted({trial.dim for trial in trials})
+    """Return the widths that were tried, ascending."""
+    return sorted({trial.candidate.width for trial in trials})
 
 
-def _key(candidate: Candidate) -> str:
-    return json.dumps(dict(candidate.changes), sort_keys=True, default=str)
-
-
-def _kind(candidate: Candidate) -> tuple[Any, Any]:
-    return candidate.changes.get("method"), candidate.changes.get("form")
+def _best_of(variants: Sequence[VariantScore]) -> VariantScore:
+    """Return the best variant, the first of equal ones."""
+    return max(variants, key=lambda variant: variant.score.value)

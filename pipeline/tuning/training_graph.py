@@ -103,6 +103,17 @@ def read_training_graph(config: PipelineConfig, workspace: Workspace, max_pairs:
     )
 
 
+def sample_remarks(graph: TrainingGraph) -> list[str]:
+    """Say which pairs tuning is done on, where it is not all of them."""
+    if not graph.is_sampled:
+        return []
+    unit = "nodes" if graph.is_plain else "users"
+    return [
+        f"tuned on {graph.src.size:,} of {graph.all_pairs:,} pairs, those of {unit} chosen by hash, so that they fit "
+        "memory and some candidates fit the budget (--max-pairs sets another number); figures are of that smaller graph"
+    ]
+
+
 @dataclass(frozen=True, eq=False)
 class History:
     """When each pair was last seen, in microseconds UTC (None: undated input), and how often: (pairs,) int64."""

@@ -1,10 +1,11 @@
-"""Hidden pairs as a question to tables: how far up are they ranked? Asked again and again, of more and more users."""
+"""Validation of a table on hidden pairs or labels: how far up are the pairs ranked, by the first users or by all?"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,8 @@ from pipeline.kernels.ranking import NO_ROW
 
 K = 20  # the length of list that decides
 _LABEL_SHARE = 0.5  # of the labelled nodes, to train on
+#: Share of the figure that no narrower or cheaper table makes up for, however large the noise.
+_WORTH_HAVING = 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +54,28 @@ def standard_error(values: NDArray[np.float64]) -> float:
     return float(values.std(ddof=1)) / math.sqrt(values.size)
 
 
+def is_within_noise(best: Score, other: Score) -> bool:
+    """Whether two scores of the same units differ by no more than the standard error of their difference.
+
+    And by no more than a hundredth: where units are few, noise hides differences that are worth having.
+    """
+    behind = best.deciding - other.deciding
+    return bool(behind.mean() <= min(standard_error(behind), _WORTH_HAVING * abs(best.value))) if behind.size else True
+
+
+class TableValidation(Protocol):
+    """What tables are scored by."""
+
+    @property
+    def units(self) -> int:
+        """Users, source nodes or shuffles there are."""
+        ...
+
+    def __call__(self, rows: NDArray[np.float32], similarity: str, units: int) -> Score:
+        """Score a table by its first ``units`` units."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class TrainPart:
     """The graph that is left once pairs are hidden, and the pairs hidden: positions of nodes.
@@ -78,39 +103,37 @@ class TrainPart:
 class RankingValidation:
     """Ranks hidden targets among all targets that have edges left, for sampled sources that have edges left.
 
-    A source without any pair left has a zero row in every table, and a hidden pair whose target has none left
-    can't be found by any: the former are counted and left out, the latter count as missed. On plain graphs a
-    hidden edge is asked for from both of its ends. Sources stand in an order drawn from their keys, so that
-    the first hundred are a sample of the first thousand.
+    A source without any pair left has a zero row in every table, and a hidden pair whose target has none left can't
+    be ranked: the former are counted and left out, the latter count as missed. On plain graphs a hidden edge is a
+    question from both of its ends. Sources stand in an order drawn from their keys, so that the first hundred are a
+    sample of the first thousand.
     """
 
     def __init__(self, train: TrainPart, max_sources: int, seed: int) -> None:
         n = train.node_key.size
         self._train, self._seed = train, seed
         self._degree = train.degree
-        asked = _directions(train.hidden_src, train.hidden_dst, is_plain=train.is_plain)
-        sources = distinct(asked[0])
-        is_known = self._degree[sources] > 0
-        self.unknown_sources = int((~is_known).sum())
-        sources = sources[is_known]
+        hidden = _directions(train.hidden_src, train.hidden_dst, is_plain=train.is_plain)
+        sources = distinct(hidden[0])
+        is_linked = self._degree[sources] > 0
+        self.unknown_sources = int((~is_linked).sum())
+        sources = sources[is_linked]
         self.population = sources.size
         if sources.size > max_sources:
             sources = sources[sample_by_key(train.node_key[sources], max_sources, seed)]
         first, stop = train.target
         self._targets = first + np.flatnonzero(self._degree[first:stop] > 0)
-        # Drawn with another seed than the sample, whose hashes are all small by then.
-        drawn = np.argsort(hash_nodes(train.node_key[sources], seed ^ 1), kind="stable")
-        self._sources = sources[drawn]
-        place = np.full(n, -1, np.int64)
-        place[self._sources] = np.arange(sources.size)
-        column = np.full(n, -1, np.int64)
-        column[self._targets] = np.arange(self._targets.size)
-        self._column = column
-        self._hidden, self._without_row = self._lists(*asked, place, column)
+        # Ordered with another seed than that of the sample, whose hashes are all small by then.
+        self._sources = sources[np.argsort(hash_nodes(train.node_key[sources], seed ^ 1), kind="stable")]
+        self._query = np.full(n, -1, np.int64)
+        self._query[self._sources] = np.arange(sources.size)
+        self._column = np.full(n, -1, np.int64)
+        self._column[self._targets] = np.arange(self._targets.size)
+        self._hidden, self._without_row = self._lists(*hidden)
         src, dst = _directions(train.src, train.dst, is_plain=train.is_plain)
         if train.is_plain:  # no node is its own answer
             src, dst = np.concatenate((src, self._sources)), np.concatenate((dst, self._sources))
-        self._known = self._lists(src, dst, place, column)[0]
+        self._linked = self._lists(src, dst)[0]
         self._all_codes = self._codes_of_all() if train.is_plain else None
 
     @property
@@ -120,7 +143,7 @@ class RankingValidation:
 
     @property
     def sources(self) -> NDArray[np.int64]:
-        """(units,) int64 positions, in the order in which they are asked for."""
+        """(units,) int64 positions, in the order in which they are ranked."""
         return self._sources
 
     @property
@@ -135,7 +158,7 @@ class RankingValidation:
 
     @property
     def hidden_pairs(self) -> int:
-        """Pairs that these sources are asked for."""
+        """Pairs that are hidden from these sources."""
         return int(self._hidden.positions.size) + self.unknown_pairs
 
     def __call__(self, rows: NDArray[np.float32], similarity: str, units: int) -> Score:
@@ -153,58 +176,56 @@ class RankingValidation:
         """
         scored = unit_rows(rows) if similarity == "cosine" else rows
         sources = self._sources[:units]
-        found = rank_items(
+        metrics = rank_items(
             scored[sources],
             scored[self._targets],
             self._targets,
-            self._known.of(0, sources.size),
+            self._linked.of(0, sources.size),
             self._hidden.of(0, sources.size),
             (K,),
             unknown_items=self._without_row[: sources.size],
             population=self.population,
         )
-        score = _score_of(found)
+        score = _score_of(metrics)
         auc = None if self._all_codes is None else self._auc(scored, sources, self._all_codes)
         return score if auc is None else Score(score.deciding, {**score.figures, "auc": auc})
 
-    def of_lists(self, listed: NDArray[np.int64]) -> Score:
+    def of_lists(self, lists: NDArray[np.int64]) -> Score:
         """Score lists of the first sources, made from what is left and without what is left.
 
-        listed : (units, K) int64 nodes, best first, ``NO_ROW`` behind the end of a list.
+        lists : (units, K) int64 nodes, best first, ``NO_ROW`` behind the end of a list.
         """
-        units = listed.shape[0]
-        places = np.where(listed == NO_ROW, NO_ROW, self._column[listed])
-        found = measure_places(
-            [(0, units, places)],
+        units = lists.shape[0]
+        columns = np.where(lists == NO_ROW, NO_ROW, self._column[lists])
+        metrics = measure_places(
+            [(0, units, columns)],
             self._targets.size,
             self._hidden.of(0, units),
             (K,),
             unknown_items=self._without_row[:units],
             unknown_user_pairs=np.zeros(0, np.int64),
         )
-        return _score_of(found)
+        return _score_of(metrics)
 
-    def _auc(self, rows: NDArray[np.float32], sources: NDArray[np.int64], known: NDArray[np.int64]) -> float | None:
+    def _auc(self, rows: NDArray[np.float32], sources: NDArray[np.int64], codes: NDArray[np.int64]) -> float | None:
         train, n = self._train, self._train.node_key.size
-        is_asked = np.zeros(n, np.bool_)
-        is_asked[sources] = True
-        chosen = is_asked[train.hidden_src] & (self._degree[train.hidden_dst] > 0)
-        src, dst = train.hidden_src[chosen], train.hidden_dst[chosen]
+        is_source = np.zeros(n, np.bool_)
+        is_source[sources] = True
+        is_scored = is_source[train.hidden_src] & (self._degree[train.hidden_dst] > 0)
+        src, dst = train.hidden_src[is_scored], train.hidden_dst[is_scored]
         nodes = Nodes(train.node_key, np.zeros(n, np.int8), self._degree)
-        return against_negatives(np.ascontiguousarray(rows), nodes, src, dst, known, self._seed)[1].auc
+        return against_negatives(np.ascontiguousarray(rows), nodes, src, dst, codes, self._seed)[1].auc
 
     def _codes_of_all(self) -> NDArray[np.int64]:
         train = self._train
         src, dst = np.concatenate((train.src, train.hidden_src)), np.concatenate((train.dst, train.hidden_dst))
         return pair_codes(src, dst, train.node_key.size, undirected=True)
 
-    def _lists(
-        self, src: NDArray[np.int64], dst: NDArray[np.int64], place: NDArray[np.int64], column: NDArray[np.int64]
-    ) -> tuple[PositionLists, NDArray[np.int64]]:
+    def _lists(self, src: NDArray[np.int64], dst: NDArray[np.int64]) -> tuple[PositionLists, NDArray[np.int64]]:
         """Lists of targets by source, and how many of each source's pairs have no target among those ranked."""
-        query, position = place[src], column[dst]
-        is_asked = query >= 0
-        query, position = query[is_asked], position[is_asked]
+        query, position = self._query[src], self._column[dst]
+        is_ranked = query >= 0
+        query, position = query[is_ranked], position[is_ranked]
         is_row = position >= 0
         lists = PositionLists.from_pairs(query[is_row], position[is_row], self._sources.size)
         return lists, np.bincount(query[~is_row], minlength=self._sources.size)
@@ -228,7 +249,7 @@ class SeveralValidations:
         """
         tables = np.split(rows, len(self._splits))
         scores = [split(table, similarity, split.units) for split, table in zip(self._splits, tables, strict=True)]
-        whole = joined(scores, [split.units for split in self._splits])
+        whole = join_scores(scores, [split.units for split in self._splits])
         return Score(whole.deciding[:units], whole.figures)
 
 
@@ -259,14 +280,14 @@ class LabelValidation:
 
         ``rows`` : (n, dim) float32; "cosine" says that a model is to see unit rows.
         """
-        seen = rows[self._labelled]
-        seen = unit_rows(seen) if similarity == "cosine" else seen
-        (found,) = classify_nodes(seen, self._node_key, self._labels, (_LABEL_SHARE,), self._seeds[:units])
-        micro = np.array([shuffle.micro_f1 for shuffle in found.shuffles])
-        return Score(micro, {"micro-F1": found.mean("micro_f1"), "macro-F1": found.mean("macro_f1")})
+        features = rows[self._labelled]
+        features = unit_rows(features) if similarity == "cosine" else features
+        (quality,) = classify_nodes(features, self._node_key, self._labels, (_LABEL_SHARE,), self._seeds[:units])
+        micro = np.array([shuffle.micro_f1 for shuffle in quality.shuffles])
+        return Score(micro, {"micro-F1": quality.mean("micro_f1"), "macro-F1": quality.mean("macro_f1")})
 
 
-def joined(scores: Sequence[Score], units: Sequence[int]) -> Score:
+def join_scores(scores: Sequence[Score], units: Sequence[int]) -> Score:
     """Return scores of several splits as one: all their units, and figures weighted by them."""
     total = max(sum(units), 1)
     figures = {
@@ -277,14 +298,14 @@ def joined(scores: Sequence[Score], units: Sequence[int]) -> Score:
     return Score(np.concatenate([score.deciding for score in scores]), figures)
 
 
-def _score_of(found: RankingMetrics) -> Score:
-    return Score(found.per_user.ndcg[:, 0].copy(), {f"recall@{K}": found.recall[0], f"ndcg@{K}": found.ndcg[0]})
+def _score_of(metrics: RankingMetrics) -> Score:
+    return Score(metrics.per_user.ndcg[:, 0].copy(), {f"recall@{K}": metrics.recall[0], f"ndcg@{K}": metrics.ndcg[0]})
 
 
 def _directions(
     src: NDArray[np.int64], dst: NDArray[np.int64], *, is_plain: bool
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Pairs as asked for: from ``src`` to ``dst``, and on plain graphs back as well."""
+    """Return the pairs as they are ranked: from ``src`` to ``dst``, and on plain graphs back as well."""
     if not is_plain:
         return src, dst
     return np.concatenate((src, dst)), np.concatenate((dst, src))

@@ -1,4 +1,4 @@
-"""What candidates are asked while tuning: some pairs are hidden, by time, by user or by edge, or some labels."""
+"""The validation task of tuning: some pairs are hidden, by time, by user or by edge, or some labels."""
 
 from __future__ import annotations
 
@@ -12,13 +12,19 @@ from numpy.typing import NDArray
 
 from pipeline.config.model import PipelineConfig
 from pipeline.errors import ConfigError, InputError
-from pipeline.tuning.candidates import Use
 from pipeline.tuning.node_labels import read_labels
+from pipeline.tuning.options import TuneOptions
 from pipeline.tuning.pair_weights import PairWeights
-from pipeline.tuning.search import Measure
 from pipeline.tuning.splits import MIN_PAIRS, CoarseTimesError, hide_edges, hide_latest, hide_per_user
-from pipeline.tuning.training_graph import TrainingGraph, history_of
-from pipeline.tuning.validation import K, LabelValidation, RankingValidation, SeveralValidations, TrainPart
+from pipeline.tuning.training_graph import History, TrainingGraph, history_of
+from pipeline.tuning.validation import (
+    K,
+    LabelValidation,
+    RankingValidation,
+    SeveralValidations,
+    TableValidation,
+    TrainPart,
+)
 from pipeline.workspace import Workspace
 
 #: Of a user's pairs, or of all pairs by time: as large as the common test sets are.
@@ -26,131 +32,135 @@ PAIR_SHARE = 0.2
 #: Of a plain graph's edges.
 EDGE_SHARE = 0.15
 #: Fewer sources after a cut by time are too few to tell candidates apart: up to two earlier cuts are added.
-_FEW_SOURCES, _MOST_FOLDS = 300, 3
-#: Validation users, and products of one ranking: a few seconds on one core for all of them.
-MAX_USERS = 5_000
+_FEW_SOURCES, _MOST_SPLITS = 300, 3
+#: Products of one ranking: a few seconds on one core for all users.
 _MAX_PRODUCTS = 1e11
 _FEWEST_USERS = 200
 
 
-@dataclass(frozen=True)
-class Wishes:
-    """What was asked for.
-
-    dims : widths; none: that of the config. by_time : None where the input's times decide.
-    """
-
-    dims: tuple[int, ...] = ()
-    use: Use = "retrieval"
-    by_time: bool | None = None
-    with_curve: bool = False
-    seed: int = 0
-    max_users: int = MAX_USERS
-    max_pairs: int = 2**62
-    labels: str | None = None
-
-
 @dataclass(frozen=True, eq=False)
-class Fold:
-    """A split: which pairs stay, (pairs,) bool, and what those could weigh."""
+class Split:
+    """Pairs that stay, with what they could weigh, and the ranking of the pairs that are hidden, if any are."""
 
-    stays: NDArray[np.bool_]
     weights: PairWeights
+    ranking: RankingValidation | None = None
 
 
 @dataclass(frozen=True, eq=False)
-class Question:
-    """What candidates are asked: which pairs they may learn from, and how their tables are measured.
+class ValidationTask:
+    """What candidates may learn from, and how their tables are scored.
 
     decides : the figure that decides. facts : JSON values about what is hidden. remarks : sentences.
-    splits : what ``measure`` asks of each fold; none where labels decide.
     """
 
-    folds: Sequence[Fold]
-    measure: Measure
+    splits: Sequence[Split]
+    validation: TableValidation
     decides: str
     facts: Mapping[str, Any]
     remarks: Sequence[str]
-    splits: Sequence[RankingValidation] = ()
 
 
-def ask_for_labels(
-    config: PipelineConfig, graph: TrainingGraph, workspace: Workspace, wishes: Wishes, _: int
-) -> Question:
-    """All pairs stay; labels of some nodes are hidden from a linear model."""
-    node_type = config.input.source_type
-    found = read_labels(str(wishes.labels), node_type, graph, workspace)
-    measure = LabelValidation(graph.node_key, found.position, found.labels, wishes.seed)
+@dataclass(frozen=True, eq=False)
+class HiddenPairs:
+    """Pairs to hide, (pairs,) bool.
+
+    by : "time", "user" or "edge". sentence : what is hidden. moment : of a cut by time, in microseconds UTC.
+    """
+
+    is_hidden: NDArray[np.bool_]
+    by: str
+    sentence: str
+    remarks: Sequence[str] = ()
+    moment: int | None = None
+
+
+def hide_labels(
+    config: PipelineConfig, graph: TrainingGraph, workspace: Workspace, options: TuneOptions, _: int
+) -> ValidationTask:
+    """Keep all pairs, and hide labels of some nodes from a linear model."""
+    nodes = read_labels(str(options.labels), config.input.source_type, graph, workspace)
+    validation = LabelValidation(graph.node_key, nodes.position, nodes.labels, options.seed)
     facts = {
         "by": "label",
-        "sentence": f"half of the labels of {found.position.size:,} nodes, {len(found.names)} different ones",
+        "sentence": f"half of the labels of {nodes.position.size:,} nodes, {len(nodes.names)} different ones",
         "unit": "shuffles",
-        "units": measure.units,
-        "unknown_nodes": found.unknown_nodes,
+        "units": validation.units,
+        "unknown_nodes": nodes.unknown_nodes,
     }
-    remarks = [f"{found.unknown_nodes:,} labelled nodes have no pair and are left out"] if found.unknown_nodes else []
-    stays = np.ones(graph.src.size, np.bool_)
-    events = history_of(graph, workspace).events if config.input.weight else None
-    weights = PairWeights(config, graph, stays, None, events, None)
-    return Question([Fold(stays, weights)], measure, "micro-F1", facts, remarks)
+    remarks = [f"{nodes.unknown_nodes:,} labelled nodes have no pair and are left out"] if nodes.unknown_nodes else []
+    history = history_of(graph, workspace) if config.input.weight else None
+    weights = PairWeights(config, graph, np.ones(graph.src.size, np.bool_), history, None)
+    return ValidationTask([Split(weights)], validation, "micro-F1", facts, remarks)
 
 
-def ask_for_pairs(
-    config: PipelineConfig, graph: TrainingGraph, workspace: Workspace, wishes: Wishes, dim: int
-) -> Question:
-    """Some pairs are hidden, and ranked among all."""
+def hide_pairs(
+    config: PipelineConfig, graph: TrainingGraph, workspace: Workspace, options: TuneOptions, dim: int
+) -> ValidationTask:
+    """Hide some pairs, which tables of width ``dim`` rank among all."""
     needs_history = config.input.timestamp is not None or config.input.weight is not None
     history = history_of(graph, workspace) if needs_history else None
-    last_us, events = (history.last_us, history.events) if history else (None, None)
-    is_hidden, by, sentence, remarks, moment = hidden_pairs(graph, last_us, wishes)
-    users = _users(wishes, graph, dim)
-    measure = RankingValidation(_train_part(graph, ~is_hidden, is_hidden), users, wishes.seed)
-    if not measure.units:
+    hidden = choose_hidden(graph, None if history is None else history.last_us, options)
+    users = _users(options, graph, dim)
+    ranking = _ranking(graph, ~hidden.is_hidden, hidden.is_hidden, users, options.seed)
+    if not ranking.units:
         raise InputError(
             "no pair can be hidden while its user keeps others: tuning needs users or nodes with 5 pairs or more; "
             "keep the defaults of [embedding]"
         )
     facts = {
-        "by": by,
-        "sentence": sentence,
+        "by": hidden.by,
+        "sentence": hidden.sentence,
         "unit": "nodes" if graph.is_plain else "users",
-        "units": measure.units,
-        "population": measure.population,
-        "hidden_pairs": measure.hidden_pairs,
-        "unknown_pairs": measure.unknown_pairs,
-        "unknown_sources": measure.unknown_sources,
-        "targets": measure.targets,
+        "units": ranking.units,
+        "population": ranking.population,
+        "hidden_pairs": ranking.hidden_pairs,
+        "unknown_pairs": ranking.unknown_pairs,
+        "unknown_sources": ranking.unknown_sources,
+        "targets": ranking.targets,
     }
-    folds = [Fold(~is_hidden, PairWeights(config, graph, ~is_hidden, last_us, events, moment))]
-    splits = [measure]
-    remarks = [*remarks, *_said_of_unknown(measure)]
-    while last_us is not None and moment is not None and measure.units < _FEW_SOURCES and len(splits) < _MOST_FOLDS:
+    remarks = [*hidden.remarks, *_unknown_remarks(ranking)]
+    split = Split(PairWeights(config, graph, ~hidden.is_hidden, history, hidden.moment), ranking)
+    earlier: list[Split] = []
+    if history is not None and hidden.moment is not None and ranking.units < _FEW_SOURCES:
+        earlier = _earlier_splits(config, graph, history, hidden.moment, min(users, _FEW_SOURCES), options.seed)
+    if not earlier:
+        return ValidationTask([split], ranking, f"ndcg@{K}", facts, remarks)
+    remarks.append(
+        f"{ranking.units:,} can be ranked after that moment; so {len(earlier)} earlier moments are tried as well, "
+        "each with the pairs before it"
+    )
+    splits = [split, *earlier]
+    several = SeveralValidations([one.ranking for one in splits if one.ranking is not None])
+    facts |= {"units": several.units, "splits": len(splits)}
+    return ValidationTask(splits, several, f"ndcg@{K}", facts, remarks)
+
+
+def _earlier_splits(
+    config: PipelineConfig, graph: TrainingGraph, history: History, moment: int, max_sources: int, seed: int
+) -> list[Split]:
+    """Return splits at moments before that of the first, as many as there may be and as times allow."""
+    last_us = history.last_us
+    splits: list[Split] = []
+    while last_us is not None and len(splits) + 1 < _MOST_SPLITS:
         try:
             cut = hide_latest(last_us[last_us < moment], PAIR_SHARE)
         except CoarseTimesError:
             break
-        stays, is_asked = last_us < cut.moment, (last_us >= cut.moment) & (last_us < moment)
+        stays, is_hidden = last_us < cut.moment, (last_us >= cut.moment) & (last_us < moment)
         if graph.is_plain:
-            is_asked &= graph.src != graph.dst
-        earlier = RankingValidation(_train_part(graph, stays, is_asked), min(users, _FEW_SOURCES), wishes.seed)
-        if not earlier.units:
+            is_hidden &= graph.src != graph.dst
+        ranking = _ranking(graph, stays, is_hidden, max_sources, seed)
+        if not ranking.units:
             break
         moment = cut.moment
-        splits.append(earlier)
-        folds.append(Fold(stays, PairWeights(config, graph, stays, last_us, events, moment)))
-    if len(splits) == 1:
-        return Question(folds, measure, f"ndcg@{K}", facts, remarks, splits)
-    remarks.append(
-        f"{measure.units:,} can be ranked after that moment; so {len(splits) - 1} earlier moments are tried as well, "
-        "each with the pairs before it"
-    )
-    several = SeveralValidations(splits)
-    told = {**facts, "units": several.units, "splits": len(splits)}
-    return Question(folds, several, f"ndcg@{K}", told, remarks, splits)
+        splits.append(Split(PairWeights(config, graph, stays, history, moment), ranking))
+    return splits
 
 
-def _train_part(graph: TrainingGraph, stays: NDArray[np.bool_], is_hidden: NDArray[np.bool_]) -> TrainPart:
-    return TrainPart(
+def _ranking(
+    graph: TrainingGraph, stays: NDArray[np.bool_], is_hidden: NDArray[np.bool_], max_sources: int, seed: int
+) -> RankingValidation:
+    train = TrainPart(
         node_key=graph.node_key,
         src=graph.src[stays],
         dst=graph.dst[stays],
@@ -159,61 +169,52 @@ def _train_part(graph: TrainingGraph, stays: NDArray[np.bool_], is_hidden: NDArr
         target=graph.target,
         is_plain=graph.is_plain,
     )
+    return RankingValidation(train, max_sources, seed)
 
 
-def _said_of_unknown(measure: RankingValidation) -> list[str]:
-    found = []
-    if measure.unknown_sources:
-        found.append(f"{measure.unknown_sources:,} of those with hidden pairs have no other pair and are not ranked")
-    if measure.unknown_pairs:
-        found.append(
-            f"{measure.unknown_pairs:,} of {measure.hidden_pairs:,} hidden pairs end in a node without any other "
+def _unknown_remarks(ranking: RankingValidation) -> list[str]:
+    remarks = []
+    if ranking.unknown_sources:
+        remarks.append(f"{ranking.unknown_sources:,} of those with hidden pairs have no other pair and are not ranked")
+    if ranking.unknown_pairs:
+        remarks.append(
+            f"{ranking.unknown_pairs:,} of {ranking.hidden_pairs:,} hidden pairs end in a node without any other "
             "pair, which no table can find; they count as missed"
         )
-    return found
+    return remarks
 
 
-def hidden_pairs(
-    graph: TrainingGraph, last_us: NDArray[np.int64] | None, wishes: Wishes
-) -> tuple[NDArray[np.bool_], str, str, list[str], int | None]:
-    """Hide pairs: the latest ones where there are times, else some of each user's, or of all edges.
-
-    Returns
-    -------
-    (pairs,) bool; "time", "user" or "edge"; a sentence about what is hidden; remarks; the moment of a cut by time.
+def choose_hidden(graph: TrainingGraph, last_us: NDArray[np.int64] | None, options: TuneOptions) -> HiddenPairs:
+    """Choose pairs to hide: the latest ones where there are times, else some of each user's, or of all edges.
 
     Raises
     ------
     ConfigError : --by-time without times. InputError : --by-time, and they are too coarse.
     """
     remarks: list[str] = []
-    is_hidden: NDArray[np.bool_] | None = None
-    moment: int | None = None
-    moments = last_us if wishes.by_time is not False else None
-    if moments is None and wishes.by_time:
+    if last_us is None and options.by_time:
         raise ConfigError("--by-time needs times: name the column in input.timestamp, or leave the option out")
-    if moments is not None:
+    if last_us is not None and options.by_time is not False:
         try:
-            cut = hide_latest(moments, PAIR_SHARE)
+            cut = hide_latest(last_us, PAIR_SHARE)
         except CoarseTimesError as error:
-            if wishes.by_time:
+            if options.by_time:
                 raise InputError(f"--by-time: {error}; leave the option out to split pair by pair") from error
             remarks.append(f"not split by time: {error}")
         else:
-            is_hidden, by = cut.is_hidden & (graph.src != graph.dst) if graph.is_plain else cut.is_hidden, "time"
-            moment = cut.moment
-            shown = dt.datetime.fromtimestamp(moment / 1e6, dt.UTC).strftime("%Y-%m-%d %H:%M:%S")
-            sentence = f"the {is_hidden.mean():.1%} of the pairs that were last seen from {shown} on"
-    if is_hidden is None and graph.is_plain:
-        is_hidden, by = hide_edges(graph.src, graph.dst, graph.node_key, EDGE_SHARE, wishes.seed), "edge"
-        sentence = f"{is_hidden.mean():.1%} of the edges, drawn by hash"
-    elif is_hidden is None:
-        is_hidden = hide_per_user(graph.src, graph.dst, graph.node_key, PAIR_SHARE, wishes.seed)
-        by, sentence = "user", f"{PAIR_SHARE:.0%} of the pairs of each user with {MIN_PAIRS} or more, drawn by hash"
-    return is_hidden, by, sentence, remarks, moment
+            is_hidden = cut.is_hidden & (graph.src != graph.dst) if graph.is_plain else cut.is_hidden
+            moment = dt.datetime.fromtimestamp(cut.moment / 1e6, dt.UTC).strftime("%Y-%m-%d %H:%M:%S")
+            sentence = f"the {is_hidden.mean():.1%} of the pairs that were last seen from {moment} on"
+            return HiddenPairs(is_hidden, "time", sentence, moment=cut.moment)
+    if graph.is_plain:
+        is_hidden = hide_edges(graph.src, graph.dst, graph.node_key, EDGE_SHARE, options.seed)
+        return HiddenPairs(is_hidden, "edge", f"{is_hidden.mean():.1%} of the edges, drawn by hash", remarks)
+    is_hidden = hide_per_user(graph.src, graph.dst, graph.node_key, PAIR_SHARE, options.seed)
+    sentence = f"{PAIR_SHARE:.0%} of the pairs of each user with {MIN_PAIRS} or more, drawn by hash"
+    return HiddenPairs(is_hidden, "user", sentence, remarks)
 
 
-def _users(wishes: Wishes, graph: TrainingGraph, dim: int) -> int:
+def _users(options: TuneOptions, graph: TrainingGraph, dim: int) -> int:
     """Return how many users to rank for: as many as asked, as long as one ranking takes a few seconds."""
     targets = graph.target[1] - graph.target[0]
-    return min(wishes.max_users, max(_FEWEST_USERS, int(_MAX_PRODUCTS / (targets * dim))))
+    return min(options.max_users, max(_FEWEST_USERS, int(_MAX_PRODUCTS / (targets * dim))))

@@ -1,4 +1,4 @@
-"""Training pairs -> parameters: hide some pairs, embed what is left in memory with candidates, keep the best.
+"""Training pairs -> parameters of [embedding]: hide some pairs, embed the others with candidates, choose the best.
 
 What is embedded here is what a run embeds: the same kernels, on one block. Nothing of [evaluate] is read: pairs
 held out by index are not among the training pairs, and a file of test pairs is never opened.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,23 +17,24 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from threadpoolctl import threadpool_limits
 
-from pipeline.blocks.arrays import Block
 from pipeline.config.model import PipelineConfig
-from pipeline.embedding.in_memory import block_from_edges, embed_in_memory
+from pipeline.embedding.in_memory import embed_in_memory
 from pipeline.embedding.rows import Settings
 from pipeline.errors import ConfigError
 from pipeline.release_tables.metadata import similarity_of
 from pipeline.stages.embed import walk_settings
-from pipeline.tuning.candidates import GraphFacts, Use, advice, at_width, candidate_of, candidates, refinements
-from pipeline.tuning.pair_weights import INPUT, parted
-from pipeline.tuning.search import Budget, Candidate, Search, Trial, Vectors, choose, widths_of
-from pipeline.tuning.training_graph import TrainingGraph, read_training_graph
-from pipeline.tuning.validation_tasks import Fold, Wishes, ask_for_labels, ask_for_pairs
+from pipeline.tuning.candidates import GraphFacts, advice, at_width, candidate_of, candidates, refinements
+from pipeline.tuning.options import TuneOptions, TuningResult, Use
+from pipeline.tuning.pair_weights import BlockCache, PairWeights, split_changes
+from pipeline.tuning.search import Budget, Candidate, CandidateTable, Search, Trial, widths_of
+from pipeline.tuning.training_graph import TrainingGraph, read_training_graph, sample_remarks
+from pipeline.tuning.validation import Score, TableValidation, is_within_noise
+from pipeline.tuning.validation_tasks import hide_labels, hide_pairs
 from pipeline.workspace import Workspace
 from schemas.tables import WEIGHT_UNIT
 
 #: Keys of [embedding] that say how a run is done and are no parameters of a method: candidates leave them alone.
-KEPT = frozenset(
+RUN_KEYS = frozenset(
     {
         "seed",
         "boundary",
@@ -45,119 +47,94 @@ KEPT = frozenset(
         "attribute_share",
     }
 )
+#: Users that every candidate is ranked for; those that are not clearly worse are then ranked for all.
+FIRST_UNITS = 1_000
 #: Of one core, for a multiply-add with the graph, rather too many: what the first candidate is priced by.
 _SECONDS_A_PRODUCT = 1e-9
 #: Shares of the budget: tuning at the width asked for, before other widths are looked at.
 _BEFORE_CURVE, _BEFORE_REMARK = 0.6, 0.85
+#: A candidate of equal width takes the place of a better one within noise if it costs at most this share.
+_MUCH_CHEAPER = 0.5
 
 
-@dataclass(frozen=True, eq=False)
-class Tuned:
-    """What came of it.
-
-    split : JSON values about the hidden pairs. decides : the figure that decides. best : by width.
-    chosen : the one for the config; why : the reason. curve : trials of its parameters at other widths.
-    changes : keys to set by section, None for one to leave out. dropped : keys of [embedding] to leave out.
-    remarks : sentences about the data and the budget. advice : sentences about the choice.
-    """
-
-    split: Mapping[str, Any]
-    decides: str
-    trials: Sequence[Trial]
-    best: Mapping[int, Trial]
-    chosen: Trial
-    why: str
-    curve: Sequence[Trial]
-    changes: Mapping[str, Mapping[str, Any]]
-    dropped: frozenset[str]
-    skipped: Sequence[Candidate]
-    refused: Sequence[tuple[Candidate, str]]
-    remarks: Sequence[str]
-    advice: Sequence[str]
-
-
-def tune(
+def tune_vectors(
     config: PipelineConfig,
     workspace: Workspace,
-    wishes: Wishes,
+    options: TuneOptions,
     budget: Budget,
     on_trial: Callable[[Trial], object] | None = None,
-) -> Tuned:
+) -> TuningResult:
     """Choose the parameters of ``[embedding]``. The caller holds the date's lock; ingest and index have run.
 
     Raises
     ------
     ConfigError : no candidate can be run on this graph. InputError : too few pairs to hide any.
     """
-    dims = wishes.dims or (config.embedding.dim,)
-    graph = read_training_graph(config, workspace, wishes.max_pairs, wishes.seed)
-    remarks = [said_of_sample(graph)] if graph.is_sampled else []
+    dims = options.dims or (config.embedding.dim,)
+    graph = read_training_graph(config, workspace, options.max_pairs, options.seed)
+    remarks = sample_remarks(graph)
     if config.attributes:
         remarks.append("node attributes are left out while tuning: candidates are compared by the pairs alone")
-    question = ask_for_labels if wishes.labels else ask_for_pairs
-    asked = question(config, graph, workspace, wishes, max(dims))
-    embed = Embedder(config, graph, asked.folds, wishes.use)
-    facts, weights = _facts(config, graph, asked.folds[0].stays, wishes.use), asked.folds[0].weights
-    search = Search(embed, asked.measure, budget, on_trial, _SECONDS_A_PRODUCT)
-    share = _BEFORE_CURVE if wishes.with_curve else _BEFORE_REMARK if len(dims) == 1 else 1.0
+    task = (hide_labels if options.labels else hide_pairs)(config, graph, workspace, options, max(dims))
+    weights = [split.weights for split in task.splits]
+    facts = _graph_facts(config, graph, weights[0].stays, options.use)
+    subject = VectorSubject(Embedder(config, graph, weights, options.use), task.validation)
+    search = Search(subject, budget, on_trial, _SECONDS_A_PRODUCT)
+    share = _BEFORE_CURVE if options.with_curve else _BEFORE_REMARK if len(dims) == 1 else 1.0
     with threadpool_limits(1):  # as tasks have it; and seconds mean one core
         search.try_all(first_candidates(config, facts, dims), share)
-        search.refine(lambda best: [*weights.variants(best, facts), *refinements(best, facts)], share)
-        chosen = choose(search.trials)
+        search.refine(lambda best: [*weights[0].variants(best), *refinements(best, facts)], share)
+        chosen = search.best
         if chosen is None:
             reasons = "; ".join(f"{candidate.name}: {reason}" for candidate, reason in search.refused)
             raise ConfigError(f"no candidate can be run on this graph: {reasons}")
-        tried = tuple(search.trials)
-        curve = _curve(search, chosen, facts, wishes, dims)
-    if len(tried) == 1:
+        trials = tuple(search.trials)
+        curve = _width_curve(search, chosen, facts, dims, with_curve=options.with_curve)
+    if len(trials) == 1:
         remarks.append(
             f"the budget of {budget.seconds:g} s had room for one candidate only, which nothing was compared with"
         )
-    best = {dim: choose([trial for trial in tried if trial.dim == dim]) for dim in widths_of(tried)}
-    given = config.embedding.model_dump(mode="json", exclude_unset=True)
-    of_embedding, of_input = parted(chosen.candidate.changes)
-    return Tuned(
-        split={**asked.facts, "pairs": graph.src.size, "all_pairs": graph.all_pairs},
-        decides=asked.decides,
-        trials=tried,
-        best={dim: trial for dim, trial in best.items() if trial is not None},
+    best = {dim: choose_table([trial for trial in trials if trial.candidate.width == dim]) for dim in widths_of(trials)}
+    of_embedding, of_input = split_changes(chosen.candidate.changes)
+    config_keys = config.embedding.model_dump(mode="json", exclude_unset=True)
+    return TuningResult(
+        split={**task.facts, "pairs": graph.src.size, "all_pairs": graph.all_pairs},
+        decides=task.decides,
+        trials=trials,
         chosen=chosen,
-        why=_why(chosen, tried),
-        curve=curve,
         changes={"embedding": of_embedding, "input": of_input},
-        dropped=frozenset(given) - KEPT - set(of_embedding),
+        remarks=[*remarks, *task.remarks],
+        advice=advice(facts, trials),
         skipped=search.skipped,
         refused=search.refused,
-        remarks=[*remarks, *asked.remarks],
-        advice=advice(facts, tried),
+        best={dim: trial for dim, trial in best.items() if trial is not None},
+        reason=_reason(chosen, trials),
+        curve=curve,
+        dropped=frozenset(config_keys) - RUN_KEYS - set(of_embedding),
     )
 
 
-def _why(chosen: Trial, tried: Sequence[Trial]) -> str:
-    """Say how the winner was found."""
-    whole = [trial for trial in tried if trial.is_whole]
-    best = max(whole, key=lambda trial: trial.score.value)
-    if best is chosen:
-        return f"the best of {len(tried)} candidates"
-    reason = "narrower" if chosen.dim < best.dim else "cheaper"
-    return (
-        f"{reason} than {best.candidate.name} (dim {best.dim}, {best.score.value:.4f}), the best of {len(tried)} "
-        "candidates, and no worse than by one standard error"
-    )
+@dataclass(frozen=True, eq=False)
+class Vectors:
+    """The rows of a candidate, the similarity that ranks; CPU seconds and bytes of one table."""
+
+    rows: NDArray[np.float32]
+    similarity: str
+    cpu_seconds: float
+    table_bytes: int
 
 
 class Embedder:
-    """Embeds the pairs that stay with the changes of a candidate, as a run would; several splits one below another."""
+    """Embeds the pairs that stay with a candidate's changes, as a run would; several splits one below another."""
 
-    def __init__(self, config: PipelineConfig, graph: TrainingGraph, folds: Sequence[Fold], use: Use) -> None:
-        self._config, self._graph, self._folds, self._use = config, graph, folds, use
-        self._of_input: Mapping[str, Any] | None = None
-        self._blocks: list[Block] = []
+    def __init__(self, config: PipelineConfig, graph: TrainingGraph, splits: Sequence[PairWeights], use: Use) -> None:
+        self._config, self._graph, self._use = config, graph, use
+        self._cache = BlockCache(splits)
 
     def __call__(self, changes: Mapping[str, Any]) -> Vectors:
         """Raise ConfigError for changes that the config's checks refuse."""
         graph = self._graph
-        config = self._config_of(changes)
+        config = self._changed_config(changes)
         settings = Settings(
             embedding=config.embedding,
             form=config.form,
@@ -166,71 +143,106 @@ class Embedder:
             target=graph.target,
             **walk_settings(config),
         )
-        blocks = self._blocks_for(parted(changes)[1])
+        blocks = self._cache.blocks_for(changes)
         started = time.process_time()
         tables = [embed_in_memory(block, settings) for block in blocks]
         seconds = (time.process_time() - started) / len(tables)
         rows = tables[0] if len(tables) == 1 else np.concatenate(tables)
         return Vectors(rows, similarity_of(settings)[self._use], seconds, tables[0].nbytes)
 
-    def _blocks_for(self, of_input: Mapping[str, Any]) -> list[Block]:
-        """Return the blocks with a candidate's weights. The last ones are kept: neighbours have the same."""
-        if of_input != self._of_input:
-            self._blocks = [self._block(fold, of_input) for fold in self._folds]
-            self._of_input = of_input
-        return self._blocks
-
-    def _block(self, fold: Fold, of_input: Mapping[str, Any]) -> Block:
-        graph = self._graph
-        weight = fold.weights.weights({f"{INPUT}{name}": value for name, value in of_input.items()})
-        alive = weight > 0
-        src, dst = (ends[fold.stays][alive] for ends in (graph.src, graph.dst))
-        return block_from_edges(graph.node_key, src, dst, weight[alive])
-
-    def _config_of(self, changes: Mapping[str, Any]) -> PipelineConfig:
-        changes, of_input = parted(changes)
-        given = self._config.model_dump(mode="json", exclude_unset=True)
-        given["input"] = {key: value for key, value in (given["input"] | of_input).items() if value is not None}
-        kept = {key: value for key, value in given.get("embedding", {}).items() if key in KEPT}
+    def _changed_config(self, changes: Mapping[str, Any]) -> PipelineConfig:
+        of_embedding, of_input = split_changes(changes)
+        raw = self._config.model_dump(mode="json", exclude_unset=True)
+        raw["input"] = {key: value for key, value in (raw["input"] | of_input).items() if value is not None}
+        run_keys = {key: value for key, value in raw.get("embedding", {}).items() if key in RUN_KEYS}
         try:
-            return PipelineConfig.model_validate({**given, "embedding": {**kept, **changes}})
+            return PipelineConfig.model_validate({**raw, "embedding": {**run_keys, **of_embedding}})
         except ValidationError as error:
-            raise ConfigError("; ".join(str(finding["msg"]) for finding in error.errors())) from error
+            raise ConfigError("; ".join(str(one["msg"]) for one in error.errors())) from error
+
+
+class VectorSubject:
+    """Vectors as what is tuned: a candidate is embedded and its rows are ranked or classified."""
+
+    variants: Sequence[Mapping[str, Any]] = ({},)
+
+    def __init__(self, embed: Embedder, validation: TableValidation) -> None:
+        self._embed, self._validation = embed, validation
+        self.units, self.first_units = validation.units, FIRST_UNITS
+
+    def build(self, candidate: Candidate) -> CandidateTable:
+        """Embed."""
+        vectors = self._embed(candidate.changes)
+        return CandidateTable(partial(self._scores, vectors), vectors.cpu_seconds, vectors.table_bytes)
+
+    def choose(self, trials: Sequence[Trial]) -> Trial | None:
+        """Return the winner."""
+        return choose_table(trials)
+
+    def _scores(self, vectors: Vectors, units: int) -> list[Score]:
+        return [self._validation(vectors.rows, vectors.similarity, units)]
+
+
+def choose_table(trials: Sequence[Trial]) -> Trial | None:
+    """Return the best by the deciding figure, unless a narrower or much cheaper table is within noise of it.
+
+    Of the tables within noise of the best the narrowest are taken, of these the best, and in its place the cheapest
+    of those that cost at most half as much. None if no trial was scored by all units.
+    """
+    whole = [trial for trial in trials if trial.is_whole]
+    if not whole:
+        return None
+    best = max(whole, key=_value)
+    near = [trial for trial in whole if is_within_noise(best.score, trial.score)]
+    narrowest = min(trial.candidate.width for trial in near)
+    near = [trial for trial in near if trial.candidate.width == narrowest]
+    top = max(near, key=_value)
+    cheap = [trial for trial in near if trial.candidate.cost <= _MUCH_CHEAPER * top.candidate.cost]
+    return min(cheap, key=lambda trial: trial.candidate.cost, default=top)
 
 
 def first_candidates(config: PipelineConfig, facts: GraphFacts, dims: Sequence[int]) -> list[Candidate]:
-    """Return what to try first, best bets first; the config's own parameters, which have to be beaten, come second."""
-    found: list[Candidate] = list(candidates(facts, dims))
-    given = config.embedding.model_dump(mode="json", exclude_unset=True)
-    own = {key: value for key, value in given.items() if key not in KEPT}
+    """Return what to try first, best presets first; the config's own parameters, which must be beaten, come second."""
+    presets = candidates(facts, dims)
+    config_keys = config.embedding.model_dump(mode="json", exclude_unset=True)
+    own = {key: value for key, value in config_keys.items() if key not in RUN_KEYS}
     as_given = [candidate_of("as given", "the config's own parameters", {**own, "dim": dim}, facts) for dim in dims]
-    return [*found[: len(dims)], *as_given, *found[len(dims) :]]
+    return [*presets[: len(dims)], *as_given, *presets[len(dims) :]]
 
 
-def _curve(search: Search, chosen: Trial, facts: GraphFacts, wishes: Wishes, dims: Sequence[int]) -> list[Trial]:
-    """Try the chosen parameters at other widths: half and double; with ``with_curve`` two octaves each way."""
-    octaves = (0.5, 2.0, 0.25, 4.0) if wishes.with_curve else (0.5, 2.0) if len(dims) == 1 else ()
-    widths = [int(chosen.dim * octave) for octave in octaves] + (list(dims) if wishes.with_curve else [])
-    known = {chosen.dim: chosen}
-    for width in widths:
-        if width >= 1 and width not in known:
+def _width_curve(
+    search: Search, chosen: Trial, facts: GraphFacts, dims: Sequence[int], *, with_curve: bool
+) -> list[Trial]:
+    """Try the chosen parameters at other widths: half and double; ``with_curve`` two octaves each way."""
+    width = chosen.candidate.width
+    octaves = (0.5, 2.0, 0.25, 4.0) if with_curve else (0.5, 2.0) if len(dims) == 1 else ()
+    by_width = {width: chosen}
+    for other in [int(width * octave) for octave in octaves] + (list(dims) if with_curve else []):
+        if other >= 1 and other not in by_width:
             before = len(search.trials)
-            search.try_all([at_width(chosen.candidate, width, facts)])
+            search.try_all([at_width(chosen.candidate, other, facts)])
             if len(search.trials) > before:
-                known[width] = search.trials[-1]
-    return [known[width] for width in sorted(known)] if len(known) > 1 else []
+                by_width[other] = search.trials[-1]
+    return [by_width[other] for other in sorted(by_width)] if len(by_width) > 1 else []
 
 
-def said_of_sample(graph: TrainingGraph) -> str:
-    """Say which pairs tuning was done on."""
-    kept = "nodes" if graph.is_plain else "users"
+def _reason(chosen: Trial, trials: Sequence[Trial]) -> str:
+    """Say why the winner was chosen."""
+    best = max((trial for trial in trials if trial.is_whole), key=_value)
+    if best is chosen:
+        return f"the best of {len(trials)} candidates"
+    reason = "narrower" if chosen.candidate.width < best.candidate.width else "cheaper"
     return (
-        f"tuned on {graph.src.size:,} of {graph.all_pairs:,} pairs, those of {kept} chosen by hash, so that they fit "
-        "memory and some candidates fit the budget (--max-pairs sets another number); figures are of that smaller graph"
+        f"{reason} than {best.candidate.name} (dim {best.candidate.width}, {best.score.value:.4f}), the best of "
+        f"{len(trials)} candidates, and no worse than by one standard error"
     )
 
 
-def _facts(config: PipelineConfig, graph: TrainingGraph, stays: NDArray[np.bool_], use: Use) -> GraphFacts:
+def _value(trial: Trial) -> float:
+    return trial.score.value
+
+
+def _graph_facts(config: PipelineConfig, graph: TrainingGraph, stays: NDArray[np.bool_], use: Use) -> GraphFacts:
     return GraphFacts(
         is_plain=graph.is_plain,
         sources=graph.source[1] - graph.source[0],

@@ -46,11 +46,11 @@ from pipeline.ingest.run_date import end_of  # noqa: E402
 from pipeline.kernels.hashing import hash_nodes, node_keys  # noqa: E402
 from pipeline.stages.opening import open_workspace  # noqa: E402
 from pipeline.tuning.node_labels import read_labels  # noqa: E402
-from pipeline.tuning.pair_weights import PairWeights, parted  # noqa: E402
-from pipeline.tuning.search import Vectors  # noqa: E402
+from pipeline.tuning.options import TuneOptions  # noqa: E402
+from pipeline.tuning.pair_weights import PairWeights, split_changes  # noqa: E402
 from pipeline.tuning.training_graph import TrainingGraph, history_of, positions_of, read_training_graph  # noqa: E402
-from pipeline.tuning.validation_tasks import Fold, Wishes, ask_for_pairs  # noqa: E402
-from pipeline.tuning.vectors import Embedder  # noqa: E402
+from pipeline.tuning.validation_tasks import hide_pairs  # noqa: E402
+from pipeline.tuning.vectors import Embedder, Vectors  # noqa: E402
 from pipeline.workspace import Workspace  # noqa: E402
 from tests.benchmarks import matrix_peers  # noqa: E402
 
@@ -166,15 +166,14 @@ class Bench:
             return []
         config, workspace, graph = self._opened()
         quality = self._quality(config, workspace, graph)
-        asked = ask_for_pairs(config, graph, workspace, Wishes(), max(self.data.dims))
+        task = hide_pairs(config, graph, workspace, TuneOptions(), max(self.data.dims))
         made = []
         for name in self.data.peers:
             method, values = matrix_peers.METHODS[name], {}
             for number, parameters in enumerate(matrix_peers.settings_of(name)):
-                rows = np.concatenate(
-                    [_stacked(graph, *method(_matrix(graph, fold.stays), **parameters)) for fold in asked.folds]
-                )
-                values[number] = (asked.measure(rows, "dot", asked.measure.units).value, parameters)
+                matrices = (_matrix(graph, split.weights.stays) for split in task.splits)
+                rows = np.concatenate([_stacked(graph, *method(matrix, **parameters)) for matrix in matrices])
+                values[number] = (task.validation(rows, "dot", task.validation.units).value, parameters)
             parameters = max(values.values(), key=lambda pair: pair[0])[1]
             everything = np.ones(graph.src.size, np.bool_)
             tables = (_timed(method, graph, everything, parameters, seed) for seed in seeds)
@@ -200,8 +199,8 @@ class Bench:
         everything = np.ones(graph.src.size, np.bool_)
         history = history_of(graph, workspace)
         # Ages run to the end of the date, as in a run.
-        weights = PairWeights(config, graph, everything, history.last_us, history.events, end_of(workspace.date))
-        return Embedder(seeded, graph, [Fold(everything, weights)], use)(changes)
+        weights = PairWeights(config, graph, everything, history, end_of(workspace.date))
+        return Embedder(seeded, graph, [weights], use)(changes)
 
     def _quality(self, config: PipelineConfig, workspace: Workspace, graph: TrainingGraph) -> Quality:
         if self.data.labels:
@@ -252,7 +251,8 @@ def _keys(n: int) -> NDArray[np.uint64]:
 
 
 def _method_of(config: PipelineConfig, changes: Mapping[str, Any]) -> str:
-    full = PipelineConfig.model_validate({**config.model_dump(exclude_unset=True), "embedding": parted(changes)[0]})
+    raw = config.model_dump(exclude_unset=True)
+    full = PipelineConfig.model_validate({**raw, "embedding": split_changes(changes)[0]})
     return full.embedding.method if full.embedding.method != "fastrp" else f"fastrp {full.form}"
 
 

@@ -18,6 +18,7 @@ import pytest
 import pipeline.tuning.vectors as tuning
 from pipeline.config.embedding import EmbeddingConfig
 from pipeline.config.model import PipelineConfig
+from pipeline.tuning.search import Candidate
 
 CONFIG = """\
 # a planted graph
@@ -40,24 +41,20 @@ name = "planted"
 """
 
 
-@dataclass(frozen=True)
-class Bet:
-    name: str
-    changes: Mapping[str, Any]
-    cost: float = 1.0
-    why: str = "a bet"
+def preset(name: str, changes: Mapping[str, Any]) -> Candidate:
+    return Candidate(name, "a preset", changes, width=changes["dim"])
 
 
 @pytest.fixture
 def few_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three candidates a width and a refinement, whatever is known of the graph."""
 
-    def bets(facts: Any, dims: Sequence[int]) -> list[Bet]:
-        form = {"form": "classic"} if facts.is_plain else {"form": "two_tower"}
-        return [Bet(f"seed {n}", {"method": "fastrp", **form, "dim": d, "sparsity": n}) for d in dims for n in (1, 3)]
+    def presets(facts: Any, dims: Sequence[int]) -> list[Candidate]:
+        fixed = {"method": "fastrp", "form": "classic" if facts.is_plain else "two_tower"}
+        return [preset(f"seed {n}", {**fixed, "dim": d, "sparsity": n}) for d in dims for n in (1, 3)]
 
-    monkeypatch.setattr(tuning, "candidates", bets)
-    monkeypatch.setattr(tuning, "refinements", lambda best, _: [Bet("finer", {**best.changes, "sparsity": 4.0})])
+    monkeypatch.setattr(tuning, "candidates", presets)
+    monkeypatch.setattr(tuning, "refinements", lambda best, _: [preset("finer", {**best.changes, "sparsity": 4.0})])
     monkeypatch.setattr(tuning, "advice", lambda *_: ["keep it"])
 
 
@@ -243,7 +240,7 @@ def test_times_that_are_all_one_day_are_told(tmp_path: Path, call: Callable[...,
 
 
 def test_keys_that_say_how_a_run_is_done_are_no_parameters(planted: Planted, few_candidates: None) -> None:
-    assert set(EmbeddingConfig.model_fields) >= tuning.KEPT
+    assert set(EmbeddingConfig.model_fields) >= tuning.RUN_KEYS
     config = planted.folder / "config.toml"
     config.write_text(config.read_text().replace("powers = 3", 'powers = 3\nseed = 5\nboundary_dtype = "int8"'))
     assert planted.tune("--json").code == 0

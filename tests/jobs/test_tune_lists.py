@@ -12,7 +12,8 @@ import pytest
 
 import pipeline.tuning.lists as list_tuning
 from pipeline.errors import InputError
-from pipeline.tuning.list_search import Walk
+from pipeline.tuning.lists import walk_of
+from pipeline.tuning.search import Candidate
 from tests.jobs.conftest import call
 
 CONFIG = """\
@@ -120,40 +121,42 @@ def test_what_does_not_fit_is_refused(options: tuple[str, ...], sentence: str, t
     assert not (tmp_path / "tuned.toml").exists()
 
 
-def dense_scores(pairs: np.ndarray, n: int, walk: Walk) -> np.ndarray:
+def dense_scores(pairs: np.ndarray, n: int, walk: Candidate) -> np.ndarray:
     adjacency = np.zeros((n, n))
     adjacency[pairs[:, 0], pairs[:, 1]] = adjacency[pairs[:, 1], pairs[:, 0]] = 1
     degree = np.maximum(adjacency.sum(axis=1), 1)
-    weights = adjacency * np.outer(degree, degree) ** walk.edge_degree_power
+    restart, power = walk.changes["restart"], walk.changes["edge_degree_power"]
+    weights = adjacency * np.outer(degree, degree) ** power
     step = weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-300)
-    return walk.restart * np.linalg.inv(np.eye(n) - (1 - walk.restart) * step)
+    return restart * np.linalg.inv(np.eye(n) - (1 - restart) * step)
 
 
-@pytest.mark.parametrize("walk", [Walk(0.15), Walk(0.5, 0.3), Walk(0.85)])
-def test_scores_are_those_of_dense_algebra(walk: Walk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("walk", [walk_of(0.15), walk_of(0.5, 0.3), walk_of(0.85)])
+def test_scores_are_those_of_dense_algebra(walk: Candidate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plant(tmp_path)
-    asked: list[tuple[Any, ...]] = []
+    arguments: list[tuple[Any, ...]] = []
 
-    def kept(*given: Any) -> None:
-        asked.append(given)
+    def keep(*received: Any) -> None:
+        arguments.append(received)
         raise InputError("enough")
 
     with monkeypatch.context() as patch:
-        patch.setattr(list_tuning, "Lists", kept)
+        patch.setattr(list_tuning, "ListSubject", keep)
         assert tune(tmp_path).code == 4
-    graph, (fold,), (split,) = asked[0]
-    lists = list_tuning.Lists(*asked[0])
-    stays = fold.stays
+    graph, (weights,), (ranking,), _ = arguments[0]
+    monkeypatch.setattr(list_tuning, "CORRECTIONS", (0.0, 0.3, 0.8))
+    subject = list_tuning.ListSubject(graph, [weights], [ranking], 0.0)
+    stays = weights.stays
     pairs = np.stack([graph.src[stays], graph.dst[stays]], axis=1)
     hidden = np.stack([graph.src[~stays], graph.dst[~stays]], axis=1)
-    scores = dense_scores(pairs, graph.nodes, walk)
+    exact = dense_scores(pairs, graph.nodes, walk)
     degree = np.bincount(pairs.ravel(), minlength=graph.nodes).astype(float)
     monkeypatch.setattr(list_tuning, "tolerance_at", lambda _: 2e-3)
-    corrections = (0.0, 0.3, 0.8)
-    for correction, got in zip(corrections, lists(walk, corrections, split.units), strict=True):
+    scores = subject.build(walk).scores(ranking.units)
+    for variant, score in zip(subject.variants, scores, strict=True):
         want = []
-        for source in split.sources.tolist():
-            value = scores[source] * np.maximum(degree, 1) ** -correction
+        for source in ranking.sources.tolist():
+            value = exact[source] * np.maximum(degree, 1) ** -variant["degree_correction"]
             known = set(pairs[pairs[:, 0] == source, 1].tolist())
             may = [node for node in range(*graph.target) if degree[node] and node not in known]
             best = sorted(may, key=lambda node: -value[node])[:20]
@@ -161,8 +164,8 @@ def test_scores_are_those_of_dense_algebra(walk: Walk, tmp_path: Path, monkeypat
             gains = sum(1 / math.log2(place + 2) for place, node in enumerate(best) if node in answers)
             want.append(gains / sum(1 / math.log2(place + 2) for place in range(min(20, len(answers)))))
         # Scores differ by the tolerance, so that some neighbours in the ranking change places.
-        assert got.value == pytest.approx(np.mean(want), abs=0.01)
-        assert np.mean(np.abs(got.deciding - want) < 1e-9) > 0.8
+        assert score.value == pytest.approx(np.mean(want), abs=0.01)
+        assert np.mean(np.abs(score.deciding - want) < 1e-9) > 0.8
 
 
 def test_edges_of_one_type_are_hidden_and_asked_for_from_both_ends(tmp_path: Path) -> None:

@@ -1,17 +1,19 @@
-"""What is worth a try: every candidate can be run, and a budget that ends early has seen the best bets."""
+"""What is worth a try: every candidate can be run, and a budget that ends early has seen the best presets."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.config.embedding import EmbeddingConfig
 from pipeline.config.model import PipelineConfig
-from pipeline.tuning.candidates import Candidate, GraphFacts, advice, candidate_of, candidates, refinements
+from pipeline.tuning.candidates import GraphFacts, advice, candidate_of, candidates, refinements
+from pipeline.tuning.search import Candidate, Trial, VariantScore
+from pipeline.tuning.validation import Score
 
 LARGE = GraphFacts(is_plain=False, sources=30_000, targets=40_000, edges=800_000)
 SMALL = GraphFacts(is_plain=False, sources=1_000, targets=2_000, edges=80_000)
@@ -30,15 +32,9 @@ facts = st.builds(
 widths = st.lists(st.integers(1, 1024), min_size=1, max_size=4)
 
 
-@dataclass(frozen=True)
-class Figure:
-    value: float
-
-
-@dataclass(frozen=True)
-class Result:
-    candidate: Candidate
-    score: Figure
+def trial_of(candidate: Candidate, value: float) -> Trial:
+    best = VariantScore({}, Score(np.array([value]), {}))
+    return Trial(candidate, [best], best, True, 0.0, 0.0, 0.0, 0)
 
 
 def config_of(changes: Any, is_plain: bool) -> PipelineConfig:
@@ -94,7 +90,7 @@ def test_a_width_finds_the_same_candidates_beside_others() -> None:
     assert beside == candidates(LARGE, [256])
 
 
-def test_the_first_bet_depends_on_size_density_and_use() -> None:
+def test_the_first_preset_depends_on_size_density_and_use() -> None:
     first = candidates(LARGE, [64, 512])
     assert first[0].changes["reduction"] == "rotate"
     assert first[0].changes["rank"] > 64
@@ -175,7 +171,7 @@ def test_advice_says_what_kind_of_graph_it_is(graph: GraphFacts, words: str) -> 
 
 def test_advice_compares_kinds_at_the_width_that_won_and_warns_of_weights() -> None:
     tried = candidates(LARGE, [64, 512])
-    results = [Result(found, Figure(0.1 + 0.01 * place)) for place, found in enumerate(tried)]
+    results = [trial_of(found, 0.1 + 0.01 * place) for place, found in enumerate(tried)]
     said = " ".join(advice(LARGE, results))
     assert f"with {tried[-1].changes['dim']} columns" in said
     assert f"{results[-1].score.value:.4f}" in said

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +12,17 @@ import pytest
 
 from pipeline.config.model import PipelineConfig
 from pipeline.ingest.run_date import end_of
-from pipeline.tuning.candidates import GraphFacts
-from pipeline.tuning.pair_weights import PairWeights, parted
+from pipeline.tuning.pair_weights import PairWeights, split_changes
+from pipeline.tuning.search import Candidate
 from pipeline.tuning.training_graph import TrainingGraph, history_of, read_training_graph
 from pipeline.workspace import Workspace
 from tests.stages.chains import Chain, config_for, with_changes
 
-FACTS = GraphFacts(is_plain=False, sources=50, targets=30, edges=400)
 DAY = dt.date(2024, 3, 30)
 
 
-@dataclass(frozen=True)
-class Best:
-    changes: dict[str, Any]
-    name: str = "best"
-    why: str = ""
-    cost: float = 1.0
+def best_with(changes: Mapping[str, Any], name: str = "best") -> Candidate:
+    return Candidate(name, "", changes)
 
 
 def opened(folder: Path, **given: Any) -> tuple[PipelineConfig, Workspace, TrainingGraph]:
@@ -50,7 +45,7 @@ def weights_of(folder: Path, until_us: int | None, **given: Any) -> tuple[PairWe
     config, workspace, graph = opened(folder, **given)
     history = history_of(graph, workspace)
     stays = np.ones(graph.src.size, np.bool_)
-    return PairWeights(config, graph, stays, history.last_us, history.events, until_us), graph
+    return PairWeights(config, graph, stays, history, until_us), graph
 
 
 def test_other_weights_are_those_that_ingest_would_make(tmp_path: Path) -> None:
@@ -69,25 +64,25 @@ def test_other_weights_are_those_that_ingest_would_make(tmp_path: Path) -> None:
 
 
 def test_a_decay_is_offered_where_the_future_is_asked_for_and_nowhere_else(tmp_path: Path) -> None:
-    best = Best({"dim": 8})
+    best = best_with({"dim": 8})
     at, _ = weights_of(tmp_path / "a", end_of(DAY), timestamp="at")
-    (first,) = at.variants(best, FACTS)
+    (first,) = at.variants(best)
     days = first.changes["input.half_life_days"]
     assert 30 / 8 * 0.9 < days < 30 / 8 * 1.1  # the pairs span about 30 days
-    following = at.variants(Best(dict(first.changes), first.name), FACTS)
+    following = at.variants(first)
     assert [one.changes["input.half_life_days"] for one in following] == [
         pytest.approx(days / 2, rel=0.01),
         pytest.approx(days * 2, rel=0.01),
     ]
     assert all(one.name.count("half-life") == 1 for one in following)
     by_user, _ = weights_of(tmp_path / "b", None, timestamp="at")
-    assert by_user.variants(best, FACTS) == []
+    assert by_user.variants(best) == []
     has_one, _ = weights_of(tmp_path / "c", end_of(DAY), timestamp="at", half_life_days=5.0)
-    assert has_one.variants(best, FACTS) == []
+    assert has_one.variants(best) == []
 
 
 def test_a_weight_column_may_be_left_out(tmp_path: Path) -> None:
     made, _ = weights_of(tmp_path, None, weight="strength")
-    (one,) = made.variants(Best({"dim": 8}), FACTS)
-    assert parted(one.changes) == ({"dim": 8}, {"weight": None})
-    assert made.variants(Best(dict(one.changes)), FACTS) == []
+    (one,) = made.variants(best_with({"dim": 8}))
+    assert split_changes(one.changes) == ({"dim": 8}, {"weight": None})
+    assert made.variants(one) == []

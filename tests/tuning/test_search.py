@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,18 +9,9 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline.errors import ConfigError
-from pipeline.tuning.search import FIRST_UNITS, Budget, Search, Vectors, choose, is_within_noise
-from pipeline.tuning.validation import Score
-
-
-@dataclass(frozen=True)
-class Bet:
-    """A candidate whose table is worth ``worth`` for every unit, give or take its noise."""
-
-    name: str
-    changes: Mapping[str, Any]
-    cost: float = 1.0
-    why: str = ""
+from pipeline.tuning.search import Budget, Candidate, CandidateTable, Search, Trial
+from pipeline.tuning.validation import Score, is_within_noise
+from pipeline.tuning.vectors import FIRST_UNITS, choose_table
 
 
 @dataclass
@@ -44,42 +35,52 @@ class World:
     embedded: list[Mapping[str, Any]] = field(default_factory=list)
     measured: list[int] = field(default_factory=list)
     units: int = 4 * FIRST_UNITS
+    first_units: int = FIRST_UNITS
+    variants: Sequence[Mapping[str, Any]] = ({},)
 
-    def embed(self, changes: Mapping[str, Any]) -> Vectors:
+    def build(self, candidate: Candidate) -> CandidateTable:
+        changes = candidate.changes
         self.embedded.append(changes)
         self.clock.now += self.seconds_of(changes)
-        rows = np.zeros((2, changes["dim"]), np.float32)
-        self._worth = self.worth_of(changes)
-        return Vectors(rows, "dot", self.seconds_of(changes), rows.nbytes)
+        worth = self.worth_of(changes)
 
-    def __call__(self, rows: NDArray[np.float32], similarity: str, units: int) -> Score:
-        self.measured.append(units)
-        self.clock.now += units * self.second_a_unit
-        return Score(self._worth[:units], {"ndcg@20": float(self._worth[:units].mean())})
+        def scores(units: int) -> list[Score]:
+            self.measured.append(units)
+            self.clock.now += units * self.second_a_unit
+            return [Score(worth[:units], {"ndcg@20": float(worth[:units].mean())})]
 
-    def search(self, seconds: float) -> Search:
-        return Search(self.embed, self, Budget(seconds, self.clock, self.clock.now))
+        return CandidateTable(scores, self.seconds_of(changes))
+
+    def choose(self, trials: Sequence[Trial]) -> Trial | None:
+        return choose_table(trials)
+
+    def search(self, seconds: float, seconds_a_cost: float = 0.0) -> Search:
+        return Search(self, Budget(seconds, self.clock, self.clock.now), seconds_a_cost=seconds_a_cost)
 
 
 def noisy(mean: float, spread: float, seed: int, size: int = 4 * FIRST_UNITS) -> NDArray[np.float64]:
     return mean + spread * np.random.default_rng(seed).standard_normal(size)
 
 
-def bets(*dims: int, powers: range = range(5)) -> list[Bet]:
-    return [Bet(f"p={p}", {"dim": dim, "p": p}, cost=float(dim)) for dim in dims for p in powers]
+def candidate(name: str = "", cost: float = 1.0, **changes: Any) -> Candidate:
+    return Candidate(name, "", changes, cost, changes["dim"], str(changes.get("method")))
+
+
+def presets(*dims: int, powers: range = range(5)) -> list[Candidate]:
+    return [candidate(f"p={p}", float(dim), dim=dim, p=p) for dim in dims for p in powers]
 
 
 def test_a_planted_best_is_found_and_its_neighbours_are_tried() -> None:
     # Worth peaks at p = 7, which no first candidate has: only its neighbours' neighbours do.
     world = World(lambda changes: noisy(0.3 - 0.01 * (changes["p"] - 7) ** 2, 0.05, changes["p"]))
     search = world.search(1e9)
-    search.try_all(bets(16))
+    search.try_all(presets(16))
 
-    def neighbors(best: Bet) -> list[Bet]:
-        return [Bet("", {**best.changes, "p": best.changes["p"] + step}, best.cost) for step in (-1, 1)]
+    def neighbors(best: Candidate) -> list[Candidate]:
+        return [candidate("", best.cost, dim=16, p=best.changes["p"] + step) for step in (-1, 1)]
 
-    search.refine(neighbors)  # type: ignore[arg-type]
-    chosen = choose(search.trials)
+    search.refine(neighbors)
+    chosen = search.best
     assert chosen is not None
     assert chosen.candidate.changes == {"dim": 16, "p": 7}
     # Climbed up to 8, which is worse, and no further; nothing was tried twice.
@@ -89,11 +90,11 @@ def test_a_planted_best_is_found_and_its_neighbours_are_tried() -> None:
 def test_those_clearly_behind_are_measured_by_the_first_users_only() -> None:
     world = World(lambda changes: noisy([0.30, 0.20, 0.302][changes["p"]], 0.01, changes["p"]))
     search = world.search(1e9)
-    search.try_all(bets(16, powers=range(3)))
+    search.try_all(presets(16, powers=range(3)))
     assert [trial.is_whole for trial in search.trials] == [True, False, True]
     assert world.measured == [FIRST_UNITS, world.units, FIRST_UNITS, FIRST_UNITS, world.units]
     assert search.trials[1].score.deciding.size == FIRST_UNITS
-    chosen = choose(search.trials)
+    chosen = search.best
     assert chosen is not None
     assert chosen.candidate.changes["p"] == 2
 
@@ -102,7 +103,7 @@ def test_widths_are_compared_with_their_own_kind_first() -> None:
     """A narrow table far behind a wide one is still measured in full: it may be the best of its width."""
     world = World(lambda changes: noisy(0.3 if changes["dim"] == 64 else 0.1, 0.01, changes["dim"]))
     search = world.search(1e9)
-    search.try_all(bets(64, 16, powers=range(1)))
+    search.try_all(presets(64, 16, powers=range(1)))
     assert all(trial.is_whole for trial in search.trials)
 
 
@@ -114,40 +115,40 @@ def test_the_budget_is_kept_where_time_goes_with_cost(budget: float) -> None:
         second_a_unit=1e-4,
     )
     search = world.search(budget)
-    search.try_all(bets(32, 64, 128, powers=range(10)))
+    search.try_all(presets(32, 64, 128, powers=range(10)))
     spent = world.clock.now - 100.0
     # Estimates are exact here but for candidates given up early, which take less: never over it.
     assert spent <= budget
     assert len(search.trials) + len(search.skipped) == 30
     if search.skipped:
-        dearest = max(candidate.cost / 32 for candidate in search.skipped) + world.units * 1e-4 * 4
+        dearest = max(one.cost / 32 for one in search.skipped) + world.units * 1e-4 * 4
         assert spent > budget - dearest
 
 
 def test_a_dear_candidate_is_passed_over_for_cheaper_ones_behind_it() -> None:
     world = World(lambda changes: noisy(0.1, 0.05, changes["p"]), seconds_of=lambda changes: changes["dim"] / 32)
     search = world.search(10.0)
-    search.try_all([*bets(32, powers=range(1)), *bets(320, powers=range(1)), *bets(32, powers=range(1, 3))])
-    assert [trial.dim for trial in search.trials] == [32, 32, 32]
-    assert [candidate.changes["dim"] for candidate in search.skipped] == [320]
+    search.try_all([*presets(32, powers=range(1)), *presets(320, powers=range(1)), *presets(32, powers=range(1, 3))])
+    assert [trial.candidate.width for trial in search.trials] == [32, 32, 32]
+    assert [one.width for one in search.skipped] == [320]
 
 
 def test_where_none_fits_the_cheapest_is_tried_whatever_the_budget() -> None:
     world = World(lambda changes: noisy(0.1, 0.05, changes["p"]))
-    search = Search(world.embed, world, Budget(1.0, world.clock, world.clock.now), seconds_a_cost=1.0)
-    search.try_all(bets(32, 16, 64, powers=range(2)))
+    search = world.search(1.0, seconds_a_cost=1.0)
+    search.try_all(presets(32, 16, 64, powers=range(2)))
     assert [trial.candidate.changes for trial in search.trials] == [{"dim": 16, "p": 0}]
     assert len(search.skipped) == 5
-    assert choose(search.trials) is search.trials[0]
+    assert search.best is search.trials[0]
 
 
 def test_before_anything_was_timed_a_dear_candidate_waits_for_a_cheaper_one() -> None:
     world = World(lambda changes: noisy(0.1, 0.05, changes["p"]), seconds_of=lambda changes: changes["dim"])
-    search = Search(world.embed, world, Budget(40.0, world.clock, world.clock.now), seconds_a_cost=2.0)
-    search.try_all(bets(32, 16, powers=range(1)))
-    assert [trial.dim for trial in search.trials] == [16]
-    search.try_all(bets(24, powers=range(1)))  # timed by now: a second a unit of cost
-    assert [trial.dim for trial in search.trials] == [16, 24]
+    search = world.search(40.0, seconds_a_cost=2.0)
+    search.try_all(presets(32, 16, powers=range(1)))
+    assert [trial.candidate.width for trial in search.trials] == [16]
+    search.try_all(presets(24, powers=range(1)))  # timed by now: a second a unit of cost
+    assert [trial.candidate.width for trial in search.trials] == [16, 24]
 
 
 def test_one_that_would_take_much_of_the_budget_waits_for_the_others() -> None:
@@ -155,7 +156,8 @@ def test_one_that_would_take_much_of_the_budget_waits_for_the_others() -> None:
     search = world.search(25.0)
     search.seconds_a_cost = 0.1
     # 10 of 25 seconds: more than a quarter, so the last; then it still fits.
-    search.try_all([Bet("dear", {"dim": 100}, 100.0), Bet("a", {"dim": 20}, 20.0), Bet("b", {"dim": 30}, 30.0)])
+    costs = {"dear": 100, "a": 20, "b": 30}
+    search.try_all([candidate(name, float(cost), dim=cost) for name, cost in costs.items()])
     assert [trial.candidate.name for trial in search.trials] == ["a", "b", "dear"]
 
 
@@ -164,7 +166,7 @@ def test_a_kind_never_timed_is_expected_to_be_as_dear_as_the_dearest() -> None:
     world = World(lambda _: worth, seconds_of=lambda changes: 9.0 if changes["method"] == "slow" else 1.0)
     search = world.search(15.0)
     kinds = ["fast", "slow", "other", "fast"]
-    search.try_all([Bet(kind, {"dim": 8, "method": kind, "n": n}) for n, kind in enumerate(kinds)])
+    search.try_all([candidate(kind, dim=8, method=kind, n=n) for n, kind in enumerate(kinds)])
     # After 10 s, "other" may take 9 s more, "fast" takes 1.
     assert [trial.candidate.name for trial in search.trials] == ["fast", "slow", "fast"]
 
@@ -176,8 +178,8 @@ def test_what_the_config_refuses_is_told_and_no_trial() -> None:
         return noisy(0.1, 0.05, 1)
 
     search = World(worth).search(1e9)
-    search.try_all(bets(16, powers=range(2)))
-    assert [(candidate.name, reason) for candidate, reason in search.refused] == [("p=0", "p is 0")]
+    search.try_all(presets(16, powers=range(2)))
+    assert [(one.name, reason) for one, reason in search.refused] == [("p=0", "p is 0")]
     assert len(search.trials) == 1
 
 
@@ -190,12 +192,12 @@ def test_within_noise_the_narrower_wins_and_beyond_it_the_better() -> None:
         return base + shift + noisy(0.0, 0.02, changes["dim"])
 
     search = World(worth).search(1e9)
-    search.try_all([Bet("", {"dim": dim}) for dim in (64, 128, 256)])  # at equal costs, so that width decides
+    search.try_all([candidate(dim=dim) for dim in (64, 128, 256)])  # at equal costs, so that width decides
     error = 0.02 * 2**0.5 / (4 * FIRST_UNITS) ** 0.5
     assert error < 0.001 < 0.003 - error
-    chosen = choose(search.trials)
+    chosen = search.best
     assert chosen is not None
-    assert chosen.dim == 128
+    assert chosen.candidate.width == 128
 
 
 @pytest.mark.parametrize(("costs", "wins"), [((0.9, 1.0), 1), ((0.5, 1.0), 0), ((1.0, 0.1), 1)])
@@ -206,9 +208,9 @@ def test_of_equal_widths_only_a_much_cheaper_one_takes_the_place_of_a_better_one
     apart += 0.0001 - apart.mean()  # the second is better by a third of a standard error
     world = World(lambda changes: base + changes["p"] * apart)
     search = world.search(1e9)
-    search.try_all([Bet("", {"dim": 16, "p": p}, cost) for p, cost in enumerate(costs)])
+    search.try_all([candidate("", cost, dim=16, p=p) for p, cost in enumerate(costs)])
     assert is_within_noise(search.trials[1].score, search.trials[0].score)
-    chosen = choose(search.trials)
+    chosen = search.best
     assert chosen is search.trials[wins]
 
 

@@ -1,0 +1,57 @@
+"""What tuning is asked for, and what it returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pipeline.tuning.search import Candidate, Trial
+
+Use = Literal["retrieval", "classifier", "feature"]
+
+#: Users or nodes that are ranked, unless more are asked for.
+MAX_USERS = 5_000
+
+
+@dataclass(frozen=True)
+class TuneOptions:
+    """Options of one tuning.
+
+    dims : widths; none: that of the config. by_time : None where the input's times decide. labels : a file.
+    """
+
+    dims: tuple[int, ...] = ()
+    use: Use = "retrieval"
+    by_time: bool | None = None
+    with_curve: bool = False
+    seed: int = 0
+    max_users: int = MAX_USERS
+    max_pairs: int = 2**62
+    labels: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class TuningResult:
+    """The choice, and what it was chosen from.
+
+    split : JSON values about the hidden pairs. decides : the figure that decides. best : by width. reason : why the
+    chosen one won. curve : trials of its parameters at other widths. changes : keys to set by section, None for one
+    to leave out. dropped : keys of [embedding] to leave out. skipped : candidates that there was no time for.
+    refused : candidates that can't be run here, with the reason. remarks : sentences about the data and the budget.
+    advice : sentences about the choice.
+    """
+
+    split: Mapping[str, Any]
+    decides: str
+    trials: Sequence[Trial]
+    chosen: Trial
+    changes: Mapping[str, Mapping[str, Any]]
+    remarks: Sequence[str]
+    advice: Sequence[str]
+    skipped: Sequence[Candidate] = ()
+    refused: Sequence[tuple[Candidate, str]] = ()
+    best: Mapping[int, Trial] = field(default_factory=dict)
+    reason: str = ""
+    curve: Sequence[Trial] = ()
+    dropped: frozenset[str] = frozenset()
