@@ -14,13 +14,12 @@ from importlib import metadata
 from jobs.commands.finding import Finding
 
 #: Extras that people install, and whether the commands can do without.
-_EXTRAS = {"": True, "local": True, "spark": False, "lake": False, "report": False, "graphframes": False}
+_EXTRAS = {"": True, "local": True, "spark": False, "lake": False, "graphframes": False}
 _MEANS = {
     "": "every command needs it",
     "local": "every command but 'current', 'check' and 'query' needs it",
     "spark": "needed for --engine spark only",
     "lake": "needed for input that is a Delta or Iceberg table only",
-    "report": "needed for reports only",
     "graphframes": "optional: connected components on Spark have an own path",
 }
 _REQUIREMENT = re.compile(r"""([\w.-]+)(?:\[[^\]]*\])?\s*([^;]*)(?:;.*extra\s*==\s*['"]([\w-]+)['"])?""")

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from graphquilt.toml_text import toml_key
-from jobs.commands.config_text import toml_value
-
-_SECTION = re.compile(r"\s*\[")
+import tomlkit
+from tomlkit.container import Container
+from tomlkit.exceptions import TOMLKitError
+from tomlkit.items import Comment, Item, Key, Table
 
 
 def tuned_text(
@@ -26,7 +26,7 @@ def tuned_text(
 
     ``changes`` : keys by section; None for one to leave out. ``dropped`` : keys of [embedding] to leave out.
 
-    ``overrides`` (``--set``) become part of it. A relative input path that was found beside the file is written
+    ``overrides`` (``--set``) become part of it. A relative input path that leads from the file's folder is written
     as seen from ``out``. A header that an earlier run of this command wrote is left out.
     """
     text = _without_header(file.read_text(encoding="utf-8"))
@@ -36,16 +36,16 @@ def tuned_text(
         text = with_values(text, section, {key: _value_of(value)})
     data = tomllib.loads(text)
     for section in ("input", "evaluate", *(f"attributes.{name}" for name in data.get("attributes", {}))):
-        given = _table_at(data, section).get("path")
-        moved = _seen_from(out, file, given)
-        if moved != given:
+        path = _table_at(data, section).get("path")
+        moved = _seen_from(out, file, path)
+        if moved != path:
             text = with_values(text, section, {"path": moved})
     for section, values in changes.items():
         left_out = {key for key, value in values.items() if value is None}
         left_out |= dropped if section == "embedding" else set()
         if values or left_out:
-            kept = {key: value for key, value in values.items() if value is not None}
-            text = with_values(text, section, kept, frozenset(left_out))
+            new = {key: value for key, value in values.items() if value is not None}
+            text = with_values(text, section, new, frozenset(left_out))
     return text
 
 
@@ -63,18 +63,81 @@ def with_values(text: str, section: str, values: Mapping[str, Any], dropped: fro
 
     Returns
     -------
-    TOML that holds the same as ``text`` but for these keys. Where a section is written in a form that lines can't
-    be changed in (inline tables, dotted keys, values over several lines), all is written anew, without comments.
+    TOML that holds the same as ``text`` but for these keys. Where tomlkit can't edit the section's form (some dotted
+    keys and inline tables), all is written anew, without comments.
     """
-    wanted = _data_with(text, section, values, dropped)
-    lines = _changed(text.splitlines(), section, values, dropped)
-    changed = "\n".join(lines) + "\n"
-    try:
-        if tomllib.loads(changed) == wanted:
-            return changed
-    except tomllib.TOMLDecodeError:
-        pass
-    return _written_anew(wanted)
+    wanted = tomllib.loads(text)
+    table: Any = wanted
+    for name in section.split("."):
+        table = table.setdefault(name, {})
+    for key in dropped:
+        table.pop(key, None)
+    table |= {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+    with contextlib.suppress(TOMLKitError, tomllib.TOMLDecodeError):
+        edited = _edit(text, section, values, dropped)
+        if tomllib.loads(edited) == wanted:
+            return edited
+    return tomlkit.dumps(wanted)
+
+
+def _edit(text: str, section: str, values: Mapping[str, Any], dropped: frozenset[str]) -> str:
+    document = tomlkit.parse(text)
+    table = _table_in(document, section)
+    if isinstance(table, Table):
+        _swap_comments(table.value, values, dropped)
+        document = tomlkit.parse(tomlkit.dumps(document))
+        table = _table_in(document, section)
+    entries: Any = table.value if isinstance(table, Table) else {}
+    for key in dropped:
+        table.pop(key, None)
+    for key, value in values.items():
+        old = entries.item(key) if key in entries else None
+        table[key] = value
+        if old is not None and old.trivia.comment:  # it stays in its column, where the value leaves room
+            new = entries.item(key)
+            new.trivia.comment_ws = " " * max(2, _width(old) + len(old.trivia.comment_ws) - _width(new))
+    return tomlkit.dumps(document)
+
+
+def _table_in(document: Any, section: str) -> Any:
+    """Return a table of a document; add it where it is missing."""
+    table = document
+    for name in section.split("."):
+        if name not in table:
+            document.add(tomlkit.nl())
+            table[name] = tomlkit.table()
+        table = table[name]
+    return table
+
+
+def _swap_comments(table: Container, values: Mapping[str, Any], dropped: frozenset[str]) -> None:
+    """Make lines of commented defaults that get a value, and comments of lines that are dropped.
+
+    The entries of ``table.body`` change and its index does not, so that the text has to be parsed again.
+    """
+    defaults = {key for key in values if key not in table}
+    for index, (key, item) in enumerate(table.body):
+        if key is not None and key.key in dropped:
+            line = f"{key.as_string()}{key.sep}{item.as_string()}{item.trivia.comment_ws}{item.trivia.comment}"
+            table.body[index] = (None, tomlkit.comment(line.replace("\n", "\n# ")))
+        elif isinstance(item, Comment):
+            for name, default in _commented_default(item.as_string()):
+                if name.key in defaults:
+                    defaults.remove(name.key)
+                    table.body[index] = (name, default)
+
+
+def _commented_default(comment: str) -> list[tuple[Key, Item]]:
+    """Return the entry in a comment, such as "# key = 1  # about" or "# key =  # about"; none in prose."""
+    line = comment.strip().removeprefix("#").strip()
+    for text in (line.replace("  #", "    #", 1), line.replace("=", "= 0", 1)):  # as wide as the comment was
+        with contextlib.suppress(TOMLKitError):
+            return [(key, item) for key, item in tomlkit.parse(text + "\n").body if key is not None]
+    return []
+
+
+def _width(item: Item) -> int:
+    return len(item.as_string().rpartition("\n")[2])
 
 
 def _without_header(text: str) -> str:
@@ -90,111 +153,17 @@ def _value_of(text: str) -> Any:
         return text.strip()
 
 
-def _seen_from(out: Path, file: Path, given: str | None) -> str | None:
+def _seen_from(out: Path, file: Path, path: str | None) -> str | None:
     """Return a path of the file as it has to stand in ``out``; a path that holds from anywhere stays."""
     folder, beside = out.absolute().parent, file.absolute().parent
-    if given is None or folder == beside or "://" in given or os.path.isabs(given):
-        return given
-    if Path(given.split("{date}")[0].split("*")[0]).exists():  # from the working folder, and so it stays
-        return given
-    return os.path.relpath(beside / given, folder)
-
-
-def _data_with(text: str, section: str, values: Mapping[str, Any], dropped: frozenset[str]) -> dict[str, Any]:
-    data = tomllib.loads(text)
-    table = data
-    for name in section.split("."):
-        table = table.setdefault(name, {})
-    for key in dropped:
-        table.pop(key, None)
-    table.update(_as_toml_data(values))
-    return data
+    if path is None or folder == beside or "://" in path or os.path.isabs(path):
+        return path
+    if Path(path.split("{date}")[0].split("*")[0]).exists():  # from the working folder, and so it stays
+        return path
+    return os.path.relpath(beside / path, folder)
 
 
 def _table_at(data: Mapping[str, Any], section: str) -> Mapping[str, Any]:
     for name in section.split("."):
         data = data.get(name, {})
     return data
-
-
-def _as_toml_data(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
-
-
-def _changed(lines: list[str], section: str, values: Mapping[str, Any], dropped: frozenset[str]) -> list[str]:
-    header = re.compile(rf"\s*\[\s*{re.escape(section)}\s*\]\s*(#.*)?$")
-    start = next((number for number, line in enumerate(lines) if header.match(line)), None)
-    if start is None:
-        return [*lines, "", f"[{section}]", *(f"{key} = {toml_value(value)}" for key, value in values.items())]
-    stop = next((n for n in range(start + 1, len(lines)) if _SECTION.match(lines[n])), len(lines))
-    body = lines[start + 1 : stop]
-    left = dict(values)
-    for key in [*left, *sorted(dropped - set(left))]:
-        place = _line_of(body, key)
-        if place is None:
-            continue
-        if key in left:
-            body[place] = _with_value(body[place], key, left.pop(key))
-        elif not body[place].lstrip().startswith("#"):
-            body[place] = f"# {body[place]}"
-    end = len(body)
-    while end and not body[end - 1].strip():
-        end -= 1
-    added = [f"{key} = {toml_value(value)}" for key, value in left.items()]
-    return [*lines[: start + 1], *body[:end], *added, *body[end:], *lines[stop:]]
-
-
-def _line_of(body: list[str], key: str) -> int | None:
-    """Return the line that sets a key, else the one that names its default in a comment."""
-    for before in (r"\s*", r"\s*#\s?"):
-        pattern = re.compile(rf"{before}{re.escape(key)}\s*=(.*)$")
-        for number, line in enumerate(body):
-            found = pattern.match(line)
-            if found and ("#" not in before or _is_value_or_nothing(found[1])):
-                return number
-    return None
-
-
-def _is_value_or_nothing(text: str) -> bool:
-    """Whether a default stands there, or none; else it is prose."""
-    try:
-        tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
-        return not text.partition("#")[0].strip()
-    return True
-
-
-def _with_value(line: str, key: str, value: Any) -> str:
-    shown = f"{key} = {toml_value(value)}"
-    about = _comment_of(line)
-    return f"{shown.ljust(34)}  {about}" if about else shown
-
-
-def _comment_of(line: str) -> str:
-    """Return the comment behind a value, with its sign; a sign inside a string begins none."""
-    line = re.sub(r"^\s*#\s?", "", line)
-    for place, letter in enumerate(line):
-        if letter == "#":
-            try:
-                tomllib.loads(line[:place])
-            except tomllib.TOMLDecodeError:
-                if line[:place].partition("=")[2].strip():
-                    continue
-            return line[place:].strip()
-    return ""
-
-
-def _written_anew(data: Mapping[str, Any]) -> str:
-    lines: list[str] = []
-    plain = {key: value for key, value in data.items() if not isinstance(value, Mapping)}
-    lines += [f"{key} = {toml_value(value)}" for key, value in plain.items()]
-    for section, values in data.items():
-        if isinstance(values, Mapping):
-            lines += ["", *_section_lines(section, values)]
-    return "\n".join(lines).lstrip("\n") + "\n"
-
-
-def _section_lines(name: str, values: Mapping[str, Any]) -> list[str]:
-    lines = [f"[{name}]"]
-    lines += [f"{toml_key(key)} = {toml_value(value)}" for key, value in values.items()]
-    return lines
