@@ -39,11 +39,8 @@ def amount(size: float) -> str:
 
 
 def columns(rows: Sequence[tuple[str, ...]], indent: str = "  ") -> list[str]:
-    """Return rows as lines with aligned columns."""
-    if not rows:
-        return []
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-    return [
-        (indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))).rstrip()
-        for row in rows
-    ]
+    """Return rows as lines with aligned columns, which no terminal wraps and no pipe changes."""
+    from rich.cells import cell_len, set_cell_size  # a Chinese letter takes two cells, an accent none
+
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    return [(indent + "  ".join(map(set_cell_size, row, widths))).rstrip() for row in rows]
