@@ -1,6 +1,6 @@
 """The nightly graph of tasks: eight spark-submit stages, and a gate that says whether a table was published.
 
-Parsed every few seconds by the scheduler, so it only declares. Variables and connection: ../README.md.
+Parsed every few seconds by the scheduler, so it only declares. Variables and connection: docs/how-to/airflow.md.
 """
 
 import json

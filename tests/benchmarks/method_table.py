@@ -302,7 +302,7 @@ def _line(
 
 
 def markdown(lines: Sequence[Line]) -> str:
-    """Return the README's table."""
+    """Return the table of docs/explanation/benchmarks.md."""
     text = ["| Data | Method | d | Quality: median (smallest to largest) | CPU s | MB |", "|---|---|---|---|---|---|"]
     for line in lines:
         shown = " · ".join(

@@ -1,4 +1,4 @@
-"""The README's table of lists: parameters by ``graphquilt tune``, then one run, its test pairs read once.
+"""The table of lists of docs/explanation/benchmarks.md: ``graphquilt tune``, then one run, its test pairs read once.
 
     python -m tests.benchmarks.ppr_table --workspace build/lists [--data gowalla ...] [--budget 300]
 
@@ -108,7 +108,7 @@ def lines_of(data: str, folder: Path, budget: float) -> list[Line]:
 
 
 def markdown(lines: list[Line]) -> str:
-    """Return the README's table."""
+    """Return the table of docs/explanation/benchmarks.md."""
     text = [
         f"| Data | restart, edge power, correction | Validation Recall@{K} / NDCG@{K} | Test Recall@{K} / NDCG@{K} | "
         "precision@100, mean l1 error against exact | CPU s, all users |",

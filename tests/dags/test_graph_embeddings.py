@@ -121,12 +121,12 @@ def test_a_task_names_a_job_file_and_arguments_that_its_parser_accepts(dag: Any,
     assert json.loads(done.stdout) == [f"{ROOT}/config.toml", "some/workspace", "2026-05-01"]
 
 
-def test_the_readme_s_connections_reach_the_masters_they_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_s_connections_reach_the_masters_they_name(monkeypatch: pytest.MonkeyPatch) -> None:
     from airflow.providers.apache.spark.hooks.spark_submit import SparkSubmitHook
 
-    readme = (ROOT / "airflow" / "README.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "how-to" / "airflow.md").read_text(encoding="utf-8")
     masters = []
-    for connection in re.findall(r"export AIRFLOW_CONN_SPARK_DEFAULT='(.*)'", readme):
+    for connection in re.findall(r"export AIRFLOW_CONN_SPARK_DEFAULT='(.*)'", page):
         monkeypatch.setenv("AIRFLOW_CONN_SPARK_DEFAULT", connection)
         masters.append(SparkSubmitHook()._connection["master"])
     assert masters == ["local[2]", "spark://master:7077", "yarn"]
