@@ -56,9 +56,9 @@ FAMILIES = (
 )
 
 
-def choose_packages(degree: NDArray[np.int64], count: int, seed: int) -> NDArray[np.intp]:
-    """Return ``count`` rows, drawn at random from those with three neighbours or more."""
-    candidates = np.flatnonzero(degree >= 3)
+def choose_packages(degree: NDArray[np.int64], count: int, min_degree: int, seed: int) -> NDArray[np.intp]:
+    """Return ``count`` rows, drawn at random from those with enough neighbours."""
+    candidates = np.flatnonzero(degree >= min_degree)
     drawn = np.random.default_rng(seed).permutation(candidates)[:count]
     return np.sort(drawn)
 
@@ -76,7 +76,7 @@ def lay_out(rows: NDArray[np.float32], seed: int) -> NDArray[np.float64]:
 
 def fit_to_page(positions: NDArray[np.float64]) -> NDArray[np.float64]:
     """Scale positions into the page. A few far points are moved to its edge."""
-    low, high = np.percentile(positions, (0.4, 99.6), axis=0)
+    low, high = np.percentile(positions, (0.15, 99.85), axis=0)
     share = np.clip((positions - low) / (high - low), 0.0, 1.0)
     return MARGIN + share * (np.array([WIDTH, HEIGHT]) - 2 * MARGIN)
 
@@ -144,12 +144,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("table", help="WORKSPACE/published/NAME")
     parser.add_argument("out", type=Path, help="the SVG file")
     parser.add_argument("--packages", type=int, default=12_000, help="packages drawn (default: %(default)s)")
+    parser.add_argument("--min-degree", type=int, default=3, help="fewest neighbours (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(argv)
 
     with EmbeddingTable.open(options.table) as table:
         nodes = table.to_arrow(columns=["node_id", "degree"])
-        chosen = choose_packages(nodes["degree"].to_numpy(), options.packages, options.seed)
+        chosen = choose_packages(nodes["degree"].to_numpy(), options.packages, options.min_degree, options.seed)
         ids = nodes["node_id"].take(chosen).to_pylist()
         rows, _ = table.lookup(ids, "package", missing="raise")
     options.out.write_text(draw(ids, fit_to_page(lay_out(rows, options.seed))), encoding="utf-8")

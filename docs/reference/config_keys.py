@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.config import key_reference
+from pipeline.config.model import key_reference
 
 PAGE = Path(__file__).with_name("config.md")
 PIPE = "\\|"  # a bare one would end the cell

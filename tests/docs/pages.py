@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,7 +35,7 @@ class Fence:
 def markdown_pages() -> list[Path]:
     """Return every page that people read."""
     top = [ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")]
-    others = [ROOT / "schemas" / "CHANGELOG.md", ROOT / "examples" / "sample" / "README.md"]
+    others = [ROOT / name for name in ("schemas/CHANGELOG.md", "examples/sample/README.md", "graphquilt/README.md")]
     return [page for page in [*top, *sorted((ROOT / "docs").rglob("*.md")), *others] if page.exists()]
 
 
@@ -126,3 +129,14 @@ def table_faults(run: list[tuple[int, str]]) -> list[str]:
 def cells(row: str) -> list[str]:
     """Return the cells of a table's row. A pipe counts even inside a code span, unless it is escaped."""
     return [cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]]
+
+
+def load_script(path: Path) -> ModuleType:
+    """Return a script of the documents as a module."""
+    spec = importlib.util.spec_from_file_location(f"docs_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module

@@ -51,6 +51,7 @@ neighbors = true
 [publish]
 fold_in = true
 """
+USERS = np.array([17, 42, *range(4700, 4758)])
 NIGHTS = ("2024-05-31", "2024-06-01")
 _LOG_LINE = re.compile(r"\d{4}-\d\d-\d\dT[\d:]+ level=")
 _RELEASE = re.compile(r"\d{4}-\d\d-\d\d-[0-9a-f]{12}")
@@ -65,10 +66,12 @@ def _read_make(words: Sequence[str]) -> None:
 
 
 def _read_pip(words: Sequence[str]) -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    for name, extras in re.findall(r"^([\w-]+)(?:\[([\w,]+)\])?$", words[-1]):
-        assert name == project["name"]
-        assert not extras or set(extras.split(",")) <= set(project["optional-dependencies"])
+    files = (ROOT / "pyproject.toml", ROOT / "graphquilt" / "pyproject.toml")
+    projects = [tomllib.loads(file.read_text(encoding="utf-8"))["project"] for file in files]
+    extras_of = {project["name"]: set(project.get("optional-dependencies", ())) for project in projects}
+    match = re.fullmatch(r"([\w-]+)(?:\[([\w,]+)\])?", words[-1])
+    assert match is not None
+    assert set(filter(None, (match[2] or "").split(","))) <= extras_of[match[1]]
 
 
 def _read_spark_submit(words: Sequence[str]) -> None:
@@ -115,7 +118,7 @@ NOT_RUN: Mapping[str, ReadOnly] = MappingProxyType(
         "--workers": ReadOnly("starts processes; the options must be right", _read_run),
         "--dask": ReadOnly("needs a Dask cluster; the options must be right", _read_run),
         "python -m tests.benchmarks": ReadOnly("takes minutes; the script must have the options", _read_benchmark),
-        "python docs/pictures": ReadOnly("takes minutes; tests/docs/test_pictures.py runs it on few rows", _read_picture),
+        "python docs/pictures": ReadOnly("takes minutes; test_pictures.py runs it on few rows", _read_picture),
         "python -m pytest": ReadOnly("these are the tests", _read_nothing),
         "airflow": ReadOnly("needs the Airflow environment; tests/dags runs the DAG", _read_nothing),
         "export": ReadOnly("sets up Airflow's environment; tests/dags reads these lines", _read_nothing),
@@ -128,7 +131,8 @@ def read_only(words: Sequence[str]) -> ReadOnly | None:
     """Return why a command is not run; None if it is."""
     line = " ".join(words)
     for key, entry in NOT_RUN.items():
-        if line.startswith(key) and (line + " ")[len(key)] in " ./" or (key.startswith("--") and f" {key}" in line):
+        begins_with_it = line.startswith(key) and (line + " ")[len(key)] in " ./"
+        if begins_with_it or (key.startswith("--") and f" {key}" in line):
             return entry
     return None
 
@@ -144,27 +148,30 @@ def interactions(rows: int) -> pa.Table:
     noise = rng.random(rows) < 0.2
     item[noise] = rng.integers(0, 30, noise.sum())
     days = np.datetime64("2024-05-30", "us") + rng.integers(0, 3, rows) * np.timedelta64(1, "D")
-    return pa.table({"user_id": user + 4700, "item_id": item + 14, "at": days + np.timedelta64(1, "h")})
+    return pa.table({"user_id": USERS[user], "item_id": item + 14, "at": days + np.timedelta64(1, "h")})
 
 
 def make_folder(folder: Path) -> None:
     """Write the inputs that pages name, and publish two nights of them."""
-    for name in ("examples", "jobs", "docs"):
+    for name in ("examples", "jobs"):
         (folder / name).symlink_to(ROOT / name)
+    shutil.copytree(ROOT / "docs", folder / "docs", ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "workspace").symlink_to("work")
     pairs = interactions(3_000)
     pq.write_table(pairs, folder / "interactions.parquet")
     pq.write_table(interactions(300).select(["user_id", "item_id"]), folder / "test.parquet")
     items = list(range(14, 44))
     pq.write_table(pa.table({"item_id": items, "brand": [f"b{n % 4}" for n in items]}), folder / "items.parquet")
     pq.write_table(pa.table({"item_id": [900, 901], "brand": ["b1", "b2"]}), folder / "new_items.parquet")
-    (folder / "groups.csv").write_text("node,label\n" + "".join(f"{n + 4700},g{n % 2}\n" for n in range(60)))
+    (folder / "groups.csv").write_text("node,label\n" + "".join(f"{user},g{n % 2}\n" for n, user in enumerate(USERS)))
     (folder / "queries.csv").write_text("node_id,node_type\n4711,user\n4712,user\n")
     (folder / "config.toml").write_text(CONFIG)
     with contextlib.chdir(folder):
         for night in NIGHTS:
             done = call("run", "--config", "config.toml", "--workspace", "work", "--date", night)
             assert done.code == 0, done.err
-    (folder / "node_embeddings").symlink_to(sorted((folder / "work/published/default/releases").iterdir())[-1] / "node_embeddings")
+    newest = sorted((folder / "work/published/default/releases").iterdir())[-1]
+    (folder / "node_embeddings").symlink_to(newest / "node_embeddings")
 
 
 class Sandbox:

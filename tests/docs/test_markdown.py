@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.config import PipelineConfig
+from pipeline.config.model import PipelineConfig
 from tests.docs.pages import ROOT, Fence, anchors, fences, links, markdown_pages, name_of, prose, table_faults, tables
 
 PAGES = markdown_pages()
@@ -80,9 +80,9 @@ def test_python_compiles(block: Fence) -> None:
     compile(block.text, str(block), "exec")
 
 
-@pytest.mark.parametrize("block", blocks_of("json"), ids=str)
-def test_json_parses(block: Fence) -> None:
-    json.loads(block.text)
+def test_json_parses() -> None:
+    for block in blocks_of("json"):
+        json.loads(block.text)
 
 
 @pytest.mark.parametrize("block", blocks_of("toml"), ids=str)

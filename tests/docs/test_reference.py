@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
-from pathlib import Path
-from types import ModuleType
 
 from graphquilt import __all__ as public_names
 from graphquilt.__main__ import HELP
 from jobs.arguments import stage_parser
-from pipeline.config import PipelineConfig, key_reference
+from pipeline.config.model import PipelineConfig, key_reference
 from pipeline.stages.chain import STAGE_NAMES
 from schemas import tables as contracts
 from schemas.contracts import TableContract
-from tests.docs.pages import ROOT, anchors, cells, prose, tables
+from tests.docs.pages import ROOT, anchors, cells, load_script, prose, tables
 
 REFERENCE = ROOT / "docs" / "reference"
 
@@ -33,18 +30,9 @@ def codes(cell: str) -> list[str]:
     return re.findall(r"`([^`]+)`", cell)
 
 
-def script(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_the_key_reference_is_the_config_s() -> None:
     page = (REFERENCE / "config.md").read_text(encoding="utf-8")
-    assert script(REFERENCE / "config_keys.py").render(page) == page, "run python docs/reference/config_keys.py"
+    assert load_script(REFERENCE / "config_keys.py").render(page) == page, "run python docs/reference/config_keys.py"
     assert page.count("\n| `") == len(key_reference())
 
 
