@@ -22,7 +22,8 @@ def loss_note(boundary: str) -> str | None:
     """Return what a mode loses and where that is measured, or None if it loses nothing."""
     if boundary not in _LOST:
         return None
-    return f"embedding.boundary is '{boundary}': {_LOST[boundary]}; docs/explanation/partitioning.md#what-a-mode-costs has it measured"
+    page = "docs/explanation/partitioning.md#what-a-mode-costs"
+    return f"embedding.boundary is '{boundary}': {_LOST[boundary]}; {page} has it measured"
 
 
 @dataclass(frozen=True)
