@@ -45,7 +45,7 @@ def open_date(
 def open_engine(options: Options, name: str, stop: StopRequest) -> Iterator[Any]:
     """Yield the engine that the options name, and close it."""
     if options.engine == "local":
-        with _local_engine(options) as engine:
+        with open_local(options.workers, options.dask) as engine:
             yield engine
         return
     _require_pyspark()
@@ -64,14 +64,15 @@ def open_engine(options: Options, name: str, stop: StopRequest) -> Iterator[Any]
             stop.settle()
 
 
-def _local_engine(options: Options) -> Any:
+def open_local(workers: int = 1, dask_address: str | None = None) -> Any:
+    """Return a local engine, which is closed at the end of a ``with``."""
     try:
         from pipeline.engines.local import LocalEngine
     except ImportError as error:
         raise ConfigError(
             f"--engine local needs a package that this Python lacks ({error}): pip install 'graphquilt-pipeline[local]'"
         ) from error
-    return LocalEngine(workers=options.workers, dask_address=options.dask)
+    return LocalEngine(workers=workers, dask_address=dask_address)
 
 
 def _require_pyspark() -> None:

@@ -70,6 +70,10 @@ class MissingTableError(StorageError):
         self.table = table
 
 
+class NotComputedError(MissingTableError):
+    """A task has no record of an earlier run, and nothing is to be computed."""
+
+
 class LockedError(GraphquiltError):
     """Another process is at work on the same date or the same published name."""
 

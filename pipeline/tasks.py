@@ -22,7 +22,7 @@ from typing import Any, Protocol
 from uuid import uuid4
 
 from pipeline import storage
-from pipeline.errors import DamagedFileError, TaskError
+from pipeline.errors import DamagedFileError, NotComputedError, TaskError
 
 log = logging.getLogger(__name__)
 
@@ -158,6 +158,16 @@ class TaskRunner(Protocol):
     def map_tasks(self, function: TaskFunction, tasks: Sequence[Task]) -> list[TaskRecord]:
         """Run ``function`` once for each task, anywhere, in any order; return their records in task order."""
         ...
+
+
+class CachedRunner:
+    """A runner that answers from the records of earlier runs and computes nothing."""
+
+    name = "cached"
+
+    def map_tasks(self, function: TaskFunction, tasks: Sequence[Task]) -> list[TaskRecord]:
+        """Refuse: these tasks have no record."""
+        raise NotComputedError(f"{[task.name for task in tasks]} have not been run at this place")
 
 
 def run_task(function: TaskFunction, task: Task) -> TaskRecord:

@@ -198,32 +198,20 @@ def _lists_text(about: Mapping[str, Any]) -> str:
     )
 
 
-class _NotRead(Exception):  # noqa: N818  (it is an answer, not an error)
-    """Something would have to be computed to know more."""
-
-
-class _CacheOnly:
-    """An engine that answers from earlier runs' records and computes nothing."""
-
-    name = "plan"
-
-    def map_tasks(self, function: Any, tasks: Sequence[Any]) -> list[Any]:
-        """Refuse: these tasks have no record."""
-        raise _NotRead
-
-
 def _workspace(config: PipelineConfig, root: Path, options: argparse.Namespace) -> Workspace | None:
     """Return the workspace of the run; None if some file of the input was never read as it is now."""
+    from pipeline.errors import NotComputedError
     from pipeline.stages.opening import open_workspace
+    from pipeline.tasks import CachedRunner
 
-    engine: Any = _CacheOnly()
+    engine: Any = CachedRunner()
     try:
         if root.is_dir():
             future = options.allow_future
             return open_workspace(
                 engine, config, root, options.date, "plan", starts_here=True, allow_future=future, is_dry=True
             )
-    except _NotRead:
+    except NotComputedError:
         pass
     return None
 

@@ -1,4 +1,4 @@
-"""``graphquilt query``: ask the published tables, or a graph. Each question has a module and options of its own."""
+"""``graphquilt query``: ask the published tables, or a graph. Each kind of query has its own module and options."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from jobs.arguments import CommandParser, add_workspace, command_parser
 
 
 @dataclass(frozen=True)
-class Question:
-    """``module`` has ``add_options(parser)``, beside those of all questions, and ``answer(options)``."""
+class QueryKind:
+    """``module`` has ``add_options(parser)``, beside those of all queries, and ``answer(options)``."""
 
     module: str
     about: str
     examples: str
-    #: Whether a published name says which release is asked.
+    #: Whether a published name says which release is read.
     of_release: bool = True
 
 
-QUESTIONS: Mapping[str, Question] = MappingProxyType(
+QUERIES: Mapping[str, QueryKind] = MappingProxyType(
     {
-        "neighbors": Question(
+        "neighbors": QueryKind(
             "jobs.commands.query_neighbors",
             "neighbors: prints the nodes that are nearest to one, best first, by a release's vectors or by its lists.\n"
             "By vectors, between types the score is the table's similarity for retrieval (recommendations) and within\n"
@@ -37,7 +37,7 @@ QUESTIONS: Mapping[str, Question] = MappingProxyType(
             "  graphquilt query neighbors vim --workspace build/demo --name debian\n"
             "  graphquilt query neighbors 4711 --workspace work --type user --by ppr",
         ),
-        "ppr": Question(
+        "ppr": QueryKind(
             "jobs.commands.query_ppr",
             "ppr: computes what nodes, or sets of nodes with weights, are nearest to by personalised PageRank, many\n"
             "at once, from the walk index of a date ('graphquilt ppr-index' makes it), or exactly.",
@@ -45,7 +45,7 @@ QUESTIONS: Mapping[str, Question] = MappingProxyType(
             "  graphquilt query ppr --batch queries.csv --out answers.parquet --config config.toml --workspace work",
             of_release=False,
         ),
-        "embed": Question(
+        "embed": QueryKind(
             "jobs.commands.query_embed",
             "embed: prints the row of a node, or the row that a new node with these neighbours would have; with\n"
             '--attributes, a line "id<TAB>entries" for each node of a file.',
@@ -55,63 +55,63 @@ QUESTIONS: Mapping[str, Question] = MappingProxyType(
         ),
     }
 )
-#: Options before the question that take no value.
+#: Options before the kind that take no value.
 _FLAGS = ("--json", "--exact", "--alone")
 
 
 class QueryParser(CommandParser):
-    """A parser that hands over to the parser of the question that is asked."""
+    """A parser that hands over to the parser of the kind of query."""
 
     def parse_args(self, args: Iterable[str] | None = None, namespace: Any = None) -> Any:
-        """Parse by the question's own parser; without a question, say which there are."""
-        given = list(sys.argv[1:] if args is None else args)
-        place = _place_of_question(given)
-        if place is None:
-            return super().parse_args(given, namespace)
-        return parser_of(given.pop(place)).parse_args(given, namespace)
+        """Parse by the parser of the kind; without a kind, say which there are."""
+        arguments = list(sys.argv[1:] if args is None else args)
+        position = _find_kind(arguments)
+        if position is None:
+            return super().parse_args(arguments, namespace)
+        return parser_of(arguments.pop(position)).parse_args(arguments, namespace)
 
 
 def parser() -> CommandParser:
     """Return the parser of the command."""
-    made = QueryParser(
+    command = QueryParser(
         prog="graphquilt query",
-        description="\n".join(question.about for question in QUESTIONS.values()),
+        description="\n".join(query.about for query in QUERIES.values()),
         epilog="graphquilt query QUESTION --help has its options.\n\nexamples\n"
-        + "\n".join(question.examples for question in QUESTIONS.values()),
+        + "\n".join(query.examples for query in QUERIES.values()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    made.add_argument("question", choices=tuple(QUESTIONS), help="what to ask")
-    add_workspace(made)
-    return made
+    command.add_argument("question", choices=tuple(QUERIES), help="what to ask")
+    add_workspace(command)
+    return command
 
 
 def parser_of(name: str) -> CommandParser:
-    """Return the parser of one question."""
-    question = QUESTIONS[name]
-    made = command_parser(f"query {name}", question.about, question.examples)
-    made.set_defaults(question=name)
-    add_workspace(made, with_name=question.of_release)
-    importlib.import_module(question.module).add_options(made)
-    return made
+    """Return the parser of one kind of query."""
+    query = QUERIES[name]
+    command = command_parser(f"query {name}", query.about, query.examples)
+    command.set_defaults(question=name)
+    add_workspace(command, with_name=query.of_release)
+    importlib.import_module(query.module).add_options(command)
+    return command
 
 
 def answer(options: argparse.Namespace) -> Answer:
-    """Answer the question.
+    """Answer the query.
 
     Raises
     ------
     ConfigError : no such type of nodes, or options that don't go together. InputError : nothing to ask, or no such
     node in it, or nothing usable among what was given.
     """
-    made: Answer = importlib.import_module(QUESTIONS[options.question].module).answer(options)
-    return made
+    result: Answer = importlib.import_module(QUERIES[options.question].module).answer(options)
+    return result
 
 
-def _place_of_question(arguments: Sequence[str]) -> int | None:
-    """Return where the question is: the first of their names that is no option's value."""
-    for place, (before, word) in enumerate(pairwise(["", *arguments])):
+def _find_kind(arguments: Sequence[str]) -> int | None:
+    """Return the position of the kind: the first of their names that is no option's value."""
+    for position, (before, word) in enumerate(pairwise(["", *arguments])):
         is_value = before.startswith("-") and "=" not in before and before not in _FLAGS
-        if word in QUESTIONS and not is_value:
-            return place
+        if word in QUERIES and not is_value:
+            return position
     return None

@@ -7,12 +7,12 @@ from typing import Any
 
 from jobs.answers import Answer
 from jobs.arguments import CommandParser
-from jobs.commands.query_words import type_asked, unknown_node
+from jobs.commands.query_errors import require_type, unknown_node_error
 from pipeline.errors import ConfigError, InputError
 
 
 def add_options(parser: CommandParser) -> None:
-    """Add the options of the question."""
+    """Add the options of the query."""
     parser.add_argument("id", metavar="ID", nargs="?", help="the node's id, as in the input")
     parser.add_argument("--type", metavar="TYPE", help="its type (default: the table's, if it has one only)")
     parser.add_argument(
@@ -33,7 +33,7 @@ def add_options(parser: CommandParser) -> None:
 
 def parse_neighbors(text: str) -> dict[str, float]:
     """Return "17:2.5,42" as {"17": 2.5, "42": 1.0}; an id that comes twice has the sum of its weights."""
-    found: dict[str, float] = {}
+    weights: dict[str, float] = {}
     for one in text.split(","):
         node_id, colon, weight = one.rpartition(":")
         try:
@@ -43,12 +43,12 @@ def parse_neighbors(text: str) -> dict[str, float]:
         node_id = node_id if colon else one
         if not node_id:
             raise argparse.ArgumentTypeError(f"{text!r} has an empty id; it must read ID[:WEIGHT],ID[:WEIGHT],...")
-        found[node_id] = found.get(node_id, 0.0) + value
-    return found
+        weights[node_id] = weights.get(node_id, 0.0) + value
+    return weights
 
 
 def answer(options: argparse.Namespace) -> Answer:
-    """Answer the question.
+    """Answer the query.
 
     Raises
     ------
@@ -59,24 +59,24 @@ def answer(options: argparse.Namespace) -> Answer:
     from graphquilt.table import EmbeddingTable
 
     choices = {"an id": options.id, "--neighbors": options.neighbors, "--attributes": options.attributes}
-    given = [name for name, value in choices.items() if value is not None]
-    if len(given) != 1:
+    chosen = [name for name, value in choices.items() if value is not None]
+    if len(chosen) != 1:
         nothing = "neither an id nor --neighbors is given, nor --attributes"
-        said = f"both {given[0]} and {given[1]} are given" if given else nothing
-        raise ConfigError(f"{said}; 'embed' takes one of them")
+        problem = f"both {chosen[0]} and {chosen[1]} are given" if chosen else nothing
+        raise ConfigError(f"{problem}; 'embed' takes one of them")
     if options.alone and options.id is None:
-        raise ConfigError(f"--alone makes the row of a node of the table: give its id in the place of {given[0]}")
-    ask = _embed if options.attributes is None else _attributes
+        raise ConfigError(f"--alone makes the row of a node of the table: give its id in the place of {chosen[0]}")
+    respond = _embed if options.attributes is None else _embed_new
     try:
         with EmbeddingTable.open(options.workspace, name=options.name) as table:
             facts = {"release": table.release, "data_date": table.data_date.isoformat()}
-            return ask(table, facts, options)
+            return respond(table, facts, options)
     except TableError as error:
         raise InputError(str(error)) from error
 
 
 def _embed(table: Any, facts: dict[str, Any], options: argparse.Namespace) -> Answer:
-    node_type = type_asked(options.type, table.node_types, "--type")
+    node_type = require_type(options.type, table.node_types, "--type")
     if options.alone:
         from pipeline.queries.one_row import row_alone
 
@@ -86,21 +86,21 @@ def _embed(table: Any, facts: dict[str, Any], options: argparse.Namespace) -> An
     if options.id is not None:
         (row,), (is_known,) = table.lookup([options.id], node_type)
         if not is_known:
-            raise unknown_node(table.release, table.data_date, node_type, options.id)
+            raise unknown_node_error(table.release, table.data_date, node_type, options.id)
         facts |= {"id": options.id, "node_type": node_type, "row": row.tolist()}
         return Answer(facts, _one_line(row))
-    row = _folded(table, node_type, options.neighbors)
-    given, recipe = list(options.neighbors), table.metadata["fold_in"][node_type]
-    _, is_known = table.lookup(given, recipe["neighbors"])
-    unknown = [node_id for node_id, known in zip(given, is_known, strict=True) if not known]
+    row = _fold_in(table, node_type, options.neighbors)
+    recipe = table.metadata["fold_in"][node_type]
+    _, is_known = table.lookup(list(options.neighbors), recipe["neighbors"])
+    unknown = [node_id for node_id, is_held in zip(options.neighbors, is_known, strict=True) if not is_held]
     facts |= {"node_type": node_type, "neighbors": options.neighbors, "unknown": unknown, "row": row.tolist()}
     facts["is_exact"] = recipe["is_exact"]
-    said = [] if recipe["is_exact"] else ["# an approximation: one step from the neighbours' rows"]
-    said += [f"# left out, unknown: {', '.join(unknown)}"] if unknown else []
-    return Answer(facts, "\n".join([*said, _one_line(row)]))
+    lines = [] if recipe["is_exact"] else ["# an approximation: one step from the neighbours' rows"]
+    lines += [f"# left out, unknown: {', '.join(unknown)}"] if unknown else []
+    return Answer(facts, "\n".join([*lines, _one_line(row)]))
 
 
-def _folded(table: Any, node_type: str, neighbors: dict[str, float]) -> Any:
+def _fold_in(table: Any, node_type: str, neighbors: dict[str, float]) -> Any:
     from graphquilt.errors import UnknownNodeError
 
     try:
@@ -111,23 +111,24 @@ def _folded(table: Any, node_type: str, neighbors: dict[str, float]) -> Any:
         raise ConfigError(f"--neighbors: {error}") from error
 
 
-def _attributes(table: Any, facts: dict[str, Any], options: argparse.Namespace) -> Answer:
+def _embed_new(table: Any, facts: dict[str, Any], options: argparse.Namespace) -> Answer:
     from pipeline.queries.new_nodes import rejection, rows_of_new_nodes
 
-    node_type = type_asked(options.type, table.node_types, "--type")
-    made = rows_of_new_nodes(table.path, node_type, options.attributes)
-    _, is_known = table.lookup(made.node_id, node_type)
-    known = [node_id for node_id, held in zip(made.node_id, is_known, strict=True) if held]
+    node_type = require_type(options.type, table.node_types, "--type")
+    new = rows_of_new_nodes(table.path, node_type, options.attributes)
+    _, is_known = table.lookup(new.node_id, node_type)
+    published = [node_id for node_id, is_held in zip(new.node_id, is_known, strict=True) if is_held]
     facts |= {
         "node_type": node_type,
-        "rows": [{"id": node_id, "row": row.tolist()} for node_id, row in zip(made.node_id, made.rows, strict=True)],
-        "rejected": made.rejected,
-        "known": known,
+        "rows": [{"id": node_id, "row": row.tolist()} for node_id, row in zip(new.node_id, new.rows, strict=True)],
+        "rejected": new.rejected,
+        "known": published,
     }
-    said = [f"# left out: {rejection(row)}" for row in made.rejected]
-    said += [f"# in the table already, with rows that know their edges too: {', '.join(known)}"] if known else []
-    said += [f"{node_id}\t{_one_line(row)}" for node_id, row in zip(made.node_id, made.rows, strict=True)]
-    return Answer(facts, "\n".join(said))
+    lines = [f"# left out: {rejection(row)}" for row in new.rejected]
+    if published:
+        lines.append(f"# in the table already, with rows that know their edges too: {', '.join(published)}")
+    lines += [f"{node_id}\t{_one_line(row)}" for node_id, row in zip(new.node_id, new.rows, strict=True)]
+    return Answer(facts, "\n".join(lines))
 
 
 def _one_line(row: Any) -> str:

@@ -9,8 +9,10 @@ from typing import Any
 
 from jobs.answers import Answer, columns
 from jobs.arguments import CommandParser, parse_count
-from jobs.commands.query_words import type_asked, unknown_node
+from jobs.commands.query_errors import require_type, unknown_node_error
 from pipeline.errors import ConfigError, InputError
+
+Neighbors = Sequence[tuple[Any, float]]
 
 #: What an error bound is on, by its kind.
 _BOUNDS: Mapping[str, str] = MappingProxyType(
@@ -23,7 +25,7 @@ _BOUNDS: Mapping[str, str] = MappingProxyType(
 
 
 def add_options(parser: CommandParser) -> None:
-    """Add the options of the question."""
+    """Add the options of the query."""
     parser.add_argument("id", metavar="ID", help="the node's id, as in the input")
     parser.add_argument("--type", metavar="TYPE", help="its type (default: the table's, if it has one only)")
     parser.add_argument(
@@ -38,7 +40,7 @@ def add_options(parser: CommandParser) -> None:
 
 
 def answer(options: argparse.Namespace) -> Answer:
-    """Answer the question.
+    """Answer the query.
 
     Raises
     ------
@@ -65,20 +67,20 @@ def answer(options: argparse.Namespace) -> Answer:
 def _by_vectors(table: Any, options: argparse.Namespace, *, has_lists: bool) -> Answer:
     from graphquilt.errors import UnknownNodeError
 
-    node_type = type_asked(options.type, table.node_types, "--type")
-    target = type_asked(options.target or node_type, table.node_types, "--target")
+    node_type = require_type(options.type, table.node_types, "--type")
+    target = require_type(options.target or node_type, table.node_types, "--target")
     try:
-        found = table.neighbors(options.id, node_type, options.k, target)
+        neighbors = table.neighbors(options.id, node_type, options.k, target)
     except UnknownNodeError as error:
-        raise unknown_node(table.release, table.data_date, node_type, options.id) from error
-    said = ["# by node_embeddings; --by ppr reads ppr_neighbors"] if has_lists else []
-    if not found:
-        said.append(f"this {node_type} has a zero row: nothing is near it")
-    return Answer(_facts(table, options, "embeddings", node_type, target, found), _text(said, found, ".4f"))
+        raise unknown_node_error(table.release, table.data_date, node_type, options.id) from error
+    lines = ["# by node_embeddings; --by ppr reads ppr_neighbors"] if has_lists else []
+    if not neighbors:
+        lines.append(f"this {node_type} has a zero row: nothing is near it")
+    return Answer(_facts(table, options, "embeddings", node_type, target, neighbors), _text(lines, neighbors, ".4f"))
 
 
 def _by_lists(table: Any, options: argparse.Namespace) -> Answer:
-    node_type = type_asked(options.type, table.node_types, "--type")
+    node_type = require_type(options.type, table.node_types, "--type")
     if options.target not in (None, table.target_type):
         raise ConfigError(
             f"--target is '{options.target}'; the lists of release {table.release} are of nodes of type "
@@ -87,26 +89,26 @@ def _by_lists(table: Any, options: argparse.Namespace) -> Answer:
     lists = table.lookup([options.id], node_type)
     if not lists.found[0]:
         hint = " or by ppr.sources"
-        raise unknown_node(table.release, table.data_date, node_type, options.id, hint)
+        raise unknown_node_error(table.release, table.data_date, node_type, options.id, hint)
     whole, bound = lists.of(0), float(lists.error_bound[0])
-    found = whole[: options.k]
-    facts = _facts(table, options, "ppr", node_type, table.target_type, found) | {
+    neighbors = whole[: options.k]
+    facts = _facts(table, options, "ppr", node_type, table.target_type, neighbors) | {
         "restart": table.restart,
         "error_bound": bound,
         "error_kind": table.error_kind,
         "top_k": table.top_k,
     }
-    on = _BOUNDS.get(table.error_kind, "see the metadata")
-    said = [f"# by ppr_neighbors: restart {table.restart:g}; error bound {bound:.3g} ({table.error_kind}: {on})"]
+    meaning = _BOUNDS.get(table.error_kind, "see the metadata")
+    lines = [f"# by ppr_neighbors: restart {table.restart:g}; error bound {bound:.3g} ({table.error_kind}: {meaning})"]
     if not whole:
-        said.append(f"# its list is empty: no {table.target_type} to list was reached from this {node_type}")
-    elif len(found) < options.k:
-        said.append(f"# {len(found)} of {options.k}: that is its whole list; top_k is {table.top_k}")
-    return Answer(facts, _text(said, found, ".4g"))
+        lines.append(f"# its list is empty: no {table.target_type} to list was reached from this {node_type}")
+    elif len(neighbors) < options.k:
+        lines.append(f"# {len(neighbors)} of {options.k}: that is its whole list; top_k is {table.top_k}")
+    return Answer(facts, _text(lines, neighbors, ".4g"))
 
 
 def _facts(
-    table: Any, options: argparse.Namespace, by: str, node_type: str, target: str, found: Sequence[tuple[Any, float]]
+    table: Any, options: argparse.Namespace, by: str, node_type: str, target: str, neighbors: Neighbors
 ) -> dict[str, Any]:
     return {
         "release": table.release,
@@ -115,9 +117,9 @@ def _facts(
         "id": options.id,
         "node_type": node_type,
         "target_type": target,
-        "neighbors": [{"id": node_id, "score": score} for node_id, score in found],
+        "neighbors": [{"id": node_id, "score": score} for node_id, score in neighbors],
     }
 
 
-def _text(said: Sequence[str], found: Sequence[tuple[Any, float]], digits: str) -> str:
-    return "\n".join([*said, *columns([(format(score, digits), str(node_id)) for node_id, score in found], "")])
+def _text(lines: Sequence[str], neighbors: Neighbors, digits: str) -> str:
+    return "\n".join([*lines, *columns([(format(score, digits), str(node_id)) for node_id, score in neighbors], "")])

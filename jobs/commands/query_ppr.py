@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from jobs.answers import Answer
-from jobs.arguments import CommandParser, Options, parse_count, parse_date
+from jobs.arguments import CommandParser, parse_count, parse_date
 from jobs.commands.query_embed import parse_neighbors
 from jobs.stopping import StopRequest
 from pipeline.errors import ConfigError, InputError
@@ -23,7 +23,7 @@ _SHOWN = 20  # queries printed; --json and --out have all
 
 
 def add_options(parser: CommandParser) -> None:
-    """Add the options of the question."""
+    """Add the options of the query."""
     parser.add_argument(
         "ids",
         nargs="*",
@@ -72,8 +72,8 @@ def answer(options: argparse.Namespace) -> Answer:
         raise ConfigError("both ids and --batch are given; put all queries into the file")
     if options.out is not None and not options.out.absolute().parent.is_dir():
         raise ConfigError(f"{options.out.absolute().parent} is no folder; make it, or give another --out FILE")
-    with StopRequest() as stop:
-        table = _answered(options, stop)
+    with StopRequest():
+        table = _answers(options)
     metadata = json.loads(table.schema.metadata[b"graphquilt"])
     if options.out is not None:
         _write(options.out, table)
@@ -82,31 +82,37 @@ def answer(options: argparse.Namespace) -> Answer:
     return Answer({**metadata, "answers": [_facts(row) for row in table.to_pylist()]}, _text(table, metadata))
 
 
-def _answered(options: argparse.Namespace, stop: StopRequest) -> pa.Table:
+def _answers(options: argparse.Namespace) -> pa.Table:
     from jobs.commands.existing import folder_of
     from jobs.commands.machine import memory_bytes
     from jobs.config_file import read_config
-    from jobs.session import open_engine
-    from pipeline.queries.ppr import Wishes, answer_batch
+    from jobs.session import open_local
+    from pipeline.queries.ppr import QueryOptions, answer_batch
     from pipeline.queries.restart_batches import read_batch
     from pipeline.stages.opening import open_workspace
 
     config = read_config(options.config, options.overrides)
-    batch = _batch_of(options.ids) if options.batch is None else read_batch(options.batch)
-    asked = (options.type, options.target, options.k, options.rounds, options.drop_below, options.exact)
-    wishes = Wishes(*asked, memory_bytes=memory_bytes() // 2)
+    batch = _parse_batch(options.ids) if options.batch is None else read_batch(options.batch)
+    query_options = QueryOptions(
+        source_type=options.type,
+        target_type=options.target,
+        k=options.k,
+        rounds=options.rounds,
+        drop_below=options.drop_below,
+        is_exact=options.exact,
+        memory_bytes=memory_bytes() // 2,
+    )
     root = folder_of(options.workspace)
-    local = Options(options.config, str(root), "local", options.date, 1, None, 0.0, (), (), options.is_json, False)
-    with open_engine(local, "query ppr", stop) as engine:
+    with open_local() as engine:
         try:
             run_id = uuid4().hex[:12]
             workspace = open_workspace(engine, config, root, options.date, run_id, starts_here=False, allow_future=True)
         except ConfigError as error:
             raise ConfigError(f"{error}. 'graphquilt ppr-index' does it, and makes the walk index") from error
-        return answer_batch(engine, config, workspace, batch, wishes)
+        return answer_batch(engine, config, workspace, batch, query_options)
 
 
-def _batch_of(texts: list[str]) -> Batch:
+def _parse_batch(texts: list[str]) -> Batch:
     """Return the sets of the command line."""
     import numpy as np
 

@@ -59,12 +59,12 @@ def rows_of_new_nodes(folder: Path, node_type: str, path: str) -> NewNodes:
     if fixed_space(settings, run) != release["metadata"]["space_id"]:
         raise other_version(release)
     sums = _sums_of(run, settings, release["release"])
-    given, about = config.attributes[node_type], attributes_of(settings, run)["attributes"][node_type]
+    section, about = config.attributes[node_type], attributes_of(settings, run)["attributes"][node_type]
     rules = AttributeRules(
         node_type,
-        given.id,
-        separator=given.separator,
-        text=TextFormat.from_keys(given.model_dump()),
+        section.id,
+        separator=section.separator,
+        text=TextFormat.from_keys(section.model_dump()),
         **about["columns"],
     )
     rows, rejected = _read(path, rules)
@@ -126,11 +126,13 @@ def _sums_of(run: ReleasedRun, settings: Settings, name: str) -> ColumnSums | No
     """Return what columns are standardised by, which a release doesn't keep."""
     if settings.form != "classic" or not settings.embedding.standardize_columns:
         return None
-    made = run.working("part_rows")
-    if made is None or made.figures["sums"] is None:  # of several sets of blocks they are sums of combined rows
+    part_rows = run.working("part_rows")
+    if (
+        part_rows is None or part_rows.figures["sums"] is None
+    ):  # of several sets of blocks they are sums of combined rows
         raise ConfigError(
             f"release {name} has embedding.standardize_columns, and what its columns were standardised by is not "
             f"kept (looked in {run.place('part_rows')}); add the nodes to the file of [attributes] and run, or "
             "embed with standardize_columns = false"
         )
-    return ColumnSums.from_json(made.figures["sums"])
+    return ColumnSums.from_json(part_rows.figures["sums"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +22,7 @@ from pipeline.release_tables.finished_rows import NodeIds
 from pipeline.release_tables.vector_space import fixed_space
 from pipeline.stages.embed import settings_of
 from pipeline.stages.ppr_rows import FORMS
-from pipeline.tasks import Task, TaskFunction, TaskRecord
+from pipeline.tasks import CachedRunner
 from pipeline.workspace import Workspace
 from schemas.tables import WEIGHT_UNIT
 
@@ -58,7 +57,7 @@ def row_alone(folder: Path, node_type: str, node_id: str | int) -> NDArray[np.fl
         if fixed_space(settings, run) != release["metadata"]["space_id"]:
             raise other_version(release)
         node_ix = _number_of(run, config, node_type, node_id)
-        files, _ = whole_graph(_NoTasks(), config, run)
+        files, _ = whole_graph(CachedRunner(), config, run)
         strength = NodeArrays(run.files("node_arrays")).take("weight", np.array([node_ix])) * WEIGHT_UNIT
     except (MissingTableError, FileNotFoundError) as error:
         raise StorageError(
@@ -78,22 +77,12 @@ def _number_of(run: Workspace, config: PipelineConfig, node_type: str, node_id: 
     """Return the number of a node that is in the release."""
     types = run.manifest("node_index").figures["types"]
     first, stop = types.get(node_type, (0, 0))
-    ids = NodeIds([str(file) for file in run.files("node_index")]).between(first, stop) if stop > first else None
-    place = -1
-    if ids is not None:
-        # By text, as it is asked for: "007" is not 7.
-        place = pc.index(ids.cast(pa.string()), str(node_id)).as_py()
-    is_left_out = str(node_id) in {str(one) for one in config.publish.exclude_ids.get(node_type, ())}
-    if place < 0 or is_left_out:
+    row = -1
+    if stop > first:
+        ids = NodeIds([str(file) for file in run.files("node_index")]).between(first, stop)
+        row = pc.index(ids.cast(pa.string()), str(node_id)).as_py()  # as a text: "007" is not 7
+    if row < 0 or str(node_id) in map(str, config.publish.exclude_ids.get(node_type, ())):
         raise InputError(
             f"the release of {run.date} has no {node_type} with the id '{node_id}'; its types are {sorted(types)}"
         )
-    return int(first) + int(place)
-
-
-class _NoTasks:
-    """Runs nothing: what a task would have to make is gone."""
-
-    def map_tasks(self, function: TaskFunction, tasks: Sequence[Task]) -> list[TaskRecord]:
-        """Refuse."""
-        raise MissingTableError(f"{[task.name for task in tasks]} have not been run at this place")
+    return int(first) + int(row)

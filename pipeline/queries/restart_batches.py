@@ -1,4 +1,4 @@
-"""Batches of restart sets by id: what is asked for, from a file or by hand."""
+"""Batches of restart sets by id, from a file."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ from pipeline.engines.local import LocalEngine
 from pipeline.kernels.ppr_batch import batch_scores, nodes_after
 from pipeline.kernels.ppr_walks import walk_scores
 from pipeline.kernels.transition import Transition, single_seeds
-from pipeline.queries.ppr import Wishes, answer_batch
+from pipeline.queries.ppr import QueryOptions, answer_batch
 from pipeline.queries.restart_batches import Batch
 from pipeline.stages.opening import open_workspace
 
@@ -135,7 +135,7 @@ def measure(
     lines = []
     for rounds in ROUNDS:
         began = time.process_time()
-        answered = answer_batch(engine, config, workspace, batch, Wishes("user", "item", K, rounds, 0.0, False))
+        answered = answer_batch(engine, config, workspace, batch, QueryOptions("user", "item", K, rounds, 0.0, False))
         seconds = time.process_time() - began
         listed = answered["neighbor_ids"].to_pylist()[:sample]
         right = 0

@@ -13,7 +13,7 @@ import pytest
 
 from graphquilt import EmbeddingTable, NeighborTable
 from jobs.answers import Answer
-from jobs.commands.query import QUESTIONS, parser
+from jobs.commands.query import QUERIES, parser
 from pipeline.errors import ConfigError
 from tests.graphquilt.published_neighbors import publish_lists
 from tests.graphquilt.published_tables import random_nodes
@@ -199,10 +199,10 @@ def test_help_has_examples(asked: list[str], capsys: pytest.CaptureFixture[str])
         parser().parse_args(asked)
     assert caught.value.code == 0
     text = capsys.readouterr().out
-    names = list(QUESTIONS) if asked == ["--help"] else asked[:1]
+    names = list(QUERIES) if asked == ["--help"] else asked[:1]
     for name in names:
-        assert QUESTIONS[name].about in text
-        assert QUESTIONS[name].examples in text
+        assert QUERIES[name].about in text
+        assert QUERIES[name].examples in text
 
 
 def test_a_question_is_its_modules(monkeypatch: pytest.MonkeyPatch, call: Any) -> None:
