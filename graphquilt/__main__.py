@@ -16,7 +16,7 @@ from graphquilt.masking import secret_of_argument
 from graphquilt.options import OptionParser, UsageError
 from graphquilt.output import write, write_answer, write_error
 from graphquilt.process import run_process
-from graphquilt.rights import denied, is_denied
+from graphquilt.rights import describe_denial, is_denied
 
 OK, FAILED, USAGE, REFUSED, NO_TABLE = range(5)
 _CLOCKS_DIFFER = dt.timedelta(minutes=5)  # at most, between the machine that published and this one
@@ -104,7 +104,7 @@ def _read(command: Callable[[Sequence[str]], int], argv: Sequence[str], is_json:
         return _fail(str(error), is_json, USAGE)
     except Exception as error:
         if is_denied(error):
-            return _fail(denied(error), is_json, NO_TABLE)
+            return _fail(describe_denial(error), is_json, NO_TABLE)
         write(sys.stderr, "".join(traceback.format_exception(error)).rstrip())
         return _fail(f"{type(error).__name__}: {error}", is_json, FAILED)
 

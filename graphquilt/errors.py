@@ -1,9 +1,9 @@
-"""What can go wrong when a table is read."""
+"""The errors of readers."""
 
 
 class TableError(Exception):
-    """There is no table here, or it is damaged, or of another contract."""
+    """The table is missing, damaged, or of another contract."""
 
 
 class UnknownNodeError(TableError, LookupError):
-    """Nodes were asked for that the table does not hold."""
+    """The table has no row of some of the nodes."""

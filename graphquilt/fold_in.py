@@ -1,11 +1,11 @@
-"""The row of a node that was not there when a table was made, or has new edges: from its neighbours' rows.
+"""Compute the row of a node that is new, or has new edges, from the rows of its neighbours.
 
-What a table says under ``fold_in`` in its metadata is, for each type of new nodes, which rows to add up and how:
-a node with neighbours j at weights w_j, whose rows are x_j and whose total weights are d_j, has the row
+The metadata of a table hold a recipe for each type of new nodes, under ``fold_in``. A node with neighbours j at weights
+w_j, whose rows are x_j and whose total weights are d_j, has the row
 
     Σ w_j |x_j|^norm_power d_j^weight_power x_j  times  (Σ w_j)^own_weight_power,
 
-or the same direction at the norm own_norm (Σ w_j)^own_norm_power. Nothing here knows a method.
+or the same direction at the norm own_norm (Σ w_j)^own_norm_power. No method is known here.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphquilt.errors import UnknownNodeError
+from graphquilt.locate import FOLD_IN
 from graphquilt.row_groups import RowGroups
-from graphquilt.row_lookup import find_rows, matrix_of
+from graphquilt.row_lookup import as_matrix, find_rows
 
 Neighbors = Mapping[Any, float] | Iterable[Any]
 
 
-def weights_of(neighbors: Neighbors) -> tuple[list[Any], NDArray[np.float64]]:
-    """Return ids and weights; ids alone weigh 1 each time they come.
+def parse_weights(neighbors: Neighbors) -> tuple[list[Any], NDArray[np.float64]]:
+    """Return ids and weights; an id without a weight counts 1 each time.
 
     Raises
     ------
@@ -44,20 +45,20 @@ def weights_of(neighbors: Neighbors) -> tuple[list[Any], NDArray[np.float64]]:
     return ids, weights
 
 
-def folded_row(
+def fold_in_row(
     recipe: Mapping[str, Any], main: RowGroups, sidecar: RowGroups | None, neighbors: Neighbors
 ) -> NDArray[np.float32]:
-    """Return the row of a new node, by the recipe of its type; neighbours that the table lacks don't count.
+    """Return the row of a new node, by the recipe of its type; neighbours that the table lacks do not count.
 
     Parameters
     ----------
-    main, sidecar : the tables ``node_embeddings`` and, where a recipe names it, ``fold_in``.
+    main, sidecar : the tables ``node_embeddings`` and, if a recipe names it, ``fold_in``.
 
     Raises
     ------
     UnknownNodeError : none of the neighbours is known.
     """
-    ids, weights = weights_of(neighbors)
+    ids, weights = parse_weights(neighbors)
     rows, strength, is_known = _rows_of(recipe, main, sidecar, ids)
     if not is_known.any():
         raise UnknownNodeError(f"none of the {len(ids)} neighbours is known as '{recipe['neighbors']}'")
@@ -84,15 +85,15 @@ def _power_or_zero(x: NDArray[np.float64], power: float) -> NDArray[np.float64]:
 def _rows_of(
     recipe: Mapping[str, Any], main: RowGroups, sidecar: RowGroups | None, ids: list[Any]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
-    """Return the rows of ids in float64, their total weights where these count, and which are known."""
-    groups, column = (main, "embedding") if sidecar is None or recipe["table"] != "fold_in" else (sidecar, "row")
-    found = find_rows(groups, ids, recipe["neighbors"])
+    """Return the rows of ids in float64, their total weights if the recipe needs them, and which ids are known."""
+    groups, column = (main, "embedding") if sidecar is None or recipe["table"] != FOLD_IN else (sidecar, "row")
+    matches = find_rows(groups, ids, recipe["neighbors"])
     rows = np.zeros((len(ids), groups.schema.field(column).type.list_size))
     strength = np.zeros(len(ids))
     names = [column, "weight"] if recipe["weight_power"] else [column]
-    for group, columns in groups.columns(list(found.hits), names):
-        position, row = found.hits[group]
-        rows[position] = matrix_of(columns[column])[row]
+    for group, columns in groups.columns(list(matches.hits), names):
+        position, row = matches.hits[group]
+        rows[position] = as_matrix(columns[column])[row]
         if recipe["weight_power"]:
             strength[position] = columns["weight"].to_numpy()[row]
-    return rows, strength, found.is_known
+    return rows, strength, matches.is_known

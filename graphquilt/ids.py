@@ -1,8 +1,8 @@
-"""Ids as callers have them, ids as a table stores them, and finding the one in the other.
+"""Convert ids of callers to those of a table, and find them in it.
 
-An id is what it was upstream. Whether a table stores ids as int64 or as strings depends on all ids of a run
-together, and may change from one night to the next; so 7 and "7" mean the same node in either. In an int64
-table a string that is no canonical decimal ("007", "a7") is simply not there.
+Whether a table stores ids as int64 or as strings depends on all ids of a run together, and may change from one
+night to the next; so 7 and "7" mean the same node in either. A string that is no canonical decimal ("007", "a7") is
+in no int64 table.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 Ids: TypeAlias = "Iterable[int] | Iterable[str] | NDArray[Any] | pa.Array | pa.ChunkedArray"
 
 _CANONICAL = r"^(0|-?[1-9][0-9]{0,18})$"
-#: From here on a hash table of a row group's ids costs less than a binary search for each id.
+#: Above this many ids, a hash table of a row group's ids costs less than a binary search for each id.
 _FEW = 64
 
 
-def as_stored(ids: Ids, stored: pa.DataType) -> tuple[pa.Array, NDArray[np.bool_]]:
+def convert_ids(ids: Ids, id_type: pa.DataType) -> tuple[pa.Array, NDArray[np.bool_]]:
     """Convert ids to a table's own type, int64 or string.
 
     Returns
@@ -34,26 +34,25 @@ def as_stored(ids: Ids, stored: pa.DataType) -> tuple[pa.Array, NDArray[np.bool_
     ------
     TypeError : for a single id, None, floats, booleans, bytes, or integers and strings in one list.
     """
-    given = _as_array(ids)
-    possible = np.ones(len(given), np.bool_)
-    if pa.types.is_integer(given.type):
-        if stored != pa.int64():
-            return pc.cast(given, pa.string()), possible
-        if given.type == pa.uint64():
-            possible = given.to_numpy() <= np.uint64(2**63 - 1)
-            given = pc.if_else(pa.array(possible), given, pa.scalar(0, pa.uint64()))
-        return pc.cast(given, pa.int64()), possible
-    text = pc.cast(given, pa.string())
-    if stored != pa.int64():
-        return text, possible
+    array = _as_array(ids)
+    fits = np.ones(len(array), np.bool_)
+    if pa.types.is_integer(array.type):
+        if id_type != pa.int64():
+            return pc.cast(array, pa.string()), fits
+        if array.type == pa.uint64():
+            fits = array.to_numpy() <= np.uint64(2**63 - 1)
+            array = pc.if_else(pa.array(fits), array, pa.scalar(0, pa.uint64()))
+        return pc.cast(array, pa.int64()), fits
+    text = pc.cast(array, pa.string())
+    if id_type != pa.int64():
+        return text, fits
     canonical = pc.match_substring_regex(text, _CANONICAL)
-    # Nineteen digits may be beyond int64; as decimals they can be compared with its ends.
+    # Nineteen digits may exceed int64; decimals can be compared with its limits.
     wide = pc.cast(pc.if_else(canonical, text, "0"), pa.decimal128(38, 0))
     limits = [pa.scalar(limit, pa.int64()).cast(pa.decimal128(38, 0)) for limit in (-(2**63), 2**63 - 1)]
     inside = pc.and_(pc.greater_equal(wide, limits[0]), pc.less_equal(wide, limits[1]))
-    fits = pc.and_(canonical, inside)
     narrow = pc.cast(pc.if_else(inside, wide, pa.scalar(0, pa.int64()).cast(wide.type)), pa.int64())
-    return narrow, fits.to_numpy(zero_copy_only=False)
+    return narrow, pc.and_(canonical, inside).to_numpy(zero_copy_only=False)
 
 
 def sort_order(ids: pa.Array) -> NDArray[np.int64]:
@@ -63,25 +62,25 @@ def sort_order(ids: pa.Array) -> NDArray[np.int64]:
     return pc.array_sort_indices(ids).to_numpy().astype(np.int64)
 
 
-def route(ids: pa.Array, firsts: Sequence[Any]) -> NDArray[np.int64]:
-    """Return for each of the sorted ids the last place in ``firsts`` that is not above it; -1 if none."""
+def assign_groups(ids: pa.Array, firsts: Sequence[Any]) -> NDArray[np.int64]:
+    """Return for each sorted id the last position in ``firsts`` whose value is not above it; -1 if there is none."""
     if ids.type == pa.int64():
         return np.searchsorted(np.asarray(firsts, np.int64), ids.to_numpy(), side="right") - 1
-    # Code points sort like their UTF-8 bytes, so Python's strings compare as the table's do.
+    # Code points sort like their UTF-8 bytes, so Python compares strings as the table does.
     if len(ids) < len(firsts):
         return np.array([bisect_right(firsts, value.as_py()) for value in ids], np.int64) - 1
     starts = [_bisect(ids, first) for first in firsts]
     return np.repeat(np.arange(-1, len(firsts)), np.diff([0, *starts, len(ids)]))
 
 
-def find(ids: pa.Array, within: pa.Array) -> NDArray[np.int64]:
-    """Return the position of each id in a sorted array; -1 where it is not there."""
+def find_positions(ids: pa.Array, within: pa.Array) -> NDArray[np.int64]:
+    """Return the position of each id in a sorted array; -1 for ids that are not in it."""
     if not len(within):
         return np.full(len(ids), -1, np.int64)
     if ids.type == pa.int64():
-        wanted, there = ids.to_numpy(), within.to_numpy()
-        position = np.minimum(np.searchsorted(there, wanted), there.size - 1)
-        return np.where(there[position] == wanted, position, -1)
+        values, table = ids.to_numpy(), within.to_numpy()
+        position = np.minimum(np.searchsorted(table, values), table.size - 1)
+        return np.where(table[position] == values, position, -1)
     if len(ids) <= _FEW:
         return np.array([_exact(within, value.as_py()) for value in ids], np.int64)
     return pc.fill_null(pc.index_in(ids, value_set=within), -1).to_numpy().astype(np.int64)

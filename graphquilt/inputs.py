@@ -1,6 +1,6 @@
-"""Inputs from graphs and matrices in memory: an interactions file, and the settings that read it.
+"""Write a graph or matrix in memory as an interactions file, and return the settings that read it.
 
-networkx and scipy objects are taken by what they can do; neither package is imported.
+Neither networkx nor scipy is imported: their objects are used by their methods only.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from graphquilt.toml_text import toml_string
 
 
 class InputSettings(dict[str, str]):
-    """The keys of ``[input]`` that read a file made here."""
+    """The keys of ``[input]`` that read a file of this module."""
 
     @property
     def toml(self) -> str:
-        """The same as the text of a config file's section."""
+        """The section ``[input]`` of a config file."""
         return "\n".join(["[input]", *(f"{key} = {toml_string(value)}" for key, value in self.items())]) + "\n"
 
 
@@ -39,8 +39,8 @@ def from_networkx(
 ) -> InputSettings:
     """Write the edges of a networkx graph as an interactions file.
 
-    Direction does not count, and parallel edges are rows of their own, whose weights ``ingest`` sums. Nodes
-    without edges are in no interaction, and get no row in the table.
+    Directions are ignored. Parallel edges are rows of their own; ``ingest`` adds their weights up. Nodes without
+    edges are in no interaction and get no row in the table.
 
     Parameters
     ----------
@@ -63,15 +63,15 @@ def from_networkx(
     source = [edge[0] for edge in edges]
     target = [edge[1] for edge in edges]
     if types is not None:
-        for place, (u, v) in enumerate(zip(source, target, strict=True)):
+        for position, (u, v) in enumerate(zip(source, target, strict=True)):
             ends = [graph.nodes[node].get(side) for node in (u, v)]
             if sorted(ends, key=repr) != [0, 1]:
                 raise ValueError(
-                    f"edge {place} joins nodes whose attribute '{side}' is {ends}; in a bipartite graph "
+                    f"edge {position} joins nodes whose attribute '{side}' is {ends}; in a bipartite graph "
                     "one is 0 and one is 1. Leave types out if the graph is not bipartite"
                 )
             if ends[0] == 1:
-                source[place], target[place] = v, u
+                source[position], target[position] = v, u
     try:
         weights = np.array([edge[2] for edge in edges], np.float64)
     except (TypeError, ValueError) as error:
@@ -89,8 +89,8 @@ def from_scipy(
 ) -> InputSettings:
     """Write the entries of a scipy sparse matrix as an interactions file.
 
-    Stored zeros are no interactions. Entries that are stored twice are rows of their own, whose weights
-    ``ingest`` sums.
+    Stored zeros are no interactions. Entries that are stored twice are rows of their own; ``ingest`` adds their
+    weights up.
 
     Parameters
     ----------
@@ -121,15 +121,15 @@ def from_scipy(
     entries = matrix.tocoo()
     if np.iscomplexobj(entries.data):
         raise ValueError(f"the entries are {entries.data.dtype}; weights are real numbers")
-    stored = np.flatnonzero(entries.data)
-    row, col = (np.asarray(axis, np.int64)[stored] for axis in (entries.row, entries.col))
-    weights = np.asarray(entries.data, np.float64)[stored]
+    nonzero = np.flatnonzero(entries.data)
+    row, col = (np.asarray(axis, np.int64)[nonzero] for axis in (entries.row, entries.col))
+    weights = np.asarray(entries.data, np.float64)[nonzero]
     if is_plain and _is_symmetric(row, col, weights):
         upper = row <= col
         row, col, weights = row[upper], col[upper], weights[upper]
     columns = (
-        _named(row, row_ids, matrix.shape[0], "row_ids"),
-        _named(col, column_ids, matrix.shape[1], "column_ids"),
+        _ids_at(row, row_ids, matrix.shape[0], "row_ids"),
+        _ids_at(col, column_ids, matrix.shape[1], "column_ids"),
     )
     return _write(path, columns, weights, types)
 
@@ -143,15 +143,16 @@ def _is_symmetric(row: NDArray[np.int64], col: NDArray[np.int64], weights: NDArr
     )
 
 
-def _named(place: NDArray[np.int64], ids: Any, size: int, what: str) -> pa.Array:
+def _ids_at(position: NDArray[np.int64], ids: Any, size: int, argument: str) -> pa.Array:
+    """Return the ids of rows or columns by position; the positions themselves if there are no ids."""
     if ids is None:
-        return pa.array(place)
+        return pa.array(position)
     if len(ids) != size:
-        raise ValueError(f"{what} has {len(ids)} ids for {size} rows or columns of the matrix")
+        raise ValueError(f"{argument} has {len(ids)} ids for {size} rows or columns of the matrix")
     (column,) = _id_columns(list(ids))
     if len(column.unique()) != size:
-        raise ValueError(f"{what} has {size - len(column.unique())} ids that stand there twice")
-    return column.take(pa.array(place))
+        raise ValueError(f"{argument} has {size - len(column.unique())} ids that stand there twice")
+    return column.take(pa.array(position))
 
 
 def _id_columns(*columns: list[Any]) -> tuple[pa.Array, ...]:
@@ -187,9 +188,9 @@ def _write(
     weights: NDArray[np.float64],
     types: tuple[str, str],
 ) -> InputSettings:
-    place = Path(path).absolute()
-    if special := sorted(set(str(place)) & set("*?[]{}")):
-        raise ValueError(f"path {place} has {special}, which input.path takes for a pattern; choose another name")
+    file = Path(path).absolute()
+    if special := sorted(set(str(file)) & set("*?[]{}")):
+        raise ValueError(f"path {file} has {special}, which input.path takes for a pattern; choose another name")
     if not weights.size:
         raise ValueError("there are no edges: nothing to embed")
     broken = ~(np.isfinite(weights) & (weights > 0))
@@ -201,15 +202,15 @@ def _write(
         )
     source, target = ids
     table = pa.table({"source": source, "target": target, "weight": pa.array(weights)})
-    temporary = place.with_name(f".{place.name}.{uuid4().hex[:8]}")
+    temporary = file.with_name(f".{file.name}.{uuid4().hex[:8]}")
     try:
         pq.write_table(table, temporary, compression="zstd")
-        temporary.replace(place)
+        temporary.replace(file)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     settings = InputSettings(
-        path=str(place),
+        path=str(file),
         source="source",
         source_type=types[0],
         target="target",
@@ -220,5 +221,5 @@ def _write(
         np.any(np.asarray(source.to_numpy(zero_copy_only=False) == target.to_numpy(zero_copy_only=False)))
     )
     if loops:
-        settings["self_loops"] = "keep"  # they were put there; the default would reject them
+        settings["self_loops"] = "keep"  # the default rejects them
     return settings

@@ -1,7 +1,7 @@
-"""Secrets in addresses and settings: refused where they come in, masked wherever text goes out.
+"""Secrets in addresses and settings: refused as input, masked in all output.
 
-What stands on a command line is read by every user of the machine (``ps``), and addresses go into logs, manifests
-and published metadata. So secrets come by the environment or a provider's credential chain, never by an address.
+Every user of the machine can read command lines (``ps``), and addresses go into logs, manifests and published metadata.
+So secrets come from the environment or a provider's credential chain, never from an address.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ _WORDS = (
     r"|encryption[._-]?key|jwt|(?<![^\W_])(?:sig|pwd|sas|pw|pass)(?=$|=)"
 )
 _SECRET_NAME = re.compile(_WORDS, re.IGNORECASE)
-#: In an address, a shorter name says enough.
+#: Names of options of an address that hold a secret; elsewhere they are too short to tell.
 _SECRET_OPTION = re.compile(r"key|auth|code|delegation", re.IGNORECASE)
-#: One slash or none behind the scheme of a store, or a quoted colon: the secret is one all the same.
+#: Misspelt addresses: one slash or none behind the scheme of a store, or a quoted colon. Their secrets count too.
 _SLIP = re.compile(
     r"(?<![\w.-])(s3[an]?|gc?s|abfss?|az|azure|wasbs?|hdfs):/?(?!/)(?=[^\s\"'/:@]+:.*@)", re.IGNORECASE | re.DOTALL
 )
 _QUOTED_COLON = re.compile(r"(://[^/?#@\s\"']*?)%3A", re.IGNORECASE)
 _BEARER = re.compile(r"\b(Bearer\s+)[\w.~+/=-]{8,}", re.IGNORECASE)
-#: "spark.hadoop.fs.s3a.secret.key=...", "AccountKey=...;", "-Dhttp.proxyPassword=...": outside of addresses, too.
+#: Settings in any text: "spark.hadoop.fs.s3a.secret.key=...", "AccountKey=...;", "-Dhttp.proxyPassword=...".
 #: Not "/token=abc/", which is a folder.
 _NAMED = re.compile(rf"(?<![/\w.-])([\w.-]*(?:{_WORDS})[\w.-]*)\s*=\s*[\"']?([^\s;&\"'\\]+)", re.IGNORECASE)
-#: Settings that say how or where, and hold no secret themselves.
+#: Ends of names of settings that say how or where, and hold no secret.
 _HARMLESS_NAME = re.compile(
     r"(provider|kind|type|file|path|enabled|class|regex|interval|binding|endpoint|alias|service|renewal|ratio|impl"
     r"|length|lifetime|ttl|size)s?$",
     re.IGNORECASE,
 )
 _HARMLESS_VALUE = re.compile(r"\*\*\*|true|false|none|ccache|keytab|\d{1,3}(\.\d+)?[\]}]*|\{date\}", re.IGNORECASE)
-#: Where a colon before the path is no port.
+#: Schemes whose addresses have no port: a colon before the path is no port.
 _STORES = frozenset({"s3", "s3a", "s3n", "gs", "gcs", "abfs", "abfss", "az", "azure", "wasb", "wasbs", "adl", "oss"})
 _WEB = frozenset({"http", "https", "ftp", "ftps", "git"})
 
@@ -60,15 +60,15 @@ _OTHER_WAYS = (
 )
 
 
-def masked(text: str) -> str:
+def mask_secrets(text: str) -> str:
     """Return a text with the secrets of its addresses and settings replaced by ``***``."""
     return _masked(text, lambda rest: _TOKEN.match(rest)[0])  # type: ignore[index]  # it matches "", too
 
 
 def secret_in(value: str) -> str | None:
-    """Return how to give the secret that a value holds, as the end of a sentence; None if it holds none.
+    """Return, as the end of a sentence, a safe way to give the secret in a value; None if it holds no secret.
 
-    Unlike in a text, blanks and quotes end no address here.
+    An address in a value may contain blanks and quotes; in a text they end it.
     """
     if _masked(value, lambda rest: rest) == value:
         return None
@@ -92,7 +92,7 @@ def secret_of_setting(raw: Any) -> str | None:
     for name, value in _strings(raw, ""):
         way = secret_in(value) or secret_in(f"{name.rpartition('.')[2]} = {value}")
         if way:
-            return _refusal(masked(name), way)
+            return _refusal(mask_secrets(name), way)
     return None
 
 
@@ -124,7 +124,7 @@ def _masked(text: str, end: Callable[[str], str]) -> str:
 def _masked_plain(text: str, end: Callable[[str], str]) -> str:
     if "://" not in text:
         return _NAMED.sub(_without_value, text) if "=" in text else text
-    starts = [found.start() for found in _SCHEME.finditer(text)]
+    starts = [match.start() for match in _SCHEME.finditer(text)]
     parts = [_NAMED.sub(_without_value, text[: starts[0]])] if starts else [text]
     for start, stop in zip(starts, [*starts[1:], len(text)], strict=True):
         scheme, _, rest = text[start:stop].partition("://")
@@ -135,7 +135,7 @@ def _masked_plain(text: str, end: Callable[[str], str]) -> str:
 
 
 def _without_user(scheme: str, rest: str) -> str:
-    """Mask ``user:password@``; a password may hold "/" and "@" as they are, since people don't quote them."""
+    """Mask ``user:password@``; a password may contain unquoted "/" and "@"."""
     authority = _AUTHORITY.match(rest)[0]  # type: ignore[index]  # it matches "", too
     user, at, _ = authority.rpartition("@")
     if at and (user.partition(":")[2] or (scheme in _WEB and user)):
@@ -154,12 +154,12 @@ def _is_secret(name: str) -> bool:
     return bool(_SECRET_NAME.search(name)) and not _HARMLESS_NAME.search(name)
 
 
-def _without_option(found: re.Match[str]) -> str:
-    is_secret = _is_secret(found[2]) or _SECRET_OPTION.fullmatch(found[2])
-    return f"{found[1]}{found[2]}={MASK}" if is_secret else found[0]
+def _without_option(match: re.Match[str]) -> str:
+    is_secret = _is_secret(match[2]) or _SECRET_OPTION.fullmatch(match[2])
+    return f"{match[1]}{match[2]}={MASK}" if is_secret else match[0]
 
 
-def _without_value(found: re.Match[str]) -> str:
-    if not _is_secret(found[1]) or _HARMLESS_VALUE.fullmatch(found[2]):
-        return found[0]
-    return found[0][: found.start(2) - found.start()] + MASK
+def _without_value(match: re.Match[str]) -> str:
+    if not _is_secret(match[1]) or _HARMLESS_VALUE.fullmatch(match[2]):
+        return match[0]
+    return match[0][: match.start(2) - match.start()] + MASK

@@ -19,21 +19,21 @@ from graphquilt.ids import Ids
 from graphquilt.locate import LISTS, Location, open_located
 from graphquilt.published_table import PublishedTable
 from graphquilt.row_groups import METADATA_KEY, RowGroups
-from graphquilt.row_lookup import Found, find_rows
+from graphquilt.row_lookup import RowMatches, find_rows
 
 _LIST_COLUMNS = ("neighbor_ids", "scores", "error_bound")
-_SAID = {"contract_version", "data_date", "error_kind", "restart", "target_type", "top_k"}
+_METADATA_KEYS = {"contract_version", "data_date", "error_kind", "restart", "target_type", "top_k"}
 
 
 @dataclass(frozen=True)
 class NeighborLists:
-    """Lists of some nodes, one behind the other, in the order of the question.
+    """The lists of some nodes, concatenated in the order of the question.
 
     Attributes
     ----------
-    found : (n,) bool: which nodes the table has a list of; a list may be empty.
+    found : (n,) bool: the table has a list of the node; a list may be empty.
     indptr : (n + 1,) int64: list i is ``ids[indptr[i]:indptr[i + 1]]``, and so are its scores.
-    ids : Arrow array, int64 or string as the table stores ids; each list best first.
+    ids : Arrow array, int64 or string, as the table stores ids; each list best first.
     scores : float32, as many as ids.
     error_bound : (n,) float32, on the scores of list i, of the table's ``error_kind``; inf where not found.
     """
@@ -46,7 +46,7 @@ class NeighborLists:
 
     def of(self, position: int) -> list[tuple[Any, float]]:
         """Return one list as (id, score), best first."""
-        position = range(len(self))[position]  # of a position that is not there, the usual IndexError
+        position = range(len(self))[position]  # raises IndexError outside of the range
         section = slice(self.indptr[position], self.indptr[position + 1])
         return list(zip(self.ids[section].to_pylist(), self.scores[section].tolist(), strict=True))
 
@@ -57,8 +57,7 @@ class NeighborLists:
 class NeighborTable(PublishedTable):
     """One release of ``ppr_neighbors``: of each node, the nodes of one type that it is nearest to, by PageRank.
 
-    A handle stays on the release it was opened on, also when CURRENT moves on or the release is removed. Threads
-    may share it.
+    A handle stays on its release, also when CURRENT moves on or the release is removed. Threads may share it.
 
         table = NeighborTable.open("workspace")
         table.neighbors(17, "user", k=20)
@@ -73,7 +72,7 @@ class NeighborTable(PublishedTable):
         ----------
         path : a workspace, ``published/<name>``, its CURRENT.json, or the folder of one release.
         name : which published table of a workspace.
-        cache_bytes : most bytes of decoded columns that are kept for the next question.
+        cache_bytes : most bytes of decoded columns that stay in memory.
 
         Raises
         ------
@@ -84,7 +83,7 @@ class NeighborTable(PublishedTable):
 
     @classmethod
     def _open(cls, location: Location, cache_bytes: int) -> NeighborTable:
-        groups = RowGroups(location.files(LISTS), cache_bytes, location.said_of_files(LISTS))
+        groups = RowGroups(location.files(LISTS), cache_bytes, location.file_entries(LISTS))
         try:
             return cls(location, groups, _checked_metadata(location, groups.schema))
         except BaseException:
@@ -129,55 +128,54 @@ class NeighborTable(PublishedTable):
 
         Parameters
         ----------
-        ids : (n,) integers or strings: list, array or Arrow array; an id may come twice. Upstream's ids,
-            however the table stores them: 7 and "7" are the same node.
+        ids : (n,) integers or strings: list, array or Arrow array; repeated ids are allowed. 7 and "7" are the
+            same node, whatever type the table stores.
         missing : what an unknown id gets: an empty list, or an error.
 
         Raises
         ------
         TypeError : ids are neither integers nor strings.
-        ValueError : no such type of nodes; the answer's ids have 2 GiB of text or more.
+        ValueError : no such type of nodes; or the ids of the answer have 2 GiB of text or more.
         UnknownNodeError : an id is unknown and ``missing`` is "raise".
         TableError : lists are damaged.
 
         Cost
         ----
-        Reads the row groups that hold an id (4,096 lists each), from memory the second time.
+        Reads the row groups that hold an id (4,096 lists each); the second time from the cache.
         """
         if missing not in ("empty", "raise"):
             raise ValueError(f"missing is {missing!r}; choose 'empty' or 'raise'")
-        places = find_rows(self._groups, ids, node_type)
-        found = places.is_known
-        if missing == "raise" and not found.all():
+        matches = find_rows(self._groups, ids, node_type)
+        is_known = matches.is_known
+        if missing == "raise" and not is_known.all():
             raise UnknownNodeError(
-                f"{np.count_nonzero(~found)} of {found.size} ids have no list as '{node_type}', the first at position "
-                f"{int(np.argmin(found))}; missing='empty' gives them an empty one"
+                f"{np.count_nonzero(~is_known)} of {is_known.size} ids have no list as '{node_type}', the first at "
+                f"position {int(np.argmin(is_known))}; missing='empty' gives them an empty one"
             )
         try:
-            listed, scores, error_bound = self._lists(places)
-        except pa.ArrowInvalid as error:  # its offsets of text have 32 bits
-            raise ValueError(
-                f"the lists of {found.size:,} ids don't fit one array; ask in portions ({error})"
-            ) from error
-        lengths = pc.list_value_length(listed).to_numpy(zero_copy_only=False)
+            neighbor_ids, scores, error_bound = self._lists(matches)
+        except pa.ArrowInvalid as error:  # offsets of text have 32 bits
+            message = f"the lists of {is_known.size:,} ids don't fit one array; ask in portions ({error})"
+            raise ValueError(message) from error
+        lengths = pc.list_value_length(neighbor_ids).to_numpy(zero_copy_only=False)
         if not np.array_equal(lengths, pc.list_value_length(scores).to_numpy(zero_copy_only=False)):
             raise TableError(f"release {self.release} has lists with other numbers of ids than scores; make it again")
-        indptr = np.zeros(found.size + 1, np.int64)
-        indptr[1:][found] = lengths
+        indptr = np.zeros(is_known.size + 1, np.int64)
+        indptr[1:][is_known] = lengths
         np.cumsum(indptr, out=indptr)
-        return NeighborLists(found, indptr, listed.flatten(), scores.flatten().to_numpy(), error_bound)
+        return NeighborLists(is_known, indptr, neighbor_ids.flatten(), scores.flatten().to_numpy(), error_bound)
 
     def __repr__(self) -> str:
-        rows = ", ".join(f"{self._groups.rows(known):,} {known}" for known in self.node_types)
+        rows = ", ".join(f"{self._groups.rows(node_type):,} {node_type}" for node_type in self.node_types)
         return f"NeighborTable({self.release}: {rows or 'no nodes'}; {self.top_k} {self.target_type} each)"
 
-    def _lists(self, places: Found) -> tuple[pa.Array, pa.Array, NDArray[np.float32]]:
-        """Return lists of ids and of scores of the known nodes, in the order asked, and the bounds of all."""
-        error_bound = np.full(places.is_known.size, np.inf, np.float32)
+    def _lists(self, matches: RowMatches) -> tuple[pa.Array, pa.Array, NDArray[np.float32]]:
+        """Return the lists of ids and of scores of the known nodes, in the order of the question; and all bounds."""
+        error_bound = np.full(matches.is_known.size, np.inf, np.float32)
         positions: list[NDArray[np.int64]] = []
         pieces: list[tuple[pa.Array, pa.Array]] = []
-        for group, columns in self._groups.columns(list(places.hits), _LIST_COLUMNS):
-            position, row = places.hits[group]
+        for group, columns in self._groups.columns(list(matches.hits), _LIST_COLUMNS):
+            position, row = matches.hits[group]
             error_bound[position] = columns["error_bound"].to_numpy()[row]
             positions.append(position)
             pieces.append((columns["neighbor_ids"].take(pa.array(row)), columns["scores"].take(pa.array(row))))
@@ -185,17 +183,17 @@ class NeighborTable(PublishedTable):
             fields = (self._groups.schema.field(name) for name in ("neighbor_ids", "scores"))
             ids, scores = (pa.array([], field.type) for field in fields)
             return ids, scores, error_bound
-        order = pa.array(np.argsort(np.concatenate(positions)))  # of the rows' order, what comes first in the question
+        order = pa.array(np.argsort(np.concatenate(positions)))  # from the order of rows to that of the question
         ids, scores = (pa.concat_arrays(column).take(order) for column in zip(*pieces, strict=True))
         return ids, scores, error_bound
 
 
 def _checked_metadata(location: Location, schema: pa.Schema) -> Mapping[str, Any]:
-    """Hold a table against its contract, and return what it says of itself."""
+    """Compare a table with its contract, and return its metadata."""
     try:
         PPR_NEIGHBORS.check_schema(schema, str(location.folder / LISTS))
         metadata = json.loads((schema.metadata or {})[METADATA_KEY])
-        missing = _SAID - set(metadata)
+        missing = _METADATA_KEYS - set(metadata)
     except ContractViolationError as error:
         raise TableError(str(error)) from error
     except (KeyError, ValueError, TypeError) as error:

@@ -1,4 +1,4 @@
-"""What commands print: lines for people, one JSON object for programs, whatever their reader can take."""
+"""How commands print: lines for people, one JSON object for programs, in any encoding of the stream."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ import sys
 from collections.abc import Mapping
 from typing import Any, TextIO
 
-from graphquilt.masking import masked
-from graphquilt.signals import ignore_what_follows
+from graphquilt.masking import mask_secrets
+from graphquilt.signals import ignore_further_signals
 
 
 def write(stream: TextIO, text: str) -> bool:
-    """Print a line, secrets masked; return False if it could not be written.
+    """Print a line with secrets masked; return False if it could not be written.
 
-    A reader that has gone (``| head``) is no failure: the work is done.
+    A reader that has gone (``| head``) is no failure.
     """
     try:
-        print(masked(text), file=stream, flush=True)
-    except UnicodeEncodeError:  # a terminal, or a name of a file, of another encoding
+        print(mask_secrets(text), file=stream, flush=True)
+    except UnicodeEncodeError:  # the terminal, or the name of a file, has another encoding
         encoding = stream.encoding or "ascii"
         return write(stream, text.encode(encoding, "backslashreplace").decode(encoding))
     except OSError as error:
-        # What is left in the buffer would be flushed, and fail, at exit.
+        # Python would flush the rest of the buffer at exit, and fail.
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         return isinstance(error, BrokenPipeError)
     return True
 
 
 def write_answer(answer: str | Mapping[str, Any], exit_code: int = 0) -> int:
-    """Print a command's answer to stdout, a mapping as JSON; return its exit code, 1 where nobody can get it."""
-    ignore_what_follows()  # half an answer, or a second one, would be none
+    """Print a command's answer to stdout, a mapping as JSON; return its exit code, or 1 if it can't be written."""
+    ignore_further_signals()  # a signal could cut the answer
     if write(sys.stdout, answer if isinstance(answer, str) else _as_json(answer)):
         return exit_code
     write(sys.stderr, "graphquilt: the answer could not be written to standard output: is its disk full?")
@@ -39,8 +39,8 @@ def write_answer(answer: str | Mapping[str, Any], exit_code: int = 0) -> int:
 
 
 def write_error(sentence: str, exit_code: int, facts: Mapping[str, Any] | None) -> int:
-    """Print what went wrong to stderr, and ``facts``, if there are some, as JSON to stdout; return the exit code."""
-    ignore_what_follows()
+    """Print an error to stderr, and ``facts``, if there are any, as JSON to stdout; return the exit code."""
+    ignore_further_signals()
     if facts is not None:
         write(sys.stdout, _as_json(facts))
     write(sys.stderr, sentence)
@@ -51,6 +51,6 @@ def _as_json(facts: Mapping[str, Any]) -> str:
     text = json.dumps(facts, ensure_ascii=False, allow_nan=False)
     try:
         text.encode(sys.stdout.encoding or "utf-8")
-    except UnicodeEncodeError:  # which JSON has its own way out of
+    except UnicodeEncodeError:  # JSON can escape what the stream can't encode
         return json.dumps(facts, allow_nan=False)
     return text

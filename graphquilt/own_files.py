@@ -1,6 +1,7 @@
-"""What stands at a path that is ours: a file or folder of its own, or something that was put in its place.
+"""Checks that a path of the workspace is a file or folder of its own, not a link or a device in its place.
 
-A link inside a workspace would let one thing be read, and another written or removed. Standard library only.
+With a link inside a workspace, the bytes that are read and those that are written or removed could differ.
+Standard library only.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ _KINDS = (
 )
 
 
-def foreign(path: Path, wanted: Literal["file", "folder"]) -> str | None:
-    """Return a sentence if something else than a file (or folder) stands at a path; None also if nothing does.
+def describe_foreign(path: Path, kind: Literal["file", "folder"]) -> str | None:
+    """Return a sentence if a path exists and is no file (or no folder); else None.
 
-    Links are not followed: one is never what is wanted.
+    Links are not followed: a link is neither.
 
     Raises
     ------
@@ -32,12 +33,12 @@ def foreign(path: Path, wanted: Literal["file", "folder"]) -> str | None:
     except FileNotFoundError:
         return None
     except NotADirectoryError:
-        return foreign(path.parent, "folder")  # that one, or one above it
-    if stat.S_ISREG(mode) if wanted == "file" else stat.S_ISDIR(mode):
+        return describe_foreign(path.parent, "folder")  # that one, or one above it
+    if stat.S_ISREG(mode) if kind == "file" else stat.S_ISDIR(mode):
         return None
     if stat.S_ISLNK(mode):
-        there, remedy = f"a symbolic link to {os.readlink(path)}", f"put the {wanted} itself in its place"
+        description, remedy = f"a symbolic link to {os.readlink(path)}", f"put the {kind} itself in its place"
     else:
-        there = next((words for is_kind, words in _KINDS if is_kind(mode)), "a device")
+        description = next((words for is_kind, words in _KINDS if is_kind(mode)), "a device")
         remedy = "move it away"
-    return f"{path} is {there}, and a {wanted} of the workspace's own is wanted there: {remedy}"
+    return f"{path} is {description}, and a {kind} of the workspace's own is wanted there: {remedy}"

@@ -1,13 +1,13 @@
-"""Which release readers get: CURRENT.json, and the history of its swaps that it can be restored from.
+"""Which release readers get: CURRENT.json, and the history of its swaps, from which it can be restored.
 
     published/<name>/CURRENT.json            the last swap
     published/<name>/CURRENT.history.jsonl   one swap a line, in order, each with its own checksum; only appended to
 
-A line is durable before CURRENT is replaced, so a swap counts from its line on: **of all sound swaps in the two
-files, the one with the highest sequence counts**. A kill between the two leaves a CURRENT that is one swap behind;
-readers follow the line, and the next writer repeats the swap. The first line, of sequence 0, points at nothing. It
-is written before the first release, so that its being alone means a first night and an empty folder with releases
-does not. Standard library only.
+A line is durable before CURRENT is replaced, so a swap counts once its line is written: **of all sound swaps in the
+two files, the one with the highest sequence counts**. A kill between the two leaves CURRENT one swap behind; readers
+follow the line, and the next writer repeats the swap. The first line, of sequence 0, points at nothing. It is written
+before the first release: alone, it means a first night. Releases without it mean a lost history. Standard library
+only.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from graphquilt.own_files import foreign
-from graphquilt.sealed import SEAL, is_sealed, sealed
+from graphquilt.json_checksum import CHECKSUM, add_checksum, has_valid_checksum
+from graphquilt.own_files import describe_foreign
 
 CURRENT = "CURRENT.json"
 HISTORY = "CURRENT.history.jsonl"
@@ -29,15 +29,15 @@ RELEASES = "releases"
 
 
 class PointerError(ValueError):
-    """Nothing says for sure which release readers get."""
+    """The two files do not say which release readers get."""
 
 
 @dataclass(frozen=True)
 class Swap:
     """One move of CURRENT.
 
-    ``path`` is relative to the pointer's folder. ``why``: "publish", "force" (an older date, as asked), "rollback",
-    "found" (a pointer from before there was a history) or "opened" (sequence 0, pointing at nothing).
+    ``path`` is relative to the pointer's folder. ``why``: "publish", "force" (an older date, by ``--force-current``),
+    "rollback", "found" (a pointer that is older than its history) or "opened" (sequence 0, pointing at nothing).
     """
 
     sequence: int
@@ -50,25 +50,25 @@ class Swap:
     manifest_sha256: str
 
     def to_json(self) -> dict[str, Any]:
-        """Return the object that both files hold, with its checksum."""
-        return sealed(asdict(self))
+        """Return the object that both files hold, with a checksum."""
+        return add_checksum(asdict(self))
 
     @property
     def target(self) -> tuple[Any, ...]:
-        """What it points at: two swaps to one release differ in nothing of this."""
+        """What it points at: equal for all swaps to one release."""
         return self.release, self.path, self.data_date, self.contract_version, self.manifest_sha256
 
 
 @dataclass(frozen=True)
 class Pointers:
-    """What the two files of a published name say.
+    """The content of the two files of a published name.
 
     Attributes
     ----------
     at : the swap that counts; None before the first one.
     in_file : what CURRENT.json holds; None where it is missing or damaged.
-    history : the sound lines, in their order.
-    problem : a sentence where a file is not what ``at`` says it should be; a swap under way is none.
+    history : the sound lines, in order.
+    problem : a sentence where a file does not agree with ``at``; a swap under way is no problem.
     """
 
     at: Swap | None
@@ -82,28 +82,28 @@ def read_pointers(folder: Path) -> Pointers:
 
     Raises
     ------
-    PointerError : CURRENT is damaged or gone and the history does not hold what it said, or something else stands
-        in the place of one of them. Which command helps is for the caller to say.
+    PointerError : CURRENT is damaged or gone and the history lacks its swap, or one of them is no file. The caller
+        names the command that helps.
     """
     while True:
         raw = _read(folder / CURRENT)
         lines = _read(folder / HISTORY)
-        if _read(folder / CURRENT) == raw:  # else a swap came in between, and the two don't belong together
+        if _read(folder / CURRENT) == raw:  # else a swap came between the two reads
             return _judge(folder, raw, lines)
 
 
-def last_sequence(folder: Path) -> int:
+def read_last_sequence(folder: Path) -> int:
     """Return the highest sequence that the history of a name holds, 0 if it holds none.
 
     Raises
     ------
-    PointerError : something else stands in its place.
+    PointerError : it is no file.
     """
     return max((swap.sequence for swap in _lines(_read(folder / HISTORY) or b"")[0]), default=0)
 
 
-def withdrawn_releases(history: Sequence[Swap]) -> set[str]:
-    """Return the releases that readers were rolled back from and have not been given again."""
+def list_withdrawn(history: Sequence[Swap]) -> set[str]:
+    """Return the releases that a rollback withdrew and that were not published again."""
     withdrawn: set[str] = set()
     for before, after in pairwise(history):
         if after.why == "rollback" and after.data_date <= before.data_date:
@@ -112,8 +112,8 @@ def withdrawn_releases(history: Sequence[Swap]) -> set[str]:
     return withdrawn
 
 
-def release_names(folder: Path) -> list[str]:
-    """Return the names of the folders that are or were releases, sorted."""
+def list_releases(folder: Path) -> list[str]:
+    """Return the names of the releases' folders, sorted."""
     try:
         return sorted(path.name for path in (folder / RELEASES).iterdir() if not path.name.startswith(("_", ".")))
     except (FileNotFoundError, NotADirectoryError):
@@ -121,7 +121,7 @@ def release_names(folder: Path) -> list[str]:
 
 
 def _read(path: Path) -> bytes | None:
-    if reason := foreign(path, "file"):
+    if reason := describe_foreign(path, "file"):
         raise PointerError(reason)
     try:
         return path.read_bytes()
@@ -143,7 +143,7 @@ def _judge(folder: Path, raw: bytes | None, lines: bytes | None) -> Pointers:
         lost = f"{folder / HISTORY} lacks the last swap" if lines is not None else f"{folder / HISTORY} is missing"
         return Pointers(in_file, in_file, history, None if in_file.sequence == 0 and last is None else lost)
     if last is None:
-        is_first_night = raw is None and is_tail_sound and (bool(history) or not release_names(folder))
+        is_first_night = raw is None and is_tail_sound and (bool(history) or not list_releases(folder))
         if is_first_night:
             return Pointers(None, None, history, None)
         raise PointerError(f"{folder / CURRENT} {state}, and {folder / HISTORY} holds no swap that it can be read from")
@@ -153,33 +153,33 @@ def _judge(folder: Path, raw: bytes | None, lines: bytes | None) -> Pointers:
         raise PointerError(f"{folder / CURRENT} {state}, and the last line of {folder / HISTORY} is damaged too")
     if in_file is not None and in_file.sequence == last.sequence - 1:
         return Pointers(last, in_file, history, None)
-    said = state if in_file is None else "is not what it was last swapped to"
+    fault = state if in_file is None else "is not what it was last swapped to"
     return Pointers(
-        last, in_file, history, f"{folder / CURRENT} {said}; the last swap in {HISTORY} is to {last.release}"
+        last, in_file, history, f"{folder / CURRENT} {fault}; the last swap in {HISTORY} is to {last.release}"
     )
 
 
 def _is_ahead(folder: Path, in_file: Swap, last: Swap) -> bool:
-    """Whether the history has lost its end: CURRENT is of a later swap, to a release that is here."""
+    """Whether the history lacks its end: CURRENT holds a later swap, to a release that exists."""
     return in_file.sequence > last.sequence and (folder / in_file.path).is_dir()
 
 
 def _lines(data: bytes) -> tuple[list[Swap], bool]:
-    """Return the sound lines; and whether no whole line that follows them is damaged.
+    """Return the sound lines, and whether no complete line after them is damaged.
 
-    A last line without its end was never finished: a kill's, and no swap followed it.
+    A last line without a line end was cut by a kill before its swap.
     """
-    found: list[Swap] = []
+    swaps: list[Swap] = []
     is_tail_sound = True
     *whole, rest = data.split(b"\n")
     for line in (*whole, rest):
         swap = _swap_of(line) if line.strip() else None
-        if swap is not None and (not found or swap.sequence > found[-1].sequence):
-            found.append(swap)
+        if swap is not None and (not swaps or swap.sequence > swaps[-1].sequence):
+            swaps.append(swap)
             is_tail_sound = True
         elif line.strip() and line is not rest:
             is_tail_sound = False
-    return found, is_tail_sound
+    return swaps, is_tail_sound
 
 
 def _swap_of(data: bytes) -> Swap | None:
@@ -189,20 +189,21 @@ def _swap_of(data: bytes) -> Swap | None:
         return None
     if not isinstance(raw, dict):
         return None
-    swap = _sealed_swap(raw) if SEAL in raw else _unsealed_swap(raw)
+    swap = _swap_with_checksum(raw) if CHECKSUM in raw else _swap_without_checksum(raw)
     if swap is None or not swap.release:
         return swap
     is_name = Path(swap.release).name == swap.release and not swap.release.startswith((".", "_"))
     return swap if is_name and swap.path == f"{RELEASES}/{swap.release}" else None
 
 
-def _sealed_swap(raw: Mapping[str, Any]) -> Swap | None:
+def _swap_with_checksum(raw: Mapping[str, Any]) -> Swap | None:
     names = {field.name for field in fields(Swap)}
-    return Swap(**{name: raw[name] for name in names}) if is_sealed(raw) and set(raw) == {*names, SEAL} else None
+    is_sound = has_valid_checksum(raw) and set(raw) == {*names, CHECKSUM}
+    return Swap(**{name: raw[name] for name in names}) if is_sound else None
 
 
-def _unsealed_swap(raw: Mapping[str, Any]) -> Swap | None:
-    """Read a pointer from before there was a history; its manifest's digest is what holds it together."""
+def _swap_without_checksum(raw: Mapping[str, Any]) -> Swap | None:
+    """Read a pointer that is older than the history; the digest of its manifest is its only check."""
     texts = ("release", "path", "data_date", "manifest_sha256")
     if set(raw) != {*texts, "contract_version"} or not all(raw[name] and isinstance(raw[name], str) for name in texts):
         return None

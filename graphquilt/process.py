@@ -1,4 +1,4 @@
-"""A process that runs one command: its streams, and the signals that end it."""
+"""The process of one command: its standard streams, and the signals that end it."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ import sys
 from collections.abc import Callable, Sequence
 
 from graphquilt.output import write_error
-from graphquilt.signals import Stopped, raise_when_stopped
+from graphquilt.signals import StopSignal, handle_stop_signals
 
 
 def run_process(command: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:
-    """Run the one command of this process and return its exit code, however it ends."""
+    """Run the command of this process and return its exit code; a signal ends the process at once."""
     _open_streams()
-    raise_when_stopped()
+    handle_stop_signals()
     try:
         return command(arguments)
-    except (KeyboardInterrupt, Stopped) as error:
-        stopped = error if isinstance(error, Stopped) else Stopped()
-        facts = {"error": str(stopped), "exit_code": stopped.exit_code} if "--json" in arguments else None
-        write_error(f"graphquilt: {stopped}", stopped.exit_code, facts)
-        # The interpreter's own way out may crash on a library that was half imported.
-        os._exit(stopped.exit_code)
+    except (KeyboardInterrupt, StopSignal) as error:
+        stop = error if isinstance(error, StopSignal) else StopSignal()
+        facts = {"error": str(stop), "exit_code": stop.exit_code} if "--json" in arguments else None
+        write_error(f"graphquilt: {stop}", stop.exit_code, facts)
+        # The interpreter's own exit may crash in a library whose import was interrupted.
+        os._exit(stop.exit_code)
 
 
 def _open_streams() -> None:
-    """Give a process that was started without stdin, stdout or stderr empty ones.
+    """Open empty streams in a process that was started without stdin, stdout or stderr.
 
-    The next files that it opens would take their numbers, and what libraries print would go into a table.
+    Else the next files that it opens get their numbers, and what libraries print goes into a table.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
-            os.set_inheritable(number, True)  # for children, as any stream
+            os.open(os.devnull, os.O_RDWR)  # it gets the lowest free number, which is this one
+            os.set_inheritable(number, True)  # child processes inherit standard streams
             setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8", closefd=False))  # noqa: SIM115

@@ -1,4 +1,4 @@
-"""What every table of a release says of itself, however its columns are read."""
+"""What all tables of a release have in common: their release, metadata and rows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from graphquilt.row_groups import RowGroups
 
 
 class PublishedTable:
-    """A table of one release, opened; what questions it answers is up to its kind."""
+    """An open table of one release; subclasses add the look-ups."""
 
     def __init__(self, location: Location, groups: RowGroups, metadata: Mapping[str, Any]) -> None:
         self._location = location
@@ -39,12 +39,12 @@ class PublishedTable:
 
     @property
     def data_date(self) -> dt.date:
-        """The day whose end the table knows the world up to."""
+        """The last day of the data."""
         return dt.date.fromisoformat(self._metadata["data_date"])
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """All that the table says of itself: how it was made, parameters, seed, window and what the properties say."""
+        """The table's own metadata: method, parameters, seed, window, similarity and more."""
         return dict(self._metadata)
 
     def to_arrow(self, node_type: str | None = None, columns: Sequence[str] | None = None) -> pa.Table:
@@ -52,7 +52,7 @@ class PublishedTable:
         return self._groups.to_arrow(node_type, columns)
 
     def close(self) -> None:
-        """Give the files back. Arrays and tables handed out stay valid."""
+        """Close the files. Arrays and tables that were returned stay valid."""
         self._groups.close()
 
     def __len__(self) -> int:

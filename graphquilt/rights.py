@@ -1,4 +1,4 @@
-"""What to say where the system refuses access: who asked, for what, and what to do."""
+"""Sentences for a refused access: which user, which path, and what to do."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pwd
 import re
 import stat
 
-#: How object stores and HDFS say the same, in the words of pyarrow's errors.
+#: How object stores and HDFS refuse access, in the words of pyarrow's errors.
 _DENIED = re.compile(
     r"ACCESS_DENIED|AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken|UNAUTHENTICATED|PERMISSION_DENIED"
     r"|AuthorizationFailure|AuthorizationPermissionMismatch|AuthenticationFailed|AccessControlException"
@@ -18,43 +18,43 @@ _DENIED = re.compile(
 
 
 def is_denied(error: BaseException) -> bool:
-    """Whether an error says that somebody may not, rather than that something is wrong."""
+    """Whether an error is a refused access, and not a fault."""
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
     return _DENIED.search(str(error)) is not None
 
 
-def denied(error: BaseException, path: str | None = None) -> str:
+def describe_denial(error: BaseException, path: str | None = None) -> str:
     """Return the sentence for a refused access: the path, the user, its owner and mode, the next step."""
-    place = (error.filename if isinstance(error, OSError) else None) or path
+    target = (error.filename if isinstance(error, OSError) else None) or path
     if isinstance(error, OSError) and error.errno == errno.EROFS:
-        return f"{place} is on a file system that is mounted read-only; choose another place, or mount it writable"
-    if place is None or "://" in str(place):
+        return f"{target} is on a file system that is mounted read-only; choose another place, or mount it writable"
+    if target is None or "://" in str(target):
         return (
-            f"{place or 'the store'} may not be used with the credentials found here; check them (environment or "
+            f"{target or 'the store'} may not be used with the credentials found here; check them (environment or "
             "profile) and what they are allowed to do"
         )
-    barred = _what_bars(os.path.abspath(os.fsdecode(place)))
+    owner = _describe_owner(os.path.abspath(os.fsdecode(target)))
     return (
-        f"user {_name_of(os.geteuid())} has no right to {os.fsdecode(place)}{barred}; have its owner allow it "
+        f"user {_name_of(os.geteuid())} has no right to {os.fsdecode(target)}{owner}; have its owner allow it "
         "(chmod, chgrp, setfacl), choose another place, or run as another user"
     )
 
 
-def _what_bars(path: str) -> str:
-    """Say whose the path is; or the first folder on the way that can't be entered."""
-    steps = [path[:place] for place, letter in enumerate(path) if letter == "/" and place] + [path]
-    about = None
+def _describe_owner(path: str) -> str:
+    """Return the owner and mode of the path, or of the first folder on its way that can't be entered."""
+    steps = [path[:end] for end, letter in enumerate(path) if letter == "/" and end] + [path]
+    last = None
     for step in steps:
         try:
-            about = step, os.stat(step)
+            last = step, os.stat(step)
         except OSError:
             break
-    if about is None:
+    if last is None:
         return ""
-    step, found = about
-    which = "it" if step == path else step
-    return f" ({which} belongs to {_name_of(found.st_uid)}, mode {stat.S_IMODE(found.st_mode):04o})"
+    step, status = last
+    subject = "it" if step == path else step
+    return f" ({subject} belongs to {_name_of(status.st_uid)}, mode {stat.S_IMODE(status.st_mode):04o})"
 
 
 def _name_of(uid: int) -> str:

@@ -1,8 +1,7 @@
-"""The row groups of a published table: where each type's nodes are, and their columns, read as needed.
+"""The row groups of a published table: which nodes each one holds, and its columns, read as needed.
 
-Rows are sorted by (node_type, node_id) and no row group mixes types, so that a footer's statistics say which
-row group could hold a node. Files are mapped when the table is opened: it stays readable after its release
-has been removed.
+Rows are sorted by (node_type, node_id) and no row group mixes types, so the statistics of a footer tell which row
+group could hold a node. Files are mapped when the table is opened: it stays readable after its release is removed.
 """
 
 from __future__ import annotations
@@ -18,20 +17,20 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from graphquilt.column_sums import damaged_column
+from graphquilt.column_checksums import find_damaged_column
 from graphquilt.errors import TableError
 
 #: Key of the JSON in the metadata of a published table.
 METADATA_KEY = b"graphquilt"
-#: Bytes read in one go, as far as one row group is not more: enough to keep all cores busy.
+#: Bytes of one read: enough to keep all cores busy. A row group that is larger is read alone.
 _BATCH_BYTES = 2**28
 
-_CHECK = "'graphquilt check --deep' compares every byte and says what to do"
+_ADVICE = "'graphquilt check --deep' compares every byte and says what to do"
 
 
 @dataclass(frozen=True)
-class RowGroup:
-    """One row group: ``first_row`` counts from the first node of its type."""
+class NodeRowGroup:
+    """A row group of nodes of one type; ``first_row`` counts from the first node of the type."""
 
     file: int
     number: int
@@ -40,27 +39,27 @@ class RowGroup:
 
 
 class RowGroups:
-    """The row groups of a table's files, in order, and a bounded memory of columns read from them.
+    """The row groups of a table's files, in order, and a bounded cache of their columns.
 
-    ``said``: of each file what its manifest says: its rows, and the checksums of its columns, where it does.
+    ``entries``: of each file its entry in the manifest, with its rows and the checksums of its columns.
     """
 
-    def __init__(self, paths: Sequence[Path], cache_bytes: int, said: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(self, paths: Sequence[Path], cache_bytes: int, entries: Sequence[Mapping[str, Any]]) -> None:
         self._paths = list(paths)
         self._sources: list[Any] = []
         self._fragments: list[Any] = []
         self._footers: list[pq.FileMetaData] = []
-        self._sums: list[Sequence[str] | None] = [entry.get("columns_crc32") for entry in said]
-        self._whole: set[tuple[RowGroup, str]] = set()
-        self._types: dict[str, list[RowGroup]] = {}
+        self._checksums: list[Sequence[str] | None] = [entry.get("columns_crc32") for entry in entries]
+        self._intact: set[tuple[NodeRowGroup, str]] = set()
+        self._types: dict[str, list[NodeRowGroup]] = {}
         self._firsts: dict[str, list[Any]] = {}
         self._list_bytes: dict[tuple[int, int, str], int] = {}
-        self._cache: OrderedDict[tuple[RowGroup, str], Any] = OrderedDict()
+        self._cache: OrderedDict[tuple[NodeRowGroup, str], Any] = OrderedDict()
         self._cache_bytes, self._cached_bytes = cache_bytes, 0
         self._lock = threading.Lock()
         self.schema: pa.Schema = pa.schema([])
         try:
-            for path, entry in zip(paths, said, strict=True):
+            for path, entry in zip(paths, entries, strict=True):
                 self._add_file(path, entry.get("rows"))
         except BaseException:
             self.close()
@@ -76,7 +75,7 @@ class RowGroups:
         """Whether :meth:`close` was called."""
         return not self._sources
 
-    def of(self, node_type: str) -> list[RowGroup]:
+    def of(self, node_type: str) -> list[NodeRowGroup]:
         """Return a type's row groups.
 
         Raises
@@ -94,43 +93,43 @@ class RowGroups:
     def first_ids(self, node_type: str) -> list[Any]:
         """Return the first id of each of a type's row groups."""
         firsts = self._firsts[node_type]
-        for place, (group, first) in enumerate(zip(self.of(node_type), firsts, strict=True)):
-            if first is None:  # writers leave statistics out where ids are above 4 KiB
-                firsts[place] = self.column(group, "node_id")[0].as_py()
+        for position, (group, first) in enumerate(zip(self.of(node_type), firsts, strict=True)):
+            if first is None:  # writers omit statistics of ids above 4 KiB
+                firsts[position] = self.column(group, "node_id")[0].as_py()
         return firsts
 
-    def column(self, group: RowGroup, name: str) -> pa.Array:
+    def column(self, group: NodeRowGroup, name: str) -> pa.Array:
         """Return one column of one row group."""
         return next(self.columns([group], [name]))[1][name]
 
     def columns(
-        self, groups: Sequence[RowGroup], names: Sequence[str], *, remember: bool = True
-    ) -> Iterator[tuple[RowGroup, Mapping[str, pa.Array]]]:
-        """Read columns of row groups, in order; what is remembered is not read.
+        self, groups: Sequence[NodeRowGroup], names: Sequence[str], *, remember: bool = True
+    ) -> Iterator[tuple[NodeRowGroup, Mapping[str, pa.Array]]]:
+        """Read columns of row groups, in order; columns in the cache are not read.
 
-        More than the memory holds is not remembered either: a scan would only push out what is.
+        Columns that exceed the cache together are not kept: a scan would only evict the others.
         """
         sizes = [sum(self._bytes_of(group, name) for name in names) for group in groups]
         remember = remember and sum(sizes) <= self._cache_bytes
         for batch in _batches(groups, sizes):
-            known = {group: columns for group in batch if (columns := self._recall(group, names)) is not None}
-            missing = [group for group in batch if group not in known]
+            columns_of = {group: columns for group in batch if (columns := self._recall(group, names)) is not None}
+            missing = [group for group in batch if group not in columns_of]
             for group, table in self._read(missing, names):
-                known[group] = {name: _one_array(table.column(name)) for name in names}
+                columns_of[group] = {name: _one_array(table.column(name)) for name in names}
                 if remember:
-                    self._remember(group, known[group])
+                    self._remember(group, columns_of[group])
             for group in batch:
-                yield group, known.pop(group)  # let go of each as it is handed over
+                yield group, columns_of.pop(group)  # no reference stays here
 
-    def table(self, groups: Sequence[RowGroup], names: Sequence[str]) -> pa.Table:
-        """Read columns of row groups as one table, past the memory."""
+    def table(self, groups: Sequence[NodeRowGroup], names: Sequence[str]) -> pa.Table:
+        """Read columns of row groups as one table, without the cache."""
         return pa.concat_tables(
             [self._decode(file, members, names) for file, members in _by_file(groups)]
             or [self.schema.empty_table().select(list(names))]
         )
 
     def to_arrow(self, node_type: str | None, columns: Sequence[str] | None) -> pa.Table:
-        """Return all types or one, all columns or some, past the memory.
+        """Return all types or one, all columns or some, without the cache.
 
         Raises
         ------
@@ -140,10 +139,10 @@ class RowGroups:
         names = self.schema.names if columns is None else list(columns)
         if unknown := [name for name in names if name not in self.schema.names]:
             raise ValueError(f"the table has no columns {unknown}; it has {self.schema.names}")
-        return self.table([group for known in types for group in self.of(known)], names)
+        return self.table([group for kind in types for group in self.of(kind)], names)
 
     def close(self) -> None:
-        """Give the files back. Arrays handed out stay valid."""
+        """Close the files. Arrays that were returned stay valid."""
         with self._lock:
             for source in self._sources:
                 source.close()
@@ -158,34 +157,34 @@ class RowGroups:
         except (pa.ArrowException, OSError, ValueError) as error:
             if isinstance(error, FileNotFoundError | PermissionError):
                 raise
-            raise TableError(f"{path} is not a Parquet file: {error}. {_CHECK}") from error
+            raise TableError(f"{path} is not a Parquet file: {error}. {_ADVICE}") from error
         if rows is not None and footer.metadata.num_rows != rows:
-            raise TableError(f"{path} has {footer.metadata.num_rows:,} rows, the manifest says {rows:,}. {_CHECK}")
+            raise TableError(f"{path} has {footer.metadata.num_rows:,} rows, the manifest says {rows:,}. {_ADVICE}")
         if not self._fragments:
-            # From the footer, where a writer may put what it knows only after the last row.
-            about_table = (footer.metadata.metadata or {}).get(METADATA_KEY)
-            self.schema = footer.schema_arrow.with_metadata(about_table and {METADATA_KEY: about_table})
+            # From the footer: a writer may know some of it only after the last row.
+            metadata = (footer.metadata.metadata or {}).get(METADATA_KEY)
+            self.schema = footer.schema_arrow.with_metadata(metadata and {METADATA_KEY: metadata})
         elif footer.schema_arrow != self.schema:
             raise TableError(f"{path} has other columns than the first file of its table")
         self._fragments.append(ds.ParquetFileFormat().make_fragment(source))
         self._footers.append(footer.metadata)
         columns = {footer.metadata.schema.column(i).path: i for i in range(footer.metadata.num_columns)}
-        # The leaf of a list has a longer name: <column>.list.element, or what another writer calls it.
+        # The leaf of a list has a longer name, <column>.list.element; its end differs by writer.
         lists = [
-            (place, name)
-            for leaf, place in columns.items()
+            (position, name)
+            for leaf, position in columns.items()
             if pa.types.is_list(self.schema.field(name := leaf.split(".")[0]).type)
         ]
         for number in range(footer.metadata.num_row_groups):
-            about = footer.metadata.row_group(number)
-            if about.num_rows and "node_type" in columns and "node_id" in columns:
-                types = about.column(columns["node_type"]).statistics
-                ids = about.column(columns["node_id"]).statistics
-                self._add_group(path, number, about.num_rows, types, ids)
-                for place, name in lists:
+            group = footer.metadata.row_group(number)
+            if group.num_rows and "node_type" in columns and "node_id" in columns:
+                types = group.column(columns["node_type"]).statistics
+                ids = group.column(columns["node_id"]).statistics
+                self._add_group(path, number, group.num_rows, types, ids)
+                for position, name in lists:
                     entry = self.schema.field(name).type.value_type
                     key = len(self._fragments) - 1, number, name
-                    self._list_bytes[key] = _entry_bytes(about.column(place), entry)
+                    self._list_bytes[key] = _entry_bytes(group.column(position), entry)
 
     def _add_group(self, path: Path, number: int, rows: int, types: Any, ids: Any) -> None:
         where = f"row group {number} of {path}"
@@ -198,32 +197,32 @@ class RowGroups:
         if node_type != max(self._types) or (firsts and None not in (first, firsts[-1]) and first <= firsts[-1]):
             raise TableError(f"{where} is out of order: a table is sorted by node_type and node_id")
         first_row = groups[-1].first_row + groups[-1].rows if groups else 0
-        groups.append(RowGroup(len(self._fragments) - 1, number, rows, first_row))
+        groups.append(NodeRowGroup(len(self._fragments) - 1, number, rows, first_row))
         firsts.append(first)
 
-    def _decode(self, file: int, groups: Sequence[RowGroup], names: Sequence[str]) -> pa.Table:
-        """Read columns of row groups of one file, whose bytes are compared with the manifest the first time."""
+    def _decode(self, file: int, groups: Sequence[NodeRowGroup], names: Sequence[str]) -> pa.Table:
+        """Read columns of row groups of one file; compare their bytes with the manifest the first time."""
         if self.is_closed:
             raise ValueError("the table is closed; open it again")
         for group in groups:
-            self._check(group, [name for name in names if (group, name) not in self._whole])
+            self._check(group, [name for name in names if (group, name) not in self._intact])
         fragment = self._fragments[file].subset(row_group_ids=[group.number for group in groups])
         try:
             return fragment.to_table(schema=self.schema, columns=list(names))
         except (OSError, pa.ArrowInvalid) as error:
-            raise TableError(f"{self._paths[file]} can't be read: {error}. {_CHECK}") from error
+            raise TableError(f"{self._paths[file]} can't be read: {error}. {_ADVICE}") from error
 
-    def _check(self, group: RowGroup, names: Sequence[str]) -> None:
-        sums = self._sums[group.file]
-        if sums is None or not names:
+    def _check(self, group: NodeRowGroup, names: Sequence[str]) -> None:
+        checksums = self._checksums[group.file]
+        if checksums is None or not names:
             return
-        about = self._footers[group.file].row_group(group.number)
-        if name := damaged_column(self._sources[group.file], about, sums[group.number], names):
+        metadata = self._footers[group.file].row_group(group.number)
+        if name := find_damaged_column(self._sources[group.file], metadata, checksums[group.number], names):
             where = f"column {name} of row group {group.number} in {self._paths[group.file]}"
-            raise TableError(f"{where} has other bytes than the manifest says. {_CHECK}")
-        self._whole.update((group, name) for name in names)
+            raise TableError(f"{where} has other bytes than the manifest says. {_ADVICE}")
+        self._intact.update((group, name) for name in names)
 
-    def _read(self, groups: Sequence[RowGroup], names: Sequence[str]) -> Iterator[tuple[RowGroup, pa.Table]]:
+    def _read(self, groups: Sequence[NodeRowGroup], names: Sequence[str]) -> Iterator[tuple[NodeRowGroup, pa.Table]]:
         for file, members in _by_file(groups):
             table = self._decode(file, members, names)
             start = 0
@@ -231,7 +230,7 @@ class RowGroups:
                 yield group, table.slice(start, group.rows)
                 start += group.rows
 
-    def _bytes_of(self, group: RowGroup, name: str) -> int:
+    def _bytes_of(self, group: NodeRowGroup, name: str) -> int:
         dtype = self.schema.field(name).type
         if pa.types.is_fixed_size_list(dtype):
             return group.rows * 4 * int(dtype.list_size)
@@ -239,7 +238,7 @@ class RowGroups:
             return group.rows * 4 + self._list_bytes[group.file, group.number, name]
         return group.rows * _width(dtype)
 
-    def _recall(self, group: RowGroup, names: Sequence[str]) -> Mapping[str, pa.Array] | None:
+    def _recall(self, group: NodeRowGroup, names: Sequence[str]) -> Mapping[str, pa.Array] | None:
         with self._lock:
             if any((group, name) not in self._cache for name in names):
                 return None
@@ -247,7 +246,7 @@ class RowGroups:
                 self._cache.move_to_end((group, name))
             return {name: self._cache[group, name] for name in names}
 
-    def _remember(self, group: RowGroup, columns: Mapping[str, pa.Array]) -> None:
+    def _remember(self, group: NodeRowGroup, columns: Mapping[str, pa.Array]) -> None:
         with self._lock:
             for name, array in columns.items():
                 if (group, name) not in self._cache:
@@ -258,37 +257,38 @@ class RowGroups:
 
 
 def _entry_bytes(leaf: Any, dtype: pa.DataType) -> int:
-    """Return the bytes of a list's entries in memory, by its column in a footer; of text in a dictionary a guess."""
+    """Return the bytes in memory of the entries of a column of lists; an estimate for text in a dictionary."""
     if not pa.types.is_primitive(dtype) and not any("DICTIONARY" in encoding for encoding in leaf.encodings):
-        return leaf.total_uncompressed_size  # a length and the bytes of each, as in memory
+        return leaf.total_uncompressed_size  # the length and the bytes of each text, as in memory
     return leaf.num_values * _width(dtype)
 
 
 def _width(dtype: pa.DataType) -> int:
-    """Return the bytes of one value; of text a guess."""
+    """Return the bytes of one value; an estimate for text."""
     return dtype.bit_width // 8 if pa.types.is_primitive(dtype) else 32
 
 
-def _batches(groups: Sequence[RowGroup], sizes: Sequence[int]) -> Iterator[list[RowGroup]]:
-    batch: list[RowGroup] = []
-    held = 0
+def _batches(groups: Sequence[NodeRowGroup], sizes: Sequence[int]) -> Iterator[list[NodeRowGroup]]:
+    """Yield runs of row groups of at most ``_BATCH_BYTES`` bytes together, or of one row group."""
+    batch: list[NodeRowGroup] = []
+    batch_bytes = 0
     for group, size in zip(groups, sizes, strict=True):
-        if batch and held + size > _BATCH_BYTES:
+        if batch and batch_bytes + size > _BATCH_BYTES:
             yield batch
-            batch, held = [], 0
+            batch, batch_bytes = [], 0
         batch.append(group)
-        held += size
+        batch_bytes += size
     if batch:
         yield batch
 
 
-def _by_file(groups: Sequence[RowGroup]) -> Iterator[tuple[int, list[RowGroup]]]:
-    files: dict[int, list[RowGroup]] = {}
+def _by_file(groups: Sequence[NodeRowGroup]) -> Iterator[tuple[int, list[NodeRowGroup]]]:
+    files: dict[int, list[NodeRowGroup]] = {}
     for group in groups:
         files.setdefault(group.file, []).append(group)
     yield from files.items()
 
 
 def _one_array(column: pa.ChunkedArray) -> pa.Array:
-    """Return a column as one array: itself where it is in one piece."""
+    """Return a column as one array, without a copy if it has one chunk."""
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()

@@ -13,22 +13,22 @@ from numpy.typing import NDArray
 
 from graphquilt.contracts import ContractViolationError, fold_in, node_embeddings
 from graphquilt.errors import TableError, UnknownNodeError
-from graphquilt.fold_in import Neighbors, folded_row
-from graphquilt.ids import Ids, as_stored, find
+from graphquilt.fold_in import Neighbors, fold_in_row
+from graphquilt.ids import Ids, convert_ids, find_positions
 from graphquilt.locate import FOLD_IN, Location, open_located
 from graphquilt.published_table import PublishedTable
 from graphquilt.row_groups import METADATA_KEY, RowGroups
-from graphquilt.row_lookup import find_rows, matrix_of
+from graphquilt.row_lookup import as_matrix, find_rows
 
 
 class EmbeddingTable(PublishedTable):
     """One release of a table of node embeddings.
 
-    A handle stays on the release it was opened on, also when CURRENT moves on or the release is removed, so
-    all answers of one handle are of one night. Threads may share it.
+    A handle stays on its release, also when CURRENT moves on or the release is removed: all its answers are of one
+    night. Threads may share it.
 
         table = EmbeddingTable.open("workspace")
-        vectors, found = table.lookup([17, 42], "user")
+        vectors, is_known = table.lookup([17, 42], "user")
         table.neighbors(17, "user", k=20, target_type="item")
     """
 
@@ -50,7 +50,7 @@ class EmbeddingTable(PublishedTable):
         ----------
         path : a workspace, ``published/<name>``, its CURRENT.json, or the folder of one release.
         name : which published table of a workspace.
-        cache_bytes : most bytes of decoded columns of a table that are kept for the next question.
+        cache_bytes : most bytes of decoded columns of a table that stay in memory.
 
         Raises
         ------
@@ -61,19 +61,19 @@ class EmbeddingTable(PublishedTable):
 
     @classmethod
     def _open(cls, location: Location, cache_bytes: int) -> EmbeddingTable:
-        groups = RowGroups(location.files(), cache_bytes, location.said_of_files())
-        sidecar = None
+        groups = RowGroups(location.files(), cache_bytes, location.file_entries())
+        fold_in_groups = None
         try:
             metadata = _checked_metadata(location, groups.schema)
             if any(recipe["table"] == FOLD_IN for recipe in metadata.get("fold_in", {}).values()):
-                # Now, and not at the first question: a handle stays on a release that is removed.
-                sidecar = RowGroups(location.files(FOLD_IN), cache_bytes, location.said_of_files(FOLD_IN))
-                _check_sidecar(location, sidecar.schema, groups.schema)
-            return cls(location, groups, metadata, sidecar)
+                # Opened now, since the release may be removed before the first question.
+                fold_in_groups = RowGroups(location.files(FOLD_IN), cache_bytes, location.file_entries(FOLD_IN))
+                _check_fold_in(location, fold_in_groups.schema, groups.schema)
+            return cls(location, groups, metadata, fold_in_groups)
         except BaseException:
             groups.close()
-            if sidecar is not None:
-                sidecar.close()
+            if fold_in_groups is not None:
+                fold_in_groups.close()
             raise
 
     @property
@@ -88,7 +88,7 @@ class EmbeddingTable(PublishedTable):
 
     @property
     def similarity(self) -> dict[str, str]:
-        """Which similarity means what: "dot" or "cosine" for the uses retrieval, feature and classifier."""
+        """The similarity for each use (retrieval, feature, classifier): "dot" or "cosine"."""
         return dict(self._metadata["similarity"])
 
     def lookup(
@@ -98,8 +98,8 @@ class EmbeddingTable(PublishedTable):
 
         Parameters
         ----------
-        ids : (n,) integers or strings: list, array or Arrow array; an id may come twice. Upstream's ids,
-            however the table stores them: 7 and "7" are the same node.
+        ids : (n,) integers or strings: list, array or Arrow array; repeated ids are allowed. 7 and "7" are the
+            same node, whatever type the table stores.
         missing : what an unknown id gets: a zero row, the mean vector of its type, or an error.
 
         Returns
@@ -113,33 +113,33 @@ class EmbeddingTable(PublishedTable):
 
         Cost
         ----
-        Reads the row groups that hold an id (65,536 rows each), from memory the second time.
+        Reads the row groups that hold an id (65,536 rows each); the second time from the cache.
         """
         if missing not in ("zero", "mean", "raise"):
             raise ValueError(f"missing is {missing!r}; choose 'zero', 'mean' or 'raise'")
-        places = find_rows(self._groups, ids, node_type)
-        found = places.is_known
-        if missing == "raise" and not found.all():
+        matches = find_rows(self._groups, ids, node_type)
+        is_known = matches.is_known
+        if missing == "raise" and not is_known.all():
             raise UnknownNodeError(
-                f"{np.count_nonzero(~found)} of {found.size} ids are unknown as '{node_type}', the first at "
-                f"position {int(np.argmin(found))}; missing='zero' or 'mean' gives them a vector"
+                f"{np.count_nonzero(~is_known)} of {is_known.size} ids are unknown as '{node_type}', the first at "
+                f"position {int(np.argmin(is_known))}; missing='zero' or 'mean' gives them a vector"
             )
-        vectors = np.empty((found.size, self.dim), np.float32)
-        for group, columns in self._groups.columns(list(places.hits), ["embedding"]):
-            position, row = places.hits[group]
-            vectors[position] = matrix_of(columns["embedding"])[row]
-        if not found.all():
-            vectors[~found] = self._mean_vector(node_type) if missing == "mean" else 0.0
-        return vectors, found
+        vectors = np.empty((is_known.size, self.dim), np.float32)
+        for group, columns in self._groups.columns(list(matches.hits), ["embedding"]):
+            position, row = matches.hits[group]
+            vectors[position] = as_matrix(columns["embedding"])[row]
+        if not is_known.all():
+            vectors[~is_known] = self._mean_vector(node_type) if missing == "mean" else 0.0
+        return vectors, is_known
 
     def neighbors(
         self, node_id: int | str, node_type: str, k: int = 10, target_type: str | None = None
     ) -> list[tuple[Any, float]]:
         """Return the ``k`` most similar nodes of a type and their scores, best first.
 
-        Between different types the score is the table's similarity for retrieval, so that these are
-        recommendations; within a type it is the cosine, since there a large norm is no likeness. The node
-        itself is left out, and so are nodes with a zero row: no likeness. Equal scores go by id.
+        Between two types the score is the table's similarity for retrieval: the answer is recommendations. Within a
+        type it is the cosine, since a large norm does not make nodes similar. The node itself and nodes with a zero row
+        are left out. Equal scores are ordered by id.
 
         Parameters
         ----------
@@ -152,49 +152,42 @@ class EmbeddingTable(PublishedTable):
 
         Cost
         ----
-        Compares with every node of the target type, block by block: exact; an index is for serving.
+        Compares with every node of the target type: exact, and slower than an index.
         """
         if k < 1:
             raise ValueError(f"k is {k}; it must be at least 1")
         target = node_type if target_type is None else target_type
         groups = self._groups.of(target)
         vector = self.lookup([node_id], node_type, missing="raise")[0][0]
-        length = float(np.linalg.norm(vector.astype(np.float64)))
-        if length == 0.0:
+        norm = float(np.linalg.norm(vector.astype(np.float64)))
+        if norm == 0.0:
             return []
         is_cosine = target == node_type or self.similarity["retrieval"] == "cosine"
-        itself = as_stored([node_id], self._id_type)[0] if target == node_type else None
-        query = (vector / length).astype(np.float32) if is_cosine else vector
+        own_id = convert_ids([node_id], self._id_type)[0] if target == node_type else None
+        query = (vector / norm).astype(np.float32) if is_cosine else vector
         best_ids: list[Any] = []
-        best = np.empty(0, np.float32)
+        best_scores = np.empty(0, np.float32)
         for _, columns in self._groups.columns(groups, ["node_id", "embedding", "norm"]):
-            score, norm = matrix_of(columns["embedding"]) @ query, columns["norm"].to_numpy()
-            comparable = norm > 0
-            if itself is not None and (row := int(find(itself, columns["node_id"])[0])) >= 0:
-                comparable[row] = False
-            if is_cosine:
-                np.divide(score, norm, out=score, where=comparable)
-            score[~comparable] = -np.inf
+            score = _scores_of(columns, query, is_cosine=is_cosine, own_id=own_id)
             top = _top(score, k)
-            # Earlier blocks first, and a stable sort: equal scores stay in the order of their ids.
-            merged = np.concatenate((best, score[top]))
-            kept = np.argsort(-merged, kind="stable")[:k]
-            candidates = best_ids + columns["node_id"].take(pa.array(top)).to_pylist()
-            best_ids, best = [candidates[place] for place in kept], merged[kept]
-        return [(found, float(score)) for found, score in zip(best_ids, best, strict=True) if score > -np.inf]
+            # Earlier row groups first, and a stable sort: equal scores stay in the order of their ids.
+            scores = np.concatenate((best_scores, score[top]))
+            order = np.argsort(-scores, kind="stable")[:k]
+            ids = best_ids + columns["node_id"].take(pa.array(top)).to_pylist()
+            best_ids, best_scores = [ids[position] for position in order], scores[order]
+        return [(known, float(score)) for known, score in zip(best_ids, best_scores, strict=True) if score > -np.inf]
 
     def fold_in(self, neighbors: Neighbors, node_type: str | None = None) -> NDArray[np.float32]:
-        """Return the row that a node has by its neighbours: one that the table lacks, or that has new edges.
+        """Return the row of a node from its neighbours: of a node that the table lacks, or that has new edges.
 
-        Where the table says so (``metadata["fold_in"][type]["is_exact"]``) it is what a run would give the node, were
-        the other rows to stay as they are: of a node of the table and its own edges, its own row, to rounding. On
-        graphs of one type it is one step from the neighbours' directions, which finds as much.
+        If ``metadata["fold_in"][type]["is_exact"]`` is true, the row is the one that a run would give the node if all
+        other rows stayed: for a node of the table and its own edges it is the node's own row, to rounding. On graphs of
+        one type it is one step from the neighbours' directions, which ranks as well.
 
         Parameters
         ----------
-        neighbors : by id, the weight of the edge in units of 1, as of the table's date; or ids of weight 1 each, where
-            one that comes twice weighs 2. Those that the table does not hold count as if they weren't given
-            (:meth:`lookup` tells which).
+        neighbors : by id, the weight of the edge in units of 1, as of the table's date; or ids of weight 1 each, and of
+            weight 2 if repeated. Ids that the table lacks are ignored (:meth:`lookup` tells which).
         node_type : of the new node; None: the type that edges start from ("user").
 
         Returns
@@ -207,15 +200,15 @@ class EmbeddingTable(PublishedTable):
         TableError : rows of this type can't be made from the release.
         ValueError : no neighbours, or a weight that is not above zero.
         """
-        wanted = str(self._metadata.get("source_type", "user")) if node_type is None else node_type
+        new_type = str(self._metadata.get("source_type", "user")) if node_type is None else node_type
         recipes = self._metadata.get("fold_in", {})
-        if wanted not in recipes:
+        if new_type not in recipes:
             raise TableError(
-                f"release {self.release} can't fold in new nodes of type '{wanted}'; of types {sorted(recipes)} it "
+                f"release {self.release} can't fold in new nodes of type '{new_type}'; of types {sorted(recipes)} it "
                 "can. With publish.fold_in = true, releases of two_tower, low_pass, spectral and factorised ppr hold "
                 "what it takes"
             )
-        return folded_row(recipes[wanted], self._groups, self._fold_in_groups, neighbors)
+        return fold_in_row(recipes[new_type], self._groups, self._fold_in_groups, neighbors)
 
     def to_numpy(self, node_type: str) -> tuple[NDArray[Any], NDArray[np.float32]]:
         """Return a type's ids, (n,) int64 or object (strings), and vectors, (n, dim) float32, by id."""
@@ -227,17 +220,17 @@ class EmbeddingTable(PublishedTable):
         for group, columns in self._groups.columns(groups, ["node_id", "embedding"], remember=False):
             section = slice(group.first_row, group.first_row + group.rows)
             ids[section] = columns["node_id"].to_numpy(zero_copy_only=False)
-            vectors[section] = matrix_of(columns["embedding"])
+            vectors[section] = as_matrix(columns["embedding"])
         return ids, vectors
 
     def close(self) -> None:
-        """Give the files back. Arrays and tables handed out stay valid."""
+        """Close the files. Arrays and tables that were returned stay valid."""
         super().close()
         if self._fold_in_groups is not None:
             self._fold_in_groups.close()
 
     def __repr__(self) -> str:
-        rows = ", ".join(f"{self._groups.rows(known):,} {known}" for known in self.node_types)
+        rows = ", ".join(f"{self._groups.rows(node_type):,} {node_type}" for node_type in self.node_types)
         return f"EmbeddingTable({self.release}: {rows or 'no nodes'}; dim={self.dim})"
 
     @property
@@ -252,13 +245,13 @@ class EmbeddingTable(PublishedTable):
 
 
 def _checked_metadata(location: Location, schema: pa.Schema) -> Mapping[str, Any]:
-    """Hold a table against its contract, and return what it says of itself."""
+    """Compare a table with its contract, and return its metadata."""
     position = schema.get_field_index("embedding")
     embedding = schema.field(position).type if position >= 0 else pa.null()
     contract = node_embeddings(embedding.list_size if pa.types.is_fixed_size_list(embedding) else 1)
-    if (written := location.manifest.get("contract_version")) != contract.version:
+    if (version := location.manifest.get("contract_version")) != contract.version:
         raise TableError(
-            f"release {location.release} keeps node_embeddings version {written}, this reader knows version "
+            f"release {location.release} keeps node_embeddings version {version}, this reader knows version "
             f"{contract.version}; install the graphquilt that matches"
         )
     try:
@@ -274,22 +267,36 @@ def _checked_metadata(location: Location, schema: pa.Schema) -> Mapping[str, Any
     return metadata
 
 
-def _check_sidecar(location: Location, schema: pa.Schema, main: pa.Schema) -> None:
+def _check_fold_in(location: Location, schema: pa.Schema, main: pa.Schema) -> None:
     try:
         fold_in(main.field("embedding").type.list_size).check_schema(schema, str(location.folder / FOLD_IN))
     except ContractViolationError as error:
         raise TableError(str(error)) from error
 
 
+def _scores_of(
+    columns: Mapping[str, pa.Array], query: NDArray[np.float32], *, is_cosine: bool, own_id: pa.Array | None
+) -> NDArray[np.float32]:
+    """Return the score of each node of a row group; -inf for zero rows and for the node itself."""
+    score, norm = as_matrix(columns["embedding"]) @ query, columns["norm"].to_numpy()
+    is_comparable = norm > 0
+    if own_id is not None and (row := int(find_positions(own_id, columns["node_id"])[0])) >= 0:
+        is_comparable[row] = False
+    if is_cosine:
+        np.divide(score, norm, out=score, where=is_comparable)
+    score[~is_comparable] = -np.inf
+    return score
+
+
 def _top(score: NDArray[np.float32], k: int) -> NDArray[np.int64]:
-    """Return the positions of the ``k`` largest, best first, equal ones by position."""
+    """Return the positions of the ``k`` largest scores, best first, equal ones by position."""
     if k < score.size:
-        # Everything above the k-th value, then as many equal to it as there is room for, lowest first.
-        border = np.partition(score, score.size - k)[score.size - k]
-        above = np.flatnonzero(score > border)
-        level = np.flatnonzero(score == border)[: k - above.size]
-        chosen = np.concatenate((above, level))
-        chosen.sort()
+        # All scores above the k-th, then the first of those equal to it.
+        kth = np.partition(score, score.size - k)[score.size - k]
+        above = np.flatnonzero(score > kth)
+        equal = np.flatnonzero(score == kth)[: k - above.size]
+        position = np.concatenate((above, equal))
+        position.sort()
     else:
-        chosen = np.arange(score.size)
-    return chosen[np.argsort(-score[chosen], kind="stable")]
+        position = np.arange(score.size)
+    return position[np.argsort(-score[position], kind="stable")]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NoReturn
 
-from graphquilt.options import OptionParser, UsageError, nearest
+from graphquilt.options import OptionParser, UsageError, nearest_word
 from pipeline.errors import ConfigError
 
 #: The stages in order, as the command line names them. Told again, and tested to be the chain's own, since
@@ -127,7 +127,7 @@ def stages_asked(names: Sequence[str]) -> tuple[str, ...]:
     if not names:
         return STAGE_NAMES
     if unknown := [name for name in names if name not in STAGE_NAMES]:
-        near = nearest(unknown[0], STAGE_NAMES)
+        near = nearest_word(unknown[0], STAGE_NAMES)
         hint = f"did you mean '{near}'? The" if near else "the"
         raise ConfigError(f"there is no stage '{unknown[0]}'; {hint} stages are {' '.join(STAGE_NAMES)}")
     first = STAGE_NAMES.index(names[0])

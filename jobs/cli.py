@@ -13,10 +13,10 @@ from types import MappingProxyType
 from typing import NoReturn
 
 from graphquilt.masking import secret_of_argument
-from graphquilt.options import nearest
+from graphquilt.options import nearest_word
 from graphquilt.process import run_process
-from graphquilt.rights import denied, is_denied
-from graphquilt.signals import Stopped
+from graphquilt.rights import describe_denial, is_denied
+from graphquilt.signals import StopSignal
 from jobs.answers import say, say_error
 from jobs.arguments import (
     STAGE_NAMES,
@@ -71,7 +71,7 @@ def main(argv: Sequence[str]) -> int:
             told = full(f"graphquilt {argv[0]}", Path.cwd(), None, error)
             return say_error(str(told), told.exit_code, is_json=is_json)
         if is_denied(error):
-            return say_error(denied(error), 1, is_json=is_json)
+            return say_error(describe_denial(error), 1, is_json=is_json)
         log.error("command=%s error=%s", argv[0], type(error).__name__, exc_info=error)
         return say_error(f"{type(error).__name__}: {error}", 1, is_json=is_json)
 
@@ -84,7 +84,7 @@ def _main(command: str, argv: Sequence[str]) -> int:
         return _run(command, argv)
     if command not in COMMANDS:
         known = ["run", *STAGE_NAMES, *COMMANDS, "current", "check"]
-        near = nearest(command, known)
+        near = nearest_word(command, known)
         hint = f"did you mean '{near}'? There are" if near else "choose from"
         raise ConfigError(f"there is no command '{command}'; {hint} {', '.join(known)}")
     module = importlib.import_module(COMMANDS[command])
@@ -174,7 +174,7 @@ def execute(names: Sequence[str], options: Options) -> int:
             if run is None:
                 raise
             return run.fail(stop.reason or error)
-        except (KeyboardInterrupt, Stopped):
+        except (KeyboardInterrupt, StopSignal):
             stop.settle()
             reason = stop.reason or reason_of(signal.SIGINT)
             return run.fail(reason) if run else say_error(str(reason), reason.exit_code, is_json=options.is_json)

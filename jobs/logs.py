@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 
-from graphquilt.masking import masked
+from graphquilt.masking import mask_secrets
 from pipeline.errors import ConfigError
 
 
@@ -15,7 +15,7 @@ class MaskingFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, masked."""
-        return masked(super().format(record))
+        return mask_secrets(super().format(record))
 
 
 def configure_logging() -> None:

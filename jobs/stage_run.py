@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from graphquilt.contracts import ContractViolationError
 from graphquilt.output import write, write_answer
-from graphquilt.rights import denied, is_denied
+from graphquilt.rights import describe_denial, is_denied
 from jobs.arguments import Options
 from jobs.config_file import read_config
 from jobs.current_words import about_current, last_line
@@ -117,7 +117,7 @@ class StageRun:
         is_right = not known and is_denied(error)
         if not known and not is_right and not isinstance(error, ContractViolationError):
             log.error("run_id=%s error=%s", self._run_id, type(error).__name__, exc_info=error)
-        sentence = denied(error) if is_right else str(error) if known else f"{type(error).__name__}: {error}"
+        sentence = describe_denial(error) if is_right else str(error) if known else f"{type(error).__name__}: {error}"
         gate = error.gate if isinstance(error, GateError) else None
         if not isinstance(error, LockedError):  # the verdict is that of the run that holds the lock
             try:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-from graphquilt.signals import Stopped, raise_stopped
+from graphquilt.signals import StopSignal, raise_stop_signal
 from pipeline.errors import GraphquiltError, TerminatedError
 
 _ASK_AGAIN_S = 0.3
@@ -48,8 +48,8 @@ class StopRequest:
         self.settle()
         for number, handler in self._before.items():
             # A command of its own process has only its answer left to write.
-            signal.signal(number, signal.SIG_IGN if handler is raise_stopped else handler)
-        if isinstance(error, Stopped) and self.reason:
+            signal.signal(number, signal.SIG_IGN if handler is raise_stop_signal else handler)
+        if isinstance(error, StopSignal) and self.reason:
             raise self.reason from None
 
     @property
@@ -76,7 +76,7 @@ class StopRequest:
         self._number = self._number or number
         if self._cancel is None or not _is_in_jvm_call(frame):
             self.settle()
-            raise Stopped(number)
+            raise StopSignal(number)
         if self._canceller is None:
             main = threading.main_thread().ident
             self._canceller = threading.Thread(

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graphquilt.releases import sentences
+from graphquilt.releases import join_problems
 from jobs.answers import Answer, amount, columns
 from jobs.arguments import CommandParser, add_json, command_parser, parse_date
 
@@ -181,8 +181,8 @@ def _examples(files: Sequence[Path]) -> dict[str, list[dict[str, Any]]]:
 
 
 def _published(root: Path, name: str) -> dict[str, Any]:
-    from graphquilt.pointers import RELEASES, PointerError, read_pointers, release_names
-    from graphquilt.releases import problems_of, remedy_for, remedy_for_pointer
+    from graphquilt.pointers import RELEASES, PointerError, list_releases, read_pointers
+    from graphquilt.releases import describe_pointer_remedy, describe_remedy, find_problems
     from pipeline.publishing.listing import releases
     from pipeline.publishing.pointer import own_folder
 
@@ -191,12 +191,12 @@ def _published(root: Path, name: str) -> dict[str, Any]:
         pointers = read_pointers(folder)
         at, trouble = pointers.at, pointers.problem
     except PointerError as error:
-        at, trouble = None, f"{error}. {remedy_for_pointer(folder)}"
+        at, trouble = None, f"{error}. {describe_pointer_remedy(folder)}"
     damaged = {}
-    for release in sorted({*release_names(folder), *([at.release] if at else [])}):
+    for release in sorted({*list_releases(folder), *([at.release] if at else [])}):
         known = at.manifest_sha256 if at and at.release == release else None
-        if problems := problems_of(folder / RELEASES / release, known, deep=False):
-            damaged[release] = {"problems": problems, "remedy": remedy_for(folder, release)}
+        if problems := find_problems(folder / RELEASES / release, known, deep=False):
+            damaged[release] = {"problems": problems, "remedy": describe_remedy(folder, release)}
     return {
         "current": at.release if at else None,
         "current_problem": trouble,
@@ -284,7 +284,7 @@ def _published_text(published: Mapping[str, Any]) -> list[str]:
             ]
         ) or ["  no release"]
         for release, found in about["damaged"].items():
-            lines.append(f"  damaged: {release}: {sentences(found['problems'])}. {found['remedy']}")
+            lines.append(f"  damaged: {release}: {join_problems(found['problems'])}. {found['remedy']}")
         if about["current_problem"]:
             lines.append(f"  CURRENT: {about['current_problem']}")
     return lines

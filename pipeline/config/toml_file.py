@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from graphquilt.rights import denied, is_denied
+from graphquilt.rights import describe_denial, is_denied
 from pipeline.errors import ConfigError
 
 
@@ -21,7 +21,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         data = path.read_bytes()
     except OSError as error:
         if is_denied(error):
-            raise ConfigError(f"config file {path} can't be read: {denied(error)}") from error
+            raise ConfigError(f"config file {path} can't be read: {describe_denial(error)}") from error
         raise ConfigError(
             f"config file {path} can't be read: {error.strerror}; 'graphquilt init INPUT --out FILE' writes one"
         ) from error

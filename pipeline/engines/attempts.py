@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from threadpoolctl import ThreadpoolController
 
-from graphquilt.rights import denied, is_denied
+from graphquilt.rights import describe_denial, is_denied
 from pipeline.errors import DiskFullError, GraphquiltError, StorageError, TaskError
 from pipeline.storage.disk_space import first_line, is_full
 from pipeline.tasks import Task, TaskFunction, TaskRecord, run_task
@@ -51,7 +51,7 @@ def attempt(function: TaskFunction, task: Task) -> TaskRecord:
         raise
     except Exception as error:
         if isinstance(error, OSError) and is_denied(error):  # elsewhere and later, too
-            raise StorageError(f"task {task.name} on {socket.gethostname()}: {denied(error)}") from error
+            raise StorageError(f"task {task.name} on {socket.gethostname()}: {describe_denial(error)}") from error
         where = f"{socket.gethostname()}:{os.getpid()}"
         if is_full(error):
             raise DiskFullError(f"task {task.name} on {where}: {first_line(error)}") from error

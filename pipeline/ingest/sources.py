@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from graphquilt.rights import denied, is_denied
+from graphquilt.rights import describe_denial, is_denied
 from pipeline.errors import ConfigError, InputError
 from pipeline.ingest import lake
 from pipeline.ingest.lake import LakeFolder, Snapshot
@@ -202,7 +202,7 @@ def naming(address: str, file_format: Format) -> Iterator[None]:
         OSError,
     ) as error:
         if is_denied(error):
-            raise InputError(f"{address} can't be read: {denied(error, address)}") from error
+            raise InputError(f"{address} can't be read: {describe_denial(error, address)}") from error
         if isinstance(error, FileNotFoundError):
             raise InputError(f"{address} was there when the input was listed, and is gone; run again") from error
         advice = {
@@ -263,7 +263,7 @@ def survey_sources(
         sources = [_describe(filesystem, path, listing.base, file) for file in data]
     except OSError as error:
         if is_denied(error):
-            raise InputError(f"input {path} can't be listed: {denied(error, path)}") from error
+            raise InputError(f"input {path} can't be listed: {describe_denial(error, path)}") from error
         raise InputError(f"input {path} can't be listed: {_first_line(error)}; check the path") from error
     skip = len(listing.base.rstrip("/")) + 1
     ignored = (*listing.ignored, *(file.path[skip:] for file in listing.files if file not in data))

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from graphquilt.pointers import RELEASES, Swap, release_names, withdrawn_releases
-from graphquilt.releases import ManifestError, pointed_sha256, problem_of_file, read_manifest, remedy_for
+from graphquilt.pointers import RELEASES, Swap, list_releases, list_withdrawn
+from graphquilt.releases import ManifestError, describe_remedy, find_file_problem, manifest_sha256_in, read_manifest
 from pipeline.errors import StorageError
 from pipeline.publishing.pointer import own_folder, pointers_of
 
@@ -66,7 +66,7 @@ def current(root: Path, name: str) -> dict[str, Any] | None:
 def releases(root: Path, name: str) -> list[Release]:
     """Return the releases of a name, oldest data first. Folders without a sound manifest are none."""
     folder = own_folder(root, name)
-    looked_at = [_look_at(folder / RELEASES / release, ()) for release in release_names(folder)]
+    looked_at = [_look_at(folder / RELEASES / release, ()) for release in list_releases(folder)]
     return sorted((found for found in looked_at if isinstance(found, Release)), key=lambda found: found.order)
 
 
@@ -80,7 +80,7 @@ def all_releases(root: Path, name: str) -> list[Release | DamagedRelease]:
     folder = own_folder(root, name)
     found = pointers_of(folder)
     swaps = [*found.history, *([found.at] if found.at else [])]
-    names = {*release_names(folder), *([found.at.release] if found.at else [])}  # that one also where it is gone
+    names = {*list_releases(folder), *([found.at.release] if found.at else [])}  # that one also where it is gone
     return sorted(
         (_look_at(folder / RELEASES / release, swaps) for release in names),
         key=lambda release: release.order,
@@ -99,7 +99,7 @@ def earlier_releases(root: Path, name: str, date: dt.date) -> Iterator[Release]:
     """
     folder = own_folder(root, name)
     found = pointers_of(folder)
-    withdrawn = withdrawn_releases(found.history)
+    withdrawn = list_withdrawn(found.history)
     at = found.at
     is_base = at is not None and dt.date.fromisoformat(at.data_date) < date
     bound = dt.date.fromisoformat(at.data_date) if at is not None and is_base else date
@@ -114,7 +114,7 @@ def earlier_releases(root: Path, name: str, date: dt.date) -> Iterator[Release]:
 def _unusable(folder: Path, release: DamagedRelease) -> StorageError:
     return StorageError(
         f"this run builds on release {release.release}, which is damaged: {release.problem}. "
-        f"{remedy_for(folder, release.release)}"
+        f"{describe_remedy(folder, release.release)}"
     )
 
 
@@ -146,15 +146,15 @@ def manifest_of(folder: Path) -> Mapping[str, Any]:
     try:
         return read_manifest(folder)
     except ManifestError as error:
-        name = folder.parent.parent
-        raise StorageError(f"release {folder.name} is damaged: {error}. {remedy_for(name, folder.name)}") from error
+        remedy = describe_remedy(folder.parent.parent, folder.name)
+        raise StorageError(f"release {folder.name} is damaged: {error}. {remedy}") from error
 
 
 def note_of(folder: Path, name: str) -> Mapping[str, Any]:
     """Return a small JSON file beside a release's tables; of a damaged one nothing, and a warning."""
     try:
         entry = next((entry for entry in read_manifest(folder)["files"] if entry["name"] == name), None)
-        problem = problem_of_file(folder, entry, deep=True) if entry else None
+        problem = find_file_problem(folder, entry, deep=True) if entry else None
     except ManifestError as error:
         entry, problem = None, str(error)
     if problem:
@@ -165,7 +165,7 @@ def note_of(folder: Path, name: str) -> Mapping[str, Any]:
 def _look_at(path: Path, swaps: Sequence[Swap]) -> Release | DamagedRelease:
     last = swaps[-1] if swaps else None
     try:
-        return read_release(path, pointed_sha256(last, path.name))
+        return read_release(path, manifest_sha256_in(last, path.name))
     except ManifestError as error:
         dates = [swap.data_date for swap in swaps if swap.release == path.name] or [path.name[:10]]
         return DamagedRelease(path.name, path, _date_of(dates[-1]), str(error))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from graphquilt.pointers import CURRENT, HISTORY, RELEASES, PointerError, Pointers, Swap, read_pointers
-from graphquilt.releases import remedy_for_pointer
+from graphquilt.releases import describe_pointer_remedy
 from pipeline import storage
 from pipeline.errors import StorageError
 from pipeline.workspace import published_folder
@@ -46,7 +46,7 @@ def pointers_of(folder: Path) -> Pointers:
     try:
         return read_pointers(folder)
     except PointerError as error:
-        raise StorageError(f"{error}. {remedy_for_pointer(folder)}") from error
+        raise StorageError(f"{error}. {describe_pointer_remedy(folder)}") from error
 
 
 def settle(folder: Path) -> Swap | None:

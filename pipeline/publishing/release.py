@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from graphquilt.pointers import CURRENT, RELEASES, Swap, last_sequence, release_names
+from graphquilt.pointers import CURRENT, RELEASES, Swap, list_releases, read_last_sequence
 from graphquilt.releases import (
     MANIFEST,
     ManifestError,
-    pointed_sha256,
-    problems_of,
+    describe_remedy,
+    describe_way_out,
+    find_problems,
+    join_problems,
+    manifest_sha256_in,
     read_manifest,
-    remedy_for,
-    sentences,
-    way_out,
 )
 from pipeline import storage
 from pipeline.errors import ConfigError, StorageError
@@ -125,7 +125,7 @@ def _bring_about(
     """See to it that the release is there and whole; return whether it had to be made."""
     staging = target.with_name(f"{STAGING}{target.name}")
     storage.require_own(target, "folder")
-    known = pointed_sha256(at, target.name)
+    known = manifest_sha256_in(at, target.name)
     if not target.exists():
         _move_in(stage(staging, files, about, notes), target)
         if known:
@@ -165,7 +165,7 @@ def _restore(
     ------
     StorageError : nothing has those bytes any more; the release stays as it is.
     """
-    problems = problems_of(target, known, deep=True)
+    problems = find_problems(target, known, deep=True)
     if not problems:
         return False
     _refuse_strangers(target, [entry["name"] for entry in manifest["files"]])
@@ -173,8 +173,8 @@ def _restore(
     try:
         _move_in(restage(staging, target, manifest, files, notes), target)
     except StorageError as error:
-        raise _lost(target, sentences(problems), error) from error
-    log.warning("release=%s restored=same_bytes reason=%r", target.name, sentences(problems))
+        raise _lost(target, join_problems(problems), error) from error
+    log.warning("release=%s restored=same_bytes reason=%r", target.name, join_problems(problems))
     return True
 
 
@@ -192,19 +192,19 @@ def rollback(root: Path, name: str, to: str | None = None, *, wait_s: float = 60
     folder = own_folder(root, name)
     with lock(folder / LOCK, f"rollback of {name}", wait_s):
         at = _settled(folder, is_needed=to is None)
-        if to is not None and to not in release_names(folder):
-            raise ConfigError(f"'{name}' has no release '{to}'; it has {release_names(folder)}")
+        if to is not None and to not in list_releases(folder):
+            raise ConfigError(f"'{name}' has no release '{to}'; it has {list_releases(folder)}")
         if to is None:
             if at is None:
                 raise ConfigError(f"nothing is published as '{name}' under {root}, so there is nothing to roll back")
             to = _release_before(root, name, at)
         target = folder / RELEASES / to
         try:
-            sha256 = pointed_sha256(at, target.name)
+            sha256 = manifest_sha256_in(at, target.name)
             _restore(target, read_manifest(target, sha256), sha256, (), {})
         except (ManifestError, StorageError) as error:
             stays = f"CURRENT stays at {at.release}" if at else "CURRENT stays as it is"
-            way = f". {way_out(folder, to, deep=True)}" if isinstance(error, ManifestError) else ""
+            way = f". {describe_way_out(folder, to, deep=True)}" if isinstance(error, ManifestError) else ""
             raise StorageError(f"{stays}: {error}{way}") from error
         return at, _point_at(folder, at, target, "rollback")
 
@@ -219,14 +219,14 @@ def require_whole(root: Path, name: str, release: str, *, wait_s: float = 60.0) 
     """
     folder = own_folder(root, name)
     target = folder / RELEASES / release
-    known = pointed_sha256(pointers_of(folder).at, release)
-    if not problems_of(target, known, deep=True):
+    known = manifest_sha256_in(pointers_of(folder).at, release)
+    if not find_problems(target, known, deep=True):
         return
     with lock(folder / LOCK, f"restoring {release}", wait_s):
         try:
             _restore(target, read_manifest(target, known), known, (), {})
         except ManifestError as error:
-            raise StorageError(f"release {release} is damaged: {error}. {remedy_for(folder, release)}") from error
+            raise StorageError(f"release {release} is damaged: {error}. {describe_remedy(folder, release)}") from error
 
 
 def remove_leftovers(folder: Path) -> list[Path]:
@@ -260,7 +260,7 @@ def move_aside(path: Path) -> Path:
 def _lost(target: Path, problem: str, reason: StorageError) -> StorageError:
     return StorageError(
         f"release {target.name} is damaged and can't be restored: {problem}; {reason}. "
-        f"{way_out(target.parent.parent, target.name, deep=True)}"
+        f"{describe_way_out(target.parent.parent, target.name, deep=True)}"
     )
 
 
@@ -332,4 +332,4 @@ def _point_at(folder: Path, at: Swap | None, target: Path, why: Reason) -> Swap:
     )
     if at is not None and at.target == wanted:
         return at
-    return point_at(folder, wanted, why, at.sequence if at else last_sequence(folder))
+    return point_at(folder, wanted, why, at.sequence if at else read_last_sequence(folder))

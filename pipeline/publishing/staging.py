@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from graphquilt.column_sums import column_sums
-from graphquilt.own_files import foreign
+from graphquilt.column_checksums import checksum_columns
+from graphquilt.json_checksum import add_checksum
+from graphquilt.own_files import describe_foreign
 from graphquilt.releases import MANIFEST, footer_sha256
-from graphquilt.sealed import sealed
 from pipeline import storage
 from pipeline.errors import StorageError
 from pipeline.publishing.copies import WorkingFile, copy, copy_working
@@ -55,7 +55,7 @@ def stage(staging: Path, files: Sequence[WorkingFile], about: Mapping[str, Any],
         masked = json.loads(
             storage.json_bytes({**about, "files": entries})
         )  # before the seal, which is on what is written
-        storage.write_json(staging / MANIFEST, sealed(masked))
+        storage.write_json(staging / MANIFEST, add_checksum(masked))
     except BaseException:
         storage.remove_tree(staging)  # at once: on a full disk, the verdict needs the room
         raise
@@ -96,7 +96,7 @@ def _recover(path: Path, entry: Mapping[str, Any], sources: Sequence[Path], note
     """Write the first of the sources that has the sha256 of the entry."""
     path.parent.mkdir(exist_ok=True)
     for source in sources:
-        if not source.is_file() or foreign(source, "file"):
+        if not source.is_file() or describe_foreign(source, "file"):
             continue
         if copy(source, path, needed).sha256 == entry["sha256"]:
             return
@@ -115,7 +115,7 @@ def _of_parquet(path: Path) -> dict[str, Any]:
     return {
         "rows": storage.rows_in([path]),
         "footer_sha256": footer_sha256(path),
-        "columns_crc32": column_sums(path),
+        "columns_crc32": checksum_columns(path),
     }
 
 

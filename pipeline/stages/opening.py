@@ -16,7 +16,7 @@ from uuid import uuid4
 
 import pyarrow.fs as pafs
 
-from graphquilt.pointers import release_names
+from graphquilt.pointers import list_releases
 from pipeline import storage
 from pipeline.config.model import PipelineConfig
 from pipeline.engine import Engine, Frame
@@ -246,7 +246,7 @@ def _way_back(root: Path, name: str, date: dt.date) -> tuple[str, ...]:
 
 def _say_what_is_gone(root: Path, name: str) -> None:
     """Warn where nothing is published under a name that runs were published under: this is no first night."""
-    if release_names(published_folder(root, name)):
+    if list_releases(published_folder(root, name)):
         return
     runs, _ = manifests_below(root / "runs", "*/release/*")
     lost = sorted(run.figures["release"] for run in runs if Path(run.figures["path"]).parts[-3] == name)

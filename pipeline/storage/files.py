@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Literal
 from uuid import uuid4
 
-from graphquilt.own_files import foreign
-from graphquilt.rights import denied, is_denied
+from graphquilt.own_files import describe_foreign
+from graphquilt.rights import describe_denial, is_denied
 from pipeline.errors import DiskFullError, StorageError
 
 #: Folder of a date in which stages' tasks write.
@@ -47,7 +47,7 @@ def local_root(address: str | Path) -> Path:
         ) from error
     except OSError as error:
         if is_denied(error):
-            raise StorageError(f"workspace {root} can't be made: {denied(error)}") from error
+            raise StorageError(f"workspace {root} can't be made: {describe_denial(error)}") from error
         raise StorageError(
             f"workspace {root} can't be made: {error.strerror}; choose a folder you can write"
         ) from error
@@ -61,7 +61,7 @@ def require_own(path: Path, wanted: Literal["file", "folder"]) -> None:
     ------
     StorageError : a symbolic link, or anything else that is not ``wanted``, naming it and what to do.
     """
-    if reason := foreign(path, wanted):
+    if reason := describe_foreign(path, wanted):
         raise StorageError(reason)
 
 

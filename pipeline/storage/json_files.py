@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import xxhash
 
-from graphquilt.masking import masked
+from graphquilt.masking import mask_secrets
 from pipeline.errors import DamagedFileError, StorageError
 from pipeline.storage.checksums import unreadable
 from pipeline.storage.files import fsync_folder, require_own, write_bytes
@@ -38,7 +38,7 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 def json_bytes(value: Mapping[str, Any]) -> bytes:
     """Return what :func:`write_json` writes."""
-    return (masked(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)) + "\n").encode()
+    return (mask_secrets(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)) + "\n").encode()
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

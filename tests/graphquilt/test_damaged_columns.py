@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from graphquilt import EmbeddingTable, NeighborTable, TableError
-from graphquilt.sealed import sealed
+from graphquilt.json_checksum import add_checksum
 from tests.graphquilt.published_neighbors import publish_lists, random_lists
 from tests.graphquilt.published_tables import publish_nodes, random_nodes
 
@@ -110,7 +110,7 @@ def test_a_release_of_before_is_read_without_sums(tmp_path: Path) -> None:
     manifest = json.loads(place.read_text())
     for entry in manifest["files"]:
         entry.pop("columns_crc32", None)
-    place.write_text(json.dumps(sealed(manifest), indent=2, ensure_ascii=False) + "\n")
+    place.write_text(json.dumps(add_checksum(manifest), indent=2, ensure_ascii=False) + "\n")
     with open_table() as table:
         for ask in questions.values():
             ask(table)

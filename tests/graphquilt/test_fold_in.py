@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from graphquilt import EmbeddingTable, TableError, UnknownNodeError
-from graphquilt.fold_in import weights_of
+from graphquilt.fold_in import parse_weights
 from pipeline.publishing.release import publish
 from schemas.tables import fold_in, node_embeddings
 from tests.graphquilt.published_tables import metadata_of
@@ -138,6 +138,6 @@ def test_what_cannot_be_folded_in_is_said(tmp_path: Path) -> None:
 
 
 def test_ids_alone_weigh_one_each() -> None:
-    ids, weights = weights_of(["a", "b", "a"])
+    ids, weights = parse_weights(["a", "b", "a"])
     assert ids == ["a", "b", "a"]
     np.testing.assert_array_equal(weights, [1, 1, 1])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from graphquilt.masking import masked, secret_in, secret_of_argument, secret_of_setting
+from graphquilt.masking import mask_secrets, secret_in, secret_of_argument, secret_of_setting
 from jobs.logs import MaskingFormatter
 from tests.secrets_in_addresses import SECRETS, addresses
 
@@ -31,9 +31,9 @@ def test_no_secret_is_overlooked(data: st.DataObject, secret: str) -> None:
 def test_no_secret_passes_the_mask(data: st.DataObject, secret: str) -> None:
     address = data.draw(addresses(secret))
     for text in (address, f"input {address} can't be opened: Cannot parse URI: '{address}' at 8. Try {address}"):
-        said = masked(text)
+        said = mask_secrets(text)
         assert secret not in said
-        assert masked(said) == said
+        assert mask_secrets(said) == said
     record = logging.LogRecord("pipeline", logging.ERROR, "f", 1, "input=%s", (address,), None)
     assert secret not in MaskingFormatter().format(record)
 
@@ -64,14 +64,14 @@ def test_a_traceback_is_masked_too() -> None:
     ],
 )
 def test_addresses_without_secrets_are_left_alone(harmless: str) -> None:
-    assert masked(harmless) == harmless
+    assert mask_secrets(harmless) == harmless
     assert secret_in(harmless) is None
 
 
 @given(st.text(), st.text())
 def test_a_mask_changes_no_text_without_addresses_and_assignments(before: str, after: str) -> None:
     assume("://" not in before + after and "=" not in before + after)
-    assert masked(f"{before} {after}") == f"{before} {after}"
+    assert mask_secrets(f"{before} {after}") == f"{before} {after}"
 
 
 @pytest.mark.parametrize(

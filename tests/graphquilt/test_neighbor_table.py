@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graphquilt import EmbeddingTable, NeighborLists, NeighborTable, TableError, UnknownNodeError
-from graphquilt.row_groups import RowGroup, RowGroups
+from graphquilt.row_groups import NodeRowGroup, RowGroups
 from pipeline.publishing.release import publish
 from schemas.tables import PPR_NEIGHBOR_LISTS
 from tests.graphquilt.published_neighbors import (
@@ -216,7 +216,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, tuple[str, ...]]]:
     seen: list[tuple[int, tuple[str, ...]]] = []
     plain = RowGroups._read
 
-    def counting(self: RowGroups, groups: list[RowGroup], names: Any) -> Any:
+    def counting(self: RowGroups, groups: list[NodeRowGroup], names: Any) -> Any:
         seen.extend((group.number, tuple(names)) for group in groups)
         return plain(self, groups, names)
 

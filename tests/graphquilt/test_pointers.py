@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from graphquilt.json_checksum import add_checksum, has_valid_checksum
 from graphquilt.pointers import CURRENT, HISTORY, PointerError, Swap, read_pointers
-from graphquilt.sealed import is_sealed, sealed
 
 
 def swap_to(sequence: int, release: str | None = None, why: str = "publish") -> Swap:
@@ -93,7 +93,7 @@ def test_a_damaged_or_foreign_current_is_the_last_swap_with_a_word(tmp_path: Pat
         "text": b"see the wiki",
         "list": b"[1, 2]",
         "nested": b"[" * 100_000,
-        "other object": json.dumps(sealed({"release": "r1"})).encode(),
+        "other object": json.dumps(add_checksum({"release": "r1"})).encode(),
         "old": json.dumps(history[1].to_json()).encode(),
         "unsealed": json.dumps({k: v for k, v in history[1].to_json().items() if k != "checksum"}).encode(),
     }
@@ -200,8 +200,8 @@ def test_what_was_put_in_a_file_s_place_is_named(tmp_path: Path, name: str, kind
 
 @given(st.dictionaries(st.text(), st.integers() | st.floats(allow_nan=False) | st.text() | st.none(), max_size=4))
 def test_a_seal_breaks_with_any_change(value: dict[str, object]) -> None:
-    whole = json.loads(json.dumps(sealed(value)))
-    assert is_sealed(whole)
-    assert not is_sealed({**whole, "more": 1})
+    whole = json.loads(json.dumps(add_checksum(value)))
+    assert has_valid_checksum(whole)
+    assert not has_valid_checksum({**whole, "more": 1})
     for name in set(whole) - {"checksum"}:
-        assert not is_sealed({**whole, name: [whole[name]]})
+        assert not has_valid_checksum({**whole, name: [whole[name]]})

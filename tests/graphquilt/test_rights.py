@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from graphquilt.rights import denied, is_denied
+from graphquilt.rights import describe_denial, is_denied
 from tests.graphquilt.published_tables import publish_nodes, random_nodes
 from tests.other_user import as_another_user
 
@@ -77,5 +77,5 @@ def test_no_right_is_said_as_that(shared_folder: Path, barred: str) -> None:
 def test_what_is_a_matter_of_rights(error: OSError, is_right: bool) -> None:
     assert is_denied(error) is is_right
     if is_right:
-        assert ("read-only" in denied(error)) == (error.errno == errno.EROFS)
-        assert ("credentials" in denied(error, "s3://b/x")) == (error.errno is None)  # of a store, not of a file
+        assert ("read-only" in describe_denial(error)) == (error.errno == errno.EROFS)
+        assert ("credentials" in describe_denial(error, "s3://b/x")) == (error.errno is None)

@@ -16,7 +16,7 @@ import pytest
 
 from graphquilt import EmbeddingTable, NeighborTable, TableError
 from graphquilt.__main__ import main
-from graphquilt.releases import problems_of
+from graphquilt.releases import find_problems
 from pipeline.errors import StorageError
 from pipeline.publishing import release
 from pipeline.publishing.copies import WorkingFile
@@ -118,7 +118,7 @@ def test_readers_refuse_by_name_and_name_the_way_out(
     assert "graphquilt run" in said
     assert "publish" not in said.replace("published", "")  # which would hash what it finds
     table = NeighborTable if name.startswith("ppr") else EmbeddingTable
-    is_seen_on_opening = bool(problems_of(release_of(root), deep=False))
+    is_seen_on_opening = bool(find_problems(release_of(root), deep=False))
     # All is, but a bit in the bytes of a column.
     assert is_seen_on_opening or (damage == "flip" and name.endswith(".parquet"))
     for place in (root, release_of(root)):
@@ -148,7 +148,7 @@ def test_the_same_bytes_again_or_refused(
         publish(root, DAYS[2])
         assert at(root) == f"{DAYS[2]}-a"
         assert bytes_of(folder) == damaged
-        assert problems_of(folder, deep=True)
+        assert find_problems(folder, deep=True)
         return
     # Tables are made from working files; a manifest and what lies beside it by who knows their content.
     restores = damage in DAMAGES and (has_working and (name.endswith(".parquet") or action == "publish"))

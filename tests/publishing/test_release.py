@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from graphquilt import EmbeddingTable
-from graphquilt.releases import problems_of
+from graphquilt.releases import find_problems
 from pipeline.errors import ConfigError, LockedError, StorageError
 from pipeline.publishing import release as module
 from pipeline.publishing.listing import current, releases
@@ -54,7 +54,7 @@ def test_a_release_holds_its_files_and_a_manifest_of_them(tmp_path: Path) -> Non
     assert pointer is not None
     assert pointer["path"] == "releases/r1"
     assert (
-        problems_of(tmp_path / "published" / "default" / pointer["path"], pointer["manifest_sha256"], deep=True) == []
+        find_problems(tmp_path / "published" / "default" / pointer["path"], pointer["manifest_sha256"], deep=True) == []
     )
 
 
@@ -66,7 +66,7 @@ def test_a_manifest_is_sealed_as_it_is_written(tmp_path: Path) -> None:
         tmp_path, "default", "r1", working({"t": [(source, "part.bin")]}), about, {}, {},
         data_date=dt.date(2024, 6, 1), contract_version=1,
     )  # fmt: skip
-    assert problems_of(done.path, deep=True) == []
+    assert find_problems(done.path, deep=True) == []
     assert "hunter2" not in (done.path / "manifest.json").read_text()
 
 
@@ -175,7 +175,7 @@ def test_rollback_restores_a_damaged_release_from_working_files(tmp_path: Path) 
     (first.path / "t" / "part-00000.bin").write_bytes(b"r0ws")
     rollback(tmp_path, "default")
     assert at(tmp_path) == "d1"
-    assert problems_of(first.path, deep=True) == []
+    assert find_problems(first.path, deep=True) == []
 
 
 def test_without_a_release_there_is_nothing_to_roll_back(tmp_path: Path) -> None:
@@ -278,7 +278,7 @@ def test_a_reader_never_sees_a_missing_or_partial_release_while_publishers_are_k
     assert not [path.name for path in (folder / "releases").iterdir() if path.name.startswith("_")]
     assert not list(folder.glob(".CURRENT*"))
     for release in releases(tmp_path, "default"):
-        assert problems_of(release.path, deep=True) == []
+        assert find_problems(release.path, deep=True) == []
 
 
 @pytest.mark.slow
@@ -297,6 +297,6 @@ def test_two_publishers_at_once_leave_the_latest_day_current(tmp_path: Path) -> 
     assert reader.seen == sorted(reader.seen)
     known = releases(tmp_path, "default")
     for release in known:
-        assert problems_of(release.path, deep=True) == []
+        assert find_problems(release.path, deep=True) == []
     # A kill between rename and swap may leave one release that is not yet pointed at.
     assert at(tmp_path) in {release.release for release in known[-2:]}

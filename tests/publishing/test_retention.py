@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from graphquilt.releases import problems_of
+from graphquilt.releases import find_problems
 from pipeline.publishing.listing import current, releases
 from pipeline.publishing.release import publish, rollback
 from pipeline.publishing.retention import CleanReport, clean
@@ -50,7 +50,7 @@ def test_the_newest_stay_and_the_rest_goes(tmp_path: Path) -> None:
     }  # fmt: skip
     assert "2 newer releases; 2 are kept" in {item.why for item in report.removed}
     for release in releases(tmp_path, "default"):
-        assert problems_of(release.path, deep=True) == []
+        assert find_problems(release.path, deep=True) == []
     assert run_clean(tmp_path).removed == ()
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from graphquilt.releases import problems_of
+from graphquilt.releases import find_problems
 from pipeline.stages.chain import STAGE_NAMES
 from tests.conftest import ROOT
 from tests.stages.chains import Chain, config_for, users_and_items, with_changes, write_rows
@@ -148,7 +148,8 @@ class Reader:
                 raw = (self._published / "CURRENT.json").read_bytes()
                 try:
                     current = json.loads(raw)
-                    self.found += problems_of(self._published / current["path"], current["manifest_sha256"], deep=True)
+                    folder = self._published / current["path"]
+                    self.found += find_problems(folder, current["manifest_sha256"], deep=True)
                 except (ValueError, KeyError) as error:
                     self.found.append(f"CURRENT.json is {raw!r}: {error!r}")
             time.sleep(0.002)
@@ -180,7 +181,7 @@ def disturb(folder: Path, undisturbed: dict[str, bytes], stages: tuple[str, ...]
     assert reader.looks
     made = chain.published()
     assert made.data == undisturbed
-    assert problems_of(made.folder, chain.current()["manifest_sha256"], deep=True) == []
+    assert find_problems(made.folder, chain.current()["manifest_sha256"], deep=True) == []
     assert not list((chain.root / "published/default/releases").glob("_*"))
     assert len(list((chain.root / "published/default/releases").iterdir())) == 1
     return killed
