@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.tasks import RECORDS, Task, TaskFunction, TaskRecord
+from pipeline.tasks import RECORDS, P, R, Task, TaskFunction, TaskRecord
 
 _POLL_S = 0.25
 
@@ -27,14 +27,14 @@ class _Watched:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._engine, name)
 
-    def map_tasks(self, function: TaskFunction, tasks: Sequence[Task]) -> list[TaskRecord]:
+    def map_tasks(self, function: TaskFunction[P, R], tasks: Sequence[Task[P]]) -> list[TaskRecord[R]]:
         """Run the tasks, with a bar."""
         if len(tasks) < 2:
             return self._engine.map_tasks(function, tasks)
         from rich.console import Console
         from rich.progress import Progress
 
-        place = Path(tasks[0].place) / RECORDS
+        place = Path(tasks[0].folder) / RECORDS
         earlier = _count(place)
         finished = threading.Event()
         with Progress(console=Console(stderr=True), transient=True) as progress:

@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 
 import pyarrow as pa
 
-from pipeline.tasks import Task, TaskFunction, TaskRecord
+from pipeline.tasks import P, R, Task, TaskFunction, TaskRecord
 
 Frame = TypeVar("Frame")
 
@@ -47,7 +47,7 @@ class Engine(Protocol[Frame]):
     slots: int  # tasks that run at once
     graph_tables: GraphTables | None  # None: not here, and the own path is taken
 
-    def map_tasks(self, function: TaskFunction, tasks: Sequence[Task]) -> list[TaskRecord]:
+    def map_tasks(self, function: TaskFunction[P, R], tasks: Sequence[Task[P]]) -> list[TaskRecord[R]]:
         """Run ``function`` once for each task, anywhere, in any order; return their records in task order.
 
         Engines may run a task again after a lost worker: only committed files count.

@@ -66,7 +66,7 @@ def blocks_of(chain: Chain, config: dict[str, Any]) -> tuple[Workspace, list[Blo
 class InANewProcess:
     """Runs tasks one after the other in one process that has done nothing else: no heap is left from before."""
 
-    def map_tasks(self, function: TaskFunction, tasks: Sequence[Task]) -> list[TaskRecord]:
+    def map_tasks(self, function: TaskFunction[Any, Any], tasks: Sequence[Task[Any]]) -> list[TaskRecord[Any]]:
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
             return list(pool.map(run_task, [function] * len(tasks), tasks))
 

@@ -8,31 +8,30 @@ from typing import Any
 import numpy as np
 import pytest
 
-import pipeline.tasks
 from pipeline import storage
 from pipeline.errors import DamagedFileError, TaskError
 from pipeline.tasks import RECORDS, Attempt, Task, TaskFunction, TaskRecord, committed, run_missing, run_task
 
 
-def write_number(task: Task, attempt: Attempt) -> Mapping[str, Any]:
-    attempt.path("rows", "txt").write_text(str(task.payload["number"]))
-    return {"number": task.payload["number"]}
+def write_number(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
+    attempt.path("rows", "txt").write_text(str(payload["number"]))
+    return {"number": payload["number"]}
 
 
-def write_three(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def write_three(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     for text in ("a", "b"):
         attempt.path("rows", "txt").write_text(text)
     attempt.path("outbox", "txt").write_text("c")
     return {}
 
 
-def fail(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def fail(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     attempt.path("rows", "txt").write_text("half of it")
     raise KeyError("no")
 
 
-def touch_memory(task: Task, attempt: Attempt) -> Mapping[str, Any]:
-    np.ones(task.payload["bytes"] // 8).sum()
+def touch_memory(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
+    np.ones(payload["bytes"] // 8).sum()
     return {}
 
 
@@ -40,18 +39,18 @@ class Runner:
     def __init__(self) -> None:
         self.sent: list[str] = []
 
-    def map_tasks(self, function: TaskFunction, tasks: Sequence[Task]) -> list[TaskRecord]:
+    def map_tasks(self, function: TaskFunction[Any, Any], tasks: Sequence[Task[Any]]) -> list[TaskRecord[Any]]:
         self.sent += [task.name for task in tasks]
         return [run_task(function, task) for task in tasks]
 
 
 def task(folder: Path, number: int = 1, name: str = "t") -> Task:
-    return Task(name, str(folder), {"number": number})
+    return Task(name, folder, {"number": number})
 
 
-def write_next_number(task: Task, attempt: Attempt) -> Mapping[str, Any]:
-    attempt.path("rows", "txt").write_text(str(task.payload["number"] + 1))
-    return {"number": task.payload["number"]}
+def write_next_number(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
+    attempt.path("rows", "txt").write_text(str(payload["number"] + 1))
+    return {"number": payload["number"]}
 
 
 def test_a_record_names_the_files_and_what_they_cost(tmp_path: Path) -> None:
@@ -74,9 +73,9 @@ def test_files_are_durable_before_the_record_that_names_them(tmp_path: Path, mon
 
 
 def test_growth_is_what_the_task_added(tmp_path: Path) -> None:
-    record = run_task(touch_memory, Task("t", str(tmp_path), {"bytes": 2**28}))
+    record = run_task(touch_memory, Task("t", tmp_path, {"bytes": 2**28}))
     assert 2**28 * 0.9 <= record.growth_bytes <= 2**28 * 1.5
-    again = run_task(touch_memory, Task("u", str(tmp_path), {"bytes": 2**20}))
+    again = run_task(touch_memory, Task("u", tmp_path, {"bytes": 2**20}))
     assert again.growth_bytes < 2**26  # the peak of the task before is not this one's
 
 
@@ -131,13 +130,13 @@ def test_two_attempts_with_other_bytes_name_both(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["", "../t", "a b", "-t", "t/u"])
 def test_names_that_are_no_file_names_are_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="task name"):
-        Task(name, str(tmp_path))
+        Task(name, tmp_path, {})
 
 
 def test_tasks_travel_as_json(tmp_path: Path) -> None:
-    given = Task("t", str(tmp_path), {"ß": [1, 2.5, None], "nested": {"a": True}})
+    given = Task("t", tmp_path, {"ß": [1, 2.5, None], "nested": {"a": True}})
     assert Task.from_json(given.to_json()) == given
-    assert Task("t", "elsewhere", given.payload).digest == given.digest  # the place is no part of what to do
+    assert Task("t", Path("elsewhere"), given.payload).digest == given.digest  # the folder is no part of what to do
 
 
 def test_a_task_looks_at_the_tables_it_is_handed_unless_they_are_large(
@@ -148,10 +147,11 @@ def test_a_task_looks_at_the_tables_it_is_handed_unless_they_are_large(
         (tmp_path / "rows").write_bytes(data)
         files.append(storage.table_file(tmp_path, number, storage.checksum_of(tmp_path / "rows"), "arrow"))
         (tmp_path / "rows").rename(files[-1])
-    task = Task("read", str(tmp_path / "work"), {"sets": [{"rows": [str(file) for file in files]}]})
+    task = Task("read", tmp_path / "work", {"sets": [{"rows": [str(file) for file in files]}]})
     run_task(lambda *_: {}, task)
     files[1].write_bytes(b"more rowz")
     with pytest.raises(DamagedFileError, match=f"{files[1]} has other bytes"):
         run_task(lambda *_: {}, task)
-    monkeypatch.setattr(pipeline.tasks, "_CHECKED_HERE", 12)  # of 13: each of many tasks would read all of them
+    # of 13: each of many tasks would read all of them
+    monkeypatch.setattr("pipeline.tasks.attempt._CHECKED_TABLES", 12)
     run_task(lambda *_: {}, task)

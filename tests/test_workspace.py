@@ -33,23 +33,23 @@ def manifest(fingerprint: str = "abc") -> Manifest:
 
 def made_table(root: Path) -> Workspace:
     made = workspace(root)
-    made.place("edges").mkdir(parents=True)
+    made.folder("edges").mkdir(parents=True)
     for name, (_, data) in FILES.items():
-        (made.place("edges") / name).write_bytes(data)
+        (made.folder("edges") / name).write_bytes(data)
     made.commit(manifest())
     return made
 
 
 def test_a_table_is_where_its_fingerprint_says_and_nowhere_else(tmp_path: Path) -> None:
     made = workspace(tmp_path)
-    place = made.place("edges")
+    place = made.folder("edges")
     assert place == tmp_path / "runs" / "2024-06-01" / "edges" / "abc"
     assert made.finished("edges") is None
     place.mkdir(parents=True)
     (place / "part-00000.parquet").touch()
     assert made.finished("edges") is None  # files without a manifest are no table
     made = made_table(tmp_path / "made")
-    place = made.place("edges")
+    place = made.folder("edges")
     assert made.finished("edges") == manifest()
     assert (made.manifest("edges").rows, made.manifest("edges").bytes) == (7, 30)
     assert made.files("edges") == [place / "part-00000.parquet", place / "part-00001.parquet"]
@@ -111,7 +111,7 @@ def test_the_kernel_frees_the_lock_of_a_killed_process(tmp_path: Path) -> None:
 
 def test_a_manifest_appears_whole(tmp_path: Path) -> None:
     made = workspace(tmp_path)
-    made.place("edges").mkdir(parents=True)
+    made.folder("edges").mkdir(parents=True)
     made.commit(manifest())
     made.commit(manifest())
-    assert [path.name for path in made.place("edges").iterdir()] == [MANIFEST]
+    assert [path.name for path in made.folder("edges").iterdir()] == [MANIFEST]

@@ -59,7 +59,7 @@ def write_edge_slices(path: Path, edges: Edges, receiver: NDArray[np.int32]) -> 
     return write_slices(path, INDEXED_EDGES.schema, slices)
 
 
-def slices_for(part: int, records: Sequence[TaskRecord], role: str) -> list[list[Any]]:
+def slices_for(part: int, records: Sequence[TaskRecord[Any]], role: str) -> list[list[Any]]:
     """Return [file, batch] of every slice with a role that is addressed to a part, in task order."""
     found = []
     for record in records:

@@ -22,12 +22,12 @@ from pipeline.kernels.buffers import aligned_empty
 from pipeline.kernels.narrow_rows import round_rows
 from pipeline.kernels.rows import add_rows, column_sums, row_norms, scatter_rows
 from pipeline.storage import BATCHES
-from pipeline.tasks import Attempt, Task
+from pipeline.tasks import Attempt
 
 
-def embed_block(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def embed_block(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: all rounds of a graph that is one block, in memory."""
-    block, settings = block_of(task), Settings.from_json(task.payload["settings"])
+    block, settings = block_of(payload), Settings.from_json(payload["settings"])
     method = method_for(settings)
     first, stop = method.travelling(block, settings)
     files = FileSink(attempt, settings, block)
@@ -44,7 +44,7 @@ def embed_block(task: Task, attempt: Attempt) -> Mapping[str, Any]:
             _keep_power(attempt, block.node_ix[first:stop], rows, method, number, settings)
     result: dict[str, Any] = {"part": block.part_id, "report": method.report(settings)}
     _write_told(attempt, settings.facts)
-    if has_kept_powers or not task.payload["wants_rows"]:
+    if has_kept_powers or not payload["wants_rows"]:
         return result
     if memory:
         for role, node_ix, held in memory.held:
@@ -83,10 +83,10 @@ def rounds_of_block(
         x = rows.values
 
 
-def multiply_part(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def multiply_part(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task, first wave: one part's share of a product."""
-    payload, settings = task.payload, Settings.from_json(task.payload["settings"])
-    block, number = block_of(task), int(payload["number"])
+    settings = Settings.from_json(payload["settings"])
+    block, number = block_of(payload), int(payload["number"])
     method = method_for(settings)
     first, stop = method.travelling(block, settings)
     node_ix = block.node_ix[first:stop]
@@ -106,10 +106,10 @@ def multiply_part(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     return sent | _finish_round(attempt, block, whole, rows, sink, payload, settings)
 
 
-def settle_homes(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def settle_homes(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task, second wave: add the partial rows of the split nodes that are at home in a part."""
-    payload, settings = task.payload, Settings.from_json(task.payload["settings"])
-    block = block_of(task)
+    settings = Settings.from_json(payload["settings"])
+    block = block_of(payload)
     split = split_rows(block, settings)
     width = method_for(settings).width(int(payload["number"]), settings)
     sums, magnitude = np.zeros((split.size, width)), np.zeros(split.size)
@@ -121,9 +121,9 @@ def settle_homes(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     return _finish_round(attempt, block, split, rows, FileSink(attempt, settings, block), payload, settings)
 
 
-def reduce_rows(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def reduce_rows(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: files of rows as the rounds emitted them -> rows with the embedding's columns."""
-    payload, settings = task.payload, Settings.from_json(task.payload["settings"])
+    settings = Settings.from_json(payload["settings"])
     method = method_for(settings)
     files = FileSink(attempt, settings)
     for role, file in payload["files"]:
@@ -132,9 +132,9 @@ def reduce_rows(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     return {"part": payload["part"], **files.counts}
 
 
-def block_of(task: Task) -> Block:
+def block_of(payload: Mapping[str, Any]) -> Block:
     """Map the block that a task is about."""
-    files = task.payload["block"]
+    files = payload["block"]
     features = Path(files["features"]) if files["features"] else None
     nodes, edges, routes = (Path(files[name]) for name in ("nodes", "edges", "routes"))
     return Block.read(files["part_id"], nodes, edges, routes, features)

@@ -38,7 +38,7 @@ class Embedded:
 
     files: Sequence[tuple[Path, int, str]]  # path, rows, checksum
     sums: ColumnSums | None
-    records: Sequence[TaskRecord]
+    records: Sequence[TaskRecord[Any]]
     fold_in_files: Sequence[tuple[Path, int, str]] = ()  # of rows that users' rows are sums of, if they are kept
     report: Mapping[str, Any] = field(default_factory=dict)  # what the rounds found out, for people
 
@@ -70,7 +70,7 @@ def embed_parts(
     TaskError : a task failed on a worker.
     """
     method = method_for(settings)
-    records: list[TaskRecord] = []
+    records: list[TaskRecord[Any]] = []
     small = method.prelude(settings) if exchange else None
     if small is not None:
         settings = _facts_of(runner, blocks, small, place, records).passed_to(settings)
@@ -96,7 +96,7 @@ def embed_parts(
 
 
 def _facts_of(
-    runner: TaskRunner, blocks: Sequence[BlockFiles], settings: Settings, place: Path, records: list[TaskRecord]
+    runner: TaskRunner, blocks: Sequence[BlockFiles], settings: Settings, place: Path, records: list[TaskRecord[Any]]
 ) -> Settings:
     """Run a method for its facts alone; return the settings that know them, and add to the records."""
     place = place / settings.form
@@ -177,7 +177,7 @@ def _reduce(runner: TaskRunner, last: Round, settings: Settings, place: Path) ->
 
 
 def _embedded(
-    groups: Sequence[Sequence[TaskRecord]], records: Sequence[TaskRecord], report: Mapping[str, Any]
+    groups: Sequence[Sequence[TaskRecord[Any]]], records: Sequence[TaskRecord[Any]], report: Mapping[str, Any]
 ) -> Embedded:
     """Collect the files of finished rows, and add column sums in the order of the groups."""
     sums = None
@@ -189,9 +189,9 @@ def _embedded(
     return Embedded(_files(groups, "rows"), sums, records, _files(groups, FOLD_IN), report)
 
 
-def _files(groups: Sequence[Sequence[TaskRecord]], role: str) -> list[tuple[Path, int, str]]:
+def _files(groups: Sequence[Sequence[TaskRecord[Any]]], role: str) -> list[tuple[Path, int, str]]:
     return [
-        (Path(record.place) / file.name, int(rows), file.checksum)
+        (Path(record.folder) / file.name, int(rows), file.checksum)
         for group in groups
         for record in group
         for file, rows in zip((f for f in record.files if f.role == role), record.result.get(role, []), strict=True)
@@ -234,7 +234,7 @@ def _product_tasks(
     before: Round | None,
     *,
     wants_rows: bool,
-) -> list[Task]:
+) -> list[Task[Any]]:
     products = before.products[shard] if before else []
     homes = before.homes[shard] if before else []
     home_of = {record.result["part"]: record for record in homes}
@@ -258,12 +258,12 @@ def _home_tasks(
     blocks: Sequence[BlockFiles],
     settings: Settings,
     place: Path,
-    products: Sequence[TaskRecord],
+    products: Sequence[TaskRecord[Any]],
     shard: int,
     before: Round | None,
     *,
     wants_rows: bool,
-) -> list[Task]:
+) -> list[Task[Any]]:
     earlier = {record.result["part"]: record for record in before.homes[shard]} if before else {}
     tasks = []
     for block in homes_of(blocks):

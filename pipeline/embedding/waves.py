@@ -29,7 +29,7 @@ class BlockFiles:
 
 
 #: Records of one wave: by shard, then by block.
-Wave = list[list[TaskRecord]]
+Wave = list[list[TaskRecord[Any]]]
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,11 @@ class Round:
     homes: Wave  # by block with split nodes
 
     @property
-    def records(self) -> list[TaskRecord]:
+    def records(self) -> list[TaskRecord[Any]]:
         """All records, shard after shard, products first."""
         return [record for wave in (self.products, self.homes) for shard in wave for record in shard]
 
-    def side_by_side(self) -> list[list[TaskRecord]]:
+    def side_by_side(self) -> list[list[TaskRecord[Any]]]:
         """Return the records of each block's shards, products first: the order in which sums are added."""
         return [list(shards) for wave in (self.products, self.homes) for shards in zip(*wave, strict=True)]
 
@@ -54,19 +54,19 @@ def homes_of(blocks: Sequence[BlockFiles]) -> list[BlockFiles]:
     return [block for block in blocks if block.has_splits and len(blocks) > 1]
 
 
-def by_shard(records: Sequence[TaskRecord], shards: int) -> Wave:
+def by_shard(records: Sequence[TaskRecord[Any]], shards: int) -> Wave:
     """Cut the records of a wave, which come shard after shard."""
     size = len(records) // shards
     return [list(records[size * number : size * (number + 1)]) for number in range(shards)]
 
 
-def task_for(name: str, place: Path, payload: Mapping[str, Any], settings: Settings) -> Task:
+def task_for(name: str, place: Path, payload: Mapping[str, Any], settings: Settings) -> Task[Any]:
     """Describe a task; those of some columns say so in their name."""
     columns = f"-columns-{settings.first_column:05d}" if settings.is_shard else ""
-    return Task(name + columns, str(place), {**payload, "settings": settings.to_json()})
+    return Task(name + columns, place, {**payload, "settings": settings.to_json()})
 
 
-def partials_for(part: int, records: Sequence[TaskRecord], position: int = 0) -> list[list[Any]]:
+def partials_for(part: int, records: Sequence[TaskRecord[Any]], position: int = 0) -> list[list[Any]]:
     """Return [file, first batch, batches] of partial rows for a home, in the order of the records.
 
     So they are added: in part order. ``position`` counts the rounds of tasks that do several.
@@ -79,7 +79,7 @@ def partials_for(part: int, records: Sequence[TaskRecord], position: int = 0) ->
     ]
 
 
-def addressed_to(part: int, records: Sequence[TaskRecord], role: str, position: int = 0) -> list[list[Any]]:
+def addressed_to(part: int, records: Sequence[TaskRecord[Any]], role: str, position: int = 0) -> list[list[Any]]:
     """Return [file, first batch, batches] of the slices with a role that are addressed to a part."""
     found = []
     for record in records:

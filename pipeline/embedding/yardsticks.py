@@ -24,7 +24,7 @@ from pipeline.embedding.rows import Rows, Settings
 from pipeline.embedding.sinks import FileSink, take
 from pipeline.kernels.rows import add_scaled
 from pipeline.storage import BATCHES
-from pipeline.tasks import Attempt, Task
+from pipeline.tasks import Attempt
 
 
 @dataclass(frozen=True)
@@ -59,21 +59,21 @@ class _Measures:
         return sink.counts
 
 
-def measure_part(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def measure_part(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: magnitudes of a part's complete rows, and its share of those of split nodes, in all measured rounds."""
-    settings, block = Settings.from_json(task.payload["settings"]), block_of(task)
+    settings, block = Settings.from_json(payload["settings"]), block_of(payload)
     method = method_for(settings)
     first, stop = method.travelling(block, settings)
-    is_complete = (block.kind[first:stop] == RowKind.WHOLE) | task.payload["is_only_part"]
+    is_complete = (block.kind[first:stop] == RowKind.WHOLE) | payload["is_only_part"]
     complete = first + np.flatnonzero(is_complete)
     sink, measures = FileSink(attempt, settings, block), _Measures.of(block, complete, settings)
     partials: dict[str, list[Any]] = {"partials_slices": [], "kept_slices": []}
     sent_bytes = 0
-    for measured in task.payload["measured"]:
+    for measured in payload["measured"]:
         number, norms = measured["number"], RecordedNorms(measured["operands"])
         x = np.empty((stop - first, 0), np.float32)
         product = method.multiply(block, x, number, settings, norms, sink)
-        if not task.payload["is_only_part"]:
+        if not payload["is_only_part"]:
             sent = send_partials(attempt, block, product, number, settings)
             for name, found in partials.items():
                 found += sent.get(name, [])
@@ -83,11 +83,11 @@ def measure_part(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     return {"part": block.part_id, **partials, "partials_moved": [0, sent_bytes], **result}
 
 
-def measure_homes(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def measure_homes(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: magnitudes of the split nodes that are at home in a part, in all measured rounds."""
-    settings, block = Settings.from_json(task.payload["settings"]), block_of(task)
+    settings, block = Settings.from_json(payload["settings"]), block_of(payload)
     measures = _Measures.of(block, split_rows(block, settings), settings)
-    for measured in task.payload["measured"]:
+    for measured in payload["measured"]:
         rows = Rows.zeros(measures.node_ix.size, 0)
         for here, partial in arrivals(measured["inbox"], measures.node_ix):
             rows.magnitude[here] += partial.magnitude
@@ -95,17 +95,17 @@ def measure_homes(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     return {"part": block.part_id, **measures.write(attempt, FileSink(attempt, settings, block))}
 
 
-def add_powers(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def add_powers(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: some columns of the sum over the measured rounds, of the rows of one part."""
-    settings = Settings.from_json(task.payload["settings"])
-    factors = np.concatenate(list(read_columns(Path(task.payload["factors"]))))
+    settings = Settings.from_json(payload["settings"])
+    factors = np.concatenate(list(read_columns(Path(payload["factors"]))))
     total = Rows.zeros(len(factors), settings.width)
     if settings.embedding.self_influence:  # else a block would be mapped for nothing
-        block = block_of(task)
+        block = block_of(payload)
         first, stop = method_for(settings).travelling(block, settings)
-        here = first + np.flatnonzero(np.isin(block.kind[first:stop], task.payload["kinds"]))
+        here = first + np.flatnonzero(np.isin(block.kind[first:stop], payload["kinds"]))
         total = method_for(settings).first_total(block, here, settings)
-    for column, file in enumerate(task.payload["powers"]):
+    for column, file in enumerate(payload["powers"]):
         seen: list[NDArray[np.int64]] = []
         first = 0
         for node_ix, rows in row_files.read_rows(Path(file)):
@@ -116,4 +116,4 @@ def add_powers(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     node_ix = np.concatenate(seen) if seen else np.empty(0, np.int64)
     sink = FileSink(attempt, settings)
     sink.emit_some(node_ix, total)
-    return {"part": task.payload["block"]["part_id"], **sink.counts, "sums": sums_of(total, settings)}
+    return {"part": payload["block"]["part_id"], **sink.counts, "sums": sums_of(total, settings)}

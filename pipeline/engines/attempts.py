@@ -14,7 +14,7 @@ from threadpoolctl import ThreadpoolController
 from graphquilt.rights import describe_denial, is_denied
 from pipeline.errors import DiskFullError, GraphquiltError, StorageError, TaskError
 from pipeline.storage.disk_space import first_line, is_full
-from pipeline.tasks import Task, TaskFunction, TaskRecord, run_task
+from pipeline.tasks import P, R, Task, TaskFunction, TaskRecord, run_task
 
 #: Read by BLAS and OpenMP libraries when they are loaded. Engines run a task a core: threads inside of tasks
 #: would multiply with them, and BLAS sums in another order with another number of threads.
@@ -35,7 +35,7 @@ class UnexpectedError(TaskError):
     """A task raised none of :mod:`pipeline.errors`: perhaps the machine's fault, so worth another try."""
 
 
-def attempt(function: TaskFunction, task: Task) -> TaskRecord:
+def attempt(function: TaskFunction[P, R], task: Task[P]) -> TaskRecord[R]:
     """Run a task in this process with one thread.
 
     Raises

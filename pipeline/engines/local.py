@@ -19,7 +19,7 @@ from pipeline.engines.attempts import attempt
 from pipeline.engines.parquet import ready_to_write, rows_per_file, write_files
 from pipeline.engines.processes import cpu_seconds_of_trees
 from pipeline.errors import ConfigError, GraphquiltError, TaskError
-from pipeline.tasks import Task, TaskFunction, TaskRecord
+from pipeline.tasks import P, R, Task, TaskFunction, TaskRecord, payload_type
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -67,7 +67,7 @@ class LocalEngine:
             return self._workers
         return sum(worker["nthreads"] for worker in self._connected().scheduler_info(-1)["workers"].values())
 
-    def map_tasks(self, function: TaskFunction, tasks: Sequence[Task]) -> list[TaskRecord]:
+    def map_tasks(self, function: TaskFunction[P, R], tasks: Sequence[Task[P]]) -> list[TaskRecord[R]]:
         """Run ``function`` once for each task; return their records in task order.
 
         The first error ends the call: tasks that have not started are not run.
@@ -170,11 +170,11 @@ def _write(frame: pl.LazyFrame, folder: Path, schema: pa.Schema, *, keep_order: 
     return [storage.seal(file, file.stem) for file in files]
 
 
-def _attempt_json(function: TaskFunction, task: str) -> TaskRecord:
-    return attempt(function, Task.from_json(task))
+def _attempt_json(function: TaskFunction[P, R], task: str) -> TaskRecord[R]:
+    return attempt(function, Task.from_json(task, payload_type(function)))
 
 
-def _run_on_dask(client: Client, function: TaskFunction, tasks: Sequence[Task]) -> list[TaskRecord]:
+def _run_on_dask(client: Client, function: TaskFunction[P, R], tasks: Sequence[Task[P]]) -> list[TaskRecord[R]]:
     from distributed import KilledWorker, as_completed
 
     # As JSON: Dask looks for futures inside of containers, and finds nothing to look into here.
@@ -183,7 +183,7 @@ def _run_on_dask(client: Client, function: TaskFunction, tasks: Sequence[Task]) 
         for task in tasks
     ]
     task_of = dict(zip(futures, tasks, strict=True))
-    records: dict[str, TaskRecord] = {}
+    records: dict[str, TaskRecord[R]] = {}
     try:
         for future in as_completed(futures, loop=client.loop):
             task = task_of[future]

@@ -32,7 +32,7 @@ from pipeline.engines.parquet import ready_to_write, write_files
 from pipeline.kernels.buckets import deal, hash_integers, hash_texts
 from pipeline.storage import BATCHES
 from pipeline.storage.batch_files import BatchFile, batch_writer
-from pipeline.tasks import Attempt, Task
+from pipeline.tasks import Attempt
 
 Plan = Mapping[str, Any]
 SortKey = tuple[tuple[bool, Any], ...]
@@ -43,9 +43,8 @@ _HEAVY = 4
 _SORTED_ROWS = 65_536
 
 
-def relay(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def relay(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: do a plan, and write its rows as asked: see the functions ``_write...``."""
-    payload = task.payload
     with verbs.overflow_of(payload["for"]):
         return _SINKS[payload["sink"]](lazy(payload["plan"]), payload, attempt)
 

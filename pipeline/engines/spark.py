@@ -7,6 +7,7 @@ import pickle
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 from py4j.protocol import Py4JJavaError
@@ -20,7 +21,7 @@ from pipeline.engines import frames as lazy_frames
 from pipeline.engines.frames import ExchangeFrame
 from pipeline.engines.processes import cpu_seconds_of_trees
 from pipeline.errors import GraphquiltError, TaskError
-from pipeline.tasks import Task, TaskFunction, TaskRecord
+from pipeline.tasks import P, R, Task, TaskFunction, TaskRecord, payload_type, result_type
 
 _UNEXPECTED = re.compile(r"pipeline\.engines\.attempts\.UnexpectedError: (.*)")
 _FAILED_TASK = re.compile(r"Task (\d+) in stage")
@@ -51,7 +52,7 @@ class SparkEngine:
         """Tasks that run at once."""
         return self._session.sparkContext.defaultParallelism
 
-    def map_tasks(self, function: TaskFunction, tasks: Sequence[Task]) -> list[TaskRecord]:
+    def map_tasks(self, function: TaskFunction[P, R], tasks: Sequence[Task[P]]) -> list[TaskRecord[R]]:
         """Run ``function`` once for each task; return their records in task order.
 
         Spark runs a task again when its worker is lost or on an error that is not one of
@@ -75,7 +76,8 @@ class SparkEngine:
         for record, kind, message in outcomes:
             if record is None:
                 raise getattr(errors, kind, TaskError)(message)
-        return [TaskRecord.from_json(record) for record, _, _ in outcomes if record is not None]
+        result = result_type(function)
+        return [TaskRecord.from_json(record, result) for record, _, _ in outcomes if record is not None]
 
     def read(self, files: Sequence[Path], columns: Sequence[str], schema: pa.Schema) -> ExchangeFrame:
         """Columns of Parquet files; of no files, an empty frame."""
@@ -149,7 +151,7 @@ class SparkEngine:
         return cpu_seconds_of_trees([os.getpid(), jvm.java.lang.ProcessHandle.current().pid()])
 
 
-def _each_task(function: TaskFunction) -> Callable[[Iterable[str]], Iterator[Outcome]]:
+def _each_task(function: TaskFunction[Any, Any]) -> Callable[[Iterable[str]], Iterator[Outcome]]:
     pickled = pickle.dumps(function)
 
     def run(texts: Iterable[str]) -> Iterator[Outcome]:
@@ -157,10 +159,11 @@ def _each_task(function: TaskFunction) -> Callable[[Iterable[str]], Iterator[Out
 
         # Before the function's module, whose libraries count their threads when they are loaded.
         os.environ.update(ONE_THREAD_WORKER)
-        unpickled: TaskFunction = pickle.loads(pickled)
+        unpickled: TaskFunction[Any, Any] = pickle.loads(pickled)
+        kind = payload_type(unpickled)
         for text in texts:
             try:
-                yield attempt(unpickled, Task.from_json(text)).to_json(), "", ""
+                yield attempt(unpickled, Task.from_json(text, kind)).to_json(), "", ""
             except UnexpectedError:
                 raise  # Spark tries again, elsewhere if it can
             except GraphquiltError as error:
@@ -170,7 +173,7 @@ def _each_task(function: TaskFunction) -> Callable[[Iterable[str]], Iterator[Out
     return run
 
 
-def _task_error(error: Exception, tasks: Sequence[Task]) -> TaskError:
+def _task_error(error: Exception, tasks: Sequence[Task[Any]]) -> TaskError:
     text = str(error)
     if found := _UNEXPECTED.search(text):
         return TaskError(found.group(1))

@@ -62,11 +62,11 @@ class Waves:
 
     def run(
         self, name: str, pieces: Sequence[Piece], columns: Sequence[str], sink: Mapping[str, Any]
-    ) -> list[TaskRecord]:
+    ) -> list[TaskRecord[Any]]:
         """Run one wave over pieces, several small ones a task."""
         return self._runner.map_tasks(relay, self._tasks(name, pieces, columns, sink))
 
-    def finish(self, records: Sequence[TaskRecord]) -> list[Path]:
+    def finish(self, records: Sequence[TaskRecord[Any]]) -> list[Path]:
         """Bring the tables' files to their folder and remove all others."""
         files = [file for record in records for file in record.paths("table")]
         named = [self._folder / f"part-{number:05d}{''.join(file.suffixes)}" for number, file in enumerate(files)]
@@ -77,12 +77,14 @@ class Waves:
         storage.remove_tree(self._place)
         return named
 
-    def _tasks(self, name: str, pieces: Sequence[Piece], columns: Sequence[str], sink: Mapping[str, Any]) -> list[Task]:
+    def _tasks(
+        self, name: str, pieces: Sequence[Piece], columns: Sequence[str], sink: Mapping[str, Any]
+    ) -> list[Task[Any]]:
         self._number += 1
         return [
             Task(
                 f"{name}-{self._number}-{number:05d}",
-                str(self._place),
+                self._place,
                 {"plan": gathered(pack, columns).plan, "for": str(self._folder), **sink},
             )
             for number, pack in enumerate(packed(pieces, self._sizes.bytes))
@@ -91,7 +93,7 @@ class Waves:
     def _scatter(self) -> None:
         """Run all scatters that are due, in one wave."""
         due, self._next = self._next, {}
-        tasks: list[Task] = []
+        tasks: list[Task[Any]] = []
         owner: list[Hashable] = []
         for key, scatter in due.items():
             tasks += self._tasks("scatter", scatter.pieces, scatter.columns, {"sink": "slices", **scatter.how})

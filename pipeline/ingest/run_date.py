@@ -10,7 +10,7 @@ import contextlib
 import datetime as dt
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -127,7 +127,7 @@ def newest_date(
     """
     rules = replace(time_rules(config), end_us=end_of(today)).to_payload()
     tasks = [
-        Task(f"newest-{interactions}-{number:05d}", str(root / "inputs"), {"parse": task.to_payload(), "rules": rules})
+        Task(f"newest-{interactions}-{number:05d}", root / "inputs", {"parse": task.to_payload(), "rules": rules})
         for number, task in enumerate(split_tasks(sources))
     ]
     counts = total(Counts(**record.result["counts"]) for record in run_missing(engine, find_newest, tasks))
@@ -144,7 +144,7 @@ def newest_date(
     )
 
 
-def find_newest(task: Task, attempt: Attempt) -> dict[str, Any]:  # noqa: ARG001
+def find_newest(payload: Mapping[str, Any], attempt: Attempt) -> dict[str, Any]:  # noqa: ARG001
     """Task: the newest timestamp of some files, and what became of their rows."""
-    rules = ParseRules(**task.payload["rules"])
-    return {"counts": newest_timestamp(ParseTask.from_payload(task.payload["parse"]), rules).to_payload()}
+    rules = ParseRules(**payload["rules"])
+    return {"counts": newest_timestamp(ParseTask.from_payload(payload["parse"]), rules).to_payload()}

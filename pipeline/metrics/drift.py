@@ -42,7 +42,7 @@ _OF_LISTS = tuple(key for key in PprConfig.model_fields if key not in ("shards",
 
 def measure_drift(
     engine: Engine[Frame], config: PipelineConfig, workspace: Workspace, baseline: Baseline | None
-) -> tuple[dict[str, Any], list[TaskRecord]]:
+) -> tuple[dict[str, Any], list[TaskRecord[Any]]]:
     """Compare tonight's graph, vectors and lists with the baseline's.
 
     Returns
@@ -50,7 +50,7 @@ def measure_drift(
     What was measured: ``kept`` (nodes, pairs, weights), ``attributes``, ``vectors`` (RankMe, neighbours, cosines),
     ``lists``; where something could not be, ``{"note": why}``. RankMe of tonight's table needs no baseline.
     """
-    place = str(workspace.work("evaluate"))
+    place = workspace.work("evaluate")
     asked = {
         "kept": _kept(config, workspace, baseline),
         "attributes": _attributes(config, workspace, baseline),
@@ -67,7 +67,7 @@ def measure_drift(
     return found, records
 
 
-def measure_one(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def measure_one(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: one of the comparisons."""
     functions = {
         "drift-kept": measure_kept,
@@ -75,7 +75,7 @@ def measure_one(task: Task, attempt: Attempt) -> Mapping[str, Any]:
         "drift-vectors": measure_vectors,
         "drift-lists": measure_lists,
     }
-    return functions[task.name](task, attempt)
+    return functions[attempt.task.name](payload, attempt)
 
 
 def _kept(config: PipelineConfig, workspace: Workspace, baseline: Baseline | None) -> dict[str, Any] | str:
@@ -164,12 +164,11 @@ def _changed(section: str, config: PipelineConfig, baseline: Baseline, keys: Seq
     return changed_key(section, config, baseline, keys) or changed_key("input", config, baseline, OF_WEIGHTS)
 
 
-def measure_vectors(task: Task, attempt: Attempt) -> Mapping[str, Any]:  # noqa: ARG001
+def measure_vectors(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:  # noqa: ARG001
     """Task: RankMe of both tables; neighbours that nodes of both have in common, among these nodes.
 
     Both are taken of samples by hash; the nodes in common are those of both samples.
     """
-    payload = task.payload
     new = _sampled(payload["new"], payload["seed"])
     found: dict[str, Any] = {"rankme": rank_of(new.table, payload["seed"])}
     if payload["old"] is None:
@@ -190,9 +189,8 @@ def measure_vectors(task: Task, attempt: Attempt) -> Mapping[str, Any]:  # noqa:
     )
 
 
-def measure_lists(task: Task, attempt: Attempt) -> Mapping[str, Any]:  # noqa: ARG001
+def measure_lists(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:  # noqa: ARG001
     """Task: share of the first K entries of lists that are in tonight's lists too, of sources sampled by hash."""
-    payload = task.payload
     ids = pa.concat_tables(
         pq.read_table(file, columns=["node_type", "node_id"], partitioning=None) for file in payload["old"]
     )

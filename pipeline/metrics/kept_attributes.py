@@ -14,16 +14,15 @@ import pyarrow.parquet as pq
 from pipeline import storage
 from pipeline.evaluation.sampling import sample_by_key
 from pipeline.metrics.kept_pairs import SAMPLE
-from pipeline.tasks import Attempt, Task
+from pipeline.tasks import Attempt
 
 
-def measure_attributes(task: Task, attempt: Attempt) -> Mapping[str, Any]:  # noqa: ARG001
+def measure_attributes(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:  # noqa: ARG001
     """Task: by node type, products of nodes' features of both nights (``kept``), beside those of before alone (``of``).
 
     Of nodes that are there on both nights. Features that are as they were make both equal; those of other nodes make
     ``kept`` a share of it, as large as features of any two nodes are alike.
     """
-    payload = task.payload
     found = {}
     for node_type in payload["types"]:
         old, new = (_features(payload[side], node_type) for side in ("old", "new"))

@@ -11,13 +11,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.evaluation.sampling import sample_by_key
-from pipeline.tasks import Attempt, Task
+from pipeline.tasks import Attempt
 
 SAMPLE = 5_000  # nodes of a type: a share of .9 is then known to .004
 FEWEST = 20  # nodes or pairs, below which a share says nothing
 
 
-def measure_kept(task: Task, attempt: Attempt) -> Mapping[str, Any]:  # noqa: ARG001
+def measure_kept(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:  # noqa: ARG001
     """Task: which nodes and pairs of the baseline that should still be there tonight are.
 
     A pair should be there if its last event is in tonight's window. A node should if it has such a pair. Where there
@@ -27,7 +27,6 @@ def measure_kept(task: Task, attempt: Attempt) -> Mapping[str, Any]:  # noqa: AR
     ----
     Reads both node indexes and edge tables once; holds the ids of all nodes and the pairs of the sample.
     """
-    payload = task.payload
     has_window = payload["since_us"] is not None
     types = payload["source_type"], payload["target_type"]
     ids = {name: _sampled_ids(payload["old"]["node_index"], name, payload["seed"]) for name in dict.fromkeys(types)}

@@ -46,7 +46,7 @@ _ENTRY_BYTES, _SCORE_BYTES, _NODE_BYTES = 40, 16, 2_048
 
 def check_exactly(
     engine: Engine[Frame], config: PipelineConfig, workspace: Workspace
-) -> tuple[dict[str, Any], list[TaskRecord]]:
+) -> tuple[dict[str, Any], list[TaskRecord[Any]]]:
     """Solve a sample of the sources exactly and return the figures, or a note where the graph is too large."""
     graph = workspace.manifest("node_index").figures
     entries, most = 2 * graph["edges"], config.partition.worker_bytes
@@ -72,13 +72,12 @@ def check_exactly(
         "error_kind": made["error_kind"],
         "seed": config.evaluate.seed,
     }
-    done = run_missing(engine, compare_sample, [Task("exact", str(workspace.work("evaluate")), payload)])
+    done = run_missing(engine, compare_sample, [Task("exact", workspace.work("evaluate"), payload)])
     return dict(done[0].result["exact"]), [*records, *done]
 
 
-def compare_sample(task: Task, attempt: Attempt) -> Mapping[str, Any]:  # noqa: ARG001
+def compare_sample(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:  # noqa: ARG001
     """Task: the figures of a table's lists."""
-    payload = task.payload
     asked = ListsAsked.from_json(payload["asked"])
     walks = WalkGraph.read(GraphFiles.from_json(payload["graph"]), asked.ppr.edge_degree_power)
     node_ix = np.concatenate([storage.column(storage.map_arrow(Path(file)), "node_ix") for file in payload["lists"]])

@@ -12,7 +12,7 @@ from pipeline.ingest.parse import ParseRules
 from pipeline.ingest.sources import ParseTask
 from pipeline.metrics.scored_lists import Ends, list_figures, read_scored_lists
 from pipeline.metrics.scored_tables import judge_pair_ids, read_edges, read_held_out, read_pairs
-from pipeline.tasks import Attempt, Task
+from pipeline.tasks import Attempt
 
 
 def has_pairs(payload: Mapping[str, Any]) -> bool:
@@ -55,9 +55,8 @@ def why_no_ranking(payload: Mapping[str, Any], metrics: Mapping[str, Any]) -> st
     return None
 
 
-def measure_lists(task: Task, attempt: Attempt) -> Mapping[str, Any]:  # noqa: ARG001
+def measure_lists(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:  # noqa: ARG001
     """Task: recall, NDCG and their like of lists."""
-    payload = task.payload
     train = read_edges(payload["train"])
     test, warning = read_test_pairs(payload, train)
     scored = read_scored_lists(

@@ -16,7 +16,7 @@ from pipeline.partitioning import pieces
 from pipeline.partitioning.homes import hubs_by_cost, splittable_hubs
 from pipeline.partitioning.partitioners import PARTITIONERS
 from pipeline.partitioning.pieces import Piece, Role
-from pipeline.tasks import Attempt, Task
+from pipeline.tasks import Attempt
 
 #: Largest over mean volume that is worth a warning; also the room that counts of children leave.
 IMBALANCE = 1.10
@@ -59,7 +59,7 @@ class Bounds:
         return asdict(self)
 
 
-def cut_piece(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def cut_piece(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: cut a piece and write its children, without those that got no edges.
 
     The payload holds ``root`` (how to make the root's piece of the tables) or ``piece`` (its files). The
@@ -69,7 +69,7 @@ def cut_piece(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     -------
     {"children": [{"rows", "edges"}, ...]}; child i is in the files with roles ``nodes<i>`` and ``pairs<i>``.
     """
-    todo = task.payload
+    todo = payload
     arrays = NodeArrays([Path(file) for file in todo["arrays"]])
     if "root" in todo:
         piece = _root_piece(todo, arrays, attempt)

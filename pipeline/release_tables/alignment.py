@@ -54,7 +54,7 @@ class Alignment:
     matrix: Path | None
     facts: Mapping[str, Any]
     parent: Mapping[str, Any] | None = None  # metadata of the parent's table
-    records: Sequence[TaskRecord] = ()
+    records: Sequence[TaskRecord[Any]] = ()
 
     def stays_in_space(self, dim: int) -> bool:
         """Whether vectors of the table and of its parent may be compared; logged where there is a parent."""
@@ -140,7 +140,7 @@ def write_products(attempt: Attempt, groups: Mapping[str, CrossSums]) -> dict[st
 
 
 def align(
-    engine: Engine[Frame], place: str, settings: Settings, parent: Path | None, surveyed: Sequence[TaskRecord]
+    engine: Engine[Frame], place: Path, settings: Settings, parent: Path | None, surveyed: Sequence[TaskRecord[Any]]
 ) -> Alignment:
     """Return the rotation into the parent's coordinates, from the sums of all ranges."""
     if parent is None:
@@ -153,11 +153,11 @@ def align(
     return Alignment(matrix, {"parent": parent.name, **found}, about, [record])
 
 
-def find_rotation(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def find_rotation(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: add up the ranges' sums, in their order; the rotation that they give."""
-    dim = int(task.payload["dim"])
+    dim = int(payload["dim"])
     groups: dict[str, CrossSums] = {}
-    for file, common in task.payload["ranges"]:
+    for file, common in payload["ranges"]:
         for name, products in zip(sorted(common), np.load(file), strict=True):
             groups[name] = groups.get(name, CrossSums.zero(dim)) + CrossSums(products, *common[name])
     rotation = rotation_to(groups, dim)

@@ -16,7 +16,7 @@ from pipeline.tasks import Attempt, Task, TaskRecord, TaskRunner, run_missing
 from pipeline.workspace import Workspace
 
 
-def judge_excluded_ids(engine: TaskRunner, config: PipelineConfig, workspace: Workspace) -> list[TaskRecord]:
+def judge_excluded_ids(engine: TaskRunner, config: PipelineConfig, workspace: Workspace) -> list[TaskRecord[Any]]:
     """Refuse an id that is no node's, where another spelling of it is; one that just isn't there tonight is fine.
 
     Raises
@@ -30,7 +30,7 @@ def judge_excluded_ids(engine: TaskRunner, config: PipelineConfig, workspace: Wo
     tasks = [
         Task(
             f"excluded-{number:03d}",
-            str(workspace.work("aggregate")),
+            workspace.work("aggregate"),
             {**payload, "node_type": node_type, "ids": [str(one) for one in ids]},
         )
         for number, (node_type, ids) in enumerate(sorted(config.publish.exclude_ids.items()))
@@ -46,14 +46,14 @@ def judge_excluded_ids(engine: TaskRunner, config: PipelineConfig, workspace: Wo
     return records
 
 
-def find_other_spellings(task: Task, attempt: Attempt) -> Mapping[str, Any]:  # noqa: ARG001
+def find_other_spellings(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:  # noqa: ARG001
     """Task: ids that are no node's, each with another spelling that is one's."""
-    texts, types = task.payload["ids"], task.payload["types"]
+    texts, types = payload["ids"], payload["types"]
     spelt = {form: text for text in texts for form in other_spellings(text)}
     wanted = pa.array([*texts, *spelt], pa.string())
-    ids, there = NodeIds(task.payload["node_index"]), set()
-    bounds = types[task.payload["node_type"]]
-    for _, first, stop in row_groups(bounds, {task.payload["node_type"]: bounds}):
+    ids, there = NodeIds(payload["node_index"]), set()
+    bounds = types[payload["node_type"]]
+    for _, first, stop in row_groups(bounds, {payload["node_type"]: bounds}):
         known = ids.between(first, stop).cast(pa.string())
         there.update(known.filter(pc.is_in(known, value_set=wanted)).to_pylist())
     return {"meant": {text: form for form, text in spelt.items() if form in there and text not in there}}

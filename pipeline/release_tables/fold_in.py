@@ -20,8 +20,12 @@ from schemas.tables import fold_in
 
 
 def write_fold_in(
-    engine: Engine[Frame], place: str, common: Mapping[str, Any], ranges: Sequence[Sequence[int]], files: Sequence[Path]
-) -> list[TaskRecord]:
+    engine: Engine[Frame],
+    place: Path,
+    common: Mapping[str, Any],
+    ranges: Sequence[Sequence[int]],
+    files: Sequence[Path],
+) -> list[TaskRecord[Any]]:
     """Write the rows of the type that neighbours of new nodes have, one file for each range that holds some.
 
     Parameters
@@ -38,9 +42,8 @@ def write_fold_in(
     return run_missing(engine, write_range, tasks)
 
 
-def write_range(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def write_range(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: one file of the table."""
-    payload = task.payload
     dim = int(payload["dim"])
     ids = NodeIds(payload["node_index"])
     schema = fold_in(dim).schema_for(pq.read_schema(payload["node_index"][0]).field("node_id").type)

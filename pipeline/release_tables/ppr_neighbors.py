@@ -28,11 +28,11 @@ ROW_GROUP_LISTS = 4_096
 
 def write_neighbors(
     engine: Engine[Frame],
-    place: str,
+    place: Path,
     config: PipelineConfig,
     workspace: Workspace,
     ranges: Sequence[Sequence[int]],
-) -> list[TaskRecord]:
+) -> list[TaskRecord[Any]]:
     """Write the published lists, one file for each range of nodes that holds sources; none if no lists were made."""
     if not config.ppr.neighbors:
         return []
@@ -79,9 +79,8 @@ def neighbors_metadata(config: PipelineConfig, workspace: Workspace) -> dict[str
     }
 
 
-def write_lists(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def write_lists(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: one file of the table."""
-    payload = task.payload
     ids, target_type = NodeIds(payload["node_index"]), payload["target_type"]
     first, stop = payload["types"][target_type]
     names = _Names(first, ids.between(first, stop), target_type, payload["exclude_ids"], payload["top_k"])

@@ -50,7 +50,7 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     nodes, size = workspace.manifest("node_index").figures["nodes"], config.publish.rows_per_file
     ranges = [[first, min(first + size, nodes)] for first in range(0, nodes, size)]
     judged = judge_excluded_ids(engine, config, workspace)
-    lists = write_neighbors(engine, str(workspace.work(NAME)), config, workspace, ranges)
+    lists = write_neighbors(engine, workspace.work(NAME), config, workspace, ranges)
     of_lists = [file for file in written_by_tasks(lists, "neighbors") if file.rows]
     rows = Outcome({}, {"rows": 0, "zero_rows": 0, "excluded": 0, "dim": 0, "metadata": None})
     if config.embedding.method != "none":
@@ -84,7 +84,7 @@ def _embeddings(
         "types": graph["types"],
         "exclude_ids": {node_type: list(ids) for node_type, ids in config.publish.exclude_ids.items()},
     }
-    place = str(workspace.work(NAME))
+    place = workspace.work(NAME)
     if config.embedding.standardize_columns and len(common["sets"]) > 1:
         common["sums"] = _column_sums(engine, place, common, ranges)
     # Every file states the means of the whole table, so they are known before the first is written; and so is where
@@ -136,7 +136,7 @@ def _row_sets(workspace: Workspace) -> list[RowSet]:
 
 
 def _column_sums(
-    engine: Engine[Frame], place: str, common: Mapping[str, Any], ranges: Sequence[Sequence[int]]
+    engine: Engine[Frame], place: Path, common: Mapping[str, Any], ranges: Sequence[Sequence[int]]
 ) -> dict[str, Any]:
     """Add up the columns of combined rows, which no single block has seen."""
     tasks = [Task(f"columns-{n:05d}", place, {**common, "range": r}) for n, r in enumerate(ranges)]
@@ -144,18 +144,17 @@ def _column_sums(
     return sum(others, start=first).to_json()
 
 
-def sum_columns(task: Task, attempt: Attempt) -> Mapping[str, Any]:  # noqa: ARG001
+def sum_columns(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:  # noqa: ARG001
     """Task: column sums of the combined rows of one range, before the last step."""
-    dim = Settings.from_json(task.payload["settings"]).dim
+    dim = Settings.from_json(payload["settings"]).dim
     total = ColumnSums(np.zeros(dim), np.zeros(dim), 0)
-    for _, _, _, rows, strength in combined_rows(task.payload):
+    for _, _, _, rows, strength in combined_rows(payload):
         total += ColumnSums(*column_sums(rows.values, strength > 0))
     return {"sums": total.to_json()}
 
 
-def survey_rows(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def survey_rows(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: sums of the published rows of one range, by type; and of their products with the parent's rows."""
-    payload = task.payload
     sums = _Sums()
     ids = NodeIds(payload["node_index"]) if payload["exclude_ids"] or payload["parent"] else None
     parent = ParentRows(payload["parent"]) if payload["parent"] else None
@@ -173,9 +172,8 @@ def survey_rows(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     return {"sums": sums.to_json(), "common": write_products(attempt, common) if parent else None}
 
 
-def write_rows(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def write_rows(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: one file of the published table."""
-    payload = task.payload
     ids = NodeIds(payload["node_index"])
     parts = NodeParts.map(Path(payload["node_parts"]))
     dim = Settings.from_json(payload["settings"]).dim
@@ -266,7 +264,7 @@ class _Sums:
         return {name: [self._rows[name], self._sums[name].tolist()] for name in sorted(self._sums)}
 
 
-def _means(records: Sequence[TaskRecord], aligned: Alignment) -> dict[str, list[float]]:
+def _means(records: Sequence[TaskRecord[Any]], aligned: Alignment) -> dict[str, list[float]]:
     sums = _Sums()
     for record in records:
         for node_type, (rows, values) in record.result["sums"].items():

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -30,7 +31,7 @@ def judge_attribute_ids(
     engine: Engine[Frame],
     config: PipelineConfig,
     workspace: Workspace,
-    numbered: Sequence[TaskRecord],
+    numbered: Sequence[TaskRecord[Any]],
     id_type: pa.DataType,
 ) -> dict[str, dict[str, int]]:
     """Refuse attributes of which almost no id has an edge; warn if few have; return the counts by type.

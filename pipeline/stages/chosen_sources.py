@@ -35,7 +35,7 @@ class Sources:
     file: Path
     rows: int
     unknown: int
-    records: Sequence[TaskRecord]
+    records: Sequence[TaskRecord[Any]]
 
 
 def find_sources(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace, place: Path) -> Sources:
@@ -58,7 +58,7 @@ def find_sources(engine: Engine[Frame], config: PipelineConfig, workspace: Works
         "source_type": config.input.source_type,
         "digest": workspace.fingerprints["embed"],  # which holds that of the file
     }
-    (record,) = run_missing(engine, number_sources, [Task("sources", str(place), payload)])
+    (record,) = run_missing(engine, number_sources, [Task("sources", place, payload)])
     found = record.result
     return Sources(record.file("sources"), int(found["sources_rows"]), int(found["unknown"]), [record])
 
@@ -72,19 +72,19 @@ def _files(config: PipelineConfig, workspace: Workspace) -> list[dict[str, Any]]
     return [task.to_payload() for task in split_tasks(as_they_were(files, workspace.seen))]
 
 
-def number_sources(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def number_sources(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: the node numbers of the sources."""
-    types, parts = task.payload["types"], task.payload["parse"]
+    types, parts = payload["types"], payload["parse"]
     unknown = 0
     if parts is None:
         node_ix = np.concatenate([np.arange(first, stop) for first, stop in sorted(types.values())])
     else:
         texts = {"node_id": pa.string(), "node_type": pa.string()}
-        text = TextFormat.from_keys(task.payload["text"])
+        text = TextFormat.from_keys(payload["text"])
         pieces = [piece for part in parts for piece in ParseTask.from_payload(part).pieces]
         wanted = read_id_pieces(pieces, texts, ["node_id"], "ppr.sources", text).drop_null()
         node_ix, unknown = _numbers_of(
-            wanted, types, NodeIds(task.payload["node_index"]), pieces[0].address, str(task.payload["source_type"])
+            wanted, types, NodeIds(payload["node_index"]), pieces[0].address, str(payload["source_type"])
         )
     storage.write_arrow(attempt.path("sources", "arrow"), pa.Table.from_arrays([pa.array(node_ix)], schema=_SCHEMA))
     return {"sources_rows": node_ix.size, "unknown": unknown}

@@ -68,7 +68,7 @@ def _score(
     workspace: Workspace,
     baseline: Baseline | None,
     metrics: dict[str, Any],
-) -> list[TaskRecord]:
+) -> list[TaskRecord[Any]]:
     """Add the figures of ranking and of links to ``metrics``; return the records of the tasks that took them."""
     made = workspace.manifest(NODE_EMBEDDINGS).figures
     common: dict[str, Any] = {
@@ -103,7 +103,7 @@ def _score(
                 "pairs": [str(file) for file in previous.pairs],
             }
     tasks = []
-    place = str(workspace.work(NAME))
+    place = workspace.work(NAME)
     if made["metadata"] and has_pairs(payload := common | _vectors(workspace, made, previous, metrics)):
         tasks.append(Task("measure", place, payload))
     lists: dict[str, Any] = {}
@@ -125,9 +125,9 @@ def _score(
     return records
 
 
-def measure_table(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def measure_table(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: all figures of one table."""
-    return (measure_lists if "lists" in task.payload else measure)(task, attempt)
+    return (measure_lists if "lists" in payload else measure)(payload, attempt)
 
 
 def _vectors(
@@ -190,9 +190,8 @@ def _new_pairs(engine: Engine[Frame], workspace: Workspace, baseline: Baseline |
     return _Previous(baseline, old_files, pairs)
 
 
-def measure(task: Task, attempt: Attempt) -> Mapping[str, Any]:  # noqa: ARG001
+def measure(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:  # noqa: ARG001
     """Task: all figures of one table, read into memory."""
-    payload = task.payload
     scored = read_scored_table(
         payload["table"],
         source_type=payload["source_type"],

@@ -141,7 +141,7 @@ def _summed(engine: Engine[Frame], ends: Sequence[Frame], node_type: str, may_ov
 def _look_up_ends(
     engine: Engine[Frame],
     edges: Frame,
-    numbered: Sequence[TaskRecord],
+    numbered: Sequence[TaskRecord[Any]],
     config: PipelineConfig,
     folder: Path,
     id_type: pa.DataType,
@@ -155,23 +155,25 @@ def _look_up_ends(
     return engine.write(both, folder, INDEXED_EDGES.schema)
 
 
-def _numbering_tasks(workspace: Workspace, files: Sequence[Path], name: str, holdout: Sequence[Path]) -> list[Task]:
+def _numbering_tasks(
+    workspace: Workspace, files: Sequence[Path], name: str, holdout: Sequence[Path]
+) -> list[Task[Any]]:
     rows = [storage.rows_in([file]) for file in files]
     starts = itertools.accumulate(rows[:-1], initial=0)
     return [
         Task(
             f"{name}-{number:05d}",
-            str(workspace.work(NAME)),
+            workspace.work(NAME),
             {"file": str(file), "start": start, "holdout": [str(path) for path in holdout]},
         )
         for number, (file, start) in enumerate(zip(files, starts, strict=False))
     ]
 
 
-def number_nodes(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def number_nodes(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: give the nodes of one sorted file their numbers and keys; take held-out pairs off their degrees."""
-    table = pq.read_table(task.payload["file"], partitioning=None)
-    start = int(task.payload["start"])
+    table = pq.read_table(payload["file"], partitioning=None)
+    start = int(payload["start"])
     node_ix = np.arange(start, start + table.num_rows, dtype=np.int64)
     node_key = np.empty(table.num_rows, np.uint64)
     types: dict[str, list[int]] = {}
@@ -180,12 +182,12 @@ def number_nodes(task: Task, attempt: Attempt) -> Mapping[str, Any]:
         rows = np.flatnonzero(pc.equal(table["node_type"], node_type).to_numpy())
         first, stop = int(rows[0]), int(rows[-1]) + 1  # sorted by type first
         ids = table["node_id"].slice(first, stop - first).cast(pa.string()).cast(pa.binary()).to_pylist()
-        _refuse_disorder(table["node_id"].slice(first, stop - first), task.payload["file"])
+        _refuse_disorder(table["node_id"].slice(first, stop - first), payload["file"])
         node_key[first:stop] = node_keys(node_type, ids)
         types[node_type] = [start + first, start + stop]
         linked[node_type] = int(pc.sum(pc.greater(table["degree"].slice(first, stop - first), 0)).as_py())
     degree, weight = (table[name].to_numpy().copy() for name in ("degree", "weight"))
-    for file in task.payload["holdout"]:
+    for file in payload["holdout"]:
         _take_off(pq.read_table(file, partitioning=None), start, degree, weight)
     columns = {
         "node_ix": pa.array(node_ix),
@@ -220,8 +222,8 @@ def _take_off(pairs: pa.Table, start: int, degree: np.ndarray, weight: np.ndarra
 
 
 def _split_tasks(
-    workspace: Workspace, config: PipelineConfig, files: Sequence[Path], numbered: Sequence[TaskRecord]
-) -> list[Task]:
+    workspace: Workspace, config: PipelineConfig, files: Sequence[Path], numbered: Sequence[TaskRecord[Any]]
+) -> list[Task[Any]]:
     evaluate = config.evaluate
     shares = (
         [1.0, evaluate.holdout_edges] if config.input.is_plain else [evaluate.holdout_users, evaluate.holdout_pairs]
@@ -234,22 +236,22 @@ def _split_tasks(
         "seed": evaluate.seed,
     }
     return [
-        Task(f"split-{number:05d}", str(workspace.work(NAME)), {**payload, "file": str(file)})
+        Task(f"split-{number:05d}", workspace.work(NAME), {**payload, "file": str(file)})
         for number, file in enumerate(files)
     ]
 
 
-def split_holdout(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def split_holdout(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: part the pairs of one file into training and held out, by hashes of their nodes' keys."""
-    table = pq.read_table(task.payload["file"], partitioning=None)
-    nodes = NodeArrays([Path(file) for file in task.payload["arrays"]])
+    table = pq.read_table(payload["file"], partitioning=None)
+    nodes = NodeArrays([Path(file) for file in payload["arrays"]])
     src, dst = (_taker(nodes, table[name].to_numpy()) for name in ("src_ix", "dst_ix"))
-    seed = int(task.payload["seed"])
+    seed = int(payload["seed"])
     source_key = src("node_key").view(np.uint64)
     is_held_out = (
-        (hash_nodes(source_key, seed) < _threshold(task.payload["node_share"]))
-        & (src("degree") >= task.payload["min_pairs"])
-        & (hash_pairs(source_key, dst("node_key").view(np.uint64), seed) < _threshold(task.payload["pair_share"]))
+        (hash_nodes(source_key, seed) < _threshold(payload["node_share"]))
+        & (src("degree") >= payload["min_pairs"])
+        & (hash_pairs(source_key, dst("node_key").view(np.uint64), seed) < _threshold(payload["pair_share"]))
     )
     for role, chosen in (("edges", ~is_held_out), ("holdout", is_held_out)):
         storage.write_parquet(attempt.path(role, "parquet"), table.filter(pa.array(chosen)))
@@ -267,7 +269,7 @@ def _threshold(share: float) -> np.uint64:
 
 
 def _figures(
-    numbered: Sequence[TaskRecord], indexed: Sequence[MadeFile], holdout: Sequence[MadeFile]
+    numbered: Sequence[TaskRecord[Any]], indexed: Sequence[MadeFile], holdout: Sequence[MadeFile]
 ) -> dict[str, Any]:
     types: dict[str, list[int]] = {}
     for record in numbered:

@@ -54,7 +54,7 @@ def _make_edges(
     engine: Engine[Frame], config: PipelineConfig, workspace: Workspace, sources: Sequence[SourceFile]
 ) -> Outcome:
     rules = parse_rules(config, workspace.date, workspace.today)
-    place = str(workspace.work(NAME))
+    place = workspace.work(NAME)
     parsed = run_missing(
         engine,
         parse_files,
@@ -183,7 +183,7 @@ def _refuse_changed(config: PipelineConfig, workspace: Workspace) -> None:
         raise
 
 
-def _counts(record: TaskRecord) -> Counts:
+def _counts(record: TaskRecord[Any]) -> Counts:
     return Counts(**record.result["counts"])
 
 
@@ -224,14 +224,14 @@ def _refuse_unusable(counts: Counts, config: PipelineConfig, workspace: Workspac
         )
 
 
-def parse_files(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def parse_files(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: clean rows and rejected rows of some files."""
-    rules = ParseRules(**task.payload["rules"])
+    rules = ParseRules(**payload["rules"])
     counts = Counts()
     with contextlib.ExitStack() as stack:
         clean = _CleanRows(attempt, rules.is_plain, stack)
         rejected = stack.enter_context(storage.parquet_writer(attempt.path("rejected", "parquet"), REJECTED.schema))
-        for batch in parse(ParseTask.from_payload(task.payload["parse"]), rules):
+        for batch in parse(ParseTask.from_payload(payload["parse"]), rules):
             counts += batch.counts
             clean.write(batch.rows)
             if batch.rejected.num_rows:
@@ -265,8 +265,8 @@ class _CleanRows:
 
 
 def _of_one_id_type(
-    engine: Engine[Frame], parsed: Sequence[TaskRecord], is_int64: bool, place: str, is_plain: bool
-) -> tuple[list[Path], list[TaskRecord]]:
+    engine: Engine[Frame], parsed: Sequence[TaskRecord[Any]], is_int64: bool, place: Path, is_plain: bool
+) -> tuple[list[Path], list[TaskRecord[Any]]]:
     """Return files of clean rows whose ids have the run's type; those of another are rewritten by tasks."""
     files: list[Path] = []
     numbers: list[Path] = []
@@ -284,13 +284,13 @@ def _of_one_id_type(
     return [*files, *(record.file("rows") for record in rewritten)], rewritten
 
 
-def write_ids_as_text(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def write_ids_as_text(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: rewrite one file's int64 ids as strings, since another file has ids that are none."""
     with (
-        pq.ParquetFile(task.payload["file"]) as source,
+        pq.ParquetFile(payload["file"]) as source,
         storage.parquet_writer(attempt.path("rows", "parquet"), rows_schema(pa.string())) as sink,
     ):
         for batch in source.iter_batches(batch_size=262_144):
             text = to_string_ids(batch)
-            sink.write_batch(order_ends(text) if task.payload["is_plain"] else text)
+            sink.write_batch(order_ends(text) if payload["is_plain"] else text)
         return {"rows": source.metadata.num_rows}

@@ -83,10 +83,10 @@ def _sources(workspace: Workspace) -> Sources:
 
 def exchange(engine: TaskRunner, sources: Sources) -> LaidOut:
     """Lay out blocks that exchange rows: whole, split, copies, ghosts, and routes."""
-    place, parts = str(sources.place), sources.parts
+    place, parts = sources.place, sources.parts
     if len(parts) == 1:
         stored: dict[int, dict[str, Any]] = {parts[0]: {"edges": list(sources.edges), "slices": []}}
-        scattered: list[TaskRecord] = []
+        scattered: list[TaskRecord[Any]] = []
     else:
         scattered = run_missing(
             engine,
@@ -137,18 +137,18 @@ LAYOUTS: Mapping[str, Callable[[TaskRunner, Sources, PipelineConfig], LaidOut]] 
 )
 
 
-def _needs_by_part(part: int, parts: Sequence[int], built: Sequence[TaskRecord]) -> list[list[Any]]:
+def _needs_by_part(part: int, parts: Sequence[int], built: Sequence[TaskRecord[Any]]) -> list[list[Any]]:
     found: list[list[Any]] = []
     for sender, record in zip(parts, built, strict=True):
         found.extend([sender, *where] for where in slices_for(part, [record], "needs"))
     return found
 
 
-def scatter_edges(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def scatter_edges(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: sort one file's edges by the parts that store them."""
-    edges = read_edges({"files": [task.payload["edges"]], "slices": []})
-    nodes = NodeArrays([Path(file) for file in task.payload["arrays"]])
-    parts = NodeParts.map(Path(task.payload["parts"]))
+    edges = read_edges({"files": [payload["edges"]], "slices": []})
+    nodes = NodeArrays([Path(file) for file in payload["arrays"]])
+    parts = NodeParts.map(Path(payload["parts"]))
     node_key = nodes.all("node_key").view(np.uint64)
     first, second = stored_at(edges.src, edges.dst, parts, nodes.all("degree"), node_key)
     twice = np.flatnonzero(second >= 0)
@@ -157,11 +157,11 @@ def scatter_edges(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     return {"edges_slices": write_edge_slices(attempt.path("edges", BATCHES), stored, receiver)}
 
 
-def build_block(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def build_block(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: turn a part's edges into its block, and say which rows of other homes it needs."""
-    part = int(task.payload["part"])
-    nodes = NodeArrays([Path(file) for file in task.payload["arrays"]])
-    parts = NodeParts.map(Path(task.payload["parts"]))
+    part = int(payload["part"])
+    nodes = NodeArrays([Path(file) for file in payload["arrays"]])
+    parts = NodeParts.map(Path(payload["parts"]))
 
     def kind_of(node_ix: NDArray[np.int64], home: NDArray[np.int32]) -> NDArray[np.int8]:
         is_split = parts.is_split[node_ix]
@@ -171,7 +171,7 @@ def build_block(task: Task, attempt: Attempt) -> Mapping[str, Any]:
             RowKind.GHOST,
         ).astype(np.int8)
 
-    edges = read_edges({"files": task.payload["edges"], "slices": task.payload["slices"]})
+    edges = read_edges({"files": payload["edges"], "slices": payload["slices"]})
     block = make_block(part, edges, nodes, parts.part_id, kind_of)
     block.write(attempt.path("nodes", "arrow"), attempt.path("edges", "arrow"))
     away = np.flatnonzero(block.kind >= RowKind.COPY)
@@ -188,12 +188,12 @@ def build_block(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     }
 
 
-def route_rows(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def route_rows(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: turn what the other parts need from this home into local rows."""
-    node_ix = storage.column(storage.map_arrow(Path(task.payload["nodes"])), "node_ix")
+    node_ix = storage.column(storage.map_arrow(Path(payload["nodes"])), "node_ix")
     routes = {
         int(receiver): np.searchsorted(node_ix, read_slice(Path(file), number).column(0).to_numpy()).astype(np.int32)
-        for receiver, file, number in task.payload["needs"]
+        for receiver, file, number in payload["needs"]
     }
     write_routes(attempt.path("routes", "arrow"), routes)
     return {"routes_rows": sum(rows.size for rows in routes.values())}

@@ -30,7 +30,7 @@ class NeighborLists:
 
     files: Sequence[MadeFile]
     figures: Mapping[str, Any]
-    records: Sequence[TaskRecord]
+    records: Sequence[TaskRecord[Any]]
 
 
 def make_lists(
@@ -88,7 +88,7 @@ def make_lists(
     bounds = [sources.rows * shard // shards for shard in range(shards + 1)]
     told = {"asked": asked.to_json(), "graph": files.to_json(), "sources": str(sources.file)}
     tasks = [
-        Task(f"lists-{n:05d}", str(place), {**told, "range": [start, end]})
+        Task(f"lists-{n:05d}", place, {**told, "range": [start, end]})
         for n, (start, end) in enumerate(pairwise(bounds))
     ]
     solved = run_missing(engine, solve_sources, tasks)

@@ -58,8 +58,8 @@ class ReadAttributes:
     weights: Mapping[str, float]
     files: int
     snapshots: Sequence[Snapshot]  # of lake tables
-    parsed: Sequence[TaskRecord]
-    gathered: Sequence[TaskRecord]
+    parsed: Sequence[TaskRecord[Any]]
+    gathered: Sequence[TaskRecord[Any]]
     counts: AttributeCounts
     nodes: int
     spreads: Mapping[str, Spread]
@@ -107,7 +107,7 @@ def read_attributes(engine: TaskRunner, config: PipelineConfig, workspace: Works
     ------
     InputError : a file that can't be read, a missing column, more rejected rows than input.max_rejected_share.
     """
-    place = str(workspace.work("ingest"))
+    place = workspace.work("ingest")
     files = attribute_sources(config, workspace.date, pinned(workspace.root, workspace.date), workspace.seen)
     return [
         _read_type(engine, config, node_type, sources, f"attributes-{number:03d}", place)
@@ -116,7 +116,7 @@ def read_attributes(engine: TaskRunner, config: PipelineConfig, workspace: Works
 
 
 def _read_type(
-    engine: TaskRunner, config: PipelineConfig, node_type: str, sources: Sequence[SourceFile], name: str, place: str
+    engine: TaskRunner, config: PipelineConfig, node_type: str, sources: Sequence[SourceFile], name: str, place: Path
 ) -> ReadAttributes:
     given = config.attributes[node_type]
     rules = AttributeRules(
@@ -159,7 +159,7 @@ def _read_type(
     return ReadAttributes(rules, dict(given.weights), len(sources), snapshots, parsed, gathered, counts, nodes, spreads)
 
 
-def _slices_for(bucket: int, parsed: Sequence[TaskRecord]) -> list[list[Any]]:
+def _slices_for(bucket: int, parsed: Sequence[TaskRecord[Any]]) -> list[list[Any]]:
     return [
         [str(record.file("slices")), record.result["slices"][str(bucket)][0]]
         for record in parsed
@@ -167,7 +167,7 @@ def _slices_for(bucket: int, parsed: Sequence[TaskRecord]) -> list[list[Any]]:
     ]
 
 
-def _refuse_unusable(counts: AttributeCounts, config: PipelineConfig, node_type: str, workspace_place: str) -> None:
+def _refuse_unusable(counts: AttributeCounts, config: PipelineConfig, node_type: str, workspace_place: Path) -> None:
     path = config.attributes[node_type].path
     share = counts.rejected_total / max(1, counts.read)
     if counts.read == 0:
@@ -181,12 +181,12 @@ def _refuse_unusable(counts: AttributeCounts, config: PipelineConfig, node_type:
         )
 
 
-def parse_attribute_files(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def parse_attribute_files(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: clean rows of some files, by bucket, and rejected rows."""
-    rules, counts = AttributeRules(**task.payload["rules"]), AttributeCounts()
+    rules, counts = AttributeRules(**payload["rules"]), AttributeCounts()
     batches, rejected_rows = [], 0
     with storage.parquet_writer(attempt.path("rejected", "parquet"), REJECTED_ATTRIBUTES.schema) as rejected:
-        for batch in parse_attributes(ParseTask.from_payload(task.payload["parse"]), rules):
+        for batch in parse_attributes(ParseTask.from_payload(payload["parse"]), rules):
             counts += batch.counts
             batches.append(batch.rows)
             rejected_rows += batch.rejected.num_rows
@@ -194,7 +194,7 @@ def parse_attribute_files(task: Task, attempt: Attempt) -> Mapping[str, Any]:
                 rejected.write_batch(batch.rejected)
     rows = pa.Table.from_batches(batches, rules.schema).combine_chunks()
     keys = node_keys(rules.node_type, rows["node_id"].cast(pa.binary()).to_pylist())
-    bucket = (keys % np.uint64(task.payload["buckets"])).astype(np.int64)
+    bucket = (keys % np.uint64(payload["buckets"])).astype(np.int64)
     slices = {
         int(number): rows.filter(pa.array(bucket == number)).combine_chunks().to_batches()[0]
         for number in np.flatnonzero(np.bincount(bucket))
@@ -203,10 +203,10 @@ def parse_attribute_files(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     return {"counts": counts.to_payload(), "slices": where, "rejected_rows": rejected_rows}
 
 
-def gather_attributes(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def gather_attributes(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: one row a node of a bucket, ordered by id; the rows of nodes that are told of in two ways are rejected."""
-    rules = AttributeRules(**task.payload["rules"])
-    batches = [read_slice(Path(file), number) for file, number in task.payload["slices"]]
+    rules = AttributeRules(**payload["rules"])
+    batches = [read_slice(Path(file), number) for file, number in payload["slices"]]
     rows, rejected = one_row_a_node(pa.Table.from_batches(batches, rules.schema), rules)
     storage.write_arrow(attempt.path("gathered", "arrow"), rows)
     table = pa.Table.from_pylist(rejected, schema=REJECTED_ATTRIBUTES.schema)
@@ -223,17 +223,17 @@ def gather_attributes(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     }
 
 
-def measure_spread(task: Task, attempt: Attempt) -> Mapping[str, Any]:  # noqa: ARG001
+def measure_spread(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:  # noqa: ARG001
     """Task: squared distances from the means, of the nodes of a bucket."""
-    rules = AttributeRules(**task.payload["rules"])
-    return {"squares": squares_of_numbers(storage.map_arrow(Path(task.payload["file"])), rules, task.payload["means"])}
+    rules = AttributeRules(**payload["rules"])
+    return {"squares": squares_of_numbers(storage.map_arrow(Path(payload["file"])), rules, payload["means"])}
 
 
 def write_attributes(
     engine: TaskRunner, known: Sequence[ReadAttributes], workspace: Workspace, *, is_int64: bool
-) -> tuple[dict[str, Sequence[MadeFile]], dict[str, Any], list[TaskRecord]]:
+) -> tuple[dict[str, Sequence[MadeFile]], dict[str, Any], list[TaskRecord[Any]]]:
     """Write the tables of attributes, now that the run's type of ids is known; return tables, figures, records."""
-    tasks: list[Task] = []
+    tasks: list[Task[Any]] = []
     for number, one in enumerate(known):
         payload = {
             "rules": one.rules.to_payload(),
@@ -243,7 +243,7 @@ def write_attributes(
         }
         for bucket, record in enumerate(one.gathered):
             given = {**payload, "file": str(record.file("gathered")), "number": len(tasks)}
-            tasks.append(Task(f"attributes-{number:03d}-hash-{bucket:05d}", str(workspace.work("ingest")), given))
+            tasks.append(Task(f"attributes-{number:03d}-hash-{bucket:05d}", workspace.work("ingest"), given))
     hashed = run_missing(engine, hash_attributes, tasks)
     records = [record for one in known for record in (*one.parsed, *one.gathered)]
     tables: dict[str, Sequence[MadeFile]] = {
@@ -255,16 +255,16 @@ def write_attributes(
     return tables, figures, [*records, *hashed]
 
 
-def hash_attributes(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def hash_attributes(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: the nodes of a bucket, and their features."""
-    rules, rows = AttributeRules(**task.payload["rules"]), storage.map_arrow(Path(task.payload["file"]))
-    spreads = {name: Spread(**raw) for name, raw in task.payload["statistics"].items()}
-    found = features_of(rows, rules, task.payload["weights"], spreads)
+    rules, rows = AttributeRules(**payload["rules"]), storage.map_arrow(Path(payload["file"]))
+    spreads = {name: Spread(**raw) for name, raw in payload["statistics"].items()}
+    found = features_of(rows, rules, payload["weights"], spreads)
     columns = [np.repeat(np.arange(rows.num_rows), found.counts), found.key.view(np.int64), found.value]
     table = pa.Table.from_arrays([pa.array(column) for column in columns], schema=ATTRIBUTE_FEATURES.schema)
     storage.write_arrow(attempt.path("features", "arrow"), table)
-    id_type = pa.int64() if task.payload["is_int64"] else pa.string()
-    place = np.arange(rows.num_rows, dtype=np.int64) + (int(task.payload["number"]) << _PLACE_BITS)
+    id_type = pa.int64() if payload["is_int64"] else pa.string()
+    place = np.arange(rows.num_rows, dtype=np.int64) + (int(payload["number"]) << _PLACE_BITS)
     node_type = pa.array([rules.node_type], pa.string()).take(pa.array(np.zeros(rows.num_rows, np.int64)))
     nodes = pa.Table.from_arrays(
         [pc.cast(rows["node_id"], id_type), node_type, pa.array(place)], schema=ATTRIBUTE_NODES.schema_for(id_type)
@@ -286,7 +286,7 @@ def nodes_with_attributes(
 
 def number_features(
     engine: Engine[Frame], config: PipelineConfig, workspace: Workspace, numbered: Sequence[Path], id_type: pa.DataType
-) -> list[TaskRecord]:
+) -> list[TaskRecord[Any]]:
     """Write the features of all nodes by node number, once ``numbered`` files of the node index are there.
 
     Relational verbs carry node numbers and places; the features themselves stay with the tasks.
@@ -312,21 +312,21 @@ def number_features(
         )
     features = [str(file) for file in workspace.files("attribute_features")]
     tasks = [
-        Task(f"features-{n:05d}", str(workspace.work("index")), {"file": str(file), "features": features})
+        Task(f"features-{n:05d}", workspace.work("index"), {"file": str(file), "features": features})
         for n, file in enumerate(placed)
     ]
     return run_missing(engine, order_features, tasks)
 
 
-def order_features(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def order_features(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: the features of some nodes with ascending numbers."""
-    table = pq.read_table(task.payload["file"], partitioning=None)
+    table = pq.read_table(payload["file"], partitioning=None)
     node_ix, place = (table[name].to_numpy() for name in ("node_ix", "place"))
     file, row = place >> _PLACE_BITS, place & (2**_PLACE_BITS - 1)
     counts, pieces = np.zeros(node_ix.size, np.int64), {}
     for number in np.flatnonzero(np.bincount(file)).tolist():
         here = np.flatnonzero(file == number)
-        known = storage.map_arrow(Path(task.payload["features"][number]))
+        known = storage.map_arrow(Path(payload["features"][number]))
         known_row = storage.column(known, "row")
         first, stop = (np.searchsorted(known_row, row[here], side) for side in ("left", "right"))
         counts[here] = stop - first
@@ -342,14 +342,14 @@ def order_features(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     return {"features_rows": int(indptr[-1]), "nodes": int((counts > 0).sum())}
 
 
-def hand_to_blocks(runner: TaskRunner, laid: LaidOut, files: Sequence[Path], place: Path) -> list[TaskRecord]:
+def hand_to_blocks(runner: TaskRunner, laid: LaidOut, files: Sequence[Path], place: Path) -> list[TaskRecord[Any]]:
     """Write the features of the local rows of every block, set after set; of a graph of parts, none."""
     if not files:
         return []
     tasks = [
         Task(
             f"features-{blocks.name}-{part:05d}",
-            str(place),
+            place,
             {
                 "nodes": str(record.file("nodes")),
                 "features": [str(file) for file in files] if blocks.name != "quotient" else [],
@@ -361,10 +361,10 @@ def hand_to_blocks(runner: TaskRunner, laid: LaidOut, files: Sequence[Path], pla
     return run_missing(runner, take_features, tasks)
 
 
-def take_features(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def take_features(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: the features of a block's local rows."""
-    node_ix = storage.column(storage.map_arrow(Path(task.payload["nodes"])), "node_ix")
-    known = FeatureTable([Path(file) for file in task.payload["features"]])
+    node_ix = storage.column(storage.map_arrow(Path(payload["nodes"])), "node_ix")
+    known = FeatureTable([Path(file) for file in payload["features"]])
     found = known.take(node_ix)
     columns = [np.repeat(node_ix, found.counts), found.key.view(np.int64), found.value]
     table = pa.Table.from_arrays([pa.array(column) for column in columns], schema=NODE_FEATURES.schema)

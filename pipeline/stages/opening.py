@@ -196,7 +196,7 @@ def _digest_of(
     tasks = [
         Task(
             "digest-" + hashlib.sha256(source.address.encode()).hexdigest()[:16],
-            str(root / "inputs"),
+            root / "inputs",
             {
                 "address": source.address,
                 "format": source.format,
@@ -224,10 +224,10 @@ def _digest_of(
     return fingerprint_of([files, lakes] if lakes else files)
 
 
-def digest_file(task: Task, attempt: Attempt) -> dict[str, Any]:  # noqa: ARG001
+def digest_file(payload: Mapping[str, Any], attempt: Attempt) -> dict[str, Any]:  # noqa: ARG001
     """Task: the digest of one input file. Its record is the cache: it answers for a file that looks like this."""
-    address, size = task.payload["address"], task.payload["looks"][0]
-    return {"sha256": digest(SourceFile(address, address, task.payload["format"], size, 0, None))}
+    address, size = payload["address"], payload["looks"][0]
+    return {"sha256": digest(SourceFile(address, address, payload["format"], size, 0, None))}
 
 
 def _way_back(root: Path, name: str, date: dt.date) -> tuple[str, ...]:

@@ -26,16 +26,16 @@ class Outcome:
 
     tables: Mapping[str, Sequence[MadeFile]]
     figures: Mapping[str, Any] = field(default_factory=dict)
-    records: Sequence[TaskRecord] = ()  # of the stage's tasks: their memory and CPU time are reported
+    records: Sequence[TaskRecord[Any]] = ()  # of the stage's tasks: their memory and CPU time are reported
 
 
-def written_by_tasks(records: Sequence[TaskRecord], role: str, rows: str | None = None) -> list[MadeFile]:
+def written_by_tasks(records: Sequence[TaskRecord[Any]], role: str, rows: str | None = None) -> list[MadeFile]:
     """Describe the files with a role that tasks wrote, in task order.
 
     ``result[rows]`` of a record is the number of rows of its file; by default, ``f"{role}_rows"``.
     """
     return [
-        MadeFile(Path(record.place) / file.name, int(record.result[rows or f"{role}_rows"]), file.checksum)
+        MadeFile(Path(record.folder) / file.name, int(record.result[rows or f"{role}_rows"]), file.checksum)
         for record in records
         for file in record.files
         if file.role == role

@@ -68,7 +68,7 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
         cut = _cut_narrow(engine, config, workspace, bounds)
 
     payload = {"leaves": [list(path) for path in cut.paths], "figures": cut.figures.to_json()}
-    (written,) = run_missing(engine, write_tree, [Task("tree", str(place), payload)])
+    (written,) = run_missing(engine, write_tree, [Task("tree", place, payload)])
     tree = Tree.of(cut.paths)
     figures = _figures(tree, cut.figures)
     figures |= {
@@ -175,14 +175,14 @@ def _cut_down(
         "bounds": None if wanted.parts else bounds.to_json(),
     }
     leaves: dict[PartPath, Mapping[str, str]] = {}
-    records: list[TaskRecord] = []
+    records: list[TaskRecord[Any]] = []
     empty_parts = 0
     while level:
         tasks = [
             # Another seed at each depth: nodes of one child of a hash cut agree in the old hash.
             Task(
                 "cut-" + path_text(path, "-"),
-                str(workspace.work(NAME)),
+                workspace.work(NAME),
                 {**common, **piece, "seed": (wanted.seed + len(path) - 1) % 2**31},
             )
             for path, piece in level.items()
@@ -216,14 +216,14 @@ def _place(
         "leaves": [[list(path), files] for path, files in leaves.items()],
         "between": None if between is None else str(between),
     }
-    (homes,) = run_missing(engine, place_nodes, [Task("homes", str(workspace.work(NAME)), payload)])
+    (homes,) = run_missing(engine, place_nodes, [Task("homes", workspace.work(NAME), payload)])
     paths = [tuple(path) for path in homes.result["paths"]]
     return WideCut(paths, homes, TreeFigures.from_json(homes.result["figures"]), [homes], 0)
 
 
-def place_nodes(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def place_nodes(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: find the homes of all nodes, write them, and count what every part stores."""
-    todo = task.payload
+    todo = payload
     arrays = NodeArrays([Path(file) for file in todo["arrays"]])
     degree = arrays.all("degree")
     files = {tuple(path): names for path, names in todo["leaves"]}
@@ -252,10 +252,10 @@ def place_nodes(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     }
 
 
-def write_tree(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def write_tree(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: write the tree with its figures."""
-    tree = Tree.of(tuple(path) for path in task.payload["leaves"])
-    table = tree_table(tree, TreeFigures.from_json(task.payload["figures"]))
+    tree = Tree.of(tuple(path) for path in payload["leaves"])
+    table = tree_table(tree, TreeFigures.from_json(payload["figures"]))
     storage.write_parquet(attempt.path("tree", "parquet"), table)
     return {"tree_rows": table.num_rows}
 

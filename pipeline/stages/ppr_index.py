@@ -44,7 +44,7 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     tasks = [
         Task(
             f"walk-{number:05d}",
-            str(workspace.work(NAME)),
+            workspace.work(NAME),
             {**told, "range": [nodes * number // count, nodes * (number + 1) // count]},
         )
         for number in range(count)

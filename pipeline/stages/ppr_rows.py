@@ -55,7 +55,7 @@ def make_rows(engine: Engine[Frame], config: PipelineConfig, workspace: Workspac
     files, built = whole_graph(engine, config, workspace)
     told = {"settings": settings.to_json(), "graph": files.to_json()}
     bounds = [settings.nodes * shard // shards for shard in range(shards + 1)]
-    place = str(workspace.work("embed"))
+    place = workspace.work("embed")
     tasks = [Task(f"rows-{n:05d}", place, {**told, "range": [*pair]}) for n, pair in enumerate(pairwise(bounds))]
     done = run_missing(engine, push_rows, tasks)
     figures = {
@@ -69,9 +69,8 @@ def make_rows(engine: Engine[Frame], config: PipelineConfig, workspace: Workspac
     return Outcome({"part_rows": written_by_tasks(done, "rows"), "fold_in_rows": []}, figures, [*built, *done])
 
 
-def push_rows(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def push_rows(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: the rows of a range of nodes; those without edges have none."""
-    payload = task.payload
     settings = Settings.from_json(payload["settings"])
     walks = WalkGraph.read(GraphFiles.from_json(payload["graph"]))
     first, stop = walks.rows_between(*payload["range"])

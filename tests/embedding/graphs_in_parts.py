@@ -191,7 +191,7 @@ class InThisProcess:
     def __init__(self) -> None:
         self.ran: list[str] = []
 
-    def map_tasks(self, function: TaskFunction, tasks: Sequence[Task]) -> list[TaskRecord]:
+    def map_tasks(self, function: TaskFunction[Any, Any], tasks: Sequence[Task[Any]]) -> list[TaskRecord[Any]]:
         self.ran += [task.name for task in tasks]
         return [run_task(function, task) for task in tasks]
 
@@ -207,7 +207,7 @@ class DiesAfter(InThisProcess):
         super().__init__()
         self._left = tasks
 
-    def map_tasks(self, function: TaskFunction, tasks: Sequence[Task]) -> list[TaskRecord]:
+    def map_tasks(self, function: TaskFunction[Any, Any], tasks: Sequence[Task[Any]]) -> list[TaskRecord[Any]]:
         records = []
         for task in tasks:
             if not self._left:
@@ -235,7 +235,7 @@ def lay_out(given: GraphInParts, folder: Path, edge_files: int = 2) -> list[Bloc
         pq.write_table(pa.table(ends), file)
         edges.append(str(file))
     nodes: dict[str, Any] = {"arrays": [str(folder / "arrays.arrow")], "parts": str(folder / "parts.arrow")}
-    parts, place, runner = given.parts, str(folder / "blocks"), InThisProcess()
+    parts, place, runner = given.parts, folder / "blocks", InThisProcess()
     sources: dict[int, dict[str, Any]] = {part: {"edges": edges, "slices": []} for part in parts}
     if len(parts) > 1:
         tasks = [Task(f"scatter-{n}", place, {**nodes, "edges": file}) for n, file in enumerate(edges)]

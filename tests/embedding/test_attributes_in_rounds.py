@@ -64,7 +64,7 @@ def blocks_of(made: GraphInParts, known: Known, folder: Path) -> list[BlockFiles
     found = []
     for block in lay_out(made, folder):
         payload = {"nodes": str(block.nodes), "features": features}
-        record = run_task(take_features, Task(f"features-{block.part_id}", str(folder / "blocks"), payload))
+        record = run_task(take_features, Task(f"features-{block.part_id}", folder / "blocks", payload))
         found.append(replace(block, features=record.file("features")))
     return found
 

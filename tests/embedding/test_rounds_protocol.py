@@ -67,10 +67,10 @@ class Alone(InThisProcess):
         self._hidden = folder.with_name("hidden")
         self.files_in_reach: list[int] = []
 
-    def map_tasks(self, function: TaskFunction, tasks: Sequence[Task]) -> list[TaskRecord]:
+    def map_tasks(self, function: TaskFunction[Any, Any], tasks: Sequence[Task[Any]]) -> list[TaskRecord[Any]]:
         return [self._run(function, task) for task in tasks]
 
-    def _run(self, function: TaskFunction, task: Task) -> TaskRecord:
+    def _run(self, function: TaskFunction[Any, Any], task: Task[Any]) -> TaskRecord[Any]:
         self.ran.append(task.name)
         self._folder.rename(self._hidden)
         try:
@@ -78,8 +78,8 @@ class Alone(InThisProcess):
             self.files_in_reach.append(sum(path.is_file() for path in self._folder.rglob("*")))
             record = run_task(function, task)
             for made_file in record.files:
-                shutil.move(Path(task.place) / made_file.name, self._behind(Path(task.place) / made_file.name))
-            (written,) = (Path(task.place) / RECORDS).iterdir()
+                shutil.move(Path(task.folder) / made_file.name, self._behind(Path(task.folder) / made_file.name))
+            (written,) = (Path(task.folder) / RECORDS).iterdir()
             shutil.move(written, self._behind(written))
             return record
         finally:

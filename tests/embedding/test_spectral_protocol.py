@@ -6,6 +6,7 @@ import random
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,7 @@ def bytes_of(done: Embedded) -> list[tuple[int, str]]:
 class Shuffled(InThisProcess):
     """Runs tasks in any order, each twice, as engines may."""
 
-    def map_tasks(self, function: TaskFunction, tasks: Sequence[Task]) -> list[TaskRecord]:
+    def map_tasks(self, function: TaskFunction[Any, Any], tasks: Sequence[Task[Any]]) -> list[TaskRecord[Any]]:
         done = {}
         for task in random.Random(len(tasks)).sample(tasks, len(tasks)):
             run_task(function, Task.from_json(task.to_json()))

@@ -16,7 +16,7 @@ from pipeline.errors import InputError
 from pipeline.tasks import Attempt, Task
 
 
-def _trace(task: Task) -> int:
+def _trace(task: Task[Any]) -> int:
     """Leave a file for this execution; return how many came before."""
     folder = Path(task.payload["traces"]) / task.name
     folder.mkdir(parents=True, exist_ok=True)
@@ -25,32 +25,32 @@ def _trace(task: Task) -> int:
     return before
 
 
-def double(task: Task, attempt: Attempt) -> Mapping[str, Any]:
-    _trace(task)
-    attempt.path("rows", "txt").write_text(str(2 * task.payload["number"]))
-    return {"double": 2 * task.payload["number"]}
+def double(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
+    _trace(attempt.task)
+    attempt.path("rows", "txt").write_text(str(2 * payload["number"]))
+    return {"double": 2 * payload["number"]}
 
 
-def meet(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def meet(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Wait until as many tasks as ``payload["others"]`` says are at work at once."""
-    _trace(task)
-    while len(executions(Path(task.payload["traces"]).parent)) < task.payload["others"]:
+    _trace(attempt.task)
+    while len(executions(Path(payload["traces"]).parent)) < payload["others"]:
         time.sleep(0.01)
     return {}
 
 
-def busy(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def busy(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Hold a core: a worker has to end in the middle of its work, too."""
-    _trace(task)
-    deadline = time.monotonic() + task.payload["seconds"]
+    _trace(attempt.task)
+    deadline = time.monotonic() + payload["seconds"]
     while time.monotonic() < deadline:
         sum(range(10_000))
     return {}
 
 
-def executor(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def executor(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Wait until another executor has a task as well."""
-    seen = Path(task.payload["traces"])
+    seen = Path(payload["traces"])
     seen.mkdir(parents=True, exist_ok=True)
     (seen / str(os.getppid())).touch()
     while len(list(seen.iterdir())) < 2:
@@ -58,7 +58,7 @@ def executor(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     return {"executor": os.getppid()}
 
 
-def threads(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def threads(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     import numpy as np
     from threadpoolctl import threadpool_info
 
@@ -70,14 +70,14 @@ def threads(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     }
 
 
-def bad_data(task: Task, attempt: Attempt) -> Mapping[str, Any]:
-    _trace(task)
-    raise InputError(f"bad row in {task.name}: 'ä\n2nd line'")
+def bad_data(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
+    _trace(attempt.task)
+    raise InputError(f"bad row in {attempt.task.name}: 'ä\n2nd line'")
 
 
-def bug(task: Task, attempt: Attempt) -> Mapping[str, Any]:
-    _trace(task)
-    return {"never": {}[f"no such key in {task.name}"]}
+def bug(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
+    _trace(attempt.task)
+    return {"never": {}[f"no such key in {attempt.task.name}"]}
 
 
 class UnpicklableError(Exception):
@@ -85,26 +85,26 @@ class UnpicklableError(Exception):
         super().__init__(one + two)
 
 
-def raise_unpicklable(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def raise_unpicklable(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     raise UnpicklableError("left ", "right")
 
 
-def die_at_first(task: Task, attempt: Attempt) -> Mapping[str, Any]:
-    if task.payload["dies"] and _trace(task) == 0:
+def die_at_first(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
+    if payload["dies"] and _trace(attempt.task) == 0:
         os.kill(os.getpid(), signal.SIGKILL)
     return {}
 
 
-def die_always(task: Task, attempt: Attempt) -> Mapping[str, Any]:
-    if task.payload["dies"]:
+def die_always(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
+    if payload["dies"]:
         os.kill(os.getpid(), signal.SIGKILL)
     return {}
 
 
-def make_tasks(folder: Path, count: int, **payload: Any) -> list[Task]:
+def make_tasks(folder: Path, count: int, **payload: Any) -> list[Task[Any]]:
     """Numbered tasks at one place, traces beside it."""
     common = {"traces": str(folder / "traces"), **payload}
-    return [Task(f"t{ix}", str(folder / "place"), {**common, "number": ix}) for ix in range(count)]
+    return [Task(f"t{ix}", folder / "place", {**common, "number": ix}) for ix in range(count)]
 
 
 def executions(folder: Path) -> dict[str, int]:

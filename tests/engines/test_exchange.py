@@ -47,11 +47,11 @@ class Careless:
 
     def __init__(self) -> None:
         self.waves: list[int] = []
-        self.records: list[TaskRecord] = []
+        self.records: list[TaskRecord[Any]] = []
 
-    def map_tasks(self, function: TaskFunction, tasks: Sequence[Task]) -> list[TaskRecord]:
+    def map_tasks(self, function: TaskFunction[Any, Any], tasks: Sequence[Task[Any]]) -> list[TaskRecord[Any]]:
         self.waves.append(len(tasks))
-        records: dict[str, TaskRecord] = {}
+        records: dict[str, TaskRecord[Any]] = {}
         for task in random.Random(len(tasks)).sample(tasks, len(tasks)):
             lost = run_task(function, Task.from_json(task.to_json()))
             records[task.name] = run_task(function, Task.from_json(task.to_json()))

@@ -96,7 +96,7 @@ def test_tasks_have_one_thread(carrier: Any, tmp_path: Path) -> None:
 
 def test_names_of_tasks_are_theirs(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="task name"):
-        Task("a/b", str(tmp_path))
+        Task("a/b", tmp_path, {})
 
 
 OVERLAP = """

@@ -2,14 +2,14 @@
 
 import os
 import time
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-from pipeline.tasks import Attempt, Task
+from pipeline.tasks import Attempt
 
 
-def wait_long(task: Task, attempt: Attempt) -> dict[str, Any]:
-    (Path(task.place) / f"started-{task.name}").write_text(str(os.getpid()))
+def wait_long(payload: Mapping[str, Any], attempt: Attempt) -> dict[str, Any]:
+    (attempt.task.folder / f"started-{attempt.task.name}").write_text(str(os.getpid()))
     for _ in range(360_000):  # two hours: longer than any test waits
         time.sleep(0.02)
     return {}

@@ -55,7 +55,7 @@ def test_sums_are_those_of_dicts(tmp_path_factory: pytest.TempPathFactory, old: 
     folder = tmp_path_factory.mktemp("attributes")
     payload: dict[str, Any] = {"old": written(folder, "old", old), "new": written(folder, "new", new)}
     payload |= {"types": ["item", "user"], "seed": 0}
-    got = measure_attributes(Task("attributes", str(folder), payload), None)  # type: ignore[arg-type]
+    got = measure_attributes(Task("attributes", folder, payload), None)  # type: ignore[arg-type]
     for kind in ("item", "user"):
         both = [(old[node], new[node]) for node in old.keys() & new.keys() if node[0] == kind and old[node]]
         kept = sum(value * b.get(key, 0.0) for a, b in both for key, value in a.items())

@@ -66,7 +66,7 @@ def test_counts_are_those_of_sets(
     half_life = data.draw(st.sampled_from([None, 2])) if dated else None
     about = {"source_type": types[0], "target_type": types[1], "since_us": since if dated else None, "seed": 0}
     about["half_life_us"] = half_life
-    got = measure_kept(Task("kept", str(folder), payload | about), None)  # type: ignore[arg-type]
+    got = measure_kept(Task("kept", folder, payload | about), None)  # type: ignore[arg-type]
 
     due = {pair: of for pair, of in old.items() if not dated or of[1] >= since}  # type: ignore[operator]
     assert got["pairs"] == {"kept": len(due.keys() & new.keys()), "of": len(due)}
@@ -107,7 +107,7 @@ def test_a_sample_is_of_the_same_nodes_on_both_nights(tmp_path: Path, monkeypatc
     }
     payload |= {"source_type": "user", "target_type": "item", "since_us": None, "seed": 0, "half_life_us": None}
     monkeypatch.setattr(kept_pairs, "SAMPLE", 300)
-    got = measure_kept(Task("kept", str(tmp_path), payload), None)["pairs"]  # type: ignore[arg-type]
+    got = measure_kept(Task("kept", tmp_path, payload), None)["pairs"]  # type: ignore[arg-type]
     assert 1_500 < got["of"] < 2_500  # a tenth of the sources
     share = got["kept"] / got["of"]
     # Pairs are left out whatever their source: binomial, by five deviations.

@@ -21,7 +21,7 @@ Pairs = Sequence[tuple[int, int]]
 
 
 class InProcess:
-    def map_tasks(self, function: TaskFunction, tasks: Sequence[Task]) -> list[TaskRecord]:
+    def map_tasks(self, function: TaskFunction[Any, Any], tasks: Sequence[Task[Any]]) -> list[TaskRecord[Any]]:
         return [run_task(function, Task.from_json(task.to_json())) for task in tasks]
 
 

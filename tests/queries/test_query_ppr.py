@@ -7,7 +7,7 @@ import json
 import os
 import runpy
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from jobs.commands import machine
 from pipeline.embedding.ppr import walk_index
 from pipeline.kernels.ppr_walks import walk_radius
 from pipeline.stages import ppr_index
-from pipeline.tasks import Attempt, Task
+from pipeline.tasks import Attempt
 from schemas.tables import PPR_INDEX
 from tests.jobs.conftest import Said, call
 from tests.stages.chains import config_for, friends, to_toml, users_and_items, write_rows
@@ -155,11 +155,11 @@ def test_a_stopped_build_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytes
     done: list[str] = []
     walk = ppr_index.walk_from_nodes
 
-    def walk_until_killed(task: Task, attempt: Attempt) -> Any:
+    def walk_until_killed(payload: Mapping[str, Any], attempt: Attempt) -> Any:
         if len(done) == 3:
             os.kill(os.getpid(), signal.SIGTERM)
-        done.append(task.name)
-        return walk(task, attempt)
+        done.append(attempt.task.name)
+        return walk(payload, attempt)
 
     stopped = weighted(tmp_path)
     with monkeypatch.context() as patch:
@@ -171,9 +171,9 @@ def test_a_stopped_build_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytes
     assert said.code == 1
     assert "ppr-index" in said.err
 
-    def walk_the_rest(task: Task, attempt: Attempt) -> Any:
-        assert task.name not in done
-        return walk(task, attempt)
+    def walk_the_rest(payload: Mapping[str, Any], attempt: Attempt) -> Any:
+        assert attempt.task.name not in done
+        return walk(payload, attempt)
 
     monkeypatch.setattr(ppr_index, "walk_from_nodes", walk_the_rest)
     made = stopped.made()

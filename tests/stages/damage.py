@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from pipeline.engines.local import LocalEngine
-from pipeline.tasks import Task, TaskFunction, TaskRecord, texts_in
+from pipeline.tasks import Task, TaskFunction, TaskRecord, input_paths
 from pipeline.workspace import MANIFEST, manifests_below
 
 
@@ -60,12 +60,12 @@ class Damaging:
     of_tables = False
     waves = 0
 
-    def map_tasks(self, function: TaskFunction, tasks: Sequence[Task]) -> list[TaskRecord]:
+    def map_tasks(self, function: TaskFunction[Any, Any], tasks: Sequence[Task[Any]]) -> list[TaskRecord[Any]]:
         if self.of_tables and self.waves == self.when:
             rng = random.Random(self.seed)
             for path in _one_of_each_table(tasks):
                 DAMAGES[self.damage](path, rng)
-        records: list[TaskRecord] = super().map_tasks(function, tasks)  # type: ignore[misc]
+        records: list[TaskRecord[Any]] = super().map_tasks(function, tasks)  # type: ignore[misc]
         if not self.of_tables and self.waves == self.when:
             rng = random.Random(self.seed)
             for path in _one_of_each_role(records):
@@ -78,16 +78,16 @@ class DamagingEngine(Damaging, LocalEngine):
     """The local engine, between whose waves files are damaged."""
 
 
-def _one_of_each_role(records: Sequence[TaskRecord]) -> Iterator[Path]:
+def _one_of_each_role(records: Sequence[TaskRecord[Any]]) -> Iterator[Path]:
     seen: dict[str, Any] = {}
     for record in records:
         for file in record.files:
             if file.role not in seen:
-                seen[file.role] = Path(record.place) / file.name
+                seen[file.role] = Path(record.folder) / file.name
     yield from dict.fromkeys(seen.values())
 
 
-def _one_of_each_table(tasks: Sequence[Task]) -> Iterator[Path]:
-    paths = (Path(text) for task in tasks for text in texts_in(task.payload) if text.startswith("/"))
+def _one_of_each_table(tasks: Sequence[Task[Any]]) -> Iterator[Path]:
+    paths = (Path(path) for task in tasks for path in input_paths(task))
     of_tables = {path.parent: path for path in paths if (path.parent / MANIFEST).is_file()}
     yield from (path for place, path in of_tables.items() if place.parents[1].parent.name == "runs")

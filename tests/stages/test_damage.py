@@ -369,7 +369,7 @@ def test_a_file_that_may_not_be_read_is_not_damaged(tmp_path: Path, monkeypatch:
     def refuse(path: Path) -> str:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(storage, "checksum_of", refuse)
+    monkeypatch.setattr("pipeline.storage.checksums.checksum_of", refuse)
     ended = chain.run(given)
     assert ended.code == 1
     assert "can't be read: permission denied" in ended.error

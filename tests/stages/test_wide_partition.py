@@ -229,7 +229,7 @@ class Dying(InProcess):
     def __init__(self, tasks: int) -> None:
         self.left, self.done = tasks, 0
 
-    def map_tasks(self, function: TaskFunction, tasks: Sequence[Task]) -> list[TaskRecord]:
+    def map_tasks(self, function: TaskFunction[Any, Any], tasks: Sequence[Task[Any]]) -> list[TaskRecord[Any]]:
         records = []
         for task in tasks:
             if self.left == 0:

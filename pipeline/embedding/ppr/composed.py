@@ -41,7 +41,7 @@ class ComposedLists:
     """
 
     files: Sequence[tuple[Path, int, str]]
-    records: Sequence[TaskRecord]
+    records: Sequence[TaskRecord[Any]]
     rounds: int
     bytes_moved: int
     entries: int
@@ -103,7 +103,7 @@ class _Waves:
         asked: ListsAsked,
         place: Path,
     ) -> None:
-        self.records: list[TaskRecord] = []
+        self.records: list[TaskRecord[Any]] = []
         self.rounds = 0
         self._runner, self._blocks, self._asked, self._place = runner, blocks, asked, place
         self._common: dict[str, Any] = {
@@ -113,9 +113,9 @@ class _Waves:
             "asked": asked.to_json(),
         }
         self._known: list[list[Any]] = []
-        self._weighed: list[TaskRecord] = []
+        self._weighed: list[TaskRecord[Any]] = []
         self._held: list[list[str]] = [[] for _ in blocks]  # by part: its files, oldest first
-        self._ranked: list[TaskRecord] = []
+        self._ranked: list[TaskRecord[Any]] = []
         self._threshold = self._largest_strength = 0.0
 
     def weigh(self) -> None:
@@ -168,7 +168,7 @@ class _Waves:
         ]
         self._ranked = self._run(rank_part, tasks)
 
-    def join(self, tasks: int) -> list[TaskRecord]:
+    def join(self, tasks: int) -> list[TaskRecord[Any]]:
         """Join what the parts have ranked, by so many tasks at most."""
         batches = len(batches_of(self._common["count"], self._common["at_once"]))
         each = max(1, math.ceil(batches / tasks))
@@ -183,7 +183,7 @@ class _Waves:
             [
                 Task(
                     f"join-{first:06d}-{each:06d}",
-                    str(self._place),
+                    self._place,
                     {**payload, "batches": [first, min(first + each, batches)]},
                 )
                 for first in range(0, max(1, batches), each)
@@ -199,16 +199,16 @@ class _Waves:
             "threshold": self._threshold,
         }
 
-    def _task(self, name: str, place: int, payload: dict[str, Any]) -> Task:
+    def _task(self, name: str, place: int, payload: dict[str, Any]) -> Task[Any]:
         block = self._blocks[place]
         places = [other.part_id for other in self._blocks]
         return Task(
             f"{name}-{block.part_id:05d}",
-            str(self._place),
+            self._place,
             {"block": block.to_json(), "places": places, **self._common, **payload},
         )
 
-    def _run(self, function: Any, tasks: list[Task]) -> list[TaskRecord]:
+    def _run(self, function: Any, tasks: list[Task[Any]]) -> list[TaskRecord[Any]]:
         records = run_missing(self._runner, function, tasks)
         self.records += records
         return records

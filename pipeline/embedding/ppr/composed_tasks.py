@@ -40,18 +40,18 @@ from pipeline.kernels.ppr_top_k import SparseScores, top_k_of_rows
 from pipeline.kernels.ranking import NO_ROW
 from pipeline.storage import BATCHES
 from pipeline.storage.batch_files import batch_writer
-from pipeline.tasks import Attempt, Task
+from pipeline.tasks import Attempt
 from schemas.tables import NEIGHBOR_LISTS
 
 _WEIGHTS = pa.schema([pa.field("weight", pa.float64(), nullable=False)])
 
 
-def weigh_part(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def weigh_part(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: what the rows of a part weigh here, those at home elsewhere by home.
 
     Float32 weights are added as the push will use them, so that a push sends on all that it takes, and no more.
     """
-    part = _part_of(task.payload)
+    part = _part_of(payload)
     block = part.block
     weight = weight_of_rows(block.indptr, block.edge_weight)
     storage.write_arrow(attempt.path("weights", "arrow"), pa.Table.from_arrays([pa.array(weight)], schema=_WEIGHTS))
@@ -61,12 +61,11 @@ def weigh_part(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     return {"weight": float(weight.sum()), "home_rows": int(part.is_home.sum())}
 
 
-def push_round(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def push_round(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: take in what other parts sent, push until no home row has more than may wait, and send out.
 
     The first one starts the sources at home here and, if lists leave known nodes out, says which edges are here.
     """
-    payload = task.payload
     part = _part_of(payload)
     walk, asked = _walk_of(part, payload), ListsAsked.from_json(payload["asked"])
     threshold = float(payload["threshold"])
@@ -119,9 +118,8 @@ def _write_known(part: Part, found: SourceRows, batches: list[tuple[int, int]], 
                 writer.write_batch(batch)
 
 
-def rank_part(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def rank_part(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: the best home rows of a part for each source, as lists may hold them, and what is missing there."""
-    payload = task.payload
     part = _part_of(payload)
     asked = ListsAsked.from_json(payload["asked"])
     block = part.block
@@ -147,9 +145,8 @@ def rank_part(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     return {}
 
 
-def join_lists(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def join_lists(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: lists of a range of batches of sources, from what all parts have ranked."""
-    payload = task.payload
     asked = ListsAsked.from_json(payload["asked"])
     node_ix = storage.column(storage.map_arrow(Path(payload["sources"])), "node_ix")
     ranked = MassFiles(RANKED, [Path(file) for file in payload["ranked"]])

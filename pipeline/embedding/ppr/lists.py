@@ -25,7 +25,7 @@ from pipeline.kernels.ppr_top_k import TopK
 from pipeline.kernels.ppr_walks import walk_top_k
 from pipeline.kernels.ranking import NO_ROW
 from pipeline.kernels.transition import single_seeds
-from pipeline.tasks import Attempt, Task
+from pipeline.tasks import Attempt
 from schemas.tables import NEIGHBOR_LISTS
 
 CONFIDENCE = 0.95
@@ -36,9 +36,8 @@ _ROUNDING = 2.0**-22  # of a score: its own to float32, its factor's, and that o
 _AT_ONCE = 1_024  # sources solved by one call: Chebyshev keeps its buffers over all blocks of a call
 
 
-def solve_sources(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def solve_sources(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: the lists of a range of sources, those without edges too, which have empty ones."""
-    payload = task.payload
     asked = ListsAsked.from_json(payload["asked"])
     walks = WalkGraph.read(GraphFiles.from_json(payload["graph"]), asked.ppr.edge_degree_power)
     start, stop = payload["range"]

@@ -18,7 +18,7 @@ from pipeline.kernels.alias_tables import alias_tables
 from pipeline.kernels.ppr_batch import ABSENT, Fingerprints
 from pipeline.kernels.ppr_walks import walk_visits
 from pipeline.kernels.transition import single_seeds
-from pipeline.tasks import Attempt, Task
+from pipeline.tasks import Attempt
 from schemas.tables import PPR_INDEX
 
 _GROUP_VISITS = 1 << 16  # of a row group, about: a point read decodes a tenth of a megabyte
@@ -26,9 +26,8 @@ _VISITS_AT_ONCE = 1 << 22  # that a task holds, 16 bytes each at most
 _VALUES = {name: f"{name}.list.element" for name in ("visited_ix", "visits")}
 
 
-def walk_from_nodes(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def walk_from_nodes(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: the rows of a range of nodes."""
-    payload = task.payload
     restart, walks, seed = float(payload["restart"]), int(payload["walks"]), int(payload["seed"])
     whole = WalkGraph.read(GraphFiles.from_json(payload["graph"]), payload["edge_degree_power"])
     graph = whole.graph

@@ -21,7 +21,7 @@ _FOLDER = "whole_graph"
 
 def whole_graph(
     engine: TaskRunner, config: PipelineConfig, workspace: Workspace
-) -> tuple[GraphFiles, list[TaskRecord]]:
+) -> tuple[GraphFiles, list[TaskRecord[Any]]]:
     """Return the files of the graph as one block, and the records of the tasks that made them.
 
     A tree with one part has them as its block. Otherwise one task makes them, once for a run's index: they stay
@@ -35,7 +35,7 @@ def whole_graph(
     place = workspace.run_folder / _FOLDER / workspace.fingerprints["index"]
     task = Task(
         "whole",
-        str(place),
+        place,
         {
             "arrays": [str(file) for file in workspace.files("node_arrays")],
             "edges": [str(file) for file in workspace.files("indexed_edges")],
@@ -53,10 +53,10 @@ def border_of(config: PipelineConfig, workspace: Workspace) -> int | None:
     return int(max(first for first, _ in types.values()))
 
 
-def build_whole(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def build_whole(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: the block of all edges."""
-    edges = read_edges({"files": task.payload["edges"], "slices": []})
-    nodes = NodeArrays([Path(file) for file in task.payload["arrays"]])
+    edges = read_edges({"files": payload["edges"], "slices": []})
+    nodes = NodeArrays([Path(file) for file in payload["arrays"]])
     block = make_block(
         0,
         edges,

@@ -48,7 +48,7 @@ def lay_out(runner: TaskRunner, sources: Sources, method: str, seed: int, bounds
         edges = [given for given in cut if given["slices"]]
         asked = {"method": method, "seed": (seed + number) % 2**31, "bounds": bounds.to_json()}
         all_cut = {"files": [], "slices": [found for given in edges for found in given["slices"]]}
-        task = Task(f"border-{number}-cut", str(sources.place), {**sources.nodes, **asked, "edges": all_cut})
+        task = Task(f"border-{number}-cut", sources.place, {**sources.nodes, **asked, "edges": all_cut})
         (placed,) = run_missing(runner, cut_border, [task])
         below = replace(sources, node_parts=str(placed.file("parts")))
         level = induce(runner, below, f"border-{number}", edges, scatter_all)
@@ -69,14 +69,14 @@ def _warnings(last: Induced) -> list[str]:
     ]
 
 
-def cut_border(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def cut_border(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: place the nodes of a border graph: all in part 0 if they fit a block, else as a partitioner says.
 
     Cost
     ----
     One task holds the border graph's edges, 24 B each, and room to sort them.
     """
-    todo = task.payload
+    todo = payload
     edges = read_edges(todo["edges"]).sorted_once()
     arrays = NodeArrays([Path(file) for file in todo["arrays"]])
     is_here = np.zeros(arrays.nodes, np.bool_)

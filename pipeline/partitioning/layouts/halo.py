@@ -32,7 +32,7 @@ _IDS = pa.schema([pa.field("node_ix", pa.int64(), nullable=False)])
 
 def lay_out(runner: TaskRunner, sources: Sources, hops: int) -> LaidOut:
     """Grow the halos hop by hop: parts ask the homes of their outermost nodes for these nodes' edges."""
-    place, parts = str(sources.place), sources.parts
+    place, parts = sources.place, sources.parts
     scattered = run_missing(
         runner,
         scatter_to_homes,
@@ -106,7 +106,7 @@ def _source(*slices: Sequence[Any]) -> dict[str, Any]:
     return {"files": [], "slices": [found for some in slices for found in some]}
 
 
-def _asks_for(part: int, parts: Sequence[int], asks: Sequence[TaskRecord], *, rim: bool) -> list[dict[str, Any]]:
+def _asks_for(part: int, parts: Sequence[int], asks: Sequence[TaskRecord[Any]], *, rim: bool) -> list[dict[str, Any]]:
     return [
         {"part": asker, "nodes": where, "members": str(record.file("members")) if rim else None}
         for asker, record in zip(parts, asks, strict=True)
@@ -114,10 +114,10 @@ def _asks_for(part: int, parts: Sequence[int], asks: Sequence[TaskRecord], *, ri
     ]
 
 
-def scatter_to_homes(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def scatter_to_homes(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: sort edges by the homes of their ends; an edge between two homes goes to both."""
-    edges = read_edges(task.payload["edges"])
-    home = NodeParts.map(Path(task.payload["parts"])).part_id
+    edges = read_edges(payload["edges"])
+    home = NodeParts.map(Path(payload["parts"])).part_id
     first, second = home[edges.src], home[edges.dst]
     twice = np.flatnonzero(first != second)
     index = np.concatenate([np.arange(first.size), twice])
@@ -128,16 +128,16 @@ def scatter_to_homes(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     }
 
 
-def ask_homes(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def ask_homes(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: find the nodes one hop further out than those whose edges are here; ask their homes for them.
 
     All nodes seen so far are written as ``members``, which on the last hop is the halo.
     """
-    edges = read_edges(task.payload["edges"])
-    home = NodeParts.map(Path(task.payload["parts"])).part_id
+    edges = read_edges(payload["edges"])
+    home = NodeParts.map(Path(payload["parts"])).part_id
     seen = _members(edges)
-    is_known = home[seen] == task.payload["part"]
-    for file in task.payload["asked"]:
+    is_known = home[seen] == payload["part"]
+    for file in payload["asked"]:
         is_known |= _is_among(seen, _ids(Path(file)))
     frontier = seen[~is_known]
     storage.write_arrow(attempt.path("members", "arrow"), pa.Table.from_arrays([pa.array(seen)], schema=_IDS))
@@ -146,11 +146,11 @@ def ask_homes(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     return {"asks_slices": write_slices(attempt.path("asks", BATCHES), _IDS, asks)}
 
 
-def answer_parts(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def answer_parts(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: send every part the edges of the nodes it has asked for; on the last hop, those among its halo."""
-    edges = read_edges(task.payload["edges"])
+    edges = read_edges(payload["edges"])
     index, receiver = [np.empty(0, np.int64)], [np.empty(0, np.int32)]
-    for ask in task.payload["asks"]:
+    for ask in payload["asks"]:
         wanted = read_slice(Path(ask["nodes"][0]), ask["nodes"][1]).column(0).to_numpy()
         chosen = np.flatnonzero(_is_among(edges.src, wanted) | _is_among(edges.dst, wanted))
         if ask["members"]:
@@ -162,12 +162,12 @@ def answer_parts(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     return {"edges_slices": write_edge_slices(attempt.path("edges", BATCHES), edges.take(chosen), receivers)}
 
 
-def build_halo(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def build_halo(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: turn the edges of a part and of its halo into a block that needs no other."""
-    part = int(task.payload["part"])
-    edges = read_edges(task.payload["edges"]).sorted_once()
-    nodes = NodeArrays([Path(file) for file in task.payload["arrays"]])
-    home = NodeParts.map(Path(task.payload["parts"])).part_id
+    part = int(payload["part"])
+    edges = read_edges(payload["edges"]).sorted_once()
+    nodes = NodeArrays([Path(file) for file in payload["arrays"]])
+    home = NodeParts.map(Path(payload["parts"])).part_id
 
     def kind_of(node_ix: NDArray[np.int64], home: NDArray[np.int32]) -> NDArray[np.int8]:  # noqa: ARG001
         return np.where(home == part, RowKind.WHOLE, RowKind.HALO).astype(np.int8)

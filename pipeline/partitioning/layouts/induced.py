@@ -31,10 +31,10 @@ class Induced:
     """The blocks of induced parts, and the tasks' records: those that read the edges know what was cut."""
 
     blocks: BlockSet
-    scattered: Sequence[TaskRecord]
+    scattered: Sequence[TaskRecord[Any]]
 
     @property
-    def records(self) -> list[TaskRecord]:
+    def records(self) -> list[TaskRecord[Any]]:
         """Records of all tasks."""
         return [*self.scattered, *self.blocks.built]
 
@@ -75,7 +75,7 @@ def induce(
 
     ``scatter`` replaces :func:`scatter_kept` where a mode wants more of the cut edges than their number.
     """
-    place = str(sources.place)
+    place = sources.place
     scattered = run_missing(
         runner,
         scatter or scatter_kept,
@@ -99,9 +99,9 @@ def induce(
     return Induced(BlockSet(name, parts, built, built, nodes), scattered)
 
 
-def scatter_kept(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def scatter_kept(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: sort edges by the part that both ends are at home in; cut edges are counted."""
-    edges, parts, receiver = receivers_of(task)
+    edges, parts, receiver = receivers_of(payload)
     is_kept = receiver != CUT
     return {
         **counts(parts, receiver),
@@ -109,19 +109,19 @@ def scatter_kept(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     }
 
 
-def scatter_all(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def scatter_all(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: the same, with the cut edges in a slice of their own."""
-    edges, parts, receiver = receivers_of(task)
+    edges, parts, receiver = receivers_of(payload)
     return {
         **counts(parts, receiver),
         "edges_slices": write_edge_slices(attempt.path("edges", BATCHES), edges, receiver),
     }
 
 
-def receivers_of(task: Task) -> tuple[Edges, NodeParts, NDArray[np.int32]]:
+def receivers_of(payload: Mapping[str, Any]) -> tuple[Edges, NodeParts, NDArray[np.int32]]:
     """Read a task's edges; return them, the homes, and (edges,) the part of each edge or CUT."""
-    edges = read_edges(task.payload["edges"])
-    parts = NodeParts.map(Path(task.payload["parts"]))
+    edges = read_edges(payload["edges"])
+    parts = NodeParts.map(Path(payload["parts"]))
     home = parts.part_id[edges.src]
     return edges, parts, np.where(home == parts.part_id[edges.dst], home, np.int32(CUT))
 
@@ -135,15 +135,15 @@ def counts(parts: NodeParts, receiver: NDArray[np.int32]) -> dict[str, int]:
     }
 
 
-def build_kept(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def build_kept(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: turn the edges inside a part into its block, and write how much weight every node has kept.
 
     Degrees and weights of the block are those over the whole graph, as in every mode.
     """
-    edges = read_edges(task.payload["edges"])
-    nodes = NodeArrays([Path(file) for file in task.payload["arrays"]])
-    parts = NodeParts.map(Path(task.payload["parts"]))
-    block = make_block(int(task.payload["part"]), edges, nodes, parts.part_id, all_whole)
+    edges = read_edges(payload["edges"])
+    nodes = NodeArrays([Path(file) for file in payload["arrays"]])
+    parts = NodeParts.map(Path(payload["parts"]))
+    block = make_block(int(payload["part"]), edges, nodes, parts.part_id, all_whole)
     return write_alone(attempt, block, edges)
 
 

@@ -53,8 +53,8 @@ class BlockSet:
 
     name: str
     parts: Sequence[int]  # of the blocks, ascending; parts without edges have none
-    built: Sequence[TaskRecord]  # of tasks that wrote "nodes" and "edges", by part
-    routed: Sequence[TaskRecord]  # of tasks that wrote "routes", by part
+    built: Sequence[TaskRecord[Any]]  # of tasks that wrote "nodes" and "edges", by part
+    routed: Sequence[TaskRecord[Any]]  # of tasks that wrote "routes", by part
     nodes: int  # at home in these blocks
 
     @property
@@ -77,6 +77,6 @@ class LaidOut:
     """All sets of blocks of a mode."""
 
     sets: Sequence[BlockSet]
-    records: Sequence[TaskRecord]
+    records: Sequence[TaskRecord[Any]]
     figures: Mapping[str, Any] = field(default_factory=dict)  # what the mode cost, what it left out
     warnings: Sequence[str] = ()

@@ -32,7 +32,7 @@ def lay_out(runner: TaskRunner, sources: Sources) -> LaidOut:
     made = induce(runner, sources, "parts", edges, scatter_and_sum)
     task = Task(
         "quotient",
-        str(sources.place),
+        sources.place,
         {
             "paths": [[part, path] for part, path in sources.paths.items()],
             "sums": [str(record.file("sums")) for record in made.scattered],
@@ -43,12 +43,12 @@ def lay_out(runner: TaskRunner, sources: Sources) -> LaidOut:
     return LaidOut([made.blocks, quotient], [*made.records, built], left_out(made))
 
 
-def scatter_and_sum(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def scatter_and_sum(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: sort edges by the part that both ends are at home in; add up the cut edges by pair of parts.
 
     Sums are exact and in two halves, since all weights together may be more than an int64 holds.
     """
-    edges, parts, receiver = receivers_of(task)
+    edges, parts, receiver = receivers_of(payload)
     is_kept = receiver != CUT
     cut = edges.take(~is_kept)
     ends = np.sort(np.stack([parts.part_id[cut.src], parts.part_id[cut.dst]]), axis=0)
@@ -64,20 +64,20 @@ def scatter_and_sum(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     }
 
 
-def build_quotient(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def build_quotient(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: write the block of the quotient graph; its node numbers are part_ids, its keys hashes of part_paths."""
     total: Counter[tuple[int, int]] = Counter()
-    for file in task.payload["sums"]:
+    for file in payload["sums"]:
         columns = (column.to_pylist() for column in storage.map_arrow(Path(file)).columns)
         for first, second, high, low in zip(*columns, strict=True):
             total[first, second] += (high << 32) + low
     # Only ratios of weights count here: all are brought into range by one power of two.
     shift = max(0, (2 * sum(total.values())).bit_length() - _MOST_BITS)
-    part_id = np.array([part for part, _ in task.payload["paths"]], np.int64)
+    part_id = np.array([part for part, _ in payload["paths"]], np.int64)
     pairs = sorted(total)
     left, right = (np.searchsorted(part_id, [pair[side] for pair in pairs]).astype(np.int32) for side in (0, 1))
     weight = np.array([max(1, total[pair] >> shift) for pair in pairs], np.int64)
-    node_key = node_keys("part", [path.encode() for _, path in task.payload["paths"]])
+    node_key = node_keys("part", [path.encode() for _, path in payload["paths"]])
     block = _block_of(part_id, node_key, left, right, weight)
     block.write(attempt.path("nodes", "arrow"), attempt.path("edges", "arrow"))
     write_routes(attempt.path("routes", "arrow"), {})

@@ -34,12 +34,12 @@ from pipeline.storage import BATCHES
 from pipeline.tasks import Attempt, Task, TaskRecord, TaskRunner, run_missing
 
 
-def find_components(runner: TaskRunner, graph: Graph, place: Path) -> tuple[str, list[TaskRecord]]:
+def find_components(runner: TaskRunner, graph: Graph, place: Path) -> tuple[str, list[TaskRecord[Any]]]:
     """Return a vector of the component of every node, and the records."""
-    (begun,) = run_missing(runner, start_components, [Task("start", str(place), {"nodes": graph.nodes})])
+    (begun,) = run_missing(runner, start_components, [Task("start", place, {"nodes": graph.nodes})])
     component, records, number = str(begun.file("component")), [begun], 0
     while True:
-        here = str(place / f"round-{number}")
+        here = place / f"round-{number}"
         todo = {"component": component, "starts": list(graph.starts), "nodes": graph.nodes}
         linked = run_missing(
             runner,
@@ -55,32 +55,32 @@ def find_components(runner: TaskRunner, graph: Graph, place: Path) -> tuple[str,
         component, number = str(resolved.file("component")), number + 1
 
 
-def start_components(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def start_components(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: make every node its own component."""
-    nodes = task.payload["nodes"]
+    nodes = payload["nodes"]
     with VectorWriter(attempt.path("component", "npy"), np.int32, nodes) as writer:
         for first, stop in ranges(nodes):
             writer.append(np.arange(first, stop, dtype=np.int32))
     return {}
 
 
-def link_block(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def link_block(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: link the components that the edges of a block connect."""
-    block = NodeBlock.map(task.payload)
-    component = map_vector(task.payload["component"])
+    block = NodeBlock.map(payload)
+    component = map_vector(payload["component"])
     node = block.node_of_entries()
     once = block.neighbor < node  # the other entry of an edge says nothing new
     left, right = component[node[once]], component[block.neighbor[once]]
     del node, once
     label, least = least_links(left, right, component.size)
-    receiver = receivers_of(label, task.payload["starts"])
+    receiver = receivers_of(label, payload["starts"])
     sent = write_by_receiver(attempt.path("links", BATCHES), receiver, {"label": label, "least": least})
     return {"links": label.size, "links_slices": sent}
 
 
-def resolve_components(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def resolve_components(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: follow all links to their ends, range by range, and relabel the nodes."""
-    todo = task.payload
+    todo = payload
     starts, nodes = todo["starts"], todo["nodes"]
     root_file = attempt.path("root", "npy")
     with VectorWriter(root_file, np.int32, nodes) as writer:
@@ -98,20 +98,20 @@ def resolve_components(task: Task, attempt: Attempt) -> Mapping[str, Any]:
 
 def first_clusters(
     runner: TaskRunner, graph: Graph, component: str, max_volume: int, place: Path, seeds: str | None = None
-) -> tuple[Labels, list[TaskRecord]]:
+) -> tuple[Labels, list[TaskRecord[Any]]]:
     """Pack the components up to ``max_volume`` together, up to that volume; every other node is for itself.
 
     ``seeds``: vector of labels in 0 <= label < nodes that these other nodes start with instead, split where they
     have more than ``max_volume``.
     """
     todo = {"nodes": graph.nodes, "rows": list(graph.rows), "component": component, "max_volume": max_volume}
-    (packed,) = run_missing(runner, pack_components, [Task("pack", str(place), {**todo, "seeds": seeds})])
+    (packed,) = run_missing(runner, pack_components, [Task("pack", place, {**todo, "seeds": seeds})])
     return Labels(str(packed.file("labels")), str(packed.file("load")), graph.nodes), [packed]
 
 
-def pack_components(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def pack_components(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: label every node by the bin of its component, or by itself or its seed where this is large."""
-    todo = task.payload
+    todo = payload
     nodes, max_volume = todo["nodes"], todo["max_volume"]
     work = _Scratch(attempt, nodes)
     total, bins = work.vector("total", np.int64, 0), work.vector("bins", np.int32, -1)
@@ -171,7 +171,7 @@ def _volumes(rows: Sequence[str]) -> Iterator[tuple[int, int, NDArray[np.int64]]
 
 def from_tables(
     runner: TaskRunner, files: Sequence[Path], column: str, graph: Graph, place: Path
-) -> tuple[str, list[TaskRecord]]:
+) -> tuple[str, list[TaskRecord[Any]]]:
     """Return a vector of labels from Parquet files with the columns ``id`` and ``column``, one row a node.
 
     Labels are node numbers; each is replaced by the least node that has it, so that it does not matter how whoever
@@ -181,7 +181,7 @@ def from_tables(
     ------
     PartitionError : if a node is missing or there twice, or a label is no node.
     """
-    here = str(place)
+    here = place
     sent = run_missing(
         runner,
         send_labels,
@@ -199,9 +199,9 @@ def from_tables(
     return str(joined.file("least")), [*sent, joined]
 
 
-def send_labels(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def send_labels(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: sort the labels in a file by the ranges of their nodes."""
-    todo = task.payload
+    todo = payload
     nodes, labels = [], []
     with pq.ParquetFile(todo["file"]) as parquet:
         for batch in parquet.iter_batches(batch_size=CHUNK_ROWS, columns=["id", todo["column"]], use_threads=False):
@@ -217,9 +217,9 @@ def send_labels(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     }
 
 
-def join_labels(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def join_labels(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: bring labels into node order, and name each by the least node that has it."""
-    todo = task.payload
+    todo = payload
     nodes, starts = todo["nodes"], todo["starts"]
     least_with = _Scratch(attempt, nodes).vector("seen", np.int32, -1)
     with VectorWriter(attempt.path("least", "npy"), np.int32, nodes) as writer:

@@ -29,7 +29,7 @@ from pipeline.tasks import Attempt, Task, TaskRecord, TaskRunner, run_missing
 
 def contract(
     runner: TaskRunner, graph: Graph, labels: Labels, worker_bytes: int, place: Path
-) -> tuple[Graph, str, list[TaskRecord]]:
+) -> tuple[Graph, str, list[TaskRecord[Any]]]:
     """Return the graph of clusters, a vector of the cluster of every node, and the records."""
     todo = {
         **labels.to_json(),
@@ -37,13 +37,13 @@ def contract(
         "rows": list(graph.rows),
         "block_entries": entries_a_block(worker_bytes),
     }
-    (numbered,) = run_missing(runner, number_clusters, [Task("number", str(place), todo)])
+    (numbered,) = run_missing(runner, number_clusters, [Task("number", place, todo)])
     cluster, starts = str(numbered.file("cluster")), numbered.result["starts"]
     summed = run_missing(
         runner,
         sum_between_clusters,
         [
-            Task(f"sum-{i:05d}", str(place), {**graph.block(i), "cluster": cluster, "starts": starts})
+            Task(f"sum-{i:05d}", place, {**graph.block(i), "cluster": cluster, "starts": starts})
             for i in range(len(graph.starts))
         ],
     )
@@ -55,7 +55,7 @@ def contract(
         [
             Task(
                 f"merge-{i:05d}",
-                str(place),
+                place,
                 {
                     "first": starts[i],
                     "stop": stops[i],
@@ -79,12 +79,12 @@ def contract(
     return coarse, cluster, [numbered, *summed, *merged]
 
 
-def number_clusters(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def number_clusters(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: number the labels in use in ascending order; cut the clusters into ranges that a task can hold.
 
     A cluster has the key of the node it is named after.
     """
-    todo = task.payload
+    todo = payload
     nodes = todo["nodes"]
     is_used = np.zeros(nodes, np.bool_)  # a byte a node: a tenth of what their edges take in the blocks
     for first, stop in ranges(nodes):
@@ -129,10 +129,10 @@ def number_clusters(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     return {"clusters": clusters, "starts": starts}
 
 
-def sum_between_clusters(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def sum_between_clusters(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: sum the edges of a block by the clusters of their ends, and send them to the first one's range."""
-    block = NodeBlock.map(task.payload)
-    cluster = map_vector(task.payload["cluster"])
+    block = NodeBlock.map(payload)
+    cluster = map_vector(payload["cluster"])
     node = block.node_of_entries()
     left, right = cluster[node], cluster[block.neighbor]
     counts = left != right
@@ -141,14 +141,14 @@ def sum_between_clusters(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     del node
     words = left[counts].astype(np.int64) << 32 | right[counts]
     words, weight = _summed(words, block.edge_weight[counts] if block.edge_weight.size else None)
-    receiver = receivers_of(words >> 32, task.payload["starts"])
+    receiver = receivers_of(words >> 32, payload["starts"])
     sent = write_by_receiver(attempt.path("edges", BATCHES), receiver, {"ends": words, "weight": weight})
     return {"edges_slices": sent}
 
 
-def merge_clusters(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def merge_clusters(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: sum what was sent to a range of clusters, and write its block."""
-    todo = task.payload
+    todo = payload
     first, stop = todo["first"], todo["stop"]
     words, weight = np.empty(0, np.int64), np.empty(0, np.int64)
     waiting: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
@@ -192,16 +192,16 @@ def _summed(words: NDArray[np.int64], weight: NDArray[np.int64] | None) -> tuple
 
 def project(
     runner: TaskRunner, nodes: int, cluster: str, labels: Labels, place: Path
-) -> tuple[Labels, list[TaskRecord]]:
+) -> tuple[Labels, list[TaskRecord[Any]]]:
     """Give every node the label of its cluster; loads stay what they are."""
     todo = {"nodes": nodes, "cluster": cluster, "labels": labels.labels}
-    (projected,) = run_missing(runner, project_labels, [Task("project", str(place), todo)])
+    (projected,) = run_missing(runner, project_labels, [Task("project", place, todo)])
     return Labels(str(projected.file("labels")), labels.load, labels.count), [projected]
 
 
-def project_labels(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def project_labels(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: look up the label of every node's cluster."""
-    todo = task.payload
+    todo = payload
     labels = map_vector(todo["labels"])
     with VectorWriter(attempt.path("labels", "npy"), np.int32, todo["nodes"]) as writer:
         for first, stop in ranges(todo["nodes"]):

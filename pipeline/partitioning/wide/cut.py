@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pipeline.errors import PartitionError
 from pipeline.partitioning.cutting import IMBALANCE, Bounds, refuse_indivisible
@@ -28,7 +29,7 @@ log = logging.getLogger(__name__)
 _REPEATED = 1.25
 
 #: Leaves with the files of their pieces, the records of the tasks, and the number of empty parts.
-CutFurtherResult = tuple[Mapping[PartPath, Mapping[str, str]], Sequence[TaskRecord], int]
+CutFurtherResult = tuple[Mapping[PartPath, Mapping[str, str]], Sequence[TaskRecord[Any]], int]
 #: Cuts pieces down to leaves; they are given with their files, rows and edges.
 CutFurther = Callable[[Mapping[PartPath, tuple[Mapping[str, str], int, int]]], CutFurtherResult]
 
@@ -38,9 +39,9 @@ class WideCut:
     """What a cut came to."""
 
     paths: Sequence[PartPath]  # of the leaves
-    homes: TaskRecord  # with the table of homes, role ``parts``
+    homes: TaskRecord[Any]  # with the table of homes, role ``parts``
     figures: TreeFigures
-    records: Sequence[TaskRecord]
+    records: Sequence[TaskRecord[Any]]
     empty_parts: int
 
 

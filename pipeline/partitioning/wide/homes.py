@@ -48,7 +48,7 @@ class Leaves:
 
 def place_in_blocks(
     runner: TaskRunner, graph: Graph, leaves: Leaves, vectors: Mapping[str, str], worker_bytes: int, place: Path
-) -> tuple[TaskRecord, TreeFigures, list[TaskRecord]]:
+) -> tuple[TaskRecord[Any], TreeFigures, list[TaskRecord[Any]]]:
     """Give every node a home and merge the leaves bottom-up; return the table's record, the figures and all records.
 
     The record has the table with role ``parts``, the paths of the leaves as ``paths``, and the inversions.
@@ -57,7 +57,7 @@ def place_in_blocks(
     """
     tree = Tree.of(leaves.paths)
     number = {path: part for part, path in enumerate(tree.paths)}
-    here = str(place)
+    here = place
     blocks = range(len(graph.starts))
     todo: dict[str, Any] = {
         "nodes": graph.nodes,
@@ -86,7 +86,7 @@ def place_in_blocks(
     (settled,) = run_missing(runner, settle_homes, [Task("settle", here, todo)])
     homes = {name: str(settled.file(name)) for name in ("node_ix", "part_id", "is_split")}
     paths = [list(path) for path in leaves.paths]
-    crossed: list[TaskRecord] = []
+    crossed: list[TaskRecord[Any]] = []
     # The matrix of all pairs of leaves is what merging needs: with very many of them, they stay as they were cut.
     if len(paths) > 1 and _PAIR_BYTES * len(paths) ** 2 <= worker_bytes:
         todo = {"part_id": homes["part_id"], "degree": vectors["degree"], "leaves": paths}
@@ -105,9 +105,9 @@ def place_in_blocks(
     return written, TreeFigures.from_json(summed.result["figures"]), records
 
 
-def tell_leaves(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def tell_leaves(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: bring the leaf of every whole node into one vector."""
-    todo = task.payload
+    todo = payload
     part_of = np.full(1 + max((label for label, _ in todo["parts"]), default=0), -1, np.int32)
     for label, part in todo["parts"]:
         part_of[label] = part
@@ -125,9 +125,9 @@ def tell_leaves(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     return {}
 
 
-def find_homes_in_block(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def find_homes_in_block(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: find the homes of a block's nodes, ties by the lowest part; see :mod:`pipeline.partitioning.homes`."""
-    todo = task.payload
+    todo = payload
     block, leaf = NodeBlock.map(todo), map_vector(todo["leaf"])
     here = slice(block.first, block.first + block.rows)
     home = np.where(np.diff(block.indptr) > 0, leaf[here], -1).astype(np.int32)
@@ -150,9 +150,9 @@ def find_homes_in_block(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     return {}
 
 
-def settle_homes(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def settle_homes(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: even out ties over all blocks, in the order of the nodes."""
-    todo = task.payload
+    todo = payload
     incoming = np.zeros(todo["parts"], np.int64)
     for block in todo["blocks"]:
         incoming += map_vector(block["incoming"])
@@ -173,12 +173,12 @@ def settle_homes(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     return {}
 
 
-def count_borders(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def count_borders(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: count a block's edges between leaves, and what its nodes bring to theirs.
 
     As :func:`pipeline.partitioning.merging.merge_leaves` does: edges between two shared nodes don't count.
     """
-    todo = task.payload
+    todo = payload
     block, part_id = NodeBlock.map(todo), map_vector(todo["part_id"])
     tree = Tree.of(tuple(path) for path in todo["leaves"])
     leaf_of = np.cumsum(tree.is_leaf) - 1  # leaves in the order of their numbers
@@ -197,9 +197,9 @@ def count_borders(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     return {}
 
 
-def write_homes(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def write_homes(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: merge the leaves bottom-up, and write the table of homes with their new numbers."""
-    todo = task.payload
+    todo = payload
     tree = Tree.of(tuple(path) for path in todo["leaves"])
     old = [path for path, is_leaf in zip(tree.paths, tree.is_leaf, strict=True) if is_leaf]
     paths, inversions = old, 0
@@ -220,9 +220,9 @@ def write_homes(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     return {"parts_rows": nodes, "paths": [list(path) for path in sorted(paths)], "inversions": inversions}
 
 
-def count_block(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def count_block(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: count what every part stores of a block's edges and nodes: the figures of the tree."""
-    todo = task.payload
+    todo = payload
     tree = Tree.of(tuple(path) for path in todo["leaves"])
     block, parts = NodeBlock.map(todo), NodeParts.map(Path(todo["parts"]))
     degree, node_key = map_vector(todo["degree"]), map_vector(todo["node_key"]).view(np.uint64)
@@ -310,11 +310,11 @@ def _rows_stored(
     return words >> 32, (words & 0xFFFFFFFF).astype(np.int32)
 
 
-def sum_figures(task: Task, attempt: Attempt) -> Mapping[str, Any]:  # noqa: ARG001
+def sum_figures(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:  # noqa: ARG001
     """Task: add up what the blocks have counted."""
-    tree = Tree.of(tuple(path) for path in task.payload["leaves"])
+    tree = Tree.of(tuple(path) for path in payload["leaves"])
     deepest = int(tree.depth.max())
-    total = sum(np.load(file) for file in task.payload["counts"])
+    total = sum(np.load(file) for file in payload["counts"])
     counts = _Counts(total, deepest + 1)
     nodes, split_nodes, ghosts = total[-3:]
     by_part = (tree.depth, np.arange(len(tree.paths)))

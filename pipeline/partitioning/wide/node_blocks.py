@@ -121,7 +121,9 @@ def entries_a_block(worker_bytes: int) -> int:
     return max(1, worker_bytes // _ENTRY_BYTES)
 
 
-def make_blocks(runner: TaskRunner, source: Source, worker_bytes: int, place: Path) -> tuple[Graph, list[TaskRecord]]:
+def make_blocks(
+    runner: TaskRunner, source: Source, worker_bytes: int, place: Path
+) -> tuple[Graph, list[TaskRecord[Any]]]:
     """Bring the edges of every range of nodes together.
 
     Raises
@@ -134,7 +136,7 @@ def make_blocks(runner: TaskRunner, source: Source, worker_bytes: int, place: Pa
             "input.window_days, or set partition.method = 'none' if one block of them fits a worker"
         )
     payload = {"arrays": list(source.arrays), "worker_bytes": worker_bytes}
-    (ranged,) = run_missing(runner, find_ranges, [Task("ranges", str(place), payload)])
+    (ranged,) = run_missing(runner, find_ranges, [Task("ranges", place, payload)])
     starts = ranged.result["starts"]
     rows = max(1, worker_bytes // _EDGE_BYTES)
     scattered = run_missing(
@@ -143,7 +145,7 @@ def make_blocks(runner: TaskRunner, source: Source, worker_bytes: int, place: Pa
         [
             Task(
                 f"scatter-{file_number:05d}-{number:05d}",
-                str(place),
+                place,
                 {"file": file, "first": first, "stop": stop, "starts": starts},
             )
             for file_number, file in enumerate(source.edges)
@@ -157,7 +159,7 @@ def make_blocks(runner: TaskRunner, source: Source, worker_bytes: int, place: Pa
         [
             Task(
                 f"build-{number:05d}",
-                str(place),
+                place,
                 {"first": starts[number], "stop": stops[number], "slices": slices_for(number, scattered, "ends")},
             )
             for number in range(len(starts))
@@ -177,7 +179,7 @@ def make_blocks(runner: TaskRunner, source: Source, worker_bytes: int, place: Pa
     weighed = run_missing(
         runner,
         weigh_rows,
-        [Task(f"weigh-{number:05d}", str(place), {**block, "role": role}) for number, block in enumerate(opened)],
+        [Task(f"weigh-{number:05d}", place, {**block, "role": role}) for number, block in enumerate(opened)],
     )
     largest = max(record.result["largest"] for record in weighed)
     most = source.most_whole
@@ -226,10 +228,10 @@ def read_columns(slices: Sequence[Sequence[Any]], dtypes: Sequence[Any]) -> list
     ]
 
 
-def find_ranges(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def find_ranges(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: bring degrees and keys into a vector each, and cut the nodes into ranges that a task can hold."""
-    files = [Path(file) for file in task.payload["arrays"]]
-    worker_bytes = task.payload["worker_bytes"]
+    files = [Path(file) for file in payload["arrays"]]
+    worker_bytes = payload["worker_bytes"]
     nodes = NodeArrays(files).nodes
     cost, starts, first = 0, [0], 0
     with (
@@ -270,9 +272,9 @@ def _refuse_too_large(degree: NDArray[np.int64], worker_bytes: int) -> None:
         )
 
 
-def scatter_ends(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def scatter_ends(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: sort both ends of some edges of a file by the ranges they lie in."""
-    todo = task.payload
+    todo = payload
     src, dst = _read_rows(Path(todo["file"]), todo["first"], todo["stop"])
     is_edge = src != dst  # a self loop is one entry
     node = np.concatenate([src, dst[is_edge]])
@@ -315,9 +317,9 @@ def _batches(file: Path, name: str, first: int, stop: int) -> Iterator[tuple[int
             at += rows
 
 
-def build_ends(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def build_ends(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: turn what was sent to a range into adjacency."""
-    todo = task.payload
+    todo = payload
     first, stop = todo["first"], todo["stop"]
     entries = sum(_slice_rows(todo["slices"]))
     words = np.empty(entries, np.int64)
@@ -341,9 +343,9 @@ def _slice_rows(slices: Sequence[Sequence[Any]]) -> Iterator[int]:
         yield read_slice(Path(file), number).num_rows
 
 
-def weigh_rows(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def weigh_rows(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: find what every node brings to its part; see :meth:`pipeline.partitioning.pieces.Piece.cut_graph`."""
-    todo = task.payload
+    todo = payload
     first, stop = todo["first"], todo["stop"]
     counts = map_vector(todo["counts"]).astype(np.int64)
     role = map_vector(todo["role"])

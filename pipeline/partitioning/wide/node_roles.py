@@ -32,18 +32,18 @@ class Source:
 
 def find_roles(
     runner: TaskRunner, source: Source, blocks: Sequence[Mapping[str, Any]], place: Path
-) -> tuple[str, list[TaskRecord]]:
+) -> tuple[str, list[TaskRecord[Any]]]:
     """Return the vector of the roles of all nodes, and the records; see :mod:`pipeline.partitioning.homes`."""
     wanted = {"hub_degree": source.hub_degree, "leaves": source.leaves}
     if source.shared:
         todo = {"nodes": source.nodes, "shared": source.shared}
-        (ranged,) = run_missing(runner, range_roles, [Task("role", str(place), todo)])
+        (ranged,) = run_missing(runner, range_roles, [Task("role", place, todo)])
         return str(ranged.file("role")), [ranged]
     hubs = run_missing(
         runner,
         find_hubs,
         [
-            Task(f"hubs-{number:05d}", str(place), {**block, **wanted, "nodes": source.nodes})
+            Task(f"hubs-{number:05d}", place, {**block, **wanted, "nodes": source.nodes})
             for number, block in enumerate(blocks)
         ],
     )
@@ -52,7 +52,7 @@ def find_roles(
         runner,
         split_hubs,
         [
-            Task(f"split-{number:05d}", str(place), {**block, "is_hub": str(joined_hubs.file("joined"))})
+            Task(f"split-{number:05d}", place, {**block, "is_hub": str(joined_hubs.file("joined"))})
             for number, block in enumerate(blocks)
         ],
     )
@@ -60,15 +60,17 @@ def find_roles(
     return str(joined.file("joined")), [*hubs, joined_hubs, *split, joined]
 
 
-def _joined(runner: TaskRunner, name: str, pieces: Sequence[TaskRecord], nodes: int, place: Path) -> TaskRecord:
+def _joined(
+    runner: TaskRunner, name: str, pieces: Sequence[TaskRecord[Any]], nodes: int, place: Path
+) -> TaskRecord[Any]:
     todo = {"nodes": nodes, "pieces": [str(record.file("piece")) for record in pieces]}
-    (joined,) = run_missing(runner, join_vector, [Task(name, str(place), todo)])
+    (joined,) = run_missing(runner, join_vector, [Task(name, place, todo)])
     return joined
 
 
-def find_hubs(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def find_hubs(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: find the nodes of a block that had better be split, as a vector of 0 and 1."""
-    todo = task.payload
+    todo = payload
     degree, here = map_vector(todo["degree"]), slice(todo["first"], todo["stop"])
     if todo["hub_degree"] is not None:
         is_hub = degree[here] > todo["hub_degree"]
@@ -88,9 +90,9 @@ def find_hubs(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     return {}
 
 
-def split_hubs(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def split_hubs(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: give the nodes of a block their roles: hubs with a neighbour that is none are shared."""
-    todo = task.payload
+    todo = payload
     is_hub = map_vector(todo["is_hub"])
     counts = map_vector(todo["counts"]).astype(np.int64)
     neighbor = storage.column(storage.map_arrow(Path(todo["ends"])), "neighbor")
@@ -108,9 +110,9 @@ def sums_of_rows(flags: NDArray[np.bool_], counts: NDArray[np.int64]) -> NDArray
     return np.diff(total[np.concatenate([[0], np.cumsum(counts)])]).astype(np.int64)
 
 
-def range_roles(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def range_roles(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: write the roles of all nodes where those of one type are shared."""
-    todo = task.payload
+    todo = payload
     start, stop = todo["shared"]
     with VectorWriter(attempt.path("role", "npy"), np.int8, todo["nodes"]) as role:
         for first, last in ranges(todo["nodes"]):
@@ -119,9 +121,9 @@ def range_roles(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     return {}
 
 
-def join_vector(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def join_vector(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: bring the pieces of a vector over all nodes into one."""
-    with VectorWriter(attempt.path("joined", "npy"), np.int8, task.payload["nodes"]) as joined:
-        for file in task.payload["pieces"]:
+    with VectorWriter(attempt.path("joined", "npy"), np.int8, payload["nodes"]) as joined:
+        for file in payload["pieces"]:
             joined.append(map_vector(file))
     return {}

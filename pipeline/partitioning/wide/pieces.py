@@ -21,16 +21,16 @@ from pipeline.tasks import Attempt, Task, TaskRecord, TaskRunner, run_missing
 
 def label_by_hash(
     runner: TaskRunner, graph: Graph, node_key: str, parts: int, seed: int, place: Path
-) -> tuple[str, list[TaskRecord]]:
+) -> tuple[str, list[TaskRecord[Any]]]:
     """Label all nodes by the hash of their keys, as :func:`pipeline.partitioning.partitioners.by_hash` does."""
     todo = {"nodes": graph.nodes, "node_key": node_key, "parts": parts, "seed": seed}
-    (labelled,) = run_missing(runner, hash_labels, [Task("hash", str(place), todo)])
+    (labelled,) = run_missing(runner, hash_labels, [Task("hash", place, todo)])
     return str(labelled.file("labels")), [labelled]
 
 
-def hash_labels(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def hash_labels(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: label all nodes by hash."""
-    todo = task.payload
+    todo = payload
     with VectorWriter(attempt.path("labels", "npy"), np.int32, todo["nodes"]) as writer:
         for first, stop in ranges(todo["nodes"]):
             words = hash_nodes(read_range(todo["node_key"], first, stop).view(np.uint64), todo["seed"])
@@ -40,22 +40,22 @@ def hash_labels(task: Task, attempt: Attempt) -> Mapping[str, Any]:
 
 def measure_children(
     runner: TaskRunner, graph: Graph, labels: str, parts: int, place: Path
-) -> tuple[list[tuple[int, int]], list[TaskRecord]]:
+) -> tuple[list[tuple[int, int]], list[TaskRecord[Any]]]:
     """Return (rows, edges) of the piece of every label, and the records."""
     todo = {"labels": labels, "parts": parts}
     measured = run_missing(
         runner,
         measure_block,
-        [Task(f"measure-{i:05d}", str(place), {**todo, **graph.block(i)}) for i in range(len(graph.starts))],
+        [Task(f"measure-{i:05d}", place, {**todo, **graph.block(i)}) for i in range(len(graph.starts))],
     )
     rows, edges = (np.sum([record.result[name] for record in measured], axis=0).tolist() for name in ("rows", "edges"))
     return list(zip(rows, edges, strict=True)), measured
 
 
-def measure_block(task: Task, attempt: Attempt) -> Mapping[str, Any]:  # noqa: ARG001
+def measure_block(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:  # noqa: ARG001
     """Task: count the rows and edges that each label's piece gets from a block."""
-    parts = task.payload["parts"]
-    block, labels = NodeBlock.map(task.payload), map_vector(task.payload["labels"])
+    parts = payload["parts"]
+    block, labels = NodeBlock.map(payload), map_vector(payload["labels"])
     node = block.node_of_entries()
     child = _child_of_edges(block, labels, node)
     edges = np.bincount(child[child >= 0], minlength=parts)
@@ -80,13 +80,13 @@ def _child_of_edges(block: NodeBlock, labels: NDArray[np.int32], node: NDArray[n
 
 def write_children(
     runner: TaskRunner, graph: Graph, labels: str, chosen: Sequence[int], place: Path
-) -> tuple[dict[int, dict[str, str]], list[TaskRecord]]:
+) -> tuple[dict[int, dict[str, str]], list[TaskRecord[Any]]]:
     """Write the pieces of some labels; return their files as ``cut_piece`` takes them, and the records."""
     todo = {"labels": labels, "chosen": list(chosen)}
     sent = run_missing(
         runner,
         send_edges,
-        [Task(f"send-{i:05d}", str(place), {**todo, **graph.block(i)}) for i in range(len(graph.starts))],
+        [Task(f"send-{i:05d}", place, {**todo, **graph.block(i)}) for i in range(len(graph.starts))],
     )
     made = run_missing(
         runner,
@@ -94,7 +94,7 @@ def write_children(
         [
             Task(
                 f"piece-{label:05d}",
-                str(place),
+                place,
                 {"labels": labels, "label": label, "role": graph.role, "slices": slices_for(label, sent, "edges")},
             )
             for label in chosen
@@ -107,12 +107,12 @@ def write_children(
     return files, [*sent, *made]
 
 
-def send_edges(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def send_edges(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: sort a block's edges by the pieces they belong to."""
-    block, labels = NodeBlock.map(task.payload), map_vector(task.payload["labels"])
+    block, labels = NodeBlock.map(payload), map_vector(payload["labels"])
     node = block.node_of_entries()
     child = _child_of_edges(block, labels, node)
-    child[~np.isin(child, task.payload["chosen"])] = -1
+    child[~np.isin(child, payload["chosen"])] = -1
     order = np.argsort(child, kind="stable")
     order = order[np.searchsorted(child[order], 0) :]
     columns = {"left": node[order], "right": block.neighbor[order]}
@@ -120,9 +120,9 @@ def send_edges(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     return {"edges_slices": write_by_receiver(attempt.path("edges", BATCHES), receiver, columns)}
 
 
-def join_piece(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def join_piece(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: make a piece of the edges that were sent to it."""
-    todo = task.payload
+    todo = payload
     batches = [read_slice(Path(file), number) for file, number in todo["slices"]]
     left, right = (np.concatenate([batch.column(i).to_numpy() for batch in batches]) for i in (0, 1))
     labels, all_roles = map_vector(todo["labels"]), map_vector(todo["role"])

@@ -48,7 +48,7 @@ class Rounds:
     runner: TaskRunner
     place: Path
     seed: int
-    records: list[TaskRecord] = field(default_factory=list)
+    records: list[TaskRecord[Any]] = field(default_factory=list)
 
     def cluster(self, graph: Graph, labels: Labels, max_volume: int, rounds: int) -> Labels:
         """Let nodes join the clusters around them; then put together those that are still alone, as leaves are."""
@@ -70,7 +70,7 @@ class Rounds:
     def _round(
         self, graph: Graph, labels: Labels, max_volume: int, name: str, number: int, kind: str
     ) -> tuple[Labels, int]:
-        place = str(self.place / name)
+        place = self.place / name
         starts = graph.starts if labels.count == graph.nodes else _label_starts(labels.count, len(graph.starts))
         todo = {
             **labels.to_json(),
@@ -114,9 +114,9 @@ def _label_starts(labels: int, blocks: int) -> list[int]:
     return sorted({labels * i // min(labels, blocks) for i in range(min(labels, blocks))})
 
 
-def propose_moves(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def propose_moves(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: find the moves that the nodes of a block ask for, and send them to the ranges of their labels."""
-    todo = task.payload
+    todo = payload
     block = NodeBlock.map(todo)
     labels, load = map_vector(todo["labels"]), map_vector(todo["load"])
     graph = (block.first, block.indptr, block.neighbor, block.edge_weight, block.volume, block.node_key, block.role)
@@ -130,9 +130,9 @@ def propose_moves(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     return {"moves_slices": write_by_receiver(attempt.path("moves", BATCHES), receiver, vars(moves))}
 
 
-def accept_moves(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def accept_moves(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: choose the moves to a range of labels; send them on, and what they change in the loads."""
-    todo = task.payload
+    todo = payload
     moves = Proposals.in_order(*read_columns(todo["slices"], _MOVE_DTYPES))
     labels = map_vector(todo["labels"])
     starts, number = todo["label_starts"], todo["range"]
@@ -159,9 +159,9 @@ def accept_moves(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     return {"moved": moves.node.size, "moves_slices": sent, "changes_slices": changes}
 
 
-def make_moves(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def make_moves(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: copy labels and loads with what has changed, range by range."""
-    todo = task.payload
+    todo = payload
     with VectorWriter(attempt.path("labels", "npy"), np.int32, todo["nodes"]) as writer:
         for first, labels, slices in _pieces(todo["labels"], todo["node_starts"], todo["nodes"], todo["moves"]):
             node, label = read_columns(slices, (np.int32, np.int32))

@@ -70,14 +70,14 @@ class TopCut:
 
 def cut_in_levels(
     runner: TaskRunner, graph: Graph, wanted: TopCut, seeds: Seeds, place: Path
-) -> tuple[Labels, list[TaskRecord]]:
+) -> tuple[Labels, list[TaskRecord[Any]]]:
     """Cut into parts of near-equal volume; return the label of every node, and the records.
 
     Raises
     ------
     PartitionError : if clustering comes to an end before the graph fits a task.
     """
-    records: list[TaskRecord] = []
+    records: list[TaskRecord[Any]] = []
     largest = int(IMBALANCE * graph.volume / wanted.parts)
     share = _CLUSTERS_PER_PART
     most = max(1, largest // share)
@@ -113,12 +113,12 @@ def cut_in_levels(
             )
         graph = coarse
         (named,) = run_missing(
-            runner, name_clusters, [Task("next", str(here), {"rows": list(graph.rows), "max_volume": most})]
+            runner, name_clusters, [Task("next", here, {"rows": list(graph.rows), "max_volume": most})]
         )
         records.append(named)
         labels = Labels(str(named.file("labels")), str(named.file("load")), graph.nodes)
     todo = {"rows": list(graph.rows), "ends": list(graph.ends), "parts": wanted.parts, "seed": wanted.seed}
-    (cut,) = run_missing(runner, cut_coarsest, [Task("cut", str(place), todo)])
+    (cut,) = run_missing(runner, cut_coarsest, [Task("cut", place, todo)])
     records.append(cut)
     labels = Labels(str(cut.file("labels")), str(cut.file("load")), wanted.parts)
     for number in reversed(range(len(levels))):
@@ -131,7 +131,7 @@ def cut_in_levels(
     return labels, records
 
 
-def _components(runner: TaskRunner, graph: Graph, seeds: Seeds, place: Path, records: list[TaskRecord]) -> str:
+def _components(runner: TaskRunner, graph: Graph, seeds: Seeds, place: Path, records: list[TaskRecord[Any]]) -> str:
     files = seeds.components()
     if files is None:
         component, made = find_components(runner, graph, place / "components")
@@ -141,16 +141,16 @@ def _components(runner: TaskRunner, graph: Graph, seeds: Seeds, place: Path, rec
     return component
 
 
-def name_clusters(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def name_clusters(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: make every node its own cluster, but pack those without edges, which no neighbour would ever take."""
-    rows = [storage.map_arrow(Path(file)) for file in task.payload["rows"]]
+    rows = [storage.map_arrow(Path(file)) for file in payload["rows"]]
     volume, entries = (
         np.concatenate([storage.column(table, name) for table in rows]) for name in ("volume", "entries")
     )
     labels = np.arange(volume.size, dtype=np.int32)
     bins = np.full(volume.size, -1, np.int32)
     alone = np.where(entries == 0, labels, np.int32(-1))
-    pack_small(alone, volume, 0, task.payload["max_volume"], bins, np.array([-1, 0], np.int64))
+    pack_small(alone, volume, 0, payload["max_volume"], bins, np.array([-1, 0], np.int64))
     labels = np.where(bins >= 0, bins, labels)
     load = np.zeros(volume.size, np.int64)
     np.add.at(load, labels, volume)
@@ -159,9 +159,9 @@ def name_clusters(task: Task, attempt: Attempt) -> Mapping[str, Any]:
     return {}
 
 
-def cut_coarsest(task: Task, attempt: Attempt) -> Mapping[str, Any]:
+def cut_coarsest(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: cut the coarsest graph, which fits."""
-    todo = task.payload
+    todo = payload
     rows = [storage.map_arrow(Path(file)) for file in todo["rows"]]
     entries, volume, node_key = (
         np.concatenate([storage.column(table, name) for table in rows]) for name in ("entries", "volume", "node_key")

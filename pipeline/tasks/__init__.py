@@ -1,0 +1,53 @@
+"""A task: a small payload that travels, a function that reads and writes its own files, and a record.
+
+A task commits by its record: files first, durable and named after their bytes, then one JSON beside them. Retries,
+speculative copies and zombies are harmless, since whatever has no record does not count, and a driver that
+starts again sends only the tasks without one. Nothing counts unchecked: a task looks at the files it is handed before
+it uses them, and a record of an earlier run holds only if its files are still what was written.
+"""
+
+from pipeline.tasks.attempt import Attempt, input_paths, run_task
+from pipeline.tasks.records import (
+    CachedRunner,
+    committed,
+    damaged_files,
+    forget,
+    forget_damaged,
+    refuse_disagreement,
+    run_missing,
+)
+from pipeline.tasks.task import (
+    RECORDS,
+    P,
+    R,
+    Task,
+    TaskFile,
+    TaskFunction,
+    TaskRecord,
+    TaskRunner,
+    payload_type,
+    result_type,
+)
+
+__all__ = [
+    "RECORDS",
+    "Attempt",
+    "CachedRunner",
+    "P",
+    "R",
+    "Task",
+    "TaskFile",
+    "TaskFunction",
+    "TaskRecord",
+    "TaskRunner",
+    "committed",
+    "damaged_files",
+    "forget",
+    "forget_damaged",
+    "input_paths",
+    "payload_type",
+    "refuse_disagreement",
+    "result_type",
+    "run_missing",
+    "run_task",
+]

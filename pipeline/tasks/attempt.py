@@ -1,0 +1,154 @@
+"""One attempt at a task, in the process of a worker: its files, and what it took."""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from pipeline import codec, storage
+from pipeline.tasks.task import RECORDS, P, R, Task, TaskFile, TaskFunction, TaskRecord
+
+#: A task looks again at the tables that it is handed, up to this many bytes in all.
+_CHECKED_TABLES = 256 * 2**20
+
+
+class Attempt:
+    """One try at a task: hands out the paths of its files."""
+
+    def __init__(self, task: Task[Any]) -> None:
+        self.name = uuid4().hex[:12]
+        self.task = task
+        self._paths: list[tuple[str, Path]] = []
+        self._scratch: list[Path] = []
+
+    def path(self, role: str, suffix: str) -> Path:
+        """Return where to write a file with a role ("rows", "outbox"); several files may share a role."""
+        number = sum(1 for earlier, _ in self._paths if earlier == role)
+        numbered = f"-{number}" if number else ""
+        path = self.task.folder / f"{self.task.name}-{role}{numbered}.{self.name}.{suffix}"
+        self._paths.append((role, path))
+        return path
+
+    def scratch(self, role: str) -> Path:
+        """Return where to write a file that nobody reads once the task is done."""
+        self._scratch.append(self.task.folder / f"{self.task.name}-{role}.{self.name}.scratch")
+        return self._scratch[-1]
+
+    def seal(self) -> tuple[TaskFile, ...]:
+        """Make the files durable, under names that say what their bytes are; nothing is written to them any more."""
+        for path in self._scratch:
+            path.unlink()
+        files = []
+        for role, path in self._paths:
+            sealed = storage.seal(path, path.name.partition(".")[0])
+            checksum = storage.sealed_checksum(sealed)
+            assert checksum is not None
+            files.append(TaskFile(sealed.name, role, sealed.stat().st_size, checksum))
+        if files:
+            storage.fsync_folder(self.task.folder)
+        return tuple(files)
+
+
+def run_task(function: TaskFunction[P, R], task: Task[P]) -> TaskRecord[R]:
+    """Run one attempt of a task in this process and commit its record.
+
+    Errors of :mod:`pipeline.errors` pass through unchanged; others are the task's own and stay as they are.
+
+    Raises
+    ------
+    DamagedFileError : a file that the task is handed is not what was written.
+    """
+    (task.folder / RECORDS).mkdir(parents=True, exist_ok=True)
+    attempt = Attempt(task)
+    _reset_peak()
+    resident, started, clock, cpu = _resident_bytes(), time.time(), time.monotonic(), _cpu_seconds()
+    _check_inputs(task)
+    result = function(task.payload, attempt)
+    files = attempt.seal()
+    peak = _peak_bytes()
+    record = TaskRecord(
+        task=task.name,
+        digest=task.digest,
+        attempt=attempt.name,
+        folder=task.folder,
+        files=files,
+        result=result,
+        started=started,
+        seconds=time.monotonic() - clock,
+        cpu_seconds=_cpu_seconds() - cpu,
+        peak_bytes=peak,
+        growth_bytes=max(0, peak - resident),
+        process=f"{socket.gethostname()}:{os.getpid()}",
+    )
+    storage.write_signed_json(task.folder / RECORDS / f"{task.name}.{attempt.name}.json", record.to_values())
+    return record
+
+
+def input_paths(task: Task[Any]) -> set[str]:
+    """Return all absolute paths in a task's payload."""
+    return {text for text in _texts(codec.to_values(task.payload)) if text.startswith("/")}
+
+
+def _check_inputs(task: Task[Any]) -> None:
+    """Look at the files that a task is handed: those of other tasks, and tables, which their stage has looked at.
+
+    Large tables are shared by many tasks, each of which reads a little of them: no process reads all of that again.
+    """
+    paths = input_paths(task)
+    tables = {path for path in paths if storage.is_of_table(path)}
+    for path in sorted(paths - tables):
+        storage.check_sealed(path)
+    if sum(Path(path).stat().st_size for path in tables if os.path.exists(path)) <= _CHECKED_TABLES:
+        for path in sorted(tables):
+            storage.check_sealed(path)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield all texts of JSON values."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for some in value.values():
+            yield from _texts(some)
+    elif isinstance(value, list | tuple):
+        for some in value:
+            yield from _texts(some)
+
+
+def _cpu_seconds() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _reset_peak() -> None:
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:  # not Linux, or a container that forbids it: the peak is then the process's own
+        return
+
+
+def _status_bytes(field_name: str) -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field_name):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def _peak_bytes() -> int:
+    try:
+        return _status_bytes("VmHWM:")
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _resident_bytes() -> int:
+    try:
+        return _status_bytes("VmRSS:")
+    except OSError:
+        return 0

@@ -1,0 +1,209 @@
+"""Records of tasks on storage: which hold, which tasks are still to be sent."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pipeline import storage
+from pipeline.codec import CodecError
+from pipeline.errors import DamagedFileError, NotComputedError, TaskError
+from pipeline.tasks.attempt import Attempt
+from pipeline.tasks.task import RECORDS, P, R, Task, TaskFunction, TaskRecord, TaskRunner, result_type
+
+log = logging.getLogger(__name__)
+
+#: The driver itself looks at files up to this many bytes in all, and shares more out to tasks.
+_CHECKED_BY_DRIVER = 256 * 2**20
+
+
+@dataclass(frozen=True)
+class ChecksPayload:
+    """Files to look at: path, size and checksum of each.
+
+    The paths are in one text with the rest, so that they are no inputs: a damaged one is an answer, not an error.
+    """
+
+    lines: tuple[str, ...]
+
+    @classmethod
+    def of(cls, files: Sequence[tuple[Path, int, str]]) -> ChecksPayload:
+        """Describe files."""
+        return cls(tuple(f"{size} {checksum} {path}" for path, size, checksum in files))
+
+    def files(self) -> list[tuple[Path, int, str]]:
+        """Return what :meth:`of` described."""
+        parts = [line.split(" ", 2) for line in self.lines]
+        return [(Path(path), int(size), checksum) for size, checksum, path in parts]
+
+
+@dataclass(frozen=True)
+class ChecksResult:
+    """How files are not what was written, by path; those that are whole are left out."""
+
+    problems: Mapping[str, str]
+
+
+class CachedRunner:
+    """A runner that answers from the records of earlier runs and computes nothing."""
+
+    name = "cached"
+
+    def map_tasks(self, function: TaskFunction[P, R], tasks: Sequence[Task[P]]) -> list[TaskRecord[R]]:
+        """Refuse: these tasks have no record."""
+        raise NotComputedError(f"{[task.name for task in tasks]} have not been run in their folder")
+
+
+def committed(
+    folder: Path, tasks: Sequence[Task[Any]] | None = None, runner: TaskRunner | None = None, result: Any = Any
+) -> dict[str, TaskRecord[Any]]:
+    """Return the valid records in a folder, by the digest of their task: those whose files are what was written.
+
+    With ``tasks``, of these only: others' records aren't opened. A damaged record, or one of a damaged file, is removed
+    with a warning, so that its task counts as not done. ``result`` is the type of the results.
+
+    Raises
+    ------
+    TaskError : if two attempts of one task wrote different bytes.
+    """
+    records, problems = _valid_records(folder, tasks, runner, result)
+    for problem in problems:
+        log.warning("warning: %s; its task is done again", problem)
+    return records
+
+
+def forget_damaged(work: Path, runner: TaskRunner) -> list[str]:
+    """Remove the records below a folder that are damaged or whose files are; return what is wrong with each."""
+    folders = [records.parent for records in sorted(work.rglob(RECORDS))]
+    return [problem for folder in folders for problem in _valid_records(folder, None, runner, Any)[1]]
+
+
+def _valid_records(
+    folder: Path, tasks: Sequence[Task[Any]] | None, runner: TaskRunner | None, result: Any
+) -> tuple[dict[str, TaskRecord[Any]], list[str]]:
+    """Return the valid records by digest, and what is wrong with the others, which are removed."""
+    records: dict[Path, TaskRecord[Any]] = {}
+    problems: list[str] = []
+    names = None if tasks is None else {task.name for task in tasks}
+    digests = None if tasks is None else {task.digest for task in tasks}
+    for path in sorted((folder / RECORDS).glob("*.json")) if (folder / RECORDS).is_dir() else ():
+        if names is not None and path.name.partition(".")[0] not in names:
+            continue
+        try:
+            record = _read_record(path, digests, result)
+        except DamagedFileError as error:
+            problems.append(str(error))
+            path.unlink(missing_ok=True)
+            continue
+        if record is not None:
+            records[path] = record
+    files = {folder / file.name: (file.bytes, file.checksum) for record in records.values() for file in record.files}
+    damaged = damaged_files(files, folder, runner)
+    valid: dict[str, TaskRecord[Any]] = {}
+    for path, record in records.items():
+        lost = [file for file in (folder / file.name for file in record.files) if file in damaged]
+        if lost:
+            problems.append(f"{lost[0]} {damaged[lost[0]]}")
+            path.unlink(missing_ok=True)
+        else:
+            refuse_disagreement(valid.setdefault(record.digest, record), record)
+    return valid, problems
+
+
+def _read_record(path: Path, digests: Collection[str] | None, result: Any) -> TaskRecord[Any] | None:
+    """Return a record; None if another process has just removed it, or it is of none of the tasks."""
+    raw = storage.read_signed_json(path)
+    if raw is None or (digests is not None and raw.get("digest") not in digests):
+        return None
+    try:
+        record = TaskRecord.from_values(raw, result)
+    except (TypeError, KeyError, CodecError) as error:
+        raise DamagedFileError(f"{path} was written by another version ({error})") from error
+    if strays := [file.name for file in record.files if Path(file.name).name != file.name]:
+        raise DamagedFileError(f"{path} names {strays[0]}, which is not in its folder")
+    return replace(record, folder=path.parent.parent)  # a workspace may move
+
+
+def damaged_files(
+    files: Mapping[Path, tuple[int, str]], folder: Path, runner: TaskRunner | None = None
+) -> dict[Path, str]:
+    """Return how files are not what they were, by path; those that are whole are left out.
+
+    Parameters
+    ----------
+    files : size and checksum of each.
+    folder : for the records of the tasks that look, should it take some; they are removed.
+
+    Raises
+    ------
+    StorageError : this user may not read a file.
+    """
+    wanted = [(path, size, checksum) for path, (size, checksum) in files.items()]
+    if runner is None or len(files) < 2 or sum(size for _, size, _ in wanted) <= _CHECKED_BY_DRIVER:
+        return _problems(wanted)
+    scratch = folder / "_checks"
+    tasks = [
+        Task(f"check-{number:05d}", scratch, ChecksPayload.of(batch))
+        for number, batch in enumerate(_batches(wanted, _CHECKED_BY_DRIVER))
+    ]
+    try:
+        records = runner.map_tasks(check_files, tasks)
+    finally:
+        storage.remove_tree(scratch)
+    return {Path(path): problem for record in records for path, problem in record.result.problems.items()}
+
+
+def check_files(payload: ChecksPayload, attempt: Attempt) -> ChecksResult:  # noqa: ARG001
+    """Task: look at some files."""
+    return ChecksResult({str(path): problem for path, problem in _problems(payload.files()).items()})
+
+
+def _problems(files: Sequence[tuple[Path, int, str]]) -> dict[Path, str]:
+    checked = ((path, storage.problem_of(path, size, checksum)) for path, size, checksum in files)
+    return {path: problem for path, problem in checked if problem}
+
+
+def _batches(files: Sequence[tuple[Path, int, str]], most: int) -> list[list[tuple[Path, int, str]]]:
+    batches: list[list[tuple[Path, int, str]]] = []
+    size = most
+    for file in files:
+        if size >= most:
+            batches.append([])
+            size = 0
+        batches[-1].append(file)
+        size += file[1]
+    return batches
+
+
+def forget(folder: Path, names: Collection[str]) -> None:
+    """Remove the records of some tasks, so that these are done again."""
+    for path in (folder / RECORDS).glob("*.json"):
+        if path.name.partition(".")[0] in names:
+            path.unlink(missing_ok=True)
+
+
+def refuse_disagreement(one: TaskRecord[Any], other: TaskRecord[Any]) -> None:
+    """Raise TaskError if two attempts of one task wrote different bytes."""
+    if [(f.role, f.checksum) for f in one.files] != [(f.role, f.checksum) for f in other.files]:
+        raise TaskError(
+            f"task {one.task} at {one.folder} was done twice with different results: attempt {one.attempt} on "
+            f"{one.process} and attempt {other.attempt} on {other.process}. A worker has other package versions "
+            "or faulty memory; compare 'graphquilt doctor' on both, then remove that folder and run again."
+        )
+
+
+def run_missing(engine: TaskRunner, function: TaskFunction[P, R], tasks: Sequence[Task[P]]) -> list[TaskRecord[R]]:
+    """Send the tasks that have no valid record yet; return the records of all, in task order.
+
+    All tasks must share one folder. Records of an earlier run count where their files are still what was written.
+    """
+    if not tasks:
+        return []
+    records = committed(tasks[0].folder, tasks, engine, result_type(function))
+    missing = [task for task in tasks if task.digest not in records]
+    for record in engine.map_tasks(function, missing) if missing else ():
+        records[record.digest] = record
+    return [records[task.digest] for task in tasks]

@@ -1,0 +1,145 @@
+"""What travels between the driver and a worker: a task with its payload there, a record with its result back."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, get_type_hints
+
+from pipeline import codec, storage
+
+if TYPE_CHECKING:
+    from pipeline.tasks.attempt import Attempt
+
+#: Folder of the records, below that of the tasks' files.
+RECORDS = "_records"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+
+P = TypeVar("P")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Task(Generic[P]):
+    """What to do: a name that is unique in the folder its files go to, and a payload, a small dataclass."""
+
+    name: str
+    folder: Path
+    payload: P
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(f"task name {self.name!r} must be letters, digits, '-' and '_'")
+
+    @property
+    def digest(self) -> str:
+        """Hash of what the task is to do: a record answers for this and nothing else."""
+        return storage.fingerprint_of([self.name, codec.to_values(self.payload)])
+
+    def to_json(self) -> str:
+        """Return the task as one line of JSON."""
+        values = {"name": self.name, "folder": str(self.folder), "payload": codec.to_values(self.payload)}
+        return json.dumps(values, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str, payload: type[P] = Any) -> Task[P]:  # type: ignore[assignment]
+        """Read what :meth:`to_json` wrote."""
+        raw = json.loads(text)
+        return cls(raw["name"], Path(raw["folder"]), codec.from_values(payload, raw["payload"]))
+
+
+@dataclass(frozen=True)
+class TaskFile:
+    """A file that a task wrote; ``name`` is relative to the task's folder."""
+
+    name: str
+    role: str
+    bytes: int
+    checksum: str  # see storage.checksum_of
+
+
+@dataclass(frozen=True)
+class TaskRecord(Generic[R]):
+    """What a task did. ``result`` is a small dataclass; all that grows with the graph is in files."""
+
+    task: str
+    digest: str  # of the task, see Task.digest
+    attempt: str
+    folder: Path
+    files: tuple[TaskFile, ...]
+    result: R
+    started: float  # unix seconds
+    seconds: float
+    cpu_seconds: float
+    peak_bytes: int  # largest resident size during the task
+    growth_bytes: int  # the same, less what was resident at its start
+    process: str  # host:pid
+
+    def file(self, role: str) -> Path:
+        """Return the path of the one file with a role."""
+        (path,) = self.paths(role)
+        return path
+
+    def paths(self, role: str) -> list[Path]:
+        """Return the paths of all files with a role, in the order they were written."""
+        return [self.folder / file.name for file in self.files if file.role == role]
+
+    def to_values(self) -> dict[str, Any]:
+        """Return the record as JSON values."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        files = [codec.to_values(file) for file in self.files]
+        return {**values, "folder": str(self.folder), "files": files, "result": codec.to_values(self.result)}
+
+    def to_json(self) -> str:
+        """Return the record as one line of JSON."""
+        return json.dumps(self.to_values(), allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str, result: type[R] = Any) -> TaskRecord[R]:  # type: ignore[assignment]
+        """Read what :meth:`to_json` wrote."""
+        return cls.from_values(json.loads(text), result)
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any], result: type[R]) -> TaskRecord[R]:
+        """Read what :meth:`to_values` made; CodecError and TypeError: other fields, or of other types."""
+        return cls(
+            **{
+                **values,
+                "folder": Path(values["folder"]),
+                "files": tuple(codec.from_values(TaskFile, file) for file in values["files"]),
+                "result": codec.from_values(result, values["result"]),
+            }
+        )
+
+
+#: Reads its inputs and writes its files through the attempt. Payload and result are declared, since they travel as
+#: JSON: see :func:`payload_type` and :func:`result_type`.
+TaskFunction = Callable[[P, "Attempt"], R]
+
+
+class TaskRunner(Protocol):
+    """The verb of an engine that carries tasks to workers."""
+
+    def map_tasks(self, function: TaskFunction[P, R], tasks: Sequence[Task[P]]) -> list[TaskRecord[R]]:
+        """Run ``function`` once for each task, anywhere, in any order; return their records in task order."""
+        ...
+
+
+def payload_type(function: TaskFunction[P, R]) -> type[P]:
+    """Return the type that a task's function declares for its first argument; Any where it declares none."""
+    hints = _hints(function)
+    return next((kind for name, kind in hints.items() if name != "return"), Any)  # type: ignore[return-value]
+
+
+def result_type(function: TaskFunction[P, R]) -> type[R]:
+    """Return the type that a task's function declares for its result; Any where it declares none."""
+    return _hints(function).get("return", Any)
+
+
+@lru_cache(maxsize=256)
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    return get_type_hints(function)
