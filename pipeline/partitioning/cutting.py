@@ -24,7 +24,7 @@ IMBALANCE = 1.10
 #: A part is cut into at most this many: few wide cuts find more structure than repeated halving.
 _MOST_CHILDREN = 8
 #: What a task holds of a row (its own, the sum, what arrives) and of an entry (neighbour, weight, room).
-_ROW_BUFFERS, _ENTRY_BYTES = 3, 12
+ROW_BUFFERS, _ENTRY_BYTES = 3, 12
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Bounds:
 
     def bytes_of(self, rows: int, edges: int) -> int:
         """Bytes of rows and entries that a task holds for a leaf; every edge counts as two entries."""
-        return rows * self.dim * 4 * _ROW_BUFFERS + 2 * edges * _ENTRY_BYTES
+        return rows * self.dim * 4 * ROW_BUFFERS + 2 * edges * _ENTRY_BYTES
 
     def excess(self, rows: int, edges: int) -> float:
         """How many times too large a leaf is: 1 or less if it fits."""

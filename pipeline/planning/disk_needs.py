@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 from pipeline.config.model import PipelineConfig
 from pipeline.errors import DiskFullError
-from pipeline.planning.sizes import Graph, Stored, disk_bytes
+from pipeline.planning.cuts import Cut, one_block
+from pipeline.planning.sizes import Graph, disk_bytes
 from pipeline.storage.disk_space import full, is_full
 from pipeline.workspace import Workspace
 
@@ -50,8 +51,9 @@ def bytes_needed(stage: str, config: PipelineConfig, workspace: Workspace) -> in
     index, blocks = workspace.finished("node_index"), workspace.finished("block_nodes")
     nodes = index.figures["nodes"] if index else 2 * edges.rows
     graph = Graph(nodes, edges.rows, nodes, is_exact=index is not None)
-    rows = sum(blocks.figures["rows"].values()) if blocks else nodes
-    entries = sum(blocks.figures["entries"].values()) if blocks else 2 * edges.rows
-    parts = len(blocks.figures["rows"]) if blocks else 1
-    sizes = disk_bytes(config, graph, 0, edges.rows, Stored(parts, rows, entries, kept_bytes=0))
+    cut = one_block(nodes, edges.rows)
+    if blocks:
+        rows, entries = ([*blocks.figures[name].values()] for name in ("rows", "entries"))
+        cut = Cut(rows, entries, copies=0, ghosts=0, homes=0)
+    sizes = disk_bytes(config, graph, cut, input_rows=edges.rows)
     return sizes.get(stage, edges.bytes)  # evaluate: pairs that are new, of the edges' kind

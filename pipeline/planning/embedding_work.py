@@ -76,7 +76,7 @@ def _work(settings: Settings) -> Work:
         dim=settings.dim,
         rounds=tuple(rounds),
         dtype=embedding.boundary_dtype,
-        kept=method.kept_width(settings),
+        carried=method.kept_width(settings),
         keeps_total=method.keeps_total,
         is_reduced=method.reduced_width(settings) > 0,
         buffers=BUFFERS[embedding.method, settings.form],

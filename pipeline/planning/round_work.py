@@ -27,7 +27,7 @@ class Work:
     dim: int
     rounds: tuple[Round, ...]
     dtype: str = "float32"  # of rows that travel
-    kept: int = 0  # columns that a row's home carries from round to round beside the row
+    carried: int = 0  # columns that a row's home carries from round to round beside the row
     keeps_total: bool = False  # whether that is a sum of measured rounds; shards make it from files of these
     is_reduced: bool = False  # whether columns are made orthogonal each round, and reduced to dim after the last
     buffers: int = 1  # copies of joined rows that a task holds while it multiplies
@@ -49,28 +49,25 @@ class Work:
         """Whether a product goes to nodes that are not joined and back."""
         return self.joined < self.nodes
 
-    def row_bytes(self, width: int) -> int:
-        """Return the bytes of a travelling row's entries and scales; shards share them out and add nothing."""
-        narrow = 0 if self.dtype == "float32" else groups_of(width)
-        return width * ROW_BYTES[self.dtype] + narrow
-
     @property
     def magnitude_bytes(self) -> int:
         """Bytes of the magnitude that travels with a partial row of a measured round."""
         return 8 if self.dtype == "float32" else 2
 
+    def row_bytes(self, width: int) -> int:
+        """Return the bytes of a travelling row's entries and scales; shards share them out and add nothing."""
+        narrow = 0 if self.dtype == "float32" else groups_of(width)
+        return width * ROW_BYTES[self.dtype] + narrow
 
-def shards_of(work: Work, shards: int) -> int:
-    """Return how many shares of the columns there are at most so many of."""
-    return min(shards, work.most_shards)
+    def shards(self, wanted: int) -> int:
+        """Return how many shares of the columns there are where so many are wanted."""
+        return min(wanted, self.most_shards)
 
+    def columns_of_shard(self, width: int, shards: int) -> int:
+        """Return the columns of the widest share of so many."""
+        count = self.shards(shards)
+        return width if count == 1 else min(width, ROW_GROUP * math.ceil(groups_of(width) / count))
 
-def share_of(work: Work, width: int, shards: int) -> int:
-    """Return the columns of the widest share of so many."""
-    count = shards_of(work, shards)
-    return width if count == 1 else min(width, ROW_GROUP * math.ceil(groups_of(width) / count))
-
-
-def kept_columns(work: Work, shards: int) -> int:
-    """Return the columns that homes carry, of all shares: a sum of what has norms can't be shared out."""
-    return 0 if work.keeps_total and shards_of(work, shards) > 1 else work.kept
+    def carried_columns(self, shards: int) -> int:
+        """Return the columns that homes carry, of all shares: a sum of what has norms can't be shared out."""
+        return 0 if self.keeps_total and self.shards(shards) > 1 else self.carried

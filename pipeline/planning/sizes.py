@@ -1,4 +1,4 @@
-"""What a run will need, from counts alone: memory of a block and of a task, number of parts, bytes on disk.
+"""What a run will need, from counts alone: columns of a row, number of parts, bytes on disk.
 
 Everything here is arithmetic on sizes; nothing is read. Where a count is an upper bound, so is what follows
 from it.
@@ -11,11 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pipeline.config.model import PipelineConfig
+from pipeline.partitioning.cutting import ROW_BUFFERS, Bounds
+from pipeline.planning.cuts import Cut
 
-#: Of a block while it is embedded, for each row three float32 rows (its own, the sum, what arrives): 1,536 B at
-#: dim 128; and for each edge 40 B (measured: adjacency, its mapped file, and room to order it).
-_ROW_BUFFERS = 3
-_EDGE_BYTES = 40
 #: Resident size of a Python process with all libraries that a task loads, before its task (measured).
 PROCESS_BYTES = 300 * 2**20
 #: Parts are cut with this much room, since they never come out equal.
@@ -58,54 +56,46 @@ def row_columns(config: PipelineConfig) -> int:
     if embedding.method == "spectral" or config.form in {"factorised", "plain_factorised"}:
         return (embedding.rank or embedding.dim) + embedding.oversampling
     is_low_pass = config.form in {"low_pass", "plain_low_pass"}
-    return math.ceil(5 * embedding.dim / _ROW_BUFFERS) if is_low_pass else embedding.dim
+    return math.ceil(5 * embedding.dim / ROW_BUFFERS) if is_low_pass else embedding.dim
 
 
-def block_bytes(nodes: int, edges: int, columns: int) -> int:
-    """Return the memory of one block while it is embedded, beside the process itself; see :func:`row_columns`."""
-    return nodes * columns * 4 * _ROW_BUFFERS + edges * _EDGE_BYTES
+def bounds_of(config: PipelineConfig) -> Bounds:
+    """Return what a leaf may hold."""
+    return Bounds(config.partition.max_edges, config.partition.max_bytes, row_columns(config))
 
 
-def expected_parts(config: PipelineConfig, excess: float) -> int:
-    """Return how many parts a graph is cut into, about.
-
-    Parameters
-    ----------
-    excess : how many times too large one block is for the bounds of ``[partition]``; 1 or less fits.
-    """
-    cut = config.partition
-    if cut.method == "none":
+def expected_parts(config: PipelineConfig, graph: Graph) -> int:
+    """Return how many parts a graph is cut into, about."""
+    if config.partition.method == "none":
         return 1
-    if cut.parts is not None:
-        return cut.parts
+    if config.partition.parts is not None:
+        return config.partition.parts
+    excess = bounds_of(config).excess(graph.nodes, graph.edges)
     return 1 if excess <= 1 else math.ceil(_ROOM * excess)
 
 
-@dataclass(frozen=True)
-class Stored:
-    """What parts add to the graph (:mod:`pipeline.planning.cuts`), and rounds to its rows."""
+def disk_bytes(
+    config: PipelineConfig, graph: Graph, cut: Cut, *, input_bytes: int = 0, input_rows: int = 0, kept_bytes: int = 0
+) -> Mapping[str, int]:
+    """Return the bytes on disk that each stage adds at its peak, by stage; compression is left aside.
 
-    parts: int
-    rows: int  # of all blocks: at home, copies, ghosts and what a mode copies in
-    entries: int
-    kept_bytes: int  # of files that ``embed`` keeps until its rounds are done
-
-
-def disk_bytes(config: PipelineConfig, graph: Graph, input_bytes: int, rows: int, stored: Stored) -> Mapping[str, int]:
-    """Return the bytes on disk that each stage adds at its peak, by stage; compression is left aside."""
+    Parameters
+    ----------
+    kept_bytes : of files that ``embed`` keeps until its rounds are done.
+    """
     dim = 0 if config.embedding.method == "none" else config.embedding.dim
     row = 16 + 4 * dim if dim else 0
     lists = graph.nodes * (24 + 12 * min(config.ppr.top_k, graph.targets)) if config.ppr.neighbors else 0
     ids = 2 * _ID_BYTES
     tables = graph.nodes * (4 * dim + _ID_BYTES + 24) + lists
-    is_parted = stored.parts > 1
+    cut_edges = graph.edges if cut.parts > 1 else 0
     return {
         # What it asks for before it starts, or the rows in working form and their sums.
-        "ingest": max(3 * input_bytes, rows * (ids + 16) + graph.edges * (ids + 24)),
+        "ingest": max(3 * input_bytes, input_rows * (ids + 16) + graph.edges * (ids + 24)),
         "index": graph.nodes * (_ID_BYTES + 48) + graph.edges * 24,
-        "partition": graph.nodes * 13 + (graph.edges * 16 if is_parted else 0),
-        "layout": stored.rows * 45 + stored.entries * 8 + (graph.edges * 24 if is_parted else 0),
-        "embed": graph.nodes * row + stored.kept_bytes + lists,
+        "partition": graph.nodes * 13 + cut_edges * 16,
+        "layout": sum(cut.rows) * 45 + sum(cut.entries) * 8 + cut_edges * 24,
+        "embed": graph.nodes * row + kept_bytes + lists,
         "aggregate": tables,
         "publish": tables,  # a copy, where the file system has no clones
     }

@@ -1,130 +1,75 @@
 """How long tasks take, from what they do: a few terms of physical meaning, with measured constants.
 
 The constants were fitted by non-negative least squares of relative errors; ``tests/benchmarks/plan_accuracy.py``
-says how far off they are. They are CPU seconds of one core of a shared server of 2026; another machine is told apart
-by one factor.
+says how far off they are. They are CPU seconds of one core of a shared server of 2026.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
-#: Caches of a core's neighbourhood, of the usual server: rows within them are read that much faster.
-_NEAR_BYTES, _FAR_BYTES = 1 * 2**20, 32 * 2**20
+#: A cache line of a row that a product reads, from the nearest caches, the last one, memory; an entry that it visits.
+NEAR_LINE, CACHED_LINE, FAR_LINE, VISITED_ENTRY = 4.4e-10, 1e-9, 3.1e-9, 1.4e-9
+#: A byte of rows that a product writes or reads in order: in the last cache, and in new pages of memory.
+CACHED_BYTE, FAR_BYTE = 8.2e-10, 2.5e-9
+#: A byte of rows that other kernels read or write in order; a float32 operation of rows times a small matrix; the
+#: eigenpairs of a matrix of columns by columns, by their cube.
+SWEPT_BYTE, DENSE_FLOP, CUBED_COLUMN = 1.1e-10, 1e-11, 2e-10
+#: A byte of rows in files; a float of narrow rows, coded or decoded; a slice of such a file, addressed to a part.
+FILE_BYTE, CODED_FLOAT, SLICE = 5.7e-10, 2.3e-9, 2.1e-4
+#: An entry and a row of a block that a task opens, and the task itself.
+OPENED_ENTRY, OPENED_ROW, STARTED_TASK = 5e-10, 5.1e-8, 5.7e-3
+#: The first use of the kernels and of files in a process.
+_FIRST_USE = 0.005
+#: An empty wave of tasks, beside the tasks: measured, on two workers.
+_EMPTY_WAVE = {"local": 0.0, "dask": 0.05, "spark": 0.5}
+
+_NEAR_BYTES, _CACHE_BYTES = 1 * 2**20, 32 * 2**20  # a core's own caches and the last one, of the usual server
 _LINE_FLOATS = 16
-
-#: Seconds of an empty wave of tasks, beside the tasks: measured, on two workers.
-_EMPTY_WAVE_SECONDS = {"local": 0.0, "dask": 0.05, "spark": 0.5}
-
-
-@dataclass(frozen=True)
-class Load:
-    """What tasks do. Every field counts units of work, and has its seconds a unit in :data:`SECONDS`."""
-
-    near_lines: float = 0.0  # cache lines of rows read for entries, from the nearest caches
-    mid_lines: float = 0.0  # from the last cache
-    far_lines: float = 0.0  # from memory
-    entries: float = 0.0  # entries visited by a product, however wide
-    streamed_bytes: float = 0.0  # of rows written or read in order, in the last cache
-    touched_bytes: float = 0.0  # the same, of arrays larger than that: new pages, from memory
-    opened_entries: float = 0.0  # entries of blocks that are mapped and looked over
-    opened_rows: float = 0.0
-    file_bytes: float = 0.0  # of rows in files, written or read
-    coded_floats: float = 0.0  # of narrow rows, coded or decoded
-    slices: float = 0.0  # of rows in files, addressed to a part
-    tasks: float = 0.0
-    swept_bytes: float = 0.0  # of rows that a kernel reads or writes in order, however large, and does little with
-    single_flops: float = 0.0  # of dense products of rows and a small matrix, in float32
-    double_flops: float = 0.0  # of sums over rows of all pairs of columns, in float64
-    decomposed: float = 0.0  # cubes of the columns of matrices whose eigenpairs are found
-
-    def __add__(self, other: Load) -> Load:
-        return Load(*(getattr(self, one.name) + getattr(other, one.name) for one in fields(self)))
-
-    def times(self, factor: float) -> Load:
-        """Return the load so many times."""
-        return Load(*(factor * getattr(self, one.name) for one in fields(self)))
-
-    @classmethod
-    def product(cls, rows: Sequence[int], entries: Sequence[int], dim: int, width: int, shards: int) -> Load:
-        """Return the load of one product with the graph, all shards of it.
-
-        A row is wanted at random: it is in a cache as often as the cache is large beside all rows.
-
-        Parameters
-        ----------
-        width : columns that are read at a time.
-        """
-        near = mid = far = streamed = touched = 0.0
-        for n, visited in zip(rows, entries, strict=True):
-            lines = visited * math.ceil(dim / _LINE_FLOATS)
-            held = max(n * width * 4, 1)
-            in_near = min(1.0, _NEAR_BYTES / held)
-            in_last = min(1.0, _FAR_BYTES / held)
-            near += lines * in_near
-            mid += lines * (in_last - in_near)
-            far += lines * (1.0 - in_last)
-            streamed += n * dim * 4 * in_last
-            touched += n * dim * 4 * (1.0 - in_last)
-        return cls(near, mid, far, shards * sum(entries), streamed, touched)
-
-
-#: CPU seconds a unit. Lines, opened entries, swept bytes and what follows them are as measured by themselves; the
-#: others are fitted beside them.
-SECONDS = Load(
-    near_lines=4.4e-10,
-    mid_lines=1e-09,
-    far_lines=3.1e-09,
-    entries=1.4e-09,
-    streamed_bytes=8.2e-10,
-    touched_bytes=2.5e-09,
-    opened_entries=5e-10,
-    opened_rows=5.1e-08,
-    file_bytes=5.7e-10,
-    coded_floats=2.3e-09,
-    slices=0.00021,
-    tasks=0.0057,
-    swept_bytes=1.1e-10,
-    single_flops=9.5e-12,
-    double_flops=2e-11,
-    decomposed=2e-10,
-)
-#: CPU seconds of the first use of the kernels and of files in a process.
-_FIRST_USE_SECONDS = 0.005
 
 
 @dataclass(frozen=True)
 class Wave:
-    """Tasks that run beside one another; 0: work of the driver."""
+    """Tasks that run beside one another, and the CPU seconds of all of them."""
 
     tasks: int
-    load: Load
-
-    def seconds(self) -> float:
-        """CPU seconds of all its tasks."""
-        return sum(getattr(self.load, one.name) * getattr(SECONDS, one.name) for one in fields(Load))
+    seconds: float
 
 
-def seconds_of(waves: Sequence[Wave], slots: int, slowness: float) -> float:
+def product_seconds(rows: Sequence[int], entries: Sequence[int], dim: int, width: int, shards: int) -> float:
+    """Return the seconds of one product with the graph, all parts and shards of it.
+
+    A product reads rows at random. They are in the cache as often as the cache is large beside all rows.
+
+    Parameters
+    ----------
+    rows, entries : of each part. dim : columns of all shards. width : columns of a shard.
+    """
+    seconds = 0.0
+    for count, visited in zip(rows, entries, strict=True):
+        near, cached = (min(1.0, size / max(count * width * 4, 1)) for size in (_NEAR_BYTES, _CACHE_BYTES))
+        lines, size = visited * math.ceil(dim / _LINE_FLOATS), count * dim * 4
+        seconds += cached * (lines * CACHED_LINE + size * CACHED_BYTE) - near * lines * (CACHED_LINE - NEAR_LINE)
+        seconds += (1.0 - cached) * (lines * FAR_LINE + size * FAR_BYTE) + shards * visited * VISITED_ENTRY
+    return seconds
+
+
+def cpu_seconds_of(waves: Sequence[Wave], slots: int) -> float:
     """Return the CPU seconds of waves, with those of the first use of the kernels in every process."""
     processes = min(slots, max((wave.tasks for wave in waves), default=0))
-    return slowness * (processes * _FIRST_USE_SECONDS + sum(wave.seconds() for wave in waves))
+    return processes * _FIRST_USE + sum(wave.seconds for wave in waves)
 
 
-def wall_of(waves: Sequence[Wave], engine: str, slots: int, slowness: float) -> float:
+def wall_seconds_of(waves: Sequence[Wave], engine: str, slots: int) -> float:
     """Return the seconds that waves take, one after the other, each as long as its fullest slot.
 
-    Slots are taken as if each had memory of its own: where they share a slow one, it takes longer.
+    Slots are taken as if each had memory of its own: where they share a slow one, waves take longer.
     """
-    total = slowness * _FIRST_USE_SECONDS
+    total = _FIRST_USE
     for wave in waves:
-        if not wave.tasks:
-            total += slowness * wave.seconds()
-            continue
-        turns = math.ceil(wave.tasks / slots)
-        is_here = engine == "local" and (slots == 1 or wave.tasks < 2)
-        kind = engine if is_here or engine != "local" else "dask"
-        total += slowness * wave.seconds() * turns / wave.tasks + _EMPTY_WAVE_SECONDS[kind]
+        is_in_process = engine == "local" and (slots == 1 or wave.tasks < 2)
+        kind = "dask" if engine == "local" and not is_in_process else engine
+        total += wave.seconds * math.ceil(wave.tasks / slots) / max(wave.tasks, 1) + _EMPTY_WAVE[kind]
     return total

@@ -17,11 +17,11 @@ from pipeline.embedding.ppr.walk_graph import NO_EDGES, WalkGraph
 from pipeline.embedding.ppr.whole_graph import whole_graph
 from pipeline.embedding.rows import Rows
 from pipeline.errors import ConfigError, InputError, MissingTableError, StorageError
+from pipeline.planning.hashed_costs import HASHED_FORMS
 from pipeline.queries.released_run import config_of, other_version, read_release, run_of
 from pipeline.release_tables.finished_rows import NodeIds
 from pipeline.release_tables.vector_space import fixed_space
 from pipeline.stages.embed import settings_of
-from pipeline.stages.ppr_rows import FORMS
 from pipeline.tasks import CachedRunner
 from pipeline.workspace import Workspace
 from schemas.tables import WEIGHT_UNIT
@@ -45,7 +45,7 @@ def row_alone(folder: Path, node_type: str, node_id: str | int) -> NDArray[np.fl
     """
     release = read_release(folder)
     config = config_of(release)
-    if config.form not in FORMS:
+    if config.form not in HASHED_FORMS:
         raise ConfigError(
             f"release {release['release']} has embedding.method '{config.embedding.method}', form '{config.form}': its "
             "rows are made of other nodes' rows, so that none can be made alone; leave --alone out to look the row up, "

@@ -13,9 +13,10 @@ from pipeline.embedding.combine import settings_for
 from pipeline.embedding.rounds import BlockFiles, embed_parts
 from pipeline.embedding.rows import Settings, mean_strength_and_weight, returns_at_once
 from pipeline.engine import Engine, Frame
+from pipeline.planning.cuts import cut_of_layout
 from pipeline.planning.embedding_work import work_for
-from pipeline.planning.finished_cuts import cut_of_layout
-from pipeline.planning.pricing import Choice, choose_shards
+from pipeline.planning.hashed_costs import HASHED_FORMS
+from pipeline.planning.pricing import ShardChoice, choose_shards
 from pipeline.stages import ppr_rows
 from pipeline.stages.neighbor_lists import make_lists
 from pipeline.stages.outcome import MadeFile, Outcome
@@ -66,7 +67,7 @@ def _embedded(
     engine: Engine[Frame], config: PipelineConfig, workspace: Workspace, sets: Sequence[Sequence[BlockFiles]]
 ) -> Outcome:
     """Embed all parts, and the blocks that a mode adds; or, of hashed PPR, all nodes by the whole graph."""
-    if config.form in ppr_rows.FORMS:
+    if config.form in HASHED_FORMS:
         return ppr_rows.make_rows(engine, config, workspace, settings_of(config, workspace))
     layout = workspace.manifest("block_nodes").figures
     settings = settings_of(config, workspace)
@@ -138,10 +139,9 @@ def _facts_of_graph(workspace: Workspace, source: tuple[int, int], target: tuple
     }
 
 
-def shards_for(config: PipelineConfig, workspace: Workspace, engine: str, slots: int, slowness: float = 1.0) -> Choice:
+def shards_for(config: PipelineConfig, workspace: Workspace, engine: str, slots: int) -> ShardChoice:
     """Return how many tasks share the columns of a part, and why: as set, or what the blocks make cheapest."""
     graph = workspace.manifest("node_index").figures
     first, stop = graph["types"][config.input.target_type]
     work, most = work_for(config, graph["nodes"], stop - first), config.partition.max_bytes
-    asked = config.embedding.shards
-    return choose_shards(cut_of_layout(workspace), work, most, engine, slots, slowness, asked=asked)
+    return choose_shards(cut_of_layout(workspace), work, most, engine, slots, configured=config.embedding.shards)

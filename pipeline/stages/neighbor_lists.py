@@ -15,7 +15,7 @@ from pipeline.embedding.ppr.lists import error_kind, solve_sources
 from pipeline.embedding.ppr.whole_graph import whole_graph
 from pipeline.embedding.waves import BlockFiles
 from pipeline.engine import Engine, Frame
-from pipeline.planning.list_costs import shards_of_lists, solved_length, way_of_lists
+from pipeline.planning.list_costs import plan_lists, shards_of_lists, solved_length
 from pipeline.stages.chosen_sources import find_sources
 from pipeline.stages.outcome import MadeFile, written_by_tasks
 from pipeline.tasks import Task, TaskRecord, run_missing
@@ -50,29 +50,29 @@ def make_lists(
     targets = _targets(config, workspace)
     sources = find_sources(engine, config, workspace, place)
     graph = workspace.manifest("node_index").figures
-    way = way_of_lists(config, graph["nodes"], graph["edges"], sources.rows)
+    plan = plan_lists(config, graph["nodes"], graph["edges"], sources.rows)
     length = solved_length(config, targets[1] - targets[0])
     if config.ppr.top_k > targets[1] - targets[0]:
         log.warning(
             "stage=embed warning: ppr.top_k is %d, and the graph has %d nodes of type '%s' to list: lists hold no more",
             *(config.ppr.top_k, targets[1] - targets[0], config.listed_type),
         )
-    ppr = config.ppr.model_copy(update={"solver": way.choice.solver, "across": way.across, "top_k": length})
+    ppr = config.ppr.model_copy(update={"solver": plan.solver.solver, "across": plan.across, "top_k": length})
     asked = ListsAsked(ppr, config.embedding.seed, graph["nodes"], targets)
     log.info(
         'stage=embed lists=%d across=%s because="%s" reason="%s"',
-        *(sources.rows, way.across, way.because, way.choice.reason),
+        *(sources.rows, plan.across, plan.reason, plan.solver.reason),
     )
     figures = {
         "lists": sources.rows,
         "unknown_sources": sources.unknown,
-        "across": way.across,
-        "across_reason": way.because,
-        "solver": way.choice.solver,
-        "solver_reason": way.choice.reason,
+        "across": plan.across,
+        "across_reason": plan.reason,
+        "solver": plan.solver.solver,
+        "solver_reason": plan.solver.reason,
         "error_kind": error_kind(ppr),
     }
-    if way.across == "parts":
+    if plan.across == "parts":
         in_order = sorted(blocks, key=lambda block: block.part_id)
         made = lists_across_parts(engine, in_order, sources.file, asked, place)
         figures |= {
@@ -81,10 +81,10 @@ def make_lists(
             "rounds": made.rounds,
             "bytes_moved": made.bytes_moved,
         }
-        _warn_of_loose_bounds(config, error_kind(ppr), made.largest_bound, way.across)
+        _warn_of_loose_bounds(config, error_kind(ppr), made.largest_bound, plan.across)
         return NeighborLists([MadeFile(*file) for file in made.files], figures, [*sources.records, *made.records])
     files, built = whole_graph(engine, config, workspace)
-    shards = shards_of_lists(ppr, sources.rows, way.choice.seconds, engine.slots)
+    shards = shards_of_lists(ppr, sources.rows, plan.solver.seconds, engine.slots)
     bounds = [sources.rows * shard // shards for shard in range(shards + 1)]
     told = {"asked": asked.to_json(), "graph": files.to_json(), "sources": str(sources.file)}
     tasks = [
@@ -93,7 +93,7 @@ def make_lists(
     ]
     solved = run_missing(engine, solve_sources, tasks)
     largest = max(record.result["largest_bound"] for record in solved)
-    _warn_of_loose_bounds(config, error_kind(ppr), largest, way.across)
+    _warn_of_loose_bounds(config, error_kind(ppr), largest, plan.across)
     figures |= {"shards": shards, "largest_bound": largest}
     return NeighborLists(written_by_tasks(solved, "lists"), figures, [*sources.records, *built, *solved])
 

@@ -38,7 +38,7 @@ from pipeline.partitioning.tree import (
 from pipeline.partitioning.wide.cut import CutFurtherResult, WideCut, cut_wide
 from pipeline.partitioning.wide.node_roles import Source
 from pipeline.partitioning.wide.top_levels import Seeds, cut_bytes
-from pipeline.planning.sizes import row_columns
+from pipeline.planning.sizes import bounds_of
 from pipeline.stages.outcome import Outcome, written_by_tasks
 from pipeline.tasks import Attempt, Task, TaskRecord, run_missing
 from pipeline.workspace import Workspace
@@ -57,7 +57,7 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     """
     wanted, index = config.partition, workspace.manifest("node_index").figures
     seeds = _seeds(engine, config, workspace)
-    bounds = Bounds(wanted.max_edges, wanted.max_bytes, row_columns(config))
+    bounds = bounds_of(config)
     fits = wanted.parts is None and bounds.excess(index["nodes"], index["edges"]) <= 1
     place = workspace.work(NAME)
     if fits or wanted.parts == 1 or wanted.method == "none":

@@ -25,11 +25,11 @@ from scipy import sparse
 from pipeline.kernels.alias_tables import alias_tables
 from pipeline.kernels.hashing import hash_nodes, mix
 from pipeline.kernels.ppr_chebyshev import chebyshev_top_k
-from pipeline.kernels.ppr_choice import choose
 from pipeline.kernels.ppr_push import push_top_k
 from pipeline.kernels.ppr_top_k import Candidates, TopK
 from pipeline.kernels.ppr_walks import walk_scores, walk_top_k
 from pipeline.kernels.transition import Transition, single_seeds, transition
+from pipeline.planning.solver_choice import choose_solver, estimate_seconds
 
 RESTART = 0.15
 K = 100
@@ -105,7 +105,8 @@ def compare_lists(path: Path, peer_python: str | None, count: int) -> None:
     some = sources.part(0, 100)
     speed, found = rate(lambda: walk_top_k(graph, None, some, keys[:100], RESTART, 10_000, 0, K, items), 100)
     show("walks 10,000 a source", speed, found.nodes, found.bound.max())
-    print(choose(graph.n, graph.indices.size, count, K, 1e-2, RESTART, is_bipartite=True).reason)
+    seconds = estimate_seconds(graph.n, graph.indices.size, count, K, 1e-2, RESTART, is_bipartite=True)
+    print(choose_solver(seconds, count, graph.indices.size, 1e-2, RESTART).reason)
     if peer_python is None:
         return
     chosen = max(best, key=best.__getitem__)

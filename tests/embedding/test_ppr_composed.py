@@ -17,15 +17,17 @@ from scipy import sparse
 
 from pipeline import storage
 from pipeline.blocks.arrays import Block
+from pipeline.config.model import PipelineConfig
 from pipeline.config.ppr import PprConfig
 from pipeline.embedding.ppr import composed
 from pipeline.embedding.ppr.asked import ListsAsked
 from pipeline.embedding.ppr.composed import ComposedLists, lists_across_parts
-from pipeline.embedding.ppr.traffic import composed_traffic
+from pipeline.embedding.ppr.lists import pushed_entries
 from pipeline.embedding.waves import BlockFiles
 from pipeline.kernels.ppr_push import push_scores
 from pipeline.kernels.ppr_top_k import degree_factor
 from pipeline.kernels.transition import Transition, single_seeds, transition
+from pipeline.planning.list_costs import list_traffic
 from schemas.tables import NEIGHBOR_LISTS, WEIGHT_UNIT
 from tests.embedding.graphs_in_parts import (
     ONE,
@@ -416,6 +418,9 @@ def test_top_100_of_gowalla_in_16_parts(shared_data: Path, tmp_path: Path) -> No
         assert (gap <= row["error_bound"] + rest[other] + 1e-9).all()
 
     is_cut = (given_graph.home[given_graph.src] != given_graph.home[given_graph.dst]).mean()
-    said = composed_traffic(chosen.size, mean_strength(walk), tolerance, restart, float(is_cut), 16)
-    assert said.entries / 2 <= done.entries <= 2 * said.entries
-    assert said.moved_bytes / 2 <= done.bytes_moved <= 2 * said.moved_bytes <= 2 * said.most_moved_bytes
+    entries = pushed_entries(chosen.size, mean_strength(walk), tolerance, restart)
+    assert entries / 2 <= done.entries <= 2 * entries
+    ppr = {"restart": restart, "push_threshold": limit}
+    config = PipelineConfig.model_validate({"input": {"path": "-"}, "ppr": ppr})
+    said = list_traffic(config, given_graph.nodes, given_graph.src.size, chosen.size, 1, float(is_cut))
+    assert said.moved_bytes / 2 <= done.bytes_moved <= 2 * said.moved_bytes

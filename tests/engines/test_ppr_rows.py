@@ -12,9 +12,10 @@ from pipeline.config.embedding import EmbeddingConfig
 from pipeline.config.model import PipelineConfig
 from pipeline.config.sections import InputConfig
 from pipeline.embedding.rows import Settings
+from pipeline.planning.hashed_costs import estimate_push_seconds, price_hashed_rows, shards_of_rows
 from pipeline.stages.chain import STAGE_NAMES
 from pipeline.stages.embed import settings_of
-from pipeline.stages.ppr_rows import make_rows, price_of_rows, seconds_for_rows, shards_for_rows
+from pipeline.stages.ppr_rows import make_rows
 from pipeline.workspace import Workspace
 from tests.embedding.graphs_in_parts import DiesAfter, InThisProcess, KilledError
 from tests.stages.chains import Chain, config_for, users_and_items, write_rows
@@ -56,13 +57,14 @@ def test_without_shards_tasks_follow_from_the_work_alone() -> None:
     embedding = EmbeddingConfig(method="ppr", form="hashed", dim=128)
     settings = Settings(embedding, "plain_hashed", 10_000_000, every, every, mean_strength=20.0)
     asked = PipelineConfig(input=InputConfig(path="-", source_type="n", target_type="n"), embedding=embedding)
-    seconds = seconds_for_rows(settings, 100_000_000)
-    shards = shards_for_rows(asked, settings, 100_000_000, seconds)
-    priced = price_of_rows(asked, settings, 100_000_000, slots=shards, slowness=1.0, is_exact=True)
+    seconds = estimate_push_seconds(settings, 100_000_000)
+    shards = shards_of_rows(asked, settings, 100_000_000, seconds)
+    priced = price_hashed_rows(asked, settings, 100_000_000, slots=shards, is_exact=True)
     assert priced.tasks == shards > 1_000
     # A task's own work is worth opening the graph for, and its rows fit.
     assert priced.cpu_seconds < 1.2 * seconds
     assert 10_000_000 * 512 / shards <= 2**26
-    assert seconds_for_rows(replace(settings, push_threshold=1e-4 / 20), 100_000_000) == pytest.approx(seconds / 10)
-    assert seconds_for_rows(settings, 0) == 0.0
-    assert shards_for_rows(asked, replace(settings, nodes=3), 2, 0.0) == 1
+    tenth = estimate_push_seconds(replace(settings, push_threshold=1e-4 / 20), 100_000_000)
+    assert tenth == pytest.approx(seconds / 10)
+    assert estimate_push_seconds(settings, 0) == 0.0
+    assert shards_of_rows(asked, replace(settings, nodes=3), 2, 0.0) == 1

@@ -22,7 +22,6 @@ from pipeline.planning.cuts import Cut, cuts_by_level, hash_cut, one_block
 from pipeline.planning.embedding_work import BUFFERS, work_for
 from pipeline.planning.pricing import (
     choose_shards,
-    floats_moved_per_node,
     kept_bytes,
     moved_bytes,
     price,
@@ -85,10 +84,9 @@ def check_against_a_run(made: GraphInParts, config: PipelineConfig) -> None:
         done = embed_parts(runner, lay_out(made, Path(folder)), asked, Path(folder) / "rows")
     cut = cut_of(made)
     assert moved_bytes(cut, work) == 4 * done.floats_moved
-    assert floats_moved_per_node(cut, work) == pytest.approx(done.floats_moved / made.nodes, rel=1e-12)
-    found = waves(cut, work, shards)
-    assert sum(wave.tasks for wave in found) == len(runner.ran)
-    assert sum(wave.load.tasks for wave in found) == pytest.approx(len(runner.ran))
+    priced = price(cut, work, shards, "local", 1)
+    assert priced.floats_moved_per_node == pytest.approx(done.floats_moved / made.nodes, rel=1e-12)
+    assert priced.tasks == sum(wave.tasks for wave in waves(cut, work, shards)) == len(runner.ran)
 
 
 @settings(max_examples=25)
@@ -184,7 +182,7 @@ def test_a_leaf_is_bounded_by_the_rows_that_a_block_holds(name: str, is_plain: b
     config = config_of(is_plain, dim=48, **{**ASKED[name], **({"rank": 70} if name == "rotated" else {})})
     work = work_for(config, 10**6, 10**6)
     width = max(one.width for one in work.rounds)
-    assert row_columns(config) == max(width, math.ceil((2 * width + work.kept) / 3))
+    assert row_columns(config) == max(width, math.ceil((2 * width + work.carried) / 3))
 
 
 def drawn_cut(parts: list[tuple[int, int]], share: float) -> Cut:
@@ -212,7 +210,7 @@ def works(draw: st.DrawFn) -> Work:
 @given(CUTS, works(), st.integers(1, 40))
 def test_memory_falls_with_shards(cut: Cut, work: Work, shards: int) -> None:
     assert task_bytes(cut, work, shards + 1) <= task_bytes(cut, work, shards)
-    assert floats_moved_per_node(cut, replace(work, exchanges=False)) == 0
+    assert moved_bytes(cut, replace(work, exchanges=False)) == 0
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,8 @@ from hypothesis import strategies as st
 
 from pipeline.config.model import PipelineConfig
 from pipeline.planning import sizes as planning
-from pipeline.planning.sizes import Graph, Stored
+from pipeline.planning.cuts import Cut
+from pipeline.planning.sizes import Graph
 
 COUNTS = st.integers(0, 10**9)
 
@@ -13,10 +14,10 @@ def config(**sections: object) -> PipelineConfig:
     return PipelineConfig.model_validate({"input": {"path": "x"}, **sections})
 
 
-def test_a_block_takes_what_was_measured_at_dim_128() -> None:
-    assert planning.block_bytes(1, 0, 128) == 1_536
-    assert planning.block_bytes(0, 1, 128) == 40
-    assert planning.block_bytes(1_000_000, 10_000_000, 128) == 1_936_000_000
+def test_a_block_takes_what_the_bounds_of_partition_compare() -> None:
+    bounds = planning.bounds_of(config())
+    assert bounds.bytes_of(1, 0) == 1_536
+    assert bounds.bytes_of(1_000_000, 10_000_000) == 1_776_000_000
 
 
 @given(
@@ -33,19 +34,19 @@ def test_bounds_hold_for_any_pairs(pairs: list[tuple[int, int]], is_plain: bool,
 
 
 @pytest.mark.parametrize(
-    ("partition", "excess", "parts"),
+    ("partition", "edges", "parts"),
     [
-        ({}, 0.5, 1),
-        ({}, 1.0, 1),
-        ({}, 1.01, 2),
-        ({}, 8.0, 9),
-        ({"method": "none"}, 50.0, 1),
-        ({"parts": 16}, 0.1, 16),
-        ({"parts": 1}, 9.0, 1),
+        ({"max_edges": 1000}, 500, 1),
+        ({"max_edges": 1000}, 1000, 1),
+        ({"max_edges": 1000}, 1010, 2),
+        ({"max_edges": 1000}, 8000, 9),
+        ({"max_edges": 1000, "method": "none"}, 50_000, 1),
+        ({"parts": 16}, 100, 16),
+        ({"parts": 1}, 10**9, 1),
     ],
 )
-def test_parts_follow_the_bounds_unless_told(partition: dict[str, object], excess: float, parts: int) -> None:
-    assert planning.expected_parts(config(partition=partition), excess) == parts
+def test_parts_follow_the_bounds_unless_told(partition: dict[str, object], edges: int, parts: int) -> None:
+    assert planning.expected_parts(config(partition=partition), Graph(10, edges, 5, is_exact=True)) == parts
 
 
 @given(COUNTS, COUNTS, COUNTS, st.integers(1, 64))
@@ -60,8 +61,9 @@ def test_disk_grows_with_all_it_depends_on(nodes: int, edges: int, size: int, pa
     ) -> int:
         graph = Graph(nodes + more_nodes, edges + more_edges, nodes, is_exact=True)
         chosen = config(embedding={"dim": dim})
-        stored = Stored(parts, graph.nodes + more_rows, 2 * graph.edges, kept)
-        return sum(planning.disk_bytes(chosen, graph, size + more_bytes, edges, stored).values())
+        cut = Cut([graph.nodes + more_rows, *[0] * (parts - 1)], [2 * graph.edges], 0, 0, 0)
+        more = {"input_bytes": size + more_bytes, "input_rows": edges, "kept_bytes": kept}
+        return sum(planning.disk_bytes(chosen, graph, cut, **more).values())
 
     assert needed(more_nodes=1) > needed()
     assert needed(more_edges=1) > needed()

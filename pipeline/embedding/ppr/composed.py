@@ -18,9 +18,8 @@ from typing import Any
 from pipeline import storage
 from pipeline.embedding.ppr.asked import ListsAsked
 from pipeline.embedding.ppr.composed_tasks import join_lists, push_round, rank_part, weigh_part
-from pipeline.embedding.ppr.lists import composed_threshold
+from pipeline.embedding.ppr.lists import composed_threshold, pushed_entries
 from pipeline.embedding.ppr.mass_files import batches_of
-from pipeline.embedding.ppr.traffic import pushed_entries
 from pipeline.embedding.waves import BlockFiles
 from pipeline.tasks import Task, TaskRecord, TaskRunner, run_missing
 

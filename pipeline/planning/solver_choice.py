@@ -19,27 +19,18 @@ _LISTED = 50e-9  # a score that enters a list
 
 
 @dataclass(frozen=True)
-class Choice:
+class SolverChoice:
     """A solver, its estimated seconds on one core, and a sentence that says why."""
 
     solver: str
     seconds: float
     reason: str
-    estimates: Mapping[str, float]
 
 
-def choose(
-    nodes: int,
-    entries: int,
-    sources: int,
-    k: int,
-    tolerance: float,
-    restart: float,
-    *,
-    is_bipartite: bool,
-    is_undirected: bool = True,
-) -> Choice:
-    """The solver that certifies an l1 error for the least work: block Chebyshev or push; walks certify nothing.
+def estimate_seconds(
+    nodes: int, entries: int, sources: int, k: int, tolerance: float, restart: float, *, is_bipartite: bool
+) -> Mapping[str, float]:
+    """Return the seconds of each solver that can certify an l1 error; walks certify nothing.
 
     Parameters
     ----------
@@ -47,11 +38,7 @@ def choose(
     sources, k : lists wanted, and their length.
     tolerance : bound on the sum of all errors of a source. Push keeps it at the threshold of `push_threshold`.
     restart : in (0, 1).
-    is_bipartite, is_undirected : as in `Transition`.
-
-    Returns
-    -------
-    The choice, with the estimates of all solvers that can do it.
+    is_bipartite : as in `Transition`.
 
     Raises
     ------
@@ -59,23 +46,31 @@ def choose(
     """
     check_restart(restart)
     check_tolerance(tolerance)
-    estimates = {"push": push_seconds(nodes, entries, sources, k, tolerance / max(entries, 1), restart)}
-    if is_undirected and tolerance >= smallest_tolerance(restart):
+    seconds = {"push": push_seconds(nodes, entries, sources, k, tolerance / max(entries, 1), restart)}
+    if tolerance >= smallest_tolerance(restart):
         width = min(BLOCK, max(1, sources))
         is_near = nodes * width * 4 <= _NEAR_BYTES
         # A narrow block moves less memory, but not less than a cache line an entry.
         share = max(width, 16) / BLOCK
         one_pass = share * (entries * (_ROW_NEAR if is_near else _ROW_FAR) + nodes * _ROW_WORK)
         passes = chebyshev_passes(restart, tolerance, is_bipartite=is_bipartite)
-        estimates["chebyshev"] = math.ceil(sources / BLOCK) * passes * one_pass + _list_seconds(nodes, sources, k)
-    solver = min(estimates, key=lambda name: (estimates[name], name))
-    others = "".join(f"; {name} {estimates[name]:.3g} s" for name in sorted(estimates) if name != solver)
-    return Choice(
+        seconds["chebyshev"] = math.ceil(sources / BLOCK) * passes * one_pass + _list_seconds(nodes, sources, k)
+    return seconds
+
+
+def choose_solver(
+    seconds: Mapping[str, float], sources: int, entries: int, tolerance: float, restart: float
+) -> SolverChoice:
+    """Choose the solver that takes the fewest of the seconds that `estimate_seconds` returns."""
+    solver = min(seconds, key=lambda name: (seconds[name], name))
+    others = "".join(f"; {name} {seconds[name]:.3g} s" for name in sorted(seconds) if name != solver)
+    if "chebyshev" not in seconds:
+        others = "; chebyshev is out: float32 cannot certify so small an error"
+    return SolverChoice(
         solver,
-        estimates[solver],
-        f"{solver} takes an estimated {estimates[solver]:.3g} s of one core for {sources} sources on {entries} entries "
-        f"at an l1 error of {tolerance:g} and restart {restart:g}{others}{_excluded(estimates)}",
-        estimates,
+        seconds[solver],
+        f"{solver} takes an estimated {seconds[solver]:.3g} s of one core for {sources} sources on {entries} entries "
+        f"at an l1 error of {tolerance:g} and restart {restart:g}{others}",
     )
 
 
@@ -97,9 +92,3 @@ def walk_seconds(nodes: int, sources: int, k: int, walks: int, restart: float) -
 
 def _list_seconds(nodes: int, sources: int, k: int) -> float:
     return sources * k * (1 + math.log(max(1.0, nodes / max(k, 1)))) * _LISTED
-
-
-def _excluded(estimates: Mapping[str, float]) -> str:
-    if "chebyshev" in estimates:
-        return ""
-    return "; chebyshev is out: the graph is directed, or float32 cannot certify so small an error"

@@ -18,13 +18,14 @@ _PART_BYTES = 4 * 1024
 
 
 @dataclass(frozen=True)
-class Survey:
-    """Sizes of an input; ``is_exact`` is False where rows are told from the first lines of text files.
+class InputSize:
+    """Sizes of an input.
 
-    ``source_ids`` and ``target_ids`` are the most different ids there can be, where integers' smallest and
-    largest stand in all footers.
+    ``is_exact`` is False where rows are estimated from the first lines of text files. ``source_ids`` and
+    ``target_ids`` are the most different ids there can be, where all footers hold integers' smallest and largest.
     """
 
+    bytes: int
     rows: int
     is_exact: bool
     tasks: int
@@ -32,22 +33,23 @@ class Survey:
     target_ids: int | None = None
 
 
-def survey(sources: Sequence[SourceFile], given: InputConfig) -> Survey:
+def measure_input(sources: Sequence[SourceFile], config: InputConfig) -> InputSize:
     """Look at the footers of Parquet files, or the first lines of text files.
 
     Raises
     ------
     InputError : a file that can't be read.
     """
-    tasks = len(split_tasks(sources))
+    size, tasks = sum(source.bytes for source in sources), len(split_tasks(sources))
     if sources[0].format != "parquet":
-        return Survey(_text_rows(sources), is_exact=False, tasks=tasks)
+        return InputSize(size, _text_rows(sources), is_exact=False, tasks=tasks)
     with ThreadPoolExecutor(16) as pool:
         footers = list(pool.map(_footer, sources))
     rows = sum(footer.num_rows for footer in footers)
     is_lake = sources[0].snapshot is not None  # its log may have deleted rows, and renamed columns
-    source_ids, target_ids = (None if is_lake else _span(footers, column) for column in (given.source, given.target))
-    return Survey(rows, not is_lake, tasks, source_ids, target_ids)
+    ends = (config.source, config.target)
+    source_ids, target_ids = (None if is_lake else _span(footers, column) for column in ends)
+    return InputSize(size, rows, not is_lake, tasks, source_ids, target_ids)
 
 
 def _footer(source: SourceFile) -> pq.FileMetaData:
@@ -57,11 +59,11 @@ def _footer(source: SourceFile) -> pq.FileMetaData:
 
 
 def _span(footers: Sequence[pq.FileMetaData], column: str) -> int | None:
-    """Largest less smallest integer of a column, plus one; None where a footer does not say."""
+    """Return the largest less the smallest integer of a column, plus one; None where a footer does not say."""
     low: list[int] = []
     high: list[int] = []
     for footer in footers:
-        names = [footer.schema.column(place).path for place in range(footer.num_columns)]
+        names = [footer.schema.column(position).path for position in range(footer.num_columns)]
         if column not in names:
             return None
         for number in range(footer.num_row_groups):
@@ -74,18 +76,18 @@ def _span(footers: Sequence[pq.FileMetaData], column: str) -> int | None:
 
 
 def _text_rows(sources: Sequence[SourceFile]) -> int:
-    """Lines of text files, told from the first bytes of the largest; of JSON arrays, where objects end."""
+    """Estimate the lines of text files from the first bytes of the largest; of JSON arrays, the ends of objects."""
     largest = max(sources, key=lambda source: source.bytes)
     filesystem, path = filesystem_of(largest.address)
     with naming(largest.address, largest.format), filesystem.open_input_stream(path, compression=None) as stream:
         data = stream.read(_SAMPLE_BYTES)
-    text = _unpacked(data, compression_of(largest.relative))
+    text = _decompress(data, compression_of(largest.relative))
     lines = max(1, text.count(b"\n"), text.count(b"}") if text.lstrip()[:1] == b"[" else 0)
     return round(sum(source.bytes for source in sources) * lines / max(1, len(data)))
 
 
-def _unpacked(data: bytes, compression: str | None) -> bytes:
-    """The text in the first bytes of a file, as far as it goes."""
+def _decompress(data: bytes, compression: str | None) -> bytes:
+    """Return the text in the first bytes of a file, as far as it goes."""
     if compression is None:
         return data
     parts: list[bytes] = []

@@ -1,0 +1,67 @@
+"""What hashed PPR takes: a push from every node, by tasks that each have the whole graph and some of the nodes."""
+
+from __future__ import annotations
+
+import math
+
+from pipeline.config.model import PipelineConfig
+from pipeline.embedding.ppr.hashed import error_share
+from pipeline.embedding.rows import Settings
+from pipeline.planning.pricing import Price
+
+HASHED_FORMS = frozenset({"hashed", "plain_hashed"})
+
+#: Of one core of the machine that the tests run on: an entry that is pushed, where the state of a node is in its cache
+#: and where it isn't; an entry and a node of the graph as a task opens it.
+_PUSH_NEAR, _PUSH_FAR = 2e-9, 8e-9
+_NEAR_BYTES, _STATE_BYTES = 48 << 20, 28
+_OPEN_ENTRY, _OPEN_NODE = 15e-9, 50e-9
+_TASK_SECONDS = 10.0  # what a lost worker costs
+_OPENED = 10.0  # times what it takes to open the graph, at least
+_ROW_BYTES_A_TASK = 1 << 26
+#: Of a task beside its rows: an entry as it is mapped, a node's columns and state, sparse scores of 256 nodes.
+_ENTRY_BYTES, _NODE_BYTES, _SCORES_BYTES = 8, 112, 64 << 20
+
+
+def estimate_push_seconds(settings: Settings, edges: int) -> float:
+    """Estimate the seconds of one core that all pushes take."""
+    if not edges:
+        return 0.0
+    nodes, entries = settings.nodes, 2 * edges
+    # The most that the theorem allows [2 ns for each of these on Gowalla, thresholds of 1 to 100 times 1 / nodes].
+    pushed = entries / nodes / (error_share(settings) * settings.restart)
+    is_near = nodes * _STATE_BYTES <= _NEAR_BYTES
+    return nodes * pushed * (_PUSH_NEAR if is_near else _PUSH_FAR)
+
+
+def shards_of_rows(config: PipelineConfig, settings: Settings, edges: int, seconds: float) -> int:
+    """Return how many tasks share the nodes: as set, or so many that each is worth opening the graph for."""
+    nodes = max(settings.nodes, 1)
+    if config.ppr.shards is not None:
+        return min(config.ppr.shards, nodes)
+    fewest = math.ceil(nodes * 4 * settings.dim / _ROW_BYTES_A_TASK)
+    worth = max(_TASK_SECONDS, _OPENED * _opening_seconds(nodes, edges))
+    return min(max(math.ceil(seconds / worth), fewest), nodes)
+
+
+def price_hashed_rows(config: PipelineConfig, settings: Settings, edges: int, slots: int, *, is_exact: bool) -> Price:
+    """Price the tasks; nothing is exchanged."""
+    seconds = estimate_push_seconds(settings, edges)
+    shards = shards_of_rows(config, settings, edges, seconds)
+    cpu = seconds + shards * _opening_seconds(settings.nodes, edges)
+    graph_bytes = 2 * edges * _ENTRY_BYTES + settings.nodes * _NODE_BYTES
+    rows = math.ceil(settings.nodes / shards) * 4 * settings.dim
+    return Price(
+        parts=1,
+        shards=shards,
+        task_bytes=graph_bytes + rows + _SCORES_BYTES,
+        floats_moved_per_node=0.0,
+        cpu_seconds=cpu,
+        wall_seconds=cpu / shards * math.ceil(shards / max(slots, 1)),
+        tasks=shards,
+        is_exact=is_exact,
+    )
+
+
+def _opening_seconds(nodes: int, edges: int) -> float:
+    return 2 * edges * _OPEN_ENTRY + nodes * _OPEN_NODE

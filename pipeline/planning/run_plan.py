@@ -1,0 +1,154 @@
+"""What a run would do and need, as JSON values: its graph, parts, shards, lists, memory and disk."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pipeline.config.model import PipelineConfig
+from pipeline.planning.alternatives import Alternatives
+from pipeline.planning.cuts import crossing_share
+from pipeline.planning.input_size import InputSize
+from pipeline.planning.list_costs import list_traffic, plan_lists, shards_of_lists
+from pipeline.planning.pricing import kept_bytes
+from pipeline.planning.sizes import PROCESS_BYTES, Graph, bounds_of, disk_bytes, expected_parts, upper_bounds
+from pipeline.workspace import Workspace
+
+
+def graph_of(config: PipelineConfig, size: InputSize, workspace: Workspace | None) -> Graph:
+    """Return the counts of the graph; before the index is made, bounds that follow from the input."""
+    index = workspace.finished("node_index") if workspace else None
+    if index:
+        first, stop = index.figures["types"][config.input.target_type]
+        return Graph(index.figures["nodes"], index.figures["edges"], targets=stop - first, is_exact=True)
+    return upper_bounds(size.rows, size.source_ids, size.target_ids, is_plain=config.input.is_plain)
+
+
+def parts_of(config: PipelineConfig, graph: Graph, workspace: Workspace | None) -> int:
+    """Return the number of parts: of the finished partition, or as the bounds ask for."""
+    tree = workspace.finished("partition_tree") if workspace else None
+    return int(tree.figures["parts"]) if tree else expected_parts(config, graph)
+
+
+def embed_facts(alternatives: Alternatives, slots: int, slowness: float) -> dict[str, Any]:
+    """Return what embedding takes.
+
+    Parameters
+    ----------
+    slowness : seconds of this machine over those of the machine that the model of time was fitted on.
+    """
+    chosen, work = alternatives.chosen, alternatives.work
+    return {
+        "slots": slots,
+        "slowness": round(slowness, 3),
+        "rounds": len(work.rounds),
+        "rounds_before": sum(len(prelude.rounds) for prelude in work.preludes),
+        "tasks": chosen.tasks,
+        "cpu_seconds": slowness * chosen.cpu_seconds,
+        "wall_seconds": slowness * chosen.wall_seconds,
+        "floats_moved_per_node": chosen.floats_moved_per_node,
+    }
+
+
+def alternative_facts(alternatives: Alternatives, slowness: float) -> list[dict[str, Any]]:
+    """Return all alternatives, by parts and shards."""
+    chosen = alternatives.chosen
+    prices = sorted([*alternatives.others, chosen], key=lambda one: (one.parts, one.shards))
+    return [
+        {
+            **asdict(one),
+            "cpu_seconds": slowness * one.cpu_seconds,
+            "wall_seconds": slowness * one.wall_seconds,
+            "is_chosen": one is chosen,
+            "reason": alternatives.reason if one is chosen else None,
+        }
+        for one in prices
+    ]
+
+
+def list_facts(
+    config: PipelineConfig, graph: Graph, parts: int, workspace: Workspace | None, slots: int
+) -> dict[str, Any] | None:
+    """Return how lists of neighbours would be made; None where none are. A file of sources isn't opened."""
+    if not config.ppr.neighbors:
+        return None
+    of_type = config.ppr.source_type
+    sources = graph.nodes
+    if of_type is not None and not config.input.is_plain:
+        sources = graph.targets if of_type == config.input.target_type else graph.nodes - graph.targets
+    is_second = config.input.is_plain or config.listed_type == config.input.target_type
+    listed = graph.targets if is_second else graph.nodes - graph.targets
+    plan = plan_lists(config, graph.nodes, graph.edges, sources)
+    shards = shards_of_lists(config.ppr, sources, plan.solver.seconds, slots)
+    is_cut = workspace is not None and workspace.finished("partition_tree")
+    # Before the graph is cut: as by chance.
+    crossing = crossing_share(workspace, graph.edges) if workspace and is_cut else 1 - 1 / parts
+    traffic = list_traffic(config, graph.nodes, graph.edges, sources, shards, crossing if parts > 1 else 0.0)
+    return {
+        "most": sources,
+        "longest": min(config.ppr.top_k, listed),
+        "across": plan.across,
+        "because": plan.reason,
+        "solver": plan.solver.solver,
+        "reason": plan.solver.reason,
+        "cpu_seconds": plan.solver.seconds,
+        "task_bytes": plan.task_bytes,
+        "tasks": parts if plan.across == "parts" else shards,
+        "bytes_by_way": {
+            "sources": {"read": traffic.read_bytes},
+            "parts": {"moved": traffic.moved_bytes, "held": traffic.held_bytes, "parts": parts},
+        },
+    }
+
+
+def memory_facts(
+    config: PipelineConfig,
+    graph: Graph,
+    alternatives: Alternatives,
+    lists: Mapping[str, Any] | None,
+    workers: int,
+    machine_bytes: int,
+) -> dict[str, int]:
+    """Return the memory of a block by the bounds of ``[partition]``, of the largest task, and of all at once."""
+    chosen = alternatives.chosen
+    at_once = workers if lists else min(workers, chosen.parts * chosen.shards)
+    task_bytes = max(chosen.task_bytes, lists["task_bytes"] if lists else 0)
+    return {
+        "block_bytes": bounds_of(config).bytes_of(graph.nodes, graph.edges),
+        "task_bytes": task_bytes,
+        "process_bytes": PROCESS_BYTES,
+        "tasks_at_once": at_once,
+        "needed_bytes": at_once * (task_bytes + PROCESS_BYTES),
+        "machine_bytes": machine_bytes,
+    }
+
+
+def disk_facts(
+    config: PipelineConfig,
+    graph: Graph,
+    size: InputSize,
+    alternatives: Alternatives,
+    lists: Mapping[str, Any] | None,
+    finished: Mapping[str, str],
+    root: Path,
+) -> dict[str, Any]:
+    """Return the bytes that stages add which are not made yet, and the bytes free where the workspace is.
+
+    Parameters
+    ----------
+    finished : by stage, "made" where it adds nothing.
+    """
+    kept = kept_bytes(alternatives.cut, alternatives.work, alternatives.chosen.shards)
+    if lists and lists["across"] == "parts":
+        by_parts = lists["bytes_by_way"]["parts"]
+        kept += by_parts["moved"] + by_parts["held"]
+    stages = disk_bytes(
+        config, graph, alternatives.cut, input_bytes=size.bytes, input_rows=size.rows, kept_bytes=kept
+    )
+    by_stage = {stage: needed for stage, needed in stages.items() if finished[stage] != "made"}
+    there = next(folder for folder in (root, *root.parents) if folder.is_dir())
+    free = shutil.disk_usage(there).free
+    return {"by_stage": by_stage, "needed_bytes": sum(by_stage.values()), "free_bytes": free}
