@@ -1,0 +1,112 @@
+"""The text of 'plan': one line a subject, a table of alternatives, warnings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from jobs.answers import amount, columns
+
+if TYPE_CHECKING:
+    from pipeline.config.model import PipelineConfig
+
+
+def text_of(facts: Mapping[str, Any], warnings: Sequence[str]) -> str:
+    """Return the plan as lines."""
+    from pipeline.ingest.sources import FORMAT_NAMES
+
+    source, graph, memory, disk = (facts[name] for name in ("input", "graph", "memory", "disk"))
+    about = "" if source["rows_are_exact"] else "about "
+    text_note = "" if source["format"] == "parquet" else " (a text file is one task, however large)"
+    most = "" if graph["are_exact"] else "at most "
+    rows = [
+        ("input", f"files: {source['files']} of {FORMAT_NAMES[source['format']]}, {amount(source['bytes'])}, "
+         f"{about}{source['rows']:,} rows, tasks: {source['tasks']}{text_note}"),
+        *(("attributes", _attributes_text(*one)) for one in facts.get("attributes", {}).items()),
+        ("date", f"{facts['date']['date'] or 'not known yet'} ({facts['date']['why']})"),
+        ("stages", ", ".join(f"{stage}: {state}" for stage, state in facts["stages"].items())),
+        ("graph", f"{most}{graph['nodes']:,} nodes, {most}{graph['edges']:,} edges"),
+        ("parts", f"{facts['parts']}" if facts["parts"] > 1 else "1: the graph is one block"),
+        ("memory", f"block {most}{amount(memory['block_bytes'])}; largest task {most}{amount(memory['task_bytes'])} "
+         f"beside {amount(memory['process_bytes'])} of Python; {memory['tasks_at_once']} at once: "
+         f"{most}{amount(memory['needed_bytes'])} of {amount(memory['machine_bytes'])}"),
+        *([("embed", _embed_text(facts["embed"]))] if facts["embed"]["rounds"] else []),
+        *([("lists", _lists_text(facts["lists"]))] if "lists" in facts else []),
+        ("disk", f"{most}{amount(disk['needed_bytes'])} more, {amount(disk['free_bytes'])} free"),
+    ]  # fmt: skip
+    alternatives = []
+    if facts["embed"]["rounds"]:
+        alternatives = ["alternatives for embed, * is what a run does:", *_alternatives_table(facts["alternatives"])]
+    return "\n".join([*columns(rows, ""), *alternatives, *(f"warning: {warning}" for warning in warnings)])
+
+
+def warnings_of(facts: Mapping[str, Any], config: PipelineConfig) -> list[str]:
+    """Return what a run is likely to regret: lists cut short, too little memory or disk."""
+    from pipeline.partitioning.layouts.laid_out import loss_note
+
+    note = loss_note(config.embedding.boundary)
+    warnings = [note] if note and facts["parts"] > 1 else []
+    longest = facts["lists"]["longest"] if "lists" in facts else config.ppr.top_k
+    if longest < config.ppr.top_k:
+        warnings.append(
+            f"lists: ppr.top_k is {config.ppr.top_k}, and the graph has {longest:,} nodes of type "
+            f"'{config.listed_type}' to list: lists hold no more"
+        )
+    memory, disk = facts["memory"], facts["disk"]
+    at_most = "" if facts["graph"]["are_exact"] else ", at most"
+    if facts["engine"] == "local" and memory["needed_bytes"] > memory["machine_bytes"]:
+        warnings.append(
+            f"memory: {amount(memory['needed_bytes'])}{at_most} for {memory['tasks_at_once']} tasks at once, and this "
+            f"machine has {amount(memory['machine_bytes'])}: lower --workers, partition.max_bytes "
+            f"(now {amount(config.partition.max_bytes)}) or embedding.dim"
+        )
+    if disk["needed_bytes"] > disk["free_bytes"]:
+        warnings.append(
+            f"disk: {amount(disk['needed_bytes'])}{at_most}, and {amount(disk['free_bytes'])} are free: "
+            "'graphquilt clean --dry-run' lists what can go"
+        )
+    return warnings
+
+
+def _embed_text(about: Mapping[str, Any]) -> str:
+    before = about["rounds_before"]
+    narrow = f" after {before} of few columns" if before else ""
+    return (
+        f"about {about['cpu_seconds']:,.1f} CPU seconds, {about['wall_seconds']:,.1f} s on {about['slots']} at once; "
+        f"rounds: {about['rounds']}{narrow}, tasks: {about['tasks']}; seconds are estimates"
+    )
+
+
+def _lists_text(about: Mapping[str, Any]) -> str:
+    ways = about["bytes_by_way"]
+    return (
+        f"at most {about['most']:,}; tasks share the {about['across']}: {about['because']}; {about['reason']}; bytes: "
+        f"{amount(ways['sources']['read'])} are mapped by tasks that share the sources, "
+        f"{amount(ways['parts']['moved'])} would move between {ways['parts']['parts']} parts (an estimate)"
+    )
+
+
+def _attributes_text(node_type: str, about: Mapping[str, Any]) -> str:
+    text = f"of {node_type}: files: {about['files']}, {amount(about['bytes'])}"
+    if "read" not in about:
+        return text
+    return f"{text}, {about['read']:,} rows, {sum(about['rejected'].values()):,} rejected"
+
+
+def _alternatives_table(alternatives: Sequence[Mapping[str, Any]]) -> list[str]:
+    rows = [("", "parts", "shards", "memory of a task", "floats moved a node", "CPU s", "wall s", "")]
+    for one in alternatives:
+        most = "" if one["is_exact"] else "<= "
+        rows.append(
+            (
+                "*" if one["is_chosen"] else "",
+                f"{one['parts']}",
+                f"{one['shards']}",
+                most + amount(one["task_bytes"]),
+                f"{most}{one['floats_moved_per_node']:,.0f}",
+                f"{most}{one['cpu_seconds']:,.1f}",
+                f"{most}{one['wall_seconds']:,.1f}",
+                f"chosen: {one['reason']}" if one["is_chosen"] else "",
+            )
+        )
+    return columns(rows)
