@@ -12,7 +12,8 @@ from scipy import sparse
 
 from pipeline import storage
 from pipeline.kernels.hashing import splitmix64
-from pipeline.partitioning.wide.node_blocks import Graph, NodeBlock, make_blocks
+from pipeline.kernels.node_moves import NodeBlock
+from pipeline.partitioning.wide.node_blocks import Graph, make_blocks, map_block
 from pipeline.partitioning.wide.node_roles import Source
 from pipeline.tasks import Task, TaskFunction, TaskRecord, run_task
 from schemas.tables import INDEXED_EDGES, NODE_ARRAYS
@@ -47,7 +48,7 @@ def in_blocks(
 
 
 def blocks_of(graph: Graph) -> list[NodeBlock]:
-    return [NodeBlock.map(graph.block(number)) for number in range(len(graph.starts))]
+    return [map_block(graph.block(number)) for number in range(len(graph.starts))]
 
 
 def dense(graph: Graph) -> np.ndarray[Any, np.dtype[np.int64]]:

@@ -20,7 +20,7 @@ from pipeline import storage
 from pipeline.blocks.edge_files import slices_for
 from pipeline.errors import PartitionError
 from pipeline.kernels.component_links import least_links, pack_small, resolve_links, split_large
-from pipeline.partitioning.wide.node_blocks import Graph, NodeBlock, read_columns, write_by_receiver
+from pipeline.partitioning.wide.node_blocks import Graph, map_block, read_columns, write_by_receiver
 from pipeline.partitioning.wide.propagation import Labels
 from pipeline.partitioning.wide.vectors import (
     CHUNK_ROWS,
@@ -66,7 +66,7 @@ def start_components(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[st
 
 def link_block(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: link the components that the edges of a block connect."""
-    block = NodeBlock.map(payload)
+    block = map_block(payload)
     component = map_vector(payload["component"])
     node = block.node_of_entries()
     once = block.neighbor < node  # the other entry of an edge says nothing new

@@ -15,8 +15,8 @@ from pipeline.blocks.edge_files import slices_for
 from pipeline.partitioning.pieces import Role
 from pipeline.partitioning.wide.node_blocks import (
     Graph,
-    NodeBlock,
     entries_a_block,
+    map_block,
     write_by_receiver,
     write_ends,
     write_rows,
@@ -131,7 +131,7 @@ def number_clusters(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str
 
 def sum_between_clusters(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: sum the edges of a block by the clusters of their ends, and send them to the first one's range."""
-    block = NodeBlock.map(payload)
+    block = map_block(payload)
     cluster = map_vector(payload["cluster"])
     node = block.node_of_entries()
     left, right = cluster[node], cluster[block.neighbor]

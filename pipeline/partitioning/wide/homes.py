@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from pipeline import storage
 from pipeline.blocks.arrays import NodeParts
 from pipeline.kernels.edge_cut import count_by_level, even_out_ties, homes_by_most_edges
+from pipeline.kernels.node_moves import NodeBlock
 from pipeline.partitioning.merging import merged_paths
 from pipeline.partitioning.pieces import Role
 from pipeline.partitioning.placement import stored_at
 from pipeline.partitioning.tree import ROOT, PartPath, Tree, TreeFigures, rows_away, summed_up
-from pipeline.partitioning.wide.node_blocks import Graph, NodeBlock
+from pipeline.partitioning.wide.node_blocks import Graph, map_block
 from pipeline.partitioning.wide.vectors import VectorWriter, map_vector, ranges, read_range, write_vector
 from pipeline.tasks import Attempt, Task, TaskRecord, TaskRunner, run_missing
 from schemas.tables import NODE_PARTS
@@ -128,7 +129,7 @@ def tell_leaves(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, An
 def find_homes_in_block(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: find the homes of a block's nodes, ties by the lowest part; see :mod:`pipeline.partitioning.homes`."""
     todo = payload
-    block, leaf = NodeBlock.map(todo), map_vector(todo["leaf"])
+    block, leaf = map_block(todo), map_vector(todo["leaf"])
     here = slice(block.first, block.first + block.rows)
     home = np.where(np.diff(block.indptr) > 0, leaf[here], -1).astype(np.int32)
     is_split = np.zeros(block.rows, np.bool_)
@@ -179,7 +180,7 @@ def count_borders(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, 
     As :func:`pipeline.partitioning.merging.merge_leaves` does: edges between two shared nodes don't count.
     """
     todo = payload
-    block, part_id = NodeBlock.map(todo), map_vector(todo["part_id"])
+    block, part_id = map_block(todo), map_vector(todo["part_id"])
     tree = Tree.of(tuple(path) for path in todo["leaves"])
     leaf_of = np.cumsum(tree.is_leaf) - 1  # leaves in the order of their numbers
     leaves = int(tree.is_leaf.sum())
@@ -224,7 +225,7 @@ def count_block(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, An
     """Task: count what every part stores of a block's edges and nodes: the figures of the tree."""
     todo = payload
     tree = Tree.of(tuple(path) for path in todo["leaves"])
-    block, parts = NodeBlock.map(todo), NodeParts.map(Path(todo["parts"]))
+    block, parts = map_block(todo), NodeParts.map(Path(todo["parts"]))
     degree, node_key = map_vector(todo["degree"]), map_vector(todo["node_key"]).view(np.uint64)
     count, deepest = len(tree.paths), int(tree.depth.max())
     ancestors = np.stack([tree.ancestors(depth) for depth in range(deepest + 1)])

@@ -20,6 +20,8 @@ from pipeline import storage
 from pipeline.blocks.arrays import NodeArrays, read_slice, write_slices
 from pipeline.blocks.edge_files import slices_for
 from pipeline.errors import PartitionError
+from pipeline.kernels.array_types import read_only
+from pipeline.kernels.node_moves import NodeBlock
 from pipeline.partitioning.pieces import MAX_ROWS, Role
 from pipeline.partitioning.wide import vectors
 from pipeline.partitioning.wide.node_roles import Source, find_roles, sums_of_rows
@@ -65,43 +67,22 @@ class Graph:
         }
 
 
-@dataclass(frozen=True)
-class NodeBlock:
-    """A range of nodes with their adjacency, mapped."""
-
-    first: int
-    indptr: NDArray[np.int64]  # (rows + 1,)
-    neighbor: NDArray[np.int32]  # (entries,) node numbers, ascending in each row
-    edge_weight: NDArray[np.int64]  # (entries,), or empty where every weight is 1
-    volume: NDArray[np.int64]
-    node_key: NDArray[np.uint64]
-    role: NDArray[np.int8]  # (nodes,) of all nodes, or empty
-
-    @classmethod
-    def map(cls, place: Mapping[str, Any]) -> NodeBlock:
-        """Map the files that :meth:`Graph.block` names."""
-        rows, ends = storage.map_arrow(Path(place["rows"])), storage.map_arrow(Path(place["ends"]))
-        indptr = np.zeros(rows.num_rows + 1, np.int64)
-        np.cumsum(storage.column(rows, "entries"), out=indptr[1:])
-        has_weight = "weight" in ends.column_names
-        return cls(
-            place["first"],
-            indptr,
-            storage.column(ends, "neighbor"),
-            storage.column(ends, "weight") if has_weight else np.empty(0, np.int64),
-            storage.column(rows, "volume"),
-            storage.column(rows, "node_key").view(np.uint64),
-            map_vector(place["role"]) if place["role"] else np.empty(0, np.int8),
-        )
-
-    @property
-    def rows(self) -> int:
-        """Nodes of the range."""
-        return self.volume.size
-
-    def node_of_entries(self) -> NDArray[np.int32]:
-        """Return the node of each entry; (entries,) int32."""
-        return np.repeat(np.arange(self.first, self.first + self.rows, dtype=np.int32), np.diff(self.indptr))
+def map_block(place: Mapping[str, Any]) -> NodeBlock:
+    """Map the files that :meth:`Graph.block` names."""
+    rows, ends = storage.map_arrow(Path(place["rows"])), storage.map_arrow(Path(place["ends"]))
+    indptr = np.zeros(rows.num_rows + 1, np.int64)
+    np.cumsum(storage.column(rows, "entries"), out=indptr[1:])
+    has_weight = "weight" in ends.column_names
+    block = NodeBlock(
+        place["first"],
+        indptr,
+        storage.column(ends, "neighbor"),
+        storage.column(ends, "weight") if has_weight else np.empty(0, np.int64),
+        storage.column(rows, "volume"),
+        storage.column(rows, "node_key").view(np.uint64),
+        map_vector(place["role"]) if place["role"] else np.empty(0, np.int8),
+    )
+    return read_only(block)
 
 
 def write_rows(file: Path, entries: NDArray[np.int64], volume: NDArray[np.int64], node_key: NDArray[np.uint64]) -> None:

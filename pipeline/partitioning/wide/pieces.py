@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from pipeline.blocks.arrays import read_slice
 from pipeline.blocks.edge_files import slices_for
 from pipeline.kernels.hashing import hash_nodes
+from pipeline.kernels.node_moves import NodeBlock
 from pipeline.partitioning.pieces import Piece, Role
-from pipeline.partitioning.wide.node_blocks import Graph, NodeBlock, write_by_receiver
+from pipeline.partitioning.wide.node_blocks import Graph, map_block, write_by_receiver
 from pipeline.partitioning.wide.vectors import VectorWriter, map_vector, ranges, read_range
 from pipeline.storage import BATCHES
 from pipeline.tasks import Attempt, Task, TaskRecord, TaskRunner, run_missing
@@ -55,7 +56,7 @@ def measure_children(
 def measure_block(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:  # noqa: ARG001
     """Task: count the rows and edges that each label's piece gets from a block."""
     parts = payload["parts"]
-    block, labels = NodeBlock.map(payload), map_vector(payload["labels"])
+    block, labels = map_block(payload), map_vector(payload["labels"])
     node = block.node_of_entries()
     child = _child_of_edges(block, labels, node)
     edges = np.bincount(child[child >= 0], minlength=parts)
@@ -109,7 +110,7 @@ def write_children(
 
 def send_edges(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: sort a block's edges by the pieces they belong to."""
-    block, labels = NodeBlock.map(payload), map_vector(payload["labels"])
+    block, labels = map_block(payload), map_vector(payload["labels"])
     node = block.node_of_entries()
     child = _child_of_edges(block, labels, node)
     child[~np.isin(child, payload["chosen"])] = -1

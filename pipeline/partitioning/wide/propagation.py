@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.blocks.edge_files import slices_for
-from pipeline.kernels.node_moves import Proposals, accepted, favorites_of_lonely, grouped, proposed_moves, worth_sending
-from pipeline.partitioning.wide.node_blocks import Graph, NodeBlock, read_columns, write_by_receiver
+from pipeline.kernels import node_moves
+from pipeline.kernels.node_moves import Proposals, choose_moves, choose_moves_to_send, group_nodes
+from pipeline.partitioning.wide.node_blocks import Graph, map_block, read_columns, write_by_receiver
 from pipeline.partitioning.wide.vectors import VectorWriter, map_vector, read_range, receivers_of
 from pipeline.storage import BATCHES
 from pipeline.tasks import Attempt, Task, TaskRecord, TaskRunner, run_missing
@@ -115,19 +116,18 @@ def _label_starts(labels: int, blocks: int) -> list[int]:
 
 
 def propose_moves(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
-    """Task: find the moves that the nodes of a block ask for, and send them to the ranges of their labels."""
+    """Task: find the moves that the nodes of a block propose, and send them to the ranges of their labels."""
     todo = payload
-    block = NodeBlock.map(todo)
+    block = map_block(todo)
     labels, load = map_vector(todo["labels"]), map_vector(todo["load"])
-    graph = (block.first, block.indptr, block.neighbor, block.edge_weight, block.volume, block.node_key, block.role)
     if todo["kind"] == "group":
-        moves = favorites_of_lonely(*graph, labels, load, todo["seed"])
+        moves = node_moves.propose_favorites(block, labels, load, todo["seed"])
     else:
-        balance = todo["kind"] == "refine"
-        moves = proposed_moves(*graph, labels, load, todo["max_volume"], todo["seed"], balance=balance)
-        moves = moves.take(worth_sending(moves, 0, load, todo["max_volume"]))
+        is_refining = todo["kind"] == "refine"
+        moves = node_moves.propose_moves(block, labels, load, todo["max_volume"], todo["seed"], is_refining=is_refining)
+        moves = moves.take(choose_moves_to_send(moves, 0, load, todo["max_volume"]))
     receiver = receivers_of(moves.label, todo["label_starts"])
-    return {"moves_slices": write_by_receiver(attempt.path("moves", BATCHES), receiver, vars(moves))}
+    return {"moves_slices": write_by_receiver(attempt.path("moves", BATCHES), receiver, moves._asdict())}
 
 
 def accept_moves(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
@@ -137,13 +137,13 @@ def accept_moves(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, A
     labels = map_vector(todo["labels"])
     starts, number = todo["label_starts"], todo["range"]
     if todo["kind"] == "group":
-        new = grouped(moves, labels[moves.node], todo["max_volume"])
+        new = group_nodes(moves, labels[moves.node], todo["max_volume"])
         chosen = new != labels[moves.node]
         moves = Proposals(moves.node, new, moves.gain, moves.word, moves.volume).take(chosen)
     else:
         stop = starts[number + 1] if number + 1 < len(starts) else todo["count"]
         load = read_range(todo["load"], starts[number], stop)
-        moves = moves.take(accepted(moves, starts[number], load, todo["max_volume"]))
+        moves = moves.take(choose_moves(moves, starts[number], load, todo["max_volume"]))
     order = np.argsort(moves.node)
     node, label = moves.node[order], moves.label[order]
     sent = write_by_receiver(
