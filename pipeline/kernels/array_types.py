@@ -14,7 +14,7 @@ from typing import Annotated, Any, NamedTuple, ParamSpec, TypeVar, Union, cast, 
 
 import numba
 import numpy as np
-from numba import extending, from_dtype, types
+from numba import from_dtype, types
 from numpy.typing import NDArray
 
 _P = ParamSpec("_P")
@@ -38,18 +38,6 @@ OutMatrix = Annotated[NDArray[_T], _Axes(2, True)]
 _njit: Any = numba.njit
 _tuple_of: Any = types.BaseTuple.from_types
 _SCALARS = {int: types.int64, float: types.float64, bool: types.boolean, type(None): types.none}
-
-
-class Csr(NamedTuple):
-    """A sparse matrix by rows: row i has the entries ``indptr[i] <= e < indptr[i + 1]``.
-
-    indptr (rows + 1,) int64, not decreasing; indices (entries,) int32, the column of each entry; weights (entries,)
-    float32, or None where every weight is 1.
-    """
-
-    indptr: In[np.int64]
-    indices: In[np.int32]
-    weights: In[np.float32] | None
 
 
 def kernel(function: Callable[_P, _R]) -> Callable[_P, _R]:
@@ -80,18 +68,6 @@ def read_only(fields: _Fields) -> _Fields:
             view.setflags(write=False)
         views.append(view)
     return type(fields)(*views)
-
-
-def weight_of(weights: In[np.float32] | None, entry: int) -> float:
-    """Weight of an entry as a float64: 1 where there are no weights; in a kernel, a constant then."""
-    return 1.0 if weights is None else float(weights[entry])
-
-
-@extending.overload(weight_of)
-def _weight_of(weights: Any, entry: Any) -> Any:  # noqa: ARG001
-    if isinstance(weights, types.NoneType):
-        return lambda weights, entry: 1.0  # noqa: ARG005
-    return lambda weights, entry: np.float64(weights[entry])
 
 
 def _compile(function: Callable[_P, _R], **options: Any) -> Callable[_P, _R]:

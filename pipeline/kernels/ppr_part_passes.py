@@ -2,86 +2,122 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.kernels.array_types import In, InCube, Out, kernel
+from pipeline.kernels.csr import weight_of
 
+#: Bit flags of a row: it is in the queue; it is among the rows reached; its mass changed.
 _QUEUED, _REACHED, _CHANGED = 1, 2, 4
 
-RowArrays = tuple[
-    NDArray[np.int64],
-    NDArray[np.int32],
-    NDArray[np.float64],
-    NDArray[np.int32],
-    NDArray[np.int32],
-    NDArray[np.int64],
-    NDArray[np.int32],
-    NDArray[np.int32],
-]
-"""indptr, indices, strength, home, position, copy_indptr, copy_place, copy_position as in `PartWalk`."""
 
-LogArrays = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float64], NDArray[np.float64]]
-"""bounds, row, settled, waiting as in `Held`."""
+class PartWalk(NamedTuple):
+    """What a part stores of a walk over the whole graph, by local row.
 
-MassArrays = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float64]]
-"""bounds, row, mass as in `Arrived`."""
+    A row is at home here, or *away*: at home in another part, and here because edges that touch it are. Every entry
+    of the whole adjacency matrix is stored in exactly one part. Parts are numbered by *place*, 0 to the last; the
+    rows that two parts share are numbered by *position*, the same in both.
+    """
 
-StateArrays = tuple[
-    NDArray[np.float64],
-    NDArray[np.float64],
-    NDArray[np.float64],
-    NDArray[np.uint8],
-    NDArray[np.int32],
-    NDArray[np.int32],
-]
-"""settled, waiting, flow, marks, queue, reached as in `PartScratch`; written."""
+    indptr: In[np.int64]  # (rows + 1,)
+    indices: In[np.int32]  # (entries,)
+    weights: In[np.float32] | None  # (entries,), or None for 1
+    strength: In[np.float64]  # (rows,) sum of a row's weights over all parts; infinite for away rows: they never push
+    home: In[np.int32]  # (rows,) place of an away row's home, -1 for a row at home here
+    position: In[np.int32]  # (rows,) of an away row
+    copy_indptr: In[np.int64]  # (rows + 1,) of the parts that store more edges of a home row
+    copy_place: In[np.int32]  # (copies,)
+    copy_position: In[np.int32]
 
-HeldArrays = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float64], NDArray[np.float64]]
-"""held_indptr, held_row, held_settled, held_waiting as in `Pushed`; written."""
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return self.strength.size
 
-SentArrays = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]
-"""sent_indptr, sent_place, sent_position, sent_mass as in `Pushed`; written."""
+
+class HeldMass(NamedTuple):
+    """What home rows hold of each source's mass, as a log: of several entries of a row, that of the last list counts.
+
+    bounds (sources, lists, 2): where each list begins and ends.
+    """
+
+    bounds: InCube[np.int64]
+    row: In[np.int32]  # (entries,)
+    settled: In[np.float64]
+    waiting: In[np.float64]
+
+
+class ArrivedMass(NamedTuple):
+    """Mass that comes in, source by source and, of each, list by list.
+
+    bounds as in `HeldMass`. row: a row at home here that receives mass, or ``~row`` of an away row that was pushed at
+    its home: then mass is what each unit of weight of its edges here carries on.
+    """
+
+    bounds: InCube[np.int64]
+    row: In[np.int32]  # (entries,)
+    mass: In[np.float64]
+
+
+class PartScratch(NamedTuple):
+    """State of one source, a value a row; zero between sources."""
+
+    settled: Out[np.float64]
+    waiting: Out[np.float64]
+    flow: Out[np.float64]
+    marks: Out[np.uint8]
+    queue: Out[np.int32]
+    reached: Out[np.int32]
+
+    @classmethod
+    def of(cls, rows: int) -> PartScratch:
+        """Zeros for so many rows."""
+        floats = np.zeros(rows), np.zeros(rows), np.zeros(rows)
+        return cls(*floats, np.zeros(rows, np.uint8), np.empty(rows, np.int32), np.empty(rows, np.int32))
+
+
+class HeldLists(NamedTuple):
+    """What a push changes at home rows, to be read as `HeldMass`: source i's entries are ``indptr[i]`` to the next."""
+
+    indptr: Out[np.int64]  # (sources + 1,)
+    row: Out[np.int32]
+    settled: Out[np.float64]
+    waiting: Out[np.float64]
+
+
+class SentLists(NamedTuple):
+    """What a push sends, to be read as `ArrivedMass` there: ``~position`` of a row pushed here that has edges there."""
+
+    indptr: Out[np.int64]  # (sources + 1,)
+    place: Out[np.int32]
+    position: Out[np.int32]
+    mass: Out[np.float64]
 
 
 @kernel
-def _recall(
-    log: tuple[InCube[np.int64], In[np.int32], In[np.float64], In[np.float64]],
-    source: int,
-    state: tuple[Out[np.float64], Out[np.float64], Out[np.float64], Out[np.uint8], Out[np.int32], Out[np.int32]],
-) -> int:
+def _recall(log: HeldMass, source: int, state: PartScratch) -> int:
     """Put what a source's rows hold into the state; the number of rows reached."""
-    bounds, rows, settled_then, waiting_then = log
-    settled, waiting, _, marks, _, reached = state
     count = 0
-    for at in range(bounds.shape[1]):
-        for e in range(bounds[source, at, 0], bounds[source, at, 1]):
-            row = np.int64(rows[e])
-            settled[row] = settled_then[e]
-            waiting[row] = waiting_then[e]
-            if marks[row] == 0:
-                marks[row] = _REACHED
-                reached[count] = row
+    for at in range(log.bounds.shape[1]):
+        for e in range(log.bounds[source, at, 0], log.bounds[source, at, 1]):
+            row = np.int64(log.row[e])
+            state.settled[row] = log.settled[e]
+            state.waiting[row] = log.waiting[e]
+            if state.marks[row] == 0:
+                state.marks[row] = _REACHED
+                state.reached[count] = row
                 count += 1
     return count
 
 
 @kernel
 def _spread(
-    walk: tuple[
-        In[np.int64], In[np.int32], In[np.float64], In[np.int32], In[np.int32], In[np.int64], In[np.int32], In[np.int32]
-    ],
-    weights: In[np.float32] | None,
-    restart: float,
-    threshold: float,
-    arrived: tuple[InCube[np.int64], In[np.int32], In[np.float64]],
-    source: int,
-    state: tuple[Out[np.float64], Out[np.float64], Out[np.float64], Out[np.uint8], Out[np.int32], Out[np.int32]],
-    count: int,
+    walk: PartWalk, restart: float, threshold: float, arrived: ArrivedMass, source: int, state: PartScratch, count: int
 ) -> tuple[int, int]:
     """Take in what arrived and push until nothing is queued; the number of rows reached, and of entries walked."""
-    indptr, indices, strength, _, _, _, _, _ = walk
-    bounds, rows, masses = arrived
+    indptr, indices, weights, strength = walk.indptr, walk.indices, walk.weights, walk.strength
     settled, waiting, flow, marks, queue, reached = state
     ring = strength.size
     head, tail, length, walked = 0, 0, 0, 0
@@ -91,7 +127,7 @@ def _spread(
         begin, end, per_weight = 0, 0, 0.0
         target = np.int64(-1)
         if e_in < stop_in:
-            target, mass = np.int64(rows[e_in]), masses[e_in]
+            target, mass = np.int64(arrived.row[e_in]), arrived.mass[e_in]
             e_in += 1
             if target >= 0:
                 # As a single edge of weight 1: one loop for all three, since a call an entry would double its time.
@@ -99,8 +135,8 @@ def _spread(
             else:
                 begin, end, per_weight = indptr[~target], indptr[~target + 1], mass
                 walked += end - begin
-        elif list_at < bounds.shape[1]:
-            e_in, stop_in = bounds[source, list_at, 0], bounds[source, list_at, 1]
+        elif list_at < arrived.bounds.shape[1]:
+            e_in, stop_in = arrived.bounds[source, list_at, 0], arrived.bounds[source, list_at, 1]
             list_at += 1
         elif length > 0:
             row = np.int64(queue[head])
@@ -121,10 +157,7 @@ def _spread(
                 waiting[near] += per_weight
             else:
                 near = np.int64(indices[e])
-                if weights is None:
-                    waiting[near] += per_weight
-                else:
-                    waiting[near] += per_weight * np.float64(weights[e])
+                waiting[near] += per_weight * weight_of(weights, e)
             if marks[near] & _CHANGED == 0:
                 if marks[near] == 0:
                     reached[count] = near
@@ -139,120 +172,111 @@ def _spread(
 
 @kernel
 def _hand_out(
-    walk: tuple[
-        In[np.int64], In[np.int32], In[np.float64], In[np.int32], In[np.int32], In[np.int64], In[np.int32], In[np.int32]
-    ],
-    source: int,
-    state: tuple[Out[np.float64], Out[np.float64], Out[np.float64], Out[np.uint8], Out[np.int32], Out[np.int32]],
-    count: int,
-    held: tuple[Out[np.int64], Out[np.int32], Out[np.float64], Out[np.float64]],
-    sent: tuple[Out[np.int64], Out[np.int32], Out[np.int32], Out[np.float64]],
+    walk: PartWalk, source: int, state: PartScratch, count: int, held: HeldLists, sent: SentLists
 ) -> tuple[int, int]:
     """Write what home rows hold and what is sent, as far as there is room, and leave the state at 0.
 
     Returns where both would end with room for all.
     """
-    _, _, _, home, position, copy_indptr, copy_place, copy_position = walk
-    settled, waiting, flow, marks, _, reached = state
-    held_indptr, held_row, held_settled, held_waiting = held
-    sent_indptr, sent_place, sent_position, sent_mass = sent
-    held_put, sent_put = held_indptr[source], sent_indptr[source]
+    held_put, sent_put = held.indptr[source], sent.indptr[source]
     for at in range(count):
-        row = np.int64(reached[at])
-        if marks[row] & _CHANGED:
-            if home[row] >= 0:
-                if sent_put < sent_mass.size:
-                    sent_place[sent_put] = home[row]
-                    sent_position[sent_put] = position[row]
-                    sent_mass[sent_put] = waiting[row]
+        row = np.int64(state.reached[at])
+        if state.marks[row] & _CHANGED:
+            if walk.home[row] >= 0:
+                if sent_put < sent.mass.size:
+                    sent.place[sent_put] = walk.home[row]
+                    sent.position[sent_put] = walk.position[row]
+                    sent.mass[sent_put] = state.waiting[row]
                 sent_put += 1
             else:
-                if flow[row] > 0:
-                    for c in range(copy_indptr[row], copy_indptr[row + 1]):
-                        if sent_put < sent_mass.size:
-                            sent_place[sent_put] = copy_place[c]
-                            sent_position[sent_put] = ~copy_position[c]
-                            sent_mass[sent_put] = flow[row]
+                if state.flow[row] > 0:
+                    for c in range(walk.copy_indptr[row], walk.copy_indptr[row + 1]):
+                        if sent_put < sent.mass.size:
+                            sent.place[sent_put] = walk.copy_place[c]
+                            sent.position[sent_put] = ~walk.copy_position[c]
+                            sent.mass[sent_put] = state.flow[row]
                         sent_put += 1
-                if held_put < held_row.size:
-                    held_row[held_put] = row
-                    held_settled[held_put] = settled[row]
-                    held_waiting[held_put] = waiting[row]
+                if held_put < held.row.size:
+                    held.row[held_put] = row
+                    held.settled[held_put] = state.settled[row]
+                    held.waiting[held_put] = state.waiting[row]
                 held_put += 1
-        settled[row] = 0.0
-        waiting[row] = 0.0
-        flow[row] = 0.0
-        marks[row] = 0
+        state.settled[row] = 0.0
+        state.waiting[row] = 0.0
+        state.flow[row] = 0.0
+        state.marks[row] = 0
     return held_put, sent_put
+
+
+class PushRule(NamedTuple):
+    """How mass is pushed: restart in (0, 1); threshold above 0, in units of score per weighted degree."""
+
+    restart: float
+    threshold: float
 
 
 @kernel
 def push_sources(
-    walk: tuple[
-        In[np.int64], In[np.int32], In[np.float64], In[np.int32], In[np.int32], In[np.int64], In[np.int32], In[np.int32]
-    ],
-    weights: In[np.float32] | None,
-    restart: float,
-    threshold: float,
+    walk: PartWalk,
+    rule: PushRule,
     first_source: int,
-    log: tuple[InCube[np.int64], In[np.int32], In[np.float64], In[np.float64]],
-    arrived: tuple[InCube[np.int64], In[np.int32], In[np.float64]],
-    state: tuple[Out[np.float64], Out[np.float64], Out[np.float64], Out[np.uint8], Out[np.int32], Out[np.int32]],
-    held: tuple[Out[np.int64], Out[np.int32], Out[np.float64], Out[np.float64]],
-    sent: tuple[Out[np.int64], Out[np.int32], Out[np.int32], Out[np.float64]],
-    walked: Out[np.int64],
-) -> int:
-    """Push for the sources from ``first_source`` on; the first one whose result did not fit, or their number.
+    log: HeldMass,
+    arrived: ArrivedMass,
+    state: PartScratch,
+    held: HeldLists,
+    sent: SentLists,
+) -> tuple[int, int]:
+    """Push for the sources from ``first_source`` on.
 
-    walked : (1,), entries are added to it.
+    Returns the first source whose result did not fit, or their number; and the number of entries walked until there.
     """
-    bounds, held_indptr, sent_indptr = arrived[0], held[0], sent[0]
+    bounds = arrived.bounds
+    walked = 0
     for source in range(first_source, bounds.shape[0]):
         is_quiet = True
         for at in range(bounds.shape[1]):
             is_quiet = is_quiet and bounds[source, at, 0] == bounds[source, at, 1]
         if is_quiet:
-            held_indptr[source + 1] = held_indptr[source]
-            sent_indptr[source + 1] = sent_indptr[source]
+            held.indptr[source + 1] = held.indptr[source]
+            sent.indptr[source + 1] = sent.indptr[source]
             continue
         count = _recall(log, source, state)
-        count, entries = _spread(walk, weights, restart, threshold, arrived, source, state, count)
+        count, entries = _spread(walk, rule.restart, rule.threshold, arrived, source, state, count)
         held_put, sent_put = _hand_out(walk, source, state, count, held, sent)
-        if held_put > held[1].size or sent_put > sent[3].size:
-            return source
-        held_indptr[source + 1] = held_put
-        sent_indptr[source + 1] = sent_put
-        walked[0] += entries
-    return int(bounds.shape[0])
+        if held_put > held.row.size or sent_put > sent.mass.size:
+            return source, walked
+        held.indptr[source + 1] = held_put
+        sent.indptr[source + 1] = sent_put
+        walked += entries
+    return bounds.shape[0], walked
 
 
 @kernel
 def settle_sources(
     restart: float,
-    log: tuple[InCube[np.int64], In[np.int32], In[np.float64], In[np.float64]],
-    state: tuple[Out[np.float64], Out[np.float64], Out[np.float64], Out[np.uint8], Out[np.int32], Out[np.int32]],
+    log: HeldMass,
+    state: PartScratch,
     indptr: Out[np.int64],
     rows: Out[np.int32],
     scores: Out[np.float64],
     missing: Out[np.float64],
 ) -> None:
     """Write each source's rows with scores above 0, and what is missing, as `settle_part` returns them."""
-    settled, waiting, _, marks, _, reached = state
     put = 0
     for source in range(missing.size):
         count = _recall(log, source, state)
         total = 0.0
         for at in range(count):
-            row = np.int64(reached[at])
-            score = settled[row] + restart * waiting[row]
-            total += (1 - restart) * waiting[row]
+            row = np.int64(state.reached[at])
+            score = state.settled[row] + restart * state.waiting[row]
+            total += (1 - restart) * state.waiting[row]
             if score > 0:
                 rows[put] = row
                 scores[put] = score
                 put += 1
-            settled[row] = 0.0
-            waiting[row] = 0.0
-            marks[row] = 0
+            state.settled[row] = 0.0
+            state.waiting[row] = 0.0
+            state.marks[row] = 0
         indptr[source + 1] = put
         missing[source] = total
 

@@ -4,20 +4,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.kernels.merged_lists import merge_lists
-from pipeline.kernels.ppr_parts import (
-    Arrived,
-    Held,
-    PartScratch,
-    PartWalk,
-    push_part,
-    settle_part,
-    weight_of_rows,
-)
+from pipeline.kernels.ppr_part_passes import ArrivedMass, HeldMass, PartScratch, PartWalk
+from pipeline.kernels.ppr_parts import push_part, settle_part, weight_of_rows
 from pipeline.kernels.ppr_push import push_scores
 from pipeline.kernels.transition import Transition, single_seeds, transition
 from tests.oracles.pagerank import looped_graphs, transition_of
 
-NOTHING = Held(np.zeros((0, 0, 2), np.int64), np.empty(0, np.int32), np.empty(0), np.empty(0))
+NOTHING = HeldMass(np.zeros((0, 0, 2), np.int64), np.empty(0, np.int32), np.empty(0), np.empty(0))
 
 
 def only_part(graph: Transition) -> PartWalk:
@@ -29,14 +22,14 @@ def only_part(graph: Transition) -> PartWalk:
     return PartWalk(graph.indptr, graph.indices, graph.weights, weight, away, away, copies, nobody, nobody)
 
 
-def arrivals(rows: np.ndarray, mass: np.ndarray) -> Arrived:
+def arrivals(rows: np.ndarray, mass: np.ndarray) -> ArrivedMass:
     """One arrival a source."""
     ends = np.arange(rows.size + 1)
-    return Arrived(np.stack([ends[:-1], ends[1:]], axis=1)[:, None, :].copy(), rows.astype(np.int32), mass)
+    return ArrivedMass(np.stack([ends[:-1], ends[1:]], axis=1)[:, None, :].copy(), rows.astype(np.int32), mass)
 
 
-def nothing_held(sources: int) -> Held:
-    return Held(np.zeros((sources, 0, 2), np.int64), NOTHING.row, NOTHING.settled, NOTHING.waiting)
+def nothing_held(sources: int) -> HeldMass:
+    return HeldMass(np.zeros((sources, 0, 2), np.int64), NOTHING.row, NOTHING.settled, NOTHING.waiting)
 
 
 @given(looped_graphs(), st.sampled_from([0.05, 0.15, 0.9]), st.sampled_from([0.1, 1e-3, 1e-5]), st.data())
@@ -57,9 +50,9 @@ def test_a_part_that_is_the_whole_graph_is_forward_push(
         arrivals(sources, np.ones(sources.size)),
         scratch,
     )
-    assert done.sent_mass.size == 0
-    bounds = np.stack([done.held_indptr[:-1], done.held_indptr[1:]], axis=1)[:, None, :].copy()
-    held = Held(bounds, done.held_row, done.held_settled, done.held_waiting)
+    assert done.sent.mass.size == 0
+    bounds = np.stack([done.held.indptr[:-1], done.held.indptr[1:]], axis=1)[:, None, :].copy()
+    held = HeldMass(bounds, done.held.row, done.held.settled, done.held.waiting)
     indptr, rows, scores, missing = settle_part(restart, held, scratch)
     want = push_scores(matrix, single_seeds(sources), restart, tolerance)
     np.testing.assert_array_equal(indptr, want.indptr)
@@ -92,14 +85,14 @@ def test_results_larger_than_the_first_guess_are_whole() -> None:
     sources = 40
     seeds = arrivals(np.zeros(sources, np.int64), np.ones(sources))
     done = push_part(part, 0.2, 1.9e-4, nothing_held(sources), seeds, PartScratch.of(matrix.n))
-    np.testing.assert_array_equal(np.diff(done.held_indptr), 1 + leaves // 2)
-    np.testing.assert_array_equal(np.diff(done.sent_indptr), leaves - leaves // 2)
+    np.testing.assert_array_equal(np.diff(done.held.indptr), 1 + leaves // 2)
+    np.testing.assert_array_equal(np.diff(done.sent.indptr), leaves - leaves // 2)
     for source in range(sources):
-        sent = slice(done.sent_indptr[source], done.sent_indptr[source + 1])
-        np.testing.assert_array_equal(np.sort(done.sent_position[sent]), np.arange(leaves - leaves // 2))
-        np.testing.assert_array_equal(done.sent_mass[sent], np.float64(0.8) / leaves)
-        held = slice(done.held_indptr[source], done.held_indptr[source + 1])
-        assert done.held_settled[held].sum() == np.float64(0.2)
+        sent = slice(done.sent.indptr[source], done.sent.indptr[source + 1])
+        np.testing.assert_array_equal(np.sort(done.sent.position[sent]), np.arange(leaves - leaves // 2))
+        np.testing.assert_array_equal(done.sent.mass[sent], np.float64(0.8) / leaves)
+        held = slice(done.held.indptr[source], done.held.indptr[source + 1])
+        assert done.held.settled[held].sum() == np.float64(0.2)
     assert done.entries == sources * leaves
 
 
@@ -117,24 +110,24 @@ def test_a_row_pushed_elsewhere_sends_on_along_its_edges_here() -> None:
         np.empty(0, np.int32),
     )
     done = push_part(part, 0.2, 1.0, nothing_held(1), arrivals(np.array([~1]), np.array([0.1])), PartScratch.of(3))
-    assert done.held_row.tolist() == [0]
-    assert done.held_waiting.tolist() == [0.05]
-    assert (done.sent_place.tolist(), done.sent_position.tolist(), done.sent_mass.tolist()) == ([4], [9], [0.2])
+    assert done.held.row.tolist() == [0]
+    assert done.held.waiting.tolist() == [0.05]
+    assert (done.sent.place.tolist(), done.sent.position.tolist(), done.sent.mass.tolist()) == ([4], [9], [0.2])
 
 
 def test_of_several_entries_of_a_row_the_last_counts_and_quiet_sources_stay_as_they_are() -> None:
     graph = transition(np.array([0, 1, 2]), np.array([1, 0], np.int32))
     bounds = np.array([[[0, 1], [2, 3]], [[1, 2], [3, 3]]])
-    held = Held(bounds, np.zeros(3, np.int32), np.array([0.1, 0.2, 0.3]), np.array([0.4, 0.5, 0.6]))
+    held = HeldMass(bounds, np.zeros(3, np.int32), np.array([0.1, 0.2, 0.3]), np.array([0.4, 0.5, 0.6]))
     indptr, rows, scores, missing = settle_part(0.5, held, PartScratch.of(2))
     assert (indptr.tolist(), rows.tolist()) == ([0, 1, 2], [0, 0])
     np.testing.assert_allclose(scores, [0.3 + 0.3, 0.2 + 0.25], rtol=1e-15)
     np.testing.assert_allclose(missing, [0.3, 0.25], rtol=1e-15)
     # Mass arrives for the first source alone; the second has more than its limit, and nobody asks it to push.
-    arrived = Arrived(np.array([[[0, 1]], [[1, 1]]]), np.zeros(1, np.int32), np.array([0.1]))
+    arrived = ArrivedMass(np.array([[[0, 1]], [[1, 1]]]), np.zeros(1, np.int32), np.array([0.1]))
     done = push_part(only_part(graph), 0.5, 1.0, held, arrived, PartScratch.of(2))
-    assert done.held_indptr.tolist() == [0, 1, 1]
-    assert (done.held_settled.tolist(), done.held_waiting.tolist()) == ([0.3], [0.7])
+    assert done.held.indptr.tolist() == [0, 1, 1]
+    assert (done.held.settled.tolist(), done.held.waiting.tolist()) == ([0.3], [0.7])
 
 
 @given(st.data())

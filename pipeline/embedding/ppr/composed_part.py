@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pipeline import storage
 from pipeline.blocks.arrays import Block, RowKind
 from pipeline.embedding.ppr.walk_graph import weighed_anew
-from pipeline.kernels.ppr_parts import PartWalk
+from pipeline.kernels.ppr_part_passes import PartWalk
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Part:
         return row[order], place[order], position[order]
 
     def rows_at(self, place: int, position: NDArray[np.int32]) -> NDArray[np.int32]:
-        """Return the rows that another part means by positions, as `Arrived` has them; (n,) int32 -> (n,)."""
+        """Return the rows that another part means by positions, as `ArrivedMass` has them; (n,) int32 -> (n,)."""
         rows = np.empty(position.size, np.int32)
         is_pushed = position < 0
         rows[~is_pushed] = self.needed[place][position[~is_pushed]]

@@ -26,16 +26,8 @@ from pipeline.embedding.ppr.mass_files import (
     lists_batch,
 )
 from pipeline.kernels.merged_lists import merge_lists
-from pipeline.kernels.ppr_parts import (
-    Arrived,
-    Held,
-    PartScratch,
-    PartWalk,
-    Pushed,
-    push_part,
-    settle_part,
-    weight_of_rows,
-)
+from pipeline.kernels.ppr_part_passes import ArrivedMass, HeldMass, PartScratch, PartWalk
+from pipeline.kernels.ppr_parts import PushResult, push_part, settle_part, weight_of_rows
 from pipeline.kernels.ppr_top_k import SparseScores, top_k_of_rows
 from pipeline.kernels.ranking import NO_ROW
 from pipeline.storage import BATCHES
@@ -88,12 +80,12 @@ def push_round(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any
             known = held.of(number, first, stop) if arrived.mass.size else _nothing_held(stop - first)
             done = push_part(walk, asked.ppr.restart, threshold, known, arrived, scratch)
             held_writer.write_batch(_held_batch(first, done))
-            columns: list[NDArray[Any]] = [done.sent_position, done.sent_mass]
-            for batch in batches_by_place(SENT, first, done.sent_indptr, done.sent_place, columns, len(part.places)):
+            columns: list[NDArray[Any]] = [done.sent.position, done.sent.mass]
+            for batch in batches_by_place(SENT, first, done.sent.indptr, done.sent.place, columns, len(part.places)):
                 sent_writer.write_batch(batch)
-            sent += np.bincount(done.sent_place, minlength=sent.size)
+            sent += np.bincount(done.sent.place, minlength=sent.size)
             entries += done.entries
-            kept += done.held_row.size
+            kept += done.held.row.size
     if payload["is_first"] and asked.ppr.exclude_known:
         _write_known(part, found, batches, attempt.path("known", BATCHES))
     return {
@@ -197,26 +189,26 @@ class _Held:
     def __init__(self, files: list[str]) -> None:
         self._files = MassFiles(HELD, [Path(file) for file in files])
 
-    def of(self, number: int, first: int, stop: int) -> Held:
+    def of(self, number: int, first: int, stop: int) -> HeldMass:
         """Return that of a batch of sources."""
         bounds, pieces = self._files.lists(number, first, stop)
-        return Held(bounds, *self._files.joined(pieces))
+        return HeldMass(bounds, *self._files.joined(pieces))
 
 
-def _nothing_held(sources: int) -> Held:
-    return Held(np.zeros((sources, 0, 2), np.int64), np.empty(0, np.int32), np.empty(0), np.empty(0))
+def _nothing_held(sources: int) -> HeldMass:
+    return HeldMass(np.zeros((sources, 0, 2), np.int64), np.empty(0, np.int32), np.empty(0), np.empty(0))
 
 
-def _held_batch(first: int, done: Pushed) -> pa.RecordBatch:
-    return lists_batch(HELD, first, done.held_indptr, [done.held_row, done.held_settled, done.held_waiting])
+def _held_batch(first: int, done: PushResult) -> pa.RecordBatch:
+    return lists_batch(HELD, first, done.held.indptr, [*done.held[1:]])
 
 
-def _started(sources: int, source: NDArray[np.int64], row: NDArray[np.int64]) -> Arrived:
+def _started(sources: int, source: NDArray[np.int64], row: NDArray[np.int64]) -> ArrivedMass:
     """Mass 1 at each source's row."""
     bounds = np.zeros((sources, 1, 2), np.int64)
     bounds[source, 0, 0] = np.arange(source.size)
     bounds[source, 0, 1] = np.arange(1, source.size + 1)
-    return Arrived(bounds, row.astype(np.int32), np.ones(source.size))
+    return ArrivedMass(bounds, row.astype(np.int32), np.ones(source.size))
 
 
 class _Inbox:
@@ -227,12 +219,12 @@ class _Inbox:
         self._senders = [sender for sender, _ in inbox]
         self._files = MassFiles(SENT, [Path(file) for _, file in inbox], len(part.places), part.place)
 
-    def of(self, number: int, first: int, stop: int) -> Arrived:
+    def of(self, number: int, first: int, stop: int) -> ArrivedMass:
         """Return that of a batch of sources."""
         bounds, pieces = self._files.lists(number, first, stop)
         for sender, piece in zip(self._senders, pieces, strict=True):
             piece[0] = self._part.rows_at(sender, piece[0])
-        return Arrived(bounds, *self._files.joined(pieces))
+        return ArrivedMass(bounds, *self._files.joined(pieces))
 
 
 class _Known:

@@ -31,7 +31,7 @@ def _lists_of(name: str, *extra: pa.Field, **fields: pa.DataType) -> pa.Schema:
 
 #: Rows of a part that changed in a round: mass that they have kept, and that waits there.
 HELD = _lists_of("held", row=pa.int32(), settled=pa.float64(), waiting=pa.float64())
-#: Mass on its way, as `pipeline.kernels.ppr_parts.Pushed` has it; a batch for each receiver.
+#: Mass on its way, as `pipeline.kernels.ppr_parts.PushResult` has it; a batch for each receiver.
 SENT = _lists_of("sent", position=pa.int32(), mass=pa.float64())
 #: Neighbours of sources that are at home elsewhere; a batch for each home.
 KNOWN = _lists_of("known", position=pa.int32())

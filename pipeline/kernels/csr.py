@@ -1,0 +1,30 @@
+"""A sparse matrix by rows, as kernels take it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import extending, types
+
+from pipeline.kernels.array_types import In
+
+
+class Csr(NamedTuple):
+    """A sparse matrix by rows: row i has the entries ``indptr[i] <= e < indptr[i + 1]``."""
+
+    indptr: In[np.int64]  # (rows + 1,), not decreasing
+    indices: In[np.int32]  # (entries,) column of each entry
+    weights: In[np.float32] | None  # (entries,), or None where every weight is 1
+
+
+def weight_of(weights: In[np.float32] | None, entry: int) -> float:
+    """Weight of an entry as a float64: 1 where there are no weights; in a kernel, a constant then."""
+    return 1.0 if weights is None else float(weights[entry])
+
+
+@extending.overload(weight_of)
+def _weight_of(weights, entry):  # type: ignore[no-untyped-def] # noqa: ARG001
+    if isinstance(weights, types.NoneType):
+        return lambda weights, entry: 1.0  # noqa: ARG005
+    return lambda weights, entry: np.float64(weights[entry])
