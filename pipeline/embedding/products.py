@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pipeline.blocks.arrays import Block
 from pipeline.embedding.rows import FOLD_IN, Norms, Outlet, Rows, Settings
 from pipeline.kernels.buffers import aligned_empty
+from pipeline.kernels.csr import Csr
 from pipeline.kernels.elementary import power_or_zero
 from pipeline.kernels.rows import row_norms, scale_rows, unit_or_zero_scales
 from pipeline.kernels.spmm import spmm
@@ -82,16 +83,14 @@ def multiply_rows(
     """Multiply rows start to stop of the adjacency by x, whose first row is local row ``first_col``; magnitudes too."""
     lengths = norms(x)
     spmm(
-        block.indptr,
-        block.neighbor,
-        block.edge_weight,
+        Csr(block.indptr, block.neighbor, block.edge_weight),
         x,
         out.values,
         start=start,
         stop=stop,
         first_col=first_col,
-        magnitudes=lengths,
-        out_magnitudes=None if lengths is None else out.magnitude,
+        noise_scale=lengths,
+        out_noise_scale=None if lengths is None else out.magnitude,
     )
 
 

@@ -20,6 +20,7 @@ from pipeline.embedding.products import TwoSides, set_norms, step_of_nodes
 from pipeline.embedding.rows import FOLD_IN, ColumnSums, Facts, Norms, Outlet, Rows, Settings
 from pipeline.embedding.whole_rounds import WholeRounds
 from pipeline.kernels.buffers import aligned_empty
+from pipeline.kernels.csr import Csr
 from pipeline.kernels.elementary import power_or_zero
 from pipeline.kernels.random_projection import normal_projection
 from pipeline.kernels.rows import ZERO_BELOW, add_scaled, row_norms, scale_rows
@@ -295,8 +296,8 @@ def rank_of(settings: Settings) -> int:
 
 def diagonal_of(block: Block, sides: TwoSides) -> NDArray[np.float64]:
     """diag(P), of the edges stored here."""
-    csr = block.indptr, block.neighbor, block.edge_weight
-    return weighted_square_sums(*csr, sides.to_user, *sides.items, sides.users[0]) * sides.to_item**2
+    matrix = Csr(block.indptr, block.neighbor, block.edge_weight)
+    return weighted_square_sums(matrix, sides.to_user, *sides.items, sides.users[0]) * sides.to_item**2
 
 
 def shift_of_items(settings: Settings) -> float:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pipeline.blocks.arrays import Block, Features
 from pipeline.embedding.rows import Settings
 from pipeline.kernels.buffers import aligned_empty
+from pipeline.kernels.csr import Csr
 from pipeline.kernels.hashing import splitmix64
 from pipeline.kernels.random_projection import normal_projection, very_sparse_projection
 from pipeline.kernels.rows import add_scaled, gather_rows, scatter_rows
@@ -125,7 +126,7 @@ def _add_features(x: NDArray[np.float32], features: Features, scale: NDArray[np.
         place[order] = np.cumsum(is_first) - 1
         drawn = random_rows(some.key[order[is_first]], None, settings, seed)
         sums, held = aligned_empty((index.size, x.shape[1])), aligned_empty((index.size, x.shape[1]))
-        spmm(some.indptr, place, some.value, drawn, sums, start=0, stop=index.size)
+        spmm(Csr(some.indptr, place, some.value), drawn, sums, start=0, stop=index.size)
         gather_rows(x, index, held)
         add_scaled(held, sums, scale[index], 1.0)
         scatter_rows(held, index, x)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.kernels.array_types import In, Out, kernel
+from pipeline.kernels.csr import weight_of
 from pipeline.kernels.elementary import power_or_zero
 
 
@@ -52,6 +53,4 @@ def _weigh(
         for e in range(indptr[row], indptr[row + 1]):
             # The two factors first: their product is the same bits from either end.
             both = factor[row] * factor[indices[e]]
-            if weights is not None:
-                both *= np.float64(weights[e])
-            out[e] = np.float32(both)
+            out[e] = np.float32(both * weight_of(weights, e))

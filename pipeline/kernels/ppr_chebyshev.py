@@ -11,13 +11,27 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.kernels.array_types import read_only
 from pipeline.kernels.buffers import aligned_empty
-from pipeline.kernels.ppr_passes import chebyshev_pass, fill_main, mark_main, mark_near, recover_side, spread_seeds
+from pipeline.kernels.ppr_passes import (
+    FirstMoves,
+    NodeScales,
+    SeedTerms,
+    Side,
+    chebyshev_pass,
+    fill_main,
+    mark_main,
+    mark_near,
+    recover_side,
+    spread_seeds,
+)
 from pipeline.kernels.ppr_top_k import Candidates, TopK, check_candidates, top_k_of_columns
+from pipeline.kernels.residual_tiles import Coefficients, Iterate
 from pipeline.kernels.transition import RestartSets, Transition, check_restart, check_sources, check_tolerance
 from pipeline.kernels.vector_tiles import RUN
 
@@ -52,11 +66,9 @@ _CLOSING = 10.0
 
 @dataclass(frozen=True)
 class _Plan:
-    """The rows solved for, [start, stop), the rest of a bipartite graph, and the operator's spectrum."""
+    """The rows solved for, and the operator's spectrum."""
 
-    start: int
-    stop: int
-    is_bipartite: bool
+    side: Side
     low: float
     high: float
 
@@ -161,10 +173,10 @@ def _checked_plan(graph: Transition, sources: RestartSets, restart: float, toler
         )
     low, high = _spectrum(restart, is_bipartite=graph.left is not None)
     if graph.left is None:
-        return _Plan(0, graph.n, False, low, high)
+        return _Plan(Side(0, graph.n, False), low, high)
     if graph.left <= graph.n - graph.left:
-        return _Plan(0, graph.left, True, low, high)
-    return _Plan(graph.left, graph.n, True, low, high)
+        return _Plan(Side(0, graph.left, True), low, high)
+    return _Plan(Side(graph.left, graph.n, True), low, high)
 
 
 def _spectrum(restart: float, *, is_bipartite: bool) -> tuple[float, float]:
@@ -179,41 +191,33 @@ def _rate(low: float, high: float) -> float:
     return (root - 1) / (root + 1)
 
 
-@dataclass(frozen=True)
-class _Seeds:
-    """Restart terms of z, those of one range of rows: rows ascending, columns, values."""
-
-    rows: NDArray[np.int64]
-    cols: NDArray[np.int64]
-    values: NDArray[np.float32]
-
-    def between(self, start: int, stop: int) -> _Seeds:
-        entries = slice(*np.searchsorted(self.rows, [start, stop]))
-        return _Seeds(self.rows[entries], self.cols[entries], self.values[entries])
+def _coefficients(*columns: NDArray[Any]) -> Coefficients:
+    return read_only(Coefficients(*(values.astype(np.float32) for values in columns)))
 
 
 class _Work:
     """Buffers of one call, and the passes over them."""
 
     def __init__(self, graph: Transition, plan: _Plan, restart: float, sources: int) -> None:
-        self._graph, self._plan, self._restart = graph, plan, restart
+        self._graph, self._plan, self._side, self._restart = graph, plan, plan.side, restart
+        side = plan.side
         width = next(width for width in (16, 32, 64, BLOCK) if width >= min(sources, BLOCK))
         # A node without edges: its restart term is its whole share, which no pass changes.
         self._degree = np.where(graph.degree > 0, graph.degree, 1.0)
         self._factor = np.where(graph.degree > 0, (1 - restart) / self._degree, 0.0).astype(np.float32)
         self._is_main = np.zeros(graph.n, np.bool_)
-        self._volume = mark_main(graph.indptr, graph.indices, graph.degree, self._is_main, plan.start, plan.stop)
+        self._volume = mark_main(graph.indptr, graph.indices, graph.degree, self._is_main, side.start, side.stop)
         follow = 1 - restart
-        self._narrow = 1 - (follow * follow if plan.is_bipartite else follow) * _SLOW
-        self._first_gathered = plan.start
-        if plan.is_bipartite:
-            self._first_gathered = plan.stop if plan.start == 0 else 0
+        self._narrow = 1 - (follow * follow if side.is_bipartite else follow) * _SLOW
+        self._first_of_x = side.start
+        if side.is_bipartite:
+            self._first_of_x = side.stop if side.start == 0 else 0
         self._z = aligned_empty((graph.n, width))
         # One side only reads the other, so its rows can be moved in place.
-        self._next = self._z[plan.start : plan.stop]
-        if not plan.is_bipartite:
+        self._next = self._z[side.start : side.stop]
+        if not side.is_bipartite:
             self._next = aligned_empty(self._z.shape)
-        self._step = aligned_empty((plan.stop - plan.start, width))
+        self._step = aligned_empty((side.stop - side.start, width))
 
     def solve(
         self, sources: RestartSets, tolerance: float, span: tuple[int, int]
@@ -225,7 +229,7 @@ class _Work:
         residual, so that the error becomes P's (or P^2's) image of what it was: smaller by the chance of following,
         at least, and by far more where it is concentrated near the seeds.
         """
-        graph, plan, count = self._graph, self._plan, len(sources)
+        graph, plan, side, count = self._graph, self._plan, self._side, len(sources)
         width = self._z.shape[1]
         is_main, level = self._levels(sources, width)
         low = np.where(is_main & (tolerance >= _LOOSE), self._narrow, plan.low)
@@ -235,9 +239,10 @@ class _Work:
         moves_last = tolerance >= _CLOSING * smallest_tolerance(self._restart)
         closing_rate = 1 - plan.low if moves_last else 1.0
         seeds = self._seeds(sources)
-        inner = seeds.between(plan.start, plan.stop)
+        inner = seeds.between(side.start, side.stop)
+        matrix, scales = graph.csr, read_only(NodeScales(self._factor, self._degree))
         self._begin(sources, seeds, 1 / theta, level)
-        here, ahead = self._z[plan.start : plan.stop], self._next
+        here, ahead = self._z[side.start : side.stop], self._next
         rho = delta / theta
         is_new = np.zeros(width, np.bool_)  # the polynomial begins again, where a closing move came too soon
         bound, residual = np.zeros(width), np.empty(width)
@@ -256,14 +261,12 @@ class _Work:
             if moves_last:
                 keep[is_closing], pull[is_closing] = 0.0, 1.0
             move = is_moving | (is_closing & moves_last)
-            gathered = self._recovered(here, seeds) if plan.is_bipartite else here
+            x = self._recover(here, seeds) if side.is_bipartite else here
             residual.fill(0)
+            iterate = Iterate(here, ahead, self._step, residual)
             chebyshev_pass(
-                graph.indptr, graph.indices, graph.weights, gathered, self._first_gathered, plan.start,
-                inner.rows, inner.cols, inner.values, self._factor, self._degree,
-                keep.astype(np.float32), pull.astype(np.float32), move.astype(np.float32),
-                here, ahead, self._step, residual,
-            )  # fmt: skip
+                matrix, x, self._first_of_x, side.start, inner, scales, _coefficients(keep, pull, move), iterate
+            )
             here, ahead = ahead, here
             reached = self._bound(residual, 1.0)
             closed = self._bound(residual, closing_rate) if moves_last else reached
@@ -276,9 +279,9 @@ class _Work:
             is_late = is_closing & ~is_right & (closing_rate * closed > tolerance)
             is_new |= is_late & moves_last
             is_moving = np.where(is_moving, closing_rate * shrink * reached > tolerance, is_late)
-        if plan.is_bipartite and moves_last and not plan.start <= span[0] <= span[1] <= plan.stop:
-            self._recovered(here, seeds)
-        return (self._z if plan.is_bipartite else here), bound[:count]
+        if side.is_bipartite and moves_last and not side.start <= span[0] <= span[1] <= side.stop:
+            self._recover(here, seeds)
+        return (self._z if side.is_bipartite else here), bound[:count]
 
     def _bound(self, residual: NDArray[np.float64], closing_rate: float) -> NDArray[np.float64]:
         """The l1 error of columns with a residual, or after they have been moved by it."""
@@ -294,33 +297,33 @@ class _Work:
 
     def _most_passes(self, tolerance: float) -> int:
         # 2**-40: a column that starts on the lightest of very uneven edges may need that much more.
-        return 20 + 2 * int(chebyshev_passes(self._restart, tolerance * 2.0**-40, is_bipartite=self._plan.is_bipartite))
+        return 20 + 2 * int(chebyshev_passes(self._restart, tolerance * 2.0**-40, is_bipartite=self._side.is_bipartite))
 
-    def _seeds(self, sources: RestartSets) -> _Seeds:
+    def _seeds(self, sources: RestartSets) -> SeedTerms:
         rows = sources.nodes
         cols = np.repeat(np.arange(len(sources)), np.diff(sources.indptr))
         share = np.where(self._graph.degree[rows] > 0, self._restart, 1.0) * sources.shares
         order = np.argsort(rows, kind="stable")
-        return _Seeds(rows[order], cols[order], (share / self._degree[rows]).astype(np.float32)[order])
+        return read_only(SeedTerms(rows[order], cols[order], (share / self._degree[rows]).astype(np.float32)[order]))
 
     def _levels(self, sources: RestartSets, width: int) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
         """Which columns restart in the main component only, and the z that their walks forget their seeds at."""
-        plan = self._plan
+        side = self._side
         is_main, level = np.zeros(width, np.bool_), np.zeros(width)
         if self._volume == 0 or len(sources) == 0:
             return is_main, level
         inside = self._is_main[sources.nodes]
         is_main[: len(sources)] = np.logical_and.reduceat(inside, sources.indptr[:-1])
         share = sources.shares
-        if plan.is_bipartite:
-            is_inner = (sources.nodes >= plan.start) & (sources.nodes < plan.stop)
+        if side.is_bipartite:
+            is_inner = (sources.nodes >= side.start) & (sources.nodes < side.stop)
             share = np.where(is_inner, share, (1 - self._restart) * share) / (2 - self._restart)
         mass = np.add.reduceat(share, sources.indptr[:-1])
         level[: len(sources)] = np.where(is_main[: len(sources)], mass / self._volume, 0.0)
         return is_main, level
 
     def _begin(
-        self, sources: RestartSets, seeds: _Seeds, pull: NDArray[np.float64], level: NDArray[np.float64]
+        self, sources: RestartSets, seeds: SeedTerms, pull: NDArray[np.float64], level: NDArray[np.float64]
     ) -> None:
         """The first moves, from z = level in the main component: the products of a constant are known, and restart
         terms touch nothing but what is near the seeds.
@@ -328,31 +331,26 @@ class _Work:
         Where that is little, there are two: by the residual as it is, which takes the error away where the operator
         is near 0, and the first one of the polynomial.
         """
-        graph, plan = self._graph, self._plan
+        graph, plan, side = self._graph, self._plan, self._side
         is_near = np.zeros(pull.size, np.bool_)
         mark_near(
-            graph.indptr, graph.indices, plan.start, plan.stop, plan.is_bipartite, sources.indptr, sources.nodes,
+            graph.indptr, graph.indices, side, sources.indptr, sources.nodes,
             int(_NEAR_SHARE * graph.indices.size), is_near,
         )  # fmt: skip
         residual = -level * plan.low
         level = np.where(is_near, level + residual, level)
         residual = np.where(is_near, (1 - plan.low) * residual, residual)
         first = residual * pull
-        is_main = self._is_main[plan.start : plan.stop]
+        is_main = self._is_main[side.start : side.stop]
         fill_main(is_main, first.astype(np.float32), self._step)
-        fill_main(is_main, (level + first).astype(np.float32), self._z[plan.start : plan.stop])
-        spread_seeds(
-            graph.indptr, graph.indices, graph.weights, plan.start, plan.stop, plan.is_bipartite,
-            seeds.rows, seeds.cols, seeds.values, self._factor, pull, is_near, self._z, self._step,
-        )  # fmt: skip
+        fill_main(is_main, (level + first).astype(np.float32), self._z[side.start : side.stop])
+        iterate = Iterate(self._z, self._z, self._step, np.empty(0))
+        spread_seeds(graph.csr, side, seeds, self._factor, read_only(FirstMoves(pull, is_near)), iterate)
 
-    def _recovered(self, here: NDArray[np.float32], seeds: _Seeds) -> NDArray[np.float32]:
+    def _recover(self, here: NDArray[np.float32], seeds: SeedTerms) -> NDArray[np.float32]:
         """The other side of a bipartite graph, from the side that is solved for: exact but for rounding."""
-        graph, plan = self._graph, self._plan
-        start, stop = (plan.stop, graph.n) if plan.start == 0 else (0, plan.start)
+        graph, side = self._graph, self._side
+        start, stop = (side.stop, graph.n) if side.start == 0 else (0, side.start)
         outer, others = seeds.between(start, stop), self._z[start:stop]
-        recover_side(
-            graph.indptr, graph.indices, graph.weights, here, plan.start, start,
-            outer.rows, outer.cols, outer.values, self._factor, others,
-        )  # fmt: skip
+        recover_side(graph.csr, here, side.start, start, outer, self._factor, others)
         return others

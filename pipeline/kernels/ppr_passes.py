@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
-from pipeline.kernels.array_types import In, InMatrix, Out, OutMatrix, kernel
-from pipeline.kernels.residual_tiles import LANES, chebyshev_lanes
-from pipeline.kernels.vector_tiles import make_row_tile
+from pipeline.kernels.array_types import In, InMatrix, Out, OutMatrix, inner_kernel, kernel
+from pipeline.kernels.csr import Csr, weight_of
+from pipeline.kernels.residual_tiles import LANES, Coefficients, Iterate, chebyshev_lanes
+from pipeline.kernels.vector_tiles import Entries, make_row_tile
 
 _tile_128 = make_row_tile(128)
 _tile_64 = make_row_tile(64)
@@ -33,18 +36,18 @@ def mark_main(
             most = node
     if degree.size == 0 or indptr[most] == indptr[most + 1]:
         return 0.0
-    found = np.empty(degree.size, np.int32)
-    found[0] = most
+    queue = np.empty(degree.size, np.int32)
+    queue[0] = most
     is_main[most] = True
     count, at = 1, 0
     while at < count:
-        node = found[at]
+        node = queue[at]
         at += 1
         for e in range(indptr[node], indptr[node + 1]):
             near = indices[e]
             if not is_main[near]:
                 is_main[near] = True
-                found[count] = near
+                queue[count] = near
                 count += 1
     volume = 0.0
     for node in range(start, stop):
@@ -53,50 +56,68 @@ def mark_main(
     return volume
 
 
+class Side(NamedTuple):
+    """The rows solved for, [start, stop), all of them or those of one side of a bipartite graph."""
+
+    start: int
+    stop: int
+    is_bipartite: bool
+
+
+class SeedTerms(NamedTuple):
+    """Restart terms of z, those of one range of rows: rows ascending, columns, values; (entries,) each."""
+
+    rows: In[np.int64]
+    cols: In[np.int64]
+    values: In[np.float32]
+
+    def between(self, start: int, stop: int) -> SeedTerms:
+        """The terms of rows ``start`` to ``stop``."""
+        entries = slice(*np.searchsorted(self.rows, [start, stop]))
+        return SeedTerms(self.rows[entries], self.cols[entries], self.values[entries])
+
+
+class FirstMoves(NamedTuple):
+    """The first moves of each column: by ``pull`` times the residual; where ``is_near``, by all of it before that."""
+
+    pull: In[np.float64]  # (width,)
+    is_near: In[np.bool_]
+
+
 @kernel
 def _sum_row(
-    indices: In[np.int32],
-    weights: In[np.float32] | None,
-    gathered: InMatrix[np.float32],
-    first: int,
-    begin: int,
-    end: int,
-    last: int,
-    out: OutMatrix[np.float32],
-    row: int,
+    matrix: Csr, entries: Entries, x: InMatrix[np.float32], first: int, out: OutMatrix[np.float32], row: int
 ) -> None:
-    """``out[row]`` = the sum of ``weights[e] * gathered[indices[e] - first]``, as in `spmm`."""
+    """``out[row]`` = the sum of ``weights[e] * x[indices[e] - first]``, as in `spmm`."""
     width = out.shape[1]
     if width == 128:
-        _tile_128(gathered, indices, weights, begin, end, last, first, 0, out, row)
+        _tile_128(matrix, entries, x, first, 0, out, row)
     elif width == 64:
-        _tile_64(gathered, indices, weights, begin, end, last, first, 0, out, row)
+        _tile_64(matrix, entries, x, first, 0, out, row)
     elif width == 32:
-        _tile_32(gathered, indices, weights, begin, end, last, first, 0, out, row)
+        _tile_32(matrix, entries, x, first, 0, out, row)
     else:
-        _tile_16(gathered, indices, weights, begin, end, last, first, 0, out, row)
+        _tile_16(matrix, entries, x, first, 0, out, row)
 
 
 @kernel
 def recover_side(
-    indptr: In[np.int64],
-    indices: In[np.int32],
-    weights: In[np.float32] | None,
-    gathered: InMatrix[np.float32],
+    matrix: Csr,
+    x: InMatrix[np.float32],
     first: int,
     start: int,
-    seed_rows: In[np.int64],
-    seed_cols: In[np.int64],
-    seed_values: In[np.float32],
+    seeds: SeedTerms,
     factor: In[np.float32],
     out: OutMatrix[np.float32],
 ) -> None:
-    """``out[i]`` = seeds + factor * sum of gathered, for node ``start + i``."""
+    """``out[i]`` = seeds + factor * sum of x, whose first row is node ``first``, for node ``start + i``."""
+    indptr = matrix.indptr
+    seed_rows, seed_cols, seed_values = seeds
     seed = 0
     last = indptr[start + out.shape[0]]
     for i in range(out.shape[0]):
         node = start + i
-        _sum_row(indices, weights, gathered, first, indptr[node], indptr[node + 1], last, out, i)
+        _sum_row(matrix, Entries(indptr[node], indptr[node + 1], last), x, first, out, i)
         line = out[i]
         scale = factor[node]
         for col in range(line.size):
@@ -106,36 +127,39 @@ def recover_side(
             seed += 1
 
 
+class NodeScales(NamedTuple):
+    """By node: what a sum over neighbours is multiplied by, and what a residual weighs."""
+
+    factor: In[np.float32]
+    degree: In[np.float64]
+
+
 @kernel
 def chebyshev_pass(
-    indptr: In[np.int64],
-    indices: In[np.int32],
-    weights: In[np.float32] | None,
-    gathered: InMatrix[np.float32],
+    matrix: Csr,
+    x: InMatrix[np.float32],
     first: int,
     start: int,
-    seed_rows: In[np.int64],
-    seed_cols: In[np.int64],
-    seed_values: In[np.float32],
-    factor: In[np.float32],
-    degree: In[np.float64],
-    keep: In[np.float32],
-    pull: In[np.float32],
-    move: In[np.float32],
-    here: InMatrix[np.float32],
-    ahead: OutMatrix[np.float32],
-    step: OutMatrix[np.float32],
-    residual: Out[np.float64],
+    seeds: SeedTerms,
+    scales: NodeScales,
+    coefficients: Coefficients,
+    iterate: Iterate,
 ) -> None:
-    """The residual of ``here``, its l1 norm in x by column, and the next z, for nodes ``start`` and on."""
+    """The residual of ``here``, its l1 norm by column, and the next z, for nodes ``start`` and on.
+
+    x : rows that sums are taken of, its first row being node ``first``.
+    """
     seed = 0
-    width = here.shape[1]
-    last = indptr[start + here.shape[0]]
-    left_over = np.empty((1, width), np.float32)
-    for i in range(here.shape[0]):
+    rows, width = iterate.here.shape
+    indptr = matrix.indptr
+    seed_rows, seed_cols, seed_values = seeds
+    factor, degree = scales
+    last = indptr[start + rows]
+    rest = np.empty((1, width), np.float32)
+    line = rest[0]
+    for i in range(rows):
         node = start + i
-        _sum_row(indices, weights, gathered, first, indptr[node], indptr[node + 1], last, left_over, 0)
-        line = left_over[0]
+        _sum_row(matrix, Entries(indptr[node], indptr[node + 1], last), x, first, rest, 0)
         scale, weight = factor[node], degree[node]
         for col in range(width):
             line[col] *= scale
@@ -143,16 +167,14 @@ def chebyshev_pass(
             line[seed_cols[seed]] += seed_values[seed]
             seed += 1
         for col in range(0, width, LANES):
-            chebyshev_lanes(line, col, here, ahead, step, i * width + col, keep, pull, move, weight, residual)
+            chebyshev_lanes(line, col, i, weight, coefficients, iterate)
 
 
 @kernel
 def mark_near(
     indptr: In[np.int64],
     indices: In[np.int32],
-    start: int,
-    stop: int,
-    is_bipartite: bool,
+    side: Side,
     set_indptr: In[np.int64],
     set_nodes: In[np.int64],
     most: int,
@@ -165,9 +187,9 @@ def mark_near(
         for s in range(set_indptr[source], set_indptr[source + 1]):
             seed = set_nodes[s]
             first, last = indptr[seed], indptr[seed + 1]
-            if start <= seed < stop:
+            if side.start <= seed < side.stop:
                 work += last - first
-                if is_bipartite:
+                if side.is_bipartite:
                     for e in range(first, last):
                         work += indptr[indices[e] + 1] - indptr[indices[e]]
                         if work > most:
@@ -186,86 +208,60 @@ def mark_near(
         is_near[source] = work <= most
 
 
-@kernel
+@inner_kernel
 def _move_from(
-    indptr: In[np.int64],
-    indices: In[np.int32],
-    weights: In[np.float32] | None,
-    start: int,
+    matrix: Csr,
+    side: Side,
     node: int,
-    is_bipartite: bool,
     col: int,
-    factor: In[np.float32],
     value: float,
-    pull: float,
-    is_near: bool,
-    z: OutMatrix[np.float32],
-    step: OutMatrix[np.float32],
+    factor: In[np.float32],
+    first_moves: FirstMoves,
+    iterate: Iterate,
 ) -> None:
     """The moves of one column because of a residual ``value`` at one node that is solved for."""
-    if not is_near:
-        first = np.float32(pull * value)
-        z[node, col] += first
-        step[node - start, col] += first
+    indptr, indices, weights = matrix
+    z, step, pull = iterate.here, iterate.step, first_moves.pull[col]
+    if not first_moves.is_near[col]:
+        change = np.float32(pull * value)
+        z[node, col] += change
+        step[node - side.start, col] += change
         return
     z[node, col] += np.float32(value)
     for e in range(indptr[node], indptr[node + 1]):
         near = np.int64(indices[e])
-        flow = factor[near] * value
-        if weights is not None:
-            flow *= weights[e]
-        if not is_bipartite:
-            moved = np.float32(pull * flow)
-            z[near, col] += moved
-            step[near - start, col] += moved
+        flow = factor[near] * value * weight_of(weights, e)
+        if not side.is_bipartite:
+            change = np.float32(pull * flow)
+            z[near, col] += change
+            step[near - side.start, col] += change
             continue
         for f in range(indptr[near], indptr[near + 1]):
             far = np.int64(indices[f])
-            moved_far = pull * factor[far] * flow
-            if weights is not None:
-                moved_far *= weights[f]
-            z[far, col] += np.float32(moved_far)
-            step[far - start, col] += np.float32(moved_far)
+            change = np.float32(pull * factor[far] * flow * weight_of(weights, f))
+            z[far, col] += change
+            step[far - side.start, col] += change
 
 
 @kernel
 def spread_seeds(
-    indptr: In[np.int64],
-    indices: In[np.int32],
-    weights: In[np.float32] | None,
-    start: int,
-    stop: int,
-    is_bipartite: bool,
-    seed_rows: In[np.int64],
-    seed_cols: In[np.int64],
-    seed_values: In[np.float32],
-    factor: In[np.float32],
-    pull: In[np.float64],
-    is_near: In[np.bool_],
-    z: OutMatrix[np.float32],
-    step: OutMatrix[np.float32],
+    matrix: Csr, side: Side, seeds: SeedTerms, factor: In[np.float32], first_moves: FirstMoves, iterate: Iterate
 ) -> None:
-    """Add to z and step what the residual of z = 0 moves: restart terms, and what they send to [start, stop).
+    """Add to z and step what the residual of z = 0 moves: restart terms, and what they send to the rows solved for.
 
-    A move by ``pull`` times that residual; where ``is_near``, one by the residual and then ``pull`` times what is left.
+    ``iterate.here`` is z of all nodes, ``iterate.step`` that of the rows solved for.
     """
+    indptr, indices, weights = matrix
+    seed_rows, seed_cols, seed_values = seeds
     for seed in range(seed_rows.size):
         node, col, value = seed_rows[seed], seed_cols[seed], np.float64(seed_values[seed])
-        if start <= node < stop and indptr[node] == indptr[node + 1]:
-            z[node, col] += np.float32(value)
-        elif start <= node < stop:
-            _move_from(
-                indptr, indices, weights, start, node, is_bipartite, col, factor, value, pull[col], is_near[col], z,
-                step,
-            )  # fmt: skip
+        if side.start <= node < side.stop and indptr[node] == indptr[node + 1]:
+            iterate.here[node, col] += np.float32(value)
+        elif side.start <= node < side.stop:
+            _move_from(matrix, side, node, col, value, factor, first_moves, iterate)
         else:
             # A seed of the other side: its first step, by the symmetry of the weights, to each neighbour.
             for e in range(indptr[node], indptr[node + 1]):
                 near = int(indices[e])
-                flow = factor[near] * value
-                if weights is not None:
-                    flow *= weights[e]
-                _move_from(
-                    indptr, indices, weights, start, near, is_bipartite, col, factor, flow, pull[col], is_near[col], z,
-                    step,
-                )  # fmt: skip
+                flow = factor[near] * value * weight_of(weights, e)
+                _move_from(matrix, side, near, col, flow, factor, first_moves, iterate)

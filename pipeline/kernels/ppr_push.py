@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pipeline.kernels.array_types import In, Out, kernel
+from pipeline.kernels.array_types import In, Out, inner_kernel, kernel, read_only
+from pipeline.kernels.csr import Csr, weight_of
+from pipeline.kernels.ppr_part_passes import PushRule
 from pipeline.kernels.ppr_top_k import Candidates, SparseScores, TopK, check_candidates, top_k_of_rows
 from pipeline.kernels.transition import RestartSets, Transition, check_restart, check_sources, check_tolerance
 
@@ -65,10 +66,10 @@ def push_top_k(
     scratch = _Scratch.of(graph.n)
     for first in range(0, len(sources), _SOURCES_AT_ONCE):
         stop = min(first + _SOURCES_AT_ONCE, len(sources))
-        found = _push_all(graph, sources.part(first, stop), restart, threshold, scratch)
+        some_scores = _push_all(graph, sources.part(first, stop), restart, threshold, scratch)
         some = candidates.of_sources(first, stop)
-        nodes[first:stop], scores[first:stop] = top_k_of_rows(found, some, k)
-        bound[first:stop] = found.missing
+        nodes[first:stop], scores[first:stop] = top_k_of_rows(some_scores, some, k)
+        bound[first:stop] = some_scores.missing
     return TopK(nodes, scores, bound)
 
 
@@ -78,15 +79,18 @@ def _check(graph: Transition, sources: RestartSets, restart: float, threshold: f
     check_sources(graph, sources)
 
 
-@dataclass(frozen=True)
-class _Scratch:
+#: Bit flags of a node: it is in the queue; it is among the nodes reached.
+_QUEUED, _REACHED = 1, 2
+
+
+class _Scratch(NamedTuple):
     """State of one source, a value a node; zero between sources."""
 
-    settled: NDArray[np.float64]
-    waiting: NDArray[np.float64]
-    is_queued: NDArray[np.uint8]  # 1 while in the queue, 2 once reached, added
-    queue: NDArray[np.int32]
-    reached: NDArray[np.int32]
+    settled: Out[np.float64]
+    waiting: Out[np.float64]
+    marks: Out[np.uint8]
+    queue: Out[np.int32]
+    reached: Out[np.int32]
 
     @classmethod
     def of(cls, n: int) -> _Scratch:
@@ -94,110 +98,123 @@ class _Scratch:
         return cls(np.zeros(n), np.zeros(n), np.zeros(n, np.uint8), np.empty(n, np.int32), np.empty(n, np.int32))
 
 
+class _Restarts(NamedTuple):
+    """The arrays of `RestartSets`."""
+
+    indptr: In[np.int64]
+    nodes: In[np.int64]
+    shares: In[np.float64]
+
+
+class _Results(NamedTuple):
+    """The arrays of `SparseScores`, as far as there is room."""
+
+    indptr: Out[np.int64]
+    nodes: Out[np.int32]
+    scores: Out[np.float64]
+    missing: Out[np.float64]
+
+
 def _push_all(
     graph: Transition, sources: RestartSets, restart: float, threshold: float, scratch: _Scratch
 ) -> SparseScores:
     count = len(sources)
-    indptr, missing = np.zeros(count + 1, np.int64), np.zeros(count)
     # A guess; a source that does not fit is done again with twice the room.
     room = max(1024, 64 * count)
-    nodes, scores = np.empty(room, np.int32), np.empty(room)
-    done = 0
-    while True:
-        done = _push(
-            graph.indptr, graph.indices, graph.weights, graph.degree,
-            sources.indptr, sources.nodes, sources.shares, restart, threshold, done,
-            scratch.settled, scratch.waiting, scratch.is_queued, scratch.queue, scratch.reached,
-            indptr, nodes, scores, missing,
-        )  # fmt: skip
-        if done == count:
-            return SparseScores(indptr, nodes[: indptr[-1]].copy(), scores[: indptr[-1]].copy(), missing)
-        nodes, scores = np.resize(nodes, 2 * nodes.size), np.resize(scores, 2 * scores.size)
+    results = _Results(np.zeros(count + 1, np.int64), np.empty(room, np.int32), np.empty(room), np.zeros(count))
+    inputs = graph.csr, graph.degree, read_only(_Restarts(sources.indptr, sources.nodes, sources.shares))
+    rule = PushRule(restart, threshold)
+    source = _push(*inputs, rule, 0, scratch, results)
+    while source < count:
+        room *= 2
+        results = results._replace(nodes=np.resize(results.nodes, room), scores=np.resize(results.scores, room))
+        source = _push(*inputs, rule, source, scratch, results)
+    entries = results.indptr[-1]
+    nodes, scores = results.nodes[:entries].copy(), results.scores[:entries].copy()
+    return SparseScores(results.indptr, nodes, scores, results.missing)
+
+
+@inner_kernel
+def _mark(node: int, limit: float, scratch: _Scratch, count: int, tail: int, length: int) -> tuple[int, int, int]:
+    """Note that a node was reached, and queue it if more than ``limit`` waits there; return the counters."""
+    marks = scratch.marks
+    if marks[node] == 0:
+        marks[node] = _REACHED
+        scratch.reached[count] = node
+        count += 1
+    if marks[node] & _QUEUED == 0 and scratch.waiting[node] > limit:
+        marks[node] |= _QUEUED
+        scratch.queue[tail] = node
+        tail = tail + 1 if tail + 1 < marks.size else 0
+        length += 1
+    return count, tail, length
+
+
+@kernel
+def _spread(
+    matrix: Csr, degree: In[np.float64], restarts: _Restarts, rule: PushRule, source: int, scratch: _Scratch
+) -> int:
+    """Push the mass of a source until nothing is queued; the number of nodes reached."""
+    indptr, indices, weights = matrix
+    settled, waiting, marks, queue, _ = scratch
+    restart, threshold = rule
+    count, head, tail, length = 0, 0, 0, 0
+    for e in range(restarts.indptr[source], restarts.indptr[source + 1]):
+        node = int(restarts.nodes[e])
+        waiting[node] += restarts.shares[e]
+        count, tail, length = _mark(node, threshold * degree[node], scratch, count, tail, length)
+    while length > 0:
+        node = int(queue[head])
+        head = head + 1 if head + 1 < degree.size else 0
+        length -= 1
+        marks[node] ^= _QUEUED
+        mass = waiting[node]
+        waiting[node] = 0.0
+        begin, end = indptr[node], indptr[node + 1]
+        if begin == end:
+            settled[node] += mass
+            continue
+        settled[node] += restart * mass
+        flow = (1 - restart) * mass / degree[node]
+        for e in range(begin, end):
+            near = int(indices[e])
+            waiting[near] += flow * weight_of(weights, e)
+            count, tail, length = _mark(near, threshold * degree[near], scratch, count, tail, length)
+    return count
 
 
 @kernel
 def _push(
-    indptr: In[np.int64],
-    indices: In[np.int32],
-    weights: In[np.float32] | None,
+    matrix: Csr,
     degree: In[np.float64],
-    set_indptr: In[np.int64],
-    set_nodes: In[np.int64],
-    set_shares: In[np.float64],
-    restart: float,
-    threshold: float,
+    restarts: _Restarts,
+    rule: PushRule,
     first_source: int,
-    settled: Out[np.float64],
-    waiting: Out[np.float64],
-    is_queued: Out[np.uint8],
-    queue: Out[np.int32],
-    reached: Out[np.int32],
-    out_indptr: Out[np.int64],
-    out_nodes: Out[np.int32],
-    out_scores: Out[np.float64],
-    missing: Out[np.float64],
+    scratch: _Scratch,
+    results: _Results,
 ) -> int:
     """Sources from ``first_source`` on; the first whose result did not fit, or their number."""
-    n = degree.size
-    for source in range(first_source, set_indptr.size - 1):
-        count, head, tail, length = 0, 0, 0, 0
-        for e in range(set_indptr[source], set_indptr[source + 1]):
-            node = np.int64(set_nodes[e])
-            waiting[node] += set_shares[e]
-            if is_queued[node] == 0:
-                is_queued[node] = 2
-                reached[count] = node
-                count += 1
-            if is_queued[node] == 2 and waiting[node] > threshold * degree[node]:
-                is_queued[node] = 3
-                queue[tail] = node
-                tail = tail + 1 if tail + 1 < n else 0
-                length += 1
-        while length > 0:
-            node = np.int64(queue[head])
-            head = head + 1 if head + 1 < n else 0
-            length -= 1
-            is_queued[node] = 2
-            mass = waiting[node]
-            waiting[node] = 0.0
-            begin, end = indptr[node], indptr[node + 1]
-            if begin == end:
-                settled[node] += mass
-                continue
-            settled[node] += restart * mass
-            flow = (1 - restart) * mass / degree[node]
-            for e in range(begin, end):
-                near = np.int64(indices[e])
-                if weights is None:
-                    waiting[near] += flow
-                else:
-                    waiting[near] += flow * np.float64(weights[e])
-                if is_queued[near] == 0:
-                    is_queued[near] = 2
-                    reached[count] = near
-                    count += 1
-                if is_queued[near] == 2 and waiting[near] > threshold * degree[near]:
-                    is_queued[near] = 3
-                    queue[tail] = near
-                    tail = tail + 1 if tail + 1 < n else 0
-                    length += 1
+    settled, waiting, marks, _, reached = scratch
+    out_indptr, nodes, scores, missing = results
+    for source in range(first_source, missing.size):
+        count = _spread(matrix, degree, restarts, rule, source, scratch)
         put = out_indptr[source]
         total = 0.0
         for at in range(count):
             node = np.int64(reached[at])
             # A walk from here counts itself first: that much of what waits belongs to the node in any case.
-            settled[node] += restart * waiting[node]
-            total += (1 - restart) * waiting[node]
+            settled[node] += rule.restart * waiting[node]
+            total += (1 - rule.restart) * waiting[node]
             if settled[node] > 0:
-                if put < out_nodes.size:
-                    out_nodes[put] = node
-                    out_scores[put] = settled[node]
+                if put < nodes.size:
+                    nodes[put] = node
+                    scores[put] = settled[node]
                 put += 1
             settled[node] = 0.0
             waiting[node] = 0.0
-            is_queued[node] = 0
-        if put > out_nodes.size:
+            marks[node] = 0
+        if put > nodes.size:
             return source
         out_indptr[source + 1] = put
         missing[source] = total
-    return int(set_indptr.size - 1)
+    return missing.size

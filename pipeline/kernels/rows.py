@@ -37,20 +37,20 @@ def group_squares(x: NDArray[np.float32]) -> NDArray[np.float64]:
     return squares
 
 
-def unit_or_zero_scales(norms: NDArray[np.float64], magnitudes: NDArray[np.float64]) -> NDArray[np.float64]:
+def unit_or_zero_scales(norms: NDArray[np.float64], noise_scale: NDArray[np.float64]) -> NDArray[np.float64]:
     """Factors that make rows unit vectors, and rows of mere rounding noise zero.
 
     Parameters
     ----------
     norms : (n,) float64, of the rows.
-    magnitudes : (n,) float64, for each row the sum of ``|weight| * norm`` over what was added up.
+    noise_scale : (n,) float64, for each row the sum of ``|weight| * norm`` over what was added up.
 
     Returns
     -------
-    (n,) float64: ``1 / norm``, or 0 where ``norm <= 2**-18 * magnitude`` or the norm is 0.
+    (n,) float64: ``1 / norm``, or 0 where ``norm <= 2**-18 * noise_scale`` or the norm is 0.
     """
-    _check_lengths("magnitudes", magnitudes, "norms", len(norms))
-    is_signal = (norms > ZERO_BELOW * magnitudes) & (norms > 0.0)
+    _check_lengths("noise_scale", noise_scale, "norms", len(norms))
+    is_signal = (norms > ZERO_BELOW * noise_scale) & (norms > 0.0)
     scales = np.zeros(len(norms))
     np.divide(1.0, norms, out=scales, where=is_signal)
     return scales

@@ -3,8 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.kernels.array_types import In, InMatrix, Out, OutMatrix, kernel
-from pipeline.kernels.vector_tiles import make_row_tile
+from pipeline.kernels.array_types import In, InMatrix, Out, OutMatrix, kernel, read_only
+from pipeline.kernels.csr import Csr, weight_of
+from pipeline.kernels.vector_tiles import Entries, make_row_tile
 
 _BLOCK = 128  # columns of one sweep over the entries: 512 bytes of a row, 8 vector registers
 
@@ -19,34 +20,30 @@ _tile_1 = make_row_tile(1)
 
 
 def spmm(
-    indptr: NDArray[np.int64],
-    indices: NDArray[np.int32],
-    weights: NDArray[np.float32] | None,
+    matrix: Csr,
     x: NDArray[np.float32],
     out: NDArray[np.float32],
     *,
     start: int,
     stop: int,
     first_col: int = 0,
-    magnitudes: NDArray[np.float64] | None = None,
-    out_magnitudes: NDArray[np.float64] | None = None,
+    noise_scale: NDArray[np.float64] | None = None,
+    out_noise_scale: NDArray[np.float64] | None = None,
 ) -> None:
     """Rows ``start`` to ``stop`` of a sparse matrix times a dense one, in place and in a fixed order.
 
-    ``out[i - start]`` becomes the sum of ``weights[e] * x[indices[e] - first_col]`` over the entries
-    ``indptr[i] <= e < indptr[i + 1]`` as they are listed: float32 in runs of 16 entries, the runs
-    added in float64, then rounded. Nearly equal terms are so within 6.3e-7 of their exact sum,
-    however many (`RUN`). A column's bits do not depend on which columns are computed with it.
+    ``out[i - start]`` becomes the sum of ``weights[e] * x[indices[e] - first_col]`` over the entries of row i as they
+    are listed: float32 in runs of 16 entries, the runs added in float64, then rounded. Nearly equal terms are so
+    within 6.3e-7 of their exact sum, however many (`RUN`). A column's bits do not depend on which columns are computed
+    with it.
 
     Parameters
     ----------
-    indptr : (n + 1,) int64, not decreasing.
-    indices : (nnz,) int32, in ``first_col <= index < first_col + m``; an index may repeat in a row.
-    weights : (nnz,) float32, or None where every weight is 1.
+    matrix : columns in ``first_col <= index < first_col + m``; an index may repeat in a row.
     x : (m, dim) float32, C-contiguous, dim at least 1; best 64-byte aligned (`aligned_empty`).
     out : (r, dim) float32, C-contiguous, r at least ``stop - start``, not overlapping x.
-    magnitudes, out_magnitudes : (m,) and (r,) float64, both or neither: also
-        ``out_magnitudes[i - start]`` = the float64 sum of ``|weights[e]| * magnitudes[index]``.
+    noise_scale, out_noise_scale : (m,) and (r,) float64, both or neither: also
+        ``out_noise_scale[i - start]`` = the float64 sum of ``|weights[e]| * noise_scale[index]``.
 
     Raises
     ------
@@ -57,45 +54,44 @@ def spmm(
     ----
     One row of x per entry, bound by memory; no buffers, no threads. Releases the GIL.
     """
-    _check(indptr, indices, weights, x, out, start, stop, first_col)
-    _sum_rows(indptr, indices, weights, x, out, start, stop, first_col)
-    if magnitudes is None and out_magnitudes is None:
+    _check_rows(matrix, start, stop)
+    _check_dense(matrix, x, out, start, stop, first_col)
+    matrix = read_only(matrix)
+    _sum_rows(matrix, x, out, start, stop, first_col)
+    if noise_scale is None and out_noise_scale is None:
         return
-    if magnitudes is None or out_magnitudes is None:
-        raise ValueError("magnitudes and out_magnitudes go together; give both or neither")
-    _check_magnitudes(magnitudes, len(x), out_magnitudes, stop - start)
-    _sum_magnitudes(indptr, indices, weights, magnitudes, out_magnitudes, start, stop, first_col)
+    if noise_scale is None or out_noise_scale is None:
+        raise ValueError("noise_scale and out_noise_scale go together; give both or neither")
+    _check_noise_scales(noise_scale, len(x), out_noise_scale, stop - start)
+    _sum_noise_scales(matrix, noise_scale, out_noise_scale, start, stop, first_col)
 
 
-def _check(
-    indptr: NDArray[np.int64],
-    indices: NDArray[np.int32],
-    weights: NDArray[np.float32] | None,
-    x: NDArray[np.float32],
-    out: NDArray[np.float32],
-    start: int,
-    stop: int,
-    first_col: int,
-) -> None:
+def _check_rows(matrix: Csr, start: int, stop: int) -> None:
     """Refuse what compiled code would read past the end of; costs a few per cent of the product."""
+    indptr, indices, weights = matrix
     _check_array("indptr", indptr, np.int64, 1)
     _check_array("indices", indices, np.int32, 1)
-    _check_array("x", x, np.float32, 2)
-    _check_array("out", out, np.float32, 2)
     if weights is not None:
         _check_array("weights", weights, np.float32, 1)
         if len(weights) != len(indices):
             raise ValueError(f"there are {len(weights)} weights for {len(indices)} indices; give one each")
     if not 0 <= start <= stop < len(indptr):
-        raise ValueError(f"rows {start} to {stop} are asked for; indptr holds rows 0 to {len(indptr) - 1}")
+        raise ValueError(f"rows {start} to {stop} are wanted; indptr holds rows 0 to {len(indptr) - 1}")
+    entries = indptr[start : stop + 1]
+    if entries[0] < 0 or entries[-1] > len(indices) or (np.diff(entries) < 0).any():
+        raise ValueError(f"indptr decreases, or leaves the {len(indices)} entries; rebuild the block")
+
+
+def _check_dense(
+    matrix: Csr, x: NDArray[np.float32], out: NDArray[np.float32], start: int, stop: int, first_col: int
+) -> None:
+    _check_array("x", x, np.float32, 2)
+    _check_array("out", out, np.float32, 2)
     if len(out) < stop - start or out.shape[1] != x.shape[1]:
         raise ValueError(f"out has shape {out.shape}; it must be ({stop - start}, {x.shape[1]}), or longer")
     if np.may_share_memory(x, out):
         raise ValueError("out overlaps x, whose rows are still needed; give another buffer")
-    entries = indptr[start : stop + 1]
-    if entries[0] < 0 or entries[-1] > len(indices) or (np.diff(entries) < 0).any():
-        raise ValueError(f"indptr decreases, or leaves the {len(indices)} entries; rebuild the block")
-    used = indices[entries[0] : entries[-1]]
+    used = matrix.indices[matrix.indptr[start] : matrix.indptr[stop]]
     if len(used) and not first_col <= used.min() <= used.max() < first_col + len(x):
         raise IndexError(
             f"indices reach from {used.min()} to {used.max()}; x holds {first_col} to "
@@ -111,78 +107,61 @@ def _check_array(name: str, array: NDArray[np.generic], dtype: type[np.generic],
         )
 
 
-def _check_magnitudes(magnitudes: NDArray[np.float64], columns: int, sums: NDArray[np.float64], rows: int) -> None:
-    _check_array("magnitudes", magnitudes, np.float64, 1)
-    _check_array("out_magnitudes", sums, np.float64, 1)
-    if len(magnitudes) != columns or len(sums) < rows:
+def _check_noise_scales(scale: NDArray[np.float64], columns: int, sums: NDArray[np.float64], rows: int) -> None:
+    _check_array("noise_scale", scale, np.float64, 1)
+    _check_array("out_noise_scale", sums, np.float64, 1)
+    if len(scale) != columns or len(sums) < rows:
         raise ValueError(
-            f"magnitudes and out_magnitudes have {len(magnitudes)} and {len(sums)} values; "
+            f"noise_scale and out_noise_scale have {len(scale)} and {len(sums)} values; "
             f"they must have {columns} and at least {rows}"
         )
 
 
 @kernel
 def _sum_rows(
-    indptr: In[np.int64],
-    indices: In[np.int32],
-    weights: In[np.float32] | None,
-    x: InMatrix[np.float32],
-    out: OutMatrix[np.float32],
-    start: int,
-    stop: int,
-    first_col: int,
+    matrix: Csr, x: InMatrix[np.float32], out: OutMatrix[np.float32], start: int, stop: int, first_col: int
 ) -> None:
+    indptr = matrix.indptr
     dim = x.shape[1]
     last = indptr[stop] - 1
     for col in range(0, dim - dim % _BLOCK, _BLOCK):
         for i in range(start, stop):
-            _tile_128(x, indices, weights, indptr[i], indptr[i + 1], last, first_col, col, out, i - start)
+            _tile_128(matrix, Entries(indptr[i], indptr[i + 1], last), x, first_col, col, out, i - start)
     rest = dim % _BLOCK
     if rest == 0:
         return
     for i in range(start, stop):
-        begin = indptr[i]
-        end = indptr[i + 1]
+        entries = Entries(indptr[i], indptr[i + 1], last)
         col = dim - rest
         if rest & 64:
-            _tile_64(x, indices, weights, begin, end, last, first_col, col, out, i - start)
+            _tile_64(matrix, entries, x, first_col, col, out, i - start)
             col += 64
         if rest & 32:
-            _tile_32(x, indices, weights, begin, end, last, first_col, col, out, i - start)
+            _tile_32(matrix, entries, x, first_col, col, out, i - start)
             col += 32
         if rest & 16:
-            _tile_16(x, indices, weights, begin, end, last, first_col, col, out, i - start)
+            _tile_16(matrix, entries, x, first_col, col, out, i - start)
             col += 16
         if rest & 8:
-            _tile_8(x, indices, weights, begin, end, last, first_col, col, out, i - start)
+            _tile_8(matrix, entries, x, first_col, col, out, i - start)
             col += 8
         if rest & 4:
-            _tile_4(x, indices, weights, begin, end, last, first_col, col, out, i - start)
+            _tile_4(matrix, entries, x, first_col, col, out, i - start)
             col += 4
         if rest & 2:
-            _tile_2(x, indices, weights, begin, end, last, first_col, col, out, i - start)
+            _tile_2(matrix, entries, x, first_col, col, out, i - start)
             col += 2
         if rest & 1:
-            _tile_1(x, indices, weights, begin, end, last, first_col, col, out, i - start)
+            _tile_1(matrix, entries, x, first_col, col, out, i - start)
 
 
 @kernel
-def _sum_magnitudes(
-    indptr: In[np.int64],
-    indices: In[np.int32],
-    weights: In[np.float32] | None,
-    magnitudes: In[np.float64],
-    sums: Out[np.float64],
-    start: int,
-    stop: int,
-    first_col: int,
+def _sum_noise_scales(
+    matrix: Csr, scale: In[np.float64], sums: Out[np.float64], start: int, stop: int, first_col: int
 ) -> None:
+    indptr, indices, weights = matrix
     for i in range(start, stop):
         total = 0.0
-        for entry in range(indptr[i], indptr[i + 1]):
-            magnitude = magnitudes[indices[entry] - first_col]
-            if weights is None:
-                total += magnitude
-            else:
-                total += np.float64(abs(weights[entry])) * magnitude
+        for e in range(indptr[i], indptr[i + 1]):
+            total += abs(weight_of(weights, e)) * scale[indices[e] - first_col]
         sums[i - start] = total

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.kernels.array_types import In, Out, kernel
+from pipeline.kernels.array_types import In, Out, kernel, read_only
 from pipeline.kernels.buffers import aligned_empty
+from pipeline.kernels.csr import Csr, weight_of
 
 _ROWS_AT_ONCE = 2_048
 
@@ -122,27 +123,20 @@ def _positive_first(values: NDArray[np.float64], order: NDArray[np.intp], slack:
 
 
 def weighted_square_sums(
-    indptr: NDArray[np.int64],
-    indices: NDArray[np.int32],
-    weights: NDArray[np.float32] | None,
-    factors: NDArray[np.float64],
-    start: int,
-    stop: int,
-    first_col: int,
+    matrix: Csr, factors: NDArray[np.float64], start: int, stop: int, first_col: int
 ) -> NDArray[np.float64]:
     """Sum of ``(weight * factor of the neighbour) ** 2`` over the entries of rows start to stop.
 
     Parameters
     ----------
-    indptr, indices, weights : CSR, as `pipeline.kernels.spmm.spmm` takes it. factors : (m,) float64, those of the
-        columns from ``first_col`` on.
+    factors : (m,) float64, those of the columns from ``first_col`` on.
 
     Returns
     -------
     (stop - start,) float64, added in entry order.
     """
     sums = np.zeros(stop - start)
-    _add_squares(indptr, indices, weights, factors, start, stop, first_col, sums)
+    _add_squares(read_only(matrix), factors, start, stop, first_col, sums)
     return sums
 
 
@@ -158,20 +152,12 @@ def _with_fixed_signs(columns: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @kernel
 def _add_squares(
-    indptr: In[np.int64],
-    indices: In[np.int32],
-    weights: In[np.float32] | None,
-    factors: In[np.float64],
-    start: int,
-    stop: int,
-    first_col: int,
-    sums: Out[np.float64],
+    matrix: Csr, factors: In[np.float64], start: int, stop: int, first_col: int, sums: Out[np.float64]
 ) -> None:
+    indptr, indices, weights = matrix
     for i in range(start, stop):
         total = 0.0
-        for entry in range(indptr[i], indptr[i + 1]):
-            term = factors[indices[entry] - first_col]
-            if weights is not None:
-                term *= np.float64(weights[entry])
+        for e in range(indptr[i], indptr[i + 1]):
+            term = factors[indices[e] - first_col] * weight_of(weights, e)
             total += term * term
         sums[i - start] = total

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.kernels.array_types import In, Out, kernel
+from pipeline.kernels.array_types import In, Out, kernel, read_only
+from pipeline.kernels.csr import Csr, weight_of
 from pipeline.kernels.hashing import mix
 
 
@@ -35,6 +36,11 @@ class Transition:
     def n(self) -> int:
         """Number of nodes."""
         return self.degree.size
+
+    @property
+    def csr(self) -> Csr:
+        """The entries as kernels take them."""
+        return read_only(Csr(self.indptr, self.indices, self.weights))
 
 
 @dataclass(frozen=True)
@@ -179,9 +185,7 @@ def _sum_degrees(
         total = 0.0
         for e in range(indptr[u], indptr[u + 1]):
             v = indices[e]
-            weight = 1.0
-            if weights is not None:
-                weight = np.float64(weights[e])
+            weight = weight_of(weights, e)
             total += weight
             if v != u:
                 word = mix(np.uint64(np.float32(weight).view(np.uint32)))

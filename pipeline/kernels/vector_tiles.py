@@ -8,7 +8,7 @@ fused multiply-add, so that each column gets the same bits in a tile of any widt
 numba's cache looks at the file of a kernel, not at this one: after a change here, touch the kernels.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from llvmlite import ir
 from numba import extending, types
@@ -34,6 +34,15 @@ PREFETCH_DISTANCE = 16
 GROUP = 16
 """Columns whose squares are summed together."""
 
+
+class Entries(NamedTuple):
+    """Entries ``begin <= e < end`` of a row; ``last`` is the last one that may be read to prefetch a coming row."""
+
+    begin: int
+    end: int
+    last: int
+
+
 _CACHE_LINE_FLOATS = 16
 _FLOAT = ir.FloatType()
 _DOUBLE = ir.DoubleType()
@@ -58,7 +67,8 @@ def _emit_prefetch(builder: Any, address: Any, floats: int) -> None:
         builder.call(prefetch, [line, _INT32(0), _INT32(3), _INT32(1)])
 
 
-def _splat(builder: Any, scalar: Any, vector: Any) -> Any:
+def splat(builder: Any, scalar: Any, vector: Any) -> Any:
+    """A vector whose lanes all hold a scalar."""
     lanes = builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, _INT32(0))
     mask = ir.Constant(ir.VectorType(_INT32, vector.count), [0] * vector.count)
     return builder.shuffle_vector(lanes, ir.Constant(vector, ir.Undefined), mask)
@@ -67,38 +77,31 @@ def _splat(builder: Any, scalar: Any, vector: Any) -> Any:
 def make_row_tile(width: int) -> Any:
     """The intrinsic that computes ``width`` columns of one row of a sparse-dense product.
 
-    Called from a kernel as ``tile(x, indices, weights, begin, end, last, first_col, col, out, row)``:
-    ``out[row, col : col + width]`` becomes the sum, over entries ``begin <= e < end`` in this order,
-    of ``weights[e] * x[indices[e] - first_col, col : col + width]``. ``weights`` may be None for 1.
-    ``last`` is the last entry that may be looked at to prefetch a coming row.
+    Called from a kernel as ``tile(matrix, entries, x, first_col, col, out, row)``: ``out[row, col : col + width]``
+    becomes the sum, over ``entries`` of the `Csr` matrix in their order, of
+    ``weights[e] * x[indices[e] - first_col, col : col + width]``.
     """
 
     @intrinsic
     def row_tile(
-        _typing_context: Any,
-        x: Any,
-        indices: Any,
-        weights: Any,
-        begin: Any,
-        end: Any,
-        last: Any,
-        first_col: Any,
-        col: Any,
-        out: Any,
-        row: Any,
+        _typing_context: Any, matrix: Any, entries: Any, x: Any, first_col: Any, col: Any, out: Any, row: Any
     ) -> Any:
-        signature = types.void(x, indices, weights, begin, end, last, first_col, col, out, row)
-        weighted = not isinstance(weights, types.NoneType)
+        signature = types.void(matrix, entries, x, first_col, col, out, row)
+        weighted = not isinstance(matrix.types[2], types.NoneType)
 
         def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            x, indices, weights, begin, end, last, first_col, col, out, row = values
+            matrix, entries, x, first_col, col, out, row = values
             kinds = signature.args
             narrow = ir.VectorType(_FLOAT, width)
             wide = ir.VectorType(_DOUBLE, width)
-            x_data, dim = _data_and_width(context, builder, kinds[0], x)
-            index_data, _ = _data_and_width(context, builder, kinds[1], indices)
-            weight_data = _data_and_width(context, builder, kinds[2], weights)[0] if weighted else None
-            out_data, _ = _data_and_width(context, builder, kinds[8], out)
+            arrays = [
+                None if isinstance(kind, types.NoneType) else _data_and_width(context, builder, kind, value)[0]
+                for kind, value in zip(kinds[0].types, cgutils.unpack_tuple(builder, matrix), strict=True)
+            ]
+            _, index_data, weight_data = arrays
+            begin, end, last = cgutils.unpack_tuple(builder, entries)
+            x_data, dim = _data_and_width(context, builder, kinds[2], x)
+            out_data, _ = _data_and_width(context, builder, kinds[5], out)
             target = builder.gep(out_data, [builder.add(builder.mul(row, dim), col)], source_etype=_FLOAT)
             target = builder.bitcast(target, narrow.as_pointer())
             # Folding the column and the first row into the base leaves one multiplication an entry.
@@ -144,7 +147,7 @@ def make_row_tile(width: int) -> Any:
             if weighted:
                 address = builder.gep(weight_data, [entry], source_etype=_FLOAT)
                 weight = builder.load(address, typ=_FLOAT, align=4)
-                term = builder.fmul(term, _splat(builder, weight, narrow))
+                term = builder.fmul(term, splat(builder, weight, narrow))
             partial.add_incoming(builder.fadd(partial, term), entry_body)
             entry.add_incoming(builder.add(entry, _INT64(1)), entry_body)
             builder.branch(entry_head)

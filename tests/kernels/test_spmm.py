@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from pipeline.kernels.buffers import aligned_empty
+from pipeline.kernels.csr import Csr
 from pipeline.kernels.spmm import spmm
 from pipeline.kernels.vector_tiles import RUN
 
@@ -17,7 +18,7 @@ UNIT = 2.0**-24  # half an ulp of float32, relative
 def product(indptr, indices, weights, x, **options):  # type: ignore[no-untyped-def]
     out = aligned_empty((len(indptr) - 1, x.shape[1]))
     out.fill(np.nan)
-    spmm(indptr, indices, weights, x, out, start=0, stop=len(indptr) - 1, **options)
+    spmm(Csr(indptr, indices, weights), x, out, start=0, stop=len(indptr) - 1, **options)
     return out
 
 
@@ -115,19 +116,19 @@ def test_a_slice_of_rows_and_an_offset_of_columns_change_no_bit() -> None:
     indptr, indices, weights, x = random_block(rng, [4, 30, 0, 17, 1, 8], 50, 70)
     whole = product(indptr, indices, weights, x)
     out = np.full((4, 70), 7, np.float32)
-    spmm(indptr, indices + np.int32(1000), weights, x, out, start=1, stop=4, first_col=1000)
+    spmm(Csr(indptr, indices + np.int32(1000), weights), x, out, start=1, stop=4, first_col=1000)
     assert out[:3].tobytes() == whole[1:4].tobytes()
     np.testing.assert_array_equal(out[3], 7)
 
 
 @pytest.mark.parametrize("weighted", [True, False])
-def test_magnitudes_are_sums_of_absolute_weights_times_norms(weighted: bool) -> None:
+def test_noise_scales_are_sums_of_absolute_weights_times_norms(weighted: bool) -> None:
     rng = np.random.default_rng(6)
     indptr, indices, weights, x = random_block(rng, [4, 1000, 0, 17], 50, 3)
     norms = rng.uniform(0, 5, 50)
     sums = np.empty(4)
     used = weights if weighted else None
-    product(indptr, indices, used, x, magnitudes=norms, out_magnitudes=sums)
+    product(indptr, indices, used, x, noise_scale=norms, out_noise_scale=sums)
     factors = np.abs(weights).astype(np.float64) if weighted else np.ones(len(indices))
     for i in range(4):
         entries = slice(indptr[i], indptr[i + 1])
@@ -160,8 +161,8 @@ class TestRefusals:
     out = np.empty((2, 4), np.float32)
 
     def call(self, **changes) -> None:  # type: ignore[no-untyped-def]
-        given = {name: getattr(self, name) for name in ("indptr", "indices", "weights", "x", "out")}
-        spmm(**{**given, "start": 0, "stop": 2, **changes})
+        matrix = Csr(*(changes.pop(name, getattr(self, name)) for name in ("indptr", "indices", "weights")))
+        spmm(matrix, **{"x": self.x, "out": self.out, "start": 0, "stop": 2, **changes})
 
     def test_the_unchanged_call_works(self) -> None:
         self.call()
@@ -175,7 +176,7 @@ class TestRefusals:
             {"x": np.ones((3, 4))},
             {"x": np.ones((4, 3), np.float32).T},
             {"out": np.empty((2, 8), np.float32)[:, ::2]},
-            {"magnitudes": np.ones(3, np.float32), "out_magnitudes": np.ones(2)},
+            {"noise_scale": np.ones(3, np.float32), "out_noise_scale": np.ones(2)},
         ],
     )
     def test_other_types_and_layouts(self, changes: dict[str, np.ndarray]) -> None:
@@ -194,8 +195,8 @@ class TestRefusals:
             ({"indptr": np.array([0, 3, 2])}, "decreases"),
             ({"indptr": np.array([0, 2, 4])}, "leaves the 3"),
             ({"indptr": np.array([-1, 2, 3])}, "leaves the 3"),
-            ({"magnitudes": np.ones(3)}, "both or neither"),
-            ({"magnitudes": np.ones(2), "out_magnitudes": np.ones(2)}, "must have 3 and at least 2"),
+            ({"noise_scale": np.ones(3)}, "both or neither"),
+            ({"noise_scale": np.ones(2), "out_noise_scale": np.ones(2)}, "must have 3 and at least 2"),
         ],
     )
     def test_lengths_that_do_not_fit(self, changes: dict[str, np.ndarray], message: str) -> None:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
+from pipeline.kernels.csr import Csr
 from pipeline.kernels.subspace import (
     combine_columns,
     cross_sums,
@@ -127,7 +128,6 @@ def test_square_sums_of_some_rows_are_those_of_the_dense_matrix(has_weights: boo
         some = (some != 0).astype(np.float64)
     inside = sparse.csr_array(dense.toarray() * (np.arange(9) >= first_col))
     weights = inside.data if has_weights else None
-    got = weighted_square_sums(
-        inside.indptr.astype(np.int64), inside.indices.astype(np.int32), weights, factors, 2, 8, first_col
-    )
+    matrix = Csr(inside.indptr.astype(np.int64), inside.indices.astype(np.int32), weights)
+    got = weighted_square_sums(matrix, factors, 2, 8, first_col)
     np.testing.assert_allclose(got, ((some * factors) ** 2).sum(axis=1)[2:8], rtol=1e-14)
