@@ -6,7 +6,7 @@ import argparse
 import datetime as dt
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal, NoReturn
 
@@ -131,13 +131,13 @@ def stages_asked(names: Sequence[str]) -> tuple[str, ...]:
         hint = f"did you mean '{near}'? The" if near else "the"
         raise ConfigError(f"there is no stage '{unknown[0]}'; {hint} stages are {' '.join(STAGE_NAMES)}")
     first = STAGE_NAMES.index(names[0])
-    wanted = STAGE_NAMES[first : first + len(names)]
-    if tuple(names) != wanted:
+    run = STAGE_NAMES[first : first + len(names)]
+    if tuple(names) != run:
         raise ConfigError(
             f"the stages {' '.join(names)} do not follow each other; name them in order and without a gap: "
             f"{' '.join(STAGE_NAMES)}"
         )
-    return wanted
+    return run
 
 
 def parse_date(text: str) -> dt.date:
@@ -152,6 +152,13 @@ def parse_count(text: str) -> int:
     """Return a whole number from 1 on."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} must be a whole number from 1 on")
+    return int(text)
+
+
+def parse_seed(text: str) -> int:
+    """Return a whole number from 0 on that a seed can be."""
+    if not text.isdecimal() or int(text) >= 2**63:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number from 0 on, below 2**63")
     return int(text)
 
 
@@ -191,19 +198,5 @@ def options_of(namespace: argparse.Namespace) -> Options:
             f"{option} is of --engine local, and --engine is spark: leave it out (--conf spark.master=local[4] runs "
             "four tasks at once)"
         )
-    return Options(
-        config=namespace.config,
-        workspace=namespace.workspace,
-        engine=namespace.engine,
-        date=namespace.date,
-        workers=namespace.workers,
-        dask=namespace.dask,
-        wait_s=namespace.wait_s,
-        overrides=tuple(namespace.overrides),
-        spark_conf=tuple(namespace.spark_conf),
-        is_json=namespace.is_json,
-        force_current=namespace.force_current,
-        rehash=namespace.rehash,
-        accept_drift=namespace.accept_drift,
-        allow_future=namespace.allow_future,
-    )
+    values = {field.name: getattr(namespace, field.name) for field in fields(Options)}
+    return Options(**values | {name: tuple(values[name]) for name in ("overrides", "spark_conf")})

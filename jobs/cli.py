@@ -31,7 +31,6 @@ from jobs.logs import configure_logging
 from jobs.stopping import StopRequest, reason_of
 from pipeline.config.toml_file import read_toml
 from pipeline.errors import ConfigError, GraphquiltError
-from pipeline.storage.disk_space import full, is_full
 
 log = logging.getLogger(__name__)
 
@@ -67,9 +66,11 @@ def main(argv: Sequence[str]) -> int:
         sentence = f"graphquilt {argv[0]} needs {error.name}, which is not installed"
         return say_error(f"{sentence}: pip install 'graphquilt-pipeline[local]'", 2, is_json=is_json)
     except Exception as error:  # no command ends in a bare traceback, or without its JSON
+        from pipeline.storage.disk_space import full, is_full  # imports pyarrow, which --help doesn't wait for
+
         if is_full(error):
-            told = full(f"graphquilt {argv[0]}", Path.cwd(), None, error)
-            return say_error(str(told), told.exit_code, is_json=is_json)
+            full_error = full(f"graphquilt {argv[0]}", Path.cwd(), None, error)
+            return say_error(str(full_error), full_error.exit_code, is_json=is_json)
         if is_denied(error):
             return say_error(describe_denial(error), 1, is_json=is_json)
         log.error("command=%s error=%s", argv[0], type(error).__name__, exc_info=error)
@@ -83,10 +84,10 @@ def _main(command: str, argv: Sequence[str]) -> int:
     if command == "run" or command in STAGE_NAMES:
         return _run(command, argv)
     if command not in COMMANDS:
-        known = ["run", *STAGE_NAMES, *COMMANDS, "current", "check"]
-        near = nearest_word(command, known)
+        commands = ["run", *STAGE_NAMES, *COMMANDS, "current", "check"]
+        near = nearest_word(command, commands)
         hint = f"did you mean '{near}'? There are" if near else "choose from"
-        raise ConfigError(f"there is no command '{command}'; {hint} {', '.join(known)}")
+        raise ConfigError(f"there is no command '{command}'; {hint} {', '.join(commands)}")
     module = importlib.import_module(COMMANDS[command])
     options = module.parser().parse_args(argv)
     if getattr(options, "config", None) is not None:

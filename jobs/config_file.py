@@ -41,8 +41,8 @@ def _with_paths_found(config: PipelineConfig, file: Path) -> PipelineConfig:
     path = found(config.input.path)
     evaluated, sources = found(config.evaluate.path), found(config.ppr.sources)
     attributes = {
-        node_type: given.model_copy(update={"path": found(given.path)})
-        for node_type, given in config.attributes.items()
+        node_type: section.model_copy(update={"path": found(section.path)})
+        for node_type, section in config.attributes.items()
     }
     return config.model_copy(
         update={

@@ -28,7 +28,7 @@ def wanted_jar(from_config: str | None) -> str | None:
     return jar
 
 
-def jar_settings(jar: str | None, given: Mapping[str, str]) -> dict[str, str]:
+def jar_settings(jar: str | None, settings: Mapping[str, str]) -> dict[str, str]:
     """Return Spark settings for coordinates, or for paths of jars or of folders with jars; several with commas.
 
     ``given`` are settings that the user has made: what they hold under the same keys is kept. Nothing is set
@@ -47,8 +47,8 @@ def jar_settings(jar: str | None, given: Mapping[str, str]) -> dict[str, str]:
         companion = f"io.graphframes:graphframes-graphx-{core[1]}:{core[2]}"
         if companion not in packages:
             packages.append(companion)
-    found = {"spark.jars.packages": packages, "spark.jars": paths}
-    return {key: ",".join(filter(None, [given.get(key), *values])) for key, values in found.items() if values}
+    additions = {"spark.jars.packages": packages, "spark.jars": paths}
+    return {key: ",".join(filter(None, [settings.get(key), *values])) for key, values in additions.items() if values}
 
 
 def _jars_at(name: str) -> list[str]:
@@ -60,4 +60,4 @@ def _jars_at(name: str) -> list[str]:
             "or a folder with jars here; such as io.graphframes:graphframes-spark4_2.13:0.12.3 or /opt/jars. Unset "
             "it to find components without GraphFrames"
         )
-    return [str(found) for found in jars]
+    return [str(path) for path in jars]

@@ -42,7 +42,7 @@ _MASTER_LINE = re.compile(r"^\s*spark\.master[\s=:]+(\S+)", re.MULTILINE)
 
 
 @contextmanager
-def spark_session(name: str, given: Mapping[str, str], graphframes_jar: str | None) -> Iterator[Any]:
+def spark_session(name: str, settings: Mapping[str, str], graphframes_jar: str | None) -> Iterator[Any]:
     """Yield a session with the settings given, and stop it.
 
     Raises
@@ -50,7 +50,7 @@ def spark_session(name: str, given: Mapping[str, str], graphframes_jar: str | No
     ConfigError : Java or Spark are not where the environment says. GraphquiltError : Spark does not start.
     """
     jar = wanted_jar(graphframes_jar)
-    settings = {**given, **jar_settings(jar, given)}
+    settings = {**settings, **jar_settings(jar, settings)}
     _require_java()
     _require_spark_home()
     master = settings.get("spark.master") or _default_master()
@@ -63,8 +63,8 @@ def spark_session(name: str, given: Mapping[str, str], graphframes_jar: str | No
             session = _started(name, settings, scratch)
         except Exception as error:  # of pyspark, py4j or the JVM: each has its own family
             first = (str(error).splitlines() or [type(error).__name__])[0]
-            found = java()
-            why = "" if found.is_fine else f" Java is {found.found}: {found.advice}."
+            finding = java()
+            why = "" if finding.is_fine else f" Java is {finding.found}: {finding.advice}."
             raise GraphquiltError(
                 f"no Spark session could be started: {first}.{why} What the JVM wrote stands above; check the master, "
                 f"--conf and 'graphquilt doctor' (Spark 4 needs Java 17 or later){_about(jar)}"
@@ -101,15 +101,15 @@ def _default_master() -> str:
     """Return the master that Spark takes where --conf names none, in its own order."""
     import pyspark
 
-    if named := _MASTER_OPTION.search(os.environ.get("PYSPARK_SUBMIT_ARGS", "")):
-        return named[1]
+    if option := _MASTER_OPTION.search(os.environ.get("PYSPARK_SUBMIT_ARGS", "")):
+        return option[1]
     home = os.environ.get("SPARK_HOME") or os.path.dirname(pyspark.__file__)
     folder = os.environ.get("SPARK_CONF_DIR") or os.path.join(home, "conf")
     try:
-        named = _MASTER_LINE.search(Path(folder, "spark-defaults.conf").read_text(errors="replace"))
+        option = _MASTER_LINE.search(Path(folder, "spark-defaults.conf").read_text(errors="replace"))
     except OSError:
-        named = None
-    return named[1] if named else os.environ.get("MASTER") or "local[*]"
+        option = None
+    return option[1] if option else os.environ.get("MASTER") or "local[*]"
 
 
 def _about(jar: str | None) -> str:
@@ -143,7 +143,7 @@ def _require_spark_home() -> None:
             f"SPARK_HOME is {home}, where no bin/spark-submit can be run; correct SPARK_HOME, or unset it to take the "
             f"Spark {pyspark.__version__} that came with pyspark"
         )
-    cores = [found[1] for name in Path(home, "jars").glob("spark-core_*.jar") if (found := _CORE.search(name.name))]
+    cores = [match[1] for name in Path(home, "jars").glob("spark-core_*.jar") if (match := _CORE.search(name.name))]
     if cores and cores[0].split(".")[:2] != pyspark.__version__.split(".")[:2]:
         raise ConfigError(
             f"SPARK_HOME is {home}, which is Spark {cores[0]}, and this Python has pyspark {pyspark.__version__}; they "

@@ -112,12 +112,12 @@ class StageRun:
         """Say what went wrong and what to do; return the exit code."""
         if self._root and is_full(error) and not getattr(error, "names_bytes", False):
             error = full("the run", self._root, _OWN_BYTES, error)
-        known = isinstance(error, GraphquiltError)
+        is_ours = isinstance(error, GraphquiltError)
         code = error.exit_code if isinstance(error, GraphquiltError) else 1
-        is_right = not known and is_denied(error)
-        if not known and not is_right and not isinstance(error, ContractViolationError):
+        is_right = not is_ours and is_denied(error)
+        if not is_ours and not is_right and not isinstance(error, ContractViolationError):
             log.error("run_id=%s error=%s", self._run_id, type(error).__name__, exc_info=error)
-        sentence = describe_denial(error) if is_right else str(error) if known else f"{type(error).__name__}: {error}"
+        sentence = describe_denial(error) if is_right else str(error) if is_ours else f"{type(error).__name__}: {error}"
         gate = error.gate if isinstance(error, GateError) else None
         if not isinstance(error, LockedError):  # the verdict is that of the run that holds the lock
             try:
@@ -170,7 +170,7 @@ class StageRun:
         if self._root is None or date is None:
             return
         path = run_folder(self._root, date) / "gate.json"
-        said = {
+        record = {
             "date": date.isoformat(),
             "verdict": verdict,
             "exit_code": exit_code,
@@ -180,12 +180,12 @@ class StageRun:
             **{name: gate[name] for name in ("accepted_drift", "gates") if gate},
         }
         try:
-            storage.write_json(path, said)
+            storage.write_json(path, record)
         except OSError as error:
             if exit_code is None or not is_full(error):
                 raise
             free_reserve(self._root)  # kept for the last word; a run that can't even start has one too
-            storage.write_json(path, said)
+            storage.write_json(path, record)
 
 
 def _root(address: str) -> Path:
@@ -213,13 +213,13 @@ def _summary(answer: dict[str, Any]) -> str:
     metrics = answer["metrics"] or {}
     ranking = metrics.get("ranking", {})
     has_none = ranking.get("users") == 0  # figures of no pairs are no zeros
-    shown = {} if has_none else {k: v for k, v in ranking.items() if "@" in k}
+    figures = {} if has_none else {k: v for k, v in ranking.items() if "@" in k}
     if auc := metrics.get("link_prediction", {}).get("auc_degree_matched"):
-        shown["auc (degree-matched negatives)"] = auc
-    for node_type, found in metrics.get("rankme", {}).items():
-        shown[f"RankMe of {node_type}"] = found["rankme"]
-    if shown:
-        lines.append("quality  " + ", ".join(f"{name} {value:.4f}" for name, value in shown.items()))
+        figures["auc (degree-matched negatives)"] = auc
+    for node_type, spectrum in metrics.get("rankme", {}).items():
+        figures[f"RankMe of {node_type}"] = spectrum["rankme"]
+    if figures:
+        lines.append("quality  " + ", ".join(f"{name} {value:.4f}" for name, value in figures.items()))
     if note := metrics.get("note") or (has_none and "no verdict: there is no pair to score"):
         lines.append(f"quality  {note}")
     return "\n".join([*lines, *_quality_of_lists(metrics)])
@@ -236,14 +236,14 @@ def _gates(gate: Mapping[str, Any]) -> str:
 
 
 def _quality_of_lists(metrics: Mapping[str, Any]) -> list[str]:
-    found = metrics.get("ppr_neighbors")
-    if not found:
+    lists = metrics.get("ppr_neighbors")
+    if not lists:
         return []
-    shown = {name: value for name, value in found.get("ranking", {}).items() if "@" in name}
-    exact = found.get("exact", {})
-    shown |= {f"{name} of exact": value for name, value in exact.items() if name.startswith("precision@")}
+    figures = {name: value for name, value in lists.get("ranking", {}).items() if "@" in name}
+    exact = lists.get("exact", {})
+    figures |= {f"{name} of exact": value for name, value in exact.items() if name.startswith("precision@")}
     lines = []
-    if shown:
-        lines.append("lists    " + ", ".join(f"{name} {value:.4f}" for name, value in shown.items()))
-    notes = [note for note in (found.get("note"), exact.get("note")) if note and note != metrics.get("note")]
+    if figures:
+        lines.append("lists    " + ", ".join(f"{name} {value:.4f}" for name, value in figures.items()))
+    notes = [note for note in (lists.get("note"), exact.get("note")) if note and note != metrics.get("note")]
     return [*lines, *(f"lists    {note}" for note in (*notes, *exact.get("errors", ())))]

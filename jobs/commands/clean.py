@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def parser() -> CommandParser:
     """Return the parser of the command."""
-    made = command_parser(
+    command = command_parser(
         "clean",
         "Removes old releases of a name, old dates' working tables, and what killed runs left. The\n"
         "current release, young ones and dates at work stay. Every publication does the same.",
@@ -25,20 +25,26 @@ def parser() -> CommandParser:
         "  graphquilt clean --workspace work --name default --keep-releases 2 --keep-runs 1 --min-age-hours 0\n"
         "  graphquilt clean --workspace work --purge",
     )
-    add_workspace(made)
-    made.add_argument("--name", help="published name (default: the config's, else 'default')")
-    made.add_argument("--config", type=Path, metavar="FILE", help="take name, keep_* and min_age_hours from [publish]")
-    made.add_argument("--keep-releases", type=parse_count, metavar="N", help="releases that stay (default: 7)")
-    made.add_argument("--keep-runs", type=parse_count, metavar="N", help="dates whose working tables stay (default: 3)")
-    made.add_argument("--min-age-hours", type=parse_amount, metavar="H", help="a younger release stays (default: 24)")
-    made.add_argument("--dry-run", action="store_true", help="only say what would go")
-    made.add_argument(
+    add_workspace(command)
+    command.add_argument("--name", help="published name (default: the config's, else 'default')")
+    command.add_argument(
+        "--config", type=Path, metavar="FILE", help="take name, keep_* and min_age_hours from [publish]"
+    )
+    command.add_argument("--keep-releases", type=parse_count, metavar="N", help="releases that stay (default: 7)")
+    command.add_argument(
+        "--keep-runs", type=parse_count, metavar="N", help="dates whose working tables stay (default: 3)"
+    )
+    command.add_argument(
+        "--min-age-hours", type=parse_amount, metavar="H", help="a younger release stays (default: 24)"
+    )
+    command.add_argument("--dry-run", action="store_true", help="only say what would go")
+    command.add_argument(
         "--purge",
         action="store_true",
         help="all that may still hold ids of publish.exclude_ids: releases but the current one, all working tables",
     )
-    made.add_argument("--wait", type=parse_amount, default=60.0, metavar="SECONDS", help="for a lock (default: 60)")
-    return made
+    command.add_argument("--wait", type=parse_amount, default=60.0, metavar="SECONDS", help="for a lock (default: 60)")
+    return command
 
 
 def answer(options: argparse.Namespace) -> Answer:
@@ -66,9 +72,9 @@ def answer(options: argparse.Namespace) -> Answer:
         wait_s=options.wait,
     )
     removed = [("-", item.kind, item.path.name, amount(item.bytes), item.why) for item in report.removed]
-    kept = [("+", item.kind, item.path.name, amount(item.bytes), item.why) for item in report.kept]
+    kept_rows = [("+", item.kind, item.path.name, amount(item.bytes), item.why) for item in report.kept]
     verb = "would go" if options.dry_run else "removed"
-    text = [f"{rules.name}: {len(removed)} {verb}, {amount(report.freed_bytes)} freed", *columns(removed + kept)]
+    text = [f"{rules.name}: {len(removed)} {verb}, {amount(report.freed_bytes)} freed", *columns(removed + kept_rows)]
     return Answer({"name": rules.name, **report.to_json()}, "\n".join(text))
 
 
@@ -76,6 +82,6 @@ def _rules(options: argparse.Namespace) -> PublishConfig:
     from jobs.config_file import read_config
     from pipeline.config.sections import PublishConfig
 
-    known = read_config(options.config).publish if options.config else PublishConfig()
-    given = {name: getattr(options, name) for name in ("name", "keep_releases", "keep_runs", "min_age_hours")}
-    return known.model_copy(update={name: value for name, value in given.items() if value is not None})
+    defaults = read_config(options.config).publish if options.config else PublishConfig()
+    options_set = {name: getattr(options, name) for name in ("name", "keep_releases", "keep_runs", "min_age_hours")}
+    return defaults.model_copy(update={name: value for name, value in options_set.items() if value is not None})

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 
-def _words(text: str) -> tuple[str, ...]:
+def split_words(text: str) -> tuple[str, ...]:
+    """Return the words of a vocabulary that is written as one text."""
     return tuple(text.split())
 
 
 #: Who acts, the likeliest first; then the same in other languages.
-ACTORS = _words(
+ACTORS = split_words(
     """
     user usr uid customer cust client visitor member account subscriber shopper buyer consumer household viewer
     listener reader player student learner patient guest passenger borrower person reviewer author profile subject
@@ -25,7 +26,7 @@ ACTORS = _words(
     """
 )
 #: What is acted on. What others are described by (an item's brand, a song's artist) comes late.
-OBJECTS = _words(
+OBJECTS = split_words(
     """
     item product prod sku asin isbn stock article movie film video song track book game app paper news story post
     question photo image pin recipe course auction lot repo repository project job listing content document doc
@@ -40,14 +41,14 @@ OBJECTS = _words(
     """
 )
 #: What an actor does things in: an end only where nobody acts.
-OCCASIONS = _words(
+OCCASIONS = split_words(
     """
     session basket cart order invoice transaction receipt trx txn ticket trip visit device cookie card
     sesion sitzung pedido factura commande bestellung rechnung warenkorb
     """
 )
 #: The other end where both are of the actor's type.
-PEERS = _words(
+PEERS = split_words(
     """
     friend follower followee followed following follows contact neighbor neighbour peer trusted trustee
     depends dependency requires imports cites calls mentions
@@ -73,7 +74,7 @@ DIRECTIONS = tuple(
     for right in rights.split()
 )  # fmt: skip
 _ID = frozenset(
-    _words(
+    split_words(
         """
         id ids ix idx key uuid guid uid uri code hash number num no nr nbr nummer numero ref sk pk fk codigo clave cle
         barcode ifa idfa gaid
@@ -82,19 +83,19 @@ _ID = frozenset(
 )
 #: Words that say how something is written, not what it is.
 _FILLERS = _ID | frozenset(
-    _words(
+    split_words(
         """
         name nm title token encoded enc anon unique pseudo hashed masked md5 iso the of on nombre nom nome label
         """
     )
 )
 NODES = frozenset(
-    _words("node vertex ip account bank wallet address phone email city airport country host user iban msisdn")
+    split_words("node vertex ip account bank wallet address phone email city airport country host user iban msisdn")
 )
 _NOUNS = frozenset((*ACTORS, *OBJECTS, *OCCASIONS))
-_NO_IDS = frozenset(_words("valid invalid covid android hybrid rapid liquid avoid"))
+_NO_IDS = frozenset(split_words("valid invalid covid android hybrid rapid liquid avoid"))
 #: End as agents do, and are things.
-_NO_AGENTS = _words(
+_NO_AGENTS = split_words(
     """
     number order gender server router sensor container cluster folder counter error color printer computer
     sector vector factor indicator committee degree fee
@@ -160,9 +161,9 @@ def parse_name(text: str) -> ColumnName:
     words: list[str] = []
     for word in _WORD.findall(plain):
         words += _parted(word.lower())
-    kept = tuple(word for word in words if word not in _FILLERS)
-    kept = tuple(word for place, word in enumerate(kept) if word not in kept[:place])  # beer_beerid
-    return ColumnName(text, kept, any(word in _ID for word in words))
+    content = tuple(word for word in words if word not in _FILLERS)
+    content = tuple(word for place, word in enumerate(content) if word not in content[:place])  # beer_beerid
+    return ColumnName(text, content, any(word in _ID for word in words))
 
 
 def is_index_name(text: str) -> bool:

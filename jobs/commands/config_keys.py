@@ -12,21 +12,21 @@ from pipeline.errors import ConfigError
 
 def parser() -> CommandParser:
     """Return the parser of the command."""
-    made = command_parser(
+    command = command_parser(
         "config",
         "Prints every key of the configuration with its default, or checks a config file.",
         "  graphquilt config --defaults\n"
         "  graphquilt config --check config.toml\n"
         "  graphquilt config --check config.toml --set embedding.dim=64",
     )
-    what = made.add_mutually_exclusive_group(required=True)
+    what = command.add_mutually_exclusive_group(required=True)
     what.add_argument("--defaults", action="store_true", help="print the key reference as TOML with comments")
     what.add_argument("--check", type=Path, metavar="FILE", help="exit 2 and say what is wrong, if anything is")
-    made.add_argument(
+    command.add_argument(
         "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", dest="overrides", help="over the config file"
     )
-    add_json(made)
-    return made
+    add_json(command)
+    return command
 
 
 def answer(options: argparse.Namespace) -> Answer:

@@ -25,11 +25,11 @@ def toml_text(
     lines: list[str] = []
     for section, keys in _sections().items():
         lines += ["", _header(section)]
-        given = values.get(section, {})
+        section_values = values.get(section, {})
         for key, default, about in keys:
             lines += [f"# {on_one_line(remark)}" for remark in (remarks or {}).get((section, key), ())]
-            if key in given:
-                lines.append(_with_comment(f"{key} = {toml_value(given[key])}", about))
+            if key in section_values:
+                lines.append(_with_comment(f"{key} = {toml_value(section_values[key])}", about))
             else:
                 lines.append(_with_comment(f"# {key} =" + ("" if default in _NO_DEFAULT else f" {default}"), about))
     return "\n".join(lines[1:]) + "\n"

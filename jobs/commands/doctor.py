@@ -18,17 +18,17 @@ from jobs.commands.finding import Finding
 
 def parser() -> CommandParser:
     """Return the parser of the command."""
-    made = command_parser(
+    command = command_parser(
         "doctor",
         "Looks at Python, packages, Java, cores, memory, the cache of compiled kernels and, if one is given,\n"
         "a workspace. Exits 1 if something is missing that runs need; Java and Spark are needed for\n"
         "--engine spark only.",
         "  graphquilt doctor\n  graphquilt doctor --workspace /mnt/shared/work\n  graphquilt doctor --warm",
     )
-    made.add_argument("--warm", action="store_true", help="compile all kernels now, so that no task has to")
-    made.add_argument("--workspace", metavar="FOLDER", help="try whether runs can work there")
-    add_json(made)
-    return made
+    command.add_argument("--warm", action="store_true", help="compile all kernels now, so that no task has to")
+    command.add_argument("--workspace", metavar="FOLDER", help="try whether runs can work there")
+    add_json(command)
+    return command
 
 
 def answer(options: argparse.Namespace) -> Answer:
@@ -69,16 +69,16 @@ def _warm() -> float:
 
 def _temporary() -> Finding:
     """Say where temporary files go; a TMPDIR that can't be written is passed over in silence elsewhere."""
-    named = os.environ.get("TMPDIR")
+    tmpdir = os.environ.get("TMPDIR")
     try:
         folder = tempfile.gettempdir()
     except FileNotFoundError as error:
         advice = "workers and sessions keep files there: set TMPDIR to a folder that this user can write"
         return Finding("temporary files", str(error.strerror), is_fine=False, advice=advice)
-    is_fine = not named or os.path.realpath(named) == os.path.realpath(folder)
-    advice = f"TMPDIR is {named}, which is no folder that this user can write: correct or unset it"
-    found = f"{folder}, {amount(shutil.disk_usage(folder).free)} free"
-    return Finding("temporary files", found, is_fine, is_needed=False, advice=advice)
+    is_fine = not tmpdir or os.path.realpath(tmpdir) == os.path.realpath(folder)
+    advice = f"TMPDIR is {tmpdir}, which is no folder that this user can write: correct or unset it"
+    space = f"{folder}, {amount(shutil.disk_usage(folder).free)} free"
+    return Finding("temporary files", space, is_fine, is_needed=False, advice=advice)
 
 
 def _workspace(address: str) -> list[Finding]:

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs.answers import Answer
-from jobs.arguments import CommandParser, command_parser, parse_count, stage_parser
+from jobs.arguments import CommandParser, command_parser, parse_count, parse_seed, stage_parser
 from pipeline.errors import ConfigError, InputError, StorageError
 
 if TYPE_CHECKING:
-    from jobs.commands.evaluate_inputs import Inputs
-    from jobs.commands.evaluate_lists import Lists
+    from jobs.commands.evaluate_inputs import VectorInputs
+    from jobs.commands.evaluate_lists import ListInputs
 
 METRICS = ("ranking", "links", "classification", "reconstruction", "spectrum", "probe", "stability", "lists")
 
@@ -50,8 +50,8 @@ def parser() -> CommandParser:
     stage = stage_parser("local")
     for action in stage._actions:
         action.required = False  # the report does without
-    made = command_parser("evaluate", _ABOUT, _EXAMPLES, stage)
-    report = made.add_argument_group("the report")
+    command = command_parser("evaluate", _ABOUT, _EXAMPLES, stage)
+    report = command.add_argument_group("the report")
     report.add_argument("--name", help="published name (default: default)")
     report.add_argument("--release", metavar="R", help="a release (default: the current one)")
     report.add_argument(
@@ -77,13 +77,13 @@ def parser() -> CommandParser:
         help="most nodes that lists are made for (default: all in the ranking unless too dear, 200 in reconstruction, "
         "1,000 in stability)",
     )
-    report.add_argument("--seed", type=_seed, metavar="N", help="of samples, negatives and intervals (default: 0)")
+    report.add_argument("--seed", type=parse_seed, metavar="N", help="of samples, negatives and intervals (default: 0)")
     report.add_argument(
         "--similarity", choices=("dot", "cosine"), help="for retrieval, of a table that does not say its own"
     )
     report.add_argument("--metrics", type=_metrics, metavar="M,M", help="some of the above")
     report.add_argument("--out", type=Path, metavar="FILE", help="write the JSON object there too")
-    return made
+    return command
 
 
 #: Options of the report, as the parser names them: one of them makes it a report.
@@ -100,8 +100,8 @@ def is_stage(options: argparse.Namespace) -> bool:
     ------
     ConfigError : it is, and there is no workspace; or options of both are mixed.
     """
-    asked = [name for name in _OF_REPORT if getattr(options, name) is not None]
-    if options.config is not None and not asked:
+    of_report = [name for name in _OF_REPORT if getattr(options, name) is not None]
+    if options.config is not None and not of_report:
         if options.workspace is None:
             raise ConfigError("--workspace is missing (graphquilt evaluate --help says more)")
         return True
@@ -116,7 +116,11 @@ def is_stage(options: argparse.Namespace) -> bool:
         "--allow-future": options.allow_future,
     }
     if mixed := [name for name, is_given in of_stage.items() if is_given]:
-        why = f"--{asked[0].replace('_', '-')} is the report's" if asked else "without --config this is the report"
+        why = (
+            f"--{of_report[0].replace('_', '-')} is the report's"
+            if of_report
+            else "without --config this is the report"
+        )
         raise ConfigError(f"{mixed[0]} is an option of the stage, and {why}; choose one of the two")
     if options.overrides and options.config is None:
         raise ConfigError("--set changes a config, and there is no --config")
@@ -159,36 +163,35 @@ def answer(options: argparse.Namespace) -> Answer:
     return Answer(facts, text_of(facts))
 
 
-def _report(inputs: Inputs | None, lists: Lists | None, options: argparse.Namespace) -> dict[str, Any]:
+def _report(inputs: VectorInputs | None, lists: ListInputs | None, options: argparse.Namespace) -> dict[str, Any]:
     """Return all that is reported: of vectors, of lists, or of both."""
     from jobs.commands.evaluate_lists import report_lists
 
     facts: dict[str, Any] = {}
-    names = _chosen(options.metrics, inputs, lists)
+    names = _choose(options.metrics, inputs, lists)
     if inputs is not None:
         facts = {**inputs.about, "notes": list(inputs.notes), **_figures(names, inputs, options)}
     if lists is not None and "lists" in names:
-        facts |= report_lists(lists, options, facts)
+        facts |= report_lists(lists.sources, options, facts)
     return facts
 
 
-def _chosen(asked: tuple[str, ...] | None, inputs: Inputs | None, lists: Lists | None) -> tuple[str, ...]:
-    """Return the metrics to take: those asked for, which must be possible, or all that are."""
-    of_lists = {"lists": None if lists and lists.test else "lists in the release, and test pairs: give --pairs"}
+def _choose(names: tuple[str, ...] | None, inputs: VectorInputs | None, lists: ListInputs | None) -> tuple[str, ...]:
+    """Return the metrics to take: those named, which must be possible, or all that are."""
+    of_lists = {"lists": None if lists and lists.sources.test else "lists in the release, and test pairs: give --pairs"}
     lacks = of_lists | dict.fromkeys(METRICS[:-1], "vectors: give a release that has node_embeddings")
     lacks |= {} if inputs is None else _lacking(inputs)
-    if asked is None:
-        found = tuple(name for name in METRICS if lacks[name] is None)
-        if not found:
+    if names is None:
+        names = tuple(name for name in METRICS if lacks[name] is None)
+        if not names:
             raise ConfigError(f"nothing can be measured: lists need {lacks['lists']}")
-        return found
-    for name in asked:
+    for name in names:
         if lacks[name] is not None:
             raise ConfigError(f"--metrics asks for {name}, which needs {lacks[name]}")
-    return asked
+    return names
 
 
-def _lacking(inputs: Inputs) -> dict[str, str | None]:
+def _lacking(inputs: VectorInputs) -> dict[str, str | None]:
     """What each metric of vectors lacks; None: nothing."""
     return {
         "ranking": None if inputs.test else "test pairs: give --pairs",
@@ -201,7 +204,7 @@ def _lacking(inputs: Inputs) -> dict[str, str | None]:
     }
 
 
-def _figures(names: Sequence[str], inputs: Inputs, options: argparse.Namespace) -> dict[str, Any]:
+def _figures(names: Sequence[str], inputs: VectorInputs, options: argparse.Namespace) -> dict[str, Any]:
     from pipeline.evaluation import table_report as report
     from pipeline.evaluation.classification import SHUFFLES, STRENGTH, TRAIN_SHARES
     from pipeline.evaluation.scoring import rank_of
@@ -210,13 +213,13 @@ def _figures(names: Sequence[str], inputs: Inputs, options: argparse.Namespace) 
     table, test, labels = inputs.scored.table, inputs.test, inputs.labels
     train = inputs.train or Pairs.none()
     ks, seed, sample = options.k or (10, 20, 50), inputs.seed, options.sample
-    found: dict[str, Any] = {"seed": seed}
+    figures: dict[str, Any] = {"seed": seed}
     if "ranking" in names and test:
-        found["ranking"] = report.report_ranking(table, train, test, ks, sample, seed)
+        figures["ranking"] = report.report_ranking(table, train, test, ks, sample, seed)
     if "links" in names and test:
-        found["links"] = report.report_links(table, train, test, seed)
+        figures["links"] = report.report_links(table, train, test, seed)
     if "classification" in names and labels:
-        found["classification"] = {
+        figures["classification"] = {
             "node_type": labels.node_type,
             "unknown_nodes": labels.unknown,
             **report.report_classification(
@@ -229,20 +232,20 @@ def _figures(names: Sequence[str], inputs: Inputs, options: argparse.Namespace) 
             ),
         }
     if "reconstruction" in names:
-        found["reconstruction"] = report.report_reconstruction(table, train, sample, seed)
+        figures["reconstruction"] = report.report_reconstruction(table, train, sample, seed)
     if "spectrum" in names:
-        found["spectrum"] = {"dim": table.rows.shape[1], "rankme": rank_of(table, seed)}
+        figures["spectrum"] = {"dim": table.rows.shape[1], "rankme": rank_of(table, seed)}
     if "probe" in names:
-        found["probe"] = report.report_probe(table, train, test, seed)
+        figures["probe"] = report.report_probe(table, train, test, seed)
     if "stability" in names and inputs.other:
         other = inputs.other
-        found["stability"] = {
+        figures["stability"] = {
             "against": other.about,
             **report.report_stability(
                 other.scored.table, table, other.common, ks, sample, seed, is_one_space=other.is_one_space
             ),
         }
-    return found
+    return figures
 
 
 def _counts(text: str) -> tuple[int, ...]:
@@ -264,12 +267,6 @@ def _positive(text: str) -> float:
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} must be a number above 0")
     return value
-
-
-def _seed(text: str) -> int:
-    if not text.isdecimal() or int(text) >= 2**63:
-        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number, 0 or more and below 2**63")
-    return int(text)
 
 
 def _metrics(text: str) -> tuple[str, ...]:

@@ -13,17 +13,8 @@ import pyarrow.parquet as pq
 
 from graphquilt.contracts import ContractViolationError
 from graphquilt.locate import LISTS, TABLE
-from jobs.commands.evaluate_inputs import (
-    NOTHING_LEFT_OUT,
-    Columns,
-    Ends,
-    columns_of,
-    held_out_of,
-    test_ends,
-    train_ends,
-)
-from jobs.commands.evaluate_tables import FoundTable, find_table, has_table
-from jobs.config_file import read_config
+from jobs.commands.evaluate_pairs import NOTHING_LEFT_OUT, PairSources, read_pair_sources, report_config
+from jobs.commands.evaluate_tables import TableFiles, find_table, has_table
 from pipeline import storage
 from pipeline.errors import ConfigError, InputError
 from pipeline.evaluation.table_report import intervals, slices
@@ -32,123 +23,110 @@ from schemas.tables import PPR_NEIGHBOR_LISTS
 
 
 @dataclass(frozen=True, eq=False)
-class Lists:
-    """Lists on disk, the test pairs, and a config's JSON. are_alone : there are no vectors beside them."""
+class ListInputs:
+    """Lists on disk with their pairs. are_alone : there are no vectors beside them."""
 
-    found: FoundTable
-    given: Mapping[str, Any]
-    columns: Columns
-    test: Ends | None
-    held_out: Ends | None
-    about_test: str | None
-    notes: list[str]
+    sources: PairSources
     are_alone: bool
 
 
-def find_lists(options: argparse.Namespace) -> Lists | None:
+def find_lists(options: argparse.Namespace) -> ListInputs | None:
     """Find ppr_neighbors in what the options name; None where there are only vectors.
 
     Raises
     ------
     ConfigError : options that don't fit each other. InputError : a file that is missing, or holds something else.
     """
-    found = _found(options, LISTS)
-    if found is None:
+    table = _find_one(options, LISTS)
+    if table is None:
         return None
-    vectors = _found(options, TABLE)
-    for file in found.files:
+    vectors = _find_one(options, TABLE)
+    for file in table.files:
         try:
             PPR_NEIGHBOR_LISTS.check_schema(pq.read_schema(file), file)
         except ContractViolationError as error:
             raise InputError(str(error)) from error
-    config = read_config(options.config, options.overrides) if options.config is not None else None
-    given = config.model_dump(mode="json") if config is not None else (found.manifest or {}).get("config", {})
-    notes: list[str] = []
-    columns, held_out = columns_of(options, given), held_out_of(found)
-    test, about = test_ends(options, found, given, columns, held_out, notes)
-    return Lists(found, given, columns, test, held_out, about, notes, are_alone=vectors is None)
+    sources = read_pair_sources(options, table, report_config(options, table))
+    return ListInputs(sources, are_alone=vectors is None)
 
 
-def report_lists(lists: Lists, options: argparse.Namespace, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is reported of lists, by key of the report; ``facts`` : what is known of vectors, if anything."""
-    found, said = lists.found, lists.found.metadata
-    if lists.test is None:
+def report_lists(sources: PairSources, options: argparse.Namespace, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is reported of lists, by key of the report; ``facts`` : those of vectors, if there are any."""
+    table, metadata = sources.table, sources.table.metadata
+    if sources.test is None:
         return {}
-    types = _types(lists)
-    known, about_train = train_ends(options, found, lists.columns)
-    notes = list(lists.notes) if known is not None else [*lists.notes, NOTHING_LEFT_OUT]
-    nobody = lists.test[0].slice(0, 0)
-    seed = options.seed if options.seed is not None else int(lists.given.get("evaluate", {}).get("seed", 0))
+    types = _pair_types(sources)
+    train, about_train = sources.read_train(options.train)
+    no_ids = sources.test[0].slice(0, 0)
     scored = read_scored_lists(
-        found.files,
+        table.files,
         types,
-        known or (nobody, nobody),
-        lists.test,
+        train or (no_ids, no_ids),
+        sources.test,
         options.sample,
-        seed,
-        held_out=lists.held_out if options.train is None else None,
+        sources.seed,
+        held_out=sources.held_out if options.train is None else None,
     )
     if not scored.lists.positions.size:
         raise InputError(
-            f"{found.place} has no list for any source of the pairs of {lists.about_test}; are source and target "
+            f"{table.place} has no list for any source of the pairs of {sources.about_test}; are source and target "
             "swapped, or ids spelt in another way?"
         )
-    measured = scored.measure(options.k or (10, 20, 50))
-    counted = measured.metrics.per_user.user
+    quality = scored.measure(options.k or (10, 20, 50))
+    ranked_users = quality.metrics.per_user.user
     keys = ("restart", "edge_degree_power", "degree_correction", "top_k", "exclude_known", "solver", "error_kind")
-    about = {
-        "release": found.place,
-        "data_date": said.get("data_date"),
-        "method": said.get("method"),
-        **{key: said.get(key) for key in keys},
-        "lists": storage.rows_in([Path(file) for file in found.files]),
-        "from": types[0],
-        "to": types[1],
-    }
+    release = {"release": table.place, "data_date": metadata.get("data_date")}
     section = {
-        **list_figures(measured),
+        **list_figures(quality),
         "unknown_pairs": scored.unknown_pairs,
-        "intervals": intervals(measured.ranked, scored.node_key[counted], seed),
-        **slices(measured.ranked),
-        "about": about,
+        "intervals": intervals(quality.ranked, scored.node_key[ranked_users], sources.seed),
+        **slices(quality.ranked),
+        "about": {
+            **release,
+            "method": metadata.get("method"),
+            **{key: metadata.get(key) for key in keys},
+            "lists": storage.rows_in([Path(file) for file in table.files]),
+            "from": types[0],
+            "to": types[1],
+        },
     }
     if facts:
         return {"lists": section}
     return {
-        "release": found.place,
-        "data_date": said.get("data_date"),
-        "test_pairs": lists.about_test,
+        **release,
+        "test_pairs": sources.about_test,
         "train_pairs": about_train,
-        "notes": notes,
-        "seed": seed,
+        "notes": list(sources.notes) if train is not None else [*sources.notes, NOTHING_LEFT_OUT],
+        "seed": sources.seed,
         "lists": section,
     }
 
 
-def _found(options: argparse.Namespace, table: str) -> FoundTable | None:
+def _find_one(options: argparse.Namespace, name: str) -> TableFiles | None:
     """Return a table of what the options name; None if only the other one is there."""
-    other = TABLE if table == LISTS else LISTS
     try:
-        found = find_table(options, table)
+        table = find_table(options, name)
     except InputError:
-        find_table(options, other)  # raises where there is neither
+        find_table(options, TABLE if name == LISTS else LISTS)  # raises where there is neither
         return None
-    return found if has_table(found, table) else None
+    return table if has_table(table, name) else None
 
 
-def _types(lists: Lists) -> tuple[str, str]:
-    """Types that pairs lead from and to; the lists must be of the one and hold the other."""
-    said, of_input = lists.found.metadata, lists.given.get("input", {})
-    wanted = [said.get(f"edge_{end}_type", of_input.get(f"{end}_type")) for end in ("source", "target")]
-    columns = [pq.read_table(file, columns=["node_type", "neighbor_type"]) for file in lists.found.files]
+def _pair_types(sources: PairSources) -> tuple[str, str]:
+    """Return the types that pairs lead from and to; the lists must be of the one and hold the other."""
+    table, section = sources.table, sources.config.get("input", {})
+    source, target = (
+        table.metadata.get(f"edge_{end}_type", section.get(f"{end}_type")) for end in ("source", "target")
+    )
+    columns = [pq.read_table(file, columns=["node_type", "neighbor_type"]) for file in table.files]
     pairs = pa.concat_tables(columns).group_by(["node_type", "neighbor_type"]).aggregate([])
-    known = list(zip(pairs["node_type"].to_pylist(), pairs["neighbor_type"].to_pylist(), strict=True))
-    if wanted == [None, None] and len(known) == 1:
-        return known[0]
-    if (wanted[0], wanted[1]) not in known:
-        listed = ", ".join(f"{one} to {other}" for one, other in sorted(known)) or "nothing"
+    listed = list(zip(pairs["node_type"].to_pylist(), pairs["neighbor_type"].to_pylist(), strict=True))
+    if source is None and target is None and len(listed) == 1:
+        return listed[0]
+    if (source, target) not in listed:
+        names = ", ".join(f"{one} to {other}" for one, other in sorted(listed)) or "nothing"
         raise ConfigError(
-            f"{lists.found.place} lists {listed}, and pairs lead from {wanted[0]} to {wanted[1]}: give the --config "
-            "that it was made with, or lists of that type (ppr.source_type, ppr.target_type)"
+            f"{table.place} lists {names}, and pairs lead from {source} to {target}: give the --config that it was "
+            "made with, or lists of that type (ppr.source_type, ppr.target_type)"
         )
-    return str(wanted[0]), str(wanted[1])
+    return str(source), str(target)

@@ -22,11 +22,11 @@ from pipeline.errors import ConfigError, InputError
 from pipeline.metrics.scored_tables import PART, ScoredTable, read_scored_table
 from pipeline.publishing.listing import releases
 
-_WANTED = {"node_type": pa.types.is_string, "node_id": None, "degree": pa.types.is_int64}
+_COLUMNS = {"node_type": pa.types.is_string, "node_id": None, "degree": pa.types.is_int64}
 
 
 @dataclass(frozen=True, eq=False)
-class FoundTable:
+class TableFiles:
     """A table on disk: its files, what it says of itself, and its release's manifest if it is one."""
 
     place: str
@@ -35,8 +35,14 @@ class FoundTable:
     manifest: Mapping[str, Any] | None
     root: Path | None  # the workspace that its run may still be in
 
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The config of its run as JSON values; empty where nothing is known of it."""
+        config: Mapping[str, Any] = (self.manifest or {}).get("config", {})
+        return config
 
-def find_table(options: argparse.Namespace, table: str = TABLE) -> FoundTable:
+
+def find_table(options: argparse.Namespace, table: str = TABLE) -> TableFiles:
     """Find the table in what ``--table``, or ``--workspace``, ``--name`` and ``--release`` name.
 
     Raises
@@ -53,30 +59,32 @@ def find_table(options: argparse.Namespace, table: str = TABLE) -> FoundTable:
     return _release(root, options.name or "default", options.release, "--release", table)
 
 
-def has_table(found: FoundTable, table: str) -> bool:
+def has_table(table: TableFiles, name: str) -> bool:
     """Whether the files are of this table: node_embeddings or ppr_neighbors."""
-    return {TABLE: "embedding", LISTS: "neighbor_ids"}[table] in pq.read_schema(found.files[0]).names
+    return {TABLE: "embedding", LISTS: "neighbor_ids"}[name] in pq.read_schema(table.files[0]).names
 
 
-def _release(root: Path, name: str, release: str | None, option: str, table: str) -> FoundTable:
+def _release(root: Path, name: str, release: str | None, option: str, table: str) -> TableFiles:
     require_name(root, name)
     try:
         if release is None:
             return _of_release(locate(root, name, deep=True), root, table)
-        known = {one.release: one.path for one in releases(root, name)}
-        if release not in known:
-            raise ConfigError(f"{option} is '{release}'; published as '{name}' there are {', '.join(known) or 'none'}")
-        return _of_release(locate(known[release], deep=True), root, table)
+        folders = {one.release: one.path for one in releases(root, name)}
+        if release not in folders:
+            raise ConfigError(
+                f"{option} is '{release}'; published as '{name}' there are {', '.join(folders) or 'none'}"
+            )
+        return _of_release(locate(folders[release], deep=True), root, table)
     except TableError as error:
         raise InputError(str(error)) from error
 
 
-def _of_release(location: Location, root: Path | None, table: str) -> FoundTable:
+def _of_release(location: Location, root: Path | None, table: str) -> TableFiles:
     files = [str(file) for file in location.files(table)]
-    return FoundTable(location.release, files, _metadata(files[0]), location.manifest, root)
+    return TableFiles(location.release, files, _metadata(files[0]), location.manifest, root)
 
 
-def table_at(path: Path, option: str, table: str = TABLE) -> FoundTable:
+def table_at(path: Path, option: str, table: str = TABLE) -> TableFiles:
     """A table outside of what a workspace points to: a release's folder, a folder of Parquet, or one file.
 
     That of a release is compared with the manifest byte by byte: figures of damaged rows look like any others.
@@ -97,87 +105,84 @@ def table_at(path: Path, option: str, table: str = TABLE) -> FoundTable:
         files = sorted(str(file) for file in (path / table).glob("*.parquet"))
     if not files:
         raise InputError(f"{option} is {path}, which holds no *.parquet; give the folder of {table} or one file")
-    return FoundTable(str(path), files, _metadata(files[0]), None, None)
+    return TableFiles(str(path), files, _metadata(files[0]), None, None)
 
 
 def _metadata(file: str) -> Mapping[str, Any]:
     """What a table says of itself; nothing where it does not."""
     try:
         raw = (pq.read_metadata(file).metadata or {}).get(METADATA_KEY)
-        found = json.loads(raw) if raw else {}
+        metadata = json.loads(raw) if raw else {}
     except (pa.ArrowInvalid, OSError, ValueError) as error:
         raise InputError(f"{file} can't be read as Parquet: {error}") from error
-    return found if isinstance(found, dict) else {}
+    return metadata if isinstance(metadata, dict) else {}
 
 
-def read_table(found: FoundTable, given: Mapping[str, Any], similarity: str | None) -> ScoredTable:
-    """Read a found table; ``given`` is a config's JSON, and tells the types where the table does not.
+def read_table(table: TableFiles, config: Mapping[str, Any], similarity: str | None) -> ScoredTable:
+    """Read a table into memory; ``config`` (JSON values) has the types where the table does not say them.
 
     Raises
     ------
     ConfigError : no similarity, or another than the table's own. InputError : the files hold something else.
     """
-    for file in found.files:
+    for file in table.files:
         _check_columns(file, pq.read_schema(file))
-    own = found.metadata.get("similarity")
+    own = table.metadata.get("similarity")
     if own is None and similarity is None:
-        raise ConfigError(f"{found.place} does not say which similarity its rows are for; give --similarity")
+        raise ConfigError(f"{table.place} does not say which similarity its rows are for; give --similarity")
     if own is not None and similarity not in (None, own["retrieval"]):
         raise ConfigError(
             f"--similarity is {similarity}, and the table's metadata say {own['retrieval']} for retrieval: "
             f"{own.get('why', '')}"
         )
-    of_input = given.get("input", {})
-    types = [found.metadata.get(f"{end}_type", of_input.get(f"{end}_type")) for end in ("source", "target")]
+    section = config.get("input", {})
+    types = [table.metadata.get(f"{end}_type", section.get(f"{end}_type")) for end in ("source", "target")]
     try:
         scored = read_scored_table(
-            found.files,
+            table.files,
             source_type=str(types[0]),
             target_type=str(types[1]),
             similarity=own or {"retrieval": str(similarity)},
-            with_parts=PART in pq.read_schema(found.files[0]).names,
+            with_parts=PART in pq.read_schema(table.files[0]).names,
         )
     except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(f"{found.place} can't be read: {error}") from error
+        raise InputError(f"{table.place} can't be read: {error}") from error
     ranges = scored.table.ranges
     if types == [None, None] and len(ranges) == 1:
         (only,) = ranges
         scored = scored.between(only, only)
     elif missing := [str(name) for name in types if name not in ranges]:
         raise InputError(
-            f"{found.place} has nodes of type {', '.join(ranges) or 'none'}, and pairs join {missing[0]}: give the "
+            f"{table.place} has nodes of type {', '.join(ranges) or 'none'}, and pairs join {missing[0]}: give the "
             "--config that it was made with"
         )
     if sum(stop - first for first, stop in ranges.values()) != len(scored.table.rows):
-        raise InputError(f"{found.place} is not sorted by node_type; write its rows in the order of the contract")
+        raise InputError(f"{table.place} is not sorted by node_type; write its rows in the order of the contract")
     if not np.isfinite(scored.table.rows).all():
-        raise InputError(f"{found.place} holds a vector that is not finite; a table's rows always are")
+        raise InputError(f"{table.place} holds a vector that is not finite; a table's rows always are")
     return scored
 
 
 def _check_columns(file: str, schema: pa.Schema) -> None:
-    missing = [name for name in (*_WANTED, "embedding") if name not in schema.names]
+    missing = [name for name in (*_COLUMNS, "embedding") if name not in schema.names]
     if missing:
         raise InputError(f"{file} has no column '{missing[0]}'; it has {schema.names}, and {TABLE} was wanted")
     embedding = schema.field("embedding").type
     is_rows = pa.types.is_fixed_size_list(embedding) and embedding.value_type == pa.float32()
     if not is_rows:
         raise InputError(f"{file}: embedding is {embedding}; fixed_size_list<float32> was wanted")
-    for name, is_right in _WANTED.items():
+    for name, is_right in _COLUMNS.items():
         kind = schema.field(name).type
         if is_right is not None and not is_right(kind):
             raise InputError(f"{file}: {name} is {kind}; {TABLE} keeps {'string' if name == 'node_type' else 'int64'}")
 
 
-def about_table(found: FoundTable, scored: ScoredTable) -> dict[str, Any]:
+def about_table(files: TableFiles, scored: ScoredTable) -> dict[str, Any]:
     """Return what the report says of its table."""
-    table, said = scored.table, found.metadata
+    table, metadata = scored.table, files.metadata
     return {
-        "release": found.place,
-        "data_date": said.get("data_date"),
-        "method": said.get("method"),
-        "form": said.get("form"),
-        "space_id": said.get("space_id"),
+        "release": files.place,
+        **{key: metadata.get(key) for key in ("data_date", "method", "form", "space_id")},
         "rows": len(table.rows),
         "dim": int(table.rows.shape[1]),
         "nodes": {name: stop - first for name, (first, stop) in table.ranges.items()},
@@ -187,6 +192,6 @@ def about_table(found: FoundTable, scored: ScoredTable) -> dict[str, Any]:
             "retrieval": table.similarity,
             "feature": table.feature,
             "classifier": table.classifier,
-            "is_said_by_table": "similarity" in said,
+            "is_said_by_table": "similarity" in metadata,
         },
     }

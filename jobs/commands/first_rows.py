@@ -57,10 +57,10 @@ def first_rows(path: str) -> FirstRows:
                 table = first(piece, text)
         if not table.num_rows:
             continue
-        found = {name: table[name].combine_chunks() for name in dict.fromkeys(table.column_names)}
+        columns = {name: table[name].combine_chunks() for name in dict.fromkeys(table.column_names)}
         for name, value in piece.folder_values.items():
-            found.setdefault(name, pa.array([value] * table.num_rows, pa.string()))
-        return FirstRows(tuple(sources), found, text)
+            columns.setdefault(name, pa.array([value] * table.num_rows, pa.string()))
+        return FirstRows(tuple(sources), columns, text)
     raise InputError(f"the input {path} has no rows; check the path and the files it names")
 
 
@@ -81,15 +81,15 @@ def _of_lake(piece: Piece, text: TextFormat) -> pa.Table:
 
 def _of_csv(piece: Piece, text: TextFormat) -> pa.Table:
     file = CsvFile(piece, text)
-    known = file.names or []
-    names = [name for name, columns in Counter(known).items() if columns == 1]
+    header = file.names or []
+    names = [name for name, columns in Counter(header).items() if columns == 1]
     batches = file.rows({name: name for name in names})
     batch = next(batches, None)
     if batch is None:
         return pa.table({})
     if batch.broken and not len(batch.rows):
         why = batch.broken[0].why
-        raise InputError(f"{piece.address} has no row that can be read: the first has {why}; the header is {known}")
+        raise InputError(f"{piece.address} has no row that can be read: the first has {why}; the header is {header}")
     return pa.table({name: batch.values[name].slice(0, _ROWS) for name in names})
 
 
@@ -113,17 +113,17 @@ class _Digits(str):
 
 
 def _json_column(values: Iterable[Any]) -> pa.Array:
-    known = list(values)
-    kinds = {type(value) for value in known if value is not None}
+    cells = list(values)
+    kinds = {type(value) for value in cells if value is not None}
     if kinds <= {_Digits, float} and float in kinds:
-        return pa.array([None if value is None else float(value) for value in known], pa.float64())
+        return pa.array([None if value is None else float(value) for value in cells], pa.float64())
     if kinds <= {_Digits, str}:
         if kinds == {_Digits}:
             try:
-                return pa.array([None if value is None else int(value) for value in known], pa.int64())
+                return pa.array([None if value is None else int(value) for value in cells], pa.int64())
             except (OverflowError, ValueError):  # beyond 64 bits; beyond what Python converts
                 pass
         # Half a surrogate pair, which JSON can hold and UTF-8 can't, is ingest's to judge.
-        return pa.array([value and value.encode(errors="replace").decode() for value in known], pa.string())
+        return pa.array([value and value.encode(errors="replace").decode() for value in cells], pa.string())
     # Lists, objects and flags are no ids, weights or times: a type that says so.
-    return pa.array([None if value is None else True for value in known], pa.bool_())
+    return pa.array([None if value is None else True for value in cells], pa.bool_())

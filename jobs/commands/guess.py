@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.commands.column_names import ACTORS, OBJECTS, OCCASIONS, parse_name
+from jobs.commands.column_names import ACTORS, OBJECTS, OCCASIONS, parse_name, split_words
 from jobs.commands.guess_ends import (
     Ends,
     as_integers,
@@ -28,40 +28,27 @@ from pipeline.ingest.rejected import Verdicts, is_text, to_text
 from pipeline.ingest.timestamps import DIGIT_LAYOUTS, TimeForm, microseconds, unit_that_fits
 from pipeline.ingest.weights import MAX_WEIGHT
 
-_WEIGHTS = (
-    *("weight", "strength", "count", "rating", "score", "stars", "quantity", "qty", "plays", "clicks", "freq"),
-    *("frequency", "amount", "hours", "playtime", "times", "cantidad", "anzahl", "quantite", "menge", "betrag"),
-    *("overall", "cnt", "click", "play", "visits", "views", "listens", "playcount", "n"),
-    *("nota", "note", "voto", "puntuacion", "valoracion", "bewertung", "ocena"),
-    *("ilosc", "aantal", "quantita", "quantidade", "hoeveelheid"),
-    *("оценка", "рейтинг", "количество", "评分", "数量", "評価", "평점", "수량"),
+_WEIGHTS = split_words(
+    """
+    weight strength count rating score stars quantity qty plays clicks freq frequency amount hours playtime
+    times cantidad anzahl quantite menge betrag overall cnt click play visits views listens playcount n nota
+    note voto puntuacion valoracion bewertung ocena ilosc aantal quantita quantidade hoeveelheid оценка рейтинг
+    количество 评分 数量 評価 평점 수량
+    """
 )
-_EVENTS = (
-    *("event", "action", "interaction", "behavior", "behaviour", "engagement", "feedback", "activity"),
-    *("kind", "type", "relation", "btag"),
-    *("evento", "evenement", "ereignis", "aktion", "accion", "acao", "azione", "событие", "действие"),
-    *("行为", "行为类型", "事件", "事件类型", "操作"),
+_EVENTS = split_words(
+    """
+    event action interaction behavior behaviour engagement feedback activity kind type relation btag evento
+    evenement ereignis aktion accion acao azione событие действие 行为 行为类型 事件 事件类型 操作
+    """
 )
 _HAPPENINGS = frozenset(_EVENTS) - {"kind", "type", "relation"}
-_TIMES = (
-    *(
-        "timestamp",
-        "ts",
-        "time",
-        "datetime",
-        "unixtime",
-        "date",
-        "created",
-        "day",
-        "dat",
-        "dt",
-        "stamp",
-        "at",
-        "when",
-        "t",
-    ),
-    *("fecha", "datum", "data", "zeit", "zeitstempel", "zeitpunkt", "hora", "moment", "tijd", "heure", "tarih", "czas"),
-    *("дата", "время", "时间", "时间戳", "日期", "日時", "日付", "時刻", "시간", "날짜", "일시", "sent"),
+_TIMES = split_words(
+    """
+    timestamp ts time datetime unixtime date created day dat dt stamp at when t fecha datum data zeit
+    zeitstempel zeitpunkt hora moment tijd heure tarih czas дата время
+    时间 时间戳 日期 日時 日付 時刻 시간 날짜 일시 sent
+    """
 )
 #: What a name of a time says beyond that: time_ms, created_utc. With a stem of their own these would be no heads.
 _UNITS = frozenset(("utc", "gmt", "ms", "us", "ns", "sec", "seconds", "millis", "micros", "epoch", "unix", "iso"))
@@ -74,27 +61,12 @@ _HANDLED = frozenset(
 _NO_ENDS = frozenset((*_WEIGHTS, *_EVENTS, *_TIMES))
 
 _HEAD = 100  # rows that rule out most forms
-_LAYOUTS = (
-    *(
-        day + time
-        for day in (
-            *(
-                "%m/%d/%Y",
-                "%d/%m/%Y",
-                "%d.%m.%Y",
-                "%m-%d-%Y",
-                "%d-%m-%Y",
-                "%Y/%m/%d",
-                "%Y.%m.%d",
-                "%m/%d/%y",
-                "%d/%m/%y",
-            ),
-            *("%d %b %Y", "%b %d, %Y", "%d-%b-%Y"),
-        )
-        for time in ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
-    ),
-    "%a %b %d %H:%M:%S %z %Y",
+_DAYS = (
+    *("%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y", "%m-%d-%Y", "%d-%m-%Y", "%Y/%m/%d", "%Y.%m.%d", "%m/%d/%y", "%d/%m/%y"),
+    *("%d %b %Y", "%b %d, %Y", "%d-%b-%Y"),
 )
+_HOURS = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
+_LAYOUTS = (*(day + time for day in _DAYS for time in _HOURS), "%a %b %d %H:%M:%S %z %Y")
 _MAX_KINDS = 20
 _MOST_REJECTED = 0.005  # of the first rows; half of what a run allows by default
 
@@ -138,19 +110,19 @@ def guess_columns(columns: Mapping[str, pa.Array]) -> Guess:
     rest.pop(guess.values.get("weight", ""), None)
     event = _guess_event(rest, guess)
     rest.pop(event or "", None)
-    left = {name: why for name in rest for why in guess.why.values() if why.startswith(f"'{name}' ")}
-    guess.unused = {name: left.get(name) or _why_unused(name, columns, ends) for name in rest}
+    refusals = {name: why for name in rest for why in guess.why.values() if why.startswith(f"'{name}' ")}
+    guess.unused = {name: refusals.get(name) or _why_unused(name, columns, ends) for name in rest}
     return guess
 
 
 def _set_ends(ends: Ends, columns: Mapping[str, pa.Array], guess: Guess) -> None:
-    said = "equal types mean a plain graph without direction; name two types if the ends differ"
+    why_types = "equal types mean a plain graph without direction; name two types if the ends differ"
     if not ends.is_plain:
-        said = "after its column; vectors of the two types stand in one table"
+        why_types = "after its column; vectors of the two types stand in one table"
     for key in ("source", "target"):
         guess.set(key, getattr(ends, key), ends.why)
     for key in ("source_type", "target_type"):
-        guess.set(key, getattr(ends, key), said)
+        guess.set(key, getattr(ends, key), why_types)
     loops = _self_loops(ends, columns)
     if loops > _MOST_REJECTED:
         guess.set(
@@ -183,16 +155,16 @@ def _self_loops(ends: Ends, columns: Mapping[str, pa.Array]) -> float:
 
 def _why_unused(name: str, columns: Mapping[str, pa.Array], ends: Ends) -> str:
     """Why a column is no part of the interactions."""
-    column, known = columns[name], parse_name(name)
+    column, parsed = columns[name], parse_name(name)
     if numbers_rows(name, columns):
         return "it numbers the rows"
-    if known.rank_in(OCCASIONS) is not None:
+    if parsed.rank_in(OCCASIONS) is not None:
         return "it says in what an interaction took place, and no end is that"
     if pa.types.is_nested(column.type):
         return f"{column.type}: no id, number or time"
     if not can_be_id(column) or looks_like_a_measure(column):
         return "no id by its type or values; what describes a node can be one of its attributes"
-    if known.is_id or known.rank_in(ACTORS) is not None or known.rank_in(OBJECTS) is not None:
+    if parsed.is_id or parsed.rank_in(ACTORS) is not None or parsed.rank_in(OBJECTS) is not None:
         return f"may be an end too: {ends.source} and {ends.target} are likelier by their names"
     return "nothing that is looked for; what describes a node can be one of its attributes"
 
@@ -316,21 +288,21 @@ def _by_name(columns: Mapping[str, pa.Array], words: Sequence[str]) -> list[str]
     """Columns that are called so, in the list's order, then those whose last word is on it, then written as one."""
     ranked = []
     for place, name in enumerate(columns):
-        known = parse_name(name)
+        parsed = parse_name(name)
         # A key of dates, 20240131, is a time where there is no better one.
-        if known.is_id and (words is not _TIMES or known.head not in words):
+        if parsed.is_id and (words is not _TIMES or parsed.head not in words):
             continue
-        said = known.words
+        name_words = parsed.words
         if words is _TIMES:
-            said = tuple(word for word in said if word not in _UNITS) or said
-        head = said[-1] if said else ""
+            name_words = tuple(word for word in name_words if word not in _UNITS) or name_words
+        head = name_words[-1] if name_words else ""
         forms = [head, head.removesuffix("s")]
         rank = next((words.index(form) for form in forms if form in words), None)
-        is_late = words is _TIMES and not _HANDLED.isdisjoint(said)
+        is_late = words is _TIMES and not _HANDLED.isdisjoint(name_words)
         if rank is not None:
-            ranked.append((is_late, known.is_id, len(said) > 1, rank, place, name))
+            ranked.append((is_late, parsed.is_id, len(name_words) > 1, rank, place, name))
         elif words is not _EVENTS and _WRITTEN_UNIT.sub("", head).endswith(tuple(filter(_is_long, words))):
-            ranked.append((is_late, known.is_id, True, len(words), place, name))
+            ranked.append((is_late, parsed.is_id, True, len(words), place, name))
     return [name for *_, name in sorted(ranked)]
 
 
@@ -340,8 +312,8 @@ def _is_long(word: str) -> bool:
 
 
 def _example(column: pa.Array) -> str:
-    known = column.drop_null()
-    return str(to_text(known.slice(0, 1))[0]) if len(known) else "nothing"
+    values = column.drop_null()
+    return str(to_text(values.slice(0, 1))[0]) if len(values) else "nothing"
 
 
 def _quoted(text: str) -> str:

@@ -67,23 +67,23 @@ def find_ends(columns: Mapping[str, pa.Array], unlikely: Iterable[str] = ()) -> 
     ------
     InputError : fewer than two columns can be ids.
     """
-    taken = set(unlikely)
+    excluded = set(unlikely)
     possible = {name: parse_name(name) for name, column in columns.items() if can_be_id(column)}
-    named = {
+    by_name = {
         name: parsed
         for name, parsed in possible.items()
-        if not (name in taken or numbers_rows(name, columns) or is_count(parsed, columns[name]))
+        if not (name in excluded or numbers_rows(name, columns) or is_count(parsed, columns[name]))
     }
-    found = (
-        _by_direction(named, columns, needs_noun=True)
-        or _acted_on(named, columns)
-        or _actor_and_object(named, columns)
-        or _by_direction(named, columns, needs_noun=False)
-        or _peers(named)
-        or _by_place(named, possible, columns)
+    ends = (
+        _by_direction(by_name, columns, needs_noun=True)
+        or _acted_on(by_name, columns)
+        or _actor_and_object(by_name, columns)
+        or _by_direction(by_name, columns, needs_noun=False)
+        or _peers(by_name)
+        or _by_place(by_name, possible, columns)
     )
-    shares = [null_share(columns[name]) for name in (found.source, found.target)]
-    return replace(found, null_share=max(shares))
+    shares = [null_share(columns[name]) for name in (ends.source, ends.target)]
+    return replace(ends, null_share=max(shares))
 
 
 def can_be_id(column: pa.Array) -> bool:
@@ -106,16 +106,16 @@ def words_for_none(column: pa.Array) -> list[str]:
     if not is_text(column.type):
         return []
     text = pc.cast(column, pa.string(), safe=False)
-    found: list[str] = text.filter(pc.is_in(text, value_set=_NO_VALUE)).to_pylist()
-    return found
+    words: list[str] = text.filter(pc.is_in(text, value_set=_NO_VALUE)).to_pylist()
+    return words
 
 
 def numbers_rows(name: str, columns: Mapping[str, pa.Array]) -> bool:
     """Whether a column only says which row it is: by its name, or as integers that count up by one."""
-    known = parse_name(name)
+    parsed = parse_name(name)
     if is_index_name(name):
         return True
-    if any(known.rank_in(words) is not None for words in (ACTORS, OBJECTS, OCCASIONS)):
+    if any(parsed.rank_in(words) is not None for words in (ACTORS, OBJECTS, OCCASIONS)):
         return False
     values = as_integers(columns[name])
     if values is None or len(values) < 3:
@@ -125,11 +125,11 @@ def numbers_rows(name: str, columns: Mapping[str, pa.Array]) -> bool:
 
 def as_integers(column: pa.Array) -> pa.Array | None:
     """The values of a column of integers, or of text that holds nothing else; None for others."""
-    known = column.drop_null()
-    if not len(known) or not (is_text(known.type) or pa.types.is_integer(known.type)):
+    values = column.drop_null()
+    if not len(values) or not (is_text(values.type) or pa.types.is_integer(values.type)):
         return None
     try:
-        return pc.cast(known, pa.int64())
+        return pc.cast(values, pa.int64())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         return None
 
@@ -140,10 +140,10 @@ def is_count(name: ColumnName, column: pa.Array) -> bool:
     return is_plural and not name.is_id and as_integers(column) is not None
 
 
-def _best(named: Mapping[str, ColumnName], vocabulary: tuple[str, ...], unlikely: Iterable[str] = ()) -> str | None:
+def _best(by_name: Mapping[str, ColumnName], vocabulary: tuple[str, ...], unlikely: Iterable[str] = ()) -> str | None:
     """The column whose name says most plainly that it is one of these: by word, as an id, with few other words."""
     ranked = []
-    for place, (name, parsed) in enumerate(named.items()):
+    for place, (name, parsed) in enumerate(by_name.items()):
         rank = parsed.rank_in(vocabulary)
         if rank is not None:
             doubts = (name in unlikely, parsed.is_acted_on, rank, not parsed.is_id, len(parsed.words))
@@ -151,13 +151,15 @@ def _best(named: Mapping[str, ColumnName], vocabulary: tuple[str, ...], unlikely
     return min(ranked)[-1] if ranked else None
 
 
-def _by_direction(named: Mapping[str, ColumnName], columns: Mapping[str, pa.Array], *, needs_noun: bool) -> Ends | None:
+def _by_direction(
+    by_name: Mapping[str, ColumnName], columns: Mapping[str, pa.Array], *, needs_noun: bool
+) -> Ends | None:
     """Two names that differ by opposite directions: from_node and to_node; follower_id and followee_id."""
-    found = []
+    ranked = []
     for place, (left, right) in enumerate(DIRECTIONS):
-        for source, of_source in named.items():
+        for source, of_source in by_name.items():
             rest = of_source.without(left)
-            for target, of_target in named.items():
+            for target, of_target in by_name.items():
                 other = of_target.without(right)
                 if rest is None or other is None or source == target or rest.words != other.words:
                     continue
@@ -171,38 +173,38 @@ def _by_direction(named: Mapping[str, ColumnName], columns: Mapping[str, pa.Arra
                     ends = Ends(source, target, node_type, node_type, f"by their names: {left} and {right}")
                     # Of from_bank, from_account, to_bank, to_account, the accounts: the finer ones.
                     different = len(pc.unique(columns[source]))
-                    found.append(((-rest.is_id, -different, place, source, target), ends))
-    return min(found, key=lambda pair: pair[0])[1] if found else None
+                    ranked.append(((-rest.is_id, -different, place, source, target), ends))
+    return min(ranked, key=lambda pair: pair[0])[1] if ranked else None
 
 
 def _is_noun(name: ColumnName) -> bool:
     return any(name.rank_in(vocabulary) is not None for vocabulary in (ACTORS, OBJECTS))
 
 
-def _actor_and_object(named: Mapping[str, ColumnName], columns: Mapping[str, pa.Array]) -> Ends | None:
+def _actor_and_object(by_name: Mapping[str, ColumnName], columns: Mapping[str, pa.Array]) -> Ends | None:
     """Who acts and on what; an occasion acts where nobody does."""
-    of_kinds = {name for name in named if _is_of_kinds(columns[name])}
-    actor = _best(named, ACTORS) or _agent(named) or _best(named, OCCASIONS, unlikely=of_kinds)
-    others = {name: parsed for name, parsed in named.items() if name != actor}
+    of_kinds = {name for name in by_name if _is_of_kinds(columns[name])}
+    actor = _best(by_name, ACTORS) or _agent(by_name) or _best(by_name, OCCASIONS, unlikely=of_kinds)
+    others = {name: parsed for name, parsed in by_name.items() if name != actor}
     # order_item_id counts the items of an order: 1, 2, 3.
     lines = {name for name, parsed in others.items() if any(word in OCCASIONS for word in parsed.words[:-1])}
     thing = _best(others, OBJECTS, unlikely=of_kinds | lines)
     if actor is None or thing is None:
         return None
     others.pop(thing)
-    if thing in of_kinds and not named[thing].is_id and any(other.is_id for other in _ends_of(others).values()):
+    if thing in of_kinds and not by_name[thing].is_id and any(other.is_id for other in _ends_of(others).values()):
         return None  # a channel of ten, beside the id of something
-    return _two_types(named, actor, thing, "by their names")
+    return _two_types(by_name, actor, thing, "by their names")
 
 
-def _agent(named: Mapping[str, ColumnName]) -> str | None:
+def _agent(by_name: Mapping[str, ColumnName]) -> str | None:
     """The first id of somebody whose name is made of what they do."""
-    return next((name for name, parsed in named.items() if parsed.is_id and parsed.is_agent), None)
+    return next((name for name, parsed in by_name.items() if parsed.is_id and parsed.is_agent), None)
 
 
-def _ends_of(named: Mapping[str, ColumnName]) -> dict[str, ColumnName]:
+def _ends_of(by_name: Mapping[str, ColumnName]) -> dict[str, ColumnName]:
     """Without those that are no ends where somebody acts."""
-    return {name: parsed for name, parsed in named.items() if parsed.rank_in(OCCASIONS) is None}
+    return {name: parsed for name, parsed in by_name.items() if parsed.rank_in(OCCASIONS) is None}
 
 
 def _is_of_kinds(column: pa.Array) -> bool:
@@ -213,30 +215,30 @@ def _is_of_kinds(column: pa.Array) -> bool:
     return len(kinds) <= min(_KINDS, len(column) // 10)
 
 
-def _acted_on(named: Mapping[str, ColumnName], columns: Mapping[str, pa.Array]) -> Ends | None:
+def _acted_on(by_name: Mapping[str, ColumnName], columns: Mapping[str, pa.Array]) -> Ends | None:
     """Two who act, one of whom something is done to (author_id, mentioned_user_id), and nothing that several act on."""
-    things = [name for name, parsed in named.items() if parsed.rank_in(OBJECTS) is not None and parsed.is_id]
+    things = [name for name, parsed in by_name.items() if parsed.rank_in(OBJECTS) is not None and parsed.is_id]
     if any(len(pc.unique(columns[name])) < len(columns[name]) for name in things):
         return None
-    actors = {name: parsed for name, parsed in named.items() if parsed.is_id and parsed.rank_in(ACTORS) is not None}
+    actors = {name: parsed for name, parsed in by_name.items() if parsed.is_id and parsed.rank_in(ACTORS) is not None}
     acting = _best({name: parsed for name, parsed in actors.items() if not parsed.is_acted_on}, ACTORS)
     acted_on = _best({name: parsed for name, parsed in actors.items() if parsed.is_acted_on}, ACTORS)
     if acting is None or acted_on is None:
         return None
-    node_type = named[acting].head
+    node_type = by_name[acting].head
     return Ends(acting, acted_on, node_type, node_type, "by their names: one acts, and one is acted on")
 
 
-def _peers(named: Mapping[str, ColumnName]) -> Ends | None:
+def _peers(by_name: Mapping[str, ColumnName]) -> Ends | None:
     """Two of one type: a user and a friend, an item and a related item."""
-    peer = _best(named, PEERS)
-    others = {name: parsed for name, parsed in named.items() if name != peer}
+    peer = _best(by_name, PEERS)
+    others = {name: parsed for name, parsed in by_name.items() if name != peer}
     actor = _best(others, ACTORS) or _best(others, ("package", "library", "module", *OBJECTS))
     if actor is not None and peer is not None:
-        node_type = named[actor].stem or "node"
+        node_type = by_name[actor].stem or "node"
         return Ends(actor, peer, node_type, node_type, "by their names; both ends are of one type")
-    for place, (source, of_source) in enumerate(named.items()):
-        for target, of_target in list(named.items())[place + 1 :]:
+    for place, (source, of_source) in enumerate(by_name.items()):
+        for target, of_target in list(by_name.items())[place + 1 :]:
             says_ids = all(parsed.is_id or parsed.head in _ADDRESSES for parsed in (of_source, of_target))
             if of_source.head and says_ids and of_source.head == of_target.head:
                 node_type = of_source.head
@@ -248,19 +250,19 @@ _ADDRESSES = frozenset(("iban", "msisdn", "email", "ip", "wallet", "phone", "add
 
 
 def _by_place(
-    named: Mapping[str, ColumnName], possible: Mapping[str, ColumnName], columns: Mapping[str, pa.Array]
+    by_name: Mapping[str, ColumnName], possible: Mapping[str, ColumnName], columns: Mapping[str, pa.Array]
 ) -> Ends:
     """The likeliest two columns: known words first, names that end in "id", few nulls, no kinds, no long text."""
     names = list(columns)
-    likely = [name for name in named if null_share(columns[name]) <= _FEW_NULLS]
+    likely = [name for name in by_name if null_share(columns[name]) <= _FEW_NULLS]
     likely = [name for name in likely if not looks_like_a_measure(columns[name])]
     if len(likely) < 2:  # what else can be one: of two columns, both are the ends
         likely = [name for name in possible if name in likely or not is_index_name(name)]
     if len(likely) < 2:
-        found = ", ".join(f"{name} ({column.type})" for name, column in list(columns.items())[:30])
+        listing = ", ".join(f"{name} ({column.type})" for name, column in list(columns.items())[:30])
         more = f" and {len(columns) - 30} more" if len(columns) > 30 else ""
         raise InputError(
-            f"two columns of ids are needed, and {len(likely)} can be one; the columns are {found}{more}. Ids are "
+            f"two columns of ids are needed, and {len(likely)} can be one; the columns are {listing}{more}. Ids are "
             "strings, integers, decimals without a fraction or 16-byte UUIDs; cast float ids where they are written"
         )
     likely.sort(key=lambda name: (*_doubts(possible[name], columns[name]), names.index(name)))
@@ -312,8 +314,8 @@ def looks_like_a_measure(column: pa.Array, *, may_be_decimal: bool = False) -> b
     return bool(pc.mean(pc.binary_length(text)).as_py() > _LONG_TEXT)
 
 
-def _two_types(named: Mapping[str, ColumnName], source: str, target: str, why: str) -> Ends:
-    types = [named[source].stem or source, named[target].stem or target]
+def _two_types(parsed: Mapping[str, ColumnName], source: str, target: str, why: str) -> Ends:
+    types = [parsed[source].stem or source, parsed[target].stem or target]
     if types[0] == types[1]:
         types = ["source", "target"]
     return Ends(source, target, types[0], types[1], f"{why}; two types of nodes make a bipartite graph")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def parser() -> CommandParser:
     """Return the parser of the command."""
-    made = command_parser(
+    command = command_parser(
         "init",
         "Looks at the first rows of a file, folder or glob (Parquet, CSV, JSON lines), guesses what the\n"
         "columns mean, says why, and writes a config that 'run' takes as it is. All other keys stand\n"
@@ -27,12 +27,12 @@ def parser() -> CommandParser:
         "  graphquilt init 'clicks/*.csv.gz' --out clicks.toml\n"
         "  graphquilt init s3://bucket/events/ --out events.toml",
     )
-    made.add_argument("input", metavar="INPUT", help="file, folder, glob or any pyarrow.fs address")
-    made.add_argument(
+    command.add_argument("input", metavar="INPUT", help="file, folder, glob or any pyarrow.fs address")
+    command.add_argument(
         "--out", type=Path, default=Path("config.toml"), metavar="FILE", help="where to (default: %(default)s)"
     )
-    add_json(made)
-    return made
+    add_json(command)
+    return command
 
 
 def answer(options: argparse.Namespace) -> Answer:
@@ -51,9 +51,9 @@ def answer(options: argparse.Namespace) -> Answer:
     out: Path = options.out
     if out.exists():
         raise ConfigError(f"{out} exists and is not overwritten; give another --out FILE, or move it away")
-    found = first_rows(options.input)
-    guess = guess_columns(found.columns)
-    for key, (value, why) in _keys_of(found.text).items():
+    rows_read = first_rows(options.input)
+    guess = guess_columns(rows_read.columns)
+    for key, (value, why) in _keys_of(rows_read.text).items():
         guess.set(key, value, why)
     remarks = {("input", key): lines for key, lines in guess.remarks.items()}
     values = {"input": {"path": _path_from(out, options.input), **guess.values}}
@@ -67,7 +67,7 @@ def answer(options: argparse.Namespace) -> Answer:
     PipelineConfig.model_validate(tomllib.loads(text))
     _write_new(out, text)
 
-    first = found.sources[0]
+    first = rows_read.sources[0]
     what = FORMAT_NAMES[first.format]
     if first.snapshot is not None:
         what = f"{first.snapshot.kind} table, version {first.snapshot.version}"
@@ -75,9 +75,9 @@ def answer(options: argparse.Namespace) -> Answer:
         (key, on_one_line(toml_value(guess.values[key])) if key in guess.values else "(left out)", why)
         for key, why in guess.why.items()
     ]
-    names = shown(list(found.columns), _MOST_NAMES)
+    names = shown(list(rows_read.columns), _MOST_NAMES)
     lines = [
-        f"{options.input}: {what}, files: {len(found.sources)}, columns: {names}",
+        f"{options.input}: {what}, files: {len(rows_read.sources)}, columns: {names}",
         *columns(rows),
         *([f"not used: {shown(list(guess.unused), _MOST_NAMES)}; the config says why"] if guess.unused else []),
         f"written to {out}. Next: graphquilt run --config {out} --workspace work",
@@ -86,8 +86,8 @@ def answer(options: argparse.Namespace) -> Answer:
         "config": str(out),
         "input": options.input,
         "format": first.format,
-        "files": len(found.sources),
-        "columns": {name: str(column.type) for name, column in found.columns.items()},
+        "files": len(rows_read.sources),
+        "columns": {name: str(column.type) for name, column in rows_read.columns.items()},
         "guessed": guess.values,
         "why": guess.why,
         "unused": guess.unused,
@@ -106,30 +106,30 @@ _HEADER = """\
 def _keys_of(text: TextFormat) -> dict[str, tuple[Any, str]]:
     """Keys of [input] that readers of these files need, each with its reason."""
     unset = type(text)()
-    found: dict[str, tuple[Any, str]] = {}
+    keys: dict[str, tuple[Any, str]] = {}
     if text.delimiter != unset.delimiter:
-        found["delimiter"] = (text.delimiter, "parts most of the first lines into equally many columns")
+        keys["delimiter"] = (text.delimiter, "parts most of the first lines into equally many columns")
     if text.comment is not None:
-        found["comment"] = (text.comment, "the file begins with such lines, which are no rows")
+        keys["comment"] = (text.comment, "the file begins with such lines, which are no rows")
     if text.quote != unset.quote:
-        found["quote"] = (text.quote, "quotes in the first lines don't pair, so they are text")
+        keys["quote"] = (text.quote, "quotes in the first lines don't pair, so they are text")
     if not text.header:
-        found["header"] = (False, "the first row holds values, no names")
+        keys["header"] = (False, "the first row holds values, no names")
         why = "made up, after the looks of the values: rename them as you like"
         if text.comment is not None:
             why = "of the last comment above the rows, or made up: rename them as you like"
-        found["columns"] = (list(text.columns), why)
+        keys["columns"] = (list(text.columns), why)
     if text.encoding != unset.encoding:
-        found["encoding"] = (text.encoding, "the first bytes are no UTF-8; if letters look wrong, name another one")
-    return found
+        keys["encoding"] = (text.encoding, "the first bytes are no UTF-8; if letters look wrong, name another one")
+    return keys
 
 
-def _path_from(out: Path, given: str) -> str:
+def _path_from(out: Path, path: str) -> str:
     """Return the input's path for the config: relative ones are looked for beside the file, too."""
-    if "://" in given or os.path.isabs(given):
-        return given
+    if "://" in path or os.path.isabs(path):
+        return path
     folder = out.absolute().parent
-    return given if folder == Path.cwd() else os.path.relpath(given, folder)
+    return path if folder == Path.cwd() else os.path.relpath(path, folder)
 
 
 def _write_new(out: Path, text: str) -> None:

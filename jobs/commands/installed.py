@@ -29,10 +29,10 @@ _PIPELINE = "graphquilt-pipeline"
 
 def python() -> Finding:
     """Judge the interpreter."""
-    found = f"{platform.python_version()} at {sys.executable}, {platform.machine()}"
+    version = f"{platform.python_version()} at {sys.executable}, {platform.machine()}"
     is_fine = (3, 11) <= sys.version_info[:2] < (3, 14)
     advice = "Python 3.11, 3.12 or 3.13 is needed: make the environment with one"
-    return Finding("python", found, is_fine, advice=advice)
+    return Finding("python", version, is_fine, advice=advice)
 
 
 def packages() -> list[Finding]:
@@ -59,8 +59,8 @@ def _package(name: str, bounds: str, extra: str) -> Finding:
     except metadata.PackageNotFoundError:
         return Finding(name, "not installed", is_fine=False, is_needed=is_needed, advice=how)
     is_fine = all(_holds(version, bound.strip()) for bound in bounds.split(",") if bound.strip())
-    found = version if is_fine else f"{version}, but {bounds} is wanted"
-    return Finding(name, found, is_fine, is_needed, how)
+    finding = version if is_fine else f"{version}, but {bounds} is wanted"
+    return Finding(name, finding, is_fine, is_needed, how)
 
 
 def _holds(version: str, bound: str) -> bool:
@@ -74,10 +74,10 @@ def _holds(version: str, bound: str) -> bool:
 
 def _numbers(version: str) -> tuple[int, ...]:
     # As numbers: "3.10" is above "3.4".
-    found = [int(number) for number in re.match(r"[\d.]*", version)[0].split(".") if number]  # type: ignore[index]
-    while found and found[-1] == 0:
-        found.pop()
-    return tuple(found)
+    numbers = [int(number) for number in re.match(r"[\d.]*", version)[0].split(".") if number]  # type: ignore[index]
+    while numbers and numbers[-1] == 0:
+        numbers.pop()
+    return tuple(numbers)
 
 
 def java() -> Finding:
@@ -91,11 +91,11 @@ def java() -> Finding:
     if command is None:
         return Finding("java", "not found", is_fine=False, is_needed=False, advice=advice)
     try:
-        done = subprocess.run([command, "-version"], capture_output=True, text=True, timeout=30, check=True)
+        process = subprocess.run([command, "-version"], capture_output=True, text=True, timeout=30, check=True)
     except (OSError, subprocess.SubprocessError) as error:
         return Finding("java", f"{command} does not run ({error})", is_fine=False, is_needed=False, advice=advice)
-    match = re.search(r'version "(\d+)(?:\.(\d+))?', done.stderr + done.stdout)
+    match = re.search(r'version "(\d+)(?:\.(\d+))?', process.stderr + process.stdout)
     # Java 8 calls itself 1.8.
     version = int(match[2] or 0) if match and match[1] == "1" else int(match[1]) if match else 0
-    first = (done.stderr + done.stdout).splitlines()[0]
+    first = (process.stderr + process.stdout).splitlines()[0]
     return Finding("java", f"{first} at {command}", version >= _JAVA, is_needed=False, advice=advice)

@@ -29,21 +29,21 @@ def kernel_cache() -> Finding:
 
     cpu = llvmlite.binding.get_host_cpu_name()
     folder = Path(pipeline.kernels.__path__[0])
-    kept = cache_folder(folder)
-    wanted = warm = 0
+    cache = cache_folder(folder)
+    total = warm = 0
     for source in sorted(folder.glob("*.py")):
         # One a decorated function: all kernels here are cached.
         kernels = source.read_text().count("cache=True")
-        wanted += kernels
-        indexes = leaf_of(kept, folder).glob(f"{source.stem}.*.nbi") if kept else ()
+        total += kernels
+        indexes = leaf_of(cache, folder).glob(f"{source.stem}.*.nbi") if cache else ()
         fresh = {index.name for index in indexes if _is_fresh(index, source, numba.__version__, cpu)}
         warm += min(kernels, len(fresh))
     # Not needed: what is missing is compiled when it is used.
-    if kept is None:
-        found = "nowhere to be kept"
-        return Finding("kernels", found, is_fine=False, is_needed=False, advice=_NOWHERE)
-    found = f"{warm} of {wanted} compiled for {cpu} (cache: {kept})"
-    return Finding("kernels", found, is_fine=warm >= wanted, is_needed=False, advice=_ADVICE)
+    if cache is None:
+        status = "nowhere to be kept"
+        return Finding("kernels", status, is_fine=False, is_needed=False, advice=_NOWHERE)
+    status = f"{warm} of {total} compiled for {cpu} (cache: {cache})"
+    return Finding("kernels", status, is_fine=warm >= total, is_needed=False, advice=_ADVICE)
 
 
 def _is_fresh(index: Path, source: Path, version: str, cpu: str) -> bool:

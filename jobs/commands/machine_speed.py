@@ -37,5 +37,5 @@ def slowness() -> float:
         started = time.process_time()
         spmm(Csr(indptr, indices, None), x, out, start=0, stop=_ROWS)
         best = min(best, time.process_time() - started)
-    found = min(max(best / _REFERENCE_SECONDS, _LEAST), _MOST)
-    return 1.0 if 1 / _SAME <= found <= _SAME else found
+    ratio = min(max(best / _REFERENCE_SECONDS, _LEAST), _MOST)
+    return 1.0 if 1 / _SAME <= ratio <= _SAME else ratio

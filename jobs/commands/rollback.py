@@ -10,7 +10,7 @@ from jobs.arguments import CommandParser, add_workspace, command_parser, parse_a
 
 def parser() -> CommandParser:
     """Return the parser of the command."""
-    made = command_parser(
+    command = command_parser(
         "rollback",
         "Points CURRENT at the release before the current one, or at the one named. Its bytes are\n"
         "checked first, and restored from working tables where they can be. It lasts until the next\n"
@@ -19,10 +19,10 @@ def parser() -> CommandParser:
         "  graphquilt rollback --workspace work\n"
         "  graphquilt rollback --workspace work --name default --to 2024-06-01-0123456789ab",
     )
-    add_workspace(made, with_name=True)
-    made.add_argument("--to", metavar="RELEASE", help="'graphquilt inspect' lists them")
-    made.add_argument("--wait", type=parse_amount, default=60.0, metavar="SECONDS", help="for a lock (default: 60)")
-    return made
+    add_workspace(command, with_name=True)
+    command.add_argument("--to", metavar="RELEASE", help="'graphquilt inspect' lists them")
+    command.add_argument("--wait", type=parse_amount, default=60.0, metavar="SECONDS", help="for a lock (default: 60)")
+    return command
 
 
 def answer(options: argparse.Namespace) -> Answer:

@@ -20,8 +20,8 @@ def probe(address: str) -> list[Finding]:
     ------
     ConfigError : an address with a scheme.
     """
-    wanted = folder_of(address)
-    folder = next(path for path in (wanted, *wanted.parents) if path.exists())
+    root = folder_of(address)
+    folder = next(path for path in (root, *root.parents) if path.exists())
     try:
         trial = Path(tempfile.mkdtemp(prefix=".doctor-", dir=folder))
     except OSError as error:
@@ -30,7 +30,7 @@ def probe(address: str) -> list[Finding]:
     try:
         free = shutil.disk_usage(folder).free
         return [
-            Finding("workspace", f"{wanted} can be written, {amount(free)} free", is_fine=True),
+            Finding("workspace", f"{root} can be written, {amount(free)} free", is_fine=True),
             _fsync(trial),
             _locks(trial),
             _links(trial),

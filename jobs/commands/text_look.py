@@ -49,12 +49,12 @@ def look_at_text(piece: Piece) -> TextFormat:
     usual = TextFormat().dialect(piece.relative).delimiter
     comment = _comment_of(lines, usual)
     delimiter, rows = _delimiter_of(_without_comments(lines, comment), usual)
-    told = None if delimiter == usual else delimiter
+    unusual = None if delimiter == usual else delimiter
     if not rows or _has_header(rows):
-        return TextFormat(delimiter=told, encoding=encoding, comment=comment)
+        return TextFormat(delimiter=unusual, encoding=encoding, comment=comment)
     names = _names_in_comments(lines, comment, delimiter, len(rows[0]))
     names = names or _names_for(rows, _is_one_set(lines) if comment else None)
-    return TextFormat(delimiter=told, encoding=encoding, comment=comment, header=False, columns=names)
+    return TextFormat(delimiter=unusual, encoding=encoding, comment=comment, header=False, columns=names)
 
 
 def _marked(data: bytes) -> str:
@@ -178,7 +178,7 @@ def _names_ends(cells: Sequence[str]) -> bool:
     words = {word for pair in DIRECTIONS for word in pair if len(word) > 1}
     for cell in cells:
         name = parse_name(cell)
-        if name.is_id or words & {*name.words} or any(name.rank_in(known) is not None for known in _KNOWN):
+        if name.is_id or words & {*name.words} or any(name.rank_in(vocabulary) is not None for vocabulary in _KNOWN):
             return True
     return False
 
@@ -214,26 +214,24 @@ def _names_for(rows: Sequence[Sequence[str]], is_one_set: bool | None) -> tuple[
 
 def _look_of(column: Sequence[str], *, is_late: bool) -> str:
     """What a column's values look like; ``is_late``: after two others, so that few values in few rows are no ids."""
-    known = [cell for cell in column if cell.strip()]
-    if not known:
+    cells = [cell for cell in column if cell.strip()]
+    if not cells:
         return "nothing"
-    if all(map(_EPOCH.fullmatch, known)) or all(map(_DATE.fullmatch, known)):
+    if all(map(_EPOCH.fullmatch, cells)) or all(map(_DATE.fullmatch, cells)):
         return "timestamp"
-    kinds = set(known)
-    is_small = len(kinds) <= min(20, len(known) // (1 if is_late and len(known) < _FEW else 3))
-    if all(map(_NUMBER.fullmatch, known)):
-        numbers = [float(cell.replace(",", ".")) for cell in known]
+    kinds = set(cells)
+    is_small = len(kinds) <= min(20, len(cells) // (1 if is_late and len(cells) < _FEW else 3))
+    if all(map(_NUMBER.fullmatch, cells)):
+        numbers = [float(cell.replace(",", ".")) for cell in cells]
         if is_small and all(0 <= number <= 10 and (2 * number).is_integer() for number in numbers):
             return "rating" if len(kinds) > 1 else "number"
         if min(numbers) < 0 and max(map(abs, numbers)) <= 100:  # trust, votes
             return "number"
         return (
             "id"
-            if all(number.is_integer() and "." not in cell for number, cell in zip(numbers, known, strict=True))
+            if all(number.is_integer() and "." not in cell for number, cell in zip(numbers, cells, strict=True))
             else "number"
         )
-    if is_small and len(known) < _FEW:
-        is_small = 2 * len(kinds) <= len(known) or (
-            len({*map(len, kinds)}) > 1 and all(map(str.isalpha, kinds))
-        )
+    if is_small and len(cells) < _FEW:
+        is_small = 2 * len(kinds) <= len(cells) or (len({*map(len, kinds)}) > 1 and all(map(str.isalpha, kinds)))
     return "event" if is_small and len(kinds) <= 10 else "id"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from graphquilt.output import write
 from jobs.answers import Answer
-from jobs.arguments import CommandParser, command_parser, parse_amount, parse_count, stage_parser
+from jobs.arguments import CommandParser, command_parser, parse_amount, parse_count, parse_seed, stage_parser
 from jobs.commands.tune_report import facts_of, header_of, text_of, use_of
 from jobs.stopping import StopRequest
 from pipeline.errors import ConfigError
@@ -73,7 +73,9 @@ def parser() -> CommandParser:
         help="hide the latest pairs, or not even where there are times (default: where there are times)",
     )
     command.add_argument("--curve", action="store_true", help="try the chosen parameters at other widths, too")
-    command.add_argument("--seed", type=_seed, default=0, metavar="N", help="of the split and the samples (default: 0)")
+    command.add_argument(
+        "--seed", type=parse_seed, default=0, metavar="N", help="of the split and the samples (default: 0)"
+    )
     command.add_argument("--sample", type=parse_count, metavar="N", help="most users or nodes ranked (default: 5000)")
     command.add_argument(
         "--max-pairs", type=parse_count, metavar="N", help="most pairs tuned on (default: as memory and budget allow)"
@@ -227,9 +229,3 @@ def _widths(text: str) -> tuple[int, ...]:
     if not all(part.strip().isdecimal() and 1 <= int(part) <= 65_536 for part in parts):
         raise argparse.ArgumentTypeError(f"{text!r} must be widths from 1 to 65536, such as 64,128,256")
     return tuple(sorted({int(part) for part in parts}))
-
-
-def _seed(text: str) -> int:
-    if not text.isdecimal() or int(text) >= 2**63:
-        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number from 0 on, below 2**63")
-    return int(text)

@@ -21,7 +21,7 @@ _LEFT_OUT = ("metadata", "sums", "metrics", "gate", "removed")
 
 def parser() -> CommandParser:
     """Return the parser of the command."""
-    made = command_parser(
+    command = command_parser(
         "inspect",
         "Says what is in a workspace: dates with their verdicts, releases, what readers get. With --date: the\n"
         "tables of that day with rows, bytes, fingerprints and seconds, the rows that were rejected and why\n"
@@ -30,11 +30,11 @@ def parser() -> CommandParser:
         "  graphquilt inspect --workspace work --date 2024-06-01\n"
         "  graphquilt inspect --workspace work --name default --json",
     )
-    made.add_argument("--workspace", required=True, metavar="FOLDER", help="the workspace")
-    made.add_argument("--date", type=parse_date, metavar="YYYY-MM-DD", help="one day in full")
-    made.add_argument("--name", help="only this published name")
-    add_json(made)
-    return made
+    command.add_argument("--workspace", required=True, metavar="FOLDER", help="the workspace")
+    command.add_argument("--date", type=parse_date, metavar="YYYY-MM-DD", help="one day in full")
+    command.add_argument("--name", help="only this published name")
+    add_json(command)
+    return command
 
 
 def answer(options: argparse.Namespace) -> Answer:
@@ -64,12 +64,12 @@ def answer(options: argparse.Namespace) -> Answer:
 
 
 def _day_in_short(root: Path, date: str) -> dict[str, Any]:
-    made, damaged = _manifests(root / "runs" / date)
+    manifests, damaged = _manifests(root / "runs" / date)
     return {
         "date": date,
         "verdict": _verdict(root, date),
-        "tables": len(made),
-        "bytes": sum(manifest.bytes for manifest in made),
+        "tables": len(manifests),
+        "bytes": sum(manifest.bytes for manifest in manifests),
         "damaged": damaged,
     }
 
@@ -89,16 +89,16 @@ def _manifests(folder: Path) -> tuple[list[Manifest], list[str]]:
     from pipeline.stages.chain import MAKER
     from pipeline.workspace import manifests_below
 
-    found: list[Manifest] = []
+    manifests: list[Manifest] = []
     damaged: list[str] = []
     for table in MAKER:
-        made, problems = manifests_below(folder / table)
-        found += sorted(made, key=lambda one: (str(one.made_by.get("started")), one.fingerprint))
+        of_table, problems = manifests_below(folder / table)
+        manifests += sorted(of_table, key=lambda one: (str(one.made_by.get("started")), one.fingerprint))
         damaged += problems
-        for manifest in made:
+        for manifest in of_table:
             sizes = {folder / table / manifest.fingerprint / file.name: file.bytes for file in manifest.files}
             damaged += [f"{path} is missing or cut short" for path, size in sizes.items() if not _has(path, size)]
-    return found, damaged
+    return manifests, damaged
 
 
 def _has(path: Path, size: int) -> bool:
@@ -106,10 +106,10 @@ def _has(path: Path, size: int) -> bool:
 
 
 def _day(folder: Path) -> dict[str, Any]:
-    made, damaged = _manifests(folder)
-    newest = {manifest.table: manifest for manifest in made}  # the last of each table wins
+    manifests, damaged = _manifests(folder)
+    newest = {manifest.table: manifest for manifest in manifests}  # the last of each table wins
     return {
-        "tables": [_table(manifest) for manifest in made],
+        "tables": [_table(manifest) for manifest in manifests],
         "damaged": damaged,
         "ingest": _ingest(folder, newest),
         "graph": _figures(newest.get("node_index")),
@@ -169,15 +169,15 @@ def _examples(files: Sequence[Path]) -> dict[str, list[dict[str, Any]]]:
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    found: dict[str, list[dict[str, Any]]] = {}
+    examples: dict[str, list[dict[str, Any]]] = {}
     for file in files:
         with pq.ParquetFile(file) as source:
             for batch in source.iter_batches(columns=["file", "row", "reason"]):
                 for reason in pc.unique(batch["reason"]).to_pylist():
-                    known = found.setdefault(reason, [])
+                    of_reason = examples.setdefault(reason, [])
                     rows = batch.filter(pc.equal(batch["reason"], reason)).select(["file", "row"])
-                    known += rows.slice(0, _EXAMPLES - len(known)).to_pylist()
-    return found
+                    of_reason += rows.slice(0, _EXAMPLES - len(of_reason)).to_pylist()
+    return examples
 
 
 def _published(root: Path, name: str) -> dict[str, Any]:
@@ -194,8 +194,8 @@ def _published(root: Path, name: str) -> dict[str, Any]:
         at, trouble = None, f"{error}. {describe_pointer_remedy(folder)}"
     damaged = {}
     for release in sorted({*list_releases(folder), *([at.release] if at else [])}):
-        known = at.manifest_sha256 if at and at.release == release else None
-        if problems := find_problems(folder / RELEASES / release, known, deep=False):
+        checksum = at.manifest_sha256 if at and at.release == release else None
+        if problems := find_problems(folder / RELEASES / release, checksum, deep=False):
             damaged[release] = {"problems": problems, "remedy": describe_remedy(folder, release)}
     return {
         "current": at.release if at else None,
@@ -283,8 +283,8 @@ def _published_text(published: Mapping[str, Any]) -> list[str]:
                 for release in about["releases"]
             ]
         ) or ["  no release"]
-        for release, found in about["damaged"].items():
-            lines.append(f"  damaged: {release}: {join_problems(found['problems'])}. {found['remedy']}")
+        for release, damage in about["damaged"].items():
+            lines.append(f"  damaged: {release}: {join_problems(damage['problems'])}. {damage['remedy']}")
         if about["current_problem"]:
             lines.append(f"  CURRENT: {about['current_problem']}")
     return lines

@@ -93,9 +93,9 @@ def _read(path: str, rules: AttributeRules) -> tuple[pa.Table, list[dict[str, An
         return rows, rejected
     if not rejected:
         raise InputError(f"the attributes {path} have no rows; check --attributes")
-    named = "; ".join(rejection(row) for row in rejected[:_NAMED])
+    examples = "; ".join(rejection(row) for row in rejected[:_NAMED])
     more = f"; and {len(rejected) - _NAMED:,} more" if len(rejected) > _NAMED else ""
-    raise InputError(f"no row of {path} is usable: {named}{more}. Repair the rows and ask again")
+    raise InputError(f"no row of {path} is usable: {examples}{more}. Repair the rows and ask again")
 
 
 def _refuse_without_rows(config: PipelineConfig, node_type: str, name: str) -> None:

@@ -91,9 +91,9 @@ class PairWeights:
             return []
         span = (self._until_us - int(self._last_us.min())) / _DAY_US
         best = changes.get(_HALF_LIFE)
-        wanted = [best / 2, best * 2] if best else [_FIRST_SHARE * span]
+        neighbors = [best / 2, best * 2] if best else [_FIRST_SHARE * span]
         # Three digits: a half-life is a number that people read.
-        return [float(f"{days:.3g}") for days in wanted if _SHORTEST_SHARE * span <= days <= span]
+        return [float(f"{days:.3g}") for days in neighbors if _SHORTEST_SHARE * span <= days <= span]
 
 
 class BlockCache:

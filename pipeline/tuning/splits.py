@@ -61,9 +61,9 @@ def hide_per_user(
     order = np.lexsort((dst, word, src))
     user = src[order]
     place = np.arange(user.size) - (np.cumsum(pairs) - pairs)[user]
-    wanted = np.clip(np.floor(share * pairs + 0.5).astype(np.int64), 1, np.maximum(pairs - 1, 1))
+    hidden_counts = np.clip(np.floor(share * pairs + 0.5).astype(np.int64), 1, np.maximum(pairs - 1, 1))
     is_hidden = np.zeros(src.size, np.bool_)
-    is_hidden[order] = (place < wanted[user]) & (pairs[user] >= MIN_PAIRS)
+    is_hidden[order] = (place < hidden_counts[user]) & (pairs[user] >= MIN_PAIRS)
     return is_hidden
 
 

@@ -128,7 +128,7 @@ def history_of(graph: TrainingGraph, workspace: Workspace) -> History:
     Pairs are found in the edges by their ids: what index has held out or the sample left out is passed over.
     """
     finder = _Positions(graph, workspace)
-    found: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]] = []
+    parts: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]] = []
     is_dated = True
     for file in workspace.files("edges"):
         table = pq.read_table(file, columns=["src_id", "dst_id", "last_ts", "events"], partitioning=None)
@@ -136,10 +136,10 @@ def history_of(graph: TrainingGraph, workspace: Workspace) -> History:
         src, dst = finder(table["src_id"], graph.source), finder(table["dst_id"], graph.target)
         is_here = (src >= 0) & (dst >= 0)
         last = table["last_ts"].fill_null(0).to_numpy()
-        found.append((_codes(src[is_here], dst[is_here], graph), last[is_here], table["events"].to_numpy()[is_here]))
-    known, last_us, events = (np.concatenate(columns) for columns in zip(*found, strict=True))
-    order = np.argsort(known)
-    at = order[np.searchsorted(known, _codes(graph.src, graph.dst, graph), sorter=order)]
+        parts.append((_codes(src[is_here], dst[is_here], graph), last[is_here], table["events"].to_numpy()[is_here]))
+    codes, last_us, events = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+    order = np.argsort(codes)
+    at = order[np.searchsorted(codes, _codes(graph.src, graph.dst, graph), sorter=order)]
     return History(last_us[at] if is_dated else None, events[at])
 
 
@@ -157,13 +157,13 @@ class _Positions:
         self._graph = graph
         self._ids = _ids(workspace.files("node_index"))
 
-    def __call__(self, wanted: pa.ChunkedArray, positions: tuple[int, int]) -> NDArray[np.int64]:
+    def __call__(self, ids: pa.ChunkedArray, positions: tuple[int, int]) -> NDArray[np.int64]:
         first, stop = positions
-        known = self._ids.take(pa.array(self._graph.node_ix[first:stop]))
-        if known.type != wanted.type:
-            known, wanted = known.cast(pa.string()), wanted.cast(pa.string())
-        found = pc.index_in(wanted.combine_chunks(), known).cast(pa.int64()).fill_null(-1 - first)
-        return np.asarray(found.to_numpy() + first)
+        graph_ids = self._ids.take(pa.array(self._graph.node_ix[first:stop]))
+        if graph_ids.type != ids.type:
+            graph_ids, ids = graph_ids.cast(pa.string()), ids.cast(pa.string())
+        row = pc.index_in(ids.combine_chunks(), graph_ids).cast(pa.int64()).fill_null(-1 - first)
+        return np.asarray(row.to_numpy() + first)
 
 
 def _ids(files: Sequence[Path]) -> pa.Array:

@@ -25,7 +25,7 @@ from pipeline.tasks import Task, run_missing
 from tests.jobs.slow_task import wait_long
 
 def run(engine, config, workspace):
-    run_missing(engine, wait_long, [Task(f"wait-{n}", workspace.work("ingest")) for n in range(4)])
+    run_missing(engine, wait_long, [Task(f"wait-{n}", workspace.work("ingest"), {}) for n in range(4)])
 
 ingest.run = run
 from graphquilt.__main__ import main
