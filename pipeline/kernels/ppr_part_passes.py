@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.kernels.array_types import In, InCube, Out, kernel
+from pipeline.kernels.array_types import In, InCube, Out, inner_kernel, kernel
 from pipeline.kernels.csr import weight_of
 
 #: Bit flags of a row: it is in the queue; it is among the rows reached; its mass changed.
@@ -96,7 +96,7 @@ class SentLists(NamedTuple):
     mass: Out[np.float64]
 
 
-@kernel
+@inner_kernel
 def _recall(log: HeldMass, source: int, state: PartScratch) -> int:
     """Put what a source's rows hold into the state; the number of rows reached."""
     count = 0
@@ -112,12 +112,13 @@ def _recall(log: HeldMass, source: int, state: PartScratch) -> int:
     return count
 
 
-@kernel
+@inner_kernel
 def _spread(
     walk: PartWalk, restart: float, threshold: float, arrived: ArrivedMass, source: int, state: PartScratch, count: int
 ) -> tuple[int, int]:
     """Take in what arrived and push until nothing is queued; the number of rows reached, and of entries walked."""
     indptr, indices, weights, strength = walk.indptr, walk.indices, walk.weights, walk.strength
+    bounds, rows, masses = arrived
     settled, waiting, flow, marks, queue, reached = state
     ring = strength.size
     head, tail, length, walked = 0, 0, 0, 0
@@ -127,7 +128,7 @@ def _spread(
         begin, end, per_weight = 0, 0, 0.0
         target = np.int64(-1)
         if e_in < stop_in:
-            target, mass = np.int64(arrived.row[e_in]), arrived.mass[e_in]
+            target, mass = np.int64(rows[e_in]), masses[e_in]
             e_in += 1
             if target >= 0:
                 # As a single edge of weight 1: one loop for all three, since a call an entry would double its time.
@@ -135,8 +136,8 @@ def _spread(
             else:
                 begin, end, per_weight = indptr[~target], indptr[~target + 1], mass
                 walked += end - begin
-        elif list_at < arrived.bounds.shape[1]:
-            e_in, stop_in = arrived.bounds[source, list_at, 0], arrived.bounds[source, list_at, 1]
+        elif list_at < bounds.shape[1]:
+            e_in, stop_in = bounds[source, list_at, 0], bounds[source, list_at, 1]
             list_at += 1
         elif length > 0:
             row = np.int64(queue[head])
@@ -170,7 +171,7 @@ def _spread(
                 length += 1
 
 
-@kernel
+@inner_kernel
 def _hand_out(
     walk: PartWalk, source: int, state: PartScratch, count: int, held: HeldLists, sent: SentLists
 ) -> tuple[int, int]:

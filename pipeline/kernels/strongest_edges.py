@@ -77,15 +77,12 @@ def _keep(
     ``put`` (rows,) is where each row's list ends so far; without outputs, its lengths are counted alone.
     """
     indptr, neighbor, weight, _ = graph
+    lightest, farthest = weakest
     for row in range(indptr.size - 1):
         for e in range(indptr[row], indptr[row + 1]):
             other = neighbor[e]
-            is_strong_here = weight[e] > weakest.weight[row] or (
-                weight[e] == weakest.weight[row] and other <= weakest.neighbor[row]
-            )
-            is_strong_there = weight[e] > weakest.weight[other] or (
-                weight[e] == weakest.weight[other] and row <= weakest.neighbor[other]
-            )
+            is_strong_here = weight[e] > lightest[row] or (weight[e] == lightest[row] and other <= farthest[row])
+            is_strong_there = weight[e] > lightest[other] or (weight[e] == lightest[other] and row <= farthest[other])
             if is_strong_here or is_strong_there:
                 if out_neighbor.size:
                     out_neighbor[put[other]] = row
