@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
 from jobs.commands.finding import Finding
 from pipeline.numba_cache import cache_folder, leaf_of
 
+_DECORATOR = re.compile(r"^@(?:\w+_)?kernel$", re.MULTILINE)
 _ADVICE = (
     "the first run, or every worker of a cluster without a shared cache, compiles for a minute first: "
     "graphquilt doctor --warm"
@@ -32,8 +34,8 @@ def kernel_cache() -> Finding:
     cache = cache_folder(folder)
     total = warm = 0
     for source in sorted(folder.glob("*.py")):
-        # One a decorated function: all kernels here are cached.
-        kernels = source.read_text().count("cache=True")
+        # All that the decorators of array_types compile is cached.
+        kernels = len(_DECORATOR.findall(source.read_text()))
         total += kernels
         indexes = leaf_of(cache, folder).glob(f"{source.stem}.*.nbi") if cache else ()
         fresh = {index.name for index in indexes if _is_fresh(index, source, numba.__version__, cpu)}
