@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -43,7 +42,7 @@ def find_lists(options: argparse.Namespace) -> ListInputs | None:
     vectors = _find_one(options, TABLE)
     for file in table.files:
         try:
-            PPR_NEIGHBOR_LISTS.check_schema(pq.read_schema(file), file)
+            PPR_NEIGHBOR_LISTS.check_schema(pq.read_schema(file), str(file))
         except ContractViolationError as error:
             raise InputError(str(error)) from error
     sources = read_pair_sources(options, table, report_config(options, table))
@@ -85,7 +84,7 @@ def report_lists(sources: PairSources, options: argparse.Namespace, facts: Mappi
             **release,
             "method": metadata.get("method"),
             **{key: metadata.get(key) for key in keys},
-            "lists": storage.rows_in([Path(file) for file in table.files]),
+            "lists": storage.rows_in(table.files),
             "from": types[0],
             "to": types[1],
         },

@@ -7,6 +7,7 @@ import datetime as dt
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -126,7 +127,7 @@ def read_ids(path: str, columns: PairColumns, option: str, date: dt.date | None 
     return ids
 
 
-def _run_files(table: TableFiles, name: str) -> list[str] | None:
+def _run_files(table: TableFiles, name: str) -> list[Path] | None:
     """Return the files of a table of the run that made a release; None if they are gone.
 
     Raises
@@ -139,7 +140,7 @@ def _run_files(table: TableFiles, name: str) -> list[str] | None:
     run = Workspace(table.root, day, table.manifest["fingerprints"], MAKER, "evaluate")
     if run.finished(name) is None and run.problem(name) is None:
         return None
-    return [str(file) for file in run.files(name)]
+    return run.files(name)
 
 
 def _held_out(table: TableFiles) -> PairIds | None:

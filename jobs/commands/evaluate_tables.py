@@ -30,7 +30,7 @@ class TableFiles:
     """A table on disk: its files, what it says of itself, and its release's manifest if it is one."""
 
     place: str
-    files: list[str]
+    files: list[Path]
     metadata: Mapping[str, Any]
     manifest: Mapping[str, Any] | None
     root: Path | None  # the workspace that its run may still be in
@@ -80,7 +80,7 @@ def _release(root: Path, name: str, release: str | None, option: str, table: str
 
 
 def _of_release(location: Location, root: Path | None, table: str) -> TableFiles:
-    files = [str(file) for file in location.files(table)]
+    files = list(location.files(table))
     return TableFiles(location.release, files, _metadata(files[0]), location.manifest, root)
 
 
@@ -100,15 +100,15 @@ def table_at(path: Path, option: str, table: str = TABLE) -> TableFiles:
         raise InputError(str(error)) from error
     if not path.exists():
         raise InputError(f"{option} is {path}, which does not exist; give a Parquet file or a folder of them")
-    files = [str(path)] if path.is_file() else sorted(str(file) for file in path.glob("*.parquet"))
+    files = [path] if path.is_file() else sorted(path.glob("*.parquet"))
     if not files and (path / table).is_dir():
-        files = sorted(str(file) for file in (path / table).glob("*.parquet"))
+        files = sorted((path / table).glob("*.parquet"))
     if not files:
         raise InputError(f"{option} is {path}, which holds no *.parquet; give the folder of {table} or one file")
     return TableFiles(str(path), files, _metadata(files[0]), None, None)
 
 
-def _metadata(file: str) -> Mapping[str, Any]:
+def _metadata(file: Path) -> Mapping[str, Any]:
     """What a table says of itself; nothing where it does not."""
     try:
         raw = (pq.read_metadata(file).metadata or {}).get(METADATA_KEY)
@@ -163,7 +163,7 @@ def read_table(table: TableFiles, config: Mapping[str, Any], similarity: str | N
     return scored
 
 
-def _check_columns(file: str, schema: pa.Schema) -> None:
+def _check_columns(file: Path, schema: pa.Schema) -> None:
     missing = [name for name in (*_COLUMNS, "embedding") if name not in schema.names]
     if missing:
         raise InputError(f"{file} has no column '{missing[0]}'; it has {schema.names}, and {TABLE} was wanted")

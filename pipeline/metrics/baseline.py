@@ -69,9 +69,9 @@ class Baseline:
         """Type of its ids, "int64" or "string"."""
         return str(self.manifest["stages"]["ingest"]["figures"]["id_type"])
 
-    def files_of(self, table: str) -> list[str]:
+    def files_of(self, table: str) -> list[Path]:
         """Return the files of one of its published tables; none if it has no such table."""
-        return [str(file) for file in sorted((self.folder / table).glob("*.parquet"))]
+        return sorted((self.folder / table).glob("*.parquet"))
 
     def working(self, workspace: Workspace, table: str) -> list[Path] | str:
         """Return the files of a working table of its run, checked; or why there are none."""

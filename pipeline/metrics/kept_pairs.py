@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -11,14 +12,70 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.evaluation.sampling import sample_by_key
-from pipeline.tasks import Attempt
 
 SAMPLE = 5_000  # nodes of a type: a share of .9 is then known to .004
 FEWEST = 20  # nodes or pairs, below which a share says nothing
 
 
-def measure_kept(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:  # noqa: ARG001
-    """Task: which nodes and pairs of the baseline that should still be there tonight are.
+@dataclass(frozen=True)
+class NightGraph:
+    """Files of the tables that describe a night's graph."""
+
+    edges: tuple[Path, ...]
+    node_index: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class KeptPairs:
+    """Input of the task that compares tonight's graph with the baseline's."""
+
+    baseline: NightGraph
+    tonight: NightGraph
+    source_type: str
+    target_type: str
+    since_us: int | None  # where tonight's window begins
+    half_life_us: int | None
+    seed: int
+
+
+@dataclass(frozen=True)
+class Share:
+    """How many of ``of`` are still there."""
+
+    kept: int
+    of: int
+
+
+@dataclass(frozen=True)
+class WeightRatio:
+    """A ratio of medians, and of how many weights it is."""
+
+    ratio: float
+    of: int
+
+
+@dataclass(frozen=True)
+class Due:
+    """How much of the baseline's graph tonight's window has not passed by."""
+
+    pairs: int
+    node_shares: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class PairsKept:
+    """What is still there of the baseline's graph."""
+
+    pairs: Share
+    nodes: Mapping[str, Share]
+    weights: Share
+    renewed: Share
+    new_weights: WeightRatio
+    due: Due | None  # None: there is no window
+
+
+def measure_kept(payload: KeptPairs) -> PairsKept:
+    """Return which nodes and pairs of the baseline that should still be there tonight are.
 
     A pair should be there if its last event is in tonight's window. A node should if it has such a pair. Where there
     is a window, ``due`` says how many of all pairs, and which shares of the nodes, these are.
@@ -27,43 +84,43 @@ def measure_kept(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, A
     ----
     Reads both node indexes and edge tables once; holds the ids of all nodes and the pairs of the sample.
     """
-    has_window = payload["since_us"] is not None
-    types = payload["source_type"], payload["target_type"]
-    ids = {name: _sampled_ids(payload["old"]["node_index"], name, payload["seed"]) for name in dict.fromkeys(types)}
-    has_pair = {name: pa.array([], of.type) for name, of in ids.items()}
+    has_window = payload.since_us is not None
+    types, before = (payload.source_type, payload.target_type), payload.baseline
+    ids = {name: _sampled_ids(before.node_index, name, payload.seed) for name in dict.fromkeys(types)}
+    has_pair = {name: pa.array([], of_type.type) for name, of_type in ids.items()}
     of_sources, due_pairs = [], 0
-    for rows in _edges(payload["old"]["edges"]):
-        due = rows.filter(pc.greater_equal(rows["last_ts"], payload["since_us"])) if has_window else rows
+    for rows in _edges(before.edges):
+        due = rows.filter(pc.greater_equal(rows["last_ts"], payload.since_us)) if has_window else rows
         for name, column in zip(types, ("src_id", "dst_id"), strict=True):
-            found = due[column].filter(pc.is_in(due[column], ids[name]))
-            has_pair[name] = pc.unique(pa.concat_arrays([has_pair[name], found]))
+            ends_of_sample = due[column].filter(pc.is_in(due[column], ids[name]))
+            has_pair[name] = pc.unique(pa.concat_arrays([has_pair[name], ends_of_sample]))
         due_pairs += due.num_rows
         of_sources.append(due.filter(pc.is_in(due["src_id"], ids[types[0]])))
     old = pa.Table.from_batches(of_sources)
-    fresh = _sampled_ids(payload["new"]["node_index"], types[0], payload["seed"])
-    fresh = fresh.filter(pc.invert(pc.is_in(fresh, _ids_of(payload["old"]["node_index"], types[0]))))
+    fresh = _sampled_ids(payload.tonight.node_index, types[0], payload.seed)
+    fresh = fresh.filter(pc.invert(pc.is_in(fresh, _ids_of(before.node_index, types[0]))))
     sources = pa.concat_arrays([ids[types[0]], fresh])
-    present = [batch.filter(pc.is_in(batch["src_id"], sources)) for batch in _edges(payload["new"]["edges"])]
+    present = [batch.filter(pc.is_in(batch["src_id"], sources)) for batch in _edges(payload.tonight.edges)]
     ends = ["src_id", "dst_id"]
     now = pa.Table.from_batches(present)
     both = old.join(now, ends, join_type="inner", right_suffix="_now", use_threads=False)
     new = now.join(old, ends, join_type="left anti", use_threads=False)
     nodes = {}
     for name, due_ids in has_pair.items():
-        known = _ids_of(payload["new"]["node_index"], name)
-        nodes[name] = {"kept": pc.sum(pc.is_in(due_ids, known)).as_py() or 0, "of": len(due_ids)}
-    shares = {name: len(has_pair[name]) / len(of) for name, of in ids.items()}
-    return {
-        "pairs": {"kept": both.num_rows, "of": old.num_rows},
-        "nodes": nodes,
-        "weights": _weights_kept(both, has_window=has_window),
-        "renewed": _renewed(both),
-        "new_weights": _new_weights(both, new, payload["half_life_us"]),
-        "due": {"pairs": due_pairs, "node_shares": shares} if has_window else None,
-    }
+        tonight = _ids_of(payload.tonight.node_index, name)
+        nodes[name] = Share(pc.sum(pc.is_in(due_ids, tonight)).as_py() or 0, len(due_ids))
+    shares = {name: len(has_pair[name]) / len(of_type) for name, of_type in ids.items()}
+    return PairsKept(
+        pairs=Share(both.num_rows, old.num_rows),
+        nodes=nodes,
+        weights=_weights_kept(both, has_window=has_window),
+        renewed=_renewed(both),
+        new_weights=_new_weights(both, new, payload.half_life_us),
+        due=Due(due_pairs, shares) if has_window else None,
+    )
 
 
-def _weights_kept(both: pa.Table, *, has_window: bool) -> dict[str, int]:
+def _weights_kept(both: pa.Table, *, has_window: bool) -> Share:
     """Of pairs without a new event: how many weigh what they did, but for the one factor that decay gives to all.
 
     A pair that decayed to nothing weighs less than that.
@@ -75,21 +132,21 @@ def _weights_kept(both: pa.Table, *, has_window: bool) -> dict[str, int]:
     before, now = (both[name].fill_null(0).to_numpy() for name in ("last_ts", "last_ts_now"))
     old, new = (both[name].to_numpy().astype(np.float64)[now <= before] for name in ("weight", "weight_now"))
     if not old.size:
-        return {"kept": 0, "of": 0}
+        return Share(0, 0)
     expected = old * np.median(new / old)
     # Fixed point: a weight of few units is rounded by more than a hundredth of itself.
     is_kept = (np.abs(new - expected) <= 0.01 * expected + 2) & (now == before)[now <= before]
-    return {"kept": int(is_kept.sum()), "of": int(old.size)}
+    return Share(int(is_kept.sum()), int(old.size))
 
 
-def _renewed(both: pa.Table) -> dict[str, int]:
+def _renewed(both: pa.Table) -> Share:
     """Of pairs that both have, how many have a later last event; undated, more events."""
     is_later = pc.greater(both["last_ts_now"], both["last_ts"]).fill_null(False)
     has_more = pc.and_(pc.is_null(both["last_ts"]), pc.greater(both["events_now"], both["events"]))
-    return {"kept": pc.sum(pc.or_(is_later, has_more)).as_py() or 0, "of": both.num_rows}
+    return Share(pc.sum(pc.or_(is_later, has_more)).as_py() or 0, both.num_rows)
 
 
-def _new_weights(both: pa.Table, new: pa.Table, half_life_us: int | None) -> dict[str, float]:
+def _new_weights(both: pa.Table, new: pa.Table, half_life_us: int | None) -> WeightRatio:
     """What an event of the new pairs weighs as it came, over what one of the others does, by their medians."""
     weights = []
     for table, suffix in ((new, ""), (both, "_now")):
@@ -98,17 +155,17 @@ def _new_weights(both: pa.Table, new: pa.Table, half_life_us: int | None) -> dic
         age = -table[f"last_ts{suffix}"].fill_null(0).to_numpy() / half_life_us if half_life_us else 0.0
         weights.append(np.log2(weight / events) + age)  # from the same moment for both
     if not all(one.size for one in weights):
-        return {"ratio": 1.0, "of": 0}
-    return {"ratio": float(np.exp2(np.median(weights[0]) - np.median(weights[1]))), "of": min(map(len, weights))}
+        return WeightRatio(1.0, 0)
+    return WeightRatio(float(np.exp2(np.median(weights[0]) - np.median(weights[1]))), min(map(len, weights)))
 
 
-def _edges(files: Sequence[str]) -> Iterator[pa.RecordBatch]:
+def _edges(files: Sequence[Path]) -> Iterator[pa.RecordBatch]:
     for file in files:
         with pq.ParquetFile(file) as source:
             yield from source.iter_batches(262_144, columns=["src_id", "dst_id", "weight", "events", "last_ts"])
 
 
-def _sampled_ids(files: Sequence[str], node_type: str, seed: int) -> pa.Array:
+def _sampled_ids(files: Sequence[Path], node_type: str, seed: int) -> pa.Array:
     index = pa.concat_tables(
         pq.read_table(file, columns=["node_id", "node_type", "node_key"], partitioning=None) for file in files
     )
@@ -117,6 +174,6 @@ def _sampled_ids(files: Sequence[str], node_type: str, seed: int) -> pa.Array:
     return of_type["node_id"].combine_chunks().take(pa.array(chosen))
 
 
-def _ids_of(files: Sequence[str], node_type: str) -> pa.Array:
+def _ids_of(files: Sequence[Path], node_type: str) -> pa.Array:
     index = pa.concat_tables(pq.read_table(file, columns=["node_id", "node_type"], partitioning=None) for file in files)
     return index.filter(pc.equal(index["node_type"], node_type))["node_id"].combine_chunks()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,7 @@ def list_figures(found: ListMetrics) -> dict[str, Any]:
 
 
 def read_scored_lists(
-    files: Sequence[str],
+    files: Sequence[Path],
     types: tuple[str, str],
     train: Ends,
     test: Ends,
@@ -135,7 +136,7 @@ def read_scored_lists(
     )
 
 
-def rows_of_sources(files: Sequence[str], node_type: str, node_id: pa.Array) -> pa.Table:
+def rows_of_sources(files: Sequence[Path], node_type: str, node_id: pa.Array) -> pa.Table:
     """Return the rows of ppr_neighbors of some nodes of a type, in the order of ``node_id``; absent ones are left out.
 
     Ids may be text where those of the table are numbers. Lists are read of row groups that hold one of the nodes.
@@ -146,7 +147,7 @@ def rows_of_sources(files: Sequence[str], node_type: str, node_id: pa.Array) -> 
     return table.take(pa.array(np.argsort(place, kind="stable")))
 
 
-def _matching(files: Sequence[str], node_type: str, node_id: pa.Array) -> Iterator[pa.Table]:
+def _matching(files: Sequence[Path], node_type: str, node_id: pa.Array) -> Iterator[pa.Table]:
     for path in files:
         file = pq.ParquetFile(path)
         for group in range(file.num_row_groups):
@@ -157,7 +158,7 @@ def _matching(files: Sequence[str], node_type: str, node_id: pa.Array) -> Iterat
                 yield file.read_row_group(group).filter(is_wanted)
 
 
-def _lists_of(files: Sequence[str], types: tuple[str, str], sources: pa.Array) -> pa.LargeListArray:
+def _lists_of(files: Sequence[Path], types: tuple[str, str], sources: pa.Array) -> pa.LargeListArray:
     """Lists of the target type, one for each source; empty where the table has none."""
     rows = rows_of_sources(files, types[0], sources)
     rows = rows.filter(pc.equal(rows["neighbor_type"], types[1])).combine_chunks()
@@ -169,7 +170,7 @@ def _lists_of(files: Sequence[str], types: tuple[str, str], sources: pa.Array) -
     return pa.LargeListArray.from_arrays(pa.array(offsets), column.flatten())
 
 
-def _common_type(files: Sequence[str], train: Ends, test: Ends) -> pa.DataType:
+def _common_type(files: Sequence[Path], train: Ends, test: Ends) -> pa.DataType:
     """Numbers if all ids are, else text."""
     kinds = {pq.read_schema(files[0]).field("node_id").type, *(ids.type for ids in (*train, *test))}
     return kinds.pop() if len(kinds) == 1 else pa.string()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -55,7 +56,7 @@ class ScoredTable:
 
 
 def read_scored_table(
-    files: Sequence[str],
+    files: Sequence[Path],
     *,
     source_type: str,
     target_type: str,
@@ -74,7 +75,7 @@ def read_scored_table(
 
 
 def read_sampled_table(
-    files: Sequence[str], *, source_type: str, target_type: str, similarity: Mapping[str, str], size: int, seed: int
+    files: Sequence[Path], *, source_type: str, target_type: str, similarity: Mapping[str, str], size: int, seed: int
 ) -> ScoredTable:
     """Read at most ``size`` rows of each type of node_embeddings, chosen by hash: of two nights mostly the same nodes.
 
@@ -134,7 +135,7 @@ def keys_of(node_type: str, ids: pa.Array) -> NDArray[np.uint64]:
     return node_keys(node_type, ids.cast(pa.string()).cast(pa.binary()).to_pylist())
 
 
-def read_edges(files: Sequence[str]) -> tuple[pa.Array, pa.Array]:
+def read_edges(files: Sequence[Path]) -> tuple[pa.Array, pa.Array]:
     """Both ends of the pairs of an edges table."""
     whole = pa.concat_tables(
         [pq.read_table(file, columns=["src_id", "dst_id"], partitioning=None) for file in files]
@@ -143,9 +144,9 @@ def read_edges(files: Sequence[str]) -> tuple[pa.Array, pa.Array]:
     return src, dst
 
 
-def read_held_out(files: Sequence[str], index: Sequence[str]) -> tuple[pa.Array, pa.Array]:
+def read_held_out(files: Sequence[Path], node_index: Sequence[Path]) -> tuple[pa.Array, pa.Array]:
     """Both ends, as ids, of the pairs that an index kept back."""
-    ids = pa.concat_tables([pq.read_table(file, columns=["node_id"], partitioning=None) for file in index])
+    ids = pa.concat_tables([pq.read_table(file, columns=["node_id"], partitioning=None) for file in node_index])
     pairs = pa.concat_tables([pq.read_table(file, partitioning=None) for file in files])
     node_id = ids["node_id"].combine_chunks()
     src, dst = (node_id.take(pairs[name].combine_chunks()) for name in ("src_ix", "dst_ix"))

@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 
 from pipeline import storage
 from pipeline.kernels.hashing import node_keys
-from pipeline.metrics.kept_attributes import measure_attributes
-from pipeline.tasks import Task
+from pipeline.metrics.kept_attributes import AttributesKept, KeptAttributes, NightFeatures, measure_attributes
 from tests.stages.chains import Chain, write_rows
 from tests.stages.nights import planted
 from tests.stages.test_nights import CONFIGS, Nights
@@ -31,7 +30,7 @@ def attributes(draw: st.DrawFn) -> Said:
     return {node: draw(values) for node in nodes}
 
 
-def written(folder: Path, name: str, said: Said) -> dict[str, list[str]]:
+def written(folder: Path, name: str, said: Said) -> NightFeatures:
     nodes = sorted(said)
     index = pa.table(
         {
@@ -47,20 +46,19 @@ def written(folder: Path, name: str, said: Said) -> dict[str, list[str]]:
     )
     pq.write_table(index, folder / f"{name}.parquet")
     storage.write_arrow(folder / f"{name}.arrow", features)
-    return {"node_index": [str(folder / f"{name}.parquet")], "node_features": [str(folder / f"{name}.arrow")]}
+    return NightFeatures((folder / f"{name}.arrow",), (folder / f"{name}.parquet",))
 
 
 @given(old=attributes(), new=attributes())
 def test_sums_are_those_of_dicts(tmp_path_factory: pytest.TempPathFactory, old: Said, new: Said) -> None:
     folder = tmp_path_factory.mktemp("attributes")
-    payload: dict[str, Any] = {"old": written(folder, "old", old), "new": written(folder, "new", new)}
-    payload |= {"types": ["item", "user"], "seed": 0}
-    got = measure_attributes(Task("attributes", folder, payload), None)  # type: ignore[arg-type]
+    nights = (written(folder, name, said) for name, said in (("old", old), ("new", new)))
+    got = measure_attributes(KeptAttributes(*nights, types=("item", "user"), seed=0))
     for kind in ("item", "user"):
         both = [(old[node], new[node]) for node in old.keys() & new.keys() if node[0] == kind and old[node]]
         kept = sum(value * b.get(key, 0.0) for a, b in both for key, value in a.items())
         of = sum(value * value for a, _ in both for value in a.values())
-        assert got[kind] == {"kept": kept, "of": of, "nodes": len(both)}  # sums of eighths are exact
+        assert got[kind] == AttributesKept(kept, of, len(both))  # sums of eighths are exact
 
 
 ITEMS = np.arange(400)

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline import codec
 from pipeline.kernels.hashing import node_keys
 from pipeline.metrics import kept_pairs
-from pipeline.metrics.kept_pairs import measure_kept
+from pipeline.metrics.kept_pairs import KeptPairs, NightGraph, measure_kept
 from pipeline.metrics.scored_tables import read_sampled_table, read_scored_table
-from pipeline.tasks import Task
 
 Edges = dict[tuple[int, int], tuple[int, int | None, int]]  # weight, last event, events
 
@@ -28,7 +28,7 @@ def graphs(draw: st.DrawFn, dated: bool) -> Edges:
     return {pair: (draw(st.integers(1, 4)) * 2**32, draw(times), draw(st.integers(1, 3))) for pair in pairs}
 
 
-def written(folder: Path, name: str, edges: Edges, types: tuple[str, str]) -> dict[str, list[str]]:
+def written(folder: Path, name: str, edges: Edges, types: tuple[str, str]) -> NightGraph:
     pairs = list(edges)
     table = pa.table(
         {
@@ -51,7 +51,7 @@ def written(folder: Path, name: str, edges: Edges, types: tuple[str, str]) -> di
     paths = {"edges": folder / f"{name}-edges.parquet", "node_index": folder / f"{name}-index.parquet"}
     for key, some in (("edges", table), ("node_index", index)):
         pq.write_table(some, paths[key])
-    return {key: [str(path)] for key, path in paths.items()}
+    return NightGraph((paths["edges"],), (paths["node_index"],))
 
 
 @pytest.mark.parametrize("is_plain", [False, True])
@@ -62,11 +62,9 @@ def test_counts_are_those_of_sets(
     old, new = data.draw(graphs(dated)), data.draw(graphs(dated))
     types = ("node", "node") if is_plain else ("user", "item")
     folder = tmp_path_factory.mktemp("kept")
-    payload = {"old": written(folder, "old", old, types), "new": written(folder, "new", new, types)}
     half_life = data.draw(st.sampled_from([None, 2])) if dated else None
-    about = {"source_type": types[0], "target_type": types[1], "since_us": since if dated else None, "seed": 0}
-    about["half_life_us"] = half_life
-    got = measure_kept(Task("kept", folder, payload | about), None)  # type: ignore[arg-type]
+    nights = (written(folder, name, edges, types) for name, edges in (("old", old), ("new", new)))
+    got = codec.to_values(measure_kept(KeptPairs(*nights, *types, since if dated else None, half_life, seed=0)))
 
     due = {pair: of for pair, of in old.items() if not dated or of[1] >= since}  # type: ignore[operator]
     assert got["pairs"] == {"kept": len(due.keys() & new.keys()), "of": len(due)}
@@ -102,16 +100,14 @@ def test_a_sample_is_of_the_same_nodes_on_both_nights(tmp_path: Path, monkeypatc
     rng = np.random.default_rng(0)
     old = {(int(a), int(b)): (2**32, None, 1) for a, b in rng.integers(0, 3_000, (20_000, 2))}
     new = {pair: of for number, (pair, of) in enumerate(old.items()) if number % 10}
-    payload: dict[str, Any] = {
-        name: written(tmp_path, name, of, ("user", "item")) for name, of in (("old", old), ("new", new))
-    }
-    payload |= {"source_type": "user", "target_type": "item", "since_us": None, "seed": 0, "half_life_us": None}
+    types = "user", "item"
+    nights = [written(tmp_path, name, of, types) for name, of in (("old", old), ("new", new))]
     monkeypatch.setattr(kept_pairs, "SAMPLE", 300)
-    got = measure_kept(Task("kept", tmp_path, payload), None)["pairs"]  # type: ignore[arg-type]
-    assert 1_500 < got["of"] < 2_500  # a tenth of the sources
-    share = got["kept"] / got["of"]
+    got = measure_kept(KeptPairs(*nights, *types, since_us=None, half_life_us=None, seed=0)).pairs
+    assert 1_500 < got.of < 2_500  # a tenth of the sources
+    share = got.kept / got.of
     # Pairs are left out whatever their source: binomial, by five deviations.
-    assert abs(share - 0.9) < 5 * np.sqrt(0.9 * 0.1 / got["of"])
+    assert abs(share - 0.9) < 5 * np.sqrt(0.9 * 0.1 / got.of)
 
 
 @pytest.mark.parametrize("size", [7, 10_000])
@@ -129,7 +125,7 @@ def test_sampled_rows_are_rows_of_the_table(tmp_path: Path, size: int) -> None:
                 "degree": np.arange(100)[part],
             }
         )
-        files.append(str(tmp_path / f"part-{number}.parquet"))
+        files.append(tmp_path / f"part-{number}.parquet")
         pq.write_table(table, files[-1], row_group_size=16)
     about: dict[str, Any] = {"source_type": "user", "target_type": "item", "similarity": {"retrieval": "dot"}}
     whole, some = read_scored_table(files, **about), read_sampled_table(files, **about, size=size, seed=3)

@@ -1,0 +1,112 @@
+"""The figures of published tables against pairs: what evaluate measures, one task a table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from pipeline.evaluation.scoring import score
+from pipeline.evaluation.table import Pairs
+from pipeline.metrics.scored_lists import list_figures, read_scored_lists
+from pipeline.metrics.scored_pairs import Scoring
+from pipeline.metrics.scored_tables import read_edges, read_scored_table, without
+from pipeline.tasks import Attempt
+
+
+@dataclass(frozen=True)
+class VectorScores:
+    """Input of the task that scores a table of vectors."""
+
+    scoring: Scoring
+    table: tuple[Path, ...]
+    similarity: str  # for retrieval
+
+
+@dataclass(frozen=True)
+class ListScores:
+    """Input of the task that scores a table of lists."""
+
+    scoring: Scoring
+    lists: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The figures of a table, as JSON values."""
+
+    metrics: Mapping[str, Any]
+    warning: str | None
+
+    def to_metrics(self) -> dict[str, Any]:
+        """Return the figures, and the warning where there is one."""
+        return {**self.metrics, **({"warning": self.warning} if self.warning else {})}
+
+
+def score_table(payload: VectorScores | ListScores, attempt: Attempt) -> Scores:  # noqa: ARG001
+    """Task: all figures of one table, read into memory."""
+    return score_lists(payload) if isinstance(payload, ListScores) else score_vectors(payload)
+
+
+def score_vectors(payload: VectorScores) -> Scores:
+    """Return ranking, link prediction and RankMe of a table of vectors."""
+    scoring = payload.scoring
+    scored = read_scored_table(
+        payload.table,
+        source_type=scoring.source_type,
+        target_type=scoring.target_type,
+        similarity={"retrieval": payload.similarity},
+    )
+    table = scored.table
+    ends = read_edges(scoring.train)
+    test_ends, warning = scoring.read_test_pairs(ends)
+    train, test = scored.pairs(ends), scored.pairs(test_ends)
+    if scoring.is_held_out:
+        train = without(train, test, len(table.rows), is_plain=table.is_plain)
+    has_rows = (train.src >= 0) & (train.dst >= 0)  # an excluded id has edges, and no row
+    train = Pairs(train.src[has_rows], train.dst[has_rows])
+    metrics = score(table, train, test, scoring.ks, scoring.sample, scoring.seed)
+    warnings = [warning, _of_train_pairs(metrics["test_pairs_in_train"], int(test.with_rows(table).src.size))]
+    return Scores(metrics, "; ".join(filter(None, warnings)) or None)
+
+
+def _of_train_pairs(shared: int, pairs: int) -> str | None:
+    """Warn of test pairs that the table was made from. A few are no wonder: people come back to what they know."""
+    if 2 * shared <= pairs:
+        return None
+    return (
+        f"{shared:,} of the {pairs:,} pairs of evaluate.path are among the interactions that the table was made from: "
+        "ranking leaves them out and finds none of them, and AUC flatters; score pairs of after the run's date, or "
+        "keep them out of input.path"
+    )
+
+
+def why_no_ranking(payload: ListScores) -> str | None:
+    """Return why lists can't be ranked by the pairs; None if they can."""
+    metadata = json.loads((pq.read_schema(payload.lists[0]).metadata or {}).get(b"graphquilt", b"{}"))
+    source_type, target_type = payload.scoring.source_type, payload.scoring.target_type
+    listed = metadata.get("source_type") or source_type, metadata.get("target_type") or target_type
+    if listed == (source_type, target_type):
+        return None
+    return (
+        f"no verdict: lists of {listed[0]} nodes hold {listed[1]} nodes, and pairs lead from {source_type} to "
+        f"{target_type}"
+    )
+
+
+def score_lists(payload: ListScores) -> Scores:
+    """Return recall, NDCG and their like of lists."""
+    scoring = payload.scoring
+    train = read_edges(scoring.train)
+    test, warning = scoring.read_test_pairs(train)
+    types = scoring.source_type, scoring.target_type
+    held_out = test if scoring.is_held_out else None
+    scored = read_scored_lists(payload.lists, types, train, test, scoring.sample, scoring.seed, held_out=held_out)
+    ranking = list_figures(scored.measure(scoring.ks))
+    if types[0] == types[1]:
+        ranking["unknown_pairs"] = scored.unknown_pairs
+    return Scores({"ranking": ranking}, warning)
