@@ -19,14 +19,16 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pipeline import storage
-from pipeline.errors import DamagedFileError, LockedError, MissingTableError
+from pipeline import codec, storage
+from pipeline.errors import DamagedFileError, LockedError, MissingTableError, StorageError
 from pipeline.tasks import TaskRunner, damaged_files
 
 MANIFEST = "manifest.json"
 UNDATED = dt.date(1970, 1, 1)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,19 @@ class Workspace:
             return read_manifest(self.place(table))
         except DamagedFileError:
             return None
+
+    def figures(self, table: str, kind: type[T]) -> T:
+        """Return what the manifest of a table says, as the dataclass of its stage.
+
+        Raises
+        ------
+        StorageError : another version wrote it.
+        """
+        try:
+            return codec.from_values(kind, dict(self.manifest(table).figures))
+        except codec.CodecError as error:
+            place = self.place(table)
+            raise StorageError(f"{place} was made by another version ({error}); remove it and run again") from error
 
     def manifest(self, table: str) -> Manifest:
         """Return the manifest of a table that must be there.

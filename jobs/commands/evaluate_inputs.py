@@ -20,7 +20,8 @@ from pipeline.errors import ConfigError, InputError
 from pipeline.evaluation.table import Pairs
 from pipeline.ingest.id_match import match_ids, why_no_match
 from pipeline.ingest.parse import ParseRules
-from pipeline.ingest.sources import list_sources, split_tasks
+from pipeline.ingest.pieces import split_tasks
+from pipeline.ingest.sources import list_sources
 from pipeline.metrics.scored_tables import ScoredTable, judge_pair_ids, read_pairs, without
 from pipeline.publishing.listing import releases
 
@@ -141,7 +142,7 @@ def _read_labels(options: argparse.Namespace, scored: ScoredTable) -> LabelledNo
     match = match_ids(ids, scored.ids[node_type])
     if match.is_nothing:
         reason = why_no_match(ids, scored.ids[node_type], of_persons=node_type == table.source)
-        raise InputError(f"{match.told(f'--labels {path}, as {node_type},')}; is --type right? {reason}")
+        raise InputError(f"{match.describe(f'--labels {path}, as {node_type},')}; is --type right? {reason}")
     label = label.filter(pa.array(is_known))
     names = pc.array_sort_indices(unique := pc.unique(label))
     if len(unique) > _MOST_LABELS:

@@ -17,8 +17,9 @@ from jobs.config_file import read_config
 from pipeline.config.sections import InputConfig
 from pipeline.errors import InputError
 from pipeline.ingest.parse import ParseRules
-from pipeline.ingest.sources import list_sources, split_tasks
-from pipeline.ingest.text_format import TextFormat
+from pipeline.ingest.pieces import split_tasks
+from pipeline.ingest.sources import list_sources
+from pipeline.ingest.text.formats import TextFormat
 from pipeline.metrics.scored_tables import read_edges, read_held_out, read_pairs
 from pipeline.stages.chain import MAKER
 from pipeline.workspace import Workspace

@@ -13,11 +13,13 @@ import pyarrow.parquet as pq
 
 from jobs.commands.text_look import look_at_text
 from pipeline.errors import InputError
-from pipeline.ingest.csv_rows import CsvFile
-from pipeline.ingest.json_rows import json_lines
+from pipeline.ingest.addresses import filesystem_of, naming
+from pipeline.ingest.pieces import FilePiece
 from pipeline.ingest.readers import column_names, plain, read
-from pipeline.ingest.sources import Piece, SourceFile, filesystem_of, list_sources, naming
-from pipeline.ingest.text_format import BY_NAME, TextFormat
+from pipeline.ingest.sources import SourceFile, list_sources
+from pipeline.ingest.text.csv_rows import CsvFile
+from pipeline.ingest.text.formats import BY_NAME, TextFormat
+from pipeline.ingest.text.json_rows import json_lines
 
 _ROWS = 2_000
 QUOTES_MAY_BE_TEXT = "input.quote = ''"  # what the reader advises where quotes don't pair
@@ -44,7 +46,7 @@ def first_rows(path: str) -> FirstRows:
     """
     sources = list_sources(path)
     for source in sources:
-        piece = Piece(source.relative, source.address, source.format, snapshot=source.snapshot)
+        piece = FilePiece(source.relative, source.address, source.format, snapshot=source.snapshot)
         text = look_at_text(piece) if source.format == "csv" else BY_NAME
         first = {"parquet": _of_parquet, "csv": _of_csv, "json": _of_json}[source.format]
         with naming(source.address, source.format):
@@ -64,7 +66,7 @@ def first_rows(path: str) -> FirstRows:
     raise InputError(f"the input {path} has no rows; check the path and the files it names")
 
 
-def _of_parquet(piece: Piece, text: TextFormat) -> pa.Table:  # noqa: ARG001
+def _of_parquet(piece: FilePiece, text: TextFormat) -> pa.Table:  # noqa: ARG001
     filesystem, path = filesystem_of(piece.address)
     with pq.ParquetFile(path, filesystem=filesystem, coerce_int96_timestamp_unit="us") as file:
         batch = next(file.iter_batches(_ROWS), None)
@@ -73,13 +75,13 @@ def _of_parquet(piece: Piece, text: TextFormat) -> pa.Table:  # noqa: ARG001
         return pa.Table.from_arrays([plain(column) for column in batch.columns], batch.schema.names)
 
 
-def _of_lake(piece: Piece, text: TextFormat) -> pa.Table:
+def _of_lake(piece: FilePiece, text: TextFormat) -> pa.Table:
     names = column_names(piece, text)
     batch = next(read(piece, {name: name for name in names}, text), None)
     return pa.table({} if batch is None else {name: batch.values[name].slice(0, _ROWS) for name in names})
 
 
-def _of_csv(piece: Piece, text: TextFormat) -> pa.Table:
+def _of_csv(piece: FilePiece, text: TextFormat) -> pa.Table:
     file = CsvFile(piece, text)
     header = file.names or []
     names = [name for name, columns in Counter(header).items() if columns == 1]
@@ -93,7 +95,7 @@ def _of_csv(piece: Piece, text: TextFormat) -> pa.Table:
     return pa.table({name: batch.values[name].slice(0, _ROWS) for name in names})
 
 
-def _of_json(piece: Piece, text: TextFormat) -> pa.Table:
+def _of_json(piece: FilePiece, text: TextFormat) -> pa.Table:
     rows = []
     for line in next(json_lines(piece, text), b"").split(b"\n", _ROWS)[:_ROWS]:
         try:

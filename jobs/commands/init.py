@@ -13,7 +13,7 @@ from jobs.arguments import CommandParser, add_json, command_parser
 from pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
-    from pipeline.ingest.text_format import TextFormat
+    from pipeline.ingest.text.formats import TextFormat
 
 
 def parser() -> CommandParser:
@@ -46,7 +46,8 @@ def answer(options: argparse.Namespace) -> Answer:
     from jobs.commands.first_rows import first_rows
     from jobs.commands.guess import guess_columns
     from pipeline.config.model import PipelineConfig
-    from pipeline.ingest.sources import FORMAT_NAMES, shown
+    from pipeline.ingest.file_formats import FORMAT_NAMES
+    from pipeline.ingest.sources import shown
 
     out: Path = options.out
     if out.exists():

@@ -111,7 +111,7 @@ def _hashed_settings(config: PipelineConfig, graph: Graph, workspace: Workspace 
 
 def _attributes(config: PipelineConfig, date: dt.date | None, workspace: Workspace | None) -> dict[str, Any]:
     """Return by type the files of attributes and, once they have been read, what became of their rows."""
-    from pipeline.stages.node_attributes import attribute_sources
+    from pipeline.ingest.attributes.tables import attribute_sources
 
     edges = workspace.finished("edges") if workspace else None
     counts = edges.figures["attributes"] if edges and config.attributes else {}

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def text_of(facts: Mapping[str, Any], warnings: Sequence[str]) -> str:
     """Return the plan as lines."""
-    from pipeline.ingest.sources import FORMAT_NAMES
+    from pipeline.ingest.file_formats import FORMAT_NAMES
 
     source, graph, memory, disk = (facts[name] for name in ("input", "graph", "memory", "disk"))
     about = "" if source["rows_are_exact"] else "about "

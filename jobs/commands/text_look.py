@@ -12,8 +12,9 @@ import pyarrow as pa
 
 from jobs.commands.column_names import ACTORS, DIRECTIONS, OBJECTS, OCCASIONS, parse_name
 from jobs.commands.guess_ends import share_text
-from pipeline.ingest.sources import Piece, filesystem_of, naming
-from pipeline.ingest.text_format import COMMENT_MARKS, MATRIX_MARKET, WHITESPACE, TextFormat
+from pipeline.ingest.addresses import filesystem_of, naming
+from pipeline.ingest.pieces import FilePiece
+from pipeline.ingest.text.formats import COMMENT_MARKS, MATRIX_MARKET, WHITESPACE, TextFormat
 
 _BYTES = 256 * 1024
 _LINES = 300
@@ -28,7 +29,7 @@ _EPOCH = re.compile(r"\s*(6[3-9]|[7-9]\d|[123]\d\d|4[01]\d)\d{7}(\d{3}){0,3}(\.\
 _MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
-def look_at_text(piece: Piece) -> TextFormat:
+def look_at_text(piece: FilePiece) -> TextFormat:
     """Return what the readers have to be told of a file; what they see by themselves is left unset.
 
     Raises

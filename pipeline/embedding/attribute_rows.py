@@ -33,7 +33,7 @@ def rows_of_attributes(
 
     Parameters
     ----------
-    features : as :func:`pipeline.ingest.attribute_features.features_of` makes them, with the statistics of the table.
+    features : as :func:`pipeline.ingest.attributes.features.features_of` makes them, with the statistics of the table.
     settings : of the table's run; of two types, the nodes are targets.
     sums : of the table's columns, where they are standardised.
     nodes : of every set of blocks of the table, where its rows are made of several.

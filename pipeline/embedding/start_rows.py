@@ -58,7 +58,7 @@ def start_rows(
     """What some local rows of a block start from: (1 - s) Ω_node + s Σ_f value_f Ω_f, over c, where there are features.
 
     s is ``attribute_share`` and c the root of (1 - s)**2 + s**2. The values of a node's features have squares that sum
-    to 1 (at most: see `pipeline.ingest.attribute_features.features_of`), so both sums have the expected length of
+    to 1 (at most: see `pipeline.ingest.attributes.features.features_of`), so both sums have the expected length of
     Ω_node, and they are independent: divided by c, so has the whole, and a node with attributes weighs as much in its
     neighbours' rows as one without. Nodes without features start from Ω_node alone.
 

@@ -9,10 +9,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import InputError
+from pipeline.ingest.pieces import FilePiece, split_tasks
 from pipeline.ingest.raw_batch import RawBatch
 from pipeline.ingest.readers import column_names, read
-from pipeline.ingest.sources import Piece, list_sources, split_tasks
-from pipeline.ingest.text_format import BY_NAME, TextFormat
+from pipeline.ingest.sources import list_sources
+from pipeline.ingest.text.formats import BY_NAME, TextFormat
 
 
 def read_id_file(
@@ -38,7 +39,7 @@ def read_id_file(
 
 
 def read_id_pieces(
-    pieces: Sequence[Piece],
+    pieces: Sequence[FilePiece],
     types: Mapping[str, pa.DataType],
     needed: Collection[str],
     key: str,
@@ -59,7 +60,7 @@ def read_id_pieces(
     return pa.concat_tables(tables)
 
 
-def _table(batch: RawBatch, types: Mapping[str, pa.DataType], piece: Piece, key: str) -> pa.Table:
+def _table(batch: RawBatch, types: Mapping[str, pa.DataType], piece: FilePiece, key: str) -> pa.Table:
     for line in batch.broken:
         raise InputError(
             f"{key} {piece.address} row {line.row:,} (from 0) can't be read: {line.why}, {line.text[:100]!r}; repair it"

@@ -41,8 +41,8 @@ class IdMatch:
         """Whether fewer match than of a file of the same nodes."""
         return self.asked > 0 and self.share < FEW_SHARE
 
-    def told(self, what: str) -> str:
-        """A sentence with the counts."""
+    def describe(self, what: str) -> str:
+        """Return the counts as a sentence."""
         return (
             f"{self.matched:,} of the {self.asked:,} ids of {what} are among the {self.known:,} of the interactions, "
             f"{self.share:.2%} of as many as can be"

@@ -11,9 +11,8 @@ from dataclasses import dataclass, replace
 import pyarrow.fs as pafs
 
 from pipeline.errors import InputError
-from pipeline.ingest.lake import LakeFolder, table_around, tables_among
-
-WILDCARD = re.compile(r"[*?\[]")
+from pipeline.ingest.addresses import WILDCARD
+from pipeline.ingest.lake.folders import LakeFolder, table_around, tables_among
 
 #: What people and programs leave beside data. All else of no known format is refused: it may be data.
 _BESIDE = re.compile(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -13,8 +13,16 @@ from numpy.typing import NDArray
 from pipeline.kernels import id_texts
 from pipeline.kernels.id_texts import kinds_of_ids
 
-#: kind -> its count by name: {"rows": n, "shape": an example, digits as 9 and letters as a}.
-OddIds = Mapping[str, Mapping[str, Any]]
+
+@dataclass(frozen=True)
+class OddIdCount:
+    """Ids of one kind, and how one of them looks: digits as 9, letters as a."""
+
+    rows: int
+    shape: str
+
+
+OddIds = Mapping[str, OddIdCount]  # by kind
 
 _NULL_WORDS = "words for no value"
 TEXT = "text"
@@ -82,27 +90,27 @@ def _bytes_of(ids: pa.Array) -> NDArray[np.uint8]:
     return np.frombuffer(ids.buffers()[2] or b"", np.uint8)
 
 
-def odd_ids(ids: pa.Array) -> dict[str, dict[str, Any]]:
-    """Count the ids of a string column, without nulls, that are no canonical int64, by kind."""
-    if not len(ids):
+def odd_ids(ids: pa.Array) -> dict[str, OddIdCount]:
+    """Count the ids of a column, without nulls, that are no canonical int64, by kind; none if they are integers."""
+    if not len(ids) or not pa.types.is_string(ids.type):
         return {}
     codes = codes_of(ids)
     if _has_wide_blanks(ids):
         is_padded = pc.not_equal(pc.utf8_trim(ids, characters=_WIDE_BLANKS), ids).to_numpy(zero_copy_only=False)
         codes[is_padded & (codes == id_texts.TEXT)] = id_texts.PADDED
-    found: dict[str, dict[str, Any]] = {}
+    counts: dict[str, OddIdCount] = {}
     words = np.flatnonzero((codes == id_texts.TEXT) & (pc.binary_length(ids).to_numpy() <= _LONGEST_WORD))
     if words.size:
         short = pc.utf8_lower(ids.take(pa.array(words))).cast(pa.binary())
         words = words[pc.is_in(short, value_set=_WORDS).to_numpy(zero_copy_only=False)]
     if words.size:
-        found[_NULL_WORDS] = {"rows": int(words.size), "shape": ids[int(words[0])].as_py()}  # a word is nobody's id
+        counts[_NULL_WORDS] = OddIdCount(int(words.size), ids[int(words[0])].as_py())  # a word is nobody's id
         codes[words] = id_texts.INTEGER  # counted
     for code in np.flatnonzero(np.bincount(codes)).tolist():
         if code in _BY_CODE:
             at = np.flatnonzero(codes == code)
-            found[_BY_CODE[code]] = {"rows": int(at.size), "shape": shape_of(ids[int(at[0])].as_py())}
-    return found
+            counts[_BY_CODE[code]] = OddIdCount(int(at.size), shape_of(ids[int(at[0])].as_py()))
+    return counts
 
 
 def shape_of(text: str) -> str:
@@ -114,32 +122,24 @@ def shape_of(text: str) -> str:
     return "".join(signs) + ("..." if len(text) > _LONGEST_SHAPE else "")
 
 
-def together(first: OddIds, second: OddIds) -> dict[str, dict[str, Any]]:
+def add_odd_ids(first: OddIds, second: OddIds) -> dict[str, OddIdCount]:
     """Add counts up; examples are the first's."""
-    return {
-        kind: {
-            "rows": first.get(kind, {}).get("rows", 0) + second.get(kind, {}).get("rows", 0),
-            "shape": (first.get(kind) or second[kind])["shape"],
-        }
-        for kind in KINDS
-        if kind in first or kind in second
-    }
+    pairs = {kind: [counts[kind] for counts in (first, second) if kind in counts] for kind in KINDS}
+    return {kind: OddIdCount(sum(one.rows for one in pair), pair[0].shape) for kind, pair in pairs.items() if pair}
 
 
 def warnings_of(end: str, odd: OddIds, kept: int) -> list[str]:
     """Return a sentence for each kind that people should know of; ``end`` is "source" or "target"."""
-    said = []
-    for kind, about in odd.items():
-        if kind != TEXT:
-            said.append(
-                f"{about['rows']:,} {end} ids are {kind}, such as {about['shape']!r} (9: a digit, a: a letter): "
-                f"{KINDS[kind]}"
-            )
-    texts = sum(about["rows"] for about in odd.values())
+    warnings = [
+        f"{count.rows:,} {end} ids are {kind}, such as {count.shape!r} (9: a digit, a: a letter): {KINDS[kind]}"
+        for kind, count in odd.items()
+        if kind != TEXT
+    ]
+    texts = sum(count.rows for count in odd.values())
     if 0 < texts <= kept // 2:  # more are no slip: that is what the ids look like
-        about = next(iter(odd.values()))
-        said.append(
-            f"{texts:,} of {kept:,} {end} ids are no canonical integers, such as {about['shape']!r}: all ids of the "
+        shape = next(iter(odd.values())).shape
+        warnings.append(
+            f"{texts:,} of {kept:,} {end} ids are no canonical integers, such as {shape!r}: all ids of the "
             "run are text, and node_id is a string"
         )
-    return said
+    return warnings

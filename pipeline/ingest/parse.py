@@ -7,8 +7,8 @@ of next week does not change today's run); its ids, its event and its weight are
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -17,15 +17,16 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
+from pipeline.ingest.counts import CheckedRows, Counts
 from pipeline.ingest.decay import decayed
 from pipeline.ingest.ids import ids_of, judge_ids, judge_self_loops, one_type
-from pipeline.ingest.odd_ids import OddIds, odd_ids, together
+from pipeline.ingest.odd_ids import odd_ids
+from pipeline.ingest.pieces import FilePiece, ParseTask
 from pipeline.ingest.raw_batch import RawBatch
 from pipeline.ingest.readers import read
 from pipeline.ingest.reasons import examples_of
 from pipeline.ingest.rejected import REASONS, VALUES, Verdict, Verdicts, rejected_lines, rejected_rows
-from pipeline.ingest.sources import ParseTask, Piece
-from pipeline.ingest.text_format import TextFormat
+from pipeline.ingest.text.formats import TextFormat
 from pipeline.ingest.timestamps import TimeForm, Unit, microseconds
 from pipeline.ingest.weights import ONE, judge_events, judge_weights, weight_total
 from schemas.tables import REJECTED
@@ -33,7 +34,7 @@ from schemas.tables import REJECTED
 
 @dataclass(frozen=True)
 class ParseRules:
-    """What the columns are called and which rows count; every value survives JSON."""
+    """What the columns are called and which rows count."""
 
     source: str = "source"
     target: str = "target"
@@ -53,8 +54,6 @@ class ParseRules:
     text: TextFormat = field(default_factory=TextFormat)
 
     def __post_init__(self) -> None:
-        if isinstance(self.text, dict):  # out of JSON
-            object.__setattr__(self, "text", TextFormat(**self.text))
         if self.half_life_us is not None and (self.epoch_us is None or self.timestamp is None):
             raise ValueError("half_life_us needs epoch_us and timestamp")
 
@@ -69,78 +68,13 @@ class ParseRules:
         """How timestamps are written."""
         return TimeForm(self.timestamp_unit, self.timestamp_format)
 
-    def to_payload(self) -> dict[str, Any]:
-        """Return the rules as JSON values; ``ParseRules(**payload)`` reads them."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
-class Counts:
-    """What became of the rows. ``read`` = ``kept`` + ``late`` + ``early`` + all of ``rejected``."""
+class ParsePayload:
+    """Input of a task that parses files: which, and by which rules."""
 
-    read: int = 0
-    kept: int = 0
-    late: int = 0
-    early: int = 0
-    future: int = 0  # after the day the run began on; nearly always late as well
-    rejected: Mapping[str, int] = field(default_factory=dict)  # by reason
-    examples: Mapping[str, str] = field(default_factory=dict)  # by reason, of one row: no ids
-    self_loops: int = 0  # found, whether kept or rejected
-    newest_us: int | None = None  # newest timestamp of the rows kept
-    weight_total: int = 0  # exact sum over the rows kept: see pipeline.ingest.weights
-    has_int64_ids: bool = True  # every id of the rows kept is a canonical int64
-    blank_lines: int = 0  # of text files; like their headers, no rows
-    comment_lines: int = 0
-    header_lines: int = 0
-    odd_ids: Mapping[str, OddIds] = field(default_factory=dict)  # by end, of the rows kept; only if ids are text
-
-    def __add__(self, other: Counts) -> Counts:
-        newest = [moment for moment in (self.newest_us, other.newest_us) if moment is not None]
-        reasons = [name for name in REASONS.values() if name in self.rejected or name in other.rejected]
-        return Counts(
-            read=self.read + other.read,
-            kept=self.kept + other.kept,
-            late=self.late + other.late,
-            early=self.early + other.early,
-            future=self.future + other.future,
-            rejected={name: self.rejected.get(name, 0) + other.rejected.get(name, 0) for name in reasons},
-            examples={**other.examples, **self.examples},
-            self_loops=self.self_loops + other.self_loops,
-            newest_us=max(newest, default=None),
-            weight_total=self.weight_total + other.weight_total,
-            has_int64_ids=self.has_int64_ids and other.has_int64_ids,
-            blank_lines=self.blank_lines + other.blank_lines,
-            comment_lines=self.comment_lines + other.comment_lines,
-            header_lines=self.header_lines + other.header_lines,
-            odd_ids={
-                end: together(self.odd_ids.get(end, {}), other.odd_ids.get(end, {}))
-                for end in ("source", "target")
-                if end in self.odd_ids or end in other.odd_ids
-            },
-        )
-
-    @property
-    def rejected_total(self) -> int:
-        """Rows rejected, for whatever reason."""
-        return sum(self.rejected.values())
-
-    @property
-    def rejected_share(self) -> float:
-        """Share of rejected rows among those inside the window; 0 if there are none."""
-        return self.rejected_total / max(1, self.kept + self.rejected_total)
-
-    def to_payload(self) -> dict[str, Any]:
-        """Return the counts as JSON values; ``Counts(**payload)`` reads them."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class Parsed:
-    """Clean rows (:func:`rows_schema`), rejected rows (the rejected table's schema), and their counts."""
-
-    rows: pa.RecordBatch
-    rejected: pa.RecordBatch
-    counts: Counts
+    task: ParseTask
+    rules: ParseRules
 
 
 def rows_schema(id_type: pa.DataType) -> pa.Schema:
@@ -156,7 +90,7 @@ def rows_schema(id_type: pa.DataType) -> pa.Schema:
     )
 
 
-def parse(task: ParseTask, rules: ParseRules) -> Iterator[Parsed]:
+def parse(task: ParseTask, rules: ParseRules) -> Iterator[CheckedRows]:
     """Read and check a task's rows, in the order of its pieces, in batches of bounded size.
 
     Ids of a batch are int64 as long as every id so far was canonical; from the first batch with another one
@@ -172,9 +106,9 @@ def parse(task: ParseTask, rules: ParseRules) -> Iterator[Parsed]:
     as_text = False
     for piece in task.pieces:
         for raw in read(piece, rules.columns, rules.text):
-            parsed = check(raw, rules, piece, as_text)
-            as_text = as_text or not parsed.counts.has_int64_ids
-            yield parsed
+            checked = check(raw, rules, piece, as_text)
+            as_text = as_text or not checked.counts.has_int64_ids
+            yield checked
 
 
 def newest_timestamp(task: ParseTask, rules: ParseRules) -> Counts:
@@ -193,7 +127,9 @@ def newest_timestamp(task: ParseTask, rules: ParseRules) -> Counts:
     return counts
 
 
-def _judge_times(raw: RawBatch, rules: ParseRules, verdicts: Verdicts, piece: Piece) -> tuple[NDArray[np.int64], int]:
+def _judge_times(
+    raw: RawBatch, rules: ParseRules, verdicts: Verdicts, piece: FilePiece
+) -> tuple[NDArray[np.int64], int]:
     """Return times in microseconds, and how many are in the future; what is late or early has its verdict."""
     ts = microseconds(raw.values["timestamp"], rules.time_form, verdicts, rules.timestamp or "", piece.address)
     future = 0
@@ -212,42 +148,33 @@ def _newest(ts: NDArray[np.int64], kept: NDArray[np.bool_] | None) -> int | None
     return int(ts.max()) if len(ts) else None
 
 
-def _counts_of(raw: RawBatch, verdicts: Verdicts, rules: ParseRules, piece: Piece, **others: Any) -> Counts:
+def _counts_of(raw: RawBatch, verdicts: Verdicts, rules: ParseRules, piece: FilePiece, **others: Any) -> Counts:
     """Return what became of a batch's rows."""
-    found = verdicts.counts()
+    rows = verdicts.counts()
     if raw.broken:
-        found[Verdict.UNREADABLE_LINE] = found.get(Verdict.UNREADABLE_LINE, 0) + len(raw.broken)
+        rows[Verdict.UNREADABLE_LINE] = rows.get(Verdict.UNREADABLE_LINE, 0) + len(raw.broken)
     examples = examples_of(raw, verdicts, piece.relative, rules.time_form)
     return Counts(
         read=len(raw.rows) + len(raw.broken),
-        kept=found.get(Verdict.KEPT, 0),
-        late=found.get(Verdict.LATE, 0),
-        early=found.get(Verdict.EARLY, 0),
-        rejected={REASONS[verdict]: found[verdict] for verdict in Verdict if verdict in found and verdict in REASONS},
+        kept=rows.get(Verdict.KEPT, 0),
+        late=rows.get(Verdict.LATE, 0),
+        early=rows.get(Verdict.EARLY, 0),
+        rejected={REASONS[verdict]: rows[verdict] for verdict in Verdict if verdict in rows and verdict in REASONS},
         examples={REASONS.get(verdict, "late"): words for verdict, words in examples.items()},
         **others,
     )
 
 
-def check(raw: RawBatch, rules: ParseRules, piece: Piece, as_text: bool) -> Parsed:
+def check(raw: RawBatch, rules: ParseRules, piece: FilePiece, as_text: bool) -> CheckedRows:
     """Judge the rows of a batch; ``as_text`` asks for string ids whatever they are."""
-    n, verdicts = len(raw.rows), Verdicts(len(raw.rows))
+    verdicts = Verdicts(len(raw.rows))
     verdicts.mark(raw.is_header, Verdict.REPEATED_HEADER)
-    ts = None
-    future = 0
-    if rules.timestamp is not None:
-        ts, future = _judge_times(raw, rules, verdicts, piece)
-
+    ts, future = _judge_times(raw, rules, verdicts, piece) if rules.timestamp is not None else (None, 0)
     verdicts.mark(raw.wrong_type, Verdict.WRONG_TYPE)
     source = ids_of(raw.values["source"], rules.source, piece.address)
     target = ids_of(raw.values["target"], rules.target, piece.address)
     judge_ids((source, target), verdicts)
-    weight = None
-    if rules.event is not None:
-        weight = judge_events(raw.values["event"], rules.event_weights, verdicts, rules.event, piece.address)
-    units = None
-    if rules.weight is not None or weight is not None:
-        units = judge_weights(raw.values.get("weight"), weight, verdicts, rules.weight or "", piece.address)
+    units = _judge_weights(raw, rules, verdicts, piece)
     loops = judge_self_loops(source, target, verdicts, rules.keeps_self_loops) if rules.is_plain else 0
 
     kept = verdicts.kept
@@ -256,22 +183,9 @@ def check(raw: RawBatch, rules: ParseRules, piece: Piece, as_text: bool) -> Pars
         source, target = source.filter(mask), target.filter(mask)
         units = None if units is None else units[kept]
         ts = None if ts is None else ts[kept]
-        n = len(source)
     source, target = one_type(source, target, as_text)
-    if rules.half_life_us is not None and ts is not None and rules.epoch_us is not None:
-        units = np.full(n, ONE) if units is None else units
-        try:
-            units = decayed(units, ts, rules.epoch_us, rules.half_life_us)
-        except InputError as error:
-            raise InputError(f"{piece.address}: {error}") from error
-    columns = [
-        source,
-        target,
-        _repeated(ONE, n) if units is None else pa.array(units),
-        _repeated(1, n),
-        pa.nulls(n, pa.int64()) if ts is None else pa.array(ts),
-    ]
-    rows = pa.RecordBatch.from_arrays(columns, schema=rows_schema(source.type))
+    units = _decay(units, ts, rules, piece)
+    rows = _edge_rows(source, target, units, ts)
     counts = _counts_of(
         raw,
         verdicts,
@@ -280,21 +194,55 @@ def check(raw: RawBatch, rules: ParseRules, piece: Piece, as_text: bool) -> Pars
         future=future,
         self_loops=loops,
         newest_us=None if ts is None else _newest(ts, None),
-        weight_total=n * ONE if units is None else weight_total(units),
+        weight_total=len(source) * ONE if units is None else weight_total(units),
         has_int64_ids=pa.types.is_int64(source.type),
         blank_lines=raw.blank_lines,
         comment_lines=raw.comment_lines,
         header_lines=raw.header_lines,
-        odd_ids={end: odd for end, ids in (("source", source), ("target", target)) if (odd := _odd(ids))},
+        odd_ids={end: odd for end, ids in (("source", source), ("target", target)) if (odd := odd_ids(ids))},
     )
-    return Parsed(rows, _rejected(raw, verdicts, piece), counts)
+    return CheckedRows(rows, _rejected(raw, verdicts, piece), counts)
 
 
-def _odd(ids: pa.Array) -> OddIds:
-    return odd_ids(ids) if pa.types.is_string(ids.type) else {}
+def _judge_weights(
+    raw: RawBatch, rules: ParseRules, verdicts: Verdicts, piece: FilePiece
+) -> NDArray[np.int64] | None:
+    """Return the weights of events times those of rows; None where neither is named, so that each row weighs 1."""
+    factor = None
+    if rules.event is not None:
+        factor = judge_events(raw.values["event"], rules.event_weights, verdicts, rules.event, piece.address)
+    if rules.weight is None and factor is None:
+        return None
+    return judge_weights(raw.values.get("weight"), factor, verdicts, rules.weight or "", piece.address)
 
 
-def _rejected(raw: RawBatch, verdicts: Verdicts, piece: Piece) -> pa.RecordBatch:
+def _decay(
+    units: NDArray[np.int64] | None, ts: NDArray[np.int64] | None, rules: ParseRules, piece: FilePiece
+) -> NDArray[np.int64] | None:
+    """Return weights as of the epoch, where weights decay."""
+    if rules.half_life_us is None or rules.epoch_us is None or ts is None:
+        return units
+    try:
+        return decayed(np.full(len(ts), ONE) if units is None else units, ts, rules.epoch_us, rules.half_life_us)
+    except InputError as error:
+        raise InputError(f"{piece.address}: {error}") from error
+
+
+def _edge_rows(
+    source: pa.Array, target: pa.Array, units: NDArray[np.int64] | None, ts: NDArray[np.int64] | None
+) -> pa.RecordBatch:
+    n = len(source)
+    columns = [
+        source,
+        target,
+        _repeated(ONE, n) if units is None else pa.array(units),
+        _repeated(1, n),
+        pa.nulls(n, pa.int64()) if ts is None else pa.array(ts),
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=rows_schema(source.type))
+
+
+def _rejected(raw: RawBatch, verdicts: Verdicts, piece: FilePiece) -> pa.RecordBatch:
     batches = []
     if verdicts.codes is not None:
         batches.append(rejected_rows(piece.relative, raw.rows, raw.values, verdicts.codes))
@@ -308,11 +256,6 @@ def _rejected(raw: RawBatch, verdicts: Verdicts, piece: Piece) -> pa.RecordBatch
 
 
 _NONE_REJECTED = pa.RecordBatch.from_pylist([], schema=REJECTED.schema)
-
-
-def total(counts: Iterable[Counts]) -> Counts:
-    """Return the counts of all batches or tasks together."""
-    return sum(counts, Counts())
 
 
 @lru_cache(maxsize=8)

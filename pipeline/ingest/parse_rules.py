@@ -8,7 +8,7 @@ from pipeline.config.model import PipelineConfig
 from pipeline.ingest.decay import half_life_us
 from pipeline.ingest.parse import ParseRules
 from pipeline.ingest.run_date import DAY_US, end_of
-from pipeline.ingest.text_format import TextFormat
+from pipeline.ingest.text.formats import TextFormat
 
 
 def parse_rules(config: PipelineConfig, date: dt.date, today: dt.date | None = None) -> ParseRules:

@@ -12,7 +12,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
-from pipeline.ingest.sources import FORMAT_NAMES, Piece
+from pipeline.ingest.file_formats import FORMAT_NAMES
+from pipeline.ingest.pieces import FilePiece
 
 _IDS = ("source", "target")
 
@@ -51,7 +52,7 @@ def kind_of(role: str) -> str:
     return role.partition("\0")[2].partition(".")[0] if "\0" in role else role
 
 
-def refuse_missing(piece: Piece, columns: Mapping[str, str], found: Sequence[str], advice: str = "") -> None:
+def refuse_missing(piece: FilePiece, columns: Mapping[str, str], found: Sequence[str], advice: str = "") -> None:
     """Refuse a column that is not among those ``found``, or is there twice."""
     for role, name in columns.items():
         if found.count(name) == 1:

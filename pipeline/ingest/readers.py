@@ -14,22 +14,23 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
-from pipeline.ingest import lake
-from pipeline.ingest.csv_rows import CsvFile
-from pipeline.ingest.json_rows import json_keys, json_lines, read_json
+from pipeline.ingest.addresses import filesystem_of, naming
+from pipeline.ingest.lake import tables
+from pipeline.ingest.pieces import FilePiece
 from pipeline.ingest.raw_batch import RawBatch, refuse_missing
 from pipeline.ingest.rejected import is_text
-from pipeline.ingest.sources import Piece, filesystem_of, naming
-from pipeline.ingest.text_format import BY_NAME, TextFormat
+from pipeline.ingest.text.csv_rows import CsvFile
+from pipeline.ingest.text.formats import BY_NAME, TextFormat
+from pipeline.ingest.text.json_rows import json_keys, json_lines, read_json
 
 if TYPE_CHECKING:
-    from pipeline.ingest.delta import DeltaFile
+    from pipeline.ingest.lake.delta import DeltaFile
 
 _BATCH_ROWS = 262_144
 _BATCH_BYTES = 64 * 2**20
 
 
-def read(piece: Piece, columns: Mapping[str, str], text: TextFormat = BY_NAME) -> Iterator[RawBatch]:
+def read(piece: FilePiece, columns: Mapping[str, str], text: TextFormat = BY_NAME) -> Iterator[RawBatch]:
     """Yield a piece of a file in batches.
 
     A column told by the path (``event=click/``) is taken from there, as Spark does.
@@ -56,7 +57,7 @@ def read(piece: Piece, columns: Mapping[str, str], text: TextFormat = BY_NAME) -
         yield batch
 
 
-def column_names(piece: Piece, text: TextFormat) -> list[str]:
+def column_names(piece: FilePiece, text: TextFormat) -> list[str]:
     """Return the names of a file's columns; of JSON, the keys of its first objects.
 
     Raises
@@ -64,7 +65,7 @@ def column_names(piece: Piece, text: TextFormat) -> list[str]:
     InputError : a file that can't be read.
     """
     if piece.snapshot is not None:
-        return lake.columns_of(piece.snapshot)
+        return tables.columns_of(piece.snapshot)
     if piece.format == "csv":
         return CsvFile(piece, text).names or []
     if piece.format == "json":
@@ -116,18 +117,18 @@ def _number_of(text: str, kind: pa.DataType) -> Iterator[Any]:
         return
 
 
-def _read_csv(piece: Piece, columns: Mapping[str, str], text: TextFormat) -> Iterator[RawBatch]:
+def _read_csv(piece: FilePiece, columns: Mapping[str, str], text: TextFormat) -> Iterator[RawBatch]:
     return CsvFile(piece, text).rows(columns)
 
 
-def _read_parquet(piece: Piece, columns: Mapping[str, str], text: TextFormat) -> Iterator[RawBatch]:  # noqa: ARG001
+def _read_parquet(piece: FilePiece, columns: Mapping[str, str], text: TextFormat) -> Iterator[RawBatch]:  # noqa: ARG001
     with _parquet_file(piece) as file:
         refuse_missing(piece, columns, file.schema_arrow.names)
         for rows, batch in _batches(piece, file, list(dict.fromkeys(columns.values()))):
             yield RawBatch(rows, {role: batch.column(name) for role, name in columns.items()})
 
 
-def _parquet_file(piece: Piece) -> pq.ParquetFile:
+def _parquet_file(piece: FilePiece) -> pq.ParquetFile:
     filesystem, path = filesystem_of(piece.address)
     is_remote = not isinstance(filesystem, pafs.LocalFileSystem)
     with naming(piece.address, "parquet"):
@@ -143,7 +144,7 @@ def _parquet_file(piece: Piece) -> pq.ParquetFile:
 
 
 def _batches(
-    piece: Piece, file: pq.ParquetFile, names: Sequence[str]
+    piece: FilePiece, file: pq.ParquetFile, names: Sequence[str]
 ) -> Iterator[tuple[NDArray[np.int64], pa.RecordBatch]]:
     """Yield columns of a piece's row groups, with the numbers of the rows in the file.
 
@@ -170,24 +171,24 @@ def _batches(
         )
 
 
-def _read_lake(piece: Piece, columns: Mapping[str, str], text: TextFormat) -> Iterator[RawBatch]:  # noqa: ARG001
+def _read_lake(piece: FilePiece, columns: Mapping[str, str], text: TextFormat) -> Iterator[RawBatch]:  # noqa: ARG001
     """Read a file of a lake table as the table has it: its columns, without the rows that were deleted."""
     snapshot = piece.snapshot
     if snapshot is None:
         raise ValueError(f"{piece.address} is of no lake table")
-    refuse_missing(piece, columns, lake.columns_of(snapshot))
+    refuse_missing(piece, columns, tables.columns_of(snapshot))
     names = list(dict.fromkeys(columns.values()))
     batches = (
-        _read_delta(piece, lake.delta_file(snapshot, piece.relative), names)
+        _read_delta(piece, tables.delta_file(snapshot, piece.relative), names)
         if snapshot.kind == "Delta"
-        else lake.read(snapshot, piece.relative, names)
+        else tables.read_iceberg(snapshot, piece.relative, names)
     )
     for rows, values in batches:
         yield RawBatch(rows, {role: values[name] for role, name in columns.items()})
 
 
 def _read_delta(
-    piece: Piece, view: DeltaFile, names: Sequence[str]
+    piece: FilePiece, view: DeltaFile, names: Sequence[str]
 ) -> Iterator[tuple[NDArray[np.int64], dict[str, pa.Array]]]:
     with _parquet_file(piece) as file:
         stored = view.stored(names, file.schema_arrow.names)

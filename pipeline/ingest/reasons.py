@@ -1,16 +1,13 @@
-"""Reasons of rejection in words: an example of each, which is never an id, and what would be accepted."""
+"""Examples of rejected rows, in words that never hold an id."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.ingest.raw_batch import RawBatch
-from pipeline.ingest.rejected import ACCEPTED, Verdict, Verdicts, is_text, shortened, to_text
+from pipeline.ingest.rejected import Verdict, Verdicts, is_text, shortened, to_text
 from pipeline.ingest.timestamps import TimeForm, reading_of
 
 #: The field that a reason is about, where its value may be shown.
@@ -74,20 +71,3 @@ def shape_of(value: pa.Array) -> str:
     except UnicodeDecodeError:
         kind = "no UTF-8"
     return f"{kind} of {len(raw):,} bytes"
-
-
-def in_words(rejected: Mapping[str, int], examples: Mapping[str, str]) -> str:
-    """Say how many rows were rejected for each reason, with an example and what would be accepted."""
-    such_as = {reason: f", such as {example}" for reason, example in examples.items()}
-    return "; ".join(
-        f"{reason}: {count:,}{such_as.get(reason, '')} (accepted: {ACCEPTED[reason]})"
-        for reason, count in rejected.items()
-    )
-
-
-def as_figures(rejected: Mapping[str, int], examples: Mapping[str, str]) -> dict[str, Any]:
-    """Return the reasons as JSON values, for manifests."""
-    return {
-        reason: {"rows": count, "example": examples.get(reason), "accepted": ACCEPTED[reason]}
-        for reason, count in rejected.items()
-    }

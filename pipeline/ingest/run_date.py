@@ -10,19 +10,19 @@ import contextlib
 import datetime as dt
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from pipeline import storage
 from pipeline.config.model import PipelineConfig
 from pipeline.engine import Engine, Frame
 from pipeline.errors import ConfigError, InputError
-from pipeline.ingest.parse import Counts, ParseRules, newest_timestamp, total
-from pipeline.ingest.reasons import in_words
-from pipeline.ingest.sources import ParseTask, SourceFile, split_tasks
-from pipeline.ingest.text_format import TextFormat
+from pipeline.ingest.counts import Counts, total
+from pipeline.ingest.parse import ParsePayload, ParseRules, newest_timestamp
+from pipeline.ingest.pieces import split_tasks
+from pipeline.ingest.sources import SourceFile
+from pipeline.ingest.text.formats import TextFormat
 from pipeline.storage import fingerprint_of
 from pipeline.tasks import Attempt, Task, run_missing
 from pipeline.workspace import UNDATED
@@ -125,18 +125,18 @@ def newest_date(
     InputError : there is none, saying of each kind of row how many there are, with an example; AllLateError :
         because some are after today.
     """
-    rules = replace(time_rules(config), end_us=end_of(today)).to_payload()
+    rules = replace(time_rules(config), end_us=end_of(today))
     tasks = [
-        Task(f"newest-{interactions}-{number:05d}", root / "inputs", {"parse": task.to_payload(), "rules": rules})
+        Task(f"newest-{interactions}-{number:05d}", root / "inputs", ParsePayload(task, rules))
         for number, task in enumerate(split_tasks(sources))
     ]
-    counts = total(Counts(**record.result["counts"]) for record in run_missing(engine, find_newest, tasks))
+    counts = total(record.result for record in run_missing(engine, find_newest, tasks))
     if counts.newest_us is not None:
         return UNDATED + dt.timedelta(days=counts.newest_us // DAY_US)
     if counts.read == 0:
         raise InputError(f"the input {config.input.path} has no rows; check input.path and the files it names")
     late = f"{counts.late:,} are after today, {today} (UTC), such as {counts.examples['late']}" if counts.late else ""
-    rejected = in_words(counts.rejected, counts.examples)
+    rejected = counts.describe_rejections()
     raise (AllLateError if counts.late else InputError)(
         f"no row of {config.input.path} has a time that the date could be: of {counts.read:,} rows, "
         f"{'; '.join(filter(None, (late, rejected)))}. Check input.timestamp ('{config.input.timestamp}'), "
@@ -144,7 +144,6 @@ def newest_date(
     )
 
 
-def find_newest(payload: Mapping[str, Any], attempt: Attempt) -> dict[str, Any]:  # noqa: ARG001
+def find_newest(payload: ParsePayload, attempt: Attempt) -> Counts:  # noqa: ARG001
     """Task: the newest timestamp of some files, and what became of their rows."""
-    rules = ParseRules(**payload["rules"])
-    return {"counts": newest_timestamp(ParseTask.from_payload(payload["parse"]), rules).to_payload()}
+    return newest_timestamp(payload.task, payload.rules)

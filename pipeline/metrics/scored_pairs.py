@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.ingest.parse import ParseRules
-from pipeline.ingest.sources import ParseTask
+from pipeline.ingest.pieces import ParseTask
 from pipeline.metrics.scored_lists import Ends
 from pipeline.metrics.scored_tables import judge_pair_ids, read_edges, read_held_out, read_pairs
 

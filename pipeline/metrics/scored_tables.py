@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from pipeline.errors import InputError
 from pipeline.evaluation.sampling import sample_by_key
 from pipeline.evaluation.table import Pairs, Table
+from pipeline.ingest.counts import total
 from pipeline.ingest.id_match import match_ids, swapped, why_no_match
 from pipeline.ingest.ids import one_type
-from pipeline.ingest.parse import ParseRules, parse, total
-from pipeline.ingest.reasons import in_words
-from pipeline.ingest.sources import ParseTask, shown
+from pipeline.ingest.parse import ParseRules, parse
+from pipeline.ingest.pieces import ParseTask
+from pipeline.ingest.sources import shown
 from pipeline.kernels.hashing import node_keys
 
 _COLUMNS = ("node_type", "node_id", "embedding", "degree")
@@ -172,7 +173,7 @@ def read_pairs(
     places = shown([piece.address for task in tasks for piece in task.pieces])
     if not counts.read:
         raise InputError(f"{places} has no rows; pairs of '{rules.source}' and '{rules.target}' were wanted")
-    reasons = in_words(counts.rejected, counts.examples)
+    reasons = counts.describe_rejections()
     if not counts.kept:
         raise InputError(f"{places} has no usable pairs: all {counts.read:,} rows were rejected ({reasons})")
     if counts.rejected_share > most_rejected:
@@ -214,9 +215,9 @@ def judge_pair_ids(
             by_type = [dict(zip(types, ends, strict=True)) for ends in (asked, known)]
             reason = "Source and target are swapped." if swapped(*by_type) else ""
             reason = reason or why_no_match(ids, of_table, of_persons=node_type == types[0])
-            raise InputError(f"{found.told(f'{what}, as {node_type},')}. {reason}")
+            raise InputError(f"{found.describe(f'{what}, as {node_type},')}. {reason}")
         if found.is_little:
-            warning = f"{found.told(f'{what}, as {node_type},')}; the others can't be ranked"
+            warning = f"{found.describe(f'{what}, as {node_type},')}; the others can't be ranked"
     return warning
 
 

@@ -11,7 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.config.sections import InputConfig
-from pipeline.ingest.sources import SourceFile, compression_of, filesystem_of, naming, split_tasks
+from pipeline.ingest.addresses import filesystem_of, naming
+from pipeline.ingest.file_formats import compression_of
+from pipeline.ingest.pieces import split_tasks
+from pipeline.ingest.sources import SourceFile
 
 _SAMPLE_BYTES = 256 * 1024
 _PART_BYTES = 4 * 1024

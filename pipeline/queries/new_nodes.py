@@ -18,10 +18,11 @@ from pipeline.config.model import PipelineConfig
 from pipeline.embedding.attribute_rows import rows_of_attributes, types_that_start
 from pipeline.embedding.rows import ColumnSums, Settings
 from pipeline.errors import ConfigError, InputError
-from pipeline.ingest.attribute_features import Spread, features_of, one_row_a_node
-from pipeline.ingest.attribute_rows import AttributeRules, parse_attributes
-from pipeline.ingest.sources import list_sources, split_tasks
-from pipeline.ingest.text_format import TextFormat
+from pipeline.ingest.attributes.features import Spread, features_of, one_row_a_node
+from pipeline.ingest.attributes.rows import AttributeRules, parse_attributes
+from pipeline.ingest.pieces import split_tasks
+from pipeline.ingest.sources import list_sources
+from pipeline.ingest.text.formats import TextFormat
 from pipeline.queries.released_run import ReleasedRun, config_of, other_version, read_release, run_of
 from pipeline.release_tables.vector_space import attributes_of, fixed_space
 from pipeline.stages.embed import settings_of
@@ -65,7 +66,7 @@ def rows_of_new_nodes(folder: Path, node_type: str, path: str) -> NewNodes:
         section.id,
         separator=section.separator,
         text=TextFormat.from_keys(section.model_dump()),
-        **about["columns"],
+        **{kind: tuple(names) for kind, names in about["columns"].items()},
     )
     rows, rejected = _read(path, rules)
     spreads = {name: Spread(**raw) for name, raw in about["statistics"].items()}

@@ -12,15 +12,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipeline import storage
+from pipeline import codec, storage
 from pipeline.config.model import PipelineConfig
 from pipeline.engine import Engine, Frame
 from pipeline.errors import InputError
 from pipeline.ingest.id_files import read_id_pieces
 from pipeline.ingest.id_match import IdMatch, why_no_match
-from pipeline.ingest.snapshots import pinned
-from pipeline.ingest.sources import ParseTask, as_they_were, list_sources, split_tasks
-from pipeline.ingest.text_format import TextFormat
+from pipeline.ingest.lake.pins import pinned
+from pipeline.ingest.pieces import ParseTask, split_tasks
+from pipeline.ingest.sources import as_they_were, list_sources
+from pipeline.ingest.text.formats import TextFormat
 from pipeline.release_tables.finished_rows import NodeIds
 from pipeline.tasks import Attempt, Task, TaskRecord, run_missing
 from pipeline.workspace import Workspace
@@ -69,7 +70,7 @@ def _files(config: PipelineConfig, workspace: Workspace) -> list[dict[str, Any]]
         return None
     pins = pinned(workspace.root, workspace.date)
     files = list_sources(config.ppr.sources, workspace.date, key="ppr.sources", snapshots=pins)
-    return [task.to_payload() for task in split_tasks(as_they_were(files, workspace.seen))]
+    return [codec.to_values(task) for task in split_tasks(as_they_were(files, workspace.seen))]
 
 
 def number_sources(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
@@ -81,7 +82,7 @@ def number_sources(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str,
     else:
         texts = {"node_id": pa.string(), "node_type": pa.string()}
         text = TextFormat.from_keys(payload["text"])
-        pieces = [piece for part in parts for piece in ParseTask.from_payload(part).pieces]
+        pieces = [piece for part in parts for piece in codec.from_values(ParseTask, part).pieces]
         wanted = read_id_pieces(pieces, texts, ["node_id"], "ppr.sources", text).drop_null()
         node_ix, unknown = _numbers_of(
             wanted, types, NodeIds(payload["node_index"]), pieces[0].address, str(payload["source_type"])
@@ -116,7 +117,7 @@ def _numbers_of(
         there = pa.concat_arrays([ids.between(*of).cast(pa.string()) for of in types.values()])
         reason = why_no_match(wanted["node_id"], there, of_persons=source_type in types)
         raise InputError(
-            f"{match.told(f'ppr.sources {path}')} as {sorted(types)}; check the columns node_id and node_type, and the "
-            f"window of the input. {reason}"
+            f"{match.describe(f'ppr.sources {path}')} as {sorted(types)}; check the columns node_id and node_type, and "
+            f"the window of the input. {reason}"
         )
     return numbers, distinct - named

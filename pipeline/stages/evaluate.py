@@ -14,10 +14,11 @@ from pipeline import storage
 from pipeline.config.model import PipelineConfig
 from pipeline.engine import Engine, Frame
 from pipeline.errors import StorageError
+from pipeline.ingest.lake.pins import pinned
 from pipeline.ingest.parse import ParseRules
-from pipeline.ingest.snapshots import pinned
-from pipeline.ingest.sources import as_they_were, list_sources, split_tasks
-from pipeline.ingest.text_format import TextFormat
+from pipeline.ingest.pieces import split_tasks
+from pipeline.ingest.sources import as_they_were, list_sources
+from pipeline.ingest.text.formats import TextFormat
 from pipeline.metrics.baseline import Baseline, why_no_baseline
 from pipeline.metrics.drift import measure_drift
 from pipeline.metrics.list_exactness import check_exactly

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,62 +14,103 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline import storage
+from pipeline import codec, storage
 from pipeline.blocks.arrays import NodeArrays
 from pipeline.config.model import PipelineConfig
 from pipeline.engine import Engine, Frame
 from pipeline.errors import InputError, StorageError
+from pipeline.ingest.attributes.numbering import AttributeNodes
+from pipeline.ingest.figures import IndexFigures, IngestFigures
 from pipeline.kernels.hashing import hash_nodes, hash_pairs, node_keys
-from pipeline.stages.attribute_ids import judge_attribute_ids
-from pipeline.stages.node_attributes import nodes_with_attributes, number_features
 from pipeline.stages.outcome import MadeFile, Outcome, written_by_engine, written_by_tasks
 from pipeline.tasks import Attempt, Task, TaskRecord, run_missing
 from pipeline.workspace import Workspace
 from schemas.tables import EDGES, INDEXED_EDGES, NODE_ARRAYS, NODE_INDEX
 
 NAME = "index"
-log = logging.getLogger(__name__)
 
 _HOLDOUT_MIN_PAIRS = 5  # users with fewer pairs keep them all
 
 
+@dataclass(frozen=True)
+class NumberPayload:
+    """Input of the task that numbers a sorted file of nodes from ``start``; ``holdout`` are pairs held out."""
+
+    file: Path
+    start: int
+    holdout: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class NumberResult:
+    """Nodes of a file: by type the range of their numbers, and how many have an edge."""
+
+    nodes_rows: int
+    types: Mapping[str, tuple[int, int]]
+    linked: Mapping[str, int]
+    isolated: int
+
+
+@dataclass(frozen=True)
+class HoldoutSplit:
+    """Which pairs are held out: shares of the source nodes with enough pairs, and of their pairs."""
+
+    arrays: tuple[Path, ...]  # of the nodes
+    min_pairs: int
+    node_share: float
+    pair_share: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class SplitPayload:
+    """Input of the task that splits the pairs of one file."""
+
+    file: Path
+    split: HoldoutSplit
+
+
+@dataclass(frozen=True)
+class SplitResult:
+    """Pairs on either side."""
+
+    edges_rows: int
+    holdout_rows: int
+
+
 def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> Outcome:
     """Number the nodes, count their neighbours, and rewrite the edges in node numbers."""
-    id_type = _id_type(workspace)
+    ingest = workspace.figures("edges", IngestFigures)
+    id_type = ingest.arrow_id_type
     edges = engine.read(workspace.files("edges"), EDGES.schema.names, EDGES.schema_for(id_type))
-    decayed = engine.read(workspace.files("decayed"), EDGES.schema.names, EDGES.schema_for(id_type))
+    attributes = AttributeNodes(engine, config, workspace, id_type)
+    nodes = _sum_ends(engine, config, workspace, ingest, edges, attributes)
+    fields = [NODE_INDEX.schema_for(id_type).field(name) for name in ("node_type", "node_id", "degree", "weight")]
+    files = engine.write_sorted(nodes, workspace.scratch(NAME, "nodes"), pa.schema(fields), ["node_type", "node_id"])
+    numbered = run_missing(engine, number_nodes, _numbering_tasks(workspace, files, "number", holdout=[]))
+    matches = attributes.match_ids(_node_files(numbered), _linked_nodes(numbered), ingest)
 
-    # Both ends of all edges weigh twice the rows of the input at the most.
-    may_overflow = 2 * int(workspace.manifest("edges").figures["weight_total"]) >= 2**63
-    nodes = _nodes(engine, edges, decayed, _known(engine, workspace, config, id_type), config, may_overflow)
-    unnumbered = pa.schema(
-        [NODE_INDEX.schema_for(id_type).field(f) for f in ("node_type", "node_id", "degree", "weight")]
-    )
-    sorted_files = engine.write_sorted(nodes, workspace.scratch(NAME, "nodes"), unnumbered, ["node_type", "node_id"])
-    numbered = run_missing(engine, number_nodes, _numbering_tasks(workspace, sorted_files, "number", holdout=[]))
-    matched = judge_attribute_ids(engine, config, workspace, numbered, id_type)
-
+    split: list[TaskRecord[SplitResult]] = []
     if config.evaluate.source == "holdout":
         pairs = _look_up_ends(engine, edges, numbered, config, workspace.scratch(NAME, "pairs"), id_type)
         split = run_missing(engine, split_holdout, _split_tasks(workspace, config, pairs, numbered))
         held_out = [record.file("holdout") for record in split]
-        numbered = run_missing(engine, number_nodes, _numbering_tasks(workspace, sorted_files, "renumber", held_out))
+        numbered = run_missing(engine, number_nodes, _numbering_tasks(workspace, files, "renumber", held_out))
         indexed, holdout = written_by_tasks(split, "edges"), written_by_tasks(split, "holdout")
     else:
-        split = []
-        files = _look_up_ends(engine, edges, numbered, config, workspace.scratch(NAME, "edges"), id_type)
-        indexed, holdout = written_by_engine(files), []
+        pairs = _look_up_ends(engine, edges, numbered, config, workspace.scratch(NAME, "edges"), id_type)
+        indexed, holdout = written_by_engine(pairs), []
 
-    features = number_features(engine, config, workspace, [record.file("nodes") for record in numbered], id_type)
-    figures = _figures(numbered, indexed, holdout) | ({"attribute_ids": matched} if matched else {})
-    found, wanted = figures["edges"] + figures["holdout"], workspace.manifest("edges").rows
-    if found != wanted:
-        raise StorageError(
-            f"{wanted} edges went into the index and {found} came out: a file of "
-            f"{workspace.place('edges')} has changed since; remove that folder and run ingest again"
-        )
-    if figures["edges"] == 0:
-        raise InputError("no edges are left to embed; lower evaluate.holdout_edges, or look at the rejected rows")
+    features = attributes.number(_node_files(numbered))
+    figures = IndexFigures(
+        nodes=sum(record.result.nodes_rows for record in numbered),
+        isolated=sum(record.result.isolated for record in numbered),
+        edges=sum(file.rows for file in indexed),
+        holdout=sum(file.rows for file in holdout),
+        types=_ranges_of_types(numbered),
+        attribute_ids=matches,
+    )
+    _refuse_lost_edges(figures, workspace)
     tables: dict[str, Sequence[MadeFile]] = {
         "node_index": written_by_tasks(numbered, "nodes"),
         "node_arrays": written_by_tasks(numbered, "arrays", rows="nodes_rows"),
@@ -76,53 +118,58 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
         "holdout": holdout,
         "node_features": written_by_tasks(features, "features"),
     }
-    return Outcome(tables, figures, [*numbered, *split, *features])
+    return Outcome(tables, codec.to_values(figures), [*numbered, *split, *features])
 
 
-def _id_type(workspace: Workspace) -> pa.DataType:
-    return pa.int64() if workspace.manifest("edges").figures["id_type"] == "int64" else pa.string()
-
-
-def _known(
-    engine: Engine[Frame], workspace: Workspace, config: PipelineConfig, id_type: pa.DataType
-) -> dict[str, list[Frame]]:
-    """Return by type the nodes that have attributes, as ends of no edge."""
-    found = {name: nodes_with_attributes(engine, workspace, name, id_type) for name in config.attributes}
-    return {name: [_end(engine, frame, "node_id", 0)] for name, frame in found.items() if frame is not None}
-
-
-def _nodes(
+def _sum_ends(
     engine: Engine[Frame],
-    edges: Frame,
-    decayed: Frame,
-    known: Mapping[str, Sequence[Frame]],
     config: PipelineConfig,
-    may_overflow: bool,
+    workspace: Workspace,
+    ingest: IngestFigures,
+    edges: Frame,
+    attributes: AttributeNodes[Frame],
 ) -> Frame:
     """Return one row a node: (node_type, node_id, degree, weight).
 
     The nodes of decayed pairs are among them, and those of which only attributes are known.
     """
+    decayed = engine.read(workspace.files("decayed"), EDGES.schema.names, EDGES.schema_for(ingest.arrow_id_type))
+    # Both ends of all edges weigh twice the rows of the input at the most.
+    may_overflow = 2 * ingest.weight_total >= 2**63
+
+    def without_edges(node_type: str, *columns: str) -> list[Frame]:
+        nodes = [_end(engine, frame, "node_id", 0) for frame in attributes.of_type(node_type)]
+        return [*(_end(engine, decayed, column, 0) for column in columns), *nodes]
+
+    source_type, target_type = config.input.source_type, config.input.target_type
     if config.input.is_plain:
         # A self loop counts once, in the matrix and in the degree.
         others = engine.where_different(edges, "src_id", "dst_id")
         ends = [_end(engine, edges, "src_id", 1), _end(engine, others, "dst_id", 1)]
-        ends += [_end(engine, decayed, "src_id", 0), _end(engine, decayed, "dst_id", 0)]
-        ends += known.get(config.input.source_type, [])
-        return _summed(engine, ends, config.input.source_type, may_overflow)
+        return _summed(engine, [*ends, *without_edges(source_type, "src_id", "dst_id")], source_type, may_overflow)
     # One sum a type: the type is a constant then, and not a key that every row is compared by.
-    sides = ((config.input.source_type, "src_id"), (config.input.target_type, "dst_id"))
     return engine.union(
         [
             _summed(
                 engine,
-                [_end(engine, edges, column, 1), _end(engine, decayed, column, 0), *known.get(node_type, [])],
+                [_end(engine, edges, column, 1), *without_edges(node_type, column)],
                 node_type,
                 may_overflow,
             )
-            for node_type, column in sides
+            for node_type, column in ((source_type, "src_id"), (target_type, "dst_id"))
         ]
     )
+
+
+def _refuse_lost_edges(figures: IndexFigures, workspace: Workspace) -> None:
+    edges, wanted = figures.edges + figures.holdout, workspace.manifest("edges").rows
+    if edges != wanted:
+        raise StorageError(
+            f"{wanted} edges went into the index and {edges} came out: a file of "
+            f"{workspace.place('edges')} has changed since; remove that folder and run ingest again"
+        )
+    if figures.edges == 0:
+        raise InputError("no edges are left to embed; lower evaluate.holdout_edges, or look at the rejected rows")
 
 
 def _end(engine: Engine[Frame], edges: Frame, column: str, degree: int) -> Frame:
@@ -141,13 +188,12 @@ def _summed(engine: Engine[Frame], ends: Sequence[Frame], node_type: str, may_ov
 def _look_up_ends(
     engine: Engine[Frame],
     edges: Frame,
-    numbered: Sequence[TaskRecord[Any]],
+    numbered: Sequence[TaskRecord[NumberResult]],
     config: PipelineConfig,
     folder: Path,
     id_type: pa.DataType,
 ) -> list[Path]:
-    files = [record.file("nodes") for record in numbered]
-    nodes = engine.read(files, ["node_ix", "node_id", "node_type"], NODE_INDEX.schema_for(id_type))
+    nodes = engine.read(_node_files(numbered), ["node_ix", "node_id", "node_type"], NODE_INDEX.schema_for(id_type))
     sources = engine.where_equal(nodes, "node_type", config.input.source_type)
     targets = engine.where_equal(nodes, "node_type", config.input.target_type)
     half = engine.look_up(edges, sources, {"src_id": "node_id"}, {"src_ix": "node_ix"})
@@ -157,37 +203,37 @@ def _look_up_ends(
 
 def _numbering_tasks(
     workspace: Workspace, files: Sequence[Path], name: str, holdout: Sequence[Path]
-) -> list[Task[Any]]:
+) -> list[Task[NumberPayload]]:
     rows = [storage.rows_in([file]) for file in files]
     starts = itertools.accumulate(rows[:-1], initial=0)
     return [
         Task(
             f"{name}-{number:05d}",
             workspace.work(NAME),
-            {"file": str(file), "start": start, "holdout": [str(path) for path in holdout]},
+            NumberPayload(file, start, tuple(holdout)),
         )
         for number, (file, start) in enumerate(zip(files, starts, strict=False))
     ]
 
 
-def number_nodes(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
+def number_nodes(payload: NumberPayload, attempt: Attempt) -> NumberResult:
     """Task: give the nodes of one sorted file their numbers and keys; take held-out pairs off their degrees."""
-    table = pq.read_table(payload["file"], partitioning=None)
-    start = int(payload["start"])
+    table = pq.read_table(payload.file, partitioning=None)
+    start = payload.start
     node_ix = np.arange(start, start + table.num_rows, dtype=np.int64)
     node_key = np.empty(table.num_rows, np.uint64)
-    types: dict[str, list[int]] = {}
+    types: dict[str, tuple[int, int]] = {}
     linked: dict[str, int] = {}
     for node_type in pc.unique(table["node_type"]).to_pylist():
         rows = np.flatnonzero(pc.equal(table["node_type"], node_type).to_numpy())
         first, stop = int(rows[0]), int(rows[-1]) + 1  # sorted by type first
         ids = table["node_id"].slice(first, stop - first).cast(pa.string()).cast(pa.binary()).to_pylist()
-        _refuse_disorder(table["node_id"].slice(first, stop - first), payload["file"])
+        _refuse_disorder(table["node_id"].slice(first, stop - first), payload.file)
         node_key[first:stop] = node_keys(node_type, ids)
-        types[node_type] = [start + first, start + stop]
+        types[node_type] = start + first, start + stop
         linked[node_type] = int(pc.sum(pc.greater(table["degree"].slice(first, stop - first), 0)).as_py())
     degree, weight = (table[name].to_numpy().copy() for name in ("degree", "weight"))
-    for file in payload["holdout"]:
+    for file in payload.holdout:
         _take_off(pq.read_table(file, partitioning=None), start, degree, weight)
     columns = {
         "node_ix": pa.array(node_ix),
@@ -202,10 +248,10 @@ def number_nodes(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, A
     storage.write_parquet(attempt.path("nodes", "parquet"), index, row_group_size=65_536)
     arrays = {name: columns[name] for name in NODE_ARRAYS.schema.names}
     storage.write_arrow(attempt.path("arrays", "arrow"), pa.Table.from_pydict(arrays, schema=NODE_ARRAYS.schema))
-    return {"nodes_rows": table.num_rows, "types": types, "linked": linked, "isolated": int((degree == 0).sum())}
+    return NumberResult(table.num_rows, types, linked, int((degree == 0).sum()))
 
 
-def _refuse_disorder(ids: pa.ChunkedArray, file: str) -> None:
+def _refuse_disorder(ids: pa.ChunkedArray, file: Path) -> None:
     """Node numbers are the order: readers find ids by halving, and every run must find the same order."""
     ordered = ids.combine_chunks().cast(pa.binary()) if pa.types.is_string(ids.type) else ids.combine_chunks()
     if len(ordered) > 1 and not pc.all(pc.less(ordered[:-1], ordered[1:])).as_py():
@@ -222,41 +268,38 @@ def _take_off(pairs: pa.Table, start: int, degree: np.ndarray, weight: np.ndarra
 
 
 def _split_tasks(
-    workspace: Workspace, config: PipelineConfig, files: Sequence[Path], numbered: Sequence[TaskRecord[Any]]
-) -> list[Task[Any]]:
+    workspace: Workspace, config: PipelineConfig, files: Sequence[Path], numbered: Sequence[TaskRecord[NumberResult]]
+) -> list[Task[SplitPayload]]:
     evaluate = config.evaluate
-    shares = (
-        [1.0, evaluate.holdout_edges] if config.input.is_plain else [evaluate.holdout_users, evaluate.holdout_pairs]
+    is_plain = config.input.is_plain
+    split = HoldoutSplit(
+        arrays=tuple(record.file("arrays") for record in numbered),
+        min_pairs=0 if is_plain else _HOLDOUT_MIN_PAIRS,
+        node_share=1.0 if is_plain else evaluate.holdout_users,
+        pair_share=evaluate.holdout_edges if is_plain else evaluate.holdout_pairs,
+        seed=evaluate.seed,
     )
-    payload = {
-        "arrays": [str(record.file("arrays")) for record in numbered],
-        "min_pairs": 0 if config.input.is_plain else _HOLDOUT_MIN_PAIRS,
-        "node_share": shares[0],
-        "pair_share": shares[1],
-        "seed": evaluate.seed,
-    }
     return [
-        Task(f"split-{number:05d}", workspace.work(NAME), {**payload, "file": str(file)})
+        Task(f"split-{number:05d}", workspace.work(NAME), SplitPayload(file, split))
         for number, file in enumerate(files)
     ]
 
 
-def split_holdout(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
+def split_holdout(payload: SplitPayload, attempt: Attempt) -> SplitResult:
     """Task: part the pairs of one file into training and held out, by hashes of their nodes' keys."""
-    table = pq.read_table(payload["file"], partitioning=None)
-    nodes = NodeArrays([Path(file) for file in payload["arrays"]])
+    table, split = pq.read_table(payload.file, partitioning=None), payload.split
+    nodes = NodeArrays(split.arrays)
     src, dst = (_taker(nodes, table[name].to_numpy()) for name in ("src_ix", "dst_ix"))
-    seed = int(payload["seed"])
     source_key = src("node_key").view(np.uint64)
     is_held_out = (
-        (hash_nodes(source_key, seed) < _threshold(payload["node_share"]))
-        & (src("degree") >= payload["min_pairs"])
-        & (hash_pairs(source_key, dst("node_key").view(np.uint64), seed) < _threshold(payload["pair_share"]))
+        (hash_nodes(source_key, split.seed) < _threshold(split.node_share))
+        & (src("degree") >= split.min_pairs)
+        & (hash_pairs(source_key, dst("node_key").view(np.uint64), split.seed) < _threshold(split.pair_share))
     )
-    for role, chosen in (("edges", ~is_held_out), ("holdout", is_held_out)):
-        storage.write_parquet(attempt.path(role, "parquet"), table.filter(pa.array(chosen)))
+    for role, rows in (("edges", ~is_held_out), ("holdout", is_held_out)):
+        storage.write_parquet(attempt.path(role, "parquet"), table.filter(pa.array(rows)))
     held_out = int(is_held_out.sum())
-    return {"edges_rows": table.num_rows - held_out, "holdout_rows": held_out}
+    return SplitResult(table.num_rows - held_out, held_out)
 
 
 def _taker(nodes: NodeArrays, node_ix: np.ndarray) -> Any:
@@ -268,18 +311,21 @@ def _threshold(share: float) -> np.uint64:
     return np.uint64(min(int(share * 2**64), 2**64 - 1))
 
 
-def _figures(
-    numbered: Sequence[TaskRecord[Any]], indexed: Sequence[MadeFile], holdout: Sequence[MadeFile]
-) -> dict[str, Any]:
-    types: dict[str, list[int]] = {}
+def _node_files(numbered: Sequence[TaskRecord[NumberResult]]) -> list[Path]:
+    return [record.file("nodes") for record in numbered]
+
+
+def _linked_nodes(numbered: Sequence[TaskRecord[NumberResult]]) -> Counter[str]:
+    """Return by type the nodes that have an edge."""
+    linked: Counter[str] = Counter()
     for record in numbered:
-        for node_type, (first, stop) in record.result["types"].items():
-            known = types.setdefault(node_type, [first, stop])
-            known[1] = stop
-    return {
-        "nodes": sum(int(record.result["nodes_rows"]) for record in numbered),
-        "isolated": sum(int(record.result["isolated"]) for record in numbered),
-        "edges": sum(file.rows for file in indexed),
-        "holdout": sum(file.rows for file in holdout),
-        "types": types,
-    }
+        linked.update(record.result.linked)
+    return linked
+
+
+def _ranges_of_types(numbered: Sequence[TaskRecord[NumberResult]]) -> dict[str, tuple[int, int]]:
+    types: dict[str, tuple[int, int]] = {}
+    for record in numbered:
+        for node_type, (first, stop) in record.result.types.items():
+            types[node_type] = (types.get(node_type, (first, stop))[0], stop)
+    return types

@@ -24,11 +24,11 @@ from pipeline.blocks.edge_files import read_edges, slices_for, write_edge_slices
 from pipeline.blocks.local_block import make_block
 from pipeline.config.model import PipelineConfig
 from pipeline.engine import Engine, Frame
+from pipeline.ingest.attributes.blocks import hand_to_blocks
 from pipeline.partitioning.cutting import Bounds
 from pipeline.partitioning.layouts import border_graph, halo, induced, quotient
 from pipeline.partitioning.layouts.laid_out import BlockSet, LaidOut, Sources, loss_note
 from pipeline.partitioning.placement import stored_at
-from pipeline.stages.node_attributes import hand_to_blocks
 from pipeline.stages.outcome import Outcome, written_by_tasks
 from pipeline.storage import BATCHES
 from pipeline.tasks import Attempt, Task, TaskRecord, TaskRunner, run_missing
@@ -58,7 +58,12 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     for warning in laid.warnings:
         log.warning("stage=%s warning: %s", NAME, warning)
     built = [record for blocks in laid.sets for record in blocks.built]
-    features = hand_to_blocks(engine, laid, workspace.files("node_features"), sources.place)
+    blocks = [
+        (one.name, part, record.file("nodes"))
+        for one in laid.sets
+        for part, record in zip(one.parts, one.built, strict=True)
+    ]
+    features = hand_to_blocks(engine, blocks, workspace.files("node_features"), sources.place)
     tables = {
         "block_nodes": written_by_tasks(built, "nodes"),
         "block_edges": written_by_tasks(built, "edges"),

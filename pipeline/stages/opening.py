@@ -17,11 +17,14 @@ from uuid import uuid4
 import pyarrow.fs as pafs
 
 from graphquilt.pointers import list_releases
-from pipeline import storage
+from pipeline import codec, storage
 from pipeline.config.model import PipelineConfig
 from pipeline.engine import Engine, Frame
 from pipeline.errors import ConfigError, StorageError
-from pipeline.ingest.lake import Snapshot
+from pipeline.ingest.addresses import filesystem_of
+from pipeline.ingest.attributes.tables import attribute_sources
+from pipeline.ingest.lake.pins import pin, pinned
+from pipeline.ingest.lake.snapshot import Snapshot
 from pipeline.ingest.listing import takes
 from pipeline.ingest.run_date import (
     AllLateError,
@@ -31,20 +34,10 @@ from pipeline.ingest.run_date import (
     time_rules,
     utc_today,
 )
-from pipeline.ingest.snapshots import pin, pinned, snapshots_of
-from pipeline.ingest.sources import (
-    SeenFile,
-    SourceFile,
-    digest,
-    filesystem_of,
-    list_sources,
-    shown,
-    survey_sources,
-)
+from pipeline.ingest.sources import SeenFile, SourceFile, digest, list_sources, shown, snapshots_of, survey_sources
 from pipeline.publishing.listing import earlier_releases
 from pipeline.release_tables.alignment import find_parent
 from pipeline.stages.chain import MAKER, fingerprints
-from pipeline.stages.node_attributes import attribute_sources
 from pipeline.storage import fingerprint_of
 from pipeline.tasks import Attempt, Task, forget, run_missing
 from pipeline.workspace import MANIFEST, UNDATED, Workspace, manifests_below, published_folder
@@ -102,7 +95,7 @@ def open_workspace(
     interactions = digest_of(sources)
     today = None
     if starts_here and config.input.timestamp is not None:
-        read = [interactions, time_rules(config).to_payload()]
+        read = [interactions, codec.to_values(time_rules(config))]
         today = recorded_today(root, read, date, clock, is_dry=is_dry)
     if date is None and starts_here:
         try:

@@ -32,14 +32,18 @@ class Outcome:
 def written_by_tasks(records: Sequence[TaskRecord[Any]], role: str, rows: str | None = None) -> list[MadeFile]:
     """Describe the files with a role that tasks wrote, in task order.
 
-    ``result[rows]`` of a record is the number of rows of its file; by default, ``f"{role}_rows"``.
+    The field ``rows`` of a record's result is the number of rows of its file; by default, ``f"{role}_rows"``.
     """
     return [
-        MadeFile(Path(record.folder) / file.name, int(record.result[rows or f"{role}_rows"]), file.checksum)
+        MadeFile(record.folder / file.name, _rows_of(record.result, rows or f"{role}_rows"), file.checksum)
         for record in records
         for file in record.files
         if file.role == role
     ]
+
+
+def _rows_of(result: Any, name: str) -> int:
+    return int(result[name] if isinstance(result, Mapping) else getattr(result, name))
 
 
 def written_by_engine(files: Sequence[Path]) -> list[MadeFile]:

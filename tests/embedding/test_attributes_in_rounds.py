@@ -22,7 +22,7 @@ from pipeline.embedding.low_pass import LowPass
 from pipeline.embedding.rounds import BlockFiles, embed_parts
 from pipeline.embedding.rows import ColumnSums, Rows, Settings
 from pipeline.embedding.start_rows import start_rows
-from pipeline.stages.node_attributes import take_features
+from pipeline.ingest.attributes.blocks import TakePayload, take_features
 from pipeline.tasks import Task, run_task
 from schemas.tables import NODE_FEATURES
 from tests.embedding.graphs_in_parts import (
@@ -42,7 +42,7 @@ from tests.oracles.simulator import ZERO_BELOW, Graph, Parameters, rows_of_featu
 Known = list[dict[int, float]]
 
 
-def write_features(known: Known, folder: Path) -> list[str]:
+def write_features(known: Known, folder: Path) -> tuple[Path, ...]:
     """The table of features in two files, cut anywhere between nodes."""
     folder.mkdir(parents=True, exist_ok=True)
     files = []
@@ -55,15 +55,15 @@ def write_features(known: Known, folder: Path) -> list[str]:
         ]
         file = folder / f"features-{number}.arrow"
         storage.write_arrow(file, pa.Table.from_arrays(columns, schema=NODE_FEATURES.schema))
-        files.append(str(file))
-    return files
+        files.append(file)
+    return tuple(files)
 
 
 def blocks_of(made: GraphInParts, known: Known, folder: Path) -> list[BlockFiles]:
     features = write_features(known, folder)
     found = []
     for block in lay_out(made, folder):
-        payload = {"nodes": str(block.nodes), "features": features}
+        payload = TakePayload(block.nodes, features)
         record = run_task(take_features, Task(f"features-{block.part_id}", folder / "blocks", payload))
         found.append(replace(block, features=record.file("features")))
     return found

@@ -17,8 +17,10 @@ from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.table import Table
 from pyiceberg.typedef import Record
 
+from pipeline import codec
+from pipeline.ingest.pieces import ParseTask, split_tasks
 from pipeline.ingest.readers import read
-from pipeline.ingest.sources import ParseTask, list_sources, split_tasks
+from pipeline.ingest.sources import list_sources
 
 Rows = list[dict[str, Any]]
 
@@ -27,7 +29,7 @@ def rows_of(path: str | Path, names: Sequence[str], **options: Any) -> Rows:
     """What ingest's readers see of an input, task by task, each through JSON."""
     found: Rows = []
     for task in split_tasks(list_sources(str(path), **options), rows_per_task=3):
-        for piece in ParseTask.from_payload(json.loads(json.dumps(task.to_payload()))).pieces:
+        for piece in codec.from_text(ParseTask, codec.to_text(task)).pieces:
             for batch in read(piece, {name: name for name in names}):
                 assert len(batch.rows) == len(batch.values[names[0]])
                 found += pa.table(batch.values).to_pylist()

@@ -12,9 +12,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline import codec
+from pipeline.ingest.counts import CheckedRows
 from pipeline.ingest.ids import to_string_ids
-from pipeline.ingest.parse import Parsed, ParseRules, parse
-from pipeline.ingest.sources import ParseTask, list_sources, split_tasks
+from pipeline.ingest.parse import ParseRules, parse
+from pipeline.ingest.pieces import ParseTask, split_tasks
+from pipeline.ingest.sources import list_sources
 from tests.ingest.row_by_row import ROLES, Row
 
 
@@ -34,22 +37,22 @@ def write(folder: Path, rows: Sequence[Row], file_format: str) -> Path:
     return path
 
 
-def parse_all(path: Path, rules: ParseRules) -> list[Parsed]:
+def parse_all(path: Path, rules: ParseRules) -> list[CheckedRows]:
     tasks = [
-        ParseTask.from_payload(json.loads(json.dumps(t.to_payload()))) for t in split_tasks(list_sources(str(path)), 4)
+        codec.from_text(ParseTask, codec.to_text(t)) for t in split_tasks(list_sources(str(path)), 4)
     ]
     return [parsed for task in tasks for parsed in parse(task, rules)]
 
 
-def kept_rows(parsed: Sequence[Parsed]) -> list[tuple[Any, ...]]:
+def kept_rows(parsed: Sequence[CheckedRows]) -> list[tuple[Any, ...]]:
     rows = [row for one in parsed for row in to_string_ids(one.rows).to_pylist()]
     return [(row["src_id"], row["dst_id"], row["weight"], row["last_ts"]) for row in rows]
 
 
-def from_table(folder: Path, table: pa.Table, rules: ParseRules, **options: Any) -> list[Parsed]:
+def from_table(folder: Path, table: pa.Table, rules: ParseRules, **options: Any) -> list[CheckedRows]:
     pq.write_table(table, folder / "t.parquet", **options)
     return parse_all(folder / "t.parquet", rules)
 
 
-def ids_in(parsed: Sequence[Parsed]) -> list[Any]:
+def ids_in(parsed: Sequence[CheckedRows]) -> list[Any]:
     return [value for one in parsed for value in one.rows.column("src_id").to_pylist()]

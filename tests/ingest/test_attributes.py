@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import InputError
-from pipeline.ingest.attribute_features import (
+from pipeline.ingest.attributes.features import (
     Spread,
     features_of,
     means_of,
@@ -28,10 +28,13 @@ from pipeline.ingest.attribute_features import (
     squares_of_numbers,
     sums_of_numbers,
 )
-from pipeline.ingest.attribute_rows import AttributeCounts, AttributeRules, parse_attributes
+from pipeline.ingest.attributes.rows import AttributeRules, parse_attributes
+from pipeline.ingest.counts import Counts
+from pipeline.ingest.odd_ids import OddIdCount
+from pipeline.ingest.pieces import split_tasks
 from pipeline.ingest.rejected import ACCEPTED
-from pipeline.ingest.sources import list_sources, split_tasks
-from pipeline.ingest.text_format import TextFormat
+from pipeline.ingest.sources import list_sources
+from pipeline.ingest.text.formats import TextFormat
 
 RULES = AttributeRules("item", "id", ["price"], ["brand"], ["tags"], separator="|")
 
@@ -49,11 +52,11 @@ CLEAN = [
 ]
 
 
-def parsed(path: Path, rules: AttributeRules = RULES) -> tuple[pa.Table, list[dict[str, Any]], AttributeCounts]:
+def parsed(path: Path, rules: AttributeRules = RULES) -> tuple[pa.Table, list[dict[str, Any]], Counts]:
     batches = [batch for task in split_tasks(list_sources(str(path))) for batch in parse_attributes(task, rules)]
     rows = pa.Table.from_batches([batch.rows for batch in batches], rules.schema)
     rejected = [row for batch in batches for row in batch.rejected.to_pylist()]
-    return rows, rejected, sum((batch.counts for batch in batches), AttributeCounts())
+    return rows, rejected, sum((batch.counts for batch in batches), Counts())
 
 
 def values(rows: pa.Table) -> list[tuple[Any, ...]]:
@@ -142,8 +145,8 @@ def test_bad_rows_stand_aside_with_their_reason(change: dict[str, Any], reason: 
     assert found["node_id"] == text[1]["id"]
     assert json.loads(found["values"])["brand"] == text[1]["brand"]
     assert set(counts.examples) == {reason}
-    assert replace(counts, examples={}) == AttributeCounts(
-        4, 3, {reason: 1}, has_int64_ids=False, odd_ids={"text": {"rows": 2, "shape": "a"}}
+    assert replace(counts, examples={}) == Counts(
+        4, 3, rejected={reason: 1}, has_int64_ids=False, odd_ids={"id": {"text": OddIdCount(2, "a")}}
     )
 
 

@@ -21,9 +21,10 @@ from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import DoubleType, LongType, StringType
 
 from pipeline.errors import InputError
+from pipeline.ingest.pieces import split_tasks
 from pipeline.ingest.readers import read
-from pipeline.ingest.sources import list_sources, split_tasks
-from pipeline.ingest.text_format import TextFormat
+from pipeline.ingest.sources import list_sources
+from pipeline.ingest.text.formats import TextFormat
 from tests.ingest.lake_tables import (
     Rows,
     add_delete_file,
@@ -354,8 +355,8 @@ def test_without_the_package_the_pip_line_is_said(
     for name in [name for name in sys.modules if name.partition(".")[0] == module]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, module, None)
-    monkeypatch.delitem(sys.modules, "pipeline.ingest.delta", raising=False)
-    monkeypatch.delitem(sys.modules, "pipeline.ingest.iceberg", raising=False)
+    monkeypatch.delitem(sys.modules, "pipeline.ingest.lake.delta", raising=False)
+    monkeypatch.delitem(sys.modules, "pipeline.ingest.lake.iceberg", raising=False)
     with pytest.raises(InputError, match=rf"{module} isn't installed here: pip install 'graphquilt-pipeline\[lake\]'"):
         list_sources(path)
 

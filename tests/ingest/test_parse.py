@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
@@ -20,11 +19,14 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from pipeline import codec
 from pipeline.errors import InputError
+from pipeline.ingest.counts import Counts, total
 from pipeline.ingest.decay import decayed
 from pipeline.ingest.ids import order_ends
-from pipeline.ingest.parse import Counts, ParseRules, newest_timestamp, parse, rows_schema, total
-from pipeline.ingest.sources import ParseTask, list_sources, split_tasks
+from pipeline.ingest.parse import ParseRules, newest_timestamp, parse, rows_schema
+from pipeline.ingest.pieces import ParseTask, split_tasks
+from pipeline.ingest.sources import list_sources
 from schemas.tables import REJECTED
 from tests.ingest.parsing import from_table, ids_in, kept_rows, parse_all, write
 from tests.ingest.row_by_row import EVENTS, ROLES, Row, is_canonical, judge
@@ -503,7 +505,7 @@ def test_nothing_depends_on_how_the_rows_are_cut_into_tasks(tmp_path: Path) -> N
 
 def test_counts_survive_json_and_add_up() -> None:
     one = Counts(read=5, kept=3, rejected={"null id": 2}, newest_us=7, weight_total=2**70)
-    assert Counts(**json.loads(json.dumps(one.to_payload()))) == one
+    assert codec.from_text(Counts, codec.to_text(one)) == one
     both = one + Counts(read=2, rejected={"self loop": 1, "null id": 1}, has_int64_ids=False, late=1)
     assert both.rejected == {"null id": 3, "self loop": 1}
     assert (both.read, both.rejected_total, both.has_int64_ids) == (7, 4, False)
@@ -512,4 +514,4 @@ def test_counts_survive_json_and_add_up() -> None:
 
 
 def test_rules_survive_json() -> None:
-    assert ParseRules(**json.loads(json.dumps(ALL.to_payload()))) == ALL
+    assert codec.from_text(ParseRules, codec.to_text(ALL)) == ALL

@@ -14,9 +14,10 @@ import pytest
 from pyarrow.parquet import encryption
 
 from pipeline.errors import InputError
-from pipeline.ingest import text_stream
-from pipeline.ingest.parse import Counts, ParseRules, total
-from pipeline.ingest.text_format import TextFormat
+from pipeline.ingest.counts import Counts, total
+from pipeline.ingest.parse import ParseRules
+from pipeline.ingest.text import stream as text_stream
+from pipeline.ingest.text.formats import TextFormat
 from tests.ingest.parsing import from_table, ids_in, kept_rows, parse_all, write
 from tests.ingest.row_by_row import EVENTS
 
@@ -120,7 +121,7 @@ def test_a_json_array_that_breaks_is_refused_with_its_line(
 ) -> None:
     (tmp_path / "a.json").write_text(text)
     for block in (7, 2**20):
-        monkeypatch.setattr("pipeline.ingest.text_stream.BLOCK", block)
+        monkeypatch.setattr("pipeline.ingest.text.stream.BLOCK", block)
         with pytest.raises(InputError, match=rf"a\.json line {line}: .*{what}"):
             parse_all(tmp_path, ParseRules())
 
@@ -193,7 +194,7 @@ def test_a_truncated_gzip_file_is_refused_by_name(tmp_path: Path, name: str) -> 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.jsonl"])
 def test_blocks_are_cut_where_lines_end(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.ingest.text_stream.BLOCK", 300)
+    monkeypatch.setattr("pipeline.ingest.text.stream.BLOCK", 300)
     ids = [f"{'é' * (i % 40)}{i}" for i in range(500)]
     if name == "a.csv":
         (tmp_path / name).write_text("source,target\n" + "".join(f'"{i}",{n}\n' for n, i in enumerate(ids)), "utf-8")

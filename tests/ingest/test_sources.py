@@ -3,7 +3,6 @@ from __future__ import annotations
 import datetime as dt
 import gzip
 import hashlib
-import json
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,8 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline import codec
 from pipeline.errors import ConfigError, InputError
-from pipeline.ingest.sources import ParseTask, Piece, SourceFile, digest, filesystem_of, list_sources, split_tasks
+from pipeline.ingest.addresses import filesystem_of
+from pipeline.ingest.pieces import FilePiece, ParseTask, split_tasks
+from pipeline.ingest.sources import SourceFile, digest, list_sources
 
 
 def write_parquet(path: Path, rows: int = 4, row_group_size: int = 2) -> None:
@@ -171,11 +173,11 @@ def test_text_files_are_never_split_and_small_ones_share_a_task(sizes: list[int]
 
 def test_a_task_survives_json() -> None:
     task = ParseTask(
-        (Piece("k=1/a.parquet", "/x/k=1/a.parquet", "parquet", (2, 5), 40), Piece("b.csv", "/x/b.csv", "csv"))
+        (FilePiece("k=1/a.parquet", "/x/k=1/a.parquet", "parquet", (2, 5), 40), FilePiece("b.csv", "/x/b.csv", "csv"))
     )
-    assert ParseTask.from_payload(json.loads(json.dumps(task.to_payload()))) == task
+    assert codec.from_text(ParseTask, codec.to_text(task)) == task
 
 
 def test_columns_told_by_the_path_are_unquoted() -> None:
-    piece = Piece("event=a%20b/day=__HIVE_DEFAULT_PARTITION__/x.csv", "", "csv")
+    piece = FilePiece("event=a%20b/day=__HIVE_DEFAULT_PARTITION__/x.csv", "", "csv")
     assert piece.folder_values == {"event": "a b", "day": None}

@@ -19,11 +19,12 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from pipeline.errors import InputError
-from pipeline.ingest import text_stream
-from pipeline.ingest.csv_rows import MAX_QUOTED_LINES
+from pipeline.ingest.pieces import split_tasks
 from pipeline.ingest.readers import read
-from pipeline.ingest.sources import list_sources, split_tasks
-from pipeline.ingest.text_format import TextFormat
+from pipeline.ingest.sources import list_sources
+from pipeline.ingest.text import stream as text_stream
+from pipeline.ingest.text.csv_rows import MAX_QUOTED_LINES
+from pipeline.ingest.text.formats import TextFormat
 from tests.csv_oracle import rows_and_comments
 
 NAMES = ["who", "what", "kind"]

@@ -18,11 +18,13 @@ from hypothesis import strategies as st
 
 from pipeline.config.sections import InputConfig
 from pipeline.config.time_layout import time_layout
+from pipeline.ingest.counts import total
 from pipeline.ingest.ids import MAX_ID_BYTES
-from pipeline.ingest.parse import ParseRules, newest_timestamp, total
+from pipeline.ingest.parse import ParseRules, newest_timestamp
+from pipeline.ingest.pieces import split_tasks
 from pipeline.ingest.readers import plain
 from pipeline.ingest.rejected import ACCEPTED, REASONS, Verdict, Verdicts
-from pipeline.ingest.sources import list_sources, split_tasks
+from pipeline.ingest.sources import list_sources
 from pipeline.ingest.timestamps import DIGIT_LAYOUTS, UNITS, TimeForm, Unit, microseconds, reading_of, unit_that_fits
 from pipeline.ingest.weights import MAX_WEIGHT
 from tests.ingest.parsing import parse_all

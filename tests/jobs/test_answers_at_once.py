@@ -21,7 +21,7 @@ from jobs.cli import COMMANDS
 from jobs.commands.config_text import toml_value
 from jobs.config_file import read_config
 from pipeline.errors import InputError
-from pipeline.ingest.sources import filesystem_of
+from pipeline.ingest.addresses import filesystem_of
 from tests.other_user import as_another_user
 
 ROOT = Path(__file__).parents[2]

@@ -26,10 +26,12 @@ from jobs.commands.first_rows import first_rows
 from jobs.commands.guess import guess_columns
 from pipeline.config.model import PipelineConfig, key_reference
 from pipeline.errors import InputError
-from pipeline.ingest.parse import parse, total
+from pipeline.ingest.counts import total
+from pipeline.ingest.parse import parse
 from pipeline.ingest.parse_rules import parse_rules
+from pipeline.ingest.pieces import split_tasks
 from pipeline.ingest.rejected import Verdicts
-from pipeline.ingest.sources import list_sources, split_tasks
+from pipeline.ingest.sources import list_sources
 from pipeline.ingest.timestamps import DIGIT_LAYOUTS, TimeForm, microseconds
 from tests.jobs.public_headers import FILES, PublicFile, values_of
 

@@ -106,7 +106,7 @@ def test_a_run_that_was_killed_while_it_read_the_input_keeps_its_date(
         raise OSError("killed")
 
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.stages.ingest.parse_files", dies)
+        patch.setattr("pipeline.ingest.clean_rows.parse_files", dies)
         assert chain.run(config).code == 1
     at(TODAY + DAY)
     ended = chain.run(config)

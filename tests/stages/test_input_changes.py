@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from pipeline.engines.local import LocalEngine
+from pipeline.ingest.clean_rows import parse_files
 from pipeline.ingest.sources import list_sources
 from pipeline.stages import opening
-from pipeline.stages.ingest import parse_files
 from pipeline.tasks import Task, TaskFunction, TaskRecord
 from tests.stages.chains import Chain, Ended, config_for
 

@@ -17,8 +17,8 @@ from jobs.config_file import read_config
 from pipeline.config.model import PipelineConfig
 from pipeline.embedding.attribute_rows import rows_of_attributes
 from pipeline.ingest import sources
-from pipeline.ingest.attribute_features import Spread, features_of
-from pipeline.ingest.attribute_rows import AttributeRules
+from pipeline.ingest.attributes.features import Spread, features_of
+from pipeline.ingest.attributes.rows import AttributeRules
 from pipeline.stages.embed import settings_of
 from tests.stages.chains import Chain, Published, config_for, friends, users_and_items, with_changes, write_rows
 
@@ -181,7 +181,7 @@ def test_a_path_of_any_form_is_found_beside_the_config_and_here_first(
 def test_any_number_of_buckets(
     shop: tuple[Path, Path], reference: tuple[Chain, Published], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.stages.node_attributes._BYTES_PER_BUCKET", 500)
+    monkeypatch.setattr("pipeline.ingest.attributes.tables._BYTES_PER_BUCKET", 500)
     made = Chain(tmp_path / "chain").publish(config_with(*shop, parts=4))
     assert made.data == reference[1].data
 

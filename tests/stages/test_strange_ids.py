@@ -52,7 +52,7 @@ def test_attributes_that_few_nodes_have_are_a_warning(tmp_path: Path) -> None:
     records: list[logging.LogRecord] = []
     handler = logging.Handler()
     handler.emit = records.append  # type: ignore[method-assign]
-    logger = logging.getLogger("pipeline.stages.attribute_ids")
+    logger = logging.getLogger("pipeline.ingest.attributes.numbering")
     logger.addHandler(handler)
     ended = Chain(tmp_path).run(with_attributes(tmp_path, ids))
     logger.removeHandler(handler)

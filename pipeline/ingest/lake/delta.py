@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import unquote
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +18,8 @@ from deltalake import DeltaTable
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
-from pipeline.ingest.lake import LakeFile, Snapshot
+from pipeline.ingest.addresses import endpoint_of, split_options
+from pipeline.ingest.lake.snapshot import LakeFile, Snapshot
 
 #: Reader features under which a file holds what the table holds, after what is done here.
 _FEATURES = {"timestampNtz", "v2Checkpoint", "vacuumProtocolCheck", "typeWidening", "deletionVectors"}
@@ -62,18 +63,18 @@ class DeltaFile:
 class DeltaVersion:
     """A version of a table: its columns, and its files by name."""
 
-    schema: pa.Schema
+    columns: list[str]
     files: list[LakeFile]
     views: Mapping[str, DeltaFile]
 
 
-def newest_version(address: str) -> int:
-    """Return the number of a table's newest version."""
-    return int(_table(address).version())
+def newest_snapshot(address: str, metadata: str | None = None) -> Snapshot:  # noqa: ARG001  (Iceberg's)
+    """Return a table's newest version."""
+    return Snapshot("Delta", address, str(_table(address).version()), address)
 
 
 @lru_cache(maxsize=8)  # a process reads many files of one version
-def opened(snapshot: Snapshot) -> DeltaVersion:
+def open_snapshot(snapshot: Snapshot) -> DeltaVersion:
     """Read the log up to a version.
 
     Raises
@@ -94,7 +95,7 @@ def opened(snapshot: Snapshot) -> DeltaVersion:
         size = actions["size_bytes"][row].as_py()
         files.append(LakeFile(name, size, name if "://" in name else None))  # a clone names files of another table
         views[name] = DeltaFile(schema, constants, kept.get(name))
-    return DeltaVersion(schema, sorted(files, key=lambda file: file.name.encode()), views)
+    return DeltaVersion(list(schema.names), sorted(files, key=lambda file: file.name.encode()), views)
 
 
 def _refuse(features: set[str], configuration: Mapping[str, str], snapshot: Snapshot) -> None:
@@ -124,17 +125,13 @@ def _kept_rows(table: DeltaTable) -> dict[str, NDArray[np.bool_]]:
 
 
 def _table(address: str, version: int | None = None) -> DeltaTable:
-    place, _, query = address.partition("?") if "://" in address else (address, "", "")
-    return DeltaTable(place, version=version, storage_options=_storage_options(dict(parse_qsl(query))) or None)
+    place, options = split_options(address)
+    return DeltaTable(place, version=version, storage_options=_storage_options(options) or None)
 
 
-def _storage_options(given: Mapping[str, str]) -> dict[str, str]:
+def _storage_options(options: Mapping[str, str]) -> dict[str, str]:
     """Options of a pyarrow address in the words of deltalake; credentials come from the environment in both."""
-    options = {}
-    if "region" in given:
-        options["AWS_REGION"] = given["region"]
-    if endpoint := given.get("endpoint_override"):
-        scheme = given.get("scheme", "https")
-        options["AWS_ENDPOINT_URL"] = endpoint if "://" in endpoint else f"{scheme}://{endpoint}"
-        options["AWS_ALLOW_HTTP"] = str(options["AWS_ENDPOINT_URL"].startswith("http://")).lower()
-    return options
+    words = {"AWS_REGION": options["region"]} if "region" in options else {}
+    if endpoint := endpoint_of(options):
+        words |= {"AWS_ENDPOINT_URL": endpoint, "AWS_ALLOW_HTTP": str(endpoint.startswith("http://")).lower()}
+    return words

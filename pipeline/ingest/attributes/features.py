@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.blocks.arrays import Features
-from pipeline.ingest.attribute_rows import AttributeRules, rejected_row
+from pipeline.ingest.attributes.rows import AttributeRules, rejected_row
 from pipeline.ingest.rejected import REASONS, Verdict
 from pipeline.kernels.exact_sums import exact_sum, mean_of, scale_of
 from pipeline.kernels.hashing import node_keys
@@ -33,6 +33,24 @@ class Spread:
     count: int
     mean: float
     deviation: float  # 1 where all are equal
+
+
+@dataclass(frozen=True)
+class NumberSum:
+    """Numbers of a column in one piece: their count, their exact sum as text, and a power of 2 above them all."""
+
+    count: int
+    total: str
+    scale: int
+
+
+@dataclass(frozen=True)
+class NumberMean:
+    """Mean of a column of numbers, and a power of 2 above them all."""
+
+    count: int
+    mean: float
+    scale: int
 
 
 def one_row_a_node(rows: pa.Table, rules: AttributeRules) -> tuple[pa.Table, list[dict[str, Any]]]:
@@ -67,42 +85,42 @@ def one_row_a_node(rows: pa.Table, rules: AttributeRules) -> tuple[pa.Table, lis
     return (rows if is_kept.all() else rows.filter(pa.array(is_kept))), rejected
 
 
-def sums_of_numbers(rows: pa.Table, rules: AttributeRules) -> dict[str, list[Any]]:
-    """Return {column: [count, exact sum as text, scale]}: what means follow from, JSON-ready."""
-    found = {}
+def sums_of_numbers(rows: pa.Table, rules: AttributeRules) -> dict[str, NumberSum]:
+    """Return by column of numbers what its mean follows from."""
+    columns = {name: _numbers(rows, name)[1] for name in rules.numbers}
+    return {
+        name: NumberSum(values.size, str(exact_sum(values)), scale_of(values)) for name, values in columns.items()
+    }
+
+
+def means_of(sums: Sequence[Mapping[str, NumberSum]], rules: AttributeRules) -> dict[str, NumberMean]:
+    """Return by column the mean that the sums of all pieces have."""
+    means = {}
     for name in rules.numbers:
-        values = _numbers(rows, name)[1]
-        found[name] = [values.size, str(exact_sum(values)), scale_of(values)]
-    return found
+        pieces = [piece[name] for piece in sums]
+        count = sum(piece.count for piece in pieces)
+        mean = mean_of(sum(int(piece.total) for piece in pieces), count)
+        means[name] = NumberMean(count, mean, max((piece.scale for piece in pieces), default=0))
+    return means
 
 
-def means_of(sums: Sequence[Mapping[str, Sequence[Any]]], rules: AttributeRules) -> dict[str, list[Any]]:
-    """Return {column: [count, mean, scale]} of the sums of all pieces."""
-    found = {}
-    for name in rules.numbers:
-        count = sum(int(piece[name][0]) for piece in sums)
-        mean = mean_of(sum(int(piece[name][1]) for piece in sums), count)
-        found[name] = [count, mean, max((int(piece[name][2]) for piece in sums), default=0)]
-    return found
-
-
-def squares_of_numbers(rows: pa.Table, rules: AttributeRules, means: Mapping[str, Sequence[Any]]) -> dict[str, str]:
+def squares_of_numbers(rows: pa.Table, rules: AttributeRules, means: Mapping[str, NumberMean]) -> dict[str, str]:
     """Return {column: exact sum of squared distances from the mean, over 4**scale, as text}."""
-    found = {}
+    squares = {}
     for name in rules.numbers:
-        _, mean, scale = means[name]
-        centred = np.ldexp(_numbers(rows, name)[1], -scale) - ldexp(mean, -scale)
-        found[name] = str(exact_sum(centred * centred))
-    return found
+        mean = means[name]
+        centred = np.ldexp(_numbers(rows, name)[1], -mean.scale) - ldexp(mean.mean, -mean.scale)
+        squares[name] = str(exact_sum(centred * centred))
+    return squares
 
 
-def spreads_of(squares: Sequence[Mapping[str, str]], means: Mapping[str, Sequence[Any]]) -> dict[str, Spread]:
+def spreads_of(squares: Sequence[Mapping[str, str]], means: Mapping[str, NumberMean]) -> dict[str, Spread]:
     """Return the statistics of every column of numbers."""
-    found = {}
-    for name, (count, mean, scale) in means.items():
-        deviation = ldexp(sqrt(mean_of(sum(int(piece[name]) for piece in squares), count)), scale)
-        found[name] = Spread(count, mean, deviation if deviation > _CONSTANT_BELOW else 1.0)
-    return found
+    spreads = {}
+    for name, mean in means.items():
+        deviation = ldexp(sqrt(mean_of(sum(int(piece[name]) for piece in squares), mean.count)), mean.scale)
+        spreads[name] = Spread(mean.count, mean.mean, deviation if deviation > _CONSTANT_BELOW else 1.0)
+    return spreads
 
 
 def features_of(
@@ -117,7 +135,7 @@ def features_of(
     as a random row at most, an outlier outweighs its own node's other columns only, and nothing jumps at the mean.
     """
     n = rows.num_rows
-    found: list[tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[np.float64]]] = []
+    pieces: list[tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[np.float64]]] = []
     expected = np.zeros(n)
     for kind, name in rules.columns:
         weight = float(weights.get(name, 1.0))
@@ -132,8 +150,8 @@ def features_of(
             size = np.bincount(at, minlength=n) if kind == "lists" else np.ones(n)
             counts = weight / np.sqrt(size[at])
         expected[np.unique(at)] += weight * weight
-        found.append((at, keys, counts))
-    row, key, value = (np.concatenate([piece[part] for piece in found]) for part in range(3))
+        pieces.append((at, keys, counts))
+    row, key, value = (np.concatenate([piece[part] for piece in pieces]) for part in range(3))
     length = np.sqrt(np.maximum(np.bincount(row, weights=value * value, minlength=n), expected))
     value = (value / length[row]).astype(np.float32)
     counts_at_all = value != 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from urllib.parse import parse_qsl
 
 import pyarrow as pa
 from pyiceberg.expressions import AlwaysTrue
@@ -14,7 +13,8 @@ from pyiceberg.manifest import FileFormat
 from pyiceberg.table import FileScanTask, StaticTable
 
 from pipeline.errors import InputError
-from pipeline.ingest.lake import LakeFile, Snapshot
+from pipeline.ingest.addresses import endpoint_of, split_options
+from pipeline.ingest.lake.snapshot import LakeFile, Snapshot
 
 NO_SNAPSHOT = "none"  # of a table that was made and never written to
 
@@ -29,14 +29,14 @@ class IcebergPlan:
     tasks: Mapping[str, FileScanTask]
 
 
-def current_snapshot(metadata: str) -> str:
-    """Return the id of the snapshot that a metadata file calls the current one."""
-    snapshot = _table(metadata).current_snapshot()
-    return NO_SNAPSHOT if snapshot is None else str(snapshot.snapshot_id)
+def newest_snapshot(address: str, metadata: str) -> Snapshot:
+    """Return the snapshot that a metadata file calls the current one."""
+    current = _table(metadata).current_snapshot()
+    return Snapshot("Iceberg", address, NO_SNAPSHOT if current is None else str(current.snapshot_id), metadata)
 
 
 @lru_cache(maxsize=8)  # a process reads many files of one snapshot
-def planned(snapshot: Snapshot) -> IcebergPlan:
+def open_snapshot(snapshot: Snapshot) -> IcebergPlan:
     """Read the manifests of a snapshot.
 
     Raises
@@ -62,7 +62,7 @@ def planned(snapshot: Snapshot) -> IcebergPlan:
 
 def read(snapshot: Snapshot, name: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """Yield the rows of a file that are left, with the table's columns in the table's types."""
-    plan = planned(snapshot)
+    plan = open_snapshot(snapshot)
     task = plan.tasks[name]
     schema = plan.table.schema().select(*dict.fromkeys(columns))
     yield from ArrowScan(plan.table.metadata, plan.table.io, schema, AlwaysTrue()).to_record_batches([task])
@@ -99,15 +99,13 @@ def _tasks(table: StaticTable, snapshot: Snapshot) -> list[FileScanTask]:
 
 
 def _table(metadata: str) -> StaticTable:
-    place, _, query = metadata.partition("?") if "://" in metadata else (metadata, "", "")
-    return StaticTable.from_metadata(place, _properties(dict(parse_qsl(query))))
+    place, options = split_options(metadata)
+    return StaticTable.from_metadata(place, _properties(options))
 
 
-def _properties(given: Mapping[str, str]) -> dict[str, str]:
+def _properties(options: Mapping[str, str]) -> dict[str, str]:
     """Options of a pyarrow address in the words of pyiceberg; credentials come from the environment in both."""
-    options = {}
-    if "region" in given:
-        options["s3.region"] = given["region"]
-    if endpoint := given.get("endpoint_override"):
-        options["s3.endpoint"] = endpoint if "://" in endpoint else f"{given.get('scheme', 'https')}://{endpoint}"
-    return options
+    words = {"s3.region": options["region"]} if "region" in options else {}
+    if endpoint := endpoint_of(options):
+        words["s3.endpoint"] = endpoint
+    return words

@@ -19,10 +19,11 @@ import pyarrow.csv as pacsv
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
+from pipeline.ingest.addresses import naming
+from pipeline.ingest.pieces import FilePiece
 from pipeline.ingest.raw_batch import BrokenLine, RawBatch, one_chunk, refuse_missing
-from pipeline.ingest.sources import Piece, naming
-from pipeline.ingest.text_format import COMMENT_MARKS, MATRIX_MARKET, TextFormat
-from pipeline.ingest.text_stream import text_blocks
+from pipeline.ingest.text.formats import COMMENT_MARKS, MATRIX_MARKET, TextFormat
+from pipeline.ingest.text.stream import text_blocks
 from pipeline.kernels.text_records import GLUED, SPANS_LINES, Records, find_records
 
 #: A quoted value over more lines, or of more bytes, is one whose closing quote is missing.
@@ -50,7 +51,7 @@ class _Block:
 class CsvFile:
     """A piece of delimited text: the names of its columns, known at once, and its rows."""
 
-    def __init__(self, piece: Piece, text: TextFormat) -> None:
+    def __init__(self, piece: FilePiece, text: TextFormat) -> None:
         """Read the header; of a Matrix Market file whose comments are left out, the line of sizes.
 
         Raises

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 import pyarrow as pa
 
 from pipeline.errors import InputError
-from pipeline.ingest.sources import Piece, filesystem_of, naming
+from pipeline.ingest.addresses import filesystem_of, naming
+from pipeline.ingest.pieces import FilePiece
 
 BLOCK = 8 * 2**20  # bytes
 MAX_LINE = 2**30  # bytes; pyarrow's columns of text hold twice as many
@@ -48,7 +49,7 @@ _FOREIGN = (
 )
 
 
-def text_blocks(piece: Piece, encoding: str | None) -> Iterator[bytes]:
+def text_blocks(piece: FilePiece, encoding: str | None) -> Iterator[bytes]:
     """Yield the text in blocks that end where a line ends (LF, CR LF or CR), the last wherever the file does.
 
     Raises
@@ -58,7 +59,7 @@ def text_blocks(piece: Piece, encoding: str | None) -> Iterator[bytes]:
     return cut_at_lines(piece, text_chunks(piece, encoding))
 
 
-def cut_at_lines(piece: Piece, chunks: Iterable[bytes]) -> Iterator[bytes]:
+def cut_at_lines(piece: FilePiece, chunks: Iterable[bytes]) -> Iterator[bytes]:
     """Yield text that is cut anywhere in blocks as :func:`text_blocks` does."""
     parts: list[bytes] = []
     held = 0
@@ -80,7 +81,7 @@ def cut_at_lines(piece: Piece, chunks: Iterable[bytes]) -> Iterator[bytes]:
         yield b"".join(parts)
 
 
-def text_chunks(piece: Piece, encoding: str | None) -> Iterator[bytes]:
+def text_chunks(piece: FilePiece, encoding: str | None) -> Iterator[bytes]:
     """Yield the text as UTF-8, cut anywhere. What is UTF-8 already passes as it is.
 
     A character that can't be decoded becomes the byte FF, which is in no UTF-8 text: its row is rejected where
@@ -132,19 +133,19 @@ def _mark(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error("graphquilt.mark", _mark)
 
 
-def _stream(piece: Piece) -> pa.NativeFile:
+def _stream(piece: FilePiece) -> pa.NativeFile:
     filesystem, path = filesystem_of(piece.address)
     with naming(piece.address, piece.format):
         return filesystem.open_input_stream(path, compression=piece.compression)
 
 
-def _read(piece: Piece, stream: pa.NativeFile, size: int) -> bytes:
+def _read(piece: FilePiece, stream: pa.NativeFile, size: int) -> bytes:
     with naming(piece.address, piece.format):
         chunk: bytes = stream.read(size)
     return chunk
 
 
-def _refuse_foreign(piece: Piece, start: bytes) -> None:
+def _refuse_foreign(piece: FilePiece, start: bytes) -> None:
     for magic, what in _FOREIGN:
         if start.startswith(magic):
             raise InputError(f"{piece.address} is named as text, and its bytes are {what}")

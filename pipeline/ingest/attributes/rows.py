@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,15 +12,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipeline.ingest.attribute_values import categories_of, lists_of, numbers_of
+from pipeline.config.sections import AttributesConfig
+from pipeline.ingest.attributes.values import categories_of, lists_of, numbers_of
+from pipeline.ingest.counts import CheckedRows, Counts
 from pipeline.ingest.ids import canonical_int64, ids_of, judge_ids
-from pipeline.ingest.odd_ids import OddIds, odd_ids, together
+from pipeline.ingest.odd_ids import odd_ids
+from pipeline.ingest.pieces import FilePiece, ParseTask
 from pipeline.ingest.raw_batch import RawBatch, attribute_role
 from pipeline.ingest.readers import read
 from pipeline.ingest.reasons import about_line, shape_of
 from pipeline.ingest.rejected import ACCEPTED, REASONS, Verdict, Verdicts, shortened, to_text
-from pipeline.ingest.sources import ParseTask, Piece
-from pipeline.ingest.text_format import TextFormat
+from pipeline.ingest.text.formats import TextFormat
 from schemas.tables import REJECTED_ATTRIBUTES
 
 KINDS = ("numbers", "categories", "lists")
@@ -28,19 +30,28 @@ KINDS = ("numbers", "categories", "lists")
 
 @dataclass(frozen=True)
 class AttributeRules:
-    """What the columns of a type's attributes are called, and what they hold; every value survives JSON."""
+    """What the columns of a type's attributes are called, and what they hold."""
 
     node_type: str
     id: str = "id"
-    numbers: Sequence[str] = ()
-    categories: Sequence[str] = ()
-    lists: Sequence[str] = ()
+    numbers: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    lists: tuple[str, ...] = ()
     separator: str | None = None
     text: TextFormat = field(default_factory=TextFormat)
 
-    def __post_init__(self) -> None:
-        if isinstance(self.text, dict):  # out of JSON
-            object.__setattr__(self, "text", TextFormat(**self.text))
+    @classmethod
+    def of(cls, node_type: str, section: AttributesConfig) -> AttributeRules:
+        """Return the rules of a section [attributes.<node type>]."""
+        return cls(
+            node_type,
+            section.id,
+            tuple(section.numbers),
+            tuple(section.categories),
+            tuple(section.lists),
+            section.separator,
+            TextFormat.from_keys(section.model_dump()),
+        )
 
     @property
     def columns(self) -> list[tuple[str, str]]:
@@ -50,8 +61,8 @@ class AttributeRules:
     @property
     def roles(self) -> dict[str, str]:
         """Role -> name, of the columns to read."""
-        found = {attribute_role(self.node_type, kind, name): name for kind, name in self.columns}
-        return {attribute_role(self.node_type, "id"): self.id, **found}
+        values = {attribute_role(self.node_type, kind, name): name for kind, name in self.columns}
+        return {attribute_role(self.node_type, "id"): self.id, **values}
 
     @property
     def schema(self) -> pa.Schema:
@@ -66,53 +77,8 @@ class AttributeRules:
             ]
         )
 
-    def to_payload(self) -> dict[str, Any]:
-        """Return the rules as JSON values; ``AttributeRules(**payload)`` reads them."""
-        return asdict(self)
 
-
-@dataclass(frozen=True)
-class AttributeCounts:
-    """What became of the rows. ``read`` = ``kept`` + all of ``rejected``."""
-
-    read: int = 0
-    kept: int = 0
-    rejected: Mapping[str, int] = field(default_factory=dict)  # by reason
-    has_int64_ids: bool = True  # every id of the rows kept is a canonical int64
-    odd_ids: OddIds = field(default_factory=dict)
-    examples: Mapping[str, str] = field(default_factory=dict)  # by reason, of one row: no ids
-
-    def __add__(self, other: AttributeCounts) -> AttributeCounts:
-        reasons = [name for name in REASONS.values() if name in self.rejected or name in other.rejected]
-        return AttributeCounts(
-            self.read + other.read,
-            self.kept + other.kept,
-            {name: self.rejected.get(name, 0) + other.rejected.get(name, 0) for name in reasons},
-            self.has_int64_ids and other.has_int64_ids,
-            together(self.odd_ids, other.odd_ids),
-            {**other.examples, **self.examples},
-        )
-
-    @property
-    def rejected_total(self) -> int:
-        """Rows rejected, for whatever reason."""
-        return sum(self.rejected.values())
-
-    def to_payload(self) -> dict[str, Any]:
-        """Return the counts as JSON values; ``AttributeCounts(**payload)`` reads them."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class ParsedAttributes:
-    """Clean rows (:attr:`AttributeRules.schema`), rejected rows (the rejected table's schema), and their counts."""
-
-    rows: pa.RecordBatch
-    rejected: pa.RecordBatch
-    counts: AttributeCounts
-
-
-def parse_attributes(task: ParseTask, rules: AttributeRules) -> Iterator[ParsedAttributes]:
+def parse_attributes(task: ParseTask, rules: AttributeRules) -> Iterator[CheckedRows]:
     """Read and check a task's rows, in the order of its pieces, in batches of bounded size.
 
     Raises
@@ -124,7 +90,7 @@ def parse_attributes(task: ParseTask, rules: AttributeRules) -> Iterator[ParsedA
             yield check_attributes(raw, rules, piece)
 
 
-def check_attributes(raw: RawBatch, rules: AttributeRules, piece: Piece) -> ParsedAttributes:
+def check_attributes(raw: RawBatch, rules: AttributeRules, piece: FilePiece) -> CheckedRows:
     """Judge the rows of a batch: ids first, then values, in the order of the config's columns."""
     verdicts, where = Verdicts(len(raw.rows)), piece.address
     verdicts.mark(raw.is_header, Verdict.REPEATED_HEADER)
@@ -151,14 +117,19 @@ def check_attributes(raw: RawBatch, rules: AttributeRules, piece: Piece) -> Pars
         columns = [column.filter(pa.array(kept)) for column in columns]
     is_int64 = canonical_int64(columns[0]) is not None
     columns[0] = pc.cast(columns[0], pa.string())
-    odd = {} if is_int64 else odd_ids(columns[0])
     rows = pa.RecordBatch.from_arrays(columns, schema=rules.schema)
-    found = {REASONS[verdict]: count for verdict, count in verdicts.counts().items() if verdict in REASONS}
-    counts = AttributeCounts(len(raw.rows), rows.num_rows, found, is_int64, odd, examples.of)
+    counts = Counts(
+        read=len(raw.rows),
+        kept=rows.num_rows,
+        rejected={REASONS[verdict]: count for verdict, count in verdicts.counts().items() if verdict in REASONS},
+        examples=examples.by_reason,
+        has_int64_ids=is_int64,
+        odd_ids={} if is_int64 else {"id": odd_ids(columns[0])},
+    )
     if raw.broken:
         reason, broken = REASONS[Verdict.UNREADABLE_LINE], len(raw.broken)
-        counts += AttributeCounts(broken, 0, {reason: broken}, examples={reason: about_line(raw, piece.relative)})
-    return ParsedAttributes(rows, _rejected(raw, verdicts, rules, piece), counts)
+        counts += Counts(broken, rejected={reason: broken}, examples={reason: about_line(raw, piece.relative)})
+    return CheckedRows(rows, _rejected(raw, verdicts, rules, piece), counts)
 
 
 class _Examples:
@@ -166,24 +137,24 @@ class _Examples:
 
     def __init__(self, raw: RawBatch, verdicts: Verdicts, file: str) -> None:
         self._raw, self._verdicts, self._file = raw, verdicts, file
-        self.of: dict[str, str] = {}
+        self.by_reason: dict[str, str] = {}
 
     def note(self, name: str, column: pa.Array, *, is_shown: bool = False) -> None:
         """Note the reasons that came with a column."""
         codes = self._verdicts.codes
         for code in () if codes is None else np.unique(codes):
             reason = REASONS.get(Verdict(int(code)))
-            if reason is None or reason in self.of:
+            if reason is None or reason in self.by_reason:
                 continue
             place = int(np.argmax(codes == code))
             value = column.slice(place, 1)
             words = repr(shortened(str(to_text(value)[0]))) if is_shown else shape_of(value)
             words = "some value" if code == Verdict.WRONG_TYPE else f"{words} in column '{name}'"
-            self.of[reason] = f"{words} (row {self._raw.rows[place]} of {self._file})"
+            self.by_reason[reason] = f"{words} (row {self._raw.rows[place]} of {self._file})"
 
 
-def _rejected(raw: RawBatch, verdicts: Verdicts, rules: AttributeRules, piece: Piece) -> pa.RecordBatch:
-    found: list[dict[str, Any]] = []
+def _rejected(raw: RawBatch, verdicts: Verdicts, rules: AttributeRules, piece: FilePiece) -> pa.RecordBatch:
+    rows: list[dict[str, Any]] = []
     codes = verdicts.codes
     at: NDArray[np.int64] = np.empty(0, np.int64) if codes is None else np.flatnonzero(codes != Verdict.KEPT)
     if codes is not None and at.size:
@@ -196,11 +167,11 @@ def _rejected(raw: RawBatch, verdicts: Verdicts, rules: AttributeRules, piece: P
         for number, place in enumerate(at.tolist()):
             shown = {name: column[number] for name, column in values.items()}
             reason = REASONS[Verdict(int(codes[place]))]
-            found.append(rejected_row(rules, piece.relative, int(raw.rows[place]), ids[number], shown, reason))
+            rows.append(rejected_row(rules, piece.relative, int(raw.rows[place]), ids[number], shown, reason))
     for line in raw.broken:
         reason = REASONS[Verdict.UNREADABLE_LINE]
-        found.append(rejected_row(rules, piece.relative, line.row, None, {"line": line.text}, reason))
-    return pa.RecordBatch.from_pylist(found, schema=REJECTED_ATTRIBUTES.schema)
+        rows.append(rejected_row(rules, piece.relative, line.row, None, {"line": line.text}, reason))
+    return pa.RecordBatch.from_pylist(rows, schema=REJECTED_ATTRIBUTES.schema)
 
 
 def rejected_row(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
-from pipeline.ingest.sources import COMPRESSIONS
+from pipeline.ingest.file_formats import COMPRESSIONS
 
 #: What lines of comments usually begin with.
 COMMENT_MARKS = ("#", "%")
@@ -24,24 +24,23 @@ _LF, _CR, _TAB, _BLANK = 10, 13, 9, 32
 
 @dataclass(frozen=True)
 class TextFormat:
-    """What the config says of text files; ``null_values`` count in files of any format. Values survive JSON."""
+    """What the config says of text files; ``null_values`` count in files of any format."""
 
     delimiter: str | None = None  # by the file's ending: a tab in .tsv, .tab and .inter, else a comma
     quote: str = '"'  # empty: quotes are text
     header: bool = True
-    columns: Sequence[str] = ()  # of files without a header
+    columns: tuple[str, ...] = ()  # of files without a header
     encoding: str | None = None  # UTF-8, or what a byte order mark says
-    null_values: Sequence[str] = ()
+    null_values: tuple[str, ...] = ()
     comment: str | None = None  # lines that begin with it are no rows
-
-    def __post_init__(self) -> None:
-        for name in ("columns", "null_values"):  # lists, out of JSON
-            object.__setattr__(self, name, tuple(getattr(self, name)))
 
     @classmethod
     def from_keys(cls, keys: Mapping[str, Any]) -> TextFormat:
         """Return what a section of the configuration says, as a mapping that may hold other keys, too."""
-        return cls(**{one.name: keys[one.name] for one in fields(cls) if one.name in keys})
+        values: dict[str, Any] = {one.name: keys[one.name] for one in fields(cls) if one.name in keys}
+        for name in ("columns", "null_values"):
+            values[name] = tuple(values.get(name, ()))
+        return cls(**values)
 
     def dialect(self, name: str) -> Dialect:
         """Return how the lines of a file of this name are split."""

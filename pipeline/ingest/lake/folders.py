@@ -1,4 +1,4 @@
-"""Tables whose files are named by a log: which folder is one, and what a snapshot of it holds.
+"""Which folder is a lake table.
 
 Files that such a table has deleted stay in its folder for days, so a listing of the folder is wrong: what is read
 is a snapshot, through the table's own log (Delta) or metadata (Iceberg).
@@ -7,52 +7,16 @@ is a snapshot, through the table's own log (Delta) or metadata (Iceberg).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-import numpy as np
-import pyarrow as pa
 import pyarrow.fs as pafs
-from numpy.typing import NDArray
 
 from pipeline.errors import InputError
-
-if TYPE_CHECKING:
-    from pipeline.ingest.delta import DeltaFile
-
-Kind = Literal["Delta", "Iceberg", "Hudi"]
+from pipeline.ingest.lake.snapshot import Kind
 
 _MARK = re.compile(r"^(?P<root>.*?)/(?:(?P<Delta>_delta_log)|(?P<Hudi>\.hoodie)|metadata/[^/]*\.metadata\.json)(?:/|$)")
 _SIGNS = ("/_delta_log", "/.hoodie", ".metadata.json")  # a listing is long, and an expression slow
-_PACKAGES: Mapping[str, str] = {"Delta": "deltalake", "Iceberg": "pyiceberg"}
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """A state of a lake table that never changes.
-
-    ``opened`` is what the library opens: the table's address (Delta) or that of a metadata file (Iceberg).
-    """
-
-    kind: Kind
-    table: str  # address of its folder
-    version: str  # Delta: version; Iceberg: snapshot id
-    opened: str
-
-    def to_payload(self) -> dict[str, Any]:
-        """Return the snapshot as JSON values; ``Snapshot(**payload)`` reads them."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class LakeFile:
-    """A data file of a snapshot: ``name`` as the table has it, relative where it lies in the table's folder."""
-
-    name: str
-    size: int  # bytes, by the log
-    address: str | None = None  # where that does not follow from the name
 
 
 @dataclass(frozen=True)
@@ -157,94 +121,3 @@ def refuse_hudi(address: str) -> InputError:
         "updated or deleted since. Export a snapshot, in Spark: "
         f"spark.read.format('hudi').load('{address}').write.parquet(FOLDER), and name that folder"
     )
-
-
-@contextmanager
-def opening(kind: Kind, address: str) -> Iterator[None]:
-    """Turn what a library says of a table it can't open into an InputError that names it and what to do."""
-    package = _PACKAGES[kind]
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != package:
-            raise
-        raise InputError(
-            f"input {address} is a table of {kind}, and {package} isn't installed here: pip install "
-            "'graphquilt-pipeline[lake]', on the driver and on every worker"
-        ) from error
-    except InputError:
-        raise
-    except Exception as error:  # the libraries' own, which have no base of their own
-        what = (str(error).splitlines() or [""])[0].rstrip(". ") or type(error).__name__
-        raise InputError(
-            f"the {kind} table {address} can't be read by {package}: {what}. Check the table with the engine that "
-            "writes it, or export a snapshot as Parquet and name that folder"
-        ) from error
-
-
-def newest(kind: Kind, address: str, metadata: str | None = None) -> Snapshot:
-    """Return the table's current snapshot; ``metadata`` is the address of the metadata file to open (Iceberg).
-
-    Raises
-    ------
-    InputError : the package is missing, the table can't be read, or asks for what isn't read here.
-    """
-    with opening(kind, address):
-        if kind == "Delta":
-            from pipeline.ingest.delta import newest_version
-
-            return Snapshot(kind, address, str(newest_version(address)), address)
-        from pipeline.ingest.iceberg import current_snapshot
-
-        metadata = str(metadata)
-        return Snapshot(kind, address, current_snapshot(metadata), metadata)
-
-
-def files_of(snapshot: Snapshot) -> list[LakeFile]:
-    """Return the data files of a snapshot, by name.
-
-    Raises
-    ------
-    InputError : the package is missing, the table can't be read, or asks for what isn't read here.
-    """
-    with opening(snapshot.kind, snapshot.table):
-        if snapshot.kind == "Delta":
-            from pipeline.ingest.delta import opened
-
-            return opened(snapshot).files
-        from pipeline.ingest.iceberg import planned
-
-        return planned(snapshot).files
-
-
-def columns_of(snapshot: Snapshot) -> list[str]:
-    """Return the names of a snapshot's columns."""
-    with opening(snapshot.kind, snapshot.table):
-        if snapshot.kind == "Delta":
-            from pipeline.ingest.delta import opened
-
-            return list(opened(snapshot).schema.names)
-        from pipeline.ingest.iceberg import planned
-
-        return planned(snapshot).columns
-
-
-def delta_file(snapshot: Snapshot, name: str) -> DeltaFile:
-    """Return how a file's columns become those of a Delta table."""
-    with opening(snapshot.kind, snapshot.table):
-        from pipeline.ingest.delta import opened
-
-        return opened(snapshot).views[name]
-
-
-def read(
-    snapshot: Snapshot, name: str, columns: Sequence[str]
-) -> Iterator[tuple[NDArray[np.int64], dict[str, pa.Array]]]:
-    """Yield columns of a file of an Iceberg table; rows are numbered among those that are left."""
-    row = 0
-    with opening(snapshot.kind, snapshot.table):
-        from pipeline.ingest.iceberg import read
-
-        for batch in read(snapshot, name, columns):
-            yield np.arange(row, row + batch.num_rows), dict(zip(batch.schema.names, batch.columns, strict=True))
-            row += batch.num_rows

@@ -15,16 +15,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.json as pajson
 
-from pipeline.ingest.json_array import lines_of_array
+from pipeline.ingest.pieces import FilePiece
 from pipeline.ingest.raw_batch import BrokenLine, RawBatch, kind_of, one_chunk, refuse_missing
-from pipeline.ingest.sources import Piece
-from pipeline.ingest.text_format import TextFormat
-from pipeline.ingest.text_stream import cut_at_lines, text_chunks
+from pipeline.ingest.text.formats import TextFormat
+from pipeline.ingest.text.json_array import lines_of_array
+from pipeline.ingest.text.stream import cut_at_lines, text_chunks
 
 _PRETTY = " (one over several lines? 'jq -c .' writes each on one)"
 
 
-def read_json(piece: Piece, columns: Mapping[str, str], text: TextFormat) -> Iterator[RawBatch]:
+def read_json(piece: FilePiece, columns: Mapping[str, str], text: TextFormat) -> Iterator[RawBatch]:
     """Yield the objects of a file; a row is a line that is not blank, or an element.
 
     Raises
@@ -50,7 +50,7 @@ def read_json(piece: Piece, columns: Mapping[str, str], text: TextFormat) -> Ite
         refuse_missing(piece, absent, keys)
 
 
-def json_lines(piece: Piece, text: TextFormat) -> Iterator[bytes]:
+def json_lines(piece: FilePiece, text: TextFormat) -> Iterator[bytes]:
     """Yield blocks of whole lines, an object each if nothing is wrong."""
     chunks = text_chunks(piece, text.encoding)
     start = next((chunk for chunk in chunks if not chunk.isspace()), b"")

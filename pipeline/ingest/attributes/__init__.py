@@ -1,0 +1,1 @@
+"""Attributes of nodes: read and checked, hashed to features, numbered, and handed to blocks."""

@@ -1,0 +1,343 @@
+"""[attributes.<node type>] to tables: rows are read and judged, and their values hashed to features.
+
+Rows are dealt out to buckets by a hash of their id, so that what one file says of a node meets what another says;
+means and deviations are exact sums, the same for any files and any buckets.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline import storage
+from pipeline.blocks.arrays import read_slice, write_slices
+from pipeline.config.model import PipelineConfig
+from pipeline.errors import InputError
+from pipeline.ingest.attributes.features import (
+    NumberMean,
+    NumberSum,
+    Spread,
+    features_of,
+    means_of,
+    one_row_a_node,
+    spreads_of,
+    squares_of_numbers,
+    sums_of_numbers,
+)
+from pipeline.ingest.attributes.rows import AttributeRules, parse_attributes
+from pipeline.ingest.counts import Counts, total
+from pipeline.ingest.figures import AttributeFigures
+from pipeline.ingest.lake.pins import pinned
+from pipeline.ingest.pieces import ParseTask, split_tasks
+from pipeline.ingest.sources import SeenFile, SourceFile, as_they_were, list_sources, snapshots_of
+from pipeline.kernels.hashing import node_keys
+from pipeline.storage import BATCHES
+from pipeline.tasks import Attempt, Task, TaskRecord, TaskRunner, run_missing
+from pipeline.workspace import Workspace
+from schemas.tables import ATTRIBUTE_FEATURES, ATTRIBUTE_NODES, REJECTED_ATTRIBUTES
+
+_BYTES_PER_BUCKET = 64 * 2**20  # of files, which may be compressed
+_MOST_BUCKETS = 1_024
+ROW_BITS = 32  # of a row's number, in the place of a node's features: file << ROW_BITS | row
+
+
+@dataclass(frozen=True)
+class ParseAttributesPayload:
+    """Input of a task that parses files of attributes and deals their rows out to buckets."""
+
+    task: ParseTask
+    rules: AttributeRules
+    buckets: int
+
+
+@dataclass(frozen=True)
+class ParseAttributesResult:
+    """Counts, and by bucket the number of its batch in the file of slices, and its rows."""
+
+    counts: Counts
+    slices: Mapping[str, tuple[int, int]]
+    rejected_rows: int
+
+
+@dataclass(frozen=True)
+class BucketBatch:
+    """Rows of a bucket: one batch of a file."""
+
+    file: Path
+    number: int
+
+
+@dataclass(frozen=True)
+class GatherPayload:
+    """Input of the task that brings the rows of a bucket together."""
+
+    rules: AttributeRules
+    batches: tuple[BucketBatch, ...]
+
+
+@dataclass(frozen=True)
+class GatherResult:
+    """Counts of a bucket, and the sums of its numbers by column."""
+
+    counts: Counts
+    sums: Mapping[str, NumberSum]
+    nodes: int
+    rejected_rows: int
+
+
+@dataclass(frozen=True)
+class SpreadPayload:
+    """Input of the task that measures how far a bucket's numbers are from the means."""
+
+    file: Path
+    rules: AttributeRules
+    means: Mapping[str, NumberMean]
+
+
+@dataclass(frozen=True)
+class SpreadResult:
+    """Exact sums of squared distances by column, as text."""
+
+    squares: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class HashPayload:
+    """Input of the task that hashes a bucket's values; ``file_number`` is that of its file of features."""
+
+    file: Path
+    file_number: int
+    rules: AttributeRules
+    weights: Mapping[str, float]
+    statistics: Mapping[str, Spread]
+    has_int64_ids: bool
+
+
+@dataclass(frozen=True)
+class HashResult:
+    """Rows of the two files."""
+
+    nodes_rows: int
+    features_rows: int
+
+
+@dataclass(frozen=True)
+class TypeAttributes:
+    """The attributes of one node type, read and judged: one row a node, by bucket."""
+
+    name: str  # of the type's tasks
+    rules: AttributeRules
+    counts: Counts
+    figures: AttributeFigures
+    buckets: Sequence[Path]
+    records: Sequence[TaskRecord[Any]]
+
+    def hash_tasks(self, folder: Path, first: int, *, has_int64_ids: bool) -> list[Task[HashPayload]]:
+        """Return the tasks that hash the values; their files of features are numbered from ``first``."""
+        weights, statistics = self.figures.weights, self.figures.statistics
+        return [
+            Task(
+                f"{self.name}-hash-{bucket:05d}",
+                folder,
+                HashPayload(file, first + bucket, self.rules, weights, statistics, has_int64_ids),
+            )
+            for bucket, file in enumerate(self.buckets)
+        ]
+
+
+@dataclass(frozen=True)
+class NodeAttributes:
+    """The attributes of all node types, read and judged; of a graph without attributes, of none."""
+
+    types: Sequence[TypeAttributes]
+
+    @classmethod
+    def read(cls, engine: TaskRunner, config: PipelineConfig, workspace: Workspace) -> NodeAttributes:
+        """Parse the files of all types, judge the rejected shares, and take the statistics.
+
+        Raises
+        ------
+        InputError : a file that can't be read, a missing column, more rejected rows than input.max_rejected_share.
+        """
+        files = attribute_sources(config, workspace.date, pinned(workspace.root, workspace.date), workspace.seen)
+        return cls(
+            [
+                _read_type(engine, config, node_type, sources, f"attributes-{number:03d}", workspace.work("ingest"))
+                for number, (node_type, sources) in enumerate(files.items())
+            ]
+        )
+
+    @property
+    def has_int64_ids(self) -> bool:
+        """Whether every id with attributes is a canonical int64."""
+        return all(one.counts.has_int64_ids for one in self.types)
+
+    @property
+    def figures(self) -> dict[str, AttributeFigures]:
+        """Counts and statistics by node type."""
+        return {one.rules.node_type: one.figures for one in self.types}
+
+    @property
+    def records(self) -> list[TaskRecord[Any]]:
+        """Records of the tasks that read; some wrote rejected rows."""
+        return [record for one in self.types for record in one.records]
+
+    def hash_values(self, engine: TaskRunner, folder: Path, *, has_int64_ids: bool) -> list[TaskRecord[HashResult]]:
+        """Write the nodes of every bucket and their features; return the tasks' records."""
+        tasks: list[Task[HashPayload]] = []
+        for one in self.types:
+            tasks += one.hash_tasks(folder, len(tasks), has_int64_ids=has_int64_ids)
+        return run_missing(engine, hash_attributes, tasks)
+
+
+def attribute_sources(
+    config: PipelineConfig,
+    date: dt.date | None,
+    snapshots: Mapping[str, Any],
+    seen: Mapping[str, SeenFile] = MappingProxyType({}),
+) -> dict[str, list[SourceFile]]:
+    """Return the files of every type's attributes; of those ``seen`` as the run began, where any were.
+
+    Raises
+    ------
+    InputError : no files there, formats mixed, a file of no known format; one that was seen has other bytes now.
+    """
+    return {
+        node_type: as_they_were(list_sources(section.path, date, f"attributes.{node_type}.path", snapshots), seen)
+        for node_type, section in sorted(config.attributes.items())
+    }
+
+
+def _read_type(
+    engine: TaskRunner, config: PipelineConfig, node_type: str, sources: Sequence[SourceFile], name: str, folder: Path
+) -> TypeAttributes:
+    section = config.attributes[node_type]
+    rules = AttributeRules.of(node_type, section)
+    size = sum(source.bytes for source in sources)
+    buckets = min(max(1, -(-size // _BYTES_PER_BUCKET)), _MOST_BUCKETS)
+    parsed = run_missing(
+        engine,
+        parse_attribute_files,
+        [
+            Task(f"{name}-parse-{number:05d}", folder, ParseAttributesPayload(task, rules, buckets))
+            for number, task in enumerate(split_tasks(sources))
+        ],
+    )
+    gathered = run_missing(
+        engine,
+        gather_attributes,
+        [
+            Task(f"{name}-gather-{bucket:05d}", folder, GatherPayload(rules, _batches_of(bucket, parsed)))
+            for bucket in range(buckets)
+        ],
+    )
+    counts = total([*(record.result.counts for record in parsed), *(record.result.counts for record in gathered)])
+    _refuse_unusable(counts, config, node_type, folder)
+    files = [record.file("gathered") for record in gathered]
+    means = means_of([record.result.sums for record in gathered], rules)
+    measured = run_missing(
+        engine,
+        measure_spread,
+        [
+            Task(f"{name}-spread-{bucket:05d}", folder, SpreadPayload(file, rules, means))
+            for bucket, file in enumerate(files if rules.numbers else ())
+        ],
+    )
+    figures = AttributeFigures.of(
+        counts,
+        rules,
+        files=len(sources),
+        snapshots=list(snapshots_of(sources).values()),
+        nodes=sum(record.result.nodes for record in gathered),
+        weights=section.weights,
+        statistics=spreads_of([record.result.squares for record in measured], means),
+    )
+    return TypeAttributes(name, rules, counts, figures, files, [*parsed, *gathered])
+
+
+def _batches_of(bucket: int, parsed: Sequence[TaskRecord[ParseAttributesResult]]) -> tuple[BucketBatch, ...]:
+    return tuple(
+        BucketBatch(record.file("slices"), record.result.slices[str(bucket)][0])
+        for record in parsed
+        if str(bucket) in record.result.slices
+    )
+
+
+def _refuse_unusable(counts: Counts, config: PipelineConfig, node_type: str, folder: Path) -> None:
+    path = config.attributes[node_type].path
+    share = counts.rejected_total / max(1, counts.read)
+    if counts.read == 0:
+        raise InputError(f"the attributes {path} have no rows; check attributes.{node_type}.path")
+    if share > config.input.max_rejected_share:
+        raise InputError(
+            f"{counts.rejected_total:,} of {counts.read:,} rows of attributes in {path} were rejected "
+            f"({counts.describe_rejections()}), a share of {share:.4g}; input.max_rejected_share is "
+            f"{config.input.max_rejected_share:g}. Repair the rows or raise the bound; the rejected rows stand in "
+            f"{folder}/*rejected*"
+        )
+
+
+def parse_attribute_files(payload: ParseAttributesPayload, attempt: Attempt) -> ParseAttributesResult:
+    """Task: clean rows of some files, by bucket, and rejected rows."""
+    rules, counts = payload.rules, Counts()
+    batches, rejected_rows = [], 0
+    with storage.parquet_writer(attempt.path("rejected", "parquet"), REJECTED_ATTRIBUTES.schema) as rejected:
+        for batch in parse_attributes(payload.task, rules):
+            counts += batch.counts
+            batches.append(batch.rows)
+            rejected_rows += batch.rejected.num_rows
+            if batch.rejected.num_rows:
+                rejected.write_batch(batch.rejected)
+    rows = pa.Table.from_batches(batches, rules.schema).combine_chunks()
+    keys = node_keys(rules.node_type, rows["node_id"].cast(pa.binary()).to_pylist())
+    bucket = (keys % np.uint64(payload.buckets)).astype(np.int64)
+    slices = {
+        int(number): rows.filter(pa.array(bucket == number)).combine_chunks().to_batches()[0]
+        for number in np.flatnonzero(np.bincount(bucket))
+    }
+    where = write_slices(attempt.path("slices", BATCHES), rules.schema, slices)
+    return ParseAttributesResult(counts, {name: (batch, size) for name, (batch, size) in where.items()}, rejected_rows)
+
+
+def gather_attributes(payload: GatherPayload, attempt: Attempt) -> GatherResult:
+    """Task: one row a node of a bucket, ordered by id; nodes whose rows disagree are rejected."""
+    batches = [read_slice(batch.file, batch.number) for batch in payload.batches]
+    rows, rejected = one_row_a_node(pa.Table.from_batches(batches, payload.rules.schema), payload.rules)
+    storage.write_arrow(attempt.path("gathered", "arrow"), rows)
+    table = pa.Table.from_pylist(rejected, schema=REJECTED_ATTRIBUTES.schema)
+    storage.write_parquet(attempt.path("rejected", "parquet"), table)
+    counts = Counts()
+    if rejected:
+        reason, both = rejected[0]["reason"], " and ".join(f"row {row['row']} of {row['file']}" for row in rejected[:2])
+        counts = Counts(kept=-len(rejected), rejected={reason: len(rejected)}, examples={reason: both})
+    return GatherResult(counts, sums_of_numbers(rows, payload.rules), rows.num_rows, len(rejected))
+
+
+def measure_spread(payload: SpreadPayload, attempt: Attempt) -> SpreadResult:  # noqa: ARG001
+    """Task: squared distances from the means, of the nodes of a bucket."""
+    return SpreadResult(squares_of_numbers(storage.map_arrow(payload.file), payload.rules, payload.means))
+
+
+def hash_attributes(payload: HashPayload, attempt: Attempt) -> HashResult:
+    """Task: the nodes of a bucket, and their features."""
+    rules, rows = payload.rules, storage.map_arrow(payload.file)
+    features = features_of(rows, rules, payload.weights, payload.statistics)
+    columns = [np.repeat(np.arange(rows.num_rows), features.counts), features.key.view(np.int64), features.value]
+    table = pa.Table.from_arrays([pa.array(column) for column in columns], schema=ATTRIBUTE_FEATURES.schema)
+    storage.write_arrow(attempt.path("features", "arrow"), table)
+    id_type = pa.int64() if payload.has_int64_ids else pa.string()
+    place = np.arange(rows.num_rows, dtype=np.int64) + (payload.file_number << ROW_BITS)
+    node_type = pa.array([rules.node_type], pa.string()).take(pa.array(np.zeros(rows.num_rows, np.int64)))
+    nodes = pa.Table.from_arrays(
+        [pc.cast(rows["node_id"], id_type), node_type, pa.array(place)], schema=ATTRIBUTE_NODES.schema_for(id_type)
+    )
+    storage.write_parquet(attempt.path("nodes", "parquet"), nodes)
+    return HashResult(rows.num_rows, int(features.key.size))

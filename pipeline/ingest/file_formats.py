@@ -1,0 +1,32 @@
+"""Formats and compressions of files, as the endings of their names tell them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+Format = Literal["parquet", "csv", "json"]
+
+FORMAT_NAMES: Mapping[str, str] = {"parquet": "Parquet", "csv": "CSV", "json": "JSON"}
+COMPRESSIONS: Mapping[str, str] = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
+_ENDINGS: Mapping[Format, tuple[str, ...]] = {
+    "parquet": (".parquet", ".parq", ".pq"),
+    "csv": (".csv", ".tsv", ".tab", ".dat", ".data", ".inter", ".txt"),
+    "json": (".json", ".jsonl", ".ndjson"),
+}
+_ALL_ENDINGS = ", ".join(ending for endings in _ENDINGS.values() for ending in endings)
+KNOWN_ENDINGS = f"{_ALL_ENDINGS}; text also with {', '.join(COMPRESSIONS)}"
+
+
+def compression_of(name: str) -> str | None:
+    """Return the name of a file's compression, told by its ending; None for Parquet, which has its own."""
+    return next((known for ending, known in COMPRESSIONS.items() if name.lower().endswith(ending)), None)
+
+
+def format_of(path: str) -> Format | None:
+    """Return the format of a file, as the ending of its name tells it; None for an unknown one."""
+    name = path.rpartition("/")[2].lower()
+    packed = next((ending for ending in COMPRESSIONS if name.endswith(ending)), "")
+    plain = name.removesuffix(packed)
+    known = next((known for known, endings in _ENDINGS.items() if plain.endswith(endings)), None)
+    return None if packed and known == "parquet" else known

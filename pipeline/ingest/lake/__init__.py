@@ -1,0 +1,1 @@
+"""Lake tables (Delta, Iceberg): files that a log names, read as of one snapshot."""

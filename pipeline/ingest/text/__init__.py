@@ -1,0 +1,1 @@
+"""Delimited text and JSON to batches of raw columns."""
