@@ -79,18 +79,18 @@ class Checks:
         self._runner, self._scratch = runner, scratch
         self._whole: set[Path] = set()
 
-    def problem_of(self, place: Path, files: Sequence[DataFile]) -> str | None:
+    def problem_of(self, folder: Path, files: Sequence[DataFile]) -> str | None:
         """Say what is wrong with the files of a table; None if nothing is."""
-        if place in self._whole:
+        if folder in self._whole:
             return None
         if strays := [file.name for file in files if Path(file.name).name != file.name]:
-            return f"{place / MANIFEST} names {strays[0]}, which is not in its folder"
-        told = {place / file.name: (file.bytes, file.checksum) for file in files}
-        damaged = damaged_files(told, self._scratch or place, self._runner if self._scratch else None)
+            return f"{folder / MANIFEST} names {strays[0]}, which is not in its folder"
+        told = {folder / file.name: (file.bytes, file.checksum) for file in files}
+        damaged = damaged_files(told, self._scratch or folder, self._runner if self._scratch else None)
         for path, why in damaged.items():
             more = f", and {len(damaged) - 1} more of its files are damaged" if len(damaged) > 1 else ""
             return f"{path} {why}{more}"
-        self._whole.add(place)
+        self._whole.add(folder)
         return None
 
 
@@ -116,7 +116,7 @@ class Workspace:
         """Return the folder of this date."""
         return run_folder(self.root, self.date)
 
-    def place(self, table: str) -> Path:
+    def folder(self, table: str) -> Path:
         """Return the folder of a table, whether or not it is made."""
         return self.run_folder / table / self.fingerprints[self.tables[table]]
 
@@ -134,7 +134,7 @@ class Workspace:
     def finished(self, table: str) -> Manifest | None:
         """Return the manifest of a table, or None if it has not been made, or its manifest is damaged."""
         try:
-            return read_manifest(self.place(table))
+            return read_manifest(self.folder(table))
         except DamagedFileError:
             return None
 
@@ -148,8 +148,8 @@ class Workspace:
         try:
             return codec.from_values(kind, dict(self.manifest(table).figures))
         except codec.CodecError as error:
-            place = self.place(table)
-            raise StorageError(f"{place} was made by another version ({error}); remove it and run again") from error
+            folder = self.folder(table)
+            raise StorageError(f"{folder} was made by another version ({error}); remove it and run again") from error
 
     def manifest(self, table: str) -> Manifest:
         """Return the manifest of a table that must be there.
@@ -166,7 +166,7 @@ class Workspace:
             raise self._damaged(table, problem)
         raise MissingTableError(
             f"{table} for {self.date} has not been made from this input and config "
-            f"(looked for {self.place(table) / MANIFEST}); run 'graphquilt {stage}' first, with the same "
+            f"(looked for {self.folder(table) / MANIFEST}); run 'graphquilt {stage}' first, with the same "
             "options. If it did run, the input or the config changed since.",
             table,
         )
@@ -178,22 +178,22 @@ class Workspace:
         ------
         MissingTableError : it has not been made, or is not what was made; naming the stage to run.
         """
-        place = self.place(table)
+        folder = self.folder(table)
         files = self.manifest(table).files
-        if problem := self.checks.problem_of(place, files):
+        if problem := self.checks.problem_of(folder, files):
             raise self._damaged(table, problem)
-        return [place / file.name for file in files]
+        return [folder / file.name for file in files]
 
     def problem(self, table: str) -> str | None:
         """Say what is wrong with what is left of a table; None if it is whole, or nothing is there of it."""
-        place = self.place(table)
+        folder = self.folder(table)
         try:
-            found = read_manifest(place)
+            found = read_manifest(folder)
         except DamagedFileError as error:
             return str(error)
         if found is not None:
-            return self.checks.problem_of(place, found.files)
-        return f"{place} has no {MANIFEST}: it was deleted, or a commit was cut short" if place.exists() else None
+            return self.checks.problem_of(folder, found.files)
+        return f"{folder} has no {MANIFEST}: it was deleted, or a commit was cut short" if folder.exists() else None
 
     def _damaged(self, table: str, problem: str) -> MissingTableError:
         return MissingTableError(
@@ -205,31 +205,31 @@ class Workspace:
     def commit(self, manifest: Manifest) -> None:
         """Make an attempt *the* table.
 
-        Its files are in place and durable. Exclusion is the caller's lock, not this function's.
+        Its files are in their folder and durable. Exclusion is the caller's lock, not this function's.
         """
-        place = self.place(manifest.table)
-        storage.fsync_folder(place)
-        storage.write_signed_json(place / MANIFEST, asdict(manifest), indent=2)
-        storage.fsync_folder(place.parent)
+        folder = self.folder(manifest.table)
+        storage.fsync_folder(folder)
+        storage.write_checked_json(folder / MANIFEST, asdict(manifest), indent=2)
+        storage.fsync_folder(folder.parent)
 
 
-def read_manifest(place: Path) -> Manifest | None:
+def read_manifest(folder: Path) -> Manifest | None:
     """Return the manifest in a table's folder; None if there is none.
 
     Raises
     ------
     DamagedFileError : it is not what was written, or that of another table, or another version wrote it.
     """
-    raw = storage.read_signed_json(place / MANIFEST)
+    raw = storage.read_checked_json(folder / MANIFEST)
     if raw is None:
         return None
     try:
         manifest = Manifest.from_json(raw)
     except (TypeError, KeyError) as error:
-        raise DamagedFileError(f"{place / MANIFEST} was written by another version ({error})") from error
+        raise DamagedFileError(f"{folder / MANIFEST} was written by another version ({error})") from error
     # A folder that was copied here from another date or config is whole, and yet not the table that belongs here.
-    if (manifest.table, manifest.fingerprint) != (place.parent.name, place.name):
-        raise DamagedFileError(f"{place / MANIFEST} is that of {manifest.table}/{manifest.fingerprint}")
+    if (manifest.table, manifest.fingerprint) != (folder.parent.name, folder.name):
+        raise DamagedFileError(f"{folder / MANIFEST} is that of {manifest.table}/{manifest.fingerprint}")
     return manifest
 
 

@@ -40,7 +40,7 @@ def answer(options: argparse.Namespace) -> Answer:
         workspace, report = _make_index(options, stop)
     facts = {
         "date": workspace.date.isoformat(),
-        "path": str(workspace.place("ppr_index")),
+        "path": str(workspace.folder("ppr_index")),
         "skipped": report.skipped,
         **report.figures,
         "seconds": round(report.seconds, 3),

@@ -52,7 +52,7 @@ def what_is_missing(session: SparkSession) -> str | None:
 def _answered(folder: Path) -> list[Path]:
     """Return the files of an answer that an earlier run got; none if there is none that is still what it was."""
     try:
-        done = storage.read_signed_json(folder / _DONE) or {"files": []}
+        done = storage.read_checked_json(folder / _DONE) or {"files": []}
         files = [folder / name for name in done["files"]]
         for file in files:
             storage.check_sealed(file)
@@ -103,7 +103,7 @@ class GraphFramesTables:
             leftover.unlink()
         parts = sorted(folder.glob("part-*.parquet"))
         files = [storage.seal(file, f"part-{number:05d}") for number, file in enumerate(parts)]
-        storage.write_signed_json(folder / _DONE, {"files": [file.name for file in files]})
+        storage.write_checked_json(folder / _DONE, {"files": [file.name for file in files]})
         return files
 
     @contextlib.contextmanager

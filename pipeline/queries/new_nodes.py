@@ -133,7 +133,7 @@ def _sums_of(run: ReleasedRun, settings: Settings, name: str) -> ColumnSums | No
     ):  # of several sets of blocks they are sums of combined rows
         raise ConfigError(
             f"release {name} has embedding.standardize_columns, and what its columns were standardised by is not "
-            f"kept (looked in {run.place('part_rows')}); add the nodes to the file of [attributes] and run, or "
+            f"kept (looked in {run.folder('part_rows')}); add the nodes to the file of [attributes] and run, or "
             "embed with standardize_columns = false"
         )
     return ColumnSums.from_json(part_rows.figures["sums"])

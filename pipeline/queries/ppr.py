@@ -147,7 +147,7 @@ def _index_manifest(config: PipelineConfig, workspace: Workspace) -> Mapping[str
     """Return what the index of this config says of itself, or say which ones there are."""
     if workspace.finished("ppr_index") is not None or workspace.problem("ppr_index"):
         return workspace.manifest("ppr_index").figures
-    folder = workspace.place("ppr_index").parent
+    folder = workspace.folder("ppr_index").parent
     others = [_index_name(manifest.figures) for manifest in manifests_below(folder)[0]]
     ppr = config.ppr
     name = _index_name({"restart": ppr.restart, "walks": ppr.index_walks, "edge_degree_power": ppr.edge_degree_power})

@@ -166,7 +166,7 @@ def _refuse_lost_edges(figures: IndexFigures, workspace: Workspace) -> None:
     if edges != wanted:
         raise StorageError(
             f"{wanted} edges went into the index and {edges} came out: a file of "
-            f"{workspace.place('edges')} has changed since; remove that folder and run ingest again"
+            f"{workspace.folder('edges')} has changed since; remove that folder and run ingest again"
         )
     if figures.edges == 0:
         raise InputError("no edges are left to embed; lower evaluate.holdout_edges, or look at the rejected rows")

@@ -126,7 +126,7 @@ def open_workspace(
 
     if date is None:
         known = sorted((dt.date.fromisoformat(folder.name) for folder in _run_folders(root)), reverse=True)
-        fitting = [day for day in known if (workspace_of(day).place("edges") / MANIFEST).exists()]
+        fitting = [day for day in known if (workspace_of(day).folder("edges") / MANIFEST).exists()]
         if not fitting:
             raise ConfigError(
                 f"no date given, and none of the {len(known)} dates under {root / 'runs'} has edges made from this "

@@ -65,14 +65,14 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     if not verdict.passed:
         raise GateError(
             f"not published, the last release stays: {' '.join(verdict.reasons)} All figures are in "
-            f"{workspace.place('metrics')}; the tables are kept, and a run with other [publish.gates] reuses them. If "
+            f"{workspace.folder('metrics')}; the tables are kept, and a run with other [publish.gates] reuses them. If "
             "the data are right and did change so much, publish --accept-drift publishes them."
             f"{_about_baseline(config, workspace)}",
             verdict.to_json(),
         )
     files = [
         WorkingFile(
-            workspace.place(table) / file.name, f"{table}/part-{number:05d}.parquet", file.bytes, file.checksum
+            workspace.folder(table) / file.name, f"{table}/part-{number:05d}.parquet", file.bytes, file.checksum
         )
         for table in (NODE_EMBEDDINGS, FOLD_IN, PPR_NEIGHBORS)
         for number, file in enumerate(workspace.manifest(table).files)
@@ -154,7 +154,7 @@ def _check_files(workspace: Workspace, figures: Mapping[str, Any]) -> None:
     if rows != wanted:
         raise ContractError(
             f"node_embeddings has {rows} rows for {wanted} nodes of the window; nothing was published. Remove "
-            f"{workspace.place('node_embeddings')} and run aggregate again."
+            f"{workspace.folder('node_embeddings')} and run aggregate again."
         )
 
 

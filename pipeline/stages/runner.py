@@ -148,12 +148,12 @@ def _drop_work_of_other_inputs(name: str, workspace: Workspace) -> None:
     note = work / "inputs.json"
     begun_with = {"fingerprint": workspace.fingerprints[name], "tables": inputs}
     try:
-        if storage.read_signed_json(note) == begun_with:
+        if storage.read_checked_json(note) == begun_with:
             return
     except DamagedFileError as error:
         log.warning("stage=%s warning: %s; all that a killed run left there is made again", name, error)
     storage.remove_tree(work)
-    storage.write_signed_json(note, begun_with)
+    storage.write_checked_json(note, begun_with)
 
 
 def _tables_before(name: str, workspace: Workspace) -> list[str]:
@@ -177,7 +177,7 @@ def _finished(name: str, workspace: Workspace) -> StageReport | None:
 
 def _commit(name: str, outcome: Outcome, workspace: Workspace, made_by: Mapping[str, Any]) -> None:
     for contract in stage_named(name).writes:
-        place = workspace.place(contract.name)
+        place = workspace.folder(contract.name)
         storage.remove_tree(place)  # a commit that was killed half-way
         place.mkdir(parents=True)
         files = _bring_in(outcome.tables.get(contract.name, ()), place, contract.file_format)

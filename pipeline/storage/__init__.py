@@ -35,10 +35,10 @@ from pipeline.storage.files import (
 from pipeline.storage.json_files import (
     json_bytes,
     put_json_if_absent,
+    read_checked_json,
     read_json,
-    read_signed_json,
+    write_checked_json,
     write_json,
-    write_signed_json,
 )
 
 __all__ = [
@@ -58,8 +58,8 @@ __all__ = [
     "parquet_writer",
     "problem_of",
     "put_json_if_absent",
+    "read_checked_json",
     "read_json",
-    "read_signed_json",
     "remove_tree",
     "require_free_space",
     "require_own",
@@ -71,7 +71,7 @@ __all__ = [
     "table_file",
     "write_arrow",
     "write_bytes",
+    "write_checked_json",
     "write_json",
     "write_parquet",
-    "write_signed_json",
 ]

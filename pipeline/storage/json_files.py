@@ -1,4 +1,4 @@
-"""JSON files, replaced as a whole; signed ones begin with the checksum of the rest."""
+"""JSON files, replaced as a whole; checked ones begin with the checksum of the rest."""
 
 from __future__ import annotations
 
@@ -61,14 +61,14 @@ def read_json(path: Path) -> dict[str, Any] | None:
     return value
 
 
-def write_signed_json(path: Path, value: Mapping[str, Any], indent: int | None = None) -> None:
+def write_checked_json(path: Path, value: Mapping[str, Any], indent: int | None = None) -> None:
     """Replace a JSON file as a whole; it begins with the checksum of all that follows."""
     body = json.dumps(value, indent=indent, allow_nan=False)[1:].encode() + b"\n"
-    write_bytes(path, _signature(body) + body)
+    write_bytes(path, _checksum_header(body) + body)
 
 
-def read_signed_json(path: Path) -> dict[str, Any] | None:
-    """Return what :func:`write_signed_json` wrote; None if there is no such file.
+def read_checked_json(path: Path) -> dict[str, Any] | None:
+    """Return what :func:`write_checked_json` wrote; None if there is no such file.
 
     Raises
     ------
@@ -81,8 +81,8 @@ def read_signed_json(path: Path) -> dict[str, Any] | None:
         return None
     except OSError as error:
         raise DamagedFileError(f"{path} {unreadable(path, error)}") from error
-    head, body = data[: len(_signature(b""))], data[len(_signature(b"")) :]
-    if head != _signature(body):
+    head, body = data[: len(_checksum_header(b""))], data[len(_checksum_header(b"")) :]
+    if head != _checksum_header(body):
         what = "is empty" if not data else "was cut short, changed, or written by another version"
         raise DamagedFileError(f"{path} {what}: its bytes are not those of its checksum")
     value: dict[str, Any] = json.loads(data)
@@ -90,5 +90,5 @@ def read_signed_json(path: Path) -> dict[str, Any] | None:
     return value
 
 
-def _signature(body: bytes) -> bytes:
+def _checksum_header(body: bytes) -> bytes:
     return b'{"checksum": "%s",' % xxhash.xxh3_128_hexdigest(body).encode()

@@ -86,7 +86,7 @@ def run_task(function: TaskFunction[P, R], task: Task[P]) -> TaskRecord[R]:
         growth_bytes=max(0, peak - resident),
         process=f"{socket.gethostname()}:{os.getpid()}",
     )
-    storage.write_signed_json(task.folder / RECORDS / f"{task.name}.{attempt.name}.json", record.to_values())
+    storage.write_checked_json(task.folder / RECORDS / f"{task.name}.{attempt.name}.json", record.to_values())
     return record
 
 

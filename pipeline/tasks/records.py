@@ -115,7 +115,7 @@ def _valid_records(
 
 def _read_record(path: Path, digests: Collection[str] | None, result: Any) -> TaskRecord[Any] | None:
     """Return a record; None if another process has just removed it, or it is of none of the tasks."""
-    raw = storage.read_signed_json(path)
+    raw = storage.read_checked_json(path)
     if raw is None or (digests is not None and raw.get("digest") not in digests):
         return None
     try:

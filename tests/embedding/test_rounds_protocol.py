@@ -211,7 +211,7 @@ def test_two_attempts_with_other_bytes_are_an_error_that_names_both(given: Graph
     other |= {"attempt": "0ther", "process": "elsewhere:1"}
     (tmp_path / "rows" / "other").write_bytes(b"other")
     other["files"][0] |= {"name": "other", "bytes": 5, "checksum": storage.checksum_of(tmp_path / "rows" / "other")}
-    storage.write_signed_json(tmp_path / "rows" / RECORDS / f"{record.task}.0ther.json", other)
+    storage.write_checked_json(tmp_path / "rows" / RECORDS / f"{record.task}.0ther.json", other)
     with pytest.raises(TaskError, match="different results") as caught:
         embed_parts(InThisProcess(), blocks, settings, tmp_path / "rows")
     for name in (record.task, record.attempt, record.process, "0ther", "elsewhere:1"):

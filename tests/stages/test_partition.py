@@ -108,7 +108,7 @@ def described_file(path: Path, rows: int) -> DataFile:
 
 
 def write_index(workspace: Workspace, graph: Graph, files: int) -> None:
-    places = {table: workspace.place(table) for table in ("node_index", "node_arrays", "indexed_edges")}
+    places = {table: workspace.folder(table) for table in ("node_index", "node_arrays", "indexed_edges")}
     for place in places.values():
         place.mkdir(parents=True)
     described = []

@@ -132,11 +132,11 @@ def test_names_that_others_give_say_nothing(name: str, tmp_path: Path) -> None:
     ),
     st.data(),
 )
-def test_signed_json_is_what_was_written_or_nothing(value: dict[str, Any], data: st.DataObject) -> None:
+def test_checked_json_is_what_was_written_or_nothing(value: dict[str, Any], data: st.DataObject) -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "a.json"
-        storage.write_signed_json(path, value, indent=data.draw(st.sampled_from([None, 2])))
-        assert storage.read_signed_json(path) == value
+        storage.write_checked_json(path, value, indent=data.draw(st.sampled_from([None, 2])))
+        assert storage.read_checked_json(path) == value
         assert {k: v for k, v in json.loads(path.read_bytes()).items() if k != "checksum"} == value
         written = path.read_bytes()
         place, bit = data.draw(st.integers(0, len(written) - 1)), data.draw(st.integers(0, 7))
@@ -145,6 +145,6 @@ def test_signed_json_is_what_was_written_or_nothing(value: dict[str, Any], data:
         for damaged in (bytes(flipped), written[:place], b"", bytes(len(written)), written + b" "):
             path.write_bytes(damaged)
             with pytest.raises(DamagedFileError, match=str(path)):
-                storage.read_signed_json(path)
+                storage.read_checked_json(path)
         path.unlink()
-        assert storage.read_signed_json(path) is None
+        assert storage.read_checked_json(path) is None

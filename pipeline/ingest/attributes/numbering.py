@@ -126,7 +126,7 @@ class AttributeNodes(Generic[Frame]):
         if rows != wanted:
             raise StorageError(
                 f"{wanted} nodes with attributes went into the index and {rows} came out: a file of "
-                f"{workspace.place('attribute_nodes')} has changed since; remove that folder and run ingest again"
+                f"{workspace.folder('attribute_nodes')} has changed since; remove that folder and run ingest again"
             )
         features = tuple(workspace.files("attribute_features"))
         tasks = [

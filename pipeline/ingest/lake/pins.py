@@ -18,7 +18,7 @@ def pin(root: Path, date: dt.date, snapshots: Mapping[str, Snapshot]) -> None:
     path = _record(root, date.isoformat())
     if snapshots or path.exists():
         records = {table: codec.to_values(snapshot) for table, snapshot in sorted(snapshots.items())}
-        storage.write_signed_json(path, {"snapshots": records})
+        storage.write_checked_json(path, {"snapshots": records})
 
 
 def pinned(root: Path, date: dt.date | None) -> dict[str, Snapshot]:
@@ -33,7 +33,7 @@ def pinned(root: Path, date: dt.date | None) -> dict[str, Snapshot]:
     else:
         path = _record(root, date.isoformat())
     try:
-        raw = None if path is None else storage.read_signed_json(path)
+        raw = None if path is None else storage.read_checked_json(path)
     except DamagedFileError as error:
         raise StorageError(f"{error}; 'graphquilt run' or 'graphquilt ingest' records it again") from error
     records = raw["snapshots"] if raw else {}
