@@ -140,7 +140,7 @@ def _read_labels(options: argparse.Namespace, scored: ScoredTable) -> LabelledNo
     at = scored.find(ids, node_type)
     is_known = at >= 0
     match = match_ids(ids, scored.ids[node_type])
-    if match.is_nothing:
+    if match.is_no_match:
         reason = why_no_match(ids, scored.ids[node_type], of_persons=node_type == table.source)
         raise InputError(f"{match.describe(f'--labels {path}, as {node_type},')}; is --type right? {reason}")
     label = label.filter(pa.array(is_known))

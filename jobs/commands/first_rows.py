@@ -15,7 +15,7 @@ from jobs.commands.text_look import look_at_text
 from pipeline.errors import InputError
 from pipeline.ingest.addresses import filesystem_of, naming
 from pipeline.ingest.pieces import FilePiece
-from pipeline.ingest.readers import column_names, plain, read
+from pipeline.ingest.readers import column_names, read, to_plain
 from pipeline.ingest.sources import SourceFile, list_sources
 from pipeline.ingest.text.csv_rows import CsvFile
 from pipeline.ingest.text.formats import BY_NAME, TextFormat
@@ -72,7 +72,7 @@ def _of_parquet(piece: FilePiece, text: TextFormat) -> pa.Table:  # noqa: ARG001
         batch = next(file.iter_batches(_ROWS), None)
         if batch is None:
             return file.schema_arrow.empty_table()
-        return pa.Table.from_arrays([plain(column) for column in batch.columns], batch.schema.names)
+        return pa.Table.from_arrays([to_plain(column) for column in batch.columns], batch.schema.names)
 
 
 def _of_lake(piece: FilePiece, text: TextFormat) -> pa.Table:

@@ -47,7 +47,7 @@ def answer(options: argparse.Namespace) -> Answer:
     from jobs.commands.guess import guess_columns
     from pipeline.config.model import PipelineConfig
     from pipeline.ingest.file_formats import FORMAT_NAMES
-    from pipeline.ingest.sources import shown
+    from pipeline.ingest.sources import join_names
 
     out: Path = options.out
     if out.exists():
@@ -76,11 +76,11 @@ def answer(options: argparse.Namespace) -> Answer:
         (key, on_one_line(toml_value(guess.values[key])) if key in guess.values else "(left out)", why)
         for key, why in guess.why.items()
     ]
-    names = shown(list(rows_read.columns), _MOST_NAMES)
+    names = join_names(list(rows_read.columns), _MOST_NAMES)
     lines = [
         f"{options.input}: {what}, files: {len(rows_read.sources)}, columns: {names}",
         *columns(rows),
-        *([f"not used: {shown(list(guess.unused), _MOST_NAMES)}; the config says why"] if guess.unused else []),
+        *([f"not used: {join_names(list(guess.unused), _MOST_NAMES)}; the config says why"] if guess.unused else []),
         f"written to {out}. Next: graphquilt run --config {out} --workspace work",
     ]
     facts = {

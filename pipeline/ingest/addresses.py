@@ -57,23 +57,23 @@ def filesystem_of(address: str) -> tuple[pafs.FileSystem, str]:
 
 
 def _hint_for(address: str) -> str | None:
-    """Return what to write instead of an address as Hadoop, Spark or Databricks spell it."""
-    found = re.match(r"([A-Za-z][A-Za-z0-9]*):/", address)
-    scheme = found[1].lower() if found else ""
+    """Return what to write instead of an address that Hadoop, Spark or Databricks spell in their own way."""
+    match = re.match(r"([A-Za-z][A-Za-z0-9]*):/", address)
+    scheme = match[1].lower() if match else ""
     if wanted := _OTHER_NAMES.get(scheme):
         return f"{scheme}:// is Hadoop's name for it; write {wanted}"
     if scheme == "dbfs":
         return "dbfs:/ is known to Databricks alone; there the same files are under /dbfs/, mounted on every node"
     if scheme in _SCHEMES and "://" not in address:
         slashes = "///" if scheme in ("file", "hdfs") else "//"
-        return f"an address has two slashes behind its scheme; write {scheme}:{slashes}{address[found.end() :]}"  # type: ignore[union-attr]
+        return f"an address has two slashes behind its scheme; write {scheme}:{slashes}{address[match.end() :]}"  # type: ignore[union-attr]
     return None
 
 
 def _split_query(address: str) -> tuple[str, str]:
     """Part an address from options such as ``?endpoint_override=...``; a lone "?" is a wildcard."""
-    found = re.search(r"\?\w+=", address)
-    return (address[: found.start()], address[found.start() :]) if found else (address, "")
+    match = re.search(r"\?\w+=", address)
+    return (address[: match.start()], address[match.start() :]) if match else (address, "")
 
 
 def split_options(address: str) -> tuple[str, dict[str, str]]:
@@ -89,16 +89,16 @@ def endpoint_of(options: Mapping[str, str]) -> str | None:
 
 
 def path_in(address: str) -> str:
-    """Return the path of a file's address on its filesystem, nothing unquoted: as logs of lake tables have it."""
+    """Return the path of a file's address on its filesystem, nothing unquoted: logs of lake tables write it so."""
     scheme, separator, rest = address.partition("://")
     return rest.partition("/")[1] + rest.partition("/")[2] if scheme in _WITH_HOST else rest if separator else address
 
 
-def address_on(filesystem: pafs.FileSystem, given: str, path: str) -> str:
-    """Return the address of a path on the filesystem of a given address."""
+def address_on(filesystem: pafs.FileSystem, root: str, path: str) -> str:
+    """Return the address of a path on the filesystem of the address ``root``."""
     if isinstance(filesystem, pafs.LocalFileSystem):
         return path
-    scheme, _, rest = given.partition("://")
+    scheme, _, rest = root.partition("://")
     # The path on HDFS does not repeat the host, that on an object store begins with the bucket.
     host = f"{rest.partition('/')[0]}/" if scheme in _WITH_HOST else ""
     return f"{scheme}://{host}{quote(path.lstrip('/'))}{_split_query(rest)[1]}"
@@ -106,7 +106,7 @@ def address_on(filesystem: pafs.FileSystem, given: str, path: str) -> str:
 
 @contextmanager
 def naming(address: str, file_format: Format) -> Iterator[None]:
-    """Turn what pyarrow says about unreadable data into an InputError that names the file."""
+    """Turn pyarrow's error about unreadable data into an InputError that names the file."""
     try:
         yield
     except (

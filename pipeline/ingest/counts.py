@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import pyarrow as pa
 
@@ -63,6 +64,11 @@ class Counts:
                 for column in sorted({*self.odd_ids, *other.odd_ids})
             },
         )
+
+    def figures(self) -> dict[str, Any]:
+        """Return the fields of a manifest's figures that are counts of rows, by name."""
+        of_rows = {name: value for name, value in vars(self).items() if name not in ("examples", "has_int64_ids")}
+        return {**of_rows, "reasons": self.reasons, "rejected_share": self.rejected_share}
 
     @property
     def rejected_total(self) -> int:

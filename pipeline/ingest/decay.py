@@ -65,7 +65,9 @@ def decay_table() -> NDArray[np.uint64]:
     return table
 
 
-def decayed(weight: NDArray[np.int64], ts_us: NDArray[np.int64], epoch_us: int, half_life_us: int) -> NDArray[np.int64]:
+def decay_weights(
+    weight: NDArray[np.int64], ts_us: NDArray[np.int64], epoch_us: int, half_life_us: int
+) -> NDArray[np.int64]:
     """Return weights as of the epoch; (n,) int64 units in, (n,) int64 units out, rounded half to even.
 
     Parameters

@@ -19,14 +19,14 @@ KNOWN_ENDINGS = f"{_ALL_ENDINGS}; text also with {', '.join(COMPRESSIONS)}"
 
 
 def compression_of(name: str) -> str | None:
-    """Return the name of a file's compression, told by its ending; None for Parquet, which has its own."""
-    return next((known for ending, known in COMPRESSIONS.items() if name.lower().endswith(ending)), None)
+    """Return the compression that a file's ending names; None for Parquet, which has its own."""
+    return next((kind for ending, kind in COMPRESSIONS.items() if name.lower().endswith(ending)), None)
 
 
 def format_of(path: str) -> Format | None:
-    """Return the format of a file, as the ending of its name tells it; None for an unknown one."""
+    """Return the format that a file's ending names; None for an unknown ending."""
     name = path.rpartition("/")[2].lower()
     packed = next((ending for ending in COMPRESSIONS if name.endswith(ending)), "")
     plain = name.removesuffix(packed)
-    known = next((known for known, endings in _ENDINGS.items() if plain.endswith(endings)), None)
-    return None if packed and known == "parquet" else known
+    file_format = next((kind for kind, endings in _ENDINGS.items() if plain.endswith(endings)), None)
+    return None if packed and file_format == "parquet" else file_format

@@ -1,4 +1,4 @@
-"""Files that people name, with ids in their columns: of any format that ingest reads."""
+"""Files with ids in their columns, of any format that ingest reads."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def read_id_file(
     key: str,
     text: TextFormat = BY_NAME,
 ) -> pa.Table:
-    """Return the columns of a file that ``types`` names, in its order, those that are there.
+    """Return the columns of a file that ``types`` names, in its order; a file may lack some.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def read_id_pieces(
     key: str,
     text: TextFormat,
 ) -> pa.Table:
-    """Return what :func:`read_id_file` does, of files that are listed already."""
+    """Return what :func:`read_id_file` does, for files that are listed already."""
     tables = []
     for piece in pieces:
         names = column_names(piece, text)

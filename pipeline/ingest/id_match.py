@@ -1,4 +1,4 @@
-"""Ids of two inputs that should be of the same nodes: how many match, and if almost none do, the likely reason."""
+"""Whether the ids of two inputs are of the same nodes: how many match, and the likely reason if almost none do."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-#: Below this share, what matches is chance: a file of the same ids shares most of the smaller side.
+#: Below this share, matches are chance: a file of the same ids shares most of the smaller side.
 LEAST_SHARE = 0.01
 #: Below this one, a warning says how many match: the file may be of another day, shop or country.
 FEW_SHARE = 0.5
@@ -32,13 +32,13 @@ class IdMatch:
         return self.matched / max(1, min(self.asked, self.known))
 
     @property
-    def is_nothing(self) -> bool:
-        """Whether almost none match, so that the ids are written in another way, or are of something else."""
+    def is_no_match(self) -> bool:
+        """Whether almost none match: the ids are written in another way, or are of something else."""
         return self.asked > 0 and (self.matched == 0 or self.share < LEAST_SHARE)
 
     @property
-    def is_little(self) -> bool:
-        """Whether fewer match than of a file of the same nodes."""
+    def is_weak(self) -> bool:
+        """Whether fewer match than in a file of the same nodes."""
         return self.asked > 0 and self.share < FEW_SHARE
 
     def describe(self, what: str) -> str:
@@ -49,49 +49,49 @@ class IdMatch:
         )
 
 
-def match_ids(asked: pa.Array, known: pa.Array) -> IdMatch:
+def match_ids(ids: pa.Array, indexed: pa.Array) -> IdMatch:
     """Count what matches, as text; nulls are no ids."""
-    asked, known = _different(asked), _different(known)
-    return IdMatch(len(asked), len(known), int(pc.sum(pc.is_in(asked, value_set=known)).as_py() or 0))
+    ids, indexed = _distinct(ids), _distinct(indexed)
+    return IdMatch(len(ids), len(indexed), int(pc.sum(pc.is_in(ids, value_set=indexed)).as_py() or 0))
 
 
-def why_no_match(asked: pa.Array, known: pa.Array, *, of_persons: bool) -> str:
+def why_no_match(ids: pa.Array, indexed: pa.Array, *, of_persons: bool) -> str:
     """Return an example of each side and the likely reason, as a sentence.
 
     Parameters
     ----------
     of_persons : show how the examples are written, not what they are.
     """
-    asked, known = _different(asked), _different(known)
-    strange = asked.filter(pc.invert(pc.is_in(asked, value_set=known)))
+    ids, indexed = _distinct(ids), _distinct(indexed)
+    strange = ids.filter(pc.invert(pc.is_in(ids, value_set=indexed)))
     strange = strange.take(pa.array(range(0, len(strange), max(1, len(strange) // SAMPLE))))
-    if not len(strange) or not len(known):
+    if not len(strange) or not len(indexed):
         return "One of the two sides has no ids."
-    reason, example = "", (strange[0].as_py(), known[0].as_py())
+    reason, example = "", (strange[0].as_py(), indexed[0].as_py())
     most = max(1, int(_LEAST_EXPLAINED * len(strange))) - 1
     for name, plain in _PLAINER.items():
-        left, right = plain(strange), plain(known)
+        left, right = plain(strange), plain(indexed)
         places = pc.index_in(left, value_set=right)
         explained = len(places) - places.null_count
         if explained > most:
             at = pc.index(places.is_valid(), True).as_py()
-            most, reason, example = explained, name, (strange[at].as_py(), known[places[at].as_py()].as_py())
-    shown = [shape_of(one) if of_persons else one for one in example]
+            most, reason, example = explained, name, (strange[at].as_py(), indexed[places[at].as_py()].as_py())
+    shown = [mask_id(one) if of_persons else one for one in example]
     how = " (digits shown as 9, letters as a)" if of_persons else ""
     cause = f"Likely cause: {reason}; write both alike." if reason else "Are they ids of the same things?"
     return f"Examples: {shown[0]!r} there, {shown[1]!r} in the interactions{how}. {cause}"
 
 
-def swapped(asked: Mapping[str, pa.Array], known: Mapping[str, pa.Array]) -> bool:
+def are_swapped(ids: Mapping[str, pa.Array], indexed: Mapping[str, pa.Array]) -> bool:
     """Whether two types of ids match each other's instead of their own."""
-    if len(asked) != 2 or asked.keys() != known.keys():
+    if len(ids) != 2 or ids.keys() != indexed.keys():
         return False
-    left, right = asked
-    return not any(match_ids(asked[one], known[other]).is_little for one, other in ((left, right), (right, left)))
+    left, right = ids
+    return not any(match_ids(ids[one], indexed[other]).is_weak for one, other in ((left, right), (right, left)))
 
 
-def shape_of(text: str) -> str:
-    """How an id is written: leading zeros, a trailing ".0", blanks and signs as they are, the rest masked."""
+def mask_id(text: str) -> str:
+    """Return how an id is written: leading zeros, a trailing ".0", blanks and signs stay, the rest is masked."""
     zeros, middle, fraction = re.fullmatch(r"(\s*0*)(.*?)(\.0+\s*)?", text, re.DOTALL).groups()  # type: ignore[union-attr]
     middle = re.sub(r"\d", "9", middle)
     middle = re.sub(r"[^\W\d_]", lambda letter: "A" if letter[0].isupper() else "a", middle)
@@ -99,7 +99,7 @@ def shape_of(text: str) -> str:
 
 
 def other_spellings(text: str) -> list[str]:
-    """Ids that may mean the same: other case, no blanks, more or fewer leading zeros, a fraction of 0 or none."""
+    """Return ids that may mean the same: other case, no blanks, other leading zeros, a fraction of 0 or none."""
     plain = text.strip()
     plain = re.sub(r"\.0+$", "", plain)
     bare = plain.lstrip("0") or plain
@@ -109,12 +109,12 @@ def other_spellings(text: str) -> list[str]:
     return [form for form in dict.fromkeys(forms) if form != text]
 
 
-def _different(ids: pa.Array | pa.ChunkedArray) -> pa.Array:
+def _distinct(ids: pa.Array | pa.ChunkedArray) -> pa.Array:
     whole = ids.combine_chunks() if isinstance(ids, pa.ChunkedArray) else ids
     return pc.unique(pc.cast(whole.drop_null(), pa.string()))
 
 
-def _replaced(pattern: str, by: str) -> Callable[[pa.Array], pa.Array]:
+def _replacing(pattern: str, by: str) -> Callable[[pa.Array], pa.Array]:
     return lambda ids: pc.replace_substring_regex(ids, pattern, by)
 
 
@@ -127,16 +127,16 @@ def _without_exponent(ids: pa.Array) -> pa.Array:
     return pa.array([plain(text) for text in ids.to_pylist()], pa.string())
 
 
-#: What ids of one node may differ by, and how to undo it.
+#: How ids of one node may differ, and how to undo it.
 _PLAINER: Mapping[str, Callable[[pa.Array], pa.Array]] = {
     "blanks around ids": pc.utf8_trim_whitespace,
     "upper and lower case": pc.utf8_lower,
-    "leading zeros": _replaced(r"^0+(.)", r"\1"),
-    "numbers written with a fraction, such as 17850.0": _replaced(r"\.0+$", ""),
+    "leading zeros": _replacing(r"^0+(.)", r"\1"),
+    "numbers written with a fraction, such as 17850.0": _replacing(r"\.0+$", ""),
     "numbers written with an exponent, such as 1.23E+11": _without_exponent,
-    "quotes, hyphens or other signs": _replaced(r"[^0-9A-Za-z]", ""),
-    "a prefix before the number": _replaced(r"^[^0-9]+([0-9])", r"\1"),
-    "blanks, case, zeros and signs together": lambda ids: _replaced(r"^0+(.)", r"\1")(
-        _replaced(r"[^0-9a-z]", "")(pc.utf8_lower(_replaced(r"\.0+\s*$", "")(ids)))
+    "quotes, hyphens or other signs": _replacing(r"[^0-9A-Za-z]", ""),
+    "a prefix before the number": _replacing(r"^[^0-9]+([0-9])", r"\1"),
+    "blanks, case, zeros and signs together": lambda ids: _replacing(r"^0+(.)", r"\1")(
+        _replacing(r"[^0-9a-z]", "")(pc.utf8_lower(_replacing(r"\.0+\s*$", "")(ids)))
     ),
 }

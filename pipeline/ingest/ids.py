@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import InputError
 from pipeline.ingest.odd_ids import codes_of, may_have_blanks, wide_blanks
-from pipeline.ingest.rejected import Verdict, Verdicts, is_text, missing
+from pipeline.ingest.rejected import Verdict, Verdicts, is_missing, is_text
 from pipeline.kernels.id_texts import BLANK, WITH_NUL
 
 #: 4,096 characters of four bytes. Longer ones are rejected: they are some other column's text.
@@ -25,7 +25,7 @@ _ACCEPTED = "integers, decimal(p, 0), strings, or 16-byte UUIDs"
 
 
 def ids_of(column: pa.Array, name: str, where: str) -> pa.Array:
-    """Return an id column as int64 or string, nulls kept; strings are as they came, canonical or not.
+    """Return an id column as int64 or string, with its nulls; strings stay as they are, canonical or not.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def judge_ids(ends: Sequence[pa.Array], verdicts: Verdicts) -> None:
     """Give verdicts on ids that are missing or blank, then on those too long, not UTF-8, or with a NUL."""
     codes = [codes_of(ids) if pa.types.is_string(ids.type) and may_have_blanks(ids) else None for ids in ends]
     for ids, looks in zip(ends, codes, strict=True):
-        verdicts.mark(missing(ids), Verdict.NULL_ID)
+        verdicts.mark(is_missing(ids), Verdict.NULL_ID)
         verdicts.mark(None if looks is None else looks == BLANK, Verdict.NULL_ID)
         verdicts.mark(wide_blanks(ids) if pa.types.is_string(ids.type) else None, Verdict.NULL_ID)
     for ids, looks in zip(ends, codes, strict=True):
@@ -112,7 +112,7 @@ def _is_broken(value: bytes | None) -> bool:
 
 
 def judge_self_loops(source: pa.Array, target: pa.Array, verdicts: Verdicts, keep: bool) -> int:
-    """Return the number of rows, among those kept so far, whose two ids are one; refuse them unless kept."""
+    """Return how many rows without a verdict have two equal ids; refuse them unless ``keep``."""
     if source.type != target.type:
         source, target = pc.cast(source, pa.string()), pc.cast(target, pa.string())
     loops = _mask(pc.equal(source, target))

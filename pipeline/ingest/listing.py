@@ -1,4 +1,4 @@
-"""Which files lie at a path: those that hold data, and those that only lie beside them."""
+"""Which files lie at a path: data, and files that people and programs leave beside data."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline.errors import InputError
 from pipeline.ingest.addresses import WILDCARD
 from pipeline.ingest.lake.folders import LakeFolder, table_around, tables_among
 
-#: What people and programs leave beside data. All else of no known format is refused: it may be data.
+#: Files that lie beside data. Other files of an unknown format are refused: they may be data.
 _BESIDE = re.compile(
     r"(readme|license|licence|notice|changelog|citation)(\..*)?"
     r"|(schema|metadata|datapackage|dataset_infos?)\.json|thumbs\.db|desktop\.ini|(md5|sha\d+)sums?(\.txt)?|.*~"
@@ -25,7 +25,7 @@ _TRIES = 3
 
 
 @dataclass(frozen=True)
-class FoundFile:
+class ListedFile:
     """A file as its file system describes it; ``path`` is the path there."""
 
     path: str
@@ -44,7 +44,7 @@ class Listing:
     """
 
     base: str
-    files: tuple[FoundFile, ...]
+    files: tuple[ListedFile, ...]
     ignored: tuple[str, ...] = ()
     tables: tuple[LakeFolder, ...] = ()
     named: tuple[LakeFolder, ...] = ()
@@ -67,10 +67,10 @@ def list_files(filesystem: pafs.FileSystem, root: str) -> Listing:
     root = root.rstrip("/") or "/"
     is_local = isinstance(filesystem, pafs.LocalFileSystem)
     here = filesystem.get_file_info(root)
-    if here.type == pafs.FileType.File:  # asked for by name: taken whatever it is called
+    if here.type == pafs.FileType.File:  # named in full: taken whatever its name
         around = table_around(filesystem, root)
-        found = _of_local(root, os.stat(root)) if is_local else _of_remote(here)
-        return Listing(root.rpartition("/")[0], (found,), tables=() if around is None else (around,))
+        file = _of_local(root, os.stat(root)) if is_local else _of_remote(here)
+        return Listing(root.rpartition("/")[0], (file,), tables=() if around is None else (around,))
     wild = None if here.type == pafs.FileType.Directory else WILDCARD.search(root)
     if here.type != pafs.FileType.Directory and wild is None:
         if is_local and os.path.islink(root):
@@ -81,11 +81,11 @@ def list_files(filesystem: pafs.FileSystem, root: str) -> Listing:
     if root == "/":
         pattern = re.compile(".*", re.DOTALL)
     if not is_local:
-        listing = _chosen(base, [(_of_remote(info), False) for info in _remote(filesystem, base)], pattern)
+        listing = _select_data(base, [(_of_remote(info), False) for info in _remote(filesystem, base)], pattern)
         return _with_tables(filesystem, listing, is_glob=wild is not None)
     for _ in range(_TRIES):
         try:
-            listing = _chosen(base, list(_walk(base or "/", pattern, frozenset(), is_linked=False)), pattern)
+            listing = _select_data(base, list(_walk(base or "/", pattern, frozenset(), is_linked=False)), pattern)
             return _with_tables(filesystem, listing, is_glob=wild is not None)
         except _VanishedError as gone:
             vanished = str(gone)
@@ -106,37 +106,37 @@ def takes(root: str, path: str) -> bool:
     return is_in and not any(map(_is_hidden, path[len(base) + 1 :].split("/")))
 
 
-def _chosen(base: str, found: list[tuple[FoundFile, bool]], pattern: re.Pattern[str]) -> Listing:
-    """Part what was found into data and what lies beside; ``found`` says whether a link led there."""
+def _select_data(base: str, files_and_links: list[tuple[ListedFile, bool]], pattern: re.Pattern[str]) -> Listing:
+    """Part files into data and what lies beside it; the flag of a file says whether a link leads to it."""
     skip = len(base.rstrip("/")) + 1
-    files: dict[str, FoundFile] = {}
+    files: dict[str, ListedFile] = {}
     ignored = []
-    has_links = any(is_linked for _, is_linked in found)
-    # Reached without a link first: of two paths to one file it is the one that stays.
-    for file, _ in sorted(found, key=lambda pair: (pair[1], os.fsencode(pair[0].path))):
+    has_links = any(is_linked for _, is_linked in files_and_links)
+    # Of two paths to one file, the one without a link stays.
+    for file, _ in sorted(files_and_links, key=lambda pair: (pair[1], os.fsencode(pair[0].path))):
         if not pattern.fullmatch(file.path):
             continue
         relative = file.path[skip:]
         if any(map(_is_hidden, relative.split("/"))) or _BESIDE.fullmatch(relative.rpartition("/")[2]):
             ignored.append(relative)
-        elif (known := files.setdefault(os.path.realpath(file.path) if has_links else file.path, file)) is not file:
-            ignored.append(f"{relative} (a link to {known.path[skip:]})")
+        elif (first := files.setdefault(os.path.realpath(file.path) if has_links else file.path, file)) is not file:
+            ignored.append(f"{relative} (a link to {first.path[skip:]})")
     ordered = tuple(sorted(files.values(), key=lambda file: os.fsencode(file.path)))
-    tables = tables_among(file.path for file, _ in found)
+    tables = tables_among(file.path for file, _ in files_and_links)
     named = tuple(table for table in tables if pattern.fullmatch(table.root))
     touched = [table for table in tables if table in named or any(map(table.holds, files))]
     return Listing(base, ordered, tuple(ignored), tuple(touched), named)
 
 
 def _with_tables(filesystem: pafs.FileSystem, listing: Listing, *, is_glob: bool) -> Listing:
-    """Add the lake table that the folder itself lies in; of a folder that is asked for as such, none is named."""
+    """Add the lake table that the folder itself lies in; only a glob names tables."""
     around = table_around(filesystem, f"{listing.base}/")
     if around is not None:
         return replace(listing, tables=(around,), named=())
     return listing if is_glob else replace(listing, named=())
 
 
-def look_at(filesystem: pafs.FileSystem, paths: Sequence[str]) -> list[FoundFile | None]:
+def describe_files(filesystem: pafs.FileSystem, paths: Sequence[str]) -> list[ListedFile | None]:
     """Describe files; None for what is no file."""
     is_local = isinstance(filesystem, pafs.LocalFileSystem)
     return [
@@ -147,8 +147,8 @@ def look_at(filesystem: pafs.FileSystem, paths: Sequence[str]) -> list[FoundFile
 
 def _walk(
     folder: str, pattern: re.Pattern[str], above: frozenset[tuple[int, int]], *, is_linked: bool
-) -> Iterator[tuple[FoundFile, bool]]:
-    """Yield the files below a folder; hidden folders as if they were files."""
+) -> Iterator[tuple[ListedFile, bool]]:
+    """Yield the files below a folder, and hidden folders like files."""
     try:
         about = os.stat(folder)
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
@@ -161,28 +161,28 @@ def _walk(
     for entry in entries:
         linked = is_linked or entry.is_symlink()
         try:
-            known = entry.stat()
+            about_entry = entry.stat()
         except FileNotFoundError:
             if not entry.is_symlink():
                 raise _VanishedError(entry.path) from None
-            known = None
+            about_entry = None
         except OSError:
             if not entry.is_symlink():
                 raise
-            known = None
-        if known is None:
+            about_entry = None
+        if about_entry is None:
             if pattern.fullmatch(entry.path) and not _is_hidden(entry.name) and not _BESIDE.fullmatch(entry.name):
                 raise InputError(
                     f"{entry.path} is a symbolic link to {os.readlink(entry.path)}, where nothing is; mend or remove it"
                 )
-        elif stat.S_ISDIR(known.st_mode) and not _is_hidden(entry.name):
+        elif stat.S_ISDIR(about_entry.st_mode) and not _is_hidden(entry.name):
             yield from _walk(entry.path, pattern, above | {(about.st_dev, about.st_ino)}, is_linked=linked)
-        elif stat.S_ISREG(known.st_mode) or stat.S_ISDIR(known.st_mode):
-            yield _of_local(entry.path, known), linked
+        elif stat.S_ISREG(about_entry.st_mode) or stat.S_ISDIR(about_entry.st_mode):
+            yield _of_local(entry.path, about_entry), linked
 
 
-def _of_local(path: str, about: os.stat_result) -> FoundFile:
-    return FoundFile(path, about.st_size, about.st_mtime_ns, about.st_ino, about.st_ctime_ns)
+def _of_local(path: str, about: os.stat_result) -> ListedFile:
+    return ListedFile(path, about.st_size, about.st_mtime_ns, about.st_ino, about.st_ctime_ns)
 
 
 def _remote(filesystem: pafs.FileSystem, base: str) -> list[pafs.FileInfo]:
@@ -190,8 +190,8 @@ def _remote(filesystem: pafs.FileSystem, base: str) -> list[pafs.FileInfo]:
     return [info for info in filesystem.get_file_info(selector) if info.type == pafs.FileType.File]
 
 
-def _of_remote(info: pafs.FileInfo) -> FoundFile:
-    return FoundFile(info.path, info.size, info.mtime_ns or 0)
+def _of_remote(info: pafs.FileInfo) -> ListedFile:
+    return ListedFile(info.path, info.size, info.mtime_ns or 0)
 
 
 def _is_hidden(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Ids that are no integers, or look as if something had happened to them on their way: counted, never changed."""
+"""Ids that are no integers, or look damaged by an export: counted, never changed."""
 
 from __future__ import annotations
 
@@ -64,13 +64,13 @@ def codes_of(ids: pa.Array) -> NDArray[np.uint8]:
 
 
 def may_have_blanks(ids: pa.Array) -> bool:
-    """Whether a byte of a string column is a blank or a control character: of most columns, none is."""
+    """Whether a string column has a blank or a control character; most have none."""
     data = _bytes_of(ids)
     return bool(data.size and data.min() <= ord(" "))
 
 
 def wide_blanks(ids: pa.Array) -> NDArray[np.bool_] | None:
-    """Which texts are blanks alone, some of them beyond ASCII; None if none is. They may be no UTF-8."""
+    """Return which texts consist of blanks, some of them beyond ASCII; None if none does. They may be no UTF-8."""
     if not _has_wide_blanks(ids):
         return None
     is_blank = pc.fill_null(pc.match_substring_regex(ids.cast(pa.binary()), _ONLY_BLANKS), False)
@@ -109,12 +109,12 @@ def odd_ids(ids: pa.Array) -> dict[str, OddIdCount]:
     for code in np.flatnonzero(np.bincount(codes)).tolist():
         if code in _BY_CODE:
             at = np.flatnonzero(codes == code)
-            counts[_BY_CODE[code]] = OddIdCount(int(at.size), shape_of(ids[int(at[0])].as_py()))
+            counts[_BY_CODE[code]] = OddIdCount(int(at.size), mask_text(ids[int(at[0])].as_py()))
     return counts
 
 
-def shape_of(text: str) -> str:
-    """Return a text with its letters as a or A and its digits as 9: what it looks like, and not whose it is."""
+def mask_text(text: str) -> str:
+    """Return a text with its letters as a or A and its digits as 9: its form without its value."""
     signs = (
         "9" if sign.isdigit() else "A" if sign.isupper() else "a" if sign.isalpha() else sign
         for sign in text[:_LONGEST_SHAPE]
@@ -129,7 +129,7 @@ def add_odd_ids(first: OddIds, second: OddIds) -> dict[str, OddIdCount]:
 
 
 def warnings_of(end: str, odd: OddIds, kept: int) -> list[str]:
-    """Return a sentence for each kind that people should know of; ``end`` is "source" or "target"."""
+    """Return a sentence for each kind that people should look at; ``end`` is "source" or "target"."""
     warnings = [
         f"{count.rows:,} {end} ids are {kind}, such as {count.shape!r} (9: a digit, a: a letter): {KINDS[kind]}"
         for kind, count in odd.items()

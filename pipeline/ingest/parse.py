@@ -1,4 +1,4 @@
-"""Rows of the input to clean edges: the one place that decides which rows are good, on every engine.
+"""Rows of the input to clean edges: the only code that decides which rows are good, on every engine.
 
 What a row has to pass, in order: it can be split into columns; its timestamp can be read; it lies before the
 end of the date and inside the window (else it is set aside and not looked at any further, so that a bad row
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import InputError
 from pipeline.ingest.counts import CheckedRows, Counts
-from pipeline.ingest.decay import decayed
+from pipeline.ingest.decay import decay_weights
 from pipeline.ingest.ids import ids_of, judge_ids, judge_self_loops, one_type
 from pipeline.ingest.odd_ids import odd_ids
 from pipeline.ingest.pieces import FilePiece, ParseTask
@@ -130,7 +130,7 @@ def newest_timestamp(task: ParseTask, rules: ParseRules) -> Counts:
 def _judge_times(
     raw: RawBatch, rules: ParseRules, verdicts: Verdicts, piece: FilePiece
 ) -> tuple[NDArray[np.int64], int]:
-    """Return times in microseconds, and how many are in the future; what is late or early has its verdict."""
+    """Return times in microseconds, and how many are in the future; give verdicts on late and early ones."""
     ts = microseconds(raw.values["timestamp"], rules.time_form, verdicts, rules.timestamp or "", piece.address)
     future = 0
     if rules.future_us is not None and len(ts) and ts.max() >= rules.future_us:
@@ -223,7 +223,7 @@ def _decay(
     if rules.half_life_us is None or rules.epoch_us is None or ts is None:
         return units
     try:
-        return decayed(np.full(len(ts), ONE) if units is None else units, ts, rules.epoch_us, rules.half_life_us)
+        return decay_weights(np.full(len(ts), ONE) if units is None else units, ts, rules.epoch_us, rules.half_life_us)
     except InputError as error:
         raise InputError(f"{piece.address}: {error}") from error
 
@@ -264,5 +264,5 @@ def _constant(value: int, n: int) -> pa.Array:
 
 
 def _repeated(value: int, n: int) -> pa.Array:
-    """A column of one value: a slice of one kept array, since most batches have the same size."""
+    """Return a column of one value: a slice of a cached array, since most batches have the same size."""
     return _constant(value, max(1, 1 << (n - 1).bit_length()) if n else 1).slice(0, n)

@@ -72,8 +72,8 @@ def split_tasks(
     """
     if sources and sources[0].format == "parquet":
         with ThreadPoolExecutor(16) as pool:  # footers of a remote folder: latency, not work
-            return _packed(_row_groups(sources, list(pool.map(_rows_of_groups, sources))), rows_per_task)
-    return _packed(((FilePiece(s.relative, s.address, s.format), s.bytes) for s in sources), bytes_per_task)
+            return _pack(_row_groups(sources, list(pool.map(_rows_of_groups, sources))), rows_per_task)
+    return _pack(((FilePiece(s.relative, s.address, s.format), s.bytes) for s in sources), bytes_per_task)
 
 
 def _rows_of_groups(source: SourceFile) -> list[int]:
@@ -101,7 +101,7 @@ def _row_groups(sources: Sequence[SourceFile], rows: Sequence[Sequence[int]]) ->
             yield replace(whole, row_groups=(0, 0)), 0
 
 
-def _packed(pieces: Iterable[tuple[FilePiece, int]], most: int) -> list[ParseTask]:
+def _pack(pieces: Iterable[tuple[FilePiece, int]], most: int) -> list[ParseTask]:
     tasks: list[list[FilePiece]] = []
     size = 0
     for piece, cost in pieces:

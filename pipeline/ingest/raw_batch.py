@@ -1,4 +1,4 @@
-"""Rows as they stand in a file, none judged yet, and what every reader of a format says of wrong columns."""
+"""Rows as they stand in a file, before any check, and errors about missing columns."""
 
 from __future__ import annotations
 
@@ -52,21 +52,21 @@ def kind_of(role: str) -> str:
     return role.partition("\0")[2].partition(".")[0] if "\0" in role else role
 
 
-def refuse_missing(piece: FilePiece, columns: Mapping[str, str], found: Sequence[str], advice: str = "") -> None:
-    """Refuse a column that is not among those ``found``, or is there twice."""
+def refuse_missing(piece: FilePiece, columns: Mapping[str, str], names: Sequence[str], advice: str = "") -> None:
+    """Refuse a column that is not among the file's ``names``, or is there twice."""
     for role, name in columns.items():
-        if found.count(name) == 1:
+        if names.count(name) == 1:
             continue
         where = f"{piece.address} ({FORMAT_NAMES[piece.format]})"
-        if name in found:
-            raise InputError(f"{where} has {found.count(name)} columns named '{name}'; give each its own name")
-        by_case = {other.strip().casefold(): other for other in found}
+        if name in names:
+            raise InputError(f"{where} has {names.count(name)} columns named '{name}'; give each its own name")
+        by_case = {other.strip().casefold(): other for other in names}
         near = [] if advice else difflib.get_close_matches(name.casefold(), by_case, n=1)
         hint = f" Did you mean {by_case[near[0]]!r}?" if near else advice
         if f"/{name}=" in piece.address:
             hint = f" The path has it: name the folder above '{name}=...', whose folders are read as columns."
         key = role.replace("\0", ".") if "\0" in role else f"input.{role}"
-        raise InputError(f"{where} has no column '{name}' ({key}); it has {list(found)}.{hint}")
+        raise InputError(f"{where} has no column '{name}' ({key}); it has {list(names)}.{hint}")
 
 
 def one_chunk(column: pa.ChunkedArray) -> pa.Array:

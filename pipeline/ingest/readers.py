@@ -1,4 +1,4 @@
-"""Files to batches of raw columns, each format in its own way, none judged here."""
+"""Files to batches of raw columns, whatever their format; rows are judged elsewhere."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _BATCH_BYTES = 64 * 2**20
 def read(piece: FilePiece, columns: Mapping[str, str], text: TextFormat = BY_NAME) -> Iterator[RawBatch]:
     """Yield a piece of a file in batches.
 
-    A column told by the path (``event=click/``) is taken from there, as Spark does.
+    A column that the path names (``event=click/``) has its value from there, as in Spark.
 
     Parameters
     ----------
@@ -44,13 +44,13 @@ def read(piece: FilePiece, columns: Mapping[str, str], text: TextFormat = BY_NAM
     ------
     InputError : a missing column, or a file that can't be read or whose rows can't be told apart.
     """
-    told = {role: piece.folder_values[name] for role, name in columns.items() if name in piece.folder_values}
-    inside = {role: name for role, name in columns.items() if role not in told}
+    of_path = {role: piece.folder_values[name] for role, name in columns.items() if name in piece.folder_values}
+    inside = {role: name for role, name in columns.items() if role not in of_path}
     reader = {"parquet": _read_parquet, "csv": _read_csv, "json": read_json}[piece.format]
     for batch in (reader if piece.snapshot is None else _read_lake)(piece, inside, text):
         n = len(batch.rows)
-        batch.values = {role: plain(values) for role, values in batch.values.items()}
-        for role, value in told.items():
+        batch.values = {role: to_plain(values) for role, values in batch.values.items()}
+        for role, value in of_path.items():
             batch.values[role] = pa.array([value], pa.string()).take(pa.array(np.zeros(n, np.int64)))
         if text.null_values:
             batch.values = {role: _without(values, text.null_values) for role, values in batch.values.items()}
@@ -75,13 +75,13 @@ def column_names(piece: FilePiece, text: TextFormat) -> list[str]:
         return list(file.schema_arrow.names)
 
 
-def plain(values: pa.Array) -> pa.Array:
-    """A column in a layout that those who judge it know: no dictionary, view or extension of a type."""
+def to_plain(values: pa.Array) -> pa.Array:
+    """Return a column without dictionaries, views and extensions of types."""
     kind = values.type
     if isinstance(kind, pa.BaseExtensionType):
-        return plain(values.storage)
+        return to_plain(values.storage)
     if pa.types.is_dictionary(kind):
-        return plain(values.dictionary_decode())
+        return to_plain(values.dictionary_decode())
     if pa.types.is_list(kind) and kind.value_type in _LAYOUTS:
         return values.cast(pa.list_(_LAYOUTS[kind.value_type]))
     return values.cast(_LAYOUTS[kind]) if kind in _LAYOUTS else values
@@ -91,7 +91,7 @@ _LAYOUTS = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_bina
 
 
 def _without(values: pa.Array, null_values: Sequence[str]) -> pa.Array:
-    """A column with nulls for what stands for no value; -999 does so as a number, too."""
+    """Return a column with nulls for texts that stand for no value; -999 does so as a number, too."""
     kind = values.type
     if is_text(kind):
         # As bytes: what is no UTF-8 is judged later.

@@ -10,7 +10,7 @@ from pipeline.ingest.raw_batch import RawBatch
 from pipeline.ingest.rejected import Verdict, Verdicts, is_text, shortened, to_text
 from pipeline.ingest.timestamps import TimeForm, reading_of
 
-#: The field that a reason is about, where its value may be shown.
+#: The field of a reason, where its value may be shown.
 _FIELD = {
     **dict.fromkeys((Verdict.UNREADABLE_TIMESTAMP, Verdict.TIMESTAMP_OUT_OF_RANGE, Verdict.LATE), "timestamp"),
     Verdict.UNKNOWN_EVENT: "event",
@@ -21,20 +21,20 @@ _TRIED = 100  # rows of one reason, in search of one that says which unit was me
 
 
 def examples_of(raw: RawBatch, verdicts: Verdicts, file: str, form: TimeForm) -> dict[Verdict, str]:
-    """Return by verdict what one row of it holds, and which row of which file that is."""
-    found: dict[Verdict, str] = {}
+    """Return an example by verdict: what one row holds, and which row of which file it is."""
+    examples: dict[Verdict, str] = {}
     for verdict in Verdict if verdicts.codes is not None else ():
         at = np.flatnonzero(verdicts.codes == verdict)
         if verdict != Verdict.KEPT and verdict != Verdict.EARLY and len(at):
-            place, words = _example(raw, verdict, at, form)
-            found[verdict] = f"{words} (row {raw.rows[place]} of {file})"
+            position, words = _example(raw, verdict, at, form)
+            examples[verdict] = f"{words} (row {raw.rows[position]} of {file})"
     if raw.broken:
-        found[Verdict.UNREADABLE_LINE] = about_line(raw, file)
-    return found
+        examples[Verdict.UNREADABLE_LINE] = about_line(raw, file)
+    return examples
 
 
 def about_line(raw: RawBatch, file: str) -> str:
-    """Say of the first line that is no row what is wrong with it, and which of which file it is."""
+    """Describe the first line that is no row: what is wrong with it, its length, number and file."""
     line = raw.broken[0]
     return f"{line.why}, {len(line.text):,} characters (row {line.row} of {file})"
 
@@ -45,19 +45,20 @@ def _example(raw: RawBatch, verdict: Verdict, at: NDArray[np.int64], form: TimeF
         return int(at[0]), _about_ids(raw, verdict, int(at[0]))
     if role != "timestamp":
         return int(at[0]), repr(shortened(str(to_text(raw.values[role].slice(at[0], 1))[0])))
-    readings = [(int(place), reading_of(raw.values[role][int(place)], form)) for place in at[:_TRIED]]
+    readings = [(int(position), reading_of(raw.values[role][int(position)], form)) for position in at[:_TRIED]]
     return next((one for one in readings if " in '" in one[1]), readings[0])
 
 
-def _about_ids(raw: RawBatch, verdict: Verdict, place: int) -> str:
-    """What may be said of a row whose offending value is an id: its kind and size."""
-    shapes = {role: shape_of(raw.values[role].slice(place, 1)) for role in ("source", "target") if role in raw.values}
+def _about_ids(raw: RawBatch, verdict: Verdict, position: int) -> str:
+    """Describe a row whose offending value is an id, by kind and size only."""
+    ends = [role for role in ("source", "target") if role in raw.values]
+    shapes = {role: kind_and_size(raw.values[role].slice(position, 1)) for role in ends}
     if verdict == Verdict.SELF_LOOP:
         return f"both ends are one id, {shapes.get('source')}"
     return ", ".join(f"{role}: {shape}" for role, shape in shapes.items()) or "empty"
 
 
-def shape_of(value: pa.Array) -> str:
+def kind_and_size(value: pa.Array) -> str:
     """Return kind and size of the one value of an array."""
     if value.null_count:
         return "empty"

@@ -17,7 +17,7 @@ VALUES = ("source", "target", "weight", "event", "timestamp")
 
 
 class Verdict(IntEnum):
-    """What becomes of a row: one byte each. The first that applies counts, in this order."""
+    """What becomes of a row, as one byte. The first verdict that applies counts, in this order."""
 
     KEPT = 0
     UNREADABLE_LINE = 1
@@ -44,29 +44,6 @@ class Verdict(IntEnum):
     REPEATED_HEADER = 22
 
 
-#: The rejected table's words.
-REASONS: Mapping[Verdict, str] = {
-    Verdict.UNREADABLE_LINE: "unreadable line",
-    Verdict.NULL_TIMESTAMP: "null timestamp",
-    Verdict.UNREADABLE_TIMESTAMP: "unreadable timestamp",
-    Verdict.TIMESTAMP_OUT_OF_RANGE: "timestamp out of range",
-    Verdict.WRONG_TYPE: "wrong type",
-    Verdict.NULL_ID: "null id",
-    Verdict.UNREADABLE_ID: "unreadable id",
-    Verdict.NULL_EVENT: "null event",
-    Verdict.UNKNOWN_EVENT: "unknown event",
-    Verdict.NULL_WEIGHT: "null weight",
-    Verdict.UNREADABLE_WEIGHT: "unreadable weight",
-    Verdict.WEIGHT_NOT_FINITE: "non-finite weight",
-    Verdict.WEIGHT_NOT_POSITIVE: "non-positive weight",
-    Verdict.WEIGHT_OUT_OF_RANGE: "weight out of range",
-    Verdict.SELF_LOOP: "self loop",
-    Verdict.UNREADABLE_NUMBER: "unreadable number",
-    Verdict.NUMBER_NOT_FINITE: "non-finite number",
-    Verdict.UNREADABLE_VALUE: "unreadable value",
-    Verdict.CONFLICT: "same id with other values",
-    Verdict.REPEATED_HEADER: "repeated header",
-}
 _TIMES = (
     "times as 2024-01-31 or 2024-01-31T10:00:00.5+0000 (' UTC', Z, none: UTC) and numbers in input.timestamp_unit; "
     "where input.timestamp_format is set, that form alone"
@@ -74,34 +51,37 @@ _TIMES = (
 _WEIGHTS = "numbers above 0, at most 1,048,576, as 1.5 or 2e-3; not 1,5"
 _KINDS = "the kinds under [input.event_weights]"
 
-#: What would not have been rejected, by reason.
-ACCEPTED: Mapping[str, str] = {
-    REASONS[verdict]: words
-    for verdict, words in {
-        Verdict.UNREADABLE_LINE: (
-            "lines of as many columns as the header, quotes in values doubled; of JSON, one object each"
-        ),
-        Verdict.NULL_TIMESTAMP: _TIMES,
-        Verdict.UNREADABLE_TIMESTAMP: _TIMES,
-        Verdict.TIMESTAMP_OUT_OF_RANGE: "times from 1990 to 2100",
-        Verdict.WRONG_TYPE: "ids as text or integers, other values as text or numbers",
-        Verdict.NULL_ID: "an id at both ends, and not of blanks alone",
-        Verdict.UNREADABLE_ID: "ids of characters in input.encoding, without NULs, of at most 16,384 bytes",
-        Verdict.NULL_EVENT: _KINDS,
-        Verdict.UNKNOWN_EVENT: _KINDS,
-        Verdict.NULL_WEIGHT: _WEIGHTS,
-        Verdict.UNREADABLE_WEIGHT: _WEIGHTS,
-        Verdict.WEIGHT_NOT_FINITE: _WEIGHTS,
-        Verdict.WEIGHT_NOT_POSITIVE: _WEIGHTS,
-        Verdict.WEIGHT_OUT_OF_RANGE: _WEIGHTS,
-        Verdict.SELF_LOOP: "two different ids, or input.self_loops = 'keep'",
-        Verdict.UNREADABLE_NUMBER: "numbers",
-        Verdict.NUMBER_NOT_FINITE: "finite numbers",
-        Verdict.UNREADABLE_VALUE: "values in UTF-8, of at most some KiB",
-        Verdict.CONFLICT: "one row a node, or rows that are equal",
-        Verdict.REPEATED_HEADER: "one header, at the top of a file",
-    }.items()
+#: By verdict: the reason in the rejected table, and which values would be accepted.
+_REJECTIONS: Mapping[Verdict, tuple[str, str]] = {
+    Verdict.UNREADABLE_LINE: (
+        "unreadable line",
+        "lines of as many columns as the header, quotes in values doubled; of JSON, one object each",
+    ),
+    Verdict.NULL_TIMESTAMP: ("null timestamp", _TIMES),
+    Verdict.UNREADABLE_TIMESTAMP: ("unreadable timestamp", _TIMES),
+    Verdict.TIMESTAMP_OUT_OF_RANGE: ("timestamp out of range", "times from 1990 to 2100"),
+    Verdict.WRONG_TYPE: ("wrong type", "ids as text or integers, other values as text or numbers"),
+    Verdict.NULL_ID: ("null id", "an id at both ends, and not of blanks alone"),
+    Verdict.UNREADABLE_ID: (
+        "unreadable id",
+        "ids of characters in input.encoding, without NULs, of at most 16,384 bytes",
+    ),
+    Verdict.NULL_EVENT: ("null event", _KINDS),
+    Verdict.UNKNOWN_EVENT: ("unknown event", _KINDS),
+    Verdict.NULL_WEIGHT: ("null weight", _WEIGHTS),
+    Verdict.UNREADABLE_WEIGHT: ("unreadable weight", _WEIGHTS),
+    Verdict.WEIGHT_NOT_FINITE: ("non-finite weight", _WEIGHTS),
+    Verdict.WEIGHT_NOT_POSITIVE: ("non-positive weight", _WEIGHTS),
+    Verdict.WEIGHT_OUT_OF_RANGE: ("weight out of range", _WEIGHTS),
+    Verdict.SELF_LOOP: ("self loop", "two different ids, or input.self_loops = 'keep'"),
+    Verdict.UNREADABLE_NUMBER: ("unreadable number", "numbers"),
+    Verdict.NUMBER_NOT_FINITE: ("non-finite number", "finite numbers"),
+    Verdict.UNREADABLE_VALUE: ("unreadable value", "values in UTF-8, of at most some KiB"),
+    Verdict.CONFLICT: ("same id with other values", "one row a node, or rows that are equal"),
+    Verdict.REPEATED_HEADER: ("repeated header", "one header, at the top of a file"),
 }
+REASONS: Mapping[Verdict, str] = {verdict: reason for verdict, (reason, _) in _REJECTIONS.items()}
+ACCEPTED: Mapping[str, str] = dict(_REJECTIONS.values())
 _REASON_OF = np.array([REASONS.get(verdict, "") for verdict in Verdict], dtype=object)
 
 
@@ -129,8 +109,8 @@ class Verdicts:
         """Return the number of rows of each verdict that occurs."""
         if self.codes is None:
             return {Verdict.KEPT: self._rows} if self._rows else {}
-        found = np.bincount(self.codes, minlength=len(Verdict))
-        return {verdict: int(found[verdict]) for verdict in Verdict if found[verdict]}
+        counts = np.bincount(self.codes, minlength=len(Verdict))
+        return {verdict: int(counts[verdict]) for verdict in Verdict if counts[verdict]}
 
 
 def shortened(text: str, most: int = 40) -> str:
@@ -138,8 +118,8 @@ def shortened(text: str, most: int = 40) -> str:
     return text if len(text) <= most else f"{text[:most]}..."
 
 
-def missing(column: pa.Array) -> NDArray[np.bool_] | None:
-    """Return where a column has no value, None if nowhere: null, or the empty text.
+def is_missing(column: pa.Array) -> NDArray[np.bool_] | None:
+    """Return where a column has no value (null or the empty text); None if nowhere.
 
     The two are one in every format. CSV can't tell them apart, and as an id the empty text would make one hub
     of all rows without one.

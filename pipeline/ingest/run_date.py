@@ -1,7 +1,7 @@
-"""Which date a run is of: given, or the day of the newest time in the input that is not in the future.
+"""Which date a run is of: that of --date, or the day of the newest time in the input that is not in the future.
 
-The clock says one thing only, which day is today, and only the first time: the day is recorded beside the
-input's digests, so that a run that is resumed tomorrow, or goes on stage by stage, is the same run.
+The clock is read for one thing only: which day is today, as a run begins. That day is recorded beside the input's
+digests, so that a run that is resumed tomorrow, or stage by stage, is the same run.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class AllLateError(InputError):
     """No row has a time up to today, and some have one after it."""
 
 
-def recorded_today(
+def record_today(
     root: Path, read: object, date: dt.date | None, clock: dt.date, *, is_dry: bool, anew: bool = False
 ) -> dt.date:
     """Return the day on which a run first began; without a sound record it is this one.
@@ -66,8 +66,8 @@ def recorded_today(
     Parameters
     ----------
     read : JSON value, what the run reads: the input's digest, and how times are written.
-    date : the run's date, if it was given one.
-    clock : the day it is. is_dry : leave no record. anew : put this day in the place of the record.
+    date : the run's date, if --date names one.
+    clock : the day it is. is_dry : leave no record. anew : replace the record by this day.
     """
     key = fingerprint_of([read, None if date is None else date.isoformat()])
     path = root / "inputs" / "days" / f"{key}.json"
@@ -95,13 +95,13 @@ def _day_in(path: Path, key: str) -> dt.date | None:
 
 
 def time_rules(config: PipelineConfig) -> ParseRules:
-    """What of the config says how times are read: with the files, it sets which one is the newest."""
-    given = config.input
+    """Return the keys of the config by which times are read: with the files, they set the newest time."""
+    section = config.input
     return ParseRules(
-        timestamp=given.timestamp,
-        timestamp_unit=given.timestamp_unit,
-        timestamp_format=given.timestamp_format,
-        text=TextFormat.from_keys(given.model_dump()),
+        timestamp=section.timestamp,
+        timestamp_unit=section.timestamp_unit,
+        timestamp_format=section.timestamp_format,
+        text=TextFormat.from_keys(section.model_dump()),
     )
 
 

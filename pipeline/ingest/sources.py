@@ -16,11 +16,11 @@ from pipeline.errors import ConfigError, InputError
 from pipeline.ingest.addresses import address_on, filesystem_of, first_line, naming, path_in
 from pipeline.ingest.file_formats import FORMAT_NAMES, KNOWN_ENDINGS, Format, format_of
 from pipeline.ingest.lake import tables
-from pipeline.ingest.lake.folders import LakeFolder, metadata_file, named_table, refuse_hudi
+from pipeline.ingest.lake.folders import LakeFolder, hudi_error, metadata_file, named_table
 from pipeline.ingest.lake.snapshot import Snapshot
-from pipeline.ingest.listing import FoundFile, Listing, list_files, look_at
+from pipeline.ingest.listing import ListedFile, Listing, describe_files, list_files
 
-#: How a file looked when it was hashed (``SourceFile.looks``), and the sha256 of its bytes.
+#: State of a file when it was hashed (``SourceFile.looks``), and the sha256 of its bytes.
 SeenFile = tuple[Sequence[int | None], str]
 
 _DIGEST_CHUNK = 4 * 2**20
@@ -42,7 +42,7 @@ class SourceFile:
 
     @property
     def looks(self) -> list[int | None]:
-        """What a change of the file's bytes shows in."""
+        """The file's size, times and inode, of which a change of its bytes changes one."""
         return [self.bytes, self.mtime_ns, self.ctime_ns, self.inode]
 
     def is_settled(self, now_ns: int) -> bool:
@@ -100,7 +100,7 @@ def survey_sources(
     skip = len(listing.base.rstrip("/")) + 1
     ignored = (*listing.ignored, *(file.path[skip:] for file in listing.files if file not in data))
     if not sources:
-        beside = f" What is there is ignored: {shown(ignored)}." if ignored else ""
+        beside = f" What is there is ignored: {join_names(ignored)}." if ignored else ""
         if braces := re.search(r"\{[^/]*\}", path):
             beside += f" '{braces[0]}' is taken as it stands: {{date}} alone is filled in, as 2024-01-31."
         raise InputError(
@@ -111,7 +111,7 @@ def survey_sources(
     return sources, ignored
 
 
-def shown(names: Sequence[str], most: int = 5) -> str:
+def join_names(names: Sequence[str], most: int = 5) -> str:
     """Return some names as a list for people."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
@@ -147,37 +147,37 @@ def _files_of_table(
     """
     address = address_on(filesystem, path, table.root)
     if table.kind == "Hudi":
-        raise refuse_hudi(address)
+        raise hudi_error(address)
     snapshot = snapshots.get(address)
     if snapshot is None:
         metadata = None
         if table.kind == "Iceberg":
             metadata = address_on(filesystem, path, table.metadata or metadata_file(filesystem, table.root))
-        snapshot = tables.newest(table.kind, address, metadata)
+        snapshot = tables.newest_snapshot(table.kind, address, metadata)
     files = tables.files_of(snapshot)
     where = f"the {table.kind} table {address}, version {snapshot.version},"
     if not files:
         raise InputError(f"{where} has no rows; check the path, or write to the table first")
-    places = [f"{table.root}/{file.name}" if file.address is None else path_in(file.address) for file in files]
+    paths = [f"{table.root}/{file.name}" if file.address is None else path_in(file.address) for file in files]
     sources = []
-    for file, place, found in zip(files, places, look_at(filesystem, places), strict=True):
-        if found is None:
+    for file, file_path, info in zip(files, paths, describe_files(filesystem, paths), strict=True):
+        if info is None:
             raise InputError(
-                f"{where} names {place}, which isn't there: it was removed, or the table moved without it. "
+                f"{where} names {file_path}, which isn't there: it was removed, or the table moved without it. "
                 "Restore the file, or the table (Delta: FSCK REPAIR TABLE), or name another table"
             )
-        described = _describe(filesystem, path, "", found, "parquet")
-        if described.bytes != file.size:  # another file under its name, perhaps of other rows
+        source = _describe(filesystem, path, "", info, "parquet")
+        if source.bytes != file.size:  # another file under its name, perhaps of other rows
             raise InputError(
-                f"{where} names {place} with {file.size:,} bytes, and it has {described.bytes:,}: it was cut off or "
+                f"{where} names {file_path} with {file.size:,} bytes, and it has {source.bytes:,}: it was cut off or "
                 "written over since. Restore the file, or the table (Delta: RESTORE TABLE), or name another table"
             )
-        sources.append(replace(described, relative=file.name, snapshot=snapshot))
+        sources.append(replace(source, relative=file.name, snapshot=snapshot))
     return sources
 
 
 def _describe(
-    filesystem: pafs.FileSystem, path: str, base: str, info: FoundFile, file_format: Format | None = None
+    filesystem: pafs.FileSystem, path: str, base: str, info: ListedFile, file_format: Format | None = None
 ) -> SourceFile:
     address = address_on(filesystem, path, info.path)
     file_format = file_format or format_of(info.path)
@@ -224,26 +224,26 @@ def digest(source: SourceFile) -> str:
     return total.hexdigest()
 
 
-def as_they_were(sources: Iterable[SourceFile], seen: Mapping[str, SeenFile]) -> list[SourceFile]:
-    """Return those of the files that were ``seen``, by address; the others came since, and are the next run's.
+def select_unchanged(sources: Iterable[SourceFile], seen: Mapping[str, SeenFile]) -> list[SourceFile]:
+    """Return the files that are in ``seen``, by address: files that came later belong to the next run.
 
-    All of them where nothing was seen.
+    An empty ``seen`` stands for all files.
 
     Raises
     ------
-    InputError : a file that was seen has other bytes now. One that is gone is told by who reads it.
+    InputError : a file that was seen has other bytes now. Who reads a file says that it is gone.
     """
     if not seen:
         return list(sources)
-    known = [source for source in sources if source.address in seen]
-    for source in known:
+    same = [source for source in sources if source.address in seen]
+    for source in same:
         looks, sha256 = seen[source.address]
         if source.looks != list(looks) and digest(source) != sha256:  # a new link or owner changes no byte
             raise InputError(
                 f"{source.address} was written to while it was read: part of the rows would be old, part new, and "
                 "nothing was made of it. Run again when it is whole; better, let its writer move it in with a rename"
             )
-    return known
+    return same
 
 
 def snapshots_of(sources: Iterable[SourceFile]) -> dict[str, Snapshot]:

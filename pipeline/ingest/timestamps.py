@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from pipeline.config.time_layout import time_layout
 from pipeline.errors import InputError
-from pipeline.ingest.rejected import Verdict, Verdicts, is_text, missing, shortened
+from pipeline.ingest.rejected import Verdict, Verdicts, is_missing, is_text, shortened
 from pipeline.ingest.written_times import NUMBER, read_decimals, read_integers, read_iso, read_layout, written_forms
 
 Unit = Literal["s", "ms", "us", "ns"]
@@ -54,7 +54,7 @@ def microseconds(column: pa.Array, form: TimeForm, verdicts: Verdicts, name: str
     InputError : numbers without a unit, or a type that is no time, naming the column and what to write.
     """
     kind = column.type
-    verdicts.mark(missing(column), Verdict.NULL_TIMESTAMP)
+    verdicts.mark(is_missing(column), Verdict.NULL_TIMESTAMP)
     if pa.types.is_null(kind):
         return np.zeros(len(column), np.int64)
     if pa.types.is_timestamp(kind):
@@ -89,7 +89,7 @@ def unit_that_fits(number: int | Fraction) -> Unit | None:
 
 
 def reading_of(value: pa.Scalar, form: TimeForm) -> str:
-    """Say what a value is under its unit, and in which unit it would be a time from 1990 to 2100."""
+    """Describe a value under its unit, and name the unit in which it would be a time from 1990 to 2100."""
     kind = value.type
     if not value.is_valid:
         return "no value"
@@ -144,10 +144,10 @@ def _unit_of(form: TimeForm, column: pa.Array, name: str, where: str) -> Unit:
     raise InputError(_unit_needed(name, where, f"{column.type}", values[0] if len(values) else None))
 
 
-def _unit_needed(name: str, where: str, found: str, example: pa.Scalar | None) -> str:
+def _unit_needed(name: str, where: str, values: str, example: pa.Scalar | None) -> str:
     such_as = "" if example is None else f", such as {reading_of(example, TimeForm())}"
     return (
-        f"column '{name}' of {where} holds {found}{such_as}: the unit of a number can't be seen; "
+        f"column '{name}' of {where} holds {values}{such_as}: the unit of a number can't be seen; "
         "set input.timestamp_unit to 's', 'ms', 'us' or 'ns' since 1970, or write dates as 2024-01-31"
     )
 

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
-from pipeline.ingest.rejected import Verdict, Verdicts, is_text, missing
+from pipeline.ingest.rejected import Verdict, Verdicts, is_missing, is_text
 
 ONE = 2**32  # units of weight 1
 MAX_WEIGHT = 2.0**20
@@ -42,11 +42,11 @@ def judge_events(
             f"column '{name}' of {where} is {kind}; kinds of events are text or integers, as they stand in "
             f"[input.event_weights]. Write it as CAST({name} AS STRING)."
         )
-    verdicts.mark(missing(column), Verdict.NULL_EVENT)
+    verdicts.mark(is_missing(column), Verdict.NULL_EVENT)
     at = pc.index_in(pc.cast(column, pa.string(), safe=False), pa.array(list(weights), pa.string()))
-    found = at.fill_null(len(weights)).to_numpy()
-    verdicts.mark(found == len(weights), Verdict.UNKNOWN_EVENT)
-    result: NDArray[np.float64] = np.array([*weights.values(), 0.0])[found]
+    kinds = at.fill_null(len(weights)).to_numpy()
+    verdicts.mark(kinds == len(weights), Verdict.UNKNOWN_EVENT)
+    result: NDArray[np.float64] = np.array([*weights.values(), 0.0])[kinds]
     return result
 
 
@@ -55,7 +55,7 @@ def judge_weights(
 ) -> NDArray[np.int64]:
     """Return column x factor in units of 2**-32, rounded half to even; (n,) int64.
 
-    At least one of the two is given. Rows with a verdict hold any value.
+    At least one of the two is not None. Rows with a verdict hold any value.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def weight_total(units: NDArray[np.int64]) -> int:
 def _numbers(column: pa.Array, verdicts: Verdicts, name: str, where: str) -> NDArray[np.float64]:
     """A weight column as float64; rows with a verdict hold 1."""
     kind = column.type
-    verdicts.mark(missing(column), Verdict.NULL_WEIGHT)
+    verdicts.mark(is_missing(column), Verdict.NULL_WEIGHT)
     if is_text(kind):
         return numbers_from_text(pc.cast(column, pa.string(), safe=False), verdicts, Verdict.UNREADABLE_WEIGHT)
     if pa.types.is_null(kind):

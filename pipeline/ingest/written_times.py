@@ -76,9 +76,9 @@ def read_iso(text: pa.Array, unit: str) -> tuple[NDArray[np.int64], str]:  # noq
 
 def read_layout(text: pa.Array, layout: TimeLayout) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Return texts of one layout as (n,) int64 microseconds, and which have its form and a day of the calendar."""
-    found = pc.extract_regex(text, layout.pattern)
-    is_read = found.is_valid().to_numpy(zero_copy_only=False)
-    matched = found.filter(pa.array(is_read))
+    fields = pc.extract_regex(text, layout.pattern)
+    is_read = fields.is_valid().to_numpy(zero_copy_only=False)
+    matched = fields.filter(pa.array(is_read))
     part = dict(zip(layout.fields, matched.flatten(), strict=True))
     number = {letter: _numbers(part[letter]) for letter in part if letter not in "bpfz"}
     n = len(matched)
@@ -130,6 +130,6 @@ def _numbers(column: pa.Array) -> NDArray[np.int64]:
 
 
 def _matches(text: pa.Array, pattern: str) -> NDArray[np.bool_]:
-    found = pc.fill_null(pc.match_substring_regex(text, pattern), False)
-    result: NDArray[np.bool_] = found.to_numpy(zero_copy_only=False).copy()  # the caller clears bits of it
+    is_match = pc.fill_null(pc.match_substring_regex(text, pattern), False)
+    result: NDArray[np.bool_] = is_match.to_numpy(zero_copy_only=False).copy()  # the caller clears bits of it
     return result

@@ -16,11 +16,11 @@ from pipeline.errors import InputError
 from pipeline.evaluation.sampling import sample_by_key
 from pipeline.evaluation.table import Pairs, Table
 from pipeline.ingest.counts import total
-from pipeline.ingest.id_match import match_ids, swapped, why_no_match
+from pipeline.ingest.id_match import are_swapped, match_ids, why_no_match
 from pipeline.ingest.ids import one_type
 from pipeline.ingest.parse import ParseRules, parse
 from pipeline.ingest.pieces import ParseTask
-from pipeline.ingest.sources import shown
+from pipeline.ingest.sources import join_names
 from pipeline.kernels.hashing import node_keys
 
 _COLUMNS = ("node_type", "node_id", "embedding", "degree")
@@ -170,7 +170,7 @@ def read_pairs(
     parsed = [batch for task in tasks for batch in parse(task, rules)]
     batches = [batch.rows for batch in parsed]
     counts = total(batch.counts for batch in parsed)
-    places = shown([piece.address for task in tasks for piece in task.pieces])
+    places = join_names([piece.address for task in tasks for piece in task.pieces])
     if not counts.read:
         raise InputError(f"{places} has no rows; pairs of '{rules.source}' and '{rules.target}' were wanted")
     reasons = counts.describe_rejections()
@@ -211,12 +211,12 @@ def judge_pair_ids(
     warning = None
     for node_type, ids, of_table in zip(types, asked, known, strict=True):
         found = match_ids(ids, of_table)
-        if found.is_nothing:
+        if found.is_no_match:
             by_type = [dict(zip(types, ends, strict=True)) for ends in (asked, known)]
-            reason = "Source and target are swapped." if swapped(*by_type) else ""
+            reason = "Source and target are swapped." if are_swapped(*by_type) else ""
             reason = reason or why_no_match(ids, of_table, of_persons=node_type == types[0])
             raise InputError(f"{found.describe(f'{what}, as {node_type},')}. {reason}")
-        if found.is_little:
+        if found.is_weak:
             warning = f"{found.describe(f'{what}, as {node_type},')}; the others can't be ranked"
     return warning
 

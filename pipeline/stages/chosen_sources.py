@@ -18,9 +18,9 @@ from pipeline.engine import Engine, Frame
 from pipeline.errors import InputError
 from pipeline.ingest.id_files import read_id_pieces
 from pipeline.ingest.id_match import IdMatch, why_no_match
-from pipeline.ingest.lake.pins import pinned
+from pipeline.ingest.lake.pins import read_pins
 from pipeline.ingest.pieces import ParseTask, split_tasks
-from pipeline.ingest.sources import as_they_were, list_sources
+from pipeline.ingest.sources import list_sources, select_unchanged
 from pipeline.ingest.text.formats import TextFormat
 from pipeline.release_tables.finished_rows import NodeIds
 from pipeline.tasks import Attempt, Task, TaskRecord, run_missing
@@ -68,9 +68,9 @@ def _files(config: PipelineConfig, workspace: Workspace) -> list[dict[str, Any]]
     """The pieces of the files of ppr.sources."""
     if config.ppr.sources is None:
         return None
-    pins = pinned(workspace.root, workspace.date)
+    pins = read_pins(workspace.root, workspace.date)
     files = list_sources(config.ppr.sources, workspace.date, key="ppr.sources", snapshots=pins)
-    return [codec.to_values(task) for task in split_tasks(as_they_were(files, workspace.seen))]
+    return [codec.to_values(task) for task in split_tasks(select_unchanged(files, workspace.seen))]
 
 
 def number_sources(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
@@ -113,7 +113,7 @@ def _numbers_of(
     numbers = np.sort(np.concatenate(found))
     distinct = wanted.group_by(wanted.column_names).aggregate([]).num_rows
     match = IdMatch(distinct, sum(stop - first for first, stop in types.values()), named)
-    if match.is_nothing:
+    if match.is_no_match:
         there = pa.concat_arrays([ids.between(*of).cast(pa.string()) for of in types.values()])
         reason = why_no_match(wanted["node_id"], there, of_persons=source_type in types)
         raise InputError(

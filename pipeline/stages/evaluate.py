@@ -14,10 +14,10 @@ from pipeline import storage
 from pipeline.config.model import PipelineConfig
 from pipeline.engine import Engine, Frame
 from pipeline.errors import StorageError
-from pipeline.ingest.lake.pins import pinned
+from pipeline.ingest.lake.pins import read_pins
 from pipeline.ingest.parse import ParseRules
 from pipeline.ingest.pieces import split_tasks
-from pipeline.ingest.sources import as_they_were, list_sources
+from pipeline.ingest.sources import list_sources, select_unchanged
 from pipeline.ingest.text.formats import TextFormat
 from pipeline.metrics.baseline import Baseline, why_no_baseline
 from pipeline.metrics.drift import measure_drift
@@ -114,9 +114,9 @@ def _scoring(config: PipelineConfig, workspace: Workspace, previous: _Previous |
     if evaluate.source == "file":
         text = TextFormat.from_keys(config.input.model_dump())
         rules = ParseRules(source=config.input.source, target=config.input.target, text=text)
-        snapshots = pinned(workspace.root, workspace.date)
+        snapshots = read_pins(workspace.root, workspace.date)
         files = list_sources(str(evaluate.path), workspace.date, "evaluate.path", snapshots)
-        parse = tuple(split_tasks(as_they_were(files, workspace.seen)))
+        parse = tuple(split_tasks(select_unchanged(files, workspace.seen)))
         test = PairsOfFile(parse, rules, config.input.max_rejected_share)
     elif evaluate.source == "holdout":
         test = HeldOutPairs(tuple(workspace.files("holdout")), tuple(workspace.files("node_index")))

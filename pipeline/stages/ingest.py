@@ -19,11 +19,11 @@ from pipeline.ingest.attributes.tables import NodeAttributes, attribute_sources
 from pipeline.ingest.clean_rows import CleanRows
 from pipeline.ingest.counts import Counts, RejectionReason
 from pipeline.ingest.figures import IngestFigures
-from pipeline.ingest.lake.pins import pinned
+from pipeline.ingest.lake.pins import read_pins
 from pipeline.ingest.odd_ids import warnings_of
 from pipeline.ingest.parse import rows_schema
 from pipeline.ingest.parse_rules import parse_rules
-from pipeline.ingest.sources import SourceFile, as_they_were, list_sources, snapshots_of
+from pipeline.ingest.sources import SourceFile, list_sources, select_unchanged, snapshots_of
 from pipeline.planning.disk_needs import naming_bytes
 from pipeline.stages.outcome import Outcome, written_by_engine, written_by_tasks
 from pipeline.workspace import Workspace
@@ -66,13 +66,13 @@ def _make_tables(
         "attribute_features": written_by_tasks(hashed, "features"),
         "rejected_attributes": [file for file in written_by_tasks(attributes.records, "rejected") if file.rows],
     }
-    figures = IngestFigures.of(
-        counts,
-        id_type,
+    figures = IngestFigures(
+        **counts.figures(),
+        id_type="int64" if has_int64_ids else "string",
         pairs=sum(file.rows for file in tables["edges"]),
         decayed_pairs=sum(file.rows for file in tables["decayed"]),
         files=len(sources),
-        snapshots=list(snapshots_of(sources).values()),
+        snapshots=tuple(snapshot.figures for snapshot in snapshots_of(sources).values()),
         attributes=attributes.figures,
     )
     _refuse_no_pairs(figures, config)
@@ -114,15 +114,15 @@ def _sum_pairs(
 
 
 def _sources(config: PipelineConfig, workspace: Workspace) -> list[SourceFile]:
-    snapshots = pinned(workspace.root, workspace.date)
-    return as_they_were(list_sources(config.input.path, workspace.date, snapshots=snapshots), workspace.seen)
+    snapshots = read_pins(workspace.root, workspace.date)
+    return select_unchanged(list_sources(config.input.path, workspace.date, snapshots=snapshots), workspace.seen)
 
 
 def _refuse_changed(config: PipelineConfig, workspace: Workspace) -> None:
     """Look at the files once more, now that all are read."""
     try:
         _sources(config, workspace)
-        attribute_sources(config, workspace.date, pinned(workspace.root, workspace.date), workspace.seen)
+        attribute_sources(config, workspace.date, read_pins(workspace.root, workspace.date), workspace.seen)
     except InputError:
         storage.remove_tree(workspace.work(NAME))  # rows of no input that ever was
         raise

@@ -23,18 +23,18 @@ from pipeline.engine import Engine, Frame
 from pipeline.errors import ConfigError, StorageError
 from pipeline.ingest.addresses import filesystem_of
 from pipeline.ingest.attributes.tables import attribute_sources
-from pipeline.ingest.lake.pins import pin, pinned
+from pipeline.ingest.lake.pins import read_pins, write_pins
 from pipeline.ingest.lake.snapshot import Snapshot
 from pipeline.ingest.listing import takes
 from pipeline.ingest.run_date import (
     AllLateError,
     newest_date,
-    recorded_today,
+    record_today,
     refuse_future,
     time_rules,
     utc_today,
 )
-from pipeline.ingest.sources import SeenFile, SourceFile, digest, list_sources, shown, snapshots_of, survey_sources
+from pipeline.ingest.sources import SeenFile, SourceFile, digest, join_names, list_sources, snapshots_of, survey_sources
 from pipeline.publishing.listing import earlier_releases
 from pipeline.release_tables.alignment import find_parent
 from pipeline.stages.chain import MAKER, fingerprints
@@ -80,11 +80,12 @@ def open_workspace(
     clock = utc_today()
     refuse_future(date, clock, is_allowed=allow_future)
     # A lake table goes on being written: a run reads what was newest as it started, in every stage.
-    snapshots = {} if starts_here else pinned(root, date)
+    snapshots = {} if starts_here else read_pins(root, date)
     _refuse_own_tables(root, config.input.path, date)
     sources, ignored = survey_sources(config.input.path, date, snapshots=snapshots)
     if ignored:
-        log.info("input=%s files=%d ignored=%d (%s)", config.input.path, len(sources), len(ignored), shown(ignored))
+        names = join_names(ignored)
+        log.info("input=%s files=%d ignored=%d (%s)", config.input.path, len(sources), len(ignored), names)
 
     seen: dict[str, SeenFile] = {}
 
@@ -96,7 +97,7 @@ def open_workspace(
     today = None
     if starts_here and config.input.timestamp is not None:
         read = [interactions, codec.to_values(time_rules(config))]
-        today = recorded_today(root, read, date, clock, is_dry=is_dry)
+        today = record_today(root, read, date, clock, is_dry=is_dry)
     if date is None and starts_here:
         try:
             date = UNDATED if today is None else newest_date(engine, config, root, sources, interactions, today)
@@ -104,7 +105,7 @@ def open_workspace(
             if today == clock:
                 raise
             # A run that had no row to begin with is none to be resumed; perhaps a clock was wrong.
-            today = recorded_today(root, read, date, clock, is_dry=is_dry, anew=True)
+            today = record_today(root, read, date, clock, is_dry=is_dry, anew=True)
             date = newest_date(engine, config, root, sources, interactions, today)
         log.info("date=%s chosen=%s", date, "undated" if date == UNDATED else "newest_timestamp")
     about_nodes = attribute_sources(config, date, snapshots)
@@ -140,7 +141,7 @@ def open_workspace(
     if config.ppr.neighbors and config.ppr.sources:
         digests["embed"] = digest_of(list_sources(config.ppr.sources, date, "ppr.sources", snapshots))
     if starts_here and not is_dry:
-        pin(root, date, snapshots)
+        write_pins(root, date, snapshots)
     parent = find_parent(root, config, date)
     digests["aggregate"] = parent.release if parent else None
     return workspace_of(date)

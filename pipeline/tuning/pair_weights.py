@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pipeline.blocks.arrays import Block
 from pipeline.config.model import PipelineConfig
 from pipeline.embedding.in_memory import block_from_edges
-from pipeline.ingest.decay import decayed, half_life_us
+from pipeline.ingest.decay import decay_weights, half_life_us
 from pipeline.tuning.search import Candidate
 from pipeline.tuning.training_graph import History, TrainingGraph
 from schemas.tables import WEIGHT_UNIT
@@ -62,7 +62,7 @@ class PairWeights:
         if _WEIGHT in changes and self._events is not None:
             weight = self._events * round(1 / WEIGHT_UNIT)
         if _HALF_LIFE in changes and self._last_us is not None and self._until_us is not None:
-            weight = decayed(weight, self._last_us, self._until_us, half_life_us(changes[_HALF_LIFE]))
+            weight = decay_weights(weight, self._last_us, self._until_us, half_life_us(changes[_HALF_LIFE]))
         return weight
 
     def block(self, changes: Mapping[str, Any]) -> Block:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import ConfigError, InputError
-from pipeline.ingest.decay import MAX_HALF_LIFE_US, STEPS, decay_table, decayed, half_life_us
+from pipeline.ingest.decay import MAX_HALF_LIFE_US, STEPS, decay_table, decay_weights, half_life_us
 
 DAY = 86_400_000_000
 EPOCH = 1_700_000_000_000_000
@@ -17,7 +17,7 @@ half_lives = st.one_of(st.integers(1, 10**6), st.integers(DAY, 400 * DAY), st.ju
 
 
 def one(weight: int, ts: int, half_life: int, epoch: int = EPOCH) -> int:
-    return int(decayed(np.array([weight]), np.array([ts]), epoch, half_life)[0])
+    return int(decay_weights(np.array([weight]), np.array([ts]), epoch, half_life)[0])
 
 
 def by_big_integers(weight: int, ts: int, epoch: int, half_life: int) -> int:
@@ -75,25 +75,25 @@ def test_half_a_life_apart_is_exactly_half(weight: int, lives: int, age: int, ha
 @given(weights, st.lists(st.integers(EPOCH - 10**15, EPOCH + 10**12), min_size=2), st.integers(10**12, 10**15))
 def test_a_later_event_never_counts_less(weight: int, moments: list[int], half_life: int) -> None:
     ts = np.sort(np.array(moments))
-    assert (np.diff(decayed(np.full(len(ts), weight), ts, EPOCH, half_life)) >= 0).all()
+    assert (np.diff(decay_weights(np.full(len(ts), weight), ts, EPOCH, half_life)) >= 0).all()
 
 
 @given(st.lists(st.tuples(weights, st.integers(0, EPOCH)), min_size=1), st.integers(1, 10**15))
 def test_a_row_does_not_depend_on_the_others(rows: list[tuple[int, int]], half_life: int) -> None:
     weight, ts = map(np.array, zip(*rows, strict=True))
-    assert decayed(weight, ts, EPOCH, half_life).tolist() == [one(w, t, half_life) for w, t in rows]
+    assert decay_weights(weight, ts, EPOCH, half_life).tolist() == [one(w, t, half_life) for w, t in rows]
 
 
 def test_ties_are_rounded_to_even_at_every_shift() -> None:
     odd = np.arange(1, 2001, 2)
     for lives in range(1, 12):
         ts = np.full(len(odd), EPOCH - lives * DAY)
-        got = decayed(odd << (lives - 1), ts, EPOCH, DAY)  # each is a whole number and a half
+        got = decay_weights(odd << (lives - 1), ts, EPOCH, DAY)  # each is a whole number and a half
         assert got.tolist() == [round(Fraction(w, 2)) for w in odd.tolist()]
     # Younger than a half-life, the half that is dropped lies in the lower word.
     entry, f = next((int(entry), f) for f, entry in enumerate(decay_table()) if f and entry % 2 == 0)
     weight = 2**31 // (entry & -entry) * odd
-    got = decayed(weight, np.full(len(weight), EPOCH - f), EPOCH, STEPS)
+    got = decay_weights(weight, np.full(len(weight), EPOCH - f), EPOCH, STEPS)
     wanted = [Fraction(w * entry, 2**32) for w in weight.tolist()]
     assert {value.denominator for value in wanted} == {2}
     assert got.tolist() == [round(value) for value in wanted]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.ingest.id_match import IdMatch, match_ids, shape_of, swapped, why_no_match
+from pipeline.ingest.id_match import IdMatch, are_swapped, mask_id, match_ids, why_no_match
 
 IDS = [str(100_000 + 37 * n) for n in range(500)]
 
@@ -17,7 +17,7 @@ def test_matches_are_counted_as_sets_are(asked: set[int], known: set[int], as_te
     kind = pa.string() if as_text else pa.int64()
     found = match_ids(pa.array([*asked, *asked, None]).cast(kind), pa.array(list(known), pa.int64()))
     assert found == IdMatch(len(asked), len(known), len(asked & known))
-    assert found.is_nothing == (bool(asked) and len(asked & known) < max(1, 0.01 * min(len(asked), len(known))))
+    assert found.is_no_match == (bool(asked) and len(asked & known) < max(1, 0.01 * min(len(asked), len(known))))
 
 
 @pytest.mark.parametrize(
@@ -54,10 +54,10 @@ def test_ids_of_other_things_have_no_reason() -> None:
 
 @given(st.text(max_size=20))
 def test_ids_of_persons_are_shown_by_shape(text: str) -> None:
-    shape = shape_of(text)
+    shape = mask_id(text)
     assert len(shape) == len(text)
     assert not any(letter.isalpha() and letter not in "aA" for letter in shape)
-    assert shape_of(shape) == shape
+    assert mask_id(shape) == shape
 
 
 @pytest.mark.parametrize(
@@ -65,10 +65,10 @@ def test_ids_of_persons_are_shown_by_shape(text: str) -> None:
     [("0100451", "0999999"), ("17850.0", "99999.0"), (" ab-12 ", " aa-99 "), ("0", "0"), ("Zoë", "Aaa")],
 )
 def test_shapes(text: str, shape: str) -> None:
-    assert shape_of(text) == shape
+    assert mask_id(text) == shape
 
 
 def test_swapped_ends_are_seen() -> None:
     users, items = pa.array([f"u{n}" for n in range(50)]), pa.array([f"i{n}" for n in range(50)])
-    assert swapped({"user": items, "item": users}, {"user": users, "item": items})
-    assert not swapped({"user": users, "item": items}, {"user": users, "item": items})
+    assert are_swapped({"user": items, "item": users}, {"user": users, "item": items})
+    assert not are_swapped({"user": users, "item": items}, {"user": users, "item": items})

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from pipeline import codec
 from pipeline.errors import InputError
 from pipeline.ingest.counts import Counts, total
-from pipeline.ingest.decay import decayed
+from pipeline.ingest.decay import decay_weights
 from pipeline.ingest.ids import order_ends
 from pipeline.ingest.parse import ParseRules, newest_timestamp, parse, rows_schema
 from pipeline.ingest.pieces import ParseTask, split_tasks
@@ -483,7 +483,7 @@ def test_weights_are_as_of_the_epoch_where_a_half_life_is_given(tmp_path: Path) 
     table = pa.table({"source": [1, 2, 3], "target": [1, 2, 3], "timestamp": pa.array(ts, pa.timestamp("us"))})
     rules = ParseRules(timestamp="timestamp", half_life_us=500, epoch_us=FIRST + 1000)
     (parsed,) = from_table(tmp_path, table, rules)
-    assert parsed.rows.column("weight").to_pylist() == decayed(np.full(3, 2**32), ts, FIRST + 1000, 500).tolist()
+    assert parsed.rows.column("weight").to_pylist() == decay_weights(np.full(3, 2**32), ts, FIRST + 1000, 500).tolist()
     assert parsed.counts.weight_total == 2**32 + 2**31 + 2**30
 
 

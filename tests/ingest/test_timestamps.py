@@ -22,7 +22,7 @@ from pipeline.ingest.counts import total
 from pipeline.ingest.ids import MAX_ID_BYTES
 from pipeline.ingest.parse import ParseRules, newest_timestamp
 from pipeline.ingest.pieces import split_tasks
-from pipeline.ingest.readers import plain
+from pipeline.ingest.readers import to_plain
 from pipeline.ingest.rejected import ACCEPTED, REASONS, Verdict, Verdicts
 from pipeline.ingest.sources import list_sources
 from pipeline.ingest.timestamps import DIGIT_LAYOUTS, UNITS, TimeForm, Unit, microseconds, reading_of, unit_that_fits
@@ -40,7 +40,7 @@ units = st.sampled_from(UNITS)
 
 def read(column: pa.Array, unit: Unit | None = None, layout: str | None = None) -> tuple[list[int], list[Verdict]]:
     verdicts = Verdicts(len(column))
-    values = microseconds(plain(column), TimeForm(unit, layout), verdicts, "ts", "the input")
+    values = microseconds(to_plain(column), TimeForm(unit, layout), verdicts, "ts", "the input")
     codes = np.zeros(len(column), np.uint8) if verdicts.codes is None else verdicts.codes
     return values.tolist(), [Verdict(int(code)) for code in codes]
 

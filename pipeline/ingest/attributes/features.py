@@ -1,6 +1,6 @@
 """Clean rows of attributes to hashed features: conflicts, statistics, and what each value counts.
 
-A feature is a (column, value) pair, known by the hash of both; a number is a feature of its column alone, whose
+A feature is a (column, value) pair, named by the hash of both; a number is a feature of its column alone, whose
 value is how many deviations it is above the mean. Features of equal columns are equal, whatever the nodes' type.
 """
 
@@ -54,9 +54,9 @@ class NumberMean:
 
 
 def one_row_a_node(rows: pa.Table, rules: AttributeRules) -> tuple[pa.Table, list[dict[str, Any]]]:
-    """Order rows by id; keep one of equal rows, and none of rows of one id that differ.
+    """Order rows by id; keep one of equal rows, and none where the rows of an id differ.
 
-    So neither the order of files nor of rows decides what is known of a node.
+    So neither the order of files nor that of rows has an effect.
 
     Returns
     -------

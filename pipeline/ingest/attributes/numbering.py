@@ -93,11 +93,11 @@ class AttributeNodes(Generic[Frame]):
         described = figures.attributes[node_type].nodes
         match = IdMatch(described, linked_nodes, described - storage.rows_in(unknown))
         what = f"attributes.{node_type} ({self._config.attributes[node_type].path})"
-        if match.is_nothing:
+        if match.is_no_match:
             of_persons = node_type == self._config.input.source_type
             reason = why_no_match(_ids(unknown, None), _ids(nodes, node_type), of_persons=of_persons)
             raise InputError(f"{match.describe(what)}: they say nothing of its nodes. {reason}")
-        if match.is_little:
+        if match.is_weak:
             log.warning(
                 "stage=index warning: %s; the others get rows from their attributes alone", match.describe(what)
             )

@@ -1,4 +1,4 @@
-"""Rows of node attributes to clean rows: the one place that decides which are good, on every engine."""
+"""Rows of node attributes to clean rows: the one position that decides which are good, on every engine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pipeline.ingest.odd_ids import odd_ids
 from pipeline.ingest.pieces import FilePiece, ParseTask
 from pipeline.ingest.raw_batch import RawBatch, attribute_role
 from pipeline.ingest.readers import read
-from pipeline.ingest.reasons import about_line, shape_of
+from pipeline.ingest.reasons import about_line, kind_and_size
 from pipeline.ingest.rejected import ACCEPTED, REASONS, Verdict, Verdicts, shortened, to_text
 from pipeline.ingest.text.formats import TextFormat
 from schemas.tables import REJECTED_ATTRIBUTES
@@ -30,7 +30,7 @@ KINDS = ("numbers", "categories", "lists")
 
 @dataclass(frozen=True)
 class AttributeRules:
-    """What the columns of a type's attributes are called, and what they hold."""
+    """Names and kinds of the columns of a type's attributes."""
 
     node_type: str
     id: str = "id"
@@ -133,7 +133,7 @@ def check_attributes(raw: RawBatch, rules: AttributeRules, piece: FilePiece) -> 
 
 
 class _Examples:
-    """By reason, the first row that has it and the column that gave it; of ids and texts their kind and size only."""
+    """By reason, the first row and the column that caused it; of ids and texts only their kind and size."""
 
     def __init__(self, raw: RawBatch, verdicts: Verdicts, file: str) -> None:
         self._raw, self._verdicts, self._file = raw, verdicts, file
@@ -146,11 +146,11 @@ class _Examples:
             reason = REASONS.get(Verdict(int(code)))
             if reason is None or reason in self.by_reason:
                 continue
-            place = int(np.argmax(codes == code))
-            value = column.slice(place, 1)
-            words = repr(shortened(str(to_text(value)[0]))) if is_shown else shape_of(value)
+            position = int(np.argmax(codes == code))
+            value = column.slice(position, 1)
+            words = repr(shortened(str(to_text(value)[0]))) if is_shown else kind_and_size(value)
             words = "some value" if code == Verdict.WRONG_TYPE else f"{words} in column '{name}'"
-            self.by_reason[reason] = f"{words} (row {self._raw.rows[place]} of {self._file})"
+            self.by_reason[reason] = f"{words} (row {self._raw.rows[position]} of {self._file})"
 
 
 def _rejected(raw: RawBatch, verdicts: Verdicts, rules: AttributeRules, piece: FilePiece) -> pa.RecordBatch:
@@ -164,10 +164,10 @@ def _rejected(raw: RawBatch, verdicts: Verdicts, rules: AttributeRules, piece: F
             name: _shown(raw.values[attribute_role(rules.node_type, kind, name)].take(index))
             for kind, name in rules.columns
         }
-        for number, place in enumerate(at.tolist()):
+        for number, position in enumerate(at.tolist()):
             shown = {name: column[number] for name, column in values.items()}
-            reason = REASONS[Verdict(int(codes[place]))]
-            rows.append(rejected_row(rules, piece.relative, int(raw.rows[place]), ids[number], shown, reason))
+            reason = REASONS[Verdict(int(codes[position]))]
+            rows.append(rejected_row(rules, piece.relative, int(raw.rows[position]), ids[number], shown, reason))
     for line in raw.broken:
         reason = REASONS[Verdict.UNREADABLE_LINE]
         rows.append(rejected_row(rules, piece.relative, line.row, None, {"line": line.text}, reason))

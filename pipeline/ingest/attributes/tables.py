@@ -32,12 +32,12 @@ from pipeline.ingest.attributes.features import (
     squares_of_numbers,
     sums_of_numbers,
 )
-from pipeline.ingest.attributes.rows import AttributeRules, parse_attributes
+from pipeline.ingest.attributes.rows import KINDS, AttributeRules, parse_attributes
 from pipeline.ingest.counts import Counts, total
 from pipeline.ingest.figures import AttributeFigures
-from pipeline.ingest.lake.pins import pinned
+from pipeline.ingest.lake.pins import read_pins
 from pipeline.ingest.pieces import ParseTask, split_tasks
-from pipeline.ingest.sources import SeenFile, SourceFile, as_they_were, list_sources, snapshots_of
+from pipeline.ingest.sources import SeenFile, SourceFile, list_sources, select_unchanged, snapshots_of
 from pipeline.kernels.hashing import node_keys
 from pipeline.storage import BATCHES
 from pipeline.tasks import Attempt, Task, TaskRecord, TaskRunner, run_missing
@@ -167,7 +167,7 @@ class NodeAttributes:
         ------
         InputError : a file that can't be read, a missing column, more rejected rows than input.max_rejected_share.
         """
-        files = attribute_sources(config, workspace.date, pinned(workspace.root, workspace.date), workspace.seen)
+        files = attribute_sources(config, workspace.date, read_pins(workspace.root, workspace.date), workspace.seen)
         return cls(
             [
                 _read_type(engine, config, node_type, sources, f"attributes-{number:03d}", workspace.work("ingest"))
@@ -211,7 +211,7 @@ def attribute_sources(
     InputError : no files there, formats mixed, a file of no known format; one that was seen has other bytes now.
     """
     return {
-        node_type: as_they_were(list_sources(section.path, date, f"attributes.{node_type}.path", snapshots), seen)
+        node_type: select_unchanged(list_sources(section.path, date, f"attributes.{node_type}.path", snapshots), seen)
         for node_type, section in sorted(config.attributes.items())
     }
 
@@ -251,12 +251,15 @@ def _read_type(
             for bucket, file in enumerate(files if rules.numbers else ())
         ],
     )
-    figures = AttributeFigures.of(
-        counts,
-        rules,
+    figures = AttributeFigures(
         files=len(sources),
-        snapshots=list(snapshots_of(sources).values()),
+        snapshots=tuple(snapshot.figures for snapshot in snapshots_of(sources).values()),
+        read=counts.read,
         nodes=sum(record.result.nodes for record in gathered),
+        rejected=counts.rejected,
+        reasons=counts.reasons,
+        odd_ids=counts.odd_ids.get("id", {}),
+        columns={kind: getattr(rules, kind) for kind in KINDS},
         weights=section.weights,
         statistics=spreads_of([record.result.squares for record in measured], means),
     )

@@ -1,4 +1,4 @@
-"""Columns of node attributes to numbers, categories and lists: which types can hold them, which rows are unsound."""
+"""Columns of node attributes to numbers, categories and lists: accepted types, and rows that are unsound."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from pipeline.errors import InputError
 from pipeline.ingest.ids import broken_text
-from pipeline.ingest.rejected import Verdict, Verdicts, is_text, missing
+from pipeline.ingest.rejected import Verdict, Verdicts, is_missing, is_text
 from pipeline.ingest.weights import numbers_from_text
 
-#: Longer texts are rejected: they are descriptions, and no two nodes would share one.
+#: Longer texts are rejected: they are descriptions, which no two nodes share.
 MAX_VALUE_BYTES = 16_384
 
 
@@ -26,7 +26,7 @@ def numbers_of(column: pa.Array, verdicts: Verdicts, name: str, where: str) -> p
     InputError : for a column that is neither numbers, booleans nor text.
     """
     kind = column.type
-    absent = missing(column)
+    absent = is_missing(column)
     if is_text(kind):
         text = pc.cast(column, pa.string(), safe=False)
         filled = text if absent is None else pc.if_else(pa.array(absent), "0", text)
@@ -55,7 +55,7 @@ def categories_of(column: pa.Array, verdicts: Verdicts, name: str, where: str) -
     """
     text = _as_text(column, name, where, "categories")
     verdicts.mark(_unsound(text), Verdict.UNREADABLE_VALUE)
-    absent = missing(text)
+    absent = is_missing(text)
     return text if absent is None else pc.if_else(pa.array(absent), None, text)
 
 
@@ -134,7 +134,7 @@ def _split(text: pa.Array, separator: str) -> tuple[NDArray[np.int64], pa.Array]
 
 
 def _split_json(text: pa.Array, separator: str | None, verdicts: Verdicts) -> tuple[NDArray[np.int64], pa.Array]:
-    """Lists of JSON lines come as their text; other text is cut, if there is something to cut at."""
+    """Read lists of JSON lines, which come as their text; cut other text at the separator, if there is one."""
     rows: list[int] = []
     values: list[str] = []
     is_wrong = np.zeros(len(text), np.bool_)
@@ -142,14 +142,14 @@ def _split_json(text: pa.Array, separator: str | None, verdicts: Verdicts) -> tu
         if not raw:
             continue
         value = raw.decode(errors="replace")
-        found = _json_list(value)
-        if found is None and separator is not None:
-            found = [piece.strip() for piece in value.split(separator)]
-        if found is None:
+        entries = _json_list(value)
+        if entries is None and separator is not None:
+            entries = [entry.strip() for entry in value.split(separator)]
+        if entries is None:
             is_wrong[row] = True
             continue
-        rows += [row] * len(found)
-        values += found
+        rows += [row] * len(entries)
+        values += entries
     verdicts.mark(is_wrong, Verdict.WRONG_TYPE)
     return np.array(rows, np.int64), pa.array(values, pa.string())
 
@@ -158,12 +158,12 @@ def _json_list(text: str) -> list[str] | None:
     if not text.startswith("["):
         return None
     try:
-        found = json.loads(text)
+        entries = json.loads(text)
     except ValueError:
         return None
-    if any(isinstance(value, (list, dict, float)) for value in found):
+    if any(isinstance(value, (list, dict, float)) for value in entries):
         return None
-    return [json.dumps(value) if isinstance(value, bool) else str(value) for value in found if value is not None]
+    return [json.dumps(value) if isinstance(value, bool) else str(value) for value in entries if value is not None]
 
 
 def _lists(rows: NDArray[np.int64], values: pa.Array, n: int) -> pa.Array:

@@ -32,7 +32,7 @@ class DeltaFile:
 
     schema: pa.Schema  # of the table
     constants: Mapping[str, pa.Scalar]  # partition columns
-    is_kept: NDArray[np.bool_] | None  # by row of the file; None where none was deleted
+    is_left: NDArray[np.bool_] | None  # by row of the file; None where none was deleted
 
     def stored(self, names: Sequence[str], in_file: Sequence[str]) -> list[str]:
         """Return which of the file's columns are needed for columns of the table; case is none of Delta's matters."""
@@ -43,16 +43,16 @@ class DeltaFile:
         self, rows: NDArray[np.int64], batch: pa.RecordBatch, names: Sequence[str]
     ) -> tuple[NDArray[np.int64], dict[str, pa.Array]]:
         """Return the rows of a batch that are left, and their columns in the table's types."""
-        found = {name.lower(): batch.column(place) for place, name in enumerate(batch.schema.names)}
-        keep = None if self.is_kept is None else self.is_kept[rows]
+        stored = {name.lower(): batch.column(place) for place, name in enumerate(batch.schema.names)}
+        keep = None if self.is_left is None else self.is_left[rows]
         rows = rows if keep is None else rows[keep]
         columns: dict[str, pa.Array] = {}
         for name in names:
             kind = self.schema.field(name).type
             if name in self.constants:
                 columns[name] = pa.repeat(self.constants[name], len(rows))
-            elif name.lower() in found:
-                column = found[name.lower()]
+            elif name.lower() in stored:
+                column = stored[name.lower()]
                 columns[name] = pc.cast(column if keep is None else column.filter(pa.array(keep)), kind)
             else:
                 columns[name] = pa.nulls(len(rows), kind)
@@ -87,14 +87,14 @@ def open_snapshot(snapshot: Snapshot) -> DeltaVersion:
     schema = pa.schema(table.schema().to_arrow())
     actions = pa.table(table.get_add_actions(flatten=True))
     partitions = [name for name in table.metadata().partition_columns if _PARTITION + name in actions.column_names]
-    kept = _kept_rows(table) if "deletionVectors" in features else {}
+    left = _rows_left(table) if "deletionVectors" in features else {}
     files, views = [], {}
     for row, quoted in enumerate(actions["path"].to_pylist()):
         name = unquote(quoted)
         constants = {column: actions[_PARTITION + column][row].cast(schema.field(column).type) for column in partitions}
         size = actions["size_bytes"][row].as_py()
         files.append(LakeFile(name, size, name if "://" in name else None))  # a clone names files of another table
-        views[name] = DeltaFile(schema, constants, kept.get(name))
+        views[name] = DeltaFile(schema, constants, left.get(name))
     return DeltaVersion(list(schema.names), sorted(files, key=lambda file: file.name.encode()), views)
 
 
@@ -114,14 +114,14 @@ def _refuse(features: set[str], configuration: Mapping[str, str], snapshot: Snap
         )
 
 
-def _kept_rows(table: DeltaTable) -> dict[str, NDArray[np.bool_]]:
+def _rows_left(table: DeltaTable) -> dict[str, NDArray[np.bool_]]:
     """Rows that deletion vectors leave, by file."""
     root = str(table.table_uri).rstrip("/") + "/"
-    found = {}
+    left = {}
     for batch in pa.RecordBatchReader.from_stream(table.deletion_vectors()):
-        for uri, kept in zip(batch.column("filepath").to_pylist(), batch.column("selection_vector"), strict=True):
-            found[unquote(uri.removeprefix(root))] = np.asarray(kept.values, bool)
-    return found
+        for uri, rows in zip(batch.column("filepath").to_pylist(), batch.column("selection_vector"), strict=True):
+            left[unquote(uri.removeprefix(root))] = np.asarray(rows.values, bool)
+    return left
 
 
 def _table(address: str, version: int | None = None) -> DeltaTable:

@@ -53,7 +53,7 @@ def table_at(filesystem: pafs.FileSystem, folder: str) -> LakeFolder | None:
         if metadata.type != pafs.FileType.Directory:
             return None
         inside = filesystem.get_file_info(pafs.FileSelector(metadata.path))
-    except OSError:  # no right to look: what can't be seen is told when it is listed
+    except OSError:  # no right to look: listing the folder says so
         return None
     is_table = any(info.path.endswith(".metadata.json") for info in inside)
     return LakeFolder("Iceberg", folder) if is_table else None
@@ -62,35 +62,35 @@ def table_at(filesystem: pafs.FileSystem, folder: str) -> LakeFolder | None:
 def table_around(filesystem: pafs.FileSystem, path: str) -> LakeFolder | None:
     """Return the lake table that a path lies in, None if it lies in none."""
     while path := path.rpartition("/")[0]:
-        if found := table_at(filesystem, path):
-            return found
+        if table := table_at(filesystem, path):
+            return table
     return None
 
 
 def tables_among(paths: Iterable[str]) -> list[LakeFolder]:
-    """Return the lake tables that files and folders of a listing tell of, in order."""
-    found: dict[str, LakeFolder] = {}
+    """Return the lake tables that the paths of a listing belong to, in order."""
+    tables: dict[str, LakeFolder] = {}
     for path in paths:
         if any(sign in path for sign in _SIGNS) and (mark := _MARK.match(path)):
             kind: Kind = "Delta" if mark["Delta"] else "Hudi" if mark["Hudi"] else "Iceberg"
-            found.setdefault(mark["root"], LakeFolder(kind, mark["root"]))
-    return [found[root] for root in sorted(found)]
+            tables.setdefault(mark["root"], LakeFolder(kind, mark["root"]))
+    return [tables[root] for root in sorted(tables)]
 
 
 def metadata_file(filesystem: pafs.FileSystem, root: str) -> str:
-    """Return the path of the metadata file that an Iceberg table's folder is read by.
+    """Return the path of the newest metadata file in an Iceberg table's folder.
 
-    That is the one which version-hint.text names, or one of the versions that follow it without a gap; without the
-    hint, the one of the highest number.
+    That is the last of the versions that follow version-hint.text without a gap; without the hint, the file with
+    the highest number.
 
     Raises
     ------
     InputError : two files of one number: which of them is the table, only its catalogue knows.
     """
     folder = f"{root.rstrip('/')}/metadata"
-    found = filesystem.get_file_info(pafs.FileSelector(folder))
-    names = sorted(info.base_name for info in found if info.base_name.endswith(".metadata.json"))
-    if any(info.base_name == "version-hint.text" for info in found):
+    files = filesystem.get_file_info(pafs.FileSelector(folder))
+    names = sorted(info.base_name for info in files if info.base_name.endswith(".metadata.json"))
+    if any(info.base_name == "version-hint.text" for info in files):
         with filesystem.open_input_stream(f"{folder}/version-hint.text") as stream:
             hint = stream.read().decode(errors="replace").strip()
         version = int(hint) if hint.isdecimal() else None
@@ -114,8 +114,8 @@ def _named(names: Sequence[str], stem: str) -> str | None:
     return next((name for name in spellings if name in names), None)
 
 
-def refuse_hudi(address: str) -> InputError:
-    """What to say of a Hudi table."""
+def hudi_error(address: str) -> InputError:
+    """Return the error about a Hudi table."""
     return InputError(
         f"input {address} is a Hudi table (.hoodie), which is not read here: its folder holds rows that were "
         "updated or deleted since. Export a snapshot, in Spark: "

@@ -13,7 +13,7 @@ from pipeline.ingest.lake.snapshot import Snapshot
 _PREFIX = "snapshots-"
 
 
-def pin(root: Path, date: dt.date, snapshots: Mapping[str, Snapshot]) -> None:
+def write_pins(root: Path, date: dt.date, snapshots: Mapping[str, Snapshot]) -> None:
     """Record what a date's run reads: tables go on being written while it runs, stage by stage."""
     path = _record(root, date.isoformat())
     if snapshots or path.exists():
@@ -21,7 +21,7 @@ def pin(root: Path, date: dt.date, snapshots: Mapping[str, Snapshot]) -> None:
         storage.write_checked_json(path, {"snapshots": records})
 
 
-def pinned(root: Path, date: dt.date | None) -> dict[str, Snapshot]:
+def read_pins(root: Path, date: dt.date | None) -> dict[str, Snapshot]:
     """Return what the run of a date reads, by table; without a date, that of the newest one.
 
     Raises

@@ -20,6 +20,20 @@ class Snapshot:
     version: str  # Delta: version; Iceberg: snapshot id
     opened: str
 
+    @property
+    def figures(self) -> SnapshotFigures:
+        """What a manifest says of the snapshot."""
+        return SnapshotFigures(self.kind, self.table, self.version)
+
+
+@dataclass(frozen=True)
+class SnapshotFigures:
+    """A lake table that was read, and the version of it."""
+
+    kind: Kind
+    table: str
+    version: str
+
 
 @dataclass(frozen=True)
 class LakeFile:

@@ -23,7 +23,7 @@ _PACKAGES: Mapping[Kind, str] = {"Delta": "deltalake", "Iceberg": "pyiceberg"}
 
 @contextmanager
 def opening(kind: Kind, address: str) -> Iterator[None]:
-    """Turn what a library says of a table it can't open into an InputError that names it and what to do."""
+    """Turn a library's error about a table into an InputError that names the table and what to do."""
     package = _PACKAGES[kind]
     try:
         yield
@@ -49,7 +49,7 @@ def _library(kind: Kind) -> ModuleType:
     return import_module(f"pipeline.ingest.lake.{kind.lower()}")
 
 
-def newest(kind: Kind, address: str, metadata: str | None = None) -> Snapshot:
+def newest_snapshot(kind: Kind, address: str, metadata: str | None = None) -> Snapshot:
     """Return the table's current snapshot; ``metadata`` is the address of the metadata file to open (Iceberg).
 
     Raises
@@ -62,7 +62,7 @@ def newest(kind: Kind, address: str, metadata: str | None = None) -> Snapshot:
 
 
 def files_of(snapshot: Snapshot) -> list[LakeFile]:
-    """Return the data files of a snapshot, by name; InputError as :func:`newest` raises it."""
+    """Return the data files of a snapshot, by name; InputError as :func:`newest_snapshot` raises it."""
     with opening(snapshot.kind, snapshot.table):
         files: list[LakeFile] = _library(snapshot.kind).open_snapshot(snapshot).files
         return files

@@ -30,7 +30,7 @@ from pipeline.kernels.text_records import GLUED, SPANS_LINES, Records, find_reco
 MAX_QUOTED_LINES = 10_000
 MAX_QUOTED_BYTES = 64 * 2**20
 
-#: What a header begins with that is none, and what to do about it.
+#: Beginnings of first lines that are no header, and what to do about them.
 _OTHER_TEXTS: Mapping[str, str] = {
     "{": "It looks like JSON: let the file's name end in .jsonl.",
     "[{": "It looks like JSON: let the file's name end in .json.",
@@ -49,7 +49,7 @@ class _Block:
 
 
 class CsvFile:
-    """A piece of delimited text: the names of its columns, known at once, and its rows."""
+    """A piece of delimited text: the names of its columns, which are read at once, and its rows."""
 
     def __init__(self, piece: FilePiece, text: TextFormat) -> None:
         """Read the header; of a Matrix Market file whose comments are left out, the line of sizes.
@@ -129,7 +129,7 @@ class CsvFile:
         return find_records(signs, self._dialect.byte[0], self._quote, is_last, most, self._comment)
 
     def _blocks(self) -> Iterator[_Block]:
-        """Cut the text where a record ends; only within quotes is that another place than where a line does."""
+        """Cut the text where a record ends: where a line does, unless it is within quotes."""
         held, line = b"", self._line
         for block, is_last in _with_last(self._rest):
             data = held + block if held else block
@@ -148,13 +148,13 @@ class CsvFile:
             line += records.lines
 
     def _batch(self, block: _Block, columns: Mapping[str, str], first: int) -> tuple[RawBatch, int]:
-        """Parse a block; return its rows and the number of its records, which was not told by the parser."""
+        """Parse a block; return its rows and the number of its records, which the parser does not count."""
         width = len(self.names or ())
-        places = sorted({(self.names or []).index(name) for name in columns.values()})
+        positions = sorted({(self.names or []).index(name) for name in columns.values()})
         count = block.count
         if count is not None:
             try:
-                table = self._parse(block.data, width, places)
+                table = self._parse(block.data, width, positions)
             except pa.ArrowInvalid:
                 table = None  # some row is of another width
             if table is not None and table.num_rows == count:
@@ -166,7 +166,7 @@ class CsvFile:
         is_whole &= ~_has_nul(block.data, records)  # text has none: a disk or a program wrote over rows
         bad = np.flatnonzero(~is_whole)
         with naming(self._piece.address, "csv"):
-            table = self._parse(_only(block.data, records, is_whole), width, places)
+            table = self._parse(_only(block.data, records, is_whole), width, positions)
         if table.num_rows != count - len(bad):
             raise InputError(
                 f"{self._piece.address}: {count - len(bad):,} rows stand in lines {block.line:,} to "
@@ -178,17 +178,17 @@ class CsvFile:
         batch.blank_lines, batch.comment_lines = records.blanks, records.comments
         return batch, count
 
-    def _parse(self, data: bytes, width: int, places: Iterable[int]) -> pa.Table:
-        """Some columns of whole records as bytes; they are named by their places, since names may repeat."""
-        wanted = [str(place) for place in places] or ["0"]
+    def _parse(self, data: bytes, width: int, positions: Iterable[int]) -> pa.Table:
+        """Some columns of whole records as bytes; they are named by their positions, since names may repeat."""
+        wanted = [str(position) for position in positions] or ["0"]
         if not data:
-            return pa.table({place: pa.array([], pa.binary()) for place in wanted})
+            return pa.table({position: pa.array([], pa.binary()) for position in wanted})
         if data.startswith(BOM_UTF8):  # within a file a mark is text, and the parser would drop it
             data = b"\n" + data
         return pacsv.read_csv(
             pa.BufferReader(data),
             read_options=pacsv.ReadOptions(
-                use_threads=False, block_size=len(data) + 1, column_names=[str(place) for place in range(width)]
+                use_threads=False, block_size=len(data) + 1, column_names=[str(position) for position in range(width)]
             ),
             parse_options=pacsv.ParseOptions(
                 delimiter=self._dialect.byte.decode(),
@@ -205,37 +205,37 @@ class CsvFile:
 
     def _raw(self, rows: NDArray[np.int64], table: pa.Table, columns: Mapping[str, str], data: bytes) -> RawBatch:
         names = self.names or []
-        arrays = {names[int(place)]: one_chunk(table.column(place)) for place in table.column_names}
+        arrays = {names[int(position)]: one_chunk(table.column(position)) for position in table.column_names}
         is_header = self._headers_among(arrays, data)
         if self._stand_in and self._has_quotes(data):  # values may hold the delimiter
             there, here = self._dialect.delimiter.encode(), self._stand_in
             arrays = {name: pc.replace_substring(array, here, there) for name, array in arrays.items()}
-        # As strings that nobody has looked at: UTF-8 is checked row by row, where values are judged.
+        # As strings, unchecked: UTF-8 is checked row by row, where values are judged.
         values = {role: arrays[name].view(pa.string()) for role, name in columns.items()}
         return RawBatch(rows, values, is_header=is_header)
 
     def _headers_among(self, arrays: Mapping[str, pa.Array], data: bytes) -> NDArray[np.bool_] | None:
-        """Which rows are the header again, however it is quoted; None if a look at the bytes says that none is.
+        """Return which rows repeat the header, however it is quoted; None if the bytes show that none does.
 
         Raises
         ------
-        InputError : a row is the header in another order, so that below it values stand in each other's places.
+        InputError : a row is the header in another order, so that below it values stand in the wrong columns.
         """
         own = [self._titles[(self.names or []).index(name)] for name in arrays]
         if not all(title and title in data for title in own):
             return None
         titles = [title for title in self._titles if title]
         # After a byte order mark as well, of files joined bytewise.
-        known = pa.array([*titles, *(BOM_UTF8 + title for title in titles)])
+        all_titles = pa.array([*titles, *(BOM_UTF8 + title for title in titles)])
         rows = np.arange(len(next(iter(arrays.values()))))
-        places = np.empty((rows.size, 0), np.int64)  # of titles, in rows that have nothing but titles
+        positions = np.empty((rows.size, 0), np.int64)  # of titles, in rows that have nothing but titles
         for array in arrays.values():
-            at = pc.index_in(array.take(pa.array(rows)), value_set=known).fill_null(-1).to_numpy().astype(np.int64)
-            rows, places = rows[at >= 0], np.column_stack([places, at % len(titles)])[at >= 0]
-        is_own = (places == [titles.index(title) for title in own]).all(axis=1)
-        is_other = ~is_own & (np.diff(np.sort(places, axis=1), axis=1) > 0).all(axis=1)
+            at = pc.index_in(array.take(pa.array(rows)), value_set=all_titles).fill_null(-1).to_numpy().astype(np.int64)
+            rows, positions = rows[at >= 0], np.column_stack([positions, at % len(titles)])[at >= 0]
+        is_own = (positions == [titles.index(title) for title in own]).all(axis=1)
+        is_other = ~is_own & (np.diff(np.sort(positions, axis=1), axis=1) > 0).all(axis=1)
         if is_other.any() and len(own) > 1:
-            names = [titles[place].decode(errors="replace") for place in places[is_other][0]]
+            names = [titles[position].decode(errors="replace") for position in positions[is_other][0]]
             raise InputError(
                 f"{self._piece.address}: within the file, a row names the columns {list(arrays)} as {names}: files "
                 "whose columns differ in order were joined, and below that row each value would be taken for another. "
@@ -331,8 +331,8 @@ def _has_nul(data: bytes, records: Records) -> NDArray[np.bool_]:
     """Which records hold a NUL."""
     if b"\0" not in data:
         return np.zeros(len(records.start), np.bool_)
-    places = np.flatnonzero(np.frombuffer(data, np.uint8) == 0)  # in a comment they do no harm
-    has_nul: NDArray[np.bool_] = np.searchsorted(places, records.stop) > np.searchsorted(places, records.start)
+    positions = np.flatnonzero(np.frombuffer(data, np.uint8) == 0)  # in a comment they do no harm
+    has_nul: NDArray[np.bool_] = np.searchsorted(positions, records.stop) > np.searchsorted(positions, records.start)
     return has_nul
 
 

@@ -1,4 +1,4 @@
-"""How text files are to be read: what parts their columns, what these are called, how characters are written."""
+"""How text files are read: delimiter, quotes, header, names of columns, encoding."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.ingest.file_formats import COMPRESSIONS
 
-#: What lines of comments usually begin with.
+#: Usual beginnings of comments.
 COMMENT_MARKS = ("#", "%")
 #: What a Matrix Market file begins with. Its first line after the comments holds sizes, as its format demands.
 MATRIX_MARKET = "%%MatrixMarket"
@@ -36,7 +36,7 @@ class TextFormat:
 
     @classmethod
     def from_keys(cls, keys: Mapping[str, Any]) -> TextFormat:
-        """Return what a section of the configuration says, as a mapping that may hold other keys, too."""
+        """Return the format that a section of the configuration describes; the mapping may hold other keys."""
         values: dict[str, Any] = {one.name: keys[one.name] for one in fields(cls) if one.name in keys}
         for name in ("columns", "null_values"):
             values[name] = tuple(values.get(name, ()))

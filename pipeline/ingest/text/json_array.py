@@ -1,4 +1,4 @@
-"""A JSON array as lines: each element on one, so that arrays and JSON lines are read alike."""
+"""A JSON array as lines, one element each, so that arrays and JSON lines are read alike."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BLANKS = re.compile(r"[ \t\r\n]*")
 
 
 def lines_of_array(address: str, blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the elements of an array, a line each, in blocks of lines; elements may be anything, blocks cut anywhere.
+    """Yield the elements of an array, a line each, in blocks of lines. The input may be cut anywhere.
 
     Raises
     ------
@@ -30,7 +30,7 @@ def lines_of_array(address: str, blocks: Iterable[bytes]) -> Iterator[bytes]:
     for block, is_last in _with_last(blocks):
         line += text.count("\n", 0, at)
         text, at = text[at:] + to_text.decode(block, is_last), 0
-        found: list[str] = []
+        elements: list[str] = []
         while (at := _end_of_blanks(text, at)) < len(text):
             sign = text[at]
             if state == "start" and sign == "[":
@@ -41,7 +41,7 @@ def lines_of_array(address: str, blocks: Iterable[bytes]) -> Iterator[bytes]:
                     break
                 if stop < 0:
                     raise _broken(address, line + text.count("\n", 0, at), "an element is no JSON")
-                found.append(text[at:stop].translate(_LINE_ENDS))
+                elements.append(text[at:stop].translate(_LINE_ENDS))
                 state, at = "after", stop
             elif state in ("first", "after") and sign == "]":
                 state, at = "end", at + 1
@@ -50,8 +50,8 @@ def lines_of_array(address: str, blocks: Iterable[bytes]) -> Iterator[bytes]:
             else:
                 what = "something stands after the end" if state == "end" else "a comma is missing"
                 raise _broken(address, line + text.count("\n", 0, at), what)
-        if found:
-            yield "".join(element + "\n" for element in found).encode("utf-8", "surrogateescape")
+        if elements:
+            yield "".join(element + "\n" for element in elements).encode("utf-8", "surrogateescape")
     if state != "end":
         raise _broken(address, line + text.count("\n"), "the file ends")
 

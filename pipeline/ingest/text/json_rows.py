@@ -83,7 +83,7 @@ def _load(line: bytes) -> Any:
 
 
 def _json_by_arrow(block: bytes, columns: Mapping[str, str]) -> RawBatch | None:
-    """Read a block whose columns hold one kind of value each, as in its first line; None if they don't."""
+    """Read a block whose columns each hold the kind of value of the first line; None if they don't."""
     if b"\0" in block:  # text has none: a disk or a program wrote over rows
         return None
     first = block.lstrip().partition(b"\n")[0]
@@ -121,9 +121,9 @@ def _json_by_arrow(block: bytes, columns: Mapping[str, str]) -> RawBatch | None:
 
 
 def _count_of_objects(block: bytes) -> int | None:
-    """The number of lines that are not blank, None if some don't begin and end as objects do.
+    """Return the number of lines that are not blank; None if some don't begin and end as objects do.
 
-    Objects that lie over two lines would make up for two on one line, and blank lines, too.
+    Without this check, an object over two lines, or a blank line, could hide two objects on one line.
     """
     lines = block.count(b"\n") + (not block.endswith(b"\n"))
     if block.startswith(b"{") and block.rstrip().endswith(b"}") and block.count(b"}\n{") == lines - 1:

@@ -1,4 +1,4 @@
-"""The text of a file as UTF-8, in blocks of whole lines: unpacked, decoded, marks of byte order left out."""
+"""The text of a file as UTF-8, in blocks of whole lines: unpacked, decoded, without byte order marks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-#: First bytes of what is no table of text, whatever its name says.
+#: First bytes of files that are no tables of text, whatever their names.
 _FOREIGN = (
     (b"\x1f\x8b", "gzip data; let its name end in .gz"),
     (b"\x28\xb5\x2f\xfd", "zstd data; let its name end in .zst"),
@@ -82,7 +82,7 @@ def cut_at_lines(piece: FilePiece, chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def text_chunks(piece: FilePiece, encoding: str | None) -> Iterator[bytes]:
-    """Yield the text as UTF-8, cut anywhere. What is UTF-8 already passes as it is.
+    """Yield the text as UTF-8, cut anywhere; UTF-8 passes unchanged.
 
     A character that can't be decoded becomes the byte FF, which is in no UTF-8 text: its row is rejected where
     the value is used, and no other.
