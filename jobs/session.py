@@ -27,16 +27,15 @@ def open_date(
 ) -> Iterator[tuple[Any, Workspace]]:
     """Yield an engine and the workspace of the options' date, under the date's lock: stages can run there."""
     from pipeline import storage
-    from pipeline.stages.opening import open_workspace
+    from pipeline.stages.opening import OpenOptions, open_workspace
     from pipeline.workspace import hold
 
     run_id = os.environ.get("GRAPHQUILT_RUN_ID") or uuid4().hex[:12]
     with open_engine(options_of(options), purpose, stop) as plain:
         engine = with_progress(plain)
         root = storage.local_root(options.workspace)
-        workspace = open_workspace(
-            engine, config, root, options.date, run_id, starts_here=True, allow_future=options.allow_future
-        )
+        opening = OpenOptions(options.date, run_id, starts_with_ingest=True, allow_future=options.allow_future)
+        workspace = open_workspace(engine, config, root, opening)
         with hold(workspace, purpose, options.wait_s):
             yield engine, workspace
 

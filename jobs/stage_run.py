@@ -24,10 +24,10 @@ from jobs.session import open_engine
 from jobs.stopping import StopRequest
 from pipeline import storage
 from pipeline.errors import ConfigError, GateError, GraphquiltError, LockedError, StorageError
-from pipeline.stages.opening import open_workspace
+from pipeline.stages.opening import OpenOptions, open_workspace
 from pipeline.stages.runner import StageReport, run_stages
 from pipeline.storage.disk_space import free_reserve, full, is_full, keep_reserve
-from pipeline.workspace import Workspace, hold, run_folder
+from pipeline.workspace import PublishOptions, Workspace, hold, run_folder
 
 log = logging.getLogger(__name__)
 
@@ -66,13 +66,14 @@ class StageRun:
                 engine,
                 config,
                 self._root,
-                options.date,
-                self._run_id,
-                starts_here=self._names[0] == "ingest",
-                force_current=options.force_current,
-                rehash=options.rehash,
-                accept_drift=options.accept_drift,
-                allow_future=options.allow_future,
+                OpenOptions(
+                    options.date,
+                    self._run_id,
+                    starts_with_ingest=self._names[0] == "ingest",
+                    rehash=options.rehash,
+                    allow_future=options.allow_future,
+                    publish=PublishOptions(options.force_current, options.accept_drift),
+                ),
             )
             # Held from the first stage to the last: one that waits for this date doesn't cut in between two stages.
             with hold(self._workspace, self._purpose(), options.wait_s):

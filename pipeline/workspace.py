@@ -95,6 +95,24 @@ class Checks:
 
 
 @dataclass(frozen=True)
+class RunInputs:
+    """What a run takes from outside of its own tables, as it was when the run began."""
+
+    files: Mapping[str, Any] = field(default_factory=dict)  # how each file of the input looked, by address
+    today: dt.date | None = None  # UTC, when this run of this input and config first began; None: undated input
+    baselines: tuple[str, ...] = ()  # the release that this run is judged against, and its ancestors
+    parent: str | None = None  # the release whose coordinates this run's table is turned into
+
+
+@dataclass(frozen=True)
+class PublishOptions:
+    """What the user lets publish do."""
+
+    force_current: bool = False  # move CURRENT even to an older date than it has
+    accept_drift: bool = False  # publish whatever the gates say
+
+
+@dataclass(frozen=True)
 class Workspace:
     """The folder of one run date: knows where each table of this run belongs."""
 
@@ -103,12 +121,8 @@ class Workspace:
     fingerprints: Mapping[str, str]  # by stage; see pipeline.stages.chain
     tables: Mapping[str, str]  # table -> stage that makes it
     run_id: str
-    force_current: bool = False  # publish moves CURRENT even to an older date than it has
-    parent: str | None = None  # the release whose coordinates this run's table is turned into
-    accept_drift: bool = False  # publish whatever the gates say
-    baselines: tuple[str, ...] = ()  # the release that this run is judged against, and its ancestors
-    seen: Mapping[str, Any] = field(default_factory=dict)  # files of the input as the run began, by address
-    today: dt.date | None = None  # UTC, when this run of this input and config first began; None: undated input
+    inputs: RunInputs = RunInputs()
+    publish: PublishOptions = PublishOptions()
     checks: Checks = field(default_factory=Checks, compare=False, repr=False)
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ from jobs.arguments import CommandParser, command_parser, stage_parser
 if TYPE_CHECKING:
     from pipeline.config.model import PipelineConfig
     from pipeline.embedding.rows import Settings
+    from pipeline.ingest.sources import SourceFile
+    from pipeline.planning.input_size import InputSize
     from pipeline.planning.sizes import Graph
     from pipeline.workspace import Workspace
 
@@ -68,15 +71,7 @@ def answer(options: argparse.Namespace) -> Answer:
     finished = {**stages, "publish": "made"} if is_published else stages
     machine = slowness()
     facts = {
-        "input": {
-            "path": config.input.path,
-            "format": sources[0].format,
-            "files": len(sources),
-            "bytes": size.bytes,
-            "rows": size.rows,
-            "rows_are_exact": size.is_exact,
-            "tasks": size.tasks,
-        },
+        "input": _input_facts(config.input.path, sources, size),
         **_attributes(config, options.date, workspace),
         "date": _date(options.date, workspace),
         "engine": options.engine,
@@ -92,6 +87,18 @@ def answer(options: argparse.Namespace) -> Answer:
     }
     warnings = warnings_of(facts, config)
     return Answer({**facts, "warnings": warnings}, text_of(facts, warnings))
+
+
+def _input_facts(path: str, sources: Sequence[SourceFile], size: InputSize) -> dict[str, Any]:
+    return {
+        "path": path,
+        "format": sources[0].format,
+        "files": len(sources),
+        "bytes": size.bytes,
+        "rows": size.rows,
+        "rows_are_exact": size.is_exact,
+        "tasks": size.tasks,
+    }
 
 
 def _hashed_settings(config: PipelineConfig, graph: Graph, workspace: Workspace | None) -> Settings | None:
@@ -129,16 +136,15 @@ def _attributes(config: PipelineConfig, date: dt.date | None, workspace: Workspa
 def _workspace(config: PipelineConfig, root: Path, options: argparse.Namespace) -> Workspace | None:
     """Return the workspace of the run; None if some file of the input was never read as it is now."""
     from pipeline.errors import NotComputedError
-    from pipeline.stages.opening import open_workspace
+    from pipeline.stages.opening import OpenOptions, open_workspace
     from pipeline.tasks import CachedRunner
 
     engine: Any = CachedRunner()
     try:
         if root.is_dir():
             future = options.allow_future
-            return open_workspace(
-                engine, config, root, options.date, "plan", starts_here=True, allow_future=future, is_dry=True
-            )
+            opening = OpenOptions(options.date, "plan", starts_with_ingest=True, allow_future=future, is_dry=True)
+            return open_workspace(engine, config, root, opening)
     except NotComputedError:
         pass
     return None

@@ -89,7 +89,7 @@ def _answers(options: argparse.Namespace) -> pa.Table:
     from jobs.session import open_local
     from pipeline.queries.ppr import QueryOptions, answer_batch
     from pipeline.queries.restart_batches import read_batch
-    from pipeline.stages.opening import open_workspace
+    from pipeline.stages.opening import OpenOptions, open_workspace
 
     config = read_config(options.config, options.overrides)
     batch = _parse_batch(options.ids) if options.batch is None else read_batch(options.batch)
@@ -106,7 +106,8 @@ def _answers(options: argparse.Namespace) -> pa.Table:
     with open_local() as engine:
         try:
             run_id = uuid4().hex[:12]
-            workspace = open_workspace(engine, config, root, options.date, run_id, starts_here=False, allow_future=True)
+            opening = OpenOptions(options.date, run_id, starts_with_ingest=False, allow_future=True)
+            workspace = open_workspace(engine, config, root, opening)
         except ConfigError as error:
             raise ConfigError(f"{error}. 'graphquilt ppr-index' does it, and makes the walk index") from error
         return answer_batch(engine, config, workspace, batch, query_options)

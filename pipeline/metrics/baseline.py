@@ -40,9 +40,9 @@ class Baseline:
     @classmethod
     def of(cls, workspace: Workspace, name: str) -> Baseline | None:
         """Return the baseline of a run; None on a first night."""
-        if not workspace.baselines:
+        if not workspace.inputs.baselines:
             return None
-        folder = published_folder(workspace.root, name) / RELEASES / workspace.baselines[0]
+        folder = published_folder(workspace.root, name) / RELEASES / workspace.inputs.baselines[0]
         return cls(folder, manifest_of(folder))
 
     def checked(self, workspace: Workspace, name: str) -> Baseline:

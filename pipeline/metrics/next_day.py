@@ -117,7 +117,7 @@ def _foretold(metrics: Mapping[str, Any], k: int) -> dict[str, _Foretold]:
 def _earlier(workspace: Workspace, config: PipelineConfig, baseline: Baseline) -> list[Mapping[str, Any]]:
     """Return what the nights before measured of the releases before them, made with the settings of the baseline."""
     folder = published_folder(workspace.root, config.publish.name) / RELEASES
-    way = [(name, manifest_of(folder / name)) for name in workspace.baselines]
+    way = [(name, manifest_of(folder / name)) for name in workspace.inputs.baselines]
     found: list[Mapping[str, Any]] = []
     for (name, _), (_, scored) in pairwise(way):
         metrics = note_of(folder / name, "metrics.json")

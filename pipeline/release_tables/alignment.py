@@ -97,10 +97,10 @@ def parent_folder(config: PipelineConfig, workspace: Workspace) -> Path | None:
     ------
     StorageError : it is damaged and can't be restored.
     """
-    if workspace.parent is None:
+    if workspace.inputs.parent is None:
         return None
-    require_whole(workspace.root, config.publish.name, workspace.parent)
-    return published_folder(workspace.root, config.publish.name) / RELEASES / workspace.parent
+    require_whole(workspace.root, config.publish.name, workspace.inputs.parent)
+    return published_folder(workspace.root, config.publish.name) / RELEASES / workspace.inputs.parent
 
 
 class ParentRows:

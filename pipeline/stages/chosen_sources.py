@@ -70,7 +70,7 @@ def _files(config: PipelineConfig, workspace: Workspace) -> list[dict[str, Any]]
         return None
     pins = read_pins(workspace.root, workspace.date)
     files = list_sources(config.ppr.sources, workspace.date, key="ppr.sources", snapshots=pins)
-    return [codec.to_values(task) for task in split_tasks(select_unchanged(files, workspace.seen))]
+    return [codec.to_values(task) for task in split_tasks(select_unchanged(files, workspace.inputs.files))]
 
 
 def number_sources(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:

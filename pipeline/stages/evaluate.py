@@ -116,7 +116,7 @@ def _scoring(config: PipelineConfig, workspace: Workspace, previous: _Previous |
         rules = ParseRules(source=config.input.source, target=config.input.target, text=text)
         snapshots = read_pins(workspace.root, workspace.date)
         files = list_sources(str(evaluate.path), workspace.date, "evaluate.path", snapshots)
-        parse = tuple(split_tasks(select_unchanged(files, workspace.seen)))
+        parse = tuple(split_tasks(select_unchanged(files, workspace.inputs.files)))
         test = PairsOfFile(parse, rules, config.input.max_rejected_share)
     elif evaluate.source == "holdout":
         test = HeldOutPairs(tuple(workspace.files("holdout")), tuple(workspace.files("node_index")))

@@ -46,7 +46,7 @@ def _make_tables(
     engine: Engine[Frame], config: PipelineConfig, workspace: Workspace, sources: Sequence[SourceFile]
 ) -> Outcome:
     folder = workspace.work(NAME)
-    rows = CleanRows.read(engine, sources, parse_rules(config, workspace.date, workspace.today), folder)
+    rows = CleanRows.read(engine, sources, parse_rules(config, workspace.date, workspace.inputs.today), folder)
     counts = rows.counts
     _refuse_unusable(counts, config, workspace)
     attributes = NodeAttributes.read(engine, config, workspace)
@@ -115,14 +115,15 @@ def _sum_pairs(
 
 def _sources(config: PipelineConfig, workspace: Workspace) -> list[SourceFile]:
     snapshots = read_pins(workspace.root, workspace.date)
-    return select_unchanged(list_sources(config.input.path, workspace.date, snapshots=snapshots), workspace.seen)
+    sources = list_sources(config.input.path, workspace.date, snapshots=snapshots)
+    return select_unchanged(sources, workspace.inputs.files)
 
 
 def _refuse_changed(config: PipelineConfig, workspace: Workspace) -> None:
     """Look at the files once more, now that all are read."""
     try:
         _sources(config, workspace)
-        attribute_sources(config, workspace.date, read_pins(workspace.root, workspace.date), workspace.seen)
+        attribute_sources(config, workspace.date, read_pins(workspace.root, workspace.date), workspace.inputs.files)
     except InputError:
         storage.remove_tree(workspace.work(NAME))  # rows of no input that ever was
         raise
@@ -185,7 +186,7 @@ def _report(figures: IngestFigures, config: PipelineConfig, workspace: Workspace
         log.warning(
             "stage=ingest warning: %d rows are after %s, the day on which this run began (UTC), and %s; --date takes "
             "those of days that have come since",
-            *(figures.future, workspace.today, "late" if figures.late else "used, as --allow-future says"),
+            *(figures.future, workspace.inputs.today, "late" if figures.late else "used, as --allow-future says"),
         )
     odd = [(end, ids, figures.kept) for end, ids in figures.odd_ids.items()]
     for node_type, about in figures.attributes.items():

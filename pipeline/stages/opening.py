@@ -8,10 +8,11 @@ import hashlib
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import pyarrow.fs as pafs
@@ -23,6 +24,7 @@ from pipeline.engine import Engine, Frame
 from pipeline.errors import ConfigError, StorageError
 from pipeline.ingest.addresses import filesystem_of
 from pipeline.ingest.attributes.tables import attribute_sources
+from pipeline.ingest.file_formats import Format
 from pipeline.ingest.lake.pins import read_pins, write_pins
 from pipeline.ingest.lake.snapshot import Snapshot
 from pipeline.ingest.listing import takes
@@ -40,7 +42,15 @@ from pipeline.release_tables.alignment import find_parent
 from pipeline.stages.chain import MAKER, fingerprints
 from pipeline.storage import fingerprint_of
 from pipeline.tasks import Attempt, Task, forget, run_missing
-from pipeline.workspace import MANIFEST, UNDATED, Workspace, manifests_below, published_folder
+from pipeline.workspace import (
+    MANIFEST,
+    UNDATED,
+    PublishOptions,
+    RunInputs,
+    Workspace,
+    manifests_below,
+    published_folder,
+)
 
 log = logging.getLogger(__name__)
 
@@ -48,26 +58,28 @@ log = logging.getLogger(__name__)
 NIGHTS = 7
 
 
-def open_workspace(
-    engine: Engine[Frame],
-    config: PipelineConfig,
-    root: Path,
-    date: dt.date | None,
-    run_id: str,
-    *,
-    starts_here: bool,
-    force_current: bool = False,
-    rehash: bool = False,
-    accept_drift: bool = False,
-    allow_future: bool = False,
-    is_dry: bool = False,
-) -> Workspace:
+@dataclass(frozen=True)
+class OpenOptions:
+    """How a run is opened: which date, what for, and what the caller allows.
+
+    ``starts_with_ingest`` says that the run begins with ingest: without a date it then takes the newest one in the
+    input that is not in the future. A later stage takes the newest date whose edges were made from this input and
+    config. A run that ``is_dry`` leaves no record.
+    """
+
+    date: dt.date | None
+    run_id: str
+    starts_with_ingest: bool
+    rehash: bool = False
+    allow_future: bool = False
+    is_dry: bool = False
+    publish: PublishOptions = field(default_factory=PublishOptions)
+
+
+def open_workspace(engine: Engine[Frame], config: PipelineConfig, root: Path, options: OpenOptions) -> Workspace:
     """Return the workspace of a run.
 
-    ``starts_here`` says that the run begins with ingest: without a date it then takes the newest one in the
-    input that is not in the future; a later stage takes the newest date whose edges were made from this input
-    and config. Which day it is, is recorded beside the input's digests and read from there by every later run
-    of the same input and config; a run that ``is_dry`` leaves no record.
+    The day of the first run is recorded beside the input's digests; later runs of the same input and config read it.
 
     Raises
     ------
@@ -78,73 +90,101 @@ def open_workspace(
     storage.require_own(root / "runs", "folder")
     storage.require_own_tree(root / "inputs")
     clock = utc_today()
-    refuse_future(date, clock, is_allowed=allow_future)
+    refuse_future(options.date, clock, is_allowed=options.allow_future)
     # A lake table goes on being written: a run reads what was newest as it started, in every stage.
-    snapshots = {} if starts_here else read_pins(root, date)
-    _refuse_own_tables(root, config.input.path, date)
-    sources, ignored = survey_sources(config.input.path, date, snapshots=snapshots)
+    snapshots = {} if options.starts_with_ingest else read_pins(root, options.date)
+    files = InputFiles(engine, root, snapshots, rehash=options.rehash)
+    sources = _list_input(config, root, options.date, snapshots)
+    interactions = files.digest(sources)
+    date, today = options.date, None
+    if options.starts_with_ingest:
+        date, today = _choose_date(engine, config, root, options, sources, interactions, clock)
+    digests: dict[str, str | None] = {"ingest": _add_attributes(config, date, files, interactions)}
+    if date is None:
+        date = _newest_date_made(config, root, digests)
+    baselines = _baselines(root, config.publish.name, date)
+    if not baselines and options.starts_with_ingest:
+        _warn_of_lost_releases(root, config.publish.name)
+    digests["evaluate"] = _digest_of_references(config, date, files, baselines)
+    if config.ppr.neighbors and config.ppr.sources:
+        digests["embed"] = files.digest(list_sources(config.ppr.sources, date, "ppr.sources", snapshots))
+    if options.starts_with_ingest and not options.is_dry:
+        write_pins(root, date, snapshots)
+    parent = find_parent(root, config, date)
+    digests["aggregate"] = parent.release if parent else None
+    return Workspace(
+        *(root, date, fingerprints(config, date.isoformat(), digests), MAKER, options.run_id),
+        inputs=RunInputs(files.seen, today, baselines, digests["aggregate"]),
+        publish=options.publish,
+    )
+
+
+def _list_input(
+    config: PipelineConfig, root: Path, date: dt.date | None, snapshots: Mapping[str, Snapshot]
+) -> list[SourceFile]:
+    """Return the files of interactions."""
+    path = config.input.path
+    _refuse_own_tables(root, path, date)
+    sources, ignored = survey_sources(path, date, snapshots=snapshots)
     if ignored:
-        names = join_names(ignored)
-        log.info("input=%s files=%d ignored=%d (%s)", config.input.path, len(sources), len(ignored), names)
+        log.info("input=%s files=%d ignored=%d (%s)", path, len(sources), len(ignored), join_names(ignored))
+    return sources
 
-    seen: dict[str, SeenFile] = {}
 
-    def digest_of(files: Sequence[SourceFile]) -> str:
-        snapshots.update(snapshots_of(files))
-        return _digest_of(engine, root, files, seen, rehash=rehash)
-
-    interactions = digest_of(sources)
+def _choose_date(
+    engine: Engine[Frame],
+    config: PipelineConfig,
+    root: Path,
+    options: OpenOptions,
+    sources: Sequence[SourceFile],
+    interactions: str,
+    clock: dt.date,
+) -> tuple[dt.date, dt.date | None]:
+    """Return the date of a run that begins with ingest, and the day on which it first began; None: undated input."""
     today = None
-    if starts_here and config.input.timestamp is not None:
+    if config.input.timestamp is not None:
         read = [interactions, codec.to_values(time_rules(config))]
-        today = record_today(root, read, date, clock, is_dry=is_dry)
-    if date is None and starts_here:
+        record = partial(record_today, root, read, options.date, clock, is_dry=options.is_dry)
+        today = record()
+    if options.date is not None:
+        return options.date, today
+    date = UNDATED
+    if today is not None:
         try:
-            date = UNDATED if today is None else newest_date(engine, config, root, sources, interactions, today)
+            date = newest_date(engine, config, root, sources, interactions, today)
         except AllLateError:
             if today == clock:
                 raise
             # A run that had no row to begin with is none to be resumed; perhaps a clock was wrong.
-            today = record_today(root, read, date, clock, is_dry=is_dry, anew=True)
+            today = record(anew=True)
             date = newest_date(engine, config, root, sources, interactions, today)
-        log.info("date=%s chosen=%s", date, "undated" if date == UNDATED else "newest_timestamp")
-    about_nodes = attribute_sources(config, date, snapshots)
-    attributes = {node_type: digest_of(files) for node_type, files in about_nodes.items()}
-    both = fingerprint_of([interactions, attributes]) if attributes else interactions
-    digests: dict[str, str | None] = {"ingest": both}
+    log.info("date=%s chosen=%s", date, "undated" if date == UNDATED else "newest_timestamp")
+    return date, today
 
-    way: tuple[str, ...] = ()
 
-    def workspace_of(day: dt.date) -> Workspace:
-        prints = fingerprints(config, day.isoformat(), digests)
-        return Workspace(
-            *(root, day, prints, MAKER, run_id, force_current, digests.get("aggregate")),
-            accept_drift=accept_drift,
-            baselines=way,
-            seen=dict(seen),
-            today=today,
-        )
+def _add_attributes(config: PipelineConfig, date: dt.date | None, files: InputFiles, interactions: str) -> str:
+    """Return the digest of all that ingest reads: interactions and, where there are any, files of attributes."""
+    sources = attribute_sources(config, date, files.snapshots)
+    attributes = {node_type: files.digest(of_type) for node_type, of_type in sources.items()}
+    return fingerprint_of([interactions, attributes]) if attributes else interactions
 
-    if date is None:
-        known = sorted((dt.date.fromisoformat(folder.name) for folder in _run_folders(root)), reverse=True)
-        fitting = [day for day in known if (workspace_of(day).folder("edges") / MANIFEST).exists()]
-        if not fitting:
-            raise ConfigError(
-                f"no date given, and none of the {len(known)} dates under {root / 'runs'} has edges made from this "
-                "input and config; run 'graphquilt ingest' first, or give --date YYYY-MM-DD"
-            )
-        date = fitting[0]
-    way = _way_back(root, config.publish.name, date)
-    if not way and starts_here:
-        _say_what_is_gone(root, config.publish.name)
-    digests["evaluate"] = _measured_against(digest_of, config, date, snapshots, way)
-    if config.ppr.neighbors and config.ppr.sources:
-        digests["embed"] = digest_of(list_sources(config.ppr.sources, date, "ppr.sources", snapshots))
-    if starts_here and not is_dry:
-        write_pins(root, date, snapshots)
-    parent = find_parent(root, config, date)
-    digests["aggregate"] = parent.release if parent else None
-    return workspace_of(date)
+
+def _newest_date_made(config: PipelineConfig, root: Path, digests: Mapping[str, str | None]) -> dt.date:
+    """Return the newest date whose edges were made from this input and config.
+
+    Raises
+    ------
+    ConfigError : there is none.
+    """
+    dates = sorted((dt.date.fromisoformat(folder.name) for folder in _run_folders(root)), reverse=True)
+    for date in dates:
+        run = Workspace(root, date, fingerprints(config, date.isoformat(), digests), MAKER, "")
+        if (run.folder("edges") / MANIFEST).exists():
+            return date
+    raise ConfigError(
+        f"no date given, and none of the {len(dates)} dates under {root / 'runs'} has edges made from this "
+        "input and config; run 'graphquilt ingest' first, or give --date YYYY-MM-DD"
+    )
 
 
 def _refuse_own_tables(root: Path, path: str, date: dt.date | None) -> None:
@@ -154,11 +194,11 @@ def _refuse_own_tables(root: Path, path: str, date: dt.date | None) -> None:
     ------
     ConfigError : naming both.
     """
-    filesystem, place = filesystem_of(path.replace("{date}", (date or UNDATED).isoformat()))
+    filesystem, pattern = filesystem_of(path.replace("{date}", (date or UNDATED).isoformat()))
     if not isinstance(filesystem, pafs.LocalFileSystem):
         return
-    for seen_as in {str(root), os.path.realpath(root)}:
-        if any(takes(place, f"{seen_as}/{name}/x.parquet") for name in ("runs", "published", "inputs")):
+    for workspace in {str(root), os.path.realpath(root)}:
+        if any(takes(pattern, f"{workspace}/{name}/x.parquet") for name in ("runs", "published", "inputs")):
             raise ConfigError(
                 f"input.path {path} and the workspace {root} lie in each other: the next run would read this run's "
                 "tables as input. Choose a workspace outside of the input's folder, or name the input's files with a "
@@ -179,66 +219,80 @@ def _is_date(name: str) -> bool:
     return True
 
 
-def _digest_of(
-    engine: Engine[Frame], root: Path, sources: Sequence[SourceFile], seen: dict[str, SeenFile], *, rehash: bool
-) -> str:
-    """Digest of the files' names and bytes. A file that looks as it did when it was read is not read again.
+class InputFiles:
+    """Digests of the files that a run reads, the lake snapshots they belong to, and how they looked."""
 
-    That is size, both times and inode; and nothing that was written in the last moment before it was read.
-    """
-    now = time.time_ns()
-    tasks = [
-        Task(
-            "digest-" + hashlib.sha256(source.address.encode()).hexdigest()[:16],
-            root / "inputs",
-            {
-                "address": source.address,
-                "format": source.format,
-                "looks": source.looks,
-                # The record of such a task fits no other run.
-                "once": None if source.is_settled(now) else uuid4().hex,
-            },
-        )
-        for source in sources
-    ]
-    if rehash:
-        forget(root / "inputs", {task.name for task in tasks})
-    records = run_missing(engine, digest_file, tasks)
-    for source, record in zip(sources, records, strict=True):
-        seen[source.address] = (source.looks, record.result["sha256"])
-    files = [
-        [source.relative, source.bytes, record.result["sha256"]]
-        for source, record in zip(sources, records, strict=True)
-    ]
-    # What a lake table has deleted from a file stands in no byte of it.
-    lakes = [
-        [snapshot.kind, snapshot.version, snapshot.opened.rpartition("/")[2]]
-        for snapshot in snapshots_of(sources).values()
-    ]
-    return fingerprint_of([files, lakes] if lakes else files)
+    def __init__(self, engine: Engine[Frame], root: Path, snapshots: dict[str, Snapshot], *, rehash: bool) -> None:
+        self._engine, self._folder, self._rehash = engine, root / "inputs", rehash
+        self.snapshots = snapshots  # by table; those of files that are digested are added
+        self.seen: dict[str, SeenFile] = {}  # by address
+
+    def digest(self, sources: Sequence[SourceFile]) -> str:
+        """Return the digest of the files' names and bytes.
+
+        A file that looks as it did when it was read is not read again. That is size, both times and inode; and nothing
+        that was written in the last moment before it was read.
+        """
+        lakes = snapshots_of(sources)
+        self.snapshots.update(lakes)
+        now = time.time_ns()
+        tasks = [_digest_task(source, self._folder, now) for source in sources]
+        if self._rehash:
+            forget(self._folder, {task.name for task in tasks})
+        records = run_missing(self._engine, digest_file, tasks)
+        files = []
+        for source, record in zip(sources, records, strict=True):
+            self.seen[source.address] = (source.looks, record.result.sha256)
+            files.append([source.relative, source.bytes, record.result.sha256])
+        # What a lake table has deleted from a file stands in no byte of it.
+        versions = [[lake.kind, lake.version, lake.opened.rpartition("/")[2]] for lake in lakes.values()]
+        return fingerprint_of([files, versions] if versions else files)
 
 
-def digest_file(payload: Mapping[str, Any], attempt: Attempt) -> dict[str, Any]:  # noqa: ARG001
+@dataclass(frozen=True)
+class DigestPayload:
+    """Input of the task that computes the digest of a file."""
+
+    address: str
+    format: Format
+    looks: tuple[int | None, ...]  # see SourceFile.looks
+    once: str | None  # the record of a task with a word of its own fits no other run
+
+
+@dataclass(frozen=True)
+class DigestResult:
+    """The digest of a file's bytes."""
+
+    sha256: str
+
+
+def _digest_task(source: SourceFile, folder: Path, now_ns: int) -> Task[DigestPayload]:
+    name = "digest-" + hashlib.sha256(source.address.encode()).hexdigest()[:16]
+    once = None if source.is_settled(now_ns) else uuid4().hex
+    return Task(name, folder, DigestPayload(source.address, source.format, tuple(source.looks), once))
+
+
+def digest_file(payload: DigestPayload, attempt: Attempt) -> DigestResult:  # noqa: ARG001
     """Task: the digest of one input file. Its record is the cache: it answers for a file that looks like this."""
-    address, size = payload["address"], payload["looks"][0]
-    return {"sha256": digest(SourceFile(address, address, payload["format"], size, 0, None))}
+    size = int(payload.looks[0] or 0)
+    return DigestResult(digest(SourceFile(payload.address, payload.address, payload.format, size, 0, None)))
 
 
-def _way_back(root: Path, name: str, date: dt.date) -> tuple[str, ...]:
+def _baselines(root: Path, name: str, date: dt.date) -> tuple[str, ...]:
     """Return the baseline of a date and some releases before it, nearest first; none on a first night.
 
     Raises
     ------
-    StorageError : the baseline is damaged, or nothing says which one it is. One before it ends the way.
+    StorageError : the baseline is damaged, or nothing says which one it is. A damaged one before it ends the sequence.
     """
     releases = earlier_releases(root, name, date)
-    way = [one.release for one in islice(releases, 1)]
+    names = [entry.release for entry in islice(releases, 1)]
     with contextlib.suppress(StorageError):
-        way.extend(one.release for one in islice(releases, NIGHTS))
-    return tuple(way)
+        names.extend(entry.release for entry in islice(releases, NIGHTS))
+    return tuple(names)
 
 
-def _say_what_is_gone(root: Path, name: str) -> None:
+def _warn_of_lost_releases(root: Path, name: str) -> None:
     """Warn where nothing is published under a name that runs were published under: this is no first night."""
     if list_releases(published_folder(root, name)):
         return
@@ -252,15 +306,11 @@ def _say_what_is_gone(root: Path, name: str) -> None:
         )
 
 
-def _measured_against(
-    digest_of: Callable[[Sequence[SourceFile]], str],
-    config: PipelineConfig,
-    date: dt.date,
-    snapshots: Mapping[str, Snapshot],
-    way: Sequence[str],
+def _digest_of_references(
+    config: PipelineConfig, date: dt.date, files: InputFiles, baselines: Sequence[str]
 ) -> str | None:
     """Return what, beside this run's own tables, sets the figures of evaluate: a file of pairs, the baseline."""
     pairs = None
     if config.evaluate.source == "file":
-        pairs = digest_of(list_sources(str(config.evaluate.path), date, "evaluate.path", snapshots))
-    return fingerprint_of([pairs, way[0]]) if way else pairs
+        pairs = files.digest(list_sources(str(config.evaluate.path), date, "evaluate.path", files.snapshots))
+    return fingerprint_of([pairs, baselines[0]]) if baselines else pairs

@@ -55,8 +55,8 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
         config.publish.gates,
         figures_for(config, workspace, metrics, table.figures),
         metrics.get(PPR_NEIGHBORS, {}).get("exact", {}).get("errors", ()),
-        is_first_night=not workspace.baselines,
-        accepts_drift=workspace.accept_drift,
+        is_first_night=not workspace.inputs.baselines,
+        accepts_drift=workspace.publish.accept_drift,
     )
     release = f"{workspace.date}-{workspace.fingerprints['aggregate'][:12]}"
     if {gate.gate for gate in verdict.refused} <= _accepted_before(config, workspace, release):
@@ -87,7 +87,7 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
         verdict.to_json(),
         data_date=workspace.date,
         contract_version=table.version,
-        force_current=workspace.force_current,
+        force_current=workspace.publish.force_current,
     )
     cleaned = clean(
         workspace.root,
@@ -167,7 +167,7 @@ def _manifest(config: PipelineConfig, workspace: Workspace, made: Mapping[str, A
         stages[stage.name] = {"made_by": manifest.made_by, "figures": kept}
     return {
         "run_id": workspace.run_id,
-        "baseline": workspace.baselines[0] if workspace.baselines else None,
+        "baseline": workspace.inputs.baselines[0] if workspace.inputs.baselines else None,
         "rows": made["rows"] if made["metadata"] else made["lists"],
         "zero_rows": made["zero_rows"],
         "metadata": made["metadata"],

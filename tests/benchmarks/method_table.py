@@ -44,7 +44,7 @@ from pipeline.evaluation.scoring import rank_pairs  # noqa: E402
 from pipeline.evaluation.table import Pairs, Table  # noqa: E402
 from pipeline.ingest.run_date import end_of  # noqa: E402
 from pipeline.kernels.hashing import hash_nodes, node_keys  # noqa: E402
-from pipeline.stages.opening import open_workspace  # noqa: E402
+from pipeline.stages.opening import OpenOptions, open_workspace  # noqa: E402
 from pipeline.tuning.node_labels import read_labels  # noqa: E402
 from pipeline.tuning.options import TuneOptions  # noqa: E402
 from pipeline.tuning.pair_weights import PairWeights, split_changes  # noqa: E402
@@ -183,7 +183,8 @@ class Bench:
 
     def _opened(self) -> tuple[PipelineConfig, Workspace, TrainingGraph]:
         config = without_test(PipelineConfig.from_toml(self.config_file))
-        workspace = open_workspace(LocalEngine(), config, self.folder / "work", None, "bench", starts_here=True)
+        opening = OpenOptions(None, "bench", starts_with_ingest=True)
+        workspace = open_workspace(LocalEngine(), config, self.folder / "work", opening)
         return config, workspace, read_training_graph(config, workspace, 2**62, 0)
 
     def _embedded(

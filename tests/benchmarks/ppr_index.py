@@ -34,7 +34,7 @@ from pipeline.kernels.ppr_walks import walk_scores
 from pipeline.kernels.transition import Transition, single_seeds
 from pipeline.queries.ppr import QueryOptions, answer_batch
 from pipeline.queries.restart_batches import Batch
-from pipeline.stages.opening import open_workspace
+from pipeline.stages.opening import OpenOptions, open_workspace
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -119,7 +119,7 @@ def measure(
     done = subprocess.run([sys.executable, *map(str, command)], check=True, capture_output=True, text=True)
     made = json.loads(done.stdout)
     config = read_config(config_file, [setting])
-    workspace = open_workspace(engine, config, work, None, uuid4().hex[:12], starts_here=False)
+    workspace = open_workspace(engine, config, work, OpenOptions(None, uuid4().hex[:12], starts_with_ingest=False))
     whole = WalkGraph.read(whole_graph(engine, config, workspace)[0])
     index = WalkIndex(workspace.files("ppr_index"), whole, RESTART, walks)
     figures = workspace.manifest("node_index").figures["types"]

@@ -26,7 +26,7 @@ from pipeline import storage
 from pipeline.config.model import PipelineConfig
 from pipeline.engines.local import LocalEngine
 from pipeline.stages.chain import STAGE_NAMES
-from pipeline.stages.opening import open_workspace
+from pipeline.stages.opening import OpenOptions, open_workspace
 from pipeline.workspace import Workspace
 
 Config = Mapping[str, Mapping[str, Any]]
@@ -160,7 +160,7 @@ class Chain:
         """The workspace as a run sees it, to look into its tables."""
         read = PipelineConfig.from_toml(self.write_config(config))
         day = dt.date.fromisoformat(date)
-        return open_workspace(LocalEngine(), read, self.root, day, "test", starts_here=True)
+        return open_workspace(LocalEngine(), read, self.root, OpenOptions(day, "test", starts_with_ingest=True))
 
 
 @contextlib.contextmanager

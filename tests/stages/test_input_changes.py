@@ -51,7 +51,7 @@ def edit_in_secret(path: Path) -> None:
 
 
 def digest(engine: LocalEngine, path: Path, *, rehash: bool = False) -> str:
-    return opening._digest_of(engine, path.parents[1], list_sources(str(path.parent)), {}, rehash=rehash)
+    return opening.InputFiles(engine, path.parents[1], {}, rehash=rehash).digest(list_sources(str(path.parent)))
 
 
 def test_an_edit_that_keeps_size_and_time_is_seen(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,12 +100,12 @@ def test_rehash_reads_where_nothing_shows(file: Path, monkeypatch: pytest.Monkey
     frozen = list_sources(str(file.parent))  # as of a file system that keeps neither ctime nor numbers
     engine = CountingEngine()
     root = file.parents[1]
-    first = opening._digest_of(engine, root, frozen, {}, rehash=False)
+    first = opening.InputFiles(engine, root, {}, rehash=False).digest(frozen)
     edit_in_secret(file)
-    assert opening._digest_of(engine, root, frozen, {}, rehash=False) == first
-    again = opening._digest_of(engine, root, frozen, {}, rehash=True)
+    assert opening.InputFiles(engine, root, {}, rehash=False).digest(frozen) == first
+    again = opening.InputFiles(engine, root, {}, rehash=True).digest(frozen)
     assert again != first
-    assert opening._digest_of(engine, root, frozen, {}, rehash=False) == again  # and the old answer is forgotten
+    assert opening.InputFiles(engine, root, {}, rehash=False).digest(frozen) == again  # and the old answer is forgotten
 
 
 class Meddling(LocalEngine):

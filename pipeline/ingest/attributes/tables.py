@@ -167,7 +167,8 @@ class NodeAttributes:
         ------
         InputError : a file that can't be read, a missing column, more rejected rows than input.max_rejected_share.
         """
-        files = attribute_sources(config, workspace.date, read_pins(workspace.root, workspace.date), workspace.seen)
+        snapshots = read_pins(workspace.root, workspace.date)
+        files = attribute_sources(config, workspace.date, snapshots, workspace.inputs.files)
         return cls(
             [
                 _read_type(engine, config, node_type, sources, f"attributes-{number:03d}", workspace.work("ingest"))
