@@ -15,10 +15,10 @@ _POLL_S = 0.25
 
 def with_progress(engine: Any) -> Any:
     """Return an engine that shows its tasks where stderr is a terminal, and is the same elsewhere."""
-    return _Watched(engine) if sys.stderr.isatty() else engine
+    return _EngineWithProgress(engine) if sys.stderr.isatty() else engine
 
 
-class _Watched:
+class _EngineWithProgress:
     """An engine whose ``map_tasks`` draws a bar; every other verb is the engine's own."""
 
     def __init__(self, engine: Any) -> None:
@@ -34,15 +34,15 @@ class _Watched:
         from rich.console import Console
         from rich.progress import Progress
 
-        place = Path(tasks[0].folder) / RECORDS
-        earlier = _count(place)
+        records = tasks[0].folder / RECORDS
+        earlier = _count(records)
         finished = threading.Event()
         with Progress(console=Console(stderr=True), transient=True) as progress:
             bar = progress.add_task(function.__name__.replace("_", " "), total=len(tasks))
 
             def watch() -> None:
                 while not finished.wait(_POLL_S):
-                    progress.update(bar, completed=_count(place) - earlier)
+                    progress.update(bar, completed=_count(records) - earlier)
 
             watcher = threading.Thread(target=watch, daemon=True)
             watcher.start()

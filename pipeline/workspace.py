@@ -1,4 +1,4 @@
-"""Where tables are: one folder for all dates, found by fingerprints, made real by manifests.
+"""Where tables are: one folder for all dates; fingerprints name a table's folder, a manifest makes it a table.
 
     WORKSPACE/runs/<date>/<table>/<fingerprint>/     working tables, a manifest each
     WORKSPACE/published/<name>/                      releases and CURRENT.json
@@ -17,7 +17,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -63,11 +63,6 @@ class Manifest:
         """Bytes of all files."""
         return sum(file.bytes for file in self.files)
 
-    @classmethod
-    def from_json(cls, raw: Mapping[str, Any]) -> Manifest:
-        """Read what :meth:`Workspace.commit` wrote."""
-        return cls(**{**raw, "files": tuple(DataFile(**file) for file in raw["files"])})
-
 
 class Checks:
     """Looks at the files of tables, of each once: an object for every stage, so that every stage looks again.
@@ -85,8 +80,8 @@ class Checks:
             return None
         if strays := [file.name for file in files if Path(file.name).name != file.name]:
             return f"{folder / MANIFEST} names {strays[0]}, which is not in its folder"
-        told = {folder / file.name: (file.bytes, file.checksum) for file in files}
-        damaged = damaged_files(told, self._scratch or folder, self._runner if self._scratch else None)
+        expected = {folder / file.name: (file.bytes, file.checksum) for file in files}
+        damaged = damaged_files(expected, self._scratch or folder, self._runner if self._scratch else None)
         for path, why in damaged.items():
             more = f", and {len(damaged) - 1} more of its files are damaged" if len(damaged) > 1 else ""
             return f"{path} {why}{more}"
@@ -172,9 +167,9 @@ class Workspace:
         ------
         MissingTableError : naming the stage to run.
         """
-        found = self.finished(table)
-        if found is not None:
-            return found
+        manifest = self.finished(table)
+        if manifest is not None:
+            return manifest
         stage = self.tables[table]
         if problem := self.problem(table):
             raise self._damaged(table, problem)
@@ -202,11 +197,11 @@ class Workspace:
         """Say what is wrong with what is left of a table; None if it is whole, or nothing is there of it."""
         folder = self.folder(table)
         try:
-            found = read_manifest(folder)
+            manifest = read_manifest(folder)
         except DamagedFileError as error:
             return str(error)
-        if found is not None:
-            return self.checks.problem_of(folder, found.files)
+        if manifest is not None:
+            return self.checks.problem_of(folder, manifest.files)
         return f"{folder} has no {MANIFEST}: it was deleted, or a commit was cut short" if folder.exists() else None
 
     def _damaged(self, table: str, problem: str) -> MissingTableError:
@@ -223,7 +218,7 @@ class Workspace:
         """
         folder = self.folder(manifest.table)
         storage.fsync_folder(folder)
-        storage.write_checked_json(folder / MANIFEST, asdict(manifest), indent=2)
+        storage.write_checked_json(folder / MANIFEST, codec.to_values(manifest), indent=2)
         storage.fsync_folder(folder.parent)
 
 
@@ -234,12 +229,12 @@ def read_manifest(folder: Path) -> Manifest | None:
     ------
     DamagedFileError : it is not what was written, or that of another table, or another version wrote it.
     """
-    raw = storage.read_checked_json(folder / MANIFEST)
-    if raw is None:
+    values = storage.read_checked_json(folder / MANIFEST)
+    if values is None:
         return None
     try:
-        manifest = Manifest.from_json(raw)
-    except (TypeError, KeyError) as error:
+        manifest = codec.from_values(Manifest, values)
+    except codec.CodecError as error:
         raise DamagedFileError(f"{folder / MANIFEST} was written by another version ({error})") from error
     # A folder that was copied here from another date or config is whole, and yet not the table that belongs here.
     if (manifest.table, manifest.fingerprint) != (folder.parent.name, folder.name):
@@ -249,14 +244,14 @@ def read_manifest(folder: Path) -> Manifest | None:
 
 def manifests_below(folder: Path, tables: str = "**") -> tuple[list[Manifest], list[str]]:
     """Return the manifests of the tables below a folder, and sentences about those that can't be read."""
-    made, problems = [], []
+    manifests, problems = [], []
     for path in sorted(folder.glob(f"{tables}/{MANIFEST}")):
         try:
-            if found := read_manifest(path.parent):
-                made.append(found)
+            if manifest := read_manifest(path.parent):
+                manifests.append(manifest)
         except DamagedFileError as error:
             problems.append(str(error))
-    return made, problems
+    return manifests, problems
 
 
 def run_folder(root: Path, date: dt.date) -> Path:
@@ -319,8 +314,8 @@ def hold(workspace: Workspace, purpose: str, wait_s: float = 0.0) -> Iterator[No
 
 def _holder(path: Path, purpose: str, wait_s: float) -> str:
     try:
-        held = json.loads(path.read_text())
-        who = f"{held['purpose']}, pid {held['pid']} on {held['host']}, since {held['since']}"
+        holder = json.loads(path.read_text())
+        who = f"{holder['purpose']}, pid {holder['pid']} on {holder['host']}, since {holder['since']}"
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         # It took the lock this moment, and has not written its name yet.
         who = "a process that has just started"

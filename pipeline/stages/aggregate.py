@@ -37,7 +37,7 @@ from pipeline.release_tables.metadata import metadata_of
 from pipeline.release_tables.ppr_neighbors import neighbors_metadata, write_neighbors
 from pipeline.release_tables.zero_rows import refuse_zero_rows
 from pipeline.stages.embed import settings_of
-from pipeline.stages.outcome import Outcome, written_by_tasks
+from pipeline.stages.outcome import Outcome, describe_task_files
 from pipeline.tasks import Attempt, Task, TaskRecord, run_missing
 from pipeline.workspace import Workspace
 from schemas.tables import node_embeddings
@@ -51,7 +51,7 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     ranges = [[first, min(first + size, nodes)] for first in range(0, nodes, size)]
     judged = judge_excluded_ids(engine, config, workspace)
     lists = write_neighbors(engine, workspace.work(NAME), config, workspace, ranges)
-    of_lists = [file for file in written_by_tasks(lists, "neighbors") if file.rows]
+    of_lists = [file for file in describe_task_files(lists, "neighbors") if file.rows]
     rows = Outcome({}, {"rows": 0, "zero_rows": 0, "excluded": 0, "dim": 0, "metadata": None})
     if config.embedding.method != "none":
         rows = _embeddings(engine, config, workspace, ranges)
@@ -118,8 +118,8 @@ def _embeddings(
         "metadata": metadata,
     }
     tables = {
-        "node_embeddings": written_by_tasks(written, "rows"),
-        "fold_in": written_by_tasks(of_neighbors, "fold_in"),
+        "node_embeddings": describe_task_files(written, "rows"),
+        "fold_in": describe_task_files(of_neighbors, "fold_in"),
     }
     return Outcome(tables, figures, [*surveyed, *aligned.records, *written, *of_neighbors])
 

@@ -1,6 +1,6 @@
 """The eight stages in the order of the data flow: what each reads, what it writes, what sets its result.
 
-A table is found by its chain of fingerprints, never as "the newest": the fingerprint of a stage is a hash of
+A table is looked up by its chain of fingerprints, never as "the newest": the fingerprint of a stage is a hash of
 the configuration it reads, of its own version, of the contracts it writes and of its inputs' fingerprints.
 """
 
@@ -39,11 +39,11 @@ def _part_of(section: str, *, without: frozenset[str] = frozenset()) -> Callable
 
 def _input(config: PipelineConfig) -> Any:
     # Paths are not part of the result: the files' digests are.
-    given = config.input.model_dump(mode="json", exclude={"path"})
+    interactions = config.input.model_dump(mode="json", exclude={"path"})
     if not config.attributes:
-        return given
+        return interactions
     attributes = {name: one.model_dump(mode="json", exclude={"path"}) for name, one in config.attributes.items()}
-    return [given, attributes]
+    return [interactions, attributes]
 
 
 def _partition(config: PipelineConfig) -> Any:
@@ -166,20 +166,20 @@ def fingerprints(config: PipelineConfig, date: str, digests: Mapping[str, str | 
     of the chosen sources under "embed", of the pairs to score under "evaluate", the release to align to under
     "aggregate".
     """
-    found: dict[str, str] = {}
+    by_stage: dict[str, str] = {}
     for stage in (*STAGES, *ON_DEMAND):
-        found[stage.name] = fingerprint_of(
+        by_stage[stage.name] = fingerprint_of(
             {
                 "stage": stage.name,
                 "version": stage.algorithm_version,
                 "contracts": {contract.name: contract.version for contract in stage.writes},
                 "config": stage.reads_config(config),
-                "inputs": [found[name] for name in stage.inputs],
+                "inputs": [by_stage[name] for name in stage.inputs],
                 "date": date,
                 "digest": digests.get(stage.name),
             }
         )
-    return found
+    return by_stage
 
 
 def stages_before(name: str) -> set[str]:

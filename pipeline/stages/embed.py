@@ -19,7 +19,7 @@ from pipeline.planning.hashed_costs import HASHED_FORMS
 from pipeline.planning.pricing import ShardChoice, choose_shards
 from pipeline.stages import ppr_rows
 from pipeline.stages.neighbor_lists import make_lists
-from pipeline.stages.outcome import MadeFile, Outcome
+from pipeline.stages.outcome import Outcome, OutputFile
 from pipeline.workspace import Workspace
 
 NAME = "embed"
@@ -90,7 +90,7 @@ def _embedded(
         asked = settings if exchanges else settings_for(settings, blocks["name"], position, nodes)
         place = workspace.work(NAME) / blocks["name"] if position else workspace.work(NAME)
         done.append(embed_parts(engine, here, asked, place, exchange=exchanges))
-    made = [MadeFile(path, rows, checksum) for embedded in done for path, rows, checksum in embedded.files]
+    made = [OutputFile(path, rows, checksum) for embedded in done for path, rows, checksum in embedded.files]
     sums = done[0].sums if len(done) == 1 else None  # of combined rows: when they have been combined
     outcome_figures = {
         "shards": chosen.price.shards,
@@ -100,7 +100,7 @@ def _embedded(
         "floats_moved_per_node": done[0].floats_moved / settings.nodes,
         "found": dict(done[0].report),
     }
-    written = {"part_rows": made, "fold_in_rows": [MadeFile(*file) for file in done[0].fold_in_files]}
+    written = {"part_rows": made, "fold_in_rows": [OutputFile(*file) for file in done[0].fold_in_files]}
     return Outcome(written, outcome_figures, [record for embedded in done for record in embedded.records])
 
 

@@ -24,7 +24,7 @@ from pipeline.metrics.drift import measure_drift
 from pipeline.metrics.list_exactness import check_exactly
 from pipeline.metrics.scored_pairs import HeldOutPairs, NewPairs, PairsOfFile, Scoring
 from pipeline.metrics.table_scores import ListScores, VectorScores, score_table, why_no_ranking
-from pipeline.stages.outcome import MadeFile, Outcome
+from pipeline.stages.outcome import Outcome, OutputFile
 from pipeline.tasks import Task, TaskRecord, run_missing
 from pipeline.workspace import Workspace
 from schemas.tables import EDGES, NODE_EMBEDDINGS, PPR_NEIGHBORS
@@ -164,7 +164,7 @@ def _outcome(
                 "stage=evaluate table=%s source=%s scored=%r note=%r %s",
                 *(table, metrics["source"], metrics["scored"], figures["note"], summary),
             )
-    return Outcome({"metrics": [MadeFile(path, 1, storage.checksum_of(path))]}, {"metrics": metrics}, records)
+    return Outcome({"metrics": [OutputFile(path, 1, storage.checksum_of(path))]}, {"metrics": metrics}, records)
 
 
 def _new_pairs(

@@ -22,7 +22,7 @@ from pipeline.errors import InputError, StorageError
 from pipeline.ingest.attributes.numbering import AttributeNodes
 from pipeline.ingest.figures import IndexFigures, IngestFigures
 from pipeline.kernels.hashing import hash_nodes, hash_pairs, node_keys
-from pipeline.stages.outcome import MadeFile, Outcome, written_by_engine, written_by_tasks
+from pipeline.stages.outcome import Outcome, OutputFile, describe_engine_files, describe_task_files
 from pipeline.tasks import Attempt, Task, TaskRecord, run_missing
 from pipeline.workspace import Workspace
 from schemas.tables import EDGES, INDEXED_EDGES, NODE_ARRAYS, NODE_INDEX
@@ -96,10 +96,10 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
         split = run_missing(engine, split_holdout, _split_tasks(workspace, config, pairs, numbered))
         held_out = [record.file("holdout") for record in split]
         numbered = run_missing(engine, number_nodes, _numbering_tasks(workspace, files, "renumber", held_out))
-        indexed, holdout = written_by_tasks(split, "edges"), written_by_tasks(split, "holdout")
+        indexed, holdout = describe_task_files(split, "edges"), describe_task_files(split, "holdout")
     else:
         pairs = _look_up_ends(engine, edges, numbered, config, workspace.scratch(NAME, "edges"), id_type)
-        indexed, holdout = written_by_engine(pairs), []
+        indexed, holdout = describe_engine_files(pairs), []
 
     features = attributes.number(_node_files(numbered))
     figures = IndexFigures(
@@ -111,12 +111,12 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
         attribute_ids=matches,
     )
     _refuse_lost_edges(figures, workspace)
-    tables: dict[str, Sequence[MadeFile]] = {
-        "node_index": written_by_tasks(numbered, "nodes"),
-        "node_arrays": written_by_tasks(numbered, "arrays", rows="nodes_rows"),
+    tables: dict[str, Sequence[OutputFile]] = {
+        "node_index": describe_task_files(numbered, "nodes"),
+        "node_arrays": describe_task_files(numbered, "arrays", rows="nodes_rows"),
         "indexed_edges": indexed,
         "holdout": holdout,
-        "node_features": written_by_tasks(features, "features"),
+        "node_features": describe_task_files(features, "features"),
     }
     return Outcome(tables, codec.to_values(figures), [*numbered, *split, *features])
 

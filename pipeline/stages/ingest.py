@@ -25,7 +25,7 @@ from pipeline.ingest.parse import rows_schema
 from pipeline.ingest.parse_rules import parse_rules
 from pipeline.ingest.sources import SourceFile, list_sources, select_unchanged, snapshots_of
 from pipeline.planning.disk_needs import naming_bytes
-from pipeline.stages.outcome import Outcome, written_by_engine, written_by_tasks
+from pipeline.stages.outcome import Outcome, describe_engine_files, describe_task_files
 from pipeline.workspace import Workspace
 from schemas.tables import EDGES
 
@@ -59,12 +59,12 @@ def _make_tables(
     edges, decayed = _sum_pairs(engine, config, workspace, files, id_type, may_overflow=counts.weight_total >= 2**63)
     _refuse_loss(counts.kept, [*edges, *decayed])
     tables = {
-        "edges": written_by_engine(edges),
-        "decayed": written_by_engine(decayed),
-        "rejected": [file for file in written_by_tasks(rows.records, "rejected") if file.rows],
-        "attribute_nodes": written_by_tasks(hashed, "nodes"),
-        "attribute_features": written_by_tasks(hashed, "features"),
-        "rejected_attributes": [file for file in written_by_tasks(attributes.records, "rejected") if file.rows],
+        "edges": describe_engine_files(edges),
+        "decayed": describe_engine_files(decayed),
+        "rejected": [file for file in describe_task_files(rows.records, "rejected") if file.rows],
+        "attribute_nodes": describe_task_files(hashed, "nodes"),
+        "attribute_features": describe_task_files(hashed, "features"),
+        "rejected_attributes": [file for file in describe_task_files(attributes.records, "rejected") if file.rows],
     }
     figures = IngestFigures(
         **counts.figures(),

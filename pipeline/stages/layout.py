@@ -29,7 +29,7 @@ from pipeline.partitioning.cutting import Bounds
 from pipeline.partitioning.layouts import border_graph, halo, induced, quotient
 from pipeline.partitioning.layouts.laid_out import BlockSet, LaidOut, Sources, loss_note
 from pipeline.partitioning.placement import stored_at
-from pipeline.stages.outcome import Outcome, written_by_tasks
+from pipeline.stages.outcome import Outcome, describe_task_files
 from pipeline.storage import BATCHES
 from pipeline.tasks import Attempt, Task, TaskRecord, TaskRunner, run_missing
 from pipeline.workspace import Workspace
@@ -65,11 +65,11 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     ]
     features = hand_to_blocks(engine, blocks, workspace.files("node_features"), sources.place)
     tables = {
-        "block_nodes": written_by_tasks(built, "nodes"),
-        "block_edges": written_by_tasks(built, "edges"),
-        "block_routes": written_by_tasks([record for blocks in laid.sets for record in blocks.routed], "routes"),
-        "kept_weights": written_by_tasks(built, "kept"),
-        "block_features": written_by_tasks(features, "features"),
+        "block_nodes": describe_task_files(built, "nodes"),
+        "block_edges": describe_task_files(built, "edges"),
+        "block_routes": describe_task_files([record for blocks in laid.sets for record in blocks.routed], "routes"),
+        "kept_weights": describe_task_files(built, "kept"),
+        "block_features": describe_task_files(features, "features"),
     }
     return Outcome(tables, figures, [*laid.records, *features])
 

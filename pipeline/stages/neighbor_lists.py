@@ -17,7 +17,7 @@ from pipeline.embedding.waves import BlockFiles
 from pipeline.engine import Engine, Frame
 from pipeline.planning.list_costs import plan_lists, shards_of_lists, solved_length
 from pipeline.stages.chosen_sources import find_sources
-from pipeline.stages.outcome import MadeFile, written_by_tasks
+from pipeline.stages.outcome import OutputFile, describe_task_files
 from pipeline.tasks import Task, TaskRecord, run_missing
 from pipeline.workspace import Workspace
 
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 class NeighborLists:
     """Files of NEIGHBOR_LISTS, ascending by source; figures for people; records of the tasks."""
 
-    files: Sequence[MadeFile]
+    files: Sequence[OutputFile]
     figures: Mapping[str, Any]
     records: Sequence[TaskRecord[Any]]
 
@@ -82,7 +82,7 @@ def make_lists(
             "bytes_moved": made.bytes_moved,
         }
         _warn_of_loose_bounds(config, error_kind(ppr), made.largest_bound, plan.across)
-        return NeighborLists([MadeFile(*file) for file in made.files], figures, [*sources.records, *made.records])
+        return NeighborLists([OutputFile(*file) for file in made.files], figures, [*sources.records, *made.records])
     files, built = whole_graph(engine, config, workspace)
     shards = shards_of_lists(ppr, sources.rows, plan.solver.seconds, engine.slots)
     bounds = [sources.rows * shard // shards for shard in range(shards + 1)]
@@ -95,7 +95,7 @@ def make_lists(
     largest = max(record.result["largest_bound"] for record in solved)
     _warn_of_loose_bounds(config, error_kind(ppr), largest, plan.across)
     figures |= {"shards": shards, "largest_bound": largest}
-    return NeighborLists(written_by_tasks(solved, "lists"), figures, [*sources.records, *built, *solved])
+    return NeighborLists(describe_task_files(solved, "lists"), figures, [*sources.records, *built, *solved])
 
 
 def _targets(config: PipelineConfig, workspace: Workspace) -> tuple[int, int]:

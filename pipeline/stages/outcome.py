@@ -12,8 +12,8 @@ from pipeline.tasks import TaskRecord
 
 
 @dataclass(frozen=True)
-class MadeFile:
-    """A file that belongs to a table from the moment its stage commits; until then it lies in the work folder."""
+class OutputFile:
+    """A file that belongs to a table from the moment its stage commits; until then it lies in the folder of work."""
 
     path: Path
     rows: int
@@ -22,20 +22,20 @@ class MadeFile:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The tables a stage made, by name, in the order of their files."""
+    """The files of each table that a stage wrote, in their order, and its figures."""
 
-    tables: Mapping[str, Sequence[MadeFile]]
+    tables: Mapping[str, Sequence[OutputFile]]
     figures: Mapping[str, Any] = field(default_factory=dict)
     records: Sequence[TaskRecord[Any]] = ()  # of the stage's tasks: their memory and CPU time are reported
 
 
-def written_by_tasks(records: Sequence[TaskRecord[Any]], role: str, rows: str | None = None) -> list[MadeFile]:
+def describe_task_files(records: Sequence[TaskRecord[Any]], role: str, rows: str | None = None) -> list[OutputFile]:
     """Describe the files with a role that tasks wrote, in task order.
 
     The field ``rows`` of a record's result is the number of rows of its file; by default, ``f"{role}_rows"``.
     """
     return [
-        MadeFile(record.folder / file.name, _rows_of(record.result, rows or f"{role}_rows"), file.checksum)
+        OutputFile(record.folder / file.name, _rows_of(record.result, rows or f"{role}_rows"), file.checksum)
         for record in records
         for file in record.files
         if file.role == role
@@ -46,6 +46,6 @@ def _rows_of(result: Any, name: str) -> int:
     return int(result[name] if isinstance(result, Mapping) else getattr(result, name))
 
 
-def written_by_engine(files: Sequence[Path]) -> list[MadeFile]:
+def describe_engine_files(files: Sequence[Path]) -> list[OutputFile]:
     """Describe Parquet files that an engine wrote; their names say their checksums."""
-    return [MadeFile(file, storage.rows_in([file]), str(storage.sealed_checksum(file))) for file in files]
+    return [OutputFile(file, storage.rows_in([file]), str(storage.sealed_checksum(file))) for file in files]

@@ -39,7 +39,7 @@ from pipeline.partitioning.wide.cut import CutFurtherResult, WideCut, cut_wide
 from pipeline.partitioning.wide.node_roles import Source
 from pipeline.partitioning.wide.top_levels import Seeds, cut_bytes
 from pipeline.planning.sizes import bounds_of
-from pipeline.stages.outcome import Outcome, written_by_tasks
+from pipeline.stages.outcome import Outcome, describe_task_files
 from pipeline.tasks import Attempt, Task, TaskRecord, run_missing
 from pipeline.workspace import Workspace
 
@@ -78,8 +78,8 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     }
     _log(figures)
     tables = {
-        "partition_tree": written_by_tasks([written], "tree"),
-        "node_parts": written_by_tasks([cut.homes], "parts"),
+        "partition_tree": describe_task_files([written], "tree"),
+        "node_parts": describe_task_files([cut.homes], "parts"),
     }
     return Outcome(tables, figures, [*cut.records, written])
 

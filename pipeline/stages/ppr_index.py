@@ -9,7 +9,7 @@ from pipeline.embedding.ppr.walk_index import walk_from_nodes
 from pipeline.embedding.ppr.whole_graph import whole_graph
 from pipeline.engine import Engine, Frame
 from pipeline.errors import InputError
-from pipeline.stages.outcome import Outcome, written_by_tasks
+from pipeline.stages.outcome import Outcome, describe_task_files
 from pipeline.tasks import Task, run_missing
 from pipeline.workspace import Workspace
 
@@ -59,4 +59,4 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
         "bytes_per_node": round(size / max(rows, 1), 2),
         "tasks": len(tasks),
     }
-    return Outcome({"ppr_index": written_by_tasks(walked, "index")}, figures, [*built, *walked])
+    return Outcome({"ppr_index": describe_task_files(walked, "index")}, figures, [*built, *walked])

@@ -17,7 +17,7 @@ from pipeline.embedding.row_files import RowFormat, write_rows
 from pipeline.embedding.rows import Rows, Settings
 from pipeline.engine import Engine, Frame
 from pipeline.planning.hashed_costs import estimate_push_seconds, shards_of_rows
-from pipeline.stages.outcome import Outcome, written_by_tasks
+from pipeline.stages.outcome import Outcome, describe_task_files
 from pipeline.storage import BATCHES
 from pipeline.tasks import Attempt, Task, run_missing
 from pipeline.workspace import Workspace
@@ -55,7 +55,7 @@ def make_rows(engine: Engine[Frame], config: PipelineConfig, workspace: Workspac
         "floats_moved_per_node": 0.0,
         "found": {},
     }
-    return Outcome({"part_rows": written_by_tasks(records, "rows"), "fold_in_rows": []}, figures, [*built, *records])
+    return Outcome({"part_rows": describe_task_files(records, "rows"), "fold_in_rows": []}, figures, [*built, *records])
 
 
 def push_rows(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:

@@ -27,7 +27,7 @@ from pipeline.publishing.gate import VERDICTS, Verdict, judge
 from pipeline.publishing.release import publish
 from pipeline.publishing.retention import clean
 from pipeline.stages.chain import STAGES
-from pipeline.stages.outcome import MadeFile, Outcome
+from pipeline.stages.outcome import Outcome, OutputFile
 from pipeline.workspace import Workspace, published_folder
 from schemas.tables import FOLD_IN, NODE_EMBEDDINGS, PPR_NEIGHBOR_LISTS, PPR_NEIGHBORS, fold_in, node_embeddings
 
@@ -112,7 +112,7 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     }
     note = workspace.scratch(NAME, "release") / "release.json"
     storage.write_json(note, figures)
-    return Outcome({"release": [MadeFile(note, 1, storage.checksum_of(note))]}, figures)
+    return Outcome({"release": [OutputFile(note, 1, storage.checksum_of(note))]}, figures)
 
 
 def _about_baseline(config: PipelineConfig, workspace: Workspace) -> str:

@@ -1,4 +1,4 @@
-"""Running stages: skip what is done and whole, run, commit. The same for all eight.
+"""Running stages: skip a stage whose tables are whole, run it, commit. The same for all eight.
 
 A table that is damaged counts as not made. A stage that meets one among its inputs sends the run back to the stage
 that makes it; what was made of the table before stays, since tables are only made of what was checked.
@@ -27,7 +27,7 @@ from pipeline.engine import Engine, Frame
 from pipeline.errors import DamagedFileError, MissingTableError
 from pipeline.planning.disk_needs import room_for
 from pipeline.stages.chain import stage_named, stages_before
-from pipeline.stages.outcome import MadeFile, Outcome
+from pipeline.stages.outcome import Outcome, OutputFile
 from pipeline.tasks import forget_damaged
 from pipeline.workspace import Checks, DataFile, Manifest, Workspace
 
@@ -80,10 +80,10 @@ def run_stage(
     config: PipelineConfig,
     workspace: Workspace,
 ) -> StageReport:
-    """Make a stage's tables, or find them made and whole. The caller holds the date's lock."""
+    """Run a stage unless its tables are there and whole. The caller holds the date's lock."""
     name: str = stage.NAME
     workspace = replace(workspace, checks=Checks(engine, workspace.work(name)))
-    report = None if getattr(stage, "ALWAYS_RUNS", False) else _finished(name, workspace)
+    report = None if getattr(stage, "ALWAYS_RUNS", False) else _report_finished(name, workspace)
     if report:
         log.info("stage=%s run_id=%s skipped=unchanged", name, workspace.run_id)
         return report
@@ -91,18 +91,18 @@ def run_stage(
     _drop_work_of_other_inputs(name, workspace)
     for _ in range(_MOST_REPAIRS):
         try:
-            return _make(stage, engine, config, workspace)
+            return _execute(stage, engine, config, workspace)
         except DamagedFileError as error:  # between its tasks: once more, from what is whole
             workspace = replace(workspace, checks=Checks(engine, workspace.work(name)))
             problems = forget_damaged(workspace.work(name), engine)
             if not problems and not any(map(workspace.problem, _tables_before(name, workspace))):
-                problems = [str(error)]  # of a table, who reads it next says so
+                problems = [str(error)]  # a damaged table is reported by its next reader
             for problem in problems:
                 log.warning("stage=%s warning: %s; it is made again", name, problem)
-    return _make(stage, engine, config, workspace)
+    return _execute(stage, engine, config, workspace)
 
 
-def _make(stage: ModuleType, engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> StageReport:
+def _execute(stage: ModuleType, engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> StageReport:
     name: str = stage.NAME
     started, clock, cpu = dt.datetime.now(dt.UTC), time.monotonic(), engine.cpu_seconds()
     with room_for(name, config, workspace):
@@ -140,20 +140,20 @@ def _drop_work_of_other_inputs(name: str, workspace: Workspace) -> None:
     done with the old files and some with the new ones would lose rows.
     """
     inputs = {
-        table: [file.checksum for file in made.files]
+        table: [file.checksum for file in manifest.files]
         for table in _tables_before(name, workspace)
-        if (made := workspace.finished(table))
+        if (manifest := workspace.finished(table))
     }
     work = workspace.work(name)
     note = work / "inputs.json"
-    begun_with = {"fingerprint": workspace.fingerprints[name], "tables": inputs}
+    current = {"fingerprint": workspace.fingerprints[name], "tables": inputs}
     try:
-        if storage.read_checked_json(note) == begun_with:
+        if storage.read_checked_json(note) == current:
             return
     except DamagedFileError as error:
         log.warning("stage=%s warning: %s; all that a killed run left there is made again", name, error)
     storage.remove_tree(work)
-    storage.write_checked_json(note, begun_with)
+    storage.write_checked_json(note, current)
 
 
 def _tables_before(name: str, workspace: Workspace) -> list[str]:
@@ -162,7 +162,8 @@ def _tables_before(name: str, workspace: Workspace) -> list[str]:
     return [table for table, maker in workspace.tables.items() if maker in earlier]
 
 
-def _finished(name: str, workspace: Workspace) -> StageReport | None:
+def _report_finished(name: str, workspace: Workspace) -> StageReport | None:
+    """Return the report of a stage whose tables are there and whole; None if one is not."""
     tables = [contract.name for contract in stage_named(name).writes]
     problems = {table: workspace.problem(table) for table in tables}
     for table, problem in problems.items():
@@ -171,16 +172,16 @@ def _finished(name: str, workspace: Workspace) -> StageReport | None:
     manifests = [workspace.finished(table) for table in tables]
     if any(problems.values()) or not all(manifests):
         return None
-    whole = [manifest for manifest in manifests if manifest]
-    return StageReport(name, True, {manifest.table: manifest.rows for manifest in whole}, whole[0].figures)
+    complete = [manifest for manifest in manifests if manifest]
+    return StageReport(name, True, {manifest.table: manifest.rows for manifest in complete}, complete[0].figures)
 
 
 def _commit(name: str, outcome: Outcome, workspace: Workspace, made_by: Mapping[str, Any]) -> None:
     for contract in stage_named(name).writes:
-        place = workspace.folder(contract.name)
-        storage.remove_tree(place)  # a commit that was killed half-way
-        place.mkdir(parents=True)
-        files = _bring_in(outcome.tables.get(contract.name, ()), place, contract.file_format)
+        folder = workspace.folder(contract.name)
+        storage.remove_tree(folder)  # a commit that was killed half-way
+        folder.mkdir(parents=True)
+        files = _link_files(outcome.tables.get(contract.name, ()), folder, contract.file_format)
         workspace.commit(
             Manifest(
                 table=contract.name,
@@ -194,10 +195,11 @@ def _commit(name: str, outcome: Outcome, workspace: Workspace, made_by: Mapping[
         )
 
 
-def _bring_in(made: Sequence[MadeFile], place: Path, suffix: str) -> list[DataFile]:
+def _link_files(outputs: Sequence[OutputFile], folder: Path, suffix: str) -> list[DataFile]:
+    """Return the files of a table, which are those of its tasks under the names that tables have."""
     files = []
-    for number, file in enumerate(made):
-        target = storage.table_file(place, number, file.checksum, suffix)
+    for number, file in enumerate(outputs):
+        target = storage.table_file(folder, number, file.checksum, suffix)
         if not file.path.is_file():
             raise DamagedFileError(f"{file.path} is missing")
         # A link, so that a commit killed here finds the tasks' files again.
