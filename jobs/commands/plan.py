@@ -103,11 +103,11 @@ def _input_facts(path: str, sources: Sequence[SourceFile], size: InputSize) -> d
 
 def _hashed_settings(config: PipelineConfig, graph: Graph, workspace: Workspace | None) -> Settings | None:
     """Return the settings of hashed PPR; before the index is made, as if every edge weighed 1. None: another method."""
+    from pipeline.embedding.methods import METHODS
     from pipeline.embedding.rows import Settings
-    from pipeline.planning.hashed_costs import HASHED_FORMS
     from pipeline.stages.embed import settings_of, walk_settings
 
-    if config.form not in HASHED_FORMS:
+    if not METHODS[config.form].needs_whole_graph:
         return None
     if workspace and workspace.finished("node_index"):
         return settings_of(config, workspace)

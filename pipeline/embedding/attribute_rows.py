@@ -11,14 +11,9 @@ from numpy.typing import NDArray
 from pipeline.blocks.arrays import Features
 from pipeline.config.model import PipelineConfig
 from pipeline.embedding.combine import settings_for, shared_widths
-from pipeline.embedding.methods import method_for
+from pipeline.embedding.methods import METHODS, method_for, spec_for
 from pipeline.embedding.rows import ColumnSums, Rows, Settings
 from pipeline.embedding.start_rows import feature_rows
-from pipeline.kernels.rows import row_norms, scale_rows, unit_or_zero_scales
-
-#: Forms whose rows start from attributes, and of which nodes: those that rounds start from.
-_OF_ALL_NODES = ("classic", "plain_low_pass")
-_OF_TARGETS = ("two_tower", "low_pass")
 
 
 def rows_of_attributes(
@@ -26,10 +21,9 @@ def rows_of_attributes(
 ) -> NDArray[np.float32]:
     """The vectors of nodes from their attributes alone: what the table holds of nodes without edges.
 
-    Classic: w f(Σ_f value_f Ω_f), with f as for powers and w = ``self_influence``, or 1 where that is 0. The forms of
-    two types: an item's row is l2(Σ_f value_f Ω_f), the norm of an item of degree 1; a user's is zero, since users
-    don't start. What the last step does to rows, by degree and by column, it does to these, as of a node with one
-    edge of weight 1.
+    Σ_f value_f Ω_f, by the method's ``rows_of_attributes``. The forms of two types: an item's row is
+    l2(Σ_f value_f Ω_f), the norm of an item of degree 1; a user's is zero, since users don't start. What the last step
+    does to rows, by degree and by column, it does to these, as of a node with one edge of weight 1.
 
     Parameters
     ----------
@@ -77,19 +71,18 @@ def fill_in(
 
 def starts_from_attributes(settings: Settings) -> bool:
     """Whether the method's start rows take attributes up."""
-    return settings.form in (*_OF_ALL_NODES, *_OF_TARGETS)
+    return spec_for(settings).attributes_of is not None
 
 
-def types_that_start(form: str, source_type: str, target_type: str) -> set[str]:
+def types_that_start(config: PipelineConfig) -> set[str]:
     """Return the types of nodes whose attributes have an effect."""
-    if form in _OF_ALL_NODES:
-        return {source_type, target_type}
-    return {target_type} if form in _OF_TARGETS else set()
+    types = {"all": {config.input.source_type, config.input.target_type}, "targets": {config.input.target_type}}
+    return types.get(METHODS[config.form].attributes_of or "", set())
 
 
 def nodes_that_start(settings: Settings) -> tuple[int, int]:
     """Return the range of nodes whose start rows, if they have any, take attributes up."""
-    return settings.target if settings.form in _OF_TARGETS else (0, settings.nodes)
+    return settings.target if spec_for(settings).attributes_of == "targets" else (0, settings.nodes)
 
 
 def unfinished_rows(features: Features, settings: Settings, nodes: Sequence[int] = ()) -> Rows | None:
@@ -99,14 +92,7 @@ def unfinished_rows(features: Features, settings: Settings, nodes: Sequence[int]
     pieces = [feature_rows(features, one) for one in _column_settings(settings, nodes)]
     values = pieces[0] if len(pieces) == 1 else np.hstack(pieces)
     magnitude = features.sizes * math.sqrt(settings.dim)  # what nothing can cancel
-    if settings.form != "classic":
-        return Rows(values, magnitude)
-    weight = settings.embedding.self_influence or 1.0
-    scale = np.ones(len(values))
-    if settings.embedding.normalize_powers:
-        scale = unit_or_zero_scales(row_norms(values), magnitude)
-        magnitude = np.where(scale > 0, 1.0, 0.0)
-    return Rows(scale_rows(values, weight * scale), weight * magnitude)
+    return method_for(settings).rows_of_attributes(Rows(values, magnitude), settings)
 
 
 def _column_settings(settings: Settings, nodes: Sequence[int]) -> list[Settings]:
@@ -123,5 +109,4 @@ def _as_with_one_edge(features: Features) -> NDArray[np.float64]:
 
 def without_effect(config: PipelineConfig) -> list[str]:
     """Return the types whose attributes change no row that was made from edges."""
-    starting = types_that_start(config.form, config.input.source_type, config.input.target_type)
-    return sorted({*config.attributes} - (starting if config.embedding.attribute_share else set()))
+    return sorted({*config.attributes} - (types_that_start(config) if config.embedding.attribute_share else set()))

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import storage
+from pipeline.embedding.fastrp import CLASSIC
 from pipeline.embedding.row_files import RowReader
 from pipeline.embedding.rows import Rows, Settings
 from pipeline.kernels.rows import add_scaled, row_norms, scale_rows, unit_or_zero_scales
@@ -83,7 +84,7 @@ def settings_for(settings: Settings, name: str, position: int, nodes: Sequence[i
     if name == "quotient":
         changed = embedding.model_copy(update=changes | _QUOTIENT)
         every = (0, 2**31)  # a part_id is an int32
-        return replace(settings, embedding=changed, form="classic", nodes=nodes[1], source=every, target=every)
+        return replace(settings, embedding=changed, form=CLASSIC.form, nodes=nodes[1], source=every, target=every)
     if embedding.boundary == "border" and embedding.border_join == "concatenate":
         # Other random rows for each set: with the same ones, the errors of their products would add up.
         changes |= {"dim": max(1, shared_widths(embedding.dim, nodes)[position])}
@@ -153,7 +154,7 @@ def _border(known: Known) -> tuple[Rows, NDArray[np.bool_]]:
         rows, kept = known.rows(position, width), known.kept(position)
         is_made |= kept > 0
         share = np.ones(kept.size)
-        if settings.form == "classic" and embedding.normalize_powers:
+        if settings.form == CLASSIC.form and embedding.normalize_powers:
             share = kept / np.maximum(known.weight, 1)
         if joins:
             scale_rows(rows.values, share, out=rows.values)

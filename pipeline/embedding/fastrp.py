@@ -12,6 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.blocks.arrays import Block
+from pipeline.config.embedding import EmbeddingConfig
+from pipeline.embedding.fold_in_recipes import one_step, two_sided_products
+from pipeline.embedding.method_spec import MethodSpec, random_rows_cancel
 from pipeline.embedding.products import scale_both, set_norms, step_of_items, step_of_nodes
 from pipeline.embedding.rows import ColumnSums, KnownNorms, Narrow, Norms, Outlet, Rows, Settings
 from pipeline.embedding.start_rows import start_magnitudes, start_rows
@@ -169,6 +172,15 @@ class Classic(WholeRounds):
             kept.magnitude[:] += growth
         return kept if number == self.rounds(settings) - 1 else rows
 
+    def rows_of_attributes(self, rows: Rows, settings: Settings) -> Rows:
+        """Return w f(x), with f as for powers and w = ``self_influence``, or 1 where that is 0."""
+        weight = settings.embedding.self_influence or 1.0
+        scale, magnitude = np.ones(len(rows.values)), rows.magnitude
+        if settings.embedding.normalize_powers:
+            scale = unit_or_zero_scales(row_norms(rows.values), magnitude)
+            magnitude = np.where(scale > 0, 1.0, 0.0)
+        return Rows(scale_rows(rows.values, weight * scale), weight * magnitude)
+
     def finish(
         self,
         rows: Rows,
@@ -213,3 +225,57 @@ def _standardize(
         some = values[first : first + _STANDARDIZED_AT_ONCE]
         counted = is_counted[first : first + _STANDARDIZED_AT_ONCE]
         some[counted] = (some[counted] - mean) / deviation  # in float64, rounded once
+
+
+def _powers_cancel(embedding: EmbeddingConfig) -> str:
+    if embedding.standardize_columns:
+        return "all they are is the mean that is taken off; set embedding.standardize_columns = false"
+    if min(embedding.iteration_weights) < 0:
+        return "powers cancel; set embedding.iteration_weights to weights that are not below 0"
+    return random_rows_cancel(embedding)
+
+
+_PRODUCTS_OF_TOWERS = {
+    "retrieval": "dot",
+    "feature": "cosine",
+    "classifier": "cosine",
+    "why": "an item's norm is its degree to a small power, so that the dot product of a user and an item is a "
+    "ranking score; between nodes of one type the norm says how popular they are, and cosine leaves it out",
+}
+
+TWO_TOWER = MethodSpec(
+    method="fastrp",
+    form="two_tower",
+    sides=2,
+    rounds=TwoTower(),
+    buffers=1,  # the product takes the place of what is multiplied
+    products=lambda _: _PRODUCTS_OF_TOWERS,
+    space=("projection", "sparsity", "powers", "user_degree_power", "item_degree_power", "item_norm_power"),
+    attributes_of="targets",
+    fold_in=two_sided_products,
+)
+
+_PRODUCTS_OF_POWERS = {
+    "retrieval": "cosine",
+    "feature": "cosine",
+    "classifier": "dot",
+    "why": "rows are sums of powers of the transition matrix; their norms say how many powers agree, not how "
+    "near two nodes are; a linear classifier takes the rows as they are",
+}
+
+CLASSIC = MethodSpec(
+    method="fastrp",
+    form="classic",
+    sides=1,
+    rounds=Classic(),
+    buffers=2,
+    products=lambda _: _PRODUCTS_OF_POWERS,
+    space=(
+        *("projection", "sparsity", "iteration_weights", "degree_power", "transition", "normalize_powers"),
+        *("standardize_columns", "norm_degree_power", "normalize_rows"),
+    ),
+    later_keys={"self_influence": 0.0},
+    attributes_of="all",
+    fold_in=one_step,
+    zero_rows=_powers_cancel,
+)

@@ -14,10 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.blocks.arrays import Block
+from pipeline.config.embedding import EmbeddingConfig
 from pipeline.embedding.fastrp import TwoTower
+from pipeline.embedding.fold_in_recipes import one_step, two_sided_products
+from pipeline.embedding.method_spec import MethodSpec
 from pipeline.embedding.products import set_norms
 from pipeline.embedding.rows import ColumnSums, KnownNorms, Narrow, Rows, Settings
-from pipeline.embedding.spectrum import StepsOfNodes, factors_of_items, kept_before, rank_of
+from pipeline.embedding.spectrum import (
+    LARGEST,
+    PLAIN_SPECTRUM,
+    SPECTRUM,
+    StepsOfNodes,
+    factors_of_items,
+    kept_before,
+    rank_of,
+)
 from pipeline.embedding.start_rows import start_rows
 from pipeline.kernels.elementary import power_or_zero
 from pipeline.kernels.low_pass import next_term, step_coefficients
@@ -32,8 +43,8 @@ class LowPass(TwoTower):
 
     def prelude(self, settings: Settings) -> Settings | None:
         """Return the settings of what finds the largest eigenvalue and, where the cut isn't set, the cut."""
-        form = "spectrum" if settings.embedding.cut is None else "largest"
-        return small_settings(settings, form)
+        spec = SPECTRUM if settings.embedding.cut is None else LARGEST
+        return small_settings(settings, spec.form)
 
     def factors(self, number: int, settings: Settings) -> tuple[float, float, float]:
         """Return the factors of the product, T_k and T_k-1 in T_k+1."""
@@ -93,7 +104,7 @@ class PlainLowPass(StepsOfNodes, LowPass):
 
     def prelude(self, settings: Settings) -> Settings | None:
         """Return the settings of what finds the cut, where it isn't set."""
-        return small_settings(settings, "plain_spectrum") if settings.embedding.cut is None else None
+        return small_settings(settings, PLAIN_SPECTRUM.form) if settings.embedding.cut is None else None
 
     def start(self, block: Block, settings: Settings) -> NDArray[np.float32]:
         """Ω, or D^1/2 Ω."""
@@ -133,3 +144,55 @@ def small_settings(settings: Settings, form: str) -> Settings:
     changes = {"shards": 1, "boundary_dtype": "float32", "rank": rank_of(settings)}
     embedding = settings.embedding.model_copy(update=changes)
     return replace(settings, embedding=embedding, form=form, columns=None, keeps_fold_in=False)
+
+
+def _five_buffers(embedding: EmbeddingConfig) -> float:
+    """Return the columns of five buffers, as three hold them: a row, its product, and three that its home carries."""
+    return 5 * embedding.dim / 3
+
+
+_PRODUCTS_OF_TWO_SIDES = {
+    "retrieval": "dot",
+    "feature": "cosine",
+    "classifier": "cosine",
+    "why": "an item's norm is its degree to a small power, so that the dot product of a user and an item is a "
+    "ranking score; between nodes of one type the norm says how popular or active they are, and cosine leaves it "
+    "out; columns are random mixtures of eigenvectors, and a linear classifier needs all of them",
+}
+
+LOW_PASS = MethodSpec(
+    method="fastrp",
+    form="low_pass",
+    sides=2,
+    rounds=LowPass(),
+    buffers=1,
+    products=lambda _: _PRODUCTS_OF_TWO_SIDES,
+    space=(
+        *("projection", "sparsity", "filter_degree", "cut", "rank"),
+        *("user_degree_power", "item_degree_power", "item_norm_power"),
+    ),
+    attributes_of="targets",
+    fold_in=two_sided_products,
+    leaf_columns=_five_buffers,
+)
+
+_PRODUCTS_OF_ONE_SIDE = {
+    "retrieval": "cosine",
+    "feature": "cosine",
+    "classifier": "dot",
+    "why": "rows are random mixtures of the leading eigenvectors, at norm 1: a node's direction says where in the "
+    "graph it is, and its length there mostly its degree; a linear classifier takes the rows as they are",
+}
+
+PLAIN_LOW_PASS = MethodSpec(
+    method="fastrp",
+    form="plain_low_pass",
+    sides=1,
+    rounds=PlainLowPass(),
+    buffers=2,
+    products=lambda _: _PRODUCTS_OF_ONE_SIDE,
+    space=("projection", "sparsity", "filter_degree", "cut", "rank", "transition", "norm_degree_power"),
+    attributes_of="all",
+    fold_in=one_step,
+    leaf_columns=_five_buffers,
+)

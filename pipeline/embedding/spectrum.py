@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.blocks.arrays import Block
 from pipeline.embedding.fastrp import TwoTower
+from pipeline.embedding.method_spec import MethodSpec
 from pipeline.embedding.products import scale_both, step_of_items, step_of_nodes
 from pipeline.embedding.rows import Facts, KnownNorms, Narrow, Norms, Outlet, Rows, Settings
 from pipeline.kernels.elementary import power_or_zero
@@ -250,3 +251,11 @@ def rank_of(settings: Settings) -> int:
 
 def _probes(node_key: NDArray[np.uint64], settings: Settings) -> NDArray[np.float32]:
     return very_sparse_projection(node_key, _PROBES, 1.0, settings.embedding.seed ^ _PROBE_SEED)
+
+
+# They find facts for others and make no table: nothing is said of their products, and nothing sets their space.
+LARGEST = MethodSpec("fastrp", "largest", sides=2, rounds=Largest(), buffers=1, products=lambda _: {}, space=())
+SPECTRUM = MethodSpec("fastrp", "spectrum", sides=2, rounds=Spectrum(), buffers=1, products=lambda _: {}, space=())
+PLAIN_SPECTRUM = MethodSpec(
+    "fastrp", "plain_spectrum", sides=1, rounds=PlainSpectrum(), buffers=2, products=lambda _: {}, space=()
+)

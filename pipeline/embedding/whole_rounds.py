@@ -56,6 +56,10 @@ class WholeRounds:
         narrow(rows.values)
         return rows
 
+    def rows_of_attributes(self, rows: Rows, settings: Settings) -> Rows:
+        """Return the start rows."""
+        return rows
+
     def gather(self, rows: Rows, kept: Rows, number: int, settings: Settings) -> Facts:
         """Return nothing."""
         return {}

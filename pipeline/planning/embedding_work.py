@@ -2,39 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from types import MappingProxyType
 
 import numpy as np
 
 from pipeline.config.model import PipelineConfig
 from pipeline.embedding.in_memory import block_from_edges
-from pipeline.embedding.methods import method_for
+from pipeline.embedding.methods import method_for, spec_for
 from pipeline.embedding.rows import Settings
 from pipeline.planning.round_work import Round, Work
 from schemas.tables import WEIGHT_UNIT
 
 _ONE = round(1 / WEIGHT_UNIT)
-
-#: By (embedding.method, form): how many copies of joined rows a task holds at most while it multiplies.
-BUFFERS: Mapping[tuple[str, str], int] = MappingProxyType(
-    {
-        ("fastrp", "two_tower"): 1,  # the product takes the place of what is multiplied
-        ("fastrp", "classic"): 2,
-        ("fastrp", "low_pass"): 1,
-        ("fastrp", "plain_low_pass"): 2,
-        ("fastrp", "largest"): 1,
-        ("fastrp", "spectrum"): 1,
-        ("fastrp", "plain_spectrum"): 2,
-        ("spectral", "bipartite"): 3,  # as they come, orthonormal, and scaled or multiplied
-        ("spectral", "plain"): 4,
-        ("ppr", "hashed"): 1,  # the rows themselves
-        ("ppr", "plain_hashed"): 1,
-        ("ppr", "factorised"): 3,
-        ("ppr", "plain_factorised"): 4,
-    }
-)
 
 
 def work_for(config: PipelineConfig, nodes: int, targets: int) -> Work:
@@ -79,7 +58,7 @@ def _work(settings: Settings) -> Work:
         carried=method.kept_width(settings),
         keeps_total=method.keeps_total,
         is_reduced=method.reduced_width(settings) > 0,
-        buffers=BUFFERS[embedding.method, settings.form],
+        buffers=spec_for(settings).buffers,
         exchanges=exchanges,
         preludes=() if before is None else (*before.preludes, replace(before, preludes=())),
     )

@@ -9,8 +9,6 @@ from pipeline.embedding.ppr.hashed import error_share
 from pipeline.embedding.rows import Settings
 from pipeline.planning.pricing import Price
 
-HASHED_FORMS = frozenset({"hashed", "plain_hashed"})
-
 #: Of one core of the machine that the tests run on: an entry that is pushed, where the state of a node is in its cache
 #: and where it isn't; an entry and a node of the graph as a task opens it.
 _PUSH_NEAR, _PUSH_FAR = 2e-9, 8e-9

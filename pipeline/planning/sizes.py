@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pipeline.config.model import PipelineConfig
-from pipeline.partitioning.cutting import ROW_BUFFERS, Bounds
+from pipeline.embedding.methods import METHODS
+from pipeline.partitioning.cutting import Bounds
 from pipeline.planning.cuts import Cut
 
 #: Resident size of a Python process with all libraries that a task loads, before its task (measured).
@@ -49,14 +50,9 @@ def upper_bounds(rows: int, source_ids: int | None, target_ids: int | None, *, i
 def row_columns(config: PipelineConfig) -> int:
     """Return the columns of a row, of which a block holds three buffers: that bounds what a leaf may hold.
 
-    Most methods multiply rows of the embedding's width. Those of eigenpairs have more columns until they reduce them;
-    ``low_pass`` holds five buffers: a row, its product, and three that the row's home carries.
+    Most methods multiply rows of the embedding's width.
     """
-    embedding = config.embedding
-    if embedding.method == "spectral" or config.form in {"factorised", "plain_factorised"}:
-        return (embedding.rank or embedding.dim) + embedding.oversampling
-    is_low_pass = config.form in {"low_pass", "plain_low_pass"}
-    return math.ceil(5 * embedding.dim / ROW_BUFFERS) if is_low_pass else embedding.dim
+    return math.ceil(METHODS[config.form].leaf_columns(config.embedding))
 
 
 def bounds_of(config: PipelineConfig) -> Bounds:

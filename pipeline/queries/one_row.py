@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 
 from pipeline.blocks.arrays import NodeArrays
 from pipeline.config.model import PipelineConfig
-from pipeline.embedding.methods import method_for
-from pipeline.embedding.ppr.hashed import hashed_rows
+from pipeline.embedding.methods import METHODS, method_for
+from pipeline.embedding.ppr.hashed import HASHED, hashed_rows
 from pipeline.embedding.ppr.walk_graph import NO_EDGES, WalkGraph
 from pipeline.embedding.ppr.whole_graph import whole_graph
 from pipeline.embedding.rows import Rows
 from pipeline.errors import ConfigError, InputError, MissingTableError, StorageError
-from pipeline.planning.hashed_costs import HASHED_FORMS
 from pipeline.queries.released_run import config_of, other_version, read_release, run_of
 from pipeline.release_tables.finished_rows import NodeIds
 from pipeline.release_tables.vector_space import fixed_space
@@ -45,11 +44,11 @@ def row_alone(folder: Path, node_type: str, node_id: str | int) -> NDArray[np.fl
     """
     release = read_release(folder)
     config = config_of(release)
-    if config.form not in HASHED_FORMS:
+    if not METHODS[config.form].needs_whole_graph:
         raise ConfigError(
             f"release {release['release']} has embedding.method '{config.embedding.method}', form '{config.form}': its "
             "rows are made of other nodes' rows, so that none can be made alone; leave --alone out to look the row up, "
-            "or embed with method = 'ppr', form = 'hashed'"
+            f"or embed with method = '{HASHED.method}', form = '{HASHED.form}'"
         )
     run = run_of(folder, release).with_tables()
     try:

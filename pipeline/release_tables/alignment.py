@@ -21,13 +21,14 @@ from graphquilt.pointers import RELEASES
 from graphquilt.releases import read_manifest
 from graphquilt.table import EmbeddingTable
 from pipeline.config.model import PipelineConfig
+from pipeline.embedding.methods import METHODS
 from pipeline.embedding.rows import Settings
 from pipeline.engine import Engine, Frame
 from pipeline.errors import StorageError
 from pipeline.kernels.procrustes import CrossSums, Rotation, cross_sums, rotation_to
 from pipeline.publishing.listing import Release, earlier_releases
 from pipeline.publishing.release import require_whole
-from pipeline.release_tables.vector_space import OF_EIGENPAIRS, family_of
+from pipeline.release_tables.vector_space import family_of
 from pipeline.tasks import Attempt, Task, TaskRecord, run_missing
 from pipeline.workspace import Workspace, published_folder
 
@@ -77,7 +78,7 @@ def find_parent(root: Path, config: PipelineConfig, date: dt.date) -> Release | 
     ------
     StorageError : it may be a release that is damaged.
     """
-    if config.form not in OF_EIGENPAIRS or not config.embedding.align:
+    if not METHODS[config.form].has_own_axes or not config.embedding.align:
         return None
     family = family_of(config)
     return next(

@@ -8,11 +8,11 @@ from typing import Any
 from pipeline.config.model import PipelineConfig
 from pipeline.embedding.attribute_rows import without_effect
 from pipeline.embedding.combine import shared_widths
+from pipeline.embedding.method_spec import FoldInTypes
+from pipeline.embedding.methods import spec_for
 from pipeline.embedding.rows import Settings
 from pipeline.release_tables.alignment import Alignment
-from pipeline.release_tables.fold_in_recipes import fold_in_of
 from pipeline.release_tables.vector_space import (
-    OF_EIGENPAIRS,
     attributes_of,
     family_of,
     fixed_space,
@@ -21,97 +21,6 @@ from pipeline.release_tables.vector_space import (
 )
 from pipeline.storage import fingerprint_of
 from pipeline.workspace import UNDATED, Workspace
-
-_BOTH_SIGNS = {
-    "retrieval": "cosine",
-    "feature": "cosine",
-    "classifier": "dot",
-    "why": "rows have one norm, and columns of eigenvalues of both signs, which describe a node best: a linear "
-    "classifier takes the rows as they are. A product of two rows counts negative eigenvalues with the wrong sign: "
-    "for who is near, embedding.eigenvalues = 'positive' makes the better table",
-}
-
-#: Which product of two rows means something, by form and use; the reason stands beside it.
-SIMILARITY = {
-    "two_tower": {
-        "retrieval": "dot",
-        "feature": "cosine",
-        "classifier": "cosine",
-        "why": "an item's norm is its degree to a small power, so that the dot product of a user and an item is a "
-        "ranking score; between nodes of one type the norm says how popular they are, and cosine leaves it out",
-    },
-    "classic": {
-        "retrieval": "cosine",
-        "feature": "cosine",
-        "classifier": "dot",
-        "why": "rows are sums of powers of the transition matrix; their norms say how many powers agree, not how "
-        "near two nodes are; a linear classifier takes the rows as they are",
-    },
-    "low_pass": {
-        "retrieval": "dot",
-        "feature": "cosine",
-        "classifier": "cosine",
-        "why": "an item's norm is its degree to a small power, so that the dot product of a user and an item is a "
-        "ranking score; between nodes of one type the norm says how popular or active they are, and cosine leaves it "
-        "out; columns are random mixtures of eigenvectors, and a linear classifier needs all of them",
-    },
-    "plain_low_pass": {
-        "retrieval": "cosine",
-        "feature": "cosine",
-        "classifier": "dot",
-        "why": "rows are random mixtures of the leading eigenvectors, at norm 1: a node's direction says where in the "
-        "graph it is, and its length there mostly its degree; a linear classifier takes the rows as they are",
-    },
-    "bipartite": {
-        "retrieval": "dot",
-        "feature": "cosine",
-        "classifier": "cosine",
-        "why": "a user's row is the weighted sum of its items' eigenvector rows, and an item's norm is set by its "
-        "degree and by item_row_power, so that the dot product of a user and an item is a ranking score; between "
-        "nodes of one type norms say how popular or active they are, and cosine leaves them out; a linear classifier "
-        "does better on truncated columns, which are orthogonal, than on rotated ones",
-    },
-    "plain": {
-        "retrieval": "cosine",
-        "feature": "cosine",
-        "classifier": "dot",
-        "why": "rows have one norm: a node's direction among the leading eigenvectors says where in the graph it is, "
-        "and its length there mostly its degree; a linear classifier takes the rows as they are",
-    },
-    "factorised": {
-        "retrieval": "dot",
-        "feature": "cosine",
-        "classifier": "cosine",
-        "why": "before norms are set, a user's and an item's rows multiply to the chance of a walk from one to the "
-        "other, but for powers of degrees; an item's norm is set by its degree and by item_row_power, so that the dot "
-        "product is a ranking score; between nodes of one type norms say how popular or active they are, and cosine "
-        "leaves them out",
-    },
-    "plain_factorised": {
-        "retrieval": "cosine",
-        "feature": "cosine",
-        "classifier": "dot",
-        "why": "rows have one norm; before it was set, two rows multiplied to the chance of a walk from one node to "
-        "the other, but for the roots of degrees; a linear classifier takes the rows as they are",
-    },
-    "plain_factorised both": _BOTH_SIGNS,
-    "hashed": {
-        "retrieval": "dot",
-        "feature": "cosine",
-        "classifier": "cosine",
-        "why": "rows are hashed logarithms of where walks from a node are, and two rows multiply to how much these "
-        "agree, with the noise of the hashes; an item's norm is its degree to a small power, so that the dot product "
-        "of a user and an item is a ranking score; between nodes of one type cosine leaves the norm out",
-    },
-    "plain_hashed": {
-        "retrieval": "cosine",
-        "feature": "cosine",
-        "classifier": "dot",
-        "why": "rows are hashed logarithms of where walks from a node are, at one norm: two rows multiply to how much "
-        "these agree, with the noise of the hashes; a linear classifier takes the rows as they are",
-    },
-    "plain both": _BOTH_SIGNS,
-}
 
 #: Of rows of one type whose norms were set: it is the norm then that ranks.
 _SET_NORMS = {
@@ -140,12 +49,7 @@ def metadata_of(
         "similarity": similarity_of(settings),
         "space_id": fixed_space(settings, workspace),
         "alignment": None,
-        "fold_in": fold_in_of(
-            settings,
-            config.input.source_type,
-            config.input.target_type,
-            keeps_table=bool(workspace.files("fold_in_rows")),
-        ),
+        "fold_in": _fold_in_of(settings, config, keeps_table=bool(workspace.files("fold_in_rows"))),
         "source_type": config.input.source_type,
         "target_type": config.input.target_type,
         "holdout_pairs": graph["holdout"],
@@ -155,11 +59,21 @@ def metadata_of(
         used = attributes_of(settings, workspace)
         about["parameters"] = facts["parameters"] | used
         about["attributes_without_effect"] = without_effect(config)
-    if settings.form in OF_EIGENPAIRS:
+    if spec_for(settings).has_own_axes:
         family = family_of(config)
         space_id, since = _spectral_space(settings, workspace, aligned, family)
         about |= {"space_id": space_id, "alignment": {**aligned.facts, "family": family, "space_since": since}}
     return about
+
+
+def _fold_in_of(settings: Settings, config: PipelineConfig, *, keeps_table: bool) -> dict[str, Any]:
+    """Return, by type of new nodes, how their rows follow from their neighbours' published rows."""
+    recipes = spec_for(settings).fold_in
+    # Rows of other modes leave edges out, or have more in them.
+    if recipes is None or settings.embedding.boundary != "exchange":
+        return {}
+    types = FoldInTypes(config.input.source_type, config.input.target_type, keeps_table)
+    return recipes(settings, types)
 
 
 def _found_at_the_boundary(settings: Settings, workspace: Workspace) -> dict[str, Any]:
@@ -191,5 +105,4 @@ def similarity_of(settings: Settings) -> Mapping[str, str]:
     """Return which product of two rows means something, by use, and why."""
     if settings.source == settings.target and settings.embedding.norm_degree_power:
         return _SET_NORMS
-    has_both_signs = settings.form in ("plain", "plain_factorised") and settings.embedding.eigenvalues == "both"
-    return SIMILARITY[f"{settings.form} both" if has_both_signs else settings.form]
+    return spec_for(settings).products(settings.embedding)

@@ -1,9 +1,9 @@
 """What sets the vectors of a table, and so which tables share one space.
 
 A space is named by a hash, so that its name may change only where vectors can't be compared any more. Hence a version
-of its own, which no other change of a stage raises; and a key that joins a form's later stands in `_NEUTRAL`, with the
-value that stands for how it was before: at that value it is left out. The values are written here, not taken from the
-config, whose defaults may change.
+of its own, which no other change of a stage raises; and a key that joins a form's later stands in
+``MethodSpec.later_keys``, with the value that stands for how it was before: at that value it is left out. The values
+are written there, not taken from the config, whose defaults may change.
 """
 
 from __future__ import annotations
@@ -14,48 +14,11 @@ from typing import Any
 
 from pipeline.config.model import PipelineConfig
 from pipeline.embedding.attribute_rows import nodes_that_start, starts_from_attributes
+from pipeline.embedding.methods import spec_for
 from pipeline.embedding.rows import Settings
 from pipeline.embedding.start_rows import are_often_empty
 from pipeline.storage import fingerprint_of
 from pipeline.workspace import Workspace
-
-#: By form, the keys that set its vectors, all of them written out. Frozen: a new key goes to `_NEUTRAL`.
-_PARAMETERS = {
-    "two_tower": ("projection", "sparsity", "powers", "user_degree_power", "item_degree_power", "item_norm_power"),
-    "classic": (
-        *("projection", "sparsity", "iteration_weights", "degree_power", "transition", "normalize_powers"),
-        *("standardize_columns", "norm_degree_power", "normalize_rows"),
-    ),
-    "low_pass": (
-        *("projection", "sparsity", "filter_degree", "cut", "rank"),
-        *("user_degree_power", "item_degree_power", "item_norm_power"),
-    ),
-    "plain_low_pass": ("projection", "sparsity", "filter_degree", "cut", "rank", "transition", "norm_degree_power"),
-    "bipartite": (
-        *("rank", "reduction", "iterations", "oversampling", "no_return", "shift"),
-        *("user_degree_power", "item_degree_power", "item_norm_power", "item_row_power", "eigenvalue_power"),
-    ),
-    "hashed": ("item_norm_power",),
-    "plain_hashed": ("norm_degree_power",),
-    "factorised": (
-        *("rank", "reduction", "iterations", "oversampling", "no_return", "shift"),
-        *("user_degree_power", "item_degree_power", "item_norm_power", "item_row_power"),
-    ),
-    "plain_factorised": (
-        *("rank", "reduction", "eigenvalues", "iterations", "oversampling", "shift"),
-        *("degree_offset", "norm_degree_power"),
-    ),
-    "plain": (
-        *("rank", "reduction", "eigenvalues", "iterations", "oversampling", "shift"),
-        *("eigenvalue_power", "degree_offset", "norm_degree_power"),
-    ),
-}
-
-#: By form, later keys, each with the value at which it changes no vector.
-_NEUTRAL: Mapping[str, Mapping[str, Any]] = {"classic": {"self_influence": 0.0}}
-
-#: Forms whose axes are the data's own.
-OF_EIGENPAIRS = frozenset({"bipartite", "plain", "factorised", "plain_factorised"})
 
 #: Of each mode: which keys set its vectors beside the form's, and whether its columns mean something of one tree
 #: only. Border widths follow from how many nodes the cut leaves on the border, and the rows of the quotient graph
@@ -89,15 +52,15 @@ def vector_facts(settings: Settings) -> dict[str, Any]:
     if embedding["sparsity"] == "sqrt_n":
         embedding["sparsity"] = math.sqrt(settings.nodes)
     boundary, keys = settings.embedding.boundary, of_boundary(settings)
-    neutral = _NEUTRAL.get(settings.form, {})
+    spec = spec_for(settings)
     return {
         "method": settings.embedding.method,
         "form": settings.form,
         "dim": settings.dim,
         "seed": settings.embedding.seed,
-        "parameters": {name: embedding[name] for name in _PARAMETERS[settings.form]}
-        | _of_walks(settings)
-        | {name: embedding[name] for name in neutral if embedding[name] != neutral[name]},
+        "parameters": {name: embedding[name] for name in spec.space}
+        | {name: getattr(settings, name) for name in spec.space_of_settings}
+        | {name: embedding[name] for name, neutral in spec.later_keys.items() if embedding[name] != neutral},
         "boundary": [boundary, keys] if keys else boundary,
         "algorithm_version": _version(settings),
     }
@@ -109,12 +72,6 @@ def _version(settings: Settings) -> int:
     2: random rows that chance left empty, where these are many, have an entry.
     """
     return 2 if settings.embedding.method == "fastrp" and are_often_empty(settings) else 1
-
-
-def _of_walks(settings: Settings) -> dict[str, Any]:
-    """Of personalised PageRank: what sets it. The logarithms of hashed scores stand on the number of nodes."""
-    names = {"factorised": ("restart",), "hashed": ("restart", "push_threshold", "hash_columns", "nodes")}
-    return {name: getattr(settings, name) for name in names.get(settings.form.removeprefix("plain_"), ())}
 
 
 def attributes_of(settings: Settings, workspace: Workspace) -> dict[str, Any]:

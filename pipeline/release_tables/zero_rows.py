@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from pipeline.config.model import PipelineConfig
+from pipeline.embedding.methods import METHODS
 from pipeline.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -37,23 +38,4 @@ def _reason(config: PipelineConfig) -> str:
             f"embedding.boundary = '{embedding.boundary}' leaves out what the cut cuts; 'exchange' loses nothing, and "
             "fewer parts lose less"
         )
-    if config.form in ("bipartite", "factorised"):
-        if embedding.shift == 0:
-            return "embedding.shift = 0 loses what no walk comes back to while iterating; set embedding.shift = 0.05"
-        return (
-            "no eigenvector that was found reaches them; set embedding.no_return = 0 (now "
-            f"{embedding.no_return:g}), or raise embedding.dim (now {embedding.dim})"
-        )
-    if config.form in ("plain", "plain_factorised"):
-        return (
-            "their weights are too small next to the mean degree that is added to each; set "
-            f"embedding.degree_offset = 0 (now {embedding.degree_offset:g})"
-        )
-    if config.form == "classic" and embedding.standardize_columns:
-        return "all they are is the mean that is taken off; set embedding.standardize_columns = false"
-    if config.form == "classic" and min(embedding.iteration_weights) < 0:
-        return "powers cancel; set embedding.iteration_weights to weights that are not below 0"
-    return (
-        f"random rows of few entries cancel; raise embedding.dim (now {embedding.dim}), or lower "
-        f"embedding.sparsity (now {embedding.sparsity})"
-    )
+    return METHODS[config.form].zero_rows(embedding)

@@ -10,12 +10,12 @@ from typing import Any
 from pipeline.blocks.arrays import NodeArrays
 from pipeline.config.model import PipelineConfig
 from pipeline.embedding.combine import settings_for
+from pipeline.embedding.methods import METHODS
 from pipeline.embedding.rounds import BlockFiles, embed_parts
 from pipeline.embedding.rows import Settings, mean_strength_and_weight, returns_at_once
 from pipeline.engine import Engine, Frame
 from pipeline.planning.cuts import cut_of_layout
 from pipeline.planning.embedding_work import work_for
-from pipeline.planning.hashed_costs import HASHED_FORMS
 from pipeline.planning.pricing import ShardChoice, choose_shards
 from pipeline.stages import ppr_rows
 from pipeline.stages.neighbor_lists import make_lists
@@ -67,7 +67,7 @@ def _embedded(
     engine: Engine[Frame], config: PipelineConfig, workspace: Workspace, sets: Sequence[Sequence[BlockFiles]]
 ) -> Outcome:
     """Embed all parts, and the blocks that a mode adds; or, of hashed PPR, all nodes by the whole graph."""
-    if config.form in HASHED_FORMS:
+    if METHODS[config.form].needs_whole_graph:
         return ppr_rows.make_rows(engine, config, workspace, settings_of(config, workspace))
     layout = workspace.manifest("block_nodes").figures
     settings = settings_of(config, workspace)

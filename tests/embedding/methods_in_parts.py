@@ -98,8 +98,8 @@ def low_pass_parameters(made: GraphInParts, embedding: EmbeddingConfig) -> LowPa
     moments = "spectrum" if made.items else "plain_spectrum"
     return LowPassParameters(
         **{name: getattr(embedding, name) for name in names},
-        power_rounds=METHODS["fastrp", "largest"].rounds(settings),
-        moment_rounds=METHODS["fastrp", moments].rounds(settings),
+        power_rounds=METHODS["largest"].rounds.rounds(settings),
+        moment_rounds=METHODS[moments].rounds.rounds(settings),
     )
 
 

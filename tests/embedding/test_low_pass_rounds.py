@@ -148,7 +148,7 @@ def test_rounding_does_not_decide_the_bound_of_a_regular_graph(bound: float) -> 
     # Its ratios are whole but for rounding, which is another in every tree.
     settings_ = settings_for(random_tree(2, 5, 0), low_pass())
     found = {
-        float(METHODS["fastrp", "largest"].conclude(0, [{"ratio": np.array([ratio])}], settings_)["largest"][0])
+        float(METHODS["largest"].rounds.conclude(0, [{"ratio": np.array([ratio])}], settings_)["largest"][0])
         for ratio in (bound * (1 - 2.0**-22), bound, bound * (1 + 2.0**-22))
     }
     assert len(found) == 1

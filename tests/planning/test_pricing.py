@@ -14,12 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.config.model import PipelineConfig
-from pipeline.embedding.methods import METHODS
 from pipeline.embedding.rounds import embed_parts
 from pipeline.embedding.row_files import RowFormat
 from pipeline.embedding.rows import Settings
 from pipeline.planning.cuts import Cut, cuts_by_level, hash_cut, one_block
-from pipeline.planning.embedding_work import BUFFERS, work_for
+from pipeline.planning.embedding_work import work_for
 from pipeline.planning.pricing import (
     choose_shards,
     kept_bytes,
@@ -143,10 +142,6 @@ def test_preludes_are_all_there_is_before_the_rounds(name: str, is_plain: bool) 
 
 def test_the_classic_form_joins_all_nodes_of_two_types() -> None:
     assert work_for(config_of(False, form="classic", iteration_weights=[1.0, 1.0]), 50, 20).joined == 50
-
-
-def test_every_method_is_priced() -> None:
-    assert BUFFERS.keys() == METHODS.keys()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from pipeline.config.model import PipelineConfig
+from pipeline.embedding import methods
+from pipeline.embedding.methods import METHODS
 from pipeline.embedding.rows import Settings
-from pipeline.release_tables import vector_space
-from pipeline.release_tables.vector_space import OF_EIGENPAIRS, family_of, fixed_space, vector_facts
+from pipeline.release_tables.vector_space import family_of, fixed_space, vector_facts
 from pipeline.stages import chain
 from tests.conftest import ROOT
 
@@ -47,7 +48,7 @@ def settings_for(config: PipelineConfig, nodes: int = 60_000) -> Settings:
 
 def space_of(config: PipelineConfig, **changes: Any) -> str:
     """The table's space; of eigenpairs, the family of tables that can be turned into each other's."""
-    if config.form in OF_EIGENPAIRS:
+    if METHODS[config.form].has_own_axes:
         return family_of(config)
     manifest = SimpleNamespace(figures={})
     workspace: Any = SimpleNamespace(fingerprints={"partition": "p", "index": "i"}, manifest=lambda _: manifest)
@@ -65,7 +66,8 @@ def test_the_spaces_of_the_sample_are_frozen(name: str) -> None:
 
 
 def test_every_form_is_frozen() -> None:
-    assert {config_with(*words).form for words, _ in FROZEN.values()} == vector_space._PARAMETERS.keys()
+    published = {form for form, spec in METHODS.items() if spec.space}
+    assert {config_with(*words).form for words, _ in FROZEN.values()} == published
 
 
 @pytest.mark.parametrize("name", FROZEN)
@@ -80,11 +82,12 @@ def test_another_version_of_a_stage_is_the_same_space(name: str, monkeypatch: py
 def test_a_new_key_changes_the_space_of_those_who_use_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     words, want = FROZEN[name]
     config = config_with(*words)
-    known: Mapping[str, Any] = vector_space._NEUTRAL.get(config.form, {})
+    spec = METHODS[config.form]
 
     def with_key(neutral: object) -> str:
         # "align" is no parameter of any form: it stands for a key that is yet to come.
-        monkeypatch.setattr(vector_space, "_NEUTRAL", {config.form: {**known, "align": neutral}})
+        later = replace(spec, later_keys={**spec.later_keys, "align": neutral})
+        monkeypatch.setattr(methods, "METHODS", {**METHODS, config.form: later})
         return space_of(config)
 
     assert with_key(True) == want

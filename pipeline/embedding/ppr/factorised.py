@@ -10,8 +10,16 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.embedding.fold_in_recipes import fold_in_of_table, one_step_of_eigenvectors
+from pipeline.embedding.method_spec import MethodSpec
 from pipeline.embedding.rows import Settings
 from pipeline.embedding.spectral import Bipartite, Plain
+from pipeline.embedding.spectral_specs import (
+    BOTH_SIGNS,
+    columns_of_eigenpairs,
+    loses_small_weights,
+    loses_what_no_walk_returns_to,
+)
 
 
 class PlainFactorised(Plain):
@@ -46,3 +54,58 @@ class Factorised(Bipartite):
         kept = 1.0 - settings.restart
         share = values / max(float(values[:1].max(initial=0.0)), np.finfo(np.float64).tiny)
         return np.where(values > 0, settings.restart * kept / (1.0 - kept**2 * share), 0.0)
+
+
+_PRODUCTS_OF_TWO_SIDES = {
+    "retrieval": "dot",
+    "feature": "cosine",
+    "classifier": "cosine",
+    "why": "before norms are set, a user's and an item's rows multiply to the chance of a walk from one to the "
+    "other, but for powers of degrees; an item's norm is set by its degree and by item_row_power, so that the dot "
+    "product is a ranking score; between nodes of one type norms say how popular or active they are, and cosine "
+    "leaves them out",
+}
+
+FACTORISED = MethodSpec(
+    method="ppr",
+    form="factorised",
+    sides=2,
+    rounds=Factorised(),
+    buffers=3,
+    products=lambda _: _PRODUCTS_OF_TWO_SIDES,
+    space=(
+        *("rank", "reduction", "iterations", "oversampling", "no_return", "shift"),
+        *("user_degree_power", "item_degree_power", "item_norm_power", "item_row_power"),
+    ),
+    space_of_settings=("restart",),
+    has_own_axes=True,
+    fold_in=fold_in_of_table,
+    zero_rows=loses_what_no_walk_returns_to,
+    leaf_columns=columns_of_eigenpairs,
+)
+
+_PRODUCTS_OF_ONE_SIDE = {
+    "retrieval": "cosine",
+    "feature": "cosine",
+    "classifier": "dot",
+    "why": "rows have one norm; before it was set, two rows multiplied to the chance of a walk from one node to "
+    "the other, but for the roots of degrees; a linear classifier takes the rows as they are",
+}
+
+PLAIN_FACTORISED = MethodSpec(
+    method="ppr",
+    form="plain_factorised",
+    sides=1,
+    rounds=PlainFactorised(),
+    buffers=4,
+    products=lambda embedding: BOTH_SIGNS if embedding.eigenvalues == "both" else _PRODUCTS_OF_ONE_SIDE,
+    space=(
+        *("rank", "reduction", "eigenvalues", "iterations", "oversampling", "shift"),
+        *("degree_offset", "norm_degree_power"),
+    ),
+    space_of_settings=("restart",),
+    has_own_axes=True,
+    fold_in=one_step_of_eigenvectors,
+    zero_rows=loses_small_weights,
+    leaf_columns=columns_of_eigenpairs,
+)

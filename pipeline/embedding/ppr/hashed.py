@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.blocks.arrays import Block
+from pipeline.embedding.method_spec import MethodSpec
 from pipeline.embedding.ppr.walk_graph import WalkGraph
 from pipeline.embedding.products import set_norms
 from pipeline.embedding.rows import ColumnSums, Norms, Outlet, Rows, Settings
@@ -145,3 +146,48 @@ class Hashed(PlainHashed):
         """Return the norms of published rows."""
         is_item = (node_ix >= settings.target[0]) & (node_ix < settings.target[1])
         return np.where(is_item, power_or_zero(strength, settings.item_norm_power), 1.0)
+
+
+#: The logarithms of hashed scores stand on the number of nodes.
+_SPACE_OF_SETTINGS = ("restart", "push_threshold", "hash_columns", "nodes")
+
+_PRODUCTS_OF_TWO_SIDES = {
+    "retrieval": "dot",
+    "feature": "cosine",
+    "classifier": "cosine",
+    "why": "rows are hashed logarithms of where walks from a node are, and two rows multiply to how much these "
+    "agree, with the noise of the hashes; an item's norm is its degree to a small power, so that the dot product "
+    "of a user and an item is a ranking score; between nodes of one type cosine leaves the norm out",
+}
+
+HASHED = MethodSpec(
+    method="ppr",
+    form="hashed",
+    sides=2,
+    rounds=Hashed(),
+    buffers=1,  # the rows themselves
+    products=lambda _: _PRODUCTS_OF_TWO_SIDES,
+    space=("item_norm_power",),
+    space_of_settings=_SPACE_OF_SETTINGS,
+    needs_whole_graph=True,
+)
+
+_PRODUCTS_OF_ONE_SIDE = {
+    "retrieval": "cosine",
+    "feature": "cosine",
+    "classifier": "dot",
+    "why": "rows are hashed logarithms of where walks from a node are, at one norm: two rows multiply to how much "
+    "these agree, with the noise of the hashes; a linear classifier takes the rows as they are",
+}
+
+PLAIN_HASHED = MethodSpec(
+    method="ppr",
+    form="plain_hashed",
+    sides=1,
+    rounds=PlainHashed(),
+    buffers=1,
+    products=lambda _: _PRODUCTS_OF_ONE_SIDE,
+    space=("norm_degree_power",),
+    space_of_settings=_SPACE_OF_SETTINGS,
+    needs_whole_graph=True,
+)
