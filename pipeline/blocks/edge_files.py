@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +15,31 @@ from numpy.typing import NDArray
 from pipeline.blocks.arrays import read_slice, write_slices
 from pipeline.tasks import TaskRecord
 from schemas.tables import INDEXED_EDGES
+
+
+@dataclass(frozen=True)
+class FileBatch:
+    """One batch of a file of slices."""
+
+    file: Path
+    batch: int
+
+    def read(self) -> pa.RecordBatch:
+        """Map the batch; DamagedFileError as :func:`pipeline.blocks.arrays.read_slice` raises it."""
+        return read_slice(self.file, self.batch)
+
+
+@dataclass(frozen=True)
+class SentRows:
+    """What a task sent, by role of its file: batch and rows for each receiver, as ``write_slices`` returns them."""
+
+    slices: Mapping[str, Mapping[str, list[int]]]
+
+
+def batches_for(receiver: int, records: Sequence[TaskRecord[Any]], role: str) -> tuple[FileBatch, ...]:
+    """Return the batches with a role that tasks addressed to a receiver, in task order; results are SentRows."""
+    slices = ((record, record.result.slices[role].get(str(receiver))) for record in records)
+    return tuple(FileBatch(record.file(role), where[0]) for record, where in slices if where)
 
 
 class Edges(NamedTuple):

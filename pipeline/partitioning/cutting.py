@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.blocks.arrays import NodeArrays
 from pipeline.errors import PartitionError
 from pipeline.partitioning import pieces
 from pipeline.partitioning.homes import hubs_by_cost, splittable_hubs
 from pipeline.partitioning.partitioners import PARTITIONERS
-from pipeline.partitioning.pieces import Piece, Role
+from pipeline.partitioning.pieces import GraphPiece, PieceFiles, PieceSize, Role
 from pipeline.tasks import Attempt
 
 #: Largest over mean volume that is worth a warning; also the room that counts of children leave.
@@ -54,79 +53,113 @@ class Bounds:
         """How many children a piece that does not fit is cut into."""
         return min(_MOST_CHILDREN, max(2, math.ceil(IMBALANCE * self.excess(rows, edges))))
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the bounds as JSON values."""
-        return asdict(self)
+
+@dataclass(frozen=True)
+class RootTables:
+    """What the root's piece is made of."""
+
+    edges: tuple[Path, ...]  # files of indexed_edges
+    shared: tuple[int, int] | None  # node numbers of the type whose nodes are split
+    hub_degree: int | None
 
 
-def cut_piece(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
+@dataclass(frozen=True)
+class PieceToCut:
+    """Where a piece comes from, and into how many children it is cut."""
+
+    source: RootTables | PieceFiles
+    parts: int
+
+
+@dataclass(frozen=True)
+class CutPayload:
+    """Input of the task that cuts a piece; ``arrays`` are files of node_arrays."""
+
+    piece: PieceToCut
+    method: str
+    arrays: tuple[Path, ...]
+    bounds: Bounds | None
+    seed: int
+
+
+@dataclass(frozen=True)
+class CutResult:
+    """Children with edges; the files of child i have the roles ``nodes<i>`` and ``pairs<i>``."""
+
+    children: tuple[PieceSize, ...]
+
+
+def cut_piece(payload: CutPayload, attempt: Attempt) -> CutResult:
     """Task: cut a piece and write its children, without those that got no edges.
 
-    The payload holds ``root`` (how to make the root's piece of the tables) or ``piece`` (its files). The
-    root's task also writes the edges between two nodes that may be split.
-
-    Returns
-    -------
-    {"children": [{"rows", "edges"}, ...]}; child i is in the files with roles ``nodes<i>`` and ``pairs<i>``.
+    The root's task also writes the edges between two nodes that may be split.
     """
-    todo = payload
-    arrays = NodeArrays([Path(file) for file in todo["arrays"]])
-    if "root" in todo:
-        piece = _root_piece(todo, arrays, attempt)
+    source, parts = payload.piece.source, payload.piece.parts
+    arrays = NodeArrays(payload.arrays)
+    if isinstance(source, RootTables):
+        piece = _root_piece(source, payload, arrays, attempt)
         degree, node_key = arrays.all("degree"), arrays.all("node_key")
-        if todo["bounds"]:
+        if payload.bounds:
             hub = int(np.max(degree, where=piece.role == Role.WHOLE, initial=0))
-            refuse_indivisible(hub, piece.left.size, Bounds(**todo["bounds"]), todo["root"]["shared"] is None)
+            refuse_indivisible(hub, piece.left.size, payload.bounds, source.shared is None)
     else:
-        piece = Piece.map(Path(todo["piece"]["nodes"]), Path(todo["piece"]["pairs"]))
+        piece = source.map()
         degree, node_key = (arrays.take(name, piece.node_ix) for name in ("degree", "node_key"))
     graph = piece.cut_graph(degree, node_key.view(np.uint64))
-    labels = PARTITIONERS[todo["method"]](graph, todo["parts"], todo["seed"])
-    children: list[dict[str, int]] = []
-    for child in piece.children(labels, todo["parts"]):
+    labels = PARTITIONERS[payload.method](graph, parts, payload.seed)
+    children: list[PieceSize] = []
+    for child in piece.children(labels, parts):
         if child.left.size:
             number = len(children)
             child.write(attempt.path(f"nodes{number}", "arrow"), attempt.path(f"pairs{number}", "arrow"))
-            children.append({"rows": child.node_ix.size, "edges": child.left.size})
-    return {"children": children}
+            children.append(PieceSize(child.node_ix.size, child.left.size))
+    return CutResult(tuple(children))
 
 
-def _root_piece(todo: Mapping[str, Any], arrays: NodeArrays, attempt: Attempt) -> Piece:
+def _root_piece(tables: RootTables, payload: CutPayload, arrays: NodeArrays, attempt: Attempt) -> GraphPiece:
     """Read all edges; decide who may be split; write the edges between two of these, as node numbers."""
     if arrays.nodes > pieces.MAX_ROWS:
         raise PartitionError(
             f"the graph has {arrays.nodes:,} nodes, and one task cuts at most {pieces.MAX_ROWS:,}; shorten "
             "input.window_days, or set partition.method = 'none' if one block of them fits a worker"
         )
-    root = todo["root"]
-    left, right = pieces.read_edges([Path(file) for file in root["edges"]])
+    left, right = pieces.read_edges(tables.edges)
     role = np.full(arrays.nodes, Role.WHOLE, np.int8)
     between = np.empty(0, np.int64)
-    if root["shared"]:
+    if tables.shared:
         # Sources are cut with all their edges, targets are split: of the two sides, that is the one with many
         # nodes of few edges each, in every interaction table we know.
-        role[slice(*root["shared"])] = Role.SHARED
+        role[slice(*tables.shared)] = Role.SHARED
     else:
-        degree = arrays.all("degree")
-        if root["hub_degree"] is not None:
-            is_split = splittable_hubs(left, right, degree > root["hub_degree"])
-        else:
-            bounds = Bounds(**todo["bounds"]) if todo["bounds"] else None
-            leaves = todo["parts"] if bounds is None else math.ceil(bounds.excess(arrays.nodes, left.size))
-            is_hub = hubs_by_cost(left, right, degree, max(2, leaves))
-            is_too_large = np.zeros(degree.size, np.bool_)
-            if bounds is not None:  # what fits no leaf has to be split, whatever it costs
-                sizes, size_of = np.unique(degree, return_inverse=True)
-                is_too_large = np.array([bounds.excess(size + 1, size) > 1 for size in sizes.tolist()])[size_of]
-            is_split = splittable_hubs(left, right, is_hub | is_too_large)
-            if (is_too_large & ~is_split).any():  # for want of a neighbour that stays whole
-                is_split = splittable_hubs(left, right, is_too_large)
-        role[is_split] = Role.SHARED
+        role[_split_hubs(left, right, arrays.all("degree"), tables.hub_degree, payload)] = Role.SHARED
         between = np.flatnonzero((role[left] == Role.SHARED) & (role[right] == Role.SHARED))
     pieces.write_pairs(attempt.path("between", "arrow"), left[between], right[between])
     if between.size:
         left, right = np.delete(left, between), np.delete(right, between)
-    return Piece(np.arange(arrays.nodes, dtype=np.int64), role, left, right)
+    return GraphPiece(np.arange(arrays.nodes, dtype=np.int64), role, left, right)
+
+
+def _split_hubs(
+    left: NDArray[np.int32],
+    right: NDArray[np.int32],
+    degree: NDArray[np.int64],
+    hub_degree: int | None,
+    payload: CutPayload,
+) -> NDArray[np.bool_]:
+    """Return which nodes of a plain graph are split."""
+    if hub_degree is not None:
+        return splittable_hubs(left, right, degree > hub_degree)
+    bounds = payload.bounds
+    leaves = payload.piece.parts if bounds is None else math.ceil(bounds.excess(degree.size, left.size))
+    is_hub = hubs_by_cost(left, right, degree, max(2, leaves))
+    is_too_large = np.zeros(degree.size, np.bool_)
+    if bounds is not None:  # what fits no leaf has to be split, whatever it costs
+        sizes, size_of = np.unique(degree, return_inverse=True)
+        is_too_large = np.array([bounds.excess(size + 1, size) > 1 for size in sizes.tolist()])[size_of]
+    is_split = splittable_hubs(left, right, is_hub | is_too_large)
+    if (is_too_large & ~is_split).any():  # for want of a neighbour that stays whole
+        is_split = splittable_hubs(left, right, is_too_large)
+    return is_split
 
 
 def refuse_indivisible(hub: int, edges: int, bounds: Bounds, is_plain: bool) -> None:
@@ -144,13 +177,13 @@ def refuse_indivisible(hub: int, edges: int, bounds: Bounds, is_plain: bool) -> 
     if bounds.excess(hub + 1, hub) <= 1:
         return
     if bounds.max_edges and hub > bounds.max_edges:
-        found, key, way_out = f"{hub:,} edges", f"max_edges is {bounds.max_edges:,}", "raise it"
+        excess, key, way_out = f"{hub:,} edges", f"max_edges is {bounds.max_edges:,}", "raise it"
     else:
-        found = f"{bounds.bytes_of(hub + 1, hub):,} bytes of rows and entries"
+        excess = f"{bounds.bytes_of(hub + 1, hub):,} bytes of rows and entries"
         key, way_out = f"max_bytes is {bounds.max_bytes:,}", "raise it, or lower embedding.dim"
     if is_plain:
         way_out = f"set partition.hub_degree below {hub:,} so that the hub is split, or {way_out}"
     raise PartitionError(
         f"part 0 can't be cut into leaves that fit: it has {edges:,} edges, and the {hub:,} of its "
-        f"largest hub stay together, which makes {found}; partition.{key}: {way_out}"
+        f"largest hub stay together, which makes {excess}; partition.{key}: {way_out}"
     )

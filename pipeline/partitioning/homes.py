@@ -15,7 +15,7 @@ from pipeline.kernels.edge_cut import (
     mark_neighbors_of_others,
     sum_over_neighbors,
 )
-from pipeline.partitioning.pieces import Piece, Role
+from pipeline.partitioning.pieces import GraphPiece, Role
 
 #: Rows that ghosts are counted in, as integers so that the order of edges doesn't matter.
 _ROW = 2**20
@@ -77,7 +77,7 @@ class Stored:
     edges: NDArray[np.int64]
 
     @classmethod
-    def of(cls, leaves: Sequence[tuple[int, Piece]]) -> Stored:
+    def of(cls, leaves: Sequence[tuple[int, GraphPiece]]) -> Stored:
         """Count over leaves in ascending part_id; edges between two shared nodes are not theirs yet."""
         node_ix, part_id, edges = [], [], []
         for part, piece in leaves:
@@ -92,7 +92,7 @@ class Stored:
         return cls(nodes[order], np.concatenate(part_id)[order], np.concatenate(edges)[order])
 
 
-def find_homes(nodes: int, leaves: Sequence[tuple[int, Piece]]) -> NodeParts:
+def find_homes(nodes: int, leaves: Sequence[tuple[int, GraphPiece]]) -> NodeParts:
     """Give every node with edges a home.
 
     A whole node is at home in its leaf. A shared node is at home in the part that stores most of its edges

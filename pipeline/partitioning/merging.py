@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.blocks.arrays import NodeParts
-from pipeline.partitioning.pieces import Piece, Role
+from pipeline.partitioning.pieces import GraphPiece, Role
 from pipeline.partitioning.tree import PartPath, Tree
 
 
@@ -60,10 +60,10 @@ def merges(edges: NDArray[np.int64], volume: NDArray[np.int64]) -> Iterator[Merg
         while True:
             while heap and (heap[0][1] not in alive or heap[0][2] not in alive or heap[0] != pair(*heap[0][1:3])):
                 heapq.heappop(heap)  # of a part as it was before a merge
-            found = heapq.heappop(heap) if heap else _first_fitting(alive, size, cap, pair)
-            if found is None:
+            densest = heapq.heappop(heap) if heap else _first_fitting(alive, size, cap, pair)
+            if densest is None:
                 break
-            density, a, b = found[:3]
+            density, a, b = densest[:3]
             yield Merge(a, b, -density)
             size[a] += size[b]
             del alive[b]
@@ -122,26 +122,26 @@ def merged_paths(
             continue
         sums = np.array([edges[below[part]].sum(axis=0) for part in parts])
         crossing = np.array([sums[:, below[part]].sum(axis=1) for part in parts])
-        found, more = hierarchy(crossing, np.array([volume[below[part]].sum() for part in parts]))
-        steps |= dict(zip(parts, found, strict=True))
+        child_steps, more = hierarchy(crossing, np.array([volume[below[part]].sum() for part in parts]))
+        steps |= dict(zip(parts, child_steps, strict=True))
         inversions += more
     new = [tuple(step for depth in range(1, len(path) + 1) for step in steps[path[:depth]]) for path in leaves]
     return new, inversions
 
 
 @dataclass(frozen=True)
-class Merged:
+class MergedLeaves:
     """Leaves and homes renumbered by the merged tree."""
 
     tree: Tree
-    leaves: list[tuple[int, Piece]]  # part_id and piece, ascending
+    leaves: list[tuple[int, GraphPiece]]  # part_id and piece, ascending
     parts: NodeParts
     inversions: int
 
 
 def merge_leaves(
-    tree: Tree, leaves: Sequence[tuple[int, Piece]], parts: NodeParts, degree: NDArray[np.int64]
-) -> Merged:
+    tree: Tree, leaves: Sequence[tuple[int, GraphPiece]], parts: NodeParts, degree: NDArray[np.int64]
+) -> MergedLeaves:
     """Merge the leaves of a tree bottom-up, inside each of its cuts.
 
     Parameters
@@ -163,17 +163,25 @@ def merge_leaves(
     at_home = parts.part_id >= 0
     volume = np.bincount(number[parts.part_id[at_home]], weights=degree[at_home], minlength=len(leaves))
     paths, inversions = merged_paths([tree.paths[part] for part, _ in leaves], edges, volume.astype(np.int64))
-    merged = Tree.of(paths)
-    part_of = {path: part for part, path in enumerate(merged.paths)}
-    new_part = np.full(len(tree.paths) + 1, -1, np.int32)  # the last for nodes without a home
-    new_part[[part for part, _ in leaves]] = [part_of[path] for path in paths]
+    new_part = new_part_ids(tree, [part for part, _ in leaves], paths)
     renumbered = [(int(new_part[part]), piece) for part, piece in leaves]
-    return Merged(
-        merged,
+    return MergedLeaves(
+        Tree.of(paths),
         sorted(renumbered, key=lambda leaf: leaf[0]),
         NodeParts(new_part[parts.part_id], parts.is_split),
         inversions,
     )
+
+
+def new_part_ids(tree: Tree, leaves: Sequence[int] | NDArray[np.int64], paths: Sequence[PartPath]) -> NDArray[np.int32]:
+    """Return the part_id of leaves in the tree of their new ``paths``, by their part_id in ``tree``; -1 for others.
+
+    The last entry is -1 too: nodes without a home have part_id -1.
+    """
+    part_of = {path: part for part, path in enumerate(Tree.of(paths).paths)}
+    new_part = np.full(len(tree.paths) + 1, -1, np.int32)
+    new_part[leaves] = [part_of[path] for path in paths]
+    return new_part
 
 
 def _first_fitting(

@@ -18,7 +18,12 @@ Partitioner = Callable[[CutGraph, int, int], NDArray[np.int32]]
 
 def by_hash(graph: CutGraph, parts: int, seed: int) -> NDArray[np.int32]:
     """Scatter nodes by the hash of their keys: the balance of large numbers, and nearly every edge cut."""
-    top_bits = hash_nodes(graph.node_key, seed) >> np.uint64(32)
+    return hash_labels(graph.node_key, parts, seed)
+
+
+def hash_labels(node_key: NDArray[np.uint64], parts: int, seed: int) -> NDArray[np.int32]:
+    """Return labels in 0 <= label < parts by the top bits of the hashes of keys."""
+    top_bits = hash_nodes(node_key, seed) >> np.uint64(32)
     return (top_bits % np.uint64(parts)).astype(np.int32)
 
 

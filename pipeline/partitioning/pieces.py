@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +27,7 @@ from pipeline.kernels.edge_cut import (
     count_edges_by_child,
     edges_by_child,
 )
+from pipeline.tasks import TaskRecord
 
 #: Local rows are int32, and sums of edge weights in a task too.
 MAX_ROWS = 2**31 - 1
@@ -54,24 +56,13 @@ class CutGraph:
 
 
 @dataclass(frozen=True)
-class Piece:
+class GraphPiece:
     """A piece as arrays: local rows ascending by node_ix, edges as pairs of rows, each edge once."""
 
     node_ix: NDArray[np.int64]  # (rows,)
     role: NDArray[np.int8]  # (rows,) Role
     left: NDArray[np.int32]  # (edges,)
     right: NDArray[np.int32]
-
-    @classmethod
-    def map(cls, nodes: Path, edges: Path) -> Piece:
-        """Map a piece's files."""
-        table, pairs = storage.map_arrow(nodes), storage.map_arrow(edges)
-        return cls(
-            storage.column(table, "node_ix"),
-            storage.column(table, "role"),
-            storage.column(pairs, "left"),
-            storage.column(pairs, "right"),
-        )
 
     def write(self, nodes: Path, edges: Path) -> None:
         """Write the two files of a piece."""
@@ -92,7 +83,7 @@ class Piece:
         inside = (self.role[self.left] != Role.OUTSIDE) & (self.role[self.right] != Role.OUTSIDE)
         return CutGraph(self.left[inside], self.right[inside], volume, node_key)
 
-    def children(self, labels: NDArray[np.int32], parts: int) -> Iterator[Piece]:
+    def children(self, labels: NDArray[np.int32], parts: int) -> Iterator[GraphPiece]:
         """Cut the piece; yield ``parts`` children in label order, those without edges too.
 
         ``labels`` (rows,) int32; only those of WHOLE rows count.
@@ -109,7 +100,33 @@ class Piece:
             rows = compact_rows(left, right, row_of)
             role = self.role[rows]
             role[(role == Role.WHOLE) & (labels[rows] != child)] = Role.OUTSIDE
-            yield Piece(self.node_ix[rows], role, left, right)
+            yield GraphPiece(self.node_ix[rows], role, left, right)
+
+
+@dataclass(frozen=True)
+class PieceFiles:
+    """Files of a piece: its rows, and its edges as pairs of rows."""
+
+    nodes: Path
+    pairs: Path
+
+    @classmethod
+    def of(cls, record: TaskRecord[Any], number: str = "") -> PieceFiles:
+        """Return the files that a task wrote; ``number`` ends the names of their roles."""
+        return cls(record.file(f"nodes{number}"), record.file(f"pairs{number}"))
+
+    def map(self) -> GraphPiece:
+        """Map the piece."""
+        table = storage.map_arrow(self.nodes)
+        return GraphPiece(storage.column(table, "node_ix"), storage.column(table, "role"), *read_pairs(self.pairs))
+
+
+@dataclass(frozen=True)
+class PieceSize:
+    """How large a piece is."""
+
+    rows: int
+    edges: int
 
 
 def read_edges(files: Sequence[Path]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.blocks.arrays import NodeParts
 from pipeline.kernels.edge_cut import count_by_level
-from pipeline.partitioning.pieces import Piece
+from pipeline.partitioning.pieces import GraphPiece
 from pipeline.partitioning.placement import stored_at
 from schemas.tables import PARTITION_TREE
 
@@ -28,7 +28,7 @@ def path_text(path: PartPath, separator: str = "/") -> str:
 
 @dataclass(frozen=True)
 class Tree:
-    """Paths of all parts in depth-first preorder: the place of a path is its part_id."""
+    """Paths of all parts in depth-first preorder: the index of a path is its part_id."""
 
     paths: tuple[PartPath, ...]
 
@@ -53,49 +53,71 @@ class Tree:
     @property
     def is_leaf(self) -> NDArray[np.bool_]:
         """(parts,) which parts have no children."""
-        found = np.ones(len(self.paths), np.bool_)
-        found[self.parent[1:]] = False
-        return found
+        is_leaf = np.ones(len(self.paths), np.bool_)
+        is_leaf[self.parent[1:]] = False
+        return is_leaf
 
     def ancestors(self, depth: int) -> NDArray[np.int32]:
         """(parts,) part_id of each part's ancestor at a depth; parts above it stand for themselves."""
         number = {path: part for part, path in enumerate(self.paths)}
         return np.array([number[path[: depth + 1]] for path in self.paths], np.int32)
 
+    def all_ancestors(self) -> NDArray[np.int32]:
+        """(depths, parts) ancestors at every depth."""
+        return np.stack([self.ancestors(depth) for depth in range(int(self.depth.max()) + 1)])
+
 
 @dataclass(frozen=True)
 class TreeFigures:
     """Figures by part_id, of inner parts as if their leaves were one; PARTITION_TREE says what they mean."""
 
-    nodes: NDArray[np.int64]
-    edges: NDArray[np.int64]
-    volume: NDArray[np.int64]
-    cut: NDArray[np.int64]
-    split_nodes: NDArray[np.int64]
-    ghosts: NDArray[np.int64]
-    level_cut: NDArray[np.int64]  # by depth: edges whose ends are at home in different parts
+    nodes: tuple[int, ...]
+    edges: tuple[int, ...]
+    volume: tuple[int, ...]
+    cut: tuple[int, ...]
+    split_nodes: tuple[int, ...]
+    ghosts: tuple[int, ...]
+    level_cut: tuple[int, ...]  # by depth: edges whose ends are at home in different parts
 
-    def to_json(self) -> dict[str, list[int]]:
-        """Return the figures as lists."""
-        return {name: values.tolist() for name, values in vars(self).items()}
+    @property
+    def rows_away(self) -> NDArray[np.int64]:
+        """(parts,) copies and ghosts."""
+        return np.array(self.split_nodes) + np.array(self.ghosts)
 
-    @classmethod
-    def from_json(cls, raw: dict[str, list[int]]) -> TreeFigures:
-        """Read what :meth:`to_json` wrote."""
-        return cls(**{name: np.array(values, np.int64) for name, values in raw.items()})
+
+def figures_of(
+    tree: Tree,
+    nodes: NDArray[np.int64],
+    edges: NDArray[np.int64],
+    volume: NDArray[np.int64],
+    cut: NDArray[np.int64],
+    away: tuple[NDArray[np.int64], NDArray[np.int64]],
+    level_cut: NDArray[np.int64],
+) -> TreeFigures:
+    """Return the figures of all parts.
+
+    Parameters
+    ----------
+    nodes, volume : (parts,) of the leaves alone.
+    edges, cut : (depths, parts).
+    away : copies and ghosts of every part, see :func:`rows_away`.
+    level_cut : (depths,).
+    """
+    by_part = (tree.depth, np.arange(len(tree.paths)))
+    split_nodes, ghosts = away
+    columns = (summed_up(tree, nodes), edges[by_part], summed_up(tree, volume), cut[by_part], split_nodes, ghosts)
+    return TreeFigures(*(tuple(column.tolist()) for column in (*columns, level_cut)))
 
 
 def one_block_figures(degree: NDArray[np.int64], edges: int) -> TreeFigures:
     """Return the figures of a tree whose root is its leaf."""
-    none = np.zeros(1, np.int64)
-    nodes = np.array([np.count_nonzero(degree)], np.int64)
-    volume = np.array([degree.sum()], np.int64)
-    return TreeFigures(nodes, np.array([edges], np.int64), volume, none, none, none, none)
+    none = (0,)
+    return TreeFigures((int(np.count_nonzero(degree)),), (edges,), (int(degree.sum()),), none, none, none, none)
 
 
 def tree_figures(
     tree: Tree,
-    leaves: Sequence[tuple[int, Piece]],
+    leaves: Sequence[tuple[int, GraphPiece]],
     shared_pairs: tuple[NDArray[np.int32], NDArray[np.int32]],
     parts: NodeParts,
     degree: NDArray[np.int64],
@@ -110,12 +132,11 @@ def tree_figures(
     parts, degree, node_key : of all nodes, by node_ix.
     """
     count = len(tree.paths)
-    deepest = int(tree.depth.max())
-    ancestors = np.stack([tree.ancestors(depth) for depth in range(deepest + 1)])
+    ancestors = tree.all_ancestors()
     volume = np.zeros(count, np.int64)
-    edges = np.zeros((deepest + 1, count), np.int64)
-    cut = np.zeros((deepest + 1, count), np.int64)
-    level_cut = np.zeros(deepest + 1, np.int64)
+    edges = np.zeros(ancestors.shape, np.int64)
+    cut = np.zeros(ancestors.shape, np.int64)
+    level_cut = np.zeros(len(ancestors), np.int64)
     away_ix, away_part = [], []
     for part, rows, left, right in _stored_edges(leaves, shared_pairs, parts, degree, node_key):
         first, second = stored_at(left, right, parts, degree, node_key)
@@ -132,17 +153,8 @@ def tree_figures(
     at_home = parts.part_id[parts.part_id >= 0]
     nodes = np.bincount(at_home, minlength=count).astype(np.int64)
     away_rows = np.concatenate(away_ix), np.concatenate(away_part)
-    split_nodes, ghosts = rows_away(tree, ancestors, *away_rows, parts)
-    by_part = (tree.depth, np.arange(count))
-    return TreeFigures(
-        nodes=summed_up(tree, nodes),
-        edges=edges[by_part],
-        volume=summed_up(tree, volume),
-        cut=cut[by_part],
-        split_nodes=split_nodes,
-        ghosts=ghosts,
-        level_cut=level_cut,
-    )
+    away_by_part = rows_away(tree, ancestors, *away_rows, parts)
+    return figures_of(tree, nodes, edges, volume, cut, away_by_part, level_cut)
 
 
 def tree_table(tree: Tree, figures: TreeFigures) -> pa.Table:
@@ -159,7 +171,7 @@ def tree_table(tree: Tree, figures: TreeFigures) -> pa.Table:
 
 
 def _stored_edges(
-    leaves: Sequence[tuple[int, Piece]],
+    leaves: Sequence[tuple[int, GraphPiece]],
     shared_pairs: tuple[NDArray[np.int32], NDArray[np.int32]],
     parts: NodeParts,
     degree: NDArray[np.int64],
@@ -170,11 +182,11 @@ def _stored_edges(
     pair_home, pair_other = stored_at(pair_left, pair_right, parts, degree, node_key)
     for part, piece in leaves:
         rows, left, right = piece.node_ix, piece.node_ix[piece.left], piece.node_ix[piece.right]
-        here = np.flatnonzero((pair_home == part) | (pair_other == part))
-        if here.size:
-            left = np.concatenate([left, pair_left[here]])
-            right = np.concatenate([right, pair_right[here]])
-            rows = np.union1d(rows, np.concatenate([pair_left[here], pair_right[here]]))
+        stored = np.flatnonzero((pair_home == part) | (pair_other == part))
+        if stored.size:
+            left = np.concatenate([left, pair_left[stored]])
+            right = np.concatenate([right, pair_right[stored]])
+            rows = np.union1d(rows, np.concatenate([pair_left[stored], pair_right[stored]]))
         yield part, rows, left, right
 
 

@@ -24,7 +24,7 @@ from pipeline.kernels.hashing import splitmix64
 from pipeline.partitioning import metis
 from pipeline.partitioning.homes import find_homes, hubs_by_cost, splittable_hubs
 from pipeline.partitioning.partitioners import PARTITIONERS, Partitioner
-from pipeline.partitioning.pieces import CutGraph, Piece, Role
+from pipeline.partitioning.pieces import CutGraph, GraphPiece, Role
 from pipeline.partitioning.tree import ROOT, Tree, tree_figures
 
 
@@ -32,7 +32,7 @@ from pipeline.partitioning.tree import ROOT, Tree, tree_figures
 class Graph:
     """The root's piece, and the edges between two nodes that may be split."""
 
-    piece: Piece
+    piece: GraphPiece
     degree: np.ndarray
     between: tuple[np.ndarray, np.ndarray]
 
@@ -50,7 +50,7 @@ def bipartite(user: np.ndarray, item: np.ndarray) -> Graph:
     role = np.full(degree.size, Role.WHOLE, np.int8)
     role[:items] = Role.SHARED
     none = np.empty(0, np.int32)
-    return Graph(Piece(np.arange(degree.size), role, left, right), degree, (none, none))
+    return Graph(GraphPiece(np.arange(degree.size), role, left, right), degree, (none, none))
 
 
 def plain(left: np.ndarray, right: np.ndarray, parts: int, hub_degree: int | None, *, split: bool) -> Graph:
@@ -63,7 +63,7 @@ def plain(left: np.ndarray, right: np.ndarray, parts: int, hub_degree: int | Non
         role[splittable_hubs(left, right, is_hub)] = Role.SHARED
     is_between = (role[left] == Role.SHARED) & (role[right] == Role.SHARED)
     kept = left[~is_between], right[~is_between]
-    return Graph(Piece(np.arange(degree.size), role, *kept), degree, (left[is_between], right[is_between]))
+    return Graph(GraphPiece(np.arange(degree.size), role, *kept), degree, (left[is_between], right[is_between]))
 
 
 def by_pymetis(graph: CutGraph, parts: int, seed: int) -> np.ndarray:
@@ -85,10 +85,10 @@ def measure(graph: Graph, labels: np.ndarray, parts: int) -> tuple[float, float,
     homes = find_homes(graph.degree.size, leaves)
     figures = tree_figures(tree, leaves, graph.between, homes, graph.degree, graph.node_key)
     edges = graph.piece.left.size + graph.between[0].size
-    away = int(figures.split_nodes[1:].sum() + figures.ghosts[1:].sum())
-    volume = figures.volume[1:]
+    away = sum(figures.split_nodes[1:]) + sum(figures.ghosts[1:])
+    volume = np.array(figures.volume[1:])
     return (
-        100 * int(figures.level_cut[1]) / edges,
+        100 * figures.level_cut[1] / edges,
         away / np.count_nonzero(graph.degree),
         float(volume.max() * parts / volume.sum()),
     )

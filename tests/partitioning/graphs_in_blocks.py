@@ -13,9 +13,10 @@ from scipy import sparse
 from pipeline import storage
 from pipeline.kernels.hashing import splitmix64
 from pipeline.kernels.node_moves import NodeBlock
-from pipeline.partitioning.wide.node_blocks import Graph, make_blocks, map_block
-from pipeline.partitioning.wide.node_roles import Source
-from pipeline.tasks import Task, TaskFunction, TaskRecord, run_task
+from pipeline.partitioning.task_folder import TaskFolder
+from pipeline.partitioning.wide.node_blocks import BlockGraph, build_blocks
+from pipeline.partitioning.wide.node_roles import GraphTables
+from pipeline.tasks import Task, TaskFunction, TaskRecord, payload_type, run_task
 from schemas.tables import INDEXED_EDGES, NODE_ARRAYS
 
 Pairs = Sequence[tuple[int, int]]
@@ -23,7 +24,11 @@ Pairs = Sequence[tuple[int, int]]
 
 class InProcess:
     def map_tasks(self, function: TaskFunction[Any, Any], tasks: Sequence[Task[Any]]) -> list[TaskRecord[Any]]:
-        return [run_task(function, Task.from_json(task.to_json())) for task in tasks]
+        return [run_task(function, Task.from_json(task.to_json(), payload_type(function))) for task in tasks]
+
+
+def in_folder(folder: Path) -> TaskFolder:
+    return TaskFolder(InProcess(), folder)
 
 
 def in_blocks(
@@ -33,7 +38,7 @@ def in_blocks(
     worker_bytes: int,
     shared: tuple[int, int] | None = None,
     hub_degree: int | None = None,
-) -> Graph:
+) -> BlockGraph:
     """Bring undirected edges into blocks; without ``hub_degree``, nodes stay whole."""
     folder.mkdir(parents=True, exist_ok=True)
     src, dst = np.asarray(pairs, np.int64).reshape(-1, 2).T
@@ -42,16 +47,16 @@ def in_blocks(
     edges, arrays = folder / "edges.parquet", folder / "nodes.arrow"
     storage.write_parquet(edges, pa.table([src, dst, np.ones(src.size, np.int64)], schema=INDEXED_EDGES.schema))
     storage.write_arrow(arrays, pa.table([key, degree, degree], schema=NODE_ARRAYS.schema))
-    source = Source([str(arrays)], [str(edges)], nodes, shared, hub_degree or 10**9)
-    graph, _ = make_blocks(InProcess(), source, worker_bytes, folder / "blocks")
+    tables = GraphTables((arrays,), (edges,), nodes, shared, hub_degree or 10**9)
+    graph, _ = build_blocks(in_folder(folder / "blocks"), tables, worker_bytes)
     return graph
 
 
-def blocks_of(graph: Graph) -> list[NodeBlock]:
-    return [map_block(graph.block(number)) for number in range(len(graph.starts))]
+def blocks_of(graph: BlockGraph) -> list[NodeBlock]:
+    return [block.map() for block in graph.blocks]
 
 
-def dense(graph: Graph) -> np.ndarray[Any, np.dtype[np.int64]]:
+def dense(graph: BlockGraph) -> np.ndarray[Any, np.dtype[np.int64]]:
     """The adjacency matrix that the blocks hold."""
     found = np.zeros((graph.nodes, graph.nodes), np.int64)
     for block in blocks_of(graph):

@@ -18,7 +18,7 @@ from pipeline.errors import PartitionError
 from pipeline.kernels.component_links import least_links
 from pipeline.partitioning.wide.components import find_components, first_clusters, from_tables
 from pipeline.partitioning.wide.vectors import map_vector, write_vector
-from tests.partitioning.graphs_in_blocks import InProcess, Pairs, adjacency, blocks_of, in_blocks
+from tests.partitioning.graphs_in_blocks import Pairs, adjacency, blocks_of, in_blocks, in_folder
 
 
 def least_of_each(nodes: int, pairs: Pairs | np.ndarray) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -29,10 +29,13 @@ def least_of_each(nodes: int, pairs: Pairs | np.ndarray) -> np.ndarray[Any, np.d
     return least[label]
 
 
-def found(folder: Path, nodes: int, pairs: Pairs | np.ndarray, worker_bytes: int) -> tuple[np.ndarray, int, int]:
+def components_of(
+    folder: Path, nodes: int, pairs: Pairs | np.ndarray, worker_bytes: int
+) -> tuple[np.ndarray, int, int]:
     graph = in_blocks(folder, nodes, pairs, worker_bytes)
-    vector, records = find_components(InProcess(), graph, folder / "components")
-    rounds = sum(record.task == "resolve" for record in records)
+    tasks = in_folder(folder / "components")
+    vector = find_components(tasks, graph)
+    rounds = sum(record.task == "resolve" for record in tasks.records)
     return np.array(map_vector(vector)), rounds, len(graph.starts)
 
 
@@ -53,7 +56,7 @@ def shuffled_path(nodes: int) -> np.ndarray:
 )
 def test_components_are_scipys(tmp_path: Path, name: str, nodes: int, pairs: np.ndarray, most_rounds: int) -> None:
     worker_bytes = 4 * 2**20 if name != "star" else 20_000 * 72 + 2**10
-    component, rounds, blocks = found(tmp_path, nodes, pairs, worker_bytes)
+    component, rounds, blocks = components_of(tmp_path, nodes, pairs, worker_bytes)
     np.testing.assert_array_equal(component, least_of_each(nodes, pairs))
     assert blocks > 1 or nodes == 5_000
     assert rounds <= most_rounds
@@ -67,7 +70,7 @@ def test_components_are_networkxs_in_blocks_of_any_size(nodes: int, data: st.Dat
     plain = nx.empty_graph(nodes)
     plain.add_edges_from(pairs)
     with TemporaryDirectory() as folder:
-        component, _, _ = found(Path(folder), nodes, pairs, worker_bytes)
+        component, _, _ = components_of(Path(folder), nodes, pairs, worker_bytes)
     for members in nx.connected_components(plain):
         assert {int(component[node]) for node in members} == {min(members)}
 
@@ -91,13 +94,13 @@ def test_small_components_are_packed_and_no_cluster_is_over_the_cap(
     with TemporaryDirectory() as name:
         folder = Path(name)
         graph = in_blocks(folder, nodes, list(plain.edges), 2_000)
-        component, _ = find_components(InProcess(), graph, folder / "components")
+        component = find_components(in_folder(folder / "components"), graph)
         seeds = None
         if with_seeds:
-            seeds = str(folder / "seeds.npy")
-            write_vector(Path(seeds), np.zeros(nodes, np.int32))
-        found, _ = first_clusters(InProcess(), graph, component, cap, folder / "clusters", seeds)
-        labels, load, number = (np.array(map_vector(f)) for f in (found.labels, found.load, component))
+            seeds = folder / "seeds.npy"
+            write_vector(seeds, np.zeros(nodes, np.int32))
+        clusters = first_clusters(in_folder(folder / "clusters"), graph, component, cap, seeds)
+        labels, load, number = (np.array(map_vector(f)) for f in (clusters.labels, clusters.load, component))
         volume = np.concatenate([block.volume for block in blocks_of(graph)])
     np.testing.assert_array_equal(load, np.bincount(labels, weights=volume, minlength=nodes))
     for label in np.unique(labels):
@@ -129,7 +132,7 @@ def test_labels_from_tables_are_named_by_their_least_node(tmp_path: Path) -> Non
     graph = in_blocks(tmp_path, 6, [(0, 1), (2, 3), (4, 5)], 1_000)
     assert len(graph.starts) > 1
     files = labels_in_files(tmp_path / "labels", [5, 3, 1, 4, 2, 0], [1, 5, None, 1, 5, 5])
-    vector, _ = from_tables(InProcess(), files, "label", graph, tmp_path / "from")
+    vector = from_tables(in_folder(tmp_path / "from"), files, "label", graph)
     np.testing.assert_array_equal(map_vector(vector), [0, 1, 0, 0, 1, 1])
 
 
@@ -140,4 +143,4 @@ def test_labels_that_are_not_one_for_each_node_are_refused(
     graph = in_blocks(tmp_path, 3, [(0, 1), (1, 2)], 10_000)
     files = labels_in_files(tmp_path / "labels", ids, labels)
     with pytest.raises(PartitionError, match=r"expected once each and below 3.*top_seed = 'own'"):
-        from_tables(InProcess(), files, "label", graph, tmp_path / "from")
+        from_tables(in_folder(tmp_path / "from"), files, "label", graph)

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 
 from pipeline.partitioning.homes import find_homes, splittable_hubs
-from pipeline.partitioning.pieces import Piece, Role
+from pipeline.partitioning.pieces import GraphPiece, Role
 
 
 def hubs(pairs: list[tuple[int, int]], nodes: int, hub_degree: int) -> list[int]:
@@ -22,7 +22,7 @@ def test_a_hub_is_split_only_beside_a_node_that_is_none() -> None:
     assert hubs([(0, 0), (0, 1)], 2, hub_degree=1) == [0]  # a loop is one neighbour
 
 
-def leaf(users: dict[int, list[int]]) -> Piece:
+def leaf(users: dict[int, list[int]]) -> GraphPiece:
     """The piece of some users and the items of each; node numbers are the given ones."""
     items = sorted({item for chosen in users.values() for item in chosen})
     node_ix = np.array(sorted([*items, *users]), np.int64)
@@ -30,7 +30,7 @@ def leaf(users: dict[int, list[int]]) -> Piece:
     pairs = [(row[user], row[item]) for user, chosen in users.items() for item in chosen]
     left, right = np.array(pairs, np.int32).T.copy()
     role = np.array([Role.WHOLE if node in users else Role.SHARED for node in node_ix.tolist()], np.int8)
-    return Piece(node_ix, role, left, right)
+    return GraphPiece(node_ix, role, left, right)
 
 
 def test_items_are_at_home_where_most_of_their_edges_are_and_ties_even_out() -> None:

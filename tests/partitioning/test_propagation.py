@@ -10,25 +10,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.partitioning.wide.contraction import contract, project
-from pipeline.partitioning.wide.node_blocks import Graph
-from pipeline.partitioning.wide.propagation import Labels, Rounds
+from pipeline.partitioning.wide.node_blocks import BlockGraph
+from pipeline.partitioning.wide.propagation import LabelPropagation, NodeLabels
 from pipeline.partitioning.wide.vectors import map_vector, write_vector
-from tests.partitioning.graphs_in_blocks import InProcess, blocks_of, dense, in_blocks
+from tests.partitioning.graphs_in_blocks import blocks_of, dense, in_blocks, in_folder
 
 
-def labelled(graph: Graph, folder: Path, labels: np.ndarray, count: int) -> Labels:
+def labelled(graph: BlockGraph, folder: Path, labels: np.ndarray, count: int) -> NodeLabels:
     folder.mkdir(parents=True, exist_ok=True)
     load = np.bincount(labels, weights=volumes(graph), minlength=count).astype(np.int64)
-    write_vector(folder / "given.npy", labels.astype(np.int32))
+    write_vector(folder / "labels.npy", labels.astype(np.int32))
     write_vector(folder / "load.npy", load)
-    return Labels(str(folder / "given.npy"), str(folder / "load.npy"), count)
+    return NodeLabels(folder / "labels.npy", folder / "load.npy", count)
 
 
-def volumes(graph: Graph) -> np.ndarray:
+def volumes(graph: BlockGraph) -> np.ndarray:
     return np.concatenate([block.volume for block in blocks_of(graph)])
 
 
-def read(graph: Graph, labels: Labels) -> tuple[np.ndarray, np.ndarray]:
+def read(graph: BlockGraph, labels: NodeLabels) -> tuple[np.ndarray, np.ndarray]:
     found, load = np.array(map_vector(labels.labels)), np.array(map_vector(labels.load))
     np.testing.assert_array_equal(load, np.bincount(found, weights=volumes(graph), minlength=labels.count))
     return found, load
@@ -46,7 +46,7 @@ def test_no_cluster_grows_over_the_cap(seed: int, nodes: int, cap: int, hub_degr
         folder = Path(name)
         graph = in_blocks(folder, nodes, random_graph(seed, nodes), 20_000, hub_degree=hub_degree)
         start = labelled(graph, folder, np.arange(nodes), nodes)
-        found, load = read(graph, Rounds(InProcess(), folder / "rounds", seed).cluster(graph, start, cap, 4))
+        found, load = read(graph, LabelPropagation(in_folder(folder / "rounds"), seed).cluster(graph, start, cap, 4))
         volume = volumes(graph)
         for label in np.unique(found):
             holders = volume[found == label]
@@ -66,9 +66,9 @@ def test_labels_do_not_depend_on_the_size_of_blocks(groups: np.ndarray, tmp_path
         folder = tmp_path / str(number)
         graph = in_blocks(folder, 200, groups, worker_bytes)
         start = labelled(graph, folder, np.arange(200), 200)
-        clustered = Rounds(InProcess(), folder / "rounds", 3).cluster(graph, start, 400, 5)
+        clustered = LabelPropagation(in_folder(folder / "rounds"), 3).cluster(graph, start, 400, 5)
         parts = labelled(graph, folder / "parts", np.arange(200) % 4, 4)
-        refined = Rounds(InProcess(), folder / "refine", 3).refine(graph, parts, 2_000, 4)
+        refined = LabelPropagation(in_folder(folder / "refine"), 3).refine(graph, parts, 2_000, 4)
         answers.append([read(graph, clustered)[0].tolist(), read(graph, refined)[0].tolist()])
         blocks.append(len(graph.starts))
     assert blocks[0] > blocks[1] > blocks[2] == 1
@@ -78,7 +78,7 @@ def test_labels_do_not_depend_on_the_size_of_blocks(groups: np.ndarray, tmp_path
 def test_clusters_lie_inside_of_dense_groups(groups: np.ndarray, tmp_path: Path) -> None:
     graph = in_blocks(tmp_path, 200, groups, 40_000)
     start = labelled(graph, tmp_path, np.arange(200), 200)
-    found, _ = read(graph, Rounds(InProcess(), tmp_path / "rounds", 0).cluster(graph, start, 10**6, 8))
+    found, _ = read(graph, LabelPropagation(in_folder(tmp_path / "rounds"), 0).cluster(graph, start, 10**6, 8))
     inside = [np.unique(found[25 * group : 25 * group + 25], return_counts=True)[1].max() for group in range(8)]
     assert sum(inside) >= 180  # a few nodes have more neighbours elsewhere
 
@@ -89,7 +89,7 @@ def test_parts_over_the_bound_give_nodes_away_and_the_cut_shrinks(groups: np.nda
     scattered = np.where(np.arange(200) < 100, 0, np.arange(200) % 4)
     start = labelled(graph, tmp_path, scattered, 4)
     assert read(graph, start)[1].max() > 1.5 * most
-    found, load = read(graph, Rounds(InProcess(), tmp_path / "rounds", 0).refine(graph, start, most, 12))
+    found, load = read(graph, LabelPropagation(in_folder(tmp_path / "rounds"), 0).refine(graph, start, most, 12))
     assert load.max() <= most
     cut, cut_before = (matrix[labels[:, None] != labels[None, :]].sum() for labels in (found, scattered))
     assert cut < cut_before
@@ -99,7 +99,7 @@ def test_leaves_of_a_star_are_put_together(tmp_path: Path) -> None:
     graph = in_blocks(tmp_path, 101, np.stack([np.zeros(100, int), np.arange(1, 101)], axis=1), 8_000)
     assert len(graph.starts) > 1
     start = labelled(graph, tmp_path, np.arange(101), 101)
-    found, load = read(graph, Rounds(InProcess(), tmp_path / "rounds", 0).cluster(graph, start, 10, 2))
+    found, load = read(graph, LabelPropagation(in_folder(tmp_path / "rounds"), 0).cluster(graph, start, 10, 2))
     assert np.unique(found[1:]).size == 10  # a hundred of volume 1, ten to a cluster
     assert load[np.unique(found[1:])].max() <= 10
 
@@ -114,7 +114,7 @@ def test_contraction_is_the_product_with_the_matrix_of_members(
         folder = Path(name)
         graph = in_blocks(folder, nodes, random_graph(seed, nodes), 12_000, hub_degree=hub_degree)
         labels = labelled(graph, folder, rng.choice(nodes, clusters)[rng.integers(0, clusters, nodes)], nodes)
-        coarse, cluster, _ = contract(InProcess(), graph, labels, 12_000, folder / "one")
+        coarse, cluster = contract(in_folder(folder / "one"), graph, labels, 12_000)
         found, of_node = np.array(map_vector(labels.labels)), np.array(map_vector(cluster))
         np.testing.assert_array_equal(of_node, np.unique(found, return_inverse=True)[1])
         members = np.eye(coarse.nodes, dtype=np.int64)[of_node]
@@ -128,11 +128,11 @@ def test_contraction_is_the_product_with_the_matrix_of_members(
         np.testing.assert_array_equal(volumes(coarse), members.T @ volumes(graph))
         # Once more, with weights now, and back.
         half = labelled(coarse, folder / "half", np.arange(coarse.nodes) // 2 * 2, coarse.nodes)
-        coarser, parent, _ = contract(InProcess(), coarse, half, 12_000, folder / "two")
+        coarser, parent = contract(in_folder(folder / "two"), coarse, half, 12_000)
         pairs = np.eye(coarser.nodes, dtype=np.int64)[np.arange(coarse.nodes) // 2]
         expected = pairs.T @ expected @ pairs
         np.fill_diagonal(expected, 0)
         np.testing.assert_array_equal(dense(coarser), expected)
         own = labelled(coarser, folder / "own", np.arange(coarser.nodes), coarser.nodes)
-        back, _ = project(InProcess(), coarse.nodes, parent, own, folder / "back")
+        back = project(in_folder(folder / "back"), coarse.nodes, parent, own)
         np.testing.assert_array_equal(map_vector(back.labels), np.arange(coarse.nodes) // 2)

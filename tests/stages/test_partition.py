@@ -25,7 +25,7 @@ from pipeline.partitioning.placement import stored_at
 from pipeline.stages import partition
 from pipeline.stages.chain import MAKER, STAGE_NAMES
 from pipeline.stages.outcome import Outcome
-from pipeline.tasks import Task, TaskFunction, TaskRecord, run_task
+from pipeline.tasks import Task, TaskFunction, TaskRecord, payload_type, run_task
 from pipeline.workspace import DataFile, Manifest, Workspace
 from schemas.tables import INDEXED_EDGES, NODE_ARRAYS, PARTITION_TREE
 
@@ -36,7 +36,7 @@ class InProcess:
     name, slots, graph_tables = "in process", 1, None
 
     def map_tasks(self, function: TaskFunction[Any, Any], tasks: Sequence[Task[Any]]) -> list[TaskRecord[Any]]:
-        return [run_task(function, Task.from_json(task.to_json())) for task in tasks]
+        return [run_task(function, Task.from_json(task.to_json(), payload_type(function))) for task in tasks]
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline import codec
 from pipeline.blocks.arrays import NodeArrays, NodeParts
 from pipeline.blocks.edge_files import read_edges, slices_for
 from pipeline.partitioning.cutting import Bounds
@@ -46,7 +47,7 @@ def lay_out(runner: TaskRunner, sources: Sources, method: str, seed: int, bounds
             break
         cut = [{"files": [], "slices": slices_for(CUT, [record], "edges")} for record in level.scattered]
         edges = [given for given in cut if given["slices"]]
-        asked = {"method": method, "seed": (seed + number) % 2**31, "bounds": bounds.to_json()}
+        asked = {"method": method, "seed": (seed + number) % 2**31, "bounds": codec.to_values(bounds)}
         all_cut = {"files": [], "slices": [found for given in edges for found in given["slices"]]}
         task = Task(f"border-{number}-cut", sources.place, {**sources.nodes, **asked, "edges": all_cut})
         (placed,) = run_missing(runner, cut_border, [task])

@@ -2,13 +2,14 @@
 
 A component's number is that of its least node, as with GraphFrames. Every round, the task of a block links the
 labels that its edges connect to the least of them, and one pass in ascending order resolves all links: chains
-of any length take a single pass. Links lost because a label had several are found again in the next round.
+of any length take a single pass. The next round finds the links that were lost because a label had several.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,12 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline import storage
-from pipeline.blocks.edge_files import slices_for
+from pipeline.blocks.edge_files import FileBatch, SentRows, batches_for
 from pipeline.errors import PartitionError
 from pipeline.kernels.component_links import least_links, pack_small, resolve_links, split_large
-from pipeline.partitioning.wide.node_blocks import Graph, map_block, read_columns, write_by_receiver
-from pipeline.partitioning.wide.propagation import Labels
+from pipeline.partitioning.task_folder import TaskFolder
+from pipeline.partitioning.wide.node_blocks import BlockGraph, NodeBlockFiles, read_columns, write_by_receiver
+from pipeline.partitioning.wide.propagation import NodeLabels
 from pipeline.partitioning.wide.vectors import (
     CHUNK_ROWS,
     VectorWriter,
@@ -31,116 +33,144 @@ from pipeline.partitioning.wide.vectors import (
     receivers_of,
 )
 from pipeline.storage import BATCHES
-from pipeline.tasks import Attempt, Task, TaskRecord, TaskRunner, run_missing
+from pipeline.tasks import Attempt
 
 
-def find_components(runner: TaskRunner, graph: Graph, place: Path) -> tuple[str, list[TaskRecord[Any]]]:
-    """Return a vector of the component of every node, and the records."""
-    (begun,) = run_missing(runner, start_components, [Task("start", place, {"nodes": graph.nodes})])
-    component, records, number = str(begun.file("component")), [begun], 0
+def find_components(tasks: TaskFolder, graph: BlockGraph) -> Path:
+    """Return a vector of the component of every node."""
+    component = tasks.run(start_components, "start", StartPayload(graph.nodes)).file("component")
+    starts, number = graph.starts, 0
     while True:
-        here = place / f"round-{number}"
-        todo = {"component": component, "starts": list(graph.starts), "nodes": graph.nodes}
-        linked = run_missing(
-            runner,
-            link_block,
-            [Task(f"link-{i:05d}", here, {**todo, **graph.block(i)}) for i in range(len(graph.starts))],
-        )
-        records += linked
-        if not any(record.result["links"] for record in linked):
-            return component, records
-        slices = [slices_for(i, linked, "links") for i in range(len(graph.starts))]
-        (resolved,) = run_missing(runner, resolve_components, [Task("resolve", here, {**todo, "slices": slices})])
-        records.append(resolved)
-        component, number = str(resolved.file("component")), number + 1
+        level = tasks.below(f"round-{number}")
+        linked = level.run_each(link_block, "link", [LinkPayload(block, component, starts) for block in graph.blocks])
+        if not any(record.result.links for record in linked):
+            return component
+        batches = tuple(batches_for(i, linked, "links") for i in range(len(starts)))
+        payload = ResolvePayload(component, graph.nodes, starts, batches)
+        component, number = level.run(resolve_components, "resolve", payload).file("component"), number + 1
 
 
-def start_components(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
+@dataclass(frozen=True)
+class StartPayload:
+    """Input of the task that starts with a component for each node."""
+
+    nodes: int
+
+
+def start_components(payload: StartPayload, attempt: Attempt) -> None:
     """Task: make every node its own component."""
-    nodes = payload["nodes"]
-    with VectorWriter(attempt.path("component", "npy"), np.int32, nodes) as writer:
-        for first, stop in ranges(nodes):
+    with VectorWriter(attempt.path("component", "npy"), np.int32, payload.nodes) as writer:
+        for first, stop in ranges(payload.nodes):
             writer.append(np.arange(first, stop, dtype=np.int32))
-    return {}
 
 
-def link_block(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
+@dataclass(frozen=True)
+class LinkPayload:
+    """Input of the task that links the components of a block; links are sent to the ranges of ``starts``."""
+
+    block: NodeBlockFiles
+    component: Path
+    starts: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class LinkResult(SentRows):
+    """Links that a block has sent."""
+
+    links: int
+
+
+def link_block(payload: LinkPayload, attempt: Attempt) -> LinkResult:
     """Task: link the components that the edges of a block connect."""
-    block = map_block(payload)
-    component = map_vector(payload["component"])
+    block = payload.block.map()
+    component = map_vector(payload.component)
     node = block.node_of_entries()
     once = block.neighbor < node  # the other entry of an edge says nothing new
     left, right = component[node[once]], component[block.neighbor[once]]
     del node, once
     label, least = least_links(left, right, component.size)
-    receiver = receivers_of(label, payload["starts"])
+    receiver = receivers_of(label, payload.starts)
     sent = write_by_receiver(attempt.path("links", BATCHES), receiver, {"label": label, "least": least})
-    return {"links": label.size, "links_slices": sent}
+    return LinkResult({"links": sent}, label.size)
 
 
-def resolve_components(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
+@dataclass(frozen=True)
+class ResolvePayload:
+    """Input of the task that resolves links; ``batches`` are the links of each range of ``starts``."""
+
+    component: Path
+    nodes: int
+    starts: tuple[int, ...]
+    batches: tuple[tuple[FileBatch, ...], ...]
+
+
+def resolve_components(payload: ResolvePayload, attempt: Attempt) -> None:
     """Task: follow all links to their ends, range by range, and relabel the nodes."""
-    todo = payload
-    starts, nodes = todo["starts"], todo["nodes"]
+    nodes, starts = payload.nodes, payload.starts
     root_file = attempt.path("root", "npy")
     with VectorWriter(root_file, np.int32, nodes) as writer:
-        for number, first in enumerate(starts):
-            stop = starts[number + 1] if number + 1 < len(starts) else nodes
-            label, least = read_columns(todo["slices"][number], (np.int32, np.int32))
+        for first, stop, batches in zip(starts, (*starts[1:], nodes), payload.batches, strict=True):
+            label, least = read_columns(batches, (np.int32, np.int32))
             lower = map_vector(root_file)[:first] if first else np.empty(0, np.int32)
             writer.append(resolve_links(first, label, least, lower, stop - first))
     root = map_vector(root_file)
     with VectorWriter(attempt.path("component", "npy"), np.int32, nodes) as writer:
         for first, stop in ranges(nodes):
-            writer.append(root[read_range(todo["component"], first, stop)])
-    return {}
+            writer.append(root[read_range(payload.component, first, stop)])
+
+
+@dataclass(frozen=True)
+class PackPayload:
+    """Input of the task that packs components.
+
+    ``seeds`` is a vector of labels in 0 <= label < nodes that nodes of components over ``max_volume`` start with.
+    """
+
+    nodes: int
+    rows: tuple[Path, ...]
+    component: Path
+    max_volume: int
+    seeds: Path | None
 
 
 def first_clusters(
-    runner: TaskRunner, graph: Graph, component: str, max_volume: int, place: Path, seeds: str | None = None
-) -> tuple[Labels, list[TaskRecord[Any]]]:
+    tasks: TaskFolder, graph: BlockGraph, component: Path, max_volume: int, seeds: Path | None = None
+) -> NodeLabels:
     """Pack the components up to ``max_volume`` together, up to that volume; every other node is for itself.
 
-    ``seeds``: vector of labels in 0 <= label < nodes that these other nodes start with instead, split where they
-    have more than ``max_volume``.
+    ``seeds``: vector of labels that these other nodes start with instead, split where they have more than
+    ``max_volume``.
     """
-    todo = {"nodes": graph.nodes, "rows": list(graph.rows), "component": component, "max_volume": max_volume}
-    (packed,) = run_missing(runner, pack_components, [Task("pack", place, {**todo, "seeds": seeds})])
-    return Labels(str(packed.file("labels")), str(packed.file("load")), graph.nodes), [packed]
+    packed = tasks.run(pack_components, "pack", PackPayload(graph.nodes, graph.rows, component, max_volume, seeds))
+    return NodeLabels(packed.file("labels"), packed.file("load"), graph.nodes)
 
 
-def pack_components(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
+def pack_components(payload: PackPayload, attempt: Attempt) -> None:
     """Task: label every node by the bin of its component, or by itself or its seed where this is large."""
-    todo = payload
-    nodes, max_volume = todo["nodes"], todo["max_volume"]
-    work = _Scratch(attempt, nodes)
-    total, bins = work.vector("total", np.int64, 0), work.vector("bins", np.int32, -1)
-    for first, stop, volume in _volumes(todo["rows"]):
-        np.add.at(total, read_range(todo["component"], first, stop), volume)
+    nodes, max_volume = payload.nodes, payload.max_volume
+    scratch = _Scratch(attempt, nodes)
+    total, bins = scratch.vector("total", np.int64, 0), scratch.vector("bins", np.int32, -1)
+    for first, stop, volume in _volumes(payload.rows):
+        np.add.at(total, read_range(payload.component, first, stop), volume)
     state = np.array([-1, 0], np.int64)
-    large = 0
     for first, stop in ranges(nodes):
-        component = read_range(todo["component"], first, stop)
-        pack_small(component, total, first, max_volume, bins, state)
-        is_root = component == np.arange(first, stop)
-        large += int(np.count_nonzero(is_root & (bins[component] < 0)))
+        pack_small(read_range(payload.component, first, stop), total, first, max_volume, bins, state)
     load = total  # used up by now, and of the same shape
     load[:] = 0
-    if todo["seeds"]:
-        current, filled = work.vector("current", np.int32, -1), work.vector("filled", np.int64, 0)
+    if payload.seeds:
+        current, filled = scratch.vector("current", np.int32, -1), scratch.vector("filled", np.int64, 0)
     with VectorWriter(attempt.path("labels", "npy"), np.int32, nodes) as writer:
-        for first, stop, volume in _volumes(todo["rows"]):
-            component = read_range(todo["component"], first, stop)
+        for first, stop, volume in _volumes(payload.rows):
+            component = read_range(payload.component, first, stop)
             own = np.arange(first, stop, dtype=np.int32)
-            if todo["seeds"]:
-                split_large(read_range(todo["seeds"], first, stop), volume, first, max_volume, current, filled, own)
+            if payload.seeds:
+                split_large(read_range(payload.seeds, first, stop), volume, first, max_volume, current, filled, own)
             label = np.where(bins[component] >= 0, bins[component], own)
             np.add.at(load, label, volume)
             writer.append(label)
     with VectorWriter(attempt.path("load", "npy"), np.int64, nodes) as writer:
         for first, stop in ranges(nodes):
             writer.append(load[first:stop])
-    return {"large_components": large}
 
 
 class _Scratch:
@@ -159,73 +189,73 @@ class _Scratch:
         return np.asarray(array)
 
 
-def _volumes(rows: Sequence[str]) -> Iterator[tuple[int, int, NDArray[np.int64]]]:
+def _volumes(rows: Sequence[Path]) -> Iterator[tuple[int, int, NDArray[np.int64]]]:
     """Yield (first, stop, volumes) of consecutive ranges of nodes."""
     first = 0
     for file in rows:
-        volume = storage.column(storage.map_arrow(Path(file)), "volume")
+        volume = storage.column(storage.map_arrow(file), "volume")
         for start, stop in ranges(volume.size):
             yield first + start, first + stop, volume[start:stop]
         first += volume.size
 
 
-def from_tables(
-    runner: TaskRunner, files: Sequence[Path], column: str, graph: Graph, place: Path
-) -> tuple[str, list[TaskRecord[Any]]]:
+def from_tables(tasks: TaskFolder, files: Sequence[Path], column: str, graph: BlockGraph) -> Path:
     """Return a vector of labels from Parquet files with the columns ``id`` and ``column``, one row a node.
 
-    Labels are node numbers; each is replaced by the least node that has it, so that it does not matter how whoever
-    made them chose among these.
+    Labels are node numbers. Each is replaced by the least node that has it, so that the choice among these nodes
+    does not matter.
 
     Raises
     ------
     PartitionError : if a node is missing or there twice, or a label is no node.
     """
-    here = place
-    sent = run_missing(
-        runner,
-        send_labels,
-        [
-            Task(f"send-{i:05d}", here, {"file": str(file), "column": column, "starts": list(graph.starts)})
-            for i, file in enumerate(files)
-        ],
-    )
-    todo = {
-        "nodes": graph.nodes,
-        "starts": list(graph.starts),
-        "slices": [slices_for(i, sent, "labels") for i in range(len(graph.starts))],
-    }
-    (joined,) = run_missing(runner, join_labels, [Task("join", here, todo)])
-    return str(joined.file("least")), [*sent, joined]
+    starts = graph.starts
+    sent = tasks.run_each(send_labels, "send", [SendLabelsPayload(file, column, starts) for file in files])
+    batches = tuple(batches_for(i, sent, "labels") for i in range(len(starts)))
+    return tasks.run(join_labels, "join", JoinLabelsPayload(graph.nodes, starts, batches)).file("least")
 
 
-def send_labels(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
+@dataclass(frozen=True)
+class SendLabelsPayload:
+    """Input of the task that sends the labels of one file to the ranges of ``starts``."""
+
+    file: Path
+    column: str
+    starts: tuple[int, ...]
+
+
+def send_labels(payload: SendLabelsPayload, attempt: Attempt) -> SentRows:
     """Task: sort the labels in a file by the ranges of their nodes."""
-    todo = payload
     nodes, labels = [], []
-    with pq.ParquetFile(todo["file"]) as parquet:
-        for batch in parquet.iter_batches(batch_size=CHUNK_ROWS, columns=["id", todo["column"]], use_threads=False):
+    with pq.ParquetFile(payload.file) as parquet:
+        for batch in parquet.iter_batches(batch_size=CHUNK_ROWS, columns=["id", payload.column], use_threads=False):
             nodes.append(batch.column("id").to_numpy())
-            labels.append(batch.column(todo["column"]).fill_null(-1).to_numpy())
+            labels.append(batch.column(payload.column).fill_null(-1).to_numpy())
     node = np.concatenate(nodes) if nodes else np.empty(0, np.int64)
     label = np.concatenate(labels) if labels else np.empty(0, np.int64)
     order = np.argsort(node, kind="stable")
     node, label = node[order], label[order]
-    columns = {"node": node, "label": label}
-    return {
-        "labels_slices": write_by_receiver(attempt.path("labels", BATCHES), receivers_of(node, todo["starts"]), columns)
-    }
+    receiver = receivers_of(node, payload.starts)
+    sent = write_by_receiver(attempt.path("labels", BATCHES), receiver, {"node": node, "label": label})
+    return SentRows({"labels": sent})
 
 
-def join_labels(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
+@dataclass(frozen=True)
+class JoinLabelsPayload:
+    """Input of the task that joins labels; ``batches`` are those of each range of ``starts``."""
+
+    nodes: int
+    starts: tuple[int, ...]
+    batches: tuple[tuple[FileBatch, ...], ...]
+
+
+def join_labels(payload: JoinLabelsPayload, attempt: Attempt) -> None:
     """Task: bring labels into node order, and name each by the least node that has it."""
-    todo = payload
-    nodes, starts = todo["nodes"], todo["starts"]
+    nodes, starts = payload.nodes, payload.starts
     least_with = _Scratch(attempt, nodes).vector("seen", np.int32, -1)
     with VectorWriter(attempt.path("least", "npy"), np.int32, nodes) as writer:
-        for number, first in enumerate(starts):
-            stop = starts[number + 1] if number + 1 < len(starts) else nodes
-            node, label = read_columns(todo["slices"][number], (np.int64, np.int64))
+        for first, stop, batches in zip(starts, (*starts[1:], nodes), payload.batches, strict=True):
+            node, label = read_columns(batches, (np.int64, np.int64))
             order = np.argsort(node, kind="stable")
             node, label = node[order], label[order]
             # A node without an answer is its own: GraphFrames gives null to those its messages never reach.
@@ -240,4 +270,3 @@ def join_labels(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, An
             # Written backwards, so that of several nodes the least is written last.
             least_with[label[unseen][::-1]] = node[unseen][::-1]
             writer.append(least_with[label])
-    return {}

@@ -2,93 +2,85 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import storage
-from pipeline.blocks.arrays import read_slice
-from pipeline.blocks.edge_files import slices_for
+from pipeline.blocks.edge_files import FileBatch, SentRows, batches_for
 from pipeline.partitioning.pieces import Role
+from pipeline.partitioning.task_folder import TaskFolder
 from pipeline.partitioning.wide.node_blocks import (
-    Graph,
+    BlockGraph,
+    EntriesResult,
+    NodeBlockFiles,
     entries_a_block,
-    map_block,
     write_by_receiver,
     write_ends,
     write_rows,
 )
-from pipeline.partitioning.wide.propagation import Labels
+from pipeline.partitioning.wide.propagation import NodeLabels
 from pipeline.partitioning.wide.vectors import VectorWriter, map_vector, ranges, read_range, receivers_of
 from pipeline.storage import BATCHES
-from pipeline.tasks import Attempt, Task, TaskRecord, TaskRunner, run_missing
+from pipeline.tasks import Attempt
 
 
-def contract(
-    runner: TaskRunner, graph: Graph, labels: Labels, worker_bytes: int, place: Path
-) -> tuple[Graph, str, list[TaskRecord[Any]]]:
-    """Return the graph of clusters, a vector of the cluster of every node, and the records."""
-    todo = {
-        **labels.to_json(),
-        "nodes": graph.nodes,
-        "rows": list(graph.rows),
-        "block_entries": entries_a_block(worker_bytes),
-    }
-    (numbered,) = run_missing(runner, number_clusters, [Task("number", place, todo)])
-    cluster, starts = str(numbered.file("cluster")), numbered.result["starts"]
-    summed = run_missing(
-        runner,
-        sum_between_clusters,
-        [
-            Task(f"sum-{i:05d}", place, {**graph.block(i), "cluster": cluster, "starts": starts})
-            for i in range(len(graph.starts))
-        ],
-    )
-    clusters = numbered.result["clusters"]
-    stops = [*starts[1:], clusters]
-    merged = run_missing(
-        runner,
+def contract(tasks: TaskFolder, graph: BlockGraph, labels: NodeLabels, worker_bytes: int) -> tuple[BlockGraph, Path]:
+    """Return the graph of clusters, and a vector of the cluster of every node."""
+    payload = NumberClustersPayload(graph.nodes, graph.rows, labels, entries_a_block(worker_bytes))
+    numbered = tasks.run(number_clusters, "number", payload)
+    cluster, starts, clusters = numbered.file("cluster"), numbered.result.starts, numbered.result.clusters
+    summed = tasks.run_each(sum_between_clusters, "sum", [SumPayload(block, cluster, starts) for block in graph.blocks])
+    vectors = numbered.file("volume"), numbered.file("node_key")
+    merged = tasks.run_each(
         merge_clusters,
+        "merge",
         [
-            Task(
-                f"merge-{i:05d}",
-                place,
-                {
-                    "first": starts[i],
-                    "stop": stops[i],
-                    "slices": slices_for(i, summed, "edges"),
-                    "volume": str(numbered.file("volume")),
-                    "node_key": str(numbered.file("node_key")),
-                },
-            )
-            for i in range(len(starts))
+            MergeClustersPayload(first, stop, batches_for(number, summed, "edges"), *vectors)
+            for number, (first, stop) in enumerate(zip(starts, (*starts[1:], clusters), strict=True))
         ],
     )
-    coarse = Graph(
+    coarse = BlockGraph(
         nodes=clusters,
-        entries=sum(record.result["entries"] for record in merged),
+        entries=sum(record.result.entries for record in merged),
         volume=graph.volume,
-        starts=tuple(starts),
-        rows=tuple(str(record.file("rows")) for record in merged),
-        ends=tuple(str(record.file("ends")) for record in merged),
-        role=None,
+        blocks=tuple(
+            NodeBlockFiles(first, record.file("rows"), record.file("ends"), None)
+            for first, record in zip(starts, merged, strict=True)
+        ),
     )
-    return coarse, cluster, [numbered, *summed, *merged]
+    return coarse, cluster
 
 
-def number_clusters(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
+@dataclass(frozen=True)
+class NumberClustersPayload:
+    """Input of the task that numbers clusters: rows of the blocks, labels, and how many entries a block may have."""
+
+    nodes: int
+    rows: tuple[Path, ...]
+    labels: NodeLabels
+    block_entries: int
+
+
+@dataclass(frozen=True)
+class NumberClustersResult:
+    """Number of clusters, and the first of each range."""
+
+    clusters: int
+    starts: tuple[int, ...]
+
+
+def number_clusters(payload: NumberClustersPayload, attempt: Attempt) -> NumberClustersResult:
     """Task: number the labels in use in ascending order; cut the clusters into ranges that a task can hold.
 
     A cluster has the key of the node it is named after.
     """
-    todo = payload
-    nodes = todo["nodes"]
+    nodes = payload.nodes
     is_used = np.zeros(nodes, np.bool_)  # a byte a node: a tenth of what their edges take in the blocks
     for first, stop in ranges(nodes):
-        is_used[read_range(todo["labels"], first, stop)] = True
+        is_used[read_range(payload.labels.labels, first, stop)] = True
     clusters = int(np.count_nonzero(is_used))
     rank_file = attempt.path("rank", "npy")
     with VectorWriter(rank_file, np.int32, nodes) as writer:
@@ -105,34 +97,43 @@ def number_clusters(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str
         VectorWriter(attempt.path("node_key", "npy"), np.int64, clusters) as keys,
     ):
         first = 0
-        for file in todo["rows"]:
-            table = storage.map_arrow(Path(file))
+        for file in payload.rows:
+            table = storage.map_arrow(file)
             for start, stop in ranges(table.num_rows):
                 chunk = table.slice(start, stop - start)
-                here = slice(first + start, first + stop)
-                cluster = rank[read_range(todo["labels"], here.start, here.stop)]
+                nodes_here = slice(first + start, first + stop)
+                cluster = rank[read_range(payload.labels.labels, nodes_here.start, nodes_here.stop)]
                 members.append(cluster)
                 np.add.at(entries, cluster, storage.column(chunk, "entries"))
-                volumes.append(read_range(todo["load"], here.start, here.stop)[is_used[here]])
-                keys.append(storage.column(chunk, "node_key")[is_used[here]])
+                volumes.append(read_range(payload.labels.load, nodes_here.start, nodes_here.stop)[is_used[nodes_here]])
+                keys.append(storage.column(chunk, "node_key")[is_used[nodes_here]])
             first += table.num_rows
     # Edges between two clusters are at most those of their nodes: a range of clusters never turns out larger.
     starts = [0]
     total = np.cumsum(entries)
     while True:
         before = int(total[starts[-1] - 1]) if starts[-1] else 0
-        stop = int(np.searchsorted(total, before + todo["block_entries"], side="right"))
+        stop = int(np.searchsorted(total, before + payload.block_entries, side="right"))
         stop = max(stop, starts[-1] + 1)  # a cluster that is too large by itself is alone
         if stop >= clusters:
             break
         starts.append(stop)
-    return {"clusters": clusters, "starts": starts}
+    return NumberClustersResult(clusters, tuple(starts))
 
 
-def sum_between_clusters(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
+@dataclass(frozen=True)
+class SumPayload:
+    """Input of the task that sums the edges of a block by clusters."""
+
+    block: NodeBlockFiles
+    cluster: Path
+    starts: tuple[int, ...]
+
+
+def sum_between_clusters(payload: SumPayload, attempt: Attempt) -> SentRows:
     """Task: sum the edges of a block by the clusters of their ends, and send them to the first one's range."""
-    block = map_block(payload)
-    cluster = map_vector(payload["cluster"])
+    block = payload.block.map()
+    cluster = map_vector(payload.cluster)
     node = block.node_of_entries()
     left, right = cluster[node], cluster[block.neighbor]
     counts = left != right
@@ -141,20 +142,30 @@ def sum_between_clusters(payload: Mapping[str, Any], attempt: Attempt) -> Mappin
     del node
     words = left[counts].astype(np.int64) << 32 | right[counts]
     words, weight = _summed(words, block.edge_weight[counts] if block.edge_weight.size else None)
-    receiver = receivers_of(words >> 32, payload["starts"])
+    receiver = receivers_of(words >> 32, payload.starts)
     sent = write_by_receiver(attempt.path("edges", BATCHES), receiver, {"ends": words, "weight": weight})
-    return {"edges_slices": sent}
+    return SentRows({"edges": sent})
 
 
-def merge_clusters(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
+@dataclass(frozen=True)
+class MergeClustersPayload:
+    """Input of the task that writes the block of a range of clusters."""
+
+    first: int
+    stop: int
+    batches: tuple[FileBatch, ...]
+    volume: Path
+    node_key: Path
+
+
+def merge_clusters(payload: MergeClustersPayload, attempt: Attempt) -> EntriesResult:
     """Task: sum what was sent to a range of clusters, and write its block."""
-    todo = payload
-    first, stop = todo["first"], todo["stop"]
+    first, stop = payload.first, payload.stop
     words, weight = np.empty(0, np.int64), np.empty(0, np.int64)
     waiting: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
-    for file, number in todo["slices"]:
-        batch = read_slice(Path(file), number)
-        waiting.append((batch.column(0).to_numpy(), batch.column(1).to_numpy()))
+    for batch in payload.batches:
+        received, received_weight = (column.to_numpy() for column in batch.read().columns)
+        waiting.append((received, received_weight))
         # Now and then, so that a cluster with a part in every block does not wait in all its pieces.
         if sum(part.size for part, _ in waiting) > max(words.size, 65_536):
             words, weight = _merged(words, weight, waiting)
@@ -162,9 +173,9 @@ def merge_clusters(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str,
     words, weight = _merged(words, weight, waiting)
     counts = np.bincount((words >> 32) - first, minlength=stop - first)
     write_ends(attempt.path("ends", "arrow"), (words & 0xFFFFFFFF).astype(np.int32), weight)
-    volume, node_key = (read_range(todo[name], first, stop) for name in ("volume", "node_key"))
+    volume, node_key = (read_range(vector, first, stop) for vector in (payload.volume, payload.node_key))
     write_rows(attempt.path("rows", "arrow"), counts, volume, node_key.view(np.uint64))
-    return {"entries": words.size}
+    return EntriesResult(words.size)
 
 
 def _merged(
@@ -190,20 +201,24 @@ def _summed(words: NDArray[np.int64], weight: NDArray[np.int64] | None) -> tuple
     return words[starts], sums.astype(np.int64)
 
 
-def project(
-    runner: TaskRunner, nodes: int, cluster: str, labels: Labels, place: Path
-) -> tuple[Labels, list[TaskRecord[Any]]]:
+def project(tasks: TaskFolder, nodes: int, cluster: Path, labels: NodeLabels) -> NodeLabels:
     """Give every node the label of its cluster; loads stay what they are."""
-    todo = {"nodes": nodes, "cluster": cluster, "labels": labels.labels}
-    (projected,) = run_missing(runner, project_labels, [Task("project", place, todo)])
-    return Labels(str(projected.file("labels")), labels.load, labels.count), [projected]
+    projected = tasks.run(project_labels, "project", ProjectPayload(nodes, cluster, labels.labels))
+    return NodeLabels(projected.file("labels"), labels.load, labels.count)
 
 
-def project_labels(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
+@dataclass(frozen=True)
+class ProjectPayload:
+    """Input of the task that gives nodes the labels of their clusters."""
+
+    nodes: int
+    cluster: Path
+    labels: Path
+
+
+def project_labels(payload: ProjectPayload, attempt: Attempt) -> None:
     """Task: look up the label of every node's cluster."""
-    todo = payload
-    labels = map_vector(todo["labels"])
-    with VectorWriter(attempt.path("labels", "npy"), np.int32, todo["nodes"]) as writer:
-        for first, stop in ranges(todo["nodes"]):
-            writer.append(labels[read_range(todo["cluster"], first, stop)])
-    return {}
+    labels = map_vector(payload.labels)
+    with VectorWriter(attempt.path("labels", "npy"), np.int32, payload.nodes) as writer:
+        for first, stop in ranges(payload.nodes):
+            writer.append(labels[read_range(payload.cluster, first, stop)])

@@ -8,110 +8,132 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pipeline.errors import PartitionError
-from pipeline.partitioning.cutting import IMBALANCE, Bounds, refuse_indivisible
+from pipeline.partitioning.cutting import IMBALANCE, Bounds, PieceToCut, refuse_indivisible
+from pipeline.partitioning.pieces import PieceFiles, PieceSize
+from pipeline.partitioning.task_folder import TaskFolder
 from pipeline.partitioning.tree import ROOT, PartPath, TreeFigures
-from pipeline.partitioning.wide.homes import Leaves, place_in_blocks
-from pipeline.partitioning.wide.node_blocks import make_blocks
-from pipeline.partitioning.wide.node_roles import Source
-from pipeline.partitioning.wide.pieces import label_by_hash, measure_children, write_children
-from pipeline.partitioning.wide.top_levels import Seeds, TopCut, cut_bytes, cut_in_levels
-from pipeline.tasks import TaskRecord, TaskRunner
+from pipeline.partitioning.wide.homes import LeafFiles, MergedHomesResult, find_homes_in_blocks
+from pipeline.partitioning.wide.node_blocks import BlockGraph, NodeVectors, build_blocks
+from pipeline.partitioning.wide.node_roles import GraphTables
+from pipeline.partitioning.wide.pieces import HashPayload, label_by_hash, measure_children, write_children
+from pipeline.partitioning.wide.top_levels import GraphSeeds, LevelsCut, cut_bytes, cut_in_levels
+from pipeline.tasks import TaskRecord
 
 log = logging.getLogger(__name__)
 
 #: Children repeat shared nodes and the edges between them, which the estimate of the whole graph does not know.
 _REPEATED = 1.25
 
-#: Leaves with the files of their pieces, the records of the tasks, and the number of empty parts.
-CutFurtherResult = tuple[Mapping[PartPath, Mapping[str, str]], Sequence[TaskRecord[Any]], int]
-#: Cuts pieces down to leaves; they are given with their files, rows and edges.
-CutFurther = Callable[[Mapping[PartPath, tuple[Mapping[str, str], int, int]]], CutFurtherResult]
+#: Cuts pieces down to leaves; returns the leaves with the files of their pieces, and the number of empty parts.
+CutFurther = Callable[[Mapping[PartPath, PieceToCut]], tuple[Mapping[PartPath, PieceFiles], int]]
+
+
+@dataclass(frozen=True)
+class WideOptions:
+    """How to cut: into ``parts`` leaves, or into leaves under ``bounds``."""
+
+    method: str
+    parts: int | None
+    bounds: Bounds
+    edges: int  # of the graph
+    seed: int
+    worker_bytes: int
 
 
 @dataclass(frozen=True)
 class WideCut:
-    """What a cut came to."""
+    """A cut of a graph in blocks."""
 
-    paths: Sequence[PartPath]  # of the leaves
-    homes: TaskRecord[Any]  # with the table of homes, role ``parts``
+    homes: TaskRecord[MergedHomesResult]  # with the table of homes, role ``parts``
     figures: TreeFigures
-    records: Sequence[TaskRecord[Any]]
     empty_parts: int
 
 
+@dataclass(frozen=True)
+class RootChildren:
+    """The children of the root: their labels, as a vector and by size; ``to_cut`` are those that fit no leaf."""
+
+    labels: Path
+    sizes: list[PieceSize]
+    to_cut: list[int]
+    tasks: TaskFolder  # where they were cut
+
+    @property
+    def path_of(self) -> dict[int, PartPath]:
+        """Paths by label; children are numbered without those that got no edges."""
+        filled = [label for label, size in enumerate(self.sizes) if size.edges]
+        return {label: (*ROOT, number) for number, label in enumerate(filled)}
+
+
 def cut_wide(
-    runner: TaskRunner,
-    source: Source,
-    method: str,
-    parts: int | None,
-    bounds: Bounds,
-    edges: int,
-    seed: int,
-    worker_bytes: int,
-    seeds: Seeds,
-    place: Path,
-    cut_further: CutFurther,
+    tasks: TaskFolder, tables: GraphTables, options: WideOptions, seeds: GraphSeeds, cut_further: CutFurther
 ) -> WideCut:
-    """Cut into ``parts`` leaves, or into leaves under ``bounds``.
+    """Cut a graph that no task can hold.
 
     Raises
     ------
     PartitionError : if a node fits no leaf or no task.
     """
-    graph, records = make_blocks(runner, source, worker_bytes, place / "blocks")
-    wanted = parts
-    if wanted is None:
-        refuse_indivisible(graph.largest, edges, bounds, source.shared is None)
-        fitting = math.ceil(_REPEATED * IMBALANCE * cut_bytes(source.nodes, edges) / worker_bytes)
-        wanted = max(bounds.children(source.nodes, edges), fitting)
+    graph, vectors = build_blocks(tasks.below("blocks"), tables, options.worker_bytes)
+    if options.parts is None:
+        refuse_indivisible(graph.largest, options.edges, options.bounds, tables.shared is None)
+    children = _cut_root(tasks, graph, vectors, options, seeds)
+    path_of, to_cut = children.path_of, children.to_cut
+    empty_parts = len(children.sizes) - len(path_of)
+    pieces: Mapping[PartPath, PieceFiles] = {}
+    if to_cut:
+        files = write_children(children.tasks.below("pieces"), graph, children.labels, to_cut)
+        pieces, below_empty = cut_further(
+            {
+                path_of[label]: PieceToCut(files[label], options.bounds.children(size.rows, size.edges))
+                for label in to_cut
+                if (size := children.sizes[label])
+            }
+        )
+        empty_parts += below_empty
+    leaves = LeafFiles(
+        children.labels,
+        {label: path for label, path in path_of.items() if label not in to_cut},
+        {path: files.nodes for path, files in pieces.items()},
+    )
+    homes, figures = find_homes_in_blocks(tasks.below("homes"), graph, leaves, vectors, options.worker_bytes)
+    return WideCut(homes, figures, empty_parts)
+
+
+def _cut_root(
+    tasks: TaskFolder, graph: BlockGraph, vectors: NodeVectors, options: WideOptions, seeds: GraphSeeds
+) -> RootChildren:
+    """Cut the root into twice as many children until each of those that are cut further fits a task."""
+    bounds, worker_bytes = options.bounds, options.worker_bytes
+    parts = options.parts
+    if parts is None:
+        fitting = math.ceil(_REPEATED * IMBALANCE * cut_bytes(graph.nodes, options.edges) / worker_bytes)
+        parts = max(bounds.children(graph.nodes, options.edges), fitting)
     while True:
-        here = place / f"into-{wanted}"
-        if method == "hash":
-            labels, made = label_by_hash(runner, graph, graph.node_key, wanted, seed, here)
+        cut_tasks = tasks.below(f"into-{parts}")
+        if options.method == "hash":
+            payload = HashPayload(graph.nodes, vectors.node_key, parts, options.seed)
+            labels = cut_tasks.run(label_by_hash, "hash", payload).file("labels")
         else:
-            found, made = cut_in_levels(runner, graph, TopCut(wanted, seed, worker_bytes), seeds, here)
-            labels = found.labels
-        sizes, measured = measure_children(runner, graph, labels, wanted, here / "sizes")
-        records += [*made, *measured]
-        leaf_labels = [
+            labels = cut_in_levels(cut_tasks, graph, LevelsCut(parts, options.seed, worker_bytes), seeds).labels
+        sizes = measure_children(cut_tasks.below("sizes"), graph, labels, parts)
+        to_cut = [
             label
-            for label, (rows, inside) in enumerate(sizes)
-            if inside and (parts is not None or bounds.excess(rows, inside) <= 1)
+            for label, size in enumerate(sizes)
+            if size.edges and options.parts is None and bounds.excess(size.rows, size.edges) > 1
         ]
-        chosen = [label for label, (_, inside) in enumerate(sizes) if inside and label not in set(leaf_labels)]
-        largest = max((cut_bytes(*sizes[label]) for label in chosen), default=0)
+        largest = max((cut_bytes(sizes[label].rows, sizes[label].edges) for label in to_cut), default=0)
         if largest <= worker_bytes:
-            break
-        if wanted > graph.nodes:
+            return RootChildren(labels, sizes, to_cut, cut_tasks)
+        if parts > graph.nodes:
             raise PartitionError(
                 f"a piece takes a task {largest:,} bytes in however many the graph is cut; partition.worker_bytes is "
                 f"{worker_bytes:,}: raise it above that"
             )
-        log.info("stage=partition children=%d largest_bytes=%d worker_bytes=%d", wanted, largest, worker_bytes)
-        wanted *= 2
-    # Children are numbered without those that got no edges.
-    filled = [label for label, (_, inside) in enumerate(sizes) if inside]
-    path_of = {label: (*ROOT, number) for number, label in enumerate(filled)}
-    empty_parts = wanted - len(filled)
-    pieces: Mapping[PartPath, Mapping[str, str]] = {}
-    if chosen:
-        files, made = write_children(runner, graph, labels, chosen, here / "pieces")
-        pieces, below, dropped = cut_further({path_of[label]: (files[label], *sizes[label]) for label in chosen})
-        records += [*made, *below]
-        empty_parts += dropped
-    leaves = Leaves(
-        labels,
-        {label: path_of[label] for label in leaf_labels},
-        {path: str(files["nodes"]) for path, files in pieces.items()},
-    )
-    homes, figures, made = place_in_blocks(
-        runner, graph, leaves, {"degree": graph.degree, "node_key": graph.node_key}, worker_bytes, place / "homes"
-    )
-    paths = [tuple(path) for path in homes.result["paths"]]
-    return WideCut(paths, homes, figures, [*records, *made], empty_parts)
+        log.info("stage=partition children=%d largest_bytes=%d worker_bytes=%d", parts, largest, worker_bytes)
+        parts *= 2

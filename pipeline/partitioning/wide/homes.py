@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,13 +18,14 @@ from pipeline import storage
 from pipeline.blocks.arrays import NodeParts
 from pipeline.kernels.edge_cut import count_by_level, even_out_ties, homes_by_most_edges
 from pipeline.kernels.node_moves import NodeBlock
-from pipeline.partitioning.merging import merged_paths
+from pipeline.partitioning.merging import merged_paths, new_part_ids
 from pipeline.partitioning.pieces import Role
 from pipeline.partitioning.placement import stored_at
-from pipeline.partitioning.tree import ROOT, PartPath, Tree, TreeFigures, rows_away, summed_up
-from pipeline.partitioning.wide.node_blocks import Graph, map_block
+from pipeline.partitioning.task_folder import TaskFolder
+from pipeline.partitioning.tree import ROOT, PartPath, Tree, TreeFigures, figures_of, rows_away
+from pipeline.partitioning.wide.node_blocks import BlockGraph, NodeBlockFiles, NodeVectors
 from pipeline.partitioning.wide.vectors import VectorWriter, map_vector, ranges, read_range, write_vector
-from pipeline.tasks import Attempt, Task, TaskRecord, TaskRunner, run_missing
+from pipeline.tasks import Attempt, TaskRecord
 from schemas.tables import NODE_PARTS
 
 #: Per pair of leaves: a count in the making, the sum, and its rows and columns summed up.
@@ -33,89 +33,77 @@ _PAIR_BYTES = 64
 
 
 @dataclass(frozen=True)
-class Leaves:
+class LeafFiles:
     """Where whole nodes are: by the labels of a cut in levels, or in the pieces of leaves further down."""
 
-    labels: str  # vector
+    labels: Path  # vector
     path_of_label: Mapping[int, PartPath]  # of labels that are leaves
-    pieces: Mapping[PartPath, str]  # file with the nodes of every other leaf
+    pieces: Mapping[PartPath, Path]  # file with the nodes of every other leaf
 
     @property
-    def paths(self) -> list[PartPath]:
+    def paths(self) -> tuple[PartPath, ...]:
         """Paths of all leaves; of a single one, the root's."""
-        found = [*self.path_of_label.values(), *self.pieces]
-        return [ROOT] if len(found) == 1 else found
+        paths = (*self.path_of_label.values(), *self.pieces)
+        return (ROOT,) if len(paths) == 1 else paths
 
 
-def place_in_blocks(
-    runner: TaskRunner, graph: Graph, leaves: Leaves, vectors: Mapping[str, str], worker_bytes: int, place: Path
-) -> tuple[TaskRecord[Any], TreeFigures, list[TaskRecord[Any]]]:
-    """Give every node a home and merge the leaves bottom-up; return the table's record, the figures and all records.
-
-    The record has the table with role ``parts``, the paths of the leaves as ``paths``, and the inversions.
-
-    ``vectors``: files of the vectors ``degree`` and ``node_key``.
-    """
-    tree = Tree.of(leaves.paths)
-    number = {path: part for part, path in enumerate(tree.paths)}
-    here = place
-    blocks = range(len(graph.starts))
-    todo: dict[str, Any] = {
-        "nodes": graph.nodes,
-        "labels": leaves.labels,
-        "parts": [[label, number.get(path, 0)] for label, path in leaves.path_of_label.items()],
-        "pieces": [[file, number.get(path, 0)] for path, file in leaves.pieces.items()],
-    }
-    (told,) = run_missing(runner, tell_leaves, [Task("leaves", here, todo)])
-    todo = {"leaf": str(told.file("leaf")), "parts": len(tree.paths)}
-    found = run_missing(
-        runner,
-        find_homes_in_block,
-        [Task(f"homes-{i:05d}", here, {**todo, **graph.block(i)}) for i in blocks],
+def find_homes_in_blocks(
+    tasks: TaskFolder, graph: BlockGraph, leaves: LeafFiles, vectors: NodeVectors, worker_bytes: int
+) -> tuple[TaskRecord[MergedHomesResult], TreeFigures]:
+    """Give every node a home and merge the leaves bottom-up; return the record with role ``parts``, and the figures."""
+    paths, tree = leaves.paths, Tree.of(leaves.paths)
+    leaf = _write_leaf_vector(tasks, graph, leaves, tree)
+    parts = len(tree.paths)
+    chosen = tasks.run_each(choose_homes, "homes", [ChooseHomesPayload(block, leaf, parts) for block in graph.blocks])
+    block_homes = tuple(
+        BlockHomes(block.first, *(record.file(role) for role in ("home", "split", "stored", "incoming")))
+        for block, record in zip(graph.blocks, chosen, strict=True)
     )
-    todo = {
-        "nodes": graph.nodes,
-        "parts": len(tree.paths),
-        "blocks": [
-            {
-                "first": graph.starts[i],
-                **{role: str(found[i].file(role)) for role in ("home", "split", "stored", "incoming")},
-            }
-            for i in blocks
-        ],
-    }
-    (settled,) = run_missing(runner, settle_homes, [Task("settle", here, todo)])
-    homes = {name: str(settled.file(name)) for name in ("node_ix", "part_id", "is_split")}
-    paths = [list(path) for path in leaves.paths]
-    crossed: list[TaskRecord[Any]] = []
+    evened = tasks.run(even_out_homes, "settle", EvenOutPayload(graph.nodes, parts, block_homes))
+    homes = HomeVectors(*(evened.file(role) for role in ("node_ix", "part_id", "is_split")))
+    borders: tuple[Path, ...] = ()
     # The matrix of all pairs of leaves is what merging needs: with very many of them, they stay as they were cut.
     if len(paths) > 1 and _PAIR_BYTES * len(paths) ** 2 <= worker_bytes:
-        todo = {"part_id": homes["part_id"], "degree": vectors["degree"], "leaves": paths}
-        crossed = run_missing(
-            runner, count_borders, [Task(f"borders-{i:05d}", here, {**todo, **graph.block(i)}) for i in blocks]
-        )
-    todo = {**homes, "leaves": paths, "borders": [str(record.file("borders")) for record in crossed]}
-    (written,) = run_missing(runner, write_homes, [Task("homes", here, todo)])
-    todo = {"parts": str(written.file("parts")), "leaves": written.result["paths"], **vectors}
-    counted = run_missing(
-        runner, count_block, [Task(f"count-{i:05d}", here, {**todo, **graph.block(i)}) for i in blocks]
+        payloads = [BordersPayload(block, homes.part_id, vectors.degree, paths) for block in graph.blocks]
+        borders = tuple(record.file("borders") for record in tasks.run_each(count_borders, "borders", payloads))
+    written = tasks.run(write_merged_homes, "homes", MergedHomesPayload(homes, paths, borders))
+    merged = written.result.paths
+    count_payloads = [CountPayload(block, written.file("parts"), merged, vectors) for block in graph.blocks]
+    counted = tasks.run_each(count_block, "count", count_payloads)
+    sums = SumFiguresPayload(merged, tuple(record.file("counts") for record in counted))
+    return written, tasks.run(sum_figures, "figures", sums).result
+
+
+def _write_leaf_vector(tasks: TaskFolder, graph: BlockGraph, leaves: LeafFiles, tree: Tree) -> Path:
+    part_of = {path: part for part, path in enumerate(tree.paths)}
+    payload = LeafVectorPayload(
+        graph.nodes,
+        leaves.labels,
+        tuple((label, part_of.get(path, 0)) for label, path in leaves.path_of_label.items()),
+        tuple((file, part_of.get(path, 0)) for path, file in leaves.pieces.items()),
     )
-    todo = {"leaves": written.result["paths"], "counts": [str(record.file("counts")) for record in counted]}
-    (summed,) = run_missing(runner, sum_figures, [Task("figures", here, todo)])
-    records = [told, *found, settled, *crossed, written, *counted, summed]
-    return written, TreeFigures.from_json(summed.result["figures"]), records
+    return tasks.run(write_leaf_vector, "leaves", payload).file("leaf")
 
 
-def tell_leaves(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
-    """Task: bring the leaf of every whole node into one vector."""
-    todo = payload
-    part_of = np.full(1 + max((label for label, _ in todo["parts"]), default=0), -1, np.int32)
-    for label, part in todo["parts"]:
+@dataclass(frozen=True)
+class LeafVectorPayload:
+    """Input of the task that writes the leaf of every whole node, from labels and from files of pieces."""
+
+    nodes: int
+    labels: Path
+    part_of_label: tuple[tuple[int, int], ...]
+    part_of_piece: tuple[tuple[Path, int], ...]
+
+
+def write_leaf_vector(payload: LeafVectorPayload, attempt: Attempt) -> None:
+    """Task: write the leaf of every whole node into one vector."""
+    part_of = np.full(1 + max((label for label, _ in payload.part_of_label), default=0), -1, np.int32)
+    for label, part in payload.part_of_label:
         part_of[label] = part
-    pieces = [(storage.map_arrow(Path(file)), part) for file, part in todo["pieces"]]
-    with VectorWriter(attempt.path("leaf", "npy"), np.int32, todo["nodes"]) as writer:
-        for first, stop in ranges(todo["nodes"]):
-            labels = read_range(todo["labels"], first, stop)
+    pieces = [(storage.map_arrow(file), part) for file, part in payload.part_of_piece]
+    with VectorWriter(attempt.path("leaf", "npy"), np.int32, payload.nodes) as writer:
+        for first, stop in ranges(payload.nodes):
+            labels = read_range(payload.labels, first, stop)
             leaf = np.where(labels < part_of.size, part_of[np.minimum(labels, part_of.size - 1)], -1)
             for table, part in pieces:
                 node_ix = storage.column(table, "node_ix")
@@ -123,17 +111,24 @@ def tell_leaves(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, An
                 is_whole = storage.column(table, "role")[rows] == Role.WHOLE
                 leaf[node_ix[rows][is_whole] - first] = part
             writer.append(leaf)
-    return {}
 
 
-def find_homes_in_block(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
-    """Task: find the homes of a block's nodes, ties by the lowest part; see :mod:`pipeline.partitioning.homes`."""
-    todo = payload
-    block, leaf = map_block(todo), map_vector(todo["leaf"])
-    here = slice(block.first, block.first + block.rows)
-    home = np.where(np.diff(block.indptr) > 0, leaf[here], -1).astype(np.int32)
+@dataclass(frozen=True)
+class ChooseHomesPayload:
+    """Input of the task that chooses the homes of a block's nodes; ``leaf`` is a vector over all nodes."""
+
+    block: NodeBlockFiles
+    leaf: Path
+    parts: int
+
+
+def choose_homes(payload: ChooseHomesPayload, attempt: Attempt) -> None:
+    """Task: choose the homes of a block's nodes, ties by the lowest part; see :mod:`pipeline.partitioning.homes`."""
+    block, leaf = payload.block.map(), map_vector(payload.leaf)
+    block_nodes = slice(block.first, block.first + block.rows)
+    home = np.where(np.diff(block.indptr) > 0, leaf[block_nodes], -1).astype(np.int32)
     is_split = np.zeros(block.rows, np.bool_)
-    role = block.role[here]
+    role = block.role[block_nodes]
     home[role == Role.SHARED] = -1
     row = block.node_of_entries() - np.int32(block.first)
     counts = (role[row] == Role.SHARED) & (block.role[block.neighbor] == Role.WHOLE)
@@ -141,47 +136,82 @@ def find_homes_in_block(payload: Mapping[str, Any], attempt: Attempt) -> Mapping
     starts = np.flatnonzero(np.diff(words, prepend=-1))
     row_of, part = words[starts] >> 32, (words[starts] & 0xFFFFFFFF).astype(np.int32)
     edges = np.diff(starts, append=words.size)
-    incoming = np.zeros(todo["parts"], np.int64)
+    incoming = np.zeros(payload.parts, np.int64)
     homes_by_most_edges(row_of, part, edges, home, is_split, incoming)
     write_vector(attempt.path("home", "npy"), home)
     write_vector(attempt.path("split", "npy"), is_split)
     write_vector(attempt.path("incoming", "npy"), incoming)
     columns = {"row": pa.array(row_of), "part": pa.array(part), "edges": pa.array(edges)}
     storage.write_arrow(attempt.path("stored", "arrow"), pa.table(columns))
-    return {}
 
 
-def settle_homes(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
+@dataclass(frozen=True)
+class BlockHomes:
+    """Files of a block's homes, before ties are evened out."""
+
+    first: int
+    home: Path
+    split: Path
+    stored: Path  # table of the edges that each part stores
+    incoming: Path  # rows that come into each part
+
+
+@dataclass(frozen=True)
+class EvenOutPayload:
+    """Input of the task that evens out ties."""
+
+    nodes: int
+    parts: int
+    blocks: tuple[BlockHomes, ...]
+
+
+@dataclass(frozen=True)
+class HomeVectors:
+    """Columns of node_parts, with the numbers of leaves before they are merged."""
+
+    node_ix: Path
+    part_id: Path
+    is_split: Path
+
+
+def even_out_homes(payload: EvenOutPayload, attempt: Attempt) -> None:
     """Task: even out ties over all blocks, in the order of the nodes."""
-    todo = payload
-    incoming = np.zeros(todo["parts"], np.int64)
-    for block in todo["blocks"]:
-        incoming += map_vector(block["incoming"])
-    nodes = todo["nodes"]
+    incoming = np.zeros(payload.parts, np.int64)
+    for block in payload.blocks:
+        incoming += map_vector(block.incoming)
+    nodes = payload.nodes
     files = {name: attempt.path(name, "npy") for name in ("node_ix", "part_id", "is_split")}
     with (
         VectorWriter(files["node_ix"], np.int64, nodes) as numbers,
         VectorWriter(files["part_id"], np.int32, nodes) as homes,
         VectorWriter(files["is_split"], np.bool_, nodes) as splits,
     ):
-        for block in todo["blocks"]:
-            home, stored = np.array(map_vector(block["home"])), storage.map_arrow(Path(block["stored"]))
+        for block in payload.blocks:
+            home, stored = np.array(map_vector(block.home)), storage.map_arrow(block.stored)
             row, part, edges = (storage.column(stored, name) for name in ("row", "part", "edges"))
             even_out_ties(row, part, edges, home, incoming)
-            numbers.append(np.arange(block["first"], block["first"] + home.size))
+            numbers.append(np.arange(block.first, block.first + home.size))
             homes.append(home)
-            splits.append(map_vector(block["split"]))
-    return {}
+            splits.append(map_vector(block.split))
 
 
-def count_borders(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
+@dataclass(frozen=True)
+class BordersPayload:
+    """Input of the task that counts the edges of a block between leaves."""
+
+    block: NodeBlockFiles
+    part_id: Path
+    degree: Path
+    leaves: tuple[PartPath, ...]
+
+
+def count_borders(payload: BordersPayload, attempt: Attempt) -> None:
     """Task: count a block's edges between leaves, and what its nodes bring to theirs.
 
     As :func:`pipeline.partitioning.merging.merge_leaves` does: edges between two shared nodes don't count.
     """
-    todo = payload
-    block, part_id = map_block(todo), map_vector(todo["part_id"])
-    tree = Tree.of(tuple(path) for path in todo["leaves"])
+    block, part_id = payload.block.map(), map_vector(payload.part_id)
+    tree = Tree.of(payload.leaves)
     leaf_of = np.cumsum(tree.is_leaf) - 1  # leaves in the order of their numbers
     leaves = int(tree.is_leaf.sum())
     borders = np.zeros((leaves + 1, leaves), np.int64)
@@ -192,44 +222,67 @@ def count_borders(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, 
         pairs = leaf_of[part_id[left[counts]]] * leaves + leaf_of[part_id[right[counts]]]
         borders[:leaves] += np.bincount(pairs, minlength=leaves**2).reshape(leaves, leaves)
     home = part_id[block.first : block.first + block.rows]
-    degree = read_range(todo["degree"], block.first, block.first + block.rows)
+    degree = read_range(payload.degree, block.first, block.first + block.rows)
     np.add.at(borders[leaves], leaf_of[home[home >= 0]], degree[home >= 0])
     np.save(attempt.path("borders", "npy"), borders)
-    return {}
 
 
-def write_homes(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
+@dataclass(frozen=True)
+class MergedHomesPayload:
+    """Input of the task that merges leaves; without ``borders`` they stay as they are."""
+
+    homes: HomeVectors
+    leaves: tuple[PartPath, ...]
+    borders: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class MergedHomesResult:
+    """Rows of the table, and the merged leaves."""
+
+    parts_rows: int
+    paths: tuple[PartPath, ...]
+    inversions: int
+
+
+def write_merged_homes(payload: MergedHomesPayload, attempt: Attempt) -> MergedHomesResult:
     """Task: merge the leaves bottom-up, and write the table of homes with their new numbers."""
-    todo = payload
-    tree = Tree.of(tuple(path) for path in todo["leaves"])
+    homes = payload.homes
+    tree = Tree.of(payload.leaves)
     old = [path for path, is_leaf in zip(tree.paths, tree.is_leaf, strict=True) if is_leaf]
     paths, inversions = old, 0
-    if todo["borders"]:
-        borders = sum(np.load(file) for file in todo["borders"])
+    if payload.borders:
+        borders = sum(np.load(file) for file in payload.borders)
         paths, inversions = merged_paths(old, borders[:-1], borders[-1])
-    part_of = {path: part for part, path in enumerate(Tree.of(paths).paths)}
-    new_part = np.full(len(tree.paths) + 1, -1, np.int32)  # the last for nodes without a home
-    new_part[:-1][tree.is_leaf] = [part_of[path] for path in paths]
-    nodes = map_vector(todo["part_id"]).size
+    new_part = new_part_ids(tree, np.flatnonzero(tree.is_leaf), paths)
+    nodes = map_vector(homes.part_id).size
     renumbered = attempt.path("part_id", "npy")
     with VectorWriter(renumbered, np.int32, nodes) as writer:
         for first, stop in ranges(nodes):
-            writer.append(new_part[read_range(todo["part_id"], first, stop)])
+            writer.append(new_part[read_range(homes.part_id, first, stop)])
     # From maps: an Arrow file that can be mapped as a whole has a single batch.
-    columns = [pa.array(map_vector(file)) for file in (todo["node_ix"], renumbered, todo["is_split"])]
+    columns = [pa.array(map_vector(file)) for file in (homes.node_ix, renumbered, homes.is_split)]
     storage.write_arrow(attempt.path("parts", "arrow"), pa.Table.from_arrays(columns, schema=NODE_PARTS.schema))
-    return {"parts_rows": nodes, "paths": [list(path) for path in sorted(paths)], "inversions": inversions}
+    return MergedHomesResult(nodes, tuple(sorted(paths)), inversions)
 
 
-def count_block(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
+@dataclass(frozen=True)
+class CountPayload:
+    """Input of the task that counts what parts store of a block; ``parts`` is the table of homes."""
+
+    block: NodeBlockFiles
+    parts: Path
+    leaves: tuple[PartPath, ...]
+    vectors: NodeVectors
+
+
+def count_block(payload: CountPayload, attempt: Attempt) -> None:
     """Task: count what every part stores of a block's edges and nodes: the figures of the tree."""
-    todo = payload
-    tree = Tree.of(tuple(path) for path in todo["leaves"])
-    block, parts = map_block(todo), NodeParts.map(Path(todo["parts"]))
-    degree, node_key = map_vector(todo["degree"]), map_vector(todo["node_key"]).view(np.uint64)
-    count, deepest = len(tree.paths), int(tree.depth.max())
-    ancestors = np.stack([tree.ancestors(depth) for depth in range(deepest + 1)])
-    totals = _Counts.zero(deepest, count)
+    tree = Tree.of(payload.leaves)
+    block, parts = payload.block.map(), NodeParts.map(payload.parts)
+    degree, node_key = map_vector(payload.vectors.degree), map_vector(payload.vectors.node_key).view(np.uint64)
+    count, ancestors = len(tree.paths), tree.all_ancestors()
+    totals = _Counts.zero(len(ancestors), count)
     node = block.node_of_entries()
     for first, stop in ranges(node.size):
         left, right = (ends[first:stop].astype(np.int64) for ends in (node, block.neighbor))
@@ -239,7 +292,6 @@ def count_block(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, An
     home = parts.part_id[block.first : block.first + block.rows]
     nodes = np.bincount(home[home >= 0], minlength=count)
     np.save(attempt.path("counts", "npy"), np.concatenate([totals.stacked, [nodes, split_nodes, ghosts]]))
-    return {}
 
 
 @dataclass(frozen=True)
@@ -250,8 +302,8 @@ class _Counts:
     depths: int
 
     @classmethod
-    def zero(cls, deepest: int, parts: int) -> _Counts:
-        return cls(np.zeros((3 * (deepest + 1) + 1, parts), np.int64), deepest + 1)
+    def zero(cls, depths: int, parts: int) -> _Counts:
+        return cls(np.zeros((3 * depths + 1, parts), np.int64), depths)
 
     @property
     def edges(self) -> NDArray[np.int64]:
@@ -299,33 +351,30 @@ def _rows_stored(
     block: NodeBlock, node: NDArray[np.int32], parts: NodeParts, degree: NDArray[np.int64], node_key: NDArray[np.uint64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
     """Nodes of the block and the parts that store edges of theirs without being their home; each pair once."""
-    found = []
+    by_range = []
     for start, stop in ranges(node.size):
         left, right = (ends[start:stop].astype(np.int64) for ends in (node, block.neighbor))
         for part in stored_at(left, right, parts, degree, node_key):
             away = (part >= 0) & (part != parts.part_id[left])
             words = np.sort(left[away] << 32 | part[away])
-            found.append(words[np.diff(words, prepend=-1) > 0])
-    words = np.sort(np.concatenate(found)) if found else np.empty(0, np.int64)
+            by_range.append(words[np.diff(words, prepend=-1) > 0])
+    words = np.sort(np.concatenate(by_range)) if by_range else np.empty(0, np.int64)
     words = words[np.diff(words, prepend=-1) > 0]
     return words >> 32, (words & 0xFFFFFFFF).astype(np.int32)
 
 
-def sum_figures(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:  # noqa: ARG001
+@dataclass(frozen=True)
+class SumFiguresPayload:
+    """Input of the task that adds up counts."""
+
+    leaves: tuple[PartPath, ...]
+    counts: tuple[Path, ...]
+
+
+def sum_figures(payload: SumFiguresPayload, attempt: Attempt) -> TreeFigures:  # noqa: ARG001
     """Task: add up what the blocks have counted."""
-    tree = Tree.of(tuple(path) for path in payload["leaves"])
-    deepest = int(tree.depth.max())
-    total = sum(np.load(file) for file in payload["counts"])
-    counts = _Counts(total, deepest + 1)
+    tree = Tree.of(payload.leaves)
+    total = sum(np.load(file) for file in payload.counts)
+    counts = _Counts(total, int(tree.depth.max()) + 1)
     nodes, split_nodes, ghosts = total[-3:]
-    by_part = (tree.depth, np.arange(len(tree.paths)))
-    figures = TreeFigures(
-        nodes=summed_up(tree, nodes),
-        edges=counts.edges[by_part],
-        volume=summed_up(tree, counts.volume),
-        cut=counts.cut[by_part],
-        split_nodes=split_nodes,
-        ghosts=ghosts,
-        level_cut=counts.level_cut,
-    )
-    return {"figures": figures.to_json()}
+    return figures_of(tree, nodes, counts.edges, counts.volume, counts.cut, (split_nodes, ghosts), counts.level_cut)

@@ -1,4 +1,4 @@
-"""The graph in ranges of nodes with their adjacency, each small enough for a task: made once by an exchange.
+"""The graph in ranges of nodes with their adjacency, each small enough for a task: built once by an exchange.
 
 What all tasks look up at random (labels, roles) lies in vectors over all nodes; what a task passes over lies in
 its block. Ranges depend on degrees and on the memory bound alone, never on workers or on files.
@@ -17,72 +17,77 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline import storage
-from pipeline.blocks.arrays import NodeArrays, read_slice, write_slices
-from pipeline.blocks.edge_files import slices_for
+from pipeline.blocks.arrays import NodeArrays, write_slices
+from pipeline.blocks.edge_files import FileBatch, SentRows, batches_for
 from pipeline.errors import PartitionError
 from pipeline.kernels.array_types import read_only
 from pipeline.kernels.node_moves import NodeBlock
 from pipeline.partitioning.pieces import MAX_ROWS, Role
+from pipeline.partitioning.task_folder import TaskFolder
 from pipeline.partitioning.wide import vectors
-from pipeline.partitioning.wide.node_roles import Source, find_roles, sums_of_rows
+from pipeline.partitioning.wide.node_roles import GraphTables, RangeFiles, find_roles, sums_of_rows
 from pipeline.partitioning.wide.vectors import VectorWriter, map_vector, ranges, receivers_of
 from pipeline.storage import BATCHES
-from pipeline.tasks import Attempt, Task, TaskRecord, TaskRunner, run_missing
+from pipeline.tasks import Attempt
 
 #: Bytes that a task may need for an entry of its block, a node of its range, and an edge it sends on. Measured at
 #: 50 M edges: contraction takes 62 an entry, all else less than 45.
 _ENTRY_BYTES, _ROW_BYTES, _EDGE_BYTES = 72, 160, 160
 
-_ENDS = pa.schema({"node": pa.int32(), "neighbor": pa.int32()})
 _ROWS = pa.schema({"entries": pa.int32(), "volume": pa.int64(), "node_key": pa.int64()})
 
 
 @dataclass(frozen=True)
-class Graph:
+class NodeBlockFiles:
+    """Files of one block of a graph."""
+
+    first: int  # node of the first row
+    rows: Path  # entries, volume and node_key of each row
+    ends: Path  # neighbour of each entry, and weight where edges have one
+    role: Path | None  # vector of roles; None: no edges between shared nodes are left
+
+    def map(self) -> NodeBlock:
+        """Map the files."""
+        rows, ends = storage.map_arrow(self.rows), storage.map_arrow(self.ends)
+        indptr = np.zeros(rows.num_rows + 1, np.int64)
+        np.cumsum(storage.column(rows, "entries"), out=indptr[1:])
+        has_weight = "weight" in ends.column_names
+        block = NodeBlock(
+            self.first,
+            indptr,
+            storage.column(ends, "neighbor"),
+            storage.column(ends, "weight") if has_weight else np.empty(0, np.int64),
+            storage.column(rows, "volume"),
+            storage.column(rows, "node_key").view(np.uint64),
+            map_vector(self.role) if self.role else np.empty(0, np.int8),
+        )
+        return read_only(block)
+
+
+@dataclass(frozen=True)
+class BlockGraph:
     """A graph in blocks, as files; small enough for the driver and for the payload of a task."""
 
     nodes: int
     entries: int  # each edge twice
     volume: int
-    starts: tuple[int, ...]  # first node of every block
-    rows: tuple[str, ...]  # per block: entries, volume and node_key of each row
-    ends: tuple[str, ...]  # per block: neighbour, and weight where edges have one
-    role: str | None  # vector of roles; None: no edges between shared nodes are left
+    blocks: tuple[NodeBlockFiles, ...]
     largest: int = 0  # edges of the largest node that is not split
-    degree: str = ""  # vectors of what a graph of the tables' own nodes has
-    node_key: str = ""
 
     @property
-    def stops(self) -> tuple[int, ...]:
-        """Node after the last one of every block."""
-        return (*self.starts[1:], self.nodes)
+    def starts(self) -> tuple[int, ...]:
+        """First node of every block."""
+        return tuple(block.first for block in self.blocks)
 
-    def block(self, number: int) -> dict[str, Any]:
-        """Return what a task needs to open a block, as JSON values."""
-        return {
-            "first": self.starts[number],
-            "rows": self.rows[number],
-            "ends": self.ends[number],
-            "role": self.role,
-        }
+    @property
+    def rows(self) -> tuple[Path, ...]:
+        """Files of the rows of every block."""
+        return tuple(block.rows for block in self.blocks)
 
-
-def map_block(place: Mapping[str, Any]) -> NodeBlock:
-    """Map the files that :meth:`Graph.block` names."""
-    rows, ends = storage.map_arrow(Path(place["rows"])), storage.map_arrow(Path(place["ends"]))
-    indptr = np.zeros(rows.num_rows + 1, np.int64)
-    np.cumsum(storage.column(rows, "entries"), out=indptr[1:])
-    has_weight = "weight" in ends.column_names
-    block = NodeBlock(
-        place["first"],
-        indptr,
-        storage.column(ends, "neighbor"),
-        storage.column(ends, "weight") if has_weight else np.empty(0, np.int64),
-        storage.column(rows, "volume"),
-        storage.column(rows, "node_key").view(np.uint64),
-        map_vector(place["role"]) if place["role"] else np.empty(0, np.int8),
-    )
-    return read_only(block)
+    @property
+    def role(self) -> Path | None:
+        """Vector of roles."""
+        return self.blocks[0].role
 
 
 def write_rows(file: Path, entries: NDArray[np.int64], volume: NDArray[np.int64], node_key: NDArray[np.uint64]) -> None:
@@ -102,91 +107,72 @@ def entries_a_block(worker_bytes: int) -> int:
     return max(1, worker_bytes // _ENTRY_BYTES)
 
 
-def make_blocks(
-    runner: TaskRunner, source: Source, worker_bytes: int, place: Path
-) -> tuple[Graph, list[TaskRecord[Any]]]:
-    """Bring the edges of every range of nodes together.
+def build_blocks(tasks: TaskFolder, tables: GraphTables, worker_bytes: int) -> tuple[BlockGraph, NodeVectors]:
+    """Bring the edges of every range of nodes together; return the graph, and vectors of degrees and keys.
 
     Raises
     ------
     PartitionError : if there are more nodes than numbers for them, or the edges of one node exceed the bound.
     """
-    if source.nodes > MAX_ROWS:
+    if tables.nodes > MAX_ROWS:
         raise PartitionError(
-            f"the graph has {source.nodes:,} nodes, and at most {MAX_ROWS:,} can be cut; shorten "
+            f"the graph has {tables.nodes:,} nodes, and at most {MAX_ROWS:,} can be cut; shorten "
             "input.window_days, or set partition.method = 'none' if one block of them fits a worker"
         )
-    payload = {"arrays": list(source.arrays), "worker_bytes": worker_bytes}
-    (ranged,) = run_missing(runner, find_ranges, [Task("ranges", place, payload)])
-    starts = ranged.result["starts"]
+    ranged = tasks.run(find_ranges, "ranges", RangesPayload(tables.arrays, worker_bytes))
+    vectors = NodeVectors(ranged.file("degree"), ranged.file("node_key"))
+    starts = ranged.result.starts
+    stops = (*starts[1:], tables.nodes)
     rows = max(1, worker_bytes // _EDGE_BYTES)
-    scattered = run_missing(
-        runner,
+    scattered = tasks.run_each(
         scatter_ends,
+        "scatter",
         [
-            Task(
-                f"scatter-{file_number:05d}-{number:05d}",
-                place,
-                {"file": file, "first": first, "stop": stop, "starts": starts},
-            )
-            for file_number, file in enumerate(source.edges)
-            for number, (first, stop) in enumerate(ranges(storage.rows_in([Path(file)]), rows))
+            ScatterEndsPayload(file, first, stop, starts)
+            for file in tables.edges
+            for first, stop in ranges(storage.rows_in([file]), rows)
         ],
     )
-    stops = [*starts[1:], source.nodes]
-    built = run_missing(
-        runner,
+    built = tasks.run_each(
         build_ends,
+        "build",
         [
-            Task(
-                f"build-{number:05d}",
-                place,
-                {"first": starts[number], "stop": stops[number], "slices": slices_for(number, scattered, "ends")},
-            )
-            for number in range(len(starts))
+            BuildEndsPayload(first, stop, batches_for(number, scattered, "ends"))
+            for number, (first, stop) in enumerate(zip(starts, stops, strict=True))
         ],
     )
-    opened = [
-        {
-            "first": starts[number],
-            "stop": stops[number],
-            "ends": str(record.file("ends")),
-            "counts": str(record.file("counts")),
-            **{name: str(ranged.file(name)) for name in ("degree", "node_key")},
-        }
-        for number, record in enumerate(built)
+    node_ranges = [
+        RangeFiles(first, stop, record.file("ends"), record.file("counts"), vectors.degree)
+        for first, stop, record in zip(starts, stops, built, strict=True)
     ]
-    role, found = find_roles(runner, source, opened, place)
-    weighed = run_missing(
-        runner,
-        weigh_rows,
-        [Task(f"weigh-{number:05d}", place, {**block, "role": role}) for number, block in enumerate(opened)],
+    graph = _weigh(tasks, tables, node_ranges, vectors.node_key)
+    most = tables.most_whole
+    if tables.shared is None and tables.hub_degree is None and most is not None and graph.largest > most > 0:
+        # What fits no leaf has to be split, whatever it costs.
+        graph = _weigh(tasks, replace(tables, hub_degree=most), node_ranges, vectors.node_key)
+    return replace(graph, entries=sum(record.result.entries for record in built)), vectors
+
+
+def _weigh(tasks: TaskFolder, tables: GraphTables, node_ranges: Sequence[RangeFiles], node_key: Path) -> BlockGraph:
+    """Find roles and volumes; the entries are counted by the caller."""
+    role = find_roles(tasks, tables, node_ranges)
+    weighed = tasks.run_each(weigh_rows, "weigh", [WeighPayload(files, role, node_key) for files in node_ranges])
+    return BlockGraph(
+        nodes=tables.nodes,
+        entries=0,
+        volume=sum(record.result.volume for record in weighed),
+        blocks=tuple(
+            NodeBlockFiles(files.first, record.file("rows"), files.ends, role)
+            for files, record in zip(node_ranges, weighed, strict=True)
+        ),
+        largest=max(record.result.largest for record in weighed),
     )
-    largest = max(record.result["largest"] for record in weighed)
-    most = source.most_whole
-    if source.shared is None and source.hub_degree is None and most is not None and largest > most > 0:
-        # What fits no leaf has to be split, whatever it costs. All else is found made.
-        graph, again = make_blocks(runner, replace(source, hub_degree=most), worker_bytes, place)
-        return graph, [*found, *weighed, *again]
-    graph = Graph(
-        nodes=source.nodes,
-        entries=sum(record.result["entries"] for record in built),
-        volume=sum(record.result["volume"] for record in weighed),
-        starts=tuple(starts),
-        rows=tuple(str(record.file("rows")) for record in weighed),
-        ends=tuple(str(record.file("ends")) for record in built),
-        role=role,
-        largest=largest,
-        degree=str(ranged.file("degree")),
-        node_key=str(ranged.file("node_key")),
-    )
-    return graph, [ranged, *scattered, *built, *found, *weighed]
 
 
 def write_by_receiver(
     file: Path, receiver: NDArray[np.int64], columns: Mapping[str, NDArray[Any]]
 ) -> dict[str, list[int]]:
-    """Write rows as slices by receiver (ascending); see :func:`pipeline.blocks.write_slices`."""
+    """Write rows as slices by receiver (ascending); see :func:`pipeline.blocks.arrays.write_slices`."""
     numbers = receiver[np.diff(receiver, prepend=-1) > 0]
     bounds = [*np.searchsorted(receiver, numbers).tolist(), receiver.size]
     arrays = {name: pa.array(values) for name, values in columns.items()}
@@ -198,28 +184,50 @@ def write_by_receiver(
     return write_slices(file, schema, slices)
 
 
-def read_columns(slices: Sequence[Sequence[Any]], dtypes: Sequence[Any]) -> list[NDArray[Any]]:
-    """Return the columns of slices, one after the other; ``dtypes`` are those of no slices at all."""
-    batches = [read_slice(Path(file), number) for file, number in slices]
+def read_columns(batches: Sequence[FileBatch], dtypes: Sequence[Any]) -> list[NDArray[Any]]:
+    """Concatenate the columns of batches; ``dtypes`` are those of no batches at all."""
     if not batches:
         return [np.empty(0, dtype) for dtype in dtypes]
+    read = [batch.read() for batch in batches]
     return [
-        np.concatenate([batch.column(i).to_numpy(zero_copy_only=False) for batch in batches])
-        for i in range(batches[0].num_columns)
+        np.concatenate([batch.column(i).to_numpy(zero_copy_only=False) for batch in read])
+        for i in range(read[0].num_columns)
     ]
 
 
-def find_ranges(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
+@dataclass(frozen=True)
+class NodeVectors:
+    """Vectors over all nodes of the tables."""
+
+    degree: Path
+    node_key: Path
+
+
+@dataclass(frozen=True)
+class RangesPayload:
+    """Input of the task that cuts the nodes into ranges: files of node_arrays, and the bound of a task."""
+
+    arrays: tuple[Path, ...]
+    worker_bytes: int
+
+
+@dataclass(frozen=True)
+class RangesResult:
+    """First node of every range."""
+
+    starts: tuple[int, ...]
+
+
+def find_ranges(payload: RangesPayload, attempt: Attempt) -> RangesResult:
     """Task: bring degrees and keys into a vector each, and cut the nodes into ranges that a task can hold."""
-    files = [Path(file) for file in payload["arrays"]]
-    worker_bytes = payload["worker_bytes"]
-    nodes = NodeArrays(files).nodes
+    worker_bytes = payload.worker_bytes
+    nodes = NodeArrays(payload.arrays).nodes
     cost, starts, first = 0, [0], 0
     with (
         VectorWriter(attempt.path("degree", "npy"), np.int64, nodes) as degrees,
         VectorWriter(attempt.path("node_key", "npy"), np.int64, nodes) as keys,
     ):
-        for file in files:
+        for file in payload.arrays:
             table = storage.map_arrow(file)
             for start, stop in ranges(table.num_rows):
                 chunk = table.slice(start, stop - start)
@@ -229,19 +237,19 @@ def find_ranges(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, An
                 _refuse_too_large(degree, worker_bytes)
                 cost = _open_ranges(starts, first, cost, np.cumsum(degree * _ENTRY_BYTES + _ROW_BYTES), worker_bytes)
                 first += degree.size
-    return {"starts": starts}
+    return RangesResult(tuple(starts))
 
 
 def _open_ranges(starts: list[int], first: int, cost: int, total: NDArray[np.int64], worker_bytes: int) -> int:
     """Open a range wherever the last one is full; return what the last one holds. ``total`` is summed up."""
-    done, before = 0, 0
+    last, before = 0, 0
     while True:
         row = int(np.searchsorted(total, worker_bytes - cost + before, side="right"))
-        row = max(row, done + (cost == 0))  # a row that is too large by itself is alone
+        row = max(row, last + (cost == 0))  # a row that is too large by itself is alone
         if row >= total.size:
             return cost + int(total[-1]) - before
         starts.append(first + row)
-        done, before, cost = row, int(total[row - 1]), 0
+        last, before, cost = row, int(total[row - 1]), 0
 
 
 def _refuse_too_large(degree: NDArray[np.int64], worker_bytes: int) -> None:
@@ -253,19 +261,30 @@ def _refuse_too_large(degree: NDArray[np.int64], worker_bytes: int) -> None:
         )
 
 
-def scatter_ends(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
+@dataclass(frozen=True)
+class ScatterEndsPayload:
+    """Input of the task that sorts rows ``first`` to ``stop`` of a file of edges by range."""
+
+    file: Path
+    first: int
+    stop: int
+    starts: tuple[int, ...]
+
+
+def scatter_ends(payload: ScatterEndsPayload, attempt: Attempt) -> SentRows:
     """Task: sort both ends of some edges of a file by the ranges they lie in."""
-    todo = payload
-    src, dst = _read_rows(Path(todo["file"]), todo["first"], todo["stop"])
+    src, dst = _read_rows(payload.file, payload.first, payload.stop)
     is_edge = src != dst  # a self loop is one entry
     node = np.concatenate([src, dst[is_edge]])
     neighbor = np.concatenate([dst, src[is_edge]])
     del src, dst
-    receiver = receivers_of(node, todo["starts"]).astype(np.int32)
+    receiver = receivers_of(node, payload.starts).astype(np.int32)
     order = np.argsort(receiver, kind="stable")
     columns = {"node": node[order], "neighbor": neighbor[order]}
     del node, neighbor
-    return {"ends_slices": write_by_receiver(attempt.path("ends", BATCHES), receiver[order].astype(np.int64), columns)}
+    return SentRows(
+        {"ends": write_by_receiver(attempt.path("ends", BATCHES), receiver[order].astype(np.int64), columns)}
+    )
 
 
 def _read_rows(file: Path, first: int, stop: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
@@ -298,44 +317,67 @@ def _batches(file: Path, name: str, first: int, stop: int) -> Iterator[tuple[int
             at += rows
 
 
-def build_ends(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
+@dataclass(frozen=True)
+class BuildEndsPayload:
+    """Input of the task that builds the adjacency of a range of nodes."""
+
+    first: int
+    stop: int
+    batches: tuple[FileBatch, ...]
+
+
+@dataclass(frozen=True)
+class EntriesResult:
+    """Entries of a block: each edge twice."""
+
+    entries: int
+
+
+def build_ends(payload: BuildEndsPayload, attempt: Attempt) -> EntriesResult:
     """Task: turn what was sent to a range into adjacency."""
-    todo = payload
-    first, stop = todo["first"], todo["stop"]
-    entries = sum(_slice_rows(todo["slices"]))
+    entries = sum(batch.read().num_rows for batch in payload.batches)
     words = np.empty(entries, np.int64)
     at = 0
-    for file, number in todo["slices"]:
-        batch = read_slice(Path(file), number)
-        node, neighbor = (batch.column(i).to_numpy() for i in (0, 1))
-        words[at : at + node.size] = (node.astype(np.int64) - first) << 32 | neighbor
+    for batch in payload.batches:
+        node, neighbor = (column.to_numpy() for column in batch.read().columns)
+        words[at : at + node.size] = (node.astype(np.int64) - payload.first) << 32 | neighbor
         at += node.size
     words.sort()
-    counts = np.bincount(words >> 32, minlength=stop - first)
+    counts = np.bincount(words >> 32, minlength=payload.stop - payload.first)
     neighbor = (words & 0xFFFFFFFF).astype(np.int32)
     del words
     write_ends(attempt.path("ends", "arrow"), neighbor, None)
     vectors.write_vector(attempt.path("counts", "npy"), counts.astype(np.int32))
-    return {"entries": entries}
+    return EntriesResult(entries)
 
 
-def _slice_rows(slices: Sequence[Sequence[Any]]) -> Iterator[int]:
-    for file, number in slices:
-        yield read_slice(Path(file), number).num_rows
+@dataclass(frozen=True)
+class WeighPayload:
+    """Input of the task that weighs the nodes of a range."""
+
+    files: RangeFiles
+    role: Path
+    node_key: Path
 
 
-def weigh_rows(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
-    """Task: find what every node brings to its part; see :meth:`pipeline.partitioning.pieces.Piece.cut_graph`."""
-    todo = payload
-    first, stop = todo["first"], todo["stop"]
-    counts = map_vector(todo["counts"]).astype(np.int64)
-    role = map_vector(todo["role"])
-    neighbor = storage.column(storage.map_arrow(Path(todo["ends"])), "neighbor")
-    around = sums_of_rows(role[neighbor] == Role.SHARED, counts)
-    is_whole = role[first:stop] == Role.WHOLE
-    degree = vectors.read_range(todo["degree"], first, stop)
-    volume = np.where(is_whole, degree + around, 0)
-    write_rows(
-        attempt.path("rows", "arrow"), counts, volume, vectors.read_range(todo["node_key"], first, stop).view(np.uint64)
+@dataclass(frozen=True)
+class WeighResult:
+    """Volume of a block, and edges of its largest whole node."""
+
+    volume: int
+    largest: int
+
+
+def weigh_rows(payload: WeighPayload, attempt: Attempt) -> WeighResult:
+    """Task: compute what nodes bring to their parts; see :meth:`pipeline.partitioning.pieces.GraphPiece.cut_graph`."""
+    files = payload.files
+    counts = map_vector(files.counts).astype(np.int64)
+    role = map_vector(payload.role)
+    around = sums_of_rows(role[files.neighbors()] == Role.SHARED, counts)
+    is_whole = role[files.first : files.stop] == Role.WHOLE
+    degree, node_key = (
+        vectors.read_range(vector, files.first, files.stop) for vector in (files.degree, payload.node_key)
     )
-    return {"volume": int(volume.sum()), "largest": int(np.max(degree, where=is_whole, initial=0))}
+    volume = np.where(is_whole, degree + around, 0)
+    write_rows(attempt.path("rows", "arrow"), counts, volume, node_key.view(np.uint64))
+    return WeighResult(int(volume.sum()), int(np.max(degree, where=is_whole, initial=0)))

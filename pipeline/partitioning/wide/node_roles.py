@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,16 +12,17 @@ from numpy.typing import NDArray
 from pipeline import storage
 from pipeline.partitioning.homes import costs_less_split, ghost_rows
 from pipeline.partitioning.pieces import Role
+from pipeline.partitioning.task_folder import TaskFolder
 from pipeline.partitioning.wide.vectors import VectorWriter, map_vector, ranges, write_vector
-from pipeline.tasks import Attempt, Task, TaskRecord, TaskRunner, run_missing
+from pipeline.tasks import Attempt, TaskRecord
 
 
 @dataclass(frozen=True)
-class Source:
+class GraphTables:
     """The tables that a graph is made of, and who may be split."""
 
-    arrays: Sequence[str]  # files of node_arrays
-    edges: Sequence[str]  # files of indexed_edges
+    arrays: tuple[Path, ...]  # files of node_arrays
+    edges: tuple[Path, ...]  # files of indexed_edges
     nodes: int
     shared: tuple[int, int] | None  # node numbers of the type whose nodes are split
     hub_degree: int | None  # plain graphs: nodes with more neighbours are split; None: those that cost less so
@@ -30,76 +30,81 @@ class Source:
     most_whole: int | None = None  # more edges fit no leaf: such nodes are split whatever it costs; None: all fit
 
 
-def find_roles(
-    runner: TaskRunner, source: Source, blocks: Sequence[Mapping[str, Any]], place: Path
-) -> tuple[str, list[TaskRecord[Any]]]:
-    """Return the vector of the roles of all nodes, and the records; see :mod:`pipeline.partitioning.homes`."""
-    wanted = {"hub_degree": source.hub_degree, "leaves": source.leaves}
-    if source.shared:
-        todo = {"nodes": source.nodes, "shared": source.shared}
-        (ranged,) = run_missing(runner, range_roles, [Task("role", place, todo)])
-        return str(ranged.file("role")), [ranged]
-    hubs = run_missing(
-        runner,
-        find_hubs,
-        [
-            Task(f"hubs-{number:05d}", place, {**block, **wanted, "nodes": source.nodes})
-            for number, block in enumerate(blocks)
-        ],
-    )
-    joined_hubs = _joined(runner, "is-hub", hubs, source.nodes, place)
-    split = run_missing(
-        runner,
-        split_hubs,
-        [
-            Task(f"split-{number:05d}", place, {**block, "is_hub": str(joined_hubs.file("joined"))})
-            for number, block in enumerate(blocks)
-        ],
-    )
-    joined = _joined(runner, "role", split, source.nodes, place)
-    return str(joined.file("joined")), [*hubs, joined_hubs, *split, joined]
+@dataclass(frozen=True)
+class RangeFiles:
+    """Adjacency of a range of nodes, before their roles are known."""
+
+    first: int
+    stop: int
+    ends: Path
+    counts: Path  # vector of the entries of each row
+    degree: Path  # vector over all nodes
+
+    def neighbors(self) -> NDArray[np.int32]:
+        """Map the neighbour of each entry."""
+        return storage.column(storage.map_arrow(self.ends), "neighbor")
 
 
-def _joined(
-    runner: TaskRunner, name: str, pieces: Sequence[TaskRecord[Any]], nodes: int, place: Path
-) -> TaskRecord[Any]:
-    todo = {"nodes": nodes, "pieces": [str(record.file("piece")) for record in pieces]}
-    (joined,) = run_missing(runner, join_vector, [Task(name, place, todo)])
-    return joined
+def find_roles(tasks: TaskFolder, tables: GraphTables, node_ranges: Sequence[RangeFiles]) -> Path:
+    """Return the vector of the roles of all nodes; see :mod:`pipeline.partitioning.homes`."""
+    if tables.shared:
+        return tasks.run(write_range_roles, "role", RangeRolesPayload(tables.nodes, *tables.shared)).file("role")
+    hub_payloads = [HubsPayload(files, tables.hub_degree, tables.leaves) for files in node_ranges]
+    hubs = tasks.run_each(find_hubs, "hubs", hub_payloads)
+    is_hub = _join(tasks, "is-hub", hubs, tables.nodes)
+    split = tasks.run_each(split_hubs, "split", [SplitHubsPayload(files, is_hub) for files in node_ranges])
+    return _join(tasks, "role", split, tables.nodes)
 
 
-def find_hubs(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
-    """Task: find the nodes of a block that had better be split, as a vector of 0 and 1."""
-    todo = payload
-    degree, here = map_vector(todo["degree"]), slice(todo["first"], todo["stop"])
-    if todo["hub_degree"] is not None:
-        is_hub = degree[here] > todo["hub_degree"]
+def _join(tasks: TaskFolder, name: str, pieces: Sequence[TaskRecord[None]], nodes: int) -> Path:
+    payload = JoinVectorPayload(nodes, tuple(record.file("piece") for record in pieces))
+    return tasks.run(join_vector, name, payload).file("joined")
+
+
+@dataclass(frozen=True)
+class HubsPayload:
+    """Input of the task that finds the hubs of a range; see :class:`GraphTables`."""
+
+    files: RangeFiles
+    hub_degree: int | None
+    leaves: int
+
+
+def find_hubs(payload: HubsPayload, attempt: Attempt) -> None:
+    """Task: find the nodes of a range that had better be split, as a vector of 0 and 1."""
+    files = payload.files
+    degree, rows_here = map_vector(files.degree), slice(files.first, files.stop)
+    if payload.hub_degree is not None:
+        is_hub = degree[rows_here] > payload.hub_degree
     else:
-        neighbor = storage.column(storage.map_arrow(Path(todo["ends"])), "neighbor")
-        row = np.repeat(np.arange(here.start, here.stop, dtype=np.int32), map_vector(todo["counts"]))
+        neighbor = files.neighbors()
+        row = np.repeat(np.arange(files.first, files.stop, dtype=np.int32), map_vector(files.counts))
         largest = max(int(degree[first:stop].max()) for first, stop in ranges(degree.size))
-        costs = ghost_rows(largest, todo["leaves"])
-        rows = np.zeros(here.stop - here.start, np.int64)
+        costs = ghost_rows(largest, payload.leaves)
+        rows = np.zeros(files.stop - files.first, np.int64)
         for first, stop in ranges(row.size):
             near, far = row[first:stop], neighbor[first:stop]
             is_other = near != far
-            np.add.at(rows, near[is_other] - here.start, costs[degree[far[is_other]]])
+            np.add.at(rows, near[is_other] - files.first, costs[degree[far[is_other]]])
         with_edges = sum(int(np.count_nonzero(degree[first:stop])) for first, stop in ranges(degree.size))
-        is_hub = costs_less_split(rows, degree[here], largest, todo["leaves"], with_edges)
+        is_hub = costs_less_split(rows, degree[rows_here], largest, payload.leaves, with_edges)
     write_vector(attempt.path("piece", "npy"), is_hub.astype(np.int8))
-    return {}
 
 
-def split_hubs(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
-    """Task: give the nodes of a block their roles: hubs with a neighbour that is none are shared."""
-    todo = payload
-    is_hub = map_vector(todo["is_hub"])
-    counts = map_vector(todo["counts"]).astype(np.int64)
-    neighbor = storage.column(storage.map_arrow(Path(todo["ends"])), "neighbor")
-    others = sums_of_rows(is_hub[neighbor] == 0, counts)
-    is_shared = (is_hub[todo["first"] : todo["stop"]] > 0) & (others > 0)
+@dataclass(frozen=True)
+class SplitHubsPayload:
+    """Input of the task that gives the nodes of a range their roles; ``is_hub`` is a vector over all nodes."""
+
+    files: RangeFiles
+    is_hub: Path
+
+
+def split_hubs(payload: SplitHubsPayload, attempt: Attempt) -> None:
+    """Task: give the nodes of a range their roles: hubs with a neighbour that is none are shared."""
+    files, is_hub = payload.files, map_vector(payload.is_hub)
+    others = sums_of_rows(is_hub[files.neighbors()] == 0, map_vector(files.counts).astype(np.int64))
+    is_shared = (is_hub[files.first : files.stop] > 0) & (others > 0)
     write_vector(attempt.path("piece", "npy"), np.where(is_shared, Role.SHARED, Role.WHOLE).astype(np.int8))
-    return {}
 
 
 def sums_of_rows(flags: NDArray[np.bool_], counts: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -110,20 +115,33 @@ def sums_of_rows(flags: NDArray[np.bool_], counts: NDArray[np.int64]) -> NDArray
     return np.diff(total[np.concatenate([[0], np.cumsum(counts)])]).astype(np.int64)
 
 
-def range_roles(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
+@dataclass(frozen=True)
+class RangeRolesPayload:
+    """Input of the task that writes all roles: nodes ``first`` to ``stop`` are shared."""
+
+    nodes: int
+    first: int
+    stop: int
+
+
+def write_range_roles(payload: RangeRolesPayload, attempt: Attempt) -> None:
     """Task: write the roles of all nodes where those of one type are shared."""
-    todo = payload
-    start, stop = todo["shared"]
-    with VectorWriter(attempt.path("role", "npy"), np.int8, todo["nodes"]) as role:
-        for first, last in ranges(todo["nodes"]):
-            node = np.arange(first, last)
-            role.append(np.where((node >= start) & (node < stop), Role.SHARED, Role.WHOLE))
-    return {}
+    with VectorWriter(attempt.path("role", "npy"), np.int8, payload.nodes) as role:
+        for first, stop in ranges(payload.nodes):
+            node = np.arange(first, stop)
+            role.append(np.where((node >= payload.first) & (node < payload.stop), Role.SHARED, Role.WHOLE))
 
 
-def join_vector(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
-    """Task: bring the pieces of a vector over all nodes into one."""
-    with VectorWriter(attempt.path("joined", "npy"), np.int8, payload["nodes"]) as joined:
-        for file in payload["pieces"]:
+@dataclass(frozen=True)
+class JoinVectorPayload:
+    """Input of the task that joins the pieces of a vector."""
+
+    nodes: int
+    pieces: tuple[Path, ...]
+
+
+def join_vector(payload: JoinVectorPayload, attempt: Attempt) -> None:
+    """Task: concatenate the pieces of a vector over all nodes."""
+    with VectorWriter(attempt.path("joined", "npy"), np.int8, payload.nodes) as joined:
+        for file in payload.pieces:
             joined.append(map_vector(file))
-    return {}

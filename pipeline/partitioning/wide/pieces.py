@@ -2,61 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.blocks.arrays import read_slice
-from pipeline.blocks.edge_files import slices_for
-from pipeline.kernels.hashing import hash_nodes
+from pipeline.blocks.edge_files import FileBatch, SentRows, batches_for
 from pipeline.kernels.node_moves import NodeBlock
-from pipeline.partitioning.pieces import Piece, Role
-from pipeline.partitioning.wide.node_blocks import Graph, map_block, write_by_receiver
+from pipeline.partitioning.partitioners import hash_labels
+from pipeline.partitioning.pieces import GraphPiece, PieceFiles, PieceSize, Role
+from pipeline.partitioning.task_folder import TaskFolder
+from pipeline.partitioning.wide.node_blocks import BlockGraph, NodeBlockFiles, read_columns, write_by_receiver
 from pipeline.partitioning.wide.vectors import VectorWriter, map_vector, ranges, read_range
 from pipeline.storage import BATCHES
-from pipeline.tasks import Attempt, Task, TaskRecord, TaskRunner, run_missing
+from pipeline.tasks import Attempt
 
 
-def label_by_hash(
-    runner: TaskRunner, graph: Graph, node_key: str, parts: int, seed: int, place: Path
-) -> tuple[str, list[TaskRecord[Any]]]:
-    """Label all nodes by the hash of their keys, as :func:`pipeline.partitioning.partitioners.by_hash` does."""
-    todo = {"nodes": graph.nodes, "node_key": node_key, "parts": parts, "seed": seed}
-    (labelled,) = run_missing(runner, hash_labels, [Task("hash", place, todo)])
-    return str(labelled.file("labels")), [labelled]
+@dataclass(frozen=True)
+class HashPayload:
+    """Input of the task that labels all nodes by the hash of their keys."""
+
+    nodes: int
+    node_key: Path
+    parts: int
+    seed: int
 
 
-def hash_labels(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
-    """Task: label all nodes by hash."""
-    todo = payload
-    with VectorWriter(attempt.path("labels", "npy"), np.int32, todo["nodes"]) as writer:
-        for first, stop in ranges(todo["nodes"]):
-            words = hash_nodes(read_range(todo["node_key"], first, stop).view(np.uint64), todo["seed"])
-            writer.append(((words >> np.uint64(32)) % np.uint64(todo["parts"])).astype(np.int32))
-    return {}
+def label_by_hash(payload: HashPayload, attempt: Attempt) -> None:
+    """Task: label all nodes as :func:`pipeline.partitioning.partitioners.by_hash` does."""
+    with VectorWriter(attempt.path("labels", "npy"), np.int32, payload.nodes) as writer:
+        for first, stop in ranges(payload.nodes):
+            node_key = read_range(payload.node_key, first, stop).view(np.uint64)
+            writer.append(hash_labels(node_key, payload.parts, payload.seed))
 
 
-def measure_children(
-    runner: TaskRunner, graph: Graph, labels: str, parts: int, place: Path
-) -> tuple[list[tuple[int, int]], list[TaskRecord[Any]]]:
-    """Return (rows, edges) of the piece of every label, and the records."""
-    todo = {"labels": labels, "parts": parts}
-    measured = run_missing(
-        runner,
-        measure_block,
-        [Task(f"measure-{i:05d}", place, {**todo, **graph.block(i)}) for i in range(len(graph.starts))],
+def measure_children(tasks: TaskFolder, graph: BlockGraph, labels: Path, parts: int) -> list[PieceSize]:
+    """Return the size of the piece of every label."""
+    measured = tasks.run_each(
+        measure_block, "measure", [MeasurePayload(block, labels, parts) for block in graph.blocks]
     )
-    rows, edges = (np.sum([record.result[name] for record in measured], axis=0).tolist() for name in ("rows", "edges"))
-    return list(zip(rows, edges, strict=True)), measured
+    rows, edges = (
+        np.sum(counts, axis=0).tolist()
+        for counts in zip(*((record.result.rows, record.result.edges) for record in measured), strict=True)
+    )
+    return [PieceSize(*size) for size in zip(rows, edges, strict=True)]
 
 
-def measure_block(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:  # noqa: ARG001
+@dataclass(frozen=True)
+class MeasurePayload:
+    """Input of the task that measures what pieces get from a block; labels are in 0 <= label < parts."""
+
+    block: NodeBlockFiles
+    labels: Path
+    parts: int
+
+
+@dataclass(frozen=True)
+class MeasureResult:
+    """Rows and edges by label."""
+
+    rows: tuple[int, ...]
+    edges: tuple[int, ...]
+
+
+def measure_block(payload: MeasurePayload, attempt: Attempt) -> MeasureResult:  # noqa: ARG001
     """Task: count the rows and edges that each label's piece gets from a block."""
-    parts = payload["parts"]
-    block, labels = map_block(payload), map_vector(payload["labels"])
+    block, labels, parts = payload.block.map(), map_vector(payload.labels), payload.parts
     node = block.node_of_entries()
     child = _child_of_edges(block, labels, node)
     edges = np.bincount(child[child >= 0], minlength=parts)
@@ -66,72 +79,70 @@ def measure_block(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, 
     both.sort()
     both = both[np.diff(both, prepend=-1) > 0]
     rows = np.bincount(both & 0xFFFFFFFF, minlength=parts)
-    return {"rows": rows.tolist(), "edges": edges.tolist()}
+    return MeasureResult(tuple(rows.tolist()), tuple(edges.tolist()))
 
 
 def _child_of_edges(block: NodeBlock, labels: NDArray[np.int32], node: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Return the label whose piece gets each entry as an edge; -1 for none, or if the other end hands it in."""
+    """Return the label whose piece gets each entry as an edge; -1 for none, or if the other end sends it."""
     other = block.neighbor
     child = labels[node]
-    is_given = (block.role[node] == Role.WHOLE) & (
+    is_sent = (block.role[node] == Role.WHOLE) & (
         (block.role[other] != Role.WHOLE) | (child != labels[other]) | (node <= other)
     )
-    return np.where(is_given, child, -1)
+    return np.where(is_sent, child, -1)
 
 
-def write_children(
-    runner: TaskRunner, graph: Graph, labels: str, chosen: Sequence[int], place: Path
-) -> tuple[dict[int, dict[str, str]], list[TaskRecord[Any]]]:
-    """Write the pieces of some labels; return their files as ``cut_piece`` takes them, and the records."""
-    todo = {"labels": labels, "chosen": list(chosen)}
-    sent = run_missing(
-        runner,
-        send_edges,
-        [Task(f"send-{i:05d}", place, {**todo, **graph.block(i)}) for i in range(len(graph.starts))],
+def write_children(tasks: TaskFolder, graph: BlockGraph, labels: Path, chosen: Sequence[int]) -> dict[int, PieceFiles]:
+    """Write the pieces of some labels; return their files."""
+    sent = tasks.run_each(
+        send_edges, "send", [SendEdgesPayload(block, labels, tuple(chosen)) for block in graph.blocks]
     )
-    made = run_missing(
-        runner,
-        join_piece,
-        [
-            Task(
-                f"piece-{label:05d}",
-                place,
-                {"labels": labels, "label": label, "role": graph.role, "slices": slices_for(label, sent, "edges")},
-            )
-            for label in chosen
-        ],
-    )
-    files = {
-        label: {role: str(record.file(role)) for role in ("nodes", "pairs")}
-        for label, record in zip(chosen, made, strict=True)
-    }
-    return files, [*sent, *made]
+    assert graph.role is not None
+    pieces = [PiecePayload(labels, label, graph.role, batches_for(label, sent, "edges")) for label in chosen]
+    joined = tasks.run_each(join_piece, "piece", pieces, chosen)
+    return {label: PieceFiles.of(record) for label, record in zip(chosen, joined, strict=True)}
 
 
-def send_edges(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
+@dataclass(frozen=True)
+class SendEdgesPayload:
+    """Input of the task that sends the edges of a block to the pieces of the chosen labels."""
+
+    block: NodeBlockFiles
+    labels: Path
+    chosen: tuple[int, ...]
+
+
+def send_edges(payload: SendEdgesPayload, attempt: Attempt) -> SentRows:
     """Task: sort a block's edges by the pieces they belong to."""
-    block, labels = map_block(payload), map_vector(payload["labels"])
+    block, labels = payload.block.map(), map_vector(payload.labels)
     node = block.node_of_entries()
     child = _child_of_edges(block, labels, node)
-    child[~np.isin(child, payload["chosen"])] = -1
+    child[~np.isin(child, payload.chosen)] = -1
     order = np.argsort(child, kind="stable")
     order = order[np.searchsorted(child[order], 0) :]
     columns = {"left": node[order], "right": block.neighbor[order]}
     receiver = child[order].astype(np.int64)
-    return {"edges_slices": write_by_receiver(attempt.path("edges", BATCHES), receiver, columns)}
+    return SentRows({"edges": write_by_receiver(attempt.path("edges", BATCHES), receiver, columns)})
 
 
-def join_piece(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
-    """Task: make a piece of the edges that were sent to it."""
-    todo = payload
-    batches = [read_slice(Path(file), number) for file, number in todo["slices"]]
-    left, right = (np.concatenate([batch.column(i).to_numpy() for batch in batches]) for i in (0, 1))
-    labels, all_roles = map_vector(todo["labels"]), map_vector(todo["role"])
+@dataclass(frozen=True)
+class PiecePayload:
+    """Input of the task that joins the piece of a label; labels and roles are vectors over all nodes."""
+
+    labels: Path
+    label: int
+    role: Path
+    batches: tuple[FileBatch, ...]
+
+
+def join_piece(payload: PiecePayload, attempt: Attempt) -> None:
+    """Task: build a piece from the edges that were sent to it."""
+    left, right = read_columns(payload.batches, (np.int32, np.int32))
+    labels, all_roles = map_vector(payload.labels), map_vector(payload.role)
     nodes = np.sort(np.concatenate([left, right]))
     nodes = nodes[np.diff(nodes, prepend=-1) > 0]
     left, right = (np.searchsorted(nodes, ends).astype(np.int32) for ends in (left, right))
     role = all_roles[nodes]
-    role[(role == Role.WHOLE) & (labels[nodes] != todo["label"])] = Role.OUTSIDE
-    piece = Piece(nodes.astype(np.int64), role, left, right)
+    role[(role == Role.WHOLE) & (labels[nodes] != payload.label)] = Role.OUTSIDE
+    piece = GraphPiece(nodes.astype(np.int64), role, left, right)
     piece.write(attempt.path("nodes", "arrow"), attempt.path("pairs", "arrow"))
-    return {}

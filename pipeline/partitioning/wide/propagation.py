@@ -1,4 +1,4 @@
-"""Rounds of label propagation over blocks: moves are proposed, accepted and made, in three waves of tasks.
+"""Rounds of label propagation over blocks: moves are proposed, accepted and applied, in three waves of tasks.
 
 Proposals look at the labels and loads of the last round; the moves to a range of labels are accepted by one
 task, by (gain, hash), under the volume cap. So labels depend neither on the number of workers nor on how nodes
@@ -7,147 +7,164 @@ are spread over blocks.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.blocks.edge_files import slices_for
+from pipeline.blocks.edge_files import FileBatch, SentRows, batches_for
 from pipeline.kernels import node_moves
 from pipeline.kernels.node_moves import Proposals, choose_moves, choose_moves_to_send, group_nodes
-from pipeline.partitioning.wide.node_blocks import Graph, map_block, read_columns, write_by_receiver
+from pipeline.partitioning.task_folder import TaskFolder
+from pipeline.partitioning.wide.node_blocks import BlockGraph, NodeBlockFiles, read_columns, write_by_receiver
 from pipeline.partitioning.wide.vectors import VectorWriter, map_vector, read_range, receivers_of
 from pipeline.storage import BATCHES
-from pipeline.tasks import Attempt, Task, TaskRecord, TaskRunner, run_missing
+from pipeline.tasks import Attempt
 
 #: Rounds end early when fewer nodes move than this share of all.
 _FEW_MOVES = 200
 
 _MOVE_DTYPES = (np.int32, np.int32, np.int64, np.uint64, np.int64)
 
+#: What a round does: nodes join clusters, lone nodes are put together, or nodes move between parts.
+RoundKind = Literal["cluster", "group", "refine"]
+
 
 @dataclass(frozen=True)
-class Labels:
+class NodeLabels:
     """Labels of all nodes and the volume of every label, as vectors in files."""
 
-    labels: str
-    load: str
+    labels: Path
+    load: Path
     count: int  # labels
 
-    def to_json(self) -> dict[str, Any]:
-        """Return JSON values, for tasks."""
-        return {"labels": self.labels, "load": self.load, "count": self.count}
 
+@dataclass(frozen=True)
+class LabelPropagation:
+    """Rounds of label propagation whose files lie in one folder."""
 
-@dataclass
-class Rounds:
-    """Where rounds are made, and the records of their tasks."""
-
-    runner: TaskRunner
-    place: Path
+    tasks: TaskFolder
     seed: int
-    records: list[TaskRecord[Any]] = field(default_factory=list)
 
-    def cluster(self, graph: Graph, labels: Labels, max_volume: int, rounds: int) -> Labels:
-        """Let nodes join the clusters around them; then put together those that are still alone, as leaves are."""
+    def cluster(self, graph: BlockGraph, labels: NodeLabels, max_volume: int, rounds: int) -> NodeLabels:
+        """Let nodes join the clusters around them; then group those that are still alone, as leaves are."""
         for number in range(rounds):
-            labels, moved = self._round(graph, labels, max_volume, f"cluster-{number}", number, "cluster")
+            labels, moved = self._round(graph, labels, max_volume, number, "cluster")
             if moved * _FEW_MOVES < graph.nodes:
                 break
-        labels, _ = self._round(graph, labels, max_volume, "group", rounds, "group")
+        labels, _ = self._round(graph, labels, max_volume, rounds, "group")
         return labels
 
-    def refine(self, graph: Graph, labels: Labels, max_volume: int, rounds: int) -> Labels:
+    def refine(self, graph: BlockGraph, labels: NodeLabels, max_volume: int, rounds: int) -> NodeLabels:
         """Move nodes to the parts where their neighbours are; parts above ``max_volume`` give nodes away."""
         for number in range(rounds):
-            labels, moved = self._round(graph, labels, max_volume, f"refine-{number}", number, "refine")
+            labels, moved = self._round(graph, labels, max_volume, number, "refine")
             if moved == 0:
                 break
         return labels
 
     def _round(
-        self, graph: Graph, labels: Labels, max_volume: int, name: str, number: int, kind: str
-    ) -> tuple[Labels, int]:
-        place = self.place / name
-        starts = graph.starts if labels.count == graph.nodes else _label_starts(labels.count, len(graph.starts))
-        todo = {
-            **labels.to_json(),
-            "max_volume": max_volume,
-            "kind": kind,
-            "seed": (self.seed << 8) + number,
-            "label_starts": list(starts),
-            "node_starts": list(graph.starts),
-        }
-        proposed = run_missing(
-            self.runner,
-            propose_moves,
-            [Task(f"propose-{i:05d}", place, {**todo, **graph.block(i)}) for i in range(len(graph.starts))],
+        self, graph: BlockGraph, labels: NodeLabels, max_volume: int, number: int, kind: RoundKind
+    ) -> tuple[NodeLabels, int]:
+        """Run one round; return the labels and how many nodes have moved."""
+        tasks = self.tasks.below(f"{kind}-{number}")
+        starts = graph.starts if labels.count == graph.nodes else _label_starts(labels.count, len(graph.blocks))
+        current = RoundInput(labels, max_volume, kind, (self.seed << 8) + number, starts, graph.starts)
+        proposed = tasks.run_each(propose_moves, "propose", [ProposePayload(current, block) for block in graph.blocks])
+        sent = [batches_for(i, proposed, "moves") for i in range(len(starts))]
+        receivers = [i for i, batches in enumerate(sent) if batches]
+        accepted = tasks.run_each(
+            accept_moves, "accept", [AcceptPayload(current, i, sent[i]) for i in receivers], receivers
         )
-        chosen = run_missing(
-            self.runner,
-            accept_moves,
-            [
-                Task(f"accept-{i:05d}", place, {**todo, "range": i, "slices": slices})
-                for i in range(len(starts))
-                if (slices := slices_for(i, proposed, "moves"))
-            ],
-        )
-        self.records += [*proposed, *chosen]
-        moved = sum(record.result["moved"] for record in chosen)
+        moved = sum(record.result.moved for record in accepted)
         if moved == 0:
             return labels, 0
-        todo = {
-            **todo,
-            "nodes": graph.nodes,
-            "moves": [slices_for(i, chosen, "moves") for i in range(len(graph.starts))],
-            "changes": [slices_for(i, chosen, "changes") for i in range(len(starts))],
-        }
-        (made,) = run_missing(self.runner, make_moves, [Task("moves", place, todo)])
-        self.records.append(made)
-        return Labels(str(made.file("labels")), str(made.file("load")), labels.count), moved
+        payload = ApplyPayload(
+            current,
+            graph.nodes,
+            tuple(batches_for(i, accepted, "moves") for i in range(len(graph.blocks))),
+            tuple(batches_for(i, accepted, "changes") for i in range(len(starts))),
+        )
+        applied = tasks.run(apply_moves, "moves", payload)
+        return NodeLabels(applied.file("labels"), applied.file("load"), labels.count), moved
 
 
-def _label_starts(labels: int, blocks: int) -> list[int]:
+def _label_starts(labels: int, blocks: int) -> tuple[int, ...]:
     """Return the first label of at most as many ranges as there are blocks."""
-    return sorted({labels * i // min(labels, blocks) for i in range(min(labels, blocks))})
+    return tuple(sorted({labels * i // min(labels, blocks) for i in range(min(labels, blocks))}))
 
 
-def propose_moves(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
-    """Task: find the moves that the nodes of a block propose, and send them to the ranges of their labels."""
-    todo = payload
-    block = map_block(todo)
-    labels, load = map_vector(todo["labels"]), map_vector(todo["load"])
-    if todo["kind"] == "group":
-        moves = node_moves.propose_favorites(block, labels, load, todo["seed"])
+@dataclass(frozen=True)
+class RoundInput:
+    """What all tasks of a round share: the labels of the last one, and the first label and node of every range."""
+
+    labels: NodeLabels
+    max_volume: int
+    kind: RoundKind
+    seed: int
+    label_starts: tuple[int, ...]
+    node_starts: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ProposePayload:
+    """Input of the task that proposes moves for the nodes of a block."""
+
+    round: RoundInput
+    block: NodeBlockFiles
+
+
+def propose_moves(payload: ProposePayload, attempt: Attempt) -> SentRows:
+    """Task: propose moves for the nodes of a block, and send them to the ranges of their labels."""
+    current, block = payload.round, payload.block.map()
+    labels, load = map_vector(current.labels.labels), map_vector(current.labels.load)
+    if current.kind == "group":
+        moves = node_moves.propose_favorites(block, labels, load, current.seed)
     else:
-        is_refining = todo["kind"] == "refine"
-        moves = node_moves.propose_moves(block, labels, load, todo["max_volume"], todo["seed"], is_refining=is_refining)
-        moves = moves.take(choose_moves_to_send(moves, 0, load, todo["max_volume"]))
-    receiver = receivers_of(moves.label, todo["label_starts"])
-    return {"moves_slices": write_by_receiver(attempt.path("moves", BATCHES), receiver, moves._asdict())}
+        is_refining = current.kind == "refine"
+        moves = node_moves.propose_moves(block, labels, load, current.max_volume, current.seed, is_refining=is_refining)
+        moves = moves.take(choose_moves_to_send(moves, 0, load, current.max_volume))
+    receiver = receivers_of(moves.label, current.label_starts)
+    return SentRows({"moves": write_by_receiver(attempt.path("moves", BATCHES), receiver, moves._asdict())})
 
 
-def accept_moves(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
+@dataclass(frozen=True)
+class AcceptPayload:
+    """Input of the task that accepts moves to the labels of a range."""
+
+    round: RoundInput
+    range: int
+    batches: tuple[FileBatch, ...]
+
+
+@dataclass(frozen=True)
+class AcceptResult(SentRows):
+    """Moves that were accepted."""
+
+    moved: int
+
+
+def accept_moves(payload: AcceptPayload, attempt: Attempt) -> AcceptResult:
     """Task: choose the moves to a range of labels; send them on, and what they change in the loads."""
-    todo = payload
-    moves = Proposals.in_order(*read_columns(todo["slices"], _MOVE_DTYPES))
-    labels = map_vector(todo["labels"])
-    starts, number = todo["label_starts"], todo["range"]
-    if todo["kind"] == "group":
-        new = group_nodes(moves, labels[moves.node], todo["max_volume"])
+    current = payload.round
+    moves = Proposals.in_order(*read_columns(payload.batches, _MOVE_DTYPES))
+    labels = map_vector(current.labels.labels)
+    starts, number = current.label_starts, payload.range
+    if current.kind == "group":
+        new = group_nodes(moves, labels[moves.node], current.max_volume)
         chosen = new != labels[moves.node]
         moves = Proposals(moves.node, new, moves.gain, moves.word, moves.volume).take(chosen)
     else:
-        stop = starts[number + 1] if number + 1 < len(starts) else todo["count"]
-        load = read_range(todo["load"], starts[number], stop)
-        moves = moves.take(choose_moves(moves, starts[number], load, todo["max_volume"]))
+        stop = starts[number + 1] if number + 1 < len(starts) else current.labels.count
+        load = read_range(current.labels.load, starts[number], stop)
+        moves = moves.take(choose_moves(moves, starts[number], load, current.max_volume))
     order = np.argsort(moves.node)
     node, label = moves.node[order], moves.label[order]
     sent = write_by_receiver(
-        attempt.path("moves", BATCHES), receivers_of(node, todo["node_starts"]), {"node": node, "label": label}
+        attempt.path("moves", BATCHES), receivers_of(node, current.node_starts), {"node": node, "label": label}
     )
     changed = np.concatenate([moves.label, labels[moves.node]])
     change = np.concatenate([moves.volume, -moves.volume])
@@ -156,28 +173,37 @@ def accept_moves(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, A
     changes = write_by_receiver(
         attempt.path("changes", BATCHES), receivers_of(changed, starts), {"label": changed, "change": change}
     )
-    return {"moved": moves.node.size, "moves_slices": sent, "changes_slices": changes}
+    return AcceptResult({"moves": sent, "changes": changes}, moves.node.size)
 
 
-def make_moves(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
+@dataclass(frozen=True)
+class ApplyPayload:
+    """Input of the task that applies moves; batches are those of each range of nodes and of labels."""
+
+    round: RoundInput
+    nodes: int
+    moves: tuple[tuple[FileBatch, ...], ...]
+    changes: tuple[tuple[FileBatch, ...], ...]
+
+
+def apply_moves(payload: ApplyPayload, attempt: Attempt) -> None:
     """Task: copy labels and loads with what has changed, range by range."""
-    todo = payload
-    with VectorWriter(attempt.path("labels", "npy"), np.int32, todo["nodes"]) as writer:
-        for first, labels, slices in _pieces(todo["labels"], todo["node_starts"], todo["nodes"], todo["moves"]):
-            node, label = read_columns(slices, (np.int32, np.int32))
+    current, nodes = payload.round, payload.nodes
+    with VectorWriter(attempt.path("labels", "npy"), np.int32, nodes) as writer:
+        for first, labels, batches in _ranges(current.labels.labels, current.node_starts, nodes, payload.moves):
+            node, label = read_columns(batches, (np.int32, np.int32))
             labels[node - first] = label
             writer.append(labels)
-    with VectorWriter(attempt.path("load", "npy"), np.int64, todo["count"]) as writer:
-        for first, load, slices in _pieces(todo["load"], todo["label_starts"], todo["count"], todo["changes"]):
-            label, change = read_columns(slices, (np.int32, np.int64))
+    count = current.labels.count
+    with VectorWriter(attempt.path("load", "npy"), np.int64, count) as writer:
+        for first, load, batches in _ranges(current.labels.load, current.label_starts, count, payload.changes):
+            label, change = read_columns(batches, (np.int32, np.int64))
             np.add.at(load, label - first, change)
             writer.append(load)
-    return {}
 
 
-def _pieces(
-    vector: str, starts: Sequence[int], size: int, slices: Sequence[Any]
-) -> Iterator[tuple[int, NDArray[Any], Sequence[Any]]]:
-    for number, first in enumerate(starts):
-        stop = starts[number + 1] if number + 1 < len(starts) else size
-        yield first, read_range(vector, first, stop), slices[number]
+def _ranges(
+    vector: Path, starts: Sequence[int], size: int, batches: Sequence[tuple[FileBatch, ...]]
+) -> Iterator[tuple[int, NDArray[Any], tuple[FileBatch, ...]]]:
+    for first, stop, sent in zip(starts, (*starts[1:], size), batches, strict=True):
+        yield first, read_range(vector, first, stop), sent

@@ -11,24 +11,25 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline import storage
 from pipeline.errors import PartitionError
 from pipeline.kernels.component_links import pack_small
 from pipeline.kernels.neighbor_lists import WeightedGraph
 from pipeline.partitioning.multilevel import cut_weighted
+from pipeline.partitioning.task_folder import TaskFolder
 from pipeline.partitioning.wide.components import find_components, first_clusters, from_tables
 from pipeline.partitioning.wide.contraction import contract, project
-from pipeline.partitioning.wide.node_blocks import Graph
-from pipeline.partitioning.wide.propagation import Labels, Rounds
+from pipeline.partitioning.wide.node_blocks import BlockGraph, NodeBlockFiles
+from pipeline.partitioning.wide.propagation import LabelPropagation, NodeLabels
 from pipeline.partitioning.wide.vectors import write_vector
-from pipeline.tasks import Attempt, Task, TaskRecord, TaskRunner, run_missing
+from pipeline.tasks import Attempt, P
 
 log = logging.getLogger(__name__)
 
@@ -52,15 +53,15 @@ def cut_bytes(nodes: int, edges: int) -> int:
 
 
 @dataclass(frozen=True)
-class Seeds:
-    """Answers about the whole graph that somebody else can give, as Parquet files; None: not here."""
+class GraphSeeds:
+    """Answers about the whole graph that an engine's library can give, as Parquet files; None: not here."""
 
     components: Callable[[], Sequence[Path] | None]
     labels: Callable[[], Sequence[Path] | None]
 
 
 @dataclass(frozen=True)
-class TopCut:
+class LevelsCut:
     """How to cut: all that changes the answer."""
 
     parts: int
@@ -68,40 +69,52 @@ class TopCut:
     worker_bytes: int
 
 
-def cut_in_levels(
-    runner: TaskRunner, graph: Graph, wanted: TopCut, seeds: Seeds, place: Path
-) -> tuple[Labels, list[TaskRecord[Any]]]:
-    """Cut into parts of near-equal volume; return the label of every node, and the records.
+@dataclass(frozen=True)
+class Level:
+    """A graph, and the vector of the cluster of each of its nodes in the next coarser one."""
+
+    graph: BlockGraph
+    cluster: Path
+
+
+def cut_in_levels(tasks: TaskFolder, graph: BlockGraph, options: LevelsCut, seeds: GraphSeeds) -> NodeLabels:
+    """Cut into parts of near-equal volume; return the label of every node.
 
     Raises
     ------
     PartitionError : if clustering comes to an end before the graph fits a task.
     """
-    records: list[TaskRecord[Any]] = []
-    largest = int(IMBALANCE * graph.volume / wanted.parts)
+    largest = int(IMBALANCE * graph.volume / options.parts)
+    coarsest, levels = _coarsen(tasks, graph, options, seeds, largest)
+    payload = CoarsestPayload(coarsest.blocks, options.parts, options.seed)
+    labels = _labels(tasks, cut_coarsest, "cut", payload, options.parts)
+    for number, level in reversed(list(enumerate(levels))):
+        refining = tasks.below(f"refine-{number}")
+        labels = project(refining, level.graph.nodes, level.cluster, labels)
+        propagation = LabelPropagation(refining, options.seed + number)
+        labels = propagation.refine(level.graph, labels, largest, _REFINE_ROUNDS)
+    return labels
+
+
+def _coarsen(
+    tasks: TaskFolder, graph: BlockGraph, options: LevelsCut, seeds: GraphSeeds, largest: int
+) -> tuple[BlockGraph, list[Level]]:
+    """Contract clusters until the graph fits a task; return it, and the finer levels. ``largest``: volume of a part."""
     share = _CLUSTERS_PER_PART
     most = max(1, largest // share)
-    component = _components(runner, graph, seeds, place, records)
-    seed_files = seeds.labels()
-    seed_labels = None
-    if seed_files is not None:
-        seed_labels, made = from_tables(runner, seed_files, "label", graph, place / "seeds")
-        records += made
-    labels, made = first_clusters(runner, graph, component, most, place / "clusters", seed_labels)
-    records += made
-    levels: list[tuple[Graph, str]] = []
-    while not levels or cut_bytes(graph.nodes, graph.entries // 2) > wanted.worker_bytes:
-        here = place / f"level-{len(levels)}"
-        rounds = Rounds(runner, here, wanted.seed + len(levels))
+    labels = _seeded_clusters(tasks, graph, seeds, most)
+    levels: list[Level] = []
+    while not levels or cut_bytes(graph.nodes, graph.entries // 2) > options.worker_bytes:
+        number = len(levels)
+        level_tasks = tasks.below(f"level-{number}")
         cap = min(most, max(1, _NODES_A_CLUSTER * math.ceil(graph.volume / graph.nodes)))
-        labels = rounds.cluster(graph, labels, cap, _CLUSTER_ROUNDS)
-        coarse, cluster, made = contract(runner, graph, labels, wanted.worker_bytes, here / "contract")
-        records += [*rounds.records, *made]
+        labels = LabelPropagation(level_tasks, options.seed + number).cluster(graph, labels, cap, _CLUSTER_ROUNDS)
+        coarse, cluster = contract(level_tasks.below("contract"), graph, labels, options.worker_bytes)
         log.info(
             "stage=partition level=%d nodes=%d entries=%d blocks=%d clusters=%d",
-            *(len(levels), graph.nodes, graph.entries, len(graph.starts), coarse.nodes),
+            *(number, graph.nodes, graph.entries, len(graph.blocks), coarse.nodes),
         )
-        levels.append((graph, cluster))
+        levels.append(Level(graph, cluster))
         if coarse.nodes > _MOST_LEFT * graph.nodes and cap == most:
             share //= 2
             most = max(1, largest // max(share, 1))
@@ -109,60 +122,62 @@ def cut_in_levels(
             raise PartitionError(
                 f"clustering stopped at {coarse.nodes:,} clusters, which take a task "
                 f"{cut_bytes(coarse.nodes, coarse.entries // 2):,} bytes; partition.worker_bytes is "
-                f"{wanted.worker_bytes:,}: raise it, or ask for fewer parts"
+                f"{options.worker_bytes:,}: raise it, or ask for fewer parts"
             )
         graph = coarse
-        (named,) = run_missing(
-            runner, name_clusters, [Task("next", here, {"rows": list(graph.rows), "max_volume": most})]
-        )
-        records.append(named)
-        labels = Labels(str(named.file("labels")), str(named.file("load")), graph.nodes)
-    todo = {"rows": list(graph.rows), "ends": list(graph.ends), "parts": wanted.parts, "seed": wanted.seed}
-    (cut,) = run_missing(runner, cut_coarsest, [Task("cut", place, todo)])
-    records.append(cut)
-    labels = Labels(str(cut.file("labels")), str(cut.file("load")), wanted.parts)
-    for number in reversed(range(len(levels))):
-        finer, cluster = levels[number]
-        here = place / f"refine-{number}"
-        labels, made = project(runner, finer.nodes, cluster, labels, here)
-        rounds = Rounds(runner, here, wanted.seed + number)
-        labels = rounds.refine(finer, labels, largest, _REFINE_ROUNDS)
-        records += [*made, *rounds.records]
-    return labels, records
+        labels = _labels(level_tasks, name_clusters, "next", NameClustersPayload(graph.rows, most), graph.nodes)
+    return graph, levels
 
 
-def _components(runner: TaskRunner, graph: Graph, seeds: Seeds, place: Path, records: list[TaskRecord[Any]]) -> str:
-    files = seeds.components()
-    if files is None:
-        component, made = find_components(runner, graph, place / "components")
-    else:
-        component, made = from_tables(runner, files, "component", graph, place / "components")
-    records += made
-    return component
+def _labels(tasks: TaskFolder, function: Callable[[P, Attempt], None], name: str, payload: P, count: int) -> NodeLabels:
+    """Run a task that writes labels and their loads."""
+    record = tasks.run(function, name, payload)
+    return NodeLabels(record.file("labels"), record.file("load"), count)
 
 
-def name_clusters(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
+def _seeded_clusters(tasks: TaskFolder, graph: BlockGraph, seeds: GraphSeeds, max_volume: int) -> NodeLabels:
+    """Return the clusters to start from; components and labels come from ``seeds`` where it has them."""
+    files, folder = seeds.components(), tasks.below("components")
+    component = find_components(folder, graph) if files is None else from_tables(folder, files, "component", graph)
+    label_files = seeds.labels()
+    labels = None if label_files is None else from_tables(tasks.below("seeds"), label_files, "label", graph)
+    return first_clusters(tasks.below("clusters"), graph, component, max_volume, labels)
+
+
+@dataclass(frozen=True)
+class NameClustersPayload:
+    """Input of the task that names the clusters of the next level; ``rows`` are files of its blocks."""
+
+    rows: tuple[Path, ...]
+    max_volume: int
+
+
+def name_clusters(payload: NameClustersPayload, attempt: Attempt) -> None:
     """Task: make every node its own cluster, but pack those without edges, which no neighbour would ever take."""
-    rows = [storage.map_arrow(Path(file)) for file in payload["rows"]]
+    rows = [storage.map_arrow(file) for file in payload.rows]
     volume, entries = (
         np.concatenate([storage.column(table, name) for table in rows]) for name in ("volume", "entries")
     )
     labels = np.arange(volume.size, dtype=np.int32)
     bins = np.full(volume.size, -1, np.int32)
     alone = np.where(entries == 0, labels, np.int32(-1))
-    pack_small(alone, volume, 0, payload["max_volume"], bins, np.array([-1, 0], np.int64))
+    pack_small(alone, volume, 0, payload.max_volume, bins, np.array([-1, 0], np.int64))
     labels = np.where(bins >= 0, bins, labels)
-    load = np.zeros(volume.size, np.int64)
-    np.add.at(load, labels, volume)
-    write_vector(attempt.path("labels", "npy"), labels)
-    write_vector(attempt.path("load", "npy"), load)
-    return {}
+    _write_labels(attempt, labels, volume, volume.size)
 
 
-def cut_coarsest(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
+@dataclass(frozen=True)
+class CoarsestPayload:
+    """Input of the task that cuts the coarsest graph."""
+
+    blocks: tuple[NodeBlockFiles, ...]
+    parts: int
+    seed: int
+
+
+def cut_coarsest(payload: CoarsestPayload, attempt: Attempt) -> None:
     """Task: cut the coarsest graph, which fits."""
-    todo = payload
-    rows = [storage.map_arrow(Path(file)) for file in todo["rows"]]
+    rows = [storage.map_arrow(block.rows) for block in payload.blocks]
     entries, volume, node_key = (
         np.concatenate([storage.column(table, name) for table in rows]) for name in ("entries", "volume", "node_key")
     )
@@ -170,8 +185,8 @@ def cut_coarsest(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, A
     np.cumsum(entries, out=indptr[1:])
     neighbor, weight = np.empty(indptr[-1], np.int32), np.empty(indptr[-1], np.int64)
     first = 0
-    for file in todo["ends"]:
-        ends = storage.map_arrow(Path(file))
+    for block in payload.blocks:
+        ends = storage.map_arrow(block.ends)
         neighbor[first : first + ends.num_rows] = storage.column(ends, "neighbor")
         weight[first : first + ends.num_rows] = storage.column(ends, "weight")
         first += ends.num_rows
@@ -179,9 +194,12 @@ def cut_coarsest(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, A
     unit = 1 + int(weight.sum()) // 2**31
     weight = (-(-weight // unit)).astype(np.int32)
     graph = WeightedGraph(indptr, neighbor, weight, volume)
-    labels = cut_weighted(graph, node_key.view(np.uint64), todo["parts"], todo["seed"])
-    load = np.zeros(todo["parts"], np.int64)
+    labels = cut_weighted(graph, node_key.view(np.uint64), payload.parts, payload.seed)
+    _write_labels(attempt, labels, volume, payload.parts)
+
+
+def _write_labels(attempt: Attempt, labels: NDArray[np.int32], volume: NDArray[np.int64], count: int) -> None:
+    load = np.zeros(count, np.int64)
     np.add.at(load, labels, volume)
     write_vector(attempt.path("labels", "npy"), labels)
     write_vector(attempt.path("load", "npy"), load)
-    return {"most": int(load.max())}

@@ -48,9 +48,9 @@ def write_vector(path: Path, values: NDArray[Any]) -> None:
         writer.append(values)
 
 
-def map_vector(path: Path | str) -> NDArray[Any]:
+def map_vector(path: Path) -> NDArray[Any]:
     """Map a vector: pages are read where they are touched."""
-    with Path(path).open("rb") as file:
+    with path.open("rb") as file:
         np.lib.format.read_magic(file)
         shape, _, dtype = np.lib.format.read_array_header_1_0(file)
         offset = file.tell()
@@ -59,9 +59,9 @@ def map_vector(path: Path | str) -> NDArray[Any]:
     return np.asarray(np.memmap(path, dtype, "r", offset, shape))
 
 
-def read_range(path: Path | str, first: int, stop: int) -> NDArray[Any]:
+def read_range(path: Path, first: int, stop: int) -> NDArray[Any]:
     """Read a range of a vector into memory of its own: what is passed over once needs no map."""
-    with Path(path).open("rb") as file:
+    with path.open("rb") as file:
         np.lib.format.read_magic(file)
         _, _, dtype = np.lib.format.read_array_header_1_0(file)
         file.seek(first * dtype.itemsize, 1)

@@ -1,0 +1,42 @@
+"""A folder that tasks write to, and the records of all tasks that have run there or below."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from pipeline.tasks import P, R, Task, TaskFunction, TaskRecord, TaskRunner, run_missing
+
+
+@dataclass(frozen=True)
+class TaskFolder:
+    """Runs tasks that share a folder; ``records`` grows with each of them."""
+
+    runner: TaskRunner
+    folder: Path
+    records: list[TaskRecord[Any]] = field(default_factory=list)
+
+    def below(self, name: str) -> TaskFolder:
+        """Return a folder in this one; its tasks add to the same records."""
+        return replace(self, folder=self.folder / name)
+
+    def run(self, function: TaskFunction[P, R], name: str, payload: P) -> TaskRecord[R]:
+        """Run one task."""
+        (record,) = self.run_named(function, {name: payload})
+        return record
+
+    def run_each(
+        self, function: TaskFunction[P, R], name: str, payloads: Iterable[P], numbers: Iterable[int] | None = None
+    ) -> list[TaskRecord[R]]:
+        """Run a task for each payload. Their names end in ``numbers``, which count from 0 by default."""
+        numbered = zip(itertools.count() if numbers is None else numbers, payloads, strict=False)
+        return self.run_named(function, {f"{name}-{number:05d}": payload for number, payload in numbered})
+
+    def run_named(self, function: TaskFunction[P, R], payloads: Mapping[str, P]) -> list[TaskRecord[R]]:
+        """Run a task for each payload, by name."""
+        records = run_missing(self.runner, function, [Task(name, self.folder, each) for name, each in payloads.items()])
+        self.records.extend(records)
+        return records
