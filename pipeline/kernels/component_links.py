@@ -132,10 +132,13 @@ def split_large(
 ) -> None:
     """Split labels above ``max_volume``, each bin named by its least node; call by call in ascending order.
 
-    ``current``, ``total`` (labels,) hold the open bin of each label (-1: none yet) and its volume.
+    Rows with label -1 are left out: their ``capped`` stays as it is. ``current``, ``total`` (labels,) hold the open
+    bin of each label (-1: none yet) and its volume.
     """
     for row in range(label.size):
         given = label[row]
+        if given < 0:
+            continue
         if current[given] < 0 or total[given] + volume[row] > max_volume:
             current[given] = first + row
             total[given] = 0

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.sparse.csgraph import connected_components
 
@@ -85,6 +85,7 @@ def test_links_are_the_same_with_few_labels_and_with_many(pairs: list[tuple[int,
 
 
 @settings(max_examples=12)
+@example([1, 3, 2], 2, True)  # one seed for nodes of packed components and of a large one
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=12), st.integers(1, 60), st.booleans())
 def test_small_components_are_packed_and_no_cluster_is_over_the_cap(
     sizes: list[int], cap: int, with_seeds: bool

@@ -164,7 +164,9 @@ def pack_components(payload: PackPayload, attempt: Attempt) -> None:
             component = read_range(payload.component, first, stop)
             own = np.arange(first, stop, dtype=np.int32)
             if payload.seeds:
-                split_large(read_range(payload.seeds, first, stop), volume, first, max_volume, current, filled, own)
+                # A node of a packed component must not name a bin of its seed: that name is one of packed ones.
+                seed = np.where(bins[component] >= 0, np.int32(-1), read_range(payload.seeds, first, stop))
+                split_large(seed, volume, first, max_volume, current, filled, own)
             label = np.where(bins[component] >= 0, bins[component], own)
             np.add.at(load, label, volume)
             writer.append(label)
