@@ -17,7 +17,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -62,6 +62,11 @@ class Manifest:
     def bytes(self) -> int:
         """Bytes of all files."""
         return sum(file.bytes for file in self.files)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Manifest:
+        """Read what :meth:`Workspace.commit` wrote."""
+        return cls(**{**values, "files": tuple(DataFile(**file) for file in values["files"])})
 
 
 class Checks:
@@ -218,7 +223,7 @@ class Workspace:
         """
         folder = self.folder(manifest.table)
         storage.fsync_folder(folder)
-        storage.write_checked_json(folder / MANIFEST, codec.to_values(manifest), indent=2)
+        storage.write_checked_json(folder / MANIFEST, asdict(manifest), indent=2)
         storage.fsync_folder(folder.parent)
 
 
@@ -233,8 +238,8 @@ def read_manifest(folder: Path) -> Manifest | None:
     if values is None:
         return None
     try:
-        manifest = codec.from_values(Manifest, values)
-    except codec.CodecError as error:
+        manifest = Manifest.from_json(values)
+    except (TypeError, KeyError) as error:
         raise DamagedFileError(f"{folder / MANIFEST} was written by another version ({error})") from error
     # A folder that was copied here from another date or config is whole, and yet not the table that belongs here.
     if (manifest.table, manifest.fingerprint) != (folder.parent.name, folder.name):
