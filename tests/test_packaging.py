@@ -34,8 +34,9 @@ READERS_PACKAGES = ("numpy", "pyarrow")
 
 
 def run(*command: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    # Kernels are not run here, and compiling them takes half a minute.
-    variables = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    # Kernels are not run here, and compiling them takes half a minute. A Spark session that this process started before
+    # has set PYTHONPATH to the clone: the wheels would not be what is imported.
+    variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {"NUMBA_DISABLE_JIT": "1"}
     words = [str(word) for word in command]
     return subprocess.run(words, cwd=cwd, env=variables, capture_output=True, text=True, check=False)
 

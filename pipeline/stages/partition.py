@@ -37,7 +37,7 @@ from pipeline.partitioning.tree import (
     tree_table,
 )
 from pipeline.partitioning.wide.cut import WideOptions, cut_wide
-from pipeline.partitioning.wide.node_roles import GraphTables
+from pipeline.partitioning.wide.node_roles import IndexFiles
 from pipeline.partitioning.wide.top_levels import GraphSeeds, cut_bytes
 from pipeline.planning.sizes import bounds_of
 from pipeline.stages.outcome import Outcome, describe_task_files
@@ -162,7 +162,7 @@ def _cut_wide(
     seeds: GraphSeeds,
 ) -> FinishedCut:
     """Cut a graph that no task can hold."""
-    tables = GraphTables(
+    tables = IndexFiles(
         arrays=tuple(workspace.files("node_arrays")),
         edges=tuple(workspace.files("indexed_edges")),
         nodes=counts.nodes,

@@ -18,7 +18,7 @@ _FEWEST = 20  # labelled nodes: half of them train a model
 
 
 @dataclass(frozen=True, eq=False)
-class NodeLabels:
+class ClassLabels:
     """Labels of some nodes.
 
     position : (m,) int64 ascending. labels : (m, labels) bool, a node may have several. names : of the labels.
@@ -31,7 +31,7 @@ class NodeLabels:
     unknown_nodes: int
 
 
-def read_labels(file: str, node_type: str, graph: TrainingGraph, workspace: Workspace) -> NodeLabels:
+def read_labels(file: str, node_type: str, graph: TrainingGraph, workspace: Workspace) -> ClassLabels:
     """Read a Parquet or CSV file with the columns ``node`` and ``label``, one row for each label of a node.
 
     Raises
@@ -56,4 +56,4 @@ def read_labels(file: str, node_type: str, graph: TrainingGraph, workspace: Work
             f"2 labels and {_FEWEST} nodes are needed to learn and to test"
         )
     unknown = len(node.filter(pa.array(~is_known)).unique())
-    return NodeLabels(position, labels, tuple(names[place] for place in order), unknown)
+    return ClassLabels(position, labels, tuple(names[place] for place in order), unknown)

@@ -15,7 +15,7 @@ from pipeline.kernels.hashing import splitmix64
 from pipeline.kernels.node_moves import NodeBlock
 from pipeline.partitioning.task_folder import TaskFolder
 from pipeline.partitioning.wide.node_blocks import BlockGraph, build_blocks
-from pipeline.partitioning.wide.node_roles import GraphTables
+from pipeline.partitioning.wide.node_roles import IndexFiles
 from pipeline.tasks import Task, TaskFunction, TaskRecord, payload_type, run_task
 from schemas.tables import INDEXED_EDGES, NODE_ARRAYS
 
@@ -47,7 +47,7 @@ def in_blocks(
     edges, arrays = folder / "edges.parquet", folder / "nodes.arrow"
     storage.write_parquet(edges, pa.table([src, dst, np.ones(src.size, np.int64)], schema=INDEXED_EDGES.schema))
     storage.write_arrow(arrays, pa.table([key, degree, degree], schema=NODE_ARRAYS.schema))
-    tables = GraphTables((arrays,), (edges,), nodes, shared, hub_degree or 10**9)
+    tables = IndexFiles((arrays,), (edges,), nodes, shared, hub_degree or 10**9)
     graph, _ = build_blocks(in_folder(folder / "blocks"), tables, worker_bytes)
     return graph
 

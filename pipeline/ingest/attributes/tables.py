@@ -110,7 +110,7 @@ class SpreadResult:
 
 
 @dataclass(frozen=True)
-class HashPayload:
+class AttributeHashPayload:
     """Input of the task that hashes a bucket's values; ``file_number`` is that of its file of features."""
 
     file: Path
@@ -140,14 +140,14 @@ class TypeAttributes:
     buckets: Sequence[Path]
     records: Sequence[TaskRecord[Any]]
 
-    def hash_tasks(self, folder: Path, first: int, *, has_int64_ids: bool) -> list[Task[HashPayload]]:
+    def hash_tasks(self, folder: Path, first: int, *, has_int64_ids: bool) -> list[Task[AttributeHashPayload]]:
         """Return the tasks that hash the values; their files of features are numbered from ``first``."""
         weights, statistics = self.figures.weights, self.figures.statistics
         return [
             Task(
                 f"{self.name}-hash-{bucket:05d}",
                 folder,
-                HashPayload(file, first + bucket, self.rules, weights, statistics, has_int64_ids),
+                AttributeHashPayload(file, first + bucket, self.rules, weights, statistics, has_int64_ids),
             )
             for bucket, file in enumerate(self.buckets)
         ]
@@ -193,7 +193,7 @@ class NodeAttributes:
 
     def hash_values(self, engine: TaskRunner, folder: Path, *, has_int64_ids: bool) -> list[TaskRecord[HashResult]]:
         """Write the nodes of every bucket and their features; return the tasks' records."""
-        tasks: list[Task[HashPayload]] = []
+        tasks: list[Task[AttributeHashPayload]] = []
         for one in self.types:
             tasks += one.hash_tasks(folder, len(tasks), has_int64_ids=has_int64_ids)
         return run_missing(engine, hash_attributes, tasks)
@@ -330,7 +330,7 @@ def measure_spread(payload: SpreadPayload, attempt: Attempt) -> SpreadResult:  #
     return SpreadResult(squares_of_numbers(storage.map_arrow(payload.file), payload.rules, payload.means))
 
 
-def hash_attributes(payload: HashPayload, attempt: Attempt) -> HashResult:
+def hash_attributes(payload: AttributeHashPayload, attempt: Attempt) -> HashResult:
     """Task: the nodes of a bucket, and their features."""
     rules, rows = payload.rules, storage.map_arrow(payload.file)
     features = features_of(rows, rules, payload.weights, payload.statistics)

@@ -19,7 +19,7 @@ from pipeline.partitioning.task_folder import TaskFolder
 from pipeline.partitioning.tree import ROOT, PartPath, TreeFigures
 from pipeline.partitioning.wide.homes import LeafFiles, MergedHomesResult, find_homes_in_blocks
 from pipeline.partitioning.wide.node_blocks import BlockGraph, NodeVectors, build_blocks
-from pipeline.partitioning.wide.node_roles import GraphTables
+from pipeline.partitioning.wide.node_roles import IndexFiles
 from pipeline.partitioning.wide.pieces import HashPayload, label_by_hash, measure_children, write_children
 from pipeline.partitioning.wide.top_levels import GraphSeeds, LevelsCut, cut_bytes, cut_in_levels
 from pipeline.tasks import TaskRecord
@@ -71,7 +71,7 @@ class RootChildren:
 
 
 def cut_wide(
-    tasks: TaskFolder, tables: GraphTables, options: WideOptions, seeds: GraphSeeds, cut_further: CutFurther
+    tasks: TaskFolder, tables: IndexFiles, options: WideOptions, seeds: GraphSeeds, cut_further: CutFurther
 ) -> WideCut:
     """Cut a graph that no task can hold.
 

@@ -25,7 +25,7 @@ from pipeline.kernels.node_moves import NodeBlock
 from pipeline.partitioning.pieces import MAX_ROWS, Role
 from pipeline.partitioning.task_folder import TaskFolder
 from pipeline.partitioning.wide import vectors
-from pipeline.partitioning.wide.node_roles import GraphTables, RangeFiles, find_roles, sums_of_rows
+from pipeline.partitioning.wide.node_roles import IndexFiles, RangeFiles, find_roles, sums_of_rows
 from pipeline.partitioning.wide.vectors import VectorWriter, map_vector, ranges, receivers_of
 from pipeline.storage import BATCHES
 from pipeline.tasks import Attempt
@@ -107,7 +107,7 @@ def entries_a_block(worker_bytes: int) -> int:
     return max(1, worker_bytes // _ENTRY_BYTES)
 
 
-def build_blocks(tasks: TaskFolder, tables: GraphTables, worker_bytes: int) -> tuple[BlockGraph, NodeVectors]:
+def build_blocks(tasks: TaskFolder, tables: IndexFiles, worker_bytes: int) -> tuple[BlockGraph, NodeVectors]:
     """Bring the edges of every range of nodes together; return the graph, and vectors of degrees and keys.
 
     Raises
@@ -153,7 +153,7 @@ def build_blocks(tasks: TaskFolder, tables: GraphTables, worker_bytes: int) -> t
     return replace(graph, entries=sum(record.result.entries for record in built)), vectors
 
 
-def _weigh(tasks: TaskFolder, tables: GraphTables, node_ranges: Sequence[RangeFiles], node_key: Path) -> BlockGraph:
+def _weigh(tasks: TaskFolder, tables: IndexFiles, node_ranges: Sequence[RangeFiles], node_key: Path) -> BlockGraph:
     """Find roles and volumes; the entries are counted by the caller."""
     role = find_roles(tasks, tables, node_ranges)
     weighed = tasks.run_each(weigh_rows, "weigh", [WeighPayload(files, role, node_key) for files in node_ranges])

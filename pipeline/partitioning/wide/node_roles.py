@@ -18,7 +18,7 @@ from pipeline.tasks import Attempt, TaskRecord
 
 
 @dataclass(frozen=True)
-class GraphTables:
+class IndexFiles:
     """The tables that a graph is made of, and who may be split."""
 
     arrays: tuple[Path, ...]  # files of node_arrays
@@ -45,7 +45,7 @@ class RangeFiles:
         return storage.column(storage.map_arrow(self.ends), "neighbor")
 
 
-def find_roles(tasks: TaskFolder, tables: GraphTables, node_ranges: Sequence[RangeFiles]) -> Path:
+def find_roles(tasks: TaskFolder, tables: IndexFiles, node_ranges: Sequence[RangeFiles]) -> Path:
     """Return the vector of the roles of all nodes; see :mod:`pipeline.partitioning.homes`."""
     if tables.shared:
         return tasks.run(write_range_roles, "role", RangeRolesPayload(tables.nodes, *tables.shared)).file("role")
@@ -63,7 +63,7 @@ def _join(tasks: TaskFolder, name: str, pieces: Sequence[TaskRecord[None]], node
 
 @dataclass(frozen=True)
 class HubsPayload:
-    """Input of the task that finds the hubs of a range; see :class:`GraphTables`."""
+    """Input of the task that finds the hubs of a range; see :class:`IndexFiles`."""
 
     files: RangeFiles
     hub_degree: int | None
