@@ -14,15 +14,46 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline.blocks.arrays import FeatureTable, NodeArrays, NodeParts
+from pipeline.config.model import PipelineConfig
 from pipeline.embedding.attribute_rows import fill_in
 from pipeline.embedding.combine import Known, RowSet, rows_of
 from pipeline.embedding.methods import method_for
 from pipeline.embedding.rows import ColumnSums, Rows, Settings
 from pipeline.errors import ContractError
 from pipeline.kernels.procrustes import rotate_rows
+from pipeline.workspace import Workspace
 from schemas.tables import WEIGHT_UNIT
 
 ROW_GROUP_ROWS = 65_536
+
+
+@dataclass(frozen=True)
+class PublishedNodes:
+    """Files of the graph's ids, the range of each type, and the ids that no published table has."""
+
+    node_index: tuple[Path, ...]
+    types: Mapping[str, tuple[int, int]]
+    exclude_ids: Mapping[str, tuple[str, ...]]
+
+    @classmethod
+    def of(cls, config: PipelineConfig, workspace: Workspace) -> PublishedNodes:
+        """Return the nodes of a run."""
+        types = workspace.manifest("node_index").figures["types"]
+        return cls(
+            tuple(workspace.files("node_index")),
+            {name: (first, stop) for name, (first, stop) in types.items()},
+            {name: tuple(map(str, ids)) for name, ids in config.publish.exclude_ids.items()},
+        )
+
+    @property
+    def id_type(self) -> pa.DataType:
+        """Type of the column node_id."""
+        return pq.read_schema(self.node_index[0]).field("node_id").type
+
+    def without_excluded(self, table: pa.Table, node_type: str) -> pa.Table:
+        """Return the rows of a table of one type whose ids are published."""
+        unwanted = excluded(node_type, table["node_id"].combine_chunks(), self.exclude_ids)
+        return table if unwanted is None else table.filter(pa.array(~unwanted))
 
 
 @dataclass(frozen=True)
@@ -97,7 +128,7 @@ def row_groups(
 class NodeIds:
     """The node_id column by node number; only the row groups that are asked for are read."""
 
-    def __init__(self, files: Sequence[str]) -> None:
+    def __init__(self, files: Sequence[str | Path]) -> None:
         self._groups: list[tuple[int, int, pq.ParquetFile, int]] = []  # first node, one past the last, file, group
         start = 0
         for path in files:

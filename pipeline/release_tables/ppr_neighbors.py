@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from pipeline import storage
 from pipeline.blocks.arrays import offsets_of
 from pipeline.config.model import PipelineConfig
 from pipeline.engine import Engine, Frame
-from pipeline.release_tables.finished_rows import NodeIds, excluded, row_groups
+from pipeline.release_tables.finished_rows import NodeIds, PublishedNodes, excluded, row_groups
 from pipeline.tasks import Attempt, Task, TaskRecord, run_missing
 from pipeline.workspace import UNDATED, Workspace
 from schemas.tables import NEIGHBOR_LISTS, PPR_NEIGHBOR_LISTS
@@ -26,31 +27,46 @@ ROW_GROUP_LISTS = 4_096
 """Of a hundred neighbours each: a look-up reads a few megabytes at most."""
 
 
+@dataclass(frozen=True)
+class PublishedLists:
+    """Lists of one file of the table: of a range of nodes, from files by node number, with what the table states."""
+
+    nodes: PublishedNodes
+    bounds: tuple[int, int]
+    lists: tuple[Path, ...]
+    target_type: str
+    top_k: int
+    metadata: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class PublishedListsFile:
+    """What was written of a range, and how many of its lists are empty."""
+
+    neighbors_rows: int
+    empty: int
+
+
 def write_neighbors(
     engine: Engine[Frame],
-    place: Path,
+    folder: Path,
     config: PipelineConfig,
     workspace: Workspace,
     ranges: Sequence[Sequence[int]],
-) -> list[TaskRecord[Any]]:
+) -> list[TaskRecord[PublishedListsFile]]:
     """Write the published lists, one file for each range of nodes that holds sources; none if no lists were made."""
     if not config.ppr.neighbors:
         return []
-    types = workspace.manifest("node_index").figures["types"]
-    target_type = config.listed_type
-    told = {
-        "lists": [str(file) for file in workspace.files("neighbor_lists")],
-        "node_index": [str(file) for file in workspace.files("node_index")],
-        "types": types,
-        "target_type": target_type,
-        "top_k": config.ppr.top_k,
-        "exclude_ids": {node_type: list(ids) for node_type, ids in config.publish.exclude_ids.items()},
-        "metadata": neighbors_metadata(config, workspace),
-    }
+    nodes = PublishedNodes.of(config, workspace)
+    lists, metadata = tuple(workspace.files("neighbor_lists")), neighbors_metadata(config, workspace)
     of_type = config.ppr.source_type
-    sources = list(types.values()) if of_type is None else [types[of_type]]
+    sources = list(nodes.types.values()) if of_type is None else [nodes.types[of_type]]
     ours = [bounds for bounds in ranges if any(max(bounds[0], first) < min(bounds[1], stop) for first, stop in sources)]
-    tasks = [Task(f"neighbors-{n:05d}", place, {**told, "range": bounds}) for n, bounds in enumerate(ours)]
+    payloads = [
+        PublishedLists(nodes, (start, end), lists, config.listed_type, config.ppr.top_k, metadata)
+        for start, end in ours
+    ]
+    tasks = [Task(f"neighbors-{number:05d}", folder, payload) for number, payload in enumerate(payloads)]
     return run_missing(engine, write_lists, tasks)
 
 
@@ -79,15 +95,15 @@ def neighbors_metadata(config: PipelineConfig, workspace: Workspace) -> dict[str
     }
 
 
-def write_lists(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
+def write_lists(payload: PublishedLists, attempt: Attempt) -> PublishedListsFile:
     """Task: one file of the table."""
-    ids, target_type = NodeIds(payload["node_index"]), payload["target_type"]
-    first, stop = payload["types"][target_type]
-    names = _Names(first, ids.between(first, stop), target_type, payload["exclude_ids"], payload["top_k"])
-    id_type = pq.read_schema(payload["node_index"][0]).field("node_id").type
-    text = json.dumps(payload["metadata"], sort_keys=True, allow_nan=False)
-    schema = PPR_NEIGHBOR_LISTS.schema_for(id_type).with_metadata({"graphquilt": text})
-    lists = _Lists([storage.map_arrow(Path(file)) for file in payload["lists"]])
+    nodes, target_type = payload.nodes, payload.target_type
+    ids = NodeIds(nodes.node_index)
+    first, stop = nodes.types[target_type]
+    names = _Names(first, ids.between(first, stop), target_type, nodes.exclude_ids, payload.top_k)
+    text = json.dumps(payload.metadata, sort_keys=True, allow_nan=False)
+    schema = PPR_NEIGHBOR_LISTS.schema_for(nodes.id_type).with_metadata({"graphquilt": text})
+    lists = _Lists([storage.map_arrow(file) for file in payload.lists])
     leaves = {"neighbor_ids": "neighbor_ids.list.element", "scores": "scores.list.element"}
     written = empty = 0
     with pq.ParquetWriter(
@@ -97,30 +113,27 @@ def write_lists(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, An
         use_dictionary=["node_type", "neighbor_type"],
         write_statistics=["node_type", "node_id"],
     ) as writer:
-        for node_type, start, end in row_groups(payload["range"], payload["types"], ROW_GROUP_LISTS):
+        for node_type, start, end in row_groups(payload.bounds, nodes.types, ROW_GROUP_LISTS):
             some = lists.between(start, end)
             if not some.num_rows:
                 continue
             node_ix = storage.column(some, "node_ix")
-            node_id = ids.between(start, end).take(pa.array(node_ix - start))
             table = pa.Table.from_arrays(
                 [
                     _constant(node_type, some.num_rows),
-                    node_id,
+                    ids.between(start, end).take(pa.array(node_ix - start)),
                     _constant(target_type, some.num_rows),
                     *names.lists_of(some, schema),
                     some["error_bound"],
                 ],
                 schema=schema,
             )
-            unwanted = excluded(node_type, node_id, payload["exclude_ids"])
-            if unwanted is not None:
-                table = table.filter(pa.array(~unwanted))
+            table = nodes.without_excluded(table, node_type)
             if table.num_rows:
                 writer.write_table(table, row_group_size=ROW_GROUP_LISTS)
                 written += table.num_rows
                 empty += pc.sum(pc.equal(pc.list_value_length(table["scores"]), 0)).as_py()
-    return {"neighbors_rows": written, "empty": empty}
+    return PublishedListsFile(written, empty)
 
 
 class _Lists:

@@ -27,6 +27,7 @@ from pipeline.release_tables.excluded_ids import judge_excluded_ids
 from pipeline.release_tables.finished_rows import (
     ROW_GROUP_ROWS,
     NodeIds,
+    PublishedNodes,
     RowGroup,
     combined_rows,
     excluded,
@@ -58,7 +59,7 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     figures = {
         **rows.figures,
         "lists": sum(file.rows for file in of_lists),
-        "empty_lists": sum(int(record.result["empty"]) for record in lists),
+        "empty_lists": sum(record.result.empty for record in lists),
         "lists_metadata": neighbors_metadata(config, workspace) if config.ppr.neighbors else None,
     }
     return Outcome({**rows.tables, "ppr_neighbors": of_lists}, figures, [*judged, *rows.records, *lists])
@@ -110,7 +111,15 @@ def _embeddings(
     names = ("zero_rows", "zero_rows_with_edges", "with_edges", "excluded")
     counts = {name: sum(int(record.result[name]) for record in written) for name in names}
     refuse_zero_rows(config, counts["zero_rows_with_edges"], counts["with_edges"])
-    of_neighbors = write_fold_in(engine, place, common, ranges, workspace.files("fold_in_rows"))
+    of_neighbors = write_fold_in(
+        engine,
+        place,
+        PublishedNodes.of(config, workspace),
+        settings,
+        aligned.matrix,
+        ranges,
+        workspace.files("fold_in_rows"),
+    )
     figures = {
         "rows": sum(int(record.result["rows_rows"]) for record in written),
         **counts,
