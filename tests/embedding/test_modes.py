@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline import storage
@@ -23,6 +23,7 @@ from pipeline.partitioning.cutting import Bounds
 from pipeline.partitioning.layouts import border_graph, halo, induced, quotient
 from pipeline.partitioning.layouts.laid_out import LaidOut, Sources
 from tests.embedding.graphs_in_parts import (
+    LEAST_WEIGHT,
     GraphInParts,
     InThisProcess,
     embed,
@@ -140,13 +141,25 @@ BOUNDARIES: list[dict[str, Any]] = [
 NAMES = ["-".join(str(value) for value in boundary.values()) for boundary in BOUNDARIES]
 
 
+#: The least weight where the products enlarge rows most: 2**12 times each of the eight.
+LARGEST_ROWS = (
+    placed([1], [0], home=[0, 0], nodes=2, items=1, weight=[LEAST_WEIGHT]),
+    EmbeddingConfig(dim=16, sparsity=1.0, powers=3, user_degree_power=1.0, item_degree_power=0.5),
+)
+
+
 @pytest.mark.parametrize("boundary", BOUNDARIES, ids=NAMES)
 @settings(max_examples=12)
-@given(st.data())
-def test_any_tree_weights_and_parameters(boundary: dict[str, Any], data: st.DataObject) -> None:
-    made = data.draw(graphs_in_parts())
-    embedding = data.draw(embeddings(made.form)).model_copy(update=boundary)
-    check(made, embedding, data.draw(st.sampled_from([ROOMY, Bounds(6, 2**40, 16)])))
+@given(
+    graphs_in_parts().flatmap(lambda graph: st.tuples(st.just(graph), embeddings(graph.form))),
+    st.sampled_from([ROOMY, Bounds(6, 2**40, 16)]),
+)
+@example(LARGEST_ROWS, ROOMY)
+def test_any_tree_weights_and_parameters(
+    boundary: dict[str, Any], graph_and_embedding: tuple[GraphInParts, EmbeddingConfig], bounds: Bounds
+) -> None:
+    graph, embedding = graph_and_embedding
+    check(graph, embedding.model_copy(update=boundary), bounds)
 
 
 def random_graph(parts: int, items: int, seed: int = 0) -> GraphInParts:
