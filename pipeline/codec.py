@@ -52,9 +52,9 @@ def from_values(kind: type[T], values: Any) -> T:
     return value
 
 
-def to_text(value: Any) -> str:
+def to_text(value: Any, kind: Any = None) -> str:
     """Return a dataclass as one line of JSON."""
-    return json.dumps(to_values(value), allow_nan=False)
+    return json.dumps(to_values(value, kind), allow_nan=False)
 
 
 def from_text(kind: type[T], text: str | bytes) -> T:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -90,11 +90,12 @@ class LocalEngine:
             return pl.LazyFrame(empty).select(columns)
         return pl.scan_parquet(list(files), glob=False, hive_partitioning=False).select(columns)
 
-    def rename(
-        self, frame: pl.LazyFrame, columns: Mapping[str, str], constants: Mapping[str, int | str]
-    ) -> pl.LazyFrame:
-        """Columns by new name ({new: old}), and constant columns: integers are int64."""
-        return verbs.rename(frame, columns, constants)
+    rename = staticmethod(verbs.rename)
+    where_positive = staticmethod(verbs.where_positive)
+    where_equal = staticmethod(verbs.where_equal)
+    where_different = staticmethod(verbs.where_different)
+    look_up = staticmethod(verbs.look_up)
+    without = staticmethod(verbs.without)
 
     def union(self, frames: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
         """All rows of frames with the same columns."""
@@ -112,28 +113,6 @@ class LocalEngine:
     ) -> pl.LazyFrame:
         """One row a key: integer sums, and the largest of ``newest``; a sum beyond int64 fails the write."""
         return verbs.sum_by(frame, keys, sums, newest, may_overflow=may_overflow)
-
-    def where_positive(self, frame: pl.LazyFrame, column: str, *, positive: bool) -> pl.LazyFrame:
-        """Rows whose integer column is above 0 (``positive``), or is not."""
-        return verbs.where_positive(frame, column, positive=positive)
-
-    def where_equal(self, frame: pl.LazyFrame, column: str, value: str) -> pl.LazyFrame:
-        """Rows whose column is ``value``."""
-        return verbs.where_equal(frame, column, value)
-
-    def where_different(self, frame: pl.LazyFrame, left: str, right: str) -> pl.LazyFrame:
-        """Rows whose two columns differ."""
-        return verbs.where_different(frame, left, right)
-
-    def look_up(
-        self, frame: pl.LazyFrame, table: pl.LazyFrame, on: Mapping[str, str], take: Mapping[str, str]
-    ) -> pl.LazyFrame:
-        """Replace key columns by what a table says of them; see :class:`pipeline.engine.Engine`."""
-        return verbs.look_up(frame, table, on, take)
-
-    def without(self, frame: pl.LazyFrame, table: pl.LazyFrame, keys: Sequence[str]) -> pl.LazyFrame:
-        """Rows of ``frame`` whose keys are not in ``table``."""
-        return verbs.without(frame, table, keys)
 
     def write(self, frame: pl.LazyFrame, folder: Path, schema: pa.Schema) -> list[Path]:
         """Write Parquet files with exactly this schema; a frame without rows gives no files.

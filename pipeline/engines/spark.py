@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,11 +83,9 @@ class SparkEngine:
         """Columns of Parquet files; of no files, an empty frame."""
         return lazy_frames.Read(tuple(files), tuple(columns))
 
-    def rename(
-        self, frame: ExchangeFrame, columns: Mapping[str, str], constants: Mapping[str, int | str]
-    ) -> ExchangeFrame:
-        """Columns by new name ({new: old}), and constant columns: integers are int64."""
-        return lazy_frames.rename(frame, columns, constants)
+    rename = staticmethod(lazy_frames.rename)
+    look_up = staticmethod(lazy_frames.look_up)
+    without = staticmethod(lazy_frames.without)
 
     def union(self, frames: Sequence[ExchangeFrame]) -> ExchangeFrame:
         """All rows of frames with the same columns."""
@@ -117,16 +115,6 @@ class SparkEngine:
     def where_different(self, frame: ExchangeFrame, left: str, right: str) -> ExchangeFrame:
         """Rows whose two columns differ."""
         return lazy_frames.where(frame, "where_different", [left, right], left=left, right=right)
-
-    def look_up(
-        self, frame: ExchangeFrame, table: ExchangeFrame, on: Mapping[str, str], take: Mapping[str, str]
-    ) -> ExchangeFrame:
-        """Replace key columns by what a table says of them; see :class:`pipeline.engine.Engine`."""
-        return lazy_frames.look_up(frame, table, on, take)
-
-    def without(self, frame: ExchangeFrame, table: ExchangeFrame, keys: Sequence[str]) -> ExchangeFrame:
-        """Rows of ``frame`` whose keys are not in ``table``."""
-        return lazy_frames.without(frame, table, keys)
 
     def write(self, frame: ExchangeFrame, folder: Path, schema: pa.Schema) -> list[Path]:
         """Write Parquet files with exactly this schema; a frame without rows gives no files.
@@ -175,8 +163,8 @@ def _each_task(function: TaskFunction[Any, Any]) -> Callable[[Iterable[str]], It
 
 def _task_error(error: Exception, tasks: Sequence[Task[Any]]) -> TaskError:
     text = str(error)
-    if found := _UNEXPECTED.search(text):
-        return TaskError(found.group(1))
+    if unexpected := _UNEXPECTED.search(text):
+        return TaskError(unexpected.group(1))
     failed = _FAILED_TASK.search(text)
     name = tasks[int(failed.group(1))].name if failed and int(failed.group(1)) < len(tasks) else "(unknown)"
     return TaskError(

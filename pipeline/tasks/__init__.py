@@ -28,26 +28,3 @@ from pipeline.tasks.task import (
     payload_type,
     result_type,
 )
-
-__all__ = [
-    "RECORDS",
-    "Attempt",
-    "CachedRunner",
-    "P",
-    "R",
-    "Task",
-    "TaskFile",
-    "TaskFunction",
-    "TaskRecord",
-    "TaskRunner",
-    "committed",
-    "damaged_files",
-    "forget",
-    "forget_damaged",
-    "input_paths",
-    "payload_type",
-    "refuse_disagreement",
-    "result_type",
-    "run_missing",
-    "run_task",
-]

@@ -120,7 +120,7 @@ def _read_record(path: Path, digests: Collection[str] | None, result: Any) -> Ta
         return None
     try:
         record = TaskRecord.from_values(raw, result)
-    except (TypeError, KeyError, CodecError) as error:
+    except CodecError as error:
         raise DamagedFileError(f"{path} was written by another version ({error})") from error
     if strays := [file.name for file in record.files if Path(file.name).name != file.name]:
         raise DamagedFileError(f"{path} names {strays[0]}, which is not in its folder")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, get_type_hints
@@ -42,14 +41,12 @@ class Task(Generic[P]):
 
     def to_json(self) -> str:
         """Return the task as one line of JSON."""
-        values = {"name": self.name, "folder": str(self.folder), "payload": codec.to_values(self.payload)}
-        return json.dumps(values, allow_nan=False)
+        return codec.to_text(self, _kind_of(Task, type(self.payload)))
 
     @classmethod
     def from_json(cls, text: str, payload: type[P] = Any) -> Task[P]:  # type: ignore[assignment]
         """Read what :meth:`to_json` wrote."""
-        raw = json.loads(text)
-        return cls(raw["name"], Path(raw["folder"]), codec.from_values(payload, raw["payload"]))
+        return codec.from_text(_kind_of(cls, payload), text)
 
 
 @dataclass(frozen=True)
@@ -90,30 +87,27 @@ class TaskRecord(Generic[R]):
 
     def to_values(self) -> dict[str, Any]:
         """Return the record as JSON values."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        files = [codec.to_values(file) for file in self.files]
-        return {**values, "folder": str(self.folder), "files": files, "result": codec.to_values(self.result)}
+        values: dict[str, Any] = codec.to_values(self, _kind_of(TaskRecord, type(self.result)))
+        return values
 
     def to_json(self) -> str:
         """Return the record as one line of JSON."""
-        return json.dumps(self.to_values(), allow_nan=False)
+        return codec.to_text(self, _kind_of(TaskRecord, type(self.result)))
 
     @classmethod
     def from_json(cls, text: str, result: type[R] = Any) -> TaskRecord[R]:  # type: ignore[assignment]
         """Read what :meth:`to_json` wrote."""
-        return cls.from_values(json.loads(text), result)
+        return codec.from_text(_kind_of(cls, result), text)
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any], result: type[R]) -> TaskRecord[R]:
-        """Read what :meth:`to_values` made; CodecError and TypeError: other fields, or of other types."""
-        return cls(
-            **{
-                **values,
-                "folder": Path(values["folder"]),
-                "files": tuple(codec.from_values(TaskFile, file) for file in values["files"]),
-                "result": codec.from_values(result, values["result"]),
-            }
-        )
+        """Read what :meth:`to_values` made; CodecError: other fields, or of other types."""
+        return codec.from_values(_kind_of(cls, result), values)
+
+
+def _kind_of(generic: Any, parameter: Any) -> Any:
+    """Return a generic class with its parameter, which only the run knows."""
+    return generic[parameter]
 
 
 #: Reads its inputs and writes its files through the attempt. Payload and result are declared, since they travel as
