@@ -16,7 +16,7 @@ from pipeline.ingest.ids import order_ends, to_string_ids
 from pipeline.ingest.parse import ParsePayload, ParseRules, parse, rows_schema
 from pipeline.ingest.pieces import split_tasks
 from pipeline.ingest.sources import SourceFile
-from pipeline.tasks import Attempt, Task, TaskRecord, TaskRunner, run_missing
+from pipeline.tasks import Attempt, TaskRecord, TaskRunner, run_numbered
 from schemas.tables import REJECTED
 
 
@@ -56,11 +56,8 @@ class CleanRows:
         cls, engine: TaskRunner, sources: Sequence[SourceFile], rules: ParseRules, folder: Path
     ) -> CleanRows:
         """Parse the files of the input."""
-        tasks = [
-            Task(f"parse-{number:05d}", folder, ParsePayload(task, rules))
-            for number, task in enumerate(split_tasks(sources))
-        ]
-        return cls(rules, run_missing(engine, parse_files, tasks))
+        payloads = [ParsePayload(task, rules) for task in split_tasks(sources)]
+        return cls(rules, run_numbered(engine, parse_files, "parse", folder, payloads))
 
     @property
     def counts(self) -> Counts:
@@ -76,14 +73,8 @@ class CleanRows:
         for record in self.records:
             for path, name in zip(record.paths("rows"), record.result.id_types, strict=True):
                 (files if name in ("string", str(id_type)) else numbers).append(path)
-        rewritten = run_missing(
-            engine,
-            write_ids_as_text,
-            [
-                Task(f"text-{number:05d}", folder, TextPayload(path, self.rules.is_plain))
-                for number, path in enumerate(numbers)
-            ],
-        )
+        payloads = [TextPayload(path, self.rules.is_plain) for path in numbers]
+        rewritten = run_numbered(engine, write_ids_as_text, "text", folder, payloads)
         return [*files, *(record.file("rows") for record in rewritten)], rewritten
 
 

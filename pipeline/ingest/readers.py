@@ -51,7 +51,7 @@ def read(piece: FilePiece, columns: Mapping[str, str], text: TextFormat = BY_NAM
         n = len(batch.rows)
         batch.values = {role: to_plain(values) for role, values in batch.values.items()}
         for role, value in of_path.items():
-            batch.values[role] = pa.array([value], pa.string()).take(pa.array(np.zeros(n, np.int64)))
+            batch.values[role] = pa.repeat(pa.scalar(value, pa.string()), n)
         if text.null_values:
             batch.values = {role: _without(values, text.null_values) for role, values in batch.values.items()}
         yield batch

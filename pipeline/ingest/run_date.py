@@ -24,7 +24,7 @@ from pipeline.ingest.pieces import split_tasks
 from pipeline.ingest.sources import SourceFile
 from pipeline.ingest.text.formats import TextFormat
 from pipeline.storage import fingerprint_of
-from pipeline.tasks import Attempt, Task, run_missing
+from pipeline.tasks import Attempt, run_numbered
 from pipeline.workspace import UNDATED
 
 log = logging.getLogger(__name__)
@@ -126,11 +126,9 @@ def newest_date(
         because some are after today.
     """
     rules = replace(time_rules(config), end_us=end_of(today))
-    tasks = [
-        Task(f"newest-{interactions}-{number:05d}", root / "inputs", ParsePayload(task, rules))
-        for number, task in enumerate(split_tasks(sources))
-    ]
-    counts = total(record.result for record in run_missing(engine, find_newest, tasks))
+    payloads = [ParsePayload(task, rules) for task in split_tasks(sources)]
+    records = run_numbered(engine, find_newest, f"newest-{interactions}", root / "inputs", payloads)
+    counts = total(record.result for record in records)
     if counts.newest_us is not None:
         return UNDATED + dt.timedelta(days=counts.newest_us // DAY_US)
     if counts.read == 0:

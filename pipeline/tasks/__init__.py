@@ -15,6 +15,7 @@ from pipeline.tasks.records import (
     forget_damaged,
     refuse_disagreement,
     run_missing,
+    run_numbered,
 )
 from pipeline.tasks.task import (
     RECORDS,

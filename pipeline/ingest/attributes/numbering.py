@@ -21,7 +21,7 @@ from pipeline.errors import InputError, StorageError
 from pipeline.ingest.attributes.tables import ROW_BITS
 from pipeline.ingest.figures import IngestFigures
 from pipeline.ingest.id_match import IdMatch, why_no_match
-from pipeline.tasks import Attempt, Task, TaskRecord, run_missing
+from pipeline.tasks import Attempt, TaskRecord, run_numbered
 from pipeline.workspace import Workspace
 from schemas.tables import ATTRIBUTE_NODES, NODE_FEATURES, NODE_INDEX
 
@@ -129,11 +129,8 @@ class AttributeNodes(Generic[Frame]):
                 f"{workspace.folder('attribute_nodes')} has changed since; remove that folder and run ingest again"
             )
         features = tuple(workspace.files("attribute_features"))
-        tasks = [
-            Task(f"features-{number:05d}", workspace.work("index"), OrderPayload(file, features))
-            for number, file in enumerate(files)
-        ]
-        return run_missing(engine, order_features, tasks)
+        payloads = [OrderPayload(file, features) for file in files]
+        return run_numbered(engine, order_features, "features", workspace.work("index"), payloads)
 
 
 def order_features(payload: OrderPayload, attempt: Attempt) -> OrderResult:

@@ -1,4 +1,4 @@
-"""Rows of node attributes to clean rows: the one position that decides which are good, on every engine."""
+"""Rows of node attributes to clean rows: the one place that decides which are good, on every engine."""
 
 from __future__ import annotations
 
@@ -110,8 +110,7 @@ def check_attributes(raw: RawBatch, rules: AttributeRules, piece: FilePiece) -> 
             is_json = piece.format == "json"
             values.append(lists_of(column, rules.separator, verdicts, name, where, is_json=is_json))
         examples.note(name, column, is_shown=kind == "numbers")
-    columns = [ids, pa.array([piece.relative], pa.string()).take(pa.array(np.zeros(len(ids), np.int64)))]
-    columns += [pa.array(raw.rows), *values]
+    columns = [ids, pa.repeat(piece.relative, len(ids)), pa.array(raw.rows), *values]
     kept = verdicts.kept
     if kept is not None:
         columns = [column.filter(pa.array(kept)) for column in columns]

@@ -40,7 +40,7 @@ from pipeline.ingest.pieces import ParseTask, split_tasks
 from pipeline.ingest.sources import SeenFile, SourceFile, list_sources, select_unchanged, snapshots_of
 from pipeline.kernels.hashing import node_keys
 from pipeline.storage import BATCHES
-from pipeline.tasks import Attempt, Task, TaskRecord, TaskRunner, run_missing
+from pipeline.tasks import Attempt, TaskRecord, TaskRunner, run_numbered
 from pipeline.workspace import Workspace
 from schemas.tables import ATTRIBUTE_FEATURES, ATTRIBUTE_NODES, REJECTED_ATTRIBUTES
 
@@ -68,19 +68,11 @@ class ParseAttributesResult:
 
 
 @dataclass(frozen=True)
-class BucketBatch:
-    """Rows of a bucket: one batch of a file."""
-
-    file: Path
-    number: int
-
-
-@dataclass(frozen=True)
 class GatherPayload:
-    """Input of the task that brings the rows of a bucket together."""
+    """Input of the task that brings the rows of a bucket together: files, and the number of its batch in each."""
 
     rules: AttributeRules
-    batches: tuple[BucketBatch, ...]
+    batches: tuple[tuple[Path, int], ...]
 
 
 @dataclass(frozen=True)
@@ -133,24 +125,11 @@ class HashResult:
 class TypeAttributes:
     """The attributes of one node type, read and judged: one row a node, by bucket."""
 
-    name: str  # of the type's tasks
     rules: AttributeRules
     counts: Counts
     figures: AttributeFigures
     buckets: Sequence[Path]
     records: Sequence[TaskRecord[Any]]
-
-    def hash_tasks(self, folder: Path, first: int, *, has_int64_ids: bool) -> list[Task[AttributeHashPayload]]:
-        """Return the tasks that hash the values; their files of features are numbered from ``first``."""
-        weights, statistics = self.figures.weights, self.figures.statistics
-        return [
-            Task(
-                f"{self.name}-hash-{bucket:05d}",
-                folder,
-                AttributeHashPayload(file, first + bucket, self.rules, weights, statistics, has_int64_ids),
-            )
-            for bucket, file in enumerate(self.buckets)
-        ]
 
 
 @dataclass(frozen=True)
@@ -193,10 +172,12 @@ class NodeAttributes:
 
     def hash_values(self, engine: TaskRunner, folder: Path, *, has_int64_ids: bool) -> list[TaskRecord[HashResult]]:
         """Write the nodes of every bucket and their features; return the tasks' records."""
-        tasks: list[Task[AttributeHashPayload]] = []
-        for one in self.types:
-            tasks += one.hash_tasks(folder, len(tasks), has_int64_ids=has_int64_ids)
-        return run_missing(engine, hash_attributes, tasks)
+        buckets = [(one, file) for one in self.types for file in one.buckets]
+        payloads = [
+            AttributeHashPayload(file, number, one.rules, one.figures.weights, one.figures.statistics, has_int64_ids)
+            for number, (one, file) in enumerate(buckets)
+        ]
+        return run_numbered(engine, hash_attributes, "attributes-hash", folder, payloads)
 
 
 def attribute_sources(
@@ -224,34 +205,16 @@ def _read_type(
     rules = AttributeRules.of(node_type, section)
     size = sum(source.bytes for source in sources)
     buckets = min(max(1, -(-size // _BYTES_PER_BUCKET)), _MOST_BUCKETS)
-    parsed = run_missing(
-        engine,
-        parse_attribute_files,
-        [
-            Task(f"{name}-parse-{number:05d}", folder, ParseAttributesPayload(task, rules, buckets))
-            for number, task in enumerate(split_tasks(sources))
-        ],
-    )
-    gathered = run_missing(
-        engine,
-        gather_attributes,
-        [
-            Task(f"{name}-gather-{bucket:05d}", folder, GatherPayload(rules, _batches_of(bucket, parsed)))
-            for bucket in range(buckets)
-        ],
-    )
+    parsing = [ParseAttributesPayload(task, rules, buckets) for task in split_tasks(sources)]
+    parsed = run_numbered(engine, parse_attribute_files, f"{name}-parse", folder, parsing)
+    gathering = [GatherPayload(rules, _batches_of(bucket, parsed)) for bucket in range(buckets)]
+    gathered = run_numbered(engine, gather_attributes, f"{name}-gather", folder, gathering)
     counts = total([*(record.result.counts for record in parsed), *(record.result.counts for record in gathered)])
     _refuse_unusable(counts, config, node_type, folder)
     files = [record.file("gathered") for record in gathered]
     means = means_of([record.result.sums for record in gathered], rules)
-    measured = run_missing(
-        engine,
-        measure_spread,
-        [
-            Task(f"{name}-spread-{bucket:05d}", folder, SpreadPayload(file, rules, means))
-            for bucket, file in enumerate(files if rules.numbers else ())
-        ],
-    )
+    measuring = [SpreadPayload(file, rules, means) for file in files] if rules.numbers else []
+    measured = run_numbered(engine, measure_spread, f"{name}-spread", folder, measuring)
     figures = AttributeFigures(
         files=len(sources),
         snapshots=tuple(snapshot.figures for snapshot in snapshots_of(sources).values()),
@@ -264,15 +227,12 @@ def _read_type(
         weights=section.weights,
         statistics=spreads_of([record.result.squares for record in measured], means),
     )
-    return TypeAttributes(name, rules, counts, figures, files, [*parsed, *gathered])
+    return TypeAttributes(rules, counts, figures, files, [*parsed, *gathered])
 
 
-def _batches_of(bucket: int, parsed: Sequence[TaskRecord[ParseAttributesResult]]) -> tuple[BucketBatch, ...]:
-    return tuple(
-        BucketBatch(record.file("slices"), record.result.slices[str(bucket)][0])
-        for record in parsed
-        if str(bucket) in record.result.slices
-    )
+def _batches_of(bucket: int, parsed: Sequence[TaskRecord[ParseAttributesResult]]) -> tuple[tuple[Path, int], ...]:
+    holding = [record for record in parsed if str(bucket) in record.result.slices]
+    return tuple((record.file("slices"), record.result.slices[str(bucket)][0]) for record in holding)
 
 
 def _refuse_unusable(counts: Counts, config: PipelineConfig, node_type: str, folder: Path) -> None:
@@ -313,7 +273,7 @@ def parse_attribute_files(payload: ParseAttributesPayload, attempt: Attempt) -> 
 
 def gather_attributes(payload: GatherPayload, attempt: Attempt) -> GatherResult:
     """Task: one row a node of a bucket, ordered by id; nodes whose rows disagree are rejected."""
-    batches = [read_slice(batch.file, batch.number) for batch in payload.batches]
+    batches = [read_slice(file, number) for file, number in payload.batches]
     rows, rejected = one_row_a_node(pa.Table.from_batches(batches, payload.rules.schema), payload.rules)
     storage.write_arrow(attempt.path("gathered", "arrow"), rows)
     table = pa.Table.from_pylist(rejected, schema=REJECTED_ATTRIBUTES.schema)
@@ -339,7 +299,7 @@ def hash_attributes(payload: AttributeHashPayload, attempt: Attempt) -> HashResu
     storage.write_arrow(attempt.path("features", "arrow"), table)
     id_type = pa.int64() if payload.has_int64_ids else pa.string()
     place = np.arange(rows.num_rows, dtype=np.int64) + (payload.file_number << ROW_BITS)
-    node_type = pa.array([rules.node_type], pa.string()).take(pa.array(np.zeros(rows.num_rows, np.int64)))
+    node_type = pa.repeat(rules.node_type, rows.num_rows)
     nodes = pa.Table.from_arrays(
         [pc.cast(rows["node_id"], id_type), node_type, pa.array(place)], schema=ATTRIBUTE_NODES.schema_for(id_type)
     )
