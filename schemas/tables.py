@@ -284,16 +284,16 @@ ROW_BYTES = MappingProxyType({"float32": 4, "float16": 2, "int8": 1})
 ROW_GROUP = 16
 
 
-def row_schema(width: int, dtype: str = "float32", *, first_column: int = 0, has_magnitude: bool = True) -> pa.Schema:
+def row_schema(width: int, dtype: str = "float32", *, first_column: int = 0, has_noise_scale: bool = True) -> pa.Schema:
     """Rows on their way, or columns of them: part_rows, round_rows and outbox slices of ``width`` columns.
 
-    ``magnitude`` is the S of a row (the sum of |entry| times the norm of what it multiplies): the yardstick
-    by which a row counts as zero. Narrow rows are codes, and scales by group, as `pipeline.kernels.narrow_rows`
-    has them, and of their magnitude the upper half of a float32; rows of width 0 carry a magnitude and nothing else.
+    ``noise_scale`` is the sum of |entry| times the norm of what it multiplies: a row whose norm is far below it counts
+    as zero. Rows of a narrow type are codes, and scales by group, as `pipeline.kernels.narrow_rows` has them; their
+    noise scale is the upper half of a float32. Rows of width 0 have a noise scale and nothing else.
     """
     fields = [_required("node_ix", pa.int64())]
-    if has_magnitude:
-        fields.append(_required("magnitude", pa.float64() if dtype == "float32" else pa.uint16()))
+    if has_noise_scale:
+        fields.append(_required("noise_scale", pa.float64() if dtype == "float32" else pa.uint16()))
     if width and dtype == "float32":
         fields.append(_required("row", pa.list_(pa.field("item", pa.float32(), nullable=False), width)))
     elif width:

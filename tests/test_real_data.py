@@ -81,7 +81,7 @@ def rows_of(done: Embedded, dim: int) -> Rows:
     rows = Rows.zeros(NODES, dim)
     for file, _, _ in done.files:
         for node_ix, some in row_files.read_rows(file):
-            rows.values[node_ix], rows.magnitude[node_ix] = some.values, some.magnitude
+            rows.values[node_ix], rows.noise_scale[node_ix] = some.values, some.noise_scale
     return rows
 
 
@@ -105,11 +105,11 @@ def test_rows_before_normalisation_agree_across_cuts(
         done = embedded(chain, with_changes(config, partition=cut), tmp_path / cut["method"], LocalEngine())
         got = rows_of(done, 32)
         off = np.linalg.norm(got.values.astype(np.float64) - want.values, axis=1)
-        assert (off <= 1e-5 * norm + 2.0**-22 * want.magnitude).all(), (off / norm).max()
-        np.testing.assert_allclose(got.magnitude, want.magnitude, rtol=1e-6)
-        certain = np.abs(np.log2(norm / want.magnitude / ZERO_BELOW)) > 1
-        is_zero = np.linalg.norm(got.values.astype(np.float64), axis=1) <= ZERO_BELOW * got.magnitude
-        np.testing.assert_array_equal(is_zero[certain], (norm <= ZERO_BELOW * want.magnitude)[certain])
+        assert (off <= 1e-5 * norm + 2.0**-22 * want.noise_scale).all(), (off / norm).max()
+        np.testing.assert_allclose(got.noise_scale, want.noise_scale, rtol=1e-6)
+        certain = np.abs(np.log2(norm / want.noise_scale / ZERO_BELOW)) > 1
+        is_zero = np.linalg.norm(got.values.astype(np.float64), axis=1) <= ZERO_BELOW * got.noise_scale
+        np.testing.assert_array_equal(is_zero[certain], (norm <= ZERO_BELOW * want.noise_scale)[certain])
 
 
 def test_a_part_needs_a_share_of_the_memory_of_one_block(chain: Chain, shared_data: Path, tmp_path: Path) -> None:

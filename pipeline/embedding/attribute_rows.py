@@ -65,7 +65,7 @@ def fill_in(
     if made is None:
         return strength
     rows.values[index] = made.values
-    rows.magnitude[index] = made.magnitude
+    rows.noise_scale[index] = made.noise_scale
     return np.where(lacks, 1.0, strength)
 
 
@@ -91,8 +91,8 @@ def unfinished_rows(features: Features, settings: Settings, nodes: Sequence[int]
         return None
     pieces = [feature_rows(features, one) for one in _column_settings(settings, nodes)]
     values = pieces[0] if len(pieces) == 1 else np.hstack(pieces)
-    magnitude = features.sizes * math.sqrt(settings.dim)  # what nothing can cancel
-    return method_for(settings).rows_of_attributes(Rows(values, magnitude), settings)
+    noise_scale = features.sizes * math.sqrt(settings.dim)  # what nothing can cancel
+    return method_for(settings).rows_of_attributes(Rows(values, noise_scale), settings)
 
 
 def _column_settings(settings: Settings, nodes: Sequence[int]) -> list[Settings]:

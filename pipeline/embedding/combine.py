@@ -162,7 +162,7 @@ def _border(known: Known) -> tuple[Rows, NDArray[np.bool_]]:
             column += width
         else:
             add_scaled(found.values, rows.values, share, 1.0)
-        found.magnitude[:] += share * rows.magnitude
+        found.noise_scale[:] += share * rows.noise_scale
     return found, is_made
 
 
@@ -178,14 +178,14 @@ def _quotient(known: Known) -> tuple[Rows, NDArray[np.bool_]]:
     parts = Rows.zeros(1 + max(int(known.home.max(initial=0)), 0), known.settings.dim)
     for file in known.sets[1].rows:
         RowReader(Path(file)).fill(0, parts)
-    scale_rows(parts.values, unit_or_zero_scales(row_norms(parts.values), parts.magnitude), out=parts.values)
+    scale_rows(parts.values, unit_or_zero_scales(row_norms(parts.values), parts.noise_scale), out=parts.values)
     size = np.where(kept > 0, row_norms(rows.values), 1.0)
     # Both are integers: a node that has lost nothing has lost exactly nothing.
     lost = (known.weight - kept) / np.maximum(known.weight, 1)
     scale = known.settings.embedding.quotient_weight * lost * size
     of_part = parts.values[np.maximum(known.home, 0)]
     add_scaled(rows.values, of_part, scale, 1.0)
-    rows.magnitude[:] += scale * (row_norms(of_part) > 0)
+    rows.noise_scale[:] += scale * (row_norms(of_part) > 0)
     return rows, known.weight > 0
 
 

@@ -16,8 +16,8 @@ from pipeline.config.embedding import EmbeddingConfig
 from pipeline.embedding.fold_in_recipes import one_step, two_sided_products
 from pipeline.embedding.method_spec import MethodSpec, random_rows_cancel
 from pipeline.embedding.products import scale_both, set_norms, step_of_items, step_of_nodes
-from pipeline.embedding.rows import ColumnSums, KnownNorms, Narrow, Norms, Outlet, Rows, Settings
-from pipeline.embedding.start_rows import start_magnitudes, start_rows
+from pipeline.embedding.rows import ColumnSums, KnownNorms, Norms, Rows, RowSink, Settings
+from pipeline.embedding.start_rows import start_noise_scales, start_rows
 from pipeline.embedding.whole_rounds import WholeRounds
 from pipeline.kernels.elementary import power_or_zero
 from pipeline.kernels.rows import add_scaled, row_norms, scale_rows, unit_or_zero_scales
@@ -37,33 +37,27 @@ class TwoTower(WholeRounds):
         """Return p + 1: the users' rows come out of the last product, half-way."""
         return settings.embedding.powers + 1
 
-    def is_measured(self, number: int, settings: Settings) -> bool:
-        """Return whether this is the last round: only its rows are held against their magnitudes."""
+    def needs_noise_scales(self, number: int, settings: Settings) -> bool:
+        """Return whether this is the last round: only its rows are held against their noise scales."""
         return number == self.rounds(settings) - 1
 
-    def travelling(self, block: Block, settings: Settings) -> tuple[int, int]:
+    def exchanged_range(self, block: Block, settings: Settings) -> tuple[int, int]:
         """Return the items' rows."""
         return block.rows_between(*settings.target)
 
     def start(self, block: Block, settings: Settings) -> NDArray[np.float32]:
         """Ω of the items."""
-        first, stop = self.travelling(block, settings)
+        first, stop = self.exchanged_range(block, settings)
         return start_rows(block, slice(first, stop), None, settings)
 
     def multiply(
-        self,
-        block: Block,
-        x: NDArray[np.float32],
-        number: int,
-        settings: Settings,
-        norms: Norms,
-        outlet: Outlet,
+        self, block: Block, x: NDArray[np.float32], number: int, settings: Settings, norms: Norms, sink: RowSink
     ) -> Rows:
         """One step of P, less the items' own last scaling: B^T D_U^-2a B D_I^-b x."""
         is_last = number == self.rounds(settings) - 1
-        return step_of_items(block, x, settings, norms, outlet if is_last else None)
+        return step_of_items(block, x, settings, norms, sink if is_last else None)
 
-    def settle(self, rows: Rows, strength: NDArray[np.float64], settings: Settings) -> None:
+    def finalize_rows(self, rows: Rows, strength: NDArray[np.float64], settings: Settings) -> None:
         """Scale items by D_I^-b: they are rows of P^(number + 1) Ω now."""
         scale_both(rows, power_or_zero(strength, -settings.embedding.item_degree_power))
 
@@ -77,7 +71,7 @@ class TwoTower(WholeRounds):
     ) -> None:
         """Give items the norm d^q; users keep theirs, since a factor a user does not move its ranking."""
         first, stop = np.searchsorted(node_ix, settings.target)
-        items = Rows(rows.values[first:stop], rows.magnitude[first:stop])
+        items = Rows(rows.values[first:stop], rows.noise_scale[first:stop])
         set_norms(items, power_or_zero(strength[first:stop], settings.item_norm_power))
 
 
@@ -94,11 +88,11 @@ class Classic(WholeRounds):
         weights = settings.embedding.iteration_weights
         return max(number for number, weight in enumerate(weights, start=1) if weight)
 
-    def is_measured(self, number: int, settings: Settings) -> bool:
+    def needs_noise_scales(self, number: int, settings: Settings) -> bool:
         """Return whether this round's rows are added to the sum."""
         return settings.embedding.iteration_weights[number] != 0
 
-    def travelling(self, block: Block, settings: Settings) -> tuple[int, int]:
+    def exchanged_range(self, block: Block, settings: Settings) -> tuple[int, int]:
         """Return all rows."""
         return 0, block.node_ix.size
 
@@ -107,38 +101,32 @@ class Classic(WholeRounds):
         return _scaled_start(block, np.arange(block.node_ix.size), settings)
 
     def multiply(
-        self,
-        block: Block,
-        x: NDArray[np.float32],
-        number: int,
-        settings: Settings,
-        norms: Norms,
-        outlet: Outlet,
+        self, block: Block, x: NDArray[np.float32], number: int, settings: Settings, norms: Norms, sink: RowSink
     ) -> Rows:
         """A x or, for the symmetric transition, A D^-1/2 x."""
         if settings.embedding.transition == "symmetric":
             scale_rows(x, power_or_zero(block.strength, -0.5), out=x)
         return step_of_nodes(block, x, norms)
 
-    def settle(self, rows: Rows, strength: NDArray[np.float64], settings: Settings) -> None:
+    def finalize_rows(self, rows: Rows, strength: NDArray[np.float64], settings: Settings) -> None:
         """Scale to X_(number + 1)."""
         scale_both(rows, power_or_zero(strength, -1.0 if settings.embedding.transition == "random_walk" else -0.5))
 
     def weigh(
         self, rows: Rows, number: int, settings: Settings, norms: KnownNorms
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return w / ‖x‖ or, without f, w; what is added is as long as that times the row or its magnitude."""
+        """Return w / ‖x‖ or, without f, w; what is added is as long as that times the row or its noise scale."""
         weight = settings.embedding.iteration_weights[number]
         if not settings.embedding.normalize_powers:
-            return np.full(len(rows.values), weight), abs(weight) * rows.magnitude
-        scale = unit_or_zero_scales(norms(rows.values), rows.magnitude)
+            return np.full(len(rows.values), weight), abs(weight) * rows.noise_scale
+        scale = unit_or_zero_scales(norms(rows.values), rows.noise_scale)
         return weight * scale, np.where(scale > 0, abs(weight), 0.0)
 
-    def kept_width(self, settings: Settings) -> int:
+    def carry_width(self, settings: Settings) -> int:
         """Return the columns of N; what some columns add can't be told before the norms of all are known."""
         return 0 if settings.is_shard else settings.width
 
-    def first_total(self, block: Block, local: NDArray[np.int64], settings: Settings) -> Rows:
+    def initial_total(self, block: Block, local: NDArray[np.int64], settings: Settings) -> Rows:
         """Return s f(X_0) of some local rows: norms are those of all columns, which anyone can draw."""
         weight = settings.embedding.self_influence
         total = Rows.zeros(local.size, settings.width)
@@ -146,40 +134,40 @@ class Classic(WholeRounds):
             some = slice(first, first + _DRAWN_AT_ONCE)
             whole = _scaled_start(block, local[some], replace(settings, columns=None))
             norms = row_norms(whole)
-            magnitudes = start_magnitudes(block, local[some], _start_scale(block, local[some], settings), settings)
+            noise_scales = start_noise_scales(block, local[some], _start_scale(block, local[some], settings), settings)
             if settings.embedding.normalize_powers:
-                scale = weight * unit_or_zero_scales(norms, magnitudes)
-                total.magnitude[some] = np.where(scale > 0, weight, 0.0)
+                scale = weight * unit_or_zero_scales(norms, noise_scales)
+                total.noise_scale[some] = np.where(scale > 0, weight, 0.0)
             else:
                 scale = np.full(len(norms), weight)
-                total.magnitude[some] = weight * np.maximum(norms, magnitudes)
+                total.noise_scale[some] = weight * np.maximum(norms, noise_scales)
             columns = whole[:, settings.first_column : settings.first_column + settings.width]
             add_scaled(total.values[some], np.ascontiguousarray(columns), scale, 1.0)
         return total
 
-    def first_kept(self, block: Block, local: NDArray[np.int64], settings: Settings) -> Rows:
+    def initial_carry(self, block: Block, local: NDArray[np.int64], settings: Settings) -> Rows:
         """Return what N begins with."""
-        return Rows.zeros(local.size, 0) if settings.is_shard else self.first_total(block, local, settings)
+        return Rows.zeros(local.size, 0) if settings.is_shard else self.initial_total(block, local, settings)
 
-    def keep(self, kept: Rows, rows: Rows, number: int, settings: Settings, norms: KnownNorms, narrow: Narrow) -> Rows:
+    def carry(self, carried: Rows, rows: Rows, number: int, settings: Settings) -> Rows:
         """Add X_(number + 1) to N, where all columns are here; N is the result."""
-        narrow(rows.values)
+        self.round_entries(rows, number, settings)
         if settings.is_shard:
             return rows
-        if self.is_measured(number, settings):
-            factor, growth = self.weigh(rows, number, settings, norms)
-            add_scaled(kept.values, rows.values, factor, 1.0)
-            kept.magnitude[:] += growth
-        return kept if number == self.rounds(settings) - 1 else rows
+        if self.needs_noise_scales(number, settings):
+            factor, growth = self.weigh(rows, number, settings, row_norms)
+            add_scaled(carried.values, rows.values, factor, 1.0)
+            carried.noise_scale[:] += growth
+        return carried if number == self.rounds(settings) - 1 else rows
 
     def rows_of_attributes(self, rows: Rows, settings: Settings) -> Rows:
         """Return w f(x), with f as for powers and w = ``self_influence``, or 1 where that is 0."""
         weight = settings.embedding.self_influence or 1.0
-        scale, magnitude = np.ones(len(rows.values)), rows.magnitude
+        scale, noise_scale = np.ones(len(rows.values)), rows.noise_scale
         if settings.embedding.normalize_powers:
-            scale = unit_or_zero_scales(row_norms(rows.values), magnitude)
-            magnitude = np.where(scale > 0, 1.0, 0.0)
-        return Rows(scale_rows(rows.values, weight * scale), weight * magnitude)
+            scale = unit_or_zero_scales(row_norms(rows.values), noise_scale)
+            noise_scale = np.where(scale > 0, 1.0, 0.0)
+        return Rows(scale_rows(rows.values, weight * scale), weight * noise_scale)
 
     def finish(
         self,
@@ -198,8 +186,8 @@ class Classic(WholeRounds):
             deviation[deviation == 0.0] = 1.0
             has_edges = strength > 0
             _standardize(rows.values, has_edges, mean, deviation)
-            # The yardstick of a standardised row is the row itself: its mean was taken off on purpose.
-            rows.magnitude[:] = row_norms(rows.values)
+            # The noise scale of a standardised row is its own norm: the mean was taken off on purpose.
+            rows.noise_scale[:] = row_norms(rows.values)
         if embedding.norm_degree_power:
             set_norms(rows, power_or_zero(strength, embedding.norm_degree_power))
         elif embedding.normalize_rows:

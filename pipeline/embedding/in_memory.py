@@ -80,7 +80,7 @@ def embed_in_memory(block: Block, settings: Settings) -> NDArray[np.float32]:
     small = method.prelude(settings)
     if small is not None:
         settings = _facts(block, small).passed_to(settings)
-    first, _ = method.travelling(block, settings)
+    first, _ = method.exchanged_range(block, settings)
     sink = MemorySink(settings, block, copies=not method.reduced_width(settings))
     done = Rows.zeros(0, 0)
     for _, rows, known in rounds_of_block(block, settings, sink):
@@ -93,7 +93,7 @@ def embed_in_memory(block: Block, settings: Settings) -> NDArray[np.float32]:
     for role, node_ix, held in sink.held:
         if role == "rows":
             part = method.reduce(held, node_ix, settings, role)
-            rows.values[node_ix], rows.magnitude[node_ix] = part.values, part.magnitude
+            rows.values[node_ix], rows.noise_scale[node_ix] = part.values, part.noise_scale
     sums = ColumnSums(*column_sums(rows.values, strength > 0)) if settings.embedding.standardize_columns else None
     method.finish(rows, np.arange(settings.nodes), strength, sums, settings)
     return rows.values

@@ -19,14 +19,14 @@ from pipeline.embedding.fastrp import TwoTower
 from pipeline.embedding.fold_in_recipes import one_step, two_sided_products
 from pipeline.embedding.method_spec import MethodSpec
 from pipeline.embedding.products import set_norms
-from pipeline.embedding.rows import ColumnSums, KnownNorms, Narrow, Rows, Settings
+from pipeline.embedding.rows import ColumnSums, Rows, Settings
 from pipeline.embedding.spectrum import (
     LARGEST,
     PLAIN_SPECTRUM,
     SPECTRUM,
     StepsOfNodes,
     factors_of_items,
-    kept_before,
+    initial_terms,
     rank_of,
 )
 from pipeline.embedding.start_rows import start_rows
@@ -55,32 +55,24 @@ class LowPass(TwoTower):
         asked = settings.embedding.cut
         return float(settings.facts["cut"][0]) if asked is None else 2.0 * asked - 1.0
 
-    def kept_width(self, settings: Settings) -> int:
+    def carry_width(self, settings: Settings) -> int:
         """Return the columns of the sum, T_k and T_k-1."""
         return 3 * settings.width
 
-    def first_kept(self, block: Block, local: NDArray[np.int64], settings: Settings) -> Rows:
+    def initial_carry(self, block: Block, local: NDArray[np.int64], settings: Settings) -> Rows:
         """Return T_0 = Ω."""
-        return kept_before(start_rows(block, local, None, settings))
+        return initial_terms(start_rows(block, local, None, settings))
 
-    def keep(
-        self,
-        kept: Rows,
-        rows: Rows,
-        number: int,
-        settings: Settings,
-        norms: KnownNorms,
-        narrow: Narrow,
-    ) -> Rows:
+    def carry(self, carried: Rows, rows: Rows, number: int, settings: Settings) -> Rows:
         """Turn P T_k into T_k+1 and add it to the sum, which goes on after the last degree."""
         degree = settings.embedding.filter_degree
         if number < degree:
             weights = step_coefficients(degree, self.cut(settings))
             factors = self.factors(number, settings)
-            next_term(rows.values, kept.values, factors, (weights[0] if number == 0 else 0.0, weights[number + 1]))
+            next_term(rows.values, carried.values, factors, (weights[0] if number == 0 else 0.0, weights[number + 1]))
             if number == degree - 1:
-                rows.values[:] = kept.values[:, : settings.width]
-        narrow(rows.values)
+                rows.values[:] = carried.values[:, : settings.width]
+        self.round_entries(rows, number, settings)
         return rows
 
     def report(self, settings: Settings) -> dict[str, Any]:
@@ -98,7 +90,7 @@ class PlainLowPass(StepsOfNodes, LowPass):
         """Return a round for each degree."""
         return settings.embedding.filter_degree
 
-    def is_measured(self, number: int, settings: Settings) -> bool:
+    def needs_noise_scales(self, number: int, settings: Settings) -> bool:
         """Return False: a sum of bounded terms, whose rows are no longer than what went in."""
         return False
 
@@ -110,9 +102,9 @@ class PlainLowPass(StepsOfNodes, LowPass):
         """Ω, or D^1/2 Ω."""
         return self._first_rows(block, slice(None), settings)
 
-    def first_kept(self, block: Block, local: NDArray[np.int64], settings: Settings) -> Rows:
+    def initial_carry(self, block: Block, local: NDArray[np.int64], settings: Settings) -> Rows:
         """Return T_0, the start."""
-        return kept_before(self._first_rows(block, local, settings))
+        return initial_terms(self._first_rows(block, local, settings))
 
     def _first_rows(self, block: Block, local: NDArray[np.int64] | slice, settings: Settings) -> NDArray[np.float32]:
         walks = settings.embedding.transition == "random_walk"

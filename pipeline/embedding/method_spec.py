@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.blocks.arrays import Block
 from pipeline.config.embedding import EmbeddingConfig
-from pipeline.embedding.rows import ColumnSums, Facts, KnownNorms, Narrow, Norms, Outlet, Rows, Settings
+from pipeline.embedding.rows import ColumnSums, Facts, KnownNorms, Norms, Rows, RowSink, Settings
 
 #: Which product of two rows means something, by use ("retrieval", "feature", "classifier"), and "why".
 Products = Mapping[str, str]
@@ -42,26 +42,26 @@ def random_rows_cancel(embedding: EmbeddingConfig) -> str:
 class Method(Protocol):
     """Vectors in rounds: each a product with the graph, then work on complete rows.
 
-    A method sees the arrays of one block and no file, part or worker. ``number`` counts rounds from 0. It computes
-    ``settings.width`` columns, maybe none; what joins columns are the norms of rows, which it is given, and the
-    facts that a round finds out about the whole graph.
+    A method sees the arrays of one block and no file, part or worker. ``number`` counts rounds from 0. A task computes
+    ``settings.width`` columns, maybe none. Two things need all columns: the norms of rows, which are an argument, and
+    facts: small arrays about the whole graph, which each round adds up over the blocks.
     """
 
     @property
     def keeps_total(self) -> bool:
-        """Whether a sum over the rounds is carried beside the rows, and is the result."""
+        """Whether the result is a sum over the rounds, which homes carry beside the rows."""
         ...
 
     def rounds(self, settings: Settings) -> int:
-        """Return how many products with the graph the method takes."""
+        """Return the number of products with the graph."""
         ...
 
-    def is_measured(self, number: int, settings: Settings) -> bool:
-        """Whether anybody asks for the magnitudes of a round's rows."""
+    def needs_noise_scales(self, number: int, settings: Settings) -> bool:
+        """Whether a later step reads the noise scales of this round's rows."""
         ...
 
-    def travelling(self, block: Block, settings: Settings) -> tuple[int, int]:
-        """Return the range of local rows that go from round to round, and across parts where needed."""
+    def exchanged_range(self, block: Block, settings: Settings) -> tuple[int, int]:
+        """Return the range of local rows that the next round multiplies; parts exchange them."""
         ...
 
     def prelude(self, settings: Settings) -> Settings | None:
@@ -73,68 +73,62 @@ class Method(Protocol):
         ...
 
     def is_one_way(self, number: int, settings: Settings) -> bool:
-        """Whether a round's product is not brought together again: it emits and tells, and returns no rows."""
+        """Whether a round's partial products are not summed: the round emits rows and reports facts only."""
         ...
 
     def start(self, block: Block, settings: Settings) -> NDArray[np.float32]:
-        """Return the travelling rows of the first product: any part can make any row."""
+        """Return the exchanged rows of the first product: any part can compute any row."""
         ...
 
     def multiply(
-        self,
-        block: Block,
-        x: NDArray[np.float32],
-        number: int,
-        settings: Settings,
-        norms: Norms,
-        outlet: Outlet,
+        self, block: Block, x: NDArray[np.float32], number: int, settings: Settings, norms: Norms, sink: RowSink
     ) -> Rows:
-        """Return this block's share of the product, for all travelling rows; ``x`` may be overwritten.
+        """Return this block's share of the product, for all exchanged rows; ``x`` may be overwritten.
 
-        ``norms`` is asked once for each matrix that is multiplied; without them magnitudes are 0. Rows that are
-        final go to ``outlet``. A round that is one way returns no rows.
+        ``norms`` is called once for each matrix that is multiplied; where it returns None, noise scales are 0. Rows
+        that are final go to ``sink``. A round that is one way returns no rows.
         """
         ...
 
-    def settle(self, rows: Rows, strength: NDArray[np.float64], settings: Settings) -> None:
-        """Finish complete rows in place, entry by entry."""
+    def finalize_rows(self, rows: Rows, strength: NDArray[np.float64], settings: Settings) -> None:
+        """Scale complete rows in place, each by itself."""
         ...
 
     def weigh(
         self, rows: Rows, number: int, settings: Settings, norms: KnownNorms
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return the factors by which a measured round's rows join the sum, and by how much its magnitude grows."""
+        """Return the factors of this round's rows in the sum, and by how much the sum's noise scale grows."""
         ...
 
-    def kept_width(self, settings: Settings) -> int:
-        """Return the columns that a row's home carries from round to round beside the row; 0: none."""
+    def carry_width(self, settings: Settings) -> int:
+        """Return the columns that homes carry from round to round beside each row; 0: none."""
         ...
 
-    def first_total(self, block: Block, local: NDArray[np.int64], settings: Settings) -> Rows:
-        """Return what a sum over the rounds begins with, for some local rows; any part can make any row."""
+    def initial_total(self, block: Block, local: NDArray[np.int64], settings: Settings) -> Rows:
+        """Return the initial sum over the rounds, of some local rows; any part can compute any row."""
         ...
 
-    def first_kept(self, block: Block, local: NDArray[np.int64], settings: Settings) -> Rows:
+    def initial_carry(self, block: Block, local: NDArray[np.int64], settings: Settings) -> Rows:
         """Return what homes carry before the first round, for some local rows."""
         ...
 
-    def keep(self, kept: Rows, rows: Rows, number: int, settings: Settings, norms: KnownNorms, narrow: Narrow) -> Rows:
-        """Add complete rows to what their home carries, in place; return the rows that go on, or the result.
+    def carry(self, carried: Rows, rows: Rows, number: int, settings: Settings) -> Rows:
+        """Update the carried rows from complete rows, in place; return the next round's rows, or the result.
 
-        Rows that go on are narrowed here, where the method has them as they travel.
+        The next round's rows are rounded here to the type in which they are exchanged.
         """
         ...
 
     def rows_of_attributes(self, rows: Rows, settings: Settings) -> Rows:
-        """Return the rows of nodes without edges before the last step, from their start rows; values may change."""
+        """Return the rows of nodes without edges before ``finish``, from their start rows, which may be overwritten."""
         ...
 
-    def gather(self, rows: Rows, kept: Rows, number: int, settings: Settings) -> Facts:
-        """Return what complete rows, at home, contribute to the facts, after they were kept."""
+    def local_facts(self, rows: Rows, carried: Rows, number: int, settings: Settings) -> Facts:
+        """Return what complete rows contribute to the facts, after :meth:`carry`."""
         ...
 
-    def conclude(self, number: int, found: Sequence[Facts], settings: Settings) -> Facts:
-        """Return the facts after a round, from what every block told, in part order; the driver asks this."""
+    def reduce_facts(self, number: int, local: Sequence[Facts], settings: Settings) -> Facts:
+        """Return the facts after a round, from the local facts of all blocks in part order; called on the driver."""
         ...
 
     def reduced_width(self, settings: Settings) -> int:
@@ -142,11 +136,11 @@ class Method(Protocol):
         ...
 
     def reduce(self, rows: Rows, node_ix: NDArray[np.int64], settings: Settings, role: str = "rows") -> Rows:
-        """Return rows with the embedding's columns, of those that the rounds emitted, by the last facts."""
+        """Return the embedding's columns of rows that the rounds emitted, by the last facts."""
         ...
 
     def report(self, settings: Settings) -> dict[str, Any]:
-        """Return what the last facts say to people, as JSON values."""
+        """Return figures of the last facts for reports, as JSON values."""
         ...
 
     def finish(

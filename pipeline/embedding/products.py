@@ -1,4 +1,4 @@
-"""Products of rows with a block's edges, and what keeps their magnitudes beside them: the steps that methods share."""
+"""Products of rows with a block's edges, and the noise scales of the results: the steps that methods share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.blocks.arrays import Block
-from pipeline.embedding.rows import FOLD_IN, Norms, Outlet, Rows, Settings
+from pipeline.embedding.rows import FOLD_IN, Norms, Rows, RowSink, Settings
 from pipeline.kernels.buffers import aligned_empty
 from pipeline.kernels.csr import Csr
 from pipeline.kernels.elementary import power_or_zero
@@ -54,19 +54,19 @@ class TwoSides:
 
 
 def step_of_items(
-    block: Block, x: NDArray[np.float32], settings: Settings, norms: Norms, outlet: Outlet | None = None
+    block: Block, x: NDArray[np.float32], settings: Settings, norms: Norms, sink: RowSink | None = None
 ) -> Rows:
     """One step of P from items to items, less their last scaling: B^T D_U^-2a B D_I^-b x.
 
-    Overwrites x. An outlet is given what a user's row is the weighted sum of, and the users' rows M x.
+    Overwrites x. A sink gets the users' rows M x, and the rows that these are weighted sums of.
     """
     sides = TwoSides.of(block, settings)
     scale_rows(x, sides.to_item, out=x)
-    if outlet is not None:
-        outlet.emit(sides.items[0], Rows(x, np.zeros(len(x))), FOLD_IN)
+    if sink is not None:
+        sink.emit(sides.items[0], Rows(x, np.zeros(len(x))), FOLD_IN)
     users = sides.users_of(block, x, norms)
-    if outlet is not None:
-        outlet.emit(sides.users[0], users)
+    if sink is not None:
+        sink.emit(sides.users[0], users)
     return sides.items_of(block, users, x, norms)
 
 
@@ -80,7 +80,7 @@ def step_of_nodes(block: Block, x: NDArray[np.float32], norms: Norms) -> Rows:
 def multiply_rows(
     block: Block, x: NDArray[np.float32], out: Rows, start: int, stop: int, first_col: int, norms: Norms
 ) -> None:
-    """Multiply rows start to stop of the adjacency by x, whose first row is local row ``first_col``; magnitudes too."""
+    """Multiply rows start to stop of the adjacency by x, with noise scales; x begins at local row ``first_col``."""
     lengths = norms(x)
     spmm(
         Csr(block.indptr, block.neighbor, block.edge_weight),
@@ -90,17 +90,17 @@ def multiply_rows(
         stop=stop,
         first_col=first_col,
         noise_scale=lengths,
-        out_noise_scale=None if lengths is None else out.magnitude,
+        out_noise_scale=None if lengths is None else out.noise_scale,
     )
 
 
 def scale_both(rows: Rows, scale: NDArray[np.float64]) -> None:
-    """Scale rows and their magnitudes in place."""
+    """Scale rows and their noise scales in place."""
     scale_rows(rows.values, scale, out=rows.values)
-    np.multiply(rows.magnitude, scale, out=rows.magnitude)
+    np.multiply(rows.noise_scale, scale, out=rows.noise_scale)
 
 
 def set_norms(rows: Rows, norms: NDArray[np.float64]) -> None:
     """Give rows norms in place; those of mere rounding noise become zero."""
-    scale = unit_or_zero_scales(row_norms(rows.values), rows.magnitude)
+    scale = unit_or_zero_scales(row_norms(rows.values), rows.noise_scale)
     scale_rows(rows.values, scale * norms, out=rows.values)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,9 @@ from pipeline.embedding.method_spec import Method
 from pipeline.embedding.methods import method_for
 from pipeline.embedding.norm_files import NormRecorder
 from pipeline.embedding.row_files import RowFormat
-from pipeline.embedding.rows import ColumnSums, Facts, Narrow, Norms, Rows, Settings
+from pipeline.embedding.rows import ColumnSums, Facts, Norms, Rows, Settings
 from pipeline.embedding.sinks import FileSink, MemorySink, Sink, take
 from pipeline.kernels.buffers import aligned_empty
-from pipeline.kernels.narrow_rows import round_rows
 from pipeline.kernels.rows import add_rows, column_sums, row_norms, scatter_rows
 from pipeline.storage import BATCHES
 from pipeline.tasks import Attempt
@@ -30,7 +28,7 @@ def embed_block(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, An
     """Task: all rounds of a graph that is one block, in memory."""
     block, settings = block_of(payload), Settings.from_json(payload["settings"])
     method = method_for(settings)
-    first, stop = method.travelling(block, settings)
+    first, stop = method.exchanged_range(block, settings)
     files = FileSink(attempt, settings, block)
     memory = MemorySink(settings, block) if method.reduced_width(settings) else None
     has_kept_powers = method.keeps_total and settings.is_shard
@@ -41,10 +39,10 @@ def embed_block(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, An
     done = Rows.zeros(0, 0)
     for number, rows, known in rounds_of_block(block, settings, memory or files, norms):
         settings, done = known, rows
-        if has_kept_powers and method.is_measured(number, settings):
+        if has_kept_powers and method.needs_noise_scales(number, settings):
             _keep_power(attempt, block.node_ix[first:stop], rows, method, number, settings)
     result: dict[str, Any] = {"part": block.part_id, "report": method.report(settings)}
-    _write_told(attempt, settings.facts)
+    _write_facts(attempt, settings.facts)
     if has_kept_powers or not payload["wants_rows"]:
         return result
     if memory:
@@ -62,24 +60,24 @@ def rounds_of_block(
     """Yield (number, rows, settings) after each round of a block that needs no other; rows are the next round's.
 
     The last rows are the result, unless the method emits all of it. The settings know what the rounds found out.
-    ``norms`` gives those of a round; by default, of whole rows where its magnitudes are asked for.
+    ``norms`` gives those of a round; by default, of whole rows where its noise scales are asked for.
     """
     method = method_for(settings)
-    first, stop = method.travelling(block, settings)
+    first, stop = method.exchanged_range(block, settings)
     strength = block.strength[first:stop]
-    kept = method.first_kept(block, np.arange(first, stop), settings)
+    carried = method.initial_carry(block, np.arange(first, stop), settings)
     x = method.start(block, settings)
     for number in range(method.rounds(settings)):
         of_round = norms(number) if norms else _norms_of_rows(method, number, settings)
         rows = method.multiply(block, x, number, settings, of_round, sink)
         found: Facts
         if method.is_one_way(number, settings):
-            found = sink.told
+            found = sink.facts
         else:
-            method.settle(rows, strength, settings)
-            rows = method.keep(kept, rows, number, settings, row_norms, _narrow(method, number, settings))
-            found = method.gather(rows, kept, number, settings)
-        settings = settings.knowing(method.conclude(number, [found], settings))
+            method.finalize_rows(rows, strength, settings)
+            rows = method.carry(carried, rows, number, settings)
+            found = method.local_facts(rows, carried, number, settings)
+        settings = settings.knowing(method.reduce_facts(number, [found], settings))
         yield number, rows, settings
         x = rows.values
 
@@ -89,7 +87,7 @@ def multiply_part(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, 
     settings = Settings.from_json(payload["settings"])
     block, number = block_of(payload), int(payload["number"])
     method = method_for(settings)
-    first, stop = method.travelling(block, settings)
+    first, stop = method.exchanged_range(block, settings)
     node_ix = block.node_ix[first:stop]
     whole = first + np.flatnonzero(block.kind[first:stop] == RowKind.WHOLE)
 
@@ -99,7 +97,7 @@ def multiply_part(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, 
     product = method.multiply(block, x, number, settings, _norms(attempt, method, number, settings), sink)
     del x
     if method.is_one_way(number, settings):
-        _write_told(attempt, sink.told)
+        _write_facts(attempt, sink.facts)
         return {"part": block.part_id, **sink.counts}
     sent = send_partials(attempt, block, product, number, settings)
     rows = take(product, whole - first)
@@ -113,11 +111,11 @@ def settle_homes(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, A
     block = block_of(payload)
     split = split_rows(block, settings)
     width = method_for(settings).width(int(payload["number"]), settings)
-    sums, magnitude = np.zeros((split.size, width)), np.zeros(split.size)
+    sums, noise_scale = np.zeros((split.size, width)), np.zeros(split.size)
     for here, share in arrivals(payload["inbox"], block.node_ix[split]):
         add_rows(sums, here, share.values)
-        magnitude[here] += share.magnitude
-    rows = Rows(sums.astype(np.float32), magnitude)
+        noise_scale[here] += share.noise_scale
+    rows = Rows(sums.astype(np.float32), noise_scale)
     del sums
     return _finish_round(attempt, block, split, rows, FileSink(attempt, settings, block), payload, settings)
 
@@ -143,7 +141,7 @@ def block_of(payload: Mapping[str, Any]) -> Block:
 
 def split_rows(block: Block, settings: Settings) -> NDArray[np.int64]:
     """Return the local rows that are summed here, ascending."""
-    first, stop = method_for(settings).travelling(block, settings)
+    first, stop = method_for(settings).exchanged_range(block, settings)
     return first + np.flatnonzero(block.kind[first:stop] == RowKind.SPLIT)
 
 
@@ -157,17 +155,17 @@ def arrivals(inbox: list[list[Any]], node_ix: NDArray[np.int64]) -> Iterator[tup
 def send_partials(attempt: Attempt, block: Block, product: Rows, number: int, settings: Settings) -> dict[str, Any]:
     """Write the partial rows of split nodes, by home; what is at home here stays float32, since it stays here."""
     method = method_for(settings)
-    first, stop = method.travelling(block, settings)
+    first, stop = method.exchanged_range(block, settings)
     node_ix, kind, home = block.node_ix[first:stop], block.kind[first:stop], block.home[first:stop]
     shared = np.flatnonzero((kind == RowKind.SPLIT) | (kind == RowKind.COPY))
     slices = {int(part): shared[home[shared] == part] for part in np.unique(home[shared])}
     own = {block.part_id: slices.pop(block.part_id)} if block.part_id in slices else {}
-    has_magnitude = method.is_measured(number, settings) and not settings.is_shard
-    form = _format(product, settings, has_magnitude=has_magnitude, dtype=settings.embedding.boundary_dtype)
+    has_noise_scale = method.needs_noise_scales(number, settings) and not settings.is_shard
+    form = _format(product, settings, has_noise_scale=has_noise_scale, dtype=settings.embedding.boundary_dtype)
     result: dict[str, Any] = {"partials_moved": _moved(slices, form)}
     for role, wanted, held in (
         ("partials", slices, form),
-        ("kept", own, _format(product, settings, has_magnitude=has_magnitude)),
+        ("kept", own, _format(product, settings, has_noise_scale=has_noise_scale)),
     ):
         if wanted:
             path = attempt.path(role, BATCHES)
@@ -183,8 +181,8 @@ def sums_of(rows: Rows, settings: Settings) -> dict[str, Any] | None:
     return ColumnSums(sums, squares, count).to_json()
 
 
-def _format(rows: Rows, settings: Settings, *, has_magnitude: bool, dtype: str = "float32") -> RowFormat:
-    return RowFormat(rows.values.shape[1], settings.first_column, dtype, has_magnitude)
+def _format(rows: Rows, settings: Settings, *, has_noise_scale: bool, dtype: str = "float32") -> RowFormat:
+    return RowFormat(rows.values.shape[1], settings.first_column, dtype, has_noise_scale)
 
 
 def _moved(slices: Mapping[int, NDArray[np.int64]], form: RowFormat) -> list[int]:
@@ -194,12 +192,12 @@ def _moved(slices: Mapping[int, NDArray[np.int64]], form: RowFormat) -> list[int
 
 
 def _norms_of_rows(method: Method, number: int, settings: Settings) -> Norms:
-    """Norms of whole rows, where a round's magnitudes are asked for."""
-    return row_norms if method.is_measured(number, settings) else lambda _: None
+    """Norms of whole rows, where a round's noise scales are asked for."""
+    return row_norms if method.needs_noise_scales(number, settings) else lambda _: None
 
 
 def _norms(attempt: Attempt, method: Method, number: int, settings: Settings) -> Norms:
-    if settings.is_shard and method.is_measured(number, settings):
+    if settings.is_shard and method.needs_noise_scales(number, settings):
         return NormRecorder(attempt, "operand_squares")
     return _norms_of_rows(method, number, settings)
 
@@ -220,16 +218,9 @@ def _collect(payload: Mapping[str, Any], node_ix: NDArray[np.int64], width: int)
     return x
 
 
-def _narrow(method: Method, number: int, settings: Settings) -> Narrow:
-    """Rows that go on are rounded for every reader, so that it doesn't matter who is near; the last ones aren't."""
-    if number == method.rounds(settings) - 1:
-        return lambda _: None
-    return partial(round_rows, dtype=settings.embedding.boundary_dtype)
-
-
-def _write_told(attempt: Attempt, told: Facts) -> None:
-    if told:
-        write_facts(attempt.path("facts", "arrow"), told)
+def _write_facts(attempt: Attempt, facts: Facts) -> None:
+    if facts:
+        write_facts(attempt.path("facts", "arrow"), facts)
 
 
 def _keep_power(
@@ -245,7 +236,7 @@ def _write_state(
 ) -> None:
     is_last = number == method.rounds(settings) - 1
     dtype = "float32" if is_last else settings.embedding.boundary_dtype
-    form = _format(rows, settings, has_magnitude=False, dtype=dtype)
+    form = _format(rows, settings, has_noise_scale=False, dtype=dtype)
     row_files.write_rows(attempt.path("state", BATCHES), node_ix, rows, form)
 
 
@@ -258,21 +249,21 @@ def _finish_round(
     payload: Mapping[str, Any],
     settings: Settings,
 ) -> dict[str, Any]:
-    """Settle complete rows, the local ones that are named, and write them for whoever is next."""
+    """Finalize complete rows, the local ones that are named, and write them for whoever is next."""
     method, number = method_for(settings), int(payload["number"])
     node_ix, is_last = block.node_ix[local], number == method.rounds(settings) - 1
-    method.settle(rows, block.strength[local], settings)
-    kept = _kept_of(payload, block, local, settings)
-    rows = method.keep(kept, rows, number, settings, row_norms, _narrow(method, number, settings))
-    _write_told(attempt, method.gather(rows, kept, number, settings))
+    method.finalize_rows(rows, block.strength[local], settings)
+    carried = _carried_rows(payload, block, local, settings)
+    rows = method.carry(carried, rows, number, settings)
+    _write_facts(attempt, method.local_facts(rows, carried, number, settings))
     keeps_powers = method.keeps_total and settings.is_shard
-    if keeps_powers and method.is_measured(number, settings):
+    if keeps_powers and method.needs_noise_scales(number, settings):
         _keep_power(attempt, node_ix, rows, method, number, settings)
     elif not is_last:
         _write_state(attempt, node_ix, rows, method, number, settings)
     if not is_last:
-        if kept.values.shape[1]:
-            row_files.write_rows(attempt.path("carried", BATCHES), node_ix, kept, RowFormat(kept.values.shape[1]))
+        if carried.values.shape[1]:
+            row_files.write_rows(attempt.path("carried", BATCHES), node_ix, carried, RowFormat(carried.values.shape[1]))
         return {"part": block.part_id, **_send_totals(attempt, block, node_ix, rows, settings)}
     if keeps_powers or not payload["wants_rows"]:
         return {"part": block.part_id}
@@ -280,18 +271,18 @@ def _finish_round(
     return {"part": block.part_id, **sink.counts, "sums": sums_of(rows, settings)}
 
 
-def _kept_of(payload: Mapping[str, Any], block: Block, local: NDArray[np.int64], settings: Settings) -> Rows:
+def _carried_rows(payload: Mapping[str, Any], block: Block, local: NDArray[np.int64], settings: Settings) -> Rows:
     """Read what some rows' home carries from the last round."""
     method, node_ix = method_for(settings), block.node_ix[local]
     if not payload["number"]:
-        return method.first_kept(block, local, settings)
-    kept = Rows.zeros(node_ix.size, method.kept_width(settings))
+        return method.initial_carry(block, local, settings)
+    carried = Rows.zeros(node_ix.size, method.carry_width(settings))
     for file in payload["carried"]:
-        for known_ix, known in row_files.read_rows(Path(file)):
-            here = np.searchsorted(node_ix, known_ix)
-            kept.values[here] = known.values
-            kept.magnitude[here] = known.magnitude
-    return kept
+        for file_ix, rows in row_files.read_rows(Path(file)):
+            here = np.searchsorted(node_ix, file_ix)
+            carried.values[here] = rows.values
+            carried.noise_scale[here] = rows.noise_scale
+    return carried
 
 
 def _read_all(path: Path, width: int) -> tuple[NDArray[np.int64], Rows]:
@@ -300,8 +291,8 @@ def _read_all(path: Path, width: int) -> tuple[NDArray[np.int64], Rows]:
     if not pieces:
         return np.empty(0, np.int64), Rows.zeros(0, width)
     values = np.concatenate([rows.values for _, rows in pieces])
-    magnitude = np.concatenate([rows.magnitude for _, rows in pieces])
-    return np.concatenate([node_ix for node_ix, _ in pieces]), Rows(values, magnitude)
+    noise_scale = np.concatenate([rows.noise_scale for _, rows in pieces])
+    return np.concatenate([node_ix for node_ix, _ in pieces]), Rows(values, noise_scale)
 
 
 def _send_totals(
@@ -314,6 +305,6 @@ def _send_totals(
         is_here = np.append(node_ix, -1)[position] == block.node_ix[route]
         if is_here.any():
             wanted[receiver] = position[is_here]
-    form = _format(rows, settings, has_magnitude=False, dtype=settings.embedding.boundary_dtype)
+    form = _format(rows, settings, has_noise_scale=False, dtype=settings.embedding.boundary_dtype)
     slices = row_files.write_slices(attempt.path("outbox", BATCHES), wanted, node_ix, rows, form)
     return {"outbox_slices": [slices], "totals_moved": _moved(wanted, form)}

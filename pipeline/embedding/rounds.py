@@ -20,10 +20,10 @@ from threadpoolctl import threadpool_limits
 from pipeline import storage
 from pipeline.embedding.fact_files import read_facts, write_facts
 from pipeline.embedding.methods import method_for
+from pipeline.embedding.noise_scale_waves import add_up, measure
 from pipeline.embedding.round_tasks import embed_block, multiply_part, reduce_rows, settle_homes
 from pipeline.embedding.rows import FOLD_IN, ColumnSums, Settings
 from pipeline.embedding.waves import BlockFiles, Round, addressed_to, by_shard, homes_of, partials_for, task_for
-from pipeline.embedding.yardstick_waves import add_up, measure
 from pipeline.tasks import Task, TaskRecord, TaskRunner, run_missing
 
 __all__ = ["BlockFiles", "Embedded", "embed_parts"]
@@ -33,7 +33,7 @@ __all__ = ["BlockFiles", "Embedded", "embed_parts"]
 class Embedded:
     """Files of finished rows, and the sums that the last step needs.
 
-    Each file holds some nodes, and of them all columns and magnitudes or only some.
+    Each file holds some nodes, and of them all columns and noise scales or only some.
     """
 
     files: Sequence[tuple[Path, int, str]]  # path, rows, checksum
@@ -49,7 +49,7 @@ class Embedded:
 
     @property
     def floats_moved(self) -> float:
-        """The same in float32s: entries, scales and magnitudes, in bytes over 4."""
+        """The same in float32s: entries, scales and noise scales, in bytes over 4."""
         return (self._moved("partials")[1] + self._moved("totals")[1]) / 4
 
     def _moved(self, name: str) -> tuple[int, int]:
@@ -153,7 +153,7 @@ def _concluded(number: int, done: Round, settings: Settings, place: Path) -> Set
     if not told:
         return settings
     with threadpool_limits(1):  # a decomposition differs in its last bits with the number of threads
-        facts = method_for(settings).conclude(number, told, settings)
+        facts = method_for(settings).reduce_facts(number, told, settings)
     unsealed = place / f"facts-{number:02d}.arrow"
     write_facts(unsealed, facts)
     return settings.knowing(facts, storage.seal(unsealed, unsealed.stem))

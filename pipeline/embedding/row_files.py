@@ -32,19 +32,19 @@ class RowFormat:
     width: int
     first_column: int = 0
     dtype: str = "float32"
-    has_magnitude: bool = True
+    has_noise_scale: bool = True
 
     @property
     def schema(self) -> pa.Schema:
         """The file's columns."""
-        return row_schema(self.width, self.dtype, first_column=self.first_column, has_magnitude=self.has_magnitude)
+        return row_schema(self.width, self.dtype, first_column=self.first_column, has_noise_scale=self.has_noise_scale)
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of a row: entries, scales and magnitude."""
+        """Bytes of a row: entries, scales and noise_scale."""
         if self.dtype == "float32":
-            return 4 * self.width + 8 * self.has_magnitude
-        return self.width * ROW_BYTES[self.dtype] + groups_of(self.width) + 2 * self.has_magnitude
+            return 4 * self.width + 8 * self.has_noise_scale
+        return self.width * ROW_BYTES[self.dtype] + groups_of(self.width) + 2 * self.has_noise_scale
 
 
 def write_rows(path: Path, node_ix: NDArray[np.int64], rows: Rows, form: RowFormat) -> None:
@@ -97,8 +97,8 @@ def _batch_of(
     index: NDArray[np.int64], node_ix: NDArray[np.int64], rows: Rows, form: RowFormat, schema: pa.Schema
 ) -> pa.RecordBatch:
     columns = [pa.array(node_ix[index])]
-    if form.has_magnitude:
-        columns.append(pa.array(_magnitudes(rows.magnitude[index], form.dtype)))
+    if form.has_noise_scale:
+        columns.append(pa.array(_stored_noise_scales(rows.noise_scale[index], form.dtype)))
     if form.width:
         # Consecutive rows are written where they are; others are gathered.
         if int(index[-1]) - int(index[0]) == index.size - 1:
@@ -115,18 +115,18 @@ def _batch_of(
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
-def _magnitudes(magnitude: NDArray[np.float64], dtype: str) -> NDArray[Any]:
-    """Magnitudes as they are stored: with narrow rows, whose noise is far above it, rounded to 8 bits.
+def _stored_noise_scales(noise_scale: NDArray[np.float64], dtype: str) -> NDArray[Any]:
+    """Noise scales as they are stored: beside narrow rows, whose own rounding is coarser, with 8 bits.
 
     What is too large for a float32 stays finite, or its row would count as zero.
     """
     if dtype == "float32":
-        return magnitude
-    bits = np.minimum(magnitude, _LARGEST_HALVED).astype(np.float32).view(np.uint32)
+        return noise_scale
+    bits = np.minimum(noise_scale, _LARGEST_HALVED).astype(np.float32).view(np.uint32)
     return ((bits + np.uint32(0x8000)) >> np.uint32(16)).astype(np.uint16)
 
 
-def _magnitudes_of(stored: NDArray[Any]) -> NDArray[np.float64]:
+def _decoded_noise_scales(stored: NDArray[Any]) -> NDArray[np.float64]:
     if stored.dtype == np.float64:
         return stored
     return (stored.astype(np.uint32) << np.uint32(16)).view(np.float32).astype(np.float64)
@@ -145,16 +145,16 @@ def _matrix_of(array: pa.Array, dtype: np.dtype[Any]) -> NDArray[Any]:
 def _rows_of(batch: pa.RecordBatch) -> tuple[NDArray[np.int64], Rows]:
     names = batch.schema.names
     node_ix = batch.column("node_ix").to_numpy()
-    magnitude = np.zeros(node_ix.size)
-    if "magnitude" in names:
-        magnitude = _magnitudes_of(batch.column("magnitude").to_numpy())
+    noise_scale = np.zeros(node_ix.size)
+    if "noise_scale" in names:
+        noise_scale = _decoded_noise_scales(batch.column("noise_scale").to_numpy())
     if "row" in names:
         row = batch.column("row")
-        return node_ix, Rows(row.flatten().to_numpy().reshape(-1, row.type.list_size), magnitude)
+        return node_ix, Rows(row.flatten().to_numpy().reshape(-1, row.type.list_size), noise_scale)
     if "codes" not in names:
-        return node_ix, Rows(np.empty((node_ix.size, 0), np.float32), magnitude)
+        return node_ix, Rows(np.empty((node_ix.size, 0), np.float32), noise_scale)
     codes = _matrix_of(batch.column("codes"), _CODES[batch.schema.metadata[b"dtype"].decode()])
-    return node_ix, Rows(decode_rows(codes, _matrix_of(batch.column("scales"), np.dtype(np.uint8))), magnitude)
+    return node_ix, Rows(decode_rows(codes, _matrix_of(batch.column("scales"), np.dtype(np.uint8))), noise_scale)
 
 
 class RowReader:
@@ -163,7 +163,7 @@ class RowReader:
     def __init__(self, path: Path) -> None:
         self._reader = pa.ipc.open_file(pa.memory_map(str(path)))
         self._first_column = int((self._reader.schema.metadata or {}).get(b"first_column", 0))
-        self._has_magnitude = "magnitude" in self._reader.schema.names
+        self._has_noise_scale = "noise_scale" in self._reader.schema.names
         numbers = range(self._reader.num_record_batches)
         self._batches = [self._reader.get_batch(number) for number in numbers]
         self._last_ix = np.array([batch.column(0)[-1].as_py() for batch in self._batches], np.int64)
@@ -174,7 +174,7 @@ class RowReader:
             node_ix, rows = _rows_of(self._batches[number])
             first, stop = np.searchsorted(node_ix, [first_ix, stop_ix])
             if first < stop:
-                yield node_ix[first:stop], Rows(rows.values[first:stop], rows.magnitude[first:stop])
+                yield node_ix[first:stop], Rows(rows.values[first:stop], rows.noise_scale[first:stop])
             if stop < node_ix.size:
                 return
 
@@ -187,5 +187,5 @@ class RowReader:
                 scatter_rows(some.values, here, rows.values)
             elif width:
                 rows.values[here, self._first_column : self._first_column + width] = some.values
-            if self._has_magnitude:
-                rows.magnitude[here] = some.magnitude
+            if self._has_noise_scale:
+                rows.noise_scale[here] = some.noise_scale

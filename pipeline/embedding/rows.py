@@ -21,8 +21,6 @@ from schemas.tables import WEIGHT_UNIT
 #: here, or not asked for. What follows from norms is then made by another task.
 Norms = Callable[[NDArray[np.float32]], NDArray[np.float64] | None]
 KnownNorms = Callable[[NDArray[np.float32]], NDArray[np.float64]]
-#: Rounds rows that travel, in place, to what all their readers will see.
-Narrow = Callable[[NDArray[np.float32]], None]
 
 #: What the rounds have found out about the whole graph so far: small arrays, by name.
 Facts = Mapping[str, NDArray[np.float64]]
@@ -33,14 +31,14 @@ FOLD_IN = "fold_in"
 
 @dataclass(frozen=True)
 class Rows:
-    """Dense rows, or columns of them, and their yardsticks.
+    """Dense rows, or columns of them, and their noise scales.
 
-    ``magnitude`` is, for each row, the sum of |entry| times the norm of what it multiplied: rows whose norm is
-    at most 2**-18 of it are rounding noise and count as zero. It is 0 where nobody has asked for it.
+    The noise scale of a row is the sum of |entry| times the norm of what it multiplied. A row whose norm is at most
+    2**-18 of it is rounding noise and counts as zero. The noise scale is 0 where no step reads it.
     """
 
     values: NDArray[np.float32]  # (n, width)
-    magnitude: NDArray[np.float64]  # (n,)
+    noise_scale: NDArray[np.float64]  # (n,)
 
     @classmethod
     def zeros(cls, rows: int, dim: int) -> Rows:
@@ -75,7 +73,7 @@ class ColumnSums:
         return cls(sums, squares, pieces[0].count)
 
 
-class Outlet(Protocol):
+class RowSink(Protocol):
     """Where a product puts what it has beside its rows."""
 
     def emit(self, first: int, rows: Rows, role: str = "rows") -> None:
@@ -85,7 +83,7 @@ class Outlet(Protocol):
         """
         ...
 
-    def tell(self, found: Facts) -> None:
+    def report_facts(self, facts: Facts) -> None:
         """Take what this block contributes to the facts of the whole graph."""
         ...
 
@@ -141,7 +139,7 @@ class Settings:
 
     @property
     def is_shard(self) -> bool:
-        """Whether some columns are computed and others aren't: then norms and magnitudes aren't known."""
+        """Whether some columns are computed and others aren't: then norms and noise scales aren't known."""
         return self.columns is not None and self.width > 0
 
     def shards(self) -> list[Settings]:
@@ -154,7 +152,7 @@ class Settings:
         return [replace(self, columns=pair) for pair in pairwise(bounds)]
 
     def without_columns(self) -> Settings:
-        """Return a copy for a task that computes magnitudes alone."""
+        """Return a copy for a task that computes noise scales alone."""
         return replace(self, columns=(0, 0), keeps_fold_in=False)
 
     def knowing(self, facts: Facts, file: Path | None = None) -> Settings:

@@ -26,7 +26,7 @@ class Sink(ABC):
         self._settings = settings
         self._node_ix = np.empty(0, np.int64) if block is None else block.node_ix
         self._is_home = np.empty(0, np.bool_) if block is None else block.home == block.part_id
-        self.told: Facts = {}
+        self.facts: Facts = {}
 
     def emit(self, first: int, rows: Rows, role: str = "rows") -> None:
         """Take consecutive local rows."""
@@ -35,9 +35,9 @@ class Sink(ABC):
         at_home = np.flatnonzero(self._is_home[first : first + len(rows.values)])
         self.emit_some(self._node_ix[first + at_home], take(rows, at_home), role)
 
-    def tell(self, found: Facts) -> None:
+    def report_facts(self, facts: Facts) -> None:
         """Take what the block contributes to the facts of the whole graph."""
-        self.told = found
+        self.facts = facts
 
     @abstractmethod
     def emit_some(self, node_ix: NDArray[np.int64], rows: Rows, role: str = "rows") -> None:
@@ -60,8 +60,8 @@ class FileSink(Sink):
 
     def emit_some(self, node_ix: NDArray[np.int64], rows: Rows, role: str = "rows") -> None:
         """Write rows by their node numbers, ascending."""
-        has_magnitude = role == "rows" and not self._settings.is_shard
-        form = RowFormat(rows.values.shape[1], self._settings.first_column, has_magnitude=has_magnitude)
+        has_noise_scale = role == "rows" and not self._settings.is_shard
+        form = RowFormat(rows.values.shape[1], self._settings.first_column, has_noise_scale=has_noise_scale)
         row_files.write_rows(self._attempt.path(role, BATCHES), node_ix, rows, form)
         self._rows.setdefault(role, []).append(int(node_ix.size))
 
@@ -78,7 +78,7 @@ class MemorySink(Sink):
     def emit_some(self, node_ix: NDArray[np.int64], rows: Rows, role: str = "rows") -> None:
         """Keep rows by their node numbers, ascending."""
         if self._copies:
-            rows = Rows(rows.values.copy(), rows.magnitude.copy())
+            rows = Rows(rows.values.copy(), rows.noise_scale.copy())
         self.held.append((role, node_ix, rows))
 
 
@@ -88,4 +88,4 @@ def take(rows: Rows, index: NDArray[np.int64]) -> Rows:
         return rows
     values = aligned_empty((index.size, rows.values.shape[1]))
     gather_rows(rows.values, index, values)
-    return Rows(values, rows.magnitude[index])
+    return Rows(values, rows.noise_scale[index])

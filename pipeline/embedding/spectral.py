@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from pipeline.blocks.arrays import Block
 from pipeline.embedding.products import TwoSides, set_norms, step_of_nodes
-from pipeline.embedding.rows import FOLD_IN, ColumnSums, Facts, Norms, Outlet, Rows, Settings
+from pipeline.embedding.rows import FOLD_IN, ColumnSums, Facts, Norms, Rows, RowSink, Settings
 from pipeline.embedding.whole_rounds import WholeRounds
 from pipeline.kernels.buffers import aligned_empty
 from pipeline.kernels.csr import Csr
@@ -50,7 +50,7 @@ class _Spectral(WholeRounds):
         """Return the products of the iteration and one for Rayleigh-Ritz."""
         return int(_resolved(settings.embedding.iterations)) + 1
 
-    def is_measured(self, number: int, settings: Settings) -> bool:
+    def needs_noise_scales(self, number: int, settings: Settings) -> bool:
         """Return False: noise shows in the singular values."""
         return False
 
@@ -63,28 +63,22 @@ class _Spectral(WholeRounds):
         """Return whether this is the last round."""
         return number == self.rounds(settings) - 1
 
-    def travelling(self, block: Block, settings: Settings) -> tuple[int, int]:
+    def exchanged_range(self, block: Block, settings: Settings) -> tuple[int, int]:
         """Return the rows of the nodes that A joins: items, or all."""
         return block.rows_between(*settings.target)
 
     def start(self, block: Block, settings: Settings) -> NDArray[np.float32]:
         """Hashed random rows; normal, since of a few sparse ones some are zero, and some graphs have few nodes."""
-        first, stop = self.travelling(block, settings)
+        first, stop = self.exchanged_range(block, settings)
         return normal_projection(block.node_key[first:stop], self.width(0, settings), settings.embedding.seed)
 
     def multiply(
-        self,
-        block: Block,
-        x: NDArray[np.float32],
-        number: int,
-        settings: Settings,
-        norms: Norms,
-        outlet: Outlet,
+        self, block: Block, x: NDArray[np.float32], number: int, settings: Settings, norms: Norms, sink: RowSink
     ) -> Rows:
         """A Z, with Z the rows of the last round made orthonormal."""
         z = combine_columns(x, settings.facts["transform"]) if number else x
         if self.is_one_way(number, settings):
-            self.close(block, z, settings, norms, outlet)
+            self.close(block, z, settings, norms, sink)
             return Rows.zeros(0, z.shape[1])
         return self.apply(block, z, settings, norms)
 
@@ -93,21 +87,21 @@ class _Spectral(WholeRounds):
         """Return this block's share of A z."""
 
     @abstractmethod
-    def close(self, block: Block, z: NDArray[np.float32], settings: Settings, norms: Norms, outlet: Outlet) -> None:
-        """Emit the rows that will be reduced, and tell this block's share of Z^T A Z."""
+    def close(self, block: Block, z: NDArray[np.float32], settings: Settings, norms: Norms, sink: RowSink) -> None:
+        """Emit the rows that will be reduced, and report this block's share of Z^T A Z."""
 
-    def settle(self, rows: Rows, strength: NDArray[np.float64], settings: Settings) -> None:
+    def finalize_rows(self, rows: Rows, strength: NDArray[np.float64], settings: Settings) -> None:
         """Leave the rows: A's factors are applied to each share."""
 
-    def gather(self, rows: Rows, kept: Rows, number: int, settings: Settings) -> Facts:
+    def local_facts(self, rows: Rows, carried: Rows, number: int, settings: Settings) -> Facts:
         """Return Y^T Y of some rows."""
         return {"gram": gram(rows.values)}
 
-    def conclude(self, number: int, found: Sequence[Facts], settings: Settings) -> Facts:
+    def reduce_facts(self, number: int, local: Sequence[Facts], settings: Settings) -> Facts:
         """Return how the columns of the next round follow from those of this one."""
         if self.is_one_way(number, settings):
-            return self._reduction(_total(found, "operator"), float(_total(found, "size")[0]), settings)
-        sums = _total(found, "gram")
+            return self._reduction(_sum_of(local, "operator"), float(_sum_of(local, "size")[0]), settings)
+        sums = _sum_of(local, "gram")
         basis = orthonormal_columns(sums, _noise(len(sums), settings))
         return {"transform": basis.transform}
 
@@ -173,8 +167,8 @@ class Bipartite(_Spectral):
         add_scaled(items.values, z, own - settings.no_return * diagonal_of(block, sides), 1.0)
         return items
 
-    def close(self, block: Block, z: NDArray[np.float32], settings: Settings, norms: Norms, outlet: Outlet) -> None:
-        """Emit M Z and Z; tell Z^T (P - γ diag(P)) Z."""
+    def close(self, block: Block, z: NDArray[np.float32], settings: Settings, norms: Norms, sink: RowSink) -> None:
+        """Emit M Z and Z; report Z^T (P - γ diag(P)) Z."""
         sides = TwoSides.of(block, settings)
         scaled = scale_rows(z, sides.to_item)
         users = sides.users_of(block, scaled, norms)
@@ -182,10 +176,10 @@ class Bipartite(_Spectral):
         size = np.trace(operator) / len(operator)
         if settings.no_return:
             operator -= settings.no_return * gram(z, diagonal_of(block, sides))
-        outlet.tell({"operator": operator, "size": np.array([size])})
-        outlet.emit(sides.users[0], users)
-        outlet.emit(sides.items[0], Rows(z, np.zeros(len(z))))
-        outlet.emit(sides.items[0], Rows(scaled, np.zeros(len(z))), FOLD_IN)
+        sink.report_facts({"operator": operator, "size": np.array([size])})
+        sink.emit(sides.users[0], users)
+        sink.emit(sides.items[0], Rows(z, np.zeros(len(z))))
+        sink.emit(sides.items[0], Rows(scaled, np.zeros(len(z))), FOLD_IN)
 
     def report(self, settings: Settings) -> dict[str, Any]:
         """Return the rank and the largest eigenvalues; and γ, where it isn't as asked."""
@@ -203,7 +197,7 @@ class Bipartite(_Spectral):
         for start, end, columns in ((0, first, of_users), (first, stop, of_items), (stop, len(node_ix), of_users)):
             if start < end:
                 some = slice(start, end)
-                reduce_rows(rows.values[some], columns, settings, made.values[some], made.magnitude[some])
+                reduce_rows(rows.values[some], columns, settings, made.values[some], made.noise_scale[some])
         return made
 
     def finish(
@@ -216,13 +210,13 @@ class Bipartite(_Spectral):
     ) -> None:
         """Scale items: |V|^-θ d^q, or to norm d^q where rotated; users are as they are."""
         first, stop = np.searchsorted(node_ix, settings.target)
-        items = Rows(rows.values[first:stop], rows.magnitude[first:stop])
+        items = Rows(rows.values[first:stop], rows.noise_scale[first:stop])
         norms = power_or_zero(strength[first:stop], settings.item_norm_power)
         if reduction_of(settings) == "rotate":
             set_norms(items, norms)
         else:
             length = row_norms(items.values)
-            length[length <= ZERO_BELOW * items.magnitude] = 0.0
+            length[length <= ZERO_BELOW * items.noise_scale] = 0.0
             scale = power_or_zero(length, -settings.embedding.item_row_power)
             scale_rows(items.values, scale * norms, out=items.values)
 
@@ -246,7 +240,7 @@ class Plain(_Spectral):
         add_scaled(product.values, z, _resolved(settings.embedding.shift) * (block.home == block.part_id), 1.0)
         return product
 
-    def settle(self, rows: Rows, strength: NDArray[np.float64], settings: Settings) -> None:
+    def finalize_rows(self, rows: Rows, strength: NDArray[np.float64], settings: Settings) -> None:
         """Scale up rows that would fade away.
 
         A component of small weights shrinks with each product, until float32 has no number for its rows. Next to the
@@ -257,16 +251,17 @@ class Plain(_Spectral):
         if fading.size:
             rows.values[fading] = np.ldexp(rows.values[fading], _KEPT_UP)
 
-    def close(self, block: Block, z: NDArray[np.float32], settings: Settings, norms: Norms, outlet: Outlet) -> None:
-        """Emit Z; tell Z^T S Z."""
-        outlet.tell({"operator": cross_sums(z, self._product(block, z, settings, norms).values), "size": np.zeros(1)})
-        outlet.emit(0, Rows(z, np.zeros(len(z))))
+    def close(self, block: Block, z: NDArray[np.float32], settings: Settings, norms: Norms, sink: RowSink) -> None:
+        """Emit Z; report Z^T S Z."""
+        operator = cross_sums(z, self._product(block, z, settings, norms).values)
+        sink.report_facts({"operator": operator, "size": np.zeros(1)})
+        sink.emit(0, Rows(z, np.zeros(len(z))))
 
     def reduce(self, rows: Rows, node_ix: NDArray[np.int64], settings: Settings, role: str = "rows") -> Rows:
         """Return Z V |w|^p, or its rotation."""
         columns = reduced_columns(settings.facts["vectors"] * self.scales(settings), settings)
         made = Rows(aligned_empty((len(rows.values), settings.dim)), np.zeros(len(rows.values)))
-        reduce_rows(rows.values, columns, settings, made.values, made.magnitude)
+        reduce_rows(rows.values, columns, settings, made.values, made.noise_scale)
         return made
 
     def finish(
@@ -342,7 +337,7 @@ def reduce_rows(
     columns: NDArray[np.float64],
     settings: Settings,
     out: NDArray[np.float32],
-    out_magnitude: NDArray[np.float64],
+    out_noise_scale: NDArray[np.float64],
 ) -> None:
     """``rows @ columns``; rows of which the leading eigenvectors say nothing, by the others that were found.
 
@@ -350,17 +345,17 @@ def reduce_rows(
     are enough, else in a hashed mixture, to which other rows are nearly orthogonal. Ends of an edge are alike.
     """
     combine_columns(rows, columns, out=out)
-    out_magnitude[:] = magnitudes(rows, columns)
+    out_noise_scale[:] = noise_scales(rows, columns)
     lengths, made = row_norms(rows), row_norms(out)
     # Many a row is short because its columns are: looked at is what the vectors themselves say of the few shortest.
-    some = np.flatnonzero(made <= ZERO_BELOW * np.maximum(out_magnitude, lengths * np.linalg.norm(columns)))
+    some = np.flatnonzero(made <= ZERO_BELOW * np.maximum(out_noise_scale, lengths * np.linalg.norm(columns)))
     in_leading = row_norms(combine_columns(rows[some], settings.facts["vectors"]))
-    is_lost = (in_leading <= ZERO_BELOW * lengths[some]) | (made[some] <= ZERO_BELOW * out_magnitude[some])
+    is_lost = (in_leading <= ZERO_BELOW * lengths[some]) | (made[some] <= ZERO_BELOW * out_noise_scale[some])
     lost = some[is_lost]
     if lost.size:
         others = _columns_left_out(settings)
         out[lost] = combine_columns(rows[lost], others)
-        out_magnitude[lost] = magnitudes(rows[lost], others)
+        out_noise_scale[lost] = noise_scales(rows[lost], others)
 
 
 def _columns_left_out(settings: Settings) -> NDArray[np.float64]:
@@ -372,7 +367,7 @@ def _columns_left_out(settings: Settings) -> NDArray[np.float64]:
     return vectors @ normal_projection(keys, dim, settings.embedding.seed).astype(np.float64) / math.sqrt(dim)
 
 
-def magnitudes(rows: NDArray[np.float32], columns: NDArray[np.float64]) -> NDArray[np.float64]:
+def noise_scales(rows: NDArray[np.float32], columns: NDArray[np.float64]) -> NDArray[np.float64]:
     """What goes into each row of ``rows @ columns``: the sum of |entry| times the norm of what it multiplies."""
     return (np.abs(rows) @ np.sqrt((columns * columns).sum(axis=1)).astype(np.float32)).astype(np.float64)
 
@@ -381,9 +376,9 @@ def _noise(columns: int, settings: Settings) -> float:
     return max(max(columns, _FEW) * _NOISE_A_COLUMN, _NOISE_OF_NARROW[settings.embedding.boundary_dtype])
 
 
-def _total(found: Sequence[Facts], name: str) -> NDArray[np.float64]:
-    total = np.zeros_like(found[0][name])
-    for facts in found:
+def _sum_of(local: Sequence[Facts], name: str) -> NDArray[np.float64]:
+    total = np.zeros_like(local[0][name])
+    for facts in local:
         total = total + facts[name]
     return total
 

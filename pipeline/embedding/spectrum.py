@@ -16,7 +16,7 @@ from pipeline.blocks.arrays import Block
 from pipeline.embedding.fastrp import TwoTower
 from pipeline.embedding.method_spec import MethodSpec
 from pipeline.embedding.products import scale_both, step_of_items, step_of_nodes
-from pipeline.embedding.rows import Facts, KnownNorms, Narrow, Norms, Outlet, Rows, Settings
+from pipeline.embedding.rows import Facts, Norms, Rows, RowSink, Settings
 from pipeline.kernels.elementary import power_or_zero
 from pipeline.kernels.low_pass import cut_above, next_term, paired_sum
 from pipeline.kernels.random_projection import very_sparse_projection
@@ -41,7 +41,7 @@ class Largest(TwoTower):
         """Return a fixed number."""
         return _POWER_ROUNDS
 
-    def is_measured(self, number: int, settings: Settings) -> bool:
+    def needs_noise_scales(self, number: int, settings: Settings) -> bool:
         """Return False."""
         return False
 
@@ -51,57 +51,43 @@ class Largest(TwoTower):
 
     def start(self, block: Block, settings: Settings) -> NDArray[np.float32]:
         """Return ones."""
-        first, stop = self.travelling(block, settings)
+        first, stop = self.exchanged_range(block, settings)
         return np.ones((stop - first, 1), np.float32)
 
     def multiply(
-        self,
-        block: Block,
-        x: NDArray[np.float32],
-        number: int,
-        settings: Settings,
-        norms: Norms,
-        outlet: Outlet,
+        self, block: Block, x: NDArray[np.float32], number: int, settings: Settings, norms: Norms, sink: RowSink
     ) -> Rows:
         """P x / bound, so that nothing grows."""
         if number:
             x /= np.float32(settings.facts["largest"][0])
         return step_of_items(block, x, settings, norms)
 
-    def kept_width(self, settings: Settings) -> int:
+    def carry_width(self, settings: Settings) -> int:
         """Return 2: x and P x."""
         return 2
 
-    def first_kept(self, block: Block, local: NDArray[np.int64], settings: Settings) -> Rows:
+    def initial_carry(self, block: Block, local: NDArray[np.int64], settings: Settings) -> Rows:
         """Return ones."""
         return Rows(np.ones((local.size, 2), np.float32), np.zeros(local.size))
 
-    def keep(
-        self,
-        kept: Rows,
-        rows: Rows,
-        number: int,
-        settings: Settings,
-        norms: KnownNorms,
-        narrow: Narrow,
-    ) -> Rows:
+    def carry(self, carried: Rows, rows: Rows, number: int, settings: Settings) -> Rows:
         """Keep x beside the rows that follow from it."""
-        kept.values[:, 0] = kept.values[:, 1]
-        kept.values[:, 1] = rows.values[:, 0]
+        carried.values[:, 0] = carried.values[:, 1]
+        carried.values[:, 1] = rows.values[:, 0]
         return rows
 
-    def gather(self, rows: Rows, kept: Rows, number: int, settings: Settings) -> Facts:
+    def local_facts(self, rows: Rows, carried: Rows, number: int, settings: Settings) -> Facts:
         """Return the largest ratio of these rows."""
-        before = kept.values[:, 0].astype(np.float64)
+        before = carried.values[:, 0].astype(np.float64)
         if number:
             before /= settings.facts["largest"][0]
         is_alive = before > 0
-        ratio = kept.values[is_alive, 1] / before[is_alive]
+        ratio = carried.values[is_alive, 1] / before[is_alive]
         return {"ratio": np.array([ratio.max(initial=0.0)])}
 
-    def conclude(self, number: int, found: Sequence[Facts], settings: Settings) -> Facts:
+    def reduce_facts(self, number: int, local: Sequence[Facts], settings: Settings) -> Facts:
         """Return the bound, rounded up."""
-        bound = max(float(facts["ratio"][0]) for facts in found)
+        bound = max(float(facts["ratio"][0]) for facts in local)
         if bound <= 0.0:
             return {"largest": np.ones(1)}
         # Bounds of regular graphs are whole: were these where the result changes, rounding would decide it.
@@ -124,7 +110,7 @@ class Spectrum(TwoTower):
         """Return a fixed number."""
         return _MOMENT_ROUNDS
 
-    def is_measured(self, number: int, settings: Settings) -> bool:
+    def needs_noise_scales(self, number: int, settings: Settings) -> bool:
         """Return False."""
         return False
 
@@ -134,16 +120,10 @@ class Spectrum(TwoTower):
 
     def start(self, block: Block, settings: Settings) -> NDArray[np.float32]:
         """Return the probes' rows."""
-        return _probes(block.node_key[slice(*self.travelling(block, settings))], settings)
+        return _probes(block.node_key[slice(*self.exchanged_range(block, settings))], settings)
 
     def multiply(
-        self,
-        block: Block,
-        x: NDArray[np.float32],
-        number: int,
-        settings: Settings,
-        norms: Norms,
-        outlet: Outlet,
+        self, block: Block, x: NDArray[np.float32], number: int, settings: Settings, norms: Norms, sink: RowSink
     ) -> Rows:
         """One step of P."""
         return step_of_items(block, x, settings, norms)
@@ -152,36 +132,28 @@ class Spectrum(TwoTower):
         """Return the factors of the product, T_k and T_k-1 in T_k+1."""
         return factors_of_items(number, settings)
 
-    def kept_width(self, settings: Settings) -> int:
+    def carry_width(self, settings: Settings) -> int:
         """Return the columns of a sum that nobody reads, T_k and T_k-1."""
         return 3 * _PROBES
 
-    def first_kept(self, block: Block, local: NDArray[np.int64], settings: Settings) -> Rows:
+    def initial_carry(self, block: Block, local: NDArray[np.int64], settings: Settings) -> Rows:
         """Return T_0, the probes."""
-        return kept_before(_probes(block.node_key[local], settings))
+        return initial_terms(_probes(block.node_key[local], settings))
 
-    def keep(
-        self,
-        kept: Rows,
-        rows: Rows,
-        number: int,
-        settings: Settings,
-        norms: KnownNorms,
-        narrow: Narrow,
-    ) -> Rows:
+    def carry(self, carried: Rows, rows: Rows, number: int, settings: Settings) -> Rows:
         """Turn A T_k into T_k+1."""
-        next_term(rows.values, kept.values, self.factors(number, settings), (0.0, 0.0))
+        next_term(rows.values, carried.values, self.factors(number, settings), (0.0, 0.0))
         return rows
 
-    def gather(self, rows: Rows, kept: Rows, number: int, settings: Settings) -> Facts:
+    def local_facts(self, rows: Rows, carried: Rows, number: int, settings: Settings) -> Facts:
         """Return (T_k+1, T_k+1), (T_k+1, T_k) and (T_k, T_k)."""
-        current, before = (np.ascontiguousarray(kept.values[:, n * _PROBES : (n + 1) * _PROBES]) for n in (1, 2))
+        current, before = (np.ascontiguousarray(carried.values[:, n * _PROBES : (n + 1) * _PROBES]) for n in (1, 2))
         pairs = ((current, current), (current, before), (before, before))
         return {"products": np.array([paired_sum(x, y) for x, y in pairs])}
 
-    def conclude(self, number: int, found: Sequence[Facts], settings: Settings) -> Facts:
+    def reduce_facts(self, number: int, local: Sequence[Facts], settings: Settings) -> Facts:
         """Return the moments so far; after the last round, the cut."""
-        squared, crossed, first = sum((facts["products"] for facts in found), start=np.zeros(3)) / _PROBES
+        squared, crossed, first = sum((facts["products"] for facts in local), start=np.zeros(3)) / _PROBES
         if number == 0:
             moments = [first, crossed, 2.0 * squared - first]
         else:
@@ -196,24 +168,18 @@ class Spectrum(TwoTower):
 class StepsOfNodes:
     """What a method of P becomes on one type of nodes: S = D^-1/2 A D^-1/2, whose spectrum is [-1, 1] as it is."""
 
-    def travelling(self, block: Block, settings: Settings) -> tuple[int, int]:
+    def exchanged_range(self, block: Block, settings: Settings) -> tuple[int, int]:
         """Return all rows."""
         return 0, block.node_ix.size
 
     def multiply(
-        self,
-        block: Block,
-        x: NDArray[np.float32],
-        number: int,
-        settings: Settings,
-        norms: Norms,
-        outlet: Outlet,
+        self, block: Block, x: NDArray[np.float32], number: int, settings: Settings, norms: Norms, sink: RowSink
     ) -> Rows:
         """A D^-1/2 x, of the entries stored here."""
         scale_rows(x, power_or_zero(block.strength, -0.5), out=x)
         return step_of_nodes(block, x, norms)
 
-    def settle(self, rows: Rows, strength: NDArray[np.float64], settings: Settings) -> None:
+    def finalize_rows(self, rows: Rows, strength: NDArray[np.float64], settings: Settings) -> None:
         """Scale by D^-1/2: rows of S x now."""
         scale_both(rows, power_or_zero(strength, -0.5))
 
@@ -236,8 +202,8 @@ def factors_of_items(number: int, settings: Settings) -> tuple[float, float, flo
     return (2.0 / largest, -1.0, 0.0) if number == 0 else (4.0 / largest, -2.0, -1.0)
 
 
-def kept_before(start: NDArray[np.float32]) -> Rows:
-    """Return what is kept before the first round: no sum, T_0, no T_-1."""
+def initial_terms(start: NDArray[np.float32]) -> Rows:
+    """Return what homes carry before the first round: no sum, T_0, no T_-1."""
     width = start.shape[1]
     values = np.zeros((len(start), 3 * width), np.float32)
     values[:, width : 2 * width] = start

@@ -82,7 +82,7 @@ def start_rows(
     return x
 
 
-def start_magnitudes(
+def start_noise_scales(
     block: Block, local: NDArray[np.int64], scale: NDArray[np.float64] | None, settings: Settings
 ) -> NDArray[np.float64]:
     """How long start rows would be if nothing in them cancelled: what their noise is judged by; 0 without features."""

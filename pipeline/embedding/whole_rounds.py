@@ -1,7 +1,8 @@
-"""What most methods don't need: a round that only multiplies, settles, and is done."""
+"""What most methods don't need: a round that only multiplies and finalizes its rows."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,13 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.blocks.arrays import Block
-from pipeline.embedding.rows import Facts, KnownNorms, Narrow, Rows, Settings
+from pipeline.embedding.rows import Facts, KnownNorms, Rows, Settings
+from pipeline.kernels.narrow_rows import round_rows
 
 
-class WholeRounds:
-    """A method whose rows all have the embedding's columns, and that finds out nothing about the whole graph."""
+class WholeRounds(ABC):
+    """A method whose rows all have the embedding's columns, and that computes no facts of the whole graph."""
 
     keeps_total: bool = False
+
+    @abstractmethod
+    def rounds(self, settings: Settings) -> int:
+        """Return the number of products with the graph."""
 
     def prelude(self, settings: Settings) -> Settings | None:
         """Return None: no other method's facts are needed."""
@@ -36,35 +42,43 @@ class WholeRounds:
         settings: Settings,
         norms: KnownNorms,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return zeros: no sum over the rounds is kept."""
+        """Return zeros: there is no sum over the rounds."""
         return np.zeros(len(rows.values)), np.zeros(len(rows.values))
 
-    def kept_width(self, settings: Settings) -> int:
+    def carry_width(self, settings: Settings) -> int:
         """Return 0: homes carry nothing."""
         return 0
 
-    def first_total(self, block: Block, local: NDArray[np.int64], settings: Settings) -> Rows:
+    def initial_total(self, block: Block, local: NDArray[np.int64], settings: Settings) -> Rows:
         """Return zeros: a sum over the rounds begins with nothing."""
         return Rows.zeros(local.size, settings.width)
 
-    def first_kept(self, block: Block, local: NDArray[np.int64], settings: Settings) -> Rows:
-        """Return zeros, as wide as what is kept."""
-        return Rows.zeros(local.size, self.kept_width(settings))
+    def initial_carry(self, block: Block, local: NDArray[np.int64], settings: Settings) -> Rows:
+        """Return zeros."""
+        return Rows.zeros(local.size, self.carry_width(settings))
 
-    def keep(self, kept: Rows, rows: Rows, number: int, settings: Settings, norms: KnownNorms, narrow: Narrow) -> Rows:
-        """Return the rows, narrowed: nothing is kept of them."""
-        narrow(rows.values)
+    def carry(self, carried: Rows, rows: Rows, number: int, settings: Settings) -> Rows:
+        """Return the rows, rounded: homes carry nothing."""
+        self.round_entries(rows, number, settings)
         return rows
+
+    def round_entries(self, rows: Rows, number: int, settings: Settings) -> None:
+        """Round rows to the type in which they are exchanged, in place; the rows of the last round stay as they are.
+
+        All readers see the rounded rows, the row's own part too: so the result does not depend on the cut.
+        """
+        if number < self.rounds(settings) - 1:
+            round_rows(rows.values, dtype=settings.embedding.boundary_dtype)
 
     def rows_of_attributes(self, rows: Rows, settings: Settings) -> Rows:
         """Return the start rows."""
         return rows
 
-    def gather(self, rows: Rows, kept: Rows, number: int, settings: Settings) -> Facts:
+    def local_facts(self, rows: Rows, carried: Rows, number: int, settings: Settings) -> Facts:
         """Return nothing."""
         return {}
 
-    def conclude(self, number: int, found: Sequence[Facts], settings: Settings) -> Facts:
+    def reduce_facts(self, number: int, local: Sequence[Facts], settings: Settings) -> Facts:
         """Return the facts as they are."""
         return settings.facts
 

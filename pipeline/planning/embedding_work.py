@@ -42,7 +42,7 @@ def _work(settings: Settings) -> Work:
     rounds = [
         Round(
             method.width(number, settings),
-            is_measured=method.is_measured(number, settings),
+            needs_noise_scales=method.needs_noise_scales(number, settings),
             is_one_way=method.is_one_way(number, settings),
         )
         for number in range(method.rounds(settings))
@@ -55,7 +55,7 @@ def _work(settings: Settings) -> Work:
         dim=settings.dim,
         rounds=tuple(rounds),
         dtype=embedding.boundary_dtype,
-        carried=method.kept_width(settings),
+        carried=method.carry_width(settings),
         keeps_total=method.keeps_total,
         is_reduced=method.reduced_width(settings) > 0,
         buffers=spec_for(settings).buffers,
@@ -69,5 +69,5 @@ def _joined(settings: Settings) -> int:
     is_plain = settings.source == settings.target
     pair = replace(settings, nodes=2, target=(0, 2 if is_plain else 1), source=(0 if is_plain else 1, 2))
     edge = block_from_edges(np.arange(2, dtype=np.uint64), *(np.array([value]) for value in (1, 0, _ONE)))
-    first, stop = method_for(pair).travelling(edge, pair)
+    first, stop = method_for(pair).exchanged_range(edge, pair)
     return settings.nodes if stop - first == 2 else settings.target[1] - settings.target[0]

@@ -16,7 +16,7 @@ from pipeline.planning.round_work import Work
 from pipeline.planning.time_model import Wave, cpu_seconds_of, product_seconds, wall_seconds_of
 
 #: What a task holds for each stored entry (a neighbour and a weight), for each stored row beside its columns
-#: (the node's columns, row starts, strengths, magnitudes), and in any case (batches of files): measured.
+#: (the node's columns, row starts, strengths, noise_scales), and in any case (batches of files): measured.
 _ENTRY_BYTES, _ROW_BYTES, _TASK_BYTES = 8, 80, 4 * 2**20
 #: float64 matrices of columns by columns that a task holds where rows are reduced, and rows it takes to float64
 #: at a time to make them.
@@ -137,7 +137,7 @@ def choose_shards(
 def moved_bytes(cut: Cut, work: Work) -> int:
     """Return the bytes of rows that go to another part: partial rows to homes, totals to whoever reads them.
 
-    Each copy's partial row travels in all rounds that aren't one way, with its magnitude where a round asks for it.
+    Each copy's partial row travels in all rounds that aren't one way, with its noise scale where a round asks for it.
     Totals go to copies and ghosts in all rounds but the last. Shards change nothing.
     """
     if not work.exchanges:
@@ -146,7 +146,7 @@ def moved_bytes(cut: Cut, work: Work) -> int:
     for number, one in enumerate(work.rounds, start=1):
         row = work.row_bytes(one.width)
         if not one.is_one_way:
-            total += cut.copies * (row + one.is_measured * work.magnitude_bytes)
+            total += cut.copies * (row + one.needs_noise_scales * work.noise_scale_bytes)
         if number < len(work.rounds):
             total += (cut.copies + cut.ghosts) * row
     return total
@@ -279,7 +279,7 @@ def _compute_seconds(cut: Cut, rows: _RowCounts, work: Work, number: int, shards
     if here.is_one_way and work.has_two_sides:
         product /= 2  # to the other nodes, and not back
     if work.keeps_total:  # norms are taken of all rows that are multiplied
-        return product + (time_model.CACHED_BYTE * 8 * work.carried * rows.joined if here.is_measured else 0.0)
+        return product + (time_model.CACHED_BYTE * 8 * work.carried * rows.joined if here.needs_noise_scales else 0.0)
     if not work.is_reduced:
         return product + time_model.SWEPT_BYTE * 8 * work.carried * rows.joined_home
     product += time_model.SWEPT_BYTE * 8 * width * (work.buffers - 1) * rows.joined

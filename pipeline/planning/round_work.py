@@ -14,7 +14,7 @@ class Round:
     """A product with the graph."""
 
     width: int  # columns that are multiplied
-    is_measured: bool = False  # whether magnitudes are asked for
+    needs_noise_scales: bool = False  # whether noise scales are asked for
     is_one_way: bool = False  # whether its rows are not brought together again: nothing travels after it
 
 
@@ -36,8 +36,8 @@ class Work:
 
     @property
     def measured(self) -> int:
-        """Rounds whose magnitudes are asked for."""
-        return sum(one.is_measured for one in self.rounds)
+        """Rounds whose noise scales are asked for."""
+        return sum(one.needs_noise_scales for one in self.rounds)
 
     @property
     def most_shards(self) -> int:
@@ -50,8 +50,8 @@ class Work:
         return self.joined < self.nodes
 
     @property
-    def magnitude_bytes(self) -> int:
-        """Bytes of the magnitude that travels with a partial row of a measured round."""
+    def noise_scale_bytes(self) -> int:
+        """Bytes of the noise scale that travels with a partial row of a measured round."""
         return 8 if self.dtype == "float32" else 2
 
     def row_bytes(self, width: int) -> int:

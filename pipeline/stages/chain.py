@@ -105,8 +105,8 @@ def _tables(config: PipelineConfig) -> Any:
 
 
 #: Tables without a width of their own stand here with width 1: names and versions are what counts.
-_PART_ROWS = TableContract("part_rows", 1, tables.row_schema(1), ("node_ix",), file_format="arrow")
-_FOLD_IN_ROWS = TableContract("fold_in_rows", 1, tables.row_schema(1), ("node_ix",), file_format="arrow")
+_PART_ROWS = TableContract("part_rows", 2, tables.row_schema(1), ("node_ix",), file_format="arrow")
+_FOLD_IN_ROWS = TableContract("fold_in_rows", 2, tables.row_schema(1), ("node_ix",), file_format="arrow")
 _METRICS = TableContract("metrics", 1, pa.schema([]), (), file_format="json")
 _RELEASE = TableContract("release", 1, pa.schema([]), (), file_format="json")
 

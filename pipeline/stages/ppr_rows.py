@@ -64,6 +64,6 @@ def push_rows(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]
     walks = WalkGraph.read(GraphFiles.from_json(payload["graph"]))
     first, stop = walks.rows_between(*payload["range"])
     rows = Rows(hashed_rows(walks, first, stop, settings), np.zeros(stop - first))
-    form = RowFormat(settings.dim, has_magnitude=False)
+    form = RowFormat(settings.dim, has_noise_scale=False)
     write_rows(attempt.path("rows", BATCHES), walks.node_ix[first:stop], rows, form)
     return {"rows_rows": stop - first}

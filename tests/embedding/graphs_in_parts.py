@@ -279,7 +279,7 @@ def embed(given: GraphInParts, embedding: EmbeddingConfig, folder: Path) -> tupl
 
 
 def rows_of(done: Embedded, given: GraphInParts, dim: int) -> Rows:
-    """Join what the files hold; every column and every magnitude of a node with edges is in exactly one of them."""
+    """Join what the files hold; every column and every noise scale of a node with edges is in exactly one of them."""
     rows = Rows.zeros(given.nodes, dim)
     written = np.zeros((given.nodes, dim + 1), np.int64)
     for file, count, _ in done.files:
@@ -290,8 +290,8 @@ def rows_of(done: Embedded, given: GraphInParts, dim: int) -> Rows:
             width = some.values.shape[1]
             rows.values[node_ix, first : first + width] = some.values
             written[node_ix, first : first + width] += 1
-            if "magnitude" in schema.names:
-                rows.magnitude[node_ix] = some.magnitude
+            if "noise_scale" in schema.names:
+                rows.noise_scale[node_ix] = some.noise_scale
                 written[node_ix, dim] += 1
             seen += node_ix.size
         assert seen == count

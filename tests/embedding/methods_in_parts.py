@@ -45,7 +45,7 @@ class Done:
     @property
     def finished(self) -> np.ndarray:
         """Rows as published; ``rows`` stay as they are."""
-        rows = Rows(self.rows.values.copy(), self.rows.magnitude.copy())
+        rows = Rows(self.rows.values.copy(), self.rows.noise_scale.copy())
         strength = self.made.graph.strength
         method_for(self.settings).finish(rows, np.arange(self.made.nodes), strength, None, self.settings)
         return rows.values

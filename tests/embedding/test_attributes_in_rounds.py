@@ -106,7 +106,7 @@ def test_any_tree_any_features(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder:
         got = embedded(made, known, embedding, Path(folder))
     graph, parameters = oracle_of(made, known, embedding)
-    want, magnitude, _ = simulate(graph, made.home, made.is_split, parameters)
+    want, noise_scale, _ = simulate(graph, made.home, made.is_split, parameters)
     dense = dense_powers(graph, parameters)
     if np.abs(want).max(initial=0) >= 2.0**64 or dense.clearness.min() <= 4 * ZERO_BELOW:
         return  # beyond float32, or some zero may have gone either way
@@ -115,8 +115,8 @@ def test_any_tree_any_features(data: st.DataObject) -> None:
     np.testing.assert_array_less(off, (1 + is_narrow) * dense.error + 1e-30)
     np.testing.assert_array_less(np.linalg.norm(got.values - dense.rows, axis=1), dense.error * 1.001 + 1e-30)
     np.testing.assert_array_less(
-        np.abs(got.magnitude - magnitude),
-        (1e-6 + is_narrow * 2.0**-8) * magnitude + (1 + is_narrow) * dense.magnitude_error + 1e-30,
+        np.abs(got.noise_scale - noise_scale),
+        (1e-6 + is_narrow * 2.0**-8) * noise_scale + (1 + is_narrow) * dense.noise_scale_error + 1e-30,
     )
 
 
@@ -157,7 +157,7 @@ def test_any_number_of_shards_gives_the_same_bits(case: dict[str, Any], items: i
     (alone, alone_sums), (shared, shared_sums) = results
     assert np.abs(alone.values).max() > 0
     assert shared.values.tobytes() == alone.values.tobytes()
-    assert shared.magnitude.tobytes() == alone.magnitude.tobytes()
+    assert shared.noise_scale.tobytes() == alone.noise_scale.tobytes()
     assert (alone_sums is None) == (shared_sums is None)
     if alone_sums and shared_sums:
         assert alone_sums.to_json() == shared_sums.to_json()
@@ -170,15 +170,15 @@ def test_start_rows_and_own_influence_have_the_same_bits_in_every_block(tmp_path
     embedding = EmbeddingConfig(dim=40, self_influence=0.7, degree_power=-0.5)
     asked = settings_of(made, embedding)
     (one,) = [read(block) for block in blocks_of(made, known, tmp_path / "one")]
-    whole, total = start_of(one, asked), Classic().first_total(one, np.arange(one.node_ix.size), asked)
+    whole, total = start_of(one, asked), Classic().initial_total(one, np.arange(one.node_ix.size), asked)
     blocks = [read(block) for block in blocks_of(many, known, tmp_path / "many")]
     assert len(blocks) > 1
     for block in blocks:
         here = np.searchsorted(one.node_ix, block.node_ix)
         assert start_of(block, asked).tobytes() == whole[here].tobytes()
-        own = Classic().first_total(block, np.arange(block.node_ix.size), asked)
+        own = Classic().initial_total(block, np.arange(block.node_ix.size), asked)
         assert own.values.tobytes() == total.values[here].tobytes()
-        assert own.magnitude.tobytes() == total.magnitude[here].tobytes()
+        assert own.noise_scale.tobytes() == total.noise_scale[here].tobytes()
         some = slice(2, 9)
         assert (
             start_rows(block, some, None, asked).tobytes()
@@ -192,12 +192,12 @@ def test_low_pass_starts_where_two_tower_does(tmp_path: Path) -> None:
     made = graph(20, 1).in_one_block()
     (block,) = [read(files) for files in blocks_of(made, random_features(made.nodes), tmp_path)]
     asked = settings_of(made, EmbeddingConfig(dim=16))
-    first, stop = LowPass().travelling(block, asked)
+    first, stop = LowPass().exchanged_range(block, asked)
     rows = TwoTower().start(block, asked)
     own = start_rows(replace(block, features=None), slice(first, stop), None, asked)
     assert (rows != own).any(axis=1).sum() > 10
     assert LowPass().start(block, asked).tobytes() == rows.tobytes()
-    kept = LowPass().first_kept(block, np.arange(first, stop), asked).values
+    kept = LowPass().initial_carry(block, np.arange(first, stop), asked).values
     assert any(kept[:, 16 * k : 16 * k + 16].tobytes() == rows.tobytes() for k in range(3))  # T_0
 
 

@@ -54,9 +54,9 @@ def check(made: GraphInParts, embedding: EmbeddingConfig) -> tuple[Done, DenseFi
         assert np.linalg.norm(np.where(alive, want.rows - dense.rows, 0.0)) <= 2.0**-26 * dense.error + 1e-30
     if made.items:
         items = np.flatnonzero(alive[: made.items, 0])
-        slack = 1e-5 * want.magnitude[items].max(initial=0.0) + dense.error * math.sqrt(made.nodes)
+        slack = 1e-5 * want.noise_scale[items].max(initial=0.0) + dense.error * math.sqrt(made.nodes)
         if not is_narrow:
-            assert (np.abs(done.rows.magnitude[items] - want.magnitude[items]) <= slack + 1e-30).all()
+            assert (np.abs(done.rows.noise_scale[items] - want.noise_scale[items]) <= slack + 1e-30).all()
         # A bound from above, and at most two steps beyond what 2**-10 of it is.
         step = 2.0 ** math.frexp(want.bound)[1] * 2.0**-10
         assert (1 - 1e-5) * want.bound <= largest <= want.bound * (1 + 1e-5) + 2 * step
@@ -101,7 +101,7 @@ def test_any_number_of_shards_gives_the_same_bits(items: int, dtype: str) -> Non
         assert np.abs(runs[0].rows.values).max() > 0
         for other in runs[1:]:
             assert other.rows.values.tobytes() == runs[0].rows.values.tobytes()
-            assert other.rows.magnitude.tobytes() == runs[0].rows.magnitude.tobytes()
+            assert other.rows.noise_scale.tobytes() == runs[0].rows.noise_scale.tobytes()
             assert other.report == runs[0].report
             assert other.moved["partials"] == runs[0].moved["partials"]
 
@@ -148,7 +148,7 @@ def test_rounding_does_not_decide_the_bound_of_a_regular_graph(bound: float) -> 
     # Its ratios are whole but for rounding, which is another in every tree.
     settings_ = settings_for(random_tree(2, 5, 0), low_pass())
     found = {
-        float(METHODS["largest"].rounds.conclude(0, [{"ratio": np.array([ratio])}], settings_)["largest"][0])
+        float(METHODS["largest"].rounds.reduce_facts(0, [{"ratio": np.array([ratio])}], settings_)["largest"][0])
         for ratio in (bound * (1 - 2.0**-22), bound, bound * (1 + 2.0**-22))
     }
     assert len(found) == 1

@@ -92,7 +92,7 @@ def embed_mode(
         rows_of(Known(first, sets, weight[first:stop], made.home[first:stop], wanted))
         for first, stop in ((0, made.nodes // 2), (made.nodes // 2, made.nodes))
     ]
-    rows = Rows(*(np.concatenate([getattr(rows, name) for rows, _ in pieces]) for name in ("values", "magnitude")))
+    rows = Rows(*(np.concatenate([getattr(rows, name) for rows, _ in pieces]) for name in ("values", "noise_scale")))
     return rows, np.concatenate([is_made for _, is_made in pieces]), laid
 
 
@@ -123,9 +123,9 @@ def check(made: GraphInParts, embedding: EmbeddingConfig, bounds: Bounds = ROOMY
     assert not got.values[~is_made].any()
     if not want.in_doubt:
         np.testing.assert_array_less(np.linalg.norm(got.values - want.rows, axis=1), want.error + 1e-30)
-        # A magnitude adds up norms of rows, which are as far off as those: much, where rows nearly cancel.
-        off = np.abs(got.magnitude - want.magnitude)
-        np.testing.assert_array_less(off, 2e-6 * want.magnitude + want.magnitude_error + 1e-30)
+        # A noise scale adds up norms of rows, which are as far off as those: much, where rows nearly cancel.
+        off = np.abs(got.noise_scale - want.noise_scale)
+        np.testing.assert_array_less(off, 2e-6 * want.noise_scale + want.noise_scale_error + 1e-30)
     return got, laid
 
 
@@ -184,7 +184,7 @@ def test_one_part_is_the_graph_itself(boundary: dict[str, Any], items: int, tmp_
     exchange, _ = embed(made, config(made.form), tmp_path / "exchange")
     rows, is_made, _ = embed_mode(made, config(made.form, **boundary), tmp_path / "mode")
     np.testing.assert_array_equal(rows.values, exchange.values)
-    np.testing.assert_array_equal(rows.magnitude, exchange.magnitude)
+    np.testing.assert_array_equal(rows.noise_scale, exchange.noise_scale)
     np.testing.assert_array_equal(is_made, made.home >= 0)
 
 
@@ -264,7 +264,7 @@ def test_bytes_do_not_depend_on_the_files_of_edges(boundary: dict[str, Any], tmp
     one, _, _ = embed_mode(made, config("classic", **boundary), tmp_path / "one", bounds, edge_files=1)
     two, _, _ = embed_mode(other, config("classic", **boundary), tmp_path / "two", bounds, edge_files=5)
     np.testing.assert_array_equal(one.values.view(np.uint32), two.values.view(np.uint32))
-    np.testing.assert_array_equal(one.magnitude, two.magnitude)
+    np.testing.assert_array_equal(one.noise_scale, two.noise_scale)
 
 
 @pytest.mark.parametrize(

@@ -35,16 +35,16 @@ CLEAR = 2.0**-4
 
 
 def check(made: GraphInParts, embedding: EmbeddingConfig) -> tuple[Rows, np.ndarray, np.ndarray]:
-    """Hold the rounds against the simulator; return both rows and the simulator's magnitudes."""
+    """Hold the rounds against the simulator; return both rows and the simulator's noise scales."""
     parameters = parameters_of(made.form, embedding)
     with tempfile.TemporaryDirectory() as folder:
         got, done = embed(made, embedding, Path(folder))
         found = moved(done)
-    want, magnitude, travelled = simulate(made.graph, made.home, made.is_split, parameters)
+    want, noise_scale, travelled = simulate(made.graph, made.home, made.is_split, parameters)
     dense = dense_powers(made.graph, parameters)
     if np.abs(want).max(initial=0) >= 2.0**64:
         # Weights of 2**-32 and three powers leave float32's range: such a table is refused where it is published.
-        return got, want, magnitude
+        return got, want, noise_scale
 
     off = np.linalg.norm(got.values - want, axis=1)
     norm = np.linalg.norm(want, axis=1)
@@ -55,19 +55,19 @@ def check(made: GraphInParts, embedding: EmbeddingConfig) -> tuple[Rows, np.ndar
         np.testing.assert_array_less(off, (1 + is_narrow) * dense.error + 1e-30)
         np.testing.assert_array_less(np.linalg.norm(got.values - dense.rows, axis=1), dense.error * 1.001 + 1e-30)
         np.testing.assert_array_less(
-            np.abs(got.magnitude - magnitude),
-            (1e-6 + is_narrow * 2.0**-8) * magnitude + (1 + is_narrow) * dense.magnitude_error + 1e-30,
+            np.abs(got.noise_scale - noise_scale),
+            (1e-6 + is_narrow * 2.0**-8) * noise_scale + (1 + is_narrow) * dense.noise_scale_error + 1e-30,
         )
     if dense.clearness.min() >= CLEAR and not is_narrow:
-        np.testing.assert_array_less(off, 1e-5 * norm + 2.0**-22 * magnitude + 1e-30)
-        np.testing.assert_allclose(got.magnitude, magnitude, rtol=1e-6)
-        is_zero = np.linalg.norm(got.values.astype(np.float64), axis=1) <= ZERO_BELOW * got.magnitude
-        ratio = np.divide(norm, magnitude, out=np.ones_like(norm), where=magnitude > 0)
+        np.testing.assert_array_less(off, 1e-5 * norm + 2.0**-22 * noise_scale + 1e-30)
+        np.testing.assert_allclose(got.noise_scale, noise_scale, rtol=1e-6)
+        is_zero = np.linalg.norm(got.values.astype(np.float64), axis=1) <= ZERO_BELOW * got.noise_scale
+        ratio = np.divide(norm, noise_scale, out=np.ones_like(norm), where=noise_scale > 0)
         certain = (ratio < ZERO_BELOW / 2) | (ratio > ZERO_BELOW * 2)
-        np.testing.assert_array_equal(is_zero[certain], (norm <= ZERO_BELOW * magnitude)[certain])
+        np.testing.assert_array_equal(is_zero[certain], (norm <= ZERO_BELOW * noise_scale)[certain])
     if len(made.parts) > 1:
         assert {name: found[name] for name in travelled} == travelled
-    return got, want, magnitude
+    return got, want, noise_scale
 
 
 @settings(max_examples=60)
@@ -100,10 +100,10 @@ def test_the_promise_as_it_stands_on_graphs_of_some_size(items: int, parts: int)
         made = random_tree(parts, items, seed)
         embedding = EmbeddingConfig(dim=64, seed=seed, powers=2, normalize_powers=bool(seed))
         dense = dense_powers(made.graph, parameters_of(made.form, embedding))
-        got, want, magnitude = check(made, embedding)
+        got, want, noise_scale = check(made, embedding)
         off = np.linalg.norm(got.values - want, axis=1)
         assert dense.clearness.min() > 4 * ZERO_BELOW
-        assert (off <= 1e-5 * np.linalg.norm(want, axis=1) + 2.0**-22 * magnitude).all()
+        assert (off <= 1e-5 * np.linalg.norm(want, axis=1) + 2.0**-22 * noise_scale).all()
 
 
 def classic(**changes: object) -> EmbeddingConfig:
@@ -152,13 +152,13 @@ def nearly_cancelling(share: float, apart: bool) -> GraphInParts:
 
 @pytest.mark.parametrize("apart", [False, True])
 @pytest.mark.parametrize("exponent", [-4, -10, -16, -17, -19, -20, -32])
-def test_rows_that_nearly_cancel_are_kept_or_zero_as_the_yardstick_says(exponent: int, apart: bool) -> None:
+def test_rows_that_nearly_cancel_are_kept_or_zero_as_the_noise_scale_says(exponent: int, apart: bool) -> None:
     made = nearly_cancelling(2.0**exponent, apart)
     embedding = classic(dim=1, sparsity=1.0, iteration_weights=[1.0], normalize_powers=False)
-    got, want, magnitude = check(made, embedding)
-    assert abs(want[0, 0]) == pytest.approx(2.0**exponent * magnitude[0], rel=1e-9)
-    assert abs(got.values[0, 0] - want[0, 0]) <= 1e-5 * abs(want[0, 0]) + 2.0**-22 * magnitude[0]
-    rows = Rows(got.values.copy(), got.magnitude.copy())
+    got, want, noise_scale = check(made, embedding)
+    assert abs(want[0, 0]) == pytest.approx(2.0**exponent * noise_scale[0], rel=1e-9)
+    assert abs(got.values[0, 0] - want[0, 0]) <= 1e-5 * abs(want[0, 0]) + 2.0**-22 * noise_scale[0]
+    rows = Rows(got.values.copy(), got.noise_scale.copy())
     published = embedding.model_copy(update={"normalize_rows": True})
     settings_ = settings_of(made, published)
     method_for(settings_).finish(rows, np.arange(3), made.graph.strength, None, settings_)
@@ -200,8 +200,8 @@ def test_narrow_rows_stay_near_whatever_the_tree(dtype: str, items: int) -> None
         made = random_tree(parts, items, parts)
         results = []
         for tree in (made, made.in_one_block()):
-            got, _, magnitude = check(tree, EmbeddingConfig(dim=64, boundary_dtype=dtype, powers=2))
+            got, _, noise_scale = check(tree, EmbeddingConfig(dim=64, boundary_dtype=dtype, powers=2))
             results.append(got.values.astype(np.float64))
         off = np.linalg.norm(results[0] - results[1], axis=1)
-        assert 0 < off.max() <= limit * np.linalg.norm(magnitude)
-        assert (off <= limit * np.maximum(magnitude, 0)).all()
+        assert 0 < off.max() <= limit * np.linalg.norm(noise_scale)
+        assert (off <= limit * np.maximum(noise_scale, 0)).all()

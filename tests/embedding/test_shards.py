@@ -57,7 +57,7 @@ def test_any_number_of_shards_gives_the_same_bits(case: int, items: int, parts: 
     for shards in (2, 3, 8) if parts == 1 else SOME_SHARDS[case]:
         got, done, runner = embedded(made, tmp_path / str(shards), **config, shards=shards)
         assert got.values.tobytes() == want.values.tobytes()
-        assert got.magnitude.tobytes() == want.magnitude.tobytes()
+        assert got.noise_scale.tobytes() == want.noise_scale.tobytes()
         assert done.rows_moved == alone.rows_moved
         assert done.floats_moved == alone.floats_moved
         assert (done.sums is None) == (alone.sums is None)
@@ -99,9 +99,9 @@ def test_noise_in_one_shard_is_judged_by_the_whole_row(has_signal: bool, parts: 
     want, *_ = embedded(made, tmp_path / "alone", **config)
     got, *_ = embedded(made, tmp_path / "shards", **config, shards=2)
     assert got.values.tobytes() == want.values.tobytes()
-    assert got.magnitude.tobytes() == want.magnitude.tobytes()
+    assert got.noise_scale.tobytes() == want.noise_scale.tobytes()
     assert (got.values[0, :16] != 0).any() == has_signal
-    assert got.magnitude[0] == has_signal
+    assert got.noise_scale[0] == has_signal
 
 
 def test_a_killed_sharded_run_keeps_what_is_done(tmp_path: Path) -> None:

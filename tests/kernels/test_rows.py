@@ -69,9 +69,9 @@ def test_norms_of_extreme_rows_are_finite() -> None:
 def test_rows_of_rounding_noise_are_zero_and_others_unit() -> None:
     limit = 2.0**-18
     norms = np.array([1.0, limit, math.nextafter(limit, 1.0), 0.0, 0.0, 4.0])
-    magnitudes = np.array([1.0, 1.0, 1.0, 0.0, 1.0, 0.0])
+    noise_scales = np.array([1.0, 1.0, 1.0, 0.0, 1.0, 0.0])
     want = [1.0, 0.0, 1.0 / norms[2], 0.0, 0.0, 0.25]
-    np.testing.assert_array_equal(unit_or_zero_scales(norms, magnitudes), want)
+    np.testing.assert_array_equal(unit_or_zero_scales(norms, noise_scales), want)
 
 
 @given(shapes)

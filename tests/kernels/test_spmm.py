@@ -68,10 +68,10 @@ def test_rows_agree_with_scipy_in_float64_within_the_rounding() -> None:
     shape = (len(lengths), 200)
     # A copy: abs() merges repeated entries in place.
     matrix = sparse.csr_array((weights.astype(np.float64), indices, indptr), shape=shape, copy=True)
-    magnitude = abs(matrix) @ np.abs(x).astype(np.float64)
+    noise_scale = abs(matrix) @ np.abs(x).astype(np.float64)
     error = np.abs(product(indptr, indices, weights, x) - matrix @ x.astype(np.float64))
     # RUN - 1 additions, one product and one final rounding, each off by a unit of what is added.
-    np.testing.assert_array_less(error, (RUN + 1) * UNIT * 1.001 * magnitude + 1e-300)
+    np.testing.assert_array_less(error, (RUN + 1) * UNIT * 1.001 * noise_scale + 1e-300)
 
 
 @pytest.mark.parametrize("dim", [1, 16, 100, 128, 200])

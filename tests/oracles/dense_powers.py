@@ -21,14 +21,14 @@ NARROWING = {"float32": 0.0, "float16": 2.0**-11 + 4 * 2.0**-39, "int8": 4 * 0.5
 class Dense:
     """Rows before the last normalisation.
 
-    rows (n, dim), magnitude (n,): the S of a row. error, magnitude_error (n,): bounds on what float32 may be off,
+    rows (n, dim), noise_scale (n,). error, noise_scale_error (n,): bounds on what float32 may be off,
     propagated from power to power. clearness (n,): ‖x‖/S of the start row or power where it is least, 1 without edges.
     """
 
     rows: np.ndarray
-    magnitude: np.ndarray
+    noise_scale: np.ndarray
     error: np.ndarray
-    magnitude_error: np.ndarray
+    noise_scale_error: np.ndarray
     clearness: np.ndarray
 
 
@@ -49,37 +49,37 @@ def dense_powers(graph: Graph, parameters: Parameters) -> Dense:
     scale_before = _power(graph.strength, before) if before else np.ones(n)
     transition = _power(graph.strength, after)[:, None] * adjacency * scale_before
     x, error = start, _start_error(graph, parameters, start)
-    rows, magnitude, clearness = np.zeros_like(x), np.zeros(n), _start_clearness(graph, parameters, start)
-    bound, magnitude_bound = np.zeros(n), np.zeros(n)
+    rows, noise_scale, clearness = np.zeros_like(x), np.zeros(n), _start_clearness(graph, parameters, start)
+    bound, noise_scale_bound = np.zeros(n), np.zeros(n)
     if weight := parameters.self_influence:
         norm, size = _norms(x), start_sizes(graph, parameters)
         if parameters.normalize_powers:
             counts = (norm > ZERO_BELOW * size) & (graph.degree > 0)
             safe = np.where(counts, norm, 1.0)
-            rows, magnitude = np.where(counts, weight / safe, 0.0)[:, None] * x, np.where(counts, weight, 0.0)
+            rows, noise_scale = np.where(counts, weight / safe, 0.0)[:, None] * x, np.where(counts, weight, 0.0)
             bound = weight * np.where(counts, np.minimum(2.0, 2 * error / safe), 0.0)
-            magnitude_bound = weight * (counts & (error >= 0.75 * norm))
+            noise_scale_bound = weight * (counts & (error >= 0.75 * norm))
         else:
             has_edges = graph.degree > 0
-            rows, magnitude = weight * x * has_edges[:, None], weight * np.maximum(norm, size) * has_edges
-            bound, magnitude_bound = weight * error * has_edges, weight * error * has_edges
+            rows, noise_scale = weight * x * has_edges[:, None], weight * np.maximum(norm, size) * has_edges
+            bound, noise_scale_bound = weight * error * has_edges, weight * error * has_edges
     for weight in parameters.iteration_weights:
         x, size, error, size_error = product(transition, x, error)
         norm = _norms(x)
         clearness = np.minimum(clearness, _ratio(norm, size))
         if not parameters.normalize_powers:
-            rows, magnitude = rows + weight * x, magnitude + weight * size
-            bound, magnitude_bound = bound + weight * error, magnitude_bound + weight * size_error
+            rows, noise_scale = rows + weight * x, noise_scale + weight * size
+            bound, noise_scale_bound = bound + weight * error, noise_scale_bound + weight * size_error
             continue
         counts = norm > ZERO_BELOW * size
         safe = np.where(counts, norm, 1.0)
         rows = rows + np.where(counts, weight / safe, 0.0)[:, None] * x
-        magnitude = magnitude + np.where(counts, weight, 0.0)
+        noise_scale = noise_scale + np.where(counts, weight, 0.0)
         bound = bound + weight * np.where(counts, np.minimum(2.0, 2 * error / safe), 0.0)
         # So far off, a row may be zero that is not, or the other way.
-        magnitude_bound = magnitude_bound + weight * (counts & (error >= 0.75 * norm))
+        noise_scale_bound = noise_scale_bound + weight * (counts & (error >= 0.75 * norm))
     additions = 4 * UNIT * (len(parameters.iteration_weights) + 1)
-    return Dense(rows, magnitude, bound + additions * magnitude, magnitude_bound + UNIT * magnitude, clearness)
+    return Dense(rows, noise_scale, bound + additions * noise_scale, noise_scale_bound + UNIT * noise_scale, clearness)
 
 
 def _two_tower(
@@ -100,9 +100,9 @@ def _two_tower(
         clearness[item] = np.minimum(clearness[item], _ratio(_norms(z), of_z[0]))
     rows = np.zeros_like(start)
     rows[~item], rows[item] = u, z
-    yardsticks = np.zeros((3, item.size))
-    yardsticks[:, ~item], yardsticks[:, item] = of_u, of_z
-    return Dense(rows, *yardsticks, clearness)
+    noise_scales = np.zeros((3, item.size))
+    noise_scales[:, ~item], noise_scales[:, item] = of_u, of_z
+    return Dense(rows, *noise_scales, clearness)
 
 
 def _start_error(graph: Graph, parameters: Parameters, start: np.ndarray) -> np.ndarray:
@@ -127,7 +127,7 @@ class _Product:
     def __call__(
         self, matrix: np.ndarray, x: np.ndarray, error: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Return rows, magnitude, error of the rows, error of the magnitude."""
+        """Return rows, noise_scale, error of the rows, error of the noise scale."""
         size = np.abs(matrix) @ _norms(x)
         spread = np.abs(matrix) @ error
         rounding = (self.rounding + self.narrowing) * (size + spread)

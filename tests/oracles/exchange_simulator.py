@@ -63,7 +63,7 @@ class Exchange:
             part = self._parts[part_id]
             yield Here(part_id, part, self, {v: x[v] for v in sorted(part.nodes) if self.travels[v]})
 
-    def product(self, step: Step, x: np.ndarray, dtype: str, *, has_magnitude: bool = False) -> np.ndarray:
+    def product(self, step: Step, x: np.ndarray, dtype: str, *, has_noise_scale: bool = False) -> np.ndarray:
         """Complete rows of a product: whole nodes' from their part, split ones' sums of partial rows."""
         total = np.zeros_like(x)
         for here in self.views(x):
@@ -71,7 +71,7 @@ class Exchange:
                 is_here = here.is_home_of(v)
                 if self.is_split[v]:
                     total[v] += row if is_here else narrow(row, dtype)
-                    self._count("partials", 0 if is_here else 1, row.size, dtype, has_magnitude=has_magnitude)
+                    self._count("partials", 0 if is_here else 1, row.size, dtype, has_noise_scale=has_noise_scale)
                 elif is_here:
                     total[v] = row
         return total
@@ -80,12 +80,12 @@ class Exchange:
         """Count complete rows on their way to every other part that reads them."""
         for part_id, part in self._parts.items():
             ghosts = sum(1 for v in part.nodes if self.travels[v] and self.home[v] != part_id)
-            self._count("totals", ghosts, width, dtype, has_magnitude=False)
+            self._count("totals", ghosts, width, dtype, has_noise_scale=False)
 
-    def _count(self, name: str, rows: int, width: int, dtype: str, *, has_magnitude: bool) -> None:
+    def _count(self, name: str, rows: int, width: int, dtype: str, *, has_noise_scale: bool) -> None:
         entries = 4 * width if dtype == "float32" else {"float16": 2, "int8": 1}[dtype] * width + math.ceil(width / 16)
         self.travelled[name] += rows
-        self.travelled["bytes"] += rows * (entries + has_magnitude * (8 if dtype == "float32" else 2))
+        self.travelled["bytes"] += rows * (entries + has_noise_scale * (8 if dtype == "float32" else 2))
 
 
 def scaled_incidence(graph: Graph, user_power: float, item_power: float) -> np.ndarray:

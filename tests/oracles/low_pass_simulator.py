@@ -44,7 +44,7 @@ class Filtered:
     """Rows before the last normalisation; and what was found before: ``largest`` is 1 of graphs of one type."""
 
     rows: np.ndarray
-    magnitude: np.ndarray
+    noise_scale: np.ndarray
     largest: float
     bound: float  # the largest eigenvalue's, before it is rounded up
     moments: list[float]
@@ -74,15 +74,15 @@ def simulate_low_pass(
         if not is_end:
             x = np.array([narrow(row, dtype) for row in x])
             exchange.send(parameters.dim, dtype)
-    rows, magnitude = x, np.zeros(len(x))
+    rows, noise_scale = x, np.zeros(len(x))
     if step.has_items:
-        rows = exchange.product(step.rows, x, dtype, has_magnitude=True)
+        rows = exchange.product(step.rows, x, dtype, has_noise_scale=True)
         for here in exchange.views(x):
             for user, row in step.users(here).items():
                 rows[user] = row
         users = np.where(exchange.travels, 0.0, np.linalg.norm(rows, axis=1))
-        magnitude = np.abs(step.dense.T) @ users  # of items: of what they are the last sums of
-    return Filtered(rows, magnitude, largest, bound, moments, exchange.travelled)
+        noise_scale = np.abs(step.dense.T) @ users  # of items: of what they are the last sums of
+    return Filtered(rows, noise_scale, largest, bound, moments, exchange.travelled)
 
 
 class _Step:

@@ -18,12 +18,12 @@ from tests.oracles.simulator import ZERO_BELOW, Graph, Parameters
 
 @dataclass
 class Made:
-    """Rows before the last step: (n, dim), (n,) magnitudes, (n,) bounds on both, (n,) which nodes have a row."""
+    """Rows before the last step: (n, dim), (n,) noise scales, (n,) bounds on both, (n,) which nodes have a row."""
 
     rows: np.ndarray
-    magnitude: np.ndarray
+    noise_scale: np.ndarray
     error: np.ndarray
-    magnitude_error: np.ndarray
+    noise_scale_error: np.ndarray
     is_made: np.ndarray
     in_doubt: bool  # the zero of some power may have gone either way
 
@@ -49,7 +49,7 @@ def halo(graph: Graph, home: np.ndarray, parameters: Parameters, hops: int) -> M
         is_inside = np.isin(np.arange(n), sorted(inside))
         dense, _ = _on(graph, is_inside[graph.src] & is_inside[graph.dst], parameters)
         here = home == part
-        for name in ("rows", "magnitude", "error", "magnitude_error"):
+        for name in ("rows", "noise_scale", "error", "noise_scale_error"):
             getattr(made, name)[here] = getattr(dense, name)[here]
         made.in_doubt |= _in_doubt(dense)
     return made
@@ -85,8 +85,8 @@ def border(
             column += width
         else:
             total.rows += share[:, None] * dense.rows
-        total.magnitude += share * dense.magnitude
-        total.magnitude_error += share * dense.magnitude_error
+        total.noise_scale += share * dense.noise_scale
+        total.noise_scale_error += share * dense.noise_scale_error
         total.error += share * dense.error + 2 * UNIT * np.linalg.norm(total.rows, axis=1)
         total.is_made |= kept > 0
         total.in_doubt |= _in_doubt(dense)
@@ -99,7 +99,7 @@ def quotient(graph: Graph, home: np.ndarray, paths: Mapping[int, str], parameter
     _, kept = _on(graph, home[graph.src] == home[graph.dst], parameters)
     dense = dense_powers(*parts_graph(graph, home, paths, parameters))
     norm = np.linalg.norm(dense.rows, axis=1)
-    is_sound = norm > ZERO_BELOW * dense.magnitude
+    is_sound = norm > ZERO_BELOW * dense.noise_scale
     unit = np.where(is_sound, 1 / np.where(is_sound, norm, 1), 0)[:, None] * dense.rows
     unit_error = np.where(is_sound, 2 * dense.error / np.where(is_sound, norm, 1), 0)
     place = {part: number for number, part in enumerate(sorted(paths))}
@@ -111,10 +111,10 @@ def quotient(graph: Graph, home: np.ndarray, paths: Mapping[int, str], parameter
         of_part = place[int(home[v])]
         made.rows[v] += scale * unit[of_part]
         # The row's length is off by its error at most; 1 - s is a difference of float64s here, of integers there.
-        made.magnitude_error[v] += weight * lost * made.error[v] + 1e-15 * weight * length
+        made.noise_scale_error[v] += weight * lost * made.error[v] + 1e-15 * weight * length
         made.error[v] += weight * lost * made.error[v] + 1e-15 * weight * length
         made.error[v] += scale * unit_error[of_part] + 2 * UNIT * np.linalg.norm(made.rows[v])
-        made.magnitude[v] += scale * bool(is_sound[of_part])
+        made.noise_scale[v] += scale * bool(is_sound[of_part])
     made.in_doubt |= _in_doubt(dense)
     made.is_made = home >= 0
     return made
@@ -147,8 +147,8 @@ def _on(graph: Graph, is_kept: np.ndarray, parameters: Parameters) -> tuple[Dens
 
 
 def _made(dense: Dense, is_made: np.ndarray) -> Made:
-    bounds = dense.error.copy(), dense.magnitude_error.copy()
-    return Made(dense.rows.copy(), dense.magnitude.copy(), *bounds, is_made, _in_doubt(dense))
+    bounds = dense.error.copy(), dense.noise_scale_error.copy()
+    return Made(dense.rows.copy(), dense.noise_scale.copy(), *bounds, is_made, _in_doubt(dense))
 
 
 def _in_doubt(dense: Dense) -> bool:

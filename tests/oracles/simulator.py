@@ -68,7 +68,7 @@ class Part:
 def simulate(
     graph: Graph, home: np.ndarray, is_split: np.ndarray, parameters: Parameters
 ) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
-    """Rows before the last normalisation, their magnitudes S, and how many rows travelled.
+    """Rows before the last normalisation, their noise scales, and how many rows travelled.
 
     Parameters
     ----------
@@ -76,13 +76,13 @@ def simulate(
 
     Returns
     -------
-    rows (n, dim) float64, magnitude (n,) float64, {"partials": rows sent to homes, "totals": rows sent on, "bytes":
-    of their entries, scales and magnitudes}. In how many shards the columns are computed changes none of it.
+    rows (n, dim) float64, noise_scale (n,) float64, {"partials": rows sent to homes, "totals": rows sent on, "bytes":
+    of their entries, scales and noise scales}. In how many shards the columns are computed changes none of it.
     """
     parts = _place_edges(graph, home, is_split)
     two_tower = parameters.form == "two_tower"
     n, dim = graph.node_key.size, parameters.dim
-    result, magnitude = np.zeros((n, dim)), np.zeros(n)
+    result, noise_scale = np.zeros((n, dim)), np.zeros(n)
     travelled = {"partials": 0, "totals": 0, "bytes": 0}
     dtype = parameters.boundary_dtype
     travels = graph.is_target if two_tower else np.ones(n, bool)
@@ -95,10 +95,10 @@ def simulate(
         part.x = {v: start[v] for v in part.nodes if travels[v]}  # anyone can draw any row
 
     if not two_tower:
-        _add_start(result, magnitude, start, home >= 0, graph, parameters)
+        _add_start(result, noise_scale, start, home >= 0, graph, parameters)
     for number in range(rounds):
         is_last = number == rounds - 1
-        is_measured = is_last if two_tower else parameters.iteration_weights[number] != 0
+        needs_noise_scales = is_last if two_tower else parameters.iteration_weights[number] != 0
         inbox: dict[int, list[tuple[np.ndarray, float]]] = {}
         complete: dict[int, tuple[np.ndarray, float]] = {}
         for part_id in sorted(parts):
@@ -107,7 +107,7 @@ def simulate(
                 sums, users = _step_of_two_tower(graph, part, parameters)
                 if is_last:
                     for user, (row, size) in users.items():
-                        result[user], magnitude[user] = row, size
+                        result[user], noise_scale[user] = row, size
             else:
                 sums = _step_of_classic(graph, part, parameters)
             for v, (row, size) in sums.items():
@@ -115,7 +115,7 @@ def simulate(
                     is_away = part_id != home[v]
                     inbox.setdefault(v, []).append((narrow(row, dtype) if is_away else row, size))
                     travelled["partials"] += is_away
-                    travelled["bytes"] += is_away * (row_bytes + size_bytes * is_measured)
+                    travelled["bytes"] += is_away * (row_bytes + size_bytes * needs_noise_scales)
                 elif home[v] == part_id:
                     complete[v] = (row, size)
         for v, slices in inbox.items():
@@ -126,9 +126,9 @@ def simulate(
             if not is_last:
                 row = narrow(row, dtype)  # for every reader, near or far
             if two_tower:
-                result[v], magnitude[v] = row, size
+                result[v], noise_scale[v] = row, size
             else:
-                _add_power(result, magnitude, v, row, size, number, parameters)
+                _add_power(result, noise_scale, v, row, size, number, parameters)
             complete[v] = (row, size)
         for part_id, part in parts.items():
             part.x = {v: complete[v][0] for v in part.nodes if travels[v]}
@@ -136,7 +136,7 @@ def simulate(
                 ghosts = sum(1 for v in part.x if home[v] != part_id)
                 travelled["totals"] += ghosts
                 travelled["bytes"] += ghosts * row_bytes
-    return result, magnitude, travelled
+    return result, noise_scale, travelled
 
 
 def narrow(row: np.ndarray, dtype: str) -> np.ndarray:
@@ -229,7 +229,7 @@ def start_sizes(graph: Graph, parameters: Parameters) -> np.ndarray:
 
 def _add_start(
     result: np.ndarray,
-    magnitude: np.ndarray,
+    noise_scale: np.ndarray,
     start: np.ndarray,
     has_edges: np.ndarray,
     graph: Graph,
@@ -240,10 +240,10 @@ def _add_start(
         norm = float(np.linalg.norm(start[v]))
         if not parameters.normalize_powers:
             result[v] += weight * start[v]
-            magnitude[v] += weight * max(norm, sizes[v])
+            noise_scale[v] += weight * max(norm, sizes[v])
         elif norm > ZERO_BELOW * sizes[v]:
             result[v] += weight * start[v] / norm
-            magnitude[v] += weight
+            noise_scale[v] += weight
 
 
 def _power(strength: np.ndarray, exponent: float) -> np.ndarray:
@@ -292,7 +292,7 @@ def _settling_scale(graph: Graph, v: int, parameters: Parameters) -> float:
 
 def _add_power(
     result: np.ndarray,
-    magnitude: np.ndarray,
+    noise_scale: np.ndarray,
     v: int,
     row: np.ndarray,
     size: float,
@@ -302,9 +302,9 @@ def _add_power(
     weight = parameters.iteration_weights[number]
     if not parameters.normalize_powers:
         result[v] += weight * row
-        magnitude[v] += abs(weight) * size
+        noise_scale[v] += abs(weight) * size
         return
     norm = float(np.linalg.norm(row))
     if norm > ZERO_BELOW * size:
         result[v] += weight * row / norm
-        magnitude[v] += abs(weight)
+        noise_scale[v] += abs(weight)

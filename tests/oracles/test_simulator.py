@@ -15,7 +15,7 @@ from tests.oracles.simulator import simulate
 def test_any_tree_gives_the_powers_of_the_matrix(data: st.DataObject) -> None:
     given_graph = data.draw(graphs_in_parts())
     parameters = parameters_of(given_graph.form, data.draw(embeddings(given_graph.form)))
-    rows, magnitude, _ = simulate(given_graph.graph, given_graph.home, given_graph.is_split, parameters)
+    rows, noise_scale, _ = simulate(given_graph.graph, given_graph.home, given_graph.is_split, parameters)
     want = dense_powers(given_graph.graph, parameters)
     # The same bounds as float32's, of float64: 2**-29 of them, and twice that for the two being off together.
     off = np.linalg.norm(rows - want.rows, axis=1)
@@ -25,4 +25,4 @@ def test_any_tree_gives_the_powers_of_the_matrix(data: st.DataObject) -> None:
         return
     assert (off <= 2.0**-27 * want.error + 1e-300).all() or not is_clear
     if is_clear:
-        np.testing.assert_allclose(magnitude, want.magnitude, rtol=1e-9)
+        np.testing.assert_allclose(noise_scale, want.noise_scale, rtol=1e-9)

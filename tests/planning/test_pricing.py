@@ -148,18 +148,18 @@ def test_the_classic_form_joins_all_nodes_of_two_types() -> None:
 @pytest.mark.parametrize("dim", [1, 16, 35, 128])
 def test_a_row_takes_what_its_file_says(dtype: str, dim: int) -> None:
     work = two_tower(1, 1, dim, dtype)
-    assert work.row_bytes(dim) == RowFormat(dim, dtype=dtype, has_magnitude=False).row_bytes
-    assert work.row_bytes(dim) + work.magnitude_bytes == RowFormat(dim, dtype=dtype).row_bytes
+    assert work.row_bytes(dim) == RowFormat(dim, dtype=dtype, has_noise_scale=False).row_bytes
+    assert work.row_bytes(dim) + work.noise_scale_bytes == RowFormat(dim, dtype=dtype).row_bytes
 
 
 def two_tower(nodes: int, joined: int, dim: int, dtype: str = "float32") -> Work:
-    return Work(nodes, joined, dim, (Round(dim), Round(dim, is_measured=True)), dtype)
+    return Work(nodes, joined, dim, (Round(dim), Round(dim, needs_noise_scales=True)), dtype)
 
 
 @pytest.mark.parametrize("weights", [(1.0,), (0.0, 1.0, 0.0), (1.0, 0.0, 2.0)])
 def test_rounds_are_those_of_the_weights(weights: tuple[float, ...]) -> None:
     work = work_for(config_of(True, dim=8, iteration_weights=weights), 2, 2)
-    assert [one.is_measured for one in work.rounds] == [weight != 0 for weight in np.trim_zeros(weights, "b")]
+    assert [one.needs_noise_scales for one in work.rounds] == [weight != 0 for weight in np.trim_zeros(weights, "b")]
     assert work_for(config_of(False, powers=3), 9, 4).measured == 1
     assert len(work_for(config_of(False, powers=3), 9, 4).rounds) == 4
 

@@ -87,7 +87,7 @@ def _loop_and_more() -> Hostile:
 def _cancelling(leaves: int) -> Hostile:
     """Hubs between two camps whose random rows are opposite, each camp's nodes close together.
 
-    A hub's partial rows from the camps' parts are as long as its yardstick, and their sum is a given power of two
+    A hub's partial rows from the camps' parts are as long as its noise scale, and their sum is a given power of two
     of it. Random rows have entries of +-1, so that camps are found by looking.
     """
     dim = 4

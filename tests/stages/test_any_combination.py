@@ -149,8 +149,8 @@ def check_any_combination(data: st.DataObject) -> None:
         for some in (got, want):
             assert (np.linalg.norm(some.values - dense.rows, axis=1) <= 1.001 * dense.error + 1e-30).all()
     if dense.clearness.min() >= CLEAR:
-        assert (off <= 1e-5 * norm + 2.0**-22 * want.magnitude + 1e-30).all()
-        np.testing.assert_allclose(got.magnitude, want.magnitude, rtol=1e-6)
+        assert (off <= 1e-5 * norm + 2.0**-22 * want.noise_scale + 1e-30).all()
+        np.testing.assert_allclose(got.noise_scale, want.noise_scale, rtol=1e-6)
 
 
 QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large]

@@ -79,7 +79,7 @@ def test_rows_are_those_of_one_block(name: str, small: bool, place: Path) -> Non
     want, _ = rows_of(chain, cut_into(config, parts=1))
     norm = norms(want)
     assert norm.max() > 0
-    ratio = np.divide(norm, want.magnitude, out=np.ones_like(norm), where=want.magnitude > 0)
+    ratio = np.divide(norm, want.noise_scale, out=np.ones_like(norm), where=want.noise_scale > 0)
     certain = (ratio < ZERO_BELOW / 2) | (ratio > ZERO_BELOW * 2)
     parts = parts_for(name, small=small)
     cuts: list[dict[str, Any]] = [{"parts": parts, "method": method} for method in METHODS]
@@ -91,10 +91,10 @@ def test_rows_are_those_of_one_block(name: str, small: bool, place: Path) -> Non
             continue
         got, ended = rows_of(chain, cut_into(config, **cut))
         off = np.linalg.norm(got.values.astype(np.float64) - want.values, axis=1)
-        assert (off <= 1e-5 * norm + 2.0**-22 * want.magnitude).all(), (cut, off.max())
-        np.testing.assert_allclose(got.magnitude, want.magnitude, rtol=1e-6)
-        is_zero = norms(got) <= ZERO_BELOW * got.magnitude
-        np.testing.assert_array_equal(is_zero[certain], (norm <= ZERO_BELOW * want.magnitude)[certain])
+        assert (off <= 1e-5 * norm + 2.0**-22 * want.noise_scale).all(), (cut, off.max())
+        np.testing.assert_allclose(got.noise_scale, want.noise_scale, rtol=1e-6)
+        is_zero = norms(got) <= ZERO_BELOW * got.noise_scale
+        np.testing.assert_array_equal(is_zero[certain], (norm <= ZERO_BELOW * want.noise_scale)[certain])
         figures = ended.figures("partition")
         if "parts" in cut:
             assert figures["parts"] + figures["empty_parts_dropped"] == cut["parts"]

@@ -47,7 +47,7 @@ def test_figures_of_embed_count_what_travelled(tmp_path: Path) -> None:
         assert stated == ({} if dtype == "float32" else {"dtype": dtype})
     assert found["float32"]["rows_moved"] == found["int8"]["rows_moved"]
     rows = found["int8"]["rows_moved"]
-    # One step of P: partial rows of two rounds, the last with magnitudes, and totals of one.
+    # One step of P: partial rows of two rounds, the last with noise scales, and totals of one.
     assert rows["partials"] == 2 * rows["totals"] > 0
     floats = {dtype: figures["floats_moved_per_node"] for dtype, figures in found.items()}
     nodes = rows["totals"] * (3 * 64 + 2) / floats["float32"]

@@ -11,7 +11,7 @@ from pipeline.blocks.arrays import Block
 from pipeline.embedding.method_spec import MethodSpec
 from pipeline.embedding.ppr.walk_graph import WalkGraph
 from pipeline.embedding.products import set_norms
-from pipeline.embedding.rows import ColumnSums, Norms, Outlet, Rows, Settings
+from pipeline.embedding.rows import ColumnSums, Norms, Rows, RowSink, Settings
 from pipeline.embedding.whole_rounds import WholeRounds
 from pipeline.kernels.elementary import power_or_zero
 from pipeline.kernels.hashed_logs import hashed_logs
@@ -86,7 +86,7 @@ class PlainHashed(WholeRounds):
         """Return 1: all rows at once."""
         return 1
 
-    def is_measured(self, number: int, settings: Settings) -> bool:
+    def needs_noise_scales(self, number: int, settings: Settings) -> bool:
         """Return False: logarithms are added up in float64."""
         return False
 
@@ -94,7 +94,7 @@ class PlainHashed(WholeRounds):
         """Return True: rows are final."""
         return True
 
-    def travelling(self, block: Block, settings: Settings) -> tuple[int, int]:
+    def exchanged_range(self, block: Block, settings: Settings) -> tuple[int, int]:
         """Return all rows."""
         return 0, block.node_ix.size
 
@@ -103,20 +103,14 @@ class PlainHashed(WholeRounds):
         return np.empty((block.node_ix.size, 0), np.float32)
 
     def multiply(
-        self,
-        block: Block,
-        x: NDArray[np.float32],
-        number: int,
-        settings: Settings,
-        norms: Norms,
-        outlet: Outlet,
+        self, block: Block, x: NDArray[np.float32], number: int, settings: Settings, norms: Norms, sink: RowSink
     ) -> Rows:
         """Emit the rows of all nodes of a block that is the whole graph."""
         rows = hashed_rows(WalkGraph.of(block), 0, block.node_ix.size, settings)
-        outlet.emit(0, Rows(rows, np.zeros(len(rows))))
+        sink.emit(0, Rows(rows, np.zeros(len(rows))))
         return Rows.zeros(0, settings.dim)
 
-    def settle(self, rows: Rows, strength: NDArray[np.float64], settings: Settings) -> None:
+    def finalize_rows(self, rows: Rows, strength: NDArray[np.float64], settings: Settings) -> None:
         """Leave the rows."""
 
     def finish(

@@ -1,4 +1,4 @@
-"""The waves of tasks after the rounds of a sharded run: magnitudes, then sums over powers."""
+"""The waves of tasks after the rounds of a sharded run: noise scales, then sums over powers."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from pathlib import Path
 
 from pipeline.blocks.arrays import RowKind
 from pipeline.embedding.methods import method_for
+from pipeline.embedding.noise_scale_tasks import add_powers, compute_home_noise_scales, compute_part_noise_scales
 from pipeline.embedding.rows import Settings
 from pipeline.embedding.waves import BlockFiles, Round, Wave, by_shard, homes_of, partials_for, task_for
-from pipeline.embedding.yardsticks import add_powers, measure_homes, measure_part
 from pipeline.tasks import TaskRunner, run_missing
 
 
 def measure(
     runner: TaskRunner, blocks: Sequence[BlockFiles], settings: Settings, place: Path, rounds: Sequence[Round]
 ) -> Round:
-    """Make the magnitudes of all rows from what the shards have recorded, and the factors of powers."""
+    """Make the noise scales of all rows from what the shards have recorded, and the factors of powers."""
     nothing = settings.without_columns()
     measured = _measured(settings, len(blocks), rounds)
     tasks = []
@@ -28,7 +28,7 @@ def measure(
         ]
         payload = {"block": block.to_json(), "measured": payloads, "is_only_part": len(blocks) == 1}
         tasks.append(task_for(f"measures-products-{block.part_id:05d}", place, payload, nothing))
-    products = run_missing(runner, measure_part, tasks)
+    products = run_missing(runner, compute_part_noise_scales, tasks)
     tasks = []
     for position, block in enumerate(homes_of(blocks)):
         payloads = [
@@ -41,7 +41,7 @@ def measure(
         ]
         payload = {"block": block.to_json(), "measured": payloads}
         tasks.append(task_for(f"measures-homes-{block.part_id:05d}", place, payload, nothing))
-    return Round([products], [run_missing(runner, measure_homes, tasks)])
+    return Round([products], [run_missing(runner, compute_home_noise_scales, tasks)])
 
 
 def add_up(
@@ -110,7 +110,7 @@ class _Power:
 
 def _measured(settings: Settings, blocks: int, rounds: Sequence[Round]) -> list[_Power]:
     method = method_for(settings)
-    numbers = [number for number in range(method.rounds(settings)) if method.is_measured(number, settings)]
+    numbers = [number for number in range(method.rounds(settings)) if method.needs_noise_scales(number, settings)]
     if blocks == 1:  # one task did all rounds
         return [_Power(number, rounds[0], order, len(numbers)) for order, number in enumerate(numbers)]
     return [_Power(number, rounds[number], 0, 1) for number in numbers]

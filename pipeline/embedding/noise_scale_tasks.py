@@ -1,8 +1,8 @@
 """What needs all columns of a row, once the columns have been computed by several tasks.
 
-The rounds are linear in the columns; norms and magnitudes are not. Tasks of some columns leave the squares of
+The rounds are linear in the columns; norms and noise scales are not. Tasks of some columns leave the squares of
 what they multiplied, and these tasks go over the rounds again with the same code and no columns at all: what is
-left are the magnitudes. A sum over powers, whose terms are divided by norms, is then added up column by column.
+left are the noise scales. A sum over powers, whose terms are divided by norms, is then added up column by column.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from pipeline.tasks import Attempt
 
 
 @dataclass(frozen=True)
-class _Measures:
-    """Magnitudes of rows as they come, round by round."""
+class _NoiseScales:
+    """Noise scales of rows as they come, round by round."""
 
     node_ix: NDArray[np.int64]
     strength: NDArray[np.float64]
@@ -37,19 +37,19 @@ class _Measures:
     factors: list[NDArray[np.float64]]
 
     @classmethod
-    def of(cls, block: Block, local: NDArray[np.int64], settings: Settings) -> _Measures:
-        total = method_for(settings).first_total(block, local, settings)
+    def of(cls, block: Block, local: NDArray[np.int64], settings: Settings) -> _NoiseScales:
+        total = method_for(settings).initial_total(block, local, settings)
         return cls(block.node_ix[local], block.strength[local], total, [])
 
     def add(self, rows: Rows, measured: Mapping[str, Any], settings: Settings) -> None:
         method = method_for(settings)
-        method.settle(rows, self.strength, settings)
+        method.finalize_rows(rows, self.strength, settings)
         if not method.keeps_total:
-            self.total.magnitude[:] = rows.magnitude
+            self.total.noise_scale[:] = rows.noise_scale
             return
         factor, growth = method.weigh(rows, measured["number"], settings, RecordedNorms([measured["powers"]]))
         self.factors.append(factor)
-        self.total.magnitude[:] += growth
+        self.total.noise_scale[:] += growth
 
     def write(self, attempt: Attempt, sink: FileSink) -> dict[str, Any]:
         if self.factors:
@@ -59,14 +59,14 @@ class _Measures:
         return sink.counts
 
 
-def measure_part(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
-    """Task: magnitudes of a part's complete rows, and its share of those of split nodes, in all measured rounds."""
+def compute_part_noise_scales(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
+    """Task: noise scales of a part's complete rows, and its share of those of split nodes, in all measured rounds."""
     settings, block = Settings.from_json(payload["settings"]), block_of(payload)
     method = method_for(settings)
-    first, stop = method.travelling(block, settings)
+    first, stop = method.exchanged_range(block, settings)
     is_complete = (block.kind[first:stop] == RowKind.WHOLE) | payload["is_only_part"]
     complete = first + np.flatnonzero(is_complete)
-    sink, measures = FileSink(attempt, settings, block), _Measures.of(block, complete, settings)
+    sink, measures = FileSink(attempt, settings, block), _NoiseScales.of(block, complete, settings)
     partials: dict[str, list[Any]] = {"partials_slices": [], "kept_slices": []}
     sent_bytes = 0
     for measured in payload["measured"]:
@@ -83,14 +83,14 @@ def measure_part(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, A
     return {"part": block.part_id, **partials, "partials_moved": [0, sent_bytes], **result}
 
 
-def measure_homes(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
-    """Task: magnitudes of the split nodes that are at home in a part, in all measured rounds."""
+def compute_home_noise_scales(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
+    """Task: noise scales of the split nodes that are at home in a part, in all measured rounds."""
     settings, block = Settings.from_json(payload["settings"]), block_of(payload)
-    measures = _Measures.of(block, split_rows(block, settings), settings)
+    measures = _NoiseScales.of(block, split_rows(block, settings), settings)
     for measured in payload["measured"]:
         rows = Rows.zeros(measures.node_ix.size, 0)
         for here, partial in arrivals(measured["inbox"], measures.node_ix):
-            rows.magnitude[here] += partial.magnitude
+            rows.noise_scale[here] += partial.noise_scale
         measures.add(rows, measured, settings)
     return {"part": block.part_id, **measures.write(attempt, FileSink(attempt, settings, block))}
 
@@ -102,9 +102,9 @@ def add_powers(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any
     total = Rows.zeros(len(factors), settings.width)
     if settings.embedding.self_influence:  # else a block would be mapped for nothing
         block = block_of(payload)
-        first, stop = method_for(settings).travelling(block, settings)
+        first, stop = method_for(settings).exchanged_range(block, settings)
         here = first + np.flatnonzero(np.isin(block.kind[first:stop], payload["kinds"]))
-        total = method_for(settings).first_total(block, here, settings)
+        total = method_for(settings).initial_total(block, here, settings)
     for column, file in enumerate(payload["powers"]):
         seen: list[NDArray[np.int64]] = []
         first = 0
