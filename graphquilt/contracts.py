@@ -1,7 +1,4 @@
-"""The columns of the published tables, as their readers know them.
-
-This is the readers' own copy: a test holds it equal to the contracts that the pipeline writes by (``schemas``).
-"""
+"""The columns of the published tables. The pipeline's contracts (``schemas``) add their keys and rules."""
 
 from __future__ import annotations
 
@@ -82,10 +79,10 @@ def node_embeddings(dim: int) -> TableColumns:
                 _required("node_type", pa.string()),
                 _required("node_id", pa.string()),
                 _required("embedding", _vector(dim)),
-                _required("norm", pa.float32()),
-                _required("degree", pa.int64()),
-                _required("weight", pa.float32()),
-                _required("cluster_path", pa.string()),
+                _required("norm", pa.float32()),  # of the row as published
+                _required("degree", pa.int64()),  # neighbours
+                _required("weight", pa.float32()),  # as of the date
+                _required("cluster_path", pa.string()),  # the leaf's way from the root; "" without edges
             ]
         ),
     )
@@ -115,8 +112,8 @@ PPR_NEIGHBORS = TableColumns(
             _required("node_id", pa.string()),
             _required("neighbor_type", pa.string()),
             _required("neighbor_ids", pa.list_(pa.field("element", pa.string(), nullable=False))),
-            _required("scores", pa.list_(pa.field("element", pa.float32(), nullable=False))),
-            _required("error_bound", pa.float32()),
+            _required("scores", pa.list_(pa.field("element", pa.float32(), nullable=False))),  # descending, ties by id
+            _required("error_bound", pa.float32()),  # on every score; metadata say what kind
         ]
     ),
 )

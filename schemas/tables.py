@@ -9,6 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from graphquilt import contracts, locate
+from graphquilt.contracts import TableColumns
 from schemas.contracts import Rule, TableContract
 
 #: Weights are int64 in units of 2**-32: integer sums do not depend on their order.
@@ -320,56 +322,27 @@ NEIGHBOR_LISTS = TableContract(
 
 
 #: Names of the published tables.
-NODE_EMBEDDINGS = "node_embeddings"
-FOLD_IN = "fold_in"
-PPR_NEIGHBORS = "ppr_neighbors"
+NODE_EMBEDDINGS, FOLD_IN, PPR_NEIGHBORS = locate.TABLE, locate.FOLD_IN, locate.LISTS
 
 
-def node_embeddings_schema(dim: int) -> pa.Schema:
-    """Return the columns of the published table for a width."""
-    return pa.schema(
-        [
-            _required("node_type", pa.string()),
-            _required("node_id", pa.string()),
-            _required("embedding", pa.list_(pa.field("item", pa.float32(), nullable=False), dim)),
-            _required("norm", pa.float32()),  # of the row as published
-            _required("degree", pa.int64()),  # neighbours
-            _required("weight", pa.float32()),  # as of the date
-            _required("cluster_path", pa.string()),  # the leaf's way from the root; "" without edges
-        ]
-    )
+def _published(columns: TableColumns, *rules: Rule) -> TableContract:
+    """Return the contract of a published table, whose columns its readers define."""
+    return TableContract(columns.name, columns.version, columns.schema, ("node_type", "node_id"), rules)
 
 
 def node_embeddings(dim: int) -> TableContract:
     """Return the contract of the published table for a width."""
-    return TableContract(
-        name=NODE_EMBEDDINGS,
-        version=1,
-        schema=node_embeddings_schema(dim),
-        key=("node_type", "node_id"),
-        rules=(
-            Rule("every entry is finite", _not_finite_in("embedding")),
-            Rule("every norm is finite and not negative", _count_not(_norm_is_sound)),
-            Rule("no degree is below zero", _count_not(lambda t: pc.greater_equal(t["degree"], 0))),
-        ),
+    return _published(
+        contracts.node_embeddings(dim),
+        Rule("every entry is finite", _not_finite_in("embedding")),
+        Rule("every norm is finite and not negative", _count_not(_norm_is_sound)),
+        Rule("no degree is below zero", _count_not(lambda t: pc.greater_equal(t["degree"], 0))),
     )
 
 
 def fold_in(dim: int) -> TableContract:
     """Return the contract of the published rows of which a new node's row is the weighted sum, for a width."""
-    return TableContract(
-        name=FOLD_IN,
-        version=1,
-        schema=pa.schema(
-            [
-                _required("node_type", pa.string()),
-                _required("node_id", pa.string()),
-                _required("row", pa.list_(pa.field("item", pa.float32(), nullable=False), dim)),
-            ]
-        ),
-        key=("node_type", "node_id"),
-        rules=(Rule("every entry is finite", _not_finite_in("row")),),
-    )
+    return _published(contracts.fold_in(dim), Rule("every entry is finite", _not_finite_in("row")))
 
 
 def _lists_do_not_fit(table: pa.Table) -> int:
@@ -389,26 +362,12 @@ def _lists_do_not_fit(table: pa.Table) -> int:
 
 
 #: The published lists: of each source the nodes of one type it is nearest to, by personalised PageRank.
-PPR_NEIGHBOR_LISTS = TableContract(
-    name=PPR_NEIGHBORS,
-    version=1,
-    schema=pa.schema(
-        [
-            _required("node_type", pa.string()),
-            _required("node_id", pa.string()),
-            _required("neighbor_type", pa.string()),
-            _required("neighbor_ids", pa.list_(pa.field("element", pa.string(), nullable=False))),
-            _required("scores", pa.list_(pa.field("element", pa.float32(), nullable=False))),  # descending, ties by id
-            _required("error_bound", pa.float32()),  # on every score; metadata say what kind
-        ]
-    ),
-    key=("node_type", "node_id"),
-    rules=(
-        Rule("a list has as many scores as ids, finite, at least 0 and descending", _lists_do_not_fit),
-        Rule(
-            "every error bound is finite and not negative",
-            _count_not(lambda t: pc.and_(pc.is_finite(t["error_bound"]), pc.greater_equal(t["error_bound"], 0.0))),
-        ),
+PPR_NEIGHBOR_LISTS = _published(
+    contracts.PPR_NEIGHBORS,
+    Rule("a list has as many scores as ids, finite, at least 0 and descending", _lists_do_not_fit),
+    Rule(
+        "every error bound is finite and not negative",
+        _count_not(lambda t: pc.and_(pc.is_finite(t["error_bound"]), pc.greater_equal(t["error_bound"], 0.0))),
     ),
 )
 
