@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from graphquilt.errors import TableError
 from graphquilt.locate import FOLD_IN, LISTS, TABLE
 
 #: The type of every ``*_id`` column is decided once a run, for all types of nodes together: int64 if every
@@ -15,7 +16,7 @@ ID_COLUMNS = frozenset({"node_id", "src_id", "dst_id"})
 ID_LIST_COLUMNS = frozenset({"neighbor_ids"})
 
 
-class ContractViolationError(Exception):
+class ContractViolationError(TableError):
     """A table does not keep its contract."""
 
 

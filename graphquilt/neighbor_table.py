@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,12 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from graphquilt.contracts import PPR_NEIGHBORS, ContractViolationError
+from graphquilt.contracts import PPR_NEIGHBORS
 from graphquilt.errors import TableError, UnknownNodeError
 from graphquilt.ids import Ids
-from graphquilt.locate import LISTS, Location, open_located
+from graphquilt.locate import LISTS
 from graphquilt.published_table import PublishedTable
-from graphquilt.row_groups import METADATA_KEY, RowGroups
 from graphquilt.row_lookup import RowMatches, find_rows
 
 _LIST_COLUMNS = ("neighbor_ids", "scores", "error_bound")
@@ -64,31 +60,7 @@ class NeighborTable(PublishedTable):
         lists = table.lookup([17, 42], "user")
     """
 
-    @classmethod
-    def open(cls, path: str | os.PathLike[str], *, name: str = "default", cache_bytes: int = 2**29) -> NeighborTable:
-        """Open what CURRENT points to, or a release.
-
-        Parameters
-        ----------
-        path : a workspace, ``published/<name>``, its CURRENT.json, or the folder of one release.
-        name : which published table of a workspace.
-        cache_bytes : most bytes of decoded columns that stay in memory.
-
-        Raises
-        ------
-        TableError : nothing is published there; the release has no lists; a file is missing or truncated; the
-            columns are not the contract's.
-        """
-        return open_located(path, name, lambda location: cls._open(location, cache_bytes))
-
-    @classmethod
-    def _open(cls, location: Location, cache_bytes: int) -> NeighborTable:
-        groups = RowGroups(location.files(LISTS), cache_bytes, location.file_entries(LISTS))
-        try:
-            return cls(location, groups, _checked_metadata(location, groups.schema))
-        except BaseException:
-            groups.close()
-            raise
+    _TABLE = LISTS
 
     @property
     def target_type(self) -> str:
@@ -166,8 +138,12 @@ class NeighborTable(PublishedTable):
         return NeighborLists(is_known, indptr, neighbor_ids.flatten(), scores.flatten().to_numpy(), error_bound)
 
     def __repr__(self) -> str:
-        rows = ", ".join(f"{self._groups.rows(node_type):,} {node_type}" for node_type in self.node_types)
-        return f"NeighborTable({self.release}: {rows or 'no nodes'}; {self.top_k} {self.target_type} each)"
+        return self._describe(f"{self.top_k} {self.target_type} each")
+
+    def _check(self, cache_bytes: int) -> dict[str, Any]:
+        metadata = self._read_metadata(PPR_NEIGHBORS, _METADATA_KEYS)
+        self._require_version(PPR_NEIGHBORS, metadata["contract_version"])
+        return metadata
 
     def _lists(self, matches: RowMatches) -> tuple[pa.Array, pa.Array, NDArray[np.float32]]:
         """Return the lists of ids and of scores of the known nodes, in the order of the question; and all bounds."""
@@ -186,23 +162,3 @@ class NeighborTable(PublishedTable):
         order = pa.array(np.argsort(np.concatenate(positions)))  # from the order of rows to that of the question
         ids, scores = (pa.concat_arrays(column).take(order) for column in zip(*pieces, strict=True))
         return ids, scores, error_bound
-
-
-def _checked_metadata(location: Location, schema: pa.Schema) -> Mapping[str, Any]:
-    """Compare a table with its contract, and return its metadata."""
-    try:
-        PPR_NEIGHBORS.check_schema(schema, str(location.folder / LISTS))
-        metadata = json.loads((schema.metadata or {})[METADATA_KEY])
-        missing = _METADATA_KEYS - set(metadata)
-    except ContractViolationError as error:
-        raise TableError(str(error)) from error
-    except (KeyError, ValueError, TypeError) as error:
-        raise TableError(f"{location.folder} does not say how its lists were made: no schema metadata") from error
-    if missing:
-        raise TableError(f"the schema metadata of {LISTS} at {location.folder} lack {sorted(missing)}")
-    if metadata["contract_version"] != PPR_NEIGHBORS.version:
-        raise TableError(
-            f"release {location.release} keeps {LISTS} version {metadata['contract_version']}, this reader "
-            f"knows version {PPR_NEIGHBORS.version}; install the graphquilt that matches"
-        )
-    return metadata

@@ -3,24 +3,52 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+import json
+import os
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import pyarrow as pa
 
-from graphquilt.locate import Location
-from graphquilt.row_groups import RowGroups
+from graphquilt.contracts import TableColumns
+from graphquilt.errors import TableError
+from graphquilt.locate import Location, open_located
+from graphquilt.row_groups import METADATA_KEY, RowGroups
 
 
 class PublishedTable:
     """An open table of one release; subclasses add the look-ups."""
 
-    def __init__(self, location: Location, groups: RowGroups, metadata: Mapping[str, Any]) -> None:
+    _TABLE: ClassVar[str]
+
+    def __init__(self, location: Location, cache_bytes: int) -> None:
         self._location = location
-        self._groups = groups
-        self._metadata = metadata
+        self._groups = self._open_groups(self._TABLE, cache_bytes)
+        try:
+            self._metadata = self._check(cache_bytes)
+        except BaseException:
+            self.close()
+            raise
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], *, name: str = "default", cache_bytes: int = 2**29) -> Self:
+        """Open what CURRENT points to, or a release.
+
+        Parameters
+        ----------
+        path : a workspace, ``published/<name>``, its CURRENT.json, or the folder of one release.
+        name : which published table of a workspace.
+        cache_bytes : most bytes of decoded columns of a table that stay in memory.
+
+        Raises
+        ------
+        TableError : nothing is published there; the release has no such table; a file is missing or truncated; the
+            columns are not the contract's.
+        """
+        return open_located(path, name, lambda location: cls(location, cache_bytes))
 
     @property
     def node_types(self) -> tuple[str, ...]:
@@ -54,6 +82,37 @@ class PublishedTable:
     def close(self) -> None:
         """Close the files. Arrays and tables that were returned stay valid."""
         self._groups.close()
+
+    def _check(self, cache_bytes: int) -> dict[str, Any]:
+        """Compare the table with its contract, and return its metadata."""
+        raise NotImplementedError
+
+    def _open_groups(self, table: str, cache_bytes: int) -> RowGroups:
+        return RowGroups(self._location.files(table), cache_bytes, self._location.file_entries(table))
+
+    def _read_metadata(self, contract: TableColumns, keys: AbstractSet[str]) -> dict[str, Any]:
+        """Compare the columns with a contract; return the metadata, which must have these keys."""
+        folder, schema = self._location.folder / contract.name, self._groups.schema
+        contract.check_schema(schema, str(folder))
+        try:
+            metadata: dict[str, Any] = json.loads((schema.metadata or {})[METADATA_KEY])
+            missing = keys - set(metadata)
+        except (KeyError, ValueError, TypeError) as error:
+            raise TableError(f"{folder} does not say how it was made: no schema metadata") from error
+        if missing:
+            raise TableError(f"the schema metadata at {folder} lack {sorted(missing)}")
+        return metadata
+
+    def _require_version(self, contract: TableColumns, version: Any) -> None:
+        if version != contract.version:
+            raise TableError(
+                f"release {self.release} keeps {contract.name} version {version}, this reader knows version "
+                f"{contract.version}; install the graphquilt that matches"
+            )
+
+    def _describe(self, rest: str) -> str:
+        rows = ", ".join(f"{self._groups.rows(node_type):,} {node_type}" for node_type in self.node_types)
+        return f"{type(self).__name__}({self.release}: {rows or 'no nodes'}; {rest})"
 
     def __len__(self) -> int:
         return sum(self._groups.rows(node_type) for node_type in self.node_types)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -11,13 +9,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from graphquilt.contracts import ContractViolationError, fold_in, node_embeddings
+from graphquilt.contracts import fold_in, node_embeddings
 from graphquilt.errors import TableError, UnknownNodeError
 from graphquilt.fold_in import Neighbors, fold_in_row
 from graphquilt.ids import Ids, convert_ids, find_positions
-from graphquilt.locate import FOLD_IN, Location, open_located
+from graphquilt.locate import FOLD_IN, TABLE
 from graphquilt.published_table import PublishedTable
-from graphquilt.row_groups import METADATA_KEY, RowGroups
+from graphquilt.row_groups import RowGroups
 from graphquilt.row_lookup import as_matrix, find_rows
 
 
@@ -32,49 +30,8 @@ class EmbeddingTable(PublishedTable):
         table.neighbors(17, "user", k=20, target_type="item")
     """
 
-    def __init__(
-        self,
-        location: Location,
-        groups: RowGroups,
-        metadata: Mapping[str, Any],
-        fold_in_groups: RowGroups | None = None,
-    ) -> None:
-        super().__init__(location, groups, metadata)
-        self._fold_in_groups = fold_in_groups
-
-    @classmethod
-    def open(cls, path: str | os.PathLike[str], *, name: str = "default", cache_bytes: int = 2**29) -> EmbeddingTable:
-        """Open what CURRENT points to, or a release.
-
-        Parameters
-        ----------
-        path : a workspace, ``published/<name>``, its CURRENT.json, or the folder of one release.
-        name : which published table of a workspace.
-        cache_bytes : most bytes of decoded columns of a table that stay in memory.
-
-        Raises
-        ------
-        TableError : nothing is published there; a file is missing or truncated; the columns are not the
-            contract's.
-        """
-        return open_located(path, name, lambda location: cls._open(location, cache_bytes))
-
-    @classmethod
-    def _open(cls, location: Location, cache_bytes: int) -> EmbeddingTable:
-        groups = RowGroups(location.files(), cache_bytes, location.file_entries())
-        fold_in_groups = None
-        try:
-            metadata = _checked_metadata(location, groups.schema)
-            if any(recipe["table"] == FOLD_IN for recipe in metadata.get("fold_in", {}).values()):
-                # Opened now, since the release may be removed before the first question.
-                fold_in_groups = RowGroups(location.files(FOLD_IN), cache_bytes, location.file_entries(FOLD_IN))
-                _check_fold_in(location, fold_in_groups.schema, groups.schema)
-            return cls(location, groups, metadata, fold_in_groups)
-        except BaseException:
-            groups.close()
-            if fold_in_groups is not None:
-                fold_in_groups.close()
-            raise
+    _TABLE = TABLE
+    _fold_in_groups: RowGroups | None = None
 
     @property
     def dim(self) -> int:
@@ -230,8 +187,20 @@ class EmbeddingTable(PublishedTable):
             self._fold_in_groups.close()
 
     def __repr__(self) -> str:
-        rows = ", ".join(f"{self._groups.rows(node_type):,} {node_type}" for node_type in self.node_types)
-        return f"EmbeddingTable({self.release}: {rows or 'no nodes'}; dim={self.dim})"
+        return self._describe(f"dim={self.dim}")
+
+    def _check(self, cache_bytes: int) -> dict[str, Any]:
+        position = self._groups.schema.get_field_index("embedding")
+        embedding = self._groups.schema.field(position).type if position >= 0 else pa.null()
+        dim = embedding.list_size if pa.types.is_fixed_size_list(embedding) else 1
+        contract = node_embeddings(dim)
+        self._require_version(contract, self._location.manifest.get("contract_version"))
+        metadata = self._read_metadata(contract, {"data_date", "similarity", "mean_vectors", "space_id"})
+        if any(recipe["table"] == FOLD_IN for recipe in metadata.get("fold_in", {}).values()):
+            # Opened now, since the release may be removed before the first question.
+            self._fold_in_groups = self._open_groups(FOLD_IN, cache_bytes)
+            fold_in(dim).check_schema(self._fold_in_groups.schema, str(self._location.folder / FOLD_IN))
+        return metadata
 
     @property
     def _id_type(self) -> pa.DataType:
@@ -242,36 +211,6 @@ class EmbeddingTable(PublishedTable):
         if node_type not in means:
             raise TableError(f"release {self.release} has no mean vector of type '{node_type}'; use missing='zero'")
         return np.asarray(means[node_type], np.float32)
-
-
-def _checked_metadata(location: Location, schema: pa.Schema) -> Mapping[str, Any]:
-    """Compare a table with its contract, and return its metadata."""
-    position = schema.get_field_index("embedding")
-    embedding = schema.field(position).type if position >= 0 else pa.null()
-    contract = node_embeddings(embedding.list_size if pa.types.is_fixed_size_list(embedding) else 1)
-    if (version := location.manifest.get("contract_version")) != contract.version:
-        raise TableError(
-            f"release {location.release} keeps node_embeddings version {version}, this reader knows version "
-            f"{contract.version}; install the graphquilt that matches"
-        )
-    try:
-        contract.check_schema(schema, str(location.folder))
-        metadata = json.loads((schema.metadata or {})[METADATA_KEY])
-        missing = {"data_date", "similarity", "mean_vectors", "space_id"} - set(metadata)
-    except ContractViolationError as error:
-        raise TableError(str(error)) from error
-    except (KeyError, ValueError) as error:
-        raise TableError(f"{location.folder} does not say how its vectors were made: no schema metadata") from error
-    if missing:
-        raise TableError(f"the schema metadata at {location.folder} lack {sorted(missing)}")
-    return metadata
-
-
-def _check_fold_in(location: Location, schema: pa.Schema, main: pa.Schema) -> None:
-    try:
-        fold_in(main.field("embedding").type.list_size).check_schema(schema, str(location.folder / FOLD_IN))
-    except ContractViolationError as error:
-        raise TableError(str(error)) from error
 
 
 def _scores_of(

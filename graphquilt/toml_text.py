@@ -1,9 +1,8 @@
-"""Strings and keys as TOML."""
+"""Strings as TOML."""
 
 from __future__ import annotations
 
 import json
-import re
 
 
 def toml_string(text: str) -> str:
@@ -17,8 +16,3 @@ def toml_string(text: str) -> str:
         raise ValueError(f"{text!r} is not Unicode and can't be written in TOML; give the file a name in UTF-8")
     # Escaped as in JSON, and DEL too, which JSON does not escape.
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def toml_key(name: str) -> str:
-    """Return a key of TOML: bare where TOML allows it, else as a string."""
-    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else toml_string(name)
