@@ -1,19 +1,38 @@
 """Dataclasses <-> JSON: what crosses a process or a night is a frozen dataclass, and this is the only way through.
 
-Fields are numbers, texts, paths, enumerations, pydantic sections, other dataclasses, and tuples and mappings of
-these. What is read must be what would be written: unknown and missing fields are refused, and so are values of
-another type.
+Fields are numbers, texts, paths, enumerations, pydantic sections, vectors, other dataclasses, and tuples and mappings
+of these. What is read must be what would be written: unknown and missing fields are refused, and so are values of
+another type. Numbers that JSON has no word for (NaN, infinity) are refused too.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from functools import cache
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, GetPydanticSchema, TypeAdapter, ValidationError
+from pydantic_core import SchemaSerializer, core_schema
 
 T = TypeVar("T")
+
+#: A field that holds an (n,) float64 array; it is written as a list of numbers, and read back to the last bit.
+Vector = Annotated[
+    NDArray[np.float64],
+    GetPydanticSchema(
+        lambda _, __: core_schema.no_info_after_validator_function(
+            lambda numbers: np.array(numbers, np.float64),
+            core_schema.list_schema(core_schema.float_schema()),
+            serialization=core_schema.plain_serializer_function_ser_schema(lambda vector: vector.tolist()),
+        )
+    ),
+]
+
+#: Marks a field, as ``Annotated[Kind, NOT_WRITTEN]``, that stays in its process; it needs a default.
+NOT_WRITTEN = (Field(exclude=True), GetPydanticSchema(lambda _, __: core_schema.any_schema()))
 
 
 class CodecError(ValueError):
@@ -26,9 +45,15 @@ def to_values(value: Any, kind: Any = None) -> Any:
     Raises
     ------
     pydantic_core.PydanticSerializationError : a field holds another type than it declares.
+    CodecError : a number is NaN or infinite.
     """
     declared: Any = kind or type(value)
-    return _adapter(declared).dump_python(value, mode="json", warnings="error")
+    values = _serializer(declared).to_python(value, mode="json", warnings="error")
+    try:
+        json.dumps(values, allow_nan=False)
+    except ValueError as error:
+        raise CodecError(f"{_first_not_finite(values, _name_of(declared))}, which JSON can't hold") from error
+    return values
 
 
 def from_values(kind: type[T], values: Any) -> T:
@@ -46,7 +71,7 @@ def from_values(kind: type[T], values: Any) -> T:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"])) or "the value"
         raise CodecError(f"{_name_of(kind)}: {where}: {first['msg']}") from error
-    written = adapter.dump_python(value, mode="json", warnings="error")
+    written = to_values(value, kind)
     if written != values:
         raise CodecError(f"{_name_of(kind)}: {_first_difference(written, values)}")
     return value
@@ -67,8 +92,22 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
+@cache
+def _serializer(kind: Any) -> SchemaSerializer:
+    """Return what leaves NaN and infinity as they are: an adapter's own writes them as null in fields of type Any."""
+    return SchemaSerializer(_adapter(kind).core_schema, {"ser_json_inf_nan": "constants"})
+
+
 def _name_of(kind: Any) -> str:
     return getattr(kind, "__name__", str(kind))
+
+
+def _first_not_finite(values: Any, where: str) -> str:
+    """Name the first number that is NaN or infinite; "" where there is none."""
+    if isinstance(values, float) and not math.isfinite(values):
+        return f"{where} is {values}"
+    items = values.items() if isinstance(values, dict) else enumerate(values) if isinstance(values, list) else ()
+    return next((text for name, one in items if (text := _first_not_finite(one, f"{where}.{name}"))), "")
 
 
 def _first_difference(written: Any, values: Any, where: str = "") -> str:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
 from pydantic_core import PydanticSerializationError
 
 from pipeline import codec
@@ -34,6 +37,14 @@ class Payload:
     features: Path | None = None
 
 
+@dataclass(frozen=True)
+class Figures:
+    vector: codec.Vector
+    anything: Any
+    local: Annotated[Mapping[str, Any], *codec.NOT_WRITTEN] = field(default_factory=dict)
+
+
+names, not_finite = st.text("abc"), st.sampled_from([math.nan, math.inf, -math.inf])
 slices = st.builds(Slice, st.text("abc/é ", min_size=1).map(Path), st.tuples(st.integers(), st.integers()))
 payloads = st.builds(
     Payload,
@@ -75,8 +86,22 @@ def test_what_json_has_no_word_for_is_not_written() -> None:
     payload = Payload(1, 0.5, (), {}, PprConfig())
     with pytest.raises(PydanticSerializationError):
         codec.to_values(replace(payload, number=np.int64(1)))  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="JSON compliant"):
+    with pytest.raises(codec.CodecError, match=r"Payload\.scale is nan"):
         codec.to_text(replace(payload, scale=float("nan")))
+
+
+@given(st.recursive(not_finite, lambda inner: st.lists(inner, min_size=1) | st.dictionaries(names, inner, min_size=1)))
+def test_a_number_that_is_not_finite_is_refused_wherever_it_stands(value: object) -> None:
+    with pytest.raises(codec.CodecError, match=r"Figures\.anything.* is (nan|inf|-inf)"):
+        codec.to_values(Figures(np.zeros(0), value))
+
+
+@given(hnp.arrays(np.float64, st.integers(0, 20), elements=st.floats(allow_nan=False, allow_infinity=False)))
+def test_a_vector_comes_back_to_the_last_bit(vector: NDArray[np.float64]) -> None:
+    read = codec.from_text(Figures, codec.to_text(Figures(vector, None, {"not": "written"})))
+    assert read.vector.dtype == np.float64
+    assert read.vector.tobytes() == vector.tobytes()
+    assert read.local == {}
 
 
 def test_a_task_function_says_what_it_takes_and_gives() -> None:
