@@ -25,7 +25,6 @@ class ParseResult:
     """Counts of a task's rows, and the id type of each of its files of clean rows."""
 
     counts: Counts
-    rejected_rows: int
     id_types: tuple[str, ...]
 
 
@@ -35,13 +34,6 @@ class TextPayload:
 
     file: Path
     is_plain: bool
-
-
-@dataclass(frozen=True)
-class TextResult:
-    """Rows of the file."""
-
-    rows: int
 
 
 @dataclass(frozen=True)
@@ -66,7 +58,7 @@ class CleanRows:
 
     def convert_ids(
         self, engine: TaskRunner, folder: Path, id_type: pa.DataType
-    ) -> tuple[list[Path], list[TaskRecord[TextResult]]]:
+    ) -> tuple[list[Path], list[TaskRecord[None]]]:
         """Return files of rows whose ids have the run's type, and the records of the tasks that rewrote some."""
         files: list[Path] = []
         numbers: list[Path] = []
@@ -89,7 +81,7 @@ def parse_files(payload: ParsePayload, attempt: Attempt) -> ParseResult:
             clean.write(batch.rows)
             if batch.rejected.num_rows:
                 rejected.write_batch(batch.rejected)
-    return ParseResult(counts, counts.rejected_total, tuple(clean.id_types))
+    return ParseResult(counts, tuple(clean.id_types))
 
 
 class _RowFiles:
@@ -112,7 +104,7 @@ class _RowFiles:
         self._writer.write_batch(order_ends(rows) if self._is_plain else rows)
 
 
-def write_ids_as_text(payload: TextPayload, attempt: Attempt) -> TextResult:
+def write_ids_as_text(payload: TextPayload, attempt: Attempt) -> None:
     """Task: rewrite one file's int64 ids as strings, since another file has ids that are none."""
     with (
         pq.ParquetFile(payload.file) as source,
@@ -121,4 +113,3 @@ def write_ids_as_text(payload: TextPayload, attempt: Attempt) -> TextResult:
         for batch in source.iter_batches(batch_size=262_144):
             text = to_string_ids(batch)
             sink.write_batch(order_ends(text) if payload.is_plain else text)
-        return TextResult(source.metadata.num_rows)

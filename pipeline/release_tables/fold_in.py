@@ -21,7 +21,7 @@ from pipeline.release_tables.finished_rows import (
     refuse_not_finite,
     row_groups,
 )
-from pipeline.tasks import Attempt, Task, TaskRecord, run_missing
+from pipeline.tasks import Attempt, TaskRecord, run_numbered
 from schemas.tables import fold_in
 
 
@@ -36,13 +36,6 @@ class FoldInRange:
     dim: int
 
 
-@dataclass(frozen=True)
-class FoldInFile:
-    """What was written of a range."""
-
-    fold_in_rows: int
-
-
 def write_fold_in(
     engine: Engine[Frame],
     folder: Path,
@@ -51,7 +44,7 @@ def write_fold_in(
     rotation: Path | None,
     ranges: Sequence[Sequence[int]],
     files: Sequence[Path],
-) -> list[TaskRecord[FoldInFile]]:
+) -> list[TaskRecord[None]]:
     """Write the rows of the type that neighbours of new nodes have, one file for each range that holds some.
 
     Parameters
@@ -64,18 +57,16 @@ def write_fold_in(
     payloads = [
         FoldInRange(nodes, (start, end), tuple(files), rotation, settings.dim) for start, end in bounds if start < end
     ]
-    tasks = [Task(f"fold-in-{number:05d}", folder, payload) for number, payload in enumerate(payloads)]
-    return run_missing(engine, write_range, tasks)
+    return run_numbered(engine, write_range, "fold-in", folder, payloads)
 
 
-def write_range(payload: FoldInRange, attempt: Attempt) -> FoldInFile:
+def write_range(payload: FoldInRange, attempt: Attempt) -> None:
     """Task: one file of the table."""
     nodes = payload.nodes
     ids = NodeIds(nodes.node_index)
     schema = fold_in(payload.dim).schema_for(nodes.id_type)
     matrix = np.load(payload.rotation) if payload.rotation else None
     readers = [RowReader(file) for file in payload.rows]
-    written = 0
     with pq.ParquetWriter(
         attempt.path("fold_in", "parquet"),
         schema,
@@ -92,7 +83,7 @@ def write_range(payload: FoldInRange, attempt: Attempt) -> FoldInFile:
             refuse_not_finite(rows.values, first)
             table = pa.Table.from_arrays(
                 [
-                    pa.array([node_type]).take(pa.array(np.zeros(stop - first, np.int8))),
+                    pa.repeat(node_type, stop - first),
                     ids.between(first, stop),
                     pa.FixedSizeListArray.from_arrays(pa.array(rows.values.reshape(-1)), type=schema.field("row").type),
                 ],
@@ -101,5 +92,3 @@ def write_range(payload: FoldInRange, attempt: Attempt) -> FoldInFile:
             table = nodes.without_excluded(table, node_type)
             if table.num_rows:
                 writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
-                written += table.num_rows
-    return FoldInFile(written)

@@ -19,7 +19,7 @@ from pipeline.blocks.arrays import offsets_of
 from pipeline.config.model import PipelineConfig
 from pipeline.engine import Engine, Frame
 from pipeline.release_tables.finished_rows import NodeIds, PublishedNodes, excluded, row_groups
-from pipeline.tasks import Attempt, Task, TaskRecord, run_missing
+from pipeline.tasks import Attempt, TaskRecord, run_numbered
 from pipeline.workspace import UNDATED, Workspace
 from schemas.tables import NEIGHBOR_LISTS, PPR_NEIGHBOR_LISTS
 
@@ -41,9 +41,8 @@ class PublishedLists:
 
 @dataclass(frozen=True)
 class PublishedListsFile:
-    """What was written of a range, and how many of its lists are empty."""
+    """How many lists of a range are empty."""
 
-    neighbors_rows: int
     empty: int
 
 
@@ -66,8 +65,7 @@ def write_neighbors(
         PublishedLists(nodes, (start, end), lists, config.listed_type, config.ppr.top_k, metadata)
         for start, end in ours
     ]
-    tasks = [Task(f"neighbors-{number:05d}", folder, payload) for number, payload in enumerate(payloads)]
-    return run_missing(engine, write_lists, tasks)
+    return run_numbered(engine, write_lists, "neighbors", folder, payloads)
 
 
 def neighbors_metadata(config: PipelineConfig, workspace: Workspace) -> dict[str, Any]:
@@ -105,7 +103,7 @@ def write_lists(payload: PublishedLists, attempt: Attempt) -> PublishedListsFile
     schema = PPR_NEIGHBOR_LISTS.schema_for(nodes.id_type).with_metadata({"graphquilt": text})
     lists = _Lists([storage.map_arrow(file) for file in payload.lists])
     leaves = {"neighbor_ids": "neighbor_ids.list.element", "scores": "scores.list.element"}
-    written = empty = 0
+    empty = 0
     with pq.ParquetWriter(
         attempt.path("neighbors", "parquet"),
         schema,
@@ -120,9 +118,9 @@ def write_lists(payload: PublishedLists, attempt: Attempt) -> PublishedListsFile
             node_ix = storage.column(some, "node_ix")
             table = pa.Table.from_arrays(
                 [
-                    _constant(node_type, some.num_rows),
+                    pa.repeat(node_type, some.num_rows),
                     ids.between(start, end).take(pa.array(node_ix - start)),
-                    _constant(target_type, some.num_rows),
+                    pa.repeat(target_type, some.num_rows),
                     *names.lists_of(some, schema),
                     some["error_bound"],
                 ],
@@ -131,9 +129,8 @@ def write_lists(payload: PublishedLists, attempt: Attempt) -> PublishedListsFile
             table = nodes.without_excluded(table, node_type)
             if table.num_rows:
                 writer.write_table(table, row_group_size=ROW_GROUP_LISTS)
-                written += table.num_rows
                 empty += pc.sum(pc.equal(pc.list_value_length(table["scores"]), 0)).as_py()
-    return PublishedListsFile(written, empty)
+    return PublishedListsFile(empty)
 
 
 class _Lists:
@@ -181,7 +178,3 @@ class _Names:
             pa.ListArray.from_arrays(offsets, self._ids.take(pa.array(place)), type=schema.field("neighbor_ids").type),
             pa.ListArray.from_arrays(offsets, pa.array(scores), type=schema.field("scores").type),
         )
-
-
-def _constant(value: str, rows: int) -> pa.Array:
-    return pa.array([value]).take(pa.array(np.zeros(rows, np.int8)))

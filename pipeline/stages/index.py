@@ -113,7 +113,7 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     _refuse_lost_edges(figures, workspace)
     tables: dict[str, Sequence[OutputFile]] = {
         "node_index": describe_task_files(numbered, "nodes"),
-        "node_arrays": describe_task_files(numbered, "arrays", rows="nodes_rows"),
+        "node_arrays": describe_task_files(numbered, "arrays"),
         "indexed_edges": indexed,
         "holdout": holdout,
         "node_features": describe_task_files(features, "features"),

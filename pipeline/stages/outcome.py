@@ -29,21 +29,14 @@ class Outcome:
     records: Sequence[TaskRecord[Any]] = ()  # of the stage's tasks: their memory and CPU time are reported
 
 
-def describe_task_files(records: Sequence[TaskRecord[Any]], role: str, rows: str | None = None) -> list[OutputFile]:
-    """Describe the files with a role that tasks wrote, in task order.
-
-    The field ``rows`` of a record's result is the number of rows of its file; by default, ``f"{role}_rows"``.
-    """
+def describe_task_files(records: Sequence[TaskRecord[Any]], role: str) -> list[OutputFile]:
+    """Describe the tables with a role that tasks wrote, in task order."""
     return [
-        OutputFile(record.folder / file.name, _rows_of(record.result, rows or f"{role}_rows"), file.checksum)
+        OutputFile(record.folder / file.name, file.rows or 0, file.checksum)
         for record in records
         for file in record.files
         if file.role == role
     ]
-
-
-def _rows_of(result: Any, name: str) -> int:
-    return int(result[name] if isinstance(result, Mapping) else getattr(result, name))
 
 
 def describe_engine_files(files: Sequence[Path]) -> list[OutputFile]:

@@ -17,7 +17,7 @@ from pipeline.embedding.row_files import RowFormat, write_rows
 from pipeline.embedding.rows import Rows, Settings
 from pipeline.engine import Engine, Frame
 from pipeline.planning.hashed_costs import estimate_push_seconds, shards_of_rows
-from pipeline.stages.outcome import Outcome, describe_task_files
+from pipeline.stages.outcome import Outcome, OutputFile
 from pipeline.storage import BATCHES
 from pipeline.tasks import Attempt, Task, run_missing
 from pipeline.workspace import Workspace
@@ -55,7 +55,8 @@ def make_rows(engine: Engine[Frame], config: PipelineConfig, workspace: Workspac
         "floats_moved_per_node": 0.0,
         "found": {},
     }
-    return Outcome({"part_rows": describe_task_files(records, "rows"), "fold_in_rows": []}, figures, [*built, *records])
+    rows = [OutputFile(one.file("rows"), one.result["rows"], one.files[0].checksum) for one in records]
+    return Outcome({"part_rows": rows, "fold_in_rows": []}, figures, [*built, *records])
 
 
 def push_rows(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
@@ -66,4 +67,4 @@ def push_rows(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]
     rows = Rows(hashed_rows(walks, first, stop, settings), np.zeros(stop - first))
     form = RowFormat(settings.dim, has_noise_scale=False)
     write_rows(attempt.path("rows", BATCHES), walks.node_ix[first:stop], rows, form)
-    return {"rows_rows": stop - first}
+    return {"rows": stop - first}

@@ -1,6 +1,7 @@
 """Where bytes are kept: the only place that writes files of the workspace."""
 
 from pipeline.storage.arrow_files import (
+    TABLE_SUFFIXES,
     column,
     footer_of,
     map_arrow,

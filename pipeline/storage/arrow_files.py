@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from pipeline.errors import DamagedFileError
 from pipeline.storage.checksums import check_sealed, is_of_table
 
+#: Suffixes of files whose rows :func:`rows_in` counts.
+TABLE_SUFFIXES = (".parquet", ".arrow")
+
 
 def write_arrow(path: Path, table: pa.Table) -> None:
     """Write an uncompressed Arrow IPC file with a single batch, so that it can be memory-mapped whole."""
@@ -33,6 +36,10 @@ def map_arrow(path: Path) -> pa.Table:
     """
     if not is_of_table(path):  # of which a task may read a little
         check_sealed(path)
+    return _open_arrow(path)
+
+
+def _open_arrow(path: Path) -> pa.Table:
     with pa.memory_map(str(path)) as source:
         return pa.ipc.open_file(source).read_all()
 
@@ -65,8 +72,8 @@ def parquet_writer(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
 
 
 def rows_in(files: Sequence[Path]) -> int:
-    """Return the number of rows of Parquet files, from their footers."""
-    return sum(footer_of(file).num_rows for file in files)
+    """Return the number of rows of Parquet and Arrow files; no row is read."""
+    return sum(footer_of(file).num_rows if file.suffix == ".parquet" else _open_arrow(file).num_rows for file in files)
 
 
 def footer_of(file: Path) -> pq.FileMetaData:

@@ -49,7 +49,8 @@ class Attempt:
             sealed = storage.seal(path, path.name.partition(".")[0])
             checksum = storage.sealed_checksum(sealed)
             assert checksum is not None
-            files.append(TaskFile(sealed.name, role, sealed.stat().st_size, checksum))
+            rows = storage.rows_in([sealed]) if sealed.suffix in storage.TABLE_SUFFIXES else None
+            files.append(TaskFile(sealed.name, role, sealed.stat().st_size, checksum, rows))
         if files:
             storage.fsync_folder(self.task.folder)
         return tuple(files)

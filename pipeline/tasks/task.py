@@ -57,6 +57,7 @@ class TaskFile:
     role: str
     bytes: int
     checksum: str  # see storage.checksum_of
+    rows: int | None  # of a table in Parquet or Arrow; None of other files
 
 
 @dataclass(frozen=True)

@@ -23,16 +23,9 @@ class TakePayload:
     features: tuple[Path, ...]
 
 
-@dataclass(frozen=True)
-class TakeResult:
-    """Rows of the file of features."""
-
-    features_rows: int
-
-
 def hand_to_blocks(
     runner: TaskRunner, blocks: Iterable[tuple[str, int, Path]], features: Sequence[Path], folder: Path
-) -> list[TaskRecord[TakeResult]]:
+) -> list[TaskRecord[None]]:
     """Write the features of every block, in order; none of the graph of parts, and nothing without attributes.
 
     Parameters
@@ -48,11 +41,10 @@ def hand_to_blocks(
     return run_missing(runner, take_features, tasks)
 
 
-def take_features(payload: TakePayload, attempt: Attempt) -> TakeResult:
+def take_features(payload: TakePayload, attempt: Attempt) -> None:
     """Task: the features of a block's local rows."""
     node_ix = storage.column(storage.map_arrow(payload.nodes), "node_ix")
     features = FeatureTable(payload.features).take(node_ix)
     columns = [np.repeat(node_ix, features.counts), features.key.view(np.int64), features.value]
     table = pa.Table.from_arrays([pa.array(column) for column in columns], schema=NODE_FEATURES.schema)
     storage.write_arrow(attempt.path("features", "arrow"), table)
-    return TakeResult(int(features.key.size))

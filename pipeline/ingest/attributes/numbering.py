@@ -38,13 +38,6 @@ class OrderPayload:
     features: tuple[Path, ...]
 
 
-@dataclass(frozen=True)
-class OrderResult:
-    """Rows of the file of features."""
-
-    features_rows: int
-
-
 class AttributeNodes(Generic[Frame]):
     """The nodes that have attributes, as an engine sees them: none of a graph without attributes.
 
@@ -103,7 +96,7 @@ class AttributeNodes(Generic[Frame]):
             )
         return match
 
-    def number(self, nodes: Sequence[Path]) -> list[TaskRecord[OrderResult]]:
+    def number(self, nodes: Sequence[Path]) -> list[TaskRecord[None]]:
         """Write the features of all nodes by node number; ``nodes`` are the files of the node index."""
         if not self._frames:
             return []
@@ -133,7 +126,7 @@ class AttributeNodes(Generic[Frame]):
         return run_numbered(engine, order_features, "features", workspace.work("index"), payloads)
 
 
-def order_features(payload: OrderPayload, attempt: Attempt) -> OrderResult:
+def order_features(payload: OrderPayload, attempt: Attempt) -> None:
     """Task: the features of some nodes with ascending numbers."""
     table = pq.read_table(payload.file, partitioning=None)
     node_ix, place = (table[name].to_numpy() for name in ("node_ix", "place"))
@@ -154,7 +147,6 @@ def order_features(payload: OrderPayload, attempt: Attempt) -> OrderResult:
         value[target] = storage.column(features, "value")[source]
     columns = [pa.array(np.repeat(node_ix, counts)), pa.array(key), pa.array(value)]
     storage.write_arrow(attempt.path("features", "arrow"), pa.Table.from_arrays(columns, schema=NODE_FEATURES.schema))
-    return OrderResult(int(indptr[-1]))
 
 
 def _ids(files: Sequence[Path], node_type: str | None) -> pa.Array:

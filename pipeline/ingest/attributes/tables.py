@@ -64,7 +64,6 @@ class ParseAttributesResult:
 
     counts: Counts
     slices: Mapping[str, tuple[int, int]]
-    rejected_rows: int
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,6 @@ class GatherResult:
     counts: Counts
     sums: Mapping[str, NumberSum]
     nodes: int
-    rejected_rows: int
 
 
 @dataclass(frozen=True)
@@ -111,14 +109,6 @@ class AttributeHashPayload:
     weights: Mapping[str, float]
     statistics: Mapping[str, Spread]
     has_int64_ids: bool
-
-
-@dataclass(frozen=True)
-class HashResult:
-    """Rows of the two files."""
-
-    nodes_rows: int
-    features_rows: int
 
 
 @dataclass(frozen=True)
@@ -170,7 +160,7 @@ class NodeAttributes:
         """Records of the tasks that read; some wrote rejected rows."""
         return [record for one in self.types for record in one.records]
 
-    def hash_values(self, engine: TaskRunner, folder: Path, *, has_int64_ids: bool) -> list[TaskRecord[HashResult]]:
+    def hash_values(self, engine: TaskRunner, folder: Path, *, has_int64_ids: bool) -> list[TaskRecord[None]]:
         """Write the nodes of every bucket and their features; return the tasks' records."""
         buckets = [(one, file) for one in self.types for file in one.buckets]
         payloads = [
@@ -252,12 +242,11 @@ def _refuse_unusable(counts: Counts, config: PipelineConfig, node_type: str, fol
 def parse_attribute_files(payload: ParseAttributesPayload, attempt: Attempt) -> ParseAttributesResult:
     """Task: clean rows of some files, by bucket, and rejected rows."""
     rules, counts = payload.rules, Counts()
-    batches, rejected_rows = [], 0
+    batches = []
     with storage.parquet_writer(attempt.path("rejected", "parquet"), REJECTED_ATTRIBUTES.schema) as rejected:
         for batch in parse_attributes(payload.task, rules):
             counts += batch.counts
             batches.append(batch.rows)
-            rejected_rows += batch.rejected.num_rows
             if batch.rejected.num_rows:
                 rejected.write_batch(batch.rejected)
     rows = pa.Table.from_batches(batches, rules.schema).combine_chunks()
@@ -268,7 +257,7 @@ def parse_attribute_files(payload: ParseAttributesPayload, attempt: Attempt) -> 
         for number in np.flatnonzero(np.bincount(bucket))
     }
     where = write_slices(attempt.path("slices", BATCHES), rules.schema, slices)
-    return ParseAttributesResult(counts, {name: (batch, size) for name, (batch, size) in where.items()}, rejected_rows)
+    return ParseAttributesResult(counts, {name: (batch, size) for name, (batch, size) in where.items()})
 
 
 def gather_attributes(payload: GatherPayload, attempt: Attempt) -> GatherResult:
@@ -282,7 +271,7 @@ def gather_attributes(payload: GatherPayload, attempt: Attempt) -> GatherResult:
     if rejected:
         reason, both = rejected[0]["reason"], " and ".join(f"row {row['row']} of {row['file']}" for row in rejected[:2])
         counts = Counts(kept=-len(rejected), rejected={reason: len(rejected)}, examples={reason: both})
-    return GatherResult(counts, sums_of_numbers(rows, payload.rules), rows.num_rows, len(rejected))
+    return GatherResult(counts, sums_of_numbers(rows, payload.rules), rows.num_rows)
 
 
 def measure_spread(payload: SpreadPayload, attempt: Attempt) -> SpreadResult:  # noqa: ARG001
@@ -290,7 +279,7 @@ def measure_spread(payload: SpreadPayload, attempt: Attempt) -> SpreadResult:  #
     return SpreadResult(squares_of_numbers(storage.map_arrow(payload.file), payload.rules, payload.means))
 
 
-def hash_attributes(payload: AttributeHashPayload, attempt: Attempt) -> HashResult:
+def hash_attributes(payload: AttributeHashPayload, attempt: Attempt) -> None:
     """Task: the nodes of a bucket, and their features."""
     rules, rows = payload.rules, storage.map_arrow(payload.file)
     features = features_of(rows, rules, payload.weights, payload.statistics)
@@ -304,4 +293,3 @@ def hash_attributes(payload: AttributeHashPayload, attempt: Attempt) -> HashResu
         [pc.cast(rows["node_id"], id_type), node_type, pa.array(place)], schema=ATTRIBUTE_NODES.schema_for(id_type)
     )
     storage.write_parquet(attempt.path("nodes", "parquet"), nodes)
-    return HashResult(rows.num_rows, int(features.key.size))
