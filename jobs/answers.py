@@ -38,6 +38,31 @@ def amount(size: float) -> str:
     return f"{size:.1f} TiB"
 
 
+def show(name: str, value: Any) -> str:
+    """Return a fact as people read it; its name says whether it counts bytes."""
+    if value is None:
+        return "-"
+    if name.endswith("bytes"):
+        return amount(value)
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def list_of(facts: Mapping[str, Any] | None) -> list[str]:
+    """Return facts as lines: the name, then the value."""
+    return columns([(name, show(name, value)) for name, value in (facts or {}).items()])
+
+
+def table_of(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str]:
+    """Return some facts of each row as aligned columns under their names."""
+    cells = [tuple(show(name, row[name]) for name in names) for row in rows]
+    return columns([tuple(name.replace("_", " ") for name in names), *cells]) if cells else []
+
+
+def titled(title: str, lines: Sequence[str]) -> list[str]:
+    """Return lines below a title; nothing where there are none."""
+    return ["", title, *lines] if lines else []
+
+
 def columns(rows: Sequence[tuple[str, ...]], indent: str = "  ") -> list[str]:
     """Return rows as lines with aligned columns, which no terminal wraps and no pipe changes."""
     from rich.cells import cell_len, set_cell_size  # a Chinese letter takes two cells, an accent none

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphquilt.releases import join_problems
-from jobs.answers import Answer, amount, columns
+from jobs.answers import Answer, columns, list_of, table_of, titled
 from jobs.arguments import CommandParser, add_json, command_parser, parse_date
 
 if TYPE_CHECKING:
@@ -54,13 +54,14 @@ def answer(options: argparse.Namespace) -> Answer:
     published = {name: _published(root, name) for name in names}
     dates = sorted(path.name for path in (root / "runs").glob("????-??-??"))
     if options.date is None:
-        facts: dict[str, Any] = {"dates": [_day_in_short(root, date) for date in dates], "published": published}
-        return Answer({"workspace": str(root), **facts}, _overview_text(root, facts))
+        days = [_day_in_short(root, date) for date in dates]
+        facts: dict[str, Any] = {"workspace": str(root), "dates": days, "published": published}
+        return Answer(facts, "\n".join([f"workspace {root}", *_dates_text(days), *_published_text(published)]))
     date = options.date.isoformat()
     if date not in dates:
         raise ConfigError(f"workspace {root} has nothing of {date}; it has {', '.join(dates) or 'no dates'}")
-    facts = {"date": date, "verdict": _verdict(root, date), **_day(root / "runs" / date), "published": published}
-    return Answer({"workspace": str(root), **facts}, _day_text(facts))
+    facts = {"workspace": str(root), "date": date, "verdict": _verdict(root, date), **_day(root / "runs" / date)}
+    return Answer(facts | {"published": published}, "\n".join([*_day_text(facts), *_published_text(published)]))
 
 
 def _day_in_short(root: Path, date: str) -> dict[str, Any]:
@@ -97,12 +98,12 @@ def _manifests(folder: Path) -> tuple[list[Manifest], list[str]]:
         damaged += problems
         for manifest in of_table:
             sizes = {folder / table / manifest.fingerprint / file.name: file.bytes for file in manifest.files}
-            damaged += [f"{path} is missing or cut short" for path, size in sizes.items() if not _has(path, size)]
+            damaged += [
+                f"{path} is missing or cut short"
+                for path, size in sizes.items()
+                if not path.is_file() or path.stat().st_size != size
+            ]
     return manifests, damaged
-
-
-def _has(path: Path, size: int) -> bool:
-    return path.is_file() and path.stat().st_size == size
 
 
 def _day(folder: Path) -> dict[str, Any]:
@@ -126,15 +127,9 @@ def _day(folder: Path) -> dict[str, Any]:
 
 def _table(manifest: Manifest) -> dict[str, Any]:
     return {
-        "table": manifest.table,
-        "stage": manifest.stage,
-        "fingerprint": manifest.fingerprint,
-        "rows": manifest.rows,
-        "bytes": manifest.bytes,
+        **{name: getattr(manifest, name) for name in ("table", "stage", "fingerprint", "rows", "bytes")},
         "files": len(manifest.files),
-        "seconds": manifest.made_by.get("seconds"),
-        "run_id": manifest.made_by.get("run_id"),
-        "started": manifest.made_by.get("started"),
+        **{name: manifest.made_by.get(name) for name in ("seconds", "run_id", "started")},
     }
 
 
@@ -238,21 +233,13 @@ def _rows_by_table(manifest: Mapping[str, Any]) -> dict[str, int]:
     return dict(sorted(rows.items()))
 
 
-def _overview_text(root: Path, facts: Mapping[str, Any]) -> str:
-    lines = [f"workspace {root}", "", "dates"]
-    lines += columns(
-        [
-            (
-                day["date"],
-                _verdict_text(day["verdict"]),
-                f"{day['tables']} tables",
-                amount(day["bytes"]),
-                f"{len(day['damaged'])} files damaged (--date shows them)" if day["damaged"] else "",
-            )
-            for day in facts["dates"]
-        ]
-    ) or ["  none"]
-    return "\n".join([*lines, *_published_text(facts["published"])])
+def _dates_text(days: Sequence[Mapping[str, Any]]) -> list[str]:
+    rows = [{**day, "verdict": _verdict_text(day["verdict"])} for day in days]
+    damages = {day["date"]: len(day["damaged"]) for day in days if day["damaged"]}
+    return [
+        *titled("dates", table_of(rows, ("date", "tables", "bytes", "verdict")) or ["  none"]),
+        *(f"  {date}: {count} files damaged (--date shows them)" for date, count in damages.items()),
+    ]
 
 
 def _verdict_text(verdict: Mapping[str, Any] | None) -> str:
@@ -261,28 +248,20 @@ def _verdict_text(verdict: Mapping[str, Any] | None) -> str:
     return " ".join(": ".join([str(verdict.get("verdict")), *verdict.get("reasons", [])]).split())
 
 
-def _gates_text(verdict: Mapping[str, Any] | None) -> list[str]:
-    gates = (verdict or {}).get("gates", ())
-    rows = [(gate["gate"], gate["verdict"], gate["note"]) for gate in gates]
-    return ["", "gates", *columns(rows)] if rows else []
-
-
 def _published_text(published: Mapping[str, Any]) -> list[str]:
     lines = []
     for name, about in published.items():
-        lines += ["", f"published as {name}"]
-        lines += columns(
-            [
-                (
-                    "->" if release["release"] == about["current"] else "",
-                    release["release"],
-                    ", ".join(f"{table} {rows:,} rows" for table, rows in release["tables"].items()),
-                    f"gate {(release['gate'] or {}).get('verdict')}",
-                    f"published {release['published_at']}",
-                )
-                for release in about["releases"]
-            ]
-        ) or ["  no release"]
+        rows = [
+            (
+                "->" if release["release"] == about["current"] else "",
+                release["release"],
+                ", ".join(f"{table} {rows:,} rows" for table, rows in release["tables"].items()),
+                f"gate {(release['gate'] or {}).get('verdict')}",
+                f"published {release['published_at']}",
+            )
+            for release in about["releases"]
+        ]
+        lines += titled(f"published as {name}", columns(rows) or ["  no release"])
         for release, damage in about["damaged"].items():
             lines.append(f"  damaged: {release}: {join_problems(damage['problems'])}. {damage['remedy']}")
         if about["current_problem"]:
@@ -290,42 +269,27 @@ def _published_text(published: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _day_text(facts: Mapping[str, Any]) -> str:
-    lines = [f"{facts['date']}  {_verdict_text(facts['verdict'])}", "", "tables"]
-    lines += columns(
-        [
-            (
-                table["table"],
-                table["fingerprint"],
-                f"{table['rows']:,} rows",
-                amount(table["bytes"]),
-                f"{table['seconds']} s",
-                f"run {table['run_id']}",
-            )
-            for table in facts["tables"]
-        ]
-    ) or ["  none"]
-    lines += [f"  damaged: {what}; the next run makes it again" for what in facts["damaged"]]
-    lines += _gates_text(facts["verdict"])
-    lines += _ingest_text(facts["ingest"])
-    if facts["graph"]:
-        lines += ["", "graph", *columns([(name, str(value)) for name, value in facts["graph"].items()])]
-    if facts["partition"]:
-        lines += ["", "partition", *columns([(name, str(value)) for name, value in facts["partition"].items()])]
-    if facts["layout"]:
-        lines += ["", "blocks", *columns([(name, f"{value:,}") for name, value in facts["layout"].items()])]
-    cost = [
-        (stage, f"{about['seconds']} s", f"{about['cpu_seconds']} CPU s", f"peak {amount(about['peak_bytes'] or 0)}")
-        for stage, about in facts["stages"].items()
+def _day_text(facts: Mapping[str, Any]) -> list[str]:
+    tables = table_of(facts["tables"], ("table", "fingerprint", "rows", "bytes", "seconds", "run_id"))
+    costs = [{"stage": stage, **costs} for stage, costs in facts["stages"].items()]
+    return [
+        f"{facts['date']}  {_verdict_text(facts['verdict'])}",
+        *titled("tables", tables),
+        *(f"  damaged: {problem}; the next run makes it again" for problem in facts["damaged"]),
+        *titled("gates", table_of((facts["verdict"] or {}).get("gates", ()), ("gate", "verdict", "note"))),
+        *_ingest_text(facts["ingest"]),
+        *titled("graph", list_of(facts["graph"])),
+        *titled("partition", list_of(facts["partition"])),
+        *titled("blocks", list_of(facts["layout"])),
+        *titled("stages", table_of(costs, ("stage", "seconds", "cpu_seconds", "peak_bytes"))),
     ]
-    return "\n".join([*lines, "", "stages", *columns(cost), *_published_text(facts["published"])])
 
 
 def _ingest_text(ingest: Mapping[str, Any] | None) -> list[str]:
     if ingest is None:
         return []
-    counts = [(name, f"{ingest[name]:,}") for name in ("read", "kept", "late", "early", "pairs", "decayed_pairs")]
-    lines = ["", "rows of the input", *columns(counts)]
+    counts = ("read", "kept", "late", "early", "pairs", "decayed_pairs")
+    lines = titled("rows of the input", list_of({name: ingest[name] for name in counts}))
     for reason, count in ingest["rejected"].items():
         where = ", ".join(f"{row['file']} row {row['row']}" for row in ingest["examples"].get(reason, []))
         about = ingest["reasons"][reason]
