@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime as dt
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import Literal, NoReturn, TypeVar
 
 from graphquilt.options import OptionParser, UsageError, nearest_word
 from pipeline.errors import ConfigError
 
-#: The stages in order, as the command line names them. Told again, and tested to be the chain's own, since
+#: The stages in order, as the command line names them. A copy of the chain's own, which a test compares:
 #: importing the chain takes longer than --help may.
 STAGE_NAMES = ("ingest", "index", "partition", "layout", "embed", "aggregate", "evaluate", "publish")
+
+Number = TypeVar("Number", int, float)
 
 _DASK_ADDRESS = re.compile(r"((tcp|tls|ws|wss)://)?([\w.-]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}")
 
@@ -31,16 +35,18 @@ class CommandParser(OptionParser):
             raise ConfigError(str(error)) from None
 
 
-def command_parser(command: str, about: str, examples: str, *parents: argparse.ArgumentParser) -> CommandParser:
-    """Return the parser of a ``graphquilt`` command; examples follow its options in ``--help``."""
-    return CommandParser(
+def command_parser(command: str, help_text: str) -> CommandParser:
+    """Return the parser of a ``graphquilt`` command; the examples of its help follow the options in ``--help``."""
+    about, _, examples = help_text.rstrip().partition("\n\nexamples\n")
+    parser = CommandParser(
         prog=f"graphquilt {command}",
         description=about,
         epilog=f"examples\n{examples}",
-        parents=list(parents),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    add_json(parser)
+    return parser
 
 
 @dataclass(frozen=True)
@@ -63,9 +69,16 @@ class Options:
     allow_future: bool = False
 
 
-def stage_parser(default_engine: str) -> argparse.ArgumentParser:
-    """Return a parser of the options, to stand alone or to be a parent of subcommands."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+def stage_parser(default_engine: str, program: str | None = None) -> CommandParser:
+    """Return the parser of a spark-submit job."""
+    parser = CommandParser(prog=program, allow_abbrev=False)
+    add_json(parser)
+    add_stage_options(parser, default_engine)
+    return parser
+
+
+def add_stage_options(parser: argparse.ArgumentParser, default_engine: str = "local") -> None:
+    """Add the options that every stage takes."""
     parser.add_argument("--config", required=True, type=Path, metavar="FILE", help="what to compute (TOML)")
     parser.add_argument("--workspace", required=True, metavar="FOLDER", help="where tables go, one for all dates")
     parser.add_argument(
@@ -85,13 +98,10 @@ def stage_parser(default_engine: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--wait", type=parse_amount, default=0.0, metavar="SECONDS", dest="wait_s", help="for a lock (default: 0)"
     )
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", dest="overrides", help="over the config file"
-    )
+    add_overrides(parser)
     parser.add_argument(
         "--conf", action="append", default=[], metavar="KEY=VALUE", dest="spark_conf", help="spark: a Spark setting"
     )
-    parser.add_argument("--json", action="store_true", dest="is_json", help="one JSON object on stdout")
     parser.add_argument(
         "--force-current", action="store_true", help="publish: move CURRENT even to an older date than it has"
     )
@@ -101,15 +111,20 @@ def stage_parser(default_engine: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--accept-drift", action="store_true", help="publish: whatever the gates say; the release's manifest says so"
     )
-    return parser
 
 
 def add_workspace(parser: argparse.ArgumentParser, *, with_name: bool = False) -> None:
-    """Add the options of commands that look at a workspace."""
+    """Add ``--workspace``, and ``--name`` of what is published there."""
     parser.add_argument("--workspace", required=True, metavar="FOLDER", help="the workspace")
     if with_name:
         parser.add_argument("--name", default="default", help="published name (default: %(default)s)")
-    add_json(parser)
+
+
+def add_overrides(parser: argparse.ArgumentParser) -> None:
+    """Add ``--set``."""
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", dest="overrides", help="over the config file"
+    )
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
@@ -117,7 +132,7 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", dest="is_json", help="one JSON object on stdout")
 
 
-def stages_asked(names: Sequence[str]) -> tuple[str, ...]:
+def stages_named(names: Sequence[str]) -> tuple[str, ...]:
     """Return the stages of a ``run``; all of them if none is named.
 
     Raises
@@ -148,18 +163,21 @@ def parse_date(text: str) -> dt.date:
         raise argparse.ArgumentTypeError(f"{text!r} is no date; write YYYY-MM-DD") from None
 
 
-def parse_count(text: str) -> int:
-    """Return a whole number from 1 on."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number from 1 on")
-    return int(text)
+def number(kind: Callable[[str], Number], least: float, below: float, words: str) -> Callable[[str], Number]:
+    """Return a parser of numbers from ``least`` on and below ``below``; ``words`` name them in its complaint."""
+
+    def parse(text: str) -> Number:
+        with contextlib.suppress(ValueError):
+            if least <= (value := kind(text)) < below:
+                return value
+        raise argparse.ArgumentTypeError(f"{text!r} must be {words}")
+
+    return parse
 
 
-def parse_seed(text: str) -> int:
-    """Return a whole number from 0 on that a seed can be."""
-    if not text.isdecimal() or int(text) >= 2**63:
-        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number from 0 on, below 2**63")
-    return int(text)
+parse_count = number(int, 1, math.inf, "a whole number from 1 on")
+parse_seed = number(int, 0, 2**63, "a whole number from 0 on, below 2**63")
+parse_amount = number(float, 0, math.inf, "a number, 0 or more")
 
 
 def parse_dask(text: str) -> str:
@@ -169,19 +187,8 @@ def parse_dask(text: str) -> str:
     return text
 
 
-def parse_amount(text: str) -> float:
-    """Return a number of seconds or hours, 0 or more."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} must be a number, 0 or more")
-    return value
-
-
 def options_of(namespace: argparse.Namespace) -> Options:
-    """Return what a parser of :func:`stage_parser` found.
+    """Return the options of :func:`add_stage_options`.
 
     Raises
     ------

@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType
 from typing import NoReturn
 
 from graphquilt.masking import secret_of_argument
@@ -22,10 +22,11 @@ from jobs.arguments import (
     STAGE_NAMES,
     CommandParser,
     Options,
+    add_stage_options,
     command_parser,
     options_of,
     stage_parser,
-    stages_asked,
+    stages_named,
 )
 from jobs.logs import configure_logging
 from jobs.stopping import StopRequest, reason_of
@@ -34,7 +35,8 @@ from pipeline.errors import ConfigError, GraphquiltError
 
 log = logging.getLogger(__name__)
 
-#: The module of each command that is no run. It has ``parser()`` and ``answer(options)``.
+#: The module of each command that is no run: its docstring is the command's help, ``add_options(parser)`` adds its
+#: options, ``answer(options)`` is what it does.
 COMMANDS: Mapping[str, str] = MappingProxyType(
     {
         "init": "jobs.commands.init",
@@ -89,10 +91,20 @@ def _main(command: str, argv: Sequence[str]) -> int:
         hint = f"did you mean '{near}'? There are" if near else "choose from"
         raise ConfigError(f"there is no command '{command}'; {hint} {', '.join(commands)}")
     module = importlib.import_module(COMMANDS[command])
-    options = module.parser().parse_args(argv)
+    if command == "query":
+        kind, argv = module.split_kind(argv)
+        command, module = f"query {kind}", module.QUERIES[kind]
+    options = parser_of(command, module).parse_args(argv)
     if getattr(options, "config", None) is not None:
         read_toml(options.config)  # a second before what else would find out that it is missing
     return say(module.answer(options), is_json=options.is_json)
+
+
+def parser_of(command: str, module: ModuleType) -> CommandParser:
+    """Return the parser of a command from its module."""
+    parser = command_parser(command, module.__doc__ or "")
+    module.add_options(parser)
+    return parser
 
 
 def _evaluate(argv: Sequence[str]) -> int:
@@ -106,16 +118,16 @@ def _evaluate(argv: Sequence[str]) -> int:
 
 
 def _run(command: str, argv: Sequence[str]) -> int:
-    if command == "run":
-        parser = command_parser("run", _ABOUT_RUN, _RUN_EXAMPLES, stage_parser("local"))
-        parser.add_argument("stages", nargs="*", metavar="STAGE", help=f"default: all of {' '.join(STAGE_NAMES)}")
-    else:
-        parser = command_parser(
-            command, f"The stage '{command}' alone. {_ABOUT_STAGE}", _stage_examples(command), stage_parser("local")
-        )
-    namespace = parser.parse_intermixed_args(argv) if command == "run" else parser.parse_args(argv)
-    names = stages_asked(namespace.stages) if command == "run" else (command,)
-    return execute(names, options_of(namespace))
+    if command != "run":
+        example = f"  graphquilt {command} --config config.toml --workspace work --date 2024-06-01"
+        parser = command_parser(command, f"The stage '{command}' alone. {_ABOUT_STAGE}\n\nexamples\n{example}")
+        add_stage_options(parser)
+        return execute((command,), options_of(parser.parse_args(argv)))
+    parser = command_parser("run", _RUN_HELP)
+    add_stage_options(parser)
+    parser.add_argument("stages", nargs="*", metavar="STAGE", help=f"default: all of {' '.join(STAGE_NAMES)}")
+    namespace = parser.parse_intermixed_args(argv)
+    return execute(stages_named(namespace.stages), options_of(namespace))
 
 
 def run_stage(name: str, argv: Sequence[str] | None = None) -> NoReturn:
@@ -136,16 +148,15 @@ def _run_job(program: str, names: Sequence[str], argv: Sequence[str] | None) -> 
 def _job(program: str, names: Sequence[str], argv: Sequence[str]) -> int:
     if refusal := secret_of_argument(argv):
         return say_error(refusal, ConfigError.exit_code, is_json="--json" in argv)
-    parser = CommandParser(prog=program, parents=[stage_parser("spark")], allow_abbrev=False)
     try:
-        return execute(names, options_of(parser.parse_args(argv)))
+        return execute(names, options_of(stage_parser("spark", program).parse_args(argv)))
     except ConfigError as error:  # of the command line: execute reports its own
         return say_error(str(error), error.exit_code, is_json="--json" in argv)
 
 
 def parse(argv: Sequence[str]) -> Options:
     """Return the options of a job's arguments, or raise ConfigError: what a DAG is tested against."""
-    return options_of(CommandParser(parents=[stage_parser("spark")], allow_abbrev=False).parse_args(argv))
+    return options_of(stage_parser("spark").parse_args(argv))
 
 
 def execute(names: Sequence[str], options: Options) -> int:
@@ -183,21 +194,17 @@ def execute(names: Sequence[str], options: Options) -> int:
         return run.finish()
 
 
-_ABOUT_RUN = """\
+_RUN_HELP = """\
 Runs the whole chain, or some stages in a row: interactions in, a published table out.
 What is already made from the same input and config is not made again, so the same
-command resumes a run that was stopped."""
+command resumes a run that was stopped.
 
-_ABOUT_STAGE = """Its inputs must have been made
-from the same config; if it is made already, nothing is done."""
-
-_RUN_EXAMPLES = """\
+examples
   graphquilt run --config config.toml --workspace work
   graphquilt run --config config.toml --workspace work --date 2024-06-01 --workers 4
   graphquilt run index partition --config config.toml --workspace work
   graphquilt run --config config.toml --workspace work --set embedding.dim=64 --json
   graphquilt run --config config.toml --workspace /mnt/work --engine spark --conf spark.master=local[4]"""
 
-
-def _stage_examples(stage: str) -> str:
-    return f"  graphquilt {stage} --config config.toml --workspace work --date 2024-06-01"
+_ABOUT_STAGE = """Its inputs must have been made
+from the same config; if it is made already, nothing is done."""

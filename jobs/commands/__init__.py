@@ -1,1 +1,1 @@
-"""The commands of graphquilt that are no runs: one module each, with parser() and answer(options)."""
+"""The commands of graphquilt that are no runs: one module each, whose docstring is the command's help."""

@@ -1,4 +1,12 @@
-"""``graphquilt clean``: old releases and working tables."""
+"""Removes old releases of a name, old dates' working tables, and what killed runs left. The
+current release, young ones and dates at work stay. Every publication does the same.
+
+examples
+  graphquilt clean --workspace work --dry-run
+  graphquilt clean --workspace work --config config.toml
+  graphquilt clean --workspace work --name default --keep-releases 2 --keep-runs 1 --min-age-hours 0
+  graphquilt clean --workspace work --purge
+"""
 
 from __future__ import annotations
 
@@ -8,23 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobs.answers import Answer, amount, columns
-from jobs.arguments import CommandParser, add_workspace, command_parser, parse_amount, parse_count
+from jobs.arguments import CommandParser, add_workspace, parse_amount, parse_count
 
 if TYPE_CHECKING:
     from pipeline.config.sections import PublishConfig
 
 
-def parser() -> CommandParser:
-    """Return the parser of the command."""
-    command = command_parser(
-        "clean",
-        "Removes old releases of a name, old dates' working tables, and what killed runs left. The\n"
-        "current release, young ones and dates at work stay. Every publication does the same.",
-        "  graphquilt clean --workspace work --dry-run\n"
-        "  graphquilt clean --workspace work --config config.toml\n"
-        "  graphquilt clean --workspace work --name default --keep-releases 2 --keep-runs 1 --min-age-hours 0\n"
-        "  graphquilt clean --workspace work --purge",
-    )
+def add_options(command: CommandParser) -> None:
+    """Add the options of the command."""
     add_workspace(command)
     command.add_argument("--name", help="published name (default: the config's, else 'default')")
     command.add_argument(
@@ -44,7 +43,6 @@ def parser() -> CommandParser:
         help="all that may still hold ids of publish.exclude_ids: releases but the current one, all working tables",
     )
     command.add_argument("--wait", type=parse_amount, default=60.0, metavar="SECONDS", help="for a lock (default: 60)")
-    return command
 
 
 def answer(options: argparse.Namespace) -> Answer:

@@ -1,4 +1,10 @@
-"""``graphquilt config``: the keys and their defaults, or a check of a file."""
+"""Prints every key of the configuration with its default, or checks a config file.
+
+examples
+  graphquilt config --defaults
+  graphquilt config --check config.toml
+  graphquilt config --check config.toml --set embedding.dim=64
+"""
 
 from __future__ import annotations
 
@@ -6,27 +12,16 @@ import argparse
 from pathlib import Path
 
 from jobs.answers import Answer
-from jobs.arguments import CommandParser, add_json, command_parser
+from jobs.arguments import CommandParser, add_overrides
 from pipeline.errors import ConfigError
 
 
-def parser() -> CommandParser:
-    """Return the parser of the command."""
-    command = command_parser(
-        "config",
-        "Prints every key of the configuration with its default, or checks a config file.",
-        "  graphquilt config --defaults\n"
-        "  graphquilt config --check config.toml\n"
-        "  graphquilt config --check config.toml --set embedding.dim=64",
-    )
+def add_options(command: CommandParser) -> None:
+    """Add the options of the command."""
     what = command.add_mutually_exclusive_group(required=True)
     what.add_argument("--defaults", action="store_true", help="print the key reference as TOML with comments")
     what.add_argument("--check", type=Path, metavar="FILE", help="exit 2 and say what is wrong, if anything is")
-    command.add_argument(
-        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", dest="overrides", help="over the config file"
-    )
-    add_json(command)
-    return command
+    add_overrides(command)
 
 
 def answer(options: argparse.Namespace) -> Answer:

@@ -1,4 +1,12 @@
-"""``graphquilt doctor``: what this machine has and lacks, and how to mend it."""
+"""Looks at Python, packages, Java, cores, memory, the cache of compiled kernels and, if one is given,
+a workspace. Exits 1 if something is missing that runs need; Java and Spark are needed for
+--engine spark only.
+
+examples
+  graphquilt doctor
+  graphquilt doctor --workspace /mnt/shared/work
+  graphquilt doctor --warm
+"""
 
 from __future__ import annotations
 
@@ -12,23 +20,14 @@ from dataclasses import asdict
 from typing import Any
 
 from jobs.answers import Answer, amount, columns
-from jobs.arguments import CommandParser, add_json, command_parser
+from jobs.arguments import CommandParser
 from jobs.commands.finding import Finding
 
 
-def parser() -> CommandParser:
-    """Return the parser of the command."""
-    command = command_parser(
-        "doctor",
-        "Looks at Python, packages, Java, cores, memory, the cache of compiled kernels and, if one is given,\n"
-        "a workspace. Exits 1 if something is missing that runs need; Java and Spark are needed for\n"
-        "--engine spark only.",
-        "  graphquilt doctor\n  graphquilt doctor --workspace /mnt/shared/work\n  graphquilt doctor --warm",
-    )
+def add_options(command: CommandParser) -> None:
+    """Add the options of the command."""
     command.add_argument("--warm", action="store_true", help="compile all kernels now, so that no task has to")
     command.add_argument("--workspace", metavar="FOLDER", help="try whether runs can work there")
-    add_json(command)
-    return command
 
 
 def answer(options: argparse.Namespace) -> Answer:

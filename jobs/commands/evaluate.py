@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs.answers import Answer
-from jobs.arguments import CommandParser, command_parser, parse_count, parse_seed, stage_parser
+from jobs.arguments import CommandParser, add_stage_options, command_parser, parse_count, parse_seed
 from pipeline.errors import ConfigError, InputError, StorageError
 
 if TYPE_CHECKING:
@@ -47,10 +47,10 @@ _EXAMPLES = """\
 
 def parser() -> CommandParser:
     """Return the parser of both: the stage's options, and the report's."""
-    stage = stage_parser("local")
-    for action in stage._actions:
+    command = command_parser("evaluate", f"{_ABOUT}\n\nexamples\n{_EXAMPLES}")
+    add_stage_options(command)
+    for action in command._actions:
         action.required = False  # the report does without
-    command = command_parser("evaluate", _ABOUT, _EXAMPLES, stage)
     report = command.add_argument_group("the report")
     report.add_argument("--name", help="published name (default: default)")
     report.add_argument("--release", metavar="R", help="a release (default: the current one)")

@@ -1,4 +1,12 @@
-"""``graphquilt init``: look at an input's columns, write a commented config."""
+"""Looks at the first rows of a file, folder or glob (Parquet, CSV, JSON lines), guesses what the
+columns mean, says why, and writes a config that 'run' takes as it is. All other keys stand
+there as comments with their defaults.
+
+examples
+  graphquilt init interactions.parquet
+  graphquilt init 'clicks/*.csv.gz' --out clicks.toml
+  graphquilt init s3://bucket/events/ --out events.toml
+"""
 
 from __future__ import annotations
 
@@ -9,30 +17,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs.answers import Answer, columns
-from jobs.arguments import CommandParser, add_json, command_parser
+from jobs.arguments import CommandParser
 from pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
     from pipeline.ingest.text.formats import TextFormat
 
 
-def parser() -> CommandParser:
-    """Return the parser of the command."""
-    command = command_parser(
-        "init",
-        "Looks at the first rows of a file, folder or glob (Parquet, CSV, JSON lines), guesses what the\n"
-        "columns mean, says why, and writes a config that 'run' takes as it is. All other keys stand\n"
-        "there as comments with their defaults.",
-        "  graphquilt init interactions.parquet\n"
-        "  graphquilt init 'clicks/*.csv.gz' --out clicks.toml\n"
-        "  graphquilt init s3://bucket/events/ --out events.toml",
-    )
+def add_options(command: CommandParser) -> None:
+    """Add the options of the command."""
     command.add_argument("input", metavar="INPUT", help="file, folder, glob or any pyarrow.fs address")
     command.add_argument(
         "--out", type=Path, default=Path("config.toml"), metavar="FILE", help="where to (default: %(default)s)"
     )
-    add_json(command)
-    return command
 
 
 def answer(options: argparse.Namespace) -> Answer:

@@ -1,4 +1,12 @@
-"""``graphquilt plan``: what a run would do and need, said before anything is computed."""
+"""Says what 'run' with the same options would do, and computes nothing: files and tasks, the date,
+which stages are made already, memory of a block and of a task, the number of parts, disk needed and
+free, and what embedding costs in other parts and shards: memory, rows that travel, time. Before the
+index is made, counts of nodes and edges are upper bounds from the input's rows.
+
+examples
+  graphquilt plan --config config.toml --workspace work
+  graphquilt plan --config config.toml --workspace work --workers 4 --set embedding.dim=256 --json
+"""
 
 from __future__ import annotations
 
@@ -9,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs.answers import Answer
-from jobs.arguments import CommandParser, command_parser, stage_parser
+from jobs.arguments import CommandParser, add_stage_options
 
 if TYPE_CHECKING:
     from pipeline.config.model import PipelineConfig
@@ -20,18 +28,9 @@ if TYPE_CHECKING:
     from pipeline.workspace import Workspace
 
 
-def parser() -> CommandParser:
-    """Return the parser of the command."""
-    return command_parser(
-        "plan",
-        "Says what 'run' with the same options would do, and computes nothing: files and tasks, the date,\n"
-        "which stages are made already, memory of a block and of a task, the number of parts, disk needed and\n"
-        "free, and what embedding costs in other parts and shards: memory, rows that travel, time. Before the\n"
-        "index is made, counts of nodes and edges are upper bounds from the input's rows.",
-        "  graphquilt plan --config config.toml --workspace work\n"
-        "  graphquilt plan --config config.toml --workspace work --workers 4 --set embedding.dim=256 --json",
-        stage_parser("local"),
-    )
+def add_options(command: CommandParser) -> None:
+    """Add the options of the command."""
+    add_stage_options(command)
 
 
 def answer(options: argparse.Namespace) -> Answer:

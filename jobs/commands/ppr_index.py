@@ -1,4 +1,12 @@
-"""``graphquilt ppr-index``: walks from every node, counted once and for all, for batches of ``query ppr``."""
+"""Makes the walk index of a date: ppr.index_walks walks from each node, with every node that they visit
+and how often. 'graphquilt query ppr' answers batches from it. Stages that it needs run first, where
+they have not yet. What is made already is not made again: the same command resumes a stopped one.
+
+examples
+  graphquilt ppr-index --config config.toml --workspace work
+  graphquilt ppr-index --config config.toml --workspace work --set ppr.index_walks=200 --workers 4
+  graphquilt ppr-index --config config.toml --workspace /mnt/work --engine spark --json
+"""
 
 from __future__ import annotations
 
@@ -6,7 +14,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from jobs.answers import Answer, amount
-from jobs.arguments import CommandParser, command_parser, stage_parser
+from jobs.arguments import CommandParser, add_stage_options
 from jobs.stopping import StopRequest
 from pipeline.errors import ConfigError
 
@@ -15,18 +23,9 @@ if TYPE_CHECKING:
     from pipeline.workspace import Workspace
 
 
-def parser() -> CommandParser:
-    """Return the parser of the command."""
-    return command_parser(
-        "ppr-index",
-        "Makes the walk index of a date: ppr.index_walks walks from each node, with every node that they visit\n"
-        "and how often. 'graphquilt query ppr' answers batches from it. Stages that it needs run first, where\n"
-        "they have not yet. What is made already is not made again: the same command resumes a stopped one.",
-        "  graphquilt ppr-index --config config.toml --workspace work\n"
-        "  graphquilt ppr-index --config config.toml --workspace work --set ppr.index_walks=200 --workers 4\n"
-        "  graphquilt ppr-index --config config.toml --workspace /mnt/work --engine spark --json",
-        stage_parser("local"),
-    )
+def add_options(command: CommandParser) -> None:
+    """Add the options of the command."""
+    add_stage_options(command)
 
 
 def answer(options: argparse.Namespace) -> Answer:

@@ -1,4 +1,11 @@
-"""``graphquilt query embed``: the row of a node of the table, or of one that is new."""
+"""Prints the row of a node, or the row that a new node with these neighbours would have; with
+--attributes, a line "id<TAB>entries" for each node of a file.
+
+examples
+  graphquilt query embed 4711 --workspace work --type user
+  graphquilt query embed --workspace work --type user --neighbors 17:2.5,42
+  graphquilt query embed --workspace work --type item --attributes new_items.parquet
+"""
 
 from __future__ import annotations
 
@@ -6,13 +13,14 @@ import argparse
 from typing import Any
 
 from jobs.answers import Answer
-from jobs.arguments import CommandParser
+from jobs.arguments import CommandParser, add_workspace
 from jobs.commands.query_errors import require_type, unknown_node_error
 from pipeline.errors import ConfigError, InputError
 
 
 def add_options(parser: CommandParser) -> None:
     """Add the options of the query."""
+    add_workspace(parser, with_name=True)
     parser.add_argument("id", metavar="ID", nargs="?", help="the node's id, as in the input")
     parser.add_argument("--type", metavar="TYPE", help="its type (default: the table's, if it has one only)")
     parser.add_argument(

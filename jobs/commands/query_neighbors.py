@@ -1,4 +1,12 @@
-"""``graphquilt query neighbors``: the nodes nearest to one, by the vectors or by the lists of a release."""
+"""Prints the nodes that are nearest to one, best first, by a release's vectors or by its lists.
+By vectors, between types the score is the table's similarity for retrieval (recommendations) and within
+a type the cosine. By the lists of ppr_neighbors it is the personalised PageRank, with its error bound.
+
+examples
+  graphquilt query neighbors 4711 --workspace work --type user --target item -k 20
+  graphquilt query neighbors vim --workspace build/demo --name debian
+  graphquilt query neighbors 4711 --workspace work --type user --by ppr
+"""
 
 from __future__ import annotations
 
@@ -8,7 +16,7 @@ from types import MappingProxyType
 from typing import Any
 
 from jobs.answers import Answer, columns
-from jobs.arguments import CommandParser, parse_count
+from jobs.arguments import CommandParser, add_workspace, parse_count
 from jobs.commands.query_errors import require_type, unknown_node_error
 from pipeline.errors import ConfigError, InputError
 
@@ -26,6 +34,7 @@ _BOUNDS: Mapping[str, str] = MappingProxyType(
 
 def add_options(parser: CommandParser) -> None:
     """Add the options of the query."""
+    add_workspace(parser, with_name=True)
     parser.add_argument("id", metavar="ID", help="the node's id, as in the input")
     parser.add_argument("--type", metavar="TYPE", help="its type (default: the table's, if it has one only)")
     parser.add_argument(

@@ -1,15 +1,22 @@
-"""``graphquilt query ppr``: the nodes nearest to restart sets, many at once, from the walk index of a date."""
+"""Computes what nodes, or sets of nodes with weights, are nearest to by personalised PageRank, many
+at once, from the walk index of a date ('graphquilt ppr-index' makes it), or exactly.
+
+examples
+  graphquilt query ppr 4711 17:2.5,42 --config config.toml --workspace work --type user -k 20
+  graphquilt query ppr --batch queries.csv --out answers.parquet --config config.toml --workspace work
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from jobs.answers import Answer
-from jobs.arguments import CommandParser, parse_count, parse_date
+from jobs.arguments import CommandParser, add_overrides, add_workspace, number, parse_count, parse_date
 from jobs.commands.query_embed import parse_neighbors
 from jobs.stopping import StopRequest
 from pipeline.errors import ConfigError, InputError
@@ -24,6 +31,7 @@ _SHOWN = 20  # queries printed; --json and --out have all
 
 def add_options(parser: CommandParser) -> None:
     """Add the options of the query."""
+    add_workspace(parser)
     parser.add_argument(
         "ids",
         nargs="*",
@@ -33,23 +41,21 @@ def add_options(parser: CommandParser) -> None:
     parser.add_argument("--batch", type=Path, metavar="FILE", help="queries in Parquet or CSV: node_id and, optional, "
                         "query (rows of one query are a set), node_type, weight")  # fmt: skip
     parser.add_argument("--config", required=True, type=Path, metavar="FILE", help="that of the walk index")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", dest="overrides", help="over the config file"
-    )
+    add_overrides(parser)
     parser.add_argument("--date", type=parse_date, metavar="YYYY-MM-DD", help="of the index (default: the newest)")
     parser.add_argument("--type", metavar="TYPE", help="type of the ids (default: ppr.source_type, or the only one)")
     parser.add_argument("--target", metavar="TYPE", help="type of the nodes listed (default: the config's)")
     parser.add_argument("-k", type=parse_count, metavar="N", help="how many (default: ppr.top_k)")
     parser.add_argument(
         "--rounds",
-        type=_rounds,
+        type=number(int, 0, math.inf, "a whole number from 0 on (0: fingerprints alone)"),
         default=1,
         metavar="N",
         help="steps taken exactly before fingerprints close: more is slower and closer (default: %(default)s)",
     )
     parser.add_argument(
         "--drop-below",
-        type=_chance,
+        type=number(float, 0, 1, "a chance, at least 0 and below 1"),
         default=0.0,
         metavar="P",
         help="leave out where walks are with less chance after the rounds; the bound grows (default: 0)",
@@ -181,19 +187,3 @@ def _parquet(text: str) -> Path:
 
 def _counted(rounds: int) -> str:
     return "1 round" if rounds == 1 else f"{rounds} rounds"
-
-
-def _rounds(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number from 0 on (0: fingerprints alone)")
-    return int(text)
-
-
-def _chance(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} must be a chance, at least 0 and below 1")
-    return value

@@ -1,28 +1,26 @@
-"""``graphquilt rollback``: point readers at an earlier release."""
+"""Points CURRENT at the release before the current one, or at the one named. Its bytes are
+checked first, and restored from working tables where they can be. It lasts until the next
+publication of the same or a later date. With --to it also mends a CURRENT.json that is damaged
+beyond its history.
+
+examples
+  graphquilt rollback --workspace work
+  graphquilt rollback --workspace work --name default --to 2024-06-01-0123456789ab
+"""
 
 from __future__ import annotations
 
 import argparse
 
 from jobs.answers import Answer
-from jobs.arguments import CommandParser, add_workspace, command_parser, parse_amount
+from jobs.arguments import CommandParser, add_workspace, parse_amount
 
 
-def parser() -> CommandParser:
-    """Return the parser of the command."""
-    command = command_parser(
-        "rollback",
-        "Points CURRENT at the release before the current one, or at the one named. Its bytes are\n"
-        "checked first, and restored from working tables where they can be. It lasts until the next\n"
-        "publication of the same or a later date. With --to it also mends a CURRENT.json that is damaged\n"
-        "beyond its history.",
-        "  graphquilt rollback --workspace work\n"
-        "  graphquilt rollback --workspace work --name default --to 2024-06-01-0123456789ab",
-    )
+def add_options(command: CommandParser) -> None:
+    """Add the options of the command."""
     add_workspace(command, with_name=True)
     command.add_argument("--to", metavar="RELEASE", help="'graphquilt inspect' lists them")
     command.add_argument("--wait", type=parse_amount, default=60.0, metavar="SECONDS", help="for a lock (default: 60)")
-    return command
 
 
 def answer(options: argparse.Namespace) -> Answer:

@@ -1,4 +1,16 @@
-"""``graphquilt tune``: choose parameters of vectors or of lists on hidden training pairs, and write the config."""
+"""Hides some of the training pairs, tries methods, widths and parameters on the others within a budget
+of seconds, and writes the config with the best of them. Ingest and index run first, where they have
+not yet; their time counts. Test pairs are never seen: what index holds out is not among the pairs,
+and a file named in [evaluate] is not opened. Where embedding.method is 'none' it is the lists that
+are tuned: restart, degree_correction and edge_degree_power of [ppr].
+
+examples
+  graphquilt tune --config config.toml --workspace work --budget 60 --out tuned.toml
+  graphquilt tune --config config.toml --workspace work --out tuned.toml --dims 64,128,256 --curve
+  graphquilt tune --config config.toml --workspace work --out tuned.toml --use classifier --labels l.csv
+  graphquilt tune --config config.toml --workspace work --out tuned.toml --what lists
+  graphquilt run --config tuned.toml --workspace work
+"""
 
 from __future__ import annotations
 
@@ -11,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from graphquilt.output import write
 from jobs.answers import Answer
-from jobs.arguments import CommandParser, command_parser, parse_amount, parse_count, parse_seed, stage_parser
+from jobs.arguments import CommandParser, add_stage_options, parse_amount, parse_count, parse_seed
 from jobs.commands.tune_report import facts_of, header_of, text_of, use_of
 from jobs.stopping import StopRequest
 from pipeline.errors import ConfigError
@@ -29,22 +41,9 @@ _PAIRS_A_SECOND = 40_000
 _LEAST_PAIRS = 400_000  # however short the budget
 
 
-def parser() -> CommandParser:
-    """Return the parser of the command."""
-    command = command_parser(
-        "tune",
-        "Hides some of the training pairs, tries methods, widths and parameters on the others within a budget\n"
-        "of seconds, and writes the config with the best of them. Ingest and index run first, where they have\n"
-        "not yet; their time counts. Test pairs are never seen: what index holds out is not among the pairs,\n"
-        "and a file named in [evaluate] is not opened. Where embedding.method is 'none' it is the lists that\n"
-        "are tuned: restart, degree_correction and edge_degree_power of [ppr].",
-        "  graphquilt tune --config config.toml --workspace work --budget 60 --out tuned.toml\n"
-        "  graphquilt tune --config config.toml --workspace work --out tuned.toml --dims 64,128,256 --curve\n"
-        "  graphquilt tune --config config.toml --workspace work --out tuned.toml --use classifier --labels l.csv\n"
-        "  graphquilt tune --config config.toml --workspace work --out tuned.toml --what lists\n"
-        "  graphquilt run --config tuned.toml --workspace work",
-        stage_parser("local"),
-    )
+def add_options(command: CommandParser) -> None:
+    """Add the options of the command."""
+    add_stage_options(command)
     command.add_argument(
         "--budget", type=parse_amount, default=60.0, metavar="SECONDS", help="for all of it (default: %(default)g)"
     )
@@ -81,7 +80,6 @@ def parser() -> CommandParser:
         "--max-pairs", type=parse_count, metavar="N", help="most pairs tuned on (default: as memory and budget allow)"
     )
     command.add_argument("--force", action="store_true", help="overwrite --out even if this command did not make it")
-    return command
 
 
 def answer(options: argparse.Namespace) -> Answer:

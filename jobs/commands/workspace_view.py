@@ -1,4 +1,12 @@
-"""``graphquilt inspect``: what runs made, and from what. Ids appear nowhere in it."""
+"""Says what is in a workspace: dates with their verdicts, releases, what readers get. With --date: the
+tables of that day with rows, bytes, fingerprints and seconds, the rows that were rejected and why
+(file and row number, no ids), the parts of the graph, and memory.
+
+examples
+  graphquilt inspect --workspace work
+  graphquilt inspect --workspace work --date 2024-06-01
+  graphquilt inspect --workspace work --name default --json
+"""
 
 from __future__ import annotations
 
@@ -9,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from graphquilt.releases import join_problems
 from jobs.answers import Answer, columns, list_of, table_of, titled
-from jobs.arguments import CommandParser, add_json, command_parser, parse_date
+from jobs.arguments import CommandParser, parse_date
 
 if TYPE_CHECKING:
     from pipeline.workspace import Manifest
@@ -19,22 +27,11 @@ _EXAMPLES = 3
 _LEFT_OUT = ("metadata", "sums", "metrics", "gate", "removed")
 
 
-def parser() -> CommandParser:
-    """Return the parser of the command."""
-    command = command_parser(
-        "inspect",
-        "Says what is in a workspace: dates with their verdicts, releases, what readers get. With --date: the\n"
-        "tables of that day with rows, bytes, fingerprints and seconds, the rows that were rejected and why\n"
-        "(file and row number, no ids), the parts of the graph, and memory.",
-        "  graphquilt inspect --workspace work\n"
-        "  graphquilt inspect --workspace work --date 2024-06-01\n"
-        "  graphquilt inspect --workspace work --name default --json",
-    )
+def add_options(command: CommandParser) -> None:
+    """Add the options of the command."""
     command.add_argument("--workspace", required=True, metavar="FOLDER", help="the workspace")
     command.add_argument("--date", type=parse_date, metavar="YYYY-MM-DD", help="one day in full")
     command.add_argument("--name", help="only this published name")
-    add_json(command)
-    return command
 
 
 def answer(options: argparse.Namespace) -> Answer:

@@ -63,9 +63,9 @@ def test_every_command_is_described() -> None:
 
 
 def test_every_common_option_is_described() -> None:
-    options = [action.option_strings[0] for action in stage_parser("local")._actions]
+    options = {action.option_strings[0] for action in stage_parser("local")._actions} - {"-h"}
     shown = [codes(row[0])[0].split()[0] for row in rows("commands.md", "Options of everything that runs")]
-    assert shown == options
+    assert sorted(shown) == sorted(options)
 
 
 def test_every_public_name_is_described() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jobs.arguments import STAGE_NAMES, stages_asked
+from jobs.arguments import STAGE_NAMES, stages_named
 from jobs.cli import COMMANDS, parse
 from pipeline.errors import ConfigError
 from pipeline.stages import chain
@@ -43,7 +43,7 @@ def test_help_waits_for_no_heavy_import() -> None:
 @pytest.mark.parametrize("last", range(8))
 def test_any_stages_in_a_row_may_be_asked_for(first: int, last: int) -> None:
     names = STAGE_NAMES[first : last + 1]
-    assert stages_asked(names) == (names or STAGE_NAMES)
+    assert stages_named(names) == (names or STAGE_NAMES)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_any_stages_in_a_row_may_be_asked_for(first: int, last: int) -> None:
 )
 def test_stages_out_of_order_are_refused(names: tuple[str, ...]) -> None:
     with pytest.raises(ConfigError, match="do not follow each other"):
-        stages_asked(names)
+        stages_named(names)
 
 
 @pytest.mark.parametrize(

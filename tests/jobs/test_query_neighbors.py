@@ -1,6 +1,5 @@
 """query neighbors by lists and by vectors, and which question it is that is asked."""
 
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,7 +12,9 @@ import pytest
 
 from graphquilt import EmbeddingTable, NeighborTable
 from jobs.answers import Answer
-from jobs.commands.query import QUERIES, parser
+from jobs.arguments import CommandParser, add_workspace
+from jobs.cli import parser_of
+from jobs.commands.query import QUERIES, split_kind
 from pipeline.errors import ConfigError
 from tests.graphquilt.published_neighbors import publish_lists
 from tests.graphquilt.published_tables import random_nodes
@@ -163,6 +164,11 @@ def test_the_lists_of_a_run_are_within_their_bounds(tmp_path: Path, call: Any) -
 # Which question it is
 
 
+def parse_query(arguments: list[str]) -> tuple[str, Any]:
+    kind, rest = split_kind(arguments)
+    return kind, parser_of(f"query {kind}", QUERIES[kind]).parse_args(rest)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -174,42 +180,47 @@ def test_the_lists_of_a_run_are_within_their_bounds(tmp_path: Path, call: Any) -
     ],
 )
 def test_options_may_stand_anywhere_and_hold_any_word(arguments: list[str]) -> None:
-    options = parser().parse_args(arguments)
-    found = (options.question, options.id, options.workspace, options.name, options.type)
+    kind, options = parse_query(arguments)
+    found = (kind, options.id, options.workspace, options.name, options.type)
     assert found == ("neighbors", "7", "w", "ppr", "embed")
 
 
 def test_an_id_may_be_the_name_of_a_question() -> None:
-    options = parser().parse_args(["embed", "neighbors", "--workspace", "w"])
-    assert (options.question, options.id) == ("embed", "neighbors")
-    options = parser().parse_args(["embed", "--workspace", "w", "neighbors", "--type", "user"])
-    assert (options.question, options.id) == ("embed", "neighbors")
+    kind, options = parse_query(["embed", "neighbors", "--workspace", "w"])
+    assert (kind, options.id) == ("embed", "neighbors")
+    kind, options = parse_query(["embed", "--workspace", "w", "neighbors", "--type", "user"])
+    assert (kind, options.id) == ("embed", "neighbors")
 
 
 def test_no_question_and_a_wrong_one_say_which_there_are() -> None:
     with pytest.raises(ConfigError, match=r"arguments are required: question"):
-        parser().parse_args(["--workspace", "w"])
+        parse_query(["--workspace", "w"])
     with pytest.raises(ConfigError, match=r"invalid choice: 'nearest' \(choose from '?neighbors"):
-        parser().parse_args(["nearest", "7", "--workspace", "w"])
+        parse_query(["nearest", "7", "--workspace", "w"])
 
 
 @pytest.mark.parametrize("asked", [["--help"], ["neighbors", "--help"], ["embed", "-h"]])
 def test_help_has_examples(asked: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        parser().parse_args(asked)
+        parse_query(asked)
     assert caught.value.code == 0
     text = capsys.readouterr().out
     names = list(QUERIES) if asked == ["--help"] else asked[:1]
     for name in names:
-        assert QUERIES[name].about in text
-        assert QUERIES[name].examples in text
+        for part in (QUERIES[name].__doc__ or "").rstrip().split("\n\nexamples\n"):
+            assert part in text
 
 
 def test_a_question_is_its_modules(monkeypatch: pytest.MonkeyPatch, call: Any) -> None:
     module: Any = ModuleType("jobs.commands.query_ppr")
-    module.add_options = lambda parser: parser.add_argument("ids", nargs="*")
+
+    def add_options(parser: CommandParser) -> None:
+        add_workspace(parser)
+        parser.add_argument("ids", nargs="*")
+
+    module.add_options = add_options
     module.answer = lambda options: Answer({"ids": options.ids, "workspace": options.workspace}, "")
-    monkeypatch.setitem(sys.modules, "jobs.commands.query_ppr", module)
+    monkeypatch.setattr("jobs.commands.query.QUERIES", {**QUERIES, "ppr": module})
     said = call("query", "ppr", "7", "8", "--workspace", "w", "--json")
     assert said.json == {"ids": ["7", "8"], "workspace": "w"}
     said = call("query", "ppr", "7", "--workspace", "w", "--name", "shop", "--json")

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
+from jobs.cli import parser_of
 from jobs.commands import plan
 from pipeline.stages.chain import STAGE_NAMES
 from tests.ingest.lake_tables import iceberg_table
@@ -100,7 +101,7 @@ def test_stages_one_by_one_read_what_ingest_read(tmp_path: Path, rows: pa.Table)
             "--date",
             "1970-01-01",
         ]
-        plan.answer(plan.parser().parse_args(arguments))  # which looks at the newest, and changes nothing
+        plan.answer(parser_of("plan", plan).parse_args(arguments))  # which looks at the newest, and changes nothing
     first = chain.published()
     again = chain.run(config)
     assert again.code == 0, again.error

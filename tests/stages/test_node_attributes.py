@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from jobs.cli import parser_of
 from jobs.commands import plan, workspace_view
 from jobs.config_file import read_config
 from pipeline.config.model import PipelineConfig
@@ -284,11 +285,11 @@ def test_rejected_rows_are_kept_counted_and_shown(
         (56, "null id"),
         (57, "non-finite number"),
     ]
-    options = workspace_view.parser().parse_args(["--workspace", str(chain.root), "--date", "1970-01-01"])
+    options = parser_of("inspect", workspace_view).parse_args(["--workspace", str(chain.root), "--date", "1970-01-01"])
     line = "attributes of item: 58 rows, 54 nodes, 4 rejected"
     assert line in workspace_view.answer(options).text
     arguments = ["--config", str(chain.write_config(config)), "--workspace", str(chain.root)]
-    planned = plan.answer(plan.parser().parse_args(arguments))
+    planned = plan.answer(parser_of("plan", plan).parse_args(arguments))
     assert "58 rows, 4 rejected" in planned.text
     assert planned.facts["attributes"]["item"]["nodes"] == 54
     refused = chain.run(with_changes(config, input={"max_rejected_share": 0.01}))
