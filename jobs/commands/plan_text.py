@@ -42,7 +42,7 @@ def text_of(facts: Mapping[str, Any], warnings: Sequence[str]) -> str:
 
 def warnings_of(facts: Mapping[str, Any], config: PipelineConfig) -> list[str]:
     """Return what a run is likely to regret: lists cut short, too little memory or disk."""
-    from pipeline.partitioning.layouts.laid_out import loss_note
+    from pipeline.partitioning.layouts.block_sets import loss_note
 
     note = loss_note(config.embedding.boundary)
     warnings = [note] if note and facts["parts"] > 1 else []

@@ -1,45 +1,17 @@
-"""Edges between the tasks of the layout: read from tables or from slices, and written as slices by receiver."""
+"""Edges between the tasks of the layout: read from tables or from what other tasks sent, and sent on by receiver."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipeline.blocks.arrays import read_slice, write_slices
-from pipeline.tasks import TaskRecord
+from pipeline.blocks.sent_rows import FileBatch, write_by_receiver
 from schemas.tables import INDEXED_EDGES
-
-
-@dataclass(frozen=True)
-class FileBatch:
-    """One batch of a file of slices."""
-
-    file: Path
-    batch: int
-
-    def read(self) -> pa.RecordBatch:
-        """Map the batch; DamagedFileError as :func:`pipeline.blocks.arrays.read_slice` raises it."""
-        return read_slice(self.file, self.batch)
-
-
-@dataclass(frozen=True)
-class SentRows:
-    """What a task sent, by role of its file: batch and rows for each receiver, as ``write_slices`` returns them."""
-
-    slices: Mapping[str, Mapping[str, list[int]]]
-
-
-def batches_for(receiver: int, records: Sequence[TaskRecord[Any]], role: str) -> tuple[FileBatch, ...]:
-    """Return the batches with a role that tasks addressed to a receiver, in task order; results are SentRows."""
-    slices = ((record, record.result.slices[role].get(str(receiver))) for record in records)
-    return tuple(FileBatch(record.file(role), where[0]) for record, where in slices if where)
 
 
 class Edges(NamedTuple):
@@ -61,40 +33,23 @@ class Edges(NamedTuple):
         is_first[1:] = (src[1:] != src[:-1]) | (dst[1:] != dst[:-1])
         return self.take(order[is_first])
 
-
-def read_edges(source: Mapping[str, Any]) -> Edges:
-    """Read edges from ``{"files": [Parquet files], "slices": [[file, batch], ...]}``, in this order."""
-    found = [_of_table(Path(file)) for file in source["files"]]
-    for file, number in source["slices"]:
-        batch = read_slice(Path(file), number)
-        found.append(Edges(*(batch.column(i).to_numpy() for i in range(3))))
-    if not found:
-        return Edges(*(np.empty(0, np.int64) for _ in range(3)))
-    return Edges(*(np.concatenate(columns) for columns in zip(*found, strict=True)))
+    def send(self, file: Path, receiver: NDArray[np.int32]) -> dict[str, list[int]]:
+        """Write the edges by receiver; return {receiver: [batch, edges]}, for the task's record."""
+        return write_by_receiver(file, receiver, dict(zip(INDEXED_EDGES.schema.names, self, strict=True)))
 
 
-def write_edge_slices(path: Path, edges: Edges, receiver: NDArray[np.int32]) -> dict[str, list[int]]:
-    """Write edges sorted by receiver; return {receiver: [batch, edges]}, for the task's record."""
-    order = np.argsort(receiver, kind="stable")
-    edges, receiver = edges.take(order), receiver[order]
-    starts = np.flatnonzero(np.diff(receiver, prepend=receiver[:1] - 1))
-    slices = {
-        int(receiver[start]): pa.record_batch([column[start:stop] for column in edges], schema=INDEXED_EDGES.schema)
-        for start, stop in zip(starts, np.append(starts, receiver.size)[1:], strict=True)
-    }
-    return write_slices(path, INDEXED_EDGES.schema, slices)
+@dataclass(frozen=True)
+class EdgeFiles:
+    """Where edges are: Parquet files of ``indexed_edges``, and batches that other tasks sent."""
 
+    tables: tuple[Path, ...] = ()
+    batches: tuple[FileBatch, ...] = ()
 
-def slices_for(part: int, records: Sequence[TaskRecord[Any]], role: str) -> list[list[Any]]:
-    """Return [file, batch] of every slice with a role that is addressed to a part, in task order."""
-    found = []
-    for record in records:
-        where = record.result[f"{role}_slices"].get(str(part))
-        if where:
-            found.append([str(record.file(role)), where[0]])
-    return found
-
-
-def _of_table(file: Path) -> Edges:
-    table = pq.read_table(file, columns=INDEXED_EDGES.schema.names, partitioning=None)
-    return Edges(*(table.column(name).to_numpy() for name in INDEXED_EDGES.schema.names))
+    def read(self) -> Edges:
+        """Read all edges, those of the tables first."""
+        names = INDEXED_EDGES.schema.names
+        tables = [pq.read_table(file, columns=names, partitioning=None) for file in self.tables]
+        read = [*tables, *(batch.read() for batch in self.batches)]
+        if not read:
+            return Edges(*(np.empty(0, np.int64) for _ in names))
+        return Edges(*(np.concatenate([rows.column(name).to_numpy() for rows in read]) for name in names))

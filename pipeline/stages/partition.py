@@ -21,7 +21,9 @@ from pipeline.config.model import PipelineConfig
 from pipeline.config.sections import PartitionConfig
 from pipeline.engine import GRAPHFRAMES_HOW_TO, Engine, Frame
 from pipeline.errors import ConfigError
+from pipeline.ingest.figures import IndexFigures
 from pipeline.partitioning.cutting import IMBALANCE, Bounds, CutPayload, PieceToCut, RootTables, cut_piece
+from pipeline.partitioning.figures import LevelFigures, PartitionFigures
 from pipeline.partitioning.homes import find_homes
 from pipeline.partitioning.merging import merge_leaves
 from pipeline.partitioning.pieces import PieceFiles, read_pairs
@@ -60,35 +62,9 @@ class NodeCounts:
     @classmethod
     def read(cls, config: PipelineConfig, workspace: Workspace) -> NodeCounts:
         """Read the figures of the stage."""
-        figures = workspace.manifest("node_index").figures
-        first, stop = figures["types"][config.input.target_type]
-        return cls(figures["nodes"], figures["edges"], None if config.input.is_plain else (first, stop))
-
-
-@dataclass(frozen=True)
-class LevelFigures:
-    """One level of the tree."""
-
-    depth: int
-    parts: int
-    cut_percent: float
-    copies_per_node: float
-    imbalance: float
-
-
-@dataclass(frozen=True)
-class PartitionFigures:
-    """What people look at in a cut."""
-
-    parts: int
-    levels: tuple[LevelFigures, ...]
-    copies_per_node: float
-    imbalance: float
-    largest_part: str
-    most_edges: int
-    inversions: int
-    empty_parts_dropped: int
-    warnings: tuple[str, ...]
+        index = workspace.figures("node_index", IndexFigures)
+        shared = None if config.input.is_plain else index.types[config.input.target_type]
+        return cls(index.nodes, index.edges, shared)
 
 
 @dataclass(frozen=True)
@@ -138,7 +114,7 @@ def _seeds(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) 
             f"partition.top_seed is 'graphframes', which engine '{engine.name}' does not have here: "
             f"{GRAPHFRAMES_HOW_TO}; or set partition.top_seed = 'own'"
         )
-    nodes, folder = workspace.manifest("node_index").figures["nodes"], workspace.work(NAME) / "graphframes"
+    nodes, folder = workspace.figures("node_index", IndexFigures).nodes, workspace.work(NAME) / "graphframes"
 
     def components() -> Sequence[Path] | None:
         tables = engine.graph_tables

@@ -18,8 +18,10 @@ from pipeline.config.embedding import EmbeddingConfig
 from pipeline.embedding import row_files
 from pipeline.embedding.rounds import BlockFiles, Embedded, embed_parts
 from pipeline.embedding.rows import Rows, Settings
-from pipeline.stages import layout
-from pipeline.tasks import Task, TaskFunction, TaskRecord, run_missing, run_task
+from pipeline.partitioning.layouts import exchange
+from pipeline.partitioning.layouts.block_sets import NodeTables, PartTables
+from pipeline.partitioning.task_folder import TaskFolder
+from pipeline.tasks import Task, TaskFunction, TaskRecord, run_task
 from schemas.tables import WEIGHT_UNIT
 from tests.oracles.simulator import Graph, Parameters
 
@@ -224,51 +226,33 @@ class DiesAfter(InThisProcess):
         return records
 
 
+def tables_of(graph: GraphInParts, folder: Path, edge_files: int = 2) -> PartTables:
+    """Write a graph's tables under a folder."""
+    loop = graph.src == graph.dst
+    strength = np.zeros(graph.nodes, np.int64)
+    np.add.at(strength, graph.src, graph.weight)
+    np.add.at(strength, graph.dst[~loop], graph.weight[~loop])
+    columns = {"node_key": graph.node_key.view(np.int64), "degree": graph.graph.degree, "weight": strength}
+    folder.mkdir(parents=True, exist_ok=True)
+    storage.write_arrow(folder / "arrays.arrow", pa.table(columns))
+    NodeParts(graph.home, graph.is_split).write(folder / "parts.arrow")
+    files = []
+    for number in range(min(edge_files, graph.src.size)):
+        some = slice(number, None, edge_files)
+        ends = {"src_ix": graph.src[some], "dst_ix": graph.dst[some], "weight": graph.weight[some]}
+        files.append(folder / f"edges-{number}.parquet")
+        pq.write_table(pa.table(ends), files[-1])
+    nodes = NodeTables((folder / "arrays.arrow",), folder / "parts.arrow")
+    return PartTables(nodes, tuple(files), {part: f"0/{part}" for part in graph.parts})
+
+
 def lay_out(given: GraphInParts, folder: Path, edge_files: int = 2) -> list[BlockFiles]:
     """Write a graph's tables under a folder, and its blocks by the tasks of the layout stage."""
-    folder.mkdir(parents=True, exist_ok=True)
-    loop = given.src == given.dst
-    strength = np.zeros(given.nodes, np.int64)
-    np.add.at(strength, given.src, given.weight)
-    np.add.at(strength, given.dst[~loop], given.weight[~loop])
-    columns = {"node_key": given.node_key.view(np.int64), "degree": given.graph.degree, "weight": strength}
-    storage.write_arrow(folder / "arrays.arrow", pa.table(columns))
-    NodeParts(given.home, given.is_split).write(folder / "parts.arrow")
-    edges = []
-    for number in range(min(edge_files, given.src.size)):
-        some = slice(number, None, edge_files)
-        file = folder / f"edges-{number}.parquet"
-        ends = {"src_ix": given.src[some], "dst_ix": given.dst[some], "weight": given.weight[some]}
-        pq.write_table(pa.table(ends), file)
-        edges.append(str(file))
-    nodes: dict[str, Any] = {"arrays": [str(folder / "arrays.arrow")], "parts": str(folder / "parts.arrow")}
-    parts, place, runner = given.parts, folder / "blocks", InThisProcess()
-    sources: dict[int, dict[str, Any]] = {part: {"edges": edges, "slices": []} for part in parts}
-    if len(parts) > 1:
-        tasks = [Task(f"scatter-{n}", place, {**nodes, "edges": file}) for n, file in enumerate(edges)]
-        scattered = run_missing(runner, layout.scatter_edges, tasks)
-        sources = {part: {"edges": [], "slices": layout.slices_for(part, scattered, "edges")} for part in parts}
-    tasks = [Task(f"build-{part}", place, {**nodes, **sources[part], "part": part}) for part in parts]
-    built = run_missing(runner, layout.build_block, tasks)
-    tasks = [
-        Task(
-            f"route-{part}",
-            place,
-            {
-                "nodes": str(record.file("nodes")),
-                "needs": [
-                    [sender, *where]
-                    for sender, other in zip(parts, built, strict=True)
-                    for where in layout.slices_for(part, [other], "needs")
-                ],
-            },
-        )
-        for part, record in zip(parts, built, strict=True)
-    ]
-    routed = run_missing(runner, layout.route_rows, tasks)
+    layout = exchange.lay_out(TaskFolder(InThisProcess(), folder / "blocks"), tables_of(given, folder, edge_files))
+    (blocks,) = layout.sets
     return [
-        BlockFiles(part, block.file("nodes"), block.file("edges"), routes.file("routes"), block.result["splits"] > 0)
-        for part, block, routes in zip(parts, built, routed, strict=True)
+        BlockFiles(part, built.file("nodes"), built.file("edges"), routed.file("routes"), built.result.splits > 0)
+        for part, built, routed in zip(blocks.parts, blocks.built, blocks.routed, strict=True)
     ]
 
 

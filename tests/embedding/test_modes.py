@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -20,8 +19,11 @@ from pipeline.embedding.combine import Known, RowSet, rows_of, settings_for, sha
 from pipeline.embedding.rounds import BlockFiles, embed_parts
 from pipeline.embedding.rows import Rows
 from pipeline.partitioning.cutting import Bounds
+from pipeline.partitioning.figures import BorderLevel, ModeFigures
 from pipeline.partitioning.layouts import border_graph, halo, induced, quotient
-from pipeline.partitioning.layouts.laid_out import LaidOut, Sources
+from pipeline.partitioning.layouts.block_sets import BlockLayout, PartTables
+from pipeline.partitioning.task_folder import TaskFolder
+from pipeline.tasks import TaskRecord
 from tests.embedding.graphs_in_parts import (
     LEAST_WEIGHT,
     GraphInParts,
@@ -32,6 +34,7 @@ from tests.embedding.graphs_in_parts import (
     parameters_of,
     placed,
     settings_of,
+    tables_of,
 )
 from tests.oracles import modes
 from tests.oracles.dense_powers import dense_powers
@@ -39,94 +42,89 @@ from tests.oracles.dense_powers import dense_powers
 ROOMY = Bounds(None, 2**40, 16)
 
 
-def sources_of(made: GraphInParts, folder: Path, edge_files: int = 2) -> Sources:
-    """Write a graph's tables."""
-    loop = made.src == made.dst
-    strength = np.zeros(made.nodes, np.int64)
-    np.add.at(strength, made.src, made.weight)
-    np.add.at(strength, made.dst[~loop], made.weight[~loop])
-    columns = {"node_key": made.node_key.view(np.int64), "degree": made.graph.degree, "weight": strength}
-    folder.mkdir(parents=True, exist_ok=True)
-    storage.write_arrow(folder / "arrays.arrow", pa.table(columns))
-    NodeParts(made.home, made.is_split).write(folder / "parts.arrow")
-    files = []
-    for number in range(min(edge_files, made.src.size)):
-        some = slice(number, None, edge_files)
-        ends = {"src_ix": made.src[some], "dst_ix": made.dst[some], "weight": made.weight[some]}
-        files.append(str(folder / f"edges-{number}.parquet"))
-        pq.write_table(pa.table(ends), files[-1])
-    paths = {part: f"0/{part}" for part in made.parts}
-    return Sources([str(folder / "arrays.arrow")], str(folder / "parts.arrow"), files, paths, folder / "blocks")
-
-
-def lay_out(sources: Sources, embedding: EmbeddingConfig, bounds: Bounds, method: str = "hash") -> LaidOut:
-    runner = InThisProcess()
+def lay_out(
+    tables: PartTables, folder: Path, embedding: EmbeddingConfig, bounds: Bounds
+) -> tuple[BlockLayout, list[TaskRecord[Any]]]:
+    """Return the blocks of a mode, and the records of all tasks."""
+    tasks = TaskFolder(InThisProcess(), folder)
     if embedding.boundary == "halo":
-        return halo.lay_out(runner, sources, embedding.halo_hops)
-    if embedding.boundary == "border":
-        return border_graph.lay_out(runner, sources, method, 0, bounds)
-    return {"drop": induced, "quotient": quotient}[embedding.boundary].lay_out(runner, sources)
+        layout = halo.lay_out(tasks, tables, embedding.halo_hops)
+    elif embedding.boundary == "border":
+        layout = border_graph.lay_out(tasks, tables, border_graph.BorderCut("hash", 0, bounds))
+    else:
+        layout = {"drop": induced, "quotient": quotient}[embedding.boundary].lay_out(tasks, tables)
+    return layout, tasks.records
+
+
+@dataclass(frozen=True)
+class ModeRows:
+    """Rows of all nodes before the last step, which of them have one, and the blocks."""
+
+    rows: Rows
+    has_row: np.ndarray
+    layout: BlockLayout
+    border_homes: list[np.ndarray]  # part of every node in each border graph
 
 
 def embed_mode(
-    made: GraphInParts, embedding: EmbeddingConfig, folder: Path, bounds: Bounds = ROOMY, edge_files: int = 2
-) -> tuple[Rows, np.ndarray, LaidOut]:
-    """Rows of all nodes before the last step, which of them have one, and the blocks."""
-    sources = sources_of(made, folder, edge_files)
-    laid = lay_out(sources, embedding, bounds)
-    wanted = settings_of(made, embedding)
-    nodes = [blocks.nodes for blocks in laid.sets]
+    graph: GraphInParts, embedding: EmbeddingConfig, folder: Path, bounds: Bounds = ROOMY, edge_files: int = 2
+) -> ModeRows:
+    """Rows of all nodes by the blocks of a mode."""
+    tables = tables_of(graph, folder, edge_files)
+    layout, records = lay_out(tables, folder / "blocks", embedding, bounds)
+    settings = settings_of(graph, embedding)
+    nodes = [blocks.nodes for blocks in layout.sets]
     sets = []
-    for position, blocks in enumerate(laid.sets):
+    for position, blocks in enumerate(layout.sets):
         files = [
             BlockFiles(part, built.file("nodes"), built.file("edges"), routed.file("routes"), has_splits=False)
             for part, built, routed in zip(blocks.parts, blocks.built, blocks.routed, strict=True)
         ]
-        asked = settings_for(wanted, blocks.name, position, nodes)
-        done = embed_parts(InThisProcess(), files, asked, folder / f"rows-{position}", exchange=False)
+        of_set = settings_for(settings, blocks.name, position, nodes)
+        done = embed_parts(InThisProcess(), files, of_set, folder / f"rows-{position}", exchange=False)
         kept = [str(file) for record in blocks.built for file in record.paths("kept")]
         sets.append(RowSet(blocks.name, blocks.nodes, [str(file) for file, _, _ in done.files], kept))
-    weight = storage.column(storage.map_arrow(Path(sources.arrays[0])), "weight")
+    weight = storage.column(storage.map_arrow(tables.nodes.arrays[0]), "weight")
     # In two runs of nodes, as if they were two row groups.
     pieces = [
-        rows_of(Known(first, sets, weight[first:stop], made.home[first:stop], wanted))
-        for first, stop in ((0, made.nodes // 2), (made.nodes // 2, made.nodes))
+        rows_of(Known(first, sets, weight[first:stop], graph.home[first:stop], settings))
+        for first, stop in ((0, graph.nodes // 2), (graph.nodes // 2, graph.nodes))
     ]
     rows = Rows(*(np.concatenate([getattr(rows, name) for rows, _ in pieces]) for name in ("values", "noise_scale")))
-    return rows, np.concatenate([is_made for _, is_made in pieces]), laid
+    borders = [NodeParts.map(record.file("parts")).part_id for record in records if "-cut" in record.task]
+    return ModeRows(rows, np.concatenate([has_row for _, has_row in pieces]), layout, borders)
 
 
-def wanted_of(made: GraphInParts, embedding: EmbeddingConfig, laid: LaidOut) -> modes.Made:
-    parameters = parameters_of(made.form, embedding)
+def wanted_of(graph: GraphInParts, embedding: EmbeddingConfig, mode: ModeRows) -> modes.Made:
+    parameters = parameters_of(graph.form, embedding)
     parameters.boundary_dtype = "float32"
     if embedding.boundary == "drop":
-        return modes.drop(made.graph, made.home, parameters)
+        return modes.drop(graph.graph, graph.home, parameters)
     if embedding.boundary == "halo":
-        return modes.halo(made.graph, made.home, parameters, embedding.halo_hops)
+        return modes.halo(graph.graph, graph.home, parameters, embedding.halo_hops)
     if embedding.boundary == "quotient":
-        paths = {part: f"0/{part}" for part in made.parts}
-        return modes.quotient(made.graph, made.home, paths, parameters, embedding.quotient_weight)
-    cuts = [record for record in laid.records if record.task.endswith("-cut")]
-    levels = [made.home, *(NodeParts.map(record.file("parts")).part_id for record in cuts)]
+        paths = {part: f"0/{part}" for part in graph.parts}
+        return modes.quotient(graph.graph, graph.home, paths, parameters, embedding.quotient_weight)
+    levels = [graph.home, *mode.border_homes]
     is_joined = embedding.border_join == "concatenate"
-    widths = shared_widths(embedding.dim, [one.nodes for one in laid.sets])
+    widths = shared_widths(embedding.dim, [blocks.nodes for blocks in mode.layout.sets])
     return modes.border(
-        made.graph, levels, parameters, widths if is_joined else [embedding.dim] * len(levels), embedding.border_join
+        graph.graph, levels, parameters, widths if is_joined else [embedding.dim] * len(levels), embedding.border_join
     )
 
 
-def check(made: GraphInParts, embedding: EmbeddingConfig, bounds: Bounds = ROOMY) -> tuple[Rows, LaidOut]:
+def check(graph: GraphInParts, embedding: EmbeddingConfig, bounds: Bounds = ROOMY) -> BlockLayout:
     with tempfile.TemporaryDirectory() as folder:
-        got, is_made, laid = embed_mode(made, embedding, Path(folder), bounds)
-        want = wanted_of(made, embedding, laid)
-    np.testing.assert_array_equal(is_made, want.is_made)
-    assert not got.values[~is_made].any()
+        got = embed_mode(graph, embedding, Path(folder), bounds)
+        want = wanted_of(graph, embedding, got)
+    np.testing.assert_array_equal(got.has_row, want.is_made)
+    assert not got.rows.values[~got.has_row].any()
     if not want.in_doubt:
-        np.testing.assert_array_less(np.linalg.norm(got.values - want.rows, axis=1), want.error + 1e-30)
+        np.testing.assert_array_less(np.linalg.norm(got.rows.values - want.rows, axis=1), want.error + 1e-30)
         # A noise scale adds up norms of rows, which are as far off as those: much, where rows nearly cancel.
-        off = np.abs(got.noise_scale - want.noise_scale)
+        off = np.abs(got.rows.noise_scale - want.noise_scale)
         np.testing.assert_array_less(off, 2e-6 * want.noise_scale + want.noise_scale_error + 1e-30)
-    return got, laid
+    return got.layout
 
 
 BOUNDARIES: list[dict[str, Any]] = [
@@ -182,10 +180,10 @@ def config(form: str, **changes: Any) -> EmbeddingConfig:
 def test_one_part_is_the_graph_itself(boundary: dict[str, Any], items: int, tmp_path: Path) -> None:
     made = random_graph(1, items)
     exchange, _ = embed(made, config(made.form), tmp_path / "exchange")
-    rows, is_made, _ = embed_mode(made, config(made.form, **boundary), tmp_path / "mode")
-    np.testing.assert_array_equal(rows.values, exchange.values)
-    np.testing.assert_array_equal(rows.noise_scale, exchange.noise_scale)
-    np.testing.assert_array_equal(is_made, made.home >= 0)
+    mode = embed_mode(made, config(made.form, **boundary), tmp_path / "mode")
+    np.testing.assert_array_equal(mode.rows.values, exchange.values)
+    np.testing.assert_array_equal(mode.rows.noise_scale, exchange.noise_scale)
+    np.testing.assert_array_equal(mode.has_row, made.home >= 0)
 
 
 @pytest.mark.parametrize("items", [0, 30], ids=["plain", "two_types"])
@@ -195,47 +193,45 @@ def test_a_halo_as_deep_as_the_products_is_exact(items: int, tmp_path: Path) -> 
     exchange, _ = embed(made, config(made.form), tmp_path / "exchange")
     bound = dense_powers(made.graph, parameters_of(made.form, config(made.form))).error
     for hops, is_exact in ((products, True), (1, False)):
-        rows, _, _ = embed_mode(made, config(made.form, boundary="halo", halo_hops=hops), tmp_path / f"{hops}")
-        off = np.linalg.norm(rows.values - exchange.values, axis=1)
+        mode = embed_mode(made, config(made.form, boundary="halo", halo_hops=hops), tmp_path / f"{hops}")
+        off = np.linalg.norm(mode.rows.values - exchange.values, axis=1)
         assert (off <= 2 * bound).all() == is_exact
 
 
 def test_what_a_mode_leaves_out_is_counted(tmp_path: Path) -> None:
     # Two triangles, an edge between them, and a leaf whose only neighbour is at home elsewhere.
     made = placed([0, 0, 1, 3, 3, 4, 2, 0], [1, 2, 2, 4, 5, 5, 3, 6], [0, 0, 0, 1, 1, 1, 1, 0], nodes=8)
-    rows, is_made, laid = embed_mode(made, config("classic", boundary="drop"), tmp_path / "drop")
-    assert laid.figures == {
-        "edges_left_out": 2,
-        "edges_left_out_percent": 25.0,
-        "nodes_without_edges_left": 1,
-    }
-    np.testing.assert_array_equal(is_made, [True] * 6 + [False] * 2)
-    np.testing.assert_array_equal(rows.values.any(axis=1), is_made)
-    _, _, laid = embed_mode(made, config("classic", boundary="halo", halo_hops=1), tmp_path / "halo")
+    drop = embed_mode(made, config("classic", boundary="drop"), tmp_path / "drop")
+    assert drop.layout.figures == ModeFigures(edges_left_out=2, edges_left_out_percent=25.0, nodes_without_edges_left=1)
+    np.testing.assert_array_equal(drop.has_row, [True] * 6 + [False] * 2)
+    np.testing.assert_array_equal(drop.rows.values.any(axis=1), drop.has_row)
+    layout = embed_mode(made, config("classic", boundary="halo", halo_hops=1), tmp_path / "halo").layout
     # Part 0 adds 3 and 6 with their edges to it; part 1 adds 2 and 0, and the edge between these two.
-    assert [record.result["edges_rows"] for record in laid.sets[0].built] == [2 * 5, 2 * 6]
-    assert laid.figures["work_factor"] == pytest.approx(22 / 16, abs=1e-3)
-    _, _, laid = embed_mode(made, config("classic", boundary="border"), tmp_path / "border")
-    assert laid.figures["border_levels"] == [{"nodes": 4, "edges": 2, "parts": 1}]
-    assert (laid.figures["edges_left_out"], laid.figures["nodes_without_edges_left"]) == (0, 1)
-    _, _, laid = embed_mode(made, config("classic", boundary="quotient"), tmp_path / "quotient")
-    assert laid.sets[1].built[0].result["edges_rows"] == 2
+    assert [record.result.edges_rows for record in layout.sets[0].built] == [2 * 5, 2 * 6]
+    assert layout.figures.work_factor == pytest.approx(22 / 16, abs=1e-3)
+    layout = embed_mode(made, config("classic", boundary="border"), tmp_path / "border").layout
+    assert layout.figures.border_levels == (BorderLevel(nodes=4, edges=2, parts=1),)
+    assert (layout.figures.edges_left_out, layout.figures.nodes_without_edges_left) == (0, 1)
+    layout = embed_mode(made, config("classic", boundary="quotient"), tmp_path / "quotient").layout
+    assert layout.sets[1].built[0].result.edges_rows == 2
 
 
 def test_a_border_graph_over_the_bounds_is_cut_again(tmp_path: Path) -> None:
     made = random_graph(6, 0)
-    _, laid = check(made, config("classic", boundary="border", dim=96), Bounds(40, 2**40, 96))
-    assert len(laid.sets) > 2
-    sizes = [level["edges"] for level in laid.figures["border_levels"]]
+    layout = check(made, config("classic", boundary="border", dim=96), Bounds(40, 2**40, 96))
+    assert len(layout.sets) > 2
+    levels = layout.figures.border_levels
+    assert levels
+    sizes = [level.edges for level in levels]
     assert sizes == sorted(sizes, reverse=True)
-    assert laid.figures["border_levels"][0]["parts"] > 1
+    assert levels[0].parts > 1
 
 
 def test_hubs_warn_where_halos_are_large(tmp_path: Path) -> None:
     star = placed([0] * 30, range(1, 31), [n % 6 for n in range(31)], nodes=31)
-    _, laid = check(star, config("classic", boundary="halo", halo_hops=2))
-    assert laid.figures["work_factor"] == 6.0
-    assert "6.0 times" in laid.warnings[0]
+    layout = check(star, config("classic", boundary="halo", halo_hops=2))
+    assert layout.figures.work_factor == 6.0
+    assert "6.0 times" in layout.warnings[0]
 
 
 PLANTED = {
@@ -261,8 +257,8 @@ def test_bytes_do_not_depend_on_the_files_of_edges(boundary: dict[str, Any], tmp
         made.node_key, made.src[order], made.dst[order], made.weight[order], made.items, made.home, made.is_split
     )
     bounds = Bounds(40, 2**40, 48)
-    one, _, _ = embed_mode(made, config("classic", **boundary), tmp_path / "one", bounds, edge_files=1)
-    two, _, _ = embed_mode(other, config("classic", **boundary), tmp_path / "two", bounds, edge_files=5)
+    one = embed_mode(made, config("classic", **boundary), tmp_path / "one", bounds, edge_files=1).rows
+    two = embed_mode(other, config("classic", **boundary), tmp_path / "two", bounds, edge_files=5).rows
     np.testing.assert_array_equal(one.values.view(np.uint32), two.values.view(np.uint32))
     np.testing.assert_array_equal(one.noise_scale, two.noise_scale)
 

@@ -16,10 +16,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import storage
+from pipeline import codec, storage
 from pipeline.blocks.arrays import NodeParts
 from pipeline.config.model import PipelineConfig
 from pipeline.errors import PartitionError
+from pipeline.ingest.figures import IndexFigures
 from pipeline.kernels.hashing import splitmix64
 from pipeline.partitioning.placement import stored_at
 from pipeline.stages import partition
@@ -125,10 +126,10 @@ def write_index(workspace: Workspace, graph: Graph, files: int) -> None:
         storage.write_arrow(places["node_arrays"] / f"{number}.arrow", table)
     rows = {"0.arrow": half, "1.arrow": graph.nodes - half}
     arrays = tuple(described_file(places["node_arrays"] / name, count) for name, count in rows.items())
-    types = {"user": [0, graph.nodes]}
+    types = {"user": (0, graph.nodes)}
     if not graph.is_plain:
-        types = {"item": [0, graph.items], "user": [graph.items, graph.nodes]}
-    figures = {"nodes": graph.nodes, "edges": len(graph.pairs), "types": types}
+        types = {"item": (0, graph.items), "user": (graph.items, graph.nodes)}
+    figures = codec.to_values(IndexFigures(graph.nodes, 0, len(graph.pairs), 0, types, {}))
     workspace.commit(Manifest("indexed_edges", 1, "index", "f", tuple(described)))
     workspace.commit(Manifest("node_arrays", 1, "index", "f", arrays))
     workspace.commit(Manifest("node_index", 1, "index", "f", (), figures))

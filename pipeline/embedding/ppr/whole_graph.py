@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.blocks.arrays import NodeArrays, RowKind
-from pipeline.blocks.edge_files import read_edges
+from pipeline.blocks.edge_files import EdgeFiles
 from pipeline.blocks.local_block import make_block
 from pipeline.config.model import PipelineConfig
 from pipeline.embedding.ppr.walk_graph import GraphFiles
@@ -55,7 +55,7 @@ def border_of(config: PipelineConfig, workspace: Workspace) -> int | None:
 
 def build_whole(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     """Task: the block of all edges."""
-    edges = read_edges({"files": payload["edges"], "slices": []})
+    edges = EdgeFiles(tuple(Path(file) for file in payload["edges"])).read()
     nodes = NodeArrays([Path(file) for file in payload["arrays"]])
     block = make_block(
         0,

@@ -18,11 +18,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline import storage
-from pipeline.blocks.edge_files import FileBatch, SentRows, batches_for
+from pipeline.blocks.sent_rows import FileBatch, SentRows, batches_for, read_columns, write_by_receiver
 from pipeline.errors import PartitionError
 from pipeline.kernels.component_links import least_links, pack_small, resolve_links, split_large
 from pipeline.partitioning.task_folder import TaskFolder
-from pipeline.partitioning.wide.node_blocks import BlockGraph, NodeBlockFiles, read_columns, write_by_receiver
+from pipeline.partitioning.wide.node_blocks import BlockGraph, NodeBlockFiles
 from pipeline.partitioning.wide.propagation import NodeLabels
 from pipeline.partitioning.wide.vectors import (
     CHUNK_ROWS,
@@ -235,8 +235,6 @@ def send_labels(payload: SendLabelsPayload, attempt: Attempt) -> SentRows:
             labels.append(batch.column(payload.column).fill_null(-1).to_numpy())
     node = np.concatenate(nodes) if nodes else np.empty(0, np.int64)
     label = np.concatenate(labels) if labels else np.empty(0, np.int64)
-    order = np.argsort(node, kind="stable")
-    node, label = node[order], label[order]
     receiver = receivers_of(node, payload.starts)
     sent = write_by_receiver(attempt.path("labels", BATCHES), receiver, {"node": node, "label": label})
     return SentRows({"labels": sent})

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import storage
-from pipeline.blocks.edge_files import FileBatch, SentRows, batches_for
+from pipeline.blocks.sent_rows import FileBatch, SentRows, batches_for, write_by_receiver
 from pipeline.partitioning.pieces import Role
 from pipeline.partitioning.task_folder import TaskFolder
 from pipeline.partitioning.wide.node_blocks import (
@@ -17,7 +17,6 @@ from pipeline.partitioning.wide.node_blocks import (
     EntriesResult,
     NodeBlockFiles,
     entries_a_block,
-    write_by_receiver,
     write_ends,
     write_rows,
 )

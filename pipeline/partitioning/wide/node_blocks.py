@@ -6,10 +6,9 @@ its block. Ranges depend on degrees and on the memory bound alone, never on work
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,8 +16,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline import storage
-from pipeline.blocks.arrays import NodeArrays, write_slices
-from pipeline.blocks.edge_files import FileBatch, SentRows, batches_for
+from pipeline.blocks.arrays import NodeArrays
+from pipeline.blocks.sent_rows import FileBatch, SentRows, batches_for, write_by_receiver
 from pipeline.errors import PartitionError
 from pipeline.kernels.array_types import read_only
 from pipeline.kernels.node_moves import NodeBlock
@@ -169,32 +168,6 @@ def _weigh(tasks: TaskFolder, tables: IndexFiles, node_ranges: Sequence[RangeFil
     )
 
 
-def write_by_receiver(
-    file: Path, receiver: NDArray[np.int64], columns: Mapping[str, NDArray[Any]]
-) -> dict[str, list[int]]:
-    """Write rows as slices by receiver (ascending); see :func:`pipeline.blocks.arrays.write_slices`."""
-    numbers = receiver[np.diff(receiver, prepend=-1) > 0]
-    bounds = [*np.searchsorted(receiver, numbers).tolist(), receiver.size]
-    arrays = {name: pa.array(values) for name, values in columns.items()}
-    schema = pa.schema([(name, values.type) for name, values in arrays.items()])
-    whole = pa.record_batch(list(arrays.values()), schema=schema)
-    slices = {
-        int(number): whole.slice(bounds[i], bounds[i + 1] - bounds[i]) for i, number in enumerate(numbers.tolist())
-    }
-    return write_slices(file, schema, slices)
-
-
-def read_columns(batches: Sequence[FileBatch], dtypes: Sequence[Any]) -> list[NDArray[Any]]:
-    """Concatenate the columns of batches; ``dtypes`` are those of no batches at all."""
-    if not batches:
-        return [np.empty(0, dtype) for dtype in dtypes]
-    read = [batch.read() for batch in batches]
-    return [
-        np.concatenate([batch.column(i).to_numpy(zero_copy_only=False) for batch in read])
-        for i in range(read[0].num_columns)
-    ]
-
-
 @dataclass(frozen=True)
 class NodeVectors:
     """Vectors over all nodes of the tables."""
@@ -278,13 +251,9 @@ def scatter_ends(payload: ScatterEndsPayload, attempt: Attempt) -> SentRows:
     node = np.concatenate([src, dst[is_edge]])
     neighbor = np.concatenate([dst, src[is_edge]])
     del src, dst
-    receiver = receivers_of(node, payload.starts).astype(np.int32)
-    order = np.argsort(receiver, kind="stable")
-    columns = {"node": node[order], "neighbor": neighbor[order]}
-    del node, neighbor
-    return SentRows(
-        {"ends": write_by_receiver(attempt.path("ends", BATCHES), receiver[order].astype(np.int64), columns)}
-    )
+    receiver = receivers_of(node, payload.starts)
+    sent = write_by_receiver(attempt.path("ends", BATCHES), receiver, {"node": node, "neighbor": neighbor})
+    return SentRows({"ends": sent})
 
 
 def _read_rows(file: Path, first: int, stop: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:

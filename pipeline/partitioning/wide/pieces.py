@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.blocks.edge_files import FileBatch, SentRows, batches_for
+from pipeline.blocks.sent_rows import FileBatch, SentRows, batches_for, read_columns, write_by_receiver
 from pipeline.kernels.node_moves import NodeBlock
 from pipeline.partitioning.partitioners import hash_labels
 from pipeline.partitioning.pieces import GraphPiece, PieceFiles, PieceSize, Role
 from pipeline.partitioning.task_folder import TaskFolder
-from pipeline.partitioning.wide.node_blocks import BlockGraph, NodeBlockFiles, read_columns, write_by_receiver
+from pipeline.partitioning.wide.node_blocks import BlockGraph, NodeBlockFiles
 from pipeline.partitioning.wide.vectors import VectorWriter, map_vector, ranges, read_range
 from pipeline.storage import BATCHES
 from pipeline.tasks import Attempt
@@ -117,12 +117,9 @@ def send_edges(payload: SendEdgesPayload, attempt: Attempt) -> SentRows:
     block, labels = payload.block.map(), map_vector(payload.labels)
     node = block.node_of_entries()
     child = _child_of_edges(block, labels, node)
-    child[~np.isin(child, payload.chosen)] = -1
-    order = np.argsort(child, kind="stable")
-    order = order[np.searchsorted(child[order], 0) :]
-    columns = {"left": node[order], "right": block.neighbor[order]}
-    receiver = child[order].astype(np.int64)
-    return SentRows({"edges": write_by_receiver(attempt.path("edges", BATCHES), receiver, columns)})
+    chosen = np.isin(child, payload.chosen)
+    columns = {"left": node[chosen], "right": block.neighbor[chosen]}
+    return SentRows({"edges": write_by_receiver(attempt.path("edges", BATCHES), child[chosen], columns)})
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.blocks.edge_files import FileBatch, SentRows, batches_for
+from pipeline.blocks.sent_rows import FileBatch, SentRows, batches_for, read_columns, write_by_receiver
 from pipeline.kernels import node_moves
 from pipeline.kernels.node_moves import Proposals, choose_moves, choose_moves_to_send, group_nodes
 from pipeline.partitioning.task_folder import TaskFolder
-from pipeline.partitioning.wide.node_blocks import BlockGraph, NodeBlockFiles, read_columns, write_by_receiver
+from pipeline.partitioning.wide.node_blocks import BlockGraph, NodeBlockFiles
 from pipeline.partitioning.wide.vectors import VectorWriter, map_vector, read_range, receivers_of
 from pipeline.storage import BATCHES
 from pipeline.tasks import Attempt
@@ -161,15 +161,10 @@ def accept_moves(payload: AcceptPayload, attempt: Attempt) -> AcceptResult:
         stop = starts[number + 1] if number + 1 < len(starts) else current.labels.count
         load = read_range(current.labels.load, starts[number], stop)
         moves = moves.take(choose_moves(moves, starts[number], load, current.max_volume))
-    order = np.argsort(moves.node)
-    node, label = moves.node[order], moves.label[order]
-    sent = write_by_receiver(
-        attempt.path("moves", BATCHES), receivers_of(node, current.node_starts), {"node": node, "label": label}
-    )
+    receiver = receivers_of(moves.node, current.node_starts)
+    sent = write_by_receiver(attempt.path("moves", BATCHES), receiver, {"node": moves.node, "label": moves.label})
     changed = np.concatenate([moves.label, labels[moves.node]])
     change = np.concatenate([moves.volume, -moves.volume])
-    order = np.argsort(changed, kind="stable")
-    changed, change = changed[order], change[order]
     changes = write_by_receiver(
         attempt.path("changes", BATCHES), receivers_of(changed, starts), {"label": changed, "change": change}
     )

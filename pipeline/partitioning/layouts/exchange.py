@@ -1,0 +1,115 @@
+"""Mode ``exchange``: blocks that exchange rows, with whole and split nodes, copies, ghosts, and routes.
+
+Three waves of tasks, whose exchange goes through files: edges to the parts that store them, blocks, and then
+routes (which home rows the other parts need). With one part there is nothing to exchange.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline import storage
+from pipeline.blocks.arrays import RowKind, write_routes
+from pipeline.blocks.edge_files import EdgeFiles
+from pipeline.blocks.local_block import make_block
+from pipeline.blocks.sent_rows import FileBatch, SentRows, batches_for, write_by_receiver
+from pipeline.partitioning.layouts.block_sets import (
+    BlockLayout,
+    BlockResult,
+    BlockSet,
+    BuildPayload,
+    PartTables,
+    ScatterPayload,
+)
+from pipeline.partitioning.placement import stored_at
+from pipeline.partitioning.task_folder import TaskFolder
+from pipeline.storage import BATCHES
+from pipeline.tasks import Attempt
+
+
+def lay_out(tasks: TaskFolder, tables: PartTables) -> BlockLayout:
+    """Lay out the blocks of all parts, and the routes between them."""
+    parts = tables.parts
+    if len(parts) == 1:
+        edges = [EdgeFiles(tables.edges)]
+    else:
+        scattered = tasks.run_each(scatter_edges, "scatter", ScatterPayload.of_tables(tables))
+        edges = [EdgeFiles(batches=batches_for(part, scattered, "edges")) for part in parts]
+    payloads = [BuildPayload(part, stored, tables.nodes) for part, stored in zip(parts, edges, strict=True)]
+    built = tasks.run_each(build_block, "build", payloads, parts)
+    needs = [
+        tuple(
+            (sender, batch)
+            for sender, other in zip(parts, built, strict=True)
+            for batch in batches_for(part, [other], "needs")
+        )
+        for part in parts
+    ]
+    routes = [RoutesPayload(record.file("nodes"), needed) for record, needed in zip(built, needs, strict=True)]
+    return BlockLayout([BlockSet("parts", parts, built, tasks.run_each(route_rows, "route", routes, parts))])
+
+
+def scatter_edges(payload: ScatterPayload, attempt: Attempt) -> SentRows:
+    """Task: sort edges by the parts that store them."""
+    edges, nodes = payload.edges.read(), payload.nodes.map_arrays()
+    degree, node_key = nodes.all("degree"), nodes.all("node_key").view(np.uint64)
+    first, second = stored_at(edges.src, edges.dst, payload.nodes.map_parts(), degree, node_key)
+    twice = np.flatnonzero(second >= 0)
+    stored = edges.take(np.concatenate([np.arange(first.size), twice]))
+    receiver = np.concatenate([first, second[twice]])
+    return SentRows({"edges": stored.send(attempt.path("edges", BATCHES), receiver)})
+
+
+def build_block(payload: BuildPayload, attempt: Attempt) -> BlockResult:
+    """Task: turn a part's edges into its block, and ask other homes for the rows it needs."""
+    part, parts = payload.part, payload.nodes.map_parts()
+
+    def kind_of(node_ix: NDArray[np.int64], home: NDArray[np.int32]) -> NDArray[np.int8]:
+        is_split = parts.is_split[node_ix]
+        return np.select(
+            [(home == part) & ~is_split, home == part, is_split],
+            [RowKind.WHOLE, RowKind.SPLIT, RowKind.COPY],
+            RowKind.GHOST,
+        ).astype(np.int8)
+
+    block = make_block(part, payload.edges.read(), payload.nodes.map_arrays(), parts.part_id, kind_of)
+    block.write(attempt.path("nodes", "arrow"), attempt.path("edges", "arrow"))
+    is_away = block.kind >= RowKind.COPY
+    needed = {"node_ix": block.node_ix[is_away]}
+    return BlockResult(
+        nodes_rows=block.node_ix.size,
+        edges_rows=block.neighbor.size,
+        home_rows=int(np.count_nonzero(~is_away)),
+        splits=int((block.kind == RowKind.SPLIT).sum()),
+        slices={"needs": write_by_receiver(attempt.path("needs", BATCHES), block.home[is_away], needed)},
+    )
+
+
+@dataclass(frozen=True)
+class RoutesPayload:
+    """Input of the task that writes a part's routes: its nodes, and the node numbers that each other part needs."""
+
+    nodes: Path
+    needs: tuple[tuple[int, FileBatch], ...]  # part, and what it sent
+
+
+@dataclass(frozen=True)
+class RoutesResult:
+    """Rows that a part sends."""
+
+    routes_rows: int
+
+
+def route_rows(payload: RoutesPayload, attempt: Attempt) -> RoutesResult:
+    """Task: turn what the other parts need from this home into local rows."""
+    node_ix = storage.column(storage.map_arrow(payload.nodes), "node_ix")
+    routes = {
+        receiver: np.searchsorted(node_ix, batch.read().column(0).to_numpy()).astype(np.int32)
+        for receiver, batch in payload.needs
+    }
+    write_routes(attempt.path("routes", "arrow"), routes)
+    return RoutesResult(sum(rows.size for rows in routes.values()))
