@@ -45,7 +45,6 @@ class NumberPayload:
 class NumberResult:
     """Nodes of a file: by type the range of their numbers, and how many have an edge."""
 
-    nodes_rows: int
     types: Mapping[str, tuple[int, int]]
     linked: Mapping[str, int]
     isolated: int
@@ -70,14 +69,6 @@ class SplitPayload:
     split: HoldoutSplit
 
 
-@dataclass(frozen=True)
-class SplitResult:
-    """Pairs on either side."""
-
-    edges_rows: int
-    holdout_rows: int
-
-
 def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> Outcome:
     """Number the nodes, count their neighbours, and rewrite the edges in node numbers."""
     ingest = workspace.figures("edges", IngestFigures)
@@ -90,7 +81,7 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     numbered = run_missing(engine, number_nodes, _numbering_tasks(workspace, files, "number", holdout=[]))
     matches = attributes.match_ids(_node_files(numbered), _linked_nodes(numbered), ingest)
 
-    split: list[TaskRecord[SplitResult]] = []
+    split: list[TaskRecord[None]] = []
     if config.evaluate.source == "holdout":
         pairs = _look_up_ends(engine, edges, numbered, config, workspace.scratch(NAME, "pairs"), id_type)
         split = run_missing(engine, split_holdout, _split_tasks(workspace, config, pairs, numbered))
@@ -103,7 +94,7 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
 
     features = attributes.number(_node_files(numbered))
     figures = IndexFigures(
-        nodes=sum(record.result.nodes_rows for record in numbered),
+        nodes=sum(record.rows("nodes") for record in numbered),
         isolated=sum(record.result.isolated for record in numbered),
         edges=sum(file.rows for file in indexed),
         holdout=sum(file.rows for file in holdout),
@@ -248,7 +239,7 @@ def number_nodes(payload: NumberPayload, attempt: Attempt) -> NumberResult:
     storage.write_parquet(attempt.path("nodes", "parquet"), index, row_group_size=65_536)
     arrays = {name: columns[name] for name in NODE_ARRAYS.schema.names}
     storage.write_arrow(attempt.path("arrays", "arrow"), pa.Table.from_pydict(arrays, schema=NODE_ARRAYS.schema))
-    return NumberResult(table.num_rows, types, linked, int((degree == 0).sum()))
+    return NumberResult(types, linked, int((degree == 0).sum()))
 
 
 def _refuse_disorder(ids: pa.ChunkedArray, file: Path) -> None:
@@ -285,7 +276,7 @@ def _split_tasks(
     ]
 
 
-def split_holdout(payload: SplitPayload, attempt: Attempt) -> SplitResult:
+def split_holdout(payload: SplitPayload, attempt: Attempt) -> None:
     """Task: part the pairs of one file into training and held out, by hashes of their nodes' keys."""
     table, split = pq.read_table(payload.file, partitioning=None), payload.split
     nodes = NodeArrays(split.arrays)
@@ -298,8 +289,6 @@ def split_holdout(payload: SplitPayload, attempt: Attempt) -> SplitResult:
     )
     for role, rows in (("edges", ~is_held_out), ("holdout", is_held_out)):
         storage.write_parquet(attempt.path(role, "parquet"), table.filter(pa.array(rows)))
-    held_out = int(is_held_out.sum())
-    return SplitResult(table.num_rows - held_out, held_out)
 
 
 def _taker(nodes: NodeArrays, node_ix: np.ndarray) -> Any:

@@ -219,9 +219,8 @@ class HomesPayload:
 
 @dataclass(frozen=True)
 class HomesResult:
-    """Rows of the table, and the leaves after merging."""
+    """The leaves after merging."""
 
-    parts_rows: int
     paths: tuple[PartPath, ...]
     figures: TreeFigures
     inversions: int
@@ -261,7 +260,7 @@ def find_all_homes(payload: HomesPayload, attempt: Attempt) -> HomesResult:
         node_key = arrays.all("node_key").view(np.uint64)
         figures = tree_figures(tree, leaves, read_pairs(payload.between), parts, degree, node_key)
     parts.write(attempt.path("parts", "arrow"))
-    return HomesResult(parts.part_id.size, paths, figures, inversions)
+    return HomesResult(paths, figures, inversions)
 
 
 @dataclass(frozen=True)
@@ -272,18 +271,9 @@ class TreePayload:
     figures: TreeFigures
 
 
-@dataclass(frozen=True)
-class TreeResult:
-    """Rows of the table."""
-
-    tree_rows: int
-
-
-def write_tree(payload: TreePayload, attempt: Attempt) -> TreeResult:
+def write_tree(payload: TreePayload, attempt: Attempt) -> None:
     """Task: write the tree with its figures."""
-    table = tree_table(Tree.of(payload.leaves), payload.figures)
-    storage.write_parquet(attempt.path("tree", "parquet"), table)
-    return TreeResult(table.num_rows)
+    storage.write_parquet(attempt.path("tree", "parquet"), tree_table(Tree.of(payload.leaves), payload.figures))
 
 
 def _figures(cut: FinishedCut, options: PartitionConfig, bounds: Bounds) -> PartitionFigures:

@@ -86,6 +86,10 @@ class TaskRecord(Generic[R]):
         """Return the paths of all files with a role, in the order they were written."""
         return [self.folder / file.name for file in self.files if file.role == role]
 
+    def rows(self, role: str) -> int:
+        """Return how many rows the tables with a role have."""
+        return sum(file.rows or 0 for file in self.files if file.role == role)
+
     def to_values(self) -> dict[str, Any]:
         """Return the record as JSON values."""
         values: dict[str, Any] = codec.to_values(self, _kind_of(TaskRecord, type(self.result)))

@@ -82,26 +82,19 @@ class BuildPayload:
     nodes: NodeTables
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class BlockResult(SentRows):
-    """Rows of a block's files ``nodes``, ``edges``, ``routes`` and ``kept``; what it sent: which rows it needs."""
+    """Nodes of a block that are at home in its part, and how many of them are split; it sent which rows it needs."""
 
-    nodes_rows: int
-    edges_rows: int
-    home_rows: int  # of nodes at home in the part
-    splits: int  # split nodes at home in the part
-    routes_rows: int = 0
-    kept_rows: int = 0
+    at_home: int
+    splits: int
 
 
 def write_independent_block(attempt: Attempt, block: Block) -> BlockResult:
     """Write a block that needs no row of another one."""
     block.write(attempt.path("nodes", "arrow"), attempt.path("edges", "arrow"))
     write_routes(attempt.path("routes", "arrow"), {})
-    home_rows = int((block.home == block.part_id).sum())
-    return BlockResult(
-        slices={}, nodes_rows=block.node_ix.size, edges_rows=block.neighbor.size, home_rows=home_rows, splits=0
-    )
+    return BlockResult({}, int((block.home == block.part_id).sum()), 0)
 
 
 @dataclass(frozen=True)
@@ -116,19 +109,19 @@ class BlockSet:
     @property
     def nodes(self) -> int:
         """Nodes at home in these blocks."""
-        return sum(record.result.home_rows for record in self.built)
+        return sum(record.result.at_home for record in self.built)
 
     @property
     def figures(self) -> BlockSetFigures:
         """Counts by part."""
-        results = {part: record.result for part, record in zip(self.parts, self.built, strict=True)}
+        records = dict(zip(self.parts, self.built, strict=True))
         return BlockSetFigures(
             name=self.name,
             parts=tuple(self.parts),
             nodes=self.nodes,
-            rows={part: result.nodes_rows for part, result in results.items()},
-            entries={part: result.edges_rows for part, result in results.items()},
-            splits=tuple(part for part, result in results.items() if result.splits),
+            rows={part: record.rows("nodes") for part, record in records.items()},
+            entries={part: record.rows("edges") for part, record in records.items()},
+            splits=tuple(part for part, record in records.items() if record.result.splits),
             kept_files=sum(len(record.paths("kept")) for record in self.built),
         )
 

@@ -80,13 +80,9 @@ def build_block(payload: BuildPayload, attempt: Attempt) -> BlockResult:
     block.write(attempt.path("nodes", "arrow"), attempt.path("edges", "arrow"))
     is_away = block.kind >= RowKind.COPY
     needed = {"node_ix": block.node_ix[is_away]}
-    return BlockResult(
-        nodes_rows=block.node_ix.size,
-        edges_rows=block.neighbor.size,
-        home_rows=int(np.count_nonzero(~is_away)),
-        splits=int((block.kind == RowKind.SPLIT).sum()),
-        slices={"needs": write_by_receiver(attempt.path("needs", BATCHES), block.home[is_away], needed)},
-    )
+    sent = write_by_receiver(attempt.path("needs", BATCHES), block.home[is_away], needed)
+    splits = int((block.kind == RowKind.SPLIT).sum())
+    return BlockResult({"needs": sent}, int(np.count_nonzero(~is_away)), splits)
 
 
 @dataclass(frozen=True)
@@ -97,14 +93,7 @@ class RoutesPayload:
     needs: tuple[tuple[int, FileBatch], ...]  # part, and what it sent
 
 
-@dataclass(frozen=True)
-class RoutesResult:
-    """Rows that a part sends."""
-
-    routes_rows: int
-
-
-def route_rows(payload: RoutesPayload, attempt: Attempt) -> RoutesResult:
+def route_rows(payload: RoutesPayload, attempt: Attempt) -> None:
     """Task: turn what the other parts need from this home into local rows."""
     node_ix = storage.column(storage.map_arrow(payload.nodes), "node_ix")
     routes = {
@@ -112,4 +101,3 @@ def route_rows(payload: RoutesPayload, attempt: Attempt) -> RoutesResult:
         for receiver, batch in payload.needs
     }
     write_routes(attempt.path("routes", "arrow"), routes)
-    return RoutesResult(sum(rows.size for rows in routes.values()))

@@ -51,7 +51,7 @@ def lay_out(tasks: TaskFolder, tables: PartTables, hops: int) -> BlockLayout:
         halos = _grow(tasks, tables.nodes, halos, hop, is_last=hop == hops)
     payloads = [BuildPayload(part, halo.edges, tables.nodes) for part, halo in halos.items()]
     built = tasks.run_each(build_halo, "build", payloads, parts)
-    entries = sum(record.result.edges_rows for record in built)
+    entries = sum(record.rows("edges") for record in built)
     factor = entries / max(sum(record.result.entries for record in scattered), 1)
     warnings = []
     if factor > MUCH_WORK:

@@ -6,7 +6,7 @@ Also the ground that ``border`` and ``quotient`` stand on: they differ in what b
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -151,7 +151,7 @@ def build_induced(payload: BuildPayload, attempt: Attempt) -> BlockResult:
     np.add.at(weight, right[~is_loop], edges.weight[~is_loop])
     table = pa.Table.from_arrays([pa.array(block.node_ix), pa.array(weight)], schema=KEPT_WEIGHTS.schema)
     storage.write_arrow(attempt.path("kept", "arrow"), table)
-    return replace(write_independent_block(attempt, block), kept_rows=table.num_rows)
+    return write_independent_block(attempt, block)
 
 
 def all_whole(node_ix: NDArray[np.int64], home: NDArray[np.int32]) -> NDArray[np.int8]:  # noqa: ARG001

@@ -238,9 +238,8 @@ class MergedHomesPayload:
 
 @dataclass(frozen=True)
 class MergedHomesResult:
-    """Rows of the table, and the merged leaves."""
+    """The merged leaves."""
 
-    parts_rows: int
     paths: tuple[PartPath, ...]
     inversions: int
 
@@ -263,7 +262,7 @@ def write_merged_homes(payload: MergedHomesPayload, attempt: Attempt) -> MergedH
     # From maps: an Arrow file that can be mapped as a whole has a single batch.
     columns = [pa.array(map_vector(file)) for file in (homes.node_ix, renumbered, homes.is_split)]
     storage.write_arrow(attempt.path("parts", "arrow"), pa.Table.from_arrays(columns, schema=NODE_PARTS.schema))
-    return MergedHomesResult(nodes, tuple(sorted(paths)), inversions)
+    return MergedHomesResult(tuple(sorted(paths)), inversions)
 
 
 @dataclass(frozen=True)
