@@ -205,9 +205,11 @@ def _lacking(inputs: VectorInputs) -> dict[str, str | None]:
 
 
 def _figures(names: Sequence[str], inputs: VectorInputs, options: argparse.Namespace) -> dict[str, Any]:
+    from pipeline import codec
     from pipeline.evaluation import table_report as report
     from pipeline.evaluation.classification import SHUFFLES, STRENGTH, TRAIN_SHARES
-    from pipeline.evaluation.scoring import rank_of
+    from pipeline.evaluation.reconstruction import SAMPLE, reconstruct
+    from pipeline.evaluation.scoring import measure_rankme
     from pipeline.evaluation.table import Pairs
 
     table, test, labels = inputs.scored.table, inputs.test, inputs.labels
@@ -232,9 +234,9 @@ def _figures(names: Sequence[str], inputs: VectorInputs, options: argparse.Names
             ),
         }
     if "reconstruction" in names:
-        figures["reconstruction"] = report.report_reconstruction(table, train, sample, seed)
+        figures["reconstruction"] = codec.to_values(reconstruct(table, train, seed, sample or SAMPLE))
     if "spectrum" in names:
-        figures["spectrum"] = {"dim": table.rows.shape[1], "rankme": rank_of(table, seed)}
+        figures["spectrum"] = {"dim": table.rows.shape[1], "rankme": measure_rankme(table, seed)}
     if "probe" in names:
         figures["probe"] = report.report_probe(table, train, test, seed)
     if "stability" in names and inputs.other:

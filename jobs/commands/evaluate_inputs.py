@@ -22,7 +22,7 @@ from pipeline.ingest.id_match import match_ids, why_no_match
 from pipeline.ingest.parse import ParseRules
 from pipeline.ingest.pieces import split_tasks
 from pipeline.ingest.sources import list_sources
-from pipeline.metrics.scored_tables import ScoredTable, judge_pair_ids, read_pairs, without
+from pipeline.metrics.scored_tables import ScoredTable, judge_pair_ids, read_pairs
 from pipeline.publishing.listing import releases
 
 log = logging.getLogger(__name__)
@@ -88,8 +88,7 @@ def read_inputs(options: argparse.Namespace) -> VectorInputs:
             _judge_ids(train_ids, scored, f"--train {about_train}", notes)
         train = scored.pairs(train_ids)
         if sources.held_out is not None and options.train is None:  # the edges table still has them
-            held_out = scored.pairs(sources.held_out)
-            train = without(train, held_out, len(scored.table.rows), is_plain=scored.table.is_plain)
+            train = train.without(scored.pairs(sources.held_out), scored.table)
         train = train.with_rows(scored.table)
     elif test is not None:
         notes.append(NOTHING_LEFT_OUT)

@@ -16,7 +16,7 @@ from jobs.commands.evaluate_pairs import NOTHING_LEFT_OUT, PairSources, read_pai
 from jobs.commands.evaluate_tables import TableFiles, find_table, has_table
 from pipeline import storage
 from pipeline.errors import ConfigError, InputError
-from pipeline.evaluation.table_report import intervals, slices
+from pipeline.evaluation.table_report import detail_ranking
 from pipeline.metrics.scored_lists import list_figures, read_scored_lists
 from schemas.tables import PPR_NEIGHBOR_LISTS
 
@@ -72,14 +72,12 @@ def report_lists(sources: PairSources, options: argparse.Namespace, facts: Mappi
             "swapped, or ids spelt in another way?"
         )
     quality = scored.measure(options.k or (10, 20, 50))
-    ranked_users = quality.metrics.per_user.user
     keys = ("restart", "edge_degree_power", "degree_correction", "top_k", "exclude_known", "solver", "error_kind")
     release = {"release": table.place, "data_date": metadata.get("data_date")}
     section = {
         **list_figures(quality),
         "unknown_pairs": scored.unknown_pairs,
-        "intervals": intervals(quality.ranked, scored.node_key[ranked_users], sources.seed),
-        **slices(quality.ranked),
+        **detail_ranking(quality.ranking, scored.node_key[quality.metrics.per_user.user], sources.seed),
         "about": {
             **release,
             "method": metadata.get("method"),

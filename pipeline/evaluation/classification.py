@@ -30,23 +30,22 @@ class Shuffle:
 
 
 @dataclass(frozen=True)
-class AtShare:
-    """All shuffles at one train share."""
+class ShareMetrics:
+    """Means over the shuffles at one train share, and standard deviations (n - 1; 0 for one shuffle)."""
 
-    share: float
+    train_share: float
+    micro_f1: float
+    micro_f1_deviation: float
+    macro_f1: float
+    macro_f1_deviation: float
     shuffles: tuple[Shuffle, ...]
 
-    def mean(self, name: str) -> float:
-        """Mean of ``micro_f1`` or ``macro_f1`` over the shuffles."""
-        return math.fsum(self._values(name)) / len(self.shuffles)
-
-    def deviation(self, name: str) -> float:
-        """Their standard deviation (n - 1); 0 for one shuffle."""
-        values, mean = self._values(name), self.mean(name)
-        return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / max(len(values) - 1, 1))
-
-    def _values(self, name: str) -> list[float]:
-        return [float(getattr(shuffle, name)) for shuffle in self.shuffles]
+    @classmethod
+    def of(cls, train_share: float, shuffles: Sequence[Shuffle]) -> ShareMetrics:
+        """Take the means."""
+        micro = mean_and_deviation([shuffle.micro_f1 for shuffle in shuffles])
+        macro = mean_and_deviation([shuffle.macro_f1 for shuffle in shuffles])
+        return cls(train_share, *micro, *macro, tuple(shuffles))
 
 
 def classify_nodes(
@@ -56,7 +55,7 @@ def classify_nodes(
     shares: Sequence[float] = TRAIN_SHARES,
     seeds: Sequence[int] = tuple(range(SHUFFLES)),
     strength: float = STRENGTH,
-) -> list[AtShare]:
+) -> list[ShareMetrics]:
     """DeepWalk's protocol: one-vs-rest logistic regression, as many labels predicted as the node is known to have.
 
     A shuffle orders the nodes by the hash of (its seed, their keys); the first ``share`` of them train the
@@ -90,9 +89,15 @@ def classify_nodes(
         raise ValueError(f"there are {n} rows, {labels.shape[0]} nodes with labels and {node_key.size} keys")
     wide = rows.astype(np.float64)
     return [
-        AtShare(share, tuple(_shuffled(wide, node_key, labels, share, seed, strength) for seed in seeds))
+        ShareMetrics.of(share, [_classify_once(wide, node_key, labels, share, seed, strength) for seed in seeds])
         for share in shares
     ]
+
+
+def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and standard deviation (n - 1) from sums that don't depend on the order; deviation 0 for one value."""
+    mean = math.fsum(values) / len(values)
+    return mean, math.sqrt(math.fsum((value - mean) ** 2 for value in values) / max(len(values) - 1, 1))
 
 
 def f1_scores(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> tuple[float, float]:
@@ -111,7 +116,7 @@ def top_labels(scores: NDArray[np.float64], count: NDArray[np.int64]) -> NDArray
     return chosen
 
 
-def _shuffled(
+def _classify_once(
     rows: NDArray[np.float64],
     node_key: NDArray[np.uint64],
     labels: NDArray[np.bool_],

@@ -1,4 +1,4 @@
-"""Recall@k, NDCG@k and hit rate@k of lists that somebody else ranked, as published ones are."""
+"""Recall@k, NDCG@k and hit rate@k of published lists."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.evaluation.position_lists import PositionLists
-from pipeline.evaluation.ranking import Ranked, RankingMetrics, measure_places
+from pipeline.evaluation.ranking import GroundTruth, RankingMetrics, TableRanking, check_cutoffs, measure_places
 from pipeline.kernels.ranking import NO_ROW, mark_hits
 
 _LISTS_AT_ONCE = 4096
@@ -41,79 +41,64 @@ class ListMetrics:
         Their places behind the end are misses, which a longer list might have filled.
     """
 
-    ranked: Ranked
+    ranking: TableRanking
     without_list: int
     short: tuple[int, ...]
 
     @property
     def metrics(self) -> RankingMetrics:
         """The figures."""
-        return self.ranked.metrics
+        return self.ranking.metrics
 
 
 def measure_lists(
     lists: RankedLists,
     n_items: int,
     train: PositionLists,
-    test: PositionLists,
+    truth: GroundTruth,
     ks: Sequence[int],
-    *,
     item_degree: NDArray[np.int64],
-    unknown_items: NDArray[np.int64] | None = None,
-    population: int | None = None,
 ) -> ListMetrics:
-    """Take the train pairs out of each list and compare what is left with the test pairs.
+    """Take the train pairs out of each list and compare the rest with the test items.
 
     Figures are those of `pipeline.evaluation.ranking.rank_items`: lists that rank all items score as rows with that
     ranking do.
 
     Parameters
     ----------
-    lists : one for each source, with positions of items; a source named here without test items is not counted.
-    n_items : items there are. train, test : item positions of each source; train pairs may stand in lists or not.
+    lists : one for each source, with positions of items. Sources without test items are not counted.
+    train : item positions of each source; train pairs may stand in lists or not.
     ks : lengths at which to measure, each at least 1, ascending.
     item_degree : (n_items,) int64, neighbours among all train pairs, for slices.
-    unknown_items : (sources,) int64: test items of each source that are not among the items; None: none.
-    population : sources with test items before sampling; None: not sampled.
 
     Raises
     ------
     ValueError : if numbers of sources differ, or ks are not as said.
     """
+    check_cutoffs(ks)
     n = lists.indptr.size - 1
-    unknown_items = np.zeros(n, np.int64) if unknown_items is None else unknown_items
-    if not n == train.n_queries == test.n_queries == unknown_items.size:
+    if not n == train.n_queries == truth.items.n_queries:
         raise ValueError(
-            f"there are {n} lists, and train speaks of {train.n_queries} sources, test of {test.n_queries}, "
-            f"unknown_items of {unknown_items.size}; give one of each to each source"
+            f"there are {n} lists, and train speaks of {train.n_queries} sources, truth of {truth.items.n_queries}; "
+            "give one of each to each source"
         )
-    if not ks or list(ks) != sorted(set(ks)) or ks[0] < 1:
-        raise ValueError(f"ks is {list(ks)}; give at least one, each at least 1, ascending")
-    left = np.empty(n, np.int64)
-    metrics = measure_places(
-        _places(lists, train, ks[-1], left),
-        n_items,
-        test,
-        ks,
-        unknown_items=unknown_items,
-        unknown_user_pairs=np.zeros(0, np.int64),
-        population=population,
-    )
-    asked = test.lengths + unknown_items > 0
-    has_list = asked & (lists.lengths > 0)
+    remaining = np.empty(n, np.int64)
+    metrics = measure_places(_places(lists, train, ks[-1], remaining), n_items, truth, ks)
+    is_test = truth.items.lengths + truth.unknown_items > 0
+    has_list = is_test & (lists.lengths > 0)
     return ListMetrics(
-        Ranked(metrics, np.arange(n), train.lengths, item_degree),
-        int((asked & ~has_list).sum()),
-        tuple(int((left[has_list] < k).sum()) for k in ks),
+        TableRanking(metrics, np.arange(n), train.lengths, item_degree),
+        int((is_test & ~has_list).sum()),
+        tuple(int((remaining[has_list] < k).sum()) for k in ks),
     )
 
 
 def _places(
-    lists: RankedLists, train: PositionLists, k: int, left: NDArray[np.int64]
+    lists: RankedLists, train: PositionLists, k: int, remaining: NDArray[np.int64]
 ) -> Iterator[tuple[int, int, NDArray[np.int64]]]:
-    """Yield (start, stop, the first k places without train pairs); ``left``, written: entries that each list keeps."""
-    for start in range(0, left.size, _LISTS_AT_ONCE):
-        stop = min(start + _LISTS_AT_ONCE, left.size)
+    """Yield (start, stop, the first k places without train pairs); write the length of each list without them."""
+    for start in range(0, remaining.size, _LISTS_AT_ONCE):
+        stop = min(start + _LISTS_AT_ONCE, remaining.size)
         indptr, known = lists.indptr[start : stop + 1], train.of(start, stop)
         lengths = np.diff(indptr)
         row = np.repeat(np.arange(stop - start), lengths)
@@ -124,7 +109,7 @@ def _places(
         mark_hits(listed, known.indptr, known.positions, is_known)
         # A node that is not among the items keeps its place in the list, and is never an answer.
         is_left = (np.arange(listed.shape[1]) < lengths[:, None]) & ~is_known
-        left[start:stop] = is_left.sum(axis=1)
+        remaining[start:stop] = is_left.sum(axis=1)
         new_place = np.cumsum(is_left, axis=1) - 1
         is_first = is_left & (new_place < k)
         places = np.full((stop - start, k), NO_ROW, np.int64)

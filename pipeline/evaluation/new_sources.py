@@ -6,17 +6,11 @@ shuffled file give them doesn't.
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.evaluation.link_prediction import (
-    Negatives,
-    against,
-    contains,
-    degree_matched_negatives,
-    distinct,
-)
+from pipeline.evaluation.link_prediction import contains, degree_matched_negatives, distinct, measure_auc
 from pipeline.evaluation.ranking import unit_rows
 from pipeline.evaluation.table import Pairs, Table
 from pipeline.kernels.hashing import hash_nodes
@@ -24,37 +18,45 @@ from pipeline.kernels.hashing import hash_nodes
 LONGEST = 100  # pairs of one source: no single one makes the figure
 
 
-def score_new_sources(table: Table, test: Pairs, seed: int) -> dict[str, Any]:
+@dataclass(frozen=True)
+class NewSourceMetrics:
+    """Figures of the sources that a table doesn't have.
+
+    test_pairs : of new sources. sources : those with two such pairs and more.
+    positives : pairs of nodes that one of them chose, at most ``LONGEST`` a source. auc_degree_matched : None without.
+    """
+
+    test_pairs: int
+    sources: int
+    positives: int
+    auc_degree_matched: float | None
+
+
+def score_new_sources(table: Table, test: Pairs, seed: int) -> NewSourceMetrics:
     """Pair nodes that one new source chose, and take the AUC of their cosines against others of their degree.
 
     The nodes of a source, in the order of their hashes, make a chain; a negative is none of them. On a plain graph both
     ends of a test pair may be new.
-
-    Returns
-    -------
-    ``test_pairs`` of new sources, ``sources`` with two such pairs and more, ``positives`` (pairs of what one of them
-    chose, at most ``LONGEST`` a source), ``auc_degree_matched`` (None without any).
     """
     source, chosen = test.src, test.dst
-    if table.is_plain:  # strangers are numbered on each side by itself
+    if table.is_plain:  # unknown ends are numbered on each side by itself
         other = np.where(test.dst < 0, test.dst + min(0, int(test.src.min(initial=0))), test.dst)
         source, chosen = np.concatenate([test.src, other]), np.concatenate([test.dst, test.src])
     is_of_new = (source < 0) & (chosen >= 0)
     n = len(table.rows)
     source, chosen = np.divmod(distinct(-source[is_of_new] * n + chosen[is_of_new]), n)
     codes = source * n + chosen
-    at = np.lexsort((hash_nodes(table.node_key, seed)[chosen], source))
-    source, chosen = source[at], chosen[at]
+    order = np.lexsort((hash_nodes(table.node_key, seed)[chosen], source))
+    source, chosen = source[order], chosen[order]
     place = np.arange(source.size) - np.searchsorted(source, source)  # of each node in its source's chain
     is_pair = (place[1:] > 0) & (place[1:] <= LONGEST)
     source, first, second = source[1:][is_pair], chosen[:-1][is_pair], chosen[1:][is_pair]
-    drawn = degree_matched_negatives(first, second, table.nodes, np.zeros(0, np.int64), seed).dst
-    is_own = contains(codes, source * n + drawn)
-    negatives = Negatives(np.where(is_own, -1, drawn))
-    scored = against(negatives, unit_rows(table.rows), table.nodes, first, second)
-    return {
-        "test_pairs": codes.size,
-        "sources": distinct(source).size,
-        "positives": first.size - scored.dropped,
-        "auc_degree_matched": scored.auc,
-    }
+    drawn = degree_matched_negatives(first, second, table.nodes, np.zeros(0, np.int64), seed)
+    negative = np.where(contains(codes, source * n + drawn), -1, drawn)
+    link_auc = measure_auc(unit_rows(table.rows), table.nodes, first, second, negative)
+    return NewSourceMetrics(
+        test_pairs=codes.size,
+        sources=distinct(source).size,
+        positives=first.size - link_auc.without_negative,
+        auc_degree_matched=link_auc.auc,
+    )

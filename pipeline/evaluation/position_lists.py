@@ -20,25 +20,6 @@ class PositionLists:
     indptr: NDArray[np.int64]
     positions: NDArray[np.int64]
 
-    def __post_init__(self) -> None:
-        indptr, positions = self.indptr, self.positions
-        if indptr.size == 0 or indptr[0] != 0 or indptr[-1] != positions.size or (np.diff(indptr) < 0).any():
-            raise ValueError(
-                f"indptr must rise from 0 to the number of positions, {positions.size}; it has "
-                f"{indptr.size} entries, {indptr[:1].tolist()} to {indptr[-1:].tolist()}"
-            )
-        rises = np.diff(positions) > 0
-        starts = indptr[1:-1]
-        rises[starts[(starts > 0) & (starts < positions.size)] - 1] = True  # a new list may begin anywhere
-        if not rises.all():
-            at = int(np.argmin(rises))
-            raise ValueError(
-                f"positions {positions[at]} and {positions[at + 1]} stand in this order in one list; "
-                "they must be ascending and distinct: build the lists with PositionLists.from_pairs"
-            )
-        if positions.size and positions.min() < 0:
-            raise ValueError(f"position {positions.min()} is below 0; count rows that are unknown apart")
-
     @classmethod
     def empty(cls, n_queries: int) -> PositionLists:
         """No position for any query."""
@@ -49,6 +30,8 @@ class PositionLists:
         """Lists from (query, position) pairs in any order; pairs given twice count once."""
         if query.size and not 0 <= query.min() <= query.max() < n_queries:
             raise ValueError(f"queries run from {query.min()} to {query.max()}; they must lie in [0, {n_queries})")
+        if position.min(initial=0) < 0:
+            raise ValueError(f"position {position.min()} is below 0; count rows that are unknown apart")
         order = np.lexsort((position, query))
         query, position = query[order], position[order]
         is_new = np.ones(query.size, np.bool_)

@@ -23,11 +23,6 @@ class RankMe:
     rows: int
     population: int
 
-    @property
-    def is_sampled(self) -> bool:
-        """Whether only some of the rows were looked at."""
-        return self.rows < self.population
-
 
 def rankme(
     rows: NDArray[np.float32], node_key: NDArray[np.uint64], seed: int, sample_rows: int = SAMPLE_ROWS

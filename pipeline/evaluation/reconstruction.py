@@ -18,7 +18,7 @@ SAMPLE = 200
 
 
 @dataclass(frozen=True)
-class Precision:
+class MeanPrecision:
     """Mean average precision over ``nodes``, and what a random order of the same lists reaches; None for none."""
 
     map: float | None
@@ -27,27 +27,24 @@ class Precision:
 
 
 @dataclass(frozen=True)
-class Hop:
+class HopPrecision:
     """One number of hops: over all pairs, inside parts, and between parts (None where parts are not known)."""
 
     hops: int
-    whole: Precision
-    same_part: Precision | None
-    cross_part: Precision | None
+    all: MeanPrecision
+    same_part: MeanPrecision | None
+    cross_part: MeanPrecision | None
 
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """Figures by hops, and the sample: ``nodes`` of ``population`` nodes with an edge."""
+    """Figures by hops, of a sample: ``nodes`` of ``population`` nodes with an edge. parts : None if not known."""
 
-    hops: tuple[Hop, ...]
     nodes: int
     population: int
-
-    @property
-    def is_sampled(self) -> bool:
-        """Whether only some nodes were looked at."""
-        return self.nodes < self.population
+    is_sampled: bool
+    parts: int | None
+    hops: tuple[HopPrecision, ...]
 
 
 def reconstruct(table: Table, train: Pairs, seed: int, sample: int | None = SAMPLE) -> Reconstruction:
@@ -86,23 +83,17 @@ def reconstruct(table: Table, train: Pairs, seed: int, sample: int | None = SAMP
     chosen = connected
     if sample is not None and connected.size:
         chosen = connected[sample_by_key(table.node_key[connected], sample, seed)]
-    found = _Found(table)
+    precisions = _Precisions(table)
     distance, queue = np.empty(n, np.int8), np.empty(n, np.int64)
     for node in chosen.tolist():
         hop_distances(indptr, dst, node, HOPS[-1], distance, queue)
-        found.add(node, distance)
+        precisions.add(node, distance)
     return Reconstruction(
-        tuple(
-            Hop(
-                hops,
-                _mean(found.whole[hops]),
-                None if table.part is None else _mean(found.same[hops]),
-                None if table.part is None else _mean(found.cross[hops]),
-            )
-            for hops in HOPS
-        ),
-        chosen.size,
-        connected.size,
+        nodes=chosen.size,
+        population=connected.size,
+        is_sampled=chosen.size < connected.size,
+        parts=None if table.part is None else np.unique(table.part[table.part >= 0]).size,
+        hops=precisions.means(),
     )
 
 
@@ -114,7 +105,7 @@ def average_precision(is_relevant: NDArray[np.bool_]) -> float | None:
     return float((np.arange(1, places.size + 1) / (places + 1)).mean())
 
 
-class _Found:
+class _Precisions:
     """(average precision, share of relevant nodes) of each node, by hops."""
 
     def __init__(self, table: Table) -> None:
@@ -122,7 +113,7 @@ class _Found:
         self._ranges = [*table.ranges.values()]
         self._retrieval = np.ascontiguousarray(table.rows_for(table.similarity))
         self._feature = self._retrieval if table.is_plain else np.ascontiguousarray(table.rows_for(table.feature))
-        self.whole, self.same, self.cross = ({hops: list[tuple[float, float]]() for hops in HOPS} for _ in range(3))
+        self._all, self._same, self._cross = ({hops: list[tuple[float, float]]() for hops in HOPS} for _ in range(3))
 
     def add(self, node: int, distance: NDArray[np.int8]) -> None:
         table = self._table
@@ -135,11 +126,24 @@ class _Found:
             hop = distance[order]
             listed = order[hop >= hops]
             is_relevant = hop[hop >= hops] == hops
-            self._put(self.whole[hops], is_relevant)
+            self._put(self._all[hops], is_relevant)
             if table.part is not None:
                 is_same = table.part[listed] == table.part[node]
-                self._put(self.same[hops], is_relevant[is_same])
-                self._put(self.cross[hops], is_relevant[~is_same])
+                self._put(self._same[hops], is_relevant[is_same])
+                self._put(self._cross[hops], is_relevant[~is_same])
+
+    def means(self) -> tuple[HopPrecision, ...]:
+        """Return the means over the nodes."""
+        has_parts = self._table.part is not None
+        return tuple(
+            HopPrecision(
+                hops,
+                _mean(self._all[hops]),
+                _mean(self._same[hops]) if has_parts else None,
+                _mean(self._cross[hops]) if has_parts else None,
+            )
+            for hops in HOPS
+        )
 
     def _order(self, node: int, is_other: bool) -> NDArray[np.int64]:
         """All nodes that may be listed, best first."""
@@ -158,8 +162,8 @@ class _Found:
             into.append((precision, float(is_relevant.mean())))
 
 
-def _mean(found: list[tuple[float, float]]) -> Precision:
-    if not found:
-        return Precision(None, None, 0)
-    precision, share = (math.fsum(values) / len(found) for values in zip(*found, strict=True))
-    return Precision(precision, share, len(found))
+def _mean(precisions: list[tuple[float, float]]) -> MeanPrecision:
+    if not precisions:
+        return MeanPrecision(None, None, 0)
+    precision, share = (math.fsum(values) / len(precisions) for values in zip(*precisions, strict=True))
+    return MeanPrecision(precision, share, len(precisions))

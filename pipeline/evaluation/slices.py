@@ -3,76 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.evaluation.ranking import Ranked
+from pipeline.evaluation.ranking import TableRanking, figures_at
 
 CLASSES = 4
 
 
-@dataclass(frozen=True)
-class Slice:
-    """One class of users or items: train degrees from ``low`` to ``high``, both inside.
-
-    members : counted users, or items with test pairs. test_pairs : theirs.
-    recall, ndcg : one figure for each k; of items, recall is the share of their test pairs found, and ndcg empty.
-    """
-
-    low: int
-    high: int
-    members: int
-    test_pairs: int
-    recall: tuple[float, ...]
-    ndcg: tuple[float, ...]
-
-
-def by_activity(ranked: Ranked) -> list[Slice]:
+def slice_by_activity(ranking: TableRanking) -> list[dict[str, Any]]:
     """Mean recall and NDCG of users by quartile of their train degree; unknown users are in no class.
 
     Users of equal degree stay together, so quartiles are as equal as that allows, and there may be fewer.
     """
-    per_user = ranked.metrics.per_user
-    user = per_user.user[per_user.user >= 0]
-    degree = ranked.user_degree[user]
+    per_user, ks = ranking.metrics.per_user, ranking.metrics.ks
+    is_known = per_user.user >= 0
+    degree, test_pairs = ranking.user_degree[per_user.user[is_known]], per_user.test_pairs[is_known]
+    recall, ndcg = per_user.recall[is_known], per_user.ndcg[is_known]
     return [
-        Slice(
-            low,
-            high,
-            int(chosen.sum()),
-            int(per_user.wanted[: user.size][chosen].sum()),
-            tuple(per_user.recall[: user.size][chosen].mean(axis=0).tolist()),
-            tuple(per_user.ndcg[: user.size][chosen].mean(axis=0).tolist()),
-        )
-        for low, high, chosen in _classes(degree, np.ones(user.size, np.int64))
+        _describe_class(degree[chosen], test_pairs[chosen])
+        | figures_at(ks, recall=recall[chosen].mean(axis=0).tolist(), ndcg=ndcg[chosen].mean(axis=0).tolist())
+        for chosen in _classes(degree, np.ones(degree.size, np.int64))
     ]
 
 
-def by_popularity(ranked: Ranked) -> list[Slice]:
-    """Share of test pairs found, by how popular their item is; classes hold a quarter of the test pairs each.
+def slice_by_popularity(ranking: TableRanking) -> list[dict[str, Any]]:
+    """Share of test pairs that are hits, by how popular their item is; a class holds a quarter of the test pairs.
 
-    Popularity is the train degree. Items of equal degree stay together. Test items without a row are in none.
+    Popularity is the train degree. Items of equal degree stay together. Test items without a row are in no class.
     """
-    per_item = ranked.metrics.per_item
-    item = np.flatnonzero(per_item.wanted)
-    wanted = per_item.wanted[item]
+    per_item, ks = ranking.metrics.per_item, ranking.metrics.ks
+    item = np.flatnonzero(per_item.test_pairs)
+    degree, test_pairs, hits = ranking.item_degree[item], per_item.test_pairs[item], per_item.hits[item]
     return [
-        Slice(
-            low,
-            high,
-            int(chosen.sum()),
-            int(wanted[chosen].sum()),
-            tuple((per_item.found[item][chosen].sum(axis=0) / wanted[chosen].sum()).tolist()),
-            (),
-        )
-        for low, high, chosen in _classes(ranked.item_degree[item], wanted)
+        _describe_class(degree[chosen], test_pairs[chosen])
+        | figures_at(ks, recall=(hits[chosen].sum(axis=0) / test_pairs[chosen].sum()).tolist())
+        for chosen in _classes(degree, test_pairs)
     ]
 
 
-def _classes(degree: NDArray[np.int64], weight: NDArray[np.int64]) -> Iterator[tuple[int, int, NDArray[np.bool_]]]:
-    """Yield (lowest, highest degree, members) of classes of about equal weight, by rising degree."""
+def _describe_class(degree: NDArray[np.int64], test_pairs: NDArray[np.int64]) -> dict[str, Any]:
+    """Lowest and highest degree of a class, its members, and their test pairs."""
+    return {
+        "degree": [int(degree.min()), int(degree.max())],
+        "members": degree.size,
+        "test_pairs": int(test_pairs.sum()),
+    }
+
+
+def _classes(degree: NDArray[np.int64], weight: NDArray[np.int64]) -> Iterator[NDArray[np.bool_]]:
+    """Yield the members of classes of about equal weight, by rising degree."""
     if not degree.size:
         return
     order = np.argsort(degree, kind="stable")
@@ -83,4 +65,4 @@ def _classes(degree: NDArray[np.int64], weight: NDArray[np.int64]) -> Iterator[t
     for at in range(CLASSES):
         chosen = number == at
         if chosen.any():
-            yield int(degree[chosen].min()), int(degree[chosen].max()), chosen
+            yield chosen

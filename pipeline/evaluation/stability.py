@@ -60,25 +60,34 @@ def neighbor_overlap(
         for some, of in zip(queries, rows, strict=True)
     )
     return Overlap(
-        tuple(_shared(old[:, :k], new[:, :k], rows[0].shape[0]) / (k * chosen.size) for k in lengths),
+        tuple(_count_shared(old[:, :k], new[:, :k], rows[0].shape[0]) / (k * chosen.size) for k in lengths),
         chosen.size,
         population,
     )
 
 
-def mean_cosine(old: NDArray[np.float32], new: NDArray[np.float32]) -> tuple[float | None, float | None, int]:
-    """Mean and least cosine of each node's row with its own row of the other release, and how many count.
+@dataclass(frozen=True)
+class CosineMetrics:
+    """Mean and least cosine over ``nodes``; None for none."""
+
+    mean: float | None
+    least: float | None
+    nodes: int
+
+
+def compare_rows(old: NDArray[np.float32], new: NDArray[np.float32]) -> CosineMetrics:
+    """Cosine of each node's row with its own row of the other release.
 
     Means something only if both are of one space. Nodes with a zero row in either are left out.
     """
     cosines = np.einsum("nd,nd->n", unit_rows(old).astype(np.float64), unit_rows(new).astype(np.float64))
     cosines = cosines[old.any(axis=1) & new.any(axis=1)]
     if not cosines.size:
-        return None, None, 0
-    return math.fsum(cosines.tolist()) / cosines.size, float(cosines.min()), cosines.size
+        return CosineMetrics(None, None, 0)
+    return CosineMetrics(math.fsum(cosines.tolist()) / cosines.size, float(cosines.min()), cosines.size)
 
 
-def _shared(old: NDArray[np.int64], new: NDArray[np.int64], n: int) -> int:
+def _count_shared(old: NDArray[np.int64], new: NDArray[np.int64], n: int) -> int:
     """How many entries two sets of lists have in common, list by list."""
     offset = np.arange(old.shape[0])[:, None] * n
     return int(np.isin((old + offset).ravel(), (new + offset).ravel()).sum())

@@ -20,7 +20,7 @@ class Table:
     ranges : positions of each type. source, target : the types that pairs join.
     similarity : "dot" or "cosine", what the table's metadata names for retrieval.
     feature, classifier : the same for likeness within a type, and for a linear model over rows.
-    part : (n,) int64, which part of the graph each node was at home in, -1: in none; None: not known.
+    part : (n,) int64, the part of the graph that is each node's home, -1: none; None: not known.
     """
 
     rows: NDArray[np.float32]
@@ -41,7 +41,7 @@ class Table:
 
     @property
     def nodes(self) -> Nodes:
-        """Return the nodes as the negatives' draw wants them."""
+        """Return the nodes as negatives are drawn from them."""
         node_type = np.zeros(len(self.rows), np.int32)
         for number, (first, stop) in enumerate(self.ranges.values()):
             node_type[first:stop] = number
@@ -54,7 +54,7 @@ class Table:
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """Pairs by position in the table: (pairs,) int64 each, -1 for an end that the table does not have."""
+    """Pairs by position in the table: (pairs,) int64 each; nodes that the table does not have are numbered below 0."""
 
     src: NDArray[np.int64]
     dst: NDArray[np.int64]
@@ -64,27 +64,43 @@ class Pairs:
         """No pairs."""
         return cls(np.zeros(0, np.int64), np.zeros(0, np.int64))
 
-    def among(self, is_source: NDArray[np.bool_]) -> Pairs:
-        """Pairs whose known source is chosen."""
+    def known(self) -> Pairs:
+        """Pairs of which both ends have a row."""
+        has_rows = (self.src >= 0) & (self.dst >= 0)
+        return Pairs(self.src[has_rows], self.dst[has_rows])
+
+    def of_sources(self, source: NDArray[np.int64], table: Table) -> Pairs:
+        """Pairs from some sources, which all have a row."""
+        is_source = np.zeros(len(table.rows), np.bool_)
+        is_source[source] = True
         chosen = self.src >= 0
-        chosen[chosen] = is_source[self.src[chosen]]  # strangers have numbers below -1, as many as there are of them
+        chosen[chosen] = is_source[self.src[chosen]]
         return Pairs(self.src[chosen], self.dst[chosen])
 
+    def without(self, others: Pairs, table: Table) -> Pairs:
+        """Known pairs that are not among others; on a plain graph in neither direction."""
+        pairs = self.known()
+        stays = ~np.isin(pairs.codes(table), others.known().codes(table))
+        return Pairs(pairs.src[stays], pairs.dst[stays])
+
     def with_rows(self, table: Table) -> Pairs:
-        """Distinct pairs of which both ends have a row; on a plain graph without loops, each edge once."""
-        n = len(table.rows)
-        has_rows = (self.src >= 0) & (self.dst >= 0)
-        src, dst = self.src[has_rows], self.dst[has_rows]
+        """Distinct known pairs, ascending; on a plain graph without loops, each edge once."""
+        src, dst = np.divmod(distinct(self.known().codes(table)), len(table.rows))
+        return Pairs(src[src != dst], dst[src != dst]) if table.is_plain else Pairs(src, dst)
+
+    def both_directions(self) -> Pairs:
+        """Each pair from either end."""
+        return Pairs(np.concatenate((self.src, self.dst)), np.concatenate((self.dst, self.src)))
+
+    def codes(self, table: Table) -> NDArray[np.int64]:
+        """A number for each of these known pairs; on a plain graph the same one in either direction."""
+        src, dst = self.src, self.dst
         if table.is_plain:
             src, dst = np.minimum(src, dst), np.maximum(src, dst)
-            src, dst = src[src != dst], dst[src != dst]
-        src, dst = np.divmod(distinct(src * n + dst), n)
-        return Pairs(src, dst)
+        return src * len(table.rows) + dst
 
 
 def known_codes(table: Table, *some: Pairs) -> NDArray[np.int64]:
-    """Sorted codes of all pairs whose ends have rows; in both directions on a plain graph."""
-    n = len(table.rows)
-    src, dst = (np.concatenate([getattr(pairs, end) for pairs in some]) for end in ("src", "dst"))
-    has_rows = (src >= 0) & (dst >= 0)
-    return pair_codes(src[has_rows], dst[has_rows], n, undirected=table.is_plain)
+    """Sorted ``pair_codes`` of all pairs whose ends have rows; in both directions on a plain graph."""
+    src, dst = (np.concatenate([getattr(pairs.known(), end) for pairs in some]) for end in ("src", "dst"))
+    return pair_codes(src, dst, len(table.rows), undirected=table.is_plain)

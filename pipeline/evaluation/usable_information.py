@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.evaluation.link_prediction import Nodes, degree_matched_negatives
-from pipeline.evaluation.table import Pairs
+from pipeline.evaluation.link_prediction import degree_matched_negatives
+from pipeline.evaluation.table import Pairs, Table
 from pipeline.kernels.hashing import hash_pairs
 from pipeline.kernels.logistic_regression import log_loss, logistic_regressions
 
@@ -21,41 +21,31 @@ _SALT = 2**33
 
 
 @dataclass(frozen=True)
-class Bits:
-    """Usable bits a pair of columns ``first`` to ``stop`` (exclusive), and their standard error."""
+class BlockBits:
+    """Usable bits a pair of a block of columns, from the first to before the last, and their standard error."""
 
-    first: int
-    stop: int
+    columns: tuple[int, int]
     bits: float
-    error: float
+    standard_error: float
 
 
 @dataclass(frozen=True)
 class UsableInformation:
-    """Bits of blocks of columns, of the first columns together, and of the score alone; 1 says it all.
+    """Bits of blocks of columns, of the first columns together, and of the score alone.
 
     pairs : pairs looked at, of ``population``; as many negatives stand beside them.
     """
 
-    blocks: tuple[Bits, ...]
-    prefixes: tuple[Bits, ...]
-    score: Bits
     pairs: int
     population: int
-
-    @property
-    def is_sampled(self) -> bool:
-        """Whether only some pairs were looked at."""
-        return self.pairs < self.population
+    is_sampled: bool
+    blocks: tuple[BlockBits, ...]
+    prefixes: tuple[BlockBits, ...]
+    score_alone: BlockBits
 
 
 def usable_information(
-    rows: NDArray[np.float32],
-    nodes: Nodes,
-    pairs: Pairs,
-    known: NDArray[np.int64],
-    seed: int,
-    sample: int | None = SAMPLE,
+    table: Table, pairs: Pairs, known: NDArray[np.int64], seed: int, sample: int | None = SAMPLE
 ) -> UsableInformation | None:
     """Predictive V-information about "is it an edge?" in the products u_c * v_c of some columns c.
 
@@ -66,16 +56,13 @@ def usable_information(
 
         I_V = H_V(Y) - H_V(Y | columns) = 1 - (mean of -log2 of the chance given to the truth)
 
-    1 means that edges are told for certain, 0 that the columns say nothing that a linear model can use; a
-    little below 0 is the price of fitting noise. Blocks are equal slices of the columns: even ones in a table of
-    random features, falling ones where columns are ordered. Prefixes (16, 32, 64, ... columns) say what a
-    narrower table would keep, if columns are ordered; and the score is the dot product alone, one weight: how
-    much of it a reader who only takes products gets.
+    1 means that edges are certain, 0 that the columns say nothing that a linear model can use; fitting noise costs
+    a little below 0. Blocks are equal slices of the columns: equal in a table of random features, falling where
+    columns are ordered. Prefixes (16, 32, 64, ... columns) say what a narrower table would keep, if columns are
+    ordered. The score is the dot product alone, one weight: what a reader gets who only takes products.
 
     Parameters
     ----------
-    rows : (n, dim) float32, unit rows where the similarity is cosine.
-    nodes : all nodes.
     pairs : the edges, each once, with rows.
     known : sorted ``pair_codes`` of pairs that are no negatives.
     sample : edges looked at, chosen by hash of their ends; None: all.
@@ -89,42 +76,58 @@ def usable_information(
     Xu et al., "A theory of usable information under computational constraints", ICLR 2020 (V-information);
     Lee et al., "NetInfoF", ICLR 2024 (arXiv 2402.07999: probes of an embedding's parts by linear models).
     """
+    rows, nodes = table.rows_for(table.similarity), table.nodes
     word = hash_pairs(nodes.node_key[pairs.src], nodes.node_key[pairs.dst], seed)
     chosen = np.argsort(word, kind="stable")[:sample]
     src, dst = pairs.src[chosen], pairs.dst[chosen]
-    other = degree_matched_negatives(src, dst, nodes, known, seed ^ _SALT).dst
+    other = degree_matched_negatives(src, dst, nodes, known, seed ^ _SALT)
     has_one = other >= 0
     src, dst, other = src[has_one], dst[has_one], other[has_one]
     is_train = (word[chosen][has_one] & np.uint64(1)) == 0
     if min(is_train.sum(), (~is_train).sum()) < 2:
         return None
     left = rows[src].astype(np.float64)
-    products = np.concatenate((left * rows[dst], left * rows[other]))
-    truth = np.repeat([True, False], src.size)
-    side = np.tile(is_train, 2)
+    probe = _Probe(np.concatenate((left * rows[dst], left * rows[other])), is_train)
     dim = rows.shape[1]
-
-    def bits(first: int, stop: int) -> Bits:
-        return Bits(first, stop, *_bits(products[:, first:stop], truth, side))
-
     edges = np.linspace(0, dim, min(BLOCKS, dim) + 1).astype(np.int64).tolist()
     widths = [width for power in range(4, 31) if (width := 2**power) < dim]
     return UsableInformation(
-        blocks=tuple(bits(first, stop) for first, stop in itertools.pairwise(edges)),
-        prefixes=tuple(bits(0, width) for width in [*widths, dim]),
-        score=Bits(0, dim, *_bits(products.sum(axis=1, keepdims=True), truth, side)),
         pairs=src.size,
         population=pairs.src.size,
+        is_sampled=src.size < pairs.src.size,
+        blocks=tuple(probe.measure(*columns) for columns in itertools.pairwise(edges)),
+        prefixes=tuple(probe.measure(0, width) for width in [*widths, dim]),
+        score_alone=probe.measure_score(),
     )
 
 
-def _bits(features: NDArray[np.float64], truth: NDArray[np.bool_], is_train: NDArray[np.bool_]) -> tuple[float, float]:
-    """Held-out bits of some features, and the standard error of their mean."""
-    mean, deviation = features[is_train].mean(axis=0), features[is_train].std(axis=0)
-    deviation[deviation == 0] = 1.0
-    scaled = (features - mean) / deviation
-    weights, intercepts = logistic_regressions(scaled[is_train], truth[is_train][:, None], _STRENGTH)
-    scores = scaled[~is_train] @ weights[:, 0] + intercepts[0]
-    doubt = log_loss(scores, truth[~is_train]) / math.log(2.0)
-    # An edge and its negative share an end, so they count as one draw: half their number is independent.
-    return 1.0 - float(doubt.mean()), float(doubt.std() / math.sqrt(doubt.size / 2))
+@dataclass(frozen=True, eq=False)
+class _Probe:
+    """Models on the products of columns, fitted on one half of the pairs and judged on the other.
+
+    products : (2 * pairs, dim) float64, first of the edges, then of their negatives. is_train : (pairs,) bool.
+    """
+
+    products: NDArray[np.float64]
+    is_train: NDArray[np.bool_]
+
+    def measure(self, first: int, stop: int) -> BlockBits:
+        """Bits of the columns from ``first`` to before ``stop``."""
+        return BlockBits((first, stop), *self._bits(self.products[:, first:stop]))
+
+    def measure_score(self) -> BlockBits:
+        """Bits of the sum of all products."""
+        return BlockBits((0, self.products.shape[1]), *self._bits(self.products.sum(axis=1, keepdims=True)))
+
+    def _bits(self, features: NDArray[np.float64]) -> tuple[float, float]:
+        """Bits on the half that is judged, and the standard error of their mean."""
+        truth = np.repeat([True, False], self.is_train.size)
+        is_train = np.tile(self.is_train, 2)
+        mean, deviation = features[is_train].mean(axis=0), features[is_train].std(axis=0)
+        deviation[deviation == 0] = 1.0
+        scaled = (features - mean) / deviation
+        weights, intercepts = logistic_regressions(scaled[is_train], truth[is_train][:, None], _STRENGTH)
+        scores = scaled[~is_train] @ weights[:, 0] + intercepts[0]
+        doubt = log_loss(scores, truth[~is_train]) / math.log(2.0)
+        # An edge and its negative share an end, so they count as one draw: half their number is independent.
+        return 1.0 - float(doubt.mean()), float(doubt.std() / math.sqrt(doubt.size / 2))

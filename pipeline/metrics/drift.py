@@ -18,7 +18,7 @@ from pipeline.config.model import PipelineConfig
 from pipeline.config.ppr import PprConfig
 from pipeline.engine import Engine, Frame
 from pipeline.evaluation.sampling import sample_by_key
-from pipeline.evaluation.scoring import rank_of
+from pipeline.evaluation.scoring import measure_rankme
 from pipeline.evaluation.table_report import report_stability
 from pipeline.ingest.parse_rules import parse_rules
 from pipeline.metrics.baseline import OF_WEIGHTS, Baseline, changed_key, why_no_baseline
@@ -226,11 +226,11 @@ def measure_vectors(payload: VectorDrift) -> dict[str, Any]:
     Both are taken of samples by hash; the nodes in common are those of both samples.
     """
     new = payload.vectors.read(payload.seed)
-    figures: dict[str, Any] = {"rankme": rank_of(new.table, payload.seed)}
+    figures: dict[str, Any] = {"rankme": measure_rankme(new.table, payload.seed)}
     if payload.baseline_vectors is None:
         return {**figures, "note": payload.why}
     old = payload.baseline_vectors.read(payload.seed)
-    figures["rankme_before"] = rank_of(old.table, payload.seed)
+    figures["rankme_before"] = measure_rankme(old.table, payload.seed)
     common = {}
     for node_type in (name for name in new.ids if name in old.ids):
         first = new.table.ranges[node_type][0]

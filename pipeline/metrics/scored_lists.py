@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pipeline.blocks.arrays import offsets_of
 from pipeline.evaluation.list_metrics import ListMetrics, RankedLists, measure_lists
 from pipeline.evaluation.position_lists import PositionLists
+from pipeline.evaluation.ranking import GroundTruth
 from pipeline.evaluation.sampling import sample_by_key
 from pipeline.evaluation.scoring import ranking_figures
 from pipeline.metrics.scored_tables import keys_of
@@ -43,16 +44,8 @@ class ScoredLists:
 
     def measure(self, ks: Sequence[int]) -> ListMetrics:
         """Recall, NDCG, hit rate and coverage of the lists without their train pairs."""
-        return measure_lists(
-            self.lists,
-            self.items,
-            self.train,
-            self.test,
-            ks,
-            item_degree=self.item_degree,
-            unknown_items=self.unknown_items,
-            population=self.population,
-        )
+        truth = GroundTruth(self.test, self.unknown_items, population=self.population)
+        return measure_lists(self.lists, self.items, self.train, truth, ks, self.item_degree)
 
 
 def list_figures(found: ListMetrics) -> dict[str, Any]:

@@ -221,21 +221,6 @@ def judge_pair_ids(
     return warning
 
 
-def without(train: Pairs, test: Pairs, n: int, *, is_plain: bool) -> Pairs:
-    """Train pairs that are no test pairs; on a plain graph in either direction. Unknown ends equal nothing."""
-
-    def codes(pairs: Pairs) -> NDArray[np.int64]:
-        src, dst = (
-            (np.minimum(pairs.src, pairs.dst), np.maximum(pairs.src, pairs.dst)) if is_plain else (pairs.src, pairs.dst)
-        )
-        return src * n + dst
-
-    has_rows = (test.src >= 0) & (test.dst >= 0)
-    is_held_out = np.isin(codes(train), codes(Pairs(test.src[has_rows], test.dst[has_rows])))
-    is_kept = ~is_held_out | (train.src < 0) | (train.dst < 0)
-    return Pairs(train.src[is_kept], train.dst[is_kept])
-
-
 def _codes(paths: pa.ChunkedArray) -> NDArray[np.int64]:
     """A number for each path; -1 for nodes without edges, which are in no part."""
     array = paths.combine_chunks()

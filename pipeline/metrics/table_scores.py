@@ -10,11 +10,10 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from pipeline.evaluation.scoring import score
-from pipeline.evaluation.table import Pairs
+from pipeline.evaluation.scoring import score_table
 from pipeline.metrics.scored_lists import list_figures, read_scored_lists
 from pipeline.metrics.scored_pairs import Scoring
-from pipeline.metrics.scored_tables import read_edges, read_scored_table, without
+from pipeline.metrics.scored_tables import read_edges, read_scored_table
 from pipeline.tasks import Attempt
 
 
@@ -47,7 +46,7 @@ class Scores:
         return {**self.metrics, **({"warning": self.warning} if self.warning else {})}
 
 
-def score_table(payload: VectorScores | ListScores, attempt: Attempt) -> Scores:  # noqa: ARG001
+def measure_table(payload: VectorScores | ListScores, attempt: Attempt) -> Scores:  # noqa: ARG001
     """Task: all figures of one table, read into memory."""
     return score_lists(payload) if isinstance(payload, ListScores) else score_vectors(payload)
 
@@ -65,11 +64,9 @@ def score_vectors(payload: VectorScores) -> Scores:
     ends = read_edges(scoring.train)
     test_ends, warning = scoring.read_test_pairs(ends)
     train, test = scored.pairs(ends), scored.pairs(test_ends)
-    if scoring.is_held_out:
-        train = without(train, test, len(table.rows), is_plain=table.is_plain)
-    has_rows = (train.src >= 0) & (train.dst >= 0)  # an excluded id has edges, and no row
-    train = Pairs(train.src[has_rows], train.dst[has_rows])
-    metrics = score(table, train, test, scoring.ks, scoring.sample, scoring.seed)
+    # An excluded id has edges, and no row.
+    train = train.without(test, table) if scoring.is_held_out else train.known()
+    metrics = score_table(table, train, test, scoring.ks, scoring.sample, scoring.seed)
     warnings = [warning, _of_train_pairs(metrics["test_pairs_in_train"], int(test.with_rows(table).src.size))]
     return Scores(metrics, "; ".join(filter(None, warnings)) or None)
 

@@ -23,7 +23,7 @@ from pipeline.metrics.baseline import Baseline, why_no_baseline
 from pipeline.metrics.drift import measure_drift
 from pipeline.metrics.list_exactness import check_exactly
 from pipeline.metrics.scored_pairs import HeldOutPairs, NewPairs, PairsOfFile, Scoring
-from pipeline.metrics.table_scores import ListScores, VectorScores, score_table, why_no_ranking
+from pipeline.metrics.table_scores import ListScores, VectorScores, measure_table, why_no_ranking
 from pipeline.stages.outcome import Outcome, OutputFile
 from pipeline.tasks import Task, TaskRecord, run_missing
 from pipeline.workspace import Workspace
@@ -95,7 +95,7 @@ def _score(
             lists["note"] = why_no_ranking(payload)
             if lists["note"] is None:
                 tasks.append(Task("measure-lists", workspace.work(NAME), payload))
-    records: list[TaskRecord[Any]] = [*run_missing(engine, score_table, tasks)]
+    records: list[TaskRecord[Any]] = [*run_missing(engine, measure_table, tasks)]
     for task, record in zip(tasks, records, strict=True):
         (lists if isinstance(task.payload, ListScores) else metrics).update(record.result.to_metrics())
         if record.result.warning:

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.evaluation.classification import SHUFFLES, classify_nodes
-from pipeline.evaluation.link_prediction import Nodes, against_negatives, distinct, pair_codes
+from pipeline.evaluation.link_prediction import Nodes, degree_matched_negatives, distinct, measure_auc, pair_codes
 from pipeline.evaluation.position_lists import PositionLists
-from pipeline.evaluation.ranking import RankingMetrics, measure_places, rank_items, unit_rows
+from pipeline.evaluation.ranking import GroundTruth, RankingMetrics, measure_places, rank_items, unit_rows
 from pipeline.evaluation.sampling import sample_by_key
 from pipeline.kernels.hashing import hash_nodes
 from pipeline.kernels.ranking import NO_ROW
@@ -176,17 +176,8 @@ class RankingValidation:
         """
         scored = unit_rows(rows) if similarity == "cosine" else rows
         sources = self._sources[:units]
-        metrics = rank_items(
-            scored[sources],
-            scored[self._targets],
-            self._targets,
-            self._linked.of(0, sources.size),
-            self._hidden.of(0, sources.size),
-            (K,),
-            unknown_items=self._without_row[: sources.size],
-            population=self.population,
-        )
-        score = _score_of(metrics)
+        linked = self._linked.of(0, sources.size)
+        score = _score_of(rank_items(scored[sources], scored[self._targets], linked, self._truth(sources.size), (K,)))
         auc = None if self._all_codes is None else self._auc(scored, sources, self._all_codes)
         return score if auc is None else Score(score.deciding, {**score.figures, "auc": auc})
 
@@ -197,15 +188,10 @@ class RankingValidation:
         """
         units = lists.shape[0]
         columns = np.where(lists == NO_ROW, NO_ROW, self._column[lists])
-        metrics = measure_places(
-            [(0, units, columns)],
-            self._targets.size,
-            self._hidden.of(0, units),
-            (K,),
-            unknown_items=self._without_row[:units],
-            unknown_user_pairs=np.zeros(0, np.int64),
-        )
-        return _score_of(metrics)
+        return _score_of(measure_places([(0, units, columns)], self._targets.size, self._truth(units), (K,)))
+
+    def _truth(self, units: int) -> GroundTruth:
+        return GroundTruth(self._hidden.of(0, units), self._without_row[:units])
 
     def _auc(self, rows: NDArray[np.float32], sources: NDArray[np.int64], codes: NDArray[np.int64]) -> float | None:
         train, n = self._train, self._train.node_key.size
@@ -214,7 +200,8 @@ class RankingValidation:
         is_scored = is_source[train.hidden_src] & (self._degree[train.hidden_dst] > 0)
         src, dst = train.hidden_src[is_scored], train.hidden_dst[is_scored]
         nodes = Nodes(train.node_key, np.zeros(n, np.int8), self._degree)
-        return against_negatives(np.ascontiguousarray(rows), nodes, src, dst, codes, self._seed)[1].auc
+        negative = degree_matched_negatives(src, dst, nodes, codes, self._seed)
+        return measure_auc(np.ascontiguousarray(rows), nodes, src, dst, negative).auc
 
     def _codes_of_all(self) -> NDArray[np.int64]:
         train = self._train
@@ -284,7 +271,7 @@ class LabelValidation:
         features = unit_rows(features) if similarity == "cosine" else features
         (quality,) = classify_nodes(features, self._node_key, self._labels, (_LABEL_SHARE,), self._seeds[:units])
         micro = np.array([shuffle.micro_f1 for shuffle in quality.shuffles])
-        return Score(micro, {"micro-F1": quality.mean("micro_f1"), "macro-F1": quality.mean("macro_f1")})
+        return Score(micro, {"micro-F1": quality.micro_f1, "macro-F1": quality.macro_f1})
 
 
 def join_scores(scores: Sequence[Score], units: Sequence[int]) -> Score:

@@ -58,8 +58,8 @@ def test_the_protocol_step_by_step_with_scikit_learn() -> None:
         assert [shuffle.micro_f1, shuffle.macro_f1] == pytest.approx(want, abs=1e-12)
         assert (shuffle.train_nodes, shuffle.test_nodes, shuffle.labels_fitted) == (150, 150, 4)
     micro = [shuffle.micro_f1 for shuffle in at_half.shuffles]
-    assert at_half.mean("micro_f1") == pytest.approx(np.mean(micro))
-    assert at_half.deviation("micro_f1") == pytest.approx(np.std(micro, ddof=1))
+    assert at_half.micro_f1 == pytest.approx(np.mean(micro))
+    assert at_half.micro_f1_deviation == pytest.approx(np.std(micro, ddof=1))
 
 
 def test_the_order_of_nodes_does_not_matter() -> None:

@@ -14,10 +14,13 @@ from pipeline.evaluation.link_prediction import (
     auc,
     degree_classes,
     degree_matched_negatives,
-    link_prediction,
+    measure_auc,
     pair_codes,
     random_negatives,
 )
+from pipeline.evaluation.ranking import RankingMetrics
+from pipeline.evaluation.scoring import rank_pairs, score_table
+from pipeline.evaluation.table import Pairs, Table
 
 Edges = tuple[NDArray[np.int64], NDArray[np.int64]]
 
@@ -57,17 +60,15 @@ def test_negatives_are_no_edges_and_of_the_right_type(draw) -> None:
 
     got = draw(src, dst, nodes, pair_codes(src, dst, n, undirected=False), seed=1)
 
-    found = got.dst >= 0
-    assert (kind[got.dst[found]] == 3).all()
+    assert (kind[got] == 3).all()
     edges = set(zip(src.tolist(), dst.tolist(), strict=True))
-    assert not edges & set(zip(src[found].tolist(), got.dst[found].tolist(), strict=True))
-    assert got.dropped == (~found).sum() == 0
+    assert not edges & set(zip(src.tolist(), got.tolist(), strict=True))
 
 
 @pytest.mark.parametrize("draw", [random_negatives, degree_matched_negatives])
 def test_a_negative_depends_on_keys_not_on_numbering_order_or_direction_of_storage(draw) -> None:
     nodes, (src, dst), known = plain_graph()
-    first = draw(src, dst, nodes, known, seed=4).dst
+    first = draw(src, dst, nodes, known, seed=4)
 
     rng = np.random.default_rng(1)
     old = rng.permutation(nodes.n)  # new position -> old position
@@ -75,10 +76,10 @@ def test_a_negative_depends_on_keys_not_on_numbering_order_or_direction_of_stora
     renumbered = Nodes(nodes.node_key[old], nodes.node_type[old], nodes.degree[old])
     order = rng.permutation(src.size)
     codes = pair_codes(new[src], new[dst], nodes.n, undirected=True)
-    again = draw(new[src][order], new[dst][order], renumbered, codes, seed=4).dst
+    again = draw(new[src][order], new[dst][order], renumbered, codes, seed=4)
 
     np.testing.assert_array_equal(old[again], first[order])
-    assert (draw(src, dst, nodes, known, seed=5).dst != first).mean() > 0.9
+    assert (draw(src, dst, nodes, known, seed=5) != first).mean() > 0.9
 
 
 def test_random_negatives_are_uniform_over_the_free_nodes() -> None:
@@ -93,28 +94,27 @@ def test_random_negatives_are_uniform_over_the_free_nodes() -> None:
     dst = np.zeros(src.size, np.int64)
     got = random_negatives(src, dst, nodes, pair_codes(src, dst, nodes.n, undirected=False), seed=0)
 
-    counts = np.bincount(got.dst, minlength=n)
+    counts = np.bincount(got, minlength=n)
     assert counts[0] == 0
     expected = src.size / 20
     # Chi-square with 19 degrees of freedom: above 50 with probability 1.3e-4; the draw is fixed.
     assert ((counts[1:] - expected) ** 2 / expected).sum() < 50
 
 
-def test_where_nothing_is_free_the_positive_is_dropped_and_counted() -> None:
+def test_where_nothing_is_free_the_positive_has_no_negative_and_is_counted() -> None:
     nodes = Nodes(np.arange(4, dtype=np.uint64), np.array([0, 1, 1, 1]), np.array([3, 1, 1, 1]))
     src, dst = np.zeros(3, np.int64), np.array([1, 2, 3])
     known = pair_codes(src, dst, 4, undirected=False)
-    got = link_prediction(np.ones((4, 2), np.float32), nodes, src, dst, known, "dot", 0)
-    assert (got.random.auc, got.random.dropped) == (None, 3)
-    assert (got.degree_matched.auc, got.degree_matched.dropped) == (None, 3)
-    assert got.ranking.recall == (1.0,)
+    for draw in (random_negatives, degree_matched_negatives):
+        got = measure_auc(np.ones((4, 2), np.float32), nodes, src, dst, draw(src, dst, nodes, known, 0))
+        assert (got.auc, got.auc_by_degree_alone, got.without_negative) == (None, None, 3)
 
 
 def test_source_itself_is_no_negative() -> None:
     nodes = Nodes(np.arange(3, dtype=np.uint64), np.zeros(3, np.int64), np.array([1, 1, 0]))
     src, dst = np.zeros(1, np.int64), np.ones(1, np.int64)
     for seed in range(20):
-        assert random_negatives(src, dst, nodes, np.zeros(0, np.int64), seed).dst.tolist() == [2]
+        assert random_negatives(src, dst, nodes, np.zeros(0, np.int64), seed).tolist() == [2]
 
 
 def test_degree_explains_random_negatives_but_not_matched_ones() -> None:
@@ -122,11 +122,15 @@ def test_degree_explains_random_negatives_but_not_matched_ones() -> None:
     # Ends swapped half the time, or dst would always be the younger, smaller node.
     swap = np.arange(src.size) % 2 == 0
     src, dst = np.where(swap, dst, src), np.where(swap, src, dst)
-    got = link_prediction(np.ones((nodes.n, 1), np.float32), nodes, src, dst, known, "cosine", 0, max_sources=10)
-    assert got.random.degree_auc is not None
-    assert got.random.degree_auc > 0.6
-    assert got.degree_matched.degree_auc == pytest.approx(0.5, abs=0.02)
-    assert got.random.auc == got.degree_matched.auc == 0.5  # all scores tie
+    rows = np.ones((nodes.n, 1), np.float32)
+    random, matched = (
+        measure_auc(rows, nodes, src, dst, draw(src, dst, nodes, known, 0))
+        for draw in (random_negatives, degree_matched_negatives)
+    )
+    assert random.auc_by_degree_alone is not None
+    assert random.auc_by_degree_alone > 0.6
+    assert matched.auc_by_degree_alone == pytest.approx(0.5, abs=0.02)
+    assert random.auc == matched.auc == 0.5  # all scores tie
 
 
 @given(st.integers(1, 600), st.integers(1, 3), st.integers(0, 2**32 - 1))
@@ -161,69 +165,73 @@ def test_large_classes_span_a_quarter_of_a_power_of_two() -> None:
     assert all(high + 1 <= 1.25 * low for low, high in spans if low >= 4)
 
 
+def table_of(rows: NDArray[np.float32], users: int = 0, similarity: str = "dot") -> Table:
+    """A table of a graph of one type, or of users and items behind them."""
+    n = len(rows)
+    node_key, degree = np.arange(n, dtype=np.uint64), np.ones(n, np.int64)
+    if not users:
+        return Table(rows, node_key, degree, {"node": (0, n)}, "node", "node", similarity)
+    return Table(rows, node_key, degree, {"user": (0, users), "item": (users, n)}, "user", "item", similarity)
+
+
+def ranking_of(table: Table, train: Pairs, test: Pairs, k: int, sample: int | None = None) -> RankingMetrics:
+    return rank_pairs(table, train, test, (k,), sample, 0).metrics
+
+
 def test_recall_on_a_plain_graph_counts_each_positive_from_both_ends() -> None:
     # A path 0 - 1 - 2 - 3 and a far node 4; the positive is 1 - 2, edges 0 - 1 and 2 - 3 are train.
-    nodes = Nodes(np.arange(5, dtype=np.uint64), np.zeros(5, np.int64), np.array([1, 2, 2, 1, 0]))
-    src, dst = np.array([0, 1, 2]), np.array([1, 2, 3])
-    known = pair_codes(src, dst, 5, undirected=True)
+    train = Pairs(np.array([0, 1, 2]), np.array([1, 2, 3]))
     # Source 1 may rank 2, 3, 4 and source 2 may rank 0, 1, 4: not itself, not its train neighbour.
-    rows = np.array([[0, 9], [1, 2], [2, 1], [9, 0], [0, 0]], np.float32)
-    positive = src[1:2], dst[1:2]
-    one = link_prediction(rows, nodes, *positive, known, "dot", 0, ks=[1]).ranking
-    two = link_prediction(rows, nodes, *positive, known, "dot", 0, ks=[2]).ranking
+    table = table_of(np.array([[0, 9], [1, 2], [2, 1], [9, 0], [0, 0]], np.float32))
+    positive = Pairs(np.array([1]), np.array([2]))
+    one, two = (ranking_of(table, train, positive, k) for k in (1, 2))
     assert one.users == 2
-    assert one.recall == (0.0,)  # source 1 finds 3 first, source 2 finds 0 first
+    assert one.recall == (0.0,)  # source 1 ranks 3 first, source 2 ranks 0 first
     assert two.recall == (1.0,)
-    swapped = link_prediction(rows, nodes, positive[1], positive[0], known, "dot", 0, ks=[2]).ranking
+    swapped = ranking_of(table, train, Pairs(positive.dst, positive.src), 2)
     assert (swapped.recall, swapped.ndcg) == (two.recall, two.ndcg)
 
 
+def test_train_degrees_on_a_plain_graph_count_neighbours_without_the_node_and_its_test_edges() -> None:
+    table = table_of(np.ones((4, 1), np.float32))
+    train = Pairs(np.array([0, 0, 1]), np.array([1, 2, 1]))  # with a loop
+    got = rank_pairs(table, train, Pairs(np.array([2]), np.array([0])), (1,), None, 0)
+    assert (got.user.tolist(), got.user_degree.tolist()) == ([0, 2], [1, 0])
+    assert got.item_degree[[0, 2, 3]].tolist() == [1, 0, 0]
+
+
 def test_recall_on_a_bipartite_graph_ranks_the_other_type_only() -> None:
-    nodes = Nodes(np.arange(4, dtype=np.uint64), np.array([0, 0, 1, 1]), np.ones(4, np.int64))
-    rows = np.array([[1, 0], [100, 0], [0.5, 0], [0.7, 0]], np.float32)
-    src, dst = np.array([0]), np.array([3])
-    known = pair_codes(src, dst, 4, undirected=False)
-    got = link_prediction(rows, nodes, src, dst, known, "dot", 0, ks=[1]).ranking
+    table = table_of(np.array([[1, 0], [100, 0], [0.5, 0], [0.7, 0]], np.float32), users=2)
+    got = ranking_of(table, Pairs.none(), Pairs(np.array([0]), np.array([3])), 1)
     assert (got.recall, got.users) == ((1.0,), 1)
 
 
 def test_cosine_ignores_length_and_dot_does_not() -> None:
-    nodes = Nodes(np.arange(4, dtype=np.uint64), np.array([0, 1, 1, 1]), np.ones(4, np.int64))
     rows = np.array([[1, 0], [0.1, 0], [5, 5], [5, 5]], np.float32)
-    src, dst = np.array([0]), np.array([1])
-    known = pair_codes(src, dst, 4, undirected=False)
-    by = {how: link_prediction(rows, nodes, src, dst, known, how, 0, ks=[1]) for how in ("dot", "cosine")}
-    assert (by["dot"].random.auc, by["cosine"].random.auc) == (0.0, 1.0)
-    assert (by["dot"].ranking.recall, by["cosine"].ranking.recall) == ((0.0,), (1.0,))
+    test = Pairs(np.array([0]), np.array([1]))
+    by = {how: score_table(table_of(rows, 1, how), Pairs.none(), test, (1,), None, 0) for how in ("dot", "cosine")}
+    assert [by[how]["link_prediction"]["auc_random"] for how in by] == [0.0, 1.0]
+    assert [by[how]["ranking"]["recall@1"] for how in by] == [0.0, 1.0]
 
 
 def test_sources_may_be_sampled_and_the_figures_say_so() -> None:
-    nodes, (src, dst), known = plain_graph()
-    rows = np.random.default_rng(0).standard_normal((nodes.n, 8)).astype(np.float32)
-    got = link_prediction(rows, nodes, src[::10], dst[::10], known, "dot", 0, max_sources=50)
-    assert got.ranking.users == 50
-    assert got.ranking.is_sampled
-    assert got.positives == src[::10].size
+    nodes, (src, dst), _ = plain_graph()
+    table = replace(
+        table_of(np.random.default_rng(0).standard_normal((nodes.n, 8)).astype(np.float32)), node_key=nodes.node_key
+    )
+    got = score_table(table, Pairs(src, dst), Pairs(src[::10], dst[::10]), (20,), 50, 0)
+    assert (got["ranking"]["users"], got["ranking"]["is_sampled"]) == (50, True)
+    assert got["link_prediction"]["positives"] == src[::10].size
+    assert got["test_pairs_in_train"] == src[::10].size
 
 
 def test_no_positives_is_no_error() -> None:
-    nodes, _, known = plain_graph(50)
-    none = np.zeros(0, np.int64)
-    got = link_prediction(np.ones((50, 2), np.float32), nodes, none, none, known, "dot", 0)
-    assert (got.positives, got.random.auc, got.ranking.users) == (0, None, 0)
+    got = score_table(table_of(np.ones((50, 2), np.float32)), Pairs.none(), Pairs.none(), (20,), None, 0)
+    assert (got["link_prediction"]["positives"], got["link_prediction"]["auc_random"]) == (0, None)
+    assert got["ranking"]["users"] == 0
 
 
-def test_what_cannot_be_scored_is_refused() -> None:
+def test_nodes_without_a_degree_each_are_refused() -> None:
     nodes = Nodes(np.arange(3, dtype=np.uint64), np.array([0, 1, 1]), np.ones(3, np.int64))
-    rows, src, dst = np.ones((3, 1), np.float32), np.array([0]), np.array([1])
-    known = np.array([1])
-    with pytest.raises(ValueError, match="similarity is 'l2'"):
-        link_prediction(rows, nodes, src, dst, known, "l2", 0)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="not sorted"):
-        link_prediction(rows, nodes, src, dst, np.array([2, 1]), "dot", 0)
-    with pytest.raises(ValueError, match="one pair of types"):
-        link_prediction(rows, nodes, np.array([0, 1]), np.array([1, 2]), known, "dot", 0)
-    with pytest.raises(ValueError, match="2 rows for 3 nodes"):
-        link_prediction(rows[:2], nodes, src, dst, known, "dot", 0)
     with pytest.raises(ValueError, match="3 node keys"):
         replace(nodes, degree=np.ones(2, np.int64))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.evaluation.list_metrics import RankedLists, measure_lists
 from pipeline.evaluation.position_lists import PositionLists
-from pipeline.evaluation.ranking import rank_items, top_k
+from pipeline.evaluation.ranking import GroundTruth, rank_items, top_k
 from pipeline.kernels.ranking import NO_ROW
 
 KS = (1, 3, 20)
@@ -82,10 +82,9 @@ def test_figures_are_those_of_the_definition(
         lists_of(lists),
         items,
         positions_of(train),
-        positions_of(test),
+        GroundTruth(positions_of(test), np.array(unknown)),
         KS,
-        item_degree=no_degrees(items),
-        unknown_items=np.array(unknown),
+        no_degrees(items),
     )
     for col, k in enumerate(KS):
         want = by_hand(lists, train, test, unknown, k)
@@ -104,18 +103,18 @@ def test_full_rankings_score_as_rows_with_that_ranking_do(seed: int, holds_train
     train, test = (
         positions_of([set(rng.integers(0, items, rng.integers(0, 6)).tolist()) for _ in range(users)]) for _ in range(2)
     )
-    unknown = rng.integers(0, 2, users)
-    want = rank_items(user_rows, item_rows, np.arange(items), train, test, KS, unknown_items=unknown)
+    truth = GroundTruth(test, rng.integers(0, 2, users))
+    want = rank_items(user_rows, item_rows, train, truth, KS)
 
     places = top_k(user_rows, item_rows, int(items), None if holds_train else train)[0]
     lists = lists_of([[node for node in row if node != NO_ROW] for row in places.tolist()])
-    got = measure_lists(lists, int(items), train, test, KS, item_degree=no_degrees(int(items)), unknown_items=unknown)
+    got = measure_lists(lists, int(items), train, truth, KS, no_degrees(int(items)))
 
     for name in ("recall", "ndcg", "hit_rate", "coverage", "users", "test_pairs", "unknown_items"):
         assert getattr(got.metrics, name) == getattr(want, name), name
-    for name in ("user", "wanted", "recall", "ndcg", "hit"):
+    for name in ("user", "test_pairs", "recall", "ndcg", "hit"):
         np.testing.assert_array_equal(getattr(got.metrics.per_user, name), getattr(want.per_user, name))
-    for name in ("wanted", "found", "listed"):
+    for name in ("test_pairs", "hits"):
         np.testing.assert_array_equal(getattr(got.metrics.per_item, name), getattr(want.per_item, name))
 
 
@@ -123,14 +122,14 @@ def test_many_lists_are_taken_in_blocks() -> None:
     n = 10_000
     lists = RankedLists(np.arange(n + 1, dtype=np.int64), np.arange(n, dtype=np.int64) % 7)
     test = positions_of([{place % 7} for place in range(n)])
-    got = measure_lists(lists, 7, PositionLists.empty(n), test, (1,), item_degree=no_degrees(7))
+    truth = GroundTruth(test, np.zeros(n, np.int64))
+    got = measure_lists(lists, 7, PositionLists.empty(n), truth, (1,), no_degrees(7))
     assert got.metrics.recall == (1.0,)
     assert got.short == (0,)
 
 
 @pytest.mark.parametrize(("n_train", "ks"), [(2, (1,)), (1, ()), (1, (3, 1)), (1, (0,))])
 def test_what_does_not_fit_is_refused(n_train: int, ks: tuple[int, ...]) -> None:
+    truth = GroundTruth(PositionLists.empty(1), np.zeros(1, np.int64))
     with pytest.raises(ValueError, match=r"give (one|at least)"):
-        measure_lists(
-            lists_of([[0]]), 1, PositionLists.empty(n_train), PositionLists.empty(1), ks, item_degree=no_degrees(1)
-        )
+        measure_lists(lists_of([[0]]), 1, PositionLists.empty(n_train), truth, ks, no_degrees(1))

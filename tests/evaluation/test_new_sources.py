@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline.evaluation.new_sources import LONGEST, score_new_sources
+from pipeline.evaluation.new_sources import LONGEST, NewSourceMetrics, score_new_sources
 from pipeline.evaluation.table import Pairs, Table
 from pipeline.kernels.hashing import node_keys
 
@@ -47,12 +47,12 @@ def test_what_goes_together_is_told_from_what_chance_gives(plain: bool) -> None:
         pairs = chosen_by(200, 10, has_taste=has_taste, first=0 if plain else ITEMS)
         found = score_new_sources(table, Pairs(*pairs), 0)
         if has_taste:
-            assert found["auc_degree_matched"] > 0.9
+            assert found.auc_degree_matched > 0.9
         else:
             # Under chance the AUC of n against n has the variance 1 / (6 n).
-            assert abs(found["auc_degree_matched"] - 0.5) < 4 / np.sqrt(6 * found["positives"])
-        assert found["sources"] == 200
-        assert found["test_pairs"] == len(set(zip(*pairs, strict=True)))
+            assert abs(found.auc_degree_matched - 0.5) < 4 / np.sqrt(6 * found.positives)
+        assert found.sources == 200
+        assert found.test_pairs == len(set(zip(*pairs, strict=True)))
 
 
 def test_on_a_plain_graph_new_nodes_stand_at_either_end() -> None:
@@ -62,7 +62,7 @@ def test_on_a_plain_graph_new_nodes_stand_at_either_end() -> None:
     assert score_new_sources(table, Pairs(known, new), 0) == want
     # Strangers are numbered on each side by itself: -2 here and -2 there are two nodes.
     both = score_new_sources(table, Pairs(np.concatenate([new, known]), np.concatenate([known, new])), 0)
-    assert (both["sources"], both["test_pairs"]) == (80, 2 * want["test_pairs"])
+    assert (both.sources, both.test_pairs) == (80, 2 * want.test_pairs)
 
 
 def test_order_and_repetition_of_pairs_do_not_matter_and_known_sources_do_not_count() -> None:
@@ -79,11 +79,11 @@ def test_a_source_of_all_items_is_a_hundred_pairs_without_a_negative() -> None:
     table = table_of(plain=False)
     all_items = np.arange(ITEMS, 2 * ITEMS)
     found = score_new_sources(table, Pairs(np.full(ITEMS, -2), all_items), 0)
-    assert found == {"test_pairs": ITEMS, "sources": 1, "positives": 0, "auc_degree_matched": None}
+    assert found == NewSourceMetrics(ITEMS, 1, 0, None)
     half = score_new_sources(table, Pairs(np.full(ITEMS // 2, -2), all_items[::2]), 0)
-    assert LONGEST / 3 < half["positives"] < 2 * LONGEST / 3  # half of the draws are its own
+    assert LONGEST / 3 < half.positives < 2 * LONGEST / 3  # half of the draws are its own
 
 
 def test_no_new_sources_are_no_figure() -> None:
     found = score_new_sources(table_of(plain=False), Pairs.none(), 0)
-    assert found == {"test_pairs": 0, "sources": 0, "positives": 0, "auc_degree_matched": None}
+    assert found == NewSourceMetrics(0, 0, 0, None)

@@ -22,26 +22,11 @@ def test_lists_hold_each_pair_once_in_order(pairs: list[tuple[int, int]], start:
         assert lists.of(start, stop).positions.tolist() == [p for one in want[start:stop] for p in one]
 
 
-@pytest.mark.parametrize(
-    ("indptr", "positions", "message"),
-    [
-        ([0, 2], [3, 3], "positions 3 and 3"),
-        ([0, 0, 2], [5, 1], "positions 5 and 1"),
-        ([0, 1], [1, 2], "indptr"),
-        ([0, 2, 1, 2], [1, 2], "indptr"),
-        ([0, 1], [-1], "below 0"),
-    ],
-)
-def test_malformed_lists_are_refused(indptr: list[int], positions: list[int], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        PositionLists(np.array(indptr, np.int64), np.array(positions, np.int64))
-
-
-def test_a_new_list_may_begin_below_the_last_and_lists_may_be_empty() -> None:
-    lists = PositionLists(np.array([0, 0, 2, 2, 3, 3]), np.array([4, 9, 1]))
-    assert lists.n_queries == 5
-
-
 def test_a_query_out_of_range_is_refused() -> None:
     with pytest.raises(ValueError, match=r"must lie in \[0, 2\)"):
         PositionLists.from_pairs(np.array([2]), np.array([0]), 2)
+
+
+def test_a_position_below_zero_is_refused() -> None:
+    with pytest.raises(ValueError, match="position -1 is below 0"):
+        PositionLists.from_pairs(np.array([0]), np.array([-1]), 1)

@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_limits
 
 from pipeline.evaluation import ranking
 from pipeline.evaluation.position_lists import PositionLists
-from pipeline.evaluation.ranking import rank_items, top_k, unit_rows
+from pipeline.evaluation.ranking import GroundTruth, rank_items, top_k, unit_rows
 from pipeline.kernels.ranking import NO_ROW, pair_scores
 
 
@@ -70,12 +70,9 @@ def test_metrics_equal_brute_force_with_ties_and_unknown_ends(data: st.DataObjec
     got = rank_items(
         users,
         items,
-        np.arange(n_items) * 3 + 5,
         lists_of(train),
-        lists_of(test),
+        GroundTruth(lists_of(test), np.array(absent_items, np.int64), np.array(absent_users, np.int64)),
         ks,
-        unknown_items=np.array(absent_items, np.int64),
-        unknown_user_pairs=np.array(absent_users, np.int64),
     )
 
     for at, k in enumerate(ks):
@@ -98,9 +95,8 @@ def test_metrics_equal_brute_force_with_ties_and_unknown_ends(data: st.DataObjec
         assert got.of_known.recall[at] == pytest.approx(sum(recall) / max(len(recall), 1), rel=1e-12)
         assert got.of_known.ndcg[at] == pytest.approx(sum(ndcg) / max(len(ndcg), 1), rel=1e-12)
     seen = by_item(users @ items.T, train, test, absent_items, ks)
-    assert got.per_item.listed.tolist() == seen[0]
-    assert got.per_item.found.tolist() == seen[1]
-    assert got.per_item.wanted.tolist() == [sum(at in one for one in test) for at in range(n_items)]
+    assert got.per_item.hits.tolist() == seen[1]
+    assert got.per_item.test_pairs.tolist() == [sum(at in one for one in test) for at in range(n_items)]
     shown = [sum(times[col] > 0 for times in seen[0]) for col in range(len(ks))]
     assert got.coverage == pytest.approx([count / max(n_items, 1) for count in shown], rel=1e-12)
     assert got.unknown_users == len(absent_users)
@@ -113,9 +109,7 @@ def test_a_worked_example() -> None:
     # Ranking of the one user: items 3, 2, 1, 0; item 3 is known, so places 1 to 3 are items 2, 1, 0.
     user = np.array([[1.0]], np.float32)
     items = np.array([[0.1], [0.2], [0.3], [0.4]], np.float32)
-    got = rank_items(
-        user, items, np.arange(4), lists_of([{3}]), lists_of([{1, 3}]), [1, 2], unknown_items=np.array([2])
-    )
+    got = rank_items(user, items, lists_of([{3}]), GroundTruth(lists_of([{1, 3}]), np.array([2])), [1, 2])
     assert got.recall == (0.0, 0.25)  # one of four: item 3 is masked, two have no row
     assert got.ndcg == (0.0, (1 / math.log2(3)) / (1 + 1 / math.log2(3)))
     assert got.hit_rate == (0.0, 1.0)
@@ -171,7 +165,8 @@ def test_a_list_ends_where_no_row_is_left() -> None:
 
 def test_a_sample_of_users_says_so() -> None:
     one = np.ones((1, 1), np.float32)
-    got = rank_items(one, one, np.arange(1), lists_of([set()]), lists_of([{0}]), [1], population=7)
+    truth = GroundTruth(lists_of([{0}]), np.array([0]), population=7)
+    got = rank_items(one, one, lists_of([set()]), truth, [1])
     assert (got.users, got.population, got.is_sampled) == (1, 7, True)
 
 
@@ -200,16 +195,19 @@ def test_what_has_no_ranking_is_refused(
         top_k(queries, rows, k)
 
 
-def test_wrong_item_order_ks_and_positions_are_refused() -> None:
-    items = np.ones((2, 2), np.float32)
+def test_wrong_cutoffs_positions_and_numbers_of_users_are_refused() -> None:
+    items, zero = np.ones((2, 2), np.float32), np.zeros(1, np.int64)
     none, beyond = lists_of([set()]), lists_of([{2}])
-    with pytest.raises(ValueError, match="item_ix"):
-        rank_items(ONE, items, np.array([4, 1]), none, none, [1])
+    truth = GroundTruth(none, zero)
     with pytest.raises(ValueError, match="ks is"):
-        rank_items(ONE, items, np.array([1, 4]), none, none, [2, 1])
+        rank_items(ONE, items, none, truth, [2, 1])
     with pytest.raises(ValueError, match="test position 2 is not one of the 2 rows"):
-        rank_items(ONE, items, np.array([1, 4]), none, beyond, [1])
+        rank_items(ONE, items, none, GroundTruth(beyond, zero), [1])
     with pytest.raises(ValueError, match="excluded position 2 is not one of the 2 rows"):
-        rank_items(ONE, items, np.array([1, 4]), beyond, none, [1])
-    with pytest.raises(ValueError, match="train speaks of 2 users"):
-        rank_items(ONE, items, np.array([1, 4]), lists_of([set(), set()]), none, [1])
+        rank_items(ONE, items, beyond, truth, [1])
+    with pytest.raises(ValueError, match="exclude has 2 lists for 1 queries"):
+        rank_items(ONE, items, lists_of([set(), set()]), truth, [1])
+    with pytest.raises(ValueError, match="truth speaks of 1 users"):
+        rank_items(np.ones((2, 2), np.float32), items, none, truth, [1])
+    with pytest.raises(ValueError, match="lists of 1 users and unknown items of 2"):
+        GroundTruth(none, np.zeros(2, np.int64))

@@ -89,7 +89,7 @@ def test_a_graph_of_two_types_by_loops(drawn: tuple[int, int, nx.Graph], seed: i
 def assert_same(table: Table, graph: nx.Graph, n_parts: int | None) -> None:
     got = reconstruct(table, pairs_of(graph), 0, None)
     for hop in got.hops:
-        kinds = {"all": hop.whole} | ({"same": hop.same_part, "cross": hop.cross_part} if n_parts else {})
+        kinds = {"all": hop.all} | ({"same": hop.same_part, "cross": hop.cross_part} if n_parts else {})
         for kind, figure in kinds.items():
             want, nodes = by_loops(table, graph, hop.hops, kind)
             assert figure is not None
@@ -108,7 +108,7 @@ def test_rows_that_hold_the_graph_score_one_and_noise_scores_by_chance() -> None
     noise = np.random.default_rng(1).standard_normal((200, 32)).astype(np.float32)
     for name, rows in (("exact", exact), ("noise", noise)):
         one = Table(**{**vars(table), "rows": rows})
-        found[name] = reconstruct(one, pairs_of(graph), 0, None).hops[0].whole
+        found[name] = reconstruct(one, pairs_of(graph), 0, None).hops[0].all
     assert found["exact"].map == pytest.approx(1.0, abs=1e-12)
     assert found["noise"].map is not None
     # A random order's precision is above the share of edges by about ln(n)/n; far below three times as much.

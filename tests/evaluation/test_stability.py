@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.evaluation.ranking import unit_rows
-from pipeline.evaluation.stability import mean_cosine, neighbor_overlap
+from pipeline.evaluation.stability import CosineMetrics, compare_rows, neighbor_overlap
 from pipeline.kernels.hashing import splitmix64
 
 
@@ -42,17 +42,16 @@ def test_a_rotation_keeps_neighbours_and_loses_the_space() -> None:
     got = neighbor_overlap((rows, turned), (rows, turned), node_key, (10,), 0, are_same=True, sample=50)
     assert got.overlap[0] > 0.999  # but for neighbours that rounding swaps at the end of a list
     assert (got.nodes, got.population) == (50, 300)
-    assert mean_cosine(rows, rows)[:2] == pytest.approx((1.0, 1.0), abs=1e-6)
-    mean, least, _ = mean_cosine(rows, turned)
-    assert mean is not None
-    assert least is not None
-    assert mean < 0.9
-    assert least < mean
+    same, other = compare_rows(rows, rows), compare_rows(rows, turned)
+    assert (same.mean, same.least) == pytest.approx((1.0, 1.0), abs=1e-6)
+    assert other.mean is not None
+    assert other.least is not None
+    assert other.least < other.mean < 0.9
 
 
 def test_zero_rows_have_no_cosine() -> None:
     rows = np.array([[1, 0], [0, 0], [3, 4]], np.float32)
     other = np.array([[0, 1], [1, 1], [6, 8]], np.float32)
-    mean, least, nodes = mean_cosine(rows, other)
-    assert (mean, least, nodes) == (pytest.approx(0.5, abs=1e-6), pytest.approx(0.0, abs=1e-6), 2)
-    assert mean_cosine(rows[1:2], other[1:2]) == (None, None, 0)
+    got = compare_rows(rows, other)
+    assert (got.mean, got.least, got.nodes) == (pytest.approx(0.5, abs=1e-6), pytest.approx(0.0, abs=1e-6), 2)
+    assert compare_rows(rows[1:2], other[1:2]) == CosineMetrics(None, None, 0)
