@@ -14,7 +14,7 @@ from graphquilt.contracts import PPR_NEIGHBORS
 from graphquilt.errors import TableError, UnknownNodeError
 from graphquilt.ids import Ids
 from graphquilt.locate import LISTS
-from graphquilt.published_table import PublishedTable
+from graphquilt.open_table import OpenTable
 from graphquilt.row_lookup import RowMatches, find_rows
 
 _LIST_COLUMNS = ("neighbor_ids", "scores", "error_bound")
@@ -50,7 +50,7 @@ class NeighborLists:
         return self.found.size
 
 
-class NeighborTable(PublishedTable):
+class NeighborTable(OpenTable):
     """One release of ``ppr_neighbors``: of each node, the nodes of one type that it is nearest to, by PageRank.
 
     A handle stays on its release, also when CURRENT moves on or the release is removed. Threads may share it.

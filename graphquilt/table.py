@@ -14,12 +14,12 @@ from graphquilt.errors import TableError, UnknownNodeError
 from graphquilt.fold_in import Neighbors, fold_in_row
 from graphquilt.ids import Ids, convert_ids, find_positions
 from graphquilt.locate import FOLD_IN, TABLE
-from graphquilt.published_table import PublishedTable
+from graphquilt.open_table import OpenTable
 from graphquilt.row_groups import RowGroups
 from graphquilt.row_lookup import as_matrix, find_rows
 
 
-class EmbeddingTable(PublishedTable):
+class EmbeddingTable(OpenTable):
     """One release of a table of node embeddings.
 
     A handle stays on its release, also when CURRENT moves on or the release is removed: all its answers are of one

@@ -15,8 +15,8 @@ from pipeline.config.model import PipelineConfig
 from pipeline.embedding import row_files
 from pipeline.embedding.rounds import BlockFiles, Embedded, embed_parts
 from pipeline.embedding.rows import Rows
+from pipeline.embedding.run_settings import settings_of
 from pipeline.engines.local import LocalEngine
-from pipeline.stages.embed import settings_of
 from pipeline.tasks import Task, TaskFunction, TaskRecord, TaskRunner, run_task
 from pipeline.workspace import Workspace
 from tests.oracles.simulator import ZERO_BELOW

@@ -60,11 +60,8 @@ def answer(options: argparse.Namespace) -> Answer:
     require_name(root, rules.name)
     report = clean(
         root,
-        rules.name,
-        keep_releases=rules.keep_releases,
-        keep_runs=rules.keep_runs,
-        min_age_hours=rules.min_age_hours,
-        now=dt.datetime.now(dt.UTC),
+        rules,
+        dt.datetime.now(dt.UTC),
         dry_run=options.dry_run,
         purge_ids=options.purge,
         wait_s=options.wait,

@@ -104,7 +104,7 @@ def _hashed_settings(config: PipelineConfig, graph: Graph, workspace: Workspace 
     """Return the settings of hashed PPR; before the index is made, as if every edge weighed 1. None: another method."""
     from pipeline.embedding.methods import METHODS
     from pipeline.embedding.rows import Settings
-    from pipeline.stages.embed import settings_of, walk_settings
+    from pipeline.embedding.run_settings import settings_of, walk_settings
 
     if not METHODS[config.form].needs_whole_graph:
         return None

@@ -26,6 +26,7 @@ from pipeline.metrics.kept_attributes import KeptAttributes, NightFeatures, meas
 from pipeline.metrics.kept_pairs import KeptPairs, NightGraph, measure_kept
 from pipeline.metrics.scored_lists import rows_of_sources
 from pipeline.metrics.scored_tables import ScoredTable, keys_of, read_sampled_table
+from pipeline.release_tables.node_embeddings import EmbeddingFigures
 from pipeline.tasks import Attempt, Task, TaskRecord, run_missing
 from pipeline.workspace import Workspace
 from schemas.tables import NODE_EMBEDDINGS, PPR_NEIGHBORS
@@ -187,7 +188,7 @@ def _attributes(config: PipelineConfig, workspace: Workspace, baseline: Baseline
 
 
 def _vectors(config: PipelineConfig, workspace: Workspace, baseline: Baseline | None) -> VectorDrift | str:
-    metadata = workspace.manifest(NODE_EMBEDDINGS).figures["metadata"]
+    metadata = workspace.figures(NODE_EMBEDDINGS, EmbeddingFigures).metadata
     if not metadata:
         return "there are no vectors: embedding.method is 'none'"
     if baseline is None and config.evaluate.source == "none":
@@ -203,7 +204,7 @@ def _vectors(config: PipelineConfig, workspace: Workspace, baseline: Baseline | 
 
 
 def _lists(config: PipelineConfig, workspace: Workspace, baseline: Baseline | None) -> ListDrift | str:
-    if not workspace.manifest(NODE_EMBEDDINGS).figures["lists_metadata"]:
+    if not config.ppr.neighbors:
         return "there are no lists: ppr.neighbors is false"
     if baseline is None:
         return why_no_baseline(workspace)

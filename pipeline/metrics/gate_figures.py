@@ -14,8 +14,10 @@ from pipeline.metrics.kept_pairs import FEWEST
 from pipeline.metrics.next_day import next_day_figures
 from pipeline.publishing.gate import Figure
 from pipeline.publishing.listing import note_of
+from pipeline.release_tables.node_embeddings import EmbeddingFigures
+from pipeline.release_tables.ppr_neighbors import ListFigures
 from pipeline.workspace import Workspace
-from schemas.tables import PPR_NEIGHBORS
+from schemas.tables import NODE_EMBEDDINGS, PPR_NEIGHBORS
 
 #: Rows or edges of the baseline, below which growth says nothing.
 FEWEST_TO_GROW = 1_000
@@ -30,20 +32,20 @@ _NEXT_DAY_ONLY = (
 
 
 def figures_for(
-    config: PipelineConfig, workspace: Workspace, metrics: Mapping[str, Any], made: Mapping[str, Any]
+    config: PipelineConfig, workspace: Workspace, metrics: Mapping[str, Any]
 ) -> dict[str, list[Figure]]:
-    """Return the figures of each key of ``[publish.gates]``.
-
-    metrics : what evaluate measured. made : figures of aggregate.
-    """
+    """Return the figures of each key of ``[publish.gates]``; ``metrics`` is what evaluate measured."""
     baseline = Baseline.of(workspace, config.publish.name)
+    vectors = workspace.figures(NODE_EMBEDDINGS, EmbeddingFigures)
+    lists = workspace.figures(PPR_NEIGHBORS, ListFigures)
+    has_vectors = vectors.metadata is not None
     # Without vectors lists are the rows, and an empty one says as little as a row of zeros.
-    rows, zero_rows = (made[name] for name in (("rows", "zero_rows") if made["metadata"] else ("lists", "empty_lists")))
+    rows, zero_rows = (vectors.rows, vectors.zero_rows) if has_vectors else (lists.lists, lists.empty_lists)
     return {
         "min_rows": [Figure("rows", rows)],
         "max_zero_share": [Figure("zero_share", zero_rows / max(1, rows))],
-        **_of_tonight(config, metrics, has_vectors=bool(made["metadata"])),
-        **_against(config, workspace, metrics, made, rows, baseline),
+        **_of_tonight(config, metrics, has_vectors=has_vectors),
+        **_against(config, workspace, metrics, rows, baseline),
         **next_day_figures(config, workspace, metrics, baseline),
     }
 
@@ -75,7 +77,6 @@ def _against(
     config: PipelineConfig,
     workspace: Workspace,
     metrics: Mapping[str, Any],
-    made: Mapping[str, Any],
     rows: int,
     baseline: Baseline | None,
 ) -> dict[str, list[Figure]]:
@@ -91,7 +92,7 @@ def _against(
         }
         found = {key: [Figure(name, None, why_not=why_no_baseline(workspace))] for key, name in names.items()}
     else:
-        found = _counts(config, workspace, metrics, made, rows, baseline)
+        found = _counts(config, workspace, metrics, rows, baseline)
     last = _last_values(baseline)
     kept = drift["kept"]
     if why := kept.get("note"):
@@ -128,13 +129,12 @@ def _counts(
     config: PipelineConfig,
     workspace: Workspace,
     metrics: Mapping[str, Any],
-    made: Mapping[str, Any],
     rows: int,
     baseline: Baseline,
 ) -> dict[str, list[Figure]]:
     before, ingest = baseline.manifest, workspace.manifest("edges").figures
     then = before["stages"]["ingest"]["figures"]
-    is_same_kind = bool(made["metadata"]) == bool(before["metadata"])
+    is_same_kind = (config.embedding.method != "none") == bool(before["metadata"])
     why = None if is_same_kind else f"release {baseline.release} has rows of another kind: vectors or lists"
     counted = Figure("rows", rows if is_same_kind else None, before["rows"], why_not=why)
     change = abs(rows / max(1, before["rows"]) - 1) if is_same_kind else None

@@ -54,17 +54,30 @@ class Published:
     current_moved: bool
 
 
+@dataclass(frozen=True)
+class ReleaseContents:
+    """What a release is made of.
+
+    release : its name.
+    files : working files, which must have the bytes of their run's manifest.
+    manifest : what the run knows of itself; :func:`publish` adds the other keys.
+    metrics, gate : written beside the tables.
+    """
+
+    release: str
+    data_date: dt.date
+    contract_version: int
+    files: Sequence[WorkingFile]
+    manifest: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+    gate: Mapping[str, Any]
+
+
 def publish(
     root: Path,
     name: str,
-    release: str,
-    files: Sequence[WorkingFile],
-    manifest: Mapping[str, Any],
-    metrics: Mapping[str, Any],
-    gate: Mapping[str, Any],
+    contents: ReleaseContents,
     *,
-    data_date: dt.date,
-    contract_version: int,
     force_current: bool = False,
     wait_s: float = 60.0,
     now: dt.datetime | None = None,
@@ -79,9 +92,6 @@ def publish(
     Parameters
     ----------
     root : the workspace. name : the published name.
-    files : working files, which must have the bytes of their run's manifest.
-    manifest : what the caller knows of the run; the names of the files, their digests and the keys that this
-        function owns (release, name, data_date, contract_version, published_at, files, checksum) are added.
     wait_s : how long to wait for another publisher. now : time of publication, for tests.
 
     Raises
@@ -90,6 +100,7 @@ def publish(
     StorageError : no space; a working file has other bytes than its manifest says; a release is damaged and can't be
         restored; nothing says where CURRENT is; something foreign stands in the place of a file or folder.
     """
+    release, data_date = contents.release, contents.data_date
     if not _NAME.fullmatch(release):
         raise ValueError(
             f"release {release!r} must be letters, digits, '.', '-' and '_', starting with one of the first"
@@ -101,28 +112,29 @@ def publish(
         at = settle(folder)
         open_history(folder)
         about = {
-            **manifest,
+            **contents.manifest,
             "release": release,
             "name": name,
             "data_date": data_date.isoformat(),
-            "contract_version": contract_version,
+            "contract_version": contents.contract_version,
             "published_at": (now or dt.datetime.now(dt.UTC)).isoformat(timespec="seconds"),
         }
-        is_new = _bring_about(target, at, files, about, {"metrics.json": metrics, "gate.json": gate})
+        notes = {"metrics.json": contents.metrics, "gate.json": contents.gate}
+        is_new = _ensure_whole(target, at, contents.files, about, notes)
         is_older = at is not None and data_date < dt.date.fromisoformat(at.data_date)
         may_move = force_current or not is_older
         moved = may_move and _point_at(folder, at, target, "force" if is_older else "publish") != at
     return Published(release, target, is_new, moved)
 
 
-def _bring_about(
+def _ensure_whole(
     target: Path,
     at: Swap | None,
     files: Sequence[WorkingFile],
     about: Mapping[str, Any],
     notes: Notes,
 ) -> bool:
-    """See to it that the release is there and whole; return whether it had to be made."""
+    """Make or restore the release unless it is there and whole; return whether that was needed."""
     staging = target.with_name(f"{STAGING}{target.name}")
     storage.require_own(target, "folder")
     known = manifest_sha256_in(at, target.name)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline import storage
+from pipeline.config.sections import PublishConfig
 from pipeline.errors import LockedError, StorageError
 from pipeline.publishing.listing import DamagedRelease, Release, all_releases
 from pipeline.publishing.pointer import own_folder, pointers_of, settle
@@ -59,12 +60,9 @@ class CleanReport:
 
 def clean(
     root: Path,
-    name: str,
-    *,
-    keep_releases: int,
-    keep_runs: int,
-    min_age_hours: float,
+    rules: PublishConfig,
     now: dt.datetime,
+    *,
     dry_run: bool = False,
     purge_ids: bool = False,
     wait_s: float = 60.0,
@@ -73,9 +71,8 @@ def clean(
 
     Parameters
     ----------
-    keep_releases : newest releases that stay, by date of the data; the current one stays beside them.
-    keep_runs : newest dates whose working tables stay, whatever names they were published under.
-    min_age_hours : a release published less than this before ``now`` stays.
+    rules : the name, and how many releases, of which age, and how many dates' working tables stay. The current release
+        stays beside them. Working tables are counted whatever names they were published under.
     now : with a time zone.
     purge_ids : everything that may still hold ids left out by ``publish.exclude_ids`` goes: all releases but
         the current one and all working tables. A release that is too young stays: see ``kept``, and repeat.
@@ -85,19 +82,20 @@ def clean(
     LockedError : a publisher is at work for longer than ``wait_s``.
     StorageError : nothing says which release is the current one, so that it could not be kept.
     """
-    folder = own_folder(root, name)
-    with lock(folder / LOCK, f"clean of {name}", wait_s):
+    if purge_ids:
+        rules = rules.model_copy(update={"keep_releases": 0, "keep_runs": 0})
+    folder = own_folder(root, rules.name)
+    with lock(folder / LOCK, f"clean of {rules.name}", wait_s):
         at = pointers_of(folder).at if dry_run else settle(folder)
-        kept = 0 if purge_ids else keep_releases
-        going, staying = _judge_releases(root, name, at.release if at else None, kept, min_age_hours, now)
+        going, staying = _judge_releases(root, at.release if at else None, rules, now)
         going += [Item("leftover", path, "left by a killed process", _size(path)) for path in leftovers(folder)]
         if not dry_run:
             for item in going:
                 _remove(item.path)
-    for date in _run_dates(root)[0 if purge_ids else keep_runs :]:
+    for date in _run_dates(root)[rules.keep_runs :]:
         try:
             with lock(run_folder(root, date) / _RUN_LOCK, f"clean of {date}"):
-                going.append(_clean_run(root, date, purge_ids, keep_runs, dry_run))
+                going.append(_clean_run(root, date, rules.keep_runs, dry_run=dry_run))
         except LockedError:
             staying.append(Item("run", run_folder(root, date), "a process is at work on it", 0))
         except StorageError as error:  # a link, which is not followed
@@ -106,53 +104,55 @@ def clean(
 
 
 def _judge_releases(
-    root: Path, name: str, at: str | None, keep: int, min_age_hours: float, now: dt.datetime
+    root: Path, current: str | None, rules: PublishConfig, now: dt.datetime
 ) -> tuple[list[Item], list[Item]]:
     """Split the releases of a name into those that go and those that stay."""
     going: list[Item] = []
     staying: list[Item] = []
-    place = 0  # among the sound ones: a damaged release pushes none of them out
-    for release in reversed(all_releases(root, name)):
-        why = _why_kept(release, place, at, keep, min_age_hours, now)
-        goes = f"{place} newer releases; {keep} are kept" if keep else "ids are purged"
-        (staying if why else going).append(Item("release", release.path, why or goes, _size(release.path)))
-        place += isinstance(release, Release)
+    newer = 0  # sound releases: a damaged one pushes none of them out
+    for release in reversed(all_releases(root, rules.name)):
+        reason = _reason_to_keep(release, newer, current, rules, now)
+        goes = f"{newer} newer releases; {rules.keep_releases} are kept" if rules.keep_releases else "ids are purged"
+        (staying if reason else going).append(Item("release", release.path, reason or goes, _size(release.path)))
+        newer += isinstance(release, Release)
     return going, staying
 
 
-def _why_kept(
-    release: Release | DamagedRelease, place: int, at: str | None, keep: int, min_age_hours: float, now: dt.datetime
+def _reason_to_keep(
+    release: Release | DamagedRelease, newer: int, current: str | None, rules: PublishConfig, now: dt.datetime
 ) -> str | None:
-    if release.release == at:
+    """Say why a release stays; None: it goes. ``newer`` counts the sound releases after it."""
+    if release.release == current:
         return "current"
     if isinstance(release, DamagedRelease):
         # Without a date it may be no release at all. Ids that are to go are a reason to remove it, room is none.
-        return None if keep == 0 and release.data_date > dt.date.min else f"damaged: {release.problem}"
-    if place < keep:
-        return f"one of the newest {keep}"
+        goes = rules.keep_releases == 0 and release.data_date > dt.date.min
+        return None if goes else f"damaged: {release.problem}"
+    if newer < rules.keep_releases:
+        return f"one of the newest {rules.keep_releases}"
     age_hours = (now - release.published_at).total_seconds() / 3600
-    if age_hours < min_age_hours:
-        return f"published {age_hours:.1f} hours ago; none younger than {min_age_hours:g} goes"
+    if age_hours < rules.min_age_hours:
+        return f"published {age_hours:.1f} hours ago; none younger than {rules.min_age_hours:g} goes"
     return None
 
 
 def _run_dates(root: Path) -> list[dt.date]:
     """Return the dates with working tables, newest first."""
     storage.require_own(root / "runs", "folder")
-    found = []
+    dates = []
     for folder in (root / "runs").glob("*"):
         try:
             date = dt.date.fromisoformat(folder.name)
         except ValueError:  # not ours
             continue
         if folder.is_symlink() or not folder.is_dir() or any(child.name != _RUN_LOCK for child in folder.iterdir()):
-            found.append(date)
-    return sorted(found, reverse=True)
+            dates.append(date)
+    return sorted(dates, reverse=True)
 
 
-def _clean_run(root: Path, date: dt.date, purge_ids: bool, keep_runs: int, dry_run: bool) -> Item:
+def _clean_run(root: Path, date: dt.date, keep_runs: int, *, dry_run: bool) -> Item:
     folder = run_folder(root, date)
-    why = "ids are purged" if purge_ids else f"{keep_runs} newer dates are kept"
+    why = f"{keep_runs} newer dates are kept" if keep_runs else "ids are purged"
     item = Item("run", folder, why, _size(folder))
     if not dry_run:
         for child in sorted(folder.iterdir()):
@@ -176,4 +176,5 @@ def _size(path: Path) -> int:
     if not os.path.lexists(path):
         return 0
     paths = path.rglob("*") if path.is_dir() and not path.is_symlink() else [path]
-    return sum(about.st_size for about in (found.lstat() for found in paths) if stat.S_ISREG(about.st_mode))
+    stats = (file.lstat() for file in paths)
+    return sum(one.st_size for one in stats if stat.S_ISREG(one.st_mode))

@@ -18,6 +18,7 @@ from pipeline.config.model import PipelineConfig
 from pipeline.embedding.attribute_rows import rows_of_attributes, types_that_start
 from pipeline.embedding.fastrp import CLASSIC
 from pipeline.embedding.rows import ColumnSums, Settings
+from pipeline.embedding.run_settings import settings_of
 from pipeline.errors import ConfigError, InputError
 from pipeline.ingest.attributes.features import Spread, features_of, one_row_a_node
 from pipeline.ingest.attributes.rows import AttributeRules, parse_attributes
@@ -26,7 +27,6 @@ from pipeline.ingest.sources import list_sources
 from pipeline.ingest.text.formats import TextFormat
 from pipeline.queries.released_run import ReleasedRun, config_of, other_version, read_release, run_of
 from pipeline.release_tables.vector_space import attributes_of, fixed_space
-from pipeline.stages.embed import settings_of
 
 _NAMED = 10  # rejected rows in an error
 

@@ -16,11 +16,11 @@ from pipeline.embedding.ppr.hashed import HASHED, hashed_rows
 from pipeline.embedding.ppr.walk_graph import NO_EDGES, WalkGraph
 from pipeline.embedding.ppr.whole_graph import whole_graph
 from pipeline.embedding.rows import Rows
+from pipeline.embedding.run_settings import settings_of
 from pipeline.errors import ConfigError, InputError, MissingTableError, StorageError
 from pipeline.queries.released_run import config_of, other_version, read_release, run_of
 from pipeline.release_tables.finished_rows import NodeIds
 from pipeline.release_tables.vector_space import fixed_space
-from pipeline.stages.embed import settings_of
 from pipeline.tasks import CachedRunner
 from pipeline.workspace import Workspace
 from schemas.tables import WEIGHT_UNIT

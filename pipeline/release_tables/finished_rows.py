@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ from pipeline.embedding.methods import method_for
 from pipeline.embedding.rows import ColumnSums, Rows, Settings
 from pipeline.errors import ContractError
 from pipeline.kernels.procrustes import rotate_rows
+from pipeline.kernels.rows import column_sums
+from pipeline.release_tables.published_table import TableRun
+from pipeline.tasks import Attempt
 from pipeline.workspace import Workspace
 from schemas.tables import WEIGHT_UNIT
 
@@ -57,7 +61,75 @@ class PublishedNodes:
 
 
 @dataclass(frozen=True)
-class RowGroup:
+class RowSources:
+    """What the published rows are made of: files of the run's tables, settings, and sums over columns."""
+
+    nodes: PublishedNodes
+    settings: Mapping[str, Any]  # see Settings.to_json
+    sums: Mapping[str, Any] | None  # see ColumnSums.to_json
+    sets: tuple[RowSet, ...]
+    node_arrays: tuple[Path, ...]
+    node_features: tuple[Path, ...]
+    node_parts: Path
+
+
+def row_sources(run: TableRun, settings: Settings) -> RowSources:
+    """Return what the rows of a run are made of; where several sets of blocks are combined, tasks sum the columns."""
+    workspace = run.workspace
+    sources = RowSources(
+        nodes=PublishedNodes.of(run.config, workspace),
+        settings=settings.to_json(),
+        sums=workspace.manifest("part_rows").figures["sums"],
+        sets=_row_sets(workspace),
+        node_arrays=tuple(workspace.files("node_arrays")),
+        node_features=tuple(workspace.files("node_features")),
+        node_parts=workspace.files("node_parts")[0],
+    )
+    if not settings.embedding.standardize_columns or len(sources.sets) == 1:
+        return sources
+    # No single block has seen the combined rows.
+    records = run.run_tasks(sum_columns, "columns", [RowRange(sources, bounds) for bounds in run.ranges])
+    first, *others = [ColumnSums.from_json(record.result.sums) for record in records]
+    return replace(sources, sums=sum(others, start=first).to_json())
+
+
+@dataclass(frozen=True)
+class RowRange:
+    """Rows of a range of nodes."""
+
+    sources: RowSources
+    bounds: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class ColumnsResult:
+    """Sums over the columns of a range."""
+
+    sums: Mapping[str, Any]  # see ColumnSums.to_json
+
+
+def sum_columns(payload: RowRange, attempt: Attempt) -> ColumnsResult:  # noqa: ARG001
+    """Task: column sums of the combined rows of one range, before the last step."""
+    dim = Settings.from_json(payload.sources.settings).dim
+    total = ColumnSums(np.zeros(dim), np.zeros(dim), 0)
+    for _, _, _, rows, strength in combined_rows(payload.sources, payload.bounds):
+        total += ColumnSums(*column_sums(rows.values, strength > 0))
+    return ColumnsResult(total.to_json())
+
+
+def _row_sets(workspace: Workspace) -> tuple[RowSet, ...]:
+    """Deal the files of rows and of kept weights out to the sets of blocks that they belong to."""
+    rows, kept = (iter([str(file) for file in workspace.files(table)]) for table in ("part_rows", "kept_weights"))
+    blocks = workspace.manifest("block_nodes").figures["sets"]
+    counts = workspace.manifest("part_rows").figures["sets"]
+    return tuple(
+        RowSet(one["name"], one["nodes"], list(islice(rows, count)), list(islice(kept, one["kept_files"])))
+        for one, count in zip(blocks, counts, strict=True)
+    )
+
+
+@dataclass(frozen=True)
+class FinishedRows:
     """Finished rows of a run of nodes of one type."""
 
     node_type: str
@@ -68,41 +140,47 @@ class RowGroup:
     strength: NDArray[np.float64]
 
 
-def combined_rows(payload: Mapping[str, Any]) -> Iterator[tuple[str, int, int, Rows, NDArray[np.float64]]]:
+def combined_rows(
+    sources: RowSources, bounds: tuple[int, int]
+) -> Iterator[tuple[str, int, int, Rows, NDArray[np.float64]]]:
     """Yield (type, first, stop, rows, strength) of the row groups of a range of nodes, in the published order.
 
     Strength is 0 where there is no row: a node whose edges were all left out is a zero vector, like one that has
     none. What is known of it beside its edges is looked at later.
     """
-    settings = Settings.from_json(payload["settings"])
-    nodes = NodeArrays([Path(file) for file in payload["node_arrays"]])
-    home = NodeParts.map(Path(payload["node_parts"])).part_id
-    sets = [RowSet(**one) for one in payload["sets"]]
-    for node_type, first, stop in row_groups(payload["range"], payload["types"]):
+    settings = Settings.from_json(sources.settings)
+    nodes = NodeArrays(sources.node_arrays)
+    home = NodeParts.map(sources.node_parts).part_id
+    for node_type, first, stop in row_groups(bounds, sources.nodes.types):
         weight = nodes.take("weight", np.arange(first, stop))
-        rows, is_made = rows_of(Known(first, sets, weight, home[first:stop], settings))
-        yield node_type, first, stop, rows, np.where(is_made, weight * WEIGHT_UNIT, 0.0)
+        rows, has_row = rows_of(Known(first, sources.sets, weight, home[first:stop], settings))
+        yield node_type, first, stop, rows, np.where(has_row, weight * WEIGHT_UNIT, 0.0)
 
 
-def finished_rows(payload: Mapping[str, Any]) -> Iterator[RowGroup]:
-    """Yield the row groups of a range of nodes, in the published order; rotated if the payload names a matrix."""
-    settings = Settings.from_json(payload["settings"])
+def finished_rows(
+    sources: RowSources, bounds: tuple[int, int], rotation: Path | None = None
+) -> Iterator[FinishedRows]:
+    """Yield the row groups of a range of nodes, in the published order.
+
+    rotation : the file of the matrix that turns them, if they are turned.
+    """
+    settings = Settings.from_json(sources.settings)
     method = method_for(settings)
-    sums = ColumnSums.from_json(payload["sums"]) if payload["sums"] else None
-    nodes = NodeArrays([Path(file) for file in payload["node_arrays"]])
-    matrix = np.load(payload["rotation"]) if payload["rotation"] else None
-    features = FeatureTable([Path(file) for file in payload["node_features"]])
-    in_sets = [one["nodes"] for one in payload["sets"]]
-    for node_type, first, stop, rows, strength in combined_rows(payload):
+    sums = ColumnSums.from_json(sources.sums) if sources.sums else None
+    nodes = NodeArrays(sources.node_arrays)
+    matrix = np.load(rotation) if rotation else None
+    features = FeatureTable(sources.node_features)
+    in_sets = [one.nodes for one in sources.sets]
+    for node_type, first, stop, rows, strength in combined_rows(sources, bounds):
         node_ix = np.arange(first, stop)
-        if payload["node_features"]:
+        if sources.node_features:
             strength = fill_in(rows, node_ix, strength, features.take(node_ix), settings, in_sets)
         method.finish(rows, node_ix, strength, sums, settings)
         if matrix is not None:
             rotate_rows(rows.values, matrix)
         refuse_not_finite(rows.values, first)
         weight = nodes.take("weight", node_ix) * WEIGHT_UNIT  # published as it is, whatever a mode left out
-        yield RowGroup(node_type, first, stop, rows.values, nodes.take("degree", node_ix), weight)
+        yield FinishedRows(node_type, first, stop, rows.values, nodes.take("degree", node_ix), weight)
 
 
 def refuse_not_finite(rows: NDArray[np.float32], first: int) -> None:

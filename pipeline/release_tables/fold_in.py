@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,10 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.config.model import PipelineConfig
 from pipeline.embedding.row_files import RowReader
-from pipeline.embedding.rows import Rows, Settings
-from pipeline.engine import Engine, Frame
+from pipeline.embedding.rows import Rows
 from pipeline.kernels.procrustes import rotate_rows
+from pipeline.release_tables.alignment import rotation_file
 from pipeline.release_tables.finished_rows import (
     ROW_GROUP_ROWS,
     NodeIds,
@@ -21,8 +21,9 @@ from pipeline.release_tables.finished_rows import (
     refuse_not_finite,
     row_groups,
 )
-from pipeline.tasks import Attempt, TaskRecord, run_numbered
-from schemas.tables import fold_in
+from pipeline.release_tables.published_table import NoFigures, PublishedTable, TableRun, WrittenTable
+from pipeline.tasks import Attempt
+from schemas import tables
 
 
 @dataclass(frozen=True)
@@ -36,39 +37,34 @@ class FoldInRange:
     dim: int
 
 
-def write_fold_in(
-    engine: Engine[Frame],
-    folder: Path,
-    nodes: PublishedNodes,
-    settings: Settings,
-    rotation: Path | None,
-    ranges: Sequence[Sequence[int]],
-    files: Sequence[Path],
-) -> list[TaskRecord[None]]:
+def write_fold_in(run: TableRun) -> WrittenTable[NoFigures]:
     """Write the rows of the type that neighbours of new nodes have, one file for each range that holds some.
 
-    Parameters
-    ----------
-    rotation : the file of the matrix that turns rows into the published coordinates, if they are turned.
-    files : of rows by node number, in coordinates that nothing has turned yet; none: nothing is written.
+    A form whose new nodes need no such rows leaves none behind: nothing is written then.
     """
-    first, stop = settings.target
-    bounds = [(max(first, start), min(stop, end)) for start, end in ranges] if files else []
+    config, workspace = run.config, run.workspace
+    files = tuple(workspace.files("fold_in_rows"))
+    if not files:
+        return WrittenTable([], NoFigures(), [])
+    nodes, rotation = PublishedNodes.of(config, workspace), rotation_file(run)
+    first, stop = nodes.types[config.input.target_type]
+    bounds = [(max(first, start), min(stop, end)) for start, end in run.ranges]
     payloads = [
-        FoldInRange(nodes, (start, end), tuple(files), rotation, settings.dim) for start, end in bounds if start < end
+        FoldInRange(nodes, (start, end), files, rotation, config.embedding.dim) for start, end in bounds if start < end
     ]
-    return run_numbered(engine, write_range, "fold-in", folder, payloads)
+    written = run.run_tasks(write_range, "fold-in", payloads)
+    return WrittenTable(written, NoFigures(), written)
 
 
 def write_range(payload: FoldInRange, attempt: Attempt) -> None:
     """Task: one file of the table."""
     nodes = payload.nodes
     ids = NodeIds(nodes.node_index)
-    schema = fold_in(payload.dim).schema_for(nodes.id_type)
+    schema = tables.fold_in(payload.dim).schema_for(nodes.id_type)
     matrix = np.load(payload.rotation) if payload.rotation else None
     readers = [RowReader(file) for file in payload.rows]
     with pq.ParquetWriter(
-        attempt.path("fold_in", "parquet"),
+        attempt.path(tables.FOLD_IN, "parquet"),
         schema,
         compression=dict.fromkeys(("node_type", "node_id"), "zstd") | {"row.list.element": "none"},
         use_dictionary=["node_type"],
@@ -92,3 +88,12 @@ def write_range(payload: FoldInRange, attempt: Attempt) -> None:
             table = nodes.without_excluded(table, node_type)
             if table.num_rows:
                 writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
+
+
+def _keeps_rows(config: PipelineConfig) -> bool:
+    return config.publish.fold_in and config.embedding.method != "none"
+
+
+TABLE = PublishedTable(
+    name=tables.FOLD_IN, contract=tables.fold_in, is_wanted=_keeps_rows, write=write_fold_in, figures=NoFigures
+)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline import codec
 from pipeline.config.model import PipelineConfig
 from pipeline.embedding.attribute_rows import without_effect
 from pipeline.embedding.combine import shared_widths
@@ -33,7 +34,7 @@ _SET_NORMS = {
 
 
 def metadata_of(
-    config: PipelineConfig, settings: Settings, workspace: Workspace, graph: Mapping[str, Any], aligned: Alignment
+    config: PipelineConfig, settings: Settings, workspace: Workspace, alignment: Alignment
 ) -> dict[str, Any]:
     """Return the metadata of node_embeddings, without the mean vectors."""
     facts = vector_facts(settings)
@@ -52,8 +53,8 @@ def metadata_of(
         "fold_in": _fold_in_of(settings, config, keeps_table=bool(workspace.files("fold_in_rows"))),
         "source_type": config.input.source_type,
         "target_type": config.input.target_type,
-        "holdout_pairs": graph["holdout"],
-        "lineage": {"epoch": workspace.date.isoformat(), "parent": aligned.facts["parent"]},
+        "holdout_pairs": workspace.manifest("node_index").figures["holdout"],
+        "lineage": {"epoch": workspace.date.isoformat(), "parent": alignment.parent},
     }
     if config.attributes:
         used = attributes_of(settings, workspace)
@@ -61,8 +62,9 @@ def metadata_of(
         about["attributes_without_effect"] = without_effect(config)
     if spec_for(settings).has_own_axes:
         family = family_of(config)
-        space_id, since = _spectral_space(settings, workspace, aligned, family)
-        about |= {"space_id": space_id, "alignment": {**aligned.facts, "family": family, "space_since": since}}
+        space_id, since = _spectral_space(settings, workspace, alignment, family)
+        fit = {"parent": alignment.parent, **codec.to_values(alignment.fit)}
+        about |= {"space_id": space_id, "alignment": {**fit, "family": family, "space_since": since}}
     return about
 
 
@@ -84,11 +86,12 @@ def _found_at_the_boundary(settings: Settings, workspace: Workspace) -> dict[str
     return {"dtype": dtype} if settings.embedding.boundary == "exchange" and dtype != "float32" else {}
 
 
-def _spectral_space(settings: Settings, workspace: Workspace, aligned: Alignment, family: str) -> tuple[str, str]:
+def _spectral_space(settings: Settings, workspace: Workspace, alignment: Alignment, family: str) -> tuple[str, str]:
     """Return the space of rows in coordinates of their own or of a parent, and the data date it began with."""
-    if aligned.parent is not None and aligned.stays_in_space(settings.dim):
-        return aligned.parent["space_id"], aligned.parent["alignment"]["space_since"]
-    turned_to = aligned.facts["parent"] if aligned.facts["rotated"] else None
+    parent = alignment.parent_metadata
+    if parent is not None and alignment.stays_in_space(settings.dim):
+        return parent["space_id"], parent["alignment"]["space_since"]
+    turned_to = alignment.parent if alignment.fit.rotated else None
     space = {"family": family, "rows": workspace.fingerprints["layout"], "turned_to": turned_to}
     return fingerprint_of(space), workspace.date.isoformat()
 

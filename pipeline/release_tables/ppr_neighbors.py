@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from pipeline import storage
 from pipeline.blocks.arrays import offsets_of
 from pipeline.config.model import PipelineConfig
-from pipeline.engine import Engine, Frame
 from pipeline.release_tables.finished_rows import NodeIds, PublishedNodes, excluded, row_groups
-from pipeline.tasks import Attempt, TaskRecord, run_numbered
+from pipeline.release_tables.published_table import PublishedTable, TableRun, WrittenTable
+from pipeline.tasks import Attempt
 from pipeline.workspace import UNDATED, Workspace
-from schemas.tables import NEIGHBOR_LISTS, PPR_NEIGHBOR_LISTS
+from schemas.contracts import TableContract
+from schemas.tables import NEIGHBOR_LISTS, PPR_NEIGHBOR_LISTS, PPR_NEIGHBORS
 
 ROW_GROUP_LISTS = 4_096
 """Of a hundred neighbours each: a look-up reads a few megabytes at most."""
@@ -46,26 +47,36 @@ class PublishedListsFile:
     empty: int
 
 
-def write_neighbors(
-    engine: Engine[Frame],
-    folder: Path,
-    config: PipelineConfig,
-    workspace: Workspace,
-    ranges: Sequence[Sequence[int]],
-) -> list[TaskRecord[PublishedListsFile]]:
-    """Write the published lists, one file for each range of nodes that holds sources; none if no lists were made."""
-    if not config.ppr.neighbors:
-        return []
+@dataclass(frozen=True)
+class ListFigures:
+    """Counts of the published lists, and what the table says of itself."""
+
+    lists: int = 0
+    empty_lists: int = 0
+    lists_metadata: Mapping[str, Any] | None = None
+
+
+def write_neighbors(run: TableRun) -> WrittenTable[ListFigures]:
+    """Write the published lists, a file for each range of nodes that has some."""
+    config, workspace = run.config, run.workspace
     nodes = PublishedNodes.of(config, workspace)
     lists, metadata = tuple(workspace.files("neighbor_lists")), neighbors_metadata(config, workspace)
     of_type = config.ppr.source_type
     sources = list(nodes.types.values()) if of_type is None else [nodes.types[of_type]]
-    ours = [bounds for bounds in ranges if any(max(bounds[0], first) < min(bounds[1], stop) for first, stop in sources)]
-    payloads = [
-        PublishedLists(nodes, (start, end), lists, config.listed_type, config.ppr.top_k, metadata)
-        for start, end in ours
+    ranges = [
+        bounds for bounds in run.ranges if any(max(bounds[0], first) < min(bounds[1], stop) for first, stop in sources)
     ]
-    return run_numbered(engine, write_lists, "neighbors", folder, payloads)
+    payloads = [
+        PublishedLists(nodes, bounds, lists, config.listed_type, config.ppr.top_k, metadata) for bounds in ranges
+    ]
+    records = run.run_tasks(write_lists, "neighbors", payloads)
+    written = [record for record in records if record.files[0].rows]
+    figures = ListFigures(
+        lists=sum(record.files[0].rows or 0 for record in records),
+        empty_lists=sum(record.result.empty for record in records),
+        lists_metadata=metadata,
+    )
+    return WrittenTable(written, figures, records)
 
 
 def neighbors_metadata(config: PipelineConfig, workspace: Workspace) -> dict[str, Any]:
@@ -105,7 +116,7 @@ def write_lists(payload: PublishedLists, attempt: Attempt) -> PublishedListsFile
     leaves = {"neighbor_ids": "neighbor_ids.list.element", "scores": "scores.list.element"}
     empty = 0
     with pq.ParquetWriter(
-        attempt.path("neighbors", "parquet"),
+        attempt.path(PPR_NEIGHBORS, "parquet"),
         schema,
         compression={leaves.get(name, name): "none" if name == "scores" else "zstd" for name in schema.names},
         use_dictionary=["node_type", "neighbor_type"],
@@ -178,3 +189,22 @@ class _Names:
             pa.ListArray.from_arrays(offsets, self._ids.take(pa.array(place)), type=schema.field("neighbor_ids").type),
             pa.ListArray.from_arrays(offsets, pa.array(scores), type=schema.field("scores").type),
         )
+
+
+def _contract(dim: int) -> TableContract:  # noqa: ARG001
+    return PPR_NEIGHBOR_LISTS
+
+
+def _wants_lists(config: PipelineConfig) -> bool:
+    return config.ppr.neighbors
+
+
+TABLE = PublishedTable(
+    name=PPR_NEIGHBORS,
+    contract=_contract,
+    is_wanted=_wants_lists,
+    write=write_neighbors,
+    figures=ListFigures,
+    metadata="lists_metadata",
+    counts=("lists",),
+)

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from pipeline.config.model import PipelineConfig
 from pipeline.planning.sizes import row_columns
+from pipeline.release_tables.published_tables import PUBLISHED_TABLES
 from pipeline.storage import fingerprint_of
 from schemas import tables
 from schemas.contracts import TableContract
@@ -98,6 +99,7 @@ def _holdout(config: PipelineConfig) -> Any:
 def _tables(config: PipelineConfig) -> Any:
     publish = config.publish
     return {
+        "tables": [table.name for table in PUBLISHED_TABLES if table.is_wanted(config)],
         "embedding": [_rows(config), config.embedding.align],
         "rows_per_file": publish.rows_per_file,
         "exclude_ids": {node_type: list(ids) for node_type, ids in publish.exclude_ids.items()},
@@ -140,7 +142,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "aggregate",
         ("index", "partition", "embed"),
-        (tables.node_embeddings(1), tables.fold_in(1), tables.PPR_NEIGHBOR_LISTS),
+        tuple(table.contract(1) for table in PUBLISHED_TABLES),
         _tables,
         1,
     ),

@@ -24,6 +24,7 @@ from pipeline.metrics.drift import measure_drift
 from pipeline.metrics.list_exactness import check_exactly
 from pipeline.metrics.scored_pairs import HeldOutPairs, NewPairs, PairsOfFile, Scoring
 from pipeline.metrics.table_scores import ListScores, VectorScores, measure_table, why_no_ranking
+from pipeline.release_tables.node_embeddings import EmbeddingFigures
 from pipeline.stages.outcome import Outcome, OutputFile
 from pipeline.tasks import Task, TaskRecord, run_missing
 from pipeline.workspace import Workspace
@@ -44,21 +45,20 @@ class _Previous:
 
 def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> Outcome:
     """Measure what changed since the baseline; score the tables, or the baseline's on the pairs that are new since."""
-    tables = workspace.manifest(NODE_EMBEDDINGS).figures
     metrics: dict[str, Any] = {"source": config.evaluate.source, "scored": "this release", "note": None}
     if baseline := Baseline.of(workspace, config.publish.name):
         baseline = baseline.checked(workspace, config.publish.name)
     drift, records = measure_drift(engine, config, workspace, baseline)
     if config.evaluate.source == "none":
         metrics["note"] = "not evaluated: evaluate.source is 'none'"
-        if tables["lists_metadata"]:
+        if config.ppr.neighbors:
             metrics[PPR_NEIGHBORS] = {"note": metrics["note"]}
     else:
         records += _score(engine, config, workspace, baseline, metrics)
     # Tonight's table's own, whatever else was scored.
     metrics |= {name: drift["vectors"].pop(name) for name in ("rankme",) if name in drift["vectors"]}
     metrics["drift"] = drift
-    return _outcome(workspace, metrics, tables, records)
+    return _outcome(workspace, metrics, records)
 
 
 def _score(
@@ -69,7 +69,7 @@ def _score(
     metrics: dict[str, Any],
 ) -> list[TaskRecord[Any]]:
     """Add the figures of ranking and of links to ``metrics``; return the records of the tasks that took them."""
-    tables = workspace.manifest(NODE_EMBEDDINGS).figures
+    metadata = workspace.figures(NODE_EMBEDDINGS, EmbeddingFigures).metadata
     previous: _Previous | None = None
     if config.evaluate.source == "next_day":
         previous, metrics["note"] = _new_pairs(engine, workspace, baseline)
@@ -77,14 +77,14 @@ def _score(
             metrics |= {"scored": "previous release", "previous": previous.baseline.release}
     scoring = _scoring(config, workspace, previous)
     tasks: list[Task[VectorScores | ListScores]] = []
-    if tables["metadata"] and scoring:
-        vectors = _vectors(workspace, tables["metadata"], previous, scoring)
+    if metadata and scoring:
+        vectors = _vectors(workspace, metadata, previous, scoring)
         if vectors is None and previous is not None:
             metrics["note"] = f"no verdict on vectors: release {previous.baseline.release} has none"
         elif vectors is not None:
             tasks.append(Task("measure", workspace.work(NAME), vectors))
     lists: dict[str, Any] = {}
-    if tables["lists_metadata"]:
+    if config.ppr.neighbors:
         files = workspace.files(PPR_NEIGHBORS) if previous is None else previous.baseline.files_of(PPR_NEIGHBORS)
         if scoring is None:
             lists["note"] = str(metrics["note"])
@@ -100,7 +100,7 @@ def _score(
         (lists if isinstance(task.payload, ListScores) else metrics).update(record.result.to_metrics())
         if record.result.warning:
             log.warning("stage=evaluate warning: %s", record.result.warning)
-    if tables["lists_metadata"]:
+    if config.ppr.neighbors:
         lists["exact"], more = check_exactly(engine, config, workspace)
         records += more
         metrics[PPR_NEIGHBORS] = lists
@@ -150,13 +150,13 @@ def _vectors(
 
 
 def _outcome(
-    workspace: Workspace, metrics: dict[str, Any], of_tables: Mapping[str, Any], records: Sequence[TaskRecord[Any]]
+    workspace: Workspace, metrics: dict[str, Any], records: Sequence[TaskRecord[Any]]
 ) -> Outcome:
-    metrics["rows"] = of_tables["rows"]
-    metrics["zero_rows"] = of_tables["zero_rows"]
+    vectors = workspace.figures(NODE_EMBEDDINGS, EmbeddingFigures)
+    metrics |= {"rows": vectors.rows, "zero_rows": vectors.zero_rows}
     path = workspace.work(NAME) / "metrics.json"
     storage.write_json(path, metrics)
-    tables = {NODE_EMBEDDINGS: metrics if of_tables["metadata"] else None, PPR_NEIGHBORS: metrics.get(PPR_NEIGHBORS)}
+    tables = {NODE_EMBEDDINGS: metrics if vectors.metadata else None, PPR_NEIGHBORS: metrics.get(PPR_NEIGHBORS)}
     for table, figures in tables.items():
         if figures is not None:
             summary = {name: value for name, value in (figures.get("ranking") or {}).items() if "@" in name}

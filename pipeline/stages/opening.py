@@ -38,7 +38,7 @@ from pipeline.ingest.run_date import (
 )
 from pipeline.ingest.sources import SeenFile, SourceFile, digest, join_names, list_sources, snapshots_of, survey_sources
 from pipeline.publishing.listing import earlier_releases
-from pipeline.release_tables.alignment import find_parent
+from pipeline.release_tables.parent_rows import find_parent
 from pipeline.stages.chain import MAKER, fingerprints
 from pipeline.storage import fingerprint_of
 from pipeline.tasks import Attempt, Task, forget, run_missing

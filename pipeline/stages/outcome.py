@@ -22,11 +22,19 @@ class OutputFile:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The files of each table that a stage wrote, in their order, and its figures."""
+    """The files of each table that a stage wrote, in their order, and its figures.
+
+    figures : stand in the manifest of every table. table_figures : by table, stand in its own alone.
+    """
 
     tables: Mapping[str, Sequence[OutputFile]]
     figures: Mapping[str, Any] = field(default_factory=dict)
     records: Sequence[TaskRecord[Any]] = ()  # of the stage's tasks: their memory and CPU time are reported
+    table_figures: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def figures_of(self, table: str) -> dict[str, Any]:
+        """Return what the manifest of a table says."""
+        return {**self.figures, **self.table_figures.get(table, {})}
 
 
 def describe_task_files(records: Sequence[TaskRecord[Any]], role: str) -> list[OutputFile]:

@@ -130,7 +130,8 @@ def _execute(stage: ModuleType, engine: Engine[Frame], config: PipelineConfig, w
         "stage=%s run_id=%s seconds=%.1f cpu_seconds=%.1f peak_bytes=%d %s",
         *(name, workspace.run_id, seconds, cpu_seconds, peak, counts),
     )
-    return StageReport(name, False, rows, outcome.figures, seconds, cpu_seconds, peak)
+    figures = stage_figures(workspace, name)
+    return StageReport(name, False, rows, figures, seconds, cpu_seconds, peak)
 
 
 def _drop_work_of_other_inputs(name: str, workspace: Workspace) -> None:
@@ -169,11 +170,19 @@ def _report_finished(name: str, workspace: Workspace) -> StageReport | None:
     for table, problem in problems.items():
         if problem:
             log.warning("stage=%s warning: %s is made again: %s", name, table, problem)
-    manifests = [workspace.finished(table) for table in tables]
-    if any(problems.values()) or not all(manifests):
+    manifests = [manifest for table in tables if (manifest := workspace.finished(table))]
+    if any(problems.values()) or len(manifests) < len(tables):
         return None
-    complete = [manifest for manifest in manifests if manifest]
-    return StageReport(name, True, {manifest.table: manifest.rows for manifest in complete}, complete[0].figures)
+    rows = {manifest.table: manifest.rows for manifest in manifests}
+    return StageReport(name, True, rows, stage_figures(workspace, name))
+
+
+def stage_figures(workspace: Workspace, name: str) -> dict[str, Any]:
+    """Return the figures of all tables that a stage wrote, by name."""
+    figures: dict[str, Any] = {}
+    for contract in stage_named(name).writes:
+        figures |= workspace.manifest(contract.name).figures
+    return figures
 
 
 def _commit(name: str, outcome: Outcome, workspace: Workspace, made_by: Mapping[str, Any]) -> None:
@@ -189,7 +198,7 @@ def _commit(name: str, outcome: Outcome, workspace: Workspace, made_by: Mapping[
                 stage=name,
                 fingerprint=workspace.fingerprints[name],
                 files=tuple(files),
-                figures=outcome.figures,
+                figures=outcome.figures_of(contract.name),
                 made_by=made_by,
             )
         )

@@ -20,9 +20,9 @@ from threadpoolctl import threadpool_limits
 from pipeline.config.model import PipelineConfig
 from pipeline.embedding.in_memory import embed_in_memory
 from pipeline.embedding.rows import Settings
+from pipeline.embedding.run_settings import walk_settings
 from pipeline.errors import ConfigError
 from pipeline.release_tables.metadata import similarity_of
-from pipeline.stages.embed import walk_settings
 from pipeline.tuning.candidates import GraphFacts, advice, at_width, candidate_of, candidates, refinements
 from pipeline.tuning.options import TuneOptions, TuningResult, Use
 from pipeline.tuning.pair_weights import BlockCache, PairWeights, split_changes

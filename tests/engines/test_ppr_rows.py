@@ -12,9 +12,9 @@ from pipeline.config.embedding import EmbeddingConfig
 from pipeline.config.model import PipelineConfig
 from pipeline.config.sections import InputConfig
 from pipeline.embedding.rows import Settings
+from pipeline.embedding.run_settings import settings_of
 from pipeline.planning.hashed_costs import estimate_push_seconds, price_hashed_rows, shards_of_rows
 from pipeline.stages.chain import STAGE_NAMES
-from pipeline.stages.embed import settings_of
 from pipeline.stages.ppr_rows import make_rows
 from pipeline.workspace import Workspace
 from tests.embedding.graphs_in_parts import DiesAfter, InThisProcess, KilledError

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from pipeline.publishing.release import Published, publish
 from schemas.tables import PPR_NEIGHBOR_LISTS
 from tests.graphquilt.published_tables import Nodes, write_part
-from tests.publishing.working_files import working
+from tests.publishing.working_files import contents
 
 #: type -> id -> the listed ids, their scores and the bound on these.
 Lists = Mapping[str, Mapping[Any, tuple[Sequence[Any], Sequence[float], float]]]
@@ -111,10 +111,7 @@ def publish_lists(
         ]
     if vectors is not None:
         tables["node_embeddings"] = [(write_part(place / "vectors.parquet", vectors), "part-00000.parquet")]
-    return publish(
-        root, name, release, working(tables), {"run_id": "r1"}, {}, {"verdict": "passed"},
-        data_date=date, contract_version=1,
-    )  # fmt: skip
+    return publish(root, name, contents(release, tables, date))
 
 
 def _cut(lists: Lists, files: int) -> list[Lists]:

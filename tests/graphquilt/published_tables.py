@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from pipeline.publishing.release import Published, publish
 from schemas.tables import node_embeddings
-from tests.publishing.working_files import working
+from tests.publishing.working_files import contents
 
 Nodes = Mapping[str, tuple[Sequence[Any], np.ndarray]]  # type -> ids in the table's order, (n, dim) float32
 
@@ -99,10 +99,7 @@ def publish_nodes(
         )
         for number, piece in enumerate(pieces)
     ]
-    return publish(
-        root, name, release, working({"node_embeddings": parts}), {"run_id": "r1"}, {"recall": 0.5},
-        {"verdict": "passed"}, data_date=date, contract_version=node_embeddings(1).version, **options,
-    )  # fmt: skip
+    return publish(root, name, contents(release, {"node_embeddings": parts}, date), **options)
 
 
 def _cut(nodes: Nodes, files: int) -> list[Nodes]:

@@ -19,7 +19,7 @@ from graphquilt.fold_in import parse_weights
 from pipeline.publishing.release import publish
 from schemas.tables import fold_in, node_embeddings
 from tests.graphquilt.published_tables import metadata_of
-from tests.publishing.working_files import working
+from tests.publishing.working_files import contents
 
 ITEMS = [2, 5, 9, 11]
 ROWS = np.array([[3, 4], [0, 0], [1, 0], [0, 2]], np.float32)
@@ -68,7 +68,7 @@ def published(root: Path, recipes: Mapping[str, Any], *, has_side: bool = False,
     if has_side:
         tables["fold_in"] = [(root / "side.parquet", "part-00000.parquet")]
     day = dt.date(2024, 6, 1)
-    return publish(root, "default", "r1", working(tables), {}, {}, {}, data_date=day, contract_version=1).path
+    return publish(root, "default", contents("r1", tables, day)).path
 
 
 @pytest.mark.parametrize("as_text", [False, True])

@@ -25,7 +25,7 @@ from tests.graphquilt.published_neighbors import (
     write_lists,
 )
 from tests.graphquilt.published_tables import publish_nodes, random_nodes
-from tests.publishing.working_files import working
+from tests.publishing.working_files import contents
 
 
 def assert_is_the_dicts(got: NeighborLists, lists: Lists, ids: list[Any], node_type: str) -> None:
@@ -203,10 +203,8 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pq.write_table(
         pa.Table.from_arrays(arrays, schema=schema), root / "part", row_group_size=4096, use_dictionary=["node_type"]
     )
-    publish(
-        root, "default", "r", working({"ppr_neighbors": [(root / "part", "part-00000.parquet")]}), {}, {}, {},
-        data_date=dt.date(2024, 6, 1), contract_version=1,
-    )  # fmt: skip
+    tables = {"ppr_neighbors": [(root / "part", "part-00000.parquet")]}
+    publish(root, "default", contents("r", tables, dt.date(2024, 6, 1)))
     return root
 
 
@@ -318,10 +316,8 @@ def test_changed_bytes_of_a_list_are_a_table_error(tmp_path: Path) -> None:
 
 def publish_table(root: Path, table: pa.Table, row_group: int = 10) -> None:
     pq.write_table(table, root / "part", row_group_size=row_group)
-    publish(
-        root, "default", "r", working({"ppr_neighbors": [(root / "part", "part-00000.parquet")]}), {}, {}, {},
-        data_date=dt.date(2024, 6, 1), contract_version=1,
-    )  # fmt: skip
+    tables = {"ppr_neighbors": [(root / "part", "part-00000.parquet")]}
+    publish(root, "default", contents("r", tables, dt.date(2024, 6, 1)))
 
 
 def said(**others: Any) -> dict[bytes, bytes]:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from graphquilt import EmbeddingTable, TableError, UnknownNodeError
 from pipeline.publishing.release import publish
 from tests.graphquilt.published_tables import Nodes, metadata_of, publish_nodes, random_nodes, write_part
-from tests.publishing.working_files import working
+from tests.publishing.working_files import contents
 
 
 def brute_lookup(nodes: Nodes, ids: list[Any], node_type: str) -> tuple[np.ndarray, np.ndarray]:
@@ -297,21 +297,16 @@ def test_a_table_against_its_contract_is_refused(tmp_path: Path, change: Any, sa
     about = {b"graphquilt": json.dumps(metadata_of(nodes)).encode()}
     table = change(sound.replace_schema_metadata(about))
     pq.write_table(table, tmp_path / "broken.parquet", row_group_size=10)
-    publish(
-        tmp_path / "w", "default", "r",
-        working({"node_embeddings": [(tmp_path / "broken.parquet", "part-00000.parquet")]}), {}, {}, {},
-        data_date=dt.date(2024, 1, 1), contract_version=1,
-    )  # fmt: skip
+    tables = {"node_embeddings": [(tmp_path / "broken.parquet", "part-00000.parquet")]}
+    publish(tmp_path / "w", "default", contents("r", tables, dt.date(2024, 1, 1)))
     with pytest.raises(TableError, match=says):
         EmbeddingTable.open(tmp_path / "w")
 
 
 def test_another_contract_version_is_refused(tmp_path: Path) -> None:
     part = write_part(tmp_path / "p.parquet", random_nodes(np.random.default_rng(0), {"u": 3}))
-    publish(
-        tmp_path, "default", "r", working({"node_embeddings": [(part, "part-00000.parquet")]}), {}, {}, {},
-        data_date=dt.date(2024, 1, 1), contract_version=2,
-    )  # fmt: skip
+    tables = {"node_embeddings": [(part, "part-00000.parquet")]}
+    publish(tmp_path, "default", contents("r", tables, dt.date(2024, 1, 1), contract_version=2))
     with pytest.raises(TableError, match="version 2, this reader knows version 1"):
         EmbeddingTable.open(tmp_path)
 
@@ -321,11 +316,8 @@ def test_a_type_without_a_mean_is_said(tmp_path: Path) -> None:
     part = pq.read_table(write_part(tmp_path / "p.parquet", nodes))
     metadata = {**metadata_of(nodes), "mean_vectors": {}}
     pq.write_table(part.replace_schema_metadata({b"graphquilt": json.dumps(metadata)}), tmp_path / "q.parquet")
-    publish(
-        tmp_path, "default", "r", working({"node_embeddings": [(tmp_path / "q.parquet", "part-00000.parquet")]}),
-        {}, {}, {},
-        data_date=dt.date(2024, 1, 1), contract_version=1,
-    )  # fmt: skip
+    tables = {"node_embeddings": [(tmp_path / "q.parquet", "part-00000.parquet")]}
+    publish(tmp_path, "default", contents("r", tables, dt.date(2024, 1, 1)))
     with pytest.raises(TableError, match="no mean vector of type 'u'"):
         EmbeddingTable.open(tmp_path).lookup([10**6], "u", missing="mean")
 

@@ -9,6 +9,7 @@ import os
 import random
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ import pytest
 from graphquilt import EmbeddingTable, NeighborTable, TableError
 from graphquilt.__main__ import main
 from graphquilt.releases import find_problems
+from pipeline.config.sections import PublishConfig
 from pipeline.errors import StorageError
 from pipeline.publishing import release
 from pipeline.publishing.copies import WorkingFile
@@ -25,8 +27,10 @@ from pipeline.publishing.release import require_whole, rollback
 from pipeline.publishing.retention import clean
 from tests.graphquilt.published_neighbors import publish_lists, random_lists
 from tests.graphquilt.published_tables import random_nodes
+from tests.publishing.working_files import contents
 from tests.stages.damage import DAMAGES
 
+NEWEST = PublishConfig(keep_releases=1, keep_runs=1, min_age_hours=0.0)
 DAYS = ("2024-06-01", "2024-06-02", "2024-06-03")
 FILES = (
     *("node_embeddings/part-00000.parquet", "ppr_neighbors/part-00000.parquet", "ppr_neighbors/part-00001.parquet"),
@@ -70,11 +74,8 @@ def publish_again(root: Path, sound: Path) -> None:
         for entry in manifest["files"]
         if "source" in entry
     ]
-    release.publish(
-        root, "default", manifest["release"], files, {"run_id": manifest["run_id"]}, {}, {"verdict": "passed"},
-        data_date=dt.date.fromisoformat(DAYS[1]), contract_version=1,
-        now=dt.datetime.fromisoformat(manifest["published_at"]),
-    )  # fmt: skip
+    again = replace(contents(manifest["release"], {}, dt.date.fromisoformat(DAYS[1])), files=files)
+    release.publish(root, "default", again, now=dt.datetime.fromisoformat(manifest["published_at"]))
 
 
 def bytes_of(folder: Path) -> dict[str, bytes]:
@@ -234,7 +235,7 @@ def test_a_link_or_file_in_a_folder_s_place_is_refused_by_everybody(
         lambda: publish_again(root, sound),
         lambda: rollback(root, "default"),
         lambda: current(root, "default"),
-        lambda: clean(root, "default", keep_releases=1, keep_runs=1, min_age_hours=0, now=dt.datetime.now(dt.UTC)),
+        lambda: clean(root, NEWEST, dt.datetime.now(dt.UTC)),
     ]
     for act in acts:
         with pytest.raises(StorageError, match=named):
@@ -252,7 +253,7 @@ def test_cleaning_follows_no_link(root: Path, tmp_path: Path) -> None:
     (root / "runs" / DAYS[0] / "link").symlink_to(precious)
     (root / "published" / "default" / "releases" / "_staging-x").symlink_to(precious)
     (root / "published" / "default" / "releases" / "2020-01-01-a").symlink_to(precious)
-    report = clean(root, "default", keep_releases=1, keep_runs=1, min_age_hours=0, now=dt.datetime.now(dt.UTC))
+    report = clean(root, NEWEST, dt.datetime.now(dt.UTC))
     assert (precious / "thesis.txt").exists()
     kept = {item.path.name: item.why for item in report.kept}
     assert "is a symbolic link" in kept["2020-01-01"]

@@ -15,6 +15,7 @@ import pytest
 from graphquilt import EmbeddingTable, TableError
 from graphquilt.pointers import CURRENT, HISTORY, read_pointers
 from pipeline import storage
+from pipeline.config.sections import PublishConfig
 from pipeline.errors import StorageError
 from pipeline.publishing import pointer as module
 from pipeline.publishing.listing import current, earlier_releases
@@ -80,7 +81,7 @@ ACTIONS: dict[str, Callable[[Path], object]] = {
     "publish the next": lambda root: make(root, 3),
     "rollback": lambda root: rollback(root, "default", "2024-06-02-a"),
     "clean": lambda root: clean(
-        root, "default", keep_releases=1, keep_runs=9, min_age_hours=0.0, now=dt.datetime.now(dt.UTC)
+        root, PublishConfig(keep_releases=1, keep_runs=9, min_age_hours=0.0), dt.datetime.now(dt.UTC)
     ),
 }
 

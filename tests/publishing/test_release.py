@@ -21,7 +21,7 @@ from pipeline.publishing import release as module
 from pipeline.publishing.listing import current, releases
 from pipeline.publishing.release import Published, publish, rollback
 from pipeline.workspace import lock
-from tests.publishing.working_files import working
+from tests.publishing.working_files import contents
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,10 +31,8 @@ def make(root: Path, release: str = "r1", day: int = 1, content: bytes = b"rows"
     source.parent.mkdir(parents=True, exist_ok=True)
     if not source.exists():
         source.write_bytes(content)
-    return publish(
-        root, "default", release, working({"t": [(source, "part-00000.bin")]}), {"run_id": "x"}, {"recall": 0.5},
-        {"verdict": "passed"}, data_date=dt.date(2024, 6, day), contract_version=1, **options,
-    )  # fmt: skip
+    tables = {"t": [(source, "part-00000.bin")]}
+    return publish(root, "default", contents(release, tables, dt.date(2024, 6, day)), **options)
 
 
 def at(root: Path) -> str | None:
@@ -62,10 +60,8 @@ def test_a_manifest_is_sealed_as_it_is_written(tmp_path: Path) -> None:
     source = tmp_path / "out.bin"
     source.write_bytes(b"rows")
     about = {"input": "s3://KEY:hunter2@bucket/x", "note": "password = hunter2"}
-    done = publish(
-        tmp_path, "default", "r1", working({"t": [(source, "part.bin")]}), about, {}, {},
-        data_date=dt.date(2024, 6, 1), contract_version=1,
-    )  # fmt: skip
+    tables = {"t": [(source, "part.bin")]}
+    done = publish(tmp_path, "default", contents("r1", tables, dt.date(2024, 6, 1), manifest=about))
     assert find_problems(done.path, deep=True) == []
     assert "hunter2" not in (done.path / "manifest.json").read_text()
 
@@ -121,7 +117,7 @@ def test_leftovers_of_a_killed_publisher_go(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["", "../r", "_staging-r", ".r", "a/b"])
 def test_a_release_name_stays_in_its_folder(tmp_path: Path, name: str) -> None:
     with pytest.raises(ValueError, match="must be letters"):
-        publish(tmp_path, "default", name, [], {}, {}, {}, data_date=dt.date(2024, 1, 1), contract_version=1)
+        publish(tmp_path, "default", contents(name, {}, dt.date(2024, 1, 1)))
 
 
 def test_a_second_publisher_waits_or_names_the_first(tmp_path: Path) -> None:

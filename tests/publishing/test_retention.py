@@ -4,11 +4,12 @@ from pathlib import Path
 import pytest
 
 from graphquilt.releases import find_problems
+from pipeline.config.sections import PublishConfig
 from pipeline.publishing.listing import current, releases
 from pipeline.publishing.release import publish, rollback
 from pipeline.publishing.retention import CleanReport, clean
 from pipeline.workspace import lock
-from tests.publishing.working_files import working
+from tests.publishing.working_files import contents
 
 NIGHT = dt.datetime(2024, 6, 20, 3, tzinfo=dt.UTC)
 
@@ -18,17 +19,15 @@ def make(root: Path, day: int, published_at: dt.datetime | None = None, size: in
     source.parent.mkdir(parents=True, exist_ok=True)
     source.write_bytes(bytes(size))
     (source.parent / "manifest.json").write_text("{}")
-    done = publish(
-        root, "default", f"d{day:02}", working({"t": [(source, "part.bin")]}), {}, {}, {},
-        data_date=dt.date(2024, 6, day), contract_version=1,
-        now=published_at or dt.datetime(2024, 6, day, 3, tzinfo=dt.UTC) + dt.timedelta(days=1),
-    )  # fmt: skip
+    now = published_at or dt.datetime(2024, 6, day, 3, tzinfo=dt.UTC) + dt.timedelta(days=1)
+    release = contents(f"d{day:02}", {"t": [(source, "part.bin")]}, dt.date(2024, 6, day))
+    done = publish(root, "default", release, now=now)
     return done.path
 
 
-def run_clean(root: Path, **options: object) -> CleanReport:
-    bounds = {"keep_releases": 2, "keep_runs": 2, "min_age_hours": 24.0, "now": NIGHT, **options}
-    return clean(root, "default", **bounds)  # type: ignore[arg-type]
+def run_clean(root: Path, keep_releases: int = 2, keep_runs: int = 2, **options: bool) -> CleanReport:
+    rules = PublishConfig(keep_releases=keep_releases, keep_runs=keep_runs, min_age_hours=24.0)
+    return clean(root, rules, NIGHT, **options)
 
 
 def names(root: Path) -> list[str]:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from scipy.linalg import orthogonal_procrustes
 
-from pipeline.release_tables.alignment import LARGEST_RESIDUAL, Alignment
+from pipeline.release_tables.alignment import LARGEST_RESIDUAL, Alignment, RotationResult
 from tests.stages.chains import Chain, Published, config_for, users_and_items, with_changes, write_rows
 
 EPS = 2.0**-24
@@ -167,9 +167,9 @@ def test_another_graph_is_another_space(tmp_path: Path) -> None:
 def test_a_space_is_left_with_a_word(
     residual: float, common_rows: int, stays: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    facts = {"parent": "p", "common_rows": common_rows, "residual": residual, "residuals": {}, "rotated": True}
+    fit = RotationResult(common_rows, residual, {}, rotated=True)
     with caplog.at_level("INFO"):
-        assert Alignment(None, facts).stays_in_space(dim=8) is stays
+        assert Alignment("p", fit).stays_in_space(dim=8) is stays
     (line,) = caplog.messages
     assert ("must be trained again" in line) is not stays
     assert f"residual={residual:.4f}" in line

@@ -17,10 +17,10 @@ from jobs.commands import plan, workspace_view
 from jobs.config_file import read_config
 from pipeline.config.model import PipelineConfig
 from pipeline.embedding.attribute_rows import rows_of_attributes
+from pipeline.embedding.run_settings import settings_of
 from pipeline.ingest import sources
 from pipeline.ingest.attributes.features import Spread, features_of
 from pipeline.ingest.attributes.rows import AttributeRules
-from pipeline.stages.embed import settings_of
 from tests.stages.chains import Chain, Published, config_for, friends, users_and_items, with_changes, write_rows
 
 ITEMS, COLD = 40, 15  # items 40 to 54 have attributes and no edges

@@ -19,7 +19,7 @@ from graphquilt.locate import Location, open_located
 from graphquilt.row_groups import METADATA_KEY, RowGroups
 
 
-class PublishedTable:
+class OpenTable:
     """An open table of one release; subclasses add the look-ups."""
 
     _TABLE: ClassVar[str]

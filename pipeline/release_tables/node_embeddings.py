@@ -1,0 +1,172 @@
+"""part_rows -> node_embeddings: join ids, finish and order the rows, and write what readers get."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.blocks.arrays import NodeParts
+from pipeline.config.model import PipelineConfig
+from pipeline.embedding.run_settings import settings_of
+from pipeline.kernels.rows import row_norms
+from pipeline.release_tables.alignment import align
+from pipeline.release_tables.finished_rows import (
+    ROW_GROUP_ROWS,
+    FinishedRows,
+    NodeIds,
+    RowSources,
+    finished_rows,
+    row_sources,
+)
+from pipeline.release_tables.metadata import metadata_of
+from pipeline.release_tables.published_table import PublishedTable, TableRun, WrittenTable
+from pipeline.release_tables.row_survey import mean_vectors
+from pipeline.release_tables.zero_rows import refuse_zero_rows
+from pipeline.tasks import Attempt
+from pipeline.workspace import Workspace
+from schemas import tables
+
+
+@dataclass(frozen=True)
+class EmbeddingFigures:
+    """Counts of the published rows, and what the table says of itself; all zero where a run makes no vectors."""
+
+    rows: int = 0
+    zero_rows: int = 0
+    zero_rows_with_edges: int = 0
+    with_edges: int = 0
+    excluded: int = 0
+    dim: int = 0
+    metadata: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class RowsPayload:
+    """Rows of one file of the table, with the file of the rotation and what the table states."""
+
+    sources: RowSources
+    bounds: tuple[int, int]
+    partition_tree: Path
+    rotation: Path | None
+    metadata: Mapping[str, Any]
+    dim: int
+
+
+@dataclass(frozen=True)
+class RowsResult:
+    """Counts of the rows of one file."""
+
+    zero_rows: int
+    zero_rows_with_edges: int
+    with_edges: int
+
+
+def write_embeddings(run: TableRun) -> WrittenTable[EmbeddingFigures]:
+    """Write the published rows, one file for each range of nodes.
+
+    Raises
+    ------
+    ConfigError : nodes with edges have zero rows, which the configuration does not expect.
+    """
+    config, workspace = run.config, run.workspace
+    settings = settings_of(config, workspace)
+    sources = row_sources(run, settings)
+    alignment = align(run, sources, settings.dim)
+    means = mean_vectors([record.result for record in alignment.surveys], alignment.matrix)
+    metadata = {**metadata_of(config, settings, workspace, alignment), "mean_vectors": means}
+    (tree,) = workspace.files("partition_tree")
+    written = run.run_tasks(
+        write_rows,
+        "rows",
+        [RowsPayload(sources, bounds, tree, alignment.matrix, metadata, settings.dim) for bounds in run.ranges],
+    )
+    names = ("zero_rows", "zero_rows_with_edges", "with_edges")
+    counts = {name: sum(getattr(record.result, name) for record in written) for name in names}
+    refuse_zero_rows(config, counts["zero_rows_with_edges"], counts["with_edges"])
+    rows = sum(record.files[0].rows or 0 for record in written)
+    figures = EmbeddingFigures(
+        rows=rows, **counts, excluded=settings.nodes - rows, dim=settings.dim, metadata=metadata
+    )
+    return WrittenTable(written, figures, [*alignment.records, *written])
+
+
+def write_rows(payload: RowsPayload, attempt: Attempt) -> RowsResult:
+    """Task: one file of the table."""
+    nodes = payload.sources.nodes
+    ids = NodeIds(nodes.node_index)
+    home = NodeParts.map(payload.sources.node_parts).part_id
+    tree = pq.read_table(payload.partition_tree, columns=["part_id", "part_path"], partitioning=None)
+    paths = dict(zip(tree["part_id"].to_pylist(), tree["part_path"].to_pylist(), strict=True))
+    text = json.dumps(payload.metadata, sort_keys=True, allow_nan=False)
+    schema = tables.node_embeddings(payload.dim).schema_for(nodes.id_type).with_metadata({"graphquilt": text})
+    zero_rows = zero_rows_with_edges = with_edges = 0
+    with pq.ParquetWriter(
+        attempt.path(tables.NODE_EMBEDDINGS, "parquet"),
+        schema,
+        # Vectors neither compress nor repeat; min and max of their entries help nobody.
+        compression={name: "none" if name == "embedding" else "zstd" for name in _leaf_names(schema)},
+        use_dictionary=["node_type", "cluster_path"],
+        write_statistics=[name for name in schema.names if name != "embedding"],
+    ) as writer:
+        for group in finished_rows(payload.sources, payload.bounds, payload.rotation):
+            leaves, leaf = np.unique(home[group.first : group.stop], return_inverse=True)
+            cluster_path = pa.array([paths.get(part, "") for part in leaves.tolist()], pa.string()).take(pa.array(leaf))
+            table = _table_of(group, ids.between(group.first, group.stop), cluster_path, schema)
+            table = nodes.without_excluded(table, group.node_type)
+            if table.num_rows:
+                writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
+                is_zero, has_edges = pc.equal(table["norm"], 0), pc.greater(table["degree"], 0)
+                zero_rows += pc.sum(is_zero).as_py()
+                zero_rows_with_edges += pc.sum(pc.and_(is_zero, has_edges)).as_py()
+                with_edges += pc.sum(has_edges).as_py()
+    return RowsResult(zero_rows, zero_rows_with_edges, with_edges)
+
+
+def _table_of(group: FinishedRows, node_id: pa.Array, cluster_path: pa.Array, schema: pa.Schema) -> pa.Table:
+    flat = pa.array(group.vectors.reshape(-1))
+    return pa.Table.from_arrays(
+        [
+            pa.repeat(group.node_type, len(group.vectors)),
+            node_id,
+            pa.FixedSizeListArray.from_arrays(flat, type=schema.field("embedding").type),
+            pa.array(row_norms(group.vectors).astype(np.float32)),
+            pa.array(group.degree),
+            pa.array(group.strength.astype(np.float32)),
+            cluster_path,
+        ],
+        schema=schema,
+    )
+
+
+def _leaf_names(schema: pa.Schema) -> list[str]:
+    return [f"{name}.list.element" if name == "embedding" else name for name in schema.names]
+
+
+def _published_nodes(workspace: Workspace) -> int:
+    """Return how many nodes of the window are published."""
+    figures = workspace.figures(tables.NODE_EMBEDDINGS, EmbeddingFigures)
+    return int(workspace.manifest("node_index").figures["nodes"]) - figures.excluded
+
+
+def _has_vectors(config: PipelineConfig) -> bool:
+    return config.embedding.method != "none"
+
+
+TABLE = PublishedTable(
+    name=tables.NODE_EMBEDDINGS,
+    contract=tables.node_embeddings,
+    is_wanted=_has_vectors,
+    write=write_embeddings,
+    figures=EmbeddingFigures,
+    expected_rows=_published_nodes,
+    metadata="metadata",
+    counts=("zero_rows",),
+)

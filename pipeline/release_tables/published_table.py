@@ -1,0 +1,109 @@
+"""A table of a release as one object: what it is, which runs have it, which tasks write it, what is checked of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import pyarrow.parquet as pq
+
+from pipeline import storage
+from pipeline.config.model import PipelineConfig
+from pipeline.errors import ContractError
+from pipeline.tasks import P, R, TaskFunction, TaskRecord, TaskRunner, run_numbered
+from pipeline.workspace import Workspace
+from schemas.contracts import TableContract
+
+F = TypeVar("F")
+
+
+@dataclass(frozen=True)
+class TableRun:
+    """The run whose tables are written: its engine, its configuration and its working tables."""
+
+    engine: TaskRunner
+    config: PipelineConfig
+    workspace: Workspace
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the tasks."""
+        return self.workspace.work("aggregate")
+
+    @property
+    def ranges(self) -> list[tuple[int, int]]:
+        """Ranges of node numbers, one for each file of a table that has a row for every node."""
+        nodes, size = self.workspace.manifest("node_index").figures["nodes"], self.config.publish.rows_per_file
+        return [(first, min(first + size, nodes)) for first in range(0, nodes, size)]
+
+    def run_tasks(self, function: TaskFunction[P, R], name: str, payloads: Sequence[P]) -> list[TaskRecord[R]]:
+        """Run a task for each payload; tasks that have a record are not run again."""
+        return run_numbered(self.engine, function, name, self.folder, payloads)
+
+
+@dataclass(frozen=True)
+class NoFigures:
+    """Of a table that says no more than how many rows its files have."""
+
+
+@dataclass(frozen=True)
+class WrittenTable(Generic[F]):
+    """The records of the tasks that wrote a table, and its figures.
+
+    files : each has one file, whose role is the table's name.
+    records : of all tasks, those of ``files`` among them.
+    """
+
+    files: Sequence[TaskRecord[Any]]
+    figures: F
+    records: Sequence[TaskRecord[Any]]
+
+
+@dataclass(frozen=True)
+class PublishedTable(Generic[F]):
+    """A table of a release.
+
+    contract : the table's contract, for the width of the run's vectors.
+    is_wanted : whether a run with this configuration has the table.
+    write : runs the tasks that write its files.
+    figures : what its manifest says; made without arguments, what it says in a run that doesn't have the table.
+    expected_rows : how many rows it must have to be published; None: any number.
+    metadata : the figure that says what its columns mean, which stands at the top of the release's manifest.
+    counts : other figures that stand there.
+    """
+
+    name: str
+    contract: Callable[[int], TableContract]
+    is_wanted: Callable[[PipelineConfig], bool]
+    write: Callable[[TableRun], WrittenTable[F]]
+    figures: type[F]
+    expected_rows: Callable[[Workspace], int] | None = None
+    metadata: str | None = None
+    counts: tuple[str, ...] = ()
+
+    def check(self, config: PipelineConfig, workspace: Workspace) -> None:
+        """Compare the table's files with its contract, and their rows with those it must have.
+
+        Raises
+        ------
+        ContractViolationError : a column is missing or has another type. ContractError : other rows.
+        """
+        files, contract = workspace.files(self.name), self.contract(config.embedding.dim)
+        for file in files:
+            contract.check_schema(pq.read_schema(file), str(file))
+        if self.expected_rows is None:
+            return
+        rows, expected = storage.rows_in(files), self.expected_rows(workspace)
+        if rows != expected:
+            raise ContractError(
+                f"{self.name} has {rows} rows instead of {expected}; nothing was published. Remove "
+                f"{workspace.folder(self.name)} and run aggregate again."
+            )
+
+    def released_figures(self, workspace: Workspace) -> dict[str, Any]:
+        """Return the figures that stand at the top of the release's manifest."""
+        figures = workspace.manifest(self.name).figures
+        names = self.counts if self.metadata is None else (*self.counts, self.metadata)
+        return {name: figures[name] for name in names}
