@@ -47,7 +47,7 @@ def test_a_release_holds_its_files_and_a_manifest_of_them(tmp_path: Path) -> Non
     assert names == {"manifest.json", "metrics.json", "gate.json", "t/part-00000.bin"}
     manifest = json.loads((done.path / "manifest.json").read_text())
     assert {entry["name"] for entry in manifest["files"]} == names - {"manifest.json"}
-    assert (manifest["run_id"], manifest["data_date"], manifest["release"]) == ("x", "2024-06-01", "r1")
+    assert (manifest["run_id"], manifest["data_date"], manifest["release"]) == ("r1", "2024-06-01", "r1")
     pointer = current(tmp_path, "default")
     assert pointer is not None
     assert pointer["path"] == "releases/r1"

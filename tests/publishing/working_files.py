@@ -34,7 +34,7 @@ def contents(
         data_date=date,
         contract_version=contract_version,
         files=working(tables),
-        manifest=manifest or {"run_id": "x"},
+        manifest=manifest or {"run_id": "r1"},
         metrics=metrics or {"recall": 0.5},
         gate={"verdict": "passed"},
     )

@@ -40,7 +40,6 @@ class DegreePayload:
 
 @dataclass(frozen=True)
 class DegreeResult:
-    rows: int
     largest: int
 
 
@@ -53,7 +52,7 @@ def write_degrees(payload: DegreePayload, attempt: Attempt) -> DegreeResult:
         pieces.append(pa.table({"node_type": names, "node_id": ids.between(first, stop), payload.column: degree}))
     table = pa.concat_tables(pieces)
     pq.write_table(table, attempt.path(NAME, "parquet"))
-    return DegreeResult(table.num_rows, max(table[payload.column].to_pylist()))
+    return DegreeResult(max(table[payload.column].to_pylist()))
 
 
 def write(run: TableRun) -> WrittenTable[DegreeFigures]:
