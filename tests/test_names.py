@@ -15,7 +15,6 @@ SHARED = {
     "NeighborLists",
     "Piece",
     "Round",
-    "RowGroup",
     "Slice",
     "Sources",
     "Verdict",

@@ -15,7 +15,7 @@ from pipeline.metrics.next_day import next_day_figures
 from pipeline.publishing.gate import Figure
 from pipeline.publishing.listing import note_of
 from pipeline.release_tables.node_embeddings import EmbeddingFigures
-from pipeline.release_tables.ppr_neighbors import ListFigures
+from pipeline.release_tables.ppr_neighbors import PublishedListFigures
 from pipeline.workspace import Workspace
 from schemas.tables import NODE_EMBEDDINGS, PPR_NEIGHBORS
 
@@ -37,7 +37,7 @@ def figures_for(
     """Return the figures of each key of ``[publish.gates]``; ``metrics`` is what evaluate measured."""
     baseline = Baseline.of(workspace, config.publish.name)
     vectors = workspace.figures(NODE_EMBEDDINGS, EmbeddingFigures)
-    lists = workspace.figures(PPR_NEIGHBORS, ListFigures)
+    lists = workspace.figures(PPR_NEIGHBORS, PublishedListFigures)
     has_vectors = vectors.metadata is not None
     # Without vectors lists are the rows, and an empty one says as little as a row of zeros.
     rows, zero_rows = (vectors.rows, vectors.zero_rows) if has_vectors else (lists.lists, lists.empty_lists)

@@ -48,7 +48,7 @@ class PublishedListsFile:
 
 
 @dataclass(frozen=True)
-class ListFigures:
+class PublishedListFigures:
     """Counts of the published lists, and what the table says of itself."""
 
     lists: int = 0
@@ -56,7 +56,7 @@ class ListFigures:
     lists_metadata: Mapping[str, Any] | None = None
 
 
-def write_neighbors(run: TableRun) -> WrittenTable[ListFigures]:
+def write_neighbors(run: TableRun) -> WrittenTable[PublishedListFigures]:
     """Write the published lists, a file for each range of nodes that has some."""
     config, workspace = run.config, run.workspace
     nodes = PublishedNodes.of(config, workspace)
@@ -71,7 +71,7 @@ def write_neighbors(run: TableRun) -> WrittenTable[ListFigures]:
     ]
     records = run.run_tasks(write_lists, "neighbors", payloads)
     written = [record for record in records if record.files[0].rows]
-    figures = ListFigures(
+    figures = PublishedListFigures(
         lists=sum(record.files[0].rows or 0 for record in records),
         empty_lists=sum(record.result.empty for record in records),
         lists_metadata=metadata,
@@ -204,7 +204,7 @@ TABLE = PublishedTable(
     contract=_contract,
     is_wanted=_wants_lists,
     write=write_neighbors,
-    figures=ListFigures,
+    figures=PublishedListFigures,
     metadata="lists_metadata",
     counts=("lists",),
 )
