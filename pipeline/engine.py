@@ -50,7 +50,8 @@ class Engine(Protocol[Frame]):
     def map_tasks(self, function: TaskFunction[P, R], tasks: Sequence[Task[P]]) -> list[TaskRecord[R]]:
         """Run ``function`` once for each task, anywhere, in any order; return their records in task order.
 
-        Engines may run a task again after a lost worker: only committed files count.
+        Engines may run a task again after a lost worker: only committed files count. An error of
+        :mod:`pipeline.errors` is raised as the task raised it, any other as a TaskError.
         """
         ...
 
@@ -112,7 +113,7 @@ class Engine(Protocol[Frame]):
         """Write Parquet files (any number, any row order, any names) with exactly this schema.
 
         The files are durable when this returns, under names that say what their bytes are (:func:`storage.seal`);
-        the folder is new or empty.
+        the folder is new or empty. InputError: a sum of :meth:`sum_by` is beyond int64.
         """
         ...
 

@@ -9,6 +9,11 @@ from collections.abc import Mapping
 from typing import Any
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or its class: what is below it is a library's own."""
+    return (str(error).splitlines() or [""])[0].rstrip(". ") or type(error).__name__
+
+
 class GraphquiltError(Exception):
     """A failure with a sentence for the person who has to act on it."""
 

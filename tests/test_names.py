@@ -11,13 +11,8 @@ PRODUCT = ("graphquilt", "jobs", "pipeline", "schemas")
 
 #: Public names that two classes still share. Take a name out once it is unique; none comes in.
 SHARED = {
-    "Graph",
     "NeighborLists",
-    "Piece",
-    "Round",
-    "Slice",
     "Sources",
-    "Verdict",
 }
 
 

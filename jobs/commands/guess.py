@@ -218,7 +218,7 @@ def _reads(column: pa.Array, form: TimeForm) -> bool:
         microseconds(column, form, verdicts, "it", "the input")
     except InputError:
         return False
-    return verdicts.kept is None or int(np.count_nonzero(~verdicts.kept)) <= _MOST_REJECTED * len(column)
+    return verdicts.is_kept is None or int(np.count_nonzero(~verdicts.is_kept)) <= _MOST_REJECTED * len(column)
 
 
 def _middle(column: pa.Array) -> int | None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pipeline.embedding.rows import Settings
     from pipeline.ingest.sources import SourceFile
     from pipeline.planning.input_size import InputSize
-    from pipeline.planning.sizes import Graph
+    from pipeline.planning.sizes import GraphCounts
     from pipeline.workspace import Workspace
 
 
@@ -100,7 +100,7 @@ def _input_facts(path: str, sources: Sequence[SourceFile], size: InputSize) -> d
     }
 
 
-def _hashed_settings(config: PipelineConfig, graph: Graph, workspace: Workspace | None) -> Settings | None:
+def _hashed_settings(config: PipelineConfig, graph: GraphCounts, workspace: Workspace | None) -> Settings | None:
     """Return the settings of hashed PPR; before the index is made, as if every edge weighed 1. None: another method."""
     from pipeline.embedding.methods import METHODS
     from pipeline.embedding.rows import Settings

@@ -12,8 +12,8 @@ from functools import lru_cache
 from threadpoolctl import ThreadpoolController
 
 from graphquilt.rights import describe_denial, is_denied
-from pipeline.errors import DiskFullError, GraphquiltError, StorageError, TaskError
-from pipeline.storage.disk_space import first_line, is_full
+from pipeline.errors import DiskFullError, GraphquiltError, StorageError, TaskError, first_line
+from pipeline.storage.disk_space import is_full
 from pipeline.tasks import P, R, Task, TaskFunction, TaskRecord, run_task
 
 #: Read by BLAS and OpenMP libraries when they are loaded. Engines run a task a core: threads inside of tasks

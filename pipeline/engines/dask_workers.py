@@ -27,18 +27,17 @@ _SETTINGS = {
 }
 
 
-class QuietScheduler(Scheduler):
+class _WithoutServer:
+    def start_http_server(self, *args: Any, **kwargs: Any) -> None:
+        """Start none."""
+
+
+class QuietScheduler(_WithoutServer, Scheduler):
     """A scheduler without HTTP server."""
 
-    def start_http_server(self, *args: Any, **kwargs: Any) -> None:
-        """Start none."""
 
-
-class QuietWorker(Worker):
+class QuietWorker(_WithoutServer, Worker):
     """A worker without HTTP server."""
-
-    def start_http_server(self, *args: Any, **kwargs: Any) -> None:
-        """Start none."""
 
 
 @contextmanager

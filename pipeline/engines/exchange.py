@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from pipeline.engines.frames import ExchangeFrame
 from pipeline.engines.parquet import rows_per_file
-from pipeline.engines.pieces import Piece, gathered, packed, plan
+from pipeline.engines.pieces import FramePiece, concat_pieces, group_by_bytes, plan
 from pipeline.engines.relay import SortedFile
 from pipeline.engines.waves import Sizes, Waves
 from pipeline.tasks import TaskRunner
@@ -31,12 +31,7 @@ _SAMPLES = 64  # of keys, a range of sorted rows
 def write(
     runner: TaskRunner, frame: ExchangeFrame, folder: Path, schema: pa.Schema, sizes: Sizes | None = None
 ) -> list[Path]:
-    """Write Parquet files with exactly this schema; a frame without rows gives no files.
-
-    Raises
-    ------
-    InputError : if a sum is beyond int64.
-    """
+    """Write Parquet files with exactly this schema; a frame without rows gives no files."""
     sizes = sizes or SIZES
     waves = Waves(runner, folder, sizes)
     pieces = waves.pieces_of(frame, schema.names)
@@ -65,8 +60,8 @@ def write_sorted(
     sink = _table_sink(schema, sizes.rows_per_sorted_file)
     if not pieces:
         return waves.finish([])
-    if len(packed(pieces, sizes.bytes)) == 1:
-        whole = gathered(pieces, schema.names).then("sort", {"keys": list(keys)})
+    if len(group_by_bytes(pieces, sizes.bytes)) == 1:
+        whole = concat_pieces(pieces, schema.names).with_step("sort", {"keys": list(keys)})
         return waves.finish(waves.run("write", [whole], schema.names, sink))
     by_key = {"keys": list(keys), "schema": sink["schema"]}
     records = waves.run("sort", pieces, schema.names, {"sink": "sorted", **by_key})
@@ -83,7 +78,7 @@ def write_sorted(
         for first, stop in itertools.pairwise(cuts)
     ]
     merged = [
-        Piece(plan([source], schema.names), rows // ranges, sizes.bytes).then("sort", {"keys": list(keys)})
+        FramePiece(plan([source], schema.names), rows // ranges, sizes.bytes).with_step("sort", {"keys": list(keys)})
         for source in sources
     ]
     return waves.finish(waves.run("write", merged, schema.names, sink))

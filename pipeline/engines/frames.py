@@ -37,7 +37,7 @@ class Step:
 
     frame: ExchangeFrame
     verb: str
-    given: Mapping[str, Any]
+    arguments: Mapping[str, Any]
     columns: Sequence[str]
     reads: Sequence[str] = ()  # columns that the verb looks at
 
@@ -78,7 +78,7 @@ class Match:
     frame: ExchangeFrame
     table: ExchangeFrame
     verb: str
-    given: Mapping[str, Any]
+    arguments: Mapping[str, Any]
     on: Mapping[str, str]  # {column of the frame: column of the table}
     take: Mapping[str, str]  # {new column: column of the table}
     columns: Sequence[str]
@@ -86,13 +86,13 @@ class Match:
 
 def rename(frame: ExchangeFrame, columns: Mapping[str, str], constants: Mapping[str, int | str]) -> Step:
     """Columns by new name ({new: old}), and constant columns."""
-    given = {"columns": dict(columns), "constants": dict(constants)}
-    return Step(frame, "rename", given, [*columns, *constants])
+    arguments = {"columns": dict(columns), "constants": dict(constants)}
+    return Step(frame, "rename", arguments, [*columns, *constants])
 
 
-def where(frame: ExchangeFrame, verb: str, reads: Sequence[str], **given: Any) -> Step:
+def where(frame: ExchangeFrame, verb: str, reads: Sequence[str], **arguments: Any) -> Step:
     """Some rows of a frame."""
-    return Step(frame, verb, given, frame.columns, reads)
+    return Step(frame, verb, arguments, frame.columns, reads)
 
 
 def look_up(frame: ExchangeFrame, table: ExchangeFrame, on: Mapping[str, str], take: Mapping[str, str]) -> Match:
@@ -103,5 +103,5 @@ def look_up(frame: ExchangeFrame, table: ExchangeFrame, on: Mapping[str, str], t
 
 def without(frame: ExchangeFrame, table: ExchangeFrame, keys: Sequence[str]) -> Match:
     """Rows of a frame whose keys are not in a table."""
-    given = {"keys": list(keys)}
-    return Match(frame, table, "without", given, {name: name for name in keys}, {}, frame.columns)
+    arguments = {"keys": list(keys)}
+    return Match(frame, table, "without", arguments, {name: name for name in keys}, {}, frame.columns)

@@ -17,13 +17,13 @@ from pyspark.sql import functions as F  # noqa: N812  (the name everybody knows)
 
 from pipeline import storage
 from pipeline.engine import GRAPHFRAMES_HOW_TO
-from pipeline.errors import DamagedFileError
+from pipeline.errors import DamagedFileError, first_line
 
 log = logging.getLogger(__name__)
 
 #: Label propagation seldom changes much after five rounds, and GraphX keeps what every round needs in memory.
 _ROUNDS = 5
-_DONE = "done.json"
+_ANSWER = "done.json"
 
 
 def open_graphframes(session: SparkSession) -> GraphFramesTables | None:
@@ -45,15 +45,15 @@ def what_is_missing(session: SparkSession) -> str | None:
     try:
         jvm.Thread.currentThread().getContextClassLoader().loadClass("org.graphframes.GraphFramePythonAPI")
     except Exception as error:  # of py4j, around the JVM's own
-        return f"its jar is not on Spark's class path ({str(error).splitlines()[0]})"
+        return f"its jar is not on Spark's class path ({first_line(error)})"
     return None
 
 
-def _answered(folder: Path) -> list[Path]:
+def _earlier_answer(folder: Path) -> list[Path]:
     """Return the files of an answer that an earlier run got; none if there is none that is still what it was."""
     try:
-        done = storage.read_checked_json(folder / _DONE) or {"files": []}
-        files = [folder / name for name in done["files"]]
+        answer = storage.read_checked_json(folder / _ANSWER) or {"files": []}
+        files = [folder / name for name in answer["files"]]
         for file in files:
             storage.check_sealed(file)
     except DamagedFileError as error:
@@ -85,7 +85,7 @@ class GraphFramesTables:
     def _answer(
         self, edges: Sequence[Path], nodes: int, folder: Path, column: str, ask: Callable[[Any], DataFrame]
     ) -> list[Path]:
-        if files := _answered(folder):
+        if files := _earlier_answer(folder):
             return files
         from graphframes import GraphFrame
 
@@ -103,7 +103,7 @@ class GraphFramesTables:
             leftover.unlink()
         parts = sorted(folder.glob("part-*.parquet"))
         files = [storage.seal(file, f"part-{number:05d}") for number, file in enumerate(parts)]
-        storage.write_checked_json(folder / _DONE, {"files": [file.name for file in files]})
+        storage.write_checked_json(folder / _ANSWER, {"files": [file.name for file in files]})
         return files
 
     @contextlib.contextmanager

@@ -68,15 +68,7 @@ class LocalEngine:
         return sum(worker["nthreads"] for worker in self._connected().scheduler_info(-1)["workers"].values())
 
     def map_tasks(self, function: TaskFunction[P, R], tasks: Sequence[Task[P]]) -> list[TaskRecord[R]]:
-        """Run ``function`` once for each task; return their records in task order.
-
-        The first error ends the call: tasks that have not started are not run.
-
-        Raises
-        ------
-        GraphquiltError : as a task raised it.
-        TaskError : from any other error of a task, or if a task lost several workers.
-        """
+        """Run ``function`` once for each task; the first error ends the call, and no other task starts then."""
         if self._address is None and (self._workers == 1 or len(tasks) < 2):
             return [attempt(function, task) for task in tasks]
         return _run_on_dask(self._connected(), function, tasks) if tasks else []
@@ -115,12 +107,7 @@ class LocalEngine:
         return verbs.sum_by(frame, keys, sums, newest, may_overflow=may_overflow)
 
     def write(self, frame: pl.LazyFrame, folder: Path, schema: pa.Schema) -> list[Path]:
-        """Write Parquet files with exactly this schema; a frame without rows gives no files.
-
-        Raises
-        ------
-        InputError : if a sum of :meth:`sum_by` is beyond int64.
-        """
+        """Write Parquet files with exactly this schema; a frame without rows gives no files."""
         return _write(frame, folder, schema, keep_order=False)
 
     def write_sorted(self, frame: pl.LazyFrame, folder: Path, schema: pa.Schema, keys: Sequence[str]) -> list[Path]:

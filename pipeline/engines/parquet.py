@@ -76,7 +76,7 @@ class _Cut:
 
 
 @dataclass(frozen=True)
-class RowGroup:
+class ParquetRowGroup:
     """A row group of a Parquet file."""
 
     file: Path
@@ -85,7 +85,7 @@ class RowGroup:
     bytes: int  # of the wanted columns, decoded
 
 
-def row_groups(files: Sequence[Path], columns: Sequence[str]) -> Iterator[RowGroup]:
+def row_groups(files: Sequence[Path], columns: Sequence[str]) -> Iterator[ParquetRowGroup]:
     """Yield the row groups of files in order, those without rows left out."""
     wanted = set(columns)
     for file in files:
@@ -96,7 +96,7 @@ def row_groups(files: Sequence[Path], columns: Sequence[str]) -> Iterator[RowGro
             chunks = (group.column(ix) for ix in range(group.num_columns))
             size = sum(_decoded_bytes(chunk) for chunk in chunks if chunk.path_in_schema in wanted)
             if group.num_rows:
-                yield RowGroup(file, first, group.num_rows, size)
+                yield ParquetRowGroup(file, first, group.num_rows, size)
             first += group.num_rows
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from pipeline.engines.parquet import RowGroup, row_groups
+from pipeline.engines.parquet import ParquetRowGroup, row_groups
 
 
 class Sized(Protocol):
@@ -23,7 +23,7 @@ _Sized = TypeVar("_Sized", bound=Sized)
 
 
 @dataclass(frozen=True)
-class Slice:
+class BatchSlice:
     """A batch in a file of slices."""
 
     file: str
@@ -33,31 +33,31 @@ class Slice:
 
 
 @dataclass(frozen=True)
-class Piece:
+class FramePiece:
     """A plan, and bounds on its rows."""
 
     plan: Mapping[str, Any]
     rows: int
     bytes: int  # decoded
 
-    def then(self, verb: str, given: Mapping[str, Any], width: int = 0) -> Piece:
+    def with_step(self, verb: str, arguments: Mapping[str, Any], width: int = 0) -> FramePiece:
         """Return the piece with one more step, which adds ``width`` bytes to a row."""
-        steps = [*self.plan["steps"], [verb, given]]
+        steps = [*self.plan["steps"], [verb, arguments]]
         return replace(self, plan={**self.plan, "steps": steps}, bytes=self.bytes + width * self.rows)
 
 
-def pieces_of_files(files: Sequence[Path], columns: Sequence[str], most: int) -> list[Piece]:
+def pieces_of_files(files: Sequence[Path], columns: Sequence[str], most: int) -> list[FramePiece]:
     """Return pieces of up to ``most`` bytes of some columns of Parquet files, cut between row groups."""
     return [
-        Piece(plan([{"runs": _runs(pack)}], columns), sum(group.rows for group in pack), total_bytes(pack))
-        for pack in packed(list(row_groups(files, columns)), most)
+        FramePiece(plan([{"runs": _runs(pack)}], columns), sum(group.rows for group in pack), total_bytes(pack))
+        for pack in group_by_bytes(list(row_groups(files, columns)), most)
     ]
 
 
-def piece_of_slices(slices: Sequence[Slice], columns: Sequence[str]) -> Piece:
+def piece_of_slices(slices: Sequence[BatchSlice], columns: Sequence[str]) -> FramePiece:
     """Return the rows of slices as one piece."""
     source = {"slices": [[one.file, one.batch] for one in slices]}
-    return Piece(plan([source], columns), sum(one.rows for one in slices), total_bytes(slices))
+    return FramePiece(plan([source], columns), sum(one.rows for one in slices), total_bytes(slices))
 
 
 def plan(sources: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> dict[str, Any]:
@@ -65,10 +65,10 @@ def plan(sources: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> dict[s
     return {"union": list(sources), "columns": list(columns), "steps": []}
 
 
-def gathered(pieces: Sequence[Piece], columns: Sequence[str]) -> Piece:
+def concat_pieces(pieces: Sequence[FramePiece], columns: Sequence[str]) -> FramePiece:
     """Return the rows of several pieces as one."""
     rows = sum(piece.rows for piece in pieces)
-    return Piece(plan([piece.plan for piece in pieces], columns), rows, total_bytes(pieces))
+    return FramePiece(plan([piece.plan for piece in pieces], columns), rows, total_bytes(pieces))
 
 
 def total_bytes(pieces: Sequence[Sized]) -> int:
@@ -76,7 +76,7 @@ def total_bytes(pieces: Sequence[Sized]) -> int:
     return sum(piece.bytes for piece in pieces)
 
 
-def packed(pieces: Sequence[_Sized], most: int) -> list[list[_Sized]]:
+def group_by_bytes(pieces: Sequence[_Sized], most: int) -> list[list[_Sized]]:
     """Put neighbours together up to so many bytes."""
     packs: list[list[_Sized]] = []
     size = 0
@@ -89,7 +89,7 @@ def packed(pieces: Sequence[_Sized], most: int) -> list[list[_Sized]]:
     return packs
 
 
-def _runs(groups: Sequence[RowGroup]) -> list[list[Any]]:
+def _runs(groups: Sequence[ParquetRowGroup]) -> list[list[Any]]:
     """Return [file, first row, rows], neighbouring row groups as one."""
     runs: list[list[Any]] = []
     for group in groups:

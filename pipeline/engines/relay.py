@@ -52,8 +52,8 @@ def relay(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
 def lazy(plan: Plan) -> pl.LazyFrame:
     """Return the frame of a plan, to be collected."""
     frame = verbs.union([_source(source) for source in plan["union"]], plan["columns"])
-    for verb, given in plan["steps"]:
-        frame = _STEPS[verb](frame, **given)
+    for verb, arguments in plan["steps"]:
+        frame = _STEPS[verb](frame, **arguments)
     return frame
 
 
@@ -74,8 +74,8 @@ def _source(source: Plan) -> pl.LazyFrame:
     return pl.concat([pl.LazyFrame(pl.from_arrow(table)) for table in tables])
 
 
-def _match(verb: Callable[..., pl.LazyFrame], frame: pl.LazyFrame, table: Plan, **given: Any) -> pl.LazyFrame:
-    return verb(frame, lazy(table), **given, in_order=True)
+def _match(verb: Callable[..., pl.LazyFrame], frame: pl.LazyFrame, table: Plan, **arguments: Any) -> pl.LazyFrame:
+    return verb(frame, lazy(table), **arguments, in_order=True)
 
 
 def _sort(frame: pl.LazyFrame, keys: Sequence[str]) -> pl.LazyFrame:

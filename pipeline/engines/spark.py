@@ -53,16 +53,11 @@ class SparkEngine:
         return self._session.sparkContext.defaultParallelism
 
     def map_tasks(self, function: TaskFunction[P, R], tasks: Sequence[Task[P]]) -> list[TaskRecord[R]]:
-        """Run ``function`` once for each task; return their records in task order.
+        """Run ``function`` once for each task.
 
         Spark runs a task again when its worker is lost or on an error that is not one of
         :mod:`pipeline.errors` (``spark.task.maxFailures``). The others finish first: they are committed, and
         are not done again.
-
-        Raises
-        ------
-        GraphquiltError : as a task raised it.
-        TaskError : from Spark's error, once a task has failed too often.
         """
         if not tasks:
             return []
@@ -117,12 +112,7 @@ class SparkEngine:
         return lazy_frames.where(frame, "where_different", [left, right], left=left, right=right)
 
     def write(self, frame: ExchangeFrame, folder: Path, schema: pa.Schema) -> list[Path]:
-        """Write Parquet files with exactly this schema; a frame without rows gives no files.
-
-        Raises
-        ------
-        InputError : if a sum of :meth:`sum_by` is beyond int64.
-        """
+        """Write Parquet files with exactly this schema; a frame without rows gives no files."""
         return exchange.write(self, frame, folder, schema)
 
     def write_sorted(self, frame: ExchangeFrame, folder: Path, schema: pa.Schema, keys: Sequence[str]) -> list[Path]:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from graphquilt.rights import describe_denial, is_denied
-from pipeline.errors import InputError
+from pipeline.errors import InputError, first_line
 from pipeline.ingest.file_formats import FORMAT_NAMES, Format
 
 WILDCARD = re.compile(r"[*?\[]")
@@ -131,8 +131,3 @@ def naming(address: str, file_format: Format) -> Iterator[None]:
             f"{address} can't be read as {FORMAT_NAMES[file_format]}: {first_line(error)}. "
             f"{advice}, or leave it out by naming the others with a glob."
         ) from error
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, or its class."""
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(". ")

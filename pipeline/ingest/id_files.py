@@ -16,13 +16,7 @@ from pipeline.ingest.sources import list_sources
 from pipeline.ingest.text.formats import BY_NAME, TextFormat
 
 
-def read_id_file(
-    path: Path | str,
-    types: Mapping[str, pa.DataType],
-    needed: Collection[str],
-    key: str,
-    text: TextFormat = BY_NAME,
-) -> pa.Table:
+def read_id_file(path: Path | str, types: Mapping[str, pa.DataType], needed: Collection[str], key: str) -> pa.Table:
     """Return the columns of a file that ``types`` names, in its order; a file may lack some.
 
     Parameters
@@ -35,7 +29,7 @@ def read_id_file(
     InputError : it can't be read or cast, lacks a column, or has a row that can't be read.
     """
     pieces = [piece for task in split_tasks(list_sources(str(path), key=key)) for piece in task.pieces]
-    return read_id_pieces(pieces, types, needed, key, text)
+    return read_id_pieces(pieces, types, needed, key, BY_NAME)
 
 
 def read_id_pieces(

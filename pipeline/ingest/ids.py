@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import InputError
 from pipeline.ingest.odd_ids import codes_of, may_have_blanks, wide_blanks
-from pipeline.ingest.rejected import Verdict, Verdicts, is_missing, is_text
+from pipeline.ingest.rejected import RowVerdict, Verdicts, is_missing, is_text, mask_of
 from pipeline.kernels.id_texts import BLANK, WITH_NUL
 
 #: 4,096 characters of four bytes. Longer ones are rejected: they are some other column's text.
@@ -79,19 +79,19 @@ def judge_ids(ends: Sequence[pa.Array], verdicts: Verdicts) -> None:
     """Give verdicts on ids that are missing or blank, then on those too long, not UTF-8, or with a NUL."""
     codes = [codes_of(ids) if pa.types.is_string(ids.type) and may_have_blanks(ids) else None for ids in ends]
     for ids, looks in zip(ends, codes, strict=True):
-        verdicts.mark(is_missing(ids), Verdict.NULL_ID)
-        verdicts.mark(None if looks is None else looks == BLANK, Verdict.NULL_ID)
-        verdicts.mark(wide_blanks(ids) if pa.types.is_string(ids.type) else None, Verdict.NULL_ID)
+        verdicts.mark(is_missing(ids), RowVerdict.NULL_ID)
+        verdicts.mark(None if looks is None else looks == BLANK, RowVerdict.NULL_ID)
+        verdicts.mark(wide_blanks(ids) if pa.types.is_string(ids.type) else None, RowVerdict.NULL_ID)
     for ids, looks in zip(ends, codes, strict=True):
         if not pa.types.is_string(ids.type):
             continue
-        verdicts.mark(None if looks is None else looks == WITH_NUL, Verdict.UNREADABLE_ID)
+        verdicts.mark(None if looks is None else looks == WITH_NUL, RowVerdict.UNREADABLE_ID)
         length = pc.binary_length(ids)
         if (pc.max(length).as_py() or 0) > MAX_ID_BYTES:
-            verdicts.mark(_mask(pc.greater(length, MAX_ID_BYTES)), Verdict.UNREADABLE_ID)
+            verdicts.mark(mask_of(pc.greater(length, MAX_ID_BYTES)), RowVerdict.UNREADABLE_ID)
         broken = broken_text(ids)
         if broken is not None:
-            verdicts.mark(broken, Verdict.UNREADABLE_ID)
+            verdicts.mark(broken, RowVerdict.UNREADABLE_ID)
 
 
 def broken_text(text: pa.Array) -> NDArray[np.bool_] | None:
@@ -99,27 +99,20 @@ def broken_text(text: pa.Array) -> NDArray[np.bool_] | None:
     try:
         text.validate(full=True)
     except pa.ArrowInvalid:
-        return np.array([_is_broken(value) for value in text.cast(pa.binary()).to_pylist()])
+        values = (value or b"" for value in text.cast(pa.binary()).to_pylist())
+        return np.array([value.decode(errors="ignore").encode() != value for value in values])
     return None
-
-
-def _is_broken(value: bytes | None) -> bool:
-    try:
-        _ = (value or b"").decode()
-    except UnicodeDecodeError:
-        return True
-    return False
 
 
 def judge_self_loops(source: pa.Array, target: pa.Array, verdicts: Verdicts, keep: bool) -> int:
     """Return how many rows without a verdict have two equal ids; refuse them unless ``keep``."""
     if source.type != target.type:
         source, target = pc.cast(source, pa.string()), pc.cast(target, pa.string())
-    loops = _mask(pc.equal(source, target))
-    if verdicts.kept is not None:
-        loops &= verdicts.kept
+    loops = mask_of(pc.equal(source, target))
+    if verdicts.is_kept is not None:
+        loops &= verdicts.is_kept
     if not keep:
-        verdicts.mark(loops, Verdict.SELF_LOOP)
+        verdicts.mark(loops, RowVerdict.SELF_LOOP)
     return int(np.count_nonzero(loops))
 
 
@@ -169,10 +162,3 @@ def order_ends(rows: pa.RecordBatch) -> pa.RecordBatch:
     for position, ends in zip(positions, ((target, source), (source, target)), strict=True):
         rows = rows.set_column(position, rows.schema.field(position), pc.if_else(swap, *ends))
     return rows
-
-
-def _mask(condition: pa.Array) -> NDArray[np.bool_]:
-    """A boolean column as an array; null is false."""
-    filled = pc.fill_null(condition, False) if condition.null_count else condition
-    result: NDArray[np.bool_] = filled.to_numpy(zero_copy_only=False)
-    return result

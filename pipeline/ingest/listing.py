@@ -162,13 +162,9 @@ def _walk(
         linked = is_linked or entry.is_symlink()
         try:
             about_entry = entry.stat()
-        except FileNotFoundError:
+        except OSError as error:
             if not entry.is_symlink():
-                raise _VanishedError(entry.path) from None
-            about_entry = None
-        except OSError:
-            if not entry.is_symlink():
-                raise
+                raise _VanishedError(entry.path) if isinstance(error, FileNotFoundError) else error from None
             about_entry = None
         if about_entry is None:
             if pattern.fullmatch(entry.path) and not _is_hidden(entry.name) and not _BESIDE.fullmatch(entry.name):

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pipeline.ingest.rejected import mask_of
 from pipeline.kernels import id_texts
 from pipeline.kernels.id_texts import kinds_of_ids
 
@@ -73,9 +74,7 @@ def wide_blanks(ids: pa.Array) -> NDArray[np.bool_] | None:
     """Return which texts consist of blanks, some of them beyond ASCII; None if none does. They may be no UTF-8."""
     if not _has_wide_blanks(ids):
         return None
-    is_blank = pc.fill_null(pc.match_substring_regex(ids.cast(pa.binary()), _ONLY_BLANKS), False)
-    result: NDArray[np.bool_] = is_blank.to_numpy(zero_copy_only=False)
-    return result
+    return mask_of(pc.match_substring_regex(ids.cast(pa.binary()), _ONLY_BLANKS))
 
 
 def _has_wide_blanks(ids: pa.Array) -> bool:
@@ -96,13 +95,13 @@ def odd_ids(ids: pa.Array) -> dict[str, OddIdCount]:
         return {}
     codes = codes_of(ids)
     if _has_wide_blanks(ids):
-        is_padded = pc.not_equal(pc.utf8_trim(ids, characters=_WIDE_BLANKS), ids).to_numpy(zero_copy_only=False)
+        is_padded = mask_of(pc.not_equal(pc.utf8_trim(ids, characters=_WIDE_BLANKS), ids))
         codes[is_padded & (codes == id_texts.TEXT)] = id_texts.PADDED
     counts: dict[str, OddIdCount] = {}
     words = np.flatnonzero((codes == id_texts.TEXT) & (pc.binary_length(ids).to_numpy() <= _LONGEST_WORD))
     if words.size:
         short = pc.utf8_lower(ids.take(pa.array(words))).cast(pa.binary())
-        words = words[pc.is_in(short, value_set=_WORDS).to_numpy(zero_copy_only=False)]
+        words = words[mask_of(pc.is_in(short, value_set=_WORDS))]
     if words.size:
         counts[_NULL_WORDS] = OddIdCount(int(words.size), ids[int(words[0])].as_py())  # a word is nobody's id
         codes[words] = id_texts.INTEGER  # counted
@@ -128,7 +127,7 @@ def add_odd_ids(first: OddIds, second: OddIds) -> dict[str, OddIdCount]:
     return {kind: OddIdCount(sum(one.rows for one in pair), pair[0].shape) for kind, pair in pairs.items() if pair}
 
 
-def warnings_of(end: str, odd: OddIds, kept: int) -> list[str]:
+def warnings_of(end: str, odd: OddIds, rows: int) -> list[str]:
     """Return a sentence for each kind that people should look at; ``end`` is "source" or "target"."""
     warnings = [
         f"{count.rows:,} {end} ids are {kind}, such as {count.shape!r} (9: a digit, a: a letter): {KINDS[kind]}"
@@ -136,10 +135,10 @@ def warnings_of(end: str, odd: OddIds, kept: int) -> list[str]:
         if kind != TEXT
     ]
     texts = sum(count.rows for count in odd.values())
-    if 0 < texts <= kept // 2:  # more are no slip: that is what the ids look like
+    if 0 < texts <= rows // 2:  # more are no slip: that is what the ids look like
         shape = next(iter(odd.values())).shape
         warnings.append(
-            f"{texts:,} of {kept:,} {end} ids are no canonical integers, such as {shape!r}: all ids of the "
+            f"{texts:,} of {rows:,} {end} ids are no canonical integers, such as {shape!r}: all ids of the "
             "run are text, and node_id is a string"
         )
     return warnings

@@ -25,7 +25,7 @@ from pipeline.ingest.pieces import FilePiece, ParseTask
 from pipeline.ingest.raw_batch import RawBatch
 from pipeline.ingest.readers import read
 from pipeline.ingest.reasons import examples_of
-from pipeline.ingest.rejected import REASONS, VALUES, Verdict, Verdicts, rejected_lines, rejected_rows
+from pipeline.ingest.rejected import REASONS, VALUES, RowVerdict, Verdicts, rejected_lines, rejected_rows
 from pipeline.ingest.text.formats import TextFormat
 from pipeline.ingest.timestamps import TimeForm, Unit, microseconds
 from pipeline.ingest.weights import ONE, judge_events, judge_weights, weight_total
@@ -98,10 +98,6 @@ def parse(task: ParseTask, rules: ParseRules) -> Iterator[CheckedRows]:
     (:func:`pipeline.ingest.ids.to_string_ids` brings the earlier ones along). Ends are as in the input: a
     plain graph's are ordered once the id type of the run is decided, by
     :func:`pipeline.ingest.ids.order_ends`.
-
-    Raises
-    ------
-    InputError : a file that can't be read, a missing column, a column of a type that can't hold its values.
     """
     as_text = False
     for piece in task.pieces:
@@ -121,9 +117,9 @@ def newest_timestamp(task: ParseTask, rules: ParseRules) -> Counts:
     for piece in task.pieces:
         for raw in read(piece, {"timestamp": rules.timestamp or ""}, rules.text):
             verdicts = Verdicts(len(raw.rows))
-            verdicts.mark(raw.is_header, Verdict.REPEATED_HEADER)
+            verdicts.mark(raw.is_header, RowVerdict.REPEATED_HEADER)
             ts, future = _judge_times(raw, rules, verdicts, piece)
-            counts += _counts_of(raw, verdicts, rules, piece, future=future, newest_us=_newest(ts, verdicts.kept))
+            counts += _counts_of(raw, verdicts, rules, piece, future=future, newest_us=_newest(ts, verdicts.is_kept))
     return counts
 
 
@@ -135,16 +131,16 @@ def _judge_times(
     future = 0
     if rules.future_us is not None and len(ts) and ts.max() >= rules.future_us:
         is_future = ts >= rules.future_us
-        future = int(np.count_nonzero(is_future if verdicts.kept is None else is_future & verdicts.kept))
+        future = int(np.count_nonzero(is_future if verdicts.is_kept is None else is_future & verdicts.is_kept))
     if rules.end_us is not None:
-        verdicts.mark(ts >= rules.end_us, Verdict.LATE)
+        verdicts.mark(ts >= rules.end_us, RowVerdict.LATE)
     if rules.start_us is not None:
-        verdicts.mark(ts < rules.start_us, Verdict.EARLY)
+        verdicts.mark(ts < rules.start_us, RowVerdict.EARLY)
     return ts, future
 
 
-def _newest(ts: NDArray[np.int64], kept: NDArray[np.bool_] | None) -> int | None:
-    ts = ts if kept is None else ts[kept]
+def _newest(ts: NDArray[np.int64], is_kept: NDArray[np.bool_] | None) -> int | None:
+    ts = ts if is_kept is None else ts[is_kept]
     return int(ts.max()) if len(ts) else None
 
 
@@ -152,14 +148,14 @@ def _counts_of(raw: RawBatch, verdicts: Verdicts, rules: ParseRules, piece: File
     """Return what became of a batch's rows."""
     rows = verdicts.counts()
     if raw.broken:
-        rows[Verdict.UNREADABLE_LINE] = rows.get(Verdict.UNREADABLE_LINE, 0) + len(raw.broken)
+        rows[RowVerdict.UNREADABLE_LINE] = rows.get(RowVerdict.UNREADABLE_LINE, 0) + len(raw.broken)
     examples = examples_of(raw, verdicts, piece.relative, rules.time_form)
     return Counts(
         read=len(raw.rows) + len(raw.broken),
-        kept=rows.get(Verdict.KEPT, 0),
-        late=rows.get(Verdict.LATE, 0),
-        early=rows.get(Verdict.EARLY, 0),
-        rejected={REASONS[verdict]: rows[verdict] for verdict in Verdict if verdict in rows and verdict in REASONS},
+        kept=rows.get(RowVerdict.KEPT, 0),
+        late=rows.get(RowVerdict.LATE, 0),
+        early=rows.get(RowVerdict.EARLY, 0),
+        rejected={REASONS[verdict]: rows[verdict] for verdict in RowVerdict if verdict in rows and verdict in REASONS},
         examples={REASONS.get(verdict, "late"): words for verdict, words in examples.items()},
         **others,
     )
@@ -168,21 +164,21 @@ def _counts_of(raw: RawBatch, verdicts: Verdicts, rules: ParseRules, piece: File
 def check(raw: RawBatch, rules: ParseRules, piece: FilePiece, as_text: bool) -> CheckedRows:
     """Judge the rows of a batch; ``as_text`` asks for string ids whatever they are."""
     verdicts = Verdicts(len(raw.rows))
-    verdicts.mark(raw.is_header, Verdict.REPEATED_HEADER)
+    verdicts.mark(raw.is_header, RowVerdict.REPEATED_HEADER)
     ts, future = _judge_times(raw, rules, verdicts, piece) if rules.timestamp is not None else (None, 0)
-    verdicts.mark(raw.wrong_type, Verdict.WRONG_TYPE)
+    verdicts.mark(raw.wrong_type, RowVerdict.WRONG_TYPE)
     source = ids_of(raw.values["source"], rules.source, piece.address)
     target = ids_of(raw.values["target"], rules.target, piece.address)
     judge_ids((source, target), verdicts)
     units = _judge_weights(raw, rules, verdicts, piece)
     loops = judge_self_loops(source, target, verdicts, rules.keeps_self_loops) if rules.is_plain else 0
 
-    kept = verdicts.kept
-    if kept is not None:
-        mask = pa.array(kept)
+    is_kept = verdicts.is_kept
+    if is_kept is not None:
+        mask = pa.array(is_kept)
         source, target = source.filter(mask), target.filter(mask)
-        units = None if units is None else units[kept]
-        ts = None if ts is None else ts[kept]
+        units = None if units is None else units[is_kept]
+        ts = None if ts is None else ts[is_kept]
     source, target = one_type(source, target, as_text)
     units = _decay(units, ts, rules, piece)
     rows = _edge_rows(source, target, units, ts)

@@ -46,8 +46,7 @@ def read(piece: FilePiece, columns: Mapping[str, str], text: TextFormat = BY_NAM
     """
     of_path = {role: piece.folder_values[name] for role, name in columns.items() if name in piece.folder_values}
     inside = {role: name for role, name in columns.items() if role not in of_path}
-    reader = {"parquet": _read_parquet, "csv": _read_csv, "json": read_json}[piece.format]
-    for batch in (reader if piece.snapshot is None else _read_lake)(piece, inside, text):
+    for batch in _read_raw(piece, inside, text):
         n = len(batch.rows)
         batch.values = {role: to_plain(values) for role, values in batch.values.items()}
         for role, value in of_path.items():
@@ -55,6 +54,14 @@ def read(piece: FilePiece, columns: Mapping[str, str], text: TextFormat = BY_NAM
         if text.null_values:
             batch.values = {role: _without(values, text.null_values) for role, values in batch.values.items()}
         yield batch
+
+
+def _read_raw(piece: FilePiece, columns: Mapping[str, str], text: TextFormat) -> Iterator[RawBatch]:
+    if piece.snapshot is not None:
+        return _read_lake(piece, columns)
+    if piece.format == "csv":
+        return CsvFile(piece, text).rows(columns)
+    return read_json(piece, columns, text) if piece.format == "json" else _read_parquet(piece, columns)
 
 
 def column_names(piece: FilePiece, text: TextFormat) -> list[str]:
@@ -65,7 +72,7 @@ def column_names(piece: FilePiece, text: TextFormat) -> list[str]:
     InputError : a file that can't be read.
     """
     if piece.snapshot is not None:
-        return tables.columns_of(piece.snapshot)
+        return list(tables.open_snapshot(piece.snapshot).columns)
     if piece.format == "csv":
         return CsvFile(piece, text).names or []
     if piece.format == "json":
@@ -117,11 +124,7 @@ def _number_of(text: str, kind: pa.DataType) -> Iterator[Any]:
         return
 
 
-def _read_csv(piece: FilePiece, columns: Mapping[str, str], text: TextFormat) -> Iterator[RawBatch]:
-    return CsvFile(piece, text).rows(columns)
-
-
-def _read_parquet(piece: FilePiece, columns: Mapping[str, str], text: TextFormat) -> Iterator[RawBatch]:  # noqa: ARG001
+def _read_parquet(piece: FilePiece, columns: Mapping[str, str]) -> Iterator[RawBatch]:
     with _parquet_file(piece) as file:
         refuse_missing(piece, columns, file.schema_arrow.names)
         for rows, batch in _batches(piece, file, list(dict.fromkeys(columns.values()))):
@@ -146,12 +149,7 @@ def _parquet_file(piece: FilePiece) -> pq.ParquetFile:
 def _batches(
     piece: FilePiece, file: pq.ParquetFile, names: Sequence[str]
 ) -> Iterator[tuple[NDArray[np.int64], pa.RecordBatch]]:
-    """Yield columns of a piece's row groups, with the numbers of the rows in the file.
-
-    Raises
-    ------
-    InputError : damage, or fewer or more rows than the footer says.
-    """
+    """Yield columns of a piece's row groups, with the numbers of the rows in the file."""
     groups = range(*(piece.row_groups or (0, file.num_row_groups)))
     batches = file.iter_batches(_batch_rows(file, groups, names), list(groups), names, use_threads=False)
     row = piece.first_row
@@ -171,15 +169,15 @@ def _batches(
         )
 
 
-def _read_lake(piece: FilePiece, columns: Mapping[str, str], text: TextFormat) -> Iterator[RawBatch]:  # noqa: ARG001
+def _read_lake(piece: FilePiece, columns: Mapping[str, str]) -> Iterator[RawBatch]:
     """Read a file of a lake table as the table has it: its columns, without the rows that were deleted."""
     snapshot = piece.snapshot
-    if snapshot is None:
-        raise ValueError(f"{piece.address} is of no lake table")
-    refuse_missing(piece, columns, tables.columns_of(snapshot))
+    assert snapshot is not None  # of which the piece is a file
+    version = tables.open_snapshot(snapshot)
+    refuse_missing(piece, columns, version.columns)
     names = list(dict.fromkeys(columns.values()))
     batches = (
-        _read_delta(piece, tables.delta_file(snapshot, piece.relative), names)
+        _read_delta(piece, version.views[piece.relative], names)
         if snapshot.kind == "Delta"
         else tables.read_iceberg(snapshot, piece.relative, names)
     )

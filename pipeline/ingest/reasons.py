@@ -7,29 +7,29 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.ingest.raw_batch import RawBatch
-from pipeline.ingest.rejected import Verdict, Verdicts, is_text, shortened, to_text
+from pipeline.ingest.rejected import RowVerdict, Verdicts, is_text, shortened, to_text
 from pipeline.ingest.timestamps import TimeForm, reading_of
 
 #: The field of a reason, where its value may be shown.
 _FIELD = {
-    **dict.fromkeys((Verdict.UNREADABLE_TIMESTAMP, Verdict.TIMESTAMP_OUT_OF_RANGE, Verdict.LATE), "timestamp"),
-    Verdict.UNKNOWN_EVENT: "event",
-    **dict.fromkeys((Verdict.UNREADABLE_WEIGHT, Verdict.WEIGHT_NOT_FINITE), "weight"),
-    **dict.fromkeys((Verdict.WEIGHT_NOT_POSITIVE, Verdict.WEIGHT_OUT_OF_RANGE), "weight"),
+    **dict.fromkeys((RowVerdict.UNREADABLE_TIMESTAMP, RowVerdict.TIMESTAMP_OUT_OF_RANGE, RowVerdict.LATE), "timestamp"),
+    RowVerdict.UNKNOWN_EVENT: "event",
+    **dict.fromkeys((RowVerdict.UNREADABLE_WEIGHT, RowVerdict.WEIGHT_NOT_FINITE), "weight"),
+    **dict.fromkeys((RowVerdict.WEIGHT_NOT_POSITIVE, RowVerdict.WEIGHT_OUT_OF_RANGE), "weight"),
 }
 _TRIED = 100  # rows of one reason, in search of one that says which unit was meant
 
 
-def examples_of(raw: RawBatch, verdicts: Verdicts, file: str, form: TimeForm) -> dict[Verdict, str]:
+def examples_of(raw: RawBatch, verdicts: Verdicts, file: str, form: TimeForm) -> dict[RowVerdict, str]:
     """Return an example by verdict: what one row holds, and which row of which file it is."""
-    examples: dict[Verdict, str] = {}
-    for verdict in Verdict if verdicts.codes is not None else ():
+    examples: dict[RowVerdict, str] = {}
+    for verdict in RowVerdict if verdicts.codes is not None else ():
         at = np.flatnonzero(verdicts.codes == verdict)
-        if verdict != Verdict.KEPT and verdict != Verdict.EARLY and len(at):
+        if verdict != RowVerdict.KEPT and verdict != RowVerdict.EARLY and len(at):
             position, words = _example(raw, verdict, at, form)
             examples[verdict] = f"{words} (row {raw.rows[position]} of {file})"
     if raw.broken:
-        examples[Verdict.UNREADABLE_LINE] = about_line(raw, file)
+        examples[RowVerdict.UNREADABLE_LINE] = about_line(raw, file)
     return examples
 
 
@@ -39,7 +39,7 @@ def about_line(raw: RawBatch, file: str) -> str:
     return f"{line.why}, {len(line.text):,} characters (row {line.row} of {file})"
 
 
-def _example(raw: RawBatch, verdict: Verdict, at: NDArray[np.int64], form: TimeForm) -> tuple[int, str]:
+def _example(raw: RawBatch, verdict: RowVerdict, at: NDArray[np.int64], form: TimeForm) -> tuple[int, str]:
     role = _FIELD.get(verdict)
     if role is None or role not in raw.values:
         return int(at[0]), _about_ids(raw, verdict, int(at[0]))
@@ -49,11 +49,11 @@ def _example(raw: RawBatch, verdict: Verdict, at: NDArray[np.int64], form: TimeF
     return next((one for one in readings if " in '" in one[1]), readings[0])
 
 
-def _about_ids(raw: RawBatch, verdict: Verdict, position: int) -> str:
+def _about_ids(raw: RawBatch, verdict: RowVerdict, position: int) -> str:
     """Describe a row whose offending value is an id, by kind and size only."""
     ends = [role for role in ("source", "target") if role in raw.values]
     shapes = {role: kind_and_size(raw.values[role].slice(position, 1)) for role in ends}
-    if verdict == Verdict.SELF_LOOP:
+    if verdict == RowVerdict.SELF_LOOP:
         return f"both ends are one id, {shapes.get('source')}"
     return ", ".join(f"{role}: {shape}" for role, shape in shapes.items()) or "empty"
 

@@ -16,7 +16,7 @@ from schemas.tables import REJECTED
 VALUES = ("source", "target", "weight", "event", "timestamp")
 
 
-class Verdict(IntEnum):
+class RowVerdict(IntEnum):
     """What becomes of a row, as one byte. The first verdict that applies counts, in this order."""
 
     KEPT = 0
@@ -52,37 +52,37 @@ _WEIGHTS = "numbers above 0, at most 1,048,576, as 1.5 or 2e-3; not 1,5"
 _KINDS = "the kinds under [input.event_weights]"
 
 #: By verdict: the reason in the rejected table, and which values would be accepted.
-_REJECTIONS: Mapping[Verdict, tuple[str, str]] = {
-    Verdict.UNREADABLE_LINE: (
+_REJECTIONS: Mapping[RowVerdict, tuple[str, str]] = {
+    RowVerdict.UNREADABLE_LINE: (
         "unreadable line",
         "lines of as many columns as the header, quotes in values doubled; of JSON, one object each",
     ),
-    Verdict.NULL_TIMESTAMP: ("null timestamp", _TIMES),
-    Verdict.UNREADABLE_TIMESTAMP: ("unreadable timestamp", _TIMES),
-    Verdict.TIMESTAMP_OUT_OF_RANGE: ("timestamp out of range", "times from 1990 to 2100"),
-    Verdict.WRONG_TYPE: ("wrong type", "ids as text or integers, other values as text or numbers"),
-    Verdict.NULL_ID: ("null id", "an id at both ends, and not of blanks alone"),
-    Verdict.UNREADABLE_ID: (
+    RowVerdict.NULL_TIMESTAMP: ("null timestamp", _TIMES),
+    RowVerdict.UNREADABLE_TIMESTAMP: ("unreadable timestamp", _TIMES),
+    RowVerdict.TIMESTAMP_OUT_OF_RANGE: ("timestamp out of range", "times from 1990 to 2100"),
+    RowVerdict.WRONG_TYPE: ("wrong type", "ids as text or integers, other values as text or numbers"),
+    RowVerdict.NULL_ID: ("null id", "an id at both ends, and not of blanks alone"),
+    RowVerdict.UNREADABLE_ID: (
         "unreadable id",
         "ids of characters in input.encoding, without NULs, of at most 16,384 bytes",
     ),
-    Verdict.NULL_EVENT: ("null event", _KINDS),
-    Verdict.UNKNOWN_EVENT: ("unknown event", _KINDS),
-    Verdict.NULL_WEIGHT: ("null weight", _WEIGHTS),
-    Verdict.UNREADABLE_WEIGHT: ("unreadable weight", _WEIGHTS),
-    Verdict.WEIGHT_NOT_FINITE: ("non-finite weight", _WEIGHTS),
-    Verdict.WEIGHT_NOT_POSITIVE: ("non-positive weight", _WEIGHTS),
-    Verdict.WEIGHT_OUT_OF_RANGE: ("weight out of range", _WEIGHTS),
-    Verdict.SELF_LOOP: ("self loop", "two different ids, or input.self_loops = 'keep'"),
-    Verdict.UNREADABLE_NUMBER: ("unreadable number", "numbers"),
-    Verdict.NUMBER_NOT_FINITE: ("non-finite number", "finite numbers"),
-    Verdict.UNREADABLE_VALUE: ("unreadable value", "values in UTF-8, of at most some KiB"),
-    Verdict.CONFLICT: ("same id with other values", "one row a node, or rows that are equal"),
-    Verdict.REPEATED_HEADER: ("repeated header", "one header, at the top of a file"),
+    RowVerdict.NULL_EVENT: ("null event", _KINDS),
+    RowVerdict.UNKNOWN_EVENT: ("unknown event", _KINDS),
+    RowVerdict.NULL_WEIGHT: ("null weight", _WEIGHTS),
+    RowVerdict.UNREADABLE_WEIGHT: ("unreadable weight", _WEIGHTS),
+    RowVerdict.WEIGHT_NOT_FINITE: ("non-finite weight", _WEIGHTS),
+    RowVerdict.WEIGHT_NOT_POSITIVE: ("non-positive weight", _WEIGHTS),
+    RowVerdict.WEIGHT_OUT_OF_RANGE: ("weight out of range", _WEIGHTS),
+    RowVerdict.SELF_LOOP: ("self loop", "two different ids, or input.self_loops = 'keep'"),
+    RowVerdict.UNREADABLE_NUMBER: ("unreadable number", "numbers"),
+    RowVerdict.NUMBER_NOT_FINITE: ("non-finite number", "finite numbers"),
+    RowVerdict.UNREADABLE_VALUE: ("unreadable value", "values in UTF-8, of at most some KiB"),
+    RowVerdict.CONFLICT: ("same id with other values", "one row a node, or rows that are equal"),
+    RowVerdict.REPEATED_HEADER: ("repeated header", "one header, at the top of a file"),
 }
-REASONS: Mapping[Verdict, str] = {verdict: reason for verdict, (reason, _) in _REJECTIONS.items()}
+REASONS: Mapping[RowVerdict, str] = {verdict: reason for verdict, (reason, _) in _REJECTIONS.items()}
 ACCEPTED: Mapping[str, str] = dict(_REJECTIONS.values())
-_REASON_OF = np.array([REASONS.get(verdict, "") for verdict in Verdict], dtype=object)
+_REASON_OF = np.array([REASONS.get(verdict, "") for verdict in RowVerdict], dtype=object)
 
 
 class Verdicts:
@@ -92,25 +92,25 @@ class Verdicts:
         self._rows = rows
         self.codes: NDArray[np.uint8] | None = None
 
-    def mark(self, rows: NDArray[np.bool_] | None, verdict: Verdict) -> None:
+    def mark(self, rows: NDArray[np.bool_] | None, verdict: RowVerdict) -> None:
         """Give a verdict to the rows of a mask that have none yet."""
         if rows is None or not rows.any():
             return
         if self.codes is None:
             self.codes = np.zeros(self._rows, np.uint8)
-        self.codes[rows & (self.codes == Verdict.KEPT)] = verdict
+        self.codes[rows & (self.codes == RowVerdict.KEPT)] = verdict
 
     @property
-    def kept(self) -> NDArray[np.bool_] | None:
+    def is_kept(self) -> NDArray[np.bool_] | None:
         """The rows without a verdict; None if that is all of them."""
-        return None if self.codes is None else self.codes == Verdict.KEPT
+        return None if self.codes is None else self.codes == RowVerdict.KEPT
 
-    def counts(self) -> dict[Verdict, int]:
+    def counts(self) -> dict[RowVerdict, int]:
         """Return the number of rows of each verdict that occurs."""
         if self.codes is None:
-            return {Verdict.KEPT: self._rows} if self._rows else {}
-        counts = np.bincount(self.codes, minlength=len(Verdict))
-        return {verdict: int(counts[verdict]) for verdict in Verdict if counts[verdict]}
+            return {RowVerdict.KEPT: self._rows} if self._rows else {}
+        counts = np.bincount(self.codes, minlength=len(RowVerdict))
+        return {verdict: int(counts[verdict]) for verdict in RowVerdict if counts[verdict]}
 
 
 def shortened(text: str, most: int = 40) -> str:
@@ -129,7 +129,13 @@ def is_missing(column: pa.Array) -> NDArray[np.bool_] | None:
         absent = pc.or_kleene(absent, pc.equal(pc.binary_length(column), 0))
     elif not column.null_count:
         return None
-    result: NDArray[np.bool_] = absent.to_numpy(zero_copy_only=False)
+    return mask_of(absent)
+
+
+def mask_of(condition: pa.Array) -> NDArray[np.bool_]:
+    """Return a boolean column as an array; null is false."""
+    filled = pc.fill_null(condition, False) if condition.null_count else condition
+    result: NDArray[np.bool_] = filled.to_numpy(zero_copy_only=False)
     return result
 
 
@@ -157,12 +163,12 @@ def rejected_rows(
 
 def rejected_lines(file: str, rows: Sequence[int], lines: Sequence[str]) -> pa.RecordBatch:
     """Return lines that could not be split into columns; each stands whole in ``source``."""
-    reasons = pa.array([REASONS[Verdict.UNREADABLE_LINE]] * len(rows), pa.string())
+    reasons = pa.repeat(REASONS[RowVerdict.UNREADABLE_LINE], len(rows))
     return _batch(file, np.array(rows, np.int64), {"source": pa.array(lines, pa.string())}, reasons)
 
 
 def _batch(file: str, rows: NDArray[np.int64], values: Mapping[str, pa.Array], reasons: pa.Array) -> pa.RecordBatch:
-    columns = {"file": pa.array([file] * len(rows), pa.string()), "row": pa.array(rows), "reason": reasons}
+    columns = {"file": pa.repeat(file, len(rows)), "row": pa.array(rows), "reason": reasons}
     columns["accepted"] = pa.array([ACCEPTED[reason] for reason in reasons.to_pylist()], pa.string())
     empty = pa.nulls(len(rows), pa.string())
     return pa.RecordBatch.from_arrays(
@@ -178,15 +184,7 @@ def to_text(values: pa.Array) -> pa.Array:
         text = pc.cast(values, pa.string())
         text.validate(full=True)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        return pa.array([_text(value) for value in _python_values(values)], pa.string())
+        raw = (values.cast(pa.binary()) if is_text(values.type) else values).to_pylist()
+        texts = (value.decode(errors="replace") if isinstance(value, bytes) else value for value in raw)
+        return pa.array([None if value is None else str(value) for value in texts], pa.string())
     return text
-
-
-def _python_values(values: pa.Array) -> list[object]:
-    return (values.cast(pa.binary()) if is_text(values.type) else values).to_pylist()
-
-
-def _text(value: object) -> str | None:
-    if value is None:
-        return None
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

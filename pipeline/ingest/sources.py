@@ -12,8 +12,8 @@ from types import MappingProxyType
 import pyarrow.fs as pafs
 
 from graphquilt.rights import describe_denial, is_denied
-from pipeline.errors import ConfigError, InputError
-from pipeline.ingest.addresses import address_on, filesystem_of, first_line, naming, path_in
+from pipeline.errors import ConfigError, InputError, first_line
+from pipeline.ingest.addresses import address_on, filesystem_of, naming, path_in
 from pipeline.ingest.file_formats import FORMAT_NAMES, KNOWN_ENDINGS, Format, format_of
 from pipeline.ingest.lake import tables
 from pipeline.ingest.lake.folders import LakeFolder, hudi_error, metadata_file, named_table
@@ -21,7 +21,7 @@ from pipeline.ingest.lake.snapshot import Snapshot
 from pipeline.ingest.listing import ListedFile, Listing, describe_files, list_files
 
 #: State of a file when it was hashed (``SourceFile.looks``), and the sha256 of its bytes.
-SeenFile = tuple[Sequence[int | None], str]
+FileState = tuple[Sequence[int | None], str]
 
 _DIGEST_CHUNK = 4 * 2**20
 SETTLING_NS = 2_000_000_000
@@ -118,12 +118,7 @@ def join_names(names: Sequence[str], most: int = 5) -> str:
 
 
 def _the_table(path: str, listing: Listing) -> LakeFolder | None:
-    """Return the one lake table that a glob comes to, None for files that are none's.
-
-    Raises
-    ------
-    InputError : the path names a part of a table, several tables, or a table among other files.
-    """
+    """Return the one lake table that a glob comes to, None for files that are none's."""
     tables = listing.tables
     if not tables:
         return None
@@ -139,12 +134,7 @@ def _the_table(path: str, listing: Listing) -> LakeFolder | None:
 def _files_of_table(
     filesystem: pafs.FileSystem, path: str, table: LakeFolder, snapshots: Mapping[str, Snapshot]
 ) -> list[SourceFile]:
-    """Return the data files of a lake table's snapshot.
-
-    Raises
-    ------
-    InputError : a table that can't be read, is empty, or whose files are gone.
-    """
+    """Return the data files of a lake table's snapshot."""
     address = address_on(filesystem, path, table.root)
     if table.kind == "Hudi":
         raise hudi_error(address)
@@ -154,7 +144,7 @@ def _files_of_table(
         if table.kind == "Iceberg":
             metadata = address_on(filesystem, path, table.metadata or metadata_file(filesystem, table.root))
         snapshot = tables.newest_snapshot(table.kind, address, metadata)
-    files = tables.files_of(snapshot)
+    files = tables.open_snapshot(snapshot).files
     where = f"the {table.kind} table {address}, version {snapshot.version},"
     if not files:
         raise InputError(f"{where} has no rows; check the path, or write to the table first")
@@ -224,20 +214,20 @@ def digest(source: SourceFile) -> str:
     return total.hexdigest()
 
 
-def select_unchanged(sources: Iterable[SourceFile], seen: Mapping[str, SeenFile]) -> list[SourceFile]:
-    """Return the files that are in ``seen``, by address: files that came later belong to the next run.
+def select_unchanged(sources: Iterable[SourceFile], states: Mapping[str, FileState]) -> list[SourceFile]:
+    """Return the files that have a state, by address: files that came later belong to the next run.
 
-    An empty ``seen`` stands for all files.
+    No states at all stand for all files.
 
     Raises
     ------
-    InputError : a file that was seen has other bytes now. Who reads a file says that it is gone.
+    InputError : a file has other bytes than when it was hashed. Who reads a file says that it is gone.
     """
-    if not seen:
+    if not states:
         return list(sources)
-    same = [source for source in sources if source.address in seen]
+    same = [source for source in sources if source.address in states]
     for source in same:
-        looks, sha256 = seen[source.address]
+        looks, sha256 = states[source.address]
         if source.looks != list(looks) and digest(source) != sha256:  # a new link or owner changes no byte
             raise InputError(
                 f"{source.address} was written to while it was read: part of the rows would be old, part new, and "

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from pipeline.config.time_layout import time_layout
 from pipeline.errors import InputError
-from pipeline.ingest.rejected import Verdict, Verdicts, is_missing, is_text, shortened
+from pipeline.ingest.rejected import RowVerdict, Verdicts, is_missing, is_text, shortened
 from pipeline.ingest.written_times import NUMBER, read_decimals, read_integers, read_iso, read_layout, written_forms
 
 Unit = Literal["s", "ms", "us", "ns"]
@@ -54,7 +54,7 @@ def microseconds(column: pa.Array, form: TimeForm, verdicts: Verdicts, name: str
     InputError : numbers without a unit, or a type that is no time, naming the column and what to write.
     """
     kind = column.type
-    verdicts.mark(is_missing(column), Verdict.NULL_TIMESTAMP)
+    verdicts.mark(is_missing(column), RowVerdict.NULL_TIMESTAMP)
     if pa.types.is_null(kind):
         return np.zeros(len(column), np.int64)
     if pa.types.is_timestamp(kind):
@@ -64,7 +64,7 @@ def microseconds(column: pa.Array, form: TimeForm, verdicts: Verdicts, name: str
     if pa.types.is_date64(kind):
         return _scaled(_integers(column, pa.int64()), "ms", verdicts)
     if form.layout and pa.types.is_float64(kind):  # integers that once stood beside a null
-        verdicts.mark(np.isnan(column.fill_null(0).to_numpy()), Verdict.NULL_TIMESTAMP)
+        verdicts.mark(np.isnan(column.fill_null(0).to_numpy()), RowVerdict.NULL_TIMESTAMP)
         column, kind = _whole_numbers(column), pa.int64()
     if pa.types.is_decimal(kind) or (form.layout and pa.types.is_integer(kind)):  # 20240131 is a date in some layout
         return _from_text(pc.cast(column, pa.string()), form, verdicts, name, where)
@@ -184,17 +184,17 @@ def _in_microseconds(value: NDArray[np.int64], unit: str) -> NDArray[np.int64]:
 
 
 def _scaled(value: NDArray[np.int64], unit: str, verdicts: Verdicts) -> NDArray[np.int64]:
-    verdicts.mark(_outside(value, unit), Verdict.TIMESTAMP_OUT_OF_RANGE)
+    verdicts.mark(_outside(value, unit), RowVerdict.TIMESTAMP_OUT_OF_RANGE)
     return _in_microseconds(value, unit)
 
 
 def _from_doubles(column: pa.Array, unit: Unit, verdicts: Verdicts) -> NDArray[np.int64]:
     value = column.fill_null(np.nan).to_numpy()
-    verdicts.mark(np.isnan(value), Verdict.NULL_TIMESTAMP)  # what pandas makes of null
-    verdicts.mark(np.isinf(value), Verdict.UNREADABLE_TIMESTAMP)
+    verdicts.mark(np.isnan(value), RowVerdict.NULL_TIMESTAMP)  # what pandas makes of null
+    verdicts.mark(np.isinf(value), RowVerdict.UNREADABLE_TIMESTAMP)
     first, end = _bounds(unit)
     is_inside = (value >= first) & (value < end)
-    verdicts.mark(~is_inside, Verdict.TIMESTAMP_OUT_OF_RANGE)
+    verdicts.mark(~is_inside, RowVerdict.TIMESTAMP_OUT_OF_RANGE)
     value = np.where(is_inside, value, first)
     whole = np.floor(value)
     # Integers from here on: a product of doubles could round up, into the next second or day.
@@ -212,12 +212,12 @@ def _from_text(text: pa.Array, form: TimeForm, verdicts: Verdicts, name: str, wh
         if "." not in form.layout:  # 20240131.0: an integer that once stood beside a null
             text = pc.replace_substring_regex(text, r"^(\d+)\.0+$", r"\1")
         result, is_read = read_layout(text, time_layout(form.layout))
-        verdicts.mark(~is_read, Verdict.UNREADABLE_TIMESTAMP)
+        verdicts.mark(~is_read, RowVerdict.UNREADABLE_TIMESTAMP)
         return _scaled(result, "us", verdicts)
     forms = written_forms(text)
     is_number = forms[read_integers] | forms[read_decimals]
     if form.unit is None and is_number.any():
-        if verdicts.kept is None or is_number[verdicts.kept].all():  # all rows that have a timestamp
+        if verdicts.is_kept is None or is_number[verdicts.is_kept].all():  # all rows that have a timestamp
             raise InputError(_unit_needed(name, where, "numbers as text", text[int(is_number.argmax())]))
         forms = {read_iso: forms[read_iso]}
     result = np.zeros(len(text), np.int64)
@@ -228,6 +228,6 @@ def _from_text(text: pa.Array, form: TimeForm, verdicts: Verdicts, name: str, wh
             result[rows], is_read[rows] = _in_microseconds(value, unit), True
             if (outside := _outside(value, unit)) is not None:
                 is_outside[rows] = outside
-    verdicts.mark(~is_read, Verdict.UNREADABLE_TIMESTAMP)  # after the nulls, which have their verdict
-    verdicts.mark(is_outside, Verdict.TIMESTAMP_OUT_OF_RANGE)
+    verdicts.mark(~is_read, RowVerdict.UNREADABLE_TIMESTAMP)  # after the nulls, which have their verdict
+    verdicts.mark(is_outside, RowVerdict.TIMESTAMP_OUT_OF_RANGE)
     return result

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
-from pipeline.ingest.rejected import Verdict, Verdicts, is_missing, is_text
+from pipeline.ingest.rejected import RowVerdict, Verdicts, is_missing, is_text, mask_of
 
 ONE = 2**32  # units of weight 1
 MAX_WEIGHT = 2.0**20
@@ -42,10 +42,10 @@ def judge_events(
             f"column '{name}' of {where} is {kind}; kinds of events are text or integers, as they stand in "
             f"[input.event_weights]. Write it as CAST({name} AS STRING)."
         )
-    verdicts.mark(is_missing(column), Verdict.NULL_EVENT)
+    verdicts.mark(is_missing(column), RowVerdict.NULL_EVENT)
     at = pc.index_in(pc.cast(column, pa.string(), safe=False), pa.array(list(weights), pa.string()))
     kinds = at.fill_null(len(weights)).to_numpy()
-    verdicts.mark(kinds == len(weights), Verdict.UNKNOWN_EVENT)
+    verdicts.mark(kinds == len(weights), RowVerdict.UNKNOWN_EVENT)
     result: NDArray[np.float64] = np.array([*weights.values(), 0.0])[kinds]
     return result
 
@@ -70,12 +70,12 @@ def judge_weights(
             with np.errstate(over="ignore", invalid="ignore"):  # judged below
                 value = value * factor
     if not value.all() or not (value > 0).all() or value.max(initial=0.0) > MAX_WEIGHT:
-        verdicts.mark(~np.isfinite(value), Verdict.WEIGHT_NOT_FINITE)
-        verdicts.mark(~(value > 0), Verdict.WEIGHT_NOT_POSITIVE)
-        verdicts.mark(value > MAX_WEIGHT, Verdict.WEIGHT_OUT_OF_RANGE)
+        verdicts.mark(~np.isfinite(value), RowVerdict.WEIGHT_NOT_FINITE)
+        verdicts.mark(~(value > 0), RowVerdict.WEIGHT_NOT_POSITIVE)
+        verdicts.mark(value > MAX_WEIGHT, RowVerdict.WEIGHT_OUT_OF_RANGE)
         value = np.where((value > 0) & (value <= MAX_WEIGHT), value, 1.0)
     units: NDArray[np.int64] = np.rint(value * ONE).astype(np.int64)  # rint rounds half to even; x 2**32 is exact
-    verdicts.mark(units == 0, Verdict.WEIGHT_OUT_OF_RANGE)  # 2**-33 or less: it would vanish
+    verdicts.mark(units == 0, RowVerdict.WEIGHT_OUT_OF_RANGE)  # 2**-33 or less: it would vanish
     return units
 
 
@@ -87,9 +87,9 @@ def weight_total(units: NDArray[np.int64]) -> int:
 def _numbers(column: pa.Array, verdicts: Verdicts, name: str, where: str) -> NDArray[np.float64]:
     """A weight column as float64; rows with a verdict hold 1."""
     kind = column.type
-    verdicts.mark(is_missing(column), Verdict.NULL_WEIGHT)
+    verdicts.mark(is_missing(column), RowVerdict.NULL_WEIGHT)
     if is_text(kind):
-        return numbers_from_text(pc.cast(column, pa.string(), safe=False), verdicts, Verdict.UNREADABLE_WEIGHT)
+        return numbers_from_text(pc.cast(column, pa.string(), safe=False), verdicts, RowVerdict.UNREADABLE_WEIGHT)
     if pa.types.is_null(kind):
         return np.ones(len(column))
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
@@ -103,15 +103,14 @@ def _numbers(column: pa.Array, verdicts: Verdicts, name: str, where: str) -> NDA
     return result
 
 
-def numbers_from_text(text: pa.Array, verdicts: Verdicts, unreadable: Verdict) -> NDArray[np.float64]:
+def numbers_from_text(text: pa.Array, verdicts: Verdicts, unreadable: RowVerdict) -> NDArray[np.float64]:
     """Return decimal numbers as float64: NaN where the text says so, 1 where there is no number."""
     text = pc.ascii_trim_whitespace(text)
-    number = pc.fill_null(pc.match_substring_regex(text, _NUMBER), False).to_numpy(zero_copy_only=False)
-    odd = pc.fill_null(pc.match_substring_regex(text, _NOT_FINITE, ignore_case=True), False)
-    not_finite = odd.to_numpy(zero_copy_only=False)
-    verdicts.mark(~(number | not_finite), unreadable)
+    is_number = mask_of(pc.match_substring_regex(text, _NUMBER))
+    is_infinite = mask_of(pc.match_substring_regex(text, _NOT_FINITE, ignore_case=True))
+    verdicts.mark(~(is_number | is_infinite), unreadable)
     result = np.ones(len(text))
-    result[not_finite] = np.nan
-    at = np.flatnonzero(number)
+    result[is_infinite] = np.nan
+    at = np.flatnonzero(is_number)
     result[at] = pc.cast(text.take(pa.array(at)), pa.float64()).to_numpy()
     return result

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.config.time_layout import MONTHS, ZONE, TimeLayout
+from pipeline.ingest.rejected import mask_of
 
 _CLOCK = r"(?:[01]\d|2[0-3])(?::[0-5]\d(?::[0-5]\d(?:\.\d{1,9})?)?)?"
 #: RFC 3339, a blank for the T allowed, and one before the zone; parts may be left out from the right.
@@ -130,6 +131,4 @@ def _numbers(column: pa.Array) -> NDArray[np.int64]:
 
 
 def _matches(text: pa.Array, pattern: str) -> NDArray[np.bool_]:
-    is_match = pc.fill_null(pc.match_substring_regex(text, pattern), False)
-    result: NDArray[np.bool_] = is_match.to_numpy(zero_copy_only=False).copy()  # the caller clears bits of it
-    return result
+    return mask_of(pc.match_substring_regex(text, pattern)).copy()  # the caller clears bits of it

@@ -12,7 +12,7 @@ from pipeline.planning.embedding_work import work_for
 from pipeline.planning.hashed_costs import price_hashed_rows
 from pipeline.planning.pricing import Price, choose_shards, price, shard_counts
 from pipeline.planning.round_work import Work
-from pipeline.planning.sizes import Graph
+from pipeline.planning.sizes import GraphCounts
 from pipeline.workspace import Workspace
 
 #: Parts that a cut which isn't made yet is priced at, beside those that the bounds ask for.
@@ -32,7 +32,7 @@ class Alternatives:
 
 def price_alternatives(
     config: PipelineConfig,
-    graph: Graph,
+    graph: GraphCounts,
     workspace: Workspace | None,
     parts: int,
     engine: str,
@@ -69,7 +69,7 @@ def _parts_reason(config: PipelineConfig, cut: Cut) -> str:
 
 
 def _cuts(
-    config: PipelineConfig, graph: Graph, workspace: Workspace | None, work: Work, parts: int
+    config: PipelineConfig, graph: GraphCounts, workspace: Workspace | None, work: Work, parts: int
 ) -> tuple[Cut, list[Cut]]:
     """Return the run's cut, and others. Modes that exchange no rows are not compared: they give other vectors."""
     levels = cuts_of_tree(workspace) if workspace and workspace.finished("partition_tree") else []
@@ -86,7 +86,7 @@ def _cuts(
     return own, [other for other in others if other.parts != own.parts]
 
 
-def _expected_cut(config: PipelineConfig, graph: Graph, workspace: Workspace | None, parts: int) -> Cut:
+def _expected_cut(config: PipelineConfig, graph: GraphCounts, workspace: Workspace | None, parts: int) -> Cut:
     if parts == 1:
         return one_block(graph.nodes, graph.edges, is_exact=graph.is_exact)
     if config.embedding.boundary in {"halo", "border"}:  # what is copied in, or joined, may be all of it

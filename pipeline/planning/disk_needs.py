@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pipeline.config.model import PipelineConfig
 from pipeline.errors import DiskFullError
 from pipeline.planning.cuts import Cut, one_block
-from pipeline.planning.sizes import Graph, disk_bytes
+from pipeline.planning.sizes import GraphCounts, disk_bytes
 from pipeline.storage.disk_space import full, is_full
 from pipeline.workspace import Workspace
 
@@ -50,7 +50,7 @@ def bytes_needed(stage: str, config: PipelineConfig, workspace: Workspace) -> in
         return None
     index, blocks = workspace.finished("node_index"), workspace.finished("block_nodes")
     nodes = index.figures["nodes"] if index else 2 * edges.rows
-    graph = Graph(nodes, edges.rows, nodes, is_exact=index is not None)
+    graph = GraphCounts(nodes, edges.rows, nodes, is_exact=index is not None)
     cut = one_block(nodes, edges.rows)
     if blocks:
         rows, entries = ([*blocks.figures[name].values()] for name in ("rows", "entries"))

@@ -10,7 +10,7 @@ from pipeline.config.model import PipelineConfig
 from pipeline.embedding.in_memory import block_from_edges
 from pipeline.embedding.methods import method_for, spec_for
 from pipeline.embedding.rows import Settings
-from pipeline.planning.round_work import Round, Work
+from pipeline.planning.round_work import RoundWork, Work
 from schemas.tables import WEIGHT_UNIT
 
 _ONE = round(1 / WEIGHT_UNIT)
@@ -40,7 +40,7 @@ def _work(settings: Settings) -> Work:
     method, embedding = method_for(settings), settings.embedding
     exchanges = embedding.boundary == "exchange"
     rounds = [
-        Round(
+        RoundWork(
             method.width(number, settings),
             needs_noise_scales=method.needs_noise_scales(number, settings),
             is_one_way=method.is_one_way(number, settings),

@@ -259,16 +259,16 @@ def _norm_waves(cut: Cut, work: Work, shards: int) -> list[Wave]:
     sides = 2 if work.has_two_sides else 1
     sweep = sides * sum(cut.entries) / 2 * time_model.VISITED_ENTRY + 2 * rows.all * time_model.OPENED_ROW
     squares = _file_seconds(2 * rows.all * 8 * groups_of(work.dim))
-    found = [Wave(cut.parts, opening + work.measured * (sweep + squares))]
+    norm_waves = [Wave(cut.parts, opening + work.measured * (sweep + squares))]
     homes = cut.homes if cut.parts > 1 else 0
     if homes:
         slices = _file_seconds(slices=homes * cut.parts * work.measured)
-        found.append(Wave(homes, opening * homes / cut.parts + slices))
+        norm_waves.append(Wave(homes, opening * homes / cut.parts + slices))
     if work.keeps_total:
         tasks = (cut.parts + homes) * shards
         sums = _file_seconds((work.measured + 1) * 4 * rows.home * work.dim)
-        found.append(Wave(tasks, sums + time_model.STARTED_TASK * tasks))
-    return found
+        norm_waves.append(Wave(tasks, sums + time_model.STARTED_TASK * tasks))
+    return norm_waves
 
 
 def _compute_seconds(cut: Cut, rows: _RowCounts, work: Work, number: int, shards: int) -> float:

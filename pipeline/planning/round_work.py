@@ -10,7 +10,7 @@ from schemas.tables import ROW_BYTES, ROW_GROUP
 
 
 @dataclass(frozen=True)
-class Round:
+class RoundWork:
     """A product with the graph."""
 
     width: int  # columns that are multiplied
@@ -25,7 +25,7 @@ class Work:
     nodes: int  # of the graph, those without edges too
     joined: int  # nodes whose rows go from round to round; others' come and go within one
     dim: int
-    rounds: tuple[Round, ...]
+    rounds: tuple[RoundWork, ...]
     dtype: str = "float32"  # of rows that travel
     carried: int = 0  # columns that a row's home carries from round to round beside the row
     keeps_total: bool = False  # whether that is a sum of measured rounds; shards make it from files of these

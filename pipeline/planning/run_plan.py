@@ -14,20 +14,20 @@ from pipeline.planning.cuts import crossing_share
 from pipeline.planning.input_size import InputSize
 from pipeline.planning.list_costs import list_traffic, plan_lists, shards_of_lists
 from pipeline.planning.pricing import kept_bytes
-from pipeline.planning.sizes import PROCESS_BYTES, Graph, bounds_of, disk_bytes, expected_parts, upper_bounds
+from pipeline.planning.sizes import PROCESS_BYTES, GraphCounts, bounds_of, disk_bytes, expected_parts, upper_bounds
 from pipeline.workspace import Workspace
 
 
-def graph_of(config: PipelineConfig, size: InputSize, workspace: Workspace | None) -> Graph:
+def graph_of(config: PipelineConfig, size: InputSize, workspace: Workspace | None) -> GraphCounts:
     """Return the counts of the graph; before the index is made, bounds that follow from the input."""
     index = workspace.finished("node_index") if workspace else None
     if index:
         first, stop = index.figures["types"][config.input.target_type]
-        return Graph(index.figures["nodes"], index.figures["edges"], targets=stop - first, is_exact=True)
+        return GraphCounts(index.figures["nodes"], index.figures["edges"], targets=stop - first, is_exact=True)
     return upper_bounds(size.rows, size.source_ids, size.target_ids, is_plain=config.input.is_plain)
 
 
-def parts_of(config: PipelineConfig, graph: Graph, workspace: Workspace | None) -> int:
+def parts_of(config: PipelineConfig, graph: GraphCounts, workspace: Workspace | None) -> int:
     """Return the number of parts: of the finished partition, or as the bounds ask for."""
     tree = workspace.finished("partition_tree") if workspace else None
     return int(tree.figures["parts"]) if tree else expected_parts(config, graph)
@@ -70,7 +70,7 @@ def alternative_facts(alternatives: Alternatives, slowness: float) -> list[dict[
 
 
 def list_facts(
-    config: PipelineConfig, graph: Graph, parts: int, workspace: Workspace | None, slots: int
+    config: PipelineConfig, graph: GraphCounts, parts: int, workspace: Workspace | None, slots: int
 ) -> dict[str, Any] | None:
     """Return how lists of neighbours would be made; None where none are. A file of sources isn't opened."""
     if not config.ppr.neighbors:
@@ -106,7 +106,7 @@ def list_facts(
 
 def memory_facts(
     config: PipelineConfig,
-    graph: Graph,
+    graph: GraphCounts,
     alternatives: Alternatives,
     lists: Mapping[str, Any] | None,
     workers: int,
@@ -128,7 +128,7 @@ def memory_facts(
 
 def disk_facts(
     config: PipelineConfig,
-    graph: Graph,
+    graph: GraphCounts,
     size: InputSize,
     alternatives: Alternatives,
     lists: Mapping[str, Any] | None,

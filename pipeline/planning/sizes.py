@@ -24,7 +24,7 @@ _ID_BYTES = 16
 
 
 @dataclass(frozen=True)
-class Graph:
+class GraphCounts:
     """Counts of a graph; ``is_exact`` is False for upper bounds."""
 
     nodes: int
@@ -33,7 +33,7 @@ class Graph:
     is_exact: bool
 
 
-def upper_bounds(rows: int, source_ids: int | None, target_ids: int | None, *, is_plain: bool) -> Graph:
+def upper_bounds(rows: int, source_ids: int | None, target_ids: int | None, *, is_plain: bool) -> GraphCounts:
     """Bound a graph by the rows of its input.
 
     Parameters
@@ -44,7 +44,7 @@ def upper_bounds(rows: int, source_ids: int | None, target_ids: int | None, *, i
     targets = min(rows, target_ids) if target_ids is not None else rows
     pairs = sources * targets if not is_plain else rows
     nodes = sources + targets
-    return Graph(nodes, min(rows, pairs), targets=nodes if is_plain else targets, is_exact=False)
+    return GraphCounts(nodes, min(rows, pairs), targets=nodes if is_plain else targets, is_exact=False)
 
 
 def row_columns(config: PipelineConfig) -> int:
@@ -60,7 +60,7 @@ def bounds_of(config: PipelineConfig) -> Bounds:
     return Bounds(config.partition.max_edges, config.partition.max_bytes, row_columns(config))
 
 
-def expected_parts(config: PipelineConfig, graph: Graph) -> int:
+def expected_parts(config: PipelineConfig, graph: GraphCounts) -> int:
     """Return how many parts a graph is cut into, about."""
     if config.partition.method == "none":
         return 1
@@ -71,7 +71,13 @@ def expected_parts(config: PipelineConfig, graph: Graph) -> int:
 
 
 def disk_bytes(
-    config: PipelineConfig, graph: Graph, cut: Cut, *, input_bytes: int = 0, input_rows: int = 0, kept_bytes: int = 0
+    config: PipelineConfig,
+    graph: GraphCounts,
+    cut: Cut,
+    *,
+    input_bytes: int = 0,
+    input_rows: int = 0,
+    kept_bytes: int = 0,
 ) -> Mapping[str, int]:
     """Return the bytes on disk that each stage adds at its peak, by stage; compression is left aside.
 

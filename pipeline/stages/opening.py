@@ -36,7 +36,15 @@ from pipeline.ingest.run_date import (
     time_rules,
     utc_today,
 )
-from pipeline.ingest.sources import SeenFile, SourceFile, digest, join_names, list_sources, snapshots_of, survey_sources
+from pipeline.ingest.sources import (
+    FileState,
+    SourceFile,
+    digest,
+    join_names,
+    list_sources,
+    snapshots_of,
+    survey_sources,
+)
 from pipeline.publishing.listing import earlier_releases
 from pipeline.release_tables.parent_rows import find_parent
 from pipeline.stages.chain import MAKER, fingerprints
@@ -114,7 +122,7 @@ def open_workspace(engine: Engine[Frame], config: PipelineConfig, root: Path, op
     digests["aggregate"] = parent.release if parent else None
     return Workspace(
         *(root, date, fingerprints(config, date.isoformat(), digests), MAKER, options.run_id),
-        inputs=RunInputs(files.seen, today, baselines, digests["aggregate"]),
+        inputs=RunInputs(files.states, today, baselines, digests["aggregate"]),
         publish=options.publish,
     )
 
@@ -225,7 +233,7 @@ class InputFiles:
     def __init__(self, engine: Engine[Frame], root: Path, snapshots: dict[str, Snapshot], *, rehash: bool) -> None:
         self._engine, self._folder, self._rehash = engine, root / "inputs", rehash
         self.snapshots = snapshots  # by table; those of files that are digested are added
-        self.seen: dict[str, SeenFile] = {}  # by address
+        self.states: dict[str, FileState] = {}  # by address
 
     def digest(self, sources: Sequence[SourceFile]) -> str:
         """Return the digest of the files' names and bytes.
@@ -242,7 +250,7 @@ class InputFiles:
         records = run_missing(self._engine, digest_file, tasks)
         files = []
         for source, record in zip(sources, records, strict=True):
-            self.seen[source.address] = (source.looks, record.result.sha256)
+            self.states[source.address] = (source.looks, record.result.sha256)
             files.append([source.relative, source.bytes, record.result.sha256])
         # What a lake table has deleted from a file stands in no byte of it.
         versions = [[lake.kind, lake.version, lake.opened.rpartition("/")[2]] for lake in lakes.values()]

@@ -73,7 +73,7 @@ def parquet_writer(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
 
 def rows_in(files: Sequence[Path]) -> int:
     """Return the number of rows of Parquet and Arrow files; no row is read."""
-    return sum(footer_of(file).num_rows if file.suffix == ".parquet" else _open_arrow(file).num_rows for file in files)
+    return sum(_open_arrow(file).num_rows if file.suffix == ".arrow" else footer_of(file).num_rows for file in files)
 
 
 def footer_of(file: Path) -> pq.FileMetaData:

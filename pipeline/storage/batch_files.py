@@ -61,9 +61,9 @@ class BatchFile:
     def read(self, number: int) -> pa.RecordBatch:
         """Return a batch whose rows are those that were written."""
         try:
-            batch, told = self._reader.get_batch_with_custom_metadata(number)
+            batch, metadata = self._reader.get_batch_with_custom_metadata(number)
             batch.validate()  # sizes of buffers: what is hashed next lies inside of them
-            is_whole = told is not None and told[_KEY] == _checksum(self._form, batch, number)
+            is_whole = metadata is not None and metadata[_KEY] == _checksum(self._form, batch, number)
         except _BROKEN as error:
             raise self._damaged(error) from error
         if not is_whole:

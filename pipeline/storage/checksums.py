@@ -14,7 +14,6 @@ import xxhash
 from pipeline.errors import DamagedFileError, StorageError
 from pipeline.storage.files import BATCHES, WORK, require_own
 
-_HASH_CHUNK = 2**20  # stays in the cache between the read and the hash
 _SEALED = re.compile(r"\.xxh3-([0-9a-f]{32})\.[a-z]+$")  # the end of a name that says what the bytes hash to
 _TABLE_FILE = re.compile(r"/part-\d{5,}\.xxh3-[0-9a-f]{32}\.[a-z]+$")
 
@@ -25,11 +24,8 @@ def checksum_of(path: Path) -> str:
     Working files are checked against accidents only, at 40 times the speed of sha256, which half the CPU time
     of a night would go into; published files carry their sha256.
     """
-    total, chunk = xxhash.xxh3_128(), memoryview(bytearray(_HASH_CHUNK))
     with path.open("rb", buffering=0) as file:
-        while count := file.readinto(chunk):
-            total.update(chunk[:count])
-    return total.hexdigest()
+        return hashlib.file_digest(file, xxhash.xxh3_128).hexdigest()
 
 
 def problem_of(path: Path, size: int, checksum: str) -> str | None:
@@ -94,13 +90,13 @@ def seal(path: Path, stem: str) -> Path:
 
 def sealed_checksum(path: Path | str) -> str | None:
     """Return the checksum that a name says; None for other names."""
-    found = _SEALED.search(str(path))
-    return found.group(1) if found else None
+    checksum = _SEALED.search(str(path))
+    return checksum.group(1) if checksum else None
 
 
-def table_file(place: Path, number: int, checksum: str, suffix: str) -> Path:
+def table_file(folder: Path, number: int, checksum: str, suffix: str) -> Path:
     """Return where a file of a table belongs, named after its bytes as tasks' files are."""
-    return place / f"part-{number:05d}.xxh3-{checksum}.{suffix}"
+    return folder / f"part-{number:05d}.xxh3-{checksum}.{suffix}"
 
 
 def is_of_table(path: Path | str) -> bool:
@@ -130,11 +126,8 @@ def check_sealed(path: Path | str) -> None:
 
 def sha256_of(path: Path) -> str:
     """Return the hex digest of a file's bytes."""
-    digest = hashlib.sha256()
     with path.open("rb", buffering=0) as file:
-        while chunk := file.read(_HASH_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def fingerprint_of(value: Any) -> str:

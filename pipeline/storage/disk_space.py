@@ -13,7 +13,7 @@ import re
 import shutil
 from pathlib import Path
 
-from pipeline.errors import DiskFullError
+from pipeline.errors import DiskFullError, first_line
 
 #: Full, over a quota, or over the limit that the system sets on a file.
 _NUMBERS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -35,18 +35,18 @@ def is_full(error: BaseException | None) -> bool:
 
 def full(what: str, folder: Path, needed: int | None, error: BaseException) -> DiskFullError:
     """Return the error that says what found no room, how much it needs about, how much is free, and what to do."""
-    there = next((place for place in (folder, *folder.parents) if place.is_dir()), Path("/"))
-    free = shutil.disk_usage(there).free
+    nearest = next((parent for parent in (folder, *folder.parents) if parent.is_dir()), Path("/"))
+    free = shutil.disk_usage(nearest).free
     wants = f"it needs more than the {free:,} bytes that are free now"
     if needed is not None:
         wants = f"it needs about {needed:,} bytes in all, and {free:,} bytes are free now"
-    found = DiskFullError(
+    full_error = DiskFullError(
         f"{what} found no room under {folder}: {wants} ({first_line(error)}). Free some space "
         f"('graphquilt clean --workspace {folder} --dry-run' lists what can go), or raise the quota if there is one; "
         "the same command then goes on where it stopped"
     )
-    found.names_bytes = True
-    return found
+    full_error.names_bytes = True
+    return full_error
 
 
 def keep_reserve(root: Path) -> None:
@@ -63,9 +63,3 @@ def free_reserve(root: Path) -> None:
     """Give the reserve's room back to the disk."""
     with contextlib.suppress(OSError):
         (root / _RESERVE).unlink()
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message: what is below it is a library's own."""
-    lines = str(error).splitlines() or [type(error).__name__]
-    return lines[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import socket
@@ -10,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
+
+import psutil
 
 from pipeline import codec, storage
 from pipeline.tasks.task import RECORDS, P, R, Task, TaskFile, TaskFunction, TaskRecord
@@ -68,7 +71,8 @@ def run_task(function: TaskFunction[P, R], task: Task[P]) -> TaskRecord[R]:
     (task.folder / RECORDS).mkdir(parents=True, exist_ok=True)
     attempt = Attempt(task)
     _reset_peak()
-    resident, started, clock, cpu = _resident_bytes(), time.time(), time.monotonic(), _cpu_seconds()
+    resident = psutil.Process().memory_info().rss
+    started, clock, cpu = time.time(), time.monotonic(), _cpu_seconds()
     _check_inputs(task)
     result = function(task.payload, attempt)
     files = attempt.seal()
@@ -128,28 +132,13 @@ def _cpu_seconds() -> float:
 
 
 def _reset_peak() -> None:
-    try:
+    with contextlib.suppress(OSError):  # not Linux, or a container that forbids it: the peak is then the process's own
         Path("/proc/self/clear_refs").write_text("5")
-    except OSError:  # not Linux, or a container that forbids it: the peak is then the process's own
-        return
-
-
-def _status_bytes(field_name: str) -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(field_name):
-            return int(line.split()[1]) * 1024
-    return 0
 
 
 def _peak_bytes() -> int:
-    try:
-        return _status_bytes("VmHWM:")
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def _resident_bytes() -> int:
-    try:
-        return _status_bytes("VmRSS:")
-    except OSError:
-        return 0
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

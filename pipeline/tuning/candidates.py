@@ -93,9 +93,8 @@ def candidates(facts: GraphFacts, dims: Sequence[int]) -> list[Candidate]:
     widths = list(dict.fromkeys(int(dim) for dim in dims))
     if not widths or min(widths) < 1:
         raise ValueError(f"dims is {list(dims)}; give at least one width, each at least 1")
-    presets_by_width = [[(dim, preset) for preset in _presets(facts, dim)] for dim in widths]
-    in_turn = chain.from_iterable(zip_longest(*presets_by_width))
-    return [_at_width(dim, preset, facts) for dim, preset in filter(None, in_turn)]
+    presets_by_width = [[_at_width(preset, dim, facts) for preset in _presets(facts, dim)] for dim in widths]
+    return list(filter(None, chain.from_iterable(zip_longest(*presets_by_width))))
 
 
 def refinements(best: Candidate, facts: GraphFacts) -> list[Candidate]:
@@ -125,7 +124,7 @@ def refinements(best: Candidate, facts: GraphFacts) -> list[Candidate]:
 
 def at_width(candidate: Candidate, dim: int, facts: GraphFacts) -> Candidate:
     """Return a candidate's parameters at another width, with the rank that follows from it."""
-    return _at_width(dim, Preset(candidate.name, candidate.why, dict(candidate.changes)), facts)
+    return _at_width(Preset(candidate.name, candidate.why, dict(candidate.changes)), dim, facts)
 
 
 def advice(facts: GraphFacts, trials: Sequence[Trial]) -> list[str]:
@@ -234,7 +233,7 @@ def _cost(changes: Mapping[str, Any], facts: GraphFacts) -> float:
     return facts.entries * (int(changes.get("powers", 1)) + 1) * dim
 
 
-def _at_width(dim: int, preset: Preset, facts: GraphFacts) -> Candidate:
+def _at_width(preset: Preset, dim: int, facts: GraphFacts) -> Candidate:
     """Return a preset with the width, and the rank that follows from it."""
     changes = {**preset.changes, "dim": dim}
     if changes.get("reduction") == "rotate":

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 Changes = dict[str, Any]
@@ -182,61 +181,39 @@ COORDINATES = (
 )
 
 #: Parameter, step, smallest and largest sensible value, and the value of a candidate that doesn't name it.
-STEPS: Mapping[str, tuple[tuple[str, float, float, float, int | float], ...]] = MappingProxyType(
-    {
-        "truncate": (
-            ("eigenvalue_power", 0.25, 0.0, 2.0, 0.0),
-            ("item_norm_power", 0.1, -0.2, 0.6, 0.3),
-            ("item_degree_power", 0.1, 0.0, 0.8, 0.4),
-            ("user_degree_power", 0.1, 0.0, 0.8, 0.4),
-            ("item_row_power", 0.25, 0.0, 1.0, 0.5),
-            ("no_return", 0.5, 0.0, 1.0, 0.5),
-        ),
-        "rotate": (
-            ("eigenvalue_power", 0.25, 0.0, 2.0, 0.5),
-            ("item_norm_power", 0.05, -0.2, 0.6, 0.2),
-            ("item_degree_power", 0.05, 0.0, 0.8, 0.4),
-            ("user_degree_power", 0.05, 0.0, 0.8, 0.4),
-        ),
-        "eigenvectors": (
-            ("eigenvalue_power", 0.25, 0.0, 2.0, 0.5),
-            ("norm_degree_power", 0.1, 0.0, 0.8, 0.0),
-            ("degree_offset", 0.25, 0.0, 2.0, 0.5),
-            ("iterations", 3, 2, 20, 5),
-        ),
-        "factorised": (
-            ("item_norm_power", 0.1, -0.2, 0.6, 0.2),
-            ("item_degree_power", 0.1, 0.0, 0.8, 0.4),
-            ("user_degree_power", 0.1, 0.0, 0.8, 0.4),
-            ("item_row_power", 0.25, 0.0, 1.0, 0.5),
-            ("no_return", 0.5, 0.0, 1.0, 0.5),
-        ),
-        "factorised of one type": (
-            ("norm_degree_power", 0.1, 0.0, 0.8, 0.0),
-            ("degree_offset", 0.25, 0.0, 2.0, 0.5),
-            ("iterations", 3, 2, 20, 5),
-        ),
-        "hashed": (("item_norm_power", 0.1, -0.2, 0.6, 0.3),),
-        "hashed of one type": (("norm_degree_power", 0.1, 0.0, 0.8, 0.0),),
-        "low_pass": (
-            ("item_norm_power", 0.05, -0.2, 0.6, 0.2),
-            ("filter_degree", 4, 4, 32, 12),
-            ("item_degree_power", 0.05, 0.0, 0.8, 0.4),
-            ("user_degree_power", 0.05, 0.0, 0.8, 0.4),
-        ),
-        "low_pass of one type": (
-            ("norm_degree_power", 0.1, 0.0, 0.8, 0.0),
-            ("filter_degree", 4, 4, 32, 12),
-        ),
-        "two_tower": (
-            ("item_norm_power", 0.05, -0.2, 0.6, 0.12),
-            ("item_degree_power", 0.05, 0.0, 0.8, 0.4),
-            ("user_degree_power", 0.05, 0.0, 0.8, 0.4),
-            ("powers", 1, 1, 4, 1),
-        ),
-        "classic": (
-            ("norm_degree_power", 0.1, 0.0, 0.8, 0.0),
-            ("degree_power", 0.25, -1.0, 1.0, 0.0),
-        ),
-    }
+Step = tuple[str, float, float, float, int | float]
+_NODE_NORM: Step = ("norm_degree_power", 0.1, 0.0, 0.8, 0.0)
+_DEGREES: tuple[Step, ...] = (("item_degree_power", 0.1, 0.0, 0.8, 0.4), ("user_degree_power", 0.1, 0.0, 0.8, 0.4))
+_NEAR_DEGREES: tuple[Step, ...] = (
+    ("item_degree_power", 0.05, 0.0, 0.8, 0.4),
+    ("user_degree_power", 0.05, 0.0, 0.8, 0.4),
 )
+_ROW_SCALES: tuple[Step, ...] = (("item_row_power", 0.25, 0.0, 1.0, 0.5), ("no_return", 0.5, 0.0, 1.0, 0.5))
+_OFFSET: tuple[Step, ...] = (("degree_offset", 0.25, 0.0, 2.0, 0.5), ("iterations", 3, 2, 20, 5))
+#: Steps by what is computed.
+STEPS: Mapping[str, tuple[Step, ...]] = {
+    "truncate": (
+        ("eigenvalue_power", 0.25, 0.0, 2.0, 0.0),
+        ("item_norm_power", 0.1, -0.2, 0.6, 0.3),
+        *_DEGREES,
+        *_ROW_SCALES,
+    ),
+    "rotate": (
+        ("eigenvalue_power", 0.25, 0.0, 2.0, 0.5),
+        ("item_norm_power", 0.05, -0.2, 0.6, 0.2),
+        *_NEAR_DEGREES,
+    ),
+    "eigenvectors": (("eigenvalue_power", 0.25, 0.0, 2.0, 0.5), _NODE_NORM, *_OFFSET),
+    "factorised": (("item_norm_power", 0.1, -0.2, 0.6, 0.2), *_DEGREES, *_ROW_SCALES),
+    "factorised of one type": (_NODE_NORM, *_OFFSET),
+    "hashed": (("item_norm_power", 0.1, -0.2, 0.6, 0.3),),
+    "hashed of one type": (_NODE_NORM,),
+    "low_pass": (
+        ("item_norm_power", 0.05, -0.2, 0.6, 0.2),
+        ("filter_degree", 4, 4, 32, 12),
+        *_NEAR_DEGREES,
+    ),
+    "low_pass of one type": (_NODE_NORM, ("filter_degree", 4, 4, 32, 12)),
+    "two_tower": (("item_norm_power", 0.05, -0.2, 0.6, 0.12), *_NEAR_DEGREES, ("powers", 1, 1, 4, 1)),
+    "classic": (_NODE_NORM, ("degree_power", 0.25, -1.0, 1.0, 0.0)),
+}

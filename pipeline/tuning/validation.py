@@ -64,12 +64,9 @@ def is_within_noise(best: Score, other: Score) -> bool:
 
 
 class TableValidation(Protocol):
-    """What tables are scored by."""
+    """What tables are scored by; ``units`` are the users, source nodes or shuffles there are."""
 
-    @property
-    def units(self) -> int:
-        """Users, source nodes or shuffles there are."""
-        ...
+    units: int
 
     def __call__(self, rows: NDArray[np.float32], similarity: str, units: int) -> Score:
         """Score a table by its first ``units`` units."""
@@ -107,6 +104,10 @@ class RankingValidation:
     be ranked: the former are counted and left out, the latter count as missed. On plain graphs a hidden edge is a
     question from both of its ends. Sources stand in an order drawn from their keys, so that the first hundred are a
     sample of the first thousand.
+
+    sources : (units,) int64 positions in the order in which they are ranked, of ``population`` that could be.
+    targets : nodes that are ranked for each. hidden_pairs : of these sources, the ``unknown_pairs`` among them, whose
+    other end has no pair left. unknown_sources : those without any pair left.
     """
 
     def __init__(self, train: TrainPart, max_sources: int, seed: int) -> None:
@@ -124,42 +125,20 @@ class RankingValidation:
         first, stop = train.target
         self._targets = first + np.flatnonzero(self._degree[first:stop] > 0)
         # Ordered with another seed than that of the sample, whose hashes are all small by then.
-        self._sources = sources[np.argsort(hash_nodes(train.node_key[sources], seed ^ 1), kind="stable")]
+        self.sources = sources[np.argsort(hash_nodes(train.node_key[sources], seed ^ 1), kind="stable")]
+        self.units, self.targets = self.sources.size, self._targets.size
         self._query = np.full(n, -1, np.int64)
-        self._query[self._sources] = np.arange(sources.size)
+        self._query[self.sources] = np.arange(sources.size)
         self._column = np.full(n, -1, np.int64)
         self._column[self._targets] = np.arange(self._targets.size)
         self._hidden, self._without_row = self._lists(*hidden)
+        self.unknown_pairs = int(self._without_row.sum())
+        self.hidden_pairs = self._hidden.positions.size + self.unknown_pairs
         src, dst = _directions(train.src, train.dst, is_plain=train.is_plain)
         if train.is_plain:  # no node is its own answer
-            src, dst = np.concatenate((src, self._sources)), np.concatenate((dst, self._sources))
+            src, dst = np.concatenate((src, self.sources)), np.concatenate((dst, self.sources))
         self._linked = self._lists(src, dst)[0]
         self._all_codes = self._codes_of_all() if train.is_plain else None
-
-    @property
-    def units(self) -> int:
-        """Number of sources ranked, at most."""
-        return self._sources.size
-
-    @property
-    def sources(self) -> NDArray[np.int64]:
-        """(units,) int64 positions, in the order in which they are ranked."""
-        return self._sources
-
-    @property
-    def targets(self) -> int:
-        """Number of nodes that are ranked for each source."""
-        return self._targets.size
-
-    @property
-    def unknown_pairs(self) -> int:
-        """Hidden pairs of these sources whose other end has no pair left: counted as missed."""
-        return int(self._without_row.sum())
-
-    @property
-    def hidden_pairs(self) -> int:
-        """Pairs that are hidden from these sources."""
-        return int(self._hidden.positions.size) + self.unknown_pairs
 
     def __call__(self, rows: NDArray[np.float32], similarity: str, units: int) -> Score:
         """Rank for the first ``units`` sources.
@@ -175,7 +154,7 @@ class RankingValidation:
         negatives of these sources' hidden edges, where any could be drawn.
         """
         scored = unit_rows(rows) if similarity == "cosine" else rows
-        sources = self._sources[:units]
+        sources = self.sources[:units]
         linked = self._linked.of(0, sources.size)
         score = _score_of(rank_items(scored[sources], scored[self._targets], linked, self._truth(sources.size), (K,)))
         auc = None if self._all_codes is None else self._auc(scored, sources, self._all_codes)
@@ -214,8 +193,8 @@ class RankingValidation:
         is_ranked = query >= 0
         query, position = query[is_ranked], position[is_ranked]
         is_row = position >= 0
-        lists = PositionLists.from_pairs(query[is_row], position[is_row], self._sources.size)
-        return lists, np.bincount(query[~is_row], minlength=self._sources.size)
+        lists = PositionLists.from_pairs(query[is_row], position[is_row], self.sources.size)
+        return lists, np.bincount(query[~is_row], minlength=self.sources.size)
 
 
 class SeveralValidations:
@@ -223,11 +202,7 @@ class SeveralValidations:
 
     def __init__(self, splits: Sequence[RankingValidation]) -> None:
         self._splits = splits
-
-    @property
-    def units(self) -> int:
-        """Number of sources, over all splits."""
-        return sum(split.units for split in self._splits)
+        self.units = sum(split.units for split in splits)
 
     def __call__(self, rows: NDArray[np.float32], similarity: str, units: int) -> Score:
         """Rank on every split; the first ``units`` sources decide, figures are those of all.
@@ -256,11 +231,7 @@ class LabelValidation:
         """``labelled`` : (m,) int64 positions of nodes; ``labels`` : (m, labels) bool, each row with one at least."""
         self._node_key, self._labelled, self._labels = node_key[labelled], labelled, labels
         self._seeds = tuple(range(seed, seed + SHUFFLES))
-
-    @property
-    def units(self) -> int:
-        """Number of shuffles."""
-        return len(self._seeds)
+        self.units = SHUFFLES
 
     def __call__(self, rows: NDArray[np.float32], similarity: str, units: int) -> Score:
         """Score a table by the first shuffles: micro-F1 decides, macro-F1 stands beside it.

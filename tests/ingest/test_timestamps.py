@@ -23,7 +23,7 @@ from pipeline.ingest.ids import MAX_ID_BYTES
 from pipeline.ingest.parse import ParseRules, newest_timestamp
 from pipeline.ingest.pieces import split_tasks
 from pipeline.ingest.readers import to_plain
-from pipeline.ingest.rejected import ACCEPTED, REASONS, Verdict, Verdicts
+from pipeline.ingest.rejected import ACCEPTED, REASONS, RowVerdict, Verdicts
 from pipeline.ingest.sources import list_sources
 from pipeline.ingest.timestamps import DIGIT_LAYOUTS, UNITS, TimeForm, Unit, microseconds, reading_of, unit_that_fits
 from pipeline.ingest.weights import MAX_WEIGHT
@@ -32,17 +32,17 @@ from tests.ingest.parsing import parse_all
 EPOCH = dt.datetime(1970, 1, 1)
 FIRST, LAST = dt.datetime(1990, 1, 1), dt.datetime(2100, 12, 31, 23, 59, 59, 999_999)
 SIZE = {"s": 10**9, "ms": 10**6, "us": 1000, "ns": 1}
-OUT = Verdict.TIMESTAMP_OUT_OF_RANGE
+OUT = RowVerdict.TIMESTAMP_OUT_OF_RANGE
 
 moments = st.datetimes(FIRST, LAST).map(lambda moment: (moment - EPOCH) // dt.timedelta(microseconds=1))
 units = st.sampled_from(UNITS)
 
 
-def read(column: pa.Array, unit: Unit | None = None, layout: str | None = None) -> tuple[list[int], list[Verdict]]:
+def read(column: pa.Array, unit: Unit | None = None, layout: str | None = None) -> tuple[list[int], list[RowVerdict]]:
     verdicts = Verdicts(len(column))
     values = microseconds(to_plain(column), TimeForm(unit, layout), verdicts, "ts", "the input")
     codes = np.zeros(len(column), np.uint8) if verdicts.codes is None else verdicts.codes
-    return values.tolist(), [Verdict(int(code)) for code in codes]
+    return values.tolist(), [RowVerdict(int(code)) for code in codes]
 
 
 def column_of(number: int, form: str) -> pa.Array:
@@ -65,9 +65,9 @@ def test_a_number_is_right_or_the_unit_that_was_meant_is_said(us: int, meant: Un
         number = int(float(number))
     column = column_of(number, form)
     values, verdicts = read(column, told)
-    assert verdicts[1] == Verdict.NULL_TIMESTAMP
+    assert verdicts[1] == RowVerdict.NULL_TIMESTAMP
     if told == meant:
-        assert (values[0], verdicts[0]) == (number * SIZE[meant] // 1000, Verdict.KEPT)
+        assert (values[0], verdicts[0]) == (number * SIZE[meant] // 1000, RowVerdict.KEPT)
     else:
         assert verdicts[0] == OUT
         day = (EPOCH + dt.timedelta(microseconds=number * SIZE[meant] // 1000)).date()
@@ -80,7 +80,7 @@ def test_a_column_of_moments_in_a_wrong_unit_says_so(us: int, meant: Unit, told:
     column = pa.array([us * 1000 // SIZE[meant]], pa.int64()).cast(pa.timestamp(told))
     values, (verdict,) = read(column)
     if told == meant:
-        assert (values[0], verdict) == (us * 1000 // SIZE[meant] * SIZE[meant] // 1000, Verdict.KEPT)
+        assert (values[0], verdict) == (us * 1000 // SIZE[meant] * SIZE[meant] // 1000, RowVerdict.KEPT)
     else:
         assert verdict == OUT
         assert f" in '{meant}'" in reading_of(column[0], TimeForm())
@@ -99,7 +99,7 @@ def test_no_number_overflows_into_a_time(number: int, unit: Unit, form: str) -> 
         column = column_of(number, form).slice(0, 1)
     ((value,), (verdict,)) = read(column, unit)
     if FIRST <= EPOCH + dt.timedelta(seconds=min(max(number * size // 10**9, -(10**10)), 10**11)) <= LAST:
-        assert (value, verdict) == (number * size // 1000, Verdict.KEPT)
+        assert (value, verdict) == (number * size // 1000, RowVerdict.KEPT)
     else:
         assert verdict == OUT
 
@@ -119,7 +119,7 @@ def test_what_systems_write_for_null_is_out_of_range(text: str) -> None:
 def test_numbers_that_are_no_times_are_out_of_range(text: str) -> None:
     if text != "1.7e19":
         assert read(pa.array([text]), "s")[1] == [OUT]
-    assert read(pa.array(["1700000000", text]), "s")[1][0] == Verdict.KEPT
+    assert read(pa.array(["1700000000", text]), "s")[1][0] == RowVerdict.KEPT
 
 
 @given(moments, st.integers(0, 10**12), units)
@@ -138,14 +138,14 @@ def test_fractions_of_epochs_are_rounded_down_exactly(us: int, tail: int, unit: 
     ]
     for column, micros in columns:
         if micros < (LAST - EPOCH) // dt.timedelta(microseconds=1):  # a double may be rounded up, out of 2100
-            assert read(column, unit) == ([micros], [Verdict.KEPT])
+            assert read(column, unit) == ([micros], [RowVerdict.KEPT])
 
 
 def test_not_a_number_is_no_value_and_infinity_is_unreadable() -> None:
     column = pa.array([np.nan, np.inf, -np.inf, None, 1.7e9], from_pandas=False)
     assert read(column, "s")[1] == [
-        *(Verdict.NULL_TIMESTAMP, Verdict.UNREADABLE_TIMESTAMP, Verdict.UNREADABLE_TIMESTAMP),
-        *(Verdict.NULL_TIMESTAMP, Verdict.KEPT),
+        *(RowVerdict.NULL_TIMESTAMP, RowVerdict.UNREADABLE_TIMESTAMP, RowVerdict.UNREADABLE_TIMESTAMP),
+        *(RowVerdict.NULL_TIMESTAMP, RowVerdict.KEPT),
     ]
 
 
@@ -167,7 +167,7 @@ def test_a_layout_reads_what_strftime_wrote(moment: dt.datetime, offset: int, la
     wanted = wanted.replace(tzinfo=wanted.tzinfo or dt.UTC)
     want = (wanted - EPOCH.replace(tzinfo=dt.UTC)) // dt.timedelta(microseconds=1)
     if FIRST.year <= wanted.astimezone(dt.UTC).year:
-        assert read(pa.array([text, None]), layout=layout) == ([want, 0], [Verdict.KEPT, Verdict.NULL_TIMESTAMP])
+        assert read(pa.array([text, None]), layout=layout) == ([want, 0], [RowVerdict.KEPT, RowVerdict.NULL_TIMESTAMP])
 
 
 @given(
@@ -181,10 +181,10 @@ def test_a_day_that_does_not_exist_is_unreadable(d: int, m: int, y: int, form: s
         try:
             day = dt.datetime(y, m, d)
         except ValueError:
-            assert verdict == Verdict.UNREADABLE_TIMESTAMP
+            assert verdict == RowVerdict.UNREADABLE_TIMESTAMP
             continue
-        assert verdict == (Verdict.KEPT if 1990 <= y <= 2100 else OUT)
-        if verdict == Verdict.KEPT:
+        assert verdict == (RowVerdict.KEPT if 1990 <= y <= 2100 else OUT)
+        if verdict == RowVerdict.KEPT:
             assert values == [(day - EPOCH) // dt.timedelta(microseconds=1)]
 
 
@@ -192,7 +192,7 @@ def test_a_day_that_does_not_exist_is_unreadable(d: int, m: int, y: int, form: s
     "text", ["2023-06-01", "13/01/2023", "1/2/23", "1/2/2023 10:00", "x1/2/2023", "1//2023", "１/2/2023", "1/2/2023\n3"]
 )
 def test_another_form_than_the_layouts_is_unreadable(text: str) -> None:
-    assert read(pa.array([text]), layout="%m/%d/%Y")[1] == [Verdict.UNREADABLE_TIMESTAMP]
+    assert read(pa.array([text]), layout="%m/%d/%Y")[1] == [RowVerdict.UNREADABLE_TIMESTAMP]
 
 
 @pytest.mark.parametrize(
@@ -259,7 +259,7 @@ EXTREMES = {
 def test_extremes_of_every_type_are_rejected_rows_with_an_example(kind: str, tmp_path: Path) -> None:
     column = EXTREMES[kind]
     if kind.startswith("s "):  # Parquet knows no seconds
-        assert read(column)[1] == [Verdict.KEPT, Verdict.NULL_TIMESTAMP, OUT, OUT]
+        assert read(column)[1] == [RowVerdict.KEPT, RowVerdict.NULL_TIMESTAMP, OUT, OUT]
         assert reading_of(column[3], TimeForm()).startswith("the year ")
         return
     pq.write_table(pa.table({"source": list("abcd"), "target": list("efgh"), "ts": column}), tmp_path / "t.parquet")
@@ -284,8 +284,8 @@ def test_digits_of_a_date_are_read_by_their_layout_and_without_it_the_layout_is_
     ]
     for column in forms:
         values, verdicts = read(column, layout=layout)
-        assert (values[0], verdicts[0]) == (wanted, Verdict.KEPT), column
-        assert verdicts[1:] in ([], [Verdict.NULL_TIMESTAMP])
+        assert (values[0], verdicts[0]) == (wanted, RowVerdict.KEPT), column
+        assert verdicts[1:] in ([], [RowVerdict.NULL_TIMESTAMP])
         for unit in UNITS:
             says_layout = f"timestamp_format = '{layout}'" in reading_of(column[0], TimeForm(unit))
             assert says_layout == (unit_that_fits(number) is None)
@@ -293,10 +293,10 @@ def test_digits_of_a_date_are_read_by_their_layout_and_without_it_the_layout_is_
 
 def test_a_fraction_is_no_date_in_digits() -> None:
     column = pa.array([20240131.0, 20240131.5, math.inf, -math.inf, 1e300, math.nan, None])
-    unread = [Verdict.UNREADABLE_TIMESTAMP] * 4
-    assert read(column, layout="%Y%m%d")[1] == [Verdict.KEPT, *unread, *[Verdict.NULL_TIMESTAMP] * 2]
+    unread = [RowVerdict.UNREADABLE_TIMESTAMP] * 4
+    assert read(column, layout="%Y%m%d")[1] == [RowVerdict.KEPT, *unread, *[RowVerdict.NULL_TIMESTAMP] * 2]
     # Where the layout has a point, it is the layout's.
-    assert read(pa.array(["20240131120000.000"]), layout="%Y%m%d%H%M%S.%f")[1] == [Verdict.KEPT]
+    assert read(pa.array(["20240131120000.000"]), layout="%Y%m%d%H%M%S.%f")[1] == [RowVerdict.KEPT]
 
 
 @given(st.lists(days, min_size=1, max_size=12), st.dates(dt.date(2026, 1, 1), dt.date(2027, 1, 1)), st.integers(1, 400))

@@ -28,7 +28,7 @@ from pipeline.planning.pricing import (
     task_bytes,
     waves,
 )
-from pipeline.planning.round_work import Round, Work
+from pipeline.planning.round_work import RoundWork, Work
 from pipeline.planning.sizes import row_columns
 from tests.embedding.graphs_in_parts import GraphInParts, InThisProcess, graphs_in_parts, lay_out, placed, settings_of
 
@@ -153,7 +153,7 @@ def test_a_row_takes_what_its_file_says(dtype: str, dim: int) -> None:
 
 
 def two_tower(nodes: int, joined: int, dim: int, dtype: str = "float32") -> Work:
-    return Work(nodes, joined, dim, (Round(dim), Round(dim, needs_noise_scales=True)), dtype)
+    return Work(nodes, joined, dim, (RoundWork(dim), RoundWork(dim, needs_noise_scales=True)), dtype)
 
 
 @pytest.mark.parametrize("weights", [(1.0,), (0.0, 1.0, 0.0), (1.0, 0.0, 2.0)])

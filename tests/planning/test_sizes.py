@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from pipeline.config.model import PipelineConfig
 from pipeline.planning import sizes as planning
 from pipeline.planning.cuts import Cut
-from pipeline.planning.sizes import Graph
+from pipeline.planning.sizes import GraphCounts
 
 COUNTS = st.integers(0, 10**9)
 
@@ -46,7 +46,7 @@ def test_bounds_hold_for_any_pairs(pairs: list[tuple[int, int]], is_plain: bool,
     ],
 )
 def test_parts_follow_the_bounds_unless_told(partition: dict[str, object], edges: int, parts: int) -> None:
-    assert planning.expected_parts(config(partition=partition), Graph(10, edges, 5, is_exact=True)) == parts
+    assert planning.expected_parts(config(partition=partition), GraphCounts(10, edges, 5, is_exact=True)) == parts
 
 
 @given(COUNTS, COUNTS, COUNTS, st.integers(1, 64))
@@ -59,7 +59,7 @@ def test_disk_grows_with_all_it_depends_on(nodes: int, edges: int, size: int, pa
         more_rows: int = 0,
         kept: int = 0,
     ) -> int:
-        graph = Graph(nodes + more_nodes, edges + more_edges, nodes, is_exact=True)
+        graph = GraphCounts(nodes + more_nodes, edges + more_edges, nodes, is_exact=True)
         chosen = config(embedding={"dim": dim})
         cut = Cut([graph.nodes + more_rows, *[0] * (parts - 1)], [2 * graph.edges], 0, 0, 0)
         more = {"input_bytes": size + more_bytes, "input_rows": edges, "kept_bytes": kept}

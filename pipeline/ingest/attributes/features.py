@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from pipeline.blocks.arrays import Features
 from pipeline.ingest.attributes.rows import AttributeRules, rejected_row
-from pipeline.ingest.rejected import REASONS, Verdict
+from pipeline.ingest.rejected import REASONS, RowVerdict
 from pipeline.kernels.exact_sums import exact_sum, mean_of, scale_of
 from pipeline.kernels.hashing import node_keys
 
@@ -77,7 +77,7 @@ def one_row_a_node(rows: pa.Table, rules: AttributeRules) -> tuple[pa.Table, lis
         values = [{name: row[f"{kind}.{name}"] for kind, name in rules.columns} for row in some]
         if any(one != other for one, other in pairwise(values)):
             is_kept[first] = False
-            reason = REASONS[Verdict.CONFLICT]
+            reason = REASONS[RowVerdict.CONFLICT]
             rejected += [
                 rejected_row(rules, row["file"], row["row"], row["node_id"], shown, reason)
                 for row, shown in zip(some, values, strict=True)

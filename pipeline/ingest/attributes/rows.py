@@ -21,7 +21,7 @@ from pipeline.ingest.pieces import FilePiece, ParseTask
 from pipeline.ingest.raw_batch import RawBatch, attribute_role
 from pipeline.ingest.readers import read
 from pipeline.ingest.reasons import about_line, kind_and_size
-from pipeline.ingest.rejected import ACCEPTED, REASONS, Verdict, Verdicts, shortened, to_text
+from pipeline.ingest.rejected import ACCEPTED, REASONS, RowVerdict, Verdicts, shortened, to_text
 from pipeline.ingest.text.formats import TextFormat
 from schemas.tables import REJECTED_ATTRIBUTES
 
@@ -79,12 +79,7 @@ class AttributeRules:
 
 
 def parse_attributes(task: ParseTask, rules: AttributeRules) -> Iterator[CheckedRows]:
-    """Read and check a task's rows, in the order of its pieces, in batches of bounded size.
-
-    Raises
-    ------
-    InputError : a file that can't be read, a missing column, a column of a type that can't hold its values.
-    """
+    """Read and check a task's rows, in the order of its pieces, in batches of bounded size."""
     for piece in task.pieces:
         for raw in read(piece, rules.roles, rules.text):
             yield check_attributes(raw, rules, piece)
@@ -93,8 +88,8 @@ def parse_attributes(task: ParseTask, rules: AttributeRules) -> Iterator[Checked
 def check_attributes(raw: RawBatch, rules: AttributeRules, piece: FilePiece) -> CheckedRows:
     """Judge the rows of a batch: ids first, then values, in the order of the config's columns."""
     verdicts, where = Verdicts(len(raw.rows)), piece.address
-    verdicts.mark(raw.is_header, Verdict.REPEATED_HEADER)
-    verdicts.mark(raw.wrong_type, Verdict.WRONG_TYPE)
+    verdicts.mark(raw.is_header, RowVerdict.REPEATED_HEADER)
+    verdicts.mark(raw.wrong_type, RowVerdict.WRONG_TYPE)
     ids = ids_of(raw.values[attribute_role(rules.node_type, "id")], rules.id, where)
     judge_ids([ids], verdicts)
     examples = _Examples(raw, verdicts, piece.relative)
@@ -111,9 +106,9 @@ def check_attributes(raw: RawBatch, rules: AttributeRules, piece: FilePiece) -> 
             values.append(lists_of(column, rules.separator, verdicts, name, where, is_json=is_json))
         examples.note(name, column, is_shown=kind == "numbers")
     columns = [ids, pa.repeat(piece.relative, len(ids)), pa.array(raw.rows), *values]
-    kept = verdicts.kept
-    if kept is not None:
-        columns = [column.filter(pa.array(kept)) for column in columns]
+    is_kept = verdicts.is_kept
+    if is_kept is not None:
+        columns = [column.filter(pa.array(is_kept)) for column in columns]
     is_int64 = canonical_int64(columns[0]) is not None
     columns[0] = pc.cast(columns[0], pa.string())
     rows = pa.RecordBatch.from_arrays(columns, schema=rules.schema)
@@ -126,7 +121,7 @@ def check_attributes(raw: RawBatch, rules: AttributeRules, piece: FilePiece) -> 
         odd_ids={} if is_int64 else {"id": odd_ids(columns[0])},
     )
     if raw.broken:
-        reason, broken = REASONS[Verdict.UNREADABLE_LINE], len(raw.broken)
+        reason, broken = REASONS[RowVerdict.UNREADABLE_LINE], len(raw.broken)
         counts += Counts(broken, rejected={reason: broken}, examples={reason: about_line(raw, piece.relative)})
     return CheckedRows(rows, _rejected(raw, verdicts, rules, piece), counts)
 
@@ -142,20 +137,20 @@ class _Examples:
         """Note the reasons that came with a column."""
         codes = self._verdicts.codes
         for code in () if codes is None else np.unique(codes):
-            reason = REASONS.get(Verdict(int(code)))
+            reason = REASONS.get(RowVerdict(int(code)))
             if reason is None or reason in self.by_reason:
                 continue
             position = int(np.argmax(codes == code))
             value = column.slice(position, 1)
             words = repr(shortened(str(to_text(value)[0]))) if is_shown else kind_and_size(value)
-            words = "some value" if code == Verdict.WRONG_TYPE else f"{words} in column '{name}'"
+            words = "some value" if code == RowVerdict.WRONG_TYPE else f"{words} in column '{name}'"
             self.by_reason[reason] = f"{words} (row {self._raw.rows[position]} of {self._file})"
 
 
 def _rejected(raw: RawBatch, verdicts: Verdicts, rules: AttributeRules, piece: FilePiece) -> pa.RecordBatch:
     rows: list[dict[str, Any]] = []
     codes = verdicts.codes
-    at: NDArray[np.int64] = np.empty(0, np.int64) if codes is None else np.flatnonzero(codes != Verdict.KEPT)
+    at: NDArray[np.int64] = np.empty(0, np.int64) if codes is None else np.flatnonzero(codes != RowVerdict.KEPT)
     if codes is not None and at.size:
         index = pa.array(at)
         ids = to_text(raw.values[attribute_role(rules.node_type, "id")].take(index)).to_pylist()
@@ -165,10 +160,10 @@ def _rejected(raw: RawBatch, verdicts: Verdicts, rules: AttributeRules, piece: F
         }
         for number, position in enumerate(at.tolist()):
             shown = {name: column[number] for name, column in values.items()}
-            reason = REASONS[Verdict(int(codes[position]))]
+            reason = REASONS[RowVerdict(int(codes[position]))]
             rows.append(rejected_row(rules, piece.relative, int(raw.rows[position]), ids[number], shown, reason))
     for line in raw.broken:
-        reason = REASONS[Verdict.UNREADABLE_LINE]
+        reason = REASONS[RowVerdict.UNREADABLE_LINE]
         rows.append(rejected_row(rules, piece.relative, line.row, None, {"line": line.text}, reason))
     return pa.RecordBatch.from_pylist(rows, schema=REJECTED_ATTRIBUTES.schema)
 

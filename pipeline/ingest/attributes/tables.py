@@ -37,7 +37,7 @@ from pipeline.ingest.counts import Counts, total
 from pipeline.ingest.figures import AttributeFigures
 from pipeline.ingest.lake.pins import read_pins
 from pipeline.ingest.pieces import ParseTask, split_tasks
-from pipeline.ingest.sources import SeenFile, SourceFile, list_sources, select_unchanged, snapshots_of
+from pipeline.ingest.sources import FileState, SourceFile, list_sources, select_unchanged, snapshots_of
 from pipeline.kernels.hashing import node_keys
 from pipeline.storage import BATCHES
 from pipeline.tasks import Attempt, TaskRecord, TaskRunner, run_numbered
@@ -174,16 +174,11 @@ def attribute_sources(
     config: PipelineConfig,
     date: dt.date | None,
     snapshots: Mapping[str, Any],
-    seen: Mapping[str, SeenFile] = MappingProxyType({}),
+    states: Mapping[str, FileState] = MappingProxyType({}),
 ) -> dict[str, list[SourceFile]]:
-    """Return the files of every type's attributes; of those ``seen`` as the run began, where any were.
-
-    Raises
-    ------
-    InputError : no files there, formats mixed, a file of no known format; one that was seen has other bytes now.
-    """
+    """Return the files of every type's attributes: see :func:`list_sources` and :func:`select_unchanged`."""
     return {
-        node_type: select_unchanged(list_sources(section.path, date, f"attributes.{node_type}.path", snapshots), seen)
+        node_type: select_unchanged(list_sources(section.path, date, f"attributes.{node_type}.path", snapshots), states)
         for node_type, section in sorted(config.attributes.items())
     }
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import InputError
 from pipeline.ingest.ids import broken_text
-from pipeline.ingest.rejected import Verdict, Verdicts, is_missing, is_text
+from pipeline.ingest.rejected import RowVerdict, Verdicts, is_missing, is_text
 from pipeline.ingest.weights import numbers_from_text
 
 #: Longer texts are rejected: they are descriptions, which no two nodes share.
@@ -30,7 +30,7 @@ def numbers_of(column: pa.Array, verdicts: Verdicts, name: str, where: str) -> p
     if is_text(kind):
         text = pc.cast(column, pa.string(), safe=False)
         filled = text if absent is None else pc.if_else(pa.array(absent), "0", text)
-        values = numbers_from_text(filled, verdicts, Verdict.UNREADABLE_NUMBER)
+        values = numbers_from_text(filled, verdicts, RowVerdict.UNREADABLE_NUMBER)
     elif pa.types.is_null(kind):
         return pa.nulls(len(column), pa.float64())
     elif any(holds(kind) for holds in (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)):
@@ -42,7 +42,7 @@ def numbers_of(column: pa.Array, verdicts: Verdicts, name: str, where: str) -> p
             f"column '{name}' of {where} is {kind}; attributes under numbers are numbers, booleans, or numbers as "
             f"text. Write it as CAST({name} AS DOUBLE), or list it under categories or lists."
         )
-    verdicts.mark(~np.isfinite(values), Verdict.NUMBER_NOT_FINITE)
+    verdicts.mark(~np.isfinite(values), RowVerdict.NUMBER_NOT_FINITE)
     return pa.array(values, mask=absent)
 
 
@@ -54,7 +54,7 @@ def categories_of(column: pa.Array, verdicts: Verdicts, name: str, where: str) -
     InputError : for a column that is neither text, integers nor booleans.
     """
     text = _as_text(column, name, where, "categories")
-    verdicts.mark(_unsound(text), Verdict.UNREADABLE_VALUE)
+    verdicts.mark(_unsound(text), RowVerdict.UNREADABLE_VALUE)
     absent = is_missing(text)
     return text if absent is None else pc.if_else(pa.array(absent), None, text)
 
@@ -80,7 +80,7 @@ def lists_of(
                 f"column '{name}' of {where} is text; say where its values part (separator = \"|\" in the section of "
                 "these attributes), or list it under categories"
             )
-        verdicts.mark(broken_text(text), Verdict.UNREADABLE_VALUE)
+        verdicts.mark(broken_text(text), RowVerdict.UNREADABLE_VALUE)
         rows, values = _split_json(text, separator, verdicts) if is_json else _split(text, str(separator))
     elif pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         # From lengths: parent indices count what may lie under a null, and flattening does not.
@@ -95,7 +95,7 @@ def lists_of(
     if unsound is not None:
         is_bad = np.zeros(len(column), np.bool_)
         is_bad[rows[unsound]] = True
-        verdicts.mark(is_bad, Verdict.UNREADABLE_VALUE)
+        verdicts.mark(is_bad, RowVerdict.UNREADABLE_VALUE)
         rows, values = rows[~unsound], values.filter(pa.array(~unsound))
     return _lists(rows, values, len(column))
 
@@ -150,7 +150,7 @@ def _split_json(text: pa.Array, separator: str | None, verdicts: Verdicts) -> tu
             continue
         rows += [row] * len(entries)
         values += entries
-    verdicts.mark(is_wrong, Verdict.WRONG_TYPE)
+    verdicts.mark(is_wrong, RowVerdict.WRONG_TYPE)
     return np.array(rows, np.int64), pa.array(values, pa.string())
 
 

@@ -9,30 +9,24 @@ Kind = Literal["Delta", "Iceberg", "Hudi"]
 
 
 @dataclass(frozen=True)
-class Snapshot:
-    """A state of a lake table that never changes.
-
-    ``opened`` is what the library opens: the table's address (Delta) or that of a metadata file (Iceberg).
-    """
+class SnapshotFigures:
+    """A state of a lake table, which never changes, as a manifest names it."""
 
     kind: Kind
     table: str  # address of its folder
     version: str  # Delta: version; Iceberg: snapshot id
+
+
+@dataclass(frozen=True)
+class Snapshot(SnapshotFigures):
+    """A state of a lake table, and what the library opens: the table (Delta), or a metadata file (Iceberg)."""
+
     opened: str
 
     @property
     def figures(self) -> SnapshotFigures:
         """What a manifest says of the snapshot."""
         return SnapshotFigures(self.kind, self.table, self.version)
-
-
-@dataclass(frozen=True)
-class SnapshotFigures:
-    """A lake table that was read, and the version of it."""
-
-    kind: Kind
-    table: str
-    version: str
 
 
 @dataclass(frozen=True)

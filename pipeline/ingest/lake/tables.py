@@ -6,17 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.errors import InputError
-from pipeline.ingest.lake.snapshot import Kind, LakeFile, Snapshot
-
-if TYPE_CHECKING:
-    from pipeline.ingest.lake.delta import DeltaFile
+from pipeline.errors import InputError, first_line
+from pipeline.ingest.lake.snapshot import Kind, Snapshot
 
 _PACKAGES: Mapping[Kind, str] = {"Delta": "deltalake", "Iceberg": "pyiceberg"}
 
@@ -37,10 +34,9 @@ def opening(kind: Kind, address: str) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:  # the libraries' own, which have no base of their own
-        what = (str(error).splitlines() or [""])[0].rstrip(". ") or type(error).__name__
         raise InputError(
-            f"the {kind} table {address} can't be read by {package}: {what}. Check the table with the engine that "
-            "writes it, or export a snapshot as Parquet and name that folder"
+            f"the {kind} table {address} can't be read by {package}: {first_line(error)}. Check the table with the "
+            "engine that writes it, or export a snapshot as Parquet and name that folder"
         ) from error
 
 
@@ -61,25 +57,10 @@ def newest_snapshot(kind: Kind, address: str, metadata: str | None = None) -> Sn
         return snapshot
 
 
-def files_of(snapshot: Snapshot) -> list[LakeFile]:
-    """Return the data files of a snapshot, by name; InputError as :func:`newest_snapshot` raises it."""
+def open_snapshot(snapshot: Snapshot) -> Any:
+    """Return a snapshot as its library has it: ``columns``, ``files`` by name, and how these are read."""
     with opening(snapshot.kind, snapshot.table):
-        files: list[LakeFile] = _library(snapshot.kind).open_snapshot(snapshot).files
-        return files
-
-
-def columns_of(snapshot: Snapshot) -> list[str]:
-    """Return the names of a snapshot's columns."""
-    with opening(snapshot.kind, snapshot.table):
-        names: list[str] = _library(snapshot.kind).open_snapshot(snapshot).columns
-        return names
-
-
-def delta_file(snapshot: Snapshot, name: str) -> DeltaFile:
-    """Return how a file's columns become those of a Delta table."""
-    with opening("Delta", snapshot.table):
-        view: DeltaFile = _library("Delta").open_snapshot(snapshot).views[name]
-        return view
+        return _library(snapshot.kind).open_snapshot(snapshot)
 
 
 def read_iceberg(

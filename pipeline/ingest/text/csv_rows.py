@@ -23,7 +23,7 @@ from pipeline.ingest.addresses import naming
 from pipeline.ingest.pieces import FilePiece
 from pipeline.ingest.raw_batch import BrokenLine, RawBatch, one_chunk, refuse_missing
 from pipeline.ingest.text.formats import COMMENT_MARKS, MATRIX_MARKET, TextFormat
-from pipeline.ingest.text.stream import text_blocks
+from pipeline.ingest.text.stream import text_blocks, with_last
 from pipeline.kernels.text_records import GLUED, SPANS_LINES, Records, find_records
 
 #: A quoted value over more lines, or of more bytes, is one whose closing quote is missing.
@@ -52,12 +52,7 @@ class CsvFile:
     """A piece of delimited text: the names of its columns, which are read at once, and its rows."""
 
     def __init__(self, piece: FilePiece, text: TextFormat) -> None:
-        """Read the header; of a Matrix Market file whose comments are left out, the line of sizes.
-
-        Raises
-        ------
-        InputError : a file that can't be read, or whose header is no row.
-        """
+        """Read the header; of a Matrix Market file whose comments are left out, the line of sizes."""
         self._piece, self._dialect = piece, text.dialect(piece.relative)
         self._quote = ord(self._dialect.quote) if self._dialect.quote else -1
         self._stand_in = self._dialect.stand_in
@@ -131,7 +126,7 @@ class CsvFile:
     def _blocks(self) -> Iterator[_Block]:
         """Cut the text where a record ends: where a line does, unless it is within quotes."""
         held, line = b"", self._line
-        for block, is_last in _with_last(self._rest):
+        for block, is_last in with_last(self._rest):
             data = held + block if held else block
             held = b""
             if not self._has_quotes(data):
@@ -217,9 +212,7 @@ class CsvFile:
     def _headers_among(self, arrays: Mapping[str, pa.Array], data: bytes) -> NDArray[np.bool_] | None:
         """Return which rows repeat the header, however it is quoted; None if the bytes show that none does.
 
-        Raises
-        ------
-        InputError : a row is the header in another order, so that below it values stand in the wrong columns.
+        A row that is the header in another order is an error: below it, values stand in the wrong columns.
         """
         own = [self._titles[(self.names or []).index(name)] for name in arrays]
         if not all(title and title in data for title in own):
@@ -297,16 +290,6 @@ class CsvFile:
         if sum(name.replace(".", "", 1).isdigit() for name in names) > len(names) / 2:
             return " It seems to have no header: set input.header = false and name its columns in input.columns."
         return ""
-
-
-def _with_last(blocks: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
-    """Blocks, and whether each is the last; at least one, which may be empty."""
-    ahead = b""
-    for block in blocks:
-        if ahead:
-            yield ahead, False
-        ahead = block
-    yield ahead, True
 
 
 def _count_of_lines(data: bytes) -> tuple[int | None, int]:

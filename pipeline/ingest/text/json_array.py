@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from pipeline.errors import InputError
+from pipeline.ingest.text.stream import with_last
 
 MAX_ELEMENT = 64 * 2**20  # characters; a longer one is a string that nobody closed
 _LONGEST_WORD = 16  # characters that a token cut in two may need: -Infinity, \\ud83d\\ude00
@@ -27,7 +28,7 @@ def lines_of_array(address: str, blocks: Iterable[bytes]) -> Iterator[bytes]:
     to_text = codecs.getincrementaldecoder("utf-8")("surrogateescape")
     text, at, line = "", 0, 1
     state = "start"
-    for block, is_last in _with_last(blocks):
+    for block, is_last in with_last(blocks):
         line += text.count("\n", 0, at)
         text, at = text[at:] + to_text.decode(block, is_last), 0
         elements: list[str] = []
@@ -71,16 +72,6 @@ def _end_of_value(decoder: json.JSONDecoder, text: str, at: int, is_last: bool) 
         is_cut = error.msg.startswith("Unterminated") or len(text) - error.pos <= _LONGEST_WORD
         return None if is_cut and not is_last and len(text) - at <= MAX_ELEMENT else -1
     return None if stop == len(text) and not is_last else stop  # the digits of a number may go on
-
-
-def _with_last(blocks: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
-    ahead: bytes | None = None
-    for block in blocks:
-        if ahead is not None:
-            yield ahead, False
-        ahead = block
-    if ahead is not None:
-        yield ahead, True
 
 
 def _broken(address: str, line: int, what: str) -> InputError:

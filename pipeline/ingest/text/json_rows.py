@@ -25,12 +25,7 @@ _PRETTY = " (one over several lines? 'jq -c .' writes each on one)"
 
 
 def read_json(piece: FilePiece, columns: Mapping[str, str], text: TextFormat) -> Iterator[RawBatch]:
-    """Yield the objects of a file; a row is a line that is not blank, or an element.
-
-    Raises
-    ------
-    InputError : a file that can't be read, a key that no object has, an array that breaks off.
-    """
+    """Yield the objects of a file; a row is a line that is not blank, or an element."""
     row = 0
     absent, keys = dict(columns), list[str]()  # columns that no object has had yet; keys of the first objects
     for block in json_lines(piece, text):

@@ -50,12 +50,7 @@ _FOREIGN = (
 
 
 def text_blocks(piece: FilePiece, encoding: str | None) -> Iterator[bytes]:
-    """Yield the text in blocks that end where a line ends (LF, CR LF or CR), the last wherever the file does.
-
-    Raises
-    ------
-    InputError : as :func:`text_chunks`; a line of more than a GiB.
-    """
+    """Yield the text in blocks that end where a line ends (LF, CR LF or CR), the last wherever the file does."""
     return cut_at_lines(piece, text_chunks(piece, encoding))
 
 
@@ -79,6 +74,16 @@ def cut_at_lines(piece: FilePiece, chunks: Iterable[bytes]) -> Iterator[bytes]:
                 )
     if parts:
         yield b"".join(parts)
+
+
+def with_last(blocks: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
+    """Yield blocks, and whether each is the last; at least one, which may be empty."""
+    ahead = b""
+    for block in blocks:
+        if ahead:
+            yield ahead, False
+        ahead = block
+    yield ahead, True
 
 
 def text_chunks(piece: FilePiece, encoding: str | None) -> Iterator[bytes]:
