@@ -17,18 +17,18 @@ class PartWalk(NamedTuple):
     """What a part stores of a walk over the whole graph, by local row.
 
     A row is at home here, or *away*: at home in another part, and here because edges that touch it are. Every entry
-    of the whole adjacency matrix is stored in exactly one part. Parts are numbered by *place*, 0 to the last; the
-    rows that two parts share are numbered by *position*, the same in both.
+    of the whole adjacency matrix is stored in exactly one part. *Part indices* count the parts from 0; the rows that
+    two parts share are numbered by *position*, the same in both.
     """
 
     indptr: In[np.int64]  # (rows + 1,)
     indices: In[np.int32]  # (entries,)
     weights: In[np.float32] | None  # (entries,), or None for 1
     strength: In[np.float64]  # (rows,) sum of a row's weights over all parts; infinite for away rows: they never push
-    home: In[np.int32]  # (rows,) place of an away row's home, -1 for a row at home here
+    home: In[np.int32]  # (rows,) part index of an away row's home, -1 for a row at home here
     position: In[np.int32]  # (rows,) of an away row
     copy_indptr: In[np.int64]  # (rows + 1,) of the parts that store more edges of a home row
-    copy_place: In[np.int32]  # (copies,)
+    copy_part: In[np.int32]  # (copies,)
     copy_position: In[np.int32]
 
     @property
@@ -91,7 +91,7 @@ class SentLists(NamedTuple):
     """What a push sends, to be read as `ArrivedMass` there: ``~position`` of a row pushed here that has edges there."""
 
     indptr: Out[np.int64]  # (sources + 1,)
-    place: Out[np.int32]
+    part_index: Out[np.int32]
     position: Out[np.int32]
     mass: Out[np.float64]
 
@@ -185,7 +185,7 @@ def _hand_out(
         if state.marks[row] & _CHANGED:
             if walk.home[row] >= 0:
                 if sent_put < sent.mass.size:
-                    sent.place[sent_put] = walk.home[row]
+                    sent.part_index[sent_put] = walk.home[row]
                     sent.position[sent_put] = walk.position[row]
                     sent.mass[sent_put] = state.waiting[row]
                 sent_put += 1
@@ -193,7 +193,7 @@ def _hand_out(
                 if state.flow[row] > 0:
                     for c in range(walk.copy_indptr[row], walk.copy_indptr[row + 1]):
                         if sent_put < sent.mass.size:
-                            sent.place[sent_put] = walk.copy_place[c]
+                            sent.part_index[sent_put] = walk.copy_part[c]
                             sent.position[sent_put] = ~walk.copy_position[c]
                             sent.mass[sent_put] = state.flow[row]
                         sent_put += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipeline import storage
+from pipeline import codec, storage
 from pipeline.blocks.arrays import neighbors_of, offsets_of
 from pipeline.config.model import PipelineConfig
-from pipeline.embedding.ppr.asked import ListsAsked
+from pipeline.embedding.ppr.list_request import ListFigures, ListRequest
 from pipeline.embedding.ppr.lists import threshold_of
 from pipeline.embedding.ppr.walk_graph import NO_EDGES, GraphFiles, WalkGraph
 from pipeline.embedding.ppr.whole_graph import whole_graph
@@ -36,7 +37,7 @@ from pipeline.kernels.ppr_push import push_scores
 from pipeline.kernels.ppr_walks import walk_scores
 from pipeline.kernels.transition import single_seeds
 from pipeline.metrics.scored_lists import rows_of_sources
-from pipeline.release_tables.finished_rows import NodeIds, excluded
+from pipeline.release_tables.finished_rows import NodeIds, PublishedNodes, excluded
 from pipeline.tasks import Attempt, Task, TaskRecord, run_missing
 from pipeline.workspace import Workspace
 
@@ -55,117 +56,129 @@ def check_exactly(
     if needed > most:
         note = f"not measured: solving exactly holds about {needed:,} bytes, and partition.worker_bytes is {most:,}"
         return {"note": note}, []
-    made = workspace.manifest("neighbor_lists").figures["lists"]
-    ppr = config.ppr.model_copy(update={"solver": made["solver"], "across": made["across"]})
-    target_type = config.listed_type
-    first, stop = graph["types"][target_type]
+    figures = codec.from_values(ListFigures, workspace.manifest("neighbor_lists").figures["lists"])
+    ppr = config.ppr.model_copy(update={"solver": figures.solver, "across": figures.across})
+    nodes = PublishedNodes.of(config, workspace)
     files, records = whole_graph(engine, config, workspace)
-    payload = {
-        "asked": ListsAsked(ppr, config.embedding.seed, graph["nodes"], (first, stop)).to_json(),
-        "graph": files.to_json(),
-        "lists": [str(file) for file in workspace.files("neighbor_lists")],
-        "table": [str(file) for file in workspace.files("ppr_neighbors")],
-        "node_index": [str(file) for file in workspace.files("node_index")],
-        "types": graph["types"],
-        "target_type": target_type,
-        "exclude_ids": {node_type: list(ids) for node_type, ids in config.publish.exclude_ids.items()},
-        "error_kind": made["error_kind"],
-        "seed": config.evaluate.seed,
-    }
-    done = run_missing(engine, compare_sample, [Task("exact", workspace.work("evaluate"), payload)])
-    return dict(done[0].result["exact"]), [*records, *done]
+    payload = ExactnessPayload(
+        request=ListRequest(ppr, config.embedding.seed, nodes.types[config.listed_type]),
+        graph=files,
+        lists=tuple(workspace.files("neighbor_lists")),
+        published=tuple(workspace.files("ppr_neighbors")),
+        nodes=nodes,
+        target_type=config.listed_type,
+        error_kind=figures.error_kind,
+        seed=config.evaluate.seed,
+    )
+    solved = run_missing(engine, compare_sample, [Task("exact", workspace.work("evaluate"), payload)])
+    return dict(solved[0].result.figures), [*records, *solved]
 
 
-def compare_sample(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:  # noqa: ARG001
+@dataclass(frozen=True)
+class ExactnessPayload:
+    """Input of the task that solves a sample. lists : as the solvers made them. published : the table."""
+
+    request: ListRequest
+    graph: GraphFiles
+    lists: tuple[Path, ...]
+    published: tuple[Path, ...]
+    nodes: PublishedNodes
+    target_type: str
+    error_kind: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class ExactnessResult:
+    """Figures of lists and of the solver's vectors, as JSON values."""
+
+    figures: Mapping[str, Any]
+
+
+def compare_sample(payload: ExactnessPayload, attempt: Attempt) -> ExactnessResult:  # noqa: ARG001
     """Task: the figures of a table's lists."""
-    asked = ListsAsked.from_json(payload["asked"])
-    walks = WalkGraph.read(GraphFiles.from_json(payload["graph"]), asked.ppr.edge_degree_power)
-    node_ix = np.concatenate([storage.column(storage.map_arrow(Path(file)), "node_ix") for file in payload["lists"]])
+    request, ppr = payload.request, payload.request.ppr
+    walks = WalkGraph.read(payload.graph, ppr.edge_degree_power)
+    node_ix = np.concatenate([storage.column(storage.map_arrow(file), "node_ix") for file in payload.lists])
     rows = walks.rows_of(node_ix)
     rows = rows[rows != NO_EDGES]
     population = rows.size
-    rows = rows[sample_by_key(walks.node_key[rows], affordable_sources(walks.graph.indices.size), payload["seed"])]
-    names = _Names(walks, payload)
-    lists = names.lists_of(rows)
-    exact = exact_scores(walks.graph, lists.sources, asked.ppr.restart)
+    rows = rows[sample_by_key(walks.node_key[rows], affordable_sources(walks.graph.indices.size), payload.seed)]
+    ids = NodeIds(payload.nodes.node_index)
+    targets = ids.between(*request.targets)
+    lists = _published_lists(payload, walks, rows, ids, targets)
+    exact = exact_scores(walks.graph, lists.sources, ppr.restart)
     rules = ListRules(
-        walks.rows_between(*asked.targets),
-        asked.ppr.top_k,
-        walks.degree.astype(np.float64) ** -asked.ppr.degree_correction,
-        _left_out(walks, lists.sources, names.excluded, exclude_known=asked.ppr.exclude_known),
-        payload["error_kind"],
+        walks.rows_between(*request.targets),
+        ppr.top_k,
+        walks.degree.astype(np.float64) ** -ppr.degree_correction,
+        _excluded_rows(payload, walks, lists.sources, targets),
+        payload.error_kind,
     )
-    found = {"sources": lists.sources.size, "population": population, "seed": payload["seed"]}
-    found |= compare_lists(lists, exact, rules)
-    if asked.ppr.across != "parts":  # lists of parts are no one solver's
-        found["l1"] = compare_vectors(*_vectors(walks, asked, lists.sources), exact)
-    return {"exact": {**found, "errors": list(broken(found))}}
+    figures = {"sources": lists.sources.size, "population": population, "seed": payload.seed}
+    figures |= compare_lists(lists, exact, rules)
+    if ppr.across != "parts":  # lists of parts are no one solver's
+        figures["l1"] = compare_vectors(*_vectors(walks, request, lists.sources), exact)
+    return ExactnessResult({**figures, "errors": list(broken(figures))})
 
 
-class _Names:
-    """The published lists in rows of the graph."""
-
-    def __init__(self, walks: WalkGraph, payload: Mapping[str, Any]) -> None:
-        self._walks, self._payload = walks, payload
-        self._ids = NodeIds(payload["node_index"])
-        first, stop = payload["types"][payload["target_type"]]
-        self._first, self._targets = first, self._ids.between(first, stop)
-        unwanted = excluded(payload["target_type"], self._targets, payload["exclude_ids"])
-        gone = np.zeros(0, np.int64) if unwanted is None else first + np.flatnonzero(unwanted)
-        excluded_rows = walks.rows_of(gone) if gone.size else gone
-        #: Rows of the nodes that are left out of the published tables.
-        self.excluded = excluded_rows[excluded_rows != NO_EDGES]
-
-    def lists_of(self, rows: NDArray[np.int64]) -> SampledLists:
-        """Read the lists of some rows, ascending; sources that are not published are left out."""
-        node_ix = self._walks.node_ix[rows]
-        tables, sources = [], []
-        for node_type, (first, stop) in self._payload["types"].items():
-            here = node_ix[(node_ix >= first) & (node_ix < stop)]
-            if not here.size:
-                continue
-            node_id = self._ids.between(first, stop).take(pa.array(here - first))
-            table = rows_of_sources(self._payload["table"], node_type, node_id)
-            tables.append(table)
-            found = pc.index_in(table["node_id"].combine_chunks(), node_id).to_numpy(zero_copy_only=False)
-            sources.append(here[found.astype(np.int64)])
-        lists = pa.concat_tables(tables).combine_chunks()
-        neighbors = lists["neighbor_ids"].combine_chunks()
-        place = pc.index_in(neighbors.flatten(), self._targets).to_numpy(zero_copy_only=False).astype(np.int64)
-        lengths = pc.list_value_length(neighbors).to_numpy(zero_copy_only=False)
-        return SampledLists(
-            sources=self._walks.rows_of(np.concatenate(sources)),
-            indptr=offsets_of(lengths),
-            nodes=self._walks.rows_of(self._first + place),
-            scores=lists["scores"].combine_chunks().flatten().to_numpy(),
-            bound=lists["error_bound"].to_numpy(),
-        )
+def _published_lists(
+    payload: ExactnessPayload, walks: WalkGraph, rows: NDArray[np.int64], ids: NodeIds, targets: pa.Array
+) -> SampledLists:
+    """Read the published lists of some rows, ascending; sources that are not published are left out."""
+    node_ix = walks.node_ix[rows]
+    tables, sources = [], []
+    for node_type, (first, stop) in payload.nodes.types.items():
+        here = node_ix[(node_ix >= first) & (node_ix < stop)]
+        if not here.size:
+            continue
+        node_id = ids.between(first, stop).take(pa.array(here - first))
+        table = rows_of_sources(payload.published, node_type, node_id)
+        tables.append(table)
+        position = pc.index_in(table["node_id"].combine_chunks(), node_id).to_numpy(zero_copy_only=False)
+        sources.append(here[position.astype(np.int64)])
+    lists = pa.concat_tables(tables).combine_chunks()
+    neighbors = lists["neighbor_ids"].combine_chunks()
+    target = pc.index_in(neighbors.flatten(), targets).to_numpy(zero_copy_only=False).astype(np.int64)
+    lengths = pc.list_value_length(neighbors).to_numpy(zero_copy_only=False)
+    return SampledLists(
+        sources=walks.rows_of(np.concatenate(sources)),
+        indptr=offsets_of(lengths),
+        nodes=walks.rows_of(payload.request.targets[0] + target),
+        scores=lists["scores"].combine_chunks().flatten().to_numpy(),
+        bound=lists["error_bound"].to_numpy(),
+    )
 
 
-def _left_out(
-    walks: WalkGraph, sources: NDArray[np.int64], excluded_rows: NDArray[np.int64], *, exclude_known: bool
+def _excluded_rows(
+    payload: ExactnessPayload, walks: WalkGraph, sources: NDArray[np.int64], targets: pa.Array
 ) -> PositionLists:
-    """Rows that each source's list must not hold: itself, what is not published, and where asked its neighbours."""
+    """Return rows that each source's list must not hold: itself, what is not published, neighbours if known."""
+    is_unwanted = excluded(payload.target_type, targets, payload.nodes.exclude_ids)
+    unwanted = np.zeros(0, np.int64)
+    if is_unwanted is not None:
+        unwanted = walks.rows_of(payload.request.targets[0] + np.flatnonzero(is_unwanted))
+        unwanted = unwanted[unwanted != NO_EDGES]
     own = np.arange(sources.size)
-    pairs = [(own, sources), (np.repeat(own, excluded_rows.size), np.tile(excluded_rows, sources.size))]
-    if exclude_known:
+    pairs = [(own, sources), (np.repeat(own, unwanted.size), np.tile(unwanted, sources.size))]
+    if payload.request.ppr.exclude_known:
         pairs.append(neighbors_of(walks.graph.indptr, walks.graph.indices, own, sources))
-    places, rows = (np.concatenate(column) for column in zip(*pairs, strict=True))
-    return PositionLists.from_pairs(places, rows, sources.size)
+    source, row = (np.concatenate(column) for column in zip(*pairs, strict=True))
+    return PositionLists.from_pairs(source, row, sources.size)
 
 
 def _vectors(
-    walks: WalkGraph, asked: ListsAsked, rows: NDArray[np.int64]
+    walks: WalkGraph, request: ListRequest, rows: NDArray[np.int64]
 ) -> tuple[NDArray[np.floating[Any]], NDArray[np.float64] | None]:
     """Whole vectors of the solver that made the lists, with its settings, and its bounds on the sum of their errors."""
-    ppr, graph, sources = asked.ppr, walks.graph, single_seeds(rows)
+    ppr, graph, sources = request.ppr, walks.graph, single_seeds(rows)
     if ppr.solver == "chebyshev":
         return chebyshev_scores(graph, sources, ppr.restart, ppr.tolerance)
     if ppr.solver == "push":
-        found = push_scores(graph, sources, ppr.restart, threshold_of(ppr, float(graph.degree.sum())))
+        scores = push_scores(graph, sources, ppr.restart, threshold_of(ppr, float(graph.degree.sum())))
     else:
         alias = None if graph.weights is None else alias_tables(graph.indptr, graph.indices, graph.weights)
-        found = walk_scores(graph, alias, sources, walks.node_key[rows], ppr.restart, ppr.walks, asked.seed)
+        scores = walk_scores(graph, alias, sources, walks.node_key[rows], ppr.restart, ppr.walks, request.seed)
     dense = np.zeros((rows.size, graph.n))
-    dense[np.repeat(np.arange(rows.size), np.diff(found.indptr)), found.nodes] = found.scores
-    return dense, found.missing if ppr.solver == "push" else None
+    dense[np.repeat(np.arange(rows.size), np.diff(scores.indptr)), scores.nodes] = scores.scores
+    return dense, scores.missing if ppr.solver == "push" else None

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.blocks.arrays import offsets_of
 from pipeline.config.model import PipelineConfig
-from pipeline.embedding.ppr.asked import ListsAsked, candidates_of_sets
+from pipeline.embedding.ppr.list_request import ListRequest, candidates_of_sets
 from pipeline.embedding.ppr.lists import CONFIDENCE, rounded_up, with_rounding
 from pipeline.embedding.ppr.walk_graph import NO_EDGES, WalkGraph
 from pipeline.embedding.ppr.walk_index import WalkIndex
@@ -76,7 +76,7 @@ def answer_batch(
     node_ix = _numbers(batch.node_id, of_type, types, ids)
     index = None if options.is_exact else _index_manifest(config, workspace)
     whole = WalkGraph.read(whole_graph(engine, config, workspace)[0], config.ppr.edge_degree_power)
-    request = ListsAsked(config.ppr, config.embedding.seed, int(figures["nodes"]), (int(first), int(stop)))
+    request = ListRequest(config.ppr, config.embedding.seed, (int(first), int(stop)))
     sets, mass = _sets(batch, whole.rows_of(node_ix))
     if index is None:
         lists = _solve_exactly(whole, sets, request, k)
@@ -184,7 +184,7 @@ def _sets(batch: Batch, rows: NDArray[np.int64]) -> tuple[RestartSets, NDArray[n
 
 
 def _solve_from_index(
-    whole: WalkGraph, index: WalkIndex, sets: RestartSets, request: ListsAsked, k: int, options: QueryOptions
+    whole: WalkGraph, index: WalkIndex, sets: RestartSets, request: ListRequest, k: int, options: QueryOptions
 ) -> TopK:
     needed = nodes_after(whole.graph, sets.nodes, options.rounds)
     if len(sets) > 1 and index.bytes_for(needed) > options.memory_bytes:
@@ -202,7 +202,7 @@ def _solve_from_index(
     )
 
 
-def _solve_exactly(whole: WalkGraph, sets: RestartSets, request: ListsAsked, k: int) -> TopK:
+def _solve_exactly(whole: WalkGraph, sets: RestartSets, request: ListRequest, k: int) -> TopK:
     """Return lists whose l1 error is under the tolerance, by whichever solver can certify it."""
     restart, tolerance, graph = request.ppr.restart, request.ppr.tolerance, whole.graph
     candidates = candidates_of_sets(request, whole, sets)

@@ -38,7 +38,7 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
         return rows
     lists = make_lists(engine, config, workspace, sets[0])
     return Outcome(
-        {**rows.tables, "neighbor_lists": lists.files},
+        {**rows.tables, **lists.tables},
         {**rows.figures, "lists": lists.figures},
         [*rows.records, *lists.records],
     )

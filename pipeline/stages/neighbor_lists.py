@@ -3,40 +3,33 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
+from pipeline import codec
 from pipeline.config.model import PipelineConfig
-from pipeline.embedding.ppr.asked import ListsAsked
 from pipeline.embedding.ppr.composed import lists_across_parts
-from pipeline.embedding.ppr.lists import error_kind, solve_sources
+from pipeline.embedding.ppr.composed_tasks import JoinResult
+from pipeline.embedding.ppr.list_request import ListFigures, ListRequest
+from pipeline.embedding.ppr.lists import SolvePayload, SolveResult, error_kind, solve_sources
+from pipeline.embedding.ppr.walk_graph import GraphFiles
 from pipeline.embedding.ppr.whole_graph import whole_graph
 from pipeline.embedding.waves import BlockFiles
 from pipeline.engine import Engine, Frame
 from pipeline.planning.list_costs import plan_lists, shards_of_lists, solved_length
-from pipeline.stages.chosen_sources import find_sources
-from pipeline.stages.outcome import OutputFile, describe_task_files
-from pipeline.tasks import Task, TaskRecord, run_missing
+from pipeline.stages.chosen_sources import Sources, find_sources
+from pipeline.stages.outcome import Outcome, describe_task_files
+from pipeline.tasks import TaskRecord, run_numbered
 from pipeline.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class NeighborLists:
-    """Files of NEIGHBOR_LISTS, ascending by source; figures for people; records of the tasks."""
-
-    files: Sequence[OutputFile]
-    figures: Mapping[str, Any]
-    records: Sequence[TaskRecord[Any]]
-
-
 def make_lists(
     engine: Engine[Frame], config: PipelineConfig, workspace: Workspace, blocks: Sequence[BlockFiles]
-) -> NeighborLists:
-    """Solve all sources.
+) -> Outcome:
+    """Make the lists of all sources: files of NEIGHBOR_LISTS, ascending by source.
 
     Parameters
     ----------
@@ -46,75 +39,70 @@ def make_lists(
     ------
     InputError : none of the chosen sources is in the graph.
     """
-    place = workspace.work("embed") / "lists"
-    targets = _targets(config, workspace)
-    sources = find_sources(engine, config, workspace, place)
+    folder = workspace.work("embed") / "lists"
+    sources = find_sources(engine, config, workspace, folder)
     graph = workspace.manifest("node_index").figures
-    plan = plan_lists(config, graph["nodes"], graph["edges"], sources.rows)
-    length = solved_length(config, targets[1] - targets[0])
-    if config.ppr.top_k > targets[1] - targets[0]:
+    first, stop = graph["types"][config.listed_type]
+    if config.ppr.top_k > stop - first:
         log.warning(
             "stage=embed warning: ppr.top_k is %d, and the graph has %d nodes of type '%s' to list: lists hold no more",
-            *(config.ppr.top_k, targets[1] - targets[0], config.listed_type),
+            *(config.ppr.top_k, stop - first, config.listed_type),
         )
-    ppr = config.ppr.model_copy(update={"solver": plan.solver.solver, "across": plan.across, "top_k": length})
-    asked = ListsAsked(ppr, config.embedding.seed, graph["nodes"], targets)
+    plan = plan_lists(config, graph["nodes"], graph["edges"], sources.rows)
     log.info(
         'stage=embed lists=%d across=%s because="%s" reason="%s"',
         *(sources.rows, plan.across, plan.reason, plan.solver.reason),
     )
-    figures = {
-        "lists": sources.rows,
-        "unknown_sources": sources.unknown,
-        "across": plan.across,
-        "across_reason": plan.reason,
-        "solver": plan.solver.solver,
-        "solver_reason": plan.solver.reason,
-        "error_kind": error_kind(ppr),
-    }
+    length = solved_length(config, stop - first)
+    ppr = config.ppr.model_copy(update={"solver": plan.solver.solver, "across": plan.across, "top_k": length})
+    request = ListRequest(ppr.model_copy(update={"shards": None}), config.embedding.seed, (first, stop))
+    lists: Sequence[TaskRecord[JoinResult] | TaskRecord[SolveResult]]
+    counts: dict[str, Any]
     if plan.across == "parts":
         in_order = sorted(blocks, key=lambda block: block.part_id)
-        made = lists_across_parts(engine, in_order, sources.file, asked, place)
-        figures |= {
-            "largest_bound": made.largest_bound,
-            "largest_missing": made.largest_missing,
-            "rounds": made.rounds,
-            "bytes_moved": made.bytes_moved,
-        }
-        _warn_of_loose_bounds(config, error_kind(ppr), made.largest_bound, plan.across)
-        return NeighborLists([OutputFile(*file) for file in made.files], figures, [*sources.records, *made.records])
-    files, built = whole_graph(engine, config, workspace)
-    shards = shards_of_lists(ppr, sources.rows, plan.solver.seconds, engine.slots)
+        composed = lists_across_parts(engine, in_order, sources.file, request, folder)
+        lists, records = composed.joined, composed.records
+        counts = {name: getattr(composed, name) for name in ("largest_missing", "rounds", "bytes_moved")}
+    else:
+        files, built = whole_graph(engine, config, workspace)
+        shards = shards_of_lists(ppr, sources.rows, plan.solver.seconds, engine.slots)
+        lists = _solve_shards(engine, request, files, sources, shards)
+        records, counts = [*built, *lists], {"shards": shards}
+    figures = ListFigures(
+        lists=sources.rows,
+        unknown_sources=sources.unknown,
+        across=plan.across,
+        across_reason=plan.reason,
+        solver=plan.solver.solver,
+        solver_reason=plan.solver.reason,
+        error_kind=error_kind(ppr),
+        largest_bound=max(record.result.largest_bound for record in lists),
+        **counts,
+    )
+    _warn_of_loose_bounds(figures, config.ppr.tolerance)
+    tables = {"neighbor_lists": describe_task_files(lists, "lists")}
+    return Outcome(tables, codec.to_values(figures), [*sources.records, *records])
+
+
+def _solve_shards(
+    engine: Engine[Frame], request: ListRequest, graph: GraphFiles, sources: Sources, shards: int
+) -> list[TaskRecord[SolveResult]]:
+    """Run tasks that have the whole graph and some of the sources each."""
     bounds = [sources.rows * shard // shards for shard in range(shards + 1)]
-    told = {"asked": asked.to_json(), "graph": files.to_json(), "sources": str(sources.file)}
-    tasks = [
-        Task(f"lists-{n:05d}", place, {**told, "range": [start, end]})
-        for n, (start, end) in enumerate(pairwise(bounds))
-    ]
-    solved = run_missing(engine, solve_sources, tasks)
-    largest = max(record.result["largest_bound"] for record in solved)
-    _warn_of_loose_bounds(config, error_kind(ppr), largest, plan.across)
-    figures |= {"shards": shards, "largest_bound": largest}
-    return NeighborLists(describe_task_files(solved, "lists"), figures, [*sources.records, *built, *solved])
+    payloads = [SolvePayload(request, graph, sources.file, span) for span in pairwise(bounds)]
+    return run_numbered(engine, solve_sources, "lists", sources.file.parent, payloads)
 
 
-def _targets(config: PipelineConfig, workspace: Workspace) -> tuple[int, int]:
-    """Return the range of the nodes that lists may hold."""
-    first, stop = workspace.manifest("node_index").figures["types"][config.listed_type]
-    return int(first), int(stop)
-
-
-def _warn_of_loose_bounds(config: PipelineConfig, kind: str, largest: float, across: str) -> None:
-    """Say so where bounds on the sum of errors, true as they are, are wider than was asked for."""
-    asked = config.ppr.tolerance
-    if kind != "l1" or largest <= asked * (1 + 1e-5):
+def _warn_of_loose_bounds(figures: ListFigures, tolerance: float) -> None:
+    """Warn where bounds on the sum of errors, true as they are, are wider than the tolerance."""
+    if figures.error_kind != "l1" or figures.largest_bound <= tolerance * (1 + 1e-5):
         return
     way = (
         "set ppr.push_threshold below 1e-4 / mean degree, or partition.worker_bytes to what the whole graph takes"
-        if across == "parts"
+        if figures.across == "parts"
         else "float32 stalls on this graph: set ppr.solver = 'push', or a larger restart"
     )
     log.warning(
         "stage=embed warning: the largest error bound of lists is %.3g, and ppr.tolerance is %g: %s",
-        *(largest, asked, way),
+        *(figures.largest_bound, tolerance, way),
     )

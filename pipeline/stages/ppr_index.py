@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
+from pipeline import codec
 from pipeline.config.model import PipelineConfig
-from pipeline.embedding.ppr.walk_index import walk_from_nodes
+from pipeline.embedding.ppr.walk_index import WalkPayload, WalkRequest, walk_from_nodes
 from pipeline.embedding.ppr.whole_graph import whole_graph
 from pipeline.engine import Engine, Frame
 from pipeline.errors import InputError
 from pipeline.stages.outcome import Outcome, describe_task_files
-from pipeline.tasks import Task, run_missing
+from pipeline.tasks import run_numbered
 from pipeline.workspace import Workspace
 
 NAME = "ppr-index"
@@ -34,29 +36,19 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     files, built = whole_graph(engine, config, workspace)
     expected = nodes * ppr.index_walks / ppr.restart
     count = max(1, min(nodes, math.ceil(expected / max(_VISITS, _VISITS_AN_ENTRY * 2 * int(graph["edges"])))))
-    asked = {
-        "restart": ppr.restart,
-        "walks": ppr.index_walks,
-        "edge_degree_power": ppr.edge_degree_power,
-        "seed": config.embedding.seed,
-    }
-    told = {"graph": files.to_json(), **asked}
-    tasks = [
-        Task(
-            f"walk-{number:05d}",
-            workspace.work(NAME),
-            {**told, "range": [nodes * number // count, nodes * (number + 1) // count]},
-        )
-        for number in range(count)
-    ]
-    walked = run_missing(engine, walk_from_nodes, tasks)
-    rows, size = sum(record.result["index_rows"] for record in walked), sum(r.files[0].bytes for r in walked)
+    request = WalkRequest(ppr.restart, ppr.index_walks, ppr.edge_degree_power, config.embedding.seed)
+    bounds = [nodes * number // count for number in range(count + 1)]
+    payloads = [WalkPayload(files, request, span) for span in pairwise(bounds)]
+    walked = run_numbered(engine, walk_from_nodes, "walk", workspace.work(NAME), payloads)
+    tables, results = describe_task_files(walked, "index"), [record.result for record in walked]
+    rows, size = sum(file.rows for file in tables), sum(record.files[0].bytes for record in walked)
     figures = {
         "nodes": rows,
-        **asked,
-        **{name: sum(record.result[name] for record in walked) for name in ("visits", "entries")},
+        **codec.to_values(request),
+        "visits": sum(result.visits for result in results),
+        "entries": sum(result.entries for result in results),
         "bytes": size,
         "bytes_per_node": round(size / max(rows, 1), 2),
-        "tasks": len(tasks),
+        "tasks": count,
     }
-    return Outcome({"ppr_index": describe_task_files(walked, "index")}, figures, [*built, *walked])
+    return Outcome({"ppr_index": tables}, figures, [*built, *walked])

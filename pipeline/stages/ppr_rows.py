@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -19,7 +20,7 @@ from pipeline.engine import Engine, Frame
 from pipeline.planning.hashed_costs import estimate_push_seconds, shards_of_rows
 from pipeline.stages.outcome import Outcome, OutputFile
 from pipeline.storage import BATCHES
-from pipeline.tasks import Attempt, Task, run_missing
+from pipeline.tasks import Attempt, run_numbered
 from pipeline.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -28,8 +29,8 @@ log = logging.getLogger(__name__)
 def make_rows(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace, settings: Settings) -> Outcome:
     """Push from every node; rows are those before norms are set, files ascending by node.
 
-    Any number of tasks writes the same rows, and tasks that an earlier run finished are kept: how many there are
-    depends on the graph and the configuration alone.
+    Any number of tasks writes the same rows. How many there are depends on the graph and the configuration alone, so
+    tasks that an earlier run finished count.
     """
     graph = workspace.manifest("node_index").figures
     seconds = estimate_push_seconds(settings, graph["edges"])
@@ -39,14 +40,9 @@ def make_rows(engine: Engine[Frame], config: PipelineConfig, workspace: Workspac
         *(shards, seconds, "as ppr.shards says" if config.ppr.shards else "by the cost of a push from every node"),
     )
     files, built = whole_graph(engine, config, workspace)
-    common = {"settings": settings.to_json(), "graph": files.to_json()}
     bounds = [settings.nodes * shard // shards for shard in range(shards + 1)]
-    folder = workspace.work("embed")
-    tasks = [
-        Task(f"rows-{number:05d}", folder, {**common, "range": [*pair]})
-        for number, pair in enumerate(pairwise(bounds))
-    ]
-    records = run_missing(engine, push_rows, tasks)
+    payloads = [HashedRowsPayload(settings.to_json(), files, span) for span in pairwise(bounds)]
+    records = run_numbered(engine, push_rows, "rows", workspace.work("embed"), payloads)
     figures = {
         "shards": shards,
         "sets": [len(records)],
@@ -55,16 +51,32 @@ def make_rows(engine: Engine[Frame], config: PipelineConfig, workspace: Workspac
         "floats_moved_per_node": 0.0,
         "found": {},
     }
-    rows = [OutputFile(one.file("rows"), one.result["rows"], one.files[0].checksum) for one in records]
+    rows = [OutputFile(one.file("rows"), one.result.rows, one.files[0].checksum) for one in records]
     return Outcome({"part_rows": rows, "fold_in_rows": []}, figures, [*built, *records])
 
 
-def push_rows(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
+@dataclass(frozen=True)
+class HashedRowsPayload:
+    """Input of the task that makes rows; ``span`` is the range of node numbers that it makes them of."""
+
+    settings: Mapping[str, Any]
+    graph: GraphFiles
+    span: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class HashedRowsResult:
+    """Number of rows."""
+
+    rows: int
+
+
+def push_rows(payload: HashedRowsPayload, attempt: Attempt) -> HashedRowsResult:
     """Task: the rows of a range of nodes; those without edges have none."""
-    settings = Settings.from_json(payload["settings"])
-    walks = WalkGraph.read(GraphFiles.from_json(payload["graph"]))
-    first, stop = walks.rows_between(*payload["range"])
+    settings = Settings.from_json(payload.settings)
+    walks = WalkGraph.read(payload.graph)
+    first, stop = walks.rows_between(*payload.span)
     rows = Rows(hashed_rows(walks, first, stop, settings), np.zeros(stop - first))
     form = RowFormat(settings.dim, has_noise_scale=False)
     write_rows(attempt.path("rows", BATCHES), walks.node_ix[first:stop], rows, form)
-    return {"rows": stop - first}
+    return HashedRowsResult(stop - first)

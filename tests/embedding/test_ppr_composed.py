@@ -20,14 +20,16 @@ from pipeline.blocks.arrays import Block
 from pipeline.config.model import PipelineConfig
 from pipeline.config.ppr import PprConfig
 from pipeline.embedding.ppr import composed
-from pipeline.embedding.ppr.asked import ListsAsked
 from pipeline.embedding.ppr.composed import ComposedLists, lists_across_parts
+from pipeline.embedding.ppr.composed_tasks import RoundResult
+from pipeline.embedding.ppr.list_request import ListRequest
 from pipeline.embedding.ppr.lists import pushed_entries
 from pipeline.embedding.waves import BlockFiles
 from pipeline.kernels.ppr_push import push_scores
 from pipeline.kernels.ppr_top_k import degree_factor
 from pipeline.kernels.transition import Transition, single_seeds, transition
 from pipeline.planning.list_costs import list_traffic
+from pipeline.tasks import TaskRecord
 from schemas.tables import NEIGHBOR_LISTS, WEIGHT_UNIT
 from tests.embedding.graphs_in_parts import (
     ONE,
@@ -70,21 +72,22 @@ def in_batches_of(sources: int) -> Iterator[None]:
         yield
 
 
-def asked_for(
+def list_request(
     given_graph: GraphInParts, targets: tuple[int, int] | None = None, *, tolerance: float, **ppr: Any
-) -> ListsAsked:
-    """Ask for lists; ``tolerance``: the error at a node of mean strength."""
+) -> ListRequest:
+    """What is wanted of lists; ``tolerance``: the error at a node of mean strength."""
     threshold = tolerance / mean_strength(walk_of(given_graph))
-    asked = PprConfig(solver="push", push_threshold=threshold, **ppr)
-    return ListsAsked(asked, 0, given_graph.nodes, (0, given_graph.nodes) if targets is None else targets)
+    config = PprConfig(solver="push", push_threshold=threshold, **ppr)
+    return ListRequest(config, 0, (0, given_graph.nodes) if targets is None else targets)
 
 
 def table_of(done: ComposedLists) -> pa.Table:
     tables = []
-    for path, rows, checksum in done.files:
+    for record in done.joined:
+        path = record.file("lists")
         table = storage.map_arrow(path)
         assert table.schema == NEIGHBOR_LISTS.schema
-        assert (table.num_rows, storage.checksum_of(path)) == (rows, checksum)
+        assert table.num_rows == record.files[0].rows
         tables.append(table)
     return pa.concat_tables(tables).combine_chunks()
 
@@ -100,15 +103,19 @@ class Mass:
 def mass_of(done: ComposedLists, blocks: Sequence[BlockFiles], sources: int, nodes: int) -> Mass:
     """Replay what the rounds' tasks left in files: the last entry of a node counts."""
     mass = Mass(np.zeros((sources, nodes)), np.zeros((sources, nodes)))
-    node_ix = [Block.read(b.part_id, b.nodes, b.edges, b.routes).node_ix for b in blocks]
+    node_ix = {b.part_id: Block.read(b.part_id, b.nodes, b.edges, b.routes).node_ix for b in blocks}
     for record in done.records:
         for file in record.paths("held"):
             for row in storage.map_arrow(file).to_pylist():
                 for entry in row["held"]:
-                    node = node_ix[record.result["place"]][entry["row"]]
+                    node = node_ix[part_id_of(record)][entry["row"]]
                     mass.settled[row["source"], node] = entry["settled"]
                     mass.waiting[row["source"], node] = entry["waiting"]
     return mass
+
+
+def part_id_of(record: TaskRecord[Any]) -> int:
+    return int(record.task.rpartition("-")[2])
 
 
 def mean_strength(walk: Transition) -> float:
@@ -133,7 +140,7 @@ def test_no_mass_is_lost_and_scores_are_within_tolerance_times_strength(
     n = given_graph.nodes
     chosen = sorted(data.draw(st.sets(st.integers(0, n - 1), max_size=n)))
     blocks = lay_out(given_graph, folder)
-    asked = asked_for(given_graph, restart=restart, tolerance=tolerance, top_k=n)
+    asked = list_request(given_graph, restart=restart, tolerance=tolerance, top_k=n)
     with in_batches_of(data.draw(st.sampled_from([1, 4, 100]))):
         done = lists_across_parts(InThisProcess(), blocks, sources_file(folder, chosen), asked, folder / "ppr")
 
@@ -187,7 +194,7 @@ def test_lists_are_the_best_of_the_targets_without_the_source_and_what_is_known(
     targets = (first, data.draw(st.sampled_from([n, n, max(first, n - 1), first])))
     chosen = sorted(data.draw(st.sets(st.integers(0, n - 1), max_size=n)))
     blocks = lay_out(given_graph, folder)
-    asked = asked_for(
+    asked = list_request(
         given_graph,
         targets,
         restart=restart,
@@ -226,7 +233,7 @@ def test_known_nodes_are_left_out_wherever_their_edge_is_stored(tmp_path: Path) 
     blocks = lay_out(given_graph, tmp_path / "graph")
     file = sources_file(tmp_path, [0, 3, 4])
     for exclude_known, want in ((True, [{1, 2}, {2, 4}, {1, 3}]), (False, [{1, 2, 3, 4}, {0, 1, 2, 4}, {0, 1, 2, 3}])):
-        asked = asked_for(given_graph, restart=0.2, tolerance=1e-3, exclude_known=exclude_known)
+        asked = list_request(given_graph, restart=0.2, tolerance=1e-3, exclude_known=exclude_known)
         done = lists_across_parts(InThisProcess(), blocks, file, asked, tmp_path / str(exclude_known))
         assert [set(row) for row in table_of(done)["neighbor_ix"].to_pylist()] == want
 
@@ -240,7 +247,7 @@ class CutGraph:
         self, folder: Path, runner: Any = None, at_once: int = 100, tolerance: float = 1e-2, joins: int | None = None
     ) -> ComposedLists:
         """Lists of all nodes."""
-        asked = asked_for(self.graph, restart=0.5, tolerance=tolerance, top_k=20, exclude_known=True)
+        asked = list_request(self.graph, restart=0.5, tolerance=tolerance, top_k=20, exclude_known=True)
         folder.mkdir(exist_ok=True)
         sources = sources_file(folder, range(self.graph.nodes))
         with in_batches_of(at_once):
@@ -273,19 +280,19 @@ def whole_run(hubs: CutGraph, tmp_path_factory: pytest.TempPathFactory) -> tuple
 
 
 def as_bytes(done: ComposedLists) -> list[bytes]:
-    return [path.read_bytes() for path, _, _ in done.files]
+    return [record.file("lists").read_bytes() for record in done.joined]
 
 
 def test_lists_do_not_depend_on_the_tasks_that_join_them(
     hubs: CutGraph, whole_run: tuple[ComposedLists, list[str]], tmp_path: Path
 ) -> None:
     done, _ = whole_run
-    assert len(done.files) == 1
+    assert len(done.joined) == 1
     assert done.rounds > 3
     for joins in (2, 50):
         runner = InThisProcess()
         other = hubs.lists(tmp_path / "run", runner, joins=joins)
-        assert len(other.files) == min(joins, 3)
+        assert len(other.joined) == min(joins, 3)
         assert table_of(other) == table_of(done)
     assert {name.partition("-")[0] for name in runner.ran} == {"join"}  # the rest was there
     assert table_of(hubs.lists(tmp_path / "in-one-batch", at_once=4_096)) == table_of(done)
@@ -338,14 +345,15 @@ def test_bytes_that_travel_are_those_for_other_parts(
     in_one = hubs.graph.in_one_block()
     alone = CutGraph(in_one, lay_out(in_one, tmp_path / "graph")).lists(tmp_path / "alone")
     assert alone.rounds == 1
-    sent = sum(sum(record.result.get("sent", {}).values()) for record in done.records)
+    rounds = [record for record in done.records if isinstance(record.result, RoundResult)]
+    sent = sum(sum(record.result.sent) for record in rounds)
     assert sent > 0
     assert 12 * sent < done.bytes_moved
-    assert all(str(r.result["place"]) not in r.result["sent"] for r in done.records if "sent" in r.result)
+    assert not any(record.result.sent[part_id_of(record)] for record in rounds)  # whose ids are indices
 
 
 def test_nothing_asked_and_nothing_there(hubs: CutGraph, tmp_path: Path) -> None:
-    asked = asked_for(hubs.graph, tolerance=0.1)
+    asked = list_request(hubs.graph, tolerance=0.1)
     for number, (some, sources) in enumerate([(hubs.blocks, []), ([], []), ([], [3, 7])]):
         place = tmp_path / str(number)
         place.mkdir()
@@ -361,7 +369,7 @@ def test_a_chain_through_all_parts(tmp_path: Path) -> None:
     n, restart, tolerance = 12, 0.3, 1e-2
     given_graph = placed(range(n - 1), range(1, n), home=[node % 4 for node in range(n)], nodes=n)
     blocks = lay_out(given_graph, tmp_path / "graph")
-    asked = asked_for(given_graph, restart=restart, tolerance=tolerance, top_k=n)
+    asked = list_request(given_graph, restart=restart, tolerance=tolerance, top_k=n)
     done = lists_across_parts(InThisProcess(), blocks, sources_file(tmp_path, [0, n - 1]), asked, tmp_path / "ppr")
     # Each round pushes somewhere, or is the last; the strengths of pushes, 1 at least, add up to 1 / (limit restart).
     limit = tolerance / mean_strength(walk_of(given_graph))
@@ -395,7 +403,7 @@ def test_top_100_of_gowalla_in_16_parts(shared_data: Path, tmp_path: Path) -> No
     blocks = lay_out(given_graph, tmp_path / "graph")
     chosen = np.linspace(given_graph.items, given_graph.nodes - 1, 200).astype(np.int64)
     restart, tolerance, k = 0.15, 1e-3, 100
-    asked = asked_for(given_graph, (0, given_graph.items), restart=restart, tolerance=tolerance, top_k=k)
+    asked = list_request(given_graph, (0, given_graph.items), restart=restart, tolerance=tolerance, top_k=k)
     file = sources_file(tmp_path, chosen.tolist())
     done = lists_across_parts(InThisProcess(), blocks, file, asked, tmp_path / "ppr")
 

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from pipeline.embedding.in_memory import block_from_edges
-from pipeline.embedding.ppr.walk_graph import WalkGraph, weighed_anew
+from pipeline.embedding.ppr.walk_graph import WalkGraph, reweigh_edges
 from pipeline.kernels.ppr_chebyshev import chebyshev_scores
 from pipeline.kernels.transition import single_seeds
 
 
 @pytest.mark.parametrize("power", [-0.5, 0.3, 1.0])
-def test_a_walk_follows_the_edges_as_they_are_weighed_anew(power: float) -> None:
+def test_a_walk_follows_the_edges_as_they_are_weighed_edges(power: float) -> None:
     graph = nx.barabasi_albert_graph(40, 3, seed=1)
     src, dst = np.array(sorted(graph.edges), np.int64).T
     weight = (1 + np.arange(src.size) % 5) * 2**32
@@ -30,4 +30,4 @@ def test_a_walk_follows_the_edges_as_they_are_weighed_anew(power: float) -> None
 
 def test_power_0_leaves_the_mapped_weights_as_they_are() -> None:
     block = block_from_edges(np.arange(3, dtype=np.uint64), np.array([0, 1]), np.array([1, 2]), np.full(2, 2**32))
-    assert weighed_anew(block, 0.0) is block
+    assert reweigh_edges(block, 0.0) is block

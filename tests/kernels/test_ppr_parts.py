@@ -79,7 +79,7 @@ def test_results_larger_than_the_first_guess_are_whole() -> None:
         np.where(is_away, 1, -1).astype(np.int32),
         np.where(is_away, np.arange(matrix.n) - leaves // 2 - 1, -1).astype(np.int32),
         whole.copy_indptr,
-        whole.copy_place,
+        whole.copy_part,
         whole.copy_position,
     )
     sources = 40
@@ -97,7 +97,7 @@ def test_results_larger_than_the_first_guess_are_whole() -> None:
 
 
 def test_a_row_pushed_elsewhere_sends_on_along_its_edges_here() -> None:
-    # Row 1 is at home elsewhere and has two edges here: to row 0, at home, and to row 2, at home in place 4.
+    # Row 1 is at home elsewhere and has two edges here: to row 0, at home, and to row 2, at home in part 4.
     part = PartWalk(
         np.array([0, 1, 3, 4]),
         np.array([1, 0, 2, 1], np.int32),
@@ -112,7 +112,7 @@ def test_a_row_pushed_elsewhere_sends_on_along_its_edges_here() -> None:
     done = push_part(part, 0.2, 1.0, nothing_held(1), arrivals(np.array([~1]), np.array([0.1])), PartScratch.of(3))
     assert done.held.row.tolist() == [0]
     assert done.held.waiting.tolist() == [0.05]
-    assert (done.sent.place.tolist(), done.sent.position.tolist(), done.sent.mass.tolist()) == ([4], [9], [0.2])
+    assert (done.sent.part_index.tolist(), done.sent.position.tolist(), done.sent.mass.tolist()) == ([4], [9], [0.2])
 
 
 def test_of_several_entries_of_a_row_the_last_counts_and_quiet_sources_stay_as_they_are() -> None:

@@ -7,7 +7,7 @@ import json
 import os
 import runpy
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ import jobs.session
 from jobs.arguments import Options
 from jobs.commands import machine
 from pipeline.embedding.ppr import walk_index
+from pipeline.embedding.ppr.walk_index import WalkPayload, WalkResult
 from pipeline.kernels.ppr_walks import walk_radius
 from pipeline.stages import ppr_index
 from pipeline.tasks import Attempt
@@ -155,7 +156,7 @@ def test_a_stopped_build_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytes
     done: list[str] = []
     walk = ppr_index.walk_from_nodes
 
-    def walk_until_killed(payload: Mapping[str, Any], attempt: Attempt) -> Any:
+    def walk_until_killed(payload: WalkPayload, attempt: Attempt) -> WalkResult:
         if len(done) == 3:
             os.kill(os.getpid(), signal.SIGTERM)
         done.append(attempt.task.name)
@@ -171,7 +172,7 @@ def test_a_stopped_build_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytes
     assert said.code == 1
     assert "ppr-index" in said.err
 
-    def walk_the_rest(payload: Mapping[str, Any], attempt: Attempt) -> Any:
+    def walk_the_rest(payload: WalkPayload, attempt: Attempt) -> WalkResult:
         assert attempt.task.name not in done
         return walk(payload, attempt)
 

@@ -2,55 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import storage
 from pipeline.blocks.arrays import Block, RowKind
-from pipeline.embedding.ppr.walk_graph import weighed_anew
+from pipeline.embedding.ppr.walk_graph import reweigh_edges
+from pipeline.embedding.waves import BlockFiles
 from pipeline.kernels.ppr_part_passes import PartWalk
+
+
+@dataclass(frozen=True)
+class PartFiles:
+    """Where a part lies, and which parts there are: a *part index* is an index into ``part_ids``, which ascend."""
+
+    block: BlockFiles
+    part_ids: tuple[int, ...]
+    edge_degree_power: float
 
 
 @dataclass(frozen=True)
 class Part:
     """A block among the others.
 
-    places : part_ids of all blocks, ascending; a *place* is an index into them.
-    needed : by place, home rows that it needs. away : by place, rows here that are at home there; both ascending, and
-        one part's ``needed`` are the same nodes as the other's ``away``.
+    index : its own part index.
+    needed : by part index, home rows that the part needs. away : by part index, rows here that are at home there.
+        Both ascend, and one part's ``needed`` are the same nodes as the other's ``away``.
     """
 
     block: Block
-    places: Sequence[int]
+    index: int
     needed: Sequence[NDArray[np.int32]]
     away: Sequence[NDArray[np.int32]]
 
     @classmethod
-    def read(cls, raw: Mapping[str, Any], places: Sequence[int], edge_degree_power: float = 0.0) -> Part:
-        """Map a block; ``raw`` is the JSON of `BlockFiles`."""
-        block = Block.read(int(raw["part_id"]), Path(raw["nodes"]), Path(raw["edges"]), Path(raw["routes"]))
-        block = weighed_anew(block, edge_degree_power)
+    def read(cls, files: PartFiles) -> Part:
+        """Map a block."""
+        ids, place = files.part_ids, files.block
+        block = Block.read(place.part_id, place.nodes, place.edges, place.routes)
+        block = reweigh_edges(block, files.edge_degree_power)
         away = np.flatnonzero(block.kind >= RowKind.COPY).astype(np.int32)
-        place = np.searchsorted(places, block.home[away])
-        order = np.argsort(place, kind="stable")
-        bounds = np.searchsorted(place[order], np.arange(1, len(places)))
+        home = np.searchsorted(ids, block.home[away])
+        order = np.argsort(home, kind="stable")
+        bounds = np.searchsorted(home[order], np.arange(1, len(ids)))
         nobody = np.empty(0, np.int32)
         return cls(
             block,
-            places,
-            [block.routes.get(part, nobody) for part in places],
+            ids.index(place.part_id),
+            [block.routes.get(part_id, nobody) for part_id in ids],
             np.split(away[order], bounds),
         )
-
-    @property
-    def place(self) -> int:
-        """This part's own place."""
-        return self.places.index(self.block.part_id)
 
     @property
     def is_home(self) -> NDArray[np.bool_]:
@@ -59,17 +64,17 @@ class Part:
 
     @property
     def homes(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Return the place of each away row's home, -1 for home rows, and its position among the rows shared."""
-        place, position = (np.full(self.block.node_ix.size, -1, np.int32) for _ in range(2))
-        for number, rows in enumerate(self.away):
-            place[rows] = number
+        """Return the part index of each away row's home, -1 for home rows, and its position among the rows shared."""
+        home, position = (np.full(self.block.node_ix.size, -1, np.int32) for _ in range(2))
+        for index, rows in enumerate(self.away):
+            home[rows] = index
             position[rows] = np.arange(rows.size, dtype=np.int32)
-        return place, position
+        return home, position
 
     def walk(self, weight: NDArray[np.float64]) -> PartWalk:
         """Return what a push needs; ``weight`` (rows,) float64 is that of each home row's edges in all parts."""
         block = self.block
-        row, place, position = self._copies()
+        row, part_index, position = self._copies()
         home, own_position = self.homes
         return PartWalk(
             block.indptr,
@@ -79,46 +84,46 @@ class Part:
             home,
             own_position,
             np.searchsorted(row, np.arange(block.node_ix.size + 1)),
-            place,
+            part_index,
             position,
         )
 
     def _copies(self) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
-        """Rows at home here that other parts store edges of, ascending; where, and their positions there."""
-        found = []
-        for number, rows in enumerate(self.needed):
+        """Return home rows that other parts store edges of, ascending; those parts, and the positions there."""
+        copies = []
+        for index, rows in enumerate(self.needed):
             position = np.flatnonzero(self.block.kind[rows] == RowKind.SPLIT).astype(np.int32)
-            found.append((rows[position], np.full(position.size, number, np.int32), position))
-        row, place, position = (np.concatenate(columns) for columns in zip(*found, strict=True))
+            copies.append((rows[position], np.full(position.size, index, np.int32), position))
+        row, part_index, position = (np.concatenate(columns) for columns in zip(*copies, strict=True))
         order = np.argsort(row, kind="stable")
-        return row[order], place[order], position[order]
+        return row[order], part_index[order], position[order]
 
-    def rows_at(self, place: int, position: NDArray[np.int32]) -> NDArray[np.int32]:
+    def rows_at(self, index: int, position: NDArray[np.int32]) -> NDArray[np.int32]:
         """Return the rows that another part means by positions, as `ArrivedMass` has them; (n,) int32 -> (n,)."""
         rows = np.empty(position.size, np.int32)
         is_pushed = position < 0
-        rows[~is_pushed] = self.needed[place][position[~is_pushed]]
-        rows[is_pushed] = ~self.away[place][~position[is_pushed]]
+        rows[~is_pushed] = self.needed[index][position[~is_pushed]]
+        rows[is_pushed] = ~self.away[index][~position[is_pushed]]
         return rows
 
 
 @dataclass(frozen=True)
 class SourceRows:
-    """The sources that a part has rows of: ``source`` (n,) int64 ascending, places in the file; ``row`` (n,) int64."""
+    """The sources that a part has rows of: ``source`` (n,) int64, lines of the file, ascending; ``row`` (n,) int64."""
 
     source: NDArray[np.int64]
     row: NDArray[np.int64]
 
     @classmethod
     def find(cls, sources: Path, part: Part) -> SourceRows:
-        """Look a part's rows with edges stored here, its own and others', up in the file of sources."""
+        """Look up which rows with edges stored here, home or away, are sources."""
         wanted = storage.column(storage.map_arrow(sources), "node_ix")
         row = np.flatnonzero(part.block.kind != RowKind.GHOST)
         node_ix = part.block.node_ix[row]
         source = np.searchsorted(wanted, node_ix)
-        found = source < wanted.size
-        found[found] = wanted[source[found]] == node_ix[found]
-        return cls(source[found], row[found])
+        is_source = source < wanted.size
+        is_source[is_source] = wanted[source[is_source]] == node_ix[is_source]
+        return cls(source[is_source], row[is_source])
 
     def at_home(self, part: Part) -> SourceRows:
         """Return those at home in the part."""

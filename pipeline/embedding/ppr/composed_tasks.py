@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ from numpy.typing import NDArray
 
 from pipeline import storage
 from pipeline.blocks.arrays import neighbors_of, offsets_of, read_slice
-from pipeline.embedding.ppr.asked import ListsAsked, candidates_for
-from pipeline.embedding.ppr.composed_part import Part, SourceRows
+from pipeline.embedding.ppr.composed_part import Part, PartFiles, SourceRows
+from pipeline.embedding.ppr.list_request import ListRequest, candidates_for
 from pipeline.embedding.ppr.lists import rounded_up, table_of_lists, with_rounding
 from pipeline.embedding.ppr.mass_files import (
     HELD,
@@ -21,13 +22,13 @@ from pipeline.embedding.ppr.mass_files import (
     RANKED,
     SENT,
     MassFiles,
-    batches_by_place,
-    batches_of,
+    SourceBatches,
+    batches_by_part,
     lists_batch,
 )
 from pipeline.kernels.merged_lists import merge_lists
 from pipeline.kernels.ppr_part_passes import ArrivedMass, HeldMass, PartScratch, PartWalk
-from pipeline.kernels.ppr_parts import PushResult, push_part, settle_part, weight_of_rows
+from pipeline.kernels.ppr_parts import push_part, settle_part, weight_of_rows
 from pipeline.kernels.ppr_top_k import SparseScores, top_k_of_rows
 from pipeline.kernels.ranking import NO_ROW
 from pipeline.storage import BATCHES
@@ -38,205 +39,245 @@ from schemas.tables import NEIGHBOR_LISTS
 _WEIGHTS = pa.schema([pa.field("weight", pa.float64(), nullable=False)])
 
 
-def weigh_part(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
+
+@dataclass(frozen=True)
+class SentFile:
+    """A file that another part left, with the part index of its sender."""
+
+    sender: int
+    file: Path
+
+
+@dataclass(frozen=True)
+class PartWeight:
+    """What the entries stored in a part weigh, and how many rows are at home there."""
+
+    weight: float
+    home_rows: int
+
+
+@dataclass(frozen=True)
+class RoundPayload:
+    """Input of the task that does one part's share of a round.
+
+    weights : of the part's rows. shared : weights that other parts have of its rows, in part order.
+    held : what the part holds after the rounds so far, oldest first. inbox : what others sent, in part order.
+    is_first : sources start, each with mass 1 at its home.
+    """
+
+    part: PartFiles
+    request: ListRequest
+    sources: SourceBatches
+    threshold: float
+    weights: Path
+    shared: tuple[SentFile, ...]
+    held: tuple[Path, ...] = ()
+    inbox: tuple[SentFile, ...] = ()
+    is_first: bool = True
+
+
+@dataclass(frozen=True)
+class RoundResult:
+    """Entries sent to each part, edge ends walked, and the largest strength of the targets at home here."""
+
+    sent: tuple[int, ...]
+    entries: int
+    largest_strength: float
+
+
+@dataclass(frozen=True)
+class RankPayload:
+    """Input of the task that ranks one part's home rows; ``known`` are neighbours that all parts have found."""
+
+    part: PartFiles
+    request: ListRequest
+    sources: SourceBatches
+    held: tuple[Path, ...]
+    known: tuple[SentFile, ...]
+
+
+@dataclass(frozen=True)
+class JoinPayload:
+    """Input of the task that joins the lists of some batches of sources.
+
+    ranked : of each part. score_bound : of every single score; None where the bound is on the sum of errors.
+    batches : (first, stop).
+    """
+
+    sources: SourceBatches
+    top_k: int
+    ranked: tuple[Path, ...]
+    score_bound: float | None
+    batches: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True)
+class JoinResult:
+    """Largest error bound of a list, and the l1 error of the worst source."""
+
+    largest_bound: float
+    largest_missing: float
+
+
+def weigh_part(payload: PartFiles, attempt: Attempt) -> PartWeight:
     """Task: what the rows of a part weigh here, those at home elsewhere by home.
 
     Float32 weights are added as the push will use them, so that a push sends on all that it takes, and no more.
     """
-    part = _part_of(payload)
-    block = part.block
-    weight = weight_of_rows(block.indptr, block.edge_weight)
+    part = Part.read(payload)
+    weight = weight_of_rows(part.block.indptr, part.block.edge_weight)
     storage.write_arrow(attempt.path("weights", "arrow"), pa.Table.from_arrays([pa.array(weight)], schema=_WEIGHTS))
     with batch_writer(attempt.path("shared", BATCHES), _WEIGHTS) as writer:
         for rows in part.away:
             writer.write_batch(pa.record_batch([pa.array(weight[rows])], schema=_WEIGHTS))
-    return {"weight": float(weight.sum()), "home_rows": int(part.is_home.sum())}
+    return PartWeight(float(weight.sum()), int(part.is_home.sum()))
 
 
-def push_round(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
+def push_round(payload: RoundPayload, attempt: Attempt) -> RoundResult:
     """Task: take in what other parts sent, push until no home row has more than may wait, and send out.
 
-    The first one starts the sources at home here and, if lists leave known nodes out, says which edges are here.
+    In the first round sources start at home here. If lists leave known nodes out, it also writes which edges are here.
     """
-    part = _part_of(payload)
-    walk, asked = _walk_of(part, payload), ListsAsked.from_json(payload["asked"])
-    threshold = float(payload["threshold"])
-    held, inbox = _Held(payload["held"]), _Inbox(part, payload["inbox"])
-    batches = batches_of(int(payload["count"]), int(payload["at_once"]))
-    found = SourceRows.find(Path(payload["sources"]), part)
-    started = found.at_home(part)
+    request, part = payload.request, Part.read(payload.part)
+    walk = _walk_of(part, payload)
+    held, nothing_held = MassFiles(HELD, payload.held), MassFiles(HELD, ())
+    inbox = _Inbox(SENT, part, payload.inbox)
+    batches = payload.sources.ranges()
+    source_rows = SourceRows.find(payload.sources.file, part)
+    at_home = source_rows.at_home(part)
     scratch = PartScratch.of(walk.rows)
-    sent = np.zeros(len(part.places), np.int64)
-    entries = kept = 0
+    sent = np.zeros(len(part.needed), np.int64)
+    entries = 0
     with (
         batch_writer(attempt.path("held", BATCHES), HELD) as held_writer,
         batch_writer(attempt.path("sent", BATCHES), SENT) as sent_writer,
     ):
         for number, (first, stop) in enumerate(batches):
-            if payload["is_first"]:
-                arrived = _started(stop - first, *started.between(first, stop))
+            if payload.is_first:
+                arrived = _unit_mass(stop - first, *at_home.between(first, stop))
             else:
-                arrived = inbox.of(number, first, stop)
-            known = held.of(number, first, stop) if arrived.mass.size else _nothing_held(stop - first)
-            done = push_part(walk, asked.ppr.restart, threshold, known, arrived, scratch)
-            held_writer.write_batch(_held_batch(first, done))
-            columns: list[NDArray[Any]] = [done.sent.position, done.sent.mass]
-            for batch in batches_by_place(SENT, first, done.sent.indptr, done.sent.place, columns, len(part.places)):
+                arrived = inbox.mass(number, first, stop)
+            before = _held_mass(held if arrived.mass.size else nothing_held, number, first, stop)
+            pushed = push_part(walk, request.ppr.restart, payload.threshold, before, arrived, scratch)
+            held_writer.write_batch(lists_batch(HELD, first, pushed.held.indptr, [*pushed.held[1:]]))
+            columns: list[NDArray[Any]] = [pushed.sent.position, pushed.sent.mass]
+            for batch in batches_by_part(SENT, first, pushed.sent.indptr, pushed.sent.part_index, columns, sent.size):
                 sent_writer.write_batch(batch)
-            sent += np.bincount(done.sent.place, minlength=sent.size)
-            entries += done.entries
-            kept += done.held.row.size
-    if payload["is_first"] and asked.ppr.exclude_known:
-        _write_known(part, found, batches, attempt.path("known", BATCHES))
-    return {
-        "place": part.place,
-        "sent": {str(place): int(sent[place]) for place in np.flatnonzero(sent)},
-        "entries": entries,
-        "held_rows": kept,
-        "largest_strength": _largest_strength(part, walk, asked),
-    }
+            sent += np.bincount(pushed.sent.part_index, minlength=sent.size)
+            entries += pushed.entries
+    if payload.is_first and request.ppr.exclude_known:
+        _write_known(part, source_rows, batches, attempt.path("known", BATCHES))
+    return RoundResult(tuple(sent.tolist()), entries, _largest_strength(part, walk, request))
 
 
-def _write_known(part: Part, found: SourceRows, batches: list[tuple[int, int]], file: Path) -> None:
-    """Tell the homes of sources' neighbours of the edges stored here."""
+def _write_known(part: Part, source_rows: SourceRows, batches: list[tuple[int, int]], file: Path) -> None:
+    """Write the neighbours that sources have by edges stored here, for the neighbours' homes."""
     home, position = part.homes
     with batch_writer(file, KNOWN) as writer:
         for first, stop in batches:
-            source, near = neighbors_of(part.block.indptr, part.block.neighbor, *found.between(first, stop))
+            source, near = neighbors_of(part.block.indptr, part.block.neighbor, *source_rows.between(first, stop))
             is_away = home[near] >= 0
             indptr = np.searchsorted(source[is_away], np.arange(stop - first + 1))
-            there = near[is_away]
-            for batch in batches_by_place(KNOWN, first, indptr, home[there], [position[there]], len(part.places)):
+            away = near[is_away]
+            for batch in batches_by_part(KNOWN, first, indptr, home[away], [position[away]], len(part.needed)):
                 writer.write_batch(batch)
 
 
-def rank_part(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
+def rank_part(payload: RankPayload, attempt: Attempt) -> None:
     """Task: the best home rows of a part for each source, as lists may hold them, and what is missing there."""
-    part = _part_of(payload)
-    asked = ListsAsked.from_json(payload["asked"])
+    request, part = payload.request, Part.read(payload.part)
     block = part.block
-    span = block.rows_between(*asked.targets)
-    length = min(asked.ppr.top_k, max(1, span[1] - span[0]))
-    held = _Held(payload["held"])
-    known = _Known(part, payload["known"])
-    found = SourceRows.find(Path(payload["sources"]), part)
+    span = block.rows_between(*request.targets)
+    length = min(request.ppr.top_k, max(1, span[1] - span[0]))
+    held = MassFiles(HELD, payload.held)
+    known = _Inbox(KNOWN, part, payload.known)
+    source_rows = SourceRows.find(payload.sources.file, part)
     scratch = PartScratch.of(block.node_ix.size)
     with batch_writer(attempt.path("ranked", BATCHES), RANKED) as writer:
-        for number, (first, stop) in enumerate(batches_of(int(payload["count"]), int(payload["at_once"]))):
-            scores = SparseScores(*settle_part(asked.ppr.restart, held.of(number, first, stop), scratch))
-            source, row = found.between(first, stop)
-            pairs: list[tuple[NDArray[np.int64], NDArray[np.integer]]] = [(source, row)]
-            if asked.ppr.exclude_known:
-                pairs += [neighbors_of(block.indptr, block.neighbor, source, row), *known.of(number, first, stop)]
-            left_out = candidates_for(asked, span, block.degree, pairs, stop - first)
-            rows, best = top_k_of_rows(scores, left_out, length)
+        for number, (first, stop) in enumerate(payload.sources.ranges()):
+            scores = SparseScores(*settle_part(request.ppr.restart, _held_mass(held, number, first, stop), scratch))
+            source, row = source_rows.between(first, stop)
+            excluded: list[tuple[NDArray[np.int64], NDArray[np.integer]]] = [(source, row)]
+            if request.ppr.exclude_known:
+                excluded.append(neighbors_of(block.indptr, block.neighbor, source, row))
+                excluded += known.neighbors(number, first, stop)
+            candidates = candidates_for(request, span, block.degree, excluded, stop - first)
+            rows, best = top_k_of_rows(scores, candidates, length)
             is_listed = rows != NO_ROW
             indptr = offsets_of(is_listed.sum(axis=1))
             columns = [block.node_ix[rows[is_listed]], best[is_listed]]
             writer.write_batch(lists_batch(RANKED, first, indptr, columns, scores.missing))
-    return {}
 
 
-def join_lists(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
+def join_lists(payload: JoinPayload, attempt: Attempt) -> JoinResult:
     """Task: lists of a range of batches of sources, from what all parts have ranked."""
-    asked = ListsAsked.from_json(payload["asked"])
-    node_ix = storage.column(storage.map_arrow(Path(payload["sources"])), "node_ix")
-    ranked = MassFiles(RANKED, [Path(file) for file in payload["ranked"]])
-    batches = batches_of(int(payload["count"]), int(payload["at_once"]))
-    start, end = payload["batches"]
+    node_ix = storage.column(storage.map_arrow(payload.sources.file), "node_ix")
+    ranked = MassFiles(RANKED, payload.ranked)
+    batches = payload.sources.ranges()
     tables = [NEIGHBOR_LISTS.schema.empty_table()]
     largest_missing = 0.0
-    for number in range(start, end):
+    for number in range(*payload.batches):
         first, stop = batches[number]
         bounds, pieces = ranked.lists(number, first, stop)
-        nodes, scores = ranked.joined(pieces)
-        counts, best, their_scores = merge_lists(bounds, nodes, scores, asked.ppr.top_k)
+        nodes, scores = ranked.concat(pieces)
+        counts, best, their_scores = merge_lists(bounds, nodes, scores, payload.top_k)
         missing = np.zeros(stop - first)
         for batch in ranked.batches(number):
             missing += batch.column("missing").to_numpy()
         largest_missing = max(largest_missing, float(missing.max()))
-        least = missing if payload["pointwise"] is None else np.minimum(missing, payload["pointwise"])
+        least = missing if payload.score_bound is None else np.minimum(missing, payload.score_bound)
         bound = rounded_up(with_rounding(least))
         tables.append(table_of_lists(node_ix[first:stop], counts, best, their_scores, bound))
     lists = pa.concat_tables(tables).combine_chunks()
     storage.write_arrow(attempt.path("lists", "arrow"), lists)
     largest = float(lists["error_bound"].to_numpy().max(initial=0.0))
-    return {"lists_rows": lists.num_rows, "largest_bound": largest, "largest_missing": largest_missing}
+    return JoinResult(largest, largest_missing)
 
 
-def _part_of(payload: Mapping[str, Any]) -> Part:
-    ppr = ListsAsked.from_json(payload["asked"]).ppr
-    return Part.read(payload["block"], payload["places"], ppr.edge_degree_power)
-
-
-def _walk_of(part: Part, payload: Mapping[str, Any]) -> PartWalk:
+def _walk_of(part: Part, payload: RoundPayload) -> PartWalk:
     """Return the walk over a part, its split rows weighed in all parts, in part order."""
-    weight = storage.column(storage.map_arrow(Path(payload["weights"])), "weight").copy()
-    for sender, file in payload["shared"]:
+    weight = storage.column(storage.map_arrow(payload.weights), "weight").copy()
+    for sent in payload.shared:
         # Ghosts weigh nothing where they are: what comes in is that of split rows.
-        weight[part.needed[sender]] += read_slice(Path(file), part.place).column(0).to_numpy()
+        weight[part.needed[sent.sender]] += read_slice(sent.file, part.index).column(0).to_numpy()
     return part.walk(weight)
 
 
-def _largest_strength(part: Part, walk: PartWalk, asked: ListsAsked) -> float:
-    first, stop = part.block.rows_between(*asked.targets)
+def _largest_strength(part: Part, walk: PartWalk, request: ListRequest) -> float:
+    first, stop = part.block.rows_between(*request.targets)
     return float(walk.strength[first:stop].max(initial=0.0, where=part.is_home[first:stop]))
 
 
-class _Held:
-    """What a part holds after the rounds so far."""
-
-    def __init__(self, files: list[str]) -> None:
-        self._files = MassFiles(HELD, [Path(file) for file in files])
-
-    def of(self, number: int, first: int, stop: int) -> HeldMass:
-        """Return that of a batch of sources."""
-        bounds, pieces = self._files.lists(number, first, stop)
-        return HeldMass(bounds, *self._files.joined(pieces))
+def _held_mass(held: MassFiles, number: int, first: int, stop: int) -> HeldMass:
+    """Return what a part holds of a batch of sources."""
+    bounds, pieces = held.lists(number, first, stop)
+    return HeldMass(bounds, *held.concat(pieces))
 
 
-def _nothing_held(sources: int) -> HeldMass:
-    return HeldMass(np.zeros((sources, 0, 2), np.int64), np.empty(0, np.int32), np.empty(0), np.empty(0))
-
-
-def _held_batch(first: int, done: PushResult) -> pa.RecordBatch:
-    return lists_batch(HELD, first, done.held.indptr, [*done.held[1:]])
-
-
-def _started(sources: int, source: NDArray[np.int64], row: NDArray[np.int64]) -> ArrivedMass:
-    """Mass 1 at each source's row."""
+def _unit_mass(sources: int, source: NDArray[np.int64], row: NDArray[np.int64]) -> ArrivedMass:
+    """Return mass 1 at each source's row."""
     bounds = np.zeros((sources, 1, 2), np.int64)
-    bounds[source, 0, 0] = np.arange(source.size)
-    bounds[source, 0, 1] = np.arange(1, source.size + 1)
+    bounds[source, 0] = np.arange(source.size)[:, None] + [0, 1]
     return ArrivedMass(bounds, row.astype(np.int32), np.ones(source.size))
 
 
 class _Inbox:
     """What other parts have sent to this one, senders in part order."""
 
-    def __init__(self, part: Part, inbox: list[list[Any]]) -> None:
+    def __init__(self, schema: pa.Schema, part: Part, sent: Sequence[SentFile]) -> None:
         self._part = part
-        self._senders = [sender for sender, _ in inbox]
-        self._files = MassFiles(SENT, [Path(file) for _, file in inbox], len(part.places), part.place)
+        self._senders = [one.sender for one in sent]
+        self._files = MassFiles(schema, [one.file for one in sent], len(part.needed), part.index)
 
-    def of(self, number: int, first: int, stop: int) -> ArrivedMass:
-        """Return that of a batch of sources."""
+    def mass(self, number: int, first: int, stop: int) -> ArrivedMass:
+        """Return the mass that arrives of a batch of sources."""
         bounds, pieces = self._files.lists(number, first, stop)
         for sender, piece in zip(self._senders, pieces, strict=True):
             piece[0] = self._part.rows_at(sender, piece[0])
-        return ArrivedMass(bounds, *self._files.joined(pieces))
+        return ArrivedMass(bounds, *self._files.concat(pieces))
 
-
-class _Known:
-    """Home rows that sources are joined to by edges stored in other parts."""
-
-    def __init__(self, part: Part, known: list[list[Any]]) -> None:
-        self._part = part
-        self._senders = [sender for sender, _ in known]
-        self._files = MassFiles(KNOWN, [Path(file) for _, file in known], len(part.places), part.place)
-
-    def of(self, number: int, first: int, stop: int) -> list[tuple[NDArray[np.int64], NDArray[np.int32]]]:
-        """Return (source, row) of a batch of sources, sender by sender; sources are counted from the first."""
+    def neighbors(self, number: int, first: int, stop: int) -> list[tuple[NDArray[np.int64], NDArray[np.int32]]]:
+        """Return (source, home row) of edges stored elsewhere, sender by sender; sources count from the first."""
         bounds, pieces = self._files.lists(number, first, stop)
         sizes = bounds[:, :, 1] - bounds[:, :, 0]
         return [

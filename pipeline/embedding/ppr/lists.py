@@ -5,9 +5,8 @@ What a source's list is depends on nothing but the graph and the source, so any 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from pipeline import storage
 from pipeline.blocks.arrays import offsets_of
 from pipeline.config.ppr import PprConfig
-from pipeline.embedding.ppr.asked import ListsAsked, candidates_of_sets
+from pipeline.embedding.ppr.list_request import ListRequest, candidates_of_sets
 from pipeline.embedding.ppr.walk_graph import NO_EDGES, GraphFiles, WalkGraph
 from pipeline.kernels.alias_tables import alias_tables
 from pipeline.kernels.ppr_chebyshev import chebyshev_top_k
@@ -39,62 +38,73 @@ _ROUNDING = 2.0**-22  # of a score: its own to float32, its factor's, and that o
 _AT_ONCE = 1_024  # sources solved by one call: Chebyshev keeps its buffers over all blocks of a call
 
 
-def solve_sources(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
+@dataclass(frozen=True)
+class SolvePayload:
+    """Input of the task that makes lists; ``span`` is the range of sources in their Arrow file."""
+
+    request: ListRequest
+    graph: GraphFiles
+    sources: Path
+    span: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class SolveResult:
+    """Largest error bound of a list."""
+
+    largest_bound: float
+
+
+def solve_sources(payload: SolvePayload, attempt: Attempt) -> SolveResult:
     """Task: the lists of a range of sources, those without edges too, which have empty ones."""
-    asked = ListsAsked.from_json(payload["asked"])
-    walks = WalkGraph.read(GraphFiles.from_json(payload["graph"]), asked.ppr.edge_degree_power)
-    start, stop = payload["range"]
-    node_ix = storage.column(storage.map_arrow(Path(payload["sources"])), "node_ix")[start:stop]
-    solver = Solver(walks, asked)
+    walks = WalkGraph.read(payload.graph, payload.request.ppr.edge_degree_power)
+    node_ix = storage.column(storage.map_arrow(payload.sources), "node_ix")[slice(*payload.span)]
+    solver = Solver(walks, payload.request)
     pieces = [solver.lists_of(node_ix[first : first + _AT_ONCE]) for first in range(0, max(1, node_ix.size), _AT_ONCE)]
     lists = pa.concat_tables(pieces)
     storage.write_arrow(attempt.path("lists", "arrow"), lists)
-    bound = lists["error_bound"].to_numpy()
-    return {"lists_rows": lists.num_rows, "largest_bound": float(bound.max(initial=0.0))}
+    return SolveResult(float(lists["error_bound"].to_numpy().max(initial=0.0)))
 
 
 class Solver:
-    """A graph, and the lists that are asked of it."""
+    """Makes lists on one graph."""
 
-    def __init__(self, walks: WalkGraph, asked: ListsAsked) -> None:
-        self._walks, self._asked = walks, asked
-        self._span = walks.rows_between(*asked.targets)
+    def __init__(self, walks: WalkGraph, request: ListRequest) -> None:
+        self._walks, self._request = walks, request
         self._alias = None
-        if asked.ppr.solver == "walks" and walks.graph.weights is not None:
+        if request.ppr.solver == "walks" and walks.graph.weights is not None:
             self._alias = alias_tables(walks.graph.indptr, walks.graph.indices, walks.graph.weights)
 
     def lists_of(self, node_ix: NDArray[np.int64]) -> pa.Table:
         """Return rows of NEIGHBOR_LISTS for some nodes, in their order."""
         rows = self._walks.rows_of(node_ix)
         has_edges = rows != NO_EDGES
-        found = self._solve(rows[has_edges])
-        counts = np.zeros(node_ix.size, np.int64)
-        counts[has_edges] = (found.nodes != NO_ROW).sum(axis=1)
-        bound = np.zeros(node_ix.size, np.float32)
+        lists = self._solve(rows[has_edges])
+        is_listed = lists.nodes != NO_ROW
+        counts, bound = np.zeros(node_ix.size, np.int64), np.zeros(node_ix.size, np.float32)
+        counts[has_edges] = is_listed.sum(axis=1)
         # Chebyshev certifies the float32 scores themselves.
-        is_certified = self._asked.ppr.solver == "chebyshev" and not self._asked.ppr.degree_correction
-        bound[has_edges] = rounded_up(found.bound if is_certified else with_rounding(found.bound))
-        is_listed = found.nodes != NO_ROW
-        return table_of_lists(
-            node_ix, counts, self._walks.node_ix[found.nodes[is_listed]], found.scores[is_listed], bound
-        )
+        is_certified = self._request.ppr.solver == "chebyshev" and not self._request.ppr.degree_correction
+        bound[has_edges] = rounded_up(lists.bound if is_certified else with_rounding(lists.bound))
+        neighbor_ix = self._walks.node_ix[lists.nodes[is_listed]]
+        return table_of_lists(node_ix, counts, neighbor_ix, lists.scores[is_listed], bound)
 
     def _solve(self, rows: NDArray[np.int64]) -> TopK:
-        ppr, graph = self._asked.ppr, self._walks.graph
+        ppr, graph = self._request.ppr, self._walks.graph
         sources = single_seeds(rows)
-        candidates = candidates_of_sets(self._asked, self._walks, sources)
+        candidates = candidates_of_sets(self._request, self._walks, sources)
         if ppr.solver == "chebyshev":
             return chebyshev_top_k(graph, sources, ppr.restart, ppr.tolerance, ppr.top_k, candidates)
         if ppr.solver == "push":
             threshold = threshold_of(ppr, float(graph.degree.sum()))
-            found = push_top_k(graph, sources, ppr.restart, threshold, ppr.top_k, candidates)
+            lists = push_top_k(graph, sources, ppr.restart, threshold, ppr.top_k, candidates)
             if ppr.push_threshold is None:
-                return found
-            largest = float(graph.degree[slice(*self._span)].max(initial=0.0))
-            return TopK(found.nodes, found.scores, np.minimum(found.bound, threshold * largest))
+                return lists
+            largest = float(graph.degree[candidates.start : candidates.stop].max(initial=0.0))
+            return TopK(lists.nodes, lists.scores, np.minimum(lists.bound, threshold * largest))
         keys = self._walks.node_key[rows]
         return walk_top_k(
-            *(graph, self._alias, sources, keys, ppr.restart, ppr.walks, self._asked.seed, ppr.top_k, candidates),
+            *(graph, self._alias, sources, keys, ppr.restart, ppr.walks, self._request.seed, ppr.top_k, candidates),
             confidence=CONFIDENCE,
         )
 

@@ -1,12 +1,13 @@
 """Files of what tasks over parts know of sources: lists by source, in batches of so many sources.
 
-Every file of a run has the same batches, so that a reader opens those of the sources it is at and nothing else. A
-batch has rows only for sources with entries.
+Every file of a run has the same batches: a reader opens those of its sources and nothing else. A batch has rows only
+for sources with entries.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,14 @@ def _lists_of(name: str, *extra: pa.Field, **fields: pa.DataType) -> pa.Schema:
     entry = pa.struct([pa.field(field, kind, nullable=False) for field, kind in fields.items()])
     return pa.schema(
         [
-            pa.field("source", pa.int32(), nullable=False),  # its place among the sources
+            pa.field("source", pa.int32(), nullable=False),  # line of the file of sources
             pa.field(name, pa.list_(pa.field("item", entry, nullable=False)), nullable=False),
             *extra,
         ]
     )
 
 
-#: Rows of a part that changed in a round: mass that they have kept, and that waits there.
+#: Rows of a part that changed in a round: mass that is settled, and mass that waits there.
 HELD = _lists_of("held", row=pa.int32(), settled=pa.float64(), waiting=pa.float64())
 #: Mass on its way, as `pipeline.kernels.ppr_parts.PushResult` has it; a batch for each receiver.
 SENT = _lists_of("sent", position=pa.int32(), mass=pa.float64())
@@ -39,9 +40,17 @@ KNOWN = _lists_of("known", position=pa.int32())
 RANKED = _lists_of("ranked", pa.field("missing", pa.float64(), nullable=False), node_ix=pa.int64(), score=pa.float32())
 
 
-def batches_of(sources: int, size: int) -> list[tuple[int, int]]:
-    """Return the ranges of sources of all batches: a task holds what it knows of so many at once."""
-    return [(first, min(first + size, sources)) for first in range(0, sources, size)]
+@dataclass(frozen=True)
+class SourceBatches:
+    """A file of sources, how many it has, and the number of sources in a batch: a task holds that many at once."""
+
+    file: Path
+    count: int
+    size: int
+
+    def ranges(self) -> list[tuple[int, int]]:
+        """Return the range of sources of each batch."""
+        return [(first, min(first + self.size, self.count)) for first in range(0, self.count, self.size)]
 
 
 def lists_batch(
@@ -69,39 +78,39 @@ def lists_batch(
     return pa.record_batch(columns if extra is None else [*columns, pa.array(extra)], schema=schema)
 
 
-def batches_by_place(
+def batches_by_part(
     schema: pa.Schema,
     first_source: int,
     indptr: NDArray[np.int64],
-    place: NDArray[np.int32],
+    part_index: NDArray[np.int32],
     entries: Sequence[NDArray[Any]],
-    places: int,
+    parts: int,
 ) -> Iterator[pa.RecordBatch]:
-    """Yield a batch of lists for each place; ``place`` (entries,) says where an entry goes."""
+    """Yield a batch of lists for each part; ``part_index`` (entries,) says where an entry goes."""
     sources = indptr.size - 1
     source = np.repeat(np.arange(sources), np.diff(indptr))
-    counts = np.bincount(place.astype(np.int64) * sources + source, minlength=places * sources)
+    counts = np.bincount(part_index.astype(np.int64) * sources + source, minlength=parts * sources)
     # The narrowest type: numpy counts numbers of 8 and 16 bits instead of comparing them.
-    order = np.argsort(place.astype(np.min_scalar_type(places)), kind="stable")
+    order = np.argsort(part_index.astype(np.min_scalar_type(parts)), kind="stable")
     first = 0
-    for sizes in counts.reshape(places, sources):
-        of_place = offsets_of(sizes)
-        some = order[first : first + int(of_place[-1])]
+    for sizes in counts.reshape(parts, sources):
+        of_part = offsets_of(sizes)
+        some = order[first : first + int(of_part[-1])]
         first += some.size
-        yield lists_batch(schema, first_source, of_place, [column[some] for column in entries])
+        yield lists_batch(schema, first_source, of_part, [column[some] for column in entries])
 
 
 class MassFiles:
     """Files of one schema, mapped: the lists of a batch of sources, side by side."""
 
-    def __init__(self, schema: pa.Schema, files: Sequence[Path], places: int = 1, place: int = 0) -> None:
-        """``places`` batches for each batch of sources, of which those for ``place`` are read."""
-        self._schema, self._places, self._place = schema, places, place
+    def __init__(self, schema: pa.Schema, files: Sequence[Path], parts: int = 1, part_index: int = 0) -> None:
+        """Open files with ``parts`` batches for each batch of sources, of which those for ``part_index`` are read."""
+        self._schema, self._parts, self._part_index = schema, parts, part_index
         self._files = [BatchFile(file, is_mapped=True) for file in files]
 
     def batches(self, number: int) -> list[pa.RecordBatch]:
         """Return a batch of each file, as views."""
-        return [file.read(number * self._places + self._place) for file in self._files]
+        return [file.read(number * self._parts + self._part_index) for file in self._files]
 
     def lists(
         self, number: int, first_source: int, stop_source: int
@@ -126,7 +135,7 @@ class MassFiles:
             pieces.append([field.to_numpy() for field in lists.values.flatten()])
         return bounds, pieces
 
-    def joined(self, pieces: list[list[NDArray[Any]]]) -> list[NDArray[Any]]:
+    def concat(self, pieces: list[list[NDArray[Any]]]) -> list[NDArray[Any]]:
         """Return the columns of entries, all files' one after the other."""
         entry = self._schema.field(1).type.value_type
         empty = [np.empty(0, field.type.to_pandas_dtype()) for field in entry]

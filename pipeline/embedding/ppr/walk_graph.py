@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,16 +26,6 @@ class GraphFiles:
     nodes: Path
     edges: Path
     border: int | None
-
-    def to_json(self) -> dict[str, str | int | None]:
-        """Return JSON values, for a task."""
-        return {"nodes": str(self.nodes), "edges": str(self.edges), "border": self.border}
-
-    @classmethod
-    def from_json(cls, raw: Mapping[str, str | int | None]) -> GraphFiles:
-        """Read what :meth:`to_json` made."""
-        border = raw["border"]
-        return cls(Path(str(raw["nodes"])), Path(str(raw["edges"])), None if border is None else int(border))
 
 
 @dataclass(frozen=True)
@@ -66,15 +55,15 @@ class WalkGraph:
     def of(cls, block: Block, border: int | None = None, edge_degree_power: float = 0.0) -> WalkGraph:
         """Return the graph of a block that holds all edges; ``border`` as in `GraphFiles`."""
         left = None if border is None else int(np.searchsorted(block.node_ix, border))
-        block = weighed_anew(block, edge_degree_power)
+        block = reweigh_edges(block, edge_degree_power)
         graph = transition(block.indptr, block.neighbor, block.edge_weight, left)
         return cls(graph, block.node_ix, block.node_key, block.degree)
 
     def rows_of(self, node_ix: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the rows of nodes, `NO_EDGES` where there is none; (n,) int64 -> (n,)."""
         rows = np.searchsorted(self.node_ix, node_ix)
-        found: NDArray[np.bool_] = self.node_ix[np.minimum(rows, self.node_ix.size - 1)] == node_ix
-        return np.where(found, rows, NO_EDGES)
+        has_row: NDArray[np.bool_] = self.node_ix[np.minimum(rows, self.node_ix.size - 1)] == node_ix
+        return np.where(has_row, rows, NO_EDGES)
 
     def rows_between(self, first_ix: int, stop_ix: int) -> tuple[int, int]:
         """Return the range of rows of a range of node numbers, such as all nodes of a type."""
@@ -82,7 +71,7 @@ class WalkGraph:
         return int(first), int(stop)
 
 
-def weighed_anew(block: Block, edge_degree_power: float) -> Block:
+def reweigh_edges(block: Block, edge_degree_power: float) -> Block:
     """Return a block, whole graph or part, whose edges weigh as `degree_weights` says; 0 changes nothing."""
     if edge_degree_power == 0:
         return block

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -26,13 +26,40 @@ _VISITS_AT_ONCE = 1 << 22  # that a task holds, 16 bytes each at most
 _VALUES = {name: f"{name}.list.element" for name in ("visited_ix", "visits")}
 
 
-def walk_from_nodes(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
+@dataclass(frozen=True)
+class WalkRequest:
+    """What sets the rows of an index; ``walks`` from each node."""
+
+    restart: float
+    walks: int
+    edge_degree_power: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class WalkPayload:
+    """Input of the task that walks; ``span`` is the range of node numbers that it walks from."""
+
+    graph: GraphFiles
+    request: WalkRequest
+    span: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class WalkResult:
+    """Pairs of nodes in the index, and the visits that these count."""
+
+    entries: int
+    visits: int
+
+
+def walk_from_nodes(payload: WalkPayload, attempt: Attempt) -> WalkResult:
     """Task: the rows of a range of nodes."""
-    restart, walks, seed = float(payload["restart"]), int(payload["walks"]), int(payload["seed"])
-    whole = WalkGraph.read(GraphFiles.from_json(payload["graph"]), payload["edge_degree_power"])
+    restart, walks, seed = payload.request.restart, payload.request.walks, payload.request.seed
+    whole = WalkGraph.read(payload.graph, payload.request.edge_degree_power)
     graph = whole.graph
     alias = None if graph.weights is None else alias_tables(graph.indptr, graph.indices, graph.weights)
-    first, stop = whole.rows_between(*payload["range"])
+    first, stop = whole.rows_between(*payload.span)
     group = max(1, int(_GROUP_VISITS * restart / walks))
     at_once = group * max(1, int(_VISITS_AT_ONCE * restart / walks) // group)
     entries, visits = 0, 0
@@ -48,14 +75,14 @@ def walk_from_nodes(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str
     ) as writer:
         for start in range(first, stop, at_once):
             rows = np.arange(start, min(start + at_once, stop))
-            found = walk_visits(graph, alias, single_seeds(rows), whole.node_key[rows], restart, walks, seed)
-            # Turned twice, rows are in order, in time proportional to their entries.
-            turned = sparse.csr_array((found.visits, found.nodes, found.indptr), shape=(rows.size, graph.n)).tocsc()
-            ordered = turned.tocsr()
+            counts = walk_visits(graph, alias, single_seeds(rows), whole.node_key[rows], restart, walks, seed)
+            # Transposed twice, rows are in order, in time proportional to their entries.
+            columns = (counts.visits, counts.nodes, counts.indptr)
+            ordered = sparse.csr_array(columns, shape=(rows.size, graph.n)).tocsc().tocsr()
             writer.write_table(_table(whole.node_ix, rows, ordered), row_group_size=group)
             entries += ordered.nnz
             visits += int(ordered.data.sum())
-    return {"index_rows": stop - first, "entries": entries, "visits": visits}
+    return WalkResult(entries, visits)
 
 
 def _table(node_ix: NDArray[np.int64], rows: NDArray[np.int64], visits: sparse.csr_array) -> pa.Table:
@@ -89,7 +116,7 @@ class WalkIndex:
             for number, file in enumerate(self._files)
             for group in range(file.num_row_groups)
         ]
-        self._places = [(number, group) for number, group, _ in sizes]
+        self._groups = [(number, group) for number, group, _ in sizes]
         self._starts = np.cumsum([0, *(rows for _, _, rows in sizes)])
         if self._starts[-1] != whole.graph.n:
             raise StorageError(
@@ -105,35 +132,35 @@ class WalkIndex:
     def bytes_for(self, rows: NDArray[np.int64]) -> int:
         """Return about what the fingerprints of ascending rows take in memory, twice while they are put together."""
         entries = 0.0
-        groups, counts = np.unique(np.searchsorted(self._starts, rows, side="right") - 1, return_counts=True)
-        for place, count in zip(groups, counts, strict=True):
-            number, group = self._places[place]
-            held = self._files[number].metadata.row_group(group)
-            entries += held.column(1).num_values * count / held.num_rows
+        groups, counts = np.unique(self._groups_of(rows), return_counts=True)
+        for group, count in zip(groups, counts, strict=True):
+            number, inside = self._groups[group]
+            metadata = self._files[number].metadata.row_group(inside)
+            entries += metadata.column(1).num_values * count / metadata.num_rows
         return int(16 * entries)
 
     def fingerprints(self, rows: NDArray[np.int64]) -> Fingerprints:
         """Read those of ascending rows: each row group once, for all queries."""
         is_wanted = np.zeros(self._nodes, np.bool_)
         is_wanted[rows] = True
-        place = np.full(self._nodes, ABSENT, np.int64)
-        place[rows] = np.arange(rows.size)
+        row_of = np.full(self._nodes, ABSENT, np.int64)
+        row_of[rows] = np.arange(rows.size)
         lengths, nodes, visits = [np.zeros(1, np.int64)], [np.empty(0, np.int32)], [np.empty(0, np.float32)]
-        for group in self._groups(rows):
-            number, inside = self._places[group]
-            found = self._files[number].read_row_group(inside, columns=list(_VALUES), use_threads=False)
-            visited, counted = (found[name].combine_chunks() for name in _VALUES)
-            keeps = is_wanted[self._starts[group] : self._starts[group + 1]]
-            sizes = np.diff(visited.offsets.to_numpy()).astype(np.int64)
-            numbers, counts = visited.flatten().to_numpy(), counted.flatten().to_numpy()
-            if not keeps.all():
-                kept = np.repeat(keeps, sizes)
-                sizes, numbers, counts = sizes[keeps], numbers[kept], counts[kept]
+        for group in np.unique(self._groups_of(rows)):
+            number, inside = self._groups[group]
+            table = self._files[number].read_row_group(inside, columns=list(_VALUES), use_threads=False)
+            node_lists, count_lists = (table[name].combine_chunks() for name in _VALUES)
+            is_row = is_wanted[self._starts[group] : self._starts[group + 1]]
+            sizes = np.diff(node_lists.offsets.to_numpy()).astype(np.int64)
+            numbers, counts = node_lists.flatten().to_numpy(), count_lists.flatten().to_numpy()
+            if not is_row.all():
+                is_entry = np.repeat(is_row, sizes)
+                sizes, numbers, counts = sizes[is_row], numbers[is_entry], counts[is_entry]
             lengths.append(sizes)
             nodes.append(numbers if self._row_of is None else self._row_of[numbers])
             visits.append(counts.astype(np.float32))
         return Fingerprints(
-            place,
+            row_of,
             np.cumsum(np.concatenate(lengths)),
             np.concatenate(nodes),
             np.concatenate(visits),
@@ -141,6 +168,6 @@ class WalkIndex:
             self._walks,
         )
 
-    def _groups(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        found = np.searchsorted(self._starts, rows, side="right") - 1
-        return found[np.concatenate([np.ones(1, np.bool_), found[1:] != found[:-1]])] if found.size else found
+    def _groups_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the row group of each row."""
+        return np.searchsorted(self._starts, rows, side="right") - 1

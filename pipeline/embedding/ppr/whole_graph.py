@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -19,9 +18,17 @@ from pipeline.workspace import Workspace
 _FOLDER = "whole_graph"
 
 
+@dataclass(frozen=True)
+class WholeGraphPayload:
+    """Input of the task that makes one block of all edges."""
+
+    node_arrays: tuple[Path, ...]
+    edges: tuple[Path, ...]
+
+
 def whole_graph(
     engine: TaskRunner, config: PipelineConfig, workspace: Workspace
-) -> tuple[GraphFiles, list[TaskRecord[Any]]]:
+) -> tuple[GraphFiles, list[TaskRecord[None]]]:
     """Return the files of the graph as one block, and the records of the tasks that made them.
 
     A tree with one part has them as its block. Otherwise one task makes them, once for a run's index: they stay
@@ -32,15 +39,8 @@ def whole_graph(
     if layout and layout.figures["boundary"] == "exchange" and len(layout.files) == 1:
         (nodes,), (edges,) = (workspace.files(table) for table in ("block_nodes", "block_edges"))
         return GraphFiles(nodes, edges, border), []
-    place = workspace.run_folder / _FOLDER / workspace.fingerprints["index"]
-    task = Task(
-        "whole",
-        place,
-        {
-            "arrays": [str(file) for file in workspace.files("node_arrays")],
-            "edges": [str(file) for file in workspace.files("indexed_edges")],
-        },
-    )
+    payload = WholeGraphPayload(tuple(workspace.files("node_arrays")), tuple(workspace.files("indexed_edges")))
+    task = Task("whole", workspace.run_folder / _FOLDER / workspace.fingerprints["index"], payload)
     (record,) = run_missing(engine, build_whole, [task])
     return GraphFiles(record.file("nodes"), record.file("edges"), border), [record]
 
@@ -53,10 +53,10 @@ def border_of(config: PipelineConfig, workspace: Workspace) -> int | None:
     return int(max(first for first, _ in types.values()))
 
 
-def build_whole(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
+def build_whole(payload: WholeGraphPayload, attempt: Attempt) -> None:
     """Task: the block of all edges."""
-    edges = EdgeFiles(tuple(Path(file) for file in payload["edges"])).read()
-    nodes = NodeArrays([Path(file) for file in payload["arrays"]])
+    edges = EdgeFiles(payload.edges).read()
+    nodes = NodeArrays(payload.node_arrays)
     block = make_block(
         0,
         edges,
@@ -65,4 +65,3 @@ def build_whole(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, An
         lambda node_ix, _: np.full(node_ix.size, RowKind.WHOLE, np.int8),
     )
     block.write(attempt.path("nodes", "arrow"), attempt.path("edges", "arrow"))
-    return {"nodes_rows": block.node_ix.size, "edges_rows": block.neighbor.size}
