@@ -15,7 +15,7 @@ from graphquilt.locate import LISTS, TABLE, Location, locate
 from graphquilt.masking import secret_of_argument
 from graphquilt.options import OptionParser, UsageError
 from graphquilt.output import write, write_answer, write_error
-from graphquilt.process import run_process
+from graphquilt.process import describe_missing, run_process
 from graphquilt.rights import describe_denial, is_denied
 
 OK, FAILED, USAGE, REFUSED, NO_TABLE = range(5)
@@ -82,17 +82,9 @@ def _main(arguments: Sequence[str]) -> int:
     try:
         from jobs.cli import main as run
     except ModuleNotFoundError as error:
-        if error.name in ("jobs", "jobs.cli"):
-            missing = "graphquilt-pipeline"
-        elif error.name is None or error.name.split(".")[0] in ("graphquilt", "jobs", "pipeline", "schemas"):
-            raise
-        else:
-            missing = error.name
-        message = (
-            f"graphquilt {command} needs {missing}, which is not installed: pip install 'graphquilt-pipeline[local]' "
-            "(or 'graphquilt-pipeline[spark]'). 'current' and 'check' work without."
-        )
-        return _fail(message, is_json, USAGE)
+        if sentence := describe_missing(f"graphquilt {command}", error):
+            return _fail(sentence, is_json, USAGE)
+        raise
     return run(arguments) or OK
 
 

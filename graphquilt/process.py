@@ -24,6 +24,17 @@ def run_process(command: Callable[[Sequence[str]], int], arguments: Sequence[str
         os._exit(stop.exit_code)
 
 
+def describe_missing(command: str, error: ModuleNotFoundError) -> str | None:
+    """Return the sentence for a package that a command lacks; None if it is a module of ours, which no one can add."""
+    package = "graphquilt-pipeline" if error.name in ("jobs", "jobs.cli") else error.name
+    if package is None or package.split(".")[0] in ("graphquilt", "jobs", "pipeline", "schemas"):
+        return None
+    return (
+        f"{command} needs {package}, which is not installed: pip install 'graphquilt-pipeline[local]' "
+        "(or 'graphquilt-pipeline[spark]'). 'current' and 'check' work without."
+    )
+
+
 def _open_streams() -> None:
     """Open empty streams in a process that was started without stdin, stdout or stderr.
 

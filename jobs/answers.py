@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from graphquilt.errors import TableError
 from graphquilt.output import write_answer, write_error
+from graphquilt.rights import describe_denial, is_denied
+from pipeline.errors import GraphquiltError
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,17 @@ def say_error(sentence: str, exit_code: int, *, is_json: bool) -> int:
     """Print what went wrong to stderr, with ``is_json`` as an object on stdout too; return the exit code."""
     facts = {"error": sentence, "exit_code": exit_code} if is_json else None
     return write_error(f"graphquilt: {sentence}", exit_code, facts)
+
+
+def explain_error(error: Exception, command: str) -> tuple[str, int]:
+    """Return the sentence and the exit code of an error; the log gets one that nobody foresaw with its traceback."""
+    if isinstance(error, GraphquiltError):
+        return str(error), error.exit_code
+    if is_denied(error):
+        return describe_denial(error), 1
+    if not isinstance(error, TableError):
+        log.error("%s error=%s", command, type(error).__name__, exc_info=error)
+    return f"{type(error).__name__}: {error}", 1
 
 
 def amount(size: float) -> str:

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import functools
 import importlib
-import logging
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import NoReturn
 
 from graphquilt.masking import secret_of_argument
 from graphquilt.options import nearest_word
-from graphquilt.process import run_process
-from graphquilt.rights import describe_denial, is_denied
+from graphquilt.process import describe_missing, run_process
 from graphquilt.signals import StopSignal
-from jobs.answers import say, say_error
+from jobs.answers import explain_error, say, say_error
 from jobs.arguments import (
     STAGE_NAMES,
     CommandParser,
@@ -31,9 +29,7 @@ from jobs.arguments import (
 from jobs.logs import configure_logging
 from jobs.stopping import StopRequest, reason_of
 from pipeline.config.toml_file import read_toml
-from pipeline.errors import ConfigError, GraphquiltError
-
-log = logging.getLogger(__name__)
+from pipeline.errors import ConfigError
 
 #: The module of each command that is no run: its docstring is the command's help, ``add_options(parser)`` adds its
 #: options, ``answer(options)`` is what it does.
@@ -55,28 +51,23 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
 
 def main(argv: Sequence[str]) -> int:
     """Run a command of ``graphquilt``; return its exit code."""
+    return _report_errors(f"graphquilt {argv[0]}", argv, lambda: _main(argv[0], argv[1:]))
+
+
+def _report_errors(program: str, argv: Sequence[str], run: Callable[[], int]) -> int:
+    """Run a command: none ends in a bare traceback, or without its JSON."""
     is_json = "--json" in argv
     if refusal := secret_of_argument(argv):
         return say_error(refusal, ConfigError.exit_code, is_json=is_json)
     try:
-        return _main(argv[0], argv[1:])
-    except GraphquiltError as error:
-        return say_error(str(error), error.exit_code, is_json=is_json)
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.split(".")[0] in ("graphquilt", "jobs", "pipeline", "schemas"):
-            raise
-        sentence = f"graphquilt {argv[0]} needs {error.name}, which is not installed"
-        return say_error(f"{sentence}: pip install 'graphquilt-pipeline[local]'", 2, is_json=is_json)
-    except Exception as error:  # no command ends in a bare traceback, or without its JSON
+        return run()
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and (sentence := describe_missing(program, error)):
+            return say_error(sentence, ConfigError.exit_code, is_json=is_json)
         from pipeline.storage.disk_space import full, is_full  # imports pyarrow, which --help doesn't wait for
 
-        if is_full(error):
-            full_error = full(f"graphquilt {argv[0]}", Path.cwd(), None, error)
-            return say_error(str(full_error), full_error.exit_code, is_json=is_json)
-        if is_denied(error):
-            return say_error(describe_denial(error), 1, is_json=is_json)
-        log.error("command=%s error=%s", argv[0], type(error).__name__, exc_info=error)
-        return say_error(f"{type(error).__name__}: {error}", 1, is_json=is_json)
+        reason = full(program, Path.cwd(), None, error) if is_full(error) else error
+        return say_error(*explain_error(reason, f"command={program.split()[-1]}"), is_json=is_json)
 
 
 def _main(command: str, argv: Sequence[str]) -> int:
@@ -146,12 +137,9 @@ def _run_job(program: str, names: Sequence[str], argv: Sequence[str] | None) -> 
 
 
 def _job(program: str, names: Sequence[str], argv: Sequence[str]) -> int:
-    if refusal := secret_of_argument(argv):
-        return say_error(refusal, ConfigError.exit_code, is_json="--json" in argv)
-    try:
-        return execute(names, options_of(stage_parser("spark", program).parse_args(argv)))
-    except ConfigError as error:  # of the command line: execute reports its own
-        return say_error(str(error), error.exit_code, is_json="--json" in argv)
+    return _report_errors(
+        program, argv, lambda: execute(names, options_of(stage_parser("spark", program).parse_args(argv)))
+    )
 
 
 def parse(argv: Sequence[str]) -> Options:

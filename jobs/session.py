@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from jobs.arguments import Options, options_of
-from jobs.config_file import read_config
 from jobs.progress import with_progress
 from jobs.stopping import StopRequest
 from pipeline.errors import ConfigError
@@ -31,8 +30,7 @@ def open_date(
     from pipeline.workspace import hold
 
     run_id = os.environ.get("GRAPHQUILT_RUN_ID") or uuid4().hex[:12]
-    with open_engine(options_of(options), purpose, stop) as plain:
-        engine = with_progress(plain)
+    with open_engine(options_of(options), config, purpose, stop) as engine:
         root = storage.local_root(options.workspace)
         opening = OpenOptions(options.date, run_id, starts_with_ingest=True, allow_future=options.allow_future)
         workspace = open_workspace(engine, config, root, opening)
@@ -41,24 +39,24 @@ def open_date(
 
 
 @contextlib.contextmanager
-def open_engine(options: Options, name: str, stop: StopRequest) -> Iterator[Any]:
-    """Yield the engine that the options name, and close it."""
+def open_engine(options: Options, config: PipelineConfig, name: str, stop: StopRequest) -> Iterator[Any]:
+    """Yield the engine that the options name, which shows its tasks on a terminal, and close it."""
     if options.engine == "local":
         with open_local(options.workers, options.dask) as engine:
-            yield engine
+            yield with_progress(engine)
         return
     _require_pyspark()
     from jobs.spark_session import spark_session
     from pipeline.engines.spark import SparkEngine
 
-    jar = read_config(options.config, options.overrides).partition.graphframes_jar
     # Executors of a local master would otherwise take the first python3 on the path.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    with spark_session(name, dict(map(_setting, options.spark_conf)), jar) as session:
+    settings = dict(map(_setting, options.spark_conf))
+    with spark_session(name, settings, config.partition.graphframes_jar) as session:
         # pyspark's own handler of Ctrl-C would call the JVM through the very connection that is waiting.
         stop.cancels_jvm_calls(session.sparkContext.cancelAllJobs)
         try:
-            yield SparkEngine(session)
+            yield with_progress(SparkEngine(session))
         finally:
             stop.settle()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import time
@@ -13,13 +12,11 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from graphquilt.contracts import ContractViolationError
 from graphquilt.output import write, write_answer
-from graphquilt.rights import describe_denial, is_denied
+from jobs.answers import explain_error
 from jobs.arguments import Options
 from jobs.config_file import read_config
 from jobs.current_words import about_current, last_line
-from jobs.progress import with_progress
 from jobs.session import open_engine
 from jobs.stopping import StopRequest
 from pipeline import storage
@@ -28,8 +25,6 @@ from pipeline.stages.opening import OpenOptions, open_workspace
 from pipeline.stages.runner import StageReport, run_stages
 from pipeline.storage.disk_space import free_reserve, full, is_full, keep_reserve
 from pipeline.workspace import PublishOptions, Workspace, hold, run_folder
-
-log = logging.getLogger(__name__)
 
 #: About what a run writes beside its stages' tables: verdict, locks, digests of the input's files.
 _OWN_BYTES = 2**20
@@ -60,8 +55,7 @@ class StageRun:
         self._root = _root(options.workspace)
         keep_reserve(self._root)
         self._published_name = config.publish.name
-        with open_engine(options, " ".join(self._names), stop) as plain:
-            engine = with_progress(plain)
+        with open_engine(options, config, " ".join(self._names), stop) as engine:
             self._workspace = open_workspace(
                 engine,
                 config,
@@ -113,12 +107,7 @@ class StageRun:
         """Say what went wrong and what to do; return the exit code."""
         if self._root and is_full(error) and not getattr(error, "names_bytes", False):
             error = full("the run", self._root, _OWN_BYTES, error)
-        is_ours = isinstance(error, GraphquiltError)
-        code = error.exit_code if isinstance(error, GraphquiltError) else 1
-        is_right = not is_ours and is_denied(error)
-        if not is_ours and not is_right and not isinstance(error, ContractViolationError):
-            log.error("run_id=%s error=%s", self._run_id, type(error).__name__, exc_info=error)
-        sentence = describe_denial(error) if is_right else str(error) if is_ours else f"{type(error).__name__}: {error}"
+        sentence, code = explain_error(error, f"run_id={self._run_id}")
         gate = error.gate if isinstance(error, GateError) else None
         if not isinstance(error, LockedError):  # the verdict is that of the run that holds the lock
             try:
