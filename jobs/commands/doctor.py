@@ -15,13 +15,12 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
 
 from jobs.answers import Answer, amount, columns
 from jobs.arguments import CommandParser
-from jobs.commands.finding import Finding
+from jobs.commands.installed import Finding, java, packages, python
 
 
 def add_options(command: CommandParser) -> None:
@@ -32,16 +31,16 @@ def add_options(command: CommandParser) -> None:
 
 def answer(options: argparse.Namespace) -> Answer:
     """Look at everything; what can't be looked at is a finding, too."""
-    from jobs.commands.installed import java, packages, python
     from jobs.commands.machine import cores, memory_bytes
 
-    findings = [python(), *packages(), java()]
-    findings.append(Finding("cores", f"{cores():g}", is_fine=True))
-    findings.append(Finding("memory", amount(memory_bytes()), is_fine=True))
-    findings.append(_temporary())
-    is_complete = all(finding.is_fine for finding in findings if finding.is_needed)
+    findings = [
+        *(python(), *packages(), java()),
+        Finding("cores", f"{cores():g}", is_fine=True),
+        Finding("memory", amount(memory_bytes()), is_fine=True),
+        _temporary(),
+    ]
     seconds: float | None = None
-    if is_complete:
+    if _has_all(findings):
         if options.warm:
             seconds = _warm()
         from jobs.commands.kernel_cache import kernel_cache
@@ -49,21 +48,22 @@ def answer(options: argparse.Namespace) -> Answer:
         findings.append(kernel_cache())
     if options.workspace:
         findings += _workspace(options.workspace)
-    is_healthy = all(finding.is_fine for finding in findings if finding.is_needed)
-    facts: dict[str, Any] = {
-        "ok": is_healthy,
-        "findings": [asdict(finding) for finding in findings],
-        "warm_seconds": seconds,
-    }
+    is_healthy = _has_all(findings)
+    facts = {"ok": is_healthy, "findings": [asdict(finding) for finding in findings], "warm_seconds": seconds}
     return Answer(facts, _text(findings, seconds, is_healthy), 0 if is_healthy else 1)
+
+
+def _has_all(findings: Sequence[Finding]) -> bool:
+    """Whether all that runs need is here."""
+    return all(finding.is_fine for finding in findings if finding.is_needed)
 
 
 def _warm() -> float:
     from pipeline.kernels.warm import warm_kernels
 
-    started = time.monotonic()
+    start = time.monotonic()
     warm_kernels()
-    return round(time.monotonic() - started, 1)
+    return round(time.monotonic() - start, 1)
 
 
 def _temporary() -> Finding:
@@ -84,23 +84,16 @@ def _workspace(address: str) -> list[Finding]:
     from jobs.commands.storage_probe import probe
     from pipeline.errors import GraphquiltError
 
-    find: Callable[[str], list[Finding]] = probe
     try:
-        return find(address)
+        return probe(address)
     except GraphquiltError as error:
         return [Finding("workspace", address, is_fine=False, advice=str(error))]
 
 
-def _text(findings: list[Finding], seconds: float | None, is_healthy: bool) -> str:
-    rows = [(_mark(finding), finding.subject, finding.found) for finding in findings]
+def _text(findings: Sequence[Finding], seconds: float | None, is_healthy: bool) -> str:
+    rows = [("ok" if one.is_fine else "LACKS" if one.is_needed else "-", one.subject, one.found) for one in findings]
     lines = columns(rows, "")
     if seconds is not None:
         lines.append(f"kernels compiled, or found in the cache, in {seconds:.1f} s")
     lines += [f"{finding.subject}: {finding.advice}" for finding in findings if not finding.is_fine and finding.advice]
     return "\n".join([*lines, "all that runs need is here" if is_healthy else "something that runs need is missing"])
-
-
-def _mark(finding: Finding) -> str:
-    if finding.is_fine:
-        return "ok"
-    return "LACKS" if finding.is_needed else "-"

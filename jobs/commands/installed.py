@@ -9,9 +9,8 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from importlib import metadata
-
-from jobs.commands.finding import Finding
 
 #: Extras that people install, and whether the commands can do without.
 _EXTRAS = {"": True, "local": True, "spark": False, "lake": False, "graphframes": False}
@@ -25,6 +24,17 @@ _MEANS = {
 _REQUIREMENT = re.compile(r"""([\w.-]+)(?:\[[^\]]*\])?\s*([^;]*)(?:;.*extra\s*==\s*['"]([\w-]+)['"])?""")
 _JAVA = 17
 _PIPELINE = "graphquilt-pipeline"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that doctor looks at. ``advice`` says what its lack means and how to mend it."""
+
+    subject: str
+    found: str
+    is_fine: bool
+    is_needed: bool = True
+    advice: str = ""
 
 
 def python() -> Finding:

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from jobs.commands.finding import Finding
+from jobs.commands.installed import Finding
 from pipeline.numba_cache import cache_folder, leaf_of
 
 _DECORATOR = re.compile(r"^@(?:\w+_)?kernel$", re.MULTILINE)

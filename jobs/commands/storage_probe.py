@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from jobs.answers import amount
 from jobs.commands.existing import folder_of
-from jobs.commands.finding import Finding
+from jobs.commands.installed import Finding
+from pipeline import storage
+
+_FSYNC = "a crash could leave half a table that looks whole: use a file system with fsync for files and folders"
+_LOCKS = (
+    "two runs of one date would not see each other (on NFS, mount with lockd or version 4): use another file "
+    "system, or make sure that only one run is started at a time"
+)
+_LINKS = "what tasks wrote is copied into tables instead of linked: that takes its size twice for a while, and time"
 
 
 def probe(address: str) -> list[Finding]:
@@ -31,53 +39,28 @@ def probe(address: str) -> list[Finding]:
         free = shutil.disk_usage(folder).free
         return [
             Finding("workspace", f"{root} can be written, {amount(free)} free", is_fine=True),
-            _fsync(trial),
-            _locks(trial),
-            _links(trial),
+            _try("fsync", lambda: storage.write_bytes(trial / "file", b"x"), _FSYNC),
+            _try("locks", lambda: _lock_twice(trial / "lock"), _LOCKS),
+            _try("hard links", lambda: (trial / "link").hardlink_to(trial / "file"), _LINKS, is_needed=False),
         ]
     finally:
         shutil.rmtree(trial, ignore_errors=True)
 
 
-def _fsync(folder: Path) -> Finding:
-    advice = "a crash could leave half a table that looks whole: use a file system with fsync for files and folders"
+def _try(subject: str, action: Callable[[], str | None], advice: str, *, is_needed: bool = True) -> Finding:
+    """Return whether an action works; it returns what is wrong, or raises."""
     try:
-        with (folder / "file").open("wb") as file:
-            file.write(b"x")
-            file.flush()
-            os.fsync(file.fileno())
-        descriptor = os.open(folder, os.O_RDONLY)
+        problem = action()
+    except OSError as error:
+        problem = f"refused: {error.strerror}"
+    return Finding(subject, problem or "works", problem is None, is_needed, advice if problem else "")
+
+
+def _lock_twice(path: Path) -> str | None:
+    with path.open("w") as one, path.open("w") as other:
+        fcntl.flock(one, fcntl.LOCK_EX | fcntl.LOCK_NB)
         try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        return Finding("fsync", f"refused: {error.strerror}", is_fine=False, advice=advice)
-    return Finding("fsync", "works", is_fine=True)
-
-
-def _locks(folder: Path) -> Finding:
-    advice = (
-        "two runs of one date would not see each other (on NFS, mount with lockd or version 4): use another file "
-        "system, or make sure that only one run is started at a time"
-    )
-    try:
-        with (folder / "lock").open("w") as one, (folder / "lock").open("w") as other:
-            fcntl.flock(one, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            try:
-                fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return Finding("locks", "work", is_fine=True)
-    except OSError as error:
-        return Finding("locks", f"refused: {error.strerror}", is_fine=False, advice=advice)
-    return Finding("locks", "have no effect", is_fine=False, advice=advice)
-
-
-def _links(folder: Path) -> Finding:
-    advice = "what tasks wrote is copied into tables instead of linked: that takes its size twice for a while, and time"
-    try:
-        (folder / "linked").write_bytes(b"x")
-        (folder / "link").hardlink_to(folder / "linked")
-    except OSError as error:
-        return Finding("hard links", f"refused: {error.strerror}", is_fine=False, is_needed=False, advice=advice)
-    return Finding("hard links", "work", is_fine=True)
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return None
+    return "have no effect"
