@@ -69,8 +69,9 @@ def list_of(facts: Mapping[str, Any] | None) -> list[str]:
     return columns([(name, show(name, value)) for name, value in (facts or {}).items()])
 
 
-def table_of(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str]:
-    """Return some facts of each row as aligned columns under their names."""
+def table_of(rows: Sequence[Mapping[str, Any]], names: Sequence[str] = ()) -> list[str]:
+    """Return all or some facts of each row as aligned columns under their names."""
+    names = names or (list(rows[0]) if rows else ())
     cells = [tuple(show(name, row[name]) for name in names) for row in rows]
     return columns([tuple(name.replace("_", " ") for name in names), *cells]) if cells else []
 

@@ -118,14 +118,15 @@ def _hashed_settings(config: PipelineConfig, graph: GraphCounts, workspace: Work
 def _attributes(config: PipelineConfig, date: dt.date | None, workspace: Workspace | None) -> dict[str, Any]:
     """Return by type the files of attributes and, once they have been read, what became of their rows."""
     from pipeline.ingest.attributes.tables import attribute_sources
+    from pipeline.ingest.figures import IngestFigures
 
-    edges = workspace.finished("edges") if workspace else None
-    counts = edges.figures["attributes"] if edges and config.attributes else {}
+    is_read = workspace is not None and workspace.finished("edges") is not None
+    counts = workspace.figures("edges", IngestFigures).attributes if workspace and is_read else {}
     files = {
         node_type: {
             "files": len(sources),
             "bytes": sum(source.bytes for source in sources),
-            **{name: counts[node_type][name] for name in ("read", "nodes", "rejected") if node_type in counts},
+            **{name: getattr(counts[node_type], name) for name in ("read", "nodes", "rejected") if node_type in counts},
         }
         for node_type, sources in attribute_sources(config, date, {}).items()
     }

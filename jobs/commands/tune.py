@@ -100,7 +100,7 @@ def answer(options: argparse.Namespace) -> Answer:
         workspace, result = _tune(options, config, what, stop, started)
     facts = facts_of(options, what, workspace, result, time.monotonic() - started)
     _write(options, result, header_of(what, facts))
-    return Answer(facts, text_of(what, facts, result))
+    return Answer(facts, text_of(what, facts))
 
 
 def _tune(
@@ -173,10 +173,11 @@ def _pairs_worth_tuning(workspace: Workspace, width: int, budget: float) -> int:
     says more than one candidate on all of them.
     """
     from jobs.commands.machine import memory_bytes
+    from pipeline.ingest.figures import IndexFigures
 
-    figures = workspace.manifest("node_index").figures
-    needed = 120 * figures["edges"] + 16 * width * figures["nodes"]
-    fitting = int(figures["edges"] * min(1.0, 0.5 * memory_bytes() / max(needed, 1)))
+    figures = workspace.figures("node_index", IndexFigures)
+    needed_bytes = 120 * figures.edges + 16 * width * figures.nodes
+    fitting = int(figures.edges * min(1.0, 0.5 * memory_bytes() / max(needed_bytes, 1)))
     return min(fitting, max(_LEAST_PAIRS, int(_PAIRS_A_SECOND * budget)))
 
 

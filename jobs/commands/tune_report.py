@@ -3,31 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
-from types import MappingProxyType
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from jobs.answers import columns
+from jobs.answers import table_of
 
 if TYPE_CHECKING:
     from pipeline.tuning.options import TuningResult, Use
     from pipeline.tuning.search import Trial, VariantScore
     from pipeline.tuning.validation import Score
     from pipeline.workspace import Workspace
-
-
-@dataclass(frozen=True)
-class TuneView:
-    """How the trials of one kind of tuning are shown.
-
-    facts : JSON values of the result. describe : a trial's facts in words.
-    table : lines about all trials.
-    """
-
-    facts: Callable[[TuningResult], dict[str, Any]]
-    describe: Callable[[Mapping[str, Any]], str]
-    table: Callable[[TuningResult], list[str]]
 
 
 def use_of(options: argparse.Namespace) -> Use:
@@ -50,7 +35,7 @@ def facts_of(
         "seconds": round(seconds, 3),
         "split": dict(result.split),
         "decides": result.decides,
-        **VIEWS[what].facts(result),
+        **(_list_facts(result) if what == "lists" else _vector_facts(result)),
         "remarks": list(result.remarks),
         "advice": list(result.advice),
     }
@@ -58,33 +43,39 @@ def facts_of(
 
 def header_of(what: str, facts: Mapping[str, Any]) -> list[str]:
     """Return comment lines for the config."""
-    chosen, split = facts["chosen"], facts["split"]
+    chosen = facts["chosen"]
+    name = _walk_words(chosen) if what == "lists" else f"{chosen['name']} (dim {chosen['dim']})"
     figures = ", ".join(f"{name} {value:.4f}" for name, value in chosen["figures"].items())
     lines = [
         f"config {facts['given']}, date {facts['date']}, seed {facts['seed']}, budget {facts['budget_s']:g} s",
-        f"hidden: {split['sentence']}; measured by {split['units']:,} {split['unit']}",
-        f"chosen: {VIEWS[what].describe(chosen)}: {figures}, standard error {chosen['error']:.4f}",
+        _split_words(facts),
+        f"chosen: {name}: {figures}, standard error {chosen['error']:.4f}",
         *([f"why: {facts['why']}"] if "why" in facts else []),
     ]
     return [f"# {line}" for line in lines]
 
 
-def text_of(what: str, facts: Mapping[str, Any], result: TuningResult) -> str:
+def text_of(what: str, facts: Mapping[str, Any]) -> str:
     """Return lines for a person."""
-    split, skipped = facts["split"], facts.get("skipped", ())
+    skipped = facts.get("skipped", ())
     notes = list(facts["remarks"])
     if skipped:
         notes.append(f"no time for {len(skipped)} more candidates, such as {skipped[0]}: raise --budget to try them")
     notes += [f"{one['name']} can't be run here: {one['reason']}" for one in facts.get("refused", ())]
     lines = [
-        f"hidden: {split['sentence']}; measured by {split['units']:,} {split['unit']}",
-        *VIEWS[what].table(result),
+        _split_words(facts),
+        *(_list_table(facts) if what == "lists" else _vector_table(facts)),
         *(f"advice  {sentence}" for sentence in facts["advice"]),
         *(f"note    {sentence}" for sentence in notes),
         f"written to {facts['config']} after {facts['seconds']:.1f} s. Next: graphquilt run --config "
         f"{facts['config']} --workspace ...",
     ]
     return "\n".join(lines)
+
+
+def _split_words(facts: Mapping[str, Any]) -> str:
+    split = facts["split"]
+    return f"hidden: {split['sentence']}; measured by {split['units']:,} {split['unit']}"
 
 
 def _score_facts(score: Score, *, is_whole: bool) -> dict[str, Any]:
@@ -122,32 +113,37 @@ def _vector_trial(trial: Trial) -> dict[str, Any]:
     }
 
 
-def _vector_words(trial: Mapping[str, Any]) -> str:
-    return f"{trial['name']} (dim {trial['dim']})"
-
-
-def _vector_table(result: TuningResult) -> list[str]:
+def _vector_table(facts: Mapping[str, Any]) -> list[str]:
     """Return lines: * the chosen one, + the best of its width, ~ given up after the first users."""
-    lines = _vector_rows(result.trials, result.chosen, set(result.best.values()))
-    if result.curve:
-        lines += ["at other widths:", *_vector_rows(result.curve, result.chosen, ())]
-    chosen = result.chosen.candidate
-    return [*lines, f"chosen  {chosen.name}, dim {chosen.width}: {result.reason}"]
+    chosen = facts["chosen"]
+    lines = _vector_rows(facts["candidates"], chosen, facts["best"])
+    if facts["curve"]:
+        lines += ["at other widths:", *_vector_rows(facts["curve"], chosen, {})]
+    return [*lines, f"chosen  {chosen['name']}, dim {chosen['dim']}: {facts['why']}"]
 
 
-def _vector_rows(trials: Sequence[Trial], chosen: Trial, best: Collection[Trial]) -> list[str]:
-    names = list(dict.fromkeys(name for trial in trials for name in trial.score.figures))
-    rows = [("", "candidate", "dim", *names, "error", "CPU s", "table MB")]
-    for trial in trials:
-        sign = "*" if trial is chosen else "+" if trial in best else "" if trial.is_whole else "~"
-        figures = [f"{trial.score.figures[name]:.4f}" if name in trial.score.figures else "" for name in names]
-        rows.append(
-            (
-                *(sign, trial.candidate.name, str(trial.candidate.width), *figures, f"{trial.score.error:.4f}"),
-                *(f"{trial.cpu_seconds:.2f}", f"{trial.table_bytes / 1e6:.1f}"),
-            )
-        )
-    return columns(rows)
+def _vector_rows(
+    trials: Sequence[Mapping[str, Any]], chosen: Mapping[str, Any], best: Mapping[str, str]
+) -> list[str]:
+    names = list(dict.fromkeys(name for trial in trials for name in trial["figures"]))
+    rows = [
+        {
+            "": _sign(trial, chosen) or ("+" if best.get(str(trial["dim"])) == trial["name"] else ""),
+            "candidate": trial["name"],
+            "dim": str(trial["dim"]),
+            **dict.fromkeys(names, ""),
+            **{name: f"{value:.4f}" for name, value in trial["figures"].items()},
+            "error": f"{trial['error']:.4f}",
+            "CPU s": f"{trial['cpu_seconds']:.2f}",
+            "table MB": f"{trial['table_bytes'] / 1e6:.1f}",
+        }
+        for trial in trials
+    ]
+    return table_of(rows)
+
+
+def _sign(trial: Mapping[str, Any], chosen: Mapping[str, Any]) -> str:
+    return "*" if trial == chosen else "" if trial["is_whole"] else "~"
 
 
 def _list_facts(result: TuningResult) -> dict[str, Any]:
@@ -171,52 +167,43 @@ def _list_trial(trial: Trial, variant: VariantScore) -> dict[str, Any]:
         "restart": changes["restart"],
         "edge_degree_power": changes["edge_degree_power"],
         **variant.changes,
-        "input": _input_keys(trial),
+        "input": {key: value for key, value in changes.items() if key.startswith("input.")},
         **_score_facts(variant.score, is_whole=trial.is_whole),
     }
 
 
-def _list_words(trial: Mapping[str, Any]) -> str:
+def _walk_words(trial: Mapping[str, Any]) -> str:
     names = ("restart", "edge_degree_power", "degree_correction")
     words = [f"{name} {trial[name]:g}" for name in names]
     words += [f"without {key}" if value is None else f"{key} {value:g}" for key, value in trial["input"].items()]
     return ", ".join(words)
 
 
-def _list_table(result: TuningResult) -> list[str]:
+def _list_table(facts: Mapping[str, Any]) -> list[str]:
     """Return lines: the best correction of each walk, * the chosen one, ~ by the first users only."""
-    chosen = result.chosen
-    names = list(chosen.score.figures)
-    has_inputs = any(_input_keys(trial) for trial in result.trials)
-    title = ("", "restart", "edge power", "correction", *(["input"] if has_inputs else []), *names)
-    rows = [(*title, "error", "without correction", result.split["unit"], "s")]
-    for trial in result.trials:
-        walk, score = _list_trial(trial, trial.best), trial.score
-        sign = "*" if trial is chosen else "" if trial.is_whole else "~"
-        plain = next(variant for variant in trial.variants if variant.changes["degree_correction"] == 0)
+    chosen = facts["chosen"]
+    has_inputs = any(look["best"]["input"] for look in facts["looks"])
+    rows = []
+    for look in facts["looks"]:
+        best = look["best"]
+        plain = next(trial for trial in look["trials"] if trial["degree_correction"] == 0)
         rows.append(
-            (
-                *(sign, f"{walk['restart']:g}", f"{walk['edge_degree_power']:g}", f"{walk['degree_correction']:g}"),
-                *([_input_words(trial)] if has_inputs else []),
-                *(f"{score.figures[name]:.4f}" for name in names),
-                *(f"{score.error:.4f}", f"{plain.score.value:.4f}", f"{score.deciding.size:,}", f"{trial.seconds:.1f}"),
-            )
+            {
+                "": _sign(best, chosen),
+                "restart": f"{best['restart']:g}",
+                "edge power": f"{best['edge_degree_power']:g}",
+                "correction": f"{best['degree_correction']:g}",
+                **({"input": _input_words(best["input"])} if has_inputs else {}),
+                **{name: f"{value:.4f}" for name, value in best["figures"].items()},
+                "error": f"{best['error']:.4f}",
+                "without correction": f"{plain['value']:.4f}",
+                facts["split"]["unit"]: f"{best['units']:,}",
+                "s": f"{look['seconds']:.1f}",
+            }
         )
-    return [*columns(rows), f"chosen  {_list_words(_list_trial(chosen, chosen.best))}"]
+    return [*table_of(rows), f"chosen  {_walk_words(chosen)}"]
 
 
-def _input_keys(trial: Trial) -> dict[str, Any]:
-    return {key: value for key, value in trial.candidate.changes.items() if key.startswith("input.")}
-
-
-def _input_words(trial: Trial) -> str:
-    keys = {key.partition(".")[2]: value for key, value in _input_keys(trial).items()}
+def _input_words(changes: Mapping[str, Any]) -> str:
+    keys = {key.partition(".")[2]: value for key, value in changes.items()}
     return ", ".join(f"no {key}" if value is None else f"{key} {value:g}" for key, value in keys.items())
-
-
-VIEWS: Mapping[str, TuneView] = MappingProxyType(
-    {
-        "vectors": TuneView(_vector_facts, _vector_words, _vector_table),
-        "lists": TuneView(_list_facts, _list_words, _list_table),
-    }
-)
