@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -149,8 +150,8 @@ class ColumnName:
         """The name without a word that tells a direction; None if it has no such word."""
         if word not in self.words:
             return None
-        at = self.words.index(word)
-        return ColumnName(self.text, self.words[:at] + self.words[at + 1 :], self.is_id)
+        position = self.words.index(word)
+        return ColumnName(self.text, self.words[:position] + self.words[position + 1 :], self.is_id)
 
 
 @lru_cache(maxsize=4096)
@@ -160,9 +161,8 @@ def parse_name(text: str) -> ColumnName:
     plain = unicodedata.normalize("NFC", "".join(letter for letter in plain if not unicodedata.combining(letter)))
     words: list[str] = []
     for word in _WORD.findall(plain):
-        words += _parted(word.lower())
-    content = tuple(word for word in words if word not in _FILLERS)
-    content = tuple(word for place, word in enumerate(content) if word not in content[:place])  # beer_beerid
+        words += _split_word(word.lower())
+    content = tuple(dict.fromkeys(word for word in words if word not in _FILLERS))  # once: beer_beerid
     return ColumnName(text, content, any(word in _ID for word in words))
 
 
@@ -171,15 +171,10 @@ def is_index_name(text: str) -> bool:
     return _INDEX.fullmatch(text.strip()) is not None
 
 
-def _parted(word: str) -> list[str]:
+def _split_word(word: str) -> list[str]:
     """Part words written as one, such as userid, iduser and artistname, where the other half is a word known here."""
-    for filler in sorted(_FILLERS, key=len, reverse=True):
-        for base, parts in (
-            (word.removesuffix(filler), [word.removesuffix(filler), filler]),
-            (word.removeprefix(filler), [filler, word.removeprefix(filler)]),
-        ):
-            if base != word and _is_known(base):
-                return parts
+    if parts := _split_affix(word, _FILLERS, _is_known):
+        return parts
     for cut in range(2, len(word) - 2):  # productsku, fullvisitor, pulocation
         shortest = 5 if cut > 2 else 7
         if word[cut:] in _NOUNS and (len(word) - cut >= shortest or (cut > 2 and word[:cut] in _NOUNS)):
@@ -187,15 +182,22 @@ def _parted(word: str) -> list[str]:
     if word in _NOUNS:
         return [word]
     if word.endswith("id") and len(word) > 4 and word not in _NO_IDS:
-        return [*_parted(word.removesuffix("id")), "id"]
-    for direction in sorted({side for pair in DIRECTIONS for side in pair if len(side) > 1}, key=len, reverse=True):
+        return [*_split_word(word.removesuffix("id")), "id"]
+    sides = {side for pair in DIRECTIONS for side in pair if len(side) > 1}
+    parts = _split_affix(word, sides, lambda base: _is_known(base) or base in NODES or base in _FILLERS)
+    return parts or [word]
+
+
+def _split_affix(word: str, affixes: Iterable[str], is_base: Callable[[str], bool]) -> list[str] | None:
+    """Part a word into the longest affix, at either end, and the base that it leaves."""
+    for affix in sorted(affixes, key=len, reverse=True):
         for base, parts in (
-            (word.removeprefix(direction), [direction, word.removeprefix(direction)]),
-            (word.removesuffix(direction), [word.removesuffix(direction), direction]),
+            (word.removesuffix(affix), [word.removesuffix(affix), affix]),
+            (word.removeprefix(affix), [affix, word.removeprefix(affix)]),
         ):
-            if base != word and (_is_known(base) or base in NODES or base in _FILLERS):
+            if base != word and is_base(base):
                 return parts
-    return [word]
+    return None
 
 
 def _is_known(word: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from jobs.answers import amount, columns
+from jobs.answers import amount, columns, table_of
 
 if TYPE_CHECKING:
     from pipeline.config.model import PipelineConfig
@@ -94,19 +94,19 @@ def _attributes_text(node_type: str, about: Mapping[str, Any]) -> str:
 
 
 def _alternatives_table(alternatives: Sequence[Mapping[str, Any]]) -> list[str]:
-    rows = [("", "parts", "shards", "memory of a task", "floats moved a node", "CPU s", "wall s", "")]
+    rows = []
     for one in alternatives:
         most = "" if one["is_exact"] else "<= "
         rows.append(
-            (
-                "*" if one["is_chosen"] else "",
-                f"{one['parts']}",
-                f"{one['shards']}",
-                most + amount(one["task_bytes"]),
-                f"{most}{one['floats_moved_per_node']:,.0f}",
-                f"{most}{one['cpu_seconds']:,.1f}",
-                f"{most}{one['wall_seconds']:,.1f}",
-                f"chosen: {one['reason']}" if one["is_chosen"] else "",
-            )
+            {
+                "": "*" if one["is_chosen"] else "",
+                "parts": one["parts"],
+                "shards": one["shards"],
+                "memory of a task": most + amount(one["task_bytes"]),
+                "floats moved a node": f"{most}{one['floats_moved_per_node']:,.0f}",
+                "CPU s": f"{most}{one['cpu_seconds']:,.1f}",
+                "wall s": f"{most}{one['wall_seconds']:,.1f}",
+                "reason": f"chosen: {one['reason']}" if one["is_chosen"] else "",
+            }
         )
-    return columns(rows)
+    return table_of(rows)
