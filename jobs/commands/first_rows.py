@@ -9,15 +9,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from jobs.commands.text_look import look_at_text
 from pipeline.errors import InputError
-from pipeline.ingest.addresses import filesystem_of, naming
+from pipeline.ingest.addresses import naming
 from pipeline.ingest.pieces import FilePiece
-from pipeline.ingest.readers import column_names, read, to_plain
+from pipeline.ingest.readers import column_names, read
 from pipeline.ingest.sources import SourceFile, list_sources
-from pipeline.ingest.text.csv_rows import CsvFile
 from pipeline.ingest.text.formats import BY_NAME, TextFormat
 from pipeline.ingest.text.json_rows import json_lines
 
@@ -29,7 +27,7 @@ QUOTES_MAY_BE_TEXT = "input.quote = ''"  # what the reader advises where quotes 
 class FirstRows:
     """``columns`` by name, a few thousand values at most, in the types that ingest will see them in.
 
-    ``text`` is how the files were read: what readers have to be told of them where they are text.
+    ``text`` is how text files were read.
     """
 
     sources: tuple[SourceFile, ...]
@@ -38,7 +36,7 @@ class FirstRows:
 
 
 def first_rows(path: str) -> FirstRows:
-    """Read the first rows of the first file that has any; how text is written is told from its first lines.
+    """Read the first rows of the first file that has any; the first lines of text show how it is written.
 
     Raises
     ------
@@ -48,15 +46,15 @@ def first_rows(path: str) -> FirstRows:
     for source in sources:
         piece = FilePiece(source.relative, source.address, source.format, snapshot=source.snapshot)
         text = look_at_text(piece) if source.format == "csv" else BY_NAME
-        first = {"parquet": _of_parquet, "csv": _of_csv, "json": _of_json}[source.format]
+        read_rows = _read_json if source.format == "json" else _read_columns
         with naming(source.address, source.format):
             try:
-                table = (first if source.snapshot is None else _of_lake)(piece, text)
+                table = read_rows(piece, text)
             except InputError as error:
                 if QUOTES_MAY_BE_TEXT not in str(error):
                     raise
                 text = replace(text, quote="")
-                table = first(piece, text)
+                table = read_rows(piece, text)
         if not table.num_rows:
             continue
         columns = {name: table[name].combine_chunks() for name in dict.fromkeys(table.column_names)}
@@ -66,27 +64,10 @@ def first_rows(path: str) -> FirstRows:
     raise InputError(f"the input {path} has no rows; check the path and the files it names")
 
 
-def _of_parquet(piece: FilePiece, text: TextFormat) -> pa.Table:  # noqa: ARG001
-    filesystem, path = filesystem_of(piece.address)
-    with pq.ParquetFile(path, filesystem=filesystem, coerce_int96_timestamp_unit="us") as file:
-        batch = next(file.iter_batches(_ROWS), None)
-        if batch is None:
-            return file.schema_arrow.empty_table()
-        return pa.Table.from_arrays([to_plain(column) for column in batch.columns], batch.schema.names)
-
-
-def _of_lake(piece: FilePiece, text: TextFormat) -> pa.Table:
-    names = column_names(piece, text)
-    batch = next(read(piece, {name: name for name in names}, text), None)
-    return pa.table({} if batch is None else {name: batch.values[name].slice(0, _ROWS) for name in names})
-
-
-def _of_csv(piece: FilePiece, text: TextFormat) -> pa.Table:
-    file = CsvFile(piece, text)
-    header = file.names or []
+def _read_columns(piece: FilePiece, text: TextFormat) -> pa.Table:
+    header = column_names(piece, text)
     names = [name for name, columns in Counter(header).items() if columns == 1]
-    batches = file.rows({name: name for name in names})
-    batch = next(batches, None)
+    batch = next(read(piece, {name: name for name in names}, text), None)
     if batch is None:
         return pa.table({})
     if batch.broken and not len(batch.rows):
@@ -95,7 +76,7 @@ def _of_csv(piece: FilePiece, text: TextFormat) -> pa.Table:
     return pa.table({name: batch.values[name].slice(0, _ROWS) for name in names})
 
 
-def _of_json(piece: FilePiece, text: TextFormat) -> pa.Table:
+def _read_json(piece: FilePiece, text: TextFormat) -> pa.Table:
     rows = []
     for line in next(json_lines(piece, text), b"").split(b"\n", _ROWS)[:_ROWS]:
         try:
