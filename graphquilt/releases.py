@@ -163,7 +163,7 @@ def describe_way_out(folder: Path, release: str, *, deep: bool) -> str:
 def describe_pointer_remedy(folder: Path) -> str:
     """Return what to do about a lost or damaged pointer; ``folder`` is ``published/<name>``."""
     names = list_releases(folder)
-    whole = next((name for name in reversed(names) if not find_problems(folder / RELEASES / name, deep=False)), None)
+    whole = find_nearest_whole(folder, "~", deep=False)  # "~" is after every name: the newest one
     if whole is None:
         return f"Releases there: {', '.join(names) or 'none'}; none of them is whole"
     command = format_rollback(folder, whole)

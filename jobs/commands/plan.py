@@ -41,8 +41,7 @@ def answer(options: argparse.Namespace) -> Answer:
     ConfigError : wrong config or workspace. InputError : the input can't be found or read.
     """
     from jobs.commands.existing import folder_of
-    from jobs.commands.machine import cores, memory_bytes
-    from jobs.commands.machine_speed import slowness
+    from jobs.commands.machine import cores, memory_bytes, slowness
     from jobs.commands.plan_text import text_of, warnings_of
     from jobs.config_file import read_config
     from pipeline.errors import ConfigError

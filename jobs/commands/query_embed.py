@@ -14,7 +14,7 @@ from typing import Any
 
 from jobs.answers import Answer
 from jobs.arguments import CommandParser, add_workspace
-from jobs.commands.query_errors import require_type, unknown_node_error
+from jobs.commands.existing import require_type, unknown_node_error
 from pipeline.errors import ConfigError, InputError
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from jobs.answers import Answer, columns
 from jobs.arguments import CommandParser, add_workspace, parse_count
-from jobs.commands.query_errors import require_type, unknown_node_error
+from jobs.commands.existing import require_type, unknown_node_error
 from pipeline.errors import ConfigError, InputError
 
 Neighbors = Sequence[tuple[Any, float]]

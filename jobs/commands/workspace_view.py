@@ -175,7 +175,7 @@ def _examples(files: Sequence[Path]) -> dict[str, list[dict[str, Any]]]:
 def _published(root: Path, name: str) -> dict[str, Any]:
     from graphquilt.pointers import RELEASES, PointerError, list_releases, read_pointers
     from graphquilt.releases import describe_pointer_remedy, describe_remedy, find_problems
-    from pipeline.publishing.listing import releases
+    from pipeline.publishing.listing import note_of, releases
     from pipeline.publishing.pointer import own_folder
 
     folder = own_folder(root, name)
@@ -201,23 +201,12 @@ def _published(root: Path, name: str) -> dict[str, Any]:
                 "rows": release.manifest.get("rows"),
                 "tables": _rows_by_table(release.manifest),
                 "run_id": release.manifest.get("run_id"),
-                "gate": _gate_of(release.path),
+                "gate": note_of(release.path, "gate.json") or None,
                 "path": str(release.path),
             }
             for release in releases(root, name)
         ],
     }
-
-
-def _gate_of(folder: Path) -> dict[str, Any] | None:
-    """Return a release's verdict; None where it is damaged, which is said elsewhere."""
-    from pipeline import storage
-    from pipeline.errors import StorageError
-
-    try:
-        return storage.read_json(folder / "gate.json")
-    except StorageError:
-        return None
 
 
 def _rows_by_table(manifest: Mapping[str, Any]) -> dict[str, int]:

@@ -52,7 +52,7 @@ GRAPHS: Mapping[str, Mapping[str, str]] = {
 
 def measure(folder: str, config: Mapping[str, Any], repeat: int) -> dict[str, Any]:
     """Run ``embed`` in this process, without committing; return what was said before and what was recorded."""
-    from jobs.commands.machine_speed import slowness
+    from jobs.commands.machine import slowness
     from pipeline.config.model import PipelineConfig
 
     machine = slowness()

@@ -129,7 +129,7 @@ def make_shop(folder: Path) -> Shop:
 @pytest.fixture(autouse=True)
 def _one_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Plan for the machine that times were fitted on: this one's speed changes with what else it does."""
-    monkeypatch.setattr("jobs.commands.machine_speed.slowness", lambda: 1.0)
+    monkeypatch.setattr("jobs.commands.machine.slowness", lambda: 1.0)
     _settle_inputs(monkeypatch)
 
 

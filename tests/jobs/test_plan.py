@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs.arguments import STAGE_NAMES
-from jobs.commands.machine_speed import slowness as measured_slowness
+from jobs.commands.machine import slowness as measured_slowness
 
 
 def plan(call: Callable[..., Any], shop: Any, workspace: Path, *more: object) -> dict[str, Any]:
@@ -205,6 +205,6 @@ def test_a_machine_is_as_slow_as_its_best_product(
     seconds: list[float], slowness: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ticks = iter([tick for taken in seconds for tick in (0.0, taken)])
-    monkeypatch.setattr("jobs.commands.machine_speed.time", SimpleNamespace(process_time=lambda: next(ticks)))
+    monkeypatch.setattr("jobs.commands.machine.time", SimpleNamespace(process_time=lambda: next(ticks)))
     assert measured_slowness() == pytest.approx(slowness)
     assert next(ticks, None) is None
