@@ -12,7 +12,6 @@ PRODUCT = ("graphquilt", "jobs", "pipeline", "schemas")
 #: Public names that two classes still share. Take a name out once it is unique; none comes in.
 SHARED = {
     "NeighborLists",
-    "Sources",
 }
 
 

@@ -53,6 +53,7 @@ def answer(options: argparse.Namespace) -> Answer:
     ConfigError : no such workspace or name. LockedError : a publisher is at work.
     """
     from jobs.commands.existing import require_name, workspace_at
+    from pipeline import codec
     from pipeline.publishing.retention import clean
 
     root = workspace_at(options.workspace)
@@ -70,7 +71,7 @@ def answer(options: argparse.Namespace) -> Answer:
     kept_rows = [("+", item.kind, item.path.name, amount(item.bytes), item.why) for item in report.kept]
     verb = "would go" if options.dry_run else "removed"
     text = [f"{rules.name}: {len(removed)} {verb}, {amount(report.freed_bytes)} freed", *columns(removed + kept_rows)]
-    return Answer({"name": rules.name, **report.to_json()}, "\n".join(text))
+    return Answer({"name": rules.name, **codec.to_values(report)}, "\n".join(text))
 
 
 def _rules(options: argparse.Namespace) -> PublishConfig:

@@ -61,8 +61,8 @@ _LOOK_AT: Mapping[str, str] = MappingProxyType(
     }
 )
 
-Judged = Literal["passed", "refused", "not judged"]
-VERDICTS: tuple[Judged, ...] = ("passed", "refused", "not judged")
+Verdict = Literal["passed", "refused", "not judged"]
+VERDICTS: tuple[Verdict, ...] = ("passed", "refused", "not judged")
 _PROMISES = "error_bound"
 
 
@@ -102,12 +102,12 @@ class GateResult:
     bound: float | None
     margin: float | None
     baseline: float | None
-    verdict: Judged
+    verdict: Verdict
     note: str
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ReleaseVerdict:
     """All gates that are on, in their order. ``accepts_drift``: what they refuse is published all the same."""
 
     gates: tuple[GateResult, ...]
@@ -151,7 +151,7 @@ def judge(
     *,
     is_first_night: bool = False,
     accepts_drift: bool = False,
-) -> Verdict:
+) -> ReleaseVerdict:
     """Hold each gate that is on against its figures.
 
     A figure that can't exist tonight says so in ``why_not``. It is not judged where the gate is a default, or on a
@@ -177,7 +177,7 @@ def judge(
         excused |= any(figure.value is not None and not figure.is_early for figure in some)
         results += [_judge_one(key, float(bound), figure, is_excused=excused) for figure in some]
     untrue = [GateResult(_PROMISES, "error", None, 0.0, None, None, "refused", f"{one}.") for one in broken_promises]
-    return Verdict((*results, *untrue), accepts_drift)
+    return ReleaseVerdict((*results, *untrue), accepts_drift)
 
 
 def _judge_one(key: str, bound: float, figure: Figure, *, is_excused: bool) -> GateResult:
@@ -195,18 +195,18 @@ def _judge_one(key: str, bound: float, figure: Figure, *, is_excused: bool) -> G
         state = "was not measured" if value is None else f"is {value}"
         note = f"publish.gates.{key} is {bound:g}, but {name} {state} in this run: report this."
         return GateResult(key, name, None, bound, None, figure.baseline, "refused", note)
-    wanted = _bound_of(key, bound, figure)
-    margin = value - wanted if _is_floor(key) else wanted - value
+    absolute = _bound_of(key, bound, figure)
+    margin = value - absolute if _is_floor(key) else absolute - value
     note = f"{name} is {value:.6g}{f' ({figure.detail})' if figure.detail else ''}"
     if figure.baseline is not None:
         when = "the nights before" if FIGURES[key] == "next_day" else "last night"
         note += f", {when} {figure.baseline:.6g}"
-    note += f"; publish.gates.{key} wants at {'least' if _is_floor(key) else 'most'} {wanted:.6g}"
+    note += f"; publish.gates.{key} wants at {'least' if _is_floor(key) else 'most'} {absolute:.6g}"
     if margin < 0:
         look_at = _LOOK_AT.get(FIGURES[key])
         note += f". Look at {look_at}." if look_at else "."
-    verdict: Judged = "passed" if margin >= 0 else "refused"
-    return GateResult(key, name, float(value), wanted, margin, figure.baseline, verdict, note)
+    verdict: Verdict = "passed" if margin >= 0 else "refused"
+    return GateResult(key, name, float(value), absolute, margin, figure.baseline, verdict, note)
 
 
 def _is_floor(key: str) -> bool:
@@ -216,11 +216,11 @@ def _is_floor(key: str) -> bool:
 def _bound_of(key: str, bound: float, figure: Figure) -> float:
     """Return the bound in the unit of the figure: keys of ratios and rises start from the baseline."""
     if key.endswith("_ratio"):
-        return figure.nothing + bound * (_known(figure) - figure.nothing)
-    return bound + _known(figure) if key.endswith("_rise") else bound
+        return figure.nothing + bound * (_baseline_of(figure) - figure.nothing)
+    return bound + _baseline_of(figure) if key.endswith("_rise") else bound
 
 
-def _known(figure: Figure) -> float:
+def _baseline_of(figure: Figure) -> float:
     if figure.baseline is None:
-        raise ValueError(f"{figure.name} is to be judged against the baseline's, and that is not given")
+        raise ValueError(f"{figure.name} is to be judged against the baseline's, and it has none")
     return figure.baseline

@@ -57,17 +57,17 @@ def current(root: Path, name: str) -> dict[str, Any] | None:
     ------
     StorageError : nothing says for sure which release readers get.
     """
-    found = pointers_of(own_folder(root, name))
-    if found.problem:
-        log.warning("name=%s current=%s reason=%r", name, found.at and found.at.release, found.problem)
-    return asdict(found.at) if found.at else None
+    pointers = pointers_of(own_folder(root, name))
+    if pointers.problem:
+        log.warning("name=%s current=%s reason=%r", name, pointers.at and pointers.at.release, pointers.problem)
+    return asdict(pointers.at) if pointers.at else None
 
 
 def releases(root: Path, name: str) -> list[Release]:
     """Return the releases of a name, oldest data first. Folders without a sound manifest are none."""
     folder = own_folder(root, name)
-    looked_at = [_look_at(folder / RELEASES / release, ()) for release in list_releases(folder)]
-    return sorted((found for found in looked_at if isinstance(found, Release)), key=lambda found: found.order)
+    entries = [_read_entry(folder / RELEASES / release, ()) for release in list_releases(folder)]
+    return sorted((entry for entry in entries if isinstance(entry, Release)), key=lambda release: release.order)
 
 
 def all_releases(root: Path, name: str) -> list[Release | DamagedRelease]:
@@ -78,13 +78,11 @@ def all_releases(root: Path, name: str) -> list[Release | DamagedRelease]:
     StorageError : nothing says for sure which release readers get.
     """
     folder = own_folder(root, name)
-    found = pointers_of(folder)
-    swaps = [*found.history, *([found.at] if found.at else [])]
-    names = {*list_releases(folder), *([found.at.release] if found.at else [])}  # that one also where it is gone
-    return sorted(
-        (_look_at(folder / RELEASES / release, swaps) for release in names),
-        key=lambda release: release.order,
-    )
+    pointers = pointers_of(folder)
+    last = [pointers.at] if pointers.at else []
+    swaps = [*pointers.history, *last]
+    names = {*list_releases(folder), *(swap.release for swap in last)}  # the current one also where it is gone
+    return sorted((_read_entry(folder / RELEASES / name, swaps) for name in names), key=lambda release: release.order)
 
 
 def earlier_releases(root: Path, name: str, date: dt.date) -> Iterator[Release]:
@@ -98,14 +96,13 @@ def earlier_releases(root: Path, name: str, date: dt.date) -> Iterator[Release]:
     StorageError : the manifest of the next one is damaged, naming it and what to do.
     """
     folder = own_folder(root, name)
-    found = pointers_of(folder)
-    withdrawn = list_withdrawn(found.history)
-    at = found.at
-    is_base = at is not None and dt.date.fromisoformat(at.data_date) < date
-    bound = dt.date.fromisoformat(at.data_date) if at is not None and is_base else date
+    pointers = pointers_of(folder)
+    withdrawn = list_withdrawn(pointers.history)
+    base, bound = None, date
+    if pointers.at is not None and (current_date := dt.date.fromisoformat(pointers.at.data_date)) < date:
+        base, bound = pointers.at.release, current_date
     for release in reversed(all_releases(root, name)):
-        is_at = at is not None and is_base and release.release == at.release
-        if is_at or (release.data_date < bound and release.release not in withdrawn):
+        if release.release == base or (release.data_date < bound and release.release not in withdrawn):
             if isinstance(release, DamagedRelease):
                 raise _unusable(folder, release)
             yield release
@@ -162,7 +159,7 @@ def note_of(folder: Path, name: str) -> Mapping[str, Any]:
     return {} if problem or entry is None else dict(json.loads((folder / name).read_bytes()))
 
 
-def _look_at(path: Path, swaps: Sequence[Swap]) -> Release | DamagedRelease:
+def _read_entry(path: Path, swaps: Sequence[Swap]) -> Release | DamagedRelease:
     last = swaps[-1] if swaps else None
     try:
         return read_release(path, manifest_sha256_in(last, path.name))

@@ -31,8 +31,8 @@ def own_folder(root: Path, name: str) -> Path:
     StorageError : a link or a file stands in its place, or in that of ``published/`` or ``releases/``.
     """
     folder = published_folder(root, name)
-    for place in (folder.parent, folder, folder / RELEASES):
-        storage.require_own(place, "folder")
+    for path in (folder.parent, folder, folder / RELEASES):
+        storage.require_own(path, "folder")
     return folder
 
 
@@ -49,8 +49,8 @@ def pointers_of(folder: Path) -> Pointers:
         raise StorageError(f"{error}. {describe_pointer_remedy(folder)}") from error
 
 
-def settle(folder: Path) -> Swap | None:
-    """Bring CURRENT and its history to one state; return the swap that counts, None before the first.
+def restore_current(folder: Path) -> Swap | None:
+    """Make CURRENT and its history agree; return the swap that counts, None before the first.
 
     A swap that a kill cut short is finished. A damaged or missing CURRENT is written from the history; a swap that
     the history lacks is added to it.
@@ -59,18 +59,18 @@ def settle(folder: Path) -> Swap | None:
     ------
     StorageError : nothing says which release readers get; nothing was changed.
     """
-    found = pointers_of(folder)
-    if found.at is None:
+    pointers = pointers_of(folder)
+    at = pointers.at
+    if at is None:
         return None
-    if found.problem:
-        log.warning("name=%s current=restored release=%s reason=%r", folder.name, found.at.release, found.problem)
-    at = found.at
-    if at not in found.history:
+    if pointers.problem:
+        log.warning("name=%s current=restored release=%s reason=%r", folder.name, at.release, pointers.problem)
+    if at not in pointers.history:
         at = at if at.sequence else Swap(1, _now(), "found", *at.target)  # of a time without history
         _append(folder, at)
-    wanted = storage.json_bytes(at.to_json())
-    if found.in_file is None or (folder / CURRENT).read_bytes() != wanted:
-        storage.write_bytes(folder / CURRENT, wanted)
+    content = storage.json_bytes(at.to_json())
+    if pointers.in_file is None or (folder / CURRENT).read_bytes() != content:
+        storage.write_bytes(folder / CURRENT, content)
     return at
 
 
@@ -84,7 +84,7 @@ def open_history(folder: Path) -> None:
 def point_at(folder: Path, target: tuple[Any, ...], why: Reason, last: int) -> Swap:
     """Swap CURRENT to a release; return the swap.
 
-    The line is durable before the file is replaced: a kill in between is finished by :func:`settle`.
+    The line is durable before the file is replaced: a kill in between is finished by :func:`restore_current`.
 
     Parameters
     ----------

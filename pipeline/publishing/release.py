@@ -30,7 +30,7 @@ from pipeline import storage
 from pipeline.errors import ConfigError, StorageError
 from pipeline.publishing.copies import WorkingFile
 from pipeline.publishing.listing import all_releases, read_release
-from pipeline.publishing.pointer import Reason, open_history, own_folder, point_at, pointers_of, settle
+from pipeline.publishing.pointer import Reason, open_history, own_folder, point_at, pointers_of, restore_current
 from pipeline.publishing.staging import REMOVED, STAGING, Notes, restage, stage
 from pipeline.workspace import lock
 
@@ -109,7 +109,7 @@ def publish(
     target = folder / RELEASES / release
     with lock(folder / LOCK, f"publish {release}", wait_s):
         remove_leftovers(folder)
-        at = settle(folder)
+        at = restore_current(folder)
         open_history(folder)
         about = {
             **contents.manifest,
@@ -137,14 +137,14 @@ def _ensure_whole(
     """Make or restore the release unless it is there and whole; return whether that was needed."""
     staging = target.with_name(f"{STAGING}{target.name}")
     storage.require_own(target, "folder")
-    known = manifest_sha256_in(at, target.name)
+    sha256 = manifest_sha256_in(at, target.name)
     if not target.exists():
         _move_in(stage(staging, files, about, notes), target)
-        if known:
+        if sha256:
             log.warning("release=%s published=anew reason='it was current, and its folder was gone'", target.name)
         return True
     try:
-        manifest = read_manifest(target, known)
+        manifest = read_manifest(target, sha256)
     except ManifestError as error:
         _refuse_strangers(target, [*(file.name for file in files), *notes])
         # Nothing is left to restore by: the same tables become a release once more, and CURRENT follows it.
@@ -154,11 +154,11 @@ def _ensure_whole(
             raise _lost(target, str(error), reason) from reason
         log.warning("release=%s published=anew reason=%r", target.name, str(error))
         return True
-    if _restore(target, manifest, known, files, notes):
+    if _restore(target, manifest, sha256, files, notes):
         return True
-    of_run = {file.name: file.checksum for file in files}
-    of_release = {entry["name"]: entry["xxh3"] for entry in manifest["files"] if "xxh3" in entry}
-    if of_release and of_release != of_run:
+    run_checksums = {file.name: file.checksum for file in files}
+    release_checksums = {entry["name"]: entry["xxh3"] for entry in manifest["files"] if "xxh3" in entry}
+    if release_checksums and release_checksums != run_checksums:
         # Same config and input, other bytes: another package set or CPU type. The first one stands.
         log.warning("release=%s kept=earlier reason=same_name_other_bytes", target.name)
     return False
@@ -167,7 +167,7 @@ def _ensure_whole(
 def _restore(
     target: Path,
     manifest: Mapping[str, Any],
-    known: str | None,
+    manifest_sha256: str | None,
     files: Sequence[WorkingFile],
     notes: Notes,
 ) -> bool:
@@ -177,7 +177,7 @@ def _restore(
     ------
     StorageError : nothing has those bytes any more; the release stays as it is.
     """
-    problems = find_problems(target, known, deep=True)
+    problems = find_problems(target, manifest_sha256, deep=True)
     if not problems:
         return False
     _refuse_strangers(target, [entry["name"] for entry in manifest["files"]])
@@ -203,7 +203,7 @@ def rollback(root: Path, name: str, to: str | None = None, *, wait_s: float = 60
     """
     folder = own_folder(root, name)
     with lock(folder / LOCK, f"rollback of {name}", wait_s):
-        at = _settled(folder, is_needed=to is None)
+        at = _current(folder, is_needed=to is None)
         if to is not None and to not in list_releases(folder):
             raise ConfigError(f"'{name}' has no release '{to}'; it has {list_releases(folder)}")
         if to is None:
@@ -221,35 +221,33 @@ def rollback(root: Path, name: str, to: str | None = None, *, wait_s: float = 60
         return at, _point_at(folder, at, target, "rollback")
 
 
-def require_whole(root: Path, name: str, release: str, *, wait_s: float = 60.0) -> None:
+def require_whole(root: Path, name: str, release: str) -> None:
     """Compare every byte of a release that is to be read with its manifest, and restore what differs.
 
     Raises
     ------
     StorageError : it is damaged and can't be restored, naming what is wrong and what to do.
-    LockedError : a publisher is at work for longer than ``wait_s``.
+    LockedError : a publisher is at work for longer than a minute.
     """
     folder = own_folder(root, name)
     target = folder / RELEASES / release
-    known = manifest_sha256_in(pointers_of(folder).at, release)
-    if not find_problems(target, known, deep=True):
+    sha256 = manifest_sha256_in(pointers_of(folder).at, release)
+    if not find_problems(target, sha256, deep=True):
         return
-    with lock(folder / LOCK, f"restoring {release}", wait_s):
+    with lock(folder / LOCK, f"restoring {release}", wait_s=60.0):
         try:
-            _restore(target, read_manifest(target, known), known, (), {})
+            _restore(target, read_manifest(target, sha256), sha256, (), {})
         except ManifestError as error:
             raise StorageError(f"release {release} is damaged: {error}. {describe_remedy(folder, release)}") from error
 
 
-def remove_leftovers(folder: Path) -> list[Path]:
+def remove_leftovers(folder: Path) -> None:
     """Remove what killed publishers and cleaners left under a published name. The caller holds its lock."""
-    removed = leftovers(folder)
-    for path in removed:
+    for path in leftovers(folder):
         if path.is_dir() and not path.is_symlink():
             storage.remove_tree(path)
         else:
             path.unlink()
-    return removed
 
 
 def leftovers(folder: Path) -> list[Path]:
@@ -296,9 +294,9 @@ def _refuse_strangers(folder: Path, names: Sequence[str]) -> None:
             )
 
 
-def _settled(folder: Path, *, is_needed: bool) -> Swap | None:
+def _current(folder: Path, *, is_needed: bool) -> Swap | None:
     try:
-        return settle(folder)
+        return restore_current(folder)
     except StorageError:
         if is_needed:
             raise
@@ -312,12 +310,12 @@ def _release_before(root: Path, name: str, at: Swap) -> str:
     ------
     ConfigError : there is none. A damaged one is returned like any other: whether it can be restored is seen later.
     """
-    known = all_releases(root, name)
-    own = next((release.order for release in known if release.release == at.release), None)
+    releases = all_releases(root, name)
+    own = next((release.order for release in releases if release.release == at.release), None)
     bound = own or (dt.date.fromisoformat(at.data_date), dt.datetime.max.replace(tzinfo=dt.UTC), at.release)
-    before = [release.release for release in known if release.order < bound]
+    before = [release.release for release in releases if release.order < bound]
     if not before:
-        names = [release.release for release in known]
+        names = [release.release for release in releases]
         raise ConfigError(f"'{name}' has no release before {at.release}; name one with --to, of {names}")
     return before[-1]
 
@@ -335,13 +333,13 @@ def _move_in(staged: Path, target: Path) -> None:
 def _point_at(folder: Path, at: Swap | None, target: Path, why: Reason) -> Swap:
     """Swap CURRENT if it is elsewhere; return the swap that then counts."""
     release = read_release(target)
-    wanted = (
+    destination = (
         release.release,
         str(target.relative_to(folder)),
         release.data_date.isoformat(),
         release.contract_version,
         storage.sha256_of(target / MANIFEST),
     )
-    if at is not None and at.target == wanted:
+    if at is not None and at.target == destination:
         return at
-    return point_at(folder, wanted, why, at.sequence if at else read_last_sequence(folder))
+    return point_at(folder, destination, why, at.sequence if at else read_last_sequence(folder))

@@ -9,15 +9,15 @@ from __future__ import annotations
 import datetime as dt
 import os
 import stat
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pipeline import storage
 from pipeline.config.sections import PublishConfig
 from pipeline.errors import LockedError, StorageError
 from pipeline.publishing.listing import DamagedRelease, Release, all_releases
-from pipeline.publishing.pointer import own_folder, pointers_of, settle
+from pipeline.publishing.pointer import own_folder, pointers_of, restore_current
 from pipeline.publishing.release import LOCK, leftovers, move_aside
 from pipeline.publishing.staging import REMOVED
 from pipeline.workspace import lock, run_folder
@@ -49,14 +49,6 @@ class CleanReport:
     freed_bytes: int
     dry_run: bool
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the report as JSON values."""
-        plain = asdict(self)
-        for items in (plain["removed"], plain["kept"]):
-            for item in items:
-                item["path"] = str(item["path"])
-        return plain
-
 
 def clean(
     root: Path,
@@ -86,36 +78,36 @@ def clean(
         rules = rules.model_copy(update={"keep_releases": 0, "keep_runs": 0})
     folder = own_folder(root, rules.name)
     with lock(folder / LOCK, f"clean of {rules.name}", wait_s):
-        at = pointers_of(folder).at if dry_run else settle(folder)
-        going, staying = _judge_releases(root, at.release if at else None, rules, now)
-        going += [Item("leftover", path, "left by a killed process", _size(path)) for path in leftovers(folder)]
+        at = pointers_of(folder).at if dry_run else restore_current(folder)
+        to_remove, to_keep = _judge_releases(root, at.release if at else None, rules, now)
+        to_remove += [Item("leftover", path, "left by a killed process", _size(path)) for path in leftovers(folder)]
         if not dry_run:
-            for item in going:
+            for item in to_remove:
                 _remove(item.path)
     for date in _run_dates(root)[rules.keep_runs :]:
         try:
             with lock(run_folder(root, date) / _RUN_LOCK, f"clean of {date}"):
-                going.append(_clean_run(root, date, rules.keep_runs, dry_run=dry_run))
+                to_remove.append(_clean_run(root, date, rules.keep_runs, dry_run=dry_run))
         except LockedError:
-            staying.append(Item("run", run_folder(root, date), "a process is at work on it", 0))
+            to_keep.append(Item("run", run_folder(root, date), "a process is at work on it", 0))
         except StorageError as error:  # a link, which is not followed
-            staying.append(Item("run", run_folder(root, date), str(error), 0))
-    return CleanReport(tuple(going), tuple(staying), sum(item.bytes for item in going), dry_run)
+            to_keep.append(Item("run", run_folder(root, date), str(error), 0))
+    return CleanReport(tuple(to_remove), tuple(to_keep), sum(item.bytes for item in to_remove), dry_run)
 
 
 def _judge_releases(
     root: Path, current: str | None, rules: PublishConfig, now: dt.datetime
 ) -> tuple[list[Item], list[Item]]:
     """Split the releases of a name into those that go and those that stay."""
-    going: list[Item] = []
-    staying: list[Item] = []
+    to_remove: list[Item] = []
+    to_keep: list[Item] = []
     newer = 0  # sound releases: a damaged one pushes none of them out
     for release in reversed(all_releases(root, rules.name)):
         reason = _reason_to_keep(release, newer, current, rules, now)
         goes = f"{newer} newer releases; {rules.keep_releases} are kept" if rules.keep_releases else "ids are purged"
-        (staying if reason else going).append(Item("release", release.path, reason or goes, _size(release.path)))
+        (to_keep if reason else to_remove).append(Item("release", release.path, reason or goes, _size(release.path)))
         newer += isinstance(release, Release)
-    return going, staying
+    return to_remove, to_keep
 
 
 def _reason_to_keep(

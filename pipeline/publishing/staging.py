@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,7 @@ def stage(staging: Path, files: Sequence[WorkingFile], about: Mapping[str, Any],
     StorageError : no space; a working file has other bytes than its run's manifest says. Nothing is left behind.
     """
     root = staging.parents[3]
-    try:
-        staging.mkdir(parents=True)
+    with _whole_or_absent(staging):
         entries = []
         for number, file in enumerate(files):
             path = staging / file.name
@@ -52,14 +52,21 @@ def stage(staging: Path, files: Sequence[WorkingFile], about: Mapping[str, Any],
             storage.write_json(path, value)
             entries.append({"name": name, "bytes": path.stat().st_size, "sha256": storage.sha256_of(path)})
         _fsync_tables(staging, entries)
-        masked = json.loads(
-            storage.json_bytes({**about, "files": entries})
-        )  # before the seal, which is on what is written
+        # The checksum is that of what is written: secrets are masked first.
+        masked = json.loads(storage.json_bytes({**about, "files": entries}))
         storage.write_json(staging / MANIFEST, add_checksum(masked))
+    return staging
+
+
+@contextlib.contextmanager
+def _whole_or_absent(staging: Path) -> Iterator[None]:
+    """Make the folder, and remove it where what it is to hold can't be written."""
+    try:
+        staging.mkdir(parents=True)
+        yield
     except BaseException:
         storage.remove_tree(staging)  # at once: on a full disk, the verdict needs the room
         raise
-    return staging
 
 
 def restage(
@@ -74,21 +81,17 @@ def restage(
     StorageError : no space, or a file has those bytes nowhere. Nothing is left behind.
     """
     root = staging.parents[3]
-    given = {file.name: file.path for file in files}
+    by_name = {file.name: file.path for file in files}
     entries = manifest["files"]
-    try:
-        staging.mkdir(parents=True)
+    with _whole_or_absent(staging):
         for number, entry in enumerate(entries):
             working = [root / entry["source"]] if "source" in entry else []
-            made_now = [path] if (path := given.get(entry["name"])) and path not in working else []
-            sources = [damaged / entry["name"], *working, *made_now]
+            tonight = [path] if (path := by_name.get(entry["name"])) and path not in working else []
+            sources = [damaged / entry["name"], *working, *tonight]
             needed = sum(int(rest["bytes"]) for rest in entries[number:])
             _recover(staging / entry["name"], entry, sources, notes, needed)
         _fsync_tables(staging, entries)
         storage.write_bytes(staging / MANIFEST, (damaged / MANIFEST).read_bytes())
-    except BaseException:
-        storage.remove_tree(staging)
-        raise
     return staging
 
 

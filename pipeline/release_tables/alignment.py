@@ -92,9 +92,7 @@ def align(run: TableRun, sources: RowSources, dim: int) -> Alignment:
     if parent is None:
         return Alignment(None, RotationResult(0, None, {}, rotated=False), surveys=surveys, records=surveys)
     ranges = tuple((record.file("products"), record.result.common or {}) for record in surveys)
-    (record,) = run_missing(
-        run.engine, find_rotation, [Task("rotation", run.folder, RotationPayload(ranges, dim))]
-    )
+    (record,) = run_missing(run.engine, find_rotation, [Task("rotation", run.folder, RotationPayload(ranges, dim))])
     matrix = record.file("matrix") if record.result.rotated else None
     metadata = read_manifest(parent)["metadata"]
     return Alignment(parent.name, record.result, metadata, matrix, surveys, [*surveys, record])

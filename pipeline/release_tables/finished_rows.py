@@ -157,9 +157,7 @@ def combined_rows(
         yield node_type, first, stop, rows, np.where(has_row, weight * WEIGHT_UNIT, 0.0)
 
 
-def finished_rows(
-    sources: RowSources, bounds: tuple[int, int], rotation: Path | None = None
-) -> Iterator[FinishedRows]:
+def finished_rows(sources: RowSources, bounds: tuple[int, int], rotation: Path | None = None) -> Iterator[FinishedRows]:
     """Yield the row groups of a range of nodes, in the published order.
 
     rotation : the file of the matrix that turns them, if they are turned.

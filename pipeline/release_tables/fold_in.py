@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.config.model import PipelineConfig
 from pipeline.embedding.row_files import RowReader
 from pipeline.embedding.rows import Rows
 from pipeline.kernels.procrustes import rotate_rows
@@ -90,10 +89,10 @@ def write_range(payload: FoldInRange, attempt: Attempt) -> None:
                 writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
 
 
-def _keeps_rows(config: PipelineConfig) -> bool:
-    return config.publish.fold_in and config.embedding.method != "none"
-
-
 TABLE = PublishedTable(
-    name=tables.FOLD_IN, contract=tables.fold_in, is_wanted=_keeps_rows, write=write_fold_in, figures=NoFigures
+    name=tables.FOLD_IN,
+    contract=tables.fold_in,
+    is_wanted=lambda config: config.publish.fold_in and config.embedding.method != "none",
+    write=write_fold_in,
+    figures=NoFigures,
 )

@@ -14,7 +14,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.blocks.arrays import NodeParts
-from pipeline.config.model import PipelineConfig
 from pipeline.embedding.run_settings import settings_of
 from pipeline.kernels.rows import row_norms
 from pipeline.release_tables.alignment import align
@@ -92,9 +91,7 @@ def write_embeddings(run: TableRun) -> WrittenTable[EmbeddingFigures]:
     counts = {name: sum(getattr(record.result, name) for record in written) for name in names}
     refuse_zero_rows(config, counts["zero_rows_with_edges"], counts["with_edges"])
     rows = sum(record.files[0].rows or 0 for record in written)
-    figures = EmbeddingFigures(
-        rows=rows, **counts, excluded=settings.nodes - rows, dim=settings.dim, metadata=metadata
-    )
+    figures = EmbeddingFigures(rows=rows, **counts, excluded=settings.nodes - rows, dim=settings.dim, metadata=metadata)
     return WrittenTable(written, figures, [*alignment.records, *written])
 
 
@@ -156,14 +153,10 @@ def _published_nodes(workspace: Workspace) -> int:
     return int(workspace.manifest("node_index").figures["nodes"]) - figures.excluded
 
 
-def _has_vectors(config: PipelineConfig) -> bool:
-    return config.embedding.method != "none"
-
-
 TABLE = PublishedTable(
     name=tables.NODE_EMBEDDINGS,
     contract=tables.node_embeddings,
-    is_wanted=_has_vectors,
+    is_wanted=lambda config: config.embedding.method != "none",
     write=write_embeddings,
     figures=EmbeddingFigures,
     expected_rows=_published_nodes,

@@ -21,7 +21,6 @@ from pipeline.release_tables.finished_rows import NodeIds, PublishedNodes, exclu
 from pipeline.release_tables.published_table import PublishedTable, TableRun, WrittenTable
 from pipeline.tasks import Attempt
 from pipeline.workspace import UNDATED, Workspace
-from schemas.contracts import TableContract
 from schemas.tables import NEIGHBOR_LISTS, PPR_NEIGHBOR_LISTS, PPR_NEIGHBORS
 
 ROW_GROUP_LISTS = 4_096
@@ -81,14 +80,14 @@ def write_neighbors(run: TableRun) -> WrittenTable[PublishedListFigures]:
 
 def neighbors_metadata(config: PipelineConfig, workspace: Workspace) -> dict[str, Any]:
     """Return what the table says of itself."""
-    ppr, given = config.ppr, config.input
+    ppr, interactions = config.ppr, config.input
     made = workspace.manifest("neighbor_lists").figures["lists"]
     return {
         "table": PPR_NEIGHBOR_LISTS.name,
         "contract_version": PPR_NEIGHBOR_LISTS.version,
         "data_date": workspace.date.isoformat(),
         "undated": workspace.date == UNDATED,
-        "window_days": given.window_days,
+        "window_days": interactions.window_days,
         "method": "ppr",
         **ppr.model_dump(
             mode="json",
@@ -98,8 +97,8 @@ def neighbors_metadata(config: PipelineConfig, workspace: Workspace) -> dict[str
         "seed": config.embedding.seed,
         "source_type": ppr.source_type,
         "target_type": config.listed_type,
-        "edge_source_type": given.source_type,
-        "edge_target_type": given.target_type,
+        "edge_source_type": interactions.source_type,
+        "edge_target_type": interactions.target_type,
         "nodes": workspace.manifest("node_index").figures["nodes"],
     }
 
@@ -108,11 +107,10 @@ def write_lists(payload: PublishedLists, attempt: Attempt) -> PublishedListsFile
     """Task: one file of the table."""
     nodes, target_type = payload.nodes, payload.target_type
     ids = NodeIds(nodes.node_index)
-    first, stop = nodes.types[target_type]
-    names = _Names(first, ids.between(first, stop), target_type, nodes.exclude_ids, payload.top_k)
+    targets = _TargetIds(ids, nodes, target_type, payload.top_k)
     text = json.dumps(payload.metadata, sort_keys=True, allow_nan=False)
     schema = PPR_NEIGHBOR_LISTS.schema_for(nodes.id_type).with_metadata({"graphquilt": text})
-    lists = _Lists([storage.map_arrow(file) for file in payload.lists])
+    lists = _ListsBySource([storage.map_arrow(file) for file in payload.lists])
     leaves = {"neighbor_ids": "neighbor_ids.list.element", "scores": "scores.list.element"}
     empty = 0
     with pq.ParquetWriter(
@@ -132,7 +130,7 @@ def write_lists(payload: PublishedLists, attempt: Attempt) -> PublishedListsFile
                     pa.repeat(node_type, some.num_rows),
                     ids.between(start, end).take(pa.array(node_ix - start)),
                     pa.repeat(target_type, some.num_rows),
-                    *names.lists_of(some, schema),
+                    *targets.columns_of(some, schema),
                     some["error_bound"],
                 ],
                 schema=schema,
@@ -144,7 +142,7 @@ def write_lists(payload: PublishedLists, attempt: Attempt) -> PublishedListsFile
     return PublishedListsFile(empty)
 
 
-class _Lists:
+class _ListsBySource:
     """Lists by source, from files that ascend."""
 
     def __init__(self, tables: Sequence[pa.Table]) -> None:
@@ -160,49 +158,41 @@ class _Lists:
         return pa.concat_tables(pieces or [NEIGHBOR_LISTS.schema.empty_table()]).combine_chunks()
 
 
-class _Names:
+class _TargetIds:
     """Ids of the nodes that lists hold, and which of them are left out of the published tables."""
 
-    def __init__(
-        self, first: int, node_id: pa.Array, node_type: str, exclude_ids: Mapping[str, Sequence[Any]], top_k: int
-    ) -> None:
-        self._first, self._ids, self._top_k = first, node_id, top_k
-        self._unwanted = excluded(node_type, node_id, exclude_ids)
+    def __init__(self, ids: NodeIds, nodes: PublishedNodes, node_type: str, top_k: int) -> None:
+        self._first, stop = nodes.types[node_type]
+        self._ids, self._top_k = ids.between(self._first, stop), top_k
+        self._is_excluded = excluded(node_type, self._ids, nodes.exclude_ids)
 
-    def lists_of(self, lists: pa.Table, schema: pa.Schema) -> tuple[pa.Array, pa.Array]:
-        """Return the columns neighbor_ids and scores."""
-        (listed,), (scored,) = lists["neighbor_ix"].chunks, lists["scores"].chunks
-        lengths = np.diff(listed.offsets.to_numpy())
-        place: NDArray[np.int64] = listed.flatten().to_numpy() - self._first
-        scores = scored.flatten().to_numpy()
-        if self._unwanted is not None:
+    def columns_of(self, lists: pa.Table, schema: pa.Schema) -> tuple[pa.Array, pa.Array]:
+        """Return the columns neighbor_ids and scores; of what is not excluded, the first ``top_k`` of each list."""
+        (neighbors,), (list_scores,) = lists["neighbor_ix"].chunks, lists["scores"].chunks
+        lengths = np.diff(neighbors.offsets.to_numpy())
+        position: NDArray[np.int64] = neighbors.flatten().to_numpy() - self._first
+        scores = list_scores.flatten().to_numpy()
+        if self._is_excluded is not None:
             row = np.repeat(np.arange(lengths.size), lengths)
-            is_wanted = ~self._unwanted[place]
-            left = np.bincount(row[is_wanted], minlength=lengths.size)
-            rank: NDArray[np.int64] = np.cumsum(is_wanted) - np.repeat(
-                offsets_of(left)[:-1], lengths
-            )  # among those left, from 1
-            is_wanted &= rank <= self._top_k
-            place, scores, lengths = place[is_wanted], scores[is_wanted], np.minimum(left, self._top_k)
+            is_published = ~self._is_excluded[position]
+            published = np.bincount(row[is_published], minlength=lengths.size)
+            first_rank = np.repeat(offsets_of(published)[:-1], lengths)
+            rank: NDArray[np.int64] = np.cumsum(is_published) - first_rank  # among the published, from 1
+            is_published &= rank <= self._top_k
+            position, scores = position[is_published], scores[is_published]
+            lengths = np.minimum(published, self._top_k)
         offsets = pa.array(offsets_of(lengths).astype(np.int32))
+        ids = self._ids.take(pa.array(position))
         return (
-            pa.ListArray.from_arrays(offsets, self._ids.take(pa.array(place)), type=schema.field("neighbor_ids").type),
+            pa.ListArray.from_arrays(offsets, ids, type=schema.field("neighbor_ids").type),
             pa.ListArray.from_arrays(offsets, pa.array(scores), type=schema.field("scores").type),
         )
 
 
-def _contract(dim: int) -> TableContract:  # noqa: ARG001
-    return PPR_NEIGHBOR_LISTS
-
-
-def _wants_lists(config: PipelineConfig) -> bool:
-    return config.ppr.neighbors
-
-
 TABLE = PublishedTable(
     name=PPR_NEIGHBORS,
-    contract=_contract,
-    is_wanted=_wants_lists,
+    contract=lambda _: PPR_NEIGHBOR_LISTS,
+    is_wanted=lambda config: config.ppr.neighbors,
     write=write_neighbors,
     figures=PublishedListFigures,
     metadata="lists_metadata",

@@ -84,9 +84,7 @@ def _write_products(attempt: Attempt, groups: Mapping[str, CrossSums]) -> dict[s
     names = sorted(groups)
     with attempt.path("products", "npy").open("wb") as file:
         np.save(file, np.stack([groups[name].products for name in names]))
-    return {
-        name: CommonRows(groups[name].own_squares, groups[name].other_squares, groups[name].rows) for name in names
-    }
+    return {name: CommonRows(groups[name].own_squares, groups[name].other_squares, groups[name].rows) for name in names}
 
 
 def mean_vectors(results: Sequence[SurveyResult], rotation: Path | None) -> dict[str, list[float]]:

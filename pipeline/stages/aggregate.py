@@ -11,6 +11,7 @@ from pipeline.release_tables.excluded_ids import judge_excluded_ids
 from pipeline.release_tables.published_table import TableRun
 from pipeline.release_tables.published_tables import PUBLISHED_TABLES
 from pipeline.stages.outcome import Outcome, OutputFile, describe_task_files
+from pipeline.tasks import TaskRecord
 from pipeline.workspace import Workspace
 
 NAME = "aggregate"
@@ -18,13 +19,14 @@ NAME = "aggregate"
 
 def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> Outcome:
     """Write the files of the tables that a run with this configuration has; publishing them is another stage's."""
-    records = judge_excluded_ids(engine, config, workspace)
+    table_run = TableRun(engine, config, workspace)
+    records: list[TaskRecord[Any]] = [*judge_excluded_ids(table_run)]
     files: dict[str, list[OutputFile]] = {}
     figures: dict[str, dict[str, Any]] = {}
     for table in PUBLISHED_TABLES:
         figures[table.name] = codec.to_values(table.figures())
         if table.is_wanted(config):
-            written = table.write(TableRun(engine, config, workspace))
+            written = table.write(table_run)
             files[table.name] = describe_task_files(written.files, table.name)
             figures[table.name] = codec.to_values(written.figures)
             records += written.records

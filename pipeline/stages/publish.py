@@ -22,7 +22,7 @@ from pipeline.errors import GateError
 from pipeline.metrics.baseline import Baseline
 from pipeline.metrics.gate_figures import figures_for
 from pipeline.publishing.copies import WorkingFile
-from pipeline.publishing.gate import VERDICTS, Verdict, judge
+from pipeline.publishing.gate import VERDICTS, ReleaseVerdict, judge
 from pipeline.publishing.release import ReleaseContents, publish
 from pipeline.publishing.retention import clean
 from pipeline.release_tables.published_table import PublishedTable
@@ -53,7 +53,7 @@ class PublishFigures:
     tables: tuple[str, ...]
     is_new: bool
     current_moved: bool
-    gate: Mapping[str, Any]  # see Verdict.to_json
+    gate: Mapping[str, Any]  # see ReleaseVerdict.to_json
     removed: tuple[Path, ...]
 
 
@@ -106,7 +106,7 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     return Outcome({"release": [OutputFile(note, 1, storage.checksum_of(note))]}, values)
 
 
-def _judge(config: PipelineConfig, workspace: Workspace, metrics: Mapping[str, Any], release: str) -> Verdict:
+def _judge(config: PipelineConfig, workspace: Workspace, metrics: Mapping[str, Any], release: str) -> ReleaseVerdict:
     """Return the verdict of the gates.
 
     Raises
@@ -169,9 +169,7 @@ def _accepted_before(config: PipelineConfig, workspace: Workspace, release: str)
     return set()
 
 
-def _manifest(
-    config: PipelineConfig, workspace: Workspace, tables: Sequence[PublishedTable[Any]]
-) -> dict[str, Any]:
+def _manifest(config: PipelineConfig, workspace: Workspace, tables: Sequence[PublishedTable[Any]]) -> dict[str, Any]:
     """Everything needed to audit and to repeat: what was computed from what, by what, at what cost."""
     at_top = {table.metadata for table in PUBLISHED_TABLES}
     stages = {}

@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from pipeline.config.sections import GatesConfig
-from pipeline.publishing.gate import FIGURES, Figure, GateResult, Verdict, judge
+from pipeline.publishing.gate import FIGURES, Figure, GateResult, ReleaseVerdict, judge
 
 #: A figure for each gate that passes its default.
 GOOD = {key: [Figure(name, 1.0, baseline=1.0)] for key, name in FIGURES.items()}
@@ -13,7 +13,7 @@ DEFAULTS = {key for key in FIGURES if GatesConfig().model_dump()[key] is not Non
 
 def verdict_on(
     key: str, figure: Figure, is_first_night: bool = False, accepts_drift: bool = False, **gates: object
-) -> tuple[Verdict, GateResult]:
+) -> tuple[ReleaseVerdict, GateResult]:
     """The whole verdict, and that of one gate; all others pass."""
     found = judge(
         GatesConfig.model_validate(gates),
