@@ -264,6 +264,15 @@ def run_folder(root: Path, date: dt.date) -> Path:
     return root / "runs" / date.isoformat()
 
 
+def run_dates(root: Path) -> list[dt.date]:
+    """Return the dates that have a folder of working tables, newest first."""
+    dates = []
+    for path in (root / "runs").glob("*"):
+        with contextlib.suppress(ValueError):  # not ours
+            dates.append(dt.date.fromisoformat(path.name))
+    return sorted(dates, reverse=True)
+
+
 def published_folder(root: Path, name: str) -> Path:
     """Return the folder of a published name: its releases and CURRENT.json."""
     return root / "published" / name

@@ -20,7 +20,7 @@ from pipeline.publishing.listing import DamagedRelease, Release, all_releases
 from pipeline.publishing.pointer import own_folder, pointers_of, restore_current
 from pipeline.publishing.release import LOCK, leftovers, move_aside
 from pipeline.publishing.staging import REMOVED
-from pipeline.workspace import lock, run_folder
+from pipeline.workspace import lock, run_dates, run_folder
 
 #: Stays in a date's folder: a lock file that is removed while another process waits for it locks nothing.
 _RUN_LOCK = ".lock"
@@ -84,7 +84,9 @@ def clean(
         if not dry_run:
             for item in to_remove:
                 _remove(item.path)
-    for date in _run_dates(root)[rules.keep_runs :]:
+    storage.require_own(root / "runs", "folder")
+    dates = [date for date in run_dates(root) if _has_tables(run_folder(root, date))]
+    for date in dates[rules.keep_runs :]:
         try:
             with lock(run_folder(root, date) / _RUN_LOCK, f"clean of {date}"):
                 to_remove.append(_clean_run(root, date, rules.keep_runs, dry_run=dry_run))
@@ -128,18 +130,9 @@ def _reason_to_keep(
     return None
 
 
-def _run_dates(root: Path) -> list[dt.date]:
-    """Return the dates with working tables, newest first."""
-    storage.require_own(root / "runs", "folder")
-    dates = []
-    for folder in (root / "runs").glob("*"):
-        try:
-            date = dt.date.fromisoformat(folder.name)
-        except ValueError:  # not ours
-            continue
-        if folder.is_symlink() or not folder.is_dir() or any(child.name != _RUN_LOCK for child in folder.iterdir()):
-            dates.append(date)
-    return sorted(dates, reverse=True)
+def _has_tables(folder: Path) -> bool:
+    """Whether a date's folder holds more than its lock; a link or a file in its place counts as well."""
+    return folder.is_symlink() or not folder.is_dir() or any(child.name != _RUN_LOCK for child in folder.iterdir())
 
 
 def _clean_run(root: Path, date: dt.date, keep_runs: int, *, dry_run: bool) -> Item:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,22 +14,7 @@ from pipeline.release_tables.published_table import TableRun
 from pipeline.tasks import Attempt, TaskRecord
 
 
-@dataclass(frozen=True)
-class ExcludedIds:
-    """The ids of a type that are left out of the published tables."""
-
-    nodes: PublishedNodes
-    node_type: str
-
-
-@dataclass(frozen=True)
-class OtherSpellings:
-    """Ids that are no node's, each with another spelling that is one's."""
-
-    spellings: Mapping[str, str]
-
-
-def judge_excluded_ids(run: TableRun) -> list[TaskRecord[OtherSpellings]]:
+def judge_excluded_ids(run: TableRun) -> list[TaskRecord[Mapping[str, str]]]:
     """Refuse an id that is no node's, where another spelling of it is; one that just isn't there tonight is fine.
 
     Raises
@@ -39,9 +23,9 @@ def judge_excluded_ids(run: TableRun) -> list[TaskRecord[OtherSpellings]]:
     """
     nodes = PublishedNodes.of(run.config, run.workspace)
     types = [name for name, ids in sorted(nodes.exclude_ids.items()) if ids and name in nodes.types]
-    records = run.run_tasks(find_other_spellings, "excluded", [ExcludedIds(nodes, name) for name in types])
+    records = run.run_tasks(find_other_spellings, "excluded", [(nodes, name) for name in types])
     for node_type, record in zip(types, records, strict=True):
-        for text, spelling in sorted(record.result.spellings.items()):
+        for text, spelling in sorted(record.result.items()):
             raise ConfigError(
                 f"publish.exclude_ids.{node_type} has {text!r}, and no node is called so; {spelling!r} is "
                 "there, and would be published. Write it as it stands in the input"
@@ -49,9 +33,9 @@ def judge_excluded_ids(run: TableRun) -> list[TaskRecord[OtherSpellings]]:
     return records
 
 
-def find_other_spellings(payload: ExcludedIds, attempt: Attempt) -> OtherSpellings:  # noqa: ARG001
-    """Task: ids that are no node's, each with another spelling that is one's."""
-    nodes, node_type = payload.nodes, payload.node_type
+def find_other_spellings(payload: tuple[PublishedNodes, str], attempt: Attempt) -> Mapping[str, str]:  # noqa: ARG001
+    """Task: excluded ids of a type that are no node's, each with another spelling that is one's."""
+    nodes, node_type = payload
     texts = nodes.exclude_ids[node_type]
     originals = {spelling: text for text in texts for spelling in other_spellings(text)}
     candidates = pa.array([*texts, *originals], pa.string())
@@ -60,6 +44,4 @@ def find_other_spellings(payload: ExcludedIds, attempt: Attempt) -> OtherSpellin
     for _, first, stop in row_groups(bounds, {node_type: bounds}):
         node_id = ids.between(first, stop).cast(pa.string())
         present.update(node_id.filter(pc.is_in(node_id, value_set=candidates)).to_pylist())
-    return OtherSpellings(
-        {text: spelling for spelling, text in originals.items() if spelling in present and text not in present}
-    )
+    return {text: spelling for spelling, text in originals.items() if spelling in present and text not in present}

@@ -40,13 +40,6 @@ class PublishedLists:
 
 
 @dataclass(frozen=True)
-class PublishedListsFile:
-    """How many lists of a range are empty."""
-
-    empty: int
-
-
-@dataclass(frozen=True)
 class PublishedListFigures:
     """Counts of the published lists, and what the table says of itself."""
 
@@ -72,7 +65,7 @@ def write_neighbors(run: TableRun) -> WrittenTable[PublishedListFigures]:
     written = [record for record in records if record.files[0].rows]
     figures = PublishedListFigures(
         lists=sum(record.files[0].rows or 0 for record in records),
-        empty_lists=sum(record.result.empty for record in records),
+        empty_lists=sum(record.result for record in records),
         lists_metadata=metadata,
     )
     return WrittenTable(written, figures, records)
@@ -103,8 +96,8 @@ def neighbors_metadata(config: PipelineConfig, workspace: Workspace) -> dict[str
     }
 
 
-def write_lists(payload: PublishedLists, attempt: Attempt) -> PublishedListsFile:
-    """Task: one file of the table."""
+def write_lists(payload: PublishedLists, attempt: Attempt) -> int:
+    """Task: one file of the table; returns how many of its lists are empty."""
     nodes, target_type = payload.nodes, payload.target_type
     ids = NodeIds(nodes.node_index)
     targets = _TargetIds(ids, nodes, target_type, payload.top_k)
@@ -139,7 +132,7 @@ def write_lists(payload: PublishedLists, attempt: Attempt) -> PublishedListsFile
             if table.num_rows:
                 writer.write_table(table, row_group_size=ROW_GROUP_LISTS)
                 empty += pc.sum(pc.equal(pc.list_value_length(table["scores"]), 0)).as_py()
-    return PublishedListsFile(empty)
+    return empty
 
 
 class _ListsBySource:

@@ -56,13 +56,6 @@ class SourcesPayload:
     digest: str
 
 
-@dataclass(frozen=True)
-class SourcesResult:
-    """How many ids of the file are of no node here."""
-
-    unknown: int
-
-
 def find_sources(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace, folder: Path) -> ChosenSources:
     """Return the sources of lists.
 
@@ -83,7 +76,7 @@ def find_sources(engine: Engine[Frame], config: PipelineConfig, workspace: Works
         digest=workspace.fingerprints["embed"],
     )
     (record,) = run_missing(engine, number_sources, [Task("sources", folder, payload)])
-    return ChosenSources(record.file("sources"), record.files[0].rows or 0, record.result.unknown, [record])
+    return ChosenSources(record.file("sources"), record.files[0].rows or 0, record.result, [record])
 
 
 def _parse_tasks(config: PipelineConfig, workspace: Workspace) -> tuple[ParseTask, ...] | None:
@@ -95,8 +88,8 @@ def _parse_tasks(config: PipelineConfig, workspace: Workspace) -> tuple[ParseTas
     return tuple(split_tasks(select_unchanged(files, workspace.inputs.files)))
 
 
-def number_sources(payload: SourcesPayload, attempt: Attempt) -> SourcesResult:
-    """Task: the node numbers of the sources."""
+def number_sources(payload: SourcesPayload, attempt: Attempt) -> int:
+    """Task: the node numbers of the sources; returns how many ids of the file are of no node here."""
     types, unknown = payload.types, 0
     if payload.parse is None:
         node_ix = np.concatenate([np.arange(first, stop) for first, stop in sorted(types.values())])
@@ -107,7 +100,7 @@ def number_sources(payload: SourcesPayload, attempt: Attempt) -> SourcesResult:
         ids = NodeIds(payload.node_index)
         node_ix, unknown = _numbers_of(chosen, types, ids, pieces[0].address, payload.source_type)
     storage.write_arrow(attempt.path("sources", "arrow"), pa.Table.from_arrays([pa.array(node_ix)], schema=_SCHEMA))
-    return SourcesResult(unknown)
+    return unknown
 
 
 def _numbers_of(

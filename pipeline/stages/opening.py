@@ -58,6 +58,7 @@ from pipeline.workspace import (
     Workspace,
     manifests_below,
     published_folder,
+    run_dates,
 )
 
 log = logging.getLogger(__name__)
@@ -184,7 +185,7 @@ def _newest_date_made(config: PipelineConfig, root: Path, digests: Mapping[str, 
     ------
     ConfigError : there is none.
     """
-    dates = sorted((dt.date.fromisoformat(folder.name) for folder in _run_folders(root)), reverse=True)
+    dates = run_dates(root)
     for date in dates:
         run = Workspace(root, date, fingerprints(config, date.isoformat(), digests), MAKER, "")
         if (run.folder("edges") / MANIFEST).exists():
@@ -212,19 +213,6 @@ def _refuse_own_tables(root: Path, path: str, date: dt.date | None) -> None:
                 "tables as input. Choose a workspace outside of the input's folder, or name the input's files with a "
                 "glob that leaves it out"
             )
-
-
-def _run_folders(root: Path) -> list[Path]:
-    folder = root / "runs"
-    return [path for path in folder.iterdir() if _is_date(path.name)] if folder.is_dir() else []
-
-
-def _is_date(name: str) -> bool:
-    try:
-        dt.date.fromisoformat(name)
-    except ValueError:
-        return False
-    return True
 
 
 class InputFiles:
