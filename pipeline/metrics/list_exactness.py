@@ -37,7 +37,7 @@ from pipeline.kernels.ppr_push import push_scores
 from pipeline.kernels.ppr_walks import walk_scores
 from pipeline.kernels.transition import single_seeds
 from pipeline.metrics.scored_lists import rows_of_sources
-from pipeline.release_tables.finished_rows import NodeIds, PublishedNodes, excluded
+from pipeline.release_tables.finished_rows import NodeIds, PublishedNodes
 from pipeline.tasks import Attempt, Task, TaskRecord, run_missing
 from pipeline.workspace import Workspace
 
@@ -154,7 +154,7 @@ def _excluded_rows(
     payload: ExactnessPayload, walks: WalkGraph, sources: NDArray[np.int64], targets: pa.Array
 ) -> PositionLists:
     """Return rows that each source's list must not hold: itself, what is not published, neighbours if known."""
-    is_unwanted = excluded(payload.target_type, targets, payload.nodes.exclude_ids)
+    is_unwanted = payload.nodes.find_excluded(payload.target_type, targets)
     unwanted = np.zeros(0, np.int64)
     if is_unwanted is not None:
         unwanted = walks.rows_of(payload.request.targets[0] + np.flatnonzero(is_unwanted))

@@ -54,10 +54,17 @@ class PublishedNodes:
         """Type of the column node_id."""
         return pq.read_schema(self.node_index[0]).field("node_id").type
 
+    def find_excluded(self, node_type: str, node_id: pa.Array) -> NDArray[np.bool_] | None:
+        """Return which ids of a type are left out of the published tables; None: no id of the type is."""
+        texts = self.exclude_ids.get(node_type)
+        if not texts:
+            return None
+        return pc.is_in(node_id.cast(pa.string()), pa.array(texts, pa.string())).to_numpy(zero_copy_only=False)
+
     def without_excluded(self, table: pa.Table, node_type: str) -> pa.Table:
         """Return the rows of a table of one type whose ids are published."""
-        unwanted = excluded(node_type, table["node_id"].combine_chunks(), self.exclude_ids)
-        return table if unwanted is None else table.filter(pa.array(~unwanted))
+        is_excluded = self.find_excluded(node_type, table["node_id"].combine_chunks())
+        return table if is_excluded is None else table.filter(pa.array(~is_excluded))
 
 
 @dataclass(frozen=True)
@@ -224,12 +231,3 @@ class NodeIds:
             if start < stop and first < end
         ]
         return pa.concat_tables(pieces)["node_id"].combine_chunks()
-
-
-def excluded(node_type: str, node_id: pa.Array, exclude_ids: Mapping[str, Sequence[Any]]) -> NDArray[np.bool_] | None:
-    """Return which of the ids are left out of the published tables, or None if no id of the type is."""
-    unwanted = exclude_ids.get(node_type)
-    if not unwanted:
-        return None
-    texts = pa.array([str(value) for value in unwanted], pa.string())
-    return pc.is_in(node_id.cast(pa.string()), texts).to_numpy(zero_copy_only=False)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pipeline import storage
 from pipeline.blocks.arrays import offsets_of
 from pipeline.config.model import PipelineConfig
-from pipeline.release_tables.finished_rows import NodeIds, PublishedNodes, excluded, row_groups
+from pipeline.release_tables.finished_rows import NodeIds, PublishedNodes, row_groups
 from pipeline.release_tables.published_table import PublishedTable, TableRun, WrittenTable
 from pipeline.tasks import Attempt
 from pipeline.workspace import UNDATED, Workspace
@@ -157,7 +157,7 @@ class _TargetIds:
     def __init__(self, ids: NodeIds, nodes: PublishedNodes, node_type: str, top_k: int) -> None:
         self._first, stop = nodes.types[node_type]
         self._ids, self._top_k = ids.between(self._first, stop), top_k
-        self._is_excluded = excluded(node_type, self._ids, nodes.exclude_ids)
+        self._is_excluded = nodes.find_excluded(node_type, self._ids)
 
     def columns_of(self, lists: pa.Table, schema: pa.Schema) -> tuple[pa.Array, pa.Array]:
         """Return the columns neighbor_ids and scores; of what is not excluded, the first ``top_k`` of each list."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pipeline import storage
 from pipeline.codec import Vector
 from pipeline.kernels.procrustes import CrossSums
-from pipeline.release_tables.finished_rows import NodeIds, RowSources, excluded, finished_rows
+from pipeline.release_tables.finished_rows import NodeIds, RowSources, finished_rows
 from pipeline.release_tables.parent_rows import ParentRows
 from pipeline.tasks import Attempt
 
@@ -66,9 +66,9 @@ def survey_rows(payload: SurveyPayload, attempt: Attempt) -> SurveyResult:
     for group in finished_rows(payload.sources, payload.bounds):
         node_type, vectors = group.node_type, group.vectors
         node_id = ids.between(group.first, group.stop) if ids else pa.array([], pa.string())
-        unwanted = excluded(node_type, node_id, nodes.exclude_ids)
-        if unwanted is not None:
-            node_id, vectors = node_id.filter(pa.array(~unwanted)), vectors[~unwanted]
+        is_excluded = nodes.find_excluded(node_type, node_id)
+        if is_excluded is not None:
+            node_id, vectors = node_id.filter(pa.array(~is_excluded)), vectors[~is_excluded]
         rows[node_type] = rows.get(node_type, 0) + len(vectors)
         total = vectors.sum(axis=0, dtype=np.float64)
         sums[node_type] = sums[node_type] + total if node_type in sums else total

@@ -18,7 +18,7 @@ from pipeline.embedding.ppr.whole_graph import whole_graph
 from pipeline.embedding.waves import BlockFiles
 from pipeline.engine import Engine, Frame
 from pipeline.planning.list_costs import plan_lists, shards_of_lists, solved_length
-from pipeline.stages.chosen_sources import Sources, find_sources
+from pipeline.stages.chosen_sources import ChosenSources, find_sources
 from pipeline.stages.outcome import Outcome, describe_task_files
 from pipeline.tasks import TaskRecord, run_numbered
 from pipeline.workspace import Workspace
@@ -85,7 +85,7 @@ def make_lists(
 
 
 def _solve_shards(
-    engine: Engine[Frame], request: ListRequest, graph: GraphFiles, sources: Sources, shards: int
+    engine: Engine[Frame], request: ListRequest, graph: GraphFiles, sources: ChosenSources, shards: int
 ) -> list[TaskRecord[SolveResult]]:
     """Run tasks that have the whole graph and some of the sources each."""
     bounds = [sources.rows * shard // shards for shard in range(shards + 1)]
