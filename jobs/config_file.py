@@ -8,6 +8,7 @@ from glob import iglob
 from pathlib import Path
 
 from pipeline.config.model import PipelineConfig
+from pipeline.embedding.methods import CONFIG
 
 _ANY_DATE = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"
 
@@ -19,7 +20,7 @@ def read_config(file: Path, overrides: Sequence[str] = ()) -> PipelineConfig:
     ------
     ConfigError : see :meth:`pipeline.config.model.PipelineConfig.from_toml`.
     """
-    return _with_paths_found(PipelineConfig.from_toml(file, overrides), file)
+    return _with_paths_found(CONFIG.from_toml(file, overrides), file)
 
 
 def _is_there(path: str) -> bool:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.config.model import PipelineConfig
 from pipeline.embedding import row_files
+from pipeline.embedding.methods import CONFIG
 from pipeline.embedding.rounds import BlockFiles, Embedded, embed_parts
 from pipeline.embedding.rows import Rows
 from pipeline.embedding.run_settings import settings_of
@@ -73,7 +73,7 @@ class InANewProcess:
 
 def embedded(chain: Chain, config: dict[str, Any], place: Path, runner: TaskRunner) -> Embedded:
     workspace, blocks = blocks_of(chain, config)
-    settings = settings_of(PipelineConfig.from_toml(chain.write_config(config)), workspace)
+    settings = settings_of(CONFIG.from_toml(chain.write_config(config)), workspace)
     return embed_parts(runner, blocks, settings, place)
 
 

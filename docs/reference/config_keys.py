@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.config.model import key_reference
+from pipeline.embedding.methods import CONFIG
 
 PAGE = Path(__file__).with_name("config.md")
 PIPE = "\\|"  # a bare one would end the cell
@@ -22,7 +23,7 @@ def key_table(keys: list[tuple[str, str, str, str]]) -> str:
 
 def render(page: str) -> str:
     """Return the page with every section's table made anew."""
-    keys = key_reference()
+    keys = key_reference(CONFIG)
     for section in dict.fromkeys(key[0] for key in keys):
         begin = BEGIN.format(section)
         head, rest = page.split(begin)

@@ -36,8 +36,10 @@ def answer(options: argparse.Namespace) -> Answer:
             raise ConfigError("--set changes a config file, which --check names; --defaults prints what holds without")
         from jobs.commands.config_text import defaults_text
         from pipeline.config.model import key_reference
+        from pipeline.embedding.methods import CONFIG
 
-        keys = [dict(zip(("section", "key", "default", "description"), row, strict=True)) for row in key_reference()]
+        names = ("section", "key", "default", "description")
+        keys = [dict(zip(names, row, strict=True)) for row in key_reference(CONFIG)]
         return Answer({"keys": keys}, defaults_text().rstrip("\n"))
     from jobs.config_file import read_config
 

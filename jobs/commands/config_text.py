@@ -8,6 +8,7 @@ from typing import Any
 
 from graphquilt.toml_text import toml_string
 from pipeline.config.model import key_reference
+from pipeline.embedding.methods import CONFIG
 
 _WIDTH = 34
 
@@ -67,7 +68,7 @@ _NO_DEFAULT = ("required", "unset")
 
 def _sections() -> dict[str, list[tuple[str, str, str]]]:
     sections: dict[str, list[tuple[str, str, str]]] = {}
-    for section, key, default, about in key_reference():
+    for section, key, default, about in key_reference(CONFIG):
         sections.setdefault(section, []).append((key, default, about))
     return sections
 

@@ -42,7 +42,7 @@ def answer(options: argparse.Namespace) -> Answer:
     from jobs.commands.config_text import on_one_line, toml_text, toml_value
     from jobs.commands.first_rows import first_rows
     from jobs.commands.guess import guess_columns
-    from pipeline.config.model import PipelineConfig
+    from pipeline.embedding.methods import CONFIG
     from pipeline.ingest.file_formats import FORMAT_NAMES
     from pipeline.ingest.sources import join_names
 
@@ -62,7 +62,7 @@ def answer(options: argparse.Namespace) -> Answer:
         text = _HEADER.format(given=on_one_line(repr(options.input)), unused=unused) + toml_text(values, remarks)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    PipelineConfig.model_validate(tomllib.loads(text))
+    CONFIG.model_validate(tomllib.loads(text))
     _write_new(out, text)
 
     first = rows_read.sources[0]

@@ -7,13 +7,17 @@ CIKM 2019 (arXiv 1908.11512), for the classic form. The two-tower form puts rand
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import AfterValidator, Field
 
 from pipeline.blocks.arrays import Block
 from pipeline.config.embedding import EmbeddingConfig
+from pipeline.config.sections import InputConfig
 from pipeline.embedding.fold_in_recipes import one_step, two_sided_products
+from pipeline.embedding.method_keys import ItemNormPower, NormDegreePower, RandomRowKeys, Transition, TwoSidedKeys
 from pipeline.embedding.method_spec import MethodSpec, random_rows_cancel
 from pipeline.embedding.products import scale_both, set_norms, step_of_items, step_of_nodes
 from pipeline.embedding.rows import ColumnSums, KnownNorms, Norms, Rows, RowSink, Settings
@@ -24,6 +28,48 @@ from pipeline.kernels.rows import add_scaled, row_norms, scale_rows, unit_or_zer
 
 _STANDARDIZED_AT_ONCE = 8_192  # rows, in float64
 _DRAWN_AT_ONCE = 8_192  # rows, of all columns
+
+
+class TwoTowerKeys(RandomRowKeys, TwoSidedKeys):
+    """Keys of two towers."""
+
+    powers: int = Field(1, ge=1, le=64, description="two_tower: steps of P between the random rows and the users' rows")
+    item_norm_power: ItemNormPower = 0.12
+
+
+def _some_power_counts(value: tuple[float, ...]) -> tuple[float, ...]:
+    if not any(value):
+        raise ValueError("every weight is 0: the table would be zero")
+    return value
+
+
+class ClassicKeys(RandomRowKeys):
+    """Keys of a sum of powers."""
+
+    iteration_weights: Annotated[tuple[float, ...], AfterValidator(_some_power_counts)] = Field(
+        (0.0, 1.0, 1.0), min_length=1, max_length=64, description="classic: weight of each power, the first for X_1"
+    )
+    degree_power: float = Field(
+        0.0,
+        ge=-4,
+        le=4,
+        description="classic: β, random rows are scaled by degree to this power (normalizationStrength)",
+    )
+    transition: Transition = "random_walk"
+    normalize_powers: bool = Field(True, description="classic: rows of each power have norm 1 before they are added")
+    standardize_columns: bool = Field(False, description="classic: columns of the sum get mean 0 and variance 1")
+    norm_degree_power: NormDegreePower = 0.0
+    normalize_rows: bool = Field(False, description="classic: rows of the result have norm 1")
+    self_influence: float = Field(0.0, ge=0, description="classic: weight of a node's own start row in the sum")
+
+    def check(self, types: InputConfig) -> None:
+        """Refuse weights that keep two types apart."""
+        weights = self.iteration_weights
+        if not types.is_plain and not (any(weights[::2]) and any(weights[1::2])):
+            raise ValueError(
+                f"embedding.iteration_weights is {list(weights)}: on two types even powers hold one side and odd "
+                "powers the other, so products between the sides would be noise; weigh at least one of each"
+            )
 
 
 class TwoTower(WholeRounds):
@@ -234,7 +280,10 @@ _PRODUCTS_OF_TOWERS = {
 TWO_TOWER = MethodSpec(
     method="fastrp",
     form="two_tower",
+    choice="two_tower",
     sides=2,
+    keys=TwoTowerKeys,
+    sums_rows=True,
     rounds=TwoTower(),
     buffers=1,  # the product takes the place of what is multiplied
     products=lambda _: _PRODUCTS_OF_TOWERS,
@@ -254,7 +303,9 @@ _PRODUCTS_OF_POWERS = {
 CLASSIC = MethodSpec(
     method="fastrp",
     form="classic",
+    choice="classic",
     sides=1,
+    keys=ClassicKeys,
     rounds=Classic(),
     buffers=2,
     products=lambda _: _PRODUCTS_OF_POWERS,

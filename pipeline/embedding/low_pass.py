@@ -8,15 +8,26 @@ embedding", NeurIPS 2015 (arXiv 1509.08360).
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from pipeline.blocks.arrays import Block
 from pipeline.config.embedding import EmbeddingConfig
+from pipeline.config.sections import InputConfig
 from pipeline.embedding.fastrp import TwoTower
 from pipeline.embedding.fold_in_recipes import one_step, two_sided_products
+from pipeline.embedding.method_keys import (
+    ItemNormPower,
+    NormDegreePower,
+    RandomRowKeys,
+    Rank,
+    Transition,
+    TwoSidedKeys,
+    refuse_cuts,
+)
 from pipeline.embedding.method_spec import MethodSpec
 from pipeline.embedding.products import set_norms
 from pipeline.embedding.rows import ColumnSums, Rows, Settings
@@ -32,6 +43,37 @@ from pipeline.embedding.spectrum import (
 from pipeline.embedding.start_rows import start_rows
 from pipeline.kernels.elementary import power_or_zero
 from pipeline.kernels.low_pass import next_term, step_coefficients
+
+
+class FilterKeys(RandomRowKeys):
+    """Keys of the polynomial."""
+
+    rank: Rank = None
+    filter_degree: int = Field(16, ge=1, le=64, description="low_pass: degree of the Chebyshev-Jackson polynomial")
+    cut: float | None = Field(
+        None, gt=0, lt=1, description="low_pass: eigenvalues above this share of the largest pass; unset: those of rank"
+    )
+
+    def filled(self) -> Self:
+        """Let pass four eigenvectors a column."""
+        return self.with_defaults(rank=4 * self.dim)
+
+    def check(self, types: InputConfig) -> None:
+        """Refuse parts of the graph."""
+        refuse_cuts(self, "low_pass")
+
+
+class LowPassKeys(FilterKeys, TwoSidedKeys):
+    """The same on two types."""
+
+    item_norm_power: ItemNormPower = 0.2
+
+
+class PlainLowPassKeys(FilterKeys):
+    """The same on one type."""
+
+    transition: Transition = "symmetric"
+    norm_degree_power: NormDegreePower = 0.0
 
 
 class LowPass(TwoTower):
@@ -155,7 +197,10 @@ _PRODUCTS_OF_TWO_SIDES = {
 LOW_PASS = MethodSpec(
     method="fastrp",
     form="low_pass",
+    choice="low_pass",
     sides=2,
+    keys=LowPassKeys,
+    sums_rows=True,
     rounds=LowPass(),
     buffers=1,
     products=lambda _: _PRODUCTS_OF_TWO_SIDES,
@@ -179,7 +224,9 @@ _PRODUCTS_OF_ONE_SIDE = {
 PLAIN_LOW_PASS = MethodSpec(
     method="fastrp",
     form="plain_low_pass",
+    choice="low_pass",
     sides=1,
+    keys=PlainLowPassKeys,
     rounds=PlainLowPass(),
     buffers=2,
     products=lambda _: _PRODUCTS_OF_ONE_SIDE,

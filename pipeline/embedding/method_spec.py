@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.blocks.arrays import Block
-from pipeline.config.embedding import EmbeddingConfig
+from pipeline.config.embedding import EmbeddingConfig, MethodForm
 from pipeline.embedding.rows import ColumnSums, Facts, KnownNorms, Norms, Rows, RowSink, Settings
 
 #: Which product of two rows means something, by use ("retrieval", "feature", "classifier"), and "why".
@@ -155,13 +155,10 @@ class Method(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class MethodSpec:
+@dataclass(frozen=True, kw_only=True)
+class MethodSpec(MethodForm):
     """One form of a method: everything that depends on the form, in one object."""
 
-    method: str  # embedding.method
-    form: str  # unique
-    sides: Literal[1, 2]  # 2: sources and targets have different rows; 1: all nodes are alike
     rounds: Method
     buffers: int  # copies of joined rows that a task holds at most while it multiplies
     products: Callable[[EmbeddingConfig], Products]

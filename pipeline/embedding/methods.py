@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from pipeline.config.embedding import embedding_section
+from pipeline.config.model import config_model
 from pipeline.embedding.fastrp import CLASSIC, TWO_TOWER
 from pipeline.embedding.low_pass import LOW_PASS, PLAIN_LOW_PASS
 from pipeline.embedding.method_spec import Method, MethodSpec
@@ -18,24 +20,27 @@ from pipeline.embedding.rows import Settings
 from pipeline.embedding.spectral_specs import BIPARTITE, PLAIN
 from pipeline.embedding.spectrum import LARGEST, PLAIN_SPECTRUM, SPECTRUM
 
-_SPECS = (
+#: Of several forms of a method that fit the keys, the first is taken.
+_FORMS = (
     TWO_TOWER,
     CLASSIC,
     LOW_PASS,
     PLAIN_LOW_PASS,
-    LARGEST,
-    SPECTRUM,
-    PLAIN_SPECTRUM,
     BIPARTITE,
     PLAIN,
-    HASHED,
-    PLAIN_HASHED,
     FACTORISED,
     PLAIN_FACTORISED,
+    HASHED,
+    PLAIN_HASHED,
 )
+_BEFORE_OTHERS = (LARGEST, SPECTRUM, PLAIN_SPECTRUM)
 
 #: By form.
-METHODS: Mapping[str, MethodSpec] = MappingProxyType({spec.form: spec for spec in _SPECS})
+METHODS: Mapping[str, MethodSpec] = MappingProxyType({spec.form: spec for spec in (*_FORMS, *_BEFORE_OTHERS)})
+
+#: The models of [embedding] and of the whole configuration, with the keys of these methods.
+EMBEDDING = embedding_section(_FORMS)
+CONFIG = config_model(EMBEDDING)
 
 
 def spec_for(settings: Settings) -> MethodSpec:

@@ -2,10 +2,37 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 from pipeline.config.embedding import EmbeddingConfig
 from pipeline.embedding.fold_in_recipes import fold_in_of_eigenvectors, one_step_of_eigenvectors
+from pipeline.embedding.method_keys import EigenvaluePower, OneSidedEigenpairKeys, TwoSidedEigenpairKeys
 from pipeline.embedding.method_spec import MethodSpec
 from pipeline.embedding.spectral import Bipartite, Plain
+
+
+class BipartiteKeys(TwoSidedEigenpairKeys):
+    """Keys of eigenvectors on two types."""
+
+    name = "spectral"
+    eigenvalue_power: EigenvaluePower = None
+
+    def filled(self) -> Self:
+        """Scale rotated columns of items, since they are of all eigenvectors."""
+        norm_power, eigenvalue_power = (0.2, 0.5) if self.rotates else (0.3, 0.0)
+        return super().filled().with_defaults(item_norm_power=norm_power, eigenvalue_power=eigenvalue_power)
+
+
+class PlainKeys(OneSidedEigenpairKeys):
+    """Keys of eigenvectors on one type."""
+
+    name = "spectral"
+    eigenvalue_power: EigenvaluePower = None
+
+    def filled(self) -> Self:
+        """Scale columns by their eigenvalues, those for classifiers by less."""
+        return super().filled().with_defaults(eigenvalue_power=0.75 if self.eigenvalues == "both" else 1.0)
+
 
 BOTH_SIGNS = {
     "retrieval": "cosine",
@@ -54,6 +81,8 @@ BIPARTITE = MethodSpec(
     method="spectral",
     form="bipartite",
     sides=2,
+    keys=BipartiteKeys,
+    sums_rows=True,
     rounds=Bipartite(),
     buffers=3,  # as they come, orthonormal, and scaled or multiplied
     products=lambda _: _PRODUCTS_OF_TWO_SIDES,
@@ -79,6 +108,7 @@ PLAIN = MethodSpec(
     method="spectral",
     form="plain",
     sides=1,
+    keys=PlainKeys,
     rounds=Plain(),
     buffers=4,
     products=lambda embedding: BOTH_SIGNS if embedding.eigenvalues == "both" else _PRODUCTS_OF_ONE_SIDE,

@@ -8,11 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.blocks.arrays import Block
+from pipeline.config.embedding import EmbeddingConfig
 from pipeline.embedding.fastrp import TwoTower
 from pipeline.embedding.method_spec import MethodSpec
 from pipeline.embedding.products import scale_both, step_of_items, step_of_nodes
@@ -220,8 +222,19 @@ def _probes(node_key: NDArray[np.uint64], settings: Settings) -> NDArray[np.floa
 
 
 # They find facts for others and make no table: nothing is said of their products, and nothing sets their space.
-LARGEST = MethodSpec("fastrp", "largest", sides=2, rounds=Largest(), buffers=1, products=lambda _: {}, space=())
-SPECTRUM = MethodSpec("fastrp", "spectrum", sides=2, rounds=Spectrum(), buffers=1, products=lambda _: {}, space=())
-PLAIN_SPECTRUM = MethodSpec(
-    "fastrp", "plain_spectrum", sides=1, rounds=PlainSpectrum(), buffers=2, products=lambda _: {}, space=()
-)
+def _spec(form: str, sides: Literal[1, 2], rounds: Spectrum | Largest) -> MethodSpec:
+    return MethodSpec(
+        method="fastrp",
+        form=form,
+        sides=sides,
+        keys=EmbeddingConfig,
+        rounds=rounds,
+        buffers=3 - sides,
+        products=lambda _: {},
+        space=(),
+    )
+
+
+LARGEST = _spec("largest", 2, Largest())
+SPECTRUM = _spec("spectrum", 2, Spectrum())
+PLAIN_SPECTRUM = _spec("plain_spectrum", 1, PlainSpectrum())

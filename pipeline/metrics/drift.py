@@ -13,9 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline import codec
-from pipeline.config.embedding import EmbeddingConfig
 from pipeline.config.model import PipelineConfig
-from pipeline.config.ppr import PprConfig
 from pipeline.engine import Engine, Frame
 from pipeline.evaluation.sampling import sample_by_key
 from pipeline.evaluation.scoring import measure_rankme
@@ -38,9 +36,9 @@ K = 20
 #: With fewer nodes in common than five lists are long, neighbours agree by chance.
 FEWEST_NODES = 5 * K
 
-#: What vectors and lists depend on, beside the graph.
-_OF_VECTORS = tuple(key for key in EmbeddingConfig.model_fields if key not in ("shards", "align"))
-_OF_LISTS = tuple(key for key in PprConfig.model_fields if key not in ("shards", "sources", "tolerance"))
+#: What vectors and lists don't depend on.
+_NOT_OF_VECTORS = ("shards", "align")
+_NOT_OF_LISTS = ("shards", "sources", "tolerance")
 
 
 @dataclass(frozen=True)
@@ -198,7 +196,7 @@ def _vectors(config: PipelineConfig, workspace: Workspace, baseline: Baseline | 
         return VectorDrift(vectors, None, why_no_baseline(workspace), seed)
     if not (before := baseline.manifest["metadata"]):
         return VectorDrift(vectors, None, f"release {baseline.release} has no vectors", seed)
-    if why := baseline.damage or _changed("embedding", config, baseline, _OF_VECTORS):
+    if why := baseline.damage or _changed("embedding", config, baseline, _NOT_OF_VECTORS):
         return VectorDrift(vectors, None, why, seed)
     return VectorDrift(vectors, SampledVectors.of(baseline.files_of(NODE_EMBEDDINGS), before), None, seed)
 
@@ -211,13 +209,14 @@ def _lists(config: PipelineConfig, workspace: Workspace, baseline: Baseline | No
     files = baseline.files_of(PPR_NEIGHBORS)
     if not files:
         return f"release {baseline.release} has no lists"
-    if why := baseline.damage or _changed("ppr", config, baseline, _OF_LISTS):
+    if why := baseline.damage or _changed("ppr", config, baseline, _NOT_OF_LISTS):
         return why
     return ListDrift(tuple(workspace.files(PPR_NEIGHBORS)), tuple(files), config.evaluate.seed)
 
 
-def _changed(section: str, config: PipelineConfig, baseline: Baseline, keys: Sequence[str]) -> str | None:
-    """Return a sentence if the user changed what sets neighbours: keys of a section, or what pairs weigh."""
+def _changed(section: str, config: PipelineConfig, baseline: Baseline, others: Sequence[str]) -> str | None:
+    """Return a sentence if the user changed what sets neighbours: keys of a section but others, or what pairs weigh."""
+    keys = [key for key, _ in getattr(config, section) if key not in others]
     return changed_key(section, config, baseline, keys) or changed_key("input", config, baseline, OF_WEIGHTS)
 
 

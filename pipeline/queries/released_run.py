@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from pipeline.config.model import PipelineConfig
+from pipeline.embedding.methods import CONFIG
 from pipeline.errors import ConfigError, InputError, StorageError
 from pipeline.publishing.listing import manifest_of
 from pipeline.stages.chain import MAKER
@@ -71,7 +72,7 @@ def config_of(release: Mapping[str, Any]) -> PipelineConfig:
     ConfigError : this version can't read it.
     """
     try:
-        return PipelineConfig.model_validate(release["config"])
+        return CONFIG.model_validate(release["config"])
     except ValidationError as error:
         raise other_version(release) from error
 

@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from pipeline.config.model import PipelineConfig
 from pipeline.embedding.in_memory import embed_in_memory
+from pipeline.embedding.methods import CONFIG
 from pipeline.embedding.rows import Settings
 from pipeline.embedding.run_settings import walk_settings
 from pipeline.errors import ConfigError
@@ -156,7 +157,7 @@ class Embedder:
         raw["input"] = {key: value for key, value in (raw["input"] | of_input).items() if value is not None}
         run_keys = {key: value for key, value in raw.get("embedding", {}).items() if key in RUN_KEYS}
         try:
-            return PipelineConfig.model_validate({**raw, "embedding": {**run_keys, **of_embedding}})
+            return CONFIG.model_validate({**raw, "embedding": {**run_keys, **of_embedding}})
         except ValidationError as error:
             raise ConfigError("; ".join(str(one["msg"]) for one in error.errors())) from error
 

@@ -37,6 +37,7 @@ from scipy import sparse  # noqa: E402
 
 from jobs.commands.tune import without_test  # noqa: E402
 from pipeline.config.model import PipelineConfig  # noqa: E402
+from pipeline.embedding.methods import CONFIG  # noqa: E402
 from pipeline.engines.local import LocalEngine  # noqa: E402
 from pipeline.evaluation.classification import classify_nodes  # noqa: E402
 from pipeline.evaluation.ranking import unit_rows  # noqa: E402
@@ -182,7 +183,7 @@ class Bench:
         return made
 
     def _opened(self) -> tuple[PipelineConfig, Workspace, TrainingGraph]:
-        config = without_test(PipelineConfig.from_toml(self.config_file))
+        config = without_test(CONFIG.from_toml(self.config_file))
         opening = OpenOptions(None, "bench", starts_with_ingest=True)
         workspace = open_workspace(LocalEngine(), config, self.folder / "work", opening)
         return config, workspace, read_training_graph(config, workspace, 2**62, 0)
@@ -253,7 +254,7 @@ def _keys(n: int) -> NDArray[np.uint64]:
 
 def _method_of(config: PipelineConfig, changes: Mapping[str, Any]) -> str:
     raw = config.model_dump(exclude_unset=True)
-    full = PipelineConfig.model_validate({**raw, "embedding": split_changes(changes)[0]})
+    full = CONFIG.model_validate({**raw, "embedding": split_changes(changes)[0]})
     return full.embedding.method if full.embedding.method != "fastrp" else f"fastrp {full.form}"
 
 

@@ -53,11 +53,11 @@ GRAPHS: Mapping[str, Mapping[str, str]] = {
 def measure(folder: str, config: Mapping[str, Any], repeat: int) -> dict[str, Any]:
     """Run ``embed`` in this process, without committing; return what was said before and what was recorded."""
     from jobs.commands.machine import slowness
-    from pipeline.config.model import PipelineConfig
+    from pipeline.embedding.methods import CONFIG
 
     machine = slowness()
     workspace = Chain(Path(folder)).workspace(config)
-    read = PipelineConfig.model_validate(config)
+    read = CONFIG.model_validate(config)
     said = embed.shards_for(read, workspace, "local", 1).price
     growth, seconds, moved, tasks = 0, float("inf"), 0.0, 0
     for number in range(repeat):

@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from pipeline.config.model import NOT_BUILT_YET, PipelineConfig, key_reference
+from pipeline.embedding.methods import CONFIG
 from pipeline.errors import ConfigError
 
 MINIMAL = '[input]\npath = "in.parquet"\n'
@@ -14,7 +15,7 @@ MINIMAL = '[input]\npath = "in.parquet"\n'
 def read(folder: Path, text: str, *overrides: str) -> PipelineConfig:
     path = folder / "config.toml"
     path.write_text(text, encoding="utf-8")
-    return PipelineConfig.from_toml(path, overrides)
+    return CONFIG.from_toml(path, overrides)
 
 
 def refused(folder: Path, text: str, *words: str, overrides: tuple[str, ...] = ()) -> None:
@@ -95,7 +96,7 @@ def test_what_is_not_built_is_refused_with_what_to_use(section: str, key: str, v
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nothing\.toml can't be read"):
-        PipelineConfig.from_toml(tmp_path / "nothing.toml")
+        CONFIG.from_toml(tmp_path / "nothing.toml")
 
 
 def test_overrides_go_over_the_file(tmp_path: Path) -> None:
@@ -111,8 +112,8 @@ def test_overrides_that_name_no_key(override: str, tmp_path: Path) -> None:
 
 
 def test_every_key_is_described_once() -> None:
-    keys = [(section, key) for section, key, _, _ in key_reference()]
+    keys = [(section, key) for section, key, _, _ in key_reference(CONFIG)]
     assert len(keys) == len(set(keys)) > 40
-    assert all(about for *_, about in key_reference())
-    choices = {(section, key): about for section, key, _, about in key_reference()}
+    assert all(about for *_, about in key_reference(CONFIG))
+    choices = {(section, key): about for section, key, _, about in key_reference(CONFIG)}
     assert "metis" in choices["partition", "method"]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.config.model import PipelineConfig
+from pipeline.embedding.methods import CONFIG
 from tests.docs.pages import ROOT, Fence, anchors, fences, links, markdown_pages, name_of, prose, table_faults, tables
 
 PAGES = markdown_pages()
@@ -89,4 +89,4 @@ def test_json_parses() -> None:
 def test_toml_is_a_config(block: Fence) -> None:
     raw: dict[str, Any] = tomllib.loads(block.text)
     raw.setdefault("input", {}).setdefault("path", "interactions.parquet")
-    PipelineConfig.model_validate(raw)
+    CONFIG.model_validate(raw)

@@ -8,7 +8,8 @@ import re
 from graphquilt import __all__ as public_names
 from graphquilt.__main__ import HELP
 from jobs.arguments import stage_parser
-from pipeline.config.model import PipelineConfig, key_reference
+from pipeline.config.model import key_reference
+from pipeline.embedding.methods import CONFIG
 from pipeline.stages.chain import STAGE_NAMES
 from schemas import tables as contracts
 from schemas.contracts import TableContract
@@ -33,7 +34,7 @@ def codes(cell: str) -> list[str]:
 def test_the_key_reference_is_the_config_s() -> None:
     page = (REFERENCE / "config.md").read_text(encoding="utf-8")
     assert load_script(REFERENCE / "config_keys.py").render(page) == page, "run python docs/reference/config_keys.py"
-    assert page.count("\n| `") == len(key_reference())
+    assert page.count("\n| `") == len(key_reference(CONFIG))
 
 
 def test_published_tables_have_the_columns_of_their_contracts() -> None:
@@ -74,7 +75,7 @@ def test_every_public_name_is_described() -> None:
 
 
 def test_gates_have_the_defaults_of_the_config() -> None:
-    gates = PipelineConfig.model_validate({"input": {"path": "x"}}).publish.gates
+    gates = CONFIG.model_validate({"input": {"path": "x"}}).publish.gates
     judged = {key: codes(row[1])[0] for row in rows("metrics-and-gates.md", "Gates") for key in codes(row[0])}
     assert judged == {key: json.dumps(getattr(gates, key)) for key in judged}
     page = (REFERENCE / "metrics-and-gates.md").read_text(encoding="utf-8")

@@ -16,6 +16,7 @@ from pipeline import storage
 from pipeline.blocks.arrays import NodeParts
 from pipeline.config.embedding import EmbeddingConfig
 from pipeline.embedding import row_files
+from pipeline.embedding.methods import EMBEDDING
 from pipeline.embedding.rounds import BlockFiles, Embedded, embed_parts
 from pipeline.embedding.rows import Rows, Settings
 from pipeline.partitioning.layouts import exchange
@@ -159,7 +160,7 @@ def embeddings(draw: st.DrawFn, form: str) -> EmbeddingConfig:
     """Parameters of a form, 1 to 3 powers."""
     powers = draw(st.integers(1, 3))
     weights = [draw(st.sampled_from([0.0, 1.0, 7.81])) for _ in range(powers - 1)]
-    return EmbeddingConfig(
+    return EMBEDDING(
         dim=draw(st.sampled_from([1, 7, 16, 35])),
         seed=draw(st.integers(0, 3)),
         sparsity=draw(st.sampled_from([1.0, 3.0])),

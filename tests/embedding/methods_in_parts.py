@@ -11,7 +11,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from pipeline.config.embedding import EmbeddingConfig
-from pipeline.embedding.methods import METHODS, method_for
+from pipeline.embedding.methods import EMBEDDING, METHODS, method_for
 from pipeline.embedding.rounds import embed_parts
 from pipeline.embedding.rows import Rows, Settings
 from tests.embedding.graphs_in_parts import (
@@ -67,17 +67,17 @@ def in_rounds(made: GraphInParts, embedding: EmbeddingConfig, restart: float = 0
 
 
 def spectral(**changes: object) -> EmbeddingConfig:
-    return EmbeddingConfig.model_validate({"method": "spectral", "dim": 4, "oversampling": 4, **changes})
+    return EMBEDDING.model_validate({"method": "spectral", "dim": 4, "oversampling": 4, **changes})
 
 
 def factorised(**changes: object) -> EmbeddingConfig:
-    return EmbeddingConfig.model_validate(
+    return EMBEDDING.model_validate(
         {"method": "ppr", "form": "factorised", "dim": 4, "oversampling": 4, **changes}
     )
 
 
 def low_pass(**changes: object) -> EmbeddingConfig:
-    return EmbeddingConfig.model_validate({"method": "fastrp", "dim": 5, "filter_degree": 4, **changes})
+    return EMBEDDING.model_validate({"method": "fastrp", "dim": 5, "filter_degree": 4, **changes})
 
 
 def spectral_parameters(made: GraphInParts, embedding: EmbeddingConfig) -> SpectralParameters:

@@ -19,6 +19,7 @@ from pipeline.config.embedding import EmbeddingConfig
 from pipeline.embedding.attribute_rows import rows_of_attributes
 from pipeline.embedding.fastrp import Classic, TwoTower
 from pipeline.embedding.low_pass import LowPass
+from pipeline.embedding.methods import EMBEDDING
 from pipeline.embedding.rounds import BlockFiles, embed_parts
 from pipeline.embedding.rows import ColumnSums, Rows, Settings
 from pipeline.embedding.start_rows import start_rows
@@ -143,7 +144,7 @@ def test_any_number_of_shards_gives_the_same_bits(case: dict[str, Any], items: i
     made = graph(items, parts)
     made = made if parts > 1 else made.in_one_block()
     known = random_features(made.nodes)
-    embedding = EmbeddingConfig.model_validate({"iteration_weights": [1.0, 0.0, 2.0], "attribute_share": 0.4, **case})
+    embedding = EMBEDDING.model_validate({"iteration_weights": [1.0, 0.0, 2.0], "attribute_share": 0.4, **case})
     results = []
     for shards in (1, 3):
         asked = embedding.model_copy(update={"shards": shards})
@@ -167,7 +168,7 @@ def test_start_rows_and_own_influence_have_the_same_bits_in_every_block(tmp_path
     many = graph(0, 4)
     made = many.in_one_block()
     known = random_features(made.nodes)
-    embedding = EmbeddingConfig(dim=40, self_influence=0.7, degree_power=-0.5)
+    embedding = EMBEDDING(dim=40, self_influence=0.7, degree_power=-0.5)
     asked = settings_of(made, embedding)
     (one,) = [read(block) for block in blocks_of(made, known, tmp_path / "one")]
     whole, total = start_of(one, asked), Classic().initial_total(one, np.arange(one.node_ix.size), asked)
@@ -191,7 +192,7 @@ def test_start_rows_and_own_influence_have_the_same_bits_in_every_block(tmp_path
 def test_low_pass_starts_where_two_tower_does(tmp_path: Path) -> None:
     made = graph(20, 1).in_one_block()
     (block,) = [read(files) for files in blocks_of(made, random_features(made.nodes), tmp_path)]
-    asked = settings_of(made, EmbeddingConfig(dim=16))
+    asked = settings_of(made, EMBEDDING(dim=16))
     first, stop = LowPass().exchanged_range(block, asked)
     rows = TwoTower().start(block, asked)
     own = start_rows(replace(block, features=None), slice(first, stop), None, asked)
@@ -211,7 +212,7 @@ def read(files: BlockFiles) -> Block:
 
 def test_without_features_rows_are_as_they_were(tmp_path: Path) -> None:
     made = graph(0, 2)
-    embedding = EmbeddingConfig(dim=24)
+    embedding = EMBEDDING(dim=24)
     nobody = embedded(made, [{} for _ in range(made.nodes)], embedding, tmp_path / "nobody")
     no_share = embedded(
         made, random_features(made.nodes), embedding.model_copy(update={"attribute_share": 0.0}), tmp_path / "share"
@@ -227,7 +228,7 @@ def test_both_parts_of_a_start_row_are_as_long_as_a_row_of_its_own(tmp_path: Pat
     known = [{v: 0.6, v + 1000: 0.8} for v in range(made.nodes)]
     (block,) = [read(files) for files in blocks_of(made, known, tmp_path)]
     for share in (0.0, 0.2, 0.5, 0.8, 1.0):
-        asked = settings_of(made, EmbeddingConfig(dim=4096, attribute_share=share))
+        asked = settings_of(made, EMBEDDING(dim=4096, attribute_share=share))
         squared = (start_of(block, asked).astype(np.float64) ** 2).mean(axis=1)
         assert abs(squared - 1).max() < 6 / np.sqrt(4096) * 2
 
@@ -244,7 +245,7 @@ def csr(known: Known) -> Features:
 @pytest.mark.parametrize(("form", "length"), [("classic", None), ("two_tower", 1.0), ("low_pass", 1.0)])
 def test_rows_of_attributes_alone(form: str, length: float | None, changes: dict[str, Any]) -> None:
     known = [{}, {7: 1.0}, {7: 0.5, 9: -0.25}, {3: 2.0**-20}, {}]
-    embedding = EmbeddingConfig(dim=48, seed=3, **changes)
+    embedding = EMBEDDING(dim=48, seed=3, **changes)
     asked = Settings(embedding, form, 100, (50, 100), (10, 50))
     got = rows_of_attributes(csr(known), asked)
     parameters = Parameters(form=form, dim=48, seed=3)
@@ -262,7 +263,7 @@ def test_rows_of_attributes_alone(form: str, length: float | None, changes: dict
 
 def test_the_last_step_is_done_to_them_too() -> None:
     known = [{7: 1.0}, {}]
-    base = Settings(EmbeddingConfig(dim=16), "classic", 100, (0, 100), (0, 100))
+    base = Settings(EMBEDDING(dim=16), "classic", 100, (0, 100), (0, 100))
     plain = rows_of_attributes(csr(known), base)
     for changes in ({"normalize_rows": True, "self_influence": 4.0}, {"norm_degree_power": 0.7}):
         asked = replace(base, embedding=base.embedding.model_copy(update=changes))
@@ -272,5 +273,5 @@ def test_the_last_step_is_done_to_them_too() -> None:
     got = rows_of_attributes(csr(known), standardized, sums)
     np.testing.assert_allclose(got[0], (plain[0] - 2.5) / np.sqrt(18.75), rtol=1e-6)
     assert not got[1].any()
-    spectral = Settings(EmbeddingConfig(dim=16, method="spectral"), "plain", 100, (0, 100), (0, 100))
+    spectral = Settings(EMBEDDING(dim=16, method="spectral"), "plain", 100, (0, 100), (0, 100))
     assert not rows_of_attributes(csr(known), spectral).any()

@@ -16,6 +16,7 @@ from pipeline import storage
 from pipeline.blocks.arrays import NodeParts
 from pipeline.config.embedding import EmbeddingConfig
 from pipeline.embedding.combine import Known, RowSet, rows_of, settings_for, shared_widths
+from pipeline.embedding.methods import EMBEDDING
 from pipeline.embedding.rounds import BlockFiles, embed_parts
 from pipeline.embedding.rows import Rows
 from pipeline.partitioning.cutting import Bounds
@@ -142,7 +143,7 @@ NAMES = ["-".join(str(value) for value in boundary.values()) for boundary in BOU
 #: The least weight where the products enlarge rows most: 2**12 times each of the eight.
 LARGEST_ROWS = (
     placed([1], [0], home=[0, 0], nodes=2, items=1, weight=[LEAST_WEIGHT]),
-    EmbeddingConfig(dim=16, sparsity=1.0, powers=3, user_degree_power=1.0, item_degree_power=0.5),
+    EMBEDDING(dim=16, sparsity=1.0, powers=3, user_degree_power=1.0, item_degree_power=0.5),
 )
 
 
@@ -172,7 +173,7 @@ def random_graph(parts: int, items: int, seed: int = 0) -> GraphInParts:
 
 
 def config(form: str, **changes: Any) -> EmbeddingConfig:
-    return EmbeddingConfig.model_validate({"dim": 48, "iteration_weights": [0.5, 1.0, 1.0], **changes})
+    return EMBEDDING.model_validate({"dim": 48, "iteration_weights": [0.5, 1.0, 1.0], **changes})
 
 
 @pytest.mark.parametrize("items", [0, 30], ids=["plain", "two_types"])

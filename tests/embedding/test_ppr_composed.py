@@ -17,8 +17,8 @@ from scipy import sparse
 
 from pipeline import storage
 from pipeline.blocks.arrays import Block
-from pipeline.config.model import PipelineConfig
 from pipeline.config.ppr import PprConfig
+from pipeline.embedding.methods import CONFIG
 from pipeline.embedding.ppr import composed
 from pipeline.embedding.ppr.composed import ComposedLists, lists_across_parts
 from pipeline.embedding.ppr.composed_tasks import RoundResult
@@ -429,6 +429,6 @@ def test_top_100_of_gowalla_in_16_parts(shared_data: Path, tmp_path: Path) -> No
     entries = pushed_entries(chosen.size, mean_strength(walk), tolerance, restart)
     assert entries / 2 <= done.entries <= 2 * entries
     ppr = {"restart": restart, "push_threshold": limit}
-    config = PipelineConfig.model_validate({"input": {"path": "-"}, "ppr": ppr})
+    config = CONFIG.model_validate({"input": {"path": "-"}, "ppr": ppr})
     said = list_traffic(config, given_graph.nodes, given_graph.src.size, chosen.size, 1, float(is_cut))
     assert said.moved_bytes / 2 <= done.bytes_moved <= 2 * said.moved_bytes

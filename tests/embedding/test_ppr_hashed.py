@@ -10,8 +10,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pipeline.config.embedding import EmbeddingConfig
 from pipeline.embedding.in_memory import block_from_edges, embed_in_memory
+from pipeline.embedding.methods import EMBEDDING
 from pipeline.embedding.ppr.hashed import hashed_rows, threshold_for
 from pipeline.embedding.ppr.walk_graph import WalkGraph
 from pipeline.embedding.rows import Settings, mean_strength_and_weight
@@ -32,7 +32,7 @@ def walks_of(graph: nx.Graph) -> tuple[WalkGraph, np.ndarray]:
 
 def settings_for(graph: nx.Graph, walks: WalkGraph, dim: int = 8, seed: int = 0, **walk: object) -> Settings:
     every = (0, len(graph))
-    embedding = EmbeddingConfig(method="ppr", form="hashed", dim=dim, seed=seed)
+    embedding = EMBEDDING(method="ppr", form="hashed", dim=dim, seed=seed)
     mean = float(walks.graph.degree.sum()) / len(graph)
     return Settings(embedding, "plain_hashed", len(graph), every, every, mean_strength=mean, **walk)  # type: ignore[arg-type]
 
@@ -128,7 +128,8 @@ def test_finished_rows_have_the_norms_that_are_asked_for(two_types: bool) -> Non
     walks, keys = walks_of(graph)
     asked = settings_for(graph, walks)
     if two_types:
-        asked = replace(asked, form="hashed", target=(0, 30), source=(30, 51))
+        embedding = EMBEDDING(method="ppr", form="hashed", dim=8)
+        asked = replace(asked, embedding=embedding, form="hashed", target=(0, 30), source=(30, 51))
     power = asked.item_norm_power if two_types else 0.0
     edges = np.array(sorted(graph.edges)).T
     block = block_from_edges(keys, *edges.astype(np.int64), np.full(edges.shape[1], 2 * ONE))

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.config.embedding import EmbeddingConfig
-from pipeline.embedding.methods import method_for
+from pipeline.embedding.methods import EMBEDDING, method_for
 from pipeline.embedding.rows import Rows
 from pipeline.kernels.random_projection import very_sparse_projection
 from tests.embedding.graphs_in_parts import (
@@ -98,7 +98,7 @@ def random_tree(parts: int, items: int, seed: int) -> GraphInParts:
 def test_the_promise_as_it_stands_on_graphs_of_some_size(items: int, parts: int) -> None:
     for seed in range(2):
         made = random_tree(parts, items, seed)
-        embedding = EmbeddingConfig(dim=64, seed=seed, powers=2, normalize_powers=bool(seed))
+        embedding = EMBEDDING(dim=64, seed=seed, powers=2, normalize_powers=bool(seed))
         dense = dense_powers(made.graph, parameters_of(made.form, embedding))
         got, want, noise_scale = check(made, embedding)
         off = np.linalg.norm(got.values - want, axis=1)
@@ -107,7 +107,7 @@ def test_the_promise_as_it_stands_on_graphs_of_some_size(items: int, parts: int)
 
 
 def classic(**changes: object) -> EmbeddingConfig:
-    return EmbeddingConfig.model_validate({"dim": 24, "iteration_weights": [1.0, 1.0, 1.0], **changes})
+    return EMBEDDING.model_validate({"dim": 24, "iteration_weights": [1.0, 1.0, 1.0], **changes})
 
 
 PLANTED = {
@@ -182,7 +182,7 @@ def test_narrow_rows_of_small_whole_numbers_are_the_simulators_to_the_last_bit(
         if parts == 1:
             made = made.in_one_block()
         changes = {"user_degree_power": 0.0, "item_degree_power": 0.0, "sparsity": 1.0}
-        embedding = EmbeddingConfig(dim=40, seed=seed, boundary_dtype=dtype, shards=shards, **changes)
+        embedding = EMBEDDING(dim=40, seed=seed, boundary_dtype=dtype, shards=shards, **changes)
         got, want, _ = check(made, embedding)
         np.testing.assert_array_equal(got.values, want)
         plain, _, _ = simulate(
@@ -200,7 +200,7 @@ def test_narrow_rows_stay_near_whatever_the_tree(dtype: str, items: int) -> None
         made = random_tree(parts, items, parts)
         results = []
         for tree in (made, made.in_one_block()):
-            got, _, noise_scale = check(tree, EmbeddingConfig(dim=64, boundary_dtype=dtype, powers=2))
+            got, _, noise_scale = check(tree, EMBEDDING(dim=64, boundary_dtype=dtype, powers=2))
             results.append(got.values.astype(np.float64))
         off = np.linalg.norm(results[0] - results[1], axis=1)
         assert 0 < off.max() <= limit * np.linalg.norm(noise_scale)

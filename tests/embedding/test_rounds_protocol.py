@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline import storage
-from pipeline.config.embedding import EmbeddingConfig
+from pipeline.embedding.methods import EMBEDDING
 from pipeline.embedding.rounds import Embedded, embed_parts
 from pipeline.errors import TaskError
 from pipeline.tasks import RECORDS, Task, TaskFunction, TaskRecord, run_task
@@ -28,7 +28,7 @@ from tests.embedding.graphs_in_parts import (
     settings_of,
 )
 
-EMBEDDING = EmbeddingConfig(dim=19, powers=2, iteration_weights=(1.0, 1.0, 1.0))
+KEYS = EMBEDDING(dim=19, powers=2, iteration_weights=(1.0, 1.0, 1.0))
 
 
 def made(items: int) -> GraphInParts:
@@ -141,7 +141,7 @@ def nonsense(batch: pa.RecordBatch) -> pa.RecordBatch:
 def test_a_task_opens_its_block_and_the_slices_addressed_to_it_and_nothing_else(
     given: GraphInParts, dtype: str, shards: int, tmp_path: Path
 ) -> None:
-    settings = settings_of(given, EMBEDDING.model_copy(update={"boundary_dtype": dtype, "shards": shards}))
+    settings = settings_of(given, KEYS.model_copy(update={"boundary_dtype": dtype, "shards": shards}))
     blocks = lay_out(given, tmp_path / "work")
     want = embed_parts(InThisProcess(), blocks, settings, tmp_path / "reference")
     runner = Alone(tmp_path / "work")
@@ -156,16 +156,16 @@ def test_a_task_opens_its_block_and_the_slices_addressed_to_it_and_nothing_else(
 def test_each_task_runs_once_and_a_second_run_sends_none(given: GraphInParts, tmp_path: Path) -> None:
     blocks = lay_out(given, tmp_path)
     first, second = InThisProcess(), InThisProcess()
-    done = embed_parts(first, blocks, settings_of(given, EMBEDDING), tmp_path / "rows")
+    done = embed_parts(first, blocks, settings_of(given, KEYS), tmp_path / "rows")
     assert len(first.ran) == len(set(first.ran)) == len(done.records)
     assert len(list((tmp_path / "rows" / RECORDS).iterdir())) == len(first.ran)
-    again = embed_parts(second, blocks, settings_of(given, EMBEDDING), tmp_path / "rows")
+    again = embed_parts(second, blocks, settings_of(given, KEYS), tmp_path / "rows")
     assert second.ran == []
     assert bytes_of(again) == bytes_of(done)
 
 
 def test_records_report_bytes_process_and_peak_memory(given: GraphInParts, tmp_path: Path) -> None:
-    done = embed_parts(InThisProcess(), lay_out(given, tmp_path), settings_of(given, EMBEDDING), tmp_path / "rows")
+    done = embed_parts(InThisProcess(), lay_out(given, tmp_path), settings_of(given, KEYS), tmp_path / "rows")
     for record in done.records:
         assert record.process.endswith(f":{os.getpid()}")
         assert 2**20 < record.peak_bytes < 2**40
@@ -176,7 +176,7 @@ def test_records_report_bytes_process_and_peak_memory(given: GraphInParts, tmp_p
 
 
 def test_a_run_that_was_killed_anywhere_does_only_what_is_missing(given: GraphInParts, tmp_path: Path) -> None:
-    blocks, settings = lay_out(given, tmp_path), settings_of(given, EMBEDDING)
+    blocks, settings = lay_out(given, tmp_path), settings_of(given, KEYS)
     undisturbed = InThisProcess()
     want = embed_parts(undisturbed, blocks, settings, tmp_path / "rows")
     total = len(undisturbed.ran)
@@ -191,7 +191,7 @@ def test_a_run_that_was_killed_anywhere_does_only_what_is_missing(given: GraphIn
 
 
 def test_records_whose_files_are_gone_or_short_do_not_count(given: GraphInParts, tmp_path: Path) -> None:
-    blocks, settings = lay_out(given, tmp_path), settings_of(given, EMBEDDING)
+    blocks, settings = lay_out(given, tmp_path), settings_of(given, KEYS)
     want = embed_parts(InThisProcess(), blocks, settings, tmp_path / "rows")
     gone, *_, short = (r for r in want.records if r.result.get("rows") and "homes" in r.task)
     gone.paths("rows")[0].unlink()
@@ -204,7 +204,7 @@ def test_records_whose_files_are_gone_or_short_do_not_count(given: GraphInParts,
 
 
 def test_two_attempts_with_other_bytes_are_an_error_that_names_both(given: GraphInParts, tmp_path: Path) -> None:
-    blocks, settings = lay_out(given, tmp_path), settings_of(given, EMBEDDING)
+    blocks, settings = lay_out(given, tmp_path), settings_of(given, KEYS)
     done = embed_parts(InThisProcess(), blocks, settings, tmp_path / "rows")
     record = done.records[0]
     other: dict[str, Any] = json.loads(record.to_json())
@@ -221,14 +221,14 @@ def test_two_attempts_with_other_bytes_are_an_error_that_names_both(given: Graph
 def test_one_block_is_one_task(given: GraphInParts, tmp_path: Path) -> None:
     whole = given.in_one_block()
     runner = InThisProcess()
-    done = embed_parts(runner, lay_out(whole, tmp_path), settings_of(whole, EMBEDDING), tmp_path / "rows")
+    done = embed_parts(runner, lay_out(whole, tmp_path), settings_of(whole, KEYS), tmp_path / "rows")
     assert runner.ran == ["rounds-00000"]
     assert done.sums is None
 
 
 def test_column_sums_are_those_of_the_rows_in_any_tree(tmp_path: Path) -> None:
     plain = made(0)
-    embedding = EMBEDDING.model_copy(update={"standardize_columns": True})
+    embedding = KEYS.model_copy(update={"standardize_columns": True})
     sums = []
     for tree, name in ((plain, "parts"), (plain.in_one_block(), "block")):
         place = tmp_path / name

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.config.embedding import EmbeddingConfig
+from pipeline.embedding.methods import EMBEDDING
 from pipeline.embedding.rounds import Embedded, embed_parts
 from pipeline.embedding.rows import Rows
 from pipeline.kernels.random_projection import very_sparse_projection
@@ -30,7 +30,7 @@ def graph(items: int, parts: int) -> GraphInParts:
 
 
 def embedded(made: GraphInParts, place: Path, **changes: object) -> tuple[Rows, Embedded, InThisProcess]:
-    embedding = EmbeddingConfig.model_validate({"powers": 2, "iteration_weights": [1.0, 0.0, 2.0], **changes})
+    embedding = EMBEDDING.model_validate({"powers": 2, "iteration_weights": [1.0, 0.0, 2.0], **changes})
     runner = InThisProcess()
     done = embed_parts(runner, lay_out(made, place), settings_of(made, embedding), place / "rows")
     return rows_of(done, made, embedding.dim), done, runner
@@ -106,7 +106,7 @@ def test_noise_in_one_shard_is_judged_by_the_whole_row(has_signal: bool, parts: 
 
 def test_a_killed_sharded_run_keeps_what_is_done(tmp_path: Path) -> None:
     made = graph(0, 3)
-    embedding = EmbeddingConfig(dim=48, iteration_weights=(1.0, 1.0), shards=3, boundary_dtype="int8")
+    embedding = EMBEDDING(dim=48, iteration_weights=(1.0, 1.0), shards=3, boundary_dtype="int8")
     blocks, settings = lay_out(made, tmp_path), settings_of(made, embedding)
     second = InThisProcess()
     done = embed_parts(InThisProcess(), blocks, settings, tmp_path / "rows")

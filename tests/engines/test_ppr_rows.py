@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.config.embedding import EmbeddingConfig
 from pipeline.config.model import PipelineConfig
 from pipeline.config.sections import InputConfig
+from pipeline.embedding.methods import CONFIG, EMBEDDING
 from pipeline.embedding.rows import Settings
 from pipeline.embedding.run_settings import settings_of
 from pipeline.planning.hashed_costs import estimate_push_seconds, price_hashed_rows, shards_of_rows
@@ -35,7 +35,7 @@ def test_engines_write_the_same_table(engine: Any, tmp_path: Path) -> None:
 
 def laid_out(chain: Chain, given: dict[str, Any]) -> tuple[PipelineConfig, Workspace, Settings]:
     assert chain.run(given, STAGE_NAMES[:4]).code == 0
-    read, workspace = PipelineConfig.from_toml(chain.write_config(given)), chain.workspace(given)
+    read, workspace = CONFIG.from_toml(chain.write_config(given)), chain.workspace(given)
     return read, workspace, settings_of(read, workspace)
 
 
@@ -54,9 +54,9 @@ def test_a_killed_run_does_again_only_what_was_not_done(tmp_path: Path) -> None:
 
 def test_without_shards_tasks_follow_from_the_work_alone() -> None:
     every = (0, 10_000_000)
-    embedding = EmbeddingConfig(method="ppr", form="hashed", dim=128)
+    embedding = EMBEDDING(method="ppr", form="hashed", dim=128)
     settings = Settings(embedding, "plain_hashed", 10_000_000, every, every, mean_strength=20.0)
-    asked = PipelineConfig(input=InputConfig(path="-", source_type="n", target_type="n"), embedding=embedding)
+    asked = CONFIG(input=InputConfig(path="-", source_type="n", target_type="n"), embedding=embedding)
     seconds = estimate_push_seconds(settings, 100_000_000)
     shards = shards_of_rows(asked, settings, 100_000_000, seconds)
     priced = price_hashed_rows(asked, settings, 100_000_000, slots=shards, is_exact=True)

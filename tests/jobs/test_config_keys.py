@@ -3,17 +3,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.model import PipelineConfig, key_reference
+from pipeline.config.model import key_reference
+from pipeline.embedding.methods import CONFIG
 
 
 def test_the_defaults_are_the_models_own(call: Callable[..., Any]) -> None:
     said = call("config", "--defaults")
     raw = tomllib.loads(said.out)
     raw["input"]["path"] = "x"
-    assert PipelineConfig.model_validate(raw) == PipelineConfig.model_validate({"input": {"path": "x"}})
+    assert CONFIG.model_validate(raw) == CONFIG.model_validate({"input": {"path": "x"}})
     assert raw["publish"]["gates"] == {}  # written, a gate that can't be judged would refuse
     keys = call("config", "--defaults", "--json").json["keys"]
-    assert [tuple(key.values()) for key in keys] == key_reference()
+    assert [tuple(key.values()) for key in keys] == key_reference(CONFIG)
 
 
 def test_a_file_is_checked(shop: Any, tmp_path: Path, call: Callable[..., Any]) -> None:

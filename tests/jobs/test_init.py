@@ -24,7 +24,8 @@ from hypothesis import strategies as st
 from jobs.commands.config_text import toml_text
 from jobs.commands.first_rows import first_rows
 from jobs.commands.guess import guess_columns
-from pipeline.config.model import PipelineConfig, key_reference
+from pipeline.config.model import key_reference
+from pipeline.embedding.methods import CONFIG
 from pipeline.errors import InputError
 from pipeline.ingest.counts import total
 from pipeline.ingest.parse import parse
@@ -109,7 +110,7 @@ def test_the_columns_of_public_files_are_understood(file: PublicFile, spelling: 
 def test_what_init_writes_of_public_files_is_read(file: PublicFile, tmp_path: Path, call: Callable[..., Any]) -> None:
     said = call("init", written(tmp_path / "in.csv", text_of(file)), "--out", tmp_path / "made.toml", "--json")
     assert said.code == 0, said.err
-    config = PipelineConfig.from_toml(tmp_path / "made.toml")
+    config = CONFIG.from_toml(tmp_path / "made.toml")
     rules = parse_rules(config, dt.date(2030, 1, 1))
     tasks = split_tasks(list_sources(config.input.path))
     counts = total(parsed.counts for task in tasks for parsed in parse(task, rules))
@@ -251,7 +252,7 @@ def test_no_file_makes_init_fail_without_a_word(name: str, tmp_path: Path, call:
         assert len(said.json["error"]) < 4_000
         assert str(tmp_path) in said.json["error"] or "two columns of ids" in said.json["error"]
     else:
-        PipelineConfig.from_toml(tmp_path / "made.toml")
+        CONFIG.from_toml(tmp_path / "made.toml")
 
 
 @given(st.binary(max_size=400), st.sampled_from(["x.csv", "x.tsv", "x.json", "x.parquet", "x.csv.gz", "x.dat"]))
@@ -504,7 +505,7 @@ def test_any_name_survives_the_file(names: list[str], kinds: list[str]) -> None:
     columns["event"] = pa.array(kinds)
     guess = guess_columns(columns)
     text = toml_text({"input": {"path": names[0], **guess.values}}, {("input", k): v for k, v in guess.remarks.items()})
-    config = PipelineConfig.model_validate(tomllib.loads(text))
+    config = CONFIG.model_validate(tomllib.loads(text))
     assert config.input.source == guess.values["source"]
     assert config.input.path == names[0]
 
@@ -517,4 +518,4 @@ def test_the_file_has_every_key(tmp_path: Path, call: Callable[..., Any]) -> Non
             section = line.removeprefix("# ").strip("[]")
         elif " =" in line:
             found.add((section, line.removeprefix("# ").split(" =")[0]))
-    assert {(section, key) for section, key, _, _ in key_reference()} <= found
+    assert {(section, key) for section, key, _, _ in key_reference(CONFIG)} <= found

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.config.model import PipelineConfig
+from pipeline.embedding.methods import CONFIG
 
 
 def refusal(config: Path, call: Callable[..., Any], *given: str) -> str:
@@ -51,7 +51,7 @@ def test_what_can_not_be_made_is_refused(shop: Any, call: Callable[..., Any], gi
 
 def test_auto_is_hashed(shop: Any) -> None:
     forms = {
-        (form, types): PipelineConfig.from_toml(
+        (form, types): CONFIG.from_toml(
             shop.config, ["embedding.method=ppr", f"embedding.form={form}", *types]
         ).form
         for form in ("auto", "hashed", "factorised")

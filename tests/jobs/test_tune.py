@@ -16,11 +16,10 @@ import pyarrow.csv as pacsv
 import pytest
 
 import pipeline.tuning.vectors as tuning
-from pipeline.config.embedding import EmbeddingConfig
-from pipeline.config.model import PipelineConfig
+from pipeline.embedding.methods import CONFIG, EMBEDDING
 from pipeline.tuning.search import Candidate
 
-CONFIG = """\
+TEXT = """\
 # a planted graph
 [input]
 path = "pairs.csv"
@@ -91,7 +90,7 @@ def plant(folder: Path, call: Callable[..., Any], more: str = "", test: str = "/
     }
     rows = pa.table(table)
     pacsv.write_csv(rows.filter(pc.not_equal(rows["user_id"], rows["item_id"])), folder / "pairs.csv")
-    (folder / "config.toml").write_text(CONFIG.format(more=more, test=test))
+    (folder / "config.toml").write_text(TEXT.format(more=more, test=test))
     return Planted(folder, call)
 
 
@@ -163,7 +162,7 @@ def test_the_same_again_gives_the_same(planted: Planted, few_candidates: None) -
 def test_a_test_file_is_not_opened(planted: Planted, few_candidates: None, tmp_path: Path) -> None:
     # The config names a file that is not there; here is one that waits for ever when it is opened.
     os.mkfifo(tmp_path / "test.csv")
-    (tmp_path / "config.toml").write_text(CONFIG.format(more="", test=tmp_path / "test.csv"))
+    (tmp_path / "config.toml").write_text(TEXT.format(more="", test=tmp_path / "test.csv"))
     said = planted.tune()
     assert said.code == 0, said.err
 
@@ -240,7 +239,7 @@ def test_times_that_are_all_one_day_are_told(tmp_path: Path, call: Callable[...,
 
 
 def test_keys_that_say_how_a_run_is_done_are_no_parameters(planted: Planted, few_candidates: None) -> None:
-    assert set(EmbeddingConfig.model_fields) >= tuning.RUN_KEYS
+    assert set(EMBEDDING.model_fields) >= tuning.RUN_KEYS
     config = planted.folder / "config.toml"
     config.write_text(config.read_text().replace("powers = 3", 'powers = 3\nseed = 5\nboundary_dtype = "int8"'))
     assert planted.tune("--json").code == 0
@@ -295,4 +294,4 @@ def test_every_real_candidate_runs_on_a_small_graph(more: str, tmp_path: Path, c
     found = planted.tune("--json", "--dims", "4,8").json
     assert len(found["candidates"]) > 4
     assert found["refused"] == []
-    PipelineConfig.from_toml(planted.out)
+    CONFIG.from_toml(planted.out)

@@ -8,7 +8,7 @@ import pytest
 
 from jobs.commands.config_text import defaults_text, toml_text
 from jobs.commands.tuned_config import tuned_text, with_values
-from pipeline.config.model import PipelineConfig
+from pipeline.embedding.methods import CONFIG
 
 COMMENTED = """\
 # our shop
@@ -102,7 +102,7 @@ def test_what_is_tuned_again_has_one_header(tmp_path: Path) -> None:
     config = tmp_path / "c.toml"
     config.write_text("# Made by: graphquilt tune\n# chosen: x\n\n" + COMMENTED)
     assert tuned_text(config, [], tmp_path / "t.toml", {}, frozenset()) == COMMENTED
-    PipelineConfig.model_validate(tomllib.loads(COMMENTED))
+    CONFIG.model_validate(tomllib.loads(COMMENTED))
 
 
 def test_keys_of_several_sections_change_and_none_leaves_one_out(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config.model import PipelineConfig
+from pipeline.embedding.methods import CONFIG
 from pipeline.embedding.ppr.lists import pushed_entries
 from pipeline.planning.list_costs import ListTraffic, list_traffic
 from tests.embedding.graphs_in_parts import lay_out, placed
@@ -15,7 +15,7 @@ _HEADERS = 4_096  # of two Arrow files
 
 
 def traffic(nodes: int, edges: int, sources: int, tasks: int, crossing: float, **ppr: float) -> ListTraffic:
-    config = PipelineConfig.model_validate({"input": {"path": "-"}, "ppr": ppr})
+    config = CONFIG.model_validate({"input": {"path": "-"}, "ppr": ppr})
     return list_traffic(config, nodes, edges, sources, tasks, crossing)
 
 

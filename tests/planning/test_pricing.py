@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.config.model import PipelineConfig
+from pipeline.embedding.methods import CONFIG
 from pipeline.embedding.rounds import embed_parts
 from pipeline.embedding.row_files import RowFormat
 from pipeline.embedding.rows import Settings
@@ -47,13 +48,13 @@ ASKED: dict[str, dict[str, Any]] = {
 
 def config_of(is_plain: bool, **embedding: Any) -> PipelineConfig:
     types = {"source_type": "n", "target_type": "n"} if is_plain else {}
-    return PipelineConfig.model_validate({"input": {"path": "x", **types}, "embedding": embedding})
+    return CONFIG.model_validate({"input": {"path": "x", **types}, "embedding": embedding})
 
 
 def asked_of(made: GraphInParts, config: PipelineConfig) -> tuple[Settings, Work]:
     """What a run over a graph is handed, and what is priced."""
     work = work_for(config, made.nodes, made.items or made.nodes)
-    return replace(settings_of(made, config.embedding), form=config.form), work
+    return replace(settings_of(made, config.embedding), embedding=config.embedding, form=config.form), work
 
 
 def cut_of(made: GraphInParts) -> Cut:

@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config.model import PipelineConfig
+from pipeline.embedding.methods import CONFIG
 from pipeline.planning import sizes as planning
 from pipeline.planning.cuts import Cut
 from pipeline.planning.sizes import GraphCounts
@@ -11,7 +12,7 @@ COUNTS = st.integers(0, 10**9)
 
 
 def config(**sections: object) -> PipelineConfig:
-    return PipelineConfig.model_validate({"input": {"path": "x"}, **sections})
+    return CONFIG.model_validate({"input": {"path": "x"}, **sections})
 
 
 def test_a_block_takes_what_the_bounds_of_partition_compare() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.config.model import PipelineConfig
 from pipeline.embedding import methods
-from pipeline.embedding.methods import METHODS
+from pipeline.embedding.methods import CONFIG, METHODS
 from pipeline.embedding.rows import Settings
 from pipeline.release_tables.vector_space import family_of, fixed_space, vector_facts
 from pipeline.stages import chain
@@ -56,7 +56,7 @@ def space_of(config: PipelineConfig, **changes: Any) -> str:
 
 
 def config_with(*words: str) -> PipelineConfig:
-    return PipelineConfig.from_toml(SAMPLE, words)
+    return CONFIG.from_toml(SAMPLE, words)
 
 
 @pytest.mark.parametrize("name", FROZEN)

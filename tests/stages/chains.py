@@ -23,7 +23,7 @@ import jobs.cli
 import jobs.stage_run
 from jobs.arguments import Options
 from pipeline import storage
-from pipeline.config.model import PipelineConfig
+from pipeline.embedding.methods import CONFIG
 from pipeline.engines.local import LocalEngine
 from pipeline.stages.chain import STAGE_NAMES
 from pipeline.stages.opening import OpenOptions, open_workspace
@@ -158,7 +158,7 @@ class Chain:
 
     def workspace(self, config: Config, date: str = "1970-01-01") -> Workspace:
         """The workspace as a run sees it, to look into its tables."""
-        read = PipelineConfig.from_toml(self.write_config(config))
+        read = CONFIG.from_toml(self.write_config(config))
         day = dt.date.fromisoformat(date)
         return open_workspace(LocalEngine(), read, self.root, OpenOptions(day, "test", starts_with_ingest=True))
 

@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.blocks.arrays import NodeArrays
-from pipeline.config.model import PipelineConfig
 from pipeline.embedding import row_files
+from pipeline.embedding.methods import CONFIG
 from pipeline.embedding.rows import Rows
 from pipeline.stages import partition
 from pipeline.workspace import Workspace
@@ -141,7 +141,7 @@ def check_any_combination(data: st.DataObject) -> None:
         whole = chain.publish(one)
         assert whole.ids == made.ids
         want = rows_of(chain.workspace(one), embedding["dim"])
-        parameters = parameters_of(embedding["form"], PipelineConfig.model_validate(config).embedding)
+        parameters = parameters_of(embedding["form"], CONFIG.model_validate(config).embedding)
         dense = dense_powers(graph_of(chain.workspace(config), plain=plain), parameters)
     off = np.linalg.norm(got.values.astype(np.float64) - want.values, axis=1)
     norm = np.linalg.norm(want.values.astype(np.float64), axis=1)

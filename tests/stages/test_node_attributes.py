@@ -15,8 +15,8 @@ import pytest
 from jobs.cli import parser_of
 from jobs.commands import plan, workspace_view
 from jobs.config_file import read_config
-from pipeline.config.model import PipelineConfig
 from pipeline.embedding.attribute_rows import rows_of_attributes
+from pipeline.embedding.methods import CONFIG
 from pipeline.embedding.run_settings import settings_of
 from pipeline.ingest import sources
 from pipeline.ingest.attributes.features import Spread, features_of
@@ -93,7 +93,7 @@ def test_nodes_without_edges_get_what_their_attributes_alone_give(
     node_type = "person" if plain else "item"
     table, metadata = attributes(), metadata_of(made)
     workspace = chain.workspace(config)
-    settings = settings_of(PipelineConfig.from_toml(chain.write_config(config)), workspace)
+    settings = settings_of(CONFIG.from_toml(chain.write_config(config)), workspace)
     sums = workspace.manifest("part_rows").figures["sums"]
     from pipeline.embedding.rows import ColumnSums
 

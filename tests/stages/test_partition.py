@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from pipeline import codec, storage
 from pipeline.blocks.arrays import NodeParts
-from pipeline.config.model import PipelineConfig
+from pipeline.embedding.methods import CONFIG
 from pipeline.errors import PartitionError
 from pipeline.ingest.figures import IndexFigures
 from pipeline.kernels.hashing import splitmix64
@@ -82,7 +82,7 @@ def cut(
     input_config: dict[str, Any] = {"path": "unused", "source_type": "user", "target_type": "item"}
     if graph.is_plain:
         input_config["target_type"] = "user"
-    config = PipelineConfig.model_validate(
+    config = CONFIG.model_validate(
         {
             "input": input_config,
             "partition": wanted,
@@ -405,7 +405,7 @@ def test_a_run_that_was_killed_does_not_cut_again(tmp_path: Path) -> None:
     graph = Graph(8, 4, tuple((4 + n % 4, n // 4) for n in range(16)))
     workspace = Workspace(tmp_path, dt.date(2024, 1, 1), dict.fromkeys(STAGE_NAMES, "f"), MAKER, "test")
     write_index(workspace, graph, 1)
-    config = PipelineConfig.model_validate({"input": {"path": "unused"}, "partition": {"parts": 2}})
+    config = CONFIG.model_validate({"input": {"path": "unused"}, "partition": {"parts": 2}})
     first = partition.run(InProcess(), config, workspace)  # type: ignore[arg-type]
     second = partition.run(None, config, workspace)  # type: ignore[arg-type]
     assert second == first

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
-from pipeline.config.model import PipelineConfig
+from pipeline.embedding.methods import CONFIG
 from pipeline.errors import ConfigError, PartitionError
 from pipeline.partitioning.wide.top_levels import cut_bytes
 from pipeline.stages import partition
@@ -270,7 +270,7 @@ class Dying(InProcess):
 def test_a_killed_cut_goes_on_where_it_was(groups: Graph, tmp_path: Path) -> None:
     workspace = Workspace(tmp_path, dt.date(2024, 1, 1), dict.fromkeys(STAGE_NAMES, "f"), MAKER, "test")
     write_index(workspace, groups, 2)
-    config = PipelineConfig.model_validate({"input": {"path": "unused"}, "partition": {"parts": 4}})
+    config = CONFIG.model_validate({"input": {"path": "unused"}, "partition": {"parts": 4}})
     smaller = config.partition.model_copy(update={"worker_bytes": 250_000})
     config = config.model_copy(update={"partition": smaller})
     through, runs = 0, 0

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.config.embedding import EmbeddingConfig
 from pipeline.config.model import PipelineConfig
+from pipeline.embedding.methods import CONFIG, EMBEDDING
 from pipeline.tuning.candidates import GraphFacts, advice, candidate_of, candidates, refinements
 from pipeline.tuning.search import Candidate, Trial, VariantScore
 from pipeline.tuning.validation import Score
@@ -39,7 +39,7 @@ def trial_of(candidate: Candidate, value: float) -> Trial:
 
 def config_of(changes: Any, is_plain: bool) -> PipelineConfig:
     types = {"source_type": "node", "target_type": "node"} if is_plain else {}
-    return PipelineConfig.model_validate({"input": {"path": "x.parquet", **types}, "embedding": dict(changes)})
+    return CONFIG.model_validate({"input": {"path": "x.parquet", **types}, "embedding": dict(changes)})
 
 
 @settings(max_examples=30)
@@ -47,7 +47,7 @@ def config_of(changes: Any, is_plain: bool) -> PipelineConfig:
 def test_every_candidate_is_a_configuration_that_runs(facts: GraphFacts, dims: list[int]) -> None:
     for candidate in candidates(facts, dims):
         embedding = config_of(candidate.changes, facts.is_plain).embedding
-        assert embedding == EmbeddingConfig(**candidate.changes)
+        assert embedding == EMBEDDING(**candidate.changes)
         assert embedding.dim in dims
         assert candidate.cost > 0
         assert candidate.why.endswith(".")

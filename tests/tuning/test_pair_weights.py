@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.config.model import PipelineConfig
+from pipeline.embedding.methods import CONFIG
 from pipeline.ingest.run_date import end_of
 from pipeline.tuning.pair_weights import PairWeights, split_changes
 from pipeline.tuning.search import Candidate
@@ -37,7 +38,7 @@ def opened(folder: Path, **given: Any) -> tuple[PipelineConfig, Workspace, Train
     raw = with_changes(config_for(folder / "in.parquet"), input=given)
     ended = chain.run(raw, ["ingest", "index"], date=DAY.isoformat())
     assert ended.code == 0, ended.error
-    config, workspace = PipelineConfig.from_toml(chain.write_config(raw)), chain.workspace(raw, DAY.isoformat())
+    config, workspace = CONFIG.from_toml(chain.write_config(raw)), chain.workspace(raw, DAY.isoformat())
     return config, workspace, read_training_graph(config, workspace, 10**9, 0)
 
 

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.config.model import PipelineConfig
+from pipeline.embedding.methods import CONFIG
 from pipeline.errors import InputError
 from pipeline.tuning.node_labels import read_labels
 from pipeline.tuning.training_graph import TrainingGraph, history_of, positions_of, read_training_graph
@@ -41,7 +42,7 @@ def opened(folder: Path, kind: str, **sections: Any) -> tuple[PipelineConfig, Wo
     raw = with_changes(config_for(folder / "in.parquet", input={"timestamp": "at", **TYPES[kind]}), **sections)
     ended = chain.run(raw, ["ingest", "index"])
     assert ended.code == 0, ended.error
-    return PipelineConfig.from_toml(chain.write_config(raw)), chain.workspace(raw, date="2024-03-01")
+    return CONFIG.from_toml(chain.write_config(raw)), chain.workspace(raw, date="2024-03-01")
 
 
 def ids_of(graph: TrainingGraph, workspace: Workspace) -> Ids:

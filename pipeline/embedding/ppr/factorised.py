@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.embedding.fold_in_recipes import fold_in_of_table, one_step_of_eigenvectors
+from pipeline.embedding.method_keys import ItemNormPower, OneSidedEigenpairKeys, TwoSidedEigenpairKeys
 from pipeline.embedding.method_spec import MethodSpec
 from pipeline.embedding.rows import Settings
 from pipeline.embedding.spectral import Bipartite, Plain
@@ -20,6 +21,19 @@ from pipeline.embedding.spectral_specs import (
     loses_small_weights,
     loses_what_no_walk_returns_to,
 )
+
+
+class FactorisedKeys(TwoSidedEigenpairKeys):
+    """Keys of factorised PPR on two types."""
+
+    name = "factorised"
+    item_norm_power: ItemNormPower = 0.2
+
+
+class PlainFactorisedKeys(OneSidedEigenpairKeys):
+    """Keys of factorised PPR on one type."""
+
+    name = "factorised"
 
 
 class PlainFactorised(Plain):
@@ -69,7 +83,10 @@ _PRODUCTS_OF_TWO_SIDES = {
 FACTORISED = MethodSpec(
     method="ppr",
     form="factorised",
+    choice="factorised",
     sides=2,
+    keys=FactorisedKeys,
+    sums_rows=True,
     rounds=Factorised(),
     buffers=3,
     products=lambda _: _PRODUCTS_OF_TWO_SIDES,
@@ -95,7 +112,9 @@ _PRODUCTS_OF_ONE_SIDE = {
 PLAIN_FACTORISED = MethodSpec(
     method="ppr",
     form="plain_factorised",
+    choice="factorised",
     sides=1,
+    keys=PlainFactorisedKeys,
     rounds=PlainFactorised(),
     buffers=4,
     products=lambda embedding: BOTH_SIGNS if embedding.eigenvalues == "both" else _PRODUCTS_OF_ONE_SIDE,

@@ -8,6 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.blocks.arrays import Block
+from pipeline.config.embedding import EmbeddingConfig
+from pipeline.config.sections import InputConfig
+from pipeline.embedding.method_keys import ItemNormPower, NormDegreePower
 from pipeline.embedding.method_spec import MethodSpec
 from pipeline.embedding.ppr.walk_graph import WalkGraph
 from pipeline.embedding.products import set_norms
@@ -24,6 +27,33 @@ _AT_ONCE = 256  # sources whose sparse scores are held
 #: Error of a score at a node of mean strength, unless it is set: what a walk that knows nothing finds there, 1 / nodes,
 #: but no finer than this, which bounds the work of a node on graphs of any size.
 _FINEST = 1e-5
+
+
+class _WalkKeys(EmbeddingConfig):
+    def check(self, types: InputConfig) -> None:
+        """Refuse rows of parts of the graph, and columns shared out."""
+        if self.boundary != "exchange":
+            raise ValueError(
+                f"embedding.boundary is '{self.boundary}': hashed walks through the whole graph, which each task maps; "
+                "use boundary = 'exchange'"
+            )
+        if (self.shards or 1) > 1:
+            raise ValueError(
+                f"embedding.shards is {self.shards}: hashed makes all columns of a row at once; leave shards out "
+                "(ppr.shards deals the nodes out to tasks)"
+            )
+
+
+class HashedKeys(_WalkKeys):
+    """Keys of hashed PPR on two types."""
+
+    item_norm_power: ItemNormPower = 0.3
+
+
+class PlainHashedKeys(_WalkKeys):
+    """Keys of hashed PPR on one type."""
+
+    norm_degree_power: NormDegreePower = 0.0
 
 
 def error_share(settings: Settings) -> float:
@@ -157,7 +187,9 @@ _PRODUCTS_OF_TWO_SIDES = {
 HASHED = MethodSpec(
     method="ppr",
     form="hashed",
+    choice="hashed",
     sides=2,
+    keys=HashedKeys,
     rounds=Hashed(),
     buffers=1,  # the rows themselves
     products=lambda _: _PRODUCTS_OF_TWO_SIDES,
@@ -177,7 +209,9 @@ _PRODUCTS_OF_ONE_SIDE = {
 PLAIN_HASHED = MethodSpec(
     method="ppr",
     form="plain_hashed",
+    choice="hashed",
     sides=1,
+    keys=PlainHashedKeys,
     rounds=PlainHashed(),
     buffers=1,
     products=lambda _: _PRODUCTS_OF_ONE_SIDE,
