@@ -24,6 +24,8 @@ from graphquilt.errors import TableError
 METADATA_KEY = b"graphquilt"
 #: Bytes of one read: enough to keep all cores busy. A row group that is larger is read alone.
 _BATCH_BYTES = 2**28
+#: Of types of one width, as Parquet names them.
+_VALUE_BYTES = {"INT32": 4, "INT64": 8, "FLOAT": 4, "DOUBLE": 8}
 
 _ADVICE = "'graphquilt check --deep' compares every byte and says what to do"
 
@@ -53,7 +55,7 @@ class RowGroups:
         self._intact: set[tuple[NodeRowGroup, str]] = set()
         self._types: dict[str, list[NodeRowGroup]] = {}
         self._firsts: dict[str, list[Any]] = {}
-        self._list_bytes: dict[tuple[int, int, str], int] = {}
+        self._leaves: dict[str, int] = {}  # of each column the position of its values, which lists hold inside
         self._cache: OrderedDict[tuple[NodeRowGroup, str], Any] = OrderedDict()
         self._cache_bytes, self._cached_bytes = cache_bytes, 0
         self._lock = threading.Lock()
@@ -168,23 +170,13 @@ class RowGroups:
             raise TableError(f"{path} has other columns than the first file of its table")
         self._fragments.append(ds.ParquetFileFormat().make_fragment(source))
         self._footers.append(footer.metadata)
-        columns = {footer.metadata.schema.column(i).path: i for i in range(footer.metadata.num_columns)}
-        # The leaf of a list has a longer name, <column>.list.element; its end differs by writer.
-        lists = [
-            (position, name)
-            for leaf, position in columns.items()
-            if pa.types.is_list(self.schema.field(name := leaf.split(".")[0]).type)
-        ]
+        leaves = [footer.metadata.schema.column(i).path.split(".")[0] for i in range(footer.metadata.num_columns)]
+        self._leaves = {name: position for position, name in enumerate(leaves)}
         for number in range(footer.metadata.num_row_groups):
             group = footer.metadata.row_group(number)
-            if group.num_rows and "node_type" in columns and "node_id" in columns:
-                types = group.column(columns["node_type"]).statistics
-                ids = group.column(columns["node_id"]).statistics
+            if group.num_rows and "node_type" in self._leaves and "node_id" in self._leaves:
+                types, ids = (group.column(self._leaves[name]).statistics for name in ("node_type", "node_id"))
                 self._add_group(path, number, group.num_rows, types, ids)
-                for position, name in lists:
-                    entry = self.schema.field(name).type.value_type
-                    key = len(self._fragments) - 1, number, name
-                    self._list_bytes[key] = _entry_bytes(group.column(position), entry)
 
     def _add_group(self, path: Path, number: int, rows: int, types: Any, ids: Any) -> None:
         where = f"row group {number} of {path}"
@@ -231,12 +223,12 @@ class RowGroups:
                 start += group.rows
 
     def _bytes_of(self, group: NodeRowGroup, name: str) -> int:
-        dtype = self.schema.field(name).type
-        if pa.types.is_fixed_size_list(dtype):
-            return group.rows * 4 * int(dtype.list_size)
-        if pa.types.is_list(dtype):
-            return group.rows * 4 + self._list_bytes[group.file, group.number, name]
-        return group.rows * _width(dtype)
+        """Return the bytes in memory of the values of a column; an estimate for text in a dictionary."""
+        leaf = self._footers[group.file].row_group(group.number).column(self._leaves[name])
+        size = _VALUE_BYTES.get(leaf.physical_type)
+        if size is None and not any("DICTIONARY" in encoding for encoding in leaf.encodings):
+            return int(leaf.total_uncompressed_size)  # the length and the bytes of each text, as in memory
+        return int(leaf.num_values) * (size or 32)
 
     def _recall(self, group: NodeRowGroup, names: Sequence[str]) -> Mapping[str, pa.Array] | None:
         with self._lock:
@@ -254,18 +246,6 @@ class RowGroups:
                     self._cached_bytes += array.nbytes
             while self._cached_bytes > self._cache_bytes:
                 self._cached_bytes -= self._cache.popitem(last=False)[1].nbytes
-
-
-def _entry_bytes(leaf: Any, dtype: pa.DataType) -> int:
-    """Return the bytes in memory of the entries of a column of lists; an estimate for text in a dictionary."""
-    if not pa.types.is_primitive(dtype) and not any("DICTIONARY" in encoding for encoding in leaf.encodings):
-        return leaf.total_uncompressed_size  # the length and the bytes of each text, as in memory
-    return leaf.num_values * _width(dtype)
-
-
-def _width(dtype: pa.DataType) -> int:
-    """Return the bytes of one value; an estimate for text."""
-    return dtype.bit_width // 8 if pa.types.is_primitive(dtype) else 32
 
 
 def _batches(groups: Sequence[NodeRowGroup], sizes: Sequence[int]) -> Iterator[list[NodeRowGroup]]:
