@@ -76,7 +76,7 @@ def table_of(rows: Sequence[Mapping[str, Any]], names: Sequence[str] = ()) -> li
     return columns([tuple(name.replace("_", " ") for name in names), *cells]) if cells else []
 
 
-def titled(title: str, lines: Sequence[str]) -> list[str]:
+def section(title: str, lines: Sequence[str]) -> list[str]:
     """Return lines below a title; nothing where there are none."""
     return ["", title, *lines] if lines else []
 

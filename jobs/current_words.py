@@ -12,7 +12,7 @@ from pipeline.publishing.listing import current
 from pipeline.workspace import UNDATED
 
 
-def about_current(root: Path, name: str, published: Mapping[str, Any], error: Exception | None) -> dict[str, Any]:
+def current_facts(root: Path, name: str, published: Mapping[str, Any], error: Exception | None) -> dict[str, Any]:
     """Return where CURRENT is after a run, whether the run moved it, and if not, why.
 
     Parameters
@@ -20,35 +20,35 @@ def about_current(root: Path, name: str, published: Mapping[str, Any], error: Ex
     published : figures of the stage publish; empty if it did not come to an end.
     error : what ended the run, if it failed.
     """
-    at = None
-    with contextlib.suppress(GraphquiltError, OSError):  # it has been said, or is a reader's to say
-        at = current(root, name)
-    moved = bool(published.get("current_moved"))
+    swap = None
+    with contextlib.suppress(GraphquiltError, OSError):  # the run has said it, or a reader will
+        swap = current(root, name)
+    has_moved = bool(published.get("current_moved"))
     return {
-        "current": at and {key: at[key] for key in ("release", "data_date")},
-        "current_moved": moved,
-        "current_reason": None if moved else _reason(at, published, error),
+        "current": swap and {key: swap[key] for key in ("release", "data_date")},
+        "current_moved": has_moved,
+        "current_reason": None if has_moved else _reason(swap, published, error),
     }
 
 
-def _reason(at: Mapping[str, Any] | None, published: Mapping[str, Any], error: Exception | None) -> str:
+def _reason(swap: Mapping[str, Any] | None, published: Mapping[str, Any], error: Exception | None) -> str:
     if isinstance(error, GateError):
         return "a gate refused this run's table"
     if error is not None:
         return "this run failed"
     if not published:
         return "publish was not among the stages"
-    if at is not None and at["release"] != published["release"]:
+    if swap is not None and swap["release"] != published["release"]:
         return f"the data of {published['release']} are older; --force-current moves it all the same"
     return "readers have this release already"
 
 
-def last_line(about: Mapping[str, Any]) -> str | None:
+def last_line(facts: Mapping[str, Any]) -> str | None:
     """Return the last line of a run that was to publish and left CURRENT where it is."""
-    if about["current_moved"]:
+    if facts["current_moved"]:
         return None
-    if about["current"] is None:
-        return f"CURRENT points nowhere yet: {about['current_reason']}"
-    day = about["current"]["data_date"]
+    if facts["current"] is None:
+        return f"CURRENT points nowhere yet: {facts['current_reason']}"
+    day = facts["current"]["data_date"]
     data = "undated data" if day == UNDATED.isoformat() else f"data of {day}"
-    return f"CURRENT stays at {about['current']['release']} ({data}): {about['current_reason']}"
+    return f"CURRENT stays at {facts['current']['release']} ({data}): {facts['current_reason']}"

@@ -31,7 +31,7 @@ def wanted_jar(from_config: str | None) -> str | None:
 def jar_settings(jar: str | None, settings: Mapping[str, str]) -> dict[str, str]:
     """Return Spark settings for coordinates, or for paths of jars or of folders with jars; several with commas.
 
-    ``given`` are settings that the user has made: what they hold under the same keys is kept. Nothing is set
+    ``settings`` are the user's: what they hold under the same keys stays. Nothing is set
     under spark-submit, whose JVM runs already and takes ``--packages`` and ``--jars``.
 
     Raises

@@ -36,12 +36,12 @@ class _EngineWithProgress:
 
         records = tasks[0].folder / RECORDS
         earlier = _count(records)
-        finished = threading.Event()
+        has_finished = threading.Event()
         with Progress(console=Console(stderr=True), transient=True) as progress:
             bar = progress.add_task(function.__name__.replace("_", " "), total=len(tasks))
 
             def watch() -> None:
-                while not finished.wait(_POLL_S):
+                while not has_finished.wait(_POLL_S):
                     progress.update(bar, completed=_count(records) - earlier)
 
             watcher = threading.Thread(target=watch, daemon=True)
@@ -49,7 +49,7 @@ class _EngineWithProgress:
             try:
                 return self._engine.map_tasks(function, tasks)
             finally:
-                finished.set()
+                has_finished.set()
                 watcher.join()
 
 

@@ -43,7 +43,7 @@ _MASTER_LINE = re.compile(r"^\s*spark\.master[\s=:]+(\S+)", re.MULTILINE)
 
 @contextmanager
 def spark_session(name: str, settings: Mapping[str, str], graphframes_jar: str | None) -> Iterator[Any]:
-    """Yield a session with the settings given, and stop it.
+    """Yield a session with these settings, and stop it.
 
     Raises
     ------
@@ -60,14 +60,14 @@ def spark_session(name: str, settings: Mapping[str, str], graphframes_jar: str |
     # Spark's own folders are open to others, and the rows of every shuffle lie there.
     with tempfile.TemporaryDirectory(prefix="graphquilt-spark-", ignore_cleanup_errors=True) as scratch:
         try:
-            session = _started(name, settings, scratch)
+            session = _start_session(name, settings, scratch)
         except Exception as error:  # of pyspark, py4j or the JVM: each has its own family
             first = (str(error).splitlines() or [type(error).__name__])[0]
             finding = java()
             why = "" if finding.is_fine else f" Java is {finding.found}: {finding.advice}."
             raise GraphquiltError(
                 f"no Spark session could be started: {first}.{why} What the JVM wrote stands above; check the master, "
-                f"--conf and 'graphquilt doctor' (Spark 4 needs Java 17 or later){_about(jar)}"
+                f"--conf and 'graphquilt doctor' (Spark 4 needs Java 17 or later){_jar_hint(jar)}"
             ) from error
         try:
             yield session
@@ -75,14 +75,14 @@ def spark_session(name: str, settings: Mapping[str, str], graphframes_jar: str |
             session.stop()
 
 
-def _started(name: str, settings: Mapping[str, str], scratch: str) -> Any:
+def _start_session(name: str, settings: Mapping[str, str], scratch: str) -> Any:
     from pyspark import SparkConf, SparkContext
     from pyspark.java_gateway import launch_gateway
     from pyspark.sql import SparkSession
 
     launch: Callable[[SparkConf], Any] = launch_gateway
     gateway = launch(SparkConf(loadDefaults=False).setAll(list(settings.items())))
-    # The JVM's view: with spark-defaults.conf, and with what spark-submit was told.
+    # The JVM's view: with spark-defaults.conf, and with the options of spark-submit.
     conf = SparkConf(_jvm=gateway.jvm).setAll(list(settings.items())).setAppName(f"graphquilt {name}")
     if _LOCAL.fullmatch(conf.get("spark.master", "local[*]") or ""):
         is_open = conf.get("spark.authenticate") == "false"
@@ -112,7 +112,7 @@ def _default_master() -> str:
     return option[1] if option else os.environ.get("MASTER") or "local[*]"
 
 
-def _about(jar: str | None) -> str:
+def _jar_hint(jar: str | None) -> str:
     if jar is None:
         return ""
     return f", and whether {jar} can be resolved from here: it stands in partition.graphframes_jar or GRAPHFRAMES_JAR"

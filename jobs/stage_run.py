@@ -16,7 +16,7 @@ from graphquilt.output import write, write_answer
 from jobs.answers import explain_error
 from jobs.arguments import Options
 from jobs.config_file import read_config
-from jobs.current_words import about_current, last_line
+from jobs.current_words import current_facts, last_line
 from jobs.session import open_engine
 from jobs.stopping import StopRequest
 from pipeline import storage
@@ -31,13 +31,13 @@ _OWN_BYTES = 2**20
 
 
 class StageRun:
-    """One command: what it has found out so far, for its verdict."""
+    """One command over stages, and what its verdict needs to know."""
 
     def __init__(self, names: Sequence[str], options: Options) -> None:
         self._names, self._options = names, options
         self._run_id = os.environ.get("GRAPHQUILT_RUN_ID") or uuid4().hex[:12]
-        self._started = time.monotonic()
-        # Known early where it is there already: whatever fails leaves its verdict in it.
+        self._start = time.monotonic()
+        # Set early where it is there already: whatever fails leaves its verdict in it.
         self._root = Path(options.workspace) if Path(options.workspace).is_dir() else None
         self._published_name: str | None = None
         self._workspace: Workspace | None = None
@@ -50,9 +50,9 @@ class StageRun:
             config = read_config(options.config, options.overrides)
         except ConfigError:
             if options.date is not None:  # there is a place for the verdict; else nothing is made
-                self._root = _root(options.workspace)
+                self._root = _make_root(options.workspace)
             raise
-        self._root = _root(options.workspace)
+        self._root = _make_root(options.workspace)
         keep_reserve(self._root)
         self._published_name = config.publish.name
         with open_engine(options, config, " ".join(self._names), stop) as engine:
@@ -81,12 +81,12 @@ class StageRun:
         return f"stage {self._names[0]}" if len(self._names) == 1 else "a run"
 
     def finish(self) -> int:
-        """Say what was done; return 0."""
+        """Report a run that came to its end; return the exit code."""
         published = self._figures("publish")
         verdict = "done"
         if published:
-            unchanged = not published["is_new"] and not published["current_moved"]
-            verdict = "unchanged" if unchanged else "published" if published["current_moved"] else "added"
+            is_unchanged = not published["is_new"] and not published["current_moved"]
+            verdict = "unchanged" if is_unchanged else "published" if published["current_moved"] else "added"
             try:
                 self._write_verdict(verdict, published["release"], [], 0, published["gate"])
             except (OSError, GraphquiltError) as error:
@@ -99,12 +99,12 @@ class StageRun:
             "published": bool(published),
             "metrics": self._figures("evaluate").get("metrics"),
             "gate": published.get("gate"),
-            **self._about(),
+            **self._run_facts(),
         }
-        return self._say(answer, _summary(answer), published, 0)
+        return self._report(answer, _summary(answer), published, 0)
 
     def fail(self, error: Exception) -> int:
-        """Say what went wrong and what to do; return the exit code."""
+        """Report an error and what to do about it; return the exit code."""
         if self._root and is_full(error) and not getattr(error, "names_bytes", False):
             error = full("the run", self._root, _OWN_BYTES, error)
         sentence, code = explain_error(error, f"run_id={self._run_id}")
@@ -114,24 +114,24 @@ class StageRun:
                 self._write_verdict("refused" if gate else "failed", None, [sentence], code, gate)
             except (OSError, GraphquiltError) as another:
                 sentence += f" (nor could gate.json be written: {another})"
-        answer = {"verdict": "failed", "error": sentence, "exit_code": code, "published": False, **self._about()}
+        answer = {"verdict": "failed", "error": sentence, "exit_code": code, "published": False, **self._run_facts()}
         if gate:
             answer["gate"] = gate
-        return self._say(answer, f"graphquilt: {sentence}", {}, code, error)
+        return self._report(answer, f"graphquilt: {sentence}", {}, code, error)
 
-    def _about(self) -> dict[str, Any]:
+    def _run_facts(self) -> dict[str, Any]:
         return {
             "date": self._workspace.date.isoformat() if self._workspace else None,
             "run_id": self._run_id,
             "engine": self._options.engine,
-            "seconds": round(time.monotonic() - self._started, 3),
+            "seconds": round(time.monotonic() - self._start, 3),
             "stages": [_without_metadata(report) for report in self._reports.values()],
         }
 
     def _figures(self, stage: str) -> dict[str, Any]:
         return dict(self._reports[stage].figures) if stage in self._reports else {}
 
-    def _say(
+    def _report(
         self,
         answer: dict[str, Any],
         text: str,
@@ -140,7 +140,7 @@ class StageRun:
         error: Exception | None = None,
     ) -> int:
         if self._root is not None and self._published_name is not None:
-            answer = answer | about_current(self._root, self._published_name, published, error)
+            answer = answer | current_facts(self._root, self._published_name, published, error)
             if "publish" in self._names and (line := last_line(answer)):
                 text = f"{text}\n{line}"
         if self._options.is_json:
@@ -178,7 +178,7 @@ class StageRun:
             storage.write_json(path, record)
 
 
-def _root(address: str) -> Path:
+def _make_root(address: str) -> Path:
     try:
         return storage.local_root(address)
     except StorageError as error:
@@ -218,8 +218,8 @@ def _summary(answer: dict[str, Any]) -> str:
 def _gates(gate: Mapping[str, Any]) -> str:
     verdicts = Counter(one["verdict"] for one in gate["gates"])
     text = "gates    " + ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items())
-    if accepted := gate["accepted_drift"]:
-        text += f"; published all the same (--accept-drift): {', '.join(dict.fromkeys(accepted))}"
+    if drift := gate["accepted_drift"]:
+        text += f"; published all the same (--accept-drift): {', '.join(dict.fromkeys(drift))}"
     # One reason for all that have nothing to be compared with.
     alone = [one["note"] for one in gate["gates"] if one["gate"] == "max_edge_ratio" and one["bound"] is None]
     return f"{text}; {alone[0]}" if alone else text

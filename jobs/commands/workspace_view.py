@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphquilt.releases import join_problems
-from jobs.answers import Answer, columns, list_of, table_of, titled
+from jobs.answers import Answer, columns, list_of, section, table_of
 from jobs.arguments import CommandParser, parse_date
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def answer(options: argparse.Namespace) -> Answer:
     if options.name:
         require_name(root, options.name)
     names = [options.name] if options.name else published_names(root)
-    published = {name: _published(root, name) for name in names}
+    published = {name: _published_facts(root, name) for name in names}
     dates = sorted(path.name for path in (root / "runs").glob("????-??-??"))
     if options.date is None:
         days = [_day_in_short(root, date) for date in dates]
@@ -150,14 +150,14 @@ def _ingest(folder: Path, newest: Mapping[str, Manifest]) -> dict[str, Any] | No
     figures = _figures(newest.get("edges"))
     if figures is None:
         return None
-    rejected = newest.get("rejected")
-    place = folder / "rejected" / rejected.fingerprint if rejected else folder
-    files = [place / file.name for file in rejected.files] if rejected else []
-    return {**figures, "examples": _examples(files), "rejected_table": str(place) if files else None}
+    manifest = newest.get("rejected")
+    table = folder / "rejected" / manifest.fingerprint if manifest else folder
+    files = [table / file.name for file in manifest.files] if manifest else []
+    return {**figures, "examples": _examples(files), "rejected_table": str(table) if files else None}
 
 
 def _examples(files: Sequence[Path]) -> dict[str, list[dict[str, Any]]]:
-    """Return the first rows of each reason by file and number. The other columns may hold ids of persons."""
+    """Return the first rows of each reason by file and number: other columns may hold ids of persons."""
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
@@ -172,27 +172,26 @@ def _examples(files: Sequence[Path]) -> dict[str, list[dict[str, Any]]]:
     return examples
 
 
-def _published(root: Path, name: str) -> dict[str, Any]:
+def _published_facts(root: Path, name: str) -> dict[str, Any]:
     from graphquilt.pointers import RELEASES, PointerError, list_releases, read_pointers
-    from graphquilt.releases import describe_pointer_remedy, describe_remedy, find_problems
+    from graphquilt.releases import describe_pointer_remedy, describe_remedy, find_problems, manifest_sha256_in
     from pipeline.publishing.listing import note_of, releases
     from pipeline.publishing.pointer import own_folder
 
     folder = own_folder(root, name)
     try:
         pointers = read_pointers(folder)
-        at, trouble = pointers.at, pointers.problem
+        swap, problem = pointers.at, pointers.problem
     except PointerError as error:
-        at, trouble = None, f"{error}. {describe_pointer_remedy(folder)}"
-    damaged = {}
-    for release in sorted({*list_releases(folder), *([at.release] if at else [])}):
-        checksum = at.manifest_sha256 if at and at.release == release else None
-        if problems := find_problems(folder / RELEASES / release, checksum, deep=False):
-            damaged[release] = {"problems": problems, "remedy": describe_remedy(folder, release)}
+        swap, problem = None, f"{error}. {describe_pointer_remedy(folder)}"
+    damages = {}
+    for release in sorted({*list_releases(folder), *([swap.release] if swap else [])}):
+        if problems := find_problems(folder / RELEASES / release, manifest_sha256_in(swap, release), deep=False):
+            damages[release] = {"problems": problems, "remedy": describe_remedy(folder, release)}
     return {
-        "current": at.release if at else None,
-        "current_problem": trouble,
-        "damaged": damaged,
+        "current": swap.release if swap else None,
+        "current_problem": problem,
+        "damaged": damages,
         "releases": [
             {
                 "release": release.release,
@@ -223,7 +222,7 @@ def _dates_text(days: Sequence[Mapping[str, Any]]) -> list[str]:
     rows = [{**day, "verdict": _verdict_text(day["verdict"])} for day in days]
     damages = {day["date"]: len(day["damaged"]) for day in days if day["damaged"]}
     return [
-        *titled("dates", table_of(rows, ("date", "tables", "bytes", "verdict")) or ["  none"]),
+        *section("dates", table_of(rows, ("date", "tables", "bytes", "verdict")) or ["  none"]),
         *(f"  {date}: {count} files damaged (--date shows them)" for date, count in damages.items()),
     ]
 
@@ -247,7 +246,7 @@ def _published_text(published: Mapping[str, Any]) -> list[str]:
             )
             for release in about["releases"]
         ]
-        lines += titled(f"published as {name}", columns(rows) or ["  no release"])
+        lines += section(f"published as {name}", columns(rows) or ["  no release"])
         for release, damage in about["damaged"].items():
             lines.append(f"  damaged: {release}: {join_problems(damage['problems'])}. {damage['remedy']}")
         if about["current_problem"]:
@@ -260,14 +259,14 @@ def _day_text(facts: Mapping[str, Any]) -> list[str]:
     costs = [{"stage": stage, **costs} for stage, costs in facts["stages"].items()]
     return [
         f"{facts['date']}  {_verdict_text(facts['verdict'])}",
-        *titled("tables", tables),
+        *section("tables", tables),
         *(f"  damaged: {problem}; the next run makes it again" for problem in facts["damaged"]),
-        *titled("gates", table_of((facts["verdict"] or {}).get("gates", ()), ("gate", "verdict", "note"))),
+        *section("gates", table_of((facts["verdict"] or {}).get("gates", ()), ("gate", "verdict", "note"))),
         *_ingest_text(facts["ingest"]),
-        *titled("graph", list_of(facts["graph"])),
-        *titled("partition", list_of(facts["partition"])),
-        *titled("blocks", list_of(facts["layout"])),
-        *titled("stages", table_of(costs, ("stage", "seconds", "cpu_seconds", "peak_bytes"))),
+        *section("graph", list_of(facts["graph"])),
+        *section("partition", list_of(facts["partition"])),
+        *section("blocks", list_of(facts["layout"])),
+        *section("stages", table_of(costs, ("stage", "seconds", "cpu_seconds", "peak_bytes"))),
     ]
 
 
@@ -275,7 +274,7 @@ def _ingest_text(ingest: Mapping[str, Any] | None) -> list[str]:
     if ingest is None:
         return []
     counts = ("read", "kept", "late", "early", "pairs", "decayed_pairs")
-    lines = titled("rows of the input", list_of({name: ingest[name] for name in counts}))
+    lines = section("rows of the input", list_of({name: ingest[name] for name in counts}))
     for reason, count in ingest["rejected"].items():
         where = ", ".join(f"{row['file']} row {row['row']}" for row in ingest["examples"].get(reason, []))
         about = ingest["reasons"][reason]
