@@ -7,17 +7,17 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import uuid4
 
 from jobs.arguments import Options, options_of
 from jobs.progress import with_progress
 from jobs.stopping import StopRequest
+from pipeline import storage
+from pipeline.config.model import PipelineConfig
 from pipeline.errors import ConfigError
-
-if TYPE_CHECKING:
-    from pipeline.config.model import PipelineConfig
-    from pipeline.workspace import Workspace
+from pipeline.stages.opening import OpenOptions, open_workspace
+from pipeline.workspace import Workspace, hold
 
 
 @contextlib.contextmanager
@@ -25,10 +25,6 @@ def open_date(
     options: Namespace, config: PipelineConfig, purpose: str, stop: StopRequest
 ) -> Iterator[tuple[Any, Workspace]]:
     """Yield an engine and the workspace of the options' date, under the date's lock: stages can run there."""
-    from pipeline import storage
-    from pipeline.stages.opening import OpenOptions, open_workspace
-    from pipeline.workspace import hold
-
     run_id = os.environ.get("GRAPHQUILT_RUN_ID") or uuid4().hex[:12]
     with open_engine(options_of(options), config, purpose, stop) as engine:
         root = storage.local_root(options.workspace)
