@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 from pathlib import Path
 
-from pipeline import storage
 from pipeline.errors import ConfigError, InputError, StorageError
 
 
@@ -17,6 +16,8 @@ def folder_of(address: str) -> Path:
     ConfigError : an address with a scheme.
     """
     if "://" in address and not address.startswith("file://"):
+        from pipeline import storage  # brings pyarrow, which --help doesn't wait for
+
         try:
             storage.local_root(address)
         except StorageError as error:
