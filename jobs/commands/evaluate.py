@@ -1,25 +1,4 @@
-"""``graphquilt evaluate``: the stage of that name, and a report on any published table."""
-
-from __future__ import annotations
-
-import argparse
-import time
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from jobs.answers import Answer
-from jobs.arguments import CommandParser, add_stage_options, command_parser, parse_count, parse_seed
-from pipeline.errors import ConfigError, InputError, StorageError
-
-if TYPE_CHECKING:
-    from jobs.commands.evaluate_inputs import VectorInputs
-    from jobs.commands.evaluate_lists import ListInputs
-
-METRICS = ("ranking", "links", "classification", "reconstruction", "spectrum", "probe", "stability", "lists")
-
-_ABOUT = """\
-Two things under one name. With --config, --workspace and no option of the report, it is
+"""Two things under one name. With --config, --workspace and no option of the report, it is
 the stage 'evaluate' of a run: the metrics that the gates see, made from the run's tables.
 With any option of the report, or without --config, it is a report on a published table:
 any release, any test pairs, nothing in the workspace is changed.
@@ -34,20 +13,48 @@ The report's metrics are all that its inputs allow, or those named:
   stability       do nodes keep their neighbours?                                           needs --against
   lists           of ppr_neighbors: recall, NDCG, hit rate, coverage                        needs lists, test pairs
 Test pairs are --pairs, else those that the release's own config scored it on or held out.
-Train pairs are --train, else the edges of the release's own run."""
+Train pairs are --train, else the edges of the release's own run.
 
-_EXAMPLES = """\
+examples
   graphquilt evaluate --config config.toml --workspace work --date 2024-06-01     the stage
   graphquilt evaluate --workspace work --pairs test.parquet --source user_id --target item_id -k 10,20,50
   graphquilt evaluate --workspace work --name shop --release 2024-06-01-0c0ffee12345 --against 2024-05-31-0badcafe1234
   graphquilt evaluate --workspace work --labels groups.csv --train-shares .1,.5,.9 --shuffles 5 --C 0.05
   graphquilt evaluate --table ppr_neighbors/ --train train.parquet --pairs test.parquet --source user --target item
-  graphquilt evaluate --table node_embeddings/ --train edges.parquet --metrics reconstruction,spectrum --json"""
+  graphquilt evaluate --table node_embeddings/ --train edges.parquet --metrics reconstruction,spectrum --json
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from graphquilt.locate import LISTS, TABLE
+from jobs.answers import Answer
+from jobs.arguments import CommandParser, add_stage_options, command_parser, number, parse_count, parse_seed
+from pipeline.errors import ConfigError, InputError, StorageError
+
+if TYPE_CHECKING:
+    from jobs.commands.evaluate_inputs import VectorInputs
+    from jobs.commands.evaluate_pairs import PairSources
+    from jobs.commands.evaluate_tables import TableFiles
+
+Value = TypeVar("Value")
+
+METRICS = ("ranking", "links", "classification", "reconstruction", "spectrum", "probe", "stability", "lists")
+
+_parse_share = number(float, sys.float_info.min, 1, "shares above 0 and below 1, such as .1,.5,.9")
+_parse_strength = number(float, sys.float_info.min, math.inf, "a number above 0")
 
 
 def parser() -> CommandParser:
     """Return the parser of both: the stage's options, and the report's."""
-    command = command_parser("evaluate", f"{_ABOUT}\n\nexamples\n{_EXAMPLES}")
+    command = command_parser("evaluate", str(__doc__))
     add_stage_options(command)
     for action in command._actions:
         action.required = False  # the report does without
@@ -65,11 +72,15 @@ def parser() -> CommandParser:
     report.add_argument("--label-node", metavar="COLUMN", help="column of the node (default: node)")
     report.add_argument("--label-column", metavar="COLUMN", help="column of the label (default: label)")
     report.add_argument("--type", metavar="TYPE", help="type of the labelled nodes (default: the source's)")
-    report.add_argument("--train-shares", type=_shares, metavar="S,S", help="of labelled nodes (default: .1,.5,.9)")
+    report.add_argument(
+        "--train-shares", type=_several(_parse_share), metavar="S,S", help="of labelled nodes (default: .1,.5,.9)"
+    )
     report.add_argument("--shuffles", type=parse_count, metavar="N", help="seeds 0 to N - 1 (default: 5)")
-    report.add_argument("--C", type=_positive, metavar="C", help="inverse penalty of the classifier (default: 0.05)")
+    report.add_argument(
+        "--C", type=_parse_strength, metavar="C", help="inverse penalty of the classifier (default: 0.05)"
+    )
     report.add_argument("--against", metavar="RELEASE", help="a release, or a path, to compare neighbours with")
-    report.add_argument("-k", type=_counts, metavar="K,K", help="lengths of lists (default: 10,20,50)")
+    report.add_argument("-k", type=_parse_lengths, metavar="K,K", help="lengths of lists (default: 10,20,50)")
     report.add_argument(
         "--sample",
         type=parse_count,
@@ -81,16 +92,10 @@ def parser() -> CommandParser:
     report.add_argument(
         "--similarity", choices=("dot", "cosine"), help="for retrieval, of a table that does not say its own"
     )
-    report.add_argument("--metrics", type=_metrics, metavar="M,M", help="some of the above")
+    report.add_argument("--metrics", type=_several(_parse_metric), metavar="M,M", help="some of the above")
     report.add_argument("--out", type=Path, metavar="FILE", help="write the JSON object there too")
+    command.set_defaults(report_options=[action.dest for action in report._group_actions])
     return command
-
-
-#: Options of the report, as the parser names them: one of them makes it a report.
-_OF_REPORT = (
-    *("name", "release", "table", "pairs", "train", "source", "target", "labels", "label_node", "label_column"),
-    *("type", "train_shares", "shuffles", "C", "against", "k", "sample", "seed", "similarity", "metrics", "out"),
-)
 
 
 def is_stage(options: argparse.Namespace) -> bool:
@@ -100,7 +105,7 @@ def is_stage(options: argparse.Namespace) -> bool:
     ------
     ConfigError : it is, and there is no workspace; or options of both are mixed.
     """
-    of_report = [name for name in _OF_REPORT if getattr(options, name) is not None]
+    of_report = [name for name in options.report_options if getattr(options, name) is not None]
     if options.config is not None and not of_report:
         if options.workspace is None:
             raise ConfigError("--workspace is missing (graphquilt evaluate --help says more)")
@@ -137,7 +142,8 @@ def answer(options: argparse.Namespace) -> Answer:
     from threadpoolctl import threadpool_limits
 
     from jobs.commands.evaluate_inputs import read_inputs
-    from jobs.commands.evaluate_lists import find_lists
+    from jobs.commands.evaluate_pairs import read_pair_sources
+    from jobs.commands.evaluate_tables import find_tables
     from jobs.commands.evaluate_text import text_of
 
     started = time.perf_counter()
@@ -145,11 +151,12 @@ def answer(options: argparse.Namespace) -> Answer:
         raise ConfigError(f"--out is {options.out}, which is no file; give another --out FILE")
     if options.out is not None and not options.out.absolute().parent.is_dir():
         raise ConfigError(f"--out is {options.out}, and there is no folder {options.out.absolute().parent}; make it")
-    lists = find_lists(options)
-    inputs = None if lists is not None and lists.are_alone else read_inputs(options)
+    tables = find_tables(options)
+    sources = read_pair_sources(options, next(iter(tables.values())))
+    inputs = read_inputs(options, tables[TABLE], sources) if TABLE in tables else None
     try:
         with threadpool_limits(1):  # as tasks have it: the same digits as the stage's
-            facts = _report(inputs, lists, options)
+            facts = _report(inputs, tables.get(LISTS), sources, options)
     except ValueError as error:  # what a kernel refuses, it refuses for the values it was given
         raise InputError(str(error)) from error
     facts["seconds"] = round(time.perf_counter() - started, 2)
@@ -163,48 +170,48 @@ def answer(options: argparse.Namespace) -> Answer:
     return Answer(facts, text_of(facts))
 
 
-def _report(inputs: VectorInputs | None, lists: ListInputs | None, options: argparse.Namespace) -> dict[str, Any]:
+def _report(
+    inputs: VectorInputs | None, lists: TableFiles | None, sources: PairSources, options: argparse.Namespace
+) -> dict[str, Any]:
     """Return all that is reported: of vectors, of lists, or of both."""
     from jobs.commands.evaluate_lists import report_lists
 
+    has_lists = lists is not None and sources.test is not None
+    metrics = _choose_metrics(options.metrics, inputs, has_lists=has_lists)
     facts: dict[str, Any] = {}
-    names = _choose(options.metrics, inputs, lists)
     if inputs is not None:
-        facts = {**inputs.about, "notes": list(inputs.notes), **_figures(names, inputs, options)}
-    if lists is not None and "lists" in names:
-        facts |= report_lists(lists.sources, options, facts)
+        facts = {**inputs.about, "notes": list(inputs.notes), **_measure(metrics, inputs, options)}
+    if "lists" in metrics and lists:
+        facts |= report_lists(lists, sources, options, facts)
     return facts
 
 
-def _choose(names: tuple[str, ...] | None, inputs: VectorInputs | None, lists: ListInputs | None) -> tuple[str, ...]:
+def _choose_metrics(names: tuple[str, ...] | None, inputs: VectorInputs | None, *, has_lists: bool) -> tuple[str, ...]:
     """Return the metrics to take: those named, which must be possible, or all that are."""
-    of_lists = {"lists": None if lists and lists.sources.test else "lists in the release, and test pairs: give --pairs"}
-    lacks = of_lists | dict.fromkeys(METRICS[:-1], "vectors: give a release that has node_embeddings")
-    lacks |= {} if inputs is None else _lacking(inputs)
+    needs = dict.fromkeys(METRICS, "vectors: give a release that has node_embeddings")
+    needs["lists"] = "" if has_lists else "lists in the release, and test pairs: give --pairs"
+    if inputs is not None:
+        test_pairs = "" if inputs.test else "test pairs: give --pairs"
+        needs |= {
+            "ranking": test_pairs,
+            "links": test_pairs,
+            "classification": "" if inputs.labels else "labels: give --labels",
+            "reconstruction": "" if inputs.train else "the graph: give --train, its pairs",
+            "spectrum": "",
+            "probe": "" if inputs.train or inputs.test else "pairs: give --train or --pairs",
+            "stability": "" if inputs.other else "another release: give --against",
+        }
     if names is None:
-        names = tuple(name for name in METRICS if lacks[name] is None)
+        names = tuple(name for name in METRICS if not needs[name])
         if not names:
-            raise ConfigError(f"nothing can be measured: lists need {lacks['lists']}")
+            raise ConfigError(f"nothing can be measured: lists need {needs['lists']}")
     for name in names:
-        if lacks[name] is not None:
-            raise ConfigError(f"--metrics asks for {name}, which needs {lacks[name]}")
+        if needs[name]:
+            raise ConfigError(f"--metrics asks for {name}, which needs {needs[name]}")
     return names
 
 
-def _lacking(inputs: VectorInputs) -> dict[str, str | None]:
-    """What each metric of vectors lacks; None: nothing."""
-    return {
-        "ranking": None if inputs.test else "test pairs: give --pairs",
-        "links": None if inputs.test else "test pairs: give --pairs",
-        "classification": None if inputs.labels else "labels: give --labels",
-        "reconstruction": None if inputs.train else "the graph: give --train, its pairs",
-        "spectrum": None,
-        "probe": None if inputs.train or inputs.test else "pairs: give --train or --pairs",
-        "stability": None if inputs.other else "another release: give --against",
-    }
-
-
-def _figures(names: Sequence[str], inputs: VectorInputs, options: argparse.Namespace) -> dict[str, Any]:
+def _measure(metrics: Sequence[str], inputs: VectorInputs, options: argparse.Namespace) -> dict[str, Any]:
     from pipeline import codec
     from pipeline.evaluation import table_report as report
     from pipeline.evaluation.classification import SHUFFLES, STRENGTH, TRAIN_SHARES
@@ -212,67 +219,47 @@ def _figures(names: Sequence[str], inputs: VectorInputs, options: argparse.Names
     from pipeline.evaluation.scoring import measure_rankme
     from pipeline.evaluation.table import Pairs
 
-    table, test, labels = inputs.scored.table, inputs.test, inputs.labels
+    table, test, labels, other = inputs.table, inputs.test, inputs.labels, inputs.other
     train = inputs.train or Pairs.none()
     ks, seed, sample = options.k or (10, 20, 50), inputs.seed, options.sample
-    figures: dict[str, Any] = {"seed": seed}
-    if "ranking" in names and test:
-        figures["ranking"] = report.report_ranking(table, train, test, ks, sample, seed)
-    if "links" in names and test:
-        figures["links"] = report.report_links(table, train, test, seed)
-    if "classification" in names and labels:
-        figures["classification"] = {
+    facts: dict[str, Any] = {"seed": seed}
+    if "ranking" in metrics and test:
+        facts["ranking"] = report.report_ranking(table, train, test, ks, sample, seed)
+    if "links" in metrics and test:
+        facts["links"] = report.report_links(table, train, test, seed)
+    if "classification" in metrics and labels:
+        shares, seeds = options.train_shares or TRAIN_SHARES, range(options.shuffles or SHUFFLES)
+        facts["classification"] = {
             "node_type": labels.node_type,
-            "unknown_nodes": labels.unknown,
-            **report.report_classification(
-                table,
-                labels.node,
-                labels.of,
-                options.train_shares or TRAIN_SHARES,
-                range(options.shuffles or SHUFFLES),
-                options.C or STRENGTH,
-            ),
+            "unknown_nodes": labels.unknown_nodes,
+            **report.report_classification(table, labels.node, labels.labels, shares, seeds, options.C or STRENGTH),
         }
-    if "reconstruction" in names:
-        figures["reconstruction"] = codec.to_values(reconstruct(table, train, seed, sample or SAMPLE))
-    if "spectrum" in names:
-        figures["spectrum"] = {"dim": table.rows.shape[1], "rankme": measure_rankme(table, seed)}
-    if "probe" in names:
-        figures["probe"] = report.report_probe(table, train, test, seed)
-    if "stability" in names and inputs.other:
-        other = inputs.other
-        figures["stability"] = {
+    if "reconstruction" in metrics:
+        facts["reconstruction"] = codec.to_values(reconstruct(table, train, seed, sample or SAMPLE))
+    if "spectrum" in metrics:
+        facts["spectrum"] = {"dim": table.rows.shape[1], "rankme": measure_rankme(table, seed)}
+    if "probe" in metrics:
+        facts["probe"] = report.report_probe(table, train, test, seed)
+    if "stability" in metrics and other:
+        facts["stability"] = {
             "against": other.about,
             **report.report_stability(
-                other.scored.table, table, other.common, ks, sample, seed, is_one_space=other.is_one_space
+                other.table, table, other.common, ks, sample, seed, is_one_space=other.is_one_space
             ),
         }
-    return figures
+    return facts
 
 
-def _counts(text: str) -> tuple[int, ...]:
-    return tuple(sorted({parse_count(part.strip()) for part in text.split(",")}))
+def _parse_metric(name: str) -> str:
+    if name not in METRICS:
+        raise argparse.ArgumentTypeError(f"there is no metric {name!r}; choose from {','.join(METRICS)}")
+    return name
 
 
-def _shares(text: str) -> tuple[float, ...]:
-    shares = tuple(_positive(part) for part in text.split(","))
-    if max(shares) >= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} must be shares above 0 and below 1, such as .1,.5,.9")
-    return shares
+def _parse_lengths(text: str) -> tuple[int, ...]:
+    return tuple(sorted(set(_several(parse_count)(text))))
 
 
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} must be a number above 0")
-    return value
-
-
-def _metrics(text: str) -> tuple[str, ...]:
-    names = tuple(part.strip() for part in text.split(","))
-    if unknown := [name for name in names if name not in METRICS]:
-        raise argparse.ArgumentTypeError(f"there is no metric {unknown[0]!r}; choose from {','.join(METRICS)}")
-    return names
+def _several(parse: Callable[[str], Value]) -> Callable[[str], tuple[Value, ...]]:
+    """Return a parser of values with commas between them."""
+    return lambda text: tuple(parse(part.strip()) for part in text.split(","))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,30 +13,26 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from jobs.commands.evaluate_pairs import NOTHING_LEFT_OUT, PairIds, read_pair_sources, report_config
-from jobs.commands.evaluate_tables import TableFiles, about_table, find_table, read_table, table_at
+from jobs.commands.evaluate_pairs import NOTHING_LEFT_OUT, PairIds, PairSources, read_columns
+from jobs.commands.evaluate_tables import TableFiles, about_table, read_table, table_at
 from pipeline.errors import ConfigError, InputError
-from pipeline.evaluation.table import Pairs
+from pipeline.evaluation.table import Pairs, Table
 from pipeline.ingest.id_match import match_ids, why_no_match
 from pipeline.ingest.parse import ParseRules
-from pipeline.ingest.pieces import split_tasks
-from pipeline.ingest.sources import list_sources
-from pipeline.metrics.scored_tables import ScoredTable, judge_pair_ids, read_pairs
+from pipeline.metrics.scored_tables import ScoredTable, judge_pair_ids
 from pipeline.publishing.listing import releases
-
-log = logging.getLogger(__name__)
 
 _MOST_LABELS = 2_000
 
 
 @dataclass(frozen=True, eq=False)
 class LabelledNodes:
-    """Labelled nodes: positions in the table, (nodes, labels) bool, and how many the table does not have."""
+    """Positions of labelled nodes in the table, their labels, (nodes, labels) bool, and how many the table lacks."""
 
     node_type: str
     node: NDArray[np.int64]
-    of: NDArray[np.bool_]
-    unknown: int
+    labels: NDArray[np.bool_]
+    unknown_nodes: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +40,7 @@ class OtherRelease:
     """Another release: by type, positions of the nodes that both have, there and here."""
 
     about: Mapping[str, Any]
-    scored: ScoredTable
+    table: Table
     common: dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]]
     is_one_space: bool
 
@@ -56,7 +51,7 @@ class VectorInputs:
 
     about: Mapping[str, Any]
     notes: Sequence[str]
-    scored: ScoredTable
+    table: Table
     train: Pairs | None
     test: Pairs | None
     labels: LabelledNodes | None
@@ -64,25 +59,21 @@ class VectorInputs:
     seed: int
 
 
-def read_inputs(options: argparse.Namespace) -> VectorInputs:
-    """Find and read what the options name.
+def read_inputs(options: argparse.Namespace, files: TableFiles, sources: PairSources) -> VectorInputs:
+    """Read a table of vectors and what the options name beside it.
 
     Raises
     ------
     ConfigError : options that don't fit each other, no such release, type or config.
     InputError : a file that is missing, or holds something else.
     """
-    files = find_table(options)
-    config = report_config(options, files)
-    scored = read_table(files, config, options.similarity)
-    sources = read_pair_sources(options, files, config)
-    notes, test = sources.notes, None
+    scored = read_table(files, sources.config, options.similarity)
+    notes, test, train = sources.notes, None, None
     if sources.test is not None:
         test = scored.pairs(sources.test)
         _judge_ids(sources.test, scored, str(sources.about_test), notes)
-        _refuse_strangers(test, scored, str(sources.about_test))
+        _require_known_pair(test, scored, str(sources.about_test))
     train_ids, about_train = sources.read_train(options.train)
-    train = None
     if train_ids is not None:
         if options.train is not None:
             _judge_ids(train_ids, scored, f"--train {about_train}", notes)
@@ -95,11 +86,11 @@ def read_inputs(options: argparse.Namespace) -> VectorInputs:
     return VectorInputs(
         {**about_table(files, scored), "test_pairs": sources.about_test, "train_pairs": about_train},
         notes,
-        scored,
+        scored.table,
         train,
         test,
         None if options.labels is None else _read_labels(options, scored),
-        None if options.against is None else _read_other(options, files, scored, config),
+        None if options.against is None else _read_other(options, files, scored, sources.config),
         sources.seed,
     )
 
@@ -111,12 +102,12 @@ def _judge_ids(pairs: PairIds, scored: ScoredTable, what: str, notes: list[str])
         notes.append(warning)
 
 
-def _refuse_strangers(test: Pairs, scored: ScoredTable, place: str) -> None:
-    if not ((test.src >= 0) & (test.dst >= 0)).any():
+def _require_known_pair(test: Pairs, scored: ScoredTable, address: str) -> None:
+    if not test.known().src.size:
         table = scored.table
         ends = f"{int((test.src >= 0).sum())} as {table.source}, {int((test.dst >= 0).sum())} as {table.target}"
         raise InputError(
-            f"of the {test.src.size} pairs of {place}, the table knows {ends}, and no pair by both ends; are source "
+            f"of the {test.src.size} pairs of {address}, the table knows {ends}, and no pair by both ends; are source "
             "and target swapped, or ids spelt in another way?"
         )
 
@@ -126,16 +117,10 @@ def _read_labels(options: argparse.Namespace, scored: ScoredTable) -> LabelledNo
     node_type = options.type or table.source
     if node_type not in table.ranges:
         raise ConfigError(f"--type is '{node_type}'; the table has nodes of type {', '.join(table.ranges)}")
-    label_column = options.label_column or "label"
-    path = str(options.labels)
-    try:
-        rules = ParseRules(source=options.label_node or "node", target=label_column)
-        (ids, label), rejected = read_pairs(split_tasks(list_sources(path)), rules, most_rejected=1.0)
-    except InputError as error:
-        text = str(error).replace("(input.source)", "(--label-node names it)")
-        raise InputError(text.replace("(input.target)", "(--label-column names it)")) from error
-    if rejected:
-        log.warning("warning: of --labels %s, %s", path, rejected)
+    label_column, path = options.label_column or "label", str(options.labels)
+    rules = ParseRules(source=options.label_node or "node", target=label_column)
+    roles = {"source": "(--label-node names it)", "target": "(--label-column names it)"}
+    ids, label = read_columns(path, rules, 1.0, "labels", roles)
     at = scored.find(ids, node_type)
     is_known = at >= 0
     match = match_ids(ids, scored.ids[node_type])
@@ -150,9 +135,9 @@ def _read_labels(options: argparse.Namespace, scored: ScoredTable) -> LabelledNo
             "taken: is it a column of classes?"
         )
     node, row = np.unique(at[is_known], return_inverse=True)
-    of = np.zeros((node.size, len(unique)), np.bool_)
-    of[row, pc.index_in(label, unique.take(names)).to_numpy()] = True
-    return LabelledNodes(node_type, node, of, np.unique(at[~is_known]).size)
+    labels = np.zeros((node.size, len(unique)), np.bool_)
+    labels[row, pc.index_in(label, unique.take(names)).to_numpy()] = True
+    return LabelledNodes(node_type, node, labels, np.unique(at[~is_known]).size)
 
 
 def _read_other(
@@ -178,7 +163,7 @@ def _read_other(
         here = np.flatnonzero(at >= 0)
         common[node_type] = at[here], here + scored.table.ranges[node_type][0]
     if not any(here.size for _, here in common.values()):
-        raise InputError(f"{files.place} and {other.place} have no node in common; are they of one kind of ids?")
+        raise InputError(f"{files.address} and {other.address} have no node in common; are they of one kind of ids?")
     spaces = files.metadata.get("space_id"), other.metadata.get("space_id")
-    about = {"release": other.place, "data_date": other.metadata.get("data_date"), "space_id": spaces[1]}
-    return OtherRelease(about, there, common, spaces[0] is not None and spaces[0] == spaces[1])
+    about = {"release": other.address, "data_date": other.metadata.get("data_date"), "space_id": spaces[1]}
+    return OtherRelease(about, there.table, common, spaces[0] is not None and spaces[0] == spaces[1])

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from graphquilt.contracts import ContractViolationError
-from graphquilt.locate import LISTS, TABLE
-from jobs.commands.evaluate_pairs import NOTHING_LEFT_OUT, PairSources, read_pair_sources, report_config
-from jobs.commands.evaluate_tables import TableFiles, find_table, has_table
+from jobs.commands.evaluate_pairs import NOTHING_LEFT_OUT, PairSources
+from jobs.commands.evaluate_tables import TableFiles
 from pipeline import storage
 from pipeline.errors import ConfigError, InputError
 from pipeline.evaluation.table_report import detail_ranking
@@ -21,40 +19,24 @@ from pipeline.metrics.scored_lists import list_figures, read_scored_lists
 from schemas.tables import PPR_NEIGHBOR_LISTS
 
 
-@dataclass(frozen=True, eq=False)
-class ListInputs:
-    """Lists on disk with their pairs. are_alone : there are no vectors beside them."""
-
-    sources: PairSources
-    are_alone: bool
-
-
-def find_lists(options: argparse.Namespace) -> ListInputs | None:
-    """Find ppr_neighbors in what the options name; None where there are only vectors.
+def report_lists(
+    table: TableFiles, sources: PairSources, options: argparse.Namespace, facts: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what is reported of lists, by key of the report; ``facts`` : those of vectors, if there are any.
 
     Raises
     ------
-    ConfigError : options that don't fit each other. InputError : a file that is missing, or holds something else.
+    ConfigError : lists of other types than pairs. InputError : a file that holds something else.
     """
-    table = _find_one(options, LISTS)
-    if table is None:
-        return None
-    vectors = _find_one(options, TABLE)
     for file in table.files:
         try:
             PPR_NEIGHBOR_LISTS.check_schema(pq.read_schema(file), str(file))
         except ContractViolationError as error:
             raise InputError(str(error)) from error
-    sources = read_pair_sources(options, table, report_config(options, table))
-    return ListInputs(sources, are_alone=vectors is None)
-
-
-def report_lists(sources: PairSources, options: argparse.Namespace, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is reported of lists, by key of the report; ``facts`` : those of vectors, if there are any."""
-    table, metadata = sources.table, sources.table.metadata
     if sources.test is None:
         return {}
-    types = _pair_types(sources)
+    metadata = table.metadata
+    types = _pair_types(table, sources.config)
     train, about_train = sources.read_train(options.train)
     no_ids = sources.test[0].slice(0, 0)
     scored = read_scored_lists(
@@ -68,12 +50,12 @@ def report_lists(sources: PairSources, options: argparse.Namespace, facts: Mappi
     )
     if not scored.lists.positions.size:
         raise InputError(
-            f"{table.place} has no list for any source of the pairs of {sources.about_test}; are source and target "
+            f"{table.address} has no list for any source of the pairs of {sources.about_test}; are source and target "
             "swapped, or ids spelt in another way?"
         )
     quality = scored.measure(options.k or (10, 20, 50))
     keys = ("restart", "edge_degree_power", "degree_correction", "top_k", "exclude_known", "solver", "error_kind")
-    release = {"release": table.place, "data_date": metadata.get("data_date")}
+    release = {"release": table.address, "data_date": metadata.get("data_date")}
     section = {
         **list_figures(quality),
         "unknown_pairs": scored.unknown_pairs,
@@ -99,19 +81,9 @@ def report_lists(sources: PairSources, options: argparse.Namespace, facts: Mappi
     }
 
 
-def _find_one(options: argparse.Namespace, name: str) -> TableFiles | None:
-    """Return a table of what the options name; None if only the other one is there."""
-    try:
-        table = find_table(options, name)
-    except InputError:
-        find_table(options, TABLE if name == LISTS else LISTS)  # raises where there is neither
-        return None
-    return table if has_table(table, name) else None
-
-
-def _pair_types(sources: PairSources) -> tuple[str, str]:
+def _pair_types(table: TableFiles, config: Mapping[str, Any]) -> tuple[str, str]:
     """Return the types that pairs lead from and to; the lists must be of the one and hold the other."""
-    table, section = sources.table, sources.config.get("input", {})
+    section = config.get("input", {})
     source, target = (
         table.metadata.get(f"edge_{end}_type", section.get(f"{end}_type")) for end in ("source", "target")
     )
@@ -123,7 +95,7 @@ def _pair_types(sources: PairSources) -> tuple[str, str]:
     if (source, target) not in listed:
         names = ", ".join(f"{one} to {other}" for one, other in sorted(listed)) or "nothing"
         raise ConfigError(
-            f"{table.place} lists {names}, and pairs lead from {source} to {target}: give the --config that it was "
+            f"{table.address} lists {names}, and pairs lead from {source} to {target}: give the --config that it was "
             "made with, or lists of that type (ppr.source_type, ppr.target_type)"
         )
     return str(source), str(target)

@@ -6,7 +6,7 @@ import argparse
 import datetime as dt
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,16 +34,6 @@ NOTHING_LEFT_OUT = (
 )
 
 
-@dataclass(frozen=True)
-class PairColumns:
-    """Names of the columns of pairs, and how text files with them are read."""
-
-    source: str
-    target: str
-    text: TextFormat = field(default_factory=TextFormat)
-    max_rejected_share: float = InputConfig.model_fields["max_rejected_share"].default
-
-
 @dataclass(frozen=True, eq=False)
 class PairSources:
     """The test pairs of a report, and where its train pairs are from.
@@ -54,7 +44,7 @@ class PairSources:
 
     table: TableFiles
     config: Mapping[str, Any]
-    columns: PairColumns
+    rules: ParseRules
     held_out: PairIds | None
     test: PairIds | None
     about_test: str | None
@@ -67,31 +57,26 @@ class PairSources:
         They are those of a path, else the edges of the table's run, which hold what the run held out.
         """
         if path is not None:
-            return read_ids(path, self.columns, "train"), path
+            return _read_ids(path, self.rules, self.config, "train"), path
         files = _run_files(self.table, "edges")
         return (read_edges(files), "edges of the release's run") if files else (None, None)
 
 
-def report_config(options: argparse.Namespace, table: TableFiles) -> Mapping[str, Any]:
-    """Return the config that the options name, else that of the table's run, as JSON values."""
-    if options.config is None:
-        return table.config
-    return read_config(options.config, options.overrides).model_dump(mode="json")
-
-
-def read_pair_sources(options: argparse.Namespace, table: TableFiles, config: Mapping[str, Any]) -> PairSources:
+def read_pair_sources(options: argparse.Namespace, table: TableFiles) -> PairSources:
     """Read the test pairs: those that the options name, those of the config, or those that the run held out.
 
     Raises
     ------
     InputError : a file that is missing, or holds something else.
     """
+    config = table.config
+    if options.config is not None:
+        config = read_config(options.config, options.overrides).model_dump(mode="json")
     section, scoring = config.get("input", {}), config.get("evaluate", {})
-    columns = PairColumns(
-        options.source or section.get("source", "source"),
-        options.target or section.get("target", "target"),
-        TextFormat.from_keys(section),
-        **{key: section[key] for key in ("max_rejected_share",) if key in section},
+    rules = ParseRules(
+        source=options.source or section.get("source", "source"),
+        target=options.target or section.get("target", "target"),
+        text=TextFormat.from_keys(section),
     )
     held_out = _held_out(table)
     test, about_test = held_out, "held out by the run" if held_out is not None else None
@@ -100,28 +85,44 @@ def read_pair_sources(options: argparse.Namespace, table: TableFiles, config: Ma
     if path is not None:
         day = table.metadata.get("data_date")
         try:
-            test, about_test = (
-                read_ids(str(path), columns, "pairs", dt.date.fromisoformat(day) if day else None),
-                str(path),
-            )
+            test = _read_ids(str(path), rules, config, "pairs", dt.date.fromisoformat(day) if day else None)
+            about_test = str(path)
         except InputError as error:
             if options.pairs is not None or options.config is not None:
                 raise
             test, about_test = None, None
             notes.append(f"the pairs that the run was scored on are gone, so there are none: {error}")
     seed = int(scoring.get("seed", 0)) if options.seed is None else options.seed
-    return PairSources(table, config, columns, held_out, test, about_test, seed, notes)
+    return PairSources(table, config, rules, held_out, test, about_test, seed, notes)
 
 
-def read_ids(path: str, columns: PairColumns, option: str, date: dt.date | None = None) -> PairIds:
-    """Return both ends of the pairs in a file, folder or glob."""
+def _read_ids(
+    path: str, rules: ParseRules, config: Mapping[str, Any], option: str, date: dt.date | None = None
+) -> PairIds:
+    most_rejected = InputConfig.model_fields["max_rejected_share"].default
+    most_rejected = config.get("input", {}).get("max_rejected_share", most_rejected)
+    roles = {role: f"(of --{option}; --{role} names it)" for role in ("source", "target")}
+    return read_columns(path, rules, most_rejected, option, roles, date)
+
+
+def read_columns(
+    path: str,
+    rules: ParseRules,
+    most_rejected: float,
+    option: str,
+    roles: Mapping[str, str],
+    date: dt.date | None = None,
+) -> PairIds:
+    """Return both columns of a file, folder or glob that an option names.
+
+    roles : what errors say of a missing column in place of its config key, by "source" and "target".
+    """
     try:
-        rules = ParseRules(source=columns.source, target=columns.target, text=columns.text)
-        ids, rejected = read_pairs(split_tasks(list_sources(path, date)), rules, columns.max_rejected_share)
+        ids, rejected = read_pairs(split_tasks(list_sources(path, date)), rules, most_rejected)
     except InputError as error:
         text = str(error)
-        for role in ("source", "target"):
-            text = text.replace(f"(input.{role})", f"(of --{option}; --{role} names it)")
+        for role, hint in roles.items():
+            text = text.replace(f"(input.{role})", hint)
         raise InputError(text) from error
     if rejected:
         log.warning("warning: of --%s %s, %s", option, path, rejected)

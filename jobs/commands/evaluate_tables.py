@@ -27,59 +27,70 @@ _COLUMNS = {"node_type": pa.types.is_string, "node_id": None, "degree": pa.types
 
 @dataclass(frozen=True, eq=False)
 class TableFiles:
-    """A table on disk: its files, what it says of itself, and its release's manifest if it is one."""
+    """A table on disk: its files, its metadata, and the manifest of its release if it is of one.
 
-    place: str
+    address : the release, or the path. root : the workspace that its run may still be in.
+    """
+
+    address: str
     files: list[Path]
     metadata: Mapping[str, Any]
     manifest: Mapping[str, Any] | None
-    root: Path | None  # the workspace that its run may still be in
+    root: Path | None
 
     @property
     def config(self) -> Mapping[str, Any]:
-        """The config of its run as JSON values; empty where nothing is known of it."""
+        """The config of its run as JSON values; empty where none is stored."""
         config: Mapping[str, Any] = (self.manifest or {}).get("config", {})
         return config
 
 
-def find_table(options: argparse.Namespace, table: str = TABLE) -> TableFiles:
-    """Find the table in what ``--table``, or ``--workspace``, ``--name`` and ``--release`` name.
+def find_tables(options: argparse.Namespace) -> dict[str, TableFiles]:
+    """Find node_embeddings and ppr_neighbors in what the options name.
+
+    What is neither counts as node_embeddings, which :func:`read_table` refuses.
 
     Raises
     ------
     ConfigError : options that don't fit each other, no such release. InputError : no sound table there.
     """
+    tables, errors = {}, []
+    for name, column in ((TABLE, "embedding"), (LISTS, "neighbor_ids")):
+        try:
+            table = _find_table(options, name)
+        except InputError as error:
+            errors.append(error)
+            continue
+        if column in pq.read_schema(table.files[0]).names:
+            tables[name] = table
+    if errors and not tables:
+        raise errors[0]
+    return tables or {TABLE: _find_table(options, TABLE)}
+
+
+def _find_table(options: argparse.Namespace, table: str) -> TableFiles:
     if options.table is not None:
         if options.release is not None or options.name is not None:
             raise ConfigError("--table is a path; --release and --name choose one of a workspace: give one of the two")
         return table_at(Path(options.table), "--table", table)
     if options.workspace is None:
         raise ConfigError("there is no table: give --workspace, or --table with the path of node_embeddings")
-    root = workspace_at(options.workspace)
-    return _release(root, options.name or "default", options.release, "--release", table)
-
-
-def has_table(table: TableFiles, name: str) -> bool:
-    """Whether the files are of this table: node_embeddings or ppr_neighbors."""
-    return {TABLE: "embedding", LISTS: "neighbor_ids"}[name] in pq.read_schema(table.files[0]).names
-
-
-def _release(root: Path, name: str, release: str | None, option: str, table: str) -> TableFiles:
+    root, name = workspace_at(options.workspace), options.name or "default"
     require_name(root, name)
     try:
-        if release is None:
-            return _of_release(locate(root, name, deep=True), root, table)
+        if options.release is None:
+            return _table_of(locate(root, name, deep=True), root, table)
         folders = {one.release: one.path for one in releases(root, name)}
-        if release not in folders:
+        if options.release not in folders:
             raise ConfigError(
-                f"{option} is '{release}'; published as '{name}' there are {', '.join(folders) or 'none'}"
+                f"--release is '{options.release}'; published as '{name}' there are {', '.join(folders) or 'none'}"
             )
-        return _of_release(locate(folders[release], deep=True), root, table)
+        return _table_of(locate(folders[options.release], deep=True), root, table)
     except TableError as error:
         raise InputError(str(error)) from error
 
 
-def _of_release(location: Location, root: Path | None, table: str) -> TableFiles:
+def _table_of(location: Location, root: Path | None, table: str) -> TableFiles:
     files = list(location.files(table))
     return TableFiles(location.release, files, _metadata(files[0]), location.manifest, root)
 
@@ -93,7 +104,7 @@ def table_at(path: Path, option: str, table: str = TABLE) -> TableFiles:
         if (path / MANIFEST).is_file():
             location = locate(path, deep=True)
             inside = location.folder.parts[-4:-3] == ("published",)
-            return _of_release(location, location.folder.parents[3] if inside else None, table)
+            return _table_of(location, location.folder.parents[3] if inside else None, table)
         if path.name in (TABLE, LISTS) and (path.parent / MANIFEST).is_file():  # what 'graphquilt current' prints
             locate(path.parent, deep=True)
     except TableError as error:
@@ -129,7 +140,7 @@ def read_table(table: TableFiles, config: Mapping[str, Any], similarity: str | N
         _check_columns(file, pq.read_schema(file))
     own = table.metadata.get("similarity")
     if own is None and similarity is None:
-        raise ConfigError(f"{table.place} does not say which similarity its rows are for; give --similarity")
+        raise ConfigError(f"{table.address} does not say which similarity its rows are for; give --similarity")
     if own is not None and similarity not in (None, own["retrieval"]):
         raise ConfigError(
             f"--similarity is {similarity}, and the table's metadata say {own['retrieval']} for retrieval: "
@@ -146,20 +157,20 @@ def read_table(table: TableFiles, config: Mapping[str, Any], similarity: str | N
             with_parts=PART in pq.read_schema(table.files[0]).names,
         )
     except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(f"{table.place} can't be read: {error}") from error
+        raise InputError(f"{table.address} can't be read: {error}") from error
     ranges = scored.table.ranges
     if types == [None, None] and len(ranges) == 1:
         (only,) = ranges
         scored = scored.between(only, only)
     elif missing := [str(name) for name in types if name not in ranges]:
         raise InputError(
-            f"{table.place} has nodes of type {', '.join(ranges) or 'none'}, and pairs join {missing[0]}: give the "
+            f"{table.address} has nodes of type {', '.join(ranges) or 'none'}, and pairs join {missing[0]}: give the "
             "--config that it was made with"
         )
     if sum(stop - first for first, stop in ranges.values()) != len(scored.table.rows):
-        raise InputError(f"{table.place} is not sorted by node_type; write its rows in the order of the contract")
+        raise InputError(f"{table.address} is not sorted by node_type; write its rows in the order of the contract")
     if not np.isfinite(scored.table.rows).all():
-        raise InputError(f"{table.place} holds a vector that is not finite; a table's rows always are")
+        raise InputError(f"{table.address} holds a vector that is not finite; a table's rows always are")
     return scored
 
 
@@ -181,7 +192,7 @@ def about_table(files: TableFiles, scored: ScoredTable) -> dict[str, Any]:
     """Return what the report says of its table."""
     table, metadata = scored.table, files.metadata
     return {
-        "release": files.place,
+        "release": files.address,
         **{key: metadata.get(key) for key in ("data_date", "method", "form", "space_id")},
         "rows": len(table.rows),
         "dim": int(table.rows.shape[1]),

@@ -13,49 +13,39 @@ Facts = Mapping[str, Any]
 
 def text_of(facts: Facts) -> str:
     """Return the report; only what was measured is in it."""
-    lines = _head(facts)
+    lines = _about_vectors(facts) if "dim" in facts else _about_lists(facts["lists"]["about"])
+    lines += [f"{kind} pairs: {facts[f'{kind}_pairs']}" for kind in ("test", "train") if facts[f"{kind}_pairs"]]
+    lines += [f"note: {note}" for note in facts["notes"]]
     for name, make in _SECTIONS:
         if name in facts:
             lines += ["", *make(facts[name])]
     return "\n".join(lines)
 
 
-def _head(facts: Facts) -> list[str]:
-    return [*_tables(facts), *_pairs_and_notes(facts)]
-
-
-def _tables(facts: Facts) -> list[str]:
-    if "dim" not in facts:
-        return _about_lists(facts["lists"]["about"])
+def _about_vectors(facts: Facts) -> list[str]:
     nodes = ", ".join(f"{count:,} {name}" for name, count in facts["nodes"].items())
-    day = f", data up to {facts['data_date']}" if facts["data_date"] not in (None, "1970-01-01") else ""
     method = f", {facts['method']} {facts['form'] or ''}".rstrip() if facts["method"] else ""
     use = facts["similarity"]
     speaker = "the table says" if use["is_said_by_table"] else "as given"
     return [
-        f"{facts['release']}{day}: {nodes}; d = {facts['dim']}{method}",
+        f"{facts['release']}{_day_of(facts)}: {nodes}; d = {facts['dim']}{method}",
         f"similarity ({speaker}): {use['retrieval']} for retrieval, {use['feature']} inside a type, "
         f"{_rows(use['classifier'])} for classifiers",
     ]
 
 
 def _about_lists(about: Facts) -> list[str]:
-    day = f", data up to {about['data_date']}" if about["data_date"] not in (None, "1970-01-01") else ""
     parameters = ", ".join(
         f"{name} {about[name]}"
         for name in ("restart", "edge_degree_power", "degree_correction", "top_k")
         if about[name] is not None
     )
-    return [f"{about['release']}{day}: lists of {about['lists']:,} nodes{f'; {parameters}' if parameters else ''}"]
+    lists = f"lists of {about['lists']:,} nodes{f'; {parameters}' if parameters else ''}"
+    return [f"{about['release']}{_day_of(about)}: {lists}"]
 
 
-def _pairs_and_notes(facts: Facts) -> list[str]:
-    lines = []
-    if facts["test_pairs"]:
-        lines.append(f"test pairs: {facts['test_pairs']}")
-    if facts["train_pairs"]:
-        lines.append(f"train pairs: {facts['train_pairs']}")
-    return [*lines, *(f"note: {note}" for note in facts["notes"])]
+def _day_of(about: Facts) -> str:
+    return f", data up to {about['data_date']}" if about["data_date"] not in (None, "1970-01-01") else ""
 
 
 def _rows(similarity: str) -> str:
@@ -63,24 +53,21 @@ def _rows(similarity: str) -> str:
 
 
 def _ranking(facts: Facts) -> list[str]:
-    ks = [int(name.split("@")[1]) for name in facts if name.startswith("recall@")]
-    which = f"{facts['users']:,} of {facts['population']:,}, chosen by hash" if facts["is_sampled"] else "all"
     unknown = f", {facts['unknown_users']:,} without a row" if facts["unknown_users"] else ""
     head = (
-        f"ranking: {facts['items']:,} nodes for each of {facts['users']:,} sources ({which}{unknown}) by "
-        f"{facts['similarity']}; {facts['test_pairs']:,} test pairs"
+        f"ranking: {facts['items']:,} nodes for each of {facts['users']:,} sources "
+        f"({_sample_of(facts, 'users')}{unknown}) by {facts['similarity']}; {facts['test_pairs']:,} test pairs"
     )
     if facts["unknown_items"]:
         head += f", {facts['unknown_items']:,} of unknown nodes"
     if facts["test_pairs_in_train"]:
         head += f", {facts['test_pairs_in_train']:,} are train pairs too and can't be found"
-    return [head, *_ranking_tables(facts, ks)]
+    return [head, *_ranking_tables(facts)]
 
 
 def _lists(facts: Facts) -> list[str]:
-    ks = [int(name.split("@")[1]) for name in facts if name.startswith("recall@")]
-    which = f"{facts['users']:,} of {facts['population']:,}, chosen by hash" if facts["is_sampled"] else "all"
-    head = f"lists of ppr_neighbors: {facts['users']:,} sources ({which}), {facts['test_pairs']:,} test pairs"
+    sources = f"{facts['users']:,} sources ({_sample_of(facts, 'users')})"
+    head = f"lists of ppr_neighbors: {sources}, {facts['test_pairs']:,} test pairs"
     if facts["unknown_items"]:
         head += f", {facts['unknown_items']:,} of unknown nodes"
     short = [f"fewer than {k} left: {count:,}" for k, count in facts["shorter_than"].items() if count]
@@ -89,11 +76,12 @@ def _lists(facts: Facts) -> list[str]:
     short_lines = [
         f"  sources {'; '.join(short)} (train pairs are taken out of lists, and places behind their end are missed)"
     ]
-    return [head, *(short_lines if short else ()), *_ranking_tables(facts, ks)]
+    return [head, *(short_lines if short else ()), *_ranking_tables(facts)]
 
 
-def _ranking_tables(facts: Facts, ks: list[int]) -> list[str]:
+def _ranking_tables(facts: Facts) -> list[str]:
     """Figures by length of list, and slices."""
+    ks = [int(name.split("@")[1]) for name in facts if name.startswith("recall@")]
     rows: list[tuple[str, ...]] = [("first", "recall", "ndcg", "hit rate", "coverage")]
     for k in ks:
         figures = [_with_interval(facts, f"{name}@{k}") for name in ("recall", "ndcg", "hit_rate")]
@@ -165,7 +153,6 @@ def _classification(facts: Facts) -> list[str]:
 
 
 def _reconstruction(facts: Facts) -> list[str]:
-    which = f"{facts['nodes']:,} of {facts['population']:,}, chosen by hash" if facts["is_sampled"] else "all"
     has_parts = facts["parts"] is not None and facts["parts"] > 1
     rows = [("hops", "mAP", "by chance", *(("same part", "cross part") if has_parts else ()))]
     for one in facts["hops"]:
@@ -173,7 +160,7 @@ def _reconstruction(facts: Facts) -> list[str]:
         rows.append((str(one["hops"]), _figure(one["all"]["map"]), _figure(one["all"]["by_chance"]), *parts))
     in_parts = f", {facts['parts']} parts" if has_parts else ""
     return [
-        f"reconstruction: {facts['nodes']:,} nodes with edges ({which}){in_parts}",
+        f"reconstruction: {facts['nodes']:,} nodes with edges ({_sample_of(facts, 'nodes')}){in_parts}",
         *columns(rows),
         *_wrapped("mAP: are the nodes exactly so many hops away ranked above those farther away? 1: all of them"),
     ]
@@ -234,6 +221,10 @@ _SECTIONS = (
     ("stability", _stability),
     ("lists", _lists),
 )
+
+
+def _sample_of(facts: Facts, name: str) -> str:
+    return f"{facts[name]:,} of {facts['population']:,}, chosen by hash" if facts["is_sampled"] else "all"
 
 
 def _figure(value: float | None) -> str:

@@ -211,7 +211,7 @@ class Bench:
             def by_labels(rows: NDArray[np.float32], similarity: str) -> Mapping[str, float]:
                 seen = unit_rows(rows[found.position]) if similarity == "cosine" else rows[found.position]
                 shares = classify_nodes(seen, graph.node_key[found.position], found.labels)
-                return {f"micro-F1 at {at.share:.0%}": at.mean("micro_f1") for at in shares}
+                return {f"micro-F1 at {at.train_share:.0%}": at.micro_f1 for at in shares}
 
             return by_labels
         assert self.test is not None
