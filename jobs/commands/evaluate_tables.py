@@ -19,7 +19,7 @@ from graphquilt.releases import MANIFEST
 from graphquilt.row_groups import METADATA_KEY
 from jobs.commands.existing import require_name, workspace_at
 from pipeline.errors import ConfigError, InputError
-from pipeline.metrics.scored_tables import PART, ScoredTable, read_scored_table
+from pipeline.metrics.scored_tables import PART, ScoredTable, VectorFiles, read_scored_table
 from pipeline.publishing.listing import releases
 
 _COLUMNS = {"node_type": pa.types.is_string, "node_id": None, "degree": pa.types.is_int64}
@@ -150,10 +150,7 @@ def read_table(table: TableFiles, config: Mapping[str, Any], similarity: str | N
     types = [table.metadata.get(f"{end}_type", section.get(f"{end}_type")) for end in ("source", "target")]
     try:
         scored = read_scored_table(
-            table.files,
-            source_type=str(types[0]),
-            target_type=str(types[1]),
-            similarity=own or {"retrieval": str(similarity)},
+            VectorFiles(tuple(table.files), str(types[0]), str(types[1]), own or {"retrieval": str(similarity)}),
             with_parts=PART in pq.read_schema(table.files[0]).names,
         )
     except (pa.ArrowInvalid, OSError) as error:

@@ -22,6 +22,10 @@ log = logging.getLogger(__name__)
 OF_WEIGHTS = ("weight", "event", "event_weights", "half_life_days", "window_days")
 
 
+class NotComparableError(Exception):
+    """Why something of tonight can't be compared with the baseline."""
+
+
 def why_no_baseline(workspace: Workspace) -> str:
     """Say why there is nothing to compare tonight with."""
     if workspace.date == UNDATED:
@@ -73,15 +77,20 @@ class Baseline:
         """Return the files of one of its published tables; none if it has no such table."""
         return sorted((self.folder / table).glob("*.parquet"))
 
-    def working(self, workspace: Workspace, table: str) -> list[Path] | str:
-        """Return the files of a working table of its run, checked; or why there are none."""
+    def files_of_run(self, workspace: Workspace, table: str) -> tuple[Path, ...]:
+        """Return the files of a working table of its run, checked.
+
+        Raises
+        ------
+        NotComparableError : they are damaged or gone.
+        """
         date = dt.date.fromisoformat(self.data_date)
         run = replace(workspace, date=date, fingerprints=self.manifest["fingerprints"])
         if problem := run.problem(table):
-            return f"{table} of {self.data_date} is damaged ({problem})"
+            raise NotComparableError(f"{table} of {self.data_date} is damaged ({problem})")
         if run.finished(table) is None:
-            return f"the edges of {self.data_date} are gone (publish.keep_runs)"
-        return run.files(table)
+            raise NotComparableError(f"the edges of {self.data_date} are gone (publish.keep_runs)")
+        return tuple(run.files(table))
 
 
 def changed_key(section: str, config: PipelineConfig, baseline: Baseline, keys: Iterable[str]) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,11 @@ from pipeline.evaluation.sampling import sample_by_key
 from pipeline.evaluation.scoring import measure_rankme
 from pipeline.evaluation.table_report import report_stability
 from pipeline.ingest.parse_rules import parse_rules
-from pipeline.metrics.baseline import OF_WEIGHTS, Baseline, changed_key, why_no_baseline
-from pipeline.metrics.kept_attributes import KeptAttributes, NightFeatures, measure_attributes
-from pipeline.metrics.kept_pairs import KeptPairs, NightGraph, measure_kept
+from pipeline.metrics.attribute_retention import AttributeComparison, AttributeFiles, measure_attributes
+from pipeline.metrics.baseline import OF_WEIGHTS, Baseline, NotComparableError, changed_key, why_no_baseline
+from pipeline.metrics.graph_retention import GraphComparison, NightGraph, measure_graph
 from pipeline.metrics.scored_lists import rows_of_sources
-from pipeline.metrics.scored_tables import ScoredTable, keys_of, read_sampled_table
+from pipeline.metrics.scored_tables import VectorFiles, keys_of, read_sampled_table
 from pipeline.release_tables.node_embeddings import EmbeddingFigures
 from pipeline.tasks import Attempt, Task, TaskRecord, run_missing
 from pipeline.workspace import Workspace
@@ -42,40 +42,15 @@ _NOT_OF_LISTS = ("shards", "sources", "tolerance")
 
 
 @dataclass(frozen=True)
-class SampledVectors:
-    """A table of vectors to take a sample of, and what it says of itself."""
-
-    files: tuple[Path, ...]
-    source_type: str
-    target_type: str
-    similarity: Mapping[str, str]
-    space_id: str
-
-    @classmethod
-    def of(cls, files: Sequence[Path], metadata: Mapping[str, Any]) -> SampledVectors:
-        """Describe a table by its metadata."""
-        names = ("source_type", "target_type", "similarity", "space_id")
-        return cls(tuple(files), **{name: metadata[name] for name in names})
-
-    def read(self, seed: int) -> ScoredTable:
-        """Read the sample."""
-        return read_sampled_table(
-            self.files,
-            source_type=self.source_type,
-            target_type=self.target_type,
-            similarity=self.similarity,
-            size=ROWS,
-            seed=seed,
-        )
-
-
-@dataclass(frozen=True)
 class VectorDrift:
-    """Input of the task that compares tonight's vectors with the baseline's; ``why``: there are none."""
+    """Input of the task that compares tonight's vectors with the baseline's.
 
-    vectors: SampledVectors
-    baseline_vectors: SampledVectors | None
-    why: str | None
+    baseline_vectors : a text where there are none: the reason.
+    """
+
+    vectors: VectorFiles
+    baseline_vectors: VectorFiles | str
+    is_one_space: bool
     seed: int
 
 
@@ -88,7 +63,7 @@ class ListDrift:
     seed: int
 
 
-Comparison = KeptPairs | KeptAttributes | VectorDrift | ListDrift
+Comparison = GraphComparison | AttributeComparison | VectorDrift | ListDrift
 
 
 @dataclass(frozen=True)
@@ -108,49 +83,54 @@ def measure_drift(
     The figures: ``kept`` (nodes, pairs, weights), ``attributes``, ``vectors`` (RankMe, neighbours, cosines),
     ``lists``; where something could not be measured, ``{"note": why}``. RankMe of tonight's table needs no baseline.
     """
-    comparisons: dict[str, Comparison | str] = {
-        "kept": _kept(config, workspace, baseline),
-        "attributes": _attributes(config, workspace, baseline),
-        "vectors": _vectors(config, workspace, baseline),
-        "lists": _lists(config, workspace, baseline),
-    }
-    tasks = [
-        Task(f"drift-{name}", workspace.work("evaluate"), payload)
-        for name, payload in comparisons.items()
-        if not isinstance(payload, str)
-    ]
-    records = run_missing(engine, measure_one, tasks)
+    comparisons: dict[str, Comparison] = {}
     drift: dict[str, Any] = {"release": baseline.release if baseline else None}
-    drift |= {name: {"note": why} for name, why in comparisons.items() if isinstance(why, str)}
+    preparations: dict[str, Callable[[PipelineConfig, Workspace, Baseline | None], Comparison]] = {
+        "kept": _compare_graphs,
+        "attributes": _compare_attributes,
+        "vectors": _compare_vectors,
+        "lists": _compare_lists,
+    }
+    for name, prepare in preparations.items():
+        try:
+            comparisons[name] = prepare(config, workspace, baseline)
+        except NotComparableError as why:
+            drift[name] = {"note": str(why)}
+    tasks = [Task(f"drift-{name}", workspace.work("evaluate"), payload) for name, payload in comparisons.items()]
+    records = run_missing(engine, measure_one, tasks)
     drift |= {record.task.removeprefix("drift-"): dict(record.result.figures) for record in records}
     return drift, [*records]
 
 
 def measure_one(payload: Comparison, attempt: Attempt) -> DriftFigures:  # noqa: ARG001
     """Task: one of the comparisons."""
-    if isinstance(payload, KeptPairs):
-        return DriftFigures(codec.to_values(measure_kept(payload)))
-    if isinstance(payload, KeptAttributes):
+    if isinstance(payload, GraphComparison):
+        return DriftFigures(codec.to_values(measure_graph(payload)))
+    if isinstance(payload, AttributeComparison):
         kept = measure_attributes(payload)
         return DriftFigures({node_type: codec.to_values(share) for node_type, share in kept.items()})
     return DriftFigures(measure_vectors(payload) if isinstance(payload, VectorDrift) else measure_lists(payload))
 
 
-def _kept(config: PipelineConfig, workspace: Workspace, baseline: Baseline | None) -> KeptPairs | str:
+def _require(baseline: Baseline | None, workspace: Workspace) -> Baseline:
     if baseline is None:
-        return why_no_baseline(workspace)
-    edges, index = (baseline.working(workspace, table) for table in ("edges", "node_index"))
-    if isinstance(edges, str) or isinstance(index, str):
-        return edges if isinstance(edges, str) else str(index)
+        raise NotComparableError(why_no_baseline(workspace))
+    return baseline
+
+
+def _compare_graphs(config: PipelineConfig, workspace: Workspace, last: Baseline | None) -> GraphComparison:
+    baseline = _require(last, workspace)
+    edges, index = (baseline.files_of_run(workspace, table) for table in ("edges", "node_index"))
     before, now = baseline.id_type, workspace.manifest("edges").figures["id_type"]
     if before != now:
-        return f"ids were {before} on {baseline.data_date} and are {now} tonight"
+        raise NotComparableError(f"ids were {before} on {baseline.data_date} and are {now} tonight")
     for key in ("source_type", "target_type"):
         if baseline.manifest["config"]["input"][key] != getattr(config.input, key):
-            return f"input.{key} was {baseline.manifest['config']['input'][key]!r} on {baseline.data_date}"
+            was = baseline.manifest["config"]["input"][key]
+            raise NotComparableError(f"input.{key} was {was!r} on {baseline.data_date}")
     rules = parse_rules(config, workspace.date)
-    return KeptPairs(
-        baseline=NightGraph(tuple(edges), tuple(index)),
+    return GraphComparison(
+        baseline=NightGraph(edges, index),
         tonight=NightGraph(
             # A pair that decayed to nothing is still a pair of the window.
             (*workspace.files("edges"), *workspace.files("decayed")),
@@ -164,60 +144,64 @@ def _kept(config: PipelineConfig, workspace: Workspace, baseline: Baseline | Non
     )
 
 
-def _attributes(config: PipelineConfig, workspace: Workspace, baseline: Baseline | None) -> KeptAttributes | str:
+def _compare_attributes(config: PipelineConfig, workspace: Workspace, last: Baseline | None) -> AttributeComparison:
     if not config.attributes:
-        return "there are no attributes"
-    if baseline is None:
-        return why_no_baseline(workspace)
+        raise NotComparableError("there are no attributes")
+    baseline = _require(last, workspace)
     before = baseline.manifest["config"].get("attributes", {})
     now = {name: section.model_dump(mode="json", exclude={"path"}) for name, section in config.attributes.items()}
     types = [name for name in now if now[name] == {key: before.get(name, {}).get(key) for key in now[name]}]
     if not types:
-        return f"[attributes] are others than on {baseline.data_date}"
-    features, index = (baseline.working(workspace, table) for table in ("node_features", "node_index"))
-    if isinstance(features, str) or isinstance(index, str):
-        return features if isinstance(features, str) else str(index)
-    return KeptAttributes(
-        baseline=NightFeatures(tuple(features), tuple(index)),
-        tonight=NightFeatures(*(tuple(workspace.files(table)) for table in ("node_features", "node_index"))),
+        raise NotComparableError(f"[attributes] are others than on {baseline.data_date}")
+    tables = ("node_features", "node_index")
+    return AttributeComparison(
+        baseline=AttributeFiles(*(baseline.files_of_run(workspace, table) for table in tables)),
+        tonight=AttributeFiles(*(tuple(workspace.files(table)) for table in tables)),
         types=tuple(types),
         seed=config.evaluate.seed,
     )
 
 
-def _vectors(config: PipelineConfig, workspace: Workspace, baseline: Baseline | None) -> VectorDrift | str:
+def _compare_vectors(config: PipelineConfig, workspace: Workspace, baseline: Baseline | None) -> VectorDrift:
     metadata = workspace.figures(NODE_EMBEDDINGS, EmbeddingFigures).metadata
     if not metadata:
-        return "there are no vectors: embedding.method is 'none'"
+        raise NotComparableError("there are no vectors: embedding.method is 'none'")
     if baseline is None and config.evaluate.source == "none":
-        return f"{why_no_baseline(workspace)}, and evaluate.source is 'none'"
-    vectors, seed = SampledVectors.of(workspace.files(NODE_EMBEDDINGS), metadata), config.evaluate.seed
-    if baseline is None:
-        return VectorDrift(vectors, None, why_no_baseline(workspace), seed)
-    if not (before := baseline.manifest["metadata"]):
-        return VectorDrift(vectors, None, f"release {baseline.release} has no vectors", seed)
-    if why := baseline.damage or _changed("embedding", config, baseline, _NOT_OF_VECTORS):
-        return VectorDrift(vectors, None, why, seed)
-    return VectorDrift(vectors, SampledVectors.of(baseline.files_of(NODE_EMBEDDINGS), before), None, seed)
+        raise NotComparableError(f"{why_no_baseline(workspace)}, and evaluate.source is 'none'")
+    before: VectorFiles | str
+    try:
+        before, is_one_space = _vectors_of(_require(baseline, workspace), config, metadata["space_id"])
+    except NotComparableError as why:  # RankMe of tonight's table needs no baseline
+        before, is_one_space = str(why), False
+    vectors = VectorFiles.of(workspace.files(NODE_EMBEDDINGS), metadata)
+    return VectorDrift(vectors, before, is_one_space, config.evaluate.seed)
 
 
-def _lists(config: PipelineConfig, workspace: Workspace, baseline: Baseline | None) -> ListDrift | str:
+def _vectors_of(baseline: Baseline, config: PipelineConfig, space_id: str) -> tuple[VectorFiles, bool]:
+    """Return the baseline's vectors, and whether they are of the same space as tonight's."""
+    if not (metadata := baseline.manifest["metadata"]):
+        raise NotComparableError(f"release {baseline.release} has no vectors")
+    _require_same("embedding", config, baseline, _NOT_OF_VECTORS)
+    return VectorFiles.of(baseline.files_of(NODE_EMBEDDINGS), metadata), metadata["space_id"] == space_id
+
+
+def _compare_lists(config: PipelineConfig, workspace: Workspace, last: Baseline | None) -> ListDrift:
     if not config.ppr.neighbors:
-        return "there are no lists: ppr.neighbors is false"
-    if baseline is None:
-        return why_no_baseline(workspace)
+        raise NotComparableError("there are no lists: ppr.neighbors is false")
+    baseline = _require(last, workspace)
     files = baseline.files_of(PPR_NEIGHBORS)
     if not files:
-        return f"release {baseline.release} has no lists"
-    if why := baseline.damage or _changed("ppr", config, baseline, _NOT_OF_LISTS):
-        return why
+        raise NotComparableError(f"release {baseline.release} has no lists")
+    _require_same("ppr", config, baseline, _NOT_OF_LISTS)
     return ListDrift(tuple(workspace.files(PPR_NEIGHBORS)), tuple(files), config.evaluate.seed)
 
 
-def _changed(section: str, config: PipelineConfig, baseline: Baseline, others: Sequence[str]) -> str | None:
-    """Return a sentence if the user changed what sets neighbours: keys of a section but others, or what pairs weigh."""
+def _require_same(section: str, config: PipelineConfig, baseline: Baseline, others: Sequence[str]) -> None:
+    """Refuse damaged tables, and other values of what sets neighbours: keys but others, and what pairs weigh."""
     keys = [key for key, _ in getattr(config, section) if key not in others]
-    return changed_key(section, config, baseline, keys) or changed_key("input", config, baseline, OF_WEIGHTS)
+    changes = (changed_key(name, config, baseline, of) for name, of in ((section, keys), ("input", OF_WEIGHTS)))
+    if why := baseline.damage or next(filter(None, changes), None):
+        raise NotComparableError(why)
 
 
 def measure_vectors(payload: VectorDrift) -> dict[str, Any]:
@@ -225,11 +209,11 @@ def measure_vectors(payload: VectorDrift) -> dict[str, Any]:
 
     Both are taken of samples by hash; the nodes in common are those of both samples.
     """
-    new = payload.vectors.read(payload.seed)
+    new = read_sampled_table(payload.vectors, ROWS, payload.seed)
     figures: dict[str, Any] = {"rankme": measure_rankme(new.table, payload.seed)}
-    if payload.baseline_vectors is None:
-        return {**figures, "note": payload.why}
-    old = payload.baseline_vectors.read(payload.seed)
+    if isinstance(payload.baseline_vectors, str):
+        return {**figures, "note": payload.baseline_vectors}
+    old = read_sampled_table(payload.baseline_vectors, ROWS, payload.seed)
     figures["rankme_before"] = measure_rankme(old.table, payload.seed)
     common = {}
     for node_type in (name for name in new.ids if name in old.ids):
@@ -239,9 +223,8 @@ def measure_vectors(payload: VectorDrift) -> dict[str, Any]:
         is_both = (old_row >= 0) & old.table.rows[np.maximum(old_row, 0)].any(axis=1)
         if is_both.sum() >= FEWEST_NODES:
             common[node_type] = old_row[is_both], first + np.flatnonzero(is_both)
-    is_one_space = payload.baseline_vectors.space_id == payload.vectors.space_id
     return figures | report_stability(
-        old.table, new.table, common, (K,), QUERIES, payload.seed, is_one_space=is_one_space
+        old.table, new.table, common, (K,), QUERIES, payload.seed, is_one_space=payload.is_one_space
     )
 
 

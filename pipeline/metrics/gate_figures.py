@@ -10,7 +10,7 @@ from typing import Any
 from pipeline.config.model import PipelineConfig
 from pipeline.metrics.baseline import OF_WEIGHTS, Baseline, changed_key, why_no_baseline
 from pipeline.metrics.drift import FEWEST_NODES
-from pipeline.metrics.kept_pairs import FEWEST
+from pipeline.metrics.graph_retention import FEWEST
 from pipeline.metrics.next_day import next_day_figures
 from pipeline.publishing.gate import Figure
 from pipeline.publishing.listing import note_of

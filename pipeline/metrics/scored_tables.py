@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -39,13 +40,13 @@ class ScoredTable:
         known = self.ids[node_type]
         if known.type != wanted.type:
             known, wanted = known.cast(pa.string()), wanted.cast(pa.string())
-        found = pc.index_in(wanted, known).cast(pa.int64()).fill_null(-1).to_numpy().copy()
-        is_known = found >= 0
-        found[is_known] += self.table.ranges[node_type][0]
+        position = pc.index_in(wanted, known).cast(pa.int64()).fill_null(-1).to_numpy().copy()
+        is_known = position >= 0
+        position[is_known] += self.table.ranges[node_type][0]
         if not is_known.all():
-            strangers = pc.dictionary_encode(wanted.filter(pa.array(~is_known))).indices.to_numpy()
-            found[~is_known] = -2 - strangers
-        return found
+            unknown = pc.dictionary_encode(wanted.filter(pa.array(~is_known))).indices.to_numpy()
+            position[~is_known] = -2 - unknown
+        return position
 
     def between(self, source: str, target: str) -> ScoredTable:
         """The same table, for pairs from one type to another."""
@@ -56,49 +57,56 @@ class ScoredTable:
         return Pairs(self.find(ends[0], self.table.source), self.find(ends[1], self.table.target))
 
 
-def read_scored_table(
-    files: Sequence[Path],
-    *,
-    source_type: str,
-    target_type: str,
-    similarity: Mapping[str, str],
-    with_parts: bool = False,
-) -> ScoredTable:
-    """Read node_embeddings; its rows are sorted by type.
+@dataclass(frozen=True)
+class VectorFiles:
+    """Files of node_embeddings, with what its metadata say.
 
-    similarity : "dot" or "cosine" for retrieval, feature and classifier, as the table's metadata says; only the
-        first is needed.
-    with_parts : read which part of the graph nodes were at home in.
+    source_type, target_type : the types that pairs join.
+    similarity : "dot" or "cosine" for retrieval, feature and classifier; only the first is needed.
     """
+
+    files: tuple[Path, ...]
+    source_type: str
+    target_type: str
+    similarity: Mapping[str, str]
+
+    @classmethod
+    def of(cls, files: Sequence[Path], metadata: Mapping[str, Any]) -> VectorFiles:
+        """Describe a table by its metadata."""
+        return cls(tuple(files), *(metadata[name] for name in ("source_type", "target_type", "similarity")))
+
+
+def read_scored_table(vectors: VectorFiles, *, with_parts: bool = False) -> ScoredTable:
+    """Read a whole table, which is sorted by type; ``with_parts`` : also the part that is each node's home."""
     columns = [*_COLUMNS, PART] if with_parts else list(_COLUMNS)
-    tables = [pq.read_table(file, columns=columns, partitioning=None) for file in files]
-    return _in_memory(pa.concat_tables(tables), source_type, target_type, similarity)
+    tables = [pq.read_table(file, columns=columns, partitioning=None) for file in vectors.files]
+    return _in_memory(pa.concat_tables(tables), vectors)
 
 
-def read_sampled_table(
-    files: Sequence[Path], *, source_type: str, target_type: str, similarity: Mapping[str, str], size: int, seed: int
-) -> ScoredTable:
-    """Read at most ``size`` rows of each type of node_embeddings, chosen by hash: of two nights mostly the same nodes.
+def read_sampled_table(vectors: VectorFiles, size: int, seed: int) -> ScoredTable:
+    """Read at most ``size`` rows of each type, chosen by hash: of two nights mostly the same nodes.
 
     Cost
     ----
     Reads the table once; memory: all ids, and the rows chosen.
     """
-    ids = pa.concat_tables([pq.read_table(file, columns=["node_type", "node_id"], partitioning=None) for file in files])
+    ids = pa.concat_tables(
+        [pq.read_table(file, columns=["node_type", "node_id"], partitioning=None) for file in vectors.files]
+    )
     is_chosen = np.zeros(ids.num_rows, np.bool_)
     for node_type, (first, stop) in _ranges(ids["node_type"]).items():
         keys = keys_of(node_type, ids["node_id"].slice(first, stop - first))
         is_chosen[first + sample_by_key(keys, size, seed)] = True
     chosen, start = [], 0
-    for file in files:
+    for file in vectors.files:
         with pq.ParquetFile(file) as source:
             for batch in source.iter_batches(16_384, columns=list(_COLUMNS)):
                 chosen.append(batch.filter(pa.array(is_chosen[start : start + batch.num_rows])))
                 start += batch.num_rows
-    return _in_memory(pa.Table.from_batches(chosen), source_type, target_type, similarity)
+    return _in_memory(pa.Table.from_batches(chosen), vectors)
 
 
-def _in_memory(rows: pa.Table, source_type: str, target_type: str, similarity: Mapping[str, str]) -> ScoredTable:
+def _in_memory(rows: pa.Table, vectors: VectorFiles) -> ScoredTable:
     whole = rows.combine_chunks()
     embedding = whole["embedding"].combine_chunks()
     node_key = np.empty(whole.num_rows, np.uint64)
@@ -112,11 +120,11 @@ def _in_memory(rows: pa.Table, source_type: str, target_type: str, similarity: M
         node_key=node_key,
         degree=whole["degree"].to_numpy(),
         ranges=ranges,
-        source=source_type,
-        target=target_type,
-        similarity=similarity["retrieval"],
-        feature=similarity.get("feature", "cosine"),
-        classifier=similarity.get("classifier", "dot"),
+        source=vectors.source_type,
+        target=vectors.target_type,
+        similarity=vectors.similarity["retrieval"],
+        feature=vectors.similarity.get("feature", "cosine"),
+        classifier=vectors.similarity.get("classifier", "dot"),
         part=_codes(whole[PART]) if PART in whole.column_names else None,
     )
     return ScoredTable(table, ids)
@@ -124,11 +132,11 @@ def _in_memory(rows: pa.Table, source_type: str, target_type: str, similarity: M
 
 def _ranges(node_type: pa.ChunkedArray) -> dict[str, tuple[int, int]]:
     """First and last row, exclusive, of each type; rows are sorted by type."""
-    found = {}
+    ranges = {}
     for name in pc.unique(node_type).to_pylist():
-        at = np.flatnonzero(pc.equal(node_type, name).to_numpy())
-        found[name] = int(at[0]), int(at[-1]) + 1
-    return found
+        row = np.flatnonzero(pc.equal(node_type, name).to_numpy())
+        ranges[name] = int(row[0]), int(row[-1]) + 1
+    return ranges
 
 
 def keys_of(node_type: str, ids: pa.Array) -> NDArray[np.uint64]:
@@ -210,14 +218,14 @@ def judge_pair_ids(
         asked, known, types = (both[0],), (both[1],), types[:1]  # type: ignore[assignment]
     warning = None
     for node_type, ids, of_table in zip(types, asked, known, strict=True):
-        found = match_ids(ids, of_table)
-        if found.is_no_match:
+        match = match_ids(ids, of_table)
+        if match.is_no_match:
             by_type = [dict(zip(types, ends, strict=True)) for ends in (asked, known)]
             reason = "Source and target are swapped." if are_swapped(*by_type) else ""
             reason = reason or why_no_match(ids, of_table, of_persons=node_type == types[0])
-            raise InputError(f"{found.describe(f'{what}, as {node_type},')}. {reason}")
-        if found.is_weak:
-            warning = f"{found.describe(f'{what}, as {node_type},')}; the others can't be ranked"
+            raise InputError(f"{match.describe(f'{what}, as {node_type},')}. {reason}")
+        if match.is_weak:
+            warning = f"{match.describe(f'{what}, as {node_type},')}; the others can't be ranked"
     return warning
 
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from pipeline.evaluation.scoring import score_table
 from pipeline.metrics.scored_lists import list_figures, read_scored_lists
 from pipeline.metrics.scored_pairs import Scoring
-from pipeline.metrics.scored_tables import read_edges, read_scored_table
+from pipeline.metrics.scored_tables import VectorFiles, read_edges, read_scored_table
 from pipeline.tasks import Attempt
 
 
@@ -22,8 +22,7 @@ class VectorScores:
     """Input of the task that scores a table of vectors."""
 
     scoring: Scoring
-    table: tuple[Path, ...]
-    similarity: str  # for retrieval
+    vectors: VectorFiles
 
 
 @dataclass(frozen=True)
@@ -54,12 +53,7 @@ def measure_table(payload: VectorScores | ListScores, attempt: Attempt) -> Score
 def score_vectors(payload: VectorScores) -> Scores:
     """Return ranking, link prediction and RankMe of a table of vectors."""
     scoring = payload.scoring
-    scored = read_scored_table(
-        payload.table,
-        source_type=scoring.source_type,
-        target_type=scoring.target_type,
-        similarity={"retrieval": payload.similarity},
-    )
+    scored = read_scored_table(payload.vectors)
     table = scored.table
     ends = read_edges(scoring.train)
     test_ends, warning = scoring.read_test_pairs(ends)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,11 @@ from pipeline.ingest.parse import ParseRules
 from pipeline.ingest.pieces import split_tasks
 from pipeline.ingest.sources import list_sources, select_unchanged
 from pipeline.ingest.text.formats import TextFormat
-from pipeline.metrics.baseline import Baseline, why_no_baseline
+from pipeline.metrics.baseline import Baseline, NotComparableError, why_no_baseline
 from pipeline.metrics.drift import measure_drift
 from pipeline.metrics.list_exactness import check_exactly
 from pipeline.metrics.scored_pairs import HeldOutPairs, NewPairs, PairsOfFile, Scoring
+from pipeline.metrics.scored_tables import VectorFiles
 from pipeline.metrics.table_scores import ListScores, VectorScores, measure_table, why_no_ranking
 from pipeline.release_tables.node_embeddings import EmbeddingFigures
 from pipeline.stages.outcome import Outcome, OutputFile
@@ -35,7 +36,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class _Previous:
+class _PreviousRelease:
     """The baseline, what it was made from, and the pairs that are new since."""
 
     baseline: Baseline
@@ -70,7 +71,7 @@ def _score(
 ) -> list[TaskRecord[Any]]:
     """Add the figures of ranking and of links to ``metrics``; return the records of the tasks that took them."""
     metadata = workspace.figures(NODE_EMBEDDINGS, EmbeddingFigures).metadata
-    previous: _Previous | None = None
+    previous: _PreviousRelease | None = None
     if config.evaluate.source == "next_day":
         previous, metrics["note"] = _new_pairs(engine, workspace, baseline)
         if previous is not None:
@@ -107,7 +108,7 @@ def _score(
     return records
 
 
-def _scoring(config: PipelineConfig, workspace: Workspace, previous: _Previous | None) -> Scoring | None:
+def _scoring(config: PipelineConfig, workspace: Workspace, previous: _PreviousRelease | None) -> Scoring | None:
     """Return the pairs to score tables by; None where no pair is new."""
     train, evaluate = workspace.files("edges"), config.evaluate
     test: NewPairs | HeldOutPairs | PairsOfFile
@@ -136,17 +137,13 @@ def _scoring(config: PipelineConfig, workspace: Workspace, previous: _Previous |
 
 
 def _vectors(
-    workspace: Workspace, metadata: Mapping[str, Any], previous: _Previous | None, scoring: Scoring
+    workspace: Workspace, metadata: Mapping[str, Any], previous: _PreviousRelease | None, scoring: Scoring
 ) -> VectorScores | None:
     """Return what is scored: the last release's vectors on the new pairs, None if it has none; else this one's."""
-    if previous is None:
-        return VectorScores(scoring, tuple(workspace.files(NODE_EMBEDDINGS)), metadata["similarity"]["retrieval"])
-    earlier = previous.baseline.manifest["metadata"]
-    if not earlier:
-        return None
-    scoring = replace(scoring, source_type=earlier["source_type"], target_type=earlier["target_type"])
-    files = tuple(previous.baseline.files_of(NODE_EMBEDDINGS))
-    return VectorScores(scoring, files, earlier["similarity"]["retrieval"])
+    files = workspace.files(NODE_EMBEDDINGS)
+    if previous is not None:
+        files, metadata = previous.baseline.files_of(NODE_EMBEDDINGS), previous.baseline.manifest["metadata"]
+    return VectorScores(scoring, VectorFiles.of(files, metadata)) if metadata else None
 
 
 def _outcome(
@@ -169,16 +166,17 @@ def _outcome(
 
 def _new_pairs(
     engine: Engine[Frame], workspace: Workspace, baseline: Baseline | None
-) -> tuple[_Previous | None, str | None]:
+) -> tuple[_PreviousRelease | None, str | None]:
     """Return the baseline and today's pairs that it did not know; where there are none, why there is no verdict."""
     if baseline is None:
         return None, f"no verdict: {why_no_baseline(workspace)}"
     if baseline.damage:
         raise StorageError(baseline.damage)
     day = baseline.data_date
-    old_files = baseline.working(workspace, "edges")
-    if isinstance(old_files, str):
-        return None, f"no verdict: {old_files}, so that new pairs can't be told"
+    try:
+        old_files = baseline.files_of_run(workspace, "edges")
+    except NotComparableError as why:
+        return None, f"no verdict: {why}, so that new pairs can't be told"
     id_type = workspace.manifest("edges").figures["id_type"]
     if baseline.id_type != id_type:
         return None, f"no verdict: ids were {baseline.id_type} on {day} and are {id_type} today"
@@ -189,4 +187,4 @@ def _new_pairs(
     pairs = engine.write(new, workspace.scratch(NAME, "new_pairs"), pa.schema([schema.field(key) for key in keys]))
     if not storage.rows_in(pairs):
         return None, f"no verdict: no pair is new since {day}"
-    return _Previous(baseline, old_files, pairs), None
+    return _PreviousRelease(baseline, old_files, pairs), None

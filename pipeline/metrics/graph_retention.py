@@ -1,4 +1,4 @@
-"""How much of the baseline's graph is still there tonight: nodes, pairs and their weights, of a sample by hash."""
+"""Retention of the baseline's graph: which nodes, pairs and weights are there tonight, of a sample by hash."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class NightGraph:
 
 
 @dataclass(frozen=True)
-class KeptPairs:
+class GraphComparison:
     """Input of the task that compares tonight's graph with the baseline's."""
 
     baseline: NightGraph
@@ -47,7 +47,7 @@ class Share:
 
 
 @dataclass(frozen=True)
-class WeightRatio:
+class MedianRatio:
     """A ratio of medians, and of how many weights it is."""
 
     ratio: float
@@ -56,25 +56,25 @@ class WeightRatio:
 
 @dataclass(frozen=True)
 class Due:
-    """How much of the baseline's graph tonight's window has not passed by."""
+    """How much of the baseline's graph is still in tonight's window."""
 
     pairs: int
     node_shares: Mapping[str, float]
 
 
 @dataclass(frozen=True)
-class PairsKept:
-    """What is still there of the baseline's graph."""
+class GraphRetention:
+    """How much of the baseline's graph is still there."""
 
     pairs: Share
     nodes: Mapping[str, Share]
     weights: Share
     renewed: Share
-    new_weights: WeightRatio
+    new_weights: MedianRatio
     due: Due | None  # None: there is no window
 
 
-def measure_kept(payload: KeptPairs) -> PairsKept:
+def measure_graph(payload: GraphComparison) -> GraphRetention:
     """Return which nodes and pairs of the baseline that should still be there tonight are.
 
     A pair should be there if its last event is in tonight's window. A node should if it has such a pair. Where there
@@ -97,12 +97,13 @@ def measure_kept(payload: KeptPairs) -> PairsKept:
         due_pairs += due.num_rows
         of_sources.append(due.filter(pc.is_in(due["src_id"], ids[types[0]])))
     old = pa.Table.from_batches(of_sources)
-    fresh = _sampled_ids(payload.tonight.node_index, types[0], payload.seed)
-    fresh = fresh.filter(pc.invert(pc.is_in(fresh, _ids_of(before.node_index, types[0]))))
-    sources = pa.concat_arrays([ids[types[0]], fresh])
-    present = [batch.filter(pc.is_in(batch["src_id"], sources)) for batch in _edges(payload.tonight.edges)]
+    new_ids = _sampled_ids(payload.tonight.node_index, types[0], payload.seed)
+    new_ids = new_ids.filter(pc.invert(pc.is_in(new_ids, _ids_of(before.node_index, types[0]))))
+    sources = pa.concat_arrays([ids[types[0]], new_ids])
+    now = pa.Table.from_batches(
+        [batch.filter(pc.is_in(batch["src_id"], sources)) for batch in _edges(payload.tonight.edges)]
+    )
     ends = ["src_id", "dst_id"]
-    now = pa.Table.from_batches(present)
     both = old.join(now, ends, join_type="inner", right_suffix="_now", use_threads=False)
     new = now.join(old, ends, join_type="left anti", use_threads=False)
     nodes = {}
@@ -110,7 +111,7 @@ def measure_kept(payload: KeptPairs) -> PairsKept:
         tonight = _ids_of(payload.tonight.node_index, name)
         nodes[name] = Share(pc.sum(pc.is_in(due_ids, tonight)).as_py() or 0, len(due_ids))
     shares = {name: len(has_pair[name]) / len(of_type) for name, of_type in ids.items()}
-    return PairsKept(
+    return GraphRetention(
         pairs=Share(both.num_rows, old.num_rows),
         nodes=nodes,
         weights=_weights_kept(both, has_window=has_window),
@@ -121,14 +122,14 @@ def measure_kept(payload: KeptPairs) -> PairsKept:
 
 
 def _weights_kept(both: pa.Table, *, has_window: bool) -> Share:
-    """Of pairs without a new event: how many weigh what they did, but for the one factor that decay gives to all.
+    """Of pairs without a new event: how many weigh the same, but for the one factor that decay gives to all.
 
     A pair that decayed to nothing weighs less than that.
     """
     both = both.filter(pc.greater(both["weight"], 0))
-    if has_window:  # a pair of which earlier events left it weighs less, and nothing is wrong
+    if has_window:  # a pair whose earlier events have left the window weighs less
         both = both.filter(pc.greater_equal(both["events_now"], both["events"]))
-    # Undated pairs have no last event: one that came again is counted as changed. No pair's last event gets older.
+    # Undated pairs have no last event: one with a new event counts as changed. No pair's last event gets older.
     before, now = (both[name].fill_null(0).to_numpy() for name in ("last_ts", "last_ts_now"))
     old, new = (both[name].to_numpy().astype(np.float64)[now <= before] for name in ("weight", "weight_now"))
     if not old.size:
@@ -146,17 +147,17 @@ def _renewed(both: pa.Table) -> Share:
     return Share(pc.sum(pc.or_(is_later, has_more)).as_py() or 0, both.num_rows)
 
 
-def _new_weights(both: pa.Table, new: pa.Table, half_life_us: int | None) -> WeightRatio:
-    """What an event of the new pairs weighs as it came, over what one of the others does, by their medians."""
+def _new_weights(both: pa.Table, new: pa.Table, half_life_us: int | None) -> MedianRatio:
+    """Median weight of an event of the new pairs when it came, over that of the others."""
     weights = []
     for table, suffix in ((new, ""), (both, "_now")):
-        table = table.filter(pc.greater(table[f"weight{suffix}"], 0))  # one that decayed to nothing says nothing
+        table = table.filter(pc.greater(table[f"weight{suffix}"], 0))  # a weight that decayed to zero says nothing
         weight, events = (table[f"{name}{suffix}"].to_numpy().astype(np.float64) for name in ("weight", "events"))
         age = -table[f"last_ts{suffix}"].fill_null(0).to_numpy() / half_life_us if half_life_us else 0.0
         weights.append(np.log2(weight / events) + age)  # from the same moment for both
     if not all(one.size for one in weights):
-        return WeightRatio(1.0, 0)
-    return WeightRatio(float(np.exp2(np.median(weights[0]) - np.median(weights[1]))), min(map(len, weights)))
+        return MedianRatio(1.0, 0)
+    return MedianRatio(float(np.exp2(np.median(weights[0]) - np.median(weights[1]))), min(map(len, weights)))
 
 
 def _edges(files: Sequence[Path]) -> Iterator[pa.RecordBatch]:
@@ -166,14 +167,16 @@ def _edges(files: Sequence[Path]) -> Iterator[pa.RecordBatch]:
 
 
 def _sampled_ids(files: Sequence[Path], node_type: str, seed: int) -> pa.Array:
-    index = pa.concat_tables(
-        pq.read_table(file, columns=["node_id", "node_type", "node_key"], partitioning=None) for file in files
-    )
-    of_type = index.filter(pc.equal(index["node_type"], node_type))
-    chosen = sample_by_key(of_type["node_key"].to_numpy().view(np.uint64), SAMPLE, seed)
-    return of_type["node_id"].combine_chunks().take(pa.array(chosen))
+    nodes = nodes_of_type(files, node_type, ["node_id", "node_key"])
+    chosen = sample_by_key(nodes["node_key"].to_numpy().view(np.uint64), SAMPLE, seed)
+    return nodes["node_id"].combine_chunks().take(pa.array(chosen))
 
 
 def _ids_of(files: Sequence[Path], node_type: str) -> pa.Array:
-    index = pa.concat_tables(pq.read_table(file, columns=["node_id", "node_type"], partitioning=None) for file in files)
-    return index.filter(pc.equal(index["node_type"], node_type))["node_id"].combine_chunks()
+    return nodes_of_type(files, node_type, ["node_id"])["node_id"].combine_chunks()
+
+
+def nodes_of_type(files: Sequence[Path], node_type: str, columns: list[str]) -> pa.Table:
+    """Return columns of node_index, of the nodes of a type."""
+    index = pa.concat_tables(pq.read_table(file, columns=[*columns, "node_type"], partitioning=None) for file in files)
+    return index.filter(pc.equal(index["node_type"], node_type)).select(columns)

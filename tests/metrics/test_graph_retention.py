@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,9 +13,9 @@ from hypothesis import strategies as st
 
 from pipeline import codec
 from pipeline.kernels.hashing import node_keys
-from pipeline.metrics import kept_pairs
-from pipeline.metrics.kept_pairs import KeptPairs, NightGraph, measure_kept
-from pipeline.metrics.scored_tables import read_sampled_table, read_scored_table
+from pipeline.metrics import graph_retention
+from pipeline.metrics.graph_retention import GraphComparison, NightGraph, measure_graph
+from pipeline.metrics.scored_tables import VectorFiles, read_sampled_table, read_scored_table
 
 Edges = dict[tuple[int, int], tuple[int, int | None, int]]  # weight, last event, events
 
@@ -64,7 +63,7 @@ def test_counts_are_those_of_sets(
     folder = tmp_path_factory.mktemp("kept")
     half_life = data.draw(st.sampled_from([None, 2])) if dated else None
     nights = (written(folder, name, edges, types) for name, edges in (("old", old), ("new", new)))
-    got = codec.to_values(measure_kept(KeptPairs(*nights, *types, since if dated else None, half_life, seed=0)))
+    got = codec.to_values(measure_graph(GraphComparison(*nights, *types, since if dated else None, half_life, seed=0)))
 
     due = {pair: of for pair, of in old.items() if not dated or of[1] >= since}  # type: ignore[operator]
     assert got["pairs"] == {"kept": len(due.keys() & new.keys()), "of": len(due)}
@@ -102,8 +101,8 @@ def test_a_sample_is_of_the_same_nodes_on_both_nights(tmp_path: Path, monkeypatc
     new = {pair: of for number, (pair, of) in enumerate(old.items()) if number % 10}
     types = "user", "item"
     nights = [written(tmp_path, name, of, types) for name, of in (("old", old), ("new", new))]
-    monkeypatch.setattr(kept_pairs, "SAMPLE", 300)
-    got = measure_kept(KeptPairs(*nights, *types, since_us=None, half_life_us=None, seed=0)).pairs
+    monkeypatch.setattr(graph_retention, "SAMPLE", 300)
+    got = measure_graph(GraphComparison(*nights, *types, since_us=None, half_life_us=None, seed=0)).pairs
     assert 1_500 < got.of < 2_500  # a tenth of the sources
     share = got.kept / got.of
     # Pairs are left out whatever their source: binomial, by five deviations.
@@ -127,8 +126,8 @@ def test_sampled_rows_are_rows_of_the_table(tmp_path: Path, size: int) -> None:
         )
         files.append(tmp_path / f"part-{number}.parquet")
         pq.write_table(table, files[-1], row_group_size=16)
-    about: dict[str, Any] = {"source_type": "user", "target_type": "item", "similarity": {"retrieval": "dot"}}
-    whole, some = read_scored_table(files, **about), read_sampled_table(files, **about, size=size, seed=3)
+    vectors = VectorFiles(tuple(files), "user", "item", {"retrieval": "dot"})
+    whole, some = read_scored_table(vectors), read_sampled_table(vectors, size, 3)
     for kind in ("item", "user"):
         assert len(some.ids[kind]) == min(size, len(whole.ids[kind]))
         place = whole.find(some.ids[kind], kind)

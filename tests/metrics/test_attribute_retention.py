@@ -15,7 +15,12 @@ from hypothesis import strategies as st
 
 from pipeline import storage
 from pipeline.kernels.hashing import node_keys
-from pipeline.metrics.kept_attributes import AttributesKept, KeptAttributes, NightFeatures, measure_attributes
+from pipeline.metrics.attribute_retention import (
+    AttributeComparison,
+    AttributeFiles,
+    AttributeRetention,
+    measure_attributes,
+)
 from tests.stages.chains import Chain, write_rows
 from tests.stages.nights import planted
 from tests.stages.test_nights import CONFIGS, Nights
@@ -30,7 +35,7 @@ def attributes(draw: st.DrawFn) -> Said:
     return {node: draw(values) for node in nodes}
 
 
-def written(folder: Path, name: str, said: Said) -> NightFeatures:
+def written(folder: Path, name: str, said: Said) -> AttributeFiles:
     nodes = sorted(said)
     index = pa.table(
         {
@@ -46,19 +51,19 @@ def written(folder: Path, name: str, said: Said) -> NightFeatures:
     )
     pq.write_table(index, folder / f"{name}.parquet")
     storage.write_arrow(folder / f"{name}.arrow", features)
-    return NightFeatures((folder / f"{name}.arrow",), (folder / f"{name}.parquet",))
+    return AttributeFiles((folder / f"{name}.arrow",), (folder / f"{name}.parquet",))
 
 
 @given(old=attributes(), new=attributes())
 def test_sums_are_those_of_dicts(tmp_path_factory: pytest.TempPathFactory, old: Said, new: Said) -> None:
     folder = tmp_path_factory.mktemp("attributes")
     nights = (written(folder, name, said) for name, said in (("old", old), ("new", new)))
-    got = measure_attributes(KeptAttributes(*nights, types=("item", "user"), seed=0))
+    got = measure_attributes(AttributeComparison(*nights, types=("item", "user"), seed=0))
     for kind in ("item", "user"):
         both = [(old[node], new[node]) for node in old.keys() & new.keys() if node[0] == kind and old[node]]
         kept = sum(value * b.get(key, 0.0) for a, b in both for key, value in a.items())
         of = sum(value * value for a, _ in both for value in a.values())
-        assert got[kind] == AttributesKept(kept, of, len(both))  # sums of eighths are exact
+        assert got[kind] == AttributeRetention(kept, of, len(both))  # sums of eighths are exact
 
 
 ITEMS = np.arange(400)
