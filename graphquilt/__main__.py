@@ -115,7 +115,7 @@ def current(argv: Sequence[str]) -> int:
         return _fail(str(error), options.json)
     if options.json:
         files = [str(path) for path in location.files(options.table)]
-        return write_answer({**_about(location), "table": options.table, "path": str(folder), "files": files})
+        return write_answer({**_describe(location), "table": options.table, "path": str(folder), "files": files})
     return write_answer(str(folder))
 
 
@@ -143,26 +143,26 @@ def check(argv: Sequence[str]) -> int:
     options = parser.parse_args(argv)
     try:
         location = locate(options.workspace, options.name, deep=options.deep)
-        about = _about(location) | _tables(location, options.table)
-        if options.space_id is not None and about["space_id"] is None:
+        facts = _describe(location) | _tables(location, options.table)
+        if options.space_id is not None and facts["space_id"] is None:
             raise TableError(
-                f"release {location.release} has no vectors, which --space-id is about: {about['table']} only"
+                f"release {location.release} has no vectors, which --space-id is about: {facts['table']} only"
             )
     except TableError as error:
         return _fail(str(error), options.json)
-    findings = _findings(about, options)
-    rows = ", ".join(f"{table} {facts['rows']:,} rows" for table, facts in about["tables"].items())
-    text = "\n".join(findings or [f"ok: {about['release']}, {rows}, {about['age_hours']} hours old"])
-    answer = {"ok": not findings, "findings": findings, **about} if options.json else text
+    findings = _findings(facts, options)
+    rows = ", ".join(f"{table} {of_table['rows']:,} rows" for table, of_table in facts["tables"].items())
+    text = "\n".join(findings or [f"ok: {facts['release']}, {rows}, {facts['age_hours']} hours old"])
+    answer = {"ok": not findings, "findings": findings, **facts} if options.json else text
     return write_answer(answer, REFUSED if findings else OK)
 
 
-def _tables(location: Location, wanted: str | None) -> dict[str, Any]:
+def _tables(location: Location, table: str | None) -> dict[str, Any]:
     """Open every table, and return what there is to say of each, and of the one whose rows count."""
     from graphquilt.neighbor_table import NeighborTable  # only here: these take pyarrow with them
     from graphquilt.table import EmbeddingTable
 
-    table = wanted or (LISTS if LISTS in location.tables and TABLE not in location.tables else TABLE)
+    table = table or (LISTS if LISTS in location.tables and TABLE not in location.tables else TABLE)
     location.files(table)  # says what a release without it has
     tables: dict[str, dict[str, Any]] = {}
     if TABLE in location.tables:
@@ -181,31 +181,31 @@ def _tables(location: Location, wanted: str | None) -> dict[str, Any]:
     }
 
 
-def _findings(about: dict[str, Any], options: argparse.Namespace) -> list[str]:
+def _findings(facts: dict[str, Any], options: argparse.Namespace) -> list[str]:
     """Return a sentence for each bound that is broken, and for data of a day that has not begun."""
     findings = []
-    if about["age_hours"] < 0:
+    if facts["age_hours"] < 0:
         findings.append(
-            f"release {about['release']} has data of {about['data_date']} (published {about['published_at']}), and by "
+            f"release {facts['release']} has data of {facts['data_date']} (published {facts['published_at']}), and by "
             f"this machine's clock it is {utc_now().isoformat(timespec='seconds')}: its age is negative. If the clock "
             "is right, a future --date was published: roll back, or publish again with --date and --force-current"
         )
-    if options.max_age is not None and about["age_hours"] > options.max_age:
+    if options.max_age is not None and facts["age_hours"] > options.max_age:
         findings.append(
-            f"the data are {about['age_hours']} hours old, at most {options.max_age:g} are wanted: release "
-            f"{about['release']} has data up to {about['data_date']}; look at last night's run"
+            f"the data are {facts['age_hours']} hours old, at most {options.max_age:g} are wanted: release "
+            f"{facts['release']} has data up to {facts['data_date']}; look at last night's run"
         )
-    if options.min_rows is not None and about["rows"] < options.min_rows:
-        findings.append(f"{about['table']} has {about['rows']:,} rows, at least {options.min_rows:,} are wanted")
-    if options.space_id is not None and about["space_id"] != options.space_id:
+    if options.min_rows is not None and facts["rows"] < options.min_rows:
+        findings.append(f"{facts['table']} has {facts['rows']:,} rows, at least {options.min_rows:,} are wanted")
+    if options.space_id is not None and facts["space_id"] != options.space_id:
         findings.append(
-            f"the table's space_id is {about['space_id']}, {options.space_id} is wanted: its vectors "
+            f"the table's space_id is {facts['space_id']}, {options.space_id} is wanted: its vectors "
             "can't be compared with the old ones; train the model again"
         )
     return findings
 
 
-def _about(location: Location) -> dict[str, Any]:
+def _describe(location: Location) -> dict[str, Any]:
     manifest = location.manifest
     try:
         data_date = dt.date.fromisoformat(manifest["data_date"])

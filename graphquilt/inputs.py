@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -124,7 +125,8 @@ def from_scipy(
     nonzero = np.flatnonzero(entries.data)
     row, col = (np.asarray(axis, np.int64)[nonzero] for axis in (entries.row, entries.col))
     weights = np.asarray(entries.data, np.float64)[nonzero]
-    if is_plain and _is_symmetric(row, col, weights):
+    rows = matrix.tocsr()
+    if is_plain and (rows != rows.T).nnz == 0:
         upper = row <= col
         row, col, weights = row[upper], col[upper], weights[upper]
     columns = (
@@ -132,15 +134,6 @@ def from_scipy(
         _ids_at(col, column_ids, matrix.shape[1], "column_ids"),
     )
     return _write(path, columns, weights, types)
-
-
-def _is_symmetric(row: NDArray[np.int64], col: NDArray[np.int64], weights: NDArray[np.float64]) -> bool:
-    forward, backward = (np.lexsort((weights, *ends)) for ends in ((col, row), (row, col)))
-    return (
-        np.array_equal(row[forward], col[backward])
-        and np.array_equal(col[forward], row[backward])
-        and np.array_equal(weights[forward], weights[backward])
-    )
 
 
 def _ids_at(position: NDArray[np.int64], ids: Any, size: int, argument: str) -> pa.Array:
@@ -217,9 +210,6 @@ def _write(
         target_type=types[1],
         weight="weight",
     )
-    loops = types[0] == types[1] and bool(
-        np.any(np.asarray(source.to_numpy(zero_copy_only=False) == target.to_numpy(zero_copy_only=False)))
-    )
-    if loops:
+    if types[0] == types[1] and pc.any(pc.equal(source, target)).as_py():
         settings["self_loops"] = "keep"  # the default rejects them
     return settings

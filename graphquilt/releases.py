@@ -24,7 +24,6 @@ from graphquilt.pointers import CURRENT, RELEASES, PointerError, Swap, list_rele
 
 MANIFEST = "manifest.json"
 
-_CHUNK = 4 * 2**20
 _MAGIC = b"PAR1"
 _TAIL = 8  # of a Parquet file: the footer's length, and the magic
 
@@ -104,8 +103,10 @@ def find_file_problem(folder: Path, entry: Mapping[str, Any], *, deep: bool) -> 
             is_parquet = path.suffix == ".parquet"
             if is_parquet and (problem := _problem_of_footer(file, size, entry.get("footer_sha256"))):
                 return f"{path} {problem}"
-            if (deep or not is_parquet) and _sha256_of(file) != entry["sha256"]:
-                return f"{path} has other bytes than the manifest says: its sha256 differs"
+            if deep or not is_parquet:
+                file.seek(0)
+                if hashlib.file_digest(file, "sha256").hexdigest() != entry["sha256"]:
+                    return f"{path} has other bytes than the manifest says: its sha256 differs"
     except FileNotFoundError:
         return f"{path} is missing"
     except PermissionError:
@@ -212,11 +213,3 @@ def _footer(file: BinaryIO, size: int) -> bytes | None:
         return None
     file.seek(start)
     return file.read(size - start)
-
-
-def _sha256_of(file: BinaryIO) -> str:
-    file.seek(0)
-    digest = hashlib.sha256()
-    while chunk := file.read(_CHUNK):
-        digest.update(chunk)
-    return digest.hexdigest()
