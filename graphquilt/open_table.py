@@ -76,8 +76,18 @@ class OpenTable:
         return dict(self._metadata)
 
     def to_arrow(self, node_type: str | None = None, columns: Sequence[str] | None = None) -> pa.Table:
-        """Return the table, or one type of it, with all columns or some."""
-        return self._groups.to_arrow(node_type, columns)
+        """Return the table, or one type of it, with all columns or some; nothing of it stays in the cache.
+
+        Raises
+        ------
+        ValueError : no such type in the table, or no such column.
+        """
+        types = self.node_types if node_type is None else (node_type,)
+        all_names = self._groups.schema.names
+        names = all_names if columns is None else list(columns)
+        if unknown := [name for name in names if name not in all_names]:
+            raise ValueError(f"the table has no columns {unknown}; it has {all_names}")
+        return self._groups.table([group for kind in types for group in self._groups.of(kind)], names)
 
     def close(self) -> None:
         """Close the files. Arrays and tables that were returned stay valid."""

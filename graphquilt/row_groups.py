@@ -130,19 +130,6 @@ class RowGroups:
             or [self.schema.empty_table().select(list(names))]
         )
 
-    def to_arrow(self, node_type: str | None, columns: Sequence[str] | None) -> pa.Table:
-        """Return all types or one, all columns or some, without the cache.
-
-        Raises
-        ------
-        ValueError : no such type in the table, or no such column.
-        """
-        types = self.types if node_type is None else (node_type,)
-        names = self.schema.names if columns is None else list(columns)
-        if unknown := [name for name in names if name not in self.schema.names]:
-            raise ValueError(f"the table has no columns {unknown}; it has {self.schema.names}")
-        return self.table([group for kind in types for group in self.of(kind)], names)
-
     def close(self) -> None:
         """Close the files. Arrays that were returned stay valid."""
         with self._lock:

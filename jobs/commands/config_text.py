@@ -27,12 +27,13 @@ def toml_text(
     for section, keys in _sections().items():
         lines += ["", _header(section)]
         section_values = values.get(section, {})
-        for key, default, about in keys:
+        for key, default, description in keys:
             lines += [f"# {on_one_line(remark)}" for remark in (remarks or {}).get((section, key), ())]
             if key in section_values:
-                lines.append(_with_comment(f"{key} = {toml_value(section_values[key])}", about))
+                lines.append(_with_comment(f"{key} = {toml_value(section_values[key])}", description))
             else:
-                lines.append(_with_comment(f"# {key} =" + ("" if default in _NO_DEFAULT else f" {default}"), about))
+                line = f"# {key} =" if default in _NO_DEFAULT else f"# {key} = {default}"
+                lines.append(_with_comment(line, description))
     return "\n".join(lines[1:]) + "\n"
 
 
@@ -41,12 +42,12 @@ def defaults_text() -> str:
     lines: list[str] = []
     for section, keys in _sections().items():
         lines += ["", _header(section)]
-        for key, default, about in keys:
+        for key, default, description in keys:
             if default in _NO_DEFAULT:
-                lines.append(_with_comment(f"# {key} =", f"{default}: {about}"))
+                lines.append(_with_comment(f"# {key} =", f"{default}: {description}"))
             else:
-                is_comment = _is_named(section) or section in _MEANT_WHERE_WRITTEN
-                lines.append(_with_comment(f"{'# ' * is_comment}{key} = {default}", about))
+                is_comment = _has_any_name(section) or section in _MEANT_WHERE_WRITTEN
+                lines.append(_with_comment(f"{'# ' * is_comment}{key} = {default}", description))
     return "\n".join(lines[1:]) + "\n"
 
 
@@ -68,18 +69,18 @@ _NO_DEFAULT = ("required", "unset")
 
 def _sections() -> dict[str, list[tuple[str, str, str]]]:
     sections: dict[str, list[tuple[str, str, str]]] = {}
-    for section, key, default, about in key_reference(CONFIG):
-        sections.setdefault(section, []).append((key, default, about))
+    for section, key, default, description in key_reference(CONFIG):
+        sections.setdefault(section, []).append((key, default, description))
     return sections
 
 
-def _is_named(section: str) -> bool:
+def _has_any_name(section: str) -> bool:
     """Whether there may be several such sections, each with a name in its header; by default there is none."""
     return "<" in section
 
 
 def _header(section: str) -> str:
-    return f"{'# ' * _is_named(section)}[{section}]"
+    return f"{'# ' * _has_any_name(section)}[{section}]"
 
 
 def on_one_line(remark: str) -> str:
@@ -87,5 +88,5 @@ def on_one_line(remark: str) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in remark)
 
 
-def _with_comment(line: str, about: str) -> str:
-    return f"{line.ljust(_WIDTH)}  # {about}" if about else line
+def _with_comment(line: str, description: str) -> str:
+    return f"{line.ljust(_WIDTH)}  # {description}" if description else line

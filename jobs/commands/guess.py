@@ -223,9 +223,9 @@ def _reads(column: pa.Array, form: TimeForm) -> bool:
 
 def _middle(column: pa.Array) -> int | None:
     """The median of a column of numbers, or of text that holds nothing else; None for others."""
-    whole = as_integers(column)  # which a double may not hold
-    if whole is not None:
-        return int(np.sort(whole.to_numpy())[len(whole) // 2])
+    integers = as_integers(column)  # which a double may not hold
+    if integers is not None:
+        return int(np.sort(integers.to_numpy())[len(integers) // 2])
     if not (is_text(column.type) or pa.types.is_floating(column.type)):
         return None
     try:
@@ -271,13 +271,13 @@ def _guess_event(columns: Mapping[str, pa.Array], guess: Guess) -> str | None:
         if not kinds:
             continue
         # Not set: a kind that the first rows don't show would be rejected. All at 1 is what leaving it out means.
-        weights = ", ".join(f"{_quoted(kind)} = 1.0" for kind in kinds)
+        weights = ", ".join(f"{_toml_text(kind)} = 1.0" for kind in kinds)
         guess.why["event"] = (
             f"'{name}' holds kinds of interactions ({', '.join(kinds)}); all count 1 until you weigh every kind"
         )
         guess.remarks["event"] = [
             guess.why["event"],
-            f"event = {_quoted(name)}",
+            f"event = {_toml_text(name)}",
             f"event_weights = {{{weights}}}",
         ]
         return name
@@ -286,8 +286,8 @@ def _guess_event(columns: Mapping[str, pa.Array], guess: Guess) -> str | None:
 
 def _by_name(columns: Mapping[str, pa.Array], words: Sequence[str]) -> list[str]:
     """Columns that are called so, in the list's order, then those whose last word is on it, then written as one."""
-    ranked = []
-    for place, name in enumerate(columns):
+    candidates = []
+    for position, name in enumerate(columns):
         parsed = parse_name(name)
         # A key of dates, 20240131, is a time where there is no better one.
         if parsed.is_id and (words is not _TIMES or parsed.head not in words):
@@ -300,10 +300,10 @@ def _by_name(columns: Mapping[str, pa.Array], words: Sequence[str]) -> list[str]
         rank = next((words.index(form) for form in forms if form in words), None)
         is_late = words is _TIMES and not _HANDLED.isdisjoint(name_words)
         if rank is not None:
-            ranked.append((is_late, parsed.is_id, len(name_words) > 1, rank, place, name))
+            candidates.append((is_late, parsed.is_id, len(name_words) > 1, rank, position, name))
         elif words is not _EVENTS and _WRITTEN_UNIT.sub("", head).endswith(tuple(filter(_is_long, words))):
-            ranked.append((is_late, parsed.is_id, True, len(words), place, name))
-    return [name for *_, name in sorted(ranked)]
+            candidates.append((is_late, parsed.is_id, True, len(words), position, name))
+    return [name for *_, name in sorted(candidates)]
 
 
 def _is_long(word: str) -> bool:
@@ -316,5 +316,5 @@ def _example(column: pa.Array) -> str:
     return str(to_text(values.slice(0, 1))[0]) if len(values) else "nothing"
 
 
-def _quoted(text: str) -> str:
+def _toml_text(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""Which two columns are the ends of interactions, and whether they are of one type: told by names, then by values."""
+"""Which two columns are the ends of interactions, and whether they are of one type: by names, then by values."""
 
 from __future__ import annotations
 
@@ -142,21 +142,21 @@ def is_count(name: ColumnName, column: pa.Array) -> bool:
 
 def _best(by_name: Mapping[str, ColumnName], vocabulary: tuple[str, ...], unlikely: Iterable[str] = ()) -> str | None:
     """The column whose name says most plainly that it is one of these: by word, as an id, with few other words."""
-    ranked = []
-    for place, (name, parsed) in enumerate(by_name.items()):
+    candidates = []
+    for position, (name, parsed) in enumerate(by_name.items()):
         rank = parsed.rank_in(vocabulary)
         if rank is not None:
             doubts = (name in unlikely, parsed.is_acted_on, rank, not parsed.is_id, len(parsed.words))
-            ranked.append((*doubts, place, name))
-    return min(ranked)[-1] if ranked else None
+            candidates.append((*doubts, position, name))
+    return min(candidates)[-1] if candidates else None
 
 
 def _by_direction(
     by_name: Mapping[str, ColumnName], columns: Mapping[str, pa.Array], *, needs_noun: bool
 ) -> Ends | None:
     """Two names that differ by opposite directions: from_node and to_node; follower_id and followee_id."""
-    ranked = []
-    for place, (left, right) in enumerate(DIRECTIONS):
+    candidates = []
+    for position, (left, right) in enumerate(DIRECTIONS):
         for source, of_source in by_name.items():
             rest = of_source.without(left)
             for target, of_target in by_name.items():
@@ -173,8 +173,8 @@ def _by_direction(
                     ends = Ends(source, target, node_type, node_type, f"by their names: {left} and {right}")
                     # Of from_bank, from_account, to_bank, to_account, the accounts: the finer ones.
                     different = len(pc.unique(columns[source]))
-                    ranked.append(((-rest.is_id, -different, place, source, target), ends))
-    return min(ranked, key=lambda pair: pair[0])[1] if ranked else None
+                    candidates.append(((-rest.is_id, -different, position, source, target), ends))
+    return min(candidates, key=lambda pair: pair[0])[1] if candidates else None
 
 
 def _is_noun(name: ColumnName) -> bool:
@@ -237,8 +237,8 @@ def _peers(by_name: Mapping[str, ColumnName]) -> Ends | None:
     if actor is not None and peer is not None:
         node_type = by_name[actor].stem or "node"
         return Ends(actor, peer, node_type, node_type, "by their names; both ends are of one type")
-    for place, (source, of_source) in enumerate(by_name.items()):
-        for target, of_target in list(by_name.items())[place + 1 :]:
+    for position, (source, of_source) in enumerate(by_name.items()):
+        for target, of_target in list(by_name.items())[position + 1 :]:
             says_ids = all(parsed.is_id or parsed.head in _ADDRESSES for parsed in (of_source, of_target))
             if of_source.head and says_ids and of_source.head == of_target.head:
                 node_type = of_source.head

@@ -49,9 +49,9 @@ def answer(options: argparse.Namespace) -> Answer:
     out: Path = options.out
     if out.exists():
         raise ConfigError(f"{out} exists and is not overwritten; give another --out FILE, or move it away")
-    rows_read = first_rows(options.input)
-    guess = guess_columns(rows_read.columns)
-    for key, (value, why) in _keys_of(rows_read.text).items():
+    first = first_rows(options.input)
+    guess = guess_columns(first.columns)
+    for key, (value, why) in _keys_of(first.text).items():
         guess.set(key, value, why)
     remarks = {("input", key): lines for key, lines in guess.remarks.items()}
     values = {"input": {"path": _path_from(out, options.input), **guess.values}}
@@ -65,17 +65,17 @@ def answer(options: argparse.Namespace) -> Answer:
     CONFIG.model_validate(tomllib.loads(text))
     _write_new(out, text)
 
-    first = rows_read.sources[0]
-    what = FORMAT_NAMES[first.format]
-    if first.snapshot is not None:
-        what = f"{first.snapshot.kind} table, version {first.snapshot.version}"
+    source = first.sources[0]
+    format_name = FORMAT_NAMES[source.format]
+    if source.snapshot is not None:
+        format_name = f"{source.snapshot.kind} table, version {source.snapshot.version}"
     rows = [
         (key, on_one_line(toml_value(guess.values[key])) if key in guess.values else "(left out)", why)
         for key, why in guess.why.items()
     ]
-    names = join_names(list(rows_read.columns), _MOST_NAMES)
+    names = join_names(list(first.columns), _MOST_NAMES)
     lines = [
-        f"{options.input}: {what}, files: {len(rows_read.sources)}, columns: {names}",
+        f"{options.input}: {format_name}, files: {len(first.sources)}, columns: {names}",
         *columns(rows),
         *([f"not used: {join_names(list(guess.unused), _MOST_NAMES)}; the config says why"] if guess.unused else []),
         f"written to {out}. Next: graphquilt run --config {out} --workspace work",
@@ -83,9 +83,9 @@ def answer(options: argparse.Namespace) -> Answer:
     facts = {
         "config": str(out),
         "input": options.input,
-        "format": first.format,
-        "files": len(rows_read.sources),
-        "columns": {name: str(column.type) for name, column in rows_read.columns.items()},
+        "format": source.format,
+        "files": len(first.sources),
+        "columns": {name: str(column.type) for name, column in first.columns.items()},
         "guessed": guess.values,
         "why": guess.why,
         "unused": guess.unused,

@@ -1,4 +1,4 @@
-"""Whether the compiled kernels are in numba's cache, told from its index files: asking numba would compile them."""
+"""Whether the compiled kernels are in numba's cache, as its index files say: asking numba would compile them."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ def _is_fresh(index: Path, source: Path, version: str, cpu: str) -> bool:
             stamp, overloads = pickle.load(file)
     except (OSError, ValueError, TypeError, EOFError, pickle.UnpicklingError, AttributeError, ImportError):
         return False
-    about = source.stat()
+    file_status = source.stat()
     # Older numbas stamp with time and size.
-    stamps = (hashlib.sha256(source.read_bytes()).digest(), (about.st_mtime, about.st_size))
+    stamps = (hashlib.sha256(source.read_bytes()).digest(), (file_status.st_mtime, file_status.st_size))
     return stamp in stamps and any(cpu in _flat(key) for key in overloads)
 
 

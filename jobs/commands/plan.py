@@ -61,12 +61,12 @@ def answer(options: argparse.Namespace) -> Answer:
     graph = run_plan.graph_of(config, size, workspace)
     parts = run_plan.parts_of(config, graph, workspace)
     slots = options.workers if options.engine == "local" else max(options.workers, int(cores()))
-    hashed = _hashed_settings(config, graph, workspace)
-    priced = price_alternatives(config, graph, workspace, parts, options.engine, slots, hashed)
+    hashed_settings = _hashed_settings(config, graph, workspace)
+    prices = price_alternatives(config, graph, workspace, parts, options.engine, slots, hashed_settings)
     lists = run_plan.list_facts(config, graph, parts, workspace, slots)
     # Publish looks each time, and copies once.
     is_published = workspace is not None and workspace.finished("release") is not None
-    finished = {**stages, "publish": "made"} if is_published else stages
+    states = {**stages, "publish": "made"} if is_published else stages
     machine = slowness()
     facts = {
         "input": _input_facts(config.input.path, sources, size),
@@ -76,12 +76,12 @@ def answer(options: argparse.Namespace) -> Answer:
         "stages": stages,
         "graph": {"nodes": graph.nodes, "edges": graph.edges, "are_exact": graph.is_exact},
         "parts": parts,
-        "shards": priced.chosen.shards,
-        "alternatives": run_plan.alternative_facts(priced, machine),
-        "embed": run_plan.embed_facts(priced, slots, machine),
+        "shards": prices.chosen.shards,
+        "alternatives": run_plan.alternative_facts(prices, machine),
+        "embed": run_plan.embed_facts(prices, slots, machine),
         **({"lists": lists} if lists else {}),
-        "memory": run_plan.memory_facts(config, graph, priced, lists, options.workers, memory_bytes()),
-        "disk": run_plan.disk_facts(config, graph, size, priced, lists, finished, root),
+        "memory": run_plan.memory_facts(config, graph, prices, lists, options.workers, memory_bytes()),
+        "disk": run_plan.disk_facts(config, graph, size, prices, lists, states, root),
     }
     warnings = warnings_of(facts, config)
     return Answer({**facts, "warnings": warnings}, text_of(facts, warnings))

@@ -68,29 +68,29 @@ def warnings_of(facts: Mapping[str, Any], config: PipelineConfig) -> list[str]:
     return warnings
 
 
-def _embed_text(about: Mapping[str, Any]) -> str:
-    before = about["rounds_before"]
+def _embed_text(facts: Mapping[str, Any]) -> str:
+    before = facts["rounds_before"]
     narrow = f" after {before} of few columns" if before else ""
     return (
-        f"about {about['cpu_seconds']:,.1f} CPU seconds, {about['wall_seconds']:,.1f} s on {about['slots']} at once; "
-        f"rounds: {about['rounds']}{narrow}, tasks: {about['tasks']}; seconds are estimates"
+        f"about {facts['cpu_seconds']:,.1f} CPU seconds, {facts['wall_seconds']:,.1f} s on {facts['slots']} at once; "
+        f"rounds: {facts['rounds']}{narrow}, tasks: {facts['tasks']}; seconds are estimates"
     )
 
 
-def _lists_text(about: Mapping[str, Any]) -> str:
-    ways = about["bytes_by_way"]
+def _lists_text(facts: Mapping[str, Any]) -> str:
+    ways = facts["bytes_by_way"]
     return (
-        f"at most {about['most']:,}; tasks share the {about['across']}: {about['because']}; {about['reason']}; bytes: "
+        f"at most {facts['most']:,}; tasks share the {facts['across']}: {facts['because']}; {facts['reason']}; bytes: "
         f"{amount(ways['sources']['read'])} are mapped by tasks that share the sources, "
         f"{amount(ways['parts']['moved'])} would move between {ways['parts']['parts']} parts (an estimate)"
     )
 
 
-def _attributes_text(node_type: str, about: Mapping[str, Any]) -> str:
-    text = f"of {node_type}: files: {about['files']}, {amount(about['bytes'])}"
-    if "read" not in about:
+def _attributes_text(node_type: str, facts: Mapping[str, Any]) -> str:
+    text = f"of {node_type}: files: {facts['files']}, {amount(facts['bytes'])}"
+    if "read" not in facts:
         return text
-    return f"{text}, {about['read']:,} rows, {sum(about['rejected'].values()):,} rejected"
+    return f"{text}, {facts['read']:,} rows, {sum(facts['rejected'].values()):,} rejected"
 
 
 def _alternatives_table(alternatives: Sequence[Mapping[str, Any]]) -> list[str]:

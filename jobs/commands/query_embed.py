@@ -42,13 +42,13 @@ def add_options(parser: CommandParser) -> None:
 def parse_neighbors(text: str) -> dict[str, float]:
     """Return "17:2.5,42" as {"17": 2.5, "42": 1.0}; an id that comes twice has the sum of its weights."""
     weights: dict[str, float] = {}
-    for one in text.split(","):
-        node_id, colon, weight = one.rpartition(":")
+    for word in text.split(","):
+        node_id, colon, weight = word.rpartition(":")
         try:
             value = float(weight) if colon else 1.0
         except ValueError:  # the colon is the id's own
             colon, value = "", 1.0
-        node_id = node_id if colon else one
+        node_id = node_id if colon else word
         if not node_id:
             raise argparse.ArgumentTypeError(f"{text!r} has an empty id; it must read ID[:WEIGHT],ID[:WEIGHT],...")
         weights[node_id] = weights.get(node_id, 0.0) + value
@@ -74,7 +74,7 @@ def answer(options: argparse.Namespace) -> Answer:
         raise ConfigError(f"{problem}; 'embed' takes one of them")
     if options.alone and options.id is None:
         raise ConfigError(f"--alone makes the row of a node of the table: give its id in the place of {chosen[0]}")
-    respond = _embed if options.attributes is None else _embed_new
+    respond = _answer_by_id if options.attributes is None else _answer_by_attributes
     try:
         with EmbeddingTable.open(options.workspace, name=options.name) as table:
             facts = {"release": table.release, "data_date": table.data_date.isoformat()}
@@ -83,7 +83,7 @@ def answer(options: argparse.Namespace) -> Answer:
         raise InputError(str(error)) from error
 
 
-def _embed(table: Any, facts: dict[str, Any], options: argparse.Namespace) -> Answer:
+def _answer_by_id(table: Any, facts: dict[str, Any], options: argparse.Namespace) -> Answer:
     node_type = require_type(options.type, table.node_types, "--type")
     if options.alone:
         from pipeline.queries.one_row import row_alone
@@ -100,7 +100,7 @@ def _embed(table: Any, facts: dict[str, Any], options: argparse.Namespace) -> An
     row = _fold_in(table, node_type, options.neighbors)
     recipe = table.metadata["fold_in"][node_type]
     _, is_known = table.lookup(list(options.neighbors), recipe["neighbors"])
-    unknown = [node_id for node_id, is_held in zip(options.neighbors, is_known, strict=True) if not is_held]
+    unknown = [node_id for node_id, has_row in zip(options.neighbors, is_known, strict=True) if not has_row]
     facts |= {"node_type": node_type, "neighbors": options.neighbors, "unknown": unknown, "row": row.tolist()}
     facts["is_exact"] = recipe["is_exact"]
     lines = [] if recipe["is_exact"] else ["# an approximation: one step from the neighbours' rows"]
@@ -119,13 +119,13 @@ def _fold_in(table: Any, node_type: str, neighbors: dict[str, float]) -> Any:
         raise ConfigError(f"--neighbors: {error}") from error
 
 
-def _embed_new(table: Any, facts: dict[str, Any], options: argparse.Namespace) -> Answer:
+def _answer_by_attributes(table: Any, facts: dict[str, Any], options: argparse.Namespace) -> Answer:
     from pipeline.queries.new_nodes import rejection, rows_of_new_nodes
 
     node_type = require_type(options.type, table.node_types, "--type")
     new = rows_of_new_nodes(table.path, node_type, options.attributes)
     _, is_known = table.lookup(new.node_id, node_type)
-    published = [node_id for node_id, is_held in zip(new.node_id, is_known, strict=True) if is_held]
+    published = [node_id for node_id, has_row in zip(new.node_id, is_known, strict=True) if has_row]
     facts |= {
         "node_type": node_type,
         "rows": [{"id": node_id, "row": row.tolist()} for node_id, row in zip(new.node_id, new.rows, strict=True)],

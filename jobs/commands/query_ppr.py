@@ -163,7 +163,7 @@ def _text(table: pa.Table, metadata: dict[str, Any]) -> str:
     how = (
         f"exact to {metadata['tolerance']:g} ({metadata['error_kind']})"
         if "tolerance" in metadata
-        else f"{metadata['walks']} walks a node, {_counted(metadata['rounds'])}; bounds at confidence "
+        else f"{metadata['walks']} walks a node, {_round_words(metadata['rounds'])}; bounds at confidence "
         f"{metadata['confidence']:g} for each score"
     )
     lines = [f"# restart {metadata['restart']:g}, {how}"]
@@ -185,5 +185,5 @@ def _parquet(text: str) -> Path:
     return Path(text)
 
 
-def _counted(rounds: int) -> str:
+def _round_words(rounds: int) -> str:
     return "1 round" if rounds == 1 else f"{rounds} rounds"

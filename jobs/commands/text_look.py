@@ -1,4 +1,4 @@
-"""How a text file is written, told from its first lines: encoding, delimiter, header, and names where it has none."""
+"""How a text file is written, as its first lines show it: encoding, delimiter, header, and names where it has none."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def look_at_text(piece: FilePiece) -> TextFormat:
-    """Return what the readers have to be told of a file; what they see by themselves is left unset.
+    """Return what readers need to know of a file; what they see by themselves stays unset.
 
     Raises
     ------
@@ -43,7 +43,7 @@ def look_at_text(piece: FilePiece) -> TextFormat:
     ):
         data: bytes = stream.read(_BYTES)
     encoding = _encoding_of(data)
-    text = data.decode(encoding or _marked(data), errors="replace").lstrip("\ufeff")
+    text = data.decode(encoding or _mark_encoding(data), errors="replace").lstrip("\ufeff")
     lines = [line for line in text.splitlines() if line.strip()]
     if len(data) == _BYTES:
         lines = lines[:-1]
@@ -58,7 +58,7 @@ def look_at_text(piece: FilePiece) -> TextFormat:
     return TextFormat(delimiter=unusual, encoding=encoding, comment=comment, header=False, columns=names)
 
 
-def _marked(data: bytes) -> str:
+def _mark_encoding(data: bytes) -> str:
     return "utf-16" if data.startswith(_MARKS[1:]) else "utf-8"
 
 
@@ -84,7 +84,7 @@ def _comment_of(lines: Sequence[str], usual: str) -> str | None:
     delimiter, rows = _delimiter_of(_without_comments(lines, mark) or lines, usual)
     # "#user,item" above "1,2" is a header, and "#cats,1" may be a row.
     is_prose = any(
-        line[1:2] in ("", " ", "\t", mark) or len(_parted([line], delimiter)[0]) != len(rows[0])
+        line[1:2] in ("", " ", "\t", mark) or len(_split_lines([line], delimiter)[0]) != len(rows[0])
         for line in takewhile(lambda line: line.startswith(mark), lines)
     )
     return mark if is_prose else None
@@ -104,7 +104,7 @@ def _names_in_comments(lines: Sequence[str], comment: str | None, delimiter: str
         return None
     last = [*takewhile(lambda line: line.startswith(comment), lines)][-1].lstrip(comment).strip()
     for parting in (delimiter, WHITESPACE):
-        names = tuple(cell.strip() for row in _parted([last], parting) for cell in row)
+        names = tuple(cell.strip() for row in _split_lines([last], parting) for cell in row)
         # Between blanks stands prose, too: "# my graph", KONECT's "% sym unweighted".
         is_likely = len({*names} - {""}) == width and not any(map(_is_value, names))
         if is_likely and len(names) == width and (parting != WHITESPACE or _names_ends(names)):
@@ -121,11 +121,11 @@ def _is_one_set(lines: Sequence[str]) -> bool | None:
 
 
 def _delimiter_of(lines: Sequence[str], usual: str) -> tuple[str, list[list[str]]]:
-    """The delimiter that parts most lines into the same number of columns, and the lines parted."""
+    """The delimiter that parts most lines into the same number of columns, and the cells of the lines."""
     best, best_rows = usual, [[line] for line in lines]
     best_width = 1
     for delimiter in _DELIMITERS:
-        rows = _parted(lines, delimiter)
+        rows = _split_lines(lines, delimiter)
         widths = [len(row) for row in rows]
         width = max(set(widths), key=widths.count, default=1)
         agree = widths.count(width) >= _MOST_OF * len(widths) and widths[0] == width if widths else False
@@ -137,7 +137,7 @@ def _delimiter_of(lines: Sequence[str], usual: str) -> tuple[str, list[list[str]
     return best, best_rows
 
 
-def _parted(lines: Sequence[str], delimiter: str) -> list[list[str]]:
+def _split_lines(lines: Sequence[str], delimiter: str) -> list[list[str]]:
     if delimiter == WHITESPACE:
         return [line.split() for line in lines]
     if len(delimiter) > 1:
@@ -190,14 +190,14 @@ _KNOWN = (ACTORS, OBJECTS, OCCASIONS)
 def _names_for(rows: Sequence[Sequence[str]], is_one_set: bool | None) -> tuple[str, ...]:
     """Names for the columns of a file without a header: what their values look like."""
     columns = [list(column) for column in zip(*rows, strict=True)]
-    looks = [_look_of(column, is_late=place > 1) for place, column in enumerate(columns)]
-    ends = [place for place, look in enumerate(looks) if look == "id"][:2]
-    names = [f"column_{place + 1}" for place in range(len(columns))]
+    looks = [_look_of(column, is_late=number > 1) for number, column in enumerate(columns)]
+    ends = [number for number, look in enumerate(looks) if look == "id"][:2]
+    names = [f"column_{number + 1}" for number in range(len(columns))]
     for look in ("timestamp", "rating", "event"):
         if looks.count(look) == 1 or (look in looks and look != "rating"):  # of two ratings, neither is the weight
             names[looks.index(look)] = look
     if len(ends) == 2:
-        left, right = (columns[place] for place in ends)
+        left, right = (columns[number] for number in ends)
         is_plain = set(looks) <= {"id", "number"} and len(columns) <= 3
         if len(left) > _FEW and not any(map(_NUMBER.fullmatch, (*left, *right))):
             is_plain = False  # texts of one kind would come at both ends
@@ -206,8 +206,8 @@ def _names_for(rows: Sequence[Sequence[str]], is_one_set: bool | None) -> tuple[
         is_plain = is_plain or (in_time and len({*left} & {*right}) >= max(2, min(len({*left}), len({*right})) // 10))
         is_plain = is_plain or share_text(pa.array(left), pa.array(right))
         is_plain = is_plain if is_one_set is None else is_one_set
-        for place, name in zip(ends, ("source", "target") if is_plain else ("user", "item"), strict=True):
-            names[place] = name
+        for number, name in zip(ends, ("source", "target") if is_plain else ("user", "item"), strict=True):
+            names[number] = name
         if is_plain and len(columns) <= 4 and looks[2:3] == ["number"]:
             names[2] = "weight"
     return tuple(names)

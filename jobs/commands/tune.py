@@ -94,7 +94,7 @@ def answer(options: argparse.Namespace) -> Answer:
     started = time.monotonic()
     _refuse_to_overwrite(options)
     config = without_test(read_config(options.config, options.overrides))
-    what = _what(options, config)
+    what = _choose_subject(options, config)
     _refuse_labels(options)
     with StopRequest() as stop:
         workspace, result = _tune(options, config, what, stop, started)
@@ -134,7 +134,7 @@ def _tune(
         return workspace, tune(config, workspace, tune_options, budget, on_trial)
 
 
-def _what(options: argparse.Namespace, config: PipelineConfig) -> str:
+def _choose_subject(options: argparse.Namespace, config: PipelineConfig) -> str:
     """Return "lists" or "vectors".
 
     Raises

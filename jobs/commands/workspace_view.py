@@ -235,22 +235,22 @@ def _verdict_text(verdict: Mapping[str, Any] | None) -> str:
 
 def _published_text(published: Mapping[str, Any]) -> list[str]:
     lines = []
-    for name, about in published.items():
+    for name, facts in published.items():
         rows = [
             (
-                "->" if release["release"] == about["current"] else "",
+                "->" if release["release"] == facts["current"] else "",
                 release["release"],
                 ", ".join(f"{table} {rows:,} rows" for table, rows in release["tables"].items()),
                 f"gate {(release['gate'] or {}).get('verdict')}",
                 f"published {release['published_at']}",
             )
-            for release in about["releases"]
+            for release in facts["releases"]
         ]
         lines += section(f"published as {name}", columns(rows) or ["  no release"])
-        for release, damage in about["damaged"].items():
+        for release, damage in facts["damaged"].items():
             lines.append(f"  damaged: {release}: {join_problems(damage['problems'])}. {damage['remedy']}")
-        if about["current_problem"]:
-            lines.append(f"  CURRENT: {about['current_problem']}")
+        if facts["current_problem"]:
+            lines.append(f"  CURRENT: {facts['current_problem']}")
     return lines
 
 
@@ -277,13 +277,13 @@ def _ingest_text(ingest: Mapping[str, Any] | None) -> list[str]:
     lines = section("rows of the input", list_of({name: ingest[name] for name in counts}))
     for reason, count in ingest["rejected"].items():
         where = ", ".join(f"{row['file']} row {row['row']}" for row in ingest["examples"].get(reason, []))
-        about = ingest["reasons"][reason]
+        example = ingest["reasons"][reason]
         lines.append(f"  rejected: {reason}: {count:,} (first: {where})")
-        lines.append(f"    such as {about['example']}; accepted: {about['accepted']}")
+        lines.append(f"    such as {example['example']}; accepted: {example['accepted']}")
     if ingest["rejected_table"]:
         lines.append(f"  the rejected rows with their values: {ingest['rejected_table']}")
-    for node_type, about in ingest.get("attributes", {}).items():
-        reasons = ", ".join(f"{reason}: {count:,}" for reason, count in about["rejected"].items())
-        rejected = f"{sum(about['rejected'].values()):,} rejected" + (f" ({reasons})" if reasons else "")
-        lines.append(f"  attributes of {node_type}: {about['read']:,} rows, {about['nodes']:,} nodes, {rejected}")
+    for node_type, counts in ingest.get("attributes", {}).items():
+        reasons = ", ".join(f"{reason}: {count:,}" for reason, count in counts["rejected"].items())
+        rejected = f"{sum(counts['rejected'].values()):,} rejected" + (f" ({reasons})" if reasons else "")
+        lines.append(f"  attributes of {node_type}: {counts['read']:,} rows, {counts['nodes']:,} nodes, {rejected}")
     return lines
