@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from graphquilt.contracts import ContractViolationError, TableColumns
 
@@ -51,3 +52,12 @@ class TableContract(TableColumns):
                 raise ContractViolationError(
                     f"{self.name} at {where}: {rule.statement}, but {broken} of {table.num_rows} rows do not."
                 )
+
+
+def count_unless(condition: Callable[[pa.Table], pa.ChunkedArray]) -> Callable[[pa.Table], int]:
+    """Return a function that counts the rows for which ``condition`` does not hold; null counts as broken."""
+
+    def count(table: pa.Table) -> int:
+        return table.num_rows - (pc.sum(condition(table)).as_py() or 0)
+
+    return count

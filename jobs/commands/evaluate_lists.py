@@ -16,7 +16,7 @@ from pipeline import storage
 from pipeline.errors import ConfigError, InputError
 from pipeline.evaluation.table_report import detail_ranking
 from pipeline.metrics.scored_lists import list_figures, read_scored_lists
-from schemas.tables import PPR_NEIGHBOR_LISTS
+from schemas.published_tables import PPR_NEIGHBOR_LISTS
 
 
 def report_lists(

@@ -18,7 +18,7 @@ from typing import Any
 from pipeline.embedding.method_spec import FoldInTypes
 from pipeline.embedding.rows import Settings
 from pipeline.embedding.spectral import reduction_of
-from schemas.tables import FOLD_IN, NODE_EMBEDDINGS
+from schemas.published_tables import FOLD_IN, NODE_EMBEDDINGS
 
 #: Largest θ of i = V |V|^-θ d^q up to which V is taken from i: |V| is |i| to the power 1 / (1 - θ), which multiplies
 #: what float32 rounding does to it.

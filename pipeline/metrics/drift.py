@@ -27,7 +27,7 @@ from pipeline.metrics.scored_tables import VectorFiles, keys_of, read_sampled_ta
 from pipeline.release_tables.node_embeddings import EmbeddingFigures
 from pipeline.tasks import Attempt, Task, TaskRecord, run_missing
 from pipeline.workspace import Workspace
-from schemas.tables import NODE_EMBEDDINGS, PPR_NEIGHBORS
+from schemas.published_tables import NODE_EMBEDDINGS, PPR_NEIGHBORS
 
 #: Rows of a type looked at in either table: as many as RankMe takes, so that its figure is the whole table's.
 ROWS = 25_600

@@ -17,7 +17,7 @@ from pipeline.publishing.listing import note_of
 from pipeline.release_tables.node_embeddings import EmbeddingFigures
 from pipeline.release_tables.ppr_neighbors import PublishedListFigures
 from pipeline.workspace import Workspace
-from schemas.tables import NODE_EMBEDDINGS, PPR_NEIGHBORS
+from schemas.published_tables import NODE_EMBEDDINGS, PPR_NEIGHBORS
 
 #: Rows or edges of the baseline, below which growth says nothing.
 FEWEST_TO_GROW = 1_000

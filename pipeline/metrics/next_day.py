@@ -16,7 +16,7 @@ from pipeline.metrics.baseline import Baseline, why_no_baseline
 from pipeline.publishing.gate import Figure
 from pipeline.publishing.listing import manifest_of, note_of
 from pipeline.workspace import Workspace, published_folder
-from schemas.tables import PPR_NEIGHBORS
+from schemas.published_tables import PPR_NEIGHBORS
 
 _ERRORS = 4  # standard errors that the bound is away from what is usual: else a night is too small to judge by
 #: New pairs between known nodes are judged by themselves where they are this many, and this share of all before.

@@ -30,7 +30,7 @@ from pipeline.kernels.transition import RestartSets, restart_sets
 from pipeline.queries.restart_batches import Batch
 from pipeline.release_tables.finished_rows import NodeIds
 from pipeline.workspace import Workspace, manifests_below
-from schemas.tables import PPR_NEIGHBOR_LISTS
+from schemas.published_tables import PPR_NEIGHBOR_LISTS
 
 
 @dataclass(frozen=True)

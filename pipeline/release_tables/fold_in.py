@@ -22,7 +22,7 @@ from pipeline.release_tables.finished_rows import (
 )
 from pipeline.release_tables.published_table import NoFigures, PublishedTable, TableRun, WrittenTable
 from pipeline.tasks import Attempt
-from schemas import tables
+from schemas import published_tables as tables
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from pipeline.release_tables.row_survey import mean_vectors
 from pipeline.release_tables.zero_rows import refuse_zero_rows
 from pipeline.tasks import Attempt
 from pipeline.workspace import Workspace
-from schemas import tables
+from schemas import published_tables as tables
 
 
 @dataclass(frozen=True)

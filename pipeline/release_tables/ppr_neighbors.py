@@ -21,7 +21,8 @@ from pipeline.release_tables.finished_rows import NodeIds, PublishedNodes, row_g
 from pipeline.release_tables.published_table import PublishedTable, TableRun, WrittenTable
 from pipeline.tasks import Attempt
 from pipeline.workspace import UNDATED, Workspace
-from schemas.tables import NEIGHBOR_LISTS, PPR_NEIGHBOR_LISTS, PPR_NEIGHBORS
+from schemas.published_tables import PPR_NEIGHBOR_LISTS, PPR_NEIGHBORS
+from schemas.tables import NEIGHBOR_LISTS
 
 ROW_GROUP_LISTS = 4_096
 """Of a hundred neighbours each: a look-up reads a few megabytes at most."""

@@ -29,7 +29,8 @@ from pipeline.release_tables.node_embeddings import EmbeddingFigures
 from pipeline.stages.outcome import Outcome, OutputFile
 from pipeline.tasks import Task, TaskRecord, run_missing
 from pipeline.workspace import Workspace
-from schemas.tables import EDGES, NODE_EMBEDDINGS, PPR_NEIGHBORS
+from schemas.published_tables import NODE_EMBEDDINGS, PPR_NEIGHBORS
+from schemas.tables import EDGES
 
 NAME = "evaluate"
 log = logging.getLogger(__name__)

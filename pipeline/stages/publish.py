@@ -31,7 +31,7 @@ from pipeline.stages.chain import STAGES
 from pipeline.stages.outcome import Outcome, OutputFile
 from pipeline.stages.runner import stage_figures
 from pipeline.workspace import Workspace, published_folder
-from schemas.tables import PPR_NEIGHBORS
+from schemas.published_tables import PPR_NEIGHBORS
 
 NAME = "publish"
 #: Readers' CURRENT is not part of the run's tables, and may have moved since: this stage looks each time.

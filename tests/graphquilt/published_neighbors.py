@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.publishing.release import Published, publish
-from schemas.tables import PPR_NEIGHBOR_LISTS
+from schemas.published_tables import PPR_NEIGHBOR_LISTS
 from tests.graphquilt.published_tables import Nodes, write_part
 from tests.publishing.working_files import contents
 

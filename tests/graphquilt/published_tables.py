@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.publishing.release import Published, publish
-from schemas.tables import node_embeddings
+from schemas.published_tables import node_embeddings
 from tests.publishing.working_files import contents
 
 Nodes = Mapping[str, tuple[Sequence[Any], np.ndarray]]  # type -> ids in the table's order, (n, dim) float32

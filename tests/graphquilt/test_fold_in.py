@@ -17,7 +17,7 @@ import pytest
 from graphquilt import EmbeddingTable, TableError, UnknownNodeError
 from graphquilt.fold_in import parse_weights
 from pipeline.publishing.release import publish
-from schemas.tables import fold_in, node_embeddings
+from schemas.published_tables import fold_in, node_embeddings
 from tests.graphquilt.published_tables import metadata_of
 from tests.publishing.working_files import contents
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from graphquilt import EmbeddingTable, NeighborLists, NeighborTable, TableError, UnknownNodeError
 from graphquilt.row_groups import NodeRowGroup, RowGroups
 from pipeline.publishing.release import publish
-from schemas.tables import PPR_NEIGHBOR_LISTS
+from schemas.published_tables import PPR_NEIGHBOR_LISTS
 from tests.graphquilt.published_neighbors import (
     Lists,
     metadata_of,

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from graphquilt import EmbeddingTable
-from schemas.tables import fold_in, node_embeddings
+from schemas.published_tables import fold_in, node_embeddings
 from tests.stages.chains import Chain, config_for, friends, users_and_items, with_changes, write_rows
 
 EPS = 2.0**-24

@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from graphquilt.contracts import ContractViolationError
-from schemas import tables
+from schemas import published_tables, tables
 from schemas.contracts import Rule, TableContract
 
 THINGS = TableContract(
@@ -60,7 +60,7 @@ def test_the_schema_of_a_run_has_its_id_type() -> None:
 
 
 def test_published_rows_that_are_not_finite_are_found() -> None:
-    contract = tables.node_embeddings(2)
+    contract = published_tables.node_embeddings(2)
 
     def rows(values: list[list[float]], norm: list[float], degree: list[int]) -> pa.Table:
         n = len(values)

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from schemas.contracts import TableContract
-from schemas.tables import PPR_NEIGHBOR_LISTS, fold_in, node_embeddings
+from schemas.published_tables import PPR_NEIGHBOR_LISTS, fold_in, node_embeddings
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 FROZEN = SCHEMAS / "published"

@@ -4,7 +4,7 @@ import pytest
 
 from graphquilt import contracts
 from graphquilt.contracts import TableColumns
-from schemas import tables
+from schemas import published_tables as tables
 from schemas.contracts import TableContract
 
 DIM = 7  # any width

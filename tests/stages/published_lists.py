@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from schemas.tables import PPR_NEIGHBOR_LISTS
+from schemas.published_tables import PPR_NEIGHBOR_LISTS
 from tests.stages.chains import Chain
 
 Node = tuple[str, Any]

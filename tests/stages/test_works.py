@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from schemas.tables import node_embeddings
+from schemas.published_tables import node_embeddings
 from tests.stages.chains import Chain, Published, config_for, friends, users_and_items, with_changes, write_rows
 
 Case = tuple[dict[str, Any], dict[str, dict[str, Any]], bool]

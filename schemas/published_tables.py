@@ -1,0 +1,80 @@
+"""The published tables: their readers' columns, and what the pipeline adds: keys and rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from graphquilt import contracts, locate
+from graphquilt.contracts import TableColumns
+from schemas.contracts import Rule, TableContract, count_unless
+
+NODE_EMBEDDINGS, FOLD_IN, PPR_NEIGHBORS = locate.TABLE, locate.FOLD_IN, locate.LISTS
+
+
+def _not_finite_in(column: str) -> Callable[[pa.Table], int]:
+    """Count the rows whose vector has an entry that is not finite."""
+
+    def count(table: pa.Table) -> int:
+        broken = 0
+        for chunk in table.column(column).chunks:
+            dim = chunk.type.list_size
+            rows = chunk.flatten().to_numpy(zero_copy_only=False).reshape(-1, dim)
+            broken += int((~np.isfinite(rows).all(axis=1)).sum())
+        return broken
+
+    return count
+
+
+def _norm_is_sound(table: pa.Table) -> pa.ChunkedArray:
+    return pc.and_(pc.is_finite(table["norm"]), pc.greater_equal(table["norm"], 0.0))
+
+
+def _published(columns: TableColumns, *rules: Rule) -> TableContract:
+    """Return the contract of a published table, whose columns its readers define."""
+    return TableContract(columns.name, columns.version, columns.schema, ("node_type", "node_id"), rules)
+
+
+def node_embeddings(dim: int) -> TableContract:
+    """Return the contract of the published table for a width."""
+    return _published(
+        contracts.node_embeddings(dim),
+        Rule("every entry is finite", _not_finite_in("embedding")),
+        Rule("every norm is finite and not negative", count_unless(_norm_is_sound)),
+        Rule("no degree is below zero", count_unless(lambda t: pc.greater_equal(t["degree"], 0))),
+    )
+
+
+def fold_in(dim: int) -> TableContract:
+    """Return the contract of the published rows of which a new node's row is the weighted sum, for a width."""
+    return _published(contracts.fold_in(dim), Rule("every entry is finite", _not_finite_in("row")))
+
+
+def _lists_do_not_fit(table: pa.Table) -> int:
+    """Count the rows whose lists have different lengths, or whose scores rise or leave [0, inf)."""
+    broken = 0
+    for batch in table.select(["neighbor_ids", "scores"]).to_batches():
+        ids, scores = batch.column("neighbor_ids"), batch.column("scores")
+        lengths = pc.list_value_length(scores).to_numpy(zero_copy_only=False)
+        is_broken = lengths != pc.list_value_length(ids).to_numpy(zero_copy_only=False)
+        flat = scores.flatten().to_numpy(zero_copy_only=False)
+        row = np.repeat(np.arange(lengths.size), lengths)
+        is_broken[row[~(np.isfinite(flat) & (flat >= 0))]] = True
+        rises = np.flatnonzero((np.diff(flat) > 0) & (np.diff(row) == 0))
+        is_broken[row[rises]] = True
+        broken += int(is_broken.sum())
+    return broken
+
+
+#: The published lists: of each source the nodes of one type it is nearest to, by personalised PageRank.
+PPR_NEIGHBOR_LISTS = _published(
+    contracts.PPR_NEIGHBORS,
+    Rule("a list has as many scores as ids, finite, at least 0 and descending", _lists_do_not_fit),
+    Rule(
+        "every error bound is finite and not negative",
+        count_unless(lambda t: pc.and_(pc.is_finite(t["error_bound"]), pc.greater_equal(t["error_bound"], 0.0))),
+    ),
+)
