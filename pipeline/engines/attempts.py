@@ -1,4 +1,4 @@
-"""One attempt of a task as every engine makes it: one thread, and errors that say where they happened."""
+"""One attempt at a task, as every engine makes it: on one thread, with errors that say where they happened."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def what_is_missing(session: SparkSession) -> str | None:
 
 
 def _earlier_answer(folder: Path) -> list[Path]:
-    """Return the files of an answer that an earlier run got; none if there is none that is still what it was."""
+    """Return the files of an earlier run's answer; none if there is none, or it is damaged."""
     try:
         answer = storage.read_checked_json(folder / _ANSWER) or {"files": []}
         files = [folder / name for name in answer["files"]]

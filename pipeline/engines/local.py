@@ -74,7 +74,6 @@ class LocalEngine:
         return _run_on_dask(self._connected(), function, tasks) if tasks else []
 
     def read(self, files: Sequence[Path], columns: Sequence[str], schema: pa.Schema) -> pl.LazyFrame:
-        """Columns of Parquet files; of no files, an empty frame with the schema's types."""
         for file in files:
             storage.check_sealed(file)
         if not files:
@@ -90,7 +89,6 @@ class LocalEngine:
     without = staticmethod(verbs.without)
 
     def union(self, frames: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
-        """All rows of frames with the same columns."""
         return verbs.union(frames, frames[0].collect_schema().names())
 
     def sum_by(
@@ -103,15 +101,12 @@ class LocalEngine:
         keys_repeat: bool,  # nothing is shuffled here
         may_overflow: bool = True,
     ) -> pl.LazyFrame:
-        """One row a key: integer sums, and the largest of ``newest``; a sum beyond int64 fails the write."""
         return verbs.sum_by(frame, keys, sums, newest, may_overflow=may_overflow)
 
     def write(self, frame: pl.LazyFrame, folder: Path, schema: pa.Schema) -> list[Path]:
-        """Write Parquet files with exactly this schema; a frame without rows gives no files."""
         return _write(frame, folder, schema, keep_order=False)
 
     def write_sorted(self, frame: pl.LazyFrame, folder: Path, schema: pa.Schema, keys: Sequence[str]) -> list[Path]:
-        """Like :meth:`write`, in ascending order of ``keys`` over the files in the returned order."""
         return _write(frame.sort(keys), folder, schema, keep_order=True)
 
     def cpu_seconds(self) -> float:

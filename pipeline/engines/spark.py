@@ -75,7 +75,6 @@ class SparkEngine:
         return [TaskRecord.from_json(record, result) for record, _, _ in outcomes if record is not None]
 
     def read(self, files: Sequence[Path], columns: Sequence[str], schema: pa.Schema) -> ExchangeFrame:
-        """Columns of Parquet files; of no files, an empty frame."""
         return lazy_frames.Read(tuple(files), tuple(columns))
 
     rename = staticmethod(lazy_frames.rename)
@@ -83,7 +82,6 @@ class SparkEngine:
     without = staticmethod(lazy_frames.without)
 
     def union(self, frames: Sequence[ExchangeFrame]) -> ExchangeFrame:
-        """All rows of frames with the same columns."""
         return lazy_frames.Union(tuple(frames))
 
     def sum_by(
@@ -96,27 +94,21 @@ class SparkEngine:
         keys_repeat: bool,
         may_overflow: bool = True,
     ) -> ExchangeFrame:
-        """One row a key: integer sums, and the largest of ``newest``; a sum beyond int64 fails the write."""
         return lazy_frames.Sum(frame, tuple(keys), tuple(sums), tuple(newest), keys_repeat, may_overflow)
 
     def where_positive(self, frame: ExchangeFrame, column: str, *, positive: bool) -> ExchangeFrame:
-        """Rows whose integer column is above 0 (``positive``), or is not."""
         return lazy_frames.where(frame, "where_positive", [column], column=column, positive=positive)
 
     def where_equal(self, frame: ExchangeFrame, column: str, value: str) -> ExchangeFrame:
-        """Rows whose column is ``value``."""
         return lazy_frames.where(frame, "where_equal", [column], column=column, value=value)
 
     def where_different(self, frame: ExchangeFrame, left: str, right: str) -> ExchangeFrame:
-        """Rows whose two columns differ."""
         return lazy_frames.where(frame, "where_different", [left, right], left=left, right=right)
 
     def write(self, frame: ExchangeFrame, folder: Path, schema: pa.Schema) -> list[Path]:
-        """Write Parquet files with exactly this schema; a frame without rows gives no files."""
         return exchange.write(self, frame, folder, schema)
 
     def write_sorted(self, frame: ExchangeFrame, folder: Path, schema: pa.Schema, keys: Sequence[str]) -> list[Path]:
-        """Like :meth:`write`, in ascending order of ``keys`` over the files in the returned order."""
         return exchange.write_sorted(self, frame, folder, schema, keys)
 
     def cpu_seconds(self) -> float:

@@ -107,7 +107,7 @@ def takes(root: str, path: str) -> bool:
 
 
 def _select_data(base: str, files_and_links: list[tuple[ListedFile, bool]], pattern: re.Pattern[str]) -> Listing:
-    """Part files into data and what lies beside it; the flag of a file says whether a link leads to it."""
+    """Separate data from what lies beside it; the flag of a file says whether a link leads to it."""
     skip = len(base.rstrip("/")) + 1
     files: dict[str, ListedFile] = {}
     ignored = []

@@ -27,7 +27,7 @@ OddIds = Mapping[str, OddIdCount]  # by kind
 
 _NULL_WORDS = "words for no value"
 TEXT = "text"
-#: Names of the kinds, with what to do about them; text is nothing to do anything about.
+#: Names of the kinds, with what to do about them; text needs no action.
 KINDS: Mapping[str, str] = {
     TEXT: "",
     "like decimals": "integers went through a float on their way: export them as integers",

@@ -39,11 +39,11 @@ def utc_today() -> dt.date:
 
 
 def refuse_future(date: dt.date | None, clock: dt.date, *, is_allowed: bool) -> None:
-    """Refuse a date after today: a typing error would keep readers at it for as long.
+    """Refuse a date after today: readers would stay at a mistyped date until that day comes.
 
     Raises
     ------
-    ConfigError : it is in the future, and nobody said that it may.
+    ConfigError : it is in the future, and ``is_allowed`` is False.
     """
     if date is not None and date > clock and not is_allowed:
         raise ConfigError(
@@ -61,7 +61,7 @@ def record_today(
 ) -> dt.date:
     """Return the day on which a run first began; without a sound record it is this one.
 
-    A record of days to come was written by a wrong clock. One day ahead may be midnight, seen by two machines.
+    A record of a later day was written by a wrong clock. One day ahead is fine: two machines may differ at midnight.
 
     Parameters
     ----------

@@ -42,7 +42,7 @@ class SourceFile:
 
     @property
     def looks(self) -> list[int | None]:
-        """The file's size, times and inode, of which a change of its bytes changes one."""
+        """Size, times and inode: any change of the file's bytes changes one of them."""
         return [self.bytes, self.mtime_ns, self.ctime_ns, self.inode]
 
     def is_settled(self, now_ns: int) -> bool:
@@ -118,7 +118,7 @@ def join_names(names: Sequence[str], most: int = 5) -> str:
 
 
 def _the_table(path: str, listing: Listing) -> LakeFolder | None:
-    """Return the one lake table that a glob comes to, None for files that are none's."""
+    """Return the lake table that a glob names; None if the files belong to no table."""
     tables = listing.tables
     if not tables:
         return None

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.kernels.ppr_batch_passes import GraphArrays, PrintArrays, SetArrays, rank_all, score_all, spread_marks
-from pipeline.kernels.ppr_top_k import Candidates, SparseScores, TopK, check_candidates
+from pipeline.kernels.ppr_batch_passes import GraphArrays, PrintArrays, SetArrays, rank_all, spread_marks
+from pipeline.kernels.ppr_top_k import Candidates, TopK, check_candidates
 from pipeline.kernels.ranking import NO_ROW, best_first
 from pipeline.kernels.transition import RestartSets, Transition, check_restart, check_sources
 
@@ -62,30 +62,6 @@ class BatchSpread:
     def as_tuple(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """The arrays, for a pass."""
         return self.heaviest, self.largest, self.dropped
-
-
-def batch_scores(
-    graph: Transition,
-    fingerprints: Fingerprints,
-    sets: RestartSets,
-    restart: float,
-    rounds: int,
-    drop_below: float = 0.0,
-) -> tuple[SparseScores, BatchSpread]:
-    """All scores of each restart set; parameters and errors as in `batch_top_k`.
-
-    Returns
-    -------
-    Scores, nodes ascending; ``missing`` is what was dropped. And what `batch_radius` takes.
-    """
-    _check(graph, fingerprints, sets, restart, rounds, drop_below)
-    spread = BatchSpread.of(len(sets))
-    indptr = np.zeros(len(sets) + 1, np.int64)
-    absent, (nodes, scores) = score_all(
-        *_arrays(graph, sets, fingerprints), restart, rounds, drop_below, spread.as_tuple, indptr
-    )
-    _refuse_absent(absent)
-    return SparseScores(indptr, nodes[: indptr[-1]], scores[: indptr[-1]], spread.dropped), spread
 
 
 def batch_top_k(

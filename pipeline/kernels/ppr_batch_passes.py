@@ -167,43 +167,6 @@ def _answer(
 
 
 @kernel
-def score_all(
-    graph: tuple[In[np.int64], In[np.int32], In[np.float32], In[np.float64]],
-    sets: tuple[In[np.int64], In[np.int64], In[np.float64]],
-    prints: tuple[In[np.int64], In[np.int64], In[np.int32], In[np.float32], float],
-    restart: float,
-    rounds: int,
-    drop_below: float,
-    spread: tuple[Out[np.float64], Out[np.float64], Out[np.float64]],
-    out_indptr: Out[np.int64],
-) -> tuple[int, tuple[Out[np.int32], Out[np.float64]]]:
-    """Every score of each query, in pairs, and the ``out_indptr`` of these; first, a node without fingerprint or -1."""
-    set_indptr, largest = sets[0], spread[1]
-    count_of_tiles = (graph[3].size + TILE - 1) >> TILE_BITS
-    values = np.zeros((4, count_of_tiles << TILE_BITS))
-    tiles = np.zeros((4, count_of_tiles), np.uint8)
-    sums, tiles_summed = values[_SUMS], tiles[_SUMS]
-    moving = (np.empty(1024, np.int32), np.empty(1024))
-    out = (np.empty(1024, np.int32), np.empty(1024))
-    for query in range(set_indptr.size - 1):
-        absent, moving, count = _answer(
-            graph, sets, prints, restart, rounds, drop_below, query, spread, values, tiles, moving
-        )
-        if absent >= 0:
-            return absent, out
-        for tile in range(count_of_tiles):
-            if tiles_summed[tile]:
-                for u in range(tile << TILE_BITS, (tile + 1) << TILE_BITS):
-                    largest[query] = max(largest[query], sums[u])
-        for i in range(count):
-            sums[moving[0][i]] += moving[1][i]
-            tiles_summed[moving[0][i] >> TILE_BITS] = 1
-        out, put = _take_out(sums, tiles_summed, out, out_indptr[query])
-        out_indptr[query + 1] = put
-    return -1, out
-
-
-@kernel
 def _largest(line: Out[np.float64]) -> float:
     """The largest of a tile's values, none below 0: by their bits, which a processor compares eight at a time."""
     bits = line.view(np.int64)

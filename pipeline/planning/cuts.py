@@ -11,10 +11,11 @@ import pyarrow.parquet as pq
 
 from pipeline.blocks.arrays import NodeArrays
 from pipeline.config.model import PipelineConfig
+from pipeline.ingest.figures import IndexFigures
 from pipeline.workspace import Workspace
 
 #: Room for parts that never come out equal.
-_ROOM = 1.10
+ROOM = 1.10
 #: Columns of ``partition_tree`` that a cut follows from.
 _TREE_COUNTS = ("parent", "depth", "nodes", "volume", "split_nodes", "ghosts")
 
@@ -55,8 +56,8 @@ def hash_cut(nodes: int, edges: int, degrees: Iterable[tuple[float, int]], parts
     if parts == 1:
         return one_block(nodes, edges, is_exact=False)
     away = math.ceil(sum(count * (parts - 1) * (1 - (1 - 1 / parts) ** degree) for degree, count in degrees))
-    rows = min(nodes, math.ceil(_ROOM * (nodes + away) / parts))
-    entries = min(2 * edges, math.ceil(_ROOM * 2 * edges / parts))
+    rows = min(nodes, math.ceil(ROOM * (nodes + away) / parts))
+    entries = min(2 * edges, math.ceil(ROOM * 2 * edges / parts))
     return Cut([rows] * parts, [entries] * parts, away, 0, parts, is_exact=False)
 
 
@@ -82,7 +83,7 @@ def cuts_by_level(tree: Mapping[str, Sequence[int]]) -> list[Cut]:
         rows = [tree["nodes"][part] + tree["split_nodes"][part] + tree["ghosts"][part] for part in here]
         copies = sum(tree["split_nodes"][part] for part in here)
         ghosts = sum(tree["ghosts"][part] for part in here)
-        homes = len(here) if copies else 0  # at most: who is at home where stands in no table of counts
+        homes = len(here) if copies else 0  # at most: no table of counts says which parts are homes
         levels.append(Cut(rows, [tree["volume"][part] for part in here], copies, ghosts, homes))
     return levels
 
@@ -109,7 +110,7 @@ def degrees_of(config: PipelineConfig, workspace: Workspace) -> list[tuple[int, 
     """Return (degree, nodes with it) of the nodes that may be needed away from home: targets, or all of one type."""
     degree = NodeArrays(workspace.files("node_arrays")).all("degree")
     if not config.input.is_plain:
-        first, stop = workspace.manifest("node_index").figures["types"][config.input.target_type]
+        first, stop = workspace.figures("node_index", IndexFigures).types[config.input.target_type]
         degree = degree[first:stop]
     counts = np.bincount(degree)
     return [(int(value), int(counts[value])) for value in np.flatnonzero(counts)]

@@ -1,4 +1,4 @@
-"""What a stage needs on disk, from the sizes of what was made before it; and the error of one that found no room."""
+"""What a stage needs on disk, from the sizes of the tables it reads, and the error of a stage that ran out of it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 from pipeline.config.model import PipelineConfig
 from pipeline.errors import DiskFullError
+from pipeline.ingest.figures import IndexFigures
+from pipeline.partitioning.figures import LayoutFigures
 from pipeline.planning.cuts import Cut, one_block
 from pipeline.planning.sizes import GraphCounts, disk_bytes
 from pipeline.storage.disk_space import full, is_full
@@ -34,7 +36,7 @@ def room_for(stage: str, config: PipelineConfig, workspace: Workspace) -> Iterat
 
 @contextlib.contextmanager
 def naming_bytes(stage: str, workspace: Workspace, needed: int | None) -> Iterator[None]:
-    """Say of a full disk what the stage needs; who knows it better has said so already."""
+    """Add what the stage needs to the error of a full disk, unless the error says so already."""
     try:
         yield
     except Exception as error:
@@ -48,12 +50,12 @@ def bytes_needed(stage: str, config: PipelineConfig, workspace: Workspace) -> in
     edges = workspace.finished("edges")
     if edges is None or stage == "ingest":
         return None
-    index, blocks = workspace.finished("node_index"), workspace.finished("block_nodes")
-    nodes = index.figures["nodes"] if index else 2 * edges.rows
-    graph = GraphCounts(nodes, edges.rows, nodes, is_exact=index is not None)
+    is_indexed = workspace.finished("node_index") is not None
+    nodes = workspace.figures("node_index", IndexFigures).nodes if is_indexed else 2 * edges.rows
+    graph = GraphCounts(nodes, edges.rows, nodes, is_exact=is_indexed)
     cut = one_block(nodes, edges.rows)
-    if blocks:
-        rows, entries = ([*blocks.figures[name].values()] for name in ("rows", "entries"))
-        cut = Cut(rows, entries, copies=0, ghosts=0, homes=0)
+    if workspace.finished("block_nodes"):
+        blocks = workspace.figures("block_nodes", LayoutFigures)
+        cut = Cut([*blocks.rows.values()], [*blocks.entries.values()], copies=0, ghosts=0, homes=0)
     sizes = disk_bytes(config, graph, cut, input_rows=edges.rows)
     return sizes.get(stage, edges.bytes)  # evaluate: pairs that are new, of the edges' kind

@@ -1,4 +1,4 @@
-"""What a configuration's embedding method computes, as its price is made of: asked of the method itself."""
+"""What the embedding method of a configuration computes: the counts that its price is made of."""
 
 from __future__ import annotations
 

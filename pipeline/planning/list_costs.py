@@ -1,4 +1,4 @@
-"""How lists are made, and what that takes: sources or parts are dealt out, and which solver is cheapest."""
+"""How lists are made and what that takes: whether tasks share sources or parts, and which solver is cheapest."""
 
 from __future__ import annotations
 

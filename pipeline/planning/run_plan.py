@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config.model import PipelineConfig
+from pipeline.ingest.figures import IndexFigures
+from pipeline.partitioning.figures import PartitionFigures
 from pipeline.planning.alternatives import Alternatives
 from pipeline.planning.cuts import crossing_share
 from pipeline.planning.input_size import InputSize
@@ -20,17 +22,18 @@ from pipeline.workspace import Workspace
 
 def graph_of(config: PipelineConfig, size: InputSize, workspace: Workspace | None) -> GraphCounts:
     """Return the counts of the graph; before the index is made, bounds that follow from the input."""
-    index = workspace.finished("node_index") if workspace else None
-    if index:
-        first, stop = index.figures["types"][config.input.target_type]
-        return GraphCounts(index.figures["nodes"], index.figures["edges"], targets=stop - first, is_exact=True)
+    if workspace and workspace.finished("node_index"):
+        index = workspace.figures("node_index", IndexFigures)
+        first, stop = index.types[config.input.target_type]
+        return GraphCounts(index.nodes, index.edges, targets=stop - first, is_exact=True)
     return upper_bounds(size.rows, size.source_ids, size.target_ids, is_plain=config.input.is_plain)
 
 
 def parts_of(config: PipelineConfig, graph: GraphCounts, workspace: Workspace | None) -> int:
     """Return the number of parts: of the finished partition, or as the bounds ask for."""
-    tree = workspace.finished("partition_tree") if workspace else None
-    return int(tree.figures["parts"]) if tree else expected_parts(config, graph)
+    if workspace and workspace.finished("partition_tree"):
+        return workspace.figures("partition_tree", PartitionFigures).parts
+    return expected_parts(config, graph)
 
 
 def embed_facts(alternatives: Alternatives, slots: int, slowness: float) -> dict[str, Any]:
@@ -149,6 +152,5 @@ def disk_facts(
         config, graph, alternatives.cut, input_bytes=size.bytes, input_rows=size.rows, kept_bytes=kept
     )
     by_stage = {stage: needed for stage, needed in stages.items() if finished[stage] != "made"}
-    there = next(folder for folder in (root, *root.parents) if folder.is_dir())
-    free = shutil.disk_usage(there).free
+    free = shutil.disk_usage(next(folder for folder in (root, *root.parents) if folder.is_dir())).free
     return {"by_stage": by_stage, "needed_bytes": sum(by_stage.values()), "free_bytes": free}

@@ -13,12 +13,10 @@ from dataclasses import dataclass
 from pipeline.config.model import PipelineConfig
 from pipeline.embedding.methods import METHODS
 from pipeline.partitioning.cutting import Bounds
-from pipeline.planning.cuts import Cut
+from pipeline.planning.cuts import ROOM, Cut
 
 #: Resident size of a Python process with all libraries that a task loads, before its task (measured).
 PROCESS_BYTES = 300 * 2**20
-#: Parts are cut with this much room, since they never come out equal.
-_ROOM = 1.10
 #: Bytes of an id where it is not known: most are integers or short.
 _ID_BYTES = 16
 
@@ -67,7 +65,7 @@ def expected_parts(config: PipelineConfig, graph: GraphCounts) -> int:
     if config.partition.parts is not None:
         return config.partition.parts
     excess = bounds_of(config).excess(graph.nodes, graph.edges)
-    return 1 if excess <= 1 else math.ceil(_ROOM * excess)
+    return 1 if excess <= 1 else math.ceil(ROOM * excess)
 
 
 def disk_bytes(

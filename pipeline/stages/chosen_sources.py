@@ -18,7 +18,7 @@ from pipeline.engine import Engine, Frame
 from pipeline.errors import InputError
 from pipeline.ingest.id_files import read_id_pieces
 from pipeline.ingest.id_match import IdMatch, why_no_match
-from pipeline.ingest.lake.pins import read_pins
+from pipeline.ingest.lake.snapshot import read_pins
 from pipeline.ingest.pieces import ParseTask, split_tasks
 from pipeline.ingest.sources import list_sources, select_unchanged
 from pipeline.ingest.text.formats import TextFormat

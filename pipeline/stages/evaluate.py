@@ -14,7 +14,7 @@ from pipeline import storage
 from pipeline.config.model import PipelineConfig
 from pipeline.engine import Engine, Frame
 from pipeline.errors import StorageError
-from pipeline.ingest.lake.pins import read_pins
+from pipeline.ingest.lake.snapshot import read_pins
 from pipeline.ingest.parse import ParseRules
 from pipeline.ingest.pieces import split_tasks
 from pipeline.ingest.sources import list_sources, select_unchanged

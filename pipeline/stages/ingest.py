@@ -19,7 +19,7 @@ from pipeline.ingest.attributes.tables import NodeAttributes, attribute_sources
 from pipeline.ingest.clean_rows import CleanRows
 from pipeline.ingest.counts import Counts, RejectionReason
 from pipeline.ingest.figures import IngestFigures
-from pipeline.ingest.lake.pins import read_pins
+from pipeline.ingest.lake.snapshot import read_pins
 from pipeline.ingest.odd_ids import warnings_of
 from pipeline.ingest.parse import rows_schema
 from pipeline.ingest.parse_rules import parse_rules

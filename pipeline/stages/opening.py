@@ -25,8 +25,7 @@ from pipeline.errors import ConfigError, StorageError
 from pipeline.ingest.addresses import filesystem_of
 from pipeline.ingest.attributes.tables import attribute_sources
 from pipeline.ingest.file_formats import Format
-from pipeline.ingest.lake.pins import read_pins, write_pins
-from pipeline.ingest.lake.snapshot import Snapshot
+from pipeline.ingest.lake.snapshot import Snapshot, read_pins, write_pins
 from pipeline.ingest.listing import takes
 from pipeline.ingest.run_date import (
     AllLateError,

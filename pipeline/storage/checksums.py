@@ -19,7 +19,7 @@ _TABLE_FILE = re.compile(r"/part-\d{5,}\.xxh3-[0-9a-f]{32}\.[a-z]+$")
 
 
 def checksum_of(path: Path) -> str:
-    """Return the xxh3-128 of a file's bytes as hex: what tells two attempts of one task apart.
+    """Return the xxh3-128 of a file's bytes as hex, by which two attempts of one task are compared.
 
     Working files are checked against accidents only, at 40 times the speed of sha256, which half the CPU time
     of a night would go into; published files carry their sha256.
@@ -89,7 +89,7 @@ def seal(path: Path, stem: str) -> Path:
 
 
 def sealed_checksum(path: Path | str) -> str | None:
-    """Return the checksum that a name says; None for other names."""
+    """Return the checksum in a file's name; None if there is none."""
     checksum = _SEALED.search(str(path))
     return checksum.group(1) if checksum else None
 
@@ -105,9 +105,9 @@ def is_of_table(path: Path | str) -> bool:
 
 
 def check_sealed(path: Path | str) -> None:
-    """Let a file pass whose name says nothing, or what its bytes are: looked at once a process, until it changes.
+    """Refuse a file whose bytes are not those that its name states. A process hashes a file once, until it changes.
 
-    Files of batches pass too: who reads a batch checks it.
+    Files whose name states nothing pass, and so do files of batches: whoever reads a batch checks it.
 
     Raises
     ------

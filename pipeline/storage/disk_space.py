@@ -1,7 +1,7 @@
-"""A full disk: recognised in whatever words a library has for it, and told as bytes needed and bytes free.
+"""Full disks: recognises the error of any library, and says how many bytes are needed and free.
 
-A run keeps a small file in reserve. On a full disk it goes, and its room is the verdict's: who watches ``gate.json``
-would otherwise read "running" for good.
+A run keeps a small file in reserve and removes it on a full disk, so that the verdict still fits: whoever watches
+``gate.json`` would otherwise read "running" for good.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def is_full(error: BaseException | None) -> bool:
 
 
 def full(what: str, folder: Path, needed: int | None, error: BaseException) -> DiskFullError:
-    """Return the error that says what found no room, how much it needs about, how much is free, and what to do."""
+    """Return the error that says what does not fit, how much it needs and how much is free, and what to do."""
     nearest = next((parent for parent in (folder, *folder.parents) if parent.is_dir()), Path("/"))
     free = shutil.disk_usage(nearest).free
     wants = f"it needs more than the {free:,} bytes that are free now"

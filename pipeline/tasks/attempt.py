@@ -17,7 +17,7 @@ import psutil
 from pipeline import codec, storage
 from pipeline.tasks.task import RECORDS, P, R, Task, TaskFile, TaskFunction, TaskRecord
 
-#: A task looks again at the tables that it is handed, up to this many bytes in all.
+#: A task checks the tables that it is handed, up to this many bytes in all.
 _CHECKED_TABLES = 256 * 2**20
 
 
@@ -60,9 +60,7 @@ class Attempt:
 
 
 def run_task(function: TaskFunction[P, R], task: Task[P]) -> TaskRecord[R]:
-    """Run one attempt of a task in this process and commit its record.
-
-    Errors of :mod:`pipeline.errors` pass through unchanged; others are the task's own and stay as they are.
+    """Run one attempt of a task in this process and commit its record. Errors pass through unchanged.
 
     Raises
     ------
@@ -101,9 +99,9 @@ def input_paths(task: Task[Any]) -> set[str]:
 
 
 def _check_inputs(task: Task[Any]) -> None:
-    """Look at the files that a task is handed: those of other tasks, and tables, which their stage has looked at.
+    """Check the files that a task is handed: those of other tasks, and tables up to a size.
 
-    Large tables are shared by many tasks, each of which reads a little of them: no process reads all of that again.
+    Large tables were checked by their stage. Many tasks each read a little of them, and none hashes all of that again.
     """
     paths = input_paths(task)
     tables = {path for path in paths if storage.is_of_table(path)}

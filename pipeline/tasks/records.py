@@ -1,4 +1,4 @@
-"""Records of tasks on storage: which hold, which tasks are still to be sent."""
+"""Records of tasks on storage: which are valid, and which tasks have none yet."""
 
 from __future__ import annotations
 
@@ -16,33 +16,23 @@ from pipeline.tasks.task import RECORDS, P, R, Task, TaskFunction, TaskRecord, T
 
 log = logging.getLogger(__name__)
 
-#: The driver itself looks at files up to this many bytes in all, and shares more out to tasks.
+#: The driver itself checks files up to this many bytes in all; beyond that, tasks share the work.
 _CHECKED_BY_DRIVER = 256 * 2**20
 
 
 @dataclass(frozen=True)
 class ChecksPayload:
-    """Files to look at: path, size and checksum of each.
+    """Files to check: address, size and checksum of each.
 
-    The paths are in one text with the rest, so that they are no inputs: a damaged one is an answer, not an error.
+    An address is "file:" and the path: a path alone would be an input, whose damage is an error and no answer.
     """
 
-    lines: tuple[str, ...]
-
-    @classmethod
-    def of(cls, files: Sequence[tuple[Path, int, str]]) -> ChecksPayload:
-        """Describe files."""
-        return cls(tuple(f"{size} {checksum} {path}" for path, size, checksum in files))
-
-    def files(self) -> list[tuple[Path, int, str]]:
-        """Return what :meth:`of` described."""
-        parts = [line.split(" ", 2) for line in self.lines]
-        return [(Path(path), int(size), checksum) for size, checksum, path in parts]
+    files: tuple[tuple[str, int, str], ...]
 
 
 @dataclass(frozen=True)
 class ChecksResult:
-    """How files are not what was written, by path; those that are whole are left out."""
+    """What is wrong with files, by path; whole files are left out."""
 
     problems: Mapping[str, str]
 
@@ -130,12 +120,12 @@ def _read_record(path: Path, digests: Collection[str] | None, result: Any) -> Ta
 def damaged_files(
     files: Mapping[Path, tuple[int, str]], folder: Path, runner: TaskRunner | None = None
 ) -> dict[Path, str]:
-    """Return how files are not what they were, by path; those that are whole are left out.
+    """Return what is wrong with files, by path; whole files are left out.
 
     Parameters
     ----------
     files : size and checksum of each.
-    folder : for the records of the tasks that look, should it take some; they are removed.
+    folder : for the records of the tasks that check, should there be any; they are removed.
 
     Raises
     ------
@@ -145,10 +135,10 @@ def damaged_files(
     if runner is None or len(files) < 2 or sum(size for _, size, _ in wanted) <= _CHECKED_BY_DRIVER:
         return _problems(wanted)
     scratch = folder / "_checks"
-    tasks = [
-        Task(f"check-{number:05d}", scratch, ChecksPayload.of(batch))
-        for number, batch in enumerate(_batches(wanted, _CHECKED_BY_DRIVER))
-    ]
+    tasks = []
+    for number, batch in enumerate(_batches(wanted, _CHECKED_BY_DRIVER)):
+        addresses = tuple((f"file:{path}", size, checksum) for path, size, checksum in batch)
+        tasks.append(Task(f"check-{number:05d}", scratch, ChecksPayload(addresses)))
     try:
         records = runner.map_tasks(check_files, tasks)
     finally:
@@ -157,8 +147,9 @@ def damaged_files(
 
 
 def check_files(payload: ChecksPayload, attempt: Attempt) -> ChecksResult:  # noqa: ARG001
-    """Task: look at some files."""
-    return ChecksResult({str(path): problem for path, problem in _problems(payload.files()).items()})
+    """Task: check some files."""
+    files = [(Path(address.removeprefix("file:")), size, checksum) for address, size, checksum in payload.files]
+    return ChecksResult({str(path): problem for path, problem in _problems(files).items()})
 
 
 def _problems(files: Sequence[tuple[Path, int, str]]) -> dict[Path, str]:

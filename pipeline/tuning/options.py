@@ -1,4 +1,4 @@
-"""What tuning is asked for, and what it returns."""
+"""Options and results of tuning."""
 
 from __future__ import annotations
 

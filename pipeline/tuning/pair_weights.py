@@ -1,4 +1,4 @@
-"""What else [input] could make of pairs' weights: a decay by age, or no weight column. Tried as parameters are."""
+"""Other weights of pairs that keys of [input] would make, as candidates: decay by age, or no weight column."""
 
 from __future__ import annotations
 

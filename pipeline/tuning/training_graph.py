@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pipeline.blocks.arrays import NodeArrays
 from pipeline.config.model import PipelineConfig
 from pipeline.errors import InputError
+from pipeline.ingest.figures import IndexFigures
 from pipeline.kernels.hashing import hash_nodes
 from pipeline.workspace import Workspace
 
@@ -85,7 +86,7 @@ def read_training_graph(config: PipelineConfig, workspace: Workspace, max_pairs:
     has_pair[dst] = True
     node_ix = np.flatnonzero(has_pair)
     position = np.cumsum(has_pair) - 1
-    types = workspace.manifest("node_index").figures["types"]
+    types = workspace.figures("node_index", IndexFigures).types
     ranges = [
         tuple(int(place) for place in np.searchsorted(node_ix, types[name]))
         for name in (config.input.source_type, config.input.target_type)
@@ -145,7 +146,7 @@ def history_of(graph: TrainingGraph, workspace: Workspace) -> History:
 
 def positions_of(ids: pa.Array, node_type: str, graph: TrainingGraph, workspace: Workspace) -> NDArray[np.int64]:
     """Positions of nodes by id, -1 for those that the graph does not have; ids of another type are compared as text."""
-    types = workspace.manifest("node_index").figures["types"]
+    types = workspace.figures("node_index", IndexFigures).types
     bounds = np.searchsorted(graph.node_ix, types[node_type])
     return _Positions(graph, workspace)(pa.chunked_array([ids]), (int(bounds[0]), int(bounds[1])))
 

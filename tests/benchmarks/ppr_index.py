@@ -29,8 +29,10 @@ from pipeline.embedding.ppr.walk_graph import WalkGraph
 from pipeline.embedding.ppr.walk_index import WalkIndex
 from pipeline.embedding.ppr.whole_graph import whole_graph
 from pipeline.engines.local import LocalEngine
-from pipeline.kernels.ppr_batch import batch_scores, nodes_after
+from pipeline.kernels.ppr_batch import batch_top_k, nodes_after
+from pipeline.kernels.ppr_top_k import Candidates
 from pipeline.kernels.ppr_walks import walk_scores
+from pipeline.kernels.ranking import NO_ROW
 from pipeline.kernels.transition import Transition, single_seeds
 from pipeline.queries.ppr import QueryOptions, answer_batch
 from pipeline.queries.restart_batches import Batch
@@ -143,9 +145,12 @@ def measure(
             at = whole.rows_of(np.array([number_of[name] for name in one], np.int64))
             right += int((exact[i, at] >= last[i] * (1 - 1e-6)).sum())
         prints = index.fingerprints(nodes_after(whole.graph, rows[:sample], rounds))
-        found, _ = batch_scores(whole.graph, prints, single_seeds(rows[:sample]), RESTART, rounds)
+        nodes = exact.shape[1]
+        every = Candidates(0, nodes)
+        lists = batch_top_k(whole.graph, prints, single_seeds(rows[:sample]), RESTART, rounds, nodes, every)
         dense = np.zeros_like(exact)
-        dense[np.repeat(np.arange(sample), np.diff(found.indptr)), found.nodes] = found.scores
+        query, place = np.nonzero(lists.nodes != NO_ROW)
+        dense[query, lists.nodes[query, place]] = lists.scores[query, place]
         lines.append(
             {
                 "walks": walks,

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from pipeline.kernels.alias_tables import alias_tables
 from pipeline.kernels.ppr_batch import (
     ABSENT,
+    BatchSpread,
     Fingerprints,
     batch_radius,
-    batch_scores,
     batch_top_k,
     nodes_after,
 )
@@ -31,6 +32,7 @@ from tests.oracles.pagerank import (
 )
 
 RESTARTS = [0.15, 0.5]
+TWO_ROUNDINGS = 2.0**-23 * (1 + 1e-6)  # to float32, one after the other
 
 
 def exact_fingerprints(graph: Transition, restart: float) -> Fingerprints:
@@ -55,6 +57,45 @@ def web(n: int, seed: int, *, directed: bool = False) -> Transition:
     return transition_of(graph)
 
 
+def batch_scores(
+    graph: Transition,
+    prints: Fingerprints,
+    sets: RestartSets,
+    restart: float,
+    rounds: int,
+    drop_below: float = 0.0,
+    factor: NDArray[np.float32] | None = None,
+) -> NDArray[np.float32]:
+    """Scores of all nodes, (queries, n): those of lists as long as the graph."""
+    every = Candidates(0, graph.n, factor)
+    got = batch_top_k(graph, prints, sets, restart, rounds, graph.n, every, drop_below)
+    scores = np.zeros((len(sets), graph.n), np.float32)
+    query, place = np.nonzero(got.nodes != NO_ROW)
+    scores[query, got.nodes[query, place]] = got.scores[query, place]
+    return scores
+
+
+def spread_by_hand(
+    graph: Transition, prints: Fingerprints, sets: RestartSets, restart: float, rounds: int, drop_below: float = 0.0
+) -> BatchSpread:
+    """What bounds follow from, by matrices."""
+    step, rows, moving = np.zeros((graph.n, graph.n)), np.zeros((graph.n, graph.n)), np.zeros((len(sets), graph.n))
+    for v in range(graph.n):
+        near = slice(graph.indptr[v], graph.indptr[v + 1])
+        weight = np.ones(near.stop - near.start) if graph.weights is None else graph.weights[near].astype(np.float64)
+        np.add.at(step[v], graph.indices[near], weight / graph.degree[v])
+        step[v, v] += near.start == near.stop
+        entries = slice(prints.indptr[prints.place[v]], prints.indptr[prints.place[v] + 1])
+        rows[v, prints.nodes[entries]] = prints.scale * prints.visits[entries].astype(np.float64)
+    for query in range(len(sets)):
+        members = slice(sets.indptr[query], sets.indptr[query + 1])
+        np.add.at(moving[query], sets.nodes[members], sets.shares[members])
+    moving = moving @ np.linalg.matrix_power((1 - restart) * step, rounds)
+    dropped = np.where(moving < drop_below, moving, 0.0)
+    sums = (moving - dropped) @ rows
+    return BatchSpread((moving - dropped).max(axis=1), sums.max(axis=1), dropped.sum(axis=1))
+
+
 @settings(max_examples=60)
 @given(looped_graphs(), st.sampled_from(RESTARTS), st.integers(0, 4), st.data())
 def test_with_exact_fingerprints_the_decomposition_is_exact(
@@ -62,11 +103,10 @@ def test_with_exact_fingerprints_the_decomposition_is_exact(
 ) -> None:
     matrix = transition_of(graph)
     sources = data.draw(sets_of(len(graph)))
-    found, spread = batch_scores(matrix, exact_fingerprints(matrix, restart), sources, restart, rounds)
+    scores = batch_scores(matrix, exact_fingerprints(matrix, restart), sources, restart, rounds)
     want = dense_pagerank(matrix, sources, restart)
-    # Fingerprints are rounded to 24 bits, everything else to 53; degrees are exact sums of a few float32.
-    np.testing.assert_allclose(dense(found, len(graph)), want, rtol=2.0**-23, atol=1e-12)
-    assert (spread.heaviest <= (1 - restart) ** rounds * (1 + 1e-12)).all()
+    # Fingerprints and scores are rounded to 24 bits, all else to 53; degrees are exact sums of a few float32.
+    np.testing.assert_allclose(scores, want, rtol=TWO_ROUNDINGS, atol=1e-12)
 
 
 @pytest.mark.parametrize("restart", RESTARTS)
@@ -75,26 +115,26 @@ def test_the_answer_for_a_weighted_set_is_that_of_networkx(restart: float) -> No
     nx.set_edge_attributes(graph, {edge: {"weight": 1.0 + sum(edge) % 7} for edge in graph.edges})
     matrix = transition_of(graph)
     sets = restart_sets(np.array([0, 3]), np.array([1, 2, 7]), np.array([1.0, 4.0, 0.5]))
-    found, _ = batch_scores(matrix, exact_fingerprints(matrix, restart), sets, restart, 2)
+    scores = batch_scores(matrix, exact_fingerprints(matrix, restart), sets, restart, 2)
     want = networkx_pagerank(graph, {1: 1.0, 2: 4.0, 7: 0.5}, restart)
-    np.testing.assert_allclose(dense(found, 40)[0], want, atol=2e-7)
+    np.testing.assert_allclose(scores[0], want, atol=2e-7)
 
 
 def test_directed_graphs_and_graphs_without_weights_are_answered() -> None:
     directed = web(50, 8, directed=True)
     sources = uneven_sets(50, 6)
     for matrix in (directed, transition(directed.indptr, directed.indices)):
-        found, _ = batch_scores(matrix, exact_fingerprints(matrix, 0.2), sources, 0.2, 2)
-        np.testing.assert_allclose(dense(found, 50), dense_pagerank(matrix, sources, 0.2), rtol=2.0**-23)
+        scores = batch_scores(matrix, exact_fingerprints(matrix, 0.2), sources, 0.2, 2)
+        np.testing.assert_allclose(scores, dense_pagerank(matrix, sources, 0.2), rtol=TWO_ROUNDINGS)
 
 
 def test_without_rounds_a_seed_has_its_own_fingerprint() -> None:
     matrix = web(60, 1)
     keys, alias = np.arange(60, dtype=np.uint64), alias_tables(matrix.indptr, matrix.indices, matrix.weights)
     sources = single_seeds(np.arange(60))
-    found, _ = batch_scores(matrix, sampled(matrix, 0.15, 40, 3), sources, 0.15, 0)
+    scores = batch_scores(matrix, sampled(matrix, 0.15, 40, 3), sources, 0.15, 0)
     want = walk_scores(matrix, alias, sources, keys, 0.15, 40, 3)
-    np.testing.assert_allclose(dense(found, 60), dense(want, 60), rtol=1e-14)
+    np.testing.assert_allclose(scores, dense(want, 60), rtol=2.0**-24)
 
 
 @pytest.mark.parametrize("rounds", [0, 1, 2])
@@ -104,9 +144,9 @@ def test_answers_are_unbiased(rounds: int) -> None:
     exact = dense_pagerank(matrix, sources, 0.3)
     tries, walks, total = 200, 25, np.zeros_like(exact)
     for seed in range(tries):
-        total += dense(batch_scores(matrix, sampled(matrix, 0.3, walks, seed), sources, 0.3, rounds)[0], 30)
+        total += batch_scores(matrix, sampled(matrix, 0.3, walks, seed), sources, 0.3, rounds)
     # The mean of 200 answers is the answer of fingerprints of 200 x 25 walks; one in a billion for each score.
-    spread = batch_scores(matrix, exact_fingerprints(matrix, 0.3), sources, 0.3, rounds)[1]
+    spread = spread_by_hand(matrix, exact_fingerprints(matrix, 0.3), sources, 0.3, rounds)
     radius = batch_radius(spread, walks * tries, 1 - 1e-9)
     assert (np.abs(total / tries - exact) <= radius[:, None]).all()
     assert radius.max() < 0.5 * exact.max()  # so that it says something
@@ -119,10 +159,12 @@ def test_scores_are_within_the_radius(
 ) -> None:
     matrix = transition_of(graph)
     sources = data.draw(sets_of(len(graph)))
-    found, spread = batch_scores(matrix, sampled(matrix, restart, 500, seed), sources, restart, rounds, 1e-3)
-    radius = batch_radius(spread, 500, 1 - 1e-9)
-    error = np.abs(dense(found, len(graph)) - dense_pagerank(matrix, sources, restart))
-    assert (error <= radius[:, None]).all()
+    prints = sampled(matrix, restart, 500, seed)
+    scores = batch_scores(matrix, prints, sources, restart, rounds, 1e-3)
+    every = Candidates(0, matrix.n)
+    bound = batch_top_k(matrix, prints, sources, restart, rounds, 1, every, 1e-3, 1 - 1e-9).bound
+    error = np.abs(scores - dense_pagerank(matrix, sources, restart))
+    assert (error <= bound[:, None] + 2.0**-24).all()
 
 
 def test_rounds_make_answers_more_accurate_than_the_fingerprints_that_are_stored() -> None:
@@ -131,8 +173,8 @@ def test_rounds_make_answers_more_accurate_than_the_fingerprints_that_are_stored
     exact = dense_pagerank(matrix, sources, 0.15)
     errors = []
     for rounds in (0, 1, 2):
-        found, _ = batch_scores(matrix, sampled(matrix, 0.15, 50, 9), sources, 0.15, rounds)
-        errors.append(((dense(found, 400) - exact) ** 2).sum(axis=1))
+        scores = batch_scores(matrix, sampled(matrix, 0.15, 50, 9), sources, 0.15, rounds)
+        errors.append(((scores - exact) ** 2).sum(axis=1))
     # A sign test over a hundred seeds: by chance alone 80 of them improve less than once in a billion times.
     assert sum(math.comb(100, wins) for wins in range(80, 101)) / 2**100 < 1e-9
     assert (errors[1] < errors[0]).sum() >= 80
@@ -146,14 +188,14 @@ def test_lists_are_the_scores_in_order(rounds: int) -> None:
     prints = sampled(matrix, 0.15, 200, 1)
     known = [np.unique(sources.nodes[sources.indptr[i] : sources.indptr[i + 1]]) for i in range(20)]
     known_indptr = np.concatenate([[0], np.cumsum([one.size for one in known])])
-    scores = dense(batch_scores(matrix, prints, sources, 0.15, rounds)[0], 300)
+    plain = batch_scores(matrix, prints, sources, 0.15, rounds)
     for factor in (None, degree_factor(matrix.degree, -0.7)):
+        scores = batch_scores(matrix, prints, sources, 0.15, rounds, factor=factor)
+        np.testing.assert_allclose(scores, plain * (1.0 if factor is None else factor), rtol=2 * TWO_ROUNDINGS)
         candidates = Candidates(37, 290, factor, known_indptr, np.concatenate(known))
         got = batch_top_k(matrix, prints, sources, 0.15, rounds, 50, candidates)
         for i in range(20):
-            # As rounded as in the kernel.
-            value = scores[i] * (1.0 if factor is None else factor.astype(np.float64))
-            value = value.astype(np.float32)
+            value = scores[i]
             allowed = np.setdiff1d(np.arange(37, 290), known[i])
             order = allowed[np.lexsort((allowed, -value[allowed]))][:50]
             order = order[value[order] > 0]
@@ -171,7 +213,7 @@ def test_of_equal_scores_the_smaller_nodes_are_listed(rounds: int) -> None:
     nx.set_edge_attributes(ring, 1.0, "weight")
     matrix = transition_of(ring)
     prints, sources = sampled(matrix, 0.15, 8, 5), single_seeds(np.arange(0, n, 100))
-    scores = dense(batch_scores(matrix, prints, sources, 0.15, rounds)[0], n).astype(np.float32)
+    scores = batch_scores(matrix, prints, sources, 0.15, rounds)
     got = batch_top_k(matrix, prints, sources, 0.15, rounds, 9, Candidates(0, n))
     ties = 0
     for i in range(len(sources)):
@@ -184,25 +226,25 @@ def test_of_equal_scores_the_smaller_nodes_are_listed(rounds: int) -> None:
 def test_what_is_dropped_bounds_what_is_missing() -> None:
     matrix = web(300, 6)
     sources = uneven_sets(300, 20)
-    found, spread = batch_scores(matrix, exact_fingerprints(matrix, 0.15), sources, 0.15, 2, 0.02)
-    missing = dense_pagerank(matrix, sources, 0.15) - dense(found, 300)
-    bound = batch_radius(spread, 0, 0.95)
+    prints, every = exact_fingerprints(matrix, 0.15), Candidates(0, 300)
+    missing = dense_pagerank(matrix, sources, 0.15) - batch_scores(matrix, prints, sources, 0.15, 2, 0.02)
+    bound = batch_top_k(matrix, prints, sources, 0.15, 2, 1, every, 0.02).bound
     # Exact fingerprints add up to 1, so what was dropped is missing altogether, and a node misses no more.
     np.testing.assert_allclose(missing.sum(axis=1), bound, atol=1e-6)
-    np.testing.assert_array_equal(found.missing, bound)
     assert (missing <= bound[:, None] + 1e-7).all()
     assert bound.min() > 0.01
 
 
-def test_bounds_of_lists_are_those_of_all_scores() -> None:
+def test_bounds_of_lists_follow_from_all_fingerprints() -> None:
     matrix = web(300, 6)
     sources, prints = uneven_sets(300, 20), sampled(matrix, 0.15, 200, 1)
     for rounds in (0, 1, 2):
-        _, spread = batch_scores(matrix, prints, sources, 0.15, rounds, 1e-3)
+        spread = spread_by_hand(matrix, prints, sources, 0.15, rounds, 1e-3)
+        assert (spread.heaviest <= 0.85**rounds).all()
         nodes = np.arange(20)
         listed = Candidates(100, 130, None, np.arange(21), nodes)
         got = batch_top_k(matrix, prints, sources, 0.15, rounds, 5, listed, 1e-3, 0.99)
-        np.testing.assert_array_equal(got.bound, batch_radius(spread, 200, 0.99))
+        np.testing.assert_allclose(got.bound, batch_radius(spread, 200, 0.99), rtol=1e-12)
 
 
 def test_an_answer_depends_on_its_own_query_alone() -> None:
@@ -230,16 +272,15 @@ def test_fingerprints_of_the_nodes_reached_are_enough() -> None:
         want = batch_top_k(matrix, prints, sources, 0.15, rounds, 9, Candidates(0, 500))
         np.testing.assert_array_equal(got.scores, want.scores)
         place[needed[-1]] = ABSENT
-        for run in (batch_scores, lambda *a: batch_top_k(*a, 9, Candidates(0, 500))):
-            with pytest.raises(ValueError, match=f"node {needed[-1]} has no fingerprint"):
-                run(matrix, fewer, sources, 0.15, rounds)
+        with pytest.raises(ValueError, match=f"node {needed[-1]} has no fingerprint"):
+            batch_top_k(matrix, fewer, sources, 0.15, rounds, 9, Candidates(0, 500))
 
 
 def test_walks_of_dangling_nodes_stay_and_need_their_own_fingerprint() -> None:
     matrix = transition(np.array([0, 1, 1]), np.array([1], np.int32))
     np.testing.assert_array_equal(nodes_after(matrix, np.array([0]), 3), [1])
-    found, _ = batch_scores(matrix, exact_fingerprints(matrix, 0.25), single_seeds(np.array([0])), 0.25, 3)
-    np.testing.assert_allclose(dense(found, 2), [[0.25, 0.75]], rtol=1e-7)
+    scores = batch_scores(matrix, exact_fingerprints(matrix, 0.25), single_seeds(np.array([0])), 0.25, 3)
+    np.testing.assert_allclose(scores, [[0.25, 0.75]], rtol=1e-7)
 
 
 @pytest.mark.parametrize(

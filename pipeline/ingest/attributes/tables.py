@@ -35,7 +35,7 @@ from pipeline.ingest.attributes.features import (
 from pipeline.ingest.attributes.rows import KINDS, AttributeRules, parse_attributes
 from pipeline.ingest.counts import Counts, total
 from pipeline.ingest.figures import AttributeFigures
-from pipeline.ingest.lake.pins import read_pins
+from pipeline.ingest.lake.snapshot import read_pins
 from pipeline.ingest.pieces import ParseTask, split_tasks
 from pipeline.ingest.sources import FileState, SourceFile, list_sources, select_unchanged, snapshots_of
 from pipeline.kernels.hashing import node_keys

@@ -35,7 +35,7 @@ class DeltaFile:
     is_left: NDArray[np.bool_] | None  # by row of the file; None where none was deleted
 
     def stored(self, names: Sequence[str], in_file: Sequence[str]) -> list[str]:
-        """Return which of the file's columns are needed for columns of the table; case is none of Delta's matters."""
+        """Return which of the file's columns are needed for columns of the table; Delta ignores case."""
         spelt = {name.lower(): name for name in in_file}
         return [spelt[name.lower()] for name in names if name not in self.constants and name.lower() in spelt]
 

@@ -41,7 +41,7 @@ def named_table(filesystem: pafs.FileSystem, path: str) -> LakeFolder | None:
 
 
 def table_at(filesystem: pafs.FileSystem, folder: str) -> LakeFolder | None:
-    """Return the lake table that a folder is, None if it is none."""
+    """Return the lake table in a folder; None if the folder is no table."""
     try:
         delta, hudi, metadata = filesystem.get_file_info(
             [f"{folder.rstrip('/')}/{name}" for name in ("_delta_log", ".hoodie", "metadata")]
@@ -60,7 +60,7 @@ def table_at(filesystem: pafs.FileSystem, folder: str) -> LakeFolder | None:
 
 
 def table_around(filesystem: pafs.FileSystem, path: str) -> LakeFolder | None:
-    """Return the lake table that a path lies in, None if it lies in none."""
+    """Return the lake table above a path; None if there is none."""
     while path := path.rpartition("/")[0]:
         if table := table_at(filesystem, path):
             return table
