@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import pyarrow as pa
@@ -22,7 +22,7 @@ class RejectionReason:
 
 
 @dataclass(frozen=True)
-class Counts:
+class RowCounts:
     """What became of the rows. ``read`` = ``kept`` + ``late`` + ``early`` + all of ``rejected``."""
 
     read: int = 0
@@ -31,15 +31,21 @@ class Counts:
     early: int = 0
     future: int = 0  # after the day the run began on; nearly always late as well
     rejected: Mapping[str, int] = field(default_factory=dict)  # by reason
-    examples: Mapping[str, str] = field(default_factory=dict)  # by reason, of one row: no ids
     self_loops: int = 0  # whether kept or rejected
     newest_us: int | None = None  # newest timestamp of the rows kept
     weight_total: int = 0  # exact sum over the rows kept: see pipeline.ingest.weights
-    has_int64_ids: bool = True  # every id of the rows kept is a canonical int64
     blank_lines: int = 0  # of text files; like their headers, no rows
     comment_lines: int = 0
     header_lines: int = 0
     odd_ids: Mapping[str, OddIds] = field(default_factory=dict)  # by column, of the rows kept; only if ids are text
+
+
+@dataclass(frozen=True)
+class Counts(RowCounts):
+    """What became of the rows of batches and tasks, which add up."""
+
+    examples: Mapping[str, str] = field(default_factory=dict)  # by reason, of one row: no ids
+    has_int64_ids: bool = True  # every id of the rows kept is a canonical int64
 
     def __add__(self, other: Counts) -> Counts:
         newest = [moment for moment in (self.newest_us, other.newest_us) if moment is not None]
@@ -67,7 +73,7 @@ class Counts:
 
     def figures(self) -> dict[str, Any]:
         """Return the fields of a manifest's figures that are counts of rows, by name."""
-        of_rows = {name: value for name, value in vars(self).items() if name not in ("examples", "has_int64_ids")}
+        of_rows = {one.name: getattr(self, one.name) for one in fields(RowCounts)}
         return {**of_rows, "reasons": self.reasons, "rejected_share": self.rejected_share}
 
     @property

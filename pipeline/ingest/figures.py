@@ -9,7 +9,7 @@ from typing import Literal
 import pyarrow as pa
 
 from pipeline.ingest.attributes.features import Spread
-from pipeline.ingest.counts import RejectionReason
+from pipeline.ingest.counts import RejectionReason, RowCounts
 from pipeline.ingest.id_match import IdMatch
 from pipeline.ingest.lake.snapshot import SnapshotFigures
 from pipeline.ingest.odd_ids import OddIds
@@ -31,25 +31,12 @@ class AttributeFigures:
     statistics: Mapping[str, Spread]
 
 
-@dataclass(frozen=True)
-class IngestFigures:
-    """What became of the input's rows; :class:`pipeline.ingest.counts.Counts` explains the counts."""
+@dataclass(frozen=True, kw_only=True)
+class IngestFigures(RowCounts):
+    """What became of the input's rows, and what was made of them."""
 
-    read: int
-    kept: int
-    late: int
-    early: int
-    future: int
-    rejected: Mapping[str, int]
     reasons: Mapping[str, RejectionReason]
     rejected_share: float
-    self_loops: int
-    newest_us: int | None
-    weight_total: int
-    blank_lines: int
-    comment_lines: int
-    header_lines: int
-    odd_ids: Mapping[str, OddIds]
     id_type: Literal["int64", "string"]
     pairs: int
     decayed_pairs: int

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 
 from pipeline.config.model import PipelineConfig
 from pipeline.ingest.decay import half_life_us
 from pipeline.ingest.parse import ParseRules
-from pipeline.ingest.run_date import DAY_US, end_of
-from pipeline.ingest.text.formats import TextFormat
+from pipeline.ingest.run_date import DAY_US, end_of, time_rules
 
 
 def parse_rules(config: PipelineConfig, date: dt.date, today: dt.date | None = None) -> ParseRules:
     """Return which rows of the input count for a date, and what their columns are called."""
     section = config.input
     end = end_of(date) if section.timestamp else None
-    return ParseRules(
+    return replace(
+        time_rules(config),
         source=section.source,
         target=section.target,
         weight=section.weight,
         event=section.event,
         event_weights=dict(section.event_weights),
-        timestamp=section.timestamp,
-        timestamp_unit=section.timestamp_unit,
-        timestamp_format=section.timestamp_format,
         start_us=end - section.window_days * DAY_US if end is not None and section.window_days else None,
         end_us=end,
         future_us=end_of(today) if today is not None else None,
@@ -31,5 +29,4 @@ def parse_rules(config: PipelineConfig, date: dt.date, today: dt.date | None = N
         keeps_self_loops=section.self_loops == "keep",
         half_life_us=half_life_us(section.half_life_days) if section.half_life_days else None,
         epoch_us=end,  # a full run is its own lineage: its epoch is the end of its date
-        text=TextFormat.from_keys(section.model_dump()),
     )

@@ -61,9 +61,10 @@ def _with_room(pairs: tuple[Out[np.int32], Out[np.float64]], wanted: int) -> tup
 
 @kernel
 def _take_out(
-    values: Out[np.float64], tiles: Out[np.uint8], pairs: tuple[Out[np.int32], Out[np.float64]], put: int
+    values: Out[np.float64], tiles: Out[np.uint8], pairs: tuple[Out[np.int32], Out[np.float64]]
 ) -> tuple[tuple[Out[np.int32], Out[np.float64]], int]:
-    """Append what is not 0, nodes ascending, from place ``put`` on, and leave 0."""
+    """Return what is not 0, nodes ascending, and leave 0."""
+    put = 0
     for tile in range(tiles.size):
         if tiles[tile]:
             tiles[tile] = 0
@@ -132,7 +133,7 @@ def _answer(
         tiles_here[set_nodes[e] >> TILE_BITS] = 1
     count = 0
     for _ in range(rounds):
-        moving, count = _take_out(here, tiles_here, moving, 0)
+        moving, count = _take_out(here, tiles_here, moving)
         for i in range(count):
             v, chance = int(moving[0][i]), moving[1][i]
             kept[v] += restart * chance
@@ -140,7 +141,7 @@ def _answer(
             _forward(graph, v, (1.0 - restart) * chance, there, tiles_there)
         here, there = there, here
         tiles_here, tiles_there = tiles_there, tiles_here
-    moving, count = _take_out(here, tiles_here, moving, 0)
+    moving, count = _take_out(here, tiles_here, moving)
     absent = -1
     for i in range(count):
         if moving[1][i] < drop_below:
@@ -160,7 +161,7 @@ def _answer(
             u = print_nodes[e]
             sums[u] += share * np.float64(visits[e])
             tiles_summed[u >> TILE_BITS] = 1
-    moving, count = _take_out(kept, tiles_kept, moving, 0)
+    moving, count = _take_out(kept, tiles_kept, moving)
     for i in range(count):
         largest[query] = max(largest[query], sums[moving[0][i]])
     return absent, moving, count

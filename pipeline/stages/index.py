@@ -23,7 +23,7 @@ from pipeline.ingest.attributes.numbering import AttributeNodes
 from pipeline.ingest.figures import IndexFigures, IngestFigures
 from pipeline.kernels.hashing import hash_nodes, hash_pairs, node_keys
 from pipeline.stages.outcome import Outcome, OutputFile, describe_engine_files, describe_task_files
-from pipeline.tasks import Attempt, Task, TaskRecord, run_missing
+from pipeline.tasks import Attempt, TaskRecord, run_numbered
 from pipeline.workspace import Workspace
 from schemas.tables import EDGES, INDEXED_EDGES, NODE_ARRAYS, NODE_INDEX
 
@@ -78,15 +78,17 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     nodes = _sum_ends(engine, config, workspace, ingest, edges, attributes)
     fields = [NODE_INDEX.schema_for(id_type).field(name) for name in ("node_type", "node_id", "degree", "weight")]
     files = engine.write_sorted(nodes, workspace.scratch(NAME, "nodes"), pa.schema(fields), ["node_type", "node_id"])
-    numbered = run_missing(engine, number_nodes, _numbering_tasks(workspace, files, "number", holdout=[]))
+    folder = workspace.work(NAME)
+    numbered = run_numbered(engine, number_nodes, "number", folder, _numbering_payloads(files, holdout=[]))
     matches = attributes.match_ids(_node_files(numbered), _linked_nodes(numbered), ingest)
 
     split: list[TaskRecord[None]] = []
     if config.evaluate.source == "holdout":
         pairs = _look_up_ends(engine, edges, numbered, config, workspace.scratch(NAME, "pairs"), id_type)
-        split = run_missing(engine, split_holdout, _split_tasks(workspace, config, pairs, numbered))
+        rule = _holdout_rule(config, numbered)
+        split = run_numbered(engine, split_holdout, "split", folder, [SplitPayload(file, rule) for file in pairs])
         held_out = [record.file("holdout") for record in split]
-        numbered = run_missing(engine, number_nodes, _numbering_tasks(workspace, files, "renumber", held_out))
+        numbered = run_numbered(engine, number_nodes, "renumber", folder, _numbering_payloads(files, held_out))
         indexed, holdout = describe_task_files(split, "edges"), describe_task_files(split, "holdout")
     else:
         pairs = _look_up_ends(engine, edges, numbered, config, workspace.scratch(NAME, "edges"), id_type)
@@ -192,19 +194,10 @@ def _look_up_ends(
     return engine.write(both, folder, INDEXED_EDGES.schema)
 
 
-def _numbering_tasks(
-    workspace: Workspace, files: Sequence[Path], name: str, holdout: Sequence[Path]
-) -> list[Task[NumberPayload]]:
+def _numbering_payloads(files: Sequence[Path], holdout: Sequence[Path]) -> list[NumberPayload]:
     rows = [storage.rows_in([file]) for file in files]
     starts = itertools.accumulate(rows[:-1], initial=0)
-    return [
-        Task(
-            f"{name}-{number:05d}",
-            workspace.work(NAME),
-            NumberPayload(file, start, tuple(holdout)),
-        )
-        for number, (file, start) in enumerate(zip(files, starts, strict=False))
-    ]
+    return [NumberPayload(file, start, tuple(holdout)) for file, start in zip(files, starts, strict=False)]
 
 
 def number_nodes(payload: NumberPayload, attempt: Attempt) -> NumberResult:
@@ -258,22 +251,16 @@ def _take_off(pairs: pa.Table, start: int, degree: np.ndarray, weight: np.ndarra
         np.subtract.at(weight, ends[here] - start, of[here])
 
 
-def _split_tasks(
-    workspace: Workspace, config: PipelineConfig, files: Sequence[Path], numbered: Sequence[TaskRecord[NumberResult]]
-) -> list[Task[SplitPayload]]:
+def _holdout_rule(config: PipelineConfig, numbered: Sequence[TaskRecord[NumberResult]]) -> HoldoutSplit:
     evaluate = config.evaluate
     is_plain = config.input.is_plain
-    split = HoldoutSplit(
+    return HoldoutSplit(
         arrays=tuple(record.file("arrays") for record in numbered),
         min_pairs=0 if is_plain else _HOLDOUT_MIN_PAIRS,
         node_share=1.0 if is_plain else evaluate.holdout_users,
         pair_share=evaluate.holdout_edges if is_plain else evaluate.holdout_pairs,
         seed=evaluate.seed,
     )
-    return [
-        Task(f"split-{number:05d}", workspace.work(NAME), SplitPayload(file, split))
-        for number, file in enumerate(files)
-    ]
 
 
 def split_holdout(payload: SplitPayload, attempt: Attempt) -> None:
