@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import polars as pl
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 _BATCH_ROWS = 1_000_000
 
 
-class LocalEngine:
+class LocalEngine(AbstractContextManager["LocalEngine"]):
     """Tasks in this process (``workers == 1``), or on Dask workers with a thread each.
 
     Parameters
@@ -51,12 +50,7 @@ class LocalEngine:
         self._open = ExitStack()
         self._client: Client | None = None
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._client = None
         self._open.close()
 
