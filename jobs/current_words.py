@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import GateError, GraphquiltError
-from pipeline.publishing.listing import current
+from pipeline.publishing.listing import read_current
 from pipeline.workspace import UNDATED
 
 
@@ -22,7 +22,7 @@ def current_facts(root: Path, name: str, published: Mapping[str, Any], error: Ex
     """
     swap = None
     with contextlib.suppress(GraphquiltError, OSError):  # the run has said it, or a reader will
-        swap = current(root, name)
+        swap = read_current(root, name)
     has_moved = bool(published.get("current_moved"))
     return {
         "current": swap and {key: swap[key] for key in ("release", "data_date")},

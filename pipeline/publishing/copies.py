@@ -45,7 +45,7 @@ class Digests:
     sha256: str
 
 
-def copy(source: Path, target: Path, needed: int) -> Digests:
+def copy_file(source: Path, target: Path, needed: int) -> Digests:
     """Copy a file so that the two share nothing that can be damaged, make it durable, and hash what was written.
 
     Where the file system can, the copy is a clone: the blocks are shared until one of the two files is written to. A
@@ -65,12 +65,12 @@ def copy(source: Path, target: Path, needed: int) -> Digests:
             digests = _digests(_chunks(writer))
         else:
             storage.require_free_space(target.parent, needed, "the copy of the tables into the release")
-            digests = _digests(_written(reader, writer))
+            digests = _digests(_write_chunks(reader, writer))
         os.fsync(writer.fileno())
     return digests
 
 
-def copy_working(source: WorkingFile, target: Path, needed: int) -> Digests:
+def copy_working_file(source: WorkingFile, target: Path, needed: int) -> Digests:
     """Copy a working file that must have the bytes of its run's manifest.
 
     Raises
@@ -79,7 +79,7 @@ def copy_working(source: WorkingFile, target: Path, needed: int) -> Digests:
     """
     storage.require_own(source.path, "file")
     try:
-        digests = copy(source.path, target, needed)
+        digests = copy_file(source.path, target, needed)
     except FileNotFoundError as error:
         raise StorageError(f"{source.path} of table {source.table} is missing. {_MAKE_AGAIN}") from error
     if (digests.bytes, digests.checksum) != (source.bytes, source.checksum):
@@ -106,7 +106,7 @@ def _chunks(file: BinaryIO) -> Iterator[bytes]:
         yield chunk
 
 
-def _written(reader: BinaryIO, writer: Any) -> Iterator[bytes]:
+def _write_chunks(reader: BinaryIO, writer: Any) -> Iterator[bytes]:
     for chunk in _chunks(reader):
         rest = memoryview(chunk)
         while rest:  # an unbuffered file may take less than it is given

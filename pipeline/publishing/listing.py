@@ -50,7 +50,7 @@ class DamagedRelease:
         return self.data_date, dt.datetime.max.replace(tzinfo=dt.UTC), self.release
 
 
-def current(root: Path, name: str) -> dict[str, Any] | None:
+def read_current(root: Path, name: str) -> dict[str, Any] | None:
     """Return the swap that counts as a JSON object, or None if nothing has been published.
 
     Raises

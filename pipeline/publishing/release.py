@@ -31,7 +31,7 @@ from pipeline.errors import ConfigError, StorageError
 from pipeline.publishing.copies import WorkingFile
 from pipeline.publishing.listing import all_releases, read_release
 from pipeline.publishing.pointer import Reason, open_history, own_folder, point_at, pointers_of, restore_current
-from pipeline.publishing.staging import REMOVED, STAGING, Notes, restage, stage
+from pipeline.publishing.staging import REMOVED, STAGING, Notes, restage_release, stage_release
 from pipeline.workspace import lock
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True)
-class Published:
+class Publication:
     """What became of a release.
 
     ``is_new``: its folder was made now. ``current_moved``: readers get it from now on.
@@ -81,7 +81,7 @@ def publish(
     force_current: bool = False,
     wait_s: float = 60.0,
     now: dt.datetime | None = None,
-) -> Published:
+) -> Publication:
     """Make a release of finished files and point CURRENT at it; done again, it repeats only what is missing.
 
     A valid release of this name is kept as it is: names are made of the fingerprint of the tables. Of a damaged one
@@ -124,7 +124,7 @@ def publish(
         is_older = at is not None and data_date < dt.date.fromisoformat(at.data_date)
         may_move = force_current or not is_older
         moved = may_move and _point_at(folder, at, target, "force" if is_older else "publish") != at
-    return Published(release, target, is_new, moved)
+    return Publication(release, target, is_new, moved)
 
 
 def _ensure_whole(
@@ -139,7 +139,7 @@ def _ensure_whole(
     storage.require_own(target, "folder")
     sha256 = manifest_sha256_in(at, target.name)
     if not target.exists():
-        _move_in(stage(staging, files, about, notes), target)
+        _move_in(stage_release(staging, files, about, notes), target)
         if sha256:
             log.warning("release=%s published=anew reason='it was current, and its folder was gone'", target.name)
         return True
@@ -149,9 +149,9 @@ def _ensure_whole(
         _refuse_strangers(target, [*(file.name for file in files), *notes])
         # Nothing is left to restore by: the same tables become a release once more, and CURRENT follows it.
         try:
-            _move_in(stage(staging, files, about, notes), target)
+            _move_in(stage_release(staging, files, about, notes), target)
         except StorageError as reason:
-            raise _lost(target, str(error), reason) from reason
+            raise _not_restored(target, str(error), reason) from reason
         log.warning("release=%s published=anew reason=%r", target.name, str(error))
         return True
     if _restore(target, manifest, sha256, files, notes):
@@ -183,9 +183,9 @@ def _restore(
     _refuse_strangers(target, [entry["name"] for entry in manifest["files"]])
     staging = target.with_name(f"{STAGING}{target.name}")
     try:
-        _move_in(restage(staging, target, manifest, files, notes), target)
+        _move_in(restage_release(staging, target, manifest, files, notes), target)
     except StorageError as error:
-        raise _lost(target, join_problems(problems), error) from error
+        raise _not_restored(target, join_problems(problems), error) from error
     log.warning("release=%s restored=same_bytes reason=%r", target.name, join_problems(problems))
     return True
 
@@ -243,14 +243,14 @@ def require_whole(root: Path, name: str, release: str) -> None:
 
 def remove_leftovers(folder: Path) -> None:
     """Remove what killed publishers and cleaners left under a published name. The caller holds its lock."""
-    for path in leftovers(folder):
+    for path in find_leftovers(folder):
         if path.is_dir() and not path.is_symlink():
             storage.remove_tree(path)
         else:
             path.unlink()
 
 
-def leftovers(folder: Path) -> list[Path]:
+def find_leftovers(folder: Path) -> list[Path]:
     """Return the folders under ``releases/`` that are no releases, and pointers that were never moved in."""
     return sorted(
         path
@@ -267,7 +267,7 @@ def move_aside(path: Path) -> Path:
     return aside
 
 
-def _lost(target: Path, problem: str, reason: StorageError) -> StorageError:
+def _not_restored(target: Path, problem: str, reason: StorageError) -> StorageError:
     return StorageError(
         f"release {target.name} is damaged and can't be restored: {problem}; {reason}. "
         f"{describe_way_out(target.parent.parent, target.name, deep=True)}"

@@ -18,7 +18,7 @@ from pipeline.config.sections import PublishConfig
 from pipeline.errors import LockedError, StorageError
 from pipeline.publishing.listing import DamagedRelease, Release, all_releases
 from pipeline.publishing.pointer import own_folder, pointers_of, restore_current
-from pipeline.publishing.release import LOCK, leftovers, move_aside
+from pipeline.publishing.release import LOCK, find_leftovers, move_aside
 from pipeline.publishing.staging import REMOVED
 from pipeline.workspace import lock, run_dates, run_folder
 
@@ -80,7 +80,8 @@ def clean(
     with lock(folder / LOCK, f"clean of {rules.name}", wait_s):
         at = pointers_of(folder).at if dry_run else restore_current(folder)
         to_remove, to_keep = _judge_releases(root, at.release if at else None, rules, now)
-        to_remove += [Item("leftover", path, "left by a killed process", _size(path)) for path in leftovers(folder)]
+        leftovers = find_leftovers(folder)
+        to_remove += [Item("leftover", path, "left by a killed process", _size(path)) for path in leftovers]
         if not dry_run:
             for item in to_remove:
                 _remove(item.path)

@@ -14,7 +14,7 @@ from graphquilt.own_files import describe_foreign
 from graphquilt.releases import MANIFEST, footer_sha256
 from pipeline import storage
 from pipeline.errors import StorageError
-from pipeline.publishing.copies import WorkingFile, copy, copy_working
+from pipeline.publishing.copies import WorkingFile, copy_file, copy_working_file
 
 #: Folders that are no releases: being written, or about to go. Found under the lock, they are a kill's.
 STAGING = "_staging-"
@@ -23,7 +23,7 @@ REMOVED = "_removed-"
 Notes = Mapping[str, Mapping[str, Any]]  # the small JSON files beside the tables, by name
 
 
-def stage(staging: Path, files: Sequence[WorkingFile], about: Mapping[str, Any], notes: Notes) -> Path:
+def stage_release(staging: Path, files: Sequence[WorkingFile], about: Mapping[str, Any], notes: Notes) -> Path:
     """Write a whole release at ``staging``, durable down to the last name in it.
 
     Raises
@@ -36,7 +36,7 @@ def stage(staging: Path, files: Sequence[WorkingFile], about: Mapping[str, Any],
         for number, file in enumerate(files):
             path = staging / file.name
             path.parent.mkdir(exist_ok=True)
-            digests = copy_working(file, path, needed=sum(rest.bytes for rest in files[number:]))
+            digests = copy_working_file(file, path, needed=sum(rest.bytes for rest in files[number:]))
             entries.append(
                 {
                     "name": file.name,
@@ -44,7 +44,7 @@ def stage(staging: Path, files: Sequence[WorkingFile], about: Mapping[str, Any],
                     "sha256": digests.sha256,
                     "xxh3": digests.checksum,
                     **({"source": str(file.path.relative_to(root))} if file.path.is_relative_to(root) else {}),
-                    **_of_parquet(path),
+                    **_describe_parquet(path),
                 }
             )
         for name, value in notes.items():
@@ -69,10 +69,10 @@ def _whole_or_absent(staging: Path) -> Iterator[None]:
         raise
 
 
-def restage(
+def restage_release(
     staging: Path, damaged: Path, manifest: Mapping[str, Any], files: Sequence[WorkingFile], notes: Notes
 ) -> Path:
-    """Write a damaged release once more, with the bytes that its manifest says; see :func:`stage`.
+    """Write a damaged release once more, with the bytes that its manifest says; see :func:`stage_release`.
 
     A file comes from the release itself if it is whole there, else from the working file that it was a copy of.
 
@@ -101,7 +101,7 @@ def _recover(path: Path, entry: Mapping[str, Any], sources: Sequence[Path], note
     for source in sources:
         if not source.is_file() or describe_foreign(source, "file"):
             continue
-        if copy(source, path, needed).sha256 == entry["sha256"]:
+        if copy_file(source, path, needed).sha256 == entry["sha256"]:
             return
         path.unlink()
     if (note := notes.get(entry["name"])) is not None:
@@ -112,7 +112,7 @@ def _recover(path: Path, entry: Mapping[str, Any], sources: Sequence[Path], note
     raise StorageError(f"neither {tried} has the bytes that its manifest says")
 
 
-def _of_parquet(path: Path) -> dict[str, Any]:
+def _describe_parquet(path: Path) -> dict[str, Any]:
     if path.suffix != ".parquet":
         return {}
     return {

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.publishing.release import Published, publish
+from pipeline.publishing.release import Publication, publish
 from schemas.published_tables import PPR_NEIGHBOR_LISTS
 from tests.graphquilt.published_tables import Nodes, write_part
 from tests.publishing.working_files import contents
@@ -97,7 +97,7 @@ def publish_lists(
     files: int = 1,
     row_group: int = 7,
     **metadata: Any,
-) -> Published:
+) -> Publication:
     """Publish lists, vectors, or both in one release."""
     place = root / "runs" / date.isoformat() / release
     tables: dict[str, list[tuple[Path, str]]] = {}

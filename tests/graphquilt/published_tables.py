@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.publishing.release import Published, publish
+from pipeline.publishing.release import Publication, publish
 from schemas.published_tables import node_embeddings
 from tests.publishing.working_files import contents
 
@@ -88,7 +88,7 @@ def publish_nodes(
     row_group: int = 7,
     retrieval: str = "dot",
     **options: Any,
-) -> Published:
+) -> Publication:
     """Publish nodes, cut into files as a big table is."""
     place = root / "runs" / date.isoformat() / "node_embeddings" / release
     pieces, metadata = _cut(nodes, files), metadata_of(nodes, retrieval)

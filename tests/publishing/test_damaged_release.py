@@ -22,7 +22,7 @@ from pipeline.config.sections import PublishConfig
 from pipeline.errors import StorageError
 from pipeline.publishing import release
 from pipeline.publishing.copies import WorkingFile
-from pipeline.publishing.listing import current
+from pipeline.publishing.listing import read_current
 from pipeline.publishing.release import require_whole, rollback
 from pipeline.publishing.retention import clean
 from tests.graphquilt.published_neighbors import publish_lists, random_lists
@@ -100,7 +100,7 @@ def release_of(root: Path, day: str = DAYS[1]) -> Path:
 
 
 def at(root: Path) -> str:
-    found = current(root, "default")
+    found = read_current(root, "default")
     assert found
     return str(found["release"])
 
@@ -234,7 +234,7 @@ def test_a_link_or_file_in_a_folder_s_place_is_refused_by_everybody(
     acts: list[Callable[[], object]] = [
         lambda: publish_again(root, sound),
         lambda: rollback(root, "default"),
-        lambda: current(root, "default"),
+        lambda: read_current(root, "default"),
         lambda: clean(root, NEWEST, dt.datetime.now(dt.UTC)),
     ]
     for act in acts:
@@ -290,6 +290,6 @@ def test_a_release_from_before_is_read_and_restored(root: Path, sound: Path) -> 
 
 
 def at_once(root: Path) -> dict[str, object]:
-    found = current(root, "default")
+    found = read_current(root, "default")
     assert found
     return found

@@ -18,7 +18,7 @@ from pipeline import storage
 from pipeline.config.sections import PublishConfig
 from pipeline.errors import StorageError
 from pipeline.publishing import pointer as module
-from pipeline.publishing.listing import current, earlier_releases
+from pipeline.publishing.listing import earlier_releases, read_current
 from pipeline.publishing.release import rollback
 from pipeline.publishing.retention import clean
 from tests.graphquilt.published_tables import publish_nodes
@@ -36,7 +36,7 @@ def folder_of(root: Path) -> Path:
 
 
 def at(root: Path) -> str | None:
-    found = current(root, "default")
+    found = read_current(root, "default")
     return found and found["release"]
 
 

@@ -18,15 +18,15 @@ from graphquilt import EmbeddingTable
 from graphquilt.releases import find_problems
 from pipeline.errors import ConfigError, LockedError, StorageError
 from pipeline.publishing import release as module
-from pipeline.publishing.listing import current, releases
-from pipeline.publishing.release import Published, publish, rollback
+from pipeline.publishing.listing import read_current, releases
+from pipeline.publishing.release import Publication, publish, rollback
 from pipeline.workspace import lock
 from tests.publishing.working_files import contents
 
 ROOT = Path(__file__).parents[2]
 
 
-def make(root: Path, release: str = "r1", day: int = 1, content: bytes = b"rows", **options: Any) -> Published:
+def make(root: Path, release: str = "r1", day: int = 1, content: bytes = b"rows", **options: Any) -> Publication:
     source = root / "runs" / f"2024-06-{day:02}" / "t" / release / "out.bin"
     source.parent.mkdir(parents=True, exist_ok=True)
     if not source.exists():
@@ -36,7 +36,7 @@ def make(root: Path, release: str = "r1", day: int = 1, content: bytes = b"rows"
 
 
 def at(root: Path) -> str | None:
-    pointer = current(root, "default")
+    pointer = read_current(root, "default")
     return pointer["release"] if pointer else None
 
 
@@ -48,7 +48,7 @@ def test_a_release_holds_its_files_and_a_manifest_of_them(tmp_path: Path) -> Non
     manifest = json.loads((done.path / "manifest.json").read_text())
     assert {entry["name"] for entry in manifest["files"]} == names - {"manifest.json"}
     assert (manifest["run_id"], manifest["data_date"], manifest["release"]) == ("r1", "2024-06-01", "r1")
-    pointer = current(tmp_path, "default")
+    pointer = read_current(tmp_path, "default")
     assert pointer is not None
     assert pointer["path"] == "releases/r1"
     assert (
@@ -175,7 +175,7 @@ def test_rollback_restores_a_damaged_release_from_working_files(tmp_path: Path) 
 
 
 def test_without_a_release_there_is_nothing_to_roll_back(tmp_path: Path) -> None:
-    assert current(tmp_path, "default") is None
+    assert read_current(tmp_path, "default") is None
     with pytest.raises(ConfigError, match="nothing is published as 'default'"):
         rollback(tmp_path, "default")
 

@@ -5,7 +5,7 @@ import pytest
 
 from graphquilt.releases import find_problems
 from pipeline.config.sections import PublishConfig
-from pipeline.publishing.listing import current, releases
+from pipeline.publishing.listing import read_current, releases
 from pipeline.publishing.release import publish, rollback
 from pipeline.publishing.retention import CleanReport, clean
 from pipeline.workspace import lock
@@ -70,7 +70,7 @@ def test_the_current_release_stays_after_a_rollback(tmp_path: Path) -> None:
     rollback(tmp_path, "default", to="d10")
     run_clean(tmp_path, keep_releases=1)
     assert names(tmp_path) == ["d10", "d13"]
-    pointer = current(tmp_path, "default")
+    pointer = read_current(tmp_path, "default")
     assert pointer is not None
     assert pointer["release"] == "d10"
 
