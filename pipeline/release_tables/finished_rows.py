@@ -21,8 +21,10 @@ from pipeline.embedding.combine import Known, RowSet, rows_of
 from pipeline.embedding.methods import method_for
 from pipeline.embedding.rows import ColumnSums, Rows, Settings
 from pipeline.errors import ContractError
+from pipeline.ingest.figures import IndexFigures
 from pipeline.kernels.procrustes import rotate_rows
 from pipeline.kernels.rows import column_sums
+from pipeline.partitioning.figures import LayoutFigures
 from pipeline.release_tables.published_table import TableRun
 from pipeline.tasks import Attempt
 from pipeline.workspace import Workspace
@@ -42,10 +44,9 @@ class PublishedNodes:
     @classmethod
     def of(cls, config: PipelineConfig, workspace: Workspace) -> PublishedNodes:
         """Return the nodes of a run."""
-        types = workspace.manifest("node_index").figures["types"]
         return cls(
             tuple(workspace.files("node_index")),
-            {name: (first, stop) for name, (first, stop) in types.items()},
+            workspace.figures("node_index", IndexFigures).types,
             {name: tuple(map(str, ids)) for name, ids in config.publish.exclude_ids.items()},
         )
 
@@ -127,10 +128,10 @@ def sum_columns(payload: RowRange, attempt: Attempt) -> ColumnsResult:  # noqa: 
 def _row_sets(workspace: Workspace) -> tuple[RowSet, ...]:
     """Deal the files of rows and of kept weights out to the sets of blocks that they belong to."""
     rows, kept = (iter([str(file) for file in workspace.files(table)]) for table in ("part_rows", "kept_weights"))
-    blocks = workspace.manifest("block_nodes").figures["sets"]
+    blocks = workspace.figures("block_nodes", LayoutFigures).sets
     counts = workspace.manifest("part_rows").figures["sets"]
     return tuple(
-        RowSet(one["name"], one["nodes"], list(islice(rows, count)), list(islice(kept, one["kept_files"])))
+        RowSet(one.name, one.nodes, list(islice(rows, count)), list(islice(kept, one.kept_files)))
         for one, count in zip(blocks, counts, strict=True)
     )
 

@@ -12,6 +12,8 @@ from pipeline.embedding.combine import shared_widths
 from pipeline.embedding.method_spec import FoldInTypes
 from pipeline.embedding.methods import spec_for
 from pipeline.embedding.rows import Settings
+from pipeline.ingest.figures import IndexFigures
+from pipeline.partitioning.figures import LayoutFigures
 from pipeline.release_tables.alignment import Alignment
 from pipeline.release_tables.vector_space import (
     attributes_of,
@@ -53,7 +55,7 @@ def metadata_of(
         "fold_in": _fold_in_of(settings, config, keeps_table=bool(workspace.files("fold_in_rows"))),
         "source_type": config.input.source_type,
         "target_type": config.input.target_type,
-        "holdout_pairs": workspace.manifest("node_index").figures["holdout"],
+        "holdout_pairs": workspace.figures("node_index", IndexFigures).holdout,
         "lineage": {"epoch": workspace.date.isoformat(), "parent": alignment.parent},
     }
     if config.attributes:
@@ -98,7 +100,7 @@ def _spectral_space(settings: Settings, workspace: Workspace, alignment: Alignme
 
 def _widths(settings: Settings, workspace: Workspace) -> list[int]:
     """Return the columns of the inner vectors and of each border graph's; added ones have all of them."""
-    nodes = [one["nodes"] for one in workspace.manifest("block_nodes").figures["sets"]]
+    nodes = [one.nodes for one in workspace.figures("block_nodes", LayoutFigures).sets]
     if settings.embedding.border_join == "add":
         return [settings.dim] * len(nodes)
     return shared_widths(settings.dim, nodes)

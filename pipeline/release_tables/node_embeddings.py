@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from pipeline.blocks.arrays import NodeParts
 from pipeline.embedding.run_settings import settings_of
+from pipeline.ingest.figures import IndexFigures
 from pipeline.kernels.rows import row_norms
 from pipeline.release_tables.alignment import align
 from pipeline.release_tables.finished_rows import (
@@ -150,7 +151,7 @@ def _leaf_names(schema: pa.Schema) -> list[str]:
 def _published_nodes(workspace: Workspace) -> int:
     """Return how many nodes of the window are published."""
     figures = workspace.figures(tables.NODE_EMBEDDINGS, EmbeddingFigures)
-    return int(workspace.manifest("node_index").figures["nodes"]) - figures.excluded
+    return workspace.figures("node_index", IndexFigures).nodes - figures.excluded
 
 
 TABLE = PublishedTable(

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pipeline import storage
 from pipeline.blocks.arrays import offsets_of
 from pipeline.config.model import PipelineConfig
+from pipeline.ingest.figures import IndexFigures
 from pipeline.release_tables.finished_rows import NodeIds, PublishedNodes, row_groups
 from pipeline.release_tables.published_table import PublishedTable, TableRun, WrittenTable
 from pipeline.tasks import Attempt
@@ -93,7 +94,7 @@ def neighbors_metadata(config: PipelineConfig, workspace: Workspace) -> dict[str
         "target_type": config.listed_type,
         "edge_source_type": interactions.source_type,
         "edge_target_type": interactions.target_type,
-        "nodes": workspace.manifest("node_index").figures["nodes"],
+        "nodes": workspace.figures("node_index", IndexFigures).nodes,
     }
 
 

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from pipeline import storage
 from pipeline.config.model import PipelineConfig
 from pipeline.errors import ContractError
+from pipeline.ingest.figures import IndexFigures
 from pipeline.tasks import P, R, TaskFunction, TaskRecord, TaskRunner, run_numbered
 from pipeline.workspace import Workspace
 from schemas.contracts import TableContract
@@ -35,7 +36,7 @@ class TableRun:
     @property
     def ranges(self) -> list[tuple[int, int]]:
         """Ranges of node numbers, one for each file of a table that has a row for every node."""
-        nodes, size = self.workspace.manifest("node_index").figures["nodes"], self.config.publish.rows_per_file
+        nodes, size = self.workspace.figures("node_index", IndexFigures).nodes, self.config.publish.rows_per_file
         return [(first, min(first + size, nodes)) for first in range(0, nodes, size)]
 
     def run_tasks(self, function: TaskFunction[P, R], name: str, payloads: Sequence[P]) -> list[TaskRecord[R]]:
