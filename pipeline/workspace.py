@@ -4,7 +4,7 @@
     WORKSPACE/published/<name>/                      releases and CURRENT.json
 
 Without a manifest a table does not exist; with one it never changes again. Its files are checked against the manifest
-before they are used: a table that is not what was made counts as not made.
+before they are used: a table whose files differ from it counts as missing.
 """
 
 from __future__ import annotations
@@ -70,9 +70,9 @@ class Manifest:
 
 
 class Checks:
-    """Looks at the files of tables, of each once: an object for every stage, so that every stage looks again.
+    """Checks the files of tables, each table once. Every stage has an object of its own, and so checks again.
 
-    ``runner`` carries the tasks that large tables take, whose records lie in ``scratch`` meanwhile.
+    ``runner`` runs the tasks that large tables take; their records lie in ``scratch`` meanwhile.
     """
 
     def __init__(self, runner: TaskRunner | None = None, scratch: Path | None = None) -> None:
@@ -146,7 +146,7 @@ class Workspace:
         return folder
 
     def finished(self, table: str) -> Manifest | None:
-        """Return the manifest of a table, or None if it has not been made, or its manifest is damaged."""
+        """Return the manifest of a table; None if it is missing or damaged."""
         try:
             return read_manifest(self.folder(table))
         except DamagedFileError:
@@ -190,7 +190,7 @@ class Workspace:
 
         Raises
         ------
-        MissingTableError : it has not been made, or is not what was made; naming the stage to run.
+        MissingTableError : it is missing, or its files differ from its manifest; naming the stage to run.
         """
         folder = self.folder(table)
         files = self.manifest(table).files

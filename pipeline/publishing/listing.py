@@ -31,13 +31,13 @@ class Release:
 
     @property
     def order(self) -> tuple[dt.date, dt.datetime, str]:
-        """By date of the data; two of one date by the time they came."""
+        """Releases are ordered by date of the data, then by time of publication."""
         return self.data_date, self.published_at, self.release
 
 
 @dataclass(frozen=True)
 class DamagedRelease:
-    """A release whose manifest is missing or damaged: its date is the history's, or that of its name."""
+    """A release whose manifest is missing or damaged; its date is from the history, else from its name."""
 
     release: str
     path: Path
@@ -46,7 +46,7 @@ class DamagedRelease:
 
     @property
     def order(self) -> tuple[dt.date, dt.datetime, str]:
-        """After those of the same date: when it came is not known."""
+        """It comes after those of its date, since its time of publication is not known."""
         return self.data_date, dt.datetime.max.replace(tzinfo=dt.UTC), self.release
 
 

@@ -84,9 +84,9 @@ def publish(
 ) -> Publication:
     """Make a release of finished files and point CURRENT at it; done again, it repeats only what is missing.
 
-    A valid release of this name is kept as it is: names are made of the fingerprint of the tables. Of a damaged one
-    the manifest decides: it is restored to the same bytes, or nothing is done; if the manifest itself is damaged, the
-    release is made anew of the working files. If CURRENT is at a later ``data_date``, the release is added and
+    A valid release of this name stays as it is, since its name holds the fingerprint of the tables. A damaged one is
+    restored to the bytes that its manifest states, or nothing is changed; where the manifest itself is damaged, the
+    release is written again from the working files. If CURRENT is at a later ``data_date``, the release is added and
     CURRENT stays, unless ``force_current``.
 
     Parameters
@@ -171,7 +171,7 @@ def _restore(
     files: Sequence[WorkingFile],
     notes: Notes,
 ) -> bool:
-    """Give a damaged release the bytes of its manifest again; return whether it was damaged.
+    """Restore a damaged release to the bytes that its manifest states; return whether it was damaged.
 
     Raises
     ------
@@ -260,7 +260,7 @@ def find_leftovers(folder: Path) -> list[Path]:
 
 
 def move_aside(path: Path) -> Path:
-    """Take a folder's name away at once, so that what is left of it after a kill is not taken for whole."""
+    """Rename a folder that is to be removed, so that no part of it is taken for whole after a kill."""
     aside = path.with_name(f"{REMOVED}{path.name}.{uuid4().hex[:8]}")
     path.rename(aside)
     storage.fsync_folder(path.parent)

@@ -1,7 +1,7 @@
 """What may go: old releases, old dates' working tables, and what killed processes left.
 
-Kept whatever else is asked: the current release, a release younger than ``min_age_hours``, a date that a
-process is at work on. A folder loses its name before its files: a kill leaves nothing that looks whole.
+Three things always stay: the current release, a release younger than ``min_age_hours``, and a date that a process
+is at work on. A folder is renamed before its files are removed: a kill leaves nothing that looks whole.
 """
 
 from __future__ import annotations
