@@ -1,0 +1,81 @@
+"""Means of neighbours' random rows, one or two steps away: a whole method in one file."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from pipeline.blocks.arrays import Block
+from pipeline.embedding.method_keys import RandomRowKeys
+from pipeline.embedding.method_spec import MethodSpec
+from pipeline.embedding.products import scale_both, set_norms, step_of_nodes
+from pipeline.embedding.rows import ColumnSums, Norms, Rows, RowSink, Settings
+from pipeline.embedding.start_rows import start_rows
+from pipeline.embedding.whole_rounds import WholeRounds
+from pipeline.kernels.elementary import power_or_zero
+
+
+class NeighborAverageKeys(RandomRowKeys):
+    """Its keys in [embedding], beside those of all methods and of random rows."""
+
+    hops: int = Field(2, ge=1, le=2, description="neighbor_average: steps from the random rows")
+
+
+class NeighborAverage(WholeRounds):
+    """Rows of (D^-1 A)^hops Ω at norm 1, with Ω random rows, A the weights of edges and D a node's total weight."""
+
+    def rounds(self, settings: Settings) -> int:
+        """Return a round for each hop."""
+        return settings.embedding.hops
+
+    def needs_noise_scales(self, number: int, settings: Settings) -> bool:
+        """Return whether this is the last round, whose rows get norms."""
+        return number == self.rounds(settings) - 1
+
+    def exchanged_range(self, block: Block, settings: Settings) -> tuple[int, int]:
+        """Return all rows."""
+        return 0, block.node_ix.size
+
+    def start(self, block: Block, settings: Settings) -> NDArray[np.float32]:
+        """Ω."""
+        return start_rows(block, slice(None), None, settings)
+
+    def multiply(
+        self, block: Block, x: NDArray[np.float32], number: int, settings: Settings, norms: Norms, sink: RowSink
+    ) -> Rows:
+        """A x, of the entries stored here."""
+        return step_of_nodes(block, x, norms)
+
+    def finalize_rows(self, rows: Rows, strength: NDArray[np.float64], settings: Settings) -> None:
+        """Turn sums into means."""
+        scale_both(rows, power_or_zero(strength, -1.0))
+
+    def finish(
+        self,
+        rows: Rows,
+        node_ix: NDArray[np.int64],
+        strength: NDArray[np.float64],
+        sums: ColumnSums | None,
+        settings: Settings,
+    ) -> None:
+        """Set norms."""
+        set_norms(rows, np.ones(len(strength)))
+
+
+NEIGHBOR_AVERAGE = MethodSpec(
+    method="neighbor_average",
+    form="neighbor_average",
+    sides=1,
+    keys=NeighborAverageKeys,
+    rounds=NeighborAverage(),
+    buffers=2,  # what is multiplied, and the product
+    products=lambda _: {
+        "retrieval": "cosine",
+        "feature": "cosine",
+        "classifier": "dot",
+        "why": "rows have norm 1; two are alike where the nodes reach the same others",
+    },
+    space=("projection", "sparsity", "hops"),
+    attributes_of="all",
+)
