@@ -105,7 +105,7 @@ def _hashed_settings(config: PipelineConfig, graph: GraphCounts, workspace: Work
     from pipeline.embedding.rows import Settings
     from pipeline.embedding.run_settings import settings_of, walk_settings
 
-    if not METHODS[config.form].needs_whole_graph:
+    if not METHODS[config.form].whole_graph_rows:
         return None
     if workspace and workspace.finished("node_index"):
         return settings_of(config, workspace)

@@ -76,10 +76,10 @@ class EmbeddingConfig(Section):
         return fitting[0]
 
     def resolved(self, form: str) -> EmbeddingConfig:
-        """Return a copy for tasks, in which the keys that are unset have the values that the form gives them."""
+        """Return the values for tasks: unset keys have those of the form, keys of other forms their defaults."""
         for one in self.forms:
             if one.form == form:
-                return EmbeddingConfig(**dict(self) | dict(one.own_keys(self).filled()))
+                return EmbeddingConfig(**dict(type(self)()) | dict(one.own_keys(self).filled()))
         return self
 
     def _of_another_method(self) -> str:

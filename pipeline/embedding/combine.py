@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from pipeline import storage
 from pipeline.embedding.fastrp import CLASSIC
+from pipeline.embedding.methods import spec_for
 from pipeline.embedding.row_files import RowReader
 from pipeline.embedding.rows import Rows, Settings
 from pipeline.kernels.rows import add_scaled, row_norms, scale_rows, unit_or_zero_scales
@@ -154,7 +155,7 @@ def _border(known: Known) -> tuple[Rows, NDArray[np.bool_]]:
         rows, kept = known.rows(position, width), known.kept(position)
         is_made |= kept > 0
         share = np.ones(kept.size)
-        if settings.form == CLASSIC.form and embedding.normalize_powers:
+        if spec_for(settings).hides_degree(embedding):
             share = kept / np.maximum(known.weight, 1)
         if joins:
             scale_rows(rows.values, share, out=rows.values)

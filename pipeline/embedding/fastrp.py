@@ -317,4 +317,5 @@ CLASSIC = MethodSpec(
     attributes_of="all",
     fold_in=one_step,
     zero_rows=_powers_cancel,
+    hides_degree=lambda embedding: embedding.normalize_powers,
 )

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.blocks.arrays import Block
 from pipeline.config.embedding import EmbeddingConfig, MethodForm
+from pipeline.embedding.ppr.walk_graph import WalkGraph
 from pipeline.embedding.rows import ColumnSums, Facts, KnownNorms, Norms, Rows, RowSink, Settings
 
 #: Which product of two rows means something, by use ("retrieval", "feature", "classifier"), and "why".
@@ -173,4 +174,8 @@ class MethodSpec(MethodForm):
     zero_rows: Callable[[EmbeddingConfig], str] = random_rows_cancel  # why a node with edges has a zero row
     #: Columns of a row while a block is multiplied: a leaf may hold three buffers of them.
     leaf_columns: Callable[[EmbeddingConfig], float] = has_embedding_width
-    needs_whole_graph: bool = False  # each task has the whole graph and makes some nodes' rows, without rounds
+    needs_means: bool = False  # of the graph's weights and degrees: Settings have them then
+    #: Whether rows are as long in a part of the graph as in the whole, however many of a node's edges it has.
+    hides_degree: Callable[[EmbeddingConfig], bool] = lambda _: False
+    #: Makes the rows of a range of nodes from the whole graph, which each task has then; None: there are rounds.
+    whole_graph_rows: Callable[[WalkGraph, int, int, Settings], NDArray[np.float32]] | None = None

@@ -6,6 +6,7 @@ from typing import Any
 
 from pipeline.blocks.arrays import NodeArrays
 from pipeline.config.model import PipelineConfig
+from pipeline.embedding.methods import METHODS
 from pipeline.embedding.rows import Settings, mean_strength_and_weight, returns_at_once
 from pipeline.workspace import Workspace
 
@@ -14,7 +15,7 @@ def settings_of(config: PipelineConfig, workspace: Workspace) -> Settings:
     """Return what the method needs: its configuration, and the facts of the graph that it refers to."""
     graph = workspace.manifest("node_index").figures
     source, target = (tuple(graph["types"][name]) for name in (config.input.source_type, config.input.target_type))
-    of_graph = _facts_of_graph(workspace, source, target) if config.embedding.method != "fastrp" else {}
+    of_graph = _facts_of_graph(workspace, source, target) if METHODS[config.form].needs_means else {}
     return Settings(
         embedding=config.embedding,
         form=config.form,
@@ -29,8 +30,8 @@ def settings_of(config: PipelineConfig, workspace: Workspace) -> Settings:
 
 def walk_settings(config: PipelineConfig) -> dict[str, Any]:
     """Return what walks set of vectors, as keywords of Settings; of other methods they set nothing."""
-    names = ("restart", "push_threshold", "hash_columns")
-    return {name: getattr(config.ppr, name) for name in names} if config.embedding.method == "ppr" else {}
+    names = METHODS[config.form].space_of_settings
+    return {name: value for name, value in config.ppr if name in names}
 
 
 def _facts_of_graph(workspace: Workspace, source: tuple[int, int], target: tuple[int, int]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pipeline.config.model import PipelineConfig
 from pipeline.embedding.attribute_rows import rows_of_attributes, types_that_start
-from pipeline.embedding.fastrp import CLASSIC
+from pipeline.embedding.methods import METHODS
 from pipeline.embedding.rows import ColumnSums, Settings
 from pipeline.embedding.run_settings import settings_of
 from pipeline.errors import ConfigError, InputError
@@ -101,11 +101,11 @@ def _read(path: str, rules: AttributeRules) -> tuple[pa.Table, list[dict[str, An
 
 
 def _refuse_without_rows(config: PipelineConfig, node_type: str, name: str) -> None:
-    starting = types_that_start(config)
+    starting, able = types_that_start(config), next(spec for spec in METHODS.values() if spec.attributes_of == "all")
     if not starting:
         raise ConfigError(
             f"release {name} has embedding.method '{config.embedding.method}', which ignores attributes; give "
-            "--neighbors, or embed with method = 'fastrp'"
+            f"--neighbors, or embed with method = '{able.method}'"
         )
     if config.embedding.attribute_share == 0:
         raise ConfigError(
@@ -115,7 +115,8 @@ def _refuse_without_rows(config: PipelineConfig, node_type: str, name: str) -> N
     if node_type not in starting:
         raise ConfigError(
             f"nodes of type '{node_type}' have no rows from attributes in release {name}: '{config.form}' starts from "
-            f"nodes of type '{config.input.target_type}' only; give --neighbors, or embed with form = '{CLASSIC.form}'"
+            f"nodes of type '{config.input.target_type}' only; give --neighbors, or embed with form = "
+            f"'{able.choice}'"
         )
     if node_type not in config.attributes:
         raise ConfigError(
@@ -126,7 +127,7 @@ def _refuse_without_rows(config: PipelineConfig, node_type: str, name: str) -> N
 
 def _sums_of(run: ReleasedRun, settings: Settings, name: str) -> ColumnSums | None:
     """Return what columns are standardised by, which a release doesn't keep."""
-    if settings.form != CLASSIC.form or not settings.embedding.standardize_columns:
+    if not settings.embedding.standardize_columns:
         return None
     part_rows = run.working("part_rows")
     if (

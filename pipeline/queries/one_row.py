@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from pipeline.blocks.arrays import NodeArrays
 from pipeline.config.model import PipelineConfig
 from pipeline.embedding.methods import METHODS, method_for
-from pipeline.embedding.ppr.hashed import HASHED, hashed_rows
 from pipeline.embedding.ppr.walk_graph import NO_EDGES, WalkGraph
 from pipeline.embedding.ppr.whole_graph import whole_graph
 from pipeline.embedding.rows import Rows
@@ -44,11 +43,13 @@ def row_alone(folder: Path, node_type: str, node_id: str | int) -> NDArray[np.fl
     """
     release = read_release(folder)
     config = config_of(release)
-    if not METHODS[config.form].needs_whole_graph:
+    make_rows = METHODS[config.form].whole_graph_rows
+    if make_rows is None:
+        able = next(spec for spec in METHODS.values() if spec.whole_graph_rows)
         raise ConfigError(
             f"release {release['release']} has embedding.method '{config.embedding.method}', form '{config.form}': its "
             "rows are made of other nodes' rows, so that none can be made alone; leave --alone out to look the row up, "
-            f"or embed with method = '{HASHED.method}', form = '{HASHED.form}'"
+            f"or embed with method = '{able.method}', form = '{able.choice}'"
         )
     run = run_of(folder, release).with_tables()
     try:
@@ -67,7 +68,7 @@ def row_alone(folder: Path, node_type: str, node_id: str | int) -> NDArray[np.fl
     (row,) = walks.rows_of(np.array([node_ix]))
     rows = Rows.zeros(1, settings.dim)
     if row != NO_EDGES:
-        rows.values[:] = hashed_rows(walks, int(row), int(row) + 1, settings)
+        rows.values[:] = make_rows(walks, int(row), int(row) + 1, settings)
     method_for(settings).finish(rows, np.array([node_ix]), strength, None, settings)
     return rows.values[0]
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from pipeline.config.model import PipelineConfig
 from pipeline.embedding.attribute_rows import nodes_that_start, starts_from_attributes
+from pipeline.embedding.method_keys import RandomRowKeys
 from pipeline.embedding.methods import spec_for
 from pipeline.embedding.rows import Settings
 from pipeline.embedding.start_rows import are_often_empty
@@ -71,7 +72,7 @@ def _version(settings: Settings) -> int:
 
     2: random rows that chance left empty, where these are many, have an entry.
     """
-    return 2 if settings.embedding.method == "fastrp" and are_often_empty(settings) else 1
+    return 2 if issubclass(spec_for(settings).keys, RandomRowKeys) and are_often_empty(settings) else 1
 
 
 def attributes_of(settings: Settings, workspace: Workspace) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.config.model import PipelineConfig
+from pipeline.embedding.run_settings import walk_settings
 from pipeline.planning.sizes import row_columns
 from pipeline.release_tables.published_tables import PUBLISHED_TABLES
 from pipeline.storage import fingerprint_of
@@ -76,11 +77,10 @@ def _ppr(config: PipelineConfig) -> Any:
     # Of the file of sources its digest counts; what nobody asks for doesn't.
     of_lists = {"shards", "sources", "hash_columns", "index_walks"}
     left_out = config.publish.exclude_ids.get(config.listed_type, ())
-    of_vectors = {"restart", "push_threshold", "hash_columns"}
     return {
         # What is left out of the published lists makes those before it longer.
         "lists": [config.ppr.model_dump(mode="json", exclude=of_lists), len(left_out)] if config.ppr.neighbors else 0,
-        "vectors": config.ppr.model_dump(mode="json", include=of_vectors) if config.embedding.method == "ppr" else 0,
+        "vectors": walk_settings(config),
     }
 
 

@@ -65,7 +65,7 @@ def _embedded(
     engine: Engine[Frame], config: PipelineConfig, workspace: Workspace, sets: Sequence[Sequence[BlockFiles]]
 ) -> Outcome:
     """Embed all parts, and the blocks that a mode adds; or, of hashed PPR, all nodes by the whole graph."""
-    if METHODS[config.form].needs_whole_graph:
+    if METHODS[config.form].whole_graph_rows:
         return ppr_rows.make_rows(engine, config, workspace, settings_of(config, workspace))
     layout = workspace.manifest("block_nodes").figures
     settings = settings_of(config, workspace)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.config.model import PipelineConfig
-from pipeline.embedding.ppr.hashed import hashed_rows
+from pipeline.embedding.methods import spec_for
 from pipeline.embedding.ppr.walk_graph import GraphFiles, WalkGraph
 from pipeline.embedding.ppr.whole_graph import whole_graph
 from pipeline.embedding.row_files import RowFormat, write_rows
@@ -76,7 +76,9 @@ def push_rows(payload: HashedRowsPayload, attempt: Attempt) -> HashedRowsResult:
     settings = Settings.from_json(payload.settings)
     walks = WalkGraph.read(payload.graph)
     first, stop = walks.rows_between(*payload.span)
-    rows = Rows(hashed_rows(walks, first, stop, settings), np.zeros(stop - first))
+    make = spec_for(settings).whole_graph_rows
+    assert make is not None  # what makes these payloads has looked
+    rows = Rows(make(walks, first, stop, settings), np.zeros(stop - first))
     form = RowFormat(settings.dim, has_noise_scale=False)
     write_rows(attempt.path("rows", BATCHES), walks.node_ix[first:stop], rows, form)
     return HashedRowsResult(stop - first)

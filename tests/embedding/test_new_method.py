@@ -33,9 +33,11 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(METHOD, folder / "pipeline/embedding")
     table = folder / "pipeline/embedding/methods.py"
     text = table.read_text(encoding="utf-8")
-    before, line, after = text.partition("_FORMS = (\n")
-    assert line
-    table.write_text(before.replace("\n\n#:", f"\n{IMPORT}\n#:", 1) + line + after.replace("\n)", "\n    NEIGHBOR_AVERAGE,\n)", 1))
+    lines = {"from pipeline.embedding.ppr.factorised": IMPORT, "    HASHED,\n": "    NEIGHBOR_AVERAGE,\n"}
+    for before, added in lines.items():
+        assert text.count(before) == 1
+        text = text.replace(before, added + before)
+    table.write_text(text, encoding="utf-8")
     return folder
 
 
@@ -122,7 +124,8 @@ def test_its_keys_are_checked_and_listed(packages: Path, tmp_path: Path) -> None
         assert code == 2
         return str(answer["error"])
 
-    assert "embedding.hops is 3; input should be less than or equal to 2 (neighbor_average: steps" in refusal("embedding.hops=3")
+    wanted = "input should be less than or equal to 2 (neighbor_average: steps from the random rows)"
+    assert f"embedding.hops is 3; {wanted}" in refusal("embedding.hops=3")
     assert "there is no key embedding.hop; did you mean 'hops'?" in refusal("embedding.hop=1")
     assert "it is a form of fastrp" in refusal("embedding.form=classic")
     code, answer = command(packages, tmp_path, "config", "--defaults")

@@ -195,7 +195,8 @@ HASHED = MethodSpec(
     products=lambda _: _PRODUCTS_OF_TWO_SIDES,
     space=("item_norm_power",),
     space_of_settings=_SPACE_OF_SETTINGS,
-    needs_whole_graph=True,
+    needs_means=True,
+    whole_graph_rows=hashed_rows,
 )
 
 _PRODUCTS_OF_ONE_SIDE = {
@@ -217,5 +218,6 @@ PLAIN_HASHED = MethodSpec(
     products=lambda _: _PRODUCTS_OF_ONE_SIDE,
     space=("norm_degree_power",),
     space_of_settings=_SPACE_OF_SETTINGS,
-    needs_whole_graph=True,
+    needs_means=True,
+    whole_graph_rows=hashed_rows,
 )
