@@ -18,7 +18,7 @@ from pipeline.config.embedding import EmbeddingConfig
 from pipeline.config.sections import InputConfig
 from pipeline.embedding.fold_in_recipes import one_step, two_sided_products
 from pipeline.embedding.method_keys import ItemNormPower, NormDegreePower, RandomRowKeys, Transition, TwoSidedKeys
-from pipeline.embedding.method_spec import MethodSpec, random_rows_cancel
+from pipeline.embedding.method_spec import MethodSpec, cosines, dot_products, random_rows_cancel
 from pipeline.embedding.products import scale_both, set_norms, step_of_items, step_of_nodes
 from pipeline.embedding.rows import ColumnSums, KnownNorms, Norms, Rows, RowSink, Settings
 from pipeline.embedding.start_rows import start_noise_scales, start_rows
@@ -269,13 +269,10 @@ def _powers_cancel(embedding: EmbeddingConfig) -> str:
     return random_rows_cancel(embedding)
 
 
-_PRODUCTS_OF_TOWERS = {
-    "retrieval": "dot",
-    "feature": "cosine",
-    "classifier": "cosine",
-    "why": "an item's norm is its degree to a small power, so that the dot product of a user and an item is a "
-    "ranking score; between nodes of one type the norm says how popular they are, and cosine leaves it out",
-}
+_PRODUCTS_OF_TOWERS = dot_products(
+    "an item's norm is its degree to a small power, so that the dot product of a user and an item is a "
+    "ranking score; between nodes of one type the norm says how popular they are, and cosine leaves it out"
+)
 
 TWO_TOWER = MethodSpec(
     method="fastrp",
@@ -292,13 +289,10 @@ TWO_TOWER = MethodSpec(
     fold_in=two_sided_products,
 )
 
-_PRODUCTS_OF_POWERS = {
-    "retrieval": "cosine",
-    "feature": "cosine",
-    "classifier": "dot",
-    "why": "rows are sums of powers of the transition matrix; their norms say how many powers agree, not how "
-    "near two nodes are; a linear classifier takes the rows as they are",
-}
+_PRODUCTS_OF_POWERS = cosines(
+    "rows are sums of powers of the transition matrix; their norms say how many powers agree, not how "
+    "near two nodes are; a linear classifier takes the rows as they are"
+)
 
 CLASSIC = MethodSpec(
     method="fastrp",

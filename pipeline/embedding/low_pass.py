@@ -28,7 +28,7 @@ from pipeline.embedding.method_keys import (
     TwoSidedKeys,
     refuse_cuts,
 )
-from pipeline.embedding.method_spec import MethodSpec
+from pipeline.embedding.method_spec import MethodSpec, cosines, dot_products
 from pipeline.embedding.products import set_norms
 from pipeline.embedding.rows import ColumnSums, Rows, Settings
 from pipeline.embedding.spectrum import (
@@ -185,14 +185,11 @@ def _five_buffers(embedding: EmbeddingConfig) -> float:
     return 5 * embedding.dim / 3
 
 
-_PRODUCTS_OF_TWO_SIDES = {
-    "retrieval": "dot",
-    "feature": "cosine",
-    "classifier": "cosine",
-    "why": "an item's norm is its degree to a small power, so that the dot product of a user and an item is a "
+_PRODUCTS_OF_TWO_SIDES = dot_products(
+    "an item's norm is its degree to a small power, so that the dot product of a user and an item is a "
     "ranking score; between nodes of one type the norm says how popular or active they are, and cosine leaves it "
-    "out; columns are random mixtures of eigenvectors, and a linear classifier needs all of them",
-}
+    "out; columns are random mixtures of eigenvectors, and a linear classifier needs all of them"
+)
 
 LOW_PASS = MethodSpec(
     method="fastrp",
@@ -213,13 +210,10 @@ LOW_PASS = MethodSpec(
     leaf_columns=_five_buffers,
 )
 
-_PRODUCTS_OF_ONE_SIDE = {
-    "retrieval": "cosine",
-    "feature": "cosine",
-    "classifier": "dot",
-    "why": "rows are random mixtures of the leading eigenvectors, at norm 1: a node's direction says where in the "
-    "graph it is, and its length there mostly its degree; a linear classifier takes the rows as they are",
-}
+_PRODUCTS_OF_ONE_SIDE = cosines(
+    "rows are random mixtures of the leading eigenvectors, at norm 1: a node's direction says where in the "
+    "graph it is, and its length there mostly its degree; a linear classifier takes the rows as they are"
+)
 
 PLAIN_LOW_PASS = MethodSpec(
     method="fastrp",

@@ -40,6 +40,16 @@ def random_rows_cancel(embedding: EmbeddingConfig) -> str:
     )
 
 
+def dot_products(why: str) -> Products:
+    """Return the products of rows whose norms rank: a classifier leaves the norms out."""
+    return {"retrieval": "dot", "feature": "cosine", "classifier": "cosine", "why": why}
+
+
+def cosines(why: str) -> Products:
+    """Return the products of rows whose norms don't rank: a classifier takes the rows as they are."""
+    return {"retrieval": "cosine", "feature": "cosine", "classifier": "dot", "why": why}
+
+
 class Method(Protocol):
     """Vectors in rounds: each a product with the graph, then work on complete rows.
 

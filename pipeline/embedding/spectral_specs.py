@@ -7,7 +7,7 @@ from typing import Self
 from pipeline.config.embedding import EmbeddingConfig
 from pipeline.embedding.fold_in_recipes import fold_in_of_eigenvectors, one_step_of_eigenvectors
 from pipeline.embedding.method_keys import EigenvaluePower, OneSidedEigenpairKeys, TwoSidedEigenpairKeys
-from pipeline.embedding.method_spec import MethodSpec
+from pipeline.embedding.method_spec import MethodSpec, cosines, dot_products
 from pipeline.embedding.spectral import Bipartite, Plain
 
 
@@ -34,14 +34,11 @@ class PlainKeys(OneSidedEigenpairKeys):
         return super().filled().with_defaults(eigenvalue_power=0.75 if self.eigenvalues == "both" else 1.0)
 
 
-BOTH_SIGNS = {
-    "retrieval": "cosine",
-    "feature": "cosine",
-    "classifier": "dot",
-    "why": "rows have one norm, and columns of eigenvalues of both signs, which describe a node best: a linear "
+BOTH_SIGNS = cosines(
+    "rows have one norm, and columns of eigenvalues of both signs, which describe a node best: a linear "
     "classifier takes the rows as they are. A product of two rows counts negative eigenvalues with the wrong sign: "
-    "for who is near, embedding.eigenvalues = 'positive' makes the better table",
-}
+    "for who is near, embedding.eigenvalues = 'positive' makes the better table"
+)
 
 
 def loses_what_no_walk_returns_to(embedding: EmbeddingConfig) -> str:
@@ -67,15 +64,12 @@ def columns_of_eigenpairs(embedding: EmbeddingConfig) -> float:
     return (embedding.rank or embedding.dim) + embedding.oversampling
 
 
-_PRODUCTS_OF_TWO_SIDES = {
-    "retrieval": "dot",
-    "feature": "cosine",
-    "classifier": "cosine",
-    "why": "a user's row is the weighted sum of its items' eigenvector rows, and an item's norm is set by its "
+_PRODUCTS_OF_TWO_SIDES = dot_products(
+    "a user's row is the weighted sum of its items' eigenvector rows, and an item's norm is set by its "
     "degree and by item_row_power, so that the dot product of a user and an item is a ranking score; between "
     "nodes of one type norms say how popular or active they are, and cosine leaves them out; a linear classifier "
-    "does better on truncated columns, which are orthogonal, than on rotated ones",
-}
+    "does better on truncated columns, which are orthogonal, than on rotated ones"
+)
 
 BIPARTITE = MethodSpec(
     method="spectral",
@@ -97,13 +91,10 @@ BIPARTITE = MethodSpec(
     leaf_columns=columns_of_eigenpairs,
 )
 
-_PRODUCTS_OF_ONE_SIDE = {
-    "retrieval": "cosine",
-    "feature": "cosine",
-    "classifier": "dot",
-    "why": "rows have one norm: a node's direction among the leading eigenvectors says where in the graph it is, "
-    "and its length there mostly its degree; a linear classifier takes the rows as they are",
-}
+_PRODUCTS_OF_ONE_SIDE = cosines(
+    "rows have one norm: a node's direction among the leading eigenvectors says where in the graph it is, "
+    "and its length there mostly its degree; a linear classifier takes the rows as they are"
+)
 
 PLAIN = MethodSpec(
     method="spectral",

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from threadpoolctl import threadpool_limits
 
+from pipeline.config.embedding import EmbeddingConfig
 from pipeline.config.model import PipelineConfig
 from pipeline.embedding.in_memory import embed_in_memory
 from pipeline.embedding.methods import CONFIG
@@ -35,19 +36,7 @@ from pipeline.workspace import Workspace
 from schemas.tables import WEIGHT_UNIT
 
 #: Keys of [embedding] that say how a run is done and are no parameters of a method: candidates leave them alone.
-RUN_KEYS = frozenset(
-    {
-        "seed",
-        "boundary",
-        "boundary_dtype",
-        "halo_hops",
-        "border_join",
-        "quotient_weight",
-        "shards",
-        "align",
-        "attribute_share",
-    }
-)
+RUN_KEYS = {*EmbeddingConfig.model_fields, "align", "attribute_share"} - {"method", "form", "dim"}
 #: Users that every candidate is ranked for; those that are not clearly worse are then ranked for all.
 FIRST_UNITS = 1_000
 #: Of one core, for a multiply-add with the graph, rather too many: what the first candidate is priced by.

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from pipeline.blocks.arrays import Block
 from pipeline.embedding.method_keys import RandomRowKeys
-from pipeline.embedding.method_spec import MethodSpec
+from pipeline.embedding.method_spec import MethodSpec, cosines
 from pipeline.embedding.products import scale_both, set_norms, step_of_nodes
 from pipeline.embedding.rows import ColumnSums, Norms, Rows, RowSink, Settings
 from pipeline.embedding.start_rows import start_rows
@@ -70,12 +70,7 @@ NEIGHBOR_AVERAGE = MethodSpec(
     keys=NeighborAverageKeys,
     rounds=NeighborAverage(),
     buffers=2,  # what is multiplied, and the product
-    products=lambda _: {
-        "retrieval": "cosine",
-        "feature": "cosine",
-        "classifier": "dot",
-        "why": "rows have norm 1; two are alike where the nodes reach the same others",
-    },
+    products=lambda _: cosines("rows have norm 1; two are alike where the nodes reach the same others"),
     space=("projection", "sparsity", "hops"),
     attributes_of="all",
 )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.embedding.fold_in_recipes import fold_in_of_table, one_step_of_eigenvectors
 from pipeline.embedding.method_keys import ItemNormPower, OneSidedEigenpairKeys, TwoSidedEigenpairKeys
-from pipeline.embedding.method_spec import MethodSpec
+from pipeline.embedding.method_spec import MethodSpec, cosines, dot_products
 from pipeline.embedding.rows import Settings
 from pipeline.embedding.spectral import Bipartite, Plain
 from pipeline.embedding.spectral_specs import (
@@ -70,15 +70,12 @@ class Factorised(Bipartite):
         return np.where(values > 0, settings.restart * kept / (1.0 - kept**2 * share), 0.0)
 
 
-_PRODUCTS_OF_TWO_SIDES = {
-    "retrieval": "dot",
-    "feature": "cosine",
-    "classifier": "cosine",
-    "why": "before norms are set, a user's and an item's rows multiply to the chance of a walk from one to the "
+_PRODUCTS_OF_TWO_SIDES = dot_products(
+    "before norms are set, a user's and an item's rows multiply to the chance of a walk from one to the "
     "other, but for powers of degrees; an item's norm is set by its degree and by item_row_power, so that the dot "
     "product is a ranking score; between nodes of one type norms say how popular or active they are, and cosine "
-    "leaves them out",
-}
+    "leaves them out"
+)
 
 FACTORISED = MethodSpec(
     method="ppr",
@@ -102,13 +99,10 @@ FACTORISED = MethodSpec(
     leaf_columns=columns_of_eigenpairs,
 )
 
-_PRODUCTS_OF_ONE_SIDE = {
-    "retrieval": "cosine",
-    "feature": "cosine",
-    "classifier": "dot",
-    "why": "rows have one norm; before it was set, two rows multiplied to the chance of a walk from one node to "
-    "the other, but for the roots of degrees; a linear classifier takes the rows as they are",
-}
+_PRODUCTS_OF_ONE_SIDE = cosines(
+    "rows have one norm; before it was set, two rows multiplied to the chance of a walk from one node to "
+    "the other, but for the roots of degrees; a linear classifier takes the rows as they are"
+)
 
 PLAIN_FACTORISED = MethodSpec(
     method="ppr",

@@ -11,7 +11,7 @@ from pipeline.blocks.arrays import Block
 from pipeline.config.embedding import EmbeddingConfig
 from pipeline.config.sections import InputConfig
 from pipeline.embedding.method_keys import ItemNormPower, NormDegreePower
-from pipeline.embedding.method_spec import MethodSpec
+from pipeline.embedding.method_spec import MethodSpec, cosines, dot_products
 from pipeline.embedding.ppr.walk_graph import WalkGraph
 from pipeline.embedding.products import set_norms
 from pipeline.embedding.rows import ColumnSums, Norms, Rows, RowSink, Settings
@@ -175,14 +175,11 @@ class Hashed(PlainHashed):
 #: The logarithms of hashed scores stand on the number of nodes.
 _SPACE_OF_SETTINGS = ("restart", "push_threshold", "hash_columns", "nodes")
 
-_PRODUCTS_OF_TWO_SIDES = {
-    "retrieval": "dot",
-    "feature": "cosine",
-    "classifier": "cosine",
-    "why": "rows are hashed logarithms of where walks from a node are, and two rows multiply to how much these "
+_PRODUCTS_OF_TWO_SIDES = dot_products(
+    "rows are hashed logarithms of where walks from a node are, and two rows multiply to how much these "
     "agree, with the noise of the hashes; an item's norm is its degree to a small power, so that the dot product "
-    "of a user and an item is a ranking score; between nodes of one type cosine leaves the norm out",
-}
+    "of a user and an item is a ranking score; between nodes of one type cosine leaves the norm out"
+)
 
 HASHED = MethodSpec(
     method="ppr",
@@ -199,13 +196,10 @@ HASHED = MethodSpec(
     whole_graph_rows=hashed_rows,
 )
 
-_PRODUCTS_OF_ONE_SIDE = {
-    "retrieval": "cosine",
-    "feature": "cosine",
-    "classifier": "dot",
-    "why": "rows are hashed logarithms of where walks from a node are, at one norm: two rows multiply to how much "
-    "these agree, with the noise of the hashes; a linear classifier takes the rows as they are",
-}
+_PRODUCTS_OF_ONE_SIDE = cosines(
+    "rows are hashed logarithms of where walks from a node are, at one norm: two rows multiply to how much "
+    "these agree, with the noise of the hashes; a linear classifier takes the rows as they are"
+)
 
 PLAIN_HASHED = MethodSpec(
     method="ppr",
