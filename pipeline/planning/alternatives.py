@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pipeline.config.model import PipelineConfig
 from pipeline.embedding.rows import Settings
 from pipeline.planning.cuts import Cut, cut_of_layout, cuts_of_tree, degrees_of, hash_cut, one_block
-from pipeline.planning.embedding_work import work_for
+from pipeline.planning.embedding_work import Work, work_for
 from pipeline.planning.hashed_costs import price_hashed_rows
 from pipeline.planning.pricing import Price, choose_shards, price, shard_counts
-from pipeline.planning.round_work import Work
 from pipeline.planning.sizes import GraphCounts
 from pipeline.workspace import Workspace
 

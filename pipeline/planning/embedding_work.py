@@ -1,8 +1,9 @@
-"""What the embedding method of a configuration computes: the counts that its price is made of."""
+"""What the embedding method of a configuration computes, whatever the cut: the counts that its price is made of."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,8 +11,73 @@ from pipeline.config.model import PipelineConfig
 from pipeline.embedding.in_memory import block_from_edges
 from pipeline.embedding.methods import method_for, spec_for
 from pipeline.embedding.rows import Settings
-from pipeline.planning.round_work import RoundWork, Work
-from schemas.tables import WEIGHT_UNIT
+from pipeline.kernels.narrow_rows import groups_of
+from schemas.tables import ROW_BYTES, ROW_GROUP, WEIGHT_UNIT
+
+
+@dataclass(frozen=True)
+class RoundWork:
+    """A product with the graph."""
+
+    width: int  # columns that are multiplied
+    needs_noise_scales: bool = False  # whether noise scales are asked for
+    is_one_way: bool = False  # whether its rows are not brought together again: nothing travels after it
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is computed, whatever the cut."""
+
+    nodes: int  # of the graph, those without edges too
+    joined: int  # nodes whose rows go from round to round; others' come and go within one
+    dim: int
+    rounds: tuple[RoundWork, ...]
+    dtype: str = "float32"  # of rows that travel
+    carried: int = 0  # columns that a row's home carries from round to round beside the row
+    keeps_total: bool = False  # whether that is a sum of measured rounds; shards make it from files of these
+    is_reduced: bool = False  # whether columns are made orthogonal each round, and reduced to dim after the last
+    buffers: int = 1  # copies of joined rows that a task holds while it multiplies
+    exchanges: bool = True  # else each part is embedded as if it were the whole graph
+    preludes: tuple[Work, ...] = ()  # what is computed before, in this order, for what it says of the graph
+
+    @property
+    def measured(self) -> int:
+        """Rounds whose noise scales are asked for."""
+        return sum(one.needs_noise_scales for one in self.rounds)
+
+    @property
+    def most_shards(self) -> int:
+        """The most shares of the columns: fixed groups are never split, and orthogonal columns never part."""
+        return 1 if self.is_reduced or not self.exchanges else groups_of(self.dim)
+
+    @property
+    def has_two_sides(self) -> bool:
+        """Whether a product goes to nodes that are not joined and back."""
+        return self.joined < self.nodes
+
+    @property
+    def noise_scale_bytes(self) -> int:
+        """Bytes of the noise scale that travels with a partial row of a measured round."""
+        return 8 if self.dtype == "float32" else 2
+
+    def row_bytes(self, width: int) -> int:
+        """Return the bytes of a travelling row's entries and scales; shards share them out and add nothing."""
+        narrow = 0 if self.dtype == "float32" else groups_of(width)
+        return width * ROW_BYTES[self.dtype] + narrow
+
+    def shards(self, wanted: int) -> int:
+        """Return how many shares of the columns there are where so many are wanted."""
+        return min(wanted, self.most_shards)
+
+    def columns_of_shard(self, width: int, shards: int) -> int:
+        """Return the columns of the widest share of so many."""
+        count = self.shards(shards)
+        return width if count == 1 else min(width, ROW_GROUP * math.ceil(groups_of(width) / count))
+
+    def carried_columns(self, shards: int) -> int:
+        """Return the columns that homes carry, of all shares: a sum of what has norms can't be shared out."""
+        return 0 if self.keeps_total and self.shards(shards) > 1 else self.carried
+
 
 _ONE = round(1 / WEIGHT_UNIT)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pipeline.kernels.narrow_rows import groups_of
 from pipeline.planning import time_model
 from pipeline.planning.cuts import Cut
-from pipeline.planning.round_work import Work
+from pipeline.planning.embedding_work import Work
 from pipeline.planning.time_model import Wave, cpu_seconds_of, product_seconds, wall_seconds_of
 
 #: What a task holds for each stored entry (a neighbour and a weight), for each stored row beside its columns

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from pipeline import codec
 from pipeline.config.model import PipelineConfig
 from pipeline.engine import Engine, Frame
-from pipeline.ingest.attributes.blocks import hand_to_blocks
+from pipeline.ingest.attributes.numbering import hand_to_blocks
 from pipeline.partitioning.cutting import Bounds
 from pipeline.partitioning.figures import LayoutFigures
 from pipeline.partitioning.layouts import border_graph, exchange, halo, induced, quotient

@@ -29,7 +29,7 @@ from pipeline.kernels.ppr_push import push_top_k
 from pipeline.kernels.ppr_top_k import Candidates, TopK
 from pipeline.kernels.ppr_walks import walk_scores, walk_top_k
 from pipeline.kernels.transition import Transition, single_seeds, transition
-from pipeline.planning.solver_choice import choose_solver, estimate_seconds
+from pipeline.planning.list_costs import choose_solver, estimate_seconds
 
 RESTART = 0.15
 K = 100

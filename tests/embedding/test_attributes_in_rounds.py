@@ -23,7 +23,7 @@ from pipeline.embedding.methods import EMBEDDING
 from pipeline.embedding.rounds import BlockFiles, embed_parts
 from pipeline.embedding.rows import ColumnSums, Rows, Settings
 from pipeline.embedding.start_rows import start_rows
-from pipeline.ingest.attributes.blocks import TakePayload, take_features
+from pipeline.ingest.attributes.numbering import TakePayload, take_features
 from pipeline.tasks import Task, run_task
 from schemas.tables import NODE_FEATURES
 from tests.embedding.graphs_in_parts import (

@@ -19,7 +19,7 @@ from pipeline.embedding.rounds import embed_parts
 from pipeline.embedding.row_files import RowFormat
 from pipeline.embedding.rows import Settings
 from pipeline.planning.cuts import Cut, cuts_by_level, hash_cut, one_block
-from pipeline.planning.embedding_work import work_for
+from pipeline.planning.embedding_work import RoundWork, Work, work_for
 from pipeline.planning.pricing import (
     choose_shards,
     kept_bytes,
@@ -29,7 +29,6 @@ from pipeline.planning.pricing import (
     task_bytes,
     waves,
 )
-from pipeline.planning.round_work import RoundWork, Work
 from pipeline.planning.sizes import row_columns
 from tests.embedding.graphs_in_parts import GraphInParts, InThisProcess, graphs_in_parts, lay_out, placed, settings_of
 

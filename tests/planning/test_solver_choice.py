@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.planning.solver_choice import SolverChoice, choose_solver, estimate_seconds, push_seconds
+from pipeline.planning.list_costs import SolverChoice, choose_solver, estimate_seconds, push_seconds
 
 
 def choose(tolerance: float, sources: int = 1_000, entries: int = 1_600_000) -> SolverChoice:

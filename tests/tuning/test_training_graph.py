@@ -14,8 +14,8 @@ import pytest
 from pipeline.config.model import PipelineConfig
 from pipeline.embedding.methods import CONFIG
 from pipeline.errors import InputError
-from pipeline.tuning.node_labels import read_labels
 from pipeline.tuning.training_graph import TrainingGraph, history_of, positions_of, read_training_graph
+from pipeline.tuning.validation_tasks import read_labels
 from pipeline.workspace import Workspace
 from tests.stages.chains import Chain, config_for, with_changes
 

@@ -1,9 +1,9 @@
-"""Nodes with attributes in the node index: as ends of no edge, as ids that must match, and with their numbers."""
+"""Nodes with attributes in the node index: ids that must match, and features by node number and by block."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic
@@ -14,14 +14,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline import storage
-from pipeline.blocks.arrays import ranges
+from pipeline.blocks.arrays import FeatureTable, ranges
 from pipeline.config.model import PipelineConfig
 from pipeline.engine import Engine, Frame
 from pipeline.errors import InputError, StorageError
 from pipeline.ingest.attributes.tables import ROW_BITS
 from pipeline.ingest.figures import IngestFigures
 from pipeline.ingest.id_match import IdMatch, why_no_match
-from pipeline.tasks import Attempt, TaskRecord, run_numbered
+from pipeline.tasks import Attempt, Task, TaskRecord, TaskRunner, run_missing, run_numbered
 from pipeline.workspace import Workspace
 from schemas.tables import ATTRIBUTE_NODES, NODE_FEATURES, NODE_INDEX
 
@@ -163,3 +163,38 @@ def _ids(files: Sequence[Path], node_type: str | None) -> pa.Array:
                 if sum(map(len, ids)) >= _MOST_EXAMPLES:
                     return pa.concat_arrays(ids)
     return pa.concat_arrays(ids) if ids else pa.array([], pa.string())
+
+
+@dataclass(frozen=True)
+class TakePayload:
+    """Input of the task that takes a block's features: the file of its nodes, and the features of all nodes."""
+
+    nodes: Path
+    features: tuple[Path, ...]
+
+
+def hand_to_blocks(
+    runner: TaskRunner, blocks: Iterable[tuple[str, int, Path]], features: Sequence[Path], folder: Path
+) -> list[TaskRecord[None]]:
+    """Write the features of every block, in order; none of the graph of parts, and nothing without attributes.
+
+    Parameters
+    ----------
+    blocks : (name of its set, part, file of its nodes) of each.
+    """
+    if not features:
+        return []
+    tasks = [
+        Task(f"features-{name}-{part:05d}", folder, TakePayload(nodes, tuple(features) if name != "quotient" else ()))
+        for name, part, nodes in blocks
+    ]
+    return run_missing(runner, take_features, tasks)
+
+
+def take_features(payload: TakePayload, attempt: Attempt) -> None:
+    """Task: the features of a block's local rows."""
+    node_ix = storage.column(storage.map_arrow(payload.nodes), "node_ix")
+    features = FeatureTable(payload.features).take(node_ix)
+    columns = [np.repeat(node_ix, features.counts), features.key.view(np.int64), features.value]
+    table = pa.Table.from_arrays([pa.array(column) for column in columns], schema=NODE_FEATURES.schema)
+    storage.write_arrow(attempt.path("features", "arrow"), table)
