@@ -17,7 +17,7 @@ from pipeline.blocks.arrays import NodeParts
 from pipeline.embedding.run_settings import settings_of
 from pipeline.ingest.figures import IndexFigures
 from pipeline.kernels.rows import row_norms
-from pipeline.release_tables.alignment import align
+from pipeline.release_tables.alignment import align, mean_vectors
 from pipeline.release_tables.finished_rows import (
     ROW_GROUP_ROWS,
     FinishedRows,
@@ -28,7 +28,6 @@ from pipeline.release_tables.finished_rows import (
 )
 from pipeline.release_tables.metadata import metadata_of
 from pipeline.release_tables.published_table import PublishedTable, TableRun, WrittenTable
-from pipeline.release_tables.row_survey import mean_vectors
 from pipeline.release_tables.zero_rows import refuse_zero_rows
 from pipeline.tasks import Attempt
 from pipeline.workspace import Workspace
