@@ -12,10 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipeline import codec, storage
+from pipeline import storage
 from pipeline.blocks.arrays import neighbors_of, offsets_of
 from pipeline.config.model import PipelineConfig
-from pipeline.embedding.ppr.list_request import ListFigures, ListRequest
+from pipeline.embedding.figures import EmbedFigures
+from pipeline.embedding.ppr.list_request import ListRequest
 from pipeline.embedding.ppr.lists import threshold_of
 from pipeline.embedding.ppr.walk_graph import NO_EDGES, GraphFiles, WalkGraph
 from pipeline.embedding.ppr.whole_graph import whole_graph
@@ -56,7 +57,7 @@ def check_exactly(
     if needed > most:
         note = f"not measured: solving exactly holds about {needed:,} bytes, and partition.worker_bytes is {most:,}"
         return {"note": note}, []
-    figures = codec.from_values(ListFigures, workspace.manifest("neighbor_lists").figures["lists"])
+    figures = workspace.figures("neighbor_lists", EmbedFigures).of_lists()
     ppr = config.ppr.model_copy(update={"solver": figures.solver, "across": figures.across})
     nodes = PublishedNodes.of(config, workspace)
     files, records = whole_graph(engine, config, workspace)

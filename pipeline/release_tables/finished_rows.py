@@ -18,6 +18,7 @@ from pipeline.blocks.arrays import FeatureTable, NodeArrays, NodeParts
 from pipeline.config.model import PipelineConfig
 from pipeline.embedding.attribute_rows import fill_in
 from pipeline.embedding.combine import Known, RowSet, rows_of
+from pipeline.embedding.figures import EmbedFigures
 from pipeline.embedding.methods import method_for
 from pipeline.embedding.rows import ColumnSums, Rows, Settings
 from pipeline.errors import ContractError
@@ -87,7 +88,7 @@ def row_sources(run: TableRun, settings: Settings) -> RowSources:
     sources = RowSources(
         nodes=PublishedNodes.of(run.config, workspace),
         settings=settings.to_json(),
-        sums=workspace.manifest("part_rows").figures["sums"],
+        sums=workspace.figures("part_rows", EmbedFigures).sums,
         sets=_row_sets(workspace),
         node_arrays=tuple(workspace.files("node_arrays")),
         node_features=tuple(workspace.files("node_features")),
@@ -129,7 +130,7 @@ def _row_sets(workspace: Workspace) -> tuple[RowSet, ...]:
     """Deal the files of rows and of kept weights out to the sets of blocks that they belong to."""
     rows, kept = (iter([str(file) for file in workspace.files(table)]) for table in ("part_rows", "kept_weights"))
     blocks = workspace.figures("block_nodes", LayoutFigures).sets
-    counts = workspace.manifest("part_rows").figures["sets"]
+    counts = workspace.figures("part_rows", EmbedFigures).sets
     return tuple(
         RowSet(one.name, one.nodes, list(islice(rows, count)), list(islice(kept, one.kept_files)))
         for one, count in zip(blocks, counts, strict=True)

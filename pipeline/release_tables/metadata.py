@@ -9,6 +9,7 @@ from pipeline import codec
 from pipeline.config.model import PipelineConfig
 from pipeline.embedding.attribute_rows import without_effect
 from pipeline.embedding.combine import shared_widths
+from pipeline.embedding.figures import EmbedFigures
 from pipeline.embedding.method_spec import FoldInTypes
 from pipeline.embedding.methods import spec_for
 from pipeline.embedding.rows import Settings
@@ -46,7 +47,7 @@ def metadata_of(
         "undated": workspace.date == UNDATED,
         "window_days": config.input.window_days,
         **{name: facts[name] for name in ("method", "form", "dim", "seed", "parameters")},
-        "found": workspace.manifest("part_rows").figures.get("found") or {},
+        "found": workspace.figures("part_rows", EmbedFigures).found,
         "boundary": boundary,
         "boundary_parameters": of_boundary(settings) | _found_at_the_boundary(settings, workspace),
         "similarity": similarity_of(settings),

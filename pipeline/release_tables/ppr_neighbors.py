@@ -14,9 +14,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipeline import storage
+from pipeline import codec, storage
 from pipeline.blocks.arrays import offsets_of
 from pipeline.config.model import PipelineConfig
+from pipeline.embedding.figures import EmbedFigures
 from pipeline.ingest.figures import IndexFigures
 from pipeline.release_tables.finished_rows import NodeIds, PublishedNodes, row_groups
 from pipeline.release_tables.published_table import PublishedTable, TableRun, WrittenTable
@@ -76,7 +77,7 @@ def write_neighbors(run: TableRun) -> WrittenTable[PublishedListFigures]:
 def neighbors_metadata(config: PipelineConfig, workspace: Workspace) -> dict[str, Any]:
     """Return what the table says of itself."""
     ppr, interactions = config.ppr, config.input
-    made = workspace.manifest("neighbor_lists").figures["lists"]
+    lists = codec.to_values(workspace.figures("neighbor_lists", EmbedFigures).of_lists())
     return {
         "table": PPR_NEIGHBOR_LISTS.name,
         "contract_version": PPR_NEIGHBOR_LISTS.version,
@@ -88,7 +89,7 @@ def neighbors_metadata(config: PipelineConfig, workspace: Workspace) -> dict[str
             mode="json",
             include={"restart", "tolerance", "top_k", "exclude_known", "degree_correction", "edge_degree_power"},
         ),
-        **{name: made[name] for name in ("solver", "solver_reason", "error_kind", "across", "lists", "largest_bound")},
+        **{name: lists[name] for name in ("solver", "solver_reason", "error_kind", "across", "lists", "largest_bound")},
         "seed": config.embedding.seed,
         "source_type": ppr.source_type,
         "target_type": config.listed_type,

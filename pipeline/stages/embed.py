@@ -6,9 +6,12 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
+from pipeline import codec
 from pipeline.config.model import PipelineConfig
 from pipeline.embedding.combine import settings_for
+from pipeline.embedding.figures import EmbedFigures
 from pipeline.embedding.methods import METHODS
+from pipeline.embedding.ppr.list_request import ListFigures
 from pipeline.embedding.rounds import BlockFiles, embed_parts
 from pipeline.embedding.run_settings import settings_of
 from pipeline.engine import Engine, Frame
@@ -28,20 +31,16 @@ log = logging.getLogger(__name__)
 def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> Outcome:
     """Make the rows, as they are before they are combined and scaled, and the lists, as far as they are asked for.
 
-    Files of rows come set after set, as ``figures["sets"]`` counts them.
+    Files of rows come set after set, as :class:`EmbedFigures` counts them.
     """
     sets = _block_files(workspace)
-    rows = Outcome({}, {"sets": [], "sums": None})
+    rows = lists = Outcome({})
     if config.embedding.method != "none":
         rows = _embedded(engine, config, workspace, sets)
-    if not config.ppr.neighbors:
-        return rows
-    lists = make_lists(engine, config, workspace, sets[0])
-    return Outcome(
-        {**rows.tables, **lists.tables},
-        {**rows.figures, "lists": lists.figures},
-        [*rows.records, *lists.records],
-    )
+    if config.ppr.neighbors:
+        lists = make_lists(engine, config, workspace, sets[0])
+    figures = EmbedFigures(**rows.figures, lists=ListFigures(**lists.figures) if lists.figures else None)
+    return Outcome({**rows.tables, **lists.tables}, codec.to_values(figures), [*rows.records, *lists.records])
 
 
 def _block_files(workspace: Workspace) -> list[list[BlockFiles]]:
