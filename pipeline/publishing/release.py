@@ -123,8 +123,8 @@ def publish(
         is_new = _ensure_whole(target, at, contents.files, about, notes)
         is_older = at is not None and data_date < dt.date.fromisoformat(at.data_date)
         may_move = force_current or not is_older
-        moved = may_move and _point_at(folder, at, target, "force" if is_older else "publish") != at
-    return Publication(release, target, is_new, moved)
+        has_moved = may_move and _point_at(folder, at, target, "force" if is_older else "publish") != at
+    return Publication(release, target, is_new, has_moved)
 
 
 def _ensure_whole(

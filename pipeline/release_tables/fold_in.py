@@ -51,8 +51,8 @@ def write_fold_in(run: TableRun) -> WrittenTable[NoFigures]:
     payloads = [
         FoldInRange(nodes, (start, end), files, rotation, config.embedding.dim) for start, end in bounds if start < end
     ]
-    written = run.run_tasks(write_range, "fold-in", payloads)
-    return WrittenTable(written, NoFigures(), written)
+    records = run.run_tasks(write_range, "fold-in", payloads)
+    return WrittenTable(records, NoFigures(), records)
 
 
 def write_range(payload: FoldInRange, attempt: Attempt) -> None:

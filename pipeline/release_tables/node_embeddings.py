@@ -82,17 +82,17 @@ def write_embeddings(run: TableRun) -> WrittenTable[EmbeddingFigures]:
     means = mean_vectors([record.result for record in alignment.surveys], alignment.matrix)
     metadata = {**metadata_of(config, settings, workspace, alignment), "mean_vectors": means}
     (tree,) = workspace.files("partition_tree")
-    written = run.run_tasks(
+    records = run.run_tasks(
         write_rows,
         "rows",
         [RowsPayload(sources, bounds, tree, alignment.matrix, metadata, settings.dim) for bounds in run.ranges],
     )
     names = ("zero_rows", "zero_rows_with_edges", "with_edges")
-    counts = {name: sum(getattr(record.result, name) for record in written) for name in names}
+    counts = {name: sum(getattr(record.result, name) for record in records) for name in names}
     refuse_zero_rows(config, counts["zero_rows_with_edges"], counts["with_edges"])
-    rows = sum(record.files[0].rows or 0 for record in written)
+    rows = sum(record.files[0].rows or 0 for record in records)
     figures = EmbeddingFigures(rows=rows, **counts, excluded=settings.nodes - rows, dim=settings.dim, metadata=metadata)
-    return WrittenTable(written, figures, [*alignment.records, *written])
+    return WrittenTable(records, figures, [*alignment.records, *records])
 
 
 def write_rows(payload: RowsPayload, attempt: Attempt) -> RowsResult:

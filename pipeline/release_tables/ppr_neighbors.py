@@ -65,13 +65,13 @@ def write_neighbors(run: TableRun) -> WrittenTable[PublishedListFigures]:
         PublishedLists(nodes, bounds, lists, config.listed_type, config.ppr.top_k, metadata) for bounds in ranges
     ]
     records = run.run_tasks(write_lists, "neighbors", payloads)
-    written = [record for record in records if record.files[0].rows]
+    with_lists = [record for record in records if record.files[0].rows]
     figures = PublishedListFigures(
         lists=sum(record.files[0].rows or 0 for record in records),
         empty_lists=sum(record.result for record in records),
         lists_metadata=metadata,
     )
-    return WrittenTable(written, figures, records)
+    return WrittenTable(with_lists, figures, records)
 
 
 def neighbors_metadata(config: PipelineConfig, workspace: Workspace) -> dict[str, Any]:

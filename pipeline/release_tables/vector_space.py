@@ -81,15 +81,15 @@ def attributes_of(settings: Settings, workspace: Workspace) -> dict[str, Any]:
     By node type: columns, weights, means and deviations. Empty without attributes, and where they have no effect:
     spectral rows don't start from any, and the forms of two types start from targets only.
     """
-    given = workspace.manifest("edges").figures.get("attributes", {})
+    attributes = workspace.manifest("edges").figures.get("attributes", {})
     share = settings.embedding.attribute_share
-    if not given or not share or not starts_from_attributes(settings):
+    if not attributes or not share or not starts_from_attributes(settings):
         return {}
     types = workspace.manifest("node_index").figures["types"]
     first, stop = nodes_that_start(settings)
     used = {
         name: {key: about[key] for key in ("columns", "weights", "statistics")}
-        for name, about in given.items()
+        for name, about in attributes.items()
         if first <= types[name][0] < stop
     }
     return {"attribute_share": share, "attributes": used} if used else {}

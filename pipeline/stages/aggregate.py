@@ -26,8 +26,8 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     for table in PUBLISHED_TABLES:
         figures[table.name] = codec.to_values(table.figures())
         if table.is_wanted(config):
-            written = table.write(table_run)
-            files[table.name] = describe_task_files(written.files, table.name)
-            figures[table.name] = codec.to_values(written.figures)
-            records += written.records
+            output = table.write(table_run)
+            files[table.name] = describe_task_files(output.files, table.name)
+            figures[table.name] = codec.to_values(output.figures)
+            records += output.records
     return Outcome(files, records=records, table_figures=figures)

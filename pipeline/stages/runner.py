@@ -216,7 +216,7 @@ def _link_files(outputs: Sequence[OutputFile], folder: Path, suffix: str) -> lis
             target.hardlink_to(file.path)
         if not target.exists():
             shutil.copyfile(file.path, target)
-        with target.open("rb") as written:
-            os.fsync(written.fileno())
+        with target.open("rb") as copy:
+            os.fsync(copy.fileno())
         files.append(DataFile(target.name, file.rows, target.stat().st_size, file.checksum))
     return files
