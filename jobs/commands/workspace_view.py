@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from graphquilt.releases import join_problems
 from jobs.answers import Answer, columns, list_of, section, table_of
-from jobs.arguments import CommandParser, parse_date
+from jobs.arguments import STAGE_NAMES, CommandParser, parse_date
 
 if TYPE_CHECKING:
     from pipeline.workspace import Manifest
@@ -83,23 +83,21 @@ def _verdict(root: Path, date: str) -> dict[str, Any] | None:
 
 
 def _manifests(folder: Path) -> tuple[list[Manifest], list[str]]:
-    """Manifests of all tables of a date, in the order of the chain, older first; and what is damaged, as sentences."""
-    from pipeline.stages.chain import MAKER
+    """Manifests of all tables of a date, in the order of the stages, older first; and what is damaged, as sentences."""
     from pipeline.workspace import manifests_below
 
-    manifests: list[Manifest] = []
-    damaged: list[str] = []
-    for table in MAKER:
-        of_table, problems = manifests_below(folder / table)
-        manifests += sorted(of_table, key=lambda one: (str(one.made_by.get("started")), one.fingerprint))
-        damaged += problems
-        for manifest in of_table:
-            sizes = {folder / table / manifest.fingerprint / file.name: file.bytes for file in manifest.files}
-            damaged += [
-                f"{path} is missing or cut short"
-                for path, size in sizes.items()
-                if not path.is_file() or path.stat().st_size != size
-            ]
+    manifests, damaged = manifests_below(folder, "*/*")
+    order = {stage: number for number, stage in enumerate(STAGE_NAMES)}  # what is made on demand comes last
+    manifests.sort(
+        key=lambda one: (order.get(one.stage, len(order)), one.table, str(one.made_by.get("started")), one.fingerprint)
+    )
+    for manifest in manifests:
+        sizes = {folder / manifest.table / manifest.fingerprint / file.name: file.bytes for file in manifest.files}
+        damaged += [
+            f"{path} is missing or cut short"
+            for path, size in sizes.items()
+            if not path.is_file() or path.stat().st_size != size
+        ]
     return manifests, damaged
 
 
