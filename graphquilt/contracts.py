@@ -70,53 +70,34 @@ def _vector(dim: int) -> pa.DataType:
     return pa.list_(pa.field("item", pa.float32(), nullable=False), dim)
 
 
+def _columns(name: str, *fields: pa.Field) -> TableColumns:
+    keys = (_required("node_type", pa.string()), _required("node_id", pa.string()))
+    return TableColumns(name, 1, pa.schema([*keys, *fields]))
+
+
 def node_embeddings(dim: int) -> TableColumns:
     """Return the columns of the table of vectors, for a width."""
-    return TableColumns(
-        name=TABLE,
-        version=1,
-        schema=pa.schema(
-            [
-                _required("node_type", pa.string()),
-                _required("node_id", pa.string()),
-                _required("embedding", _vector(dim)),
-                _required("norm", pa.float32()),  # of the row as published
-                _required("degree", pa.int64()),  # neighbours
-                _required("weight", pa.float32()),  # as of the date
-                _required("cluster_path", pa.string()),  # the leaf's way from the root; "" without edges
-            ]
-        ),
+    return _columns(
+        TABLE,
+        _required("embedding", _vector(dim)),
+        _required("norm", pa.float32()),  # of the row as published
+        _required("degree", pa.int64()),  # neighbours
+        _required("weight", pa.float32()),  # as of the date
+        _required("cluster_path", pa.string()),  # the leaf's way from the root; "" without edges
     )
 
 
 def fold_in(dim: int) -> TableColumns:
     """Return the columns of the rows that new nodes are made of, for a width."""
-    return TableColumns(
-        name=FOLD_IN,
-        version=1,
-        schema=pa.schema(
-            [
-                _required("node_type", pa.string()),
-                _required("node_id", pa.string()),
-                _required("row", _vector(dim)),
-            ]
-        ),
-    )
+    return _columns(FOLD_IN, _required("row", _vector(dim)))
 
 
-PPR_NEIGHBORS = TableColumns(
-    name=LISTS,
-    version=1,
-    schema=pa.schema(
-        [
-            _required("node_type", pa.string()),
-            _required("node_id", pa.string()),
-            _required("neighbor_type", pa.string()),
-            _required("neighbor_ids", pa.list_(pa.field("element", pa.string(), nullable=False))),
-            _required("scores", pa.list_(pa.field("element", pa.float32(), nullable=False))),  # descending, ties by id
-            _required("error_bound", pa.float32()),  # on every score; metadata say what kind
-        ]
-    ),
+PPR_NEIGHBORS = _columns(
+    LISTS,
+    _required("neighbor_type", pa.string()),
+    _required("neighbor_ids", pa.list_(pa.field("element", pa.string(), nullable=False))),
+    _required("scores", pa.list_(pa.field("element", pa.float32(), nullable=False))),  # descending, ties by id
+    _required("error_bound", pa.float32()),  # on every score; metadata say what kind
 )
 
 

@@ -11,11 +11,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from graphquilt.contracts import PPR_NEIGHBORS
-from graphquilt.errors import TableError, UnknownNodeError
+from graphquilt.errors import TableError
 from graphquilt.ids import Ids
 from graphquilt.locate import LISTS
 from graphquilt.open_table import OpenTable
-from graphquilt.row_lookup import RowMatches, find_rows
+from graphquilt.row_lookup import RowMatches
 
 _LIST_COLUMNS = ("neighbor_ids", "scores", "error_bound")
 _METADATA_KEYS = {"contract_version", "data_date", "error_kind", "restart", "target_type", "top_k"}
@@ -115,15 +115,8 @@ class NeighborTable(OpenTable):
         ----
         Reads the row groups that hold an id (4,096 lists each); the second time from the cache.
         """
-        if missing not in ("empty", "raise"):
-            raise ValueError(f"missing is {missing!r}; choose 'empty' or 'raise'")
-        matches = find_rows(self._groups, ids, node_type)
+        matches = self._match(ids, node_type, missing, ("empty", "raise"))
         is_known = matches.is_known
-        if missing == "raise" and not is_known.all():
-            raise UnknownNodeError(
-                f"{np.count_nonzero(~is_known)} of {is_known.size} ids have no list as '{node_type}', the first at "
-                f"position {int(np.argmin(is_known))}; missing='empty' gives them an empty one"
-            )
         try:
             neighbor_ids, scores, error_bound = self._lists(matches)
         except pa.ArrowInvalid as error:  # offsets of text have 32 bits

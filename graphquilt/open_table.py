@@ -11,12 +11,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
+import numpy as np
 import pyarrow as pa
 
 from graphquilt.contracts import TableColumns
-from graphquilt.errors import TableError
+from graphquilt.errors import TableError, UnknownNodeError
+from graphquilt.ids import Ids
 from graphquilt.locate import Location, open_located
 from graphquilt.row_groups import METADATA_KEY, RowGroups
+from graphquilt.row_lookup import RowMatches, find_rows
 
 
 class OpenTable:
@@ -112,6 +115,19 @@ class OpenTable:
         if missing:
             raise TableError(f"the schema metadata at {folder} lack {sorted(missing)}")
         return metadata
+
+    def _match(self, ids: Ids, node_type: str, missing: str, ways: Sequence[str]) -> RowMatches:
+        """Find the rows of ids; ``missing`` is one of ``ways`` to treat unknown ones, the last of which is "raise"."""
+        if missing not in ways:
+            raise ValueError(f"missing is {missing!r}; choose {', '.join(map(repr, ways[:-1]))} or {ways[-1]!r}")
+        matches = find_rows(self._groups, ids, node_type)
+        if missing == "raise" and not matches.is_known.all():
+            unknown = np.flatnonzero(~matches.is_known)
+            raise UnknownNodeError(
+                f"{unknown.size} of {matches.is_known.size} ids are unknown as '{node_type}', the first at position "
+                f"{unknown[0]}; missing={' or '.join(map(repr, ways[:-1]))} accepts them"
+            )
+        return matches
 
     def _require_version(self, contract: TableColumns, version: Any) -> None:
         if version != contract.version:

@@ -10,13 +10,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from graphquilt.contracts import fold_in, node_embeddings
-from graphquilt.errors import TableError, UnknownNodeError
+from graphquilt.errors import TableError
 from graphquilt.fold_in import Neighbors, fold_in_row
 from graphquilt.ids import Ids, convert_ids, find_positions
 from graphquilt.locate import FOLD_IN, TABLE
 from graphquilt.open_table import OpenTable
 from graphquilt.row_groups import RowGroups
-from graphquilt.row_lookup import as_matrix, find_rows
+from graphquilt.row_lookup import as_matrix
 
 
 class EmbeddingTable(OpenTable):
@@ -72,15 +72,8 @@ class EmbeddingTable(OpenTable):
         ----
         Reads the row groups that hold an id (65,536 rows each); the second time from the cache.
         """
-        if missing not in ("zero", "mean", "raise"):
-            raise ValueError(f"missing is {missing!r}; choose 'zero', 'mean' or 'raise'")
-        matches = find_rows(self._groups, ids, node_type)
+        matches = self._match(ids, node_type, missing, ("zero", "mean", "raise"))
         is_known = matches.is_known
-        if missing == "raise" and not is_known.all():
-            raise UnknownNodeError(
-                f"{np.count_nonzero(~is_known)} of {is_known.size} ids are unknown as '{node_type}', the first at "
-                f"position {int(np.argmin(is_known))}; missing='zero' or 'mean' gives them a vector"
-            )
         vectors = np.empty((is_known.size, self.dim), np.float32)
         for group, columns in self._groups.columns(list(matches.hits), ["embedding"]):
             position, row = matches.hits[group]

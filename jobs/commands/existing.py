@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.errors import ConfigError, InputError, StorageError
@@ -38,6 +40,27 @@ def workspace_at(address: str) -> Path:
     if not any((root / name).is_dir() for name in ("runs", "published")):
         raise ConfigError(f"{root} is no workspace: it has neither runs/ nor published/. Check --workspace")
     return root
+
+
+def require_folder_of(out: Path) -> None:
+    """Refuse an ``--out`` whose folder is missing.
+
+    Raises
+    ------
+    ConfigError : naming the folder.
+    """
+    if not out.absolute().parent.is_dir():
+        raise ConfigError(f"{out.absolute().parent} is no folder; make it, or give another --out FILE")
+
+
+@contextlib.contextmanager
+def writing(out: Path) -> Iterator[None]:
+    """Name ``--out`` where a block can't write it."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise ConfigError(f"{out} can't be written: {reason}; choose another --out FILE") from error
 
 
 def published_names(root: Path) -> list[str]:

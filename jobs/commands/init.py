@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.answers import Answer, columns
 from jobs.arguments import CommandParser
+from jobs.commands.existing import writing
 from pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ def answer(options: argparse.Namespace) -> Answer:
     except ValueError as error:
         raise ConfigError(str(error)) from error
     CONFIG.model_validate(tomllib.loads(text))
-    _write_new(out, text)
+    with writing(out), out.open("x", encoding="utf-8") as file:
+        file.write(text)
 
     source = first.sources[0]
     format_name = FORMAT_NAMES[source.format]
@@ -128,11 +130,3 @@ def _path_from(out: Path, path: str) -> str:
         return path
     folder = out.absolute().parent
     return path if folder == Path.cwd() else os.path.relpath(path, folder)
-
-
-def _write_new(out: Path, text: str) -> None:
-    try:
-        with out.open("x", encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        raise ConfigError(f"{out} can't be written: {error.strerror}; choose another --out FILE") from error

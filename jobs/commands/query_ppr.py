@@ -17,6 +17,7 @@ from uuid import uuid4
 
 from jobs.answers import Answer
 from jobs.arguments import CommandParser, add_overrides, add_workspace, number, parse_count, parse_date
+from jobs.commands.existing import folder_of, require_folder_of, writing
 from jobs.commands.query_embed import parse_neighbors
 from jobs.stopping import StopRequest
 from pipeline.errors import ConfigError, InputError
@@ -76,20 +77,22 @@ def answer(options: argparse.Namespace) -> Answer:
     """
     if options.batch is not None and options.ids:
         raise ConfigError("both ids and --batch are given; put all queries into the file")
-    if options.out is not None and not options.out.absolute().parent.is_dir():
-        raise ConfigError(f"{options.out.absolute().parent} is no folder; make it, or give another --out FILE")
+    if options.out is not None:
+        require_folder_of(options.out)
     with StopRequest():
         table = _answers(options)
     metadata = json.loads(table.schema.metadata[b"graphquilt"])
     if options.out is not None:
-        _write(options.out, table)
+        import pyarrow.parquet as pq
+
+        with writing(options.out):
+            pq.write_table(table, options.out, compression="zstd")
         metadata |= {"out": str(options.out), "queries": table.num_rows}
         return Answer(metadata, f"{table.num_rows:,} answers written to {options.out}")
     return Answer({**metadata, "answers": [_facts(row) for row in table.to_pylist()]}, _text(table, metadata))
 
 
 def _answers(options: argparse.Namespace) -> pa.Table:
-    from jobs.commands.existing import folder_of
     from jobs.commands.machine import memory_bytes
     from jobs.config_file import read_config
     from jobs.session import open_local
@@ -137,15 +140,6 @@ def _parse_batch(texts: list[str]) -> Batch:
     indptr = np.cumsum([0, *(len(one) for one in sets)], dtype=np.int64)
     weight = np.array([weight for one in sets for weight in one.values()], np.float64)
     return Batch(texts, indptr, [node_id for one in sets for node_id in one], None, weight)
-
-
-def _write(path: Path, table: pa.Table) -> None:
-    import pyarrow.parquet as pq
-
-    try:
-        pq.write_table(table, path, compression="zstd")
-    except OSError as error:
-        raise ConfigError(f"{path} can't be written: {error}; choose another --out FILE") from error
 
 
 def _facts(row: dict[str, Any]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 from graphquilt.output import write
 from jobs.answers import Answer
 from jobs.arguments import CommandParser, add_stage_options, parse_amount, parse_count, parse_seed
+from jobs.commands.existing import require_folder_of, writing
 from jobs.commands.tune_report import facts_of, header_of, text_of, use_of
 from jobs.stopping import StopRequest
 from pipeline.errors import ConfigError
@@ -189,8 +190,7 @@ def _refuse_to_overwrite(options: argparse.Namespace) -> None:
         raise ConfigError(
             f"{out} exists and was not made by this command; give another --out FILE, or --force to overwrite it"
         )
-    if not out.absolute().parent.is_dir():
-        raise ConfigError(f"{out.absolute().parent} is no folder; make it, or give another --out FILE")
+    require_folder_of(out)
 
 
 def _is_own(file: Path) -> bool:
@@ -217,10 +217,8 @@ def _write(options: argparse.Namespace, result: TuningResult, header: Sequence[s
     from pipeline import storage
 
     text = tuned_text(options.config, options.overrides, options.out, result.changes, result.dropped)
-    try:
+    with writing(options.out):
         storage.write_bytes(options.out.absolute(), ("\n".join([OWN, *header]) + "\n\n" + text).encode())
-    except OSError as error:
-        raise ConfigError(f"{options.out} can't be written: {error.strerror}; choose another --out FILE") from error
 
 
 def _widths(text: str) -> tuple[int, ...]:

@@ -81,7 +81,7 @@ def test_missing_nodes_get_an_empty_list_without_a_bound_or_an_error(workspace: 
     ids = [known, 10**9] if isinstance(known, int) else [known, "nobody"]
     got = table.lookup(ids, "item")
     assert (got.found.tolist(), got.of(1), got.error_bound[1]) == ([True, False], [], np.inf)
-    with pytest.raises(UnknownNodeError, match="1 of 2 ids have no list as 'item', the first at position 1"):
+    with pytest.raises(UnknownNodeError, match="1 of 2 ids are unknown as 'item', the first at position 1"):
         table.lookup(ids, "item", missing="raise")
     with pytest.raises(UnknownNodeError) as caught:
         table.neighbors("secret-person", "item")
