@@ -54,9 +54,9 @@ class TableColumns:
                 )
             dtype = schema.field(position).type
             # No set: equal types of lists hash differently where their fields are called "item" and "element".
-            allowed = [_type_for(field, id_type) for id_type in (pa.int64(), pa.string())]
-            if dtype not in allowed:
-                names = sorted({str(other) for other in allowed})
+            types = [_type_for(field, id_type) for id_type in (pa.int64(), pa.string())]
+            if dtype not in types:
+                names = sorted({str(other) for other in types})
                 raise ContractViolationError(
                     f"{self.name}.{field.name} at {where} is {dtype}, expected {' or '.join(names)}."
                 )

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 #: The tables that have readers.
 TABLE, LISTS, FOLD_IN = "node_embeddings", "ppr_neighbors", "fold_in"
 
-Opened = TypeVar("Opened")
+OpenTable = TypeVar("OpenTable")
 
 #: By table, what to do if a release lacks it.
 _ADVICE = {
@@ -103,7 +103,7 @@ def _locate(path: Path, name: str, *, deep: bool) -> Location:
             raise TableError(f"release {folder.name} is damaged: {join_problems(problems)}. {_remedy(folder)}")
 
 
-def open_located(path: str | os.PathLike[str], name: str, open_at: Callable[[Location], Opened]) -> Opened:
+def open_located(path: str | os.PathLike[str], name: str, open_at: Callable[[Location], OpenTable]) -> OpenTable:
     """Open the release that a path means; where it is removed meanwhile, open the one after it."""
     while True:
         location = locate(path, name)
@@ -125,12 +125,12 @@ def _folder_of(path: Path, name: str) -> tuple[Path, Swap | None]:
         return path, None
     if path.parent.parent.name == RELEASES and (path.parent / MANIFEST).is_file():
         return path.parent, None  # a table's folder: what 'graphquilt current' prints
-    published = path / "published"
-    if os.path.lexists(published):
-        _refuse_foreign(published, published / name)
-        if (published / name).is_dir():
-            return _follow(published / name)
-        names = sorted(folder.name for folder in published.iterdir() if folder.is_dir())
+    names_folder = path / "published"
+    if os.path.lexists(names_folder):
+        _refuse_foreign(names_folder, names_folder / name)
+        if (names_folder / name).is_dir():
+            return _follow(names_folder / name)
+        names = sorted(folder.name for folder in names_folder.iterdir() if folder.is_dir())
         raise TableError(f"nothing is published as '{name}' in workspace {path}; published there: {names}")
     if not path.exists():
         raise TableError(f"{path} does not exist; give a workspace, published/<name>, a release or {CURRENT}")

@@ -117,8 +117,8 @@ def _strings(value: Any, name: str) -> Iterator[tuple[str, str]]:
 
 def _masked(text: str, end: Callable[[str], str]) -> str:
     plain = _SLIP.sub(r"\1://", _QUOTED_COLON.sub(r"\1:", text))
-    shown = _masked_plain(_BEARER.sub(rf"\1{MASK}", plain), end)
-    return text if shown == plain else shown
+    masked = _masked_plain(_BEARER.sub(rf"\1{MASK}", plain), end)
+    return text if masked == plain else masked
 
 
 def _masked_plain(text: str, end: Callable[[str], str]) -> str:
@@ -129,8 +129,8 @@ def _masked_plain(text: str, end: Callable[[str], str]) -> str:
     for start, stop in zip(starts, [*starts[1:], len(text)], strict=True):
         scheme, _, rest = text[start:stop].partition("://")
         address = end(rest)
-        shown = _OPTION.sub(_without_option, _without_user(scheme.lower(), address))
-        parts += [scheme, "://", _NAMED.sub(_without_value, shown), _NAMED.sub(_without_value, rest[len(address) :])]
+        masked = _OPTION.sub(_without_option, _without_user(scheme.lower(), address))
+        parts += [scheme, "://", _NAMED.sub(_without_value, masked), _NAMED.sub(_without_value, rest[len(address) :])]
     return "".join(parts)
 
 

@@ -43,9 +43,9 @@ class OptionParser(argparse.ArgumentParser):
         return super().parse_known_args(arguments, namespace)
 
 
-def nearest_word(word: str, known: Sequence[str] | dict[str, Any]) -> str | None:
-    """Return the known word that is most similar to a misspelt one; None if none is similar."""
-    return next(iter(difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)), None)
+def nearest_word(word: str, words: Sequence[str] | dict[str, Any]) -> str | None:
+    """Return the word that is most similar to a misspelt one; None if none is similar."""
+    return next(iter(difflib.get_close_matches(word, list(words), n=1, cutoff=0.6)), None)
 
 
 def expand_home(argument: str) -> str:

@@ -84,9 +84,9 @@ def find_problems(folder: Path, manifest_sha256: str | None = None, *, deep: boo
     except ManifestError as error:
         return [str(error)]
     problems = [problem for entry in entries if (problem := find_file_problem(folder, entry, deep=deep))]
-    listed = {str(entry["name"]) for entry in entries}
-    for table in sorted({name.split("/")[0] for name in listed if "/" in name}):
-        problems += _find_unlisted(folder / table, listed)
+    names_in_manifest = {str(entry["name"]) for entry in entries}
+    for table in sorted({name.split("/")[0] for name in names_in_manifest if "/" in name}):
+        problems += _find_unlisted(folder / table, names_in_manifest)
     return problems
 
 
@@ -141,8 +141,8 @@ def find_nearest_whole(folder: Path, release: str, *, deep: bool) -> str | None:
     names = [name for name in list_releases(folder) if name != release and name not in withdrawn]
     before = [name for name in reversed(names) if name < release]
     after = [name for name in names if name > release]
-    whole = (name for name in before + after if not find_problems(folder / RELEASES / name, deep=deep))
-    return next(whole, None)
+    undamaged = (name for name in before + after if not find_problems(folder / RELEASES / name, deep=deep))
+    return next(undamaged, None)
 
 
 def describe_remedy(folder: Path, release: str) -> str:
@@ -164,10 +164,10 @@ def describe_way_out(folder: Path, release: str, *, deep: bool) -> str:
 def describe_pointer_remedy(folder: Path) -> str:
     """Return what to do about a lost or damaged pointer; ``folder`` is ``published/<name>``."""
     names = list_releases(folder)
-    whole = find_nearest_whole(folder, "~", deep=False)  # "~" is after every name: the newest one
-    if whole is None:
+    newest = find_nearest_whole(folder, "~", deep=False)  # "~" is after every name: the newest one
+    if newest is None:
         return f"Releases there: {', '.join(names) or 'none'}; none of them is whole"
-    command = format_rollback(folder, whole)
+    command = format_rollback(folder, newest)
     return f"Releases there: {', '.join(names)}. {command} points readers at the newest whole one"
 
 
@@ -181,7 +181,7 @@ def manifest_sha256_in(swap: Swap | None, release: str) -> str | None:
     return swap.manifest_sha256 if swap is not None and swap.release == release else None
 
 
-def _find_unlisted(folder: Path, listed: set[str]) -> Sequence[str]:
+def _find_unlisted(folder: Path, names_in_manifest: set[str]) -> Sequence[str]:
     """Return a sentence for each file in a table's folder that the manifest lacks: other tools would read it."""
     if not folder.is_dir():
         return []
@@ -189,7 +189,7 @@ def _find_unlisted(folder: Path, listed: set[str]) -> Sequence[str]:
     return [
         f"{folder / name} is not in the manifest: move it away"
         for name in names
-        if f"{folder.name}/{name}" not in listed
+        if f"{folder.name}/{name}" not in names_in_manifest
     ]
 
 

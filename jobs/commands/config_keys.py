@@ -18,9 +18,9 @@ from pipeline.errors import ConfigError
 
 def add_options(command: CommandParser) -> None:
     """Add the options of the command."""
-    what = command.add_mutually_exclusive_group(required=True)
-    what.add_argument("--defaults", action="store_true", help="print the key reference as TOML with comments")
-    what.add_argument("--check", type=Path, metavar="FILE", help="exit 2 and say what is wrong, if anything is")
+    choice = command.add_mutually_exclusive_group(required=True)
+    choice.add_argument("--defaults", action="store_true", help="print the key reference as TOML with comments")
+    choice.add_argument("--check", type=Path, metavar="FILE", help="exit 2 and say what is wrong, if anything is")
     add_overrides(command)
 
 

@@ -67,13 +67,13 @@ def answer(options: argparse.Namespace) -> Answer:
     from graphquilt.table import EmbeddingTable
 
     choices = {"an id": options.id, "--neighbors": options.neighbors, "--attributes": options.attributes}
-    chosen = [name for name, value in choices.items() if value is not None]
-    if len(chosen) != 1:
+    names = [name for name, value in choices.items() if value is not None]
+    if len(names) != 1:
         nothing = "neither an id nor --neighbors is given, nor --attributes"
-        problem = f"both {chosen[0]} and {chosen[1]} are given" if chosen else nothing
+        problem = f"both {names[0]} and {names[1]} are given" if names else nothing
         raise ConfigError(f"{problem}; 'embed' takes one of them")
     if options.alone and options.id is None:
-        raise ConfigError(f"--alone makes the row of a node of the table: give its id in the place of {chosen[0]}")
+        raise ConfigError(f"--alone makes the row of a node of the table: give its id in the place of {names[0]}")
     respond = _answer_by_id if options.attributes is None else _answer_by_attributes
     try:
         with EmbeddingTable.open(options.workspace, name=options.name) as table:

@@ -99,8 +99,8 @@ def _by_lists(table: Any, options: argparse.Namespace) -> Answer:
     if not lists.found[0]:
         hint = " or by ppr.sources"
         raise unknown_node_error(table.release, table.data_date, node_type, options.id, hint)
-    whole, bound = lists.of(0), float(lists.error_bound[0])
-    neighbors = whole[: options.k]
+    full_list, bound = lists.of(0), float(lists.error_bound[0])
+    neighbors = full_list[: options.k]
     facts = _facts(table, options, "ppr", node_type, table.target_type, neighbors) | {
         "restart": table.restart,
         "error_bound": bound,
@@ -109,7 +109,7 @@ def _by_lists(table: Any, options: argparse.Namespace) -> Answer:
     }
     meaning = _BOUNDS.get(table.error_kind, "see the metadata")
     lines = [f"# by ppr_neighbors: restart {table.restart:g}; error bound {bound:.3g} ({table.error_kind}: {meaning})"]
-    if not whole:
+    if not full_list:
         lines.append(f"# its list is empty: no {table.target_type} to list was reached from this {node_type}")
     elif len(neighbors) < options.k:
         lines.append(f"# {len(neighbors)} of {options.k}: that is its whole list; top_k is {table.top_k}")

@@ -95,17 +95,17 @@ def answer(options: argparse.Namespace) -> Answer:
     started = time.monotonic()
     _refuse_to_overwrite(options)
     config = without_test(read_config(options.config, options.overrides))
-    what = _choose_subject(options, config)
+    subject = _choose_subject(options, config)
     _refuse_labels(options)
     with StopRequest() as stop:
-        workspace, result = _tune(options, config, what, stop, started)
-    facts = facts_of(options, what, workspace, result, time.monotonic() - started)
-    _write(options, result, header_of(what, facts))
-    return Answer(facts, text_of(what, facts))
+        workspace, result = _tune(options, config, subject, stop, started)
+    facts = facts_of(options, subject, workspace, result, time.monotonic() - started)
+    _write(options, result, header_of(subject, facts))
+    return Answer(facts, text_of(subject, facts))
 
 
 def _tune(
-    options: argparse.Namespace, config: PipelineConfig, what: str, stop: StopRequest, started: float
+    options: argparse.Namespace, config: PipelineConfig, subject: str, stop: StopRequest, started: float
 ) -> tuple[Workspace, TuningResult]:
     """Run ingest and index where they have not, and tune, under the date's lock."""
     from jobs.session import open_date
@@ -118,7 +118,7 @@ def _tune(
     with open_date(options, config, "tune", stop) as (engine, workspace):
         for _ in run_stages(("ingest", "index"), engine, config, workspace):
             pass
-        widths = (SOURCES_AT_ONCE,) if what == "lists" else options.dims or (config.embedding.dim,)
+        widths = (SOURCES_AT_ONCE,) if subject == "lists" else options.dims or (config.embedding.dim,)
         tune_options = TuneOptions(
             dims=options.dims,
             use=use_of(options),
@@ -130,7 +130,7 @@ def _tune(
             labels=options.labels,
         )
         budget = Budget(options.budget, time.monotonic, started)
-        tune = tune_lists if what == "lists" else tune_vectors
+        tune = tune_lists if subject == "lists" else tune_vectors
         on_trial = _show_trial if sys.stderr.isatty() else None
         return workspace, tune(config, workspace, tune_options, budget, on_trial)
 
@@ -143,11 +143,11 @@ def _choose_subject(options: argparse.Namespace, config: PipelineConfig) -> str:
     ConfigError : lists are to be tuned, and an option is of vectors; or vectors are, and there are none.
     """
     has_vectors = config.embedding.method != "none"
-    what: str = options.what or ("vectors" if has_vectors else "lists")
-    if what == "vectors":
+    subject: str = options.what or ("vectors" if has_vectors else "lists")
+    if subject == "vectors":
         if not has_vectors:
             raise ConfigError("--what is vectors and embedding.method 'none': choose a method, or --what lists")
-        return what
+        return subject
     of_vectors = {
         "--dims": bool(options.dims),
         "--use": options.use != "retrieval",
@@ -157,7 +157,7 @@ def _choose_subject(options: argparse.Namespace, config: PipelineConfig) -> str:
     for name, is_set in of_vectors.items():
         if is_set:
             raise ConfigError(f"{name} is of vectors, and lists are tuned here; leave it out, or give --what vectors")
-    return what
+    return subject
 
 
 def without_test(config: PipelineConfig) -> PipelineConfig:

@@ -22,7 +22,7 @@ def use_of(options: argparse.Namespace) -> Use:
 
 
 def facts_of(
-    options: argparse.Namespace, what: str, workspace: Workspace, result: TuningResult, seconds: float
+    options: argparse.Namespace, subject: str, workspace: Workspace, result: TuningResult, seconds: float
 ) -> dict[str, Any]:
     """Return JSON values."""
     return {
@@ -30,21 +30,21 @@ def facts_of(
         "given": str(options.config),
         "date": workspace.date.isoformat(),
         "seed": options.seed,
-        **({"use": use_of(options)} if what == "vectors" else {"what": what}),
+        **({"use": use_of(options)} if subject == "vectors" else {"what": subject}),
         "budget_s": options.budget,
         "seconds": round(seconds, 3),
         "split": dict(result.split),
         "decides": result.decides,
-        **(_list_facts(result) if what == "lists" else _vector_facts(result)),
+        **(_list_facts(result) if subject == "lists" else _vector_facts(result)),
         "remarks": list(result.remarks),
         "advice": list(result.advice),
     }
 
 
-def header_of(what: str, facts: Mapping[str, Any]) -> list[str]:
+def header_of(subject: str, facts: Mapping[str, Any]) -> list[str]:
     """Return comment lines for the config."""
     chosen = facts["chosen"]
-    name = _walk_words(chosen) if what == "lists" else f"{chosen['name']} (dim {chosen['dim']})"
+    name = _walk_words(chosen) if subject == "lists" else f"{chosen['name']} (dim {chosen['dim']})"
     figures = ", ".join(f"{name} {value:.4f}" for name, value in chosen["figures"].items())
     lines = [
         f"config {facts['given']}, date {facts['date']}, seed {facts['seed']}, budget {facts['budget_s']:g} s",
@@ -55,7 +55,7 @@ def header_of(what: str, facts: Mapping[str, Any]) -> list[str]:
     return [f"# {line}" for line in lines]
 
 
-def text_of(what: str, facts: Mapping[str, Any]) -> str:
+def text_of(subject: str, facts: Mapping[str, Any]) -> str:
     """Return lines for a person."""
     skipped = facts.get("skipped", ())
     notes = list(facts["remarks"])
@@ -64,7 +64,7 @@ def text_of(what: str, facts: Mapping[str, Any]) -> str:
     notes += [f"{one['name']} can't be run here: {one['reason']}" for one in facts.get("refused", ())]
     lines = [
         _split_words(facts),
-        *(_list_table(facts) if what == "lists" else _vector_table(facts)),
+        *(_list_table(facts) if subject == "lists" else _vector_table(facts)),
         *(f"advice  {sentence}" for sentence in facts["advice"]),
         *(f"note    {sentence}" for sentence in notes),
         f"written to {facts['config']} after {facts['seconds']:.1f} s. Next: graphquilt run --config "

@@ -37,15 +37,15 @@ def tuned_text(
     data = tomllib.loads(text)
     for section in ("input", "evaluate", *(f"attributes.{name}" for name in data.get("attributes", {}))):
         path = _table_at(data, section).get("path")
-        moved = _seen_from(out, file, path)
-        if moved != path:
-            text = with_values(text, section, {"path": moved})
+        new_path = _seen_from(out, file, path)
+        if new_path != path:
+            text = with_values(text, section, {"path": new_path})
     for section, values in changes.items():
-        left_out = {key for key, value in values.items() if value is None}
-        left_out |= dropped if section == "embedding" else set()
-        if values or left_out:
+        excluded_keys = {key for key, value in values.items() if value is None}
+        excluded_keys |= dropped if section == "embedding" else set()
+        if values or excluded_keys:
             new = {key: value for key, value in values.items() if value is not None}
-            text = with_values(text, section, new, frozenset(left_out))
+            text = with_values(text, section, new, frozenset(excluded_keys))
     return text
 
 
@@ -66,18 +66,18 @@ def with_values(text: str, section: str, values: Mapping[str, Any], dropped: fro
     TOML that holds the same as ``text`` but for these keys. Where tomlkit can't edit the section's form (some dotted
     keys and inline tables), all is written anew, without comments.
     """
-    wanted = tomllib.loads(text)
-    table: Any = wanted
+    expected = tomllib.loads(text)
+    table: Any = expected
     for name in section.split("."):
         table = table.setdefault(name, {})
     for key in dropped:
         table.pop(key, None)
     table |= {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
     with contextlib.suppress(TOMLKitError, tomllib.TOMLDecodeError):
-        edited = _edit(text, section, values, dropped)
-        if tomllib.loads(edited) == wanted:
-            return edited
-    return tomlkit.dumps(wanted)
+        new_text = _edit(text, section, values, dropped)
+        if tomllib.loads(new_text) == expected:
+            return new_text
+    return tomlkit.dumps(expected)
 
 
 def _edit(text: str, section: str, values: Mapping[str, Any], dropped: frozenset[str]) -> str:
