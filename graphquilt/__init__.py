@@ -24,7 +24,7 @@ __all__ = [
     "__version__",
 ]
 
-# Loaded when asked for: `graphquilt current` runs in shell scripts and should not wait for pyarrow.
+# Loaded at first use: `graphquilt current` runs in shell scripts and should not wait for pyarrow.
 _HOMES = {
     "EmbeddingTable": "graphquilt.table",
     "NeighborTable": "graphquilt.neighbor_table",

@@ -1,4 +1,4 @@
-"""The command line: which command, its options, its exit code. What a command does is imported when it is asked for."""
+"""The command line: which command, its options, its exit code. A command's module is imported when it runs."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ _COORDINATES = re.compile(r"[\w.-]+:[\w.-]+:[\w.+-]+")
 _CORE = re.compile(r"io\.graphframes:graphframes-(spark[\d.]*_[\d.]+):([\w.+-]+)")
 
 
-def wanted_jar(from_config: str | None) -> str | None:
+def choose_jar(from_config: str | None) -> str | None:
     """Return ``partition.graphframes_jar``, or what stands in GRAPHFRAMES_JAR.
 
     Raises

@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import Any
 
 from jobs.commands.installed import java
-from jobs.graphframes_jar import jar_settings, wanted_jar
+from jobs.graphframes_jar import choose_jar, jar_settings
 from pipeline.errors import ConfigError, GraphquiltError
 
 log = logging.getLogger(__name__)
@@ -49,13 +49,13 @@ def spark_session(name: str, settings: Mapping[str, str], graphframes_jar: str |
     ------
     ConfigError : Java or Spark are not where the environment says. GraphquiltError : Spark does not start.
     """
-    jar = wanted_jar(graphframes_jar)
+    jar = choose_jar(graphframes_jar)
     settings = {**settings, **jar_settings(jar, settings)}
     _require_java()
     _require_spark_home()
     master = settings.get("spark.master") or _default_master()
     if _LOCAL.fullmatch(master) or master.startswith(_LOCAL_CLUSTER):
-        # Spark's UI, where it is asked for, and all of local-cluster listen on this and take no setting for it.
+        # Spark's UI, where it is on, and all of local-cluster listen on this address; no setting of Spark changes it.
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     # Spark's own folders are open to others, and the rows of every shuffle lie there.
     with tempfile.TemporaryDirectory(prefix="graphquilt-spark-", ignore_cleanup_errors=True) as scratch:

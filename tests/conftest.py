@@ -107,7 +107,7 @@ def spark_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         missing("spark", "Spark needs Java 17 or later: no 'java' on PATH and no JAVA_HOME")
     from pyspark.sql import SparkSession
 
-    from jobs.graphframes_jar import jar_settings, wanted_jar
+    from jobs.graphframes_jar import choose_jar, jar_settings
     from jobs.spark_session import CLOSED
 
     # Workers take the first python3 they find, unless told; and find tests and pipeline on the path.
@@ -123,7 +123,7 @@ def spark_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
             .config("spark.sql.warehouse.dir", str(tmp_path_factory.mktemp("warehouse")))
             .config("spark.ui.showConsoleProgress", "false")
         )
-        for key, value in {**CLOSED, **jar_settings(wanted_jar(None), {})}.items():
+        for key, value in {**CLOSED, **jar_settings(choose_jar(None), {})}.items():
             builder = builder.config(key, value)
         session = builder.getOrCreate()
         session.sparkContext.setLogLevel("OFF")

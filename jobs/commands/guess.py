@@ -259,7 +259,7 @@ def _guess_weight(columns: Mapping[str, pa.Array], guess: Guess) -> None:
 
 
 def _guess_event(columns: Mapping[str, pa.Array], guess: Guess) -> str | None:
-    """Return the column that holds kinds of interactions, said in a remark; None if there is none."""
+    """Return the column that holds kinds of interactions, and add a remark on it; None if there is none."""
     for name in _by_name(columns, _EVENTS):
         column, words = columns[name], parse_name(name).words
         if len(words) > 1 and _HAPPENINGS.isdisjoint(words):  # the type of what else?
@@ -307,7 +307,7 @@ def _by_name(columns: Mapping[str, pa.Array], words: Sequence[str]) -> list[str]
 
 
 def _is_long(word: str) -> bool:
-    """Whether a word is long enough to be told within another."""
+    """Whether a word is long enough to be recognised within another."""
     return len(word) > (3 if word.isascii() else 1)
 
 

@@ -83,11 +83,9 @@ def _holds(version: str, bound: str) -> bool:
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    # As numbers: "3.10" is above "3.4".
-    numbers = [int(number) for number in re.match(r"[\d.]*", version)[0].split(".") if number]  # type: ignore[index]
-    while numbers and numbers[-1] == 0:
-        numbers.pop()
-    return tuple(numbers)
+    # As numbers: "3.10" is above "3.4". Without zeros at the end: 2.0 is 2.
+    text = re.sub(r"(\.0+)*\.?$", "", re.match(r"[\d.]*", version)[0])  # type: ignore[index]
+    return tuple(map(int, text.split(".")))
 
 
 def java() -> Finding:

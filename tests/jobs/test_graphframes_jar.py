@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.graphframes_jar import jar_settings, wanted_jar
+from jobs.graphframes_jar import choose_jar, jar_settings
 from pipeline.errors import ConfigError
 
 CORE = "io.graphframes:graphframes-spark4_2.13:0.12.3"
@@ -49,11 +49,11 @@ def test_anything_else_is_refused_with_an_example(given: str) -> None:
 
 
 def test_the_config_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert wanted_jar(None) is None
+    assert choose_jar(None) is None
     assert jar_settings(None, {"spark.master": "local"}) == {}
     monkeypatch.setenv("GRAPHFRAMES_JAR", "from-environment.jar")
-    assert wanted_jar(None) == "from-environment.jar"
-    assert wanted_jar("from-config.jar") == "from-config.jar"
+    assert choose_jar(None) == "from-environment.jar"
+    assert choose_jar("from-config.jar") == "from-config.jar"
 
 
 def test_under_spark_submit_nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
