@@ -23,7 +23,7 @@ from pipeline.metrics.baseline import Baseline
 from pipeline.metrics.gate_figures import figures_for
 from pipeline.publishing.copies import WorkingFile
 from pipeline.publishing.gate import VERDICTS, ReleaseVerdict, judge
-from pipeline.publishing.release import ReleaseContents, publish
+from pipeline.publishing.release import Publication, ReleaseContents, publish
 from pipeline.publishing.retention import clean
 from pipeline.release_tables.published_table import PublishedTable
 from pipeline.release_tables.published_tables import PUBLISHED_TABLES
@@ -45,14 +45,10 @@ _PACKAGES = ("numpy", "numba", "pyarrow", "scipy", "pymetis", "polars", "pyspark
 
 
 @dataclass(frozen=True)
-class PublishFigures:
-    """What became of the release, the gates' verdict, and what was cleaned away."""
+class PublishFigures(Publication):
+    """What became of the release, which tables it has, the gates' verdict, and what was cleaned away."""
 
-    release: str
-    path: Path
     tables: tuple[str, ...]
-    is_new: bool
-    current_moved: bool
     gate: Mapping[str, Any]  # see ReleaseVerdict.to_json
     removed: tuple[Path, ...]
 
@@ -71,7 +67,7 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     metrics = workspace.manifest("metrics").figures["metrics"]
     verdict = _judge(config, workspace, metrics, release)
     gate = verdict.to_json()
-    published = publish(
+    publication = publish(
         workspace.root,
         config.publish.name,
         ReleaseContents(
@@ -85,20 +81,17 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
         ),
         force_current=workspace.publish.force_current,
     )
-    cleaned = clean(workspace.root, config.publish, dt.datetime.now(dt.UTC))
+    report = clean(workspace.root, config.publish, dt.datetime.now(dt.UTC))
     log.info(
         "stage=publish release=%s is_new=%s current_moved=%s path=%s removed=%d freed_bytes=%d",
-        *(published.release, published.is_new, published.current_moved, published.path),
-        *(len(cleaned.removed), cleaned.freed_bytes),
+        *(publication.release, publication.is_new, publication.current_moved, publication.path),
+        *(len(report.removed), report.freed_bytes),
     )
     figures = PublishFigures(
-        release=published.release,
-        path=published.path,
+        **vars(publication),
         tables=tuple(table.name for table in tables if workspace.manifest(table.name).files),
-        is_new=published.is_new,
-        current_moved=published.current_moved,
         gate=gate,
-        removed=tuple(item.path for item in cleaned.removed),
+        removed=tuple(item.path for item in report.removed),
     )
     values = codec.to_values(figures)
     note = workspace.scratch(NAME, "release") / "release.json"
