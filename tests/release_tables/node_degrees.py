@@ -36,6 +36,7 @@ class DegreePayload:
     bounds: tuple[int, int]
     files: tuple[Path, ...]
     column: str
+    left_out: int  # rows of each file, and so too few of all
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def write_degrees(payload: DegreePayload, attempt: Attempt) -> DegreeResult:
         degree = arrays.take("degree", np.arange(first, stop))
         names = pa.array([node_type] * (stop - first))
         pieces.append(pa.table({"node_type": names, "node_id": ids.between(first, stop), payload.column: degree}))
-    table = pa.concat_tables(pieces)
+    table = pa.concat_tables(pieces).slice(payload.left_out)
     pq.write_table(table, attempt.path(NAME, "parquet"))
     return DegreeResult(max(table[payload.column].to_pylist()))
 
@@ -58,8 +59,9 @@ def write_degrees(payload: DegreePayload, attempt: Attempt) -> DegreeResult:
 def write(run: TableRun) -> WrittenTable[DegreeFigures]:
     nodes = PublishedNodes.of(run.config, run.workspace)
     files = tuple(run.workspace.files("node_arrays"))
-    column = os.environ.get("DEGREE_COLUMN", "degree")
-    records = run.run_tasks(write_degrees, "degrees", [DegreePayload(nodes, one, files, column) for one in run.ranges])
+    column, left_out = os.environ.get("DEGREE_COLUMN", "degree"), int(os.environ.get("DEGREE_LEFT_OUT", "0"))
+    payloads = [DegreePayload(nodes, bounds, files, column, left_out) for bounds in run.ranges]
+    records = run.run_tasks(write_degrees, "degrees", payloads)
     return WrittenTable(records, DegreeFigures(max(one.result.largest for one in records)), records)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from graphquilt.locate import locate
 from pipeline.release_tables.published_tables import PUBLISHED_TABLES
@@ -67,11 +68,17 @@ def test_a_new_table_is_one_object(tmp_path: Path) -> None:
     assert [stage["stage"] for stage in again["stages"] if not stage["skipped"]] == ["publish"]
 
 
-def test_a_new_table_is_held_to_its_contract(tmp_path: Path) -> None:
-    code, answer = graphquilt(tmp_path, "run", DEGREE_COLUMN="neighbours")
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        ({"DEGREE_COLUMN": "neighbours"}, "has no column 'degree'"),
+        ({"DEGREE_LEFT_OUT": "1"}, f"node_degrees has {len(degrees()) - 3} rows instead of {len(degrees())}"),
+    ],
+)
+def test_a_new_table_is_held_to_its_contract(fault: dict[str, str], says: str, tmp_path: Path) -> None:
+    code, answer = graphquilt(tmp_path, "run", **fault)
     assert code != 0
-    assert "node_degrees at " in answer["error"]
-    assert "has no column 'degree'" in answer["error"]
+    assert says in answer["error"]
     assert not (tmp_path / "workspace/published/with-degrees/CURRENT.json").exists()
 
 
