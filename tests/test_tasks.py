@@ -10,7 +10,7 @@ import pytest
 
 from pipeline import storage
 from pipeline.errors import DamagedFileError, TaskError
-from pipeline.tasks import RECORDS, Attempt, Task, TaskFunction, TaskRecord, committed, run_missing, run_task
+from pipeline.tasks import RECORDS, Attempt, Task, TaskFunction, TaskRecord, read_records, run_missing, run_task
 
 
 def write_number(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
@@ -59,7 +59,7 @@ def test_a_record_names_the_files_and_what_they_cost(tmp_path: Path) -> None:
     assert record.file("outbox").read_text() == "c"
     assert record.process.endswith(f":{os.getpid()}")
     assert record.peak_bytes > record.growth_bytes >= 0
-    assert committed(tmp_path) == {record.digest: record}
+    assert read_records(tmp_path) == {record.digest: record}
     assert TaskRecord.from_json(record.to_json()) == record
 
 
@@ -82,8 +82,8 @@ def test_growth_is_what_the_task_added(tmp_path: Path) -> None:
 def test_what_has_no_record_does_not_count(tmp_path: Path) -> None:
     with pytest.raises(KeyError):
         run_task(fail, task(tmp_path))
-    assert committed(tmp_path) == {}
-    assert committed(tmp_path / "nowhere") == {}
+    assert read_records(tmp_path) == {}
+    assert read_records(tmp_path / "nowhere") == {}
 
 
 def test_only_missing_tasks_are_sent(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_two_attempts_with_equal_bytes_are_harmless(tmp_path: Path) -> None:
     one, other = (run_task(write_number, task(tmp_path)) for _ in range(2))
     assert one.attempt != other.attempt
     assert one.files == other.files
-    assert len(committed(tmp_path)) == 1
+    assert len(read_records(tmp_path)) == 1
 
 
 def test_two_attempts_with_other_bytes_name_both(tmp_path: Path) -> None:

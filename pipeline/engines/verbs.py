@@ -76,13 +76,13 @@ def look_up(
 ) -> pl.LazyFrame:
     """Replace key columns by what a table says of them; see :class:`pipeline.engine.Engine`."""
     # A taken column may have the name of a key that goes: it gets its name when the key is gone.
-    taken = {f"taken {new}": new for new in take}
+    new_names = {f"taken {new}": new for new in take}
     answers = table.select(
         *(pl.col(theirs).alias(ours) for ours, theirs in on.items()),
-        *(pl.col(take[new]).alias(waiting) for waiting, new in taken.items()),
+        *(pl.col(take[new]).alias(waiting) for waiting, new in new_names.items()),
     )
     joined = frame.join(answers, on=list(on), how="inner", maintain_order="left" if in_order else None)
-    return joined.drop(list(on)).rename(taken)
+    return joined.drop(list(on)).rename(new_names)
 
 
 def without(frame: pl.LazyFrame, table: pl.LazyFrame, keys: Sequence[str], *, in_order: bool = False) -> pl.LazyFrame:

@@ -7,7 +7,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.ingest.raw_batch import RawBatch
-from pipeline.ingest.rejected import RowVerdict, Verdicts, is_text, shortened, to_text
+from pipeline.ingest.rejected import RowVerdict, Verdicts, is_text, shorten, to_text
 from pipeline.ingest.timestamps import TimeForm, reading_of
 
 #: The field of a reason, where its value may be shown.
@@ -44,7 +44,7 @@ def _example(raw: RawBatch, verdict: RowVerdict, at: NDArray[np.int64], form: Ti
     if role is None or role not in raw.values:
         return int(at[0]), _about_ids(raw, verdict, int(at[0]))
     if role != "timestamp":
-        return int(at[0]), repr(shortened(str(to_text(raw.values[role].slice(at[0], 1))[0])))
+        return int(at[0]), repr(shorten(str(to_text(raw.values[role].slice(at[0], 1))[0])))
     readings = [(int(position), reading_of(raw.values[role][int(position)], form)) for position in at[:_TRIED]]
     return next((one for one in readings if " in '" in one[1]), readings[0])
 

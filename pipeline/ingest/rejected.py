@@ -113,9 +113,9 @@ class Verdicts:
         return {verdict: int(counts[verdict]) for verdict in RowVerdict if counts[verdict]}
 
 
-def shortened(text: str, most: int = 40) -> str:
+def shorten(text: str) -> str:
     """Return a text for a log line."""
-    return text if len(text) <= most else f"{text[:most]}..."
+    return text if len(text) <= 40 else f"{text[:40]}..."
 
 
 def is_missing(column: pa.Array) -> NDArray[np.bool_] | None:
@@ -157,8 +157,8 @@ def rejected_rows(
     codes : (n,) verdicts.
     """
     at = np.flatnonzero(np.isin(codes, list(REASONS)))
-    taken = {name: to_text(values[name].take(pa.array(at))) for name in VALUES if name in values}
-    return _batch(file, rows[at], taken, pa.array(_REASON_OF[codes[at]], pa.string()))
+    texts = {name: to_text(values[name].take(pa.array(at))) for name in VALUES if name in values}
+    return _batch(file, rows[at], texts, pa.array(_REASON_OF[codes[at]], pa.string()))
 
 
 def rejected_lines(file: str, rows: Sequence[int], lines: Sequence[str]) -> pa.RecordBatch:

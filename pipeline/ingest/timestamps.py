@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from pipeline.config.time_layout import time_layout
 from pipeline.errors import InputError
-from pipeline.ingest.rejected import RowVerdict, Verdicts, is_missing, is_text, shortened
+from pipeline.ingest.rejected import RowVerdict, Verdicts, is_missing, is_text, shorten
 from pipeline.ingest.written_times import NUMBER, read_decimals, read_integers, read_iso, read_layout, written_forms
 
 Unit = Literal["s", "ms", "us", "ns"]
@@ -98,7 +98,7 @@ def reading_of(value: pa.Scalar, form: TimeForm) -> str:
         text, its_number = f"{_moment(number, unit)} ({kind})", f"; its number, {number}, is"
     else:
         written = _text_of(value)
-        text = repr(shortened(written))
+        text = repr(shorten(written))
         if form.layout is not None:
             return f"{text}, where input.timestamp_format is '{form.layout}'"
         if not re.fullmatch(NUMBER, written):

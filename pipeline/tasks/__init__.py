@@ -9,10 +9,10 @@ it uses them, and a record of an earlier run holds only if its files are still w
 from pipeline.tasks.attempt import Attempt, input_paths, run_task
 from pipeline.tasks.records import (
     CachedRunner,
-    committed,
     damaged_files,
     forget,
     forget_damaged,
+    read_records,
     refuse_disagreement,
     run_missing,
     run_numbered,

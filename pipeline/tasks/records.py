@@ -47,7 +47,7 @@ class CachedRunner:
         raise NotComputedError(f"{[task.name for task in tasks]} have not been run in their folder")
 
 
-def committed(
+def read_records(
     folder: Path, tasks: Sequence[Task[Any]] | None = None, runner: TaskRunner | None = None, result: Any = Any
 ) -> dict[str, TaskRecord[Any]]:
     """Return the valid records in a folder, by the digest of their task: those whose files are what was written.
@@ -193,7 +193,7 @@ def run_missing(engine: TaskRunner, function: TaskFunction[P, R], tasks: Sequenc
     """
     if not tasks:
         return []
-    records = committed(tasks[0].folder, tasks, engine, result_type(function))
+    records = read_records(tasks[0].folder, tasks, engine, result_type(function))
     missing = [task for task in tasks if task.digest not in records]
     for record in engine.map_tasks(function, missing) if missing else ():
         records[record.digest] = record

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pipeline.errors import InputError, TaskError
-from pipeline.tasks import Task, committed
+from pipeline.tasks import Task, read_records
 from tests.engines import tasks_for_tests as tasks
 
 ROOT = Path(__file__).parents[2]
@@ -47,7 +47,7 @@ def test_each_task_runs_once_and_records_come_in_order(carrier: Any, tmp_path: P
     assert [record.result["double"] for record in records] == [2 * ix for ix in range(50)]
     assert tasks.executions(tmp_path) == {task.name: 1 for task in todo}
     assert [record.file("rows").read_text() for record in records] == [str(2 * ix) for ix in range(50)]
-    assert {record.task: record for record in committed(tmp_path / "place").values()} == {
+    assert {record.task: record for record in read_records(tmp_path / "place").values()} == {
         record.task: record for record in records
     }
 

@@ -83,8 +83,8 @@ class AttributeNodes(Generic[Frame]):
         )
         schema = pa.schema([pa.field("node_id", self._id_type, nullable=False)])
         unknown = engine.write(strangers, self._workspace.scratch("index", f"strangers-{number}"), schema)
-        described = figures.attributes[node_type].nodes
-        match = IdMatch(described, linked_nodes, described - storage.rows_in(unknown))
+        nodes_with_values = figures.attributes[node_type].nodes
+        match = IdMatch(nodes_with_values, linked_nodes, nodes_with_values - storage.rows_in(unknown))
         what = f"attributes.{node_type} ({self._config.attributes[node_type].path})"
         if match.is_no_match:
             of_persons = node_type == self._config.input.source_type

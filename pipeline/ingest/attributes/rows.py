@@ -21,7 +21,7 @@ from pipeline.ingest.pieces import FilePiece, ParseTask
 from pipeline.ingest.raw_batch import RawBatch, attribute_role
 from pipeline.ingest.readers import read
 from pipeline.ingest.reasons import about_line, kind_and_size
-from pipeline.ingest.rejected import ACCEPTED, REASONS, RowVerdict, Verdicts, shortened, to_text
+from pipeline.ingest.rejected import ACCEPTED, REASONS, RowVerdict, Verdicts, shorten, to_text
 from pipeline.ingest.text.formats import TextFormat
 from schemas.tables import REJECTED_ATTRIBUTES
 
@@ -142,7 +142,7 @@ class _Examples:
                 continue
             position = int(np.argmax(codes == code))
             value = column.slice(position, 1)
-            words = repr(shortened(str(to_text(value)[0]))) if is_shown else kind_and_size(value)
+            words = repr(shorten(str(to_text(value)[0]))) if is_shown else kind_and_size(value)
             words = "some value" if code == RowVerdict.WRONG_TYPE else f"{words} in column '{name}'"
             self.by_reason[reason] = f"{words} (row {self._raw.rows[position]} of {self._file})"
 
