@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +24,7 @@ from pipeline.ingest.text.formats import BY_NAME, TextFormat
 from pipeline.ingest.text.json_rows import json_keys, json_lines, read_json
 
 if TYPE_CHECKING:
-    from pipeline.ingest.lake.delta import DeltaFile
+    from pipeline.ingest.lake.delta import DeltaFile, DeltaVersion
 
 _BATCH_ROWS = 262_144
 _BATCH_BYTES = 64 * 2**20
@@ -72,7 +72,7 @@ def column_names(piece: FilePiece, text: TextFormat) -> list[str]:
     InputError : a file that can't be read.
     """
     if piece.snapshot is not None:
-        return list(tables.open_snapshot(piece.snapshot).columns)
+        return tables.open_snapshot(piece.snapshot).columns
     if piece.format == "csv":
         return CsvFile(piece, text).names or []
     if piece.format == "json":
@@ -177,7 +177,7 @@ def _read_lake(piece: FilePiece, columns: Mapping[str, str]) -> Iterator[RawBatc
     refuse_missing(piece, columns, version.columns)
     names = list(dict.fromkeys(columns.values()))
     batches = (
-        _read_delta(piece, version.views[piece.relative], names)
+        _read_delta(piece, cast("DeltaVersion", version).views[piece.relative], names)
         if snapshot.kind == "Delta"
         else tables.read_iceberg(snapshot, piece.relative, names)
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +14,10 @@ from numpy.typing import NDArray
 
 from pipeline.errors import InputError, first_line
 from pipeline.ingest.lake.snapshot import Kind, Snapshot
+
+if TYPE_CHECKING:
+    from pipeline.ingest.lake.delta import DeltaVersion
+    from pipeline.ingest.lake.iceberg import IcebergPlan
 
 _PACKAGES: Mapping[Kind, str] = {"Delta": "deltalake", "Iceberg": "pyiceberg"}
 
@@ -57,10 +61,11 @@ def newest_snapshot(kind: Kind, address: str, metadata: str | None = None) -> Sn
         return snapshot
 
 
-def open_snapshot(snapshot: Snapshot) -> Any:
-    """Return a snapshot as its library has it: ``columns``, ``files`` by name, and how these are read."""
+def open_snapshot(snapshot: Snapshot) -> DeltaVersion | IcebergPlan:
+    """Return a snapshot as its library has it: its columns, its files by name, and how these are read."""
     with opening(snapshot.kind, snapshot.table):
-        return _library(snapshot.kind).open_snapshot(snapshot)
+        version: DeltaVersion | IcebergPlan = _library(snapshot.kind).open_snapshot(snapshot)
+        return version
 
 
 def read_iceberg(
