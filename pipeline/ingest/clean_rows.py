@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from pipeline import storage
 from pipeline.ingest.counts import Counts, total
-from pipeline.ingest.ids import order_ends, to_string_ids
+from pipeline.ingest.ids import order_ends
 from pipeline.ingest.parse import ParsePayload, ParseRules, parse, rows_schema
 from pipeline.ingest.pieces import split_tasks
 from pipeline.ingest.sources import SourceFile
@@ -106,10 +106,11 @@ class _RowFiles:
 
 def write_ids_as_text(payload: TextPayload, attempt: Attempt) -> None:
     """Task: rewrite one file's int64 ids as strings, since another file has ids that are none."""
+    schema = rows_schema(pa.string())
     with (
         pq.ParquetFile(payload.file) as source,
-        storage.parquet_writer(attempt.path("rows", "parquet"), rows_schema(pa.string())) as sink,
+        storage.parquet_writer(attempt.path("rows", "parquet"), schema) as sink,
     ):
         for batch in source.iter_batches(batch_size=262_144):
-            text = to_string_ids(batch)
+            text = batch.cast(schema)
             sink.write_batch(order_ends(text) if payload.is_plain else text)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.ingest.odd_ids import mask_text
+
 #: Below this share, matches are chance: a file of the same ids shares most of the smaller side.
 LEAST_SHARE = 0.01
 #: Below this one, a warning says how many match: the file may be of another day, shop or country.
@@ -93,9 +95,7 @@ def are_swapped(ids: Mapping[str, pa.Array], indexed: Mapping[str, pa.Array]) ->
 def mask_id(text: str) -> str:
     """Return how an id is written: leading zeros, a trailing ".0", blanks and signs stay, the rest is masked."""
     zeros, middle, fraction = re.fullmatch(r"(\s*0*)(.*?)(\.0+\s*)?", text, re.DOTALL).groups()  # type: ignore[union-attr]
-    middle = re.sub(r"\d", "9", middle)
-    middle = re.sub(r"[^\W\d_]", lambda letter: "A" if letter[0].isupper() else "a", middle)
-    return f"{zeros}{middle}{fraction or ''}"
+    return f"{zeros}{mask_text(middle)}{fraction or ''}"
 
 
 def other_spellings(text: str) -> list[str]:

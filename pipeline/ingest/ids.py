@@ -139,26 +139,15 @@ def canonical_int64(ids: pa.Array) -> pa.Array | None:
     return numbers if pc.all(same, min_count=0).as_py() else None
 
 
-def to_string_ids(rows: pa.RecordBatch) -> pa.RecordBatch:
-    """Return rows with ``src_id`` and ``dst_id`` as strings; canonical integers come back as their digits."""
-    for name in ("src_id", "dst_id"):
-        position = rows.schema.get_field_index(name)
-        text = pc.cast(rows.column(position), pa.string())
-        rows = rows.set_column(position, rows.schema.field(position).with_type(pa.string()), text)
-    return rows
-
-
 def order_ends(rows: pa.RecordBatch) -> pa.RecordBatch:
     """Return a plain graph's edges with ``src_id <= dst_id``: int64 by value, strings by their UTF-8 bytes.
 
     The two orders differ (9 < 10, "10" < "9"), so this is applied once, after the id type of the run is
     decided: batches as :func:`pipeline.ingest.parse.parse` yields them are not ordered.
     """
-    positions = [rows.schema.get_field_index(name) for name in ("src_id", "dst_id")]
-    source, target = (rows.column(position) for position in positions)
+    source, target, *others = rows.columns
     swap = pc.greater(source, target)
     if not pc.any(swap, min_count=0).as_py():
         return rows
-    for position, ends in zip(positions, ((target, source), (source, target)), strict=True):
-        rows = rows.set_column(position, rows.schema.field(position), pc.if_else(swap, *ends))
-    return rows
+    ends = pc.if_else(swap, target, source), pc.if_else(swap, source, target)
+    return pa.RecordBatch.from_arrays([*ends, *others], schema=rows.schema)

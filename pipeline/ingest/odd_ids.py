@@ -108,17 +108,16 @@ def odd_ids(ids: pa.Array) -> dict[str, OddIdCount]:
     for code in np.flatnonzero(np.bincount(codes)).tolist():
         if code in _BY_CODE:
             at = np.flatnonzero(codes == code)
-            counts[_BY_CODE[code]] = OddIdCount(int(at.size), mask_text(ids[int(at[0])].as_py()))
+            text = ids[int(at[0])].as_py()
+            shape = mask_text(text[:_LONGEST_SHAPE]) + ("..." if len(text) > _LONGEST_SHAPE else "")
+            counts[_BY_CODE[code]] = OddIdCount(int(at.size), shape)
     return counts
 
 
 def mask_text(text: str) -> str:
     """Return a text with its letters as a or A and its digits as 9: its form without its value."""
-    signs = (
-        "9" if sign.isdigit() else "A" if sign.isupper() else "a" if sign.isalpha() else sign
-        for sign in text[:_LONGEST_SHAPE]
-    )
-    return "".join(signs) + ("..." if len(text) > _LONGEST_SHAPE else "")
+    letters = ("A" if sign.isupper() else "a" if sign.isalpha() else sign for sign in text)
+    return "".join("9" if sign.isalnum() and not sign.isalpha() else sign for sign in letters)
 
 
 def add_odd_ids(first: OddIds, second: OddIds) -> dict[str, OddIdCount]:

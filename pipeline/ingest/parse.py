@@ -94,10 +94,8 @@ def parse(task: ParseTask, rules: ParseRules) -> Iterator[CheckedRows]:
     """Read and check a task's rows, in the order of its pieces, in batches of bounded size.
 
     Ids of a batch are int64 as long as every id so far was canonical; from the first batch with another one
-    on they are string, so a task's batches change type at most once
-    (:func:`pipeline.ingest.ids.to_string_ids` brings the earlier ones along). Ends are as in the input: a
-    plain graph's are ordered once the id type of the run is decided, by
-    :func:`pipeline.ingest.ids.order_ends`.
+    on they are string, so a task's batches change type at most once. Ends are as in the input: those of a plain
+    graph are ordered once the id type of the run is decided, by :func:`pipeline.ingest.ids.order_ends`.
     """
     as_text = False
     for piece in task.pieces:

@@ -14,8 +14,7 @@ import pyarrow.parquet as pq
 
 from pipeline import codec
 from pipeline.ingest.counts import CheckedRows
-from pipeline.ingest.ids import to_string_ids
-from pipeline.ingest.parse import ParseRules, parse
+from pipeline.ingest.parse import ParseRules, parse, rows_schema
 from pipeline.ingest.pieces import ParseTask, split_tasks
 from pipeline.ingest.sources import list_sources
 from tests.ingest.row_by_row import ROLES, Row
@@ -45,7 +44,7 @@ def parse_all(path: Path, rules: ParseRules) -> list[CheckedRows]:
 
 
 def kept_rows(parsed: Sequence[CheckedRows]) -> list[tuple[Any, ...]]:
-    rows = [row for one in parsed for row in to_string_ids(one.rows).to_pylist()]
+    rows = [row for one in parsed for row in one.rows.cast(rows_schema(pa.string())).to_pylist()]
     return [(row["src_id"], row["dst_id"], row["weight"], row["last_ts"]) for row in rows]
 
 
