@@ -31,6 +31,15 @@ Vector = Annotated[
     ),
 ]
 
+#: Marks a pydantic section, as ``Annotated[EmbeddingConfig, SECTION]``, that reads lists as tuples by itself: a section
+#: with validators before its fields can't be read strictly.
+SECTION = GetPydanticSchema(
+    lambda section, _: core_schema.no_info_plain_validator_function(
+        section.model_validate,
+        serialization=core_schema.plain_serializer_function_ser_schema(lambda value: value.model_dump(mode="json")),
+    )
+)
+
 #: Marks a field, as ``Annotated[Kind, NOT_WRITTEN]``, that stays in its process; it needs a default.
 NOT_WRITTEN = (Field(exclude=True), GetPydanticSchema(lambda _, __: core_schema.any_schema()))
 

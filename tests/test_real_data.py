@@ -19,6 +19,7 @@ from pipeline.embedding.run_settings import settings_of
 from pipeline.engines.local import LocalEngine
 from pipeline.tasks import Task, TaskFunction, TaskRecord, TaskRunner, run_task
 from pipeline.workspace import Workspace
+from tests.embedding.graphs_in_parts import written_files
 from tests.oracles.simulator import ZERO_BELOW
 from tests.stages.chains import Chain, config_for, with_changes
 
@@ -79,7 +80,7 @@ def embedded(chain: Chain, config: dict[str, Any], place: Path, runner: TaskRunn
 
 def rows_of(done: Embedded, dim: int) -> Rows:
     rows = Rows.zeros(NODES, dim)
-    for file, _, _ in done.files:
+    for file, _, _ in written_files(done):
         for node_ix, some in row_files.read_rows(file):
             rows.values[node_ix], rows.noise_scale[node_ix] = some.values, some.noise_scale
     return rows

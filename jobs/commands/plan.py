@@ -21,7 +21,7 @@ from jobs.arguments import CommandParser, add_stage_options
 
 if TYPE_CHECKING:
     from pipeline.config.model import PipelineConfig
-    from pipeline.embedding.rows import Settings
+    from pipeline.embedding.settings import Settings
     from pipeline.ingest.sources import SourceFile
     from pipeline.planning.input_size import InputSize
     from pipeline.planning.sizes import GraphCounts
@@ -102,16 +102,15 @@ def _input_facts(path: str, sources: Sequence[SourceFile], size: InputSize) -> d
 def _hashed_settings(config: PipelineConfig, graph: GraphCounts, workspace: Workspace | None) -> Settings | None:
     """Return the settings of hashed PPR; before the index is made, as if every edge weighed 1. None: another method."""
     from pipeline.embedding.methods import METHODS
-    from pipeline.embedding.rows import Settings
-    from pipeline.embedding.run_settings import settings_of, walk_settings
+    from pipeline.embedding.run_settings import settings_of
+    from pipeline.embedding.settings import GraphSummary, Settings
 
     if not METHODS[config.form].whole_graph_rows:
         return None
     if workspace and workspace.finished("node_index"):
         return settings_of(config, workspace)
     every, mean = (0, graph.nodes), 2 * graph.edges / max(graph.nodes, 1)
-    walks = walk_settings(config)
-    return Settings(config.embedding, config.form, graph.nodes, every, every, mean_strength=mean, **walks)
+    return Settings(GraphSummary(graph.nodes, every, every, mean), config.embedding, config.form, config.ppr)
 
 
 def _attributes(config: PipelineConfig, date: dt.date | None, workspace: Workspace | None) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from pipeline.blocks.arrays import Features
 from pipeline.config.model import PipelineConfig
 from pipeline.embedding.combine import settings_for, shared_widths
 from pipeline.embedding.methods import METHODS, method_for, spec_for
-from pipeline.embedding.rows import ColumnSums, Rows, Settings
+from pipeline.embedding.rows import ColumnSums, Rows
+from pipeline.embedding.settings import Settings
 from pipeline.embedding.start_rows import feature_rows
 
 
@@ -39,7 +40,7 @@ def rows_of_attributes(
     rows = unfinished_rows(features, settings, nodes)
     if rows is None:
         return np.zeros((len(features.counts), settings.dim), np.float32)
-    node_ix = np.full(len(rows.values), settings.target[0])
+    node_ix = np.full(len(rows.values), settings.graph.target[0])
     method_for(settings).finish(rows, node_ix, _as_with_one_edge(features), sums, settings)
     return rows.values
 
@@ -82,7 +83,7 @@ def types_that_start(config: PipelineConfig) -> set[str]:
 
 def nodes_that_start(settings: Settings) -> tuple[int, int]:
     """Return the range of nodes whose start rows, if they have any, take attributes up."""
-    return settings.target if spec_for(settings).attributes_of == "targets" else (0, settings.nodes)
+    return settings.graph.target if spec_for(settings).attributes_of == "targets" else (0, settings.graph.nodes)
 
 
 def unfinished_rows(features: Features, settings: Settings, nodes: Sequence[int] = ()) -> Rows | None:

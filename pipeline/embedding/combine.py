@@ -18,7 +18,8 @@ from pipeline import storage
 from pipeline.embedding.fastrp import CLASSIC
 from pipeline.embedding.methods import spec_for
 from pipeline.embedding.row_files import RowReader
-from pipeline.embedding.rows import Rows, Settings
+from pipeline.embedding.rows import Rows
+from pipeline.embedding.settings import GraphSummary, Settings
 from pipeline.kernels.rows import add_scaled, row_norms, scale_rows, unit_or_zero_scales
 from pipeline.kernels.vector_tiles import GROUP
 
@@ -37,14 +38,9 @@ _QUOTIENT = {
 class RowSet:
     """The rows of a set of blocks: files of rows, and files of the weights that these blocks kept of their nodes."""
 
-    name: str
     nodes: int  # with rows
-    rows: Sequence[str]
-    kept: Sequence[str]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return JSON values, for tasks."""
-        return {"name": self.name, "nodes": self.nodes, "rows": list(self.rows), "kept": list(self.kept)}
+    rows: tuple[Path, ...]
+    kept: tuple[Path, ...]
 
 
 def shared_widths(dim: int, nodes: Sequence[int]) -> list[int]:
@@ -85,7 +81,7 @@ def settings_for(settings: Settings, name: str, position: int, nodes: Sequence[i
     if name == "quotient":
         changed = embedding.model_copy(update=changes | _QUOTIENT)
         every = (0, 2**31)  # a part_id is an int32
-        return replace(settings, embedding=changed, form=CLASSIC.form, nodes=nodes[1], source=every, target=every)
+        return replace(settings, graph=GraphSummary(nodes[1], every, every), embedding=changed, form=CLASSIC.form)
     if embedding.boundary == "border" and embedding.border_join == "concatenate":
         # Other random rows for each set: with the same ones, the errors of their products would add up.
         changes |= {"dim": max(1, shared_widths(embedding.dim, nodes)[position])}
@@ -107,14 +103,14 @@ class Known:
         """Rows of a set, zero where it has none."""
         found = Rows.zeros(self.weight.size, width)
         for file in self.sets[position].rows:
-            RowReader(Path(file)).fill(self.first, found)
+            RowReader(file).fill(self.first, found)
         return found
 
     def kept(self, position: int) -> NDArray[np.int64]:
         """Weight of each node's edges that a set has kept."""
         found = np.zeros(self.weight.size, np.int64)
         for file in self.sets[position].kept:
-            table = storage.map_arrow(Path(file))
+            table = storage.map_arrow(file)
             node_ix = storage.column(table, "node_ix")
             start, stop = np.searchsorted(node_ix, [self.first, self.first + found.size])
             found[node_ix[start:stop] - self.first] = storage.column(table, "weight")[start:stop]
@@ -178,7 +174,7 @@ def _quotient(known: Known) -> tuple[Rows, NDArray[np.bool_]]:
     rows, kept = known.rows(0, known.settings.dim), known.kept(0)
     parts = Rows.zeros(1 + max(int(known.home.max(initial=0)), 0), known.settings.dim)
     for file in known.sets[1].rows:
-        RowReader(Path(file)).fill(0, parts)
+        RowReader(file).fill(0, parts)
     scale_rows(parts.values, unit_or_zero_scales(row_norms(parts.values), parts.noise_scale), out=parts.values)
     size = np.where(kept > 0, row_norms(rows.values), 1.0)
     # Both are integers: a node that has lost nothing has lost exactly nothing.

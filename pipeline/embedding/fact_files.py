@@ -1,4 +1,4 @@
-"""Files of small named arrays: what a task tells the driver, and what the driver tells the next tasks."""
+"""Facts and their files: what each task reports to the driver, and what the driver makes of it for the next tasks."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from pipeline import storage
 
+#: Small arrays about the whole graph, by name: each round adds them up over all blocks.
+Facts = Mapping[str, NDArray[np.float64]]
+
 _SCHEMA = pa.schema(
     [
         pa.field("name", pa.string(), nullable=False),
@@ -20,7 +23,7 @@ _SCHEMA = pa.schema(
 )
 
 
-def write_facts(path: Path, facts: Mapping[str, NDArray[np.float64]]) -> None:
+def write_facts(path: Path, facts: Facts) -> None:
     """Write arrays, by name; equal arrays make equal bytes."""
     names = sorted(facts)
     columns = [

@@ -20,7 +20,8 @@ from pipeline.embedding.fold_in_recipes import one_step, two_sided_products
 from pipeline.embedding.method_keys import ItemNormPower, NormDegreePower, RandomRowKeys, Transition, TwoSidedKeys
 from pipeline.embedding.method_spec import MethodSpec, cosines, dot_products, random_rows_cancel
 from pipeline.embedding.products import scale_both, set_norms, step_of_items, step_of_nodes
-from pipeline.embedding.rows import ColumnSums, KnownNorms, Norms, Rows, RowSink, Settings
+from pipeline.embedding.rows import ColumnSums, KnownNorms, Norms, Rows, RowSink
+from pipeline.embedding.settings import Settings
 from pipeline.embedding.start_rows import start_noise_scales, start_rows
 from pipeline.embedding.whole_rounds import WholeRounds
 from pipeline.kernels.elementary import power_or_zero
@@ -89,7 +90,7 @@ class TwoTower(WholeRounds):
 
     def exchanged_range(self, block: Block, settings: Settings) -> tuple[int, int]:
         """Return the items' rows."""
-        return block.rows_between(*settings.target)
+        return block.rows_between(*settings.graph.target)
 
     def start(self, block: Block, settings: Settings) -> NDArray[np.float32]:
         """Ω of the items."""
@@ -116,7 +117,7 @@ class TwoTower(WholeRounds):
         settings: Settings,
     ) -> None:
         """Give items the norm d^q; users keep theirs, since a factor a user does not move its ranking."""
-        first, stop = np.searchsorted(node_ix, settings.target)
+        first, stop = np.searchsorted(node_ix, settings.graph.target)
         items = Rows(rows.values[first:stop], rows.noise_scale[first:stop])
         set_norms(items, power_or_zero(strength[first:stop], settings.item_norm_power))
 

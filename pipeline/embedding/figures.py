@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.embedding.ppr.list_request import ListFigures
+from pipeline.embedding.rows import ColumnSums
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,14 +16,14 @@ class EmbedFigures:
 
     shards : tasks that share the columns of a part.
     sets : how many files of rows each set of blocks has; the files come in this order.
-    sums : see ColumnSums; None where the rows of several sets are combined first.
+    sums : over the columns, if the last step standardises them; None where the rows of several sets are combined first.
     rows_moved : partial rows that went to homes, and totals that came from there.
     found : what the rounds report of the graph, for people.
     """
 
     shards: int | None = None
     sets: Sequence[int] = ()
-    sums: Mapping[str, Any] | None = None
+    sums: ColumnSums | None = None
     rows_moved: Mapping[str, int] | None = None
     floats_moved_per_node: float | None = None
     found: Mapping[str, Any] = field(default_factory=dict)

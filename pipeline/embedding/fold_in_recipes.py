@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.embedding.method_spec import FoldInTypes
-from pipeline.embedding.rows import Settings
+from pipeline.embedding.settings import Settings
 from pipeline.embedding.spectral import reduction_of
 from schemas.published_tables import FOLD_IN, NODE_EMBEDDINGS
 

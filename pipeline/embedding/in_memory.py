@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.blocks.arrays import Block, RowKind
+from pipeline.embedding.fact_files import Facts
 from pipeline.embedding.methods import method_for
 from pipeline.embedding.round_tasks import rounds_of_block
-from pipeline.embedding.rows import ColumnSums, Rows, Settings, mean_strength_and_weight, returns_at_once
+from pipeline.embedding.rows import ColumnSums, Rows
+from pipeline.embedding.settings import Settings
 from pipeline.embedding.sinks import MemorySink
 from pipeline.kernels.adjacency import ordered_adjacency
 from pipeline.kernels.rows import column_sums
@@ -59,7 +61,7 @@ def block_from_edges(
 
 
 def embed_in_memory(block: Block, settings: Settings) -> NDArray[np.float32]:
-    """Return the finished rows of all nodes, (settings.nodes, dim) float32; nodes without edges have zero rows.
+    """Return the finished rows of all nodes, (settings.graph.nodes, dim) float32; nodes without edges have zero rows.
 
     Whatever ``settings`` say of shards and of the boundary: there is one block, and it is whole.
 
@@ -68,42 +70,34 @@ def embed_in_memory(block: Block, settings: Settings) -> NDArray[np.float32]:
     Memory: the rows of the rounds and the result, both at once.
     """
     method = method_for(settings)
-    mean_strength, mean_weight = mean_strength_and_weight(block.weight, block.degree, settings.nodes)
-    degree = np.zeros(settings.nodes, np.int64)
+    degree = np.zeros(settings.graph.nodes, np.int64)
     degree[block.node_ix] = block.degree
-    settings = replace(
-        settings,
-        mean_strength=mean_strength,
-        mean_weight=mean_weight,
-        returns_at_once=returns_at_once(degree, settings.source, settings.target),
-    )
-    small = method.prelude(settings)
-    if small is not None:
-        settings = _facts(block, small).passed_to(settings)
+    settings = replace(settings, graph=settings.graph.with_degrees(block.weight, degree))
+    settings = settings.with_facts(_facts_of_prelude(block, settings))
     first, _ = method.exchanged_range(block, settings)
     sink = MemorySink(settings, block, copies=not method.reduced_width(settings))
-    done = Rows.zeros(0, 0)
-    for _, rows, known in rounds_of_block(block, settings, sink):
-        settings, done = known, rows
-    if len(done.values):
-        sink.emit(first, done)
-    rows = Rows.zeros(settings.nodes, settings.dim)
-    strength = np.zeros(settings.nodes)
+    final = Rows.zeros(0, 0)
+    for _, rows, after in rounds_of_block(block, settings, sink):
+        settings, final = after, rows
+    if len(final.values):
+        sink.emit(first, final)
+    rows = Rows.zeros(settings.graph.nodes, settings.dim)
+    strength = np.zeros(settings.graph.nodes)
     strength[block.node_ix] = block.strength
     for role, node_ix, held in sink.held:
         if role == "rows":
             part = method.reduce(held, node_ix, settings, role)
             rows.values[node_ix], rows.noise_scale[node_ix] = part.values, part.noise_scale
     sums = ColumnSums(*column_sums(rows.values, strength > 0)) if settings.embedding.standardize_columns else None
-    method.finish(rows, np.arange(settings.nodes), strength, sums, settings)
+    method.finish(rows, np.arange(settings.graph.nodes), strength, sums, settings)
     return rows.values
 
 
-def _facts(block: Block, settings: Settings) -> Settings:
-    method = method_for(settings)
-    small = method.prelude(settings)
-    if small is not None:
-        settings = _facts(block, small).passed_to(settings)
-    for _, _, known in rounds_of_block(block, settings, MemorySink(settings, block)):
-        settings = known
-    return settings
+def _facts_of_prelude(block: Block, settings: Settings) -> Facts:
+    small = method_for(settings).prelude(settings)
+    if small is None:
+        return {}
+    small = small.with_facts(_facts_of_prelude(block, small))
+    for _, _, after in rounds_of_block(block, small, MemorySink(small, block)):
+        small = after
+    return small.facts

@@ -30,7 +30,8 @@ from pipeline.embedding.method_keys import (
 )
 from pipeline.embedding.method_spec import MethodSpec, cosines, dot_products
 from pipeline.embedding.products import set_norms
-from pipeline.embedding.rows import ColumnSums, Rows, Settings
+from pipeline.embedding.rows import ColumnSums, Rows
+from pipeline.embedding.settings import Settings
 from pipeline.embedding.spectrum import (
     LARGEST,
     PLAIN_SPECTRUM,

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from pipeline.blocks.arrays import Block
 from pipeline.config.embedding import EmbeddingConfig, MethodForm
+from pipeline.embedding.fact_files import Facts
 from pipeline.embedding.ppr.walk_graph import WalkGraph
-from pipeline.embedding.rows import ColumnSums, Facts, KnownNorms, Norms, Rows, RowSink, Settings
+from pipeline.embedding.rows import ColumnSums, KnownNorms, Norms, Rows, RowSink
+from pipeline.embedding.settings import Settings
 
 #: Which product of two rows means something, by use ("retrieval", "feature", "classifier"), and "why".
 Products = Mapping[str, str]
@@ -176,7 +178,8 @@ class MethodSpec(MethodForm):
     space: tuple[str, ...]  # keys of [embedding] that set the vectors. Frozen: a new key goes to later_keys
     #: Keys that joined the form later, with the value at which they change no vector: there the space leaves them out.
     later_keys: Mapping[str, Any] = field(default_factory=dict)
-    space_of_settings: tuple[str, ...] = ()  # fields of Settings that set the vectors too
+    space_of_ppr: tuple[str, ...] = ()  # keys of [ppr] that set the vectors too
+    space_has_nodes: bool = False  # the number of nodes sets the vectors too
     has_own_axes: bool = False  # axes are the data's own: tables are aligned to their parent release
     attributes_of: Literal["all", "targets"] | None = None  # nodes whose start rows take up attributes
     #: Recipes by type of new nodes; None: rows don't follow from their neighbours' rows.

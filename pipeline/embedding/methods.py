@@ -16,7 +16,7 @@ from pipeline.embedding.low_pass import LOW_PASS, PLAIN_LOW_PASS
 from pipeline.embedding.method_spec import Method, MethodSpec
 from pipeline.embedding.ppr.factorised import FACTORISED, PLAIN_FACTORISED
 from pipeline.embedding.ppr.hashed import HASHED, PLAIN_HASHED
-from pipeline.embedding.rows import Settings
+from pipeline.embedding.settings import Settings
 from pipeline.embedding.spectral_specs import BIPARTITE, PLAIN
 from pipeline.embedding.spectrum import LARGEST, PLAIN_SPECTRUM, SPECTRUM
 

@@ -7,10 +7,8 @@ left are the noise scales. A sum over powers, whose terms are divided by norms, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +17,41 @@ from pipeline.blocks.arrays import Block, RowKind
 from pipeline.embedding import row_files
 from pipeline.embedding.methods import method_for
 from pipeline.embedding.norm_files import RecordedNorms, read_columns, write_columns
-from pipeline.embedding.round_tasks import arrivals, block_of, send_partials, split_rows, sums_of
-from pipeline.embedding.rows import Rows, Settings
+from pipeline.embedding.round_tasks import arrivals, send_partials, split_rows, sums_of
+from pipeline.embedding.rows import Rows
+from pipeline.embedding.settings import Settings
 from pipeline.embedding.sinks import FileSink, take
+from pipeline.embedding.waves import FileSlices, PartPayload, PartResult, RowSlice, Traffic
 from pipeline.kernels.rows import add_scaled
 from pipeline.storage import BATCHES
 from pipeline.tasks import Attempt
+
+
+@dataclass(frozen=True)
+class RoundNorms:
+    """What the shards left of one round whose noise scales are asked for."""
+
+    number: int
+    power: tuple[Path, ...]  # squares of the round's rows, a shard each; none where no sum over rounds is kept
+    operands: tuple[tuple[Path, ...], ...] = ()  # of each matrix that was multiplied, a shard each
+    inbox: tuple[RowSlice, ...] = ()  # noise scales of partial rows
+
+
+@dataclass(frozen=True)
+class NoiseScalePayload(PartPayload):
+    """Input of the tasks that compute the noise scales of a part's rows, in all rounds that ask for them."""
+
+    rounds: tuple[RoundNorms, ...]
+    is_only_part: bool = False
+
+
+@dataclass(frozen=True)
+class PowersPayload(PartPayload):
+    """Input of the task that adds some columns of the powers of one part's rows."""
+
+    kinds: tuple[RowKind, ...]  # of the rows that it adds
+    factors: Path
+    powers: tuple[Path, ...]
 
 
 @dataclass(frozen=True)
@@ -41,79 +68,74 @@ class _NoiseScales:
         total = method_for(settings).initial_total(block, local, settings)
         return cls(block.node_ix[local], block.strength[local], total, [])
 
-    def add(self, rows: Rows, measured: Mapping[str, Any], settings: Settings) -> None:
+    def add(self, rows: Rows, norms: RoundNorms, settings: Settings) -> None:
         method = method_for(settings)
         method.finalize_rows(rows, self.strength, settings)
         if not method.keeps_total:
             self.total.noise_scale[:] = rows.noise_scale
             return
-        factor, growth = method.weigh(rows, measured["number"], settings, RecordedNorms([measured["powers"]]))
+        factor, growth = method.weigh(rows, norms.number, settings, RecordedNorms([norms.power]))
         self.factors.append(factor)
         self.total.noise_scale[:] += growth
 
-    def write(self, attempt: Attempt, sink: FileSink) -> dict[str, Any]:
+    def write(self, attempt: Attempt, sink: FileSink) -> None:
         if self.factors:
-            pieces: Iterator[NDArray[np.float64]] = iter([np.stack(self.factors, axis=1)])
-            write_columns(attempt.path("factors", BATCHES), len(self.factors), pieces)
+            write_columns(attempt.path("factors", BATCHES), len(self.factors), [np.stack(self.factors, axis=1)])
         sink.emit_some(self.node_ix, self.total)
-        return sink.counts
 
 
-def compute_part_noise_scales(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
-    """Task: noise scales of a part's complete rows, and its share of those of split nodes, in all measured rounds."""
-    settings, block = Settings.from_json(payload["settings"]), block_of(payload)
+def compute_part_noise_scales(payload: NoiseScalePayload, attempt: Attempt) -> PartResult:
+    """Task: noise scales of a part's complete rows, and its share of those of split nodes."""
+    block, settings = payload.read()
     method = method_for(settings)
     first, stop = method.exchanged_range(block, settings)
-    is_complete = (block.kind[first:stop] == RowKind.WHOLE) | payload["is_only_part"]
-    complete = first + np.flatnonzero(is_complete)
-    sink, measures = FileSink(attempt, settings, block), _NoiseScales.of(block, complete, settings)
-    partials: dict[str, list[Any]] = {"partials_slices": [], "kept_slices": []}
+    complete = first + np.flatnonzero((block.kind[first:stop] == RowKind.WHOLE) | payload.is_only_part)
+    sink, noise_scales = FileSink(attempt, settings, block), _NoiseScales.of(block, complete, settings)
+    slices: dict[str, FileSlices] = {}
     sent_bytes = 0
-    for measured in payload["measured"]:
-        number, norms = measured["number"], RecordedNorms(measured["operands"])
+    for one in payload.rounds:
         x = np.empty((stop - first, 0), np.float32)
-        product = method.multiply(block, x, number, settings, norms, sink)
-        if not payload["is_only_part"]:
-            sent = send_partials(attempt, block, product, number, settings)
-            for name, found in partials.items():
-                found += sent.get(name, [])
-            sent_bytes += sent["partials_moved"][1]
-        measures.add(take(product, complete - first), measured, settings)
-    result = measures.write(attempt, sink)
-    return {"part": block.part_id, **partials, "partials_moved": [0, sent_bytes], **result}
+        product = method.multiply(block, x, one.number, settings, RecordedNorms(one.operands), sink)
+        if not payload.is_only_part:
+            written, traffic = send_partials(attempt, block, product, one.number, settings)
+            slices = {role: (*slices.get(role, ()), *files) for role, files in written.items()}
+            sent_bytes += traffic.bytes
+        noise_scales.add(take(product, complete - first), one, settings)
+    noise_scales.write(attempt, sink)
+    return PartResult(block.part_id, slices, partials=Traffic(bytes=sent_bytes))
 
 
-def compute_home_noise_scales(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
-    """Task: noise scales of the split nodes that are at home in a part, in all measured rounds."""
-    settings, block = Settings.from_json(payload["settings"]), block_of(payload)
-    measures = _NoiseScales.of(block, split_rows(block, settings), settings)
-    for measured in payload["measured"]:
-        rows = Rows.zeros(measures.node_ix.size, 0)
-        for here, partial in arrivals(measured["inbox"], measures.node_ix):
+def compute_home_noise_scales(payload: NoiseScalePayload, attempt: Attempt) -> PartResult:
+    """Task: noise scales of the split nodes that are at home in a part."""
+    block, settings = payload.read()
+    noise_scales = _NoiseScales.of(block, split_rows(block, settings), settings)
+    for one in payload.rounds:
+        rows = Rows.zeros(noise_scales.node_ix.size, 0)
+        for here, partial in arrivals(one.inbox, noise_scales.node_ix):
             rows.noise_scale[here] += partial.noise_scale
-        measures.add(rows, measured, settings)
-    return {"part": block.part_id, **measures.write(attempt, FileSink(attempt, settings, block))}
+        noise_scales.add(rows, one, settings)
+    noise_scales.write(attempt, FileSink(attempt, settings, block))
+    return PartResult(block.part_id)
 
 
-def add_powers(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
-    """Task: some columns of the sum over the measured rounds, of the rows of one part."""
-    settings = Settings.from_json(payload["settings"])
-    factors = np.concatenate(list(read_columns(Path(payload["factors"]))))
+def sum_powers(payload: PowersPayload, attempt: Attempt) -> PartResult:
+    """Task: some columns of the sum over the rounds, of the rows of one part."""
+    settings = payload.settings
+    factors = np.concatenate(list(read_columns(payload.factors)))
     total = Rows.zeros(len(factors), settings.width)
     if settings.embedding.self_influence:  # else a block would be mapped for nothing
-        block = block_of(payload)
+        block = payload.block.read()
         first, stop = method_for(settings).exchanged_range(block, settings)
-        here = first + np.flatnonzero(np.isin(block.kind[first:stop], payload["kinds"]))
+        here = first + np.flatnonzero(np.isin(block.kind[first:stop], payload.kinds))
         total = method_for(settings).initial_total(block, here, settings)
-    for column, file in enumerate(payload["powers"]):
-        seen: list[NDArray[np.int64]] = []
+    for column, file in enumerate(payload.powers):
+        numbers: list[NDArray[np.int64]] = []
         first = 0
-        for node_ix, rows in row_files.read_rows(Path(file)):
+        for node_ix, rows in row_files.read_rows(file):
             stop = first + node_ix.size
             add_scaled(total.values[first:stop], rows.values, factors[first:stop, column], 1.0)
-            seen.append(node_ix)
+            numbers.append(node_ix)
             first = stop
-    node_ix = np.concatenate(seen) if seen else np.empty(0, np.int64)
-    sink = FileSink(attempt, settings)
-    sink.emit_some(node_ix, total)
-    return {"part": payload["block"]["part_id"], **sink.counts, "sums": sums_of(total, settings)}
+    node_ix = np.concatenate(numbers) if numbers else np.empty(0, np.int64)
+    FileSink(attempt, settings).emit_some(node_ix, total)
+    return PartResult(payload.block.part_id, sums=sums_of(total, settings))

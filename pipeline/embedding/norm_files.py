@@ -6,7 +6,7 @@ groups of all of them in order has the norms of whole rows, to the last bit thos
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ _AT_ONCE = 65_536  # rows
 
 
 class NormRecorder:
-    """Writes the squares of every matrix whose norms are asked for, one file each, and knows no norms."""
+    """Writes the squares of every matrix whose norms are asked for, one file each, and returns no norms."""
 
     def __init__(self, attempt: Attempt, role: str) -> None:
         self._attempt = attempt
@@ -36,9 +36,9 @@ class NormRecorder:
 
 
 class RecordedNorms:
-    """Gives back the norms of the matrices that other tasks have recorded, in the order they were asked for."""
+    """Returns the norms of matrices that other tasks have recorded, in their order."""
 
-    def __init__(self, matrices: Sequence[Sequence[str]]) -> None:
+    def __init__(self, matrices: Iterable[Sequence[Path]]) -> None:
         """Take for each matrix the files of its column groups, in order."""
         self._matrices = iter(matrices)
 
@@ -47,7 +47,7 @@ class RecordedNorms:
         total = np.zeros(len(x))
         for file in next(self._matrices):
             first = 0
-            for squares in read_columns(Path(file)):
+            for squares in read_columns(file):
                 some = total[first : first + len(squares)]
                 for group in range(squares.shape[1]):
                     some += squares[:, group]
@@ -57,7 +57,7 @@ class RecordedNorms:
         return np.sqrt(total)
 
 
-def write_columns(path: Path, width: int, pieces: Iterator[NDArray[np.float64]]) -> None:
+def write_columns(path: Path, width: int, pieces: Iterable[NDArray[np.float64]]) -> None:
     """Write a float64 matrix that comes in runs of rows."""
     kind = pa.list_(pa.field("item", pa.float64(), nullable=False), width)
     schema = pa.schema([pa.field("values", kind, nullable=False)])

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.blocks.arrays import Block
-from pipeline.embedding.rows import FOLD_IN, Norms, Rows, RowSink, Settings
+from pipeline.embedding.rows import FOLD_IN, Norms, Rows, RowSink
+from pipeline.embedding.settings import Settings
 from pipeline.kernels.buffers import aligned_empty
 from pipeline.kernels.csr import Csr
 from pipeline.kernels.elementary import power_or_zero
@@ -28,7 +29,7 @@ class TwoSides:
     @classmethod
     def of(cls, block: Block, settings: Settings) -> TwoSides:
         """Find them in a block."""
-        users, items = block.rows_between(*settings.source), block.rows_between(*settings.target)
+        users, items = block.rows_between(*settings.graph.source), block.rows_between(*settings.graph.target)
         return cls(
             users,
             items,

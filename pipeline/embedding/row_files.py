@@ -57,9 +57,19 @@ def read_rows(path: Path) -> Iterator[tuple[NDArray[np.int64], Rows]]:
     yield from read_slice(path, 0, BatchFile(path).count)
 
 
+def read_all(path: Path, width: int) -> tuple[NDArray[np.int64], Rows]:
+    """Return all of a file: (node_ix, rows); ``width`` is that of a file without rows."""
+    pieces = list(read_rows(path))
+    if not pieces:
+        return np.empty(0, np.int64), Rows.zeros(0, width)
+    values = np.concatenate([rows.values for _, rows in pieces])
+    noise_scale = np.concatenate([rows.noise_scale for _, rows in pieces])
+    return np.concatenate([node_ix for node_ix, _ in pieces]), Rows(values, noise_scale)
+
+
 def write_slices(
     path: Path, slices: Mapping[int, NDArray[np.int64]], node_ix: NDArray[np.int64], rows: Rows, form: RowFormat
-) -> dict[str, list[int]]:
+) -> dict[int, tuple[int, int]]:
     """Write slices of rows, one receiver after the other.
 
     Parameters
@@ -68,11 +78,11 @@ def write_slices(
 
     Returns
     -------
-    {receiver: [first batch, batches]}: what goes into the task's record.
+    {receiver: (first batch, batches)}: what goes into the task's record.
     """
     schema = form.schema
     batch_rows = max(1, _BATCH_BYTES // (form.width * 4 + 16))
-    where: dict[str, list[int]] = {}
+    where: dict[int, tuple[int, int]] = {}
     batches = 0
     with batch_writer(path, schema) as writer:
         for receiver in sorted(slices):
@@ -82,7 +92,7 @@ def write_slices(
                 writer.write_batch(_batch_of(index[first : first + batch_rows], node_ix, rows, form, schema))
                 batches += 1
             if batches > first_batch:
-                where[str(receiver)] = [first_batch, batches - first_batch]
+                where[receiver] = (first_batch, batches - first_batch)
     return where
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.blocks.arrays import Block
 from pipeline.embedding import row_files
+from pipeline.embedding.fact_files import Facts
 from pipeline.embedding.row_files import RowFormat
-from pipeline.embedding.rows import FOLD_IN, Facts, Rows, Settings
+from pipeline.embedding.rows import FOLD_IN, Rows
+from pipeline.embedding.settings import Settings
 from pipeline.kernels.buffers import aligned_empty
 from pipeline.kernels.rows import gather_rows
 from pipeline.storage import BATCHES
@@ -51,19 +52,12 @@ class FileSink(Sink):
         """Take the attempt whose files they are."""
         super().__init__(settings, block)
         self._attempt = attempt
-        self._rows: dict[str, list[int]] = {}
-
-    @property
-    def counts(self) -> dict[str, Any]:
-        """Rows of each file, by role."""
-        return {role: list(rows) for role, rows in self._rows.items()}
 
     def emit_some(self, node_ix: NDArray[np.int64], rows: Rows, role: str = "rows") -> None:
         """Write rows by their node numbers, ascending."""
         has_noise_scale = role == "rows" and not self._settings.is_shard
         form = RowFormat(rows.values.shape[1], self._settings.first_column, has_noise_scale=has_noise_scale)
         row_files.write_rows(self._attempt.path(role, BATCHES), node_ix, rows, form)
-        self._rows.setdefault(role, []).append(int(node_ix.size))
 
 
 class MemorySink(Sink):

@@ -16,8 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.blocks.arrays import Block
+from pipeline.embedding.fact_files import Facts
 from pipeline.embedding.products import TwoSides, set_norms, step_of_nodes
-from pipeline.embedding.rows import FOLD_IN, ColumnSums, Facts, Norms, Rows, RowSink, Settings
+from pipeline.embedding.rows import FOLD_IN, ColumnSums, Norms, Rows, RowSink
+from pipeline.embedding.settings import Settings
 from pipeline.embedding.whole_rounds import WholeRounds
 from pipeline.kernels.buffers import aligned_empty
 from pipeline.kernels.csr import Csr
@@ -56,7 +58,7 @@ class _Spectral(WholeRounds):
 
     def width(self, number: int, settings: Settings) -> int:
         """Return rank + oversampling columns, but no more than there are rows that travel."""
-        first, stop = settings.target
+        first, stop = settings.graph.target
         return max(1, min(rank_of(settings) + settings.embedding.oversampling, stop - first))
 
     def is_one_way(self, number: int, settings: Settings) -> bool:
@@ -65,7 +67,7 @@ class _Spectral(WholeRounds):
 
     def exchanged_range(self, block: Block, settings: Settings) -> tuple[int, int]:
         """Return the rows of the nodes that A joins: items, or all."""
-        return block.rows_between(*settings.target)
+        return block.rows_between(*settings.graph.target)
 
     def start(self, block: Block, settings: Settings) -> NDArray[np.float32]:
         """Hashed random rows; normal, since of a few sparse ones some are zero, and some graphs have few nodes."""
@@ -188,7 +190,7 @@ class Bipartite(_Spectral):
 
     def reduce(self, rows: Rows, node_ix: NDArray[np.int64], settings: Settings, role: str = "rows") -> Rows:
         """Return U V and Z V w^p, or their rotations; what users' rows are sums of is reduced as these are."""
-        first, stop = np.searchsorted(node_ix, settings.target)
+        first, stop = np.searchsorted(node_ix, settings.graph.target)
         vectors = settings.facts["vectors"]
         of_users = of_items = reduced_columns(vectors, settings)
         if role != FOLD_IN:
@@ -209,7 +211,7 @@ class Bipartite(_Spectral):
         settings: Settings,
     ) -> None:
         """Scale items: |V|^-θ d^q, or to norm d^q where rotated; users are as they are."""
-        first, stop = np.searchsorted(node_ix, settings.target)
+        first, stop = np.searchsorted(node_ix, settings.graph.target)
         items = Rows(rows.values[first:stop], rows.noise_scale[first:stop])
         norms = power_or_zero(strength[first:stop], settings.item_norm_power)
         if reduction_of(settings) == "rotate":
@@ -277,7 +279,7 @@ class Plain(_Spectral):
         set_norms(rows, size * power_or_zero(strength, settings.embedding.norm_degree_power))
 
     def _product(self, block: Block, z: NDArray[np.float32], settings: Settings, norms: Norms) -> Rows:
-        offset = settings.embedding.degree_offset * settings.mean_strength
+        offset = settings.embedding.degree_offset * settings.graph.mean_strength
         to_root = power_or_zero(block.strength + offset, -0.5)
         product = step_of_nodes(block, scale_rows(z, to_root), norms)
         scale_rows(product.values, to_root, out=product.values)
@@ -299,7 +301,7 @@ def shift_of_items(settings: Settings) -> float:
     """Return the multiple of the identity that is added to P, in the units of P's eigenvalues."""
     embedding = settings.embedding
     power = 2.0 - 2.0 * (embedding.user_degree_power + embedding.item_degree_power)
-    return _resolved(embedding.shift) * float(power_or_zero(np.array([settings.mean_weight]), power)[0])
+    return _resolved(embedding.shift) * float(power_or_zero(np.array([settings.graph.mean_weight]), power)[0])
 
 
 def reduction_of(settings: Settings) -> str:

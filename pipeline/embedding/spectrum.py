@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 
 from pipeline.blocks.arrays import Block
 from pipeline.config.embedding import EmbeddingConfig
+from pipeline.embedding.fact_files import Facts
 from pipeline.embedding.fastrp import TwoTower
 from pipeline.embedding.method_spec import MethodSpec
 from pipeline.embedding.products import scale_both, step_of_items, step_of_nodes
-from pipeline.embedding.rows import Facts, Norms, Rows, RowSink, Settings
+from pipeline.embedding.rows import Norms, Rows, RowSink
+from pipeline.embedding.settings import Settings
 from pipeline.kernels.elementary import power_or_zero
 from pipeline.kernels.low_pass import cut_above, next_term, paired_sum
 from pipeline.kernels.random_projection import very_sparse_projection

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.blocks.arrays import Block, Features
-from pipeline.embedding.rows import Settings
+from pipeline.embedding.settings import Settings
 from pipeline.kernels.buffers import aligned_empty
 from pipeline.kernels.csr import Csr
 from pipeline.kernels.hashing import splitmix64
@@ -43,7 +43,7 @@ def sparsity_of(settings: Settings) -> float:
     """Return 1 / share of the entries of sparse random rows that are not zero."""
     asked = settings.embedding.sparsity
     # sqrt is exact to the last bit on every CPU, so every part draws the same rows.
-    return math.sqrt(settings.nodes) if isinstance(asked, str) else asked
+    return math.sqrt(settings.graph.nodes) if isinstance(asked, str) else asked
 
 
 def are_often_empty(settings: Settings) -> bool:

@@ -1,14 +1,17 @@
-"""Waves of tasks: what the tasks of a round are handed, and the records that they leave."""
+"""Waves of tasks: what the tasks of a round are handed, and what they leave for the next."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pipeline.embedding.rows import Settings
-from pipeline.tasks import Task, TaskRecord
+from pipeline.blocks.arrays import Block
+from pipeline.embedding.rows import ColumnSums
+from pipeline.embedding.settings import Settings
+from pipeline.tasks import Task, TaskFunction, TaskRecord, TaskRunner, run_missing
 
 
 @dataclass(frozen=True)
@@ -22,29 +25,74 @@ class BlockFiles:
     has_splits: bool  # it is the home of split nodes
     features: Path | None = None  # of its rows, where nodes have attributes
 
-    def to_json(self) -> dict[str, Any]:
-        """Return JSON values, for tasks."""
-        files = {name: str(getattr(self, name)) for name in ("nodes", "edges", "routes")}
-        return {"part_id": self.part_id, **files, "features": str(self.features) if self.features else None}
-
-
-#: Records of one wave: by shard, then by block.
-Wave = list[list[TaskRecord[Any]]]
+    def read(self) -> Block:
+        """Map the block."""
+        return Block.read(self.part_id, self.nodes, self.edges, self.routes, self.features)
 
 
 @dataclass(frozen=True)
-class Round:
-    """The records of a round or, where one task keeps all rounds in memory, of all."""
+class PartPayload:
+    """Input of a task about one part, or about some columns of it."""
+
+    block: BlockFiles
+    settings: Settings
+
+    def read(self) -> tuple[Block, Settings]:
+        """Map the block, and read the facts of earlier rounds."""
+        return self.block.read(), self.settings.read()
+
+
+@dataclass(frozen=True)
+class RowSlice:
+    """The batches of a file that are addressed to one part."""
+
+    file: Path
+    first_batch: int
+    batches: int
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Rows that a task wrote for other parts."""
+
+    rows: int = 0  # of a row whose columns several tasks write, the first columns count it
+    bytes: int = 0
+
+
+#: Of each of a task's files with one role: receiver -> (first batch, batches).
+FileSlices = tuple[Mapping[int, tuple[int, int]], ...]
+
+
+@dataclass(frozen=True)
+class PartResult:
+    """What a task about one part did; its rows are in files."""
+
+    part_id: int
+    slices: Mapping[str, FileSlices] = field(default_factory=dict)  # by role
+    partials: Traffic = Traffic()  # partial rows of split nodes, to their homes
+    totals: Traffic = Traffic()  # complete rows, to the parts that read them next
+    sums: ColumnSums | None = None  # of complete rows, if the last step standardises columns
+    report: Mapping[str, Any] = field(default_factory=dict)  # figures of the facts, for people
+
+
+P = TypeVar("P", bound=PartPayload)
+#: Records of one wave: by shard, then by block.
+Wave = list[list[TaskRecord[PartResult]]]
+
+
+@dataclass(frozen=True)
+class RoundRecords:
+    """The records of a round or, where one task does all rounds in memory, of all."""
 
     products: Wave
     homes: Wave  # by block with split nodes
 
     @property
-    def records(self) -> list[TaskRecord[Any]]:
+    def all(self) -> list[TaskRecord[PartResult]]:
         """All records, shard after shard, products first."""
         return [record for wave in (self.products, self.homes) for shard in wave for record in shard]
 
-    def side_by_side(self) -> list[list[TaskRecord[Any]]]:
+    def by_block(self) -> list[list[TaskRecord[PartResult]]]:
         """Return the records of each block's shards, products first: the order in which sums are added."""
         return [list(shards) for wave in (self.products, self.homes) for shards in zip(*wave, strict=True)]
 
@@ -54,36 +102,42 @@ def homes_of(blocks: Sequence[BlockFiles]) -> list[BlockFiles]:
     return [block for block in blocks if block.has_splits and len(blocks) > 1]
 
 
-def by_shard(records: Sequence[TaskRecord[Any]], shards: int) -> Wave:
-    """Cut the records of a wave, which come shard after shard."""
-    size = len(records) // shards
-    return [list(records[size * number : size * (number + 1)]) for number in range(shards)]
+def run_wave(
+    runner: TaskRunner,
+    function: TaskFunction[P, PartResult],
+    name: str,
+    folder: Path,
+    shards: Sequence[Sequence[P]],
+) -> Wave:
+    """Run a task for each payload, as far as no earlier run did; tasks of some columns say so in their name."""
+    tasks = [_part_task(name, folder, payload) for payloads in shards for payload in payloads]
+    records = iter(run_missing(runner, function, tasks))
+    return [list(islice(records, len(payloads))) for payloads in shards]
 
 
-def task_for(name: str, place: Path, payload: Mapping[str, Any], settings: Settings) -> Task[Any]:
-    """Describe a task; those of some columns say so in their name."""
+def _part_task(name: str, folder: Path, payload: P) -> Task[P]:
+    settings = payload.settings
     columns = f"-columns-{settings.first_column:05d}" if settings.is_shard else ""
-    return Task(name + columns, place, {**payload, "settings": settings.to_json()})
+    return Task(f"{name}-{payload.block.part_id:05d}{columns}", folder, payload)
 
 
-def partials_for(part: int, records: Sequence[TaskRecord[Any]], position: int = 0) -> list[list[Any]]:
-    """Return [file, first batch, batches] of partial rows for a home, in the order of the records.
+def partials_for(part: int, records: Sequence[TaskRecord[PartResult]], position: int = 0) -> tuple[RowSlice, ...]:
+    """Return the partial rows for a home, in the order of the records: they are added in part order.
 
-    So they are added: in part order. ``position`` counts the rounds of tasks that do several.
+    ``position`` counts the rounds of tasks that do several.
     """
-    return [
-        found
+    roles = ("partials", "home_partials")
+    return tuple(
+        one for record in records for role in roles for one in slices_for(part, [record], role, position=position)
+    )
+
+
+def slices_for(
+    part: int, records: Sequence[TaskRecord[PartResult]], role: str, position: int = 0
+) -> tuple[RowSlice, ...]:
+    """Return the slices of files with a role that are addressed to a part."""
+    return tuple(
+        RowSlice(record.paths(role)[position], *files[position][part])
         for record in records
-        for role in ("partials", "kept")
-        for found in addressed_to(part, [record], role, position)
-    ]
-
-
-def addressed_to(part: int, records: Sequence[TaskRecord[Any]], role: str, position: int = 0) -> list[list[Any]]:
-    """Return [file, first batch, batches] of the slices with a role that are addressed to a part."""
-    found = []
-    for record in records:
-        slices = record.result.get(f"{role}_slices") or [{}] * (position + 1)
-        if str(part) in slices[position]:
-            found.append([str(record.paths(role)[position]), *slices[position][str(part)]])
-    return found
+        if (files := record.result.slices.get(role)) and part in files[position]
+    )

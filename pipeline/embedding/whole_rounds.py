@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.blocks.arrays import Block
-from pipeline.embedding.rows import Facts, KnownNorms, Rows, Settings
+from pipeline.embedding.fact_files import Facts
+from pipeline.embedding.rows import KnownNorms, Rows
+from pipeline.embedding.settings import Settings
 from pipeline.kernels.narrow_rows import round_rows
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.config.model import PipelineConfig
-from pipeline.embedding.rows import Settings
+from pipeline.embedding.settings import Settings
 from pipeline.planning.cuts import Cut, cut_of_layout, cuts_of_tree, degrees_of, hash_cut, one_block
 from pipeline.planning.embedding_work import Work, work_for
 from pipeline.planning.hashed_costs import price_hashed_rows

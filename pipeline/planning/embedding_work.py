@@ -10,7 +10,7 @@ import numpy as np
 from pipeline.config.model import PipelineConfig
 from pipeline.embedding.in_memory import block_from_edges
 from pipeline.embedding.methods import method_for, spec_for
-from pipeline.embedding.rows import Settings
+from pipeline.embedding.settings import GraphSummary, Settings
 from pipeline.kernels.narrow_rows import groups_of
 from schemas.tables import ROW_BYTES, ROW_GROUP, WEIGHT_UNIT
 
@@ -91,15 +91,10 @@ def work_for(config: PipelineConfig, nodes: int, targets: int) -> Work:
     """
     if config.embedding.method == "none":
         return Work(nodes=nodes, joined=nodes, dim=1, rounds=(), exchanges=False)
-    both = (0, nodes)
-    settings = Settings(
-        embedding=config.embedding,
-        form=config.form,
-        nodes=nodes,
-        source=both if config.input.is_plain else (targets, nodes),
-        target=both if config.input.is_plain else (0, targets),
-    )
-    return _work(settings)
+    source, target = (targets, nodes), (0, targets)
+    if config.input.is_plain:
+        source = target = (0, nodes)
+    return _work(Settings(GraphSummary(nodes, source, target), config.embedding, config.form))
 
 
 def _work(settings: Settings) -> Work:
@@ -116,7 +111,7 @@ def _work(settings: Settings) -> Work:
     small = method.prelude(settings) if exchanges else None
     before = None if small is None else _work(small)
     return Work(
-        nodes=settings.nodes,
+        nodes=settings.graph.nodes,
         joined=_joined(settings),
         dim=settings.dim,
         rounds=tuple(rounds),
@@ -132,8 +127,9 @@ def _work(settings: Settings) -> Work:
 
 def _joined(settings: Settings) -> int:
     """Return how many nodes' rows go from round to round: by what the method takes of a graph of a single edge."""
-    is_plain = settings.source == settings.target
-    pair = replace(settings, nodes=2, target=(0, 2 if is_plain else 1), source=(0 if is_plain else 1, 2))
+    graph = settings.graph
+    two_nodes = GraphSummary(2, (0, 2), (0, 2)) if graph.is_plain else GraphSummary(2, (1, 2), (0, 1))
+    pair = replace(settings, graph=two_nodes)
     edge = block_from_edges(np.arange(2, dtype=np.uint64), *(np.array([value]) for value in (1, 0, _ONE)))
     first, stop = method_for(pair).exchanged_range(edge, pair)
-    return settings.nodes if stop - first == 2 else settings.target[1] - settings.target[0]
+    return graph.nodes if stop - first == 2 else graph.target[1] - graph.target[0]

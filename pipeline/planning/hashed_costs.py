@@ -6,7 +6,7 @@ import math
 
 from pipeline.config.model import PipelineConfig
 from pipeline.embedding.ppr.hashed import error_share
-from pipeline.embedding.rows import Settings
+from pipeline.embedding.settings import Settings
 from pipeline.planning.pricing import Price
 
 #: Of one core of the machine that the tests run on: an entry that is pushed, where the state of a node is in its cache
@@ -25,16 +25,16 @@ def estimate_push_seconds(settings: Settings, edges: int) -> float:
     """Estimate the seconds of one core that all pushes take."""
     if not edges:
         return 0.0
-    nodes, entries = settings.nodes, 2 * edges
+    nodes, entries = settings.graph.nodes, 2 * edges
     # The most that the theorem allows [2 ns for each of these on Gowalla, thresholds of 1 to 100 times 1 / nodes].
-    pushed = entries / nodes / (error_share(settings) * settings.restart)
+    pushed = entries / nodes / (error_share(settings) * settings.ppr.restart)
     is_near = nodes * _STATE_BYTES <= _NEAR_BYTES
     return nodes * pushed * (_PUSH_NEAR if is_near else _PUSH_FAR)
 
 
 def shards_of_rows(config: PipelineConfig, settings: Settings, edges: int, seconds: float) -> int:
     """Return how many tasks share the nodes: as set, or so many that each is worth opening the graph for."""
-    nodes = max(settings.nodes, 1)
+    nodes = max(settings.graph.nodes, 1)
     if config.ppr.shards is not None:
         return min(config.ppr.shards, nodes)
     fewest = math.ceil(nodes * 4 * settings.dim / _ROW_BYTES_A_TASK)
@@ -46,9 +46,9 @@ def price_hashed_rows(config: PipelineConfig, settings: Settings, edges: int, sl
     """Price the tasks; nothing is exchanged."""
     seconds = estimate_push_seconds(settings, edges)
     shards = shards_of_rows(config, settings, edges, seconds)
-    cpu = seconds + shards * _opening_seconds(settings.nodes, edges)
-    graph_bytes = 2 * edges * _ENTRY_BYTES + settings.nodes * _NODE_BYTES
-    rows = math.ceil(settings.nodes / shards) * 4 * settings.dim
+    cpu = seconds + shards * _opening_seconds(settings.graph.nodes, edges)
+    graph_bytes = 2 * edges * _ENTRY_BYTES + settings.graph.nodes * _NODE_BYTES
+    rows = math.ceil(settings.graph.nodes / shards) * 4 * settings.dim
     return Price(
         parts=1,
         shards=shards,

@@ -14,11 +14,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pipeline import codec
 from pipeline.config.model import PipelineConfig
 from pipeline.embedding.attribute_rows import rows_of_attributes, types_that_start
 from pipeline.embedding.methods import METHODS
-from pipeline.embedding.rows import ColumnSums, Settings
+from pipeline.embedding.rows import ColumnSums
 from pipeline.embedding.run_settings import settings_of
+from pipeline.embedding.settings import Settings
 from pipeline.errors import ConfigError, InputError
 from pipeline.ingest.attributes.features import Spread, features_of, one_row_a_node
 from pipeline.ingest.attributes.rows import AttributeRules, parse_attributes
@@ -138,4 +140,4 @@ def _sums_of(run: ReleasedRun, settings: Settings, name: str) -> ColumnSums | No
             f"kept (looked in {run.folder('part_rows')}); add the nodes to the file of [attributes] and run, or "
             "embed with standardize_columns = false"
         )
-    return ColumnSums.from_json(part_rows.figures["sums"])
+    return codec.from_values(ColumnSums, part_rows.figures["sums"])

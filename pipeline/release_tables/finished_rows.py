@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +19,8 @@ from pipeline.embedding.attribute_rows import fill_in
 from pipeline.embedding.combine import Known, RowSet, rows_of
 from pipeline.embedding.figures import EmbedFigures
 from pipeline.embedding.methods import method_for
-from pipeline.embedding.rows import ColumnSums, Rows, Settings
+from pipeline.embedding.rows import ColumnSums, Rows
+from pipeline.embedding.settings import Settings
 from pipeline.errors import ContractError
 from pipeline.ingest.figures import IndexFigures
 from pipeline.kernels.procrustes import rotate_rows
@@ -74,8 +74,8 @@ class RowSources:
     """What the published rows are made of: files of the run's tables, settings, and sums over columns."""
 
     nodes: PublishedNodes
-    settings: Mapping[str, Any]  # see Settings.to_json
-    sums: Mapping[str, Any] | None  # see ColumnSums.to_json
+    settings: Settings
+    sums: ColumnSums | None
     sets: tuple[RowSet, ...]
     node_arrays: tuple[Path, ...]
     node_features: tuple[Path, ...]
@@ -87,7 +87,7 @@ def row_sources(run: TableRun, settings: Settings) -> RowSources:
     workspace = run.workspace
     sources = RowSources(
         nodes=PublishedNodes.of(run.config, workspace),
-        settings=settings.to_json(),
+        settings=settings,
         sums=workspace.figures("part_rows", EmbedFigures).sums,
         sets=_row_sets(workspace),
         node_arrays=tuple(workspace.files("node_arrays")),
@@ -98,8 +98,8 @@ def row_sources(run: TableRun, settings: Settings) -> RowSources:
         return sources
     # No single block has seen the combined rows.
     records = run.run_tasks(sum_columns, "columns", [RowRange(sources, bounds) for bounds in run.ranges])
-    first, *others = [ColumnSums.from_json(record.result.sums) for record in records]
-    return replace(sources, sums=sum(others, start=first).to_json())
+    first, *others = [record.result for record in records]
+    return replace(sources, sums=sum(others, start=first))
 
 
 @dataclass(frozen=True)
@@ -110,29 +110,22 @@ class RowRange:
     bounds: tuple[int, int]
 
 
-@dataclass(frozen=True)
-class ColumnsResult:
-    """Sums over the columns of a range."""
-
-    sums: Mapping[str, Any]  # see ColumnSums.to_json
-
-
-def sum_columns(payload: RowRange, attempt: Attempt) -> ColumnsResult:  # noqa: ARG001
+def sum_columns(payload: RowRange, attempt: Attempt) -> ColumnSums:  # noqa: ARG001
     """Task: column sums of the combined rows of one range, before the last step."""
-    dim = Settings.from_json(payload.sources.settings).dim
+    dim = payload.sources.settings.dim
     total = ColumnSums(np.zeros(dim), np.zeros(dim), 0)
     for _, _, _, rows, strength in combined_rows(payload.sources, payload.bounds):
         total += ColumnSums(*column_sums(rows.values, strength > 0))
-    return ColumnsResult(total.to_json())
+    return total
 
 
 def _row_sets(workspace: Workspace) -> tuple[RowSet, ...]:
     """Deal the files of rows and of kept weights out to the sets of blocks that they belong to."""
-    rows, kept = (iter([str(file) for file in workspace.files(table)]) for table in ("part_rows", "kept_weights"))
+    rows, kept = (iter(workspace.files(table)) for table in ("part_rows", "kept_weights"))
     blocks = workspace.figures("block_nodes", LayoutFigures).sets
     counts = workspace.figures("part_rows", EmbedFigures).sets
     return tuple(
-        RowSet(one.name, one.nodes, list(islice(rows, count)), list(islice(kept, one.kept_files)))
+        RowSet(one.nodes, tuple(islice(rows, count)), tuple(islice(kept, one.kept_files)))
         for one, count in zip(blocks, counts, strict=True)
     )
 
@@ -157,12 +150,11 @@ def combined_rows(
     Strength is 0 where there is no row: a node whose edges were all left out is a zero vector, like one that has
     none. What is known of it beside its edges is looked at later.
     """
-    settings = Settings.from_json(sources.settings)
     nodes = NodeArrays(sources.node_arrays)
     home = NodeParts.map(sources.node_parts).part_id
     for node_type, first, stop in row_groups(bounds, sources.nodes.types):
         weight = nodes.take("weight", np.arange(first, stop))
-        rows, has_row = rows_of(Known(first, sources.sets, weight, home[first:stop], settings))
+        rows, has_row = rows_of(Known(first, sources.sets, weight, home[first:stop], sources.settings))
         yield node_type, first, stop, rows, np.where(has_row, weight * WEIGHT_UNIT, 0.0)
 
 
@@ -171,9 +163,8 @@ def finished_rows(sources: RowSources, bounds: tuple[int, int], rotation: Path |
 
     rotation : the file of the matrix that turns them, if they are turned.
     """
-    settings = Settings.from_json(sources.settings)
+    settings = sources.settings
     method = method_for(settings)
-    sums = ColumnSums.from_json(sources.sums) if sources.sums else None
     nodes = NodeArrays(sources.node_arrays)
     matrix = np.load(rotation) if rotation else None
     features = FeatureTable(sources.node_features)
@@ -182,7 +173,7 @@ def finished_rows(sources: RowSources, bounds: tuple[int, int], rotation: Path |
         node_ix = np.arange(first, stop)
         if sources.node_features:
             strength = fill_in(rows, node_ix, strength, features.take(node_ix), settings, in_sets)
-        method.finish(rows, node_ix, strength, sums, settings)
+        method.finish(rows, node_ix, strength, sources.sums, settings)
         if matrix is not None:
             rotate_rows(rows.values, matrix)
         refuse_not_finite(rows.values, first)

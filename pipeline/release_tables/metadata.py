@@ -12,7 +12,7 @@ from pipeline.embedding.combine import shared_widths
 from pipeline.embedding.figures import EmbedFigures
 from pipeline.embedding.method_spec import FoldInTypes
 from pipeline.embedding.methods import spec_for
-from pipeline.embedding.rows import Settings
+from pipeline.embedding.settings import Settings
 from pipeline.ingest.figures import IndexFigures
 from pipeline.partitioning.figures import LayoutFigures
 from pipeline.release_tables.alignment import Alignment
@@ -109,6 +109,6 @@ def _widths(settings: Settings, workspace: Workspace) -> list[int]:
 
 def similarity_of(settings: Settings) -> Mapping[str, str]:
     """Return which product of two rows means something, by use, and why."""
-    if settings.source == settings.target and settings.embedding.norm_degree_power:
+    if settings.graph.is_plain and settings.embedding.norm_degree_power:
         return _SET_NORMS
     return spec_for(settings).products(settings.embedding)

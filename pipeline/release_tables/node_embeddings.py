@@ -91,7 +91,8 @@ def write_embeddings(run: TableRun) -> WrittenTable[EmbeddingFigures]:
     counts = {name: sum(getattr(record.result, name) for record in records) for name in names}
     refuse_zero_rows(config, counts["zero_rows_with_edges"], counts["with_edges"])
     rows = sum(record.files[0].rows or 0 for record in records)
-    figures = EmbeddingFigures(rows=rows, **counts, excluded=settings.nodes - rows, dim=settings.dim, metadata=metadata)
+    excluded = settings.graph.nodes - rows
+    figures = EmbeddingFigures(rows=rows, **counts, excluded=excluded, dim=settings.dim, metadata=metadata)
     return WrittenTable(records, figures, [*alignment.records, *records])
 
 

@@ -16,7 +16,7 @@ from pipeline.config.model import PipelineConfig
 from pipeline.embedding.attribute_rows import nodes_that_start, starts_from_attributes
 from pipeline.embedding.method_keys import RandomRowKeys
 from pipeline.embedding.methods import spec_for
-from pipeline.embedding.rows import Settings
+from pipeline.embedding.settings import GraphSummary, Settings
 from pipeline.embedding.start_rows import are_often_empty
 from pipeline.storage import fingerprint_of
 from pipeline.workspace import Workspace
@@ -39,19 +39,16 @@ def family_of(config: PipelineConfig) -> str:
 
     That is, after a rotation: their axes are the data's own.
     """
-    facts_of_no_graph = Settings(
-        config.embedding, config.form, nodes=0, source=(0, 0), target=(0, 0), restart=config.ppr.restart
-    )
-    return fingerprint_of(
-        {**vector_facts(facts_of_no_graph), "types": [config.input.source_type, config.input.target_type]}
-    )
+    of_no_graph = Settings(GraphSummary(0, (0, 0), (0, 0)), config.embedding, config.form, config.ppr)
+    types = [config.input.source_type, config.input.target_type]
+    return fingerprint_of({**vector_facts(of_no_graph), "types": types})
 
 
 def vector_facts(settings: Settings) -> dict[str, Any]:
     """Return what sets the vectors, beside the graph and the cut; what the form decides is written out."""
     embedding = settings.embedding.model_dump(mode="json")
     if embedding["sparsity"] == "sqrt_n":
-        embedding["sparsity"] = math.sqrt(settings.nodes)
+        embedding["sparsity"] = math.sqrt(settings.graph.nodes)
     boundary, keys = settings.embedding.boundary, of_boundary(settings)
     spec = spec_for(settings)
     return {
@@ -60,7 +57,8 @@ def vector_facts(settings: Settings) -> dict[str, Any]:
         "dim": settings.dim,
         "seed": settings.embedding.seed,
         "parameters": {name: embedding[name] for name in spec.space}
-        | {name: getattr(settings, name) for name in spec.space_of_settings}
+        | {name: getattr(settings.ppr, name) for name in spec.space_of_ppr}
+        | ({"nodes": settings.graph.nodes} if spec.space_has_nodes else {})
         | {name: embedding[name] for name, neutral in spec.later_keys.items() if embedding[name] != neutral},
         "boundary": [boundary, keys] if keys else boundary,
         "algorithm_version": _version(settings),

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.config.model import PipelineConfig
-from pipeline.embedding.run_settings import walk_settings
+from pipeline.embedding.methods import METHODS
 from pipeline.planning.sizes import row_columns
 from pipeline.release_tables.published_tables import PUBLISHED_TABLES
 from pipeline.storage import fingerprint_of
@@ -80,7 +80,7 @@ def _ppr(config: PipelineConfig) -> Any:
     return {
         # What is left out of the published lists makes those before it longer.
         "lists": [config.ppr.model_dump(mode="json", exclude=of_lists), len(left_out)] if config.ppr.neighbors else 0,
-        "vectors": walk_settings(config),
+        "vectors": {name: getattr(config.ppr, name) for name in METHODS[config.form].space_of_ppr},
     }
 
 

@@ -12,15 +12,17 @@ from pipeline.embedding.combine import settings_for
 from pipeline.embedding.figures import EmbedFigures
 from pipeline.embedding.methods import METHODS
 from pipeline.embedding.ppr.list_request import ListFigures
-from pipeline.embedding.rounds import BlockFiles, embed_parts
+from pipeline.embedding.rounds import embed_parts
+from pipeline.embedding.rows import FOLD_IN
 from pipeline.embedding.run_settings import settings_of
+from pipeline.embedding.waves import BlockFiles
 from pipeline.engine import Engine, Frame
 from pipeline.planning.cuts import cut_of_layout
 from pipeline.planning.embedding_work import work_for
 from pipeline.planning.pricing import ShardChoice, choose_shards
 from pipeline.stages import ppr_rows
 from pipeline.stages.neighbor_lists import make_lists
-from pipeline.stages.outcome import Outcome, OutputFile
+from pipeline.stages.outcome import Outcome, describe_task_files
 from pipeline.workspace import Workspace
 
 NAME = "embed"
@@ -82,23 +84,26 @@ def _embedded(
     settings = replace(settings, embedding=settings.embedding.model_copy(update={"shards": chosen.price.shards}))
     exchanges = config.embedding.boundary == "exchange"
     nodes = [one["nodes"] for one in layout["sets"]]
-    done = []
+    embedded = []
     for position, (blocks, here) in enumerate(zip(layout["sets"], sets, strict=True)):
-        asked = settings if exchanges else settings_for(settings, blocks["name"], position, nodes)
-        place = workspace.work(NAME) / blocks["name"] if position else workspace.work(NAME)
-        done.append(embed_parts(engine, here, asked, place, exchange=exchanges))
-    made = [OutputFile(path, rows, checksum) for embedded in done for path, rows, checksum in embedded.files]
-    sums = done[0].sums if len(done) == 1 else None  # of combined rows: when they have been combined
-    outcome_figures = {
+        of_set = settings if exchanges else settings_for(settings, blocks["name"], position, nodes)
+        folder = workspace.work(NAME) / blocks["name"] if position else workspace.work(NAME)
+        embedded.append(embed_parts(engine, here, of_set, folder, exchange=exchanges))
+    first = embedded[0]
+    files = [describe_task_files(one.row_records, "rows") for one in embedded]
+    figures = {
         "shards": chosen.price.shards,
-        "sets": [len(embedded.files) for embedded in done],
-        "sums": sums.to_json() if sums else None,
-        "rows_moved": done[0].rows_moved,
-        "floats_moved_per_node": done[0].floats_moved / settings.nodes,
-        "found": dict(done[0].report),
+        "sets": [len(of_set) for of_set in files],
+        "sums": first.sums if len(embedded) == 1 else None,  # of combined rows: when they have been combined
+        "rows_moved": first.rows_moved,
+        "floats_moved_per_node": first.floats_moved / settings.graph.nodes,
+        "found": dict(first.report),
     }
-    written = {"part_rows": made, "fold_in_rows": [OutputFile(*file) for file in done[0].fold_in_files]}
-    return Outcome(written, outcome_figures, [record for embedded in done for record in embedded.records])
+    tables = {
+        "part_rows": [file for of_set in files for file in of_set],
+        "fold_in_rows": describe_task_files(first.row_records, FOLD_IN),
+    }
+    return Outcome(tables, figures, [record for one in embedded for record in one.records])
 
 
 def shards_for(config: PipelineConfig, workspace: Workspace, engine: str, slots: int) -> ShardChoice:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
@@ -15,10 +13,11 @@ from pipeline.embedding.methods import spec_for
 from pipeline.embedding.ppr.walk_graph import GraphFiles, WalkGraph
 from pipeline.embedding.ppr.whole_graph import whole_graph
 from pipeline.embedding.row_files import RowFormat, write_rows
-from pipeline.embedding.rows import Rows, Settings
+from pipeline.embedding.rows import Rows
+from pipeline.embedding.settings import Settings
 from pipeline.engine import Engine, Frame
 from pipeline.planning.hashed_costs import estimate_push_seconds, shards_of_rows
-from pipeline.stages.outcome import Outcome, OutputFile
+from pipeline.stages.outcome import Outcome, describe_task_files
 from pipeline.storage import BATCHES
 from pipeline.tasks import Attempt, run_numbered
 from pipeline.workspace import Workspace
@@ -40,8 +39,8 @@ def make_rows(engine: Engine[Frame], config: PipelineConfig, workspace: Workspac
         *(shards, seconds, "as ppr.shards says" if config.ppr.shards else "by the cost of a push from every node"),
     )
     files, built = whole_graph(engine, config, workspace)
-    bounds = [settings.nodes * shard // shards for shard in range(shards + 1)]
-    payloads = [HashedRowsPayload(settings.to_json(), files, span) for span in pairwise(bounds)]
+    bounds = [settings.graph.nodes * shard // shards for shard in range(shards + 1)]
+    payloads = [HashedRowsPayload(settings, files, span) for span in pairwise(bounds)]
     records = run_numbered(engine, push_rows, "rows", workspace.work("embed"), payloads)
     figures = {
         "shards": shards,
@@ -51,7 +50,7 @@ def make_rows(engine: Engine[Frame], config: PipelineConfig, workspace: Workspac
         "floats_moved_per_node": 0.0,
         "found": {},
     }
-    rows = [OutputFile(one.file("rows"), one.result.rows, one.files[0].checksum) for one in records]
+    rows = describe_task_files(records, "rows")
     return Outcome({"part_rows": rows, "fold_in_rows": []}, figures, [*built, *records])
 
 
@@ -59,21 +58,14 @@ def make_rows(engine: Engine[Frame], config: PipelineConfig, workspace: Workspac
 class HashedRowsPayload:
     """Input of the task that makes rows; ``span`` is the range of node numbers that it makes them of."""
 
-    settings: Mapping[str, Any]
+    settings: Settings
     graph: GraphFiles
     span: tuple[int, int]
 
 
-@dataclass(frozen=True)
-class HashedRowsResult:
-    """Number of rows."""
-
-    rows: int
-
-
-def push_rows(payload: HashedRowsPayload, attempt: Attempt) -> HashedRowsResult:
+def push_rows(payload: HashedRowsPayload, attempt: Attempt) -> None:
     """Task: the rows of a range of nodes; those without edges have none."""
-    settings = Settings.from_json(payload.settings)
+    settings = payload.settings
     walks = WalkGraph.read(payload.graph)
     first, stop = walks.rows_between(*payload.span)
     make = spec_for(settings).whole_graph_rows
@@ -81,4 +73,3 @@ def push_rows(payload: HashedRowsPayload, attempt: Attempt) -> HashedRowsResult:
     rows = Rows(make(walks, first, stop, settings), np.zeros(stop - first))
     form = RowFormat(settings.dim, has_noise_scale=False)
     write_rows(attempt.path("rows", BATCHES), walks.node_ix[first:stop], rows, form)
-    return HashedRowsResult(stop - first)

@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 
 from pipeline.errors import DamagedFileError
 from pipeline.storage.checksums import check_sealed, is_of_table
+from pipeline.storage.files import BATCHES
 
 #: Suffixes of files whose rows :func:`rows_in` counts.
-TABLE_SUFFIXES = (".parquet", ".arrow")
+TABLE_SUFFIXES = (".parquet", ".arrow", f".{BATCHES}")
+_ARROW_SUFFIXES = TABLE_SUFFIXES[1:]
 
 
 def write_arrow(path: Path, table: pa.Table) -> None:
@@ -73,7 +75,9 @@ def parquet_writer(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
 
 def rows_in(files: Sequence[Path]) -> int:
     """Return the number of rows of Parquet and Arrow files; no row is read."""
-    return sum(_open_arrow(file).num_rows if file.suffix == ".arrow" else footer_of(file).num_rows for file in files)
+    return sum(
+        _open_arrow(file).num_rows if file.suffix in _ARROW_SUFFIXES else footer_of(file).num_rows for file in files
+    )
 
 
 def footer_of(file: Path) -> pq.FileMetaData:

@@ -21,8 +21,7 @@ from pipeline.config.embedding import EmbeddingConfig
 from pipeline.config.model import PipelineConfig
 from pipeline.embedding.in_memory import embed_in_memory
 from pipeline.embedding.methods import CONFIG
-from pipeline.embedding.rows import Settings
-from pipeline.embedding.run_settings import walk_settings
+from pipeline.embedding.settings import GraphSummary, Settings
 from pipeline.errors import ConfigError
 from pipeline.release_tables.metadata import similarity_of
 from pipeline.tuning.candidates import GraphFacts, advice, at_width, candidate_of, candidates, refinements
@@ -125,14 +124,8 @@ class Embedder:
         """Raise ConfigError for changes that the config's checks refuse."""
         graph = self._graph
         config = self._changed_config(changes)
-        settings = Settings(
-            embedding=config.embedding,
-            form=config.form,
-            nodes=graph.nodes,
-            source=graph.source,
-            target=graph.target,
-            **walk_settings(config),
-        )
+        summary = GraphSummary(graph.nodes, graph.source, graph.target)
+        settings = Settings(summary, config.embedding, config.form, config.ppr)
         blocks = self._cache.blocks_for(changes)
         started = time.process_time()
         tables = [embed_in_memory(block, settings) for block in blocks]

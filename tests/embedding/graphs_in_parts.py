@@ -18,7 +18,8 @@ from pipeline.config.embedding import EmbeddingConfig
 from pipeline.embedding import row_files
 from pipeline.embedding.methods import EMBEDDING
 from pipeline.embedding.rounds import BlockFiles, Embedded, embed_parts
-from pipeline.embedding.rows import Rows, Settings
+from pipeline.embedding.rows import Rows
+from pipeline.embedding.settings import GraphSummary, Settings
 from pipeline.partitioning.layouts import exchange
 from pipeline.partitioning.layouts.block_sets import NodeTables, PartTables
 from pipeline.partitioning.task_folder import TaskFolder
@@ -186,13 +187,8 @@ def parameters_of(form: str, embedding: EmbeddingConfig) -> Parameters:
 
 def settings_of(given: GraphInParts, embedding: EmbeddingConfig) -> Settings:
     both = (0, given.nodes)
-    return Settings(
-        embedding=embedding,
-        form=given.form,
-        nodes=given.nodes,
-        source=(given.items, given.nodes) if given.items else both,
-        target=(0, given.items) if given.items else both,
-    )
+    source, target = ((given.items, given.nodes), (0, given.items)) if given.items else (both, both)
+    return Settings(GraphSummary(given.nodes, source, target), embedding, given.form)
 
 
 class InThisProcess:
@@ -267,7 +263,7 @@ def rows_of(done: Embedded, given: GraphInParts, dim: int) -> Rows:
     """Join what the files hold; every column and every noise scale of a node with edges is in exactly one of them."""
     rows = Rows.zeros(given.nodes, dim)
     written = np.zeros((given.nodes, dim + 1), np.int64)
-    for file, count, _ in done.files:
+    for file, count, _ in written_files(done):
         schema = pa.ipc.open_file(pa.memory_map(str(file))).schema
         first = int(schema.metadata[b"first_column"])
         seen = 0
@@ -284,15 +280,25 @@ def rows_of(done: Embedded, given: GraphInParts, dim: int) -> Rows:
     return rows
 
 
+def written_files(done: Embedded) -> list[tuple[Path, int | None, str]]:
+    """Files of finished rows, how many each holds, and their checksums."""
+    return [
+        (record.folder / file.name, file.rows, file.checksum)
+        for record in done.row_records
+        for file in record.files
+        if file.role == "rows"
+    ]
+
+
 def moved(done: Embedded) -> dict[str, float]:
     """What tasks addressed to other parts, from the files: rows, each once, and bytes of entries and scales."""
     found = {"partials": 0, "totals": 0, "bytes": 0}
     for record in done.records:
         for role, name in (("partials", "partials"), ("outbox", "totals")):
-            for path, slices in zip(record.paths(role), record.result.get(f"{role}_slices", []), strict=True):
+            for path, slices in zip(record.paths(role), record.result.slices.get(role, ()), strict=True):
                 reader = pa.ipc.open_file(pa.memory_map(str(path)))
                 for receiver, (first, batches) in slices.items():
-                    assert int(receiver) != record.result["part"]
+                    assert receiver != record.result.part_id
                     for number in range(first, first + batches):
                         batch = reader.get_batch(number)
                         has_first_columns = batch.schema.metadata[b"first_column"] == b"0"

@@ -11,9 +11,11 @@ import numpy as np
 from hypothesis import strategies as st
 
 from pipeline.config.embedding import EmbeddingConfig
+from pipeline.config.ppr import PprConfig
 from pipeline.embedding.methods import EMBEDDING, METHODS, method_for
 from pipeline.embedding.rounds import embed_parts
-from pipeline.embedding.rows import Rows, Settings
+from pipeline.embedding.rows import Rows
+from pipeline.embedding.settings import Settings
 from tests.embedding.graphs_in_parts import (
     ONE,
     GraphInParts,
@@ -53,13 +55,18 @@ class Done:
 
 def settings_for(made: GraphInParts, embedding: EmbeddingConfig) -> Settings:
     form, strength = FORMS[embedding.method, made.items > 0], made.graph.strength
-    means = {"mean_strength": float(strength.mean()), "mean_weight": float(strength.sum() / made.graph.degree.sum())}
-    returns = made.items > 0 and bool((made.graph.degree[made.items :] < 2).all())
-    return replace(settings_of(made, embedding), embedding=embedding, form=form, returns_at_once=returns, **means)
+    settings = settings_of(made, embedding)
+    graph = replace(
+        settings.graph,
+        mean_strength=float(strength.mean()),
+        mean_weight=float(strength.sum() / made.graph.degree.sum()),
+        returns_at_once=made.items > 0 and bool((made.graph.degree[made.items :] < 2).all()),
+    )
+    return replace(settings, graph=graph, embedding=embedding, form=form)
 
 
 def in_rounds(made: GraphInParts, embedding: EmbeddingConfig, restart: float = 0.15) -> Done:
-    settings = replace(settings_for(made, embedding), restart=restart)
+    settings = replace(settings_for(made, embedding), ppr=PprConfig(restart=restart))
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         done = embed_parts(InThisProcess(), lay_out(made, place), settings, place / "rows")
@@ -84,10 +91,11 @@ def spectral_parameters(made: GraphInParts, embedding: EmbeddingConfig) -> Spect
     settings = settings_for(made, embedding)
     embedding = settings.embedding
     known = {field.name: getattr(embedding, field.name) for field in fields(SpectralParameters)}
-    if settings.returns_at_once and embedding.no_return == 1.0:
+    if settings.graph.returns_at_once and embedding.no_return == 1.0:
         known["no_return"] = 0.0
     if made.items:  # P grows with this power of the weights, and what is added to it must
-        known["shift"] *= settings.mean_weight ** (2 - 2 * (embedding.user_degree_power + embedding.item_degree_power))
+        power = 2 - 2 * (embedding.user_degree_power + embedding.item_degree_power)
+        known["shift"] *= settings.graph.mean_weight**power
     return SpectralParameters(**known)
 
 

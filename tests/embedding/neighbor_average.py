@@ -10,7 +10,8 @@ from pipeline.blocks.arrays import Block
 from pipeline.embedding.method_keys import RandomRowKeys
 from pipeline.embedding.method_spec import MethodSpec, cosines
 from pipeline.embedding.products import scale_both, set_norms, step_of_nodes
-from pipeline.embedding.rows import ColumnSums, Norms, Rows, RowSink, Settings
+from pipeline.embedding.rows import ColumnSums, Norms, Rows, RowSink
+from pipeline.embedding.settings import Settings
 from pipeline.embedding.start_rows import start_rows
 from pipeline.embedding.whole_rounds import WholeRounds
 from pipeline.kernels.elementary import power_or_zero

@@ -36,6 +36,7 @@ from tests.embedding.graphs_in_parts import (
     placed,
     settings_of,
     tables_of,
+    written_files,
 )
 from tests.oracles import modes
 from tests.oracles.dense_powers import dense_powers
@@ -83,8 +84,8 @@ def embed_mode(
         ]
         of_set = settings_for(settings, blocks.name, position, nodes)
         done = embed_parts(InThisProcess(), files, of_set, folder / f"rows-{position}", exchange=False)
-        kept = [str(file) for record in blocks.built for file in record.paths("kept")]
-        sets.append(RowSet(blocks.name, blocks.nodes, [str(file) for file, _, _ in done.files], kept))
+        kept = tuple(file for record in blocks.built for file in record.paths("kept"))
+        sets.append(RowSet(blocks.nodes, tuple(file for file, _, _ in written_files(done)), kept))
     weight = storage.column(storage.map_arrow(tables.nodes.arrays[0]), "weight")
     # In two runs of nodes, as if they were two row groups.
     pieces = [

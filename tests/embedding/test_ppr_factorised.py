@@ -11,6 +11,7 @@ from hypothesis import settings as settings_of_test
 from hypothesis import strategies as st
 
 from pipeline.config.embedding import EmbeddingConfig
+from pipeline.config.ppr import PprConfig
 from pipeline.embedding.methods import method_for
 from pipeline.embedding.ppr.factorised import Factorised, PlainFactorised
 from tests.embedding.graphs_in_parts import GraphInParts, graphs_in_parts
@@ -113,14 +114,14 @@ def test_the_restart_sets_the_scales_alone(items: int) -> None:
 
 
 def _scales(made: GraphInParts, embedding: EmbeddingConfig, items: int, restart: float) -> np.ndarray:
-    settings = replace(settings_for(made, embedding), restart=restart)
+    settings = replace(settings_for(made, embedding), ppr=PprConfig(restart=restart))
     method = method_for(settings)
     assert isinstance(method, Factorised if items else PlainFactorised)
-    return method.scales(settings.knowing({"eigenvalues": np.array([1.0, 0.7, 0.3, 0.05])}))
+    return method.scales(settings.with_facts({"eigenvalues": np.array([1.0, 0.7, 0.3, 0.05])}))
 
 
 @pytest.mark.parametrize("items", [0, 20])
 def test_columns_without_an_eigenpair_stay_zero(items: int) -> None:
     settings = settings_for(random_tree(2, items, 6, edges=50), factorised(dim=3))
-    scales = method_for(settings).scales(settings.knowing({"eigenvalues": np.zeros(3)}))  # type: ignore[attr-defined]
+    scales = method_for(settings).scales(settings.with_facts({"eigenvalues": np.zeros(3)}))  # type: ignore[attr-defined]
     np.testing.assert_array_equal(scales, np.zeros(3))

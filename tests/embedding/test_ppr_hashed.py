@@ -10,11 +10,12 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from pipeline.config.ppr import PprConfig
 from pipeline.embedding.in_memory import block_from_edges, embed_in_memory
 from pipeline.embedding.methods import EMBEDDING
 from pipeline.embedding.ppr.hashed import hashed_rows, threshold_for
 from pipeline.embedding.ppr.walk_graph import WalkGraph
-from pipeline.embedding.rows import Settings, mean_strength_and_weight
+from pipeline.embedding.settings import GraphSummary, Settings
 from pipeline.kernels.hashing import node_keys
 from schemas.tables import WEIGHT_UNIT
 from tests.oracles.hashed_rows import bounded_rows, places_of, word_of
@@ -33,8 +34,8 @@ def walks_of(graph: nx.Graph) -> tuple[WalkGraph, np.ndarray]:
 def settings_for(graph: nx.Graph, walks: WalkGraph, dim: int = 8, seed: int = 0, **walk: object) -> Settings:
     every = (0, len(graph))
     embedding = EMBEDDING(method="ppr", form="hashed", dim=dim, seed=seed)
-    mean = float(walks.graph.degree.sum()) / len(graph)
-    return Settings(embedding, "plain_hashed", len(graph), every, every, mean_strength=mean, **walk)  # type: ignore[arg-type]
+    summary = GraphSummary(len(graph), every, every, mean_strength=float(walks.graph.degree.sum()) / len(graph))
+    return Settings(summary, embedding, "plain_hashed", PprConfig.model_validate(walk))
 
 
 def exact_scores(graph: nx.Graph, restart: float) -> np.ndarray:
@@ -113,11 +114,11 @@ def test_what_sets_rows_changes_them() -> None:
     walks, _ = walks_of(graph)
     asked = settings_for(graph, walks)
     rows = hashed_rows(walks, 0, 100, asked)
-    changes: list[dict[str, object]] = [{"restart": 0.3}, {"hash_columns": 1}, {"nodes": 101}, {"push_threshold": 1e-3}]
-    for change in changes:
-        assert (hashed_rows(walks, 0, 100, replace(asked, **change)) != rows).any(), change  # type: ignore[arg-type]
-    other = settings_for(graph, walks, seed=1)
-    assert (hashed_rows(walks, 0, 100, other) != rows).any()
+    changes: list[dict[str, object]] = [{"restart": 0.3}, {"hash_columns": 1}, {"push_threshold": 1e-3}]
+    others = [replace(asked, ppr=PprConfig.model_validate(change)) for change in changes]
+    others += [replace(asked, graph=replace(asked.graph, nodes=101)), settings_for(graph, walks, seed=1)]
+    for other in others:
+        assert (hashed_rows(walks, 0, 100, other) != rows).any(), other
 
 
 @pytest.mark.parametrize("two_types", [False, True])
@@ -129,7 +130,8 @@ def test_finished_rows_have_the_norms_that_are_asked_for(two_types: bool) -> Non
     asked = settings_for(graph, walks)
     if two_types:
         embedding = EMBEDDING(method="ppr", form="hashed", dim=8)
-        asked = replace(asked, embedding=embedding, form="hashed", target=(0, 30), source=(30, 51))
+        graph_of_types = replace(asked.graph, target=(0, 30), source=(30, 51))
+        asked = replace(asked, graph=graph_of_types, embedding=embedding, form="hashed")
     power = asked.item_norm_power if two_types else 0.0
     edges = np.array(sorted(graph.edges)).T
     block = block_from_edges(keys, *edges.astype(np.int64), np.full(edges.shape[1], 2 * ONE))
@@ -147,5 +149,6 @@ def test_the_mean_strength_is_that_of_all_nodes() -> None:
     nx.set_edge_attributes(graph, 2.0, "weight")
     walks, keys = walks_of(graph)
     block = block_from_edges(keys, np.arange(3), np.arange(1, 4), np.full(3, 2 * ONE))
-    assert mean_strength_and_weight(block.weight, block.degree, 8)[0] == settings_for(graph, walks).mean_strength == 1.5
+    settings = settings_for(graph, walks)
+    assert settings.graph.with_degrees(block.weight, block.degree).mean_strength == settings.graph.mean_strength == 1.5
     assert threshold_for(settings_for(graph, walks)) == 1 / 8 / 1.5

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline import storage
+from pipeline import codec, storage
 from pipeline.embedding.methods import EMBEDDING
 from pipeline.embedding.rounds import Embedded, embed_parts
 from pipeline.errors import TaskError
@@ -26,6 +26,7 @@ from tests.embedding.graphs_in_parts import (
     lay_out,
     placed,
     settings_of,
+    written_files,
 )
 
 KEYS = EMBEDDING(dim=19, powers=2, iteration_weights=(1.0, 1.0, 1.0))
@@ -51,7 +52,7 @@ def given(request: pytest.FixtureRequest) -> GraphInParts:
 
 
 def bytes_of(done: Embedded) -> list[tuple[int, str]]:
-    return [(rows, checksum) for _, rows, checksum in done.files]
+    return [(rows, checksum) for _, rows, checksum in written_files(done)]
 
 
 class Alone(InThisProcess):
@@ -74,7 +75,7 @@ class Alone(InThisProcess):
         self.ran.append(task.name)
         self._folder.rename(self._hidden)
         try:
-            self._bring_all(task.payload)
+            self._bring_all(codec.to_values(task.payload))
             self.files_in_reach.append(sum(path.is_file() for path in self._folder.rglob("*")))
             record = run_task(function, task)
             for made_file in record.files:
@@ -94,8 +95,8 @@ class Alone(InThisProcess):
             for value in payload:
                 self._bring_all(value)
         elif isinstance(payload, dict):
-            for name, first, batches in payload.get("inbox", ()):
-                self._bring_slice(name, range(first, first + batches))
+            for one in payload.get("inbox", ()):
+                self._bring_slice(one["file"], range(one["first_batch"], one["first_batch"] + one["batches"]))
             for key, value in payload.items():
                 if key != "inbox":
                     self._bring_all(value)
@@ -148,7 +149,7 @@ def test_a_task_opens_its_block_and_the_slices_addressed_to_it_and_nothing_else(
     got = embed_parts(runner, blocks, settings, tmp_path / "work" / "rows")
     assert bytes_of(got) == bytes_of(want)
     # Not vacuous: slices travelled, and no task had all files in reach.
-    assert any(record.result.get("outbox_slices") for record in got.records)
+    assert any(record.result.slices.get("outbox") for record in got.records)
     everything = sum(path.is_file() for path in (tmp_path / "work" / "blocks").rglob("*"))
     assert max(runner.files_in_reach) < everything
 
@@ -193,7 +194,7 @@ def test_a_run_that_was_killed_anywhere_does_only_what_is_missing(given: GraphIn
 def test_records_whose_files_are_gone_or_short_do_not_count(given: GraphInParts, tmp_path: Path) -> None:
     blocks, settings = lay_out(given, tmp_path), settings_of(given, KEYS)
     want = embed_parts(InThisProcess(), blocks, settings, tmp_path / "rows")
-    gone, *_, short = (r for r in want.records if r.result.get("rows") and "homes" in r.task)
+    gone, *_, short = (r for r in want.records if r.paths("rows") and "homes" in r.task)
     gone.paths("rows")[0].unlink()
     with short.paths("rows")[0].open("r+b") as file:
         file.truncate(10)

@@ -12,8 +12,8 @@ import pytest
 
 from pipeline.config.embedding import EmbeddingConfig
 from pipeline.embedding.rounds import Embedded, embed_parts
-from pipeline.tasks import Task, TaskFunction, TaskRecord, run_task
-from tests.embedding.graphs_in_parts import DiesAfter, GraphInParts, InThisProcess, KilledError, lay_out
+from pipeline.tasks import Task, TaskFunction, TaskRecord, payload_type, run_task
+from tests.embedding.graphs_in_parts import DiesAfter, GraphInParts, InThisProcess, KilledError, lay_out, written_files
 from tests.embedding.methods_in_parts import low_pass, random_tree, settings_for, spectral
 
 METHODS = {"spectral": spectral(dim=5, iterations=2), "low_pass": low_pass(dim=20, shards=2, rank=6, filter_degree=2)}
@@ -30,7 +30,7 @@ def embedding(request: pytest.FixtureRequest) -> EmbeddingConfig:
 
 
 def bytes_of(done: Embedded) -> list[tuple[int, str]]:
-    return [(rows, checksum) for _, rows, checksum in done.files]
+    return [(rows, checksum) for _, rows, checksum in written_files(done)]
 
 
 class Shuffled(InThisProcess):
@@ -39,8 +39,8 @@ class Shuffled(InThisProcess):
     def map_tasks(self, function: TaskFunction[Any, Any], tasks: Sequence[Task[Any]]) -> list[TaskRecord[Any]]:
         done = {}
         for task in random.Random(len(tasks)).sample(tasks, len(tasks)):
-            run_task(function, Task.from_json(task.to_json()))
-            done[task.name] = run_task(function, Task.from_json(task.to_json()))
+            run_task(function, Task.from_json(task.to_json(), payload_type(function)))
+            done[task.name] = run_task(function, Task.from_json(task.to_json(), payload_type(function)))
         return [done[task.name] for task in tasks]
 
 
@@ -89,7 +89,7 @@ def test_files_that_are_gone_are_made_again(given: GraphInParts, tmp_path: Path)
     embedding = METHODS["spectral"]
     settings = settings_for(given, embedding)
     want = embed_parts(InThisProcess(), blocks, settings, place)
-    short = next(record for record in reversed(want.records) if record.result.get("rows"))
+    short = next(record for record in reversed(want.records) if record.paths("rows"))
     with short.paths("rows")[0].open("r+b") as file:
         file.truncate(10)
     resumed = InThisProcess()

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from pipeline.config.model import PipelineConfig
+from pipeline.config.ppr import PprConfig
 from pipeline.config.sections import InputConfig
 from pipeline.embedding.methods import CONFIG, EMBEDDING
-from pipeline.embedding.rows import Settings
 from pipeline.embedding.run_settings import settings_of
+from pipeline.embedding.settings import GraphSummary, Settings
 from pipeline.planning.hashed_costs import estimate_push_seconds, price_hashed_rows, shards_of_rows
 from pipeline.stages.chain import STAGE_NAMES
 from pipeline.stages.ppr_rows import make_rows
@@ -49,13 +50,13 @@ def test_a_killed_run_does_again_only_what_was_not_done(tmp_path: Path) -> None:
     assert engine.ran == ["rows-00003", "rows-00004"]  # before it died: the graph, and three of the rows
     files = [[(file.rows, file.checksum) for file in made.tables["part_rows"]] for made in (got, wanted)]
     assert files[0] == files[1]
-    assert sum(rows for rows, _ in files[0]) == asked[2].nodes
+    assert sum(rows for rows, _ in files[0]) == asked[2].graph.nodes
 
 
 def test_without_shards_tasks_follow_from_the_work_alone() -> None:
     every = (0, 10_000_000)
     embedding = EMBEDDING(method="ppr", form="hashed", dim=128)
-    settings = Settings(embedding, "plain_hashed", 10_000_000, every, every, mean_strength=20.0)
+    settings = Settings(GraphSummary(10_000_000, every, every, mean_strength=20.0), embedding, "plain_hashed")
     asked = CONFIG(input=InputConfig(path="-", source_type="n", target_type="n"), embedding=embedding)
     seconds = estimate_push_seconds(settings, 100_000_000)
     shards = shards_of_rows(asked, settings, 100_000_000, seconds)
@@ -64,7 +65,7 @@ def test_without_shards_tasks_follow_from_the_work_alone() -> None:
     # A task's own work is worth opening the graph for, and its rows fit.
     assert priced.cpu_seconds < 1.2 * seconds
     assert 10_000_000 * 512 / shards <= 2**26
-    tenth = estimate_push_seconds(replace(settings, push_threshold=1e-4 / 20), 100_000_000)
+    tenth = estimate_push_seconds(replace(settings, ppr=PprConfig(push_threshold=1e-4 / 20)), 100_000_000)
     assert tenth == pytest.approx(seconds / 10)
     assert estimate_push_seconds(settings, 0) == 0.0
-    assert shards_of_rows(asked, replace(settings, nodes=3), 2, 0.0) == 1
+    assert shards_of_rows(asked, replace(settings, graph=replace(settings.graph, nodes=3)), 2, 0.0) == 1

@@ -17,7 +17,7 @@ from pipeline.config.model import PipelineConfig
 from pipeline.embedding.methods import CONFIG
 from pipeline.embedding.rounds import embed_parts
 from pipeline.embedding.row_files import RowFormat
-from pipeline.embedding.rows import Settings
+from pipeline.embedding.settings import Settings
 from pipeline.planning.cuts import Cut, cuts_by_level, hash_cut, one_block
 from pipeline.planning.embedding_work import RoundWork, Work, work_for
 from pipeline.planning.pricing import (

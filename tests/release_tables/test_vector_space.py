@@ -11,7 +11,7 @@ import pytest
 from pipeline.config.model import PipelineConfig
 from pipeline.embedding import methods
 from pipeline.embedding.methods import CONFIG, METHODS
-from pipeline.embedding.rows import Settings
+from pipeline.embedding.settings import GraphSummary, Settings
 from pipeline.release_tables.vector_space import family_of, fixed_space, vector_facts
 from pipeline.stages import chain
 from tests.conftest import ROOT
@@ -43,7 +43,7 @@ FROZEN: dict[str, tuple[tuple[str, ...], str]] = {
 def settings_for(config: PipelineConfig, nodes: int = 60_000) -> Settings:
     two = not config.input.is_plain
     source, target = ((0, nodes // 2), (nodes // 2, nodes)) if two else ((0, nodes), (0, nodes))
-    return Settings(config.embedding, config.form, nodes, source, target, restart=config.ppr.restart)
+    return Settings(GraphSummary(nodes, source, target), config.embedding, config.form, config.ppr)
 
 
 def space_of(config: PipelineConfig, **changes: Any) -> str:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pipeline.embedding.fold_in_recipes import fold_in_of_table, one_step_of_eigenvectors
 from pipeline.embedding.method_keys import ItemNormPower, OneSidedEigenpairKeys, TwoSidedEigenpairKeys
 from pipeline.embedding.method_spec import MethodSpec, cosines, dot_products
-from pipeline.embedding.rows import Settings
+from pipeline.embedding.settings import Settings
 from pipeline.embedding.spectral import Bipartite, Plain
 from pipeline.embedding.spectral_specs import (
     BOTH_SIGNS,
@@ -48,9 +48,9 @@ class PlainFactorised(Plain):
     def scales(self, settings: Settings) -> NDArray[np.float64]:
         """Return |f(w)|^1/2."""
         values = settings.facts["eigenvalues"]
-        kept = 1.0 - settings.restart
+        kept = 1.0 - settings.ppr.restart
         # S has no eigenvalue above 1, but rounding may.
-        share = settings.restart * kept * values / (1.0 - kept * np.minimum(values, 1.0))
+        share = settings.ppr.restart * kept * values / (1.0 - kept * np.minimum(values, 1.0))
         return np.sqrt(np.abs(share))
 
 
@@ -65,9 +65,9 @@ class Factorised(Bipartite):
     def scales(self, settings: Settings) -> NDArray[np.float64]:
         """Return f(w); 0 where there is no eigenpair."""
         values = settings.facts["eigenvalues"]
-        kept = 1.0 - settings.restart
+        kept = 1.0 - settings.ppr.restart
         share = values / max(float(values[:1].max(initial=0.0)), np.finfo(np.float64).tiny)
-        return np.where(values > 0, settings.restart * kept / (1.0 - kept**2 * share), 0.0)
+        return np.where(values > 0, settings.ppr.restart * kept / (1.0 - kept**2 * share), 0.0)
 
 
 _PRODUCTS_OF_TWO_SIDES = dot_products(
@@ -91,7 +91,7 @@ FACTORISED = MethodSpec(
         *("rank", "reduction", "iterations", "oversampling", "no_return", "shift"),
         *("user_degree_power", "item_degree_power", "item_norm_power", "item_row_power"),
     ),
-    space_of_settings=("restart",),
+    space_of_ppr=("restart",),
     needs_means=True,
     has_own_axes=True,
     fold_in=fold_in_of_table,
@@ -117,7 +117,7 @@ PLAIN_FACTORISED = MethodSpec(
         *("rank", "reduction", "eigenvalues", "iterations", "oversampling", "shift"),
         *("degree_offset", "norm_degree_power"),
     ),
-    space_of_settings=("restart",),
+    space_of_ppr=("restart",),
     needs_means=True,
     has_own_axes=True,
     fold_in=one_step_of_eigenvectors,

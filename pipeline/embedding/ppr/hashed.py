@@ -14,7 +14,8 @@ from pipeline.embedding.method_keys import ItemNormPower, NormDegreePower
 from pipeline.embedding.method_spec import MethodSpec, cosines, dot_products
 from pipeline.embedding.ppr.walk_graph import WalkGraph
 from pipeline.embedding.products import set_norms
-from pipeline.embedding.rows import ColumnSums, Norms, Rows, RowSink, Settings
+from pipeline.embedding.rows import ColumnSums, Norms, Rows, RowSink
+from pipeline.embedding.settings import Settings
 from pipeline.embedding.whole_rounds import WholeRounds
 from pipeline.kernels.elementary import power_or_zero
 from pipeline.kernels.hashed_logs import hashed_logs
@@ -58,16 +59,16 @@ class PlainHashedKeys(_WalkKeys):
 
 def error_share(settings: Settings) -> float:
     """Return the largest error of a score at a node of mean strength."""
-    if settings.push_threshold is not None:
-        return settings.push_threshold * settings.mean_strength
-    return max(1.0 / max(settings.nodes, 1), _FINEST)
+    if settings.ppr.push_threshold is not None:
+        return settings.ppr.push_threshold * settings.graph.mean_strength
+    return max(1.0 / max(settings.graph.nodes, 1), _FINEST)
 
 
 def threshold_for(settings: Settings) -> float:
     """Return the largest error of a score for each unit of its node's strength; the mean strength must be known."""
-    if settings.push_threshold is not None:
-        return settings.push_threshold
-    return error_share(settings) / settings.mean_strength
+    if settings.ppr.push_threshold is not None:
+        return settings.ppr.push_threshold
+    return error_share(settings) / settings.graph.mean_strength
 
 
 def hashed_rows(walks: WalkGraph, first: int, stop: int, settings: Settings) -> NDArray[np.float32]:
@@ -90,9 +91,9 @@ def hashed_rows(walks: WalkGraph, first: int, stop: int, settings: Settings) -> 
     bound, word = threshold * walks.graph.degree, hash_nodes(walks.node_key, settings.embedding.seed)
     for start in range(first, stop, _AT_ONCE):
         end = min(start + _AT_ONCE, stop)
-        found = push_scores(walks.graph, single_seeds(np.arange(start, end)), settings.restart, threshold)
+        found = push_scores(walks.graph, single_seeds(np.arange(start, end)), settings.ppr.restart, threshold)
         rows[start - first : end - first] = hashed_logs(
-            found, word, bound, settings.nodes, settings.hash_columns, settings.dim
+            found, word, bound, settings.graph.nodes, settings.ppr.hash_columns, settings.dim
         )
     empty = np.flatnonzero(~rows.any(axis=1))
     rows[empty] = _own_places(empty + first, word, settings.dim)
@@ -168,12 +169,11 @@ class Hashed(PlainHashed):
         self, node_ix: NDArray[np.int64], strength: NDArray[np.float64], settings: Settings
     ) -> NDArray[np.float64]:
         """Return the norms of published rows."""
-        is_item = (node_ix >= settings.target[0]) & (node_ix < settings.target[1])
+        is_item = (node_ix >= settings.graph.target[0]) & (node_ix < settings.graph.target[1])
         return np.where(is_item, power_or_zero(strength, settings.item_norm_power), 1.0)
 
 
-#: The logarithms of hashed scores stand on the number of nodes.
-_SPACE_OF_SETTINGS = ("restart", "push_threshold", "hash_columns", "nodes")
+_KEYS_OF_SPACE = ("restart", "push_threshold", "hash_columns")
 
 _PRODUCTS_OF_TWO_SIDES = dot_products(
     "rows are hashed logarithms of where walks from a node are, and two rows multiply to how much these "
@@ -191,7 +191,8 @@ HASHED = MethodSpec(
     buffers=1,  # the rows themselves
     products=lambda _: _PRODUCTS_OF_TWO_SIDES,
     space=("item_norm_power",),
-    space_of_settings=_SPACE_OF_SETTINGS,
+    space_of_ppr=_KEYS_OF_SPACE,
+    space_has_nodes=True,  # the logarithms of hashed scores stand on it
     needs_means=True,
     whole_graph_rows=hashed_rows,
 )
@@ -211,7 +212,8 @@ PLAIN_HASHED = MethodSpec(
     buffers=1,
     products=lambda _: _PRODUCTS_OF_ONE_SIDE,
     space=("norm_degree_power",),
-    space_of_settings=_SPACE_OF_SETTINGS,
+    space_of_ppr=_KEYS_OF_SPACE,
+    space_has_nodes=True,  # the logarithms of hashed scores stand on it
     needs_means=True,
     whole_graph_rows=hashed_rows,
 )
