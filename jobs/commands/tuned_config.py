@@ -14,6 +14,8 @@ from tomlkit.container import Container
 from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import Comment, Item, Key, Table
 
+from pipeline.config.model import parse_override
+
 
 def tuned_text(
     file: Path,
@@ -31,9 +33,8 @@ def tuned_text(
     """
     text = _without_header(file.read_text(encoding="utf-8"))
     for override in overrides:
-        name, _, value = override.partition("=")
-        section, _, key = (part.strip() for part in name.rpartition("."))
-        text = with_values(text, section, {key: _value_of(value)})
+        (*names, key), value = parse_override(override)
+        text = with_values(text, ".".join(names), {key: value})
     data = tomllib.loads(text)
     for section in ("input", "evaluate", *(f"attributes.{name}" for name in data.get("attributes", {}))):
         path = _table_at(data, section).get("path")
@@ -144,13 +145,6 @@ def _without_header(text: str) -> str:
     if not text.startswith("# Made by: graphquilt tune"):
         return text
     return text.partition("\n\n")[2]
-
-
-def _value_of(text: str) -> Any:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text.strip()
 
 
 def _seen_from(out: Path, file: Path, path: str | None) -> str | None:

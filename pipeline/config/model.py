@@ -107,16 +107,26 @@ def config_model(section: type[EmbeddingConfig]) -> type[PipelineConfig]:
     return create_model("Config", __base__=PipelineConfig, embedding=(section, Field(default_factory=section)))
 
 
-def _apply(raw: dict[str, Any], override: str) -> None:
-    """Set ``section.key=value`` in place; the value is TOML, or else taken as a string."""
+def parse_override(override: str) -> tuple[list[str], Any]:
+    """Return the names and the value of ``section.key=value``; the value is TOML, or else a string.
+
+    Raises
+    ------
+    ConfigError : it does not read so.
+    """
     name, equals, text = override.partition("=")
     keys = [key.strip() for key in name.split(".")]
     if not equals or len(keys) < 2 or not all(keys):
         raise ConfigError(f"--set {override!r} must read section.key=value, such as embedding.dim=64")
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
+        return keys, tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        value = text.strip()
+        return keys, text.strip()
+
+
+def _apply(raw: dict[str, Any], override: str) -> None:
+    """Set ``section.key=value`` in place."""
+    keys, value = parse_override(override)
     for key in keys[:-1]:
         raw = raw.setdefault(key, {})
         if not isinstance(raw, dict):
