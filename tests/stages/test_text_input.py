@@ -93,7 +93,7 @@ def test_ids_that_turn_all_ids_to_text_are_counted_and_shown_without_saying_whos
 @pytest.mark.parametrize(("integers", "warns"), [(199, True), (1, False), (0, False)])
 def test_few_texts_among_integers_are_a_slip_and_ids_that_are_texts_are_none(integers: int, warns: bool) -> None:
     texts = {"text": OddIdCount(200 - integers, "a9")}
-    assert any("no canonical integers" in line for line in warnings_of("source", texts, kept=200)) is warns
+    assert any("no canonical integers" in line for line in warnings_of("source", texts, rows=200)) is warns
 
 
 @pytest.mark.parametrize("file_format", ["csv", "jsonl", "parquet"])
