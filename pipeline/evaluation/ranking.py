@@ -17,7 +17,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.evaluation.position_lists import PositionLists
-from pipeline.kernels.ranking import NO_ROW, STRIDE, best_first, keep_best, mark_hits, row_lengths
+from pipeline.kernels.array_types import read_only
+from pipeline.kernels.ranking import (
+    NO_ROW,
+    STRIDE,
+    Exclusions,
+    RoughScores,
+    best_first,
+    keep_best,
+    mark_hits,
+    row_lengths,
+)
 
 # A tile of scores is 768 x 768 x 4 B = 2.3 MiB: large enough for sgemm's full speed, small enough to be read
 # back from a core's own cache (a tenth faster than tiles of 8 MiB, at 30 k x 41 k x 128).
@@ -279,6 +289,7 @@ def _ranked_blocks(
     for start in range(0, n_queries, _QUERIES_PER_BLOCK):
         stop = min(start + _QUERIES_PER_BLOCK, n_queries)
         block, known = queries[start:stop], exclude.of(start, stop)
+        excluded = read_only(Exclusions(known.indptr, known.positions))
         rough = np.empty((stop - start, width), np.float32)
         scores = np.full((stop - start, k), -np.inf, np.float32)
         positions = np.full((stop - start, k), NO_ROW, np.int64)
@@ -286,8 +297,7 @@ def _ranked_blocks(
             tile = rows[first : first + width]
             n = tile.shape[0]
             np.matmul(block, tile.T, out=rough[:, :n])
-            left_out = known.indptr, known.positions
-            keep_best(rough, first, n, block, rows, slack[start:stop], *left_out, scores, positions)
+            keep_best(RoughScores(rough, first, n), block, rows, slack[start:stop], excluded, scores, positions)
         best_first(scores, positions)
         yield start, stop, positions, scores
 

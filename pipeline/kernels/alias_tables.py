@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.kernels.array_types import In, Out, kernel
+from pipeline.kernels.array_types import In, Out, kernel, read_only
 
 
-def alias_tables(
-    indptr: NDArray[np.int64], indices: NDArray[np.int32], weights: NDArray[np.float32]
-) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+class AliasTables(NamedTuple):
+    """For each entry of a row: take its own node with chance ``accept``, else ``other``; (nnz,) each."""
+
+    accept: In[np.float32]
+    other: In[np.int32]
+
+
+def alias_tables(indptr: NDArray[np.int64], indices: NDArray[np.int32], weights: NDArray[np.float32]) -> AliasTables:
     """Alias tables of each row: pick an entry uniformly, then take its own node with chance ``accept``, else ``other``.
 
     Parameters
@@ -30,7 +37,7 @@ def alias_tables(
     other = np.empty(indices.size, np.int32)
     longest = int(np.diff(indptr).max(initial=0))
     _fill(indptr, indices, weights, np.empty(longest), np.empty(longest, np.int64), accept, other)
-    return accept, other
+    return read_only(AliasTables(accept, other))
 
 
 @kernel

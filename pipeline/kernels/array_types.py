@@ -61,12 +61,14 @@ def ieee_kernel(function: Callable[_P, _R]) -> Callable[_P, _R]:
 
 def read_only(fields: _Fields) -> _Fields:
     """Return a named tuple with views that can't be written: numba tells them from arrays that a kernel may write."""
-    views = []
+    views: list[Any] = []
     for value in fields:
-        view = value.view() if isinstance(value, np.ndarray) else value
-        if isinstance(view, np.ndarray):
+        if isinstance(value, np.ndarray):
+            view = value.view()
             view.setflags(write=False)
-        views.append(view)
+            views.append(view)
+        else:
+            views.append(read_only(value) if isinstance(value, tuple) else value)
     return type(fields)(*views)
 
 

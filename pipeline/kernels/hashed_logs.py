@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.kernels.array_types import In, Out, OutMatrix, kernel
+from pipeline.kernels.array_types import In, Out, OutMatrix, kernel, read_only
 from pipeline.kernels.elementary import log_of_normal
 from pipeline.kernels.hashing import mix
 from pipeline.kernels.ppr_top_k import SparseScores
@@ -46,15 +46,13 @@ def hashed_logs(
         if value < 1:
             raise ValueError(f"{name} is {value}; it must be at least 1")
     rows = np.empty((scores.missing.size, dim), np.float32)
-    _add_logs(scores.indptr, scores.nodes, scores.scores, word, bound, float(nodes), columns, np.zeros(dim), rows)
+    _add_logs(read_only(scores), word, bound, float(nodes), columns, np.zeros(dim), rows)
     return rows
 
 
 @kernel
 def _add_logs(
-    indptr: In[np.int64],
-    scored: In[np.int32],
-    scores: In[np.float64],
+    sparse: SparseScores,
     word: In[np.uint64],
     bound: In[np.float64],
     nodes: float,
@@ -62,6 +60,7 @@ def _add_logs(
     sums: Out[np.float64],
     rows: OutMatrix[np.float32],
 ) -> None:
+    indptr, scored, scores, _ = sparse
     dim = np.uint64(rows.shape[1])
     scale = 1.0 / np.sqrt(np.float64(columns))
     for source in range(rows.shape[0]):

@@ -1,7 +1,7 @@
 """Personalised PageRank of many restart sets from fingerprints of nodes, by vertex-centric decomposition.
 
-From restart chances ``f``, a round settles ``restart * f(v)`` at every node v and moves the rest on to its neighbours.
-What is still on its way after the last round is settled as the fingerprint of the node where it stands:
+From restart chances ``f``, a round settles ``restart * f(v)`` at every node v and moves the rest to its neighbours.
+What is still moving after the last round is settled as the fingerprint of the node where it stands:
 ``pi(f) = restart * sum over t < T of g_t + sum over v of g_T(v) * pi(v)``, ``g_t = (1 - restart)^t f P^t``: exact with
 exact fingerprints, whatever the number of rounds T; with sampled ones each round takes some of the sampling away.
 """
@@ -9,81 +9,44 @@ exact fingerprints, whatever the number of rounds T; with sampled ones each roun
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.kernels.ppr_batch_passes import GraphArrays, PrintArrays, SetArrays, rank_all, spread_marks
+from pipeline.kernels.array_types import read_only
+from pipeline.kernels.ppr_batch_passes import (
+    BatchGraph,
+    BatchRule,
+    BatchSpread,
+    Fingerprints,
+    rank_all,
+    spread_marks,
+)
 from pipeline.kernels.ppr_top_k import Candidates, TopK, check_candidates
 from pipeline.kernels.ranking import NO_ROW, best_first
 from pipeline.kernels.transition import RestartSets, Transition, check_restart, check_sources
 
 ABSENT = -1
-"""Place of a node whose fingerprint is not among those given."""
-
-_NONE = np.empty(0, np.float32)
-
-
-@dataclass(frozen=True)
-class Fingerprints:
-    """Estimated scores of some nodes' walks: of node v, ``scale * visits[e]`` at ``nodes[e]``, e from place[v]'s range.
-
-    place : (n,) int64, the row of a node, or `ABSENT`. indptr (rows + 1,) int64, nodes (entries,) int32 each at most
-    once a row, visits (entries,) float32. walks : of each node, 0 where rows are exact.
-    """
-
-    place: NDArray[np.int64]
-    indptr: NDArray[np.int64]
-    nodes: NDArray[np.int32]
-    visits: NDArray[np.float32]
-    scale: float
-    walks: int
-
-
-@dataclass(frozen=True)
-class BatchSpread:
-    """What the error of each query depends on; (queries,) float64 each.
-
-    heaviest : the largest chance that is left to one fingerprint. largest : the largest sum of fingerprints at a node,
-    without what was settled exactly. dropped : the chance that was left out.
-    """
-
-    heaviest: NDArray[np.float64]
-    largest: NDArray[np.float64]
-    dropped: NDArray[np.float64]
-
-    @classmethod
-    def of(cls, queries: int) -> BatchSpread:
-        """Zeros for so many queries."""
-        return cls(np.zeros(queries), np.zeros(queries), np.zeros(queries))
-
-    @property
-    def as_tuple(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """The arrays, for a pass."""
-        return self.heaviest, self.largest, self.dropped
+"""Row of a node whose fingerprint is not among those given."""
 
 
 def batch_top_k(
     graph: Transition,
     fingerprints: Fingerprints,
     sets: RestartSets,
-    restart: float,
-    rounds: int,
+    rule: BatchRule,
     k: int,
     candidates: Candidates,
-    drop_below: float = 0.0,
     confidence: float = 0.95,
 ) -> TopK:
     """The k best nodes of each restart set.
 
     Parameters
     ----------
-    graph : what walks went over. fingerprints : of every node that a set reaches in exactly ``rounds`` steps.
+    graph : what walks went over. fingerprints : of every node that a set reaches in exactly ``rule.rounds`` steps.
     sets : shares may add up to less than 1: scores are then those of the part that is given.
-    restart : of the walks, too. rounds : at least 0.
-    candidates : which nodes lists hold; ``known`` are left out.
-    drop_below : chances smaller than this are left out after the last round, and the bound grows by them.
+    rule : restart of the walks, too; at least 0 rounds. Chances smaller than ``drop_below`` are left out after the last
+        round, and the bound grows by them.
     confidence : of the bound, for any one score alone.
 
     Returns
@@ -92,7 +55,7 @@ def batch_top_k(
 
     Raises
     ------
-    ValueError : a restart, rounds, k, confidence or candidates out of range; a missing fingerprint.
+    ValueError : a rule, k, confidence or candidates out of range; a missing fingerprint.
     IndexError : a seed that the graph does not have.
 
     Cost
@@ -105,17 +68,23 @@ def batch_top_k(
     ------
     Liu, Li, Lui & Cheng, "PowerWalk", CIKM 2016, arXiv 1608.06054.
     """
-    _check(graph, fingerprints, sets, restart, rounds, drop_below)
+    check_restart(rule.restart)
+    check_sources(graph, sets)
+    if rule.rounds < 0:
+        raise ValueError(f"rounds is {rule.rounds}; it must be at least 0, which adds up fingerprints of the seeds")
+    if not 0 <= rule.drop_below < 1:
+        raise ValueError(f"drop_below is {rule.drop_below}; it must be at least 0 and below 1, a chance")
+    if fingerprints.row_of.shape != (graph.n,):
+        raise ValueError(f"fingerprints are of {fingerprints.row_of.size} nodes, the graph has {graph.n}")
     check_candidates(candidates, graph.n, len(sets), k)
     spread = BatchSpread.of(len(sets))
     nodes, scores = np.full((len(sets), k), NO_ROW, np.int64), np.zeros((len(sets), k), np.float32)
-    factor = _NONE if candidates.factor is None else candidates.factor
-    known_indptr, known = candidates.known_of(0, len(sets))
-    absent = rank_all(
-        *_arrays(graph, sets, fingerprints), restart, rounds, drop_below, spread.as_tuple,
-        factor, candidates.start, candidates.stop, known_indptr, known, scores, nodes,
-    )  # fmt: skip
-    _refuse_absent(absent)
+    weights = np.empty(0, np.float32) if graph.weights is None else graph.weights
+    arrays = read_only(BatchGraph(graph.indptr, graph.indices, weights, graph.degree))
+    some = candidates.of_sources(0, len(sets))
+    absent = rank_all(arrays, sets.arrays, read_only(fingerprints), rule, spread, some, scores, nodes)
+    if absent >= 0:
+        raise ValueError(f"node {absent} has no fingerprint; give those of nodes_after(graph, seeds, rounds)")
     best_first(scores, nodes)
     return TopK(nodes, scores, batch_radius(spread, fingerprints.walks, confidence))
 
@@ -146,35 +115,3 @@ def nodes_after(graph: Transition, seeds: NDArray[np.int64], rounds: int) -> NDA
         spread_marks(graph.indptr, graph.indices, at, following)
         at = following
     return np.flatnonzero(at)
-
-
-def _arrays(graph: Transition, sets: RestartSets, prints: Fingerprints) -> tuple[GraphArrays, SetArrays, PrintArrays]:
-    weights = _NONE if graph.weights is None else graph.weights
-    return (
-        (graph.indptr, graph.indices, weights, graph.degree),
-        (sets.indptr, sets.nodes, sets.shares),
-        (prints.place, prints.indptr, prints.nodes, prints.visits, prints.scale),
-    )
-
-
-def _check(
-    graph: Transition,
-    fingerprints: Fingerprints,
-    sets: RestartSets,
-    restart: float,
-    rounds: int,
-    drop_below: float,
-) -> None:
-    check_restart(restart)
-    check_sources(graph, sets)
-    if rounds < 0:
-        raise ValueError(f"rounds is {rounds}; it must be at least 0, which adds up fingerprints of the seeds")
-    if not 0 <= drop_below < 1:
-        raise ValueError(f"drop_below is {drop_below}; it must be at least 0 and below 1, a chance")
-    if fingerprints.place.shape != (graph.n,):
-        raise ValueError(f"fingerprints are of {fingerprints.place.size} nodes, the graph has {graph.n}")
-
-
-def _refuse_absent(node: int) -> None:
-    if node >= 0:
-        raise ValueError(f"node {node} has no fingerprint; give those of nodes_after(graph, seeds, rounds)")

@@ -1,40 +1,82 @@
 """Compiled passes of batch queries: rounds, sums of fingerprints, and rankings, one query after the other.
 
-A value a node is kept with a mark for each tile of `TILE` nodes, so that what was touched is found, and taken back to
-0, without a look at all nodes.
+Values of nodes have a mark for each tile of `TILE` nodes. So a query visits, and sets back to 0, what it touched and
+nothing else.
 """
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from typing import NamedTuple
 
-from pipeline.kernels.array_types import In, Out, OutMatrix, kernel
-from pipeline.kernels.ppr_top_k import is_known
+import numpy as np
+
+from pipeline.kernels.array_types import In, Out, OutMatrix, inner_kernel, kernel
+from pipeline.kernels.ppr_top_k import CandidateNodes, contains, may_enter
 from pipeline.kernels.prefetch import prefetch_element
 from pipeline.kernels.ranking import NO_ROW, sift_down
+from pipeline.kernels.transition import RestartArrays
 
 TILE_BITS = 6
 TILE = 1 << TILE_BITS
 """Nodes that share a mark."""
 
-GraphArrays = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32], NDArray[np.float64]]
-"""indptr, indices, weights, degree as in `Transition`; weights are empty, not None: one kernel to compile, not two."""
 
-SetArrays = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
-"""indptr, nodes, shares as in `RestartSets`."""
+class BatchGraph(NamedTuple):
+    """A `Transition`. Its weights are empty, not None, where all are 1: one kernel to compile, not two."""
 
-PrintArrays = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32], NDArray[np.float32], float]
-"""place, indptr, nodes, visits, scale as in `Fingerprints`."""
-
-SpreadArrays = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
-"""heaviest, largest, dropped as in `BatchSpread`, written."""
-
-Pairs = tuple[NDArray[np.int32], NDArray[np.float64]]
-"""Nodes and a value each."""
+    indptr: In[np.int64]
+    indices: In[np.int32]
+    weights: In[np.float32]
+    degree: In[np.float64]
 
 
-_HERE, _THERE, _KEPT, _SUMS = range(4)  # rows of the state of a query
+class Fingerprints(NamedTuple):
+    """Scores of some nodes, as walks estimate them: of node v at ``nodes[e]``, ``scale * visits[e]``, e in its row."""
+
+    row_of: In[np.int64]  # (n,) row of a node, or `ABSENT`
+    indptr: In[np.int64]  # (rows + 1,)
+    nodes: In[np.int32]  # (entries,) each at most once a row
+    visits: In[np.float32]  # (entries,)
+    scale: float
+    walks: int  # of each node, 0 where rows are exact
+
+
+class BatchRule(NamedTuple):
+    """How queries are answered: restart of the walks, rounds, and the chance below which walks are dropped."""
+
+    restart: float
+    rounds: int
+    drop_below: float = 0.0
+
+
+class BatchSpread(NamedTuple):
+    """What the error of each query depends on; (queries,) each."""
+
+    heaviest: Out[np.float64]  # the largest chance that is left to one fingerprint
+    largest: Out[np.float64]  # the largest sum of fingerprints at a node, without what was settled exactly
+    dropped: Out[np.float64]  # the chance that was left out
+
+    @classmethod
+    def of(cls, queries: int) -> BatchSpread:
+        """Zeros for so many queries."""
+        return cls(np.zeros(queries), np.zeros(queries), np.zeros(queries))
+
+
+class _Pairs(NamedTuple):
+    """Nodes and a value each, as far as there is room."""
+
+    nodes: Out[np.int32]
+    values: Out[np.float64]
+
+
+class _State(NamedTuple):
+    """Values of all nodes, and the marks of their tiles, in rows: 0 between queries."""
+
+    values: OutMatrix[np.float64]
+    tiles: OutMatrix[np.uint8]
+
+
+_HERE, _THERE, _SETTLED, _SUMS = range(4)  # rows of the state
 
 
 @kernel
@@ -49,43 +91,36 @@ def spread_marks(indptr: In[np.int64], indices: In[np.int32], at: In[np.bool_], 
 
 
 @kernel
-def _with_room(pairs: tuple[Out[np.int32], Out[np.float64]], wanted: int) -> tuple[Out[np.int32], Out[np.float64]]:
+def _with_room(pairs: _Pairs, wanted: int) -> _Pairs:
     """The same pairs in arrays of at least the wanted size."""
-    if pairs[0].size >= wanted:
+    if pairs.nodes.size >= wanted:
         return pairs
     nodes, values = np.empty(2 * wanted, np.int32), np.empty(2 * wanted)
-    nodes[: pairs[0].size] = pairs[0]
-    values[: pairs[0].size] = pairs[1]
-    return nodes, values
+    nodes[: pairs.nodes.size] = pairs.nodes
+    values[: pairs.nodes.size] = pairs.values
+    return _Pairs(nodes, values)
 
 
 @kernel
-def _take_out(
-    values: Out[np.float64], tiles: Out[np.uint8], pairs: tuple[Out[np.int32], Out[np.float64]]
-) -> tuple[tuple[Out[np.int32], Out[np.float64]], int]:
-    """Return what is not 0, nodes ascending, and leave 0."""
-    put = 0
+def _take_out(values: Out[np.float64], tiles: Out[np.uint8], pairs: _Pairs) -> tuple[_Pairs, int]:
+    """Write what is not 0 into pairs, nodes ascending, and leave 0; the number of pairs."""
+    count = 0
     for tile in range(tiles.size):
         if tiles[tile]:
             tiles[tile] = 0
-            pairs = _with_room(pairs, put + TILE)
+            pairs = _with_room(pairs, count + TILE)
+            nodes, chances = pairs
             for v in range(tile << TILE_BITS, (tile + 1) << TILE_BITS):
                 if values[v] != 0.0:
-                    pairs[0][put] = v
-                    pairs[1][put] = values[v]
+                    nodes[count] = v
+                    chances[count] = values[v]
                     values[v] = 0.0
-                    put += 1
-    return pairs, put
+                    count += 1
+    return pairs, count
 
 
-@kernel
-def _forward(
-    graph: tuple[In[np.int64], In[np.int32], In[np.float32], In[np.float64]],
-    v: int,
-    chance: float,
-    there: Out[np.float64],
-    tiles: Out[np.uint8],
-) -> None:
+@inner_kernel
+def _forward(graph: BatchGraph, v: int, chance: float, there: Out[np.float64], tiles: Out[np.uint8]) -> None:
     """Move a chance from v on to its neighbours; a node without any keeps it."""
     indptr, indices, weights, degree = graph
     if indptr[v] == indptr[v + 1]:
@@ -103,71 +138,61 @@ def _forward(
 
 
 @kernel
-def _answer(
-    graph: tuple[In[np.int64], In[np.int32], In[np.float32], In[np.float64]],
-    sets: tuple[In[np.int64], In[np.int64], In[np.float64]],
-    prints: tuple[In[np.int64], In[np.int64], In[np.int32], In[np.float32], float],
-    restart: float,
-    rounds: int,
-    drop_below: float,
-    query: int,
-    spread: tuple[Out[np.float64], Out[np.float64], Out[np.float64]],
-    values: OutMatrix[np.float64],
-    tiles: OutMatrix[np.uint8],
-    moving: tuple[Out[np.int32], Out[np.float64]],
-) -> tuple[int, tuple[Out[np.int32], Out[np.float64]], int]:
-    """Do the rounds of a query, and add up fingerprints in ``values[_SUMS]``; the other rows are 0 before and after.
-
-    Returns a node without fingerprint, or -1, and what was settled, in ``count`` pairs ascending by node, which is not
-    in the sums yet. ``largest`` is that of the nodes settled so far.
-    """
+def _do_rounds(
+    graph: BatchGraph, sets: RestartArrays, rule: BatchRule, query: int, state: _State, moving: _Pairs
+) -> tuple[_Pairs, int]:
+    """Do the rounds of a query: what is settled, in the state; where walks are after the last one, in pairs."""
     set_indptr, set_nodes, shares = sets
-    place, print_indptr, print_nodes, visits, scale = prints
-    heaviest, largest, dropped = spread
-    here, tiles_here = values[_HERE], tiles[_HERE]
-    there, tiles_there = values[_THERE], tiles[_THERE]
-    kept, tiles_kept = values[_KEPT], tiles[_KEPT]
-    sums, tiles_summed = values[_SUMS], tiles[_SUMS]
+    restart, rounds, _ = rule
+    here, tiles_here = state.values[_HERE], state.tiles[_HERE]
+    there, tiles_there = state.values[_THERE], state.tiles[_THERE]
+    settled, tiles_settled = state.values[_SETTLED], state.tiles[_SETTLED]
     for e in range(set_indptr[query], set_indptr[query + 1]):
         here[set_nodes[e]] += shares[e]
         tiles_here[set_nodes[e] >> TILE_BITS] = 1
-    count = 0
     for _ in range(rounds):
         moving, count = _take_out(here, tiles_here, moving)
+        nodes, chances = moving
         for i in range(count):
-            v, chance = int(moving[0][i]), moving[1][i]
-            kept[v] += restart * chance
-            tiles_kept[v >> TILE_BITS] = 1
+            v, chance = int(nodes[i]), chances[i]
+            settled[v] += restart * chance
+            tiles_settled[v >> TILE_BITS] = 1
             _forward(graph, v, (1.0 - restart) * chance, there, tiles_there)
         here, there = there, here
         tiles_here, tiles_there = tiles_there, tiles_here
-    moving, count = _take_out(here, tiles_here, moving)
-    absent = -1
+    return _take_out(here, tiles_here, moving)
+
+
+@inner_kernel
+def _add_fingerprints(
+    prints: Fingerprints, drop_below: float, query: int, spread: BatchSpread, state: _State, moving: _Pairs, count: int
+) -> int:
+    """Add the fingerprints of the first ``count`` pairs to the sums; a node without fingerprint, or -1."""
+    row_of, indptr, print_nodes, visits, scale, _ = prints
+    heaviest, _, dropped = spread
+    nodes, chances = moving
+    sums, tiles = state.values[_SUMS], state.tiles[_SUMS]
     for i in range(count):
-        if moving[1][i] < drop_below:
-            dropped[query] += moving[1][i]
+        if chances[i] < drop_below:
+            dropped[query] += chances[i]
             continue
-        row = place[moving[0][i]]
+        row = row_of[nodes[i]]
         if row < 0:
-            absent = int(moving[0][i])
-            break
-        if i + 1 < count and place[moving[0][i + 1]] >= 0:
-            first = print_indptr[place[moving[0][i + 1]]]
+            return int(nodes[i])
+        if i + 1 < count and row_of[nodes[i + 1]] >= 0:
+            first = indptr[row_of[nodes[i + 1]]]
             prefetch_element(print_nodes, first)
             prefetch_element(visits, first)
-        heaviest[query] = max(heaviest[query], moving[1][i])
-        share = moving[1][i] * scale
-        for e in range(print_indptr[row], print_indptr[row + 1]):
+        heaviest[query] = max(heaviest[query], chances[i])
+        share = chances[i] * scale
+        for e in range(indptr[row], indptr[row + 1]):
             u = print_nodes[e]
             sums[u] += share * np.float64(visits[e])
-            tiles_summed[u >> TILE_BITS] = 1
-    moving, count = _take_out(kept, tiles_kept, moving)
-    for i in range(count):
-        largest[query] = max(largest[query], sums[moving[0][i]])
-    return absent, moving, count
+            tiles[u >> TILE_BITS] = 1
+    return -1
 
 
-@kernel
+@inner_kernel
 def _largest(line: Out[np.float64]) -> float:
     """The largest of a tile's values, none below 0: by their bits, which a processor compares eight at a time."""
     bits = line.view(np.int64)
@@ -180,14 +205,13 @@ def _largest(line: Out[np.float64]) -> float:
     return np.int64(max(max(a, b), max(c, d))).view(np.float64)
 
 
-@kernel
-def _tops(
-    sums: Out[np.float64], touched: Out[np.uint8], factor: In[np.float32], start: int, stop: int, tops: Out[np.float64]
-) -> float:
+@inner_kernel
+def _tops(sums: Out[np.float64], touched: Out[np.uint8], candidates: CandidateNodes, tops: Out[np.float64]) -> float:
     """Fill in the largest score of each touched tile's candidates; return the largest sum of all.
 
     Sums become scores, those of others than candidates 0.
     """
+    start, stop, factor, _ = candidates
     largest = 0.0
     for tile in range(touched.size):
         if not touched[tile]:
@@ -207,15 +231,15 @@ def _tops(
     return largest
 
 
-@kernel
-def _offer(best: Out[np.float32], places: Out[np.int64], value: float, node: int) -> None:
+@inner_kernel
+def _offer(best: Out[np.float32], nodes: Out[np.int64], value: float, node: int) -> None:
     """Let a value above 0 into the heap, in whatever order of nodes."""
     score = np.float32(value)
-    if score > best[0] or (score == best[0] and score > 0 and node < places[0]):
-        sift_down(best, places, best.size, score, node)
+    if may_enter(best, nodes, score, node):
+        sift_down(best, nodes, best.size, score, node)
 
 
-@kernel
+@inner_kernel
 def _offer_tiles(
     sums: Out[np.float64],
     touched: Out[np.uint8],
@@ -223,7 +247,7 @@ def _offer_tiles(
     bars: Out[np.float32],
     bar_tiles: Out[np.int64],
     best: Out[np.float32],
-    places: Out[np.int64],
+    nodes: Out[np.int64],
 ) -> None:
     """Let the scores of touched tiles into the heap, and leave 0; ``bars`` and ``bar_tiles`` (k,) are overwritten."""
     # The k-th of the tiles' best is no higher than the k-th of all: most tiles need no second look.
@@ -240,59 +264,52 @@ def _offer_tiles(
             if top >= bars[0] and top >= best[0]:
                 for i in range(TILE):
                     if line[i] != 0.0:
-                        _offer(best, places, line[i], (tile << TILE_BITS) + i)
+                        _offer(best, nodes, line[i], (tile << TILE_BITS) + i)
             line.fill(0)
 
 
 @kernel
 def rank_all(
-    graph: tuple[In[np.int64], In[np.int32], In[np.float32], In[np.float64]],
-    sets: tuple[In[np.int64], In[np.int64], In[np.float64]],
-    prints: tuple[In[np.int64], In[np.int64], In[np.int32], In[np.float32], float],
-    restart: float,
-    rounds: int,
-    drop_below: float,
-    spread: tuple[Out[np.float64], Out[np.float64], Out[np.float64]],
-    factor: In[np.float32],
-    start: int,
-    stop: int,
-    known_indptr: In[np.int64],
-    known: In[np.int64],
+    graph: BatchGraph,
+    sets: RestartArrays,
+    prints: Fingerprints,
+    rule: BatchRule,
+    spread: BatchSpread,
+    candidates: CandidateNodes,
     scores: OutMatrix[np.float32],
     nodes: OutMatrix[np.int64],
 ) -> int:
-    """The heaps of each query's best candidates, (queries, k); returns a node without fingerprint, or -1.
-
-    factor : (n,) of scores; empty for 1. The others are those of `Candidates`.
-    """
-    set_indptr, largest = sets[0], spread[1]
-    count_of_tiles = (graph[3].size + TILE - 1) >> TILE_BITS
-    values = np.zeros((4, count_of_tiles << TILE_BITS))
-    tiles = np.zeros((4, count_of_tiles), np.uint8)
-    sums, touched = values[_SUMS], tiles[_SUMS]
+    """The heaps of each query's best candidates, (queries, k); returns a node without fingerprint, or -1."""
+    start, stop, factor, (excluded_indptr, excluded) = candidates
+    largest = spread.largest
+    count_of_tiles = (graph.degree.size + TILE - 1) >> TILE_BITS
+    state = _State(np.zeros((4, count_of_tiles << TILE_BITS)), np.zeros((4, count_of_tiles), np.uint8))
+    sums, touched = state.values[_SUMS], state.tiles[_SUMS]
     tops = np.empty(count_of_tiles)
     bars, bar_tiles = np.empty(scores.shape[1], np.float32), np.empty(scores.shape[1], np.int64)
-    moving = (np.empty(1024, np.int32), np.empty(1024))
-    for query in range(set_indptr.size - 1):
-        absent, moving, count = _answer(
-            graph, sets, prints, restart, rounds, drop_below, query, spread, values, tiles, moving
-        )
+    pairs = _Pairs(np.empty(1024, np.int32), np.empty(1024))
+    for query in range(sets.indptr.size - 1):
+        pairs, count = _do_rounds(graph, sets, rule, query, state, pairs)
+        absent = _add_fingerprints(prints, rule.drop_below, query, spread, state, pairs, count)
         if absent >= 0:
             return absent
-        best, places = scores[query], nodes[query]
-        first_known, stop_known = known_indptr[query], known_indptr[query + 1]
+        best, best_nodes = scores[query], nodes[query]
+        first, last = excluded_indptr[query], excluded_indptr[query + 1]
         # What was settled is ranked by itself, so that for the bound the sums hold nothing but fingerprints.
+        pairs, count = _take_out(state.values[_SETTLED], state.tiles[_SETTLED], pairs)
+        settled_nodes, settled = pairs
         for i in range(count):
-            u = int(moving[0][i])
-            value = sums[u] + moving[1][i]
+            u = int(settled_nodes[i])
+            largest[query] = max(largest[query], sums[u])
+            value = sums[u] + settled[i]
             sums[u] = 0.0
-            if start <= u < stop and not is_known(known, first_known, stop_known, u):
+            if start <= u < stop and not contains(excluded, first, last, u):
                 if factor.size > 0:
                     value *= np.float64(factor[u])
-                _offer(best, places, value, u)
-        for i in range(first_known, stop_known):
-            largest[query] = max(largest[query], sums[known[i]])
-            sums[known[i]] = 0.0
-        largest[query] = max(largest[query], _tops(sums, touched, factor, start, stop, tops))
-        _offer_tiles(sums, touched, tops, bars, bar_tiles, best, places)
+                _offer(best, best_nodes, value, u)
+        for i in range(first, last):
+            largest[query] = max(largest[query], sums[excluded[i]])
+            sums[excluded[i]] = 0.0
+        largest[query] = max(largest[query], _tops(sums, touched, candidates, tops))
+        _offer_tiles(sums, touched, tops, bars, bar_tiles, best, best_nodes)
     return -1

@@ -152,8 +152,8 @@ def chebyshev_top_k(
         stop = min(first + BLOCK, len(sources))
         span = (candidates.start, candidates.stop)
         z, bound[first:stop] = work.solve(sources.part(first, stop), tolerance, span)
-        known = candidates.known_of(first, stop)
-        top_k_of_columns(z, factor, *span, *known, scores[first:stop], nodes[first:stop])
+        some = read_only(candidates.of_sources(first, stop)._replace(factor=factor))
+        top_k_of_columns(z, some, scores[first:stop], nodes[first:stop])
     return TopK(nodes, scores, bound)
 
 

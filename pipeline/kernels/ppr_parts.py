@@ -20,6 +20,7 @@ from pipeline.kernels.ppr_part_passes import (
     settle_sources,
     weigh_rows,
 )
+from pipeline.kernels.ppr_top_k import SparseScores
 
 _Lists = TypeVar("_Lists", HeldLists, SentLists)
 
@@ -86,23 +87,16 @@ def _resize(lists: _Lists, entries: int) -> _Lists:
     return type(lists)(lists[0], *columns)
 
 
-def settle_part(
-    restart: float, held: HeldMass, scratch: PartScratch
-) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float64], NDArray[np.float64]]:
-    """Each home row's score once rounds have ended, and what is missing here of each source's mass.
+def settle_part(restart: float, held: HeldMass, scratch: PartScratch) -> SparseScores:
+    """Return each home row's score once rounds have ended; what is missing is that of this part alone.
 
     A walk from a row counts itself first, so that ``restart`` of what waits at home belongs to the row in any case.
-
-    Returns
-    -------
-    indptr (sources + 1,) int64, rows (entries,) int32 each once a source, scores (entries,) float64 above 0,
-    missing (sources,) float64.
     """
     sources = held.bounds.shape[0]
     indptr, missing = np.zeros(sources + 1, np.int64), np.zeros(sources)
     rows, scores = np.empty(held.row.size, np.int32), np.empty(held.row.size)
     settle_sources(restart, read_only(held), scratch, indptr, rows, scores, missing)
-    return indptr, rows[: indptr[-1]], scores[: indptr[-1]], missing
+    return SparseScores(indptr, rows[: indptr[-1]], scores[: indptr[-1]], missing)
 
 
 def weight_of_rows(indptr: NDArray[np.int64], weights: NDArray[np.float32] | None) -> NDArray[np.float64]:

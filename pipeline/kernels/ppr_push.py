@@ -6,11 +6,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.kernels.array_types import In, Out, inner_kernel, kernel, read_only
+from pipeline.kernels.array_types import In, Out, inner_kernel, kernel
 from pipeline.kernels.csr import Csr, weight_of
 from pipeline.kernels.ppr_part_passes import PushRule
 from pipeline.kernels.ppr_top_k import Candidates, SparseScores, TopK, check_candidates, top_k_of_rows
-from pipeline.kernels.transition import RestartSets, Transition, check_restart, check_sources, check_tolerance
+from pipeline.kernels.transition import (
+    RestartArrays,
+    RestartSets,
+    Transition,
+    check_restart,
+    check_sources,
+    check_tolerance,
+)
 
 _SOURCES_AT_ONCE = 256  # whose sparse results are held while their lists are made
 
@@ -66,10 +73,9 @@ def push_top_k(
     scratch = _Scratch.of(graph.n)
     for first in range(0, len(sources), _SOURCES_AT_ONCE):
         stop = min(first + _SOURCES_AT_ONCE, len(sources))
-        some_scores = _push_all(graph, sources.part(first, stop), restart, threshold, scratch)
-        some = candidates.of_sources(first, stop)
-        nodes[first:stop], scores[first:stop] = top_k_of_rows(some_scores, some, k)
-        bound[first:stop] = some_scores.missing
+        some = _push_all(graph, sources.part(first, stop), restart, threshold, scratch)
+        nodes[first:stop], scores[first:stop] = top_k_of_rows(some, candidates.of_sources(first, stop), k)
+        bound[first:stop] = some.missing
     return TopK(nodes, scores, bound)
 
 
@@ -98,14 +104,6 @@ class _Scratch(NamedTuple):
         return cls(np.zeros(n), np.zeros(n), np.zeros(n, np.uint8), np.empty(n, np.int32), np.empty(n, np.int32))
 
 
-class _Restarts(NamedTuple):
-    """The arrays of `RestartSets`."""
-
-    indptr: In[np.int64]
-    nodes: In[np.int64]
-    shares: In[np.float64]
-
-
 class _Results(NamedTuple):
     """The arrays of `SparseScores`, as far as there is room."""
 
@@ -122,7 +120,7 @@ def _push_all(
     # A guess; a source that does not fit is done again with twice the room.
     room = max(1024, 64 * count)
     results = _Results(np.zeros(count + 1, np.int64), np.empty(room, np.int32), np.empty(room), np.zeros(count))
-    inputs = graph.csr, graph.degree, read_only(_Restarts(sources.indptr, sources.nodes, sources.shares))
+    inputs = graph.csr, graph.degree, sources.arrays
     rule = PushRule(restart, threshold)
     source = _push(*inputs, rule, 0, scratch, results)
     while source < count:
@@ -152,7 +150,7 @@ def _mark(node: int, limit: float, scratch: _Scratch, count: int, tail: int, len
 
 @kernel
 def _spread(
-    matrix: Csr, degree: In[np.float64], restarts: _Restarts, rule: PushRule, source: int, scratch: _Scratch
+    matrix: Csr, degree: In[np.float64], restarts: RestartArrays, rule: PushRule, source: int, scratch: _Scratch
 ) -> int:
     """Push the mass of a source until nothing is queued; the number of nodes reached."""
     indptr, indices, weights = matrix
@@ -187,7 +185,7 @@ def _spread(
 def _push(
     matrix: Csr,
     degree: In[np.float64],
-    restarts: _Restarts,
+    restarts: RestartArrays,
     rule: PushRule,
     first_source: int,
     scratch: _Scratch,

@@ -6,13 +6,23 @@ where fewer than k nodes have one, the rest of the list holds ``NO_ROW`` with sc
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.kernels.array_types import In, InMatrix, Out, OutMatrix, kernel
-from pipeline.kernels.ranking import NO_ROW, best_first, sift_down
+from pipeline.kernels.array_types import In, InMatrix, Out, OutMatrix, inner_kernel, kernel, read_only
+from pipeline.kernels.ranking import NO_ROW, Exclusions, best_first, sift_down
+
+
+class CandidateNodes(NamedTuple):
+    """`Candidates` of a run of sources, as kernels take them; ``factor`` is empty where it is 1."""
+
+    start: int
+    stop: int
+    factor: In[np.float32]
+    excluded: Exclusions
 
 
 @dataclass(frozen=True)
@@ -20,25 +30,21 @@ class Candidates:
     """Which nodes a list may hold, and how their scores are corrected.
 
     start, stop: nodes ``[start, stop)``, a node type's range. factor: (n,) float32 that scores are multiplied by
-    (`degree_factor`), or None. known_indptr (sources + 1,), known (entries,) int64: nodes left out of each
-    source's list, ascending within a source; both None to leave nobody out.
+    (`degree_factor`), or None. excluded: nodes left out of each source's list; None to leave nobody out.
     """
 
     start: int
     stop: int
     factor: NDArray[np.float32] | None = None
-    known_indptr: NDArray[np.int64] | None = None
-    known: NDArray[np.int64] | None = None
+    excluded: Exclusions | None = None
 
-    def known_of(self, start: int, stop: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The known nodes of sources ``start`` to ``stop``; no entries where nobody is left out."""
-        if self.known_indptr is None or self.known is None:
-            return np.zeros(stop - start + 1, np.int64), np.empty(0, np.int64)
-        return self.known_indptr[start : stop + 1], self.known
-
-    def of_sources(self, start: int, stop: int) -> Candidates:
-        """The same for sources ``start`` to ``stop`` alone."""
-        return replace(self, known_indptr=None if self.known_indptr is None else self.known_indptr[start : stop + 1])
+    def of_sources(self, first: int, stop: int) -> CandidateNodes:
+        """The same for sources ``first`` to ``stop``."""
+        factor = np.empty(0, np.float32) if self.factor is None else self.factor
+        excluded = Exclusions(np.zeros(stop - first + 1, np.int64), np.empty(0, np.int64))
+        if self.excluded is not None:
+            excluded = Exclusions(self.excluded.indptr[first : stop + 1], self.excluded.positions)
+        return read_only(CandidateNodes(self.start, self.stop, factor, excluded))
 
 
 @dataclass(frozen=True)
@@ -54,18 +60,16 @@ class TopK:
     bound: NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class SparseScores:
+class SparseScores(NamedTuple):
     """Scores of the nodes that a solver reached, source by source.
 
-    indptr (sources + 1,) int64, nodes (entries,) int32 each at most once a source, scores (entries,) float64.
-    missing (sources,) float64: the l1 error. For push that is what it has left unassigned, exactly; for walks 0.
+    ``missing`` is the l1 error. For push that is what it has left unassigned, exactly; for walks 0.
     """
 
-    indptr: NDArray[np.int64]
-    nodes: NDArray[np.int32]
-    scores: NDArray[np.float64]
-    missing: NDArray[np.float64]
+    indptr: In[np.int64]  # (sources + 1,)
+    nodes: In[np.int32]  # (entries,) each at most once a source
+    scores: In[np.float64]  # (entries,)
+    missing: In[np.float64]  # (sources,)
 
 
 def degree_factor(degree: NDArray[np.float64], power: float) -> NDArray[np.float32]:
@@ -84,31 +88,24 @@ def check_candidates(candidates: Candidates, n: int, sources: int, k: int) -> No
         raise ValueError(f"candidates are {candidates.start} to {candidates.stop}; the graph has nodes 0 to {n - 1}")
     if candidates.factor is not None and (candidates.factor.dtype != np.float32 or candidates.factor.shape != (n,)):
         raise ValueError(f"factor is {candidates.factor.dtype} {candidates.factor.shape}; it must be float32 ({n},)")
-    if (candidates.known_indptr is None) != (candidates.known is None):
-        raise ValueError("known_indptr and known go together; give both or neither")
-    if candidates.known_indptr is not None and candidates.known_indptr.size != sources + 1:
+    if candidates.excluded is not None and candidates.excluded.indptr.size != sources + 1:
         raise ValueError(
-            f"known_indptr has {candidates.known_indptr.size} values; {sources} sources need {sources + 1}"
+            f"excluded has {candidates.excluded.indptr.size - 1} lists for {sources} sources; give one list to each"
         )
 
 
 def top_k_of_columns(
     values: NDArray[np.float32],
-    factor: NDArray[np.float32],
-    start: int,
-    stop: int,
-    known_indptr: NDArray[np.int64],
-    known: NDArray[np.int64],
+    candidates: CandidateNodes,
     scores: NDArray[np.float32],
     nodes: NDArray[np.int64],
 ) -> None:
-    """Rank rows ``start`` to ``stop`` of each column by ``values[row, col] * factor[row]``, rounded to float32.
+    """Rank the candidates of each column by ``values[node, col] * factor[node]``, rounded to float32.
 
     Parameters
     ----------
     values : (n, dim) float32, C-contiguous; columns beyond the lists are not looked at, dim a multiple of 16.
-    factor : (n,) float32.
-    known_indptr, known : (sources + 1,) and (entries,) int64: ascending nodes left out of each list.
+    candidates : with a factor.
     scores, nodes : (sources, k) float32 and int64, written; sources at most dim.
 
     Cost
@@ -119,33 +116,33 @@ def top_k_of_columns(
     nodes.fill(NO_ROW)
     bars = np.full(values.shape[1], np.inf, np.float32)
     bars[: len(scores)] = 0
-    _best_of_columns(values, factor, start, stop, known_indptr, known, bars, scores, nodes)
+    _best_of_columns(values, candidates, bars, scores, nodes)
     best_first(scores, nodes)
 
 
-def top_k_of_rows(found: SparseScores, candidates: Candidates, k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Rank the nodes of each source; the order in which they were found does not matter.
+def top_k_of_rows(
+    sparse: SparseScores, candidates: CandidateNodes, k: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Rank the candidates of each source; the order of a source's entries does not matter.
 
     Returns nodes (sources, k) int64 and scores (sources, k) float32, as in `TopK`.
     """
-    sources = found.indptr.size - 1
+    sources = sparse.indptr.size - 1
     scores = np.zeros((sources, k), np.float32)
     nodes = np.full((sources, k), NO_ROW, np.int64)
-    span = (candidates.start, candidates.stop)
-    known = candidates.known_of(0, sources)
-    _best_of_rows(found.indptr, found.nodes, found.scores, candidates.factor, *span, *known, scores, nodes)
+    _best_of_rows(read_only(sparse), candidates, scores, nodes)
     best_first(scores, nodes)
     return nodes, scores
 
 
-@kernel
-def is_known(known: In[np.int64], start: int, stop: int, node: int) -> bool:
+@inner_kernel
+def contains(nodes: In[np.int64], start: int, stop: int, node: int) -> bool:
     """Whether an ascending run of nodes holds this one."""
     while start < stop:
         middle = (start + stop) // 2
-        if known[middle] < node:
+        if nodes[middle] < node:
             start = middle + 1
-        elif known[middle] > node:
+        elif nodes[middle] > node:
             stop = middle
         else:
             return True
@@ -155,15 +152,12 @@ def is_known(known: In[np.int64], start: int, stop: int, node: int) -> bool:
 @kernel
 def _best_of_columns(
     values: InMatrix[np.float32],
-    factor: In[np.float32],
-    start: int,
-    stop: int,
-    known_indptr: In[np.int64],
-    known: In[np.int64],
+    candidates: CandidateNodes,
     bars: Out[np.float32],
     scores: OutMatrix[np.float32],
     nodes: OutMatrix[np.int64],
 ) -> None:
+    start, stop, factor, (indptr, excluded) = candidates
     dim = values.shape[1]
     k = scores.shape[1]
     for row in range(start, stop):
@@ -184,37 +178,37 @@ def _best_of_columns(
                 if score > group_bars[lane]:
                     col = first + lane
                     # Rows come in ascending order, so an equal score never enters: its node is larger.
-                    if not is_known(known, known_indptr[col], known_indptr[col + 1], row):
+                    if not contains(excluded, indptr[col], indptr[col + 1], row):
                         sift_down(scores[col], nodes[col], k, score, row)
                         bars[col] = scores[col, 0]
 
 
+@inner_kernel
+def may_enter(scores: Out[np.float32], nodes: Out[np.int64], score: np.float32, node: int) -> bool:
+    """Whether a node belongs into the heap of a list; one that is not full holds ``NO_ROW`` with score 0."""
+    if score < scores[0]:
+        return False
+    return bool(score > scores[0] or (score > 0 and node < nodes[0]))
+
+
 @kernel
 def _best_of_rows(
-    indptr: In[np.int64],
-    nodes_in: In[np.int32],
-    values: In[np.float64],
-    factor: In[np.float32] | None,
-    start: int,
-    stop: int,
-    known_indptr: In[np.int64],
-    known: In[np.int64],
-    scores: OutMatrix[np.float32],
-    nodes: OutMatrix[np.int64],
+    sparse: SparseScores, candidates: CandidateNodes, scores: OutMatrix[np.float32], nodes: OutMatrix[np.int64]
 ) -> None:
+    indptr, scored_nodes, values, _ = sparse
+    start, stop, factor, (excluded_indptr, excluded) = candidates
     k = scores.shape[1]
     for source in range(indptr.size - 1):
-        best, places = scores[source], nodes[source]
+        best, best_nodes = scores[source], nodes[source]
         for e in range(indptr[source], indptr[source + 1]):
-            node = int(nodes_in[e])
+            node = int(scored_nodes[e])
             if node < start or node >= stop:
                 continue
             value = values[e]
-            if factor is not None:
+            if factor.size > 0:
                 value *= np.float64(factor[node])
             score = np.float32(value)
-            # A list that is not full yet holds NO_ROW with score 0, which any score above 0 replaces.
-            if score < best[0] or (score == best[0] and (score == 0 or node > places[0])):
-                continue
-            if not is_known(known, known_indptr[source], known_indptr[source + 1], node):
-                sift_down(best, places, k, score, node)
+            if may_enter(best, best_nodes, score, node) and not contains(
+                excluded, excluded_indptr[source], excluded_indptr[source + 1], node
+            ):
+                sift_down(best, best_nodes, k, score, node)

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.kernels.alias_tables import AliasTables
+from pipeline.kernels.array_types import read_only
 from pipeline.kernels.hashing import hash_nodes
 from pipeline.kernels.ppr_top_k import Candidates, SparseScores, TopK, check_candidates, top_k_of_rows
-from pipeline.kernels.ppr_walk_passes import count_visits, find_starts, running_shares, write_paths
+from pipeline.kernels.ppr_walk_passes import WalkSources, count_visits, find_starts, running_shares, write_paths
 from pipeline.kernels.transition import RestartSets, Transition, check_restart, check_sources
 
 _PATH_NODES = 1 << 20  # steps held at once, give or take one source's: 4 MiB
+
+
+class WalkRule(NamedTuple):
+    """Chance of jumping back at each step, in (0, 1); walks of each source, at least 1; seed of their words."""
+
+    restart: float  # networkx' alpha is 1 - restart
+    walks: int
+    seed: int  # at least 0, below 2**64
 
 
 @dataclass(frozen=True)
@@ -30,26 +41,22 @@ class VisitCounts:
 
 def walk_visits(
     graph: Transition,
-    alias: tuple[NDArray[np.float32], NDArray[np.int32]] | None,
+    alias: AliasTables | None,
     sources: RestartSets,
     source_key: NDArray[np.uint64],
-    restart: float,
-    walks: int,
-    seed: int,
+    rule: WalkRule,
 ) -> VisitCounts:
     """The counts that `walk_scores` are ``restart / walks`` times; the rest as there."""
-    _check(graph, alias, sources, source_key, restart, walks)
-    return _walk_all(graph, alias, sources, hash_nodes(source_key, seed), restart, walks)
+    _check(graph, alias, sources, source_key, rule)
+    return _walk_all(graph, alias, sources, hash_nodes(source_key, rule.seed), rule)
 
 
 def walk_scores(
     graph: Transition,
-    alias: tuple[NDArray[np.float32], NDArray[np.int32]] | None,
+    alias: AliasTables | None,
     sources: RestartSets,
     source_key: NDArray[np.uint64],
-    restart: float,
-    walks: int,
-    seed: int,
+    rule: WalkRule,
 ) -> SparseScores:
     """An unbiased estimate of personalised PageRank: every node on a walk's path counts ``restart / walks``.
 
@@ -62,9 +69,6 @@ def walk_scores(
     graph : directed graphs are accepted.
     alias : ``alias_tables`` of the graph; None if and only if its weights are None.
     sources, source_key : where walks restart, and a (sources,) uint64 key each.
-    restart : in (0, 1). networkx' alpha is ``1 - restart``.
-    walks : walks of each source, at least 1.
-    seed : at least 0, below 2**64.
 
     Returns
     -------
@@ -80,18 +84,15 @@ def walk_scores(
     ``walks / restart`` nodes a source, two or three waits for memory each, of which those of `IN_FLIGHT` walks overlap.
     4 bytes a node of one source's paths, 8 bytes a node of the graph.
     """
-    _check(graph, alias, sources, source_key, restart, walks)
-    return _scores(_walk_all(graph, alias, sources, hash_nodes(source_key, seed), restart, walks), restart / walks)
+    return _scores(walk_visits(graph, alias, sources, source_key, rule), rule)
 
 
 def walk_top_k(
     graph: Transition,
-    alias: tuple[NDArray[np.float32], NDArray[np.int32]] | None,
+    alias: AliasTables | None,
     sources: RestartSets,
     source_key: NDArray[np.uint64],
-    restart: float,
-    walks: int,
-    seed: int,
+    rule: WalkRule,
     k: int,
     candidates: Candidates,
     confidence: float = 0.95,
@@ -100,20 +101,19 @@ def walk_top_k(
 
     ``bound`` is `walk_radius` of a source's largest score: any one of its scores is that close with this confidence.
     """
-    _check(graph, alias, sources, source_key, restart, walks)
+    _check(graph, alias, sources, source_key, rule)
     check_candidates(candidates, graph.n, len(sources), k)
     nodes = np.empty((len(sources), k), np.int64)
     scores = np.empty((len(sources), k), np.float32)
     largest = np.zeros(len(sources))
-    keys = hash_nodes(source_key, seed)
-    at_once = max(1, int(_PATH_NODES * restart / walks))
+    keys = hash_nodes(source_key, rule.seed)
+    at_once = _sources_at_once(rule)
     for first in range(0, len(sources), at_once):
         stop = min(first + at_once, len(sources))
-        visited = _walk_all(graph, alias, sources.part(first, stop), keys[first:stop], restart, walks)
-        found = _scores(visited, restart / walks)
-        nodes[first:stop], scores[first:stop] = top_k_of_rows(found, candidates.of_sources(first, stop), k)
-        largest[first:stop] = np.maximum.reduceat(found.scores, found.indptr[:-1])
-    return TopK(nodes, scores, walk_radius(largest, walks, confidence))
+        some = _scores(_walk_all(graph, alias, sources.part(first, stop), keys[first:stop], rule), rule)
+        nodes[first:stop], scores[first:stop] = top_k_of_rows(some, candidates.of_sources(first, stop), k)
+        largest[first:stop] = np.maximum.reduceat(some.scores, some.indptr[:-1])
+    return TopK(nodes, scores, walk_radius(largest, rule.walks, confidence))
 
 
 def walk_radius(scores: NDArray[np.float64], walks: int, confidence: float) -> NDArray[np.float64]:
@@ -135,38 +135,36 @@ def walk_radius(scores: NDArray[np.float64], walks: int, confidence: float) -> N
 
 def _check(
     graph: Transition,
-    alias: tuple[NDArray[np.float32], NDArray[np.int32]] | None,
+    alias: AliasTables | None,
     sources: RestartSets,
     source_key: NDArray[np.uint64],
-    restart: float,
-    walks: int,
+    rule: WalkRule,
 ) -> None:
-    check_restart(restart)
+    check_restart(rule.restart)
     check_sources(graph, sources)
-    if walks < 1:
-        raise ValueError(f"walks is {walks}; a source needs at least 1")
+    if rule.walks < 1:
+        raise ValueError(f"walks is {rule.walks}; a source needs at least 1")
     if len(source_key) != len(sources):
         raise ValueError(f"there are {len(source_key)} keys for {len(sources)} sources; give one each")
     if (alias is None) != (graph.weights is None):
         raise ValueError("alias must be alias_tables(...) of a graph with weights, and None for one without")
-    if alias is not None and not alias[0].size == alias[1].size == graph.indices.size:
-        raise ValueError(f"alias tables of {alias[0].size} entries do not belong to {graph.indices.size} indices")
+    if alias is not None and not alias.accept.size == alias.other.size == graph.indices.size:
+        raise ValueError(f"alias tables of {alias.accept.size} entries do not belong to {graph.indices.size} indices")
 
 
 def _walk_all(
     graph: Transition,
-    alias: tuple[NDArray[np.float32], NDArray[np.int32]] | None,
+    alias: AliasTables | None,
     sources: RestartSets,
     keys: NDArray[np.uint64],
-    restart: float,
-    walks: int,
+    rule: WalkRule,
 ) -> VisitCounts:
-    accept, other = (None, None) if alias is None else alias
-    survive = _survival(restart)
+    alias = None if alias is None else read_only(alias)
+    survive = _survival(rule.restart)
     counts, reached = np.zeros(graph.n, np.int32), np.empty(graph.n, np.int32)
     indptr = np.zeros(len(sources) + 1, np.int64)
     nodes, visits = [np.empty(0, np.int32)], [np.empty(0, np.int32)]
-    at_once = max(1, int(_PATH_NODES * restart / walks))
+    at_once = _sources_at_once(rule)
     path = np.empty(0, np.int32)
     for first in range(0, len(sources), at_once):
         some = sources.part(first, min(first + at_once, len(sources)))
@@ -174,26 +172,27 @@ def _walk_all(
         running_shares(some.indptr, some.shares, reach)
         some_keys = keys[first : first + len(some)]
         starts = np.empty(len(some) + 1, np.int64)
-        find_starts(some_keys, walks, survive, starts)
+        find_starts(some_keys, rule.walks, survive, starts)
         if path.size < starts[-1]:
             path = np.empty(starts[-1] * 5 // 4, np.int32)
-        write_paths(
-            graph.indptr, graph.indices, accept, other, some.indptr, some.nodes, reach,
-            some_keys, walks, survive, path,
-        )  # fmt: skip
+        walkers = read_only(WalkSources(some.indptr, some.nodes, reach, some_keys))
+        write_paths(graph.indptr, graph.indices, alias, walkers, rule.walks, survive, path)
         some_nodes, some_visits = np.empty(starts[-1], np.int32), np.empty(starts[-1], np.int32)
         sizes = np.empty(len(some), np.int64)
-        found = count_visits(path, starts, counts, reached, some_nodes, some_visits, sizes)
-        nodes.append(some_nodes[:found].copy())
-        visits.append(some_visits[:found].copy())
+        entries = count_visits(path, starts, counts, reached, some_nodes, some_visits, sizes)
+        nodes.append(some_nodes[:entries].copy())
+        visits.append(some_visits[:entries].copy())
         indptr[first + 1 : first + 1 + len(some)] = indptr[first] + np.cumsum(sizes)
     return VisitCounts(indptr, np.concatenate(nodes), np.concatenate(visits))
 
 
-def _scores(visited: VisitCounts, scale: float) -> SparseScores:
-    return SparseScores(
-        visited.indptr, visited.nodes, visited.visits.astype(np.float64) * scale, np.zeros(visited.indptr.size - 1)
-    )
+def _scores(visited: VisitCounts, rule: WalkRule) -> SparseScores:
+    scores = visited.visits.astype(np.float64) * (rule.restart / rule.walks)
+    return SparseScores(visited.indptr, visited.nodes, scores, np.zeros(visited.indptr.size - 1))
+
+
+def _sources_at_once(rule: WalkRule) -> int:
+    return max(1, int(_PATH_NODES * rule.restart / rule.walks))
 
 
 def _survival(restart: float) -> NDArray[np.float64]:

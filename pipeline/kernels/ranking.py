@@ -8,6 +8,8 @@ as it was asked to be; where fewer rows may be ranked, the rest holds ``NO_ROW``
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from pipeline.kernels.array_types import In, InMatrix, Out, OutMatrix, kernel
@@ -15,7 +17,23 @@ from pipeline.kernels.array_types import In, InMatrix, Out, OutMatrix, kernel
 NO_ROW = -1  # a position that no row has
 STRIDE = 64  # scores looked at together; a tile of them is padded to a multiple of it
 
-# Read-only, so that memory maps and Arrow buffers are accepted as well.
+
+class Exclusions(NamedTuple):
+    """Rows that a list must not hold: of query i ``positions[indptr[i]:indptr[i + 1]]``, ascending."""
+
+    indptr: In[np.int64]
+    positions: In[np.int64]
+
+
+class RoughScores(NamedTuple):
+    """Scores of a tile of rows, ``[first, first + rows)``, as a fast product has them.
+
+    scores : (q, width) float32, a column a row, then padding up to a multiple of ``STRIDE``.
+    """
+
+    scores: OutMatrix[np.float32]
+    first: int
+    rows: int
 
 
 @kernel
@@ -60,33 +78,27 @@ def _dot(left: In[np.float32], right: In[np.float32]) -> float:
 
 @kernel
 def keep_best(
-    rough: OutMatrix[np.float32],
-    first: int,
-    n: int,
+    rough: RoughScores,
     queries: InMatrix[np.float32],
     rows: InMatrix[np.float32],
     slack: In[np.float32],
-    exclude_indptr: In[np.int64],
-    exclude: In[np.int64],
+    excluded: Exclusions,
     best_scores: OutMatrix[np.float32],
     best_positions: OutMatrix[np.int64],
 ) -> None:
-    """Merge one tile of rows into the best seen so far of each query.
+    """Merge one tile of rows into the best of each query so far.
 
     Rough scores only say which rows can't enter a list; a row that may is scored again, exactly. So
     lists don't depend on who computed the rough scores, as long as these keep to their slack. Tiles
-    must come in ascending ``first``: an equal score then always has the larger position, and one
+    must come in ascending order: an equal score then always has the larger position, and one
     comparison with the list's last score settles every tie.
 
     Parameters
     ----------
-    rough : (q, width) float32: scores of rows ``[first, first + n)``, then padding up to a multiple of
-        ``STRIDE``. **Overwritten**: excluded entries and padding become -inf.
-    first, n : the tile.
+    rough : **overwritten**: excluded entries and padding become -inf.
     queries, rows : (>= q, dim) and (all rows, dim) float32.
     slack : (q,) float32: how far a query's rough scores may be from the exact ones.
-    exclude_indptr, exclude : (>= q + 1,) and (nnz,) int64: for each query, ascending positions (of all
-        tiles) that must not be ranked.
+    excluded : positions of all tiles.
     best_scores, best_positions : (q, k) float32 and int64, changed in place: a heap for each query.
         Begin with -inf and ``NO_ROW``, end with ``best_first``.
 
@@ -95,15 +107,17 @@ def keep_best(
     One pass over the tile, and dim + log k steps for each row that may enter a list: for scores in random
     order about k ln(n / k) rows, and those that tie with the last of the list to within the slack.
     """
+    tile, first, n = rough
+    indptr, excluded_positions = excluded
     k = best_scores.shape[1]
     for query in range(best_scores.shape[0]):
-        row = rough[query]
+        row = tile[query]
         row[n:] = -np.inf
-        known = exclude[exclude_indptr[query] : exclude_indptr[query + 1]]
-        for at in range(np.searchsorted(known, first), known.size):
-            if known[at] >= first + n:
+        gone = excluded_positions[indptr[query] : indptr[query + 1]]
+        for at in range(np.searchsorted(gone, first), gone.size):
+            if gone[at] >= first + n:
                 break
-            row[known[at] - first] = -np.inf
+            row[gone[at] - first] = -np.inf
         scores, positions = best_scores[query], best_positions[query]
         bar = np.float32(scores[0] - slack[query])
         for start in range(0, n, STRIDE):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +44,14 @@ class Transition:
         return read_only(Csr(self.indptr, self.indices, self.weights))
 
 
+class RestartArrays(NamedTuple):
+    """`RestartSets` as kernels take them."""
+
+    indptr: In[np.int64]
+    nodes: In[np.int64]
+    shares: In[np.float64]
+
+
 @dataclass(frozen=True)
 class RestartSets:
     """Where walks restart: source i at ``nodes[e]`` with chance ``shares[e]``, for ``indptr[i] <= e < indptr[i + 1]``.
@@ -56,6 +65,11 @@ class RestartSets:
 
     def __len__(self) -> int:
         return self.indptr.size - 1
+
+    @property
+    def arrays(self) -> RestartArrays:
+        """The arrays, read-only."""
+        return read_only(RestartArrays(self.indptr, self.nodes, self.shares))
 
     def part(self, start: int, stop: int) -> RestartSets:
         """Sources ``start`` to ``stop``."""

@@ -35,7 +35,7 @@ from pipeline.evaluation.sampling import sample_by_key
 from pipeline.kernels.alias_tables import alias_tables
 from pipeline.kernels.ppr_chebyshev import chebyshev_scores
 from pipeline.kernels.ppr_push import push_scores
-from pipeline.kernels.ppr_walks import walk_scores
+from pipeline.kernels.ppr_walks import WalkRule, walk_scores
 from pipeline.kernels.transition import single_seeds
 from pipeline.metrics.scored_lists import rows_of_sources
 from pipeline.release_tables.finished_rows import NodeIds, PublishedNodes
@@ -179,7 +179,8 @@ def _vectors(
         scores = push_scores(graph, sources, ppr.restart, threshold_of(ppr, float(graph.degree.sum())))
     else:
         alias = None if graph.weights is None else alias_tables(graph.indptr, graph.indices, graph.weights)
-        scores = walk_scores(graph, alias, sources, walks.node_key[rows], ppr.restart, ppr.walks, request.seed)
+        rule = WalkRule(ppr.restart, ppr.walks, request.seed)
+        scores = walk_scores(graph, alias, sources, walks.node_key[rows], rule)
     dense = np.zeros((rows.size, graph.n))
     dense[np.repeat(np.arange(rows.size), np.diff(scores.indptr)), scores.nodes] = scores.scores
     return dense, scores.missing if ppr.solver == "push" else None

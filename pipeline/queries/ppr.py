@@ -22,6 +22,7 @@ from pipeline.embedding.ppr.whole_graph import whole_graph
 from pipeline.engine import Engine, Frame
 from pipeline.errors import ConfigError, InputError, MissingTableError
 from pipeline.kernels.ppr_batch import batch_top_k, nodes_after
+from pipeline.kernels.ppr_batch_passes import BatchRule
 from pipeline.kernels.ppr_chebyshev import chebyshev_top_k, smallest_tolerance
 from pipeline.kernels.ppr_push import push_top_k
 from pipeline.kernels.ppr_top_k import TopK
@@ -196,10 +197,8 @@ def _solve_from_index(
         return TopK(*(np.concatenate([getattr(p, name) for p in halves]) for name in ("nodes", "scores", "bound")))
     candidates = candidates_of_sets(request, whole, sets)
     fingerprints = index.fingerprints(needed)
-    return batch_top_k(
-        *(whole.graph, fingerprints, sets, request.ppr.restart, options.rounds, k, candidates),
-        *(options.drop_below, CONFIDENCE),
-    )
+    rule = BatchRule(request.ppr.restart, options.rounds, options.drop_below)
+    return batch_top_k(whole.graph, fingerprints, sets, rule, k, candidates, CONFIDENCE)
 
 
 def _solve_exactly(whole: WalkGraph, sets: RestartSets, request: ListRequest, k: int) -> TopK:

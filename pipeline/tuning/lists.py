@@ -19,9 +19,10 @@ from pipeline.config.model import PipelineConfig
 from pipeline.embedding.ppr.walk_graph import WalkGraph
 from pipeline.errors import ConfigError
 from pipeline.evaluation.position_lists import PositionLists
+from pipeline.kernels.array_types import read_only
 from pipeline.kernels.ppr_chebyshev import chebyshev_scores, smallest_tolerance
-from pipeline.kernels.ppr_top_k import degree_factor, top_k_of_columns
-from pipeline.kernels.ranking import NO_ROW
+from pipeline.kernels.ppr_top_k import CandidateNodes, degree_factor, top_k_of_columns
+from pipeline.kernels.ranking import NO_ROW, Exclusions
 from pipeline.kernels.transition import single_seeds
 from pipeline.tuning.options import TuneOptions, TuningResult
 from pipeline.tuning.pair_weights import BlockCache, PairWeights, split_changes
@@ -218,10 +219,11 @@ def make_lists(
         scores, _ = chebyshev_scores(walks.graph, single_seeds(rows[some]), restart, tolerance_at(restart))
         columns = np.zeros((scores.shape[1], -(-some.size // 16) * 16), np.float32)
         columns[:, : some.size] = scores.T
-        excluded = _excluded_rows(walks, rows[some])
+        excluded_rows = _excluded_rows(walks, rows[some])
+        excluded = Exclusions(excluded_rows.indptr, excluded_rows.positions)
         for factor, into in zip(factors, lists, strict=True):
             best, nodes = np.zeros((some.size, K), np.float32), np.full((some.size, K), NO_ROW, np.int64)
-            top_k_of_columns(columns, factor, *span, excluded.indptr, excluded.positions, best, nodes)
+            top_k_of_columns(columns, read_only(CandidateNodes(*span, factor, excluded)), best, nodes)
             into[some] = np.where(nodes == NO_ROW, NO_ROW, walks.node_ix[nodes])
     return lists
 

@@ -30,9 +30,9 @@ from pipeline.embedding.ppr.walk_index import WalkIndex
 from pipeline.embedding.ppr.whole_graph import whole_graph
 from pipeline.engines.local import LocalEngine
 from pipeline.kernels.ppr_batch import batch_top_k, nodes_after
+from pipeline.kernels.ppr_batch_passes import BatchRule
 from pipeline.kernels.ppr_top_k import Candidates
-from pipeline.kernels.ppr_walks import walk_scores
-from pipeline.kernels.ranking import NO_ROW
+from pipeline.kernels.ppr_walks import WalkRule, walk_scores
 from pipeline.kernels.transition import Transition, single_seeds
 from pipeline.queries.ppr import QueryOptions, answer_batch
 from pipeline.queries.restart_batches import Batch
@@ -88,7 +88,8 @@ def times_fewer_walks(whole: WalkGraph, rows: NDArray[np.int64], exact: NDArray[
     times; weighted by score, as errors are, G is exact[v, v] / restart.
     """
     graph, rng = whole.graph, np.random.default_rng(0)
-    found = walk_scores(graph, None, single_seeds(rows), whole.node_key[rows], RESTART, COMPARED_WALKS, 0)
+    rule = WalkRule(RESTART, COMPARED_WALKS, 0)
+    found = walk_scores(graph, None, single_seeds(rows), whole.node_key[rows], rule)
     full, ends = 0.0, 0.0
     for i, row in enumerate(rows):
         got = np.zeros(graph.n)
@@ -145,12 +146,12 @@ def measure(
             at = whole.rows_of(np.array([number_of[name] for name in one], np.int64))
             right += int((exact[i, at] >= last[i] * (1 - 1e-6)).sum())
         prints = index.fingerprints(nodes_after(whole.graph, rows[:sample], rounds))
-        nodes = exact.shape[1]
-        every = Candidates(0, nodes)
-        lists = batch_top_k(whole.graph, prints, single_seeds(rows[:sample]), RESTART, rounds, nodes, every)
-        dense = np.zeros_like(exact)
-        query, place = np.nonzero(lists.nodes != NO_ROW)
-        dense[query, lists.nodes[query, place]] = lists.scores[query, place]
+        everyone = Candidates(0, whole.graph.n)
+        lists = batch_top_k(
+            whole.graph, prints, single_seeds(rows[:sample]), BatchRule(RESTART, rounds), whole.graph.n, everyone
+        )
+        dense = np.zeros((sample, whole.graph.n + 1))  # places behind the end of a list are the last column
+        np.put_along_axis(dense, lists.nodes, lists.scores.astype(np.float64), axis=1)
         lines.append(
             {
                 "walks": walks,
@@ -158,7 +159,7 @@ def measure(
                 "bytes_per_node": made["bytes_per_node"],
                 "build_cpu_seconds": made["cpu_seconds"],
                 "precision": right / (K * sample),
-                "l1": float(np.abs(dense - exact).sum(axis=1).mean()),
+                "l1": float(np.abs(dense[:, :-1] - exact).sum(axis=1).mean()),
                 "queries_per_second": queries / seconds,
                 "median_bound": float(np.median(answered["error_bound"].to_numpy())),
             }

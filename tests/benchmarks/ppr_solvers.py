@@ -27,7 +27,7 @@ from pipeline.kernels.hashing import hash_nodes, mix
 from pipeline.kernels.ppr_chebyshev import chebyshev_top_k
 from pipeline.kernels.ppr_push import push_top_k
 from pipeline.kernels.ppr_top_k import Candidates, TopK
-from pipeline.kernels.ppr_walks import walk_scores, walk_top_k
+from pipeline.kernels.ppr_walks import WalkRule, walk_scores, walk_top_k
 from pipeline.kernels.transition import Transition, single_seeds, transition
 from pipeline.planning.list_costs import choose_solver, estimate_seconds
 
@@ -103,7 +103,7 @@ def compare_lists(path: Path, peer_python: str | None, count: int) -> None:
         speed, found = rate(lambda t=tolerance, s=some: push_top_k(graph, s, RESTART, t, K, items), 100)
         show(f"push tolerance={tolerance:g}", speed, found.nodes, found.bound.max())
     some = sources.part(0, 100)
-    speed, found = rate(lambda: walk_top_k(graph, None, some, keys[:100], RESTART, 10_000, 0, K, items), 100)
+    speed, found = rate(lambda: walk_top_k(graph, None, some, keys[:100], WalkRule(RESTART, 10_000, 0), K, items), 100)
     show("walks 10,000 a source", speed, found.nodes, found.bound.max())
     seconds = estimate_seconds(graph.n, graph.indices.size, count, K, 1e-2, RESTART, is_bipartite=True)
     print(choose_solver(seconds, count, graph.indices.size, 1e-2, RESTART).reason)
@@ -181,7 +181,7 @@ def compare_walks(path: Path, count: int, walks: int) -> None:
         )
         plain = totals[0] / (time.process_time() - began)
         began = time.process_time()
-        found = walk_scores(graph, None, single_seeds(seeds), keys, RESTART, walks, 0)
+        found = walk_scores(graph, None, single_seeds(seeds), keys, WalkRule(RESTART, walks, 0))
         turns = totals[0] / (time.process_time() - began)
         visits = np.rint(found.scores * walks / RESTART).astype(np.int64)
         if (visits.sum(), visits.size, (visits * (found.nodes.astype(np.int64) + 1)).sum()) != tuple(totals):
@@ -194,7 +194,7 @@ def compare_walks(path: Path, count: int, walks: int) -> None:
     alias = alias_tables(graph.indptr, graph.indices, weights)
     print(f"alias tables: entries_per_s={weights.size / (time.process_time() - began):.3g}")
     began = time.process_time()
-    found = walk_scores(weighted, alias, single_seeds(seeds), keys, RESTART, walks, 0)
+    found = walk_scores(weighted, alias, single_seeds(seeds), keys, WalkRule(RESTART, walks, 0))
     print(f"weighted, taking turns: steps_per_s={totals[0] / (time.process_time() - began):.3g}")
     print(f"median ratio {np.median(ratios):.2f}")
 

@@ -23,7 +23,7 @@ from pipeline.evaluation.ppr_exact import (
 )
 from pipeline.kernels.ppr_chebyshev import chebyshev_scores, chebyshev_top_k
 from pipeline.kernels.ppr_top_k import Candidates, degree_factor
-from pipeline.kernels.ranking import NO_ROW
+from pipeline.kernels.ranking import NO_ROW, Exclusions
 from pipeline.kernels.transition import Transition, single_seeds, transition
 from tests.oracles.pagerank import dense_pagerank, looped_graphs, networkx_pagerank, sided_graphs, transition_of
 
@@ -72,7 +72,7 @@ def listed(
     ]
     left_out = PositionLists(np.cumsum([0, *map(len, rows)]), np.concatenate([*rows, np.zeros(0)]).astype(np.int64))
     degree = np.diff(graph.indptr).astype(np.float64)
-    candidates = Candidates(0, graph.n, degree_factor(degree, -power), left_out.indptr, left_out.positions)
+    candidates = Candidates(0, graph.n, degree_factor(degree, -power), Exclusions(left_out.indptr, left_out.positions))
     found = chebyshev_top_k(graph, single_seeds(sources), restart, tolerance, k, candidates)
     is_listed = found.nodes != NO_ROW
     lists = SampledLists(

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from pipeline.kernels.ppr_push import push_scores, push_top_k
 from pipeline.kernels.ppr_top_k import Candidates, SparseScores
+from pipeline.kernels.ranking import Exclusions
 from pipeline.kernels.transition import single_seeds, transition
 from tests.oracles.pagerank import dense_pagerank, looped_graphs, networkx_pagerank, sets_of, transition_of, uneven_sets
 
@@ -72,8 +73,8 @@ def test_lists_do_not_depend_on_the_batch_and_are_the_best() -> None:
     nx.set_edge_attributes(graph, 1.0, "weight")
     matrix = transition_of(graph)
     sources = single_seeds(np.arange(300))
-    known_indptr, known = np.arange(301), np.arange(300)  # each source itself
-    found = push_top_k(matrix, sources, 0.15, 1e-7, 10, Candidates(100, 300, None, known_indptr, known))
+    excluded = Exclusions(np.arange(301), np.arange(300))  # each source itself
+    found = push_top_k(matrix, sources, 0.15, 1e-7, 10, Candidates(100, 300, None, excluded))
     exact = dense_pagerank(matrix, sources, 0.15)
     exact[np.arange(300), np.arange(300)] = 0
     exact[:, :100] = 0
@@ -81,7 +82,7 @@ def test_lists_do_not_depend_on_the_batch_and_are_the_best() -> None:
     np.testing.assert_allclose(found.scores, best, atol=1e-5)
     some = push_top_k(
         matrix, sources.part(250, 300), 0.15, 1e-7, 10,
-        Candidates(100, 300, None, known_indptr[:51], known[250:]),
+        Candidates(100, 300, None, Exclusions(np.arange(51), np.arange(250, 300))),
     )  # fmt: skip
     assert some.nodes.tobytes() == found.nodes[250:].tobytes()
     assert some.scores.tobytes() == found.scores[250:].tobytes()

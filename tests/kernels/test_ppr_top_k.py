@@ -11,6 +11,7 @@ from pipeline.kernels.ppr_top_k import (
     top_k_of_columns,
     top_k_of_rows,
 )
+from pipeline.kernels.ranking import Exclusions
 
 
 def ranked_by_sorting(scores, start, stop, known, k):  # type: ignore[no-untyped-def]
@@ -30,14 +31,14 @@ def test_both_forms_rank_like_a_sort(seed: int, n: int, k: int, sources: int, da
     values = rng.integers(-1, 4, (n, 16)).astype(np.float32)
     factor = rng.choice([0.5, 1.0, 2.0], n).astype(np.float32)
     known = [np.flatnonzero(rng.random(n) < 0.3) for _ in range(sources)]
-    known_indptr = np.concatenate([[0], np.cumsum([some.size for some in known])]).astype(np.int64)
-    flat = np.concatenate(known)
+    indptr = np.concatenate([[0], np.cumsum([some.size for some in known])]).astype(np.int64)
+    candidates = Candidates(start, stop, factor, Exclusions(indptr, np.concatenate(known))).of_sources(0, sources)
     want = [
         ranked_by_sorting(values[:, col] * factor, start, stop, set(known[col].tolist()), k) for col in range(sources)
     ]
 
     nodes, scores = np.empty((sources, k), np.int64), np.empty((sources, k), np.float32)
-    top_k_of_columns(values, factor, start, stop, known_indptr, flat, scores, nodes)
+    top_k_of_columns(values, candidates, scores, nodes)
     assert nodes.tolist() == [list(of) for of, _ in want]
     assert scores.tolist() == [of for _, of in want]
 
@@ -48,14 +49,14 @@ def test_both_forms_rank_like_a_sort(seed: int, n: int, k: int, sources: int, da
         np.concatenate([values[order, col] for col, order in enumerate(orders)]).astype(np.float64),
         np.zeros(sources),
     )
-    nodes, scores = top_k_of_rows(sparse, Candidates(start, stop, factor, known_indptr, flat), k)
+    nodes, scores = top_k_of_rows(sparse, candidates, k)
     assert nodes.tolist() == [list(of) for of, _ in want]
     assert scores.tolist() == [of for _, of in want]
 
 
 def test_more_places_than_candidates_end_in_no_row() -> None:
     sparse = SparseScores(np.array([0, 2]), np.array([1, 0], np.int32), np.array([0.25, 0.5]), np.zeros(1))
-    nodes, scores = top_k_of_rows(sparse, Candidates(0, 2), 4)
+    nodes, scores = top_k_of_rows(sparse, Candidates(0, 2).of_sources(0, 1), 4)
     assert nodes.tolist() == [[0, 1, -1, -1]]
     assert scores.tolist() == [[0.5, 0.25, 0, 0]]
 
@@ -72,8 +73,7 @@ def test_a_factor_of_degree_leaves_nodes_without_edges_alone() -> None:
         (Candidates(3, 2), 1, "candidates are 3 to 2"),
         (Candidates(0, 5, np.ones(4, np.float32)), 1, "factor is float32"),
         (Candidates(0, 5, np.ones(5)), 1, "factor is float64"),
-        (Candidates(0, 5, None, np.zeros(3, np.int64)), 1, "go together"),
-        (Candidates(0, 5, None, np.zeros(4, np.int64), np.empty(0, np.int64)), 1, "2 sources need 3"),
+        (Candidates(0, 5, None, Exclusions(np.zeros(4, np.int64), np.empty(0, np.int64))), 1, "3 lists for 2 sources"),
     ],
 )
 def test_candidates_that_do_not_fit(candidates: Candidates, k: int, message: str) -> None:

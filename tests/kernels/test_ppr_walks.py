@@ -5,10 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.kernels import ppr_walks
-from pipeline.kernels.alias_tables import alias_tables
+from pipeline.kernels.alias_tables import AliasTables, alias_tables
 from pipeline.kernels.hashing import hash_nodes, mix
 from pipeline.kernels.ppr_top_k import Candidates
-from pipeline.kernels.ppr_walks import walk_radius, walk_scores, walk_top_k
+from pipeline.kernels.ppr_walks import WalkRule, walk_radius, walk_scores, walk_top_k
 from pipeline.kernels.transition import Transition, single_seeds, transition
 from tests.kernels.test_ppr_push import dense
 from tests.oracles.pagerank import (
@@ -19,6 +19,8 @@ from tests.oracles.pagerank import (
     transition_of,
     uneven_sets,
 )
+
+RULE = WalkRule(0.15, 10, 0)
 
 
 def tables(graph: Transition):  # type: ignore[no-untyped-def]
@@ -36,7 +38,7 @@ def test_scores_are_within_the_confidence_radius(
 ) -> None:
     matrix = transition_of(graph)
     sources = data.draw(sets_of(len(graph)))
-    found = walk_scores(matrix, tables(matrix), sources, keys_of(len(sources)), restart, 2_000, seed)
+    found = walk_scores(matrix, tables(matrix), sources, keys_of(len(sources)), WalkRule(restart, 2_000, seed))
     got = dense(found, len(graph))
     # One in a billion for each score, so that a failure is not chance.
     radius = walk_radius(got, 2_000, 1 - 1e-9)
@@ -74,7 +76,7 @@ def test_every_walk_is_that_of_its_words(walks: int) -> None:
     weighted = transition_of(graph)
     matrix = transition(weighted.indptr, weighted.indices)
     sources = single_seeds(np.arange(5))
-    got = dense(walk_scores(matrix, None, sources, keys_of(5), 0.15, walks, 11), 30)
+    got = dense(walk_scores(matrix, None, sources, keys_of(5), WalkRule(0.15, walks, 11)), 30)
     for source, key in enumerate(hash_nodes(keys_of(5), 11)):
         visits = np.zeros(30)
         for walk in range(walks):
@@ -87,15 +89,15 @@ def test_a_source_depends_on_its_key_and_not_on_the_others_or_the_batches(monkey
     graph = nx.gnm_random_graph(100, 250, seed=7)
     nx.set_edge_attributes(graph, {edge: {"weight": 1.0 + edge[0] % 3} for edge in graph.edges})
     matrix = transition_of(graph)
-    sources, keys = uneven_sets(100, 100), keys_of(100)
-    whole = dense(walk_scores(matrix, tables(matrix), sources, keys, 0.15, 50, 3), 100)
+    sources, keys, rule = uneven_sets(100, 100), keys_of(100), WalkRule(0.15, 50, 3)
+    whole = dense(walk_scores(matrix, tables(matrix), sources, keys, rule), 100)
     for start, stop in ((0, 1), (40, 47), (99, 100)):
-        part = walk_scores(matrix, tables(matrix), sources.part(start, stop), keys[start:stop], 0.15, 50, 3)
+        part = walk_scores(matrix, tables(matrix), sources.part(start, stop), keys[start:stop], rule)
         np.testing.assert_array_equal(dense(part, 100), whole[start:stop])
     monkeypatch.setattr(ppr_walks, "_PATH_NODES", 1_000)  # batches of three sources
-    batched = dense(walk_scores(matrix, tables(matrix), sources, keys, 0.15, 50, 3), 100)
+    batched = dense(walk_scores(matrix, tables(matrix), sources, keys, rule), 100)
     np.testing.assert_array_equal(batched, whole)
-    other = dense(walk_scores(matrix, tables(matrix), sources, keys, 0.15, 50, 4), 100)
+    other = dense(walk_scores(matrix, tables(matrix), sources, keys, rule._replace(seed=4)), 100)
     assert (other != whole).any(axis=1).sum() > 90
 
 
@@ -104,7 +106,7 @@ def test_a_walk_stays_at_a_dead_end_of_a_directed_graph() -> None:
     graph.add_nodes_from(range(4))
     graph.add_weighted_edges_from([(0, 1, 1.0), (1, 0, 3.0), (1, 2, 1.0), (0, 3, 2.0), (3, 0, 1.0)])
     matrix = transition_of(graph)
-    found = walk_scores(matrix, tables(matrix), single_seeds(np.array([0])), keys_of(1), 0.15, 100_000, 0)
+    found = walk_scores(matrix, tables(matrix), single_seeds(np.array([0])), keys_of(1), WalkRule(0.15, 100_000, 0))
     got = dense(found, 4)[0]
     exact = networkx_pagerank(graph, {0: 1.0}, 0.15, dangling={2: 1.0})
     assert (np.abs(got - exact) <= walk_radius(got, 100_000, 1 - 1e-9)).all()
@@ -115,9 +117,9 @@ def test_lists_are_those_of_the_scores() -> None:
     graph = nx.gnm_random_graph(60, 200, seed=8)
     nx.set_edge_attributes(graph, 1.0, "weight")
     matrix = transition_of(graph)
-    sources = single_seeds(np.arange(60))
-    scores = dense(walk_scores(matrix, tables(matrix), sources, keys_of(60), 0.15, 500, 1), 60)
-    found = walk_top_k(matrix, tables(matrix), sources, keys_of(60), 0.15, 500, 1, 5, Candidates(0, 60))
+    sources, rule = single_seeds(np.arange(60)), WalkRule(0.15, 500, 1)
+    scores = dense(walk_scores(matrix, tables(matrix), sources, keys_of(60), rule), 60)
+    found = walk_top_k(matrix, tables(matrix), sources, keys_of(60), rule, 5, Candidates(0, 60))
     order = np.argsort(-scores.astype(np.float32), axis=1, kind="stable")[:, :5]
     np.testing.assert_array_equal(found.nodes, order)
     np.testing.assert_array_equal(found.scores, np.take_along_axis(scores, order, axis=1).astype(np.float32))
@@ -131,28 +133,28 @@ class TestRefusals:
 
     def test_no_source_gives_no_row(self) -> None:
         nobody = single_seeds(np.empty(0, np.int64))
-        found = walk_scores(self.graph, None, nobody, np.empty(0, np.uint64), 0.15, 10, 0)
+        found = walk_scores(self.graph, None, nobody, np.empty(0, np.uint64), RULE)
         assert found.indptr.tolist() == [0]
-        lists = walk_top_k(self.graph, None, nobody, np.empty(0, np.uint64), 0.15, 10, 0, 3, Candidates(0, 2))
+        lists = walk_top_k(self.graph, None, nobody, np.empty(0, np.uint64), RULE, 3, Candidates(0, 2))
         assert lists.nodes.shape == (0, 3)
 
     @pytest.mark.parametrize("restart", [0.0, 1.0, 2.0])
     def test_restart(self, restart: float) -> None:
         with pytest.raises(ValueError, match="restart is"):
-            walk_scores(self.graph, None, self.seeds, self.key, restart, 10, 0)
+            walk_scores(self.graph, None, self.seeds, self.key, RULE._replace(restart=restart))
 
     def test_no_walks(self) -> None:
         with pytest.raises(ValueError, match="walks is 0"):
-            walk_scores(self.graph, None, self.seeds, self.key, 0.15, 0, 0)
+            walk_scores(self.graph, None, self.seeds, self.key, RULE._replace(walks=0))
 
     def test_keys_that_do_not_fit(self) -> None:
         with pytest.raises(ValueError, match="2 keys for 1"):
-            walk_scores(self.graph, None, self.seeds, np.zeros(2, np.uint64), 0.15, 10, 0)
+            walk_scores(self.graph, None, self.seeds, np.zeros(2, np.uint64), RULE)
 
     def test_an_alias_for_a_graph_without_weights(self) -> None:
-        alias = (np.ones(2, np.float32), np.zeros(2, np.int32))
+        alias = AliasTables(np.ones(2, np.float32), np.zeros(2, np.int32))
         with pytest.raises(ValueError, match="alias must be"):
-            walk_scores(self.graph, alias, self.seeds, self.key, 0.15, 10, 0)
+            walk_scores(self.graph, alias, self.seeds, self.key, RULE)
 
     def test_confidence(self) -> None:
         with pytest.raises(ValueError, match="confidence is 1"):

@@ -6,7 +6,17 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from pipeline.kernels.ranking import NO_ROW, STRIDE, best_first, keep_best, mark_hits, pair_scores
+from pipeline.kernels.array_types import read_only
+from pipeline.kernels.ranking import (
+    NO_ROW,
+    STRIDE,
+    Exclusions,
+    RoughScores,
+    best_first,
+    keep_best,
+    mark_hits,
+    pair_scores,
+)
 
 
 def best_of(
@@ -21,13 +31,13 @@ def best_of(
     q, n = rough.shape
     scores = np.full((q, k), -np.inf, np.float32)
     positions = np.full((q, k), NO_ROW, np.int64)
-    nothing = np.zeros(q + 1, np.int64), np.zeros(0, np.int64)
+    nothing = read_only(Exclusions(np.zeros(q + 1, np.int64), np.zeros(0, np.int64)))
     for first in range(0, n, width):
         here = min(width, n - first)
         tile = np.full((q, -(-here // STRIDE) * STRIDE), np.inf, np.float32)  # padding that would win
         tile[:, :here] = rough[:, first : first + here]
         bound = np.full(q, slack, np.float32)
-        keep_best(tile, first, here, queries, rows, bound, *nothing, scores, positions)
+        keep_best(RoughScores(tile, first, here), queries, rows, bound, nothing, scores, positions)
     best_first(scores, positions)
     return positions, scores
 

@@ -29,7 +29,7 @@ from pipeline.embedding.ppr.mass_files import (
 from pipeline.kernels.merged_lists import merge_lists
 from pipeline.kernels.ppr_part_passes import ArrivedMass, HeldMass, PartScratch, PartWalk
 from pipeline.kernels.ppr_parts import push_part, settle_part, weight_of_rows
-from pipeline.kernels.ppr_top_k import SparseScores, top_k_of_rows
+from pipeline.kernels.ppr_top_k import top_k_of_rows
 from pipeline.kernels.ranking import NO_ROW
 from pipeline.storage import BATCHES
 from pipeline.storage.batch_files import batch_writer
@@ -195,14 +195,14 @@ def rank_part(payload: RankPayload, attempt: Attempt) -> None:
     scratch = PartScratch.of(block.node_ix.size)
     with batch_writer(attempt.path("ranked", BATCHES), RANKED) as writer:
         for number, (first, stop) in enumerate(payload.sources.ranges()):
-            scores = SparseScores(*settle_part(request.ppr.restart, _held_mass(held, number, first, stop), scratch))
+            scores = settle_part(request.ppr.restart, _held_mass(held, number, first, stop), scratch)
             source, row = source_rows.between(first, stop)
             excluded: list[tuple[NDArray[np.int64], NDArray[np.integer]]] = [(source, row)]
             if request.ppr.exclude_known:
                 excluded.append(neighbors_of(block.indptr, block.neighbor, source, row))
                 excluded += known.neighbors(number, first, stop)
             candidates = candidates_for(request, span, block.degree, excluded, stop - first)
-            rows, best = top_k_of_rows(scores, candidates, length)
+            rows, best = top_k_of_rows(scores, candidates.of_sources(0, stop - first), length)
             is_listed = rows != NO_ROW
             indptr = offsets_of(is_listed.sum(axis=1))
             columns = [block.node_ix[rows[is_listed]], best[is_listed]]

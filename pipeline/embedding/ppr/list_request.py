@@ -12,6 +12,7 @@ from pipeline.blocks.arrays import neighbors_of
 from pipeline.config.ppr import PprConfig
 from pipeline.embedding.ppr.walk_graph import WalkGraph
 from pipeline.kernels.ppr_top_k import Candidates, degree_factor
+from pipeline.kernels.ranking import Exclusions
 from pipeline.kernels.transition import RestartSets
 
 
@@ -81,4 +82,4 @@ def candidates_for(
     indptr = np.searchsorted(source[order], np.arange(sources + 1)).astype(np.int64)
     power = request.ppr.degree_correction
     factor = degree_factor(degree.astype(np.float64), -power) if power else None
-    return Candidates(*span, factor, indptr, row[order])
+    return Candidates(*span, factor, Exclusions(indptr, row[order]))

@@ -21,7 +21,7 @@ from pipeline.kernels.alias_tables import alias_tables
 from pipeline.kernels.ppr_chebyshev import chebyshev_top_k
 from pipeline.kernels.ppr_push import push_top_k
 from pipeline.kernels.ppr_top_k import TopK
-from pipeline.kernels.ppr_walks import walk_top_k
+from pipeline.kernels.ppr_walks import WalkRule, walk_top_k
 from pipeline.kernels.ranking import NO_ROW
 from pipeline.kernels.transition import check_restart, check_tolerance, single_seeds
 from pipeline.tasks import Attempt
@@ -102,11 +102,8 @@ class Solver:
                 return lists
             largest = float(graph.degree[candidates.start : candidates.stop].max(initial=0.0))
             return TopK(lists.nodes, lists.scores, np.minimum(lists.bound, threshold * largest))
-        keys = self._walks.node_key[rows]
-        return walk_top_k(
-            *(graph, self._alias, sources, keys, ppr.restart, ppr.walks, self._request.seed, ppr.top_k, candidates),
-            confidence=CONFIDENCE,
-        )
+        keys, rule = self._walks.node_key[rows], WalkRule(ppr.restart, ppr.walks, self._request.seed)
+        return walk_top_k(graph, self._alias, sources, keys, rule, ppr.top_k, candidates, CONFIDENCE)
 
 
 def threshold_of(ppr: PprConfig, volume: float) -> float:

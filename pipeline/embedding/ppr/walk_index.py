@@ -15,8 +15,9 @@ from scipy import sparse
 from pipeline.embedding.ppr.walk_graph import GraphFiles, WalkGraph
 from pipeline.errors import StorageError
 from pipeline.kernels.alias_tables import alias_tables
-from pipeline.kernels.ppr_batch import ABSENT, Fingerprints
-from pipeline.kernels.ppr_walks import walk_visits
+from pipeline.kernels.ppr_batch import ABSENT
+from pipeline.kernels.ppr_batch_passes import Fingerprints
+from pipeline.kernels.ppr_walks import WalkRule, walk_visits
 from pipeline.kernels.transition import single_seeds
 from pipeline.tasks import Attempt
 from schemas.tables import PPR_INDEX
@@ -55,13 +56,13 @@ class WalkResult:
 
 def walk_from_nodes(payload: WalkPayload, attempt: Attempt) -> WalkResult:
     """Task: the rows of a range of nodes."""
-    restart, walks, seed = payload.request.restart, payload.request.walks, payload.request.seed
+    rule = WalkRule(payload.request.restart, payload.request.walks, payload.request.seed)
     whole = WalkGraph.read(payload.graph, payload.request.edge_degree_power)
     graph = whole.graph
     alias = None if graph.weights is None else alias_tables(graph.indptr, graph.indices, graph.weights)
     first, stop = whole.rows_between(*payload.span)
-    group = max(1, int(_GROUP_VISITS * restart / walks))
-    at_once = group * max(1, int(_VISITS_AT_ONCE * restart / walks) // group)
+    group = max(1, int(_GROUP_VISITS * rule.restart / rule.walks))
+    at_once = group * max(1, int(_VISITS_AT_ONCE * rule.restart / rule.walks) // group)
     entries, visits = 0, 0
     with pq.ParquetWriter(
         attempt.path("index", "parquet"),
@@ -75,7 +76,7 @@ def walk_from_nodes(payload: WalkPayload, attempt: Attempt) -> WalkResult:
     ) as writer:
         for start in range(first, stop, at_once):
             rows = np.arange(start, min(start + at_once, stop))
-            counts = walk_visits(graph, alias, single_seeds(rows), whole.node_key[rows], restart, walks, seed)
+            counts = walk_visits(graph, alias, single_seeds(rows), whole.node_key[rows], rule)
             # Transposed twice, rows are in order, in time proportional to their entries.
             columns = (counts.visits, counts.nodes, counts.indptr)
             ordered = sparse.csr_array(columns, shape=(rows.size, graph.n)).tocsc().tocsr()
