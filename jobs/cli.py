@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import importlib
 import signal
 import sys
@@ -121,30 +120,16 @@ def _run(command: str, argv: Sequence[str]) -> int:
     return execute(stages_named(namespace.stages), options_of(namespace))
 
 
-def run_stage(name: str, argv: Sequence[str] | None = None) -> NoReturn:
-    """Run one stage as a spark-submit job; exit with its code."""
-    _run_job(f"{name}.py", [name], argv)
+def run_job(name: str) -> NoReturn:
+    """Run a stage, or all of them for "run", as this process's spark-submit job; exit with its code."""
+    program, names = f"{name}.py", STAGE_NAMES if name == "run" else (name,)
 
+    def job(argv: Sequence[str]) -> int:
+        return _report_errors(
+            program, argv, lambda: execute(names, options_of(stage_parser("spark", program).parse_args(argv)))
+        )
 
-def run_all(argv: Sequence[str] | None = None) -> NoReturn:
-    """Run all stages as one spark-submit job; exit with the code of the first that fails."""
-    _run_job("run.py", STAGE_NAMES, argv)
-
-
-def _run_job(program: str, names: Sequence[str], argv: Sequence[str] | None) -> NoReturn:
-    job = functools.partial(_job, program, names)
-    sys.exit(run_process(job, sys.argv[1:]) if argv is None else job(argv))
-
-
-def _job(program: str, names: Sequence[str], argv: Sequence[str]) -> int:
-    return _report_errors(
-        program, argv, lambda: execute(names, options_of(stage_parser("spark", program).parse_args(argv)))
-    )
-
-
-def parse(argv: Sequence[str]) -> Options:
-    """Return the options of a job's arguments, or raise ConfigError: what a DAG is tested against."""
-    return options_of(stage_parser("spark").parse_args(argv))
+    sys.exit(run_process(job, sys.argv[1:]))
 
 
 def execute(names: Sequence[str], options: Options) -> int:

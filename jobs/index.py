@@ -1,6 +1,6 @@
 """spark-submit jobs/index.py --config C --workspace W --date D"""
 
-from jobs.cli import run_stage
+from jobs.cli import run_job
 
 if __name__ == "__main__":
-    run_stage("index")
+    run_job("index")

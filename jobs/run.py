@@ -1,6 +1,6 @@
 """spark-submit jobs/run.py --config C --workspace W --date D: all eight stages in one session."""
 
-from jobs.cli import run_all
+from jobs.cli import run_job
 
 if __name__ == "__main__":
-    run_all()
+    run_job("run")

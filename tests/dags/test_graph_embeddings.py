@@ -113,7 +113,8 @@ def test_a_task_names_a_job_file_and_arguments_that_its_parser_accepts(dag: Any,
     assert not any("{{" in argument for argument in arguments)
 
     code = (
-        "import json, sys; from jobs.cli import parse; options = parse(sys.argv[1:]); "
+        "import json, sys; from jobs.arguments import options_of, stage_parser; "
+        "options = options_of(stage_parser('spark').parse_args(sys.argv[1:])); "
         "print(json.dumps([str(options.config), str(options.workspace), str(options.date)]))"
     )
     done = subprocess.run([MAIN_PYTHON, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from jobs.arguments import STAGE_NAMES, stages_named
-from jobs.cli import COMMANDS, parse
+from jobs.arguments import STAGE_NAMES, options_of, stage_parser, stages_named
+from jobs.cli import COMMANDS
 from pipeline.errors import ConfigError
 from pipeline.stages import chain
 
@@ -112,7 +112,8 @@ def test_a_wrong_override_is_explained(override: str, sentence: str, shop: Any, 
 
 
 def test_jobs_parse_what_the_commands_parse() -> None:
-    options = parse(["--config", "c.toml", "--workspace", "w", "--date", "2024-06-01", "--conf", "a=b"])
+    words = ["--config", "c.toml", "--workspace", "w", "--date", "2024-06-01", "--conf", "a=b"]
+    options = options_of(stage_parser("spark").parse_args(words))
     assert (options.engine, str(options.date), options.spark_conf) == ("spark", "2024-06-01", ("a=b",))
 
 
