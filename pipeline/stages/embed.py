@@ -17,6 +17,8 @@ from pipeline.embedding.rows import FOLD_IN
 from pipeline.embedding.run_settings import settings_of
 from pipeline.embedding.waves import BlockFiles
 from pipeline.engine import Engine, Frame
+from pipeline.ingest.figures import IndexFigures
+from pipeline.partitioning.figures import LayoutFigures
 from pipeline.planning.cuts import cut_of_layout
 from pipeline.planning.embedding_work import work_for
 from pipeline.planning.pricing import ShardChoice, choose_shards
@@ -47,19 +49,13 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
 
 def _block_files(workspace: Workspace) -> list[list[BlockFiles]]:
     """Return the files of every set of blocks, the parts' own first."""
-    layout = workspace.manifest("block_nodes").figures
-    tables = [workspace.files(table) for table in ("block_nodes", "block_edges", "block_routes")]
-    files = iter(zip(*tables, strict=True))
+    nodes, edges, routes = (workspace.files(table) for table in ("block_nodes", "block_edges", "block_routes"))
+    files = zip(nodes, edges, routes, strict=True)
     features = iter(workspace.files("block_features"))  # no files where no node has attributes
-    sets = []
-    for blocks in layout["sets"]:
-        here = []
-        for part in blocks["parts"]:
-            nodes_file, edges_file, routes_file = next(files)
-            has_splits = part in blocks["splits"]
-            here.append(BlockFiles(part, nodes_file, edges_file, routes_file, has_splits, next(features, None)))
-        sets.append(here)
-    return sets
+    return [
+        [BlockFiles(part, *next(files), part in blocks.splits, next(features, None)) for part in blocks.parts]
+        for blocks in workspace.figures("block_nodes", LayoutFigures).sets
+    ]
 
 
 def _embedded(
@@ -68,7 +64,7 @@ def _embedded(
     """Embed all parts, and the blocks that a mode adds; or, of hashed PPR, all nodes by the whole graph."""
     if METHODS[config.form].whole_graph_rows:
         return ppr_rows.make_rows(engine, config, workspace, settings_of(config, workspace))
-    layout = workspace.manifest("block_nodes").figures
+    block_sets = workspace.figures("block_nodes", LayoutFigures).sets
     settings = settings_of(config, workspace)
     if settings.no_return != settings.embedding.no_return:
         log.warning(
@@ -83,11 +79,11 @@ def _embedded(
     )
     settings = replace(settings, embedding=settings.embedding.model_copy(update={"shards": chosen.price.shards}))
     exchanges = config.embedding.boundary == "exchange"
-    nodes = [one["nodes"] for one in layout["sets"]]
+    nodes = [one.nodes for one in block_sets]
     embedded = []
-    for position, (blocks, here) in enumerate(zip(layout["sets"], sets, strict=True)):
-        of_set = settings if exchanges else settings_for(settings, blocks["name"], position, nodes)
-        folder = workspace.work(NAME) / blocks["name"] if position else workspace.work(NAME)
+    for position, (blocks, here) in enumerate(zip(block_sets, sets, strict=True)):
+        of_set = settings if exchanges else settings_for(settings, blocks.name, position, nodes)
+        folder = workspace.work(NAME) / blocks.name if position else workspace.work(NAME)
         embedded.append(embed_parts(engine, here, of_set, folder, exchange=exchanges))
     first = embedded[0]
     files = [describe_task_files(one.row_records, "rows") for one in embedded]
@@ -108,7 +104,7 @@ def _embedded(
 
 def shards_for(config: PipelineConfig, workspace: Workspace, engine: str, slots: int) -> ShardChoice:
     """Return how many tasks share the columns of a part, and why: as set, or what the blocks make cheapest."""
-    graph = workspace.manifest("node_index").figures
-    first, stop = graph["types"][config.input.target_type]
-    work, most = work_for(config, graph["nodes"], stop - first), config.partition.max_bytes
+    graph = workspace.figures("node_index", IndexFigures)
+    first, stop = graph.types[config.input.target_type]
+    work, most = work_for(config, graph.nodes, stop - first), config.partition.max_bytes
     return choose_shards(cut_of_layout(workspace), work, most, engine, slots, configured=config.embedding.shards)

@@ -16,6 +16,7 @@ from jobs.cli import parser_of
 from jobs.commands import plan, workspace_view
 from jobs.config_file import read_config
 from pipeline.embedding.attribute_rows import rows_of_attributes
+from pipeline.embedding.figures import EmbedFigures
 from pipeline.embedding.methods import CONFIG
 from pipeline.embedding.run_settings import settings_of
 from pipeline.ingest import sources
@@ -94,14 +95,8 @@ def test_nodes_without_edges_get_what_their_attributes_alone_give(
     table, metadata = attributes(), metadata_of(made)
     workspace = chain.workspace(config)
     settings = settings_of(CONFIG.from_toml(chain.write_config(config)), workspace)
-    sums = workspace.manifest("part_rows").figures["sums"]
-    from pipeline.embedding.rows import ColumnSums
-
-    want = rows_of_attributes(
-        features_by_hand(table, metadata["parameters"], node_type),
-        settings,
-        ColumnSums.from_json(sums) if sums else None,
-    )
+    sums = workspace.figures("part_rows", EmbedFigures).sums
+    want = rows_of_attributes(features_by_hand(table, metadata["parameters"], node_type), settings, sums)
     degree = made.column("degree")
     without = Chain(tmp_path / "without").publish(config_for(path, plain=plain, parts=2, embedding=FORMS[form])).of
     assert max(np.abs(row - without[node]).max() for node, row in made.of.items() if degree[node]) > 1e-3
