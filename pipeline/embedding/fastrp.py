@@ -17,13 +17,13 @@ from pipeline.blocks.arrays import Block
 from pipeline.config.embedding import EmbeddingConfig
 from pipeline.config.sections import InputConfig
 from pipeline.embedding.fold_in_recipes import one_step, two_sided_products
+from pipeline.embedding.method import Method
 from pipeline.embedding.method_keys import ItemNormPower, NormDegreePower, RandomRowKeys, Transition, TwoSidedKeys
 from pipeline.embedding.method_spec import MethodSpec, cosines, dot_products, random_rows_cancel
 from pipeline.embedding.products import scale_both, set_norms, step_of_items, step_of_nodes
 from pipeline.embedding.rows import ColumnSums, KnownNorms, Norms, Rows, RowSink
 from pipeline.embedding.settings import Settings
 from pipeline.embedding.start_rows import start_noise_scales, start_rows
-from pipeline.embedding.whole_rounds import WholeRounds
 from pipeline.kernels.elementary import power_or_zero
 from pipeline.kernels.rows import add_scaled, row_norms, scale_rows, unit_or_zero_scales
 
@@ -73,7 +73,7 @@ class ClassicKeys(RandomRowKeys):
             )
 
 
-class TwoTower(WholeRounds):
+class TwoTower(Method):
     """Users u = M P^p Ω, items i = l2(P^(p+1) Ω) d^q, with M = D_U^-a B D_I^-b and P = M^T M.
 
     B is users x items (source x target), Ω random rows for items, D weighted degrees, p = ``powers``. Round r
@@ -119,10 +119,10 @@ class TwoTower(WholeRounds):
         """Give items the norm d^q; users keep theirs, since a factor a user does not move its ranking."""
         first, stop = np.searchsorted(node_ix, settings.graph.target)
         items = Rows(rows.values[first:stop], rows.noise_scale[first:stop])
-        set_norms(items, power_or_zero(strength[first:stop], settings.item_norm_power))
+        set_norms(items, power_or_zero(strength[first:stop], settings.embedding.item_norm_power))
 
 
-class Classic(WholeRounds):
+class Classic(Method):
     """N = s f(X_0) + Σ w_r f(X_r), X_r = A' X_(r-1), X_0 = D^β Ω, A' = D^-1 A or D^-1/2 A D^-1/2, f = l2 or identity.
 
     s is ``self_influence``, Ω the start rows. As in Neo4j's Graph Data Science (nodeSelfInfluence).
@@ -138,10 +138,6 @@ class Classic(WholeRounds):
     def needs_noise_scales(self, number: int, settings: Settings) -> bool:
         """Return whether this round's rows are added to the sum."""
         return settings.embedding.iteration_weights[number] != 0
-
-    def exchanged_range(self, block: Block, settings: Settings) -> tuple[int, int]:
-        """Return all rows."""
-        return 0, block.node_ix.size
 
     def start(self, block: Block, settings: Settings) -> NDArray[np.float32]:
         """X_0 = D^β Ω."""

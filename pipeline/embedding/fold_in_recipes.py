@@ -17,7 +17,6 @@ from typing import Any
 
 from pipeline.embedding.method_spec import FoldInTypes
 from pipeline.embedding.settings import Settings
-from pipeline.embedding.spectral import reduction_of
 from schemas.published_tables import FOLD_IN, NODE_EMBEDDINGS
 
 #: Largest θ of i = V |V|^-θ d^q up to which V is taken from i: |V| is |i| to the power 1 / (1 - θ), which multiplies
@@ -70,7 +69,7 @@ def fold_in_of_eigenvectors(settings: Settings, types: FoldInTypes) -> dict[str,
             **_of_sources(settings, types),
             "table": NODE_EMBEDDINGS,
             "norm_power": theta / (1.0 - theta),
-            "weight_power": -settings.item_norm_power / (1.0 - theta) - settings.embedding.item_degree_power,
+            "weight_power": -settings.embedding.item_norm_power / (1.0 - theta) - settings.embedding.item_degree_power,
         }
     }
 
@@ -82,7 +81,7 @@ def two_sided_products(settings: Settings, types: FoldInTypes) -> dict[str, Any]
         "table": NODE_EMBEDDINGS,
         "norm_power": 0.0,
         "weight_power": -settings.embedding.user_degree_power,
-        "own_norm_power": settings.item_norm_power,
+        "own_norm_power": settings.embedding.item_norm_power,
         "is_exact": True,
     }
     return {**fold_in_of_table(settings, types), types.target: targets}
@@ -106,4 +105,4 @@ def _of_sources(settings: Settings, types: FoldInTypes) -> dict[str, Any]:
 
 def _is_scaled_rows(settings: Settings) -> bool:
     """Whether an item's published row is its row of V but for a factor."""
-    return reduction_of(settings) == "truncate" and not settings.embedding.eigenvalue_power
+    return settings.embedding.reduction == "truncate" and not settings.embedding.eigenvalue_power

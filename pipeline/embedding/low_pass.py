@@ -39,7 +39,6 @@ from pipeline.embedding.spectrum import (
     StepsOfNodes,
     factors_of_items,
     initial_terms,
-    rank_of,
 )
 from pipeline.embedding.start_rows import start_rows
 from pipeline.kernels.elementary import power_or_zero
@@ -176,7 +175,7 @@ class PlainLowPass(StepsOfNodes, LowPass):
 
 def small_settings(settings: Settings, form: str) -> Settings:
     """Return the settings of a small run before the run: all columns in one task, rows as they are."""
-    changes = {"shards": 1, "boundary_dtype": "float32", "rank": rank_of(settings)}
+    changes = {"shards": 1, "boundary_dtype": "float32"}
     embedding = settings.embedding.model_copy(update=changes)
     return replace(settings, embedding=embedding, form=form, columns=None, keeps_fold_in=False)
 

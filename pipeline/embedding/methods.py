@@ -1,6 +1,6 @@
 """The embedding methods a run can name.
 
-To add one: write it beside fastrp.py, from what whole_rounds.py and products.py have, with its :class:`MethodSpec`, and
+To add one: write it beside fastrp.py, from what method.py and products.py have, with its :class:`MethodSpec`, and
 list the spec here.
 """
 
@@ -13,7 +13,8 @@ from pipeline.config.embedding import embedding_section
 from pipeline.config.model import config_model
 from pipeline.embedding.fastrp import CLASSIC, TWO_TOWER
 from pipeline.embedding.low_pass import LOW_PASS, PLAIN_LOW_PASS
-from pipeline.embedding.method_spec import Method, MethodSpec
+from pipeline.embedding.method import Method
+from pipeline.embedding.method_spec import MethodSpec
 from pipeline.embedding.ppr.factorised import FACTORISED, PLAIN_FACTORISED
 from pipeline.embedding.ppr.hashed import HASHED, PLAIN_HASHED
 from pipeline.embedding.settings import Settings

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pipeline.blocks.arrays import Block, RowKind
 from pipeline.embedding import row_files
 from pipeline.embedding.fact_files import Facts, write_facts
-from pipeline.embedding.method_spec import Method
+from pipeline.embedding.method import Method
 from pipeline.embedding.methods import method_for
 from pipeline.embedding.norm_files import NormRecorder
 from pipeline.embedding.row_files import RowFormat

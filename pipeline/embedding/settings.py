@@ -74,11 +74,6 @@ class Settings:
         return self.embedding.dim
 
     @property
-    def item_norm_power(self) -> float:
-        """q: an item's norm is its degree to this power."""
-        return self.embedding.item_norm_power or 0.0
-
-    @property
     def no_return(self) -> float:
         """γ, the share of diag(P) that is left out: 0 where P is all diagonal and nothing would be left of it."""
         share = self.embedding.no_return

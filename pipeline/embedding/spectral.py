@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from pipeline.blocks.arrays import Block
 from pipeline.embedding.fact_files import Facts
+from pipeline.embedding.method import Method
 from pipeline.embedding.products import TwoSides, set_norms, step_of_nodes
 from pipeline.embedding.rows import FOLD_IN, ColumnSums, Norms, Rows, RowSink
 from pipeline.embedding.settings import Settings
-from pipeline.embedding.whole_rounds import WholeRounds
 from pipeline.kernels.buffers import aligned_empty
 from pipeline.kernels.csr import Csr
 from pipeline.kernels.elementary import power_or_zero
@@ -45,21 +45,17 @@ _SHOWN = 32  # eigenvalues that the report names
 _OTHERS = np.uint64(2**63)  # what parts the rows of their mixture from those of the rotation
 
 
-class _Spectral(WholeRounds):
+class _Spectral(Method):
     """Subspace iteration; what A is belongs to the forms."""
 
     def rounds(self, settings: Settings) -> int:
         """Return the products of the iteration and one for Rayleigh-Ritz."""
-        return int(_resolved(settings.embedding.iterations)) + 1
-
-    def needs_noise_scales(self, number: int, settings: Settings) -> bool:
-        """Return False: noise shows in the singular values."""
-        return False
+        return settings.embedding.iterations + 1
 
     def width(self, number: int, settings: Settings) -> int:
         """Return rank + oversampling columns, but no more than there are rows that travel."""
         first, stop = settings.graph.target
-        return max(1, min(rank_of(settings) + settings.embedding.oversampling, stop - first))
+        return max(1, min(settings.embedding.rank + settings.embedding.oversampling, stop - first))
 
     def is_one_way(self, number: int, settings: Settings) -> bool:
         """Return whether this is the last round."""
@@ -116,8 +112,8 @@ class _Spectral(WholeRounds):
         eigenvalues = settings.facts["eigenvalues"]
         return {
             "rank": int(np.count_nonzero(eigenvalues)),
-            "rank_asked": rank_of(settings),
-            "reduction": reduction_of(settings),
+            "rank_asked": settings.embedding.rank,
+            "reduction": settings.embedding.reduction,
             "eigenvalues": eigenvalues[:_SHOWN].tolist(),
         }
 
@@ -126,7 +122,7 @@ class _Spectral(WholeRounds):
 
         ``size`` is the mean of what the eigenvalues are before anything was taken off: next to it, they may be noise.
         """
-        rank = min(rank_of(settings), len(operator))
+        rank = min(settings.embedding.rank, len(operator))
         has_both_signs = self.takes_both_signs(settings)
         share = _noise(len(operator), settings)
         values, vectors = eigenpairs(operator, by_magnitude=has_both_signs, slack=share)
@@ -213,8 +209,8 @@ class Bipartite(_Spectral):
         """Scale items: |V|^-θ d^q, or to norm d^q where rotated; users are as they are."""
         first, stop = np.searchsorted(node_ix, settings.graph.target)
         items = Rows(rows.values[first:stop], rows.noise_scale[first:stop])
-        norms = power_or_zero(strength[first:stop], settings.item_norm_power)
-        if reduction_of(settings) == "rotate":
+        norms = power_or_zero(strength[first:stop], settings.embedding.item_norm_power)
+        if settings.embedding.reduction == "rotate":
             set_norms(items, norms)
         else:
             length = row_norms(items.values)
@@ -239,7 +235,7 @@ class Plain(_Spectral):
     def apply(self, block: Block, z: NDArray[np.float32], settings: Settings, norms: Norms) -> Rows:
         """(S + shift) z, of the entries stored here."""
         product = self._product(block, z, settings, norms)
-        add_scaled(product.values, z, _resolved(settings.embedding.shift) * (block.home == block.part_id), 1.0)
+        add_scaled(product.values, z, settings.embedding.shift * (block.home == block.part_id), 1.0)
         return product
 
     def finalize_rows(self, rows: Rows, strength: NDArray[np.float64], settings: Settings) -> None:
@@ -286,11 +282,6 @@ class Plain(_Spectral):
         return product
 
 
-def rank_of(settings: Settings) -> int:
-    """Return how many eigenpairs are asked for."""
-    return settings.embedding.rank or settings.dim
-
-
 def diagonal_of(block: Block, sides: TwoSides) -> NDArray[np.float64]:
     """diag(P), of the edges stored here."""
     matrix = Csr(block.indptr, block.neighbor, block.edge_weight)
@@ -301,18 +292,13 @@ def shift_of_items(settings: Settings) -> float:
     """Return the multiple of the identity that is added to P, in the units of P's eigenvalues."""
     embedding = settings.embedding
     power = 2.0 - 2.0 * (embedding.user_degree_power + embedding.item_degree_power)
-    return _resolved(embedding.shift) * float(power_or_zero(np.array([settings.graph.mean_weight]), power)[0])
-
-
-def reduction_of(settings: Settings) -> str:
-    """Return how they become the embedding's columns."""
-    return settings.embedding.reduction
+    return embedding.shift * float(power_or_zero(np.array([settings.graph.mean_weight]), power)[0])
 
 
 def eigenvalue_scales(settings: Settings) -> NDArray[np.float64]:
     """Return |w|^p; 0 where w is."""
     values = np.abs(settings.facts["eigenvalues"])
-    power = _resolved(settings.embedding.eigenvalue_power)
+    power = settings.embedding.eigenvalue_power
     return np.where(values > 0, power_or_zero(values, power), 0.0)
 
 
@@ -323,7 +309,7 @@ def reduced_columns(vectors: NDArray[np.float64], settings: Settings) -> NDArray
     dim / rank of what the rotation itself makes.
     """
     rank = vectors.shape[1]
-    if reduction_of(settings) == "rotate" and rank > settings.dim:
+    if settings.embedding.reduction == "rotate" and rank > settings.dim:
         keys = np.arange(rank, dtype=np.uint64)
         drawn = normal_projection(keys, settings.dim, settings.embedding.seed).astype(np.float64)
         rotation, triangle = np.linalg.qr(drawn)
@@ -383,9 +369,3 @@ def _sum_of(local: Sequence[Facts], name: str) -> NDArray[np.float64]:
     for facts in local:
         total = total + facts[name]
     return total
-
-
-def _resolved(value: float | None) -> float:
-    if value is None:
-        raise RuntimeError("a key that the form decides has no value: Settings resolve their embedding")
-    return value

@@ -165,7 +165,7 @@ class Spectrum(TwoTower):
             moments = [*known, 2.0 * crossed - known[1], 2.0 * squared - known[0]]
         facts = {**settings.facts, "moments": np.array(moments)}
         if number == self.rounds(settings) - 1:
-            facts["cut"] = np.array([cut_above(moments, rank_of(settings))])
+            facts["cut"] = np.array([cut_above(moments, settings.embedding.rank)])
         return facts
 
 
@@ -212,11 +212,6 @@ def initial_terms(start: NDArray[np.float32]) -> Rows:
     values = np.zeros((len(start), 3 * width), np.float32)
     values[:, width : 2 * width] = start
     return Rows(values, np.zeros(len(start)))
-
-
-def rank_of(settings: Settings) -> int:
-    """Return how many eigenvalues pass."""
-    return settings.embedding.rank or settings.dim
 
 
 def _probes(node_key: NDArray[np.uint64], settings: Settings) -> NDArray[np.float32]:

@@ -7,13 +7,13 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from pipeline.blocks.arrays import Block
+from pipeline.embedding.method import Method
 from pipeline.embedding.method_keys import RandomRowKeys
 from pipeline.embedding.method_spec import MethodSpec, cosines
 from pipeline.embedding.products import scale_both, set_norms, step_of_nodes
 from pipeline.embedding.rows import ColumnSums, Norms, Rows, RowSink
 from pipeline.embedding.settings import Settings
 from pipeline.embedding.start_rows import start_rows
-from pipeline.embedding.whole_rounds import WholeRounds
 from pipeline.kernels.elementary import power_or_zero
 
 
@@ -23,7 +23,7 @@ class NeighborAverageKeys(RandomRowKeys):
     hops: int = Field(2, ge=1, le=2, description="neighbor_average: steps from the random rows")
 
 
-class NeighborAverage(WholeRounds):
+class NeighborAverage(Method):
     """Rows of (D^-1 A)^hops Ω at norm 1, with Ω random rows, A the weights of edges and D a node's total weight."""
 
     def rounds(self, settings: Settings) -> int:
@@ -33,10 +33,6 @@ class NeighborAverage(WholeRounds):
     def needs_noise_scales(self, number: int, settings: Settings) -> bool:
         """Return whether this is the last round, whose rows get norms."""
         return number == self.rounds(settings) - 1
-
-    def exchanged_range(self, block: Block, settings: Settings) -> tuple[int, int]:
-        """Return all rows."""
-        return 0, block.node_ix.size
 
     def start(self, block: Block, settings: Settings) -> NDArray[np.float32]:
         """Ω."""

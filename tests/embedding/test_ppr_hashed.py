@@ -132,7 +132,7 @@ def test_finished_rows_have_the_norms_that_are_asked_for(two_types: bool) -> Non
         embedding = EMBEDDING(method="ppr", form="hashed", dim=8)
         graph_of_types = replace(asked.graph, target=(0, 30), source=(30, 51))
         asked = replace(asked, graph=graph_of_types, embedding=embedding, form="hashed")
-    power = asked.item_norm_power if two_types else 0.0
+    power = asked.embedding.item_norm_power if two_types else 0.0
     edges = np.array(sorted(graph.edges)).T
     block = block_from_edges(keys, *edges.astype(np.int64), np.full(edges.shape[1], 2 * ONE))
     norms = np.linalg.norm(embed_in_memory(block, asked), axis=1)

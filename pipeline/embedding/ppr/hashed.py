@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from pipeline.blocks.arrays import Block
 from pipeline.config.embedding import EmbeddingConfig
 from pipeline.config.sections import InputConfig
+from pipeline.embedding.method import Method
 from pipeline.embedding.method_keys import ItemNormPower, NormDegreePower
 from pipeline.embedding.method_spec import MethodSpec, cosines, dot_products
 from pipeline.embedding.ppr.walk_graph import WalkGraph
 from pipeline.embedding.products import set_norms
 from pipeline.embedding.rows import ColumnSums, Norms, Rows, RowSink
 from pipeline.embedding.settings import Settings
-from pipeline.embedding.whole_rounds import WholeRounds
 from pipeline.kernels.elementary import power_or_zero
 from pipeline.kernels.hashed_logs import hashed_logs
 from pipeline.kernels.hashing import hash_nodes
@@ -107,7 +107,7 @@ def _own_places(nodes: NDArray[np.int64], word: NDArray[np.uint64], dim: int) ->
     return hashed_logs(stays, word, np.zeros(word.size), nodes=1, columns=1, dim=dim)
 
 
-class PlainHashed(WholeRounds):
+class PlainHashed(Method):
     """Rows whose products stand for those of the logarithms of PPR, at norm d^q sqrt(dim) / 2.
 
     There are no rounds between parts: what stands for one is all work on a block that holds the whole graph.
@@ -117,17 +117,9 @@ class PlainHashed(WholeRounds):
         """Return 1: all rows at once."""
         return 1
 
-    def needs_noise_scales(self, number: int, settings: Settings) -> bool:
-        """Return False: logarithms are added up in float64."""
-        return False
-
     def is_one_way(self, number: int, settings: Settings) -> bool:
         """Return True: rows are final."""
         return True
-
-    def exchanged_range(self, block: Block, settings: Settings) -> tuple[int, int]:
-        """Return all rows."""
-        return 0, block.node_ix.size
 
     def start(self, block: Block, settings: Settings) -> NDArray[np.float32]:
         """Return rows without columns: nothing is multiplied."""
@@ -170,7 +162,7 @@ class Hashed(PlainHashed):
     ) -> NDArray[np.float64]:
         """Return the norms of published rows."""
         is_item = (node_ix >= settings.graph.target[0]) & (node_ix < settings.graph.target[1])
-        return np.where(is_item, power_or_zero(strength, settings.item_norm_power), 1.0)
+        return np.where(is_item, power_or_zero(strength, settings.embedding.item_norm_power), 1.0)
 
 
 _KEYS_OF_SPACE = ("restart", "push_threshold", "hash_columns")
