@@ -68,10 +68,10 @@ class EmbeddingConfig(Section):
             raise ValueError(self._of_another_method())
         fitting = [form for form in named if form.sides == 1 or not types.is_plain]
         if not fitting:
-            other = next(form.choice for form in of_method if form.sides == 1)
+            others = [f"form = '{form.choice}'" for form in of_method if form.sides == 1]
             raise ValueError(
                 f"embedding.form '{self.form}' needs two types, but source and target are both "
-                f"'{types.source_type}'; use form = '{other}'"
+                f"'{types.source_type}'; use {others[0] if others else 'another embedding.method'}"
             )
         return fitting[0]
 
@@ -100,7 +100,8 @@ class MethodForm:
     form: str  # unique
     choice: str = ""  # embedding.form beside "auto", shared by the forms for one type and for two; "": there is none
     sides: Literal[1, 2]  # 2: sources and targets have different rows, on two types; 1: all nodes are alike
-    keys: type[EmbeddingConfig]  # its own keys beside those of all methods, with defaults and checks
+    #: Its own keys beside those of all methods. A check of one key stands in its type: the reader sees it first.
+    keys: type[EmbeddingConfig]
     sums_rows: bool = False  # a source's row is a weighted sum of rows that a run has: the table ``fold_in`` holds them
 
     def own_keys(self, embedding: EmbeddingConfig) -> EmbeddingConfig:
