@@ -105,7 +105,7 @@ def refinements(best: Candidate, facts: GraphFacts) -> list[Candidate]:
     """
     kind = _kind(best.changes, facts)
     neighbors: list[Candidate] = []
-    for key, step, low, high, default in STEPS[kind]:
+    for key, step, low, high, default in STEPS.get(kind, ()):
         value = best.changes.get(key)
         value = default if value is None else value
         for moved in (value + step, value - step):
@@ -190,14 +190,17 @@ def _presets(facts: GraphFacts, dim: int) -> tuple[Preset, ...]:
 
 def _kind(changes: Mapping[str, Any], facts: GraphFacts) -> str:
     """Name what is computed; keys may be missing, as in a configuration that somebody wrote."""
-    if changes.get("method") == "ppr":
+    method = changes.get("method", "fastrp")
+    if method == "ppr":
         form = "hashed" if changes.get("form") == "hashed" else "factorised"
         return f"{form} of one type" if facts.is_plain else form
-    if changes.get("method", "fastrp") != "spectral":
+    if method == "fastrp":
         form = str(changes.get("form", "auto"))
         if form == "low_pass" and facts.is_plain:
             return "low_pass of one type"
         return form if form != "auto" else "classic" if facts.is_plain else "two_tower"
+    if method != "spectral":
+        return str(method)  # there are no presets of it
     if facts.is_plain:
         return "eigenvectors"
     reduction = changes.get("reduction", "auto")

@@ -147,6 +147,13 @@ def test_ppr_is_refined_in_keys_that_set_its_vectors_and_priced_by_its_form(grap
     assert wider.cost == hashed.cost
 
 
+def test_a_method_without_presets_has_a_cost_and_no_refinements() -> None:
+    facts = GraphFacts(is_plain=True, sources=100, targets=100, edges=500)
+    candidate = candidate_of("as given", "", {"method": "neighbor_average", "dim": 8}, facts)
+    assert candidate.cost > 0
+    assert refinements(candidate, facts) == []
+
+
 def test_a_configuration_without_a_method_is_refined_by_the_default_of_its_graph() -> None:
     own = Candidate("as given", "It is in the configuration.", {"dim": 8, "item_norm_power": None}, 1.0)
     assert {"powers", "item_norm_power"} <= {key for found in refinements(own, SMALL) for key in found.changes}
