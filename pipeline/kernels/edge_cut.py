@@ -190,25 +190,35 @@ def even_out_ties(
 
 
 @kernel
-def count_by_level(
+def count_stored_edges(
+    src_ix: In[np.int64],
+    dst_ix: In[np.int64],
     first: In[np.int32],
     second: In[np.int32],
-    home_left: In[np.int32],
-    home_right: In[np.int32],
+    part_id: In[np.int32],
+    is_split: In[np.bool_],
     ancestors: InMatrix[np.int32],
-    edges: OutMatrix[np.int64],
-    cut: OutMatrix[np.int64],
-    level_cut: Out[np.int64],
+    counts: OutMatrix[np.int64],
 ) -> None:
-    """Add edges, each given once, to the parts that store them and to all parts above these."""
-    for depth in range(ancestors.shape[0]):
-        ancestor = ancestors[depth]
-        for e in range(first.size):
-            is_cut = ancestor[home_left[e]] != ancestor[home_right[e]]
+    """Add edges, each given once, to what parts store, as :class:`pipeline.partitioning.part_counts.PartCounts` says.
+
+    ``first`` and ``second`` are as :func:`place_edges` fills them.
+    """
+    depths = ancestors.shape[0]
+    for e in range(src_ix.size):
+        a, b = src_ix[e], dst_ix[e]
+        home_a, home_b = part_id[a], part_id[b]
+        for depth in range(depths):
+            ancestor = ancestors[depth]
+            is_cut = ancestor[home_a] != ancestor[home_b]
             part = ancestor[first[e]]
-            edges[depth, part] += 1
-            cut[depth, part] += is_cut
-            level_cut[depth] += is_cut
+            counts[depth, part] += 1
+            counts[depths + depth, part] += is_cut
+            counts[2 * depths + depth, part] += is_cut
             if second[e] >= 0 and ancestor[second[e]] != part:
-                edges[depth, ancestor[second[e]]] += 1
-                cut[depth, ancestor[second[e]]] += is_cut
+                counts[depth, ancestor[second[e]]] += 1
+                counts[depths + depth, ancestor[second[e]]] += is_cut
+        for part in (first[e], second[e]):
+            if part >= 0:
+                counts[3 * depths, part] += home_a == part or is_split[a]
+                counts[3 * depths, part] += a != b and (home_b == part or is_split[b])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,8 @@ from pipeline.partitioning import pieces
 from pipeline.partitioning.homes import hubs_by_cost, splittable_hubs
 from pipeline.partitioning.partitioners import PARTITIONERS
 from pipeline.partitioning.pieces import GraphPiece, PieceFiles, PieceSize, Role
-from pipeline.tasks import Attempt
+from pipeline.partitioning.tree import PartPath, TreeFigures
+from pipeline.tasks import Attempt, TaskRecord
 
 #: Largest over mean volume that is worth a warning; also the room that counts of children leave.
 IMBALANCE = 1.10
@@ -55,30 +57,62 @@ class Bounds:
 
 
 @dataclass(frozen=True)
-class RootTables:
-    """What the root's piece is made of."""
+class IndexTables:
+    """The tables of a graph, and which of its nodes may be split."""
 
+    arrays: tuple[Path, ...]  # files of node_arrays
     edges: tuple[Path, ...]  # files of indexed_edges
-    shared: tuple[int, int] | None  # node numbers of the type whose nodes are split
-    hub_degree: int | None
+    nodes: int
+    edge_count: int
+    shared: tuple[int, int] | None  # numbers of the type whose nodes are split; None: a plain graph
+
+
+@dataclass(frozen=True)
+class CutOptions:
+    """How to cut: into ``parts`` leaves at once, or into leaves under ``bounds``."""
+
+    method: str
+    parts: int | None
+    bounds: Bounds
+    hub_degree: int | None  # plain graphs: nodes with more neighbours are split; None: those that cost less so
+    seed: int
+    worker_bytes: int
+
+    def fits_leaf(self, rows: int, edges: int) -> bool:
+        """Whether a piece is not cut any further."""
+        return self.parts is not None or self.bounds.excess(rows, edges) <= 1
+
+    def leaves(self, tables: IndexTables) -> int:
+        """Return how many leaves there will be, as far as one can tell."""
+        return max(2, self.parts or math.ceil(self.bounds.excess(tables.nodes, tables.edge_count)))
+
+
+@dataclass(frozen=True)
+class GraphCut:
+    """A cut of a whole graph: the leaves, the record of the table of homes (role ``parts``), and the figures."""
+
+    paths: tuple[PartPath, ...]
+    homes: TaskRecord[Any]
+    figures: TreeFigures
+    inversions: int
+    empty_parts: int
 
 
 @dataclass(frozen=True)
 class PieceToCut:
     """Where a piece comes from, and into how many children it is cut."""
 
-    source: RootTables | PieceFiles
+    source: IndexTables | PieceFiles
     parts: int
 
 
 @dataclass(frozen=True)
 class CutPayload:
-    """Input of the task that cuts a piece; ``arrays`` are files of node_arrays."""
+    """Input of the task that cuts a piece; ``arrays`` are files of node_arrays, ``seed`` is that of its depth."""
 
     piece: PieceToCut
-    method: str
     arrays: tuple[Path, ...]
-    bounds: Bounds | None
+    options: CutOptions
     seed: int
 
 
@@ -90,23 +124,20 @@ class CutResult:
 
 
 def cut_piece(payload: CutPayload, attempt: Attempt) -> CutResult:
-    """Task: cut a piece and write its children, without those that got no edges.
-
-    The root's task also writes the edges between two nodes that may be split.
-    """
-    source, parts = payload.piece.source, payload.piece.parts
+    """Task: cut a piece and write its children, without those that got no edges."""
+    source, parts, options = payload.piece.source, payload.piece.parts, payload.options
     arrays = NodeArrays(payload.arrays)
-    if isinstance(source, RootTables):
-        piece = _root_piece(source, payload, arrays, attempt)
+    if isinstance(source, IndexTables):
+        piece = _root_piece(source, arrays, options)
         degree, node_key = arrays.all("degree"), arrays.all("node_key")
-        if payload.bounds:
+        if options.parts is None:
             hub = int(np.max(degree, where=piece.role == Role.WHOLE, initial=0))
-            refuse_indivisible(hub, piece.left.size, payload.bounds, source.shared is None)
+            refuse_indivisible(hub, piece.left.size, options.bounds, source.shared is None)
     else:
         piece = source.map()
         degree, node_key = (arrays.take(name, piece.node_ix) for name in ("degree", "node_key"))
     graph = piece.cut_graph(degree, node_key.view(np.uint64))
-    labels = PARTITIONERS[payload.method](graph, parts, payload.seed)
+    labels = PARTITIONERS[options.method](graph, parts, payload.seed)
     children: list[PieceSize] = []
     for child in piece.children(labels, parts):
         if child.left.size:
@@ -116,8 +147,8 @@ def cut_piece(payload: CutPayload, attempt: Attempt) -> CutResult:
     return CutResult(tuple(children))
 
 
-def _root_piece(tables: RootTables, payload: CutPayload, arrays: NodeArrays, attempt: Attempt) -> GraphPiece:
-    """Read all edges; decide who may be split; write the edges between two of these, as node numbers."""
+def _root_piece(tables: IndexTables, arrays: NodeArrays, options: CutOptions) -> GraphPiece:
+    """Read all edges and decide who may be split; edges between two of these wait until homes are known."""
     if arrays.nodes > pieces.MAX_ROWS:
         raise PartitionError(
             f"the graph has {arrays.nodes:,} nodes, and one task cuts at most {pieces.MAX_ROWS:,}; shorten "
@@ -125,37 +156,29 @@ def _root_piece(tables: RootTables, payload: CutPayload, arrays: NodeArrays, att
         )
     left, right = pieces.read_edges(tables.edges)
     role = np.full(arrays.nodes, Role.WHOLE, np.int8)
-    between = np.empty(0, np.int64)
     if tables.shared:
         # Sources are cut with all their edges, targets are split: of the two sides, that is the one with many
         # nodes of few edges each, in every interaction table we know.
         role[slice(*tables.shared)] = Role.SHARED
     else:
-        role[_split_hubs(left, right, arrays.all("degree"), tables.hub_degree, payload)] = Role.SHARED
-        between = np.flatnonzero((role[left] == Role.SHARED) & (role[right] == Role.SHARED))
-    pieces.write_pairs(attempt.path("between", "arrow"), left[between], right[between])
-    if between.size:
-        left, right = np.delete(left, between), np.delete(right, between)
+        role[_split_hubs(left, right, arrays.all("degree"), options, options.leaves(tables))] = Role.SHARED
+        is_late = (role[left] == Role.SHARED) & (role[right] == Role.SHARED)
+        if is_late.any():
+            left, right = left[~is_late], right[~is_late]
     return GraphPiece(np.arange(arrays.nodes, dtype=np.int64), role, left, right)
 
 
 def _split_hubs(
-    left: NDArray[np.int32],
-    right: NDArray[np.int32],
-    degree: NDArray[np.int64],
-    hub_degree: int | None,
-    payload: CutPayload,
+    left: NDArray[np.int32], right: NDArray[np.int32], degree: NDArray[np.int64], options: CutOptions, leaves: int
 ) -> NDArray[np.bool_]:
     """Return which nodes of a plain graph are split."""
-    if hub_degree is not None:
-        return splittable_hubs(left, right, degree > hub_degree)
-    bounds = payload.bounds
-    leaves = payload.piece.parts if bounds is None else math.ceil(bounds.excess(degree.size, left.size))
-    is_hub = hubs_by_cost(left, right, degree, max(2, leaves))
+    if options.hub_degree is not None:
+        return splittable_hubs(left, right, degree > options.hub_degree)
+    is_hub = hubs_by_cost(left, right, degree, leaves)
     is_too_large = np.zeros(degree.size, np.bool_)
-    if bounds is not None:  # what fits no leaf has to be split, whatever it costs
+    if options.parts is None:  # what fits no leaf has to be split, whatever it costs
         sizes, size_of = np.unique(degree, return_inverse=True)
-        is_too_large = np.array([bounds.excess(size + 1, size) > 1 for size in sizes.tolist()])[size_of]
+        is_too_large = np.array([options.bounds.excess(size + 1, size) > 1 for size in sizes.tolist()])[size_of]
     is_split = splittable_hubs(left, right, is_hub | is_too_large)
     if (is_too_large & ~is_split).any():  # for want of a neighbour that stays whole
         is_split = splittable_hubs(left, right, is_too_large)

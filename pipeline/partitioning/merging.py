@@ -17,8 +17,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.blocks.arrays import NodeParts
-from pipeline.partitioning.pieces import GraphPiece, Role
 from pipeline.partitioning.tree import PartPath, Tree
 
 
@@ -129,59 +127,35 @@ def merged_paths(
     return new, inversions
 
 
+def count_borders(borders: NDArray[np.int64], left: NDArray[np.int64], right: NDArray[np.int64]) -> None:
+    """Add edges to a matrix of (leaves, leaves), given the leaves of their ends."""
+    np.add.at(borders.reshape(-1), left * len(borders) + right, 1)
+
+
 @dataclass(frozen=True)
-class MergedLeaves:
-    """Leaves and homes renumbered by the merged tree."""
+class MergedTree:
+    """The tree of merged leaves, and their part_ids in it by those before; -1, of no part, becomes -1."""
 
     tree: Tree
-    leaves: list[tuple[int, GraphPiece]]  # part_id and piece, ascending
-    parts: NodeParts
+    new_part: NDArray[np.int32]
     inversions: int
 
+    @classmethod
+    def of(cls, tree: Tree, sums: NDArray[np.int64] | None) -> MergedTree:
+        """Merge the leaves of a tree bottom-up, inside each of its cuts; without ``sums`` they stay as they are.
 
-def merge_leaves(
-    tree: Tree, leaves: Sequence[tuple[int, GraphPiece]], parts: NodeParts, degree: NDArray[np.int64]
-) -> MergedLeaves:
-    """Merge the leaves of a tree bottom-up, inside each of its cuts.
-
-    Parameters
-    ----------
-    leaves : part_id and piece of every leaf, ascending; read one at a time.
-    parts, degree : homes and neighbours of all nodes, by node_ix.
-    """
-    number = np.full(len(tree.paths), -1, np.int64)
-    number[[part for part, _ in leaves]] = np.arange(len(leaves))
-    edges = np.zeros((len(leaves), len(leaves)), np.int64)
-    for leaf, (_, piece) in enumerate(leaves):
-        home = number[parts.part_id[piece.node_ix]]
-        for end, other in ((piece.left, piece.right), (piece.right, piece.left)):
-            # From whole nodes here to others at home elsewhere. Twice for a shared one, whose edge is stored once.
-            is_here = piece.role[end] == Role.WHOLE
-            weight = 1 + (piece.role[other[is_here]] == Role.SHARED)
-            edges[leaf] += np.bincount(home[other[is_here]], weights=weight, minlength=len(leaves)).astype(np.int64)
-    edges += edges.T
-    at_home = parts.part_id >= 0
-    volume = np.bincount(number[parts.part_id[at_home]], weights=degree[at_home], minlength=len(leaves))
-    paths, inversions = merged_paths([tree.paths[part] for part, _ in leaves], edges, volume.astype(np.int64))
-    new_part = new_part_ids(tree, [part for part, _ in leaves], paths)
-    renumbered = [(int(new_part[part]), piece) for part, piece in leaves]
-    return MergedLeaves(
-        Tree.of(paths),
-        sorted(renumbered, key=lambda leaf: leaf[0]),
-        NodeParts(new_part[parts.part_id], parts.is_split),
-        inversions,
-    )
-
-
-def new_part_ids(tree: Tree, leaves: Sequence[int] | NDArray[np.int64], paths: Sequence[PartPath]) -> NDArray[np.int32]:
-    """Return the part_id of leaves in the tree of their new ``paths``, by their part_id in ``tree``; -1 for others.
-
-    The last entry is -1 too: nodes without a home have part_id -1.
-    """
-    part_of = {path: part for part, path in enumerate(Tree.of(paths).paths)}
-    new_part = np.full(len(tree.paths) + 1, -1, np.int32)
-    new_part[leaves] = [part_of[path] for path in paths]
-    return new_part
+        Parameters
+        ----------
+        sums : (leaves + 1, leaves) edges between leaves, or any multiple, in their order; then their volumes.
+        """
+        paths, inversions = list(tree.leaves), 0
+        if sums is not None:
+            paths, inversions = merged_paths(paths, sums[:-1], sums[-1])
+        merged = Tree.of(paths)
+        part_of = {path: part for part, path in enumerate(merged.paths)}
+        new_part = np.full(len(tree.paths) + 1, -1, np.int32)
+        new_part[np.flatnonzero(tree.is_leaf)] = [part_of[path] for path in paths]
+        return cls(merged, new_part, inversions)
 
 
 def _first_fitting(

@@ -23,9 +23,11 @@ import pymetis
 from pipeline.kernels.hashing import splitmix64
 from pipeline.partitioning import metis
 from pipeline.partitioning.homes import find_homes, hubs_by_cost, splittable_hubs
+from pipeline.partitioning.part_counts import PartCounts
 from pipeline.partitioning.partitioners import PARTITIONERS, Partitioner
 from pipeline.partitioning.pieces import CutGraph, GraphPiece, Role
-from pipeline.partitioning.tree import ROOT, Tree, tree_figures
+from pipeline.partitioning.placement import NodeHomes
+from pipeline.partitioning.tree import ROOT, Tree
 
 
 @dataclass(frozen=True)
@@ -82,9 +84,17 @@ def measure(graph: Graph, labels: np.ndarray, parts: int) -> tuple[float, float,
     children = [child for child in graph.piece.children(labels, parts) if child.left.size]
     tree = Tree.of([(*ROOT, number) for number in range(len(children))])
     leaves = [(number + 1, child) for number, child in enumerate(children)]
-    homes = find_homes(graph.degree.size, leaves)
-    figures = tree_figures(tree, leaves, graph.between, homes, graph.degree, graph.node_key)
-    edges = graph.piece.left.size + graph.between[0].size
+    homes = NodeHomes(find_homes(graph.degree.size, leaves), graph.degree, graph.node_key)
+    left, right = (
+        np.concatenate(ends).astype(np.int64)
+        for ends in zip((graph.piece.left, graph.piece.right), graph.between, strict=True)
+    )
+    counts = PartCounts(tree)
+    counts.add_edges(left, right, homes)
+    counts.add_rows(left, right, homes)
+    counts.add_rows(right, left, homes)
+    counts.count_rows(homes.parts, 0, graph.degree.size)
+    figures, edges = counts.figures(), left.size
     away = sum(figures.split_nodes[1:]) + sum(figures.ghosts[1:])
     volume = np.array(figures.volume[1:])
     return (

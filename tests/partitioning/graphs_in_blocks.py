@@ -13,9 +13,9 @@ from scipy import sparse
 from pipeline import storage
 from pipeline.kernels.hashing import splitmix64
 from pipeline.kernels.node_moves import NodeBlock
+from pipeline.partitioning.cutting import Bounds, CutOptions, IndexTables
 from pipeline.partitioning.task_folder import TaskFolder
 from pipeline.partitioning.wide.node_blocks import BlockGraph, build_blocks
-from pipeline.partitioning.wide.node_roles import IndexFiles
 from pipeline.tasks import Task, TaskFunction, TaskRecord, payload_type, run_task
 from schemas.tables import INDEXED_EDGES, NODE_ARRAYS
 
@@ -47,8 +47,9 @@ def in_blocks(
     edges, arrays = folder / "edges.parquet", folder / "nodes.arrow"
     storage.write_parquet(edges, pa.table([src, dst, np.ones(src.size, np.int64)], schema=INDEXED_EDGES.schema))
     storage.write_arrow(arrays, pa.table([key, degree, degree], schema=NODE_ARRAYS.schema))
-    tables = IndexFiles((arrays,), (edges,), nodes, shared, hub_degree or 10**9)
-    graph, _ = build_blocks(in_folder(folder / "blocks"), tables, worker_bytes)
+    tables = IndexTables((arrays,), (edges,), nodes, src.size, shared)
+    options = CutOptions("multilevel", 2, Bounds(None, 2**40, 1), hub_degree or 10**9, 0, worker_bytes)
+    graph, _ = build_blocks(in_folder(folder / "blocks"), tables, options)
     return graph
 
 

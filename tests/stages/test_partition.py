@@ -22,7 +22,8 @@ from pipeline.embedding.methods import CONFIG
 from pipeline.errors import PartitionError
 from pipeline.ingest.figures import IndexFigures
 from pipeline.kernels.hashing import splitmix64
-from pipeline.partitioning.placement import stored_at
+from pipeline.partitioning import narrow_cut
+from pipeline.partitioning.placement import NodeHomes, stored_at
 from pipeline.stages import partition
 from pipeline.stages.chain import MAKER, STAGE_NAMES
 from pipeline.stages.outcome import Outcome
@@ -139,7 +140,7 @@ def expected_figures(graph: Graph, result: Result) -> dict[int, dict[str, int]]:
     """Figures of every part by sets: leaves store edges, inner parts what their leaves store."""
     parts = NodeParts(np.array(result.part_id, np.int32), np.array(result.is_split))
     src, dst = (np.array([pair[side] for pair in graph.pairs], np.int64) for side in (0, 1))
-    first, second = stored_at(src, dst, parts, graph.degree, graph.node_key)
+    first, second = stored_at(src, dst, NodeHomes(parts, graph.degree, graph.node_key))
     stored = defaultdict(set)
     for edge, leaf in [*enumerate(first.tolist()), *enumerate(second.tolist())]:
         if leaf >= 0:
@@ -180,7 +181,7 @@ def check(graph: Graph, result: Result) -> None:
             assert (result.part_id[node], result.is_split[node]) == (-1, False)
 
     src, dst = (np.array([pair[side] for pair in graph.pairs], np.int64) for side in (0, 1))
-    first, second = stored_at(src, dst, parts, graph.degree, graph.node_key)
+    first, second = stored_at(src, dst, NodeHomes(parts, graph.degree, graph.node_key))
     holders: dict[int, Counter[int]] = defaultdict(Counter)
     for pair, *where in zip(graph.pairs, first.tolist(), second.tolist(), strict=True):
         for leaf in set(where) - {-1}:
@@ -304,7 +305,7 @@ def check_bound(graph: Graph, result: Result, max_edges: int, hub_degree: int | 
     is_hub = graph.degree > (hub_degree or 0)  # where costs decide, any node may be one
     pairs = [pair for pair in graph.pairs if is_hub[list(pair)].all()]
     src, dst = np.array(pairs, np.int64).T
-    stored = stored_at(src, dst, parts, graph.degree, graph.node_key)
+    stored = stored_at(src, dst, NodeHomes(parts, graph.degree, graph.node_key))
     late = Counter(np.concatenate(stored).tolist())  # at two homes, where a hub is in one part and is not split
     assert all(row["edges"] - late[row["part_id"]] <= max_edges for row in over)
 
@@ -327,7 +328,7 @@ def test_bytes_bound_leaves_too() -> None:
 
 @pytest.mark.parametrize("options", [{}, {"parts": 1}, {"method": "none"}, {"method": "metis", "parts": 1}])
 def test_one_block_is_made_without_reading_the_edges(monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]) -> None:
-    monkeypatch.setattr(partition, "cut_piece", None)
+    monkeypatch.setattr(narrow_cut, "cut_piece", None)
     graph = Graph(5, 0, ((0, 1), (1, 1), (1, 3)))
     result = cut(graph, **options)
     check(graph, result)

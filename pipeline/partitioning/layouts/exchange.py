@@ -25,7 +25,7 @@ from pipeline.partitioning.layouts.block_sets import (
     PartTables,
     ScatterPayload,
 )
-from pipeline.partitioning.placement import stored_at
+from pipeline.partitioning.placement import NodeHomes, stored_at
 from pipeline.partitioning.task_folder import TaskFolder
 from pipeline.storage import BATCHES
 from pipeline.tasks import Attempt
@@ -55,9 +55,9 @@ def lay_out(tasks: TaskFolder, tables: PartTables) -> BlockLayout:
 
 def scatter_edges(payload: ScatterPayload, attempt: Attempt) -> SentRows:
     """Task: sort edges by the parts that store them."""
-    edges, nodes = payload.edges.read(), payload.nodes.map_arrays()
-    degree, node_key = nodes.all("degree"), nodes.all("node_key").view(np.uint64)
-    first, second = stored_at(edges.src, edges.dst, payload.nodes.map_parts(), degree, node_key)
+    edges, arrays = payload.edges.read(), payload.nodes.map_arrays()
+    nodes = NodeHomes(payload.nodes.map_parts(), arrays.all("degree"), arrays.all("node_key").view(np.uint64))
+    first, second = stored_at(edges.src, edges.dst, nodes)
     twice = np.flatnonzero(second >= 0)
     stored = edges.take(np.concatenate([np.arange(first.size), twice]))
     receiver = np.concatenate([first, second[twice]])

@@ -12,17 +12,16 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from pipeline import storage
 from pipeline.blocks.arrays import NodeParts
-from pipeline.kernels.edge_cut import count_by_level, even_out_ties, homes_by_most_edges
-from pipeline.kernels.node_moves import NodeBlock
-from pipeline.partitioning.merging import merged_paths, new_part_ids
+from pipeline.kernels.edge_cut import even_out_ties, homes_by_most_edges
+from pipeline.partitioning.merging import MergedTree, count_borders
+from pipeline.partitioning.part_counts import PartCounts
 from pipeline.partitioning.pieces import Role
-from pipeline.partitioning.placement import stored_at
+from pipeline.partitioning.placement import NodeHomes
 from pipeline.partitioning.task_folder import TaskFolder
-from pipeline.partitioning.tree import ROOT, PartPath, Tree, TreeFigures, figures_of, rows_away
+from pipeline.partitioning.tree import ROOT, PartPath, Tree, TreeFigures
 from pipeline.partitioning.wide.node_blocks import BlockGraph, NodeBlockFiles, NodeVectors
 from pipeline.partitioning.wide.vectors import VectorWriter, map_vector, ranges, read_range, write_vector
 from pipeline.tasks import Attempt, TaskRecord
@@ -65,7 +64,7 @@ def find_homes_in_blocks(
     # The matrix of all pairs of leaves is what merging needs: with very many of them, they stay as they were cut.
     if len(paths) > 1 and _PAIR_BYTES * len(paths) ** 2 <= worker_bytes:
         payloads = [BordersPayload(block, homes.part_id, vectors.degree, paths) for block in graph.blocks]
-        borders = tuple(record.file("borders") for record in tasks.run_each(count_borders, "borders", payloads))
+        borders = tuple(record.file("borders") for record in tasks.run_each(count_block_borders, "borders", payloads))
     written = tasks.run(write_merged_homes, "homes", MergedHomesPayload(homes, paths, borders))
     merged = written.result.paths
     count_payloads = [CountPayload(block, written.file("parts"), merged, vectors) for block in graph.blocks]
@@ -205,26 +204,21 @@ class BordersPayload:
     leaves: tuple[PartPath, ...]
 
 
-def count_borders(payload: BordersPayload, attempt: Attempt) -> None:
-    """Task: count a block's edges between leaves, and what its nodes bring to theirs.
-
-    As :func:`pipeline.partitioning.merging.merge_leaves` does: edges between two shared nodes don't count.
-    """
+def count_block_borders(payload: BordersPayload, attempt: Attempt) -> None:
+    """Task: count a block's edges between leaves, except those between two shared nodes; add up volumes by leaf."""
     block, part_id = payload.block.map(), map_vector(payload.part_id)
-    tree = Tree.of(payload.leaves)
-    leaf_of = np.cumsum(tree.is_leaf) - 1  # leaves in the order of their numbers
-    leaves = int(tree.is_leaf.sum())
-    borders = np.zeros((leaves + 1, leaves), np.int64)
+    leaf_of = np.cumsum(Tree.of(payload.leaves).is_leaf) - 1  # leaves in the order of their numbers
+    borders = np.zeros((len(payload.leaves), len(payload.leaves)), np.int64)
     node = block.node_of_entries()
     for first, stop in ranges(node.size):
         left, right = node[first:stop], block.neighbor[first:stop]
         counts = (block.role[left] == Role.WHOLE) | (block.role[right] == Role.WHOLE)
-        pairs = leaf_of[part_id[left[counts]]] * leaves + leaf_of[part_id[right[counts]]]
-        borders[:leaves] += np.bincount(pairs, minlength=leaves**2).reshape(leaves, leaves)
+        count_borders(borders, *(leaf_of[part_id[ends[counts]]] for ends in (left, right)))
     home = part_id[block.first : block.first + block.rows]
     degree = read_range(payload.degree, block.first, block.first + block.rows)
-    np.add.at(borders[leaves], leaf_of[home[home >= 0]], degree[home >= 0])
-    np.save(attempt.path("borders", "npy"), borders)
+    volume = np.zeros(len(payload.leaves), np.int64)
+    np.add.at(volume, leaf_of[home[home >= 0]], degree[home >= 0])
+    np.save(attempt.path("borders", "npy"), np.vstack([borders, volume]))
 
 
 @dataclass(frozen=True)
@@ -248,21 +242,17 @@ def write_merged_homes(payload: MergedHomesPayload, attempt: Attempt) -> MergedH
     """Task: merge the leaves bottom-up, and write the table of homes with their new numbers."""
     homes = payload.homes
     tree = Tree.of(payload.leaves)
-    old = [path for path, is_leaf in zip(tree.paths, tree.is_leaf, strict=True) if is_leaf]
-    paths, inversions = old, 0
-    if payload.borders:
-        borders = sum(np.load(file) for file in payload.borders)
-        paths, inversions = merged_paths(old, borders[:-1], borders[-1])
-    new_part = new_part_ids(tree, np.flatnonzero(tree.is_leaf), paths)
+    sums = sum(np.load(file) for file in payload.borders) if payload.borders else None
+    merged = MergedTree.of(tree, sums)
     nodes = map_vector(homes.part_id).size
     renumbered = attempt.path("part_id", "npy")
     with VectorWriter(renumbered, np.int32, nodes) as writer:
         for first, stop in ranges(nodes):
-            writer.append(new_part[read_range(homes.part_id, first, stop)])
+            writer.append(merged.new_part[read_range(homes.part_id, first, stop)])
     # From maps: an Arrow file that can be mapped as a whole has a single batch.
     columns = [pa.array(map_vector(file)) for file in (homes.node_ix, renumbered, homes.is_split)]
     storage.write_arrow(attempt.path("parts", "arrow"), pa.Table.from_arrays(columns, schema=NODE_PARTS.schema))
-    return MergedHomesResult(tuple(sorted(paths)), inversions)
+    return MergedHomesResult(merged.tree.leaves, merged.inversions)
 
 
 @dataclass(frozen=True)
@@ -277,89 +267,20 @@ class CountPayload:
 
 def count_block(payload: CountPayload, attempt: Attempt) -> None:
     """Task: count what every part stores of a block's edges and nodes: the figures of the tree."""
-    tree = Tree.of(payload.leaves)
-    block, parts = payload.block.map(), NodeParts.map(payload.parts)
-    degree, node_key = map_vector(payload.vectors.degree), map_vector(payload.vectors.node_key).view(np.uint64)
-    count, ancestors = len(tree.paths), tree.all_ancestors()
-    totals = _Counts.zero(len(ancestors), count)
+    counts, block = PartCounts(Tree.of(payload.leaves)), payload.block.map()
+    nodes = NodeHomes(
+        NodeParts.map(payload.parts),
+        map_vector(payload.vectors.degree),
+        map_vector(payload.vectors.node_key).view(np.uint64),
+    )
     node = block.node_of_entries()
     for first, stop in ranges(node.size):
         left, right = (ends[first:stop].astype(np.int64) for ends in (node, block.neighbor))
-        _count_edges(totals, left, right, parts, degree, node_key, ancestors)
-    away = _rows_stored(block, node, parts, degree, node_key)
-    split_nodes, ghosts = rows_away(tree, ancestors, *away, parts)
-    home = parts.part_id[block.first : block.first + block.rows]
-    nodes = np.bincount(home[home >= 0], minlength=count)
-    np.save(attempt.path("counts", "npy"), np.concatenate([totals.stacked, [nodes, split_nodes, ghosts]]))
-
-
-@dataclass(frozen=True)
-class _Counts:
-    """Counts by depth and part in the rows of one array: edges, cut, edges cut at a depth (column 0), volume."""
-
-    stacked: NDArray[np.int64]
-    depths: int
-
-    @classmethod
-    def zero(cls, depths: int, parts: int) -> _Counts:
-        return cls(np.zeros((3 * depths + 1, parts), np.int64), depths)
-
-    @property
-    def edges(self) -> NDArray[np.int64]:
-        return self.stacked[: self.depths]
-
-    @property
-    def cut(self) -> NDArray[np.int64]:
-        return self.stacked[self.depths : 2 * self.depths]
-
-    @property
-    def level_cut(self) -> NDArray[np.int64]:
-        return self.stacked[2 * self.depths : 3 * self.depths, 0]
-
-    @property
-    def volume(self) -> NDArray[np.int64]:
-        return self.stacked[3 * self.depths]
-
-
-def _count_edges(
-    totals: _Counts,
-    left: NDArray[np.int64],
-    right: NDArray[np.int64],
-    parts: NodeParts,
-    degree: NDArray[np.int64],
-    node_key: NDArray[np.uint64],
-    ancestors: NDArray[np.int32],
-) -> None:
-    """Add the edges whose first end is the smaller one: the others are counted where they come from."""
-    once = left <= right
-    left, right = left[once], right[once]
-    first, second = stored_at(left, right, parts, degree, node_key)
-    home_left, home_right = parts.part_id[left], parts.part_id[right]
-    level_cut = np.zeros(totals.depths, np.int64)
-    count_by_level(first, second, home_left, home_right, ancestors, totals.edges, totals.cut, level_cut)
-    totals.level_cut[:] += level_cut
-    volume, size = totals.volume, totals.volume.size
-    for part in (first, second):
-        is_stored = part >= 0
-        for node, home, is_end in ((left, home_left, is_stored), (right, home_right, is_stored & (left != right))):
-            is_counted = is_end & (parts.is_split[node] | (home == part))
-            volume += np.bincount(part[is_counted], minlength=size)
-
-
-def _rows_stored(
-    block: NodeBlock, node: NDArray[np.int32], parts: NodeParts, degree: NDArray[np.int64], node_key: NDArray[np.uint64]
-) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Nodes of the block and the parts that store edges of theirs without being their home; each pair once."""
-    by_range = []
-    for start, stop in ranges(node.size):
-        left, right = (ends[start:stop].astype(np.int64) for ends in (node, block.neighbor))
-        for part in stored_at(left, right, parts, degree, node_key):
-            away = (part >= 0) & (part != parts.part_id[left])
-            words = np.sort(left[away] << 32 | part[away])
-            by_range.append(words[np.diff(words, prepend=-1) > 0])
-    words = np.sort(np.concatenate(by_range)) if by_range else np.empty(0, np.int64)
-    words = words[np.diff(words, prepend=-1) > 0]
-    return words >> 32, (words & 0xFFFFFFFF).astype(np.int32)
+        counts.add_rows(left, right, nodes)
+        once = left <= right  # the others are counted where they come from
+        counts.add_edges(left[once], right[once], nodes)
+    counts.count_rows(nodes.parts, block.first, block.first + block.rows)
+    np.save(attempt.path("counts", "npy"), counts.table)
 
 
 @dataclass(frozen=True)
@@ -372,8 +293,4 @@ class SumFiguresPayload:
 
 def sum_figures(payload: SumFiguresPayload, attempt: Attempt) -> TreeFigures:  # noqa: ARG001
     """Task: add up what the blocks have counted."""
-    tree = Tree.of(payload.leaves)
-    total = sum(np.load(file) for file in payload.counts)
-    counts = _Counts(total, int(tree.depth.max()) + 1)
-    nodes, split_nodes, ghosts = total[-3:]
-    return figures_of(tree, nodes, counts.edges, counts.volume, counts.cut, (split_nodes, ghosts), counts.level_cut)
+    return PartCounts(Tree.of(payload.leaves), sum(np.load(file) for file in payload.counts)).figures()

@@ -21,10 +21,11 @@ from pipeline.blocks.sent_rows import FileBatch, SentRows, batches_for, write_by
 from pipeline.errors import PartitionError
 from pipeline.kernels.array_types import read_only
 from pipeline.kernels.node_moves import NodeBlock
+from pipeline.partitioning.cutting import CutOptions, IndexTables
 from pipeline.partitioning.pieces import MAX_ROWS, Role
 from pipeline.partitioning.task_folder import TaskFolder
 from pipeline.partitioning.wide import vectors
-from pipeline.partitioning.wide.node_roles import IndexFiles, RangeFiles, find_roles, sums_of_rows
+from pipeline.partitioning.wide.node_roles import RangeFiles, find_roles, sums_of_rows
 from pipeline.partitioning.wide.vectors import VectorWriter, map_vector, ranges, receivers_of
 from pipeline.storage import BATCHES
 from pipeline.tasks import Attempt
@@ -106,7 +107,7 @@ def entries_a_block(worker_bytes: int) -> int:
     return max(1, worker_bytes // _ENTRY_BYTES)
 
 
-def build_blocks(tasks: TaskFolder, tables: IndexFiles, worker_bytes: int) -> tuple[BlockGraph, NodeVectors]:
+def build_blocks(tasks: TaskFolder, tables: IndexTables, options: CutOptions) -> tuple[BlockGraph, NodeVectors]:
     """Bring the edges of every range of nodes together; return the graph, and vectors of degrees and keys.
 
     Raises
@@ -118,11 +119,11 @@ def build_blocks(tasks: TaskFolder, tables: IndexFiles, worker_bytes: int) -> tu
             f"the graph has {tables.nodes:,} nodes, and at most {MAX_ROWS:,} can be cut; shorten "
             "input.window_days, or set partition.method = 'none' if one block of them fits a worker"
         )
-    ranged = tasks.run(find_ranges, "ranges", RangesPayload(tables.arrays, worker_bytes))
+    ranged = tasks.run(find_ranges, "ranges", RangesPayload(tables.arrays, options.worker_bytes))
     vectors = NodeVectors(ranged.file("degree"), ranged.file("node_key"))
     starts = ranged.result.starts
     stops = (*starts[1:], tables.nodes)
-    rows = max(1, worker_bytes // _EDGE_BYTES)
+    rows = max(1, options.worker_bytes // _EDGE_BYTES)
     scattered = tasks.run_each(
         scatter_ends,
         "scatter",
@@ -144,20 +145,22 @@ def build_blocks(tasks: TaskFolder, tables: IndexFiles, worker_bytes: int) -> tu
         RangeFiles(first, stop, record.file("ends"), record.file("counts"), vectors.degree)
         for first, stop, record in zip(starts, stops, built, strict=True)
     ]
-    graph = _weigh(tasks, tables, node_ranges, vectors.node_key)
-    most = tables.most_whole
-    if tables.shared is None and tables.hub_degree is None and most is not None and graph.largest > most > 0:
+    leaves, hub_degree = options.leaves(tables), options.hub_degree
+    role = find_roles(tasks, tables, node_ranges, hub_degree, leaves)
+    graph = _weigh(tasks, tables.nodes, node_ranges, vectors.node_key, role)
+    most = options.bounds.most_whole()
+    if tables.shared is None and hub_degree is None and options.parts is None and graph.largest > most > 0:
         # What fits no leaf has to be split, whatever it costs.
-        graph = _weigh(tasks, replace(tables, hub_degree=most), node_ranges, vectors.node_key)
+        role = find_roles(tasks, tables, node_ranges, most, leaves)
+        graph = _weigh(tasks, tables.nodes, node_ranges, vectors.node_key, role)
     return replace(graph, entries=sum(record.result.entries for record in built)), vectors
 
 
-def _weigh(tasks: TaskFolder, tables: IndexFiles, node_ranges: Sequence[RangeFiles], node_key: Path) -> BlockGraph:
-    """Find roles and volumes; the entries are counted by the caller."""
-    role = find_roles(tasks, tables, node_ranges)
+def _weigh(tasks: TaskFolder, nodes: int, node_ranges: Sequence[RangeFiles], node_key: Path, role: Path) -> BlockGraph:
+    """Find the volumes of nodes by their roles; the entries are counted by the caller."""
     weighed = tasks.run_each(weigh_rows, "weigh", [WeighPayload(files, role, node_key) for files in node_ranges])
     return BlockGraph(
-        nodes=tables.nodes,
+        nodes=nodes,
         entries=0,
         volume=sum(record.result.volume for record in weighed),
         blocks=tuple(

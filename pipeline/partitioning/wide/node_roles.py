@@ -10,24 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import storage
+from pipeline.partitioning.cutting import IndexTables
 from pipeline.partitioning.homes import costs_less_split, ghost_rows
 from pipeline.partitioning.pieces import Role
 from pipeline.partitioning.task_folder import TaskFolder
 from pipeline.partitioning.wide.vectors import VectorWriter, map_vector, ranges, write_vector
 from pipeline.tasks import Attempt, TaskRecord
-
-
-@dataclass(frozen=True)
-class IndexFiles:
-    """The tables that a graph is made of, and who may be split."""
-
-    arrays: tuple[Path, ...]  # files of node_arrays
-    edges: tuple[Path, ...]  # files of indexed_edges
-    nodes: int
-    shared: tuple[int, int] | None  # node numbers of the type whose nodes are split
-    hub_degree: int | None  # plain graphs: nodes with more neighbours are split; None: those that cost less so
-    leaves: int = 2  # how many there will be, as far as one can tell
-    most_whole: int | None = None  # more edges fit no leaf: such nodes are split whatever it costs; None: all fit
 
 
 @dataclass(frozen=True)
@@ -45,11 +33,13 @@ class RangeFiles:
         return storage.column(storage.map_arrow(self.ends), "neighbor")
 
 
-def find_roles(tasks: TaskFolder, tables: IndexFiles, node_ranges: Sequence[RangeFiles]) -> Path:
+def find_roles(
+    tasks: TaskFolder, tables: IndexTables, node_ranges: Sequence[RangeFiles], hub_degree: int | None, leaves: int
+) -> Path:
     """Return the vector of the roles of all nodes; see :mod:`pipeline.partitioning.homes`."""
     if tables.shared:
         return tasks.run(write_range_roles, "role", RangeRolesPayload(tables.nodes, *tables.shared)).file("role")
-    hub_payloads = [HubsPayload(files, tables.hub_degree, tables.leaves) for files in node_ranges]
+    hub_payloads = [HubsPayload(files, hub_degree, leaves) for files in node_ranges]
     hubs = tasks.run_each(find_hubs, "hubs", hub_payloads)
     is_hub = _join(tasks, "is-hub", hubs, tables.nodes)
     split = tasks.run_each(split_hubs, "split", [SplitHubsPayload(files, is_hub) for files in node_ranges])
@@ -63,7 +53,7 @@ def _join(tasks: TaskFolder, name: str, pieces: Sequence[TaskRecord[None]], node
 
 @dataclass(frozen=True)
 class HubsPayload:
-    """Input of the task that finds the hubs of a range; see :class:`IndexFiles`."""
+    """Input of the task that finds the hubs of a range; see :class:`pipeline.partitioning.cutting.CutOptions`."""
 
     files: RangeFiles
     hub_degree: int | None
