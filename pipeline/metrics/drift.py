@@ -18,6 +18,7 @@ from pipeline.engine import Engine, Frame
 from pipeline.evaluation.sampling import sample_by_key
 from pipeline.evaluation.scoring import measure_rankme
 from pipeline.evaluation.table_report import report_stability
+from pipeline.ingest.figures import IngestFigures
 from pipeline.ingest.parse_rules import parse_rules
 from pipeline.metrics.attribute_retention import AttributeComparison, AttributeFiles, measure_attributes
 from pipeline.metrics.baseline import OF_WEIGHTS, Baseline, NotComparableError, changed_key, why_no_baseline
@@ -61,6 +62,15 @@ class ListDrift:
     lists: tuple[Path, ...]
     baseline_lists: tuple[Path, ...]
     seed: int
+
+
+@dataclass(frozen=True)
+class ListRetention:
+    """How many of ``of`` entries of the lists of ``sources`` are still there."""
+
+    kept: int
+    of: int
+    sources: int
 
 
 Comparison = GraphComparison | AttributeComparison | VectorDrift | ListDrift
@@ -109,7 +119,9 @@ def measure_one(payload: Comparison, attempt: Attempt) -> DriftFigures:  # noqa:
     if isinstance(payload, AttributeComparison):
         kept = measure_attributes(payload)
         return DriftFigures({node_type: codec.to_values(share) for node_type, share in kept.items()})
-    return DriftFigures(measure_vectors(payload) if isinstance(payload, VectorDrift) else measure_lists(payload))
+    if isinstance(payload, ListDrift):
+        return DriftFigures(codec.to_values(measure_lists(payload)))
+    return DriftFigures(measure_vectors(payload))
 
 
 def _require(baseline: Baseline | None, workspace: Workspace) -> Baseline:
@@ -121,7 +133,7 @@ def _require(baseline: Baseline | None, workspace: Workspace) -> Baseline:
 def _compare_graphs(config: PipelineConfig, workspace: Workspace, last: Baseline | None) -> GraphComparison:
     baseline = _require(last, workspace)
     edges, index = (baseline.files_of_run(workspace, table) for table in ("edges", "node_index"))
-    before, now = baseline.id_type, workspace.manifest("edges").figures["id_type"]
+    before, now = baseline.id_type, workspace.figures("edges", IngestFigures).id_type
     if before != now:
         raise NotComparableError(f"ids were {before} on {baseline.data_date} and are {now} tonight")
     for key in ("source_type", "target_type"):
@@ -228,7 +240,7 @@ def measure_vectors(payload: VectorDrift) -> dict[str, Any]:
     )
 
 
-def measure_lists(payload: ListDrift) -> dict[str, int]:
+def measure_lists(payload: ListDrift) -> ListRetention:
     """Return how many of the first K entries of the baseline's lists tonight's have, of sources sampled by hash."""
     ids = pa.concat_tables(
         pq.read_table(file, columns=["node_type", "node_id"], partitioning=None) for file in payload.baseline_lists
@@ -244,7 +256,7 @@ def measure_lists(payload: ListDrift) -> dict[str, int]:
                 sources += 1
                 of += len(entries)
                 kept += len(entries & entries_now)
-    return {"kept": kept, "of": of, "sources": sources}
+    return ListRetention(kept, of, sources)
 
 
 def _entries(files: Sequence[Path], node_type: str, nodes: pa.Array) -> dict[str, set[tuple[str, str]]]:

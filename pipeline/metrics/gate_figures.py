@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from pipeline import codec
 from pipeline.config.model import PipelineConfig
+from pipeline.ingest.figures import IngestFigures
+from pipeline.metrics.attribute_retention import AttributeRetention
 from pipeline.metrics.baseline import OF_WEIGHTS, Baseline, changed_key, why_no_baseline
-from pipeline.metrics.drift import FEWEST_NODES
-from pipeline.metrics.graph_retention import FEWEST
+from pipeline.metrics.drift import FEWEST_NODES, ListRetention
+from pipeline.metrics.graph_retention import FEWEST, GraphRetention, MedianRatio, Share
 from pipeline.metrics.next_day import next_day_figures
-from pipeline.publishing.gate import Figure
+from pipeline.publishing.gate import FIGURES, Figure
 from pipeline.publishing.listing import note_of
 from pipeline.release_tables.node_embeddings import EmbeddingFigures
 from pipeline.release_tables.ppr_neighbors import PublishedListFigures
@@ -26,14 +29,21 @@ FEWEST_TO_RISE = 100
 #: New pairs whose median weight says something of how weights are written.
 FEWEST_NEW = 50
 
+_OF_COUNTS = (
+    *("max_row_change", "same_id_type", "min_row_ratio", "max_row_ratio", "min_edge_ratio", "max_edge_ratio"),
+    "max_rejected_rise",
+)
+_OF_GRAPH = (
+    *("min_nodes_kept", "min_pairs_kept", "min_weights_kept", "max_changed_weights_rise", "max_renewed_rise"),
+    "max_new_weight_ratio",
+)
+
 _NEXT_DAY_ONLY = (
     "evaluate.source is 'next_day', which scores the last release; 'holdout' and 'file' score tonight's table"
 )
 
 
-def figures_for(
-    config: PipelineConfig, workspace: Workspace, metrics: Mapping[str, Any]
-) -> dict[str, list[Figure]]:
+def figures_for(config: PipelineConfig, workspace: Workspace, metrics: Mapping[str, Any]) -> dict[str, list[Figure]]:
     """Return the figures of each key of ``[publish.gates]``; ``metrics`` is what evaluate measured."""
     baseline = Baseline.of(workspace, config.publish.name)
     vectors = workspace.figures(NODE_EMBEDDINGS, EmbeddingFigures)
@@ -41,122 +51,112 @@ def figures_for(
     has_vectors = vectors.metadata is not None
     # Without vectors lists are the rows, and an empty one says as little as a row of zeros.
     rows, zero_rows = (vectors.rows, vectors.zero_rows) if has_vectors else (lists.lists, lists.empty_lists)
+    last, drift = _last_values(baseline), metrics["drift"]
     return {
         "min_rows": [Figure("rows", rows)],
         "max_zero_share": [Figure("zero_share", zero_rows / max(1, rows))],
         **_of_tonight(config, metrics, has_vectors=has_vectors),
-        **_against(config, workspace, metrics, rows, baseline),
+        **_counts(config, workspace, drift["kept"], rows, baseline),
+        **_of_graph(config, workspace, drift["kept"], last, baseline),
+        "min_attributes_kept": _attributes(drift["attributes"], last),
+        "min_rankme_ratio": _rankme(metrics),
+        "min_neighbors_kept": [*_neighbors(drift["vectors"], last), *_lists(drift["lists"], last)],
         **next_day_figures(config, workspace, metrics, baseline),
     }
+
+
+def _not_judged(why: str, keys: Iterable[str]) -> dict[str, list[Figure]]:
+    return {key: [Figure(FIGURES[key], None, why_not=why)] for key in keys}
 
 
 def _of_tonight(config: PipelineConfig, metrics: Mapping[str, Any], *, has_vectors: bool) -> dict[str, list[Figure]]:
     """Figures of tonight's table by itself."""
     k = config.evaluate.k[0]
     ranking = (metrics if has_vectors else metrics.get(PPR_NEIGHBORS, {})).get("ranking", {})
-    links = metrics.get("link_prediction", {})
-    found = {
-        "recall": ranking.get(f"recall@{k}"),
-        "ndcg": ranking.get(f"ndcg@{k}"),
-        "auc": links.get("auc_degree_matched"),
+    values = {
+        "min_recall": ranking.get(f"recall@{k}"),
+        "min_ndcg": ranking.get(f"ndcg@{k}"),
+        "min_auc": metrics.get("link_prediction", {}).get("auc_degree_matched"),
     }
-    why: dict[str, str | None] = dict.fromkeys(found)
+    why = None
     if config.evaluate.source == "next_day":
-        found, why = dict.fromkeys(found), dict.fromkeys(found, _NEXT_DAY_ONLY)
+        why = _NEXT_DAY_ONLY
     elif config.evaluate.source == "none":
-        why = dict.fromkeys(found, str(metrics["note"]))
+        why = str(metrics["note"])
     elif ranking.get("users") == 0:
-        found, why = dict.fromkeys(found), dict.fromkeys(found, "no test pair is of a node that can be ranked for")
-    figures = {f"min_{name}": [Figure(name, value, why_not=why[name])] for name, value in found.items()}
+        why = "no test pair is of a node that can be ranked for"
     least = min((one["rankme"] for one in metrics.get("rankme", {}).values()), default=None)
-    figures["min_rankme"] = [Figure("rankme", least, why_not=metrics["drift"]["vectors"].get("note"))]
-    return figures
+    return {
+        **(_not_judged(why, values) if why else {key: [Figure(FIGURES[key], one)] for key, one in values.items()}),
+        "min_rankme": [Figure("rankme", least, why_not=metrics["drift"]["vectors"].get("note"))],
+    }
 
 
-def _against(
+def _of_graph(
     config: PipelineConfig,
     workspace: Workspace,
-    metrics: Mapping[str, Any],
-    rows: int,
+    measured: Mapping[str, Any],
+    last: Mapping[str, float],
     baseline: Baseline | None,
 ) -> dict[str, list[Figure]]:
-    """Figures that are compared with the baseline's."""
-    drift = metrics["drift"]
-    if baseline is None:
-        names = {
-            "max_row_change": "row_change",
-            "same_id_type": "id_type",
-            **dict.fromkeys(("min_row_ratio", "max_row_ratio"), "rows"),
-            **dict.fromkeys(("min_edge_ratio", "max_edge_ratio"), "edges"),
-            "max_rejected_rise": "rejected_share",
-        }
-        found = {key: [Figure(name, None, why_not=why_no_baseline(workspace))] for key, name in names.items()}
-    else:
-        found = _counts(config, workspace, metrics, rows, baseline)
-    last = _last_values(baseline)
-    kept = drift["kept"]
-    if why := kept.get("note"):
-        nodes = [Figure("nodes_kept", None, why_not=why)]
-        pairs, weights, changed, renewed, new_weights = (
-            Figure(name, None, why_not=why)
-            for name in ("pairs_kept", "weights_kept", "weights_changed", "pairs_renewed", "new_weights")
-        )
-    else:
-        nodes = [_share(f"nodes_kept of {name}", one, last) for name, one in kept["nodes"].items()]
-        pairs, weights = _share("pairs_kept", kept["pairs"], last), _share("weights_kept", kept["weights"], last)
-        nights = _nights(workspace, baseline)
-        changed = _of_nights(_share("weights_changed", _others(kept["weights"]), last, FEWEST_TO_RISE), nights)
-        renewed = _of_nights(_share("pairs_renewed", kept["renewed"], last, FEWEST_TO_RISE), nights)
-        new_weights = _if_known(_new_weights(kept["new_weights"], last))
-        if baseline and (why := changed_key("input", config, baseline, OF_WEIGHTS)):
-            about_weights = (weights, changed, new_weights)
-            weights, changed, new_weights = (replace(one, value=None, why_not=why) for one in about_weights)
+    """Figures of what is still there of the baseline's graph."""
+    if why := measured.get("note"):
+        return _not_judged(why, _OF_GRAPH)
+    kept = codec.from_values(GraphRetention, measured)
+    nights = _nights(workspace, baseline)
+    new_weight = Share(kept.weights.of - kept.weights.kept, kept.weights.of)
+    weights = [
+        _share("weights_kept", kept.weights, last),
+        _of_nights(_share("weights_changed", new_weight, last, FEWEST_TO_RISE), nights),
+        _if_known(_new_weights(kept.new_weights, last)),
+    ]
+    if baseline and (why := changed_key("input", config, baseline, OF_WEIGHTS)):
+        weights = [replace(figure, value=None, why_not=why) for figure in weights]
     return {
-        **found,
-        "min_nodes_kept": nodes,
-        "min_pairs_kept": [pairs],
-        "min_weights_kept": [weights],
-        "max_changed_weights_rise": [changed],
-        "max_renewed_rise": [renewed],
-        "max_new_weight_ratio": [new_weights],
-        "min_attributes_kept": _attributes(drift["attributes"], last),
-        "min_rankme_ratio": _rankme(metrics),
-        "min_neighbors_kept": [*_neighbors(drift["vectors"], last), *_lists(drift["lists"], last)],
+        "min_nodes_kept": [_share(f"nodes_kept of {name}", one, last) for name, one in kept.nodes.items()],
+        "min_pairs_kept": [_share("pairs_kept", kept.pairs, last)],
+        "min_weights_kept": weights[:1],
+        "max_changed_weights_rise": weights[1:2],
+        "max_renewed_rise": [_of_nights(_share("pairs_renewed", kept.renewed, last, FEWEST_TO_RISE), nights)],
+        "max_new_weight_ratio": weights[2:],
     }
 
 
 def _counts(
     config: PipelineConfig,
     workspace: Workspace,
-    metrics: Mapping[str, Any],
+    kept: Mapping[str, Any],
     rows: int,
-    baseline: Baseline,
+    baseline: Baseline | None,
 ) -> dict[str, list[Figure]]:
-    before, ingest = baseline.manifest, workspace.manifest("edges").figures
+    """Figures of how many rows and edges there are, beside the baseline's."""
+    if baseline is None:
+        return _not_judged(why_no_baseline(workspace), _OF_COUNTS)
+    before, ingest = baseline.manifest, workspace.figures("edges", IngestFigures)
     then = before["stages"]["ingest"]["figures"]
     is_same_kind = (config.embedding.method != "none") == bool(before["metadata"])
     why = None if is_same_kind else f"release {baseline.release} has rows of another kind: vectors or lists"
     counted = Figure("rows", rows if is_same_kind else None, before["rows"], why_not=why)
     change = abs(rows / max(1, before["rows"]) - 1) if is_same_kind else None
-    edges = Figure("edges", ingest["pairs"], then["pairs"])
-    due_rows, due_edges = _due(metrics["drift"]["kept"], before)
+    edges = Figure("edges", ingest.pairs, then["pairs"])
+    due_rows, due_edges = _due(kept, before)
     other_window = changed_key("input", config, baseline, ("window_days",))
-    is_same_type = float(ingest["id_type"] == then["id_type"])
+    is_same_type = float(ingest.id_type == then["id_type"])
     return {
         "max_row_change": [Figure("row_change", change, why_not=why)],
         "same_id_type": [
-            Figure("id_type", is_same_type, detail=f"{ingest['id_type']} tonight, {then['id_type']} last night")
+            Figure("id_type", is_same_type, detail=f"{ingest.id_type} tonight, {then['id_type']} last night")
         ],
         "min_row_ratio": [_least(counted, due_rows, other_window)],
         "max_row_ratio": [_most(counted, other_window)],
         "min_edge_ratio": [_least(edges, due_edges, other_window)],
         "max_edge_ratio": [_most(edges, other_window)],
-        "max_rejected_rise": [Figure("rejected_share", ingest["rejected_share"], then["rejected_share"])],
+        "max_rejected_rise": [Figure("rejected_share", ingest.rejected_share, then["rejected_share"])],
     }
 
 
 def _due(kept: Mapping[str, Any], before: Mapping[str, Any]) -> tuple[int, int] | tuple[None, None]:
-    """Return how many of the baseline's rows and edges tonight's window has not passed by; None: not known."""
+    """Return how many of the baseline's rows and edges are still in tonight's window; None: not known."""
     if not kept.get("due"):
         return None, None
     nodes = {name: stop - first for name, (first, stop) in before["stages"]["index"]["figures"]["types"].items()}
@@ -182,22 +182,18 @@ def _most(figure: Figure, other_window: str | None) -> Figure:
     return replace(figure, value=None, why_not=f"the last release has {figure.baseline:,}: young data may grow at will")
 
 
-def _share(name: str, counted: Mapping[str, int], last: Mapping[str, float], fewest: int = FEWEST) -> Figure:
-    kept, of = counted["kept"], counted["of"]
-    if of < fewest:
-        return Figure(name, None, why_not=f"only {of} of the last release can be compared, too few for a share")
-    return Figure(name, kept / of, last.get(name), detail=f"{kept:,} of {of:,}")
+def _share(name: str, share: Share, last: Mapping[str, float], fewest: int = FEWEST) -> Figure:
+    if share.of < fewest:
+        return Figure(name, None, why_not=f"only {share.of} of the last release can be compared, too few for a share")
+    return Figure(name, share.kept / share.of, last.get(name), detail=f"{share.kept:,} of {share.of:,}")
 
 
-def _new_weights(measured: Mapping[str, float], last: Mapping[str, float]) -> Figure:
-    name, pairs = "new_weights", int(measured["of"])
-    if pairs < FEWEST_NEW:
-        return Figure(name, None, why_not=f"only {pairs} pairs are new, too few for a median")
-    return Figure(name, measured["ratio"], last.get(name), detail=f"of {pairs:,} pairs, as a multiple of the others'")
-
-
-def _others(counted: Mapping[str, int]) -> dict[str, int]:
-    return {"kept": counted["of"] - counted["kept"], "of": counted["of"]}
+def _new_weights(medians: MedianRatio, last: Mapping[str, float]) -> Figure:
+    name = "new_weights"
+    if medians.of < FEWEST_NEW:
+        return Figure(name, None, why_not=f"only {medians.of} pairs are new, too few for a median")
+    detail = f"of {medians.of:,} pairs, as a multiple of the others'"
+    return Figure(name, medians.ratio, last.get(name), detail=detail)
 
 
 def _nights(workspace: Workspace, baseline: Baseline | None) -> float | None:
@@ -227,12 +223,12 @@ def _attributes(measured: Mapping[str, Any], last: Mapping[str, float]) -> list[
     if note := measured.get("note"):
         return [Figure("attributes_kept", None, why_not=note)]
     figures = []
-    for node_type, one in measured.items():
-        name, nodes = f"attributes_kept of {node_type}", int(one["nodes"])
-        if nodes < FEWEST or not one["of"]:
-            figures.append(Figure(name, None, why_not=f"only {nodes} nodes that had some are here tonight"))
+    for node_type, values in measured.items():
+        name, one = f"attributes_kept of {node_type}", codec.from_values(AttributeRetention, values)
+        if one.nodes < FEWEST or not one.of:
+            figures.append(Figure(name, None, why_not=f"only {one.nodes} nodes that had some are here tonight"))
         else:
-            figures.append(Figure(name, one["kept"] / one["of"], last.get(name), detail=f"{nodes:,} nodes"))
+            figures.append(Figure(name, one.kept / one.of, last.get(name), detail=f"{one.nodes:,} nodes"))
     return figures
 
 
@@ -241,31 +237,32 @@ def _rankme(metrics: Mapping[str, Any]) -> list[Figure]:
     if before is None:
         return [Figure("rankme", None, why_not=metrics["drift"]["vectors"]["note"])]
     return [
-        Figure(f"rankme of {name}", found["rankme"], before[name]["rankme"])
-        for name, found in metrics["rankme"].items()
+        Figure(f"rankme of {name}", now["rankme"], before[name]["rankme"])
+        for name, now in metrics["rankme"].items()
         if name in before and before[name]["rows"] >= FEWEST_NODES
     ] or [Figure("rankme", None, why_not=f"the last release has no {FEWEST_NODES} nodes of a type of tonight's")]
 
 
-def _neighbors(found: Mapping[str, Any], last: Mapping[str, float]) -> list[Figure]:
-    if note := found.get("note"):
+def _neighbors(measured: Mapping[str, Any], last: Mapping[str, float]) -> list[Figure]:
+    if note := measured.get("note"):
         return [Figure("neighbors_kept", None, why_not=note)]
-    if not found["lists"]:
+    if not measured["lists"]:
         return [Figure("neighbors_kept", None, why_not=f"fewer than {FEWEST_NODES} nodes are in both tables")]
     figures = []
-    for one in found["lists"]:
+    for one in measured["lists"]:
         name = f"neighbors_kept of {one['from']} among {one['to']}"
         figures.append(Figure(name, one["overlap@20"], last.get(name), detail=f"{one['nodes']:,} nodes"))
     return figures
 
 
-def _lists(found: Mapping[str, Any], last: Mapping[str, float]) -> list[Figure]:
+def _lists(measured: Mapping[str, Any], last: Mapping[str, float]) -> list[Figure]:
     name = "neighbors_kept of lists"
-    if note := found.get("note"):
+    if note := measured.get("note"):
         return [Figure(name, None, why_not=note)]
-    if found["sources"] < FEWEST:
+    lists = codec.from_values(ListRetention, measured)
+    if lists.sources < FEWEST:
         return [Figure(name, None, why_not=f"fewer than {FEWEST} nodes have lists in both releases")]
-    return [Figure(name, found["kept"] / found["of"], last.get(name), detail=f"{found['sources']:,} lists")]
+    return [Figure(name, lists.kept / lists.of, last.get(name), detail=f"{lists.sources:,} lists")]
 
 
 def _last_values(baseline: Baseline | None) -> dict[str, float]:

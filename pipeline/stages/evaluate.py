@@ -14,6 +14,7 @@ from pipeline import storage
 from pipeline.config.model import PipelineConfig
 from pipeline.engine import Engine, Frame
 from pipeline.errors import StorageError
+from pipeline.ingest.figures import IngestFigures
 from pipeline.ingest.lake.snapshot import read_pins
 from pipeline.ingest.parse import ParseRules
 from pipeline.ingest.pieces import split_tasks
@@ -178,10 +179,10 @@ def _new_pairs(
         old_files = baseline.files_of_run(workspace, "edges")
     except NotComparableError as why:
         return None, f"no verdict: {why}, so that new pairs can't be told"
-    id_type = workspace.manifest("edges").figures["id_type"]
-    if baseline.id_type != id_type:
-        return None, f"no verdict: ids were {baseline.id_type} on {day} and are {id_type} today"
-    schema = EDGES.schema_for(pa.int64() if id_type == "int64" else pa.string())
+    ingest = workspace.figures("edges", IngestFigures)
+    if baseline.id_type != ingest.id_type:
+        return None, f"no verdict: ids were {baseline.id_type} on {day} and are {ingest.id_type} today"
+    schema = EDGES.schema_for(ingest.arrow_id_type)
     keys = ["src_id", "dst_id"]
     old = engine.read(old_files, keys, schema)
     new = engine.without(engine.read(workspace.files("edges"), keys, schema), old, keys)
