@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jobs.answers import columns
@@ -82,48 +82,44 @@ def _lists(facts: Facts) -> list[str]:
 def _ranking_tables(facts: Facts) -> list[str]:
     """Figures by length of list, and slices."""
     ks = [int(name.split("@")[1]) for name in facts if name.startswith("recall@")]
-    rows: list[tuple[str, ...]] = [("first", "recall", "ndcg", "hit rate", "coverage")]
-    for k in ks:
-        figures = [_with_interval(facts, f"{name}@{k}") for name in ("recall", "ndcg", "hit_rate")]
-        rows.append((str(k), *figures, _share(facts[f"coverage@{k}"])))
+    recall, ndcg = f"recall@{ks[0]}", f"ndcg@{ks[0]}"
     lines = [
-        *columns(rows),
+        *_table(
+            ("first", "recall", "ndcg", "hit rate", "coverage"),
+            [
+                (
+                    str(k),
+                    *(_with_interval(facts, f"{name}@{k}") for name in ("recall", "ndcg", "hit_rate")),
+                    f"{100 * facts[f'coverage@{k}']:.1f} %",
+                )
+                for k in ks
+            ],
+        ),
         *_wrapped(
             "recall: share of a source's test nodes in its list; ndcg: early places count more; hit rate: lists with "
             "one at least; coverage: share of nodes in some list; "
             f"[95 % interval over sources, {facts['intervals']['resamples']:,} resamples]"
         ),
     ]
-    if facts["by_activity"]:
-        sliced: list[tuple[str, ...]] = [("train pairs of a source", "sources", f"recall@{ks[0]}", f"ndcg@{ks[0]}")]
-        for one in facts["by_activity"]:
-            figures = [_figure(one[f"{name}@{ks[0]}"]) for name in ("recall", "ndcg")]
-            sliced.append((_range(one), f"{one['members']:,}", *figures))
-        lines += columns(sliced)
-    if facts["by_popularity"]:
-        sliced = [("train pairs of a node", "nodes", "test pairs", f"found in first {ks[0]}")]
-        for one in facts["by_popularity"]:
-            counts = f"{one['members']:,}", f"{one['test_pairs']:,}"
-            sliced.append((_range(one), *counts, _figure(one[f"recall@{ks[0]}"])))
-        lines += columns(sliced)
+    if sources := facts["by_activity"]:
+        rows = [(_range(one), one["members"], one[recall], one[ndcg]) for one in sources]
+        lines += _table(("train pairs of a source", "sources", recall, ndcg), rows)
+    if nodes := facts["by_popularity"]:
+        rows = [(_range(one), one["members"], one["test_pairs"], one[recall]) for one in nodes]
+        lines += _table(("train pairs of a node", "nodes", "test pairs", f"found in first {ks[0]}"), rows)
     return lines
 
 
 def _links(facts: Facts) -> list[str]:
-    rows = [("negatives", "AUC", "of the degree product", "pairs without one")]
-    names = {
-        "random": "random nodes",
-        "degree_matched": "of the same degree",
-        "hard": "a neighbour's neighbour",
-    }
-    for name, text in names.items():
-        one = facts[name]
-        figures = _figure(one["auc"]), _figure(one["auc_by_degree_alone"])
-        rows.append((text, *figures, f"{one['without_negative']:,}"))
+    kinds = {"random": "random nodes", "degree_matched": "of the same degree", "hard": "a neighbour's neighbour"}
+    figures = ("auc", "auc_by_degree_alone", "without_negative")
     unknown = f"; {facts['unknown_pairs']:,} more name an unknown node" if facts["unknown_pairs"] else ""
     return [
         f"links: {facts['positives']:,} test pairs by {facts['similarity']}{unknown}",
-        *columns(rows),
+        *_table(
+            ("negatives", "AUC", "of the degree product", "pairs without one"),
+            [(text, *(facts[kind][figure] for figure in figures)) for kind, text in kinds.items()],
+        ),
         *_wrapped(
             "AUC: chance that a test pair scores above its like with another end; .5 is chance, and what the degree "
             "product reaches is popularity alone"
@@ -132,19 +128,17 @@ def _links(facts: Facts) -> list[str]:
 
 
 def _classification(facts: Facts) -> list[str]:
-    rows: list[tuple[str, ...]] = [("train share", "micro-F1 in %", "macro-F1 in %", "nodes to train on")]
+    rows = []
     for one in facts["shares"]:
-        figures = [
-            f"{100 * one[name]:.2f} +- {100 * one[f'{name}_deviation']:.2f}" for name in ("micro_f1", "macro_f1")
-        ]
-        rows.append((f"{one['train_share']:g}", *figures, f"{one['shuffles'][0]['train_nodes']:,}"))
+        scores = [f"{100 * one[name]:.2f} +- {100 * one[f'{name}_deviation']:.2f}" for name in ("micro_f1", "macro_f1")]
+        rows.append((f"{one['train_share']:g}", *scores, one["shuffles"][0]["train_nodes"]))
     seeds = [shuffle["seed"] for shuffle in facts["shares"][0]["shuffles"]]
     unknown = f", {facts['unknown_nodes']:,} unknown ones left out" if facts["unknown_nodes"] else ""
     return [
         f"classification: {facts['nodes']:,} nodes of type {facts['node_type']}{unknown}, {facts['labels']} labels",
         f"  logistic regression on {_rows(facts['similarity'])}, C = {facts['C']:g}, shuffles {seeds[0]} to "
         f"{seeds[-1]}",
-        *columns(rows),
+        *_table(("train share", "micro-F1 in %", "macro-F1 in %", "nodes to train on"), rows),
         *_wrapped(
             "mean +- deviation over shuffles; predicted are as many labels as a node is known to have; micro-F1 "
             "counts labels by how often they come, macro-F1 all alike"
@@ -153,15 +147,17 @@ def _classification(facts: Facts) -> list[str]:
 
 
 def _reconstruction(facts: Facts) -> list[str]:
-    has_parts = facts["parts"] is not None and facts["parts"] > 1
-    rows = [("hops", "mAP", "by chance", *(("same part", "cross part") if has_parts else ()))]
-    for one in facts["hops"]:
-        parts = [_figure(one[name]["map"]) for name in ("same_part", "cross_part")] if has_parts else []
-        rows.append((str(one["hops"]), _figure(one["all"]["map"]), _figure(one["all"]["by_chance"]), *parts))
-    in_parts = f", {facts['parts']} parts" if has_parts else ""
+    parts = ("same_part", "cross_part") if facts["parts"] is not None and facts["parts"] > 1 else ()
+    in_parts = f", {facts['parts']} parts" if parts else ""
     return [
         f"reconstruction: {facts['nodes']:,} nodes with edges ({_sample_of(facts, 'nodes')}){in_parts}",
-        *columns(rows),
+        *_table(
+            ("hops", "mAP", "by chance", *(part.replace("_", " ") for part in parts)),
+            [
+                (one["hops"], one["all"]["map"], one["all"]["by_chance"], *(one[part]["map"] for part in parts))
+                for one in facts["hops"]
+            ],
+        ),
         *_wrapped("mAP: are the nodes exactly so many hops away ranked above those farther away? 1: all of them"),
     ]
 
@@ -177,37 +173,41 @@ def _spectrum(facts: Facts) -> list[str]:
 def _probe(facts: Facts | None) -> list[str]:
     if facts is None:
         return ["probe: too few pairs"]
-    rows = [("columns", "bits", "error")]
     prefixes = [one for one in facts["prefixes"] if one["columns"] != facts["blocks"][0]["columns"]]
-    for one in (*facts["blocks"], *prefixes):
-        first, stop = one["columns"]
-        rows.append((f"{first} to {stop - 1}", f"{one['bits']:.3f}", f"{one['standard_error']:.3f}"))
-    alone = facts["score_alone"]
-    rows.append((f"{facts['similarity']} alone", f"{alone['bits']:.3f}", f"{alone['standard_error']:.3f}"))
+    named = [(f"{one['columns'][0]} to {one['columns'][1] - 1}", one) for one in (*facts["blocks"], *prefixes)]
+    named.append((f"{facts['similarity']} alone", facts["score_alone"]))
     which = f"of {facts['population']:,}, chosen by hash" if facts["is_sampled"] else "all"
     return [
         f"probe: {facts['pairs']:,} {facts['of']} ({which}) against as many of the same degrees",
-        *columns(rows),
+        *_table(
+            ("columns", "bits", "error"),
+            [(name, f"{one['bits']:.3f}", f"{one['standard_error']:.3f}") for name, one in named],
+        ),
         *_wrapped("bits about whether a pair is an edge that a linear model can use: 1 all, 0 none"),
     ]
 
 
 def _stability(facts: Facts) -> list[str]:
     ks = [name for name in facts["lists"][0] if name.startswith("overlap@")]
-    rows = [("lists", "by", *ks, "nodes")]
-    for one in facts["lists"]:
-        counts = f"{one['nodes']:,} of {one['population']:,}"
-        rows.append((f"{one['from']} to {one['to']}", one["similarity"], *(_figure(one[k]) for k in ks), counts))
+    rows = [
+        (
+            f"{one['from']} to {one['to']}",
+            one["similarity"],
+            *(one[k] for k in ks),
+            f"{one['nodes']:,} of {one['population']:,}",
+        )
+        for one in facts["lists"]
+    ]
     lines = [
         f"stability against {facts['against']['release']}, nodes of both",
-        *columns(rows),
+        *_table(("lists", "by", *ks, "nodes"), rows),
         "  overlap: share of the first k neighbours that both releases name",
     ]
     if not facts["is_one_space"]:
         return [*lines, "  their space_id differ: cosines between their vectors mean nothing, and none is given"]
     for name, one in (facts["cosine"] or {}).items():
-        figures = f"{_figure(one['mean'])} in the mean, {_figure(one['least'])} at least"
-        lines.append(f"  cosine of a {name}'s two rows: {figures}, {one['nodes']:,} nodes")
+        cosines = f"{_cell(one['mean'])} in the mean, {_cell(one['least'])} at least"
+        lines.append(f"  cosine of a {name}'s two rows: {cosines}, {one['nodes']:,} nodes")
     return lines
 
 
@@ -227,16 +227,19 @@ def _sample_of(facts: Facts, name: str) -> str:
     return f"{facts[name]:,} of {facts['population']:,}, chosen by hash" if facts["is_sampled"] else "all"
 
 
-def _figure(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
+def _table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+    return columns([tuple(header), *(tuple(map(_cell, row)) for row in rows)])
+
+
+def _cell(value: str | float | None) -> str:
+    """Return a text as it is, a count with commas, a figure with four digits."""
+    if value is None or isinstance(value, str):
+        return value or "-"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
 
 
 def _wrapped(text: str) -> list[str]:
     return textwrap.wrap(text, 112, initial_indent="  ", subsequent_indent="  ")
-
-
-def _share(value: float) -> str:
-    return f"{100 * value:.1f} %"
 
 
 def _with_interval(facts: Facts, name: str) -> str:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.evaluation.link_prediction import pair_codes
 from pipeline.evaluation.sampling import sample_by_key
-from pipeline.evaluation.table import Pairs, Table, known_codes
+from pipeline.evaluation.table import Pairs, Table
 from pipeline.kernels.hop_distances import hop_distances
 from pipeline.kernels.ranking import pair_scores
 
@@ -72,17 +73,12 @@ def reconstruct(table: Table, train: Pairs, seed: int, sample: int | None = SAMP
     Yip et al., "RESTORE: graph embedding assessment through reconstruction", 2023 (arXiv 2308.14659).
     """
     n = len(table.rows)
-    src, dst = np.divmod(known_codes(table, train), n)
-    if not table.is_plain:
-        src, dst = np.concatenate((src, dst)), np.concatenate((dst, src))
-        order = np.argsort(src, kind="stable")
-        src, dst = src[order], dst[order]
+    edges = train.known()
+    src, dst = np.divmod(pair_codes(edges.src, edges.dst, n, undirected=True), n)
     indptr = np.zeros(n + 1, np.int64)
     np.cumsum(np.bincount(src, minlength=n), out=indptr[1:])
     connected = np.flatnonzero(np.diff(indptr))
-    chosen = connected
-    if sample is not None and connected.size:
-        chosen = connected[sample_by_key(table.node_key[connected], sample, seed)]
+    chosen = connected[sample_by_key(table.node_key[connected], sample, seed)]
     precisions = _Precisions(table)
     distance, queue = np.empty(n, np.int8), np.empty(n, np.int64)
     for node in chosen.tolist():

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from pipeline.kernels.hashing import hash_nodes
 
 
-def sample_by_key(node_key: NDArray[np.uint64], size: int, seed: int) -> NDArray[np.int64]:
+def sample_by_key(node_key: NDArray[np.uint64], size: int | None, seed: int) -> NDArray[np.int64]:
     """Positions, ascending, of the ``size`` nodes whose hashes of (seed, key) are smallest.
 
     A smaller sample is part of a larger one of the same seed, and a node enters or leaves it only
@@ -17,11 +17,11 @@ def sample_by_key(node_key: NDArray[np.uint64], size: int, seed: int) -> NDArray
     Parameters
     ----------
     node_key : (n,) uint64. Equal hashes go by position.
-    size : nodes wanted, at least 1; all n where n is not larger.
+    size : nodes wanted, at least 1; None, or where n is not larger: all.
     seed : any non-negative integer below 2**64.
     """
-    if size < 1:
+    if size is not None and size < 1:
         raise ValueError(f"the sample size is {size}; it must be at least 1")
-    if size >= node_key.size:
+    if size is None or size >= node_key.size:
         return np.arange(node_key.size, dtype=np.int64)
     return np.sort(np.argsort(hash_nodes(node_key, seed), kind="stable")[:size]).astype(np.int64, copy=False)

@@ -49,7 +49,7 @@ def neighbor_overlap(
     sample : queries looked at, chosen by key; None: all.
     """
     population = query_key.size
-    chosen = np.arange(population) if sample is None or not population else sample_by_key(query_key, sample, seed)
+    chosen = sample_by_key(query_key, sample, seed)
     listed = rows[0].shape[0] - are_same
     lengths = [min(k, listed) for k in ks]
     if not chosen.size or listed < 1:

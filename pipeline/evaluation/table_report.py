@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import codec
-from pipeline.evaluation.bootstrap import RESAMPLES, bootstrap_intervals
+from pipeline.evaluation.bootstrap import CONFIDENCE, RESAMPLES, bootstrap_intervals
 from pipeline.evaluation.classification import classify_nodes
 from pipeline.evaluation.hard_negatives import hard_negatives
 from pipeline.evaluation.link_prediction import (
@@ -61,7 +61,7 @@ def detail_ranking(ranking: TableRanking, user_key: NDArray[np.uint64], seed: in
     names = [f"{name}@{k}" for name in ("recall", "ndcg", "hit_rate") for k in ks]
     return {
         "intervals": {
-            "confidence": 0.95,
+            "confidence": CONFIDENCE,
             "resamples": RESAMPLES,
             **dict(zip(names, map(list, intervals), strict=True)),
         },

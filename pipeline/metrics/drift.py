@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from pipeline import codec
+from pipeline import codec, storage
 from pipeline.config.model import PipelineConfig
 from pipeline.engine import Engine, Frame
 from pipeline.evaluation.sampling import sample_by_key
@@ -242,9 +241,7 @@ def measure_vectors(payload: VectorDrift) -> dict[str, Any]:
 
 def measure_lists(payload: ListDrift) -> ListRetention:
     """Return how many of the first K entries of the baseline's lists tonight's have, of sources sampled by hash."""
-    ids = pa.concat_tables(
-        pq.read_table(file, columns=["node_type", "node_id"], partitioning=None) for file in payload.baseline_lists
-    )
+    ids = storage.read_parquet(payload.baseline_lists, ["node_type", "node_id"])
     kept = of = sources = 0
     for node_type in sorted(pc.unique(ids["node_type"]).to_pylist()):
         nodes = pc.unique(ids.filter(pc.equal(ids["node_type"], node_type))["node_id"].combine_chunks())

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipeline import storage
 from pipeline.evaluation.sampling import sample_by_key
 
 SAMPLE = 5_000  # nodes of a type: a share of .9 is then known to .004
@@ -178,5 +179,5 @@ def _ids_of(files: Sequence[Path], node_type: str) -> pa.Array:
 
 def nodes_of_type(files: Sequence[Path], node_type: str, columns: list[str]) -> pa.Table:
     """Return columns of node_index, of the nodes of a type."""
-    index = pa.concat_tables(pq.read_table(file, columns=[*columns, "node_type"], partitioning=None) for file in files)
+    index = storage.read_parquet(files, [*columns, "node_type"])
     return index.filter(pc.equal(index["node_type"], node_type)).select(columns)

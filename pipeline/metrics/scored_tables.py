@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from pipeline import storage
 from pipeline.errors import InputError
 from pipeline.evaluation.sampling import sample_by_key
 from pipeline.evaluation.table import Pairs, Table
@@ -78,9 +79,7 @@ class VectorFiles:
 
 def read_scored_table(vectors: VectorFiles, *, with_parts: bool = False) -> ScoredTable:
     """Read a whole table, which is sorted by type; ``with_parts`` : also the part that is each node's home."""
-    columns = [*_COLUMNS, PART] if with_parts else list(_COLUMNS)
-    tables = [pq.read_table(file, columns=columns, partitioning=None) for file in vectors.files]
-    return _in_memory(pa.concat_tables(tables), vectors)
+    return _in_memory(storage.read_parquet(vectors.files, [*_COLUMNS, PART] if with_parts else _COLUMNS), vectors)
 
 
 def read_sampled_table(vectors: VectorFiles, size: int, seed: int) -> ScoredTable:
@@ -90,9 +89,7 @@ def read_sampled_table(vectors: VectorFiles, size: int, seed: int) -> ScoredTabl
     ----
     Reads the table once; memory: all ids, and the rows chosen.
     """
-    ids = pa.concat_tables(
-        [pq.read_table(file, columns=["node_type", "node_id"], partitioning=None) for file in vectors.files]
-    )
+    ids = storage.read_parquet(vectors.files, ["node_type", "node_id"])
     is_chosen = np.zeros(ids.num_rows, np.bool_)
     for node_type, (first, stop) in _ranges(ids["node_type"]).items():
         keys = keys_of(node_type, ids["node_id"].slice(first, stop - first))
@@ -146,20 +143,15 @@ def keys_of(node_type: str, ids: pa.Array) -> NDArray[np.uint64]:
 
 def read_edges(files: Sequence[Path]) -> tuple[pa.Array, pa.Array]:
     """Both ends of the pairs of an edges table."""
-    whole = pa.concat_tables(
-        [pq.read_table(file, columns=["src_id", "dst_id"], partitioning=None) for file in files]
-    ).combine_chunks()
-    src, dst = (whole[name].combine_chunks() for name in ("src_id", "dst_id"))
-    return src, dst
+    pairs = storage.read_parquet(files, ["src_id", "dst_id"])
+    return pairs["src_id"].combine_chunks(), pairs["dst_id"].combine_chunks()
 
 
 def read_held_out(files: Sequence[Path], node_index: Sequence[Path]) -> tuple[pa.Array, pa.Array]:
-    """Both ends, as ids, of the pairs that an index kept back."""
-    ids = pa.concat_tables([pq.read_table(file, columns=["node_id"], partitioning=None) for file in node_index])
-    pairs = pa.concat_tables([pq.read_table(file, partitioning=None) for file in files])
-    node_id = ids["node_id"].combine_chunks()
-    src, dst = (node_id.take(pairs[name].combine_chunks()) for name in ("src_ix", "dst_ix"))
-    return src, dst
+    """Both ends, as ids, of held-out pairs."""
+    node_id = storage.read_parquet(node_index, ["node_id"])["node_id"].combine_chunks()
+    pairs = storage.read_parquet(files)
+    return node_id.take(pairs["src_ix"].combine_chunks()), node_id.take(pairs["dst_ix"].combine_chunks())
 
 
 def read_pairs(

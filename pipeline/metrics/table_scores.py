@@ -38,11 +38,12 @@ class Scores:
     """The figures of a table, as JSON values."""
 
     metrics: Mapping[str, Any]
-    warning: str | None
 
-    def to_metrics(self) -> dict[str, Any]:
-        """Return the figures, and the warning where there is one."""
-        return {**self.metrics, **({"warning": self.warning} if self.warning else {})}
+    @classmethod
+    def of(cls, metrics: Mapping[str, Any], *warnings: str | None) -> Scores:
+        """Return figures, with a sentence of all warnings where there are any."""
+        text = "; ".join(filter(None, warnings))
+        return cls({**metrics, "warning": text} if text else metrics)
 
 
 def measure_table(payload: VectorScores | ListScores, attempt: Attempt) -> Scores:  # noqa: ARG001
@@ -60,13 +61,13 @@ def score_vectors(payload: VectorScores) -> Scores:
     train, test = scored.pairs(ends), scored.pairs(test_ends)
     # An excluded id has edges, and no row.
     train = train.without(test, table) if scoring.is_held_out else train.known()
+    pairs = test.with_rows(table)
     metrics = score_table(table, train, test, scoring.ks, scoring.sample, scoring.seed)
-    warnings = [warning, _of_train_pairs(metrics["test_pairs_in_train"], int(test.with_rows(table).src.size))]
-    return Scores(metrics, "; ".join(filter(None, warnings)) or None)
+    return Scores.of(metrics, warning, _warn_of_train_pairs(metrics["test_pairs_in_train"], pairs.src.size))
 
 
-def _of_train_pairs(shared: int, pairs: int) -> str | None:
-    """Warn of test pairs that the table was made from. A few are no wonder: people come back to what they know."""
+def _warn_of_train_pairs(shared: int, pairs: int) -> str | None:
+    """Warn of test pairs that the table was made from, if most are. A few are usual: people come back."""
     if 2 * shared <= pairs:
         return None
     return (
@@ -100,4 +101,4 @@ def score_lists(payload: ListScores) -> Scores:
     ranking = list_figures(scored.measure(scoring.ks))
     if types[0] == types[1]:
         ranking["unknown_pairs"] = scored.unknown_pairs
-    return Scores({"ranking": ranking}, warning)
+    return Scores.of({"ranking": ranking}, warning)

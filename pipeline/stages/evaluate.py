@@ -100,9 +100,9 @@ def _score(
                 tasks.append(Task("measure-lists", workspace.work(NAME), payload))
     records: list[TaskRecord[Any]] = [*run_missing(engine, measure_table, tasks)]
     for task, record in zip(tasks, records, strict=True):
-        (lists if isinstance(task.payload, ListScores) else metrics).update(record.result.to_metrics())
-        if record.result.warning:
-            log.warning("stage=evaluate warning: %s", record.result.warning)
+        (lists if isinstance(task.payload, ListScores) else metrics).update(record.result.metrics)
+        if warning := record.result.metrics.get("warning"):
+            log.warning("stage=evaluate warning: %s", warning)
     if config.ppr.neighbors:
         lists["exact"], more = check_exactly(engine, config, workspace)
         records += more
@@ -148,9 +148,7 @@ def _vectors(
     return VectorScores(scoring, VectorFiles.of(files, metadata)) if metadata else None
 
 
-def _outcome(
-    workspace: Workspace, metrics: dict[str, Any], records: Sequence[TaskRecord[Any]]
-) -> Outcome:
+def _outcome(workspace: Workspace, metrics: dict[str, Any], records: Sequence[TaskRecord[Any]]) -> Outcome:
     vectors = workspace.figures(NODE_EMBEDDINGS, EmbeddingFigures)
     metrics |= {"rows": vectors.rows, "zero_rows": vectors.zero_rows}
     path = workspace.work(NAME) / "metrics.json"

@@ -6,6 +6,7 @@ from pipeline.storage.arrow_files import (
     footer_of,
     map_arrow,
     parquet_writer,
+    read_parquet,
     rows_in,
     write_arrow,
     write_parquet,

@@ -73,6 +73,12 @@ def parquet_writer(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
         yield writer
 
 
+def read_parquet(files: Sequence[Path], columns: Sequence[str] | None = None) -> pa.Table:
+    """Return columns of a table of Parquet files; folders named key=value add none."""
+    names = None if columns is None else list(columns)
+    return pa.concat_tables([pq.read_table(file, columns=names, partitioning=None) for file in files])
+
+
 def rows_in(files: Sequence[Path]) -> int:
     """Return the number of rows of Parquet and Arrow files; no row is read."""
     return sum(
