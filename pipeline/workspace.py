@@ -63,11 +63,6 @@ class Manifest:
         """Bytes of all files."""
         return sum(file.bytes for file in self.files)
 
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Manifest:
-        """Read what :meth:`Workspace.commit` wrote."""
-        return cls(**{**values, "files": tuple(DataFile(**file) for file in values["files"])})
-
 
 class Checks:
     """Checks the files of tables, each table once. Every stage has an object of its own, and so checks again.
@@ -238,7 +233,7 @@ def read_manifest(folder: Path) -> Manifest | None:
     if values is None:
         return None
     try:
-        manifest = Manifest.from_json(values)
+        manifest = Manifest(**{**values, "files": tuple(DataFile(**file) for file in values["files"])})
     except (TypeError, KeyError) as error:
         raise DamagedFileError(f"{folder / MANIFEST} was written by another version ({error})") from error
     # A folder that was copied here from another date or config is whole, and yet not the table that belongs here.
