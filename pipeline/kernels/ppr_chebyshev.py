@@ -191,6 +191,23 @@ def _rate(low: float, high: float) -> float:
     return (root - 1) / (root + 1)
 
 
+def _recurrence(
+    theta: NDArray[np.float64],
+    delta: NDArray[np.float64],
+    rho: NDArray[np.float64],
+    is_moving: NDArray[np.bool_],
+    is_new: NDArray[np.bool_],
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return ``keep`` and ``pull`` of Chebyshev's recurrence by column, and the next rho.
+
+    step = keep * step + pull * residual, z = z + step. A column that rests keeps its bits; a new one begins again.
+    """
+    coming = 1 / (2 * theta / delta - rho)
+    keep = np.where(is_moving, np.where(is_new, 0.0, coming * rho), 1.0)
+    pull = np.where(is_moving, np.where(is_new, 1 / theta, 2 * coming / delta), 0.0)
+    return keep, pull, np.where(is_moving, np.where(is_new, delta / theta, coming), rho)
+
+
 def _coefficients(*columns: NDArray[Any]) -> Coefficients:
     return read_only(Coefficients(*(values.astype(np.float32) for values in columns)))
 
@@ -252,11 +269,7 @@ class _Work:
             if number == most:
                 is_moving[:] = False  # float32 has stalled: certify what there is
             is_closing = ~is_moving & ~is_done
-            coming = 1 / (2 * theta / delta - rho)
-            # step = keep * step + pull * residual, z = z + move * step; what rests keeps its bits.
-            keep = np.where(is_moving, np.where(is_new, 0.0, coming * rho), 1.0)
-            pull = np.where(is_moving, np.where(is_new, 1 / theta, 2 * coming / delta), 0.0)
-            rho = np.where(is_moving, np.where(is_new, delta / theta, coming), rho)
+            keep, pull, rho = _recurrence(theta, delta, rho, is_moving, is_new)
             is_new &= ~is_moving
             if moves_last:
                 keep[is_closing], pull[is_closing] = 0.0, 1.0

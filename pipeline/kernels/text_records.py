@@ -1,11 +1,14 @@
 """Where the records of delimited text begin and end, counted from its bytes: quotes as RFC 4180 has them."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.kernels.array_types import In, Out, kernel
+from pipeline.kernels.array_types import In, Out, kernel, read_only
 
 #: Bits of ``flags``: text stands after a closing quote; line ends stand inside quotes.
 GLUED, SPANS_LINES = 1, 2
@@ -54,10 +57,30 @@ def find_records(
     start, stop, fields = (np.empty(most, np.int64) for _ in range(3))
     flags = np.empty(most, np.uint8)
     found, blanks, comments, consumed, lines, is_open, open_lines = _find_records(
-        data, delimiter, quote, is_last, np.frombuffer(comment, np.uint8), start, stop, fields, flags
+        data,
+        read_only(_Signs(delimiter, quote, np.frombuffer(comment, np.uint8))),
+        is_last,
+        _RecordArrays(start, stop, fields, flags),
     )
     places = (start[:found], stop[:found], fields[:found], flags[:found])
     return Records(*places, blanks, comments, consumed, lines, bool(is_open), open_lines)
+
+
+class _Signs(NamedTuple):
+    """Bytes that records are told apart by, as in :func:`find_records`."""
+
+    delimiter: int
+    quote: int
+    comment: In[np.uint8]
+
+
+class _RecordArrays(NamedTuple):
+    """The arrays of `Records`, as far as there is room."""
+
+    start: Out[np.int64]
+    stop: Out[np.int64]
+    fields: Out[np.int64]
+    flags: Out[np.uint8]
 
 
 @kernel
@@ -72,16 +95,10 @@ def _begins_with(data: In[np.uint8], at: int, start: In[np.uint8]) -> bool:
 
 @kernel
 def _find_records(
-    data: In[np.uint8],
-    delimiter: int,
-    quote: int,
-    is_last: bool,
-    comment: In[np.uint8],
-    start: Out[np.int64],
-    stop: Out[np.int64],
-    fields: Out[np.int64],
-    flags: Out[np.uint8],
+    data: In[np.uint8], signs: _Signs, is_last: bool, records: _RecordArrays
 ) -> tuple[int, int, int, int, int, int, int]:
+    delimiter, quote, comment = signs
+    start, stop, fields, flags = records
     n, most = data.size, start.size
     found = blanks = comments = consumed = lines = inner = 0
     state, width, flag, i = _AT_START, 1, 0, 0

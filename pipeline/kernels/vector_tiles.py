@@ -8,6 +8,8 @@ fused multiply-add, so that each column gets the same bits in a tile of any widt
 numba's cache looks at the file of a kernel, not at this one: after a change here, touch the kernels.
 """
 
+from __future__ import annotations
+
 from typing import Any, NamedTuple
 
 from llvmlite import ir
@@ -74,6 +76,49 @@ def splat(builder: Any, scalar: Any, vector: Any) -> Any:
     return builder.shuffle_vector(lanes, ir.Constant(vector, ir.Undefined), mask)
 
 
+class _TileOperands(NamedTuple):
+    """Values of the code that computes a tile; pointers to the arrays' data, weights None where every one is 1."""
+
+    base: Any  # entry (i, j) of x is at base + i * dim + j, where j counts from the tile's first column
+    dim: Any
+    indices: Any
+    weights: Any
+    begin: Any
+    end: Any
+    last: Any
+    target: Any
+
+    @classmethod
+    def of(cls, context: Any, builder: Any, kinds: Any, values: Any, vector: Any) -> _TileOperands:
+        """Unpack the arguments of a tile."""
+        matrix, entries, x, first_col, col, out, row = values
+        _, indices, weights = (
+            None if isinstance(kind, types.NoneType) else _data_and_width(context, builder, kind, value)[0]
+            for kind, value in zip(kinds[0].types, cgutils.unpack_tuple(builder, matrix), strict=True)
+        )
+        x_data, dim = _data_and_width(context, builder, kinds[2], x)
+        out_data, _ = _data_and_width(context, builder, kinds[5], out)
+        target = builder.gep(out_data, [builder.add(builder.mul(row, dim), col)], source_etype=_FLOAT)
+        # Folding the column and the first row into the base leaves one multiplication an entry.
+        base = builder.gep(x_data, [builder.sub(col, builder.mul(first_col, dim))], source_etype=_FLOAT)
+        begin, end, last = cgutils.unpack_tuple(builder, entries)
+        return cls(base, dim, indices, weights, begin, end, last, builder.bitcast(target, vector.as_pointer()))
+
+    def row_of(self, builder: Any, entry: Any) -> Any:
+        """Address of the tile's columns in the row of x that an entry names."""
+        address = builder.gep(self.indices, [entry], source_etype=_INT32)
+        neighbour = builder.sext(builder.load(address, typ=_INT32, align=4), _INT64)
+        return builder.gep(self.base, [builder.mul(neighbour, self.dim)], source_etype=_FLOAT)
+
+    def term(self, builder: Any, entry: Any, vector: Any) -> Any:
+        """What an entry adds to the tile."""
+        term = builder.load(self.row_of(builder, entry), typ=vector, align=4)
+        if self.weights is None:
+            return term
+        address = builder.gep(self.weights, [entry], source_etype=_FLOAT)
+        return builder.fmul(term, splat(builder, builder.load(address, typ=_FLOAT, align=4), vector))
+
+
 def make_row_tile(width: int) -> Any:
     """The intrinsic that computes ``width`` columns of one row of a sparse-dense product.
 
@@ -86,98 +131,75 @@ def make_row_tile(width: int) -> Any:
     def row_tile(
         _typing_context: Any, matrix: Any, entries: Any, x: Any, first_col: Any, col: Any, out: Any, row: Any
     ) -> Any:
-        signature = types.void(matrix, entries, x, first_col, col, out, row)
-        weighted = not isinstance(matrix.types[2], types.NoneType)
-
         def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            matrix, entries, x, first_col, col, out, row = values
-            kinds = signature.args
             narrow = ir.VectorType(_FLOAT, width)
-            wide = ir.VectorType(_DOUBLE, width)
-            arrays = [
-                None if isinstance(kind, types.NoneType) else _data_and_width(context, builder, kind, value)[0]
-                for kind, value in zip(kinds[0].types, cgutils.unpack_tuple(builder, matrix), strict=True)
-            ]
-            _, index_data, weight_data = arrays
-            begin, end, last = cgutils.unpack_tuple(builder, entries)
-            x_data, dim = _data_and_width(context, builder, kinds[2], x)
-            out_data, _ = _data_and_width(context, builder, kinds[5], out)
-            target = builder.gep(out_data, [builder.add(builder.mul(row, dim), col)], source_etype=_FLOAT)
-            target = builder.bitcast(target, narrow.as_pointer())
-            # Folding the column and the first row into the base leaves one multiplication an entry.
-            base = builder.gep(x_data, [builder.sub(col, builder.mul(first_col, dim))], source_etype=_FLOAT)
-
-            def row_of(entry: Any) -> Any:
-                address = builder.gep(index_data, [entry], source_etype=_INT32)
-                neighbour = builder.sext(builder.load(address, typ=_INT32, align=4), _INT64)
-                return builder.gep(base, [builder.mul(neighbour, dim)], source_etype=_FLOAT)
-
-            before = builder.block
-            run_head = builder.append_basic_block("run")
-            entry_head = builder.append_basic_block("entry")
-            entry_body = builder.append_basic_block("entry.body")
-            run_end = builder.append_basic_block("run.end")
-            carry = builder.append_basic_block("carry")
-            store_run = builder.append_basic_block("store.run")
-            store_total = builder.append_basic_block("store.total")
-            done = builder.append_basic_block("done")
-            builder.branch(run_head)
-
-            builder.position_at_end(run_head)
-            run_begin = builder.phi(_INT64)
-            total = builder.phi(wide)
-            run_begin.add_incoming(begin, before)
-            total.add_incoming(ir.Constant(wide, [0.0] * width), before)
-            full = builder.add(run_begin, _INT64(RUN))
-            run_stop = builder.select(builder.icmp_signed("<", full, end), full, end)
-            builder.branch(entry_head)
-
-            builder.position_at_end(entry_head)
-            entry = builder.phi(_INT64)
-            partial = builder.phi(narrow)
-            entry.add_incoming(run_begin, run_head)
-            partial.add_incoming(ir.Constant(narrow, [0.0] * width), run_head)
-            builder.cbranch(builder.icmp_signed("<", entry, run_stop), entry_body, run_end)
-
-            builder.position_at_end(entry_body)
-            ahead = builder.add(entry, _INT64(PREFETCH_DISTANCE))
-            ahead = builder.select(builder.icmp_signed("<", ahead, last), ahead, last)
-            _emit_prefetch(builder, row_of(ahead), width)
-            term = builder.load(row_of(entry), typ=narrow, align=4)
-            if weighted:
-                address = builder.gep(weight_data, [entry], source_etype=_FLOAT)
-                weight = builder.load(address, typ=_FLOAT, align=4)
-                term = builder.fmul(term, splat(builder, weight, narrow))
-            partial.add_incoming(builder.fadd(partial, term), entry_body)
-            entry.add_incoming(builder.add(entry, _INT64(1)), entry_body)
-            builder.branch(entry_head)
-
-            builder.position_at_end(run_end)
-            is_first = builder.icmp_signed("==", run_begin, begin)
-            is_last = builder.icmp_signed("==", run_stop, end)
-            builder.cbranch(builder.and_(is_first, is_last), store_run, carry)
-
-            builder.position_at_end(carry)
-            carried = builder.fadd(total, builder.fpext(partial, wide))
-            total.add_incoming(carried, carry)
-            run_begin.add_incoming(run_stop, carry)
-            builder.cbranch(is_last, store_total, run_head)
-
-            # A row of one run: the float64 detour would give the same bits, later.
-            builder.position_at_end(store_run)
-            builder.store(partial, target, align=4)
-            builder.branch(done)
-
-            builder.position_at_end(store_total)
-            builder.store(builder.fptrunc(carried, narrow), target, align=4)
-            builder.branch(done)
-
-            builder.position_at_end(done)
+            _emit_sum(builder, _TileOperands.of(context, builder, signature.args, values, narrow), width)
             return context.get_dummy_value()
 
-        return signature, generate
+        return types.void(matrix, entries, x, first_col, col, out, row), generate
 
     return row_tile
+
+
+def _emit_sum(builder: Any, data: _TileOperands, width: int) -> None:
+    """Write the loop over runs of entries, and in it the loop over a run's entries."""
+    narrow, wide = ir.VectorType(_FLOAT, width), ir.VectorType(_DOUBLE, width)
+    before = builder.block
+    run_head = builder.append_basic_block("run")
+    entry_head = builder.append_basic_block("entry")
+    entry_body = builder.append_basic_block("entry.body")
+    run_end = builder.append_basic_block("run.end")
+    carry = builder.append_basic_block("carry")
+    store_run = builder.append_basic_block("store.run")
+    store_total = builder.append_basic_block("store.total")
+    done = builder.append_basic_block("done")
+    builder.branch(run_head)
+
+    builder.position_at_end(run_head)
+    run_begin = builder.phi(_INT64)
+    total = builder.phi(wide)
+    run_begin.add_incoming(data.begin, before)
+    total.add_incoming(ir.Constant(wide, [0.0] * width), before)
+    full = builder.add(run_begin, _INT64(RUN))
+    run_stop = builder.select(builder.icmp_signed("<", full, data.end), full, data.end)
+    builder.branch(entry_head)
+
+    builder.position_at_end(entry_head)
+    entry = builder.phi(_INT64)
+    partial = builder.phi(narrow)
+    entry.add_incoming(run_begin, run_head)
+    partial.add_incoming(ir.Constant(narrow, [0.0] * width), run_head)
+    builder.cbranch(builder.icmp_signed("<", entry, run_stop), entry_body, run_end)
+
+    builder.position_at_end(entry_body)
+    ahead = builder.add(entry, _INT64(PREFETCH_DISTANCE))
+    ahead = builder.select(builder.icmp_signed("<", ahead, data.last), ahead, data.last)
+    _emit_prefetch(builder, data.row_of(builder, ahead), width)
+    partial.add_incoming(builder.fadd(partial, data.term(builder, entry, narrow)), entry_body)
+    entry.add_incoming(builder.add(entry, _INT64(1)), entry_body)
+    builder.branch(entry_head)
+
+    builder.position_at_end(run_end)
+    is_first = builder.icmp_signed("==", run_begin, data.begin)
+    is_last = builder.icmp_signed("==", run_stop, data.end)
+    builder.cbranch(builder.and_(is_first, is_last), store_run, carry)
+
+    builder.position_at_end(carry)
+    carried = builder.fadd(total, builder.fpext(partial, wide))
+    total.add_incoming(carried, carry)
+    run_begin.add_incoming(run_stop, carry)
+    builder.cbranch(is_last, store_total, run_head)
+
+    # A row of one run: the float64 detour would give the same bits, later.
+    builder.position_at_end(store_run)
+    builder.store(partial, data.target, align=4)
+    builder.branch(done)
+
+    builder.position_at_end(store_total)
+    builder.store(builder.fptrunc(carried, narrow), data.target, align=4)
+    builder.branch(done)
+
+    builder.position_at_end(done)
 
 
 @intrinsic

@@ -83,50 +83,53 @@ def read_scored_lists(
     """
     is_plain = types[0] == types[1]
     kind = _common_type(files, train, test)
-    train, test = (_both_ways(ends, kind, is_plain=is_plain) for ends in (train, test))
-    test = _distinct(test)
+    train, test = _both_ways(train, kind, is_plain=is_plain), _distinct(_both_ways(test, kind, is_plain=is_plain))
     if held_out is not None:
         train = _without(train, _both_ways(held_out, kind, is_plain=is_plain))
     unknown_pairs = 0
     if is_plain:
-        nodes = pc.unique(train[0])
-        is_known = pc.and_(pc.is_in(test[0], nodes), pc.is_in(test[1], nodes))
-        unknown_pairs = (len(is_known) - is_known.true_count) // 2
-        is_edge = pc.and_(is_known, pc.not_equal(test[0], test[1]))
-        test = test[0].filter(is_edge), test[1].filter(is_edge)
+        test, unknown_pairs = _edges_between(test, pc.unique(train[0]))
     sources = pc.unique(test[0])
     keys = keys_of(types[0], sources)
     population = len(sources)
     if sample is not None and sample < population:
         chosen = sample_by_key(keys, sample, seed)
         sources, keys = sources.take(pa.array(chosen)), keys[chosen]
-    lists = _lists_of(files, types, sources)
-    listed = lists.flatten().cast(kind)
+    lists, offsets = _lists_of(files, types, sources)
+    listed = lists.cast(kind)
     items = pc.unique(pa.concat_arrays([train[1], listed]))
-
-    asked, wanted = _at(test[0], sources), _at(test[1], items)
-    asked, wanted = asked[asked >= 0], wanted[asked >= 0]
-    knowing, known = _at(train[0], sources), _at(train[1], items)
-    item_degree = np.bincount(known, minlength=len(items))
-    knowing, known = knowing[knowing >= 0], known[knowing >= 0]
+    test_source, test_item = _pairs_at(test, sources, items)
+    train_source, train_item = _pairs_at(train, sources, items)
     if is_plain:
-        is_asked = np.isin(knowing * len(items) + known, asked * len(items) + wanted)
-        own = np.arange(len(sources))
-        knowing = np.concatenate([knowing[~is_asked], own])
-        known = np.concatenate([known[~is_asked], _at(sources, items)])
-    is_item = wanted >= 0
-    offsets = lists.offsets.to_numpy().astype(np.int64)
+        is_test = np.isin(train_source * len(items) + train_item, test_source * len(items) + test_item)
+        train_source = np.concatenate([train_source[~is_test], np.arange(len(sources))])
+        train_item = np.concatenate([train_item[~is_test], _at(sources, items)])
+    is_item = test_item >= 0
     return ScoredLists(
-        lists=RankedLists(offsets - offsets[0], _at(listed, items)),
+        lists=RankedLists(offsets, _at(listed, items)),
         items=len(items),
-        train=PositionLists.from_pairs(knowing, known, len(sources)),
-        test=PositionLists.from_pairs(asked[is_item], wanted[is_item], len(sources)),
-        unknown_items=np.bincount(asked[~is_item], minlength=len(sources)),
-        item_degree=item_degree,
+        train=PositionLists.from_pairs(train_source, train_item, len(sources)),
+        test=PositionLists.from_pairs(test_source[is_item], test_item[is_item], len(sources)),
+        unknown_items=np.bincount(test_source[~is_item], minlength=len(sources)),
+        item_degree=np.bincount(_at(train[1], items), minlength=len(items)),
         node_key=keys,
         population=population,
         unknown_pairs=unknown_pairs,
     )
+
+
+def _edges_between(ends: Ends, nodes: pa.Array) -> tuple[Ends, int]:
+    """Return the edges of one type whose ends are both among the nodes, without loops; and how many are not."""
+    is_between = pc.and_(pc.is_in(ends[0], nodes), pc.is_in(ends[1], nodes))
+    is_edge = pc.and_(is_between, pc.not_equal(ends[0], ends[1]))
+    unknown = (len(is_between) - is_between.true_count) // 2  # each stands there both ways
+    return (ends[0].filter(is_edge), ends[1].filter(is_edge)), unknown
+
+
+def _pairs_at(ends: Ends, sources: pa.Array, items: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the pairs of some sources, as positions; -1 for an end that is no item."""
+    source, item = _at(ends[0], sources), _at(ends[1], items)
+    return source[source >= 0], item[source >= 0]
 
 
 def rows_of_sources(files: Sequence[Path], node_type: str, node_id: pa.Array) -> pa.Table:
@@ -134,10 +137,10 @@ def rows_of_sources(files: Sequence[Path], node_type: str, node_id: pa.Array) ->
 
     Ids may be text where those of the table are numbers. Lists are read of row groups that hold one of the nodes.
     """
-    found = [pq.read_schema(files[0]).empty_table(), *_matching(files, node_type, node_id)]
-    table = pa.concat_tables(found).combine_chunks()
-    place = _at(table["node_id"].combine_chunks().cast(node_id.type), node_id)
-    return table.take(pa.array(np.argsort(place, kind="stable")))
+    pieces = [pq.read_schema(files[0]).empty_table(), *_matching(files, node_type, node_id)]
+    table = pa.concat_tables(pieces).combine_chunks()
+    position = _at(table["node_id"].combine_chunks().cast(node_id.type), node_id)
+    return table.take(pa.array(np.argsort(position, kind="stable")))
 
 
 def _matching(files: Sequence[Path], node_type: str, node_id: pa.Array) -> Iterator[pa.Table]:
@@ -151,16 +154,17 @@ def _matching(files: Sequence[Path], node_type: str, node_id: pa.Array) -> Itera
                 yield file.read_row_group(group).filter(is_wanted)
 
 
-def _lists_of(files: Sequence[Path], types: tuple[str, str], sources: pa.Array) -> pa.LargeListArray:
-    """Lists of the target type, one for each source; empty where the table has none."""
+def _lists_of(
+    files: Sequence[Path], types: tuple[str, str], sources: pa.Array
+) -> tuple[pa.Array, NDArray[np.int64]]:
+    """Return the entries and offsets of lists of the target type, one a source; empty where the table has none."""
     rows = rows_of_sources(files, types[0], sources)
     rows = rows.filter(pc.equal(rows["neighbor_type"], types[1])).combine_chunks()
     column = rows["neighbor_ids"].combine_chunks()
     lengths = np.zeros(len(sources), np.int64)
     place = _at(rows["node_id"].combine_chunks().cast(sources.type), sources)
     lengths[place] = pc.list_value_length(column).to_numpy(zero_copy_only=False)
-    offsets = offsets_of(lengths)
-    return pa.LargeListArray.from_arrays(pa.array(offsets), column.flatten())
+    return column.flatten(), offsets_of(lengths)
 
 
 def _common_type(files: Sequence[Path], train: Ends, test: Ends) -> pa.DataType:
@@ -190,7 +194,7 @@ def _columns(table: pa.Table) -> Ends:
     return table["src"].combine_chunks(), table["dst"].combine_chunks()
 
 
-def _at(ids: pa.Array, known: pa.Array) -> NDArray[np.int64]:
-    """Positions of ids among known ones, -1 for others."""
-    found: NDArray[np.int64] = pc.index_in(ids, known).cast(pa.int64()).fill_null(-1).to_numpy()
-    return found
+def _at(ids: pa.Array, others: pa.Array) -> NDArray[np.int64]:
+    """Return the positions of ids among others, -1 where they are not there."""
+    positions: NDArray[np.int64] = pc.index_in(ids, others).cast(pa.int64()).fill_null(-1).to_numpy()
+    return positions
