@@ -9,11 +9,6 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PRODUCT = ("graphquilt", "jobs", "pipeline", "schemas")
 
-#: Public names that two classes still share. Take a name out once it is unique; none comes in.
-SHARED = {
-    "NeighborLists",
-}
-
 
 def public_classes() -> dict[str, list[str]]:
     """Return the files of each public class at the top of a module."""
@@ -29,5 +24,4 @@ def public_classes() -> dict[str, list[str]]:
 def test_a_public_class_has_a_name_of_its_own() -> None:
     classes = public_classes()
     assert len(classes) > 200  # the product was found
-    shared = {name: files for name, files in classes.items() if len(files) > 1}
-    assert {name: files for name, files in shared.items() if name not in SHARED} == {}
+    assert {name: files for name, files in classes.items() if len(files) > 1} == {}
