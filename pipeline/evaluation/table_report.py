@@ -147,7 +147,7 @@ def report_stability(
     for start, end, use in directions:
         rows = [table.rows_for(getattr(table, use)) for table in (old, new)]
         queries, answers = ([some[at] for some, at in zip(rows, common[kind], strict=True)] for kind in (start, end))
-        found = neighbor_overlap(
+        overlap = neighbor_overlap(
             (queries[0], queries[1]),
             (answers[0], answers[1]),
             new.node_key[common[start][1]],
@@ -157,8 +157,8 @@ def report_stability(
             **size,
         )
         about = {"from": start, "to": end, "similarity": getattr(new, use)}
-        counts = {"nodes": found.nodes, "population": found.population}
-        lists.append({**about, **figures_at(ks, overlap=found.overlap), **counts})
+        counts = {"nodes": overlap.nodes, "population": overlap.population}
+        lists.append({**about, **figures_at(ks, overlap=overlap.overlap), **counts})
     cosines = {
         node_type: codec.to_values(compare_rows(old.rows[at_old], new.rows[at_new]))
         for node_type, (at_old, at_new) in common.items()

@@ -1,4 +1,4 @@
-"""How well the last release foretold tonight's new pairs -> figures for gates: against nights before, and chance."""
+"""Quality of the last release on tonight's new pairs -> figures for gates: against nights before, and chance."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FEWEST_SOURCES = 30
 def next_day_figures(
     config: PipelineConfig, workspace: Workspace, metrics: Mapping[str, Any], baseline: Baseline | None
 ) -> dict[str, list[Figure]]:
-    """How well the last release foretold tonight's new pairs: against the nights before, and against chance."""
+    """Return quality of the last release on tonight's new pairs: against the nights before, and against chance."""
     names = {"min_next_day_ratio": "next_day", "min_next_day_auc": "next_day auc"}
     why = why_no_baseline(workspace) if baseline is None else None
     if baseline is not None and metrics["scored"] != "previous release":
@@ -37,8 +37,8 @@ def next_day_figures(
     if baseline is None or why:
         return {key: [Figure(name, None, why_not=why)] for key, name in names.items()}
     k = config.evaluate.k[0]
-    tonight = _foretold(metrics, k)
-    before = [_foretold(one, k) for one in _earlier(workspace, config, baseline)]
+    tonight = _values_of(metrics, k)
+    before = [_values_of(one, k) for one in _earlier(workspace, config, baseline)]
     bound = config.publish.gates.min_next_day_ratio
     share = 0.0 if bound == OFF else float(bound)
     against_nights = [
@@ -51,15 +51,15 @@ def next_day_figures(
     }
 
 
-def _of_nights(name: str, tonight: _Foretold, before: Sequence[_Foretold], share: float) -> Figure:
+def _of_nights(name: str, tonight: _NextDayValue, before: Sequence[_NextDayValue], share: float) -> Figure:
     name, nothing = f"next_day {name}", tonight.nothing
     if not before:
         why = "no night before has new pairs, and tables of the same settings"
         return Figure(name, None, why_not=why, is_early=True)
     usual = median(one.value for one in before)
     # Of values between 0 and 1 the variance is u (1 - u) at most; a median of means has pi / 2 that of their mean.
-    known = 2 / math.pi * sum(one.sources for one in before)
-    error = math.sqrt(max(0.0, usual * (1 - usual)) * (1 / tonight.sources + 1 / known))
+    usual_sources = 2 / math.pi * sum(one.sources for one in before)
+    error = math.sqrt(max(0.0, usual * (1 - usual)) * (1 / tonight.sources + 1 / usual_sources))
     if (1 - share) * (usual - nothing) < _ERRORS * error:
         why = f"{tonight.sources:,} nodes with new pairs, and those of the nights before, are too few to tell"
         return Figure(name, None, usual, nothing, why)
@@ -76,13 +76,13 @@ def _against_chance(metrics: Mapping[str, Any], baseline: Baseline) -> list[Figu
     fewest = max(FEWEST_PAIRS, round(LARGE_SHARE * baseline.manifest["stages"]["ingest"]["figures"]["pairs"]))
     pairs, auc = links.get("positives", 0), links.get("auc_degree_matched")
     what = f"{pairs:,} pairs are new between nodes of the last release"
-    known = _auc("next_day auc", auc, what, None if pairs >= fewest else f"it takes {fewest:,}")
+    known_nodes = _auc("next_day auc", auc, what, None if pairs >= fewest else f"it takes {fewest:,}")
     pairs, auc = of_new.get("test_pairs", 0), of_new.get("auc_degree_matched")
     sources, couples = of_new.get("sources", 0), of_new.get("positives", 0)
     what = f"{pairs:,} pairs are of {sources:,} new sources with two and more: {couples:,} couples of targets"
     is_enough = pairs >= fewest and sources >= FEWEST_SOURCES and couples >= FEWEST_PAIRS
     too_few = None if is_enough else f"it takes {fewest:,}, {FEWEST_SOURCES} and {FEWEST_PAIRS:,}"
-    return [known, _auc("next_day auc of new sources", auc, what, too_few)]
+    return [known_nodes, _auc("next_day auc of new sources", auc, what, too_few)]
 
 
 def _auc(name: str, auc: float | None, what: str, too_few: str | None) -> Figure:
@@ -92,36 +92,36 @@ def _auc(name: str, auc: float | None, what: str, too_few: str | None) -> Figure
 
 
 @dataclass(frozen=True)
-class _Foretold:
-    """A figure of the last release on new pairs, over ``sources`` nodes that it knew; ``nothing``: that of chance."""
+class _NextDayValue:
+    """A figure of the last release on new pairs, over ``sources`` nodes that it has; ``nothing``: that of chance."""
 
     value: float
     sources: int
     nothing: float = 0.0
 
 
-def _foretold(metrics: Mapping[str, Any], k: int) -> dict[str, _Foretold]:
-    found: dict[str, _Foretold] = {}
+def _values_of(metrics: Mapping[str, Any], k: int) -> dict[str, _NextDayValue]:
+    values: dict[str, _NextDayValue] = {}
     of_lists = metrics.get(PPR_NEIGHBORS) or {}
     for prefix, scored in (("", metrics), ("of lists ", of_lists)):
-        # Of nodes that the release did not have it could foretell nothing, and how many come is no fault of it.
-        known = (scored.get("ranking") or {}).get("of_known") or {}
-        if known.get("users"):
+        # A release can't rank for nodes that it does not have, however many come.
+        of_known = (scored.get("ranking") or {}).get("of_known") or {}
+        if of_known.get("users"):
             for name in ("recall", "ndcg"):
-                found[f"{prefix}{name}"] = _Foretold(known[f"{name}@{k}"], known["users"])
+                values[f"{prefix}{name}"] = _NextDayValue(of_known[f"{name}@{k}"], of_known["users"])
             if not prefix and (auc := metrics["link_prediction"]["auc_degree_matched"]) is not None:
-                found["auc"] = _Foretold(auc, known["users"], 0.5)
-    return found
+                values["auc"] = _NextDayValue(auc, of_known["users"], 0.5)
+    return values
 
 
 def _earlier(workspace: Workspace, config: PipelineConfig, baseline: Baseline) -> list[Mapping[str, Any]]:
     """Return what the nights before measured of the releases before them, made with the settings of the baseline."""
     folder = published_folder(workspace.root, config.publish.name) / RELEASES
-    way = [(name, manifest_of(folder / name)) for name in workspace.inputs.baselines]
-    found: list[Mapping[str, Any]] = []
-    for (name, _), (_, scored) in pairwise(way):
+    releases = [(name, manifest_of(folder / name)) for name in workspace.inputs.baselines]
+    earlier: list[Mapping[str, Any]] = []
+    for (name, _), (_, scored) in pairwise(releases):
         metrics = note_of(folder / name, "metrics.json")
         is_alike = (scored.get("config") or {}).get("embedding") == baseline.manifest["config"]["embedding"]
         if metrics.get("scored") == "previous release" and is_alike:
-            found.append(metrics)
-    return found
+            earlier.append(metrics)
+    return earlier

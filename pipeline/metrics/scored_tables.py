@@ -192,13 +192,13 @@ def read_pairs(
 
 
 def judge_pair_ids(
-    asked: tuple[pa.Array, pa.Array], known: tuple[pa.Array, pa.Array], types: tuple[str, str], what: str
+    pairs: tuple[pa.Array, pa.Array], table_ids: tuple[pa.Array, pa.Array], types: tuple[str, str], what: str
 ) -> str | None:
     """Refuse pairs of which almost no id is known at one end; return a warning if few are.
 
     Parameters
     ----------
-    known : both ends of the pairs that the table was made from, or its ids. types : of both ends, the first of
+    table_ids : both ends of the pairs that the table was made from, or its ids. types : of both ends, the first of
         which are persons: their ids aren't shown.
 
     Raises
@@ -206,13 +206,13 @@ def judge_pair_ids(
     InputError : with an example of each side, and the likely reason.
     """
     if types[0] == types[1]:  # one type: ends come in any order
-        both = tuple(pa.concat_arrays([one.cast(pa.string()) for one in ends]) for ends in (asked, known))
-        asked, known, types = (both[0],), (both[1],), types[:1]  # type: ignore[assignment]
+        both = tuple(pa.concat_arrays([one.cast(pa.string()) for one in ends]) for ends in (pairs, table_ids))
+        pairs, table_ids, types = (both[0],), (both[1],), types[:1]  # type: ignore[assignment]
     warning = None
-    for node_type, ids, of_table in zip(types, asked, known, strict=True):
+    for node_type, ids, of_table in zip(types, pairs, table_ids, strict=True):
         match = match_ids(ids, of_table)
         if match.is_no_match:
-            by_type = [dict(zip(types, ends, strict=True)) for ends in (asked, known)]
+            by_type = [dict(zip(types, ends, strict=True)) for ends in (pairs, table_ids)]
             reason = "Source and target are swapped." if are_swapped(*by_type) else ""
             reason = reason or why_no_match(ids, of_table, of_persons=node_type == types[0])
             raise InputError(f"{match.describe(f'{what}, as {node_type},')}. {reason}")
