@@ -144,8 +144,8 @@ class FeatureTable:
         start = 0
         for table, last in zip(self._tables, self._last, strict=True):
             stop = int(np.searchsorted(node_ix, last, side="right"))
-            known = storage.column(table, "node_ix")
-            first, end = (np.searchsorted(known, node_ix[start:stop], side) for side in ("left", "right"))
+            of_features = storage.column(table, "node_ix")
+            first, end = (np.searchsorted(of_features, node_ix[start:stop], side) for side in ("left", "right"))
             counts[start:stop] = end - first
             entries = ranges(first, end - first)
             keys.append(storage.column(table, "feature_key")[entries])

@@ -136,11 +136,11 @@ def split_large(
     bin of each label (-1: none yet) and its volume.
     """
     for row in range(label.size):
-        given = label[row]
-        if given < 0:
+        own = label[row]
+        if own < 0:
             continue
-        if current[given] < 0 or total[given] + volume[row] > max_volume:
-            current[given] = first + row
-            total[given] = 0
-        capped[row] = current[given]
-        total[given] += volume[row]
+        if current[own] < 0 or total[own] + volume[row] > max_volume:
+            current[own] = first + row
+            total[own] = 0
+        capped[row] = current[own]
+        total[own] += volume[row]

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from pipeline import storage
 from pipeline.blocks.arrays import RowKind
-from pipeline.blocks.edge_files import EdgeFiles, Edges
+from pipeline.blocks.edge_files import EdgeFiles
 from pipeline.blocks.local_block import make_block
 from pipeline.blocks.sent_rows import FileBatch, SentRows, batches_for, write_by_receiver
 from pipeline.partitioning.figures import ModeFigures
@@ -81,25 +81,25 @@ def _grow(
     tasks: TaskFolder, nodes: NodeTables, halos: Mapping[int, Halo], hop: int, *, is_last: bool
 ) -> dict[int, Halo]:
     """Add one hop: parts ask the homes of their outermost nodes for the edges of these."""
-    asks = [AskPayload(part, halo.edges, nodes, halo.members) for part, halo in halos.items()]
-    asked = tasks.run_each(ask_homes, f"hop-{hop}-ask", asks, halos)
+    payloads = [AskPayload(part, halo.edges, nodes, halo.members) for part, halo in halos.items()]
+    asks = tasks.run_each(ask_homes, f"hop-{hop}-ask", payloads, halos)
     answers = [
-        AnswerPayload(EdgeFiles(batches=halo.own), _asks_for(part, halos, asked, is_last=is_last))
+        AnswerPayload(EdgeFiles(batches=halo.own), _asks_for(part, halos, asks, is_last=is_last))
         for part, halo in halos.items()
     ]
     answered = tasks.run_each(answer_parts, f"hop-{hop}-answer", answers, halos)
     return {
         part: Halo(halo.own, halo.received + batches_for(part, answered, "edges"), record.file("members"))
-        for (part, halo), record in zip(halos.items(), asked, strict=True)
+        for (part, halo), record in zip(halos.items(), asks, strict=True)
     }
 
 
 def _asks_for(
-    part: int, parts: Iterable[int], asked: Sequence[TaskRecord[SentRows]], *, is_last: bool
+    part: int, parts: Iterable[int], asks: Sequence[TaskRecord[SentRows]], *, is_last: bool
 ) -> tuple[HaloAsk, ...]:
     return tuple(
         HaloAsk(asker, batch, record.file("members") if is_last else None)
-        for asker, record in zip(parts, asked, strict=True)
+        for asker, record in zip(parts, asks, strict=True)
         for batch in batches_for(part, [record], "asks")
     )
 
@@ -137,12 +137,13 @@ def ask_homes(payload: AskPayload, attempt: Attempt) -> SentRows:
     All nodes seen so far are written as ``members``, which on the last hop is the halo.
     """
     home = payload.nodes.map_parts().part_id
-    seen = _ends(payload.edges.read())
-    has_edges_here = home[seen] == payload.part
+    edges = payload.edges.read()
+    members = np.unique(np.concatenate([edges.src, edges.dst]))
+    has_edges_here = home[members] == payload.part
     if payload.members:
-        has_edges_here |= _is_among(seen, _node_ix(payload.members))
-    storage.write_arrow(attempt.path("members", "arrow"), pa.Table.from_arrays([pa.array(seen)], schema=_IDS))
-    frontier = seen[~has_edges_here]
+        has_edges_here |= _is_among(members, _node_ix(payload.members))
+    storage.write_arrow(attempt.path("members", "arrow"), pa.Table.from_arrays([pa.array(members)], schema=_IDS))
+    frontier = members[~has_edges_here]
     return SentRows({"asks": write_by_receiver(attempt.path("asks", BATCHES), home[frontier], {"node_ix": frontier})})
 
 
@@ -190,14 +191,6 @@ def build_halo(payload: BuildPayload, attempt: Attempt) -> BlockResult:
     return write_independent_block(
         attempt, make_block(part, edges, nodes.map_arrays(), nodes.map_parts().part_id, kind_of)
     )
-
-
-def _ends(edges: Edges) -> NDArray[np.int64]:
-    """Return the nodes of some edges, ascending."""
-    both = np.sort(np.concatenate([edges.src, edges.dst]))
-    is_first = np.ones(both.size, np.bool_)
-    is_first[1:] = both[1:] != both[:-1]
-    return both[is_first]
 
 
 def _is_among(values: NDArray[np.int64], ascending: NDArray[np.int64]) -> NDArray[np.bool_]:
