@@ -70,11 +70,6 @@ def fill_in(
     return np.where(lacks, 1.0, strength)
 
 
-def starts_from_attributes(settings: Settings) -> bool:
-    """Whether the method's start rows take attributes up."""
-    return spec_for(settings).attributes_of is not None
-
-
 def types_that_start(config: PipelineConfig) -> set[str]:
     """Return the types of nodes whose attributes have an effect."""
     types = {"all": {config.input.source_type, config.input.target_type}, "targets": {config.input.target_type}}
@@ -88,7 +83,7 @@ def nodes_that_start(settings: Settings) -> tuple[int, int]:
 
 def unfinished_rows(features: Features, settings: Settings, nodes: Sequence[int] = ()) -> Rows | None:
     """Return the rows of attributes before the last step; None of methods that ignore attributes."""
-    if settings.embedding.attribute_share == 0 or not starts_from_attributes(settings):
+    if settings.embedding.attribute_share == 0 or spec_for(settings).attributes_of is None:
         return None
     pieces = [feature_rows(features, one) for one in _column_settings(settings, nodes)]
     values = pieces[0] if len(pieces) == 1 else np.hstack(pieces)

@@ -266,11 +266,6 @@ def _powers_cancel(embedding: EmbeddingConfig) -> str:
     return random_rows_cancel(embedding)
 
 
-_PRODUCTS_OF_TOWERS = dot_products(
-    "an item's norm is its degree to a small power, so that the dot product of a user and an item is a "
-    "ranking score; between nodes of one type the norm says how popular they are, and cosine leaves it out"
-)
-
 TWO_TOWER = MethodSpec(
     method="fastrp",
     form="two_tower",
@@ -280,15 +275,13 @@ TWO_TOWER = MethodSpec(
     sums_rows=True,
     rounds=TwoTower(),
     buffers=1,  # the product takes the place of what is multiplied
-    products=lambda _: _PRODUCTS_OF_TOWERS,
+    products=lambda _: dot_products(
+        "an item's norm is its degree to a small power, so that the dot product of a user and an item is a "
+        "ranking score; between nodes of one type the norm says how popular they are, and cosine leaves it out"
+    ),
     space=("projection", "sparsity", "powers", "user_degree_power", "item_degree_power", "item_norm_power"),
     attributes_of="targets",
     fold_in=two_sided_products,
-)
-
-_PRODUCTS_OF_POWERS = cosines(
-    "rows are sums of powers of the transition matrix; their norms say how many powers agree, not how "
-    "near two nodes are; a linear classifier takes the rows as they are"
 )
 
 CLASSIC = MethodSpec(
@@ -299,7 +292,10 @@ CLASSIC = MethodSpec(
     keys=ClassicKeys,
     rounds=Classic(),
     buffers=2,
-    products=lambda _: _PRODUCTS_OF_POWERS,
+    products=lambda _: cosines(
+        "rows are sums of powers of the transition matrix; their norms say how many powers agree, not how "
+        "near two nodes are; a linear classifier takes the rows as they are"
+    ),
     space=(
         *("projection", "sparsity", "iteration_weights", "degree_power", "transition", "normalize_powers"),
         *("standardize_columns", "norm_degree_power", "normalize_rows"),

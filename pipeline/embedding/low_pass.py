@@ -185,12 +185,6 @@ def _five_buffers(embedding: EmbeddingConfig) -> float:
     return 5 * embedding.dim / 3
 
 
-_PRODUCTS_OF_TWO_SIDES = dot_products(
-    "an item's norm is its degree to a small power, so that the dot product of a user and an item is a "
-    "ranking score; between nodes of one type the norm says how popular or active they are, and cosine leaves it "
-    "out; columns are random mixtures of eigenvectors, and a linear classifier needs all of them"
-)
-
 LOW_PASS = MethodSpec(
     method="fastrp",
     form="low_pass",
@@ -200,7 +194,11 @@ LOW_PASS = MethodSpec(
     sums_rows=True,
     rounds=LowPass(),
     buffers=1,
-    products=lambda _: _PRODUCTS_OF_TWO_SIDES,
+    products=lambda _: dot_products(
+        "an item's norm is its degree to a small power, so that the dot product of a user and an item is a "
+        "ranking score; between nodes of one type the norm says how popular or active they are, and cosine leaves it "
+        "out; columns are random mixtures of eigenvectors, and a linear classifier needs all of them"
+    ),
     space=(
         *("projection", "sparsity", "filter_degree", "cut", "rank"),
         *("user_degree_power", "item_degree_power", "item_norm_power"),
@@ -208,11 +206,6 @@ LOW_PASS = MethodSpec(
     attributes_of="targets",
     fold_in=two_sided_products,
     leaf_columns=_five_buffers,
-)
-
-_PRODUCTS_OF_ONE_SIDE = cosines(
-    "rows are random mixtures of the leading eigenvectors, at norm 1: a node's direction says where in the "
-    "graph it is, and its length there mostly its degree; a linear classifier takes the rows as they are"
 )
 
 PLAIN_LOW_PASS = MethodSpec(
@@ -223,7 +216,10 @@ PLAIN_LOW_PASS = MethodSpec(
     keys=PlainLowPassKeys,
     rounds=PlainLowPass(),
     buffers=2,
-    products=lambda _: _PRODUCTS_OF_ONE_SIDE,
+    products=lambda _: cosines(
+        "rows are random mixtures of the leading eigenvectors, at norm 1: a node's direction says where in the "
+        "graph it is, and its length there mostly its degree; a linear classifier takes the rows as they are"
+    ),
     space=("projection", "sparsity", "filter_degree", "cut", "rank", "transition", "norm_degree_power"),
     attributes_of="all",
     fold_in=one_step,

@@ -25,15 +25,11 @@ NormDegreePower = Annotated[
 ]
 ItemNormPower = Annotated[
     float | None,
-    Field(
-        ge=-4, le=4, description="two types: q, an item's norm is its degree to this power; unset: by the form"
-    ),
+    Field(ge=-4, le=4, description="two types: q, an item's norm is its degree to this power; unset: by the form"),
 ]
 EigenvaluePower = Annotated[
     float | None,
-    Field(
-        ge=0, le=4, description="spectral: columns (two types: the items') are scaled by |w|^this; unset: by form"
-    ),
+    Field(ge=0, le=4, description="spectral: columns (two types: the items') are scaled by |w|^this; unset: by form"),
 ]
 Rank = Annotated[
     int | None,

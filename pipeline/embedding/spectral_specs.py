@@ -64,13 +64,6 @@ def columns_of_eigenpairs(embedding: EmbeddingConfig) -> float:
     return (embedding.rank or embedding.dim) + embedding.oversampling
 
 
-_PRODUCTS_OF_TWO_SIDES = dot_products(
-    "a user's row is the weighted sum of its items' eigenvector rows, and an item's norm is set by its "
-    "degree and by item_row_power, so that the dot product of a user and an item is a ranking score; between "
-    "nodes of one type norms say how popular or active they are, and cosine leaves them out; a linear classifier "
-    "does better on truncated columns, which are orthogonal, than on rotated ones"
-)
-
 BIPARTITE = MethodSpec(
     method="spectral",
     form="bipartite",
@@ -79,7 +72,12 @@ BIPARTITE = MethodSpec(
     sums_rows=True,
     rounds=Bipartite(),
     buffers=3,  # as they come, orthonormal, and scaled or multiplied
-    products=lambda _: _PRODUCTS_OF_TWO_SIDES,
+    products=lambda _: dot_products(
+        "a user's row is the weighted sum of its items' eigenvector rows, and an item's norm is set by its "
+        "degree and by item_row_power, so that the dot product of a user and an item is a ranking score; between "
+        "nodes of one type norms say how popular or active they are, and cosine leaves them out; a linear classifier "
+        "does better on truncated columns, which are orthogonal, than on rotated ones"
+    ),
     space=(
         *("rank", "reduction", "iterations", "oversampling", "no_return", "shift"),
         *("user_degree_power", "item_degree_power", "item_norm_power", "item_row_power", "eigenvalue_power"),

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.config.model import PipelineConfig
-from pipeline.embedding.attribute_rows import nodes_that_start, starts_from_attributes
+from pipeline.embedding.attribute_rows import nodes_that_start
 from pipeline.embedding.method_keys import RandomRowKeys
 from pipeline.embedding.methods import spec_for
 from pipeline.embedding.settings import GraphSummary, Settings
@@ -81,7 +81,7 @@ def attributes_of(settings: Settings, workspace: Workspace) -> dict[str, Any]:
     """
     attributes = workspace.manifest("edges").figures.get("attributes", {})
     share = settings.embedding.attribute_share
-    if not attributes or not share or not starts_from_attributes(settings):
+    if not attributes or not share or spec_for(settings).attributes_of is None:
         return {}
     types = workspace.manifest("node_index").figures["types"]
     first, stop = nodes_that_start(settings)

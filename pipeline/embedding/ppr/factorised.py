@@ -70,13 +70,6 @@ class Factorised(Bipartite):
         return np.where(values > 0, settings.ppr.restart * kept / (1.0 - kept**2 * share), 0.0)
 
 
-_PRODUCTS_OF_TWO_SIDES = dot_products(
-    "before norms are set, a user's and an item's rows multiply to the chance of a walk from one to the "
-    "other, but for powers of degrees; an item's norm is set by its degree and by item_row_power, so that the dot "
-    "product is a ranking score; between nodes of one type norms say how popular or active they are, and cosine "
-    "leaves them out"
-)
-
 FACTORISED = MethodSpec(
     method="ppr",
     form="factorised",
@@ -86,7 +79,12 @@ FACTORISED = MethodSpec(
     sums_rows=True,
     rounds=Factorised(),
     buffers=3,
-    products=lambda _: _PRODUCTS_OF_TWO_SIDES,
+    products=lambda _: dot_products(
+        "before norms are set, a user's and an item's rows multiply to the chance of a walk from one to the "
+        "other, but for powers of degrees; an item's norm is set by its degree and by item_row_power, so that the dot "
+        "product is a ranking score; between nodes of one type norms say how popular or active they are, and cosine "
+        "leaves them out"
+    ),
     space=(
         *("rank", "reduction", "iterations", "oversampling", "no_return", "shift"),
         *("user_degree_power", "item_degree_power", "item_norm_power", "item_row_power"),

@@ -167,12 +167,6 @@ class Hashed(PlainHashed):
 
 _KEYS_OF_SPACE = ("restart", "push_threshold", "hash_columns")
 
-_PRODUCTS_OF_TWO_SIDES = dot_products(
-    "rows are hashed logarithms of where walks from a node are, and two rows multiply to how much these "
-    "agree, with the noise of the hashes; an item's norm is its degree to a small power, so that the dot product "
-    "of a user and an item is a ranking score; between nodes of one type cosine leaves the norm out"
-)
-
 HASHED = MethodSpec(
     method="ppr",
     form="hashed",
@@ -181,17 +175,16 @@ HASHED = MethodSpec(
     keys=HashedKeys,
     rounds=Hashed(),
     buffers=1,  # the rows themselves
-    products=lambda _: _PRODUCTS_OF_TWO_SIDES,
+    products=lambda _: dot_products(
+        "rows are hashed logarithms of where walks from a node are, and two rows multiply to how much these "
+        "agree, with the noise of the hashes; an item's norm is its degree to a small power, so that the dot product "
+        "of a user and an item is a ranking score; between nodes of one type cosine leaves the norm out"
+    ),
     space=("item_norm_power",),
     space_of_ppr=_KEYS_OF_SPACE,
     space_has_nodes=True,  # the logarithms of hashed scores stand on it
     needs_means=True,
     whole_graph_rows=hashed_rows,
-)
-
-_PRODUCTS_OF_ONE_SIDE = cosines(
-    "rows are hashed logarithms of where walks from a node are, at one norm: two rows multiply to how much "
-    "these agree, with the noise of the hashes; a linear classifier takes the rows as they are"
 )
 
 PLAIN_HASHED = MethodSpec(
@@ -202,7 +195,10 @@ PLAIN_HASHED = MethodSpec(
     keys=PlainHashedKeys,
     rounds=PlainHashed(),
     buffers=1,
-    products=lambda _: _PRODUCTS_OF_ONE_SIDE,
+    products=lambda _: cosines(
+        "rows are hashed logarithms of where walks from a node are, at one norm: two rows multiply to how much "
+        "these agree, with the noise of the hashes; a linear classifier takes the rows as they are"
+    ),
     space=("norm_degree_power",),
     space_of_ppr=_KEYS_OF_SPACE,
     space_has_nodes=True,  # the logarithms of hashed scores stand on it
