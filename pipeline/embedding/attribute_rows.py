@@ -62,11 +62,11 @@ def fill_in(
     first, stop = nodes_that_start(settings)
     lacks = (strength == 0) & (features.counts > 0) & (node_ix >= first) & (node_ix < stop)
     index = np.flatnonzero(lacks)
-    made = unfinished_rows(features.rows(index), settings, nodes) if index.size else None
-    if made is None:
+    of_attributes = unfinished_rows(features.rows(index), settings, nodes) if index.size else None
+    if of_attributes is None:
         return strength
-    rows.values[index] = made.values
-    rows.noise_scale[index] = made.noise_scale
+    rows.values[index] = of_attributes.values
+    rows.noise_scale[index] = of_attributes.noise_scale
     return np.where(lacks, 1.0, strength)
 
 

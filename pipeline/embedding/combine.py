@@ -40,7 +40,7 @@ class RowSet:
 
     nodes: int  # with rows
     rows: tuple[Path, ...]
-    kept: tuple[Path, ...]
+    kept_weights: tuple[Path, ...]
 
 
 def shared_widths(dim: int, nodes: Sequence[int]) -> list[int]:
@@ -76,7 +76,7 @@ def settings_for(settings: Settings, name: str, position: int, nodes: Sequence[i
     nodes : of all sets, by position.
     """
     embedding = settings.embedding
-    # No row travels, so none is narrowed; and a block is one task, which holds whole rows.
+    # Parts exchange no rows, so none is rounded; and a block is one task, which holds whole rows.
     changes: dict[str, Any] = {"shards": None, "boundary_dtype": "float32"}
     if name == "quotient":
         changed = embedding.model_copy(update=changes | _QUOTIENT)
@@ -90,8 +90,8 @@ def settings_for(settings: Settings, name: str, position: int, nodes: Sequence[i
 
 
 @dataclass(frozen=True)
-class Known:
-    """What the sets know of some nodes with consecutive numbers."""
+class NodesOfSets:
+    """Nodes with consecutive numbers, and the sets of blocks that have rows of them."""
 
     first: int
     sets: Sequence[RowSet]
@@ -101,69 +101,69 @@ class Known:
 
     def rows(self, position: int, width: int) -> Rows:
         """Rows of a set, zero where it has none."""
-        found = Rows.zeros(self.weight.size, width)
+        rows = Rows.zeros(self.weight.size, width)
         for file in self.sets[position].rows:
-            RowReader(file).fill(self.first, found)
-        return found
+            RowReader(file).fill(self.first, rows)
+        return rows
 
-    def kept(self, position: int) -> NDArray[np.int64]:
+    def kept_weight(self, position: int) -> NDArray[np.int64]:
         """Weight of each node's edges that a set has kept."""
-        found = np.zeros(self.weight.size, np.int64)
-        for file in self.sets[position].kept:
+        weight = np.zeros(self.weight.size, np.int64)
+        for file in self.sets[position].kept_weights:
             table = storage.map_arrow(file)
             node_ix = storage.column(table, "node_ix")
-            start, stop = np.searchsorted(node_ix, [self.first, self.first + found.size])
-            found[node_ix[start:stop] - self.first] = storage.column(table, "weight")[start:stop]
-        return found
+            start, stop = np.searchsorted(node_ix, [self.first, self.first + weight.size])
+            weight[node_ix[start:stop] - self.first] = storage.column(table, "weight")[start:stop]
+        return weight
 
 
-def rows_of(known: Known) -> tuple[Rows, NDArray[np.bool_]]:
+def rows_of(nodes: NodesOfSets) -> tuple[Rows, NDArray[np.bool_]]:
     """Return the rows of the mode before the last step, and which nodes have one."""
-    return COMBINATIONS[known.settings.embedding.boundary](known)
+    return COMBINATIONS[nodes.settings.embedding.boundary](nodes)
 
 
-def _as_they_are(known: Known) -> tuple[Rows, NDArray[np.bool_]]:
-    return known.rows(0, known.settings.dim), known.weight > 0
+def _as_they_are(nodes: NodesOfSets) -> tuple[Rows, NDArray[np.bool_]]:
+    return nodes.rows(0, nodes.settings.dim), nodes.weight > 0
 
 
-def _dropped(known: Known) -> tuple[Rows, NDArray[np.bool_]]:
-    return known.rows(0, known.settings.dim), known.kept(0) > 0
+def _dropped(nodes: NodesOfSets) -> tuple[Rows, NDArray[np.bool_]]:
+    return nodes.rows(0, nodes.settings.dim), nodes.kept_weight(0) > 0
 
 
-def _border(known: Known) -> tuple[Rows, NDArray[np.bool_]]:
+def _border(nodes: NodesOfSets) -> tuple[Rows, NDArray[np.bool_]]:
     """Inner and border rows side by side or added, each by the size that it has in the whole graph.
 
     Rows of linear forms have this size as they are: with unit vectors in their place, a node's few cut edges
     would weigh as much as all others [Gowalla, 4 parts: 56 % of Recall@20 instead of 95 %]. Where powers have
     been normalised, the share of the node's weight that the set has kept is what gives the size back.
     """
-    settings, embedding = known.settings, known.settings.embedding
-    nodes = [one.nodes for one in known.sets]
+    settings, embedding = nodes.settings, nodes.settings.embedding
+    sizes = [one.nodes for one in nodes.sets]
     joins = embedding.border_join == "concatenate"
-    widths = shared_widths(settings.dim, nodes) if joins else [settings.dim] * len(nodes)
-    found = Rows.zeros(known.weight.size, settings.dim)
-    is_made = np.zeros(known.weight.size, np.bool_)
+    widths = shared_widths(settings.dim, sizes) if joins else [settings.dim] * len(sizes)
+    total = Rows.zeros(nodes.weight.size, settings.dim)
+    has_row = np.zeros(nodes.weight.size, np.bool_)
     column = 0
     for position, width in enumerate(widths):
-        if not width or not known.sets[position].rows:
+        if not width or not nodes.sets[position].rows:
             column += width if joins else 0
             continue
-        rows, kept = known.rows(position, width), known.kept(position)
-        is_made |= kept > 0
-        share = np.ones(kept.size)
+        rows, kept_weight = nodes.rows(position, width), nodes.kept_weight(position)
+        has_row |= kept_weight > 0
+        share = np.ones(kept_weight.size)
         if spec_for(settings).hides_degree(embedding):
-            share = kept / np.maximum(known.weight, 1)
+            share = kept_weight / np.maximum(nodes.weight, 1)
         if joins:
             scale_rows(rows.values, share, out=rows.values)
-            found.values[:, column : column + width] = rows.values
+            total.values[:, column : column + width] = rows.values
             column += width
         else:
-            add_scaled(found.values, rows.values, share, 1.0)
-        found.noise_scale[:] += share * rows.noise_scale
-    return found, is_made
+            add_scaled(total.values, rows.values, share, 1.0)
+        total.noise_scale[:] += share * rows.noise_scale
+    return total, has_row
 
 
-def _quotient(known: Known) -> tuple[Rows, NDArray[np.bool_]]:
+def _quotient(nodes: NodesOfSets) -> tuple[Rows, NDArray[np.bool_]]:
     """The induced row x, and what it lost from its part: x + c (1 - s) |x| q.
 
     c is ``quotient_weight``, s the share of the node's weight that its part has kept, q the unit vector of the
@@ -171,22 +171,22 @@ def _quotient(known: Known) -> tuple[Rows, NDArray[np.bool_]]:
     nodes inside a part know of each other [Gowalla, 16 parts, a sample of 2,500 users: 87.1 % of Recall@20 instead
     of 89.0 %; drop 88.1 %].
     """
-    rows, kept = known.rows(0, known.settings.dim), known.kept(0)
-    parts = Rows.zeros(1 + max(int(known.home.max(initial=0)), 0), known.settings.dim)
-    for file in known.sets[1].rows:
+    rows, kept_weight = nodes.rows(0, nodes.settings.dim), nodes.kept_weight(0)
+    parts = Rows.zeros(1 + max(int(nodes.home.max(initial=0)), 0), nodes.settings.dim)
+    for file in nodes.sets[1].rows:
         RowReader(file).fill(0, parts)
     scale_rows(parts.values, unit_or_zero_scales(row_norms(parts.values), parts.noise_scale), out=parts.values)
-    size = np.where(kept > 0, row_norms(rows.values), 1.0)
+    size = np.where(kept_weight > 0, row_norms(rows.values), 1.0)
     # Both are integers: a node that has lost nothing has lost exactly nothing.
-    lost = (known.weight - kept) / np.maximum(known.weight, 1)
-    scale = known.settings.embedding.quotient_weight * lost * size
-    of_part = parts.values[np.maximum(known.home, 0)]
+    lost = (nodes.weight - kept_weight) / np.maximum(nodes.weight, 1)
+    scale = nodes.settings.embedding.quotient_weight * lost * size
+    of_part = parts.values[np.maximum(nodes.home, 0)]
     add_scaled(rows.values, of_part, scale, 1.0)
     rows.noise_scale[:] += scale * (row_norms(of_part) > 0)
-    return rows, known.weight > 0
+    return rows, nodes.weight > 0
 
 
 #: By embedding.boundary: how the rows of a node become one.
-COMBINATIONS: Mapping[str, Callable[[Known], tuple[Rows, NDArray[np.bool_]]]] = MappingProxyType(
+COMBINATIONS: Mapping[str, Callable[[NodesOfSets], tuple[Rows, NDArray[np.bool_]]]] = MappingProxyType(
     {"exchange": _as_they_are, "halo": _as_they_are, "drop": _dropped, "border": _border, "quotient": _quotient}
 )

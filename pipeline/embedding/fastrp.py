@@ -21,8 +21,9 @@ from pipeline.embedding.method import Method
 from pipeline.embedding.method_keys import ItemNormPower, NormDegreePower, RandomRowKeys, Transition, TwoSidedKeys
 from pipeline.embedding.method_spec import MethodSpec, cosines, dot_products, random_rows_cancel
 from pipeline.embedding.products import scale_both, set_norms, step_of_items, step_of_nodes
-from pipeline.embedding.rows import ColumnSums, KnownNorms, Norms, Rows, RowSink
+from pipeline.embedding.rows import ColumnSums, KnownNorms, Norms, Rows
 from pipeline.embedding.settings import Settings
+from pipeline.embedding.sinks import Sink
 from pipeline.embedding.start_rows import start_noise_scales, start_rows
 from pipeline.kernels.elementary import power_or_zero
 from pipeline.kernels.rows import add_scaled, row_norms, scale_rows, unit_or_zero_scales
@@ -98,7 +99,7 @@ class TwoTower(Method):
         return start_rows(block, slice(first, stop), None, settings)
 
     def multiply(
-        self, block: Block, x: NDArray[np.float32], number: int, settings: Settings, norms: Norms, sink: RowSink
+        self, block: Block, x: NDArray[np.float32], number: int, settings: Settings, norms: Norms, sink: Sink
     ) -> Rows:
         """One step of P, less the items' own last scaling: B^T D_U^-2a B D_I^-b x."""
         is_last = number == self.rounds(settings) - 1
@@ -118,8 +119,7 @@ class TwoTower(Method):
     ) -> None:
         """Give items the norm d^q; users keep theirs, since a factor a user does not move its ranking."""
         first, stop = np.searchsorted(node_ix, settings.graph.target)
-        items = Rows(rows.values[first:stop], rows.noise_scale[first:stop])
-        set_norms(items, power_or_zero(strength[first:stop], settings.embedding.item_norm_power))
+        set_norms(rows[first:stop], power_or_zero(strength[first:stop], settings.embedding.item_norm_power))
 
 
 class Classic(Method):
@@ -144,7 +144,7 @@ class Classic(Method):
         return _scaled_start(block, np.arange(block.node_ix.size), settings)
 
     def multiply(
-        self, block: Block, x: NDArray[np.float32], number: int, settings: Settings, norms: Norms, sink: RowSink
+        self, block: Block, x: NDArray[np.float32], number: int, settings: Settings, norms: Norms, sink: Sink
     ) -> Rows:
         """A x or, for the symmetric transition, A D^-1/2 x."""
         if settings.embedding.transition == "symmetric":

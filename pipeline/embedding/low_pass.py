@@ -94,8 +94,8 @@ class LowPass(TwoTower):
 
     def cut(self, settings: Settings) -> float:
         """Return where the step is, with the spectrum mapped to [-1, 1]."""
-        asked = settings.embedding.cut
-        return float(settings.facts["cut"][0]) if asked is None else 2.0 * asked - 1.0
+        cut = settings.embedding.cut
+        return float(settings.facts["cut"][0]) if cut is None else 2.0 * cut - 1.0
 
     def carry_width(self, settings: Settings) -> int:
         """Return the columns of the sum, T_k and T_k-1."""
@@ -154,8 +154,8 @@ class PlainLowPass(StepsOfNodes, LowPass):
 
     def cut(self, settings: Settings) -> float:
         """Return where the step is: the largest eigenvalue is 1."""
-        asked = settings.embedding.cut
-        return float(settings.facts["cut"][0]) if asked is None else asked
+        cut = settings.embedding.cut
+        return float(settings.facts["cut"][0]) if cut is None else cut
 
     def report(self, settings: Settings) -> dict[str, Any]:
         """Return the cut as a share of the largest eigenvalue."""

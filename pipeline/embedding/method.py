@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from pipeline.blocks.arrays import Block
 from pipeline.embedding.fact_files import Facts
-from pipeline.embedding.rows import ColumnSums, KnownNorms, Norms, Rows, RowSink
+from pipeline.embedding.rows import ColumnSums, KnownNorms, Norms, Rows
 from pipeline.embedding.settings import Settings
+from pipeline.embedding.sinks import Sink
 from pipeline.kernels.narrow_rows import round_rows
 
 
@@ -59,7 +60,7 @@ class Method(ABC):
 
     @abstractmethod
     def multiply(
-        self, block: Block, x: NDArray[np.float32], number: int, settings: Settings, norms: Norms, sink: RowSink
+        self, block: Block, x: NDArray[np.float32], number: int, settings: Settings, norms: Norms, sink: Sink
     ) -> Rows:
         """Return this block's share of the product, for all exchanged rows; ``x`` may be overwritten.
 
@@ -67,8 +68,7 @@ class Method(ABC):
         that are final go to ``sink``. A round that is one way returns no rows.
         """
 
-    @abstractmethod
-    def finalize_rows(self, rows: Rows, strength: NDArray[np.float64], settings: Settings) -> None:
+    def finalize_rows(self, rows: Rows, strength: NDArray[np.float64], settings: Settings) -> None:  # noqa: B027
         """Scale complete rows in place, each by itself."""
 
     def weigh(

@@ -32,7 +32,7 @@ class RoundNorms:
     """What the shards left of one round whose noise scales are asked for."""
 
     number: int
-    power: tuple[Path, ...]  # squares of the round's rows, a shard each; none where no sum over rounds is kept
+    power: tuple[Path, ...]  # squares of the round's rows, a shard each; none where there is no sum over rounds
     operands: tuple[tuple[Path, ...], ...] = ()  # of each matrix that was multiplied, a shard each
     inbox: tuple[RowSlice, ...] = ()  # noise scales of partial rows
 

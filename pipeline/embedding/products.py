@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.blocks.arrays import Block
-from pipeline.embedding.rows import FOLD_IN, Norms, Rows, RowSink
+from pipeline.embedding.rows import FOLD_IN, Norms, Rows
 from pipeline.embedding.settings import Settings
+from pipeline.embedding.sinks import Sink
 from pipeline.kernels.buffers import aligned_empty
 from pipeline.kernels.csr import Csr
 from pipeline.kernels.elementary import power_or_zero
@@ -55,7 +56,7 @@ class TwoSides:
 
 
 def step_of_items(
-    block: Block, x: NDArray[np.float32], settings: Settings, norms: Norms, sink: RowSink | None = None
+    block: Block, x: NDArray[np.float32], settings: Settings, norms: Norms, sink: Sink | None = None
 ) -> Rows:
     """One step of P from items to items, less their last scaling: B^T D_U^-2a B D_I^-b x.
 

@@ -224,9 +224,9 @@ class _Waves:
             for block in homes_of(self.blocks)
         ]
 
-    def _with_facts(self, number: int, done: RoundRecords, settings: Settings) -> Settings:
+    def _with_facts(self, number: int, records: RoundRecords, settings: Settings) -> Settings:
         """Reduce the facts that a round's tasks reported, in part order, and write them for the next tasks."""
-        local = [read_facts(path) for record in done.all for path in record.paths("facts")]
+        local = [read_facts(path) for record in records.all for path in record.paths("facts")]
         if not local:
             return settings
         with threadpool_limits(1):  # a decomposition differs in its last bits with the number of threads

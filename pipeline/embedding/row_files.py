@@ -184,7 +184,7 @@ class RowReader:
             node_ix, rows = _rows_of(self._batches[number])
             first, stop = np.searchsorted(node_ix, [first_ix, stop_ix])
             if first < stop:
-                yield node_ix[first:stop], Rows(rows.values[first:stop], rows.noise_scale[first:stop])
+                yield node_ix[first:stop], rows[first:stop]
             if stop < node_ix.size:
                 return
 

@@ -1,19 +1,17 @@
-"""Rows of the rounds, with their noise scales; sums over their columns; where finished rows go."""
+"""Rows of the rounds, with their noise scales, and sums over their columns."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.codec import Vector
-from pipeline.embedding.fact_files import Facts
 
-#: Norms of rows over all columns of the embedding, for a task that may hold only some of them; None: not known
-#: here, or not asked for. What follows from norms is then made by another task.
+#: Returns the norms of rows over all columns of the embedding, where a task may hold only some; None: this task can't
+#: compute them, or no later step reads them. What follows from norms is then computed by another task.
 Norms = Callable[[NDArray[np.float32]], NDArray[np.float64] | None]
 KnownNorms = Callable[[NDArray[np.float32]], NDArray[np.float64]]
 
@@ -37,6 +35,10 @@ class Rows:
         """Rows of zeros."""
         return cls(np.zeros((rows, dim), np.float32), np.zeros(rows))
 
+    def __getitem__(self, index: slice) -> Rows:
+        """Return a view of a run of rows."""
+        return Rows(self.values[index], self.noise_scale[index])
+
 
 @dataclass(frozen=True)
 class ColumnSums:
@@ -54,18 +56,3 @@ class ColumnSums:
         """Join sums of the same rows over consecutive columns."""
         sums, squares = (np.concatenate([getattr(piece, name) for piece in pieces]) for name in ("sums", "squares"))
         return cls(sums, squares, pieces[0].count)
-
-
-class RowSink(Protocol):
-    """Takes what a product has beside the rows that it returns."""
-
-    def emit(self, first: int, rows: Rows, role: str = "rows") -> None:
-        """Take rows that are final, with their first local row; those of other homes are left out.
-
-        A role other than "rows" is a table of its own.
-        """
-        ...
-
-    def report_facts(self, facts: Facts) -> None:
-        """Take what this block contributes to the facts of the whole graph."""
-        ...

@@ -20,7 +20,7 @@ from pipeline.tasks import Attempt
 
 
 class Sink(ABC):
-    """Takes rows of a block by their places in it, and passes on those at home there; and what the block tells."""
+    """Takes what a product has beside the rows that it returns: final rows of a block, and its share of the facts."""
 
     def __init__(self, settings: Settings, block: Block | None = None) -> None:
         """Take the block whose rows are emitted; without one, rows come by node number only."""
@@ -30,7 +30,10 @@ class Sink(ABC):
         self.facts: Facts = {}
 
     def emit(self, first: int, rows: Rows, role: str = "rows") -> None:
-        """Take consecutive local rows."""
+        """Take rows that are final, with their first local row; those of other homes are left out.
+
+        A role other than "rows" is a table of its own.
+        """
         if role == FOLD_IN and not self._settings.keeps_fold_in:
             return
         at_home = np.flatnonzero(self._is_home[first : first + len(rows.values)])

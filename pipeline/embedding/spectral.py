@@ -19,8 +19,9 @@ from pipeline.blocks.arrays import Block
 from pipeline.embedding.fact_files import Facts
 from pipeline.embedding.method import Method
 from pipeline.embedding.products import TwoSides, set_norms, step_of_nodes
-from pipeline.embedding.rows import FOLD_IN, ColumnSums, Norms, Rows, RowSink
+from pipeline.embedding.rows import FOLD_IN, ColumnSums, Norms, Rows
 from pipeline.embedding.settings import Settings
+from pipeline.embedding.sinks import Sink
 from pipeline.kernels.buffers import aligned_empty
 from pipeline.kernels.csr import Csr
 from pipeline.kernels.elementary import power_or_zero
@@ -71,7 +72,7 @@ class _Spectral(Method):
         return normal_projection(block.node_key[first:stop], self.width(0, settings), settings.embedding.seed)
 
     def multiply(
-        self, block: Block, x: NDArray[np.float32], number: int, settings: Settings, norms: Norms, sink: RowSink
+        self, block: Block, x: NDArray[np.float32], number: int, settings: Settings, norms: Norms, sink: Sink
     ) -> Rows:
         """A Z, with Z the rows of the last round made orthonormal."""
         z = combine_columns(x, settings.facts["transform"]) if number else x
@@ -85,11 +86,8 @@ class _Spectral(Method):
         """Return this block's share of A z."""
 
     @abstractmethod
-    def close(self, block: Block, z: NDArray[np.float32], settings: Settings, norms: Norms, sink: RowSink) -> None:
+    def close(self, block: Block, z: NDArray[np.float32], settings: Settings, norms: Norms, sink: Sink) -> None:
         """Emit the rows that will be reduced, and report this block's share of Z^T A Z."""
-
-    def finalize_rows(self, rows: Rows, strength: NDArray[np.float64], settings: Settings) -> None:
-        """Leave the rows: A's factors are applied to each share."""
 
     def local_facts(self, rows: Rows, carried: Rows, number: int, settings: Settings) -> Facts:
         """Return Y^T Y of some rows."""
@@ -108,7 +106,7 @@ class _Spectral(Method):
         return settings.dim
 
     def report(self, settings: Settings) -> dict[str, Any]:
-        """Return the rank that was found and the largest eigenvalues."""
+        """Return the rank and the largest eigenvalues."""
         eigenvalues = settings.facts["eigenvalues"]
         return {
             "rank": int(np.count_nonzero(eigenvalues)),
@@ -140,8 +138,9 @@ class _Spectral(Method):
         return False
 
     def scales(self, settings: Settings) -> NDArray[np.float64]:
-        """Return what the columns of eigenvectors are scaled by, of two types the items' alone."""
-        return eigenvalue_scales(settings)
+        """Return what the columns of eigenvectors are scaled by, of two types the items' alone: |w|^p, 0 where w is."""
+        values = np.abs(settings.facts["eigenvalues"])
+        return np.where(values > 0, power_or_zero(values, settings.embedding.eigenvalue_power), 0.0)
 
 
 class Bipartite(_Spectral):
@@ -165,7 +164,7 @@ class Bipartite(_Spectral):
         add_scaled(items.values, z, own - settings.no_return * diagonal_of(block, sides), 1.0)
         return items
 
-    def close(self, block: Block, z: NDArray[np.float32], settings: Settings, norms: Norms, sink: RowSink) -> None:
+    def close(self, block: Block, z: NDArray[np.float32], settings: Settings, norms: Norms, sink: Sink) -> None:
         """Emit M Z and Z; report Z^T (P - γ diag(P)) Z."""
         sides = TwoSides.of(block, settings)
         scaled = scale_rows(z, sides.to_item)
@@ -191,12 +190,11 @@ class Bipartite(_Spectral):
         of_users = of_items = reduced_columns(vectors, settings)
         if role != FOLD_IN:
             of_items = reduced_columns(vectors * self.scales(settings), settings)
-        made = Rows(aligned_empty((len(rows.values), settings.dim)), np.zeros(len(rows.values)))
+        out = Rows(aligned_empty((len(rows.values), settings.dim)), np.zeros(len(rows.values)))
         for start, end, columns in ((0, first, of_users), (first, stop, of_items), (stop, len(node_ix), of_users)):
             if start < end:
-                some = slice(start, end)
-                reduce_rows(rows.values[some], columns, settings, made.values[some], made.noise_scale[some])
-        return made
+                reduce_rows(rows.values[start:end], columns, settings, out[start:end])
+        return out
 
     def finish(
         self,
@@ -208,7 +206,7 @@ class Bipartite(_Spectral):
     ) -> None:
         """Scale items: |V|^-θ d^q, or to norm d^q where rotated; users are as they are."""
         first, stop = np.searchsorted(node_ix, settings.graph.target)
-        items = Rows(rows.values[first:stop], rows.noise_scale[first:stop])
+        items = rows[first:stop]
         norms = power_or_zero(strength[first:stop], settings.embedding.item_norm_power)
         if settings.embedding.reduction == "rotate":
             set_norms(items, norms)
@@ -249,7 +247,7 @@ class Plain(_Spectral):
         if fading.size:
             rows.values[fading] = np.ldexp(rows.values[fading], _KEPT_UP)
 
-    def close(self, block: Block, z: NDArray[np.float32], settings: Settings, norms: Norms, sink: RowSink) -> None:
+    def close(self, block: Block, z: NDArray[np.float32], settings: Settings, norms: Norms, sink: Sink) -> None:
         """Emit Z; report Z^T S Z."""
         operator = cross_sums(z, self._product(block, z, settings, norms).values)
         sink.report_facts({"operator": operator, "size": np.zeros(1)})
@@ -258,9 +256,9 @@ class Plain(_Spectral):
     def reduce(self, rows: Rows, node_ix: NDArray[np.int64], settings: Settings, role: str = "rows") -> Rows:
         """Return Z V |w|^p, or its rotation."""
         columns = reduced_columns(settings.facts["vectors"] * self.scales(settings), settings)
-        made = Rows(aligned_empty((len(rows.values), settings.dim)), np.zeros(len(rows.values)))
-        reduce_rows(rows.values, columns, settings, made.values, made.noise_scale)
-        return made
+        out = Rows(aligned_empty((len(rows.values), settings.dim)), np.zeros(len(rows.values)))
+        reduce_rows(rows.values, columns, settings, out)
+        return out
 
     def finish(
         self,
@@ -295,13 +293,6 @@ def shift_of_items(settings: Settings) -> float:
     return embedding.shift * float(power_or_zero(np.array([settings.graph.mean_weight]), power)[0])
 
 
-def eigenvalue_scales(settings: Settings) -> NDArray[np.float64]:
-    """Return |w|^p; 0 where w is."""
-    values = np.abs(settings.facts["eigenvalues"])
-    power = settings.embedding.eigenvalue_power
-    return np.where(values > 0, power_or_zero(values, power), 0.0)
-
-
 def reduced_columns(vectors: NDArray[np.float64], settings: Settings) -> NDArray[np.float64]:
     """(l, rank) -> (l, dim): the leading columns, or all of them by a random rotation drawn from the seed.
 
@@ -315,35 +306,29 @@ def reduced_columns(vectors: NDArray[np.float64], settings: Settings) -> NDArray
         rotation, triangle = np.linalg.qr(drawn)
         return vectors @ (rotation * np.sign(np.diag(triangle)) * math.sqrt(rank / settings.dim))
     columns = np.zeros((len(vectors), settings.dim))
-    kept = min(rank, settings.dim)
-    columns[:, :kept] = vectors[:, :kept]
+    count = min(rank, settings.dim)
+    columns[:, :count] = vectors[:, :count]
     return columns
 
 
-def reduce_rows(
-    rows: NDArray[np.float32],
-    columns: NDArray[np.float64],
-    settings: Settings,
-    out: NDArray[np.float32],
-    out_noise_scale: NDArray[np.float64],
-) -> None:
-    """``rows @ columns``; rows of which the leading eigenvectors say nothing, by the others that were found.
+def reduce_rows(rows: NDArray[np.float32], columns: NDArray[np.float64], settings: Settings, out: Rows) -> None:
+    """``rows @ columns``; a row outside of the leading eigenvectors, by the other eigenvectors.
 
     So a component whose eigenvalues are too small, or one too many, gets rows: in columns of their own where there
     are enough, else in a hashed mixture, to which other rows are nearly orthogonal. Ends of an edge are alike.
     """
-    combine_columns(rows, columns, out=out)
-    out_noise_scale[:] = noise_scales(rows, columns)
-    lengths, made = row_norms(rows), row_norms(out)
-    # Many a row is short because its columns are: looked at is what the vectors themselves say of the few shortest.
-    some = np.flatnonzero(made <= ZERO_BELOW * np.maximum(out_noise_scale, lengths * np.linalg.norm(columns)))
-    in_leading = row_norms(combine_columns(rows[some], settings.facts["vectors"]))
-    is_lost = (in_leading <= ZERO_BELOW * lengths[some]) | (made[some] <= ZERO_BELOW * out_noise_scale[some])
-    lost = some[is_lost]
-    if lost.size:
+    combine_columns(rows, columns, out=out.values)
+    out.noise_scale[:] = noise_scales(rows, columns)
+    norms, out_norms = row_norms(rows), row_norms(out.values)
+    # A row may be short because its columns are: so the vectors themselves decide, for the few shortest rows.
+    short = np.flatnonzero(out_norms <= ZERO_BELOW * np.maximum(out.noise_scale, norms * np.linalg.norm(columns)))
+    in_leading = row_norms(combine_columns(rows[short], settings.facts["vectors"]))
+    is_noise = out_norms[short] <= ZERO_BELOW * out.noise_scale[short]
+    outside = short[(in_leading <= ZERO_BELOW * norms[short]) | is_noise]
+    if outside.size:
         others = _columns_left_out(settings)
-        out[lost] = combine_columns(rows[lost], others)
-        out_noise_scale[lost] = noise_scales(rows[lost], others)
+        out.values[outside] = combine_columns(rows[outside], others)
+        out.noise_scale[outside] = noise_scales(rows[outside], others)
 
 
 def _columns_left_out(settings: Settings) -> NDArray[np.float64]:

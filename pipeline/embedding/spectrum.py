@@ -19,8 +19,9 @@ from pipeline.embedding.fact_files import Facts
 from pipeline.embedding.fastrp import TwoTower
 from pipeline.embedding.method_spec import MethodSpec
 from pipeline.embedding.products import scale_both, step_of_items, step_of_nodes
-from pipeline.embedding.rows import Norms, Rows, RowSink
+from pipeline.embedding.rows import Norms, Rows
 from pipeline.embedding.settings import Settings
+from pipeline.embedding.sinks import Sink
 from pipeline.kernels.elementary import power_or_zero
 from pipeline.kernels.low_pass import cut_above, next_term, paired_sum
 from pipeline.kernels.random_projection import very_sparse_projection
@@ -59,7 +60,7 @@ class Largest(TwoTower):
         return np.ones((stop - first, 1), np.float32)
 
     def multiply(
-        self, block: Block, x: NDArray[np.float32], number: int, settings: Settings, norms: Norms, sink: RowSink
+        self, block: Block, x: NDArray[np.float32], number: int, settings: Settings, norms: Norms, sink: Sink
     ) -> Rows:
         """P x / bound, so that nothing grows."""
         if number:
@@ -127,7 +128,7 @@ class Spectrum(TwoTower):
         return _probes(block.node_key[slice(*self.exchanged_range(block, settings))], settings)
 
     def multiply(
-        self, block: Block, x: NDArray[np.float32], number: int, settings: Settings, norms: Norms, sink: RowSink
+        self, block: Block, x: NDArray[np.float32], number: int, settings: Settings, norms: Norms, sink: Sink
     ) -> Rows:
         """One step of P."""
         return step_of_items(block, x, settings, norms)
@@ -161,8 +162,8 @@ class Spectrum(TwoTower):
         if number == 0:
             moments = [first, crossed, 2.0 * squared - first]
         else:
-            known = settings.facts["moments"].tolist()
-            moments = [*known, 2.0 * crossed - known[1], 2.0 * squared - known[0]]
+            earlier = settings.facts["moments"].tolist()
+            moments = [*earlier, 2.0 * crossed - earlier[1], 2.0 * squared - earlier[0]]
         facts = {**settings.facts, "moments": np.array(moments)}
         if number == self.rounds(settings) - 1:
             facts["cut"] = np.array([cut_above(moments, settings.embedding.rank)])
@@ -177,7 +178,7 @@ class StepsOfNodes:
         return 0, block.node_ix.size
 
     def multiply(
-        self, block: Block, x: NDArray[np.float32], number: int, settings: Settings, norms: Norms, sink: RowSink
+        self, block: Block, x: NDArray[np.float32], number: int, settings: Settings, norms: Norms, sink: Sink
     ) -> Rows:
         """A D^-1/2 x, of the entries stored here."""
         scale_rows(x, power_or_zero(block.strength, -0.5), out=x)

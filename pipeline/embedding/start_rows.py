@@ -41,9 +41,9 @@ def random_rows(
 
 def sparsity_of(settings: Settings) -> float:
     """Return 1 / share of the entries of sparse random rows that are not zero."""
-    asked = settings.embedding.sparsity
+    sparsity = settings.embedding.sparsity
     # sqrt is exact to the last bit on every CPU, so every part draws the same rows.
-    return math.sqrt(settings.graph.nodes) if isinstance(asked, str) else asked
+    return math.sqrt(settings.graph.nodes) if isinstance(sparsity, str) else sparsity
 
 
 def are_often_empty(settings: Settings) -> bool:
@@ -75,10 +75,10 @@ def start_rows(
         return random_rows(node_key, scale, settings)
     index = np.arange(*local.indices(block.node_key.size)) if isinstance(local, slice) else local
     features = block.features.rows(index)
-    own, given = _shares(settings)
+    own, of_features = _shares(settings)
     factor = np.ones(index.size) if scale is None else scale
     x = random_rows(node_key, np.where(features.counts > 0, own, 1.0) * factor, settings)
-    _add_features(x, features, given * factor, settings)
+    _add_features(x, features, of_features * factor, settings)
     return x
 
 
@@ -89,8 +89,8 @@ def start_noise_scales(
     if block.features is None or settings.embedding.attribute_share == 0:
         return np.zeros(local.size)
     features = block.features.rows(local)
-    own, given = _shares(settings)
-    size = np.where(features.counts > 0, own + given * features.sizes, 0.0) * math.sqrt(settings.dim)
+    own, of_features = _shares(settings)
+    size = np.where(features.counts > 0, own + of_features * features.sizes, 0.0) * math.sqrt(settings.dim)
     return size if scale is None else size * scale
 
 
@@ -115,8 +115,8 @@ def _add_features(x: NDArray[np.float32], features: Features, scale: NDArray[np.
     ends = np.cumsum(features.counts[having])
     first = 0
     while first < having.size:
-        done = int(ends[first - 1]) if first else 0
-        stop = max(first + 1, int(np.searchsorted(ends, done + _FEATURES_AT_ONCE, side="right")))
+        before = int(ends[first - 1]) if first else 0
+        stop = max(first + 1, int(np.searchsorted(ends, before + _FEATURES_AT_ONCE, side="right")))
         index = having[first:stop]
         some = features.rows(index)
         order = np.argsort(some.key, kind="stable")

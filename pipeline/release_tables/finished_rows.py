@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pipeline.blocks.arrays import FeatureTable, NodeArrays, NodeParts
 from pipeline.config.model import PipelineConfig
 from pipeline.embedding.attribute_rows import fill_in
-from pipeline.embedding.combine import Known, RowSet, rows_of
+from pipeline.embedding.combine import NodesOfSets, RowSet, rows_of
 from pipeline.embedding.figures import EmbedFigures
 from pipeline.embedding.methods import method_for
 from pipeline.embedding.rows import ColumnSums, Rows
@@ -154,7 +154,7 @@ def combined_rows(
     home = NodeParts.map(sources.node_parts).part_id
     for node_type, first, stop in row_groups(bounds, sources.nodes.types):
         weight = nodes.take("weight", np.arange(first, stop))
-        rows, has_row = rows_of(Known(first, sources.sets, weight, home[first:stop], sources.settings))
+        rows, has_row = rows_of(NodesOfSets(first, sources.sets, weight, home[first:stop], sources.settings))
         yield node_type, first, stop, rows, np.where(has_row, weight * WEIGHT_UNIT, 0.0)
 
 

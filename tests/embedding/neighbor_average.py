@@ -11,8 +11,9 @@ from pipeline.embedding.method import Method
 from pipeline.embedding.method_keys import RandomRowKeys
 from pipeline.embedding.method_spec import MethodSpec, cosines
 from pipeline.embedding.products import scale_both, set_norms, step_of_nodes
-from pipeline.embedding.rows import ColumnSums, Norms, Rows, RowSink
+from pipeline.embedding.rows import ColumnSums, Norms, Rows
 from pipeline.embedding.settings import Settings
+from pipeline.embedding.sinks import Sink
 from pipeline.embedding.start_rows import start_rows
 from pipeline.kernels.elementary import power_or_zero
 
@@ -39,7 +40,7 @@ class NeighborAverage(Method):
         return start_rows(block, slice(None), None, settings)
 
     def multiply(
-        self, block: Block, x: NDArray[np.float32], number: int, settings: Settings, norms: Norms, sink: RowSink
+        self, block: Block, x: NDArray[np.float32], number: int, settings: Settings, norms: Norms, sink: Sink
     ) -> Rows:
         """A x, of the entries stored here."""
         return step_of_nodes(block, x, norms)

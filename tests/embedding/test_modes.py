@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pipeline import storage
 from pipeline.blocks.arrays import NodeParts
 from pipeline.config.embedding import EmbeddingConfig
-from pipeline.embedding.combine import Known, RowSet, rows_of, settings_for, shared_widths
+from pipeline.embedding.combine import NodesOfSets, RowSet, rows_of, settings_for, shared_widths
 from pipeline.embedding.methods import EMBEDDING
 from pipeline.embedding.rounds import BlockFiles, embed_parts
 from pipeline.embedding.rows import Rows
@@ -89,7 +89,7 @@ def embed_mode(
     weight = storage.column(storage.map_arrow(tables.nodes.arrays[0]), "weight")
     # In two runs of nodes, as if they were two row groups.
     pieces = [
-        rows_of(Known(first, sets, weight[first:stop], graph.home[first:stop], settings))
+        rows_of(NodesOfSets(first, sets, weight[first:stop], graph.home[first:stop], settings))
         for first, stop in ((0, graph.nodes // 2), (graph.nodes // 2, graph.nodes))
     ]
     rows = Rows(*(np.concatenate([getattr(rows, name) for rows, _ in pieces]) for name in ("values", "noise_scale")))

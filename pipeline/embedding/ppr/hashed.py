@@ -15,8 +15,9 @@ from pipeline.embedding.method_keys import ItemNormPower, NormDegreePower
 from pipeline.embedding.method_spec import MethodSpec, cosines, dot_products
 from pipeline.embedding.ppr.walk_graph import WalkGraph
 from pipeline.embedding.products import set_norms
-from pipeline.embedding.rows import ColumnSums, Norms, Rows, RowSink
+from pipeline.embedding.rows import ColumnSums, Norms, Rows
 from pipeline.embedding.settings import Settings
+from pipeline.embedding.sinks import Sink
 from pipeline.kernels.elementary import power_or_zero
 from pipeline.kernels.hashed_logs import hashed_logs
 from pipeline.kernels.hashing import hash_nodes
@@ -126,15 +127,12 @@ class PlainHashed(Method):
         return np.empty((block.node_ix.size, 0), np.float32)
 
     def multiply(
-        self, block: Block, x: NDArray[np.float32], number: int, settings: Settings, norms: Norms, sink: RowSink
+        self, block: Block, x: NDArray[np.float32], number: int, settings: Settings, norms: Norms, sink: Sink
     ) -> Rows:
         """Emit the rows of all nodes of a block that is the whole graph."""
         rows = hashed_rows(WalkGraph.of(block), 0, block.node_ix.size, settings)
         sink.emit(0, Rows(rows, np.zeros(len(rows))))
         return Rows.zeros(0, settings.dim)
-
-    def finalize_rows(self, rows: Rows, strength: NDArray[np.float64], settings: Settings) -> None:
-        """Leave the rows."""
 
     def finish(
         self,
