@@ -41,7 +41,8 @@ def rows_of_attributes(
     if rows is None:
         return np.zeros((len(features.counts), settings.dim), np.float32)
     node_ix = np.full(len(rows.values), settings.graph.target[0])
-    method_for(settings).finish(rows, node_ix, _as_with_one_edge(features), sums, settings)
+    strength_of_one_edge = (features.counts > 0).astype(np.float64)
+    method_for(settings).finish(rows, node_ix, strength_of_one_edge, sums, settings)
     return rows.values
 
 
@@ -97,10 +98,6 @@ def _column_settings(settings: Settings, nodes: Sequence[int]) -> list[Settings]
         return [settings]
     widths = shared_widths(settings.dim, nodes)
     return [settings_for(settings, "parts", place, nodes) for place, width in enumerate(widths) if width]
-
-
-def _as_with_one_edge(features: Features) -> NDArray[np.float64]:
-    return (features.counts > 0).astype(np.float64)
 
 
 def without_effect(config: PipelineConfig) -> list[str]:

@@ -78,7 +78,7 @@ class TwoTower(Method):
     """Users u = M P^p Ω, items i = l2(P^(p+1) Ω) d^q, with M = D_U^-a B D_I^-b and P = M^T M.
 
     B is users x items (source x target), Ω random rows for items, D weighted degrees, p = ``powers``. Round r
-    holds Z_r = P^r Ω: the product goes to the users and back, so that users never travel.
+    holds Z_r = P^r Ω: the product goes to the users and back, so that users' rows are never exchanged.
     """
 
     def rounds(self, settings: Settings) -> int:
@@ -224,7 +224,7 @@ class Classic(Method):
         embedding = settings.embedding
         if embedding.standardize_columns and sums is not None and sums.count:
             mean = sums.sums / sums.count
-            # A constant column keeps its scale: nothing tells its noise from a signal.
+            # A constant column keeps its scale: its deviation is only noise.
             deviation = np.sqrt(np.maximum(sums.squares / sums.count - mean * mean, 0.0))
             deviation[deviation == 0.0] = 1.0
             has_edges = strength > 0

@@ -29,7 +29,7 @@ from pipeline.tasks import Attempt
 
 @dataclass(frozen=True)
 class RoundNorms:
-    """What the shards left of one round whose noise scales are asked for."""
+    """What the shards left of one round that needs noise scales."""
 
     number: int
     power: tuple[Path, ...]  # squares of the round's rows, a shard each; none where there is no sum over rounds

@@ -23,7 +23,7 @@ _AT_ONCE = 65_536  # rows
 
 
 class NormRecorder:
-    """Writes the squares of every matrix whose norms are asked for, one file each, and returns no norms."""
+    """Writes the squares of every matrix that it is called with, one file each, and returns no norms."""
 
     def __init__(self, attempt: Attempt, role: str) -> None:
         self._attempt = attempt

@@ -90,7 +90,7 @@ def rounds_of_block(
     """Yield (number, rows, settings) after each round of a block that needs no other; rows are the next round's.
 
     The last rows are the result, unless the method emits all of it. The settings have the facts of the round. ``norms``
-    returns the norms for a round; by default, of whole rows where its noise scales are asked for.
+    returns the norms for a round; by default, of whole rows if the round needs noise scales.
     """
     method = method_for(settings)
     first, stop = method.exchanged_range(block, settings)
@@ -215,7 +215,7 @@ def _traffic(slices: Mapping[int, NDArray[np.int64]], form: RowFormat) -> Traffi
 
 
 def _norms_of_rows(method: Method, number: int, settings: Settings) -> Norms:
-    """Norms of whole rows, where a round's noise scales are asked for."""
+    """Norms of whole rows, if the round needs noise scales."""
     return row_norms if method.needs_noise_scales(number, settings) else lambda _: None
 
 

@@ -1,6 +1,6 @@
 """Files of rows: written and read in batches of bounded size, so that a task holds no second copy.
 
-A file says of itself which columns it holds and how: as float32, or as the codes and scales of narrow rows.
+A file says of itself which columns it holds and how: as float32, or as codes with scales.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def _batch_of(
 
 
 def _stored_noise_scales(noise_scale: NDArray[np.float64], dtype: str) -> NDArray[Any]:
-    """Noise scales as they are stored: beside narrow rows, whose own rounding is coarser, with 8 bits.
+    """Noise scales as they are stored: beside coded rows, whose own rounding is coarser, with 8 bits.
 
     What is too large for a float32 stays finite, or its row would count as zero.
     """
@@ -168,7 +168,7 @@ def _rows_of(batch: pa.RecordBatch) -> tuple[NDArray[np.int64], Rows]:
 
 
 class RowReader:
-    """Reads ranges of a file of rows; ranges asked for in ascending order cost one pass."""
+    """Reads ranges of a file of rows; ranges in ascending order cost one pass."""
 
     def __init__(self, path: Path) -> None:
         self._reader = pa.ipc.open_file(pa.memory_map(str(path)))

@@ -36,12 +36,12 @@ from pipeline.kernels.subspace import (
     weighted_square_sums,
 )
 
-#: Values at or below this share of the largest are rounding of the rows that hold them. What float32 rounds adds up
-#: over the columns at worst; what narrow rows round is far larger, and so nearly independent that it doesn't.
+#: Values at or below this share of the largest are rounding of the rows that hold them. Rounding to
+#: float32 adds up over the columns at worst; that to float16 and int8 is far larger, but nearly independent.
 _NOISE_A_COLUMN = 2.0**-23
 _FEW = 16  # columns: of fewer, the roundings of one entry are what counts
-_NOISE_OF_NARROW = {"float32": 0.0, "float16": 2.0**-13, "int8": 2.0**-9}
-_FADING, _KEPT_UP = 2.0**-100, 60  # the norm below which a row is scaled up, and by how many powers of two
+_NOISE_OF_DTYPE = {"float32": 0.0, "float16": 2.0**-13, "int8": 2.0**-9}
+_FADING, _RAISED = 2.0**-100, 60  # the norm below which a row is scaled up, and by how many powers of two
 _SHOWN = 32  # eigenvalues that the report names
 _OTHERS = np.uint64(2**63)  # what parts the rows of their mixture from those of the rotation
 
@@ -54,7 +54,7 @@ class _Spectral(Method):
         return settings.embedding.iterations + 1
 
     def width(self, number: int, settings: Settings) -> int:
-        """Return rank + oversampling columns, but no more than there are rows that travel."""
+        """Return rank + oversampling columns, but no more than there are exchanged rows."""
         first, stop = settings.graph.target
         return max(1, min(settings.embedding.rank + settings.embedding.oversampling, stop - first))
 
@@ -245,7 +245,7 @@ class Plain(_Spectral):
         size = row_norms(rows.values)
         fading = np.flatnonzero((size > 0) & (size < _FADING))
         if fading.size:
-            rows.values[fading] = np.ldexp(rows.values[fading], _KEPT_UP)
+            rows.values[fading] = np.ldexp(rows.values[fading], _RAISED)
 
     def close(self, block: Block, z: NDArray[np.float32], settings: Settings, norms: Norms, sink: Sink) -> None:
         """Emit Z; report Z^T S Z."""
@@ -346,7 +346,7 @@ def noise_scales(rows: NDArray[np.float32], columns: NDArray[np.float64]) -> NDA
 
 
 def _noise(columns: int, settings: Settings) -> float:
-    return max(max(columns, _FEW) * _NOISE_A_COLUMN, _NOISE_OF_NARROW[settings.embedding.boundary_dtype])
+    return max(max(columns, _FEW) * _NOISE_A_COLUMN, _NOISE_OF_DTYPE[settings.embedding.boundary_dtype])
 
 
 def _sum_of(local: Sequence[Facts], name: str) -> NDArray[np.float64]:

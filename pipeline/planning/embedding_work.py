@@ -20,8 +20,8 @@ class RoundWork:
     """A product with the graph."""
 
     width: int  # columns that are multiplied
-    needs_noise_scales: bool = False  # whether noise scales are asked for
-    is_one_way: bool = False  # whether its rows are not brought together again: nothing travels after it
+    needs_noise_scales: bool = False  # whether a later step reads the noise scales of its rows
+    is_one_way: bool = False  # whether its partial products are not summed: nothing is exchanged after it
 
 
 @dataclass(frozen=True)
@@ -32,17 +32,17 @@ class Work:
     joined: int  # nodes whose rows go from round to round; others' come and go within one
     dim: int
     rounds: tuple[RoundWork, ...]
-    dtype: str = "float32"  # of rows that travel
+    dtype: str = "float32"  # of exchanged rows
     carried: int = 0  # columns that a row's home carries from round to round beside the row
-    keeps_total: bool = False  # whether that is a sum of measured rounds; shards make it from files of these
+    keeps_total: bool = False  # whether that is a sum over rounds; shards make it from files of these
     is_reduced: bool = False  # whether columns are made orthogonal each round, and reduced to dim after the last
     buffers: int = 1  # copies of joined rows that a task holds while it multiplies
     exchanges: bool = True  # else each part is embedded as if it were the whole graph
     preludes: tuple[Work, ...] = ()  # what is computed before, in this order, for what it says of the graph
 
     @property
-    def measured(self) -> int:
-        """Rounds whose noise scales are asked for."""
+    def noise_scale_rounds(self) -> int:
+        """Number of rounds that need noise scales."""
         return sum(one.needs_noise_scales for one in self.rounds)
 
     @property
@@ -57,13 +57,13 @@ class Work:
 
     @property
     def noise_scale_bytes(self) -> int:
-        """Bytes of the noise scale that travels with a partial row of a measured round."""
+        """Bytes of the noise scale of a partial row, in a round that needs it."""
         return 8 if self.dtype == "float32" else 2
 
     def row_bytes(self, width: int) -> int:
-        """Return the bytes of a travelling row's entries and scales; shards share them out and add nothing."""
-        narrow = 0 if self.dtype == "float32" else groups_of(width)
-        return width * ROW_BYTES[self.dtype] + narrow
+        """Return the bytes of an exchanged row's entries and scales; shards share them out and add nothing."""
+        scales = 0 if self.dtype == "float32" else groups_of(width)
+        return width * ROW_BYTES[self.dtype] + scales
 
     def shards(self, wanted: int) -> int:
         """Return how many shares of the columns there are where so many are wanted."""

@@ -1,4 +1,4 @@
-"""What embedding costs in so many parts and shards: memory of a task, rows that travel, seconds. Counts only.
+"""What embedding costs in so many parts and shards: memory of a task, exchanged rows, seconds. Counts only.
 
 An alternative is a cut of the graph and a number of shards. All counts of a finished cut are known, and what travels
 follows to the byte; those of another cut are bounds. Seconds are estimates: see :mod:`pipeline.planning.time_model`.
@@ -16,7 +16,7 @@ from pipeline.planning.embedding_work import Work
 from pipeline.planning.time_model import Wave, cpu_seconds_of, product_seconds, wall_seconds_of
 
 #: What a task holds for each stored entry (a neighbour and a weight), for each stored row beside its columns
-#: (the node's columns, row starts, strengths, noise_scales), and in any case (batches of files): measured.
+#: (the node's columns, row starts, strengths, noise scales), and in any case (batches of files): measured.
 _ENTRY_BYTES, _ROW_BYTES, _TASK_BYTES = 8, 80, 4 * 2**20
 #: float64 matrices of columns by columns that a task holds where rows are reduced, and rows it takes to float64
 #: at a time to make them.
@@ -137,7 +137,7 @@ def choose_shards(
 def moved_bytes(cut: Cut, work: Work) -> int:
     """Return the bytes of rows that go to another part: partial rows to homes, totals to whoever reads them.
 
-    Each copy's partial row travels in all rounds that aren't one way, with its noise scale where a round asks for it.
+    Each copy's partial row is sent in all rounds that aren't one way, with its noise scale where a round needs it.
     Totals go to copies and ghosts in all rounds but the last. Shards change nothing.
     """
     if not work.exchanges:
@@ -166,8 +166,8 @@ def kept_bytes(cut: Cut, work: Work, shards: int) -> int:
         total += moved_bytes(cut, work) - sum(moved_bytes(cut, prelude) for prelude in work.preludes)
     if shards > 1:
         # Squares of rows, for their norms; and what is added up when they are known.
-        total += int(rows.all) * groups_of(work.dim) * 8 * 2 * work.measured
-        total += int(rows.home) * (16 + 4 * work.dim) * work.measured if work.keeps_total else 0
+        total += int(rows.all) * groups_of(work.dim) * 8 * 2 * work.noise_scale_rounds
+        total += int(rows.home) * (16 + 4 * work.dim) * work.noise_scale_rounds if work.keeps_total else 0
     return total
 
 
@@ -226,7 +226,7 @@ def _round_waves(cut: Cut, work: Work, shards: int, *, writes_rows: bool = False
     seconds = _opening_seconds(cut, shards) + reduction
     seconds += sum(_compute_seconds(cut, rows, work, number, shards) for number in range(len(work.rounds)))
     # Powers are in files until their norms are known.
-    times = work.measured if work.keeps_total and shards > 1 else 1
+    times = work.noise_scale_rounds if work.keeps_total and shards > 1 else 1
     return [Wave(tasks, seconds + writes_rows * times * time_model.FILE_BYTE * 4 * rows.home * work.dim)]
 
 
@@ -259,14 +259,14 @@ def _norm_waves(cut: Cut, work: Work, shards: int) -> list[Wave]:
     sides = 2 if work.has_two_sides else 1
     sweep = sides * sum(cut.entries) / 2 * time_model.VISITED_ENTRY + 2 * rows.all * time_model.OPENED_ROW
     squares = _file_seconds(2 * rows.all * 8 * groups_of(work.dim))
-    norm_waves = [Wave(cut.parts, opening + work.measured * (sweep + squares))]
+    norm_waves = [Wave(cut.parts, opening + work.noise_scale_rounds * (sweep + squares))]
     homes = cut.homes if cut.parts > 1 else 0
     if homes:
-        slices = _file_seconds(slices=homes * cut.parts * work.measured)
+        slices = _file_seconds(slices=homes * cut.parts * work.noise_scale_rounds)
         norm_waves.append(Wave(homes, opening * homes / cut.parts + slices))
     if work.keeps_total:
         tasks = (cut.parts + homes) * shards
-        sums = _file_seconds((work.measured + 1) * 4 * rows.home * work.dim)
+        sums = _file_seconds((work.noise_scale_rounds + 1) * 4 * rows.home * work.dim)
         norm_waves.append(Wave(tasks, sums + time_model.STARTED_TASK * tasks))
     return norm_waves
 

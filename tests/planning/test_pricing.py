@@ -160,7 +160,7 @@ def two_tower(nodes: int, joined: int, dim: int, dtype: str = "float32") -> Work
 def test_rounds_are_those_of_the_weights(weights: tuple[float, ...]) -> None:
     work = work_for(config_of(True, dim=8, iteration_weights=weights), 2, 2)
     assert [one.needs_noise_scales for one in work.rounds] == [weight != 0 for weight in np.trim_zeros(weights, "b")]
-    assert work_for(config_of(False, powers=3), 9, 4).measured == 1
+    assert work_for(config_of(False, powers=3), 9, 4).noise_scale_rounds == 1
     assert len(work_for(config_of(False, powers=3), 9, 4).rounds) == 4
 
 
