@@ -136,9 +136,9 @@ def compare_lists(lists: SampledLists, exact: ExactScores, rules: ListRules) -> 
         may_list[left_out] = False
         entries = slice(lists.indptr[place], lists.indptr[place + 1])
         nodes, scores = lists.nodes[entries], lists.scores[entries].astype(np.float64)
-        found = np.unique(nodes[may_list[nodes]])
-        misplaced += nodes.size - found.size
-        precision.append(_precision(value[may_list], value[found], rules.k, slack))
+        listed = np.unique(nodes[may_list[nodes]])
+        misplaced += nodes.size - listed.size
+        precision.append(_precision(value[may_list], value[listed], rules.k, slack))
         errors.append(np.abs(scores - value[nodes]))
         allowed = float(lists.bound[place]) + slack + _ROUNDING * np.maximum(scores, value[nodes])
         room.append(np.broadcast_to(allowed, nodes.shape) - errors[-1])
@@ -178,26 +178,26 @@ def compare_vectors(
     }
 
 
-def broken(found: Mapping[str, Any]) -> Sequence[str]:
-    """Return a sentence for each bound that an exact comparison found broken."""
-    said = []
-    if found.get("outside") and not found["bounds_hold"]:
-        said.append(
-            f"ppr_neighbors: of {found['scores']} scores sampled {found['outside']} are farther from the exact ones "
-            f"than error_bound says, by up to {found['largest_excess']:.3g}; choose another ppr.solver"
+def broken_bounds(figures: Mapping[str, Any]) -> Sequence[str]:
+    """Return a sentence for each bound that does not hold in an exact comparison."""
+    sentences = []
+    if figures.get("outside") and not figures["bounds_hold"]:
+        sentences.append(
+            f"ppr_neighbors: of {figures['scores']} scores sampled {figures['outside']} are farther from the exact "
+            f"ones than error_bound says, by up to {figures['largest_excess']:.3g}; choose another ppr.solver"
         )
-    if found.get("misplaced"):
-        said.append(
-            f"ppr_neighbors: {found['misplaced']} nodes in the lists sampled are no candidates of their source, or are "
-            "listed twice; run embed and aggregate again"
+    if figures.get("misplaced"):
+        sentences.append(
+            f"ppr_neighbors: {figures['misplaced']} nodes in the lists sampled are no candidates of their source, or "
+            "are listed twice; run embed and aggregate again"
         )
-    l1 = found.get("l1") or {}
+    l1 = figures.get("l1") or {}
     if l1 and not l1["bounds_hold"]:
-        said.append(
+        sentences.append(
             f"ppr_neighbors: the solver is {l1['max']:.3g} from exact PageRank, beyond its own bound; choose another "
             "ppr.solver"
         )
-    return said
+    return sentences
 
 
 def _precision(candidates: NDArray[np.float64], listed: NDArray[np.float64], k: int, slack: float) -> float:
@@ -243,17 +243,17 @@ class _System:
             solution += self._correction(residual, restart * _GOAL / 2)
 
     def _correction(self, residual: NDArray[np.float64], goal: float) -> NDArray[np.float64]:
-        found = np.zeros_like(residual)
+        correction = np.zeros_like(residual)
         inner, outer, follow = self._inner, self._outer, self._follow
         if outer.stop == outer.start:
-            found[:] = _descend(lambda rows: self._step @ rows, follow, self._root, residual, goal)
-            return found
+            correction[:] = _descend(lambda rows: self._step @ rows, follow, self._root, residual, goal)
+            return correction
         start = residual[inner] + follow * (self._back @ residual[outer])
-        found[inner] = _descend(
+        correction[inner] = _descend(
             lambda rows: self._back @ (self._there @ rows), follow * follow, self._root[inner], start, goal
         )
-        found[outer] = residual[outer] + follow * (self._there @ found[inner])
-        return found
+        correction[outer] = residual[outer] + follow * (self._there @ correction[inner])
+        return correction
 
 
 def _descend(

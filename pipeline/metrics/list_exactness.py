@@ -26,7 +26,7 @@ from pipeline.evaluation.ppr_exact import (
     ListRules,
     SampledLists,
     affordable_sources,
-    broken,
+    broken_bounds,
     compare_lists,
     compare_vectors,
     exact_scores,
@@ -120,7 +120,7 @@ def compare_sample(payload: ExactnessPayload, attempt: Attempt) -> ExactnessResu
     figures |= compare_lists(lists, exact, rules)
     if ppr.across != "parts":  # lists of parts are no one solver's
         figures["l1"] = compare_vectors(*_vectors(walks, request, lists.sources), exact)
-    return ExactnessResult({**figures, "errors": list(broken(figures))})
+    return ExactnessResult({**figures, "errors": list(broken_bounds(figures))})
 
 
 def _published_lists(

@@ -48,12 +48,12 @@ class ScoredLists:
         return measure_lists(self.lists, self.items, self.train, truth, ks, self.item_degree)
 
 
-def list_figures(found: ListMetrics) -> dict[str, Any]:
+def list_figures(quality: ListMetrics) -> dict[str, Any]:
     """Return the figures of lists as JSON values."""
-    figures = ranking_figures(found.metrics)
+    figures = ranking_figures(quality.metrics)
     del figures["unknown_users"]  # a source without a row has no list, and is counted so
-    short = {str(k): count for k, count in zip(found.metrics.ks, found.short, strict=True)}
-    return {**figures, "without_list": found.without_list, "shorter_than": short}
+    short = {str(k): count for k, count in zip(quality.metrics.ks, quality.short, strict=True)}
+    return {**figures, "without_list": quality.without_list, "shorter_than": short}
 
 
 def read_scored_lists(

@@ -16,7 +16,7 @@ from pipeline.evaluation.ppr_exact import (
     ListRules,
     SampledLists,
     affordable_sources,
-    broken,
+    broken_bounds,
     compare_lists,
     compare_vectors,
     exact_scores,
@@ -102,7 +102,7 @@ def test_sound_lists_hold_their_bounds_and_precision_is_that_of_the_definition(
     got = compare_lists(lists, exact, rules)
     assert got["bounds_hold"]
     assert got["misplaced"] == 0
-    assert not broken(got)
+    assert not broken_bounds(got)
 
     want = []
     dense = dense_pagerank(graph, single_seeds(lists.sources), restart) * rules.factor
@@ -164,7 +164,7 @@ def test_a_planted_violation_is_found(change: dict[str, Any], sentence: str) -> 
         nodes[1] = lists.sources[0] if change["nodes"] == "itself" else nodes[0]
     got = compare_lists(replace(lists, scores=scores, nodes=nodes, bound=bound), exact, rules)
     assert not got["bounds_hold"]
-    assert any(sentence in one for one in broken(got))
+    assert any(sentence in one for one in broken_bounds(got))
 
 
 def test_scores_with_a_confidence_may_be_outside_now_and_then() -> None:
@@ -192,4 +192,4 @@ def test_errors_of_vectors_are_their_l1_distances() -> None:
     rows[1, 5] += 0.02
     worse = compare_vectors(rows, bound, exact)
     assert not worse["bounds_hold"]
-    assert "beyond its own bound" in broken({"l1": worse, "bounds_hold": True})[0]
+    assert "beyond its own bound" in broken_bounds({"l1": worse, "bounds_hold": True})[0]

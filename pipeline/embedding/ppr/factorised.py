@@ -48,9 +48,9 @@ class PlainFactorised(Plain):
     def scales(self, settings: Settings) -> NDArray[np.float64]:
         """Return |f(w)|^1/2."""
         values = settings.facts["eigenvalues"]
-        kept = 1.0 - settings.ppr.restart
+        follow = 1.0 - settings.ppr.restart
         # S has no eigenvalue above 1, but rounding may.
-        share = settings.ppr.restart * kept * values / (1.0 - kept * np.minimum(values, 1.0))
+        share = settings.ppr.restart * follow * values / (1.0 - follow * np.minimum(values, 1.0))
         return np.sqrt(np.abs(share))
 
 
@@ -65,9 +65,9 @@ class Factorised(Bipartite):
     def scales(self, settings: Settings) -> NDArray[np.float64]:
         """Return f(w); 0 where there is no eigenpair."""
         values = settings.facts["eigenvalues"]
-        kept = 1.0 - settings.ppr.restart
+        follow = 1.0 - settings.ppr.restart
         share = values / max(float(values[:1].max(initial=0.0)), np.finfo(np.float64).tiny)
-        return np.where(values > 0, settings.ppr.restart * kept / (1.0 - kept**2 * share), 0.0)
+        return np.where(values > 0, settings.ppr.restart * follow / (1.0 - follow**2 * share), 0.0)
 
 
 FACTORISED = MethodSpec(

@@ -92,9 +92,9 @@ def hashed_rows(walks: WalkGraph, first: int, stop: int, settings: Settings) -> 
     bound, word = threshold * walks.graph.degree, hash_nodes(walks.node_key, settings.embedding.seed)
     for start in range(first, stop, _AT_ONCE):
         end = min(start + _AT_ONCE, stop)
-        found = push_scores(walks.graph, single_seeds(np.arange(start, end)), settings.ppr.restart, threshold)
+        scores = push_scores(walks.graph, single_seeds(np.arange(start, end)), settings.ppr.restart, threshold)
         rows[start - first : end - first] = hashed_logs(
-            found, word, bound, settings.graph.nodes, settings.ppr.hash_columns, settings.dim
+            scores, word, bound, settings.graph.nodes, settings.ppr.hash_columns, settings.dim
         )
     empty = np.flatnonzero(~rows.any(axis=1))
     rows[empty] = _own_places(empty + first, word, settings.dim)
