@@ -158,7 +158,7 @@ def _border(nodes: NodesOfSets) -> tuple[Rows, NDArray[np.bool_]]:
             total.values[:, column : column + width] = rows.values
             column += width
         else:
-            add_scaled(total.values, rows.values, share, 1.0)
+            add_scaled(total.values, rows.values, share)
         total.noise_scale[:] += share * rows.noise_scale
     return total, has_row
 
@@ -181,7 +181,7 @@ def _quotient(nodes: NodesOfSets) -> tuple[Rows, NDArray[np.bool_]]:
     lost = (nodes.weight - kept_weight) / np.maximum(nodes.weight, 1)
     scale = nodes.settings.embedding.quotient_weight * lost * size
     of_part = parts.values[np.maximum(nodes.home, 0)]
-    add_scaled(rows.values, of_part, scale, 1.0)
+    add_scaled(rows.values, of_part, scale)
     rows.noise_scale[:] += scale * (row_norms(of_part) > 0)
     return rows, nodes.weight > 0
 

@@ -185,7 +185,7 @@ class Classic(Method):
                 scale = np.full(len(norms), weight)
                 total.noise_scale[some] = weight * np.maximum(norms, noise_scales)
             columns = whole[:, settings.first_column : settings.first_column + settings.width]
-            add_scaled(total.values[some], np.ascontiguousarray(columns), scale, 1.0)
+            add_scaled(total.values[some], np.ascontiguousarray(columns), scale)
         return total
 
     def initial_carry(self, block: Block, local: NDArray[np.int64], settings: Settings) -> Rows:
@@ -199,7 +199,7 @@ class Classic(Method):
             return rows
         if self.needs_noise_scales(number, settings):
             factor, growth = self.weigh(rows, number, settings, row_norms)
-            add_scaled(carried.values, rows.values, factor, 1.0)
+            add_scaled(carried.values, rows.values, factor)
             carried.noise_scale[:] += growth
         return carried if number == self.rounds(settings) - 1 else rows
 

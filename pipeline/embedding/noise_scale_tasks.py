@@ -133,7 +133,7 @@ def sum_powers(payload: PowersPayload, attempt: Attempt) -> PartResult:
         first = 0
         for node_ix, rows in row_files.read_rows(file):
             stop = first + node_ix.size
-            add_scaled(total.values[first:stop], rows.values, factors[first:stop, column], 1.0)
+            add_scaled(total.values[first:stop], rows.values, factors[first:stop, column])
             numbers.append(node_ix)
             first = stop
     node_ix = np.concatenate(numbers) if numbers else np.empty(0, np.int64)

@@ -161,7 +161,7 @@ class Bipartite(_Spectral):
         items = sides.items_of(block, users, aligned_empty(z.shape), norms)
         scale_rows(items.values, sides.to_item, out=items.values)
         own = shift_of_items(settings) * (block.home[slice(*sides.items)] == block.part_id)
-        add_scaled(items.values, z, own - settings.no_return * diagonal_of(block, sides), 1.0)
+        add_scaled(items.values, z, own - settings.no_return * diagonal_of(block, sides))
         return items
 
     def close(self, block: Block, z: NDArray[np.float32], settings: Settings, norms: Norms, sink: Sink) -> None:
@@ -233,7 +233,7 @@ class Plain(_Spectral):
     def apply(self, block: Block, z: NDArray[np.float32], settings: Settings, norms: Norms) -> Rows:
         """(S + shift) z, of the entries stored here."""
         product = self._product(block, z, settings, norms)
-        add_scaled(product.values, z, settings.embedding.shift * (block.home == block.part_id), 1.0)
+        add_scaled(product.values, z, settings.embedding.shift * (block.home == block.part_id))
         return product
 
     def finalize_rows(self, rows: Rows, strength: NDArray[np.float64], settings: Settings) -> None:

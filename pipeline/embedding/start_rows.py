@@ -128,6 +128,6 @@ def _add_features(x: NDArray[np.float32], features: Features, scale: NDArray[np.
         sums, held = aligned_empty((index.size, x.shape[1])), aligned_empty((index.size, x.shape[1]))
         spmm(Csr(some.indptr, place, some.value), drawn, sums, start=0, stop=index.size)
         gather_rows(x, index, held)
-        add_scaled(held, sums, scale[index], 1.0)
+        add_scaled(held, sums, scale[index])
         scatter_rows(held, index, x)
         first = stop

@@ -63,9 +63,9 @@ class _State(NamedTuple):
 
 
 def refine_copies(
-    graph: WeightedGraph, order: NDArray[np.int64], labels: NDArray[np.int32], parts: int, max_volume: int, passes: int
+    graph: WeightedGraph, order: NDArray[np.int64], labels: NDArray[np.int32], parts: int, max_volume: int
 ) -> NDArray[np.int32]:
-    """Move whole nodes to the parts where they save rows; parts above ``max_volume`` give nodes away.
+    """Move whole nodes, in one pass, to the parts where they save rows; parts above ``max_volume`` give nodes away.
 
     Parameters
     ----------
@@ -74,7 +74,6 @@ def refine_copies(
     labels : (n,) int32 in 0 <= label < parts to start from, left unchanged.
     max_volume : no part grows beyond it. A part that starts above it gives away, first of all, the nodes that
         lose least for their volume, as far as they fit elsewhere.
-    passes : most visits to every node; fewer if a pass moves no node.
 
     Returns
     -------
@@ -82,7 +81,7 @@ def refine_copies(
 
     Cost
     ----
-    A pass reads all entries of whole nodes and, for each, the labels around the neighbour. At most
+    It reads all entries of whole nodes and, for each, the labels around the neighbour. At most
     20 B an entry; 28 B a node. Sums hold up to 2**23 neighbours.
     """
     graph = read_only(graph)
@@ -98,11 +97,9 @@ def refine_copies(
     tables = np.zeros(room[0], np.int64), np.zeros(room[1], np.int32), np.zeros(room[1], np.uint8)
     state = _State(labels.copy(), load, worth, worth_minus_one, word, used, *tables)
     _count_labels(graph, state)
-    for _ in range(passes):
-        if load.max() > max_volume:
-            _relieve_parts(graph, order, max_volume, state)
-        if _move_nodes(graph, order, max_volume, state) == 0:
-            break
+    if load.max() > max_volume:
+        _relieve_parts(graph, order, max_volume, state)
+    _move_nodes(graph, order, max_volume, state)
     return state.labels
 
 
@@ -252,11 +249,10 @@ def _relabel(v: int, label: int, graph: WeightedGraph, state: _State) -> None:
 
 
 @kernel
-def _move_nodes(graph: WeightedGraph, order: In[np.int64], max_volume: int, state: _State) -> int:
-    """One pass over all nodes; the number of nodes that moved."""
+def _move_nodes(graph: WeightedGraph, order: In[np.int64], max_volume: int, state: _State) -> None:
+    """Visit all nodes in order."""
     volume, labels, load = graph.volume, state.labels, state.load
     saved, beside = np.zeros(load.size, np.int32), np.zeros(load.size, np.int32)
-    moves = 0
     for v in order:
         if volume[v] == 0:
             continue
@@ -266,7 +262,6 @@ def _move_nodes(graph: WeightedGraph, order: In[np.int64], max_volume: int, stat
             continue
         best, best_hash = own, np.uint64(0)
         for label in range(load.size):
-            # No move without gain: passes end.
             if saved[label] <= saved[own] or saved[label] < saved[best] or load[label] + volume[v] > max_volume:
                 continue
             hashed = mix(np.uint64(v) ^ (np.uint64(label) << np.uint64(32)))
@@ -274,8 +269,6 @@ def _move_nodes(graph: WeightedGraph, order: In[np.int64], max_volume: int, stat
                 best, best_hash = label, hashed
         if best != own:
             _relabel(v, int(best), graph, state)
-            moves += 1
-    return moves
 
 
 @kernel

@@ -16,6 +16,8 @@ from pipeline.kernels.array_types import InMatrix, OutMatrix, kernel
 
 #: Coefficients are whole multiples of this: libraries' cosines differ in the last bits, and results must not.
 _STEP = 2.0**-40
+#: Cuts that are tried lie this many to the width of the spectrum, 2.
+_CUT_STEPS = 2_048
 
 
 def step_coefficients(degree: int, cut: float) -> list[float]:
@@ -40,17 +42,17 @@ def eigenvalues_above(moments: Sequence[float], cut: float) -> float:
     return math.fsum(c * moment for c, moment in zip(step_coefficients(degree, cut), moments, strict=True))
 
 
-def cut_above(moments: Sequence[float], count: float, steps: int = 2_048) -> float:
-    """Return the largest cut, in whole steps of 2 / steps, that lets about ``count`` eigenvalues through.
+def cut_above(moments: Sequence[float], count: float) -> float:
+    """Return the largest cut, in whole steps of 2 / ``_CUT_STEPS``, that lets about ``count`` eigenvalues through.
 
     The polynomial that counts never falls as the cut falls, save for the estimate's own noise; the first cut from
     above that lets through enough is taken, and the lowest if none does.
     """
-    for number in range(steps - 1, 1, -1):
-        cut = 2.0 * number / steps - 1.0
+    for number in range(_CUT_STEPS - 1, 1, -1):
+        cut = 2.0 * number / _CUT_STEPS - 1.0
         if eigenvalues_above(moments, cut) >= count:
             return cut
-    return 2.0 / steps - 1.0
+    return 2.0 / _CUT_STEPS - 1.0
 
 
 def _jackson(degree: int) -> list[float]:

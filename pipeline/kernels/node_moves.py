@@ -121,16 +121,14 @@ def choose_moves(moves: Proposals, first_label: int, load: NDArray[np.int64], ma
     return chosen
 
 
-def choose_moves_to_send(
-    moves: Proposals, first_label: int, load: NDArray[np.int64], max_volume: int
-) -> NDArray[np.bool_]:
-    """Return which of some moves matter where all moves to their labels come together; parameters as there.
+def choose_moves_to_send(moves: Proposals, load: NDArray[np.int64], max_volume: int) -> NDArray[np.bool_]:
+    """Return which of some moves matter where all moves to their labels come together; ``load`` is that of all labels.
 
     Those that would be chosen if there were no others, and for each label the first that does not fit: where
     all are together, it still shuts out what comes after it, whoever sends that.
     """
     chosen = np.zeros(moves.node.size, np.bool_)
-    _choose(moves.label, moves.volume, first_label, load, max_volume, True, chosen)
+    _choose(moves.label, moves.volume, 0, load, max_volume, True, chosen)
     return chosen
 
 

@@ -74,8 +74,8 @@ def scale_rows(
     return target
 
 
-def add_scaled(total: NDArray[np.float32], x: NDArray[np.float32], scale: NDArray[np.float64], weight: float) -> None:
-    """``total[i] += weight * scale[i] * x[i]`` in place, in float64 and rounded once to float32.
+def add_scaled(total: NDArray[np.float32], x: NDArray[np.float32], scale: NDArray[np.float64]) -> None:
+    """``total[i] += scale[i] * x[i]`` in place, in float64 and rounded once to float32.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def add_scaled(total: NDArray[np.float32], x: NDArray[np.float32], scale: NDArra
     _check_matrix("x", x)
     _check_matrix("total", total, x.shape)
     _check_lengths("scale", scale, "x", len(x))
-    _add_scaled(total, x, weight * np.asarray(scale, np.float64))
+    _add_scaled(total, x, np.ascontiguousarray(scale, np.float64))
 
 
 def column_sums(

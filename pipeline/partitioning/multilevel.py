@@ -66,7 +66,7 @@ def cut(graph: CutGraph, parts: int, seed: int) -> NDArray[np.int32]:
     largest, row_labels = _cut_coarsest(lists, order, parts, seed)
     loose = largest + int((_LOOSE_IMBALANCE - IMBALANCE) * float(lists.volume.sum()) / parts)
     row_labels = refine_labels(lists, order, row_labels, parts, loose, passes=2)
-    row_labels = refine_copies(lists, order, row_labels, parts, largest, passes=1)
+    row_labels = refine_copies(lists, order, row_labels, parts, largest)
     # Entries are those of whole nodes, then of shared ones, whose edges all lead to whole nodes.
     of_whole = int(indptr[np.count_nonzero(lists.volume)])
     if of_whole > _MOSTLY_WHOLE * neighbor.size:

@@ -244,14 +244,14 @@ class CutGraph:
     blocks: Sequence[BlockFiles]
 
     def lists(
-        self, folder: Path, runner: Any = None, at_once: int = 100, tolerance: float = 1e-2, joins: int | None = None
+        self, folder: Path, runner: Any = None, at_once: int = 100, tolerance: float = 1e-2
     ) -> ComposedLists:
         """Lists of all nodes."""
         asked = list_request(self.graph, restart=0.5, tolerance=tolerance, top_k=20, exclude_known=True)
         folder.mkdir(exist_ok=True)
         sources = sources_file(folder, range(self.graph.nodes))
         with in_batches_of(at_once):
-            return lists_across_parts(runner or InThisProcess(), self.blocks, sources, asked, folder / "ppr", joins)
+            return lists_across_parts(runner or InThisProcess(), self.blocks, sources, asked, folder / "ppr")
 
 
 @pytest.fixture(scope="module")
@@ -276,7 +276,7 @@ def hubs(tmp_path_factory: pytest.TempPathFactory) -> CutGraph:
 def whole_run(hubs: CutGraph, tmp_path_factory: pytest.TempPathFactory) -> tuple[ComposedLists, list[str]]:
     """Lists of all nodes, and the tasks that made them."""
     runner = InThisProcess()
-    return hubs.lists(tmp_path_factory.mktemp("whole"), runner, joins=1), runner.ran
+    return hubs.lists(tmp_path_factory.mktemp("whole"), runner), runner.ran
 
 
 def as_bytes(done: ComposedLists) -> list[bytes]:
@@ -287,15 +287,12 @@ def test_lists_do_not_depend_on_the_tasks_that_join_them(
     hubs: CutGraph, whole_run: tuple[ComposedLists, list[str]], tmp_path: Path
 ) -> None:
     done, _ = whole_run
-    assert len(done.joined) == 1
+    assert len(done.joined) == 3
     assert done.rounds > 3
-    for joins in (2, 50):
-        runner = InThisProcess()
-        other = hubs.lists(tmp_path / "run", runner, joins=joins)
-        assert len(other.joined) == min(joins, 3)
+    for at_once, joins in ((60, 5), (4_096, 1)):
+        other = hubs.lists(tmp_path / str(joins), at_once=at_once)
+        assert len(other.joined) == joins
         assert table_of(other) == table_of(done)
-    assert {name.partition("-")[0] for name in runner.ran} == {"join"}  # the rest was there
-    assert table_of(hubs.lists(tmp_path / "in-one-batch", at_once=4_096)) == table_of(done)
 
 
 class BackToFront(InThisProcess):
@@ -307,7 +304,7 @@ def test_lists_are_the_same_bytes_in_any_order_of_tasks(
     hubs: CutGraph, whole_run: tuple[ComposedLists, list[str]], tmp_path: Path
 ) -> None:
     done, _ = whole_run
-    assert as_bytes(hubs.lists(tmp_path / "other", BackToFront(), joins=1)) == as_bytes(done)
+    assert as_bytes(hubs.lists(tmp_path / "other", BackToFront())) == as_bytes(done)
 
 
 def test_engines_agree(hubs: CutGraph, engine: Any, tmp_path: Path) -> None:
@@ -325,15 +322,15 @@ def test_a_run_that_died_sends_only_what_is_missing(
     done, names = whole_run
     died, after = DiesAfter(tasks % len(names)), InThisProcess()
     with pytest.raises(KilledError):
-        hubs.lists(tmp_path / "run", died, joins=1)
-    resumed = hubs.lists(tmp_path / "run", after, joins=1)
+        hubs.lists(tmp_path / "run", died)
+    resumed = hubs.lists(tmp_path / "run", after)
     assert died.ran + after.ran == names
     assert as_bytes(resumed) == as_bytes(done)
     (lost,) = (tmp_path / "run" / "ppr" / "_records").glob("push-002-00001.*")
     lost.unlink()
     again = InThisProcess()
     # Another attempt has other file names, so that all that read them is done again: with the same result.
-    assert as_bytes(hubs.lists(tmp_path / "run", again, joins=1)) == as_bytes(done)
+    assert as_bytes(hubs.lists(tmp_path / "run", again)) == as_bytes(done)
     assert again.ran[0] == "push-002-00001"
     assert not any(name.startswith(("weigh", "push-000", "push-001")) for name in again.ran)
 

@@ -41,8 +41,7 @@ def test_volumes_stay_within_the_bound_and_rows_do_not_grow(
     order = np.array(data.draw(st.permutations(range(nodes))), np.int64)
     indptr, neighbor, _ = csr_arrays(graph)
     lists = WeightedGraph(indptr, neighbor, NO_WEIGHTS, np.array(volume, np.int64))
-    passes = data.draw(st.integers(0, 3))
-    got = refine_copies(lists, order, np.array(labels, np.int32), parts, bound, passes)
+    got = refine_copies(lists, order, np.array(labels, np.int32), parts, bound)
 
     before, after = (np.bincount(found, weights=volume, minlength=parts) for found in (labels, got))
     assert (after <= np.maximum(before, bound)).all()
@@ -95,20 +94,18 @@ def test_a_pass_moves_nodes_as_the_definition_says(parts: int, nodes: int, seed:
     indptr, neighbor, _ = csr_arrays(graph)
     rows = np.repeat(np.arange(nodes), np.diff(indptr))
     shuffled = neighbor[np.lexsort((rng.random(rows.size), rows))]
-    got = refine_copies(WeightedGraph(indptr, shuffled, NO_WEIGHTS, volume), order, labels, parts, bound, passes=1)
+    got = refine_copies(WeightedGraph(indptr, shuffled, NO_WEIGHTS, volume), order, labels, parts, bound)
     assert got.tolist() == moved_by_definition(graph, volume.tolist(), order.tolist(), labels.tolist(), bound)
 
 
-def refine(
-    pairs: list[tuple[int, int]], volume: list[int], labels: list[int], bound: int, passes: int = 1
-) -> list[int]:
+def refine(pairs: list[tuple[int, int]], volume: list[int], labels: list[int], bound: int) -> list[int]:
     graph = nx.Graph()
     graph.add_nodes_from(range(len(volume)))
     graph.add_edges_from(pairs, weight=1.0)
     indptr, neighbor, _ = csr_arrays(graph)
     order = np.arange(len(volume), dtype=np.int64)
     lists = WeightedGraph(indptr, neighbor, NO_WEIGHTS, np.array(volume, np.int64))
-    return refine_copies(lists, order, np.array(labels, np.int32), 1 + max(labels), bound, passes).tolist()
+    return refine_copies(lists, order, np.array(labels, np.int32), 1 + max(labels), bound).tolist()
 
 
 @pytest.mark.parametrize("more_parts", [0, 20])  # lists of labels, and a slot for each part

@@ -44,7 +44,7 @@ def test_moves_that_matter_nowhere_need_not_be_sent(moves: list[tuple[int, int, 
     everything, load = proposals(moves), np.zeros(4, np.int64)
     whole = everything.node[choose_moves(everything, 0, load, cap)]
     halves = [everything.take(side) for side in (everything.node < at, everything.node >= at)]
-    sent = [half.take(choose_moves_to_send(half, 0, load, cap)) for half in halves]
+    sent = [half.take(choose_moves_to_send(half, load, cap)) for half in halves]
     joined = Proposals.in_order(*(np.concatenate(columns) for columns in zip(*sent, strict=True)))
     np.testing.assert_array_equal(joined.node[choose_moves(joined, 0, load, cap)], whole)
 

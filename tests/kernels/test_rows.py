@@ -84,13 +84,13 @@ def test_scaling_is_one_rounding_of_the_float64_product(shape: tuple[int, int, i
     assert x.tobytes() == want.tobytes()
 
 
-@given(shapes, st.floats(-100, 100))
-def test_adding_scaled_rows_is_one_rounding_of_the_float64_sum(shape: tuple[int, int, int], weight: float) -> None:
+@given(shapes)
+def test_adding_scaled_rows_is_one_rounding_of_the_float64_sum(shape: tuple[int, int, int]) -> None:
     x = matrix(*shape)
     total = matrix(shape[0], shape[1], 5)
     scale = np.random.default_rng(1).normal(size=len(x))
-    want = (total.astype(np.float64) + (weight * scale)[:, None] * x.astype(np.float64)).astype(np.float32)
-    add_scaled(total, x, scale, weight)
+    want = (total.astype(np.float64) + scale[:, None] * x.astype(np.float64)).astype(np.float32)
+    add_scaled(total, x, scale)
     assert total.tobytes() == want.tobytes()
 
 

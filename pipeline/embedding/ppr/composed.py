@@ -82,7 +82,6 @@ def lists_across_parts(
     sources: Path,
     request: ListRequest,
     folder: Path,
-    joins: int | None = None,
 ) -> ComposedLists:
     """Push by parts, and rank. Tasks that an earlier run finished in the folder are not run again.
 
@@ -92,7 +91,6 @@ def lists_across_parts(
     sources : Arrow file, column node_ix int64 ascending: nodes that get a list. One without edges gets an empty one.
     request : its restart, push_threshold, top_k, exclude_known, degree_correction and edge_degree_power.
     folder : of these inputs alone; files of rounds stay there until it is removed.
-    joins : tasks that join what the parts have ranked; unset: one a part. Changes no list.
 
     Raises
     ------
@@ -124,7 +122,7 @@ def lists_across_parts(
     # Without a threshold of the config's own, the bound is on the sum of errors.
     score_bound = threshold * pushed.largest_strength if ppr.push_threshold else None
     payload = JoinPayload(batches, ppr.top_k, tuple(record.file("ranked") for record in ranked), score_bound)
-    tasks = max(1, joins or len(parts), math.ceil(count * ppr.top_k / _LISTED_AT_ONCE))
+    tasks = max(1, len(parts), math.ceil(count * ppr.top_k / _LISTED_AT_ONCE))
     joined = _join(runner, folder, payload, tasks)
     records: list[TaskRecord[Any]] = [*weighed, *pushed.records, *ranked, *joined]
     return ComposedLists(joined, records, pushed.rounds, sum(record.result.entries for record in pushed.records))

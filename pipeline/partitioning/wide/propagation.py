@@ -126,7 +126,7 @@ def propose_moves(payload: ProposePayload, attempt: Attempt) -> SentRows:
     else:
         is_refining = current.kind == "refine"
         moves = node_moves.propose_moves(block, labels, load, current.max_volume, current.seed, is_refining=is_refining)
-        moves = moves.take(choose_moves_to_send(moves, 0, load, current.max_volume))
+        moves = moves.take(choose_moves_to_send(moves, load, current.max_volume))
     receiver = receivers_of(moves.label, current.label_starts)
     return SentRows({"moves": write_by_receiver(attempt.path("moves", BATCHES), receiver, moves._asdict())})
 
