@@ -16,7 +16,7 @@ from pipeline.ingest.ids import order_ends
 from pipeline.ingest.parse import ParsePayload, ParseRules, parse, rows_schema
 from pipeline.ingest.pieces import split_tasks
 from pipeline.ingest.sources import SourceFile
-from pipeline.tasks import Attempt, TaskRecord, TaskRunner, run_numbered
+from pipeline.tasks import Attempt, TaskFolder, TaskRecord, TaskRunner
 from schemas.tables import REJECTED
 
 
@@ -49,7 +49,7 @@ class CleanRows:
     ) -> CleanRows:
         """Parse the files of the input."""
         payloads = [ParsePayload(task, rules) for task in split_tasks(sources)]
-        return cls(rules, run_numbered(engine, parse_files, "parse", folder, payloads))
+        return cls(rules, TaskFolder(engine, folder).run_each(parse_files, "parse", payloads))
 
     @property
     def counts(self) -> Counts:
@@ -66,7 +66,7 @@ class CleanRows:
             for path, name in zip(record.paths("rows"), record.result.id_types, strict=True):
                 (files if name in ("string", str(id_type)) else numbers).append(path)
         payloads = [TextPayload(path, self.rules.is_plain) for path in numbers]
-        rewritten = run_numbered(engine, write_ids_as_text, "text", folder, payloads)
+        rewritten = TaskFolder(engine, folder).run_each(write_ids_as_text, "text", payloads)
         return [*files, *(record.file("rows") for record in rewritten)], rewritten
 
 

@@ -24,7 +24,7 @@ from pipeline.ingest.pieces import split_tasks
 from pipeline.ingest.sources import SourceFile
 from pipeline.ingest.text.formats import TextFormat
 from pipeline.storage import fingerprint_of
-from pipeline.tasks import Attempt, run_numbered
+from pipeline.tasks import Attempt, TaskFolder
 from pipeline.workspace import UNDATED
 
 log = logging.getLogger(__name__)
@@ -127,7 +127,7 @@ def newest_date(
     """
     rules = replace(time_rules(config), end_us=end_of(today))
     payloads = [ParsePayload(task, rules) for task in split_tasks(sources)]
-    records = run_numbered(engine, find_newest, f"newest-{interactions}", root / "inputs", payloads)
+    records = TaskFolder(engine, root / "inputs").run_each(find_newest, f"newest-{interactions}", payloads)
     counts = total(record.result for record in records)
     if counts.newest_us is not None:
         return UNDATED + dt.timedelta(days=counts.newest_us // DAY_US)

@@ -17,9 +17,8 @@ from pipeline.partitioning.merging import MergedTree, count_borders
 from pipeline.partitioning.part_counts import PartCounts
 from pipeline.partitioning.pieces import GraphPiece, PieceFiles, Role, read_edges
 from pipeline.partitioning.placement import NodeHomes
-from pipeline.partitioning.task_folder import TaskFolder
 from pipeline.partitioning.tree import ROOT, PartPath, Tree, TreeFigures, one_block_figures, path_text
-from pipeline.tasks import Attempt
+from pipeline.tasks import Attempt, TaskFolder
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from pipeline import storage
 from pipeline.config.model import PipelineConfig
 from pipeline.errors import ContractError
 from pipeline.ingest.figures import IndexFigures
-from pipeline.tasks import P, R, TaskFunction, TaskRecord, TaskRunner, run_numbered
+from pipeline.tasks import P, R, TaskFolder, TaskFunction, TaskRecord, TaskRunner
 from pipeline.workspace import Workspace
 from schemas.contracts import TableContract
 
@@ -41,7 +41,7 @@ class TableRun:
 
     def run_tasks(self, function: TaskFunction[P, R], name: str, payloads: Sequence[P]) -> list[TaskRecord[R]]:
         """Run a task for each payload; tasks that have a record are not run again."""
-        return run_numbered(self.engine, function, name, self.folder, payloads)
+        return TaskFolder(self.engine, self.folder).run_each(function, name, payloads)
 
 
 @dataclass(frozen=True)

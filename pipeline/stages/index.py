@@ -23,7 +23,7 @@ from pipeline.ingest.attributes.numbering import AttributeNodes
 from pipeline.ingest.figures import IndexFigures, IngestFigures
 from pipeline.kernels.hashing import hash_nodes, hash_pairs, node_keys
 from pipeline.stages.outcome import Outcome, OutputFile, describe_engine_files, describe_task_files
-from pipeline.tasks import Attempt, TaskRecord, run_numbered
+from pipeline.tasks import Attempt, TaskFolder, TaskRecord
 from pipeline.workspace import Workspace
 from schemas.tables import EDGES, INDEXED_EDGES, NODE_ARRAYS, NODE_INDEX
 
@@ -78,17 +78,17 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     nodes = _sum_ends(engine, config, workspace, ingest, edges, attributes)
     fields = [NODE_INDEX.schema_for(id_type).field(name) for name in ("node_type", "node_id", "degree", "weight")]
     files = engine.write_sorted(nodes, workspace.scratch(NAME, "nodes"), pa.schema(fields), ["node_type", "node_id"])
-    folder = workspace.work(NAME)
-    numbered = run_numbered(engine, number_nodes, "number", folder, _numbering_payloads(files, holdout=[]))
+    tasks = TaskFolder(engine, workspace.work(NAME))
+    numbered = tasks.run_each(number_nodes, "number", _numbering_payloads(files, holdout=[]))
     matches = attributes.match_ids(_node_files(numbered), _linked_nodes(numbered), ingest)
 
     split: list[TaskRecord[None]] = []
     if config.evaluate.source == "holdout":
         pairs = _look_up_ends(engine, edges, numbered, config, workspace.scratch(NAME, "pairs"), id_type)
         rule = _holdout_rule(config, numbered)
-        split = run_numbered(engine, split_holdout, "split", folder, [SplitPayload(file, rule) for file in pairs])
+        split = tasks.run_each(split_holdout, "split", [SplitPayload(file, rule) for file in pairs])
         held_out = [record.file("holdout") for record in split]
-        numbered = run_numbered(engine, number_nodes, "renumber", folder, _numbering_payloads(files, held_out))
+        numbered = tasks.run_each(number_nodes, "renumber", _numbering_payloads(files, held_out))
         indexed, holdout = describe_task_files(split, "edges"), describe_task_files(split, "holdout")
     else:
         pairs = _look_up_ends(engine, edges, numbered, config, workspace.scratch(NAME, "edges"), id_type)

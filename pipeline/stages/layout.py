@@ -19,8 +19,8 @@ from pipeline.partitioning.cutting import Bounds
 from pipeline.partitioning.figures import LayoutFigures
 from pipeline.partitioning.layouts import border_graph, exchange, halo, induced, quotient
 from pipeline.partitioning.layouts.block_sets import BlockLayout, NodeTables, PartTables, loss_note
-from pipeline.partitioning.task_folder import TaskFolder
 from pipeline.stages.outcome import Outcome, describe_task_files
+from pipeline.tasks import TaskFolder
 from pipeline.workspace import Workspace
 
 NAME = "layout"

@@ -20,7 +20,7 @@ from pipeline.engine import Engine, Frame
 from pipeline.planning.list_costs import plan_lists, shards_of_lists, solved_length
 from pipeline.stages.chosen_sources import ChosenSources, find_sources
 from pipeline.stages.outcome import Outcome, describe_task_files
-from pipeline.tasks import TaskRecord, run_numbered
+from pipeline.tasks import TaskFolder, TaskRecord
 from pipeline.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -90,7 +90,7 @@ def _solve_shards(
     """Run tasks that have the whole graph and some of the sources each."""
     bounds = [sources.rows * shard // shards for shard in range(shards + 1)]
     payloads = [SolvePayload(request, graph, sources.file, span) for span in pairwise(bounds)]
-    return run_numbered(engine, solve_sources, "lists", sources.file.parent, payloads)
+    return TaskFolder(engine, sources.file.parent).run_each(solve_sources, "lists", payloads)
 
 
 def _warn_of_loose_bounds(figures: ListFigures, tolerance: float) -> None:

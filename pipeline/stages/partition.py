@@ -22,13 +22,12 @@ from pipeline.ingest.figures import IndexFigures
 from pipeline.partitioning.cutting import IMBALANCE, Bounds, CutOptions, GraphCut, IndexTables
 from pipeline.partitioning.figures import LevelFigures, PartitionFigures
 from pipeline.partitioning.narrow_cut import cut_narrow, keep_whole
-from pipeline.partitioning.task_folder import TaskFolder
 from pipeline.partitioning.tree import PartPath, Tree, TreeFigures, path_text, tree_table
 from pipeline.partitioning.wide.cut import cut_wide
 from pipeline.partitioning.wide.top_levels import GraphSeeds, cut_bytes
 from pipeline.planning.sizes import bounds_of
 from pipeline.stages.outcome import Outcome, describe_task_files
-from pipeline.tasks import Attempt
+from pipeline.tasks import Attempt, TaskFolder
 from pipeline.workspace import Workspace
 
 NAME = "partition"

@@ -12,7 +12,7 @@ from pipeline.embedding.ppr.whole_graph import whole_graph
 from pipeline.engine import Engine, Frame
 from pipeline.errors import InputError
 from pipeline.stages.outcome import Outcome, describe_task_files
-from pipeline.tasks import run_numbered
+from pipeline.tasks import TaskFolder
 from pipeline.workspace import Workspace
 
 NAME = "ppr-index"
@@ -39,7 +39,7 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     request = WalkRequest(ppr.restart, ppr.index_walks, ppr.edge_degree_power, config.embedding.seed)
     bounds = [nodes * number // count for number in range(count + 1)]
     payloads = [WalkPayload(files, request, span) for span in pairwise(bounds)]
-    walked = run_numbered(engine, walk_from_nodes, "walk", workspace.work(NAME), payloads)
+    walked = TaskFolder(engine, workspace.work(NAME)).run_each(walk_from_nodes, "walk", payloads)
     tables, results = describe_task_files(walked, "index"), [record.result for record in walked]
     rows, size = sum(file.rows for file in tables), sum(record.files[0].bytes for record in walked)
     figures = {

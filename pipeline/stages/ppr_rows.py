@@ -19,7 +19,7 @@ from pipeline.engine import Engine, Frame
 from pipeline.planning.hashed_costs import estimate_push_seconds, shards_of_rows
 from pipeline.stages.outcome import Outcome, describe_task_files
 from pipeline.storage import BATCHES
-from pipeline.tasks import Attempt, run_numbered
+from pipeline.tasks import Attempt, TaskFolder
 from pipeline.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ def make_rows(engine: Engine[Frame], config: PipelineConfig, workspace: Workspac
     files, built = whole_graph(engine, config, workspace)
     bounds = [settings.graph.nodes * shard // shards for shard in range(shards + 1)]
     payloads = [HashedRowsPayload(settings, files, span) for span in pairwise(bounds)]
-    records = run_numbered(engine, push_rows, "rows", workspace.work("embed"), payloads)
+    records = TaskFolder(engine, workspace.work("embed")).run_each(push_rows, "rows", payloads)
     figures = {
         "shards": shards,
         "sets": [len(records)],

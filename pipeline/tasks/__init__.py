@@ -15,7 +15,6 @@ from pipeline.tasks.records import (
     read_records,
     refuse_disagreement,
     run_missing,
-    run_numbered,
 )
 from pipeline.tasks.task import (
     RECORDS,
@@ -29,3 +28,4 @@ from pipeline.tasks.task import (
     payload_type,
     result_type,
 )
+from pipeline.tasks.task_folder import TaskFolder

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -198,11 +198,3 @@ def run_missing(engine: TaskRunner, function: TaskFunction[P, R], tasks: Sequenc
     for record in engine.map_tasks(function, missing) if missing else ():
         records[record.digest] = record
     return [records[task.digest] for task in tasks]
-
-
-def run_numbered(
-    engine: TaskRunner, function: TaskFunction[P, R], name: str, folder: Path, payloads: Iterable[P]
-) -> list[TaskRecord[R]]:
-    """Run a task for each payload, as :func:`run_missing` does; the tasks are called ``name``-00000 and so on."""
-    tasks = [Task(f"{name}-{number:05d}", folder, payload) for number, payload in enumerate(payloads)]
-    return run_missing(engine, function, tasks)

@@ -22,8 +22,7 @@ from pipeline.embedding.rows import Rows
 from pipeline.embedding.settings import GraphSummary, Settings
 from pipeline.partitioning.layouts import exchange
 from pipeline.partitioning.layouts.block_sets import NodeTables, PartTables
-from pipeline.partitioning.task_folder import TaskFolder
-from pipeline.tasks import Task, TaskFunction, TaskRecord, run_task
+from pipeline.tasks import Task, TaskFolder, TaskFunction, TaskRecord, run_task
 from schemas.tables import WEIGHT_UNIT
 from tests.oracles.simulator import Graph, Parameters
 

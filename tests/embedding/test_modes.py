@@ -23,8 +23,7 @@ from pipeline.partitioning.cutting import Bounds
 from pipeline.partitioning.figures import BorderLevel, ModeFigures
 from pipeline.partitioning.layouts import border_graph, halo, induced, quotient
 from pipeline.partitioning.layouts.block_sets import BlockLayout, PartTables
-from pipeline.partitioning.task_folder import TaskFolder
-from pipeline.tasks import TaskRecord
+from pipeline.tasks import TaskFolder, TaskRecord
 from tests.embedding.graphs_in_parts import (
     LEAST_WEIGHT,
     GraphInParts,

@@ -14,9 +14,8 @@ from pipeline import storage
 from pipeline.kernels.hashing import splitmix64
 from pipeline.kernels.node_moves import NodeBlock
 from pipeline.partitioning.cutting import Bounds, CutOptions, IndexTables
-from pipeline.partitioning.task_folder import TaskFolder
 from pipeline.partitioning.wide.node_blocks import BlockGraph, build_blocks
-from pipeline.tasks import Task, TaskFunction, TaskRecord, payload_type, run_task
+from pipeline.tasks import Task, TaskFolder, TaskFunction, TaskRecord, payload_type, run_task
 from schemas.tables import INDEXED_EDGES, NODE_ARRAYS
 
 Pairs = Sequence[tuple[int, int]]

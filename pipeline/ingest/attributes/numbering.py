@@ -21,7 +21,7 @@ from pipeline.errors import InputError, StorageError
 from pipeline.ingest.attributes.tables import ROW_BITS
 from pipeline.ingest.figures import IngestFigures
 from pipeline.ingest.id_match import IdMatch, why_no_match
-from pipeline.tasks import Attempt, Task, TaskRecord, TaskRunner, run_missing, run_numbered
+from pipeline.tasks import Attempt, Task, TaskFolder, TaskRecord, TaskRunner, run_missing
 from pipeline.workspace import Workspace
 from schemas.tables import ATTRIBUTE_NODES, NODE_FEATURES, NODE_INDEX
 
@@ -123,7 +123,7 @@ class AttributeNodes(Generic[Frame]):
             )
         features = tuple(workspace.files("attribute_features"))
         payloads = [OrderPayload(file, features) for file in files]
-        return run_numbered(engine, order_features, "features", workspace.work("index"), payloads)
+        return TaskFolder(engine, workspace.work("index")).run_each(order_features, "features", payloads)
 
 
 def order_features(payload: OrderPayload, attempt: Attempt) -> None:

@@ -40,7 +40,7 @@ from pipeline.ingest.pieces import ParseTask, split_tasks
 from pipeline.ingest.sources import FileState, SourceFile, list_sources, select_unchanged, snapshots_of
 from pipeline.kernels.hashing import node_keys
 from pipeline.storage import BATCHES
-from pipeline.tasks import Attempt, TaskRecord, TaskRunner, run_numbered
+from pipeline.tasks import Attempt, TaskFolder, TaskRecord, TaskRunner
 from pipeline.workspace import Workspace
 from schemas.tables import ATTRIBUTE_FEATURES, ATTRIBUTE_NODES, REJECTED_ATTRIBUTES
 
@@ -167,7 +167,7 @@ class NodeAttributes:
             AttributeHashPayload(file, number, one.rules, one.figures.weights, one.figures.statistics, has_int64_ids)
             for number, (one, file) in enumerate(buckets)
         ]
-        return run_numbered(engine, hash_attributes, "attributes-hash", folder, payloads)
+        return TaskFolder(engine, folder).run_each(hash_attributes, "attributes-hash", payloads)
 
 
 def attribute_sources(
@@ -186,20 +186,20 @@ def attribute_sources(
 def _read_type(
     engine: TaskRunner, config: PipelineConfig, node_type: str, sources: Sequence[SourceFile], name: str, folder: Path
 ) -> TypeAttributes:
-    section = config.attributes[node_type]
+    tasks, section = TaskFolder(engine, folder), config.attributes[node_type]
     rules = AttributeRules.of(node_type, section)
     size = sum(source.bytes for source in sources)
     buckets = min(max(1, -(-size // _BYTES_PER_BUCKET)), _MOST_BUCKETS)
     parsing = [ParseAttributesPayload(task, rules, buckets) for task in split_tasks(sources)]
-    parsed = run_numbered(engine, parse_attribute_files, f"{name}-parse", folder, parsing)
+    parsed = tasks.run_each(parse_attribute_files, f"{name}-parse", parsing)
     gathering = [GatherPayload(rules, _batches_of(bucket, parsed)) for bucket in range(buckets)]
-    gathered = run_numbered(engine, gather_attributes, f"{name}-gather", folder, gathering)
+    gathered = tasks.run_each(gather_attributes, f"{name}-gather", gathering)
     counts = total([*(record.result.counts for record in parsed), *(record.result.counts for record in gathered)])
     _refuse_unusable(counts, config, node_type, folder)
     files = [record.file("gathered") for record in gathered]
     means = means_of([record.result.sums for record in gathered], rules)
     measuring = [SpreadPayload(file, rules, means) for file in files] if rules.numbers else []
-    measured = run_numbered(engine, measure_spread, f"{name}-spread", folder, measuring)
+    measured = tasks.run_each(measure_spread, f"{name}-spread", measuring)
     figures = AttributeFigures(
         files=len(sources),
         snapshots=tuple(snapshot.figures for snapshot in snapshots_of(sources).values()),

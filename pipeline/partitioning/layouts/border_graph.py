@@ -24,8 +24,7 @@ from pipeline.partitioning.layouts.block_sets import BlockLayout, NodeTables, Pa
 from pipeline.partitioning.layouts.induced import CUT, InducedParts, induce, percent, scatter_all
 from pipeline.partitioning.partitioners import PARTITIONERS
 from pipeline.partitioning.pieces import CutGraph
-from pipeline.partitioning.task_folder import TaskFolder
-from pipeline.tasks import Attempt
+from pipeline.tasks import Attempt, TaskFolder
 
 #: Border graphs of border graphs, after which what is still cut is left out: each takes columns from the others.
 MOST_LEVELS = 4

@@ -26,9 +26,8 @@ from pipeline.partitioning.layouts.block_sets import (
     ScatterPayload,
 )
 from pipeline.partitioning.placement import NodeHomes, stored_at
-from pipeline.partitioning.task_folder import TaskFolder
 from pipeline.storage import BATCHES
-from pipeline.tasks import Attempt
+from pipeline.tasks import Attempt, TaskFolder
 
 
 def lay_out(tasks: TaskFolder, tables: PartTables) -> BlockLayout:

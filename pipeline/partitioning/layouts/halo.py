@@ -32,9 +32,8 @@ from pipeline.partitioning.layouts.block_sets import (
     ScatterPayload,
     write_independent_block,
 )
-from pipeline.partitioning.task_folder import TaskFolder
 from pipeline.storage import BATCHES
-from pipeline.tasks import Attempt, TaskRecord
+from pipeline.tasks import Attempt, TaskFolder, TaskRecord
 
 #: Work of all parts over that of one block from which on a warning is due.
 MUCH_WORK = 4.0

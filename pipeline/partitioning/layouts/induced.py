@@ -28,9 +28,8 @@ from pipeline.partitioning.layouts.block_sets import (
     ScatterPayload,
     write_independent_block,
 )
-from pipeline.partitioning.task_folder import TaskFolder
 from pipeline.storage import BATCHES
-from pipeline.tasks import Attempt, TaskFunction, TaskRecord
+from pipeline.tasks import Attempt, TaskFolder, TaskFunction, TaskRecord
 from schemas.tables import KEPT_WEIGHTS
 
 CUT = -1  #: stands for a part where cut edges are addressed

@@ -23,8 +23,7 @@ from pipeline.partitioning.layouts.block_sets import (
     write_independent_block,
 )
 from pipeline.partitioning.layouts.induced import EdgesByPart, ScatterResult, induce
-from pipeline.partitioning.task_folder import TaskFolder
-from pipeline.tasks import Attempt
+from pipeline.tasks import Attempt, TaskFolder
 from schemas.tables import WEIGHT_UNIT
 
 _HALVES = pa.schema({"first": pa.int32(), "second": pa.int32(), "high": pa.int64(), "low": pa.int64()})

@@ -21,7 +21,6 @@ from pipeline import storage
 from pipeline.blocks.sent_rows import FileBatch, SentRows, batches_for, read_columns, write_by_receiver
 from pipeline.errors import PartitionError
 from pipeline.kernels.component_links import least_links, pack_small, resolve_links, split_large
-from pipeline.partitioning.task_folder import TaskFolder
 from pipeline.partitioning.wide.node_blocks import BlockGraph, NodeBlockFiles
 from pipeline.partitioning.wide.propagation import NodeLabels
 from pipeline.partitioning.wide.vectors import (
@@ -33,7 +32,7 @@ from pipeline.partitioning.wide.vectors import (
     receivers_of,
 )
 from pipeline.storage import BATCHES
-from pipeline.tasks import Attempt
+from pipeline.tasks import Attempt, TaskFolder
 
 
 def find_components(tasks: TaskFolder, graph: BlockGraph) -> Path:

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from pipeline import storage
 from pipeline.blocks.sent_rows import FileBatch, SentRows, batches_for, write_by_receiver
 from pipeline.partitioning.pieces import Role
-from pipeline.partitioning.task_folder import TaskFolder
 from pipeline.partitioning.wide.node_blocks import (
     BlockGraph,
     EntriesResult,
@@ -23,7 +22,7 @@ from pipeline.partitioning.wide.node_blocks import (
 from pipeline.partitioning.wide.propagation import NodeLabels
 from pipeline.partitioning.wide.vectors import VectorWriter, map_vector, ranges, read_range, receivers_of
 from pipeline.storage import BATCHES
-from pipeline.tasks import Attempt
+from pipeline.tasks import Attempt, TaskFolder
 
 
 def contract(tasks: TaskFolder, graph: BlockGraph, labels: NodeLabels, worker_bytes: int) -> tuple[BlockGraph, Path]:

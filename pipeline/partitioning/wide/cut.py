@@ -23,12 +23,12 @@ from pipeline.partitioning.cutting import (
 )
 from pipeline.partitioning.narrow_cut import cut_down
 from pipeline.partitioning.pieces import PieceFiles, PieceSize
-from pipeline.partitioning.task_folder import TaskFolder
 from pipeline.partitioning.tree import ROOT, PartPath
 from pipeline.partitioning.wide.homes import LeafFiles, find_homes_in_blocks
 from pipeline.partitioning.wide.node_blocks import BlockGraph, NodeVectors, build_blocks
 from pipeline.partitioning.wide.pieces import HashPayload, label_by_hash, measure_children, write_children
 from pipeline.partitioning.wide.top_levels import GraphSeeds, LevelsCut, cut_bytes, cut_in_levels
+from pipeline.tasks import TaskFolder
 
 log = logging.getLogger(__name__)
 

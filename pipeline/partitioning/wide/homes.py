@@ -20,11 +20,10 @@ from pipeline.partitioning.merging import MergedTree, count_borders
 from pipeline.partitioning.part_counts import PartCounts
 from pipeline.partitioning.pieces import Role
 from pipeline.partitioning.placement import NodeHomes
-from pipeline.partitioning.task_folder import TaskFolder
 from pipeline.partitioning.tree import ROOT, PartPath, Tree, TreeFigures
 from pipeline.partitioning.wide.node_blocks import BlockGraph, NodeBlockFiles, NodeVectors
 from pipeline.partitioning.wide.vectors import VectorWriter, map_vector, ranges, read_range, write_vector
-from pipeline.tasks import Attempt, TaskRecord
+from pipeline.tasks import Attempt, TaskFolder, TaskRecord
 from schemas.tables import NODE_PARTS
 
 #: Per pair of leaves: a count in the making, the sum, and its rows and columns summed up.

@@ -23,12 +23,11 @@ from pipeline.kernels.array_types import read_only
 from pipeline.kernels.node_moves import NodeBlock
 from pipeline.partitioning.cutting import CutOptions, IndexTables
 from pipeline.partitioning.pieces import MAX_ROWS, Role
-from pipeline.partitioning.task_folder import TaskFolder
 from pipeline.partitioning.wide import vectors
 from pipeline.partitioning.wide.node_roles import RangeFiles, find_roles, sums_of_rows
 from pipeline.partitioning.wide.vectors import VectorWriter, map_vector, ranges, receivers_of
 from pipeline.storage import BATCHES
-from pipeline.tasks import Attempt
+from pipeline.tasks import Attempt, TaskFolder
 
 #: Bytes that a task may need for an entry of its block, a node of its range, and an edge it sends on. Measured at
 #: 50 M edges: contraction takes 62 an entry, all else less than 45.

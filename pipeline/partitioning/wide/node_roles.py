@@ -13,9 +13,8 @@ from pipeline import storage
 from pipeline.partitioning.cutting import IndexTables
 from pipeline.partitioning.homes import costs_less_split, ghost_rows
 from pipeline.partitioning.pieces import Role
-from pipeline.partitioning.task_folder import TaskFolder
 from pipeline.partitioning.wide.vectors import VectorWriter, map_vector, ranges, write_vector
-from pipeline.tasks import Attempt, TaskRecord
+from pipeline.tasks import Attempt, TaskFolder, TaskRecord
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,10 @@ from pipeline.blocks.sent_rows import FileBatch, SentRows, batches_for, read_col
 from pipeline.kernels.node_moves import NodeBlock
 from pipeline.partitioning.partitioners import hash_labels
 from pipeline.partitioning.pieces import GraphPiece, PieceFiles, PieceSize, Role
-from pipeline.partitioning.task_folder import TaskFolder
 from pipeline.partitioning.wide.node_blocks import BlockGraph, NodeBlockFiles
 from pipeline.partitioning.wide.vectors import VectorWriter, map_vector, ranges, read_range
 from pipeline.storage import BATCHES
-from pipeline.tasks import Attempt
+from pipeline.tasks import Attempt, TaskFolder
 
 
 @dataclass(frozen=True)

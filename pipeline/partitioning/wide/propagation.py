@@ -18,11 +18,10 @@ from numpy.typing import NDArray
 from pipeline.blocks.sent_rows import FileBatch, SentRows, batches_for, read_columns, write_by_receiver
 from pipeline.kernels import node_moves
 from pipeline.kernels.node_moves import Proposals, choose_moves, choose_moves_to_send, group_nodes
-from pipeline.partitioning.task_folder import TaskFolder
 from pipeline.partitioning.wide.node_blocks import BlockGraph, NodeBlockFiles
 from pipeline.partitioning.wide.vectors import VectorWriter, map_vector, read_range, receivers_of
 from pipeline.storage import BATCHES
-from pipeline.tasks import Attempt
+from pipeline.tasks import Attempt, TaskFolder
 
 #: Rounds end early when fewer nodes move than this share of all.
 _FEW_MOVES = 200

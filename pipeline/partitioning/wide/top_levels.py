@@ -23,13 +23,12 @@ from pipeline.errors import PartitionError
 from pipeline.kernels.component_links import pack_small
 from pipeline.kernels.neighbor_lists import WeightedGraph
 from pipeline.partitioning.multilevel import cut_weighted
-from pipeline.partitioning.task_folder import TaskFolder
 from pipeline.partitioning.wide.components import find_components, first_clusters, from_tables
 from pipeline.partitioning.wide.contraction import contract, project
 from pipeline.partitioning.wide.node_blocks import BlockGraph, NodeBlockFiles
 from pipeline.partitioning.wide.propagation import LabelPropagation, NodeLabels
 from pipeline.partitioning.wide.vectors import write_vector
-from pipeline.tasks import Attempt, P
+from pipeline.tasks import Attempt, P, TaskFolder
 
 log = logging.getLogger(__name__)
 

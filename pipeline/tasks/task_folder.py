@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.tasks import P, R, Task, TaskFunction, TaskRecord, TaskRunner, run_missing
+from pipeline.tasks.records import run_missing
+from pipeline.tasks.task import P, R, Task, TaskFunction, TaskRecord, TaskRunner
 
 
 @dataclass(frozen=True)
