@@ -12,7 +12,7 @@ from pipeline.blocks.arrays import Features
 from pipeline.config.model import PipelineConfig
 from pipeline.embedding.combine import settings_for, shared_widths
 from pipeline.embedding.methods import METHODS, method_for, spec_for
-from pipeline.embedding.rows import ColumnSums, Rows
+from pipeline.embedding.rows import ColumnSums, RowNodes, Rows
 from pipeline.embedding.settings import Settings
 from pipeline.embedding.start_rows import feature_rows
 
@@ -42,7 +42,7 @@ def rows_of_attributes(
         return np.zeros((len(features.counts), settings.dim), np.float32)
     node_ix = np.full(len(rows.values), settings.graph.target[0])
     strength_of_one_edge = (features.counts > 0).astype(np.float64)
-    method_for(settings).finish(rows, node_ix, strength_of_one_edge, sums, settings)
+    method_for(settings).finish(rows, RowNodes(node_ix, strength_of_one_edge), sums, settings)
     return rows.values
 
 

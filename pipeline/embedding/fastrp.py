@@ -21,7 +21,7 @@ from pipeline.embedding.method import Method
 from pipeline.embedding.method_keys import ItemNormPower, NormDegreePower, RandomRowKeys, Transition, TwoSidedKeys
 from pipeline.embedding.method_spec import MethodSpec, cosines, dot_products, random_rows_cancel
 from pipeline.embedding.products import scale_both, set_norms, step_of_items, step_of_nodes
-from pipeline.embedding.rows import ColumnSums, KnownNorms, Norms, Rows
+from pipeline.embedding.rows import ColumnSums, KnownNorms, Norms, RowNodes, Rows
 from pipeline.embedding.settings import Settings
 from pipeline.embedding.sinks import Sink
 from pipeline.embedding.start_rows import start_noise_scales, start_rows
@@ -109,17 +109,10 @@ class TwoTower(Method):
         """Scale items by D_I^-b: they are rows of P^(number + 1) Ω now."""
         scale_both(rows, power_or_zero(strength, -settings.embedding.item_degree_power))
 
-    def finish(
-        self,
-        rows: Rows,
-        node_ix: NDArray[np.int64],
-        strength: NDArray[np.float64],
-        sums: ColumnSums | None,
-        settings: Settings,
-    ) -> None:
+    def finish(self, rows: Rows, nodes: RowNodes, sums: ColumnSums | None, settings: Settings) -> None:
         """Give items the norm d^q; users keep theirs, since a factor a user does not move its ranking."""
-        first, stop = np.searchsorted(node_ix, settings.graph.target)
-        set_norms(rows[first:stop], power_or_zero(strength[first:stop], settings.embedding.item_norm_power))
+        first, stop = np.searchsorted(nodes.node_ix, settings.graph.target)
+        set_norms(rows[first:stop], power_or_zero(nodes.strength[first:stop], settings.embedding.item_norm_power))
 
 
 class Classic(Method):
@@ -212,14 +205,7 @@ class Classic(Method):
             noise_scale = np.where(scale > 0, 1.0, 0.0)
         return Rows(scale_rows(rows.values, weight * scale), weight * noise_scale)
 
-    def finish(
-        self,
-        rows: Rows,
-        node_ix: NDArray[np.int64],
-        strength: NDArray[np.float64],
-        sums: ColumnSums | None,
-        settings: Settings,
-    ) -> None:
+    def finish(self, rows: Rows, nodes: RowNodes, sums: ColumnSums | None, settings: Settings) -> None:
         """Standardise columns, set norms: as asked, in this order."""
         embedding = settings.embedding
         if embedding.standardize_columns and sums is not None and sums.count:
@@ -227,14 +213,14 @@ class Classic(Method):
             # A constant column keeps its scale: its deviation is only noise.
             deviation = np.sqrt(np.maximum(sums.squares / sums.count - mean * mean, 0.0))
             deviation[deviation == 0.0] = 1.0
-            has_edges = strength > 0
+            has_edges = nodes.strength > 0
             _standardize(rows.values, has_edges, mean, deviation)
             # The noise scale of a standardised row is its own norm: the mean was taken off on purpose.
             rows.noise_scale[:] = row_norms(rows.values)
         if embedding.norm_degree_power:
-            set_norms(rows, power_or_zero(strength, embedding.norm_degree_power))
+            set_norms(rows, power_or_zero(nodes.strength, embedding.norm_degree_power))
         elif embedding.normalize_rows:
-            set_norms(rows, np.ones(len(strength)))
+            set_norms(rows, np.ones(len(nodes.strength)))
 
 
 def _scaled_start(block: Block, local: NDArray[np.int64], settings: Settings) -> NDArray[np.float32]:

@@ -11,7 +11,7 @@ from pipeline.blocks.arrays import Block, RowKind
 from pipeline.embedding.fact_files import Facts
 from pipeline.embedding.methods import method_for
 from pipeline.embedding.round_tasks import rounds_of_block
-from pipeline.embedding.rows import ColumnSums, Rows
+from pipeline.embedding.rows import ColumnSums, RowNodes, Rows
 from pipeline.embedding.settings import Settings
 from pipeline.embedding.sinks import MemorySink
 from pipeline.kernels.adjacency import ordered_adjacency
@@ -89,7 +89,7 @@ def embed_in_memory(block: Block, settings: Settings) -> NDArray[np.float32]:
             part = method.reduce(held, node_ix, settings, role)
             rows.values[node_ix], rows.noise_scale[node_ix] = part.values, part.noise_scale
     sums = ColumnSums(*column_sums(rows.values, strength > 0)) if settings.embedding.standardize_columns else None
-    method.finish(rows, np.arange(settings.graph.nodes), strength, sums, settings)
+    method.finish(rows, RowNodes(np.arange(settings.graph.nodes), strength), sums, settings)
     return rows.values
 
 

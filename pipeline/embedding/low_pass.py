@@ -30,7 +30,7 @@ from pipeline.embedding.method_keys import (
 )
 from pipeline.embedding.method_spec import MethodSpec, cosines, dot_products
 from pipeline.embedding.products import set_norms
-from pipeline.embedding.rows import ColumnSums, Rows
+from pipeline.embedding.rows import ColumnSums, RowNodes, Rows
 from pipeline.embedding.settings import Settings
 from pipeline.embedding.spectrum import (
     LARGEST,
@@ -161,16 +161,9 @@ class PlainLowPass(StepsOfNodes, LowPass):
         """Return the cut as a share of the largest eigenvalue."""
         return {"cut": self.cut(settings)}
 
-    def finish(
-        self,
-        rows: Rows,
-        node_ix: NDArray[np.int64],
-        strength: NDArray[np.float64],
-        sums: ColumnSums | None,
-        settings: Settings,
-    ) -> None:
+    def finish(self, rows: Rows, nodes: RowNodes, sums: ColumnSums | None, settings: Settings) -> None:
         """Set norms to d^q; with q = 0, to 1."""
-        set_norms(rows, power_or_zero(strength, settings.embedding.norm_degree_power))
+        set_norms(rows, power_or_zero(nodes.strength, settings.embedding.norm_degree_power))
 
 
 def small_settings(settings: Settings, form: str) -> Settings:

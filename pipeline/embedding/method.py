@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.blocks.arrays import Block
 from pipeline.embedding.fact_files import Facts
-from pipeline.embedding.rows import ColumnSums, KnownNorms, Norms, Rows
+from pipeline.embedding.rows import ColumnSums, KnownNorms, Norms, RowNodes, Rows
 from pipeline.embedding.settings import Settings
 from pipeline.embedding.sinks import Sink
 from pipeline.kernels.narrow_rows import round_rows
@@ -130,12 +130,5 @@ class Method(ABC):
         return {}
 
     @abstractmethod
-    def finish(
-        self,
-        rows: Rows,
-        node_ix: NDArray[np.int64],
-        strength: NDArray[np.float64],
-        sums: ColumnSums | None,
-        settings: Settings,
-    ) -> None:
+    def finish(self, rows: Rows, nodes: RowNodes, sums: ColumnSums | None, settings: Settings) -> None:
         """Turn rows of the last round into published rows, in place."""

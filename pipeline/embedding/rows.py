@@ -41,6 +41,14 @@ class Rows:
 
 
 @dataclass(frozen=True)
+class RowNodes:
+    """The nodes that rows are of, in the order of the rows."""
+
+    node_ix: NDArray[np.int64]  # (n,) ascending
+    strength: NDArray[np.float64]  # (n,)
+
+
+@dataclass(frozen=True)
 class ColumnSums:
     """Sums over the complete rows of the nodes with edges: (dim,) float64 each."""
 

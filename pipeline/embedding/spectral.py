@@ -19,7 +19,7 @@ from pipeline.blocks.arrays import Block
 from pipeline.embedding.fact_files import Facts
 from pipeline.embedding.method import Method
 from pipeline.embedding.products import TwoSides, set_norms, step_of_nodes
-from pipeline.embedding.rows import FOLD_IN, ColumnSums, Norms, Rows
+from pipeline.embedding.rows import FOLD_IN, ColumnSums, Norms, RowNodes, Rows
 from pipeline.embedding.settings import Settings
 from pipeline.embedding.sinks import Sink
 from pipeline.kernels.buffers import aligned_empty
@@ -196,18 +196,11 @@ class Bipartite(_Spectral):
                 reduce_rows(rows.values[start:end], columns, settings, out[start:end])
         return out
 
-    def finish(
-        self,
-        rows: Rows,
-        node_ix: NDArray[np.int64],
-        strength: NDArray[np.float64],
-        sums: ColumnSums | None,
-        settings: Settings,
-    ) -> None:
+    def finish(self, rows: Rows, nodes: RowNodes, sums: ColumnSums | None, settings: Settings) -> None:
         """Scale items: |V|^-θ d^q, or to norm d^q where rotated; users are as they are."""
-        first, stop = np.searchsorted(node_ix, settings.graph.target)
+        first, stop = np.searchsorted(nodes.node_ix, settings.graph.target)
         items = rows[first:stop]
-        norms = power_or_zero(strength[first:stop], settings.embedding.item_norm_power)
+        norms = power_or_zero(nodes.strength[first:stop], settings.embedding.item_norm_power)
         if settings.embedding.reduction == "rotate":
             set_norms(items, norms)
         else:
@@ -260,17 +253,10 @@ class Plain(_Spectral):
         reduce_rows(rows.values, columns, settings, out)
         return out
 
-    def finish(
-        self,
-        rows: Rows,
-        node_ix: NDArray[np.int64],
-        strength: NDArray[np.float64],
-        sums: ColumnSums | None,
-        settings: Settings,
-    ) -> None:
+    def finish(self, rows: Rows, nodes: RowNodes, sums: ColumnSums | None, settings: Settings) -> None:
         """Set norms."""
         size = math.sqrt(settings.dim) / 2
-        set_norms(rows, size * power_or_zero(strength, settings.embedding.norm_degree_power))
+        set_norms(rows, size * power_or_zero(nodes.strength, settings.embedding.norm_degree_power))
 
     def _product(self, block: Block, z: NDArray[np.float32], settings: Settings, norms: Norms) -> Rows:
         offset = settings.embedding.degree_offset * settings.graph.mean_strength

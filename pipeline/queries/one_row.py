@@ -14,7 +14,7 @@ from pipeline.config.model import PipelineConfig
 from pipeline.embedding.methods import METHODS, method_for
 from pipeline.embedding.ppr.walk_graph import NO_EDGES, WalkGraph
 from pipeline.embedding.ppr.whole_graph import whole_graph
-from pipeline.embedding.rows import Rows
+from pipeline.embedding.rows import RowNodes, Rows
 from pipeline.embedding.run_settings import settings_of
 from pipeline.errors import ConfigError, InputError, MissingTableError, StorageError
 from pipeline.queries.released_run import config_of, other_version, read_release, run_of
@@ -69,7 +69,7 @@ def row_alone(folder: Path, node_type: str, node_id: str | int) -> NDArray[np.fl
     rows = Rows.zeros(1, settings.dim)
     if row != NO_EDGES:
         rows.values[:] = make_rows(walks, int(row), int(row) + 1, settings)
-    method_for(settings).finish(rows, np.array([node_ix]), strength, None, settings)
+    method_for(settings).finish(rows, RowNodes(np.array([node_ix]), strength), None, settings)
     return rows.values[0]
 
 

@@ -19,7 +19,7 @@ from pipeline.embedding.attribute_rows import fill_in
 from pipeline.embedding.combine import NodesOfSets, RowSet, rows_of
 from pipeline.embedding.figures import EmbedFigures
 from pipeline.embedding.methods import method_for
-from pipeline.embedding.rows import ColumnSums, Rows
+from pipeline.embedding.rows import ColumnSums, RowNodes, Rows
 from pipeline.embedding.settings import Settings
 from pipeline.errors import ContractError
 from pipeline.ingest.figures import IndexFigures
@@ -173,7 +173,7 @@ def finished_rows(sources: RowSources, bounds: tuple[int, int], rotation: Path |
         node_ix = np.arange(first, stop)
         if sources.node_features:
             strength = fill_in(rows, node_ix, strength, features.take(node_ix), settings, in_sets)
-        method.finish(rows, node_ix, strength, sources.sums, settings)
+        method.finish(rows, RowNodes(node_ix, strength), sources.sums, settings)
         if matrix is not None:
             rotate_rows(rows.values, matrix)
         refuse_not_finite(rows.values, first)

@@ -14,7 +14,7 @@ from pipeline.config.embedding import EmbeddingConfig
 from pipeline.config.ppr import PprConfig
 from pipeline.embedding.methods import EMBEDDING, METHODS, method_for
 from pipeline.embedding.rounds import embed_parts
-from pipeline.embedding.rows import Rows
+from pipeline.embedding.rows import RowNodes, Rows
 from pipeline.embedding.settings import Settings
 from tests.embedding.graphs_in_parts import (
     ONE,
@@ -49,7 +49,7 @@ class Done:
         """Rows as published; ``rows`` stay as they are."""
         rows = Rows(self.rows.values.copy(), self.rows.noise_scale.copy())
         strength = self.made.graph.strength
-        method_for(self.settings).finish(rows, np.arange(self.made.nodes), strength, None, self.settings)
+        method_for(self.settings).finish(rows, RowNodes(np.arange(self.made.nodes), strength), None, self.settings)
         return rows.values
 
 

@@ -11,7 +11,7 @@ from pipeline.embedding.method import Method
 from pipeline.embedding.method_keys import RandomRowKeys
 from pipeline.embedding.method_spec import MethodSpec, cosines
 from pipeline.embedding.products import scale_both, set_norms, step_of_nodes
-from pipeline.embedding.rows import ColumnSums, Norms, Rows
+from pipeline.embedding.rows import ColumnSums, Norms, RowNodes, Rows
 from pipeline.embedding.settings import Settings
 from pipeline.embedding.sinks import Sink
 from pipeline.embedding.start_rows import start_rows
@@ -49,16 +49,9 @@ class NeighborAverage(Method):
         """Turn sums into means."""
         scale_both(rows, power_or_zero(strength, -1.0))
 
-    def finish(
-        self,
-        rows: Rows,
-        node_ix: NDArray[np.int64],
-        strength: NDArray[np.float64],
-        sums: ColumnSums | None,
-        settings: Settings,
-    ) -> None:
+    def finish(self, rows: Rows, nodes: RowNodes, sums: ColumnSums | None, settings: Settings) -> None:
         """Set norms."""
-        set_norms(rows, np.ones(len(strength)))
+        set_norms(rows, np.ones(len(nodes.strength)))
 
 
 NEIGHBOR_AVERAGE = MethodSpec(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pipeline.config.embedding import EmbeddingConfig
 from pipeline.embedding.methods import EMBEDDING, method_for
-from pipeline.embedding.rows import Rows
+from pipeline.embedding.rows import RowNodes, Rows
 from pipeline.kernels.random_projection import very_sparse_projection
 from tests.embedding.graphs_in_parts import (
     ONE,
@@ -161,7 +161,7 @@ def test_rows_that_nearly_cancel_are_kept_or_zero_as_the_noise_scale_says(expone
     rows = Rows(got.values.copy(), got.noise_scale.copy())
     published = embedding.model_copy(update={"normalize_rows": True})
     settings_ = settings_of(made, published)
-    method_for(settings_).finish(rows, np.arange(3), made.graph.strength, None, settings_)
+    method_for(settings_).finish(rows, RowNodes(np.arange(3), made.graph.strength), None, settings_)
     assert abs(rows.values[0, 0]) == (1.0 if exponent > -18 else 0.0)
     np.testing.assert_array_equal(np.abs(rows.values[1:, 0]), 1.0)
 

@@ -15,7 +15,7 @@ from pipeline.embedding.method_keys import ItemNormPower, NormDegreePower
 from pipeline.embedding.method_spec import MethodSpec, cosines, dot_products
 from pipeline.embedding.ppr.walk_graph import WalkGraph
 from pipeline.embedding.products import set_norms
-from pipeline.embedding.rows import ColumnSums, Norms, Rows
+from pipeline.embedding.rows import ColumnSums, Norms, RowNodes, Rows
 from pipeline.embedding.settings import Settings
 from pipeline.embedding.sinks import Sink
 from pipeline.kernels.elementary import power_or_zero
@@ -134,33 +134,22 @@ class PlainHashed(Method):
         sink.emit(0, Rows(rows, np.zeros(len(rows))))
         return Rows.zeros(0, settings.dim)
 
-    def finish(
-        self,
-        rows: Rows,
-        node_ix: NDArray[np.int64],
-        strength: NDArray[np.float64],
-        sums: ColumnSums | None,
-        settings: Settings,
-    ) -> None:
+    def finish(self, rows: Rows, nodes: RowNodes, sums: ColumnSums | None, settings: Settings) -> None:
         """Set norms."""
-        set_norms(rows, self.norms(node_ix, strength, settings))
+        set_norms(rows, self.norms(nodes, settings))
 
-    def norms(
-        self, node_ix: NDArray[np.int64], strength: NDArray[np.float64], settings: Settings
-    ) -> NDArray[np.float64]:
+    def norms(self, nodes: RowNodes, settings: Settings) -> NDArray[np.float64]:
         """Return the norms of published rows."""
-        return math.sqrt(settings.dim) / 2 * power_or_zero(strength, settings.embedding.norm_degree_power)
+        return math.sqrt(settings.dim) / 2 * power_or_zero(nodes.strength, settings.embedding.norm_degree_power)
 
 
 class Hashed(PlainHashed):
     """The same on two types: users at norm 1, items at norm d^q."""
 
-    def norms(
-        self, node_ix: NDArray[np.int64], strength: NDArray[np.float64], settings: Settings
-    ) -> NDArray[np.float64]:
+    def norms(self, nodes: RowNodes, settings: Settings) -> NDArray[np.float64]:
         """Return the norms of published rows."""
-        is_item = (node_ix >= settings.graph.target[0]) & (node_ix < settings.graph.target[1])
-        return np.where(is_item, power_or_zero(strength, settings.embedding.item_norm_power), 1.0)
+        is_item = (nodes.node_ix >= settings.graph.target[0]) & (nodes.node_ix < settings.graph.target[1])
+        return np.where(is_item, power_or_zero(nodes.strength, settings.embedding.item_norm_power), 1.0)
 
 
 _KEYS_OF_SPACE = ("restart", "push_threshold", "hash_columns")
