@@ -22,7 +22,7 @@ class InterruptedByUserError(GraphquiltError):
 
 
 class StopRequest:
-    """A block of code that the first signal ends with :class:`Stopped`; later ones do not disturb its way out.
+    """A block of code that the first signal ends with :class:`StopSignal`; later ones do not disturb its way out.
 
     A call into a JVM can't be left by an exception: its answer would be taken for that of the next call, which
     waits until the first is done. With :meth:`cancels_jvm_calls` such a call is ended from its other side.

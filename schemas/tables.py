@@ -241,7 +241,7 @@ KEPT_WEIGHTS = TableContract(
 )
 
 
-#: Bytes of an entry in rows that travel, by type; narrow types have a scale of one byte a group of 16 columns.
+#: Bytes of an entry of exchanged rows, by type; narrow types have a scale of one byte a group of 16 columns.
 ROW_BYTES = MappingProxyType({"float32": 4, "float16": 2, "int8": 1})
 ROW_GROUP = 16
 

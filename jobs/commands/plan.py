@@ -1,6 +1,6 @@
 """Says what 'run' with the same options would do, and computes nothing: files and tasks, the date,
 which stages are made already, memory of a block and of a task, the number of parts, disk needed and
-free, and what embedding costs in other parts and shards: memory, rows that travel, time. Before the
+free, and what embedding costs in other parts and shards: memory, exchanged rows, time. Before the
 index is made, counts of nodes and edges are upper bounds from the input's rows.
 
 examples

@@ -29,7 +29,7 @@ class EmbeddingConfig(Section):
     boundary: Literal["exchange", "halo", "border", "quotient", "drop"] = Field(
         "exchange", description="what happens to rows at the cut"
     )
-    boundary_dtype: Literal["float32", "float16", "int8"] = Field("float32", description="type of rows that travel")
+    boundary_dtype: Literal["float32", "float16", "int8"] = Field("float32", description="type of exchanged rows")
     halo_hops: int = Field(2, ge=1, le=8, description="halo: hops of neighbours that are copied into a part")
     border_join: Literal["concatenate", "add"] = Field(
         "concatenate", description="border: how a node's inner and border vectors become one"

@@ -1,1 +1,1 @@
-"""The embedding methods, and the rounds that carry them across parts."""
+"""The embedding methods, and the rounds that compute them over all parts."""

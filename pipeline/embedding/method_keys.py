@@ -72,7 +72,7 @@ class EigenpairKeys(EmbeddingConfig):
     iterations: int | None = Field(
         None, ge=1, le=64, description="spectral: products before the last; unset: by what is asked (3 to 8)"
     )
-    oversampling: int = Field(16, ge=0, le=4_096, description="spectral: columns beside rank that are carried along")
+    oversampling: int = Field(16, ge=0, le=4_096, description="spectral: extra columns beside rank, for convergence")
     shift: float | None = Field(
         None, ge=0, le=4, description="spectral: multiple of the identity added while iterating, against negative ends"
     )

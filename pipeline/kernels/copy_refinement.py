@@ -1,4 +1,4 @@
-"""Better borders between parts, by what a border costs a run: the rows that travel.
+"""Better borders between parts, by what a border costs a run: exchanged rows.
 
 A node whose neighbours are in several parts costs a row for each part beyond its home: as a copy if the node is
 shared, as a ghost if it is whole. Moving a node saves such a row only where it is the last of its neighbour's

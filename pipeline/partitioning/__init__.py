@@ -1,1 +1,1 @@
-"""Cut the graph: arrays in, arrays out."""
+"""Cut the graph into parts, and lay the parts out as blocks."""

@@ -51,7 +51,7 @@ def hash_cut(nodes: int, edges: int, degrees: Iterable[tuple[float, int]], parts
     Parameters
     ----------
     degrees : (degree, nodes with it) of the nodes that may be needed away from home: the target type's, which are
-        split; of a graph of one type, all. All are counted as copies, which travel at least as much as ghosts.
+        split; of a graph of one type, all. All are counted as copies, which exchange at least as many rows as ghosts.
     """
     if parts == 1:
         return one_block(nodes, edges, is_exact=False)
@@ -95,7 +95,7 @@ def cuts_of_tree(workspace: Workspace) -> list[Cut]:
 
 
 def cut_of_layout(workspace: Workspace) -> Cut:
-    """Return what the blocks store, all of them; what travels between them is known where they exchange rows."""
+    """Return what the blocks store, all of them; the rows between them are known where they exchange any."""
     layout = workspace.manifest("block_nodes").figures
     rows, entries = (
         [count for blocks in layout["sets"] for count in blocks[name].values()] for name in ("rows", "entries")

@@ -1,7 +1,7 @@
 """What embedding costs in so many parts and shards: memory of a task, exchanged rows, seconds. Counts only.
 
-An alternative is a cut of the graph and a number of shards. All counts of a finished cut are known, and what travels
-follows to the byte; those of another cut are bounds. Seconds are estimates: see :mod:`pipeline.planning.time_model`.
+An alternative is a cut of the graph and a number of shards. All counts of a finished cut are known, and the bytes of
+exchanged rows follow; those of another cut are bounds. Seconds are estimates: see :mod:`pipeline.planning.time_model`.
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ def _fold_in_of(settings: Settings, config: PipelineConfig, *, keeps_table: bool
 
 
 def _found_at_the_boundary(settings: Settings, workspace: Workspace) -> dict[str, Any]:
-    """Return what sets no coordinates: columns of each set's vectors, the type of rows that travelled."""
+    """Return what sets no coordinates: columns of each set's vectors, the type of exchanged rows."""
     if settings.embedding.boundary == "border":
         return {"widths": _widths(settings, workspace)}
     dtype = settings.embedding.boundary_dtype

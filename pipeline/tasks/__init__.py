@@ -1,4 +1,4 @@
-"""A task: a small payload that travels, a function that reads and writes its own files, and a record.
+"""A task: a small payload, a function that reads and writes its own files, and a record.
 
 A task commits by its record: files first, durable and named after their bytes, then one JSON beside them. Retries,
 speculative copies and zombies are harmless, since whatever has no record does not count, and a driver that

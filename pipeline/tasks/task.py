@@ -115,7 +115,7 @@ def _kind_of(generic: Any, parameter: Any) -> Any:
     return generic[parameter]
 
 
-#: Reads its inputs and writes its files through the attempt. Payload and result are declared, since they travel as
+#: Reads its inputs and writes its files through the attempt. Payload and result are declared, since they are sent as
 #: JSON: see :func:`payload_type` and :func:`result_type`.
 TaskFunction = Callable[[P, "Attempt"], R]
 

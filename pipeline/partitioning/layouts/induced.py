@@ -1,4 +1,4 @@
-"""Mode ``drop``: every part keeps the edges between its own nodes, and no row travels.
+"""Mode ``drop``: every part keeps the edges between its own nodes, and no row is exchanged.
 
 Also the ground that ``border`` and ``quotient`` stand on: they differ in what becomes of the cut edges.
 """
