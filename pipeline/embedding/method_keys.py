@@ -70,7 +70,7 @@ class EigenpairKeys(EmbeddingConfig):
         "auto", description="spectral: how rank columns become dim: the leading ones, or all by a hashed rotation"
     )
     iterations: int | None = Field(
-        None, ge=1, le=64, description="spectral: products before the last; unset: by what is asked (3 to 8)"
+        None, ge=1, le=64, description="spectral: products before the last; unset: by form and eigenvalues (3 to 8)"
     )
     oversampling: int = Field(16, ge=0, le=4_096, description="spectral: extra columns beside rank, for convergence")
     shift: float | None = Field(
