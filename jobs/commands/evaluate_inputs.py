@@ -19,7 +19,7 @@ from pipeline.errors import ConfigError, InputError
 from pipeline.evaluation.table import Pairs, Table
 from pipeline.ingest.id_match import match_ids, why_no_match
 from pipeline.ingest.parse import ParseRules
-from pipeline.metrics.scored_tables import ScoredTable, judge_pair_ids
+from pipeline.metrics.scored_tables import ScoredTable, judge_pair_ids, label_matrix
 from pipeline.publishing.listing import releases
 
 _MOST_LABELS = 2_000
@@ -128,15 +128,13 @@ def _read_labels(options: argparse.Namespace, scored: ScoredTable) -> LabelledNo
         reason = why_no_match(ids, scored.ids[node_type], of_persons=node_type == table.source)
         raise InputError(f"{match.describe(f'--labels {path}, as {node_type},')}; is --type right? {reason}")
     label = label.filter(pa.array(is_known))
-    names = pc.array_sort_indices(unique := pc.unique(label))
-    if len(unique) > _MOST_LABELS:
+    different = pc.count_distinct(label).as_py()
+    if different > _MOST_LABELS:
         raise InputError(
-            f"--labels {path} has {len(unique)} different labels in '{label_column}'; at most {_MOST_LABELS} are "
+            f"--labels {path} has {different} different labels in '{label_column}'; at most {_MOST_LABELS} are "
             "taken: is it a column of classes?"
         )
-    node, row = np.unique(at[is_known], return_inverse=True)
-    labels = np.zeros((node.size, len(unique)), np.bool_)
-    labels[row, pc.index_in(label, unique.take(names)).to_numpy()] = True
+    node, labels, _ = label_matrix(at[is_known], label)
     return LabelledNodes(node_type, node, labels, np.unique(at[~is_known]).size)
 
 

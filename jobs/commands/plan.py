@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs.answers import Answer
-from jobs.arguments import CommandParser, add_stage_options
+from jobs.arguments import add_stage_options
 
 if TYPE_CHECKING:
     from pipeline.config.model import PipelineConfig
@@ -27,10 +27,7 @@ if TYPE_CHECKING:
     from pipeline.planning.sizes import GraphCounts
     from pipeline.workspace import Workspace
 
-
-def add_options(command: CommandParser) -> None:
-    """Add the options of the command."""
-    add_stage_options(command)
+add_options = add_stage_options
 
 
 def answer(options: argparse.Namespace) -> Answer:

@@ -14,7 +14,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from jobs.answers import Answer, amount
-from jobs.arguments import CommandParser, add_stage_options
+from jobs.arguments import add_stage_options
 from jobs.stopping import StopRequest
 from pipeline.errors import ConfigError
 
@@ -22,10 +22,7 @@ if TYPE_CHECKING:
     from pipeline.stages.runner import StageReport
     from pipeline.workspace import Workspace
 
-
-def add_options(command: CommandParser) -> None:
-    """Add the options of the command."""
-    add_stage_options(command)
+add_options = add_stage_options
 
 
 def answer(options: argparse.Namespace) -> Answer:

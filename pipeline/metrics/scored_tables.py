@@ -141,6 +141,22 @@ def keys_of(node_type: str, ids: pa.Array) -> NDArray[np.uint64]:
     return node_keys(node_type, ids.cast(pa.string()).cast(pa.binary()).to_pylist())
 
 
+def label_matrix(
+    position: NDArray[np.int64], label: pa.Array
+) -> tuple[NDArray[np.int64], NDArray[np.bool_], tuple[str, ...]]:
+    """Return the nodes that have labels, ascending, (nodes, labels) bool, and the labels, ascending.
+
+    ``position`` and ``label`` are of pairs of a node and a label; a node below 0 has no row, its label a column.
+    """
+    unique = pc.unique(label)
+    names = unique.take(pc.array_sort_indices(unique))
+    is_node = position >= 0
+    nodes, row = np.unique(position[is_node], return_inverse=True)
+    labels = np.zeros((nodes.size, len(names)), np.bool_)
+    labels[row, pc.index_in(label, names).to_numpy()[is_node]] = True
+    return nodes, labels, tuple(names.to_pylist())
+
+
 def read_edges(files: Sequence[Path]) -> tuple[pa.Array, pa.Array]:
     """Both ends of the pairs of an edges table."""
     pairs = storage.read_parquet(files, ["src_id", "dst_id"])

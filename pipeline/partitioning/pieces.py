@@ -130,7 +130,7 @@ class PieceSize:
 
 
 def read_edges(files: Sequence[Path]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Read the ends of all edges of ``indexed_edges`` as int32, column by column and batch by batch.
+    """Read the ends of all edges of ``indexed_edges`` as int32.
 
     Raises
     ------
@@ -142,16 +142,33 @@ def read_edges(files: Sequence[Path]) -> tuple[NDArray[np.int32], NDArray[np.int
             f"the graph has {edges:,} edges, and one task cuts at most {MAX_EDGES:,}; shorten "
             "input.window_days, or set partition.method = 'none' if one block of them fits a worker"
         )
+    return read_edge_rows(files, 0, edges)
+
+
+def read_edge_rows(files: Sequence[Path], first: int, stop: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Read the ends of edges ``first`` to ``stop``, counted through the files, column by column and batch by batch."""
     ends = []
     for name in ("src_ix", "dst_ix"):
-        column, first = np.empty(edges, np.int32), 0
-        for file in files:
-            with pq.ParquetFile(file) as parquet:
-                for batch in parquet.iter_batches(batch_size=1_048_576, columns=[name], use_threads=False):
-                    column[first : first + batch.num_rows] = batch.column(0).to_numpy()
-                    first += batch.num_rows
+        column = np.empty(stop - first, np.int32)
+        for row, values in _batches(files, name, first, stop):
+            column[row - first : row - first + values.size] = values
         ends.append(column)
     return ends[0], ends[1]
+
+
+def _batches(files: Sequence[Path], name: str, first: int, stop: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    row = 0
+    for file in files:
+        with pq.ParquetFile(file) as parquet:
+            for group in range(parquet.num_row_groups):
+                end = row + parquet.metadata.row_group(group).num_rows
+                if first < end:
+                    for batch in parquet.iter_batches(row_groups=[group], columns=[name], use_threads=False):
+                        yield max(row, first), batch.column(0).to_numpy()[max(first - row, 0) : stop - row]
+                        row += batch.num_rows
+                        if row >= stop:
+                            return
+                row = end
 
 
 def write_pairs(file: Path, left: NDArray[np.int32], right: NDArray[np.int32]) -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pipeline.config.model import PipelineConfig
 from pipeline.errors import ConfigError, InputError
 from pipeline.ingest.id_files import read_id_file
+from pipeline.metrics.scored_tables import label_matrix
 from pipeline.tuning.options import TuneOptions
 from pipeline.tuning.pair_weights import PairWeights
 from pipeline.tuning.splits import MIN_PAIRS, CoarseTimesError, hide_edges, hide_latest, hide_per_user
@@ -55,23 +56,16 @@ def read_labels(file: str, node_type: str, graph: TrainingGraph, workspace: Work
     """
     texts = {"node": pa.string(), "label": pa.string()}
     table = read_id_file(Path(file), texts, texts, "--labels").drop_null().combine_chunks()
-    node, label = table["node"].combine_chunks(), table["label"].combine_chunks().dictionary_encode()
+    node, label = table["node"].combine_chunks(), table["label"].combine_chunks()
     at = positions_of(node, node_type, graph, workspace)
-    is_known = at >= 0
-    position, row = np.unique(at[is_known], return_inverse=True)
-    names = label.dictionary.to_pylist()
-    order = np.argsort(np.array(names, object), kind="stable")
-    column = np.empty(len(names), np.int64)
-    column[order] = np.arange(len(names))
-    labels = np.zeros((position.size, len(names)), np.bool_)
-    labels[row, column[label.indices.to_numpy()[is_known]]] = True
+    position, labels, names = label_matrix(at, label)
     if position.size < _FEWEST or len(names) < 2:
         raise InputError(
             f"--labels {file} gives {len(names)} labels to {position.size} nodes of the graph ({node_type}); at least "
             f"2 labels and {_FEWEST} nodes are needed to learn and to test"
         )
-    unknown = len(node.filter(pa.array(~is_known)).unique())
-    return ClassLabels(position, labels, tuple(names[place] for place in order), unknown)
+    unknown = len(node.filter(pa.array(at < 0)).unique())
+    return ClassLabels(position, labels, names, unknown)
 
 
 #: Of a user's pairs, or of all pairs by time: as large as the common test sets are.

@@ -17,7 +17,7 @@ from scipy.sparse.csgraph import connected_components
 from pipeline.errors import PartitionError
 from pipeline.kernels.component_links import least_links
 from pipeline.partitioning.wide.components import find_components, first_clusters, from_tables
-from pipeline.partitioning.wide.vectors import map_vector, write_vector
+from pipeline.partitioning.wide.vectors import map_vector
 from tests.partitioning.graphs_in_blocks import Pairs, adjacency, blocks_of, in_blocks, in_folder
 
 
@@ -99,7 +99,7 @@ def test_small_components_are_packed_and_no_cluster_is_over_the_cap(
         seeds = None
         if with_seeds:
             seeds = folder / "seeds.npy"
-            write_vector(seeds, np.zeros(nodes, np.int32))
+            np.save(seeds, np.zeros(nodes, np.int32))
         clusters = first_clusters(in_folder(folder / "clusters"), graph, component, cap, seeds)
         labels, load, number = (np.array(map_vector(f)) for f in (clusters.labels, clusters.load, component))
         volume = np.concatenate([block.volume for block in blocks_of(graph)])

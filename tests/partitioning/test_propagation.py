@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 from pipeline.partitioning.wide.contraction import contract, project
 from pipeline.partitioning.wide.node_blocks import BlockGraph
 from pipeline.partitioning.wide.propagation import LabelPropagation, NodeLabels
-from pipeline.partitioning.wide.vectors import map_vector, write_vector
+from pipeline.partitioning.wide.vectors import map_vector
 from tests.partitioning.graphs_in_blocks import blocks_of, dense, in_blocks, in_folder
 
 
 def labelled(graph: BlockGraph, folder: Path, labels: np.ndarray, count: int) -> NodeLabels:
     folder.mkdir(parents=True, exist_ok=True)
     load = np.bincount(labels, weights=volumes(graph), minlength=count).astype(np.int64)
-    write_vector(folder / "labels.npy", labels.astype(np.int32))
-    write_vector(folder / "load.npy", load)
+    np.save(folder / "labels.npy", labels.astype(np.int32))
+    np.save(folder / "load.npy", load)
     return NodeLabels(folder / "labels.npy", folder / "load.npy", count)
 
 

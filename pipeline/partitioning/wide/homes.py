@@ -22,7 +22,7 @@ from pipeline.partitioning.pieces import Role
 from pipeline.partitioning.placement import NodeHomes
 from pipeline.partitioning.tree import ROOT, PartPath, Tree, TreeFigures
 from pipeline.partitioning.wide.node_blocks import BlockGraph, NodeBlockFiles, NodeVectors
-from pipeline.partitioning.wide.vectors import VectorWriter, map_vector, ranges, read_range, write_vector
+from pipeline.partitioning.wide.vectors import VectorWriter, map_vector, ranges, read_range
 from pipeline.tasks import Attempt, TaskFolder, TaskRecord
 from schemas.tables import NODE_PARTS
 
@@ -136,9 +136,9 @@ def choose_homes(payload: ChooseHomesPayload, attempt: Attempt) -> None:
     edges = np.diff(starts, append=words.size)
     incoming = np.zeros(payload.parts, np.int64)
     homes_by_most_edges(row_of, part, edges, home, is_split, incoming)
-    write_vector(attempt.path("home", "npy"), home)
-    write_vector(attempt.path("split", "npy"), is_split)
-    write_vector(attempt.path("incoming", "npy"), incoming)
+    np.save(attempt.path("home", "npy"), home)
+    np.save(attempt.path("split", "npy"), is_split)
+    np.save(attempt.path("incoming", "npy"), incoming)
     columns = {"row": pa.array(row_of), "part": pa.array(part), "edges": pa.array(edges)}
     storage.write_arrow(attempt.path("stored", "arrow"), pa.table(columns))
 

@@ -6,13 +6,12 @@ its block. Ranges depend on degrees and on the memory bound alone, never on work
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline import storage
@@ -22,7 +21,7 @@ from pipeline.errors import PartitionError
 from pipeline.kernels.array_types import read_only
 from pipeline.kernels.node_moves import NodeBlock
 from pipeline.partitioning.cutting import CutOptions, IndexTables
-from pipeline.partitioning.pieces import MAX_ROWS, Role
+from pipeline.partitioning.pieces import MAX_ROWS, Role, read_edge_rows
 from pipeline.partitioning.wide import vectors
 from pipeline.partitioning.wide.node_roles import RangeFiles, find_roles, sums_of_rows
 from pipeline.partitioning.wide.vectors import VectorWriter, map_vector, ranges, receivers_of
@@ -248,7 +247,7 @@ class ScatterEndsPayload:
 
 def scatter_ends(payload: ScatterEndsPayload, attempt: Attempt) -> SentRows:
     """Task: sort both ends of some edges of a file by the ranges they lie in."""
-    src, dst = _read_rows(payload.file, payload.first, payload.stop)
+    src, dst = read_edge_rows([payload.file], payload.first, payload.stop)
     is_edge = src != dst  # a self loop is one entry
     node = np.concatenate([src, dst[is_edge]])
     neighbor = np.concatenate([dst, src[is_edge]])
@@ -256,36 +255,6 @@ def scatter_ends(payload: ScatterEndsPayload, attempt: Attempt) -> SentRows:
     receiver = receivers_of(node, payload.starts)
     sent = write_by_receiver(attempt.path("ends", BATCHES), receiver, {"node": node, "neighbor": neighbor})
     return SentRows({"ends": sent})
-
-
-def _read_rows(file: Path, first: int, stop: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Read a range of rows of ``indexed_edges``, a column and a batch at a time."""
-    ends = []
-    for name in ("src_ix", "dst_ix"):
-        column = np.empty(stop - first, np.int32)
-        for at, values in _batches(file, name, first, stop):
-            column[at - first : at - first + values.size] = values
-        ends.append(column)
-    return ends[0], ends[1]
-
-
-def _batches(file: Path, name: str, first: int, stop: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
-    with pq.ParquetFile(file, memory_map=True) as parquet:
-        at = 0
-        for group in range(parquet.num_row_groups):
-            rows = parquet.metadata.row_group(group).num_rows
-            if at < stop and first < at + rows:
-                start = at
-                for batch in parquet.iter_batches(
-                    batch_size=vectors.CHUNK_ROWS, row_groups=[group], columns=[name], use_threads=False
-                ):
-                    here, there = max(first, start), min(stop, start + batch.num_rows)
-                    if here < there:
-                        yield here, batch.column(0).to_numpy()[here - start : there - start]
-                    start += batch.num_rows
-                    if start >= stop:
-                        break
-            at += rows
 
 
 @dataclass(frozen=True)
@@ -318,7 +287,7 @@ def build_ends(payload: BuildEndsPayload, attempt: Attempt) -> EntriesResult:
     neighbor = (words & 0xFFFFFFFF).astype(np.int32)
     del words
     write_ends(attempt.path("ends", "arrow"), neighbor, None)
-    vectors.write_vector(attempt.path("counts", "npy"), counts.astype(np.int32))
+    np.save(attempt.path("counts", "npy"), counts.astype(np.int32))
     return EntriesResult(entries)
 
 

@@ -13,7 +13,7 @@ from pipeline import storage
 from pipeline.partitioning.cutting import IndexTables
 from pipeline.partitioning.homes import costs_less_split, ghost_rows
 from pipeline.partitioning.pieces import Role
-from pipeline.partitioning.wide.vectors import VectorWriter, map_vector, ranges, write_vector
+from pipeline.partitioning.wide.vectors import VectorWriter, map_vector, ranges
 from pipeline.tasks import Attempt, TaskFolder, TaskRecord
 
 
@@ -77,7 +77,7 @@ def find_hubs(payload: HubsPayload, attempt: Attempt) -> None:
             np.add.at(rows, near[is_other] - files.first, costs[degree[far[is_other]]])
         with_edges = sum(int(np.count_nonzero(degree[first:stop])) for first, stop in ranges(degree.size))
         is_hub = costs_less_split(rows, degree[rows_here], largest, payload.leaves, with_edges)
-    write_vector(attempt.path("piece", "npy"), is_hub.astype(np.int8))
+    np.save(attempt.path("piece", "npy"), is_hub.astype(np.int8))
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def split_hubs(payload: SplitHubsPayload, attempt: Attempt) -> None:
     files, is_hub = payload.files, map_vector(payload.is_hub)
     others = sums_of_rows(is_hub[files.neighbors()] == 0, map_vector(files.counts).astype(np.int64))
     is_shared = (is_hub[files.first : files.stop] > 0) & (others > 0)
-    write_vector(attempt.path("piece", "npy"), np.where(is_shared, Role.SHARED, Role.WHOLE).astype(np.int8))
+    np.save(attempt.path("piece", "npy"), np.where(is_shared, Role.SHARED, Role.WHOLE).astype(np.int8))
 
 
 def sums_of_rows(flags: NDArray[np.bool_], counts: NDArray[np.int64]) -> NDArray[np.int64]:

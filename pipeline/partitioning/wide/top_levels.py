@@ -27,7 +27,6 @@ from pipeline.partitioning.wide.components import find_components, first_cluster
 from pipeline.partitioning.wide.contraction import contract, project
 from pipeline.partitioning.wide.node_blocks import BlockGraph, NodeBlockFiles
 from pipeline.partitioning.wide.propagation import LabelPropagation, NodeLabels
-from pipeline.partitioning.wide.vectors import write_vector
 from pipeline.tasks import Attempt, P, TaskFolder
 
 log = logging.getLogger(__name__)
@@ -200,5 +199,5 @@ def cut_coarsest(payload: CoarsestPayload, attempt: Attempt) -> None:
 def _write_labels(attempt: Attempt, labels: NDArray[np.int32], volume: NDArray[np.int64], count: int) -> None:
     load = np.zeros(count, np.int64)
     np.add.at(load, labels, volume)
-    write_vector(attempt.path("labels", "npy"), labels)
-    write_vector(attempt.path("load", "npy"), load)
+    np.save(attempt.path("labels", "npy"), labels)
+    np.save(attempt.path("load", "npy"), load)

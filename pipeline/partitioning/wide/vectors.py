@@ -42,21 +42,9 @@ class VectorWriter:
         self._left -= values.size
 
 
-def write_vector(path: Path, values: NDArray[Any]) -> None:
-    """Write a whole vector."""
-    with VectorWriter(path, values.dtype, values.size) as writer:
-        writer.append(values)
-
-
 def map_vector(path: Path) -> NDArray[Any]:
     """Map a vector: pages are read where they are touched."""
-    with path.open("rb") as file:
-        np.lib.format.read_magic(file)
-        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-        offset = file.tell()
-    if shape[0] == 0:
-        return np.empty(0, dtype)  # nothing can't be mapped
-    return np.asarray(np.memmap(path, dtype, "r", offset, shape))
+    return np.asarray(np.load(path, mmap_mode="r"))
 
 
 def read_range(path: Path, first: int, stop: int) -> NDArray[Any]:
