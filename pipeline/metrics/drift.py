@@ -25,7 +25,7 @@ from pipeline.metrics.graph_retention import GraphComparison, NightGraph, measur
 from pipeline.metrics.scored_lists import rows_of_sources
 from pipeline.metrics.scored_tables import VectorFiles, keys_of, read_sampled_table
 from pipeline.release_tables.node_embeddings import EmbeddingFigures
-from pipeline.tasks import Attempt, Task, TaskRecord, run_missing
+from pipeline.tasks import Attempt, TaskFolder, TaskRecord
 from pipeline.workspace import Workspace
 from schemas.published_tables import NODE_EMBEDDINGS, PPR_NEIGHBORS
 
@@ -105,10 +105,10 @@ def measure_drift(
             comparisons[name] = prepare(config, workspace, baseline)
         except NotComparableError as why:
             drift[name] = {"note": str(why)}
-    tasks = [Task(f"drift-{name}", workspace.work("evaluate"), payload) for name, payload in comparisons.items()]
-    records = run_missing(engine, measure_one, tasks)
-    drift |= {record.task.removeprefix("drift-"): dict(record.result.figures) for record in records}
-    return drift, [*records]
+    tasks = TaskFolder(engine, workspace.work("evaluate"))
+    records = tasks.run_named(measure_one, {f"drift-{name}": payload for name, payload in comparisons.items()})
+    drift |= {name: dict(record.result.figures) for name, record in zip(comparisons, records, strict=True)}
+    return drift, tasks.records
 
 
 def measure_one(payload: Comparison, attempt: Attempt) -> DriftFigures:  # noqa: ARG001

@@ -39,7 +39,7 @@ from pipeline.kernels.ppr_walks import WalkRule, walk_scores
 from pipeline.kernels.transition import single_seeds
 from pipeline.metrics.scored_lists import rows_of_sources
 from pipeline.release_tables.finished_rows import NodeIds, PublishedNodes
-from pipeline.tasks import Attempt, Task, TaskRecord, run_missing
+from pipeline.tasks import Attempt, TaskFolder, TaskRecord
 from pipeline.workspace import Workspace
 
 #: Of the task that holds the whole graph for this: an entry, and a node for each source and in any case.
@@ -71,8 +71,8 @@ def check_exactly(
         error_kind=figures.error_kind,
         seed=config.evaluate.seed,
     )
-    solved = run_missing(engine, compare_sample, [Task("exact", workspace.work("evaluate"), payload)])
-    return dict(solved[0].result.figures), [*records, *solved]
+    solved = TaskFolder(engine, workspace.work("evaluate")).run(compare_sample, "exact", payload)
+    return dict(solved.result.figures), [*records, solved]
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from pipeline.kernels.procrustes import CrossSums, rotation_to
 from pipeline.release_tables.finished_rows import NodeIds, RowSources, finished_rows, row_sources
 from pipeline.release_tables.parent_rows import ParentRows, parent_folder
 from pipeline.release_tables.published_table import TableRun
-from pipeline.tasks import Attempt, Task, TaskRecord, run_missing
+from pipeline.tasks import Attempt, TaskFolder, TaskRecord
 
 log = logging.getLogger(__name__)
 
@@ -179,7 +179,7 @@ def align(run: TableRun, sources: RowSources, dim: int) -> Alignment:
     if parent is None:
         return Alignment(None, RotationResult(0, None, {}, rotated=False), surveys=surveys, records=surveys)
     ranges = tuple((record.file("products"), record.result.common or {}) for record in surveys)
-    (record,) = run_missing(run.engine, find_rotation, [Task("rotation", run.folder, RotationPayload(ranges, dim))])
+    record = TaskFolder(run.engine, run.folder).run(find_rotation, "rotation", RotationPayload(ranges, dim))
     matrix = record.file("matrix") if record.result.rotated else None
     metadata = read_manifest(parent)["metadata"]
     return Alignment(parent.name, record.result, metadata, matrix, surveys, [*surveys, record])

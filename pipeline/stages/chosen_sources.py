@@ -23,7 +23,7 @@ from pipeline.ingest.pieces import ParseTask, split_tasks
 from pipeline.ingest.sources import list_sources, select_unchanged
 from pipeline.ingest.text.formats import TextFormat
 from pipeline.release_tables.finished_rows import NodeIds, PublishedNodes
-from pipeline.tasks import Attempt, Task, TaskRecord, run_missing
+from pipeline.tasks import Attempt, TaskFolder, TaskRecord
 from pipeline.workspace import Workspace
 
 _SCHEMA = pa.schema([pa.field("node_ix", pa.int64(), nullable=False)])
@@ -75,7 +75,7 @@ def find_sources(engine: Engine[Frame], config: PipelineConfig, workspace: Works
         source_type=config.input.source_type,
         digest=workspace.fingerprints["embed"],
     )
-    (record,) = run_missing(engine, number_sources, [Task("sources", folder, payload)])
+    record = TaskFolder(engine, folder).run(number_sources, "sources", payload)
     return ChosenSources(record.file("sources"), record.files[0].rows or 0, record.result, [record])
 
 

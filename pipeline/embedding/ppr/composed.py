@@ -37,7 +37,7 @@ from pipeline.embedding.ppr.list_request import ListRequest
 from pipeline.embedding.ppr.lists import composed_threshold, pushed_entries
 from pipeline.embedding.ppr.mass_files import SourceBatches
 from pipeline.embedding.waves import BlockFiles
-from pipeline.tasks import Task, TaskRecord, TaskRunner, run_missing
+from pipeline.tasks import TaskFolder, TaskRecord, TaskRunner
 
 #: Bytes that a task means to hold of a batch of sources, once: it has a few copies of them.
 _BATCH_BYTES = 64 << 20
@@ -99,7 +99,8 @@ def lists_across_parts(
     ppr, count = request.ppr, storage.map_arrow(sources).num_rows
     ids = tuple(block.part_id for block in blocks)
     parts = [PartFiles(block, ids, ppr.edge_degree_power) for block in blocks]
-    weighed = run_missing(runner, weigh_part, [Task(_task_name("weigh", part), folder, part) for part in parts])
+    tasks = TaskFolder(runner, folder)
+    weighed = tasks.run_each(weigh_part, "weigh", parts, ids)
     threshold, batch_size = _threshold_and_batch_size(ppr, [record.result for record in weighed])
     batches = SourceBatches(sources, count, batch_size)
     starts = [
@@ -113,37 +114,27 @@ def lists_across_parts(
         )
         for index, part in enumerate(parts)
     ]
-    pushed = _push_rounds(runner, folder, starts)
+    pushed = _push_rounds(tasks, starts)
     ranks = [
         RankPayload(part, request, batches, tuple(held), tuple(pushed.known))
         for part, held in zip(parts, pushed.held, strict=True)
     ]
-    ranked = run_missing(runner, rank_part, [Task(_task_name("rank", one.part), folder, one) for one in ranks])
+    ranked = tasks.run_each(rank_part, "rank", ranks, ids)
     # Without a threshold of the config's own, the bound is on the sum of errors.
     score_bound = threshold * pushed.largest_strength if ppr.push_threshold else None
     payload = JoinPayload(batches, ppr.top_k, tuple(record.file("ranked") for record in ranked), score_bound)
-    tasks = max(1, len(parts), math.ceil(count * ppr.top_k / _LISTED_AT_ONCE))
-    joined = _join(runner, folder, payload, tasks)
-    records: list[TaskRecord[Any]] = [*weighed, *pushed.records, *ranked, *joined]
-    return ComposedLists(joined, records, pushed.rounds, sum(record.result.entries for record in pushed.records))
+    joined = _join(tasks, payload, max(1, len(parts), math.ceil(count * ppr.top_k / _LISTED_AT_ONCE)))
+    return ComposedLists(joined, tasks.records, pushed.rounds, sum(record.result.entries for record in pushed.records))
 
 
-def _join(runner: TaskRunner, folder: Path, payload: JoinPayload, tasks: int) -> list[TaskRecord[JoinResult]]:
-    """Join what the parts have ranked, batches dealt out to so many tasks at most."""
+def _join(tasks: TaskFolder, payload: JoinPayload, most: int) -> list[TaskRecord[JoinResult]]:
+    """Join what the parts have ranked, batches dealt out to ``most`` tasks or fewer."""
     count = len(payload.sources.ranges())
-    each = max(1, math.ceil(count / tasks))
+    each = max(1, math.ceil(count / most))
     payloads = [
         replace(payload, batches=(first, min(first + each, count))) for first in range(0, max(1, count), each)
     ]
-    return run_missing(
-        runner,
-        join_lists,
-        [Task(f"join-{one.batches[0]:06d}-{each:06d}", folder, one) for one in payloads],
-    )
-
-
-def _task_name(wave: str, part: PartFiles) -> str:
-    return f"{wave}-{part.block.part_id:05d}"
+    return tasks.run_named(join_lists, {f"join-{one.batches[0]:06d}-{each:06d}": one for one in payloads})
 
 
 def _threshold_and_batch_size(ppr: PprConfig, weights: Sequence[PartWeight]) -> tuple[float, int]:
@@ -173,15 +164,15 @@ class _RoundFiles:
         return max((record.result.largest_strength for record in self.records), default=0.0)
 
 
-def _push_rounds(runner: TaskRunner, folder: Path, payloads: Sequence[RoundPayload]) -> _RoundFiles:
+def _push_rounds(tasks: TaskFolder, payloads: Sequence[RoundPayload]) -> _RoundFiles:
     """Run rounds until nothing is sent, from the payloads of the first one. A part that is sent nothing waits."""
     held: list[list[Path]] = [[] for _ in payloads]
     known: list[SentFile] = []
     records: list[TaskRecord[RoundResult]] = []
     active, rounds = dict(enumerate(payloads)), 0
     while active:
-        tasks = [Task(_task_name(f"push-{rounds:03d}", one.part), folder, one) for one in active.values()]
-        pushed = run_missing(runner, push_round, tasks)
+        ids = [one.part.block.part_id for one in active.values()]
+        pushed = tasks.run_each(push_round, f"push-{rounds:03d}", active.values(), ids)
         inbox: dict[int, list[SentFile]] = {}
         for sender, record in zip(active, pushed, strict=True):
             held[sender].append(record.file("held"))

@@ -12,7 +12,7 @@ from pipeline.blocks.edge_files import EdgeFiles
 from pipeline.blocks.local_block import make_block
 from pipeline.config.model import PipelineConfig
 from pipeline.embedding.ppr.walk_graph import GraphFiles
-from pipeline.tasks import Attempt, Task, TaskRecord, TaskRunner, run_missing
+from pipeline.tasks import Attempt, TaskFolder, TaskRecord, TaskRunner
 from pipeline.workspace import Workspace
 
 _FOLDER = "whole_graph"
@@ -40,8 +40,8 @@ def whole_graph(
         (nodes,), (edges,) = (workspace.files(table) for table in ("block_nodes", "block_edges"))
         return GraphFiles(nodes, edges, border), []
     payload = WholeGraphPayload(tuple(workspace.files("node_arrays")), tuple(workspace.files("indexed_edges")))
-    task = Task("whole", workspace.run_folder / _FOLDER / workspace.fingerprints["index"], payload)
-    (record,) = run_missing(engine, build_whole, [task])
+    folder = workspace.run_folder / _FOLDER / workspace.fingerprints["index"]
+    record = TaskFolder(engine, folder).run(build_whole, "whole", payload)
     return GraphFiles(record.file("nodes"), record.file("edges"), border), [record]
 
 

@@ -21,7 +21,7 @@ from pipeline.errors import InputError, StorageError
 from pipeline.ingest.attributes.tables import ROW_BITS
 from pipeline.ingest.figures import IngestFigures
 from pipeline.ingest.id_match import IdMatch, why_no_match
-from pipeline.tasks import Attempt, Task, TaskFolder, TaskRecord, TaskRunner, run_missing
+from pipeline.tasks import Attempt, TaskFolder, TaskRecord, TaskRunner
 from pipeline.workspace import Workspace
 from schemas.tables import ATTRIBUTE_NODES, NODE_FEATURES, NODE_INDEX
 
@@ -184,11 +184,11 @@ def hand_to_blocks(
     """
     if not features:
         return []
-    tasks = [
-        Task(f"features-{name}-{part:05d}", folder, TakePayload(nodes, tuple(features) if name != "quotient" else ()))
+    payloads = {
+        f"features-{name}-{part:05d}": TakePayload(nodes, tuple(features) if name != "quotient" else ())
         for name, part, nodes in blocks
-    ]
-    return run_missing(runner, take_features, tasks)
+    }
+    return TaskFolder(runner, folder).run_named(take_features, payloads)
 
 
 def take_features(payload: TakePayload, attempt: Attempt) -> None:
