@@ -106,8 +106,8 @@ class MethodForm:
 
     def own_keys(self, embedding: EmbeddingConfig) -> EmbeddingConfig:
         """Return the form's keys with its own defaults, of a section of all keys."""
-        known = self.keys.model_fields
-        return self.keys(**{key: value for key, value in embedding if key in known and value is not None})
+        keys_of_form = self.keys.model_fields
+        return self.keys(**{key: value for key, value in embedding if key in keys_of_form and value is not None})
 
 
 def embedding_section(forms: Sequence[MethodForm]) -> type[EmbeddingConfig]:

@@ -233,11 +233,11 @@ def measure_places(
             item_hits[:, col] += _count_items(positions[:, :k][hits[start:stop, :k]], n_items)
             times_listed[:, col] += _count_items(positions[is_counted, :k], n_items)
 
-    counted = np.flatnonzero(n_test)
-    per_user = _per_user(hits[counted], n_test[counted], counted, truth.absent_pairs, ks)
+    test_users = np.flatnonzero(n_test)
+    per_user = _per_user(hits[test_users], n_test[test_users], test_users, truth.absent_pairs, ks)
     users = per_user.user.size
-    known = np.flatnonzero(has_ranking & (truth.items.lengths > 0))
-    of_known = _per_user(hits[known], truth.items.lengths[known], known, np.zeros(0, np.int64), ks)
+    ranked_users = np.flatnonzero(has_ranking & (truth.items.lengths > 0))
+    of_known = _per_user(hits[ranked_users], truth.items.lengths[ranked_users], ranked_users, np.zeros(0, np.int64), ks)
     return RankingMetrics(
         ks=tuple(ks),
         recall=_means(per_user.recall),
@@ -251,7 +251,7 @@ def measure_places(
         population=users if truth.population is None else truth.population,
         per_user=per_user,
         per_item=PerItem(np.bincount(truth.items.positions, minlength=n_items), item_hits),
-        of_known=KnownItemMetrics(known.size, _means(of_known.recall), _means(of_known.ndcg)),
+        of_known=KnownItemMetrics(ranked_users.size, _means(of_known.recall), _means(of_known.ndcg)),
     )
 
 

@@ -30,10 +30,10 @@ def score_table(
     pairs = test.with_rows(table)
     if not table.is_plain:
         pairs = pairs.of_sources(ranking.user, table)
-    known = known_codes(table, train if table.is_plain else train.of_sources(pairs.src, table), pairs)
+    pairs_to_avoid = known_codes(table, train if table.is_plain else train.of_sources(pairs.src, table), pairs)
     rows, nodes = table.rows_for(table.similarity), table.nodes
     random, matched = (
-        measure_auc(rows, nodes, pairs.src, pairs.dst, draw(pairs.src, pairs.dst, nodes, known, seed))
+        measure_auc(rows, nodes, pairs.src, pairs.dst, draw(pairs.src, pairs.dst, nodes, pairs_to_avoid, seed))
         for draw in (random_negatives, degree_matched_negatives)
     )
     links: dict[str, Any] = {

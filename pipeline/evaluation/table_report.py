@@ -73,12 +73,12 @@ def detail_ranking(ranking: TableRanking, user_key: NDArray[np.uint64], seed: in
 def report_links(table: Table, train: Pairs, test: Pairs, seed: int) -> dict[str, Any]:
     """AUC of the test pairs against three kinds of negatives, each beside the degree product's own."""
     pairs, nodes = test.with_rows(table), table.nodes
-    known = known_codes(table, train, test)
+    pairs_to_avoid = known_codes(table, train, test)
     walked = pair_codes(train.src, train.dst, len(table.rows), undirected=True)
     negatives = {
-        "random": random_negatives(pairs.src, pairs.dst, nodes, known, seed),
-        "degree_matched": degree_matched_negatives(pairs.src, pairs.dst, nodes, known, seed),
-        "hard": hard_negatives(pairs.src, pairs.dst, nodes, walked, known, seed),
+        "random": random_negatives(pairs.src, pairs.dst, nodes, pairs_to_avoid, seed),
+        "degree_matched": degree_matched_negatives(pairs.src, pairs.dst, nodes, pairs_to_avoid, seed),
+        "hard": hard_negatives(pairs.src, pairs.dst, nodes, walked, pairs_to_avoid, seed),
     }
     rows = table.rows_for(table.similarity)
     return {
@@ -117,8 +117,8 @@ def report_classification(
 def report_probe(table: Table, train: Pairs, test: Pairs | None, seed: int) -> dict[str, Any] | None:
     """Bits about edges that a linear model can use: of test pairs where there are some, else of train pairs."""
     pairs = (train if test is None else test).with_rows(table)
-    known = known_codes(table, train, *([] if test is None else [test]))
-    bits = usable_information(table, pairs, known, seed)
+    pairs_to_avoid = known_codes(table, train, *([] if test is None else [test]))
+    bits = usable_information(table, pairs, pairs_to_avoid, seed)
     if bits is None:
         return None
     about = {"of": "train pairs" if test is None else "test pairs", "similarity": table.similarity}

@@ -116,7 +116,7 @@ def lists_across_parts(
     ]
     pushed = _push_rounds(tasks, starts)
     ranks = [
-        RankPayload(part, request, batches, tuple(held), tuple(pushed.known))
+        RankPayload(part, request, batches, tuple(held), tuple(pushed.neighbors))
         for part, held in zip(parts, pushed.held, strict=True)
     ]
     ranked = tasks.run_each(rank_part, "rank", ranks, ids)
@@ -154,7 +154,7 @@ class _RoundFiles:
     """What rounds left: by part the files of what it holds, oldest first, and the neighbours that sources have."""
 
     held: list[list[Path]]
-    known: list[SentFile]
+    neighbors: list[SentFile]
     records: list[TaskRecord[RoundResult]]
     rounds: int
 
@@ -167,7 +167,7 @@ class _RoundFiles:
 def _push_rounds(tasks: TaskFolder, payloads: Sequence[RoundPayload]) -> _RoundFiles:
     """Run rounds until nothing is sent, from the payloads of the first one. A part that is sent nothing waits."""
     held: list[list[Path]] = [[] for _ in payloads]
-    known: list[SentFile] = []
+    neighbors: list[SentFile] = []
     records: list[TaskRecord[RoundResult]] = []
     active, rounds = dict(enumerate(payloads)), 0
     while active:
@@ -176,7 +176,7 @@ def _push_rounds(tasks: TaskFolder, payloads: Sequence[RoundPayload]) -> _RoundF
         inbox: dict[int, list[SentFile]] = {}
         for sender, record in zip(active, pushed, strict=True):
             held[sender].append(record.file("held"))
-            known += [SentFile(sender, file) for file in record.paths("known")]
+            neighbors += [SentFile(sender, file) for file in record.paths("known")]
             for receiver in np.flatnonzero(record.result.sent).tolist():
                 inbox.setdefault(receiver, []).append(SentFile(sender, record.file("sent")))
         records += pushed
@@ -185,4 +185,4 @@ def _push_rounds(tasks: TaskFolder, payloads: Sequence[RoundPayload]) -> _RoundF
             for index in sorted(inbox)
         }
         rounds += 1
-    return _RoundFiles(held, known, records, rounds)
+    return _RoundFiles(held, neighbors, records, rounds)

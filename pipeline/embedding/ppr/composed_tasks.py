@@ -87,13 +87,13 @@ class RoundResult:
 
 @dataclass(frozen=True)
 class RankPayload:
-    """Input of the task that ranks one part's home rows; ``known`` are neighbours that all parts have found."""
+    """Input of the task that ranks one part's home rows; ``neighbors`` are neighbours that all parts have found."""
 
     part: PartFiles
     request: ListRequest
     sources: SourceBatches
     held: tuple[Path, ...]
-    known: tuple[SentFile, ...]
+    neighbors: tuple[SentFile, ...]
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ def rank_part(payload: RankPayload, attempt: Attempt) -> None:
     span = block.rows_between(*request.targets)
     length = min(request.ppr.top_k, max(1, span[1] - span[0]))
     held = MassFiles(HELD, payload.held)
-    known = _Inbox(KNOWN, part, payload.known)
+    inbox = _Inbox(KNOWN, part, payload.neighbors)
     source_rows = SourceRows.find(payload.sources.file, part)
     scratch = PartScratch.of(block.node_ix.size)
     with batch_writer(attempt.path("ranked", BATCHES), RANKED) as writer:
@@ -200,7 +200,7 @@ def rank_part(payload: RankPayload, attempt: Attempt) -> None:
             excluded: list[tuple[NDArray[np.int64], NDArray[np.integer]]] = [(source, row)]
             if request.ppr.exclude_known:
                 excluded.append(neighbors_of(block.indptr, block.neighbor, source, row))
-                excluded += known.neighbors(number, first, stop)
+                excluded += inbox.neighbors(number, first, stop)
             candidates = candidates_for(request, span, block.degree, excluded, stop - first)
             rows, best = top_k_of_rows(scores, candidates.of_sources(0, stop - first), length)
             is_listed = rows != NO_ROW
