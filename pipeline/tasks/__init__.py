@@ -6,7 +6,15 @@ starts again sends only the tasks without one. Nothing counts unchecked: a task 
 it uses them, and a record of an earlier run holds only if its files are still what was written.
 """
 
-from pipeline.tasks.attempt import Attempt, input_paths, run_task
+from pipeline.tasks.attempt import (
+    Attempt,
+    TaskFunction,
+    TaskRunner,
+    input_paths,
+    payload_type,
+    result_type,
+    run_task,
+)
 from pipeline.tasks.records import (
     CachedRunner,
     damaged_files,
@@ -16,16 +24,5 @@ from pipeline.tasks.records import (
     refuse_disagreement,
     run_missing,
 )
-from pipeline.tasks.task import (
-    RECORDS,
-    P,
-    R,
-    Task,
-    TaskFile,
-    TaskFunction,
-    TaskRecord,
-    TaskRunner,
-    payload_type,
-    result_type,
-)
+from pipeline.tasks.task import RECORDS, P, R, Task, TaskFile, TaskRecord
 from pipeline.tasks.task_folder import TaskFolder

@@ -7,15 +7,16 @@ import os
 import resource
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, get_type_hints
 from uuid import uuid4
 
 import psutil
 
 from pipeline import codec, storage
-from pipeline.tasks.task import RECORDS, P, R, Task, TaskFile, TaskFunction, TaskRecord
+from pipeline.tasks.task import RECORDS, P, R, Task, TaskFile, TaskRecord
 
 #: A task checks the tables that it is handed, up to this many bytes in all.
 _CHECKED_TABLES = 256 * 2**20
@@ -57,6 +58,35 @@ class Attempt:
         if files:
             storage.fsync_folder(self.task.folder)
         return tuple(files)
+
+
+#: Reads its inputs and writes its files through the attempt. Payload and result are declared, since they are sent as
+#: JSON: see :func:`payload_type` and :func:`result_type`.
+TaskFunction = Callable[[P, Attempt], R]
+
+
+class TaskRunner(Protocol):
+    """The verb of an engine that carries tasks to workers."""
+
+    def map_tasks(self, function: TaskFunction[P, R], tasks: Sequence[Task[P]]) -> list[TaskRecord[R]]:
+        """Run ``function`` once for each task, anywhere, in any order; return their records in task order."""
+        ...
+
+
+def payload_type(function: TaskFunction[P, R]) -> type[P]:
+    """Return the type that a task's function declares for its first argument; Any where it declares none."""
+    hints = _hints(function)
+    return next((kind for name, kind in hints.items() if name != "return"), Any)  # type: ignore[return-value]
+
+
+def result_type(function: TaskFunction[P, R]) -> type[R]:
+    """Return the type that a task's function declares for its result; Any where it declares none."""
+    return _hints(function).get("return", Any)
+
+
+@lru_cache(maxsize=256)
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    return get_type_hints(function)
 
 
 def run_task(function: TaskFunction[P, R], task: Task[P]) -> TaskRecord[R]:

@@ -11,8 +11,8 @@ from typing import Any
 from pipeline import storage
 from pipeline.codec import CodecError
 from pipeline.errors import DamagedFileError, NotComputedError, TaskError
-from pipeline.tasks.attempt import Attempt
-from pipeline.tasks.task import RECORDS, P, R, Task, TaskFunction, TaskRecord, TaskRunner, result_type
+from pipeline.tasks.attempt import Attempt, TaskFunction, TaskRunner, result_type
+from pipeline.tasks.task import RECORDS, P, R, Task, TaskRecord
 
 log = logging.getLogger(__name__)
 

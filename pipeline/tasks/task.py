@@ -1,18 +1,14 @@
-"""What travels between the driver and a worker: a task with its payload there, a record with its result back."""
+"""What goes between the driver and a worker: a task with its payload there, a record with its result back."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, get_type_hints
+from typing import Any, Generic, TypeVar
 
 from pipeline import codec, storage
-
-if TYPE_CHECKING:
-    from pipeline.tasks.attempt import Attempt
 
 #: Folder of the records, below that of the tasks' files.
 RECORDS = "_records"
@@ -113,32 +109,3 @@ class TaskRecord(Generic[R]):
 def _kind_of(generic: Any, parameter: Any) -> Any:
     """Return a generic class with its parameter, which only the run knows."""
     return generic[parameter]
-
-
-#: Reads its inputs and writes its files through the attempt. Payload and result are declared, since they are sent as
-#: JSON: see :func:`payload_type` and :func:`result_type`.
-TaskFunction = Callable[[P, "Attempt"], R]
-
-
-class TaskRunner(Protocol):
-    """The verb of an engine that carries tasks to workers."""
-
-    def map_tasks(self, function: TaskFunction[P, R], tasks: Sequence[Task[P]]) -> list[TaskRecord[R]]:
-        """Run ``function`` once for each task, anywhere, in any order; return their records in task order."""
-        ...
-
-
-def payload_type(function: TaskFunction[P, R]) -> type[P]:
-    """Return the type that a task's function declares for its first argument; Any where it declares none."""
-    hints = _hints(function)
-    return next((kind for name, kind in hints.items() if name != "return"), Any)  # type: ignore[return-value]
-
-
-def result_type(function: TaskFunction[P, R]) -> type[R]:
-    """Return the type that a task's function declares for its result; Any where it declares none."""
-    return _hints(function).get("return", Any)
-
-
-@lru_cache(maxsize=256)
-def _hints(function: Callable[..., Any]) -> dict[str, Any]:
-    return get_type_hints(function)

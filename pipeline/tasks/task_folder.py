@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from pipeline.tasks.attempt import TaskFunction, TaskRunner
 from pipeline.tasks.records import run_missing
-from pipeline.tasks.task import P, R, Task, TaskFunction, TaskRecord, TaskRunner
+from pipeline.tasks.task import P, R, Task, TaskRecord
 
 
 @dataclass(frozen=True)
