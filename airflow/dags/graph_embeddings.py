@@ -1,9 +1,11 @@
 """The nightly graph of tasks: eight spark-submit stages, and a gate that says whether a table was published.
 
-Parsed every few seconds by the scheduler, so it only declares. Variables and connection: docs/how-to/airflow.md.
+In mode "night" one spark-submit runs all stages in one session. Parsed every few seconds by the scheduler, so it only
+declares. Variables, connection and mode: docs/how-to/airflow.md.
 """
 
 import json
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,12 @@ from airflow.sdk import DAG, Asset, CronDataIntervalTimetable, Param, chain, tas
 from airflow.sdk.exceptions import AirflowFailException
 
 STAGES = ("ingest", "index", "partition", "layout", "embed", "aggregate", "evaluate", "publish")
+MODES = {"stages": STAGES, "night": ("run",)}
+# From the environment, since an Airflow variable would be looked up each time that this file is parsed.
+MODE = os.environ.get("GRAPHQUILT_DAG_MODE", "stages")
+if MODE not in MODES:
+    raise ValueError(f"GRAPHQUILT_DAG_MODE is '{MODE}': choose one of {sorted(MODES)}, or unset it")
+JOBS = MODES[MODE]  # files in jobs/, in order; the last one publishes
 NODE_EMBEDDINGS = Asset("node_embeddings")  # rankers schedule on this, not on our dag_id
 
 HOME = "{{ var.value.pipeline_home }}"  # a template: read when a task runs, not when parsed
@@ -60,11 +68,11 @@ def verdict_of_gate(workspace: str, date: str, **context: Any) -> str:
 
     # gate.json may be an earlier run's of the same date, if a stage died without a last word.
     run = context["run_id"]
-    states = context["ti"].get_task_states(context["dag"].dag_id, task_ids=list(STAGES), run_ids=[run])[run]
-    for stage in STAGES:
-        if states.get(stage) != "success":
+    states = context["ti"].get_task_states(context["dag"].dag_id, task_ids=list(JOBS), run_ids=[run])[run]
+    for job in JOBS:
+        if states.get(job) != "success":
             raise AirflowFailException(
-                f"{stage} is '{states.get(stage)}', so {path} is an earlier run's. See the log of {stage}, "
+                f"{job} is '{states.get(job)}', so {path} is an earlier run's. See the log of {job}, "
                 "then clear it: it resumes where it stopped"
             )
     return gate["release"]
@@ -81,16 +89,17 @@ with DAG(
 ) as dag:
     jobs = [
         SparkSubmitOperator(
-            task_id=stage,
-            name=f"graphquilt-{stage}",
-            application=f"{HOME}/jobs/{stage}.py",
+            task_id=job,
+            name=f"graphquilt-{job}",
+            application=f"{HOME}/jobs/{job}.py",
             application_args=["--config", f"{HOME}/config.toml", "--workspace", WORKSPACE, "--date", DATE],
             # A retry resumes from the records on storage, and a durable task refuses YARN's cluster mode.
             durable=False,
-            retries=0 if stage == "publish" else 2,  # a refusal repeated is still a refusal
+            # A refusal repeated is still a refusal; but `run` has seven stages more that a lost worker may end.
+            retries=0 if job == "publish" else 2,
             retry_delay=timedelta(minutes=10),
-            outlets=[NODE_EMBEDDINGS] if stage == "publish" else [],
+            outlets=[NODE_EMBEDDINGS] if job == JOBS[-1] else [],
         )
-        for stage in STAGES
+        for job in JOBS
     ]
     chain(*jobs, verdict_of_gate(WORKSPACE, DATE))

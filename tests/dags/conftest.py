@@ -30,15 +30,31 @@ def airflow_database() -> None:
     subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], check=True, capture_output=True)
 
 
+@pytest.fixture(scope="session", params=["stages", "night"])
+def mode(request: pytest.FixtureRequest) -> str:
+    """How the DAG runs the stages; a test that takes this fixture or a later one holds for both."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="session")
-def dag_bag() -> Any:
+def dag_bag(mode: str) -> Any:
     """The DAGs folder, parsed as the scheduler parses it."""
     from airflow.dag_processing.dagbag import DagBag
 
-    return DagBag(DAGS_FOLDER)
+    with pytest.MonkeyPatch.context() as patch:
+        if mode != "stages":  # the default
+            patch.setenv("GRAPHQUILT_DAG_MODE", mode)
+        return DagBag(DAGS_FOLDER)
 
 
 @pytest.fixture(scope="session")
 def dag(dag_bag: Any) -> Any:
     assert dag_bag.import_errors == {}
     return dag_bag.dags["graph_embeddings"]
+
+
+@pytest.fixture(scope="session")
+def job_names(mode: str) -> list[str]:
+    """The files in jobs/ that the DAG submits, in order."""
+    stages = ["ingest", "index", "partition", "layout", "embed", "aggregate", "evaluate", "publish"]
+    return {"stages": stages, "night": ["run"]}[mode]

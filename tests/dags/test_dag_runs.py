@@ -27,10 +27,10 @@ FOR_MAY = (*DAGS_TEST, "--conf", '{"date": "2026-05-01"}')
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
-# Writes down how it was called; as the last stage, leaves the verdict and the exit code it was given.
+# Writes down how it was called; as the last job, leaves the verdict and the exit code it was given.
 STAND_IN = """#!/bin/sh
 echo "$@" >> "$STAND_IN_CALLS"
-case "$*" in *jobs/publish.py*) ;; *) exit 0 ;; esac
+case "$*" in *jobs/publish.py*|*jobs/run.py*) ;; *) exit 0 ;; esac
 while [ "$1" != --date ]; do shift; done
 mkdir -p "$AIRFLOW_VAR_WORKSPACE/runs/$2"
 [ -z "$STAND_IN_GATE" ] || echo "$STAND_IN_GATE" > "$AIRFLOW_VAR_WORKSPACE/runs/$2/gate.json"
@@ -50,13 +50,14 @@ class StandIn:
         binary.chmod(0o755)
 
     def run(
-        self, *command: str, gate: dict[str, object] | None, exit_code: int = 0
+        self, *command: str, gate: dict[str, object] | None, exit_code: int = 0, mode: str = "stages"
     ) -> subprocess.CompletedProcess[str]:
         return run(
             *command,
             PATH=f"{self.folder / 'bin'}:{os.environ['PATH']}",
             AIRFLOW_VAR_PIPELINE_HOME="/home/pipeline",
             AIRFLOW_VAR_WORKSPACE=str(self.workspace),
+            GRAPHQUILT_DAG_MODE=mode,
             STAND_IN_CALLS=str(self.folder / "calls"),
             STAND_IN_GATE=json.dumps(gate) if gate else "",
             STAND_IN_EXIT=str(exit_code),
@@ -107,6 +108,21 @@ def test_a_run_submits_each_stage_once_in_order_for_one_date(stand_in: StandIn) 
     ]
 
 
+def test_a_night_in_one_session_is_one_job_and_the_gate(stand_in: StandIn) -> None:
+    done = stand_in.run(*FOR_MAY, gate=PUBLISHED, mode="night")
+
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert stand_in.calls == [
+        "--master local[2] --name graphquilt-run --deploy-mode client /home/pipeline/jobs/run.py "
+        f"--config /home/pipeline/config.toml --workspace {stand_in.workspace} --date 2026-05-01"
+    ]
+
+    refused = stand_in.run(*FOR_MAY, gate=REFUSED, mode="night")  # spark-submit hands back 0 in cluster mode
+
+    assert refused.returncode != 0
+    assert "too few rows" in refused.stdout
+
+
 def test_a_refusal_is_a_failed_run_that_says_why(stand_in: StandIn) -> None:
     done = stand_in.run(*FOR_MAY, gate=REFUSED, exit_code=3)
 
@@ -152,7 +168,8 @@ def test_a_run_by_hand_without_a_logical_date_computes_the_day_before(stand_in: 
 
 
 @pytest.mark.spark
-def test_the_sample_is_published_for_real(tmp_path: Path, airflow_database: None) -> None:
+@pytest.mark.parametrize("mode", ["stages", "night"])
+def test_the_sample_is_published_for_real(mode: str, tmp_path: Path, airflow_database: None) -> None:
     home, workspace = tmp_path / "home", tmp_path / "workspace"
     home.mkdir()
     shutil.copytree(ROOT / "jobs", home / "jobs", ignore=shutil.ignore_patterns("__pycache__"))
@@ -188,6 +205,7 @@ def test_the_sample_is_published_for_real(tmp_path: Path, airflow_database: None
         "--conf",
         '{"date": "2026-07-11"}',
         PATH=f"{spark_home}/bin:{os.environ['PATH']}",
+        GRAPHQUILT_DAG_MODE=mode,
         SPARK_HOME=spark_home,
         PYSPARK_PYTHON=str(MAIN_PYTHON),
         PYSPARK_DRIVER_PYTHON=str(MAIN_PYTHON),

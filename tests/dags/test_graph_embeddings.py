@@ -18,7 +18,6 @@ ROOT = Path(__file__).resolve().parents[2]
 DAG_FILE = ROOT / "airflow" / "dags" / "graph_embeddings.py"
 # The jobs run in the main environment; this one has Airflow and nothing of ours.
 MAIN_PYTHON = Path(os.environ.get("MAIN_PYTHON", ROOT / ".venv" / "bin" / "python"))
-STAGES = ["ingest", "index", "partition", "layout", "embed", "aggregate", "evaluate", "publish"]
 
 pytestmark = [
     pytest.mark.airflow,
@@ -70,46 +69,52 @@ def test_no_folder_of_ours_hides_the_airflow_package() -> None:
     assert list((ROOT / "airflow").rglob("__init__.py")) == []
 
 
-def test_it_survives_the_scheduler_s_serialisation(dag: Any) -> None:
+def test_an_unknown_mode_is_an_import_error_that_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.dag_processing.dagbag import DagBag
+
+    monkeypatch.setenv("GRAPHQUILT_DAG_MODE", "nightly")
+    (error,) = DagBag(DAG_FILE).import_errors.values()
+    assert "GRAPHQUILT_DAG_MODE is 'nightly': choose one of ['night', 'stages']" in error
+
+
+def test_it_survives_the_scheduler_s_serialisation(dag: Any, job_names: list[str]) -> None:
     read = as_the_scheduler_reads(dag)
     assert type(read.timetable).__name__ == "CronDataIntervalTimetable"
     assert read.timetable.serialize() == {"expression": "0 2 * * *", "timezone": "UTC"}
     assert (read.catchup, read.max_active_runs) == (False, 1)
     assert {name: task.retries for name, task in read.task_dict.items()} == {
-        **dict.fromkeys(STAGES, 2),
-        "publish": 0,
-        "gate": 0,
+        name: 0 if name in ("publish", "gate") else 2 for name in [*job_names, "gate"]
     }
     assert read.task_dict["gate"].trigger_rule == "all_done"
-    assert [asset.name for asset in read.task_dict["publish"].outlets] == ["node_embeddings"]
+    outlets = {name: [asset.name for asset in task.outlets] for name, task in read.task_dict.items()}
+    assert outlets == {name: [] for name in [*job_names, "gate"]} | {job_names[-1]: ["node_embeddings"]}
 
 
 # --- the tasks ----------------------------------------------------------------------------------------------
 
 
-def test_the_tasks_are_the_stages_in_order_and_the_gate(dag: Any) -> None:
-    chain = [*STAGES, "gate"]
+def test_the_tasks_are_the_jobs_in_order_and_the_gate(dag: Any, job_names: list[str]) -> None:
+    chain = [*job_names, "gate"]
     assert sorted(dag.task_ids) == sorted(chain)
     for before, after in pairwise(chain):
         assert dag.get_task(before).downstream_task_ids == {after}
     assert dag.get_task("gate").downstream_task_ids == set()
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_a_task_names_a_job_file_and_arguments_that_its_parser_accepts(dag: Any, stage: str) -> None:
-    task = dag.get_task(stage)
+def test_tasks_name_job_files_and_arguments_that_their_parser_accepts(dag: Any, job_names: list[str]) -> None:
     home = "{{ var.value.pipeline_home }}"
-    assert task.application == f"{home}/jobs/{stage}.py"
-    assert (ROOT / "jobs" / f"{stage}.py").is_file()
+    for name in job_names:
+        assert dag.get_task(name).application == f"{home}/jobs/{name}.py"
+        assert (ROOT / "jobs" / f"{name}.py").is_file()
 
     values = {
         home: str(ROOT),
         "{{ var.value.workspace }}": "some/workspace",
         dag_file(dag).DATE: "2026-05-01",
     }
-    arguments = task.application_args
+    (arguments,) = {tuple(dag.get_task(name).application_args) for name in job_names}
     for template, value in values.items():
-        arguments = [argument.replace(template, value) for argument in arguments]
+        arguments = tuple(argument.replace(template, value) for argument in arguments)
     assert not any("{{" in argument for argument in arguments)
 
     code = (
@@ -232,11 +237,14 @@ def test_a_missing_or_torn_verdict_is_not_a_pass(dag: Any, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("state", ["failed", "upstream_failed", None])
-def test_an_earlier_run_s_pass_does_not_hide_a_stage_that_died(dag: Any, tmp_path: Path, state: str | None) -> None:
+def test_an_earlier_run_s_pass_does_not_hide_a_job_that_died(
+    dag: Any, job_names: list[str], tmp_path: Path, state: str | None
+) -> None:
     from airflow.sdk.exceptions import AirflowFailException
 
-    with pytest.raises(AirflowFailException, match=f"embed is '{state}'.*an earlier run's"):
-        judged(dag, tmp_path, PUBLISHED, embed=state)
+    for name in job_names:
+        with pytest.raises(AirflowFailException, match=f"{name} is '{state}'.*an earlier run's"):
+            judged(dag, tmp_path, PUBLISHED, **{name: state})
 
 
 # --- means --------------------------------------------------------------------------------------------------
@@ -258,7 +266,7 @@ def rendered_date(dag: Any, date: str | None = None, **context: Any) -> str:
     """The argument of --date, rendered by Airflow with what a task would see."""
     from airflow.sdk.execution_time import macros
 
-    task = dag.get_task("embed")
+    task = next(task for task in dag.tasks if task.task_id != "gate")
     template = task.application_args[task.application_args.index("--date") + 1]
     context = {"params": {"date": date}, "macros": macros, **context}
     rendered: str = task.render_template(template, context, task.get_template_env())
@@ -266,12 +274,12 @@ def rendered_date(dag: Any, date: str | None = None, **context: Any) -> str:
 
 
 def judged(dag: Any, workspace: Path, gate: dict[str, Any] | None, **states: str | None) -> str:
-    """What the gate says of a gate.json in a run whose stages ended in these states (else "success")."""
+    """What the gate says of a gate.json in a run whose jobs ended in these states (else "success")."""
     if gate is not None:
         path = workspace / "runs" / "2026-05-01" / "gate.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(gate))
-    ended = {**dict.fromkeys(STAGES, "success"), **states}
+    ended = {**{task.task_id: "success" for task in dag.tasks if task.task_id != "gate"}, **states}
 
     def get_task_states(dag_id: str, *, task_ids: list[str], run_ids: list[str]) -> dict[str, Any]:
         assert dag_id == "graph_embeddings"
