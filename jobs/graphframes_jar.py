@@ -58,6 +58,6 @@ def _jars_at(name: str) -> list[str]:
         raise ConfigError(
             f"partition.graphframes_jar (or GRAPHFRAMES_JAR) is {name!r}, which is neither Maven coordinates nor a jar "
             "or a folder with jars here; such as io.graphframes:graphframes-spark4_2.13:0.12.3 or /opt/jars. Unset "
-            "it to find components without GraphFrames"
+            "it to run without GraphFrames"
         )
     return [str(path) for path in jars]

@@ -42,13 +42,15 @@ def open_engine(options: Options, config: PipelineConfig, name: str, stop: StopR
             yield with_progress(engine)
         return
     _require_pyspark()
+    from jobs.graphframes_jar import choose_jar
     from jobs.spark_session import spark_session
     from pipeline.engines.spark import SparkEngine
 
     # Executors of a local master would otherwise take the first python3 on the path.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     settings = dict(map(_setting, options.spark_conf))
-    with spark_session(name, settings, config.partition.graphframes_jar) as session:
+    jar = choose_jar(config.partition.graphframes_jar) if config.partition.asks_graphframes else None
+    with spark_session(name, settings, jar) as session:
         # pyspark's own handler of Ctrl-C would call the JVM through the very connection that is waiting.
         stop.cancels_jvm_calls(session.sparkContext.cancelAllJobs)
         try:

@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import Any
 
 from jobs.commands.installed import java
-from jobs.graphframes_jar import choose_jar, jar_settings
+from jobs.graphframes_jar import jar_settings
 from pipeline.errors import ConfigError, GraphquiltError
 
 log = logging.getLogger(__name__)
@@ -42,14 +42,13 @@ _MASTER_LINE = re.compile(r"^\s*spark\.master[\s=:]+(\S+)", re.MULTILINE)
 
 
 @contextmanager
-def spark_session(name: str, settings: Mapping[str, str], graphframes_jar: str | None) -> Iterator[Any]:
-    """Yield a session with these settings, and stop it.
+def spark_session(name: str, settings: Mapping[str, str], jar: str | None) -> Iterator[Any]:
+    """Yield a session with these settings and the jar of GraphFrames, and stop it.
 
     Raises
     ------
     ConfigError : Java or Spark are not where the environment says. GraphquiltError : Spark does not start.
     """
-    jar = choose_jar(graphframes_jar)
     settings = {**settings, **jar_settings(jar, settings)}
     _require_java()
     _require_spark_home()

@@ -22,6 +22,7 @@ from jobs.stopping import StopRequest
 from pipeline import storage
 from pipeline.errors import ConfigError, GateError, GraphquiltError, LockedError, StorageError
 from pipeline.stages.opening import OpenOptions, open_workspace
+from pipeline.stages.partition import open_graph_tables
 from pipeline.stages.runner import StageReport, run_stages
 from pipeline.storage.disk_space import free_reserve, full, is_full, keep_reserve
 from pipeline.workspace import PublishOptions, Workspace, hold, run_folder
@@ -56,6 +57,8 @@ class StageRun:
         keep_reserve(self._root)
         self._published_name = config.publish.name
         with open_engine(options, config, " ".join(self._names), stop) as engine:
+            if "partition" in self._names:
+                open_graph_tables(engine, config.partition)  # whose lack would else end a run after its first hours
             self._workspace = open_workspace(
                 engine,
                 config,

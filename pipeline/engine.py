@@ -12,7 +12,7 @@ from pipeline.tasks import P, R, Task, TaskFunction, TaskRecord
 
 Frame = TypeVar("Frame")
 
-#: What to do where GraphFrames is asked for and is not.
+#: What to do where GraphFrames is asked for and is missing.
 GRAPHFRAMES_HOW_TO = (
     "run with --engine spark, pip install 'graphquilt-pipeline[graphframes]', and set partition.graphframes_jar or "
     "GRAPHFRAMES_JAR to io.graphframes:graphframes-spark4_2.13:VERSION, the version of graphframes-py, or to the "
@@ -45,7 +45,15 @@ class Engine(Protocol[Frame]):
 
     name: str
     slots: int  # tasks that run at once
-    graph_tables: GraphTables | None  # None: not here, and the own path is taken
+
+    def open_graph_tables(self) -> GraphTables:
+        """Return the answers of the engine's own library about graphs.
+
+        Raises
+        ------
+        ConfigError : the engine has none here; the message says what is missing.
+        """
+        ...
 
     def map_tasks(self, function: TaskFunction[P, R], tasks: Sequence[Task[P]]) -> list[TaskRecord[R]]:
         """Run ``function`` once for each task, anywhere, in any order; return their records in task order.

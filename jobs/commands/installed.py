@@ -19,7 +19,7 @@ _MEANS = {
     "local": "every command but 'current', 'check' and 'query' needs it",
     "spark": "needed for --engine spark only",
     "lake": "needed for input that is a Delta or Iceberg table only",
-    "graphframes": "optional: connected components on Spark have an own path",
+    "graphframes": "needed for partition.components or partition.top_seed = 'graphframes' only",
 }
 _REQUIREMENT = re.compile(r"""([\w.-]+)(?:\[[^\]]*\])?\s*([^;]*)(?:;.*extra\s*==\s*['"]([\w-]+)['"])?""")
 _JAVA = 17

@@ -192,12 +192,20 @@ class PartitionConfig(Section):
     worker_bytes: int = Field(
         8 * 2**30, ge=2**20, description="most bytes a task that cuts may hold; a larger graph is cut by many tasks"
     )
+    components: Literal["own", "graphframes"] = Field(
+        "own", description="graphs over worker_bytes: who finds connected components; the answer is the same"
+    )
     top_seed: Literal["own", "graphframes"] = Field(
         "own", description="graphs over worker_bytes: label propagation that clusters start from"
     )
     graphframes_jar: str | None = Field(
-        None, description="Maven coordinates or path of GraphFrames; else GRAPHFRAMES_JAR, else the own path"
+        None, description="Maven coordinates or path of GraphFrames, where it is asked for; else GRAPHFRAMES_JAR"
     )
+
+    @property
+    def asks_graphframes(self) -> bool:
+        """Whether GraphFrames is to answer anything about the graph."""
+        return "graphframes" in (self.components, self.top_seed)
 
     @model_validator(mode="after")
     def _one_block_is_one_part(self) -> PartitionConfig:

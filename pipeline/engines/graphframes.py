@@ -1,4 +1,4 @@
-"""GraphFrames on a Spark session: connected components and label propagation, where its package and jar are.
+"""GraphFrames on a Spark session: connected components and label propagation, for who asks for them.
 
 Written for graphframes-py 0.9 to 0.12. Its answers go from Spark to Parquet files; nothing is collected.
 """
@@ -7,32 +7,40 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyspark
+from py4j.protocol import Py4JJavaError
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812  (the name everybody knows)
 
 from pipeline import storage
-from pipeline.engine import GRAPHFRAMES_HOW_TO
-from pipeline.errors import DamagedFileError, first_line
+from pipeline.errors import ConfigError, DamagedFileError, GraphquiltError, TaskError, first_line
 
 log = logging.getLogger(__name__)
 
 #: Label propagation seldom changes much after five rounds, and GraphX keeps what every round needs in memory.
 _ROUNDS = 5
 _ANSWER = "done.json"
+#: Of a shuffle. Gowalla's components take minutes with Spark's 200 partitions, and half a minute with 4.
+_EDGES_PER_PARTITION = 2**18
 
 
-def open_graphframes(session: SparkSession) -> GraphFramesTables | None:
-    """Return GraphFrames on a session; where it is not, say once what is missing and return None."""
-    reason = what_is_missing(session)
-    if reason is None:
-        return GraphFramesTables(session)
-    log.info("engine=spark graphframes=missing components=own reason=%r advice=%r", reason, GRAPHFRAMES_HOW_TO)
-    return None
+def open_graphframes(session: SparkSession) -> GraphFramesTables:
+    """Return GraphFrames on a session.
+
+    Raises
+    ------
+    ConfigError : its package or its jar is missing.
+    """
+    if reason := what_is_missing(session):
+        raise ConfigError(f"GraphFrames is missing: {reason}")
+    return GraphFramesTables(session)
 
 
 def what_is_missing(session: SparkSession) -> str | None:
@@ -74,13 +82,15 @@ class GraphFramesTables:
 
     def components(self, edges: Sequence[Path], nodes: int, folder: Path) -> list[Path]:
         """Write ``id`` and ``component`` of all nodes, by the default algorithm."""
-        return self._answer(edges, nodes, folder, "component", lambda graph: graph.connectedComponents())
+        with _failures_named("connected components", nodes, "partition.components = 'own', which answers the same"):
+            return self._answer(edges, nodes, folder, "component", lambda graph: graph.connectedComponents())
 
     def label_propagation(self, edges: Sequence[Path], nodes: int, folder: Path) -> list[Path]:
         """Write ``id`` and ``label`` of all nodes, by the GraphX form: the other one leaves some without a label."""
-        return self._answer(
-            edges, nodes, folder, "label", lambda graph: graph.labelPropagation(maxIter=_ROUNDS, algorithm="graphx")
-        )
+        with _failures_named("label propagation", nodes, "partition.top_seed = 'own'"):
+            return self._answer(
+                edges, nodes, folder, "label", lambda graph: graph.labelPropagation(maxIter=_ROUNDS, algorithm="graphx")
+            )
 
     def _answer(
         self, edges: Sequence[Path], nodes: int, folder: Path, column: str, ask: Callable[[Any], DataFrame]
@@ -91,10 +101,15 @@ class GraphFramesTables:
 
         storage.remove_tree(folder)  # of a run that was killed
         folder.mkdir(parents=True)
-        ends = self._session.read.parquet(*("file:" + str(file.absolute()) for file in edges))
-        vertices = self._session.range(nodes).select("id")
-        graph = GraphFrame(vertices, ends.select(F.col("src_ix").alias("src"), F.col("dst_ix").alias("dst")))
-        with self._checkpoints(folder / "checkpoints"), self._nothing_left_persisted():
+        partitions = max(1, math.ceil(storage.rows_in(edges) / _EDGES_PER_PARTITION))
+        with (
+            self._checkpoints(folder / "checkpoints"),
+            self._nothing_left_persisted(),
+            self._shuffle_partitions(partitions),
+        ):
+            ends = self._session.read.parquet(*("file:" + str(file.absolute()) for file in edges))
+            vertices = self._session.range(nodes).select("id")
+            graph = GraphFrame(vertices, ends.select(F.col("src_ix").alias("src"), F.col("dst_ix").alias("dst")))
             answer = ask(graph)
             labels = answer.select("id", F.col(column).cast("bigint").alias(column))
             labels.write.mode("append").parquet("file:" + str(folder.absolute()))
@@ -120,6 +135,17 @@ class GraphFramesTables:
             storage.remove_tree(folder)
 
     @contextlib.contextmanager
+    def _shuffle_partitions(self, count: int) -> Iterator[None]:
+        """Shuffle into so many partitions, and as before afterwards."""
+        conf, key = self._session.conf, "spark.sql.shuffle.partitions"
+        before = str(conf.get(key))
+        conf.set(key, count)
+        try:
+            yield
+        finally:
+            conf.set(key, before)
+
+    @contextlib.contextmanager
     def _nothing_left_persisted(self) -> Iterator[None]:
         """Unpersist what was persisted inside: GraphFrames keeps its results, and what they were made of."""
         java: Any = self._session.sparkContext._jsc
@@ -130,3 +156,29 @@ class GraphFramesTables:
             left = java.getPersistentRDDs()
             for number in set(left.keySet()) - before:
                 left[number].unpersist(True)
+
+
+@contextlib.contextmanager
+def _failures_named(purpose: str, nodes: int, way_out: str) -> Iterator[None]:
+    """Raise what goes wrong in GraphFrames, of whatever type, as an error that names it."""
+    try:
+        yield
+    except GraphquiltError:
+        raise
+    except Exception as error:
+        raise TaskError(
+            f"GraphFrames failed at {purpose} of a graph of {nodes:,} nodes: {_cause_of(error)}. Its jar must be of "
+            f"the version of graphframes-py and of this Spark ({pyspark.__version__}); or set {way_out}"
+        ) from error
+
+
+def _cause_of(error: Exception) -> str:
+    """Return the first line that says what happened: of py4j's errors, that of the innermost exception in the JVM."""
+    if not isinstance(error, Py4JJavaError):
+        return f"{type(error).__name__}: {first_line(error)}"
+    outer, *inner = _JAVA_EXCEPTION.findall(str(error))
+    return (inner or [outer])[-1]
+
+
+#: "An error occurred while calling o204.run." is followed by the exception, its stack, and the causes with theirs.
+_JAVA_EXCEPTION = re.compile(r"^(?:: |Caused by: )(.*)$", re.MULTILINE)

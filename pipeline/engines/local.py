@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 from uuid import uuid4
 
 import polars as pl
@@ -40,7 +40,6 @@ class LocalEngine(AbstractContextManager["LocalEngine"]):
     """
 
     name = "local"
-    graph_tables = None
 
     def __init__(self, workers: int = 1, dask_address: str | None = None) -> None:
         if workers < 1:
@@ -60,6 +59,9 @@ class LocalEngine(AbstractContextManager["LocalEngine"]):
         if self._address is None:
             return self._workers
         return sum(worker["nthreads"] for worker in self._connected().scheduler_info(-1)["workers"].values())
+
+    def open_graph_tables(self) -> NoReturn:
+        raise ConfigError("engine 'local' has no GraphFrames")
 
     def map_tasks(self, function: TaskFunction[P, R], tasks: Sequence[Task[P]]) -> list[TaskRecord[R]]:
         """Run ``function`` once for each task; the first error ends the call, and no other task starts then."""

@@ -40,9 +40,7 @@ class SparkEngine:
     def __init__(self, session: SparkSession) -> None:
         self._session = session
 
-    @property
-    def graph_tables(self) -> GraphTables | None:
-        """GraphFrames, where its package and jar are."""
+    def open_graph_tables(self) -> GraphTables:
         from pipeline.engines.graphframes import open_graphframes
 
         return open_graphframes(self._session)

@@ -49,9 +49,9 @@ def _input(config: PipelineConfig) -> Any:
 
 
 def _partition(config: PipelineConfig) -> Any:
-    # The width of a row counts where leaves are cut by bytes.
+    # The width of a row counts where leaves are cut by bytes. Components are the same whoever finds them.
     width = None if config.partition.parts else row_columns(config)
-    return [config.partition.model_dump(mode="json", exclude={"graphframes_jar"}), width]
+    return [config.partition.model_dump(mode="json", exclude={"components", "graphframes_jar"}), width]
 
 
 def _layout(config: PipelineConfig) -> Any:

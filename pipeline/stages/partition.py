@@ -6,9 +6,8 @@ Every cut is a task, the first one too: it reads a piece and writes its children
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from pipeline import codec, storage
 from pipeline.config.model import PipelineConfig
 from pipeline.config.sections import PartitionConfig
-from pipeline.engine import GRAPHFRAMES_HOW_TO, Engine, Frame
+from pipeline.engine import GRAPHFRAMES_HOW_TO, Engine, Frame, GraphTables
 from pipeline.errors import ConfigError
 from pipeline.ingest.figures import IndexFigures
 from pipeline.partitioning.cutting import IMBALANCE, Bounds, CutOptions, GraphCut, IndexTables
@@ -40,7 +39,8 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
 
     Raises
     ------
-    PartitionError : if a single node has more edges than a leaf may hold.
+    PartitionError : if a single node has more edges than a leaf may hold. ConfigError : GraphFrames is asked for, and
+        missing.
     """
     tables, seeds = _index_tables(config, workspace), _seeds(engine, config, workspace)
     options = _cut_options(config)
@@ -49,6 +49,8 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     if fits or options.parts == 1 or options.method == "none":
         cut = keep_whole(tasks, tables)
     elif cut_bytes(tables.nodes, tables.edge_count) > options.worker_bytes:
+        partition = config.partition
+        log.info("stage=%s components=%s top_seed=%s", NAME, partition.components, partition.top_seed)
         cut = cut_wide(tasks, tables, options, seeds)
     else:
         cut = cut_narrow(tasks, tables, options)
@@ -80,27 +82,38 @@ def _cut_options(config: PipelineConfig) -> CutOptions:
     return CutOptions(method, bounds=bounds_of(config), **{name: getattr(partition, name) for name in names})
 
 
-def _seeds(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> GraphSeeds:
-    """What the engine's own library says about the graph as a whole, when it is asked."""
-    is_wanted = config.partition.top_seed == "graphframes"
-    if is_wanted and engine.graph_tables is None:
+def open_graph_tables(engine: Engine[Frame], partition: PartitionConfig) -> GraphTables | None:
+    """Return the engine's own library for graphs where a key asks for it, else None.
+
+    Raises
+    ------
+    ConfigError : it is asked for, and missing.
+    """
+    if not partition.asks_graphframes:
+        return None
+    try:
+        return engine.open_graph_tables()
+    except ConfigError as error:
         raise ConfigError(
-            f"partition.top_seed is 'graphframes', which engine '{engine.name}' does not have here: "
-            f"{GRAPHFRAMES_HOW_TO}; or set partition.top_seed = 'own'"
-        )
-    nodes, folder = workspace.figures("node_index", IndexFigures).nodes, workspace.work(NAME) / "graphframes"
+            f"partition.components or partition.top_seed is 'graphframes', and {error}: {GRAPHFRAMES_HOW_TO}; or set "
+            "both to 'own', the default"
+        ) from error
 
-    def components() -> Sequence[Path] | None:
-        tables = engine.graph_tables
-        files = workspace.files("indexed_edges")
-        return None if tables is None else tables.components(files, nodes, folder / "components")
 
-    def labels() -> Sequence[Path] | None:
-        tables = engine.graph_tables if is_wanted else None
-        files = workspace.files("indexed_edges")
-        return None if tables is None else tables.label_propagation(files, nodes, folder / "labels")
-
-    return GraphSeeds(components, labels)
+def _seeds(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> GraphSeeds:
+    """Return what the engine's own library is asked about the graph as a whole."""
+    partition = config.partition
+    tables = open_graph_tables(engine, partition)
+    if tables is None:
+        return GraphSeeds(None, None)
+    nodes, files = workspace.figures("node_index", IndexFigures).nodes, workspace.files("indexed_edges")
+    folder = workspace.work(NAME) / "graphframes"
+    components = partial(tables.components, files, nodes, folder / "components")
+    labels = partial(tables.label_propagation, files, nodes, folder / "labels")
+    return GraphSeeds(
+        components if partition.components == "graphframes" else None,
+        labels if partition.top_seed == "graphframes" else None,
+    )
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 import types
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from pipeline import storage
+from pipeline.errors import ConfigError, TaskError
 from schemas.tables import INDEXED_EDGES
 from tests.conftest import missing
 from tests.stages.test_partition import Graph, InProcess, check, cut
@@ -114,7 +114,7 @@ def test_the_tables_are_the_same_with_either_components(graphframes: Any, spark_
 
     graph = small_graph()
     own = cut(graph, parts=4, worker_bytes=20_000)
-    theirs = cut(graph, parts=4, worker_bytes=20_000, engine=SparkEngine(spark_session))
+    theirs = cut(graph, parts=4, worker_bytes=20_000, engine=SparkEngine(spark_session), components="graphframes")
     assert (theirs.part_id, theirs.is_split, theirs.tree) == (own.part_id, own.is_split, own.tree)
     seeded = cut(graph, parts=4, worker_bytes=20_000, engine=SparkEngine(spark_session), top_seed="graphframes")
     check(graph, seeded)
@@ -125,6 +125,7 @@ class FakeGraphFrame:
 
     def __init__(self, vertices: Any, edges: Any) -> None:
         assert (vertices.columns, edges.columns) == (["id"], ["src", "dst"])
+        self.shuffle_partitions = vertices.sparkSession.conf.get("spark.sql.shuffle.partitions")
         self.ids = [row.id for row in vertices.collect()]
         self.pairs = np.array([(row.src, row.dst) for row in edges.collect()])
         self.session = vertices.sparkSession
@@ -165,6 +166,7 @@ def test_answers_go_to_files_and_nothing_is_left_behind(fake: Any, spark_session
     assert len({(component[node], int(least[node])) for node in range(nodes)}) == np.unique(least).size
     assert {path.name for path in (tmp_path / "answer").iterdir()} == {"done.json", *(file.name for file in files)}
     assert persisted(spark_session) == before
+    assert spark_session.conf.get("spark.sql.shuffle.partitions") == "2"
     # Killed before the end: what is there is not an answer.
     (tmp_path / "answer" / "done.json").unlink()
     for file in files:
@@ -176,10 +178,12 @@ def test_answers_go_to_files_and_nothing_is_left_behind(fake: Any, spark_session
 @pytest.mark.spark
 def test_whoever_finds_the_components_the_tables_are_the_same(fake: Any) -> None:
     class WithGraphFrames(InProcess):  # tasks here, so that Spark does nothing but what GraphFrames asks of it
-        graph_tables = fake
+        def open_graph_tables(self) -> Any:
+            return fake
 
     graph, options = small_graph(), {"parts": 3, "worker_bytes": 40_000}
-    own, theirs = cut(graph, **options), cut(graph, engine=WithGraphFrames(), **options)
+    own = cut(graph, engine=WithGraphFrames(), **options)
+    theirs = cut(graph, engine=WithGraphFrames(), components="graphframes", **options)
     assert (theirs.part_id, theirs.is_split, theirs.tree) == (own.part_id, own.is_split, own.tree)
     assert any(record.task.startswith("link-") for record in own.outcome.records)
     assert not any(record.task.startswith("link-") for record in theirs.outcome.records)
@@ -187,18 +191,57 @@ def test_whoever_finds_the_components_the_tables_are_the_same(fake: Any) -> None
     check(graph, seeded)
 
 
+class FailingGraphFrame(FakeGraphFrame):
+    """Fails in the JVM, and in a task."""
+
+    def connectedComponents(self) -> Any:  # noqa: N802
+        return self.session.sparkContext._jvm.java.lang.Integer.parseInt("no number")
+
+    def labelPropagation(self, maxIter: int, algorithm: str) -> Any:  # noqa: N802
+        return self.session.range(1).selectExpr("id", "assert_true(id < 0, 'no label') is null as label")
+
+
 @pytest.mark.spark
-def test_without_the_package_the_own_path_says_what_to_install(
-    spark_session: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_a_failure_names_graphframes_its_cause_and_what_to_do(
+    fake: Any, spark_session: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pipeline.engines.graphframes import open_graphframes
+    monkeypatch.setattr(sys.modules["graphframes"], "GraphFrame", FailingGraphFrame)
+    nodes, pairs = plain_graph()
+    files = write_edges(tmp_path, pairs)
+    with pytest.raises(TaskError, match=r"GraphFrames failed at conn.*NumberFormat.*no number.*components = 'own'"):
+        fake.components(files, nodes, tmp_path / "components")
+    with pytest.raises(TaskError, match=r"GraphFrames failed at label prop.*no label.*top_seed = 'own'"):
+        fake.label_propagation(files, nodes, tmp_path / "labels")
+    assert spark_session.conf.get("spark.sql.shuffle.partitions") == "2"
+    monkeypatch.setattr(sys.modules["graphframes"], "GraphFrame", FakeGraphFrame)
+    assert len(answers(fake.components(files, nodes, tmp_path / "components"), "component")) == nodes
+
+
+@pytest.mark.spark
+def test_shuffle_partitions_follow_the_edges(fake: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts: list[str] = []
+
+    class Recorder(FakeGraphFrame):
+        def connectedComponents(self) -> Any:  # noqa: N802
+            counts.append(self.shuffle_partitions)
+            return self._frame(self.ids, "component")
+
+    monkeypatch.setattr(sys.modules["graphframes"], "GraphFrame", Recorder)
+    monkeypatch.setattr("pipeline.engines.graphframes._EDGES_PER_PARTITION", 40)
+    _, pairs = plain_graph()
+    for edges in (1, 40, 41, len(pairs)):
+        (tmp_path / str(edges)).mkdir()
+        fake.components(write_edges(tmp_path / str(edges), pairs[:edges]), 1, tmp_path / str(edges) / "answer")
+    assert counts == ["1", "1", "2", str(-(-len(pairs) // 40))]
+
+
+@pytest.mark.spark
+def test_without_the_package_it_says_what_to_install(spark_session: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipeline.engines.spark import SparkEngine
 
     monkeypatch.setitem(sys.modules, "graphframes", None)  # importing it fails
-    with caplog.at_level(logging.INFO):
-        assert open_graphframes(spark_session) is None
-    (record,) = caplog.records
-    for words in ("graphframes=missing", "components=own", "graphquilt-pipeline[graphframes]", "GRAPHFRAMES_JAR"):
-        assert words in record.getMessage()
+    with pytest.raises(ConfigError, match=r"package can't be imported.*pipeline\[graphframes\].*GRAPHFRAMES_JAR"):
+        cut(small_graph(), engine=SparkEngine(spark_session), components="graphframes")
 
 
 @pytest.mark.spark

@@ -103,6 +103,7 @@ def test_wrong_usage_exits_2_with_a_sentence(
         ("embedding.dim=0", "embedding.dim is 0"),
         ("embedding.method=fastprp", "embedding.method is 'fastprp'"),
         ("evaluate.source=shadow", "not built yet"),
+        ("partition.components=graphframes", "run with --engine spark"),
     ],
 )
 def test_a_wrong_override_is_explained(override: str, sentence: str, shop: Any, tmp_path: Path, call: Any) -> None:

@@ -143,5 +143,5 @@ def test_labels_that_are_not_one_for_each_node_are_refused(
 ) -> None:
     graph = in_blocks(tmp_path, 3, [(0, 1), (1, 2)], 10_000)
     files = labels_in_files(tmp_path / "labels", ids, labels)
-    with pytest.raises(PartitionError, match=r"expected once each and below 3.*top_seed = 'own'"):
+    with pytest.raises(PartitionError, match=r"expected once each and below 3.*partition\.components .* 'own'"):
         from_tables(in_folder(tmp_path / "from"), files, "label", graph)

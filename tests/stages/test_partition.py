@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from pipeline import codec, storage
 from pipeline.blocks.arrays import NodeParts
 from pipeline.embedding.methods import CONFIG
-from pipeline.errors import PartitionError
+from pipeline.errors import ConfigError, PartitionError
 from pipeline.ingest.figures import IndexFigures
 from pipeline.kernels.hashing import splitmix64
 from pipeline.partitioning import narrow_cut
@@ -35,7 +35,10 @@ from schemas.tables import INDEXED_EDGES, NODE_ARRAYS, PARTITION_TREE
 class InProcess:
     """An engine for one stage that uses tasks only."""
 
-    name, slots, graph_tables = "in process", 1, None
+    name, slots = "in process", 1
+
+    def open_graph_tables(self) -> Any:
+        raise ConfigError("engine 'in process' has no GraphFrames")
 
     def map_tasks(self, function: TaskFunction[Any, Any], tasks: Sequence[Task[Any]]) -> list[TaskRecord[Any]]:
         return [run_task(function, Task.from_json(task.to_json(), payload_type(function))) for task in tasks]

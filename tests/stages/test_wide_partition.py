@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
+import logging
 import random
 import re
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from pipeline.embedding.methods import CONFIG
 from pipeline.errors import ConfigError, PartitionError
 from pipeline.partitioning.wide.top_levels import cut_bytes
 from pipeline.stages import partition
-from pipeline.stages.chain import MAKER, STAGE_NAMES
+from pipeline.stages.chain import MAKER, STAGE_NAMES, fingerprints
 from pipeline.tasks import Task, TaskFunction, TaskRecord
 from pipeline.workspace import Workspace
 from tests.stages.test_partition import (
@@ -221,9 +222,29 @@ def test_a_node_over_the_bound_is_named() -> None:
         cut(graph, worker_bytes=5_000, parts=2)
 
 
-def test_label_propagation_of_graphframes_needs_an_engine_that_has_it(groups: Graph) -> None:
-    with pytest.raises(ConfigError, match=r"top_seed is 'graphframes'.*graphframes-spark4_2\.13.*top_seed = 'own'"):
-        cut(groups, parts=2, top_seed="graphframes")
+@pytest.mark.parametrize("key", ["components", "top_seed"])
+def test_graphframes_needs_an_engine_that_has_it(groups: Graph, key: str) -> None:
+    refusal = r"components or .*top_seed is 'graphframes'.*engine 'in process'.*graphframes-spark4_2\.13.*'own'"
+    with pytest.raises(ConfigError, match=refusal):
+        cut(groups, parts=2, **{key: "graphframes"})
+
+
+def test_own_components_need_no_engine_that_has_graphframes_and_the_log_says_so(
+    groups: Graph, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        cut(groups, parts=2, worker_bytes=300_000)
+    assert "stage=partition components=own top_seed=own" in caplog.messages
+
+
+def test_who_finds_the_components_is_part_of_no_fingerprint() -> None:
+    sections = {"input": {"path": "unused", "source_type": "user", "target_type": "item"}}
+    own, theirs, seeded = (
+        fingerprints(CONFIG.model_validate({**sections, "partition": partition}), "2024-01-01", {})
+        for partition in ({}, {"components": "graphframes"}, {"top_seed": "graphframes"})
+    )
+    assert theirs == own
+    assert seeded["partition"] != own["partition"]  # other clusters to start from cut otherwise
 
 
 @pytest.mark.slow

@@ -262,8 +262,8 @@ def join_labels(payload: JoinLabelsPayload, attempt: Attempt) -> None:
             if not np.array_equal(node, np.arange(first, stop)) or label.max(initial=0) >= nodes:
                 raise PartitionError(
                     f"labels of the nodes {first:,} to {stop - 1:,} were expected once each and below {nodes:,}, but "
-                    f"GraphFrames answered with {node.size:,} rows; set partition.top_seed = 'own', and leave "
-                    "partition.graphframes_jar and GRAPHFRAMES_JAR unset"
+                    f"GraphFrames answered with {node.size:,} rows; set partition.components and "
+                    "partition.top_seed to 'own'"
                 )
             unseen = least_with[label] < 0
             # Written backwards, so that of several nodes the least is written last.

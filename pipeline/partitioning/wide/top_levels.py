@@ -52,10 +52,10 @@ def cut_bytes(nodes: int, edges: int) -> int:
 
 @dataclass(frozen=True)
 class GraphSeeds:
-    """Answers about the whole graph that an engine's library can give, as Parquet files; None: not here."""
+    """Answers about the whole graph that an engine's library is asked for, as Parquet files; None: it is not."""
 
-    components: Callable[[], Sequence[Path] | None]
-    labels: Callable[[], Sequence[Path] | None]
+    components: Callable[[], Sequence[Path]] | None
+    labels: Callable[[], Sequence[Path]] | None
 
 
 @dataclass(frozen=True)
@@ -135,10 +135,12 @@ def _labels(tasks: TaskFolder, function: Callable[[P, Attempt], None], name: str
 
 def _seeded_clusters(tasks: TaskFolder, graph: BlockGraph, seeds: GraphSeeds, max_volume: int) -> NodeLabels:
     """Return the clusters to start from; components and labels come from ``seeds`` where it has them."""
-    files, folder = seeds.components(), tasks.below("components")
-    component = find_components(folder, graph) if files is None else from_tables(folder, files, "component", graph)
-    label_files = seeds.labels()
-    labels = None if label_files is None else from_tables(tasks.below("seeds"), label_files, "label", graph)
+    folder = tasks.below("components")
+    if seeds.components is None:
+        component = find_components(folder, graph)
+    else:
+        component = from_tables(folder, seeds.components(), "component", graph)
+    labels = None if seeds.labels is None else from_tables(tasks.below("seeds"), seeds.labels(), "label", graph)
     return first_clusters(tasks.below("clusters"), graph, component, max_volume, labels)
 
 
