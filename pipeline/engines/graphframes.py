@@ -20,6 +20,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812  (the name everybody knows)
 
 from pipeline import storage
+from pipeline.engines.spark_jobs import describe_jobs
 from pipeline.errors import ConfigError, DamagedFileError, GraphquiltError, TaskError, first_line
 
 log = logging.getLogger(__name__)
@@ -106,6 +107,7 @@ class GraphFramesTables:
             self._checkpoints(folder / "checkpoints"),
             self._nothing_left_persisted(),
             self._shuffle_partitions(partitions),
+            describe_jobs(self._session, f"partition: GraphFrames, {column}s"),
         ):
             ends = self._session.read.parquet(*("file:" + str(file.absolute()) for file in edges))
             vertices = self._session.range(nodes).select("id")

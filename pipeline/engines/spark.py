@@ -20,8 +20,9 @@ from pipeline.engines import exchange
 from pipeline.engines import frames as lazy_frames
 from pipeline.engines.frames import ExchangeFrame
 from pipeline.engines.processes import cpu_seconds_of_trees
+from pipeline.engines.spark_jobs import describe_jobs
 from pipeline.errors import GraphquiltError, TaskError
-from pipeline.tasks import P, R, Task, TaskFunction, TaskRecord, payload_type, result_type
+from pipeline.tasks import P, R, Task, TaskFunction, TaskRecord, describe_wave, payload_type, result_type
 
 _UNEXPECTED = re.compile(r"pipeline\.engines\.attempts\.UnexpectedError: (.*)")
 _FAILED_TASK = re.compile(r"Task (\d+) in stage")
@@ -63,7 +64,8 @@ class SparkEngine:
         # and six seconds the first time.
         placed = self._session.sparkContext.parallelize([task.to_json() for task in tasks], len(tasks))
         try:
-            outcomes = placed.mapPartitions(_each_task(function)).collect()  # in the order of partitions
+            with describe_jobs(self._session, describe_wave(tasks[0].folder, [task.name for task in tasks])):
+                outcomes = placed.mapPartitions(_each_task(function)).collect()  # in the order of partitions
         except (PySparkException, Py4JJavaError) as error:
             raise _task_error(error, tasks) from error
         for record, kind, message in outcomes:

@@ -26,3 +26,4 @@ from pipeline.tasks.records import (
 )
 from pipeline.tasks.task import RECORDS, P, R, Task, TaskFile, TaskRecord
 from pipeline.tasks.task_folder import TaskFolder
+from pipeline.tasks.wave_names import describe_wave
