@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import settings as settings_of_test
 from hypothesis import strategies as st
 
@@ -14,7 +14,9 @@ from pipeline.config.embedding import EmbeddingConfig
 from pipeline.config.ppr import PprConfig
 from pipeline.embedding.methods import method_for
 from pipeline.embedding.ppr.factorised import Factorised, PlainFactorised
-from tests.embedding.graphs_in_parts import GraphInParts, graphs_in_parts
+from pipeline.kernels.random_projection import normal_projection
+from pipeline.kernels.rows import ZERO_BELOW
+from tests.embedding.graphs_in_parts import LEAST_WEIGHT, ONE, GraphInParts, graphs_in_parts, placed
 from tests.embedding.methods_in_parts import factorised, in_rounds, random_tree, settings_for
 from tests.oracles.simulator import Graph
 
@@ -24,20 +26,40 @@ from tests.oracles.simulator import Graph
 ROUNDING = 2e-5
 #: Eigenvalues up to 76 columns' rounding of the largest count as zero; their walks are left out.
 NOISE = 76 * 2.0**-23
-#: What a square random matrix of 30 columns may stretch one direction more than another: of directions that come out
-#: below the noise, eigenvalues up to this much above it are lost.
+#: What start rows may stretch one direction more than another: of directions that come out below the noise, eigenvalues
+#: up to this much above it are lost. One square random matrix in fifty is worse; such graphs are not drawn.
 CONDITION = 1_000
+#: A row whose share in the leading eigenvectors is rounding of its 30 columns gets a column of its own in their place.
+NO_SHARE = np.sqrt(30) * ZERO_BELOW
+
+
+def steps_of(graph: Graph) -> np.ndarray:
+    """D^-1/2 A D^-1/2 of all nodes, float64."""
+    adjacency = np.zeros((len(graph.strength), len(graph.strength)))
+    adjacency[graph.src, graph.dst] = adjacency[graph.dst, graph.src] = graph.weight
+    root = np.where(graph.strength > 0, graph.strength, np.inf) ** -0.5
+    return root[:, None] * adjacency * root[None, :]
 
 
 def scores_of(graph: Graph, restart: float) -> np.ndarray:
     """D^1/2 Π D^-1/2 of all nodes, float64; what a node without edges has is left out."""
-    adjacency = np.zeros((len(graph.strength), len(graph.strength)))
-    adjacency[graph.src, graph.dst] = adjacency[graph.dst, graph.src] = graph.weight
-    root = np.where(graph.strength > 0, graph.strength, np.inf) ** -0.5
-    step = root[:, None] * adjacency * root[None, :]
+    step = steps_of(graph)
     has_edges = graph.strength > 0
     found = restart * np.linalg.inv(np.eye(len(step)) - (1 - restart) * step)
     return np.where(has_edges[:, None] & has_edges[None, :], found, 0.0)
+
+
+def condition_of_start_rows(made: GraphInParts) -> float:
+    """How much more the start rows of nodes with edges stretch one direction than another; infinite for equal keys."""
+    stop = made.items or made.nodes
+    keys = made.node_key[:stop][made.graph.strength[:stop] > 0]
+    return float(np.linalg.cond(normal_projection(keys, min(30, stop), seed=0).astype(np.float64)))
+
+
+def has_share(operator: np.ndarray) -> np.ndarray:
+    """Which rows the eigenvectors of eigenvalues that can't be lost have a share in that is more than rounding."""
+    values, vectors = np.linalg.eigh(operator)
+    return np.linalg.norm(vectors[:, values > CONDITION * NOISE], axis=1) > NO_SHARE
 
 
 def products(made: GraphInParts, embedding: EmbeddingConfig) -> tuple[np.ndarray, np.ndarray]:
@@ -84,21 +106,29 @@ def test_two_types_are_the_best_of_their_rank_between_users_and_items(rank: int)
     assert left_out(exact[20:, :20], 3) > 10 * ROUNDING
 
 
+#: Node 1 hangs by the least weight on a node with the largest: 2^-22 of it is in the only eigenvector.
+BY_A_THREAD = placed([0, 0], [0, 1], home=[0, 0], nodes=2, weight=[ONE << 20, LEAST_WEIGHT])
+
+
 @settings_of_test(max_examples=25)
 @given(graphs_in_parts(), st.sampled_from([0.05, 0.15, 0.5]))
+@example(BY_A_THREAD, 0.15)
 def test_with_a_column_for_every_node_it_is_pagerank_on_any_graph_and_cut(made: GraphInParts, restart: float) -> None:
-    assume(np.unique(made.node_key).size == made.nodes)  # nodes that share a key start from the same row
+    assume(condition_of_start_rows(made) <= CONDITION)
     exactly = {"user_degree_power": 0.5, "item_degree_power": 0.5, "no_return": 0.0, "degree_offset": 0.0}
     embedding = factorised(dim=30, oversampling=0, iterations=2, eigenvalues="positive", **exactly)
     found = in_rounds(made, embedding, restart).rows.values.astype(np.float64)
-    exact = scores_of(made.graph, restart)
+    exact, step = scores_of(made.graph, restart), steps_of(made.graph)
     if made.items:
-        exact, near = exact[made.items :, : made.items], found[made.items :] @ found[: made.items].T
+        step = step[made.items :, : made.items]
+        stays = has_share(step.T @ step)
+        exact, near = exact[made.items :, : made.items][:, stays], found[made.items :] @ found[: made.items][stays].T
         lost = (1 - restart) * restart * np.sqrt(CONDITION * NOISE)
     else:
+        stays = has_share(step)
         exact = exact - restart * np.diag((made.graph.strength > 0).astype(np.float64))
-        near = found @ found.T
         lost = max(0.0, -float(np.linalg.eigvalsh(exact).min())) + CONDITION * NOISE / restart
+        exact, near = exact[np.ix_(stays, stays)], found[stays] @ found[stays].T
     # A score's derivative by an eigenvalue is 1 / c at most, so that what rounding does to it counts as much more.
     assert np.linalg.norm(exact - near, 2) <= lost + ROUNDING / restart
 
