@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pipeline.workspace import Manifest
 
 _EXAMPLES = 3
+_ROWS_AT_ONCE = 65_536
 #: Figures with vectors in them, or repeated elsewhere.
 _LEFT_OUT = ("metadata", "sums", "metrics", "gate", "removed")
 
@@ -157,16 +158,15 @@ def _ingest(folder: Path, newest: Mapping[str, Manifest]) -> dict[str, Any] | No
 def _examples(files: Sequence[Path]) -> dict[str, list[dict[str, Any]]]:
     """Return the first rows of each reason by file and number: other columns may hold ids of persons."""
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
+
+    from pipeline import storage
 
     examples: dict[str, list[dict[str, Any]]] = {}
-    for file in files:
-        with pq.ParquetFile(file) as source:
-            for batch in source.iter_batches(columns=["file", "row", "reason"]):
-                for reason in pc.unique(batch["reason"]).to_pylist():
-                    of_reason = examples.setdefault(reason, [])
-                    rows = batch.filter(pc.equal(batch["reason"], reason)).select(["file", "row"])
-                    of_reason += rows.slice(0, _EXAMPLES - len(of_reason)).to_pylist()
+    for batch in storage.read_batches(files, ["file", "row", "reason"], _ROWS_AT_ONCE):
+        for reason in pc.unique(batch["reason"]).to_pylist():
+            of_reason = examples.setdefault(reason, [])
+            rows = batch.filter(pc.equal(batch["reason"], reason)).select(["file", "row"])
+            of_reason += rows.slice(0, _EXAMPLES - len(of_reason)).to_pylist()
     return examples
 
 

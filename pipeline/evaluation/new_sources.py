@@ -9,8 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from pipeline.evaluation.link_prediction import contains, degree_matched_negatives, distinct, measure_auc
+from pipeline.evaluation.link_prediction import (
+    LinkAuc,
+    Nodes,
+    contains,
+    degree_matched_negatives,
+    distinct,
+    measure_auc,
+)
 from pipeline.evaluation.ranking import unit_rows
 from pipeline.evaluation.table import Pairs, Table
 from pipeline.kernels.hashing import hash_nodes
@@ -53,10 +61,21 @@ def score_new_sources(table: Table, test: Pairs, seed: int) -> NewSourceMetrics:
     source, first, second = source[1:][is_pair], chosen[:-1][is_pair], chosen[1:][is_pair]
     drawn = degree_matched_negatives(first, second, table.nodes, np.zeros(0, np.int64), seed)
     negative = np.where(contains(codes, source * n + drawn), -1, drawn)
-    link_auc = measure_auc(unit_rows(table.rows), table.nodes, first, second, negative)
+    link_auc = _auc_of_cosines(table, first, second, negative)
     return NewSourceMetrics(
         test_pairs=codes.size,
         sources=distinct(source).size,
         positives=first.size - link_auc.without_negative,
         auc_degree_matched=link_auc.auc,
     )
+
+
+def _auc_of_cosines(
+    table: Table, first: NDArray[np.int64], second: NDArray[np.int64], negative: NDArray[np.int64]
+) -> LinkAuc:
+    """Take the AUC of some pairs by the cosines of their rows, of which only these are scaled."""
+    needed = distinct(np.concatenate((first, second, negative[negative >= 0])))
+    nodes = table.nodes
+    chosen = Nodes(nodes.node_key[needed], nodes.node_type[needed], nodes.degree[needed])
+    row = [np.where(ends >= 0, np.searchsorted(needed, ends), -1) for ends in (first, second, negative)]
+    return measure_auc(unit_rows(table.rows[needed]), chosen, *row)

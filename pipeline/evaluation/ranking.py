@@ -33,6 +33,10 @@ from pipeline.kernels.ranking import (
 # back from a core's own cache (a tenth faster than tiles of 8 MiB, at 30 k x 41 k x 128).
 _QUERIES_PER_BLOCK = 768
 _ROWS_PER_TILE = 768
+#: All rows are read once for as many: where they are a mapped file, that is what counts.
+_QUERIES_AT_ONCE = 86 * _QUERIES_PER_BLOCK
+#: Rows whose temporary arrays stay small.
+_ROWS_AT_ONCE = 65_536
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,7 +170,8 @@ def top_k(
     Cost
     ----
     2 q n dim operations, one core: 30 k x 41 k at dim 128 in 4 to 5 s (k = 20), 3.4 s of it sgemm.
-    Buffers: 4 MiB, the result, and a copy of either argument only if it is not C-contiguous.
+    Buffers: 4 MiB, the result, and a copy of either argument only if it is not C-contiguous. Rows are read in order,
+    once for 66,048 queries.
     """
     positions = np.empty((queries.shape[0], k), np.int64)
     scores = np.empty((queries.shape[0], k), np.float32)
@@ -266,38 +271,46 @@ def figures_at(ks: Sequence[int], **figures: Sequence[float]) -> dict[str, float
     return {f"{name}@{k}": value for name, values in figures.items() for k, value in zip(ks, values, strict=True)}
 
 
-def unit_rows(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+def unit_rows(rows: NDArray[np.float32], out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
     """Rows divided by their length, so that a dot product is a cosine; zero rows stay zero.
 
     (n, dim) float32 -> (n, dim) float32. Lengths are taken in float64.
     """
-    length = row_lengths(np.ascontiguousarray(rows))
-    length[length == 0.0] = 1.0
-    return (rows / length[:, None]).astype(np.float32)
+    unit = np.empty(rows.shape, np.float32) if out is None else out
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        some = np.ascontiguousarray(rows[start : start + _ROWS_AT_ONCE])
+        length = row_lengths(some)
+        length[length == 0.0] = 1.0
+        unit[start : start + _ROWS_AT_ONCE] = some / length[:, None]
+    return unit
 
 
 def _ranked_blocks(
     queries: NDArray[np.float32], rows: NDArray[np.float32], k: int, exclude: PositionLists | None
 ) -> Iterator[tuple[int, int, NDArray[np.int64], NDArray[np.float32]]]:
-    """Yield (start, stop, positions, scores) of one block of queries after the other."""
+    """Yield (start, stop, positions, scores) of some queries after the others."""
     n_queries, n_rows = queries.shape[0], rows.shape[0]
     exclude = PositionLists.empty(n_queries) if exclude is None else exclude
     _check_rows(queries, rows, k, exclude)
     queries, rows = np.ascontiguousarray(queries), np.ascontiguousarray(rows)
     slack = _rounding_bound(queries, rows)
     width = min(_ROWS_PER_TILE, max(-(-n_rows // STRIDE), 1) * STRIDE)
-    for start in range(0, n_queries, _QUERIES_PER_BLOCK):
-        stop = min(start + _QUERIES_PER_BLOCK, n_queries)
-        block, known = queries[start:stop], exclude.of(start, stop)
-        excluded = read_only(Exclusions(known.indptr, known.positions))
-        rough = np.empty((stop - start, width), np.float32)
+    rough = np.empty((min(n_queries, _QUERIES_PER_BLOCK), width), np.float32)
+    for start in range(0, n_queries, _QUERIES_AT_ONCE):
+        stop = min(start + _QUERIES_AT_ONCE, n_queries)
+        blocks = [slice(at, min(at + _QUERIES_PER_BLOCK, stop)) for at in range(start, stop, _QUERIES_PER_BLOCK)]
+        lists = [exclude.of(block.start, block.stop) for block in blocks]
+        excluded = [read_only(Exclusions(known.indptr, known.positions)) for known in lists]
         scores = np.full((stop - start, k), -np.inf, np.float32)
         positions = np.full((stop - start, k), NO_ROW, np.int64)
         for first in range(0, n_rows, width):
             tile = rows[first : first + width]
             n = tile.shape[0]
-            np.matmul(block, tile.T, out=rough[:, :n])
-            keep_best(RoughScores(rough, first, n), block, rows, slack[start:stop], excluded, scores, positions)
+            for block, known in zip(blocks, excluded, strict=True):
+                here = slice(block.start - start, block.stop - start)
+                np.matmul(queries[block], tile.T, out=rough[: block.stop - block.start, :n])
+                rough_scores = RoughScores(rough, first, n)
+                keep_best(rough_scores, queries[block], rows, slack[block], known, scores[here], positions[here])
         best_first(scores, positions)
         yield start, stop, positions, scores
 
@@ -361,9 +374,11 @@ def _check_rows(queries: NDArray[np.float32], rows: NDArray[np.float32], k: int,
     for name, matrix in (("queries", queries), ("rows", rows)):
         if matrix.dtype != np.float32:
             raise ValueError(f"{name} are {matrix.dtype}; rows of a table are float32: convert them first")
-        if not np.isfinite(matrix).all():
-            at = int(np.argmin(np.isfinite(matrix).all(axis=1)))
-            raise ValueError(f"{name}[{at}] is not finite; only finite rows have a ranking")
+        for start in range(0, len(matrix), _ROWS_AT_ONCE):
+            is_finite = np.isfinite(matrix[start : start + _ROWS_AT_ONCE]).all(axis=1)
+            if not is_finite.all():
+                at = start + int(np.argmin(is_finite))
+                raise ValueError(f"{name}[{at}] is not finite; only finite rows have a ranking")
     if queries.shape[1] != rows.shape[1]:
         raise ValueError(
             f"queries have {queries.shape[1]} columns, rows {rows.shape[1]}; both must come from one space"

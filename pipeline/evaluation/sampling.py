@@ -25,3 +25,25 @@ def sample_by_key(node_key: NDArray[np.uint64], size: int | None, seed: int) -> 
     if size is None or size >= node_key.size:
         return np.arange(node_key.size, dtype=np.int64)
     return np.sort(np.argsort(hash_nodes(node_key, seed), kind="stable")[:size]).astype(np.int64, copy=False)
+
+
+class KeySample:
+    """The sample that :func:`sample_by_key` draws, of keys that come a batch at a time."""
+
+    def __init__(self, size: int, seed: int) -> None:
+        self._size, self._seed, self._seen = size, seed, 0
+        self._hashes, self._positions = np.empty(0, np.uint64), np.empty(0, np.int64)
+
+    def add(self, node_key: NDArray[np.uint64]) -> None:
+        """Look at the keys that follow."""
+        hashes = np.concatenate((self._hashes, hash_nodes(node_key, self._seed)))
+        positions = np.concatenate((self._positions, np.arange(self._seen, self._seen + node_key.size)))
+        self._seen += node_key.size
+        # Those chosen before come first, and a stable sort leaves them before equal ones that follow.
+        order = np.argsort(hashes, kind="stable")[: self._size]
+        self._hashes, self._positions = hashes[order], positions[order]
+
+    @property
+    def positions(self) -> NDArray[np.int64]:
+        """Return the positions of the sample among all keys, ascending."""
+        return np.sort(self._positions)

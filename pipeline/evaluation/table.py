@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline import storage
 from pipeline.evaluation.link_prediction import Nodes, distinct, pair_codes
 from pipeline.evaluation.ranking import unit_rows
 
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """A table in memory; a position is a row of all arrays.
+    """A table; a position is a row of all arrays.
 
-    rows : (n, dim) float32. node_key : (n,) uint64. degree : (n,) int64.
+    rows : (n, dim) float32; of a large table a mapped file. node_key : (n,) uint64. degree : (n,) int64.
     ranges : positions of each type. source, target : the types that pairs join.
     similarity : "dot" or "cosine", what the table's metadata names for retrieval.
     feature, classifier : the same for likeness within a type, and for a linear model over rows.
@@ -49,7 +51,11 @@ class Table:
 
     def rows_for(self, similarity: str) -> NDArray[np.float32]:
         """Return rows whose dot product is the similarity: unit rows for "cosine"."""
-        return unit_rows(self.rows) if similarity == "cosine" else self.rows
+        return self._unit_rows if similarity == "cosine" else self.rows
+
+    @cached_property
+    def _unit_rows(self) -> NDArray[np.float32]:
+        return unit_rows(self.rows, out=storage.scratch_array(*self.rows.shape))
 
 
 @dataclass(frozen=True, eq=False)

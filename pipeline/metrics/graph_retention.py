@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipeline import storage
 from pipeline.evaluation.sampling import sample_by_key
@@ -162,9 +161,7 @@ def _new_weights(both: pa.Table, new: pa.Table, half_life_us: int | None) -> Med
 
 
 def _edges(files: Sequence[Path]) -> Iterator[pa.RecordBatch]:
-    for file in files:
-        with pq.ParquetFile(file) as source:
-            yield from source.iter_batches(262_144, columns=["src_id", "dst_id", "weight", "events", "last_ts"])
+    return storage.read_batches(files, ["src_id", "dst_id", "weight", "events", "last_ts"], 262_144)
 
 
 def _sampled_ids(files: Sequence[Path], node_type: str, seed: int) -> pa.Array:

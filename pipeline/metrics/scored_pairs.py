@@ -8,7 +8,13 @@ from pathlib import Path
 from pipeline.ingest.parse import ParseRules
 from pipeline.ingest.pieces import ParseTask
 from pipeline.metrics.scored_lists import Ends
-from pipeline.metrics.scored_tables import judge_pair_ids, read_edges, read_held_out, read_pairs
+from pipeline.metrics.scored_tables import (
+    judge_pair_ids,
+    read_different_ends,
+    read_edges,
+    read_held_out,
+    read_pairs,
+)
 
 
 @dataclass(frozen=True)
@@ -52,18 +58,23 @@ class Scoring:
         """Whether the test pairs are among the training pairs, and the table was made without them."""
         return isinstance(self.test, HeldOutPairs)
 
-    def read_test_pairs(self, train: Ends) -> tuple[Ends, str | None]:
+    @property
+    def is_plain(self) -> bool:
+        """Whether both ends of a pair have one type."""
+        return self.source_type == self.target_type
+
+    def read_test_pairs(self) -> tuple[Ends, str | None]:
         """Return the pairs to score, and what to warn of.
 
         Raises
         ------
-        InputError : a file with too many rows that can't be used, or whose ids almost all are in no pair of ``train``.
+        InputError : a file with too many rows that can't be used, or whose ids almost all are in no training pair.
         """
         if isinstance(self.test, NewPairs):
             return read_edges(self.test.new_pairs), None
         if isinstance(self.test, HeldOutPairs):
             return read_held_out(self.test.held_out, self.test.node_index), None
         pairs, rejected = read_pairs(self.test.parse, self.test.rules, self.test.most_rejected)
-        types = self.source_type, self.target_type
-        warnings = [rejected and f"of evaluate.path, {rejected}", judge_pair_ids(pairs, train, types, "evaluate.path")]
+        types, known = (self.source_type, self.target_type), read_different_ends(self.train)
+        warnings = [rejected and f"of evaluate.path, {rejected}", judge_pair_ids(pairs, known, types, "evaluate.path")]
         return pairs, "; ".join(filter(None, warnings)) or None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline import storage
 from pipeline.errors import InputError
-from pipeline.evaluation.sampling import sample_by_key
+from pipeline.evaluation.sampling import KeySample
 from pipeline.evaluation.table import Pairs, Table
 from pipeline.ingest.counts import total
 from pipeline.ingest.id_match import are_swapped, match_ids, why_no_match
@@ -26,12 +26,14 @@ from pipeline.ingest.sources import join_names
 from pipeline.kernels.hashing import node_keys
 
 _COLUMNS = ("node_type", "node_id", "embedding", "degree")
+_ENDS = ("src_id", "dst_id")
+_BATCH_ROWS, _BATCH_PAIRS = 16_384, 1_048_576
 PART = "cluster_path"
 
 
 @dataclass(frozen=True, eq=False)
 class ScoredTable:
-    """A table in memory, and the ids of each of its types in the order of its rows."""
+    """A table, and the ids of each of its types in the order of its rows."""
 
     table: Table
     ids: Mapping[str, pa.Array]
@@ -78,8 +80,16 @@ class VectorFiles:
 
 
 def read_scored_table(vectors: VectorFiles, *, with_parts: bool = False) -> ScoredTable:
-    """Read a whole table, which is sorted by type; ``with_parts`` : also the part that is each node's home."""
-    return _in_memory(storage.read_parquet(vectors.files, [*_COLUMNS, PART] if with_parts else _COLUMNS), vectors)
+    """Read a table, which is sorted by type; ``with_parts`` : also the part that is each node's home.
+
+    Cost
+    ----
+    Reads the table once. Memory: ids, keys and degrees; vectors are a mapped file.
+    """
+    columns = [*_COLUMNS, PART] if with_parts else _COLUMNS
+    dim = pq.read_schema(vectors.files[0]).field("embedding").type.list_size
+    rows = storage.scratch_array(storage.rows_in(vectors.files), dim)
+    return _scored_table(storage.read_batches(vectors.files, columns, _BATCH_ROWS), rows, vectors)
 
 
 def read_sampled_table(vectors: VectorFiles, size: int, seed: int) -> ScoredTable:
@@ -87,58 +97,82 @@ def read_sampled_table(vectors: VectorFiles, size: int, seed: int) -> ScoredTabl
 
     Cost
     ----
-    Reads the table once; memory: all ids, and the rows chosen.
+    Reads the table once, its ids twice. Memory: the rows chosen.
     """
-    ids = storage.read_parquet(vectors.files, ["node_type", "node_id"])
-    is_chosen = np.zeros(ids.num_rows, np.bool_)
-    for node_type, (first, stop) in _ranges(ids["node_type"]).items():
-        keys = keys_of(node_type, ids["node_id"].slice(first, stop - first))
-        is_chosen[first + sample_by_key(keys, size, seed)] = True
-    chosen, start = [], 0
-    for file in vectors.files:
-        with pq.ParquetFile(file) as source:
-            for batch in source.iter_batches(16_384, columns=list(_COLUMNS)):
-                chosen.append(batch.filter(pa.array(is_chosen[start : start + batch.num_rows])))
-                start += batch.num_rows
-    return _in_memory(pa.Table.from_batches(chosen), vectors)
+    samples: dict[str, KeySample] = {}
+    first: dict[str, int] = {}
+    start = 0
+    for batch in storage.read_batches(vectors.files, ["node_type", "node_id"], _BATCH_ROWS):
+        for node_type, row, stop in _runs_of_types(batch):
+            first.setdefault(node_type, start + row)
+            sample = samples.setdefault(node_type, KeySample(size, seed))
+            sample.add(keys_of(node_type, batch["node_id"].slice(row, stop - row)))
+        start += batch.num_rows
+    chosen = np.sort(np.concatenate([first[name] + sample.positions for name, sample in samples.items()]))
+    batches, start = [], 0
+    for batch in storage.read_batches(vectors.files, _COLUMNS, _BATCH_ROWS):
+        here = chosen[slice(*np.searchsorted(chosen, (start, start + batch.num_rows)))]
+        batches.append(batch.take(pa.array(here - start)))
+        start += batch.num_rows
+    rows = np.empty((chosen.size, batches[0]["embedding"].type.list_size), np.float32)
+    return _scored_table(batches, rows, vectors)
 
 
-def _in_memory(rows: pa.Table, vectors: VectorFiles) -> ScoredTable:
-    whole = rows.combine_chunks()
-    embedding = whole["embedding"].combine_chunks()
-    node_key = np.empty(whole.num_rows, np.uint64)
-    ids: dict[str, pa.Array] = {}
-    ranges = _ranges(whole["node_type"])
+def _scored_table(
+    batches: Iterable[pa.RecordBatch], rows: NDArray[np.float32], vectors: VectorFiles
+) -> ScoredTable:
+    """Take a table in; vectors are put into ``rows``."""
+    ids_of_batches: list[pa.Array] = []
+    parts: list[pa.Array] = []
+    degree = np.empty(len(rows), np.int64)
+    ranges: dict[str, tuple[int, int]] = {}
+    start = 0
+    for batch in batches:
+        stop = start + batch.num_rows
+        rows[start:stop] = batch["embedding"].flatten().to_numpy().reshape(-1, rows.shape[1])
+        degree[start:stop] = batch["degree"].to_numpy()
+        ids_of_batches.append(batch["node_id"])
+        if PART in batch.schema.names:
+            parts.append(batch[PART])
+        for node_type, first, end in _runs_of_types(batch):
+            ranges[node_type] = ranges.get(node_type, (start + first, 0))[0], start + end
+        start = stop
+    ids = pa.chunked_array(ids_of_batches)
+    ids_of_types = {name: ids.slice(first, stop - first).combine_chunks() for name, (first, stop) in ranges.items()}
+    node_key = np.empty(len(rows), np.uint64)
     for node_type, (first, stop) in ranges.items():
-        ids[node_type] = whole["node_id"].slice(first, stop - first).combine_chunks()
-        node_key[first:stop] = keys_of(node_type, ids[node_type])
+        node_key[first:stop] = keys_of(node_type, ids_of_types[node_type])
     table = Table(
-        rows=embedding.flatten().to_numpy().reshape(-1, embedding.type.list_size),
+        rows=rows,
         node_key=node_key,
-        degree=whole["degree"].to_numpy(),
+        degree=degree,
         ranges=ranges,
         source=vectors.source_type,
         target=vectors.target_type,
         similarity=vectors.similarity["retrieval"],
         feature=vectors.similarity.get("feature", "cosine"),
         classifier=vectors.similarity.get("classifier", "dot"),
-        part=_codes(whole[PART]) if PART in whole.column_names else None,
+        part=_codes(pa.chunked_array(parts)) if parts else None,
     )
-    return ScoredTable(table, ids)
+    return ScoredTable(table, ids_of_types)
 
 
-def _ranges(node_type: pa.ChunkedArray) -> dict[str, tuple[int, int]]:
-    """First and last row, exclusive, of each type; rows are sorted by type."""
-    ranges = {}
-    for name in pc.unique(node_type).to_pylist():
-        row = np.flatnonzero(pc.equal(node_type, name).to_numpy())
-        ranges[name] = int(row[0]), int(row[-1]) + 1
-    return ranges
+def _runs_of_types(batch: pa.RecordBatch) -> Iterator[tuple[str, int, int]]:
+    """Yield the type, first and last row, exclusive, of each run of rows of one type."""
+    runs = pc.run_end_encode(batch["node_type"])
+    first = 0
+    for node_type, stop in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):
+        yield node_type, first, stop
+        first = stop
 
 
 def keys_of(node_type: str, ids: pa.Array) -> NDArray[np.uint64]:
     """Return the keys of nodes of one type by their ids, (n,) uint64."""
-    return node_keys(node_type, ids.cast(pa.string()).cast(pa.binary()).to_pylist())
+    keys = np.empty(len(ids), np.uint64)
+    for start in range(0, len(ids), _BATCH_ROWS):
+        some = ids.slice(start, _BATCH_ROWS)
+        keys[start : start + len(some)] = node_keys(node_type, some.cast(pa.string()).cast(pa.binary()).to_pylist())
+    return keys
 
 
 def label_matrix(
@@ -161,6 +195,68 @@ def read_edges(files: Sequence[Path]) -> tuple[pa.Array, pa.Array]:
     """Both ends of the pairs of an edges table."""
     pairs = storage.read_parquet(files, ["src_id", "dst_id"])
     return pairs["src_id"].combine_chunks(), pairs["dst_id"].combine_chunks()
+
+
+def read_edges_of(
+    files: Sequence[Path], nodes: tuple[pa.Array, pa.Array], *, is_plain: bool
+) -> tuple[pa.Array, pa.Array]:
+    """Both ends of the pairs of an edges table whose source is one of some pairs; on a plain graph, one of either end.
+
+    Cost
+    ----
+    Reads the table once. Memory: these pairs.
+    """
+    wanted = pc.unique(pa.concat_arrays(nodes) if is_plain else nodes[0])
+    kept = []
+    for batch in storage.read_batches(files, _ENDS, _BATCH_PAIRS):
+        is_wanted = _are_among(batch["src_id"], wanted)
+        if is_plain:
+            is_wanted = pc.or_(is_wanted, _are_among(batch["dst_id"], wanted))
+        kept.append(batch.filter(is_wanted))
+    pairs = pa.Table.from_batches(kept) if kept else storage.read_parquet(files, _ENDS)
+    return pairs["src_id"].combine_chunks(), pairs["dst_id"].combine_chunks()
+
+
+def read_different_ends(files: Sequence[Path]) -> tuple[pa.Array, pa.Array]:
+    """The different ids at either end of the pairs of an edges table, in the order in which they come.
+
+    Cost
+    ----
+    Reads the table once. Memory: these ids.
+    """
+    schema = pq.read_schema(files[0])
+    src, dst = (_Different(schema.field(name).type) for name in _ENDS)
+    for batch in storage.read_batches(files, _ENDS, _BATCH_PAIRS):
+        src.add(batch["src_id"])
+        dst.add(batch["dst_id"])
+    return src.values, dst.values
+
+
+class _Different:
+    """Different values of arrays that come one after the other."""
+
+    def __init__(self, kind: pa.DataType) -> None:
+        self._chunks = [pa.array([], kind)]
+        self._settled = 0  # values of the first chunk, which are different
+
+    def add(self, values: pa.Array) -> None:
+        """Take in some more; all are compared when they have doubled."""
+        self._chunks.append(pc.unique(values))
+        if sum(map(len, self._chunks[1:])) > self._settled:
+            self._settled = len(self.values)
+
+    @property
+    def values(self) -> pa.Array:
+        """Return the values so far, in the order of their first places."""
+        self._chunks = [pc.unique(pa.chunked_array(self._chunks))]
+        return self._chunks[0]
+
+
+def _are_among(ids: pa.Array, others: pa.Array) -> pa.Array:
+    """Return which ids are among others; 7 and "7" are one id."""
+    if ids.type != others.type:
+        ids, others = ids.cast(pa.string()), others.cast(pa.string())
+    return pc.is_in(ids, value_set=others)
 
 
 def read_held_out(files: Sequence[Path], node_index: Sequence[Path]) -> tuple[pa.Array, pa.Array]:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from pipeline.evaluation.scoring import score_table
 from pipeline.metrics.scored_lists import list_figures, read_scored_lists
 from pipeline.metrics.scored_pairs import Scoring
-from pipeline.metrics.scored_tables import VectorFiles, read_edges, read_scored_table
+from pipeline.metrics.scored_tables import VectorFiles, read_edges, read_edges_of, read_scored_table
 from pipeline.tasks import Attempt
 
 
@@ -47,7 +47,7 @@ class Scores:
 
 
 def measure_table(payload: VectorScores | ListScores, attempt: Attempt) -> Scores:  # noqa: ARG001
-    """Task: all figures of one table, read into memory."""
+    """Task: all figures of one table."""
     return score_lists(payload) if isinstance(payload, ListScores) else score_vectors(payload)
 
 
@@ -56,9 +56,10 @@ def score_vectors(payload: VectorScores) -> Scores:
     scoring = payload.scoring
     scored = read_scored_table(payload.vectors)
     table = scored.table
-    ends = read_edges(scoring.train)
-    test_ends, warning = scoring.read_test_pairs(ends)
-    train, test = scored.pairs(ends), scored.pairs(test_ends)
+    test_ends, warning = scoring.read_test_pairs()
+    # Of the training pairs, those of other sources are neither ranked, nor left out of a list, nor negatives.
+    train_ends = read_edges_of(scoring.train, test_ends, is_plain=scoring.is_plain)
+    train, test = scored.pairs(train_ends), scored.pairs(test_ends)
     # An excluded id has edges, and no row.
     train = train.without(test, table) if scoring.is_held_out else train.known()
     pairs = test.with_rows(table)
@@ -94,7 +95,7 @@ def score_lists(payload: ListScores) -> Scores:
     """Return recall, NDCG and their like of lists."""
     scoring = payload.scoring
     train = read_edges(scoring.train)
-    test, warning = scoring.read_test_pairs(train)
+    test, warning = scoring.read_test_pairs()
     types = scoring.source_type, scoring.target_type
     held_out = test if scoring.is_held_out else None
     scored = read_scored_lists(payload.lists, types, train, test, scoring.sample, scoring.seed, held_out=held_out)

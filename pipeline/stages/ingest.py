@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipeline import codec, storage
 from pipeline.config.model import PipelineConfig
@@ -131,12 +130,10 @@ def _refuse_changed(config: PipelineConfig, workspace: Workspace) -> None:
 
 def _refuse_loss(rows: int, files: Sequence[Path]) -> None:
     """Refuse pairs that don't hold every row: each counts one event of its pair."""
-    events = 0
     for path in files:
         storage.check_sealed(path)
-        with pq.ParquetFile(path) as file:
-            batches = file.iter_batches(columns=["events"])
-            events += sum(int(pc.sum(batch.column("events")).as_py() or 0) for batch in batches)
+    batches = storage.read_batches(files, ["events"], 262_144)
+    events = sum(int(pc.sum(batch["events"]).as_py() or 0) for batch in batches)
     if events != rows:
         raise StorageError(
             f"{rows:,} rows were kept, and the pairs made of them hold {events:,}: rows were lost or doubled on their "

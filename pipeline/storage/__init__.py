@@ -6,6 +6,7 @@ from pipeline.storage.arrow_files import (
     footer_of,
     map_arrow,
     parquet_writer,
+    read_batches,
     read_parquet,
     rows_in,
     write_arrow,
@@ -42,3 +43,4 @@ from pipeline.storage.json_files import (
     write_checked_json,
     write_json,
 )
+from pipeline.storage.scratch_arrays import scratch_array

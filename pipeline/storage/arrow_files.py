@@ -79,6 +79,13 @@ def read_parquet(files: Sequence[Path], columns: Sequence[str] | None = None) ->
     return pa.concat_tables([pq.read_table(file, columns=names, partitioning=None) for file in files])
 
 
+def read_batches(files: Sequence[Path], columns: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
+    """Yield columns of a table of Parquet files, at most so many rows at a time."""
+    for file in files:
+        with pq.ParquetFile(file, pre_buffer=False) as source:  # else all of the file stays in memory until its end
+            yield from source.iter_batches(rows, columns=list(columns))
+
+
 def rows_in(files: Sequence[Path]) -> int:
     """Return the number of rows of Parquet and Arrow files; no row is read."""
     return sum(

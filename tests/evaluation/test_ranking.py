@@ -132,6 +132,8 @@ def test_rows_that_blas_cannot_tell_apart_are_ranked_exactly(monkeypatch: pytest
 
     monkeypatch.setattr(ranking, "_QUERIES_PER_BLOCK", 13)
     monkeypatch.setattr(ranking, "_ROWS_PER_TILE", 192)
+    monkeypatch.setattr(ranking, "_QUERIES_AT_ONCE", 26)
+    monkeypatch.setattr(ranking, "_ROWS_AT_ONCE", 100)
     with threadpool_limits(1):
         again = top_k(queries, rows, 50)
     np.testing.assert_array_equal(again[0], positions)

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pipeline.evaluation.sampling import sample_by_key
+from pipeline.evaluation.sampling import KeySample, sample_by_key
 
 KEYS = np.random.default_rng(1).integers(0, 2**64, 5000, np.uint64)
 
@@ -22,3 +24,15 @@ def test_all_nodes_where_there_are_too_few() -> None:
     assert sample_by_key(KEYS[:3], 3, 0).tolist() == [0, 1, 2]
     with pytest.raises(ValueError, match="sample size is 0"):
         sample_by_key(KEYS, 0, 0)
+
+
+@given(
+    keys=st.lists(st.integers(0, 20), min_size=1, max_size=40),
+    cuts=st.lists(st.integers(0, 40), max_size=5),
+    size=st.integers(1, 45),
+)
+def test_keys_that_come_in_batches_give_the_same_sample(keys: list[int], cuts: list[int], size: int) -> None:
+    every, sample = np.array(keys, np.uint64), KeySample(size, seed=5)
+    for some in np.split(every, sorted(cuts)):
+        sample.add(some)
+    np.testing.assert_array_equal(sample.positions, sample_by_key(every, size, seed=5))
