@@ -44,35 +44,19 @@ test: lint  ## lint, then the tests this machine can run; SLOW=1 adds the slow o
 	fi; \
 	$(VENV)/bin/python -m pytest $$without $(if $(SLOW),,-m 'not slow')
 
-lint: $(VENV)/.warm  ## ruff, mypy, and the import check
+lint: $(VENV)/.warm  ## ruff, mypy, hadolint, and the import check
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+	$(VENV)/bin/hadolint Dockerfile
 
 airflow: $(AIRFLOW_VENV)/.installed  ## the Airflow environment, for the DAG and its tests
 
 java:  ## find Java 17 or newer, or install it (as root, with apt)
 	@tools/java.sh
 
-# The two wheels, the job files, and an environment for --archives: the nodes need the same Python at the same path.
-# pyspark stays out: the cluster brings its own.
 bundle: $(VENV)/.installed  ## the wheels and an environment for clusters, in build/bundle
-	@rm -rf $(BUNDLE)
-	@mkdir -p $(BUNDLE)
-	@for project in graphquilt .; do \
-	    $(VENV)/bin/python -m build --wheel --outdir $(BUNDLE) $$project >> $(BUNDLE)/build.log 2>&1 || { cat $(BUNDLE)/build.log; exit 1; }; \
-	done
-	@cp -r jobs $(BUNDLE)/jobs
-	@tools/venv.sh "$$($(VENV)/bin/python -c 'import sys; print(sys._base_executable)')" $(BUNDLE)/environment
-	@readers=$$(echo $(BUNDLE)/graphquilt-*.whl); pipeline=$$(echo $(BUNDLE)/graphquilt_pipeline-*.whl); \
-	$(BUNDLE)/environment/bin/python $(PIP) "$$readers" "$$pipeline[local]" -c $(call pins,$(VENV),)
-	@$(BUNDLE)/environment/bin/python -m pip --disable-pip-version-check uninstall --quiet --yes pip
-	@find $(BUNDLE) -name __pycache__ -prune -exec rm -rf {} +
-	@tar -C $(BUNDLE)/environment -czf $(BUNDLE)/environment.tar.gz .
-	@rm -rf $(BUNDLE)/environment $(BUNDLE)/build.log
-	@mkdir $(BUNDLE)/probe && tar -C $(BUNDLE)/probe -xzf $(BUNDLE)/environment.tar.gz
-	@cd $(BUNDLE)/probe && bin/python -c 'import jobs.cli, pipeline.kernels'
-	@rm -rf $(BUNDLE)/probe
+	@$(VENV)/bin/python tools/bundle.py $(BUNDLE)
 	@ls -sh1 $(BUNDLE)
 
 clean:  ## remove build results, workspaces of the demo and caches; the environments stay

@@ -1,7 +1,8 @@
 """Where compiled kernels are kept: a folder that this user can write and nobody else can.
 
 What lies there is run when it is loaded. Numba itself gives up where neither its code's folder nor the user's home can
-be written; then they are kept in a folder of the temporary one, or compiled by each process for itself.
+be written; then they are kept in a folder of the temporary one, or compiled by each process for itself. Kernels
+that were compiled before the installation was shipped lie beside their sources, and can be read there by all.
 """
 
 from __future__ import annotations
@@ -16,13 +17,18 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from pipeline.cpu_baseline import baseline_of, compile_for
+
 
 def cache_folder(sources: Path) -> Path | None:
     """Return the folder that numba is to keep modules of ``sources`` in; None if there is none.
 
-    In numba's own order: NUMBA_CACHE_DIR, ``__pycache__`` beside the sources, the user's cache folder. Then one that
-    belongs to us in the temporary folder. One that somebody else could fill is passed over.
+    Where kernels were shipped for a baseline, ``__pycache__`` beside the sources, even if it can't be written. Else in
+    numba's own order: NUMBA_CACHE_DIR, ``__pycache__``, the user's cache folder. Then one that belongs to us in the
+    temporary folder. One that somebody else could fill is passed over.
     """
+    if _is_shipped(sources):
+        return sources / "__pycache__"
     named = os.environ.get("NUMBA_CACHE_DIR")
     home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     for folder in (Path(named) if named else None, sources / "__pycache__", Path(home) / "numba"):
@@ -40,6 +46,8 @@ def leaf_of(folder: Path, sources: Path) -> Path:
 
 def keep_kernels(sources: Path) -> None:
     """Make numba keep what it compiles of modules in ``sources`` in :func:`cache_folder`, or keep nothing."""
+    if baseline := baseline_of(sources):
+        compile_for(baseline)
     folder = cache_folder(sources)
     if folder is None:
         from numba.core.dispatcher import Dispatcher
@@ -50,10 +58,27 @@ def keep_kernels(sources: Path) -> None:
         os.environ["NUMBA_CACHE_DIR"] = named  # to numba, "" is none; and the one of before may be open to others
         if "numba" in sys.modules:
             sys.modules["numba"].config.CACHE_DIR = named
+        if not os.access(folder, os.W_OK):
+            from pipeline.shipped_kernels import read_shipped_kernels
+
+            read_shipped_kernels(sources)
 
 
 def _keep_nothing(dispatcher: object) -> None:
     """Stand in for numba's own step, which raises where it finds no folder."""
+
+
+def _is_shipped(sources: Path) -> bool:
+    """Whether kernels for a baseline lie beside the sources, and nobody could fill their folder but who owns these.
+
+    Folders above are not looked at: who can exchange those exchanges the sources as well.
+    """
+    folder = sources / "__pycache__"
+    try:
+        owners = {0, os.geteuid(), sources.stat().st_uid}
+        return baseline_of(sources) is not None and _is_closed(folder, owners, is_leaf=True)
+    except OSError:
+        return False
 
 
 def _is_ours(folder: Path, sources: Path) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import pickle
 import re
 from pathlib import Path
@@ -28,7 +29,7 @@ def kernel_cache() -> Finding:
 
     import pipeline.kernels
 
-    cpu = llvmlite.binding.get_host_cpu_name()
+    cpu = os.environ.get("NUMBA_CPU_NAME") or llvmlite.binding.get_host_cpu_name()
     folder = Path(pipeline.kernels.__path__[0])
     cache = cache_folder(folder)
     total = warm = 0

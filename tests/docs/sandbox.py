@@ -76,7 +76,7 @@ def _read_pip(words: Sequence[str]) -> None:
 
 def _read_spark_submit(words: Sequence[str]) -> None:
     job = next(position for position, word in enumerate(words) if word.endswith(".py"))
-    assert (ROOT / words[job]).is_file()
+    assert (ROOT / words[job].removeprefix("local:///opt/graphquilt/")).is_file()  # in the image, or here
     stage_parser("spark").parse_args(words[job + 1 :])
 
 
@@ -112,6 +112,7 @@ class ReadOnly:
 NOT_RUN: Mapping[str, ReadOnly] = MappingProxyType(
     {
         "make": ReadOnly("makes environments, or runs all tests; the target must exist", _read_make),
+        "docker": ReadOnly("needs a daemon and images; test_dockerfile.py reads the Dockerfile", _read_nothing),
         "pip": ReadOnly("needs a package index; the extras must exist", _read_pip),
         "spark-submit": ReadOnly("needs Spark or a cluster; the job must accept the options", _read_spark_submit),
         "--engine spark": ReadOnly("needs Spark; the options must be right", _read_run),
