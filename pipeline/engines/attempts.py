@@ -44,18 +44,24 @@ def attempt(function: TaskFunction[P, R], task: Task[P]) -> TaskRecord[R]:
     DiskFullError : there was no room for what it writes. StorageError : it has no right to a file.
     UnexpectedError : from any other error, naming the task and this process.
     """
+    with name_errors(task.name), _one_thread():
+        return run_task(function, task)
+
+
+@contextmanager
+def name_errors(task: str) -> Iterator[None]:
+    """Turn errors that are none of ours into some that say which task met them and where; see :func:`attempt`."""
     try:
-        with _one_thread():
-            return run_task(function, task)
+        yield
     except GraphquiltError:
         raise
     except Exception as error:
         if isinstance(error, OSError) and is_denied(error):  # elsewhere and later, too
-            raise StorageError(f"task {task.name} on {socket.gethostname()}: {describe_denial(error)}") from error
+            raise StorageError(f"task {task} on {socket.gethostname()}: {describe_denial(error)}") from error
         where = f"{socket.gethostname()}:{os.getpid()}"
         if is_full(error):
-            raise DiskFullError(f"task {task.name} on {where}: {first_line(error)}") from error
-        raise UnexpectedError(f"task {task.name} failed on {where} with {type(error).__name__}: {error}") from error
+            raise DiskFullError(f"task {task} on {where}: {first_line(error)}") from error
+        raise UnexpectedError(f"task {task} failed on {where} with {type(error).__name__}: {error}") from error
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,7 +82,12 @@ class ParquetRowGroup:
     file: Path
     first: int
     rows: int
-    bytes: int  # of the wanted columns, decoded
+    column_bytes: Mapping[str, int]  # decoded, of the wanted columns
+
+    @property
+    def bytes(self) -> int:
+        """Decoded bytes of the wanted columns."""
+        return sum(self.column_bytes.values())
 
 
 def row_groups(files: Sequence[Path], columns: Sequence[str]) -> Iterator[ParquetRowGroup]:
@@ -94,9 +99,9 @@ def row_groups(files: Sequence[Path], columns: Sequence[str]) -> Iterator[Parque
         for number in range(footer.num_row_groups):
             group = footer.row_group(number)
             chunks = (group.column(ix) for ix in range(group.num_columns))
-            size = sum(_decoded_bytes(chunk) for chunk in chunks if chunk.path_in_schema in wanted)
+            sizes = {chunk.path_in_schema: _decoded_bytes(chunk) for chunk in chunks if chunk.path_in_schema in wanted}
             if group.num_rows:
-                yield ParquetRowGroup(file, first, group.num_rows, size)
+                yield ParquetRowGroup(file, first, group.num_rows, sizes)
             first += group.num_rows
 
 

@@ -1,100 +1,98 @@
-"""Pieces of a frame: what one task can make by itself, as plans of :mod:`pipeline.engines.relay`, with their sizes."""
+"""Rows on their way through Spark: pieces of Arrow data as binary values, by bucket, numbered in their order.
+
+An error of :mod:`pipeline.errors` travels the same way, before all pieces of its bucket: raised, Spark would try the
+task again, and the data would be as bad as before.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Protocol, TypeVar
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
-from pipeline.engines.parquet import ParquetRowGroup, row_groups
+import pyarrow as pa
 
+from pipeline import errors
+from pipeline.errors import GraphquiltError, TaskError
 
-class Sized(Protocol):
-    """What takes some memory."""
+#: The columns of a piece. ``source`` is the partition that made it; ``number`` counts the pieces of a source.
+COLUMNS = "bucket int, source int, number int, payload binary"
+#: Of a piece, unless a single row takes more.
+PIECE_BYTES = 4 * 2**20
 
-    @property
-    def bytes(self) -> int:
-        """Decoded bytes."""
-        ...
-
-
-_Sized = TypeVar("_Sized", bound=Sized)
-
-
-@dataclass(frozen=True)
-class BatchSlice:
-    """A batch in a file of slices."""
-
-    file: str
-    batch: int
-    rows: int
-    bytes: int
+_BATCH_BYTES = 16 * 2**20  # of pieces that Spark is handed together
+_SCHEMA = pa.schema([("bucket", pa.int32()), ("source", pa.int32()), ("number", pa.int32()), ("payload", pa.binary())])
+_ERROR = -1  # as the source of a piece
 
 
 @dataclass(frozen=True)
-class FramePiece:
-    """A plan, and bounds on its rows."""
+class Piece:
+    """Some rows of a bucket."""
 
-    plan: Mapping[str, Any]
-    rows: int
-    bytes: int  # decoded
-
-    def with_step(self, verb: str, arguments: Mapping[str, Any], width: int = 0) -> FramePiece:
-        """Return the piece with one more step, which adds ``width`` bytes to a row."""
-        steps = [*self.plan["steps"], [verb, arguments]]
-        return replace(self, plan={**self.plan, "steps": steps}, bytes=self.bytes + width * self.rows)
+    source: int
+    table: pa.Table
 
 
-def pieces_of_files(files: Sequence[Path], columns: Sequence[str], most: int) -> list[FramePiece]:
-    """Return pieces of up to ``most`` bytes of some columns of Parquet files, cut between row groups."""
-    return [
-        FramePiece(plan([{"runs": _runs(pack)}], columns), sum(group.rows for group in pack), total_bytes(pack))
-        for pack in group_by_bytes(list(row_groups(files, columns)), most)
+def pack_pieces(batches: Iterable[tuple[int, pa.RecordBatch]], source: int) -> Iterator[pa.RecordBatch]:
+    """Yield rows of :data:`COLUMNS` for batches by bucket."""
+    buckets: list[int] = []
+    ends, count, buffer = [0], 0, pa.BufferOutputStream()
+    for bucket, batch in batches:
+        for piece in _cut(batch):
+            with pa.ipc.new_stream(buffer, piece.schema) as stream:
+                stream.write_batch(piece)
+            buckets.append(bucket)
+            ends.append(buffer.tell())
+            if ends[-1] >= _BATCH_BYTES:
+                yield _rows(buckets, source, count, ends, buffer.getvalue())
+                count += len(buckets)
+                buckets, ends, buffer = [], [0], pa.BufferOutputStream()
+    if buckets:
+        yield _rows(buckets, source, count, ends, buffer.getvalue())
+
+
+def unpack_pieces(rows: Iterable[pa.RecordBatch]) -> Iterator[Piece]:
+    """Yield the pieces of rows of :data:`COLUMNS`; raise the error that a task before this one met."""
+    for batch in rows:
+        for source, payload in zip(batch.column("source").to_pylist(), batch.column("payload"), strict=True):
+            raise_error(source, payload.as_buffer())
+            yield Piece(source, pa.ipc.open_stream(payload.as_buffer()).read_all())
+
+
+def pack_payload(payload: bytes, source: int) -> pa.RecordBatch:
+    """Return the row of :data:`COLUMNS` of something that only the driver reads."""
+    return _rows([0], source, 0, [0, len(payload)], pa.py_buffer(payload))
+
+
+def pack_error(error: GraphquiltError) -> pa.RecordBatch:
+    """Return the row of :data:`COLUMNS` of an error."""
+    return pack_payload(json.dumps([type(error).__name__, str(error)]).encode(), _ERROR)
+
+
+def raise_error(source: int, payload: bytes | pa.Buffer) -> None:
+    """Raise the error that a row of :data:`COLUMNS` is, if it is one."""
+    if source == _ERROR:
+        name, message = json.loads(bytes(payload))
+        raise getattr(errors, name, TaskError)(message)
+
+
+def _cut(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """Halve a batch until a piece is small enough."""
+    if batch.nbytes > PIECE_BYTES and batch.num_rows > 1:
+        half = batch.num_rows // 2
+        yield from _cut(batch.slice(0, half))
+        yield from _cut(batch.slice(half))
+    elif batch.num_rows:
+        yield batch
+
+
+def _rows(buckets: list[int], source: int, first: int, ends: list[int], payloads: pa.Buffer) -> pa.RecordBatch:
+    count = len(buckets)
+    offsets = pa.array(ends, pa.int32()).buffers()[1]
+    columns = [
+        pa.array(buckets, pa.int32()),
+        pa.array([source] * count, pa.int32()),
+        pa.array(range(first, first + count), pa.int32()),
+        pa.Array.from_buffers(pa.binary(), count, [None, offsets, payloads]),  # none of the bytes is copied
     ]
-
-
-def piece_of_slices(slices: Sequence[BatchSlice], columns: Sequence[str]) -> FramePiece:
-    """Return the rows of slices as one piece."""
-    source = {"slices": [[one.file, one.batch] for one in slices]}
-    return FramePiece(plan([source], columns), sum(one.rows for one in slices), total_bytes(slices))
-
-
-def plan(sources: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> dict[str, Any]:
-    """Return the plan of all rows of sources, in order."""
-    return {"union": list(sources), "columns": list(columns), "steps": []}
-
-
-def concat_pieces(pieces: Sequence[FramePiece], columns: Sequence[str]) -> FramePiece:
-    """Return the rows of several pieces as one."""
-    rows = sum(piece.rows for piece in pieces)
-    return FramePiece(plan([piece.plan for piece in pieces], columns), rows, total_bytes(pieces))
-
-
-def total_bytes(pieces: Sequence[Sized]) -> int:
-    """Return what pieces take together."""
-    return sum(piece.bytes for piece in pieces)
-
-
-def group_by_bytes(pieces: Sequence[_Sized], most: int) -> list[list[_Sized]]:
-    """Put neighbours together up to so many bytes."""
-    packs: list[list[_Sized]] = []
-    size = 0
-    for piece in pieces:
-        if not packs or size + piece.bytes > most:
-            packs.append([])
-            size = 0
-        packs[-1].append(piece)
-        size += piece.bytes
-    return packs
-
-
-def _runs(groups: Sequence[ParquetRowGroup]) -> list[list[Any]]:
-    """Return [file, first row, rows], neighbouring row groups as one."""
-    runs: list[list[Any]] = []
-    for group in groups:
-        if runs and runs[-1][0] == str(group.file):
-            runs[-1][2] += group.rows
-        else:
-            runs.append([str(group.file), group.first, group.rows])
-    return runs
+    return pa.RecordBatch.from_arrays(columns, schema=_SCHEMA)

@@ -1,4 +1,4 @@
-"""Spark: carries tasks, each in a Python worker, alone in its partition; tables are exchanged by tasks too."""
+"""Spark: carries tasks, each in a Python worker, alone in its partition, and tables."""
 
 from __future__ import annotations
 
@@ -6,21 +6,16 @@ import os
 import pickle
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
-from pyspark.sql import SparkSession
 
 from pipeline import errors
 from pipeline.engine import GraphTables
-from pipeline.engines import exchange
-from pipeline.engines import frames as lazy_frames
-from pipeline.engines.frames import ExchangeFrame
 from pipeline.engines.processes import cpu_seconds_of_trees
 from pipeline.engines.spark_jobs import describe_jobs
+from pipeline.engines.spark_tables import SparkTables
 from pipeline.errors import GraphquiltError, TaskError
 from pipeline.tasks import P, R, Task, TaskFunction, TaskRecord, describe_wave, payload_type, result_type
 
@@ -30,16 +25,10 @@ _FAILED_TASK = re.compile(r"Task (\d+) in stage")
 Outcome = tuple[str | None, str, str]  # record; or None, the name of an error, and its message
 
 
-class SparkEngine:
-    """Carries tasks and verbs with a session that somebody else made and stops.
-
-    No row passes through the JVM: see :mod:`pipeline.engines.exchange`.
-    """
+class SparkEngine(SparkTables):
+    """Carries tasks and verbs with a session that somebody else made and stops."""
 
     name = "spark"
-
-    def __init__(self, session: SparkSession) -> None:
-        self._session = session
 
     def open_graph_tables(self) -> GraphTables:
         from pipeline.engines.graphframes import open_graphframes
@@ -73,43 +62,6 @@ class SparkEngine:
                 raise getattr(errors, kind, TaskError)(message)
         result = result_type(function)
         return [TaskRecord.from_json(record, result) for record, _, _ in outcomes if record is not None]
-
-    def read(self, files: Sequence[Path], columns: Sequence[str], schema: pa.Schema) -> ExchangeFrame:
-        return lazy_frames.Read(tuple(files), tuple(columns))
-
-    rename = staticmethod(lazy_frames.rename)
-    look_up = staticmethod(lazy_frames.look_up)
-    without = staticmethod(lazy_frames.without)
-
-    def union(self, frames: Sequence[ExchangeFrame]) -> ExchangeFrame:
-        return lazy_frames.Union(tuple(frames))
-
-    def sum_by(
-        self,
-        frame: ExchangeFrame,
-        keys: Sequence[str],
-        sums: Sequence[str],
-        newest: Sequence[str] = (),
-        *,
-        keys_repeat: bool,
-        may_overflow: bool = True,
-    ) -> ExchangeFrame:
-        return lazy_frames.Sum(frame, tuple(keys), tuple(sums), tuple(newest), keys_repeat, may_overflow)
-
-    def where_positive(self, frame: ExchangeFrame, column: str, *, positive: bool) -> ExchangeFrame:
-        return lazy_frames.where(frame, "where_positive", [column], column=column, positive=positive)
-
-    def where_equal(self, frame: ExchangeFrame, column: str, value: str) -> ExchangeFrame:
-        return lazy_frames.where(frame, "where_equal", [column], column=column, value=value)
-
-    def where_different(self, frame: ExchangeFrame, left: str, right: str) -> ExchangeFrame:
-        return lazy_frames.where(frame, "where_different", [left, right], left=left, right=right)
-
-    def write(self, frame: ExchangeFrame, folder: Path, schema: pa.Schema) -> list[Path]:
-        return exchange.write(self, frame, folder, schema)
-
-    def write_sorted(self, frame: ExchangeFrame, folder: Path, schema: pa.Schema, keys: Sequence[str]) -> list[Path]:
-        return exchange.write_sorted(self, frame, folder, schema, keys)
 
     def cpu_seconds(self) -> float:
         """CPU seconds of this process, of the driver's JVM and of the workers that are their children.

@@ -15,11 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from pipeline.engines.frames import ExchangeFrame
+from pipeline.engines.waves import Sizes
 
 from pipeline.engines import exchange, frames
-from pipeline.engines.frames import ExchangeFrame
 from pipeline.engines.parquet import row_groups
-from pipeline.engines.waves import Sizes
 from pipeline.errors import InputError
 from pipeline.tasks import Task, TaskFunction, TaskRecord, refuse_disagreement, run_task
 

@@ -1,0 +1,335 @@
+"""The relational verbs on Spark: each task does its share in Polars, and rows meet through Spark's own shuffle.
+
+What needs no meeting is done along the way. Rows that meet by key are dealt out to buckets as Arrow data (see
+:mod:`pipeline.engines.pieces`), which Spark brings together, sorts, spills and counts like any other rows.
+
+How many tasks there are follows from the bytes of the data, never from who carries them.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import pickle
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial, reduce
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from numpy.typing import NDArray
+from pyspark import TaskContext
+from pyspark.sql import DataFrame, SparkSession
+
+from pipeline import storage
+from pipeline.engines import shares, verbs
+from pipeline.engines.parquet import ParquetRowGroup, row_groups, rows_per_file
+from pipeline.engines.pieces import COLUMNS, raise_error
+from pipeline.engines.shares import FileRows, FileRun, Opener, Share, Sink, SortKey, Step
+from pipeline.errors import DamagedFileError
+from pipeline.tasks import TaskRecord
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Bounds on what a task holds."""
+
+    #: Decoded rows that a task reads; its process grows by about five times as much. A row group is never split.
+    bytes: int = 64 * 2**20
+    #: A table up to this is read by each task that looks things up in it, instead of bringing rows and table together.
+    #: Reading and hashing as much takes about the time of dealing out a task's own rows once for each of two keys.
+    table_bytes: int = 128 * 2**20
+    table_rows: int = 4_000_000
+    #: Of a file; None: see :func:`pipeline.engines.parquet.rows_per_file`.
+    rows_per_file: int | None = None
+    rows_per_sorted_file: int = 1_000_000
+
+
+@dataclass(frozen=True)
+class FramePart:
+    """Partitions of Spark's that are opened alike, and the verbs that follow."""
+
+    rows: DataFrame
+    partitions: int
+    opener: Opener
+    steps: tuple[Step, ...] = ()
+
+
+@dataclass(frozen=True)
+class SparkFrame:
+    """All rows of some parts, which nothing has made yet, with bounds on them."""
+
+    parts: tuple[FramePart, ...]
+    rows: int  # at most
+    widths: Mapping[str, float]  # decoded bytes of a value, by column, in the order of the columns
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns, in order."""
+        return list(self.widths)
+
+    @property
+    def bytes(self) -> int:
+        """Decoded bytes, at most."""
+        return math.ceil(self.rows * sum(self.widths.values()))
+
+    @property
+    def partitions(self) -> int:
+        """Partitions of all parts."""
+        return sum(part.partitions for part in self.parts)
+
+    def then(self, step: Step, widths: Mapping[str, float] | None = None) -> SparkFrame:
+        """Return the frame with one more step, which leaves columns of these widths."""
+        parts = tuple(replace(part, steps=(*part.steps, step)) for part in self.parts)
+        return replace(self, parts=parts, widths=self.widths if widths is None else widths)
+
+    def select(self, columns: Sequence[str]) -> SparkFrame:
+        """Return some columns."""
+        return self.then(partial(shares.select, columns=columns), {name: self.widths[name] for name in columns})
+
+
+class SparkTables:
+    """The verbs of :class:`pipeline.engine.Engine` over tables, with a session that somebody else made and stops."""
+
+    def __init__(self, session: SparkSession, sizes: Sizes | None = None) -> None:
+        self._session, self._sizes = session, sizes or Sizes()
+
+    def read(self, files: Sequence[Path], columns: Sequence[str], schema: pa.Schema) -> SparkFrame:
+        groups = list(row_groups(files, columns))
+        packs = tuple(_runs(pack) for pack in _group_by_bytes(groups, self._sizes.bytes))
+        rows = sum(group.rows for group in groups)
+        widths = {name: sum(group.column_bytes[name] for group in groups) / max(rows, 1) for name in columns}
+        if not packs:
+            return SparkFrame((), 0, widths)
+        numbers = self._session.range(0, len(packs), 1, len(packs))
+        return SparkFrame((FramePart(numbers, len(packs), FileRows(packs, tuple(columns))),), rows, widths)
+
+    def rename(self, frame: SparkFrame, columns: Mapping[str, str], constants: Mapping[str, int | str]) -> SparkFrame:
+        widths = {new: frame.widths[old] for new, old in columns.items()}
+        widths |= {new: 8 if isinstance(value, int) else 16 for new, value in constants.items()}
+        return frame.then(partial(verbs.rename, columns=dict(columns), constants=dict(constants)), widths)
+
+    def union(self, frames: Sequence[SparkFrame]) -> SparkFrame:
+        columns, rows = frames[0].columns, sum(frame.rows for frame in frames)
+        alike = [frame.select(columns) for frame in frames]
+        widths = {name: sum(frame.rows * frame.widths[name] for frame in alike) / max(rows, 1) for name in columns}
+        return SparkFrame(tuple(part for frame in alike for part in frame.parts), rows, widths)
+
+    def where_positive(self, frame: SparkFrame, column: str, *, positive: bool) -> SparkFrame:
+        return frame.then(partial(verbs.where_positive, column=column, positive=positive))
+
+    def where_equal(self, frame: SparkFrame, column: str, value: str) -> SparkFrame:
+        return frame.then(partial(verbs.where_equal, column=column, value=value))
+
+    def where_different(self, frame: SparkFrame, left: str, right: str) -> SparkFrame:
+        return frame.then(partial(verbs.where_different, left=left, right=right))
+
+    def sum_by(
+        self,
+        frame: SparkFrame,
+        keys: Sequence[str],
+        sums: Sequence[str],
+        newest: Sequence[str] = (),
+        *,
+        keys_repeat: bool,
+        may_overflow: bool = True,
+    ) -> SparkFrame:
+        frame = frame.select([*keys, *sums, *newest])
+        buckets = math.ceil(frame.bytes / self._sizes.bytes)
+        add = partial(verbs.sum_by, keys=keys, sums=sums, newest=newest, may_overflow=may_overflow, in_order=True)
+        send = partial(shares.send_to_sum, keys=keys, buckets=buckets, add=add, keys_repeat=keys_repeat)
+        return self._meet([(frame, send)], buckets, partial(shares.open_sums, add=add, most=self._sizes.bytes), frame)
+
+    def look_up(
+        self, frame: SparkFrame, table: SparkFrame, on: Mapping[str, str], take: Mapping[str, str]
+    ) -> SparkFrame:
+        widths = {name: width for name, width in frame.widths.items() if name not in on}
+        widths |= {new: table.widths[old] for new, old in take.items()}
+        match = partial(verbs.look_up, on=dict(on), take=dict(take), in_order=True)
+        return self._match(frame, table.select(list(dict.fromkeys([*on.values(), *take.values()]))), on, match, widths)
+
+    def without(self, frame: SparkFrame, table: SparkFrame, keys: Sequence[str]) -> SparkFrame:
+        match = partial(verbs.without, keys=list(keys), in_order=True)
+        return self._match(frame, table.select(keys), {key: key for key in keys}, match, frame.widths)
+
+    def _match(
+        self, frame: SparkFrame, table: SparkFrame, on: Mapping[str, str], match: Any, widths: Mapping[str, float]
+    ) -> SparkFrame:
+        all_rows = widths is frame.widths  # without: what has no match stays
+        if not table.parts:
+            return frame if all_rows else SparkFrame((), 0, widths)
+        of_files = [(part.opener, part.steps) for part in table.parts if isinstance(part.opener, FileRows)]
+        is_small = table.bytes <= self._sizes.table_bytes and table.rows <= self._sizes.table_rows
+        if is_small and len(of_files) == len(table.parts):
+            return frame.then(partial(shares.match_files, match=match, table=pickle.dumps(of_files)), widths)
+        buckets = math.ceil((frame.bytes + table.bytes) / self._sizes.bytes)
+        heavy = self._heavy_keys(frame, list(on), buckets)
+        send = partial(shares.send_to_match, buckets=buckets, heavy=heavy)
+        opener = partial(
+            shares.open_matches, match=match, table_sources=table.partitions, most=self._sizes.bytes, all_rows=all_rows
+        )
+        return self._meet(
+            [
+                (table, partial(send, keys=list(on.values()), is_table=True)),
+                (frame, partial(send, keys=list(on), is_table=False)),
+            ],
+            buckets,
+            opener,
+            SparkFrame((), frame.rows, widths),
+        )
+
+    def _meet(
+        self, sides: Sequence[tuple[SparkFrame, Sink]], buckets: int, opener: Opener, result: SparkFrame
+    ) -> SparkFrame:
+        """Return the frame of buckets that an opener opens, once its rows are brought together."""
+        dealt = [self._share(part, sink) for frame, sink in sides for part in frame.parts]
+        if not dealt:
+            return replace(result, parts=())
+        # Pieces in order: what comes of them does not depend on which arrives first.
+        rows = bring_together(reduce(DataFrame.union, dealt), buckets).sortWithinPartitions("source", "number")
+        return replace(result, parts=(FramePart(rows, buckets, opener),))
+
+    def _share(self, part: FramePart, sink: Sink, what: str = "deal") -> DataFrame:
+        share = Share(what, part.opener, part.steps, sink)
+        return part.rows.mapInArrow(_run_share(pickle.dumps(share)), COLUMNS)
+
+    @contextmanager
+    def _settled(self, frame: SparkFrame) -> Iterator[SparkFrame]:
+        """Yield a frame whose rows are made once, however often they are read in this context.
+
+        Those of files are read again, since Spark's cache would be another copy of them.
+        """
+        pieces = reduce(DataFrame.union, [self._share(part, shares.send_pieces) for part in frame.parts]).persist()
+        try:
+            opener = partial(shares.open_frames, most=0)
+            yield replace(frame, parts=(FramePart(pieces, frame.partitions, opener),))
+        finally:
+            pieces.unpersist()
+
+    def _samples(self, frame: SparkFrame, keys: Sequence[str]) -> tuple[pl.DataFrame, NDArray[np.float64]]:
+        """Return keys of a frame, and for how many rows each stands."""
+        samples = [self._share(part, partial(shares.send_samples, keys=keys)) for part in frame.select(keys).parts]
+        payloads = self._collect(reduce(DataFrame.union, samples), "sample")
+        frames = [pl.read_ipc_stream(payload) for payload in payloads]
+        return shares.split_weights(pl.concat(frames)) if frames else (pl.DataFrame(), np.empty(0))
+
+    def _heavy_keys(self, frame: SparkFrame, keys: Sequence[str], buckets: int) -> NDArray[np.uint64]:
+        """Return hashes of keys that have more rows than a bucket should, ascending."""
+        if not frame.parts or buckets == 1:
+            return np.empty(0, np.uint64)
+        samples, weights = self._samples(frame, keys)
+        if not weights.size:
+            return np.empty(0, np.uint64)
+        hashed, places = np.unique(shares.hashes(samples, keys), return_inverse=True)
+        return hashed[np.bincount(places, weights, hashed.size) * sum(frame.widths.values()) > self._sizes.bytes]
+
+    def write(self, frame: SparkFrame, folder: Path, schema: pa.Schema) -> list[Path]:
+        rows = self._sizes.rows_per_file or rows_per_file(schema)
+        return self._write(frame.select(schema.names), folder, schema, rows)
+
+    def write_sorted(self, frame: SparkFrame, folder: Path, schema: pa.Schema, keys: Sequence[str]) -> list[Path]:
+        """Sorted pieces first; then ranges of them, whose ends follow from samples."""
+        frame = frame.select(schema.names).then(partial(shares.sort, keys=keys))
+        if frame.bytes <= self._sizes.bytes or not frame.parts:
+            return self._write_ranges(frame, folder, schema, keys, ())
+        with self._settled(frame) as settled:
+            samples, weights = self._samples(settled, keys)
+            ranges = max(
+                math.ceil(weights.sum() / self._sizes.rows_per_sorted_file),
+                math.ceil(weights.sum() * sum(frame.widths.values()) / self._sizes.bytes),
+            )
+            return self._write_ranges(settled, folder, schema, keys, _cuts(samples, weights, ranges))
+
+    def _write_ranges(
+        self, frame: SparkFrame, folder: Path, schema: pa.Schema, keys: Sequence[str], cuts: Sequence[SortKey]
+    ) -> list[Path]:
+        send = partial(shares.send_to_range, keys=keys, cuts=cuts)
+        ranges = self._meet([(frame, send)], len(cuts) + 1, partial(shares.open_frames, most=math.inf), frame)
+        in_order = ranges.then(partial(shares.sort, keys=keys))
+        return self._write(in_order, folder, schema, self._sizes.rows_per_sorted_file)
+
+    def _write(self, frame: SparkFrame, folder: Path, schema: pa.Schema, rows: int) -> list[Path]:
+        tasks = folder / "_tasks"
+        tasks.mkdir(parents=True, exist_ok=True)
+        records: list[TaskRecord[None]] = []
+        if frame.parts:
+            sink = partial(shares.write_rows, schema=schema, rows_per_file=rows, folder=tasks)
+            written = reduce(DataFrame.union, [self._share(part, sink, str(folder)) for part in frame.parts])
+            records = [TaskRecord.from_json(text.decode(), type(None)) for text in self._collect(written, "write")]
+        files = [file for record in sorted(records, key=lambda record: record.task) for file in record.paths("table")]
+        named = [folder / f"part-{number:05d}{''.join(file.suffixes)}" for number, file in enumerate(files)]
+        for file, path in zip(files, named, strict=True):
+            if not file.is_file():
+                raise DamagedFileError(f"{file} is missing")
+            file.rename(path)
+        storage.remove_tree(tasks)
+        return named
+
+    def _collect(self, rows: DataFrame, what: str) -> list[bytes]:
+        """Run a job; return the payloads of its rows, or raise the first error that stopped a task."""
+        # Of pieces, or a batch of them would be too large for Arrow.
+        setting = "spark.sql.execution.arrow.maxRecordsPerBatch"
+        before = str(self._session.conf.get(setting))
+        self._session.conf.set(setting, "32")
+        try:
+            collected = rows.collect()
+        finally:
+            self._session.conf.set(setting, before)
+        for row in collected:
+            raise_error(row.source, row.payload)
+        return [bytes(row.payload) for row in collected]
+
+
+def bring_together(rows: DataFrame, buckets: int) -> DataFrame:
+    """Return rows with each bucket in the partition of its number."""
+    return rows.repartitionById(buckets, "bucket")
+
+
+def _run_share(pickled: bytes) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    def run(rows: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        from pipeline.engines.attempts import ONE_THREAD_WORKER
+
+        # Before Polars, which counts its threads when it is loaded.
+        os.environ.update(ONE_THREAD_WORKER)
+        share: Share = pickle.loads(pickled)
+        context = TaskContext.get()
+        assert context is not None
+        yield from share.run(iter(rows), context.partitionId())
+
+    return run
+
+
+def _cuts(samples: pl.DataFrame, weights: NDArray[np.float64], ranges: int) -> list[SortKey]:
+    """Return the keys at which ranges of about as many rows end."""
+    rows = sorted(zip(map(shares.sort_key, samples.rows()), weights, strict=True))
+    below = np.cumsum([weight for _, weight in rows])
+    places = np.searchsorted(below, below[-1] * np.arange(1, ranges) / ranges) if rows else ()
+    return [rows[place][0] for place in places]
+
+
+def _group_by_bytes(groups: Sequence[ParquetRowGroup], most: int) -> list[list[ParquetRowGroup]]:
+    """Put neighbours together up to so many bytes."""
+    packs: list[list[ParquetRowGroup]] = []
+    size = 0
+    for group in groups:
+        if not packs or size + group.bytes > most:
+            packs.append([])
+            size = 0
+        packs[-1].append(group)
+        size += group.bytes
+    return packs
+
+
+def _runs(groups: Sequence[ParquetRowGroup]) -> tuple[FileRun, ...]:
+    """Return neighbouring row groups of a file as one run."""
+    runs: list[FileRun] = []
+    for group in groups:
+        if runs and runs[-1].file == group.file:
+            runs[-1] = replace(runs[-1], rows=runs[-1].rows + group.rows)
+        else:
+            runs.append(FileRun(group.file, group.first, group.rows))
+    return tuple(runs)
