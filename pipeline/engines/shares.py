@@ -6,6 +6,7 @@ makes equal output, whenever a task is tried again: rows come in the order of th
 
 from __future__ import annotations
 
+import itertools
 import pickle
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -32,8 +33,10 @@ Rows = Iterator[pa.RecordBatch]  # of pipeline.engines.pieces
 Step = Callable[[pl.LazyFrame], pl.LazyFrame]
 Match = Callable[[pl.LazyFrame, pl.LazyFrame], pl.LazyFrame]  # of rows and a table
 Opener = Callable[[Rows], Iterator[pl.LazyFrame]]
+Add = Callable[[pl.DataFrame], pl.DataFrame]
 Sink = Callable[[Iterator[pl.DataFrame], int], Rows]
 SortKey = tuple[tuple[bool, Any], ...]
+Cut = tuple[SortKey, float]  # a key, and what share of its rows comes before
 
 #: A bucket this many times its share holds a key of many rows: they are added up before they are sent.
 _HEAVY = 4
@@ -47,7 +50,7 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 class Share:
     """A task over one partition of Spark's."""
 
-    what: str  # for errors
+    name: str  # of the task, with the partition's number
     opener: Opener
     steps: tuple[Step, ...]
     sink: Sink
@@ -55,7 +58,7 @@ class Share:
     def run(self, rows: Rows, partition: int) -> Rows:
         """Yield what the sink makes of a partition's rows, or the error that is in its way."""
         try:
-            with name_errors(f"{self.what}-{partition:05d}"), verbs.overflow_of(self.what):
+            with name_errors(f"{self.name}-{partition:05d}"):
                 yield from self.sink(map(self._collect, self.opener(rows)), partition)
         except GraphquiltError as error:
             yield pack_error(error)
@@ -109,14 +112,14 @@ def open_frames(rows: Rows, most: float) -> Iterator[pl.LazyFrame]:
     yield from map(pl.DataFrame.lazy, _frames((piece.table for piece in unpack_pieces(rows)), most))
 
 
-def open_sums(rows: Rows, add: Step, most: int) -> Iterator[pl.LazyFrame]:
+def open_sums(rows: Rows, add: Add, most: int) -> Iterator[pl.LazyFrame]:
     """Open a bucket whose rows are added up by key; what is held follows from its keys, and not from its rows."""
     total: pl.DataFrame | None = None
     held: list[pa.Table] = []
 
     def added() -> pl.DataFrame:
         frames = [_as_frame(held)] if total is None else [total, _as_frame(held)]
-        return add(pl.concat(frames).lazy()).collect()
+        return add(pl.concat(frames))
 
     size = 0
     for piece in unpack_pieces(rows):
@@ -185,20 +188,28 @@ def read_all(parts: Sequence[tuple[FileRows, Sequence[Step]]]) -> pl.LazyFrame:
     return pl.concat(frames)
 
 
+def add_up(
+    rows: pl.DataFrame, keys: Sequence[str], sums: Sequence[str], newest: Sequence[str], *, may_overflow: bool
+) -> pl.DataFrame:
+    """Return one row a key; InputError: a sum is beyond int64."""
+    with verbs.overflow_of(", ".join(sums)):
+        return verbs.sum_by(rows.lazy(), keys, sums, newest, may_overflow=may_overflow, in_order=True).collect()
+
+
 # Sinks.
 
 
 def send_to_sum(
-    frames: Iterator[pl.DataFrame], source: int, keys: Sequence[str], buckets: int, add: Step, *, keys_repeat: bool
+    frames: Iterator[pl.DataFrame], source: int, keys: Sequence[str], buckets: int, add: Add, *, keys_repeat: bool
 ) -> Rows:
     """Deal rows out to buckets by keys; rows of a key are added up before, where they are many."""
 
     def dealt() -> Iterator[tuple[int, pa.RecordBatch]]:
         for frame in frames:
-            rows = add(frame.lazy()).collect() if keys_repeat else frame
+            rows = add(frame) if keys_repeat else frame
             order, starts = deal(hashes(rows, keys), buckets)
             if not keys_repeat and int(np.diff(starts).max()) > _HEAVY * rows.height / buckets:
-                rows = add(rows.lazy()).collect()
+                rows = add(rows)
                 order, starts = deal(hashes(rows, keys), buckets)
             yield from _slices(rows, order, starts)
 
@@ -235,26 +246,28 @@ def send_to_match(
     return pack_pieces(dealt(), source)
 
 
-def send_to_range(frames: Iterator[pl.DataFrame], source: int, keys: Sequence[str], cuts: Sequence[SortKey]) -> Rows:
-    """Deal sorted rows out to ranges, which end at cuts; rows of a key at several cuts go to all ranges between."""
+def send_to_range(frames: Iterator[pl.DataFrame], source: int, keys: Sequence[str], cuts: Sequence[Cut]) -> Rows:
+    """Deal sorted rows out to ranges, which end at cuts."""
 
     def dealt() -> Iterator[tuple[int, pa.RecordBatch]]:
         for frame in frames:
-            yield from enumerate(_ranges(frame, keys, cuts))
+            batch = _as_batch(frame)
+            ends = [0, *_places(frame.select(keys), cuts), frame.height]
+            for number, (first, stop) in enumerate(itertools.pairwise(ends)):
+                yield number, batch.slice(first, stop - first)
 
     return pack_pieces(dealt(), source)
 
 
-def _ranges(rows: pl.DataFrame, keys: Sequence[str], cuts: Sequence[SortKey]) -> Iterator[pa.RecordBatch]:
-    columns, whole, first = rows.select(keys), _as_batch(rows), 0
-    for cut, key in enumerate(cuts):
-        before = bisect_left(range(rows.height), key, key=lambda row: sort_key(columns.row(row)))
-        if (equal := bisect_right(cuts, key) - (start := bisect_left(cuts, key))) > 1:
-            after = bisect_right(range(rows.height), key, key=lambda row: sort_key(columns.row(row)))
-            before += (after - before) * (cut - start) // (equal - 1)
-        yield whole.slice(first, before - first)
-        first = before
-    yield whole.slice(first)
+def _places(rows: pl.DataFrame, cuts: Sequence[Cut]) -> Iterator[int]:
+    """Yield how many rows come before each cut."""
+
+    def key_of(row: int) -> SortKey:
+        return sort_key(rows.row(row))
+
+    for key, share in cuts:
+        before = bisect_left(range(rows.height), key, key=key_of)
+        yield before + int((bisect_right(range(rows.height), key, key=key_of) - before) * share)
 
 
 def sort_key(values: Iterable[Any]) -> SortKey:

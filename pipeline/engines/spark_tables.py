@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import os
 import pickle
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -29,7 +30,7 @@ from pipeline import storage
 from pipeline.engines import shares, verbs
 from pipeline.engines.parquet import ParquetRowGroup, row_groups, rows_per_file
 from pipeline.engines.pieces import COLUMNS, raise_error
-from pipeline.engines.shares import FileRows, FileRun, Opener, Share, Sink, SortKey, Step
+from pipeline.engines.shares import Cut, FileRows, FileRun, Opener, Share, Sink, Step
 from pipeline.errors import DamagedFileError
 from pipeline.tasks import TaskRecord
 
@@ -96,11 +97,11 @@ class SparkTables:
     """The verbs of :class:`pipeline.engine.Engine` over tables, with a session that somebody else made and stops."""
 
     def __init__(self, session: SparkSession, sizes: Sizes | None = None) -> None:
-        self._session, self._sizes = session, sizes or Sizes()
+        self._session, self.sizes = session, sizes or Sizes()
 
     def read(self, files: Sequence[Path], columns: Sequence[str], schema: pa.Schema) -> SparkFrame:
         groups = list(row_groups(files, columns))
-        packs = tuple(_runs(pack) for pack in _group_by_bytes(groups, self._sizes.bytes))
+        packs = tuple(_runs(pack) for pack in _group_by_bytes(groups, self.sizes.bytes))
         rows = sum(group.rows for group in groups)
         widths = {name: sum(group.column_bytes[name] for group in groups) / max(rows, 1) for name in columns}
         if not packs:
@@ -139,10 +140,10 @@ class SparkTables:
         may_overflow: bool = True,
     ) -> SparkFrame:
         frame = frame.select([*keys, *sums, *newest])
-        buckets = math.ceil(frame.bytes / self._sizes.bytes)
-        add = partial(verbs.sum_by, keys=keys, sums=sums, newest=newest, may_overflow=may_overflow, in_order=True)
+        buckets = math.ceil(frame.bytes / self.sizes.bytes)
+        add = partial(shares.add_up, keys=keys, sums=sums, newest=newest, may_overflow=may_overflow)
         send = partial(shares.send_to_sum, keys=keys, buckets=buckets, add=add, keys_repeat=keys_repeat)
-        return self._meet([(frame, send)], buckets, partial(shares.open_sums, add=add, most=self._sizes.bytes), frame)
+        return self._meet([(frame, send)], buckets, partial(shares.open_sums, add=add, most=self.sizes.bytes), frame)
 
     def look_up(
         self, frame: SparkFrame, table: SparkFrame, on: Mapping[str, str], take: Mapping[str, str]
@@ -163,14 +164,14 @@ class SparkTables:
         if not table.parts:
             return frame if all_rows else SparkFrame((), 0, widths)
         of_files = [(part.opener, part.steps) for part in table.parts if isinstance(part.opener, FileRows)]
-        is_small = table.bytes <= self._sizes.table_bytes and table.rows <= self._sizes.table_rows
+        is_small = table.bytes <= self.sizes.table_bytes and table.rows <= self.sizes.table_rows
         if is_small and len(of_files) == len(table.parts):
             return frame.then(partial(shares.match_files, match=match, table=pickle.dumps(of_files)), widths)
-        buckets = math.ceil((frame.bytes + table.bytes) / self._sizes.bytes)
+        buckets = math.ceil((frame.bytes + table.bytes) / self.sizes.bytes)
         heavy = self._heavy_keys(frame, list(on), buckets)
         send = partial(shares.send_to_match, buckets=buckets, heavy=heavy)
         opener = partial(
-            shares.open_matches, match=match, table_sources=table.partitions, most=self._sizes.bytes, all_rows=all_rows
+            shares.open_matches, match=match, table_sources=table.partitions, most=self.sizes.bytes, all_rows=all_rows
         )
         return self._meet(
             [
@@ -190,11 +191,11 @@ class SparkTables:
         if not dealt:
             return replace(result, parts=())
         # Pieces in order: what comes of them does not depend on which arrives first.
-        rows = bring_together(reduce(DataFrame.union, dealt), buckets).sortWithinPartitions("source", "number")
+        rows = bring_together(_union(dealt), buckets).sortWithinPartitions("source", "number")
         return replace(result, parts=(FramePart(rows, buckets, opener),))
 
-    def _share(self, part: FramePart, sink: Sink, what: str = "deal") -> DataFrame:
-        share = Share(what, part.opener, part.steps, sink)
+    def _share(self, part: FramePart, sink: Sink, name: str = "deal") -> DataFrame:
+        share = Share(name, part.opener, part.steps, sink)
         return part.rows.mapInArrow(_run_share(pickle.dumps(share)), COLUMNS)
 
     @contextmanager
@@ -203,7 +204,7 @@ class SparkTables:
 
         Those of files are read again, since Spark's cache would be another copy of them.
         """
-        pieces = reduce(DataFrame.union, [self._share(part, shares.send_pieces) for part in frame.parts]).persist()
+        pieces = _union([self._share(part, shares.send_pieces) for part in frame.parts]).persist()
         try:
             opener = partial(shares.open_frames, most=0)
             yield replace(frame, parts=(FramePart(pieces, frame.partitions, opener),))
@@ -213,7 +214,7 @@ class SparkTables:
     def _samples(self, frame: SparkFrame, keys: Sequence[str]) -> tuple[pl.DataFrame, NDArray[np.float64]]:
         """Return keys of a frame, and for how many rows each stands."""
         samples = [self._share(part, partial(shares.send_samples, keys=keys)) for part in frame.select(keys).parts]
-        payloads = self._collect(reduce(DataFrame.union, samples), "sample")
+        payloads = self._collect(_union(samples), "sample")
         frames = [pl.read_ipc_stream(payload) for payload in payloads]
         return shares.split_weights(pl.concat(frames)) if frames else (pl.DataFrame(), np.empty(0))
 
@@ -225,32 +226,32 @@ class SparkTables:
         if not weights.size:
             return np.empty(0, np.uint64)
         hashed, places = np.unique(shares.hashes(samples, keys), return_inverse=True)
-        return hashed[np.bincount(places, weights, hashed.size) * sum(frame.widths.values()) > self._sizes.bytes]
+        return hashed[np.bincount(places, weights, hashed.size) * sum(frame.widths.values()) > self.sizes.bytes]
 
     def write(self, frame: SparkFrame, folder: Path, schema: pa.Schema) -> list[Path]:
-        rows = self._sizes.rows_per_file or rows_per_file(schema)
+        rows = self.sizes.rows_per_file or rows_per_file(schema)
         return self._write(frame.select(schema.names), folder, schema, rows)
 
     def write_sorted(self, frame: SparkFrame, folder: Path, schema: pa.Schema, keys: Sequence[str]) -> list[Path]:
         """Sorted pieces first; then ranges of them, whose ends follow from samples."""
         frame = frame.select(schema.names).then(partial(shares.sort, keys=keys))
-        if frame.bytes <= self._sizes.bytes or not frame.parts:
+        if frame.bytes <= self.sizes.bytes or not frame.parts:
             return self._write_ranges(frame, folder, schema, keys, ())
         with self._settled(frame) as settled:
             samples, weights = self._samples(settled, keys)
             ranges = max(
-                math.ceil(weights.sum() / self._sizes.rows_per_sorted_file),
-                math.ceil(weights.sum() * sum(frame.widths.values()) / self._sizes.bytes),
+                math.ceil(weights.sum() / self.sizes.rows_per_sorted_file),
+                math.ceil(weights.sum() * sum(frame.widths.values()) / self.sizes.bytes),
             )
             return self._write_ranges(settled, folder, schema, keys, _cuts(samples, weights, ranges))
 
     def _write_ranges(
-        self, frame: SparkFrame, folder: Path, schema: pa.Schema, keys: Sequence[str], cuts: Sequence[SortKey]
+        self, frame: SparkFrame, folder: Path, schema: pa.Schema, keys: Sequence[str], cuts: Sequence[Cut]
     ) -> list[Path]:
         send = partial(shares.send_to_range, keys=keys, cuts=cuts)
         ranges = self._meet([(frame, send)], len(cuts) + 1, partial(shares.open_frames, most=math.inf), frame)
         in_order = ranges.then(partial(shares.sort, keys=keys))
-        return self._write(in_order, folder, schema, self._sizes.rows_per_sorted_file)
+        return self._write(in_order, folder, schema, self.sizes.rows_per_sorted_file)
 
     def _write(self, frame: SparkFrame, folder: Path, schema: pa.Schema, rows: int) -> list[Path]:
         tasks = folder / "_tasks"
@@ -258,7 +259,7 @@ class SparkTables:
         records: list[TaskRecord[None]] = []
         if frame.parts:
             sink = partial(shares.write_rows, schema=schema, rows_per_file=rows, folder=tasks)
-            written = reduce(DataFrame.union, [self._share(part, sink, str(folder)) for part in frame.parts])
+            written = _union([self._share(part, sink, "write") for part in frame.parts])
             records = [TaskRecord.from_json(text.decode(), type(None)) for text in self._collect(written, "write")]
         files = [file for record in sorted(records, key=lambda record: record.task) for file in record.paths("table")]
         named = [folder / f"part-{number:05d}{''.join(file.suffixes)}" for number, file in enumerate(files)]
@@ -303,12 +304,21 @@ def _run_share(pickled: bytes) -> Callable[[Iterable[pa.RecordBatch]], Iterator[
     return run
 
 
-def _cuts(samples: pl.DataFrame, weights: NDArray[np.float64], ranges: int) -> list[SortKey]:
-    """Return the keys at which ranges of about as many rows end."""
+def _union(rows: Sequence[DataFrame]) -> DataFrame:
+    return reduce(lambda some, others: some.union(others), rows)
+
+
+def _cuts(samples: pl.DataFrame, weights: NDArray[np.float64], ranges: int) -> list[Cut]:
+    """Return where ranges of about as many rows end."""
     rows = sorted(zip(map(shares.sort_key, samples.rows()), weights, strict=True))
-    below = np.cumsum([weight for _, weight in rows])
-    places = np.searchsorted(below, below[-1] * np.arange(1, ranges) / ranges) if rows else ()
-    return [rows[place][0] for place in places]
+    keys = [key for key, _ in rows]
+    below = np.cumsum([0.0, *(weight for _, weight in rows)])
+    cuts = []
+    for wanted in below[-1] * np.arange(1, ranges) / ranges:
+        key = keys[int(np.searchsorted(below[1:], wanted))]
+        first, stop = below[bisect_left(keys, key)], below[bisect_right(keys, key)]
+        cuts.append((key, float((wanted - first) / (stop - first))))
+    return cuts
 
 
 def _group_by_bytes(groups: Sequence[ParquetRowGroup], most: int) -> list[list[ParquetRowGroup]]:

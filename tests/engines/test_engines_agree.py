@@ -237,7 +237,7 @@ def test_order_holds_over_many_files(engine: Any, tmp_path: Path, monkeypatch: p
     if engine.name == "spark":  # several ranges, cut into files
         from pipeline.engines.spark_tables import Sizes
 
-        engine._sizes = Sizes(bytes=64_000, rows_per_sorted_file=1000)
+        engine.sizes = Sizes(bytes=64_000, rows_per_sorted_file=1000)
     schema = pa.schema([("number", pa.int64()), ("square", pa.int64())])
     # 7919 is prime to the length: every number once, in no order.
     rows = [((7919 * ix) % 20_011 - 10_000, ix) for ix in range(20_011)]
