@@ -28,6 +28,7 @@ from pipeline.workspace import Workspace
 from schemas.tables import EDGES, INDEXED_EDGES, NODE_ARRAYS, NODE_INDEX
 
 NAME = "index"
+_ENDS = ("src_id", "dst_id", "weight")  # of edges: all that is read of them
 
 _HOLDOUT_MIN_PAIRS = 5  # users with fewer pairs keep them all
 
@@ -73,7 +74,7 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     """Number the nodes, count their neighbours, and rewrite the edges in node numbers."""
     ingest = workspace.figures("edges", IngestFigures)
     id_type = ingest.arrow_id_type
-    edges = engine.read(workspace.files("edges"), EDGES.schema.names, EDGES.schema_for(id_type))
+    edges = engine.read(workspace.files("edges"), _ENDS, EDGES.schema_for(id_type))
     attributes = AttributeNodes(engine, config, workspace, id_type)
     nodes = _sum_ends(engine, config, workspace, ingest, edges, attributes)
     fields = [NODE_INDEX.schema_for(id_type).field(name) for name in ("node_type", "node_id", "degree", "weight")]
@@ -126,7 +127,7 @@ def _sum_ends(
 
     The nodes of decayed pairs are among them, and those of which only attributes are known.
     """
-    decayed = engine.read(workspace.files("decayed"), EDGES.schema.names, EDGES.schema_for(ingest.arrow_id_type))
+    decayed = engine.read(workspace.files("decayed"), _ENDS, EDGES.schema_for(ingest.arrow_id_type))
     # Both ends of all edges weigh twice the rows of the input at the most.
     may_overflow = 2 * ingest.weight_total >= 2**63
 
