@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from pipeline import storage
 from pipeline.engines import verbs
-from pipeline.engines.attempts import attempt, name_errors
+from pipeline.engines.attempts import UnexpectedError, attempt, name_errors
 from pipeline.engines.parquet import ready_to_write, write_files
 from pipeline.engines.pieces import pack_error, pack_payload, pack_pieces, unpack_pieces
 from pipeline.errors import GraphquiltError
@@ -60,6 +60,8 @@ class Share:
         try:
             with name_errors(f"{self.name}-{partition:05d}"):
                 yield from self.sink(map(self._collect, self.opener(rows)), partition)
+        except UnexpectedError:
+            raise  # Spark tries again, elsewhere if it can
         except GraphquiltError as error:
             yield pack_error(error)
 

@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import os
 import pickle
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
-
-from py4j.protocol import Py4JJavaError
-from pyspark.errors import PySparkException
 
 from pipeline import errors
 from pipeline.engine import GraphTables
 from pipeline.engines.processes import cpu_seconds_of_trees
-from pipeline.engines.spark_jobs import describe_jobs
+from pipeline.engines.spark_jobs import SPARK_ERRORS, describe_jobs, explain_failure
 from pipeline.engines.spark_tables import SparkTables
 from pipeline.errors import GraphquiltError, TaskError
 from pipeline.tasks import P, R, Task, TaskFunction, TaskRecord, describe_wave, payload_type, result_type
-
-_UNEXPECTED = re.compile(r"pipeline\.engines\.attempts\.UnexpectedError: (.*)")
-_FAILED_TASK = re.compile(r"Task (\d+) in stage")
 
 Outcome = tuple[str | None, str, str]  # record; or None, the name of an error, and its message
 
@@ -55,8 +48,8 @@ class SparkEngine(SparkTables):
         try:
             with describe_jobs(self._session, describe_wave(tasks[0].folder, [task.name for task in tasks])):
                 outcomes = placed.mapPartitions(_each_task(function)).collect()  # in the order of partitions
-        except (PySparkException, Py4JJavaError) as error:
-            raise _task_error(error, tasks) from error
+        except SPARK_ERRORS as error:
+            raise explain_failure(error, [task.name for task in tasks]) from error
         for record, kind, message in outcomes:
             if record is None:
                 raise getattr(errors, kind, TaskError)(message)
@@ -93,16 +86,3 @@ def _each_task(function: TaskFunction[Any, Any]) -> Callable[[Iterable[str]], It
                 yield None, type(error).__name__, str(error)
 
     return run
-
-
-def _task_error(error: Exception, tasks: Sequence[Task[Any]]) -> TaskError:
-    text = str(error)
-    if unexpected := _UNEXPECTED.search(text):
-        return TaskError(unexpected.group(1))
-    failed = _FAILED_TASK.search(text)
-    name = tasks[int(failed.group(1))].name if failed and int(failed.group(1)) < len(tasks) else "(unknown)"
-    return TaskError(
-        f"task {name} was given up by Spark: {text.splitlines()[0]}. A worker that vanishes was most likely "
-        "killed for want of memory: raise spark.executor.memoryOverhead, or cut smaller parts "
-        "(partition.max_bytes)"
-    )

@@ -31,8 +31,9 @@ from pipeline.engines import shares, verbs
 from pipeline.engines.parquet import ParquetRowGroup, row_groups, rows_per_file
 from pipeline.engines.pieces import COLUMNS, raise_error
 from pipeline.engines.shares import Cut, FileRows, FileRun, Opener, Share, Sink, Step
+from pipeline.engines.spark_jobs import SPARK_ERRORS, describe_jobs, explain_failure
 from pipeline.errors import DamagedFileError
-from pipeline.tasks import TaskRecord
+from pipeline.tasks import TaskRecord, describe_wave
 
 
 @dataclass(frozen=True)
@@ -200,10 +201,7 @@ class SparkTables:
 
     @contextmanager
     def _settled(self, frame: SparkFrame) -> Iterator[SparkFrame]:
-        """Yield a frame whose rows are made once, however often they are read in this context.
-
-        Those of files are read again, since Spark's cache would be another copy of them.
-        """
+        """Yield a frame whose rows are made once, however often they are read in this context."""
         pieces = _union([self._share(part, shares.send_pieces) for part in frame.parts]).persist()
         try:
             opener = partial(shares.open_frames, most=0)
@@ -211,10 +209,12 @@ class SparkTables:
         finally:
             pieces.unpersist()
 
-    def _samples(self, frame: SparkFrame, keys: Sequence[str]) -> tuple[pl.DataFrame, NDArray[np.float64]]:
+    def _samples(
+        self, frame: SparkFrame, keys: Sequence[str], description: str
+    ) -> tuple[pl.DataFrame, NDArray[np.float64]]:
         """Return keys of a frame, and for how many rows each stands."""
         samples = [self._share(part, partial(shares.send_samples, keys=keys)) for part in frame.select(keys).parts]
-        payloads = self._collect(_union(samples), "sample")
+        payloads = self._collect(_union(samples), description)
         frames = [pl.read_ipc_stream(payload) for payload in payloads]
         return shares.split_weights(pl.concat(frames)) if frames else (pl.DataFrame(), np.empty(0))
 
@@ -222,7 +222,7 @@ class SparkTables:
         """Return hashes of keys that have more rows than a bucket should, ascending."""
         if not frame.parts or buckets == 1:
             return np.empty(0, np.uint64)
-        samples, weights = self._samples(frame, keys)
+        samples, weights = self._samples(frame, keys, f"sample of {', '.join(keys)}")
         if not weights.size:
             return np.empty(0, np.uint64)
         hashed, places = np.unique(shares.hashes(samples, keys), return_inverse=True)
@@ -238,7 +238,7 @@ class SparkTables:
         if frame.bytes <= self.sizes.bytes or not frame.parts:
             return self._write_ranges(frame, folder, schema, keys, ())
         with self._settled(frame) as settled:
-            samples, weights = self._samples(settled, keys)
+            samples, weights = self._samples(settled, keys, describe_wave(folder, ["sample"]))
             ranges = max(
                 math.ceil(weights.sum() / self.sizes.rows_per_sorted_file),
                 math.ceil(weights.sum() * sum(frame.widths.values()) / self.sizes.bytes),
@@ -260,7 +260,10 @@ class SparkTables:
         if frame.parts:
             sink = partial(shares.write_rows, schema=schema, rows_per_file=rows, folder=tasks)
             written = _union([self._share(part, sink, "write") for part in frame.parts])
-            records = [TaskRecord.from_json(text.decode(), type(None)) for text in self._collect(written, "write")]
+            records = [
+                TaskRecord.from_json(text.decode(), type(None))
+                for text in self._collect(written, describe_wave(folder, ["write"]))
+            ]
         files = [file for record in sorted(records, key=lambda record: record.task) for file in record.paths("table")]
         named = [folder / f"part-{number:05d}{''.join(file.suffixes)}" for number, file in enumerate(files)]
         for file, path in zip(files, named, strict=True):
@@ -270,14 +273,17 @@ class SparkTables:
         storage.remove_tree(tasks)
         return named
 
-    def _collect(self, rows: DataFrame, what: str) -> list[bytes]:
+    def _collect(self, rows: DataFrame, description: str) -> list[bytes]:
         """Run a job; return the payloads of its rows, or raise the first error that stopped a task."""
         # Of pieces, or a batch of them would be too large for Arrow.
         setting = "spark.sql.execution.arrow.maxRecordsPerBatch"
         before = str(self._session.conf.get(setting))
         self._session.conf.set(setting, "32")
         try:
-            collected = rows.collect()
+            with describe_jobs(self._session, description):
+                collected = rows.collect()
+        except SPARK_ERRORS as error:
+            raise explain_failure(error, ()) from error
         finally:
             self._session.conf.set(setting, before)
         for row in collected:

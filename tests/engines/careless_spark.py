@@ -114,6 +114,11 @@ class CarelessSession:
         self.log, self.random = Log(), random.Random(7)
         self.conf: Any = SimpleNamespace(get={}.get, set={}.setdefault)
 
+    def addTag(self, tag: str) -> None:  # noqa: N802
+        """As on Spark Connect."""
+
+    removeTag = addTag  # noqa: N815
+
     def range(self, first: int, stop: int, step: int, partitions: int) -> CarelessFrame:
         assert (first, step, stop) == (0, 1, partitions)
         numbers = [[pa.record_batch({"id": pa.array([number])})] for number in range(stop)]
