@@ -27,10 +27,12 @@ from pyspark import TaskContext
 from pyspark.sql import DataFrame, SparkSession
 
 from pipeline import storage
-from pipeline.engines import shares, verbs
+from pipeline.engines import openers, partition_tasks, sinks, verbs
+from pipeline.engines.openers import FileRows, FileRun
 from pipeline.engines.parquet import ParquetRowGroup, row_groups, rows_per_file
+from pipeline.engines.partition_tasks import Opener, PartitionTask, Sink, Step
 from pipeline.engines.pieces import COLUMNS, raise_error
-from pipeline.engines.shares import Cut, FileRows, FileRun, Opener, Share, Sink, Step
+from pipeline.engines.sinks import Cut
 from pipeline.engines.spark_jobs import SPARK_ERRORS, describe_jobs, explain_failure
 from pipeline.errors import DamagedFileError
 from pipeline.tasks import TaskRecord, describe_wave
@@ -91,7 +93,9 @@ class SparkFrame:
 
     def select(self, columns: Sequence[str]) -> SparkFrame:
         """Return some columns."""
-        return self.then(partial(shares.select, columns=columns), {name: self.widths[name] for name in columns})
+        return self.then(
+            partial(partition_tasks.select, columns=columns), {name: self.widths[name] for name in columns}
+        )
 
 
 class SparkTables:
@@ -142,9 +146,9 @@ class SparkTables:
     ) -> SparkFrame:
         frame = frame.select([*keys, *sums, *newest])
         buckets = math.ceil(frame.bytes / self.sizes.bytes)
-        add = partial(shares.add_up, keys=keys, sums=sums, newest=newest, may_overflow=may_overflow)
-        send = partial(shares.send_to_sum, keys=keys, buckets=buckets, add=add, keys_repeat=keys_repeat)
-        return self._meet([(frame, send)], buckets, partial(shares.open_sums, add=add, most=self.sizes.bytes), frame)
+        add = partial(partition_tasks.add_up, keys=keys, sums=sums, newest=newest, may_overflow=may_overflow)
+        send = partial(sinks.send_to_sum, keys=keys, buckets=buckets, add=add, keys_repeat=keys_repeat)
+        return self._meet([(frame, send)], buckets, partial(openers.open_sums, add=add, most=self.sizes.bytes), frame)
 
     def look_up(
         self, frame: SparkFrame, table: SparkFrame, on: Mapping[str, str], take: Mapping[str, str]
@@ -167,12 +171,16 @@ class SparkTables:
         of_files = [(part.opener, part.steps) for part in table.parts if isinstance(part.opener, FileRows)]
         is_small = table.bytes <= self.sizes.table_bytes and table.rows <= self.sizes.table_rows
         if is_small and len(of_files) == len(table.parts):
-            return frame.then(partial(shares.match_files, match=match, table=pickle.dumps(of_files)), widths)
+            return frame.then(partial(openers.match_files, match=match, table=pickle.dumps(of_files)), widths)
         buckets = math.ceil((frame.bytes + table.bytes) / self.sizes.bytes)
         heavy = self._heavy_keys(frame, list(on), buckets)
-        send = partial(shares.send_to_match, buckets=buckets, heavy=heavy)
+        send = partial(sinks.send_to_match, buckets=buckets, heavy=heavy)
         opener = partial(
-            shares.open_matches, match=match, table_sources=table.partitions, most=self.sizes.bytes, all_rows=all_rows
+            openers.open_matches,
+            match=match,
+            table_sources=table.partitions,
+            most=self.sizes.bytes,
+            all_rows=all_rows,
         )
         return self._meet(
             [
@@ -188,23 +196,23 @@ class SparkTables:
         self, sides: Sequence[tuple[SparkFrame, Sink]], buckets: int, opener: Opener, result: SparkFrame
     ) -> SparkFrame:
         """Return the frame of buckets that an opener opens, once its rows are brought together."""
-        dealt = [self._share(part, sink) for frame, sink in sides for part in frame.parts]
+        dealt = [self._map(part, sink) for frame, sink in sides for part in frame.parts]
         if not dealt:
             return replace(result, parts=())
         # Pieces in order: what comes of them does not depend on which arrives first.
         rows = bring_together(_union(dealt), buckets).sortWithinPartitions("source", "number")
         return replace(result, parts=(FramePart(rows, buckets, opener),))
 
-    def _share(self, part: FramePart, sink: Sink, name: str = "deal") -> DataFrame:
-        share = Share(name, part.opener, part.steps, sink)
-        return part.rows.mapInArrow(_run_share(pickle.dumps(share)), COLUMNS)
+    def _map(self, part: FramePart, sink: Sink, name: str = "deal") -> DataFrame:
+        task = PartitionTask(name, part.opener, part.steps, sink)
+        return part.rows.mapInArrow(_run_task(pickle.dumps(task)), COLUMNS)
 
     @contextmanager
     def _settled(self, frame: SparkFrame) -> Iterator[SparkFrame]:
         """Yield a frame whose rows are made once, however often they are read in this context."""
-        pieces = _union([self._share(part, shares.send_pieces) for part in frame.parts]).persist()
+        pieces = _union([self._map(part, sinks.send_pieces) for part in frame.parts]).persist()
         try:
-            opener = partial(shares.open_frames, most=0)
+            opener = partial(openers.open_frames, most=0)
             yield replace(frame, parts=(FramePart(pieces, frame.partitions, opener),))
         finally:
             pieces.unpersist()
@@ -213,10 +221,10 @@ class SparkTables:
         self, frame: SparkFrame, keys: Sequence[str], description: str
     ) -> tuple[pl.DataFrame, NDArray[np.float64]]:
         """Return keys of a frame, and for how many rows each stands."""
-        samples = [self._share(part, partial(shares.send_samples, keys=keys)) for part in frame.select(keys).parts]
+        samples = [self._map(part, partial(sinks.send_samples, keys=keys)) for part in frame.select(keys).parts]
         payloads = self._collect(_union(samples), description)
         frames = [pl.read_ipc_stream(payload) for payload in payloads]
-        return shares.split_weights(pl.concat(frames)) if frames else (pl.DataFrame(), np.empty(0))
+        return sinks.split_weights(pl.concat(frames)) if frames else (pl.DataFrame(), np.empty(0))
 
     def _heavy_keys(self, frame: SparkFrame, keys: Sequence[str], buckets: int) -> NDArray[np.uint64]:
         """Return hashes of keys that have more rows than a bucket should, ascending."""
@@ -225,7 +233,7 @@ class SparkTables:
         samples, weights = self._samples(frame, keys, f"sample of {', '.join(keys)}")
         if not weights.size:
             return np.empty(0, np.uint64)
-        hashed, places = np.unique(shares.hashes(samples, keys), return_inverse=True)
+        hashed, places = np.unique(sinks.hashes(samples, keys), return_inverse=True)
         return hashed[np.bincount(places, weights, hashed.size) * sum(frame.widths.values()) > self.sizes.bytes]
 
     def write(self, frame: SparkFrame, folder: Path, schema: pa.Schema) -> list[Path]:
@@ -234,7 +242,7 @@ class SparkTables:
 
     def write_sorted(self, frame: SparkFrame, folder: Path, schema: pa.Schema, keys: Sequence[str]) -> list[Path]:
         """Sorted pieces first; then ranges of them, whose ends follow from samples."""
-        frame = frame.select(schema.names).then(partial(shares.sort, keys=keys))
+        frame = frame.select(schema.names).then(partial(partition_tasks.sort, keys=keys))
         if frame.bytes <= self.sizes.bytes or not frame.parts:
             return self._write_ranges(frame, folder, schema, keys, ())
         with self._settled(frame) as settled:
@@ -248,9 +256,9 @@ class SparkTables:
     def _write_ranges(
         self, frame: SparkFrame, folder: Path, schema: pa.Schema, keys: Sequence[str], cuts: Sequence[Cut]
     ) -> list[Path]:
-        send = partial(shares.send_to_range, keys=keys, cuts=cuts)
-        ranges = self._meet([(frame, send)], len(cuts) + 1, partial(shares.open_frames, most=math.inf), frame)
-        in_order = ranges.then(partial(shares.sort, keys=keys))
+        send = partial(sinks.send_to_range, keys=keys, cuts=cuts)
+        ranges = self._meet([(frame, send)], len(cuts) + 1, partial(openers.open_frames, most=math.inf), frame)
+        in_order = ranges.then(partial(partition_tasks.sort, keys=keys))
         return self._write(in_order, folder, schema, self.sizes.rows_per_sorted_file)
 
     def _write(self, frame: SparkFrame, folder: Path, schema: pa.Schema, rows: int) -> list[Path]:
@@ -258,8 +266,8 @@ class SparkTables:
         tasks.mkdir(parents=True, exist_ok=True)
         records: list[TaskRecord[None]] = []
         if frame.parts:
-            sink = partial(shares.write_rows, schema=schema, rows_per_file=rows, folder=tasks)
-            written = _union([self._share(part, sink, "write") for part in frame.parts])
+            sink = partial(sinks.write_rows, schema=schema, rows_per_file=rows, folder=tasks)
+            written = _union([self._map(part, sink, "write") for part in frame.parts])
             records = [
                 TaskRecord.from_json(text.decode(), type(None))
                 for text in self._collect(written, describe_wave(folder, ["write"]))
@@ -296,16 +304,16 @@ def bring_together(rows: DataFrame, buckets: int) -> DataFrame:
     return rows.repartitionById(buckets, "bucket")
 
 
-def _run_share(pickled: bytes) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+def _run_task(pickled: bytes) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def run(rows: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         from pipeline.engines.attempts import ONE_THREAD_WORKER
 
         # Before Polars, which counts its threads when it is loaded.
         os.environ.update(ONE_THREAD_WORKER)
-        share: Share = pickle.loads(pickled)
+        task: PartitionTask = pickle.loads(pickled)
         context = TaskContext.get()
         assert context is not None
-        yield from share.run(iter(rows), context.partitionId())
+        yield from task.run(iter(rows), context.partitionId())
 
     return run
 
@@ -316,7 +324,7 @@ def _union(rows: Sequence[DataFrame]) -> DataFrame:
 
 def _cuts(samples: pl.DataFrame, weights: NDArray[np.float64], ranges: int) -> list[Cut]:
     """Return where ranges of about as many rows end."""
-    rows = sorted(zip(map(shares.sort_key, samples.rows()), weights, strict=True))
+    rows = sorted(zip(map(sinks.sort_key, samples.rows()), weights, strict=True))
     keys = [key for key, _ in rows]
     below = np.cumsum([0.0, *(weight for _, weight in rows)])
     cuts = []

@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.engines.shares import Share
+from pipeline.engines.partition_tasks import PartitionTask
 from pipeline.engines.spark_tables import Sizes, SparkTables
 
 Partition = list[pa.RecordBatch]
@@ -44,8 +44,8 @@ class CarelessFrame:
             self._held = made
         return made
 
-    def mapInArrow(self, share: Share, columns: str) -> CarelessMap:  # noqa: N802
-        return CarelessMap(self._session, [(self, share)])
+    def mapInArrow(self, task: PartitionTask, columns: str) -> CarelessMap:  # noqa: N802
+        return CarelessMap(self._session, [(self, task)])
 
     def persist(self) -> CarelessFrame:
         self._is_persisted = True
@@ -88,7 +88,7 @@ class CarelessFrame:
 class CarelessMap(CarelessFrame):
     """Tasks over partitions, which are numbered over all that were united."""
 
-    def __init__(self, session: CarelessSession, sides: Sequence[tuple[CarelessFrame, Share]]) -> None:
+    def __init__(self, session: CarelessSession, sides: Sequence[tuple[CarelessFrame, PartitionTask]]) -> None:
         super().__init__(session, self._run)
         self._sides = sides
 
@@ -96,12 +96,12 @@ class CarelessMap(CarelessFrame):
         return CarelessMap(self._session, [*self._sides, *other._sides])
 
     def _run(self) -> list[Partition]:
-        todo = [(some, share) for frame, share in self._sides for some in frame.partitions()]
+        todo = [(some, task) for frame, task in self._sides for some in frame.partitions()]
         made: dict[int, Partition] = {}
         for number in self._session.random.sample(range(len(todo)), len(todo)):
-            rows, share = todo[number]
-            once = list(share.run(iter(rows), number))
-            made[number] = list(share.run(iter(rows), number))
+            rows, task = todo[number]
+            once = list(task.run(iter(rows), number))
+            made[number] = list(task.run(iter(rows), number))
             assert _without_attempts(once) == _without_attempts(made[number])
         self._session.log.tasks[-1] += len(todo)
         return [made[number] for number in range(len(todo))]
@@ -137,10 +137,10 @@ class CarelessTables(SparkTables):
         return self.session.log
 
 
-def run_here(pickled: bytes) -> Share:
-    """Stands for what a worker does before it runs its share."""
-    share: Share = pickle.loads(pickled)
-    return share
+def run_here(pickled: bytes) -> PartitionTask:
+    """Stands for what a worker does before it runs its task."""
+    task: PartitionTask = pickle.loads(pickled)
+    return task
 
 
 def _batches(rows: Sequence[Any]) -> Partition:

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from pipeline.engines import pieces, shares, spark_tables
+from pipeline.engines import openers, partition_tasks, pieces, spark_tables
 from pipeline.engines.parquet import row_groups
 from pipeline.engines.spark_tables import Sizes, SparkFrame, SparkTables
 from pipeline.errors import InputError
@@ -43,7 +43,7 @@ SKEWED = [("hub", 0, n, n) for n in range(250)] + MANY[:50]
 
 @pytest.fixture(autouse=True)
 def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spark_tables, "_run_share", run_here)
+    monkeypatch.setattr(spark_tables, "_run_task", run_here)
 
 
 @contextmanager
@@ -129,11 +129,11 @@ def test_what_is_held_of_a_bucket_follows_from_its_keys(tmp_path: Path, monkeypa
 
     def watch(frame: pl.DataFrame) -> pl.DataFrame:
         held.append(frame.height)
-        return shares.add_up(frame, ["left"], ["weight"], [], may_overflow=True)
+        return partition_tasks.add_up(frame, ["left"], ["weight"], [], may_overflow=True)
 
     frame = pl.DataFrame({"left": [row[0] for row in rows], "weight": [row[2] for row in rows]})
     bucket = pieces.pack_pieces([(0, frame.to_arrow(compat_level=pl.CompatLevel.oldest()).to_batches()[0])], 0)
-    (total,) = shares.open_sums(bucket, watch, tables.sizes.bytes)
+    (total,) = openers.open_sums(bucket, watch, tables.sizes.bytes)
     assert dict(total.collect().rows()) == {"0": 1667, "1": 1667, "2": 1666}
     assert max(held) < 200
 

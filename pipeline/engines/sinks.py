@@ -1,17 +1,11 @@
-"""What one task of Spark does with rows: opens them, does verbs on them in Polars, and hands them on.
-
-An opener makes frames of what Spark hands to the task; a sink makes of frames what Spark is handed back. Equal input
-makes equal output, whenever a task is tried again: rows come in the order of their pieces, and each verb keeps one.
-"""
+"""How a task of Spark hands its rows on: dealt out to buckets by key, to ranges of an order, or to Parquet files."""
 
 from __future__ import annotations
 
 import itertools
-import pickle
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +14,13 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline import storage
-from pipeline.engines import verbs
-from pipeline.engines.attempts import UnexpectedError, attempt, name_errors
+from pipeline.engines.attempts import attempt
 from pipeline.engines.parquet import ready_to_write, write_files
-from pipeline.engines.pieces import pack_error, pack_payload, pack_pieces, unpack_pieces
-from pipeline.errors import GraphquiltError
+from pipeline.engines.partition_tasks import Add, Rows
+from pipeline.engines.pieces import pack_payload, pack_pieces
 from pipeline.kernels.buckets import deal, hash_integers, hash_texts
 from pipeline.tasks import Attempt, Task
 
-Rows = Iterator[pa.RecordBatch]  # of pipeline.engines.pieces
-Step = Callable[[pl.LazyFrame], pl.LazyFrame]
-Match = Callable[[pl.LazyFrame, pl.LazyFrame], pl.LazyFrame]  # of rows and a table
-Opener = Callable[[Rows], Iterator[pl.LazyFrame]]
-Add = Callable[[pl.DataFrame], pl.DataFrame]
-Sink = Callable[[Iterator[pl.DataFrame], int], Rows]
 SortKey = tuple[tuple[bool, Any], ...]
 Cut = tuple[SortKey, float]  # a key, and what share of its rows comes before
 
@@ -44,161 +30,6 @@ _HEAVY = 4
 SAMPLES = 256
 _WEIGHT = "rows that a sample stands for"
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-
-
-@dataclass(frozen=True)
-class Share:
-    """A task over one partition of Spark's."""
-
-    name: str  # of the task, with the partition's number
-    opener: Opener
-    steps: tuple[Step, ...]
-    sink: Sink
-
-    def run(self, rows: Rows, partition: int) -> Rows:
-        """Yield what the sink makes of a partition's rows, or the error that is in its way."""
-        try:
-            with name_errors(f"{self.name}-{partition:05d}"):
-                yield from self.sink(map(self._collect, self.opener(rows)), partition)
-        except UnexpectedError:
-            raise  # Spark tries again, elsewhere if it can
-        except GraphquiltError as error:
-            yield pack_error(error)
-
-    def _collect(self, frame: pl.LazyFrame) -> pl.DataFrame:
-        for step in self.steps:
-            frame = step(frame)
-        return frame.collect()
-
-
-# Openers.
-
-
-@dataclass(frozen=True)
-class FileRun:
-    """Rows of a Parquet file, one after the other."""
-
-    file: Path
-    first: int
-    rows: int
-
-
-@dataclass(frozen=True)
-class FileRows:
-    """Opens some columns of Parquet files; Spark hands over numbers of packs."""
-
-    packs: tuple[tuple[FileRun, ...], ...]
-    columns: tuple[str, ...]
-
-    def __call__(self, rows: Rows) -> Iterator[pl.LazyFrame]:
-        """Yield the rows of each pack."""
-        for batch in rows:
-            for number in batch.column(0).to_pylist():
-                yield self._scan(self.packs[number])
-
-    def scan(self) -> pl.LazyFrame:
-        """Return all rows."""
-        return pl.concat([self._scan(pack) for pack in self.packs])
-
-    def _scan(self, pack: Sequence[FileRun]) -> pl.LazyFrame:
-        frames = []
-        for run in pack:
-            storage.check_sealed(run.file)
-            rows = pl.scan_parquet(run.file, glob=False, hive_partitioning=False).slice(run.first, run.rows)
-            frames.append(rows.select(self.columns))
-        return pl.concat(frames)
-
-
-def open_frames(rows: Rows, most: float) -> Iterator[pl.LazyFrame]:
-    """Open pieces in order, several at once up to so many bytes; all of them if that is infinite."""
-    yield from map(pl.DataFrame.lazy, _frames((piece.table for piece in unpack_pieces(rows)), most))
-
-
-def open_sums(rows: Rows, add: Add, most: int) -> Iterator[pl.LazyFrame]:
-    """Open a bucket whose rows are added up by key; what is held follows from its keys, and not from its rows."""
-    total: pl.DataFrame | None = None
-    held: list[pa.Table] = []
-
-    def added() -> pl.DataFrame:
-        frames = [_as_frame(held)] if total is None else [total, _as_frame(held)]
-        return add(pl.concat(frames))
-
-    size = 0
-    for piece in unpack_pieces(rows):
-        held.append(piece.table)
-        size += piece.table.nbytes
-        if size > max(most, 0 if total is None else total.estimated_size()):
-            total, held, size = added(), [], 0
-    if held:
-        total = added()
-    if total is not None:
-        yield total.lazy()
-
-
-def open_matches(rows: Rows, match: Match, table_sources: int, most: int, *, all_rows: bool) -> Iterator[pl.LazyFrame]:
-    """Open a bucket of a table and of rows that are looked up in it; the table is held, the rows go through.
-
-    The table's pieces are those of the first ``table_sources`` sources. ``all_rows``: without a table, all rows stay.
-    """
-    pieces = unpack_pieces(rows)
-    held: list[pa.Table] = []
-    first: list[pa.Table] = []
-    for piece in pieces:
-        if piece.source >= table_sources:
-            first.append(piece.table)
-            break
-        held.append(piece.table)
-    table = _as_frame(held).lazy() if held else None
-    for frame in _frames((table for some in (first, (piece.table for piece in pieces)) for table in some), most):
-        if table is not None:
-            yield match(frame.lazy(), table)
-        elif all_rows:
-            yield frame.lazy()
-
-
-# Steps: what verbs does not have.
-
-
-def select(frame: pl.LazyFrame, columns: Sequence[str]) -> pl.LazyFrame:
-    """Keep some columns, in this order."""
-    return frame.select(columns)
-
-
-def sort(frame: pl.LazyFrame, keys: Sequence[str]) -> pl.LazyFrame:
-    """Order rows by keys, nulls first; rows of equal keys stay in their order."""
-    return frame.sort(keys, maintain_order=True)
-
-
-def match_files(frame: pl.LazyFrame, match: Match, table: bytes) -> pl.LazyFrame:
-    """Match rows with a table that each task reads by itself: ``table`` is what :func:`read_all` takes, pickled."""
-    return match(frame, _read_pickled(table).lazy())
-
-
-@lru_cache(maxsize=2)  # a process that carries several tasks reads it once
-def _read_pickled(table: bytes) -> pl.DataFrame:
-    return read_all(pickle.loads(table)).collect()
-
-
-def read_all(parts: Sequence[tuple[FileRows, Sequence[Step]]]) -> pl.LazyFrame:
-    """Return the rows of several files, each with the steps that follow."""
-    frames = []
-    for files, steps in parts:
-        frame = files.scan()
-        for step in steps:
-            frame = step(frame)
-        frames.append(frame)
-    return pl.concat(frames)
-
-
-def add_up(
-    rows: pl.DataFrame, keys: Sequence[str], sums: Sequence[str], newest: Sequence[str], *, may_overflow: bool
-) -> pl.DataFrame:
-    """Return one row a key; InputError: a sum is beyond int64."""
-    with verbs.overflow_of(", ".join(sums)):
-        return verbs.sum_by(rows.lazy(), keys, sums, newest, may_overflow=may_overflow, in_order=True).collect()
-
-
-# Sinks.
 
 
 def send_to_sum(
@@ -319,9 +150,6 @@ def write_rows(
     yield pack_payload(attempt(write, task).to_json().encode(), partition)
 
 
-# Arrow, and hashes.
-
-
 def hashes(rows: pl.DataFrame, keys: Sequence[str]) -> NDArray[np.uint64]:
     """Return a hash of the keys of each row; a null is hashed as 0 or as no text."""
     # Our own: that of Polars may change with its version, and two nodes of a cluster have to agree.
@@ -351,22 +179,3 @@ def _slices(
 def _as_batch(rows: pl.DataFrame) -> pa.RecordBatch:
     table = rows.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks()
     return table.to_batches()[0] if table.num_rows else pa.RecordBatch.from_pylist([], schema=table.schema)
-
-
-def _frames(tables: Iterable[pa.Table], most: float) -> Iterator[pl.DataFrame]:
-    held: list[pa.Table] = []
-    size = 0
-    for table in tables:
-        if held and size + table.nbytes > most:
-            yield _as_frame(held)
-            held, size = [], 0
-        held.append(table)
-        size += table.nbytes
-    if held:
-        yield _as_frame(held)
-
-
-def _as_frame(tables: Sequence[pa.Table]) -> pl.DataFrame:
-    frame = pl.from_arrow(pa.concat_tables(tables))
-    assert isinstance(frame, pl.DataFrame)
-    return frame

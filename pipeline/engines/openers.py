@@ -1,0 +1,138 @@
+"""How a task of Spark comes by its rows: from files, or from the pieces of a bucket in their order."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+
+from pipeline import storage
+from pipeline.engines.partition_tasks import Add, Match, Rows, Step
+from pipeline.engines.pieces import unpack_pieces
+
+
+@dataclass(frozen=True)
+class FileRun:
+    """Rows of a Parquet file, one after the other."""
+
+    file: Path
+    first: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class FileRows:
+    """Opens some columns of Parquet files; Spark hands over numbers of packs."""
+
+    packs: tuple[tuple[FileRun, ...], ...]
+    columns: tuple[str, ...]
+
+    def __call__(self, rows: Rows) -> Iterator[pl.LazyFrame]:
+        """Yield the rows of each pack."""
+        for batch in rows:
+            for number in batch.column(0).to_pylist():
+                yield self._scan(self.packs[number])
+
+    def scan(self) -> pl.LazyFrame:
+        """Return all rows."""
+        return pl.concat([self._scan(pack) for pack in self.packs])
+
+    def _scan(self, pack: Sequence[FileRun]) -> pl.LazyFrame:
+        frames = []
+        for run in pack:
+            storage.check_sealed(run.file)
+            rows = pl.scan_parquet(run.file, glob=False, hive_partitioning=False).slice(run.first, run.rows)
+            frames.append(rows.select(self.columns))
+        return pl.concat(frames)
+
+
+def open_frames(rows: Rows, most: float) -> Iterator[pl.LazyFrame]:
+    """Open pieces in order, several at once up to so many bytes; all of them if that is infinite."""
+    yield from map(pl.DataFrame.lazy, _frames((piece.table for piece in unpack_pieces(rows)), most))
+
+
+def open_sums(rows: Rows, add: Add, most: int) -> Iterator[pl.LazyFrame]:
+    """Open a bucket whose rows are added up by key; what is held follows from its keys, and not from its rows."""
+    total: pl.DataFrame | None = None
+    held: list[pa.Table] = []
+
+    def added() -> pl.DataFrame:
+        frames = [_as_frame(held)] if total is None else [total, _as_frame(held)]
+        return add(pl.concat(frames))
+
+    size = 0
+    for piece in unpack_pieces(rows):
+        held.append(piece.table)
+        size += piece.table.nbytes
+        if size > max(most, 0 if total is None else total.estimated_size()):
+            total, held, size = added(), [], 0
+    if held:
+        total = added()
+    if total is not None:
+        yield total.lazy()
+
+
+def open_matches(rows: Rows, match: Match, table_sources: int, most: int, *, all_rows: bool) -> Iterator[pl.LazyFrame]:
+    """Open a bucket of a table and of rows that are looked up in it; the table is held, the rows go through.
+
+    The table's pieces are those of the first ``table_sources`` sources. ``all_rows``: without a table, all rows stay.
+    """
+    pieces = unpack_pieces(rows)
+    held: list[pa.Table] = []
+    first: list[pa.Table] = []
+    for piece in pieces:
+        if piece.source >= table_sources:
+            first.append(piece.table)
+            break
+        held.append(piece.table)
+    table = _as_frame(held).lazy() if held else None
+    for frame in _frames((table for some in (first, (piece.table for piece in pieces)) for table in some), most):
+        if table is not None:
+            yield match(frame.lazy(), table)
+        elif all_rows:
+            yield frame.lazy()
+
+
+def match_files(frame: pl.LazyFrame, match: Match, table: bytes) -> pl.LazyFrame:
+    """Match rows with a table that each task reads by itself: ``table`` is what :func:`read_all` takes, pickled."""
+    return match(frame, _read_pickled(table).lazy())
+
+
+@lru_cache(maxsize=2)  # a process that carries several tasks reads it once
+def _read_pickled(table: bytes) -> pl.DataFrame:
+    return read_all(pickle.loads(table)).collect()
+
+
+def read_all(parts: Sequence[tuple[FileRows, Sequence[Step]]]) -> pl.LazyFrame:
+    """Return the rows of several files, each with the steps that follow."""
+    frames = []
+    for files, steps in parts:
+        frame = files.scan()
+        for step in steps:
+            frame = step(frame)
+        frames.append(frame)
+    return pl.concat(frames)
+
+
+def _frames(tables: Iterable[pa.Table], most: float) -> Iterator[pl.DataFrame]:
+    held: list[pa.Table] = []
+    size = 0
+    for table in tables:
+        if held and size + table.nbytes > most:
+            yield _as_frame(held)
+            held, size = [], 0
+        held.append(table)
+        size += table.nbytes
+    if held:
+        yield _as_frame(held)
+
+
+def _as_frame(tables: Sequence[pa.Table]) -> pl.DataFrame:
+    frame = pl.from_arrow(pa.concat_tables(tables))
+    assert isinstance(frame, pl.DataFrame)
+    return frame
