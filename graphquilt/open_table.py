@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +18,7 @@ from graphquilt.contracts import TableColumns
 from graphquilt.errors import TableError, UnknownNodeError
 from graphquilt.ids import Ids
 from graphquilt.locate import Location, open_located
-from graphquilt.row_groups import METADATA_KEY, RowGroups
+from graphquilt.row_groups import METADATA_KEY, NodeRowGroup, RowGroups
 from graphquilt.row_lookup import RowMatches, find_rows
 
 
@@ -85,12 +85,18 @@ class OpenTable:
         ------
         ValueError : no such type in the table, or no such column.
         """
-        types = self.node_types if node_type is None else (node_type,)
-        all_names = self._groups.schema.names
-        names = all_names if columns is None else list(columns)
-        if unknown := [name for name in names if name not in all_names]:
-            raise ValueError(f"the table has no columns {unknown}; it has {all_names}")
-        return self._groups.table([group for kind in types for group in self._groups.of(kind)], names)
+        return self._groups.table(*self._sections(node_type, columns))
+
+    def to_batches(
+        self, node_type: str | None = None, columns: Sequence[str] | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of :meth:`to_arrow` in order, 65,536 of one type at a time at most: a table of any size.
+
+        Raises
+        ------
+        ValueError : no such type in the table, or no such column; at once.
+        """
+        return self._groups.batches(*self._sections(node_type, columns))
 
     def close(self) -> None:
         """Close the files. Arrays and tables that were returned stay valid."""
@@ -102,6 +108,17 @@ class OpenTable:
 
     def _open_groups(self, table: str, cache_bytes: int) -> RowGroups:
         return RowGroups(self._location.files(table), cache_bytes, self._location.file_entries(table))
+
+    def _sections(
+        self, node_type: str | None, columns: Sequence[str] | None
+    ) -> tuple[list[NodeRowGroup], list[str]]:
+        """Return the row groups of one type or all, and the names of some columns or all."""
+        types = self.node_types if node_type is None else (node_type,)
+        all_names = self._groups.schema.names
+        names = all_names if columns is None else list(columns)
+        if unknown := [name for name in names if name not in all_names]:
+            raise ValueError(f"the table has no columns {unknown}; it has {all_names}")
+        return [group for kind in types for group in self._groups.of(kind)], names
 
     def _read_metadata(self, contract: TableColumns, keys: AbstractSet[str]) -> dict[str, Any]:
         """Compare the columns with a contract; return the metadata, which must have these keys."""

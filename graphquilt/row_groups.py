@@ -130,6 +130,11 @@ class RowGroups:
             or [self.schema.empty_table().select(list(names))]
         )
 
+    def batches(self, groups: Sequence[NodeRowGroup], names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Yield columns of one row group after the other, without the cache."""
+        for group in groups:
+            yield from self._decode(group.file, [group], names).combine_chunks().to_batches()
+
     def close(self) -> None:
         """Close the files. Arrays that were returned stay valid."""
         with self._lock:

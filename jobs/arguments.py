@@ -77,10 +77,14 @@ def stage_parser(default_engine: str, program: str | None = None) -> CommandPars
     return parser
 
 
-def add_stage_options(parser: argparse.ArgumentParser, default_engine: str = "local") -> None:
-    """Add the options that every stage takes."""
-    parser.add_argument("--config", required=True, type=Path, metavar="FILE", help="what to compute (TOML)")
-    parser.add_argument("--workspace", required=True, metavar="FOLDER", help="where tables go, one for all dates")
+def add_stage_options(
+    parser: argparse.ArgumentParser, default_engine: str = "local", *, needs_place: bool = True
+) -> None:
+    """Add the options that every stage takes; ``needs_place``: whether config and workspace have to be given."""
+    parser.add_argument("--config", required=needs_place, type=Path, metavar="FILE", help="what to compute (TOML)")
+    parser.add_argument(
+        "--workspace", required=needs_place, metavar="FOLDER", help="where tables go, one for all dates"
+    )
     parser.add_argument(
         "--engine", choices=("local", "spark"), default=default_engine, help="where to compute (default: %(default)s)"
     )

@@ -1,11 +1,13 @@
 """Says what 'run' with the same options would do, and computes nothing: files and tasks, the date,
-which stages are made already, memory of a block and of a task, the number of parts, disk needed and
-free, and what embedding costs in other parts and shards: memory, exchanged rows, time. Before the
-index is made, counts of nodes and edges are upper bounds from the input's rows.
+which stages are made already, memory of a block and of a task, the number of parts, what each stage
+takes (CPU seconds, time, memory, disk), and what embedding costs in other parts and shards: memory,
+exchanged rows, time. Before the index is made, counts of nodes and edges are upper bounds from the
+input's rows. With --nodes and --edges it needs no input: what such a graph takes on --workers cores.
 
 examples
   graphquilt plan --config config.toml --workspace work
   graphquilt plan --config config.toml --workspace work --workers 4 --set embedding.dim=256 --json
+  graphquilt plan --nodes 100000000 --edges 1000000000 --engine spark --workers 64
 """
 
 from __future__ import annotations
@@ -13,87 +15,186 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs.answers import Answer
-from jobs.arguments import add_stage_options
+from jobs.arguments import add_stage_options, parse_count
 
 if TYPE_CHECKING:
     from pipeline.config.model import PipelineConfig
     from pipeline.embedding.settings import Settings
-    from pipeline.ingest.sources import SourceFile
     from pipeline.planning.input_size import InputSize
     from pipeline.planning.sizes import GraphCounts
     from pipeline.workspace import Workspace
 
-add_options = add_stage_options
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a run, and the counts of a graph that there is no input of."""
+    add_stage_options(parser, needs_place=False)
+    counts = parser.add_argument_group("instead of an input; --config and --workspace may be left out then")
+    counts.add_argument("--nodes", type=parse_count, metavar="N", help="nodes of the graph")
+    counts.add_argument("--edges", type=parse_count, metavar="N", help="its edges, each counted once")
+    counts.add_argument(
+        "--targets", type=parse_count, metavar="N", help="two types: nodes that edges point to (default: 30 %%)"
+    )
+    counts.add_argument(
+        "--ids", choices=("int64", "string"), default="int64", help="type of the ids (default: %(default)s)"
+    )
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """What is planned for: a graph and its input, as far as they are known.
+
+    workspace : None where no run has read the input. slowness : of the machine that it is planned for.
+    """
+
+    size: InputSize
+    graph: GraphCounts
+    workspace: Workspace | None
+    input_facts: dict[str, Any]
+    is_text: bool
+    slowness: float
+    memory_bytes: int | None
+    assumptions: Sequence[str] = ()
 
 
 def answer(options: argparse.Namespace) -> Answer:
-    """Look at the input's sizes and at the workspace.
+    """Look at the input's sizes and at the workspace, or take the counts that are given.
 
     Raises
     ------
-    ConfigError : wrong config or workspace. InputError : the input can't be found or read.
+    ConfigError : wrong config, workspace or counts. InputError : the input can't be found or read.
     """
     from jobs.commands.existing import folder_of
-    from jobs.commands.machine import cores, memory_bytes, slowness
+    from jobs.commands.machine import cores
     from jobs.commands.plan_text import text_of, warnings_of
-    from jobs.config_file import read_config
     from pipeline.errors import ConfigError
-    from pipeline.ingest.sources import list_sources
     from pipeline.planning import run_plan
     from pipeline.planning.alternatives import price_alternatives
-    from pipeline.planning.input_size import measure_input
+    from pipeline.planning.stage_costs import RunCounts, stage_costs
 
-    config = read_config(options.config, options.overrides)
-    root = folder_of(options.workspace)
-    if root.exists() and not root.is_dir():
+    has_counts = _has_counts(options)
+    config = _config(options)
+    root = None if options.workspace is None else folder_of(options.workspace)
+    if root and root.exists() and not root.is_dir():
         raise ConfigError(f"{root} is a file, and a workspace is a folder; choose another --workspace")
-    sources = list_sources(config.input.path, options.date)
-    size = measure_input(sources, config.input)
-    workspace = _workspace(config, root, options)
+    subject = _assume(config, options) if has_counts or root is None else _look(config, root, options)
+    graph, size, workspace = subject.graph, subject.size, subject.workspace
     stages = _stages(workspace)
-    graph = run_plan.graph_of(config, size, workspace)
     parts = run_plan.parts_of(config, graph, workspace)
-    slots = options.workers if options.engine == "local" else max(options.workers, int(cores()))
+    is_given = options.engine == "local" or has_counts
+    slots = options.workers if is_given else max(options.workers, int(cores()))
     hashed_settings = _hashed_settings(config, graph, workspace)
     prices = price_alternatives(config, graph, workspace, parts, options.engine, slots, hashed_settings)
     lists = run_plan.list_facts(config, graph, parts, workspace, slots)
     # Publish looks each time, and copies once.
     is_published = workspace is not None and workspace.finished("release") is not None
     states = {**stages, "publish": "made"} if is_published else stages
-    machine = slowness()
+    disk = run_plan.disk_facts(config, graph, size, prices, lists, states, root)
+    of_lists = (lists["cpu_seconds"], lists["task_bytes"]) if lists else (0.0, 0)
+    costs = stage_costs(config, RunCounts(graph, size, prices, options.engine, slots, subject.is_text, *of_lists))
+    workers = slots if has_counts else options.workers
     facts = {
-        "input": _input_facts(config.input.path, sources, size),
-        **_attributes(config, options.date, workspace),
-        "date": _date(options.date, workspace),
+        "input": subject.input_facts,
+        **({"assumptions": [*subject.assumptions]} if has_counts else {}),
+        **({} if has_counts else _attributes(config, options.date, workspace)),
+        "date": _date(options.date, workspace, has_counts=has_counts),
         "engine": options.engine,
         "stages": stages,
         "graph": {"nodes": graph.nodes, "edges": graph.edges, "are_exact": graph.is_exact},
         "parts": parts,
         "shards": prices.chosen.shards,
-        "alternatives": run_plan.alternative_facts(prices, machine),
-        "embed": run_plan.embed_facts(prices, slots, machine),
+        "alternatives": run_plan.alternative_facts(prices, subject.slowness),
+        "embed": run_plan.embed_facts(prices, slots, subject.slowness),
         **({"lists": lists} if lists else {}),
-        "memory": run_plan.memory_facts(config, graph, prices, lists, options.workers, memory_bytes()),
-        "disk": run_plan.disk_facts(config, graph, size, prices, lists, states, root),
+        "memory": run_plan.memory_facts(config, graph, prices, lists, workers, subject.memory_bytes),
+        "disk": disk,
+        "costs": run_plan.cost_facts(costs, disk["by_stage"], slots, subject.slowness),
     }
     warnings = warnings_of(facts, config)
     return Answer({**facts, "warnings": warnings}, text_of(facts, warnings))
 
 
-def _input_facts(path: str, sources: Sequence[SourceFile], size: InputSize) -> dict[str, Any]:
-    return {
-        "path": path,
-        "format": sources[0].format,
-        "files": len(sources),
-        "bytes": size.bytes,
-        "rows": size.rows,
-        "rows_are_exact": size.is_exact,
-        "tasks": size.tasks,
-    }
+def _has_counts(options: argparse.Namespace) -> bool:
+    """Whether counts are given in the place of an input."""
+    from pipeline.errors import ConfigError
+
+    given = {f"--{name}": getattr(options, name) for name in ("nodes", "edges", "targets")}
+    if given["--nodes"] and given["--edges"]:
+        return True
+    names = [name for name, count in given.items() if count]
+    if names:
+        missing = " and ".join(name for name in ("--nodes", "--edges") if name not in names)
+        raise ConfigError(f"{names[0]} is given without {missing}: a graph without an input takes --nodes and --edges")
+    if options.config is None or options.workspace is None:
+        missing = " and ".join(name for name in ("--config", "--workspace") if getattr(options, name[2:]) is None)
+        raise ConfigError(f"plan lacks {missing}; without an input, give --nodes and --edges of the graph instead")
+    return False
+
+
+def _config(options: argparse.Namespace) -> PipelineConfig:
+    """Return the configuration; of a graph without an input the defaults, with what --set says."""
+    from jobs.config_file import read_config
+    from pipeline.embedding.methods import CONFIG
+
+    if options.config is not None:
+        return read_config(options.config, options.overrides)
+    return CONFIG.from_values({"input": {"path": "interactions"}}, options.overrides, "without --config")
+
+
+def _assume(config: PipelineConfig, options: argparse.Namespace) -> _Subject:
+    from pipeline.planning.assumed_graph import AssumedGraph
+
+    graph = AssumedGraph.of(
+        options.nodes, options.edges, options.targets, options.ids, is_plain=config.input.is_plain
+    )
+    size = graph.input_size
+    return _Subject(
+        size=size,
+        graph=graph.counts,
+        workspace=None,
+        input_facts={"path": None, "format": None, "files": None, **_size_facts(size)},
+        is_text=options.ids == "string",
+        slowness=1.0,
+        memory_bytes=None,
+        assumptions=graph.describe(),
+    )
+
+
+def _look(config: PipelineConfig, root: Path, options: argparse.Namespace) -> _Subject:
+    from jobs.commands.machine import memory_bytes, slowness
+    from pipeline.ingest.figures import IngestFigures
+    from pipeline.ingest.sources import list_sources
+    from pipeline.planning import run_plan
+    from pipeline.planning.input_size import measure_input
+
+    sources = list_sources(config.input.path, options.date)
+    size = measure_input(sources, config.input)
+    workspace = _workspace(config, root, options)
+    is_text = size.source_ids is None or size.target_ids is None
+    if workspace and workspace.finished("edges"):
+        is_text = workspace.figures("edges", IngestFigures).id_type == "string"
+    return _Subject(
+        size=size,
+        graph=run_plan.graph_of(config, size, workspace),
+        workspace=workspace,
+        input_facts={
+            "path": config.input.path,
+            "format": sources[0].format,
+            "files": len(sources),
+            **_size_facts(size),
+        },
+        is_text=is_text,
+        slowness=slowness(),
+        memory_bytes=memory_bytes(),
+    )
+
+
+def _size_facts(size: InputSize) -> dict[str, Any]:
+    return {"bytes": size.bytes, "rows": size.rows, "rows_are_exact": size.is_exact, "tasks": size.tasks}
 
 
 def _hashed_settings(config: PipelineConfig, graph: GraphCounts, workspace: Workspace | None) -> Settings | None:
@@ -158,9 +259,11 @@ def _stages(workspace: Workspace | None) -> dict[str, str]:
     return {**states, "publish": "always looks"}
 
 
-def _date(date: dt.date | None, workspace: Workspace | None) -> dict[str, str | None]:
+def _date(date: dt.date | None, workspace: Workspace | None, *, has_counts: bool) -> dict[str, str | None]:
     if date:
         return {"date": date.isoformat(), "why": "as asked"}
     if workspace:
         return {"date": workspace.date.isoformat(), "why": "the newest in the input; 1970-01-01 if undated"}
-    return {"date": None, "why": "the newest in the input: known once it has been read"}
+    if has_counts:
+        return {"date": None, "why": "there is no input"}
+    return {"date": None, "why": "the newest in the input, once it has been read"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,33 +12,42 @@ if TYPE_CHECKING:
     from pipeline.config.model import PipelineConfig
 
 
+_TIMES = {"CPU": "cpu", "wall": "wall"}
+
+
 def text_of(facts: Mapping[str, Any], warnings: Sequence[str]) -> str:
     """Return the plan as lines."""
-    from pipeline.ingest.file_formats import FORMAT_NAMES
-
-    source, graph, memory, disk = (facts[name] for name in ("input", "graph", "memory", "disk"))
-    about = "" if source["rows_are_exact"] else "about "
-    text_note = "" if source["format"] == "parquet" else " (a text file is one task, however large)"
+    graph, memory, disk = (facts[name] for name in ("graph", "memory", "disk"))
     most = "" if graph["are_exact"] else "at most "
+    of_machine = "" if memory["machine_bytes"] is None else f" of {amount(memory['machine_bytes'])}"
+    free = "" if disk["free_bytes"] is None else f", {amount(disk['free_bytes'])} free"
     rows = [
-        ("input", f"files: {source['files']} of {FORMAT_NAMES[source['format']]}, {amount(source['bytes'])}, "
-         f"{about}{source['rows']:,} rows, tasks: {source['tasks']}{text_note}"),
+        ("input", _input_text(facts["input"])),
+        *(("assumed", sentence) for sentence in facts.get("assumptions", ())),
         *(("attributes", _attributes_text(*one)) for one in facts.get("attributes", {}).items()),
-        ("date", f"{facts['date']['date'] or 'not known yet'} ({facts['date']['why']})"),
+        ("date", f"{facts['date']['date'] or 'not known'} ({facts['date']['why']})"),
         ("stages", ", ".join(f"{stage}: {state}" for stage, state in facts["stages"].items())),
         ("graph", f"{most}{graph['nodes']:,} nodes, {most}{graph['edges']:,} edges"),
         ("parts", f"{facts['parts']}" if facts["parts"] > 1 else "1: the graph is one block"),
         ("memory", f"block {most}{amount(memory['block_bytes'])}; largest task {most}{amount(memory['task_bytes'])} "
          f"beside {amount(memory['process_bytes'])} of Python; {memory['tasks_at_once']} at once: "
-         f"{most}{amount(memory['needed_bytes'])} of {amount(memory['machine_bytes'])}"),
+         f"{most}{amount(memory['needed_bytes'])}{of_machine}"),
         *([("embed", _embed_text(facts["embed"]))] if facts["embed"]["rounds"] else []),
         *([("lists", _lists_text(facts["lists"]))] if "lists" in facts else []),
-        ("disk", f"{most}{amount(disk['needed_bytes'])} more, {amount(disk['free_bytes'])} free"),
+        ("disk", f"{most}{amount(disk['needed_bytes'])} more{free}"),
     ]  # fmt: skip
     alternatives = []
     if facts["embed"]["rounds"]:
         alternatives = ["alternatives for embed, * is what a run does:", *_alternatives_table(facts["alternatives"])]
-    return "\n".join([*columns(rows, ""), *alternatives, *(f"warning: {warning}" for warning in warnings)])
+    return "\n".join(
+        [
+            *columns(rows, ""),
+            f"what stages take, {most}estimates:",
+            *_costs_table(facts["costs"]),
+            *alternatives,
+            *(f"warning: {warning}" for warning in warnings),
+        ]
+    )
 
 
 def warnings_of(facts: Mapping[str, Any], config: PipelineConfig) -> list[str]:
@@ -54,18 +64,56 @@ def warnings_of(facts: Mapping[str, Any], config: PipelineConfig) -> list[str]:
         )
     memory, disk = facts["memory"], facts["disk"]
     at_most = "" if facts["graph"]["are_exact"] else ", at most"
-    if facts["engine"] == "local" and memory["needed_bytes"] > memory["machine_bytes"]:
+    machine_bytes = memory["machine_bytes"] or math.inf
+    if facts["engine"] == "local" and memory["needed_bytes"] > machine_bytes:
         warnings.append(
             f"memory: {amount(memory['needed_bytes'])}{at_most} for {memory['tasks_at_once']} tasks at once, and this "
             f"machine has {amount(memory['machine_bytes'])}: lower --workers, partition.max_bytes "
             f"(now {amount(config.partition.max_bytes)}) or embedding.dim"
         )
-    if disk["needed_bytes"] > disk["free_bytes"]:
+    costs = [cost for cost in facts["costs"] if facts["stages"][cost["stage"]] == "to do"]
+    largest = max(costs, key=lambda cost: cost["driver_bytes"], default=None)
+    if largest and (held := largest["driver_bytes"]) > machine_bytes:
+        warnings.append(
+            f"memory: {largest['stage']} holds {amount(held)}{at_most} in one process, and this machine has "
+            f"{amount(machine_bytes)}: --engine spark shares it out"
+        )
+    if disk["free_bytes"] is not None and disk["needed_bytes"] > disk["free_bytes"]:
         warnings.append(
             f"disk: {amount(disk['needed_bytes'])}{at_most}, and {amount(disk['free_bytes'])} are free: "
             "'graphquilt clean --dry-run' lists what can go"
         )
     return warnings
+
+
+def _input_text(facts: Mapping[str, Any]) -> str:
+    if facts["path"] is None:
+        return f"none: about {facts['rows']:,} rows, {amount(facts['bytes'])}, tasks: {facts['tasks']}"
+    from pipeline.ingest.file_formats import FORMAT_NAMES
+
+    about = "" if facts["rows_are_exact"] else "about "
+    text_note = "" if facts["format"] == "parquet" else " (a text file is one task, however large)"
+    return (
+        f"files: {facts['files']} of {FORMAT_NAMES[facts['format']]}, {amount(facts['bytes'])}, "
+        f"{about}{facts['rows']:,} rows, tasks: {facts['tasks']}{text_note}"
+    )
+
+
+def _costs_table(costs: Sequence[Mapping[str, Any]]) -> list[str]:
+    rows = [
+        {
+            "stage": cost["stage"],
+            "CPU s": f"{cost['cpu_seconds']:,.1f}",
+            "wall s": f"{cost['wall_seconds']:,.1f}",
+            "tasks": cost["tasks"],
+            "memory of a task": amount(cost["task_bytes"]),
+            "of the run's process": amount(cost["driver_bytes"]),
+            "disk": amount(cost["disk_bytes"]),
+        }
+        for cost in costs
+    ]
+    totals = {f"{name} s": f"{sum(cost[f'{key}_seconds'] for cost in costs):,.1f}" for name, key in _TIMES.items()}
+    return table_of([*rows, {**dict.fromkeys(rows[0], ""), "stage": "all", **totals}])
 
 
 def _embed_text(facts: Mapping[str, Any]) -> str:

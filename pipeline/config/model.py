@@ -91,15 +91,24 @@ class PipelineConfig(Section):
         ------
         ConfigError : no such file, not TOML, an unknown key, a value out of range, a secret in an address.
         """
-        raw = read_toml(path)
+        return cls.from_values(read_toml(path), overrides, f"config file {path}")
+
+    @classmethod
+    def from_values(cls, raw: dict[str, Any], overrides: Sequence[str], origin: str) -> PipelineConfig:
+        """Apply ``section.key=value`` overrides to values of sections, and check everything; errors name the origin.
+
+        Raises
+        ------
+        ConfigError : as of :meth:`from_toml`.
+        """
         for override in overrides:
             _apply(raw, override)
         if refusal := secret_of_setting(raw):
-            raise ConfigError(f"config file {path}: {refusal}")
+            raise ConfigError(f"{origin}: {refusal}")
         try:
             return cls.model_validate(raw)
         except ValidationError as error:
-            raise ConfigError(f"config file {path}: {explain(error, cls)}") from error
+            raise ConfigError(f"{origin}: {explain(error, cls)}") from error
 
 
 def config_model(section: type[EmbeddingConfig]) -> type[PipelineConfig]:

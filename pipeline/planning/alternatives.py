@@ -92,6 +92,8 @@ def _expected_cut(config: PipelineConfig, graph: GraphCounts, workspace: Workspa
         return Cut([graph.nodes] * parts, [2 * graph.edges] * parts, 0, 0, 0, is_exact=False)
     if workspace and workspace.finished("node_index"):
         degrees: list[tuple[float, int]] = [*degrees_of(config, workspace)]
+    elif graph.degrees:
+        degrees = [*graph.degrees]
     else:
         ends = graph.edges if not config.input.is_plain else 2 * graph.edges
         degrees = [(ends / max(graph.nodes, 1), graph.nodes)]

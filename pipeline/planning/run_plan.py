@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from pipeline.config.model import PipelineConfig
-from pipeline.ingest.figures import IndexFigures
+from pipeline.ingest.figures import IndexFigures, IngestFigures
 from pipeline.partitioning.figures import PartitionFigures
 from pipeline.planning.alternatives import Alternatives
 from pipeline.planning.cuts import crossing_share
@@ -17,6 +17,7 @@ from pipeline.planning.input_size import InputSize
 from pipeline.planning.list_costs import list_traffic, plan_lists, shards_of_lists
 from pipeline.planning.pricing import kept_bytes
 from pipeline.planning.sizes import PROCESS_BYTES, GraphCounts, bounds_of, disk_bytes, expected_parts, upper_bounds
+from pipeline.planning.stage_costs import StageCost
 from pipeline.workspace import Workspace
 
 
@@ -25,7 +26,9 @@ def graph_of(config: PipelineConfig, size: InputSize, workspace: Workspace | Non
     if workspace and workspace.finished("node_index"):
         index = workspace.figures("node_index", IndexFigures)
         first, stop = index.types[config.input.target_type]
-        return GraphCounts(index.nodes, index.edges, targets=stop - first, is_exact=True)
+        counts = GraphCounts(index.nodes, index.edges, targets=stop - first, is_exact=True)
+        is_text = workspace.figures("edges", IngestFigures).id_type == "string"
+        return counts if is_text else replace(counts, id_bytes=8)
     return upper_bounds(size.rows, size.source_ids, size.target_ids, is_plain=config.input.is_plain)
 
 
@@ -113,9 +116,14 @@ def memory_facts(
     alternatives: Alternatives,
     lists: Mapping[str, Any] | None,
     workers: int,
-    machine_bytes: int,
-) -> dict[str, int]:
-    """Return the memory of a block by the bounds of ``[partition]``, of the largest task, and of all at once."""
+    machine_bytes: int | None,
+) -> dict[str, int | None]:
+    """Return the memory of a block by the bounds of ``[partition]``, of the largest task, and of all at once.
+
+    Parameters
+    ----------
+    machine_bytes : None: of a machine that nobody has seen.
+    """
     chosen = alternatives.chosen
     at_once = workers if lists else min(workers, chosen.parts * chosen.shards)
     task_bytes = max(chosen.task_bytes, lists["task_bytes"] if lists else 0)
@@ -129,6 +137,24 @@ def memory_facts(
     }
 
 
+def cost_facts(
+    costs: Mapping[str, StageCost], disk: Mapping[str, int], slots: int, slowness: float
+) -> list[dict[str, Any]]:
+    """Return what each stage takes, whether it is made already or not; ``disk``: bytes that stages to do add."""
+    return [
+        {
+            "stage": stage,
+            "cpu_seconds": slowness * cost.cpu_seconds,
+            "wall_seconds": slowness * cost.seconds_on(slots),
+            "tasks": cost.tasks,
+            "task_bytes": cost.task_bytes,
+            "driver_bytes": cost.driver_bytes,
+            "disk_bytes": disk.get(stage, 0),
+        }
+        for stage, cost in costs.items()
+    ]
+
+
 def disk_facts(
     config: PipelineConfig,
     graph: GraphCounts,
@@ -136,13 +162,13 @@ def disk_facts(
     alternatives: Alternatives,
     lists: Mapping[str, Any] | None,
     finished: Mapping[str, str],
-    root: Path,
+    root: Path | None,
 ) -> dict[str, Any]:
     """Return the bytes that stages add which are not made yet, and the bytes free where the workspace is.
 
     Parameters
     ----------
-    finished : by stage, "made" where it adds nothing.
+    finished : by stage, "made" where it adds nothing. root : None: of a disk that nobody has seen.
     """
     kept = kept_bytes(alternatives.cut, alternatives.work, alternatives.chosen.shards)
     if lists and lists["across"] == "parts":
@@ -152,5 +178,7 @@ def disk_facts(
         config, graph, alternatives.cut, input_bytes=size.bytes, input_rows=size.rows, kept_bytes=kept
     )
     by_stage = {stage: needed for stage, needed in stages.items() if finished[stage] != "made"}
-    free = shutil.disk_usage(next(folder for folder in (root, *root.parents) if folder.is_dir())).free
+    free = None
+    if root is not None:
+        free = shutil.disk_usage(next(folder for folder in (root, *root.parents) if folder.is_dir())).free
     return {"by_stage": by_stage, "needed_bytes": sum(by_stage.values()), "free_bytes": free}

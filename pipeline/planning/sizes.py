@@ -23,12 +23,17 @@ _ID_BYTES = 16
 
 @dataclass(frozen=True)
 class GraphCounts:
-    """Counts of a graph; ``is_exact`` is False for upper bounds."""
+    """Counts of a graph; ``is_exact`` is False for upper bounds.
+
+    id_bytes : of one id. degrees : (degree, nodes with it) of the targets; none: their mean is all that is known.
+    """
 
     nodes: int
     edges: int
     targets: int  # nodes that edges point to; of one type, all
     is_exact: bool
+    id_bytes: int = _ID_BYTES
+    degrees: tuple[tuple[float, int], ...] = ()
 
 
 def upper_bounds(rows: int, source_ids: int | None, target_ids: int | None, *, is_plain: bool) -> GraphCounts:
@@ -86,13 +91,13 @@ def disk_bytes(
     dim = 0 if config.embedding.method == "none" else config.embedding.dim
     row = 16 + 4 * dim if dim else 0
     lists = graph.nodes * (24 + 12 * min(config.ppr.top_k, graph.targets)) if config.ppr.neighbors else 0
-    ids = 2 * _ID_BYTES
-    tables = graph.nodes * (4 * dim + _ID_BYTES + 24) + lists
+    ids = 2 * graph.id_bytes
+    tables = graph.nodes * (4 * dim + graph.id_bytes + 24) + lists
     cut_edges = graph.edges if cut.parts > 1 else 0
     return {
         # What it asks for before it starts, or the rows in working form and their sums.
         "ingest": max(3 * input_bytes, input_rows * (ids + 16) + graph.edges * (ids + 24)),
-        "index": graph.nodes * (_ID_BYTES + 48) + graph.edges * 24,
+        "index": graph.nodes * (graph.id_bytes + 48) + graph.edges * 24,
         "partition": graph.nodes * 13 + cut_edges * 16,
         "layout": sum(cut.rows) * 45 + sum(cut.entries) * 8 + cut_edges * 24,
         "embed": graph.nodes * row + kept_bytes + lists,

@@ -1,9 +1,11 @@
 """A seeded power-law bipartite graph with planted communities, of any size, as a Parquet file of interactions.
 
     python tests/benchmarks/planted_bipartite.py OUT.parquet --edges 10000000 --nodes 1000000
+    python tests/benchmarks/planted_bipartite.py FOLDER --rows 200000000 --nodes 20000000
 
 Users and items have power-law degrees. Every user and item belongs to one of the communities; 80 % of a user's
 pairs fall inside its own. Pairs are distinct, in random order; ids are int64 (or strings, with ``--string-ids``).
+``--rows`` writes a folder of files in little memory, where pairs may come twice.
 """
 
 from __future__ import annotations
@@ -18,33 +20,47 @@ import pyarrow.parquet as pq
 INSIDE = 0.8
 USER_SHARE = 0.7
 EXPONENT = 2.2  # of the degree distribution's density
+ROWS_PER_FILE = 2_000_000
+
+
+class PlantedGraph:
+    """Users and items with their pulls and communities; rows are drawn from it."""
+
+    def __init__(self, nodes: int, communities: int, rng: np.random.Generator) -> None:
+        self.users = users = max(1, int(nodes * USER_SHARE))
+        self.items = items = max(1, nodes - users)
+        self._rng = rng
+        communities = max(1, min(communities, users, items))
+        user_pull, item_pull = (_power_law(rng, count) for count in (users, items))
+        item_home = rng.integers(0, communities, items)
+        self._user_home = rng.integers(0, communities, users)
+        # Items by community, so that a draw inside one is a draw from a range of the cumulative pull.
+        self._by_home = np.argsort(item_home, kind="stable")
+        self._inside = np.concatenate([[0.0], np.cumsum(item_pull[self._by_home])])
+        self._bounds = np.searchsorted(item_home[self._by_home], np.arange(communities + 1))
+        self._anywhere, self._anyone = np.cumsum(item_pull), np.cumsum(user_pull)
+
+    def draw(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """(count,) int64 users and items; a pair may come twice."""
+        rng = self._rng
+        user = np.searchsorted(self._anyone, rng.random(count) * self._anyone[-1])
+        home = self._user_home[user]
+        low, high = self._inside[self._bounds[home]], self._inside[self._bounds[home + 1]]
+        stays = (rng.random(count) < INSIDE) & (high > low)
+        at = rng.random(count)
+        local = np.searchsorted(self._inside[1:], low + at * (high - low))
+        local = self._by_home[np.minimum(local, self.items - 1)]
+        return user, np.where(stays, local, np.searchsorted(self._anywhere, at * self._anywhere[-1]))
 
 
 def planted_pairs(edges: int, nodes: int, communities: int = 1_000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Distinct (user, item) pairs; (edges,) int64 each, users and items numbered from 0."""
     rng = np.random.default_rng(seed)
-    users = max(1, int(nodes * USER_SHARE))
-    items = max(1, nodes - users)
-    communities = max(1, min(communities, users, items))
-    user_pull, item_pull = (_power_law(rng, count) for count in (users, items))
-    item_home = rng.integers(0, communities, items)
-    user_home = rng.integers(0, communities, users)
-    # Items by community, so that a draw inside one is a draw from a range of the cumulative pull.
-    by_home = np.argsort(item_home, kind="stable")
-    inside = np.concatenate([[0.0], np.cumsum(item_pull[by_home])])
-    bounds = np.searchsorted(item_home[by_home], np.arange(communities + 1))
-    anywhere, anyone = np.cumsum(item_pull), np.cumsum(user_pull)
-
+    graph = PlantedGraph(nodes, communities, rng)
+    users, items = graph.users, graph.items
     found = np.empty(0, np.int64)
     while found.size < edges:
-        more = int((edges - found.size) * 1.3) + 1_000
-        user = np.searchsorted(anyone, rng.random(more) * anyone[-1])
-        home = user_home[user]
-        low, high = inside[bounds[home]], inside[bounds[home + 1]]
-        stays = (rng.random(more) < INSIDE) & (high > low)
-        at = rng.random(more)
-        local = by_home[np.minimum(np.searchsorted(inside[1:], low + at * (high - low)), items - 1)]
-        item = np.where(stays, local, np.searchsorted(anywhere, at * anywhere[-1]))
+        user, item = graph.draw(int((edges - found.size) * 1.3) + 1_000)
         # Every node is met once at least before luck decides: the graph has the nodes it was asked for.
         if found.size == 0:
             user[:users], item[users : users + items] = np.arange(users), np.arange(items)
@@ -52,6 +68,15 @@ def planted_pairs(edges: int, nodes: int, communities: int = 1_000, seed: int = 
     if found.size > edges:
         found = rng.permutation(found)[:edges]
     return np.divmod(rng.permutation(found), items)
+
+
+def write_rows(folder: Path, rows: int, nodes: int, communities: int, seed: int) -> None:
+    """Write rows into files of some millions, a file at a time: pairs may come twice, and nodes not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    graph = PlantedGraph(nodes, communities, np.random.default_rng(seed))
+    for number, start in enumerate(range(0, rows, ROWS_PER_FILE)):
+        columns = [pa.array(ids) for ids in graph.draw(min(ROWS_PER_FILE, rows - start))]
+        pq.write_table(pa.table(columns, names=["user_id", "item_id"]), folder / f"part-{number:04d}.parquet")
 
 
 def _power_law(rng: np.random.Generator, count: int) -> np.ndarray:
@@ -76,11 +101,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--edges", type=int, default=10_000_000)
+    parser.add_argument("--rows", type=int)
     parser.add_argument("--nodes", type=int, default=1_000_000)
     parser.add_argument("--communities", type=int, default=1_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--string-ids", action="store_true")
     asked = parser.parse_args()
+    if asked.rows:
+        write_rows(asked.out, asked.rows, asked.nodes, asked.communities, asked.seed)
+        return
     write(asked.out, asked.edges, asked.nodes, asked.communities, asked.seed, string_ids=asked.string_ids)
 
 

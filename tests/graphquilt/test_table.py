@@ -188,6 +188,25 @@ def test_tables_and_arrays_hold_every_row_once(workspace: Path, nodes: Nodes) ->
         table.to_arrow(columns=["vector"])
 
 
+@pytest.mark.parametrize("node_type", [None, "item", "user"])
+@pytest.mark.parametrize("columns", [None, ["node_id"], ["norm", "embedding"]])
+def test_batches_hold_the_rows_of_the_table_in_order(
+    workspace: Path, node_type: str | None, columns: list[str] | None
+) -> None:
+    table = EmbeddingTable.open(workspace)
+    batches = list(table.to_batches(node_type, columns))
+    assert len(batches) > 1
+    assert pa.Table.from_batches(batches).combine_chunks().equals(table.to_arrow(node_type, columns).combine_chunks())
+
+
+def test_batches_of_what_a_table_lacks_are_refused_at_once(workspace: Path) -> None:
+    table = EmbeddingTable.open(workspace)
+    with pytest.raises(ValueError, match=r"no columns \['vector'\]"):
+        table.to_batches(columns=["vector"])
+    with pytest.raises(ValueError, match="no nodes of type 'shop'"):
+        table.to_batches("shop")
+
+
 def test_what_a_table_says_of_itself(workspace: Path) -> None:
     table = EmbeddingTable.open(workspace)
     assert (table.dim, table.node_types, table.space_id) == (8, ("item", "user"), "space-1")

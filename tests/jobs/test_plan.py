@@ -1,3 +1,4 @@
+import itertools
 import json
 import shutil
 from collections.abc import Callable
@@ -108,12 +109,14 @@ def test_lack_of_memory_and_disk_is_warned_of(
     shop: Any, tmp_path: Path, call: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert plan(call, shop, tmp_path)["warnings"] == []
-    monkeypatch.setattr("jobs.commands.machine.memory_bytes", lambda: 2**20)
+    monkeypatch.setattr("jobs.commands.machine.memory_bytes", lambda: 2**10)
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage._replace(free=1000))
-    memory, disk = plan(call, shop, tmp_path, "--workers", "3")["warnings"]
+    memory, own, disk = plan(call, shop, tmp_path, "--workers", "3")["warnings"]
     assert memory.startswith("memory: ")
     assert "lower --workers" in memory
+    assert own.startswith("memory: ingest holds ")
+    assert own.endswith(" in one process, and this machine has 1.0 KiB: --engine spark shares it out")
     assert disk.startswith("disk: ")
 
 
@@ -208,3 +211,100 @@ def test_a_machine_is_as_slow_as_its_best_product(
     monkeypatch.setattr("jobs.commands.machine.time", SimpleNamespace(process_time=lambda: next(ticks)))
     assert measured_slowness() == pytest.approx(slowness)
     assert next(ticks, None) is None
+
+
+def by_counts(call: Callable[..., Any], *more: object) -> dict[str, Any]:
+    said = call("plan", "--json", *more)
+    assert said.code == 0, said.err
+    found: dict[str, Any] = said.json
+    return found
+
+
+BILLION = ("--nodes", 100_000_000, "--edges", 1_000_000_000)
+
+
+def test_counts_take_the_place_of_an_input(call: Callable[..., Any]) -> None:
+    found = by_counts(call, *BILLION, "--engine", "spark", "--workers", 64)
+    assert found["graph"] == {"nodes": 100_000_000, "edges": 1_000_000_000, "are_exact": True}
+    assert found["input"]["path"] is None
+    assert found["input"]["rows"] == 1_000_000_000
+    assert found["embed"]["slots"] == found["memory"]["tasks_at_once"] == 64
+    assert found["memory"]["machine_bytes"] is found["disk"]["free_bytes"] is None
+    assert [cost["stage"] for cost in found["costs"]] == list(STAGE_NAMES)
+    assert all(cost["cpu_seconds"] > 0 and cost["wall_seconds"] > 0 for cost in found["costs"])
+    assert any("30,000,000 nodes" in sentence for sentence in found["assumptions"])
+    assert all(cost["driver_bytes"] == 0 for cost in found["costs"])  # on Spark no process holds all rows
+    local = by_counts(call, *BILLION, "--workers", 64)
+    assert {cost["stage"] for cost in local["costs"] if cost["driver_bytes"]} == {"ingest", "index"}
+
+
+def test_a_plan_by_counts_is_the_one_of_a_graph_with_these_counts(shop: Any, call: Callable[..., Any]) -> None:
+    of_run = plan(call, shop, shop.workspace, "--date", "2024-03-02")
+    manifest = next(shop.workspace.glob("runs/2024-03-02/node_index/*/manifest.json"))
+    figures = json.loads(manifest.read_text())["figures"]
+    first, stop = figures["types"]["item"]
+    counts = ("--nodes", figures["nodes"], "--edges", figures["edges"], "--targets", stop - first)
+    found = by_counts(call, "--config", shop.config, *counts, "--ids", "string")
+    for name in ("block_bytes", "task_bytes"):
+        assert found["memory"][name] == of_run["memory"][name]
+    chosen, of_run_chosen = ([one for one in facts["alternatives"] if one["is_chosen"]] for facts in (found, of_run))
+    assert [one["tasks"] for one in chosen] == [one["tasks"] for one in of_run_chosen]
+    costs, of_run_costs = ({one["stage"]: one for one in facts["costs"]} for facts in (found, of_run))
+    for stage in ("partition", "layout", "aggregate", "publish"):
+        seconds, memory = costs[stage]["cpu_seconds"], costs[stage]["task_bytes"]
+        assert seconds == pytest.approx(of_run_costs[stage]["cpu_seconds"] / of_run["embed"]["slowness"], rel=0.01)
+        assert memory == of_run_costs[stage]["task_bytes"]
+
+
+def test_costs_grow_with_all_that_they_depend_on(call: Callable[..., Any]) -> None:
+    few = by_counts(call, *BILLION, "--set", "evaluate.source=holdout")
+    for more in (
+        ("--nodes", 200_000_000, "--edges", 1_000_000_000),
+        ("--nodes", 100_000_000, "--edges", 2_000_000_000),
+        (*BILLION, "--set", "embedding.dim=512"),
+        (*BILLION, "--ids", "string"),
+    ):
+        larger = by_counts(call, "--set", "evaluate.source=holdout", *more)
+        for one, other in zip(few["costs"], larger["costs"], strict=True):
+            for name in ("cpu_seconds", "driver_bytes"):
+                assert one[name] <= other[name], (more, one["stage"], name)
+        for name in ("cpu_seconds", "disk_bytes"):
+            assert sum(one[name] for one in few["costs"]) < sum(one[name] for one in larger["costs"])
+    walls = [by_counts(call, *BILLION, "--workers", workers)["costs"] for workers in (1, 8, 64)]
+    for fewer, more_workers in itertools.pairwise(walls):
+        for one, other in zip(fewer, more_workers, strict=True):
+            assert other["wall_seconds"] <= one["wall_seconds"]
+
+
+def test_what_counts_assume_is_printed(call: Callable[..., Any]) -> None:
+    text = call("plan", *BILLION).out
+    assert "assumed  two types, 30,000,000 nodes" in text
+    assert "64-bit" not in text
+    assert " free" not in text
+    assert " of 0 B" not in text
+    (line,) = [line for line in text.splitlines() if line.startswith("  all ")]
+    assert len(line.split()) == 3
+    plain = call("plan", *BILLION, "--set", "input.source_type=page", "--set", "input.target_type=page").out
+    assert "assumed  one type" in plain
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--nodes", 10], "--nodes is given without --edges"),
+        (["--edges", 10], "--edges is given without --nodes"),
+        (["--targets", 10], "--targets is given without --nodes and --edges"),
+        ([], "plan lacks --config and --workspace; without an input, give --nodes and --edges"),
+        (["--workspace", "here"], "plan lacks --config"),
+        (["--nodes", 10, "--edges", 100], "10 nodes have 21 pairs that an edge can join"),
+        (["--nodes", 1_000, "--edges", 100], "100 edges have 200 ends"),
+        (["--nodes", 10, "--edges", 10, "--targets", 10], "--targets is 10 of 10 nodes"),
+        (["--nodes", 10, "--edges", 20, "--targets", 4, *("--set", "input.target_type=user")], "leave --targets out"),
+        (["--nodes", 10, "--edges", 20, "--set", "embedding.dim=0"], "without --config: "),
+        (["--nodes", 0, "--edges", 20], "must be a whole number from 1 on"),
+    ],
+)
+def test_counts_that_no_graph_has_are_refused(words: list[object], sentence: str, call: Callable[..., Any]) -> None:
+    said = call("plan", *words)
+    assert said.code == 2
+    assert sentence in said.err

@@ -1,0 +1,197 @@
+"""What each stage takes: CPU seconds, time, and the memory of its processes, from counts alone.
+
+A few terms of physical meaning with measured constants; ``tests/benchmarks/planned_runs.py`` says how far off they are.
+``embed`` is priced by :mod:`pipeline.planning.pricing`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pipeline.config.model import PipelineConfig
+from pipeline.planning.alternatives import Alternatives
+from pipeline.planning.input_size import InputSize
+from pipeline.planning.sizes import GraphCounts
+
+#: CPU seconds of one core: to read and check a row of the input and add it to its pair; the same of text ids.
+_ROW, _TEXT_ROW = 4.0e-7, 1.1e-6
+#: An edge whose ends are counted and numbered, with ids; a node that is sorted in and numbered.
+_NUMBERED_EDGE, _NUMBERED_NODE = 6.5e-7, 1.6e-6
+#: Of a holdout: an edge that is written, read and dealt out once more.
+_SPLIT_EDGE = 1.5e-7
+#: Text ids next to integers, as they are compared and joined.
+_TEXT = 2.5
+#: Shuffled between processes, next to one process: rows are encoded, written, read and decoded on their way.
+_SHUFFLED = 2.0
+#: An edge in one level of the tree of cuts.
+_CUT_EDGE = 7e-7
+#: An edge end that is sorted into its block, where the nodes' tables fit the nearest caches and where not; a row.
+_LAID_ENTRY_NEAR, _LAID_ENTRY, _LAID_ROW = 1e-7, 2e-7, 3.5e-7
+_NEAR_NODES = 131_072
+#: A published row beside its vector, and a byte of the vector: combined, finished, written, hashed.
+_PUBLISHED_ROW, _PUBLISHED_BYTE = 1.0e-6, 4e-9
+#: A byte of a release that is copied and hashed.
+_COPIED_BYTE = 1.7e-9
+#: RankMe of a type: as many rows, by the square of their columns.
+_SAMPLED_ROWS, _SAMPLED_FLOP = 25_600, 1.2e-9
+#: A float32 operation of a full ranking; an edge and a row that evaluation reads.
+_RANKED_FLOP, _READ_EDGE, _READ_ROW = 4.5e-12, 4e-7, 1e-6
+#: Sources that next_day ranks, of all: those with new pairs.
+_SOURCES_WITH_NEW_PAIRS = 0.2
+
+#: Bytes that the local engine's own process holds: a row that is added up, of two integer ids and beside them; an edge
+#: and a node that are numbered.
+_ROW_SUM_BYTES, _NUMBERED_EDGE_BYTES, _NUMBERED_NODE_BYTES = 124, 42, 14
+#: Of a task: rows that it parses; what it adds up and joins on its way to others.
+_PARSED_BYTES, _MOVED_BYTES = 200 * 2**20, 320 * 2**20
+#: An edge of a block that is laid out; an edge of a graph that is cut in one task.
+_LAID_EDGE_BYTES, _CUT_EDGE_BYTES = 92, 40
+#: Row groups of a published table, with their ids and sums; pages of a copy.
+_PUBLISHED_GROUPS, _GROUP_ROWS, _COPY_BYTES = 5, 65_536, 64 * 2**20
+#: A row that evaluation knows of, beside its vector, which is in a file; an edge of a source that is scored.
+_SCORED_ROW_BYTES, _SCORED_EDGE_BYTES, _SCORING_BYTES = 150, 60, 150 * 2**20
+
+
+@dataclass(frozen=True)
+class StageCost:
+    """What a stage takes.
+
+    tasks : that may run at once. task_bytes : memory of the largest. driver_bytes : memory of the process that runs the
+    stage, beside its tasks. Both are beside Python itself.
+    """
+
+    cpu_seconds: float
+    tasks: int
+    task_bytes: int = 0
+    driver_bytes: int = 0
+    wall_seconds: float | None = None
+
+    def seconds_on(self, slots: int) -> float:
+        """Return how long it takes where so many tasks run at once."""
+        if self.wall_seconds is not None:
+            return self.wall_seconds
+        rounds = math.ceil(self.tasks / max(slots, 1))
+        return self.cpu_seconds * rounds / max(self.tasks, 1)
+
+
+@dataclass(frozen=True)
+class RunCounts:
+    """What the costs of a run follow from.
+
+    is_text : whether ids are texts. engine : "local" or "spark". list_seconds, list_bytes : of lists of neighbours.
+    """
+
+    graph: GraphCounts
+    size: InputSize
+    prices: Alternatives
+    engine: str
+    slots: int
+    is_text: bool
+    list_seconds: float = 0.0
+    list_bytes: int = 0
+
+
+def stage_costs(config: PipelineConfig, run: RunCounts) -> Mapping[str, StageCost]:
+    """Return the cost of each stage."""
+    return {
+        "ingest": _ingest(run),
+        "index": _index(config, run),
+        "partition": _partition(config, run),
+        "layout": _layout(run),
+        "embed": _embed(run),
+        "aggregate": _aggregate(config, run),
+        "evaluate": _evaluate(config, run),
+        "publish": StageCost(_COPIED_BYTE * _table_bytes(config, run.graph), _files(config, run.graph), _COPY_BYTES),
+    }
+
+
+def _ingest(run: RunCounts) -> StageCost:
+    seconds = run.size.rows * (_TEXT_ROW if run.is_text else _ROW)
+    if run.engine == "spark":
+        return StageCost(_SHUFFLED * seconds, run.size.tasks, max(_PARSED_BYTES, _MOVED_BYTES))
+    held = run.size.rows * (_ROW_SUM_BYTES + 2 * run.graph.id_bytes * run.is_text)
+    # Rows are added up by threads of one process.
+    return StageCost(seconds, max(run.size.tasks, run.slots), _PARSED_BYTES, held)
+
+
+def _index(config: PipelineConfig, run: RunCounts) -> StageCost:
+    graph = run.graph
+    seconds = graph.edges * _NUMBERED_EDGE + graph.nodes * _NUMBERED_NODE
+    if config.evaluate.source == "holdout":
+        seconds += graph.edges * _SPLIT_EDGE
+    seconds *= _TEXT if run.is_text else 1.0
+    if run.engine == "spark":
+        return StageCost(_SHUFFLED * seconds, run.size.tasks, _MOVED_BYTES)
+    held = graph.edges * _NUMBERED_EDGE_BYTES + graph.nodes * (_NUMBERED_NODE_BYTES + graph.id_bytes)
+    return StageCost(seconds, max(run.size.tasks, run.slots), _PARSED_BYTES, held)
+
+
+def _partition(config: PipelineConfig, run: RunCounts) -> StageCost:
+    parts = run.prices.cut.parts
+    if parts == 1:
+        return StageCost(0.1, 1)
+    levels = 1 if config.partition.parts else math.ceil(math.log(parts, 8))
+    seconds = levels * run.graph.edges * _CUT_EDGE
+    held = run.graph.edges * _CUT_EDGE_BYTES
+    if held <= config.partition.worker_bytes:
+        first = seconds / levels  # the whole graph is one task
+        wall = first + (seconds - first) / min(max(run.slots, 1), parts)
+        return StageCost(seconds, parts, held, wall_seconds=wall)
+    return StageCost(seconds, max(run.size.tasks, parts), config.partition.worker_bytes)
+
+
+def _layout(run: RunCounts) -> StageCost:
+    cut = run.prices.cut
+    is_near = run.graph.nodes <= _NEAR_NODES
+    entries, rows = sum(cut.entries), sum(cut.rows)
+    seconds = entries * (_LAID_ENTRY_NEAR if is_near else _LAID_ENTRY) + rows * _LAID_ROW
+    seconds *= 1.5 if cut.parts > 1 else 1.0  # edges are dealt out to parts first
+    return StageCost(seconds, cut.parts, max(cut.entries, default=0) // 2 * _LAID_EDGE_BYTES)
+
+
+def _embed(run: RunCounts) -> StageCost:
+    chosen = run.prices.chosen
+    wall = chosen.wall_seconds + run.list_seconds / max(run.slots, 1)
+    return StageCost(
+        chosen.cpu_seconds + run.list_seconds,
+        chosen.tasks,
+        max(chosen.task_bytes, run.list_bytes),
+        wall_seconds=wall,
+    )
+
+
+def _aggregate(config: PipelineConfig, run: RunCounts) -> StageCost:
+    width = 4 * _columns(config)
+    seconds = run.graph.nodes * (_PUBLISHED_ROW + _PUBLISHED_BYTE * width)
+    return StageCost(seconds, _files(config, run.graph), _PUBLISHED_GROUPS * _GROUP_ROWS * width)
+
+
+def _evaluate(config: PipelineConfig, run: RunCounts) -> StageCost:
+    graph, columns, evaluate = run.graph, _columns(config), config.evaluate
+    types = 1 if config.input.is_plain else 2
+    seconds = types * min(graph.nodes, _SAMPLED_ROWS) * columns**2 * _SAMPLED_FLOP + graph.nodes * _READ_ROW
+    if evaluate.source == "none":
+        return StageCost(seconds, 1, _SCORING_BYTES)
+    sources = graph.nodes if config.input.is_plain else graph.nodes - graph.targets
+    share = evaluate.holdout_users if evaluate.source == "holdout" else _SOURCES_WITH_NEW_PAIRS
+    scored = sources if evaluate.source == "file" else math.ceil(share * sources)
+    ranked = min(scored, evaluate.sample or scored)
+    seconds += 2 * ranked * graph.targets * columns * _RANKED_FLOP + graph.edges * _READ_EDGE
+    held = graph.nodes * (_SCORED_ROW_BYTES + graph.id_bytes)
+    held += math.ceil(graph.edges * scored / max(sources, 1)) * _SCORED_EDGE_BYTES
+    return StageCost(seconds, 1, _SCORING_BYTES + held)
+
+
+def _columns(config: PipelineConfig) -> int:
+    return 0 if config.embedding.method == "none" else config.embedding.dim
+
+
+def _files(config: PipelineConfig, graph: GraphCounts) -> int:
+    return math.ceil(graph.nodes / config.publish.rows_per_file)
+
+
+def _table_bytes(config: PipelineConfig, graph: GraphCounts) -> int:
+    lists = graph.nodes * 12 * min(config.ppr.top_k, graph.targets) if config.ppr.neighbors else 0
+    return graph.nodes * (4 * _columns(config) + graph.id_bytes) + lists
