@@ -23,7 +23,7 @@ from pipeline.cpu_baseline import BASELINES
 
 
 def main() -> None:
-    """Print seconds with each, and the ratio of their medians, by kernel."""
+    """Print CPU seconds with each, and the ratio of their medians, by kernel."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--edges", type=int, default=5_000_000)
     parser.add_argument("--repeats", type=int, default=5, help="processes of each kind")
@@ -41,11 +41,12 @@ def main() -> None:
             runs[kind].append(measure(options.edges, variables))
     for kernel in runs["native"][0]:
         native, shipped = (median(run[kernel] for run in runs[kind]) for kind in kinds)
-        print(f"{kernel:12} native {native:.3f} s  {baseline.cpu} {shipped:.3f} s  ratio {shipped / native:.2f}")
+        seconds = f"native {native:.3f} CPU s  {baseline.cpu} {shipped:.3f} CPU s"
+        print(f"{kernel:12} {seconds}  ratio {shipped / native:.2f}")
 
 
 def measure(edges: int, variables: Mapping[str, str]) -> dict[str, float]:
-    """Return the seconds of kernels in a process with these variables."""
+    """Return the CPU seconds of kernels in a process with these variables."""
     command = [sys.executable, "-m", "tests.benchmarks.cpu_baseline", "--edges", str(edges), "--measure"]
     done = subprocess.run(command, env=dict(variables), capture_output=True, text=True, check=True)
     seconds: dict[str, float] = json.loads(done.stdout)
@@ -77,9 +78,9 @@ def seconds_of_kernels(edges: int, dim: int = 128) -> dict[str, float]:
 
 
 def _seconds(kernel: Callable[[], object]) -> float:
-    start = time.perf_counter()
+    start = time.process_time()  # kernels use one thread, and other programs may use the cores
     kernel()
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 if __name__ == "__main__":
