@@ -36,6 +36,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     counts = parser.add_argument_group("instead of an input; --config and --workspace may be left out then")
     counts.add_argument("--nodes", type=parse_count, metavar="N", help="nodes of the graph")
     counts.add_argument("--edges", type=parse_count, metavar="N", help="its edges, each counted once")
+    counts.add_argument("--rows", type=parse_count, metavar="N", help="rows of the input (default: one an edge)")
     counts.add_argument(
         "--targets", type=parse_count, metavar="N", help="two types: nodes that edges point to (default: 30 %%)"
     )
@@ -122,7 +123,7 @@ def _has_counts(options: argparse.Namespace) -> bool:
     """Whether counts are given in the place of an input."""
     from pipeline.errors import ConfigError
 
-    given = {f"--{name}": getattr(options, name) for name in ("nodes", "edges", "targets")}
+    given = {f"--{name}": getattr(options, name) for name in ("nodes", "edges", "rows", "targets")}
     if given["--nodes"] and given["--edges"]:
         return True
     names = [name for name, count in given.items() if count]
@@ -148,9 +149,8 @@ def _config(options: argparse.Namespace) -> PipelineConfig:
 def _assume(config: PipelineConfig, options: argparse.Namespace) -> _Subject:
     from pipeline.planning.assumed_graph import AssumedGraph
 
-    graph = AssumedGraph.of(
-        options.nodes, options.edges, options.targets, options.ids, is_plain=config.input.is_plain
-    )
+    asked = (options.nodes, options.edges, options.rows, options.targets, options.ids)
+    graph = AssumedGraph.of(*asked, is_plain=config.input.is_plain)
     size = graph.input_size
     return _Subject(
         size=size,

@@ -26,18 +26,21 @@ _ID_BYTES = {"int64": 8, "string": 16}
 class AssumedGraph:
     """Counts of a graph that nobody has seen, and the type of its ids.
 
-    targets : nodes that edges point to; of one type, all.
+    rows : of the input. targets : nodes that edges point to; of one type, all.
     """
 
     nodes: int
     edges: int
+    rows: int
     targets: int
     id_type: str
     is_plain: bool
 
     @classmethod
-    def of(cls, nodes: int, edges: int, targets: int | None, id_type: str, *, is_plain: bool) -> AssumedGraph:
-        """Return the graph of some counts.
+    def of(
+        cls, nodes: int, edges: int, rows: int | None, targets: int | None, id_type: str, *, is_plain: bool
+    ) -> AssumedGraph:
+        """Return the graph of some counts; without ``rows``, a row an edge, without ``targets``, a share of the nodes.
 
         Raises
         ------
@@ -54,6 +57,8 @@ class AssumedGraph:
                 f"--targets is {chosen:,} of {nodes:,} nodes, and edges start from the others: give fewer targets, or "
                 "more --nodes"
             )
+        if rows is not None and rows < edges:
+            raise ConfigError(f"--rows is {rows:,}, and {edges:,} edges need a row each: give more, or leave it out")
         pairs = nodes * (nodes + 1) // 2 if is_plain else chosen * (nodes - chosen)
         if edges > pairs:
             raise ConfigError(
@@ -65,7 +70,7 @@ class AssumedGraph:
                 f"--nodes is {nodes:,}, and {edges:,} edges have {2 * edges:,} ends: check both counts (the smaller "
                 "one usually is --nodes)"
             )
-        return cls(nodes, edges, chosen, id_type, is_plain)
+        return cls(nodes, edges, rows or edges, chosen, id_type, is_plain)
 
     @property
     def counts(self) -> GraphCounts:
@@ -81,17 +86,18 @@ class AssumedGraph:
 
     @property
     def input_size(self) -> InputSize:
-        """An input of a row an edge."""
-        size = self.edges * _ROW_BYTES[self.id_type]
-        tasks = math.ceil(max(size / BYTES_PER_TASK, self.edges / ROWS_PER_TASK))
-        return InputSize(size, self.edges, is_exact=False, tasks=tasks)
+        """An input in Parquet."""
+        size = self.rows * _ROW_BYTES[self.id_type]
+        tasks = math.ceil(max(size / BYTES_PER_TASK, self.rows / ROWS_PER_TASK))
+        return InputSize(size, self.rows, is_exact=False, tasks=tasks)
 
     def describe(self) -> list[str]:
         """Return what is assumed, a sentence each."""
         kind = "one type" if self.is_plain else f"two types, {self.targets:,} nodes of the one that edges point to"
         return [
             f"{kind}; degrees fall with the power {_EXPONENT}",
-            f"{self.id_type} ids: {_ROW_BYTES[self.id_type]} bytes a row of the input, in Parquet, and a row an edge",
+            f"{self.id_type} ids: {_ROW_BYTES[self.id_type]} bytes a row of the input, in Parquet; "
+            f"{self.rows / self.edges:.2g} rows an edge",
             "seconds are those of a core of a shared server of 2026",
             "a cut is as good as one drawn at random: fewer rows travel, and blocks are smaller, in most graphs",
         ]

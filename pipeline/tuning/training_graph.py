@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from pipeline import storage
 from pipeline.blocks.arrays import NodeArrays
 from pipeline.config.model import PipelineConfig
 from pipeline.errors import InputError
@@ -22,6 +20,7 @@ from pipeline.workspace import Workspace
 
 #: Turns a seed into one of this module's own: index draws the users whose pairs it holds out from the same keys.
 _STREAM = 0x73697A65
+_PAIRS_AT_ONCE = 1_048_576
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +57,7 @@ def read_training_graph(config: PipelineConfig, workspace: Workspace, max_pairs:
     """Read the indexed pairs; pairs that ``evaluate.source = "holdout"`` hides are not among them.
 
     Where there are more than ``max_pairs``, users are kept by hashes of their keys with all their pairs, so that
-    about as many pairs remain (on plain graphs nodes, with the edges between them). Files are read one by one.
+    about as many pairs remain (on plain graphs nodes, with the edges between them). Read in batches.
 
     Raises
     ------
@@ -69,10 +68,9 @@ def read_training_graph(config: PipelineConfig, workspace: Workspace, max_pairs:
     all_pairs = workspace.manifest("indexed_edges").rows
     share = min(1.0, max_pairs / max(all_pairs, 1))
     is_kept = _kept_nodes(key_of, share, seed, is_plain=config.input.is_plain)
-    columns: list[list[NDArray[np.int64]]] = [[], [], []]
-    for file in workspace.files("indexed_edges"):
-        table = pq.read_table(file, columns=["src_ix", "dst_ix", "weight"], partitioning=None)
-        src, dst, weight = (table[name].to_numpy() for name in ("src_ix", "dst_ix", "weight"))
+    columns = [[np.empty(0, np.int64)] for _ in range(3)]
+    for batch in storage.read_batches(workspace.files("indexed_edges"), ["src_ix", "dst_ix", "weight"], _PAIRS_AT_ONCE):
+        src, dst, weight = (batch[name].to_numpy() for name in ("src_ix", "dst_ix", "weight"))
         if is_kept is not None:
             chosen = is_kept[src] & is_kept[dst] if config.input.is_plain else is_kept[src]
             src, dst, weight = src[chosen], dst[chosen], weight[chosen]
@@ -131,13 +129,13 @@ def history_of(graph: TrainingGraph, workspace: Workspace) -> History:
     finder = _Positions(graph, workspace)
     parts: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]] = []
     is_dated = True
-    for file in workspace.files("edges"):
-        table = pq.read_table(file, columns=["src_id", "dst_id", "last_ts", "events"], partitioning=None)
-        is_dated = is_dated and not table["last_ts"].null_count
-        src, dst = finder(table["src_id"], graph.source), finder(table["dst_id"], graph.target)
+    columns = ["src_id", "dst_id", "last_ts", "events"]
+    for batch in storage.read_batches(workspace.files("edges"), columns, _PAIRS_AT_ONCE):
+        is_dated = is_dated and not batch["last_ts"].null_count
+        src, dst = finder(batch["src_id"], graph.source), finder(batch["dst_id"], graph.target)
         is_here = (src >= 0) & (dst >= 0)
-        last = table["last_ts"].fill_null(0).to_numpy()
-        parts.append((_codes(src[is_here], dst[is_here], graph), last[is_here], table["events"].to_numpy()[is_here]))
+        last = batch["last_ts"].fill_null(0).to_numpy()
+        parts.append((_codes(src[is_here], dst[is_here], graph), last[is_here], batch["events"].to_numpy()[is_here]))
     codes, last_us, events = (np.concatenate(columns) for columns in zip(*parts, strict=True))
     order = np.argsort(codes)
     at = order[np.searchsorted(codes, _codes(graph.src, graph.dst, graph), sorter=order)]
@@ -148,7 +146,7 @@ def positions_of(ids: pa.Array, node_type: str, graph: TrainingGraph, workspace:
     """Positions of nodes by id, -1 for those that the graph does not have; ids of another type are compared as text."""
     types = workspace.figures("node_index", IndexFigures).types
     bounds = np.searchsorted(graph.node_ix, types[node_type])
-    return _Positions(graph, workspace)(pa.chunked_array([ids]), (int(bounds[0]), int(bounds[1])))
+    return _Positions(graph, workspace)(ids, (int(bounds[0]), int(bounds[1])))
 
 
 class _Positions:
@@ -156,20 +154,18 @@ class _Positions:
 
     def __init__(self, graph: TrainingGraph, workspace: Workspace) -> None:
         self._graph = graph
-        self._ids = _ids(workspace.files("node_index"))
+        self._ids = storage.read_parquet(workspace.files("node_index"), ["node_id"])["node_id"].combine_chunks()
+        self._ids_between: dict[tuple[int, int], pa.Array] = {}
 
-    def __call__(self, ids: pa.ChunkedArray, positions: tuple[int, int]) -> NDArray[np.int64]:
+    def __call__(self, ids: pa.Array, positions: tuple[int, int]) -> NDArray[np.int64]:
         first, stop = positions
-        graph_ids = self._ids.take(pa.array(self._graph.node_ix[first:stop]))
+        if positions not in self._ids_between:
+            self._ids_between[positions] = self._ids.take(pa.array(self._graph.node_ix[first:stop]))
+        graph_ids = self._ids_between[positions]
         if graph_ids.type != ids.type:
             graph_ids, ids = graph_ids.cast(pa.string()), ids.cast(pa.string())
-        row = pc.index_in(ids.combine_chunks(), graph_ids).cast(pa.int64()).fill_null(-1 - first)
+        row = pc.index_in(ids, graph_ids).cast(pa.int64()).fill_null(-1 - first)
         return np.asarray(row.to_numpy() + first)
-
-
-def _ids(files: Sequence[Path]) -> pa.Array:
-    tables = [pq.read_table(file, columns=["node_id"], partitioning=None) for file in files]
-    return pa.concat_tables(tables)["node_id"].combine_chunks()
 
 
 def _codes(src: NDArray[np.int64], dst: NDArray[np.int64], graph: TrainingGraph) -> NDArray[np.int64]:

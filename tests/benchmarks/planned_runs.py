@@ -106,7 +106,7 @@ def measure(rows: int, work: Path, options: Sequence[str], *, keeps: bool) -> li
         workspace.mkdir(exist_ok=True)
         taken[stage] = run_stage([stage, *place, "--json"], workspace)
         print(f"{rows:,} {stage}: {taken[stage]}", file=sys.stderr, flush=True)
-    counts = _counts_of(workspace)
+    counts = {**_counts_of(workspace), "rows": rows}
     said = planned_stages([*(f"--{name}={count}" for name, count in counts.items()), "--config", str(config), *options])
     if not keeps:
         for path in (folder, workspace):

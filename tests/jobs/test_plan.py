@@ -263,6 +263,7 @@ def test_costs_grow_with_all_that_they_depend_on(call: Callable[..., Any]) -> No
         ("--nodes", 100_000_000, "--edges", 2_000_000_000),
         (*BILLION, "--set", "embedding.dim=512"),
         (*BILLION, "--ids", "string"),
+        (*BILLION, "--rows", 3_000_000_000),
     ):
         larger = by_counts(call, "--set", "evaluate.source=holdout", *more)
         for one, other in zip(few["costs"], larger["costs"], strict=True):
@@ -301,6 +302,7 @@ def test_what_counts_assume_is_printed(call: Callable[..., Any]) -> None:
         (["--nodes", 10, "--edges", 10, "--targets", 10], "--targets is 10 of 10 nodes"),
         (["--nodes", 10, "--edges", 20, "--targets", 4, *("--set", "input.target_type=user")], "leave --targets out"),
         (["--nodes", 10, "--edges", 20, "--set", "embedding.dim=0"], "without --config: "),
+        (["--nodes", 10, "--edges", 20, "--rows", 19], "--rows is 19, and 20 edges need a row each"),
         (["--nodes", 0, "--edges", 20], "must be a whole number from 1 on"),
     ],
 )
