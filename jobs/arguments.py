@@ -67,6 +67,8 @@ class Options:
     rehash: bool = False
     accept_drift: bool = False
     allow_future: bool = False
+    remote: str | None = None
+    slots: int | None = None
 
 
 def stage_parser(default_engine: str, program: str | None = None) -> CommandParser:
@@ -105,6 +107,12 @@ def add_stage_options(
     add_overrides(parser)
     parser.add_argument(
         "--conf", action="append", default=[], metavar="KEY=VALUE", dest="spark_conf", help="spark: a Spark setting"
+    )
+    parser.add_argument(
+        "--remote", type=parse_remote, metavar="sc://HOST", help="spark: a Spark Connect server (default: SPARK_REMOTE)"
+    )
+    parser.add_argument(
+        "--slots", type=parse_count, metavar="N", help="spark: tasks that run at once (default: what Spark says)"
     )
     parser.add_argument(
         "--force-current", action="store_true", help="publish: move CURRENT even to an older date than it has"
@@ -191,6 +199,13 @@ def parse_dask(text: str) -> str:
     return text
 
 
+def parse_remote(text: str) -> str:
+    """Return the address of a Spark Connect server."""
+    if not text.startswith("sc://"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no address of a Spark Connect server; write sc://HOST:15002")
+    return text
+
+
 def options_of(namespace: argparse.Namespace) -> Options:
     """Return the options of :func:`add_stage_options`.
 
@@ -198,10 +213,12 @@ def options_of(namespace: argparse.Namespace) -> Options:
     ------
     ConfigError : options of one engine given to the other, which would be ignored.
     """
-    if namespace.engine == "local" and namespace.spark_conf:
+    of_spark = [f"--conf {text.partition('=')[0]}" for text in namespace.spark_conf]
+    of_spark += [f"--{name}" for name in ("remote", "slots") if getattr(namespace, name) is not None]
+    if namespace.engine == "local" and of_spark:
         raise ConfigError(
-            f"--conf {namespace.spark_conf[0].partition('=')[0]} is a setting of Spark, and --engine is local: add "
-            "--engine spark, or leave --conf out (--workers N sets how many tasks run at once here)"
+            f"{of_spark[0]} is a setting of Spark, and --engine is local: add --engine spark, or leave it out "
+            "(--workers N sets how many tasks run at once here)"
         )
     if namespace.engine == "spark" and (namespace.dask or namespace.workers != 1):
         option = "--dask" if namespace.dask else "--workers"

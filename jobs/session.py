@@ -6,11 +6,12 @@ import contextlib
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 from uuid import uuid4
 
 from jobs.arguments import Options, options_of
+from jobs.connect_session import connect_session, remote_address
 from jobs.progress import with_progress
 from jobs.stopping import StopRequest
 from pipeline import storage
@@ -42,21 +43,40 @@ def open_engine(options: Options, config: PipelineConfig, name: str, stop: StopR
             yield with_progress(engine)
         return
     _require_pyspark()
+    from pipeline.engines.spark import SparkEngine
+
+    settings = dict(map(_setting, options.spark_conf))
+    address = remote_address(options.remote)
+    opened = _connected(address, settings, stop) if address else _started(name, settings, config, stop)
+    with opened as session:
+        try:
+            yield with_progress(SparkEngine(session, options.slots))
+        finally:
+            stop.settle()
+
+
+@contextlib.contextmanager
+def _started(name: str, settings: Mapping[str, str], config: PipelineConfig, stop: StopRequest) -> Iterator[Any]:
+    """Yield a session of a Spark application that is this process's, or that spark-submit has started."""
     from jobs.graphframes_jar import choose_jar
     from jobs.spark_session import spark_session
-    from pipeline.engines.spark import SparkEngine
 
     # Executors of a local master would otherwise take the first python3 on the path.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    settings = dict(map(_setting, options.spark_conf))
     jar = choose_jar(config.partition.graphframes_jar) if config.partition.asks_graphframes else None
     with spark_session(name, settings, jar) as session:
         # pyspark's own handler of Ctrl-C would call the JVM through the very connection that is waiting.
-        stop.cancels_jvm_calls(session.sparkContext.cancelAllJobs)
-        try:
-            yield with_progress(SparkEngine(session))
-        finally:
-            stop.settle()
+        stop.cancels_calls(session.sparkContext.cancelAllJobs, of=("py4j",))
+        yield session
+
+
+@contextlib.contextmanager
+def _connected(address: str, settings: Mapping[str, str], stop: StopRequest) -> Iterator[Any]:
+    """Yield a session of a Spark Connect server."""
+    with connect_session(address, settings) as session:
+        # Else the server would go on with the job.
+        stop.cancels_calls(session.interruptAll, of=("grpc", "pyspark"))
+        yield session
 
 
 def open_local(workers: int = 1, dask_address: str | None = None) -> Any:

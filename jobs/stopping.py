@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -25,13 +25,15 @@ class StopRequest:
     """A block of code that the first signal ends with :class:`StopSignal`; later ones do not disturb its way out.
 
     A call into a JVM can't be left by an exception: its answer would be taken for that of the next call, which
-    waits until the first is done. With :meth:`cancels_jvm_calls` such a call is ended from its other side.
+    waits until the first is done. A call to a server that is left goes on there. With :meth:`cancels_calls` such a
+    call is ended from its other side.
     """
 
     def __init__(self) -> None:
         self._number: int | None = None
         self._is_unwinding = False
         self._cancel: Callable[[], object] | None = None
+        self._calling: Collection[str] = ()
         self._canceller: threading.Thread | None = None
         self._before: dict[int, Any] = {}
 
@@ -57,9 +59,9 @@ class StopRequest:
         """The error to report for the signal that arrived; None if there was none."""
         return None if self._number is None else reason_of(self._number)
 
-    def cancels_jvm_calls(self, cancel: Callable[[], object]) -> None:
-        """From now on end a call into the JVM by ``cancel``, in a thread of its own."""
-        self._cancel = cancel
+    def cancels_calls(self, cancel: Callable[[], object], of: Sequence[str]) -> None:
+        """From now on end a call that is made inside of the packages ``of`` by ``cancel``, in a thread of its own."""
+        self._cancel, self._calling = cancel, frozenset(of)
         self._take_over_interrupts()  # from pyspark, which took them over when the session began
 
     def settle(self) -> None:
@@ -74,13 +76,13 @@ class StopRequest:
         if self._is_unwinding:
             return
         self._number = self._number or number
-        if self._cancel is None or not _is_in_jvm_call(frame):
+        if self._cancel is None or not _is_inside(frame, self._calling):
             self.settle()
             raise StopSignal(number)
         if self._canceller is None:
             main = threading.main_thread().ident
             self._canceller = threading.Thread(
-                target=self._cancel_until_unwinding, args=(self._cancel, main), name="cancel-jvm-calls", daemon=True
+                target=self._cancel_until_unwinding, args=(self._cancel, main), name="cancel-calls", daemon=True
             )
             self._canceller.start()
 
@@ -102,9 +104,9 @@ def reason_of(number: int) -> GraphquiltError:
     return TerminatedError("stopped by SIGTERM; finished tasks are kept, and the same command resumes")
 
 
-def _is_in_jvm_call(frame: FrameType | None) -> bool:
+def _is_inside(frame: FrameType | None, packages: Collection[str]) -> bool:
     while frame is not None:
-        if str(frame.f_globals.get("__name__")).partition(".")[0] == "py4j":
+        if str(frame.f_globals.get("__name__")).partition(".")[0] in packages:
             return True
         frame = frame.f_back
     return False

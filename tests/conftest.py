@@ -131,6 +131,17 @@ def spark_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         session.stop()
 
 
+@pytest.fixture(scope="session")
+def connect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """One Spark Connect server a test run: two slots."""
+    if not has_java():
+        missing("spark", "Spark needs Java 17 or later: no 'java' on PATH and no JAVA_HOME")
+    from tests.spark_connect import run_server
+
+    with run_server(tmp_path_factory.mktemp("connect")) as server:
+        yield server
+
+
 @pytest.fixture(params=["local", pytest.param("spark", marks=pytest.mark.spark)])
 def engine(request: pytest.FixtureRequest) -> Any:
     """Every engine in turn; a test that takes this fixture states what engines agree on."""

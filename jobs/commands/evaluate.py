@@ -116,6 +116,8 @@ def is_stage(options: argparse.Namespace) -> bool:
         "--workers": options.workers != 1,
         "--dask": options.dask is not None,
         "--conf": bool(options.spark_conf),
+        "--remote": options.remote is not None,
+        "--slots": options.slots is not None,
         "--force-current": options.force_current,
         "--accept-drift": options.accept_drift,
         "--allow-future": options.allow_future,

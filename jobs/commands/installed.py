@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from importlib import metadata
 
 #: Extras that people install, and whether the commands can do without.
-_EXTRAS = {"": True, "local": True, "spark": False, "lake": False, "graphframes": False}
+_EXTRAS = {"": True, "local": True, "spark": False, "connect": False, "lake": False, "graphframes": False}
 _MEANS = {
     "": "every command needs it",
     "local": "every command but 'current', 'check' and 'query' needs it",
     "spark": "needed for --engine spark only",
+    "connect": "needed for --remote, a Spark Connect server, only",
     "lake": "needed for input that is a Delta or Iceberg table only",
     "graphframes": "needed for partition.components or partition.top_seed = 'graphframes' only",
 }

@@ -20,7 +20,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812  (the name everybody knows)
 
 from pipeline import storage
-from pipeline.engines.spark_jobs import describe_jobs
+from pipeline.engines.spark_jobs import describe_jobs, is_connect
 from pipeline.errors import ConfigError, DamagedFileError, GraphquiltError, TaskError, first_line
 
 log = logging.getLogger(__name__)
@@ -46,6 +46,8 @@ def open_graphframes(session: SparkSession) -> GraphFramesTables:
 
 def what_is_missing(session: SparkSession) -> str | None:
     """Say what keeps GraphFrames from running on a session; None if nothing does."""
+    if is_connect(session):
+        return "a session of Spark Connect has no SparkContext, which it needs; start Spark by spark-submit or --conf"
     try:
         import graphframes  # noqa: F401
     except ImportError as error:

@@ -1,15 +1,19 @@
-"""What Spark shows of its jobs, and where it puts their rows, on every kind of session and version."""
+"""What Spark shows of its jobs, where it puts their rows and how many run at once, on every session and version."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812  (the name everybody knows)
 
 from pipeline.errors import TaskError
 
@@ -61,3 +65,59 @@ def explain_failure(error: Exception, names: Sequence[str]) -> TaskError:
         "killed for want of memory: raise spark.executor.memoryOverhead, or cut smaller parts "
         "(partition.max_bytes)"
     )
+
+
+def count_slots(session: SparkSession) -> int:
+    """Return how many tasks run at once: now, or once Spark has started all executors that it may.
+
+    With Spark Connect, which can't say, it is the number of partitions that Spark makes where nobody asks for any.
+    """
+    if is_connect(session):
+        partition = session.range(2**16).select(F.spark_partition_id().alias("partition"))
+        return int(partition.agg(F.max("partition")).collect()[0][0]) + 1
+    context: Any = session.sparkContext._jsc.sc()
+    profile = context.resourceProfileManager().defaultResourceProfile()
+    now = max(1, context.maxNumConcurrentTasks(profile))
+    conf = session.sparkContext.getConf()
+    most = conf.get("spark.dynamicAllocation.maxExecutors")
+    if most is None or conf.get("spark.dynamicAllocation.enabled") != "true":
+        return now
+    return max(now, int(most) * profile.maxTasksPerExecutor(context.conf()))
+
+
+def place_by_id(frame: DataFrame, column: str, count: int) -> DataFrame:
+    """Return a frame of ``count`` partitions, its rows in the one that an integer column says.
+
+    By id, not by hash: hashing eight ids into eight partitions leaves some of them empty. Before Spark 4.1, where
+    there is no way but hashing, ids are hashed by integers of which the hash is the id.
+    """
+    if hasattr(frame, "repartitionById"):
+        return frame.repartitionById(count, column)
+    numbers = F.array(*(F.lit(int(number)) for number in _numbers_hashed_to(count)))
+    return frame.repartition(count, F.get(numbers, F.col(column)))
+
+
+def _numbers_hashed_to(count: int) -> NDArray[np.int32]:
+    """Return for each partition an integer whose rows Spark puts there."""
+    tries = math.ceil(count * (math.log(count) + 4))
+    while True:
+        number = np.arange(tries, dtype=np.int32)
+        partition, first = np.unique(_murmur3(number).view(np.int32).astype(np.int64) % count, return_index=True)
+        if partition.size == count:
+            return number[first]
+        tries *= 2
+
+
+def _murmur3(number: NDArray[np.int32]) -> NDArray[np.uint32]:
+    """Return the hash of 32-bit integers by which Spark partitions: MurmurHash3 of one word, seed 42."""
+    word = number.view(np.uint32) * np.uint32(0xCC9E2D51)
+    word = _rotate(word, 15) * np.uint32(0x1B873593)
+    hashed = _rotate(word ^ np.uint32(42), 13) * np.uint32(5) + np.uint32(0xE6546B64)
+    hashed ^= np.uint32(4)  # bytes
+    hashed = (hashed ^ hashed >> np.uint32(16)) * np.uint32(0x85EBCA6B)
+    hashed = (hashed ^ hashed >> np.uint32(13)) * np.uint32(0xC2B2AE35)
+    return hashed ^ hashed >> np.uint32(16)
+
+
+def _rotate(word: NDArray[np.uint32], bits: int) -> NDArray[np.uint32]:
+    return word << np.uint32(bits) | word >> np.uint32(32 - bits)

@@ -33,7 +33,7 @@ from pipeline.engines.parquet import ParquetRowGroup, row_groups, rows_per_file
 from pipeline.engines.partition_tasks import Opener, PartitionTask, Sink, Step
 from pipeline.engines.pieces import COLUMNS, raise_error
 from pipeline.engines.sinks import Cut
-from pipeline.engines.spark_jobs import SPARK_ERRORS, describe_jobs, explain_failure
+from pipeline.engines.spark_jobs import SPARK_ERRORS, describe_jobs, explain_failure, place_by_id
 from pipeline.errors import DamagedFileError
 from pipeline.tasks import TaskRecord, describe_wave
 
@@ -301,7 +301,7 @@ class SparkTables:
 
 def bring_together(rows: DataFrame, buckets: int) -> DataFrame:
     """Return rows with each bucket in the partition of its number."""
-    return rows.repartitionById(buckets, "bucket")
+    return place_by_id(rows, "bucket", buckets)
 
 
 def _run_task(pickled: bytes) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:

@@ -26,18 +26,27 @@ def dask_engine() -> Iterator[Any]:
         yield engine
 
 
-@pytest.fixture(params=["local", "dask", pytest.param("spark", marks=pytest.mark.spark)])
-def carrier(request: pytest.FixtureRequest) -> Any:
-    """Everything that carries tasks: in process, Dask workers, Spark."""
+ON_SPARK = [pytest.param(kind, marks=pytest.mark.spark) for kind in ("spark", "connect")]
+
+
+@pytest.fixture(params=["local", "dask", *ON_SPARK])
+def carrier(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """Everything that carries tasks: in process, Dask workers, Spark, Spark Connect."""
     if request.param == "dask":
-        return request.getfixturevalue("dask_engine")
-    if request.param == "spark":
+        yield request.getfixturevalue("dask_engine")
+    elif request.param == "local":
+        from pipeline.engines.local import LocalEngine
+
+        yield LocalEngine()
+    else:
+        from jobs.connect_session import connect_session
         from pipeline.engines.spark import SparkEngine
 
-        return SparkEngine(request.getfixturevalue("spark_session"))
-    from pipeline.engines.local import LocalEngine
-
-    return LocalEngine()
+        if request.param == "spark":
+            yield SparkEngine(request.getfixturevalue("spark_session"))
+            return
+        with connect_session(request.getfixturevalue("connect_server").address, {}) as session:
+            yield SparkEngine(session)
 
 
 def test_each_task_runs_once_and_records_come_in_order(carrier: Any, tmp_path: Path) -> None:

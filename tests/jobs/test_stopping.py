@@ -46,12 +46,15 @@ sys.exit(main(sys.argv[1:]))
             ["--engine", "spark", "--conf", "spark.master=local[2]", "--conf", "spark.ui.enabled=false"],
             marks=[pytest.mark.spark, pytest.mark.slow],
         ),
+        pytest.param(["--engine", "spark", "--remote", "SERVER"], marks=[pytest.mark.spark, pytest.mark.slow]),
     ],
-    ids=["local", "dask", "spark"],
+    ids=["local", "dask", "spark", "connect"],
 )
 def test_a_stopped_run_frees_its_lock_and_says_so(
-    engine: list[str], number: int, code: int, word: str, shop: Any, tmp_path: Path
+    engine: list[str], number: int, code: int, word: str, shop: Any, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
+    if "SERVER" in engine:
+        engine = [*engine[:-1], request.getfixturevalue("connect_server").address]
     arguments = ["run", "--config", shop.config, "--workspace", tmp_path, "--date", "2024-03-01", "--json", *engine]
     day = tmp_path / "runs" / "2024-03-01"
     with started(arguments) as process:

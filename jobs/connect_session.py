@@ -1,0 +1,82 @@
+"""A session of a Spark Connect server, which somebody else runs: this process needs no Java."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+from pipeline.errors import ConfigError, GraphquiltError, first_line
+
+_PORT = 15002
+#: Set by pyspark for a session of Spark Connect: its functions then make expressions for that, in all of the process.
+_MODE = "SPARK_CONNECT_MODE_ENABLED"
+_PATIENCE_S = 10.0
+
+
+def remote_address(option: str | None) -> str | None:
+    """Return the address of the server to use: the option's, or SPARK_REMOTE's; None under spark-submit."""
+    return None if "PYSPARK_GATEWAY_PORT" in os.environ else option or os.environ.get("SPARK_REMOTE") or None
+
+
+@contextmanager
+def connect_session(address: str, settings: Mapping[str, str]) -> Iterator[Any]:
+    """Yield a session of the server at an address, with these settings, and close it.
+
+    Raises
+    ------
+    ConfigError : a package is missing, or the server does not let a session change a setting.
+    GraphquiltError : no server answers.
+    """
+    try:
+        import pyspark.sql.connect.session  # noqa: F401
+        from pyspark.sql import SparkSession
+    except ImportError as error:
+        raise ConfigError(
+            f"Spark Connect needs packages that this Python lacks ({first_line(error)}): pip install "
+            "'graphquilt-pipeline[connect]'"
+        ) from error
+    _require_server(address)
+    try:
+        session = SparkSession.builder.remote(address).create()
+        version = session.version  # the first word with the server
+    except Exception as error:  # of pyspark or gRPC
+        raise GraphquiltError(f"{_where(address)} refuses a session: {first_line(error)}") from error
+    try:
+        for key, value in settings.items():
+            _set(session, key, value, f"Spark {version} at {_where(address)}")
+        yield session
+    finally:
+        session.stop()
+        os.environ.pop(_MODE, None)
+
+
+def _set(session: Any, key: str, value: str, server: str) -> None:
+    try:
+        session.conf.set(key, value)
+    except Exception as error:
+        raise ConfigError(
+            f"--conf {key}={value} can't be set in a session of {server}: {first_line(error)}. Settings of the "
+            "cluster are the server's; set it where that is started, or leave it out"
+        ) from error
+
+
+def _require_server(address: str) -> None:
+    """Raise unless something listens there: gRPC itself would try again for minutes."""
+    parts = urlsplit(address)
+    try:
+        socket.create_connection((parts.hostname or "", parts.port or _PORT), _PATIENCE_S).close()
+    except OSError as error:
+        raise GraphquiltError(
+            f"no Spark Connect server answers at {_where(address)} ({first_line(error)}): check --remote or "
+            "SPARK_REMOTE, and start one there by sbin/start-connect-server.sh of Spark 4.1 or later"
+        ) from error
+
+
+def _where(address: str) -> str:
+    """Return host and port: what follows them may be a token."""
+    parts = urlsplit(address)
+    return f"sc://{parts.hostname}:{parts.port or _PORT}"
