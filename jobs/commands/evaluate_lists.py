@@ -16,6 +16,7 @@ from pipeline import storage
 from pipeline.errors import ConfigError, InputError
 from pipeline.evaluation.table_report import detail_ranking
 from pipeline.metrics.scored_lists import list_figures, read_scored_lists
+from pipeline.metrics.train_pairs import PairBatches
 from schemas.published_tables import PPR_NEIGHBOR_LISTS
 
 
@@ -42,7 +43,7 @@ def report_lists(
     scored = read_scored_lists(
         table.files,
         types,
-        train or (no_ids, no_ids),
+        PairBatches.of_arrays(train or (no_ids, no_ids)),
         sources.test,
         options.sample,
         sources.seed,

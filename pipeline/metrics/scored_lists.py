@@ -20,8 +20,7 @@ from pipeline.evaluation.ranking import GroundTruth
 from pipeline.evaluation.sampling import sample_by_key
 from pipeline.evaluation.scoring import ranking_figures
 from pipeline.metrics.scored_tables import keys_of
-
-Ends = tuple[pa.Array, pa.Array]
+from pipeline.metrics.train_pairs import Ends, PairBatches, TrainPairs, both_ways
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +58,7 @@ def list_figures(quality: ListMetrics) -> dict[str, Any]:
 def read_scored_lists(
     files: Sequence[Path],
     types: tuple[str, str],
-    train: Ends,
+    train: PairBatches,
     test: Ends,
     sample: int | None,
     seed: int,
@@ -74,21 +73,20 @@ def read_scored_lists(
 
     Parameters
     ----------
-    files : of ppr_neighbors. types : that pairs lead from and to. train, test : ids of both ends.
+    files : of ppr_neighbors. types : that pairs lead from and to. test : ids of both ends.
     held_out : pairs among the train pairs that the lists were made without.
 
     Cost
     ----
-    Memory: the pairs, and the lists of the sources chosen.
+    Memory: the test pairs, the training pairs of their sources, the ids of items, and the lists of the sources chosen.
     """
     is_plain = types[0] == types[1]
-    kind = _common_type(files, train, test)
-    train, test = _both_ways(train, kind, is_plain=is_plain), _distinct(_both_ways(test, kind, is_plain=is_plain))
-    if held_out is not None:
-        train = _without(train, _both_ways(held_out, kind, is_plain=is_plain))
+    kind = _common_type(files, train.kind, test)
+    test = _distinct(both_ways(test, kind, is_plain=is_plain))
+    known = TrainPairs.of(train, kind, pc.unique(test[0]), held_out, is_plain=is_plain)
     unknown_pairs = 0
     if is_plain:
-        test, unknown_pairs = _edges_between(test, pc.unique(train[0]))
+        test, unknown_pairs = _edges_between(test, known.targets)  # all nodes: pairs lead both ways
     sources = pc.unique(test[0])
     keys = keys_of(types[0], sources)
     population = len(sources)
@@ -97,9 +95,9 @@ def read_scored_lists(
         sources, keys = sources.take(pa.array(chosen)), keys[chosen]
     lists, offsets = _lists_of(files, types, sources)
     listed = lists.cast(kind)
-    items = pc.unique(pa.concat_arrays([train[1], listed]))
+    items = pc.unique(pa.concat_arrays([known.targets, listed]))
     test_source, test_item = _pairs_at(test, sources, items)
-    train_source, train_item = _pairs_at(train, sources, items)
+    train_source, train_item = _pairs_at(known.ends, sources, items)
     if is_plain:
         is_test = np.isin(train_source * len(items) + train_item, test_source * len(items) + test_item)
         train_source = np.concatenate([train_source[~is_test], np.arange(len(sources))])
@@ -111,7 +109,7 @@ def read_scored_lists(
         train=PositionLists.from_pairs(train_source, train_item, len(sources)),
         test=PositionLists.from_pairs(test_source[is_item], test_item[is_item], len(sources)),
         unknown_items=np.bincount(test_source[~is_item], minlength=len(sources)),
-        item_degree=np.bincount(_at(train[1], items), minlength=len(items)),
+        item_degree=np.concatenate([known.degree, np.zeros(len(items) - known.degree.size, np.int64)]),
         node_key=keys,
         population=population,
         unknown_pairs=unknown_pairs,
@@ -167,31 +165,15 @@ def _lists_of(
     return column.flatten(), offsets_of(lengths)
 
 
-def _common_type(files: Sequence[Path], train: Ends, test: Ends) -> pa.DataType:
+def _common_type(files: Sequence[Path], train: pa.DataType, test: Ends) -> pa.DataType:
     """Numbers if all ids are, else text."""
-    kinds = {pq.read_schema(files[0]).field("node_id").type, *(ids.type for ids in (*train, *test))}
+    kinds = {pq.read_schema(files[0]).field("node_id").type, train, *(ids.type for ids in test)}
     return kinds.pop() if len(kinds) == 1 else pa.string()
 
 
-def _both_ways(ends: Ends, kind: pa.DataType, *, is_plain: bool) -> Ends:
-    src, dst = (ids.cast(kind) for ids in ends)
-    return (pa.concat_arrays([src, dst]), pa.concat_arrays([dst, src])) if is_plain else (src, dst)
-
-
 def _distinct(ends: Ends) -> Ends:
-    return _columns(_table(ends).group_by(["src", "dst"], use_threads=False).aggregate([]))
-
-
-def _without(ends: Ends, others: Ends) -> Ends:
-    return _columns(_table(ends).join(_table(others), ["src", "dst"], join_type="left anti", use_threads=False))
-
-
-def _table(ends: Ends) -> pa.Table:
-    return pa.table({"src": ends[0], "dst": ends[1]})
-
-
-def _columns(table: pa.Table) -> Ends:
-    return table["src"].combine_chunks(), table["dst"].combine_chunks()
+    pairs = pa.table({"src": ends[0], "dst": ends[1]}).group_by(["src", "dst"], use_threads=False).aggregate([])
+    return pairs["src"].combine_chunks(), pairs["dst"].combine_chunks()
 
 
 def _at(ids: pa.Array, others: pa.Array) -> NDArray[np.int64]:

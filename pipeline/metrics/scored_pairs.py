@@ -7,7 +7,6 @@ from pathlib import Path
 
 from pipeline.ingest.parse import ParseRules
 from pipeline.ingest.pieces import ParseTask
-from pipeline.metrics.scored_lists import Ends
 from pipeline.metrics.scored_tables import (
     judge_pair_ids,
     read_different_ends,
@@ -15,6 +14,7 @@ from pipeline.metrics.scored_tables import (
     read_held_out,
     read_pairs,
 )
+from pipeline.metrics.train_pairs import Ends
 
 
 @dataclass(frozen=True)

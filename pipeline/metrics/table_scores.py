@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 from pipeline.evaluation.scoring import score_table
 from pipeline.metrics.scored_lists import list_figures, read_scored_lists
 from pipeline.metrics.scored_pairs import Scoring
-from pipeline.metrics.scored_tables import VectorFiles, read_edges, read_edges_of, read_scored_table
+from pipeline.metrics.scored_tables import VectorFiles, read_edges_of, read_scored_table
+from pipeline.metrics.train_pairs import PairBatches
 from pipeline.tasks import Attempt
 
 
@@ -94,10 +95,10 @@ def why_no_ranking(payload: ListScores) -> str | None:
 def score_lists(payload: ListScores) -> Scores:
     """Return recall, NDCG and their like of lists."""
     scoring = payload.scoring
-    train = read_edges(scoring.train)
     test, warning = scoring.read_test_pairs()
     types = scoring.source_type, scoring.target_type
     held_out = test if scoring.is_held_out else None
+    train = PairBatches.of_files(scoring.train)
     scored = read_scored_lists(payload.lists, types, train, test, scoring.sample, scoring.seed, held_out=held_out)
     ranking = list_figures(scored.measure(scoring.ks))
     if types[0] == types[1]:

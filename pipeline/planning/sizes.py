@@ -92,11 +92,14 @@ def disk_bytes(
     row = 16 + 4 * dim if dim else 0
     lists = graph.nodes * (24 + 12 * min(config.ppr.top_k, graph.targets)) if config.ppr.neighbors else 0
     ids = 2 * graph.id_bytes
+    # Columns that are constant take no room: weights where every row is worth 1, and times where there are none.
+    has_weights = config.input.weight or config.input.event or config.input.half_life_days
+    sums = 8 * (bool(has_weights) + bool(config.input.timestamp))
     tables = graph.nodes * (4 * dim + graph.id_bytes + 24) + lists
     cut_edges = graph.edges if cut.parts > 1 else 0
     return {
         # What it asks for before it starts, or the rows in working form and their sums.
-        "ingest": max(3 * input_bytes, input_rows * (ids + 16) + graph.edges * (ids + 24)),
+        "ingest": max(3 * input_bytes, input_rows * (ids + sums) + graph.edges * (ids + 8 + sums)),
         "index": graph.nodes * (graph.id_bytes + 48) + graph.edges * 24,
         "partition": graph.nodes * 13 + cut_edges * 16,
         "layout": sum(cut.rows) * 45 + sum(cut.entries) * 8 + cut_edges * 24,

@@ -33,7 +33,7 @@ _NEAR_NODES = 131_072
 #: A published row beside its vector, and a byte of the vector: combined, finished, written, hashed.
 _PUBLISHED_ROW, _PUBLISHED_BYTE = 1.0e-6, 4e-9
 #: A byte of a release that is copied and hashed.
-_COPIED_BYTE = 1.7e-9
+_COPIED_BYTE = 2.2e-9
 #: RankMe of a type: as many rows, by the square of their columns.
 _SAMPLED_ROWS, _SAMPLED_FLOP = 25_600, 1.2e-9
 #: A float32 operation of a full ranking; an edge and a row that evaluation reads.
@@ -41,13 +41,13 @@ _RANKED_FLOP, _READ_EDGE, _READ_ROW = 4.5e-12, 4e-7, 1e-6
 #: Sources that next_day ranks, of all: those with new pairs.
 _SOURCES_WITH_NEW_PAIRS = 0.2
 
-#: Bytes that the local engine's own process holds: a row that is added up, of two integer ids and beside them; an edge
-#: and a node that are numbered.
-_ROW_SUM_BYTES, _NUMBERED_EDGE_BYTES, _NUMBERED_NODE_BYTES = 124, 42, 14
+#: Bytes that the local engine's own process holds: sums of a pair of integer ids, in a table of all pairs; an edge and
+#: a node that are numbered.
+_PAIR_SUM_BYTES, _NUMBERED_EDGE_BYTES, _NUMBERED_NODE_BYTES = 130, 42, 14
 #: Of a task: rows that it parses; what it adds up and joins on its way to others.
 _PARSED_BYTES, _MOVED_BYTES = 200 * 2**20, 320 * 2**20
 #: An edge of a block that is laid out; an edge of a graph that is cut in one task.
-_LAID_EDGE_BYTES, _CUT_EDGE_BYTES = 92, 40
+_LAID_EDGE_BYTES, _CUT_EDGE_BYTES = 115, 40
 #: Row groups of a published table, with their ids and sums; pages of a copy.
 _PUBLISHED_GROUPS, _GROUP_ROWS, _COPY_BYTES = 5, 65_536, 64 * 2**20
 #: A row that evaluation knows of, beside its vector, which is in a file; an edge of a source that is scored.
@@ -111,7 +111,7 @@ def _ingest(run: RunCounts) -> StageCost:
     seconds = run.size.rows * (_TEXT_ROW if run.is_text else _ROW)
     if run.engine == "spark":
         return StageCost(_SHUFFLED * seconds, run.size.tasks, max(_PARSED_BYTES, _MOVED_BYTES))
-    held = run.size.rows * (_ROW_SUM_BYTES + 2 * run.graph.id_bytes * run.is_text)
+    held = run.graph.edges * (_PAIR_SUM_BYTES + 2 * run.graph.id_bytes * run.is_text)
     # Rows are added up by threads of one process.
     return StageCost(seconds, max(run.size.tasks, run.slots), _PARSED_BYTES, held)
 
