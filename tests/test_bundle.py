@@ -163,6 +163,16 @@ def test_a_bare_machine_compiles_nothing(machine: BareMachine) -> None:
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 5
 
 
+def test_libraries_of_a_machine_do_not_stand_in_for_its_own(machine: BareMachine) -> None:
+    """Hadoop, CUDA and the like set LD_LIBRARY_PATH for all that they start."""
+    others = machine.root / "work" / "others"
+    others.mkdir()
+    for library in (machine.root / "opt" / "nightly" / "lib").glob("*.so*"):
+        (others / library.name).write_text("no library")
+    done = machine.run("/opt/nightly/bin/python", "-c", LOAD, variables={"LD_LIBRARY_PATH": "/work/others"})
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.spark
 def test_executors_unpack_it(bundle: Path, digests: dict[str, Any], large_folder: Path, tmp_path: Path) -> None:
     """As on YARN: the driver has the environment, and executors get the archive. The cluster brings pyspark."""

@@ -61,8 +61,10 @@ def gather_libraries(folder: Path) -> list[Path]:
         if copies.keys() & set(about.needs):
             inside.append(f"$ORIGIN/{os.path.relpath(home, path.parent)}")
         if tuple(inside) != about.search:
-            # A place on the machine that made this may hold another library elsewhere.
-            subprocess.run([PATCHELF, "--set-rpath", ":".join(dict.fromkeys(inside)), path], check=True)
+            # Folders of this machine may hold other libraries elsewhere. So may those of LD_LIBRARY_PATH, which Hadoop
+            # sets: they come before RUNPATH, patchelf's default, and after RPATH.
+            search = ":".join(dict.fromkeys(inside))
+            subprocess.run([PATCHELF, "--force-rpath", "--set-rpath", search, path], check=True)
     return sorted(copies.values())
 
 
