@@ -70,8 +70,8 @@ def large_folder() -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def bundle(large_folder: Path) -> Path:
     """A bundle of this clone, for which a package index is asked; or one made before, named by GRAPHQUILT_BUNDLE."""
-    if made_before := os.environ.get("GRAPHQUILT_BUNDLE"):
-        return Path(made_before)
+    if existing := os.environ.get("GRAPHQUILT_BUNDLE"):
+        return Path(existing)
     folder = large_folder / "build" / "bundle"
     done = subprocess.run([sys.executable, ROOT / "tools" / "bundle.py", folder], capture_output=True, text=True)
     if "No matching distribution found" in done.stderr:
@@ -84,7 +84,7 @@ def bundle(large_folder: Path) -> Path:
 def machine(bundle: Path, large_folder: Path) -> BareMachine:
     """A bare machine with the environment in ``/opt/nightly`` and the sample in ``/work``."""
     machine = bare_machine(large_folder / "machine")
-    shutil.unpack_archive(bundle / "environment.tar.gz", machine.root / "opt" / "nightly", filter="tar")
+    unpack(bundle, machine.root / "opt" / "nightly")
     put_sample(machine.root / "work")
     return machine
 
@@ -97,6 +97,11 @@ def digests(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     done = subprocess.run([sys.executable, "-m", "graphquilt", *RUN], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return published(folder)
+
+
+def unpack(bundle: Path, folder: Path) -> None:
+    folder.mkdir()
+    subprocess.run(["tar", "-C", folder, "-xzf", bundle / "environment.tar.gz"], check=True)
 
 
 def put_sample(folder: Path) -> None:
@@ -179,7 +184,7 @@ def test_executors_unpack_it(bundle: Path, digests: dict[str, Any], large_folder
     import pyspark
 
     put_sample(tmp_path)
-    shutil.unpack_archive(bundle / "environment.tar.gz", large_folder / "driver", filter="tar")
+    unpack(bundle, large_folder / "driver")
     home = large_folder / "spark"  # workers of local-cluster keep their files there
     home.mkdir()
     for path in Path(pyspark.__file__).parent.iterdir():

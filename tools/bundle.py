@@ -40,8 +40,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     folder: Path = parser.parse_args().folder.absolute()
-    if platform.libc_ver()[0] != "glibc":
-        sys.exit("bundle: an environment is made on Linux with glibc only; elsewhere install the wheels on all nodes")
+    if platform.libc_ver()[0] != "glibc" or platform.machine() not in BASELINES:
+        sys.exit(
+            f"bundle: this is {platform.system()} on {platform.machine()}; an environment needs Linux with glibc on "
+            f"one of {sorted(BASELINES)}. Elsewhere install the wheels on all nodes"
+        )
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     wheels = build_wheels(folder)
@@ -50,11 +53,16 @@ def main() -> None:
         environment = Path(work) / "environment"
         copy_interpreter(environment)
         install_packages(environment, wheels)
-        about = finish(environment)
+        gather_libraries(environment)
+        rewrite_scripts(environment / "bin")
+        compile_ahead(environment)
+        about = describe(environment)
         pack(environment, folder / "environment.tar.gz")
         shutil.rmtree(environment)
-        shutil.unpack_archive(folder / "environment.tar.gz", Path(work) / "elsewhere", filter="tar")
-        try_environment(Path(work) / "elsewhere")
+        elsewhere = Path(work) / "elsewhere"
+        elsewhere.mkdir()
+        run("tar", "-C", elsewhere, "-xzf", folder / "environment.tar.gz")
+        try_environment(elsewhere)
     (folder / "bundle.json").write_text(about, encoding="utf-8")
     print(about, end="")
 
@@ -101,27 +109,33 @@ def install_packages(environment: Path, wheels: dict[str, Path]) -> None:
     )
 
 
-def finish(environment: Path) -> str:
-    """Make the environment independent of this machine; return what it needs and holds, as JSON."""
-    gather_libraries(environment)
-    for script in (environment / "bin").iterdir():
-        if script.is_symlink() or not script.read_bytes().startswith(b"#!"):
-            continue
-        script.write_text(_PIP_HEAD.sub(lambda _: _SCRIPT_HEAD, script.read_text(encoding="utf-8")), encoding="utf-8")
+def rewrite_scripts(folder: Path) -> None:
+    """Make the scripts that pip wrote find the interpreter where they lie."""
+    for script in folder.iterdir():
+        if not script.is_symlink() and script.read_bytes().startswith(b"#!"):
+            text = _PIP_HEAD.sub(lambda _: _SCRIPT_HEAD, script.read_text(encoding="utf-8"))
+            script.write_text(text, encoding="utf-8")
+
+
+def compile_ahead(environment: Path) -> None:
+    """Compile all of Python's modules, and the kernels for the baseline of this architecture."""
     python = environment / "bin" / "python"
     # Unchecked: a clock or a copy that changes times on a node does not make all of Python compile again.
-    how = ("-q", "-f", "--invalidation-mode", "unchecked-hash", "-s", environment)
+    how = ("-q", "-f", "-j", "0", "--invalidation-mode", "unchecked-hash", "-s", environment)
     run(python, "-m", "compileall", *how, environment / "lib", is_checked=False)
-    baseline = BASELINES[platform.machine()]
     (sources,) = environment.glob("lib/python*/*-packages/pipeline/kernels")
-    write_baseline(sources, baseline)
+    write_baseline(sources, BASELINES[platform.machine()])
     run(environment / "bin" / "graphquilt", "doctor", "--warm")
+
+
+def describe(environment: Path) -> str:
+    """Say in the environment what it holds and what it needs of a machine; return that, as JSON."""
     about = {
         "graphquilt": (ROOT / "graphquilt" / "VERSION").read_text(encoding="utf-8").strip(),
         "python": platform.python_version(),
         "architecture": platform.machine(),
         "glibc": needed_glibc(environment),
-        "cpu": baseline.cpu,
+        "cpu": BASELINES[platform.machine()].cpu,
     }
     text = json.dumps(about, indent=2) + "\n"
     (environment / "bundle.json").write_text(text, encoding="utf-8")
