@@ -44,6 +44,8 @@ _SOURCES_WITH_NEW_PAIRS = 0.2
 #: Bytes that the local engine's own process holds: sums of a pair of integer ids, in a table of all pairs; an edge and
 #: a node that are numbered.
 _PAIR_SUM_BYTES, _NUMBERED_EDGE_BYTES, _NUMBERED_NODE_BYTES = 130, 42, 14
+#: Rows that it adds up at a time (``pipeline.engines.local``), and CPU seconds to read a row for another share.
+_SUMMED_ROWS, _READ_AGAIN = 32_000_000, 2e-8
 #: Of a task: rows that it parses; what it adds up and joins on its way to others.
 _PARSED_BYTES, _MOVED_BYTES = 200 * 2**20, 320 * 2**20
 #: An edge of a block that is laid out; an edge of a graph that is cut in one task.
@@ -111,8 +113,10 @@ def _ingest(run: RunCounts) -> StageCost:
     seconds = run.size.rows * (_TEXT_ROW if run.is_text else _ROW)
     if run.engine == "spark":
         return StageCost(_SHUFFLED * seconds, run.size.tasks, max(_PARSED_BYTES, _MOVED_BYTES))
-    held = run.graph.edges * (_PAIR_SUM_BYTES + 2 * run.graph.id_bytes * run.is_text)
-    # Rows are added up by threads of one process.
+    # Rows are added up by threads of one process, so many at a time, and read for each share.
+    shares = math.ceil(run.size.rows / _SUMMED_ROWS)
+    seconds += (shares - 1) * run.size.rows * _READ_AGAIN
+    held = math.ceil(run.graph.edges / max(shares, 1)) * (_PAIR_SUM_BYTES + 2 * run.graph.id_bytes * run.is_text)
     return StageCost(seconds, max(run.size.tasks, run.slots), _PARSED_BYTES, held)
 
 

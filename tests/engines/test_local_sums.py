@@ -1,0 +1,77 @@
+"""Sums of more rows than the local engine adds up at a time: the same sums, in less memory."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.engines import local
+from pipeline.engines.local import LocalEngine
+from pipeline.errors import InputError
+from pipeline.planning import stage_costs
+from tests.memory import memory_growth
+
+SCHEMA = pa.schema([("src", pa.int64()), ("dst", pa.string()), ("weight", pa.int64()), ("last", pa.int64())])
+ROWS = st.lists(
+    st.tuples(st.integers(0, 3), st.sampled_from("abcé"), st.integers(0, 9), st.none() | st.integers(0, 9)), max_size=25
+)
+
+
+@given(rows=ROWS, at_a_time=st.integers(1, 8))
+def test_shares_of_the_keys_make_the_sums_of_all(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[int, str, int, int | None]], at_a_time: int
+) -> None:
+    folder = tmp_path_factory.mktemp("sums")
+    columns = [list(column) for column in zip(*rows, strict=True)] or [[]] * 4
+    pq.write_table(pa.table(columns, schema=SCHEMA), folder / "in.parquet")
+    want: dict[tuple[int, str], list[int | None]] = defaultdict(lambda: [0, None])
+    for src, dst, weight, last in rows:
+        entry = want[src, dst]
+        entry[0] = int(entry[0] or 0) + weight
+        entry[1] = max((one for one in (entry[1], last) if one is not None), default=None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(local, "SUMMED_ROWS", at_a_time)
+        engine = LocalEngine()
+        frame = engine.read([folder / "in.parquet"], SCHEMA.names, SCHEMA)
+        summed = engine.sum_by(frame, ["src", "dst"], ["weight"], ["last"], keys_repeat=False)
+        files = engine.write(summed, folder / "out", SCHEMA)
+    found = [row for file in files for row in pq.read_table(file, schema=SCHEMA).to_pylist()]
+    assert {(row["src"], row["dst"]): [row["weight"], row["last"]] for row in found} == want
+    assert len(found) == len(want)
+
+
+def test_a_sum_beyond_int64_is_refused_in_any_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "SUMMED_ROWS", 2)
+    pq.write_table(pa.table([[1, 2, 3, 1], list("aaaa"), [2**62] * 4, [0] * 4], schema=SCHEMA), tmp_path / "in.parquet")
+    engine = LocalEngine()
+    frame = engine.read([tmp_path / "in.parquet"], SCHEMA.names, SCHEMA)
+    summed = engine.sum_by(frame, ["src", "dst"], ["weight"], ["last"], keys_repeat=False)
+    with pytest.raises(InputError, match="beyond int64"):
+        engine.write(summed, tmp_path / "out", SCHEMA)
+
+
+def test_memory_is_that_of_one_share(tmp_path: Path) -> None:
+    rng, rows = np.random.default_rng(0), 6_000_000
+    columns = {name: rng.integers(0, 2**20, rows) for name in ("src", "dst")}
+    pq.write_table(pa.table({**columns, "weight": np.ones(rows, np.int64)}), tmp_path / "in.parquet")
+    whole = memory_growth(_add_up, tmp_path, rows)
+    assert memory_growth(_add_up, tmp_path, rows // 6) < 0.6 * whole
+
+
+def _add_up(folder: Path, at_a_time: int) -> None:
+    local.SUMMED_ROWS = at_a_time
+    schema = pa.schema([(name, pa.int64()) for name in ("src", "dst", "weight")])
+    engine = LocalEngine()
+    frame = engine.read([folder / "in.parquet"], schema.names, schema)
+    engine.write(engine.sum_by(frame, ["src", "dst"], ["weight"], keys_repeat=False), folder / str(at_a_time), schema)
+
+
+def test_a_plan_knows_how_many_are_added_up_at_a_time() -> None:
+    assert stage_costs._SUMMED_ROWS == local.SUMMED_ROWS
