@@ -1,6 +1,7 @@
 """What 'plan' says of every stage beside what a run takes: CPU seconds, memory of the process, bytes on disk.
 
-    python -m tests.benchmarks.planned_runs --work FOLDER --rows 1000000 10000000 50000000 [--keep] [-- OPTION ...]
+    python -m tests.benchmarks.planned_runs --work FOLDER --rows 1000000 10000000 50000000 [--stages STAGE ...]
+        [--keep] [-- OPTION ...]
 
 Writes rows of :mod:`tests.benchmarks.planted_bipartite`, ten times as many as nodes, and runs stage by stage, a process
 each, with the local engine and one worker; options behind ``--`` go to both commands. Memory is anonymous memory beside
@@ -93,7 +94,7 @@ def planned_stages(words: Sequence[str]) -> dict[str, Any]:
     return {cost["stage"]: cost for cost in json.loads(answer)["costs"]}
 
 
-def measure(rows: int, work: Path, options: Sequence[str], *, keeps: bool) -> list[str]:
+def measure(rows: int, work: Path, stages: Sequence[str], options: Sequence[str], *, keeps: bool) -> list[str]:
     """Return the lines of a table: what a plan by counts says of each stage, over what it took."""
     folder, workspace, config = (work / f"{name}-{rows}" for name in ("rows", "workspace", "config"))
     config = config.with_suffix(".toml")
@@ -102,7 +103,7 @@ def measure(rows: int, work: Path, options: Sequence[str], *, keeps: bool) -> li
     config.write_text(_CONFIG.format(path=folder))
     place = ["--config", str(config), "--workspace", str(workspace), *options]
     taken = {}
-    for stage in STAGES:
+    for stage in stages:
         workspace.mkdir(exist_ok=True)
         taken[stage] = run_stage([stage, *place, "--json"], workspace)
         print(f"{rows:,} {stage}: {taken[stage]}", file=sys.stderr, flush=True)
@@ -111,7 +112,7 @@ def measure(rows: int, work: Path, options: Sequence[str], *, keeps: bool) -> li
     if not keeps:
         for path in (folder, workspace):
             shutil.rmtree(path)
-    return [_line(counts["edges"], stage, said[stage], taken[stage]) for stage in STAGES]
+    return [_line(counts["edges"], stage, said[stage], taken[stage]) for stage in stages]
 
 
 def _counts_of(workspace: Path) -> dict[str, int]:
@@ -141,13 +142,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", required=True, type=Path)
     parser.add_argument("--rows", nargs="+", type=int, default=[1_000_000, 10_000_000])
+    parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES)
     parser.add_argument("--keep", action="store_true")
     parser.add_argument("options", nargs="*")
     asked = parser.parse_args()
     asked.work.mkdir(parents=True, exist_ok=True)
     print("| edges | stage | CPU s | memory MiB | disk MiB |\n|---|---|---|---|---|", flush=True)
     for rows in asked.rows:
-        print("\n".join(measure(rows, asked.work, asked.options, keeps=asked.keep)), flush=True)
+        print("\n".join(measure(rows, asked.work, asked.stages, asked.options, keeps=asked.keep)), flush=True)
 
 
 if __name__ == "__main__":

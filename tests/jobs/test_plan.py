@@ -267,8 +267,9 @@ def test_costs_grow_with_all_that_they_depend_on(call: Callable[..., Any]) -> No
     ):
         larger = by_counts(call, "--set", "evaluate.source=holdout", *more)
         for one, other in zip(few["costs"], larger["costs"], strict=True):
-            for name in ("cpu_seconds", "driver_bytes"):
-                assert one[name] <= other[name], (more, one["stage"], name)
+            assert one["cpu_seconds"] <= other["cpu_seconds"], (more, one["stage"])
+            if one["stage"] != "ingest":  # a share of the rows: of fewer pairs where these repeat
+                assert one["driver_bytes"] <= other["driver_bytes"], (more, one["stage"])
         for name in ("cpu_seconds", "disk_bytes"):
             assert sum(one[name] for one in few["costs"]) < sum(one[name] for one in larger["costs"])
     walls = [by_counts(call, *BILLION, "--workers", workers)["costs"] for workers in (1, 8, 64)]
