@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from graphquilt.errors import TableError
-from graphquilt.locate import LISTS, TABLE, Location, locate
+from graphquilt.locate import LISTS, TABLE, LocatedRelease, locate
 from graphquilt.masking import secret_of_argument
 from graphquilt.options import OptionParser, UsageError
 from graphquilt.output import write, write_answer, write_error
@@ -157,7 +157,7 @@ def check(argv: Sequence[str]) -> int:
     return write_answer(answer, REFUSED if findings else OK)
 
 
-def _tables(location: Location, table: str | None) -> dict[str, Any]:
+def _tables(location: LocatedRelease, table: str | None) -> dict[str, Any]:
     """Open every table, and return what there is to say of each, and of the one whose rows count."""
     from graphquilt.neighbor_table import NeighborTable  # only here: these take pyarrow with them
     from graphquilt.table import EmbeddingTable
@@ -205,7 +205,7 @@ def _findings(facts: dict[str, Any], options: argparse.Namespace) -> list[str]:
     return findings
 
 
-def _describe(location: Location) -> dict[str, Any]:
+def _describe(location: LocatedRelease) -> dict[str, Any]:
     manifest = location.manifest
     try:
         data_date = dt.date.fromisoformat(manifest["data_date"])

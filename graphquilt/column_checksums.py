@@ -20,7 +20,7 @@ def checksum_columns(path: Path) -> list[str]:
     with pa.memory_map(str(path)) as source:
         footer = pq.read_metadata(source)
         groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
-        return ["".join(_crc32_of(source, start, size) for _, start, size in _columns_of(group)) for group in groups]
+        return ["".join(_crc32_of(source, start, size) for _, start, size in columns_of(group)) for group in groups]
 
 
 def find_damaged_column(
@@ -32,13 +32,13 @@ def find_damaged_column(
     ----------
     source : the file. checksums : what :func:`checksum_columns` returned for the row group.
     """
-    for leaf, (name, start, size) in enumerate(_columns_of(group)):
+    for leaf, (name, start, size) in enumerate(columns_of(group)):
         if name in names and _crc32_of(source, start, size) != checksums[leaf * _DIGITS : (leaf + 1) * _DIGITS]:
             return name
     return None
 
 
-def _columns_of(group: pq.RowGroupMetaData) -> Iterator[tuple[str, int, int]]:
+def columns_of(group: pq.RowGroupMetaData) -> Iterator[tuple[str, int, int]]:
     """Yield of each leaf the name of its column, and the position and number of its bytes."""
     for number in range(group.num_columns):
         leaf = group.column(number)

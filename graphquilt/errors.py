@@ -7,3 +7,14 @@ class TableError(Exception):
 
 class UnknownNodeError(TableError, LookupError):
     """The table has no row of some of the nodes."""
+
+
+class StoreError(TableError):
+    """An object store can't be reached, refuses, or has failed.
+
+    ``is_repeatable``: the connection broke, and nobody has tried again yet. ``is_busy``: it asks for fewer requests.
+    """
+
+    def __init__(self, message: str, *, is_repeatable: bool = False, is_busy: bool = False) -> None:
+        super().__init__(message)
+        self.is_repeatable, self.is_busy = is_repeatable, is_busy

@@ -1,4 +1,4 @@
-"""Find the release that a path means: of a workspace, a published name, CURRENT.json, a release or a table in it."""
+"""Find the release that an address means: of a workspace, a published name, CURRENT.json, a release or its table."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
+from graphquilt import files
 from graphquilt.errors import TableError
+from graphquilt.locations import AddressError, Location, ObjectPath, parse_location
 from graphquilt.masking import secret_in
 from graphquilt.own_files import describe_foreign
-from graphquilt.pointers import CURRENT, HISTORY, RELEASES, PointerError, Swap, read_pointers
+from graphquilt.pointers import CURRENT, HISTORY, MANIFEST, RELEASES, PointerError, Swap, read_pointers
 from graphquilt.releases import (
-    MANIFEST,
     describe_pointer_remedy,
     describe_remedy,
     find_problems,
@@ -39,10 +39,10 @@ _ADVICE = {
 
 
 @dataclass(frozen=True)
-class Location:
+class LocatedRelease:
     """The folder of a release, its manifest, and the swap to it where CURRENT named it."""
 
-    folder: Path
+    folder: Location
     manifest: Mapping[str, Any]
     pointer: Swap | None
 
@@ -61,7 +61,7 @@ class Location:
         """Return the manifest's entries of a table's files, in order."""
         return [entry for entry in self.manifest["files"] if entry["name"].startswith(f"{table}/")]
 
-    def files(self, table: str = TABLE) -> list[Path]:
+    def files(self, table: str = TABLE) -> list[Location]:
         """Return the files of a table, in order.
 
         Raises
@@ -75,8 +75,8 @@ class Location:
         return files
 
 
-def locate(path: str | os.PathLike[str], name: str = "default", *, deep: bool = False) -> Location:
-    """Find the release that a path means, and compare its files with its manifest.
+def locate(path: str | os.PathLike[str] | ObjectPath, name: str = "default", *, deep: bool = False) -> LocatedRelease:
+    """Find the release that an address means, and compare its files with its manifest.
 
     Compared are names, sizes and footers of the files, and every byte of small ones; with ``deep`` every byte of all.
 
@@ -84,27 +84,31 @@ def locate(path: str | os.PathLike[str], name: str = "default", *, deep: bool = 
     ------
     TableError : nothing is published there, the release or its pointer is damaged, or access is refused.
     """
-    if secret_in(os.fspath(path)):
-        raise TableError("the path holds a secret; a table is opened from a folder of this machine")
+    if secret_in(str(path)):
+        raise TableError("the address holds a secret; keys of a store belong into the environment, or a profile")
     try:
-        return _locate(Path(os.path.expanduser(path)).absolute(), name, deep=deep)
+        return _locate(parse_location(path), name, deep=deep)
+    except AddressError as error:
+        raise TableError(str(error)) from error
     except PermissionError as error:
         raise TableError(describe_denial(error)) from error
 
 
-def _locate(path: Path, name: str, *, deep: bool) -> Location:
+def _locate(path: Location, name: str, *, deep: bool) -> LocatedRelease:
     while True:
         folder, pointer = _folder_of(path, name)
         problems = find_problems(folder, pointer.manifest_sha256 if pointer else None, deep=deep)
         if not problems:
-            return Location(folder, read_manifest(folder), pointer)
+            return LocatedRelease(folder, read_manifest(folder), pointer)
         # CURRENT may have moved on, and the old release may be gone: then the new one is read.
         if pointer is None or _folder_of(path, name)[1] == pointer:
             raise TableError(f"release {folder.name} is damaged: {join_problems(problems)}. {_remedy(folder)}")
 
 
-def open_located(path: str | os.PathLike[str], name: str, open_at: Callable[[Location], OpenTable]) -> OpenTable:
-    """Open the release that a path means; where it is removed meanwhile, open the one after it."""
+def open_located(
+    path: str | os.PathLike[str] | ObjectPath, name: str, open_at: Callable[[LocatedRelease], OpenTable]
+) -> OpenTable:
+    """Open the release that an address means; where it is removed meanwhile, open the one after it."""
     while True:
         location = locate(path, name)
         try:
@@ -115,24 +119,25 @@ def open_located(path: str | os.PathLike[str], name: str, open_at: Callable[[Loc
             continue
 
 
-def _folder_of(path: Path, name: str) -> tuple[Path, Swap | None]:
+def _folder_of(path: Location, name: str) -> tuple[Location, Swap | None]:
     """Return the release's folder, and the swap to it where CURRENT names it."""
     if path.name in (CURRENT, HISTORY):
         return _follow(path.parent)
-    if any(os.path.lexists(path / file) for file in (CURRENT, HISTORY, RELEASES)):
+    names = files.names_in(path)
+    if not {CURRENT, HISTORY, RELEASES}.isdisjoint(names):
         return _follow(path)
-    if (path / MANIFEST).is_file() or path.parent.name == RELEASES:
+    if MANIFEST in names or path.parent.name == RELEASES:
         return path, None
-    if path.parent.parent.name == RELEASES and (path.parent / MANIFEST).is_file():
+    if path.parent.parent.name == RELEASES and files.has_file(path.parent / MANIFEST):
         return path.parent, None  # a table's folder: what 'graphquilt current' prints
-    names_folder = path / "published"
-    if os.path.lexists(names_folder):
+    if "published" in names:
+        names_folder = path / "published"
         _refuse_foreign(names_folder, names_folder / name)
-        if (names_folder / name).is_dir():
+        if files.has_folder(names_folder / name):
             return _follow(names_folder / name)
-        names = sorted(folder.name for folder in names_folder.iterdir() if folder.is_dir())
-        raise TableError(f"nothing is published as '{name}' in workspace {path}; published there: {names}")
-    if not path.exists():
+        published = [one for one in files.names_in(names_folder) if files.has_folder(names_folder / one)]
+        raise TableError(f"nothing is published as '{name}' in workspace {path}; published there: {published}")
+    if not names and not files.has_folder(path):
         raise TableError(f"{path} does not exist; give a workspace, published/<name>, a release or {CURRENT}")
     raise TableError(
         f"nothing has been published in {path}: it is no workspace with a published table, "
@@ -140,7 +145,7 @@ def _folder_of(path: Path, name: str) -> tuple[Path, Swap | None]:
     )
 
 
-def _follow(folder: Path) -> tuple[Path, Swap]:
+def _follow(folder: Location) -> tuple[Location, Swap]:
     """Return the release that the pointer of ``published/<name>`` names, and the swap to it."""
     _refuse_foreign(folder / RELEASES)
     try:
@@ -154,13 +159,13 @@ def _follow(folder: Path) -> tuple[Path, Swap]:
     return folder / pointers.at.path, pointers.at
 
 
-def _refuse_foreign(*folders: Path) -> None:
+def _refuse_foreign(*folders: Location) -> None:
     for folder in folders:
         if reason := describe_foreign(folder, "folder"):
             raise TableError(reason)
 
 
-def _remedy(folder: Path) -> str:
+def _remedy(folder: Location) -> str:
     if folder.parent.name == RELEASES:
         return describe_remedy(folder.parent.parent, folder.name)
     return "It is a copy: copy the release once more"

@@ -7,7 +7,6 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
@@ -17,7 +16,8 @@ import pyarrow as pa
 from graphquilt.contracts import TableColumns
 from graphquilt.errors import TableError, UnknownNodeError
 from graphquilt.ids import Ids
-from graphquilt.locate import Location, open_located
+from graphquilt.locate import LocatedRelease, open_located
+from graphquilt.locations import Location, ObjectPath
 from graphquilt.row_groups import METADATA_KEY, NodeRowGroup, RowGroups
 from graphquilt.row_lookup import RowMatches, find_rows
 
@@ -27,7 +27,7 @@ class OpenTable:
 
     _TABLE: ClassVar[str]
 
-    def __init__(self, location: Location, cache_bytes: int) -> None:
+    def __init__(self, location: LocatedRelease, cache_bytes: int) -> None:
         self._location = location
         self._groups = self._open_groups(self._TABLE, cache_bytes)
         try:
@@ -37,12 +37,15 @@ class OpenTable:
             raise
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], *, name: str = "default", cache_bytes: int = 2**29) -> Self:
+    def open(
+        cls, path: str | os.PathLike[str] | ObjectPath, *, name: str = "default", cache_bytes: int = 2**29
+    ) -> Self:
         """Open what CURRENT points to, or a release.
 
         Parameters
         ----------
-        path : a workspace, ``published/<name>``, its CURRENT.json, or the folder of one release.
+        path : a workspace, ``published/<name>``, its CURRENT.json, or the folder of one release: a path, or an address
+            on ``s3://``, ``gs://`` or ``az://``.
         name : which published table of a workspace.
         cache_bytes : most bytes of decoded columns of a table that stay in memory.
 
@@ -64,7 +67,7 @@ class OpenTable:
         return self._location.release
 
     @property
-    def path(self) -> Path:
+    def path(self) -> Location:
         """Folder of the release."""
         return self._location.folder
 

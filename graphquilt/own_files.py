@@ -1,6 +1,7 @@
 """Checks that a path of the workspace is a file or folder of its own, not a link or a device in its place.
 
-With a link inside a workspace, the bytes that are read and those that are written or removed could differ.
+With a link inside a workspace, the bytes that are read and those that are written or removed could differ. In an object
+store there is nothing but objects.
 Standard library only.
 """
 
@@ -8,8 +9,9 @@ from __future__ import annotations
 
 import os
 import stat
-from pathlib import Path
 from typing import Literal
+
+from graphquilt.locations import Location, ObjectPath
 
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
@@ -19,7 +21,7 @@ _KINDS = (
 )
 
 
-def describe_foreign(path: Path, kind: Literal["file", "folder"]) -> str | None:
+def describe_foreign(path: Location, kind: Literal["file", "folder"]) -> str | None:
     """Return a sentence if a path exists and is no file (or no folder); else None.
 
     Links are not followed: a link is neither.
@@ -28,6 +30,8 @@ def describe_foreign(path: Path, kind: Literal["file", "folder"]) -> str | None:
     ------
     OSError : the path can't be looked at.
     """
+    if isinstance(path, ObjectPath):
+        return None
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:

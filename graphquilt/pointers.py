@@ -1,7 +1,7 @@
 """Which release readers get: CURRENT.json, and the history of its swaps, from which it can be restored.
 
     published/<name>/CURRENT.json            the last swap
-    published/<name>/CURRENT.history.jsonl   one swap a line, in order, each with its own checksum; only appended to
+    published/<name>/CURRENT.history.jsonl   one swap a line, in order, each with its own checksum; lines only come
 
 A line is durable before CURRENT is replaced, so a swap counts once its line is written: **of all sound swaps in the
 two files, the one with the highest sequence counts**. A kill between the two leaves CURRENT one swap behind; readers
@@ -17,15 +17,22 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from itertools import pairwise
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
+from graphquilt import files
 from graphquilt.json_checksum import CHECKSUM, add_checksum, has_valid_checksum
+from graphquilt.locations import Location
 from graphquilt.own_files import describe_foreign
 
 CURRENT = "CURRENT.json"
 HISTORY = "CURRENT.history.jsonl"
 RELEASES = "releases"
+MANIFEST = "manifest.json"  # of a release
+
+
+#: Release, path, data_date, contract_version and manifest_sha256: see :class:`Swap`.
+Target = tuple[str, str, str, int, str]
 
 
 class PointerError(ValueError):
@@ -48,13 +55,15 @@ class Swap:
     data_date: str
     contract_version: int
     manifest_sha256: str
+    fence: int = 0  # of the lease of who made it; 0, and not written, where a kernel's lock keeps others out
 
     def to_json(self) -> dict[str, Any]:
         """Return the object that both files hold, with a checksum."""
-        return add_checksum(asdict(self))
+        values = asdict(self)
+        return add_checksum(values if self.fence else {name: values[name] for name in values if name != "fence"})
 
     @property
-    def target(self) -> tuple[Any, ...]:
+    def target(self) -> Target:
         """What it points at: equal for all swaps to one release."""
         return self.release, self.path, self.data_date, self.contract_version, self.manifest_sha256
 
@@ -66,18 +75,20 @@ class Pointers:
     Attributes
     ----------
     at : the swap that counts; None before the first one.
-    in_file : what CURRENT.json holds; None where it is missing or damaged.
+    raw : the bytes of CURRENT.json; None where it is missing.
+    in_file : the swap in them; None where there is none.
     history : the sound lines, in order.
     problem : a sentence where a file does not agree with ``at``; a swap under way is no problem.
     """
 
     at: Swap | None
+    raw: bytes | None
     in_file: Swap | None
     history: Sequence[Swap]
     problem: str | None
 
 
-def read_pointers(folder: Path) -> Pointers:
+def read_pointers(folder: Location) -> Pointers:
     """Read the pointer of ``published/<name>`` and its history.
 
     Raises
@@ -92,14 +103,10 @@ def read_pointers(folder: Path) -> Pointers:
             return _judge(folder, raw, lines)
 
 
-def read_last_sequence(folder: Path) -> int:
-    """Return the highest sequence that the history of a name holds, 0 if it holds none.
-
-    Raises
-    ------
-    PointerError : it is no file.
-    """
-    return max((swap.sequence for swap in _lines(_read(folder / HISTORY) or b"")[0]), default=0)
+def last_sequence_in(content: bytes) -> int:
+    """Return the highest sequence in the content of one of the two files, 0 if it holds no sound swap."""
+    swap = _swap_of(content)
+    return swap.sequence if swap else max((line.sequence for line in _lines(content)[0]), default=0)
 
 
 def list_withdrawn(history: Sequence[Swap]) -> set[str]:
@@ -112,19 +119,19 @@ def list_withdrawn(history: Sequence[Swap]) -> set[str]:
     return withdrawn
 
 
-def list_releases(folder: Path) -> list[str]:
-    """Return the names of the releases' folders, sorted."""
-    try:
-        return sorted(path.name for path in (folder / RELEASES).iterdir() if not path.name.startswith(("_", ".")))
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+def list_releases(folder: Location) -> list[str]:
+    """Return the names of the releases, sorted: in a folder all folders, in an object store those with a manifest."""
+    names = [name for name in files.names_in(folder / RELEASES) if not name.startswith(("_", "."))]
+    if isinstance(folder, Path):  # moved in as a whole: one without a manifest is damaged
+        return names
+    return [name for name in names if files.has_file(folder / RELEASES / name / MANIFEST)]
 
 
-def _read(path: Path) -> bytes | None:
+def _read(path: Location) -> bytes | None:
     if reason := describe_foreign(path, "file"):
         raise PointerError(reason)
     try:
-        return path.read_bytes()
+        return files.read(path)
     except FileNotFoundError:
         return None
     except PermissionError:
@@ -133,7 +140,7 @@ def _read(path: Path) -> bytes | None:
         raise PointerError(f"{path} can't be read: {error.strerror}") from error
 
 
-def _judge(folder: Path, raw: bytes | None, lines: bytes | None) -> Pointers:
+def _judge(folder: Location, raw: bytes | None, lines: bytes | None) -> Pointers:
     in_file = None if raw is None else _swap_of(raw)
     history, is_tail_sound = _lines(lines or b"")
     moves = [swap for swap in history if swap.release]
@@ -141,27 +148,26 @@ def _judge(folder: Path, raw: bytes | None, lines: bytes | None) -> Pointers:
     state = "is missing" if raw is None else "is damaged" if in_file is None else "is sound"
     if in_file is not None and (last is None or _is_ahead(folder, in_file, last)):
         lost = f"{folder / HISTORY} lacks the last swap" if lines is not None else f"{folder / HISTORY} is missing"
-        return Pointers(in_file, in_file, history, None if in_file.sequence == 0 and last is None else lost)
+        return Pointers(in_file, raw, in_file, history, None if in_file.sequence == 0 and last is None else lost)
     if last is None:
         is_first_night = raw is None and is_tail_sound and (bool(history) or not list_releases(folder))
         if is_first_night:
-            return Pointers(None, None, history, None)
+            return Pointers(None, None, None, history, None)
         raise PointerError(f"{folder / CURRENT} {state}, and {folder / HISTORY} holds no swap that it can be read from")
     if in_file is not None and (in_file == last or in_file.target == last.target):
-        return Pointers(last, in_file, history, None)
+        return Pointers(last, raw, in_file, history, None)
     if in_file is None and not is_tail_sound:
         raise PointerError(f"{folder / CURRENT} {state}, and the last line of {folder / HISTORY} is damaged too")
     if in_file is not None and in_file.sequence == last.sequence - 1:
-        return Pointers(last, in_file, history, None)
+        return Pointers(last, raw, in_file, history, None)
     fault = state if in_file is None else "is not what it was last swapped to"
-    return Pointers(
-        last, in_file, history, f"{folder / CURRENT} {fault}; the last swap in {HISTORY} is to {last.release}"
-    )
+    problem = f"{folder / CURRENT} {fault}; the last swap in {HISTORY} is to {last.release}"
+    return Pointers(last, raw, in_file, history, problem)
 
 
-def _is_ahead(folder: Path, in_file: Swap, last: Swap) -> bool:
+def _is_ahead(folder: Location, in_file: Swap, last: Swap) -> bool:
     """Whether the history lacks its end: CURRENT holds a later swap, to a release that exists."""
-    return in_file.sequence > last.sequence and (folder / in_file.path).is_dir()
+    return in_file.sequence > last.sequence and files.has_folder(folder / in_file.path)
 
 
 def _lines(data: bytes) -> tuple[list[Swap], bool]:
@@ -192,14 +198,14 @@ def _swap_of(data: bytes) -> Swap | None:
     swap = _swap_with_checksum(raw) if CHECKSUM in raw else _swap_without_checksum(raw)
     if swap is None or not swap.release:
         return swap
-    is_name = Path(swap.release).name == swap.release and not swap.release.startswith((".", "_"))
+    is_name = PurePath(swap.release).name == swap.release and not swap.release.startswith((".", "_"))
     return swap if is_name and swap.path == f"{RELEASES}/{swap.release}" else None
 
 
 def _swap_with_checksum(raw: Mapping[str, Any]) -> Swap | None:
-    names = {field.name for field in fields(Swap)}
-    is_sound = has_valid_checksum(raw) and set(raw) == {*names, CHECKSUM}
-    return Swap(**{name: raw[name] for name in names}) if is_sound else None
+    names = {field.name for field in fields(Swap)} - {"fence"}
+    is_sound = has_valid_checksum(raw) and set(raw) - {"fence"} == {*names, CHECKSUM}
+    return Swap(**{name: raw[name] for name in raw if name != CHECKSUM}) if is_sound else None
 
 
 def _swap_without_checksum(raw: Mapping[str, Any]) -> Swap | None:

@@ -12,19 +12,30 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import io
 import json
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, BinaryIO
+from pathlib import PurePath
+from typing import Any
 
+from graphquilt import files
 from graphquilt.json_checksum import CHECKSUM, has_valid_checksum
+from graphquilt.locations import Location
 from graphquilt.own_files import describe_foreign
-from graphquilt.pointers import CURRENT, RELEASES, PointerError, Swap, list_releases, list_withdrawn, read_pointers
-
-MANIFEST = "manifest.json"
+from graphquilt.pointers import (
+    CURRENT,
+    MANIFEST,
+    RELEASES,
+    PointerError,
+    Swap,
+    list_releases,
+    list_withdrawn,
+    read_pointers,
+)
 
 _MAGIC = b"PAR1"
+_CHUNK = 4 * 2**20
 _TAIL = 8  # of a Parquet file: the footer's length, and the magic
 
 
@@ -32,7 +43,7 @@ class ManifestError(ValueError):
     """A release's manifest is missing or damaged."""
 
 
-def read_manifest(folder: Path, manifest_sha256: str | None = None) -> Mapping[str, Any]:
+def read_manifest(folder: Location, manifest_sha256: str | None = None) -> Mapping[str, Any]:
     """Return the manifest of a release.
 
     Parameters
@@ -47,7 +58,7 @@ def read_manifest(folder: Path, manifest_sha256: str | None = None) -> Mapping[s
     try:
         if reason := describe_foreign(folder, "folder") or describe_foreign(path, "file"):
             raise ManifestError(reason)
-        data = path.read_bytes()
+        data = files.read(path)
         manifest = json.loads(data.decode())  # bytes of zeros would be taken for UTF-32
         names = [(str(entry["name"]), int(entry["bytes"]), str(entry["sha256"])) for entry in manifest["files"]]
         dt.date.fromisoformat(manifest["data_date"])
@@ -67,14 +78,14 @@ def read_manifest(folder: Path, manifest_sha256: str | None = None) -> Mapping[s
         raise ManifestError(f"{path} is not the one that {CURRENT} was pointed at: it was changed since")
     if CHECKSUM in manifest and not (has_valid_checksum(manifest) and data.endswith(b"}\n")):
         raise ManifestError(f"{path} has other bytes than it was written with: its own checksum differs")
-    if any(Path(name).is_absolute() or ".." in Path(name).parts for name, _, _ in names):
+    if any(PurePath(name).is_absolute() or ".." in PurePath(name).parts for name, _, _ in names):
         raise ManifestError(f"{path} names files outside of its release")
     if folder.parent.name == RELEASES and manifest.get("release", folder.name) != folder.name:
         raise ManifestError(f"{path} is that of release {manifest['release']}")
     return dict(manifest)
 
 
-def find_problems(folder: Path, manifest_sha256: str | None = None, *, deep: bool) -> list[str]:
+def find_problems(folder: Location, manifest_sha256: str | None = None, *, deep: bool) -> list[str]:
     """Compare a release with its manifest; return a sentence for each file that differs.
 
     Reads names, sizes, footers of Parquet files and the small files; with ``deep`` every byte.
@@ -83,30 +94,29 @@ def find_problems(folder: Path, manifest_sha256: str | None = None, *, deep: boo
         entries = read_manifest(folder, manifest_sha256)["files"]
     except ManifestError as error:
         return [str(error)]
-    problems = [problem for entry in entries if (problem := find_file_problem(folder, entry, deep=deep))]
+    found = files.map_files(lambda entry: find_file_problem(folder, entry, deep=deep), folder, entries)
+    problems = [problem for problem in found if problem]
     names_in_manifest = {str(entry["name"]) for entry in entries}
     for table in sorted({name.split("/")[0] for name in names_in_manifest if "/" in name}):
         problems += _find_unlisted(folder / table, names_in_manifest)
     return problems
 
 
-def find_file_problem(folder: Path, entry: Mapping[str, Any], *, deep: bool) -> str | None:
+def find_file_problem(folder: Location, entry: Mapping[str, Any], *, deep: bool) -> str | None:
     """Compare a file of a release with its entry in the manifest; return a sentence if it differs."""
     path, size = folder / entry["name"], int(entry["bytes"])
     try:
         if reason := (describe_foreign(path.parent, "folder") or describe_foreign(path, "file")):
             return reason
-        with path.open("rb", buffering=0) as file:
-            actual_size = os.fstat(file.fileno()).st_size
+        with files.open_file(path) as file:
+            actual_size = file.seek(0, os.SEEK_END)
             if actual_size != size:
                 return f"{path} has {actual_size:,} bytes, the manifest says {size:,}"
             is_parquet = path.suffix == ".parquet"
             if is_parquet and (problem := _problem_of_footer(file, size, entry.get("footer_sha256"))):
                 return f"{path} {problem}"
-            if deep or not is_parquet:
-                file.seek(0)
-                if hashlib.file_digest(file, "sha256").hexdigest() != entry["sha256"]:
-                    return f"{path} has other bytes than the manifest says: its sha256 differs"
+            if (deep or not is_parquet) and _sha256_of(file) != entry["sha256"]:
+                return f"{path} has other bytes than the manifest says: its sha256 differs"
     except FileNotFoundError:
         return f"{path} is missing"
     except PermissionError:
@@ -122,14 +132,14 @@ def join_problems(problems: Sequence[str], most: int = 5) -> str:
     return "; ".join(problems[:most]) + more
 
 
-def footer_sha256(path: Path) -> str | None:
+def footer_sha256(path: Location) -> str | None:
     """Return the sha256 of a Parquet file's footer; None if the file has no footer."""
-    with path.open("rb", buffering=0) as file:
-        footer = _footer(file, os.fstat(file.fileno()).st_size)
+    with files.open_file(path) as file:
+        footer = _footer(file, file.seek(0, os.SEEK_END))
     return None if footer is None else hashlib.sha256(footer).hexdigest()
 
 
-def find_nearest_whole(folder: Path, release: str, *, deep: bool) -> str | None:
+def find_nearest_whole(folder: Location, release: str, *, deep: bool) -> str | None:
     """Return the undamaged release next to another: the newest before it, else the oldest after it.
 
     Names start with the date of the data. Withdrawn releases are left out. ``deep`` as in :func:`find_problems`.
@@ -145,7 +155,7 @@ def find_nearest_whole(folder: Path, release: str, *, deep: bool) -> str | None:
     return next(undamaged, None)
 
 
-def describe_remedy(folder: Path, release: str) -> str:
+def describe_remedy(folder: Location, release: str) -> str:
     """Return what to do about a damaged release; ``folder`` is ``published/<name>``."""
     return (
         f"'graphquilt run' with the config and the date of {release} restores it from that date's working tables if "
@@ -153,7 +163,7 @@ def describe_remedy(folder: Path, release: str) -> str:
     )
 
 
-def describe_way_out(folder: Path, release: str, *, deep: bool) -> str:
+def describe_way_out(folder: Location, release: str, *, deep: bool) -> str:
     """Return the undamaged release nearest to a damaged one, and the command that points readers at it."""
     nearest = find_nearest_whole(folder, release, deep=deep)
     if nearest is None:
@@ -161,7 +171,7 @@ def describe_way_out(folder: Path, release: str, *, deep: bool) -> str:
     return f"The nearest whole release is {nearest}: {format_rollback(folder, nearest)} points readers at it"
 
 
-def describe_pointer_remedy(folder: Path) -> str:
+def describe_pointer_remedy(folder: Location) -> str:
     """Return what to do about a lost or damaged pointer; ``folder`` is ``published/<name>``."""
     names = list_releases(folder)
     newest = find_nearest_whole(folder, "~", deep=False)  # "~" is after every name: the newest one
@@ -171,7 +181,7 @@ def describe_pointer_remedy(folder: Path) -> str:
     return f"Releases there: {', '.join(names)}. {command} points readers at the newest whole one"
 
 
-def format_rollback(folder: Path, release: str) -> str:
+def format_rollback(folder: Location, release: str) -> str:
     """Return the command line that points readers of ``published/<name>`` at a release."""
     return f"'graphquilt rollback --workspace {folder.parent.parent} --name {folder.name} --to {release}'"
 
@@ -181,11 +191,9 @@ def manifest_sha256_in(swap: Swap | None, release: str) -> str | None:
     return swap.manifest_sha256 if swap is not None and swap.release == release else None
 
 
-def _find_unlisted(folder: Path, names_in_manifest: set[str]) -> Sequence[str]:
+def _find_unlisted(folder: Location, names_in_manifest: set[str]) -> Sequence[str]:
     """Return a sentence for each file in a table's folder that the manifest lacks: other tools would read it."""
-    if not folder.is_dir():
-        return []
-    names = sorted(path.name for path in folder.iterdir() if not path.name.startswith((".", "_")))
+    names = [name for name in files.names_in(folder) if not name.startswith((".", "_"))]
     return [
         f"{folder / name} is not in the manifest: move it away"
         for name in names
@@ -193,7 +201,7 @@ def _find_unlisted(folder: Path, names_in_manifest: set[str]) -> Sequence[str]:
     ]
 
 
-def _problem_of_footer(file: BinaryIO, size: int, sha256: str | None) -> str | None:
+def _problem_of_footer(file: io.RawIOBase, size: int, sha256: str | None) -> str | None:
     footer = _footer(file, size)
     if footer is None:
         return f"is no Parquet file: it does not start and end with {_MAGIC.decode()}"
@@ -202,8 +210,17 @@ def _problem_of_footer(file: BinaryIO, size: int, sha256: str | None) -> str | N
     return None
 
 
-def _footer(file: BinaryIO, size: int) -> bytes | None:
+def _sha256_of(file: io.RawIOBase) -> str:
+    sha256 = hashlib.sha256()
+    file.seek(0)
+    while chunk := file.read(_CHUNK):
+        sha256.update(chunk)
+    return sha256.hexdigest()
+
+
+def _footer(file: io.RawIOBase, size: int) -> bytes | None:
     """Return the footer of an open Parquet file with its length and magic; None if it has none."""
+    file.seek(0)
     if file.read(len(_MAGIC)) != _MAGIC or size < len(_MAGIC) + _TAIL:
         return None
     file.seek(size - _TAIL)

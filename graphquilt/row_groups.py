@@ -2,6 +2,7 @@
 
 Rows are sorted by (node_type, node_id) and no row group mixes types, so the statistics of a footer tell which row
 group could hold a node. Files are mapped when the table is opened: it stays readable after its release is removed.
+Of an object the footer is read then, and of columns the bytes that are asked for: a release must stay while it is read.
 """
 
 from __future__ import annotations
@@ -17,13 +18,18 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from graphquilt.column_checksums import find_damaged_column
+from graphquilt.column_checksums import columns_of, find_damaged_column
 from graphquilt.errors import TableError
+from graphquilt.files import map_files
+from graphquilt.locations import Location
+from graphquilt.ranged_object import Range, RangedObject
 
 #: Key of the JSON in the metadata of a published table.
 METADATA_KEY = b"graphquilt"
 #: Bytes of one read: enough to keep all cores busy. A row group that is larger is read alone.
 _BATCH_BYTES = 2**28
+#: One read a column: these are the ranges that are fetched of an object.
+_FORMAT = ds.ParquetFileFormat(default_fragment_scan_options=ds.ParquetFragmentScanOptions(pre_buffer=False))
 #: Of types of one width, as Parquet names them.
 _VALUE_BYTES = {"INT32": 4, "INT64": 8, "FLOAT": 4, "DOUBLE": 8}
 
@@ -46,9 +52,10 @@ class RowGroups:
     ``entries``: of each file its entry in the manifest, with its rows and the checksums of its columns.
     """
 
-    def __init__(self, paths: Sequence[Path], cache_bytes: int, entries: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(self, paths: Sequence[Location], cache_bytes: int, entries: Sequence[Mapping[str, Any]]) -> None:
         self._paths = list(paths)
-        self._sources: list[Any] = []
+        self._sources: list[pa.NativeFile] = []
+        self._objects: list[RangedObject | None] = []  # by file; None: it is mapped
         self._fragments: list[Any] = []
         self._footers: list[pq.FileMetaData] = []
         self._checksums: list[Sequence[str] | None] = [entry.get("columns_crc32") for entry in entries]
@@ -61,8 +68,9 @@ class RowGroups:
         self._lock = threading.Lock()
         self.schema: pa.Schema = pa.schema([])
         try:
-            for path, entry in zip(paths, entries, strict=True):
-                self._add_file(path, entry.get("rows"))
+            self._objects = _open_objects(paths, entries)
+            for path, entry, one in zip(paths, entries, self._objects, strict=True):
+                self._add_file(path, one, entry.get("rows"))
         except BaseException:
             self.close()
             raise
@@ -143,9 +151,9 @@ class RowGroups:
             self._sources, self._fragments = [], []
             self._cache.clear()
 
-    def _add_file(self, path: Path, rows: int | None) -> None:
+    def _add_file(self, path: Location, ranged: RangedObject | None, rows: int | None) -> None:
         try:
-            source = pa.memory_map(str(path))
+            source = pa.memory_map(str(path)) if ranged is None else ranged.open()
             self._sources.append(source)
             footer = pq.ParquetFile(source)
         except (pa.ArrowException, OSError, ValueError) as error:
@@ -160,7 +168,7 @@ class RowGroups:
             self.schema = footer.schema_arrow.with_metadata(metadata and {METADATA_KEY: metadata})
         elif footer.schema_arrow != self.schema:
             raise TableError(f"{path} has other columns than the first file of its table")
-        self._fragments.append(ds.ParquetFileFormat().make_fragment(source))
+        self._fragments.append(_FORMAT.make_fragment(source))
         self._footers.append(footer.metadata)
         leaves = [footer.metadata.schema.column(i).path.split(".")[0] for i in range(footer.metadata.num_columns)]
         self._leaves = {name: position for position, name in enumerate(leaves)}
@@ -170,7 +178,7 @@ class RowGroups:
                 types, ids = (group.column(self._leaves[name]).statistics for name in ("node_type", "node_id"))
                 self._add_group(path, number, group.num_rows, types, ids)
 
-    def _add_group(self, path: Path, number: int, rows: int, types: Any, ids: Any) -> None:
+    def _add_group(self, path: Location, number: int, rows: int, types: Any, ids: Any) -> None:
         where = f"row group {number} of {path}"
         if types is None or not types.has_min_max or types.min != types.max:
             raise TableError(f"{where} does not hold nodes of one type; was the file written by another tool?")
@@ -188,20 +196,30 @@ class RowGroups:
         """Read columns of row groups of one file; compare their bytes with the manifest the first time."""
         if self.is_closed:
             raise ValueError("the table is closed; open it again")
-        for group in groups:
-            self._check(group, [name for name in names if (group, name) not in self._intact])
-        fragment = self._fragments[file].subset(row_group_ids=[group.number for group in groups])
         try:
-            return fragment.to_table(schema=self.schema, columns=list(names))
+            source, fragment = self._sources[file], self._fragments[file]
+            if (ranged := self._objects[file]) is not None:
+                source = ranged.open(self._ranges_of(file, groups, names))
+                fragment = _FORMAT.make_fragment(source)
+            for group in groups:
+                self._check(source, group, [name for name in names if (group, name) not in self._intact])
+            subset = fragment.subset(row_group_ids=[group.number for group in groups])
+            return subset.to_table(schema=self.schema, columns=list(names))
+        except FileNotFoundError as error:
+            raise TableError(f"{self._paths[file]} is gone: its release was removed; open the table again") from error
         except (OSError, pa.ArrowInvalid) as error:
             raise TableError(f"{self._paths[file]} can't be read: {error}. {_ADVICE}") from error
 
-    def _check(self, group: NodeRowGroup, names: Sequence[str]) -> None:
+    def _ranges_of(self, file: int, groups: Sequence[NodeRowGroup], names: Sequence[str]) -> list[Range]:
+        columns = [one for group in groups for one in columns_of(self._footers[file].row_group(group.number))]
+        return [(start, count) for name, start, count in columns if name in names]
+
+    def _check(self, source: pa.NativeFile, group: NodeRowGroup, names: Sequence[str]) -> None:
         checksums = self._checksums[group.file]
         if checksums is None or not names:
             return
         metadata = self._footers[group.file].row_group(group.number)
-        if name := find_damaged_column(self._sources[group.file], metadata, checksums[group.number], names):
+        if name := find_damaged_column(source, metadata, checksums[group.number], names):
             where = f"column {name} of row group {group.number} in {self._paths[group.file]}"
             raise TableError(f"{where} has other bytes than the manifest says. {_ADVICE}")
         self._intact.update((group, name) for name in names)
@@ -238,6 +256,14 @@ class RowGroups:
                     self._cached_bytes += array.nbytes
             while self._cached_bytes > self._cache_bytes:
                 self._cached_bytes -= self._cache.popitem(last=False)[1].nbytes
+
+
+def _open_objects(paths: Sequence[Location], entries: Sequence[Mapping[str, Any]]) -> list[RangedObject | None]:
+    def open_object(file: tuple[Location, Mapping[str, Any]]) -> RangedObject | None:
+        path, entry = file
+        return None if isinstance(path, Path) else RangedObject(path, int(entry["bytes"]))
+
+    return map_files(open_object, paths[0].parent, list(zip(paths, entries, strict=True))) if paths else []
 
 
 def _batches(groups: Sequence[NodeRowGroup], sizes: Sequence[int]) -> Iterator[list[NodeRowGroup]]:

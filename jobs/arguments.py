@@ -67,6 +67,7 @@ class Options:
     rehash: bool = False
     accept_drift: bool = False
     allow_future: bool = False
+    scratch: Path | None = None
     remote: str | None = None
     slots: int | None = None
 
@@ -85,7 +86,7 @@ def add_stage_options(
     """Add the options that every stage takes; ``needs_place``: whether config and workspace have to be given."""
     parser.add_argument("--config", required=needs_place, type=Path, metavar="FILE", help="what to compute (TOML)")
     parser.add_argument(
-        "--workspace", required=needs_place, metavar="FOLDER", help="where tables go, one for all dates"
+        "--workspace", required=needs_place, metavar="ADDRESS", help="where tables go, one for all dates"
     )
     parser.add_argument(
         "--engine", choices=("local", "spark"), default=default_engine, help="where to compute (default: %(default)s)"
@@ -103,6 +104,12 @@ def add_stage_options(
     )
     parser.add_argument(
         "--wait", type=parse_amount, default=0.0, metavar="SECONDS", dest="wait_s", help="for a lock (default: 0)"
+    )
+    parser.add_argument(
+        "--scratch",
+        type=Path,
+        metavar="FOLDER",
+        help="on each node: cache of a workspace in an object store (default: GRAPHQUILT_SCRATCH, else /tmp)",
     )
     add_overrides(parser)
     parser.add_argument(
@@ -127,7 +134,7 @@ def add_stage_options(
 
 def add_workspace(parser: argparse.ArgumentParser, *, with_name: bool = False) -> None:
     """Add ``--workspace``, and ``--name`` of what is published there."""
-    parser.add_argument("--workspace", required=True, metavar="FOLDER", help="the workspace")
+    parser.add_argument("--workspace", required=True, metavar="ADDRESS", help="the workspace")
     if with_name:
         parser.add_argument("--name", default="default", help="published name (default: %(default)s)")
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from pipeline.errors import GateError, GraphquiltError
+from pipeline.locations import Location
 from pipeline.publishing.listing import read_current
 from pipeline.workspace import UNDATED
 
 
-def current_facts(root: Path, name: str, published: Mapping[str, Any], error: Exception | None) -> dict[str, Any]:
+def current_facts(root: Location, name: str, published: Mapping[str, Any], error: Exception | None) -> dict[str, Any]:
     """Return where CURRENT is after a run, whether the run moved it, and if not, why.
 
     Parameters

@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
+from pipeline import storage
+from pipeline.locations import Location
 from pipeline.tasks import RECORDS, P, R, Task, TaskFunction, TaskRecord
 
 _POLL_S = 0.25
@@ -53,5 +54,5 @@ class _EngineWithProgress:
                 watcher.join()
 
 
-def _count(folder: Path) -> int:
-    return sum(1 for path in folder.iterdir() if path.suffix == ".json") if folder.is_dir() else 0
+def _count(folder: Location) -> int:
+    return sum(name.endswith(".json") for name in storage.names_in(folder))

@@ -28,7 +28,7 @@ def open_date(
     """Yield an engine and the workspace of the options' date, under the date's lock: stages can run there."""
     run_id = os.environ.get("GRAPHQUILT_RUN_ID") or uuid4().hex[:12]
     with open_engine(options_of(options), config, purpose, stop) as engine:
-        root = storage.local_root(options.workspace)
+        root = storage.open_root(options.workspace)
         opening = OpenOptions(options.date, run_id, starts_with_ingest=True, allow_future=options.allow_future)
         workspace = open_workspace(engine, config, root, opening)
         with hold(workspace, purpose, options.wait_s):
@@ -38,6 +38,12 @@ def open_date(
 @contextlib.contextmanager
 def open_engine(options: Options, config: PipelineConfig, name: str, stop: StopRequest) -> Iterator[Any]:
     """Yield the engine that the options name, which shows its tasks on a terminal, and close it."""
+    storage.use_settings(
+        storage.StorageSettings(
+            storage.StoreSettings(config.storage.endpoint, config.storage.region),
+            storage.CacheSettings(options.scratch),
+        )
+    )
     if options.engine == "local":
         with open_local(options.workers, options.dask) as engine:
             yield with_progress(engine)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from graphquilt.locations import AddressError, parse_location
 from graphquilt.output import write, write_answer
 from jobs.answers import explain_error
 from jobs.arguments import Options
@@ -20,11 +22,14 @@ from jobs.current_words import current_facts, last_line
 from jobs.session import open_engine
 from jobs.stopping import StopRequest
 from pipeline import storage
+from pipeline.config.sections import PublishConfig
 from pipeline.errors import ConfigError, GateError, GraphquiltError, LockedError, StorageError
+from pipeline.locations import Location
 from pipeline.stages.opening import OpenOptions, open_workspace
 from pipeline.stages.partition import open_graph_tables
 from pipeline.stages.runner import StageReport, run_stages
 from pipeline.storage.disk_space import free_reserve, full, is_full, keep_reserve
+from pipeline.tasks import require_shared
 from pipeline.workspace import PublishOptions, Workspace, hold, run_folder
 
 #: About what a run writes beside its stages' tables: verdict, locks, digests of the input's files.
@@ -39,8 +44,8 @@ class StageRun:
         self._run_id = os.environ.get("GRAPHQUILT_RUN_ID") or uuid4().hex[:12]
         self._start = time.monotonic()
         # Set early where it is there already: whatever fails leaves its verdict in it.
-        self._root = Path(options.workspace) if Path(options.workspace).is_dir() else None
-        self._published_name: str | None = None
+        self._root = _root_that_is_there(options.workspace)
+        self._publish: PublishConfig | None = None
         self._workspace: Workspace | None = None
         self._reports: dict[str, StageReport] = {}
 
@@ -55,8 +60,10 @@ class StageRun:
             raise
         self._root = _make_root(options.workspace)
         keep_reserve(self._root)
-        self._published_name = config.publish.name
+        self._publish = config.publish
         with open_engine(options, config, " ".join(self._names), stop) as engine:
+            if engine.spans_machines:
+                require_shared(engine, self._root, engine.slots)
             if "partition" in self._names:
                 open_graph_tables(engine, config.partition)  # whose lack would else end a run after its first hours
             self._workspace = open_workspace(
@@ -142,8 +149,8 @@ class StageRun:
         code: int,
         error: Exception | None = None,
     ) -> int:
-        if self._root is not None and self._published_name is not None:
-            answer = answer | current_facts(self._root, self._published_name, published, error)
+        if self._root is not None and self._publish is not None:
+            answer = answer | current_facts(self._publish.root(self._root), self._publish.name, published, error)
             if "publish" in self._names and (line := last_line(answer)):
                 text = f"{text}\n{line}"
         if self._options.is_json:
@@ -181,9 +188,16 @@ class StageRun:
             storage.write_json(path, record)
 
 
-def _make_root(address: str) -> Path:
+def _root_that_is_there(address: str) -> Location | None:
+    with contextlib.suppress(AddressError):
+        root = parse_location(address)
+        return root if not isinstance(root, Path) or root.is_dir() else None
+    return None
+
+
+def _make_root(address: str) -> Location:
     try:
-        return storage.local_root(address)
+        return storage.open_root(address)
     except StorageError as error:
         if "://" in address:  # what is wrong is the option, not the disk
             raise ConfigError(str(error)) from error
@@ -200,7 +214,7 @@ def _summary(answer: dict[str, Any]) -> str:
     lines = [f"{answer['verdict']} date={answer['date']} seconds={answer['seconds']:.1f} run_id={answer['run_id']}"]
     if answer["release"]:
         lines.append(f"release  {answer['release']}")
-        lines += [f"table    {Path(answer['path']) / table}" for table in answer["tables"]]
+        lines += [f"table    {parse_location(answer['path']) / table}" for table in answer["tables"]]
     if answer["gate"]:
         lines.append(_gates(answer["gate"]))
     metrics = answer["metrics"] or {}

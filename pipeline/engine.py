@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Protocol, TypeVar
 
 import pyarrow as pa
 
+from pipeline.locations import Location
 from pipeline.tasks import P, R, Task, TaskFunction, TaskRecord
 
 Frame = TypeVar("Frame")
@@ -27,11 +27,11 @@ class GraphTables(Protocol):
     row for every node, are whole when a verb returns, and are found again if it is asked once more.
     """
 
-    def components(self, edges: Sequence[Path], nodes: int, folder: Path) -> list[Path]:
+    def components(self, edges: Sequence[Location], nodes: int, folder: Location) -> list[Location]:
         """Write ``id`` and ``component``, the same number for all nodes of a connected component."""
         ...
 
-    def label_propagation(self, edges: Sequence[Path], nodes: int, folder: Path) -> list[Path]:
+    def label_propagation(self, edges: Sequence[Location], nodes: int, folder: Location) -> list[Location]:
         """Write ``id`` and ``label``, the number of a node; null where there is none."""
         ...
 
@@ -45,6 +45,7 @@ class Engine(Protocol[Frame]):
 
     name: str
     slots: int  # tasks that run at once
+    spans_machines: bool  # workers may be elsewhere than this process
 
     def open_graph_tables(self) -> GraphTables:
         """Return the answers of the engine's own library about graphs.
@@ -63,7 +64,7 @@ class Engine(Protocol[Frame]):
         """
         ...
 
-    def read(self, files: Sequence[Path], columns: Sequence[str], schema: pa.Schema) -> Frame:
+    def read(self, files: Sequence[Location], columns: Sequence[str], schema: pa.Schema) -> Frame:
         """Columns of Parquet files. ``schema`` (of the wanted columns) gives the frame of no files at all."""
         ...
 
@@ -117,7 +118,7 @@ class Engine(Protocol[Frame]):
         """Rows of ``frame`` whose keys are not in ``table``."""
         ...
 
-    def write(self, frame: Frame, folder: Path, schema: pa.Schema) -> list[Path]:
+    def write(self, frame: Frame, folder: Location, schema: pa.Schema) -> list[Location]:
         """Write Parquet files (any number, any row order, any names) with exactly this schema.
 
         The files are durable when this returns, under names that say what their bytes are (:func:`storage.seal`);
@@ -125,7 +126,7 @@ class Engine(Protocol[Frame]):
         """
         ...
 
-    def write_sorted(self, frame: Frame, folder: Path, schema: pa.Schema, keys: Sequence[str]) -> list[Path]:
+    def write_sorted(self, frame: Frame, folder: Location, schema: pa.Schema, keys: Sequence[str]) -> list[Location]:
         """Like ``write``, rows in ascending order of ``keys`` over the files in the returned order.
 
         Integers in numeric order, strings by their UTF-8 bytes.

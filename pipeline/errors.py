@@ -83,6 +83,10 @@ class LockedError(GraphquiltError):
     """Another process is at work on the same date or the same published name."""
 
 
+class LeaseLostError(GraphquiltError):
+    """This process held a lock in an object store and could not keep it: it must write nothing more."""
+
+
 class TaskError(GraphquiltError):
     """A task failed on a worker, or two attempts of it disagree."""
 

@@ -11,18 +11,14 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import fcntl
-import json
-import os
-import socket
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from pipeline import codec, storage
-from pipeline.errors import DamagedFileError, LockedError, MissingTableError, StorageError
+from pipeline.errors import DamagedFileError, MissingTableError, StorageError
+from pipeline.locations import Location
 from pipeline.tasks import TaskRunner, damaged_files
 
 MANIFEST = "manifest.json"
@@ -70,11 +66,11 @@ class Checks:
     ``runner`` runs the tasks that large tables take; their records lie in ``scratch`` meanwhile.
     """
 
-    def __init__(self, runner: TaskRunner | None = None, scratch: Path | None = None) -> None:
+    def __init__(self, runner: TaskRunner | None = None, scratch: Location | None = None) -> None:
         self._runner, self._scratch = runner, scratch
-        self._whole: set[Path] = set()
+        self._whole: set[Location] = set()
 
-    def problem_of(self, folder: Path, files: Sequence[DataFile]) -> str | None:
+    def problem_of(self, folder: Location, files: Sequence[DataFile]) -> str | None:
         """Say what is wrong with the files of a table; None if nothing is."""
         if folder in self._whole:
             return None
@@ -111,7 +107,7 @@ class PublishOptions:
 class Workspace:
     """The folder of one run date: knows where each table of this run belongs."""
 
-    root: Path
+    root: Location
     date: dt.date
     fingerprints: Mapping[str, str]  # by stage; see pipeline.stages.chain
     tables: Mapping[str, str]  # table -> stage that makes it
@@ -121,23 +117,23 @@ class Workspace:
     checks: Checks = field(default_factory=Checks, compare=False, repr=False)
 
     @property
-    def run_folder(self) -> Path:
+    def run_folder(self) -> Location:
         """Return the folder of this date."""
         return run_folder(self.root, self.date)
 
-    def folder(self, table: str) -> Path:
+    def folder(self, table: str) -> Location:
         """Return the folder of a table, whether or not it is made."""
         return self.run_folder / table / self.fingerprints[self.tables[table]]
 
-    def work(self, stage: str) -> Path:
+    def work(self, stage: str) -> Location:
         """Return the folder where a stage's tasks write; it is removed once the stage has committed."""
         return self.run_folder / storage.WORK / f"{stage}-{self.fingerprints[stage]}"
 
-    def scratch(self, stage: str, name: str) -> Path:
+    def scratch(self, stage: str, name: str) -> Location:
         """Return an empty folder inside :meth:`work` for what a relational verb writes; a killed run's is removed."""
         folder = self.work(stage) / name
         storage.remove_tree(folder)
-        folder.mkdir(parents=True)
+        storage.make_folder(folder)
         return folder
 
     def finished(self, table: str) -> Manifest | None:
@@ -180,7 +176,7 @@ class Workspace:
             table,
         )
 
-    def files(self, table: str) -> list[Path]:
+    def files(self, table: str) -> list[Location]:
         """Return the files of a table that must be there, in the order of its manifest, checked against it.
 
         Raises
@@ -202,7 +198,8 @@ class Workspace:
             return str(error)
         if manifest is not None:
             return self.checks.problem_of(folder, manifest.files)
-        return f"{folder} has no {MANIFEST}: it was deleted, or a commit was cut short" if folder.exists() else None
+        is_there = storage.has_folder(folder)
+        return f"{folder} has no {MANIFEST}: it was deleted, or a commit was cut short" if is_there else None
 
     def _damaged(self, table: str, problem: str) -> MissingTableError:
         return MissingTableError(
@@ -222,7 +219,7 @@ class Workspace:
         storage.fsync_folder(folder.parent)
 
 
-def read_manifest(folder: Path) -> Manifest | None:
+def read_manifest(folder: Location) -> Manifest | None:
     """Return the manifest in a table's folder; None if there is none.
 
     Raises
@@ -242,69 +239,38 @@ def read_manifest(folder: Path) -> Manifest | None:
     return manifest
 
 
-def manifests_below(folder: Path, tables: str = "**") -> tuple[list[Manifest], list[str]]:
+def manifests_below(folder: Location, tables: str = "**") -> tuple[list[Manifest], list[str]]:
     """Return the manifests of the tables below a folder, and sentences about those that can't be read."""
     manifests, problems = [], []
-    for path in sorted(folder.glob(f"{tables}/{MANIFEST}")):
+    names = [PurePosixPath(file.name) for file in storage.files_below(folder)]
+    for name in names:
+        if name.name != MANIFEST or not (tables == "**" or name.parent.match(tables)):
+            continue
         try:
-            if manifest := read_manifest(path.parent):
+            if manifest := read_manifest(folder / name.parent):
                 manifests.append(manifest)
         except DamagedFileError as error:
             problems.append(str(error))
     return manifests, problems
 
 
-def run_folder(root: Path, date: dt.date) -> Path:
+def run_folder(root: Location, date: dt.date) -> Location:
     """Return the folder of a date's working tables."""
     return root / "runs" / date.isoformat()
 
 
-def run_dates(root: Path) -> list[dt.date]:
+def run_dates(root: Location) -> list[dt.date]:
     """Return the dates that have a folder of working tables, newest first."""
     dates = []
-    for path in (root / "runs").glob("*"):
+    for name in storage.names_in(root / "runs"):
         with contextlib.suppress(ValueError):  # not ours
-            dates.append(dt.date.fromisoformat(path.name))
+            dates.append(dt.date.fromisoformat(name))
     return sorted(dates, reverse=True)
 
 
-def published_folder(root: Path, name: str) -> Path:
+def published_folder(root: Location, name: str) -> Location:
     """Return the folder of a published name: its releases and CURRENT.json."""
     return root / "published" / name
-
-
-@contextlib.contextmanager
-def lock(path: Path, purpose: str, wait_s: float = 0.0) -> Iterator[None]:
-    """Hold an exclusive lock on a file; the kernel frees it when the process dies, however it dies.
-
-    Raises
-    ------
-    LockedError : after ``wait_s`` seconds, naming holder, pid and start.
-    StorageError : something foreign stands in the place of the file, its folder or the one above.
-    """
-    storage.require_own(path.parent.parent, "folder")
-    storage.make_folder(path.parent)
-    storage.require_own(path, "file")
-    deadline = time.monotonic() + wait_s
-    with path.open("a+") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    raise LockedError(_holder(path, purpose, wait_s)) from None
-                time.sleep(min(0.2, max(0.01, deadline - time.monotonic())))
-        file.truncate(0)
-        holder = {
-            "purpose": purpose,
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "since": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        }
-        file.write(json.dumps(holder))
-        file.flush()
-        yield
 
 
 @contextlib.contextmanager
@@ -316,19 +282,6 @@ def hold(workspace: Workspace, purpose: str, wait_s: float = 0.0) -> Iterator[No
     LockedError : after ``wait_s`` seconds, naming holder, pid and start.
     StorageError : a link, or something else that is not ours, stands in the place of a file or folder of the date.
     """
-    with lock(workspace.run_folder / ".lock", f"{purpose} for {workspace.date}", wait_s):
+    with storage.lock(workspace.run_folder / ".lock", f"{purpose} for {workspace.date}", wait_s):
         storage.require_own_tree(workspace.run_folder)
         yield
-
-
-def _holder(path: Path, purpose: str, wait_s: float) -> str:
-    try:
-        holder = json.loads(path.read_text())
-        who = f"{holder['purpose']}, pid {holder['pid']} on {holder['host']}, since {holder['since']}"
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        # It took the lock this moment, and has not written its name yet.
-        who = "a process that has just started"
-    return (
-        f"{purpose} can't start: {path.parent} is locked by {who}. "
-        f"Waited {wait_s:g} s; wait for it to end, or give --wait SECONDS."
-    )

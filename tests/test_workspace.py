@@ -13,7 +13,8 @@ import pytest
 import xxhash
 
 from pipeline.errors import LockedError, MissingTableError
-from pipeline.workspace import MANIFEST, DataFile, Manifest, Workspace, lock
+from pipeline.storage import lock
+from pipeline.workspace import MANIFEST, DataFile, Manifest, Workspace
 from tests.conftest import ROOT
 
 DAY = dt.date(2024, 6, 1)
@@ -78,7 +79,7 @@ def test_a_lock_is_free_again_afterwards_and_after_an_error(tmp_path: Path) -> N
 def test_the_loser_waits_and_names_holder_pid_and_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     slept: list[float] = []
     clock = SimpleNamespace(monotonic=lambda: sum(slept), sleep=slept.append)
-    monkeypatch.setattr("pipeline.workspace.time", clock)
+    monkeypatch.setattr("pipeline.storage.locks.time", clock)
     with (
         lock(tmp_path / ".lock", "stage embed"),
         pytest.raises(LockedError) as caught,
@@ -93,7 +94,7 @@ def test_the_loser_waits_and_names_holder_pid_and_start(tmp_path: Path, monkeypa
 def test_the_kernel_frees_the_lock_of_a_killed_process(tmp_path: Path) -> None:
     path = tmp_path / ".lock"
     script = (
-        "import sys, time; from pathlib import Path; from pipeline.workspace import lock\n"
+        "import sys, time; from pathlib import Path; from pipeline.storage import lock\n"
         "with lock(Path(sys.argv[1]), 'a run that dies'):\n    print('held', flush=True); time.sleep(3600)\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -58,7 +58,7 @@ def answer(options: argparse.Namespace) -> Answer:
 
     root = workspace_at(options.workspace)
     rules = _rules(options)
-    require_name(root, rules.name)
+    require_name(rules.root(root), rules.name)
     report = clean(
         root,
         rules,

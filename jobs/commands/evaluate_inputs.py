@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,12 +12,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from graphquilt.locations import parse_location
 from jobs.commands.evaluate_pairs import NOTHING_LEFT_OUT, PairIds, PairSources, read_columns
 from jobs.commands.evaluate_tables import TableFiles, about_table, read_table, table_at
+from pipeline import storage
 from pipeline.errors import ConfigError, InputError
 from pipeline.evaluation.table import Pairs, Table
 from pipeline.ingest.id_match import match_ids, why_no_match
 from pipeline.ingest.parse import ParseRules
+from pipeline.locations import Location
 from pipeline.metrics.scored_tables import ScoredTable, judge_pair_ids, label_matrix
 from pipeline.publishing.listing import releases
 
@@ -141,12 +143,12 @@ def _read_labels(options: argparse.Namespace, scored: ScoredTable) -> LabelledNo
 def _read_other(
     options: argparse.Namespace, files: TableFiles, scored: ScoredTable, config: Mapping[str, Any]
 ) -> OtherRelease:
-    path = Path(options.against)
+    path: Location = parse_location(options.against)
     if files.root is not None and files.manifest is not None:
         name = str(files.manifest.get("name", "default"))
         folders = {one.release: one.path for one in releases(files.root, name)}
         path = folders.get(options.against, path)
-        if not path.exists():
+        if not storage.names_in(path) and storage.size(path) is None:
             raise ConfigError(
                 f"--against is '{options.against}', which is no path, and published as '{name}' there are "
                 f"{', '.join(folders)}"

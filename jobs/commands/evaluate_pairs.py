@@ -7,7 +7,6 @@ import datetime as dt
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -20,6 +19,7 @@ from pipeline.ingest.parse import ParseRules
 from pipeline.ingest.pieces import split_tasks
 from pipeline.ingest.sources import list_sources
 from pipeline.ingest.text.formats import TextFormat
+from pipeline.locations import Location
 from pipeline.metrics.scored_tables import read_edges, read_held_out, read_pairs
 from pipeline.stages.chain import MAKER
 from pipeline.workspace import Workspace
@@ -129,7 +129,7 @@ def read_columns(
     return ids
 
 
-def _run_files(table: TableFiles, name: str) -> list[Path] | None:
+def _run_files(table: TableFiles, name: str) -> list[Location] | None:
     """Return the files of a table of the run that made a release; None if they are gone.
 
     Raises

@@ -6,19 +6,20 @@ import argparse
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from graphquilt import files
 from graphquilt.errors import TableError
-from graphquilt.locate import LISTS, TABLE, Location, locate
-from graphquilt.releases import MANIFEST
+from graphquilt.locate import LISTS, TABLE, LocatedRelease, locate
+from graphquilt.locations import Location
+from graphquilt.pointers import MANIFEST
 from graphquilt.row_groups import METADATA_KEY
-from jobs.commands.existing import require_name, workspace_at
-from pipeline.errors import ConfigError, InputError
+from jobs.commands.existing import folder_of, require_name, workspace_at
+from pipeline import storage
+from pipeline.errors import ConfigError, DamagedFileError, InputError
 from pipeline.metrics.scored_tables import PART, ScoredTable, VectorFiles, read_scored_table
 from pipeline.publishing.listing import releases
 
@@ -33,10 +34,10 @@ class TableFiles:
     """
 
     address: str
-    files: list[Path]
+    files: list[Location]
     metadata: Mapping[str, Any]
     manifest: Mapping[str, Any] | None
-    root: Path | None
+    root: Location | None
 
     @property
     def config(self) -> Mapping[str, Any]:
@@ -61,7 +62,7 @@ def find_tables(options: argparse.Namespace) -> dict[str, TableFiles]:
         except InputError as error:
             errors.append(error)
             continue
-        if column in pq.read_schema(table.files[0]).names:
+        if column in storage.read_schema(table.files[0]).names:
             tables[name] = table
     if errors and not tables:
         raise errors[0]
@@ -72,7 +73,7 @@ def _find_table(options: argparse.Namespace, table: str) -> TableFiles:
     if options.table is not None:
         if options.release is not None or options.name is not None:
             raise ConfigError("--table is a path; --release and --name choose one of a workspace: give one of the two")
-        return table_at(Path(options.table), "--table", table)
+        return table_at(folder_of(options.table), "--table", table)
     if options.workspace is None:
         raise ConfigError("there is no table: give --workspace, or --table with the path of node_embeddings")
     root, name = workspace_at(options.workspace), options.name or "default"
@@ -90,41 +91,44 @@ def _find_table(options: argparse.Namespace, table: str) -> TableFiles:
         raise InputError(str(error)) from error
 
 
-def _table_of(location: Location, root: Path | None, table: str) -> TableFiles:
-    files = list(location.files(table))
-    return TableFiles(location.release, files, _metadata(files[0]), location.manifest, root)
+def _table_of(location: LocatedRelease, root: Location | None, table: str) -> TableFiles:
+    parts = location.files(table)
+    return TableFiles(location.release, parts, _metadata(parts[0]), location.manifest, root)
 
 
-def table_at(path: Path, option: str, table: str = TABLE) -> TableFiles:
+def table_at(path: Location, option: str, table: str = TABLE) -> TableFiles:
     """A table outside of what a workspace points to: a release's folder, a folder of Parquet, or one file.
 
     That of a release is compared with the manifest byte by byte: figures of damaged rows look like any others.
     """
     try:
-        if (path / MANIFEST).is_file():
+        if files.has_file(path / MANIFEST):
             location = locate(path, deep=True)
             inside = location.folder.parts[-4:-3] == ("published",)
             return _table_of(location, location.folder.parents[3] if inside else None, table)
-        if path.name in (TABLE, LISTS) and (path.parent / MANIFEST).is_file():  # what 'graphquilt current' prints
+        if path.name in (TABLE, LISTS) and files.has_file(path.parent / MANIFEST):  # what 'graphquilt current' prints
             locate(path.parent, deep=True)
     except TableError as error:
         raise InputError(str(error)) from error
-    if not path.exists():
+    is_file = files.has_file(path)
+    if not is_file and not files.has_folder(path):
         raise InputError(f"{option} is {path}, which does not exist; give a Parquet file or a folder of them")
-    files = [path] if path.is_file() else sorted(path.glob("*.parquet"))
-    if not files and (path / table).is_dir():
-        files = sorted((path / table).glob("*.parquet"))
-    if not files:
+    parts = [path] if is_file else _parquet_files(path) or _parquet_files(path / table)
+    if not parts:
         raise InputError(f"{option} is {path}, which holds no *.parquet; give the folder of {table} or one file")
-    return TableFiles(str(path), files, _metadata(files[0]), None, None)
+    return TableFiles(str(path), parts, _metadata(parts[0]), None, None)
 
 
-def _metadata(file: Path) -> Mapping[str, Any]:
+def _parquet_files(folder: Location) -> list[Location]:
+    return [folder / name for name in files.names_in(folder) if name.endswith(".parquet")]
+
+
+def _metadata(file: Location) -> Mapping[str, Any]:
     """What a table says of itself; nothing where it does not."""
     try:
-        raw = (pq.read_metadata(file).metadata or {}).get(METADATA_KEY)
+        raw = (storage.footer_of(file).metadata or {}).get(METADATA_KEY)
         metadata = json.loads(raw) if raw else {}
-    except (pa.ArrowInvalid, OSError, ValueError) as error:
+    except (DamagedFileError, OSError, ValueError) as error:
         raise InputError(f"{file} can't be read as Parquet: {error}") from error
     return metadata if isinstance(metadata, dict) else {}
 
@@ -137,7 +141,7 @@ def read_table(table: TableFiles, config: Mapping[str, Any], similarity: str | N
     ConfigError : no similarity, or another than the table's own. InputError : the files hold something else.
     """
     for file in table.files:
-        _check_columns(file, pq.read_schema(file))
+        _check_columns(file, storage.read_schema(file))
     own = table.metadata.get("similarity")
     if own is None and similarity is None:
         raise ConfigError(f"{table.address} does not say which similarity its rows are for; give --similarity")
@@ -151,7 +155,7 @@ def read_table(table: TableFiles, config: Mapping[str, Any], similarity: str | N
     try:
         scored = read_scored_table(
             VectorFiles(tuple(table.files), str(types[0]), str(types[1]), own or {"retrieval": str(similarity)}),
-            with_parts=PART in pq.read_schema(table.files[0]).names,
+            with_parts=PART in storage.read_schema(table.files[0]).names,
         )
     except (pa.ArrowInvalid, OSError) as error:
         raise InputError(f"{table.address} can't be read: {error}") from error
@@ -171,7 +175,7 @@ def read_table(table: TableFiles, config: Mapping[str, Any], similarity: str | N
     return scored
 
 
-def _check_columns(file: Path, schema: pa.Schema) -> None:
+def _check_columns(file: Location, schema: pa.Schema) -> None:
     missing = [name for name in (*_COLUMNS, "embedding") if name not in schema.names]
     if missing:
         raise InputError(f"{file} has no column '{missing[0]}'; it has {schema.names}, and {TABLE} was wanted")

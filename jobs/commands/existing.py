@@ -7,37 +7,35 @@ import datetime as dt
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.errors import ConfigError, InputError, StorageError
+from graphquilt import files
+from graphquilt.locations import AddressError, Location, parse_location
+from pipeline.errors import ConfigError, InputError
 
 
-def folder_of(address: str) -> Path:
-    """Return the folder of a workspace, whether or not it is there.
+def folder_of(address: str) -> Location:
+    """Return the location of a workspace, whether or not it is there.
 
     Raises
     ------
-    ConfigError : an address with a scheme.
+    ConfigError : no tables can be at this address.
     """
-    if "://" in address and not address.startswith("file://"):
-        from pipeline import storage  # brings pyarrow, which --help doesn't wait for
-
-        try:
-            storage.local_root(address)
-        except StorageError as error:
-            raise ConfigError(str(error)) from error
-    return Path(address.removeprefix("file://")).expanduser().absolute()
+    try:
+        return parse_location(address)
+    except AddressError as error:
+        raise ConfigError(f"workspace {error}") from error
 
 
-def workspace_at(address: str) -> Path:
-    """Return the folder of a workspace that is there.
+def workspace_at(address: str) -> Location:
+    """Return the location of a workspace that is there.
 
     Raises
     ------
     ConfigError : there is none.
     """
     root = folder_of(address)
-    if not root.is_dir():
+    if not files.has_folder(root):
         raise ConfigError(f"there is no workspace at {root}; 'graphquilt run' makes one. Check --workspace")
-    if not any((root / name).is_dir() for name in ("runs", "published")):
+    if not any(files.has_folder(root / name) for name in ("runs", "published")):
         raise ConfigError(f"{root} is no workspace: it has neither runs/ nor published/. Check --workspace")
     return root
 
@@ -63,13 +61,13 @@ def writing(out: Path) -> Iterator[None]:
         raise ConfigError(f"{out} can't be written: {reason}; choose another --out FILE") from error
 
 
-def published_names(root: Path) -> list[str]:
+def published_names(root: Location) -> list[str]:
     """Return the names that have been published to, in order."""
     folder = root / "published"
-    return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    return [name for name in files.names_in(folder) if files.has_folder(folder / name)]
 
 
-def require_name(root: Path, name: str) -> None:
+def require_name(root: Location, name: str) -> None:
     """Refuse a name that nothing was published to.
 
     Raises

@@ -25,6 +25,7 @@ from jobs.arguments import add_stage_options, parse_count
 if TYPE_CHECKING:
     from pipeline.config.model import PipelineConfig
     from pipeline.embedding.settings import Settings
+    from pipeline.locations import Location
     from pipeline.planning.input_size import InputSize
     from pipeline.planning.sizes import GraphCounts
     from pipeline.workspace import Workspace
@@ -80,7 +81,7 @@ def answer(options: argparse.Namespace) -> Answer:
     has_counts = _has_counts(options)
     config = _config(options)
     root = None if options.workspace is None else folder_of(options.workspace)
-    if root and root.exists() and not root.is_dir():
+    if isinstance(root, Path) and root.exists() and not root.is_dir():
         raise ConfigError(f"{root} is a file, and a workspace is a folder; choose another --workspace")
     subject = _assume(config, options) if has_counts or root is None else _look(config, root, options)
     graph, size, workspace = subject.graph, subject.size, subject.workspace
@@ -164,7 +165,7 @@ def _assume(config: PipelineConfig, options: argparse.Namespace) -> _Subject:
     )
 
 
-def _look(config: PipelineConfig, root: Path, options: argparse.Namespace) -> _Subject:
+def _look(config: PipelineConfig, root: Location, options: argparse.Namespace) -> _Subject:
     from jobs.commands.machine import memory_bytes, slowness
     from pipeline.ingest.figures import IngestFigures
     from pipeline.ingest.sources import list_sources
@@ -229,7 +230,7 @@ def _attributes(config: PipelineConfig, date: dt.date | None, workspace: Workspa
     return {"attributes": files} if files else {}
 
 
-def _workspace(config: PipelineConfig, root: Path, options: argparse.Namespace) -> Workspace | None:
+def _workspace(config: PipelineConfig, root: Location, options: argparse.Namespace) -> Workspace | None:
     """Return the workspace of the run; None if some file of the input was never read as it is now."""
     from pipeline.errors import NotComputedError
     from pipeline.stages.opening import OpenOptions, open_workspace
@@ -237,7 +238,7 @@ def _workspace(config: PipelineConfig, root: Path, options: argparse.Namespace) 
 
     engine: Any = CachedRunner()
     try:
-        if root.is_dir():
+        if not isinstance(root, Path) or root.is_dir():
             future = options.allow_future
             opening = OpenOptions(options.date, "plan", starts_with_ingest=True, allow_future=future, is_dry=True)
             return open_workspace(engine, config, root, opening)

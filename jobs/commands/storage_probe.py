@@ -39,7 +39,7 @@ def probe(address: str) -> list[Finding]:
         free = shutil.disk_usage(folder).free
         return [
             Finding("workspace", f"{root} can be written, {amount(free)} free", is_fine=True),
-            _try("fsync", lambda: storage.write_bytes(trial / "file", b"x"), _FSYNC),
+            _try("fsync", lambda: storage.write(trial / "file", b"x"), _FSYNC),
             _try("locks", lambda: _lock_twice(trial / "lock"), _LOCKS),
             _try("hard links", lambda: (trial / "link").hardlink_to(trial / "file"), _LINKS, is_needed=False),
         ]

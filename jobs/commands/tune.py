@@ -218,7 +218,7 @@ def _write(options: argparse.Namespace, result: TuningResult, header: Sequence[s
 
     text = tuned_text(options.config, options.overrides, options.out, result.changes, result.dropped)
     with writing(options.out):
-        storage.write_bytes(options.out.absolute(), ("\n".join([OWN, *header]) + "\n\n" + text).encode())
+        storage.write(options.out.absolute(), ("\n".join([OWN, *header]) + "\n\n" + text).encode())
 
 
 def _widths(text: str) -> tuple[int, ...]:

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
+from graphquilt.locations import Location
 from graphquilt.releases import join_problems
 from jobs.answers import Answer, columns, list_of, section, table_of
 from jobs.arguments import STAGE_NAMES, CommandParser, parse_date
@@ -43,6 +44,7 @@ def answer(options: argparse.Namespace) -> Answer:
     ConfigError : no such workspace, date or name.
     """
     from jobs.commands.existing import published_names, require_name, workspace_at
+    from pipeline import storage
     from pipeline.errors import ConfigError
 
     root = workspace_at(options.workspace)
@@ -50,7 +52,7 @@ def answer(options: argparse.Namespace) -> Answer:
         require_name(root, options.name)
     names = [options.name] if options.name else published_names(root)
     published = {name: _published_facts(root, name) for name in names}
-    dates = sorted(path.name for path in (root / "runs").glob("????-??-??"))
+    dates = [name for name in storage.names_in(root / "runs") if PurePath(name).match("????-??-??")]
     if options.date is None:
         days = [_day_in_short(root, date) for date in dates]
         facts: dict[str, Any] = {"workspace": str(root), "dates": days, "published": published}
@@ -62,7 +64,7 @@ def answer(options: argparse.Namespace) -> Answer:
     return Answer(facts | {"published": published}, "\n".join([*_day_text(facts), *_published_text(published)]))
 
 
-def _day_in_short(root: Path, date: str) -> dict[str, Any]:
+def _day_in_short(root: Location, date: str) -> dict[str, Any]:
     manifests, damaged = _manifests(root / "runs" / date)
     return {
         "date": date,
@@ -73,7 +75,7 @@ def _day_in_short(root: Path, date: str) -> dict[str, Any]:
     }
 
 
-def _verdict(root: Path, date: str) -> dict[str, Any] | None:
+def _verdict(root: Location, date: str) -> dict[str, Any] | None:
     from pipeline import storage
     from pipeline.errors import StorageError
 
@@ -83,8 +85,9 @@ def _verdict(root: Path, date: str) -> dict[str, Any] | None:
         return {"verdict": "unknown", "reasons": [str(error)]}
 
 
-def _manifests(folder: Path) -> tuple[list[Manifest], list[str]]:
+def _manifests(folder: Location) -> tuple[list[Manifest], list[str]]:
     """Manifests of all tables of a date, in the order of the stages, older first; and what is damaged, as sentences."""
+    from pipeline import storage
     from pipeline.workspace import manifests_below
 
     manifests, damaged = manifests_below(folder, "*/*")
@@ -92,17 +95,16 @@ def _manifests(folder: Path) -> tuple[list[Manifest], list[str]]:
     manifests.sort(
         key=lambda one: (order.get(one.stage, len(order)), one.table, str(one.made_by.get("started")), one.fingerprint)
     )
+    sizes = {file.name: file.bytes for file in storage.files_below(folder)}
     for manifest in manifests:
-        sizes = {folder / manifest.table / manifest.fingerprint / file.name: file.bytes for file in manifest.files}
+        names = {f"{manifest.table}/{manifest.fingerprint}/{file.name}": file.bytes for file in manifest.files}
         damaged += [
-            f"{path} is missing or cut short"
-            for path, size in sizes.items()
-            if not path.is_file() or path.stat().st_size != size
+            f"{folder / name} is missing or cut short" for name, size in names.items() if sizes.get(name) != size
         ]
     return manifests, damaged
 
 
-def _day(folder: Path) -> dict[str, Any]:
+def _day(folder: Location) -> dict[str, Any]:
     manifests, damaged = _manifests(folder)
     newest = {manifest.table: manifest for manifest in manifests}  # the last of each table wins
     return {
@@ -145,7 +147,7 @@ def _blocks(manifest: Manifest | None) -> dict[str, Any] | None:
     }
 
 
-def _ingest(folder: Path, newest: Mapping[str, Manifest]) -> dict[str, Any] | None:
+def _ingest(folder: Location, newest: Mapping[str, Manifest]) -> dict[str, Any] | None:
     figures = _figures(newest.get("edges"))
     if figures is None:
         return None
@@ -155,7 +157,7 @@ def _ingest(folder: Path, newest: Mapping[str, Manifest]) -> dict[str, Any] | No
     return {**figures, "examples": _examples(files), "rejected_table": str(table) if files else None}
 
 
-def _examples(files: Sequence[Path]) -> dict[str, list[dict[str, Any]]]:
+def _examples(files: Sequence[Location]) -> dict[str, list[dict[str, Any]]]:
     """Return the first rows of each reason by file and number: other columns may hold ids of persons."""
     import pyarrow.compute as pc
 
@@ -170,7 +172,7 @@ def _examples(files: Sequence[Path]) -> dict[str, list[dict[str, Any]]]:
     return examples
 
 
-def _published_facts(root: Path, name: str) -> dict[str, Any]:
+def _published_facts(root: Location, name: str) -> dict[str, Any]:
     from graphquilt.pointers import RELEASES, PointerError, list_releases, read_pointers
     from graphquilt.releases import describe_pointer_remedy, describe_remedy, find_problems, manifest_sha256_in
     from pipeline.publishing.listing import note_of, releases

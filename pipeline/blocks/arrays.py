@@ -13,6 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline import storage
+from pipeline.locations import Location
 from pipeline.storage.batch_files import BatchFile, batch_writer
 from schemas.tables import BLOCK_EDGES, BLOCK_NODES, BLOCK_ROUTES, NODE_PARTS, WEIGHT_UNIT
 
@@ -30,7 +31,7 @@ class RowKind(IntEnum):
 class NodeArrays:
     """Columns of all nodes in node_ix order, mapped from one or several files, read where touched."""
 
-    def __init__(self, files: Sequence[Path]) -> None:
+    def __init__(self, files: Sequence[Location]) -> None:
         self._tables = [storage.map_arrow(file) for file in files]
         self._starts = np.concatenate([[0], np.cumsum([table.num_rows for table in self._tables])]).astype(np.int64)
 
@@ -64,7 +65,7 @@ class NodeParts:
     is_split: NDArray[np.bool_]
 
     @classmethod
-    def map(cls, file: Path) -> NodeParts:
+    def map(cls, file: Location) -> NodeParts:
         """Map the table that the partition stage wrote."""
         table = storage.map_arrow(file)
         return cls(storage.column(table, "part_id"), storage.column(table, "is_split"))
@@ -133,7 +134,7 @@ def neighbors_of(
 class FeatureTable:
     """Features of nodes, mapped from files that are in node_ix order, read where touched."""
 
-    def __init__(self, files: Sequence[Path]) -> None:
+    def __init__(self, files: Sequence[Location]) -> None:
         self._tables = [table for table in map(storage.map_arrow, files) if table.num_rows]
         self._last = [int(storage.column(table, "node_ix")[-1]) for table in self._tables]
 
@@ -182,7 +183,9 @@ class Block:
         return int(first), int(stop)
 
     @classmethod
-    def read(cls, part_id: int, nodes: Path, edges: Path, routes: Path | None, features: Path | None = None) -> Block:
+    def read(
+        cls, part_id: int, nodes: Location, edges: Location, routes: Location | None, features: Location | None = None
+    ) -> Block:
         """Map a block's files; adjacency stays on disk until it is touched."""
         table, entries = storage.map_arrow(nodes), storage.map_arrow(edges)
         indptr = np.zeros(table.num_rows + 1, np.int64)
@@ -234,7 +237,7 @@ def write_routes(file: Path, routes: Mapping[int, NDArray[np.int32]]) -> None:
     storage.write_arrow(file, pa.Table.from_arrays([pa.array(part_id), pa.array(row)], schema=BLOCK_ROUTES.schema))
 
 
-def _read_routes(file: Path) -> dict[int, NDArray[np.int32]]:
+def _read_routes(file: Location) -> dict[int, NDArray[np.int32]]:
     table = storage.map_arrow(file)
     part_id, row = storage.column(table, "part_id"), storage.column(table, "row")
     parts, starts = np.unique(part_id, return_index=True)
@@ -257,7 +260,7 @@ def write_slices(file: Path, schema: pa.Schema, slices: Mapping[int, pa.RecordBa
     return where
 
 
-def read_slice(file: Path, number: int) -> pa.RecordBatch:
+def read_slice(file: Location, number: int) -> pa.RecordBatch:
     """Map one batch of a file of slices, and check it; the others are not read.
 
     Raises

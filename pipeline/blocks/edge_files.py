@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from pipeline import storage
 from pipeline.blocks.sent_rows import FileBatch, write_by_receiver
+from pipeline.locations import Location
 from schemas.tables import INDEXED_EDGES
 
 
@@ -42,13 +43,13 @@ class Edges(NamedTuple):
 class EdgeFiles:
     """Where edges are: Parquet files of ``indexed_edges``, and batches that other tasks sent."""
 
-    tables: tuple[Path, ...] = ()
+    tables: tuple[Location, ...] = ()
     batches: tuple[FileBatch, ...] = ()
 
     def read(self) -> Edges:
         """Read all edges, those of the tables first."""
         names = INDEXED_EDGES.schema.names
-        tables = [pq.read_table(file, columns=names, partitioning=None) for file in self.tables]
+        tables = [storage.read_parquet([file], names) for file in self.tables]
         read = [*tables, *(batch.read() for batch in self.batches)]
         if not read:
             return Edges(*(np.empty(0, np.int64) for _ in names))

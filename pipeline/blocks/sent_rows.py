@@ -13,6 +13,7 @@ import pyarrow as pa
 from numpy.typing import DTypeLike, NDArray
 
 from pipeline.blocks.arrays import read_slice, write_slices
+from pipeline.locations import Location
 from pipeline.tasks import TaskRecord
 
 
@@ -20,7 +21,7 @@ from pipeline.tasks import TaskRecord
 class FileBatch:
     """One batch of a file of slices."""
 
-    file: Path
+    file: Location
     batch: int
 
     def read(self) -> pa.RecordBatch:

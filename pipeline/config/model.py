@@ -24,6 +24,7 @@ from pipeline.config.sections import (
     PartitionConfig,
     PublishConfig,
     Section,
+    StorageConfig,
 )
 from pipeline.config.toml_file import read_toml
 from pipeline.errors import ConfigError
@@ -44,6 +45,7 @@ class PipelineConfig(Section):
     ppr: PprConfig = Field(default_factory=PprConfig)
     evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)
     publish: PublishConfig = Field(default_factory=PublishConfig)
+    storage: StorageConfig = Field(default_factory=StorageConfig)
 
     @model_validator(mode="after")
     def _what_is_asked_is_built(self) -> PipelineConfig:

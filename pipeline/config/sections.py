@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from graphquilt.locations import Location, parse_location
 from pipeline.config.time_layout import time_layout
 
 
@@ -315,6 +316,9 @@ class PublishConfig(Section):
     """Where the table goes, what it must show, and how long old ones stay."""
 
     name: str = Field("default", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="published/<name>")
+    to: str = Field(
+        "", description="folder, or address on s3://, gs:// or az://, that published/<name> is in; '': the workspace"
+    )
     gates: GatesConfig = Field(default_factory=GatesConfig, description="bounds checked before CURRENT moves")
     keep_releases: int = Field(7, ge=1, description="releases kept, the current one included")
     keep_runs: int = Field(3, ge=1, description="dates whose working tables are kept")
@@ -326,3 +330,23 @@ class PublishConfig(Section):
     exclude_ids: dict[str, tuple[int | str, ...]] = Field(
         default_factory=dict, description="by node type, ids left out of the next release"
     )
+
+    @field_validator("to")
+    @classmethod
+    def _is_address(cls, to: str) -> str:
+        if to:
+            parse_location(to)
+        return to
+
+    def root(self, workspace: Location) -> Location:
+        """Return what ``published/`` is in, for a run in a workspace."""
+        return parse_location(self.to) if self.to else workspace
+
+
+class StorageConfig(Section):
+    """How object stores are reached. Nothing of it changes a result; credentials are never written here."""
+
+    endpoint: str | None = Field(
+        None, min_length=1, description="URL of a store that speaks S3's protocol; unset: the provider's own"
+    )
+    region: str | None = Field(None, min_length=1, description="of S3; unset: the environment's")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -22,6 +21,7 @@ from pipeline.embedding.rows import Rows
 from pipeline.embedding.settings import GraphSummary, Settings
 from pipeline.kernels.rows import add_scaled, row_norms, scale_rows, unit_or_zero_scales
 from pipeline.kernels.vector_tiles import GROUP
+from pipeline.locations import Location
 
 #: Of the quotient graph, whatever the form: a part is where it is linked to, one and two steps away.
 _QUOTIENT = {
@@ -39,8 +39,8 @@ class RowSet:
     """The rows of a set of blocks: files of rows, and files of the weights that these blocks kept of their nodes."""
 
     nodes: int  # with rows
-    rows: tuple[Path, ...]
-    kept_weights: tuple[Path, ...]
+    rows: tuple[Location, ...]
+    kept_weights: tuple[Location, ...]
 
 
 def shared_widths(dim: int, nodes: Sequence[int]) -> list[int]:

@@ -10,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline import storage
+from pipeline.locations import Location
 
 #: Small arrays about the whole graph, by name: each round adds them up over all blocks.
 Facts = Mapping[str, NDArray[np.float64]]
@@ -37,7 +38,7 @@ def write_facts(path: Path, facts: Facts) -> None:
     storage.write_arrow(path, pa.Table.from_arrays(columns, schema=_SCHEMA))
 
 
-def read_facts(path: Path) -> dict[str, NDArray[np.float64]]:
+def read_facts(path: Location) -> dict[str, NDArray[np.float64]]:
     """Read what :func:`write_facts` wrote.
 
     Raises

@@ -8,7 +8,6 @@ left are the noise scales. A sum over powers, whose terms are divided by norms, 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +22,7 @@ from pipeline.embedding.settings import Settings
 from pipeline.embedding.sinks import FileSink, take
 from pipeline.embedding.waves import FileSlices, PartPayload, PartResult, RowSlice, Traffic
 from pipeline.kernels.rows import add_scaled
+from pipeline.locations import Location
 from pipeline.storage import BATCHES
 from pipeline.tasks import Attempt
 
@@ -32,8 +32,8 @@ class RoundNorms:
     """What the shards left of one round that needs noise scales."""
 
     number: int
-    power: tuple[Path, ...]  # squares of the round's rows, a shard each; none where there is no sum over rounds
-    operands: tuple[tuple[Path, ...], ...] = ()  # of each matrix that was multiplied, a shard each
+    power: tuple[Location, ...]  # squares of the round's rows, a shard each; none where there is no sum over rounds
+    operands: tuple[tuple[Location, ...], ...] = ()  # of each matrix that was multiplied, a shard each
     inbox: tuple[RowSlice, ...] = ()  # noise scales of partial rows
 
 
@@ -50,8 +50,8 @@ class PowersPayload(PartPayload):
     """Input of the task that adds some columns of the powers of one part's rows."""
 
     kinds: tuple[RowKind, ...]  # of the rows that it adds
-    factors: Path
-    powers: tuple[Path, ...]
+    factors: Location
+    powers: tuple[Location, ...]
 
 
 @dataclass(frozen=True)

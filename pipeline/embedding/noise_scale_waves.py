@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from pipeline.blocks.arrays import RowKind
 from pipeline.embedding.methods import method_for
@@ -18,6 +17,7 @@ from pipeline.embedding.noise_scale_tasks import (
 )
 from pipeline.embedding.settings import Settings
 from pipeline.embedding.waves import BlockFiles, RoundRecords, Wave, homes_of, partials_for, run_wave
+from pipeline.locations import Location
 from pipeline.tasks import TaskRunner
 
 
@@ -28,7 +28,7 @@ class NoiseScaleWaves:
     runner: TaskRunner
     blocks: Sequence[BlockFiles]
     settings: Settings  # of all columns
-    folder: Path
+    folder: Location
     rounds: Sequence[RoundRecords]
 
     def compute(self) -> RoundRecords:
@@ -109,15 +109,15 @@ class _Power:
     order: int  # a record holds the files of so many such rounds before this one
     count: int  # and of so many in all
 
-    def operands(self, place: int) -> tuple[tuple[Path, ...], ...]:
+    def operands(self, place: int) -> tuple[tuple[Location, ...], ...]:
         """Return for each matrix that was multiplied its files, a shard each."""
         return tuple(zip(*self._by_shard("operand_squares", 0, place), strict=True))
 
-    def paths(self, role: str, wave: int, place: int) -> tuple[Path, ...]:
+    def paths(self, role: str, wave: int, place: int) -> tuple[Location, ...]:
         """Return the round's files with a role, shard after shard."""
         return tuple(path for paths in self._by_shard(role, wave, place) for path in paths)
 
-    def _by_shard(self, role: str, wave: int, place: int) -> list[list[Path]]:
+    def _by_shard(self, role: str, wave: int, place: int) -> list[list[Location]]:
         shards = []
         for shard in (self.records.products, self.records.homes)[wave]:
             paths = shard[place].paths(role)

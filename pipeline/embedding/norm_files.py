@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline.kernels.narrow_rows import groups_of
 from pipeline.kernels.rows import group_squares
+from pipeline.locations import Location
 from pipeline.storage import BATCHES
 from pipeline.storage.batch_files import BatchFile, batch_writer
 from pipeline.tasks import Attempt
@@ -38,7 +39,7 @@ class NormRecorder:
 class RecordedNorms:
     """Returns the norms of matrices that other tasks have recorded, in their order."""
 
-    def __init__(self, matrices: Iterable[Sequence[Path]]) -> None:
+    def __init__(self, matrices: Iterable[Sequence[Location]]) -> None:
         """Take for each matrix the files of its column groups, in order."""
         self._matrices = iter(matrices)
 
@@ -69,7 +70,7 @@ def write_columns(path: Path, width: int, pieces: Iterable[NDArray[np.float64]])
             )
 
 
-def read_columns(path: Path) -> Iterator[NDArray[np.float64]]:
+def read_columns(path: Location) -> Iterator[NDArray[np.float64]]:
     """Yield a float64 matrix in runs of rows."""
     file = BatchFile(path)
     for number in range(file.count):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +21,7 @@ from pipeline.embedding.sinks import FileSink, MemorySink, Sink, take
 from pipeline.embedding.waves import FileSlices, PartPayload, PartResult, RowSlice, Traffic
 from pipeline.kernels.buffers import aligned_empty
 from pipeline.kernels.rows import add_rows, column_sums, row_norms, scatter_rows
+from pipeline.locations import Location
 from pipeline.storage import BATCHES
 from pipeline.tasks import Attempt
 
@@ -40,8 +40,8 @@ class PartRoundPayload(PartPayload):
     number: int
     wants_rows: bool
     inbox: tuple[RowSlice, ...]
-    carried: tuple[Path, ...] = ()  # what the part's homes carry from the last round
-    state: tuple[Path, ...] = ()  # the part's own rows of the last round
+    carried: tuple[Location, ...] = ()  # what the part's homes carry from the last round
+    state: tuple[Location, ...] = ()  # the part's own rows of the last round
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ class ReducePayload:
 
     part_id: int
     settings: Settings
-    rows: tuple[Path, ...]
-    fold_in: tuple[Path, ...]
+    rows: tuple[Location, ...]
+    fold_in: tuple[Location, ...]
 
 
 def embed_block(payload: BlockPayload, attempt: Attempt) -> PartResult:

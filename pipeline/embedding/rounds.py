@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from threadpoolctl import threadpool_limits
@@ -41,6 +40,7 @@ from pipeline.embedding.waves import (
     run_wave,
     slices_for,
 )
+from pipeline.locations import Location
 from pipeline.tasks import Task, TaskRecord, TaskRunner, run_missing
 
 
@@ -72,7 +72,7 @@ class Embedded:
 
 
 def embed_parts(
-    runner: TaskRunner, blocks: Sequence[BlockFiles], settings: Settings, folder: Path, *, exchange: bool = True
+    runner: TaskRunner, blocks: Sequence[BlockFiles], settings: Settings, folder: Location, *, exchange: bool = True
 ) -> Embedded:
     """Embed all parts; what an earlier run finished in ``folder`` is not done again.
 
@@ -114,7 +114,7 @@ def _with_prelude(
     runner: TaskRunner,
     blocks: Sequence[BlockFiles],
     settings: Settings,
-    folder: Path,
+    folder: Location,
     records: list[TaskRecord[PartResult]],
 ) -> Settings:
     """Return the settings with the facts of the method's prelude, if it has one, and add its records."""
@@ -140,7 +140,7 @@ class _Waves:
 
     runner: TaskRunner
     blocks: Sequence[BlockFiles]
-    folder: Path
+    folder: Location
     wants_rows: bool = True
 
     def all_rounds(self, shards: Sequence[Settings]) -> RoundRecords:
@@ -231,9 +231,9 @@ class _Waves:
             return settings
         with threadpool_limits(1):  # a decomposition differs in its last bits with the number of threads
             facts = method_for(settings).reduce_facts(number, local, settings)
-        unsealed = self.folder / f"facts-{number:02d}.arrow"
+        unsealed = storage.staging_folder(self.folder) / f"facts-{number:02d}.arrow"
         write_facts(unsealed, facts)
-        return settings.with_facts(facts, storage.seal(unsealed, unsealed.stem))
+        return settings.with_facts(facts, storage.seal(unsealed, self.folder, unsealed.stem))
 
 
 def _embedded(

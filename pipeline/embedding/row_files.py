@@ -14,9 +14,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pipeline import storage
 from pipeline.embedding.rows import Rows
 from pipeline.kernels.narrow_rows import decode_rows, encode_rows, groups_of
 from pipeline.kernels.rows import gather_rows, scatter_rows
+from pipeline.locations import Location
 from pipeline.storage.batch_files import BatchFile, batch_writer
 from schemas.tables import ROW_BYTES, row_schema
 
@@ -52,12 +54,12 @@ def write_rows(path: Path, node_ix: NDArray[np.int64], rows: Rows, form: RowForm
     write_slices(path, {0: np.arange(node_ix.size)}, node_ix, rows, form)
 
 
-def read_rows(path: Path) -> Iterator[tuple[NDArray[np.int64], Rows]]:
+def read_rows(path: Location) -> Iterator[tuple[NDArray[np.int64], Rows]]:
     """Yield (node_ix, rows) of a file, batch by batch."""
     yield from read_slice(path, 0, BatchFile(path).count)
 
 
-def read_all(path: Path, width: int) -> tuple[NDArray[np.int64], Rows]:
+def read_all(path: Location, width: int) -> tuple[NDArray[np.int64], Rows]:
     """Return all of a file: (node_ix, rows); ``width`` is that of a file without rows."""
     pieces = list(read_rows(path))
     if not pieces:
@@ -96,7 +98,7 @@ def write_slices(
     return where
 
 
-def read_slice(path: Path, first_batch: int, batches: int) -> Iterator[tuple[NDArray[np.int64], Rows]]:
+def read_slice(path: Location, first_batch: int, batches: int) -> Iterator[tuple[NDArray[np.int64], Rows]]:
     """Yield (node_ix, rows) of one receiver's slice; nothing else of the file is read."""
     file = BatchFile(path)
     for number in range(first_batch, first_batch + batches):
@@ -170,8 +172,8 @@ def _rows_of(batch: pa.RecordBatch) -> tuple[NDArray[np.int64], Rows]:
 class RowReader:
     """Reads ranges of a file of rows; ranges in ascending order cost one pass."""
 
-    def __init__(self, path: Path) -> None:
-        self._reader = pa.ipc.open_file(pa.memory_map(str(path)))
+    def __init__(self, path: Location) -> None:
+        self._reader = pa.ipc.open_file(pa.memory_map(str(storage.local_file(path))))
         self._first_column = int((self._reader.schema.metadata or {}).get(b"first_column", 0))
         self._has_noise_scale = "noise_scale" in self._reader.schema.names
         numbers = range(self._reader.num_record_batches)

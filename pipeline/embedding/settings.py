@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from pathlib import Path
 from typing import Annotated
 
 import numpy as np
@@ -16,6 +15,7 @@ from pipeline.config.ppr import PprConfig
 from pipeline.embedding.fact_files import Facts, read_facts
 from pipeline.kernels.narrow_rows import groups_of
 from pipeline.kernels.vector_tiles import GROUP
+from pipeline.locations import Location
 from schemas.tables import WEIGHT_UNIT
 
 
@@ -62,7 +62,7 @@ class Settings:
     ppr: PprConfig = field(default_factory=PprConfig)  # of which vectors take the walk and the hash
     columns: tuple[int, int] | None = None  # those that a task computes; None: all
     keeps_fold_in: bool = False  # whether rows of which users' rows are sums are written
-    facts_file: Path | None = None  # the facts of earlier rounds, for tasks elsewhere
+    facts_file: Location | None = None  # the facts of earlier rounds, for tasks elsewhere
     facts: Annotated[Facts, *codec.NOT_WRITTEN] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
@@ -107,7 +107,7 @@ class Settings:
         """Return a copy for a task that computes noise scales alone."""
         return replace(self, columns=(0, 0), keeps_fold_in=False)
 
-    def with_facts(self, facts: Facts, file: Path | None = None) -> Settings:
+    def with_facts(self, facts: Facts, file: Location | None = None) -> Settings:
         """Return a copy with facts; tasks elsewhere read them from the file."""
         return replace(self, facts=facts, facts_file=file)
 

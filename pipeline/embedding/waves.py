@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
 from typing import Any, TypeVar
 
 from pipeline.blocks.arrays import Block
 from pipeline.embedding.rows import ColumnSums
 from pipeline.embedding.settings import Settings
+from pipeline.locations import Location
 from pipeline.tasks import Task, TaskFunction, TaskRecord, TaskRunner, run_missing
 
 
@@ -19,11 +19,11 @@ class BlockFiles:
     """Where a block lies."""
 
     part_id: int
-    nodes: Path
-    edges: Path
-    routes: Path
+    nodes: Location
+    edges: Location
+    routes: Location
     has_splits: bool  # it is the home of split nodes
-    features: Path | None = None  # of its rows, where nodes have attributes
+    features: Location | None = None  # of its rows, where nodes have attributes
 
     def read(self) -> Block:
         """Map the block."""
@@ -46,7 +46,7 @@ class PartPayload:
 class RowSlice:
     """The batches of a file that are addressed to one part."""
 
-    file: Path
+    file: Location
     first_batch: int
     batches: int
 
@@ -106,7 +106,7 @@ def run_wave(
     runner: TaskRunner,
     function: TaskFunction[P, PartResult],
     name: str,
-    folder: Path,
+    folder: Location,
     shards: Sequence[Sequence[P]],
 ) -> Wave:
     """Run a task for each payload, as far as no earlier run did; tasks of some columns say so in their name."""
@@ -115,7 +115,7 @@ def run_wave(
     return [list(islice(records, len(payloads))) for payloads in shards]
 
 
-def _part_task(name: str, folder: Path, payload: P) -> Task[P]:
+def _part_task(name: str, folder: Location, payload: P) -> Task[P]:
     settings = payload.settings
     columns = f"-columns-{settings.first_column:05d}" if settings.is_shard else ""
     return Task(f"{name}-{payload.block.part_id:05d}{columns}", folder, payload)

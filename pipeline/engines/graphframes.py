@@ -22,6 +22,7 @@ from pyspark.sql import functions as F  # noqa: N812  (the name everybody knows)
 from pipeline import storage
 from pipeline.engines.spark_jobs import describe_jobs, is_connect
 from pipeline.errors import ConfigError, DamagedFileError, GraphquiltError, TaskError, first_line
+from pipeline.locations import Location
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ def what_is_missing(session: SparkSession) -> str | None:
     return None
 
 
-def _earlier_answer(folder: Path) -> list[Path]:
+def _earlier_answer(folder: Location) -> list[Location]:
     """Return the files of an earlier run's answer; none if there is none, or it is damaged."""
     try:
         answer = storage.read_checked_json(folder / _ANSWER) or {"files": []}
@@ -83,12 +84,12 @@ class GraphFramesTables:
     def __init__(self, session: SparkSession) -> None:
         self._session = session
 
-    def components(self, edges: Sequence[Path], nodes: int, folder: Path) -> list[Path]:
+    def components(self, edges: Sequence[Location], nodes: int, folder: Location) -> list[Location]:
         """Write ``id`` and ``component`` of all nodes, by the default algorithm."""
         with _failures_named("connected components", nodes, "partition.components = 'own', which answers the same"):
             return self._answer(edges, nodes, folder, "component", lambda graph: graph.connectedComponents())
 
-    def label_propagation(self, edges: Sequence[Path], nodes: int, folder: Path) -> list[Path]:
+    def label_propagation(self, edges: Sequence[Location], nodes: int, folder: Location) -> list[Location]:
         """Write ``id`` and ``label`` of all nodes, by the GraphX form: the other one leaves some without a label."""
         with _failures_named("label propagation", nodes, "partition.top_seed = 'own'"):
             return self._answer(
@@ -96,8 +97,13 @@ class GraphFramesTables:
             )
 
     def _answer(
-        self, edges: Sequence[Path], nodes: int, folder: Path, column: str, ask: Callable[[Any], DataFrame]
-    ) -> list[Path]:
+        self, edges: Sequence[Location], nodes: int, folder: Location, column: str, ask: Callable[[Any], DataFrame]
+    ) -> list[Location]:
+        if not isinstance(folder, Path):
+            raise ConfigError(
+                f"GraphFrames needs a workspace in a folder that all nodes mount, since Spark itself reads and writes "
+                f"there, and this one is {folder}; run without it"
+            )
         if files := _earlier_answer(folder):
             return files
         from graphframes import GraphFrame
@@ -111,7 +117,7 @@ class GraphFramesTables:
             self._shuffle_partitions(partitions),
             describe_jobs(self._session, f"partition: GraphFrames, {column}s"),
         ):
-            ends = self._session.read.parquet(*("file:" + str(file.absolute()) for file in edges))
+            ends = self._session.read.parquet(*(f"file:{storage.local_file(file)}" for file in edges))
             vertices = self._session.range(nodes).select("id")
             graph = GraphFrame(vertices, ends.select(F.col("src_ix").alias("src"), F.col("dst_ix").alias("dst")))
             answer = ask(graph)
@@ -121,7 +127,7 @@ class GraphFramesTables:
         for leftover in (*folder.glob(".*.crc"), *folder.glob("_SUCCESS")):
             leftover.unlink()
         parts = sorted(folder.glob("part-*.parquet"))
-        files = [storage.seal(file, f"part-{number:05d}") for number, file in enumerate(parts)]
+        files = [storage.seal(file, folder, f"part-{number:05d}") for number, file in enumerate(parts)]
         storage.write_checked_json(folder / _ANSWER, {"files": [file.name for file in files]})
         return files
 

@@ -8,7 +8,6 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import reduce
-from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 from uuid import uuid4
 
@@ -21,6 +20,7 @@ from pipeline.engines.attempts import attempt
 from pipeline.engines.parquet import ready_to_write, rows_per_file, write_files
 from pipeline.engines.processes import cpu_seconds_of_trees
 from pipeline.errors import ConfigError, GraphquiltError, TaskError
+from pipeline.locations import Location
 from pipeline.tasks import P, R, Task, TaskFunction, TaskRecord, payload_type
 
 if TYPE_CHECKING:
@@ -65,6 +65,11 @@ class LocalEngine(AbstractContextManager["LocalEngine"]):
             return self._workers
         return sum(worker["nthreads"] for worker in self._connected().scheduler_info(-1)["workers"].values())
 
+    @property
+    def spans_machines(self) -> bool:
+        """Whether a Dask cluster of the user's carries the tasks."""
+        return self._address is not None
+
     def open_graph_tables(self) -> NoReturn:
         raise ConfigError("engine 'local' has no GraphFrames")
 
@@ -74,13 +79,15 @@ class LocalEngine(AbstractContextManager["LocalEngine"]):
             return [attempt(function, task) for task in tasks]
         return _run_on_dask(self._connected(), function, tasks) if tasks else []
 
-    def read(self, files: Sequence[Path], columns: Sequence[str], schema: pa.Schema) -> pl.LazyFrame:
+    def read(self, files: Sequence[Location], columns: Sequence[str], schema: pa.Schema) -> pl.LazyFrame:
         for file in files:
             storage.check_sealed(file)
         if not files:
             empty = pl.from_arrow(schema.empty_table())
             return pl.LazyFrame(empty).select(columns)
-        return pl.scan_parquet(list(files), glob=False, hive_partitioning=False).select(columns)
+        return pl.scan_parquet(
+            [storage.local_file(file) for file in files], glob=False, hive_partitioning=False
+        ).select(columns)
 
     rename = staticmethod(verbs.rename)
     where_positive = staticmethod(verbs.where_positive)
@@ -111,10 +118,12 @@ class LocalEngine(AbstractContextManager["LocalEngine"]):
         parts = [frame.filter(share == number) for number in range(shares)]
         return pl.concat([verbs.sum_by(part, keys, sums, newest, may_overflow=may_overflow) for part in parts])
 
-    def write(self, frame: pl.LazyFrame, folder: Path, schema: pa.Schema) -> list[Path]:
+    def write(self, frame: pl.LazyFrame, folder: Location, schema: pa.Schema) -> list[Location]:
         return _write(frame, folder, schema, keep_order=False)
 
-    def write_sorted(self, frame: pl.LazyFrame, folder: Path, schema: pa.Schema, keys: Sequence[str]) -> list[Path]:
+    def write_sorted(
+        self, frame: pl.LazyFrame, folder: Location, schema: pa.Schema, keys: Sequence[str]
+    ) -> list[Location]:
         return _write(frame.sort(keys), folder, schema, keep_order=True)
 
     def cpu_seconds(self) -> float:
@@ -127,19 +136,20 @@ class LocalEngine(AbstractContextManager["LocalEngine"]):
         return self._client
 
 
-def _write(frame: pl.LazyFrame, folder: Path, schema: pa.Schema, *, keep_order: bool) -> list[Path]:
-    folder.mkdir(parents=True, exist_ok=True)
+def _write(frame: pl.LazyFrame, folder: Location, schema: pa.Schema, *, keep_order: bool) -> list[Location]:
+    staging = storage.staging_folder(folder)
     batches = ready_to_write(frame, schema).collect_batches(
         chunk_size=_BATCH_ROWS, maintain_order=keep_order, engine="streaming"
     )
     with verbs.overflow_of(folder):
         files = write_files(
-            batches, schema, rows_per_file(schema), lambda number: folder / f"part-{number:05d}.parquet"
+            batches, schema, rows_per_file(schema), lambda number: staging / f"part-{number:05d}.parquet"
         )
-    return [storage.seal(file, file.stem) for file in files]
+    return [storage.seal(file, folder, file.stem) for file in files]
 
 
-def _attempt_json(function: TaskFunction[P, R], task: str) -> TaskRecord[R]:
+def _attempt_json(function: TaskFunction[P, R], task: str, settings: storage.StorageSettings) -> TaskRecord[R]:
+    storage.use_settings(settings)
     return attempt(function, Task.from_json(task, payload_type(function)))
 
 
@@ -148,7 +158,11 @@ def _run_on_dask(client: Client, function: TaskFunction[P, R], tasks: Sequence[T
 
     # As JSON: Dask looks for futures inside of containers, and finds nothing to look into here.
     futures = [
-        client.submit(_attempt_json, function, task.to_json(), key=f"{task.name}-{uuid4().hex}", pure=False)
+        client.submit(
+            *(_attempt_json, function, task.to_json(), storage.current_settings()),
+            key=f"{task.name}-{uuid4().hex}",
+            pure=False,
+        )
         for task in tasks
     ]
     task_of = dict(zip(futures, tasks, strict=True))

@@ -6,7 +6,6 @@ import pickle
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
@@ -14,13 +13,14 @@ import pyarrow as pa
 from pipeline import storage
 from pipeline.engines.partition_tasks import Add, Match, Rows, Step
 from pipeline.engines.pieces import unpack_pieces
+from pipeline.locations import Location
 
 
 @dataclass(frozen=True)
 class FileRun:
     """Rows of a Parquet file, one after the other."""
 
-    file: Path
+    file: Location
     first: int
     rows: int
 
@@ -46,7 +46,9 @@ class FileRows:
         frames = []
         for run in pack:
             storage.check_sealed(run.file)
-            rows = pl.scan_parquet(run.file, glob=False, hive_partitioning=False).slice(run.first, run.rows)
+            rows = pl.scan_parquet(storage.local_file(run.file), glob=False, hive_partitioning=False).slice(
+                run.first, run.rows
+            )
             frames.append(rows.select(self.columns))
         return pl.concat(frames)
 

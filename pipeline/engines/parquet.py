@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline import storage
+from pipeline.locations import Location
 
 ROWS_PER_FILE = 4_000_000
 ROWS_PER_FILE_OF_STRINGS = 1_000_000
@@ -79,7 +80,7 @@ class _Cut:
 class ParquetRowGroup:
     """A row group of a Parquet file."""
 
-    file: Path
+    file: Location
     first: int
     rows: int
     column_bytes: Mapping[str, int]  # decoded, of the wanted columns
@@ -90,7 +91,7 @@ class ParquetRowGroup:
         return sum(self.column_bytes.values())
 
 
-def row_groups(files: Sequence[Path], columns: Sequence[str]) -> Iterator[ParquetRowGroup]:
+def row_groups(files: Sequence[Location], columns: Sequence[str]) -> Iterator[ParquetRowGroup]:
     """Yield the row groups of files in order, those without rows left out."""
     wanted = set(columns)
     for file in files:

@@ -6,7 +6,6 @@ import itertools
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from pipeline.engines.parquet import ready_to_write, write_files
 from pipeline.engines.partition_tasks import Add, Rows
 from pipeline.engines.pieces import pack_payload, pack_pieces
 from pipeline.kernels.buckets import deal, hash_integers, hash_texts
+from pipeline.locations import Location
 from pipeline.tasks import Attempt, Task
 
 SortKey = tuple[tuple[bool, Any], ...]
@@ -138,7 +138,7 @@ class RowsToWrite:
 
 
 def write_rows(
-    frames: Iterator[pl.DataFrame], partition: int, schema: pa.Schema, rows_per_file: int, folder: Path
+    frames: Iterator[pl.DataFrame], partition: int, schema: pa.Schema, rows_per_file: int, folder: Location
 ) -> Rows:
     """Write a partition's rows to Parquet files, and hand over the record of that."""
 

@@ -40,6 +40,11 @@ class SparkEngine(SparkTables):
         """Tasks that run at once, at this moment: executors come and go."""
         return self._slots or count_slots(self._session)
 
+    @property
+    def spans_machines(self) -> bool:
+        """Whether executors may be on other machines."""
+        return not str(self._session.conf.get("spark.master", "")).startswith("local")
+
     def map_tasks(self, function: TaskFunction[P, R], tasks: Sequence[Task[P]]) -> list[TaskRecord[R]]:
         return run_tasks(self._session, function, tasks) if tasks else []
 

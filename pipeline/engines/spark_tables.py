@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial, reduce
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,6 +34,7 @@ from pipeline.engines.pieces import COLUMNS, raise_error
 from pipeline.engines.sinks import Cut
 from pipeline.engines.spark_jobs import SPARK_ERRORS, describe_jobs, explain_failure, place_by_id
 from pipeline.errors import DamagedFileError
+from pipeline.locations import Location
 from pipeline.tasks import TaskRecord, describe_wave
 
 
@@ -104,7 +104,7 @@ class SparkTables:
     def __init__(self, session: SparkSession, sizes: Sizes | None = None) -> None:
         self._session, self.sizes = session, sizes or Sizes()
 
-    def read(self, files: Sequence[Path], columns: Sequence[str], schema: pa.Schema) -> SparkFrame:
+    def read(self, files: Sequence[Location], columns: Sequence[str], schema: pa.Schema) -> SparkFrame:
         groups = list(row_groups(files, columns))
         packs = tuple(_runs(pack) for pack in _group_by_bytes(groups, self.sizes.bytes))
         rows = sum(group.rows for group in groups)
@@ -205,7 +205,7 @@ class SparkTables:
 
     def _map(self, part: FramePart, sink: Sink, name: str = "deal") -> DataFrame:
         task = PartitionTask(name, part.opener, part.steps, sink)
-        return part.rows.mapInArrow(_run_task(pickle.dumps(task)), COLUMNS)
+        return part.rows.mapInArrow(_run_task(pickle.dumps((task, storage.current_settings()))), COLUMNS)
 
     @contextmanager
     def _settled(self, frame: SparkFrame) -> Iterator[SparkFrame]:
@@ -236,11 +236,13 @@ class SparkTables:
         hashed, places = np.unique(sinks.hashes(samples, keys), return_inverse=True)
         return hashed[np.bincount(places, weights, hashed.size) * sum(frame.widths.values()) > self.sizes.bytes]
 
-    def write(self, frame: SparkFrame, folder: Path, schema: pa.Schema) -> list[Path]:
+    def write(self, frame: SparkFrame, folder: Location, schema: pa.Schema) -> list[Location]:
         rows = self.sizes.rows_per_file or rows_per_file(schema)
         return self._write(frame.select(schema.names), folder, schema, rows)
 
-    def write_sorted(self, frame: SparkFrame, folder: Path, schema: pa.Schema, keys: Sequence[str]) -> list[Path]:
+    def write_sorted(
+        self, frame: SparkFrame, folder: Location, schema: pa.Schema, keys: Sequence[str]
+    ) -> list[Location]:
         """Sorted pieces first; then ranges of them, whose ends follow from samples."""
         frame = frame.select(schema.names).then(partial(partition_tasks.sort, keys=keys))
         if frame.bytes <= self.sizes.bytes or not frame.parts:
@@ -254,16 +256,15 @@ class SparkTables:
             return self._write_ranges(settled, folder, schema, keys, _cuts(samples, weights, ranges))
 
     def _write_ranges(
-        self, frame: SparkFrame, folder: Path, schema: pa.Schema, keys: Sequence[str], cuts: Sequence[Cut]
-    ) -> list[Path]:
+        self, frame: SparkFrame, folder: Location, schema: pa.Schema, keys: Sequence[str], cuts: Sequence[Cut]
+    ) -> list[Location]:
         send = partial(sinks.send_to_range, keys=keys, cuts=cuts)
         ranges = self._meet([(frame, send)], len(cuts) + 1, partial(openers.open_frames, most=math.inf), frame)
         in_order = ranges.then(partial(partition_tasks.sort, keys=keys))
         return self._write(in_order, folder, schema, self.sizes.rows_per_sorted_file)
 
-    def _write(self, frame: SparkFrame, folder: Path, schema: pa.Schema, rows: int) -> list[Path]:
+    def _write(self, frame: SparkFrame, folder: Location, schema: pa.Schema, rows: int) -> list[Location]:
         tasks = folder / "_tasks"
-        tasks.mkdir(parents=True, exist_ok=True)
         records: list[TaskRecord[None]] = []
         if frame.parts:
             sink = partial(sinks.write_rows, schema=schema, rows_per_file=rows, folder=tasks)
@@ -275,9 +276,9 @@ class SparkTables:
         files = [file for record in sorted(records, key=lambda record: record.task) for file in record.paths("table")]
         named = [folder / f"part-{number:05d}{''.join(file.suffixes)}" for number, file in enumerate(files)]
         for file, path in zip(files, named, strict=True):
-            if not file.is_file():
+            if storage.size(file) is None:
                 raise DamagedFileError(f"{file} is missing")
-            file.rename(path)
+            storage.copy(file, path)
         storage.remove_tree(tasks)
         return named
 
@@ -307,10 +308,13 @@ def bring_together(rows: DataFrame, buckets: int) -> DataFrame:
 def _run_task(pickled: bytes) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def run(rows: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         from pipeline.engines.attempts import ONE_THREAD_WORKER
+        from pipeline.storage import use_settings
 
         # Before Polars, which counts its threads when it is loaded.
         os.environ.update(ONE_THREAD_WORKER)
-        task: PartitionTask = pickle.loads(pickled)
+        task: PartitionTask
+        task, settings = pickle.loads(pickled)
+        use_settings(settings)
         context = TaskContext.get()
         assert context is not None
         yield from task.run(iter(rows), context.partitionId())

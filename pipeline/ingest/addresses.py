@@ -7,23 +7,25 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import parse_qsl, quote, unquote
+from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 
 from graphquilt.rights import describe_denial, is_denied
+from pipeline import storage
 from pipeline.errors import InputError, first_line
 from pipeline.ingest.file_formats import FORMAT_NAMES, Format
 
 WILDCARD = re.compile(r"[*?\[]")
 _URI_SIGNS = "/:@%+=,;~&!$'()"  # "%" too: an address may be quoted already
 _WITH_HOST = {"hdfs", "viewfs"}
-_SCHEMES = ("file", "s3", "gs", "gcs", "abfs", "abfss", "hdfs", "viewfs")
+_AZURE_ACCOUNT = "AZURE_STORAGE_ACCOUNT_NAME"
+_SCHEMES = ("file", "s3", "gs", "gcs", "az", "abfs", "abfss", "hdfs", "viewfs")
 _OTHER_NAMES: Mapping[str, str] = {
     **dict.fromkeys(("s3a", "s3n"), "s3://BUCKET/PATH (keys by AWS_ACCESS_KEY_ID or AWS_PROFILE, not by fs.s3a.*)"),
     **dict.fromkeys(("wasb", "wasbs"), "abfs://CONTAINER@ACCOUNT.dfs.core.windows.net/PATH"),
-    **dict.fromkeys(("az", "azure", "adl"), "abfs://CONTAINER@ACCOUNT.dfs.core.windows.net/PATH"),
+    **dict.fromkeys(("azure", "adl"), "abfs://CONTAINER@ACCOUNT.dfs.core.windows.net/PATH"),
 }
 
 
@@ -46,7 +48,7 @@ def filesystem_of(address: str) -> tuple[pafs.FileSystem, str]:
     wild = WILDCARD.search(place)
     folder = place if wild is None else place[: wild.start()].rpartition("/")[0]
     try:
-        filesystem, path = pafs.FileSystem.from_uri(f"{scheme}://{quote(folder, safe=_URI_SIGNS)}{query}")
+        filesystem, path = pafs.FileSystem.from_uri(_uri(scheme, quote(folder, safe=_URI_SIGNS), query))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
         raise InputError(
             f"input {address} can't be opened: {first_line(error)}. pyarrow.fs reads local paths, file://, "
@@ -56,10 +58,27 @@ def filesystem_of(address: str) -> tuple[pafs.FileSystem, str]:
     return filesystem, path
 
 
+def _uri(scheme: str, place: str, query: str) -> str:
+    """Return what pyarrow opens: with the keys of [storage], and Azure's name as it stands in its own addresses."""
+    if scheme == "az":
+        container, _, path = place.partition("/")
+        return f"abfs://{container}@{os.environ[_AZURE_ACCOUNT]}.dfs.core.windows.net/{path}{query}"
+    options = dict(parse_qsl(query.removeprefix("?")))
+    store = storage.current_settings().store
+    if scheme == "s3" and store.endpoint:
+        protocol, _, host = store.endpoint.rpartition("://")
+        options = {"endpoint_override": host, "scheme": protocol or "https", **options}
+    if scheme == "s3" and store.region:
+        options = {"region": store.region, **options}
+    return f"{scheme}://{place}" + (f"?{urlencode(options)}" if options else "")
+
+
 def _hint_for(address: str) -> str | None:
     """Return what to write instead of an address that Hadoop, Spark or Databricks spell in their own way."""
     match = re.match(r"([A-Za-z][A-Za-z0-9]*):/", address)
     scheme = match[1].lower() if match else ""
+    if scheme == "az" and _AZURE_ACCOUNT not in os.environ:
+        return f"az:// names no account: set {_AZURE_ACCOUNT}, or write {_OTHER_NAMES['azure']}"
     if wanted := _OTHER_NAMES.get(scheme):
         return f"{scheme}:// is Hadoop's name for it; write {wanted}"
     if scheme == "dbfs":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,6 +15,7 @@ from pipeline.ingest.ids import order_ends
 from pipeline.ingest.parse import ParsePayload, ParseRules, parse, rows_schema
 from pipeline.ingest.pieces import split_tasks
 from pipeline.ingest.sources import SourceFile
+from pipeline.locations import Location
 from pipeline.tasks import Attempt, TaskFolder, TaskRecord, TaskRunner
 from schemas.tables import REJECTED
 
@@ -32,7 +32,7 @@ class ParseResult:
 class TextPayload:
     """Input of the task that rewrites the int64 ids of a file as text."""
 
-    file: Path
+    file: Location
     is_plain: bool
 
 
@@ -45,7 +45,7 @@ class CleanRows:
 
     @classmethod
     def read(
-        cls, engine: TaskRunner, sources: Sequence[SourceFile], rules: ParseRules, folder: Path
+        cls, engine: TaskRunner, sources: Sequence[SourceFile], rules: ParseRules, folder: Location
     ) -> CleanRows:
         """Parse the files of the input."""
         payloads = [ParsePayload(task, rules) for task in split_tasks(sources)]
@@ -57,11 +57,11 @@ class CleanRows:
         return total(record.result.counts for record in self.records)
 
     def convert_ids(
-        self, engine: TaskRunner, folder: Path, id_type: pa.DataType
-    ) -> tuple[list[Path], list[TaskRecord[None]]]:
+        self, engine: TaskRunner, folder: Location, id_type: pa.DataType
+    ) -> tuple[list[Location], list[TaskRecord[None]]]:
         """Return files of rows whose ids have the run's type, and the records of the tasks that rewrote some."""
-        files: list[Path] = []
-        numbers: list[Path] = []
+        files: list[Location] = []
+        numbers: list[Location] = []
         for record in self.records:
             for path, name in zip(record.paths("rows"), record.result.id_types, strict=True):
                 (files if name in ("string", str(id_type)) else numbers).append(path)
@@ -108,7 +108,7 @@ def write_ids_as_text(payload: TextPayload, attempt: Attempt) -> None:
     """Task: rewrite one file's int64 ids as strings, since another file has ids that are none."""
     schema = rows_schema(pa.string())
     with (
-        pq.ParquetFile(payload.file) as source,
+        storage.open_parquet(payload.file) as source,
         storage.parquet_writer(attempt.path("rows", "parquet"), schema) as sink,
     ):
         for batch in source.iter_batches(batch_size=262_144):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,9 +13,10 @@ from pipeline.ingest.raw_batch import RawBatch
 from pipeline.ingest.readers import column_names, read
 from pipeline.ingest.sources import list_sources
 from pipeline.ingest.text.formats import BY_NAME, TextFormat
+from pipeline.locations import Location
 
 
-def read_id_file(path: Path | str, types: Mapping[str, pa.DataType], needed: Collection[str], key: str) -> pa.Table:
+def read_id_file(path: Location | str, types: Mapping[str, pa.DataType], needed: Collection[str], key: str) -> pa.Table:
     """Return the columns of a file that ``types`` names, in its order; a file may lack some.
 
     Parameters

@@ -6,13 +6,11 @@ digests, so that a run that is resumed tomorrow, or stage by stage, is the same 
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import json
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from pipeline import storage
 from pipeline.config.model import PipelineConfig
@@ -23,6 +21,7 @@ from pipeline.ingest.parse import ParsePayload, ParseRules, newest_timestamp
 from pipeline.ingest.pieces import split_tasks
 from pipeline.ingest.sources import SourceFile
 from pipeline.ingest.text.formats import TextFormat
+from pipeline.locations import Location
 from pipeline.storage import fingerprint_of
 from pipeline.tasks import Attempt, TaskFolder
 from pipeline.workspace import UNDATED
@@ -57,7 +56,7 @@ class AllLateError(InputError):
 
 
 def record_today(
-    root: Path, read: object, date: dt.date | None, clock: dt.date, *, is_dry: bool, anew: bool = False
+    root: Location, read: object, date: dt.date | None, clock: dt.date, *, is_dry: bool, anew: bool = False
 ) -> dt.date:
     """Return the day on which a run first began; without a sound record it is this one.
 
@@ -76,21 +75,23 @@ def record_today(
         log.warning("record=%s warning: of %s, and today is %s; it counts as not there", path, today, clock)
         today = None
     if today is None and not is_dry:
-        path.unlink(missing_ok=True)
+        storage.remove(path)
         storage.put_json_if_absent(path, {"today": clock.isoformat(), "checksum": fingerprint_of([key, str(clock)])})
         today = _day_in(path, key)  # another process may have been first
     return today or clock
 
 
-def _day_in(path: Path, key: str) -> dt.date | None:
-    with contextlib.suppress(FileNotFoundError):
-        try:
-            record = json.loads(path.read_bytes())
-            if record["checksum"] == fingerprint_of([key, record["today"]]):
-                return dt.date.fromisoformat(record["today"])
-        except (ValueError, KeyError, TypeError, RecursionError):
-            pass
-        log.warning("record=%s warning: damaged, so it counts as not there", path)
+def _day_in(path: Location, key: str) -> dt.date | None:
+    data = storage.read(path)
+    if data is None:
+        return None
+    try:
+        record = json.loads(data)
+        if record["checksum"] == fingerprint_of([key, record["today"]]):
+            return dt.date.fromisoformat(record["today"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        pass
+    log.warning("record=%s warning: damaged, so it counts as not there", path)
     return None
 
 
@@ -113,7 +114,7 @@ def end_of(date: dt.date) -> int:
 def newest_date(
     engine: Engine[Frame],
     config: PipelineConfig,
-    root: Path,
+    root: Location,
     sources: Sequence[SourceFile],
     interactions: str,
     today: dt.date,

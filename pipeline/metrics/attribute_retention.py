@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +10,7 @@ import pyarrow.compute as pc
 
 from pipeline import storage
 from pipeline.evaluation.sampling import sample_by_key
+from pipeline.locations import Location
 from pipeline.metrics.graph_retention import SAMPLE, nodes_of_type
 
 
@@ -18,8 +18,8 @@ from pipeline.metrics.graph_retention import SAMPLE, nodes_of_type
 class AttributeFiles:
     """Files of the features of a night's nodes, and of the index that numbers them."""
 
-    node_features: tuple[Path, ...]
-    node_index: tuple[Path, ...]
+    node_features: tuple[Location, ...]
+    node_index: tuple[Location, ...]
 
 
 @dataclass(frozen=True)

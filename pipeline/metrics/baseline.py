@@ -6,12 +6,14 @@ import datetime as dt
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from graphquilt.pointers import RELEASES
+from pipeline import storage
 from pipeline.config.model import PipelineConfig
+from pipeline.config.sections import PublishConfig
 from pipeline.errors import StorageError
+from pipeline.locations import Location
 from pipeline.publishing.listing import manifest_of
 from pipeline.publishing.release import require_whole
 from pipeline.workspace import UNDATED, Workspace, published_folder
@@ -37,22 +39,22 @@ def why_no_baseline(workspace: Workspace) -> str:
 class Baseline:
     """The release that a run is judged against."""
 
-    folder: Path
+    folder: Location
     manifest: Mapping[str, Any]
     damage: str | None = None  # why its tables can't be read
 
     @classmethod
-    def of(cls, workspace: Workspace, name: str) -> Baseline | None:
+    def of(cls, workspace: Workspace, publish: PublishConfig) -> Baseline | None:
         """Return the baseline of a run; None on a first night."""
         if not workspace.inputs.baselines:
             return None
-        folder = published_folder(workspace.root, name) / RELEASES / workspace.inputs.baselines[0]
+        folder = published_folder(publish.root(workspace.root), publish.name) / RELEASES / workspace.inputs.baselines[0]
         return cls(folder, manifest_of(folder))
 
-    def checked(self, workspace: Workspace, name: str) -> Baseline:
+    def checked(self, workspace: Workspace, publish: PublishConfig) -> Baseline:
         """Return it with every byte compared with its manifest, restored where that can be."""
         try:
-            require_whole(workspace.root, name, self.release)
+            require_whole(publish.root(workspace.root), publish.name, self.release)
         except StorageError as error:
             log.warning("stage=evaluate baseline=%s damaged=%r", self.release, str(error))
             return replace(self, damage=str(error))
@@ -73,11 +75,12 @@ class Baseline:
         """Type of its ids, "int64" or "string"."""
         return str(self.manifest["stages"]["ingest"]["figures"]["id_type"])
 
-    def files_of(self, table: str) -> list[Path]:
+    def files_of(self, table: str) -> list[Location]:
         """Return the files of one of its published tables; none if it has no such table."""
-        return sorted((self.folder / table).glob("*.parquet"))
+        folder = self.folder / table
+        return [folder / name for name in storage.names_in(folder) if name.endswith(".parquet")]
 
-    def files_of_run(self, workspace: Workspace, table: str) -> tuple[Path, ...]:
+    def files_of_run(self, workspace: Workspace, table: str) -> tuple[Location, ...]:
         """Return the files of a working table of its run, checked.
 
         Raises

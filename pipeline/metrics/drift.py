@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from pipeline.evaluation.scoring import measure_rankme
 from pipeline.evaluation.table_report import report_stability
 from pipeline.ingest.figures import IngestFigures
 from pipeline.ingest.parse_rules import parse_rules
+from pipeline.locations import Location
 from pipeline.metrics.attribute_retention import AttributeComparison, AttributeFiles, measure_attributes
 from pipeline.metrics.baseline import OF_WEIGHTS, Baseline, NotComparableError, changed_key, why_no_baseline
 from pipeline.metrics.graph_retention import GraphComparison, NightGraph, measure_graph
@@ -58,8 +58,8 @@ class VectorDrift:
 class ListDrift:
     """Input of the task that compares tonight's lists with the baseline's."""
 
-    lists: tuple[Path, ...]
-    baseline_lists: tuple[Path, ...]
+    lists: tuple[Location, ...]
+    baseline_lists: tuple[Location, ...]
     seed: int
 
 
@@ -256,7 +256,7 @@ def measure_lists(payload: ListDrift) -> ListRetention:
     return ListRetention(kept, of, sources)
 
 
-def _entries(files: Sequence[Path], node_type: str, nodes: pa.Array) -> dict[str, set[tuple[str, str]]]:
+def _entries(files: Sequence[Location], node_type: str, nodes: pa.Array) -> dict[str, set[tuple[str, str]]]:
     rows = rows_of_sources(files, node_type, nodes.cast(pa.string()))
     entries: dict[str, set[tuple[str, str]]] = {}
     columns = (rows[name].to_pylist() for name in ("node_id", "neighbor_type", "neighbor_ids"))

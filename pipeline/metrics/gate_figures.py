@@ -45,7 +45,7 @@ _NEXT_DAY_ONLY = (
 
 def figures_for(config: PipelineConfig, workspace: Workspace, metrics: Mapping[str, Any]) -> dict[str, list[Figure]]:
     """Return the figures of each key of ``[publish.gates]``; ``metrics`` is what evaluate measured."""
-    baseline = Baseline.of(workspace, config.publish.name)
+    baseline = Baseline.of(workspace, config.publish)
     vectors = workspace.figures(NODE_EMBEDDINGS, EmbeddingFigures)
     lists = workspace.figures(PPR_NEIGHBORS, PublishedListFigures)
     has_vectors = vectors.metadata is not None

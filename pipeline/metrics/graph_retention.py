@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +11,7 @@ import pyarrow.compute as pc
 
 from pipeline import storage
 from pipeline.evaluation.sampling import sample_by_key
+from pipeline.locations import Location
 
 SAMPLE = 5_000  # nodes of a type: a share of .9 is then known to .004
 FEWEST = 20  # nodes or pairs, below which a share says nothing
@@ -21,8 +21,8 @@ FEWEST = 20  # nodes or pairs, below which a share says nothing
 class NightGraph:
     """Files of the tables that describe a night's graph."""
 
-    edges: tuple[Path, ...]
-    node_index: tuple[Path, ...]
+    edges: tuple[Location, ...]
+    node_index: tuple[Location, ...]
 
 
 @dataclass(frozen=True)
@@ -160,21 +160,21 @@ def _new_weights(both: pa.Table, new: pa.Table, half_life_us: int | None) -> Med
     return MedianRatio(float(np.exp2(np.median(weights[0]) - np.median(weights[1]))), min(map(len, weights)))
 
 
-def _edges(files: Sequence[Path]) -> Iterator[pa.RecordBatch]:
+def _edges(files: Sequence[Location]) -> Iterator[pa.RecordBatch]:
     return storage.read_batches(files, ["src_id", "dst_id", "weight", "events", "last_ts"], 262_144)
 
 
-def _sampled_ids(files: Sequence[Path], node_type: str, seed: int) -> pa.Array:
+def _sampled_ids(files: Sequence[Location], node_type: str, seed: int) -> pa.Array:
     nodes = nodes_of_type(files, node_type, ["node_id", "node_key"])
     chosen = sample_by_key(nodes["node_key"].to_numpy().view(np.uint64), SAMPLE, seed)
     return nodes["node_id"].combine_chunks().take(pa.array(chosen))
 
 
-def _ids_of(files: Sequence[Path], node_type: str) -> pa.Array:
+def _ids_of(files: Sequence[Location], node_type: str) -> pa.Array:
     return nodes_of_type(files, node_type, ["node_id"])["node_id"].combine_chunks()
 
 
-def nodes_of_type(files: Sequence[Path], node_type: str, columns: list[str]) -> pa.Table:
+def nodes_of_type(files: Sequence[Location], node_type: str, columns: list[str]) -> pa.Table:
     """Return columns of node_index, of the nodes of a type."""
     index = storage.read_parquet(files, [*columns, "node_type"])
     return index.filter(pc.equal(index["node_type"], node_type)).select(columns)

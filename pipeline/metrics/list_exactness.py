@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,6 +36,7 @@ from pipeline.kernels.ppr_chebyshev import chebyshev_scores
 from pipeline.kernels.ppr_push import push_scores
 from pipeline.kernels.ppr_walks import WalkRule, walk_scores
 from pipeline.kernels.transition import single_seeds
+from pipeline.locations import Location
 from pipeline.metrics.scored_lists import rows_of_sources
 from pipeline.release_tables.finished_rows import NodeIds, PublishedNodes
 from pipeline.tasks import Attempt, TaskFolder, TaskRecord
@@ -81,8 +81,8 @@ class ExactnessPayload:
 
     request: ListRequest
     graph: GraphFiles
-    lists: tuple[Path, ...]
-    published: tuple[Path, ...]
+    lists: tuple[Location, ...]
+    published: tuple[Location, ...]
     nodes: PublishedNodes
     target_type: str
     error_kind: str

@@ -116,7 +116,7 @@ def _values_of(metrics: Mapping[str, Any], k: int) -> dict[str, _NextDayValue]:
 
 def _earlier(workspace: Workspace, config: PipelineConfig, baseline: Baseline) -> list[Mapping[str, Any]]:
     """Return what the nights before measured of the releases before them, made with the settings of the baseline."""
-    folder = published_folder(workspace.root, config.publish.name) / RELEASES
+    folder = published_folder(config.publish.root(workspace.root), config.publish.name) / RELEASES
     releases = [(name, manifest_of(folder / name)) for name in workspace.inputs.baselines]
     earlier: list[Mapping[str, Any]] = []
     for (name, _), (_, scored) in pairwise(releases):

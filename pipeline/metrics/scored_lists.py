@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from pipeline import storage
 from pipeline.blocks.arrays import offsets_of
 from pipeline.evaluation.list_metrics import ListMetrics, RankedLists, measure_lists
 from pipeline.evaluation.position_lists import PositionLists
 from pipeline.evaluation.ranking import GroundTruth
 from pipeline.evaluation.sampling import sample_by_key
 from pipeline.evaluation.scoring import ranking_figures
+from pipeline.locations import Location
 from pipeline.metrics.scored_tables import keys_of
 from pipeline.metrics.train_pairs import Ends, PairBatches, TrainPairs, both_ways
 
@@ -56,7 +56,7 @@ def list_figures(quality: ListMetrics) -> dict[str, Any]:
 
 
 def read_scored_lists(
-    files: Sequence[Path],
+    files: Sequence[Location],
     types: tuple[str, str],
     train: PairBatches,
     test: Ends,
@@ -130,20 +130,20 @@ def _pairs_at(ends: Ends, sources: pa.Array, items: pa.Array) -> tuple[NDArray[n
     return source[source >= 0], item[source >= 0]
 
 
-def rows_of_sources(files: Sequence[Path], node_type: str, node_id: pa.Array) -> pa.Table:
+def rows_of_sources(files: Sequence[Location], node_type: str, node_id: pa.Array) -> pa.Table:
     """Return the rows of ppr_neighbors of some nodes of a type, in the order of ``node_id``; absent ones are left out.
 
     Ids may be text where those of the table are numbers. Lists are read of row groups that hold one of the nodes.
     """
-    pieces = [pq.read_schema(files[0]).empty_table(), *_matching(files, node_type, node_id)]
+    pieces = [storage.read_schema(files[0]).empty_table(), *_matching(files, node_type, node_id)]
     table = pa.concat_tables(pieces).combine_chunks()
     position = _at(table["node_id"].combine_chunks().cast(node_id.type), node_id)
     return table.take(pa.array(np.argsort(position, kind="stable")))
 
 
-def _matching(files: Sequence[Path], node_type: str, node_id: pa.Array) -> Iterator[pa.Table]:
+def _matching(files: Sequence[Location], node_type: str, node_id: pa.Array) -> Iterator[pa.Table]:
     for path in files:
-        file = pq.ParquetFile(path)
+        file = storage.open_parquet(path)
         for group in range(file.num_row_groups):
             nodes = file.read_row_group(group, columns=["node_type", "node_id"])
             is_named = pc.is_in(nodes["node_id"].cast(node_id.type), node_id)
@@ -153,7 +153,7 @@ def _matching(files: Sequence[Path], node_type: str, node_id: pa.Array) -> Itera
 
 
 def _lists_of(
-    files: Sequence[Path], types: tuple[str, str], sources: pa.Array
+    files: Sequence[Location], types: tuple[str, str], sources: pa.Array
 ) -> tuple[pa.Array, NDArray[np.int64]]:
     """Return the entries and offsets of lists of the target type, one a source; empty where the table has none."""
     rows = rows_of_sources(files, types[0], sources)
@@ -165,9 +165,9 @@ def _lists_of(
     return column.flatten(), offsets_of(lengths)
 
 
-def _common_type(files: Sequence[Path], train: pa.DataType, test: Ends) -> pa.DataType:
+def _common_type(files: Sequence[Location], train: pa.DataType, test: Ends) -> pa.DataType:
     """Numbers if all ids are, else text."""
-    kinds = {pq.read_schema(files[0]).field("node_id").type, train, *(ids.type for ids in test)}
+    kinds = {storage.read_schema(files[0]).field("node_id").type, train, *(ids.type for ids in test)}
     return kinds.pop() if len(kinds) == 1 else pa.string()
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from pipeline.ingest.parse import ParseRules
 from pipeline.ingest.pieces import ParseTask
+from pipeline.locations import Location
 from pipeline.metrics.scored_tables import (
     judge_pair_ids,
     read_different_ends,
@@ -21,15 +21,15 @@ from pipeline.metrics.train_pairs import Ends
 class NewPairs:
     """Pairs that the baseline did not know."""
 
-    new_pairs: tuple[Path, ...]
+    new_pairs: tuple[Location, ...]
 
 
 @dataclass(frozen=True)
 class HeldOutPairs:
     """Pairs that index kept back; the edges table still has them."""
 
-    held_out: tuple[Path, ...]
-    node_index: tuple[Path, ...]
+    held_out: tuple[Location, ...]
+    node_index: tuple[Location, ...]
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class PairsOfFile:
 class Scoring:
     """Pairs that a table was made from, pairs to score it by, and how."""
 
-    train: tuple[Path, ...]
+    train: tuple[Location, ...]
     test: NewPairs | HeldOutPairs | PairsOfFile
     source_type: str  # that pairs lead from
     target_type: str

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline import storage
@@ -24,6 +22,7 @@ from pipeline.ingest.parse import ParseRules, parse
 from pipeline.ingest.pieces import ParseTask
 from pipeline.ingest.sources import join_names
 from pipeline.kernels.hashing import node_keys
+from pipeline.locations import Location
 
 _COLUMNS = ("node_type", "node_id", "embedding", "degree")
 _ENDS = ("src_id", "dst_id")
@@ -68,13 +67,13 @@ class VectorFiles:
     similarity : "dot" or "cosine" for retrieval, feature and classifier; only the first is needed.
     """
 
-    files: tuple[Path, ...]
+    files: tuple[Location, ...]
     source_type: str
     target_type: str
     similarity: Mapping[str, str]
 
     @classmethod
-    def of(cls, files: Sequence[Path], metadata: Mapping[str, Any]) -> VectorFiles:
+    def of(cls, files: Sequence[Location], metadata: Mapping[str, Any]) -> VectorFiles:
         """Describe a table by its metadata."""
         return cls(tuple(files), *(metadata[name] for name in ("source_type", "target_type", "similarity")))
 
@@ -87,7 +86,7 @@ def read_scored_table(vectors: VectorFiles, *, with_parts: bool = False) -> Scor
     Reads the table once. Memory: ids, keys and degrees; vectors are a mapped file.
     """
     columns = [*_COLUMNS, PART] if with_parts else _COLUMNS
-    dim = pq.read_schema(vectors.files[0]).field("embedding").type.list_size
+    dim = storage.read_schema(vectors.files[0]).field("embedding").type.list_size
     rows = storage.scratch_array(storage.rows_in(vectors.files), dim)
     return _scored_table(storage.read_batches(vectors.files, columns, _BATCH_ROWS), rows, vectors)
 
@@ -191,14 +190,14 @@ def label_matrix(
     return nodes, labels, tuple(names.to_pylist())
 
 
-def read_edges(files: Sequence[Path]) -> tuple[pa.Array, pa.Array]:
+def read_edges(files: Sequence[Location]) -> tuple[pa.Array, pa.Array]:
     """Both ends of the pairs of an edges table."""
     pairs = storage.read_parquet(files, ["src_id", "dst_id"])
     return pairs["src_id"].combine_chunks(), pairs["dst_id"].combine_chunks()
 
 
 def read_edges_of(
-    files: Sequence[Path], nodes: tuple[pa.Array, pa.Array], *, is_plain: bool
+    files: Sequence[Location], nodes: tuple[pa.Array, pa.Array], *, is_plain: bool
 ) -> tuple[pa.Array, pa.Array]:
     """Both ends of the pairs of an edges table whose source is one of some pairs; on a plain graph, one of either end.
 
@@ -217,14 +216,14 @@ def read_edges_of(
     return pairs["src_id"].combine_chunks(), pairs["dst_id"].combine_chunks()
 
 
-def read_different_ends(files: Sequence[Path]) -> tuple[pa.Array, pa.Array]:
+def read_different_ends(files: Sequence[Location]) -> tuple[pa.Array, pa.Array]:
     """The different ids at either end of the pairs of an edges table, in the order in which they come.
 
     Cost
     ----
     Reads the table once. Memory: these ids.
     """
-    schema = pq.read_schema(files[0])
+    schema = storage.read_schema(files[0])
     src, dst = (_Different(schema.field(name).type) for name in _ENDS)
     for batch in storage.read_batches(files, _ENDS, _BATCH_PAIRS):
         src.add(batch["src_id"])
@@ -259,7 +258,7 @@ def _are_among(ids: pa.Array, others: pa.Array) -> pa.Array:
     return pc.is_in(ids, value_set=others)
 
 
-def read_held_out(files: Sequence[Path], node_index: Sequence[Path]) -> tuple[pa.Array, pa.Array]:
+def read_held_out(files: Sequence[Location], node_index: Sequence[Location]) -> tuple[pa.Array, pa.Array]:
     """Both ends, as ids, of held-out pairs."""
     node_id = storage.read_parquet(node_index, ["node_id"])["node_id"].combine_chunks()
     pairs = storage.read_parquet(files)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
+from pipeline import storage
 from pipeline.evaluation.scoring import score_table
+from pipeline.locations import Location
 from pipeline.metrics.scored_lists import list_figures, read_scored_lists
 from pipeline.metrics.scored_pairs import Scoring
 from pipeline.metrics.scored_tables import VectorFiles, read_edges_of, read_scored_table
@@ -31,7 +30,7 @@ class ListScores:
     """Input of the task that scores a table of lists."""
 
     scoring: Scoring
-    lists: tuple[Path, ...]
+    lists: tuple[Location, ...]
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ def _warn_of_train_pairs(shared: int, pairs: int) -> str | None:
 
 def why_no_ranking(payload: ListScores) -> str | None:
     """Return why lists can't be ranked by the pairs; None if they can."""
-    metadata = json.loads((pq.read_schema(payload.lists[0]).metadata or {}).get(b"graphquilt", b"{}"))
+    metadata = json.loads((storage.read_schema(payload.lists[0]).metadata or {}).get(b"graphquilt", b"{}"))
     source_type, target_type = payload.scoring.source_type, payload.scoring.target_type
     listed = metadata.get("source_type") or source_type, metadata.get("target_type") or target_type
     if listed == (source_type, target_type):

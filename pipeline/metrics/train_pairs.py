@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline import storage
+from pipeline.locations import Location
 
 Ends = tuple[pa.Array, pa.Array]
 
@@ -27,7 +27,7 @@ class PairBatches:
     batches: Iterable[Ends]
 
     @classmethod
-    def of_files(cls, files: Sequence[Path]) -> PairBatches:
+    def of_files(cls, files: Sequence[Location]) -> PairBatches:
         """Return the pairs of an edges table."""
         batches = storage.read_batches(files, ["src_id", "dst_id"], _BATCH_PAIRS)
         return cls(pq.read_schema(files[0]).field("src_id").type, ((one["src_id"], one["dst_id"]) for one in batches))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.blocks.arrays import NodeArrays
 from pipeline.errors import PartitionError
+from pipeline.locations import Location
 from pipeline.partitioning import pieces
 from pipeline.partitioning.homes import hubs_by_cost, splittable_hubs
 from pipeline.partitioning.partitioners import PARTITIONERS
@@ -60,8 +60,8 @@ class Bounds:
 class IndexTables:
     """The tables of a graph, and which of its nodes may be split."""
 
-    arrays: tuple[Path, ...]  # files of node_arrays
-    edges: tuple[Path, ...]  # files of indexed_edges
+    arrays: tuple[Location, ...]  # files of node_arrays
+    edges: tuple[Location, ...]  # files of indexed_edges
     nodes: int
     edge_count: int
     shared: tuple[int, int] | None  # numbers of the type whose nodes are split; None: a plain graph
@@ -111,7 +111,7 @@ class CutPayload:
     """Input of the task that cuts a piece; ``arrays`` are files of node_arrays, ``seed`` is that of its depth."""
 
     piece: PieceToCut
-    arrays: tuple[Path, ...]
+    arrays: tuple[Location, ...]
     options: CutOptions
     seed: int
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.blocks.arrays import NodeArrays, NodeParts
+from pipeline.locations import Location
 from pipeline.partitioning.cutting import CutOptions, CutPayload, GraphCut, IndexTables, PieceToCut, cut_piece
 from pipeline.partitioning.homes import find_homes
 from pipeline.partitioning.merging import MergedTree, count_borders
@@ -41,7 +41,7 @@ def cut_narrow(tasks: TaskFolder, tables: IndexTables, options: CutOptions) -> G
 
 
 def cut_down(
-    tasks: TaskFolder, arrays: tuple[Path, ...], options: CutOptions, level: Mapping[PartPath, PieceToCut]
+    tasks: TaskFolder, arrays: tuple[Location, ...], options: CutOptions, level: Mapping[PartPath, PieceToCut]
 ) -> tuple[Mapping[PartPath, PieceFiles], int]:
     """Cut level by level, all pieces of a level at once; return the leaves, and the number of empty parts."""
     leaves: dict[PartPath, PieceFiles] = {}

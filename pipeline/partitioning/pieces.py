@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline import storage
@@ -27,6 +26,7 @@ from pipeline.kernels.edge_cut import (
     count_edges_by_child,
     edges_by_child,
 )
+from pipeline.locations import Location
 from pipeline.tasks import TaskRecord
 
 #: Local rows are int32, and sums of edge weights in a task too.
@@ -107,8 +107,8 @@ class GraphPiece:
 class PieceFiles:
     """Files of a piece: its rows, and its edges as pairs of rows."""
 
-    nodes: Path
-    pairs: Path
+    nodes: Location
+    pairs: Location
 
     @classmethod
     def of(cls, record: TaskRecord[Any], number: str = "") -> PieceFiles:
@@ -129,7 +129,7 @@ class PieceSize:
     edges: int
 
 
-def read_edges(files: Sequence[Path]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+def read_edges(files: Sequence[Location]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Read the ends of all edges of ``indexed_edges`` as int32.
 
     Raises
@@ -145,7 +145,7 @@ def read_edges(files: Sequence[Path]) -> tuple[NDArray[np.int32], NDArray[np.int
     return read_edge_rows(files, 0, edges)
 
 
-def read_edge_rows(files: Sequence[Path], first: int, stop: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+def read_edge_rows(files: Sequence[Location], first: int, stop: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Read the ends of edges ``first`` to ``stop``, counted through the files, column by column and batch by batch."""
     ends = []
     for name in ("src_ix", "dst_ix"):
@@ -156,10 +156,10 @@ def read_edge_rows(files: Sequence[Path], first: int, stop: int) -> tuple[NDArra
     return ends[0], ends[1]
 
 
-def _batches(files: Sequence[Path], name: str, first: int, stop: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
+def _batches(files: Sequence[Location], name: str, first: int, stop: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
     row = 0
     for file in files:
-        with pq.ParquetFile(file) as parquet:
+        with storage.open_parquet(file) as parquet:
             for group in range(parquet.num_row_groups):
                 end = row + parquet.metadata.row_group(group).num_rows
                 if first < end:
@@ -176,7 +176,7 @@ def write_pairs(file: Path, left: NDArray[np.int32], right: NDArray[np.int32]) -
     storage.write_arrow(file, pa.Table.from_arrays([pa.array(left), pa.array(right)], schema=_EDGES))
 
 
-def read_pairs(file: Path) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+def read_pairs(file: Location) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Map what :func:`write_pairs` wrote."""
     table = storage.map_arrow(file)
     return storage.column(table, "left"), storage.column(table, "right")

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow.parquet as pq
 
+from pipeline import storage
 from pipeline.blocks.arrays import NodeArrays
 from pipeline.config.model import PipelineConfig
 from pipeline.ingest.figures import IndexFigures
@@ -90,7 +90,7 @@ def cuts_by_level(tree: Mapping[str, Sequence[int]]) -> list[Cut]:
 
 def cuts_of_tree(workspace: Workspace) -> list[Cut]:
     """Return the cut of every level of the partition tree, the last that of its leaves; none of one block."""
-    tree = pq.read_table(workspace.files("partition_tree")[0], partitioning=None)
+    tree = storage.read_parquet([workspace.files("partition_tree")[0]])
     return cuts_by_level({name: tree[name].to_pylist() for name in _TREE_COUNTS})
 
 
@@ -118,7 +118,7 @@ def degrees_of(config: PipelineConfig, workspace: Workspace) -> list[tuple[int, 
 
 def crossing_share(workspace: Workspace, edges: int) -> float:
     """Return the share of the edges whose ends are at home in different parts; 0 of one block."""
-    tree = pq.read_table(workspace.files("partition_tree")[0], partitioning=None)
+    tree = storage.read_parquet([workspace.files("partition_tree")[0]])
     leaves = tree.filter(tree["is_leaf"])
     stored, cut = (int(sum(leaves[name].to_pylist())) for name in ("edges", "cut"))
     # Of two whole nodes both parts store the edge, and both count it as cut.

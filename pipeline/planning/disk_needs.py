@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Iterator
 
+from pipeline import storage
 from pipeline.config.model import PipelineConfig
 from pipeline.errors import DiskFullError
 from pipeline.ingest.figures import IndexFigures
@@ -29,7 +29,8 @@ def room_for(stage: str, config: PipelineConfig, workspace: Workspace) -> Iterat
     """
     needed = bytes_needed(stage, config, workspace)
     with naming_bytes(stage, workspace, needed):
-        if needed is not None and shutil.disk_usage(workspace.root).free < _CERTAIN * needed:
+        free = storage.free_bytes(workspace.root)
+        if needed is not None and free is not None and free < _CERTAIN * needed:
             raise DiskFullError("checked before it started")
         yield
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
+from pipeline import storage
 from pipeline.config.model import PipelineConfig
 from pipeline.ingest.figures import IndexFigures, IngestFigures
+from pipeline.locations import Location
 from pipeline.partitioning.figures import PartitionFigures
 from pipeline.planning.alternatives import Alternatives
 from pipeline.planning.cuts import crossing_share
@@ -162,7 +162,7 @@ def disk_facts(
     alternatives: Alternatives,
     lists: Mapping[str, Any] | None,
     finished: Mapping[str, str],
-    root: Path | None,
+    root: Location | None,
 ) -> dict[str, Any]:
     """Return the bytes that stages add which are not made yet, and the bytes free where the workspace is.
 
@@ -178,7 +178,5 @@ def disk_facts(
         config, graph, alternatives.cut, input_bytes=size.bytes, input_rows=size.rows, kept_bytes=kept
     )
     by_stage = {stage: needed for stage, needed in stages.items() if finished[stage] != "made"}
-    free = None
-    if root is not None:
-        free = shutil.disk_usage(next(folder for folder in (root, *root.parents) if folder.is_dir())).free
+    free = None if root is None else storage.free_bytes(root)
     return {"by_stage": by_stage, "needed_bytes": sum(by_stage.values()), "free_bytes": free}

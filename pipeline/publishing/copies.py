@@ -1,20 +1,22 @@
-"""Copies of working files into a release: their own bytes on disk, hashed as they are written."""
+"""Copies of working files into a release: bytes of their own, hashed as they are written or as they are read back."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
 import hashlib
+import io
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
 
 import xxhash
 
+from graphquilt import files
 from pipeline import storage
 from pipeline.errors import StorageError
+from pipeline.locations import Location
 
 _CHUNK = 4 * 2**20
 #: Linux: make a file of another's blocks, which are copied once one of the two is written to (btrfs, XFS, bcachefs).
@@ -25,7 +27,7 @@ _FICLONE = 0x40049409
 class WorkingFile:
     """A finished file of a run: ``name`` is its name in the release, bytes and checksum are the run's manifest's."""
 
-    path: Path
+    path: Location
     name: str  # <table>/part-00000.parquet
     bytes: int
     checksum: str  # see storage.checksum_of
@@ -45,12 +47,15 @@ class Digests:
     sha256: str
 
 
-def copy_file(source: Path, target: Path, needed: int) -> Digests:
-    """Copy a file so that the two share nothing that can be damaged, make it durable, and hash what was written.
+def copy_file(source: Location, target: Location, needed: int) -> Digests:
+    """Copy a file so that the two share nothing that can be damaged, make it durable, and hash its bytes.
 
-    Where the file system can, the copy is a clone: the blocks are shared until one of the two files is written to. A
-    clone is read back for its digests. A disk that flips a bit in a shared block flips it in both; ``check --deep``
-    finds that, as it finds any other.
+    In a folder, what is written is hashed. Where the file system can, the copy is a clone: the blocks are shared until
+    one of the two files is written to. A clone is read back for its digests. A disk that flips a bit in a shared block
+    flips it in both; ``check --deep`` finds that, as it finds any other.
+
+    An object is copied inside of its store where that can be. Whether it was or was uploaded, the new object is read
+    back once, and its digests are those of the bytes that the store returns.
 
     Parameters
     ----------
@@ -60,17 +65,19 @@ def copy_file(source: Path, target: Path, needed: int) -> Digests:
     ------
     StorageError : not enough space. OSError : the source can't be read.
     """
-    with source.open("rb", buffering=0) as reader, target.open("x+b", buffering=0) as writer:
-        if _clone(reader, writer):
-            digests = _digests(_chunks(writer))
-        else:
-            storage.require_free_space(target.parent, needed, "the copy of the tables into the release")
-            digests = _digests(_write_chunks(reader, writer))
-        os.fsync(writer.fileno())
-    return digests
+    if isinstance(target, Path):
+        return _copy_to_folder(storage.local_file(source), target, needed)
+    storage.copy(source, target)
+    return digests_of(target)
 
 
-def copy_working_file(source: WorkingFile, target: Path, needed: int) -> Digests:
+def digests_of(location: Location) -> Digests:
+    """Read a file once and hash its bytes."""
+    with files.open_file(location) as reader:
+        return _digests(_chunks(reader))
+
+
+def copy_working_file(source: WorkingFile, target: Location, needed: int) -> Digests:
     """Copy a working file that must have the bytes of its run's manifest.
 
     Raises
@@ -93,20 +100,31 @@ def copy_working_file(source: WorkingFile, target: Path, needed: int) -> Digests
 _MAKE_AGAIN = "Nothing was published; 'graphquilt run' with the same options makes the table again and publishes it"
 
 
-def _clone(reader: BinaryIO, writer: BinaryIO) -> bool:
+def _copy_to_folder(source: Path, target: Path, needed: int) -> Digests:
+    with source.open("rb", buffering=0) as reader, target.open("x+b", buffering=0) as writer:
+        if _clone(reader, writer):
+            digests = _digests(_chunks(writer))
+        else:
+            storage.require_free_space(target.parent, needed, "the copy of the tables into the release")
+            digests = _digests(_write_chunks(reader, writer))
+        os.fsync(writer.fileno())
+    return digests
+
+
+def _clone(reader: io.FileIO, writer: io.FileIO) -> bool:
     with contextlib.suppress(OSError):  # another file system, or one that can't
         fcntl.ioctl(writer.fileno(), _FICLONE, reader.fileno())
         return True
     return False
 
 
-def _chunks(file: BinaryIO) -> Iterator[bytes]:
+def _chunks(file: io.RawIOBase) -> Iterator[bytes]:
     file.seek(0)
     while chunk := file.read(_CHUNK):
         yield chunk
 
 
-def _write_chunks(reader: BinaryIO, writer: Any) -> Iterator[bytes]:
+def _write_chunks(reader: io.FileIO, writer: io.FileIO) -> Iterator[bytes]:
     for chunk in _chunks(reader):
         rest = memoryview(chunk)
         while rest:  # an unbuffered file may take less than it is given

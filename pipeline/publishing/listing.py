@@ -7,12 +7,13 @@ import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
+from graphquilt import files
 from graphquilt.pointers import RELEASES, Swap, list_releases, list_withdrawn
 from graphquilt.releases import ManifestError, describe_remedy, find_file_problem, manifest_sha256_in, read_manifest
 from pipeline.errors import StorageError
+from pipeline.locations import Location
 from pipeline.publishing.pointer import own_folder, pointers_of
 
 log = logging.getLogger(__name__)
@@ -23,7 +24,7 @@ class Release:
     """A release on disk, whose manifest is sound."""
 
     release: str
-    path: Path
+    path: Location
     data_date: dt.date
     published_at: dt.datetime
     contract_version: int
@@ -40,7 +41,7 @@ class DamagedRelease:
     """A release whose manifest is missing or damaged; its date is from the history, else from its name."""
 
     release: str
-    path: Path
+    path: Location
     data_date: dt.date
     problem: str
 
@@ -50,7 +51,7 @@ class DamagedRelease:
         return self.data_date, dt.datetime.max.replace(tzinfo=dt.UTC), self.release
 
 
-def read_current(root: Path, name: str) -> dict[str, Any] | None:
+def read_current(root: Location, name: str) -> dict[str, Any] | None:
     """Return the swap that counts as a JSON object, or None if nothing has been published.
 
     Raises
@@ -63,14 +64,14 @@ def read_current(root: Path, name: str) -> dict[str, Any] | None:
     return asdict(pointers.at) if pointers.at else None
 
 
-def releases(root: Path, name: str) -> list[Release]:
+def releases(root: Location, name: str) -> list[Release]:
     """Return the releases of a name, oldest data first. Folders without a sound manifest are none."""
     folder = own_folder(root, name)
     entries = [_read_entry(folder / RELEASES / release, ()) for release in list_releases(folder)]
     return sorted((entry for entry in entries if isinstance(entry, Release)), key=lambda release: release.order)
 
 
-def all_releases(root: Path, name: str) -> list[Release | DamagedRelease]:
+def all_releases(root: Location, name: str) -> list[Release | DamagedRelease]:
     """Return the releases of a name, oldest data first, with those whose manifest is damaged in their place.
 
     Raises
@@ -85,7 +86,7 @@ def all_releases(root: Path, name: str) -> list[Release | DamagedRelease]:
     return sorted((_read_entry(folder / RELEASES / name, swaps) for name in names), key=lambda release: release.order)
 
 
-def earlier_releases(root: Path, name: str, date: dt.date) -> Iterator[Release]:
+def earlier_releases(root: Location, name: str, date: dt.date) -> Iterator[Release]:
     """Yield the releases that a run of a date may build on, newest first; the first one is its baseline.
 
     That is what readers have, if its date is earlier; else the newest of an earlier date. Then come those of dates
@@ -108,14 +109,14 @@ def earlier_releases(root: Path, name: str, date: dt.date) -> Iterator[Release]:
             yield release
 
 
-def _unusable(folder: Path, release: DamagedRelease) -> StorageError:
+def _unusable(folder: Location, release: DamagedRelease) -> StorageError:
     return StorageError(
         f"this run builds on release {release.release}, which is damaged: {release.problem}. "
         f"{describe_remedy(folder, release.release)}"
     )
 
 
-def read_release(path: Path, manifest_sha256: str | None = None) -> Release:
+def read_release(path: Location, manifest_sha256: str | None = None) -> Release:
     """Read a release's manifest.
 
     Raises
@@ -133,7 +134,7 @@ def read_release(path: Path, manifest_sha256: str | None = None) -> Release:
     )
 
 
-def manifest_of(folder: Path) -> Mapping[str, Any]:
+def manifest_of(folder: Location) -> Mapping[str, Any]:
     """Return the manifest of a release in its folder.
 
     Raises
@@ -147,7 +148,7 @@ def manifest_of(folder: Path) -> Mapping[str, Any]:
         raise StorageError(f"release {folder.name} is damaged: {error}. {remedy}") from error
 
 
-def note_of(folder: Path, name: str) -> Mapping[str, Any]:
+def note_of(folder: Location, name: str) -> Mapping[str, Any]:
     """Return a small JSON file beside a release's tables; of a damaged one nothing, and a warning."""
     try:
         entry = next((entry for entry in read_manifest(folder)["files"] if entry["name"] == name), None)
@@ -156,10 +157,10 @@ def note_of(folder: Path, name: str) -> Mapping[str, Any]:
         entry, problem = None, str(error)
     if problem:
         log.warning("release=%s left_out=%s reason=%r", folder.name, name, problem)
-    return {} if problem or entry is None else dict(json.loads((folder / name).read_bytes()))
+    return {} if problem or entry is None else dict(json.loads(files.read(folder / name)))
 
 
-def _read_entry(path: Path, swaps: Sequence[Swap]) -> Release | DamagedRelease:
+def _read_entry(path: Location, swaps: Sequence[Swap]) -> Release | DamagedRelease:
     last = swaps[-1] if swaps else None
     try:
         return read_release(path, manifest_sha256_in(last, path.name))

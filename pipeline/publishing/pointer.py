@@ -1,6 +1,8 @@
 """Moving CURRENT: a line in its history first, then the file; and restoring the one from the other.
 
-Everything here that writes holds the lock of the published name.
+Everything here that writes holds the lock of the published name. In an object store that lock is a lease, which a
+process that was stopped for long can lose without noticing. So a file is replaced only if it is what was read, and
+only by a later swap than it holds: who is late changes nothing.
 """
 
 from __future__ import annotations
@@ -8,14 +10,23 @@ from __future__ import annotations
 import datetime as dt
 import json
 import logging
-import os
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from graphquilt.pointers import CURRENT, HISTORY, RELEASES, PointerError, Pointers, Swap, read_pointers
+from graphquilt.pointers import (
+    CURRENT,
+    HISTORY,
+    RELEASES,
+    PointerError,
+    Pointers,
+    Swap,
+    Target,
+    last_sequence_in,
+    read_pointers,
+)
 from graphquilt.releases import describe_pointer_remedy
 from pipeline import storage
-from pipeline.errors import StorageError
+from pipeline.errors import LockedError, StorageError
+from pipeline.locations import Location
 from pipeline.workspace import published_folder
 
 log = logging.getLogger(__name__)
@@ -23,7 +34,7 @@ log = logging.getLogger(__name__)
 Reason = Literal["publish", "force", "rollback"]
 
 
-def own_folder(root: Path, name: str) -> Path:
+def own_folder(root: Location, name: str) -> Location:
     """Return the folder of a published name, whether or not it is there.
 
     Raises
@@ -36,7 +47,7 @@ def own_folder(root: Path, name: str) -> Path:
     return folder
 
 
-def pointers_of(folder: Path) -> Pointers:
+def pointers_of(folder: Location) -> Pointers:
     """Read CURRENT and its history, and change nothing.
 
     Raises
@@ -49,7 +60,7 @@ def pointers_of(folder: Path) -> Pointers:
         raise StorageError(f"{error}. {describe_pointer_remedy(folder)}") from error
 
 
-def restore_current(folder: Path) -> Swap | None:
+def restore_current(folder: Location, fence: int) -> Swap | None:
     """Make CURRENT and its history agree; return the swap that counts, None before the first.
 
     A swap that a kill cut short is finished. A damaged or missing CURRENT is written from the history; a swap that
@@ -66,22 +77,22 @@ def restore_current(folder: Path) -> Swap | None:
     if pointers.problem:
         log.warning("name=%s current=restored release=%s reason=%r", folder.name, at.release, pointers.problem)
     if at not in pointers.history:
-        at = at if at.sequence else Swap(1, _now(), "found", *at.target)  # of a time without history
+        at = at if at.sequence else Swap(1, _now(), "found", *at.target, fence)  # of a time without history
         _append(folder, at)
-    content = storage.json_bytes(at.to_json())
-    if pointers.in_file is None or (folder / CURRENT).read_bytes() != content:
-        storage.write_bytes(folder / CURRENT, content)
+    if pointers.raw != storage.json_bytes(at.to_json()):
+        raw, version = storage.read_version(folder / CURRENT) or (None, None)
+        _replace_current(folder, at, version, is_next=raw == pointers.raw)
     return at
 
 
-def open_history(folder: Path) -> None:
+def open_history(folder: Location, fence: int) -> None:
     """Start the history of a name, before its first release is moved in."""
-    if pointers_of(folder).at is None and not (folder / HISTORY).exists():
+    if pointers_of(folder).at is None and storage.read(folder / HISTORY) is None:
         storage.make_folder(folder)
-        _append(folder, Swap(0, _now(), "opened", "", "", "", 0, ""))
+        _append(folder, Swap(0, _now(), "opened", "", "", "", 0, "", fence))
 
 
-def point_at(folder: Path, target: tuple[Any, ...], why: Reason, last: int) -> Swap:
+def point_at(folder: Location, target: Target, why: Reason, last: int, fence: int) -> Swap:
     """Swap CURRENT to a release; return the swap.
 
     The line is durable before the file is replaced: a kill in between is finished by :func:`restore_current`.
@@ -89,27 +100,46 @@ def point_at(folder: Path, target: tuple[Any, ...], why: Reason, last: int) -> S
     Parameters
     ----------
     target : see :attr:`graphquilt.pointers.Swap.target`. last : sequence of the swap before.
+    fence : of the lock that is held.
+
+    Raises
+    ------
+    LockedError : another process has swapped since ``last``.
     """
-    swap = Swap(last + 1, _now(), why, *target)
+    swap = Swap(last + 1, _now(), why, *target, fence)
     storage.require_own(folder / CURRENT, "file")  # before the line, which would count without it
     _append(folder, swap)
-    storage.write_json(folder / CURRENT, swap.to_json())
+    raw, version = storage.read_version(folder / CURRENT) or (b"", None)
+    _replace_current(folder, swap, version, is_next=last_sequence_in(raw) < swap.sequence)
     return swap
 
 
-def _append(folder: Path, swap: Swap) -> None:
+def last_sequence(folder: Location) -> int:
+    """Return the highest sequence that the history of a name holds, 0 if it holds none."""
+    return last_sequence_in(storage.read(folder / HISTORY) or b"")
+
+
+def _append(folder: Location, swap: Swap) -> None:
     path = folder / HISTORY
-    storage.require_own(path, "file")
+    lines, version = storage.read_version(path) or (b"", None)
+    is_next = not lines or last_sequence_in(lines) < swap.sequence
+    end = b"\n" if lines and not lines.endswith(b"\n") else b""  # of a line that a kill has cut
     line = json.dumps(swap.to_json(), ensure_ascii=False).encode() + b"\n"
-    with path.open("ab+") as file:
-        if file.tell():
-            file.seek(-1, os.SEEK_END)
-            if file.read(1) != b"\n":  # what a kill left of a line
-                line = b"\n" + line
-        file.write(line)
-        file.flush()
-        os.fsync(file.fileno())
-    storage.fsync_folder(folder)
+    if not is_next or not storage.swap(path, lines + end + line, version):
+        raise _too_late(path)
+
+
+def _replace_current(folder: Location, swap: Swap, version: str | None, *, is_next: bool) -> None:
+    path = folder / CURRENT
+    if not is_next or not storage.swap(path, storage.json_bytes(swap.to_json()), version):
+        raise _too_late(path)
+
+
+def _too_late(path: Location) -> LockedError:
+    return LockedError(
+        f"{path} was changed by another process, which took the lock of this name: this process had been stopped, or "
+        "cut off from the store, for too long. It has changed nothing there; run again"
+    )
 
 
 def _now() -> str:

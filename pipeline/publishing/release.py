@@ -1,4 +1,4 @@
-"""Releases: staged, checksummed, moved in by one rename, and pointed at by one file.
+"""Releases: staged, checksummed, brought to their place at once, and pointed at by one file.
 
 A release never changes once it is there. CURRENT.json is replaced as a whole, so a reader sees no release or
 a whole one, whatever is killed and whenever. Everything that changes ``published/<name>`` holds its lock.
@@ -7,17 +7,16 @@ a whole one, whatever is killed and whenever. Everything that changes ``publishe
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
-from graphquilt.pointers import CURRENT, RELEASES, Swap, list_releases, read_last_sequence
+from graphquilt import files
+from graphquilt.pointers import MANIFEST, RELEASES, Swap, list_releases
 from graphquilt.releases import (
-    MANIFEST,
     ManifestError,
     describe_remedy,
     describe_way_out,
@@ -28,11 +27,21 @@ from graphquilt.releases import (
 )
 from pipeline import storage
 from pipeline.errors import ConfigError, StorageError
+from pipeline.locations import Location
 from pipeline.publishing.copies import WorkingFile
 from pipeline.publishing.listing import all_releases, read_release
-from pipeline.publishing.pointer import Reason, open_history, own_folder, point_at, pointers_of, restore_current
-from pipeline.publishing.staging import REMOVED, STAGING, Notes, restage_release, stage_release
-from pipeline.workspace import lock
+from pipeline.publishing.placement import find_leftovers, is_placed, move_in, names_below, remove_placed, staging_of
+from pipeline.publishing.pointer import (
+    Reason,
+    last_sequence,
+    open_history,
+    own_folder,
+    point_at,
+    pointers_of,
+    restore_current,
+)
+from pipeline.publishing.staging import Notes, restage_release, stage_release
+from pipeline.storage import lock
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +58,7 @@ class Publication:
     """
 
     release: str
-    path: Path
+    path: Location
     is_new: bool
     current_moved: bool
 
@@ -74,7 +83,7 @@ class ReleaseContents:
 
 
 def publish(
-    root: Path,
+    root: Location,
     name: str,
     contents: ReleaseContents,
     *,
@@ -107,10 +116,11 @@ def publish(
         )
     folder = own_folder(root, name)
     target = folder / RELEASES / release
-    with lock(folder / LOCK, f"publish {release}", wait_s):
-        remove_leftovers(folder)
-        at = restore_current(folder)
-        open_history(folder)
+    with lock(folder / LOCK, f"publish {release}", wait_s) as held:
+        at = restore_current(folder, held.fence)
+        for leftover in find_leftovers(folder, at.release if at else None):
+            remove_placed(leftover)
+        open_history(folder, held.fence)
         about = {
             **contents.manifest,
             "release": release,
@@ -123,40 +133,42 @@ def publish(
         is_new = _ensure_whole(target, at, contents.files, about, notes)
         is_older = at is not None and data_date < dt.date.fromisoformat(at.data_date)
         may_move = force_current or not is_older
-        has_moved = may_move and _point_at(folder, at, target, "force" if is_older else "publish") != at
+        why: Reason = "force" if is_older else "publish"
+        has_moved = may_move and _point_at(folder, at, target, why, held.fence) != at
     return Publication(release, target, is_new, has_moved)
 
 
 def _ensure_whole(
-    target: Path,
+    target: Location,
     at: Swap | None,
-    files: Sequence[WorkingFile],
+    working: Sequence[WorkingFile],
     about: Mapping[str, Any],
     notes: Notes,
 ) -> bool:
     """Make or restore the release unless it is there and whole; return whether that was needed."""
-    staging = target.with_name(f"{STAGING}{target.name}")
+    staging = staging_of(target)
     storage.require_own(target, "folder")
     sha256 = manifest_sha256_in(at, target.name)
-    if not target.exists():
-        _move_in(stage_release(staging, files, about, notes), target)
+    if not is_placed(target):
+        _refuse_strangers(target, [*(file.name for file in working), *notes])
+        move_in(stage_release(staging, working, about, notes), target)
         if sha256:
             log.warning("release=%s published=anew reason='it was current, and its folder was gone'", target.name)
         return True
     try:
         manifest = read_manifest(target, sha256)
     except ManifestError as error:
-        _refuse_strangers(target, [*(file.name for file in files), *notes])
+        _refuse_strangers(target, [*(file.name for file in working), *notes])
         # Nothing is left to restore by: the same tables become a release once more, and CURRENT follows it.
         try:
-            _move_in(stage_release(staging, files, about, notes), target)
+            move_in(stage_release(staging, working, about, notes), target)
         except StorageError as reason:
             raise _not_restored(target, str(error), reason) from reason
         log.warning("release=%s published=anew reason=%r", target.name, str(error))
         return True
-    if _restore(target, manifest, sha256, files, notes):
+    if _restore(target, manifest, sha256, working, notes):
         return True
-    run_checksums = {file.name: file.checksum for file in files}
+    run_checksums = {file.name: file.checksum for file in working}
     release_checksums = {entry["name"]: entry["xxh3"] for entry in manifest["files"] if "xxh3" in entry}
     if release_checksums and release_checksums != run_checksums:
         # Same config and input, other bytes: another package set or CPU type. The first one stands.
@@ -165,10 +177,10 @@ def _ensure_whole(
 
 
 def _restore(
-    target: Path,
+    target: Location,
     manifest: Mapping[str, Any],
     manifest_sha256: str | None,
-    files: Sequence[WorkingFile],
+    working: Sequence[WorkingFile],
     notes: Notes,
 ) -> bool:
     """Restore a damaged release to the bytes that its manifest states; return whether it was damaged.
@@ -181,16 +193,15 @@ def _restore(
     if not problems:
         return False
     _refuse_strangers(target, [entry["name"] for entry in manifest["files"]])
-    staging = target.with_name(f"{STAGING}{target.name}")
     try:
-        _move_in(restage_release(staging, target, manifest, files, notes), target)
+        move_in(restage_release(staging_of(target), target, manifest, working, notes), target)
     except StorageError as error:
         raise _not_restored(target, join_problems(problems), error) from error
     log.warning("release=%s restored=same_bytes reason=%r", target.name, join_problems(problems))
     return True
 
 
-def rollback(root: Path, name: str, to: str | None = None, *, wait_s: float = 60.0) -> tuple[Swap | None, Swap]:
+def rollback(root: Location, name: str, to: str | None = None, *, wait_s: float = 60.0) -> tuple[Swap | None, Swap]:
     """Point CURRENT at an earlier release, or at any release by name; return what it said and what it says.
 
     Without ``to``: the release before the current one, by date of the data. It lasts until the next
@@ -202,8 +213,8 @@ def rollback(root: Path, name: str, to: str | None = None, *, wait_s: float = 60
     StorageError : the release is damaged and can't be restored; CURRENT stays.
     """
     folder = own_folder(root, name)
-    with lock(folder / LOCK, f"rollback of {name}", wait_s):
-        at = _current(folder, is_needed=to is None)
+    with lock(folder / LOCK, f"rollback of {name}", wait_s) as held:
+        at = _current(folder, held.fence, is_needed=to is None)
         if to is not None and to not in list_releases(folder):
             raise ConfigError(f"'{name}' has no release '{to}'; it has {list_releases(folder)}")
         if to is None:
@@ -218,10 +229,10 @@ def rollback(root: Path, name: str, to: str | None = None, *, wait_s: float = 60
             stays = f"CURRENT stays at {at.release}" if at else "CURRENT stays as it is"
             way = f". {describe_way_out(folder, to, deep=True)}" if isinstance(error, ManifestError) else ""
             raise StorageError(f"{stays}: {error}{way}") from error
-        return at, _point_at(folder, at, target, "rollback")
+        return at, _point_at(folder, at, target, "rollback", held.fence)
 
 
-def require_whole(root: Path, name: str, release: str) -> None:
+def require_whole(root: Location, name: str, release: str) -> None:
     """Compare every byte of a release that is to be read with its manifest, and restore what differs.
 
     Raises
@@ -241,40 +252,14 @@ def require_whole(root: Path, name: str, release: str) -> None:
             raise StorageError(f"release {release} is damaged: {error}. {describe_remedy(folder, release)}") from error
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove what killed publishers and cleaners left under a published name. The caller holds its lock."""
-    for path in find_leftovers(folder):
-        if path.is_dir() and not path.is_symlink():
-            storage.remove_tree(path)
-        else:
-            path.unlink()
-
-
-def find_leftovers(folder: Path) -> list[Path]:
-    """Return the folders under ``releases/`` that are no releases, and pointers that were never moved in."""
-    return sorted(
-        path
-        for pattern in (f"{RELEASES}/{STAGING}*", f"{RELEASES}/{REMOVED}*", f".{CURRENT}.*")
-        for path in folder.glob(pattern)
-    )
-
-
-def move_aside(path: Path) -> Path:
-    """Rename a folder that is to be removed, so that no part of it is taken for whole after a kill."""
-    aside = path.with_name(f"{REMOVED}{path.name}.{uuid4().hex[:8]}")
-    path.rename(aside)
-    storage.fsync_folder(path.parent)
-    return aside
-
-
-def _not_restored(target: Path, problem: str, reason: StorageError) -> StorageError:
+def _not_restored(target: Location, problem: str, reason: StorageError) -> StorageError:
     return StorageError(
         f"release {target.name} is damaged and can't be restored: {problem}; {reason}. "
         f"{describe_way_out(target.parent.parent, target.name, deep=True)}"
     )
 
 
-def _refuse_strangers(folder: Path, names: Sequence[str]) -> None:
+def _refuse_strangers(folder: Location, names: Sequence[str]) -> None:
     """Refuse to replace a folder that holds anything but files of its release, and links or folders in their place.
 
     Raises
@@ -283,8 +268,8 @@ def _refuse_strangers(folder: Path, names: Sequence[str]) -> None:
     """
     files = {MANIFEST, *names}
     tables = {name.split("/")[0] for name in names if "/" in name}
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder).as_posix()
+    for name in names_below(folder):
+        path = folder / name
         if name in files or name in tables:
             storage.require_own(path, "file" if name in files else "folder")
         elif not path.name.startswith("."):
@@ -294,16 +279,16 @@ def _refuse_strangers(folder: Path, names: Sequence[str]) -> None:
             )
 
 
-def _current(folder: Path, *, is_needed: bool) -> Swap | None:
+def _current(folder: Location, fence: int, *, is_needed: bool) -> Swap | None:
     try:
-        return restore_current(folder)
+        return restore_current(folder, fence)
     except StorageError:
         if is_needed:
             raise
         return None  # the release is named, so nobody has to know where CURRENT was
 
 
-def _release_before(root: Path, name: str, at: Swap) -> str:
+def _release_before(root: Location, name: str, at: Swap) -> str:
     """Return the release before the one that readers get; of one date, the one that came before.
 
     Raises
@@ -320,26 +305,16 @@ def _release_before(root: Path, name: str, at: Swap) -> str:
     return before[-1]
 
 
-def _move_in(staged: Path, target: Path) -> None:
-    """Rename a staged release to its name; a damaged one of that name goes first."""
-    damaged = move_aside(target) if target.exists() else None
-    staged.rename(target)
-    for folder in target.parents[:4]:  # releases, the name's, published, the workspace: all may be new
-        storage.fsync_folder(folder)
-    if damaged:
-        storage.remove_tree(damaged)
-
-
-def _point_at(folder: Path, at: Swap | None, target: Path, why: Reason) -> Swap:
+def _point_at(folder: Location, at: Swap | None, target: Location, why: Reason, fence: int) -> Swap:
     """Swap CURRENT if it is elsewhere; return the swap that then counts."""
     release = read_release(target)
     destination = (
         release.release,
-        str(target.relative_to(folder)),
+        f"{RELEASES}/{release.release}",
         release.data_date.isoformat(),
         release.contract_version,
-        storage.sha256_of(target / MANIFEST),
+        hashlib.sha256(files.read(target / MANIFEST)).hexdigest(),
     )
     if at is not None and at.target == destination:
         return at
-    return point_at(folder, destination, why, at.sequence if at else read_last_sequence(folder))
+    return point_at(folder, destination, why, at.sequence if at else last_sequence(folder), fence)

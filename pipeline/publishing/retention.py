@@ -7,20 +7,20 @@ is at work on. A folder is renamed before its files are removed: a kill leaves n
 from __future__ import annotations
 
 import datetime as dt
-import os
-import stat
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
+from graphquilt.own_files import describe_foreign
 from pipeline import storage
 from pipeline.config.sections import PublishConfig
 from pipeline.errors import LockedError, StorageError
+from pipeline.locations import Location
 from pipeline.publishing.listing import DamagedRelease, Release, all_releases
+from pipeline.publishing.placement import find_leftovers, remove_placed
 from pipeline.publishing.pointer import own_folder, pointers_of, restore_current
-from pipeline.publishing.release import LOCK, find_leftovers, move_aside
-from pipeline.publishing.staging import REMOVED
-from pipeline.workspace import lock, run_dates, run_folder
+from pipeline.publishing.release import LOCK
+from pipeline.storage import lock
+from pipeline.workspace import run_dates, run_folder
 
 #: Stays in a date's folder: a lock file that is removed while another process waits for it locks nothing.
 _RUN_LOCK = ".lock"
@@ -31,7 +31,7 @@ class Item:
     """A folder, and why it goes or stays. ``bytes`` counts its files' sizes."""
 
     kind: Literal["release", "run", "leftover"]
-    path: Path
+    path: Location
     why: str
     bytes: int
 
@@ -51,7 +51,7 @@ class CleanReport:
 
 
 def clean(
-    root: Path,
+    root: Location,
     rules: PublishConfig,
     now: dt.datetime,
     *,
@@ -63,6 +63,7 @@ def clean(
 
     Parameters
     ----------
+    root : the workspace; the releases are where ``rules`` say, there or elsewhere.
     rules : the name, and how many releases, of which age, and how many dates' working tables stay. The current release
         stays beside them. Working tables are counted whatever names they were published under.
     now : with a time zone.
@@ -76,15 +77,16 @@ def clean(
     """
     if purge_ids:
         rules = rules.model_copy(update={"keep_releases": 0, "keep_runs": 0})
-    folder = own_folder(root, rules.name)
-    with lock(folder / LOCK, f"clean of {rules.name}", wait_s):
-        at = pointers_of(folder).at if dry_run else restore_current(folder)
-        to_remove, to_keep = _judge_releases(root, at.release if at else None, rules, now)
-        leftovers = find_leftovers(folder)
+    publish_root = rules.root(root)
+    folder = own_folder(publish_root, rules.name)
+    with lock(folder / LOCK, f"clean of {rules.name}", wait_s) as held:
+        at = pointers_of(folder).at if dry_run else restore_current(folder, held.fence)
+        to_remove, to_keep = _judge_releases(publish_root, at.release if at else None, rules, now)
+        leftovers = find_leftovers(folder, at.release if at else None)
         to_remove += [Item("leftover", path, "left by a killed process", _size(path)) for path in leftovers]
         if not dry_run:
             for item in to_remove:
-                _remove(item.path)
+                remove_placed(item.path)
     storage.require_own(root / "runs", "folder")
     dates = [date for date in run_dates(root) if _has_tables(run_folder(root, date))]
     for date in dates[rules.keep_runs :]:
@@ -99,7 +101,7 @@ def clean(
 
 
 def _judge_releases(
-    root: Path, current: str | None, rules: PublishConfig, now: dt.datetime
+    root: Location, current: str | None, rules: PublishConfig, now: dt.datetime
 ) -> tuple[list[Item], list[Item]]:
     """Split the releases of a name into those that go and those that stay."""
     to_remove: list[Item] = []
@@ -131,36 +133,22 @@ def _reason_to_keep(
     return None
 
 
-def _has_tables(folder: Path) -> bool:
+def _has_tables(folder: Location) -> bool:
     """Whether a date's folder holds more than its lock; a link or a file in its place counts as well."""
-    return folder.is_symlink() or not folder.is_dir() or any(child.name != _RUN_LOCK for child in folder.iterdir())
+    return describe_foreign(folder, "folder") is not None or storage.names_in(folder) not in ([], [_RUN_LOCK])
 
 
-def _clean_run(root: Path, date: dt.date, keep_runs: int, *, dry_run: bool) -> Item:
+def _clean_run(root: Location, date: dt.date, keep_runs: int, *, dry_run: bool) -> Item:
     folder = run_folder(root, date)
     why = f"{keep_runs} newer dates are kept" if keep_runs else "ids are purged"
     item = Item("run", folder, why, _size(folder))
     if not dry_run:
-        for child in sorted(folder.iterdir()):
-            if child.name != _RUN_LOCK:
-                _remove(child)
+        for name in storage.names_in(folder):
+            if name != _RUN_LOCK:
+                remove_placed(folder / name)
     return item
 
 
-def _remove(path: Path) -> None:
-    """Remove a folder, or a name that is none: of a link, the link."""
-    if path.is_symlink() or not path.is_dir():
-        path.unlink(missing_ok=True)
-    elif path.name.startswith(REMOVED):
-        storage.remove_tree(path)
-    else:
-        storage.remove_tree(move_aside(path))
-
-
-def _size(path: Path) -> int:
-    """Return the bytes of the files in a folder, or of a file; links are not followed."""
-    if not os.path.lexists(path):
-        return 0
-    paths = path.rglob("*") if path.is_dir() and not path.is_symlink() else [path]
-    stats = (file.lstat() for file in paths)
-    return sum(one.st_size for one in stats if stat.S_ISREG(one.st_mode))
+def _size(place: Location) -> int:
+    """Return the bytes of the files in a folder; links are not followed."""
+    return sum(file.bytes for file in storage.files_below(place))

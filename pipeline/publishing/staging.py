@@ -1,56 +1,46 @@
-"""A release before it has its name: written whole beside its place, from working files or from what is left of one."""
+"""A release before it is one: its files, its manifest last, from working files or from what is left of one."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from graphquilt import files
 from graphquilt.column_checksums import checksum_columns
 from graphquilt.json_checksum import add_checksum
 from graphquilt.own_files import describe_foreign
-from graphquilt.releases import MANIFEST, footer_sha256
+from graphquilt.pointers import MANIFEST
+from graphquilt.releases import footer_sha256
 from pipeline import storage
 from pipeline.errors import StorageError
-from pipeline.publishing.copies import WorkingFile, copy_file, copy_working_file
-
-#: Folders that are no releases: being written, or about to go. Found under the lock, they are a kill's.
-STAGING = "_staging-"
-REMOVED = "_removed-"
+from pipeline.locations import Location
+from pipeline.publishing.copies import WorkingFile, copy_file, copy_working_file, digests_of
 
 Notes = Mapping[str, Mapping[str, Any]]  # the small JSON files beside the tables, by name
 
 
-def stage_release(staging: Path, files: Sequence[WorkingFile], about: Mapping[str, Any], notes: Notes) -> Path:
+def stage_release(
+    staging: Location, working: Sequence[WorkingFile], about: Mapping[str, Any], notes: Notes
+) -> Location:
     """Write a whole release at ``staging``, durable down to the last name in it.
 
     Raises
     ------
     StorageError : no space; a working file has other bytes than its run's manifest says. Nothing is left behind.
     """
-    root = staging.parents[3]
     with _whole_or_absent(staging):
         entries = []
-        for number, file in enumerate(files):
-            path = staging / file.name
-            path.parent.mkdir(exist_ok=True)
-            digests = copy_working_file(file, path, needed=sum(rest.bytes for rest in files[number:]))
-            entries.append(
-                {
-                    "name": file.name,
-                    "bytes": digests.bytes,
-                    "sha256": digests.sha256,
-                    "xxh3": digests.checksum,
-                    **({"source": str(file.path.relative_to(root))} if file.path.is_relative_to(root) else {}),
-                    **_describe_parquet(path),
-                }
-            )
+        for number, file in enumerate(working):
+            needed = sum(rest.bytes for rest in working[number:])
+            entries.append(_stage_file(file, staging, needed))
         for name, value in notes.items():
-            path = staging / name
-            storage.write_json(path, value)
-            entries.append({"name": name, "bytes": path.stat().st_size, "sha256": storage.sha256_of(path)})
+            data = storage.json_bytes(value)
+            storage.write(staging / name, data)
+            entries.append({"name": name, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()})
         _fsync_tables(staging, entries)
         # The checksum is that of what is written: secrets are masked first.
         masked = json.loads(storage.json_bytes({**about, "files": entries}))
@@ -58,20 +48,43 @@ def stage_release(staging: Path, files: Sequence[WorkingFile], about: Mapping[st
     return staging
 
 
+def _stage_file(file: WorkingFile, staging: Location, needed: int) -> dict[str, Any]:
+    """Copy a working file into a release, and return its entry in the manifest."""
+    path, root = staging / file.name, staging.parents[3]
+    storage.make_folder(path.parent)
+    digests = copy_working_file(file, path, needed)
+    entry: dict[str, Any] = {
+        "name": file.name,
+        "bytes": digests.bytes,
+        "sha256": digests.sha256,
+        "xxh3": digests.checksum,
+    }
+    if str(file.path).startswith(f"{root}/"):  # a release elsewhere than its workspace can't tell where that is
+        entry["source"] = str(file.path).removeprefix(f"{root}/")
+    if path.suffix == ".parquet":
+        entry |= _describe_parquet(path if isinstance(path, Path) else storage.local_file(file.path))  # the same bytes
+    return entry
+
+
 @contextlib.contextmanager
-def _whole_or_absent(staging: Path) -> Iterator[None]:
-    """Make the folder, and remove it where what it is to hold can't be written."""
+def _whole_or_absent(staging: Location) -> Iterator[None]:
+    """Make the folder, and remove it where what it is to hold can't be written.
+
+    Objects without a manifest are no release. They stay, for who next holds the lock to remove.
+    """
     try:
-        staging.mkdir(parents=True)
+        if isinstance(staging, Path):
+            staging.mkdir(parents=True)
         yield
     except BaseException:
-        storage.remove_tree(staging)  # at once: on a full disk, the verdict needs the room
+        if isinstance(staging, Path):
+            storage.remove_tree(staging)  # at once: on a full disk, the verdict needs the room
         raise
 
 
 def restage_release(
-    staging: Path, damaged: Path, manifest: Mapping[str, Any], files: Sequence[WorkingFile], notes: Notes
-) -> Path:
+    staging: Location, damaged: Location, manifest: Mapping[str, Any], working: Sequence[WorkingFile], notes: Notes
+) -> Location:
     """Write a damaged release once more, with the bytes that its manifest says; see :func:`stage_release`.
 
     A file comes from the release itself if it is whole there, else from the working file that it was a copy of.
@@ -81,40 +94,42 @@ def restage_release(
     StorageError : no space, or a file has those bytes nowhere. Nothing is left behind.
     """
     root = staging.parents[3]
-    by_name = {file.name: file.path for file in files}
+    by_name = {file.name: file.path for file in working}
     entries = manifest["files"]
     with _whole_or_absent(staging):
         for number, entry in enumerate(entries):
-            working = [root / entry["source"]] if "source" in entry else []
-            tonight = [path] if (path := by_name.get(entry["name"])) and path not in working else []
-            sources = [damaged / entry["name"], *working, *tonight]
+            made_of = [root / entry["source"]] if "source" in entry else []
+            tonight = [path] if (path := by_name.get(entry["name"])) and path not in made_of else []
+            sources = [damaged / entry["name"], *made_of, *tonight]
             needed = sum(int(rest["bytes"]) for rest in entries[number:])
             _recover(staging / entry["name"], entry, sources, notes, needed)
         _fsync_tables(staging, entries)
-        storage.write_bytes(staging / MANIFEST, (damaged / MANIFEST).read_bytes())
+        if staging != damaged:
+            storage.write(staging / MANIFEST, files.read(damaged / MANIFEST))
     return staging
 
 
-def _recover(path: Path, entry: Mapping[str, Any], sources: Sequence[Path], notes: Notes, needed: int) -> None:
-    """Write the first of the sources that has the sha256 of the entry."""
-    path.parent.mkdir(exist_ok=True)
+def _recover(path: Location, entry: Mapping[str, Any], sources: Sequence[Location], notes: Notes, needed: int) -> None:
+    """Write the first of the sources that has the sha256 of the entry; an object is replaced by such a one only."""
+    storage.make_folder(path.parent)
     for source in sources:
-        if not source.is_file() or describe_foreign(source, "file"):
+        if not files.has_file(source) or describe_foreign(source, "file"):
             continue
-        if copy_file(source, path, needed).sha256 == entry["sha256"]:
+        if not isinstance(path, Path) and digests_of(source).sha256 != entry["sha256"]:
+            continue
+        if source == path or copy_file(source, path, needed).sha256 == entry["sha256"]:
             return
-        path.unlink()
+        storage.remove(path)
     if (note := notes.get(entry["name"])) is not None:
-        storage.write_json(path, note)
-        if storage.sha256_of(path) == entry["sha256"]:
+        data = storage.json_bytes(note)
+        if hashlib.sha256(data).hexdigest() == entry["sha256"]:
+            storage.write(path, data)
             return
     tried = " nor ".join(str(source) for source in sources)
     raise StorageError(f"neither {tried} has the bytes that its manifest says")
 
 
 def _describe_parquet(path: Path) -> dict[str, Any]:
-    if path.suffix != ".parquet":
-        return {}
     return {
         "rows": storage.rows_in([path]),
         "footer_sha256": footer_sha256(path),
@@ -122,6 +137,6 @@ def _describe_parquet(path: Path) -> dict[str, Any]:
     }
 
 
-def _fsync_tables(staging: Path, entries: Sequence[Mapping[str, Any]]) -> None:
+def _fsync_tables(staging: Location, entries: Sequence[Mapping[str, Any]]) -> None:
     for folder in {(staging / entry["name"]).parent for entry in entries}:
         storage.fsync_folder(folder)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +26,7 @@ from pipeline.ingest.attributes.rows import AttributeRules, parse_attributes
 from pipeline.ingest.pieces import split_tasks
 from pipeline.ingest.sources import list_sources
 from pipeline.ingest.text.formats import TextFormat
+from pipeline.locations import Location
 from pipeline.queries.released_run import ReleasedRun, config_of, other_version, read_release, run_of
 from pipeline.release_tables.vector_space import attributes_of, fixed_space
 
@@ -42,7 +42,7 @@ class NewNodes:
     rejected: list[dict[str, Any]]  # of the table of rejected attributes
 
 
-def rows_of_new_nodes(folder: Path, node_type: str, path: str) -> NewNodes:
+def rows_of_new_nodes(folder: Location, node_type: str, path: str) -> NewNodes:
     """Return the row of every node in a file of attributes: what the release holds of nodes without edges.
 
     Parameters

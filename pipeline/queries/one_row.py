@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,6 +15,7 @@ from pipeline.embedding.ppr.whole_graph import whole_graph
 from pipeline.embedding.rows import RowNodes, Rows
 from pipeline.embedding.run_settings import settings_of
 from pipeline.errors import ConfigError, InputError, MissingTableError, StorageError
+from pipeline.locations import Location
 from pipeline.queries.released_run import config_of, other_version, read_release, run_of
 from pipeline.release_tables.finished_rows import NodeIds
 from pipeline.release_tables.vector_space import fixed_space
@@ -25,7 +24,7 @@ from pipeline.workspace import Workspace
 from schemas.tables import WEIGHT_UNIT
 
 
-def row_alone(folder: Path, node_type: str, node_id: str | int) -> NDArray[np.float32]:
+def row_alone(folder: Location, node_type: str, node_id: str | int) -> NDArray[np.float32]:
     """Return the published row of a node, by a walk from this node alone; (dim,) float32.
 
     Parameters
@@ -79,7 +78,7 @@ def _number_of(run: Workspace, config: PipelineConfig, node_type: str, node_id: 
     first, stop = types.get(node_type, (0, 0))
     row = -1
     if stop > first:
-        ids = NodeIds([str(file) for file in run.files("node_index")]).between(first, stop)
+        ids = NodeIds(run.files("node_index")).between(first, stop)
         row = pc.index(ids.cast(pa.string()), str(node_id)).as_py()  # as a text: "007" is not 7
     if row < 0 or str(node_id) in map(str, config.publish.exclude_ids.get(node_type, ())):
         raise InputError(

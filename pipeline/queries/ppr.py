@@ -72,7 +72,7 @@ def answer_batch(
     target = _require_type(options.target_type or config.listed_type, types, "--target")
     first, stop = types[target]
     k = min(options.k or config.ppr.top_k, stop - first)
-    ids = NodeIds([str(file) for file in workspace.files("node_index")])
+    ids = NodeIds(workspace.files("node_index"))
     of_type = _types_of(batch, options, config, types)
     node_ix = _numbers(batch.node_id, of_type, types, ids)
     index = None if options.is_exact else _index_manifest(config, workspace)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from pipeline import storage
 from pipeline.config.model import PipelineConfig
 from pipeline.embedding.methods import CONFIG
 from pipeline.errors import ConfigError, InputError, StorageError
+from pipeline.locations import Location
 from pipeline.publishing.listing import manifest_of
 from pipeline.stages.chain import MAKER
 from pipeline.workspace import Manifest, Workspace
@@ -38,7 +39,7 @@ class ReleasedRun(Workspace):
         return Workspace(self.root, self.date, self.fingerprints, self.tables, self.run_id)
 
 
-def read_release(folder: Path) -> Mapping[str, Any]:
+def read_release(folder: Location) -> Mapping[str, Any]:
     """Return the manifest of a release.
 
     Raises
@@ -49,13 +50,13 @@ def read_release(folder: Path) -> Mapping[str, Any]:
         return manifest_of(folder)
     except StorageError as error:
         gone = f"release {folder.name} was removed while it was read; ask again"
-        raise InputError(str(error) if folder.exists() else gone) from error
+        raise InputError(str(error) if storage.names_in(folder) else gone) from error
 
 
-def run_of(folder: Path, release: Mapping[str, Any]) -> ReleasedRun:
+def run_of(folder: Location, release: Mapping[str, Any]) -> ReleasedRun:
     """Return the run of the release in a folder, whose manifest has been read."""
     return ReleasedRun(
-        root=(folder / "../../../..").resolve(),  # of published/<name>/releases/<release>
+        root=folder.parents[3],  # of published/<name>/releases/<release>
         date=dt.date.fromisoformat(release["data_date"]),
         fingerprints=release["fingerprints"],
         tables=MAKER,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from pipeline.blocks.arrays import offsets_of
 from pipeline.errors import InputError
 from pipeline.ingest.id_files import read_id_file
+from pipeline.locations import Location
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Batch:
     weight: NDArray[np.float64]
 
 
-def read_batch(path: Path) -> Batch:
+def read_batch(path: Location) -> Batch:
     """Read a file of restart sets: node_id and, optional, query, node_type and weight.
 
     Without ``query`` each row is a set of its own; with it rows of one query are a set, wherever they stand.

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from pipeline import storage
 from pipeline.codec import Vector
 from pipeline.embedding.run_settings import settings_of
 from pipeline.kernels.procrustes import CrossSums, rotation_to
+from pipeline.locations import Location
 from pipeline.release_tables.finished_rows import NodeIds, RowSources, finished_rows, row_sources
 from pipeline.release_tables.parent_rows import ParentRows, parent_folder
 from pipeline.release_tables.published_table import TableRun
@@ -48,7 +48,7 @@ class SurveyPayload:
 
     sources: RowSources
     bounds: tuple[int, int]
-    parent: Path | None
+    parent: Location | None
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def _write_products(attempt: Attempt, groups: Mapping[str, CrossSums]) -> dict[s
     return {name: CommonRows(groups[name].own_squares, groups[name].other_squares, groups[name].rows) for name in names}
 
 
-def mean_vectors(results: Sequence[SurveyResult], rotation: Path | None) -> dict[str, list[float]]:
+def mean_vectors(results: Sequence[SurveyResult], rotation: Location | None) -> dict[str, list[float]]:
     """Return the mean row of each type, turned by the matrix in a file."""
     rows: dict[str, int] = {}
     sums: dict[str, NDArray[np.float64]] = {}
@@ -119,7 +119,7 @@ def mean_vectors(results: Sequence[SurveyResult], rotation: Path | None) -> dict
     means = {name: sums[name] / max(1, rows[name]) for name in sorted(sums)}
     if rotation is not None:
         storage.check_sealed(rotation)
-        matrix = np.load(rotation)
+        matrix = storage.load_array(rotation)
         # The mean of rotated rows is the rotated mean. Not by BLAS: the driver's has as many threads as it likes.
         means = {name: np.einsum("i,ij->j", mean, matrix) for name, mean in means.items()}
     return {name: mean.tolist() for name, mean in means.items()}
@@ -139,7 +139,7 @@ class RotationResult:
 class RotationPayload:
     """The file of products and the sums of each range, in their order."""
 
-    ranges: tuple[tuple[Path, Mapping[str, CommonRows]], ...]
+    ranges: tuple[tuple[Location, Mapping[str, CommonRows]], ...]
     dim: int
 
 
@@ -150,7 +150,7 @@ class Alignment:
     parent: str | None
     fit: RotationResult
     parent_metadata: Mapping[str, Any] | None = None
-    matrix: Path | None = None
+    matrix: Location | None = None
     surveys: Sequence[TaskRecord[SurveyResult]] = ()
     records: Sequence[TaskRecord[Any]] = ()
 
@@ -185,7 +185,7 @@ def align(run: TableRun, sources: RowSources, dim: int) -> Alignment:
     return Alignment(parent.name, record.result, metadata, matrix, surveys, [*surveys, record])
 
 
-def rotation_file(run: TableRun) -> Path | None:
+def rotation_file(run: TableRun) -> Location | None:
     """Return the file of the matrix that turns rows into the published coordinates; None: nothing turns them."""
     if run.workspace.inputs.parent is None:
         return None
@@ -197,7 +197,7 @@ def find_rotation(payload: RotationPayload, attempt: Attempt) -> RotationResult:
     """Task: add up the ranges' sums, in their order; the rotation that they give."""
     groups: dict[str, CrossSums] = {}
     for path, common in payload.ranges:
-        for name, products in zip(sorted(common), np.load(path), strict=True):
+        for name, products in zip(sorted(common), storage.load_array(path), strict=True):
             one = common[name]
             sums = CrossSums(products, one.own_squares, one.parent_squares, one.rows)
             groups[name] = groups.get(name, CrossSums.zero(payload.dim)) + sums

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from pipeline import storage
 from pipeline.blocks.arrays import FeatureTable, NodeArrays, NodeParts
 from pipeline.config.model import PipelineConfig
 from pipeline.embedding.attribute_rows import fill_in
@@ -25,6 +25,7 @@ from pipeline.errors import ContractError
 from pipeline.ingest.figures import IndexFigures
 from pipeline.kernels.procrustes import rotate_rows
 from pipeline.kernels.rows import column_sums
+from pipeline.locations import Location
 from pipeline.partitioning.figures import LayoutFigures
 from pipeline.release_tables.published_table import TableRun
 from pipeline.tasks import Attempt
@@ -38,7 +39,7 @@ ROW_GROUP_ROWS = 65_536
 class PublishedNodes:
     """Files of the graph's ids, the range of each type, and the ids that no published table has."""
 
-    node_index: tuple[Path, ...]
+    node_index: tuple[Location, ...]
     types: Mapping[str, tuple[int, int]]
     exclude_ids: Mapping[str, tuple[str, ...]]
 
@@ -54,7 +55,7 @@ class PublishedNodes:
     @property
     def id_type(self) -> pa.DataType:
         """Type of the column node_id."""
-        return pq.read_schema(self.node_index[0]).field("node_id").type
+        return storage.read_schema(self.node_index[0]).field("node_id").type
 
     def find_excluded(self, node_type: str, node_id: pa.Array) -> NDArray[np.bool_] | None:
         """Return which ids of a type are left out of the published tables; None: no id of the type is."""
@@ -77,9 +78,9 @@ class RowSources:
     settings: Settings
     sums: ColumnSums | None
     sets: tuple[RowSet, ...]
-    node_arrays: tuple[Path, ...]
-    node_features: tuple[Path, ...]
-    node_parts: Path
+    node_arrays: tuple[Location, ...]
+    node_features: tuple[Location, ...]
+    node_parts: Location
 
 
 def row_sources(run: TableRun, settings: Settings) -> RowSources:
@@ -158,7 +159,9 @@ def combined_rows(
         yield node_type, first, stop, rows, np.where(has_row, weight * WEIGHT_UNIT, 0.0)
 
 
-def finished_rows(sources: RowSources, bounds: tuple[int, int], rotation: Path | None = None) -> Iterator[FinishedRows]:
+def finished_rows(
+    sources: RowSources, bounds: tuple[int, int], rotation: Location | None = None
+) -> Iterator[FinishedRows]:
     """Yield the row groups of a range of nodes, in the published order.
 
     rotation : the file of the matrix that turns them, if they are turned.
@@ -166,7 +169,7 @@ def finished_rows(sources: RowSources, bounds: tuple[int, int], rotation: Path |
     settings = sources.settings
     method = method_for(settings)
     nodes = NodeArrays(sources.node_arrays)
-    matrix = np.load(rotation) if rotation else None
+    matrix = storage.load_array(rotation) if rotation else None
     features = FeatureTable(sources.node_features)
     in_sets = [one.nodes for one in sources.sets]
     for node_type, first, stop, rows, strength in combined_rows(sources, bounds):
@@ -204,11 +207,11 @@ def row_groups(
 class NodeIds:
     """The node_id column by node number; only the row groups that are asked for are read."""
 
-    def __init__(self, files: Sequence[str | Path]) -> None:
+    def __init__(self, files: Sequence[Location]) -> None:
         self._groups: list[tuple[int, int, pq.ParquetFile, int]] = []  # first node, one past the last, file, group
         start = 0
         for path in files:
-            file = pq.ParquetFile(path)
+            file = storage.open_parquet(path)
             for group in range(file.num_row_groups):
                 stop = start + file.metadata.row_group(group).num_rows
                 self._groups.append((start, stop, file, group))

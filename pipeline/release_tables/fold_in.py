@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline import storage
 from pipeline.embedding.row_files import RowReader
 from pipeline.embedding.rows import Rows
 from pipeline.kernels.procrustes import rotate_rows
+from pipeline.locations import Location
 from pipeline.release_tables.alignment import rotation_file
 from pipeline.release_tables.finished_rows import (
     ROW_GROUP_ROWS,
@@ -31,8 +31,8 @@ class FoldInRange:
 
     nodes: PublishedNodes
     bounds: tuple[int, int]
-    rows: tuple[Path, ...]
-    rotation: Path | None
+    rows: tuple[Location, ...]
+    rotation: Location | None
     dim: int
 
 
@@ -60,7 +60,7 @@ def write_range(payload: FoldInRange, attempt: Attempt) -> None:
     nodes = payload.nodes
     ids = NodeIds(nodes.node_index)
     schema = tables.fold_in(payload.dim).schema_for(nodes.id_type)
-    matrix = np.load(payload.rotation) if payload.rotation else None
+    matrix = storage.load_array(payload.rotation) if payload.rotation else None
     readers = [RowReader(file) for file in payload.rows]
     with pq.ParquetWriter(
         attempt.path(tables.FOLD_IN, "parquet"),

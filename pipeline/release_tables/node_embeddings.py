@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,10 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipeline import storage
 from pipeline.blocks.arrays import NodeParts
 from pipeline.embedding.run_settings import settings_of
 from pipeline.ingest.figures import IndexFigures
 from pipeline.kernels.rows import row_norms
+from pipeline.locations import Location
 from pipeline.release_tables.alignment import align, mean_vectors
 from pipeline.release_tables.finished_rows import (
     ROW_GROUP_ROWS,
@@ -53,8 +54,8 @@ class RowsPayload:
 
     sources: RowSources
     bounds: tuple[int, int]
-    partition_tree: Path
-    rotation: Path | None
+    partition_tree: Location
+    rotation: Location | None
     metadata: Mapping[str, Any]
     dim: int
 
@@ -101,7 +102,7 @@ def write_rows(payload: RowsPayload, attempt: Attempt) -> RowsResult:
     nodes = payload.sources.nodes
     ids = NodeIds(nodes.node_index)
     home = NodeParts.map(payload.sources.node_parts).part_id
-    tree = pq.read_table(payload.partition_tree, columns=["part_id", "part_path"], partitioning=None)
+    tree = storage.read_parquet([payload.partition_tree], ["part_id", "part_path"])
     paths = dict(zip(tree["part_id"].to_pylist(), tree["part_path"].to_pylist(), strict=True))
     text = json.dumps(payload.metadata, sort_keys=True, allow_nan=False)
     schema = tables.node_embeddings(payload.dim).schema_for(nodes.id_type).with_metadata({"graphquilt": text})

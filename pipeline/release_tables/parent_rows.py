@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +15,7 @@ from pipeline.config.model import PipelineConfig
 from pipeline.embedding.methods import METHODS
 from pipeline.errors import StorageError
 from pipeline.kernels.procrustes import CrossSums, cross_sums
+from pipeline.locations import Location
 from pipeline.publishing.listing import Release, earlier_releases
 from pipeline.publishing.release import require_whole
 from pipeline.release_tables.vector_space import family_of
@@ -24,7 +24,7 @@ from pipeline.workspace import Workspace, published_folder
 _CACHE_BYTES = 2**28  # row groups of the parent, of which neighbouring ranges ask for the same ones
 
 
-def find_parent(root: Path, config: PipelineConfig, date: dt.date) -> Release | None:
+def find_parent(root: Location, config: PipelineConfig, date: dt.date) -> Release | None:
     """Return the release whose coordinates a table is turned into: the newest of an earlier date and equal family.
 
     Raises
@@ -37,14 +37,14 @@ def find_parent(root: Path, config: PipelineConfig, date: dt.date) -> Release | 
     return next(
         (
             release
-            for release in earlier_releases(root, config.publish.name, date)
+            for release in earlier_releases(config.publish.root(root), config.publish.name, date)
             if ((release.manifest.get("metadata") or {}).get("alignment") or {}).get("family") == family
         ),
         None,
     )
 
 
-def parent_folder(config: PipelineConfig, workspace: Workspace) -> Path | None:
+def parent_folder(config: PipelineConfig, workspace: Workspace) -> Location | None:
     """Return the folder of the release that this run's fingerprints name as the parent, once it is seen to be whole.
 
     Raises
@@ -53,8 +53,9 @@ def parent_folder(config: PipelineConfig, workspace: Workspace) -> Path | None:
     """
     if workspace.inputs.parent is None:
         return None
-    require_whole(workspace.root, config.publish.name, workspace.inputs.parent)
-    return published_folder(workspace.root, config.publish.name) / RELEASES / workspace.inputs.parent
+    root = config.publish.root(workspace.root)
+    require_whole(root, config.publish.name, workspace.inputs.parent)
+    return published_folder(root, config.publish.name) / RELEASES / workspace.inputs.parent
 
 
 class ParentRows:
@@ -65,7 +66,7 @@ class ParentRows:
     StorageError : the release can't be read any more.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Location) -> None:
         try:
             self._table = EmbeddingTable.open(folder, cache_bytes=_CACHE_BYTES)
         except TableError as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from pipeline.blocks.arrays import offsets_of
 from pipeline.config.model import PipelineConfig
 from pipeline.embedding.figures import EmbedFigures
 from pipeline.ingest.figures import IndexFigures
+from pipeline.locations import Location
 from pipeline.release_tables.finished_rows import NodeIds, PublishedNodes, row_groups
 from pipeline.release_tables.published_table import PublishedTable, TableRun, WrittenTable
 from pipeline.tasks import Attempt
@@ -36,7 +36,7 @@ class PublishedLists:
 
     nodes: PublishedNodes
     bounds: tuple[int, int]
-    lists: tuple[Path, ...]
+    lists: tuple[Location, ...]
     target_type: str
     top_k: int
     metadata: Mapping[str, Any]

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Generic, TypeVar
-
-import pyarrow.parquet as pq
 
 from pipeline import storage
 from pipeline.config.model import PipelineConfig
 from pipeline.errors import ContractError
 from pipeline.ingest.figures import IndexFigures
+from pipeline.locations import Location
 from pipeline.tasks import P, R, TaskFolder, TaskFunction, TaskRecord, TaskRunner
 from pipeline.workspace import Workspace
 from schemas.contracts import TableContract
@@ -29,7 +27,7 @@ class TableRun:
     workspace: Workspace
 
     @property
-    def folder(self) -> Path:
+    def folder(self) -> Location:
         """Folder of the tasks."""
         return self.workspace.work("aggregate")
 
@@ -93,7 +91,7 @@ class PublishedTable(Generic[F]):
         """
         files, contract = workspace.files(self.name), self.contract(config.embedding.dim)
         for file in files:
-            contract.check_schema(pq.read_schema(file), str(file))
+            contract.check_schema(storage.read_schema(file), str(file))
         if self.expected_rows is None:
             return
         rows, expected = storage.rows_in(files), self.expected_rows(workspace)

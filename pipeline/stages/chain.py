@@ -149,7 +149,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "evaluate", ("ingest", "index", "aggregate"), (_METRICS,), _part_of("evaluate", without=frozenset({"path"})), 3
     ),
-    Stage("publish", ("aggregate", "evaluate"), (_RELEASE,), _part_of("publish"), 1),
+    Stage("publish", ("aggregate", "evaluate"), (_RELEASE,), _part_of("publish", without=frozenset({"to"})), 1),
 )
 
 STAGE_NAMES: tuple[str, ...] = tuple(stage.name for stage in STAGES)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from pipeline.ingest.lake.snapshot import read_pins
 from pipeline.ingest.pieces import ParseTask, split_tasks
 from pipeline.ingest.sources import list_sources, select_unchanged
 from pipeline.ingest.text.formats import TextFormat
+from pipeline.locations import Location
 from pipeline.release_tables.finished_rows import NodeIds, PublishedNodes
 from pipeline.tasks import Attempt, TaskFolder, TaskRecord
 from pipeline.workspace import Workspace
@@ -33,7 +33,7 @@ _SCHEMA = pa.schema([pa.field("node_ix", pa.int64(), nullable=False)])
 class ChosenSources:
     """An Arrow file of ascending node numbers, their count, and how many ids of the file are of no node here."""
 
-    file: Path
+    file: Location
     rows: int
     unknown: int
     records: Sequence[TaskRecord[Any]]
@@ -48,7 +48,7 @@ class SourcesPayload:
     digest : the embed stage's fingerprint, which holds that of the files.
     """
 
-    node_index: tuple[Path, ...]
+    node_index: tuple[Location, ...]
     types: Mapping[str, tuple[int, int]]
     parse: tuple[ParseTask, ...] | None
     text: TextFormat
@@ -56,7 +56,9 @@ class SourcesPayload:
     digest: str
 
 
-def find_sources(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace, folder: Path) -> ChosenSources:
+def find_sources(
+    engine: Engine[Frame], config: PipelineConfig, workspace: Workspace, folder: Location
+) -> ChosenSources:
     """Return the sources of lists.
 
     Raises

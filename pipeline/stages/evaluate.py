@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -20,6 +19,7 @@ from pipeline.ingest.parse import ParseRules
 from pipeline.ingest.pieces import split_tasks
 from pipeline.ingest.sources import list_sources, select_unchanged
 from pipeline.ingest.text.formats import TextFormat
+from pipeline.locations import Location
 from pipeline.metrics.baseline import Baseline, NotComparableError, why_no_baseline
 from pipeline.metrics.drift import measure_drift
 from pipeline.metrics.list_exactness import check_exactly
@@ -42,15 +42,15 @@ class _PreviousRelease:
     """The baseline, what it was made from, and the pairs that are new since."""
 
     baseline: Baseline
-    train: Sequence[Path]
-    pairs: Sequence[Path]
+    train: Sequence[Location]
+    pairs: Sequence[Location]
 
 
 def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> Outcome:
     """Measure what changed since the baseline; score the tables, or the baseline's on the pairs that are new since."""
     metrics: dict[str, Any] = {"source": config.evaluate.source, "scored": "this release", "note": None}
-    if baseline := Baseline.of(workspace, config.publish.name):
-        baseline = baseline.checked(workspace, config.publish.name)
+    if baseline := Baseline.of(workspace, config.publish):
+        baseline = baseline.checked(workspace, config.publish)
     drift, records = measure_drift(engine, config, workspace, baseline)
     if config.evaluate.source == "none":
         metrics["note"] = "not evaluated: evaluate.source is 'none'"
@@ -152,7 +152,8 @@ def _outcome(workspace: Workspace, metrics: dict[str, Any], records: Sequence[Ta
     vectors = workspace.figures(NODE_EMBEDDINGS, EmbeddingFigures)
     metrics |= {"rows": vectors.rows, "zero_rows": vectors.zero_rows}
     path = workspace.work(NAME) / "metrics.json"
-    storage.write_json(path, metrics)
+    note = storage.json_bytes(metrics)
+    storage.write(path, note)
     tables = {NODE_EMBEDDINGS: metrics if vectors.metadata else None, PPR_NEIGHBORS: metrics.get(PPR_NEIGHBORS)}
     for table, figures in tables.items():
         if figures is not None:
@@ -161,7 +162,7 @@ def _outcome(workspace: Workspace, metrics: dict[str, Any], records: Sequence[Ta
                 "stage=evaluate table=%s source=%s scored=%r note=%r %s",
                 *(table, metrics["source"], metrics["scored"], figures["note"], summary),
             )
-    return Outcome({"metrics": [OutputFile(path, 1, storage.checksum_of(path))]}, {"metrics": metrics}, records)
+    return Outcome({"metrics": [OutputFile(path, 1, storage.checksum_of_bytes(note))]}, {"metrics": metrics}, records)
 
 
 def _new_pairs(

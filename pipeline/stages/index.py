@@ -6,13 +6,11 @@ import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipeline import codec, storage
 from pipeline.blocks.arrays import NodeArrays
@@ -22,6 +20,7 @@ from pipeline.errors import InputError, StorageError
 from pipeline.ingest.attributes.numbering import AttributeNodes
 from pipeline.ingest.figures import IndexFigures, IngestFigures
 from pipeline.kernels.hashing import hash_nodes, hash_pairs, node_keys
+from pipeline.locations import Location
 from pipeline.stages.outcome import Outcome, OutputFile, describe_engine_files, describe_task_files
 from pipeline.tasks import Attempt, TaskFolder, TaskRecord
 from pipeline.workspace import Workspace
@@ -37,9 +36,9 @@ _HOLDOUT_MIN_PAIRS = 5  # users with fewer pairs keep them all
 class NumberPayload:
     """Input of the task that numbers a sorted file of nodes from ``start``; ``holdout`` are pairs held out."""
 
-    file: Path
+    file: Location
     start: int
-    holdout: tuple[Path, ...]
+    holdout: tuple[Location, ...]
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ class NumberResult:
 class HoldoutSplit:
     """Which pairs are held out: shares of the source nodes with enough pairs, and of their pairs."""
 
-    arrays: tuple[Path, ...]  # of the nodes
+    arrays: tuple[Location, ...]  # of the nodes
     min_pairs: int
     node_share: float
     pair_share: float
@@ -66,7 +65,7 @@ class HoldoutSplit:
 class SplitPayload:
     """Input of the task that splits the pairs of one file."""
 
-    file: Path
+    file: Location
     split: HoldoutSplit
 
 
@@ -184,9 +183,9 @@ def _look_up_ends(
     edges: Frame,
     numbered: Sequence[TaskRecord[NumberResult]],
     config: PipelineConfig,
-    folder: Path,
+    folder: Location,
     id_type: pa.DataType,
-) -> list[Path]:
+) -> list[Location]:
     nodes = engine.read(_node_files(numbered), ["node_ix", "node_id", "node_type"], NODE_INDEX.schema_for(id_type))
     sources = engine.where_equal(nodes, "node_type", config.input.source_type)
     targets = engine.where_equal(nodes, "node_type", config.input.target_type)
@@ -195,7 +194,7 @@ def _look_up_ends(
     return engine.write(both, folder, INDEXED_EDGES.schema)
 
 
-def _numbering_payloads(files: Sequence[Path], holdout: Sequence[Path]) -> list[NumberPayload]:
+def _numbering_payloads(files: Sequence[Location], holdout: Sequence[Location]) -> list[NumberPayload]:
     rows = [storage.rows_in([file]) for file in files]
     starts = itertools.accumulate(rows[:-1], initial=0)
     return [NumberPayload(file, start, tuple(holdout)) for file, start in zip(files, starts, strict=False)]
@@ -203,7 +202,7 @@ def _numbering_payloads(files: Sequence[Path], holdout: Sequence[Path]) -> list[
 
 def number_nodes(payload: NumberPayload, attempt: Attempt) -> NumberResult:
     """Task: give the nodes of one sorted file their numbers and keys; take held-out pairs off their degrees."""
-    table = pq.read_table(payload.file, partitioning=None)
+    table = storage.read_parquet([payload.file])
     start = payload.start
     node_ix = np.arange(start, start + table.num_rows, dtype=np.int64)
     node_key = np.empty(table.num_rows, np.uint64)
@@ -219,7 +218,7 @@ def number_nodes(payload: NumberPayload, attempt: Attempt) -> NumberResult:
         linked[node_type] = int(pc.sum(pc.greater(table["degree"].slice(first, stop - first), 0)).as_py())
     degree, weight = (table[name].to_numpy().copy() for name in ("degree", "weight"))
     for file in payload.holdout:
-        _take_off(pq.read_table(file, partitioning=None), start, degree, weight)
+        _take_off(storage.read_parquet([file]), start, degree, weight)
     columns = {
         "node_ix": pa.array(node_ix),
         "node_key": pa.array(node_key.view(np.int64)),
@@ -236,7 +235,7 @@ def number_nodes(payload: NumberPayload, attempt: Attempt) -> NumberResult:
     return NumberResult(types, linked, int((degree == 0).sum()))
 
 
-def _refuse_disorder(ids: pa.ChunkedArray, file: Path) -> None:
+def _refuse_disorder(ids: pa.ChunkedArray, file: Location) -> None:
     """Node numbers are the order: readers find ids by halving, and every run must find the same order."""
     ordered = ids.combine_chunks().cast(pa.binary()) if pa.types.is_string(ids.type) else ids.combine_chunks()
     if len(ordered) > 1 and not pc.all(pc.less(ordered[:-1], ordered[1:])).as_py():
@@ -266,7 +265,7 @@ def _holdout_rule(config: PipelineConfig, numbered: Sequence[TaskRecord[NumberRe
 
 def split_holdout(payload: SplitPayload, attempt: Attempt) -> None:
     """Task: part the pairs of one file into training and held out, by hashes of their nodes' keys."""
-    table, split = pq.read_table(payload.file, partitioning=None), payload.split
+    table, split = storage.read_parquet([payload.file]), payload.split
     nodes = NodeArrays(split.arrays)
     src, dst = (_taker(nodes, table[name].to_numpy()) for name in ("src_ix", "dst_ix"))
     source_key = src("node_key").view(np.uint64)
@@ -288,7 +287,7 @@ def _threshold(share: float) -> np.uint64:
     return np.uint64(min(int(share * 2**64), 2**64 - 1))
 
 
-def _node_files(numbered: Sequence[TaskRecord[NumberResult]]) -> list[Path]:
+def _node_files(numbered: Sequence[TaskRecord[NumberResult]]) -> list[Location]:
     return [record.file("nodes") for record in numbered]
 
 

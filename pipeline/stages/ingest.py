@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,6 +22,7 @@ from pipeline.ingest.odd_ids import warnings_of
 from pipeline.ingest.parse import rows_schema
 from pipeline.ingest.parse_rules import parse_rules
 from pipeline.ingest.sources import SourceFile, list_sources, select_unchanged, snapshots_of
+from pipeline.locations import Location
 from pipeline.planning.disk_needs import naming_bytes
 from pipeline.stages.outcome import Outcome, describe_engine_files, describe_task_files
 from pipeline.workspace import Workspace
@@ -83,11 +83,11 @@ def _sum_pairs(
     engine: Engine[Frame],
     config: PipelineConfig,
     workspace: Workspace,
-    files: Sequence[Path],
+    files: Sequence[Location],
     id_type: pa.DataType,
     *,
     may_overflow: bool,
-) -> tuple[list[Path], list[Path]]:
+) -> tuple[list[Location], list[Location]]:
     """Write one row a pair; return the files of those that weigh something, and of those that have decayed."""
     names, schema = rows_schema(id_type).names, EDGES.schema_for(id_type)
     pairs = engine.sum_by(
@@ -128,7 +128,7 @@ def _refuse_changed(config: PipelineConfig, workspace: Workspace) -> None:
         raise
 
 
-def _refuse_loss(rows: int, files: Sequence[Path]) -> None:
+def _refuse_loss(rows: int, files: Sequence[Location]) -> None:
     """Refuse pairs that don't hold every row: each counts one event of its pair."""
     for path in files:
         storage.check_sealed(path)

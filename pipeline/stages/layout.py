@@ -9,9 +9,7 @@ import logging
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-import pyarrow.parquet as pq
-
-from pipeline import codec
+from pipeline import codec, storage
 from pipeline.config.model import PipelineConfig
 from pipeline.engine import Engine, Frame
 from pipeline.ingest.attributes.numbering import hand_to_blocks
@@ -56,7 +54,7 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
 
 
 def _part_tables(workspace: Workspace) -> PartTables:
-    tree = pq.read_table(workspace.files("partition_tree")[0], partitioning=None)
+    tree = storage.read_parquet([workspace.files("partition_tree")[0]])
     columns = (tree[name].to_pylist() for name in ("part_id", "part_path", "is_leaf"))
     return PartTables(
         nodes=NodeTables(tuple(workspace.files("node_arrays")), workspace.files("node_parts")[0]),

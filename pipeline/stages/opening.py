@@ -20,6 +20,7 @@ import pyarrow.fs as pafs
 from graphquilt.pointers import list_releases
 from pipeline import codec, storage
 from pipeline.config.model import PipelineConfig
+from pipeline.config.sections import PublishConfig
 from pipeline.engine import Engine, Frame
 from pipeline.errors import ConfigError, StorageError
 from pipeline.ingest.addresses import filesystem_of
@@ -44,6 +45,7 @@ from pipeline.ingest.sources import (
     snapshots_of,
     survey_sources,
 )
+from pipeline.locations import Location
 from pipeline.publishing.listing import earlier_releases
 from pipeline.release_tables.parent_rows import find_parent
 from pipeline.stages.chain import MAKER, fingerprints
@@ -84,7 +86,7 @@ class OpenOptions:
     publish: PublishOptions = field(default_factory=PublishOptions)
 
 
-def open_workspace(engine: Engine[Frame], config: PipelineConfig, root: Path, options: OpenOptions) -> Workspace:
+def open_workspace(engine: Engine[Frame], config: PipelineConfig, root: Location, options: OpenOptions) -> Workspace:
     """Return the workspace of a run.
 
     The day of the first run is recorded beside the input's digests; later runs of the same input and config read it.
@@ -110,9 +112,9 @@ def open_workspace(engine: Engine[Frame], config: PipelineConfig, root: Path, op
     digests: dict[str, str | None] = {"ingest": _add_attributes(config, date, files, interactions)}
     if date is None:
         date = _newest_date_made(config, root, digests)
-    baselines = _baselines(root, config.publish.name, date)
+    baselines = _baselines(config.publish.root(root), config.publish.name, date)
     if not baselines and options.starts_with_ingest:
-        _warn_of_lost_releases(root, config.publish.name)
+        _warn_of_lost_releases(root, config.publish)
     digests["evaluate"] = _digest_of_references(config, date, files, baselines)
     if config.ppr.neighbors and config.ppr.sources:
         digests["embed"] = files.digest(list_sources(config.ppr.sources, date, "ppr.sources", snapshots))
@@ -128,7 +130,7 @@ def open_workspace(engine: Engine[Frame], config: PipelineConfig, root: Path, op
 
 
 def _list_input(
-    config: PipelineConfig, root: Path, date: dt.date | None, snapshots: Mapping[str, Snapshot]
+    config: PipelineConfig, root: Location, date: dt.date | None, snapshots: Mapping[str, Snapshot]
 ) -> list[SourceFile]:
     """Return the files of interactions."""
     path = config.input.path
@@ -142,7 +144,7 @@ def _list_input(
 def _choose_date(
     engine: Engine[Frame],
     config: PipelineConfig,
-    root: Path,
+    root: Location,
     options: OpenOptions,
     sources: Sequence[SourceFile],
     interactions: str,
@@ -177,7 +179,7 @@ def _add_attributes(config: PipelineConfig, date: dt.date | None, files: InputFi
     return fingerprint_of([interactions, attributes]) if attributes else interactions
 
 
-def _newest_date_made(config: PipelineConfig, root: Path, digests: Mapping[str, str | None]) -> dt.date:
+def _newest_date_made(config: PipelineConfig, root: Location, digests: Mapping[str, str | None]) -> dt.date:
     """Return the newest date whose edges were made from this input and config.
 
     Raises
@@ -187,7 +189,7 @@ def _newest_date_made(config: PipelineConfig, root: Path, digests: Mapping[str, 
     dates = run_dates(root)
     for date in dates:
         run = Workspace(root, date, fingerprints(config, date.isoformat(), digests), MAKER, "")
-        if (run.folder("edges") / MANIFEST).exists():
+        if storage.size(run.folder("edges") / MANIFEST) is not None:
             return date
     raise ConfigError(
         f"no date given, and none of the {len(dates)} dates under {root / 'runs'} has edges made from this "
@@ -195,7 +197,7 @@ def _newest_date_made(config: PipelineConfig, root: Path, digests: Mapping[str, 
     )
 
 
-def _refuse_own_tables(root: Path, path: str, date: dt.date | None) -> None:
+def _refuse_own_tables(root: Location, path: str, date: dt.date | None) -> None:
     """Refuse an input that takes in the workspace, whose tables the next run would read as interactions.
 
     Raises
@@ -203,7 +205,7 @@ def _refuse_own_tables(root: Path, path: str, date: dt.date | None) -> None:
     ConfigError : naming both.
     """
     filesystem, pattern = filesystem_of(path.replace("{date}", (date or UNDATED).isoformat()))
-    if not isinstance(filesystem, pafs.LocalFileSystem):
+    if not isinstance(filesystem, pafs.LocalFileSystem) or not isinstance(root, Path):
         return
     for workspace in {str(root), os.path.realpath(root)}:
         if any(takes(pattern, f"{workspace}/{name}/x.parquet") for name in ("runs", "published", "inputs")):
@@ -217,7 +219,7 @@ def _refuse_own_tables(root: Path, path: str, date: dt.date | None) -> None:
 class InputFiles:
     """Digests of the files that a run reads, the lake snapshots they belong to, and how they looked."""
 
-    def __init__(self, engine: Engine[Frame], root: Path, snapshots: dict[str, Snapshot], *, rehash: bool) -> None:
+    def __init__(self, engine: Engine[Frame], root: Location, snapshots: dict[str, Snapshot], *, rehash: bool) -> None:
         self._engine, self._folder, self._rehash = engine, root / "inputs", rehash
         self.snapshots = snapshots  # by table; those of files that are digested are added
         self.states: dict[str, FileState] = {}  # by address
@@ -261,7 +263,7 @@ class DigestResult:
     sha256: str
 
 
-def _digest_task(source: SourceFile, folder: Path, now_ns: int) -> Task[DigestPayload]:
+def _digest_task(source: SourceFile, folder: Location, now_ns: int) -> Task[DigestPayload]:
     name = "digest-" + hashlib.sha256(source.address.encode()).hexdigest()[:16]
     once = None if source.is_settled(now_ns) else uuid4().hex
     return Task(name, folder, DigestPayload(source.address, source.format, tuple(source.looks), once))
@@ -273,7 +275,7 @@ def digest_file(payload: DigestPayload, attempt: Attempt) -> DigestResult:  # no
     return DigestResult(digest(SourceFile(payload.address, payload.address, payload.format, size, 0, None)))
 
 
-def _baselines(root: Path, name: str, date: dt.date) -> tuple[str, ...]:
+def _baselines(root: Location, name: str, date: dt.date) -> tuple[str, ...]:
     """Return the baseline of a date and some releases before it, nearest first; none on a first night.
 
     Raises
@@ -287,9 +289,10 @@ def _baselines(root: Path, name: str, date: dt.date) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _warn_of_lost_releases(root: Path, name: str) -> None:
+def _warn_of_lost_releases(root: Location, publish: PublishConfig) -> None:
     """Warn where nothing is published under a name that runs were published under: this is no first night."""
-    if list_releases(published_folder(root, name)):
+    name = publish.name
+    if list_releases(published_folder(publish.root(root), name)):
         return
     runs, _ = manifests_below(root / "runs", "*/release/*")
     lost = sorted(run.figures["release"] for run in runs if Path(run.figures["path"]).parts[-3] == name)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from pipeline import storage
+from pipeline.locations import Location
 from pipeline.tasks import TaskRecord
 
 
@@ -15,7 +15,7 @@ from pipeline.tasks import TaskRecord
 class OutputFile:
     """A file that belongs to a table from the moment its stage commits; until then it lies in the folder of work."""
 
-    path: Path
+    path: Location
     rows: int
     checksum: str
 
@@ -47,6 +47,6 @@ def describe_task_files(records: Sequence[TaskRecord[Any]], role: str) -> list[O
     ]
 
 
-def describe_engine_files(files: Sequence[Path]) -> list[OutputFile]:
+def describe_engine_files(files: Sequence[Location]) -> list[OutputFile]:
     """Describe Parquet files that an engine wrote; their names say their checksums."""
     return [OutputFile(file, storage.rows_in([file]), str(storage.sealed_checksum(file))) for file in files]

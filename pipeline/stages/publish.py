@@ -10,7 +10,6 @@ import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from graphquilt.pointers import RELEASES
@@ -19,6 +18,7 @@ from pipeline import codec, storage
 from pipeline.config.model import PipelineConfig
 from pipeline.engine import Engine, Frame
 from pipeline.errors import GateError
+from pipeline.locations import Location
 from pipeline.metrics.baseline import Baseline
 from pipeline.metrics.gate_figures import figures_for
 from pipeline.publishing.copies import WorkingFile
@@ -50,7 +50,7 @@ class PublishFigures(Publication):
 
     tables: tuple[str, ...]
     gate: Mapping[str, Any]  # see ReleaseVerdict.to_json
-    removed: tuple[Path, ...]
+    removed: tuple[Location, ...]
 
 
 def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> Outcome:  # noqa: ARG001
@@ -68,7 +68,7 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     verdict = _judge(config, workspace, metrics, release)
     gate = verdict.to_json()
     publication = publish(
-        workspace.root,
+        config.publish.root(workspace.root),
         config.publish.name,
         ReleaseContents(
             release=release,
@@ -95,8 +95,9 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     )
     values = codec.to_values(figures)
     note = workspace.scratch(NAME, "release") / "release.json"
-    storage.write_json(note, values)
-    return Outcome({"release": [OutputFile(note, 1, storage.checksum_of(note))]}, values)
+    text = storage.json_bytes(values)
+    storage.write(note, text)
+    return Outcome({"release": [OutputFile(note, 1, storage.checksum_of_bytes(text))]}, values)
 
 
 def _judge(config: PipelineConfig, workspace: Workspace, metrics: Mapping[str, Any], release: str) -> ReleaseVerdict:
@@ -145,7 +146,7 @@ def _release_files(tables: Sequence[PublishedTable[Any]], workspace: Workspace) 
 
 def _about_baseline(config: PipelineConfig, workspace: Workspace) -> str:
     """Say so where readers have what the gates refused: it may be the baseline that is wrong."""
-    baseline = Baseline.of(workspace, config.publish.name)
+    baseline = Baseline.of(workspace, config.publish)
     if baseline is None or not baseline.manifest.get("accepted_drift"):
         return ""
     return (
@@ -157,7 +158,7 @@ def _about_baseline(config: PipelineConfig, workspace: Workspace) -> str:
 def _accepted_before(config: PipelineConfig, workspace: Workspace, release: str) -> set[str]:
     """Return the gates whose refusal was accepted when this very release was published, as far as that is known."""
     with contextlib.suppress(ManifestError):
-        folder = published_folder(workspace.root, config.publish.name) / RELEASES / release
+        folder = published_folder(config.publish.root(workspace.root), config.publish.name) / RELEASES / release
         return set(read_manifest(folder).get("accepted_drift", ()))
     return set()
 

@@ -6,18 +6,15 @@ that makes it; what was made of the table before stays, since tables are only ma
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import importlib
 import logging
 import os
 import platform
-import shutil
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -25,6 +22,7 @@ from pipeline import storage
 from pipeline.config.model import PipelineConfig
 from pipeline.engine import Engine, Frame
 from pipeline.errors import DamagedFileError, MissingTableError
+from pipeline.locations import Location
 from pipeline.planning.disk_needs import room_for
 from pipeline.stages.chain import stage_named, stages_before
 from pipeline.stages.outcome import Outcome, OutputFile
@@ -189,8 +187,8 @@ def _commit(name: str, outcome: Outcome, workspace: Workspace, made_by: Mapping[
     for contract in stage_named(name).writes:
         folder = workspace.folder(contract.name)
         storage.remove_tree(folder)  # a commit that was killed half-way
-        folder.mkdir(parents=True)
-        files = _link_files(outcome.tables.get(contract.name, ()), folder, contract.file_format)
+        storage.make_folder(folder)
+        files = _copy_files(outcome.tables.get(contract.name, ()), folder, contract.file_format)
         workspace.commit(
             Manifest(
                 table=contract.name,
@@ -204,19 +202,17 @@ def _commit(name: str, outcome: Outcome, workspace: Workspace, made_by: Mapping[
         )
 
 
-def _link_files(outputs: Sequence[OutputFile], folder: Path, suffix: str) -> list[DataFile]:
-    """Return the files of a table, which are those of its tasks under the names that tables have."""
+def _copy_files(outputs: Sequence[OutputFile], folder: Location, suffix: str) -> list[DataFile]:
+    """Return the files of a table, which are those of its tasks under the names that tables have.
+
+    They are copied, so that a commit that is killed here finds the tasks' files again.
+    """
     files = []
     for number, file in enumerate(outputs):
         target = storage.table_file(folder, number, file.checksum, suffix)
-        if not file.path.is_file():
+        size = storage.size(file.path)
+        if size is None:
             raise DamagedFileError(f"{file.path} is missing")
-        # A link, so that a commit killed here finds the tasks' files again.
-        with contextlib.suppress(OSError):
-            target.hardlink_to(file.path)
-        if not target.exists():
-            shutil.copyfile(file.path, target)
-        with target.open("rb") as copy:
-            os.fsync(copy.fileno())
-        files.append(DataFile(target.name, file.rows, target.stat().st_size, file.checksum))
+        storage.copy(file.path, target)
+        files.append(DataFile(target.name, file.rows, size, file.checksum))
     return files

@@ -1,39 +1,60 @@
-"""Where bytes are kept: the only place that writes files of the workspace."""
+"""Where bytes are kept: the only place that knows what a location is on, and that writes files of the workspace."""
 
+from graphquilt.objects import StoreSettings
 from pipeline.storage.arrow_files import (
     TABLE_SUFFIXES,
     column,
     footer_of,
+    load_array,
     map_arrow,
+    open_parquet,
     parquet_writer,
     read_batches,
     read_parquet,
+    read_schema,
     rows_in,
     write_arrow,
     write_parquet,
 )
+from pipeline.storage.backend import StoredFile
+from pipeline.storage.cache import CacheSettings
 from pipeline.storage.checksums import (
     check_sealed,
-    checksum_of,
+    checksum_of_bytes,
     fingerprint_of,
     is_of_table,
     problem_of,
     seal,
-    sealed_checksum,
-    sha256_of,
     table_file,
 )
+from pipeline.storage.digests import checksum_of, sealed_checksum, sha256_of
 from pipeline.storage.files import (
     BATCHES,
     WORK,
+    copy,
+    files_below,
+    free_bytes,
     fsync_folder,
-    local_root,
+    has_folder,
+    local_file,
     make_folder,
+    move_in,
+    names_in,
+    open_ranges,
+    open_root,
+    read,
+    read_range,
+    read_version,
+    remove,
     remove_tree,
     require_free_space,
     require_own,
     require_own_tree,
-    write_bytes,
+    size,
+    staging_folder,
+    swap,
+    write,
+    write_if_absent,
 )
 from pipeline.storage.json_files import (
     json_bytes,
@@ -43,4 +64,6 @@ from pipeline.storage.json_files import (
     write_checked_json,
     write_json,
 )
+from pipeline.storage.locks import Lock, lock
 from pipeline.storage.scratch_arrays import scratch_array
+from pipeline.storage.settings import StorageSettings, current_settings, use_settings

@@ -13,6 +13,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline.errors import DamagedFileError
+from pipeline.locations import Location
+from pipeline.storage import files
 from pipeline.storage.checksums import check_sealed, is_of_table
 from pipeline.storage.files import BATCHES
 
@@ -29,20 +31,20 @@ def write_arrow(path: Path, table: pa.Table) -> None:
             writer.write_batch(batch)
 
 
-def map_arrow(path: Path) -> pa.Table:
+def map_arrow(location: Location) -> pa.Table:
     """Memory-map an Arrow IPC file: columns are views of the file, read when touched.
 
     Raises
     ------
     DamagedFileError : it is no table's, and not what its name says; see :func:`check_sealed`.
     """
-    if not is_of_table(path):  # of which a task may read a little
-        check_sealed(path)
-    return _open_arrow(path)
+    if not is_of_table(location):  # of which a task may read a little
+        check_sealed(location)
+    return _open_arrow(location)
 
 
-def _open_arrow(path: Path) -> pa.Table:
-    with pa.memory_map(str(path)) as source:
+def _open_arrow(location: Location) -> pa.Table:
+    with pa.memory_map(str(files.local_file(location))) as source:
         return pa.ipc.open_file(source).read_all()
 
 
@@ -73,27 +75,43 @@ def parquet_writer(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
         yield writer
 
 
-def read_parquet(files: Sequence[Path], columns: Sequence[str] | None = None) -> pa.Table:
+def read_parquet(locations: Sequence[Location], columns: Sequence[str] | None = None) -> pa.Table:
     """Return columns of a table of Parquet files; folders named key=value add none."""
     names = None if columns is None else list(columns)
-    return pa.concat_tables([pq.read_table(file, columns=names, partitioning=None) for file in files])
+    local = map(files.local_file, locations)
+    return pa.concat_tables([pq.read_table(file, columns=names, partitioning=None) for file in local])
 
 
-def read_batches(files: Sequence[Path], columns: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
+def open_parquet(location: Location) -> pq.ParquetFile:
+    """Open a Parquet file, to be read by row groups."""
+    return pq.ParquetFile(files.local_file(location))
+
+
+def read_schema(location: Location) -> pa.Schema:
+    """Return the schema of a Parquet file."""
+    return footer_of(location).schema.to_arrow_schema()
+
+
+def load_array(location: Location, *, is_mapped: bool = False) -> NDArray[Any]:
+    """Return the array in a file of numpy's; with ``is_mapped`` a view of the file, read where touched."""
+    return np.asarray(np.load(files.local_file(location), mmap_mode="r" if is_mapped else None))
+
+
+def read_batches(locations: Sequence[Location], columns: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
     """Yield columns of a table of Parquet files, at most so many rows at a time."""
-    for file in files:
+    for file in map(files.local_file, locations):
         with pq.ParquetFile(file, pre_buffer=False) as source:  # else all of the file stays in memory until its end
             yield from source.iter_batches(rows, columns=list(columns))
 
 
-def rows_in(files: Sequence[Path]) -> int:
+def rows_in(locations: Sequence[Location]) -> int:
     """Return the number of rows of Parquet and Arrow files; no row is read."""
     return sum(
-        _open_arrow(file).num_rows if file.suffix in _ARROW_SUFFIXES else footer_of(file).num_rows for file in files
+        _open_arrow(file).num_rows if file.suffix in _ARROW_SUFFIXES else footer_of(file).num_rows for file in locations
     )
 
 
-def footer_of(file: Path) -> pq.FileMetaData:
+def footer_of(location: Location) -> pq.FileMetaData:
     """Return the footer of a Parquet file.
 
     Raises
@@ -101,6 +119,6 @@ def footer_of(file: Path) -> pq.FileMetaData:
     DamagedFileError : there is none.
     """
     try:
-        return pq.read_metadata(file)
+        return pq.read_metadata(files.open_ranges(location))
     except (pa.ArrowException, OSError) as error:
-        raise DamagedFileError(f"{file} has no footer of Parquet ({error})") from error
+        raise DamagedFileError(f"{location} has no footer of Parquet ({error})") from error

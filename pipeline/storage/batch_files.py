@@ -15,6 +15,8 @@ import pyarrow as pa
 import xxhash
 
 from pipeline.errors import DamagedFileError
+from pipeline.locations import Location
+from pipeline.storage import files
 
 _KEY = b"xxh3"
 #: What pyarrow and numpy raise on bytes that are no Arrow file, or not the one that was written.
@@ -49,10 +51,11 @@ class BatchFile:
     DamagedFileError : here or in any method, if the file is not what was written.
     """
 
-    def __init__(self, path: Path, *, is_mapped: bool = False) -> None:
-        self._path = path
+    def __init__(self, location: Location, *, is_mapped: bool = False) -> None:
+        self._location = location
         try:
-            self._reader = pa.ipc.open_file(pa.memory_map(str(path)) if is_mapped else pa.OSFile(str(path)))
+            can_map = is_mapped and isinstance(location, Path)  # of an object, only the batches that are read come here
+            self._reader = pa.ipc.open_file(pa.memory_map(str(location)) if can_map else files.open_ranges(location))
             self._form = _form_of(self._reader.schema)
         except _BROKEN as error:
             raise self._damaged(error) from error
@@ -80,7 +83,7 @@ class BatchFile:
         return batch
 
     def _damaged(self, why: object) -> DamagedFileError:
-        return DamagedFileError(f"{self._path} is damaged: {why}")
+        return DamagedFileError(f"{self._location} is damaged: {why}")
 
 
 def _form_of(schema: pa.Schema) -> str:

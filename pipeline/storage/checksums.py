@@ -12,41 +12,44 @@ from typing import Any
 import xxhash
 
 from pipeline.errors import DamagedFileError, StorageError
-from pipeline.storage.files import BATCHES, WORK, require_own
+from pipeline.locations import Location
+from pipeline.storage import files
+from pipeline.storage.digests import checksum_of, sealed_checksum
+from pipeline.storage.files import BATCHES, WORK
+from pipeline.storage.posix import require_own
 
-_SEALED = re.compile(r"\.xxh3-([0-9a-f]{32})\.[a-z]+$")  # the end of a name that says what the bytes hash to
 _TABLE_FILE = re.compile(r"/part-\d{5,}\.xxh3-[0-9a-f]{32}\.[a-z]+$")
 
 
-def checksum_of(path: Path) -> str:
-    """Return the xxh3-128 of a file's bytes as hex, by which two attempts of one task are compared.
-
-    Working files are checked against accidents only, at 40 times the speed of sha256, which half the CPU time
-    of a night would go into; published files carry their sha256.
-    """
-    with path.open("rb", buffering=0) as file:
-        return hashlib.file_digest(file, xxhash.xxh3_128).hexdigest()
+def checksum_of_bytes(data: bytes) -> str:
+    """Return what :func:`checksum_of` returns of a file with these bytes."""
+    return xxhash.xxh3_128_hexdigest(data)
 
 
-def problem_of(path: Path, size: int, checksum: str) -> str | None:
+def problem_of(location: Location, size: int, checksum: str) -> str | None:
     """Say how a file is not what it was when it was written, as the rest of a sentence; None if it is.
+
+    An object is hashed as it enters the cache, so its size alone is compared here.
 
     Raises
     ------
     StorageError : this user may not read it, or what stands there is no file of ours.
     """
+    if not isinstance(location, Path):
+        actual = files.size(location)
+        return None if actual == size else "is missing" if actual is None else f"has {actual:,} bytes of {size:,}"
     try:
-        require_own(path, "file")
-        looks = _looks_of(path)
+        require_own(location, "file")
+        looks = _looks_of(location)
         if looks[0] != size:
             return f"has {looks[0]:,} bytes of {size:,}"
-        if checksum_of(path) != checksum:
+        if checksum_of(location) != checksum:
             return "has other bytes than were written"
     except OSError as error:
-        return unreadable(path, error)
+        return unreadable(location, error)
     if len(_whole) >= _MOST_REMEMBERED:
         _whole.clear()
-    _whole[str(path)] = checksum, looks
+    _whole[str(location)] = checksum, looks
     return None
 
 
@@ -61,7 +64,7 @@ def _looks_of(path: Path | str) -> tuple[int, ...]:
     return about.st_size, about.st_ino, about.st_mtime_ns, about.st_ctime_ns
 
 
-def unreadable(path: Path, error: OSError) -> str:
+def unreadable(path: Location, error: OSError) -> str:
     """Say why a file can't be read, as the rest of a sentence.
 
     Raises
@@ -77,57 +80,45 @@ def unreadable(path: Path, error: OSError) -> str:
     return f"can't be read ({error.strerror})"
 
 
-def seal(path: Path, stem: str) -> Path:
-    """Make a file durable and name it ``<stem>.xxh3-<checksum>.<suffix>``: its name says what its bytes are.
+def seal(path: Path, folder: Location, stem: str) -> Location:
+    """Bring a file to its folder, durable, as ``<stem>.xxh3-<checksum>.<suffix>``: its name says what its bytes are.
 
     Who names it in a task then also says which bytes are meant; see :func:`check_sealed`.
     """
-    checksum = checksum_of(path)
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-    return path.rename(path.with_name(f"{stem}.xxh3-{checksum}{path.suffix}"))
+    target = folder / f"{stem}.xxh3-{checksum_of(path)}{path.suffix}"
+    files.move_in(path, target)
+    return target
 
 
-def sealed_checksum(path: Path | str) -> str | None:
-    """Return the checksum in a file's name; None if there is none."""
-    checksum = _SEALED.search(str(path))
-    return checksum.group(1) if checksum else None
-
-
-def table_file(folder: Path, number: int, checksum: str, suffix: str) -> Path:
+def table_file(folder: Location, number: int, checksum: str, suffix: str) -> Location:
     """Return where a file of a table belongs, named after its bytes as tasks' files are."""
     return folder / f"part-{number:05d}.xxh3-{checksum}.{suffix}"
 
 
-def is_of_table(path: Path | str) -> bool:
-    """Whether a path is one of :func:`table_file`: no task's, and no input's."""
-    return _TABLE_FILE.search(str(path)) is not None and f"/{WORK}/" not in str(path)
+def is_of_table(location: Location | str) -> bool:
+    """Whether a file is one of :func:`table_file`: no task's, and no input's."""
+    return _TABLE_FILE.search(str(location)) is not None and f"/{WORK}/" not in str(location)
 
 
-def check_sealed(path: Path | str) -> None:
+def check_sealed(location: Location) -> None:
     """Refuse a file whose bytes are not those that its name states. A process hashes a file once, until it changes.
 
-    Files whose name states nothing pass, and so do files of batches: whoever reads a batch checks it.
+    Files whose name states nothing pass, and so do files of batches: whoever reads a batch checks it. Objects pass:
+    they are hashed as they enter the cache.
 
     Raises
     ------
     DamagedFileError : it has other bytes, or is missing.
     """
-    checksum = sealed_checksum(path)
-    if checksum is None or str(path).endswith(f".{BATCHES}"):
+    checksum = sealed_checksum(location)
+    if checksum is None or not isinstance(location, Path) or location.suffix == f".{BATCHES}":
         return
     try:
-        looks = _looks_of(path)
+        looks = _looks_of(location)
     except OSError as error:
-        raise DamagedFileError(f"{path} {unreadable(Path(path), error)}") from error
-    if _whole.get(str(path)) != (checksum, looks) and (problem := problem_of(Path(path), looks[0], checksum)):
-        raise DamagedFileError(f"{path} {problem}")
-
-
-def sha256_of(path: Path) -> str:
-    """Return the hex digest of a file's bytes."""
-    with path.open("rb", buffering=0) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        raise DamagedFileError(f"{location} {unreadable(location, error)}") from error
+    if _whole.get(str(location)) != (checksum, looks) and (problem := problem_of(location, looks[0], checksum)):
+        raise DamagedFileError(f"{location} {problem}")
 
 
 def fingerprint_of(value: Any) -> str:

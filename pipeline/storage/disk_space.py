@@ -14,6 +14,8 @@ import shutil
 from pathlib import Path
 
 from pipeline.errors import DiskFullError, first_line
+from pipeline.locations import Location
+from pipeline.storage import files
 
 #: Full, over a quota, or over the limit that the system sets on a file.
 _NUMBERS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -33,8 +35,9 @@ def is_full(error: BaseException | None) -> bool:
     return False
 
 
-def full(what: str, folder: Path, needed: int | None, error: BaseException) -> DiskFullError:
+def full(what: str, root: Location, needed: int | None, error: BaseException) -> DiskFullError:
     """Return the error that says what does not fit, how much it needs and how much is free, and what to do."""
+    folder = root if isinstance(root, Path) else files.staging_folder(root)
     nearest = next((parent for parent in (folder, *folder.parents) if parent.is_dir()), Path("/"))
     free = shutil.disk_usage(nearest).free
     wants = f"it needs more than the {free:,} bytes that are free now"
@@ -42,15 +45,17 @@ def full(what: str, folder: Path, needed: int | None, error: BaseException) -> D
         wants = f"it needs about {needed:,} bytes in all, and {free:,} bytes are free now"
     full_error = DiskFullError(
         f"{what} found no room under {folder}: {wants} ({first_line(error)}). Free some space "
-        f"('graphquilt clean --workspace {folder} --dry-run' lists what can go), or raise the quota if there is one; "
+        f"('graphquilt clean --workspace {root} --dry-run' lists what can go), or raise the quota if there is one; "
         "the same command then goes on where it stopped"
     )
     full_error.names_bytes = True
     return full_error
 
 
-def keep_reserve(root: Path) -> None:
-    """Set the reserve aside, if there is room for it."""
+def keep_reserve(root: Location) -> None:
+    """Set the reserve aside, if there is room for it; an object store has no end."""
+    if not isinstance(root, Path):
+        return
     path = root / _RESERVE
     with contextlib.suppress(OSError), path.open("xb") as file:
         try:
@@ -59,7 +64,7 @@ def keep_reserve(root: Path) -> None:
             path.unlink()
 
 
-def free_reserve(root: Path) -> None:
+def free_reserve(root: Location) -> None:
     """Give the reserve's room back to the disk."""
     with contextlib.suppress(OSError):
-        (root / _RESERVE).unlink()
+        files.remove(root / _RESERVE)

@@ -1,21 +1,20 @@
-"""Files of the workspace: written beside their place, made durable, moved in with one rename.
-
-The workspace is a local folder, or one mounted at the same path on every node. Reading the input is a matter
-of ``pyarrow.fs`` and of :mod:`pipeline.ingest`.
-"""
+"""Verbs over files wherever they are: a location says which store does them."""
 
 from __future__ import annotations
 
-import contextlib
-import os
 import shutil
 from pathlib import Path
-from typing import Literal
-from uuid import uuid4
+from typing import Any, Literal
 
-from graphquilt.own_files import describe_foreign
+import pyarrow as pa
+
+from graphquilt.locations import AddressError, parse_location
 from graphquilt.rights import describe_denial, is_denied
-from pipeline.errors import DiskFullError, StorageError
+from pipeline.errors import StorageError
+from pipeline.locations import Location
+from pipeline.storage import objects, posix
+from pipeline.storage.backend import Backend, StoredFile
+from pipeline.storage.leases import require_leases
 
 #: Folder of a date in which stages' tasks write.
 WORK = "_work"
@@ -23,21 +22,31 @@ WORK = "_work"
 BATCHES = "batches"
 
 
-def local_root(address: str | Path) -> Path:
-    """Return the workspace folder for an address, made if it is missing.
+def backend_of(location: Location) -> Backend[Any]:
+    """Return the store of a location."""
+    return posix if isinstance(location, Path) else objects
+
+
+def _writable(location: Location) -> Backend[Any]:
+    """Return the store of a location that this process is about to change: not if it has lost a lease."""
+    if not isinstance(location, Path):
+        require_leases()
+    return backend_of(location)
+
+
+def open_root(address: str | Path) -> Location:
+    """Return the location of a workspace; a folder is made if it is missing.
 
     Raises
     ------
-    StorageError : if the address has a scheme other than ``file``, or no folder can be made there.
+    StorageError : no tables can be at this address, or no folder can be made there.
     """
-    text = str(address)
-    scheme, separator, rest = text.partition("://")
-    if separator and scheme != "file":
-        raise StorageError(
-            f"workspace {text} is on '{scheme}'; a workspace is a local folder or one mounted on all nodes. "
-            "Object stores are read as input.path, but not yet written."
-        )
-    root = Path(os.path.expanduser(rest if separator else text)).absolute()
+    try:
+        root = parse_location(address)
+    except AddressError as error:
+        raise StorageError(f"workspace {error}") from error
+    if not isinstance(root, Path):
+        return root
     try:
         root.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
@@ -54,99 +63,132 @@ def local_root(address: str | Path) -> Path:
     return root
 
 
-def require_own(path: Path, wanted: Literal["file", "folder"]) -> None:
-    """Refuse what was put in the place of a file or folder of ours; nothing there is fine.
+def read(location: Location) -> bytes | None:
+    """Return the bytes of a file; None if there is none."""
+    return backend_of(location).read(location)
+
+
+def read_range(location: Location, start: int, length: int) -> bytes:
+    """Return some bytes of a file."""
+    return backend_of(location).read_range(location, start, length)
+
+
+def size(location: Location) -> int | None:
+    """Return how many bytes a file has; None if there is none."""
+    return backend_of(location).size(location)
+
+
+def write(location: Location, data: bytes) -> None:
+    """Make or replace a file as a whole; it is durable then."""
+    _writable(location).write(location, data)
+
+
+def read_version(location: Location) -> tuple[bytes, str] | None:
+    """Return the bytes of a file, and their version for :func:`swap`; None if there is none."""
+    return backend_of(location).read_version(location)
+
+
+def swap(location: Location, data: bytes, version: str | None) -> bool:
+    """Replace a file if it still has a version, or make it if that is None; return whether it was done."""
+    return _writable(location).swap(location, data, version)
+
+
+def write_if_absent(location: Location, data: bytes) -> bool:
+    """Make a file unless there is one; return whether it was made."""
+    return _writable(location).write_if_absent(location, data)
+
+
+def move_in(file: Path, target: Location) -> None:
+    """Put a file of this machine in its place as a whole; it is gone from where it was."""
+    _writable(target).move_in(file, target)
+
+
+def staging_folder(folder: Location) -> Path:
+    """Return a folder of this machine for files that are to be moved in there once they are written."""
+    return backend_of(folder).staging_folder(folder)
+
+
+def copy(source: Location, target: Location) -> None:
+    """Give a file that never changes a second name; in another store, bytes of its own."""
+    is_elsewhere = backend_of(source) is not backend_of(target)
+    _writable(target).copy(local_file(source) if is_elsewhere else source, target)
+
+
+def names_in(folder: Location) -> list[str]:
+    """Return the names of files and folders in a folder, sorted; none if there is no folder."""
+    return backend_of(folder).names_in(folder)
+
+
+def has_folder(folder: Location) -> bool:
+    """Whether there is a folder; in an object store, whether there is anything in it."""
+    return folder.is_dir() if isinstance(folder, Path) else bool(objects.names_in(folder))
+
+
+def files_below(folder: Location) -> list[StoredFile]:
+    """Return the files in a folder and in those below it, sorted by name."""
+    return backend_of(folder).files_below(folder)
+
+
+def remove(location: Location) -> None:
+    """Remove a file; one that is gone already is fine."""
+    _writable(location).remove(location)
+
+
+def remove_tree(folder: Location) -> None:
+    """Remove a folder and all in it; one that is gone already is fine."""
+    if isinstance(folder, Path):
+        posix.remove_tree(folder)
+    else:
+        objects.remove_tree(folder, before_batch=require_leases)
+
+
+def open_ranges(location: Location) -> pa.NativeFile:
+    """Open a file for reading a little of it."""
+    return backend_of(location).open_ranges(location)
+
+
+def local_file(location: Location) -> Path:
+    """Return a file of this machine with the bytes of a file that never changes: for reading and mapping only.
 
     Raises
     ------
-    StorageError : a symbolic link, or anything else that is not ``wanted``, naming it and what to do.
+    DamagedFileError : it is missing, or its bytes are not those that its name states.
     """
-    if reason := describe_foreign(path, wanted):
-        raise StorageError(reason)
+    return backend_of(location).local_file(location)
 
 
-def require_own_tree(folder: Path) -> None:
-    """Refuse whatever was put in the place of a file or folder of ours, anywhere below a folder of working tables.
-
-    There, names of files have a suffix and names of folders have none. Links are not followed.
-
-    Raises
-    ------
-    StorageError : naming the first of them.
-    """
-    require_own(folder, "folder")
-    for place, folders, files in os.walk(folder):
-        for name in sorted([*folders, *files]):
-            require_own(Path(place) / name, "file" if "." in name else "folder")
+def require_own(location: Location, wanted: Literal["file", "folder"]) -> None:
+    """Refuse what was put in the place of a file or folder of ours, which in an object store nothing can be."""
+    if isinstance(location, Path):
+        posix.require_own(location, wanted)
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder and those above it; one that is there is fine.
-
-    Raises
-    ------
-    StorageError : something else stands in the place of one of them.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        for place in (*reversed(folder.parents), folder):
-            if not place.is_dir():  # links above the workspace are the user's
-                require_own(place, "folder")
-        raise
-    require_own(folder, "folder")
+def require_own_tree(folder: Location) -> None:
+    """Refuse whatever was put in the place of a file or folder of ours anywhere below a folder."""
+    if isinstance(folder, Path):
+        posix.require_own_tree(folder)
 
 
-def fsync_folder(folder: Path) -> None:
-    """Make the names in a folder durable: a rename is safe only after this."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def make_folder(folder: Location) -> None:
+    """Make a folder and those above it; an object store has none."""
+    if isinstance(folder, Path):
+        posix.make_folder(folder)
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Replace a file as a whole: temporary file, fsync, rename, fsync of the folder."""
-    make_folder(path.parent)
-    require_own(path, "file")
-    temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    fsync_folder(path.parent)
+def fsync_folder(folder: Location) -> None:
+    """Make the names in a folder durable; in an object store they are."""
+    if isinstance(folder, Path):
+        posix.fsync_folder(folder)
 
 
-def remove_tree(folder: Path) -> None:
-    """Remove a folder and all in it; one that is gone already is fine. Links in it go, what they point at stays.
-
-    Raises
-    ------
-    StorageError : a link or a file stands in its place.
-    """
-    require_own(folder, "folder")
-    with contextlib.suppress(FileNotFoundError):
-        shutil.rmtree(folder)
+def free_bytes(folder: Location) -> int | None:
+    """Return how many bytes are free on the disk of a folder that may yet be made; None of an object store."""
+    if not isinstance(folder, Path):
+        return None
+    return shutil.disk_usage(next(place for place in (folder, *folder.parents) if place.is_dir())).free
 
 
-def require_free_space(folder: Path, needed: int, what: str) -> None:
-    """Refuse to start what can't be finished.
-
-    Raises
-    ------
-    DiskFullError : naming the bytes needed and the bytes free.
-    """
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        error = DiskFullError(
-            f"{what} needs about {needed:,} bytes under {folder}, and {free:,} are free; free some space "
-            "(graphquilt clean --dry-run lists what can go) or choose another workspace"
-        )
-        error.names_bytes = True
-        raise error
+def require_free_space(folder: Location, needed: int, what: str) -> None:
+    """Refuse to start what can't be finished; an object store has no end."""
+    if isinstance(folder, Path):
+        posix.require_free_space(folder, needed, what)

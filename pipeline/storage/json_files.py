@@ -2,38 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import xxhash
 
 from graphquilt.masking import mask_secrets
 from pipeline.errors import DamagedFileError, StorageError
+from pipeline.locations import Location
+from pipeline.storage import files
 from pipeline.storage.checksums import unreadable
-from pipeline.storage.files import fsync_folder, require_own, write_bytes
 
 
-def put_json_if_absent(path: Path, value: Mapping[str, Any]) -> None:
+def put_json_if_absent(location: Location, value: Mapping[str, Any]) -> None:
     """Write a JSON file as a whole, unless there is one: of several processes, the first one's stands."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
-    try:
-        write_json(temporary, value)
-        with contextlib.suppress(FileExistsError):
-            os.link(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    fsync_folder(path.parent)
+    files.write_if_absent(location, json_bytes(value))
 
 
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
+def write_json(location: Location, value: Mapping[str, Any]) -> None:
     """Replace a JSON file as a whole; secrets that an error may quote are masked."""
-    write_bytes(path, json_bytes(value))
+    files.write(location, json_bytes(value))
 
 
 def json_bytes(value: Mapping[str, Any]) -> bytes:
@@ -41,7 +30,7 @@ def json_bytes(value: Mapping[str, Any]) -> bytes:
     return (mask_secrets(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)) + "\n").encode()
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
+def read_json(location: Location) -> dict[str, Any] | None:
     """Return the object in a JSON file; None if there is no such file.
 
     Raises
@@ -49,42 +38,41 @@ def read_json(path: Path) -> dict[str, Any] | None:
     StorageError : if the file is not a JSON object. Files here are moved in whole, so it was damaged later.
         Or something else stands in its place.
     """
-    require_own(path, "file")
     try:
-        value = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return None
+        data = files.read(location)
+        if data is None:
+            return None
+        value = json.loads(data)
     except (OSError, ValueError, RecursionError) as error:
-        raise StorageError(f"{path} can't be read as JSON ({error}); remove it and run the stage again") from error
+        raise StorageError(f"{location} can't be read as JSON ({error}); remove it and run the stage again") from error
     if not isinstance(value, dict):
-        raise StorageError(f"{path} holds {type(value).__name__}, not an object; remove it and run the stage again")
+        raise StorageError(f"{location} holds {type(value).__name__}, not an object; remove it and run the stage again")
     return value
 
 
-def write_checked_json(path: Path, value: Mapping[str, Any], indent: int | None = None) -> None:
+def write_checked_json(location: Location, value: Mapping[str, Any], indent: int | None = None) -> None:
     """Replace a JSON file as a whole; it begins with the checksum of all that follows."""
     body = json.dumps(value, indent=indent, allow_nan=False)[1:].encode() + b"\n"
-    write_bytes(path, _checksum_header(body) + body)
+    files.write(location, _checksum_header(body) + body)
 
 
-def read_checked_json(path: Path) -> dict[str, Any] | None:
+def read_checked_json(location: Location) -> dict[str, Any] | None:
     """Return what :func:`write_checked_json` wrote; None if there is no such file.
 
     Raises
     ------
     DamagedFileError : the file is not what was written. StorageError : this user may not read it, or it is no file.
     """
-    require_own(path, "file")
     try:
-        data = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+        data = files.read(location)
     except OSError as error:
-        raise DamagedFileError(f"{path} {unreadable(path, error)}") from error
+        raise DamagedFileError(f"{location} {unreadable(location, error)}") from error
+    if data is None:
+        return None
     head, body = data[: len(_checksum_header(b""))], data[len(_checksum_header(b"")) :]
     if head != _checksum_header(body):
         what = "is empty" if not data else "was cut short, changed, or written by another version"
-        raise DamagedFileError(f"{path} {what}: its bytes are not those of its checksum")
+        raise DamagedFileError(f"{location} {what}: its bytes are not those of its checksum")
     value: dict[str, Any] = json.loads(data)
     del value["checksum"]
     return value

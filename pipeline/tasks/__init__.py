@@ -24,6 +24,7 @@ from pipeline.tasks.records import (
     refuse_disagreement,
     run_missing,
 )
+from pipeline.tasks.shared_workspace import require_shared
 from pipeline.tasks.task import RECORDS, P, R, Task, TaskFile, TaskRecord
 from pipeline.tasks.task_folder import TaskFolder
 from pipeline.tasks.wave_names import describe_wave

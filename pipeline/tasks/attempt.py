@@ -23,11 +23,12 @@ _CHECKED_TABLES = 256 * 2**20
 
 
 class Attempt:
-    """One try at a task: hands out the paths of its files."""
+    """One try at a task: hands out where to write its files, on this machine until they are sealed."""
 
     def __init__(self, task: Task[Any]) -> None:
         self.name = uuid4().hex[:12]
         self.task = task
+        self._folder = storage.staging_folder(task.folder)
         self._paths: list[tuple[str, Path]] = []
         self._scratch: list[Path] = []
 
@@ -35,13 +36,13 @@ class Attempt:
         """Return where to write a file with a role ("rows", "outbox"); several files may share a role."""
         number = sum(1 for earlier, _ in self._paths if earlier == role)
         numbered = f"-{number}" if number else ""
-        path = self.task.folder / f"{self.task.name}-{role}{numbered}.{self.name}.{suffix}"
+        path = self._folder / f"{self.task.name}-{role}{numbered}.{self.name}.{suffix}"
         self._paths.append((role, path))
         return path
 
     def scratch(self, role: str) -> Path:
         """Return where to write a file that nobody reads once the task is done."""
-        self._scratch.append(self.task.folder / f"{self.task.name}-{role}.{self.name}.scratch")
+        self._scratch.append(self._folder / f"{self.task.name}-{role}.{self.name}.scratch")
         return self._scratch[-1]
 
     def seal(self) -> tuple[TaskFile, ...]:
@@ -50,11 +51,12 @@ class Attempt:
             path.unlink()
         files = []
         for role, path in self._paths:
-            sealed = storage.seal(path, path.name.partition(".")[0])
+            rows = storage.rows_in([path]) if path.suffix in storage.TABLE_SUFFIXES else None
+            size = path.stat().st_size
+            sealed = storage.seal(path, self.task.folder, path.name.partition(".")[0])
             checksum = storage.sealed_checksum(sealed)
             assert checksum is not None
-            rows = storage.rows_in([sealed]) if sealed.suffix in storage.TABLE_SUFFIXES else None
-            files.append(TaskFile(sealed.name, role, sealed.stat().st_size, checksum, rows))
+            files.append(TaskFile(sealed.name, role, size, checksum, rows))
         if files:
             storage.fsync_folder(self.task.folder)
         return tuple(files)
@@ -96,7 +98,7 @@ def run_task(function: TaskFunction[P, R], task: Task[P]) -> TaskRecord[R]:
     ------
     DamagedFileError : a file that the task is handed is not what was written.
     """
-    (task.folder / RECORDS).mkdir(parents=True, exist_ok=True)
+    storage.make_folder(task.folder / RECORDS)
     attempt = Attempt(task)
     _reset_peak()
     resident = psutil.Process().memory_info().rss
@@ -124,7 +126,7 @@ def run_task(function: TaskFunction[P, R], task: Task[P]) -> TaskRecord[R]:
 
 
 def input_paths(task: Task[Any]) -> set[str]:
-    """Return all absolute paths in a task's payload."""
+    """Return all absolute paths of this machine in a task's payload; objects are checked as they enter the cache."""
     return {text for text in _texts(codec.to_values(task.payload)) if text.startswith("/")}
 
 
@@ -136,10 +138,10 @@ def _check_inputs(task: Task[Any]) -> None:
     paths = input_paths(task)
     tables = {path for path in paths if storage.is_of_table(path)}
     for path in sorted(paths - tables):
-        storage.check_sealed(path)
-    if sum(Path(path).stat().st_size for path in tables if os.path.exists(path)) <= _CHECKED_TABLES:
+        storage.check_sealed(Path(path))
+    if sum(storage.size(Path(path)) or 0 for path in tables) <= _CHECKED_TABLES:
         for path in sorted(tables):
-            storage.check_sealed(path)
+            storage.check_sealed(Path(path))
 
 
 def _texts(value: Any) -> Iterator[str]:

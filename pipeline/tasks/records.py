@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+from graphquilt.locations import parse_location
 from pipeline import storage
 from pipeline.codec import CodecError
 from pipeline.errors import DamagedFileError, NotComputedError, TaskError
+from pipeline.locations import Location
 from pipeline.tasks.attempt import Attempt, TaskFunction, TaskRunner, result_type
 from pipeline.tasks.task import RECORDS, P, R, Task, TaskRecord
 
@@ -48,7 +50,7 @@ class CachedRunner:
 
 
 def read_records(
-    folder: Path, tasks: Sequence[Task[Any]] | None = None, runner: TaskRunner | None = None, result: Any = Any
+    folder: Location, tasks: Sequence[Task[Any]] | None = None, runner: TaskRunner | None = None, result: Any = Any
 ) -> dict[str, TaskRecord[Any]]:
     """Return the valid records in a folder, by the digest of their task: those whose files are what was written.
 
@@ -65,28 +67,27 @@ def read_records(
     return records
 
 
-def forget_damaged(work: Path, runner: TaskRunner) -> list[str]:
+def forget_damaged(work: Location, runner: TaskRunner) -> list[str]:
     """Remove the records below a folder that are damaged or whose files are; return what is wrong with each."""
-    folders = [records.parent for records in sorted(work.rglob(RECORDS))]
+    names = {PurePosixPath(file.name).parent for file in storage.files_below(work)}
+    folders = [work / name.parent for name in sorted(names) if name.name == RECORDS]
     return [problem for folder in folders for problem in _valid_records(folder, None, runner, Any)[1]]
 
 
 def _valid_records(
-    folder: Path, tasks: Sequence[Task[Any]] | None, runner: TaskRunner | None, result: Any
+    folder: Location, tasks: Sequence[Task[Any]] | None, runner: TaskRunner | None, result: Any
 ) -> tuple[dict[str, TaskRecord[Any]], list[str]]:
     """Return the valid records by digest, and what is wrong with the others, which are removed."""
-    records: dict[Path, TaskRecord[Any]] = {}
+    records: dict[Location, TaskRecord[Any]] = {}
     problems: list[str] = []
     names = None if tasks is None else {task.name for task in tasks}
     digests = None if tasks is None else {task.digest for task in tasks}
-    for path in sorted((folder / RECORDS).glob("*.json")) if (folder / RECORDS).is_dir() else ():
-        if names is not None and path.name.partition(".")[0] not in names:
-            continue
+    for path in _record_files(folder, names):
         try:
             record = _read_record(path, digests, result)
         except DamagedFileError as error:
             problems.append(str(error))
-            path.unlink(missing_ok=True)
+            storage.remove(path)
             continue
         if record is not None:
             records[path] = record
@@ -97,13 +98,19 @@ def _valid_records(
         lost = [file for file in (folder / file.name for file in record.files) if file in damaged]
         if lost:
             problems.append(f"{lost[0]} {damaged[lost[0]]}")
-            path.unlink(missing_ok=True)
+            storage.remove(path)
         else:
             refuse_disagreement(valid.setdefault(record.digest, record), record)
     return valid, problems
 
 
-def _read_record(path: Path, digests: Collection[str] | None, result: Any) -> TaskRecord[Any] | None:
+def _record_files(folder: Location, names: Collection[str] | None) -> list[Location]:
+    """Return the records in a folder; with ``names``, those of these tasks."""
+    files = [name for name in storage.names_in(folder / RECORDS) if name.endswith(".json") and name[0] != "."]
+    return [folder / RECORDS / name for name in files if names is None or name.partition(".")[0] in names]
+
+
+def _read_record(path: Location, digests: Collection[str] | None, result: Any) -> TaskRecord[Any] | None:
     """Return a record; None if another process has just removed it, or it is of none of the tasks."""
     raw = storage.read_checked_json(path)
     if raw is None or (digests is not None and raw.get("digest") not in digests):
@@ -118,8 +125,8 @@ def _read_record(path: Path, digests: Collection[str] | None, result: Any) -> Ta
 
 
 def damaged_files(
-    files: Mapping[Path, tuple[int, str]], folder: Path, runner: TaskRunner | None = None
-) -> dict[Path, str]:
+    files: Mapping[Location, tuple[int, str]], folder: Location, runner: TaskRunner | None = None
+) -> dict[Location, str]:
     """Return what is wrong with files, by path; whole files are left out.
 
     Parameters
@@ -143,22 +150,22 @@ def damaged_files(
         records = runner.map_tasks(check_files, tasks)
     finally:
         storage.remove_tree(scratch)
-    return {Path(path): problem for record in records for path, problem in record.result.problems.items()}
+    return {parse_location(path): problem for record in records for path, problem in record.result.problems.items()}
 
 
 def check_files(payload: ChecksPayload, attempt: Attempt) -> ChecksResult:  # noqa: ARG001
     """Task: check some files."""
-    files = [(Path(address.removeprefix("file:")), size, checksum) for address, size, checksum in payload.files]
-    return ChecksResult({str(path): problem for path, problem in _problems(files).items()})
+    wanted = [(parse_location(text.removeprefix("file:")), size, checksum) for text, size, checksum in payload.files]
+    return ChecksResult({str(path): problem for path, problem in _problems(wanted).items()})
 
 
-def _problems(files: Sequence[tuple[Path, int, str]]) -> dict[Path, str]:
+def _problems(files: Sequence[tuple[Location, int, str]]) -> dict[Location, str]:
     checked = ((path, storage.problem_of(path, size, checksum)) for path, size, checksum in files)
     return {path: problem for path, problem in checked if problem}
 
 
-def _batches(files: Sequence[tuple[Path, int, str]], most: int) -> list[list[tuple[Path, int, str]]]:
-    batches: list[list[tuple[Path, int, str]]] = []
+def _batches(files: Sequence[tuple[Location, int, str]], most: int) -> list[list[tuple[Location, int, str]]]:
+    batches: list[list[tuple[Location, int, str]]] = []
     size = most
     for file in files:
         if size >= most:
@@ -169,11 +176,10 @@ def _batches(files: Sequence[tuple[Path, int, str]], most: int) -> list[list[tup
     return batches
 
 
-def forget(folder: Path, names: Collection[str]) -> None:
+def forget(folder: Location, names: Collection[str]) -> None:
     """Remove the records of some tasks, so that these are done again."""
-    for path in (folder / RECORDS).glob("*.json"):
-        if path.name.partition(".")[0] in names:
-            path.unlink(missing_ok=True)
+    for path in _record_files(folder, names):
+        storage.remove(path)
 
 
 def refuse_disagreement(one: TaskRecord[Any], other: TaskRecord[Any]) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from pipeline import codec, storage
+from pipeline.locations import Location
 
 #: Folder of the records, below that of the tasks' files.
 RECORDS = "_records"
@@ -23,7 +23,7 @@ class Task(Generic[P]):
     """What to do: a name that is unique in the folder its files go to, and a payload, a small dataclass."""
 
     name: str
-    folder: Path
+    folder: Location
     payload: P
 
     def __post_init__(self) -> None:
@@ -63,7 +63,7 @@ class TaskRecord(Generic[R]):
     task: str
     digest: str  # of the task, see Task.digest
     attempt: str
-    folder: Path
+    folder: Location
     files: tuple[TaskFile, ...]
     result: R
     started: float  # unix seconds
@@ -73,13 +73,13 @@ class TaskRecord(Generic[R]):
     growth_bytes: int  # the same, less what was resident at its start
     process: str  # host:pid
 
-    def file(self, role: str) -> Path:
-        """Return the path of the one file with a role."""
+    def file(self, role: str) -> Location:
+        """Return the location of the one file with a role."""
         (path,) = self.paths(role)
         return path
 
-    def paths(self, role: str) -> list[Path]:
-        """Return the paths of all files with a role, in the order they were written."""
+    def paths(self, role: str) -> list[Location]:
+        """Return the locations of all files with a role, in the order they were written."""
         return [self.folder / file.name for file in self.files if file.role == role]
 
     def rows(self, role: str) -> int:

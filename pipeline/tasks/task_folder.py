@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
+from pipeline.locations import Location
 from pipeline.tasks.attempt import TaskFunction, TaskRunner
 from pipeline.tasks.records import run_missing
 from pipeline.tasks.task import P, R, Task, TaskRecord
@@ -18,7 +18,7 @@ class TaskFolder:
     """Runs tasks that share a folder; ``records`` grows with each of them."""
 
     runner: TaskRunner
-    folder: Path
+    folder: Location
     records: list[TaskRecord[Any]] = field(default_factory=list)
 
     def below(self, name: str) -> TaskFolder:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from pathlib import Path
 
+from pipeline.locations import Location
 from pipeline.storage import WORK
 
 _FINGERPRINT = re.compile(r"-?[0-9a-f]{16}$")
 _NUMBERS = re.compile(r"(-\d+|-[0-9a-f]{16})+$")
 
 
-def describe_wave(folder: Path, names: Iterable[str]) -> str:
+def describe_wave(folder: Location, names: Iterable[str]) -> str:
     """Return stage, place and step of tasks that share a folder, such as "embed: round 2, products".
 
     The stage and the place are the folders below the run's working folder, the steps are the tasks' names, without

@@ -25,10 +25,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from graphquilt.locations import parse_location
 from jobs.arguments import stage_parser
+from pipeline import storage
 from pipeline.stages.chain import STAGE_NAMES
 from tests.docs.pages import ROOT
 from tests.jobs.conftest import call
+from tests.object_store import FaultProxy, make_bucket
 
 CONFIG = """\
 [input]
@@ -53,6 +56,8 @@ fold_in = true
 """
 USERS = np.array([17, 42, *range(4700, 4758)])
 NIGHTS = ("2024-05-31", "2024-06-01")
+#: What pages show of tables in an object store.
+STORE = "s3://lake/graphquilt"
 _LOG_LINE = re.compile(r"\d{4}-\d\d-\d\dT[\d:]+ level=")
 _RELEASE = re.compile(r"\d{4}-\d\d-\d\d-[0-9a-f]{12}")
 
@@ -232,6 +237,17 @@ class Sandbox:
         path = call("current", "--workspace", "work").out.strip()
         query = text.replace("<path>", path).replace("<lists>", path.replace("node_embeddings", "ppr_neighbors"))
         assert pl.SQLContext().execute(query, eager=True).height > 0
+
+
+def fill_store(sandbox: Sandbox, store: FaultProxy) -> None:
+    """Put what is published into the store that pages name."""
+    with contextlib.suppress(AssertionError):  # an earlier page has made the bucket
+        make_bucket(store.upstream, STORE.removeprefix("s3://").split("/")[0])
+    for file in storage.files_below(sandbox.folder / "work/published"):
+        storage.write(
+            parse_location(f"{STORE}/published/{file.name}"),
+            (sandbox.folder / "work/published" / file.name).read_bytes(),
+        )
 
 
 def shell_lines(text: str) -> Iterator[str]:

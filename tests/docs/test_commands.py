@@ -10,7 +10,18 @@ from pathlib import Path
 import pytest
 
 from tests.docs.pages import ROOT, Fence, fences, markdown_pages, name_of
-from tests.docs.sandbox import NOT_RUN, Sandbox, copy_folder, make_folder, read_only, shell_lines, split_line
+from tests.docs.sandbox import (
+    NOT_RUN,
+    STORE,
+    Sandbox,
+    copy_folder,
+    fill_store,
+    make_folder,
+    read_only,
+    shell_lines,
+    split_line,
+)
+from tests.object_store import moto_endpoint, object_store  # noqa: F401
 
 RUN = {"bash", "python", "sql"}
 PAGES = [page for page in markdown_pages() if RUN & {fence.language for fence in fences(page)}]
@@ -60,6 +71,8 @@ def test_commands_run_and_print_what_the_page_shows(
     page: Path, sandbox: Sandbox, request: pytest.FixtureRequest
 ) -> None:
     blocks = fences(page)
+    if any(STORE in block.text for block in blocks):
+        fill_store(sandbox, request.getfixturevalue("object_store"))
     if any("build/demo" in block.text for block in blocks):
         build, _ = request.getfixturevalue("demo")
         (sandbox.folder / "build").symlink_to(build)

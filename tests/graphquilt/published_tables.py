@@ -13,6 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from graphquilt.locations import Location
+from pipeline import storage
 from pipeline.publishing.release import Publication, publish
 from schemas.published_tables import node_embeddings
 from tests.publishing.working_files import contents
@@ -78,7 +80,7 @@ def write_part(path: Path, nodes: Nodes, *, metadata: Mapping[str, Any] | None =
 
 
 def publish_nodes(
-    root: Path,
+    root: Location,
     nodes: Nodes,
     *,
     release: str = "2024-06-01-aaaaaaaaaaaa",
@@ -92,13 +94,13 @@ def publish_nodes(
     """Publish nodes, cut into files as a big table is."""
     place = root / "runs" / date.isoformat() / "node_embeddings" / release
     pieces, metadata = _cut(nodes, files), metadata_of(nodes, retrieval)
-    parts = [
-        (
-            write_part(place / f"part-{number:05}.parquet", piece, row_group=row_group, metadata=metadata),
-            f"part-{number:05}.parquet",
-        )
-        for number, piece in enumerate(pieces)
-    ]
+    staging, parts = storage.staging_folder(place), []
+    for number, piece in enumerate(pieces):
+        file = f"part-{number:05}.parquet"
+        part = write_part(staging / file, piece, row_group=row_group, metadata=metadata)
+        if staging != place:
+            storage.move_in(part, place / file)
+        parts.append((place / file, file))
     return publish(root, name, contents(release, {"node_embeddings": parts}, date), **options)
 
 

@@ -2,7 +2,6 @@ import datetime as dt
 import json
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,93 +13,105 @@ from typing import Any
 import numpy as np
 import pytest
 
-from graphquilt import EmbeddingTable
+from graphquilt import EmbeddingTable, files, objects
+from graphquilt.locations import Location, ObjectPath
 from graphquilt.releases import find_problems
+from pipeline import storage
 from pipeline.errors import ConfigError, LockedError, StorageError
 from pipeline.publishing import release as module
 from pipeline.publishing.listing import read_current, releases
 from pipeline.publishing.release import Publication, publish, rollback
-from pipeline.workspace import lock
+from pipeline.storage import lock
 from tests.publishing.working_files import contents
 
 ROOT = Path(__file__).parents[2]
 
 
-def make(root: Path, release: str = "r1", day: int = 1, content: bytes = b"rows", **options: Any) -> Publication:
+def make(root: Location, release: str = "r1", day: int = 1, content: bytes = b"rows", **options: Any) -> Publication:
     source = root / "runs" / f"2024-06-{day:02}" / "t" / release / "out.bin"
-    source.parent.mkdir(parents=True, exist_ok=True)
-    if not source.exists():
-        source.write_bytes(content)
+    if not files.has_file(source):
+        storage.write(source, content)
     tables = {"t": [(source, "part-00000.bin")]}
     return publish(root, "default", contents(release, tables, dt.date(2024, 6, day)), **options)
 
 
-def at(root: Path) -> str | None:
+def versions_below(folder: Location) -> dict[str, object]:
+    """Of each file but the lock, what changes when it is written."""
+    paths = [folder / file.name for file in storage.files_below(folder) if file.name != ".lock"]
+    return {str(path): path.stat().st_mtime_ns if isinstance(path, Path) else modified_at(path) for path in paths}
+
+
+def modified_at(path: ObjectPath) -> object:
+    store = objects.obstore()
+    return store.head(objects.client_of(path), str(path.key))["last_modified"], objects.version(path)
+
+
+def at(root: Location) -> str | None:
     pointer = read_current(root, "default")
     return pointer["release"] if pointer else None
 
 
-def test_a_release_holds_its_files_and_a_manifest_of_them(tmp_path: Path) -> None:
-    done = make(tmp_path)
+def test_a_release_holds_its_files_and_a_manifest_of_them(root: Location) -> None:
+    done = make(root)
     assert (done.is_new, done.current_moved) == (True, True)
-    names = {str(path.relative_to(done.path)) for path in done.path.rglob("*") if path.is_file()}
+    names = {file.name for file in storage.files_below(done.path)}
     assert names == {"manifest.json", "metrics.json", "gate.json", "t/part-00000.bin"}
-    manifest = json.loads((done.path / "manifest.json").read_text())
+    manifest = json.loads(files.read(done.path / "manifest.json"))
     assert {entry["name"] for entry in manifest["files"]} == names - {"manifest.json"}
     assert (manifest["run_id"], manifest["data_date"], manifest["release"]) == ("r1", "2024-06-01", "r1")
-    pointer = read_current(tmp_path, "default")
+    pointer = read_current(root, "default")
     assert pointer is not None
     assert pointer["path"] == "releases/r1"
     assert (
-        find_problems(tmp_path / "published" / "default" / pointer["path"], pointer["manifest_sha256"], deep=True) == []
+        find_problems(root / "published" / "default" / pointer["path"], pointer["manifest_sha256"], deep=True) == []
     )
 
 
-def test_a_manifest_is_sealed_as_it_is_written(tmp_path: Path) -> None:
-    source = tmp_path / "out.bin"
-    source.write_bytes(b"rows")
+def test_a_manifest_is_sealed_as_it_is_written(root: Location) -> None:
+    source = root / "out.bin"
+    storage.write(source, b"rows")
     about = {"input": "s3://KEY:hunter2@bucket/x", "note": "password = hunter2"}
     tables = {"t": [(source, "part.bin")]}
-    done = publish(tmp_path, "default", contents("r1", tables, dt.date(2024, 6, 1), manifest=about))
+    done = publish(root, "default", contents("r1", tables, dt.date(2024, 6, 1), manifest=about))
     assert find_problems(done.path, deep=True) == []
-    assert "hunter2" not in (done.path / "manifest.json").read_text()
+    assert "hunter2" not in files.read(done.path / "manifest.json").decode()
 
 
-def test_publishing_again_changes_nothing(tmp_path: Path) -> None:
-    done = make(tmp_path)
-    before = {path: path.stat().st_mtime_ns for path in done.path.parent.parent.rglob("*") if path.name != ".lock"}
-    again = make(tmp_path)
+def test_publishing_again_changes_nothing(root: Location) -> None:
+    done = make(root)
+    before = versions_below(done.path.parent.parent)
+    again = make(root)
     assert (again.is_new, again.current_moved) == (False, False)
-    assert before == {path: path.stat().st_mtime_ns for path in before}
+    assert before == versions_below(done.path.parent.parent)
 
 
-def test_a_release_moved_in_before_its_swap_is_pointed_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_release_moved_in_before_its_swap_is_pointed_at(root: Location, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as killed:
         killed.setattr(module, "_point_at", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            make(tmp_path)
-    assert at(tmp_path) is None
-    again = make(tmp_path)
-    assert (again.is_new, again.current_moved, at(tmp_path)) == (False, True, "r1")
+            make(root)
+    assert at(root) is None
+    again = make(root)
+    assert (again.is_new, again.current_moved, at(root)) == (False, True, "r1")
 
 
 def test_other_bytes_under_the_same_name_do_not_replace_a_release(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    root: Location, caplog: pytest.LogCaptureFixture
 ) -> None:
-    done = make(tmp_path)
-    (tmp_path / "runs" / "2024-06-01" / "t" / "r1" / "out.bin").unlink()
-    assert not make(tmp_path, content=b"other").is_new
-    assert (done.path / "t" / "part-00000.bin").read_bytes() == b"rows"
+    done = make(root)
+    storage.remove(root / "runs" / "2024-06-01" / "t" / "r1" / "out.bin")
+    assert not make(root, content=b"other").is_new
+    assert files.read(done.path / "t" / "part-00000.bin") == b"rows"
     assert "same_name_other_bytes" in caplog.text
 
 
-def test_a_backfill_adds_a_release_and_leaves_current(tmp_path: Path) -> None:
-    make(tmp_path, "new", day=5)
-    back = make(tmp_path, "old", day=3)
-    assert (back.is_new, back.current_moved, at(tmp_path)) == (True, False, "new")
-    assert make(tmp_path, "old", day=3, force_current=True).current_moved
-    assert at(tmp_path) == "old"
-    assert make(tmp_path, "same_day", day=3).current_moved
+def test_a_backfill_adds_a_release_and_leaves_current(root: Location) -> None:
+    make(root, "new", day=5)
+    back = make(root, "old", day=3)
+    assert (back.is_new, back.current_moved, at(root)) == (True, False, "new")
+    assert make(root, "old", day=3, force_current=True).current_moved
+    assert at(root) == "old"
+    assert make(root, "same_day", day=3).current_moved
 
 
 def test_leftovers_of_a_killed_publisher_go(tmp_path: Path) -> None:
@@ -120,64 +131,64 @@ def test_a_release_name_stays_in_its_folder(tmp_path: Path, name: str) -> None:
         publish(tmp_path, "default", contents(name, {}, dt.date(2024, 1, 1)))
 
 
-def test_a_second_publisher_waits_or_names_the_first(tmp_path: Path) -> None:
-    make(tmp_path)
+def test_a_second_publisher_waits_or_names_the_first(root: Location, short_leases: None) -> None:
+    make(root)
     with (
-        lock(tmp_path / "published" / "default" / ".lock", "publish tonight"),
+        lock(root / "published" / "default" / ".lock", "publish tonight"),
         pytest.raises(LockedError, match=rf"locked by publish tonight, pid {os.getpid()}"),
     ):
-        make(tmp_path, "r2", day=2, wait_s=0.05)
-    assert make(tmp_path, "r2", day=2, wait_s=0.05).current_moved
+        make(root, "r2", day=2, wait_s=0.05)
+    assert make(root, "r2", day=2, wait_s=0.05).current_moved
 
 
 # Rolling back
 
 
-def test_rollback_goes_to_the_day_before(tmp_path: Path) -> None:
+def test_rollback_goes_to_the_day_before(root: Location) -> None:
     for day in (3, 1, 2):
-        make(tmp_path, f"d{day}", day=day)
-    assert [release.release for release in releases(tmp_path, "default")] == ["d1", "d2", "d3"]
-    assert at(tmp_path) == "d3"
+        make(root, f"d{day}", day=day)
+    assert [release.release for release in releases(root, "default")] == ["d1", "d2", "d3"]
+    assert at(root) == "d3"
     for day in ("d2", "d1"):
-        rollback(tmp_path, "default")
-        assert at(tmp_path) == day
+        rollback(root, "default")
+        assert at(root) == day
     with pytest.raises(ConfigError, match="no release before d1"):
-        rollback(tmp_path, "default")
-    before, now = rollback(tmp_path, "default", to="d3")
-    assert (before and before.release, now.release, at(tmp_path)) == ("d1", "d3", "d3")
+        rollback(root, "default")
+    before, now = rollback(root, "default", to="d3")
+    assert (before and before.release, now.release, at(root)) == ("d1", "d3", "d3")
     with pytest.raises(ConfigError, match=r"no release 'd9'; it has \['d1', 'd2', 'd3'\]"):
-        rollback(tmp_path, "default", to="d9")
+        rollback(root, "default", to="d9")
 
 
-def test_rollback_of_two_releases_of_a_day_goes_by_time(tmp_path: Path) -> None:
+def test_rollback_of_two_releases_of_a_day_goes_by_time(root: Location) -> None:
     for minute, name in enumerate(("z", "a")):
-        make(tmp_path, name, now=dt.datetime(2024, 6, 2, 3, minute, tzinfo=dt.UTC))
-    assert rollback(tmp_path, "default")[1].release == "z"
+        make(root, name, now=dt.datetime(2024, 6, 2, 3, minute, tzinfo=dt.UTC))
+    assert rollback(root, "default")[1].release == "z"
 
 
-def test_rollback_refuses_a_damaged_release(tmp_path: Path) -> None:
-    first = make(tmp_path, "d1", day=1)
-    make(tmp_path, "d2", day=2)
-    (first.path / "t" / "part-00000.bin").unlink()
-    shutil.rmtree(tmp_path / "runs")
+def test_rollback_refuses_a_damaged_release(root: Location) -> None:
+    first = make(root, "d1", day=1)
+    make(root, "d2", day=2)
+    storage.remove(first.path / "t" / "part-00000.bin")
+    storage.remove_tree(root / "runs")
     with pytest.raises(StorageError, match=r"stays at d2: release d1 is damaged .*part-00000.bin is missing"):
-        rollback(tmp_path, "default")
-    assert at(tmp_path) == "d2"
+        rollback(root, "default")
+    assert at(root) == "d2"
 
 
-def test_rollback_restores_a_damaged_release_from_working_files(tmp_path: Path) -> None:
-    first = make(tmp_path, "d1", day=1)
-    make(tmp_path, "d2", day=2)
-    (first.path / "t" / "part-00000.bin").write_bytes(b"r0ws")
-    rollback(tmp_path, "default")
-    assert at(tmp_path) == "d1"
+def test_rollback_restores_a_damaged_release_from_working_files(root: Location) -> None:
+    first = make(root, "d1", day=1)
+    make(root, "d2", day=2)
+    storage.write(first.path / "t" / "part-00000.bin", b"r0ws")
+    rollback(root, "default")
+    assert at(root) == "d1"
     assert find_problems(first.path, deep=True) == []
 
 
-def test_without_a_release_there_is_nothing_to_roll_back(tmp_path: Path) -> None:
-    assert read_current(tmp_path, "default") is None
+def test_without_a_release_there_is_nothing_to_roll_back(root: Location) -> None:
+    assert read_current(root, "default") is None
     with pytest.raises(ConfigError, match="nothing is published as 'default'"):
-        rollback(tmp_path, "default")
+        rollback(root, "default")
 
 
 # Kills and crowds: a publisher in a process of its own, a reader that polls
@@ -185,11 +196,11 @@ def test_without_a_release_there_is_nothing_to_roll_back(tmp_path: Path) -> None
 
 PUBLISHER = """
 import datetime as dt, sys
-from pathlib import Path
 import numpy as np
+from graphquilt.locations import parse_location
 from tests.graphquilt.published_tables import publish_nodes
 
-root, first = Path(sys.argv[1]), int(sys.argv[2])
+root, first = parse_location(sys.argv[1]), int(sys.argv[2])
 print("ready", flush=True)
 for number in range(first, first + 1000):
     rows = np.full((40, 4), number, np.float32)
@@ -198,7 +209,7 @@ for number in range(first, first + 1000):
 """
 
 
-def start_publisher(root: Path, first: int) -> subprocess.Popen[str]:
+def start_publisher(root: Location, first: int) -> subprocess.Popen[str]:
     process = subprocess.Popen(
         [sys.executable, "-c", PUBLISHER, str(root), str(first)], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
@@ -217,7 +228,7 @@ def kill(publisher: subprocess.Popen[str]) -> None:
 class Reader(threading.Thread):
     """Opens what CURRENT points to, again and again, and keeps what it saw."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Location) -> None:
         super().__init__()
         self.root, self.seen, self.wrong, self.done = root, [], [], threading.Event()
 
@@ -278,21 +289,21 @@ def test_a_reader_never_sees_a_missing_or_partial_release_while_publishers_are_k
 
 
 @pytest.mark.slow
-def test_two_publishers_at_once_leave_the_latest_day_current(tmp_path: Path) -> None:
-    publishers = [start_publisher(tmp_path, 0), start_publisher(tmp_path, 500)]
-    while at(tmp_path) is None:
+def test_two_publishers_at_once_leave_the_latest_day_current(root: Location) -> None:
+    publishers = [start_publisher(root, 0), start_publisher(root, 500)]
+    while at(root) is None:
         time.sleep(0.01)
-    reader = Reader(tmp_path)
+    reader = Reader(root)
     reader.start()
-    while {2024, 2025} - {release.data_date.year for release in releases(tmp_path, "default")}:
+    while {2024, 2025} - {release.data_date.year for release in releases(root, "default")}:
         time.sleep(0.05)
     for publisher in publishers:
         kill(publisher)
     reader.look_once_more()
     assert reader.wrong == []
     assert reader.seen == sorted(reader.seen)
-    known = releases(tmp_path, "default")
+    known = releases(root, "default")
     for release in known:
         assert find_problems(release.path, deep=True) == []
     # A kill between rename and swap may leave one release that is not yet pointed at.
-    assert at(tmp_path) in {release.release for release in known[-2:]}
+    assert at(root) in {release.release for release in known[-2:]}

@@ -3,100 +3,107 @@ from pathlib import Path
 
 import pytest
 
+from graphquilt import files
+from graphquilt.locations import Location
 from graphquilt.releases import find_problems
+from pipeline import storage
 from pipeline.config.sections import PublishConfig
 from pipeline.publishing.listing import read_current, releases
 from pipeline.publishing.release import publish, rollback
 from pipeline.publishing.retention import CleanReport, clean
-from pipeline.workspace import lock
+from pipeline.storage import lock
 from tests.publishing.working_files import contents
 
 NIGHT = dt.datetime(2024, 6, 20, 3, tzinfo=dt.UTC)
 
 
-def make(root: Path, day: int, published_at: dt.datetime | None = None, size: int = 1000) -> Path:
+def make(root: Location, day: int, published_at: dt.datetime | None = None, size: int = 1000) -> Location:
     source = root / "runs" / f"2024-06-{day:02}" / "t" / "f" / "out.bin"
-    source.parent.mkdir(parents=True, exist_ok=True)
-    source.write_bytes(bytes(size))
-    (source.parent / "manifest.json").write_text("{}")
+    storage.write(source, bytes(size))
+    storage.write(source.parent / "manifest.json", b"{}")
     now = published_at or dt.datetime(2024, 6, day, 3, tzinfo=dt.UTC) + dt.timedelta(days=1)
     release = contents(f"d{day:02}", {"t": [(source, "part.bin")]}, dt.date(2024, 6, day))
     done = publish(root, "default", release, now=now)
     return done.path
 
 
-def run_clean(root: Path, keep_releases: int = 2, keep_runs: int = 2, **options: bool) -> CleanReport:
+def run_clean(root: Location, keep_releases: int = 2, keep_runs: int = 2, **options: bool) -> CleanReport:
     rules = PublishConfig(keep_releases=keep_releases, keep_runs=keep_runs, min_age_hours=24.0)
     return clean(root, rules, NIGHT, **options)
 
 
-def names(root: Path) -> list[str]:
+def names(root: Location) -> list[str]:
     return [release.release for release in releases(root, "default")]
 
 
-def dates(root: Path) -> list[str]:
-    return sorted(path.name for path in (root / "runs").iterdir() if (path / "t").exists())
+def names_below(folder: Location) -> list[str]:
+    return [file.name for file in storage.files_below(folder) if not file.name.endswith(".lock")]
 
 
-def test_the_newest_stay_and_the_rest_goes(tmp_path: Path) -> None:
+def dates(root: Location) -> list[str]:
+    folder = root / "runs"
+    return [name for name in files.names_in(folder) if files.has_folder(folder / name / "t")]
+
+
+def test_the_newest_stay_and_the_rest_goes(root: Location) -> None:
     for day in (10, 11, 12, 13):
-        make(tmp_path, day)
-    report = run_clean(tmp_path)
-    assert names(tmp_path) == ["d12", "d13"]
-    assert dates(tmp_path) == ["2024-06-12", "2024-06-13"]
+        make(root, day)
+    report = run_clean(root)
+    assert names(root) == ["d12", "d13"]
+    assert dates(root) == ["2024-06-12", "2024-06-13"]
     assert {(item.kind, item.path.name) for item in report.removed} == {
         ("release", "d10"), ("release", "d11"), ("run", "2024-06-10"), ("run", "2024-06-11"),
     }  # fmt: skip
     assert "2 newer releases; 2 are kept" in {item.why for item in report.removed}
-    for release in releases(tmp_path, "default"):
+    for release in releases(root, "default"):
         assert find_problems(release.path, deep=True) == []
-    assert run_clean(tmp_path).removed == ()
+    assert run_clean(root).removed == ()
 
 
-def test_a_dry_run_says_the_same_and_removes_nothing(tmp_path: Path) -> None:
+def test_a_dry_run_says_the_same_and_removes_nothing(root: Location) -> None:
     for day in (10, 11, 12, 13):
-        make(tmp_path, day)
-    before = sorted(path for path in tmp_path.rglob("*") if path.name != ".lock")
-    dry = run_clean(tmp_path, dry_run=True)
-    assert sorted(path for path in tmp_path.rglob("*") if path.name != ".lock") == before
-    wet = run_clean(tmp_path)
+        make(root, day)
+    before = names_below(root)
+    dry = run_clean(root, dry_run=True)
+    assert names_below(root) == before
+    wet = run_clean(root)
     assert dry.removed == wet.removed
     assert (dry.dry_run, wet.dry_run) == (True, False)
 
 
-def test_the_current_release_stays_after_a_rollback(tmp_path: Path) -> None:
+def test_the_current_release_stays_after_a_rollback(root: Location) -> None:
     for day in (10, 11, 12, 13):
-        make(tmp_path, day)
-    rollback(tmp_path, "default", to="d10")
-    run_clean(tmp_path, keep_releases=1)
-    assert names(tmp_path) == ["d10", "d13"]
-    pointer = read_current(tmp_path, "default")
+        make(root, day)
+    rollback(root, "default", to="d10")
+    run_clean(root, keep_releases=1)
+    assert names(root) == ["d10", "d13"]
+    pointer = read_current(root, "default")
     assert pointer is not None
     assert pointer["release"] == "d10"
 
 
 @pytest.mark.parametrize(("hours", "stays"), [(23.9, True), (24.0, False), (24.1, False)])
-def test_a_young_release_stays_whatever_its_date(tmp_path: Path, hours: float, stays: bool) -> None:
+def test_a_young_release_stays_whatever_its_date(root: Location, hours: float, stays: bool) -> None:
     for day in (11, 12):
-        make(tmp_path, day)
-    make(tmp_path, 5, published_at=NIGHT - dt.timedelta(hours=hours))  # a backfill
-    report = run_clean(tmp_path)
-    assert ("d05" in names(tmp_path)) is stays
+        make(root, day)
+    make(root, 5, published_at=NIGHT - dt.timedelta(hours=hours))  # a backfill
+    report = run_clean(root)
+    assert ("d05" in names(root)) is stays
     assert any("hours ago; none younger than 24 goes" in item.why for item in report.kept) is stays
 
 
-def test_a_date_at_work_is_skipped_and_named(tmp_path: Path) -> None:
+def test_a_date_at_work_is_skipped_and_named(root: Location, short_leases: None) -> None:
     for day in (10, 11, 12):
-        make(tmp_path, day)
-    with lock(tmp_path / "runs" / "2024-06-10" / ".lock", "embed"):
-        report = run_clean(tmp_path)
-    assert "2024-06-10" in dates(tmp_path)
+        make(root, day)
+    with lock(root / "runs" / "2024-06-10" / ".lock", "embed"):
+        report = run_clean(root)
+    assert "2024-06-10" in dates(root)
     assert [(item.path.name, item.why) for item in report.kept if item.kind == "run"] == [
         ("2024-06-10", "a process is at work on it")
     ]
-    run_clean(tmp_path)
-    assert dates(tmp_path) == ["2024-06-11", "2024-06-12"]
-    assert (tmp_path / "runs" / "2024-06-10" / ".lock").exists()  # whoever waits for it still waits for the right one
+    run_clean(root)
+    assert dates(root) == ["2024-06-11", "2024-06-12"]
+    assert files.has_file(root / "runs" / "2024-06-10" / ".lock")  # whoever waits for it still waits for the right one
 
 
 def test_release_and_run_have_bytes_of_their_own(tmp_path: Path) -> None:
@@ -121,16 +128,29 @@ def test_leftovers_go_and_unknown_folders_stay(tmp_path: Path) -> None:
     assert (tmp_path / "runs" / "notes").exists()
 
 
-def test_a_purge_leaves_the_current_release_and_the_young(tmp_path: Path) -> None:
+def test_in_a_store_what_lacks_a_manifest_goes_unless_readers_have_it(store_root: Location) -> None:
+    for day in (11, 12):
+        current = make(store_root, day)
+    storage.write(current.with_name("d13") / "t" / "part.bin", b"the manifest was never written")
+    storage.remove(current / "manifest.json")
+    report = run_clean(store_root)
+    assert [(item.kind, item.path.name, item.bytes) for item in report.removed] == [("leftover", "d13", 30)]
+    assert files.names_in(current.parent) == ["d11", "d12"]
+    assert [item.why.split(":")[0] for item in report.kept if item.path == current] == ["current"]
+    make(store_root, 12)  # the same tables become a release once more
+    assert find_problems(current, deep=True) == []
+
+
+def test_a_purge_leaves_the_current_release_and_the_young(root: Location) -> None:
     for day in (10, 11):
-        make(tmp_path, day)
-    make(tmp_path, 12, published_at=NIGHT - dt.timedelta(hours=2))
-    make(tmp_path, 13, published_at=NIGHT - dt.timedelta(hours=1))
-    report = run_clean(tmp_path, keep_releases=7, keep_runs=7, purge_ids=True)
-    assert names(tmp_path) == ["d12", "d13"]
-    assert dates(tmp_path) == []
+        make(root, day)
+    make(root, 12, published_at=NIGHT - dt.timedelta(hours=2))
+    make(root, 13, published_at=NIGHT - dt.timedelta(hours=1))
+    report = run_clean(root, keep_releases=7, keep_runs=7, purge_ids=True)
+    assert names(root) == ["d12", "d13"]
+    assert dates(root) == []
     assert [item.path.name for item in report.kept] == ["d13", "d12"]
 
 
-def test_nothing_there_is_nothing_to_do(tmp_path: Path) -> None:
-    assert run_clean(tmp_path) == CleanReport((), (), 0, False)
+def test_nothing_there_is_nothing_to_do(root: Location) -> None:
+    assert run_clean(root) == CleanReport((), (), 0, False)

@@ -2,26 +2,26 @@
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from pipeline import storage
-from pipeline.publishing.copies import WorkingFile
+from graphquilt.locations import Location
+from pipeline.publishing.copies import WorkingFile, digests_of
 from pipeline.publishing.release import ReleaseContents
 
 
-def working(tables: Mapping[str, Sequence[tuple[Path, str]]]) -> list[WorkingFile]:
+def working(tables: Mapping[str, Sequence[tuple[Location, str]]]) -> list[WorkingFile]:
     """Describe the files of some tables, each with its final name, as they are now."""
-    return [
-        WorkingFile(path, f"{table}/{name}", path.stat().st_size, storage.checksum_of(path))
-        for table, files in tables.items()
-        for path, name in files
-    ]
+    described = []
+    for table, files in tables.items():
+        for location, name in files:
+            digests = digests_of(location)
+            described.append(WorkingFile(location, f"{table}/{name}", digests.bytes, digests.checksum))
+    return described
 
 
 def contents(
     release: str,
-    tables: Mapping[str, Sequence[tuple[Path, str]]],
+    tables: Mapping[str, Sequence[tuple[Location, str]]],
     date: dt.date,
     *,
     manifest: Mapping[str, Any] | None = None,

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from pipeline.stages.chain import STAGE_NAMES
-from pipeline.workspace import lock
+from pipeline.storage import lock
 from tests.stages.chains import EPOCH, Chain, config_for, users_and_items, with_changes, write_rows
 
 MADE = [name for name in STAGE_NAMES if name != "publish"]  # publish always looks where CURRENT is
@@ -170,7 +170,7 @@ def test_with_wait_the_loser_waits(chain: Chain, rows: Path, monkeypatch: pytest
 
     # The lock's own clock, not the process's: threads of other libraries sleep too.
     clock = SimpleNamespace(monotonic=time.monotonic, sleep=freed_at_the_third_look)
-    monkeypatch.setattr("pipeline.workspace.time", clock)
+    monkeypatch.setattr("pipeline.storage.locks.time", clock)
     with other:
         other.enter_context(lock(chain.root / "runs" / "1970-01-01" / ".lock", "another run"))
         assert chain.run(config_for(rows), wait_s=600.0).code == 0

@@ -16,21 +16,29 @@ from pipeline import storage
 from pipeline.errors import DamagedFileError, StorageError
 
 
-def test_a_local_root_is_made(tmp_path: Path) -> None:
-    assert storage.local_root(tmp_path / "a" / "b").is_dir()
-    assert storage.local_root(f"file://{tmp_path}/c") == tmp_path / "c"
+def test_a_root_is_made(tmp_path: Path) -> None:
+    assert storage.open_root(tmp_path / "a" / "b").is_dir()
+    assert storage.open_root(f"file://{tmp_path}/c") == tmp_path / "c"
 
 
-@pytest.mark.parametrize("address", ["s3://bucket/w", "gs://bucket/w", "hdfs://node/w"])
-def test_object_stores_are_refused_with_what_works(address: str) -> None:
-    with pytest.raises(StorageError, match="a workspace is a local folder"):
-        storage.local_root(address)
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("hdfs://node/w", "'hdfs', which is read as input.path only: it has no conditional put"),
+        ("ftp://node/w", "tables are in a folder, or on s3://, gs:// or az://"),
+        ("s3:///w", "names no bucket"),
+        ("s3://bucket/../w", "holds '..'"),
+    ],
+)
+def test_an_address_that_no_tables_can_be_at_is_refused_with_what_works(address: str, reason: str) -> None:
+    with pytest.raises(StorageError, match=reason):
+        storage.open_root(address)
 
 
 def test_a_root_under_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="can't be made"):
-        storage.local_root(tmp_path / "file" / "w")
+        storage.open_root(tmp_path / "file" / "w")
 
 
 def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
@@ -103,7 +111,7 @@ def test_removing_what_is_gone_is_fine(tmp_path: Path) -> None:
 
 def test_a_sealed_name_says_what_the_bytes_are(tmp_path: Path) -> None:
     (tmp_path / "rows.half.arrow").write_bytes(b"rows")
-    sealed = storage.seal(tmp_path / "rows.half.arrow", "rows")
+    sealed = storage.seal(tmp_path / "rows.half.arrow", tmp_path, "rows")
     checksum = storage.checksum_of(sealed)
     assert sealed.name == f"rows.xxh3-{checksum}.arrow"
     assert storage.sealed_checksum(sealed) == checksum

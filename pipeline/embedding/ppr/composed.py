@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,6 +36,7 @@ from pipeline.embedding.ppr.list_request import ListRequest
 from pipeline.embedding.ppr.lists import composed_threshold, pushed_entries
 from pipeline.embedding.ppr.mass_files import SourceBatches
 from pipeline.embedding.waves import BlockFiles
+from pipeline.locations import Location
 from pipeline.tasks import TaskFolder, TaskRecord, TaskRunner
 
 #: Bytes that a task means to hold of a batch of sources, once: it has a few copies of them.
@@ -79,9 +79,9 @@ class ComposedLists:
 def lists_across_parts(
     runner: TaskRunner,
     blocks: Sequence[BlockFiles],
-    sources: Path,
+    sources: Location,
     request: ListRequest,
-    folder: Path,
+    folder: Location,
 ) -> ComposedLists:
     """Push by parts, and rank. Tasks that an earlier run finished in the folder are not run again.
 
@@ -153,7 +153,7 @@ def _threshold_and_batch_size(ppr: PprConfig, weights: Sequence[PartWeight]) -> 
 class _RoundFiles:
     """What rounds left: by part the files of what it holds, oldest first, and the neighbours that sources have."""
 
-    held: list[list[Path]]
+    held: list[list[Location]]
     neighbors: list[SentFile]
     records: list[TaskRecord[RoundResult]]
     rounds: int
@@ -166,7 +166,7 @@ class _RoundFiles:
 
 def _push_rounds(tasks: TaskFolder, payloads: Sequence[RoundPayload]) -> _RoundFiles:
     """Run rounds until nothing is sent, from the payloads of the first one. A part that is sent nothing waits."""
-    held: list[list[Path]] = [[] for _ in payloads]
+    held: list[list[Location]] = [[] for _ in payloads]
     neighbors: list[SentFile] = []
     records: list[TaskRecord[RoundResult]] = []
     active, rounds = dict(enumerate(payloads)), 0

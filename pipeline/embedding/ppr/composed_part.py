@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +13,7 @@ from pipeline.blocks.arrays import Block, RowKind
 from pipeline.embedding.ppr.walk_graph import reweigh_edges
 from pipeline.embedding.waves import BlockFiles
 from pipeline.kernels.ppr_part_passes import PartWalk
+from pipeline.locations import Location
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class SourceRows:
     row: NDArray[np.int64]
 
     @classmethod
-    def find(cls, sources: Path, part: Part) -> SourceRows:
+    def find(cls, sources: Location, part: Part) -> SourceRows:
         """Look up which rows with edges stored here, home or away, are sources."""
         wanted = storage.column(storage.map_arrow(sources), "node_ix")
         row = np.flatnonzero(part.block.kind != RowKind.GHOST)

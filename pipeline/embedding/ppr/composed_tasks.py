@@ -31,6 +31,7 @@ from pipeline.kernels.ppr_part_passes import ArrivedMass, HeldMass, PartScratch,
 from pipeline.kernels.ppr_parts import push_part, settle_part, weight_of_rows
 from pipeline.kernels.ppr_top_k import top_k_of_rows
 from pipeline.kernels.ranking import NO_ROW
+from pipeline.locations import Location
 from pipeline.storage import BATCHES
 from pipeline.storage.batch_files import batch_writer
 from pipeline.tasks import Attempt
@@ -45,7 +46,7 @@ class SentFile:
     """A file that another part left, with the part index of its sender."""
 
     sender: int
-    file: Path
+    file: Location
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,9 @@ class RoundPayload:
     request: ListRequest
     sources: SourceBatches
     threshold: float
-    weights: Path
+    weights: Location
     shared: tuple[SentFile, ...]
-    held: tuple[Path, ...] = ()
+    held: tuple[Location, ...] = ()
     inbox: tuple[SentFile, ...] = ()
     is_first: bool = True
 
@@ -92,7 +93,7 @@ class RankPayload:
     part: PartFiles
     request: ListRequest
     sources: SourceBatches
-    held: tuple[Path, ...]
+    held: tuple[Location, ...]
     neighbors: tuple[SentFile, ...]
 
 
@@ -106,7 +107,7 @@ class JoinPayload:
 
     sources: SourceBatches
     top_k: int
-    ranked: tuple[Path, ...]
+    ranked: tuple[Location, ...]
     score_bound: float | None
     batches: tuple[int, int] = (0, 0)
 

@@ -6,7 +6,6 @@ What a source's list is depends on nothing but the graph and the source, so any 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +23,7 @@ from pipeline.kernels.ppr_top_k import TopK
 from pipeline.kernels.ppr_walks import WalkRule, walk_top_k
 from pipeline.kernels.ranking import NO_ROW
 from pipeline.kernels.transition import check_restart, check_tolerance, single_seeds
+from pipeline.locations import Location
 from pipeline.tasks import Attempt
 from schemas.tables import NEIGHBOR_LISTS
 
@@ -44,7 +44,7 @@ class SolvePayload:
 
     request: ListRequest
     graph: GraphFiles
-    sources: Path
+    sources: Location
     span: tuple[int, int]
 
 

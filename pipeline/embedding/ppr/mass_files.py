@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.blocks.arrays import offsets_of
+from pipeline.locations import Location
 from pipeline.storage.batch_files import BatchFile
 
 
@@ -44,7 +44,7 @@ RANKED = _lists_of("ranked", pa.field("missing", pa.float64(), nullable=False), 
 class SourceBatches:
     """A file of sources, how many it has, and the number of sources in a batch: a task holds that many at once."""
 
-    file: Path
+    file: Location
     count: int
     size: int
 
@@ -103,7 +103,7 @@ def batches_by_part(
 class MassFiles:
     """Files of one schema, mapped: the lists of a batch of sources, side by side."""
 
-    def __init__(self, schema: pa.Schema, files: Sequence[Path], parts: int = 1, part_index: int = 0) -> None:
+    def __init__(self, schema: pa.Schema, files: Sequence[Location], parts: int = 1, part_index: int = 0) -> None:
         """Open files with ``parts`` batches for each batch of sources, of which those for ``part_index`` are read."""
         self._schema, self._parts, self._part_index = schema, parts, part_index
         self._files = [BatchFile(file, is_mapped=True) for file in files]

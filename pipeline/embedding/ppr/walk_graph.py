@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from pipeline.blocks.arrays import Block
 from pipeline.kernels.degree_weights import degree_weights
 from pipeline.kernels.transition import Transition, transition
+from pipeline.locations import Location
 
 NO_EDGES = -1
 """Row of a node that has no edges: walks from it never leave it."""
@@ -23,8 +23,8 @@ class GraphFiles:
     nodes, edges : files of ``block_nodes`` and ``block_edges``. border : node number.
     """
 
-    nodes: Path
-    edges: Path
+    nodes: Location
+    edges: Location
     border: int | None
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +11,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from scipy import sparse
 
+from pipeline import storage
 from pipeline.embedding.ppr.walk_graph import GraphFiles, WalkGraph
 from pipeline.errors import StorageError
 from pipeline.kernels.alias_tables import alias_tables
@@ -19,6 +19,7 @@ from pipeline.kernels.ppr_batch import ABSENT
 from pipeline.kernels.ppr_batch_passes import Fingerprints
 from pipeline.kernels.ppr_walks import WalkRule, walk_visits
 from pipeline.kernels.transition import single_seeds
+from pipeline.locations import Location
 from pipeline.tasks import Attempt
 from schemas.tables import PPR_INDEX
 
@@ -109,8 +110,8 @@ class WalkIndex:
     StorageError : the files hold other rows.
     """
 
-    def __init__(self, files: Sequence[Path], whole: WalkGraph, restart: float, walks: int) -> None:
-        self._files = [pq.ParquetFile(file) for file in files]
+    def __init__(self, files: Sequence[Location], whole: WalkGraph, restart: float, walks: int) -> None:
+        self._files = [storage.open_parquet(file) for file in files]
         self._restart, self._walks, self._nodes = restart, walks, whole.graph.n
         sizes = [
             (number, group, file.metadata.row_group(group).num_rows)

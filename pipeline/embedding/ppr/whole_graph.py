@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from pipeline.blocks.edge_files import EdgeFiles
 from pipeline.blocks.local_block import make_block
 from pipeline.config.model import PipelineConfig
 from pipeline.embedding.ppr.walk_graph import GraphFiles
+from pipeline.locations import Location
 from pipeline.tasks import Attempt, TaskFolder, TaskRecord, TaskRunner
 from pipeline.workspace import Workspace
 
@@ -22,8 +22,8 @@ _FOLDER = "whole_graph"
 class WholeGraphPayload:
     """Input of the task that makes one block of all edges."""
 
-    node_arrays: tuple[Path, ...]
-    edges: tuple[Path, ...]
+    node_arrays: tuple[Location, ...]
+    edges: tuple[Location, ...]
 
 
 def whole_graph(

@@ -5,13 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Generic
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipeline import storage
 from pipeline.blocks.arrays import FeatureTable, ranges
@@ -21,6 +19,7 @@ from pipeline.errors import InputError, StorageError
 from pipeline.ingest.attributes.tables import ROW_BITS
 from pipeline.ingest.figures import IngestFigures
 from pipeline.ingest.id_match import IdMatch, why_no_match
+from pipeline.locations import Location
 from pipeline.tasks import Attempt, TaskFolder, TaskRecord, TaskRunner
 from pipeline.workspace import Workspace
 from schemas.tables import ATTRIBUTE_NODES, NODE_FEATURES, NODE_INDEX
@@ -34,8 +33,8 @@ _MOST_EXAMPLES = 2_000_000  # ids that are read to explain a refusal
 class OrderPayload:
     """Input of the task that writes the features of some nodes; ``file`` has their numbers and places."""
 
-    file: Path
-    features: tuple[Path, ...]
+    file: Location
+    features: tuple[Location, ...]
 
 
 class AttributeNodes(Generic[Frame]):
@@ -56,7 +55,9 @@ class AttributeNodes(Generic[Frame]):
         """Return the frame of (node_id, node_type, place) of a type; no frame where it has no attributes."""
         return [self._frames[node_type]] if node_type in self._frames else []
 
-    def match_ids(self, nodes: Sequence[Path], linked: Mapping[str, int], figures: IngestFigures) -> dict[str, IdMatch]:
+    def match_ids(
+        self, nodes: Sequence[Location], linked: Mapping[str, int], figures: IngestFigures
+    ) -> dict[str, IdMatch]:
         """Compare the ids of every type with those that have edges; warn if few match.
 
         Parameters
@@ -73,7 +74,7 @@ class AttributeNodes(Generic[Frame]):
         }
 
     def _match_type(
-        self, nodes: Sequence[Path], node_type: str, number: int, linked_nodes: int, figures: IngestFigures
+        self, nodes: Sequence[Location], node_type: str, number: int, linked_nodes: int, figures: IngestFigures
     ) -> IdMatch:
         engine = self._engine
         index = engine.read(nodes, ["node_id", "node_type", "degree"], NODE_INDEX.schema_for(self._id_type))
@@ -96,7 +97,7 @@ class AttributeNodes(Generic[Frame]):
             )
         return match
 
-    def number(self, nodes: Sequence[Path]) -> list[TaskRecord[None]]:
+    def number(self, nodes: Sequence[Location]) -> list[TaskRecord[None]]:
         """Write the features of all nodes by node number; ``nodes`` are the files of the node index."""
         if not self._frames:
             return []
@@ -128,7 +129,7 @@ class AttributeNodes(Generic[Frame]):
 
 def order_features(payload: OrderPayload, attempt: Attempt) -> None:
     """Task: the features of some nodes with ascending numbers."""
-    table = pq.read_table(payload.file, partitioning=None)
+    table = storage.read_parquet([payload.file])
     node_ix, place = (table[name].to_numpy() for name in ("node_ix", "place"))
     file, row = place >> ROW_BITS, place & (2**ROW_BITS - 1)
     counts, pieces = np.zeros(node_ix.size, np.int64), []
@@ -149,11 +150,11 @@ def order_features(payload: OrderPayload, attempt: Attempt) -> None:
     storage.write_arrow(attempt.path("features", "arrow"), pa.Table.from_arrays(columns, schema=NODE_FEATURES.schema))
 
 
-def _ids(files: Sequence[Path], node_type: str | None) -> pa.Array:
+def _ids(files: Sequence[Location], node_type: str | None) -> pa.Array:
     """Ids of files, at most as many as a driver holds; of a node index, those of a type that have edges."""
     ids: list[pa.Array] = []
     for file in files:
-        with pq.ParquetFile(file) as source:
+        with storage.open_parquet(file) as source:
             names = ["node_id"] if node_type is None else ["node_id", "node_type", "degree"]
             for batch in source.iter_batches(columns=names):
                 if node_type is not None:
@@ -169,12 +170,12 @@ def _ids(files: Sequence[Path], node_type: str | None) -> pa.Array:
 class TakePayload:
     """Input of the task that takes a block's features: the file of its nodes, and the features of all nodes."""
 
-    nodes: Path
-    features: tuple[Path, ...]
+    nodes: Location
+    features: tuple[Location, ...]
 
 
 def hand_to_blocks(
-    runner: TaskRunner, blocks: Iterable[tuple[str, int, Path]], features: Sequence[Path], folder: Path
+    runner: TaskRunner, blocks: Iterable[tuple[str, int, Location]], features: Sequence[Location], folder: Location
 ) -> list[TaskRecord[None]]:
     """Write the features of every block, in order; none of the graph of parts, and nothing without attributes.
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -39,6 +38,7 @@ from pipeline.ingest.lake.snapshot import read_pins
 from pipeline.ingest.pieces import ParseTask, split_tasks
 from pipeline.ingest.sources import FileState, SourceFile, list_sources, select_unchanged, snapshots_of
 from pipeline.kernels.hashing import node_keys
+from pipeline.locations import Location
 from pipeline.storage import BATCHES
 from pipeline.tasks import Attempt, TaskFolder, TaskRecord, TaskRunner
 from pipeline.workspace import Workspace
@@ -71,7 +71,7 @@ class GatherPayload:
     """Input of the task that brings the rows of a bucket together: files, and the number of its batch in each."""
 
     rules: AttributeRules
-    batches: tuple[tuple[Path, int], ...]
+    batches: tuple[tuple[Location, int], ...]
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class GatherResult:
 class SpreadPayload:
     """Input of the task that measures how far a bucket's numbers are from the means."""
 
-    file: Path
+    file: Location
     rules: AttributeRules
     means: Mapping[str, NumberMean]
 
@@ -103,7 +103,7 @@ class SpreadResult:
 class AttributeHashPayload:
     """Input of the task that hashes a bucket's values; ``file_number`` is that of its file of features."""
 
-    file: Path
+    file: Location
     file_number: int
     rules: AttributeRules
     weights: Mapping[str, float]
@@ -118,7 +118,7 @@ class TypeAttributes:
     rules: AttributeRules
     counts: Counts
     figures: AttributeFigures
-    buckets: Sequence[Path]
+    buckets: Sequence[Location]
     records: Sequence[TaskRecord[Any]]
 
 
@@ -160,7 +160,7 @@ class NodeAttributes:
         """Records of the tasks that read; some wrote rejected rows."""
         return [record for one in self.types for record in one.records]
 
-    def hash_values(self, engine: TaskRunner, folder: Path, *, has_int64_ids: bool) -> list[TaskRecord[None]]:
+    def hash_values(self, engine: TaskRunner, folder: Location, *, has_int64_ids: bool) -> list[TaskRecord[None]]:
         """Write the nodes of every bucket and their features; return the tasks' records."""
         buckets = [(one, file) for one in self.types for file in one.buckets]
         payloads = [
@@ -184,7 +184,12 @@ def attribute_sources(
 
 
 def _read_type(
-    engine: TaskRunner, config: PipelineConfig, node_type: str, sources: Sequence[SourceFile], name: str, folder: Path
+    engine: TaskRunner,
+    config: PipelineConfig,
+    node_type: str,
+    sources: Sequence[SourceFile],
+    name: str,
+    folder: Location,
 ) -> TypeAttributes:
     tasks, section = TaskFolder(engine, folder), config.attributes[node_type]
     rules = AttributeRules.of(node_type, section)
@@ -215,12 +220,12 @@ def _read_type(
     return TypeAttributes(rules, counts, figures, files, [*parsed, *gathered])
 
 
-def _batches_of(bucket: int, parsed: Sequence[TaskRecord[ParseAttributesResult]]) -> tuple[tuple[Path, int], ...]:
+def _batches_of(bucket: int, parsed: Sequence[TaskRecord[ParseAttributesResult]]) -> tuple[tuple[Location, int], ...]:
     holding = [record for record in parsed if str(bucket) in record.result.slices]
     return tuple((record.file("slices"), record.result.slices[str(bucket)][0]) for record in holding)
 
 
-def _refuse_unusable(counts: Counts, config: PipelineConfig, node_type: str, folder: Path) -> None:
+def _refuse_unusable(counts: Counts, config: PipelineConfig, node_type: str, folder: Location) -> None:
     path = config.attributes[node_type].path
     share = counts.rejected_total / max(1, counts.read)
     if counts.read == 0:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from pipeline import codec, storage
 from pipeline.errors import DamagedFileError, StorageError
+from pipeline.locations import Location
 
 Kind = Literal["Delta", "Iceberg", "Hudi"]
 _PREFIX = "snapshots-"  # of the records of what a date's run reads
@@ -45,15 +45,15 @@ class LakeFile:
     address: str | None = None  # where that does not follow from the name
 
 
-def write_pins(root: Path, date: dt.date, snapshots: Mapping[str, Snapshot]) -> None:
+def write_pins(root: Location, date: dt.date, snapshots: Mapping[str, Snapshot]) -> None:
     """Record what a date's run reads: tables go on being written while it runs, stage by stage."""
     path = _record(root, date.isoformat())
-    if snapshots or path.exists():
+    if snapshots or storage.size(path) is not None:
         records = {table: codec.to_values(snapshot) for table, snapshot in sorted(snapshots.items())}
         storage.write_checked_json(path, {"snapshots": records})
 
 
-def read_pins(root: Path, date: dt.date | None) -> dict[str, Snapshot]:
+def read_pins(root: Location, date: dt.date | None) -> dict[str, Snapshot]:
     """Return what the run of a date reads, by table; without a date, that of the newest one.
 
     Raises
@@ -61,16 +61,19 @@ def read_pins(root: Path, date: dt.date | None) -> dict[str, Snapshot]:
     StorageError : its record is damaged; naming what makes it again.
     """
     if date is None:
-        path = max((root / "inputs").glob(f"{_PREFIX}*.json"), default=None)
+        names = [name for name in storage.names_in(root / "inputs") if name.startswith(_PREFIX)]
+        if not names:
+            return {}
+        path = root / "inputs" / names[-1]
     else:
         path = _record(root, date.isoformat())
     try:
-        raw = None if path is None else storage.read_checked_json(path)
+        raw = storage.read_checked_json(path)
     except DamagedFileError as error:
         raise StorageError(f"{error}; 'graphquilt run' or 'graphquilt ingest' records it again") from error
     records = raw["snapshots"] if raw else {}
     return {table: codec.from_values(Snapshot, values) for table, values in records.items()}
 
 
-def _record(root: Path, date: str) -> Path:
+def _record(root: Location, date: str) -> Location:
     return root / "inputs" / f"{_PREFIX}{date}.json"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from pipeline.blocks.arrays import Block, NodeArrays, NodeParts, write_routes
 from pipeline.blocks.edge_files import EdgeFiles
 from pipeline.blocks.sent_rows import SentRows
+from pipeline.locations import Location
 from pipeline.partitioning.figures import BlockSetFigures, ModeFigures
 from pipeline.tasks import Attempt, TaskRecord
 
@@ -34,8 +34,8 @@ def loss_note(boundary: str) -> str | None:
 class NodeTables:
     """What a task reads of the nodes: files of node_arrays, and the file of node_parts."""
 
-    arrays: tuple[Path, ...]
-    parts: Path
+    arrays: tuple[Location, ...]
+    parts: Location
 
     def map_arrays(self) -> NodeArrays:
         """Map the arrays."""
@@ -51,7 +51,7 @@ class PartTables:
     """The tables that blocks are made of."""
 
     nodes: NodeTables
-    edges: tuple[Path, ...]  # files of indexed_edges
+    edges: tuple[Location, ...]  # files of indexed_edges
     paths: Mapping[int, str]  # part_path of every leaf by part_id, ascending
 
     @property

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import chain
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from pipeline.blocks.arrays import NodeArrays, NodeParts
 from pipeline.blocks.edge_files import EdgeFiles
 from pipeline.blocks.sent_rows import batches_for
+from pipeline.locations import Location
 from pipeline.partitioning.cutting import Bounds
 from pipeline.partitioning.figures import BorderLevel
 from pipeline.partitioning.layouts.block_sets import BlockLayout, NodeTables, PartTables, ScatterPayload
@@ -78,7 +78,7 @@ class BorderPayload:
     """Input of the task that cuts a border graph; ``arrays`` are files of node_arrays."""
 
     edges: EdgeFiles
-    arrays: tuple[Path, ...]
+    arrays: tuple[Location, ...]
     cut: BorderCut
 
 

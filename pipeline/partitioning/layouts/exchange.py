@@ -7,7 +7,6 @@ routes (which home rows the other parts need). With one part there is nothing to
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +16,7 @@ from pipeline.blocks.arrays import RowKind, write_routes
 from pipeline.blocks.edge_files import EdgeFiles
 from pipeline.blocks.local_block import make_block
 from pipeline.blocks.sent_rows import FileBatch, SentRows, batches_for, write_by_receiver
+from pipeline.locations import Location
 from pipeline.partitioning.layouts.block_sets import (
     BlockLayout,
     BlockResult,
@@ -88,7 +88,7 @@ def build_block(payload: BuildPayload, attempt: Attempt) -> BlockResult:
 class RoutesPayload:
     """Input of the task that writes a part's routes: its nodes, and the node numbers that each other part needs."""
 
-    nodes: Path
+    nodes: Location
     needs: tuple[tuple[int, FileBatch], ...]  # part, and what it sent
 
 

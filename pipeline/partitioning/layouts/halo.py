@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +20,7 @@ from pipeline.blocks.arrays import RowKind
 from pipeline.blocks.edge_files import EdgeFiles
 from pipeline.blocks.local_block import make_block
 from pipeline.blocks.sent_rows import FileBatch, SentRows, batches_for, write_by_receiver
+from pipeline.locations import Location
 from pipeline.partitioning.figures import ModeFigures
 from pipeline.partitioning.layouts.block_sets import (
     BlockLayout,
@@ -68,7 +68,7 @@ class Halo:
 
     own: tuple[FileBatch, ...]  # with an end at home in the part
     received: tuple[FileBatch, ...] = ()
-    members: Path | None = None
+    members: Location | None = None
 
     @property
     def edges(self) -> EdgeFiles:
@@ -127,7 +127,7 @@ class AskPayload:
     part: int
     edges: EdgeFiles
     nodes: NodeTables
-    members: Path | None
+    members: Location | None
 
 
 def ask_homes(payload: AskPayload, attempt: Attempt) -> SentRows:
@@ -152,7 +152,7 @@ class HaloAsk:
 
     part: int
     nodes: FileBatch
-    members: Path | None
+    members: Location | None
 
 
 @dataclass(frozen=True)
@@ -199,5 +199,5 @@ def _is_among(values: NDArray[np.int64], ascending: NDArray[np.int64]) -> NDArra
     return np.equal(ascending[row], values)
 
 
-def _node_ix(file: Path) -> NDArray[np.int64]:
+def _node_ix(file: Location) -> NDArray[np.int64]:
     return storage.column(storage.map_arrow(file), "node_ix")

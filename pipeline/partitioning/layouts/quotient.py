@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +13,7 @@ from pipeline import storage
 from pipeline.blocks.arrays import Block, RowKind
 from pipeline.kernels.adjacency import ordered_adjacency
 from pipeline.kernels.hashing import node_keys
+from pipeline.locations import Location
 from pipeline.partitioning.layouts.block_sets import (
     BlockLayout,
     BlockResult,
@@ -60,7 +60,7 @@ class QuotientPayload:
     """Input of the task that writes the quotient graph: part_path by part, and the sums between parts."""
 
     paths: tuple[tuple[int, str], ...]
-    sums: tuple[Path, ...]
+    sums: tuple[Location, ...]
 
 
 def build_quotient(payload: QuotientPayload, attempt: Attempt) -> BlockResult:

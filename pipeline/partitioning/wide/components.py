@@ -10,17 +10,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline import storage
 from pipeline.blocks.sent_rows import FileBatch, SentRows, batches_for, read_columns, write_by_receiver
 from pipeline.errors import PartitionError
 from pipeline.kernels.component_links import least_links, pack_small, resolve_links, split_large
+from pipeline.locations import Location
 from pipeline.partitioning.wide.node_blocks import BlockGraph, NodeBlockFiles
 from pipeline.partitioning.wide.propagation import NodeLabels
 from pipeline.partitioning.wide.vectors import (
@@ -35,7 +34,7 @@ from pipeline.storage import BATCHES
 from pipeline.tasks import Attempt, TaskFolder
 
 
-def find_components(tasks: TaskFolder, graph: BlockGraph) -> Path:
+def find_components(tasks: TaskFolder, graph: BlockGraph) -> Location:
     """Return a vector of the component of every node."""
     component = tasks.run(start_components, "start", StartPayload(graph.nodes)).file("component")
     starts, number = graph.starts, 0
@@ -68,7 +67,7 @@ class LinkPayload:
     """Input of the task that links the components of a block; links are sent to the ranges of ``starts``."""
 
     block: NodeBlockFiles
-    component: Path
+    component: Location
     starts: tuple[int, ...]
 
 
@@ -97,7 +96,7 @@ def link_block(payload: LinkPayload, attempt: Attempt) -> LinkResult:
 class ResolvePayload:
     """Input of the task that resolves links; ``batches`` are the links of each range of ``starts``."""
 
-    component: Path
+    component: Location
     nodes: int
     starts: tuple[int, ...]
     batches: tuple[tuple[FileBatch, ...], ...]
@@ -126,14 +125,14 @@ class PackPayload:
     """
 
     nodes: int
-    rows: tuple[Path, ...]
-    component: Path
+    rows: tuple[Location, ...]
+    component: Location
     max_volume: int
-    seeds: Path | None
+    seeds: Location | None
 
 
 def first_clusters(
-    tasks: TaskFolder, graph: BlockGraph, component: Path, max_volume: int, seeds: Path | None = None
+    tasks: TaskFolder, graph: BlockGraph, component: Location, max_volume: int, seeds: Location | None = None
 ) -> NodeLabels:
     """Pack the components up to ``max_volume`` together, up to that volume; every other node is for itself.
 
@@ -190,7 +189,7 @@ class _Scratch:
         return np.asarray(array)
 
 
-def _volumes(rows: Sequence[Path]) -> Iterator[tuple[int, int, NDArray[np.int64]]]:
+def _volumes(rows: Sequence[Location]) -> Iterator[tuple[int, int, NDArray[np.int64]]]:
     """Yield (first, stop, volumes) of consecutive ranges of nodes."""
     first = 0
     for file in rows:
@@ -200,7 +199,7 @@ def _volumes(rows: Sequence[Path]) -> Iterator[tuple[int, int, NDArray[np.int64]
         first += volume.size
 
 
-def from_tables(tasks: TaskFolder, files: Sequence[Path], column: str, graph: BlockGraph) -> Path:
+def from_tables(tasks: TaskFolder, files: Sequence[Location], column: str, graph: BlockGraph) -> Location:
     """Return a vector of labels from Parquet files with the columns ``id`` and ``column``, one row a node.
 
     Labels are node numbers. Each is replaced by the least node that has it, so that the choice among these nodes
@@ -220,7 +219,7 @@ def from_tables(tasks: TaskFolder, files: Sequence[Path], column: str, graph: Bl
 class SendLabelsPayload:
     """Input of the task that sends the labels of one file to the ranges of ``starts``."""
 
-    file: Path
+    file: Location
     column: str
     starts: tuple[int, ...]
 
@@ -228,7 +227,7 @@ class SendLabelsPayload:
 def send_labels(payload: SendLabelsPayload, attempt: Attempt) -> SentRows:
     """Task: sort the labels in a file by the ranges of their nodes."""
     nodes, labels = [], []
-    with pq.ParquetFile(payload.file) as parquet:
+    with storage.open_parquet(payload.file) as parquet:
         for batch in parquet.iter_batches(batch_size=CHUNK_ROWS, columns=["id", payload.column], use_threads=False):
             nodes.append(batch.column("id").to_numpy())
             labels.append(batch.column(payload.column).fill_null(-1).to_numpy())

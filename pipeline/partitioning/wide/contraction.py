@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import storage
 from pipeline.blocks.sent_rows import FileBatch, SentRows, batches_for, write_by_receiver
+from pipeline.locations import Location
 from pipeline.partitioning.pieces import Role
 from pipeline.partitioning.wide.node_blocks import (
     BlockGraph,
@@ -25,7 +25,9 @@ from pipeline.storage import BATCHES
 from pipeline.tasks import Attempt, TaskFolder
 
 
-def contract(tasks: TaskFolder, graph: BlockGraph, labels: NodeLabels, worker_bytes: int) -> tuple[BlockGraph, Path]:
+def contract(
+    tasks: TaskFolder, graph: BlockGraph, labels: NodeLabels, worker_bytes: int
+) -> tuple[BlockGraph, Location]:
     """Return the graph of clusters, and a vector of the cluster of every node."""
     payload = NumberClustersPayload(graph.nodes, graph.rows, labels, entries_a_block(worker_bytes))
     numbered = tasks.run(number_clusters, "number", payload)
@@ -57,7 +59,7 @@ class NumberClustersPayload:
     """Input of the task that numbers clusters: rows of the blocks, labels, and how many entries a block may have."""
 
     nodes: int
-    rows: tuple[Path, ...]
+    rows: tuple[Location, ...]
     labels: NodeLabels
     block_entries: int
 
@@ -124,7 +126,7 @@ class SumPayload:
     """Input of the task that sums the edges of a block by clusters."""
 
     block: NodeBlockFiles
-    cluster: Path
+    cluster: Location
     starts: tuple[int, ...]
 
 
@@ -152,8 +154,8 @@ class MergeClustersPayload:
     first: int
     stop: int
     batches: tuple[FileBatch, ...]
-    volume: Path
-    node_key: Path
+    volume: Location
+    node_key: Location
 
 
 def merge_clusters(payload: MergeClustersPayload, attempt: Attempt) -> EntriesResult:
@@ -199,7 +201,7 @@ def _summed(words: NDArray[np.int64], weight: NDArray[np.int64] | None) -> tuple
     return words[starts], sums.astype(np.int64)
 
 
-def project(tasks: TaskFolder, nodes: int, cluster: Path, labels: NodeLabels) -> NodeLabels:
+def project(tasks: TaskFolder, nodes: int, cluster: Location, labels: NodeLabels) -> NodeLabels:
     """Give every node the label of its cluster; loads stay what they are."""
     projected = tasks.run(project_labels, "project", ProjectPayload(nodes, cluster, labels.labels))
     return NodeLabels(projected.file("labels"), labels.load, labels.count)
@@ -210,8 +212,8 @@ class ProjectPayload:
     """Input of the task that gives nodes the labels of their clusters."""
 
     nodes: int
-    cluster: Path
-    labels: Path
+    cluster: Location
+    labels: Location
 
 
 def project_labels(payload: ProjectPayload, attempt: Attempt) -> None:

@@ -10,9 +10,9 @@ import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from pipeline.errors import PartitionError
+from pipeline.locations import Location
 from pipeline.partitioning.cutting import (
     IMBALANCE,
     CutOptions,
@@ -40,7 +40,7 @@ _REPEATED = 1.25
 class RootChildren:
     """The children of the root: their labels, as a vector and by size; ``to_cut`` are those that fit no leaf."""
 
-    labels: Path
+    labels: Location
     sizes: list[PieceSize]
     to_cut: list[int]
     tasks: TaskFolder  # where they were cut

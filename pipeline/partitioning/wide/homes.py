@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -16,13 +15,14 @@ import pyarrow as pa
 from pipeline import storage
 from pipeline.blocks.arrays import NodeParts
 from pipeline.kernels.edge_cut import even_out_ties, homes_by_most_edges
+from pipeline.locations import Location
 from pipeline.partitioning.merging import MergedTree, count_borders
 from pipeline.partitioning.part_counts import PartCounts
 from pipeline.partitioning.pieces import Role
 from pipeline.partitioning.placement import NodeHomes
 from pipeline.partitioning.tree import ROOT, PartPath, Tree, TreeFigures
 from pipeline.partitioning.wide.node_blocks import BlockGraph, NodeBlockFiles, NodeVectors
-from pipeline.partitioning.wide.vectors import VectorWriter, map_vector, ranges, read_range
+from pipeline.partitioning.wide.vectors import VectorWriter, add_arrays, map_vector, ranges, read_range
 from pipeline.tasks import Attempt, TaskFolder, TaskRecord
 from schemas.tables import NODE_PARTS
 
@@ -34,9 +34,9 @@ _PAIR_BYTES = 64
 class LeafFiles:
     """Where whole nodes are: by the labels of a cut in levels, or in the pieces of leaves further down."""
 
-    labels: Path  # vector
+    labels: Location  # vector
     path_of_label: Mapping[int, PartPath]  # of labels that are leaves
-    pieces: Mapping[PartPath, Path]  # file with the nodes of every other leaf
+    pieces: Mapping[PartPath, Location]  # file with the nodes of every other leaf
 
     @property
     def paths(self) -> tuple[PartPath, ...]:
@@ -59,7 +59,7 @@ def find_homes_in_blocks(
     )
     evened = tasks.run(even_out_homes, "settle", EvenOutPayload(graph.nodes, parts, block_homes))
     homes = HomeVectors(*(evened.file(role) for role in ("node_ix", "part_id", "is_split")))
-    borders: tuple[Path, ...] = ()
+    borders: tuple[Location, ...] = ()
     # The matrix of all pairs of leaves is what merging needs: with very many of them, they stay as they were cut.
     if len(paths) > 1 and _PAIR_BYTES * len(paths) ** 2 <= worker_bytes:
         payloads = [BordersPayload(block, homes.part_id, vectors.degree, paths) for block in graph.blocks]
@@ -72,7 +72,7 @@ def find_homes_in_blocks(
     return written, tasks.run(sum_figures, "figures", sums).result
 
 
-def _write_leaf_vector(tasks: TaskFolder, graph: BlockGraph, leaves: LeafFiles, tree: Tree) -> Path:
+def _write_leaf_vector(tasks: TaskFolder, graph: BlockGraph, leaves: LeafFiles, tree: Tree) -> Location:
     part_of = {path: part for part, path in enumerate(tree.paths)}
     payload = LeafVectorPayload(
         graph.nodes,
@@ -88,9 +88,9 @@ class LeafVectorPayload:
     """Input of the task that writes the leaf of every whole node, from labels and from files of pieces."""
 
     nodes: int
-    labels: Path
+    labels: Location
     part_of_label: tuple[tuple[int, int], ...]
-    part_of_piece: tuple[tuple[Path, int], ...]
+    part_of_piece: tuple[tuple[Location, int], ...]
 
 
 def write_leaf_vector(payload: LeafVectorPayload, attempt: Attempt) -> None:
@@ -116,7 +116,7 @@ class ChooseHomesPayload:
     """Input of the task that chooses the homes of a block's nodes; ``leaf`` is a vector over all nodes."""
 
     block: NodeBlockFiles
-    leaf: Path
+    leaf: Location
     parts: int
 
 
@@ -148,10 +148,10 @@ class BlockHomes:
     """Files of a block's homes, before ties are evened out."""
 
     first: int
-    home: Path
-    split: Path
-    stored: Path  # table of the edges that each part stores
-    incoming: Path  # rows that come into each part
+    home: Location
+    split: Location
+    stored: Location  # table of the edges that each part stores
+    incoming: Location  # rows that come into each part
 
 
 @dataclass(frozen=True)
@@ -167,9 +167,9 @@ class EvenOutPayload:
 class HomeVectors:
     """Columns of node_parts, with the numbers of leaves before they are merged."""
 
-    node_ix: Path
-    part_id: Path
-    is_split: Path
+    node_ix: Location
+    part_id: Location
+    is_split: Location
 
 
 def even_out_homes(payload: EvenOutPayload, attempt: Attempt) -> None:
@@ -198,8 +198,8 @@ class BordersPayload:
     """Input of the task that counts the edges of a block between leaves."""
 
     block: NodeBlockFiles
-    part_id: Path
-    degree: Path
+    part_id: Location
+    degree: Location
     leaves: tuple[PartPath, ...]
 
 
@@ -226,7 +226,7 @@ class MergedHomesPayload:
 
     homes: HomeVectors
     leaves: tuple[PartPath, ...]
-    borders: tuple[Path, ...]
+    borders: tuple[Location, ...]
 
 
 @dataclass(frozen=True)
@@ -241,7 +241,7 @@ def write_merged_homes(payload: MergedHomesPayload, attempt: Attempt) -> MergedH
     """Task: merge the leaves bottom-up, and write the table of homes with their new numbers."""
     homes = payload.homes
     tree = Tree.of(payload.leaves)
-    sums = sum(np.load(file) for file in payload.borders) if payload.borders else None
+    sums = add_arrays(payload.borders) if payload.borders else None
     merged = MergedTree.of(tree, sums)
     nodes = map_vector(homes.part_id).size
     renumbered = attempt.path("part_id", "npy")
@@ -259,7 +259,7 @@ class CountPayload:
     """Input of the task that counts what parts store of a block; ``parts`` is the table of homes."""
 
     block: NodeBlockFiles
-    parts: Path
+    parts: Location
     leaves: tuple[PartPath, ...]
     vectors: NodeVectors
 
@@ -287,9 +287,9 @@ class SumFiguresPayload:
     """Input of the task that adds up counts."""
 
     leaves: tuple[PartPath, ...]
-    counts: tuple[Path, ...]
+    counts: tuple[Location, ...]
 
 
 def sum_figures(payload: SumFiguresPayload, attempt: Attempt) -> TreeFigures:  # noqa: ARG001
     """Task: add up what the blocks have counted."""
-    return PartCounts(Tree.of(payload.leaves), sum(np.load(file) for file in payload.counts)).figures()
+    return PartCounts(Tree.of(payload.leaves), add_arrays(payload.counts)).figures()

@@ -20,6 +20,7 @@ from pipeline.blocks.sent_rows import FileBatch, SentRows, batches_for, write_by
 from pipeline.errors import PartitionError
 from pipeline.kernels.array_types import read_only
 from pipeline.kernels.node_moves import NodeBlock
+from pipeline.locations import Location
 from pipeline.partitioning.cutting import CutOptions, IndexTables
 from pipeline.partitioning.pieces import MAX_ROWS, Role, read_edge_rows
 from pipeline.partitioning.wide import vectors
@@ -40,9 +41,9 @@ class NodeBlockFiles:
     """Files of one block of a graph."""
 
     first: int  # node of the first row
-    rows: Path  # entries, volume and node_key of each row
-    ends: Path  # neighbour of each entry, and weight where edges have one
-    role: Path | None  # vector of roles; None: no edges between shared nodes are left
+    rows: Location  # entries, volume and node_key of each row
+    ends: Location  # neighbour of each entry, and weight where edges have one
+    role: Location | None  # vector of roles; None: no edges between shared nodes are left
 
     def map(self) -> NodeBlock:
         """Map the files."""
@@ -78,12 +79,12 @@ class BlockGraph:
         return tuple(block.first for block in self.blocks)
 
     @property
-    def rows(self) -> tuple[Path, ...]:
+    def rows(self) -> tuple[Location, ...]:
         """Files of the rows of every block."""
         return tuple(block.rows for block in self.blocks)
 
     @property
-    def role(self) -> Path | None:
+    def role(self) -> Location | None:
         """Vector of roles."""
         return self.blocks[0].role
 
@@ -154,7 +155,9 @@ def build_blocks(tasks: TaskFolder, tables: IndexTables, options: CutOptions) ->
     return replace(graph, entries=sum(record.result.entries for record in built)), vectors
 
 
-def _weigh(tasks: TaskFolder, nodes: int, node_ranges: Sequence[RangeFiles], node_key: Path, role: Path) -> BlockGraph:
+def _weigh(
+    tasks: TaskFolder, nodes: int, node_ranges: Sequence[RangeFiles], node_key: Location, role: Location
+) -> BlockGraph:
     """Find the volumes of nodes by their roles; the entries are counted by the caller."""
     weighed = tasks.run_each(weigh_rows, "weigh", [WeighPayload(files, role, node_key) for files in node_ranges])
     return BlockGraph(
@@ -173,15 +176,15 @@ def _weigh(tasks: TaskFolder, nodes: int, node_ranges: Sequence[RangeFiles], nod
 class NodeVectors:
     """Vectors over all nodes of the tables."""
 
-    degree: Path
-    node_key: Path
+    degree: Location
+    node_key: Location
 
 
 @dataclass(frozen=True)
 class RangesPayload:
     """Input of the task that cuts the nodes into ranges: files of node_arrays, and the bound of a task."""
 
-    arrays: tuple[Path, ...]
+    arrays: tuple[Location, ...]
     worker_bytes: int
 
 
@@ -239,7 +242,7 @@ def _refuse_too_large(degree: NDArray[np.int64], worker_bytes: int) -> None:
 class ScatterEndsPayload:
     """Input of the task that sorts rows ``first`` to ``stop`` of a file of edges by range."""
 
-    file: Path
+    file: Location
     first: int
     stop: int
     starts: tuple[int, ...]
@@ -296,8 +299,8 @@ class WeighPayload:
     """Input of the task that weighs the nodes of a range."""
 
     files: RangeFiles
-    role: Path
-    node_key: Path
+    role: Location
+    node_key: Location
 
 
 @dataclass(frozen=True)

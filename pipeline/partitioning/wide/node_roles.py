@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import storage
+from pipeline.locations import Location
 from pipeline.partitioning.cutting import IndexTables
 from pipeline.partitioning.homes import costs_less_split, ghost_rows
 from pipeline.partitioning.pieces import Role
@@ -23,9 +23,9 @@ class RangeFiles:
 
     first: int
     stop: int
-    ends: Path
-    counts: Path  # vector of the entries of each row
-    degree: Path  # vector over all nodes
+    ends: Location
+    counts: Location  # vector of the entries of each row
+    degree: Location  # vector over all nodes
 
     def neighbors(self) -> NDArray[np.int32]:
         """Map the neighbour of each entry."""
@@ -34,7 +34,7 @@ class RangeFiles:
 
 def find_roles(
     tasks: TaskFolder, tables: IndexTables, node_ranges: Sequence[RangeFiles], hub_degree: int | None, leaves: int
-) -> Path:
+) -> Location:
     """Return the vector of the roles of all nodes; see :mod:`pipeline.partitioning.homes`."""
     if tables.shared:
         return tasks.run(write_range_roles, "role", RangeRolesPayload(tables.nodes, *tables.shared)).file("role")
@@ -45,7 +45,7 @@ def find_roles(
     return _join(tasks, "role", split, tables.nodes)
 
 
-def _join(tasks: TaskFolder, name: str, pieces: Sequence[TaskRecord[None]], nodes: int) -> Path:
+def _join(tasks: TaskFolder, name: str, pieces: Sequence[TaskRecord[None]], nodes: int) -> Location:
     payload = JoinVectorPayload(nodes, tuple(record.file("piece") for record in pieces))
     return tasks.run(join_vector, name, payload).file("joined")
 
@@ -85,7 +85,7 @@ class SplitHubsPayload:
     """Input of the task that gives the nodes of a range their roles; ``is_hub`` is a vector over all nodes."""
 
     files: RangeFiles
-    is_hub: Path
+    is_hub: Location
 
 
 def split_hubs(payload: SplitHubsPayload, attempt: Attempt) -> None:
@@ -126,7 +126,7 @@ class JoinVectorPayload:
     """Input of the task that joins the pieces of a vector."""
 
     nodes: int
-    pieces: tuple[Path, ...]
+    pieces: tuple[Location, ...]
 
 
 def join_vector(payload: JoinVectorPayload, attempt: Attempt) -> None:

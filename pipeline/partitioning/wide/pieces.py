@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.blocks.sent_rows import FileBatch, SentRows, batches_for, read_columns, write_by_receiver
 from pipeline.kernels.node_moves import NodeBlock
+from pipeline.locations import Location
 from pipeline.partitioning.partitioners import hash_labels
 from pipeline.partitioning.pieces import GraphPiece, PieceFiles, PieceSize, Role
 from pipeline.partitioning.wide.node_blocks import BlockGraph, NodeBlockFiles
@@ -24,7 +24,7 @@ class HashPayload:
     """Input of the task that labels all nodes by the hash of their keys."""
 
     nodes: int
-    node_key: Path
+    node_key: Location
     parts: int
     seed: int
 
@@ -37,7 +37,7 @@ def label_by_hash(payload: HashPayload, attempt: Attempt) -> None:
             writer.append(hash_labels(node_key, payload.parts, payload.seed))
 
 
-def measure_children(tasks: TaskFolder, graph: BlockGraph, labels: Path, parts: int) -> list[PieceSize]:
+def measure_children(tasks: TaskFolder, graph: BlockGraph, labels: Location, parts: int) -> list[PieceSize]:
     """Return the size of the piece of every label."""
     measured = tasks.run_each(
         measure_block, "measure", [MeasurePayload(block, labels, parts) for block in graph.blocks]
@@ -54,7 +54,7 @@ class MeasurePayload:
     """Input of the task that measures what pieces get from a block; labels are in 0 <= label < parts."""
 
     block: NodeBlockFiles
-    labels: Path
+    labels: Location
     parts: int
 
 
@@ -91,7 +91,9 @@ def _child_of_edges(block: NodeBlock, labels: NDArray[np.int32], node: NDArray[n
     return np.where(is_sent, child, -1)
 
 
-def write_children(tasks: TaskFolder, graph: BlockGraph, labels: Path, chosen: Sequence[int]) -> dict[int, PieceFiles]:
+def write_children(
+    tasks: TaskFolder, graph: BlockGraph, labels: Location, chosen: Sequence[int]
+) -> dict[int, PieceFiles]:
     """Write the pieces of some labels; return their files."""
     sent = tasks.run_each(
         send_edges, "send", [SendEdgesPayload(block, labels, tuple(chosen)) for block in graph.blocks]
@@ -107,7 +109,7 @@ class SendEdgesPayload:
     """Input of the task that sends the edges of a block to the pieces of the chosen labels."""
 
     block: NodeBlockFiles
-    labels: Path
+    labels: Location
     chosen: tuple[int, ...]
 
 
@@ -125,9 +127,9 @@ def send_edges(payload: SendEdgesPayload, attempt: Attempt) -> SentRows:
 class PiecePayload:
     """Input of the task that joins the piece of a label; labels and roles are vectors over all nodes."""
 
-    labels: Path
+    labels: Location
     label: int
-    role: Path
+    role: Location
     batches: tuple[FileBatch, ...]
 
 

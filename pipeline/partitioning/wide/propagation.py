@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from pipeline.blocks.sent_rows import FileBatch, SentRows, batches_for, read_columns, write_by_receiver
 from pipeline.kernels import node_moves
 from pipeline.kernels.node_moves import Proposals, choose_moves, choose_moves_to_send, group_nodes
+from pipeline.locations import Location
 from pipeline.partitioning.wide.node_blocks import BlockGraph, NodeBlockFiles
 from pipeline.partitioning.wide.vectors import VectorWriter, map_vector, read_range, receivers_of
 from pipeline.storage import BATCHES
@@ -36,8 +36,8 @@ RoundKind = Literal["cluster", "group", "refine"]
 class NodeLabels:
     """Labels of all nodes and the volume of every label, as vectors in files."""
 
-    labels: Path
-    load: Path
+    labels: Location
+    load: Location
     count: int  # labels
 
 
@@ -197,7 +197,7 @@ def apply_moves(payload: ApplyPayload, attempt: Attempt) -> None:
 
 
 def _ranges(
-    vector: Path, starts: Sequence[int], size: int, batches: Sequence[tuple[FileBatch, ...]]
+    vector: Location, starts: Sequence[int], size: int, batches: Sequence[tuple[FileBatch, ...]]
 ) -> Iterator[tuple[int, NDArray[Any], tuple[FileBatch, ...]]]:
     for first, stop, sent in zip(starts, (*starts[1:], size), batches, strict=True):
         yield first, read_range(vector, first, stop), sent

@@ -13,7 +13,6 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +21,7 @@ from pipeline import storage
 from pipeline.errors import PartitionError
 from pipeline.kernels.component_links import pack_small
 from pipeline.kernels.neighbor_lists import WeightedGraph
+from pipeline.locations import Location
 from pipeline.partitioning.multilevel import cut_weighted
 from pipeline.partitioning.wide.components import find_components, first_clusters, from_tables
 from pipeline.partitioning.wide.contraction import contract, project
@@ -54,8 +54,8 @@ def cut_bytes(nodes: int, edges: int) -> int:
 class GraphSeeds:
     """Answers about the whole graph that an engine's library is asked for, as Parquet files; None: it is not."""
 
-    components: Callable[[], Sequence[Path]] | None
-    labels: Callable[[], Sequence[Path]] | None
+    components: Callable[[], Sequence[Location]] | None
+    labels: Callable[[], Sequence[Location]] | None
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Level:
     """A graph, and the vector of the cluster of each of its nodes in the next coarser one."""
 
     graph: BlockGraph
-    cluster: Path
+    cluster: Location
 
 
 def cut_in_levels(tasks: TaskFolder, graph: BlockGraph, options: LevelsCut, seeds: GraphSeeds) -> NodeLabels:
@@ -148,7 +148,7 @@ def _seeded_clusters(tasks: TaskFolder, graph: BlockGraph, seeds: GraphSeeds, ma
 class NameClustersPayload:
     """Input of the task that names the clusters of the next level; ``rows`` are files of its blocks."""
 
-    rows: tuple[Path, ...]
+    rows: tuple[Location, ...]
     max_volume: int
 
 

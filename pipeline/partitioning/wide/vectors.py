@@ -10,6 +10,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from pipeline import storage
+from pipeline.locations import Location
+
 #: Rows that a task which passes over a vector holds at once.
 CHUNK_ROWS = 65_536
 
@@ -42,18 +45,23 @@ class VectorWriter:
         self._left -= values.size
 
 
-def map_vector(path: Path) -> NDArray[Any]:
+def map_vector(path: Location) -> NDArray[Any]:
     """Map a vector: pages are read where they are touched."""
-    return np.asarray(np.load(path, mmap_mode="r"))
+    return storage.load_array(path, is_mapped=True)
 
 
-def read_range(path: Path, first: int, stop: int) -> NDArray[Any]:
+def read_range(path: Location, first: int, stop: int) -> NDArray[Any]:
     """Read a range of a vector into memory of its own: what is passed over once needs no map."""
-    with path.open("rb") as file:
+    with storage.local_file(path).open("rb") as file:
         np.lib.format.read_magic(file)
         _, _, dtype = np.lib.format.read_array_header_1_0(file)
         file.seek(first * dtype.itemsize, 1)
         return np.fromfile(file, dtype, stop - first)
+
+
+def add_arrays(files: Sequence[Location]) -> NDArray[Any]:
+    """Return the sum of arrays of one shape."""
+    return np.sum([storage.load_array(file) for file in files], axis=0)
 
 
 def ranges(size: int, rows: int = CHUNK_ROWS) -> Iterator[tuple[int, int]]:

@@ -1,0 +1,82 @@
+"""Reads files wherever they are: in a folder, or in an object store, whose client is loaded when it is needed."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from graphquilt.locations import Location
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_AT_ONCE = 16  # requests to a store
+
+
+def read(location: Location) -> bytes:
+    """Return the bytes of a file.
+
+    Raises
+    ------
+    FileNotFoundError : there is none.
+    """
+    if isinstance(location, Path):
+        return location.read_bytes()
+    from graphquilt import objects
+
+    data = objects.read(location)
+    if data is None:
+        raise FileNotFoundError(2, "No such object", str(location))
+    return data
+
+
+def has_file(location: Location) -> bool:
+    """Whether there is a file."""
+    if isinstance(location, Path):
+        return location.is_file()
+    from graphquilt import objects
+
+    return objects.size(location) is not None
+
+
+def has_folder(location: Location) -> bool:
+    """Whether there is a folder; in an object store, whether anything lies below the address."""
+    return location.is_dir() if isinstance(location, Path) else bool(names_in(location))
+
+
+def names_in(folder: Location) -> list[str]:
+    """Return the names of files and folders in a folder, sorted; none if there is no folder."""
+    if isinstance(folder, Path):
+        try:
+            return sorted(os.listdir(folder))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+    from graphquilt import objects
+
+    return objects.names_in(folder)
+
+
+def open_file(location: Location) -> io.RawIOBase:
+    """Open a file for reading; of an object, what is read is fetched.
+
+    Raises
+    ------
+    FileNotFoundError : there is none.
+    """
+    if isinstance(location, Path):
+        return location.open("rb", buffering=0)
+    from graphquilt import objects
+
+    return objects.ObjectReader(location)
+
+
+def map_files(function: Callable[[Item], Result], folder: Location, items: Sequence[Item]) -> list[Result]:
+    """Apply a function to files in a folder, in order; in an object store to several at once, since each one waits."""
+    if isinstance(folder, Path) or len(items) < 2:
+        return [function(item) for item in items]
+    with ThreadPoolExecutor(min(len(items), _AT_ONCE)) as pool:
+        return list(pool.map(function, items))

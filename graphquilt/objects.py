@@ -1,0 +1,366 @@
+"""Objects in a store: S3 and what speaks its protocol, Google Cloud Storage, Azure Blob Storage.
+
+Credentials come from the environment and the provider's chain, never from an address or a setting. ``obstore`` is
+imported when the first address needs it: readers of a folder have numpy and pyarrow only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import importlib.util
+import io
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pyarrow as pa
+
+from graphquilt.errors import StoreError
+from graphquilt.locations import ObjectPath
+from graphquilt.store_errors import is_missing_bucket, status_of, store_error
+
+T = TypeVar("T")
+
+#: Where an endpoint may stand in the environment.
+_ENDPOINTS = {
+    "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
+    "gs": ("GOOGLE_BASE_URL",),
+    "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
+}
+#: The least that a reader of ranges fetches at once: the footer of a usual Parquet file.
+_BLOCK_BYTES = 64 << 10
+
+
+@dataclass(frozen=True)
+class StoreSettings:
+    """How this process reaches object stores."""
+
+    endpoint: str | None = None  # None: the provider's own, or the environment's
+    region: str | None = None  # None: the environment's
+    max_retries: int = 10  # of a request that was throttled or got no answer
+    retry_s: float = 180.0  # after which no request is repeated
+    stall_s: float = 20.0  # without a byte, after which a connection is given up
+
+
+@dataclass(frozen=True)
+class ObjectVersion:
+    """What an object is now: equal versions are equal bytes."""
+
+    size: int
+    version: str  # the ETag; on Google Cloud Storage the generation
+    attributes: dict[str, str]
+
+
+_settings = StoreSettings()
+_clients: dict[tuple[str, bool], Any] = {}
+
+
+def use_store_settings(settings: StoreSettings) -> None:
+    """Let all later requests of this process go by these settings."""
+    global _settings
+    _settings = settings
+    _clients.clear()
+
+
+def obstore() -> Any:
+    """Return the module ``obstore``.
+
+    Raises
+    ------
+    StoreError : it is not installed.
+    """
+    try:
+        import obstore
+    except ModuleNotFoundError as error:
+        raise StoreError("addresses in object stores need obstore: pip install 'graphquilt[store]'") from error
+    return obstore
+
+
+def client_of(path: ObjectPath, *, repeats: bool = True) -> Any:
+    """Return obstore's client for the bucket of an object; one that repeats no request tells how each one ended."""
+    key = (path.bucket, repeats)
+    if key not in _clients:
+        _clients[key] = _new_client(path.bucket, repeats)
+    return _clients[key]
+
+
+@contextlib.contextmanager
+def explained(path: ObjectPath) -> Iterator[None]:
+    """Turn obstore's errors into :class:`StoreError`; a missing object is a FileNotFoundError."""
+    base = obstore().exceptions.BaseError
+    try:
+        yield
+    except FileNotFoundError as error:
+        if is_missing_bucket(error):
+            raise store_error(error, str(path), _endpoint_of(path.bucket)) from None
+        raise FileNotFoundError(2, "No such object", str(path)) from None
+    except base as error:
+        # Not "from error": it may quote a signature or a token.
+        raise store_error(error, str(path), _endpoint_of(path.bucket)) from None
+
+
+def repeat_request(path: ObjectPath, send: Callable[[], T]) -> T:
+    """Send a request that does no harm twice; again where its connection broke and obstore has not repeated it."""
+    for wait in (0.1, 0.4, 1.6):
+        try:
+            with explained(path):
+                return send()
+        except StoreError as error:
+            if not error.is_repeatable:
+                raise
+        time.sleep(wait)
+    with explained(path):
+        return send()
+
+
+def require_reachable(folder: ObjectPath) -> None:
+    """Ask for a list of nothing, to learn within seconds what a request that is repeated says after minutes.
+
+    Raises
+    ------
+    StoreError : there is no such bucket, it may not be listed, or the store can't be reached.
+    """
+    client, deadline = client_of(folder, repeats=False), time.monotonic() + 3.0
+    while True:
+        try:
+            with explained(folder):
+                obstore().list_with_delimiter(client, str((folder / ".none").key))
+            return
+        except StoreError as error:
+            if error.is_busy:
+                return
+            if not error.is_repeatable or time.monotonic() > deadline:
+                raise
+        time.sleep(0.5)
+
+
+def read(path: ObjectPath) -> bytes | None:
+    """Return the bytes of an object; None if there is none."""
+    versioned = read_version(path)
+    return None if versioned is None else versioned[0]
+
+
+def read_version(path: ObjectPath) -> tuple[bytes, str] | None:
+    """Return the bytes of an object and their version; None if there is none."""
+    try:
+        with explained(path):
+            result = obstore().get(client_of(path), str(path.key))
+            return bytes(result.bytes()), version_of(path, result.meta)
+    except FileNotFoundError:
+        return None
+
+
+def read_range(path: ObjectPath, start: int, length: int, version: str | None = None) -> bytes:
+    """Return some bytes of an object, fewer where it ends; of a version, if it is still that one.
+
+    Raises
+    ------
+    FileNotFoundError : there is no such object. StoreError : it has another version.
+    """
+    if length <= 0:
+        return b""
+    replaced = f"{path} was replaced while it was read; read it again"
+    options: dict[str, Any] = {"range": (start, start + length)}
+    if version is not None:
+        options |= {"version": version} if path.bucket.startswith("gs:") else {"if_match": version}
+    with explained(path):
+        try:
+            return bytes(obstore().get(client_of(path), str(path.key), options=options).bytes())
+        except obstore().exceptions.PreconditionError:
+            raise StoreError(replaced) from None
+        except FileNotFoundError:
+            if version is not None:  # of Google's generations, each is an object of its own
+                raise StoreError(replaced) from None
+            raise
+        except obstore().exceptions.GenericError as error:
+            if status_of(error) == 416:  # it starts behind the end
+                return b""
+            raise
+
+
+def read_start(path: ObjectPath, length: int) -> tuple[bytes, ObjectVersion] | None:
+    """Return the first bytes of an object, all if it has fewer, and what it is; None if there is none."""
+    try:
+        with explained(path):
+            try:
+                result = obstore().get(client_of(path), str(path.key), options={"range": (0, length)})
+                return bytes(result.bytes()), _object_version(path, result)
+            except obstore().exceptions.GenericError as error:
+                if status_of(error) != 416:
+                    raise
+    except FileNotFoundError:
+        return None
+    about = find_version(path)  # an empty object has no first byte
+    return (b"", about) if about else None
+
+
+def read_ranges(path: ObjectPath, ranges: Sequence[tuple[int, int]]) -> list[memoryview]:
+    """Return parts of an object, each by its first byte and number of bytes: fetched together, near ones at once.
+
+    Raises
+    ------
+    FileNotFoundError : there is no such object.
+    """
+    starts, lengths = [start for start, _ in ranges], [length for _, length in ranges]
+    with explained(path):
+        parts = obstore().get_ranges(client_of(path), str(path.key), starts=starts, lengths=lengths)
+    return [memoryview(part) for part in parts]
+
+
+def find_version(path: ObjectPath) -> ObjectVersion | None:
+    """Return size, version and attributes of an object; None if there is none."""
+    try:
+        with explained(path):
+            result = obstore().get(client_of(path), str(path.key), options={"head": True})
+    except FileNotFoundError:
+        return None
+    return _object_version(path, result)
+
+
+def version_of(path: ObjectPath, meta: Any) -> str:
+    """Return the version in what obstore says of an object."""
+    found = meta["version"] if path.bucket.startswith("gs:") else meta["e_tag"]
+    if not found:
+        raise StoreError(f"the store of {path.bucket} gives no ETags, by which its users agree on an object's version")
+    return str(found)
+
+
+def size(path: ObjectPath) -> int | None:
+    """Return how many bytes an object has; None if there is none."""
+    found = find_version(path)
+    return found.size if found else None
+
+
+def version(path: ObjectPath) -> str | None:
+    """Return the version of an object; None if there is none."""
+    found = find_version(path)
+    return found.version if found else None
+
+
+def names_in(folder: ObjectPath) -> list[str]:
+    """Return the names of objects and prefixes right below a prefix, sorted."""
+    listing = repeat_request(folder, lambda: obstore().list_with_delimiter(client_of(folder), _prefix(folder)))
+    keys = [*listing["common_prefixes"], *(meta["path"] for meta in listing["objects"])]
+    return sorted({key.rpartition("/")[2] for key in keys})
+
+
+def files_below(folder: ObjectPath) -> list[tuple[str, int]]:
+    """Return the name, as seen from a prefix, and the bytes of each object below it, sorted by name."""
+    skip = len(str(folder.key)) + 1 if folder.name else 0
+    listing = repeat_request(folder, lambda: obstore().list(client_of(folder), _prefix(folder)).collect())
+    return sorted((meta["path"][skip:], meta["size"]) for meta in listing)
+
+
+def open_ranges(path: ObjectPath) -> pa.NativeFile:
+    """Open an object for pyarrow, which reads the ranges that it needs.
+
+    Raises
+    ------
+    FileNotFoundError : there is no such object.
+    """
+    return pa.PythonFile(ObjectReader(path), mode="r")
+
+
+class ObjectReader(io.RawIOBase):
+    """Reads an object by ranges, all of one version."""
+
+    def __init__(self, path: ObjectPath) -> None:
+        self._path = path
+        found = find_version(path)
+        if found is None:
+            raise FileNotFoundError(2, "No such object", str(path))
+        self._size, self._version = found.size, found.version
+        self._at = self._start = 0
+        self._block = b""
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def tell(self) -> int:
+        """Return the position of the next byte."""
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move to a position; nothing is fetched."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        self._at = max(0, base + offset)
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill a buffer as far as the object goes."""
+        view = memoryview(buffer).cast("B")
+        length = max(0, min(len(view), self._size - self._at))
+        if not self._start <= self._at <= self._at + length <= self._start + len(self._block):
+            self._start = max(0, min(self._at, self._size - _BLOCK_BYTES))
+            needed = self._at + length - self._start
+            self._block = read_range(self._path, self._start, max(needed, _BLOCK_BYTES), self._version)
+        first = self._at - self._start
+        view[:length] = self._block[first : first + length]
+        self._at += length
+        return length
+
+
+def _prefix(folder: ObjectPath) -> str | None:
+    return str(folder.key) if folder.name else None
+
+
+def _object_version(path: ObjectPath, result: Any) -> ObjectVersion:
+    return ObjectVersion(result.meta["size"], version_of(path, result.meta), dict(result.attributes))
+
+
+def _endpoint_of(bucket: str) -> str | None:
+    """Return where the store is, if that was set; None: at the provider's."""
+    variables = _ENDPOINTS[bucket.partition(":")[0]]
+    return _settings.endpoint or next(filter(None, map(os.environ.get, variables)), None)
+
+
+def _new_client(bucket: str, repeats: bool) -> Any:
+    obstore()
+    from obstore import store
+
+    scheme, _, name = bucket.partition("://")
+    endpoint = _endpoint_of(bucket)
+    options: dict[str, Any] = {
+        "client_options": {
+            "allow_http": (endpoint or "").startswith("http://"),
+            "connect_timeout": dt.timedelta(seconds=5),
+            "read_timeout": dt.timedelta(seconds=_settings.stall_s),
+            "timeout": dt.timedelta(seconds=15 * _settings.stall_s),
+        },
+        "retry_config": {
+            "max_retries": _settings.max_retries if repeats else 0,
+            "retry_timeout": dt.timedelta(seconds=_settings.retry_s),
+        },
+    }
+    if scheme == "s3":
+        # Under this name: "endpoint" yields to the environment.
+        places = {"aws_endpoint_url_s3": endpoint, "region": _settings.region}
+        config: Any = {key: value for key, value in places.items() if value}
+        return store.S3Store(name, config=config, credential_provider=_profile_credentials(), **options)
+    if scheme == "gs":
+        return store.GCSStore(name, config={"base_url": endpoint} if endpoint else {}, **options)
+    return store.AzureStore(name, config={"endpoint": endpoint} if endpoint else {}, **options)
+
+
+def _profile_credentials() -> Any:
+    """Return boto3's credentials where a profile of AWS is meant, which obstore itself does not read; else None."""
+    is_named = "AWS_PROFILE" in os.environ
+    file = Path(os.environ.get("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials")).expanduser()
+    if "AWS_ACCESS_KEY_ID" in os.environ or not (is_named or file.is_file()):
+        return None
+    if importlib.util.find_spec("boto3") is None:
+        if is_named:
+            raise StoreError("AWS_PROFILE is set, and profiles are read by boto3: pip install boto3, or set keys")
+        return None
+    from obstore.auth.boto3 import Boto3CredentialProvider
+
+    return Boto3CredentialProvider()

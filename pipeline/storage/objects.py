@@ -1,0 +1,275 @@
+"""Files in an object store. They are read through a cache of this machine, and written by whole objects.
+
+Requests that repeat without harm are repeated by the client. A conditional put is not: after a lost answer a second
+one would be refused by what the first one wrote. So each leaves a token at the object, by which its writer reads back
+whether it was the one; see :func:`swap`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pyarrow as pa
+
+from graphquilt import objects as store
+from graphquilt.errors import StoreError
+from graphquilt.locations import ObjectPath
+from graphquilt.store_errors import status_of
+from pipeline.errors import StorageError
+from pipeline.storage.backend import StoredFile
+from pipeline.storage.cache import open_cache
+from pipeline.storage.write_tokens import WriteTokens
+
+#: Larger objects are copied through this machine: S3 copies no more at once.
+_MOST_COPIED = 5 << 30
+_MOST_DELETED = 1000  # keys in a request of S3
+_PART_BYTES = 16 << 20
+_MOST_PARTS = 9_000  # of an upload; S3 takes 10,000
+_UPLOADS_AT_ONCE = 4
+_TRIES = 10
+
+
+@contextlib.contextmanager
+def _stated() -> Iterator[None]:
+    try:
+        yield
+    except StoreError as error:
+        raise StorageError(str(error)) from None
+
+
+def read(path: ObjectPath) -> bytes | None:
+    """Return the bytes of an object; None if there is none."""
+    with _stated():
+        return store.read(path)
+
+
+def read_version(path: ObjectPath) -> tuple[bytes, str] | None:
+    """Return the bytes of an object and their version, for :func:`swap`; None if there is none."""
+    with _stated():
+        return store.read_version(path)
+
+
+def read_range(path: ObjectPath, start: int, length: int) -> bytes:
+    """Return some bytes of an object, from the cache if it is there."""
+    if file := open_cache().find(path, None):
+        with contextlib.suppress(FileNotFoundError), file.open("rb", buffering=0) as opened:
+            opened.seek(start)
+            return opened.read(length)
+    with _stated():
+        return store.read_range(path, start, length)
+
+
+def size(path: ObjectPath) -> int | None:
+    """Return how many bytes an object has; None if there is none."""
+    with _stated():
+        return store.size(path)
+
+
+def write(path: ObjectPath, data: bytes) -> None:
+    """Make or replace an object."""
+    with _stated(), store.explained(path):
+        store.obstore().put(store.client_of(path), str(path.key), data, use_multipart=False)
+
+
+def write_if_absent(path: ObjectPath, data: bytes) -> bool:
+    """Make an object unless there is one; return whether it was made."""
+    return swap(path, data, None)
+
+
+def swap(path: ObjectPath, data: bytes, version: str | None) -> bool:
+    """Replace an object if it still has a version, or make it if it has none; return whether it was done.
+
+    After a lost answer, the object says who wrote it: its last writers' tokens stand in its attributes, numbered.
+    Bytes must not come back to what they were (a counter in them will do): on S3 equal bytes have equal versions.
+
+    Raises
+    ------
+    StorageError : the store can't be reached; or nobody can say any more whether it was done.
+    """
+    with _stated():
+        base = store.find_version(path) if version is not None else None
+        if version is not None and (base is None or base.version != version):
+            return False
+        tokens = WriteTokens.of(base.attributes if base else {}).with_next(uuid4().hex[:12])
+        mode = "create" if version is None else {"e_tag": version, "version": version}
+        is_first = True
+        for wait in _waits():
+            answer = _put_once(path, data, mode, tokens)
+            if answer or (answer is False and is_first):
+                return bool(answer)
+            is_first = False
+            now = store.find_version(path)
+            if now is not None and now.version != version:
+                return tokens.are_in(now.attributes, str(path))
+            time.sleep(wait)
+    raise StorageError(f"{path} could not be written: the store refused or did not answer {_TRIES} times; run again")
+
+
+def require_reachable(folder: ObjectPath) -> None:
+    """Refuse a store within seconds that can't be reached or lacks the bucket.
+
+    Raises
+    ------
+    StorageError : saying so.
+    """
+    with _stated():
+        store.require_reachable(folder)
+
+
+def require_conditional_puts(folder: ObjectPath) -> None:
+    """Refuse a store that overlooks conditions: there, every writer is the first one. An object is put and removed.
+
+    Raises
+    ------
+    StorageError : it does, or can't be reached, or this process may not write there.
+    """
+    require_reachable(folder)
+    path = folder / f".conditions-{uuid4().hex[:12]}"
+    tokens = WriteTokens.of({})
+    try:
+        write(path, b"1")
+        with _stated():
+            stale = store.version(path)
+            write(path, b"2")
+            for mode in ("create", {"e_tag": stale, "version": stale}):
+                if _put_once(path, b"3", mode, tokens):
+                    raise StorageError(
+                        f"the store of {folder.bucket} overlooks the conditions of puts (If-Match, If-None-Match), so "
+                        "two runs could overwrite each other's tables; take a newer version of it, or another store"
+                    )
+    finally:
+        remove(path)
+
+
+def _put_once(path: ObjectPath, data: bytes, mode: Any, tokens: WriteTokens) -> bool | None:
+    """Return whether a conditional put was done; None if its answer does not tell."""
+    exceptions = store.obstore().exceptions
+    try:
+        store.obstore().put(
+            store.client_of(path, repeats=False),
+            str(path.key),
+            data,
+            mode=mode,
+            attributes=tokens.attributes,
+            use_multipart=False,
+        )
+        return True
+    except (exceptions.AlreadyExistsError, exceptions.PreconditionError) as error:
+        return None if status_of(error) == 409 else False  # 409: another put was under way, and may have failed
+    except (exceptions.BaseError, FileNotFoundError) as error:
+        status = status_of(error)
+        if status is None or status in (408, 429) or status >= 500:
+            return None
+        with store.explained(path):
+            raise
+
+
+def move_in(file: Path, target: ObjectPath) -> None:
+    """Upload a file of this machine, and keep it in the cache."""
+    version = _upload(file, target)
+    open_cache().adopt(file, target, version)
+
+
+def _upload(file: Path, target: ObjectPath) -> str:
+    """Upload a file, a large one in parts, and return the object's version."""
+    wanted, token = file.stat().st_size, uuid4().hex
+    with _stated():
+        for wait in _waits():
+            failure: StoreError | None = None
+            try:
+                with store.explained(target):
+                    result = store.obstore().put(
+                        store.client_of(target),
+                        str(target.key),
+                        file,
+                        attributes={"upload": token},
+                        use_multipart=wanted > _PART_BYTES,
+                        chunk_size=max(_PART_BYTES, -(-wanted // _MOST_PARTS)),
+                        max_concurrency=_UPLOADS_AT_ONCE,
+                    )
+                return store.version_of(target, result)
+            except FileNotFoundError:
+                pass  # the upload, not the object: its last request was repeated after a lost answer
+            except StoreError as error:
+                failure = error
+            now = store.find_version(target)
+            if now is not None and now.attributes.get("upload") == token and now.size == wanted:
+                return now.version
+            if failure is not None and not failure.is_repeatable:
+                raise failure
+            time.sleep(wait)
+    raise StorageError(f"{target} could not be written: the store lost {_TRIES} uploads of it; run again")
+
+
+def staging_folder(folder: ObjectPath) -> Path:
+    """Return a folder on the cache's disk; it goes with this process."""
+    return open_cache().staging_folder(folder)
+
+
+def copy(source: ObjectPath | Path, target: ObjectPath) -> None:
+    """Copy an object inside of its store; a very large one, or one of another place, through this machine."""
+    if isinstance(source, Path):
+        _upload(source, target)
+    elif source.bucket == target.bucket and (size(source) or 0) <= _MOST_COPIED:
+        with _stated():
+            client = store.client_of(source)
+            store.repeat_request(source, lambda: store.obstore().copy(client, str(source.key), str(target.key)))
+    else:
+        _upload(local_file(source), target)
+
+
+def names_in(folder: ObjectPath) -> list[str]:
+    """Return the names of objects and prefixes right below a prefix, sorted."""
+    with _stated():
+        return store.names_in(folder)
+
+
+def files_below(folder: ObjectPath) -> list[StoredFile]:
+    """Return the objects below a prefix, sorted by name."""
+    with _stated():
+        return [StoredFile(name, size) for name, size in store.files_below(folder)]
+
+
+def remove(path: ObjectPath) -> None:
+    """Remove an object; one that is gone already is fine."""
+    _delete(path, [str(path.key)])
+
+
+def remove_tree(folder: ObjectPath, before_batch: Callable[[], object] = lambda: None) -> None:
+    """Remove all objects below a prefix, in batches. ``before_batch`` is called before each, and may raise."""
+    keys = [str((folder / file.name).key) for file in files_below(folder)]
+    for first in range(0, len(keys), _MOST_DELETED):
+        before_batch()
+        _delete(folder, keys[first : first + _MOST_DELETED])
+
+
+def _delete(path: ObjectPath, keys: list[str]) -> None:
+    with _stated(), contextlib.suppress(FileNotFoundError):
+        store.repeat_request(path, lambda: store.obstore().delete(store.client_of(path), keys))
+
+
+def open_ranges(path: ObjectPath) -> pa.NativeFile:
+    """Open an object for reading a little of it, from the cache if it is there."""
+    if file := open_cache().find(path, None):
+        with contextlib.suppress(FileNotFoundError):
+            return pa.OSFile(str(file))
+    with _stated():
+        return store.open_ranges(path)
+
+
+def local_file(path: ObjectPath) -> Path:
+    """Return the object's file in the cache, downloaded and verified if it is not there yet."""
+    with _stated():
+        return open_cache().fetch(path)
+
+
+def _waits() -> Iterator[float]:
+    """Yield seconds to wait, twice as many after each try, drawn apart so that writers don't meet again."""
+    for number in range(_TRIES):
+        yield min(5.0, 0.05 * 2**number) * random.uniform(0.5, 1.0)

@@ -1,0 +1,33 @@
+"""How this process reaches object stores and where its cache is; workers take the driver's settings over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from graphquilt.objects import StoreSettings, use_store_settings
+from pipeline.storage.cache import CacheSettings, use_cache_settings
+
+
+@dataclass(frozen=True)
+class StorageSettings:
+    """Nothing of it sets a result, and none of it is secret: credentials are each process's own."""
+
+    store: StoreSettings = field(default_factory=StoreSettings)
+    cache: CacheSettings = field(default_factory=CacheSettings)
+
+
+_settings = StorageSettings()
+
+
+def current_settings() -> StorageSettings:
+    """Return the settings of this process."""
+    return _settings
+
+
+def use_settings(settings: StorageSettings) -> None:
+    """Let this process go by these settings; the ones that it has already change nothing."""
+    global _settings
+    if settings != _settings:
+        _settings = settings
+        use_store_settings(settings.store)
+        use_cache_settings(settings.cache)

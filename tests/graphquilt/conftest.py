@@ -1,0 +1,1 @@
+from tests.object_store import bucket, moto_endpoint, object_store  # noqa: F401

@@ -1,0 +1,3 @@
+"""Fixtures of the tests of object stores."""
+
+from tests.object_store import bucket, moto_endpoint, object_store  # noqa: F401

@@ -1,0 +1,265 @@
+"""The verbs of object stores: the same answers as those of a folder, also while the store fails."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+import traceback
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from graphquilt import objects as store
+from graphquilt.errors import StoreError
+from pipeline.errors import StorageError
+from pipeline.storage import objects
+from pipeline.storage.write_tokens import WriteTokens
+from tests.object_store import FaultProxy, Request, make_bucket
+from tests.storage.store_checks import check_against_folder, check_that_swaps_count, object_path
+
+
+def test_a_store_answers_like_a_folder(object_store: FaultProxy, bucket: str) -> None:
+    check_against_folder(bucket, 8)
+
+
+def test_a_whole_bucket_is_a_folder(object_store: FaultProxy, bucket: str) -> None:
+    root = object_path(bucket)
+    for name in ("a.json", "w/b.json", "w/c/d.json"):
+        objects.write(root / name, b"1")
+    assert objects.names_in(root) == ["a.json", "w"]
+    assert [file.name for file in objects.files_below(root)] == ["a.json", "w/b.json", "w/c/d.json"]
+    objects.remove_tree(root)
+    assert objects.names_in(root) == []
+
+
+def test_a_store_that_overlooks_conditions_is_refused(object_store: FaultProxy, bucket: str) -> None:
+    objects.require_conditional_puts(object_path(bucket))
+    object_store.fault = lambda _: "ignore"
+    with pytest.raises(StorageError, match=r"the store of s3://b-\w+ overlooks the conditions of puts"):
+        objects.require_conditional_puts(object_path(bucket))
+    assert objects.names_in(object_path(bucket)) == []
+
+
+@pytest.mark.parametrize("fault", ["throttle", "busy", "lose", "cut"])
+def test_every_verb_outlives_faults(fault: str, object_store: FaultProxy, bucket: str) -> None:
+    """The first two requests of each method fail, for each verb."""
+    folder = object_path(f"{bucket}/w")
+    data = np.random.default_rng(0).bytes(20 << 20)
+
+    def strike() -> None:
+        object_store.fail_first(2, fault, "GET", "PUT", "POST", "DELETE", "HEAD")
+
+    strike()
+    objects.write(folder / "a.json", b"1")
+    strike()
+    assert objects.write_if_absent(folder / "b.json", b"2")
+    assert not objects.write_if_absent(folder / "b.json", b"3")
+    strike()
+    assert objects.read(folder / "b.json") == b"2"
+    _, version = objects.read_version(folder / "b.json") or (b"", "")
+    strike()
+    assert objects.swap(folder / "b.json", b"4", version)
+    assert not objects.swap(folder / "b.json", b"5", version)
+    assert objects.read(folder / "b.json") == b"4"
+    file = objects.staging_folder(folder) / "large"
+    file.write_bytes(data)
+    strike()
+    objects.move_in(file, folder / "large.bin")
+    strike()
+    objects.copy(folder / "large.bin", folder / "copy.bin")
+    strike()
+    assert objects.local_file(folder / "copy.bin").read_bytes() == data
+    strike()
+    assert objects.names_in(folder) == ["a.json", "b.json", "copy.bin", "large.bin"]
+    strike()
+    objects.remove_tree(folder)
+    strike()
+    assert objects.files_below(folder) == []
+
+
+def test_no_swap_is_lost_or_done_twice(object_store: FaultProxy, bucket: str) -> None:
+    check_that_swaps_count(object_store, object_path(f"{bucket}/counter"))
+
+
+@pytest.mark.parametrize(("later", "is_known"), [(1, True), (31, True), (32, False)])
+def test_a_lost_answer_is_found_behind_later_swaps(
+    later: int, is_known: bool, object_store: FaultProxy, bucket: str
+) -> None:
+    """Others swap between a put whose answer is lost and the look at what became of it."""
+    path = object_path(f"{bucket}/pointer")
+    objects.write_if_absent(path, b"first")
+    _, version = objects.read_version(path) or (b"", "")
+    heads = 0
+
+    def fail(request: Request) -> str | None:
+        nonlocal heads
+        if request.method == "PUT":
+            return "lose"
+        if request.method == "HEAD" and (heads := heads + 1) == 2:
+            object_store.fault = lambda _: None
+            for number in range(later):
+                assert objects.swap(path, b"other %d" % number, (objects.read_version(path) or (b"", ""))[1])
+        return None
+
+    object_store.fault = fail
+    if is_known:
+        assert objects.swap(path, b"mine", version)
+    else:
+        with pytest.raises(StorageError, match="was replaced 32 times since"):
+            objects.swap(path, b"mine", version)
+    assert objects.read(path) == b"other %d" % (later - 1)
+
+
+def test_a_put_that_arrives_late_is_its_writers(object_store: FaultProxy, bucket: str) -> None:
+    """The first try is done only as the second one comes, which is then refused."""
+    path = object_path(f"{bucket}/pointer")
+    for is_new in (True, False):
+        _, version = objects.read_version(path) or (b"", None)
+        object_store.fail_first(1, "late", "PUT")
+        assert objects.swap(path, b"new" if is_new else b"newer", version)
+    assert objects.read(path) == b"newer"
+
+
+def test_a_put_that_was_refused_is_not_taken_for_another_one() -> None:
+    base = WriteTokens.of({})
+    mine, other = base.with_next("mine"), base.with_next("other")
+    assert mine.are_in(mine.attributes, "a")
+    assert mine.are_in(mine.with_next("later").attributes, "a")
+    assert not mine.are_in(other.attributes, "a")
+    assert not mine.are_in(other.with_next("mine").attributes, "a")  # of another swap
+    assert not mine.are_in({}, "a")
+
+
+def test_deletes_go_in_batches_that_can_be_stopped(
+    object_store: FaultProxy, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = object_path(f"{bucket}/w")
+    for number in range(12):
+        objects.write(folder / f"{number:02d}", b"")
+    calls = []
+
+    def stop_at_third() -> None:
+        calls.append(len(objects.files_below(folder)))
+        if len(calls) == 3:
+            raise StorageError("stopped")
+
+    monkeypatch.setattr(objects, "_MOST_DELETED", 5)
+    with pytest.raises(StorageError, match="stopped"):
+        objects.remove_tree(folder, stop_at_third)
+    assert calls == [12, 7, 2]
+
+
+def test_an_object_too_large_for_one_copy_goes_through_the_cache(
+    object_store: FaultProxy, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(objects, "_MOST_COPIED", 100)
+    for size in (100, 101):
+        source = object_path(f"{bucket}/w/{size}.bin")
+        objects.write(source, bytes(size))
+        object_store.requests.clear()
+        objects.copy(source, source.with_suffix(".copy"))
+        assert sum(request.bytes for request in object_store.requests) == (0 if size == 100 else 101)
+        assert objects.read(source.with_suffix(".copy")) == objects.read(source) == bytes(size)
+
+
+def test_an_object_is_copied_to_another_bucket(object_store: FaultProxy, bucket: str) -> None:
+    source, target = object_path(f"{bucket}/a"), object_path(f"{make_bucket(object_store.upstream)}/a")
+    objects.write(source, b"1")
+    objects.copy(source, target)
+    assert objects.read(target) == b"1"
+
+
+def test_a_file_of_another_disk_is_moved_in(object_store: FaultProxy, bucket: str) -> None:
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or memory.stat().st_dev == Path(tempfile.gettempdir()).stat().st_dev:
+        pytest.skip("no second file system")
+    file = memory / f"graphquilt-{uuid4().hex}"
+    file.write_bytes(b"1")
+    objects.move_in(file, object_path(f"{bucket}/a.bin"))
+    assert not file.exists()
+    assert objects.local_file(object_path(f"{bucket}/a.bin")).read_bytes() == b"1"
+
+
+def test_a_store_that_is_away_is_named_within_seconds(object_store: FaultProxy, bucket: str) -> None:
+    folder = object_path(f"{bucket}/w")
+    for fault in ("throttle", "busy", "lose"):
+        object_store.fail_first(1, fault, "GET")
+        objects.require_reachable(folder)
+    started = time.monotonic()
+    object_store.fault = lambda _: "lose"
+    with pytest.raises(StorageError, match="can't be reached: the connection broke"):
+        objects.require_reachable(folder)
+    object_store.fault = lambda _: None
+    with pytest.raises(StorageError, match="no-such-bucket does not exist"):
+        objects.require_reachable(object_path("s3://no-such-bucket/w"))
+    store.use_store_settings(store.StoreSettings(endpoint="http://127.0.0.1:9"))
+    with pytest.raises(StorageError, match="the connection was refused"):
+        objects.require_conditional_puts(folder)
+    assert time.monotonic() - started < 10.0
+
+
+def test_parquet_is_read_by_ranges(object_store: FaultProxy, bucket: str, tmp_path: Path) -> None:
+    table = pa.table({"a": np.arange(2_000_000), "b": np.random.default_rng(0).random(2_000_000)})
+    pq.write_table(table, tmp_path / "t.parquet", row_group_size=100_000, use_dictionary=False)
+    path = object_path(f"{bucket}/t.parquet")
+    objects.write(path, (tmp_path / "t.parquet").read_bytes())
+    object_store.returned = 0
+    file = pq.ParquetFile(objects.open_ranges(path))
+    assert file.read_row_group(7).equals(table.slice(700_000, 100_000))
+    assert object_store.returned < 0.15 * (tmp_path / "t.parquet").stat().st_size
+    with pytest.raises(FileNotFoundError):
+        objects.open_ranges(object_path(f"{bucket}/none"))
+
+
+def test_a_reader_sees_one_version(object_store: FaultProxy, bucket: str) -> None:
+    path = object_path(f"{bucket}/a.bin")
+    objects.write(path, bytes(200_000))
+    reader = store.ObjectReader(path)
+    assert reader.read(10) == bytes(10)
+    objects.write(path, b"1" * 200_000)
+    reader.seek(150_000)
+    with pytest.raises(StoreError, match="was replaced while it was read"):
+        reader.read(10)
+
+
+def test_errors_say_what_to_do_and_show_no_secret(
+    object_store: FaultProxy, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(StorageError, match=r"s3://no-such-bucket does not exist; make this bucket"):
+        objects.names_in(object_path("s3://no-such-bucket/w"))
+    with pytest.raises(StorageError, match=r"s3://no-such-bucket does not exist"):
+        objects.write_if_absent(object_path("s3://no-such-bucket/w"), b"")
+    path = object_path(f"{bucket}/a.json")
+    object_store.fault = lambda _: "deny"
+    with pytest.raises(
+        StorageError, match=r"may not be used with the credentials found here.*\(AccessDenied\)"
+    ) as error:
+        objects.read(path)
+    assert "a-secret-that" not in "".join(traceback.format_exception(error.value))
+    for verb in (objects.write_if_absent, objects.write):
+        with pytest.raises(StorageError, match="may not be used"):
+            verb(path, b"")
+    object_store.fault = lambda _: "throttle"
+    store.use_store_settings(store.StoreSettings(max_retries=1))
+    with pytest.raises(StorageError, match=r"status 503 \(too many requests\)"):
+        objects.read(path)
+    store.use_store_settings(store.StoreSettings(endpoint="http://127.0.0.1:9", max_retries=1))
+    with pytest.raises(StorageError, match=r"at http://127.0.0.1:9 can't be reached: the connection was refused"):
+        objects.read(path)
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    store.use_store_settings(store.StoreSettings(max_retries=1))
+    monkeypatch.setattr(store.importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(StorageError, match="profiles are read by boto3: pip install boto3"):
+        objects.read(path)
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "obstore", None)
+    with pytest.raises(StorageError, match=r"need obstore: pip install 'graphquilt\[store\]'"):
+        objects.read(object_path("s3://bucket/a"))
