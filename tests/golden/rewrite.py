@@ -16,6 +16,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from graphquilt.locations import parse_location
+from pipeline import storage
+from pipeline.locations import Location
 from tests.golden.configs import NAMES, config_named
 from tests.golden.digests import release_digests
 from tests.stages.chains import Chain
@@ -29,16 +32,32 @@ FIXED_BLAS = {"OPENBLAS_CORETYPE": "Haswell", "OPENBLAS_NUM_THREADS": "1"}
 BLAS_PACKAGES = ("numpy", "scipy")
 
 
-def compute_digests(names: Sequence[str], folder: Path, engine: Any = None) -> dict[str, Any]:
-    """Run the chain of each configuration in one workspace; return digests of its release, by its name."""
-    chain = Chain(folder, engine)
+def compute_digests(
+    names: Sequence[str], folder: Path, engine: Any = None, address: str | None = None
+) -> dict[str, Any]:
+    """Run the chain of each configuration in one workspace; return digests of its release, by its name.
+
+    ``address``: of the workspace; by default it is in the folder.
+    """
+    chain = Chain(folder, engine, address)
     digests = {}
     for name in names:
         ended = chain.run(config_named(name, folder))
         if ended.code:
             raise RuntimeError(f"configuration {name} exits {ended.code}: {ended.error}")
-        digests[name] = release_digests(Path(ended.answer["path"]))
+        digests[name] = release_digests(local_copy(parse_location(ended.answer["path"]), folder / "releases" / name))
     return digests
+
+
+def local_copy(release: Location, folder: Path) -> Path:
+    """Return a release that is in a store as a folder."""
+    if isinstance(release, Path):
+        return release
+    for file in storage.files_below(release):
+        path = folder / file.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(storage.read(release / file.name) or b"")
+    return folder
 
 
 def blas_versions() -> dict[str, str]:

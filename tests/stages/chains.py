@@ -90,10 +90,14 @@ class Published:
 
 @dataclass
 class Chain:
-    """A workspace, and commands on it. ``engine``: a running one, else each command opens the local one."""
+    """A workspace, and commands on it. ``engine``: a running one, else each command opens the local one.
+
+    ``address``: of the workspace; by default it is in the folder.
+    """
 
     folder: Path
     engine: Any = None
+    address: str | None = None
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -110,7 +114,7 @@ class Chain:
     def options(self, config: Config, **changes: Any) -> Options:
         given: dict[str, Any] = {
             "config": self.write_config(config),
-            "workspace": str(self.root),
+            "workspace": self.address or str(self.root),
             "engine": "local",
             "date": None,
             "workers": 1,

@@ -1,0 +1,64 @@
+"""A workspace in an object store gives the bytes that one in a folder gives, whoever carries the tasks."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from graphquilt.locations import parse_location
+from pipeline.engines.local import LocalEngine
+from tests.conftest import ROOT
+from tests.golden.configs import NAMES, THROUGH_BLAS, config_named
+from tests.golden.digests import release_digests
+from tests.golden.rewrite import DIGESTS, compute_digests, local_copy
+from tests.golden.test_published_bytes import on_x86
+from tests.object_store import bucket, moto_endpoint, object_store  # noqa: F401
+from tests.stages.chains import Chain
+
+HELD = json.loads(DIGESTS.read_text())["releases"]
+QUICK = ("two_tower_parts", "ppr_parts")
+
+
+@on_x86
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
+        for name in NAMES
+        if name not in THROUGH_BLAS
+    ],
+)
+def test_one_process(name: str, tmp_path: Path, bucket: str) -> None:  # noqa: F811
+    assert compute_digests([name], tmp_path, address=f"{bucket}/ws")[name] == HELD[name]
+
+
+@on_x86
+@pytest.mark.slow
+def test_dask_workers(tmp_path: Path, bucket: str) -> None:  # noqa: F811
+    with LocalEngine(workers=2) as engine:
+        assert (
+            compute_digests(["classic_parts"], tmp_path, engine, f"{bucket}/ws")["classic_parts"]
+            == HELD["classic_parts"]
+        )
+
+
+@on_x86
+@pytest.mark.spark
+@pytest.mark.slow
+@pytest.mark.parametrize("master", ["local[2]", "local-cluster[2,1,1024]"])
+def test_spark(master: str, tmp_path: Path, bucket: str) -> None:  # noqa: F811
+    name = "two_tower_parts"
+    config = Chain(tmp_path).write_config(config_named(name, tmp_path))
+    # A process of its own: credentials reach the executors by its environment.
+    options = ["--engine", "spark", "--conf", f"spark.master={master}", "--json"]
+    command = [sys.executable, "-m", "jobs.run", "--config", str(config), "--workspace", f"{bucket}/ws", *options]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYSPARK_PYTHON": sys.executable}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    release = parse_location(json.loads(ended.stdout)["path"])
+    assert release_digests(local_copy(release, tmp_path / "release")) == HELD[name]
