@@ -24,6 +24,7 @@ from pipeline.metrics.scored_tables import PART, ScoredTable, VectorFiles, read_
 from pipeline.publishing.listing import releases
 
 _COLUMNS = {"node_type": pa.types.is_string, "node_id": None, "degree": pa.types.is_int64}
+_ROWS_AT_ONCE = 65_536
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +135,7 @@ def _metadata(file: Location) -> Mapping[str, Any]:
 
 
 def read_table(table: TableFiles, config: Mapping[str, Any], similarity: str | None) -> ScoredTable:
-    """Read a table into memory; ``config`` (JSON values) has the types where the table does not say them.
+    """Read a table; ``config`` (JSON values) has the types where the table does not say them.
 
     Raises
     ------
@@ -170,7 +171,8 @@ def read_table(table: TableFiles, config: Mapping[str, Any], similarity: str | N
         )
     if sum(stop - first for first, stop in ranges.values()) != len(scored.table.rows):
         raise InputError(f"{table.address} is not sorted by node_type; write its rows in the order of the contract")
-    if not np.isfinite(scored.table.rows).all():
+    rows = scored.table.rows
+    if not all(np.isfinite(rows[start : start + _ROWS_AT_ONCE]).all() for start in range(0, len(rows), _ROWS_AT_ONCE)):
         raise InputError(f"{table.address} holds a vector that is not finite; a table's rows always are")
     return scored
 

@@ -41,9 +41,9 @@ _RANKED_FLOP, _READ_EDGE, _READ_ROW = 4.5e-12, 4e-7, 1e-6
 #: Sources that next_day ranks, of all: those with new pairs.
 _SOURCES_WITH_NEW_PAIRS = 0.2
 
-#: Bytes that the local engine's own process holds: sums of a pair of integer ids, in a table of all pairs; an edge and
-#: a node that are numbered.
-_PAIR_SUM_BYTES, _NUMBERED_EDGE_BYTES, _NUMBERED_NODE_BYTES = 130, 42, 14
+#: Bytes that the local engine's own process holds: sums of a pair of integer ids, in a table of all pairs; an edge on its
+#: way through a join, and a node in a table that edges are joined with.
+_PAIR_SUM_BYTES, _NUMBERED_EDGE_BYTES, _NUMBERED_NODE_BYTES = 130, 12, 60
 #: Rows that it adds up at a time (``pipeline.engines.local``), and CPU seconds to read a row for another share.
 _SUMMED_ROWS, _READ_AGAIN = 32_000_000, 2e-8
 #: Of a task: rows that it parses; what it adds up and joins on its way to others.
