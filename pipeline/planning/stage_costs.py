@@ -41,8 +41,8 @@ _RANKED_FLOP, _READ_EDGE, _READ_ROW = 4.5e-12, 4e-7, 1e-6
 #: Sources that next_day ranks, of all: those with new pairs.
 _SOURCES_WITH_NEW_PAIRS = 0.2
 
-#: Bytes that the local engine's own process holds: sums of a pair of integer ids, in a table of all pairs; an edge on its
-#: way through a join, and a node in a table that edges are joined with.
+#: Bytes that the local engine's own process holds: the sums of a pair of integer ids; an edge on its way through a join,
+#: and a node in a table that edges are joined with.
 _PAIR_SUM_BYTES, _NUMBERED_EDGE_BYTES, _NUMBERED_NODE_BYTES = 130, 12, 60
 #: Rows that it adds up at a time (``pipeline.engines.local``), and CPU seconds to read a row for another share.
 _SUMMED_ROWS, _READ_AGAIN = 32_000_000, 2e-8
