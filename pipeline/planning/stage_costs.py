@@ -29,6 +29,8 @@ _SHUFFLED = 2.0
 _CUT_EDGE = 7e-7
 #: An edge end that is sorted into its block, where the nodes' tables fit the nearest caches and where not; a row.
 _LAID_ENTRY_NEAR, _LAID_ENTRY, _LAID_ROW = 1e-7, 2e-7, 3.5e-7
+#: Edges that are dealt out to blocks first, next to those of one block.
+_DEALT = 1.1
 _NEAR_NODES = 131_072
 #: A published row beside its vector, and a byte of the vector: combined, finished, written, hashed.
 _PUBLISHED_ROW, _PUBLISHED_BYTE = 1.0e-6, 4e-9
@@ -41,15 +43,16 @@ _RANKED_FLOP, _READ_EDGE, _READ_ROW = 4.5e-12, 4e-7, 1e-6
 #: Sources that next_day ranks, of all: those with new pairs.
 _SOURCES_WITH_NEW_PAIRS = 0.2
 
-#: Bytes that the local engine's own process holds: the sums of a pair of integer ids; an edge on its way through a join,
-#: and a node in a table that edges are joined with.
+#: Bytes that the local engine's own process holds: the sums of a pair of integer ids; an edge on its way through a
+#: join, and a node in a table that edges are joined with.
 _PAIR_SUM_BYTES, _NUMBERED_EDGE_BYTES, _NUMBERED_NODE_BYTES = 130, 12, 60
 #: Rows that it adds up at a time (``pipeline.engines.local``), and CPU seconds to read a row for another share.
 _SUMMED_ROWS, _READ_AGAIN = 32_000_000, 2e-8
 #: Of a task: rows that it parses; what it adds up and joins on its way to others.
 _PARSED_BYTES, _MOVED_BYTES = 200 * 2**20, 320 * 2**20
-#: An edge of a block that is laid out; an edge of a graph that is cut in one task.
-_LAID_EDGE_BYTES, _CUT_EDGE_BYTES = 115, 40
+#: An edge of a block that is laid out, and of a file that is dealt out to blocks, and how many a file has at most; an
+#: edge of a graph that is cut in one task.
+_LAID_EDGE_BYTES, _DEALT_EDGE_BYTES, _FILE_EDGES, _CUT_EDGE_BYTES = 115, 145, 4_000_000, 40
 #: Row groups of a published table, with their ids and sums; pages of a copy.
 _PUBLISHED_GROUPS, _GROUP_ROWS, _COPY_BYTES = 5, 65_536, 64 * 2**20
 #: A row that evaluation knows of, beside its vector, which is in a file; an edge of a source that is scored.
@@ -151,8 +154,11 @@ def _layout(run: RunCounts) -> StageCost:
     is_near = run.graph.nodes <= _NEAR_NODES
     entries, rows = sum(cut.entries), sum(cut.rows)
     seconds = entries * (_LAID_ENTRY_NEAR if is_near else _LAID_ENTRY) + rows * _LAID_ROW
-    seconds *= 1.5 if cut.parts > 1 else 1.0  # edges are dealt out to parts first
-    return StageCost(seconds, cut.parts, max(cut.entries, default=0) // 2 * _LAID_EDGE_BYTES)
+    held = max(cut.entries, default=0) // 2 * _LAID_EDGE_BYTES
+    if cut.parts > 1:  # edges are dealt out to parts first
+        seconds *= _DEALT
+        held = max(held, min(run.graph.edges, _FILE_EDGES) * _DEALT_EDGE_BYTES)
+    return StageCost(seconds, cut.parts, held)
 
 
 def _embed(run: RunCounts) -> StageCost:

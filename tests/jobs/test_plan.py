@@ -115,7 +115,7 @@ def test_lack_of_memory_and_disk_is_warned_of(
     memory, own, disk = plan(call, shop, tmp_path, "--workers", "3")["warnings"]
     assert memory.startswith("memory: ")
     assert "lower --workers" in memory
-    assert own.startswith("memory: ingest holds ")
+    assert own.startswith("memory: index holds ")
     assert own.endswith(" in one process, and this machine has 1.0 KiB: --engine spark shares it out")
     assert disk.startswith("disk: ")
 
