@@ -132,8 +132,7 @@ class Workspace:
     def scratch(self, stage: str, name: str) -> Location:
         """Return an empty folder inside :meth:`work` for what a relational verb writes; a killed run's is removed."""
         folder = self.work(stage) / name
-        storage.remove_tree(folder)
-        storage.make_folder(folder)
+        storage.new_folder(folder)
         return folder
 
     def finished(self, table: str) -> Manifest | None:

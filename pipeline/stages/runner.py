@@ -186,8 +186,7 @@ def stage_figures(workspace: Workspace, name: str) -> dict[str, Any]:
 def _commit(name: str, outcome: Outcome, workspace: Workspace, made_by: Mapping[str, Any]) -> None:
     for contract in stage_named(name).writes:
         folder = workspace.folder(contract.name)
-        storage.remove_tree(folder)  # a commit that was killed half-way
-        storage.make_folder(folder)
+        storage.new_folder(folder)  # without what a commit that was killed half-way has left
         files = _copy_files(outcome.tables.get(contract.name, ()), folder, contract.file_format)
         workspace.commit(
             Manifest(

@@ -40,6 +40,7 @@ from pipeline.storage.files import (
     make_folder,
     move_in,
     names_in,
+    new_folder,
     open_ranges,
     open_root,
     read,
@@ -64,6 +65,7 @@ from pipeline.storage.json_files import (
     write_checked_json,
     write_json,
 )
+from pipeline.storage.leases import fence_of
 from pipeline.storage.locks import Lock, lock
 from pipeline.storage.scratch_arrays import scratch_array
 from pipeline.storage.settings import StorageSettings, current_settings, use_settings

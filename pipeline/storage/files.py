@@ -14,7 +14,7 @@ from pipeline.errors import StorageError
 from pipeline.locations import Location
 from pipeline.storage import objects, posix
 from pipeline.storage.backend import Backend, StoredFile
-from pipeline.storage.leases import require_leases
+from pipeline.storage.leases import fence_of, require_leases
 
 #: Folder of a date in which stages' tasks write.
 WORK = "_work"
@@ -139,7 +139,7 @@ def remove_tree(folder: Location) -> None:
     if isinstance(folder, Path):
         posix.remove_tree(folder)
     else:
-        objects.remove_tree(folder, before_batch=require_leases)
+        objects.remove_tree(folder, before_batch=require_leases, highest_fence=fence_of(folder))
 
 
 def open_ranges(location: Location) -> pa.NativeFile:
@@ -186,6 +186,17 @@ def free_bytes(folder: Location) -> int | None:
     if not isinstance(folder, Path):
         return None
     return shutil.disk_usage(next(place for place in (folder, *folder.parents) if place.is_dir())).free
+
+
+def new_folder(folder: Location) -> None:
+    """Make a folder anew, without what a killed process left there.
+
+    An object store has no folders, and nothing is removed from it: names say their bytes, and what no record or
+    manifest names does not count. So a process that slept through its lease can't remove what its successor made.
+    """
+    if isinstance(folder, Path):
+        posix.remove_tree(folder)
+        posix.make_folder(folder)
 
 
 def require_free_space(folder: Location, needed: int, what: str) -> None:

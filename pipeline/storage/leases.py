@@ -17,10 +17,12 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from uuid import uuid4
 
 from graphquilt.locations import ObjectPath
 from pipeline.errors import LeaseLostError, LockedError, StorageError
+from pipeline.locations import Location
 from pipeline.storage import objects
 
 log = logging.getLogger(__name__)
@@ -60,6 +62,11 @@ class Lease:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._renew, name=f"lease of {path}", daemon=True)
         self._thread.start()
+
+    @property
+    def folder(self) -> ObjectPath:
+        """What it is a lease of."""
+        return self._path.parent
 
     @property
     def fence(self) -> int:
@@ -131,6 +138,13 @@ def hold_lease(path: ObjectPath, purpose: str, wait_s: float = 0.0, length_s: fl
 
 #: The leases that this process holds.
 _held: list[Lease] = []
+
+
+def fence_of(folder: Location) -> int:
+    """Return the fence of the lease that this process holds on a folder or one above it; 0 if there is none."""
+    if isinstance(folder, Path):
+        return 0
+    return max((held.fence for held in _held if folder.is_relative_to(held.folder)), default=0)
 
 
 def require_leases() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -33,6 +34,7 @@ _PART_BYTES = 16 << 20
 _MOST_PARTS = 9_000  # of an upload; S3 takes 10,000
 _UPLOADS_AT_ONCE = 4
 _TRIES = 10
+_FENCE = re.compile(r"\.fence-(\d+)\.")
 
 
 @contextlib.contextmanager
@@ -241,12 +243,24 @@ def remove(path: ObjectPath) -> None:
     _delete(path, [str(path.key)])
 
 
-def remove_tree(folder: ObjectPath, before_batch: Callable[[], object] = lambda: None) -> None:
-    """Remove all objects below a prefix, in batches. ``before_batch`` is called before each, and may raise."""
-    keys = [str((folder / file.name).key) for file in files_below(folder)]
+def remove_tree(
+    folder: ObjectPath, before_batch: Callable[[], object] = lambda: None, highest_fence: int = 0
+) -> None:
+    """Remove the objects below a prefix, in batches. ``before_batch`` is called before each, and may raise.
+
+    Objects of a fence above ``highest_fence``, if that is not 0, are a successor's, and stay.
+    """
+    names = [file.name for file in files_below(folder)]
+    keys = [str((folder / name).key) for name in names if not highest_fence or fence_in(name) <= highest_fence]
     for first in range(0, len(keys), _MOST_DELETED):
         before_batch()
         _delete(folder, keys[first : first + _MOST_DELETED])
+
+
+def fence_in(name: str) -> int:
+    """Return the fence in the name of a task's file or record, 0 if there is none."""
+    fence = _FENCE.search(name)
+    return int(fence[1]) if fence else 0
 
 
 def _delete(path: ObjectPath, keys: list[str]) -> None:

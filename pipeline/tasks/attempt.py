@@ -26,8 +26,9 @@ class Attempt:
     """One try at a task: hands out where to write its files, on this machine until they are sealed."""
 
     def __init__(self, task: Task[Any]) -> None:
-        self.name = uuid4().hex[:12]
         self.task = task
+        self._fence = f".fence-{task.fence}" if task.fence else ""
+        self.name = f"{uuid4().hex[:12]}{self._fence}"
         self._folder = storage.staging_folder(task.folder)
         self._paths: list[tuple[str, Path]] = []
         self._scratch: list[Path] = []
@@ -53,7 +54,7 @@ class Attempt:
         for role, path in self._paths:
             rows = storage.rows_in([path]) if path.suffix in storage.TABLE_SUFFIXES else None
             size = path.stat().st_size
-            sealed = storage.seal(path, self.task.folder, path.name.partition(".")[0])
+            sealed = storage.seal(path, self.task.folder, path.name.partition(".")[0] + self._fence)
             checksum = storage.sealed_checksum(sealed)
             assert checksum is not None
             files.append(TaskFile(sealed.name, role, size, checksum, rows))

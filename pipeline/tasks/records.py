@@ -200,7 +200,8 @@ def run_missing(engine: TaskRunner, function: TaskFunction[P, R], tasks: Sequenc
     if not tasks:
         return []
     records = read_records(tasks[0].folder, tasks, engine, result_type(function))
-    missing = [task for task in tasks if task.digest not in records]
+    fence = storage.fence_of(tasks[0].folder)
+    missing = [replace(task, fence=fence) for task in tasks if task.digest not in records]
     for record in engine.map_tasks(function, missing) if missing else ():
         records[record.digest] = record
     return [records[task.digest] for task in tasks]

@@ -25,6 +25,7 @@ class Task(Generic[P]):
     name: str
     folder: Location
     payload: P
+    fence: int = 0  # of the driver's lease on the folder; it stands in the names of what the task writes
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
