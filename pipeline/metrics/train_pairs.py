@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline import storage
@@ -30,7 +29,8 @@ class PairBatches:
     def of_files(cls, files: Sequence[Location]) -> PairBatches:
         """Return the pairs of an edges table."""
         batches = storage.read_batches(files, ["src_id", "dst_id"], _BATCH_PAIRS)
-        return cls(pq.read_schema(files[0]).field("src_id").type, ((one["src_id"], one["dst_id"]) for one in batches))
+        kind = storage.read_schema(files[0]).field("src_id").type
+        return cls(kind, ((one["src_id"], one["dst_id"]) for one in batches))
 
     @classmethod
     def of_arrays(cls, ends: Ends) -> PairBatches:

@@ -61,6 +61,11 @@ _settings = CacheSettings()
 _cache: FileCache | None = None
 
 
+def scratch_folder() -> Path:
+    """Return the folder on this machine's own disk for what nobody else reads."""
+    return _settings.scratch or Path(os.environ.get(SCRATCH_VARIABLE) or tempfile.gettempdir())
+
+
 def use_cache_settings(settings: CacheSettings) -> None:
     """Let this process use another cache from now on."""
     global _settings, _cache
@@ -71,8 +76,7 @@ def open_cache() -> FileCache:
     """Return the cache of this process."""
     global _cache
     if _cache is None:
-        scratch = _settings.scratch or Path(os.environ.get(SCRATCH_VARIABLE) or tempfile.gettempdir())
-        _cache = FileCache(scratch, _settings.limit_bytes)
+        _cache = FileCache(scratch_folder(), _settings.limit_bytes)
     return _cache
 
 

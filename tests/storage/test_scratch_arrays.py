@@ -29,7 +29,7 @@ def test_what_is_written_stays_and_takes_no_memory() -> None:
 
 
 def test_the_file_goes_with_the_array(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("GRAPHQUILT_SCRATCH", str(tmp_path))
     array = scratch_array(1_000, 100)
     assert not os.listdir(tmp_path)  # it has no name
     assert str(tmp_path) in Path("/proc/self/maps").read_text()
