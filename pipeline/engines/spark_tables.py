@@ -70,6 +70,8 @@ class SparkFrame:
     parts: tuple[FramePart, ...]
     rows: int  # at most
     widths: Mapping[str, float]  # decoded bytes of a value, by column, in the order of the columns
+    #: A frame that is cheaper to make, and has these rows and perhaps more; columns of one name are the same.
+    source: SparkFrame | None = None
 
     @property
     def columns(self) -> list[str]:
@@ -89,7 +91,7 @@ class SparkFrame:
     def then(self, step: Step, widths: Mapping[str, float] | None = None) -> SparkFrame:
         """Return the frame with one more step, which leaves columns of these widths."""
         parts = tuple(replace(part, steps=(*part.steps, step)) for part in self.parts)
-        return replace(self, parts=parts, widths=self.widths if widths is None else widths)
+        return replace(self, parts=parts, widths=self.widths if widths is None else widths, source=None)
 
     def select(self, columns: Sequence[str]) -> SparkFrame:
         """Return some columns."""
@@ -156,7 +158,10 @@ class SparkTables:
         widths = {name: width for name, width in frame.widths.items() if name not in on}
         widths |= {new: table.widths[old] for new, old in take.items()}
         match = partial(verbs.look_up, on=dict(on), take=dict(take), in_order=True)
-        return self._match(frame, table.select(list(dict.fromkeys([*on.values(), *take.values()]))), on, match, widths)
+        answers = table.select(list(dict.fromkeys([*on.values(), *take.values()])))
+        source = frame.source or frame
+        rest = [name for name in source.columns if name not in on and name not in take]
+        return replace(self._match(frame, answers, on, match, widths), source=source.select(rest))
 
     def without(self, frame: SparkFrame, table: SparkFrame, keys: Sequence[str]) -> SparkFrame:
         match = partial(verbs.without, keys=list(keys), in_order=True)
@@ -230,7 +235,8 @@ class SparkTables:
         """Return hashes of keys that have more rows than a bucket should, ascending."""
         if not frame.parts or buckets == 1:
             return np.empty(0, np.uint64)
-        samples, weights = self._samples(frame, keys, f"sample of {', '.join(keys)}")
+        source = frame.source if frame.source and set(keys) <= set(frame.source.columns) else frame
+        samples, weights = self._samples(source, keys, f"sample of {', '.join(keys)}")
         if not weights.size:
             return np.empty(0, np.uint64)
         hashed, places = np.unique(sinks.hashes(samples, keys), return_inverse=True)
