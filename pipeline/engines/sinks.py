@@ -26,8 +26,9 @@ Cut = tuple[SortKey, float]  # a key, and what share of its rows comes before
 
 #: A bucket this many times its share holds a key of many rows: they are added up before they are sent.
 _HEAVY = 4
-#: Keys that a task tells of each of its frames.
-SAMPLES = 256
+#: What a sampled key stands for, unless a frame has few rows: a range of a million rows has 128 keys.
+_ROWS_PER_SAMPLE = 8192
+_SAMPLES = 32  # of a frame with few rows
 _WEIGHT = "rows that a sample stands for"
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
@@ -67,12 +68,12 @@ def send_to_match(
         for rows in frames:
             hashed = hashes(rows, keys)
             places = np.flatnonzero(np.isin(hashed, heavy))
-            if is_table:
-                for bucket in range(buckets if places.size else 0):
-                    yield bucket, _as_batch(rows[places])
+            if is_table and places.size:
+                to_all = _as_batch(rows[places])
+                yield from ((bucket, to_all) for bucket in range(buckets))
                 rest = np.delete(np.arange(rows.height), places)
-                rows, hashed = (rows[rest], hashed[rest]) if places.size else (rows, hashed)
-            else:
+                rows, hashed = rows[rest], hashed[rest]
+            elif places.size:
                 hashed[places] = np.arange(source, source + places.size, dtype=np.uint64) * _GOLDEN
             yield from _slices(rows, *deal(hashed, buckets))
 
@@ -118,7 +119,7 @@ def send_samples(frames: Iterator[pl.DataFrame], source: int, keys: Sequence[str
 
     def samples() -> Iterator[tuple[int, pa.RecordBatch]]:
         for frame in frames:
-            count = min(SAMPLES, frame.height)
+            count = min(max(_SAMPLES, frame.height // _ROWS_PER_SAMPLE), frame.height)
             rows = frame.select(keys)[((np.arange(count) + 0.5) * (frame.height / max(count, 1))).astype(np.int64)]
             yield 0, _as_batch(rows.with_columns(pl.lit(frame.height / max(count, 1)).alias(_WEIGHT)))
 
