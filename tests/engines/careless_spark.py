@@ -139,7 +139,8 @@ class CarelessTables(SparkTables):
 
 def run_here(pickled: bytes) -> PartitionTask:
     """Stands for what a worker does before it runs its task."""
-    task: PartitionTask = pickle.loads(pickled)
+    task: PartitionTask
+    task, _ = pickle.loads(pickled)
     return task
 
 
