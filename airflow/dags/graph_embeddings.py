@@ -7,11 +7,10 @@ declares. Variables, connection and mode: docs/how-to/airflow.md.
 import json
 import os
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
-from airflow.sdk import DAG, Asset, CronDataIntervalTimetable, Param, chain, task
+from airflow.sdk import DAG, Asset, CronDataIntervalTimetable, ObjectStoragePath, Param, chain, task
 from airflow.sdk.exceptions import AirflowFailException
 
 STAGES = ("ingest", "index", "partition", "layout", "embed", "aggregate", "evaluate", "publish")
@@ -44,7 +43,7 @@ def verdict_of_gate(workspace: str, date: str, **context: Any) -> str:
     ------
     AirflowFailException : a stage did not succeed; no verdict; or the verdict is not a pass.
     """
-    path = Path(workspace) / "runs" / date / "gate.json"
+    path = ObjectStoragePath(workspace) / "runs" / date / "gate.json"  # a folder, or what a provider adds: s3://
     try:
         gate = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -236,6 +236,17 @@ def test_a_missing_or_torn_verdict_is_not_a_pass(dag: Any, tmp_path: Path) -> No
         judged(dag, tmp_path, None)
 
 
+def test_the_verdict_may_lie_in_an_object_store(dag: Any) -> None:
+    from airflow.sdk import ObjectStoragePath
+    from airflow.sdk.exceptions import AirflowFailException
+
+    workspace = ObjectStoragePath("memory://lake/graphquilt")  # a store of fsspec, as s3fs brings another
+    with pytest.raises(AirflowFailException, match=r"memory://lake/graphquilt/runs/2026-05-01/gate\.json is missing"):
+        judged(dag, workspace, None)
+    assert judged(dag, workspace, PUBLISHED) == "2026-05-01-0123456789ab"
+    (workspace / "runs" / "2026-05-01" / "gate.json").unlink()
+
+
 @pytest.mark.parametrize("state", ["failed", "upstream_failed", None])
 def test_an_earlier_run_s_pass_does_not_hide_a_job_that_died(
     dag: Any, job_names: list[str], tmp_path: Path, state: str | None
@@ -273,7 +284,7 @@ def rendered_date(dag: Any, date: str | None = None, **context: Any) -> str:
     return rendered
 
 
-def judged(dag: Any, workspace: Path, gate: dict[str, Any] | None, **states: str | None) -> str:
+def judged(dag: Any, workspace: Any, gate: dict[str, Any] | None, **states: str | None) -> str:
     """What the gate says of a gate.json in a run whose jobs ended in these states (else "success")."""
     if gate is not None:
         path = workspace / "runs" / "2026-05-01" / "gate.json"
