@@ -43,11 +43,59 @@ session.stop()
 """
 
 
+GROWING = """
+import json, sys, time
+from pathlib import Path
+from pyspark.sql import SparkSession
+from pipeline.engines.spark import SparkEngine
+from tests.engines import tasks_for_tests as tasks
+
+def start(**settings):
+    builder = SparkSession.builder.master("local-cluster[2,1,1024]").config("spark.ui.enabled", "false")
+    builder = builder.config("spark.driver.memory", "1g").config("spark.dynamicAllocation.enabled", "true")
+    builder = builder.config("spark.dynamicAllocation.shuffleTracking.enabled", "true")
+    for key, value in settings.items():
+        builder = builder.config(f"spark.dynamicAllocation.{key}", value)
+    return builder.config("spark.default.parallelism", "50").getOrCreate()
+
+session = start(initialExecutors="1", minExecutors="1", executorIdleTimeout="4s")
+engine = SparkEngine(session)
+slots = [engine.slots]
+engine.map_tasks(tasks.executor, tasks.make_tasks(Path(sys.argv[1]), 4))  # waits for a second executor
+slots.append(engine.slots)
+deadline = time.monotonic() + 200
+while engine.slots > 1 and time.monotonic() < deadline:
+    time.sleep(0.2)
+slots.append(engine.slots)
+session.stop()
+session = start(maxExecutors="7")
+slots.append(SparkEngine(session).slots)
+session.stop()
+print(json.dumps(slots))
+"""
+
+
 @pytest.mark.spark
 @pytest.mark.slow
 def test_both_executors_carry_tasks_and_a_lost_worker_is_replaced(tmp_path: Path) -> None:
-    script = tmp_path / "cluster.py"
-    script.write_text(SCRIPT)
+    told = json.loads(run_script(SCRIPT, tmp_path))
+    assert told["slots"] == 2
+    # The parent of a Python worker is its executor's daemon.
+    assert len(set(told["executors"])) == 2
+    assert told["records"] == ["t0", "t1", "t2", "t3"]
+    assert all(2 <= count <= 3 for count in told["executions"].values()), told["executions"]
+
+
+@pytest.mark.spark
+@pytest.mark.slow
+def test_slots_follow_executors_and_the_most_that_there_may_be(tmp_path: Path) -> None:
+    assert json.loads(run_script(GROWING, tmp_path)) == [1, 2, 1, 7]
+
+
+def run_script(text: str, folder: Path) -> str:
+    """Run a script in a process of its own; return the last line that it prints."""
+    script = folder / "script.py"
+    script.write_text(text)
     environment = {
         **os.environ,
         "PYTHONPATH": str(ROOT),  # executors inherit it
@@ -55,17 +103,12 @@ def test_both_executors_carry_tasks_and_a_lost_worker_is_replaced(tmp_path: Path
         "SPARK_LOCAL_IP": "127.0.0.1",
     }
     done = subprocess.run(
-        [sys.executable, str(script), str(tmp_path)],
+        [sys.executable, str(script), str(folder)],
         env=environment,
         capture_output=True,
-        cwd=tmp_path,
+        cwd=folder,
         text=True,
         timeout=500,
     )
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout.splitlines()[-1])
-    assert told["slots"] == 2
-    # The parent of a Python worker is its executor's daemon.
-    assert len(set(told["executors"])) == 2
-    assert told["records"] == ["t0", "t1", "t2", "t3"]
-    assert all(2 <= count <= 3 for count in told["executions"].values()), told["executions"]
+    return done.stdout.splitlines()[-1]
