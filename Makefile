@@ -10,6 +10,8 @@ PYTHON ?= $(shell tools/python.sh)
 VENV ?= .venv
 # Never the same environment: Airflow's Spark provider brings pyspark-client, which overwrites pyspark's files.
 AIRFLOW_VENV ?= .venv-airflow
+# Other versions of Spark, which slow tests compare with the one of the pins.
+SPARKS := spark35 spark41
 BUILD ?= build
 DEMO := $(BUILD)/demo
 BUNDLE := $(BUILD)/bundle
@@ -22,7 +24,7 @@ PIP := -m pip --disable-pip-version-check install --quiet
 # What is listed (in REQUIRE=spark,airflow,data) fails where it is missing, instead of being skipped.
 required = [[ ",$${REQUIRE:-}," == *,$(1),* ]]
 
-.PHONY: help demo test lint bundle airflow java clean
+.PHONY: help demo test lint bundle airflow sparks $(SPARKS) java clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -42,6 +44,7 @@ test: lint  ## lint, then the tests this machine can run; SLOW=1 adds the slow o
 	else \
 	    echo "make: no Airflow environment; its tests are skipped" >&2; without=; \
 	fi; \
+	$(if $(SLOW),$(MAKE) --no-print-directory sparks || echo "make: an environment of another Spark is missing; its tests are skipped" >&2;) \
 	$(VENV)/bin/python -m pytest $$without $(if $(SLOW),,-m 'not slow')
 
 lint: $(VENV)/.warm  ## ruff, mypy, hadolint, and the import check
@@ -52,6 +55,10 @@ lint: $(VENV)/.warm  ## ruff, mypy, hadolint, and the import check
 
 airflow: $(AIRFLOW_VENV)/.installed  ## the Airflow environment, for the DAG and its tests
 
+$(SPARKS): %: .venv-%/.installed
+
+sparks: $(SPARKS)  ## environments with Spark 3.5 and 4.1, for the slow tests that compare with them
+
 java:  ## find Java 17 or newer, or install it (as root, with apt)
 	@tools/java.sh
 
@@ -61,7 +68,7 @@ bundle: $(VENV)/.installed  ## the wheels and an environment for clusters, in bu
 
 clean:  ## remove build results, workspaces of the demo and caches; the environments stay
 	rm -rf $(BUILD) dist *.egg-info graphquilt/build graphquilt/*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache spark-warehouse
-	find . \( -path ./$(VENV) -o -path ./$(AIRFLOW_VENV) -o -path ./.git \) -prune -o -name __pycache__ -print0 | xargs -0 rm -rf
+	find . \( -path ./$(VENV) -o -path ./$(AIRFLOW_VENV) -o -path './.venv-spark*' -o -path ./.git \) -prune -o -name __pycache__ -print0 | xargs -0 rm -rf
 	rm -f $(VENV)/.warm
 
 # Both projects of this repository, from the clone: no index is asked for either.
@@ -74,6 +81,14 @@ $(VENV)/.installed: pyproject.toml setup.py graphquilt/pyproject.toml graphquilt
 # Compiled once here, so that neither the demo nor the first task of a run waits for it.
 $(VENV)/.warm: $(VENV)/.installed $(wildcard pipeline/kernels/*.py)
 	$(VENV)/bin/graphquilt doctor --warm
+	@touch $@
+
+# spark35 is 3.5: the last digit is the minor version.
+.venv-spark%/.installed: pyproject.toml setup.py graphquilt/pyproject.toml graphquilt/VERSION $(wildcard constraints/py*.txt)
+	@test -n "$(PYTHON)" || exit 1
+	@tools/venv.sh $(PYTHON) $(@D)
+	@grep -v '^py\(spark\|4j\)==' $(call pins,$(@D),) > $(@D)/constraints.txt
+	@version=$*; $(@D)/bin/python $(PIP) -e ./graphquilt -e '.[local]' 'pandas<3' "pyspark==$${version:0:1}.$${version:1}.*" -c $(@D)/constraints.txt
 	@touch $@
 
 $(AIRFLOW_VENV)/.installed: airflow/requirements.txt $(wildcard constraints/airflow-py*.txt)

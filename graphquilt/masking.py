@@ -52,6 +52,7 @@ _WAYS: Mapping[str, str] = {
     **dict.fromkeys(("gs", "gcs"), f"by the environment: {_GOOGLE}"),
     **dict.fromkeys(("abfs", "abfss", "az", "azure", "wasb", "wasbs", "adl"), f"by the environment: {_AZURE}"),
     **dict.fromkeys(("hdfs", "viewfs", "webhdfs"), "by a Kerberos ticket (kinit, KRB5CCNAME) or HADOOP_USER_NAME"),
+    "sc": "by the environment: SPARK_CONNECT_AUTHENTICATE_TOKEN, or an address in SPARK_REMOTE",
     **dict.fromkeys(("tcp", "tls"), "by certificates named in Dask's own settings (distributed.comm.tls)"),
 }
 _OTHER_WAYS = (

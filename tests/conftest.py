@@ -37,8 +37,10 @@ with contextlib.suppress(ImportError):  # the DAG tests' environment has no hypo
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if unknown := REQUIRED - {"spark", "airflow", "data", "graphframes"}:
-        raise pytest.UsageError(f"REQUIRE names {sorted(unknown)}; it may name spark, airflow, data and graphframes")
+    if unknown := REQUIRED - {"spark", "sparks", "airflow", "data", "graphframes"}:
+        raise pytest.UsageError(
+            f"REQUIRE names {sorted(unknown)}; it may name spark, sparks, airflow, data and graphframes"
+        )
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -54,6 +54,7 @@ def test_a_traceback_is_masked_too() -> None:
         *("s3://bucket/a/b.parquet", "s3://bucket/x?region=eu-west-1&endpoint_override=http://localhost:9000"),
         *("s3://localhost:9000/bucket/x", "s3://bucket/a:b@c/x", "gs://anonymous@bucket/x", "hdfs://nn:8020/user/a@b"),
         *("hdfs://hive@nn:8020/x", "abfss://container@account.dfs.core.windows.net/x?credential_kind=environment"),
+        *("sc://h:15002", "sc://h:443/;use_ssl=true;user_id=me"),
         *("tcp://10.0.0.1:8786", "tls://[::1]:8786", "file:///data/a:b@c", "data/token=abc/x.csv", "s3://b/token=1/x"),
         *("https://repo.maven.org/a.jar", "io.graphframes:graphframes-spark4_2.13:0.12.3", "spark.master=local[4]"),
         "spark.hadoop.fs.s3a.aws.credentials.provider=com.amazonaws.auth.DefaultAWSCredentialsProviderChain",
@@ -82,6 +83,7 @@ def test_a_mask_changes_no_text_without_addresses_and_assignments(before: str, a
         ("abfs://c@a.dfs.core.windows.net/x?sv=1&sig=abc%3D", "AZURE_CLIENT_ID"),
         ("hdfs://u:p@nn:8020/x", "Kerberos"),
         ("tcp://u:p@h:8786", "distributed.comm.tls"),
+        ("sc://h:15002/;token=abc;user_id=me", "SPARK_CONNECT_AUTHENTICATE_TOKEN"),
         ("spark.hadoop.fs.s3a.secret.key=abc", "spark-defaults.conf"),
     ],
 )

@@ -37,6 +37,7 @@ COMMANDS = [
     *("ingest --config C --workspace W --set input.path=S", "run --config C --workspace W --set S"),
     *("run --config C --workspace W --dask S", "run --config C --workspace W --engine spark --conf S"),
     *("run --config C --workspace W --engine spark --conf spark.jars=S", "run S --config C --workspace W"),
+    "run --config C --workspace W --engine spark --remote S",
     *("run --config C --workspace W --date S", "run --config C --workspace W --workers S --json"),
     *("init S --out W/c.toml", "init x.csv --out S", "plan --config S", "tune --config C --workspace S --budget 1"),
     *("query neighbors S --workspace W", "inspect --workspace S", "clean --workspace S", "doctor --workspace S"),
