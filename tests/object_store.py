@@ -49,11 +49,11 @@ def serve_moto() -> Iterator[str]:
         process.communicate()
 
 
-def make_bucket(endpoint: str) -> str:
+def make_bucket(endpoint: str, name: str | None = None) -> str:
     """Make a bucket and return its address; credentials are the environment's."""
     import boto3
 
-    name = f"b-{uuid4().hex[:12]}"
+    name = name or f"b-{uuid4().hex[:12]}"
     client = boto3.client("s3", endpoint_url=endpoint, region_name=CREDENTIALS["AWS_REGION"])
     client.create_bucket(Bucket=name)
     client.close()
