@@ -16,13 +16,13 @@ from pipeline.planning.input_size import InputSize
 from pipeline.planning.sizes import GraphCounts
 
 #: CPU seconds of one core: to read and check a row of the input and add it to its pair; the same of text ids.
-_ROW, _TEXT_ROW = 4.0e-7, 1.1e-6
+_ROW, _TEXT_ROW = 4.0e-7, 7.6e-7
 #: An edge whose ends are counted and numbered, with ids; a node that is sorted in and numbered.
 _NUMBERED_EDGE, _NUMBERED_NODE = 6.5e-7, 1.6e-6
 #: Of a holdout: an edge that is written, read and dealt out once more.
 _SPLIT_EDGE = 1.5e-7
 #: Text ids next to integers, as they are compared and joined.
-_TEXT = 2.5
+_TEXT = 1.3
 #: Shuffled between processes, next to one process: rows are encoded, written, read and decoded on their way.
 _SHUFFLED = 2.0
 #: An edge in one level of the tree of cuts.
@@ -33,13 +33,13 @@ _LAID_ENTRY_NEAR, _LAID_ENTRY, _LAID_ROW = 1e-7, 2e-7, 3.5e-7
 _DEALT = 1.1
 _NEAR_NODES = 131_072
 #: A published row beside its vector, and a byte of the vector: combined, finished, written, hashed.
-_PUBLISHED_ROW, _PUBLISHED_BYTE = 1.0e-6, 4e-9
+_PUBLISHED_ROW, _PUBLISHED_BYTE = 1.2e-6, 4e-9
 #: A byte of a release that is copied and hashed.
 _COPIED_BYTE = 2.2e-9
 #: RankMe of a type: as many rows, by the square of their columns.
 _SAMPLED_ROWS, _SAMPLED_FLOP = 25_600, 1.2e-9
 #: A float32 operation of a full ranking; an edge and a row that evaluation reads.
-_RANKED_FLOP, _READ_EDGE, _READ_ROW = 4.5e-12, 4e-7, 1e-6
+_RANKED_FLOP, _READ_EDGE, _READ_ROW = 4.5e-12, 4e-7, 1.5e-6
 #: Sources that next_day ranks, of all: those with new pairs.
 _SOURCES_WITH_NEW_PAIRS = 0.2
 
@@ -54,7 +54,7 @@ _PARSED_BYTES, _MOVED_BYTES = 200 * 2**20, 320 * 2**20
 #: edge of a graph that is cut in one task.
 _LAID_EDGE_BYTES, _DEALT_EDGE_BYTES, _FILE_EDGES, _CUT_EDGE_BYTES = 115, 145, 4_000_000, 40
 #: Row groups of a published table, with their ids and sums; pages of a copy.
-_PUBLISHED_GROUPS, _GROUP_ROWS, _COPY_BYTES = 5, 65_536, 64 * 2**20
+_PUBLISHED_GROUPS, _GROUP_ROWS, _COPY_BYTES = 5, 65_536, 24 * 2**20
 #: A row that evaluation knows of, beside its vector, which is in a file; an edge of a source that is scored.
 _SCORED_ROW_BYTES, _SCORED_EDGE_BYTES, _SCORING_BYTES = 150, 60, 150 * 2**20
 

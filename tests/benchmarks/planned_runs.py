@@ -1,7 +1,7 @@
 """What 'plan' says of every stage beside what a run takes: CPU seconds, memory of the process, bytes on disk.
 
     python -m tests.benchmarks.planned_runs --work FOLDER --rows 1000000 10000000 50000000 [--stages STAGE ...]
-        [--keep] [-- OPTION ...]
+        [--string-ids] [--keep] [-- OPTION ...]
 
 Writes rows of :mod:`tests.benchmarks.planted_bipartite`, ten times as many as nodes, and runs stage by stage, a process
 each, with the local engine and one worker; options behind ``--`` go to both commands. Memory is anonymous memory beside
@@ -94,25 +94,27 @@ def planned_stages(words: Sequence[str]) -> dict[str, Any]:
     return {cost["stage"]: cost for cost in json.loads(answer)["costs"]}
 
 
-def measure(rows: int, work: Path, stages: Sequence[str], options: Sequence[str], *, keeps: bool) -> list[str]:
+def measure(rows: int, asked: argparse.Namespace) -> list[str]:
     """Return the lines of a table: what a plan by counts says of each stage, over what it took."""
-    folder, workspace, config = (work / f"{name}-{rows}" for name in ("rows", "workspace", "config"))
+    kind = "string" if asked.string_ids else "int64"
+    folder, workspace, config = (asked.work / f"{name}-{kind}-{rows}" for name in ("rows", "workspace", "config"))
     config = config.with_suffix(".toml")
     if not folder.is_dir():
-        write_rows(folder, rows, rows // 10, communities=1_000, seed=0)
+        write_rows(folder, rows, rows // 10, communities=1_000, seed=0, string_ids=asked.string_ids)
     config.write_text(_CONFIG.format(path=folder))
-    place = ["--config", str(config), "--workspace", str(workspace), *options]
+    place = ["--config", str(config), "--workspace", str(workspace), *asked.options]
     taken = {}
-    for stage in stages:
+    for stage in asked.stages:
         workspace.mkdir(exist_ok=True)
         taken[stage] = run_stage([stage, *place, "--json"], workspace)
         print(f"{rows:,} {stage}: {taken[stage]}", file=sys.stderr, flush=True)
-    counts = {**_counts_of(workspace), "rows": rows}
-    said = planned_stages([*(f"--{name}={count}" for name, count in counts.items()), "--config", str(config), *options])
-    if not keeps:
+    counts = {**_counts_of(workspace), "rows": rows, "ids": kind}
+    words = [f"--{name}={count}" for name, count in counts.items()]
+    said = planned_stages([*words, "--config", str(config), *asked.options])
+    if not asked.keep:
         for path in (folder, workspace):
             shutil.rmtree(path)
-    return [_line(counts["edges"], stage, said[stage], taken[stage]) for stage in stages]
+    return [_line(counts["edges"], stage, said[stage], taken[stage]) for stage in asked.stages]
 
 
 def _counts_of(workspace: Path) -> dict[str, int]:
@@ -143,13 +145,14 @@ def main() -> None:
     parser.add_argument("--work", required=True, type=Path)
     parser.add_argument("--rows", nargs="+", type=int, default=[1_000_000, 10_000_000])
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES)
+    parser.add_argument("--string-ids", action="store_true")
     parser.add_argument("--keep", action="store_true")
     parser.add_argument("options", nargs="*")
     asked = parser.parse_args()
     asked.work.mkdir(parents=True, exist_ok=True)
     print("| edges | stage | CPU s | memory MiB | disk MiB |\n|---|---|---|---|---|", flush=True)
     for rows in asked.rows:
-        print("\n".join(measure(rows, asked.work, asked.stages, asked.options, keeps=asked.keep)), flush=True)
+        print("\n".join(measure(rows, asked)), flush=True)
 
 
 if __name__ == "__main__":

@@ -70,13 +70,23 @@ def planted_pairs(edges: int, nodes: int, communities: int = 1_000, seed: int = 
     return np.divmod(rng.permutation(found), items)
 
 
-def write_rows(folder: Path, rows: int, nodes: int, communities: int, seed: int) -> None:
+def write_rows(folder: Path, rows: int, nodes: int, communities: int, seed: int, *, string_ids: bool) -> None:
     """Write rows into files of some millions, a file at a time: pairs may come twice, and nodes not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     graph = PlantedGraph(nodes, communities, np.random.default_rng(seed))
     for number, start in enumerate(range(0, rows, ROWS_PER_FILE)):
-        columns = [pa.array(ids) for ids in graph.draw(min(ROWS_PER_FILE, rows - start))]
+        columns = _id_columns(*graph.draw(min(ROWS_PER_FILE, rows - start)), string_ids=string_ids)
         pq.write_table(pa.table(columns, names=["user_id", "item_id"]), folder / f"part-{number:04d}.parquet")
+
+
+def _id_columns(user: np.ndarray, item: np.ndarray, *, string_ids: bool) -> list[pa.Array]:
+    columns = [pa.array(user), pa.array(item)]
+    if not string_ids:
+        return columns
+    return [
+        pa.array([f"{kind}-{value:x}" for value in column.to_pylist()])
+        for kind, column in zip("ui", columns, strict=True)
+    ]
 
 
 def _power_law(rng: np.random.Generator, count: int) -> np.ndarray:
@@ -86,13 +96,7 @@ def _power_law(rng: np.random.Generator, count: int) -> np.ndarray:
 
 def write(path: Path, edges: int, nodes: int, communities: int, seed: int, *, string_ids: bool) -> None:
     """Write the pairs as ``user_id``, ``item_id``."""
-    user, item = planted_pairs(edges, nodes, communities, seed)
-    columns = [pa.array(user), pa.array(item)]
-    if string_ids:
-        columns = [
-            pa.array([f"{kind}-{value:x}" for value in column.to_pylist()])
-            for kind, column in zip("ui", columns, strict=True)
-        ]
+    columns = _id_columns(*planted_pairs(edges, nodes, communities, seed), string_ids=string_ids)
     pq.write_table(pa.table(columns, names=["user_id", "item_id"]), path)
 
 
@@ -108,7 +112,7 @@ def main() -> None:
     parser.add_argument("--string-ids", action="store_true")
     asked = parser.parse_args()
     if asked.rows:
-        write_rows(asked.out, asked.rows, asked.nodes, asked.communities, asked.seed)
+        write_rows(asked.out, asked.rows, asked.nodes, asked.communities, asked.seed, string_ids=asked.string_ids)
         return
     write(asked.out, asked.edges, asked.nodes, asked.communities, asked.seed, string_ids=asked.string_ids)
 
