@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol, TypeVar
 
 import pyarrow as pa
@@ -54,6 +55,10 @@ class Engine(Protocol[Frame]):
         ------
         ConfigError : the engine has none here; the message says what is missing.
         """
+        ...
+
+    def describe_jobs(self, description: str) -> AbstractContextManager[None]:
+        """Show a description of what runs inside to whoever watches the engine, such as in Spark's UI."""
         ...
 
     def map_tasks(self, function: TaskFunction[P, R], tasks: Sequence[Task[P]]) -> list[TaskRecord[R]]:

@@ -6,7 +6,7 @@ import math
 import operator
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import reduce
 from typing import TYPE_CHECKING, NoReturn
 from uuid import uuid4
@@ -72,6 +72,9 @@ class LocalEngine(AbstractContextManager["LocalEngine"]):
 
     def open_graph_tables(self) -> NoReturn:
         raise ConfigError("engine 'local' has no GraphFrames")
+
+    def describe_jobs(self, description: str) -> AbstractContextManager[None]:
+        return nullcontext()  # nobody watches it
 
     def map_tasks(self, function: TaskFunction[P, R], tasks: Sequence[Task[P]]) -> list[TaskRecord[R]]:
         """Run ``function`` once for each task; the first error ends the call, and no other task starts then."""

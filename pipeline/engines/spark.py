@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 from pyspark.sql import SparkSession
 
 from pipeline.engine import GraphTables
 from pipeline.engines.processes import cpu_seconds_of_trees
-from pipeline.engines.spark_jobs import count_slots, is_connect
+from pipeline.engines.spark_jobs import count_slots, describe_jobs, is_connect
 from pipeline.engines.spark_tables import SparkTables
 from pipeline.engines.spark_tasks import run_tasks
 from pipeline.tasks import P, R, Task, TaskFunction, TaskRecord
@@ -44,6 +45,9 @@ class SparkEngine(SparkTables):
     def spans_machines(self) -> bool:
         """Whether executors may be on other machines."""
         return not str(self._session.conf.get("spark.master", "")).startswith("local")
+
+    def describe_jobs(self, description: str) -> AbstractContextManager[None]:
+        return describe_jobs(self._session, description)
 
     def map_tasks(self, function: TaskFunction[P, R], tasks: Sequence[Task[P]]) -> list[TaskRecord[R]]:
         return run_tasks(self._session, function, tasks) if tasks else []

@@ -34,7 +34,8 @@ def is_connect(session: SparkSession) -> bool:
 def describe_jobs(session: SparkSession, description: str) -> Iterator[None]:
     """Show a description with the jobs that start inside, in Spark's UI and its event log.
 
-    Spark Connect shows it among the tags of a job, which have no commas.
+    Inside of another description it stands behind that one, unless it begins alike. Spark Connect shows both among the
+    tags of a job, which have no commas.
     """
     if is_connect(session):
         tag = description.replace(",", "")
@@ -46,7 +47,8 @@ def describe_jobs(session: SparkSession, description: str) -> Iterator[None]:
         return
     context = session.sparkContext
     before: Any = context.getLocalProperty(_DESCRIPTION)  # None, which removes it again, where nothing was set
-    context.setLocalProperty(_DESCRIPTION, description)
+    is_part = before is not None and not description.startswith(before)
+    context.setLocalProperty(_DESCRIPTION, f"{before}: {description}" if is_part else description)
     try:
         yield
     finally:

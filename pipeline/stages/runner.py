@@ -103,7 +103,7 @@ def run_stage(
 def _execute(stage: ModuleType, engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> StageReport:
     name: str = stage.NAME
     started, clock, cpu = dt.datetime.now(dt.UTC), time.monotonic(), engine.cpu_seconds()
-    with room_for(name, config, workspace):
+    with room_for(name, config, workspace), engine.describe_jobs(name):
         outcome: Outcome = stage.run(engine, config, workspace)
     seconds, cpu_seconds = time.monotonic() - clock, engine.cpu_seconds() - cpu
     peak = max((record.peak_bytes for record in outcome.records), default=0)

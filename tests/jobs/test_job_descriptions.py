@@ -44,3 +44,22 @@ def test_every_job_of_a_run_says_what_it_does(shop: Any, tmp_path: Path) -> None
     stages = [str(name).partition(":")[0] for name in names]
     # A first night has nothing to score, and files are published by this process.
     assert set(stages) - {"inputs"} == set(STAGE_NAMES) - {"evaluate", "publish"}, names
+
+
+@pytest.mark.spark
+def test_a_description_inside_of_another_stands_behind_it(spark_session: Any) -> None:
+    from pipeline.engines.spark import SparkEngine
+    from pipeline.engines.spark_jobs import describe_jobs
+
+    def description() -> str | None:
+        found: str | None = spark_session.sparkContext.getLocalProperty("spark.job.description")
+        return found
+
+    with SparkEngine(spark_session).describe_jobs("index"):
+        assert description() == "index"
+        with describe_jobs(spark_session, "sample of src_id"):
+            assert description() == "index: sample of src_id"
+        with describe_jobs(spark_session, "index: edges, write"):
+            assert description() == "index: edges, write"
+        assert description() == "index"
+    assert description() is None
