@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pipeline.config.model import PipelineConfig
 from pipeline.planning.alternatives import Alternatives
 from pipeline.planning.input_size import InputSize
-from pipeline.planning.sizes import GraphCounts
+from pipeline.planning.sizes import GraphCounts, expected_levels
 
 #: CPU seconds of one core: to read and check a row of the input and add it to its pair; the same of text ids.
 _ROW, _TEXT_ROW = 4.0e-7, 7.6e-7
@@ -139,7 +139,7 @@ def _partition(config: PipelineConfig, run: RunCounts) -> StageCost:
     parts = run.prices.cut.parts
     if parts == 1:
         return StageCost(0.1, 1)
-    levels = 1 if config.partition.parts else math.ceil(math.log(parts, 8))
+    levels = max(1, len(expected_levels(config, run.graph)))
     seconds = levels * run.graph.edges * _CUT_EDGE
     held = run.graph.edges * _CUT_EDGE_BYTES
     if held <= config.partition.worker_bytes:

@@ -6,12 +6,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from jobs.arguments import STAGE_NAMES
 from jobs.commands.machine import slowness as measured_slowness
+from tests.benchmarks.planted_bipartite import planted_pairs
 
 
 def plan(call: Callable[..., Any], shop: Any, workspace: Path, *more: object) -> dict[str, Any]:
@@ -311,3 +313,18 @@ def test_counts_that_no_graph_has_are_refused(words: list[object], sentence: str
     said = call("plan", *words)
     assert said.code == 2
     assert sentence in said.err
+
+
+@pytest.mark.parametrize("max_bytes", [100_000, 200_000])
+def test_parts_by_counts_are_about_those_of_a_run(max_bytes: int, tmp_path: Path, call: Callable[..., Any]) -> None:
+    user, item = planted_pairs(edges=12_000, nodes=2_000, communities=20)
+    pq.write_table(pa.table({"source": user, "target": item}), tmp_path / "in.parquet")
+    (tmp_path / "c.toml").write_text(f'[input]\npath = "{tmp_path}/in.parquet"\n')
+    asked = ("--config", tmp_path / "c.toml", "--set", f"partition.max_bytes={max_bytes}", "--set", "embedding.dim=16")
+    place = (*asked, "--workspace", tmp_path / "work")
+    assert call("run", "ingest", "index", "partition", *place).code == 0
+    of_run = call("plan", *place, "--json").json["parts"]
+    counts = ("--nodes", 2_000, "--edges", 12_000, "--targets", int(np.unique(item).size))
+    said = by_counts(call, *asked, *counts)["parts"]
+    assert of_run > 4
+    assert of_run / 2 <= said <= of_run * 2
