@@ -17,8 +17,8 @@ from pipeline.errors import GraphquiltError, TaskError
 
 #: The columns of a piece. ``source`` is the partition that made it; ``number`` counts the pieces of a source.
 COLUMNS = "bucket int, source int, number int, payload binary"
-#: Of a piece, unless a single row takes more.
-PIECE_BYTES = 4 * 2**20
+#: Of a piece, unless one row takes more. G1 keeps arrays of half a region, 512 KiB at least, apart from all others.
+PIECE_BYTES = 2**18
 
 _BATCH_BYTES = 16 * 2**20  # of pieces that Spark is handed together
 _SCHEMA = pa.schema([("bucket", pa.int32()), ("source", pa.int32()), ("number", pa.int32()), ("payload", pa.binary())])

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial, reduce
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,16 @@ from pipeline.engines.spark_jobs import SPARK_ERRORS, describe_jobs, explain_fai
 from pipeline.errors import DamagedFileError
 from pipeline.locations import Location
 from pipeline.tasks import TaskRecord, describe_wave
+
+#: Of Spark, for the jobs here. A few columns that are handed through pay for no plan that adapts or is compiled.
+_SETTINGS: Mapping[str, str] = MappingProxyType(
+    {
+        "spark.sql.adaptive.enabled": "false",
+        "spark.sql.codegen.wholeStage": "false",
+        # Of pieces, or a batch of them would be too large for Arrow.
+        "spark.sql.execution.arrow.maxRecordsPerBatch": "256",
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -290,17 +301,17 @@ class SparkTables:
 
     def _collect(self, rows: DataFrame, description: str) -> list[bytes]:
         """Run a job; return the payloads of its rows, or raise the first error that stopped a task."""
-        # Of pieces, or a batch of them would be too large for Arrow.
-        setting = "spark.sql.execution.arrow.maxRecordsPerBatch"
-        before = str(self._session.conf.get(setting))
-        self._session.conf.set(setting, "32")
+        before = {name: str(self._session.conf.get(name)) for name in _SETTINGS}
         try:
+            for name, value in _SETTINGS.items():
+                self._session.conf.set(name, value)
             with describe_jobs(self._session, description):
                 collected = rows.collect()
         except SPARK_ERRORS as error:
             raise explain_failure(error, ()) from error
         finally:
-            self._session.conf.set(setting, before)
+            for name, value in before.items():
+                self._session.conf.set(name, value)
         for row in collected:
             raise_error(row.source, row.payload)
         return [bytes(row.payload) for row in collected]
