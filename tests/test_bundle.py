@@ -71,7 +71,7 @@ def large_folder() -> Iterator[Path]:
 def bundle(large_folder: Path) -> Path:
     """A bundle of this clone, for which a package index is asked; or one made before, named by GRAPHQUILT_BUNDLE."""
     if existing := os.environ.get("GRAPHQUILT_BUNDLE"):
-        return Path(existing)
+        return Path(existing).absolute()
     folder = large_folder / "build" / "bundle"
     done = subprocess.run([sys.executable, ROOT / "tools" / "bundle.py", folder], capture_output=True, text=True)
     if "No matching distribution found" in done.stderr:
