@@ -11,8 +11,8 @@ from typing import TypeVar
 
 from graphquilt.locations import Location
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+T = TypeVar("T")
+R = TypeVar("R")
 
 _AT_ONCE = 16  # requests to a store
 
@@ -74,7 +74,7 @@ def open_file(location: Location) -> io.RawIOBase:
     return objects.ObjectReader(location)
 
 
-def map_files(function: Callable[[Item], Result], folder: Location, items: Sequence[Item]) -> list[Result]:
+def map_files(function: Callable[[T], R], folder: Location, items: Sequence[T]) -> list[R]:
     """Apply a function to files in a folder, in order; in an object store to several at once, since each one waits."""
     if isinstance(folder, Path) or len(items) < 2:
         return [function(item) for item in items]
