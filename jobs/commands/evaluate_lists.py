@@ -6,9 +6,6 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from graphquilt.contracts import ContractViolationError
 from jobs.commands.evaluate_pairs import NOTHING_LEFT_OUT, PairSources
 from jobs.commands.evaluate_tables import TableFiles
@@ -31,7 +28,7 @@ def report_lists(
     """
     for file in table.files:
         try:
-            PPR_NEIGHBOR_LISTS.check_schema(pq.read_schema(file), str(file))
+            PPR_NEIGHBOR_LISTS.check_schema(storage.read_schema(file), str(file))
         except ContractViolationError as error:
             raise InputError(str(error)) from error
     if sources.test is None:
@@ -88,8 +85,8 @@ def _pair_types(table: TableFiles, config: Mapping[str, Any]) -> tuple[str, str]
     source, target = (
         table.metadata.get(f"edge_{end}_type", section.get(f"{end}_type")) for end in ("source", "target")
     )
-    columns = [pq.read_table(file, columns=["node_type", "neighbor_type"]) for file in table.files]
-    pairs = pa.concat_tables(columns).group_by(["node_type", "neighbor_type"]).aggregate([])
+    types = storage.read_parquet(table.files, ["node_type", "neighbor_type"])
+    pairs = types.group_by(["node_type", "neighbor_type"]).aggregate([])
     listed = list(zip(pairs["node_type"].to_pylist(), pairs["neighbor_type"].to_pylist(), strict=True))
     if source is None and target is None and len(listed) == 1:
         return listed[0]
