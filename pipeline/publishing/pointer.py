@@ -125,21 +125,25 @@ def _append(folder: Location, swap: Swap) -> None:
     is_next = not lines or last_sequence_in(lines) < swap.sequence
     end = b"\n" if lines and not lines.endswith(b"\n") else b""  # of a line that a kill has cut
     line = json.dumps(swap.to_json(), ensure_ascii=False).encode() + b"\n"
-    if not is_next or not storage.swap(path, lines + end + line, version):
-        raise _too_late(path)
+    replace_unchanged(path, lines + end + line, version, is_next=is_next)
 
 
 def _replace_current(folder: Location, swap: Swap, version: str | None, *, is_next: bool) -> None:
-    path = folder / CURRENT
-    if not is_next or not storage.swap(path, storage.json_bytes(swap.to_json()), version):
-        raise _too_late(path)
+    replace_unchanged(folder / CURRENT, storage.json_bytes(swap.to_json()), version, is_next=is_next)
 
 
-def _too_late(path: Location) -> LockedError:
-    return LockedError(
-        f"{path} was changed by another process, which took the lock of this name: this process had been stopped, or "
-        "cut off from the store, for too long. It has changed nothing there; run again"
-    )
+def replace_unchanged(path: Location, data: bytes, version: str | None, *, is_next: bool = True) -> None:
+    """Replace a file of a published name if it is what was read; see :func:`pipeline.storage.swap`.
+
+    Raises
+    ------
+    LockedError : it is not, or was something else already as it was read.
+    """
+    if not is_next or not storage.swap(path, data, version):
+        raise LockedError(
+            f"{path} was changed by another process, which took the lock of this name: this process had been stopped, "
+            "or cut off from the store, for too long. It has changed nothing there; run again"
+        )
 
 
 def _now() -> str:

@@ -19,6 +19,7 @@ from pipeline import storage
 from pipeline.errors import StorageError
 from pipeline.locations import Location
 from pipeline.publishing.copies import WorkingFile, copy_file, copy_working_file, digests_of
+from pipeline.publishing.pointer import replace_unchanged
 
 Notes = Mapping[str, Mapping[str, Any]]  # the small JSON files beside the tables, by name
 
@@ -44,7 +45,8 @@ def stage_release(
         _fsync_tables(staging, entries)
         # The checksum is that of what is written: secrets are masked first.
         masked = json.loads(storage.json_bytes({**about, "files": entries}))
-        storage.write_json(staging / MANIFEST, add_checksum(masked))
+        _, version = storage.read_version(staging / MANIFEST) or (b"", None)  # one is there if it is damaged
+        replace_unchanged(staging / MANIFEST, storage.json_bytes(add_checksum(masked)), version)
     return staging
 
 

@@ -90,7 +90,9 @@ def read_version(location: Location) -> tuple[bytes, str] | None:
 
 def swap(location: Location, data: bytes, version: str | None) -> bool:
     """Replace a file if it still has a version, or make it if that is None; return whether it was done."""
-    return _writable(location).swap(location, data, version)
+    if isinstance(location, Path):
+        return posix.swap(location, data, version)
+    return objects.swap(location, data, version, require_leases)
 
 
 def write_if_absent(location: Location, data: bytes) -> bool:

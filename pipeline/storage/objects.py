@@ -84,8 +84,10 @@ def write_if_absent(path: ObjectPath, data: bytes) -> bool:
     return swap(path, data, None)
 
 
-def swap(path: ObjectPath, data: bytes, version: str | None) -> bool:
+def swap(path: ObjectPath, data: bytes, version: str | None, before_try: Callable[[], object] = lambda: None) -> bool:
     """Replace an object if it still has a version, or make it if it has none; return whether it was done.
+
+    ``before_try`` is called before each request that writes, and may raise.
 
     After a lost answer, the object says who wrote it: its last writers' tokens stand in its attributes, numbered.
     Bytes must not come back to what they were (a counter in them will do): on S3 equal bytes have equal versions.
@@ -102,6 +104,7 @@ def swap(path: ObjectPath, data: bytes, version: str | None) -> bool:
         mode = "create" if version is None else {"e_tag": version, "version": version}
         is_first = True
         for wait in _waits():
+            before_try()
             answer = _put_once(path, data, mode, tokens)
             if answer or (answer is False and is_first):
                 return bool(answer)
