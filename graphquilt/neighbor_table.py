@@ -53,7 +53,8 @@ class NeighborLists:
 class NeighborTable(OpenTable):
     """One release of ``ppr_neighbors``: of each node, the nodes of one type that it is nearest to, by PageRank.
 
-    A handle stays on its release, also when CURRENT moves on or the release is removed. Threads may share it.
+    A handle stays on its release, also when CURRENT moves on or, in a folder, the release is removed. Threads may
+    share it.
 
         table = NeighborTable.open("workspace")
         table.neighbors(17, "user", k=20)

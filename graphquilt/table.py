@@ -22,8 +22,8 @@ from graphquilt.row_lookup import as_matrix
 class EmbeddingTable(OpenTable):
     """One release of a table of node embeddings.
 
-    A handle stays on its release, also when CURRENT moves on or the release is removed: all its answers are of one
-    night. Threads may share it.
+    A handle stays on its release, also when CURRENT moves on or, in a folder, the release is removed: all its answers
+    are of one night. Threads may share it.
 
         table = EmbeddingTable.open("workspace")
         vectors, is_known = table.lookup([17, 42], "user")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from pathlib import Path
@@ -125,6 +126,20 @@ def test_a_byte_that_changed_in_the_store_is_told_to_who_reads_it(tmp_path: Path
     storage.write(place / name, bytes(data[:-1]))
     with pytest.raises(TableError, match=r"has [\d,]+ bytes, the manifest says"):
         EmbeddingTable.open(place)
+
+
+@pytest.mark.parametrize("fault", ["throttle", "busy", "lose", "cut"])
+def test_a_store_that_fails_now_and_then_is_asked_again(
+    tmp_path: Path, place: ObjectPath, object_store: FaultProxy, fault: str
+) -> None:
+    nodes = random_nodes(np.random.default_rng(9), COUNTS)
+    publish_nodes(tmp_path, nodes, row_group=100)
+    upload(tmp_path, place)
+    turns = itertools.count()
+    object_store.fault = lambda _: fault if next(turns) % 3 == 0 else None
+    with EmbeddingTable.open(place) as table:
+        assert np.array_equal(table.lookup(nodes["user"][0], "user")[0], nodes["user"][1])
+    assert next(turns) > 9
 
 
 def test_a_release_that_is_removed_while_it_is_read_is_named(tmp_path: Path, place: ObjectPath) -> None:
