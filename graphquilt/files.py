@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -15,6 +15,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _AT_ONCE = 16  # requests to a store
+_CHUNK_BYTES = 4 * 2**20
 
 
 def read(location: Location) -> bytes:
@@ -72,6 +73,18 @@ def open_file(location: Location) -> io.RawIOBase:
     from graphquilt import objects
 
     return objects.ObjectReader(location)
+
+
+def read_chunks(location: Location) -> Iterator[bytes]:
+    """Yield all bytes of a file in order; those of an object in larger pieces, each of which is a request.
+
+    Raises
+    ------
+    FileNotFoundError : there is none.
+    """
+    with open_file(location) as file:
+        while chunk := file.read(_CHUNK_BYTES if isinstance(location, Path) else 4 * _CHUNK_BYTES):
+            yield chunk
 
 
 def map_files(function: Callable[[T], R], folder: Location, items: Sequence[T]) -> list[R]:

@@ -35,7 +35,6 @@ from graphquilt.pointers import (
 )
 
 _MAGIC = b"PAR1"
-_CHUNK = 4 * 2**20
 _TAIL = 8  # of a Parquet file: the footer's length, and the magic
 
 
@@ -115,7 +114,7 @@ def find_file_problem(folder: Location, entry: Mapping[str, Any], *, deep: bool)
             is_parquet = path.suffix == ".parquet"
             if is_parquet and (problem := _problem_of_footer(file, size, entry.get("footer_sha256"))):
                 return f"{path} {problem}"
-            if (deep or not is_parquet) and _sha256_of(file) != entry["sha256"]:
+            if (deep or not is_parquet) and _sha256_of(path) != entry["sha256"]:
                 return f"{path} has other bytes than the manifest says: its sha256 differs"
     except FileNotFoundError:
         return f"{path} is missing"
@@ -210,10 +209,9 @@ def _problem_of_footer(file: io.RawIOBase, size: int, sha256: str | None) -> str
     return None
 
 
-def _sha256_of(file: io.RawIOBase) -> str:
+def _sha256_of(path: Location) -> str:
     sha256 = hashlib.sha256()
-    file.seek(0)
-    while chunk := file.read(_CHUNK):
+    for chunk in files.read_chunks(path):
         sha256.update(chunk)
     return sha256.hexdigest()
 

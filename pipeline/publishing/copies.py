@@ -73,8 +73,7 @@ def copy_file(source: Location, target: Location, needed: int) -> Digests:
 
 def digests_of(location: Location) -> Digests:
     """Read a file once and hash its bytes."""
-    with files.open_file(location) as reader:
-        return _digests(_chunks(reader))
+    return _digests(files.read_chunks(location))
 
 
 def copy_working_file(source: WorkingFile, target: Location, needed: int) -> Digests:
@@ -118,7 +117,7 @@ def _clone(reader: io.FileIO, writer: io.FileIO) -> bool:
     return False
 
 
-def _chunks(file: io.RawIOBase) -> Iterator[bytes]:
+def _chunks(file: io.FileIO) -> Iterator[bytes]:
     file.seek(0)
     while chunk := file.read(_CHUNK):
         yield chunk
