@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,7 +24,7 @@ def judge_excluded_ids(run: TableRun) -> list[TaskRecord[Mapping[str, str]]]:
     """
     nodes = PublishedNodes.of(run.config, run.workspace)
     types = [name for name, ids in sorted(nodes.exclude_ids.items()) if ids and name in nodes.types]
-    records = run.run_tasks(find_other_spellings, "excluded", [(nodes, name) for name in types])
+    records = run.run_tasks(find_other_spellings, "excluded", [SpellingPayload(nodes, name) for name in types])
     for node_type, record in zip(types, records, strict=True):
         for text, spelling in sorted(record.result.items()):
             raise ConfigError(
@@ -33,9 +34,17 @@ def judge_excluded_ids(run: TableRun) -> list[TaskRecord[Mapping[str, str]]]:
     return records
 
 
-def find_other_spellings(payload: tuple[PublishedNodes, str], attempt: Attempt) -> Mapping[str, str]:  # noqa: ARG001
+@dataclass(frozen=True)
+class SpellingPayload:
+    """Input of the task that looks for other spellings of a type's excluded ids."""
+
+    nodes: PublishedNodes
+    node_type: str
+
+
+def find_other_spellings(payload: SpellingPayload, attempt: Attempt) -> Mapping[str, str]:  # noqa: ARG001
     """Task: excluded ids of a type that are no node's, each with another spelling that is one's."""
-    nodes, node_type = payload
+    nodes, node_type = payload.nodes, payload.node_type
     texts = nodes.exclude_ids[node_type]
     originals = {spelling: text for text in texts for spelling in other_spellings(text)}
     candidates = pa.array([*texts, *originals], pa.string())
