@@ -56,6 +56,9 @@ def spark_session(name: str, settings: Mapping[str, str], jar: str | None) -> It
     if _LOCAL.fullmatch(master) or master.startswith(_LOCAL_CLUSTER):
         # Spark's UI, where it is on, and all of local-cluster listen on this address; no setting of Spark changes it.
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    if _LOCAL.fullmatch(master) and jar is None:
+        # Rows pass through the JVM as they are: compiling it for speed costs more than it saves, but for GraphFrames.
+        os.environ.setdefault("SPARK_SUBMIT_OPTS", "-XX:TieredStopAtLevel=1")
     # Spark's own folders are open to others, and the rows of every shuffle lie there.
     with tempfile.TemporaryDirectory(prefix="graphquilt-spark-", ignore_cleanup_errors=True) as scratch:
         try:
