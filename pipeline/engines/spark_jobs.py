@@ -90,11 +90,15 @@ def count_slots(session: SparkSession) -> int:
 def place_by_id(frame: DataFrame, column: str, count: int) -> DataFrame:
     """Return a frame of ``count`` partitions, its rows in the one that an integer column says.
 
-    By id, not by hash: hashing eight ids into eight partitions leaves some of them empty. Before Spark 4.1, where
-    there is no way but hashing, ids are hashed by integers of which the hash is the id.
+    By id, not by hash: hashing eight ids into eight partitions leaves some of them empty.
     """
-    if hasattr(frame, "repartitionById"):
+    if hasattr(frame, "repartitionById"):  # since Spark 4.1
         return frame.repartitionById(count, column)
+    return place_by_hash(frame, column, count)
+
+
+def place_by_hash(frame: DataFrame, column: str, count: int) -> DataFrame:
+    """Do as :func:`place_by_id` where Spark can only hash: for each id, an integer is hashed that belongs there."""
     numbers = F.array(*(F.lit(int(number)) for number in _numbers_hashed_to(count)))
     return frame.repartition(count, F.get(numbers, F.col(column)))
 

@@ -56,6 +56,17 @@ def test_rows_are_placed_by_id(session: Any, spark_session: Any) -> None:
         assert all(row["bucket"] == row["partition"] for row in rows)
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 8, 100, 513])
+def test_rows_are_placed_by_id_where_spark_can_only_hash(spark_session: Any, count: int) -> None:
+    from pipeline.engines.spark_jobs import place_by_hash
+
+    frame = spark_session.range(2 * count).selectExpr(f"cast(id % {count} as int) as bucket")
+    placed = place_by_hash(frame, "bucket", count)
+    rows = placed.selectExpr("bucket", "spark_partition_id() as partition").collect()
+    assert sorted(row["bucket"] for row in rows) == sorted([*range(count), *range(count)])
+    assert all(row["bucket"] == row["partition"] for row in rows)
+
+
 def test_graphframes_needs_a_spark_context(session: Any) -> None:
     from pipeline.engines.spark import SparkEngine
 
