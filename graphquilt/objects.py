@@ -1,49 +1,22 @@
-"""Objects in a store: S3 and what speaks its protocol, Google Cloud Storage, Azure Blob Storage.
-
-Credentials come from the environment and the provider's chain, never from an address or a setting. ``obstore`` is
-imported when the first address needs it: readers of a folder have numpy and pyarrow only.
-"""
+"""Objects in a store: S3 and what speaks its protocol, Google Cloud Storage, Azure Blob Storage."""
 
 from __future__ import annotations
 
-import contextlib
-import datetime as dt
-import importlib.util
 import io
-import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pyarrow as pa
 
 from graphquilt.errors import StoreError
 from graphquilt.locations import ObjectPath
-from graphquilt.store_errors import is_missing_bucket, status_of, store_error
+from graphquilt.store_clients import client_of, explained, obstore, repeat_request
+from graphquilt.store_errors import status_of
 
-T = TypeVar("T")
-
-#: Where an endpoint may stand in the environment.
-_ENDPOINTS = {
-    "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
-    "gs": ("GOOGLE_BASE_URL",),
-    "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
-}
 #: The least that a reader of ranges fetches at once: the footer of a usual Parquet file.
 _BLOCK_BYTES = 64 << 10
-
-
-@dataclass(frozen=True)
-class StoreSettings:
-    """How this process reaches object stores."""
-
-    endpoint: str | None = None  # None: the provider's own, or the environment's
-    region: str | None = None  # None: the environment's
-    max_retries: int = 10  # of a request that was throttled or got no answer
-    retry_s: float = 180.0  # after which no request is repeated
-    stall_s: float = 20.0  # without a byte, after which a connection is given up
 
 
 @dataclass(frozen=True)
@@ -53,68 +26,6 @@ class ObjectVersion:
     size: int
     version: str  # the ETag; on Google Cloud Storage the generation
     attributes: dict[str, str]
-
-
-_settings = StoreSettings()
-_clients: dict[tuple[str, bool], Any] = {}
-
-
-def use_store_settings(settings: StoreSettings) -> None:
-    """Let all later requests of this process go by these settings."""
-    global _settings
-    _settings = settings
-    _clients.clear()
-
-
-def obstore() -> Any:
-    """Return the module ``obstore``.
-
-    Raises
-    ------
-    StoreError : it is not installed.
-    """
-    try:
-        import obstore
-    except ModuleNotFoundError as error:
-        raise StoreError("addresses in object stores need obstore: pip install 'graphquilt[store]'") from error
-    return obstore
-
-
-def client_of(path: ObjectPath, *, repeats: bool = True) -> Any:
-    """Return obstore's client for the bucket of an object; one that repeats no request tells how each one ended."""
-    key = (path.bucket, repeats)
-    if key not in _clients:
-        _clients[key] = _new_client(path.bucket, repeats)
-    return _clients[key]
-
-
-@contextlib.contextmanager
-def explained(path: ObjectPath) -> Iterator[None]:
-    """Turn obstore's errors into :class:`StoreError`; a missing object is a FileNotFoundError."""
-    base = obstore().exceptions.BaseError
-    try:
-        yield
-    except FileNotFoundError as error:
-        if is_missing_bucket(error):
-            raise store_error(error, str(path), _endpoint_of(path.bucket)) from None
-        raise FileNotFoundError(2, "No such object", str(path)) from None
-    except base as error:
-        # Not "from error": it may quote a signature or a token.
-        raise store_error(error, str(path), _endpoint_of(path.bucket)) from None
-
-
-def repeat_request(path: ObjectPath, send: Callable[[], T]) -> T:
-    """Send a request that does no harm twice; again where its connection broke and obstore has not repeated it."""
-    for wait in (0.1, 0.4, 1.6):
-        try:
-            with explained(path):
-                return send()
-        except StoreError as error:
-            if not error.is_repeatable:
-                raise
-        time.sleep(wait)
-    with explained(path):
-        return send()
 
 
 def require_reachable(folder: ObjectPath) -> None:
@@ -315,52 +226,3 @@ def _prefix(folder: ObjectPath) -> str | None:
 
 def _object_version(path: ObjectPath, result: Any) -> ObjectVersion:
     return ObjectVersion(result.meta["size"], version_of(path, result.meta), dict(result.attributes))
-
-
-def _endpoint_of(bucket: str) -> str | None:
-    """Return where the store is, if that was set; None: at the provider's."""
-    variables = _ENDPOINTS[bucket.partition(":")[0]]
-    return _settings.endpoint or next(filter(None, map(os.environ.get, variables)), None)
-
-
-def _new_client(bucket: str, repeats: bool) -> Any:
-    obstore()
-    from obstore import store
-
-    scheme, _, name = bucket.partition("://")
-    endpoint = _endpoint_of(bucket)
-    options: dict[str, Any] = {
-        "client_options": {
-            "allow_http": (endpoint or "").startswith("http://"),
-            "connect_timeout": dt.timedelta(seconds=5),
-            "read_timeout": dt.timedelta(seconds=_settings.stall_s),
-            "timeout": dt.timedelta(seconds=15 * _settings.stall_s),
-        },
-        "retry_config": {
-            "max_retries": _settings.max_retries if repeats else 0,
-            "retry_timeout": dt.timedelta(seconds=_settings.retry_s),
-        },
-    }
-    if scheme == "s3":
-        # Under this name: "endpoint" yields to the environment.
-        places = {"aws_endpoint_url_s3": endpoint, "region": _settings.region}
-        config: Any = {key: value for key, value in places.items() if value}
-        return store.S3Store(name, config=config, credential_provider=_profile_credentials(), **options)
-    if scheme == "gs":
-        return store.GCSStore(name, config={"base_url": endpoint} if endpoint else {}, **options)
-    return store.AzureStore(name, config={"endpoint": endpoint} if endpoint else {}, **options)
-
-
-def _profile_credentials() -> Any:
-    """Return boto3's credentials where a profile of AWS is meant, which obstore itself does not read; else None."""
-    is_named = "AWS_PROFILE" in os.environ
-    file = Path(os.environ.get("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials")).expanduser()
-    if "AWS_ACCESS_KEY_ID" in os.environ or not (is_named or file.is_file()):
-        return None
-    if importlib.util.find_spec("boto3") is None:
-        if is_named:
-            raise StoreError("AWS_PROFILE is set, and profiles are read by boto3: pip install boto3, or set keys")
-        return None
-    from obstore.auth.boto3 import Boto3CredentialProvider
-
-    return Boto3CredentialProvider()

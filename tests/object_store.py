@@ -79,6 +79,7 @@ _REFUSALS: Mapping[Fault, tuple[int, str]] = {
     "busy": (429, "TooManyRequests"),
     "conflict": (409, "ConditionalRequestConflict"),  # two conditional puts overlap
     "deny": (403, "AccessDenied"),
+    "too large": (400, "InvalidRequest"),
 }
 
 
@@ -220,7 +221,7 @@ def object_store(moto_endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def use_store(endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
     """Let this process and its children use a store through a proxy, and a cache below a folder."""
-    from graphquilt.objects import StoreSettings, use_store_settings
+    from graphquilt.store_clients import StoreSettings, use_store_settings
     from pipeline.storage.cache import CacheSettings, use_cache_settings
 
     for name, value in CREDENTIALS.items():

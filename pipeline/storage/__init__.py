@@ -1,6 +1,6 @@
 """Where bytes are kept: the only place that knows what a location is on, and that writes files of the workspace."""
 
-from graphquilt.objects import StoreSettings
+from graphquilt.store_clients import StoreSettings
 from pipeline.storage.arrow_files import (
     TABLE_SUFFIXES,
     column,

@@ -25,7 +25,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO
 from uuid import uuid4
 
 from graphquilt import objects as store
@@ -44,6 +43,7 @@ _LOW_WATER = 0.9  # of the bound, down to which files are evicted
 _CHUNK_BYTES = 16 << 20
 _DOWNLOADS_AT_ONCE = 4
 _LOCK = ".lock"
+_DIGITS = 20
 _DAY_S = 86_400.0
 _CHOOSE_ANOTHER = f"choose another folder with --scratch, or {SCRATCH_VARIABLE}"
 _DOWNLOADS = 3  # of a file whose bytes come out wrong
@@ -86,13 +86,14 @@ class FileCache:
     def __init__(self, scratch: Path, limit_bytes: int | None = None) -> None:
         base = scratch / f"graphquilt-cache-{os.geteuid()}"
         _make_private(base)
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        boot = _boot_id()
         self._root = base / boot
         self._files, self._locks = self._root / "files", self._root / "locks"
         for folder in (self._root, self._files, self._locks, self._root / "staging"):
             _make_private(folder)
         _remove_old_boots(base, boot)
         self._limit = limit_bytes
+        self._is_over = False
         self._staging: tuple[Path, int] | None = None
 
     def find(self, path: ObjectPath, version: str | None) -> Path | None:
@@ -156,10 +157,13 @@ class FileCache:
         return self._files / _digest_of(f"{address}\n{key}") / f"file{path.suffix}"
 
     @contextlib.contextmanager
-    def _lock(self, name: str) -> Iterator[IO[bytes]]:
-        with (self._locks / name).open("a+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield file
+    def _lock(self, name: str) -> Iterator[int]:
+        descriptor = os.open(self._locks / name, os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield descriptor
+        finally:
+            os.close(descriptor)
 
     def _download(self, path: ObjectPath, version: str | None, place: Path) -> None:
         part = place.with_name(".part")  # one process writes it: the others wait for the lock
@@ -197,18 +201,17 @@ class FileCache:
 
     def _make_room(self, needed: int) -> None:
         """Count bytes that come in; where they pass the bound, those files go first that nobody used for longest."""
-        with self._lock("usage") as file:
-            file.seek(0)
-            used = int(file.read() or 0)
+        with self._lock("usage") as descriptor:
+            used = int(os.pread(descriptor, _DIGITS, 0) or 0)
             limit = self._limit
             if limit is None:
                 limit = int(_SHARE_OF_FREE * (shutil.disk_usage(self._root).free + used))
             if used + needed > limit:
                 used = self._evict(int(_LOW_WATER * limit) - needed)
-                if used + needed > limit:
+                if used + needed > limit and not self._is_over:
+                    self._is_over = True  # said once
                     log.warning("cache=%s bytes=%d bound=%d all_in_use=true", self._root, used + needed, limit)
-            file.truncate(0)
-            file.write(str(used + needed).encode())
+            os.pwrite(descriptor, f"{used + needed:0{_DIGITS}d}".encode(), 0)  # at once: a kill leaves a number
 
     def _evict(self, wanted: int) -> int:
         """Remove files until the rest has at most so many bytes, or was used just now; return the bytes of the rest."""
@@ -247,6 +250,13 @@ def _new_staging(folder: Path) -> tuple[Path, int]:
     descriptor = os.open(own / _LOCK, os.O_CREAT | os.O_WRONLY, 0o600)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     return own, descriptor
+
+
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except FileNotFoundError:  # not Linux
+        return "unknown"
 
 
 def _make_private(folder: Path) -> None:

@@ -21,13 +21,14 @@ import pyarrow as pa
 from graphquilt import objects as store
 from graphquilt.errors import StoreError
 from graphquilt.locations import ObjectPath
+from graphquilt.store_clients import client_of, explained, obstore, repeat_request
 from graphquilt.store_errors import status_of
 from pipeline.errors import StorageError
 from pipeline.storage.backend import StoredFile
 from pipeline.storage.cache import open_cache
 from pipeline.storage.write_tokens import WriteTokens
 
-#: Larger objects are copied through this machine: S3 copies no more at once.
+#: S3 copies no more at once.
 _MOST_COPIED = 5 << 30
 _MOST_DELETED = 1000  # keys in a request of S3
 _PART_BYTES = 16 << 20
@@ -75,8 +76,8 @@ def size(path: ObjectPath) -> int | None:
 
 def write(path: ObjectPath, data: bytes) -> None:
     """Make or replace an object."""
-    with _stated(), store.explained(path):
-        store.obstore().put(store.client_of(path), str(path.key), data, use_multipart=False)
+    with _stated(), explained(path):
+        obstore().put(client_of(path), str(path.key), data, use_multipart=False)
 
 
 def write_if_absent(path: ObjectPath, data: bytes) -> bool:
@@ -154,10 +155,10 @@ def require_conditional_puts(folder: ObjectPath) -> None:
 
 def _put_once(path: ObjectPath, data: bytes, mode: Any, tokens: WriteTokens) -> bool | None:
     """Return whether a conditional put was done; None if its answer does not tell."""
-    exceptions = store.obstore().exceptions
+    exceptions = obstore().exceptions
     try:
-        store.obstore().put(
-            store.client_of(path, repeats=False),
+        obstore().put(
+            client_of(path, repeats=False),
             str(path.key),
             data,
             mode=mode,
@@ -171,7 +172,7 @@ def _put_once(path: ObjectPath, data: bytes, mode: Any, tokens: WriteTokens) -> 
         status = status_of(error)
         if status is None or status in (408, 429) or status >= 500:
             return None
-        with store.explained(path):
+        with explained(path):
             raise
 
 
@@ -188,9 +189,9 @@ def _upload(file: Path, target: ObjectPath) -> str:
         for wait in _waits():
             failure: StoreError | None = None
             try:
-                with store.explained(target):
-                    result = store.obstore().put(
-                        store.client_of(target),
+                with explained(target):
+                    result = obstore().put(
+                        client_of(target),
                         str(target.key),
                         file,
                         attributes={"upload": token},
@@ -219,14 +220,16 @@ def staging_folder(folder: ObjectPath) -> Path:
 
 def copy(source: ObjectPath | Path, target: ObjectPath) -> None:
     """Copy an object inside of its store; a very large one, or one of another place, through this machine."""
-    if isinstance(source, Path):
-        _upload(source, target)
-    elif source.bucket == target.bucket and (size(source) or 0) <= _MOST_COPIED:
+    if isinstance(source, ObjectPath) and source.bucket == target.bucket:
         with _stated():
-            client = store.client_of(source)
-            store.repeat_request(source, lambda: store.obstore().copy(client, str(source.key), str(target.key)))
-    else:
-        _upload(local_file(source), target)
+            client = client_of(source)
+            try:
+                repeat_request(source, lambda: obstore().copy(client, str(source.key), str(target.key)))
+                return
+            except StoreError:
+                if (store.size(source) or 0) <= _MOST_COPIED:
+                    raise
+    _upload(source if isinstance(source, Path) else local_file(source), target)
 
 
 def names_in(folder: ObjectPath) -> list[str]:
@@ -268,7 +271,7 @@ def fence_in(name: str) -> int:
 
 def _delete(path: ObjectPath, keys: list[str]) -> None:
     with _stated(), contextlib.suppress(FileNotFoundError):
-        store.repeat_request(path, lambda: store.obstore().delete(store.client_of(path), keys))
+        repeat_request(path, lambda: obstore().delete(client_of(path), keys))
 
 
 def open_ranges(path: ObjectPath) -> pa.NativeFile:

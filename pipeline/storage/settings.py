@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from graphquilt.objects import StoreSettings, use_store_settings
+from graphquilt.store_clients import StoreSettings, use_store_settings
 from pipeline.storage.cache import CacheSettings, use_cache_settings
 
 

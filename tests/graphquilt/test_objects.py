@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from graphquilt.locations import ObjectPath, parse_location
-from graphquilt.objects import StoreSettings, client_of, use_store_settings
+from graphquilt.store_clients import StoreSettings, client_of, use_store_settings
 from graphquilt.store_errors import store_error
 
 

@@ -18,6 +18,8 @@ from uuid import uuid4
 import pytest
 
 from graphquilt import objects as store
+from graphquilt.errors import StoreError
+from graphquilt.store_clients import StoreSettings, use_store_settings
 from pipeline.errors import StorageError
 from pipeline.storage import objects
 from tests.object_store import FaultProxy, use_store
@@ -115,7 +117,7 @@ def test_a_reader_sees_one_version(container: str) -> None:
     assert reader.read(10) == bytes(10)
     objects.write(path, b"1" * 200_000)
     reader.seek(150_000)
-    with pytest.raises(store.StoreError, match="was replaced while it was read"):
+    with pytest.raises(StoreError, match="was replaced while it was read"):
         reader.read(10)
 
 
@@ -123,6 +125,6 @@ def test_errors_say_what_to_do(container: str, monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(StorageError, match="az://no-such does not exist"):
         objects.require_reachable(object_path("az://no-such/w"))
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", base64.b64encode(b"another").decode())
-    store.use_store_settings(store.StoreSettings(max_retries=0))
+    use_store_settings(StoreSettings(max_retries=0))
     with pytest.raises(StorageError, match="may not be used with the credentials found here"):
         objects.read(object_path(f"{container}/a"))

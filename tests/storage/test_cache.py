@@ -175,7 +175,8 @@ def test_files_in_use_stay_even_beyond_the_bound(
     paths = [put_sealed(folder, seed, 2 * MIB)[0] for seed in range(3)]
     files = [objects.local_file(path) for path in paths]
     assert all(file.exists() for file in files)
-    assert "all_in_use=true" in caplog.messages[-1]
+    (message,) = caplog.messages  # once, though two files are over it
+    assert message.endswith(f"bytes={4 * MIB} bound={3 * MIB} all_in_use=true")
     for file in files:
         os.utime(file.parent, (0, 0))
     objects.local_file(put_sealed(folder, 9, MIB)[0])

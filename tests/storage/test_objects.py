@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import tempfile
 import time
 import traceback
+import warnings
 from pathlib import Path
 from uuid import uuid4
 
@@ -15,7 +18,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from graphquilt import objects as store
+from graphquilt import store_clients
 from graphquilt.errors import StoreError
+from graphquilt.store_clients import StoreSettings, use_store_settings
 from pipeline.errors import StorageError
 from pipeline.storage import objects
 from pipeline.storage.write_tokens import WriteTokens
@@ -74,6 +79,9 @@ def test_every_verb_outlives_faults(fault: str, object_store: FaultProxy, bucket
     objects.copy(folder / "large.bin", folder / "copy.bin")
     strike()
     assert objects.local_file(folder / "copy.bin").read_bytes() == data
+    strike()
+    parts = store.read_ranges(folder / "large.bin", [(0, 10), (9 << 20, 3 << 20)])
+    assert [bytes(part) for part in parts] == [data[:10], data[9 << 20 : 12 << 20]]
     strike()
     assert objects.names_in(folder) == ["a.json", "b.json", "copy.bin", "large.bin"]
     strike()
@@ -158,13 +166,18 @@ def test_an_object_too_large_for_one_copy_goes_through_the_cache(
     object_store: FaultProxy, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(objects, "_MOST_COPIED", 100)
-    for size in (100, 101):
-        source = object_path(f"{bucket}/w/{size}.bin")
-        objects.write(source, bytes(size))
-        object_store.requests.clear()
-        objects.copy(source, source.with_suffix(".copy"))
-        assert sum(request.bytes for request in object_store.requests) == (0 if size == 100 else 101)
-        assert objects.read(source.with_suffix(".copy")) == objects.read(source) == bytes(size)
+    small, large = object_path(f"{bucket}/w/small"), object_path(f"{bucket}/w/large")
+    objects.write(small, bytes(100))
+    objects.write(large, bytes(101))
+    object_store.fail_first(1, "too large", "PUT")
+    objects.copy(large, large.with_suffix(".copy"))
+    assert objects.read(large.with_suffix(".copy")) == bytes(101)
+    object_store.fail_first(1, "too large", "PUT")
+    with pytest.raises(StorageError, match=r"status 400 \(InvalidRequest\)"):
+        objects.copy(small, small.with_suffix(".copy"))
+    object_store.requests.clear()
+    objects.copy(small, small.with_suffix(".copy"))
+    assert [request.bytes for request in object_store.requests] == [0]
 
 
 def test_an_object_is_copied_to_another_bucket(object_store: FaultProxy, bucket: str) -> None:
@@ -197,7 +210,7 @@ def test_a_store_that_is_away_is_named_within_seconds(object_store: FaultProxy, 
     object_store.fault = lambda _: None
     with pytest.raises(StorageError, match="no-such-bucket does not exist"):
         objects.require_reachable(object_path("s3://no-such-bucket/w"))
-    store.use_store_settings(store.StoreSettings(endpoint="http://127.0.0.1:9"))
+    use_store_settings(StoreSettings(endpoint="http://127.0.0.1:9"))
     with pytest.raises(StorageError, match="the connection was refused"):
         objects.require_conditional_puts(folder)
     assert time.monotonic() - started < 10.0
@@ -245,18 +258,40 @@ def test_errors_say_what_to_do_and_show_no_secret(
         with pytest.raises(StorageError, match="may not be used"):
             verb(path, b"")
     object_store.fault = lambda _: "throttle"
-    store.use_store_settings(store.StoreSettings(max_retries=1))
+    use_store_settings(StoreSettings(max_retries=1))
     with pytest.raises(StorageError, match=r"status 503 \(too many requests\)"):
         objects.read(path)
-    store.use_store_settings(store.StoreSettings(endpoint="http://127.0.0.1:9", max_retries=1))
+    use_store_settings(StoreSettings(endpoint="http://127.0.0.1:9", max_retries=1))
     with pytest.raises(StorageError, match=r"at http://127.0.0.1:9 can't be reached: the connection was refused"):
         objects.read(path)
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.setenv("AWS_PROFILE", "nobody")
-    store.use_store_settings(store.StoreSettings(max_retries=1))
-    monkeypatch.setattr(store.importlib.util, "find_spec", lambda _: None)
+    use_store_settings(StoreSettings(max_retries=1))
+    monkeypatch.setattr(store_clients.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(StorageError, match="profiles are read by boto3: pip install boto3"):
         objects.read(path)
+
+
+def test_a_forked_process_is_refused_instead_of_waiting_forever(object_store: FaultProxy, bucket: str) -> None:
+    path = object_path(f"{bucket}/a")
+    objects.write(path, b"1")
+    reader, writer = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12: a process with threads should not fork
+        child = os.fork()
+    if child == 0:
+        signal.alarm(10)
+        try:
+            objects.read(path)
+        except StorageError as error:
+            os.write(writer, str(error).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with open(reader, "rb") as pipe:
+        assert b"was forked from one that used an object store: start processes by 'spawn'" in pipe.read()
+    os.waitpid(child, 0)
+    assert objects.read(path) == b"1"
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from graphquilt.store_clients import StoreSettings, use_store_settings
 from pipeline.errors import StorageError
 from pipeline.storage import objects
 from tests.object_store import CREDENTIALS, FaultProxy, make_bucket, use_store
@@ -90,7 +91,7 @@ def test_one_process_at_a_time_holds_a_lease(second_store: FaultProxy, second_bu
 
 def test_a_wrong_key_is_named_without_being_shown(second_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another-secret-that-no-message-shows")
-    objects.store.use_store_settings(objects.store.StoreSettings(max_retries=0))
+    use_store_settings(StoreSettings(max_retries=0))
     with pytest.raises(StorageError, match="may not be used with the credentials found here") as error:
         objects.read(object_path(f"{second_bucket}/a"))
     assert "that-no-message-shows" not in "".join(traceback.format_exception(error.value))
@@ -107,5 +108,5 @@ def test_a_profile_of_aws_signs_requests(second_bucket: str, tmp_path: Path, mon
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
     monkeypatch.setenv("AWS_PROFILE", "team")
-    objects.store.use_store_settings(objects.store.StoreSettings())
+    use_store_settings(StoreSettings())
     assert objects.read(path) == b"1"
