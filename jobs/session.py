@@ -35,15 +35,16 @@ def open_date(
             yield engine, workspace
 
 
+def use_storage(options: Options, config: PipelineConfig) -> None:
+    """Let this process, and workers that it sends tasks to, reach stores as config and options say."""
+    store = storage.StoreSettings(config.storage.endpoint, config.storage.region)
+    storage.use_settings(storage.StorageSettings(store, storage.CacheSettings(options.scratch)))
+
+
 @contextlib.contextmanager
 def open_engine(options: Options, config: PipelineConfig, name: str, stop: StopRequest) -> Iterator[Any]:
     """Yield the engine that the options name, which shows its tasks on a terminal, and close it."""
-    storage.use_settings(
-        storage.StorageSettings(
-            storage.StoreSettings(config.storage.endpoint, config.storage.region),
-            storage.CacheSettings(options.scratch),
-        )
-    )
+    use_storage(options, config)
     if options.engine == "local":
         with open_local(options.workers, options.dask) as engine:
             yield with_progress(engine)

@@ -19,7 +19,7 @@ from jobs.answers import explain_error
 from jobs.arguments import Options
 from jobs.config_file import read_config
 from jobs.current_words import current_facts, last_line
-from jobs.session import open_engine
+from jobs.session import open_engine, use_storage
 from jobs.stopping import StopRequest
 from pipeline import storage
 from pipeline.config.sections import PublishConfig
@@ -58,7 +58,10 @@ class StageRun:
             if options.date is not None:  # there is a place for the verdict; else nothing is made
                 self._root = _make_root(options.workspace)
             raise
+        use_storage(options, config)
         self._root = _make_root(options.workspace)
+        if config.publish.to:
+            _make_root(config.publish.to)
         keep_reserve(self._root)
         self._publish = config.publish
         with open_engine(options, config, " ".join(self._names), stop) as engine:

@@ -35,7 +35,7 @@ def _writable(location: Location) -> Backend[Any]:
 
 
 def open_root(address: str | Path) -> Location:
-    """Return the location of a workspace; a folder is made if it is missing.
+    """Return the location of a workspace; a folder is made if it is missing, a store is asked whether it will do.
 
     Raises
     ------
@@ -46,6 +46,7 @@ def open_root(address: str | Path) -> Location:
     except AddressError as error:
         raise StorageError(f"workspace {error}") from error
     if not isinstance(root, Path):
+        objects.require_conditional_puts(root)
         return root
     try:
         root.mkdir(parents=True, exist_ok=True)

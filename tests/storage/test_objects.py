@@ -21,6 +21,7 @@ from graphquilt import objects as store
 from graphquilt import store_clients
 from graphquilt.errors import StoreError
 from graphquilt.store_clients import StoreSettings, use_store_settings
+from pipeline import storage
 from pipeline.errors import StorageError
 from pipeline.storage import objects
 from pipeline.storage.write_tokens import WriteTokens
@@ -46,7 +47,7 @@ def test_a_store_that_overlooks_conditions_is_refused(object_store: FaultProxy, 
     objects.require_conditional_puts(object_path(bucket))
     object_store.fault = lambda _: "ignore"
     with pytest.raises(StorageError, match=r"the store of s3://b-\w+ overlooks the conditions of puts"):
-        objects.require_conditional_puts(object_path(bucket))
+        storage.open_root(f"{bucket}/workspace")
     assert objects.names_in(object_path(bucket)) == []
 
 
