@@ -11,7 +11,7 @@ from pyspark.sql import SparkSession
 from pipeline.engine import GraphTables
 from pipeline.engines.processes import cpu_seconds_of_trees
 from pipeline.engines.spark_jobs import count_slots, describe_jobs, is_connect
-from pipeline.engines.spark_tables import SparkTables
+from pipeline.engines.spark_tables import Sizes, SparkTables
 from pipeline.engines.spark_tasks import run_tasks
 from pipeline.tasks import P, R, Task, TaskFunction, TaskRecord
 
@@ -27,8 +27,8 @@ class SparkEngine(SparkTables):
 
     name = "spark"
 
-    def __init__(self, session: SparkSession, slots: int | None = None) -> None:
-        super().__init__(session)
+    def __init__(self, session: SparkSession, slots: int | None = None, sizes: Sizes | None = None) -> None:
+        super().__init__(session, sizes)
         self._slots = slots
 
     def open_graph_tables(self) -> GraphTables:

@@ -44,7 +44,7 @@ session = (
     .config("spark.scheduler.maxRegisteredResourcesWaitingTime", "120s")
     .getOrCreate()
 )
-engine = SparkEngine(session, Sizes(bytes=200_000, table_bytes=1000, rows_per_sorted_file=10_000))
+engine = SparkEngine(session, sizes=Sizes(bytes=200_000, table_bytes=1000, rows_per_sorted_file=10_000))
 rows = engine.read(sorted((folder / "pairs").iterdir()), PAIRS.names, PAIRS)
 table = engine.read(sorted((folder / "nodes").iterdir()), NODES.names, NODES)
 
