@@ -134,22 +134,22 @@ def find_version(path: ObjectPath) -> ObjectVersion | None:
 
 def version_of(path: ObjectPath, meta: Any) -> str:
     """Return the version in what obstore says of an object."""
-    found = meta["version"] if path.bucket.startswith("gs:") else meta["e_tag"]
-    if not found:
+    tag = meta["version"] if path.bucket.startswith("gs:") else meta["e_tag"]
+    if not tag:
         raise StoreError(f"the store of {path.bucket} gives no ETags, by which its users agree on an object's version")
-    return str(found)
+    return str(tag)
 
 
 def size(path: ObjectPath) -> int | None:
     """Return how many bytes an object has; None if there is none."""
-    found = find_version(path)
-    return found.size if found else None
+    current = find_version(path)
+    return current.size if current else None
 
 
 def version(path: ObjectPath) -> str | None:
     """Return the version of an object; None if there is none."""
-    found = find_version(path)
-    return found.version if found else None
+    current = find_version(path)
+    return current.version if current else None
 
 
 def names_in(folder: ObjectPath) -> list[str]:
@@ -181,10 +181,10 @@ class ObjectReader(io.RawIOBase):
 
     def __init__(self, path: ObjectPath) -> None:
         self._path = path
-        found = find_version(path)
-        if found is None:
+        current = find_version(path)
+        if current is None:
             raise FileNotFoundError(2, "No such object", str(path))
-        self._size, self._version = found.size, found.version
+        self._size, self._version = current.size, current.version
         self._at = self._start = 0
         self._block = b""
 

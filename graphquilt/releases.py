@@ -93,8 +93,8 @@ def find_problems(folder: Location, manifest_sha256: str | None = None, *, deep:
         entries = read_manifest(folder, manifest_sha256)["files"]
     except ManifestError as error:
         return [str(error)]
-    found = files.map_files(lambda entry: find_file_problem(folder, entry, deep=deep), folder, entries)
-    problems = [problem for problem in found if problem]
+    of_files = files.map_files(lambda entry: find_file_problem(folder, entry, deep=deep), folder, entries)
+    problems = [problem for problem in of_files if problem]
     names_in_manifest = {str(entry["name"]) for entry in entries}
     for table in sorted({name.split("/")[0] for name in names_in_manifest if "/" in name}):
         problems += _find_unlisted(folder / table, names_in_manifest)

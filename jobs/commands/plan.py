@@ -124,10 +124,10 @@ def _has_counts(options: argparse.Namespace) -> bool:
     """Whether counts are given in the place of an input."""
     from pipeline.errors import ConfigError
 
-    given = {f"--{name}": getattr(options, name) for name in ("nodes", "edges", "rows", "targets")}
-    if given["--nodes"] and given["--edges"]:
+    counts = {f"--{name}": getattr(options, name) for name in ("nodes", "edges", "rows", "targets")}
+    if counts["--nodes"] and counts["--edges"]:
         return True
-    names = [name for name, count in given.items() if count]
+    names = [name for name, count in counts.items() if count]
     if names:
         missing = " and ".join(name for name in ("--nodes", "--edges") if name not in names)
         raise ConfigError(f"{names[0]} is given without {missing}: a graph without an input takes --nodes and --edges")
