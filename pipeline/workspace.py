@@ -225,7 +225,7 @@ def read_manifest(folder: Location) -> Manifest | None:
     ------
     DamagedFileError : it is not what was written, or that of another table, or another version wrote it.
     """
-    values = storage.read_checked_json(folder / MANIFEST)
+    values = storage.read_own_json(folder / MANIFEST)
     if values is None:
         return None
     try:

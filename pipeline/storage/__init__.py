@@ -62,6 +62,7 @@ from pipeline.storage.json_files import (
     put_json_if_absent,
     read_checked_json,
     read_json,
+    read_own_json,
     write_checked_json,
     write_json,
 )

@@ -14,7 +14,7 @@ from pipeline.errors import StorageError
 from pipeline.locations import Location
 from pipeline.storage import objects, posix
 from pipeline.storage.backend import Backend, StoredFile
-from pipeline.storage.leases import fence_of, require_leases
+from pipeline.storage.leases import fence_of, forget_below, require_leases
 
 #: Folder of a date in which stages' tasks write.
 WORK = "_work"
@@ -31,6 +31,7 @@ def _writable(location: Location) -> Backend[Any]:
     """Return the store of a location that this process is about to change: not if it has lost a lease."""
     if not isinstance(location, Path):
         require_leases()
+        forget_below(location)
     return backend_of(location)
 
 
@@ -93,6 +94,7 @@ def swap(location: Location, data: bytes, version: str | None) -> bool:
     """Replace a file if it still has a version, or make it if that is None; return whether it was done."""
     if isinstance(location, Path):
         return posix.swap(location, data, version)
+    forget_below(location)
     return objects.swap(location, data, version, require_leases)
 
 
@@ -142,6 +144,7 @@ def remove_tree(folder: Location) -> None:
     if isinstance(folder, Path):
         posix.remove_tree(folder)
     else:
+        forget_below(folder)
         objects.remove_tree(folder, before_batch=require_leases, highest_fence=fence_of(folder))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import xxhash
@@ -13,6 +14,9 @@ from pipeline.errors import DamagedFileError, StorageError
 from pipeline.locations import Location
 from pipeline.storage import files
 from pipeline.storage.checksums import unreadable
+from pipeline.storage.leases import memory_of
+
+_READS = 3  # of an object whose bytes come out wrong
 
 
 def put_json_if_absent(location: Location, value: Mapping[str, Any]) -> None:
@@ -63,16 +67,41 @@ def read_checked_json(location: Location) -> dict[str, Any] | None:
     ------
     DamagedFileError : the file is not what was written. StorageError : this user may not read it, or it is no file.
     """
-    try:
-        data = files.read(location)
-    except OSError as error:
-        raise DamagedFileError(f"{location} {unreadable(location, error)}") from error
+    return _parse(_read_checked(location))
+
+
+def read_own_json(location: Location) -> dict[str, Any] | None:
+    """Return what :func:`read_checked_json` does. Only who holds the lock of its folder may write the file.
+
+    In an object store it is read once while this process holds that lease.
+    """
+    memory = memory_of(location)
+    if memory is None or isinstance(location, Path):
+        return read_checked_json(location)
+    if location not in memory:
+        memory[location] = _read_checked(location)
+    return _parse(memory[location])
+
+
+def _read_checked(location: Location) -> bytes | None:
+    """Return the bytes of a file, which are those of its checksum. A store is asked again where they are not."""
+    for _ in range(1 if isinstance(location, Path) else _READS):
+        try:
+            data = files.read(location)
+        except OSError as error:
+            raise DamagedFileError(f"{location} {unreadable(location, error)}") from error
+        if data is None:
+            return None
+        head, body = data[: len(_checksum_header(b""))], data[len(_checksum_header(b"")) :]
+        if head == _checksum_header(body):
+            return data
+    what = "is empty" if not data else "was cut short, changed, or written by another version"
+    raise DamagedFileError(f"{location} {what}: its bytes are not those of its checksum")
+
+
+def _parse(data: bytes | None) -> dict[str, Any] | None:
     if data is None:
         return None
-    head, body = data[: len(_checksum_header(b""))], data[len(_checksum_header(b"")) :]
-    if head != _checksum_header(body):
-        what = "is empty" if not data else "was cut short, changed, or written by another version"
-        raise DamagedFileError(f"{location} {what}: its bytes are not those of its checksum")
     value: dict[str, Any] = json.loads(data)
     del value["checksum"]
     return value

@@ -57,6 +57,7 @@ class Lease:
 
     def __init__(self, path: ObjectPath, state: LeaseState, taken_at: float) -> None:
         self._path, self._state = path, state
+        self.memory: dict[ObjectPath, bytes | None] = {}  # see memory_of
         self._until = taken_at + (1 - _MARGIN) * state.length_s
         self._lost: str | None = None
         self._stop = threading.Event()
@@ -145,6 +146,23 @@ def fence_of(folder: Location) -> int:
     if isinstance(folder, Path):
         return 0
     return max((held.fence for held in _held if folder.is_relative_to(held.folder)), default=0)
+
+
+def memory_of(location: Location) -> dict[ObjectPath, bytes | None] | None:
+    """Return what this process remembers of files that only the holder of a lease writes; None: it holds none there.
+
+    None in the place of a file's bytes says that there is no such file.
+    """
+    if isinstance(location, Path):
+        return None
+    return next((held.memory for held in _held if location.is_relative_to(held.folder)), None)
+
+
+def forget_below(location: Location) -> None:
+    """Forget what this process remembers of a file, or of all files in a folder: they are about to change."""
+    for held in _held:
+        for path in [path for path in held.memory if path.is_relative_to(location)]:
+            del held.memory[path]
 
 
 def require_leases() -> None:

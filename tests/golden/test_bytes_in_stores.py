@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from tests.golden.configs import config_named
 from tests.golden.digests import release_digests
 from tests.golden.rewrite import DIGESTS, compute_digests, local_copy
 from tests.golden.test_published_bytes import on_x86
-from tests.object_store import bucket, moto_endpoint, object_store  # noqa: F401
+from tests.object_store import FaultProxy, bucket, moto_endpoint, object_store  # noqa: F401
 from tests.stages.chains import Chain
 
 HELD = json.loads(DIGESTS.read_text())["releases"]
@@ -36,8 +37,11 @@ SLOW = (
 
 @on_x86
 @pytest.mark.parametrize("name", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
-def test_one_process(name: str, tmp_path: Path, bucket: str) -> None:  # noqa: F811
+def test_one_process(name: str, tmp_path: Path, bucket: str, object_store: FaultProxy) -> None:  # noqa: F811
     assert compute_digests([name], tmp_path, address=f"{bucket}/ws")[name] == HELD[name]
+    reads = Counter(request.path for request in object_store.requests if request.method == "GET")
+    manifests = {path: count for path, count in reads.items() if "/runs/" in path and path.endswith("/manifest.json")}
+    assert max(manifests.values()) == 2  # once before there is one, once after
 
 
 @on_x86
