@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 LENGTH_S = 60.0
 #: Part of a lease that is left for what its holder does between a check and the next one.
 _MARGIN = 1 / 6
+#: Renewals in the length of a lease: who wants it learns within so little of it whether its holder is at work.
+_RENEWALS = 12
 #: Goes on while the machine sleeps, where there is such a clock.
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
@@ -98,7 +100,7 @@ class Lease:
                 self._replace(replace(self._state, token="", renewals=self._state.renewals + 1))
 
     def _renew(self) -> None:
-        while not self._stop.wait(self._state.length_s / 3):
+        while not self._stop.wait(self._state.length_s / _RENEWALS):
             before = _now()
             state = replace(self._state, renewals=self._state.renewals + 1)
             try:
@@ -122,7 +124,11 @@ class Lease:
 
 @contextlib.contextmanager
 def hold_lease(path: ObjectPath, purpose: str, wait_s: float = 0.0, length_s: float = LENGTH_S) -> Iterator[Lease]:
-    """Hold a lease. Where another process holds it, this one watches until that shows itself, even without a wait.
+    """Hold a lease. Where another process holds it, this one watches until that one renews it, even without a wait.
+
+    Nothing else tells a holder at work from one that was killed this moment, and after a kill the same command is to go
+    on by itself. So a caller that does not wait is refused after a twelfth of the lease's length, at the next renewal,
+    and takes the lease of a dead holder after its whole length.
 
     Raises
     ------
@@ -190,11 +196,16 @@ def _take(path: ObjectPath, purpose: str, wait_s: float, length_s: float) -> Lea
                 return Lease(path, state, taken_at)
             is_alive = True  # whoever was faster
             continue
+        if seen is None:
+            log.info("lease=%s event=watched length_s=%g holder=%r", path, now[0].length_s, _describe_holder(now[0]))
         if seen is None or seen[0] != now[1]:
             is_alive = seen is not None
             seen = now[1], _now()
         if is_alive and _now() - started >= wait_s:
-            raise LockedError(_describe_holder(path, now[0], purpose, wait_s))
+            raise LockedError(
+                f"{purpose} can't start: {path.parent} is locked by {_describe_holder(now[0])}, which is at work. "
+                f"Waited {_now() - started:.0f} s; wait for it to end, or give --wait SECONDS."
+            )
         time.sleep(min(1.0, now[0].length_s / 20))
 
 
@@ -213,11 +224,8 @@ def _new_state(purpose: str, length_s: float, fence: int) -> LeaseState:
     return LeaseState(fence, uuid4().hex, purpose, socket.gethostname(), os.getpid(), since, length_s)
 
 
-def _describe_holder(path: ObjectPath, state: LeaseState, purpose: str, wait_s: float) -> str:
-    return (
-        f"{purpose} can't start: {path.parent} is locked by {state.purpose}, pid {state.pid} on {state.host}, "
-        f"since {state.since}. Waited {wait_s:g} s; wait for it to end, or give --wait SECONDS."
-    )
+def _describe_holder(state: LeaseState) -> str:
+    return f"{state.purpose}, pid {state.pid} on {state.host}, since {state.since}"
 
 
 def _now() -> float:
