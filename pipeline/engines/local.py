@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from distributed import Client
 
 _BATCH_ROWS = 1_000_000
-#: Rows whose keys hardly repeat are added up so many at a time: a table of their sums takes about 130 bytes a row.
-SUMMED_ROWS = 32_000_000
+#: Rows are added up so many at a time. Where keys hardly repeat, a row takes about 130 bytes; where they do, about 36,
+#: since Polars keeps what leaves its small first table until all rows are read.
+SUMMED_ROWS, REPEATING_ROWS = 32_000_000, 96_000_000
 
 
 class LocalEngine(AbstractContextManager["LocalEngine"]):
@@ -112,10 +113,10 @@ class LocalEngine(AbstractContextManager["LocalEngine"]):
         keys_repeat: bool,
         may_overflow: bool = True,
     ) -> pl.LazyFrame:
-        rows = 0 if keys_repeat else frame.select(pl.len()).collect(engine="streaming").item()
-        if rows <= SUMMED_ROWS:
+        rows = frame.select(pl.len()).collect(engine="streaming").item()
+        shares = math.ceil(rows / (REPEATING_ROWS if keys_repeat else SUMMED_ROWS))
+        if shares <= 1:
             return verbs.sum_by(frame, keys, sums, newest, may_overflow=may_overflow)
-        shares = math.ceil(rows / SUMMED_ROWS)
         # A union takes one input after the other: the rows are read for each share, and one table is held at a time.
         share = reduce(operator.xor, (pl.col(key).hash(seed) for seed, key in enumerate(keys))) % shares
         parts = [frame.filter(share == number) for number in range(shares)]

@@ -43,13 +43,18 @@ _RANKED_FLOP, _READ_EDGE, _READ_ROW = 4.5e-12, 4e-7, 1.5e-6
 #: Sources that next_day ranks, of all: those with new pairs.
 _SOURCES_WITH_NEW_PAIRS = 0.2
 
-#: Bytes that the local engine's own process holds: the sums of a pair of integer ids; an edge on its way through a
-#: join, and a node in a table that edges are joined with.
-_PAIR_SUM_BYTES, _NUMBERED_EDGE_BYTES, _NUMBERED_NODE_BYTES = 130, 12, 60
-#: Rows that it adds up at a time (``pipeline.engines.local``), and CPU seconds to read a row for another share.
-_SUMMED_ROWS, _READ_AGAIN = 32_000_000, 2e-8
-#: Of a task: rows that it parses; what it adds up and joins on its way to others.
-_PARSED_BYTES, _MOVED_BYTES = 200 * 2**20, 320 * 2**20
+#: Bytes that the local engine's own process holds, beside ids: a row that waits to be added up (its weight, events,
+#: time and hash) and the sums of a pair; an end of an edge that waits so (its degree, weight and hash, with room).
+_WAITING_ROW_BYTES, _PAIR_SUM_BYTES, _WAITING_END_BYTES = 32, 69, 28
+#: A node whose sums are sorted, or that edges look up in a table of hashes.
+_NUMBERED_NODE_BYTES = 120
+#: Rows that it adds up at a time, where keys hardly repeat and where they do (``pipeline.engines.local``), and CPU
+#: seconds to read a row for another share.
+_SUMMED_ROWS, _REPEATING_ROWS, _READ_AGAIN = 32_000_000, 96_000_000, 2e-8
+#: Of a task: rows that it parses; what it adds up and joins on its way to others; an edge of a file that is parted into
+#: edges and held out pairs; a node of a file that gets its number, and how many such a file has.
+_PARSED_BYTES, _MOVED_BYTES, _SPLIT_EDGE_BYTES = 200 * 2**20, 320 * 2**20, 60
+_NODE_FILE_BYTES, _FILE_NODES = 160, 1_000_000
 #: An edge of a block that is laid out, and of a file that is dealt out to blocks, and how many a file has at most; an
 #: edge of a graph that is cut in one task.
 _LAID_EDGE_BYTES, _DEALT_EDGE_BYTES, _FILE_EDGES, _CUT_EDGE_BYTES = 115, 145, 4_000_000, 40
@@ -116,11 +121,13 @@ def _ingest(run: RunCounts) -> StageCost:
     seconds = run.size.rows * (_TEXT_ROW if run.is_text else _ROW)
     if run.engine == "spark":
         return StageCost(_SHUFFLED * seconds, run.size.tasks, max(_PARSED_BYTES, _MOVED_BYTES))
-    # Rows are added up by threads of one process, so many at a time, and read for each share.
-    shares = math.ceil(run.size.rows / _SUMMED_ROWS)
+    # Rows are added up by threads of one process, so many at a time, and read for each share. Polars lets all rows of a
+    # share wait before it adds them up.
+    shares = max(1, math.ceil(run.size.rows / _SUMMED_ROWS))
     seconds += (shares - 1) * run.size.rows * _READ_AGAIN
-    held = math.ceil(run.graph.edges / max(shares, 1)) * (_PAIR_SUM_BYTES + 2 * run.graph.id_bytes * run.is_text)
-    return StageCost(seconds, max(run.size.tasks, run.slots), _PARSED_BYTES, held)
+    ids = 2 * run.graph.id_bytes
+    held = run.size.rows * (_WAITING_ROW_BYTES + ids) + run.graph.edges * (_PAIR_SUM_BYTES + ids)
+    return StageCost(seconds, max(run.size.tasks, run.slots), _PARSED_BYTES, math.ceil(held / shares))
 
 
 def _index(config: PipelineConfig, run: RunCounts) -> StageCost:
@@ -131,8 +138,17 @@ def _index(config: PipelineConfig, run: RunCounts) -> StageCost:
     seconds *= _TEXT if run.is_text else 1.0
     if run.engine == "spark":
         return StageCost(_SHUFFLED * seconds, run.size.tasks, _MOVED_BYTES)
-    held = graph.edges * _NUMBERED_EDGE_BYTES + graph.nodes * (_NUMBERED_NODE_BYTES + graph.id_bytes)
-    return StageCost(seconds, max(run.size.tasks, run.slots), _PARSED_BYTES, held)
+    # Ends are added up by threads of one process, one type after the other, so many at a time; then nodes are sorted.
+    ends = graph.edges * (2 if config.input.is_plain else 1)
+    types = 1 if config.input.is_plain else 2
+    shares = max(1, math.ceil(ends / _REPEATING_ROWS))
+    seconds += types * (shares - 1) * ends * _READ_AGAIN
+    waiting = math.ceil(ends / shares) * (_WAITING_END_BYTES + graph.id_bytes)
+    held = max(waiting, graph.nodes * (_NUMBERED_NODE_BYTES + graph.id_bytes))
+    task_bytes = min(graph.nodes, _FILE_NODES) * _NODE_FILE_BYTES
+    if config.evaluate.source == "holdout":
+        task_bytes = max(task_bytes, min(graph.edges, _FILE_EDGES) * _SPLIT_EDGE_BYTES)
+    return StageCost(seconds, max(run.size.tasks, run.slots), task_bytes, held)
 
 
 def _partition(config: PipelineConfig, run: RunCounts) -> StageCost:

@@ -30,6 +30,8 @@ NAME = "index"
 _ENDS = ("src_id", "dst_id", "weight")  # of edges: all that is read of them
 
 _HOLDOUT_MIN_PAIRS = 5  # users with fewer pairs keep them all
+#: Rows whose ids are Python objects at once, or whose nodes are looked up at once: either takes over 100 bytes a row.
+_ROWS_AT_ONCE = 262_144
 
 
 @dataclass(frozen=True)
@@ -211,9 +213,9 @@ def number_nodes(payload: NumberPayload, attempt: Attempt) -> NumberResult:
     for node_type in pc.unique(table["node_type"]).to_pylist():
         rows = np.flatnonzero(pc.equal(table["node_type"], node_type).to_numpy())
         first, stop = int(rows[0]), int(rows[-1]) + 1  # sorted by type first
-        ids = table["node_id"].slice(first, stop - first).cast(pa.string()).cast(pa.binary()).to_pylist()
-        _refuse_disorder(table["node_id"].slice(first, stop - first), payload.file)
-        node_key[first:stop] = node_keys(node_type, ids)
+        ids = table["node_id"].slice(first, stop - first)
+        _refuse_disorder(ids, payload.file)
+        node_key[first:stop] = _keys_of(node_type, ids)
         types[node_type] = start + first, start + stop
         linked[node_type] = int(pc.sum(pc.greater(table["degree"].slice(first, stop - first), 0)).as_py())
     degree, weight = (table[name].to_numpy().copy() for name in ("degree", "weight"))
@@ -233,6 +235,15 @@ def number_nodes(payload: NumberPayload, attempt: Attempt) -> NumberResult:
     arrays = {name: columns[name] for name in NODE_ARRAYS.schema.names}
     storage.write_arrow(attempt.path("arrays", "arrow"), pa.Table.from_pydict(arrays, schema=NODE_ARRAYS.schema))
     return NumberResult(types, linked, int((degree == 0).sum()))
+
+
+def _keys_of(node_type: str, ids: pa.ChunkedArray) -> np.ndarray:
+    """Return the keys of nodes of one type; (n,) uint64."""
+    node_key = np.empty(len(ids), np.uint64)
+    for first in range(0, len(ids), _ROWS_AT_ONCE):
+        some = ids.slice(first, _ROWS_AT_ONCE).cast(pa.string()).cast(pa.binary())
+        node_key[first : first + len(some)] = node_keys(node_type, some.to_pylist())
+    return node_key
 
 
 def _refuse_disorder(ids: pa.ChunkedArray, file: Location) -> None:
@@ -265,17 +276,23 @@ def _holdout_rule(config: PipelineConfig, numbered: Sequence[TaskRecord[NumberRe
 
 def split_holdout(payload: SplitPayload, attempt: Attempt) -> None:
     """Task: part the pairs of one file into training and held out, by hashes of their nodes' keys."""
-    table, split = storage.read_parquet([payload.file]), payload.split
-    nodes = NodeArrays(split.arrays)
-    src, dst = (_taker(nodes, table[name].to_numpy()) for name in ("src_ix", "dst_ix"))
+    table, nodes = storage.read_parquet([payload.file]), NodeArrays(payload.split.arrays)
+    is_held_out = np.zeros(table.num_rows, np.bool_)
+    for first in range(0, table.num_rows, _ROWS_AT_ONCE):
+        pairs = table.slice(first, _ROWS_AT_ONCE)
+        is_held_out[first : first + pairs.num_rows] = _are_held_out(pairs, nodes, payload.split)
+    for role, rows in (("edges", ~is_held_out), ("holdout", is_held_out)):
+        storage.write_parquet(attempt.path(role, "parquet"), table.filter(pa.array(rows)))
+
+
+def _are_held_out(pairs: pa.Table, nodes: NodeArrays, split: HoldoutSplit) -> np.ndarray:
+    src, dst = (_taker(nodes, pairs[name].to_numpy()) for name in ("src_ix", "dst_ix"))
     source_key = src("node_key").view(np.uint64)
-    is_held_out = (
+    return (
         (hash_nodes(source_key, split.seed) < _threshold(split.node_share))
         & (src("degree") >= split.min_pairs)
         & (hash_pairs(source_key, dst("node_key").view(np.uint64), split.seed) < _threshold(split.pair_share))
     )
-    for role, rows in (("edges", ~is_held_out), ("holdout", is_held_out)):
-        storage.write_parquet(attempt.path(role, "parquet"), table.filter(pa.array(rows)))
 
 
 def _taker(nodes: NodeArrays, node_ix: np.ndarray) -> Any:

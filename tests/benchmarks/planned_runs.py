@@ -1,12 +1,13 @@
 """What 'plan' says of every stage beside what a run takes: CPU seconds, memory of the process, bytes on disk.
 
     python -m tests.benchmarks.planned_runs --work FOLDER --rows 1000000 10000000 50000000 [--stages STAGE ...]
-        [--string-ids] [--keep] [-- OPTION ...]
+        [--string-ids] [--keep] [--most-gib N] [-- OPTION ...]
 
 Writes rows of :mod:`tests.benchmarks.planted_bipartite`, ten times as many as nodes, and runs stage by stage, a process
 each, with the local engine and one worker; options behind ``--`` go to both commands. Memory is anonymous memory beside
-Python's own; bytes on disk are the most that the workspace grew by during the stage. Prints a Markdown table of
-said / taken and removes what it wrote.
+Python's own, of the largest process; bytes on disk are the most that the workspace grew by during the stage. Prints a
+Markdown table of said / taken, and what all processes of the stage held at once, with Python; removes what it wrote. A
+stage whose processes hold more than ``--most-gib`` at once is ended.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -41,6 +43,7 @@ class Taken:
     wall_seconds: float
     memory_bytes: int
     disk_bytes: int
+    tree_bytes: int  # of all processes at once
 
 
 def call(words: Sequence[str]) -> list[str]:
@@ -48,34 +51,38 @@ def call(words: Sequence[str]) -> list[str]:
     return [sys.executable, "-m", "graphquilt", *words]
 
 
-def run_stage(words: Sequence[str], workspace: Path) -> Taken:
-    """Run one stage in a process of its own, and watch it."""
-    before, most, disk = bytes_of(workspace), 0, 0
+def run_stage(words: Sequence[str], workspace: Path, most_bytes: float) -> Taken:
+    """Run one stage in a process of its own, and watch it; end it if its processes hold more than ``most_bytes``."""
+    before, most, tree, disk = bytes_of(workspace), 0, 0, 0
     process = subprocess.Popen(call(words), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     looked = 0.0
     while process.poll() is None:
-        most = max(most, anonymous_bytes(process.pid))
+        sizes = anonymous_bytes(process.pid)
+        most, tree = max(most, *sizes), max(tree, sum(sizes))
+        if tree > most_bytes:
+            process.terminate()
+            raise SystemExit(f"{words[0]}: its processes hold {tree:,} bytes at once, more than --most-gib")
         if time.monotonic() - looked > 1.0:
             disk, looked = max(disk, bytes_of(workspace) - before), time.monotonic()
-        time.sleep(0.02)
+        time.sleep(0.05)
     assert process.stdout is not None
     answer = json.loads(process.stdout.read())
     if process.returncode:
         raise SystemExit(answer["error"])
     (stage,) = answer["stages"]
     disk = max(disk, bytes_of(workspace) - before)
-    return Taken(stage["cpu_seconds"], stage["seconds"], max(0, most - _PYTHON_BYTES), disk)
+    return Taken(stage["cpu_seconds"], stage["seconds"], max(0, most - _PYTHON_BYTES), disk, tree)
 
 
-def anonymous_bytes(pid: int) -> int:
-    """Return the largest anonymous memory of a process and its children."""
-    most = 0
+def anonymous_bytes(pid: int) -> list[int]:
+    """Return the anonymous memory of a process and of each of its children."""
+    sizes = [0]
     with contextlib.suppress(psutil.NoSuchProcess, OSError):
-        for process in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True)):
-            for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
-                if line.startswith("RssAnon:"):
-                    most = max(most, int(line.split()[1]) * 1024)
-    return most
+        root = psutil.Process(pid)
+        for process in (root, *root.children(recursive=True)):
+            lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+            sizes.extend(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon:"))
+    return sizes
 
 
 def bytes_of(folder: Path) -> int:
@@ -106,7 +113,7 @@ def measure(rows: int, asked: argparse.Namespace) -> list[str]:
     taken = {}
     for stage in asked.stages:
         workspace.mkdir(exist_ok=True)
-        taken[stage] = run_stage([stage, *place, "--json"], workspace)
+        taken[stage] = run_stage([stage, *place, "--json"], workspace, asked.most_gib * 2**30)
         print(f"{rows:,} {stage}: {taken[stage]}", file=sys.stderr, flush=True)
     counts = {**_counts_of(workspace), "rows": rows, "ids": kind}
     words = [f"--{name}={count}" for name, count in counts.items()]
@@ -131,6 +138,7 @@ def _line(edges: int, stage: str, said: dict[str, Any], taken: Taken) -> str:
         f"{memory / 2**20:.0f} / {taken.memory_bytes / 2**20:.0f} = {_ratio(memory, taken.memory_bytes)}",
         f"{said['disk_bytes'] / 2**20:.0f} / {taken.disk_bytes / 2**20:.0f} = "
         f"{_ratio(said['disk_bytes'], taken.disk_bytes)}",
+        f"{taken.tree_bytes / 2**20:.0f}",
     ]
     return f"| {edges:,} | {stage} | {' | '.join(cells)} |"
 
@@ -147,10 +155,11 @@ def main() -> None:
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES)
     parser.add_argument("--string-ids", action="store_true")
     parser.add_argument("--keep", action="store_true")
+    parser.add_argument("--most-gib", type=float, default=math.inf)
     parser.add_argument("options", nargs="*")
     asked = parser.parse_args()
     asked.work.mkdir(parents=True, exist_ok=True)
-    print("| edges | stage | CPU s | memory MiB | disk MiB |\n|---|---|---|---|---|", flush=True)
+    print("| edges | stage | CPU s | memory MiB | disk MiB | all at once MiB |\n|---|---|---|---|---|---|", flush=True)
     for rows in asked.rows:
         print("\n".join(measure(rows, asked)), flush=True)
 

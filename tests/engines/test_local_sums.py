@@ -24,9 +24,12 @@ ROWS = st.lists(
 )
 
 
-@given(rows=ROWS, at_a_time=st.integers(1, 8))
+@given(rows=ROWS, at_a_time=st.integers(1, 8), keys_repeat=st.booleans())
 def test_shares_of_the_keys_make_the_sums_of_all(
-    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[int, str, int, int | None]], at_a_time: int
+    tmp_path_factory: pytest.TempPathFactory,
+    rows: list[tuple[int, str, int, int | None]],
+    at_a_time: int,
+    keys_repeat: bool,
 ) -> None:
     folder = tmp_path_factory.mktemp("sums")
     columns = [list(column) for column in zip(*rows, strict=True)] or [[]] * 4
@@ -37,10 +40,10 @@ def test_shares_of_the_keys_make_the_sums_of_all(
         entry[0] = int(entry[0] or 0) + weight
         entry[1] = max((one for one in (entry[1], last) if one is not None), default=None)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(local, "SUMMED_ROWS", at_a_time)
+        patch.setattr(local, "REPEATING_ROWS" if keys_repeat else "SUMMED_ROWS", at_a_time)
         engine = LocalEngine()
         frame = engine.read([folder / "in.parquet"], SCHEMA.names, SCHEMA)
-        summed = engine.sum_by(frame, ["src", "dst"], ["weight"], ["last"], keys_repeat=False)
+        summed = engine.sum_by(frame, ["src", "dst"], ["weight"], ["last"], keys_repeat=keys_repeat)
         files = engine.write(summed, folder / "out", SCHEMA)
     found = [row for file in files for row in pq.read_table(file, schema=SCHEMA).to_pylist()]
     assert {(row["src"], row["dst"]): [row["weight"], row["last"]] for row in found} == want
@@ -57,21 +60,24 @@ def test_a_sum_beyond_int64_is_refused_in_any_share(tmp_path: Path, monkeypatch:
         engine.write(summed, tmp_path / "out", SCHEMA)
 
 
-def test_memory_is_that_of_one_share(tmp_path: Path) -> None:
+@pytest.mark.parametrize("keys", [["src", "dst"], ["src"]])
+def test_memory_is_that_of_one_share(keys: list[str], tmp_path: Path) -> None:
     rng, rows = np.random.default_rng(0), 6_000_000
     columns = {name: rng.integers(0, 2**20, rows) for name in ("src", "dst")}
     pq.write_table(pa.table({**columns, "weight": np.ones(rows, np.int64)}), tmp_path / "in.parquet")
-    whole = memory_growth(_add_up, tmp_path, rows)
-    assert memory_growth(_add_up, tmp_path, rows // 6) < 0.6 * whole
+    whole = memory_growth(_add_up, tmp_path, keys, rows)
+    assert memory_growth(_add_up, tmp_path, keys, rows // 6) < 0.6 * whole
 
 
-def _add_up(folder: Path, at_a_time: int) -> None:
-    local.SUMMED_ROWS = at_a_time
-    schema = pa.schema([(name, pa.int64()) for name in ("src", "dst", "weight")])
+def _add_up(folder: Path, keys: list[str], at_a_time: int) -> None:
+    local.SUMMED_ROWS = local.REPEATING_ROWS = at_a_time
+    columns = [*keys, "weight"]
+    schema = pa.schema([(name, pa.int64()) for name in columns])
     engine = LocalEngine()
-    frame = engine.read([folder / "in.parquet"], schema.names, schema)
-    engine.write(engine.sum_by(frame, ["src", "dst"], ["weight"], keys_repeat=False), folder / str(at_a_time), schema)
+    frame = engine.read([folder / "in.parquet"], columns, schema)
+    summed = engine.sum_by(frame, keys, ["weight"], keys_repeat=len(keys) == 1)
+    engine.write(summed, folder / str(at_a_time), schema)
 
 
 def test_a_plan_knows_how_many_are_added_up_at_a_time() -> None:
-    assert stage_costs._SUMMED_ROWS == local.SUMMED_ROWS
+    assert (stage_costs._SUMMED_ROWS, stage_costs._REPEATING_ROWS) == (local.SUMMED_ROWS, local.REPEATING_ROWS)
