@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import socket
+import subprocess
+import time
 from collections.abc import Iterator
+from typing import Any
 
 import psutil
 
@@ -42,3 +46,30 @@ def command_words(pid: int | None = None) -> Iterator[str]:
     for process in living_family(pid):
         with contextlib.suppress(psutil.NoSuchProcess):  # it has ended since
             yield from process.cmdline()
+
+
+def free_port() -> int:
+    """Return a port that nobody listens at."""
+    with socket.socket() as some:
+        some.bind(("127.0.0.1", 0))
+        return int(some.getsockname()[1])
+
+
+def is_listening(port: int) -> bool:
+    """Whether a process of this machine takes connections at a port."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextlib.contextmanager
+def serve_at(port: int, command: list[str], **options: Any) -> Iterator[str]:
+    """Run a server that listens at a port of this machine; yield its endpoint."""
+    process = subprocess.Popen(command, **options)
+    try:
+        while not is_listening(port):
+            assert process.poll() is None
+            time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pyspark
+
+from tests.processes import free_port, is_listening
 
 ROOT = Path(__file__).parents[1]
 #: No measure of anything: what hangs must end some time.
@@ -77,16 +78,3 @@ def run_server(folder: Path, slots: int = 2) -> Iterator[ConnectServer]:
         finally:
             process.terminate()
             process.wait(PATIENCE_S)
-
-
-def free_port() -> int:
-    with socket.socket() as some:
-        some.bind(("127.0.0.1", 0))
-        return int(some.getsockname()[1])
-
-
-def is_listening(port: int) -> bool:
-    with contextlib.suppress(OSError):
-        socket.create_connection(("127.0.0.1", port), 1).close()
-        return True
-    return False

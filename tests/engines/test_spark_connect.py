@@ -11,7 +11,7 @@ import pytest
 from pipeline.errors import ConfigError, GraphquiltError
 from pipeline.tasks import Task
 from tests.engines import tasks_for_tests as tasks
-from tests.spark_connect import free_port
+from tests.processes import free_port
 
 pytestmark = pytest.mark.spark
 

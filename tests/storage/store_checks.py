@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 import tempfile
@@ -14,6 +13,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
+from graphquilt import objects as store
+from graphquilt.errors import StoreError
 from graphquilt.locations import ObjectPath, parse_location
 from pipeline.errors import DamagedFileError
 from pipeline.storage import objects, posix
@@ -197,12 +198,11 @@ def check_that_one_holds_it(path: ObjectPath, tmp_path: Path) -> None:
     assert fences == list(range(1, 21))  # each taker's is one above the last one's
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def is_listening(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+def check_that_a_reader_sees_one_version(path: ObjectPath) -> None:
+    objects.write(path, bytes(200_000))
+    reader = store.ObjectReader(path)
+    assert reader.read(10) == bytes(10)
+    objects.write(path, b"1" * 200_000)
+    reader.seek(150_000)
+    with pytest.raises(StoreError, match="was replaced while it was read"):
+        reader.read(10)

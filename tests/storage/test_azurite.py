@@ -10,25 +10,22 @@ import http.client
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
-from graphquilt import objects as store
-from graphquilt.errors import StoreError
 from graphquilt.store_clients import StoreSettings, use_store_settings
 from pipeline.errors import StorageError
 from pipeline.storage import objects
 from tests.object_store import FaultProxy, use_store
+from tests.processes import free_port, serve_at
 from tests.storage.store_checks import (
     check_against_folder,
+    check_that_a_reader_sees_one_version,
     check_that_one_holds_it,
     check_that_swaps_count,
-    free_port,
-    is_listening,
     object_path,
 )
 
@@ -50,20 +47,10 @@ def azurite_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     port = free_port()
     script = folder / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js"
     options = ["--silent", "--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry"]
-    process = subprocess.Popen(
-        ["node", str(script), *options, "--blobPort", str(port)],
-        cwd=folder,
-        env={**os.environ, "AZURITE_ACCOUNTS": f"{ACCOUNT}:{KEY}"},
-        stdout=subprocess.DEVNULL,
-    )
-    try:
-        while not is_listening(port):
-            assert process.poll() is None
-            time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.kill()
-        process.wait()
+    command = ["node", str(script), *options, "--blobPort", str(port)]
+    environment = {**os.environ, "AZURITE_ACCOUNTS": f"{ACCOUNT}:{KEY}"}
+    with serve_at(port, command, cwd=folder, env=environment, stdout=subprocess.DEVNULL) as endpoint:
+        yield endpoint
 
 
 @pytest.fixture
@@ -111,14 +98,7 @@ def test_one_process_at_a_time_holds_a_lease(container: str, tmp_path: Path) -> 
 
 
 def test_a_reader_sees_one_version(container: str) -> None:
-    path = object_path(f"{container}/a.bin")
-    objects.write(path, bytes(200_000))
-    reader = store.ObjectReader(path)
-    assert reader.read(10) == bytes(10)
-    objects.write(path, b"1" * 200_000)
-    reader.seek(150_000)
-    with pytest.raises(StoreError, match="was replaced while it was read"):
-        reader.read(10)
+    check_that_a_reader_sees_one_version(object_path(f"{container}/a.bin"))
 
 
 def test_errors_say_what_to_do(container: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,14 +19,18 @@ import pytest
 
 from graphquilt import objects as store
 from graphquilt import store_clients
-from graphquilt.errors import StoreError
 from graphquilt.store_clients import StoreSettings, use_store_settings
 from pipeline import storage
 from pipeline.errors import StorageError
 from pipeline.storage import objects
 from pipeline.storage.write_tokens import WriteTokens
 from tests.object_store import FaultProxy, Request, make_bucket
-from tests.storage.store_checks import check_against_folder, check_that_swaps_count, object_path
+from tests.storage.store_checks import (
+    check_against_folder,
+    check_that_a_reader_sees_one_version,
+    check_that_swaps_count,
+    object_path,
+)
 
 
 def test_a_store_answers_like_a_folder(object_store: FaultProxy, bucket: str) -> None:
@@ -231,14 +235,7 @@ def test_parquet_is_read_by_ranges(object_store: FaultProxy, bucket: str, tmp_pa
 
 
 def test_a_reader_sees_one_version(object_store: FaultProxy, bucket: str) -> None:
-    path = object_path(f"{bucket}/a.bin")
-    objects.write(path, bytes(200_000))
-    reader = store.ObjectReader(path)
-    assert reader.read(10) == bytes(10)
-    objects.write(path, b"1" * 200_000)
-    reader.seek(150_000)
-    with pytest.raises(StoreError, match="was replaced while it was read"):
-        reader.read(10)
+    check_that_a_reader_sees_one_version(object_path(f"{bucket}/a.bin"))
 
 
 def test_errors_say_what_to_do_and_show_no_secret(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import time
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,12 +15,12 @@ from graphquilt.store_clients import StoreSettings, use_store_settings
 from pipeline.errors import StorageError
 from pipeline.storage import objects
 from tests.object_store import CREDENTIALS, FaultProxy, make_bucket, use_store
+from tests.processes import free_port, serve_at
 from tests.storage.store_checks import (
     check_against_folder,
+    check_that_a_reader_sees_one_version,
     check_that_one_holds_it,
     check_that_swaps_count,
-    free_port,
-    is_listening,
     object_path,
 )
 
@@ -52,15 +51,9 @@ def s3proxy_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     (folder / "s3proxy.conf").write_text(_CONFIG.format(port=port, **CREDENTIALS))
     (folder / "logback.xml").write_text(_QUIET)
     command = [java, f"-Dlogback.configurationFile={folder}/logback.xml", "-cp", f"{folder}/*"]
-    process = subprocess.Popen([*command, "org.gaul.s3proxy.Main", "--properties", str(folder / "s3proxy.conf")])
-    try:
-        while not is_listening(port):
-            assert process.poll() is None
-            time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.kill()
-        process.wait()
+    command += ["org.gaul.s3proxy.Main", "--properties", str(folder / "s3proxy.conf")]
+    with serve_at(port, command) as endpoint:
+        yield endpoint
 
 
 @pytest.fixture
@@ -87,6 +80,10 @@ def test_no_swap_is_lost_or_done_twice(second_store: FaultProxy, second_bucket: 
 
 def test_one_process_at_a_time_holds_a_lease(second_store: FaultProxy, second_bucket: str, tmp_path: Path) -> None:
     check_that_one_holds_it(object_path(f"{second_bucket}/.lock"), tmp_path)
+
+
+def test_a_reader_sees_one_version(second_bucket: str) -> None:
+    check_that_a_reader_sees_one_version(object_path(f"{second_bucket}/a.bin"))
 
 
 def test_a_wrong_key_is_named_without_being_shown(second_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
