@@ -12,7 +12,8 @@ class UnknownNodeError(TableError, LookupError):
 class StoreError(TableError):
     """An object store can't be reached, refuses, or has failed.
 
-    ``is_repeatable``: the connection broke, and nobody has tried again yet. ``is_busy``: it asks for fewer requests.
+    ``is_repeatable``: the connection broke, or the request met another one, and the same again may succeed.
+    ``is_busy``: it asks for fewer requests.
     """
 
     def __init__(self, message: str, *, is_repeatable: bool = False, is_busy: bool = False) -> None:

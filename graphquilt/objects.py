@@ -57,10 +57,13 @@ def read(path: ObjectPath) -> bytes | None:
 
 def read_version(path: ObjectPath) -> tuple[bytes, str] | None:
     """Return the bytes of an object and their version; None if there is none."""
+
+    def get() -> tuple[bytes, str]:
+        result = obstore().get(client_of(path), str(path.key))
+        return bytes(result.bytes()), version_of(path, result.meta)
+
     try:
-        with explained(path):
-            result = obstore().get(client_of(path), str(path.key))
-            return bytes(result.bytes()), version_of(path, result.meta)
+        return repeat_request(path, get)
     except FileNotFoundError:
         return None
 
@@ -78,7 +81,8 @@ def read_range(path: ObjectPath, start: int, length: int, version: str | None = 
     options: dict[str, Any] = {"range": (start, start + length)}
     if version is not None:
         options |= {"version": version} if path.bucket.startswith("gs:") else {"if_match": version}
-    with explained(path):
+
+    def get() -> bytes:
         try:
             return bytes(obstore().get(client_of(path), str(path.key), options=options).bytes())
         except obstore().exceptions.PreconditionError:
@@ -92,21 +96,28 @@ def read_range(path: ObjectPath, start: int, length: int, version: str | None = 
                 return b""
             raise
 
+    return repeat_request(path, get)
+
 
 def read_start(path: ObjectPath, length: int) -> tuple[bytes, ObjectVersion] | None:
     """Return the first bytes of an object, all if it has fewer, and what it is; None if there is none."""
+
+    def get() -> tuple[bytes, ObjectVersion] | None:
+        try:
+            result = obstore().get(client_of(path), str(path.key), options={"range": (0, length)})
+            return bytes(result.bytes()), _object_version(path, result)
+        except obstore().exceptions.GenericError as error:
+            if status_of(error) != 416:
+                raise
+            return None
+
     try:
-        with explained(path):
-            try:
-                result = obstore().get(client_of(path), str(path.key), options={"range": (0, length)})
-                return bytes(result.bytes()), _object_version(path, result)
-            except obstore().exceptions.GenericError as error:
-                if status_of(error) != 416:
-                    raise
+        start = repeat_request(path, get)
     except FileNotFoundError:
         return None
-    about = find_version(path)  # an empty object has no first byte
-    return (b"", about) if about else None
+    if start is None and (about := find_version(path)):  # an empty object has no first byte
+        return b"", about
+    return start
 
 
 def read_ranges(path: ObjectPath, ranges: Sequence[tuple[int, int]]) -> list[memoryview]:
@@ -117,16 +128,16 @@ def read_ranges(path: ObjectPath, ranges: Sequence[tuple[int, int]]) -> list[mem
     FileNotFoundError : there is no such object.
     """
     starts, lengths = [start for start, _ in ranges], [length for _, length in ranges]
-    with explained(path):
-        parts = obstore().get_ranges(client_of(path), str(path.key), starts=starts, lengths=lengths)
+    client = client_of(path)
+    parts = repeat_request(path, lambda: obstore().get_ranges(client, str(path.key), starts=starts, lengths=lengths))
     return [memoryview(part) for part in parts]
 
 
 def find_version(path: ObjectPath) -> ObjectVersion | None:
     """Return size, version and attributes of an object; None if there is none."""
+    client = client_of(path)
     try:
-        with explained(path):
-            result = obstore().get(client_of(path), str(path.key), options={"head": True})
+        result = repeat_request(path, lambda: obstore().get(client, str(path.key), options={"head": True}))
     except FileNotFoundError:
         return None
     return _object_version(path, result)

@@ -103,7 +103,10 @@ def explained(path: ObjectPath) -> Iterator[None]:
 
 
 def repeat_request(path: ObjectPath, send: Callable[[], T]) -> T:
-    """Send a request that does no harm twice; again where its connection broke and obstore has not repeated it."""
+    """Send a request that does no harm twice; again where its connection broke, or it met another one (409).
+
+    obstore repeats requests as well, but not all: not one whose answer of an error was cut.
+    """
     for wait in (0.1, 0.4, 1.6):
         try:
             with explained(path):

@@ -64,7 +64,10 @@ def store_error(error: BaseException, address: str, endpoint: str | None) -> Sto
             "run again with fewer workers, or when it is less busy",
             is_busy=True,
         )
-    return StoreError(_with_code(f"{store} has answered {address} with status {status}", text))
+    # 409: it is at work on a request that this one would meet.
+    return StoreError(
+        _with_code(f"{store} has answered {address} with status {status}", text), is_repeatable=status == 409
+    )
 
 
 def _has_retries_left(text: str) -> bool:

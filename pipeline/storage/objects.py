@@ -76,8 +76,9 @@ def size(path: ObjectPath) -> int | None:
 
 def write(path: ObjectPath, data: bytes) -> None:
     """Make or replace an object."""
-    with _stated(), explained(path):
-        obstore().put(client_of(path), str(path.key), data, use_multipart=False)
+    with _stated():
+        client = client_of(path)
+        repeat_request(path, lambda: obstore().put(client, str(path.key), data, use_multipart=False))
 
 
 def write_if_absent(path: ObjectPath, data: bytes) -> bool:

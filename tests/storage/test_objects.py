@@ -55,7 +55,7 @@ def test_a_store_that_overlooks_conditions_is_refused(object_store: FaultProxy, 
     assert objects.names_in(object_path(bucket)) == []
 
 
-@pytest.mark.parametrize("fault", ["throttle", "busy", "lose", "cut"])
+@pytest.mark.parametrize("fault", ["throttle", "busy", "lose", "cut", "conflict"])
 def test_every_verb_outlives_faults(fault: str, object_store: FaultProxy, bucket: str) -> None:
     """The first two requests of each method fail, for each verb."""
     folder = object_path(f"{bucket}/w")
@@ -71,6 +71,15 @@ def test_every_verb_outlives_faults(fault: str, object_store: FaultProxy, bucket
     assert not objects.write_if_absent(folder / "b.json", b"3")
     strike()
     assert objects.read(folder / "b.json") == b"2"
+    strike()
+    assert objects.read(folder / "none") is None
+    strike()
+    assert objects.size(folder / "b.json") == 1
+    strike()
+    assert objects.read_range(folder / "b.json", 0, 10) == b"2"
+    strike()
+    with pytest.raises(FileNotFoundError):
+        objects.read_range(folder / "none", 0, 10)
     _, version = objects.read_version(folder / "b.json") or (b"", "")
     strike()
     assert objects.swap(folder / "b.json", b"4", version)
