@@ -7,11 +7,19 @@ client for the store. Standard library only.
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 #: Object stores that tables may be in.
 STORES = ("s3", "gs", "az")
+#: How other programs, and people, write them.
+_OTHER_NAMES = {
+    **dict.fromkeys(("s3a", "s3n"), "s3"),
+    "gcs": "gs",
+    **dict.fromkeys(("azure", "abfs", "abfss", "wasb", "wasbs", "adl"), "az"),
+}
+_ONE_SLASH = re.compile(r"([A-Za-z][A-Za-z0-9]*):/(?!/)")
 
 
 class AddressError(ValueError):
@@ -96,23 +104,35 @@ def parse_location(address: str | os.PathLike[str] | ObjectPath) -> Location:
 
     Raises
     ------
-    AddressError : another scheme, no bucket, or a key that is not one path.
+    AddressError : another scheme, one slash behind it, no bucket, or a key that is not one path.
     """
     if isinstance(address, ObjectPath):
         return address
     text = os.fspath(address)
+    if (match := _ONE_SLASH.match(text)) and match[1].lower() in (*STORES, *_OTHER_NAMES, "file", "hdfs"):
+        raise AddressError(f"{text} has one slash behind '{match[1]}:', where an address has two; write the second one")
     scheme, separator, rest = text.partition("://")
     if not separator or scheme == "file":
         return Path(os.path.expanduser(rest if separator else text)).absolute()
     if scheme not in STORES:
-        why = ": it has no conditional put, by which runs keep out of each other's way" if scheme == "hdfs" else ""
-        raise AddressError(
-            f"{text} is on '{scheme}', which is read as input.path only{why}; tables are in a folder, or on s3://, "
-            "gs:// or az://"
-        )
+        raise AddressError(f"{text} {_describe_scheme(scheme)}; tables are in a folder, or on s3://, gs:// or az://")
     bucket, _, key = rest.partition("/")
     if not bucket:
         raise AddressError(f"{text} names no bucket; give {scheme}://BUCKET/FOLDER")
     if ".." in key.split("/"):
         raise AddressError(f"{text} holds '..', which object stores take for a name; write the address out")
     return ObjectPath(f"{scheme}://{bucket}", PurePosixPath(key.strip("/")))
+
+
+def _describe_scheme(scheme: str) -> str:
+    """Say why no table can be there, as the rest of a sentence."""
+    name = _OTHER_NAMES.get(scheme.lower(), scheme.lower())
+    if name in STORES:
+        form = "az://CONTAINER/FOLDER" if name == "az" else f"{name}://BUCKET/FOLDER"
+        return f"is written {form} here"
+    if name == "hdfs":
+        return (
+            "is on 'hdfs', which is read as input.path only: it has no conditional put, by which runs keep out of each "
+            "other's way"
+        )
+    return f"is on '{scheme}', which is no store that this program knows"

@@ -41,8 +41,9 @@ def explain_error(error: Exception, command: str) -> tuple[str, int]:
         return str(error), error.exit_code
     if is_denied(error):
         return describe_denial(error), 1
-    if not isinstance(error, TableError):
-        log.error("%s error=%s", command, type(error).__name__, exc_info=error)
+    if isinstance(error, TableError):
+        return str(error), 1
+    log.error("%s error=%s", command, type(error).__name__, exc_info=error)
     return f"{type(error).__name__}: {error}", 1
 
 

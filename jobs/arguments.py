@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal, NoReturn, TypeVar
 
 from graphquilt.options import OptionParser, UsageError, nearest_word
+from jobs.connect_session import parse_remote
 from pipeline.errors import ConfigError
 
 #: The stages in order, as the command line names them. A copy of the chain's own, which a test compares:
@@ -203,13 +204,6 @@ def parse_dask(text: str) -> str:
     """Return the address of a scheduler. Of any other, Dask knows after a minute."""
     if not _DASK_ADDRESS.fullmatch(text):
         raise argparse.ArgumentTypeError(f"{text!r} is no address of a Dask scheduler; write tcp://HOST:8786")
-    return text
-
-
-def parse_remote(text: str) -> str:
-    """Return the address of a Spark Connect server."""
-    if not text.startswith("sc://"):
-        raise argparse.ArgumentTypeError(f"{text!r} is no address of a Spark Connect server; write sc://HOST:15002")
     return text
 
 

@@ -142,7 +142,7 @@ def execute(names: Sequence[str], options: Options) -> int:
     try:
         read_toml(options.config)  # before a second's imports, and before Spark
     except ConfigError as error:
-        if options.date is None or not Path(options.workspace).is_dir():
+        if options.date is None:
             return say_error(str(error), error.exit_code, is_json=options.is_json)
         from jobs.stage_run import StageRun
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from pipeline import storage
+from pipeline.errors import StorageError
 from pipeline.locations import Location
 from pipeline.tasks import RECORDS, P, R, Task, TaskFunction, TaskRecord
 
 _POLL_S = 0.25
+_POLL_STORE_S = 3.0  # a store bills each request
 
 
 def with_progress(engine: Any) -> Any:
@@ -42,8 +46,9 @@ class _EngineWithProgress:
             bar = progress.add_task(function.__name__.replace("_", " "), total=len(tasks))
 
             def watch() -> None:
-                while not has_finished.wait(_POLL_S):
-                    progress.update(bar, completed=_count(records) - earlier)
+                while not has_finished.wait(_POLL_S if isinstance(records, Path) else _POLL_STORE_S):
+                    with contextlib.suppress(StorageError):  # the tasks say more of it
+                        progress.update(bar, completed=_count(records) - earlier)
 
             watcher = threading.Thread(target=watch, daemon=True)
             watcher.start()

@@ -7,17 +7,22 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from jobs.arguments import Options, options_of
+from jobs.commands.existing import folder_of
 from jobs.connect_session import connect_session, remote_address
 from jobs.progress import with_progress
 from jobs.stopping import StopRequest
 from pipeline import storage
 from pipeline.config.model import PipelineConfig
-from pipeline.errors import ConfigError
+from pipeline.config.sections import StorageConfig
+from pipeline.errors import ConfigError, StorageError
+from pipeline.locations import Location
 from pipeline.stages.opening import OpenOptions, open_workspace
+from pipeline.tasks import require_shared
 from pipeline.workspace import Workspace, hold
 
 
@@ -27,43 +32,75 @@ def open_date(
 ) -> Iterator[tuple[Any, Workspace]]:
     """Yield an engine and the workspace of the options' date, under the date's lock: stages can run there."""
     run_id = os.environ.get("GRAPHQUILT_RUN_ID") or uuid4().hex[:12]
-    with open_engine(options_of(options), config, purpose, stop) as engine:
-        root = storage.open_root(options.workspace)
+    use_storage(config.storage, options.scratch)
+    root = make_root(options.workspace)
+    with open_engine(options_of(options), config, purpose, stop, root) as engine:
         opening = OpenOptions(options.date, run_id, starts_with_ingest=True, allow_future=options.allow_future)
         workspace = open_workspace(engine, config, root, opening)
         with hold(workspace, purpose, options.wait_s):
             yield engine, workspace
 
 
-def use_storage(options: Options, config: PipelineConfig) -> None:
-    """Let this process, and workers that it sends tasks to, reach stores as config and options say."""
-    store = storage.StoreSettings(config.storage.endpoint, config.storage.region)
-    storage.use_settings(storage.StorageSettings(store, storage.CacheSettings(options.scratch)))
+def make_root(address: str) -> Location:
+    """Return the location of a workspace, made if it is missing.
+
+    Raises
+    ------
+    ConfigError : no workspace can be at this address, or its store refuses. StorageError : no folder can be made there.
+    """
+    root = folder_of(address)
+    try:
+        return storage.open_root(root)
+    except StorageError as error:
+        if isinstance(root, Path):
+            raise
+        raise ConfigError(str(error)) from error  # what is wrong is the option, not the disk
+
+
+def use_storage(section: StorageConfig, scratch: Path | None = None) -> None:
+    """Let this process, and workers that it sends tasks to, reach stores as the config says, by a cache in a folder."""
+    store = storage.StoreSettings(section.endpoint, section.region)
+    storage.use_settings(storage.StorageSettings(store, storage.CacheSettings(scratch)))
 
 
 @contextlib.contextmanager
-def open_engine(options: Options, config: PipelineConfig, name: str, stop: StopRequest) -> Iterator[Any]:
-    """Yield the engine that the options name, which shows its tasks on a terminal, and close it."""
-    use_storage(options, config)
+def open_engine(
+    options: Options, config: PipelineConfig, name: str, stop: StopRequest, root: Location
+) -> Iterator[Any]:
+    """Yield the engine that the options name, which shows its tasks on a terminal, and close it.
+
+    Raises
+    ------
+    StorageError : a worker on another machine does not share the workspace ``root``.
+    """
     if options.engine == "local":
         with open_local(options.workers, options.dask) as engine:
-            yield with_progress(engine)
+            yield with_progress(_share(engine, root))
         return
     _require_pyspark()
     from pipeline.engines.spark import SparkEngine
 
     settings = dict(map(_setting, options.spark_conf))
     address = remote_address(options.remote)
-    opened = _connected(address, settings, stop) if address else _started(name, settings, config, stop)
-    with opened as session:
+    session_context = (
+        _connect_session(address, settings, stop) if address else _spark_session(name, settings, config, stop)
+    )
+    with session_context as session:
         try:
-            yield with_progress(SparkEngine(session, options.slots))
+            yield with_progress(_share(SparkEngine(session, options.slots), root))
         finally:
             stop.settle()
 
 
+def _share(engine: Any, root: Location) -> Any:
+    """Return the engine, once its workers have shown that they share the workspace."""
+    if engine.spans_machines:
+        require_shared(engine, root, engine.slots)
+    return engine
+
+
 @contextlib.contextmanager
-def _started(name: str, settings: Mapping[str, str], config: PipelineConfig, stop: StopRequest) -> Iterator[Any]:
+def _spark_session(name: str, settings: Mapping[str, str], config: PipelineConfig, stop: StopRequest) -> Iterator[Any]:
     """Yield a session of a Spark application that is this process's, or that spark-submit has started."""
     from jobs.graphframes_jar import choose_jar
     from jobs.spark_session import spark_session
@@ -78,7 +115,7 @@ def _started(name: str, settings: Mapping[str, str], config: PipelineConfig, sto
 
 
 @contextlib.contextmanager
-def _connected(address: str, settings: Mapping[str, str], stop: StopRequest) -> Iterator[Any]:
+def _connect_session(address: str, settings: Mapping[str, str], stop: StopRequest) -> Iterator[Any]:
     """Yield a session of a Spark Connect server."""
     with connect_session(address, settings) as session:
         # Else the server would go on with the job.

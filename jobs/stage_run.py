@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from graphquilt.locations import AddressError, parse_location
+from graphquilt.locations import parse_location
 from graphquilt.output import write, write_answer
 from jobs.answers import explain_error
 from jobs.arguments import Options
+from jobs.commands.existing import folder_of
 from jobs.config_file import read_config
 from jobs.current_words import current_facts, last_line
-from jobs.session import open_engine, use_storage
+from jobs.session import make_root, open_engine, use_storage
 from jobs.stopping import StopRequest
 from pipeline import storage
 from pipeline.config.sections import PublishConfig
@@ -29,7 +30,6 @@ from pipeline.stages.opening import OpenOptions, open_workspace
 from pipeline.stages.partition import open_graph_tables
 from pipeline.stages.runner import StageReport, run_stages
 from pipeline.storage.disk_space import free_reserve, full, is_full, keep_reserve
-from pipeline.tasks import require_shared
 from pipeline.workspace import PublishOptions, Workspace, hold, run_folder
 
 #: About what a run writes beside its stages' tables: verdict, locks, digests of the input's files.
@@ -56,23 +56,22 @@ class StageRun:
             config = read_config(options.config, options.overrides)
         except ConfigError:
             if options.date is not None:  # there is a place for the verdict; else nothing is made
-                self._root = _make_root(options.workspace)
+                self._root = make_root(options.workspace)
             raise
-        use_storage(options, config)
-        self._root = _make_root(options.workspace)
+        use_storage(config.storage, options.scratch)
+        self._root = None  # a store that refuses takes no verdict either
+        self._root = root = make_root(options.workspace)
         if config.publish.to:
-            _make_root(config.publish.to)
-        keep_reserve(self._root)
+            _make_publish_root(config.publish.to)
+        keep_reserve(root)
         self._publish = config.publish
-        with open_engine(options, config, " ".join(self._names), stop) as engine:
-            if engine.spans_machines:
-                require_shared(engine, self._root, engine.slots)
+        with open_engine(options, config, " ".join(self._names), stop, root) as engine:
             if "partition" in self._names:
-                open_graph_tables(engine, config.partition)  # whose lack would else end a run after its first hours
+                open_graph_tables(engine, config.partition, root)  # else a run would end after its first hours
             self._workspace = open_workspace(
                 engine,
                 config,
-                self._root,
+                root,
                 OpenOptions(
                     options.date,
                     self._run_id,
@@ -126,7 +125,7 @@ class StageRun:
             try:
                 self._write_verdict("refused" if gate else "failed", None, [sentence], code, gate)
             except (OSError, GraphquiltError) as another:
-                sentence += f" (nor could gate.json be written: {another})"
+                sentence += "" if str(another) in sentence else f" (nor could gate.json be written: {another})"
         answer = {"verdict": "failed", "error": sentence, "exit_code": code, "published": False, **self._run_facts()}
         if gate:
             answer["gate"] = gate
@@ -192,19 +191,17 @@ class StageRun:
 
 
 def _root_that_is_there(address: str) -> Location | None:
-    with contextlib.suppress(AddressError):
-        root = parse_location(address)
+    with contextlib.suppress(ConfigError):
+        root = folder_of(address)
         return root if not isinstance(root, Path) or root.is_dir() else None
     return None
 
 
-def _make_root(address: str) -> Location:
+def _make_publish_root(address: str) -> None:
     try:
-        return storage.open_root(address)
-    except StorageError as error:
-        if "://" in address:  # what is wrong is the option, not the disk
-            raise ConfigError(str(error)) from error
-        raise
+        make_root(address)
+    except (ConfigError, StorageError) as error:
+        raise ConfigError(f"publish.to: {error}") from error
 
 
 def _without_metadata(report: StageReport) -> dict[str, Any]:

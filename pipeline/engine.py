@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 import pyarrow as pa
@@ -28,11 +29,11 @@ class GraphTables(Protocol):
     row for every node, are whole when a verb returns, and are found again if it is asked once more.
     """
 
-    def components(self, edges: Sequence[Location], nodes: int, folder: Location) -> list[Location]:
+    def components(self, edges: Sequence[Location], nodes: int, folder: Path) -> list[Location]:
         """Write ``id`` and ``component``, the same number for all nodes of a connected component."""
         ...
 
-    def label_propagation(self, edges: Sequence[Location], nodes: int, folder: Location) -> list[Location]:
+    def label_propagation(self, edges: Sequence[Location], nodes: int, folder: Path) -> list[Location]:
         """Write ``id`` and ``label``, the number of a node; null where there is none."""
         ...
 

@@ -56,8 +56,8 @@ def answer(options: argparse.Namespace) -> Answer:
     from pipeline import codec
     from pipeline.publishing.retention import clean
 
-    root = workspace_at(options.workspace)
     rules = _rules(options)
+    root = workspace_at(options.workspace)
     require_name(rules.root(root), rules.name)
     report = clean(
         root,
@@ -76,8 +76,13 @@ def answer(options: argparse.Namespace) -> Answer:
 
 def _rules(options: argparse.Namespace) -> PublishConfig:
     from jobs.config_file import read_config
+    from jobs.session import use_storage
     from pipeline.config.sections import PublishConfig
 
-    defaults = read_config(options.config).publish if options.config else PublishConfig()
+    defaults = PublishConfig()
+    if options.config:
+        config = read_config(options.config)
+        use_storage(config.storage)
+        defaults = config.publish
     options_set = {name: getattr(options, name) for name in ("name", "keep_releases", "keep_runs", "min_age_hours")}
     return defaults.model_copy(update={name: value for name, value in options_set.items() if value is not None})

@@ -26,7 +26,7 @@ from jobs.commands.installed import Finding, java, packages, python
 def add_options(command: CommandParser) -> None:
     """Add the options of the command."""
     command.add_argument("--warm", action="store_true", help="compile all kernels now, so that no task has to")
-    command.add_argument("--workspace", metavar="FOLDER", help="try whether runs can work there")
+    command.add_argument("--workspace", metavar="ADDRESS", help="try whether runs can work there")
 
 
 def answer(options: argparse.Namespace) -> Answer:

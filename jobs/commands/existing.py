@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from graphquilt import files
+from graphquilt.errors import StoreError
 from graphquilt.locations import AddressError, Location, parse_location
 from pipeline.errors import ConfigError, InputError
 
@@ -30,12 +31,16 @@ def workspace_at(address: str) -> Location:
 
     Raises
     ------
-    ConfigError : there is none.
+    ConfigError : there is none, or its store can't be asked.
     """
     root = folder_of(address)
-    if not files.has_folder(root):
+    try:
+        names = files.names_in(root)
+    except StoreError as error:
+        raise ConfigError(f"workspace {root} can't be read: {error}") from error
+    if not names and not files.has_folder(root):
         raise ConfigError(f"there is no workspace at {root}; 'graphquilt run' makes one. Check --workspace")
-    if not any(files.has_folder(root / name) for name in ("runs", "published")):
+    if not {"runs", "published"}.intersection(names):
         raise ConfigError(f"{root} is no workspace: it has neither runs/ nor published/. Check --workspace")
     return root
 

@@ -167,11 +167,13 @@ def _assume(config: PipelineConfig, options: argparse.Namespace) -> _Subject:
 
 def _look(config: PipelineConfig, root: Location, options: argparse.Namespace) -> _Subject:
     from jobs.commands.machine import memory_bytes, slowness
+    from jobs.session import use_storage
     from pipeline.ingest.figures import IngestFigures
     from pipeline.ingest.sources import list_sources
     from pipeline.planning import run_plan
     from pipeline.planning.input_size import measure_input
 
+    use_storage(config.storage, options.scratch)
     sources = list_sources(config.input.path, options.date)
     size = measure_input(sources, config.input)
     workspace = _workspace(config, root, options)

@@ -95,7 +95,7 @@ def answer(options: argparse.Namespace) -> Answer:
 def _answers(options: argparse.Namespace) -> pa.Table:
     from jobs.commands.machine import memory_bytes
     from jobs.config_file import read_config
-    from jobs.session import open_local
+    from jobs.session import open_local, use_storage
     from pipeline.queries.ppr import QueryOptions, answer_batch
     from pipeline.queries.restart_batches import read_batch
     from pipeline.stages.opening import OpenOptions, open_workspace
@@ -111,6 +111,7 @@ def _answers(options: argparse.Namespace) -> pa.Table:
         is_exact=options.exact,
         memory_bytes=memory_bytes() // 2,
     )
+    use_storage(config.storage)
     root = folder_of(options.workspace)
     with open_local() as engine:
         try:

@@ -1,4 +1,4 @@
-"""Whether a folder can be a workspace: writing, links, locks and fsync, tried out in a folder that goes again."""
+"""Whether an address can be a workspace: what runs do there is tried out, and nothing of it stays."""
 
 from __future__ import annotations
 
@@ -22,13 +22,16 @@ _LINKS = "what tasks wrote is copied into tables instead of linked: that takes i
 
 
 def probe(address: str) -> list[Finding]:
-    """Try a workspace, or the nearest folder above it that is there.
+    """Try a workspace; of one that is not there yet, the nearest folder above it.
 
     Raises
     ------
-    ConfigError : an address with a scheme.
+    ConfigError : no workspace can be at this address. StorageError : a store can't be reached, or lacks what runs need.
     """
     root = folder_of(address)
+    if not isinstance(root, Path):
+        storage.open_root(root)
+        return [Finding("workspace", f"{root} can be written, and the store heeds conditions of puts", is_fine=True)]
     folder = next(path for path in (root, *root.parents) if path.exists())
     try:
         trial = Path(tempfile.mkdtemp(prefix=".doctor-", dir=folder))

@@ -84,12 +84,12 @@ class GraphFramesTables:
     def __init__(self, session: SparkSession) -> None:
         self._session = session
 
-    def components(self, edges: Sequence[Location], nodes: int, folder: Location) -> list[Location]:
+    def components(self, edges: Sequence[Location], nodes: int, folder: Path) -> list[Location]:
         """Write ``id`` and ``component`` of all nodes, by the default algorithm."""
         with _failures_named("connected components", nodes, "partition.components = 'own', which answers the same"):
             return self._answer(edges, nodes, folder, "component", lambda graph: graph.connectedComponents())
 
-    def label_propagation(self, edges: Sequence[Location], nodes: int, folder: Location) -> list[Location]:
+    def label_propagation(self, edges: Sequence[Location], nodes: int, folder: Path) -> list[Location]:
         """Write ``id`` and ``label`` of all nodes, by the GraphX form: the other one leaves some without a label."""
         with _failures_named("label propagation", nodes, "partition.top_seed = 'own'"):
             return self._answer(
@@ -97,13 +97,8 @@ class GraphFramesTables:
             )
 
     def _answer(
-        self, edges: Sequence[Location], nodes: int, folder: Location, column: str, ask: Callable[[Any], DataFrame]
+        self, edges: Sequence[Location], nodes: int, folder: Path, column: str, ask: Callable[[Any], DataFrame]
     ) -> list[Location]:
-        if not isinstance(folder, Path):
-            raise ConfigError(
-                f"GraphFrames needs a workspace in a folder that all nodes mount, since Spark itself reads and writes "
-                f"there, and this one is {folder}; run without it"
-            )
         if files := _earlier_answer(folder):
             return files
         from graphframes import GraphFrame

@@ -205,9 +205,12 @@ def _refuse_own_tables(root: Location, path: str, date: dt.date | None) -> None:
     ConfigError : naming both.
     """
     filesystem, pattern = filesystem_of(path.replace("{date}", (date or UNDATED).isoformat()))
-    if not isinstance(filesystem, pafs.LocalFileSystem) or not isinstance(root, Path):
-        return
-    for workspace in {str(root), os.path.realpath(root)}:
+    if isinstance(root, Path):
+        is_same_store, places = isinstance(filesystem, pafs.LocalFileSystem), {str(root), os.path.realpath(root)}
+    else:
+        scheme, _, place = str(root).partition("://")
+        is_same_store, places = path.startswith(f"{scheme}://"), {place}
+    for workspace in places if is_same_store else ():
         if any(takes(pattern, f"{workspace}/{name}/x.parquet") for name in ("runs", "published", "inputs")):
             raise ConfigError(
                 f"input.path {path} and the workspace {root} lie in each other: the next run would read this run's "

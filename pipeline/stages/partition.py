@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from pipeline.config.sections import PartitionConfig
 from pipeline.engine import GRAPHFRAMES_HOW_TO, Engine, Frame, GraphTables
 from pipeline.errors import ConfigError
 from pipeline.ingest.figures import IndexFigures
+from pipeline.locations import Location
 from pipeline.partitioning.cutting import IMBALANCE, Bounds, CutOptions, GraphCut, IndexTables
 from pipeline.partitioning.figures import LevelFigures, PartitionFigures
 from pipeline.partitioning.narrow_cut import cut_narrow, keep_whole
@@ -82,32 +84,37 @@ def _cut_options(config: PipelineConfig) -> CutOptions:
     return CutOptions(method, bounds=bounds_of(config), **{name: getattr(partition, name) for name in names})
 
 
-def open_graph_tables(engine: Engine[Frame], partition: PartitionConfig) -> GraphTables | None:
+def open_graph_tables(engine: Engine[Frame], partition: PartitionConfig, root: Location) -> GraphTables | None:
     """Return the engine's own library for graphs where a key asks for it, else None.
 
     Raises
     ------
-    ConfigError : it is asked for, and missing.
+    ConfigError : it is asked for, and missing; or the workspace is in an object store.
     """
     if not partition.asks_graphframes:
         return None
+    cause = "partition.components or partition.top_seed is 'graphframes', and"
+    way_out = "set both to 'own', the default"
+    if not isinstance(root, Path):
+        raise ConfigError(
+            f"{cause} GraphFrames reads and writes through Spark, in a workspace that is a folder: {root} is in an "
+            f"object store. Choose a folder that all nodes mount, or {way_out}"
+        )
     try:
         return engine.open_graph_tables()
     except ConfigError as error:
-        raise ConfigError(
-            f"partition.components or partition.top_seed is 'graphframes', and {error}: {GRAPHFRAMES_HOW_TO}; or set "
-            "both to 'own', the default"
-        ) from error
+        raise ConfigError(f"{cause} {error}: {GRAPHFRAMES_HOW_TO}; or {way_out}") from error
 
 
 def _seeds(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> GraphSeeds:
     """Return what the engine's own library is asked about the graph as a whole."""
     partition = config.partition
-    tables = open_graph_tables(engine, partition)
+    tables, work = open_graph_tables(engine, partition, workspace.root), workspace.work(NAME)
     if tables is None:
         return GraphSeeds(None, None)
+    assert isinstance(work, Path)  # as the workspace is
     nodes, files = workspace.figures("node_index", IndexFigures).nodes, workspace.files("indexed_edges")
-    folder = workspace.work(NAME) / "graphframes"
+    folder = work / "graphframes"
     components = partial(tables.components, files, nodes, folder / "components")
     labels = partial(tables.label_propagation, files, nodes, folder / "labels")
     return GraphSeeds(

@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from graphquilt.locations import AddressError, parse_location
 from graphquilt.rights import describe_denial, is_denied
 from pipeline.errors import StorageError
 from pipeline.locations import Location
@@ -35,17 +34,13 @@ def _writable(location: Location) -> Backend[Any]:
     return backend_of(location)
 
 
-def open_root(address: str | Path) -> Location:
-    """Return the location of a workspace; a folder is made if it is missing, a store is asked whether it will do.
+def open_root(root: Location) -> Location:
+    """Return a workspace's location: a folder is made if it is missing, a store is asked whether it will do.
 
     Raises
     ------
-    StorageError : no tables can be at this address, or no folder can be made there.
+    StorageError : no folder can be made there; the store can't be reached, refuses, or lacks what runs need.
     """
-    try:
-        root = parse_location(address)
-    except AddressError as error:
-        raise StorageError(f"workspace {error}") from error
     if not isinstance(root, Path):
         objects.require_conditional_puts(root)
         return root

@@ -83,6 +83,7 @@ def lock(path: Location, purpose: str, wait_s: float = 0.0) -> Iterator[Lock]:
         file.flush()
         yield FileLock()
 
+
 def _holder(path: Path, purpose: str, wait_s: float) -> str:
     try:
         holder = json.loads(path.read_text())

@@ -51,7 +51,7 @@ def test_a_store_that_overlooks_conditions_is_refused(object_store: FaultProxy, 
     objects.require_conditional_puts(object_path(bucket))
     object_store.fault = lambda _: "ignore"
     with pytest.raises(StorageError, match=r"the store of s3://b-\w+ overlooks the conditions of puts"):
-        storage.open_root(f"{bucket}/workspace")
+        storage.open_root(object_path(bucket) / "workspace")
     assert objects.names_in(object_path(bucket)) == []
 
 
