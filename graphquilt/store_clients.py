@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from graphquilt.errors import StoreError
 from graphquilt.locations import ObjectPath
+from graphquilt.masking import mask_secrets
 from graphquilt.store_errors import is_missing_bucket, store_error
 
 T = TypeVar("T")
@@ -34,8 +35,8 @@ _ENDPOINTS = {
 class StoreSettings:
     """How this process reaches object stores."""
 
-    endpoint: str | None = None  # None: the provider's own, or the environment's
-    region: str | None = None  # None: the environment's
+    endpoint: str | None = None  # of S3; None: the environment's, or the provider's own
+    region: str | None = None  # of S3; None: the environment's
     max_retries: int = 10  # of a request that was throttled or got no answer
     retry_s: float = 180.0  # after which no request is repeated
     stall_s: float = 20.0  # without a byte, after which a connection is given up
@@ -121,8 +122,9 @@ def repeat_request(path: ObjectPath, send: Callable[[], T]) -> T:
 
 def _endpoint_of(bucket: str) -> str | None:
     """Return where the store is, if that was set; None: at the provider's."""
-    variables = _ENDPOINTS[bucket.partition(":")[0]]
-    return _settings.endpoint or next(filter(None, map(os.environ.get, variables)), None)
+    scheme = bucket.partition(":")[0]
+    variables = _ENDPOINTS[scheme]
+    return (_settings.endpoint if scheme == "s3" else None) or next(filter(None, map(os.environ.get, variables)), None)
 
 
 def _new_client(bucket: str, repeats: bool) -> Any:
@@ -131,6 +133,8 @@ def _new_client(bucket: str, repeats: bool) -> Any:
 
     scheme, _, name = bucket.partition("://")
     endpoint = _endpoint_of(bucket)
+    if endpoint and not endpoint.startswith(("http://", "https://")):  # obstore would panic
+        raise StoreError(f"the endpoint of {bucket} is '{mask_secrets(endpoint)}'; write http://HOST or https://HOST")
     options: dict[str, Any] = {
         "client_options": {
             "allow_http": (endpoint or "").startswith("http://"),

@@ -174,9 +174,9 @@ def run(*command: object, is_checked: bool = True, **variables: str) -> None:
     words = [str(word) for word in command]
     variables = clean_variables() | variables
     # Not from the clone: Python would import its packages instead of those that were installed.
-    done = subprocess.run(words, env=variables, cwd="/", capture_output=True, text=True, check=False)
-    if done.returncode and is_checked:
-        sys.exit(f"bundle: {' '.join(words)} failed:\n{done.stdout}{done.stderr}")
+    process = subprocess.run(words, env=variables, cwd="/", capture_output=True, text=True, check=False)
+    if process.returncode and is_checked:
+        sys.exit(f"bundle: {' '.join(words)} failed:\n{process.stdout}{process.stderr}")
 
 
 if __name__ == "__main__":

@@ -347,6 +347,8 @@ class StorageConfig(Section):
     """How object stores are reached. Nothing of it changes a result; credentials are never written here."""
 
     endpoint: str | None = Field(
-        None, min_length=1, description="URL of a store that speaks S3's protocol; unset: the provider's own"
+        None,
+        pattern=r"^https?://\S+$",
+        description="http:// or https:// URL of a store that speaks S3's protocol; unset: the environment's, or AWS",
     )
     region: str | None = Field(None, min_length=1, description="of S3; unset: the environment's")

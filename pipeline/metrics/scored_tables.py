@@ -23,6 +23,7 @@ from pipeline.ingest.pieces import ParseTask
 from pipeline.ingest.sources import join_names
 from pipeline.kernels.hashing import node_keys
 from pipeline.locations import Location
+from pipeline.metrics.train_pairs import DistinctCounts
 
 _COLUMNS = ("node_type", "node_id", "embedding", "degree")
 _ENDS = ("src_id", "dst_id")
@@ -224,31 +225,11 @@ def read_different_ends(files: Sequence[Location]) -> tuple[pa.Array, pa.Array]:
     Reads the table once. Memory: these ids.
     """
     schema = storage.read_schema(files[0])
-    src, dst = (_Different(schema.field(name).type) for name in _ENDS)
+    src, dst = (DistinctCounts(schema.field(name).type) for name in _ENDS)
     for batch in storage.read_batches(files, _ENDS, _BATCH_PAIRS):
         src.add(batch["src_id"])
         dst.add(batch["dst_id"])
-    return src.values, dst.values
-
-
-class _Different:
-    """Different values of arrays that come one after the other."""
-
-    def __init__(self, kind: pa.DataType) -> None:
-        self._chunks = [pa.array([], kind)]
-        self._settled = 0  # values of the first chunk, which are different
-
-    def add(self, values: pa.Array) -> None:
-        """Take in some more; all are compared when they have doubled."""
-        self._chunks.append(pc.unique(values))
-        if sum(map(len, self._chunks[1:])) > self._settled:
-            self._settled = len(self.values)
-
-    @property
-    def values(self) -> pa.Array:
-        """Return the values so far, in the order of their first places."""
-        self._chunks = [pc.unique(pa.chunked_array(self._chunks))]
-        return self._chunks[0]
+    return src.result()[0], dst.result()[0]
 
 
 def _are_among(ids: pa.Array, others: pa.Array) -> pa.Array:

@@ -61,7 +61,7 @@ class TrainPairs:
         kind : the type of ids that is wanted. sources : ids. is_plain : pairs count from both of their ends.
         """
         kept = [both_ways((pa.array([], kind), pa.array([], kind)), kind, is_plain=is_plain)]
-        counts = _Counts(kind)
+        counts = DistinctCounts(kind)
         hidden = None if held_out is None else both_ways(held_out, kind, is_plain=is_plain)
         for batch in pairs.batches:
             ends = both_ways(batch, kind, is_plain=is_plain)
@@ -75,7 +75,7 @@ class TrainPairs:
         return cls((src, dst), targets, degree)
 
 
-class _Counts:
+class DistinctCounts:
     """How often each value comes, in arrays that come one after the other."""
 
     def __init__(self, kind: pa.DataType) -> None:

@@ -60,7 +60,7 @@ def test_two_letters_swapped_in_a_command_are_understood(name: str, call: Callab
         ("run --config C --workspace W --engine spark --workers 4", "--workers is of --engine local"),
         ("run --config C --workspace W --remote sc://h", "--remote is a setting of Spark"),
         ("run --config C --workspace W --slots 4", "--slots is a setting of Spark"),
-        ("run --config C --workspace W --engine spark --remote h:15002", "'h:15002', which is no address of a Spark Connect"),
+        ("run --config C --workspace W --engine spark --remote h:15002", "'h:15002', which is no address of a Spark"),
         ("run --config C --workspace E", "--workspace is empty; is a variable of the shell not set?"),
         ("run --config C --workspace=", "--workspace is empty"),
         ("current --workspace E", "--workspace is empty"),

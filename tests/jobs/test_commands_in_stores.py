@@ -55,6 +55,17 @@ def test_a_workspace_that_can_not_be_is_wrong_usage(
     assert {request.method for request in object_store.requests} == {"GET"}  # nothing was written
 
 
+def test_an_endpoint_without_a_scheme_is_named(
+    object_store: FaultProxy,  # noqa: F811
+    call: Call,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "127.0.0.1:9")
+    said = call("inspect", "--workspace", "s3://bucket/w")
+    assert said.code == 2
+    assert "the endpoint of s3://bucket is '127.0.0.1:9'; write http://HOST or https://HOST" in said.err
+
+
 def test_a_place_to_publish_is_named_before_anything_is_computed(
     object_store: FaultProxy,  # noqa: F811
     config: Path,
