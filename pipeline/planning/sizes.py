@@ -14,6 +14,7 @@ from pipeline.config.model import PipelineConfig
 from pipeline.embedding.methods import METHODS
 from pipeline.partitioning.cutting import Bounds
 from pipeline.partitioning.multilevel import IMBALANCE
+from pipeline.partitioning.wide.top_levels import cut_bytes
 from pipeline.planning.cuts import Cut, hash_cut
 
 #: Resident size of a Python process with all libraries that a task loads, before its task (measured).
@@ -21,6 +22,9 @@ PROCESS_BYTES = 300 * 2**20
 #: Rows away from home that multilevel cuts leave, of those that homes drawn at random would, were all degrees the mean:
 #: .32 on a planted graph in 8 parts; of edges, METIS cuts .33 of what chance cuts on Gowalla in 16.
 _SHARE_OF_CHANCE = 1 / 3
+#: Files of a cut by many tasks, kept until it has committed: of an entry, sent to its range (8), stored (4), and sent
+#: and stored again by every contraction (12 each, of ever fewer); of a node, labels (4) and loads (8) after each round.
+_WIDE_ENTRY_BYTES, _WIDE_NODE_BYTES = 42, 260
 #: Bytes of an id where it is not known: most are integers or short.
 _ID_BYTES = 16
 
@@ -91,6 +95,11 @@ def expected_levels(config: PipelineConfig, graph: GraphCounts) -> list[int]:
     return levels
 
 
+def is_cut_wide(config: PipelineConfig, graph: GraphCounts) -> bool:
+    """Whether many tasks cut a graph, since one can't hold it."""
+    return cut_bytes(graph.nodes, graph.edges) > config.partition.worker_bytes
+
+
 def disk_bytes(
     config: PipelineConfig,
     graph: GraphCounts,
@@ -115,11 +124,15 @@ def disk_bytes(
     sums = 8 * (bool(has_weights) + bool(config.input.timestamp))
     tables = graph.nodes * (4 * dim + graph.id_bytes + 24) + lists
     cut_edges = graph.edges if cut.parts > 1 else 0
+    pieces = cut_edges * 16
+    if cut_edges and is_cut_wide(config, graph):
+        entry, node = (_WIDE_ENTRY_BYTES, _WIDE_NODE_BYTES) if config.partition.method != "hash" else (12, 60)
+        pieces = 2 * cut_edges * entry + graph.nodes * node
     return {
         # What it asks for before it starts, or the rows in working form and their sums.
         "ingest": max(3 * input_bytes, input_rows * (ids + sums) + graph.edges * (ids + 8 + sums)),
         "index": graph.nodes * (graph.id_bytes + 48) + graph.edges * 24,
-        "partition": graph.nodes * 13 + cut_edges * 16,
+        "partition": graph.nodes * 13 + pieces,
         "layout": sum(cut.rows) * 45 + sum(cut.entries) * 8 + cut_edges * 24,
         "embed": graph.nodes * row + kept_bytes + lists,
         "aggregate": tables,

@@ -11,9 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pipeline.config.model import PipelineConfig
+from pipeline.partitioning.wide.node_blocks import blocks_of_cut
+from pipeline.partitioning.wide.top_levels import cut_bytes
 from pipeline.planning.alternatives import Alternatives
 from pipeline.planning.input_size import InputSize
-from pipeline.planning.sizes import GraphCounts, expected_levels
+from pipeline.planning.sizes import GraphCounts, expected_levels, is_cut_wide
+from pipeline.planning.time_model import CACHE_BYTES
 
 #: CPU seconds of one core: to read and check a row of the input and add it to its pair; the same of text ids.
 _ROW, _TEXT_ROW = 4.0e-7, 7.6e-7
@@ -25,8 +28,12 @@ _SPLIT_EDGE = 1.5e-7
 _TEXT = 1.3
 #: Shuffled between processes, next to one process: rows are encoded, written, read and decoded on their way.
 _SHUFFLED = 2.0
-#: An edge in one level of the tree of cuts.
-_CUT_EDGE = 7e-7
+#: An edge in one level of a cut in one task, whose passes look up a label and a volume some twenty times; more where
+#: these lie in memory, so many bytes a node.
+_CUT_EDGE, _FAR_CUT_EDGE, _LABEL_BYTES = 6.5e-7, 7.5e-7, 12
+#: An entry (an edge has two) of a cut by many tasks: brought to its range of nodes, counted for parts and homes; in a
+#: level that clusters, contracts and refines; more where labels lie in memory; entries that a level leaves, of all.
+_RANGED_ENTRY, _LEVEL_ENTRY, _FAR_ENTRY, _ENTRIES_LEFT = 5.2e-7, 6.5e-7, 4e-7, 0.6
 #: An edge end that is sorted into its block, where the nodes' tables fit the nearest caches and where not; a row.
 _LAID_ENTRY_NEAR, _LAID_ENTRY, _LAID_ROW = 1e-7, 2e-7, 3.5e-7
 #: Edges that are dealt out to blocks first, next to those of one block.
@@ -152,17 +159,32 @@ def _index(config: PipelineConfig, run: RunCounts) -> StageCost:
 
 
 def _partition(config: PipelineConfig, run: RunCounts) -> StageCost:
-    parts = run.prices.cut.parts
+    parts, graph = run.prices.cut.parts, run.graph
     if parts == 1:
         return StageCost(0.1, 1)
-    levels = max(1, len(expected_levels(config, run.graph)))
-    seconds = levels * run.graph.edges * _CUT_EDGE
-    held = run.graph.edges * _CUT_EDGE_BYTES
-    if held <= config.partition.worker_bytes:
-        first = seconds / levels  # the whole graph is one task
-        wall = first + (seconds - first) / min(max(run.slots, 1), parts)
-        return StageCost(seconds, parts, held, wall_seconds=wall)
-    return StageCost(seconds, max(run.size.tasks, parts), config.partition.worker_bytes)
+    if is_cut_wide(config, graph):
+        return _wide_partition(config, graph)
+    pieces = [1, *expected_levels(config, graph)[:-1]]  # that each level cuts
+    levels = [graph.edges * (_CUT_EDGE + _FAR_CUT_EDGE * _share_in_memory(graph.nodes / count)) for count in pieces]
+    wall = levels[0] + sum(levels[1:]) / min(max(run.slots, 1), parts)  # the whole graph is one task
+    return StageCost(sum(levels), parts, graph.edges * _CUT_EDGE_BYTES, wall_seconds=wall)
+
+
+def _wide_partition(config: PipelineConfig, graph: GraphCounts) -> StageCost:
+    """Return the cost of a cut by waves of tasks over blocks, whose levels end where a graph fits one task."""
+    worker_bytes, entries = config.partition.worker_bytes, 2 * graph.edges
+    seconds = entries * (_RANGED_ENTRY + _FAR_ENTRY * _share_in_memory(graph.nodes))
+    left = 1.0
+    while config.partition.method != "hash":
+        seconds += left * entries * _LEVEL_ENTRY
+        left *= _ENTRIES_LEFT
+        if cut_bytes(math.ceil(left * graph.nodes), math.ceil(left * graph.edges)) <= worker_bytes:
+            break
+    return StageCost(seconds, blocks_of_cut(graph.nodes, graph.edges, worker_bytes), worker_bytes)
+
+
+def _share_in_memory(nodes: float) -> float:
+    return 1.0 - min(1.0, CACHE_BYTES / max(_LABEL_BYTES * nodes, 1))
 
 
 def _layout(run: RunCounts) -> StageCost:

@@ -26,7 +26,8 @@ _FIRST_USE = 0.005
 #: An empty wave of tasks, beside the tasks: measured, on two workers.
 _EMPTY_WAVE = {"local": 0.0, "dask": 0.05, "spark": 0.5}
 
-_NEAR_BYTES, _CACHE_BYTES = 1 * 2**20, 32 * 2**20  # a core's own caches and the last one, of the usual server
+#: A core's own caches and the last one, of the usual server.
+_NEAR_BYTES, CACHE_BYTES = 1 * 2**20, 32 * 2**20
 _LINE_FLOATS = 16
 
 
@@ -49,7 +50,7 @@ def product_seconds(rows: Sequence[int], entries: Sequence[int], dim: int, width
     """
     seconds = 0.0
     for count, visited in zip(rows, entries, strict=True):
-        near, cached = (min(1.0, size / max(count * width * 4, 1)) for size in (_NEAR_BYTES, _CACHE_BYTES))
+        near, cached = (min(1.0, size / max(count * width * 4, 1)) for size in (_NEAR_BYTES, CACHE_BYTES))
         lines, size = visited * math.ceil(dim / _LINE_FLOATS), count * dim * 4
         seconds += cached * (lines * CACHED_LINE + size * CACHED_BYTE) - near * lines * (CACHED_LINE - NEAR_LINE)
         seconds += (1.0 - cached) * (lines * FAR_LINE + size * FAR_BYTE) + shards * visited * VISITED_ENTRY

@@ -64,7 +64,7 @@ def run_stage(words: Sequence[str], workspace: Path, most_bytes: float) -> Taken
             raise SystemExit(f"{words[0]}: its processes hold {tree:,} bytes at once, more than --most-gib")
         if time.monotonic() - looked > 1.0:
             disk, looked = max(disk, bytes_of(workspace) - before), time.monotonic()
-        time.sleep(0.05)
+        time.sleep(0.2)
     assert process.stdout is not None
     answer = json.loads(process.stdout.read())
     if process.returncode:

@@ -6,6 +6,7 @@ its block. Ranges depend on degrees and on the memory bound alone, never on work
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -104,6 +105,11 @@ def write_ends(file: Path, neighbor: NDArray[np.int32], edge_weight: NDArray[np.
 def entries_a_block(worker_bytes: int) -> int:
     """Return how many entries a block may have."""
     return max(1, worker_bytes // _ENTRY_BYTES)
+
+
+def blocks_of_cut(nodes: int, edges: int, worker_bytes: int) -> int:
+    """Return about how many blocks a graph is in."""
+    return max(1, math.ceil((nodes * _ROW_BYTES + 2 * edges * _ENTRY_BYTES) / worker_bytes))
 
 
 def build_blocks(tasks: TaskFolder, tables: IndexTables, options: CutOptions) -> tuple[BlockGraph, NodeVectors]:
