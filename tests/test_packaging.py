@@ -165,7 +165,7 @@ def test_there_is_one_version(readers: Archives, pipeline: Archives) -> None:
     assert readers.metadata["Version"] == pipeline.metadata["Version"] == VERSION
     requirements = pipeline.metadata.get_all("Requires-Dist") or []
     assert [requirement for requirement in requirements if "extra" not in requirement] == [f"graphquilt=={VERSION}"]
-    assert not readers.metadata.get_all("Provides-Extra")
+    assert readers.metadata.get_all("Provides-Extra") == ["store"]  # tables in object stores
 
 
 @pytest.mark.parametrize("project", ["readers", "pipeline"])

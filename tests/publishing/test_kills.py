@@ -120,17 +120,17 @@ make(parse_location(sys.argv[1]), int(sys.argv[2]))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", ["before", "after"])
 def test_readers_and_the_next_publisher_get_on_whatever_request_a_publisher_dies_at(
-    object_store: FaultProxy, store_root: Location, moment: str
+    object_store: FaultProxy, store_root: Location
 ) -> None:
-    """A publisher is killed before, or after, its first request that writes; the next one at its second; and so on."""
+    """A publisher is killed when its first request that writes is done; the next one at its second; and so on."""
     deaths = 0
     for number in itertools.count():
         place = store_root / f"{number:03}"
         make(place, 1)
         with publisher(place, 2) as process:
-            object_store.fault = signal_at(process, signal.SIGKILL, number, moment)
+            writes = iter([False] * number)
+            object_store.fault = signal_at(process, signal.SIGKILL, lambda _, w=writes: next(w, True), "lose")
             process.communicate("go\n", timeout=120)
             object_store.fault = lambda _: None
         assert read_day(place) in (1, 2)
@@ -145,38 +145,52 @@ def test_readers_and_the_next_publisher_get_on_whatever_request_a_publisher_dies
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["2024-06-05-a/node_embeddings/part-00001.parquet", MANIFEST, HISTORY, CURRENT])
 def test_a_publisher_that_slept_through_its_lease_moves_nothing_that_readers_have(
+    object_store: FaultProxy, store_root: Location, name: str
+) -> None:
+    """A publisher is stopped as it writes a file; another one publishes; the first goes on."""
+    pointers = [store_root / "published/default" / pointer for pointer in (CURRENT, HISTORY)]
+    make(store_root, 1)
+    with publisher(store_root, 5) as process:
+        object_store.fault = signal_at(process, signal.SIGSTOP, lambda path: path.endswith(name), "throttle")
+        sleep_while(process, lambda: make(store_root, 3), object_store)
+        before = [files.read(path) for path in pointers]
+        process.send_signal(signal.SIGCONT)
+        process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert [files.read(path) for path in pointers] == before
+    assert read_day(store_root) == (5 if name == CURRENT else 3)  # 5 is newer, and its line was there
+    make(store_root, 4, force_current=True)
+    assert read_day(store_root) == 4
+    assert_tidy(store_root)
+
+
+@pytest.mark.slow
+def test_a_publisher_that_slept_before_it_had_the_lease_publishes_after_the_other(
     object_store: FaultProxy, store_root: Location
 ) -> None:
-    """A publisher is stopped at its first request that writes, and so on; another one publishes; the first goes on."""
-    lost = 0
-    for number in itertools.count():
-        place = store_root / f"{number:03}"
-        pointers = [place / "published/default" / name for name in (CURRENT, HISTORY)]
-        make(place, 1)
-        with publisher(place, 5) as process:
-            object_store.fault = signal_at(process, signal.SIGSTOP, number, "before")
-            assert process.stdin is not None
-            process.stdin.write("go\n")
-            process.stdin.flush()
-            if not has_stopped(process):
-                break
-            object_store.fault = lambda _: None
-            make(place, 3)
-            before = [files.read(path) for path in pointers]
-            process.send_signal(signal.SIGCONT)
-            process.communicate(timeout=120)
-        is_unchanged = [files.read(path) for path in pointers] == before
-        lost += process.returncode != 0
-        if process.returncode == 0 and not is_unchanged:  # it had no lease yet, and took one when it went on
-            assert fence_in(files.read(pointers[0])) > fence_in(before[0])
-        else:
-            assert is_unchanged
-        assert read_day(place) in (3, 5)  # 5, which is newer, if its line was written before it fell asleep
-        make(place, 4, force_current=True)
-        assert read_day(place) == 4
-        assert_tidy(place)
-    assert lost >= 8  # at files, notes, manifest, line and CURRENT
+    make(store_root, 1)
+    with publisher(store_root, 5) as process:
+        object_store.fault = signal_at(process, signal.SIGSTOP, lambda path: path.endswith(".lock"), "throttle")
+        sleep_while(process, lambda: make(store_root, 3), object_store)
+        before = files.read(store_root / "published/default" / CURRENT)
+        process.send_signal(signal.SIGCONT)
+        process.communicate(timeout=120)
+    assert process.returncode == 0
+    assert read_day(store_root) == 5
+    assert fence_in(files.read(store_root / "published/default" / CURRENT)) > fence_in(before)
+    assert_tidy(store_root)
+
+
+def sleep_while(process: subprocess.Popen[str], action: Callable[[], object], store: FaultProxy) -> None:
+    """Let a publisher go on until the store's fault has stopped it, and do something while it sleeps."""
+    assert process.stdin is not None
+    process.stdin.write("go\n")
+    process.stdin.flush()
+    assert has_stopped(process)
+    store.fault = lambda _: None
+    action()
 
 
 def fence_in(pointer: bytes) -> int:
@@ -209,17 +223,18 @@ class publisher:  # noqa: N801
 
 
 def signal_at(
-    process: subprocess.Popen[str], number: signal.Signals, at: int, moment: str
+    process: subprocess.Popen[str], number: signal.Signals, is_due: Callable[[str], bool], fault: str
 ) -> Callable[[Request], str | None]:
-    """Send the process a signal at a request that writes; "after": the request is passed on."""
-    writes, lock = itertools.count(), threading.Lock()
+    """Send the process a signal at the first request that writes to a path that is due, which meets a fault."""
+    has_been, lock = threading.Event(), threading.Lock()
 
     def choose(request: Request) -> str | None:
         with lock:
-            if request.method in ("GET", "HEAD") or next(writes) != at:
+            if request.method in ("GET", "HEAD") or has_been.is_set() or not is_due(request.path):
                 return None
+            has_been.set()
         os.kill(process.pid, number)
-        return "lose" if moment == "after" else "throttle"
+        return fault
 
     return choose
 
