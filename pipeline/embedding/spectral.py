@@ -328,7 +328,8 @@ def _columns_left_out(settings: Settings) -> NDArray[np.float64]:
 
 def noise_scales(rows: NDArray[np.float32], columns: NDArray[np.float64]) -> NDArray[np.float64]:
     """What goes into each row of ``rows @ columns``: the sum of |entry| times the norm of what it multiplies."""
-    return (np.abs(rows) @ np.sqrt((columns * columns).sum(axis=1)).astype(np.float32)).astype(np.float64)
+    norms = np.sqrt((columns * columns).sum(axis=1))
+    return combine_columns(np.abs(rows), norms[:, None])[:, 0].astype(np.float64)
 
 
 def _noise(columns: int, settings: Settings) -> float:

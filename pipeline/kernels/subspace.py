@@ -58,7 +58,10 @@ def combine_columns(
 ) -> NDArray[np.float32]:
     """``x @ matrix``, float32 throughout; (n, l) and (l, m) -> (n, m), by default in a new, 64-byte aligned matrix."""
     target = aligned_empty((len(x), matrix.shape[1])) if out is None else out
-    np.matmul(x, matrix.astype(np.float32), out=target)
+    # OpenBLAS may raise the processor's flag for what it reads beside small operands and throws away (as in
+    # numpy/numpy#24067). Rows that are not finite are refused when they are finished.
+    with np.errstate(invalid="ignore"):
+        np.matmul(x, matrix.astype(np.float32), out=target)
     return target
 
 
