@@ -21,6 +21,8 @@ DEMO_PACKAGES := vim nginx gimp python3-numpy texlive-base r-base-core postgresq
 # pip's pins for the interpreter of environment $(1); $(2) is the set's prefix.
 pins = constraints/$(2)py$$($(1)/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])').txt
 PIP := -m pip --disable-pip-version-check install --quiet
+# Two to four processes share the tests, by files; all that need the Spark session are in one of them.
+SHARED := -n logical --maxprocesses 4 --dist loadgroup
 # What is listed (in REQUIRE=spark,airflow,data) fails where it is missing, instead of being skipped.
 required = [[ ",$${REQUIRE:-}," == *,$(1),* ]]
 
@@ -45,7 +47,7 @@ test: lint  ## lint, then the tests this machine can run; SLOW=1 adds the slow o
 	    echo "make: no Airflow environment; its tests are skipped" >&2; without=; \
 	fi; \
 	$(if $(SLOW),$(MAKE) --no-print-directory sparks || echo "make: an environment of another Spark is missing; its tests are skipped" >&2;) \
-	$(VENV)/bin/python -m pytest $$without $(if $(SLOW),,-m 'not slow')
+	$(VENV)/bin/python -m pytest $(SHARED) $$without $(if $(SLOW),,-m 'not slow')
 
 lint: $(VENV)/.warm  ## ruff, mypy, hadolint, and the import check
 	$(VENV)/bin/ruff check .

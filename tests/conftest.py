@@ -43,6 +43,15 @@ def pytest_configure(config: pytest.Config) -> None:
         )
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Processes that share the tests (-n 2 --dist loadgroup) take whole files; one of them has the Spark session."""
+    if not config.pluginmanager.hasplugin("xdist"):
+        return  # the DAG tests' environment
+    for item in items:
+        needs_session = item.get_closest_marker("spark") and not item.get_closest_marker("slow")
+        item.add_marker(pytest.mark.xdist_group("spark" if needs_session else item.nodeid.partition("::")[0]))
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("spark") and not has_java():
         missing("spark", "Spark needs Java 17 or later: no 'java' on PATH and no JAVA_HOME")
