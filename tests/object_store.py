@@ -127,12 +127,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, format: str, *arguments: Any) -> None:
         """Be quiet."""
 
+    def handle(self) -> None:
+        """Take requests for as long as there is a client: it may be killed, or give up."""
+        with contextlib.suppress(ConnectionError):
+            super().handle()
+
     def do_any(self) -> None:
         """Pass a request on, or let it fail."""
-        with contextlib.suppress(ConnectionError):  # a client was killed, or gave up
-            self._do_any()
-
-    def _do_any(self) -> None:
         length = int(self.headers.get("Content-Length", 0))
         request = Request(self.command, self.path, length)
         self.proxy.requests.append(request)

@@ -1,0 +1,122 @@
+"""Whole runs on an object store: killed in each stage in turn, and while the store fails in every way at once."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import re
+import signal
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from graphquilt.locations import ObjectPath, parse_location
+from pipeline import storage
+from pipeline.stages.chain import STAGE_NAMES
+from tests.object_store import Fault, FaultProxy, Request, bucket, moto_endpoint, object_store  # noqa: F401
+from tests.publishing.conftest import SHORT_LEASE_S
+from tests.stages.chains import Chain, Config, config_for, users_and_items, write_rows
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    rows = write_rows(tmp_path_factory.mktemp("input") / "in.parquet", users_and_items(3, 2_000, 200, 120))
+    return config_for(rows, parts=3, evaluate={"source": "holdout", "holdout_users": 0.5})
+
+
+@pytest.fixture(scope="module")
+def undisturbed(config: Config, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    return Chain(tmp_path_factory.mktemp("undisturbed")).publish(config).data
+
+
+def data_of(release: str) -> dict[str, bytes]:
+    folder = parse_location(release) / "node_embeddings"
+    return {name: storage.read(folder / name) or b"" for name in storage.names_in(folder)}
+
+
+def run(words: list[str], environment: Mapping[str, str]) -> None:
+    """Run a command, in a process of its own, with short leases."""
+    from graphquilt.__main__ import main
+    from pipeline.storage import leases
+
+    leases.hold_lease.__wrapped__.__defaults__ = (0.0, SHORT_LEASE_S)  # type: ignore[attr-defined]
+    os.environ.update(environment)
+    raise SystemExit(main(words))
+
+
+def kill_at(pid: int, stage: str | None, number: int, moment: str) -> Callable[[Request], Fault | None]:
+    """Kill a process at a stage's request that writes, before or after it is done; of no stage, never."""
+    lock, stages, writes = threading.Lock(), ["none yet"], [0]
+
+    def choose(request: Request) -> Fault | None:
+        with lock:
+            if named := re.search(r"/_work/(\w+)-|/releases/", request.path):
+                stages.append(named[1] or "publish")
+            if request.method in ("GET", "HEAD") or request.path.endswith("/.lock") or stages[-1] != stage:
+                return None
+            writes[0] += 1
+            if writes[0] != number:
+                return None
+        os.kill(pid, signal.SIGKILL)
+        return "lose" if moment == "after" else "throttle"
+
+    return choose
+
+
+@pytest.mark.parametrize("seed", [1])
+def test_a_run_that_is_killed_in_each_stage_goes_on_and_gives_the_same_bytes(
+    seed: int,
+    tmp_path: Path,
+    config: Config,
+    undisturbed: dict[str, bytes],
+    object_store: FaultProxy,  # noqa: F811
+    bucket: str,  # noqa: F811
+) -> None:
+    draw = random.Random(seed)
+    chain = Chain(tmp_path, address=f"{bucket}/ws")
+    words = ["run", "--config", str(chain.write_config(config)), "--workspace", f"{bucket}/ws", "--engine", "local"]
+    processes = multiprocessing.get_context("forkserver")  # which imports all once
+    processes.set_forkserver_preload(["jobs.run", "pipeline.stages.runner", "pipeline.engines.local"])
+    codes = []
+    for stage in (*STAGE_NAMES, None):
+        process = processes.Process(target=run, args=(words, dict(os.environ)))
+        process.start()
+        assert process.pid is not None
+        object_store.fault = kill_at(process.pid, stage, draw.randint(1, 8), draw.choice(["before", "after"]))
+        process.join(120)
+        codes.append(process.exitcode)
+    assert codes == [-signal.SIGKILL] * len(STAGE_NAMES) + [0]
+    folder = parse_location(f"{bucket}/ws")
+    assert isinstance(folder, ObjectPath)
+    (release,) = storage.names_in(folder / "published/default/releases")
+    assert data_of(f"{folder}/published/default/releases/{release}") == undisturbed
+    left = [file.name for file in storage.files_below(folder) if "/_work/" in file.name or ".conditions" in file.name]
+    assert left == []
+
+
+def test_a_run_gives_the_same_bytes_while_the_store_fails_in_every_way(
+    tmp_path: Path,
+    config: Config,
+    undisturbed: dict[str, bytes],
+    object_store: FaultProxy,  # noqa: F811
+    bucket: str,  # noqa: F811
+) -> None:
+    draw, lock = random.Random(1), threading.Lock()
+
+    def choose(request: Request) -> Fault | None:
+        ways: list[Fault] = ["throttle", "busy", "lose", "cut", 0.5]
+        ways += ["late", "conflict"] if request.method == "PUT" else []
+        ways += ["damage"] if request.method == "GET" and "list-type" not in request.path else []
+        with lock:
+            return draw.choice(ways) if draw.random() < 0.15 else None
+
+    object_store.fault = choose
+    ended = Chain(tmp_path, address=f"{bucket}/ws").run(config)
+    object_store.fault = lambda _: None
+    assert ended.code == 0, ended.error
+    assert data_of(ended.answer["path"]) == undisturbed
