@@ -16,8 +16,6 @@ from pipeline.storage import files
 from pipeline.storage.checksums import unreadable
 from pipeline.storage.leases import memory_of
 
-_READS = 3  # of an object whose bytes come out wrong
-
 
 def put_json_if_absent(location: Location, value: Mapping[str, Any]) -> None:
     """Write a JSON file as a whole, unless there is one: of several processes, the first one's stands."""
@@ -43,14 +41,15 @@ def read_json(location: Location) -> dict[str, Any] | None:
         Or something else stands in its place.
     """
     try:
-        data = files.read(location)
-        if data is None:
-            return None
-        value = json.loads(data)
+        return files.read_parsed(location, _parse_object)
     except (OSError, ValueError, RecursionError) as error:
         raise StorageError(f"{location} can't be read as JSON ({error}); remove it and run the stage again") from error
+
+
+def _parse_object(data: bytes) -> dict[str, Any]:
+    value = json.loads(data)
     if not isinstance(value, dict):
-        raise StorageError(f"{location} holds {type(value).__name__}, not an object; remove it and run the stage again")
+        raise ValueError(f"it holds {type(value).__name__}, not an object")
     return value
 
 
@@ -84,19 +83,19 @@ def read_own_json(location: Location) -> dict[str, Any] | None:
 
 
 def _read_checked(location: Location) -> bytes | None:
-    """Return the bytes of a file, which are those of its checksum. A store is asked again where they are not."""
-    for _ in range(1 if isinstance(location, Path) else _READS):
-        try:
-            data = files.read(location)
-        except OSError as error:
-            raise DamagedFileError(f"{location} {unreadable(location, error)}") from error
-        if data is None:
-            return None
-        head, body = data[: len(_checksum_header(b""))], data[len(_checksum_header(b"")) :]
-        if head == _checksum_header(body):
-            return data
-    what = "is empty" if not data else "was cut short, changed, or written by another version"
-    raise DamagedFileError(f"{location} {what}: its bytes are not those of its checksum")
+    try:
+        return files.read_parsed(location, _require_checksum)
+    except OSError as error:
+        raise DamagedFileError(f"{location} {unreadable(location, error)}") from error
+    except ValueError as error:
+        raise DamagedFileError(f"{location} {error}: its bytes are not those of its checksum") from None
+
+
+def _require_checksum(data: bytes) -> bytes:
+    head, body = data[: len(_checksum_header(b""))], data[len(_checksum_header(b"")) :]
+    if head != _checksum_header(body):
+        raise ValueError("is empty" if not data else "was cut short, changed, or written by another version")
+    return data
 
 
 def _parse(data: bytes | None) -> dict[str, Any] | None:

@@ -210,11 +210,8 @@ def _take(path: ObjectPath, purpose: str, wait_s: float, length_s: float) -> Lea
 
 
 def _read(path: ObjectPath) -> tuple[LeaseState, str] | None:
-    now = objects.read_version(path)
-    if now is None:
-        return None
     try:
-        return LeaseState(**json.loads(now[0])), now[1]
+        return objects.read_parsed(path, lambda data: LeaseState(**json.loads(data)))
     except (ValueError, TypeError) as error:
         raise StorageError(f"{path} is no lease of this version ({error}); remove it if nothing runs there") from error
 

@@ -9,7 +9,7 @@ import pytest
 
 from graphquilt.locations import ObjectPath
 from pipeline import storage
-from pipeline.errors import DamagedFileError
+from pipeline.errors import DamagedFileError, StorageError
 from pipeline.storage import objects
 from pipeline.storage.leases import hold_lease
 from tests.object_store import FaultProxy
@@ -83,17 +83,19 @@ def test_other_folders_are_read_each_time(object_store: FaultProxy, folder: Obje
             assert storage.read_own_json(other) == {"a": value}
 
 
-@pytest.mark.parametrize("read", [storage.read_own_json, storage.read_checked_json])
+@pytest.mark.parametrize("read", [storage.read_own_json, storage.read_checked_json, storage.read_json])
 def test_an_answer_that_was_damaged_is_asked_for_again(
     object_store: FaultProxy, folder: ObjectPath, read: Callable[[ObjectPath], Any]
 ) -> None:
     path = folder / "manifest.json"
+    object_store.fail_first(2, "damage", "GET")
     with hold_lease(folder / ".lock", "a run"):
-        storage.write_checked_json(path, {"a": 1})
-        object_store.fail_first(2, "damage", "GET")
-        assert read(path) == {"a": 1}
-        storage.write_checked_json(path, {"a": 2})
+        for value in (1, 2):
+            storage.write_checked_json(path, {"a": value})
+            object_store.fail_first(2, "damage", "GET")
+            assert (read(path) or {})["a"] == value
+        storage.write_checked_json(path, {"a": 3})
         object_store.fail_first(3, "damage", "GET")
-        with pytest.raises(DamagedFileError, match="was cut short, changed"):
+        with pytest.raises(StorageError, match=r"was cut short, changed|can't be read as JSON"):
             read(path)
-        assert read(path) == {"a": 2}  # nothing damaged is remembered
+        assert (read(path) or {})["a"] == 3  # nothing damaged is remembered
