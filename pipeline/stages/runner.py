@@ -83,6 +83,7 @@ def run_stage(
     workspace = replace(workspace, checks=Checks(engine, workspace.work(name)))
     report = None if getattr(stage, "ALWAYS_RUNS", False) else _report_finished(name, workspace)
     if report:
+        storage.remove_tree(workspace.work(name))  # of a run that was killed once it had committed
         log.info("stage=%s run_id=%s skipped=unchanged", name, workspace.run_id)
         return report
     log.info("stage=%s run_id=%s date=%s event=started", name, workspace.run_id, workspace.date)

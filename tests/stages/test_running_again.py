@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from pipeline import storage
 from pipeline.stages.chain import STAGE_NAMES
 from pipeline.storage import lock
 from tests.stages.chains import EPOCH, Chain, config_for, users_and_items, with_changes, write_rows
@@ -48,6 +49,18 @@ def test_a_second_run_is_unchanged(chain: Chain, rows: Path) -> None:
         name: of for name, of in before.items() if not name.endswith(".lock")
     }
     assert chain.gate("1970-01-01")["verdict"] == "unchanged"
+
+
+def test_what_a_run_left_that_was_killed_once_it_had_committed_goes_with_the_next(
+    chain: Chain, rows: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = chain.root / "runs" / "1970-01-01" / "_work"
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "remove_tree", lambda _: None)
+        assert chain.run(config_for(rows)).code == 0
+    assert len(list(work.iterdir())) == len(STAGE_NAMES)
+    assert chain.run(config_for(rows)).skipped == MADE
+    assert list(work.iterdir()) == []
 
 
 def test_stages_one_by_one_are_the_run(chain: Chain, rows: Path) -> None:
