@@ -39,8 +39,9 @@ _LAID_ENTRY_NEAR, _LAID_ENTRY, _LAID_ROW = 1e-7, 2e-7, 3.5e-7
 #: Edges that are dealt out to blocks first, next to those of one block.
 _DEALT = 1.1
 _NEAR_NODES = 131_072
-#: A published row beside its vector, and a byte of the vector: combined, finished, written, hashed.
-_PUBLISHED_ROW, _PUBLISHED_BYTE = 1.2e-6, 4e-9
+#: A published row beside its vector, and a byte of the vector: combined, finished, written, hashed; and brought into
+#: order from the files of several parts.
+_PUBLISHED_ROW, _PUBLISHED_BYTE, _GATHERED_BYTE = 1.2e-6, 4e-9, 1.5e-9
 #: A byte of a release that is copied and hashed.
 _COPIED_BYTE = 2.2e-9
 #: RankMe of a type: as many rows, by the square of their columns.
@@ -56,15 +57,17 @@ _WAITING_ROW_BYTES, _PAIR_SUM_BYTES, _WAITING_END_BYTES = 32, 69, 28
 #: A node whose sums are sorted, or that edges look up in a table of hashes.
 _NUMBERED_NODE_BYTES = 120
 #: Rows that it adds up at a time, where keys hardly repeat and where they do (``pipeline.engines.local``), and CPU
-#: seconds to read a row for another share.
-_SUMMED_ROWS, _REPEATING_ROWS, _READ_AGAIN = 32_000_000, 96_000_000, 2e-8
+#: seconds to read a row, or an end, for another share: its columns, and a hash of its keys.
+_SUMMED_ROWS, _REPEATING_ROWS = 32_000_000, 96_000_000
+_ROW_READ_AGAIN, _END_READ_AGAIN = 3.5e-8, 2e-8
 #: Of a task: rows that it parses; what it adds up and joins on its way to others; an edge of a file that is parted into
 #: edges and held out pairs; a node of a file that gets its number, and how many such a file has.
 _PARSED_BYTES, _MOVED_BYTES, _SPLIT_EDGE_BYTES = 200 * 2**20, 320 * 2**20, 60
 _NODE_FILE_BYTES, _FILE_NODES = 160, 1_000_000
-#: An edge of a block that is laid out, and of a file that is dealt out to blocks, and how many a file has at most; an
-#: edge of a graph that is cut in one task.
-_LAID_EDGE_BYTES, _DEALT_EDGE_BYTES, _FILE_EDGES, _CUT_EDGE_BYTES = 115, 145, 4_000_000, 40
+#: An edge of a block that is laid out, and of a file that is dealt out to blocks, and how many a file has at most; a
+#: node's degree and key while that is done, which are joined where they lie in several files; an edge of a graph that
+#: is cut in one task.
+_LAID_EDGE_BYTES, _DEALT_EDGE_BYTES, _FILE_EDGES, _COPIED_NODE_BYTES, _CUT_EDGE_BYTES = 115, 145, 4_000_000, 16, 40
 #: Row groups of a published table, with their ids and sums; pages of a copy.
 _PUBLISHED_GROUPS, _GROUP_ROWS, _COPY_BYTES = 5, 65_536, 24 * 2**20
 #: A row that evaluation knows of, beside its vector, which is in a file; an edge of a source that is scored.
@@ -131,7 +134,7 @@ def _ingest(run: RunCounts) -> StageCost:
     # Rows are added up by threads of one process, so many at a time, and read for each share. Polars lets all rows of a
     # share wait before it adds them up.
     shares = max(1, math.ceil(run.size.rows / _SUMMED_ROWS))
-    seconds += (shares - 1) * run.size.rows * _READ_AGAIN
+    seconds += (shares - 1) * run.size.rows * _ROW_READ_AGAIN
     ids = 2 * run.graph.id_bytes
     held = run.size.rows * (_WAITING_ROW_BYTES + ids) + run.graph.edges * (_PAIR_SUM_BYTES + ids)
     return StageCost(seconds, max(run.size.tasks, run.slots), _PARSED_BYTES, math.ceil(held / shares))
@@ -149,7 +152,7 @@ def _index(config: PipelineConfig, run: RunCounts) -> StageCost:
     ends = graph.edges * (2 if config.input.is_plain else 1)
     types = 1 if config.input.is_plain else 2
     shares = max(1, math.ceil(ends / _REPEATING_ROWS))
-    seconds += types * (shares - 1) * ends * _READ_AGAIN
+    seconds += types * (shares - 1) * ends * _END_READ_AGAIN
     waiting = math.ceil(ends / shares) * (_WAITING_END_BYTES + graph.id_bytes)
     held = max(waiting, graph.nodes * (_NUMBERED_NODE_BYTES + graph.id_bytes))
     task_bytes = min(graph.nodes, _FILE_NODES) * _NODE_FILE_BYTES
@@ -195,7 +198,9 @@ def _layout(run: RunCounts) -> StageCost:
     held = max(cut.entries, default=0) // 2 * _LAID_EDGE_BYTES
     if cut.parts > 1:  # edges are dealt out to parts first
         seconds *= _DEALT
-        held = max(held, min(run.graph.edges, _FILE_EDGES) * _DEALT_EDGE_BYTES)
+        dealt = min(run.graph.edges, _FILE_EDGES) * _DEALT_EDGE_BYTES
+        copied = run.graph.nodes * _COPIED_NODE_BYTES if run.graph.nodes > _FILE_NODES else 0
+        held = max(held, dealt + copied)
     return StageCost(seconds, cut.parts, held)
 
 
@@ -212,7 +217,8 @@ def _embed(run: RunCounts) -> StageCost:
 
 def _aggregate(config: PipelineConfig, run: RunCounts) -> StageCost:
     width = 4 * _columns(config)
-    seconds = run.graph.nodes * (_PUBLISHED_ROW + _PUBLISHED_BYTE * width)
+    gathered = _GATHERED_BYTE if run.prices.cut.parts > 1 else 0.0
+    seconds = run.graph.nodes * (_PUBLISHED_ROW + (_PUBLISHED_BYTE + gathered) * width)
     return StageCost(seconds, _files(config, run.graph), _PUBLISHED_GROUPS * _GROUP_ROWS * width)
 
 
