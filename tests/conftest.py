@@ -43,11 +43,9 @@ def pytest_configure(config: pytest.Config) -> None:
         )
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_itemcollected(item: pytest.Item) -> None:
     """Processes that share the tests (-n 2 --dist loadgroup) take whole files; one of them has the Spark session."""
-    if not config.pluginmanager.hasplugin("xdist"):
-        return  # the DAG tests' environment
-    for item in items:
+    if item.config.pluginmanager.hasplugin("xdist"):  # the DAG tests' environment has none
         needs_session = item.get_closest_marker("spark") and not item.get_closest_marker("slow")
         item.add_marker(pytest.mark.xdist_group("spark" if needs_session else item.nodeid.partition("::")[0]))
 
