@@ -187,17 +187,11 @@ def open_ranges(path: ObjectPath) -> pa.NativeFile:
     return pa.PythonFile(ObjectReader(path), mode="r")
 
 
-class ObjectReader(io.RawIOBase):
-    """Reads an object by ranges, all of one version."""
+class ObjectFile(io.RawIOBase):
+    """An object of a known size as a file; who reads it says how."""
 
-    def __init__(self, path: ObjectPath) -> None:
-        self._path = path
-        current = find_version(path)
-        if current is None:
-            raise FileNotFoundError(2, "No such object", str(path))
-        self._size, self._version = current.size, current.version
-        self._at = self._start = 0
-        self._block = b""
+    def __init__(self, path: ObjectPath, size: int) -> None:
+        self._path, self._size, self._at = path, size, 0
 
     def readable(self) -> bool:
         """Return True."""
@@ -216,6 +210,17 @@ class ObjectReader(io.RawIOBase):
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
         self._at = max(0, base + offset)
         return self._at
+
+
+class ObjectReader(ObjectFile):
+    """Reads an object by ranges, all of one version."""
+
+    def __init__(self, path: ObjectPath) -> None:
+        current = find_version(path)
+        if current is None:
+            raise FileNotFoundError(2, "No such object", str(path))
+        super().__init__(path, current.size)
+        self._version, self._start, self._block = current.version, 0, b""
 
     def readinto(self, buffer: Any) -> int:
         """Fill a buffer as far as the object goes."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -43,30 +42,17 @@ class RangedObject:
         return dict(zip(wanted, objects.read_ranges(self._path, wanted), strict=True)) if wanted else {}
 
 
-class _FetchedRanges(io.RawIOBase):
+class _FetchedRanges(objects.ObjectFile):
     """The object as a file; what was not fetched before is when it is read."""
 
     def __init__(self, path: ObjectPath, size: int, fetched: Mapping[Range, memoryview]) -> None:
-        self._path, self._size, self._fetched, self._position = path, size, fetched, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
-        self._position = max(0, base + offset)
-        return self._position
+        super().__init__(path, size)
+        self._fetched = fetched
 
     def read(self, count: int = -1) -> Any:
-        start = self._position
+        start = self._at
         count = max(0, self._size - start if count < 0 else min(count, self._size - start))
-        self._position += count
+        self._at += count
         for (first, length), data in self._fetched.items():
             if first <= start and start + count <= first + length:
                 return data[start - first : start - first + count]

@@ -116,11 +116,11 @@ def publish(
         )
     folder = own_folder(root, name)
     target = folder / RELEASES / release
-    with lock(folder / LOCK, f"publish {release}", wait_s) as held:
-        at = restore_current(folder, held.fence)
+    with lock(folder / LOCK, f"publish {release}", wait_s) as fence:
+        at = restore_current(folder, fence)
         for leftover in find_leftovers(folder, at.release if at else None):
             remove_placed(leftover)
-        open_history(folder, held.fence)
+        open_history(folder, fence)
         about = {
             **contents.manifest,
             "release": release,
@@ -134,7 +134,7 @@ def publish(
         is_older = at is not None and data_date < dt.date.fromisoformat(at.data_date)
         may_move = force_current or not is_older
         why: Reason = "force" if is_older else "publish"
-        has_moved = may_move and _point_at(folder, at, target, why, held.fence) != at
+        has_moved = may_move and _point_at(folder, at, target, why, fence) != at
     return Publication(release, target, is_new, has_moved)
 
 
@@ -213,8 +213,8 @@ def rollback(root: Location, name: str, to: str | None = None, *, wait_s: float 
     StorageError : the release is damaged and can't be restored; CURRENT stays.
     """
     folder = own_folder(root, name)
-    with lock(folder / LOCK, f"rollback of {name}", wait_s) as held:
-        at = _current(folder, held.fence, is_needed=to is None)
+    with lock(folder / LOCK, f"rollback of {name}", wait_s) as fence:
+        at = _current(folder, fence, is_needed=to is None)
         if to is not None and to not in list_releases(folder):
             raise ConfigError(f"'{name}' has no release '{to}'; it has {list_releases(folder)}")
         if to is None:
@@ -229,7 +229,7 @@ def rollback(root: Location, name: str, to: str | None = None, *, wait_s: float 
             stays = f"CURRENT stays at {at.release}" if at else "CURRENT stays as it is"
             way = f". {describe_way_out(folder, to, deep=True)}" if isinstance(error, ManifestError) else ""
             raise StorageError(f"{stays}: {error}{way}") from error
-        return at, _point_at(folder, at, target, "rollback", held.fence)
+        return at, _point_at(folder, at, target, "rollback", fence)
 
 
 def require_whole(root: Location, name: str, release: str) -> None:

@@ -79,8 +79,8 @@ def clean(
         rules = rules.model_copy(update={"keep_releases": 0, "keep_runs": 0})
     publish_root = rules.root(root)
     folder = own_folder(publish_root, rules.name)
-    with lock(folder / LOCK, f"clean of {rules.name}", wait_s) as held:
-        at = pointers_of(folder).at if dry_run else restore_current(folder, held.fence)
+    with lock(folder / LOCK, f"clean of {rules.name}", wait_s) as fence:
+        at = pointers_of(folder).at if dry_run else restore_current(folder, fence)
         to_remove, to_keep = _judge_releases(publish_root, at.release if at else None, rules, now)
         leftovers = find_leftovers(folder, at.release if at else None)
         to_remove += [Item("leftover", path, "left by a killed process", _size(path)) for path in leftovers]

@@ -44,7 +44,6 @@ from pipeline.storage.files import (
     open_ranges,
     open_root,
     read,
-    read_range,
     read_version,
     remove,
     remove_tree,
@@ -67,6 +66,6 @@ from pipeline.storage.json_files import (
     write_json,
 )
 from pipeline.storage.leases import fence_of
-from pipeline.storage.locks import Lock, lock
+from pipeline.storage.locks import lock
 from pipeline.storage.scratch_arrays import scratch_array
 from pipeline.storage.settings import StorageSettings, current_settings, use_settings

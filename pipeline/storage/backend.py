@@ -30,9 +30,6 @@ class Backend(Protocol[Place]):
     def read(self, path: Place, /) -> bytes | None:
         """Return the bytes of a file; None if there is none."""
 
-    def read_range(self, path: Place, start: int, length: int, /) -> bytes:
-        """Return some bytes of a file."""
-
     def size(self, path: Place, /) -> int | None:
         """Return how many bytes a file has; None if there is none."""
 

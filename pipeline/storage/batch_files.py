@@ -73,15 +73,6 @@ class BatchFile:
             raise self._damaged(f"batch {number} has other rows than were written")
         return batch
 
-    def peek(self, number: int) -> pa.RecordBatch:
-        """Return a batch without looking at its rows; who uses them reads it."""
-        try:
-            batch = self._reader.get_batch(number)
-            batch.validate()
-        except _BROKEN as error:
-            raise self._damaged(error) from error
-        return batch
-
     def _damaged(self, why: object) -> DamagedFileError:
         return DamagedFileError(f"{self._location} is damaged: {why}")
 

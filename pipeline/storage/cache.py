@@ -192,7 +192,7 @@ class FileCache:
             raise StoreError(f"{path} was replaced while it was read; read it again")
         self._make_room(about.size)
         with part.open("wb") as file:
-            os.pwrite(file.fileno(), data, 0)
+            _write_at(file.fileno(), data, 0)
             fill = partial(_fill_chunk, file.fileno(), path, about)
             starts = range(_CHUNK_BYTES, about.size, _CHUNK_BYTES)
             if starts:
@@ -236,7 +236,13 @@ def _fill_chunk(descriptor: int, path: ObjectPath, about: store.ObjectVersion, s
     data = store.read_range(path, start, length, about.version)
     if len(data) != length:
         raise StoreError(f"{path} has {start + len(data):,} bytes of {about.size:,}; read it again")
-    os.pwrite(descriptor, data, start)
+    _write_at(descriptor, data, start)
+
+
+def _write_at(descriptor: int, data: bytes, start: int) -> None:
+    while data:  # a disk that is almost full takes a part
+        count = os.pwrite(descriptor, data, start)
+        data, start = data[count:], start + count
 
 
 def _new_staging(folder: Path) -> tuple[Path, int]:

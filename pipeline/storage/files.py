@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -50,9 +51,10 @@ def open_root(root: Location) -> Location:
     try:
         root.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
-        file = next(path for path in (root, *root.parents) if path.exists())
+        file = next((path for path in (root, *root.parents) if os.path.lexists(path) and not path.is_dir()), root)
+        kind = "a link to nothing" if file.is_symlink() else "a file"
         raise StorageError(
-            f"workspace {root} can't be made: {file} is a file, and a workspace is a folder; choose another"
+            f"workspace {root} can't be made: {file} is {kind}, and a workspace is a folder; choose another"
         ) from error
     except OSError as error:
         if is_denied(error):
@@ -80,11 +82,6 @@ def read_parsed(location: Location, parse: Callable[[bytes], T]) -> T | None:
         return None if data is None else parse(data)
     parsed = objects.read_parsed(location, parse)
     return None if parsed is None else parsed[0]
-
-
-def read_range(location: Location, start: int, length: int) -> bytes:
-    """Return some bytes of a file."""
-    return backend_of(location).read_range(location, start, length)
 
 
 def size(location: Location) -> int | None:

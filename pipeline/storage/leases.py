@@ -134,24 +134,24 @@ def hold_lease(path: ObjectPath, purpose: str, wait_s: float = 0.0, length_s: fl
     ------
     LockedError : its holder is at work, and was for ``wait_s`` seconds.
     """
-    held = _take(path, purpose, wait_s, length_s)
-    _held.append(held)
+    lease = _take(path, purpose, wait_s, length_s)
+    _leases.append(lease)
     try:
-        yield held
+        yield lease
     finally:
-        _held.remove(held)
-        held.release()
+        _leases.remove(lease)
+        lease.release()
 
 
 #: The leases that this process holds.
-_held: list[Lease] = []
+_leases: list[Lease] = []
 
 
 def fence_of(folder: Location) -> int:
     """Return the fence of the lease that this process holds on a folder or one above it; 0 if there is none."""
     if isinstance(folder, Path):
         return 0
-    return max((held.fence for held in _held if folder.is_relative_to(held.folder)), default=0)
+    return max((lease.fence for lease in _leases if folder.is_relative_to(lease.folder)), default=0)
 
 
 def memory_of(location: Location) -> dict[ObjectPath, bytes | None] | None:
@@ -161,14 +161,14 @@ def memory_of(location: Location) -> dict[ObjectPath, bytes | None] | None:
     """
     if isinstance(location, Path):
         return None
-    return next((held.memory for held in _held if location.is_relative_to(held.folder)), None)
+    return next((lease.memory for lease in _leases if location.is_relative_to(lease.folder)), None)
 
 
 def forget_below(location: Location) -> None:
     """Forget what this process remembers of a file, or of all files in a folder: they are about to change."""
-    for held in _held:
-        for path in [path for path in held.memory if path.is_relative_to(location)]:
-            del held.memory[path]
+    for lease in _leases:
+        for path in [path for path in lease.memory if path.is_relative_to(location)]:
+            del lease.memory[path]
 
 
 def require_leases() -> None:
@@ -178,8 +178,8 @@ def require_leases() -> None:
     ------
     LeaseLostError : another process may have taken one of them.
     """
-    for held in _held:
-        held.require()
+    for lease in _leases:
+        lease.require()
 
 
 def _take(path: ObjectPath, purpose: str, wait_s: float, length_s: float) -> Lease:

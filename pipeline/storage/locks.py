@@ -11,7 +11,6 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
 
 from pipeline.errors import LockedError
 from pipeline.locations import Location
@@ -19,34 +18,11 @@ from pipeline.storage import posix
 from pipeline.storage.leases import hold_lease
 
 
-class Lock(Protocol):
-    """A lock that is held. ``fence`` grows with every holder; 0 where the kernel keeps others out."""
-
-    @property
-    def fence(self) -> int:
-        """The number of this holder."""
-
-    def require(self) -> None:
-        """Refuse to go on where the lock was lost.
-
-        Raises
-        ------
-        LeaseLostError : it was not renewed in time, and another process may hold it now.
-        """
-
-
-class FileLock:
-    """A lock of the kernel's, which is not lost."""
-
-    fence = 0
-
-    def require(self) -> None:
-        """Go on."""
-
-
 @contextlib.contextmanager
-def lock(path: Location, purpose: str, wait_s: float = 0.0) -> Iterator[Lock]:
-    """Hold an exclusive lock: on a file of this machine, or a lease in an object store.
+def lock(path: Location, purpose: str, wait_s: float = 0.0) -> Iterator[int]:
+    """Hold an exclusive lock: on a file of this machine, or a lease in an object store. Yield its fence.
+
+    The fence of a lease grows with every holder. That of a file is 0: the kernel keeps others out.
 
     The kernel frees the first when the process dies, however it dies; the second ends when it is not renewed.
 
@@ -56,8 +32,8 @@ def lock(path: Location, purpose: str, wait_s: float = 0.0) -> Iterator[Lock]:
     StorageError : something foreign stands in the place of the file, its folder or the one above.
     """
     if not isinstance(path, Path):
-        with hold_lease(path, purpose, wait_s) as held:
-            yield held
+        with hold_lease(path, purpose, wait_s) as lease:
+            yield lease.fence
         return
     posix.require_own(path.parent.parent, "folder")
     posix.make_folder(path.parent)
@@ -81,7 +57,7 @@ def lock(path: Location, purpose: str, wait_s: float = 0.0) -> Iterator[Lock]:
         }
         file.write(json.dumps(holder))
         file.flush()
-        yield FileLock()
+        yield 0
 
 
 def _holder(path: Path, purpose: str, wait_s: float) -> str:

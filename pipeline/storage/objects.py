@@ -81,16 +81,6 @@ def read_parsed(path: ObjectPath, parse: Callable[[bytes], T]) -> tuple[T, str] 
     return None
 
 
-def read_range(path: ObjectPath, start: int, length: int) -> bytes:
-    """Return some bytes of an object, from the cache if it is there."""
-    if file := open_cache().find(path, None):
-        with contextlib.suppress(FileNotFoundError), file.open("rb", buffering=0) as opened:
-            opened.seek(start)
-            return opened.read(length)
-    with _stated():
-        return store.read_range(path, start, length)
-
-
 def size(path: ObjectPath) -> int | None:
     """Return how many bytes an object has; None if there is none."""
     with _stated():

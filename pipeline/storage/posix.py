@@ -79,12 +79,6 @@ def read(path: Path) -> bytes | None:
         return None
 
 
-def read_range(path: Path, start: int, length: int) -> bytes:
-    """Return some bytes of a file."""
-    with path.open("rb", buffering=0) as file:
-        return os.pread(file.fileno(), length, start)
-
-
 def size(path: Path) -> int | None:
     """Return the bytes of a file; None if there is none."""
     try:

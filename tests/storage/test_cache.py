@@ -21,6 +21,7 @@ from pipeline.errors import DamagedFileError, DiskFullError, StorageError
 from pipeline.storage import cache, objects
 from pipeline.storage.cache import CacheSettings, FileCache, use_cache_settings
 from tests.object_store import FaultProxy
+from tests.storage.store_checks import read_slice
 
 MIB = 1 << 20
 
@@ -75,7 +76,7 @@ def test_processes_of_a_machine_download_a_file_once(object_store: FaultProxy, f
     assert Path(files.pop()).read_bytes() == data
     assert gets(object_store) == 3  # its three pieces of 16 MiB, once
     assert objects.local_file(path).read_bytes() == data
-    assert objects.read_range(path, 5, 7) == data[5:12]
+    assert read_slice(objects, path, 5, 7) == data[5:12]
     assert len(object_store.requests) == 4  # with the put: nothing is asked of the store any more
 
 

@@ -24,6 +24,9 @@ def test_a_root_under_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="can't be made"):
         storage.open_root(tmp_path / "file" / "w")
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(StorageError, match="link is a link to nothing"):
+        storage.open_root(tmp_path / "link" / "w")
 
 
 def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from tests.storage.store_checks import (
     check_that_a_reader_sees_one_version,
     check_that_swaps_count,
     object_path,
+    read_slice,
 )
 
 
@@ -76,10 +77,10 @@ def test_every_verb_outlives_faults(fault: str, object_store: FaultProxy, bucket
     strike()
     assert objects.size(folder / "b.json") == 1
     strike()
-    assert objects.read_range(folder / "b.json", 0, 10) == b"2"
+    assert read_slice(objects, folder / "b.json", 0, 10) == b"2"
     strike()
     with pytest.raises(FileNotFoundError):
-        objects.read_range(folder / "none", 0, 10)
+        objects.open_ranges(folder / "none")
     _, version = objects.read_version(folder / "b.json") or (b"", "")
     strike()
     assert objects.swap(folder / "b.json", b"4", version)
