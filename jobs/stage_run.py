@@ -55,8 +55,9 @@ class StageRun:
         try:
             config = read_config(options.config, options.overrides)
         except ConfigError:
-            if options.date is not None:  # there is a place for the verdict; else nothing is made
-                self._root = make_root(options.workspace)
+            if options.date is not None and self._root is None:  # a place for the verdict; else nothing is made
+                with contextlib.suppress(ConfigError, StorageError):
+                    self._root = make_root(options.workspace)
             raise
         use_storage(config.storage, options.scratch)
         self._root = None  # a store that refuses takes no verdict either

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,18 @@ import numpy as np
 import pytest
 
 from pipeline import storage
-from pipeline.errors import DamagedFileError, TaskError
-from pipeline.tasks import RECORDS, Attempt, Task, TaskFunction, TaskRecord, read_records, run_missing, run_task
+from pipeline.errors import DamagedFileError, StorageError, TaskError
+from pipeline.tasks import (
+    RECORDS,
+    Attempt,
+    Task,
+    TaskFunction,
+    TaskRecord,
+    read_records,
+    require_shared,
+    run_missing,
+    run_task,
+)
 
 
 def write_number(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
@@ -155,3 +166,40 @@ def test_a_task_looks_at_the_tables_it_is_handed_unless_they_are_large(
     # of 13: each of many tasks would read all of them
     monkeypatch.setattr("pipeline.tasks.attempt._CHECKED_TABLES", 12)
     run_task(lambda *_: {}, task)
+
+
+class _TasksHere:
+    """Runs tasks in this process."""
+
+    def map_tasks(self, function: TaskFunction[Any, Any], tasks: Sequence[Task[Any]]) -> list[TaskRecord[Any]]:
+        return [run_task(function, task) for task in tasks]
+
+
+class _TasksElsewhere(_TasksHere):
+    """Runs tasks as on a machine where another folder lies at the workspace's path."""
+
+    def __init__(self, root: Path, other: Path) -> None:
+        self.root, self.other = root, other
+
+    def map_tasks(self, function: TaskFunction[Any, Any], tasks: Sequence[Task[Any]]) -> list[TaskRecord[Any]]:
+        self.root.rename(self.other)
+        self.root.mkdir()
+        try:
+            return super().map_tasks(function, tasks)
+        finally:
+            self.root.rename(self.root.with_name("of-the-worker"))
+            self.other.rename(self.root)
+
+
+def test_workers_that_share_a_workspace_leave_nothing_in_it(tmp_path: Path) -> None:
+    require_shared(_TasksHere(), tmp_path, slots=3)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_worker_with_another_folder_at_the_path_is_named(tmp_path: Path) -> None:
+    root = tmp_path / "work"
+    root.mkdir()
+    refusal = rf"worker {socket.gethostname()} does not share the workspace {root}: .* not to be seen"
+    with pytest.raises(StorageError, match=refusal):
+        require_shared(_TasksElsewhere(root, tmp_path / "other"), root, slots=1)
+    assert list(root.iterdir()) == []

@@ -23,7 +23,7 @@ def folder_of(address: str) -> Location:
     try:
         return parse_location(address)
     except AddressError as error:
-        raise ConfigError(f"workspace {error}") from error
+        raise ConfigError(str(error)) from error
 
 
 def workspace_at(address: str) -> Location:

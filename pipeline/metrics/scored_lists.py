@@ -83,10 +83,10 @@ def read_scored_lists(
     is_plain = types[0] == types[1]
     kind = _common_type(files, train.kind, test)
     test = _distinct(both_ways(test, kind, is_plain=is_plain))
-    known = TrainPairs.of(train, kind, pc.unique(test[0]), held_out, is_plain=is_plain)
+    train_pairs = TrainPairs.of(train, kind, pc.unique(test[0]), held_out, is_plain=is_plain)
     unknown_pairs = 0
     if is_plain:
-        test, unknown_pairs = _edges_between(test, known.targets)  # all nodes: pairs lead both ways
+        test, unknown_pairs = _edges_between(test, train_pairs.targets)  # all nodes: pairs lead both ways
     sources = pc.unique(test[0])
     keys = keys_of(types[0], sources)
     population = len(sources)
@@ -95,9 +95,9 @@ def read_scored_lists(
         sources, keys = sources.take(pa.array(chosen)), keys[chosen]
     lists, offsets = _lists_of(files, types, sources)
     listed = lists.cast(kind)
-    items = pc.unique(pa.concat_arrays([known.targets, listed]))
+    items = pc.unique(pa.concat_arrays([train_pairs.targets, listed]))
     test_source, test_item = _pairs_at(test, sources, items)
-    train_source, train_item = _pairs_at(known.ends, sources, items)
+    train_source, train_item = _pairs_at(train_pairs.ends, sources, items)
     if is_plain:
         is_test = np.isin(train_source * len(items) + train_item, test_source * len(items) + test_item)
         train_source = np.concatenate([train_source[~is_test], np.arange(len(sources))])
@@ -109,7 +109,7 @@ def read_scored_lists(
         train=PositionLists.from_pairs(train_source, train_item, len(sources)),
         test=PositionLists.from_pairs(test_source[is_item], test_item[is_item], len(sources)),
         unknown_items=np.bincount(test_source[~is_item], minlength=len(sources)),
-        item_degree=np.concatenate([known.degree, np.zeros(len(items) - known.degree.size, np.int64)]),
+        item_degree=np.concatenate([train_pairs.degree, np.zeros(len(items) - train_pairs.degree.size, np.int64)]),
         node_key=keys,
         population=population,
         unknown_pairs=unknown_pairs,

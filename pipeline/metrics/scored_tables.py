@@ -207,13 +207,13 @@ def read_edges_of(
     Reads the table once. Memory: these pairs.
     """
     wanted = pc.unique(pa.concat_arrays(nodes) if is_plain else nodes[0])
-    kept = []
+    batches = []
     for batch in storage.read_batches(files, _ENDS, _BATCH_PAIRS):
         is_wanted = _are_among(batch["src_id"], wanted)
         if is_plain:
             is_wanted = pc.or_(is_wanted, _are_among(batch["dst_id"], wanted))
-        kept.append(batch.filter(is_wanted))
-    pairs = pa.Table.from_batches(kept) if kept else storage.read_parquet(files, _ENDS)
+        batches.append(batch.filter(is_wanted))
+    pairs = pa.Table.from_batches(batches) if batches else storage.read_parquet(files, _ENDS)
     return pairs["src_id"].combine_chunks(), pairs["dst_id"].combine_chunks()
 
 

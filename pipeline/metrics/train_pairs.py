@@ -60,17 +60,17 @@ class TrainPairs:
         ----------
         kind : the type of ids that is wanted. sources : ids. is_plain : pairs count from both of their ends.
         """
-        kept = [both_ways((pa.array([], kind), pa.array([], kind)), kind, is_plain=is_plain)]
+        of_sources = [both_ways((pa.array([], kind), pa.array([], kind)), kind, is_plain=is_plain)]
         counts = DistinctCounts(kind)
-        hidden = None if held_out is None else both_ways(held_out, kind, is_plain=is_plain)
+        held_out_ends = None if held_out is None else both_ways(held_out, kind, is_plain=is_plain)
         for batch in pairs.batches:
             ends = both_ways(batch, kind, is_plain=is_plain)
-            if hidden is not None:
-                ends = _without(ends, hidden)
+            if held_out_ends is not None:
+                ends = _without(ends, held_out_ends)
             counts.add(ends[1])
             is_of_source = pc.is_in(ends[0], value_set=sources)
-            kept.append((ends[0].filter(is_of_source), ends[1].filter(is_of_source)))
-        src, dst = (pa.concat_arrays(column) for column in zip(*kept, strict=True))
+            of_sources.append((ends[0].filter(is_of_source), ends[1].filter(is_of_source)))
+        src, dst = (pa.concat_arrays(column) for column in zip(*of_sources, strict=True))
         targets, degree = counts.result()
         return cls((src, dst), targets, degree)
 

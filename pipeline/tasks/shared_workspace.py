@@ -31,11 +31,11 @@ def require_shared(runner: TaskRunner, root: Location, slots: int) -> None:
     ------
     StorageError : one side does not see what the other wrote, naming the worker's machine.
     """
-    folder, text = root / "probes" / uuid4().hex, uuid4().hex
+    folder, text = root / f"probe-{uuid4().hex[:16]}", uuid4().hex
     payload = ProbePayload(folder / "driver.txt", text)
     storage.write(payload.file, text.encode())
     try:
-        tasks = [Task(f"probe-{number:05d}", folder, payload) for number in range(slots)]
+        tasks = [Task(f"answer-{number:05d}", folder, payload) for number in range(slots)]
         for record in runner.map_tasks(answer_probe, tasks):
             if storage.read(record.file("answer")) != text.encode():
                 raise _not_shared(record.process, root, f"what it writes is not seen on {socket.gethostname()}")
@@ -45,7 +45,7 @@ def require_shared(runner: TaskRunner, root: Location, slots: int) -> None:
 
 def answer_probe(payload: ProbePayload, attempt: Attempt) -> None:
     """Task: read what the driver wrote, and write the same."""
-    host, root = socket.gethostname(), payload.file.parent.parent.parent
+    host, root = socket.gethostname(), payload.file.parent.parent
     try:
         data = storage.read(payload.file)
     except StorageError as error:

@@ -67,7 +67,7 @@ def test_stages_out_of_order_are_refused(names: tuple[str, ...]) -> None:
         (["run", "--config", "missing.toml", "--workspace", "w"], "missing.toml can't be read"),
         (["plan", "--config", "missing.toml", "--workspace", "w"], "missing.toml can't be read"),
         (["inspect", "--workspace", "nowhere"], "there is no workspace"),
-        (["inspect", "--workspace", "hdfs://node/w"], "workspace hdfs://node/w is on 'hdfs'"),
+        (["inspect", "--workspace", "hdfs://node/w"], "hdfs://node/w is on 'hdfs'"),
         (["rollback", "--workspace", "nowhere"], "there is no workspace"),
         (["clean", "--workspace", "nowhere"], "there is no workspace"),
         (["clean", "--workspace", "w", "--keep-runs", "0"], "whole number from 1 on"),
