@@ -20,10 +20,11 @@ from pipeline.planning.time_model import CACHE_BYTES
 
 #: CPU seconds of one core: to read and check a row of the input and add it to its pair; the same of text ids.
 _ROW, _TEXT_ROW = 4.0e-7, 7.6e-7
-#: An edge whose ends are counted and numbered, with ids; a node that is sorted in and numbered.
-_NUMBERED_EDGE, _NUMBERED_NODE = 6.5e-7, 1.6e-6
+#: An edge whose ends are counted and numbered, with ids; more where the tables of nodes that ends are looked up in lie
+#: in memory, so many bytes a node; a node that is sorted in and numbered.
+_NUMBERED_EDGE, _FAR_NUMBERED_EDGE, _NUMBERED_NODE, _LOOKED_UP_NODE_BYTES = 2.6e-7, 3e-7, 1.2e-6, 40
 #: Of a holdout: an edge that is written, read and dealt out once more.
-_SPLIT_EDGE = 1.5e-7
+_SPLIT_EDGE = 3.8e-7
 #: Text ids next to integers, as they are compared and joined.
 _TEXT = 1.3
 #: Shuffled between processes, next to one process: rows are encoded, written, read and decoded on their way.
@@ -142,7 +143,8 @@ def _ingest(run: RunCounts) -> StageCost:
 
 def _index(config: PipelineConfig, run: RunCounts) -> StageCost:
     graph = run.graph
-    seconds = graph.edges * _NUMBERED_EDGE + graph.nodes * _NUMBERED_NODE
+    far = _FAR_NUMBERED_EDGE * _share_in_memory(graph.nodes, _LOOKED_UP_NODE_BYTES)
+    seconds = graph.edges * (_NUMBERED_EDGE + far) + graph.nodes * _NUMBERED_NODE
     if config.evaluate.source == "holdout":
         seconds += graph.edges * _SPLIT_EDGE
     seconds *= _TEXT if run.is_text else 1.0
@@ -168,7 +170,8 @@ def _partition(config: PipelineConfig, run: RunCounts) -> StageCost:
     if is_cut_wide(config, graph):
         return _wide_partition(config, graph)
     pieces = [1, *expected_levels(config, graph)[:-1]]  # that each level cuts
-    levels = [graph.edges * (_CUT_EDGE + _FAR_CUT_EDGE * _share_in_memory(graph.nodes / count)) for count in pieces]
+    far = [_FAR_CUT_EDGE * _share_in_memory(graph.nodes / count, _LABEL_BYTES) for count in pieces]
+    levels = [graph.edges * (_CUT_EDGE + more) for more in far]
     wall = levels[0] + sum(levels[1:]) / min(max(run.slots, 1), parts)  # the whole graph is one task
     return StageCost(sum(levels), parts, graph.edges * _CUT_EDGE_BYTES, wall_seconds=wall)
 
@@ -176,7 +179,7 @@ def _partition(config: PipelineConfig, run: RunCounts) -> StageCost:
 def _wide_partition(config: PipelineConfig, graph: GraphCounts) -> StageCost:
     """Return the cost of a cut by waves of tasks over blocks, whose levels end where a graph fits one task."""
     worker_bytes, entries = config.partition.worker_bytes, 2 * graph.edges
-    seconds = entries * (_RANGED_ENTRY + _FAR_ENTRY * _share_in_memory(graph.nodes))
+    seconds = entries * (_RANGED_ENTRY + _FAR_ENTRY * _share_in_memory(graph.nodes, _LABEL_BYTES))
     left = 1.0
     while config.partition.method != "hash":
         seconds += left * entries * _LEVEL_ENTRY
@@ -186,8 +189,8 @@ def _wide_partition(config: PipelineConfig, graph: GraphCounts) -> StageCost:
     return StageCost(seconds, blocks_of_cut(graph.nodes, graph.edges, worker_bytes), worker_bytes)
 
 
-def _share_in_memory(nodes: float) -> float:
-    return 1.0 - min(1.0, CACHE_BYTES / max(_LABEL_BYTES * nodes, 1))
+def _share_in_memory(nodes: float, node_bytes: int) -> float:
+    return 1.0 - min(1.0, CACHE_BYTES / max(node_bytes * nodes, 1))
 
 
 def _layout(run: RunCounts) -> StageCost:
