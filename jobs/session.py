@@ -60,7 +60,7 @@ def make_root(address: str) -> Location:
 def use_storage(section: StorageConfig, scratch: Path | None = None) -> None:
     """Let this process, and workers that it sends tasks to, reach stores as the config says, by a cache in a folder."""
     store = storage.StoreSettings(section.endpoint, section.region)
-    storage.use_settings(storage.StorageSettings(store, storage.CacheSettings(scratch)))
+    storage.use_settings(storage.StorageSettings(store, storage.CacheSettings(scratch and scratch.absolute())))
 
 
 @contextlib.contextmanager

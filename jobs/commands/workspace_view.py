@@ -31,7 +31,7 @@ _LEFT_OUT = ("metadata", "sums", "metrics", "gate", "removed")
 
 def add_options(command: CommandParser) -> None:
     """Add the options of the command."""
-    command.add_argument("--workspace", required=True, metavar="FOLDER", help="the workspace")
+    command.add_argument("--workspace", required=True, metavar="ADDRESS", help="the workspace")
     command.add_argument("--date", type=parse_date, metavar="YYYY-MM-DD", help="one day in full")
     command.add_argument("--name", help="only this published name")
 
