@@ -89,7 +89,10 @@ def _read_spark_submit(words: Sequence[str]) -> None:
 def _read_benchmark(words: Sequence[str]) -> None:
     source = (ROOT / f"{words[2].replace('.', '/')}.py").read_text(encoding="utf-8")
     options = dict(re.findall(r'add_argument\("(--[\w-]+)"(.*)\)', source))
-    named = {word for word in words if word.startswith("--")}
+    own, for_run = (words[: words.index("--")], words[words.index("--") + 1 :]) if "--" in words else (words, [])
+    if for_run:  # what the script hands to a run
+        _read_run(["graphquilt", "run", "--config", "C", "--workspace", "W", *for_run])
+    named = {word for word in own if word.startswith("--")}
     assert named <= set(options)
     assert {option for option, rest in options.items() if "required=True" in rest} <= named
 
@@ -121,10 +124,10 @@ NOT_RUN: Mapping[str, ReadOnly] = MappingProxyType(
         "docker": ReadOnly("needs a daemon and images; test_dockerfile.py reads the Dockerfile", _read_nothing),
         "pip": ReadOnly("needs a package index; the extras must exist", _read_pip),
         "spark-submit": ReadOnly("needs Spark or a cluster; the job must accept the options", _read_spark_submit),
+        "python -m tests.benchmarks": ReadOnly("takes minutes; the script must have the options", _read_benchmark),
         "--engine spark": ReadOnly("needs Spark; the options must be right", _read_run),
         "--workers": ReadOnly("starts processes; the options must be right", _read_run),
         "--dask": ReadOnly("needs a Dask cluster; the options must be right", _read_run),
-        "python -m tests.benchmarks": ReadOnly("takes minutes; the script must have the options", _read_benchmark),
         "python docs/pictures": ReadOnly("takes minutes; test_pictures.py runs it on few rows", _read_picture),
         "python -m pytest": ReadOnly("these are the tests", _read_nothing),
         "airflow": ReadOnly("needs the Airflow environment; tests/dags runs the DAG", _read_nothing),
