@@ -53,12 +53,8 @@ def spark_session(name: str, settings: Mapping[str, str], jar: str | None) -> It
     _require_java()
     _require_spark_home()
     master = settings.get("spark.master") or _default_master()
-    if _LOCAL.fullmatch(master) or master.startswith(_LOCAL_CLUSTER):
-        # Spark's UI, where it is on, and all of local-cluster listen on this address; no setting of Spark changes it.
-        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-    if _LOCAL.fullmatch(master) and jar is None:
-        # Rows pass through the JVM as they are: compiling it for speed costs more than it saves, but for GraphFrames.
-        os.environ.setdefault("SPARK_SUBMIT_OPTS", "-XX:TieredStopAtLevel=1")
+    for variable, value in _jvm_variables(master, jar).items():
+        os.environ.setdefault(variable, value)
     # Spark's own folders are open to others, and the rows of every shuffle lie there.
     with tempfile.TemporaryDirectory(prefix="graphquilt-spark-", ignore_cleanup_errors=True) as scratch:
         try:
@@ -97,6 +93,18 @@ def _start_session(name: str, settings: Mapping[str, str], scratch: str) -> Any:
         log.warning("spark_master=local-cluster warning: other users of this machine can reach it; local[N] is closed")
     SparkContext(conf=conf, gateway=gateway)
     return SparkSession.builder.getOrCreate()
+
+
+def _jvm_variables(master: str, jar: str | None) -> dict[str, str]:
+    """Return variables of the environment for the JVM that serves a master."""
+    variables = {}
+    if _LOCAL.fullmatch(master) or master.startswith(_LOCAL_CLUSTER):
+        # Spark's UI, where it is on, and all of local-cluster listen on this address; no setting of Spark changes it.
+        variables["SPARK_LOCAL_IP"] = "127.0.0.1"
+    if _LOCAL.fullmatch(master) and jar is None:
+        # Rows pass through the JVM as they are: compiling it for speed costs more than it saves, but for GraphFrames.
+        variables["SPARK_SUBMIT_OPTS"] = "-XX:TieredStopAtLevel=1"
+    return variables
 
 
 def _default_master() -> str:

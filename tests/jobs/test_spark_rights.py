@@ -138,3 +138,7 @@ def test_no_secret_is_on_a_command_line(session: Session) -> None:
     words = list(command_words(session.process.pid))
     assert HOLDER in words
     assert not any("secret" in word.lower() for word in words)
+
+
+def test_the_jvm_of_a_local_master_is_compiled_once(session: Session) -> None:
+    assert "-XX:TieredStopAtLevel=1" in command_words(session.process.pid)

@@ -1,4 +1,4 @@
-"""Which master Spark takes where --conf names none: a local one alone is closed to others before the JVM starts."""
+"""Which master Spark takes where --conf names none: the JVM of a local one is closed, and made for a short life."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.spark_session import _default_master
+from jobs.spark_session import _default_master, _jvm_variables
 
 
 @pytest.fixture(autouse=True)
@@ -43,3 +43,18 @@ def test_it_is_found_where_spark_looks(
     (tmp_path / "home" / "conf" / "spark-defaults.conf").write_text("# spark.master local\nspark.master=yarn\n")
     monkeypatch.setenv(name, value)
     assert _default_master() == master
+
+
+@pytest.mark.parametrize(
+    ("master", "jar", "variables"),
+    [
+        ("local[2]", None, {"SPARK_LOCAL_IP", "SPARK_SUBMIT_OPTS"}),
+        ("local", None, {"SPARK_LOCAL_IP", "SPARK_SUBMIT_OPTS"}),
+        ("local[*]", "graphframes.jar", {"SPARK_LOCAL_IP"}),  # which computes in the JVM
+        ("local-cluster[2,1,1024]", None, {"SPARK_LOCAL_IP"}),  # whose executors have JVMs of their own
+        ("spark://h:7077", None, set()),
+        ("yarn", None, set()),
+    ],
+)
+def test_variables_are_set_for_jvms_that_start_here(master: str, jar: str | None, variables: set[str]) -> None:
+    assert set(_jvm_variables(master, jar)) == variables
