@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import pickle
 import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from typing import Any
 
 from threadpoolctl import ThreadpoolController
 
 from graphquilt.rights import describe_denial, is_denied
+from pipeline import storage
 from pipeline.errors import DiskFullError, GraphquiltError, StorageError, TaskError, first_line
 from pipeline.storage.disk_space import is_full
 from pipeline.tasks import P, R, Task, TaskFunction, TaskRecord, run_task
@@ -33,6 +36,19 @@ ONE_THREAD_WORKER = {**ONE_THREAD, "NUMBA_NUM_THREADS": "1", "POLARS_MAX_THREADS
 
 class UnexpectedError(TaskError):
     """A task raised none of :mod:`pipeline.errors`: perhaps the machine's fault, so worth another try."""
+
+
+def pickle_for_worker(work: Any) -> bytes:
+    """Return work, and how this process reaches stores, for :func:`unpickle_on_worker`."""
+    return pickle.dumps((work, storage.current_settings()))
+
+
+def unpickle_on_worker(pickled: bytes) -> Any:
+    """Return work on a process that does nothing but tasks, and set that up before the work's libraries are loaded."""
+    os.environ.update(ONE_THREAD_WORKER)
+    work, settings = pickle.loads(pickled)
+    storage.use_settings(settings)
+    return work
 
 
 def attempt(function: TaskFunction[P, R], task: Task[P]) -> TaskRecord[R]:

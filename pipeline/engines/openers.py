@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import pickle
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import polars as pl
 import pyarrow as pa
 
 from pipeline import storage
-from pipeline.engines.partition_tasks import Add, Match, Rows, Step
+from pipeline.engines.partition_tasks import Add, Match, Rows, Step, apply_steps
 from pipeline.engines.pieces import unpack_pieces
 from pipeline.locations import Location
 
@@ -55,7 +56,7 @@ class FileRows:
 
 def open_frames(rows: Rows, most: float) -> Iterator[pl.LazyFrame]:
     """Open pieces in order, several at once up to so many bytes; all of them if that is infinite."""
-    yield from map(pl.DataFrame.lazy, _frames((piece.table for piece in unpack_pieces(rows)), most))
+    yield from map(pl.DataFrame.lazy, _frames((table for _, table in unpack_pieces(rows)), most))
 
 
 def open_sums(rows: Rows, add: Add, most: int) -> Iterator[pl.LazyFrame]:
@@ -68,9 +69,9 @@ def open_sums(rows: Rows, add: Add, most: int) -> Iterator[pl.LazyFrame]:
         return add(pl.concat(frames))
 
     size = 0
-    for piece in unpack_pieces(rows):
-        held.append(piece.table)
-        size += piece.table.nbytes
+    for _, table in unpack_pieces(rows):
+        held.append(table)
+        size += table.nbytes
         if size > max(most, 0 if total is None else total.estimated_size()):
             total, held, size = added(), [], 0
     if held:
@@ -84,41 +85,26 @@ def open_matches(rows: Rows, match: Match, table_sources: int, most: int, *, all
 
     The table's pieces are those of the first ``table_sources`` sources. ``all_rows``: without a table, all rows stay.
     """
-    pieces = unpack_pieces(rows)
-    held: list[pa.Table] = []
-    first: list[pa.Table] = []
-    for piece in pieces:
-        if piece.source >= table_sources:
-            first.append(piece.table)
-            break
-        held.append(piece.table)
-    table = _as_frame(held).lazy() if held else None
-    for frame in _frames((table for some in (first, (piece.table for piece in pieces)) for table in some), most):
-        if table is not None:
-            yield match(frame.lazy(), table)
+    table: pl.LazyFrame | None = None
+    for of_table, pieces in itertools.groupby(unpack_pieces(rows), lambda piece: piece[0] < table_sources):
+        tables = (rows for _, rows in pieces)
+        if of_table:
+            table = _as_frame(list(tables)).lazy()
+        elif table is not None:
+            yield from (match(frame.lazy(), table) for frame in _frames(tables, most))
         elif all_rows:
-            yield frame.lazy()
+            yield from map(pl.DataFrame.lazy, _frames(tables, most))
 
 
 def match_files(frame: pl.LazyFrame, match: Match, table: bytes) -> pl.LazyFrame:
-    """Match rows with a table that each task reads by itself: ``table`` is what :func:`read_all` takes, pickled."""
+    """Match rows with a table that each task reads by itself: files and the steps that follow, pickled."""
     return match(frame, _read_pickled(table).lazy())
 
 
 @lru_cache(maxsize=2)  # a process that carries several tasks reads it once
 def _read_pickled(table: bytes) -> pl.DataFrame:
-    return read_all(pickle.loads(table)).collect()
-
-
-def read_all(parts: Sequence[tuple[FileRows, Sequence[Step]]]) -> pl.LazyFrame:
-    """Return the rows of several files, each with the steps that follow."""
-    frames = []
-    for files, steps in parts:
-        frame = files.scan()
-        for step in steps:
-            frame = step(frame)
-        frames.append(frame)
-    return pl.concat(frames)
+    parts: Sequence[tuple[FileRows, Sequence[Step]]] = pickle.loads(table)
+    return pl.concat([apply_steps(steps, files.scan()) for files, steps in parts]).collect()
 
 
 def _frames(tables: Iterable[pa.Table], most: float) -> Iterator[pl.DataFrame]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import polars as pl
 import pyarrow as pa
@@ -38,16 +39,17 @@ class PartitionTask:
         """Yield what the sink makes of a partition's rows, or the error that is in its way."""
         try:
             with name_errors(f"{self.name}-{partition:05d}"):
-                yield from self.sink(map(self._collect, self.opener(rows)), partition)
+                frames = (apply_steps(self.steps, frame).collect() for frame in self.opener(rows))
+                yield from self.sink(frames, partition)
         except UnexpectedError:
             raise  # Spark tries again, elsewhere if it can
         except GraphquiltError as error:
             yield pack_error(error)
 
-    def _collect(self, frame: pl.LazyFrame) -> pl.DataFrame:
-        for step in self.steps:
-            frame = step(frame)
-        return frame.collect()
+
+def apply_steps(steps: Sequence[Step], frame: pl.LazyFrame) -> pl.LazyFrame:
+    """Take one step after the other."""
+    return reduce(lambda rows, step: step(rows), steps, frame)
 
 
 def select(frame: pl.LazyFrame, columns: Sequence[str]) -> pl.LazyFrame:

@@ -8,8 +8,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
@@ -99,31 +97,16 @@ def place_by_id(frame: DataFrame, column: str, count: int) -> DataFrame:
 
 def place_by_hash(frame: DataFrame, column: str, count: int) -> DataFrame:
     """Do as :func:`place_by_id` where Spark can only hash: for each id, an integer is hashed that belongs there."""
-    numbers = F.array(*(F.lit(int(number)) for number in _numbers_hashed_to(count)))
+    numbers = F.array(*map(F.lit, _numbers_hashed_to(frame.sparkSession, count)))
     return frame.repartition(count, F.get(numbers, F.col(column)))
 
 
-def _numbers_hashed_to(count: int) -> NDArray[np.int32]:
+def _numbers_hashed_to(session: SparkSession, count: int) -> list[int]:
     """Return for each partition an integer whose rows Spark puts there."""
     tries = math.ceil(count * (math.log(count) + 4))
     while True:
-        number = np.arange(tries, dtype=np.int32)
-        partition, first = np.unique(_murmur3(number).view(np.int32).astype(np.int64) % count, return_index=True)
-        if partition.size == count:
-            return number[first]
+        rows = session.range(tries).selectExpr("int(id) as number", f"pmod(hash(int(id)), {count}) as partition")
+        numbers = {row.partition: row.number for row in rows.collect()}
+        if len(numbers) == count:
+            return [numbers[partition] for partition in range(count)]
         tries *= 2
-
-
-def _murmur3(number: NDArray[np.int32]) -> NDArray[np.uint32]:
-    """Return the hash of 32-bit integers by which Spark partitions: MurmurHash3 of one word, seed 42."""
-    word = number.view(np.uint32) * np.uint32(0xCC9E2D51)
-    word = _rotate(word, 15) * np.uint32(0x1B873593)
-    hashed = _rotate(word ^ np.uint32(42), 13) * np.uint32(5) + np.uint32(0xE6546B64)
-    hashed ^= np.uint32(4)  # bytes
-    hashed = (hashed ^ hashed >> np.uint32(16)) * np.uint32(0x85EBCA6B)
-    hashed = (hashed ^ hashed >> np.uint32(13)) * np.uint32(0xC2B2AE35)
-    return hashed ^ hashed >> np.uint32(16)
-
-
-def _rotate(word: NDArray[np.uint32], bits: int) -> NDArray[np.uint32]:
-    return word << np.uint32(bits) | word >> np.uint32(32 - bits)

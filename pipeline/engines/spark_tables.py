@@ -9,7 +9,6 @@ How many tasks there are follows from the bytes of the data, never from who carr
 from __future__ import annotations
 
 import math
-import os
 import pickle
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -28,6 +27,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from pipeline import storage
 from pipeline.engines import openers, partition_tasks, sinks, verbs
+from pipeline.engines.attempts import pickle_for_worker
 from pipeline.engines.openers import FileRows, FileRun
 from pipeline.engines.parquet import ParquetRowGroup, row_groups, rows_per_file
 from pipeline.engines.partition_tasks import Opener, PartitionTask, Sink, Step
@@ -45,6 +45,8 @@ _SETTINGS: Mapping[str, str] = MappingProxyType(
         "spark.sql.codegen.wholeStage": "false",
         # Of pieces, or a batch of them would be too large for Arrow.
         "spark.sql.execution.arrow.maxRecordsPerBatch": "256",
+        # It stands in the environment of Python workers, which otherwise are those of map_tasks: none start for tables.
+        "spark.sql.execution.pyspark.udf.simplifiedTraceback.enabled": "false",
     }
 )
 
@@ -216,17 +218,18 @@ class SparkTables:
         if not dealt:
             return replace(result, parts=())
         # Pieces in order: what comes of them does not depend on which arrives first.
-        rows = bring_together(_union(dealt), buckets).sortWithinPartitions("source", "number")
+        rows = place_by_id(_union(dealt), "bucket", buckets).sortWithinPartitions("source", "number")
         return replace(result, parts=(FramePart(rows, buckets, opener),))
 
     def _map(self, part: FramePart, sink: Sink, name: str = "deal") -> DataFrame:
         task = PartitionTask(name, part.opener, part.steps, sink)
-        return part.rows.mapInArrow(_run_task(pickle.dumps((task, storage.current_settings()))), COLUMNS)
+        return part.rows.mapInArrow(_run_task(pickle_for_worker(task)), COLUMNS)
 
     @contextmanager
     def _settled(self, frame: SparkFrame) -> Iterator[SparkFrame]:
         """Yield a frame whose rows are made once, however often they are read in this context."""
-        pieces = _union([self._map(part, sinks.send_pieces) for part in frame.parts]).persist()
+        with self._settings():  # Spark plans what is persisted at once
+            pieces = _union([self._map(part, sinks.send_pieces) for part in frame.parts]).persist()
         try:
             opener = partial(openers.open_frames, most=0)
             yield replace(frame, parts=(FramePart(pieces, frame.partitions, opener),))
@@ -301,37 +304,33 @@ class SparkTables:
 
     def _collect(self, rows: DataFrame, description: str) -> list[bytes]:
         """Run a job; return the payloads of its rows, or raise the first error that stopped a task."""
-        before = {name: str(self._session.conf.get(name)) for name in _SETTINGS}
         try:
-            for name, value in _SETTINGS.items():
-                self._session.conf.set(name, value)
-            with describe_jobs(self._session, description):
+            with self._settings(), describe_jobs(self._session, description):
                 collected = rows.collect()
         except SPARK_ERRORS as error:
             raise explain_failure(error, ()) from error
-        finally:
-            for name, value in before.items():
-                self._session.conf.set(name, value)
         for row in collected:
             raise_error(row.source, row.payload)
         return [bytes(row.payload) for row in collected]
 
-
-def bring_together(rows: DataFrame, buckets: int) -> DataFrame:
-    """Return rows with each bucket in the partition of its number."""
-    return place_by_id(rows, "bucket", buckets)
+    @contextmanager
+    def _settings(self) -> Iterator[None]:
+        before = {name: str(self._session.conf.get(name)) for name in _SETTINGS}
+        try:
+            for name, value in _SETTINGS.items():
+                self._session.conf.set(name, value)
+            yield
+        finally:
+            for name, value in before.items():
+                self._session.conf.set(name, value)
 
 
 def _run_task(pickled: bytes) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def run(rows: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        from pipeline.engines.attempts import ONE_THREAD_WORKER
-        from pipeline.storage import use_settings
+        # Here, and by value: this module loads Polars, which counts its threads then.
+        from pipeline.engines.attempts import unpickle_on_worker
 
-        # Before Polars, which counts its threads when it is loaded.
-        os.environ.update(ONE_THREAD_WORKER)
-        task: PartitionTask
-        task, settings = pickle.loads(pickled)
-        use_settings(settings)
+        task: PartitionTask = unpickle_on_worker(pickled)
         context = TaskContext.get()
         assert context is not None
         yield from task.run(iter(rows), context.partitionId())

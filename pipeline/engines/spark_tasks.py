@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import pickle
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 from pyspark.sql import SparkSession
 
-from pipeline import errors, storage
+from pipeline import errors
+from pipeline.engines.attempts import pickle_for_worker
 from pipeline.engines.spark_jobs import SPARK_ERRORS, describe_jobs, explain_failure, is_connect, place_by_id
 from pipeline.errors import GraphquiltError, TaskError
 from pipeline.tasks import P, R, Task, TaskFunction, TaskRecord, describe_wave, payload_type, result_type
@@ -83,17 +82,12 @@ _ANSWER = pa.schema(
 
 
 def _each_task(function: TaskFunction[Any, Any]) -> Callable[[Iterable[str]], Iterator[TaskOutcome]]:
-    pickled = pickle.dumps((function, storage.current_settings()))
+    pickled = pickle_for_worker(function)
 
     def run(texts: Iterable[str]) -> Iterator[TaskOutcome]:
-        from pipeline.engines.attempts import ONE_THREAD_WORKER, UnexpectedError, attempt
-        from pipeline.storage import use_settings
+        from pipeline.engines.attempts import UnexpectedError, attempt, unpickle_on_worker
 
-        # Before the function's module, whose libraries count their threads when they are loaded.
-        os.environ.update(ONE_THREAD_WORKER)
-        unpickled: TaskFunction[Any, Any]
-        unpickled, settings = pickle.loads(pickled)
-        use_settings(settings)
+        unpickled: TaskFunction[Any, Any] = unpickle_on_worker(pickled)
         kind = payload_type(unpickled)
         for text in texts:
             try:

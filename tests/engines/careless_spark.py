@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipeline.engines import pieces
 from pipeline.engines.partition_tasks import PartitionTask
 from pipeline.engines.spark_tables import Sizes, SparkTables
 
@@ -48,6 +49,7 @@ class CarelessFrame:
         return CarelessMap(self._session, [(self, task)])
 
     def persist(self) -> CarelessFrame:
+        self._session.check_settings()
         self._is_persisted = True
         self._session.log.kept += 1
         return self
@@ -81,6 +83,7 @@ class CarelessFrame:
         return CarelessFrame(self._session, sort)
 
     def collect(self) -> list[SimpleNamespace]:
+        self._session.check_settings()
         self._session.log.tasks.append(0)
         return [SimpleNamespace(**row) for some in self.partitions() for batch in some for row in batch.to_pylist()]
 
@@ -108,11 +111,16 @@ class CarelessMap(CarelessFrame):
 
 
 class CarelessSession:
-    """Makes ranges, and forgets what is set."""
+    """Makes ranges, and has settings of its user's."""
 
     def __init__(self) -> None:
         self.log, self.random = Log(), random.Random(7)
-        self.conf: Any = SimpleNamespace(get={}.get, set={}.setdefault)
+        self.settings: dict[str, str] = defaultdict(lambda: "the user's")
+        self.conf: Any = SimpleNamespace(get=self.settings.__getitem__, set=self.settings.__setitem__)
+
+    def check_settings(self) -> None:
+        """Spark plans rows, and the batches that tasks are handed, when they are collected or persisted."""
+        assert int(self.settings["spark.sql.execution.arrow.maxRecordsPerBatch"]) * pieces.PIECE_BYTES <= 256 * 2**20
 
     def addTag(self, tag: str) -> None:  # noqa: N802
         """As on Spark Connect."""
