@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,8 +12,6 @@ import pytest
 from pipeline.errors import InputError, TaskError
 from pipeline.tasks import Task, read_records
 from tests.engines import tasks_for_tests as tasks
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -103,49 +99,12 @@ def test_tasks_have_one_thread(carrier: Any, tmp_path: Path) -> None:
     assert os.environ.get("OMP_NUM_THREADS") == before
 
 
+def test_all_slots_carry_tasks_at_once(carrier: Any, tmp_path: Path) -> None:
+    # None of them ends before all have begun.
+    carrier.map_tasks(tasks.meet, tasks.make_tasks(tmp_path, carrier.slots, others=carrier.slots))
+    assert tasks.executions(tmp_path) == {f"t{ix}": 1 for ix in range(carrier.slots)}
+
+
 def test_names_of_tasks_are_theirs(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="task name"):
         Task("a/b", tmp_path, {})
-
-
-OVERLAP = """
-import sys
-from pathlib import Path
-from tests.engines import tasks_for_tests as tasks
-def run(engine):
-    assert engine.slots == 4
-    engine.map_tasks(tasks.meet, tasks.make_tasks(Path(sys.argv[2]), 4, others=4))
-if __name__ == "__main__":
-    if sys.argv[1] == "dask":
-        from pipeline.engines.local import LocalEngine
-        with LocalEngine(workers=4) as engine:
-            run(engine)
-    else:
-        from pipeline.engines.spark import SparkEngine
-        from pyspark.sql import SparkSession
-        session = SparkSession.builder.master("local[4]").config("spark.ui.enabled", "false").getOrCreate()
-        run(SparkEngine(session))
-        session.stop()
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["dask", pytest.param("spark", marks=pytest.mark.spark)])
-def test_four_slots_carry_four_tasks_at_once(kind: str, tmp_path: Path) -> None:
-    script = tmp_path / "overlap.py"
-    script.write_text(OVERLAP)
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "PYSPARK_PYTHON": sys.executable,
-        "SPARK_LOCAL_IP": "127.0.0.1",
-    }
-    done = subprocess.run(
-        [sys.executable, str(script), kind, str(tmp_path)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=600,  # none comes before the last has begun
-    )
-    assert done.returncode == 0, done.stderr
-    assert tasks.executions(tmp_path) == {f"t{ix}": 1 for ix in range(4)}

@@ -31,9 +31,9 @@ from pipeline.engines.spark_tables import Sizes
 from tests.engines.lost_executor import kill_executor_once
 from tests.engines.test_spark_shuffle import NODES, PAIRS
 
-folder, master = Path(sys.argv[1]), sys.argv[2]
+folder = Path(sys.argv[1])
 session = (
-    SparkSession.builder.master(master)
+    SparkSession.builder.master("local-cluster[2,1,1024]")
     .config("spark.ui.enabled", "false")
     .config("spark.driver.memory", "1g")
     .config("spark.eventLog.enabled", "true")
@@ -49,7 +49,7 @@ rows = engine.read(sorted((folder / "pairs").iterdir()), PAIRS.names, PAIRS)
 table = engine.read(sorted((folder / "nodes").iterdir()), NODES.names, NODES)
 
 def dies(frame, name):
-    return frame.then(partial(kill_executor_once, marker=folder / name)) if "cluster" in master else frame
+    return frame.then(partial(kill_executor_once, marker=folder / name))
 
 sums = engine.sum_by(rows, ["key"], ["weight"], keys_repeat=False)
 engine.write(dies(sums, "sums-died"), folder / "sums", PAIRS.remove(1))
@@ -62,8 +62,7 @@ session.stop()
 
 @pytest.mark.spark
 @pytest.mark.slow
-@pytest.mark.parametrize("master", ["local[2]", "local-cluster[2,1,1024]"])
-def test_skewed_rows_meet_though_executors_are_lost(tmp_path: Path, master: str) -> None:
+def test_skewed_rows_meet_though_executors_are_lost(tmp_path: Path) -> None:
     write_parts(tmp_path / "pairs", ROWS, PAIRS)
     write_parts(tmp_path / "nodes", [(n, -n) for n in range(2000)], NODES)
     (tmp_path / "log").mkdir()
@@ -76,7 +75,7 @@ def test_skewed_rows_meet_though_executors_are_lost(tmp_path: Path, master: str)
         "SPARK_LOCAL_IP": "127.0.0.1",
     }
     ended = subprocess.run(
-        [sys.executable, str(script), str(tmp_path), master],
+        [sys.executable, str(script), str(tmp_path)],
         env=environment,
         capture_output=True,
         cwd=tmp_path,
@@ -94,9 +93,8 @@ def test_skewed_rows_meet_though_executors_are_lost(tmp_path: Path, master: str)
 
     (log,) = (tmp_path / "log").iterdir()
     events = [json.loads(line) for line in log.read_text().splitlines()]
-    if master != "local[2]":
-        assert all((tmp_path / f"{name}-died").exists() for name in ("sums", "matched", "sorted"))
-        assert sum(event["Event"] == "SparkListenerExecutorRemoved" for event in events) >= 3
+    assert all((tmp_path / f"{name}-died").exists() for name in ("sums", "matched", "sorted"))
+    assert sum(event["Event"] == "SparkListenerExecutorRemoved" for event in events) >= 3
     written, largest = shuffled_bytes(events)
     # Each row is sent once for the look-up and once to be sorted, 24 bytes at least before Spark compresses them.
     assert written > 60_000 * 2
