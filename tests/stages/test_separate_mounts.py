@@ -98,22 +98,20 @@ def run(master: str, config: Config, workspace: str, folder: Path) -> subprocess
 
 
 @on_x86
-def test_workers_that_share_the_store_alone_give_the_same_bytes(
+def test_workers_that_share_the_store_alone_give_the_same_bytes_and_are_named_where_they_share_nothing(
     tmp_path: Path,
     master: str,
     bucket: str,  # noqa: F811
 ) -> None:
+    ended = run(master, config_named(NAME, tmp_path), str(tmp_path / "ws"), tmp_path)
+    assert ended.returncode == 1
+    error = json.loads(ended.stdout)["error"]
+    assert re.search(rf"worker {socket.gethostname()} does not share the workspace {tmp_path / 'ws'}: .* Mount", error)
+    assert json.loads(ended.stdout)["stages"] == []
+
     storage.write(parse_location(f"{bucket}/in/sample.parquet"), SAMPLE.read_bytes())
     config = with_changes(config_named(NAME, tmp_path), input={"path": f"{bucket}/in/sample.parquet"})
     ended = run(master, config, f"{bucket}/ws", tmp_path)
     assert ended.returncode == 0, ended.stderr
     digests = release_digests(local_copy(parse_location(json.loads(ended.stdout)["path"]), tmp_path / "release"))
     assert digests == json.loads(DIGESTS.read_text())["releases"][NAME]
-
-
-def test_workers_that_do_not_see_the_workspace_are_named(tmp_path: Path, master: str) -> None:
-    ended = run(master, config_named(NAME, tmp_path), str(tmp_path / "ws"), tmp_path)
-    assert ended.returncode == 1
-    error = json.loads(ended.stdout)["error"]
-    assert re.search(rf"worker {socket.gethostname()} does not share the workspace {tmp_path / 'ws'}: .* Mount", error)
-    assert json.loads(ended.stdout)["stages"] == []

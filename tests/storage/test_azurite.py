@@ -82,7 +82,7 @@ def container(azure_store: FaultProxy) -> str:
 
 
 def test_it_answers_like_a_folder(container: str) -> None:
-    check_against_folder(container, 12)
+    check_against_folder(container, 8)
 
 
 def test_it_obeys_conditions(container: str) -> None:

@@ -67,7 +67,7 @@ def second_bucket(second_store: FaultProxy) -> str:
 
 
 def test_it_answers_like_a_folder(second_bucket: str) -> None:
-    check_against_folder(second_bucket, 12)
+    check_against_folder(second_bucket, 8)
 
 
 def test_it_obeys_conditions(second_bucket: str) -> None:
