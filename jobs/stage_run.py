@@ -117,7 +117,11 @@ class StageRun:
         return self._report(answer, _summary(answer), published, 0)
 
     def fail(self, error: Exception) -> int:
-        """Report an error and what to do about it; return the exit code."""
+        """Report an error and what to do about it; return the exit code. A store that is away is not waited for."""
+        with storage.brief_requests():
+            return self._fail(error)
+
+    def _fail(self, error: Exception) -> int:
         if self._root and is_full(error) and not getattr(error, "names_bytes", False):
             error = full("the run", self._root, _OWN_BYTES, error)
         sentence, code = explain_error(error, f"run_id={self._run_id}")

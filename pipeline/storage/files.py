@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -33,7 +34,7 @@ def backend_of(location: Location) -> Backend[Any]:
 def _writable(location: Location) -> Backend[Any]:
     """Return the store of a location that this process is about to change: not if it has lost a lease."""
     if not isinstance(location, Path):
-        require_leases()
+        require_leases(location)
         forget_below(location)
     return backend_of(location)
 
@@ -104,7 +105,7 @@ def swap(location: Location, data: bytes, version: str | None) -> bool:
     if isinstance(location, Path):
         return posix.swap(location, data, version)
     forget_below(location)
-    return objects.swap(location, data, version, require_leases)
+    return objects.swap(location, data, version, partial(require_leases, location))
 
 
 def write_if_absent(location: Location, data: bytes) -> bool:
@@ -154,7 +155,7 @@ def remove_tree(folder: Location) -> None:
         posix.remove_tree(folder)
     else:
         forget_below(folder)
-        objects.remove_tree(folder, before_batch=require_leases, highest_fence=fence_of(folder))
+        objects.remove_tree(folder, before_batch=partial(require_leases, folder), highest_fence=fence_of(folder))
 
 
 def open_ranges(location: Location) -> pa.NativeFile:

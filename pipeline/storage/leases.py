@@ -92,12 +92,16 @@ class Lease:
             )
 
     def release(self) -> None:
-        """Let others take it at once; one that was lost is theirs."""
+        """Let others take it at once; one that was lost is theirs, and what lies below it."""
         self._stop.set()
-        self._thread.join(self._state.length_s)
-        if self._lost is None:
-            with contextlib.suppress(StorageError):  # then it expires
-                self._replace(replace(self._state, token="", renewals=self._state.renewals + 1))
+        try:
+            self.require()
+        except LeaseLostError:
+            _lost[self.folder] = self
+            return
+        self._thread.join(max(0.0, self._until - _now()))
+        with contextlib.suppress(StorageError):  # then it expires
+            self._replace(replace(self._state, token="", renewals=self._state.renewals + 1))
 
     def _renew(self) -> None:
         while not self._stop.wait(self._state.length_s / _RENEWALS):
@@ -135,6 +139,7 @@ def hold_lease(path: ObjectPath, purpose: str, wait_s: float = 0.0, length_s: fl
     LockedError : its holder is at work, and was for ``wait_s`` seconds.
     """
     lease = _take(path, purpose, wait_s, length_s)
+    _lost.pop(lease.folder, None)
     _leases.append(lease)
     try:
         yield lease
@@ -145,6 +150,8 @@ def hold_lease(path: ObjectPath, purpose: str, wait_s: float = 0.0, length_s: fl
 
 #: The leases that this process holds.
 _leases: list[Lease] = []
+#: Those that it has lost, by their folder, and has not taken again.
+_lost: dict[ObjectPath, Lease] = {}
 
 
 def fence_of(folder: Location) -> int:
@@ -171,14 +178,16 @@ def forget_below(location: Location) -> None:
             del lease.memory[path]
 
 
-def require_leases() -> None:
-    """Check that this process still holds all leases that it took: storage asks before it writes or removes objects.
+def require_leases(location: ObjectPath) -> None:
+    """Check that this process still holds all leases that it took, and has lost none on a folder of this location.
+
+    Storage asks before it writes or removes objects.
 
     Raises
     ------
     LeaseLostError : another process may have taken one of them.
     """
-    for lease in _leases:
+    for lease in (*_leases, *(lease for folder, lease in _lost.items() if location.is_relative_to(folder))):
         lease.require()
 
 

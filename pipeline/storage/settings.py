@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 
 from graphquilt.store_clients import StoreSettings, use_store_settings
 from pipeline.storage.cache import CacheSettings, use_cache_settings
@@ -31,3 +33,14 @@ def use_settings(settings: StorageSettings) -> None:
         _settings = settings
         use_store_settings(settings.store)
         use_cache_settings(settings.cache)
+
+
+@contextlib.contextmanager
+def brief_requests() -> Iterator[None]:
+    """Let a request take seconds instead of minutes: for last words to a store that may be away."""
+    settings = _settings
+    use_settings(replace(settings, store=replace(settings.store, max_retries=4, retry_s=2.0, stall_s=5.0)))
+    try:
+        yield
+    finally:
+        use_settings(settings)

@@ -10,17 +10,18 @@ import signal
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from graphquilt.locations import ObjectPath, parse_location
 from pipeline import storage
+from pipeline.stages import runner
 from pipeline.stages.chain import STAGE_NAMES
+from pipeline.storage import leases, objects
 from tests.object_store import Fault, FaultProxy, Request, bucket, moto_endpoint, object_store  # noqa: F401
 from tests.publishing.conftest import SHORT_LEASE_S
 from tests.stages.chains import Chain, Config, config_for, users_and_items, write_rows
-
-pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +69,7 @@ def kill_at(pid: int, stage: str | None, number: int, moment: str) -> Callable[[
     return choose
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1])
 def test_a_run_that_is_killed_in_each_stage_goes_on_and_gives_the_same_bytes(
     seed: int,
@@ -99,6 +101,7 @@ def test_a_run_that_is_killed_in_each_stage_goes_on_and_gives_the_same_bytes(
     assert left == []
 
 
+@pytest.mark.slow
 def test_a_run_gives_the_same_bytes_while_the_store_fails_in_every_way(
     tmp_path: Path,
     config: Config,
@@ -120,3 +123,26 @@ def test_a_run_gives_the_same_bytes_while_the_store_fails_in_every_way(
     object_store.fault = lambda _: None
     assert ended.code == 0, ended.error
     assert data_of(ended.answer["path"]) == undisturbed
+
+
+def test_a_run_that_lost_its_lease_leaves_the_verdict_to_its_successor(
+    tmp_path: Path,
+    config: Config,
+    bucket: str,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    verdict = parse_location(f"{bucket}/ws/runs/1970-01-01/gate.json")
+    assert isinstance(verdict, ObjectPath)
+    commit = runner._commit
+
+    def lose_lease(*arguments: Any) -> None:
+        (held,) = leases._leases
+        held._lost = "another process took it"
+        objects.write(verdict, b"of the successor")
+        commit(*arguments)
+
+    monkeypatch.setattr(runner, "_commit", lose_lease)
+    ended = Chain(tmp_path, address=f"{bucket}/ws").run(config, ("ingest",))
+    assert ended.code == 1
+    assert "stops without writing: it has lost" in ended.error
+    assert storage.read(verdict) == b"of the successor"

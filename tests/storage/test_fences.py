@@ -74,6 +74,15 @@ def test_nothing_is_written_or_removed_after_a_lease_is_lost(folder: ObjectPath)
             with pytest.raises(LeaseLostError, match="stops without writing"):
                 change()
         assert names(folder) == before
+    for change in changes(folder):  # nor in what it does after that
+        with pytest.raises(LeaseLostError, match="stops without writing"):
+            change()
+    assert names(folder) == before
+    storage.write(folder.with_name("2026-01-02") / "gate.json", b"{}")  # no lease was lost there
+    objects.remove(folder / ".lock")
+    with hold_lease(folder / ".lock", "the same process again"):
+        for change in changes(folder):
+            change()
 
 
 def changes(folder: ObjectPath) -> Iterator[Any]:

@@ -231,6 +231,18 @@ def test_a_store_that_is_away_is_named_within_seconds(object_store: FaultProxy, 
     assert time.monotonic() - started < 10.0
 
 
+def test_last_words_to_a_store_that_hangs_take_seconds(object_store: FaultProxy, bucket: str) -> None:
+    before, started = storage.current_settings(), time.monotonic()
+    object_store.fault = lambda _: 20.0
+    with storage.brief_requests(), pytest.raises(StorageError, match="did not answer in time"):
+        objects.write(object_path(f"{bucket}/gate.json"), b"{}")
+    assert time.monotonic() - started < 15.0
+    assert storage.current_settings() == before
+    object_store.fail_first(2, "throttle", "PUT")
+    with storage.brief_requests():
+        objects.write(object_path(f"{bucket}/gate.json"), b"{}")
+
+
 def test_parquet_is_read_by_ranges(object_store: FaultProxy, bucket: str, tmp_path: Path) -> None:
     table = pa.table({"a": np.arange(2_000_000), "b": np.random.default_rng(0).random(2_000_000)})
     pq.write_table(table, tmp_path / "t.parquet", row_group_size=100_000, use_dictionary=False)
