@@ -121,7 +121,7 @@ class SparkTables:
 
     def read(self, files: Sequence[Location], columns: Sequence[str], schema: pa.Schema) -> SparkFrame:
         groups = list(row_groups(files, columns))
-        packs = tuple(_runs(pack) for pack in _group_by_bytes(groups, self.sizes.bytes))
+        packs = tuple(_pack_by_bytes(groups, self.sizes.bytes))
         rows = sum(group.rows for group in groups)
         widths = {name: sum(group.column_bytes[name] for group in groups) / max(rows, 1) for name in columns}
         if not packs:
@@ -355,25 +355,18 @@ def _cuts(samples: pl.DataFrame, weights: NDArray[np.float64], ranges: int) -> l
     return cuts
 
 
-def _group_by_bytes(groups: Sequence[ParquetRowGroup], most: int) -> list[list[ParquetRowGroup]]:
-    """Put neighbours together up to so many bytes."""
-    packs: list[list[ParquetRowGroup]] = []
+def _pack_by_bytes(groups: Iterable[ParquetRowGroup], most: int) -> Iterator[tuple[FileRun, ...]]:
+    """Yield neighbours up to so many bytes together, those of a file as one run."""
+    runs: list[FileRun] = []
     size = 0
     for group in groups:
-        if not packs or size + group.bytes > most:
-            packs.append([])
-            size = 0
-        packs[-1].append(group)
+        if runs and size + group.bytes > most:
+            yield tuple(runs)
+            runs, size = [], 0
         size += group.bytes
-    return packs
-
-
-def _runs(groups: Sequence[ParquetRowGroup]) -> tuple[FileRun, ...]:
-    """Return neighbouring row groups of a file as one run."""
-    runs: list[FileRun] = []
-    for group in groups:
         if runs and runs[-1].file == group.file:
             runs[-1] = replace(runs[-1], rows=runs[-1].rows + group.rows)
         else:
             runs.append(FileRun(group.file, group.first, group.rows))
-    return tuple(runs)
+    if runs:
+        yield tuple(runs)
