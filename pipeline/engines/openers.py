@@ -47,10 +47,8 @@ class FileRows:
         frames = []
         for run in pack:
             storage.check_sealed(run.file)
-            rows = pl.scan_parquet(storage.local_file(run.file), glob=False, hive_partitioning=False).slice(
-                run.first, run.rows
-            )
-            frames.append(rows.select(self.columns))
+            rows = pl.scan_parquet(storage.local_file(run.file), glob=False, hive_partitioning=False)
+            frames.append(rows.slice(run.first, run.rows).select(self.columns))
         return pl.concat(frames)
 
 

@@ -26,14 +26,14 @@ _ERROR = -1  # as the source of a piece
 _COMPRESSED = pa.ipc.IpcWriteOptions(compression="lz4")
 
 
-def pack_pieces(batches: Iterable[tuple[int, pa.RecordBatch]], source: int) -> Iterator[pa.RecordBatch]:
-    """Yield rows of :data:`COLUMNS` for batches by bucket."""
+def pack_pieces(tables: Iterable[tuple[int, pa.Table]], source: int) -> Iterator[pa.RecordBatch]:
+    """Yield rows of :data:`COLUMNS` for tables by bucket, which are of one chunk each."""
     buckets: list[int] = []
     ends, count, buffer = [0], 0, pa.BufferOutputStream()
-    for bucket, batch in batches:
-        for piece in _cut(batch):
+    for bucket, table in tables:
+        for piece in _cut(table):
             with pa.ipc.new_stream(buffer, piece.schema, options=_COMPRESSED) as stream:
-                stream.write_batch(piece)
+                stream.write_table(piece)
             buckets.append(bucket)
             ends.append(buffer.tell())
             if ends[-1] >= _BATCH_BYTES:
@@ -69,14 +69,14 @@ def raise_error(source: int, payload: bytes | pa.Buffer) -> None:
         raise getattr(errors, name, TaskError)(message)
 
 
-def _cut(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    """Halve a batch until a piece is small enough."""
-    if batch.nbytes > PIECE_BYTES and batch.num_rows > 1:
-        half = batch.num_rows // 2
-        yield from _cut(batch.slice(0, half))
-        yield from _cut(batch.slice(half))
-    elif batch.num_rows:
-        yield batch
+def _cut(table: pa.Table) -> Iterator[pa.Table]:
+    """Halve a table until a piece is small enough."""
+    if table.nbytes > PIECE_BYTES and table.num_rows > 1:
+        half = table.num_rows // 2
+        yield from _cut(table.slice(0, half))
+        yield from _cut(table.slice(half))
+    elif table.num_rows:
+        yield table
 
 
 def _rows(buckets: list[int], source: int, first: int, ends: list[int], payloads: pa.Buffer) -> pa.RecordBatch:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,7 +28,8 @@ _HEAVY = 4
 #: What a sampled key stands for, unless a frame has few rows: a range of a million rows has 128 keys.
 _ROWS_PER_SAMPLE = 8192
 _SAMPLES = 32  # of a frame with few rows
-_WEIGHT = "rows that a sample stands for"
+#: The column of that in :func:`send_samples`.
+WEIGHT = "rows that a sample stands for"
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -38,7 +38,7 @@ def send_to_sum(
 ) -> Rows:
     """Deal rows out to buckets by keys; rows of a key are added up before, where they are many."""
 
-    def dealt() -> Iterator[tuple[int, pa.RecordBatch]]:
+    def dealt() -> Iterator[tuple[int, pa.Table]]:
         for frame in frames:
             rows = add(frame) if keys_repeat else frame
             order, starts = deal(hashes(rows, keys), buckets)
@@ -64,12 +64,12 @@ def send_to_match(
     ``heavy`` are hashes of keys, ascending.
     """
 
-    def dealt() -> Iterator[tuple[int, pa.RecordBatch]]:
+    def dealt() -> Iterator[tuple[int, pa.Table]]:
         for rows in frames:
             hashed = hashes(rows, keys)
             places = np.flatnonzero(np.isin(hashed, heavy))
             if is_table and places.size:
-                to_all = _as_batch(rows[places])
+                to_all = _as_table(rows[places])
                 yield from ((bucket, to_all) for bucket in range(buckets))
                 rest = np.delete(np.arange(rows.height), places)
                 rows, hashed = rows[rest], hashed[rest]
@@ -81,14 +81,14 @@ def send_to_match(
 
 
 def send_to_range(frames: Iterator[pl.DataFrame], source: int, keys: Sequence[str], cuts: Sequence[Cut]) -> Rows:
-    """Deal sorted rows out to ranges, which end at cuts."""
+    """Deal sorted rows out to ranges, which end at cuts; without one, all rows are a range."""
 
-    def dealt() -> Iterator[tuple[int, pa.RecordBatch]]:
+    def dealt() -> Iterator[tuple[int, pa.Table]]:
         for frame in frames:
-            batch = _as_batch(frame)
+            table = _as_table(frame)
             ends = [0, *_places(frame.select(keys), cuts), frame.height]
             for number, (first, stop) in enumerate(itertools.pairwise(ends)):
-                yield number, batch.slice(first, stop - first)
+                yield number, table.slice(first, stop - first)
 
     return pack_pieces(dealt(), source)
 
@@ -109,33 +109,16 @@ def sort_key(values: Iterable[Any]) -> SortKey:
     return tuple((value is not None, value) for value in values)
 
 
-def send_pieces(frames: Iterator[pl.DataFrame], source: int) -> Rows:
-    """Hand over rows as they are."""
-    return pack_pieces(((0, _as_batch(frame)) for frame in frames), source)
-
-
 def send_samples(frames: Iterator[pl.DataFrame], source: int, keys: Sequence[str]) -> Rows:
     """Hand over the keys of some rows at even distances, and for how many rows each stands."""
 
-    def samples() -> Iterator[tuple[int, pa.RecordBatch]]:
+    def samples() -> Iterator[tuple[int, pa.Table]]:
         for frame in frames:
             count = min(max(_SAMPLES, frame.height // _ROWS_PER_SAMPLE), frame.height)
             rows = frame.select(keys)[((np.arange(count) + 0.5) * (frame.height / max(count, 1))).astype(np.int64)]
-            yield 0, _as_batch(rows.with_columns(pl.lit(frame.height / max(count, 1)).alias(_WEIGHT)))
+            yield 0, _as_table(rows.with_columns(pl.lit(frame.height / max(count, 1)).alias(WEIGHT)))
 
     return pack_pieces(samples(), source)
-
-
-def split_weights(samples: pl.DataFrame) -> tuple[pl.DataFrame, NDArray[np.float64]]:
-    """Return the keys of samples, and for how many rows each stands."""
-    return samples.drop(_WEIGHT), samples[_WEIGHT].to_numpy()
-
-
-@dataclass(frozen=True)
-class RowsToWrite:
-    """Input of the task that writes a partition's rows; Spark hands it these."""
-
-    partition: int
 
 
 def write_rows(
@@ -143,12 +126,11 @@ def write_rows(
 ) -> Rows:
     """Write a partition's rows to Parquet files, and hand over the record of that."""
 
-    def write(_: RowsToWrite, files: Attempt) -> None:
+    def write(_: None, files: Attempt) -> None:
         ready = (ready_to_write(frame.lazy(), schema).collect() for frame in frames)
         write_files(ready, schema, rows_per_file, lambda _: files.path("table", "parquet"))
 
-    task = Task(f"write-{partition:05d}", folder, RowsToWrite(partition))
-    yield pack_payload(attempt(write, task).to_json().encode(), partition)
+    yield pack_payload(attempt(write, Task(f"write-{partition:05d}", folder, None)).to_json().encode(), partition)
 
 
 def hashes(rows: pl.DataFrame, keys: Sequence[str]) -> NDArray[np.uint64]:
@@ -169,14 +151,11 @@ def hashes(rows: pl.DataFrame, keys: Sequence[str]) -> NDArray[np.uint64]:
     return hashed
 
 
-def _slices(
-    rows: pl.DataFrame, order: NDArray[np.uint32], starts: NDArray[np.int64]
-) -> Iterator[tuple[int, pa.RecordBatch]]:
-    batch = _as_batch(rows.select(pl.all().gather(pl.Series(order))))
+def _slices(rows: pl.DataFrame, order: NDArray[np.uint32], starts: NDArray[np.int64]) -> Iterator[tuple[int, pa.Table]]:
+    table = _as_table(rows.select(pl.all().gather(pl.Series(order))))
     for bucket, first in enumerate(starts[:-1].tolist()):
-        yield bucket, batch.slice(first, int(starts[bucket + 1]) - first)
+        yield bucket, table.slice(first, int(starts[bucket + 1]) - first)
 
 
-def _as_batch(rows: pl.DataFrame) -> pa.RecordBatch:
-    table = rows.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks()
-    return table.to_batches()[0] if table.num_rows else pa.RecordBatch.from_pylist([], schema=table.schema)
+def _as_table(rows: pl.DataFrame) -> pa.Table:
+    return rows.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())

@@ -194,11 +194,7 @@ class SparkTables:
         heavy = self._heavy_keys(frame, list(on), buckets)
         send = partial(sinks.send_to_match, buckets=buckets, heavy=heavy)
         opener = partial(
-            openers.open_matches,
-            match=match,
-            table_sources=table.partitions,
-            most=self.sizes.bytes,
-            all_rows=all_rows,
+            openers.open_matches, match=match, table_sources=table.partitions, most=self.sizes.bytes, all_rows=all_rows
         )
         return self._meet(
             [
@@ -229,7 +225,8 @@ class SparkTables:
     def _settled(self, frame: SparkFrame) -> Iterator[SparkFrame]:
         """Yield a frame whose rows are made once, however often they are read in this context."""
         with self._settings():  # Spark plans what is persisted at once
-            pieces = _union([self._map(part, sinks.send_pieces) for part in frame.parts]).persist()
+            send = partial(sinks.send_to_range, keys=(), cuts=())
+            pieces = _union([self._map(part, send) for part in frame.parts]).persist()
         try:
             opener = partial(openers.open_frames, most=0)
             yield replace(frame, parts=(FramePart(pieces, frame.partitions, opener),))
@@ -242,8 +239,8 @@ class SparkTables:
         """Return keys of a frame, and for how many rows each stands."""
         samples = [self._map(part, partial(sinks.send_samples, keys=keys)) for part in frame.select(keys).parts]
         payloads = self._collect(_union(samples), description)
-        frames = [pl.read_ipc_stream(payload) for payload in payloads]
-        return sinks.split_weights(pl.concat(frames)) if frames else (pl.DataFrame(), np.empty(0))
+        rows = pl.concat([pl.read_ipc_stream(payload) for payload in payloads] or [pl.DataFrame({sinks.WEIGHT: []})])
+        return rows.drop(sinks.WEIGHT), rows[sinks.WEIGHT].to_numpy()
 
     def _heavy_keys(self, frame: SparkFrame, keys: Sequence[str], buckets: int) -> NDArray[np.uint64]:
         """Return hashes of keys that have more rows than a bucket should, ascending."""

@@ -133,7 +133,7 @@ def test_what_is_held_of_a_bucket_follows_from_its_keys(tmp_path: Path, monkeypa
         return partition_tasks.add_up(frame, ["left"], ["weight"], [], may_overflow=True)
 
     frame = pl.DataFrame({"left": [row[0] for row in rows], "weight": [row[2] for row in rows]})
-    bucket = pieces.pack_pieces([(0, frame.to_arrow(compat_level=pl.CompatLevel.oldest()).to_batches()[0])], 0)
+    bucket = pieces.pack_pieces([(0, frame.to_arrow(compat_level=pl.CompatLevel.oldest()))], 0)
     (total,) = openers.open_sums(bucket, watch, tables.sizes.bytes)
     assert dict(total.collect().rows()) == {"0": 1667, "1": 1667, "2": 1666}
     assert max(held) < 200
