@@ -21,8 +21,8 @@ DEMO_PACKAGES := vim nginx gimp python3-numpy texlive-base r-base-core postgresq
 # pip's pins for the interpreter of environment $(1); $(2) is the set's prefix.
 pins = constraints/$(2)py$$($(1)/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])').txt
 PIP := -m pip --disable-pip-version-check install --quiet
-# Two to four processes share the tests, by files; all that need the Spark session are in one of them.
-SHARED := -n logical --maxprocesses 4 --dist loadgroup
+# Two to four processes share the tests, by files.
+SHARED := -n logical --maxprocesses 4 --dist loadfile
 # What is listed (in REQUIRE=spark,airflow,data) fails where it is missing, instead of being skipped.
 required = [[ ",$${REQUIRE:-}," == *,$(1),* ]]
 

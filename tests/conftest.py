@@ -43,13 +43,6 @@ def pytest_configure(config: pytest.Config) -> None:
         )
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Processes that share the tests (-n 2 --dist loadgroup) take whole files; one of them has the Spark session."""
-    if item.config.pluginmanager.hasplugin("xdist"):  # the DAG tests' environment has none
-        needs_session = item.get_closest_marker("spark") and not item.get_closest_marker("slow")
-        item.add_marker(pytest.mark.xdist_group("spark" if needs_session else item.nodeid.partition("::")[0]))
-
-
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("spark") and not has_java():
         missing("spark", "Spark needs Java 17 or later: no 'java' on PATH and no JAVA_HOME")
@@ -111,7 +104,7 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def spark_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """One session a test run: two slots, two shuffle partitions."""
+    """One session a process that runs tests: two slots, two shuffle partitions."""
     if not has_java():
         missing("spark", "Spark needs Java 17 or later: no 'java' on PATH and no JAVA_HOME")
     from pyspark.sql import SparkSession
@@ -142,7 +135,7 @@ def spark_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def connect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """One Spark Connect server a test run: two slots."""
+    """One Spark Connect server a process that runs tests: two slots."""
     if not has_java():
         missing("spark", "Spark needs Java 17 or later: no 'java' on PATH and no JAVA_HOME")
     from tests.spark_connect import run_server
