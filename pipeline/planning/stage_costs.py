@@ -37,12 +37,13 @@ _CUT_EDGE, _FAR_CUT_EDGE, _LABEL_BYTES = 6.5e-7, 7.5e-7, 12
 _RANGED_ENTRY, _LEVEL_ENTRY, _FAR_ENTRY, _ENTRIES_LEFT = 5.2e-7, 6.5e-7, 4e-7, 0.6
 #: An edge end that is sorted into its block, where the nodes' tables fit the nearest caches and where not; a row.
 _LAID_ENTRY_NEAR, _LAID_ENTRY, _LAID_ROW = 1e-7, 2e-7, 3.5e-7
-#: Edges that are dealt out to blocks first, next to those of one block.
-_DEALT = 1.1
+#: Edges that are dealt out to blocks first, next to those of one block; a node whose degree and key are copied for each
+#: file of edges, which they are where they lie in several files.
+_DEALT, _COPIED_NODE = 1.1, 2e-8
 _NEAR_NODES = 131_072
-#: A published row beside its vector, and a byte of the vector: combined, finished, written, hashed; and brought into
-#: order from the files of several parts.
-_PUBLISHED_ROW, _PUBLISHED_BYTE, _GATHERED_BYTE = 1.2e-6, 4e-9, 1.5e-9
+#: A published row beside its vector, and a byte of the vector: combined, finished, written, hashed; and a row that is
+#: brought into order from the files of several parts.
+_PUBLISHED_ROW, _PUBLISHED_BYTE, _GATHERED_ROW = 1.2e-6, 4e-9, 1.1e-6
 #: A byte of a release that is copied and hashed.
 _COPIED_BYTE = 2.2e-9
 #: RankMe of a type: as many rows, by the square of their columns.
@@ -202,8 +203,9 @@ def _layout(run: RunCounts) -> StageCost:
     if cut.parts > 1:  # edges are dealt out to parts first
         seconds *= _DEALT
         dealt = min(run.graph.edges, _FILE_EDGES) * _DEALT_EDGE_BYTES
-        copied = run.graph.nodes * _COPIED_NODE_BYTES if run.graph.nodes > _FILE_NODES else 0
-        held = max(held, dealt + copied)
+        copied = run.graph.nodes if run.graph.nodes > _FILE_NODES else 0
+        seconds += copied * math.ceil(run.graph.edges / _FILE_EDGES) * _COPIED_NODE
+        held = max(held, dealt + copied * _COPIED_NODE_BYTES)
     return StageCost(seconds, cut.parts, held)
 
 
@@ -220,8 +222,8 @@ def _embed(run: RunCounts) -> StageCost:
 
 def _aggregate(config: PipelineConfig, run: RunCounts) -> StageCost:
     width = 4 * _columns(config)
-    gathered = _GATHERED_BYTE if run.prices.cut.parts > 1 else 0.0
-    seconds = run.graph.nodes * (_PUBLISHED_ROW + (_PUBLISHED_BYTE + gathered) * width)
+    gathered = _GATHERED_ROW if run.prices.cut.parts > 1 else 0.0
+    seconds = run.graph.nodes * (_PUBLISHED_ROW + gathered + _PUBLISHED_BYTE * width)
     return StageCost(seconds, _files(config, run.graph), _PUBLISHED_GROUPS * _GROUP_ROWS * width)
 
 
