@@ -45,6 +45,8 @@ _SETTINGS: Mapping[str, str] = MappingProxyType(
         "spark.sql.codegen.wholeStage": "false",
         # Of pieces, or a batch of them would be too large for Arrow.
         "spark.sql.execution.arrow.maxRecordsPerBatch": "256",
+        # Else frames of one partition each are united to one, whose tasks count as one source.
+        "spark.sql.unionOutputPartitioning": "false",
         # It stands in the environment of Python workers, which otherwise are those of map_tasks: none start for tables.
         "spark.sql.execution.pyspark.udf.simplifiedTraceback.enabled": "false",
     }
@@ -312,14 +314,15 @@ class SparkTables:
 
     @contextmanager
     def _settings(self) -> Iterator[None]:
-        before = {name: str(self._session.conf.get(name)) for name in _SETTINGS}
+        conf = self._session.conf
+        before = {name: conf.get(name, None) for name in _SETTINGS}
         try:
             for name, value in _SETTINGS.items():
-                self._session.conf.set(name, value)
+                conf.set(name, value)
             yield
         finally:
-            for name, value in before.items():
-                self._session.conf.set(name, value)
+            for name, old in before.items():
+                conf.unset(name) if old is None else conf.set(name, old)
 
 
 def _run_task(pickled: bytes) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:

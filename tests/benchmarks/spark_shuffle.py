@@ -82,7 +82,7 @@ def main() -> None:
     check(options.work)
     largest, spilled = read_log(log)
     print(f"{options.rows:,} rows of 24 bytes: {seconds:.0f} s, {cpu:.0f} CPU s, heap {options.heap} MiB")
-    print(f"largest processes, MiB: {', '.join(f'{name} {peak >> 20}' for name, peak in peaks.items())}")
+    print(f"largest processes: Python {peaks['python'] >> 20} MiB, JVM {peaks['java'] >> 20} MiB")
     print(f"largest shuffle read of a task {largest >> 20} MiB, spilled to disk {spilled >> 20} MiB")
     shutil.rmtree(options.work)
 

@@ -115,8 +115,9 @@ class CarelessSession:
 
     def __init__(self) -> None:
         self.log, self.random = Log(), random.Random(7)
-        self.settings: dict[str, str] = defaultdict(lambda: "the user's")
-        self.conf: Any = SimpleNamespace(get=self.settings.__getitem__, set=self.settings.__setitem__)
+        self.settings = {"spark.sql.adaptive.enabled": "the user's"}
+        settings = self.settings
+        self.conf: Any = SimpleNamespace(get=settings.get, set=settings.__setitem__, unset=settings.__delitem__)
 
     def check_settings(self) -> None:
         """Spark plans rows, and the batches that tasks are handed, when they are collected or persisted."""

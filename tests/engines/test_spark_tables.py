@@ -81,7 +81,7 @@ def made(tables: CarelessTables, frame: SparkFrame, schema: pa.Schema, out: Path
         assert pq.read_schema(file).types == schema.types
         assert 0 < pq.read_metadata(file).num_rows <= (tables.sizes.rows_per_file or 10**9)
     assert tables.log.kept == 0
-    assert set(tables.session.settings.values()) <= {"the user's"}
+    assert set(tables.session.settings.values()) == {"the user's"}
     return sorted(rows_in(files), key=repr)
 
 
@@ -160,7 +160,7 @@ def test_a_union_of_sums_of_filtered_rows_is_sorted(rows: list[Row], others: lis
         files = tables.write_sorted(tables.union(sums), at / "out", schema, ["kind", "id"])
         assert rows_in(files) == [(*key, want[key]) for key in sorted(want)]
         assert tables.log.kept == 0
-        assert set(tables.session.settings.values()) <= {"the user's"}
+        assert set(tables.session.settings.values()) == {"the user's"}
 
 
 def test_constants_alone_are_a_row_for_each_row(tmp_path: Path) -> None:
