@@ -77,7 +77,7 @@ clean:  ## remove build results, workspaces of the demo and caches; the environm
 $(VENV)/.installed: pyproject.toml setup.py graphquilt/pyproject.toml graphquilt/VERSION $(wildcard constraints/py*.txt)
 	@test -n "$(PYTHON)" || exit 1  # tools/python.sh has said what is missing
 	@tools/venv.sh $(PYTHON) $(VENV)
-	$(VENV)/bin/python $(PIP) -e ./graphquilt -e '.[local,spark,connect,lake,dev]' -c $(call pins,$(VENV),)
+	$(VENV)/bin/python $(PIP) -e ./graphquilt -e '.[local,spark,connect,graphframes,lake,dev]' -c $(call pins,$(VENV),)
 	@touch $@
 
 # Compiled once here, so that neither the demo nor the first task of a run waits for it.
