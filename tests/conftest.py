@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections import Counter
@@ -19,6 +20,8 @@ SHARED_DATA = ROOT.parent / "shared" / "data"
 
 #: Names of what must be there: REQUIRE=spark,airflow,data turns a skip for its lack into a failure.
 REQUIRED = frozenset(filter(None, os.environ.get("REQUIRE", "").split(",")))
+
+HANDLERS = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
 
 def missing(what: str, reason: str) -> None:
@@ -43,7 +46,18 @@ def pytest_configure(config: pytest.Config) -> None:
         )
 
 
+def restore_signals() -> None:
+    """A command that a test runs here ignores signals as it ends, and so would all processes that start later."""
+    for number, handler in HANDLERS.items():
+        signal.signal(number, handler)
+
+
+def pytest_runtest_call() -> None:
+    restore_signals()  # after fixtures, some of which run commands
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
+    restore_signals()
     if item.get_closest_marker("spark") and not has_java():
         missing("spark", "Spark needs Java 17 or later: no 'java' on PATH and no JAVA_HOME")
     if item.get_closest_marker("data") and not SHARED_DATA.is_dir():

@@ -77,4 +77,7 @@ def run_server(folder: Path, slots: int = 2) -> Iterator[ConnectServer]:
             yield ConnectServer(f"sc://127.0.0.1:{port}", events)
         finally:
             process.terminate()
-            process.wait(PATIENCE_S)
+            try:
+                process.wait(PATIENCE_S)
+            finally:
+                process.kill()  # which ended, or does not heed the signal: that is an error, and no wait for ever
