@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import http.client
 import http.server
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -118,6 +120,23 @@ class FaultProxy:
                 return fault if request.method in methods and next(left, None) is not None else None
 
         self.fault = choose
+
+
+def signal_at(
+    pid: int, number: signal.Signals, is_due: Callable[[str], bool], fault: Fault
+) -> Callable[[Request], Fault | None]:
+    """Send a process a signal at the first request that writes to a path that is due, which meets a fault."""
+    has_been, lock = threading.Event(), threading.Lock()
+
+    def choose(request: Request) -> Fault | None:
+        with lock:
+            if request.method in ("GET", "HEAD") or has_been.is_set() or not is_due(request.path):
+                return None
+            has_been.set()
+        os.kill(pid, number)
+        return fault
+
+    return choose
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):

@@ -80,4 +80,4 @@ def run_server(folder: Path, slots: int = 2) -> Iterator[ConnectServer]:
             try:
                 process.wait(PATIENCE_S)
             finally:
-                process.kill()  # which ended, or does not heed the signal: that is an error, and no wait for ever
+                process.kill()  # else one that does not heed the signal would be waited for without an end

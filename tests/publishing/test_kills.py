@@ -28,7 +28,7 @@ from pipeline.publishing.placement import find_leftovers
 from pipeline.publishing.release import rollback
 from pipeline.publishing.retention import clean
 from tests.graphquilt.published_tables import publish_nodes
-from tests.object_store import FaultProxy, Request
+from tests.object_store import FaultProxy, signal_at
 from tests.publishing.conftest import SHORT_LEASE_S
 
 ROOT = Path(__file__).parents[2]
@@ -130,7 +130,7 @@ def test_readers_and_the_next_publisher_get_on_whatever_request_a_publisher_dies
         make(place, 1)
         with publisher(place, 2) as process:
             writes = iter([False] * number)
-            object_store.fault = signal_at(process, signal.SIGKILL, lambda _, w=writes: next(w, True), "lose")
+            object_store.fault = signal_at(process.pid, signal.SIGKILL, lambda _, w=writes: next(w, True), "lose")
             process.communicate("go\n", timeout=120)
             object_store.fault = lambda _: None
         assert read_day(place) in (1, 2)
@@ -153,7 +153,7 @@ def test_a_publisher_that_slept_through_its_lease_moves_nothing_that_readers_hav
     pointers = [store_root / "published/default" / pointer for pointer in (CURRENT, HISTORY)]
     make(store_root, 1)
     with publisher(store_root, 5) as process:
-        object_store.fault = signal_at(process, signal.SIGSTOP, lambda path: path.endswith(name), "throttle")
+        object_store.fault = signal_at(process.pid, signal.SIGSTOP, lambda path: path.endswith(name), "throttle")
         sleep_while(process, lambda: make(store_root, 3), object_store)
         before = [files.read(path) for path in pointers]
         process.send_signal(signal.SIGCONT)
@@ -172,7 +172,7 @@ def test_a_publisher_that_slept_before_it_had_the_lease_publishes_after_the_othe
 ) -> None:
     make(store_root, 1)
     with publisher(store_root, 5) as process:
-        object_store.fault = signal_at(process, signal.SIGSTOP, lambda path: path.endswith(".lock"), "throttle")
+        object_store.fault = signal_at(process.pid, signal.SIGSTOP, lambda path: path.endswith(".lock"), "throttle")
         sleep_while(process, lambda: make(store_root, 3), object_store)
         before = files.read(store_root / "published/default" / CURRENT)
         process.send_signal(signal.SIGCONT)
@@ -220,23 +220,6 @@ class publisher:  # noqa: N801
     def __exit__(self, *_: object) -> None:
         self._process.kill()
         self._process.communicate()
-
-
-def signal_at(
-    process: subprocess.Popen[str], number: signal.Signals, is_due: Callable[[str], bool], fault: str
-) -> Callable[[Request], str | None]:
-    """Send the process a signal at the first request that writes to a path that is due, which meets a fault."""
-    has_been, lock = threading.Event(), threading.Lock()
-
-    def choose(request: Request) -> str | None:
-        with lock:
-            if request.method in ("GET", "HEAD") or has_been.is_set() or not is_due(request.path):
-                return None
-            has_been.set()
-        os.kill(process.pid, number)
-        return fault
-
-    return choose
 
 
 class PollingReader(threading.Thread):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 import random
@@ -19,7 +20,15 @@ from pipeline import storage
 from pipeline.stages import runner
 from pipeline.stages.chain import STAGE_NAMES
 from pipeline.storage import leases, objects
-from tests.object_store import Fault, FaultProxy, Request, bucket, moto_endpoint, object_store  # noqa: F401
+from tests.object_store import (  # noqa: F401
+    Fault,
+    FaultProxy,
+    Request,
+    bucket,
+    moto_endpoint,
+    object_store,
+    signal_at,
+)
 from tests.publishing.conftest import SHORT_LEASE_S
 from tests.stages.chains import Chain, Config, config_for, users_and_items, write_rows
 
@@ -33,6 +42,11 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
 @pytest.fixture(scope="module")
 def undisturbed(config: Config, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return Chain(tmp_path_factory.mktemp("undisturbed")).publish(config).data
+
+
+@pytest.fixture
+def chain(tmp_path: Path, bucket: str) -> Chain:  # noqa: F811
+    return Chain(tmp_path, address=f"{bucket}/ws")
 
 
 def data_of(release: str) -> dict[str, bytes]:
@@ -50,38 +64,25 @@ def run(words: list[str], environment: Mapping[str, str]) -> None:
     raise SystemExit(main(words))
 
 
-def kill_at(pid: int, stage: str | None, number: int, moment: str) -> Callable[[Request], Fault | None]:
-    """Kill a process at a stage's request that writes, before or after it is done; of no stage, never."""
-    lock, stages, writes = threading.Lock(), ["none yet"], [0]
+def kill_at(pid: int, stage: str | None, number: int, fault: Fault) -> Callable[[Request], Fault | None]:
+    """Kill a process at a stage's request that writes, which meets a fault; of no stage, never."""
+    stages, writes = ["none yet"], itertools.count(1)
 
-    def choose(request: Request) -> Fault | None:
-        with lock:
-            if named := re.search(r"/_work/(\w+)-|/releases/", request.path):
-                stages.append(named[1] or "publish")
-            if request.method in ("GET", "HEAD") or request.path.endswith("/.lock") or stages[-1] != stage:
-                return None
-            writes[0] += 1
-            if writes[0] != number:
-                return None
-        os.kill(pid, signal.SIGKILL)
-        return "lose" if moment == "after" else "throttle"
+    def is_due(path: str) -> bool:
+        if named := re.search(r"/_work/(\w+)-|/releases/", path):
+            stages.append(named[1] or "publish")
+        return stages[-1] == stage and not path.endswith("/.lock") and next(writes) == number
 
-    return choose
+    return signal_at(pid, signal.SIGKILL, is_due, fault)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [1])
 def test_a_run_that_is_killed_in_each_stage_goes_on_and_gives_the_same_bytes(
-    seed: int,
-    tmp_path: Path,
-    config: Config,
-    undisturbed: dict[str, bytes],
-    object_store: FaultProxy,  # noqa: F811
-    bucket: str,  # noqa: F811
+    chain: Chain, config: Config, undisturbed: dict[str, bytes], object_store: FaultProxy  # noqa: F811
 ) -> None:
-    draw = random.Random(seed)
-    chain = Chain(tmp_path, address=f"{bucket}/ws")
-    words = ["run", "--config", str(chain.write_config(config)), "--workspace", f"{bucket}/ws", "--engine", "local"]
+    assert chain.address
+    draw, folder = random.Random(1), parse_location(chain.address)
+    words = ["run", "--config", str(chain.write_config(config)), "--workspace", str(folder), "--engine", "local"]
     processes = multiprocessing.get_context("forkserver")  # which imports all once
     processes.set_forkserver_preload(["jobs.run", "pipeline.stages.runner", "pipeline.engines.local"])
     codes = []
@@ -89,12 +90,10 @@ def test_a_run_that_is_killed_in_each_stage_goes_on_and_gives_the_same_bytes(
         process = processes.Process(target=run, args=(words, dict(os.environ)))
         process.start()
         assert process.pid is not None
-        object_store.fault = kill_at(process.pid, stage, draw.randint(1, 8), draw.choice(["before", "after"]))
+        object_store.fault = kill_at(process.pid, stage, draw.randint(1, 8), draw.choice(["throttle", "lose"]))
         process.join(120)
         codes.append(process.exitcode)
     assert codes == [-signal.SIGKILL] * len(STAGE_NAMES) + [0]
-    folder = parse_location(f"{bucket}/ws")
-    assert isinstance(folder, ObjectPath)
     (release,) = storage.names_in(folder / "published/default/releases")
     assert data_of(f"{folder}/published/default/releases/{release}") == undisturbed
     left = [file.name for file in storage.files_below(folder) if "/_work/" in file.name or ".conditions" in file.name]
@@ -103,11 +102,7 @@ def test_a_run_that_is_killed_in_each_stage_goes_on_and_gives_the_same_bytes(
 
 @pytest.mark.slow
 def test_a_run_gives_the_same_bytes_while_the_store_fails_in_every_way(
-    tmp_path: Path,
-    config: Config,
-    undisturbed: dict[str, bytes],
-    object_store: FaultProxy,  # noqa: F811
-    bucket: str,  # noqa: F811
+    chain: Chain, config: Config, undisturbed: dict[str, bytes], object_store: FaultProxy  # noqa: F811
 ) -> None:
     draw, lock = random.Random(1), threading.Lock()
 
@@ -119,7 +114,7 @@ def test_a_run_gives_the_same_bytes_while_the_store_fails_in_every_way(
             return draw.choice(ways) if draw.random() < 0.15 else None
 
     object_store.fault = choose
-    ended = Chain(tmp_path, address=f"{bucket}/ws").run(config)
+    ended = chain.run(config)
     object_store.fault = lambda _: None
     assert ended.code == 0, ended.error
     assert data_of(ended.answer["path"]) == undisturbed
