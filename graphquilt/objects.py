@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import time
 from collections.abc import Sequence
@@ -17,6 +18,8 @@ from graphquilt.store_errors import status_of
 
 #: The least that a reader of ranges fetches at once: the footer of a usual Parquet file.
 _BLOCK_BYTES = 64 << 10
+_DIGEST = "sha256"  # name of an attribute
+_READS = 3  # of an object whose bytes come out wrong
 
 
 @dataclass(frozen=True)
@@ -56,16 +59,36 @@ def read(path: ObjectPath) -> bytes | None:
 
 
 def read_version(path: ObjectPath) -> tuple[bytes, str] | None:
-    """Return the bytes of an object and their version; None if there is none."""
+    """Return the bytes of an object and their version; None if there is none.
 
-    def get() -> tuple[bytes, str]:
+    Where :func:`digest_attributes` were stored with it, other bytes are asked for again.
+
+    Raises
+    ------
+    StoreError : they came out wrong each time.
+    """
+
+    def get() -> tuple[bytes, str, str | None]:
         result = obstore().get(client_of(path), str(path.key))
-        return bytes(result.bytes()), version_of(path, result.meta)
+        return bytes(result.bytes()), version_of(path, result.meta), result.attributes.get(_DIGEST)
 
-    try:
-        return repeat_request(path, get)
-    except FileNotFoundError:
-        return None
+    for _ in range(_READS):
+        try:
+            data, version, wanted = repeat_request(path, get)
+        except FileNotFoundError:
+            return None
+        found = hashlib.sha256(data).hexdigest()
+        if wanted in (None, found):
+            return data, version
+    raise StoreError(
+        f"{path} is damaged, or the way to it is: read {_READS} times, the last {len(data)} bytes have the sha256 "
+        f"{found}, and {wanted} was written; check the store's network and memory, then restore or remove the object"
+    )
+
+
+def digest_attributes(data: bytes) -> dict[str, str]:
+    """Return what is stored with an object that is read whole, so that who reads it can check its bytes."""
+    return {_DIGEST: hashlib.sha256(data).hexdigest()}
 
 
 def read_range(path: ObjectPath, start: int, length: int, version: str | None = None) -> bytes:

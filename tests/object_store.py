@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -181,7 +182,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._hang_up()
             return
         if fault == "damage" and answer:
-            answer = answer[:-1] + bytes([answer[-1] ^ 1])
+            at = zlib.crc32(answer) % len(answer)
+            answer = answer[:at] + bytes([answer[at] ^ 1]) + answer[at + 1 :]
         self._answer(status, headers, answer, cut=fault == "cut")
 
     do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = do_any  # noqa: N815

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import pyarrow as pa
 
@@ -17,8 +16,6 @@ from pipeline.locations import Location
 from pipeline.storage import objects, posix
 from pipeline.storage.backend import Backend, StoredFile
 from pipeline.storage.leases import fence_of, forget_below, require_leases
-
-T = TypeVar("T")
 
 #: Folder of a date in which stages' tasks write.
 WORK = "_work"
@@ -69,20 +66,6 @@ def open_root(root: Location) -> Location:
 def read(location: Location) -> bytes | None:
     """Return the bytes of a file; None if there is none."""
     return backend_of(location).read(location)
-
-
-def read_parsed(location: Location, parse: Callable[[bytes], T]) -> T | None:
-    """Return what the bytes of a file say; None if there is none. A store is asked again where they say nothing.
-
-    Raises
-    ------
-    ValueError, TypeError : what ``parse`` raises.
-    """
-    if isinstance(location, Path):
-        data = posix.read(location)
-        return None if data is None else parse(data)
-    parsed = objects.read_parsed(location, parse)
-    return None if parsed is None else parsed[0]
 
 
 def size(location: Location) -> int | None:

@@ -41,7 +41,8 @@ def read_json(location: Location) -> dict[str, Any] | None:
         Or something else stands in its place.
     """
     try:
-        return files.read_parsed(location, _parse_object)
+        data = files.read(location)
+        return None if data is None else _parse_object(data)
     except (OSError, ValueError, RecursionError) as error:
         raise StorageError(f"{location} can't be read as JSON ({error}); remove it and run the stage again") from error
 
@@ -84,7 +85,8 @@ def read_own_json(location: Location) -> dict[str, Any] | None:
 
 def _read_checked(location: Location) -> bytes | None:
     try:
-        return files.read_parsed(location, _require_checksum)
+        data = files.read(location)
+        return None if data is None else _require_checksum(data)
     except OSError as error:
         raise DamagedFileError(f"{location} {unreadable(location, error)}") from error
     except ValueError as error:

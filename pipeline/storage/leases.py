@@ -219,8 +219,9 @@ def _take(path: ObjectPath, purpose: str, wait_s: float, length_s: float) -> Lea
 
 
 def _read(path: ObjectPath) -> tuple[LeaseState, str] | None:
+    now = objects.read_version(path)
     try:
-        return objects.read_parsed(path, lambda data: LeaseState(**json.loads(data)))
+        return now and (LeaseState(**json.loads(now[0])), now[1])
     except (ValueError, TypeError) as error:
         raise StorageError(f"{path} is no lease of this version ({error}); remove it if nothing runs there") from error
 

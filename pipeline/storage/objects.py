@@ -13,7 +13,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from uuid import uuid4
 
 import pyarrow as pa
@@ -28,8 +28,6 @@ from pipeline.storage.backend import StoredFile
 from pipeline.storage.cache import open_cache
 from pipeline.storage.write_tokens import WriteTokens
 
-T = TypeVar("T")
-
 #: S3 copies no more at once.
 _MOST_COPIED = 5 << 30
 _MOST_DELETED = 1000  # keys in a request of S3
@@ -37,7 +35,6 @@ _PART_BYTES = 16 << 20
 _MOST_PARTS = 9_000  # of an upload; S3 takes 10,000
 _UPLOADS_AT_ONCE = 4
 _TRIES = 10
-_READS = 3  # of an object whose bytes come out wrong
 _FENCE = re.compile(r"\.fence-(\d+)\.")
 
 
@@ -61,26 +58,6 @@ def read_version(path: ObjectPath) -> tuple[bytes, str] | None:
         return store.read_version(path)
 
 
-def read_parsed(path: ObjectPath, parse: Callable[[bytes], T]) -> tuple[T, str] | None:
-    """Return what the bytes of an object say, and their version; None if there is none.
-
-    Bytes that say nothing are asked for again: an answer may have been damaged on its way.
-
-    Raises
-    ------
-    ValueError, TypeError : what ``parse`` raises each time.
-    """
-    tries_left = _READS
-    while now := read_version(path):
-        tries_left -= 1
-        try:
-            return parse(now[0]), now[1]
-        except (ValueError, TypeError):
-            if not tries_left:
-                raise
-    return None
-
-
 def size(path: ObjectPath) -> int | None:
     """Return how many bytes an object has; None if there is none."""
     with _stated():
@@ -90,8 +67,11 @@ def size(path: ObjectPath) -> int | None:
 def write(path: ObjectPath, data: bytes) -> None:
     """Make or replace an object."""
     with _stated():
-        client = client_of(path)
-        repeat_request(path, lambda: obstore().put(client, str(path.key), data, use_multipart=False))
+        client, attributes = client_of(path), store.digest_attributes(data)
+        repeat_request(
+            path,
+            lambda: obstore().put(client, str(path.key), data, attributes=attributes, use_multipart=False),
+        )
 
 
 def write_if_absent(path: ObjectPath, data: bytes) -> bool:
@@ -176,7 +156,7 @@ def _put_once(path: ObjectPath, data: bytes, mode: Any, tokens: WriteTokens) -> 
             str(path.key),
             data,
             mode=mode,
-            attributes=tokens.attributes,
+            attributes=tokens.attributes | store.digest_attributes(data),
             use_multipart=False,
         )
         return True

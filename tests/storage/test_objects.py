@@ -38,6 +38,24 @@ def test_a_store_answers_like_a_folder(object_store: FaultProxy, bucket: str) ->
     check_against_folder(bucket, 8)
 
 
+@pytest.mark.parametrize("content", [b"{}", b'{"sequence": 1}\n', b"\n", b"", b"1" * 1000])
+def test_damaged_bytes_of_what_was_written_whole_are_asked_for_again(
+    object_store: FaultProxy, bucket: str, content: bytes
+) -> None:
+    swapped, written = object_path(bucket) / "swapped", object_path(bucket) / "written"
+    assert objects.write_if_absent(swapped, content)
+    objects.write(written, content)
+    for path in (swapped, written):
+        object_store.fail_first(2, "damage", "GET")
+        assert objects.read(path) == content
+        object_store.fail_first(2, "damage", "GET")
+        assert (objects.read_version(path) or (b"?", ""))[0] == content
+        if content:
+            object_store.fail_first(3, "damage", "GET")
+            with pytest.raises(StorageError, match=f"{path} is damaged, or the way to it is: read 3 times"):
+                objects.read(path)
+
+
 def test_a_whole_bucket_is_a_folder(object_store: FaultProxy, bucket: str) -> None:
     root = object_path(bucket)
     for name in ("a.json", "w/b.json", "w/c/d.json"):

@@ -96,6 +96,6 @@ def test_an_answer_that_was_damaged_is_asked_for_again(
             assert (read(path) or {})["a"] == value
         storage.write_checked_json(path, {"a": 3})
         object_store.fail_first(3, "damage", "GET")
-        with pytest.raises(StorageError, match=r"was cut short, changed|can't be read as JSON"):
+        with pytest.raises(StorageError, match="is damaged, or the way to it is"):
             read(path)
         assert (read(path) or {})["a"] == 3  # nothing damaged is remembered
