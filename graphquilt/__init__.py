@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from graphquilt.errors import TableError, UnknownNodeError
+    from graphquilt.exported import ExportedVectors
     from graphquilt.inputs import InputSettings, from_networkx, from_scipy
     from graphquilt.neighbor_table import NeighborLists, NeighborTable
     from graphquilt.table import EmbeddingTable
@@ -16,6 +17,7 @@ __all__ = [
     "EmbeddingTable",
     "NeighborTable",
     "NeighborLists",
+    "ExportedVectors",
     "from_networkx",
     "from_scipy",
     "InputSettings",
@@ -29,6 +31,7 @@ _HOMES = {
     "EmbeddingTable": "graphquilt.table",
     "NeighborTable": "graphquilt.neighbor_table",
     "NeighborLists": "graphquilt.neighbor_table",
+    "ExportedVectors": "graphquilt.exported",
     "from_networkx": "graphquilt.inputs",
     "from_scipy": "graphquilt.inputs",
     "InputSettings": "graphquilt.inputs",

@@ -46,6 +46,7 @@ a published table
   current     print the path of the current table, for Spark SQL, DuckDB or Polars
   check       is it there, sound, recent and large enough? For the schedules of those who read it
   query       ask the tables for the neighbours or the row of a node, also of a new one; or the walk index
+  export      its rows as an index (FAISS, USearch), a table of LanceDB, features of Feast, or numpy arrays
   inspect     what a run made, and from what
   rollback    point readers at an earlier release
   clean       remove old releases and working tables

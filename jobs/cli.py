@@ -38,6 +38,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "plan": "jobs.commands.plan",
         "tune": "jobs.commands.tune",
         "ppr-index": "jobs.commands.ppr_index",
+        "export": "jobs.commands.export",
         "inspect": "jobs.commands.workspace_view",
         "query": "jobs.commands.query",
         "rollback": "jobs.commands.rollback",

@@ -56,6 +56,8 @@ def answer(options: argparse.Namespace) -> Answer:
         guess.set(key, value, why)
     remarks = {("input", key): lines for key, lines in guess.remarks.items()}
     values = {"input": {"path": _path_from(out, options.input), **guess.values}}
+    if guess.values.get("source_type", "user") != guess.values.get("target_type", "item"):
+        values["publish"] = {"fold_in": True}  # users come every day, and who starts expects them to get rows
     unused = "".join(
         f"# Not used: {on_one_line(name)}: {why}\n" for name, why in list(guess.unused.items())[:_MOST_NAMES]
     )

@@ -3,7 +3,8 @@
 
 examples
   graphquilt query embed 4711 --workspace work --type user
-  graphquilt query embed --workspace work --type user --neighbors 17:2.5,42
+  graphquilt query embed --workspace work --type item --neighbors 4711:2.5,4712
+  graphquilt query embed --workspace work --type user --neighbors 17:2.5,42     (with publish.fold_in)
   graphquilt query embed --workspace work --type item --attributes new_items.parquet
 """
 

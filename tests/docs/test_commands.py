@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from graphquilt import EmbeddingTable
 from tests.docs.pages import ROOT, Fence, fences, markdown_pages, name_of
 from tests.docs.sandbox import (
+    CONFIG,
     NOT_RUN,
     STORE,
     Sandbox,
@@ -21,6 +23,7 @@ from tests.docs.sandbox import (
     shell_lines,
     split_line,
 )
+from tests.jobs.conftest import call
 from tests.object_store import moto_endpoint, object_store  # noqa: F401
 
 RUN = {"bash", "python", "sql"}
@@ -112,6 +115,21 @@ def test_each_reason_not_to_run_a_command_is_used() -> None:
     lines = [line for block in blocks for line in shell_lines(block.text)]
     used = {entry.reason for line in lines if (entry := read_only(split_line(line)))}
     assert {entry.reason for entry in NOT_RUN.values()} == used
+
+
+def test_the_first_new_node_of_a_page_is_one_that_a_default_release_can_fold_in(sandbox: Sandbox) -> None:
+    Path("default.toml").write_text(CONFIG.partition("[attributes.item]")[0])
+    assert call("run", "--config", "default.toml", "--workspace", "plain").code == 0
+    names = {"table": EmbeddingTable.open("plain")}
+    lines = [
+        [line for page in PAGES if page.name == name for block in fences(page) for line in block.text.splitlines()]
+        for name in ("README.md", "read-tables.md")
+    ]
+    in_python = [next(line for line in of_page if line.startswith("table.fold_in(")) for of_page in lines]
+    in_shell = next(line for line in lines[1] if line.startswith("graphquilt query embed") and "--neighbors" in line)
+    for line in in_python:
+        assert eval(line, names).any()
+    assert sandbox.run_line(in_shell.replace("--workspace work", "--workspace plain"))
 
 
 def assert_alike(shown: list[str], printed: list[str], place: str) -> None:

@@ -17,7 +17,8 @@ from tests.graphquilt.published_tables import publish_nodes, random_nodes
 ROOT = Path(__file__).parents[2]
 COMMANDS = [
     *("init", "run", "ingest", "index", "partition", "layout", "embed", "aggregate", "evaluate", "publish"),
-    *("plan", "tune", "inspect", "query", "current", "check", "rollback", "clean", "ppr-index", "doctor", "config"),
+    *("plan", "tune", "inspect", "query", "export", "current", "check", "rollback", "clean"),
+    *("ppr-index", "doctor", "config"),
 ]
 
 
