@@ -41,6 +41,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "export": "jobs.commands.export",
         "inspect": "jobs.commands.workspace_view",
         "query": "jobs.commands.query",
+        "report": "jobs.commands.report",
         "rollback": "jobs.commands.rollback",
         "clean": "jobs.commands.clean",
         "doctor": "jobs.commands.doctor",

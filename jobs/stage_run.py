@@ -20,11 +20,12 @@ from jobs.arguments import Options
 from jobs.commands.existing import folder_of
 from jobs.config_file import read_config
 from jobs.current_words import current_facts, last_line
+from jobs.run_report import leave_report
 from jobs.session import make_root, open_engine, use_storage
 from jobs.stopping import StopRequest
 from pipeline import storage
-from pipeline.config.sections import PublishConfig
-from pipeline.errors import ConfigError, GateError, GraphquiltError, LockedError, StorageError
+from pipeline.config.model import PipelineConfig
+from pipeline.errors import ConfigError, GateError, GraphquiltError, InputError, LockedError, StorageError
 from pipeline.locations import Location
 from pipeline.stages.opening import OpenOptions, open_workspace
 from pipeline.stages.partition import open_graph_tables
@@ -45,7 +46,7 @@ class StageRun:
         self._start = time.monotonic()
         # Set early where it is there already: whatever fails leaves its verdict in it.
         self._root = _root_that_is_there(options.workspace)
-        self._publish: PublishConfig | None = None
+        self._config: PipelineConfig | None = None
         self._workspace: Workspace | None = None
         self._reports: dict[str, StageReport] = {}
 
@@ -65,7 +66,7 @@ class StageRun:
         if config.publish.to:
             _make_publish_root(config.publish.to)
         keep_reserve(root)
-        self._publish = config.publish
+        self._config = config
         with open_engine(options, config, " ".join(self._names), stop, root) as engine:
             if "partition" in self._names:
                 open_graph_tables(engine, config.partition, root)  # else a run would end after its first hours
@@ -96,12 +97,13 @@ class StageRun:
     def finish(self) -> int:
         """Report a run that came to its end; return the exit code."""
         published = self._figures("publish")
-        verdict = "done"
+        verdict, report = "done", None
         if published:
             is_unchanged = not published["is_new"] and not published["current_moved"]
             verdict = "unchanged" if is_unchanged else "published" if published["current_moved"] else "added"
             try:
-                self._write_verdict(verdict, published["release"], [], 0, published["gate"])
+                record = self._write_verdict(verdict, published["release"], [], 0, published["gate"])
+                report = self._add_report(record)
             except (OSError, GraphquiltError) as error:
                 return self.fail(error)
         answer = {
@@ -112,6 +114,7 @@ class StageRun:
             "published": bool(published),
             "metrics": self._figures("evaluate").get("metrics"),
             "gate": published.get("gate"),
+            "report": report,
             **self._run_facts(),
         }
         return self._report(answer, _summary(answer), published, 0)
@@ -125,15 +128,19 @@ class StageRun:
         if self._root and is_full(error) and not getattr(error, "names_bytes", False):
             error = full("the run", self._root, _OWN_BYTES, error)
         sentence, code = explain_error(error, f"run_id={self._run_id}")
-        gate = error.gate if isinstance(error, GateError) else None
+        gate, report = (error.gate if isinstance(error, GateError) else None), None
         if not isinstance(error, LockedError):  # the verdict is that of the run that holds the lock
             try:
-                self._write_verdict("refused" if gate else "failed", None, [sentence], code, gate)
+                record = self._write_verdict("refused" if gate else "failed", None, [sentence], code, gate)
+                if isinstance(error, GateError | InputError):  # what people look into; others are the machine's
+                    report = self._add_report(record)
             except (OSError, GraphquiltError) as another:
                 sentence += "" if str(another) in sentence else f" (nor could gate.json be written: {another})"
         answer = {"verdict": "failed", "error": sentence, "exit_code": code, "published": False, **self._run_facts()}
         if gate:
             answer["gate"] = gate
+        if report:
+            answer["report"], sentence = report, f"{sentence}\nreport   {report}"
         return self._report(answer, f"graphquilt: {sentence}", {}, code, error)
 
     def _run_facts(self) -> dict[str, Any]:
@@ -156,8 +163,9 @@ class StageRun:
         code: int,
         error: Exception | None = None,
     ) -> int:
-        if self._root is not None and self._publish is not None:
-            answer = answer | current_facts(self._publish.root(self._root), self._publish.name, published, error)
+        if self._root is not None and self._config is not None:
+            publish = self._config.publish
+            answer = answer | current_facts(publish.root(self._root), publish.name, published, error)
             if "publish" in self._names and (line := last_line(answer)):
                 text = f"{text}\n{line}"
         if self._options.is_json:
@@ -172,10 +180,11 @@ class StageRun:
         reasons: list[str],
         exit_code: int | None = None,
         gate: Mapping[str, Any] | None = None,
-    ) -> None:
+    ) -> dict[str, Any] | None:
+        """Leave the verdict in the date's ``gate.json``; return it, None where there is no place for it yet."""
         date = self._workspace.date if self._workspace else self._options.date
         if self._root is None or date is None:
-            return
+            return None
         path = run_folder(self._root, date) / "gate.json"
         record = {
             "date": date.isoformat(),
@@ -193,6 +202,19 @@ class StageRun:
                 raise
             free_reserve(self._root)  # kept for the last word; a run that can't even start has one too
             storage.write_json(path, record)
+        return record
+
+    def _add_report(self, record: dict[str, Any] | None) -> str | None:
+        """Write the night's report, and name it in the verdict, which stands before and without it."""
+        if record is None or self._workspace is None or self._config is None:
+            return None
+        place = leave_report(self._config, self._workspace, record)
+        if place is None:
+            return None
+        storage.write_json(
+            run_folder(self._workspace.root, self._workspace.date) / "gate.json", record | {"report": str(place)}
+        )
+        return str(place)
 
 
 def _root_that_is_there(address: str) -> Location | None:
@@ -220,6 +242,8 @@ def _summary(answer: dict[str, Any]) -> str:
     if answer["release"]:
         lines.append(f"release  {answer['release']}")
         lines += [f"table    {parse_location(answer['path']) / table}" for table in answer["tables"]]
+    if answer["report"]:
+        lines.append(f"report   {answer['report']}")
     if answer["gate"]:
         lines.append(_gates(answer["gate"]))
     metrics = answer["metrics"] or {}

@@ -330,6 +330,10 @@ class PublishConfig(Section):
     exclude_ids: dict[str, tuple[int | str, ...]] = Field(
         default_factory=dict, description="by node type, ids left out of the next release"
     )
+    report: bool = Field(True, description="write report.html beside the release, or beside a refused night's verdict")
+    person_types: tuple[str, ...] | None = Field(
+        None, description="node types whose ids no report names; unset: input.source_type, [] names all"
+    )
 
     @field_validator("to")
     @classmethod

@@ -46,6 +46,8 @@ from pipeline.storage import lock
 log = logging.getLogger(__name__)
 
 LOCK = ".lock"
+#: Stands beside the files of the manifest, which does not know it: what is told of a release may be told anew.
+REPORT = "report.html"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -266,7 +268,7 @@ def _refuse_strangers(folder: Location, names: Sequence[str]) -> None:
     ------
     StorageError : naming the first of them.
     """
-    files = {MANIFEST, *names}
+    files = {MANIFEST, REPORT, *names}
     tables = {name.split("/")[0] for name in names if "/" in name}
     for name in names_below(folder):
         path = folder / name

@@ -106,6 +106,9 @@ def _tables(config: PipelineConfig) -> Any:
     }
 
 
+#: Keys of ``[publish]`` that change nothing of what is published.
+_OF_NO_RESULT = frozenset({"to", "report", "person_types"})
+
 #: Tables without a width of their own stand here with width 1: names and versions are what counts.
 _PART_ROWS = TableContract("part_rows", 2, tables.row_schema(1), ("node_ix",), file_format="arrow")
 _FOLD_IN_ROWS = TableContract("fold_in_rows", 2, tables.row_schema(1), ("node_ix",), file_format="arrow")
@@ -149,7 +152,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "evaluate", ("ingest", "index", "aggregate"), (_METRICS,), _part_of("evaluate", without=frozenset({"path"})), 3
     ),
-    Stage("publish", ("aggregate", "evaluate"), (_RELEASE,), _part_of("publish", without=frozenset({"to"})), 1),
+    Stage("publish", ("aggregate", "evaluate"), (_RELEASE,), _part_of("publish", without=_OF_NO_RESULT), 1),
 )
 
 STAGE_NAMES: tuple[str, ...] = tuple(stage.name for stage in STAGES)

@@ -1,0 +1,303 @@
+"""The first screen of a report: what a night's verdict, metrics, manifests and those of the nights before say."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from graphquilt.pointers import PointerError, read_pointers
+from pipeline.errors import ConfigError
+from pipeline.publishing.listing import note_of, releases
+from pipeline.queries.night_run import NightRun, read_verdict
+from pipeline.report.amounts import amount, duration
+from pipeline.report.night import (
+    ChangedKey,
+    Headline,
+    JudgedFigure,
+    Light,
+    NightFacts,
+    NodeCounts,
+    PastValue,
+    RejectedRows,
+    StageCosts,
+)
+from pipeline.stages.chain import STAGES
+from pipeline.workspace import run_dates
+
+#: Nights whose figures the small lines show.
+NIGHTS = 30
+#: Of a stage's groups of tasks, those that took longest.
+_WAVES = 4
+
+
+def read_facts(night: NightRun) -> NightFacts:
+    """Return the facts of a night. Reads manifests and small files only."""
+    past = list(_past_nights(night))
+    light, verdict, sentence = _verdict(night)
+    ingest = night.stages.get("ingest", {}).get("figures", {})
+    return NightFacts(
+        name=night.published.name,
+        date=night.date,
+        release=night.release.name if night.release else None,
+        light=light,
+        verdict=verdict,
+        sentence=sentence,
+        reasons=_reasons(night),
+        compared_with=night.other_release,
+        gates=[_judged(gate, past) for gate in night.gates],
+        headlines=list(_headlines(night, past)),
+        rows=_rows(ingest),
+        rejected=[
+            RejectedRows(reason, one["rows"], one["example"], one["accepted"])
+            for reason, one in sorted(ingest.get("reasons", {}).items(), key=lambda pair: -pair[1]["rows"])
+        ],
+        nodes=_nodes(night),
+        config_changes=_config_changes(night),
+        stages=_stages(night),
+        warnings=list(_warnings(night)),
+        facts=_small_print(night, ingest),
+    )
+
+
+def _verdict(night: NightRun) -> tuple[Light, str, str]:
+    """Return the light, a word, and a sentence of what readers have."""
+    verdict, release = night.verdict.get("verdict"), night.release.name if night.release else None
+    try:
+        at = read_pointers(night.published).at
+    except PointerError:
+        at = None
+    current = at.release if at else None
+    readers = f"Readers get {current}." if current else "Readers have nothing yet."
+    if verdict == "refused":
+        bad = sum(gate["verdict"] == "refused" for gate in night.gates)
+        return "red", "Refused", f"{bad} gate{'s' * (bad != 1)} refused tonight's table. {_kept(current)}"
+    if release is None:
+        word = {"running": "Running", "failed": "Failed"}.get(str(verdict), "Not published")
+        return "red" if verdict == "failed" else "amber", word, readers
+    if night.verdict.get("accepted_drift") or night.manifest.get("accepted_drift"):
+        return "amber", "Published all the same", f"A gate refused, and --accept-drift overruled it. {readers}"
+    if release == current:
+        return "green", "Published", "All gates that could be judged passed, and readers get this release."
+    later = current is not None and at is not None and at.data_date > (night.date or "")
+    why = "they have a later one" if later else "they were pointed at another one"
+    return ("green" if later else "amber"), "Published", f"Readers don't get this release: {why}, {current}."
+
+
+def _kept(current: str | None) -> str:
+    return f"Readers keep {current}." if current else "Readers have nothing yet."
+
+
+def _reasons(night: NightRun) -> list[str]:
+    """Return a sentence for each gate that refused, and what to do; of a run that failed, its own."""
+    notes = [gate["note"] for gate in night.gates if gate["verdict"] == "refused"]
+    if not notes:
+        return list(night.verdict.get("reasons", ()))
+    if night.release:
+        return notes
+    way_out = "If the data are right and did change so much, graphquilt publish --accept-drift publishes the table."
+    return [*notes, way_out]
+
+
+class _PastNight:
+    """Gates, metrics and manifest of an earlier night of the same name; a refused one has gates alone."""
+
+    def __init__(
+        self,
+        date: str,
+        gates: Sequence[Mapping[str, Any]],
+        manifest: Mapping[str, Any],
+        metrics: Mapping[str, Any],
+    ) -> None:
+        self.date, self.manifest, self.metrics = date, manifest, metrics
+        self.gates = {(gate["gate"], gate["figure"]): gate for gate in gates}
+        self.figures = {gate["figure"]: gate["value"] for gate in gates if gate["value"] is not None}
+
+
+def _past_nights(night: NightRun) -> Iterator[_PastNight]:
+    """Yield the nights before, oldest first: releases, and refused nights as far as their folders are kept."""
+    if night.date is None:
+        return
+    nights: dict[str, _PastNight] = {}
+    root = night.published.parent.parent
+    earlier = [one for one in releases(root, night.published.name) if one.data_date < night.workspace.date]
+    for release in earlier[-NIGHTS:]:
+        date = release.data_date.isoformat()
+        gates, metrics = (note_of(release.path, file) for file in ("gate.json", "metrics.json"))
+        nights[date] = _PastNight(date, gates.get("gates", ()), release.manifest, metrics)
+    first = min(nights, default=night.date)
+    for day in run_dates(night.workspace.root)[:NIGHTS]:
+        if first < day.isoformat() < night.date and day.isoformat() not in nights:
+            verdict = read_verdict(night.workspace.root, day)
+            if verdict.get("verdict") == "refused":
+                nights[day.isoformat()] = _PastNight(day.isoformat(), verdict.get("gates", ()), {}, {})
+    yield from (nights[date] for date in sorted(nights)[-NIGHTS:])
+
+
+def _judged(gate: Mapping[str, Any], past: Sequence[_PastNight]) -> JudgedFigure:
+    history = []
+    for night in past:
+        before = night.gates.get((gate["gate"], gate["figure"]))
+        if before and before["value"] is not None:
+            history.append(PastValue(night.date, before["value"], before["verdict"] != "refused"))
+    names = ("gate", "figure", "verdict", "value", "bound", "baseline", "note")
+    return JudgedFigure(**{name: gate[name] for name in names}, history=history)
+
+
+def _headlines(night: NightRun, past: Sequence[_PastNight]) -> Iterator[Headline]:
+    """Yield rows, pairs, quality, spectrum and costs."""
+    stages, other = night.stages, night.other
+    other_stages = other.get("stages", {})
+
+    def line(stage: str, group: str, name: str) -> list[PastValue]:
+        values = [(one.date, one.manifest.get("stages", {}).get(stage, {}).get(group, {}).get(name)) for one in past]
+        return [PastValue(date, value, None) for date, value in values if value is not None]
+
+    for title, stage, name in (("nodes", "index", "nodes"), ("pairs", "ingest", "pairs")):
+        if (value := stages.get(stage, {}).get("figures", {}).get(name)) is not None:
+            before = other_stages.get(stage, {}).get("figures", {}).get(name)
+            yield Headline(title, value, before, "count", "first night", line(stage, "figures", name))
+    yield from _quality(night, past)
+    for node_type, spectrum in night.metrics.get("rankme", {}).items():
+        before = night.metrics["drift"]["vectors"].get("rankme_before", {}).get(node_type, {}).get("rankme")
+        history = [
+            PastValue(one.date, one.figures[f"rankme of {node_type}"], None)
+            for one in past
+            if f"rankme of {node_type}" in one.figures
+        ]
+        dim = night.metadata["dim"] if night.metadata else None
+        yield Headline(f"RankMe of {node_type}", spectrum["rankme"], before, "", f"of {dim} columns", history)
+    seconds = sum(stage["made_by"].get("seconds", 0) for stage in stages.values())
+    cpu = sum(stage["made_by"].get("cpu_seconds", 0) for stage in stages.values())
+    took = [
+        PastValue(one.date, sum(stage["made_by"]["seconds"] for stage in one.manifest["stages"].values()), None)
+        for one in past
+        if one.manifest
+    ]
+    if seconds:
+        before = took[-1].value if took else None
+        yield Headline("time of all stages", seconds, before, "duration", f"{duration(cpu)} of CPU", took)
+
+
+def _quality(night: NightRun, past: Sequence[_PastNight]) -> Iterator[Headline]:
+    """Yield recall and AUC, beside those of the nights before that were scored in the same way."""
+    metrics = night.metrics
+    whose = "last night's table on tonight's new pairs" if metrics.get("scored") == "previous release" else ""
+    ranking = metrics.get("ranking", {})
+    recall = next((name for name in ranking if name.startswith("recall@")), "")
+    chosen = [("ranking", recall, recall.replace("recall", "Recall"), whose or f"of {ranking.get('users', 0):,} nodes")]
+    chosen.append(("link_prediction", "auc_degree_matched", "AUC", "against pairs of equal degree"))
+    for group, name, title, note in chosen:
+        value = metrics.get(group, {}).get(name)
+        if value is None or not ranking.get("users"):
+            continue
+        alike = [one for one in past if one.metrics.get("source") == metrics["source"]]
+        values = [(one.date, one.metrics.get(group, {}).get(name)) for one in alike]
+        history = [PastValue(date, before, None) for date, before in values if before is not None]
+        yield Headline(title, value, history[-1].value if history else None, "", note, history)
+
+
+def _rows(ingest: Mapping[str, Any]) -> dict[str, int]:
+    """Return what became of the rows of the input, by name."""
+    if not ingest:
+        return {}
+    rejected = sum(ingest["rejected"].values())
+    rows = {"kept": ingest["kept"], "late": ingest["late"], "early": ingest["early"], "rejected": rejected}
+    return rows | {"other": max(ingest["read"] - sum(rows.values()), 0)}
+
+
+def _nodes(night: NightRun) -> list[NodeCounts]:
+    types = night.stages.get("index", {}).get("figures", {}).get("types", {})
+    before = _type_counts(night.other)
+    kept = night.metrics.get("drift", {}).get("kept", {}).get("nodes", {}) if night.compared_with is None else {}
+    counts = []
+    for node_type, (first, stop) in types.items():
+        share = kept.get(node_type)
+        new = stop - first - share["kept"] if share else None
+        lost = before.get(node_type, share["of"]) - share["kept"] if share else None
+        counts.append(NodeCounts(node_type, stop - first, new, lost))
+    return counts
+
+
+def _type_counts(manifest: Mapping[str, Any]) -> dict[str, int]:
+    types = manifest.get("stages", {}).get("index", {}).get("figures", {}).get("types", {})
+    return {name: stop - first for name, (first, stop) in types.items()}
+
+
+def _config_changes(night: NightRun) -> list[ChangedKey] | None:
+    """Return the keys whose values differ; a key that one of the two versions lacks is not compared."""
+    if night.config is None or not night.other:
+        return None
+    before, now = dict(_flat(night.other["config"])), dict(_flat(night.config))
+    keys = [key for key in now if key in before and now[key] != before[key]]
+    keys += [key for key in {**before, **now} if (key in before) != (key in now) and key.count(".") > 1]
+    return [ChangedKey(key, _toml(before.get(key)), _toml(now.get(key))) for key in keys]
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in config.items():
+        if isinstance(value, Mapping) and value and name != "exclude_ids":  # ids of persons
+            yield from _flat(value, f"{prefix}{name}.")
+        elif name == "exclude_ids":
+            yield f"{prefix}{name}", {kind: f"{len(ids)} ids" for kind, ids in value.items()}
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _toml(value: Any) -> str:
+    return "unset" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def _stages(night: NightRun) -> list[StageCosts]:
+    costs = []
+    run_id = night.verdict.get("run_id") or night.manifest.get("run_id")
+    for stage in STAGES:
+        made_by = night.stages.get(stage.name, {}).get("made_by", {})
+        if not made_by.get("seconds") and stage.name == "publish":
+            continue
+        if made_by:
+            written = sum(night.tables[one.name].bytes for one in stage.writes if one.name in night.tables)
+            waves = sorted(made_by.get("waves", ()), key=lambda wave: -wave["seconds"])[:_WAVES]
+            sizes = (made_by["seconds"], made_by["cpu_seconds"], made_by["peak_bytes"], written, made_by["tasks"])
+            is_old = made_by.get("run_id") != run_id
+            costs.append(StageCosts(stage.name, *sizes, waves if len(waves) > 1 else (), is_old))
+    return costs
+
+
+def _warnings(night: NightRun) -> Iterator[str]:
+    if warning := night.metrics.get("warning"):
+        yield str(warning)
+    for stage in ("partition", "layout"):
+        yield from night.stages.get(stage, {}).get("figures", {}).get("warnings", ())
+
+
+def _small_print(night: NightRun, ingest: Mapping[str, Any]) -> dict[str, str]:
+    facts = {}
+    if (newest := ingest.get("newest_us")) is not None:
+        facts["newest event"] = f"{dt.datetime.fromtimestamp(newest / 1e6, dt.UTC):%-d %B %Y, %H:%M} UTC"
+    if (metadata := night.metadata) is not None:
+        form = f", {metadata['form']}" if metadata.get("form") else ""
+        facts["method"] = f"{metadata['method']}{form}, {metadata['dim']} columns"
+    if night.manifest:
+        size = sum(int(file["bytes"]) for file in night.manifest["files"])
+        facts["published"] = f"{amount(size)}, {str(night.manifest['published_at'])[:16].replace('T', ' ')} UTC"
+    if note := night.metrics.get("note"):
+        facts["quality"] = str(note)
+    if run_id := night.verdict.get("run_id") or night.manifest.get("run_id"):
+        facts["run"] = str(run_id)
+    return facts
+
+
+def choose_name(names: Sequence[str], wanted: str | None) -> str:
+    """Return the published name that is meant: the one asked for, or the only one.
+
+    Raises
+    ------
+    ConfigError : there are several.
+    """
+    if wanted is not None:
+        return wanted
+    if len(names) > 1:
+        raise ConfigError(f"there are several published names, {', '.join(names)}; choose one with --name")
+    return names[0] if names else "default"

@@ -1,0 +1,112 @@
+"""The report that every run leaves, and the command that writes one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+#: Attributes of a page that make a browser ask for something.
+LOADING = {"src", "href", "srcset", "poster", "action", "data", "background", "xlink:href"}
+
+
+class _Reader(HTMLParser):
+    """Collects a page's words, and all that a browser would load or run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words: list[str] = []
+        self.loads: list[str] = []
+        self.tags: list[str] = []
+        self.handlers: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.loads += [value or "" for name, value in attrs if name in LOADING]
+        self.handlers += [name for name, _ in attrs if name.startswith("on")]
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+def read_page(path: Path) -> _Reader:
+    reader = _Reader()
+    reader.feed(path.read_text(encoding="utf-8"))
+    return reader
+
+
+@pytest.fixture
+def verdict(own_shop: Any) -> Callable[..., dict[str, Any]]:
+    """Run the second night again with some settings; return its verdict."""
+
+    def run(*settings: str, date: str = "2024-03-02") -> dict[str, Any]:
+        options = [word for setting in settings for word in ("--set", setting)]
+        own_shop.call("run", "--config", own_shop.config, "--date", date, *options)
+        found: dict[str, Any] = json.loads((own_shop.workspace / "runs" / date / "gate.json").read_text())
+        return found
+
+    return run
+
+
+def test_a_published_night_has_its_report_beside_the_release(verdict: Any, own_shop: Any) -> None:
+    found = verdict("embedding.dim=8")
+    path = Path(found["report"])
+    assert (found["verdict"], path.parent.name, path.name) == ("published", found["release"], "report.html")
+    page = read_page(path)
+    assert "Published" in page.words
+    assert "embedding.dim" in page.words  # what changed against the night before
+    assert set(page.loads) == {"data:,"}  # the icon that keeps browsers from asking for one
+    assert page.handlers == []
+    assert page.tags.count("script") == 1
+    # Readers and checks see the release as if there were none, and so does the run that finds it whole.
+    assert own_shop.call("check", "--name", "shop", "--deep").code == 0
+    assert verdict("embedding.dim=8")["report"] == str(path)
+
+
+def test_a_refused_night_has_its_report_beside_the_verdict(verdict: Any, own_shop: Any) -> None:
+    found = verdict("publish.gates.min_rows=100000")
+    path = Path(found["report"])
+    assert (found["verdict"], path.parent) == ("refused", own_shop.workspace / "runs" / "2024-03-02")
+    words = " ".join(" ".join(read_page(path).words).split())
+    assert "Refused 1 gate refused tonight's table." in words
+    assert "publish.gates.min_rows wants at least 100000" in words
+    assert "unreadable timestamp" in words
+
+
+def test_no_person_is_named(verdict: Any) -> None:
+    for settings in ([], ["publish.gates.min_rows=100000"]):
+        assert "person-" not in Path(verdict("embedding.dim=8", *settings)["report"]).read_text()
+
+
+def test_a_report_that_fails_fails_no_night(own_shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> str:
+        raise RuntimeError("no ink")
+
+    monkeypatch.setattr("pipeline.queries.night_report.render_night", fail)
+    options = ("--config", own_shop.config, "--date", "2024-03-02", "--set", "embedding.dim=8")
+    said = own_shop.call("run", *options)
+    assert said.code == 0
+    assert said.err.count("report=none warning: it could not be written: RuntimeError: no ink") == 1
+    found = json.loads((own_shop.workspace / "runs" / "2024-03-02" / "gate.json").read_text())
+    assert (found["verdict"], "report" in found) == ("published", False)
+
+
+def test_without_reports_there_is_none(verdict: Any) -> None:
+    assert "report" not in verdict("embedding.dim=8", "publish.report=false")
+
+
+def test_the_command_writes_the_page_of_a_release_or_a_date(own_shop: Any, tmp_path: Path) -> None:
+    releases = [one["release"] for one in own_shop.call("inspect", "--json").json["published"]["shop"]["releases"]]
+    for options in (["--release", releases[0]], ["--date", "2024-03-02", "--compare", releases[0]], []):
+        out = tmp_path / "night.html"
+        said = own_shop.call("report", "--out", out, *options)
+        assert said.code == 0, said.err
+        assert read_page(out).tags[0] == "html"
+    wrong = own_shop.call("report", "--compare", "no-such", "--out", tmp_path / "x.html")
+    assert wrong.code == 2
+    assert "has no release 'no-such'; --compare takes one of" in wrong.err
+    assert not (tmp_path / "x.html").exists()
