@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from graphquilt.compact_table import CompactTable
     from graphquilt.errors import TableError, UnknownNodeError
     from graphquilt.exported import ExportedVectors
     from graphquilt.inputs import InputSettings, from_networkx, from_scipy
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EmbeddingTable",
+    "CompactTable",
     "NeighborTable",
     "NeighborLists",
     "ExportedVectors",
@@ -29,6 +31,7 @@ __all__ = [
 # Loaded at first use: `graphquilt current` runs in shell scripts and should not wait for pyarrow.
 _HOMES = {
     "EmbeddingTable": "graphquilt.table",
+    "CompactTable": "graphquilt.compact_table",
     "NeighborTable": "graphquilt.neighbor_table",
     "NeighborLists": "graphquilt.neighbor_table",
     "ExportedVectors": "graphquilt.exported",

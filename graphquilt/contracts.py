@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 
 from graphquilt.errors import TableError
-from graphquilt.locate import FOLD_IN, LISTS, TABLE
+from graphquilt.locate import COMPACT, FOLD_IN, LISTS, TABLE
 
 #: The type of every ``*_id`` column is decided once a run, for all types of nodes together: int64 if every
 #: id is a canonical decimal in its range, else string. Contracts are written with this stand-in.
 ID_COLUMNS = frozenset({"node_id", "src_id", "dst_id"})
 #: The same, of columns that hold a list of ids.
 ID_LIST_COLUMNS = frozenset({"neighbor_ids"})
+
+
+#: Of node_embeddings, with ``publish.event_timestamp``.
+EVENT_TIMESTAMP = "event_timestamp"
+_NO_COLUMNS = pa.schema([])
 
 
 class ContractViolationError(TableError):
@@ -24,17 +29,19 @@ class ContractViolationError(TableError):
 class TableColumns:
     """The name, version and columns of a table.
 
-    ``schema`` holds string for id columns; :meth:`schema_for` gives the schema of a run.
+    ``schema`` holds string for id columns; :meth:`schema_for` gives the schema of a run. ``optional``: nullable columns
+    behind them, which a table has if its run was asked for them.
     """
 
     name: str
     version: int
     schema: pa.Schema
+    optional: pa.Schema = field(default=_NO_COLUMNS, kw_only=True)
 
     def schema_for(self, id_type: pa.DataType) -> pa.Schema:
         """Return the schema with the id columns of a run: ``pa.int64()`` or ``pa.string()``."""
         return pa.schema(
-            [field.with_type(_type_for(field, id_type)) for field in self.schema],
+            [column.with_type(_type_for(column, id_type)) for column in self.schema],
             metadata=self.schema.metadata,
         )
 
@@ -45,20 +52,21 @@ class TableColumns:
         ------
         ContractViolationError : naming the table, the column, its type and the expected type.
         """
-        for field in self.schema:
-            position = schema.get_field_index(field.name)
+        present = [column for column in self.optional if column.name in schema.names]
+        for column in (*self.schema, *present):
+            position = schema.get_field_index(column.name)
             if position < 0:
                 raise ContractViolationError(
-                    f"{self.name} at {where} has no column '{field.name}'; it has {schema.names}. "
+                    f"{self.name} at {where} has no column '{column.name}'; it has {schema.names}. "
                     f"Was it written by another version? This one reads {self.name} version {self.version}."
                 )
             dtype = schema.field(position).type
             # No set: equal types of lists hash differently where their fields are called "item" and "element".
-            types = [_type_for(field, id_type) for id_type in (pa.int64(), pa.string())]
+            types = [_type_for(column, id_type) for id_type in (pa.int64(), pa.string())]
             if dtype not in types:
                 names = sorted({str(other) for other in types})
                 raise ContractViolationError(
-                    f"{self.name}.{field.name} at {where} is {dtype}, expected {' or '.join(names)}."
+                    f"{self.name}.{column.name} at {where} is {dtype}, expected {' or '.join(names)}."
                 )
 
 
@@ -66,13 +74,13 @@ def _required(name: str, dtype: pa.DataType) -> pa.Field:
     return pa.field(name, dtype, nullable=False)
 
 
-def _vector(dim: int) -> pa.DataType:
-    return pa.list_(pa.field("item", pa.float32(), nullable=False), dim)
+def _vector(dim: int, dtype: pa.DataType | None = None) -> pa.DataType:
+    return pa.list_(pa.field("item", dtype or pa.float32(), nullable=False), dim)
 
 
-def _columns(name: str, *fields: pa.Field) -> TableColumns:
+def _columns(name: str, *fields: pa.Field, optional: pa.Schema = _NO_COLUMNS) -> TableColumns:
     keys = (_required("node_type", pa.string()), _required("node_id", pa.string()))
-    return TableColumns(name, 1, pa.schema([*keys, *fields]))
+    return TableColumns(name, 1, pa.schema([*keys, *fields]), optional=optional)
 
 
 def node_embeddings(dim: int) -> TableColumns:
@@ -84,7 +92,13 @@ def node_embeddings(dim: int) -> TableColumns:
         _required("degree", pa.int64()),  # neighbours
         _required("weight", pa.float32()),  # as of the date
         _required("cluster_path", pa.string()),  # the leaf's way from the root; "" without edges
+        optional=pa.schema([pa.field(EVENT_TIMESTAMP, pa.timestamp("us", "UTC"))]),  # end of the data date
     )
+
+
+def node_embeddings_int8(dim: int) -> TableColumns:
+    """Return the columns of the compact table of vectors, for a width: an entry is its code times the row's scale."""
+    return _columns(COMPACT, _required("embedding", _vector(dim, pa.int8())), _required("scale", pa.float32()))
 
 
 def fold_in(dim: int) -> TableColumns:

@@ -26,7 +26,7 @@ from graphquilt.rights import describe_denial
 log = logging.getLogger(__name__)
 
 #: The tables that have readers.
-TABLE, LISTS, FOLD_IN = "node_embeddings", "ppr_neighbors", "fold_in"
+TABLE, LISTS, FOLD_IN, COMPACT = "node_embeddings", "ppr_neighbors", "fold_in", "node_embeddings_int8"
 
 OpenTable = TypeVar("OpenTable")
 
@@ -35,6 +35,7 @@ _ADVICE = {
     TABLE: f'embedding.method = "none" makes no vectors, any other does; graphquilt.NeighborTable reads {LISTS}',
     LISTS: "set ppr.neighbors = true in the config and run again",
     FOLD_IN: "set publish.fold_in = true in the config and run again",
+    COMPACT: 'set publish.compact = "int8" in the config and run again',
 }
 
 

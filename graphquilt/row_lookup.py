@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -50,6 +51,6 @@ def find_rows(groups: RowGroups, ids: Ids, node_type: str) -> RowMatches:
     return RowMatches(hits, is_known)
 
 
-def as_matrix(vectors: pa.Array) -> NDArray[np.float32]:
-    """Return a column of vectors as an (n, dim) view."""
+def as_matrix(vectors: pa.Array) -> NDArray[Any]:
+    """Return a column of vectors as an (n, dim) view; float32, or int8 of compact rows."""
     return vectors.flatten().to_numpy(zero_copy_only=True).reshape(-1, vectors.type.list_size)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from graphquilt.contracts import fold_in, node_embeddings
+from graphquilt.contracts import TableColumns, fold_in, node_embeddings
 from graphquilt.errors import TableError
 from graphquilt.fold_in import Neighbors, fold_in_row
 from graphquilt.ids import Ids, convert_ids, find_positions
@@ -31,6 +31,8 @@ class EmbeddingTable(OpenTable):
     """
 
     _TABLE = TABLE
+    _ROW_COLUMNS: ClassVar[tuple[str, ...]] = ("embedding",)
+    _NORM_COLUMNS: ClassVar[tuple[str, ...]] = ("norm",)
     _fold_in_groups: RowGroups | None = None
 
     @property
@@ -75,9 +77,9 @@ class EmbeddingTable(OpenTable):
         matches = self._match(ids, node_type, missing, ("zero", "mean", "raise"))
         is_known = matches.is_known
         vectors = np.empty((is_known.size, self.dim), np.float32)
-        for group, columns in self._groups.columns(list(matches.hits), ["embedding"]):
+        for group, columns in self._groups.columns(list(matches.hits), self._ROW_COLUMNS):
             position, row = matches.hits[group]
-            vectors[position] = as_matrix(columns["embedding"])[row]
+            vectors[position] = self._rows_in(columns)[row]
         if not is_known.all():
             vectors[~is_known] = self._mean_vector(node_type) if missing == "mean" else 0.0
         return vectors, is_known
@@ -117,8 +119,10 @@ class EmbeddingTable(OpenTable):
         query = (vector / norm).astype(np.float32) if is_cosine else vector
         best_ids: list[Any] = []
         best_scores = np.empty(0, np.float32)
-        for _, columns in self._groups.columns(groups, ["node_id", "embedding", "norm"]):
-            score = _scores_of(columns, query, is_cosine=is_cosine, own_id=own_id)
+        for _, columns in self._groups.columns(groups, ["node_id", *self._ROW_COLUMNS, *self._NORM_COLUMNS]):
+            rows = self._rows_in(columns)
+            norms = self._norms_in(columns, rows)
+            score = _scores_of(rows, norms, columns["node_id"], query, is_cosine=is_cosine, own_id=own_id)
             top = _top(score, k)
             # Earlier row groups first, and a stable sort: equal scores stay in the order of their ids.
             scores = np.concatenate((best_scores, score[top]))
@@ -167,10 +171,10 @@ class EmbeddingTable(OpenTable):
         is_int = self._id_type == pa.int64()
         ids = np.empty(rows, np.int64 if is_int else object)
         vectors = np.empty((rows, self.dim), np.float32)
-        for group, columns in self._groups.columns(groups, ["node_id", "embedding"], remember=False):
+        for group, columns in self._groups.columns(groups, ["node_id", *self._ROW_COLUMNS], remember=False):
             section = slice(group.first_row, group.first_row + group.rows)
             ids[section] = columns["node_id"].to_numpy(zero_copy_only=False)
-            vectors[section] = as_matrix(columns["embedding"])
+            vectors[section] = self._rows_in(columns)
         return ids, vectors
 
     def close(self) -> None:
@@ -186,7 +190,7 @@ class EmbeddingTable(OpenTable):
         position = self._groups.schema.get_field_index("embedding")
         embedding = self._groups.schema.field(position).type if position >= 0 else pa.null()
         dim = embedding.list_size if pa.types.is_fixed_size_list(embedding) else 1
-        contract = node_embeddings(dim)
+        contract = self._contract(dim)
         self._require_version(contract, self._location.manifest.get("contract_version"))
         metadata = self._read_metadata(contract, {"data_date", "similarity", "mean_vectors", "space_id"})
         if any(recipe["table"] == FOLD_IN for recipe in metadata.get("fold_in", {}).values()):
@@ -194,6 +198,17 @@ class EmbeddingTable(OpenTable):
             self._fold_in_groups = self._open_groups(FOLD_IN, cache_bytes)
             fold_in(dim).check_schema(self._fold_in_groups.schema, str(self._location.folder / FOLD_IN))
         return metadata
+
+    def _contract(self, dim: int) -> TableColumns:
+        return node_embeddings(dim)
+
+    def _rows_in(self, columns: Mapping[str, pa.Array]) -> NDArray[np.float32]:
+        """Return the rows of a row group, from its ``_ROW_COLUMNS``."""
+        return as_matrix(columns["embedding"])
+
+    def _norms_in(self, columns: Mapping[str, pa.Array], rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the norms of rows of a row group, from its ``_NORM_COLUMNS`` or from the rows."""
+        return columns["norm"].to_numpy()
 
     @property
     def _id_type(self) -> pa.DataType:
@@ -207,12 +222,18 @@ class EmbeddingTable(OpenTable):
 
 
 def _scores_of(
-    columns: Mapping[str, pa.Array], query: NDArray[np.float32], *, is_cosine: bool, own_id: pa.Array | None
+    rows: NDArray[np.float32],
+    norm: NDArray[np.float32],
+    node_id: pa.Array,
+    query: NDArray[np.float32],
+    *,
+    is_cosine: bool,
+    own_id: pa.Array | None,
 ) -> NDArray[np.float32]:
     """Return the score of each node of a row group; -inf for zero rows and for the node itself."""
-    score, norm = as_matrix(columns["embedding"]) @ query, columns["norm"].to_numpy()
+    score = rows @ query
     is_comparable = norm > 0
-    if own_id is not None and (row := int(find_positions(own_id, columns["node_id"])[0])) >= 0:
+    if own_id is not None and (row := int(find_positions(own_id, node_id)[0])) >= 0:
         is_comparable[row] = False
     if is_cosine:
         np.divide(score, norm, out=score, where=is_comparable)

@@ -13,6 +13,7 @@ from graphquilt.contracts import TableColumns
 from schemas.contracts import Rule, TableContract, count_unless
 
 NODE_EMBEDDINGS, FOLD_IN, PPR_NEIGHBORS = locate.TABLE, locate.FOLD_IN, locate.LISTS
+NODE_EMBEDDINGS_INT8 = locate.COMPACT
 
 
 def _not_finite_in(column: str) -> Callable[[pa.Table], int]:
@@ -29,13 +30,14 @@ def _not_finite_in(column: str) -> Callable[[pa.Table], int]:
     return count
 
 
-def _norm_is_sound(table: pa.Table) -> pa.ChunkedArray:
-    return pc.and_(pc.is_finite(table["norm"]), pc.greater_equal(table["norm"], 0.0))
+def _is_sound(column: str) -> Callable[[pa.Table], pa.ChunkedArray]:
+    return lambda table: pc.and_(pc.is_finite(table[column]), pc.greater_equal(table[column], 0.0))
 
 
 def _published(columns: TableColumns, *rules: Rule) -> TableContract:
     """Return the contract of a published table, whose columns its readers define."""
-    return TableContract(columns.name, columns.version, columns.schema, ("node_type", "node_id"), rules)
+    keys = ("node_type", "node_id")
+    return TableContract(columns.name, columns.version, columns.schema, keys, rules, optional=columns.optional)
 
 
 def node_embeddings(dim: int) -> TableContract:
@@ -43,8 +45,16 @@ def node_embeddings(dim: int) -> TableContract:
     return _published(
         contracts.node_embeddings(dim),
         Rule("every entry is finite", _not_finite_in("embedding")),
-        Rule("every norm is finite and not negative", count_unless(_norm_is_sound)),
+        Rule("every norm is finite and not negative", count_unless(_is_sound("norm"))),
         Rule("no degree is below zero", count_unless(lambda t: pc.greater_equal(t["degree"], 0))),
+    )
+
+
+def node_embeddings_int8(dim: int) -> TableContract:
+    """Return the contract of the compact table of vectors for a width."""
+    return _published(
+        contracts.node_embeddings_int8(dim),
+        Rule("every scale is finite and not negative", count_unless(_is_sound("scale"))),
     )
 
 
@@ -75,6 +85,6 @@ PPR_NEIGHBOR_LISTS = _published(
     Rule("a list has as many scores as ids, finite, at least 0 and descending", _lists_do_not_fit),
     Rule(
         "every error bound is finite and not negative",
-        count_unless(lambda t: pc.and_(pc.is_finite(t["error_bound"]), pc.greater_equal(t["error_bound"], 0.0))),
+        count_unless(_is_sound("error_bound")),
     ),
 )

@@ -327,6 +327,12 @@ class PublishConfig(Section):
     fold_in: bool = Field(
         False, description="publish the table fold_in too: what a user's row is the weighted sum of, for new users"
     )
+    compact: Literal["none", "int8"] = Field(
+        "none", description="int8: publish the table node_embeddings_int8 too, rows in a quarter of the bytes"
+    )
+    event_timestamp: bool = Field(
+        False, description="node_embeddings has the column event_timestamp too, the end of the data date"
+    )
     exclude_ids: dict[str, tuple[int | str, ...]] = Field(
         default_factory=dict, description="by node type, ids left out of the next release"
     )

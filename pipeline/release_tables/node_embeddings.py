@@ -12,10 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from graphquilt.contracts import EVENT_TIMESTAMP
 from pipeline import storage
 from pipeline.blocks.arrays import NodeParts
 from pipeline.embedding.run_settings import settings_of
 from pipeline.ingest.figures import IndexFigures
+from pipeline.ingest.run_date import end_of
 from pipeline.kernels.rows import row_norms
 from pipeline.locations import Location
 from pipeline.release_tables.alignment import align, mean_vectors
@@ -50,7 +52,10 @@ class EmbeddingFigures:
 
 @dataclass(frozen=True)
 class RowsPayload:
-    """Rows of one file of the table, with the file of the rotation and what the table states."""
+    """Rows of one file of the table, with the file of the rotation and what the table states.
+
+    event_us : what the column event_timestamp says, since 1970, UTC; None: there is no such column.
+    """
 
     sources: RowSources
     bounds: tuple[int, int]
@@ -58,6 +63,7 @@ class RowsPayload:
     rotation: Location | None
     metadata: Mapping[str, Any]
     dim: int
+    event_us: int | None
 
 
 @dataclass(frozen=True)
@@ -83,10 +89,14 @@ def write_embeddings(run: TableRun) -> WrittenTable[EmbeddingFigures]:
     means = mean_vectors([record.result for record in alignment.surveys], alignment.matrix)
     metadata = {**metadata_of(config, settings, workspace, alignment), "mean_vectors": means}
     (tree,) = workspace.files("partition_tree")
+    event_us = end_of(workspace.date) if config.publish.event_timestamp else None
     records = run.run_tasks(
         write_rows,
         "rows",
-        [RowsPayload(sources, bounds, tree, alignment.matrix, metadata, settings.dim) for bounds in run.ranges],
+        [
+            RowsPayload(sources, bounds, tree, alignment.matrix, metadata, settings.dim, event_us)
+            for bounds in run.ranges
+        ],
     )
     names = ("zero_rows", "zero_rows_with_edges", "with_edges")
     counts = {name: sum(getattr(record.result, name) for record in records) for name in names}
@@ -105,7 +115,10 @@ def write_rows(payload: RowsPayload, attempt: Attempt) -> RowsResult:
     tree = storage.read_parquet([payload.partition_tree], ["part_id", "part_path"])
     paths = dict(zip(tree["part_id"].to_pylist(), tree["part_path"].to_pylist(), strict=True))
     text = json.dumps(payload.metadata, sort_keys=True, allow_nan=False)
-    schema = tables.node_embeddings(payload.dim).schema_for(nodes.id_type).with_metadata({"graphquilt": text})
+    contract = tables.node_embeddings(payload.dim)
+    schema = contract.schema_for(nodes.id_type).with_metadata({"graphquilt": text})
+    if payload.event_us is not None:
+        schema = schema.append(contract.optional.field(EVENT_TIMESTAMP))
     zero_rows = zero_rows_with_edges = with_edges = 0
     with pq.ParquetWriter(
         attempt.path(tables.NODE_EMBEDDINGS, "parquet"),
@@ -118,7 +131,7 @@ def write_rows(payload: RowsPayload, attempt: Attempt) -> RowsResult:
         for group in finished_rows(payload.sources, payload.bounds, payload.rotation):
             leaves, leaf = np.unique(home[group.first : group.stop], return_inverse=True)
             cluster_path = pa.array([paths.get(part, "") for part in leaves.tolist()], pa.string()).take(pa.array(leaf))
-            table = _table_of(group, ids.between(group.first, group.stop), cluster_path, schema)
+            table = _table_of(group, ids.between(group.first, group.stop), cluster_path, schema, payload.event_us)
             table = nodes.without_excluded(table, group.node_type)
             if table.num_rows:
                 writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
@@ -129,20 +142,22 @@ def write_rows(payload: RowsPayload, attempt: Attempt) -> RowsResult:
     return RowsResult(zero_rows, zero_rows_with_edges, with_edges)
 
 
-def _table_of(group: FinishedRows, node_id: pa.Array, cluster_path: pa.Array, schema: pa.Schema) -> pa.Table:
-    flat = pa.array(group.vectors.reshape(-1))
-    return pa.Table.from_arrays(
-        [
-            pa.repeat(group.node_type, len(group.vectors)),
-            node_id,
-            pa.FixedSizeListArray.from_arrays(flat, type=schema.field("embedding").type),
-            pa.array(row_norms(group.vectors).astype(np.float32)),
-            pa.array(group.degree),
-            pa.array(group.strength.astype(np.float32)),
-            cluster_path,
-        ],
-        schema=schema,
-    )
+def _table_of(
+    group: FinishedRows, node_id: pa.Array, cluster_path: pa.Array, schema: pa.Schema, event_us: int | None
+) -> pa.Table:
+    flat, rows = pa.array(group.vectors.reshape(-1)), len(group.vectors)
+    columns = [
+        pa.repeat(group.node_type, rows),
+        node_id,
+        pa.FixedSizeListArray.from_arrays(flat, type=schema.field("embedding").type),
+        pa.array(row_norms(group.vectors).astype(np.float32)),
+        pa.array(group.degree),
+        pa.array(group.strength.astype(np.float32)),
+        cluster_path,
+    ]
+    if event_us is not None:
+        columns.append(pa.repeat(pa.scalar(event_us, schema.field(EVENT_TIMESTAMP).type), rows))
+    return pa.Table.from_arrays(columns, schema=schema)
 
 
 def _leaf_names(schema: pa.Schema) -> list[str]:

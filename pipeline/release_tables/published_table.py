@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from pipeline import storage
@@ -20,11 +20,15 @@ F = TypeVar("F")
 
 @dataclass(frozen=True)
 class TableRun:
-    """The run whose tables are written: its engine, its configuration and its working tables."""
+    """The run whose tables are written: its engine, its configuration and its working tables.
+
+    written : the tables before, in the order of the list: a table may be made of another's files.
+    """
 
     engine: TaskRunner
     config: PipelineConfig
     workspace: Workspace
+    written: Mapping[str, WrittenTable[Any]] = field(default_factory=dict)
 
     @property
     def folder(self) -> Location:
@@ -36,6 +40,11 @@ class TableRun:
         """Ranges of node numbers, one for each file of a table that has a row for every node."""
         nodes, size = self.workspace.figures("node_index", IndexFigures).nodes, self.config.publish.rows_per_file
         return [(first, min(first + size, nodes)) for first in range(0, nodes, size)]
+
+    def files_of(self, table: str) -> list[Location]:
+        """Return the files of a table that was written before."""
+        records = self.written[table].files
+        return [record.folder / file.name for record in records for file in record.files if file.role == table]
 
     def run_tasks(self, function: TaskFunction[P, R], name: str, payloads: Sequence[P]) -> list[TaskRecord[R]]:
         """Run a task for each payload; tasks that have a record are not run again."""

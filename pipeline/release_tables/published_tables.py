@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.release_tables import fold_in, node_embeddings, ppr_neighbors
+from pipeline.release_tables import compact_embeddings, fold_in, node_embeddings, ppr_neighbors
 from pipeline.release_tables.published_table import PublishedTable
 
 #: In the order in which a release's manifest lists them. The rows of a release are those of the first one it has.
-PUBLISHED_TABLES: tuple[PublishedTable[Any], ...] = (node_embeddings.TABLE, fold_in.TABLE, ppr_neighbors.TABLE)
+PUBLISHED_TABLES: tuple[PublishedTable[Any], ...] = (
+    node_embeddings.TABLE,
+    compact_embeddings.TABLE,
+    fold_in.TABLE,
+    ppr_neighbors.TABLE,
+)

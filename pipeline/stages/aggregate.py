@@ -8,7 +8,7 @@ from pipeline import codec
 from pipeline.config.model import PipelineConfig
 from pipeline.engine import Engine, Frame
 from pipeline.release_tables.excluded_ids import judge_excluded_ids
-from pipeline.release_tables.published_table import TableRun
+from pipeline.release_tables.published_table import TableRun, WrittenTable
 from pipeline.release_tables.published_tables import PUBLISHED_TABLES
 from pipeline.stages.outcome import Outcome, OutputFile, describe_task_files
 from pipeline.tasks import TaskRecord
@@ -19,14 +19,15 @@ NAME = "aggregate"
 
 def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> Outcome:
     """Write the files of the tables that a run with this configuration has; publishing them is another stage's."""
-    table_run = TableRun(engine, config, workspace)
+    written: dict[str, WrittenTable[Any]] = {}
+    table_run = TableRun(engine, config, workspace, written)
     records: list[TaskRecord[Any]] = [*judge_excluded_ids(table_run)]
     files: dict[str, list[OutputFile]] = {}
     figures: dict[str, dict[str, Any]] = {}
     for table in PUBLISHED_TABLES:
         figures[table.name] = codec.to_values(table.figures())
         if table.is_wanted(config):
-            output = table.write(table_run)
+            output = written[table.name] = table.write(table_run)
             files[table.name] = describe_task_files(output.files, table.name)
             figures[table.name] = codec.to_values(output.figures)
             records += output.records

@@ -103,6 +103,7 @@ def _tables(config: PipelineConfig) -> Any:
         "embedding": [_rows(config), config.embedding.align],
         "rows_per_file": publish.rows_per_file,
         "exclude_ids": {node_type: list(ids) for node_type, ids in publish.exclude_ids.items()},
+        **({"event_timestamp": True} if publish.event_timestamp else {}),
     }
 
 

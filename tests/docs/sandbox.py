@@ -54,6 +54,7 @@ neighbors = true
 
 [publish]
 fold_in = true
+compact = "int8"
 """
 USERS = np.array([17, 42, *range(4700, 4758)])
 NIGHTS = ("2024-05-31", "2024-06-01")

@@ -12,12 +12,12 @@ import pyarrow as pa
 import pytest
 
 from schemas.contracts import TableContract
-from schemas.published_tables import PPR_NEIGHBOR_LISTS, fold_in, node_embeddings
+from schemas.published_tables import PPR_NEIGHBOR_LISTS, fold_in, node_embeddings, node_embeddings_int8
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 FROZEN = SCHEMAS / "published"
 DIM = 7  # any width: it is written as "dim"
-PUBLISHED = (node_embeddings(DIM), fold_in(DIM), PPR_NEIGHBOR_LISTS)
+PUBLISHED = (node_embeddings(DIM), node_embeddings_int8(DIM), fold_in(DIM), PPR_NEIGHBOR_LISTS)
 EMBEDDINGS_METADATA = [
     "alignment",
     "boundary",
@@ -67,7 +67,11 @@ LISTS_METADATA = [
     "undated",
     "window_days",
 ]
-METADATA = {"node_embeddings": EMBEDDINGS_METADATA, "ppr_neighbors": LISTS_METADATA}
+METADATA = {
+    "node_embeddings": EMBEDDINGS_METADATA,
+    "node_embeddings_int8": EMBEDDINGS_METADATA,
+    "ppr_neighbors": LISTS_METADATA,
+}
 
 
 def described(contract: TableContract) -> dict[str, Any]:
@@ -84,7 +88,8 @@ def described(contract: TableContract) -> dict[str, Any]:
         "key": list(contract.key),
         "order": list(contract.key),
         "columns": [
-            {"name": field.name, "type": type_of(field), "nullable": field.nullable} for field in contract.schema
+            {"name": field.name, "type": type_of(field), "nullable": field.nullable}
+            for field in (*contract.schema, *contract.optional)
         ],
         "rules": [rule.statement for rule in contract.rules],
         "file_metadata": {"graphquilt": METADATA[contract.name]} if contract.name in METADATA else {},

@@ -14,6 +14,7 @@ DIM = 7  # any width
     ("copy", "contract"),
     [
         (contracts.node_embeddings(DIM), tables.node_embeddings(DIM)),
+        (contracts.node_embeddings_int8(DIM), tables.node_embeddings_int8(DIM)),
         (contracts.fold_in(DIM), tables.fold_in(DIM)),
         (contracts.PPR_NEIGHBORS, tables.PPR_NEIGHBOR_LISTS),
     ],
@@ -22,3 +23,4 @@ DIM = 7  # any width
 def test_the_readers_copy_equals_the_contract(copy: TableColumns, contract: TableContract) -> None:
     assert (copy.name, copy.version) == (contract.name, contract.version)
     assert copy.schema.equals(contract.schema, check_metadata=True)
+    assert copy.optional.equals(contract.optional, check_metadata=True)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import re
 from collections.abc import Sequence
 
 import pyarrow as pa
 
+from graphquilt.contracts import EVENT_TIMESTAMP
+from pipeline.ingest.run_date import end_of
 from pipeline.locations import Location
 from pipeline.queries.exports.rows import TypeRows
-
-_EVENT = "event_timestamp"
 
 STORE = """\
 # A local store to try the features with. With a store of your own, take features.py into its repository.
@@ -55,18 +54,13 @@ _VIEW = '''
 '''
 
 
-def event_time(data_date: dt.date) -> dt.datetime:
-    """Return the end of a day of data, UTC: what rows of that day may be used from."""
-    return dt.datetime.combine(data_date + dt.timedelta(days=1), dt.time(), dt.UTC)
-
-
 def to_features(rows: TypeRows, batch: pa.RecordBatch) -> pa.RecordBatch:
     """Return rows under the name of their entity's key, with lists of any length, which Feast reads, and a time."""
-    names = [name for name in batch.schema.names if name not in ("node_type", "node_id", _EVENT)]
+    names = [name for name in batch.schema.names if name not in ("node_type", "node_id", EVENT_TIMESTAMP)]
     columns = {f"{_name(rows)}_id": batch["node_id"], **{name: batch[name] for name in names}}
     columns["embedding"] = batch["embedding"].cast(pa.list_(pa.float32()))
-    time = pa.scalar(event_time(rows.table.data_date), pa.timestamp("us", "UTC"))
-    return pa.record_batch({**columns, _EVENT: pa.repeat(time, batch.num_rows)})
+    time = pa.scalar(end_of(rows.table.data_date), pa.timestamp("us", "UTC"))
+    return pa.record_batch({**columns, EVENT_TIMESTAMP: pa.repeat(time, batch.num_rows)})
 
 
 def definitions(types: Sequence[TypeRows], place: Location) -> str:
