@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from graphquilt.ancestry import describe_withdrawal, withdrawal_facts
 from graphquilt.errors import TableError
 from graphquilt.locate import LISTS, TABLE, LocatedRelease, locate
 from graphquilt.masking import secret_of_argument
@@ -185,6 +186,11 @@ def _tables(location: LocatedRelease, table: str | None) -> dict[str, Any]:
 def _findings(facts: dict[str, Any], options: argparse.Namespace) -> list[str]:
     """Return a sentence for each bound that is broken, and for data of a day that has not begun."""
     findings = []
+    if facts["withdrawn"]:
+        findings.append(
+            f"readers were rolled back from release {facts['release']} {describe_withdrawal(**facts['withdrawn'])}: "
+            "read what CURRENT names, or wait for the next night"
+        )
     if facts["age_hours"] < 0:
         findings.append(
             f"release {facts['release']} has data of {facts['data_date']} (published {facts['published_at']}), and by "
@@ -224,6 +230,7 @@ def _describe(location: LocatedRelease) -> dict[str, Any]:
         "data_date": manifest["data_date"],
         "published_at": manifest["published_at"],
         "contract_version": manifest.get("contract_version"),
+        "withdrawn": withdrawal_facts(location.withdrawal),
         # Below 0 only where the data are of a day that has not begun; of today's data it is 0 until the day ends.
         "age_hours": hours if begins > now + _CLOCKS_DIFFER else max(0.0, hours),
     }

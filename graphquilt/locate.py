@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections.abc import Callable, Mapping
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from graphquilt import files
+from graphquilt.ancestry import trace
 from graphquilt.errors import TableError
 from graphquilt.locations import AddressError, Location, ObjectPath, parse_location
 from graphquilt.masking import secret_in
@@ -51,6 +53,15 @@ class LocatedRelease:
     def release(self) -> str:
         """Return the release's name."""
         return str(self.manifest.get("release", self.folder.name))
+
+    @property
+    def withdrawal(self) -> Swap | None:
+        """Return the rollback that took readers back from the release, as far as its published name knows one."""
+        if self.pointer is not None or self.folder.parent.name != RELEASES:
+            return None
+        with contextlib.suppress(PointerError):  # a copy of a release has no pointer
+            return trace(read_pointers(self.folder.parent.parent)).withdrawn.get(self.folder.name)
+        return None
 
     @property
     def tables(self) -> tuple[str, ...]:

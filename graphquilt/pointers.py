@@ -16,7 +16,6 @@ import datetime as dt
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from itertools import pairwise
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -30,6 +29,9 @@ HISTORY = "CURRENT.history.jsonl"
 RELEASES = "releases"
 MANIFEST = "manifest.json"  # of a release
 
+
+#: Fields of a swap that are written only where they say something: older files lack them.
+_OPTIONAL = frozenset({"fence", "reason"})
 
 #: Release, path, data_date, contract_version and manifest_sha256: see :class:`Swap`.
 Target = tuple[str, str, str, int, str]
@@ -55,12 +57,12 @@ class Swap:
     data_date: str
     contract_version: int
     manifest_sha256: str
-    fence: int = 0  # of the lease of who made it; 0, and not written, where a kernel's lock keeps others out
+    fence: int = 0  # of the lease of who made it; 0 where a kernel's lock keeps others out
+    reason: str = ""  # of a rollback, as its caller gave it
 
     def to_json(self) -> dict[str, Any]:
         """Return the object that both files hold, with a checksum."""
-        values = asdict(self)
-        return add_checksum(values if self.fence else {name: values[name] for name in values if name != "fence"})
+        return add_checksum({name: value for name, value in asdict(self).items() if value or name not in _OPTIONAL})
 
     @property
     def target(self) -> Target:
@@ -107,16 +109,6 @@ def last_sequence_in(content: bytes) -> int:
     """Return the highest sequence in the content of one of the two files, 0 if it holds no sound swap."""
     swap = _swap_of(content)
     return swap.sequence if swap else max((line.sequence for line in _lines(content)[0]), default=0)
-
-
-def list_withdrawn(history: Sequence[Swap]) -> set[str]:
-    """Return the releases that a rollback withdrew and that were not published again."""
-    withdrawn: set[str] = set()
-    for before, after in pairwise(history):
-        if after.why == "rollback" and after.data_date <= before.data_date:
-            withdrawn.add(before.release)
-        withdrawn.discard(after.release)
-    return withdrawn
 
 
 def list_releases(folder: Location) -> list[str]:
@@ -203,8 +195,8 @@ def _swap_of(data: bytes) -> Swap | None:
 
 
 def _swap_with_checksum(raw: Mapping[str, Any]) -> Swap | None:
-    names = {field.name for field in fields(Swap)} - {"fence"}
-    is_sound = has_valid_checksum(raw) and set(raw) - {"fence"} == {*names, CHECKSUM}
+    names = {field.name for field in fields(Swap)} - _OPTIONAL
+    is_sound = has_valid_checksum(raw) and set(raw) - _OPTIONAL == {*names, CHECKSUM}
     return Swap(**{name: raw[name] for name in raw if name != CHECKSUM}) if is_sound else None
 
 

@@ -20,6 +20,7 @@ from pathlib import PurePath
 from typing import Any
 
 from graphquilt import files
+from graphquilt.ancestry import trace
 from graphquilt.json_checksum import CHECKSUM, has_valid_checksum
 from graphquilt.locations import Location
 from graphquilt.own_files import describe_foreign
@@ -30,7 +31,6 @@ from graphquilt.pointers import (
     PointerError,
     Swap,
     list_releases,
-    list_withdrawn,
     read_pointers,
 )
 
@@ -144,9 +144,9 @@ def find_nearest_whole(folder: Location, release: str, *, deep: bool) -> str | N
     Names start with the date of the data. Withdrawn releases are left out. ``deep`` as in :func:`find_problems`.
     """
     try:
-        withdrawn = list_withdrawn(read_pointers(folder).history)
+        withdrawn = trace(read_pointers(folder)).withdrawn
     except PointerError:
-        withdrawn = set()
+        withdrawn = {}
     names = [name for name in list_releases(folder) if name != release and name not in withdrawn]
     before = [name for name in reversed(names) if name < release]
     after = [name for name in names if name > release]

@@ -91,8 +91,12 @@ class RunInputs:
 
     files: Mapping[str, Any] = field(default_factory=dict)  # how each file of the input looked, by address
     today: dt.date | None = None  # UTC, when this run of this input and config first began; None: undated input
-    baselines: tuple[str, ...] = ()  # the release that this run is judged against, and its ancestors
-    parent: str | None = None  # the release whose coordinates this run's table is turned into
+    baselines: tuple[str, ...] = ()  # the run's baseline (pipeline.publishing.baseline), and its ancestors
+
+    @property
+    def baseline(self) -> str | None:
+        """The release that this run is judged against and aligned to; None on a first night."""
+        return self.baselines[0] if self.baselines else None
 
 
 @dataclass(frozen=True)

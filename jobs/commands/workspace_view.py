@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
+from graphquilt.ancestry import describe_withdrawal
 from graphquilt.locations import Location
 from graphquilt.releases import join_problems
 from jobs.answers import Answer, columns, list_of, section, table_of
@@ -173,6 +174,7 @@ def _examples(files: Sequence[Location]) -> dict[str, list[dict[str, Any]]]:
 
 
 def _published_facts(root: Location, name: str) -> dict[str, Any]:
+    from graphquilt.ancestry import trace, withdrawal_facts
     from graphquilt.pointers import RELEASES, PointerError, list_releases, read_pointers
     from graphquilt.releases import describe_pointer_remedy, describe_remedy, find_problems, manifest_sha256_in
     from pipeline.publishing.listing import note_of, releases
@@ -182,8 +184,9 @@ def _published_facts(root: Location, name: str) -> dict[str, Any]:
     try:
         pointers = read_pointers(folder)
         swap, problem = pointers.at, pointers.problem
+        marks = trace(pointers).withdrawn
     except PointerError as error:
-        swap, problem = None, f"{error}. {describe_pointer_remedy(folder)}"
+        swap, problem, marks = None, f"{error}. {describe_pointer_remedy(folder)}", {}
     damages = {}
     for release in sorted({*list_releases(folder), *([swap.release] if swap else [])}):
         if problems := find_problems(folder / RELEASES / release, manifest_sha256_in(swap, release), deep=False):
@@ -201,6 +204,8 @@ def _published_facts(root: Location, name: str) -> dict[str, Any]:
                 "tables": _rows_by_table(release.manifest),
                 "run_id": release.manifest.get("run_id"),
                 "gate": note_of(release.path, "gate.json") or None,
+                "baseline": release.manifest.get("baseline"),
+                "withdrawn": withdrawal_facts(marks.get(release.release)),
                 "path": str(release.path),
             }
             for release in releases(root, name)
@@ -249,6 +254,11 @@ def _published_text(published: Mapping[str, Any]) -> list[str]:
         lines += section(f"published as {name}", columns(rows) or ["  no release"])
         for release, damage in facts["damaged"].items():
             lines.append(f"  damaged: {release}: {join_problems(damage['problems'])}. {damage['remedy']}")
+        lines += [
+            f"  withdrawn: {release['release']}: {describe_withdrawal(**release['withdrawn'])}"
+            for release in facts["releases"]
+            if release["withdrawn"]
+        ]
         if facts["current_problem"]:
             lines.append(f"  CURRENT: {facts['current_problem']}")
     return lines

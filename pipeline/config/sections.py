@@ -320,7 +320,7 @@ class PublishConfig(Section):
         "", description="folder, or address on s3://, gs:// or az://, that published/<name> is in; '': the workspace"
     )
     gates: GatesConfig = Field(default_factory=GatesConfig, description="bounds checked before CURRENT moves")
-    keep_releases: int = Field(7, ge=1, description="releases kept, the current one included")
+    keep_releases: int = Field(7, ge=1, description="releases kept, the current one included; its baseline stays too")
     keep_runs: int = Field(3, ge=1, description="dates whose working tables are kept")
     min_age_hours: float = Field(24.0, ge=0, description="a younger release is never removed")
     rows_per_file: int = Field(4_000_000, ge=1, description="rows of a published Parquet file")

@@ -62,7 +62,7 @@ class MethodSpec(MethodForm):
     later_keys: Mapping[str, Any] = field(default_factory=dict)
     space_of_ppr: tuple[str, ...] = ()  # keys of [ppr] that set the vectors too
     space_has_nodes: bool = False  # the number of nodes sets the vectors too
-    has_own_axes: bool = False  # axes are the data's own: tables are aligned to their parent release
+    has_own_axes: bool = False  # axes are the data's own: tables are aligned to the baseline
     attributes_of: Literal["all", "targets"] | None = None  # nodes whose start rows take up attributes
     #: Recipes by type of new nodes; None: rows don't follow from their neighbours' rows.
     fold_in: Callable[[Settings, FoldInTypes], dict[str, Any]] | None = None

@@ -46,9 +46,9 @@ class Baseline:
     @classmethod
     def of(cls, workspace: Workspace, publish: PublishConfig) -> Baseline | None:
         """Return the baseline of a run; None on a first night."""
-        if not workspace.inputs.baselines:
+        if workspace.inputs.baseline is None:
             return None
-        folder = published_folder(publish.root(workspace.root), publish.name) / RELEASES / workspace.inputs.baselines[0]
+        folder = published_folder(publish.root(workspace.root), publish.name) / RELEASES / workspace.inputs.baseline
         return cls(folder, manifest_of(folder))
 
     def checked(self, workspace: Workspace, publish: PublishConfig) -> Baseline:

@@ -1,16 +1,16 @@
-"""Which releases a name has, in which order, and on which of them a run builds."""
+"""Which releases a name has, and in which order."""
 
 from __future__ import annotations
 
 import datetime as dt
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from graphquilt import files
-from graphquilt.pointers import RELEASES, Swap, list_releases, list_withdrawn
+from graphquilt.pointers import RELEASES, Swap, list_releases
 from graphquilt.releases import ManifestError, describe_remedy, find_file_problem, manifest_sha256_in, read_manifest
 from pipeline.errors import StorageError
 from pipeline.locations import Location
@@ -84,36 +84,6 @@ def all_releases(root: Location, name: str) -> list[Release | DamagedRelease]:
     swaps = [*pointers.history, *last]
     names = {*list_releases(folder), *(swap.release for swap in last)}  # the current one also where it is gone
     return sorted((_read_entry(folder / RELEASES / name, swaps) for name in names), key=lambda release: release.order)
-
-
-def earlier_releases(root: Location, name: str, date: dt.date) -> Iterator[Release]:
-    """Yield the releases that a run of a date may build on, newest first; the first one is its baseline.
-
-    That is what readers have, if its date is earlier; else the newest of an earlier date. Then come those of dates
-    before. A release that readers were rolled back from is left out until it is current once more.
-
-    Raises
-    ------
-    StorageError : the manifest of the next one is damaged, naming it and what to do.
-    """
-    folder = own_folder(root, name)
-    pointers = pointers_of(folder)
-    withdrawn = list_withdrawn(pointers.history)
-    base, bound = None, date
-    if pointers.at is not None and (current_date := dt.date.fromisoformat(pointers.at.data_date)) < date:
-        base, bound = pointers.at.release, current_date
-    for release in reversed(all_releases(root, name)):
-        if release.release == base or (release.data_date < bound and release.release not in withdrawn):
-            if isinstance(release, DamagedRelease):
-                raise _unusable(folder, release)
-            yield release
-
-
-def _unusable(folder: Location, release: DamagedRelease) -> StorageError:
-    return StorageError(
-        f"this run builds on release {release.release}, which is damaged: {release.problem}. "
-        f"{describe_remedy(folder, release.release)}"
-    )
 
 
 def read_release(path: Location, manifest_sha256: str | None = None) -> Release:

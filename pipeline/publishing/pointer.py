@@ -92,7 +92,7 @@ def open_history(folder: Location, fence: int) -> None:
         _append(folder, Swap(0, _now(), "opened", "", "", "", 0, "", fence))
 
 
-def point_at(folder: Location, target: Target, why: Reason, last: int, fence: int) -> Swap:
+def point_at(folder: Location, target: Target, why: Reason, last: int, fence: int, reason: str = "") -> Swap:
     """Swap CURRENT to a release; return the swap.
 
     The line is durable before the file is replaced: a kill in between is finished by :func:`restore_current`.
@@ -100,13 +100,13 @@ def point_at(folder: Location, target: Target, why: Reason, last: int, fence: in
     Parameters
     ----------
     target : see :attr:`graphquilt.pointers.Swap.target`. last : sequence of the swap before.
-    fence : of the lock that is held.
+    fence : of the lock that is held. reason : of a rollback.
 
     Raises
     ------
     LockedError : another process has swapped since ``last``.
     """
-    swap = Swap(last + 1, _now(), why, *target, fence)
+    swap = Swap(last + 1, _now(), why, *target, fence, reason)
     storage.require_own(folder / CURRENT, "file")  # before the line, which would count without it
     _append(folder, swap)
     raw, version = storage.read_version(folder / CURRENT) or (b"", None)

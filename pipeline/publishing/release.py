@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphquilt import files
+from graphquilt.ancestry import trace
 from graphquilt.pointers import MANIFEST, RELEASES, Swap, list_releases
 from graphquilt.releases import (
     ManifestError,
@@ -28,6 +29,7 @@ from graphquilt.releases import (
 from pipeline import storage
 from pipeline.errors import ConfigError, StorageError
 from pipeline.locations import Location
+from pipeline.publishing.baseline import refuse_withdrawn
 from pipeline.publishing.copies import WorkingFile
 from pipeline.publishing.listing import all_releases, read_release
 from pipeline.publishing.placement import find_leftovers, is_placed, move_in, names_below, remove_placed, staging_of
@@ -73,6 +75,7 @@ class ReleaseContents:
     files : working files, which must have the bytes of their run's manifest.
     manifest : what the run knows of itself; :func:`publish` adds the other keys.
     metrics, gate : written beside the tables.
+    baseline : the release that ``gate`` and ``metrics`` start from.
     """
 
     release: str
@@ -82,6 +85,7 @@ class ReleaseContents:
     manifest: Mapping[str, Any]
     metrics: Mapping[str, Any]
     gate: Mapping[str, Any]
+    baseline: str | None = None
 
 
 def publish(
@@ -90,6 +94,7 @@ def publish(
     contents: ReleaseContents,
     *,
     force_current: bool = False,
+    accepts_drift: bool = False,
     wait_s: float = 60.0,
     now: dt.datetime | None = None,
 ) -> Publication:
@@ -103,11 +108,13 @@ def publish(
     Parameters
     ----------
     root : the workspace. name : the published name.
+    accepts_drift : publish it although readers were rolled back from it.
     wait_s : how long to wait for another publisher. now : time of publication, for tests.
 
     Raises
     ------
     LockedError : another publisher is at work for longer than ``wait_s``.
+    GateError : readers were rolled back from this release or its baseline.
     StorageError : no space; a working file has other bytes than its manifest says; a release is damaged and can't be
         restored; nothing says where CURRENT is; something foreign stands in the place of a file or folder.
     """
@@ -120,6 +127,7 @@ def publish(
     target = folder / RELEASES / release
     with lock(folder / LOCK, f"publish {release}", wait_s) as fence:
         at = restore_current(folder, fence)
+        refuse_withdrawn(folder, release, contents.baseline, contents.gate, accepts_drift=accepts_drift)
         for leftover in find_leftovers(folder, at.release if at else None):
             remove_placed(leftover)
         open_history(folder, fence)
@@ -203,11 +211,14 @@ def _restore(
     return True
 
 
-def rollback(root: Location, name: str, to: str | None = None, *, wait_s: float = 60.0) -> tuple[Swap | None, Swap]:
+def rollback(
+    root: Location, name: str, to: str | None = None, *, reason: str = "", wait_s: float = 60.0
+) -> tuple[Swap | None, Swap]:
     """Point CURRENT at an earlier release, or at any release by name; return what it said and what it says.
 
-    Without ``to``: the release before the current one, by date of the data. It lasts until the next
-    publication of the same or a later date. With ``to`` it also mends a CURRENT that nothing else can restore.
+    Without ``to``: the release before the current one, by date of the data, that readers were not rolled back from. It
+    lasts until the next publication of the same or a later date. What readers are taken back from is withdrawn, for
+    the ``reason``: no run builds on it. With ``to`` it also mends a CURRENT that nothing else can restore.
 
     Raises
     ------
@@ -231,7 +242,7 @@ def rollback(root: Location, name: str, to: str | None = None, *, wait_s: float 
             stays = f"CURRENT stays at {at.release}" if at else "CURRENT stays as it is"
             way = f". {describe_way_out(folder, to, deep=True)}" if isinstance(error, ManifestError) else ""
             raise StorageError(f"{stays}: {error}{way}") from error
-        return at, _point_at(folder, at, target, "rollback", fence)
+        return at, _point_at(folder, at, target, "rollback", fence, reason)
 
 
 def require_whole(root: Location, name: str, release: str) -> None:
@@ -291,7 +302,7 @@ def _current(folder: Location, fence: int, *, is_needed: bool) -> Swap | None:
 
 
 def _release_before(root: Location, name: str, at: Swap) -> str:
-    """Return the release before the one that readers get; of one date, the one that came before.
+    """Return the release before the one that readers get; of one date, the one that came before. Not a withdrawn one.
 
     Raises
     ------
@@ -300,14 +311,15 @@ def _release_before(root: Location, name: str, at: Swap) -> str:
     releases = all_releases(root, name)
     own = next((release.order for release in releases if release.release == at.release), None)
     bound = own or (dt.date.fromisoformat(at.data_date), dt.datetime.max.replace(tzinfo=dt.UTC), at.release)
-    before = [release.release for release in releases if release.order < bound]
+    withdrawn = trace(pointers_of(own_folder(root, name))).withdrawn
+    before = [one.release for one in releases if one.order < bound and one.release not in withdrawn]
     if not before:
-        names = [release.release for release in releases]
-        raise ConfigError(f"'{name}' has no release before {at.release}; name one with --to, of {names}")
+        names = [f"{one.release} (withdrawn)" if one.release in withdrawn else one.release for one in releases]
+        raise ConfigError(f"'{name}' has no release before {at.release}; name one with --to, of {', '.join(names)}")
     return before[-1]
 
 
-def _point_at(folder: Location, at: Swap | None, target: Location, why: Reason, fence: int) -> Swap:
+def _point_at(folder: Location, at: Swap | None, target: Location, why: Reason, fence: int, reason: str = "") -> Swap:
     """Swap CURRENT if it is elsewhere; return the swap that then counts."""
     release = read_release(target)
     destination = (
@@ -319,4 +331,4 @@ def _point_at(folder: Location, at: Swap | None, target: Location, why: Reason, 
     )
     if at is not None and at.target == destination:
         return at
-    return point_at(folder, destination, why, at.sequence if at else last_sequence(folder), fence)
+    return point_at(folder, destination, why, at.sequence if at else last_sequence(folder), fence, reason)

@@ -1,20 +1,25 @@
 """What may go: old releases, old dates' working tables, and what killed processes left.
 
-Three things always stay: the current release, a release younger than ``min_age_hours``, and a date that a process
-is at work on. A folder is renamed before its files are removed: a kill leaves nothing that looks whole.
+Four things always stay: the current release, its baseline (but where ids are purged), a release younger than
+``min_age_hours``, and a date that a process is at work on. A folder is renamed before its files are removed: a kill
+leaves nothing that looks whole.
 """
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal
 
 from graphquilt.own_files import describe_foreign
+from graphquilt.pointers import Swap
 from pipeline import storage
 from pipeline.config.sections import PublishConfig
 from pipeline.errors import LockedError, StorageError
 from pipeline.locations import Location
+from pipeline.publishing.baseline import find_baselines
 from pipeline.publishing.listing import DamagedRelease, Release, all_releases
 from pipeline.publishing.placement import find_leftovers, remove_placed
 from pipeline.publishing.pointer import own_folder, pointers_of, restore_current
@@ -81,7 +86,7 @@ def clean(
     folder = own_folder(publish_root, rules.name)
     with lock(folder / LOCK, f"clean of {rules.name}", wait_s) as fence:
         at = pointers_of(folder).at if dry_run else restore_current(folder, fence)
-        to_remove, to_keep = _judge_releases(publish_root, at.release if at else None, rules, now)
+        to_remove, to_keep = _judge_releases(publish_root, at, rules, now)
         leftovers = find_leftovers(folder, at.release if at else None)
         to_remove += [Item("leftover", path, "left by a killed process", _size(path)) for path in leftovers]
         if not dry_run:
@@ -101,14 +106,19 @@ def clean(
 
 
 def _judge_releases(
-    root: Location, current: str | None, rules: PublishConfig, now: dt.datetime
+    root: Location, at: Swap | None, rules: PublishConfig, now: dt.datetime
 ) -> tuple[list[Item], list[Item]]:
     """Split the releases of a name into those that go and those that stay."""
     to_remove: list[Item] = []
     to_keep: list[Item] = []
+    needed = {at.release: "current"} if at else {}
+    if at and rules.keep_releases:
+        with contextlib.suppress(StorageError):  # damaged: it stays as any other that is
+            baselines = find_baselines(root, rules.name, dt.date.fromisoformat(at.data_date))
+            needed |= {one.release: f"the baseline of {at.release}" for one in islice(baselines, 1)}
     newer = 0  # sound releases: a damaged one pushes none of them out
     for release in reversed(all_releases(root, rules.name)):
-        reason = _reason_to_keep(release, newer, current, rules, now)
+        reason = needed.get(release.release) or _reason_to_keep(release, newer, rules, now)
         goes = f"{newer} newer releases; {rules.keep_releases} are kept" if rules.keep_releases else "ids are purged"
         (to_keep if reason else to_remove).append(Item("release", release.path, reason or goes, _size(release.path)))
         newer += isinstance(release, Release)
@@ -116,11 +126,9 @@ def _judge_releases(
 
 
 def _reason_to_keep(
-    release: Release | DamagedRelease, newer: int, current: str | None, rules: PublishConfig, now: dt.datetime
+    release: Release | DamagedRelease, newer: int, rules: PublishConfig, now: dt.datetime
 ) -> str | None:
     """Say why a release stays; None: it goes. ``newer`` counts the sound releases after it."""
-    if release.release == current:
-        return "current"
     if isinstance(release, DamagedRelease):
         # Without a date it may be no release at all. Ids that are to go are a reason to remove it, room is none.
         goes = rules.keep_releases == 0 and release.data_date > dt.date.min

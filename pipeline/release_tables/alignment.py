@@ -1,7 +1,7 @@
-"""Rows of a spectral table -> the coordinates of an earlier release: by which rotation, and how well.
+"""Rows of a spectral table -> the coordinates of the baseline: by which rotation, and how well.
 
-Eigenvectors come out of each run in axes of their own. One orthogonal matrix for all rows takes them to where their
-parent's rows are; it changes no dot product and no cosine. A survey of all rows comes first: every file states the
+Eigenvectors come out of each run in axes of their own. One orthogonal matrix for all rows takes them to where the
+baseline's rows are; it changes no dot product and no cosine. A survey of all rows comes first: every file states the
 means of the whole table, and the rotation follows from the rows that both tables have.
 """
 
@@ -22,15 +22,15 @@ from pipeline.codec import Vector
 from pipeline.embedding.run_settings import settings_of
 from pipeline.kernels.procrustes import CrossSums, rotation_to
 from pipeline.locations import Location
+from pipeline.release_tables.baseline_rows import BaselineRows, find_alignment_base
 from pipeline.release_tables.finished_rows import NodeIds, RowSources, finished_rows, row_sources
-from pipeline.release_tables.parent_rows import ParentRows, parent_folder
 from pipeline.release_tables.published_table import TableRun
 from pipeline.tasks import Attempt, TaskFolder, TaskRecord
 
 log = logging.getLogger(__name__)
 
-#: Largest residual at which a table stays in its parent's space: a row and its former self then have a cosine of
-#: 1 - .5^2 / 2 = .875 on average, weighted by squared length, and a model trained on the parent still means the same
+#: Largest residual at which a table stays in the baseline's space: a row and its former self then have a cosine of
+#: 1 - .5^2 / 2 = .875 on average, weighted by squared length, and a model trained on the former still means the same
 #: by each column [1 % of the pairs new: .03 on Gowalla, .19 on MovieLens-100k, 5 %: .07 and .30, 20 %: .14 and .53;
 #: d = 64]. Rows that have nothing to do with each other come to 1.41 where there are many; as many rows as columns
 #: are fitted to .7 by chance, half as many to .5: with no fewer rows than columns chance stays above the bound.
@@ -38,17 +38,17 @@ LARGEST_RESIDUAL = 0.5
 
 _NEW_SPACE = (
     f'new reason="residual above {LARGEST_RESIDUAL}, or fewer common rows than columns" next="models trained on the '
-    "parent's vectors must be trained again\""
+    "baseline's vectors must be trained again\""
 )
 
 
 @dataclass(frozen=True)
 class SurveyPayload:
-    """A range of the published rows, before they are rotated, and the folder of their parent's release."""
+    """A range of the published rows, before they are rotated, and the folder of the baseline."""
 
     sources: RowSources
     bounds: tuple[int, int]
-    parent: Location | None
+    baseline: Location | None
 
 
 @dataclass(frozen=True)
@@ -61,28 +61,28 @@ class TypeSums:
 
 @dataclass(frozen=True)
 class CommonRows:
-    """How many nodes of a type have a row here and in the parent, and the sums of squares of both rows."""
+    """How many nodes of a type have a row here and in the baseline, and the sums of squares of both rows."""
 
     own_squares: float
-    parent_squares: float
+    baseline_squares: float
     rows: int
 
 
 @dataclass(frozen=True)
 class SurveyResult:
-    """Sums by type; those of rows that the parent has as well come with a file of products, a matrix for each type."""
+    """Sums by type; those of rows that the baseline has too come with a file of products, a matrix for each type."""
 
     sums: Mapping[str, TypeSums]
     common: Mapping[str, CommonRows] | None
 
 
 def survey_rows(payload: SurveyPayload, attempt: Attempt) -> SurveyResult:
-    """Task: sums of the published rows of one range, by type; and of their products with the parent's rows."""
+    """Task: sums of the published rows of one range, by type; and of their products with the baseline's rows."""
     nodes = payload.sources.nodes
     rows: dict[str, int] = {}
     sums: dict[str, NDArray[np.float64]] = {}
-    ids = NodeIds(nodes.node_index) if nodes.exclude_ids or payload.parent else None
-    parent = ParentRows(payload.parent) if payload.parent else None
+    ids = NodeIds(nodes.node_index) if nodes.exclude_ids or payload.baseline else None
+    baseline = BaselineRows(payload.baseline) if payload.baseline else None
     common: dict[str, CrossSums] = {}
     for group in finished_rows(payload.sources, payload.bounds):
         node_type, vectors = group.node_type, group.vectors
@@ -93,11 +93,11 @@ def survey_rows(payload: SurveyPayload, attempt: Attempt) -> SurveyResult:
         rows[node_type] = rows.get(node_type, 0) + len(vectors)
         total = vectors.sum(axis=0, dtype=np.float64)
         sums[node_type] = sums[node_type] + total if node_type in sums else total
-        if parent:
-            products = parent.products_with(node_type, node_id, vectors)
+        if baseline:
+            products = baseline.products_with(node_type, node_id, vectors)
             common[node_type] = common[node_type] + products if node_type in common else products
     by_type = {name: TypeSums(rows[name], sums[name]) for name in sorted(sums)}
-    return SurveyResult(by_type, _write_products(attempt, common) if parent else None)
+    return SurveyResult(by_type, _write_products(attempt, common) if baseline else None)
 
 
 def _write_products(attempt: Attempt, groups: Mapping[str, CrossSums]) -> dict[str, CommonRows]:
@@ -145,50 +145,48 @@ class RotationPayload:
 
 @dataclass(frozen=True)
 class Alignment:
-    """What became of a table's coordinates: the parent, the fit, the file of the matrix, and the tasks' records."""
+    """What became of a table's coordinates: what it was turned to, the fit, the file of the matrix, tasks' records."""
 
-    parent: str | None
+    baseline: str | None
     fit: RotationResult
-    parent_metadata: Mapping[str, Any] | None = None
+    baseline_metadata: Mapping[str, Any] | None = None
     matrix: Location | None = None
     surveys: Sequence[TaskRecord[SurveyResult]] = ()
     records: Sequence[TaskRecord[Any]] = ()
 
     def stays_in_space(self, dim: int) -> bool:
-        """Whether vectors of the table and of its parent may be compared; logged where there is a parent."""
+        """Whether vectors of the table and of the baseline may be compared; logged where there is a rotation."""
         residual = self.fit.residual
         if not self.fit.rotated or residual is None:
             return False
         stays = residual <= LARGEST_RESIDUAL and self.fit.common_rows >= dim
         log.log(
             logging.INFO if stays else logging.WARNING,
-            "stage=aggregate parent=%s common_rows=%d residual=%.4f space=%s",
-            *(self.parent, self.fit.common_rows, residual),
+            "stage=aggregate baseline=%s common_rows=%d residual=%.4f space=%s",
+            *(self.baseline, self.fit.common_rows, residual),
             "kept" if stays else _NEW_SPACE,
         )
         return stays
 
 
 def align(run: TableRun, sources: RowSources, dim: int) -> Alignment:
-    """Survey all rows, and return the rotation into the parent's coordinates.
+    """Survey all rows, and return the rotation into the baseline's coordinates.
 
     Tables that share the rotation each call this: the tasks run once, and their records answer then.
     """
-    parent = parent_folder(run.config, run.workspace)
-    surveys = run.run_tasks(survey_rows, "means", [SurveyPayload(sources, bounds, parent) for bounds in run.ranges])
-    if parent is None:
+    baseline = find_alignment_base(run.config, run.workspace)
+    surveys = run.run_tasks(survey_rows, "means", [SurveyPayload(sources, bounds, baseline) for bounds in run.ranges])
+    if baseline is None:
         return Alignment(None, RotationResult(0, None, {}, rotated=False), surveys=surveys, records=surveys)
     ranges = tuple((record.file("products"), record.result.common or {}) for record in surveys)
     record = TaskFolder(run.engine, run.folder).run(find_rotation, "rotation", RotationPayload(ranges, dim))
     matrix = record.file("matrix") if record.result.rotated else None
-    metadata = read_manifest(parent)["metadata"]
-    return Alignment(parent.name, record.result, metadata, matrix, surveys, [*surveys, record])
+    metadata = read_manifest(baseline)["metadata"]
+    return Alignment(baseline.name, record.result, metadata, matrix, surveys, [*surveys, record])
 
 
 def rotation_file(run: TableRun) -> Location | None:
     """Return the file of the matrix that turns rows into the published coordinates; None: nothing turns them."""
-    if run.workspace.inputs.parent is None:
-        return None
     settings = settings_of(run.config, run.workspace)
     return align(run, row_sources(run, settings), settings.dim).matrix
 
@@ -199,7 +197,7 @@ def find_rotation(payload: RotationPayload, attempt: Attempt) -> RotationResult:
     for path, common in payload.ranges:
         for name, products in zip(sorted(common), storage.load_array(path), strict=True):
             one = common[name]
-            sums = CrossSums(products, one.own_squares, one.parent_squares, one.rows)
+            sums = CrossSums(products, one.own_squares, one.baseline_squares, one.rows)
             groups[name] = groups.get(name, CrossSums.zero(payload.dim)) + sums
     rotation = rotation_to(groups, payload.dim)
     rows = sum(sums.rows for sums in groups.values())

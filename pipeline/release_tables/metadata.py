@@ -57,7 +57,7 @@ def metadata_of(
         "source_type": config.input.source_type,
         "target_type": config.input.target_type,
         "holdout_pairs": workspace.figures("node_index", IndexFigures).holdout,
-        "lineage": {"epoch": workspace.date.isoformat(), "parent": alignment.parent},
+        "lineage": {"epoch": workspace.date.isoformat(), "parent": alignment.baseline},
     }
     if config.attributes:
         used = attributes_of(settings, workspace)
@@ -66,7 +66,7 @@ def metadata_of(
     if spec_for(settings).has_own_axes:
         family = family_of(config)
         space_id, since = _spectral_space(settings, workspace, alignment, family)
-        fit = {"parent": alignment.parent, **codec.to_values(alignment.fit)}
+        fit = {"parent": alignment.baseline, **codec.to_values(alignment.fit)}
         about |= {"space_id": space_id, "alignment": {**fit, "family": family, "space_since": since}}
     return about
 
@@ -90,11 +90,11 @@ def _found_at_the_boundary(settings: Settings, workspace: Workspace) -> dict[str
 
 
 def _spectral_space(settings: Settings, workspace: Workspace, alignment: Alignment, family: str) -> tuple[str, str]:
-    """Return the space of rows in coordinates of their own or of a parent, and the data date it began with."""
-    parent = alignment.parent_metadata
-    if parent is not None and alignment.stays_in_space(settings.dim):
-        return parent["space_id"], parent["alignment"]["space_since"]
-    turned_to = alignment.parent if alignment.fit.rotated else None
+    """Return the space of rows in coordinates of their own or of the baseline, and the data date it began with."""
+    baseline = alignment.baseline_metadata
+    if baseline is not None and alignment.stays_in_space(settings.dim):
+        return baseline["space_id"], baseline["alignment"]["space_since"]
+    turned_to = alignment.baseline if alignment.fit.rotated else None
     space = {"family": family, "rows": workspace.fingerprints["layout"], "turned_to": turned_to}
     return fingerprint_of(space), workspace.date.isoformat()
 

@@ -169,8 +169,7 @@ def fingerprints(config: PipelineConfig, date: str, digests: Mapping[str, str | 
     """Return the fingerprint of every stage.
 
     ``digests`` holds what the outside world adds to a stage: the digest of all files of the input under "ingest",
-    of the chosen sources under "embed", of the pairs to score under "evaluate", the release to align to under
-    "aggregate".
+    of the chosen sources under "embed", of the pairs to score under "evaluate", the baseline under "aggregate".
     """
     by_stage: dict[str, str] = {}
     for stage in (*STAGES, *ON_DEMAND):

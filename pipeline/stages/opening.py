@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import hashlib
 import logging
@@ -11,7 +10,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from uuid import uuid4
 
@@ -22,7 +20,7 @@ from pipeline import codec, storage
 from pipeline.config.model import PipelineConfig
 from pipeline.config.sections import PublishConfig
 from pipeline.engine import Engine, Frame
-from pipeline.errors import ConfigError, StorageError
+from pipeline.errors import ConfigError
 from pipeline.ingest.addresses import filesystem_of
 from pipeline.ingest.attributes.tables import attribute_sources
 from pipeline.ingest.file_formats import Format
@@ -46,8 +44,7 @@ from pipeline.ingest.sources import (
     survey_sources,
 )
 from pipeline.locations import Location
-from pipeline.publishing.listing import earlier_releases
-from pipeline.release_tables.parent_rows import find_parent
+from pipeline.publishing.baseline import baselines_of_run
 from pipeline.stages.chain import MAKER, fingerprints
 from pipeline.storage import fingerprint_of
 from pipeline.tasks import Attempt, Task, forget, run_missing
@@ -63,9 +60,6 @@ from pipeline.workspace import (
 )
 
 log = logging.getLogger(__name__)
-
-#: Releases before the baseline, by whose nights tonight's is measured.
-NIGHTS = 7
 
 
 @dataclass(frozen=True)
@@ -112,19 +106,20 @@ def open_workspace(engine: Engine[Frame], config: PipelineConfig, root: Location
     digests: dict[str, str | None] = {"ingest": _add_attributes(config, date, files, interactions)}
     if date is None:
         date = _newest_date_made(config, root, digests)
-    baselines = _baselines(config.publish.root(root), config.publish.name, date)
+    baselines = baselines_of_run(root, config.publish, date, starts=options.starts_with_ingest, is_dry=options.is_dry)
     if not baselines and options.starts_with_ingest:
         _warn_of_lost_releases(root, config.publish)
-    digests["evaluate"] = _digest_of_references(config, date, files, baselines)
+    digests["aggregate"] = baselines[0] if baselines else None
+    if config.evaluate.source == "file":
+        pairs = list_sources(str(config.evaluate.path), date, "evaluate.path", snapshots)
+        digests["evaluate"] = files.digest(pairs)
     if config.ppr.neighbors and config.ppr.sources:
         digests["embed"] = files.digest(list_sources(config.ppr.sources, date, "ppr.sources", snapshots))
     if options.starts_with_ingest and not options.is_dry:
         write_pins(root, date, snapshots)
-    parent = find_parent(root, config, date)
-    digests["aggregate"] = parent.release if parent else None
     return Workspace(
         *(root, date, fingerprints(config, date.isoformat(), digests), MAKER, options.run_id),
-        inputs=RunInputs(files.states, today, baselines, digests["aggregate"]),
+        inputs=RunInputs(files.states, today, baselines),
         publish=options.publish,
     )
 
@@ -278,20 +273,6 @@ def digest_file(payload: DigestPayload, attempt: Attempt) -> DigestResult:  # no
     return DigestResult(digest(SourceFile(payload.address, payload.address, payload.format, size, 0, None)))
 
 
-def _baselines(root: Location, name: str, date: dt.date) -> tuple[str, ...]:
-    """Return the baseline of a date and some releases before it, nearest first; none on a first night.
-
-    Raises
-    ------
-    StorageError : the baseline is damaged, or nothing says which one it is. A damaged one before it ends the sequence.
-    """
-    releases = earlier_releases(root, name, date)
-    names = [entry.release for entry in islice(releases, 1)]
-    with contextlib.suppress(StorageError):
-        names.extend(entry.release for entry in islice(releases, NIGHTS))
-    return tuple(names)
-
-
 def _warn_of_lost_releases(root: Location, publish: PublishConfig) -> None:
     """Warn where nothing is published under a name that runs were published under: this is no first night."""
     name = publish.name
@@ -305,13 +286,3 @@ def _warn_of_lost_releases(root: Location, publish: PublishConfig) -> None:
             "back from a copy, or tonight is judged as a first night is",
             *(name, lost[-1]),
         )
-
-
-def _digest_of_references(
-    config: PipelineConfig, date: dt.date, files: InputFiles, baselines: Sequence[str]
-) -> str | None:
-    """Return what, beside this run's own tables, sets the figures of evaluate: a file of pairs, the baseline."""
-    pairs = None
-    if config.evaluate.source == "file":
-        pairs = files.digest(list_sources(str(config.evaluate.path), date, "evaluate.path", files.snapshots))
-    return fingerprint_of([pairs, baselines[0]]) if baselines else pairs

@@ -21,6 +21,7 @@ from pipeline.errors import GateError
 from pipeline.locations import Location
 from pipeline.metrics.baseline import Baseline
 from pipeline.metrics.gate_figures import figures_for
+from pipeline.publishing.baseline import refuse_withdrawn
 from pipeline.publishing.copies import WorkingFile
 from pipeline.publishing.gate import VERDICTS, ReleaseVerdict, judge
 from pipeline.publishing.release import Publication, ReleaseContents, publish
@@ -58,18 +59,22 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
 
     Raises
     ------
-    GateError : a gate refused; CURRENT stays where it is.
+    GateError : a gate refused, or readers were rolled back from the release or its baseline; CURRENT stays where it is.
     """
     tables = [table for table in PUBLISHED_TABLES if table.is_wanted(config)]
     for table in tables:
         table.check(config, workspace)
     release = f"{workspace.date}-{workspace.fingerprints['aggregate'][:12]}"
+    root, name = config.publish.root(workspace.root), config.publish.name
+    accepts_drift = workspace.publish.accept_drift
+    # Once more under the lock of the name. Here, before gates speak of a baseline that is none any more.
+    refuse_withdrawn(published_folder(root, name), release, workspace.inputs.baseline, {}, accepts_drift=accepts_drift)
     metrics = workspace.manifest("metrics").figures["metrics"]
     verdict = _judge(config, workspace, metrics, release)
     gate = verdict.to_json()
     publication = publish(
-        config.publish.root(workspace.root),
-        config.publish.name,
+        root,
+        name,
         ReleaseContents(
             release=release,
             data_date=workspace.date,
@@ -78,7 +83,9 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
             manifest=_manifest(config, workspace, tables) | {"accepted_drift": gate["accepted_drift"]},
             metrics=metrics,
             gate=gate,
+            baseline=workspace.inputs.baseline,
         ),
+        accepts_drift=accepts_drift,
         force_current=workspace.publish.force_current,
     )
     report = clean(workspace.root, config.publish, dt.datetime.now(dt.UTC))
@@ -111,7 +118,7 @@ def _judge(config: PipelineConfig, workspace: Workspace, metrics: Mapping[str, A
         config.publish.gates,
         figures_for(config, workspace, metrics),
         metrics.get(PPR_NEIGHBORS, {}).get("exact", {}).get("errors", ()),
-        is_first_night=not workspace.inputs.baselines,
+        is_first_night=workspace.inputs.baseline is None,
         accepts_drift=workspace.publish.accept_drift,
     )
     if {gate.gate for gate in verdict.refused} <= _accepted_before(config, workspace, release):
@@ -175,7 +182,7 @@ def _manifest(config: PipelineConfig, workspace: Workspace, tables: Sequence[Pub
         }
     manifest = {
         "run_id": workspace.run_id,
-        "baseline": workspace.inputs.baselines[0] if workspace.inputs.baselines else None,
+        "baseline": workspace.inputs.baseline,
         "rows": workspace.manifest(tables[0].name).rows,
         "config": config.model_dump(mode="json"),
         "fingerprints": dict(workspace.fingerprints),

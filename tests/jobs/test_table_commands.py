@@ -1,11 +1,14 @@
 """query, rollback and clean: what they do to a published table, and what they refuse."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from graphquilt import EmbeddingTable
+from graphquilt.__main__ import main
 
 
 def test_neighbors_are_the_tables_own(shop: Any) -> None:
@@ -40,15 +43,26 @@ def test_an_unknown_node_exits_4_and_an_unknown_type_2(shop: Any) -> None:
     assert "nothing is published as 'default'" in said.json["error"]
 
 
-def test_rollback_moves_readers_and_back(own_shop: Any) -> None:
+def test_rollback_moves_readers_and_back(own_shop: Any, capsys: pytest.CaptureFixture[str]) -> None:
     first, second = (r["release"] for r in own_shop.call("inspect", "--json").json["published"]["shop"]["releases"])
-    said = own_shop.call("rollback", "--name", "shop", "--json")
+    said = own_shop.call("rollback", "--name", "shop", "--reason", "half of the\nitems", "--json")
     assert said.code == 0, said.err
     assert (said.json["from"], said.json["to"]) == (second, first)
     with EmbeddingTable.open(own_shop.workspace, name="shop") as table:
         assert table.release == first
+    marks = [r["withdrawn"] for r in own_shop.call("inspect", "--json").json["published"]["shop"]["releases"]]
+    assert (marks[0], marks[1]["reason"]) == (None, "half of the items")
+    line = f"withdrawn: {second}: at {marks[1]['at']} (reason: half of the items)"
+    assert line in own_shop.call("inspect").out
+    path = own_shop.workspace / "published" / "shop" / "releases" / second
+    assert main(["current", "--workspace", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["withdrawn"] == marks[1]
+    assert main(["check", "--workspace", str(path)]) == 3
+    assert f"rolled back from release {second} at {marks[1]['at']}" in capsys.readouterr().out
+    assert main(["check", "--workspace", str(own_shop.workspace), "--name", "shop"]) == 0
     assert own_shop.call("rollback", "--name", "shop").code == 2  # nothing before the first
     assert own_shop.call("rollback", "--name", "shop", "--to", second).code == 0
+    assert own_shop.call("inspect", "--json").json["published"]["shop"]["releases"][1]["withdrawn"] is None
     said = own_shop.call("rollback", "--name", "shop", "--to", "2020-01-01-abc")
     assert said.code == 2
     assert "has no release '2020-01-01-abc'" in said.err
@@ -69,10 +83,11 @@ def test_clean_says_first_and_then_does(own_shop: Any) -> None:
     assert sorted(own_shop.workspace.rglob("*.parquet")) == before
     done = own_shop.call("clean", *asked).json
     assert [item["path"] for item in dry["removed"]] == [item["path"] for item in done["removed"]]
-    assert {item["kind"] for item in done["removed"]} == {"release", "run"}
+    assert {item["kind"] for item in done["removed"]} == {"run"}
+    assert [item["why"][:15] for item in done["kept"] if item["kind"] == "release"] == ["current", "the baseline of"]
     assert done["freed_bytes"] == dry["freed_bytes"] > 0
     left = own_shop.call("inspect", "--json").json
-    assert len(left["published"]["shop"]["releases"]) == 1
+    assert len(left["published"]["shop"]["releases"]) == 2
 
 
 def test_clean_takes_its_rules_from_the_config(own_shop: Any) -> None:

@@ -16,6 +16,7 @@ from pipeline.config.sections import GatesConfig
 from pipeline.evaluation.rankme import rankme
 from pipeline.kernels.hashing import node_keys
 from pipeline.publishing.release import rollback
+from pipeline.stages.chain import STAGE_NAMES
 from tests.stages.chains import Chain, Ended, Published, users_and_items, with_changes, write_rows
 from tests.stages.nights import DAY, GARBAGE, Stream, date_of, planted
 from tests.stages.test_nights import CONFIGS, Nights
@@ -254,6 +255,53 @@ def test_a_release_that_was_rolled_back_is_no_baseline(nights: Nights) -> None:
     assert ended.code == 0, ended.error
     assert ended.answer["metrics"]["drift"]["release"].startswith(date_of(2))
     assert manifest_of(ended)["baseline"] == ended.answer["metrics"]["drift"]["release"]
+
+
+def test_what_was_rolled_back_is_refused_and_its_repair_is_published(nights: Nights) -> None:
+    rows = spoilt(nights, 3)
+    bad = nights.run(3, rows, accept_drift=True)
+    rollback(nights.chain.root, "default", reason="items permuted")
+    again = nights.run(3, rows)
+    assert (again.code, again.answer["current"]["data_date"]) == (3, date_of(2))
+    assert f"readers were rolled back from release {bad.answer['release']}" in again.error
+    assert "(reason: items permuted)" in again.error
+    gate = nights.chain.gate(date_of(3))
+    assert gate is not None
+    assert (gate["verdict"], gate["reasons"]) == ("refused", [again.error])
+    assert nights.run(4, spoilt(nights, 4)).code == 3  # as far from what readers have as the night before
+    for night, base in ((3, 2), (4, 3)):
+        good = nights.run(night)
+        assert good.code == 0, good.error
+        assert good.answer["gate"]["verdict"] == "passed"
+        assert str(manifest_of(good)["baseline"]).startswith(date_of(base))
+
+
+def test_the_operator_may_say_that_what_was_rolled_back_is_right(nights: Nights) -> None:
+    bad = nights.run(3, spoilt(nights, 3), accept_drift=True)
+    rollback(nights.chain.root, "default")
+    accepted = nights.run(3, spoilt(nights, 3), names=["publish"], accept_drift=True)
+    assert (accepted.code, accepted.answer["release"]) == (0, bad.answer["release"])
+    assert accepted.answer["current_moved"]
+
+
+def test_a_run_keeps_its_baseline_unless_that_is_withdrawn_meanwhile(nights: Nights) -> None:
+    until_evaluate = STAGE_NAMES[:-1]
+    assert nights.run(4, names=until_evaluate[:1]).code == 0
+    assert nights.run(3).code == 0  # readers have it from now on, and the run of night 4 began before
+    assert nights.run(4, names=until_evaluate[1:]).code == 0
+    third = nights.chain.current()
+    late = nights.run(4, names=["publish"])
+    assert (late.code, str(manifest_of(late)["baseline"])[:10]) == (0, date_of(2)), late.error
+    rollback(nights.chain.root, "default", third and third["release"])
+    assert nights.run(5, names=until_evaluate).code == 0
+    rollback(nights.chain.root, "default", reason="too late")
+    refused = nights.run(5, names=["publish"])
+    assert refused.code == 3
+    assert "which this run is measured by, since it started" in refused.error
+    ended = nights.run(5)
+    assert ended.code == 0, ended.error
+    assert ended.skipped == ["ingest", "index", "partition", "layout", "embed"]
+    assert str(manifest_of(ended)["baseline"]).startswith(date_of(2))
 
 
 def rankme_by_rows(made: Published, node_type: str) -> float:

@@ -19,7 +19,8 @@ from pipeline import storage
 from pipeline.config.sections import PublishConfig
 from pipeline.errors import LockedError, StorageError
 from pipeline.publishing import pointer as module
-from pipeline.publishing.listing import earlier_releases, read_current
+from pipeline.publishing.baseline import find_baselines
+from pipeline.publishing.listing import read_current
 from pipeline.publishing.release import rollback
 from pipeline.publishing.retention import clean
 from tests.graphquilt.published_tables import publish_nodes
@@ -249,14 +250,14 @@ def test_a_run_builds_on_what_readers_have_and_never_on_what_was_withdrawn(root:
         make(root, day)
 
     def bases(day: int) -> list[str]:
-        return [one.release[8:10] for one in earlier_releases(root, "default", dt.date(2024, 6, day))]
+        return [one.release[8:10] for one in find_baselines(root, "default", dt.date(2024, 6, day))]
 
     assert bases(4) == ["03", "02", "01"]
     assert bases(3) == ["02", "01"]
     rollback(root, "default", "2024-06-01-a")
     assert bases(4) == ["01"]
     make(root, 5)
-    assert bases(6) == ["05", "02", "01"]  # the 2nd was never taken back: readers went from the 3rd to the 1st
+    assert bases(6) == ["05", "01"]  # readers went from the 3rd past the 2nd
     rollback(root, "default", "2024-06-03-a")
     assert bases(6) == ["03", "02", "01"]
 
@@ -266,9 +267,9 @@ def test_a_run_is_not_built_on_a_release_whose_manifest_is_damaged(tmp_path: Pat
         folder = make(tmp_path, day)
     (folder / "manifest.json").write_text("{}")
     with pytest.raises(StorageError, match=r"builds on release 2024-06-02-a, which is damaged: .*--to 2024-06-01-a"):
-        next(earlier_releases(tmp_path, "default", dt.date(2024, 6, 3)))
+        next(find_baselines(tmp_path, "default", dt.date(2024, 6, 3)))
     rollback(tmp_path, "default", "2024-06-01-a")
-    assert [one.release for one in earlier_releases(tmp_path, "default", dt.date(2024, 6, 3))] == ["2024-06-01-a"]
+    assert [one.release for one in find_baselines(tmp_path, "default", dt.date(2024, 6, 3))] == ["2024-06-01-a"]
 
 
 @pytest.mark.parametrize("content", ["null", "[]", "{}", '{"files": []}', "[" * 100_000])
@@ -300,9 +301,9 @@ def test_a_current_release_that_is_gone_is_no_reason_to_build_on_another(tmp_pat
         folder = make(tmp_path, day)
     shutil.rmtree(folder)
     with pytest.raises(StorageError, match=r"builds on release 2024-06-02-a, which is damaged: .* is missing"):
-        next(earlier_releases(tmp_path, "default", dt.date(2024, 6, 3)))
+        next(find_baselines(tmp_path, "default", dt.date(2024, 6, 3)))
     ACTIONS["clean"](tmp_path)
     make(tmp_path, 2)
     with EmbeddingTable.open(tmp_path) as table:
         assert table.release == "2024-06-02-a"
-    assert next(earlier_releases(tmp_path, "default", dt.date(2024, 6, 3))).release == "2024-06-02-a"
+    assert next(find_baselines(tmp_path, "default", dt.date(2024, 6, 3))).release == "2024-06-02-a"

@@ -112,7 +112,7 @@ def test_release_and_run_have_bytes_of_their_own(tmp_path: Path) -> None:
     for file in tmp_path.rglob("*.bin"):
         assert file.stat().st_nlink == 1
     dry = run_clean(tmp_path, keep_releases=1, keep_runs=1, dry_run=True)
-    assert 4_000_000 < dry.freed_bytes < 4_010_000
+    assert 3_000_000 < dry.freed_bytes < 3_010_000  # a release, and two dates
     assert run_clean(tmp_path, keep_releases=1, keep_runs=1).freed_bytes == dry.freed_bytes
 
 

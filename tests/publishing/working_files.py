@@ -27,6 +27,7 @@ def contents(
     manifest: Mapping[str, Any] | None = None,
     metrics: Mapping[str, Any] | None = None,
     contract_version: int = 1,
+    baseline: str | None = None,
 ) -> ReleaseContents:
     """Describe a release of these tables that its gates have passed."""
     return ReleaseContents(
@@ -37,4 +38,5 @@ def contents(
         manifest=manifest or {"run_id": "r1"},
         metrics=metrics or {"recall": 0.5},
         gate={"verdict": "passed"},
+        baseline=baseline,
     )

@@ -1,4 +1,4 @@
-"""Spectral tables from night to night: turned into the coordinates of their parent, and nothing else changed."""
+"""Spectral tables from night to night: turned into the coordinates of their baseline, and nothing else changed."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def nights(tmp_path_factory: pytest.TempPathFactory) -> Nights:
     return Nights(chain, config, *(chain.publish(config, date=day) for day in DAYS[:2]))
 
 
-def test_a_new_night_is_turned_to_its_parent(nights: Nights) -> None:
+def test_a_new_night_is_turned_to_its_baseline(nights: Nights) -> None:
     first, second = nights.first, nights.second
     assert about(first)["alignment"]["parent"] is None
     assert about(first)["lineage"]["parent"] is None
@@ -114,7 +114,7 @@ def test_turning_changes_no_product_and_the_means_turn_along(nights: Nights) -> 
         np.testing.assert_allclose(mean, mine.mean(axis=0), atol=2 * EPS * length.max())
 
 
-def test_running_again_is_the_same_table_and_never_its_own_parent(nights: Nights) -> None:
+def test_running_again_is_the_same_table_and_never_its_own_baseline(nights: Nights) -> None:
     chain, config = nights.chain, nights.config
     again = chain.run(config, date=DAYS[1])
     assert again.code == 0
@@ -132,15 +132,17 @@ def test_running_again_is_the_same_table_and_never_its_own_parent(nights: Nights
     assert earlier.answer["release"] == nights.first.folder.name
 
 
-def test_another_method_in_between_is_passed_over(tmp_path: Path) -> None:
+def test_a_table_is_turned_to_what_readers_had_and_to_nothing_older(tmp_path: Path) -> None:
     path = write_rows(tmp_path / "in.parquet", two_days())
     chain = Chain(tmp_path)
     first = chain.publish(spectral(path), date=DAYS[0])
-    chain.publish(spectral(path, embedding={"method": "fastrp"}), date=DAYS[1])
-    third = chain.publish(spectral(path), date=DAYS[2])
-    assert about(third)["alignment"]["parent"] == first.folder.name
-    other = chain.publish(spectral(path, embedding={"item_norm_power": 0.1}), date=DAYS[2])
+    other = chain.publish(spectral(path, embedding={"item_norm_power": 0.1}), date=DAYS[1])
     assert about(other)["alignment"]["parent"] is None
+    hashed = chain.publish(spectral(path, embedding={"method": "fastrp"}), date=DAYS[1])
+    assert json.loads((hashed.folder / "manifest.json").read_text())["baseline"] == first.folder.name
+    third = chain.publish(spectral(path), date=DAYS[2])
+    assert about(third)["alignment"]["parent"] is None
+    assert about(third)["space_id"] != about(first)["space_id"]
 
 
 def test_another_graph_is_another_space(tmp_path: Path) -> None:
@@ -216,7 +218,7 @@ def test_a_damaged_parent_is_restored_before_it_is_read(tmp_path: Path) -> None:
     assert chain.publish(spectral(path), date=DAYS[1]).data == undisturbed.publish(spectral(path), date=DAYS[1]).data
 
 
-def test_a_damaged_parent_is_named(tmp_path: Path) -> None:
+def test_a_damaged_baseline_is_named(tmp_path: Path) -> None:
     path = write_rows(tmp_path / "in.parquet", two_days())
     chain = Chain(tmp_path)
     first = chain.publish(spectral(path), date=DAYS[0])

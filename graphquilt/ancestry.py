@@ -1,0 +1,77 @@
+"""What the swaps of a published name say of its releases: which one led to which, and which were withdrawn.
+
+The ancestors of a release are what readers had before it, nearest first, each of an earlier date than the one before.
+What readers were taken back from leads to nothing any more. All of it follows from the history alone, so that it stays
+known when releases are removed. Standard library only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import takewhile
+
+from graphquilt.pointers import Pointers, Swap
+
+
+@dataclass(frozen=True)
+class Ancestry:
+    """The descent of the releases that readers ever had.
+
+    Attributes
+    ----------
+    ancestors : by release, its nearest ancestor; None where there is none.
+    withdrawn : by release, the rollback that took readers back from it; not those that readers have got once more.
+    begins_with_first : whether the history goes back to the first release; else ancestors before it are not known.
+    """
+
+    ancestors: Mapping[str, str | None]
+    withdrawn: Mapping[str, Swap]
+    begins_with_first: bool
+
+    def line_of(self, release: str | None) -> Iterator[str]:
+        """Yield a release and its ancestors, nearest first."""
+        while release is not None:
+            yield release
+            release = self.ancestors.get(release)
+
+
+def trace(pointers: Pointers) -> Ancestry:
+    """Return the descent of a name's releases.
+
+    A rollback withdraws the release that readers had, and those of its ancestors that it passes by. One that is
+    current again is withdrawn no more, nor are the ancestors that were withdrawn together with it.
+    """
+    swaps = [*pointers.history, *([pointers.at] if pointers.at and pointers.at not in pointers.history else [])]
+    ancestors: dict[str, str | None] = {}
+    withdrawn: dict[str, Swap] = {}
+    ancestry = Ancestry(ancestors, withdrawn, not swaps or not swaps[0].release)
+    dates: dict[str, str] = {}
+    current: str | None = None
+    for swap in swaps:
+        release, date = swap.release, swap.data_date
+        if not release:
+            continue
+        dates[release] = date
+        if release not in ancestors:
+            earlier = (one for one in ancestry.line_of(current) if dates[one] < date and one not in withdrawn)
+            ancestors[release] = next(earlier, None)
+        if mark := withdrawn.pop(release, None):
+            for one in [one for one in ancestry.line_of(release) if withdrawn.get(one) is mark]:
+                del withdrawn[one]
+        if swap.why == "rollback":
+            for one in takewhile(lambda one: dates[one] >= date, ancestry.line_of(current)):  # noqa: B023
+                if one != release:
+                    withdrawn.setdefault(one, swap)
+        current = release
+    return ancestry
+
+
+def withdrawal_facts(rollback: Swap | None) -> dict[str, str] | None:
+    """Return when and why readers were rolled back, as commands print it as JSON; None: they were not."""
+    return {"at": rollback.at, "reason": rollback.reason} if rollback else None
+
+
+def describe_withdrawal(at: str, reason: str) -> str:
+    """Return when readers were rolled back, and why."""
+    return f"at {at} (reason: {reason or 'none was given'})"
