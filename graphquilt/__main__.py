@@ -49,6 +49,7 @@ a published table
   query       ask the tables for the neighbours or the row of a node, also of a new one; or the walk index
   export      its rows as an index (FAISS, USearch), a table of LanceDB, features of Feast, or numpy arrays
   inspect     what a run made, and from what
+  report      the night as one HTML page: verdict, figures, pictures
   rollback    point readers at an earlier release
   clean       remove old releases and working tables
 

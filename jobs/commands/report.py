@@ -1,6 +1,6 @@
 """Writes the report on a night as one HTML file that needs nothing beside itself: the verdict with each gate's
 figure and its last 30 nights, the rows of the input, what changed, and pictures of the table. Every run writes
-one too; with this command it is compared with another release.
+one too; with this command it is compared with another release, or names persons.
 
 examples
   graphquilt report --workspace work
@@ -27,6 +27,7 @@ def add_options(command: CommandParser) -> None:
     )
     night.add_argument("--release", help="the night of this release (default: the current one)")
     command.add_argument("--compare", metavar="RELEASE", help="the release to compare with (default: its baseline)")
+    command.add_argument("--show-ids", action="store_true", help="name nodes that are persons, too")
     command.add_argument("--out", type=Path, metavar="FILE", help="default: report-<release or date>.html")
 
 
@@ -59,7 +60,7 @@ def answer(options: argparse.Namespace) -> Answer:
     stem = night.release.name if night.release else night.date or "undated"
     out = options.out or Path(f"report-{stem}.html")
     require_folder_of(out)
-    page = render_night(night)
+    page = render_night(night, shows_persons=options.show_ids)
     with writing(out):
         out.write_text(page, encoding="utf-8")
     facts = {"report": str(out), "bytes": out.stat().st_size, "release": night.release and night.release.name}

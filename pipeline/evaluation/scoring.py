@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,14 @@ from pipeline.evaluation.position_lists import PositionLists
 from pipeline.evaluation.ranking import GroundTruth, RankingMetrics, TableRanking, figures_at, rank_items
 from pipeline.evaluation.rankme import rankme
 from pipeline.evaluation.sampling import sample_by_key
+from pipeline.evaluation.slices import slice_by_activity, slice_by_popularity
 from pipeline.evaluation.table import Pairs, Table, known_codes
+
+#: Sources ranked for a width curve: a thousand tell a hundredth apart.
+CURVE_SOURCES = 1_000
+#: Entries of a table above which no narrower copies of it are made: 1 GiB.
+_MOST_ENTRIES = 2**28
+_NARROWEST = 8
 
 
 def score_table(
@@ -48,8 +56,11 @@ def score_table(
     if table.is_plain:
         links["unknown_pairs"] = test.src.size - test.known().src.size
     links["new_sources"] = codec.to_values(score_new_sources(table, test, seed))
+    slices = {"by_activity": slice_by_activity(ranking), "by_popularity": slice_by_popularity(ranking)}
     return {
         "ranking": ranking_figures(ranking.metrics),
+        "slices": slices,
+        "widths": width_curve(table, train, test, ks, seed),
         "link_prediction": links,
         "rankme": measure_rankme(table, seed),
         "test_pairs_in_train": count_train_pairs(table, train, test),
@@ -93,6 +104,25 @@ def rank_pairs(
     metrics = rank_items(rows[users], rows[first:stop], left_out, truth, ks)
     item_degree = np.bincount(train.dst - first, minlength=stop - first)
     return TableRanking(metrics, users, left_out.lengths - table.is_plain, item_degree)
+
+
+def width_curve(table: Table, train: Pairs, test: Pairs, ks: tuple[int, ...], seed: int) -> list[dict[str, Any]]:
+    """Recall and NDCG of the table's first 8, 16, 32, ... columns, and of all of them, for the same sources.
+
+    Columns of random projections are alike, and spectral ones descend: the first ones are what a narrower table has,
+    but for scales that a method computes from all columns. Empty for tables of which copies are too dear.
+    """
+    dim = table.rows.shape[1]
+    if table.rows.size > _MOST_ENTRIES:
+        return []
+    widths = [width for power in range(31) if _NARROWEST <= (width := 2**power) < dim]
+    curve = []
+    for width in [*widths, dim]:
+        narrow = replace(table, rows=np.ascontiguousarray(table.rows[:, :width]))
+        found = rank_pairs(narrow, train, test, ks, CURVE_SOURCES, seed).metrics
+        if found.users:
+            curve.append({"width": width, "users": found.users, **figures_at(ks, recall=found.recall, ndcg=found.ndcg)})
+    return curve
 
 
 def measure_rankme(table: Table, seed: int) -> dict[str, Any]:

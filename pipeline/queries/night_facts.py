@@ -157,7 +157,9 @@ def _headlines(night: NightRun, past: Sequence[_PastNight]) -> Iterator[Headline
     for title, stage, name in (("nodes", "index", "nodes"), ("pairs", "ingest", "pairs")):
         if (value := stages.get(stage, {}).get("figures", {}).get(name)) is not None:
             before = other_stages.get(stage, {}).get("figures", {}).get(name)
-            yield Headline(title, value, before, "count", "first night", line(stage, "figures", name))
+            yield Headline(
+                title, value, before, "count", "first night" if night.date else "", line(stage, "figures", name)
+            )
     yield from _quality(night, past)
     for node_type, spectrum in night.metrics.get("rankme", {}).items():
         before = night.metrics["drift"]["vectors"].get("rankme_before", {}).get(node_type, {}).get("rankme")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from types import MappingProxyType
@@ -66,6 +67,7 @@ def render(night: NightFacts, pictures: Sequence[Picture], made_at: dt.datetime)
         title=f"{night.name}, {long_date(night.date)}",
         gates=[_GateLine(gate, night.date) for gate in _in_order(night.gates) if gate.verdict != "not judged"],
         not_judged=[_GateLine(gate, night.date) for gate in night.gates if gate.verdict == "not judged"],
+        why_not_judged=_common_reason(night.gates),
         headlines=[_HeadlineTile(one, night.date) for one in night.headlines],
         pictures=pictures,
         style=Markup((folder / "report.css").read_text(encoding="utf-8")),
@@ -122,6 +124,13 @@ def _change(now: float, before: float | None) -> str:
     if abs(change) < 5e-6:
         return "no change"
     return f"{'+' if change > 0 else '−'}{amounts.percent(abs(change))}"
+
+
+def _common_reason(gates: Sequence[JudgedFigure]) -> str:
+    """Return why gates were not judged, where most of them have one reason."""
+    notes = [gate.note.partition(": ")[2] for gate in gates if gate.verdict == "not judged"]
+    reasons = Counter(notes).most_common(1)
+    return reasons[0][0] if reasons and 2 * reasons[0][1] > len(notes) else ""
 
 
 def _in_order(gates: Sequence[JudgedFigure]) -> list[JudgedFigure]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +10,10 @@ from typing import Any
 from pipeline import storage
 from pipeline.locations import Location
 from pipeline.tasks import TaskRecord
+from pipeline.tasks.wave_names import describe_wave
+
+#: A step that is repeated in rounds is one entry of what tasks took.
+_ROUND = re.compile(r"^round \d+, ")
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,26 @@ class Outcome:
     def figures_of(self, table: str) -> dict[str, Any]:
         """Return what the manifest of a table says."""
         return {**self.figures, **self.table_figures.get(table, {})}
+
+
+def describe_costs(records: Sequence[TaskRecord[Any]]) -> list[dict[str, Any]]:
+    """Return what tasks took, by step: how many, seconds of all and of the longest, CPU seconds, peak and bytes."""
+    waves: dict[str, list[TaskRecord[Any]]] = {}
+    for record in records:
+        step = describe_wave(record.folder, [record.task]).partition(": ")[2]
+        waves.setdefault(_ROUND.sub("rounds, ", step), []).append(record)
+    return [
+        {
+            "name": name,
+            "tasks": len(of_wave),
+            "seconds": round(sum(record.seconds for record in of_wave), 3),
+            "longest": round(max(record.seconds for record in of_wave), 3),
+            "cpu_seconds": round(sum(record.cpu_seconds for record in of_wave), 3),
+            "peak_bytes": max(record.peak_bytes for record in of_wave),
+            "bytes": sum(file.bytes for record in of_wave for file in record.files),
+        }
+        for name, of_wave in waves.items()
+    ]
 
 
 def describe_task_files(records: Sequence[TaskRecord[Any]], role: str) -> list[OutputFile]:

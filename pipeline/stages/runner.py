@@ -25,7 +25,7 @@ from pipeline.errors import DamagedFileError, MissingTableError
 from pipeline.locations import Location
 from pipeline.planning.disk_needs import room_for
 from pipeline.stages.chain import stage_named, stages_before
-from pipeline.stages.outcome import Outcome, OutputFile
+from pipeline.stages.outcome import Outcome, OutputFile, describe_costs
 from pipeline.tasks import forget_damaged
 from pipeline.workspace import Checks, DataFile, Manifest, Workspace
 
@@ -119,6 +119,7 @@ def _execute(stage: ModuleType, engine: Engine[Frame], config: PipelineConfig, w
         "cpu_seconds": round(cpu_seconds, 3),
         "peak_bytes": peak,
         "tasks": len(outcome.records),
+        "waves": describe_costs(outcome.records),
     }
     with room_for(name, config, workspace):
         _commit(name, outcome, workspace, made_by)

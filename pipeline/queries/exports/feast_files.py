@@ -34,7 +34,7 @@ from feast import Entity, FeatureView, Field, FileSource, ValueType
 from feast.types import Array, Float32, Int64, String
 '''
 
-_VIEW = '''
+_VIEW = """
 {name} = Entity(name={text!r}, join_keys=["{name}_id"], value_type=ValueType.{id_type})
 
 {name}_embeddings = FeatureView(
@@ -51,7 +51,7 @@ _VIEW = '''
     source=FileSource(name="{name}_embeddings", path={path!r}, timestamp_field="event_timestamp"),
     tags={{"release": "{release}", "space_id": "{space_id}"}},
 )
-'''
+"""
 
 
 def to_features(rows: TypeRows, batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -1,0 +1,305 @@
+"""The pictures of a report: what a night's tables and metrics show, as far as they are kept."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from graphquilt.pointers import RELEASES
+from pipeline import storage
+from pipeline.evaluation.position_lists import PositionLists
+from pipeline.evaluation.ranking import top_k
+from pipeline.evaluation.sampling import sample_by_key
+from pipeline.kernels.ranking import NO_ROW
+from pipeline.metrics.scored_tables import ScoredTable, VectorFiles, read_sampled_table
+from pipeline.queries.night_run import NightRun, files_of_release
+from pipeline.report import charts
+from pipeline.report.amounts import count
+from pipeline.report.charts import Curve, bar_chart, degree_curves, histograms, line_chart, slice_columns
+from pipeline.report.cluster_map import MappedNodes, draw_map
+from pipeline.report.neighbor_lists import NeighborLists, show_neighbors
+from pipeline.report.pictures import Picture
+from pipeline.report.treemap import SHADES, PartSize, draw_parts
+from schemas.published_tables import NODE_EMBEDDINGS
+
+log = logging.getLogger(__name__)
+
+#: Rows of a type that are read into memory; of a larger type, as many by hash.
+SAMPLE = 100_000
+#: Nodes on the map: t-SNE takes their square.
+_ON_MAP, _FEWEST_ON_MAP = 1_000, 12
+#: Of those, the best known ones, which name the clusters.
+_WELL_KNOWN = 80
+#: Nodes with their neighbours, and how many.
+_NODES, _NEIGHBORS = 10, 8
+#: A larger table is not read for pictures: it would take minutes.
+_MOST_BYTES = 16 * 2**30
+
+
+def draw_pictures(night: NightRun, *, shows_persons: bool = False) -> list[Picture]:
+    """Return the pictures that can be drawn of a night; of one that can't, a line of the log says why.
+
+    Cost
+    ----
+    Reads the table once, and the one before; memory: 100,000 rows of each type of both.
+    """
+    rows = _SampledRows(night, shows_persons=shows_persons)
+    pictures: list[Picture] = []
+    drawers: Sequence[Callable[[], Iterator[Picture]]] = (
+        rows.draw_map,
+        rows.draw_neighbors,
+        lambda: _quality(night.metrics),
+        rows.draw_distributions,
+        lambda: _partition(night),
+    )
+    for draw in drawers:
+        try:
+            pictures += draw()
+        except Exception as error:  # the others are still worth having
+            log.warning("report: a picture is left out: %s: %s", type(error).__name__, error)
+    return pictures
+
+
+@dataclass(frozen=True, eq=False)
+class _SampledRows:
+    """Rows of tonight and of the release it is compared with, and who may be named."""
+
+    night: NightRun
+    shows_persons: bool
+
+    @cached_property
+    def tonight(self) -> ScoredTable | None:
+        """Rows of tonight; None of a night without vectors, or with too many of them."""
+        return _read(self.night.vector_files, self.night.metadata)
+
+    @cached_property
+    def before(self) -> ScoredTable | None:
+        """Rows of the release that tonight is compared with; None where there is none."""
+        other = self.night.other
+        if not other:
+            return None
+        folder = self.night.published / RELEASES / other["release"]
+        return _read(files_of_release(folder, NODE_EMBEDDINGS), other.get("metadata"))
+
+    @cached_property
+    def named_types(self) -> frozenset[str]:
+        """Types whose nodes may be named."""
+        if self.tonight is None:
+            return frozenset()
+        types = set(self.tonight.table.ranges)
+        if self.shows_persons:
+            return frozenset(types)
+        persons = (self.night.config or {}).get("publish", {}).get("person_types")
+        return frozenset(types - set([self.tonight.table.source] if persons is None else persons))
+
+    def name(self, node_type: str, at: int) -> str:
+        """Return what people may read of a node, by its position."""
+        assert self.tonight is not None
+        return _name(self.tonight, node_type, at) if node_type in self.named_types else ""
+
+    def draw_map(self) -> Iterator[Picture]:
+        """Yield the map of the clusters."""
+        scored = self.tonight
+        if scored is None:
+            return
+        table = scored.table
+        units = table.rows_for("cosine")
+        chosen: list[NDArray[np.int64]] = []
+        for first, stop in table.ranges.values():
+            at = first + np.flatnonzero(np.any(table.rows[first:stop], axis=1))
+            known = at[np.argsort(-table.degree[at], kind="stable")[:_WELL_KNOWN]]
+            sample = at[sample_by_key(table.node_key[at], max(_ON_MAP // len(table.ranges), 1), 0)] if at.size else at
+            chosen.append(np.union1d(known, sample))
+        nodes = np.concatenate(chosen)
+        if nodes.size < _FEWEST_ON_MAP:
+            return
+        types = list(table.ranges)
+        kind = np.concatenate([np.full(some.size, number) for number, some in enumerate(chosen)])
+        names = [self.name(types[number], at) for number, at in zip(kind.tolist(), nodes.tolist(), strict=True)]
+        labels = [
+            f"{name or types[number]}, {count(int(table.degree[at]))} neighbours"
+            for name, number, at in zip(names, kind.tolist(), nodes.tolist(), strict=True)
+        ]
+        body, clusters = draw_map(
+            MappedNodes(np.ascontiguousarray(units[nodes]), table.degree[nodes], kind, labels, names)
+        )
+        unnamed = sorted(set(types) - self.named_types)
+        caption = (
+            f"{count(nodes.size)} of {count(len(table.rows))} nodes: the best known ones, and others by hash. Near "
+            f"means alike (t-SNE of unit rows). Colours are {clusters} clusters of k-means in all columns, named by "
+            "their best known node. Larger dots have more neighbours."
+        )
+        if unnamed:
+            persons = ", ".join(unnamed)
+            caption += (
+                f" Nodes of type {persons} count as persons and are not named (--show-ids, publish.person_types)."
+            )
+        shapes = [(f"shape{min(number, 1)}", name) for number, name in enumerate(types)] if len(types) > 1 else []
+        yield Picture("Map of the clusters", caption, body, is_wide=True, legend=shapes)
+
+    def draw_neighbors(self) -> Iterator[Picture]:
+        """Yield some nodes with their neighbours."""
+        scored = self.tonight
+        if scored is None:
+            return
+        table = scored.table
+        node_type = table.target
+        first, stop = table.ranges.get(node_type, (0, 0))
+        degree = table.degree[first:stop]
+        if stop - first < 2 or not degree.any():
+            return
+        # From well-known ones down, so that a change at either end is seen.
+        order = np.argsort(-degree, kind="stable")[: int((degree > 0).sum())]
+        ranks = np.unique(np.geomspace(1, max(order.size // 4, min(order.size, _NODES)), _NODES).astype(np.int64)) - 1
+        at = first + order[ranks]
+        is_named = node_type in self.named_types
+        ids = scored.ids[node_type]
+        before = self.before if self.before is not None and node_type in self.before.table.ranges else None
+        now = _nearest(scored, node_type, at)
+        then: Mapping[int, list[tuple[int, float]]] = {}
+        old_at = before.find(ids.take(np.asarray(at - first)), node_type) if before else np.full(at.size, -1)
+        if before is not None:
+            known = old_at[old_at >= 0]
+            then = dict(zip(known.tolist(), _nearest(before, node_type, known), strict=True))
+
+        def names(scores: Sequence[tuple[int, float]], of: ScoredTable) -> list[tuple[str, float]]:
+            return [(_name(of, node_type, one) if is_named else "", score) for one, score in scores]
+
+        if not is_named:
+            return
+        lists = [
+            NeighborLists(
+                _name(scored, node_type, one),
+                f"{count(int(table.degree[one]))} neighbours in the graph",
+                names(nearest, scored),
+                names(then[old], before) if before is not None and old >= 0 else [] if before is None else None,
+            )
+            for one, nearest, old in zip(at.tolist(), now, old_at.tolist(), strict=True)
+        ]
+        if before is None:
+            lists = [NeighborLists(one.name, one.about, one.now, None) for one in lists]
+        caption = f"The {_NEIGHBORS} nearest {node_type} nodes by cosine"
+        caption += (
+            f", of {count(stop - first)}." if before is None else f", beside those in {self.night.other_release}."
+        )
+        yield Picture("Ten nodes and their neighbours", caption, show_neighbors(lists), is_wide=True)
+
+    def draw_distributions(self) -> Iterator[Picture]:
+        """Yield the distributions of degrees and norms."""
+        scored = self.tonight
+        if scored is None:
+            return
+        table = scored.table
+        degrees = {name: table.degree[first:stop] for name, (first, stop) in table.ranges.items()}
+        legend = [(f"f{number % charts.COLOURS}", name) for number, name in enumerate(degrees)]
+        yield Picture(
+            "Degrees",
+            "Share of nodes with at least as many neighbours. A straight line is a power law; a cliff on the right is "
+            "a cap upstream.",
+            degree_curves(degrees),
+            legend=legend,
+        )
+        norms = {}
+        for name, (first, stop) in table.ranges.items():
+            norms[name] = np.linalg.norm(table.rows[first:stop].astype(np.float64), axis=1)
+        zeros = sum(int((norm == 0).sum()) for norm in norms.values())
+        caption = "Length of the rows as published; the longest thousandth is in the last bin."
+        yield Picture(
+            "Norms",
+            f"{caption} {count(zeros)} rows are zero." if zeros else caption,
+            histograms(norms, "norm"),
+            legend=legend,
+        )
+
+
+def _read(files: Sequence[Any], metadata: Mapping[str, Any] | None) -> ScoredTable | None:
+    if not files or not metadata or sum(storage.size(file) or 0 for file in files) > _MOST_BYTES:
+        return None
+    return read_sampled_table(VectorFiles.of(files, metadata), SAMPLE, 0)
+
+
+def _name(scored: ScoredTable, node_type: str, at: int) -> str:
+    return str(scored.ids[node_type][at - scored.table.ranges[node_type][0]].as_py())
+
+
+def _nearest(scored: ScoredTable, node_type: str, at: NDArray[np.int64]) -> list[list[tuple[int, float]]]:
+    """Return, for some nodes, the positions and cosines of the nearest ones of their type, best first."""
+    first, stop = scored.table.ranges[node_type]
+    rows = scored.table.rows_for("cosine")[first:stop]
+    own = PositionLists.from_pairs(np.arange(at.size), at - first, at.size)
+    position, score = top_k(np.ascontiguousarray(rows[at - first]), rows, _NEIGHBORS, own)
+    return [
+        [(first + int(one), float(two)) for one, two in zip(ones, twos, strict=True) if one != NO_ROW]
+        for ones, twos in zip(position, score, strict=True)
+    ]
+
+
+def _quality(metrics: Mapping[str, Any]) -> Iterator[Picture]:
+    """Yield recall by activity, by popularity and by width, where pairs were scored."""
+    figure = next((name for name in metrics.get("ranking", {}) if name.startswith("recall@")), None)
+    if figure is None or not metrics["ranking"].get("users"):
+        return
+    title = figure.replace("recall", "Recall")
+    whose = (
+        " It is last night's table, scored on tonight's new pairs." if metrics["scored"] == "previous release" else ""
+    )
+    slices = metrics.get("slices", {})
+    if by := slices.get("by_activity"):
+        body = bar_chart(slice_columns(by, figure, "nodes"), "neighbours of the source", title)
+        yield Picture(f"{title} by activity", f"Sources in four classes by how many neighbours they have.{whose}", body)
+    if by := slices.get("by_popularity"):
+        body = bar_chart(slice_columns(by, figure, "nodes"), "neighbours of the target", title, colour=1)
+        yield Picture(
+            f"{title} by popularity",
+            f"Share of test pairs that are hits; each class holds a quarter of them.{whose}",
+            body,
+        )
+    widths = metrics.get("widths", [])
+    if len(widths) > 1:
+        ndcg = figure.replace("recall", "ndcg")
+        curves = [
+            Curve(name, [(one["width"], one[key]) for one in widths], has_dots=True)
+            for name, key in ((title, figure), (title.replace("Recall", "NDCG"), ndcg))
+        ]
+        yield Picture(
+            "Quality by width",
+            f"The first columns of the table alone, for the same {count(widths[0]['users'])} sources. A curve that is "
+            f"flat at its end says that fewer columns would do.{whose}",
+            line_chart(curves, "columns", "quality", zero=True),
+            legend=[(f"f{number}", curve.name) for number, curve in enumerate(curves)],
+        )
+
+
+def _partition(night: NightRun) -> Iterator[Picture]:
+    """Yield the tree map of the parts, where the graph was cut and the tree is kept."""
+    files = night.files_of_run("partition_tree")
+    figures = night.stages.get("partition", {}).get("figures", {})
+    if not files:
+        return
+    tree = storage.read_parquet(files).to_pylist()
+    leaves = [one for one in tree if one["is_leaf"]]
+    if len(leaves) < 2:
+        text = "The graph is one block: nothing is cut, nothing is exchanged."
+        yield Picture("Partition", text, Markup(""), is_wide=True)
+        return
+    parts = [
+        PartSize(one["part_path"], one["nodes"], one["edges"], one["cut"], one["split_nodes"], one["ghosts"])
+        for one in leaves
+    ]
+    top = figures["levels"][-1] if figures.get("levels") else {}
+    caption = (
+        f"{count(len(parts))} parts by their edges. In all {top.get('cut_percent', 0):.1f} % of edges are cut, a node "
+        f"has {figures.get('copies_per_node', 0):.2f} copies, and the largest part is "
+        f"{figures.get('imbalance', 1):.2f} times the mean."
+    )
+    legend = [
+        (f"shade{shade}", f"{100 * shade // SHADES}–{100 * (shade + 1) // SHADES} % cut") for shade in range(SHADES)
+    ]
+    yield Picture("Partition", caption, draw_parts(parts), is_wide=True, legend=legend)
