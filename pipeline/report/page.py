@@ -71,7 +71,6 @@ def render(night: NightFacts, pictures: Sequence[Picture], made_at: dt.datetime)
         headlines=[_HeadlineTile(one, night.date) for one in night.headlines],
         pictures=pictures,
         style=Markup((folder / "report.css").read_text(encoding="utf-8")),
-        script=Markup((folder / "report.js").read_text(encoding="utf-8")),
         made_at=made_at,
         total_seconds=sum(stage.seconds for stage in night.stages),
         total_cpu=sum(stage.cpu_seconds for stage in night.stages),
