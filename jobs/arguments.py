@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal, NoReturn, TypeVar
+from uuid import uuid4
 
 from graphquilt.options import OptionParser, UsageError, nearest_word
 from jobs.connect_session import parse_remote
@@ -71,6 +72,7 @@ class Options:
     scratch: Path | None = None
     remote: str | None = None
     slots: int | None = None
+    run_id: str = ""
 
 
 def stage_parser(default_engine: str, program: str | None = None) -> CommandParser:
@@ -129,6 +131,13 @@ def add_stage_options(
         "--rehash", action="store_true", help="read every input file anew: where edits change neither size nor times"
     )
     parser.add_argument(
+        "--run-id",
+        type=parse_run_id,
+        default=uuid4().hex[:12],
+        metavar="ID",
+        help="of this run in logs, manifests and gate.json, for a scheduler to know its own by (default: random)",
+    )
+    parser.add_argument(
         "--accept-drift", action="store_true", help="publish: whatever the gates say; the release's manifest says so"
     )
 
@@ -181,6 +190,13 @@ def parse_date(text: str) -> dt.date:
         return dt.date.fromisoformat(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no date; write YYYY-MM-DD") from None
+
+
+def parse_run_id(text: str) -> str:
+    """Return the id of a run, which stands as one word in log lines."""
+    if not text.isprintable() or text.split() != [text] or len(text) > 250:
+        raise argparse.ArgumentTypeError(f"{text!r} is no run id; write up to 250 characters without spaces")
+    return text
 
 
 def number(kind: Callable[[str], Number], least: float, below: float, words: str) -> Callable[[str], Number]:

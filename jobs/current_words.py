@@ -25,7 +25,7 @@ def current_facts(root: Location, name: str, published: Mapping[str, Any], error
         swap = read_current(root, name)
     has_moved = bool(published.get("current_moved"))
     return {
-        "current": swap and {key: swap[key] for key in ("release", "data_date")},
+        "current": swap and {key: swap.get(key) for key in ("release", "data_date", "at")},
         "current_moved": has_moved,
         "current_reason": None if has_moved else _reason(swap, published, error),
     }

@@ -9,7 +9,6 @@ from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from jobs.arguments import Options, options_of
 from jobs.commands.existing import folder_of
@@ -31,11 +30,10 @@ def open_date(
     options: Namespace, config: PipelineConfig, purpose: str, stop: StopRequest
 ) -> Iterator[tuple[Any, Workspace]]:
     """Yield an engine and the workspace of the options' date, under the date's lock: stages can run there."""
-    run_id = os.environ.get("GRAPHQUILT_RUN_ID") or uuid4().hex[:12]
     use_storage(config.storage, options.scratch)
     root = make_root(options.workspace)
     with open_engine(options_of(options), config, purpose, stop, root) as engine:
-        opening = OpenOptions(options.date, run_id, starts_with_ingest=True, allow_future=options.allow_future)
+        opening = OpenOptions(options.date, options.run_id, starts_with_ingest=True, allow_future=options.allow_future)
         workspace = open_workspace(engine, config, root, opening)
         with hold(workspace, purpose, options.wait_s):
             yield engine, workspace

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import time
 from collections import Counter
@@ -11,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from graphquilt.locations import parse_location
 from graphquilt.output import write, write_answer
@@ -42,7 +40,7 @@ class StageRun:
 
     def __init__(self, names: Sequence[str], options: Options) -> None:
         self._names, self._options = names, options
-        self._run_id = os.environ.get("GRAPHQUILT_RUN_ID") or uuid4().hex[:12]
+        self._run_id = options.run_id
         self._start = time.monotonic()
         # Set early where it is there already: whatever fails leaves its verdict in it.
         self._root = _root_that_is_there(options.workspace)
@@ -97,15 +95,15 @@ class StageRun:
     def finish(self) -> int:
         """Report a run that came to its end; return the exit code."""
         published = self._figures("publish")
-        verdict, report = "done", None
+        verdict = "done"
         if published:
             is_unchanged = not published["is_new"] and not published["current_moved"]
             verdict = "unchanged" if is_unchanged else "published" if published["current_moved"] else "added"
-            try:
-                record = self._write_verdict(verdict, published["release"], [], 0, published["gate"])
-                report = self._add_report(record)
-            except (OSError, GraphquiltError) as error:
-                return self.fail(error)
+        try:
+            record = self._write_verdict(verdict, published.get("release"), [], 0, published.get("gate"))
+            report = self._add_report(record) if published else None
+        except (OSError, GraphquiltError) as error:
+            return self.fail(error)
         answer = {
             "verdict": verdict,
             "release": published.get("release"),
@@ -193,6 +191,7 @@ class StageRun:
             "reasons": reasons,
             "release": release,
             "run_id": self._run_id,
+            **self._release_facts(),
             **{name: gate[name] for name in ("accepted_drift", "gates") if gate},
         }
         try:
@@ -215,6 +214,19 @@ class StageRun:
             run_folder(self._workspace.root, self._workspace.date) / "gate.json", record | {"report": str(place)}
         )
         return str(place)
+
+    def _release_facts(self) -> dict[str, Any]:
+        """Return what a scheduler tells consumers of a release, and whether they have it; nothing without one."""
+        published = self._figures("publish")
+        if not published or self._root is None or self._config is None:
+            return {}
+        place, path, rows = self._config.publish, published["path"], published["rows"]
+        return {
+            "name": place.name,
+            "space_id": published["space_id"],
+            "tables": {name: {"path": f"{path}/{name}", "rows": count} for name, count in rows.items()},
+            **current_facts(place.root(self._root), place.name, published, None),
+        }
 
 
 def _root_that_is_there(address: str) -> Location | None:

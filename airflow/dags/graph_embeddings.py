@@ -1,104 +1,93 @@
-"""The nightly graph of tasks: eight spark-submit stages, and a gate that says whether a table was published.
+"""The nightly DAG of each graph: its stages by spark-submit, and a gate that says whether readers got a table.
 
-In mode "night" one spark-submit runs all stages in one session. Parsed every few seconds by the scheduler, so it only
-declares. Variables, connection and mode: docs/how-to/airflow.md.
+Parsed every few seconds, so it only declares. What there is to set: graphs.toml; how to run it: docs/how-to/airflow.md.
 """
 
-import json
-import os
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import UTC, datetime, time, timedelta
 
-from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
-from airflow.sdk import DAG, Asset, CronDataIntervalTimetable, ObjectStoragePath, Param, chain, task
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk import DAG, CronDataIntervalTimetable, Param, chain
+from airflow.sdk.module_loading import import_string
+from graphquilt_graphs import Graph, read_graphs
+from graphquilt_tasks import Gate, SparkJob
 
-STAGES = ("ingest", "index", "partition", "layout", "embed", "aggregate", "evaluate", "publish")
-MODES = {"stages": STAGES, "night": ("run",)}
-# From the environment, since an Airflow variable would be looked up each time that this file is parsed.
-MODE = os.environ.get("GRAPHQUILT_DAG_MODE", "stages")
-if MODE not in MODES:
-    raise ValueError(f"GRAPHQUILT_DAG_MODE is '{MODE}': choose one of {sorted(MODES)}, or unset it")
-JOBS = MODES[MODE]  # files in jobs/, in order; the last one publishes
-NODE_EMBEDDINGS = Asset("node_embeddings")  # rankers schedule on this, not on our dag_id
-
-HOME = "{{ var.value.pipeline_home }}"  # a template: read when a task runs, not when parsed
-WORKSPACE = "{{ var.value.workspace }}"  # one for all days: a night builds on the last release
 # The day that has ended when a run starts. A run triggered by hand may have no data interval; its
 # run_after is fixed when it is created, so that a retry after midnight still computes the same day.
 DATE = (
     "{{ params.date or ((data_interval_start if data_interval_start is defined"
     " else dag_run.run_after - macros.timedelta(days=1)) | ds) }}"
 )
+FLAGS = [
+    "{{ '--accept-drift' if params.accept_drift else '' }}",
+    "{{ '--force-current' if params.force_current else '' }}",
+]
+PARAMS = {
+    "date": Param(
+        None, type=["null", "string"], format="date", description="Day of the data (default: the one that has ended)"
+    ),
+    "wait_s": Param(0, type="integer", minimum=0, maximum=7200, description="Seconds to wait for another run's lock"),
+    "accept_drift": Param(
+        False, type="boolean", description="Publish what the gates refuse: the data are right, and did change so much"
+    ),
+    "force_current": Param(False, type="boolean", description="Let readers have this day, even after a later one"),
+}
+DOC = """\
+Embeds the graph **{name}** every night and publishes its tables in `{workspace}`.
+
+Green `gate`: this run's release is whole. Consumers run on the assets `{name}/node_embeddings`, `{name}/ppr_neighbors`,
+`{name}/fold_in`, which change when readers get a new release; `extra` holds release, date, space_id, rows and path.
+
+Red: the log of `gate` has the reason; readers keep the last release. Clearing any task is safe, it resumes. To publish
+what a gate refused, trigger with `accept_drift`. Older days are added, and readers keep the newest.
+"""
 
 
-@task(task_id="gate", trigger_rule="all_done", retries=0)
-def verdict_of_gate(workspace: str, date: str, **context: Any) -> str:
-    """Return the published release, or fail the run with the reason that the jobs left in gate.json.
-
-    Needed beside the stages' own states: in cluster mode spark-submit does not hand back a job's exit
-    code, and with ``all_done`` a run would be green whatever happened before its last task.
-
-    Raises
-    ------
-    AirflowFailException : a stage did not succeed; no verdict; or the verdict is not a pass.
-    """
-    path = ObjectStoragePath(workspace) / "runs" / date / "gate.json"  # a folder, or what a provider adds: s3://
-    try:
-        gate = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise AirflowFailException(
-            f"nothing was published for {date}: {path} is missing, so no stage came to an end. "
-            "See the log of the first task that is not green"
-        ) from None
-    except OSError as error:  # a retry reads no better; Airflow's worker may be another user than the jobs
-        raise AirflowFailException(f"nothing is known about {date}: {path} can't be read: {error.strerror}") from error
-    except ValueError as error:
-        raise AirflowFailException(f"nothing is known about {date}: {path} is not JSON: {error}") from error
-    if not isinstance(gate, dict):
-        raise AirflowFailException(f"nothing is known about {date}: {path} holds no JSON object")
-
-    # A stage that passed leaves exit code 0 as well, but only publish names a release.
-    if gate.get("exit_code") != 0 or not gate.get("release"):
-        raise AirflowFailException(
-            f"nothing was published for {date}: the verdict is '{gate.get('verdict')}', exit code "
-            f"{gate.get('exit_code')}: {'; '.join(gate.get('reasons') or ['no reason given'])}"
-        )
-
-    # gate.json may be an earlier run's of the same date, if a stage died without a last word.
-    run = context["run_id"]
-    states = context["ti"].get_task_states(context["dag"].dag_id, task_ids=list(JOBS), run_ids=[run])[run]
-    for job in JOBS:
-        if states.get(job) != "success":
-            raise AirflowFailException(
-                f"{job} is '{states.get(job)}', so {path} is an earlier run's. See the log of {job}, "
-                "then clear it: it resumes where it stopped"
+def nightly_dag(graph: Graph) -> DAG:
+    """Return the DAG of a graph."""
+    place = {"workspace": graph.workspace, "date": DATE, "storage_conn_id": graph.storage_conn_id}
+    with DAG(
+        dag_id=graph.dag_id,
+        description=f"Embeds the graph {graph.name}, one release a night",
+        doc_md=DOC.format(name=graph.name, workspace=graph.workspace),
+        tags=graph.tags,
+        # Not "@daily": there, ds is the day that is just starting, and its table would be almost empty.
+        schedule=CronDataIntervalTimetable(graph.schedule, timezone="UTC") if graph.schedule else None,
+        start_date=datetime.combine(graph.start, time(), UTC),
+        catchup=False,
+        max_active_runs=1,  # two runs would publish in an unknown order
+        default_args={
+            "owner": graph.owner,
+            "pool": graph.pool,
+            "execution_timeout": timedelta(hours=graph.timeout_hours),
+            "retries": graph.retries,
+            "retry_delay": timedelta(minutes=graph.retry_minutes),
+        },
+        params=PARAMS,
+    ) as dag:
+        jobs = [
+            SparkJob(
+                task_id=job,
+                name=f"graphquilt-{graph.name}-{job}",
+                application=f"{graph.home}/jobs/{job}.py",
+                arguments=["--config", graph.config, "--wait", "{{ params.wait_s }}", *FLAGS],
+                conn_id=graph.spark_conn_id,
+                # A retry resumes from the records on storage, and a durable task refuses YARN's cluster mode.
+                durable=False,
+                **place,
             )
-    return gate["release"]
-
-
-with DAG(
-    dag_id="graph_embeddings",
-    # Not "@daily": there, ds is the day that is just starting, and its table would be almost empty.
-    schedule=CronDataIntervalTimetable("0 2 * * *", timezone="UTC"),
-    start_date=datetime(2024, 6, 1, tzinfo=UTC),
-    catchup=False,
-    max_active_runs=1,  # two runs would publish in an unknown order
-    params={"date": Param(None, type=["null", "string"], format="date")},
-) as dag:
-    jobs = [
-        SparkSubmitOperator(
-            task_id=job,
-            name=f"graphquilt-{job}",
-            application=f"{HOME}/jobs/{job}.py",
-            application_args=["--config", f"{HOME}/config.toml", "--workspace", WORKSPACE, "--date", DATE],
-            # A retry resumes from the records on storage, and a durable task refuses YARN's cluster mode.
-            durable=False,
-            # A refusal repeated is still a refusal; but `run` has seven stages more that a lost worker may end.
-            retries=0 if job == "publish" else 2,
-            retry_delay=timedelta(minutes=10),
-            outlets=[NODE_EMBEDDINGS] if job == JOBS[-1] else [],
+            for job in graph.jobs
+        ]
+        gate = Gate(
+            task_id="gate",
+            graph=graph.name,
+            jobs=graph.jobs,
+            trigger_rule="all_done",  # it says what became of the night, whatever did
+            retry_delay=timedelta(minutes=1),  # of a store that doesn't answer; a verdict is final
+            on_failure_callback=import_string(graph.on_failure) if graph.on_failure else None,
+            **place,
         )
-        for job in JOBS
-    ]
-    chain(*jobs, verdict_of_gate(WORKSPACE, DATE))
+        chain(*jobs, gate)
+    return dag
+
+
+for one in read_graphs():
+    globals()[one.dag_id] = nightly_dag(one)

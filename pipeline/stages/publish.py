@@ -26,13 +26,14 @@ from pipeline.publishing.copies import WorkingFile
 from pipeline.publishing.gate import VERDICTS, ReleaseVerdict, judge
 from pipeline.publishing.release import Publication, ReleaseContents, publish
 from pipeline.publishing.retention import clean
+from pipeline.release_tables.node_embeddings import EmbeddingFigures
 from pipeline.release_tables.published_table import PublishedTable
 from pipeline.release_tables.published_tables import PUBLISHED_TABLES
 from pipeline.stages.chain import STAGES
 from pipeline.stages.outcome import Outcome, OutputFile
 from pipeline.stages.runner import stage_figures
 from pipeline.workspace import Workspace, published_folder
-from schemas.published_tables import PPR_NEIGHBORS
+from schemas.published_tables import NODE_EMBEDDINGS, PPR_NEIGHBORS
 
 NAME = "publish"
 #: Readers' CURRENT is not part of the run's tables, and may have moved since: this stage looks each time.
@@ -50,6 +51,8 @@ class PublishFigures(Publication):
     """What became of the release, which tables it has, the gates' verdict, and what was cleaned away."""
 
     tables: tuple[str, ...]
+    rows: Mapping[str, int]  # of each of them
+    space_id: str | None  # of the vectors, where it has them
     gate: Mapping[str, Any]  # see ReleaseVerdict.to_json
     removed: tuple[Location, ...]
 
@@ -94,9 +97,12 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
         *(publication.release, publication.is_new, publication.current_moved, publication.path),
         *(len(report.removed), report.freed_bytes),
     )
+    rows = {table.name: workspace.manifest(table.name).rows for table in tables if workspace.manifest(table.name).files}
     figures = PublishFigures(
         **vars(publication),
-        tables=tuple(table.name for table in tables if workspace.manifest(table.name).files),
+        tables=tuple(rows),
+        rows=rows,
+        space_id=(workspace.figures(NODE_EMBEDDINGS, EmbeddingFigures).metadata or {}).get("space_id"),
         gate=gate,
         removed=tuple(item.path for item in report.removed),
     )

@@ -20,6 +20,7 @@ def pytest_configure(config: pytest.Config) -> None:
     patch.setenv("AIRFLOW_HOME", home)
     patch.setenv("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
     patch.setenv("AIRFLOW__CORE__DAGS_FOLDER", str(DAGS_FOLDER))
+    patch.syspath_prepend(DAGS_FOLDER)  # as whoever parses a bundle does
     config.add_cleanup(patch.undo)
     config.add_cleanup(lambda: shutil.rmtree(home, ignore_errors=True))
 
@@ -37,13 +38,15 @@ def mode(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def dag_bag(mode: str) -> Any:
+def dag_bag(mode: str, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The DAGs folder, parsed as the scheduler parses it."""
     from airflow.dag_processing.dagbag import DagBag
 
     with pytest.MonkeyPatch.context() as patch:
         if mode != "stages":  # the default
-            patch.setenv("GRAPHQUILT_DAG_MODE", mode)
+            graphs = tmp_path_factory.mktemp("graphs") / "graphs.toml"
+            graphs.write_text(f'{(DAGS_FOLDER / "graphs.toml").read_text()}\nmode = "{mode}"\n')
+            patch.setenv("GRAPHQUILT_GRAPHS", str(graphs))
         return DagBag(DAGS_FOLDER)
 
 

@@ -1,13 +1,15 @@
 """The DAG as run: by `airflow dags test` on SQLite, with a stand-in for spark-submit, and once for real."""
 
+import contextlib
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
+import time
 from datetime import datetime, timedelta
 from pathlib import Path
-from threading import Timer
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -15,11 +17,18 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 MAIN_PYTHON = Path(os.environ.get("MAIN_PYTHON", ROOT / ".venv" / "bin" / "python"))
+GRAPHS = ROOT / "airflow" / "dags" / "graphs.toml"
 SAMPLE = ROOT / "examples" / "sample" / "interactions.parquet"
 # The JSON form: from "spark://local[2]" the hook makes a standalone master, and a mistake in it means YARN.
 LOCAL_SPARK = json.dumps({"conn_type": "spark", "host": "local[2]", "extra": {"deploy-mode": "client"}})
-PUBLISHED = {"verdict": "published", "exit_code": 0, "reasons": [], "release": "a-release"}
+PUBLISHED = {
+    **{"verdict": "published", "exit_code": 0, "reasons": [], "release": "a-release", "date": "2026-05-01"},
+    **{"current_moved": True, "current": {"release": "a-release", "at": "2026-05-02T02:10:00+00:00"}},
+    **{"space_id": "s", "tables": {"node_embeddings": {"path": "/releases/a-release/node_embeddings", "rows": 3}}},
+}
 REFUSED = {"verdict": "refused", "exit_code": 3, "reasons": ["too few rows"], "release": None}
+BAD_INPUT = {"verdict": "failed", "exit_code": 4, "reasons": ["no column 'user'"], "release": None}
+DONE = {"verdict": "done", "exit_code": 0, "reasons": [], "release": None}
 
 TIMEOUT_S = 1800  # eight starts of Spark, on a busy machine of two cores
 DAGS_TEST = ("-m", "airflow", "dags", "test", "graph_embeddings")
@@ -27,14 +36,22 @@ FOR_MAY = (*DAGS_TEST, "--conf", '{"date": "2026-05-01"}')
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
-# Writes down how it was called; as the last job, leaves the verdict and the exit code it was given.
-STAND_IN = """#!/bin/sh
-echo "$@" >> "$STAND_IN_CALLS"
-case "$*" in *jobs/publish.py*|*jobs/run.py*) ;; *) exit 0 ;; esac
-while [ "$1" != --date ]; do shift; done
-mkdir -p "$AIRFLOW_VAR_WORKSPACE/runs/$2"
-[ -z "$STAND_IN_GATE" ] || echo "$STAND_IN_GATE" > "$AIRFLOW_VAR_WORKSPACE/runs/$2/gate.json"
-exit "$STAND_IN_EXIT"
+# Writes down how it was called; leaves a verdict of this try and an exit code: as job STAND_IN_JOB those that it was
+# given, else of a job that is done.
+STAND_IN = f"""#!{sys.executable}
+import json, os, pathlib, sys
+words = sys.argv[1:]
+with open(os.environ["STAND_IN_CALLS"], "a") as calls:
+    print(*words, file=calls)
+job = next(pathlib.Path(word).stem for word in words if "/jobs/" in word)
+date, run_id = (words[words.index(option) + 1] for option in ("--date", "--run-id"))
+is_it = job == os.environ["STAND_IN_JOB"]
+gate = json.loads(os.environ["STAND_IN_GATE"]) if is_it else {DONE}
+folder = pathlib.Path(os.environ["AIRFLOW_VAR_WORKSPACE"]) / "runs" / date
+folder.mkdir(parents=True, exist_ok=True)
+if gate:
+    (folder / "gate.json").write_text(json.dumps({{"run_id": run_id, **gate}}))
+sys.exit(int(os.environ["STAND_IN_EXIT"]) if is_it else 0)
 """
 
 
@@ -50,16 +67,23 @@ class StandIn:
         binary.chmod(0o755)
 
     def run(
-        self, *command: str, gate: dict[str, object] | None, exit_code: int = 0, mode: str = "stages"
+        self,
+        *command: str,
+        gate: dict[str, object] | None,
+        exit_code: int = 0,
+        mode: str = "stages",
+        job: str | None = None,
     ) -> subprocess.CompletedProcess[str]:
+        (self.folder / "graphs.toml").write_text(f'{GRAPHS.read_text()}\nmode = "{mode}"\nretry_minutes = 0\n')
         return run(
             *command,
             PATH=f"{self.folder / 'bin'}:{os.environ['PATH']}",
             AIRFLOW_VAR_PIPELINE_HOME="/home/pipeline",
             AIRFLOW_VAR_WORKSPACE=str(self.workspace),
-            GRAPHQUILT_DAG_MODE=mode,
+            GRAPHQUILT_GRAPHS=str(self.folder / "graphs.toml"),
+            STAND_IN_JOB=job or {"stages": "publish", "night": "run"}[mode],
             STAND_IN_CALLS=str(self.folder / "calls"),
-            STAND_IN_GATE=json.dumps(gate) if gate else "",
+            STAND_IN_GATE=json.dumps(gate),
             STAND_IN_EXIT=str(exit_code),
         )
 
@@ -76,23 +100,22 @@ def stand_in(tmp_path: Path, airflow_database: None) -> StandIn:
 def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run this Python with a Spark connection; its standard error stands in its standard output."""
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    lines = []
-    with subprocess.Popen(
+    return subprocess.run(
         [sys.executable, *command],
         env={**kept, "AIRFLOW_CONN_SPARK_DEFAULT": LOCAL_SPARK, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-    ) as process:
-        alarm = Timer(TIMEOUT_S, process.kill)
-        alarm.start()
-        assert process.stdout is not None
-        for line in process.stdout:
-            lines.append(line)
-            if "new_state=up_for_retry" in line:  # ten minutes from now; what went wrong is known
-                process.terminate()
-        alarm.cancel()
-    return subprocess.CompletedProcess(process.args, process.wait(), "".join(lines))
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+
+
+def events() -> list[tuple[str, dict[str, object]]]:
+    """Every asset event so far, in order: name and extra."""
+    with contextlib.closing(sqlite3.connect(Path(os.environ["AIRFLOW_HOME"], "airflow.db"))) as database:
+        query = "select name, e.extra from asset_event e join asset a on a.id = e.asset_id order by e.id"
+        return [(name, json.loads(extra)) for name, extra in database.execute(query)]
 
 
 def test_a_run_submits_each_stage_once_in_order_for_one_date(stand_in: StandIn) -> None:
@@ -100,54 +123,83 @@ def test_a_run_submits_each_stage_once_in_order_for_one_date(stand_in: StandIn) 
 
     assert done.returncode == 0, done.stdout[-4000:]
     stages = ["ingest", "index", "partition", "layout", "embed", "aggregate", "evaluate", "publish"]
+    calls, run_ids = zip(*(call.rsplit(" --run-id ") for call in stand_in.calls), strict=True)
     # The last interval that had ended by 2026-05-02 00:00 began on 04-30 at 02:00.
-    assert stand_in.calls == [
-        f"--master local[2] --name graphquilt-{stage} --deploy-mode client /home/pipeline/jobs/{stage}.py "
-        f"--config /home/pipeline/config.toml --workspace {stand_in.workspace} --date 2026-04-30"
+    assert list(calls) == [
+        f"--master local[2] --name graphquilt-default-{stage} --deploy-mode client /home/pipeline/jobs/{stage}.py "
+        f"--config /home/pipeline/config.toml --wait 0 --workspace {stand_in.workspace} --date 2026-04-30"
         for stage in stages
     ]
+    assert [run_id.split("/")[-2:] for run_id in run_ids] == [[stage, "1"] for stage in stages]
+    assert len({run_id.split("/")[0] for run_id in run_ids}) == 1
+    about = {"path": "/releases/a-release/node_embeddings", "rows": 3}
+    extra = {"release": "a-release", "date": "2026-05-01", "space_id": "s", **about}
+    assert events()[-1] == ("default/node_embeddings", extra)
 
 
 def test_a_night_in_one_session_is_one_job_and_the_gate(stand_in: StandIn) -> None:
-    done = stand_in.run(*FOR_MAY, gate=PUBLISHED, mode="night")
+    done = stand_in.run(
+        *DAGS_TEST, "--conf", '{"date": "2026-05-01", "accept_drift": true}', gate=PUBLISHED, mode="night"
+    )
 
     assert done.returncode == 0, done.stdout[-4000:]
-    assert stand_in.calls == [
-        "--master local[2] --name graphquilt-run --deploy-mode client /home/pipeline/jobs/run.py "
-        f"--config /home/pipeline/config.toml --workspace {stand_in.workspace} --date 2026-05-01"
-    ]
-
-    refused = stand_in.run(*FOR_MAY, gate=REFUSED, mode="night")  # spark-submit hands back 0 in cluster mode
-
-    assert refused.returncode != 0
-    assert "too few rows" in refused.stdout
+    (call,) = stand_in.calls
+    assert call.startswith(
+        "--master local[2] --name graphquilt-default-run --deploy-mode client /home/pipeline/jobs/run.py "
+        "--config /home/pipeline/config.toml --wait 0 --accept-drift "
+        f"--workspace {stand_in.workspace} --date 2026-05-01 --run-id "
+    )
 
 
-def test_a_refusal_is_a_failed_run_that_says_why(stand_in: StandIn) -> None:
-    done = stand_in.run(*FOR_MAY, gate=REFUSED, exit_code=3)
+@pytest.mark.parametrize("is_handed_back", [True, False])  # not in cluster mode
+@pytest.mark.parametrize(
+    ("job", "gate", "said", "jobs_run"),
+    [
+        ("publish", REFUSED, "'refused', exit code 3: too few rows", 8),
+        ("ingest", BAD_INPUT, "'failed', exit code 4: no column 'user'", 1),
+    ],
+)
+def test_a_bad_night_is_red_at_once_and_no_consumer_is_told(
+    stand_in: StandIn, job: str, gate: dict[str, object], said: str, jobs_run: int, is_handed_back: bool
+) -> None:
+    before, started = events(), time.monotonic()
+    done = stand_in.run(*FOR_MAY, gate=gate, exit_code=int(str(gate["exit_code"])) if is_handed_back else 0, job=job)
 
+    assert time.monotonic() - started < 60
     assert done.returncode != 0
-    said = "nothing was published for 2026-05-01: the verdict is 'refused', exit code 3: too few rows"
-    assert said in done.stdout
-    assert len(stand_in.calls) == 8  # publish was not repeated
+    assert f"nothing was published: None is {said}" in done.stdout
+    assert "up_for_retry" not in done.stdout
+    assert len(stand_in.calls) == jobs_run
+    assert events() == before
 
 
-def test_a_refusal_that_spark_submit_does_not_hand_back_fails_too(stand_in: StandIn) -> None:
-    done = stand_in.run(*FOR_MAY, gate=REFUSED, exit_code=0)
-
-    assert done.returncode != 0
-    assert "too few rows" in done.stdout
-
-
-def test_a_publish_that_died_is_not_covered_by_yesterday_s_verdict(stand_in: StandIn) -> None:
+@pytest.mark.parametrize("exit_code", [137, 0])
+def test_a_job_that_died_is_tried_again_whatever_an_earlier_run_said(stand_in: StandIn, exit_code: int) -> None:
     path = stand_in.workspace / "runs" / "2026-05-01" / "gate.json"
     path.parent.mkdir(parents=True)
-    path.write_text(json.dumps(PUBLISHED))
+    path.write_text(json.dumps({**PUBLISHED, "run_id": "another night/publish/1"}))
 
-    done = stand_in.run(*FOR_MAY, gate=None, exit_code=137)
+    done = stand_in.run(*FOR_MAY, gate=None, exit_code=exit_code, mode="night")
 
     assert done.returncode != 0
-    assert "publish is 'failed'" in done.stdout
+    assert [call.rpartition("/run/")[2] for call in stand_in.calls] == ["1", "2", "3"]
+    assert "the job left no last word" in done.stdout
+    assert "nothing is known of 2026-05-01: gate.json is of another run, another night/publish/1" in done.stdout
+
+
+def test_a_release_that_readers_do_not_get_is_green_and_no_consumer_is_told(stand_in: StandIn) -> None:
+    before = events()
+    added = {
+        **PUBLISHED,
+        "verdict": "added",
+        "current_moved": False,
+        "current": {"release": "later", "at": "2026-06-01"},
+    }
+    done = stand_in.run(*FOR_MAY, gate=added, mode="night")
+
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert "no consumer is told" in done.stdout
+    assert events() == before
 
 
 def test_a_run_by_hand_without_a_logical_date_computes_the_day_before(stand_in: StandIn) -> None:
@@ -164,7 +216,7 @@ def test_a_run_by_hand_without_a_logical_date_computes_the_day_before(stand_in: 
     _, run_after, state = next(line for line in done.stdout.splitlines() if line.startswith("AFTER")).split()
     assert state == "success"
     day = (datetime.fromisoformat(run_after) - timedelta(days=1)).date().isoformat()
-    assert {call.rpartition(" ")[2] for call in stand_in.calls} == {day}
+    assert all(f" --date {day} " in call for call in stand_in.calls)
 
 
 @pytest.mark.spark
@@ -172,6 +224,7 @@ def test_a_run_by_hand_without_a_logical_date_computes_the_day_before(stand_in: 
 def test_the_sample_is_published_for_real(mode: str, tmp_path: Path, airflow_database: None) -> None:
     home, workspace = tmp_path / "home", tmp_path / "workspace"
     home.mkdir()
+    (tmp_path / "graphs.toml").write_text(f'{GRAPHS.read_text()}\nmode = "{mode}"\n')
     shutil.copytree(ROOT / "jobs", home / "jobs", ignore=shutil.ignore_patterns("__pycache__"))
     (home / "config.toml").write_text(
         f"""
@@ -205,7 +258,7 @@ def test_the_sample_is_published_for_real(mode: str, tmp_path: Path, airflow_dat
         "--conf",
         '{"date": "2026-07-11"}',
         PATH=f"{spark_home}/bin:{os.environ['PATH']}",
-        GRAPHQUILT_DAG_MODE=mode,
+        GRAPHQUILT_GRAPHS=str(tmp_path / "graphs.toml"),
         SPARK_HOME=spark_home,
         PYSPARK_PYTHON=str(MAIN_PYTHON),
         PYSPARK_DRIVER_PYTHON=str(MAIN_PYTHON),

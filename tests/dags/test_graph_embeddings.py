@@ -1,4 +1,4 @@
-"""The DAG as declared: its imports, the jobs it names, the day it computes, what its gate lets through."""
+"""The DAG as declared: its imports, the jobs it names, the day it computes."""
 
 import ast
 import json
@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -55,26 +55,19 @@ def test_parsing_looks_nothing_up(dag_bag: Any) -> None:
 
 
 def test_the_file_imports_airflow_and_the_standard_library_only() -> None:
+    files = sorted(DAG_FILE.parent.glob("*.py"))
     roots = set()
-    for node in ast.walk(ast.parse(DAG_FILE.read_text(encoding="utf-8"))):
+    for node in (node for file in files for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))):
         if isinstance(node, ast.Import):
             roots |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0
             roots.add((node.module or "").partition(".")[0])
-    assert roots - set(sys.stdlib_module_names) == {"airflow"}
+    assert roots - set(sys.stdlib_module_names) - {file.stem for file in files} == {"airflow"}
 
 
 def test_no_folder_of_ours_hides_the_airflow_package() -> None:
     assert list((ROOT / "airflow").rglob("__init__.py")) == []
-
-
-def test_an_unknown_mode_is_an_import_error_that_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    from airflow.dag_processing.dagbag import DagBag
-
-    monkeypatch.setenv("GRAPHQUILT_DAG_MODE", "nightly")
-    (error,) = DagBag(DAG_FILE).import_errors.values()
-    assert "GRAPHQUILT_DAG_MODE is 'nightly': choose one of ['night', 'stages']" in error
 
 
 def test_it_survives_the_scheduler_s_serialisation(dag: Any, job_names: list[str]) -> None:
@@ -82,12 +75,14 @@ def test_it_survives_the_scheduler_s_serialisation(dag: Any, job_names: list[str
     assert type(read.timetable).__name__ == "CronDataIntervalTimetable"
     assert read.timetable.serialize() == {"expression": "0 2 * * *", "timezone": "UTC"}
     assert (read.catchup, read.max_active_runs) == (False, 1)
-    assert {name: task.retries for name, task in read.task_dict.items()} == {
-        name: 0 if name in ("publish", "gate") else 2 for name in [*job_names, "gate"]
-    }
-    assert read.task_dict["gate"].trigger_rule == "all_done"
-    outlets = {name: [asset.name for asset in task.outlets] for name, task in read.task_dict.items()}
-    assert outlets == {name: [] for name in [*job_names, "gate"]} | {job_names[-1]: ["node_embeddings"]}
+    assert read.doc_md.startswith("Embeds the graph **default**")
+    assert read.tags == {"graphquilt"}
+    tasks = read.task_dict
+    assert {task.retries for task in tasks.values()} == {2}
+    assert {task.execution_timeout for task in tasks.values()} == {timedelta(hours=12)}
+    assert tasks["gate"].trigger_rule == "all_done"
+    outlets = {name: [outlet.name for outlet in task.outlets] for name, task in tasks.items()}
+    assert outlets == {name: [] for name in job_names} | {"gate": ["default"]}
 
 
 # --- the tasks ----------------------------------------------------------------------------------------------
@@ -110,21 +105,26 @@ def test_tasks_name_job_files_and_arguments_that_their_parser_accepts(dag: Any, 
     values = {
         home: str(ROOT),
         "{{ var.value.workspace }}": "some/workspace",
-        dag_file(dag).DATE: "2026-05-01",
+        dag.get_task("gate").date: "2026-05-01",
+        "{{ params.wait_s }}": "60",
+        "{{ '--accept-drift' if params.accept_drift else '' }}": "--accept-drift",
+        "{{ '--force-current' if params.force_current else '' }}": "",
+        dag.get_task(job_names[0]).job_run_id: "manual__2026-05-02/ingest/1",
     }
     (arguments,) = {tuple(dag.get_task(name).application_args) for name in job_names}
-    for template, value in values.items():
-        arguments = tuple(argument.replace(template, value) for argument in arguments)
+    arguments = tuple(values.get(argument, argument.replace(home, str(ROOT))) for argument in arguments)
     assert not any("{{" in argument for argument in arguments)
 
     code = (
         "import json, sys; from jobs.arguments import options_of, stage_parser; "
-        "options = options_of(stage_parser('spark').parse_args(sys.argv[1:])); "
-        "print(json.dumps([str(options.config), str(options.workspace), str(options.date)]))"
+        "options = options_of(stage_parser('spark').parse_args([word for word in sys.argv[1:] if word])); "
+        "print(json.dumps([str(options.config), str(options.workspace), str(options.date), options.run_id, "
+        "options.wait_s, options.accept_drift, options.force_current]))"
     )
     done = subprocess.run([MAIN_PYTHON, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == [f"{ROOT}/config.toml", "some/workspace", "2026-05-01"]
+    place = [f"{ROOT}/config.toml", "some/workspace", "2026-05-01"]
+    assert json.loads(done.stdout) == [*place, "manual__2026-05-02/ingest/1", 60.0, True, False]
 
 
 def test_the_page_s_connections_reach_the_masters_they_name(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,104 +166,22 @@ def test_a_run_by_hand_without_an_interval_computes_the_day_before_it_was_made(d
     assert rendered_date(dag, dag_run=SimpleNamespace(run_after=run_after)) == "2026-02-28"
 
 
-@pytest.mark.parametrize("date", ["yesterday", "2026-02-30", 20260501])
-def test_a_date_that_is_none_is_refused_before_anything_runs(dag: Any, date: object) -> None:
+@pytest.mark.parametrize(
+    ("param", "value"),
+    [
+        *(("date", value) for value in ("yesterday", "2026-02-30", 20260501)),
+        *(("wait_s", value) for value in (-1, 10**6, "1")),
+        *((flag, value) for flag in ("accept_drift", "force_current") for value in ("no", 1)),
+    ],
+)
+def test_a_param_out_of_bounds_is_refused_before_anything_runs(dag: Any, param: str, value: object) -> None:
     from airflow.sdk.exceptions import ParamValidationError
 
     with pytest.raises(ParamValidationError):
-        dag.params.get_param("date").resolve(date)
-
-
-# --- the gate -----------------------------------------------------------------------------------------------
-
-PUBLISHED = {
-    "date": "2026-05-01",
-    "verdict": "published",
-    "exit_code": 0,
-    "reasons": [],
-    "release": "2026-05-01-0123456789ab",
-    "run_id": "r",
-}
-REFUSED = {
-    **PUBLISHED,
-    "verdict": "refused",
-    "exit_code": 3,
-    "reasons": ["recall@20 is 0.11; at least 0.15 is wanted"],
-    "release": None,
-}
-
-
-def test_the_gate_returns_the_published_release(dag: Any, tmp_path: Path) -> None:
-    assert judged(dag, tmp_path, PUBLISHED) == "2026-05-01-0123456789ab"
-    assert judged(dag, tmp_path, {**PUBLISHED, "verdict": "unchanged"}) == "2026-05-01-0123456789ab"
-
-
-@pytest.mark.parametrize(
-    ("gate", "said"),
-    [
-        (REFUSED, r"2026-05-01: the verdict is 'refused', exit code 3: recall@20 is 0\.11; at least 0\.15"),
-        ({**REFUSED, "verdict": "failed", "exit_code": 4, "reasons": []}, "exit code 4: no reason given"),
-        # A stage that passed, and then a publish that never ended.
-        ({**PUBLISHED, "verdict": "done", "release": None}, "verdict is 'done'"),
-        ({**PUBLISHED, "verdict": "running", "exit_code": None}, "verdict is 'running', exit code None"),
-        ({}, "exit code None"),
-    ],
-)
-def test_the_gate_fails_with_the_reason_that_it_finds(
-    dag: Any, tmp_path: Path, gate: dict[str, Any], said: str
-) -> None:
-    from airflow.sdk.exceptions import AirflowFailException
-
-    with pytest.raises(AirflowFailException, match=said):
-        judged(dag, tmp_path, gate)
-
-
-def test_a_missing_or_torn_verdict_is_not_a_pass(dag: Any, tmp_path: Path) -> None:
-    from airflow.sdk.exceptions import AirflowFailException
-
-    with pytest.raises(AirflowFailException, match=r"gate\.json is missing"):
-        judged(dag, tmp_path, None)
-    path = tmp_path / "runs" / "2026-05-01" / "gate.json"
-    path.parent.mkdir(parents=True)
-    torn = {b'{"verdict": "publi': "is not JSON", b"\xff\0": "is not JSON", b"[]": "no JSON object"}
-    for content, said in torn.items():
-        path.write_bytes(content)
-        with pytest.raises(AirflowFailException, match=said):
-            judged(dag, tmp_path, None)
-    path.unlink()
-    path.mkdir()
-    with pytest.raises(AirflowFailException, match="can't be read: Is a directory"):
-        judged(dag, tmp_path, None)
-
-
-def test_the_verdict_may_lie_in_an_object_store(dag: Any) -> None:
-    from airflow.sdk import ObjectStoragePath
-    from airflow.sdk.exceptions import AirflowFailException
-
-    workspace = ObjectStoragePath("memory://lake/graphquilt")  # a store of fsspec, as s3fs brings another
-    with pytest.raises(AirflowFailException, match=r"memory://lake/graphquilt/runs/2026-05-01/gate\.json is missing"):
-        judged(dag, workspace, None)
-    assert judged(dag, workspace, PUBLISHED) == "2026-05-01-0123456789ab"
-    (workspace / "runs" / "2026-05-01" / "gate.json").unlink()
-
-
-@pytest.mark.parametrize("state", ["failed", "upstream_failed", None])
-def test_an_earlier_run_s_pass_does_not_hide_a_job_that_died(
-    dag: Any, job_names: list[str], tmp_path: Path, state: str | None
-) -> None:
-    from airflow.sdk.exceptions import AirflowFailException
-
-    for name in job_names:
-        with pytest.raises(AirflowFailException, match=f"{name} is '{state}'.*an earlier run's"):
-            judged(dag, tmp_path, PUBLISHED, **{name: state})
+        dag.params.get_param(param).resolve(value)
 
 
 # --- means --------------------------------------------------------------------------------------------------
-
-
-def dag_file(dag: Any) -> Any:
-    """The module that the DAG came from, for its constants."""
-    return sys.modules[dag.get_task("gate").python_callable.__module__]
 
 
 def as_the_scheduler_reads(dag: Any) -> Any:
@@ -277,30 +195,7 @@ def rendered_date(dag: Any, date: str | None = None, **context: Any) -> str:
     """The argument of --date, rendered by Airflow with what a task would see."""
     from airflow.sdk.execution_time import macros
 
-    task = next(task for task in dag.tasks if task.task_id != "gate")
-    template = task.application_args[task.application_args.index("--date") + 1]
+    gate = dag.get_task("gate")
     context = {"params": {"date": date}, "macros": macros, **context}
-    rendered: str = task.render_template(template, context, task.get_template_env())
+    rendered: str = gate.render_template(gate.date, context, gate.get_template_env())
     return rendered
-
-
-def judged(dag: Any, workspace: Any, gate: dict[str, Any] | None, **states: str | None) -> str:
-    """What the gate says of a gate.json in a run whose jobs ended in these states (else "success")."""
-    if gate is not None:
-        path = workspace / "runs" / "2026-05-01" / "gate.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(gate))
-    ended = {**{task.task_id: "success" for task in dag.tasks if task.task_id != "gate"}, **states}
-
-    def get_task_states(dag_id: str, *, task_ids: list[str], run_ids: list[str]) -> dict[str, Any]:
-        assert dag_id == "graph_embeddings"
-        return {run: {name: ended[name] for name in task_ids if ended[name]} for run in run_ids}
-
-    verdict: str = dag.get_task("gate").python_callable(
-        str(workspace),
-        "2026-05-01",
-        run_id="this run",
-        dag=dag,
-        ti=SimpleNamespace(get_task_states=get_task_states),
-    )
-    return verdict

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from graphquilt import EmbeddingTable
 from jobs.arguments import STAGE_NAMES, options_of, stage_parser, stages_named
 from jobs.cli import COMMANDS
 from pipeline.errors import ConfigError
@@ -139,6 +140,30 @@ def test_stages_can_run_in_parts(tmp_path: Path, call: Any, shop: Any) -> None:
     done = call("run", "layout", *where, "embed", "--json")
     assert done.code == 0, done.err
     assert [stage["stage"] for stage in done.json["stages"]] == ["layout", "embed"]
+
+
+def test_a_scheduler_knows_the_verdict_of_its_own_run_by_the_id_that_it_gave(
+    shop: Any, tmp_path: Path, call: Any
+) -> None:
+    where = ["--config", shop.config, "--workspace", tmp_path, "--date", "2024-03-01"]
+    folder, gates = tmp_path / "runs" / "2024-03-01", []
+    for stages in (["ingest"], ["run"], ["run"]):
+        assert call(*stages, *where, "--run-id", f"nightly/{len(gates)}").code == 0
+        gates.append(json.loads((folder / "gate.json").read_text()))
+    assert [gate["run_id"] for gate in gates] == ["nightly/0", "nightly/1", "nightly/2"]
+    assert [(gate["verdict"], gate["exit_code"], gate.get("current_moved")) for gate in gates] == [
+        ("done", 0, None),
+        ("published", 0, True),
+        ("unchanged", 0, False),
+    ]
+    with EmbeddingTable.open(tmp_path / "published" / "shop") as table:
+        assert gates[1]["space_id"] == table.space_id
+        about = gates[1]["tables"]["node_embeddings"]
+        assert (about["rows"], Path(about["path"]).is_dir()) == (len(table), True)
+        assert gates[1]["current"]["release"] == gates[1]["release"] == table.release
+    wrong = call("run", *where, "--run-id", "two words")
+    assert wrong.code == 2
+    assert "is no run id" in wrong.err
 
 
 def test_bad_input_exits_4_and_a_refusing_gate_3(shop: Any, tmp_path: Path, call: Any) -> None:
