@@ -112,9 +112,7 @@ class OpenTable:
     def _open_groups(self, table: str, cache_bytes: int) -> RowGroups:
         return RowGroups(self._location.files(table), cache_bytes, self._location.file_entries(table))
 
-    def _sections(
-        self, node_type: str | None, columns: Sequence[str] | None
-    ) -> tuple[list[NodeRowGroup], list[str]]:
+    def _sections(self, node_type: str | None, columns: Sequence[str] | None) -> tuple[list[NodeRowGroup], list[str]]:
         """Return the row groups of one type or all, and the names of some columns or all."""
         types = self.node_types if node_type is None else (node_type,)
         all_names = self._groups.schema.names

@@ -122,9 +122,7 @@ def _vector_table(facts: Mapping[str, Any]) -> list[str]:
     return [*lines, f"chosen  {chosen['name']}, dim {chosen['dim']}: {facts['why']}"]
 
 
-def _vector_rows(
-    trials: Sequence[Mapping[str, Any]], chosen: Mapping[str, Any], best: Mapping[str, str]
-) -> list[str]:
+def _vector_rows(trials: Sequence[Mapping[str, Any]], chosen: Mapping[str, Any], best: Mapping[str, str]) -> list[str]:
     names = list(dict.fromkeys(name for trial in trials for name in trial["figures"]))
     rows = [
         {

@@ -246,17 +246,13 @@ def _write_facts(attempt: Attempt, facts: Facts) -> None:
         write_facts(attempt.path("facts", "arrow"), facts)
 
 
-def _write_power(
-    attempt: Attempt, node_ix: NDArray[np.int64], rows: Rows, number: int, settings: Settings
-) -> None:
+def _write_power(attempt: Attempt, node_ix: NDArray[np.int64], rows: Rows, number: int, settings: Settings) -> None:
     """Write columns of a power and the squares of its rows: it is added up when the norms are known."""
     NormRecorder(attempt, "power_squares")(rows.values)
     _write_state(attempt, node_ix, rows, number, settings)
 
 
-def _write_state(
-    attempt: Attempt, node_ix: NDArray[np.int64], rows: Rows, number: int, settings: Settings
-) -> None:
+def _write_state(attempt: Attempt, node_ix: NDArray[np.int64], rows: Rows, number: int, settings: Settings) -> None:
     is_last = number == method_for(settings).rounds(settings) - 1
     dtype = "float32" if is_last else settings.embedding.boundary_dtype
     form = _format(rows, settings, has_noise_scale=False, dtype=dtype)

@@ -44,9 +44,7 @@ class CleanRows:
     records: Sequence[TaskRecord[ParseResult]]
 
     @classmethod
-    def read(
-        cls, engine: TaskRunner, sources: Sequence[SourceFile], rules: ParseRules, folder: Location
-    ) -> CleanRows:
+    def read(cls, engine: TaskRunner, sources: Sequence[SourceFile], rules: ParseRules, folder: Location) -> CleanRows:
         """Parse the files of the input."""
         payloads = [ParsePayload(task, rules) for task in split_tasks(sources)]
         return cls(rules, TaskFolder(engine, folder).run_each(parse_files, "parse", payloads))

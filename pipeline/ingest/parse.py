@@ -198,9 +198,7 @@ def check(raw: RawBatch, rules: ParseRules, piece: FilePiece, as_text: bool) -> 
     return CheckedRows(rows, _rejected(raw, verdicts, piece), counts)
 
 
-def _judge_weights(
-    raw: RawBatch, rules: ParseRules, verdicts: Verdicts, piece: FilePiece
-) -> NDArray[np.int64] | None:
+def _judge_weights(raw: RawBatch, rules: ParseRules, verdicts: Verdicts, piece: FilePiece) -> NDArray[np.int64] | None:
     """Return the weights of events times those of rows; None where neither is named, so that each row weighs 1."""
     factor = None
     if rules.event is not None:

@@ -118,9 +118,7 @@ def read_sampled_table(vectors: VectorFiles, size: int, seed: int) -> ScoredTabl
     return _scored_table(batches, rows, vectors)
 
 
-def _scored_table(
-    batches: Iterable[pa.RecordBatch], rows: NDArray[np.float32], vectors: VectorFiles
-) -> ScoredTable:
+def _scored_table(batches: Iterable[pa.RecordBatch], rows: NDArray[np.float32], vectors: VectorFiles) -> ScoredTable:
     """Take a table in; vectors are put into ``rows``."""
     ids_of_batches: list[pa.Array] = []
     parts: list[pa.Array] = []

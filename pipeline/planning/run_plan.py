@@ -174,9 +174,7 @@ def disk_facts(
     if lists and lists["across"] == "parts":
         by_parts = lists["bytes_by_way"]["parts"]
         kept += by_parts["moved"] + by_parts["held"]
-    stages = disk_bytes(
-        config, graph, alternatives.cut, input_bytes=size.bytes, input_rows=size.rows, kept_bytes=kept
-    )
+    stages = disk_bytes(config, graph, alternatives.cut, input_bytes=size.bytes, input_rows=size.rows, kept_bytes=kept)
     by_stage = {stage: needed for stage, needed in stages.items() if finished[stage] != "made"}
     free = None if root is None else storage.free_bytes(root)
     return {"by_stage": by_stage, "needed_bytes": sum(by_stage.values()), "free_bytes": free}

@@ -7,10 +7,15 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from graphquilt.pointers import PointerError, read_pointers
+from pipeline import storage
 from pipeline.errors import ConfigError
+from pipeline.locations import Location
 from pipeline.publishing.listing import note_of, releases
-from pipeline.queries.night_run import NightRun, read_verdict
+from pipeline.queries.night_run import NightRun, files_of_release, read_verdict
 from pipeline.report.amounts import amount, duration
 from pipeline.report.night import (
     ChangedKey,
@@ -25,6 +30,7 @@ from pipeline.report.night import (
 )
 from pipeline.stages.chain import STAGES
 from pipeline.workspace import run_dates
+from schemas.published_tables import NODE_EMBEDDINGS
 
 #: Nights whose figures the small lines show.
 NIGHTS = 30
@@ -210,16 +216,35 @@ def _rows(ingest: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _nodes(night: NightRun) -> list[NodeCounts]:
+    """Return the nodes by type; what is kept of a baseline was measured, of another release it is counted here."""
     types = night.stages.get("index", {}).get("figures", {}).get("types", {})
     before = _type_counts(night.other)
-    kept = night.metrics.get("drift", {}).get("kept", {}).get("nodes", {}) if night.compared_with is None else {}
+    if night.compared_with is None:
+        measured = night.metrics.get("drift", {}).get("kept", {}).get("nodes", {})
+        kept = {name: share["kept"] for name, share in measured.items()}
+    else:
+        kept = _common_nodes(night.vector_files, files_of_release(night.other_folder, NODE_EMBEDDINGS))
     counts = []
     for node_type, (first, stop) in types.items():
-        share = kept.get(node_type)
-        new = stop - first - share["kept"] if share else None
-        lost = before.get(node_type, share["of"]) - share["kept"] if share else None
+        both = kept.get(node_type)
+        new = stop - first - both if both is not None else None
+        lost = before[node_type] - both if both is not None and node_type in before else None
         counts.append(NodeCounts(node_type, stop - first, new, lost))
     return counts
+
+
+def _common_nodes(files: Sequence[Location], other_files: Sequence[Location]) -> dict[str, int]:
+    """Return how many nodes of each type are in both tables; nothing where one of them has no vectors."""
+    if not files or not other_files:
+        return {}
+    tables = [storage.read_parquet(some, ["node_type", "node_id"]) for some in (files, other_files)]
+    common: dict[str, int] = {}
+    for node_type in pc.unique(tables[0]["node_type"]).to_pylist():
+        ids, other = (
+            table.filter(pc.equal(table["node_type"], node_type))["node_id"].cast(pa.string()) for table in tables
+        )
+        common[node_type] = pc.sum(pc.is_in(ids, other.combine_chunks()).cast(pa.int64())).as_py() or 0
+    return common
 
 
 def _type_counts(manifest: Mapping[str, Any]) -> dict[str, int]:

@@ -12,7 +12,6 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from graphquilt.pointers import RELEASES
 from pipeline import storage
 from pipeline.evaluation.position_lists import PositionLists
 from pipeline.evaluation.ranking import top_k
@@ -22,9 +21,9 @@ from pipeline.metrics.scored_tables import ScoredTable, VectorFiles, read_sample
 from pipeline.queries.night_run import NightRun, files_of_release
 from pipeline.report import charts
 from pipeline.report.amounts import count
-from pipeline.report.charts import Curve, bar_chart, degree_curves, histograms, line_chart, slice_columns
+from pipeline.report.charts import THIRD, Curve, bar_chart, degree_curves, histograms, line_chart, slice_columns
 from pipeline.report.cluster_map import MappedNodes, draw_map
-from pipeline.report.neighbor_lists import NeighborLists, show_neighbors
+from pipeline.report.compared_neighbors import ComparedNeighbors, show_neighbors
 from pipeline.report.pictures import Picture
 from pipeline.report.treemap import SHADES, PartSize, draw_parts
 from schemas.published_tables import NODE_EMBEDDINGS
@@ -85,8 +84,7 @@ class _SampledRows:
         other = self.night.other
         if not other:
             return None
-        folder = self.night.published / RELEASES / other["release"]
-        return _read(files_of_release(folder, NODE_EMBEDDINGS), other.get("metadata"))
+        return _read(files_of_release(self.night.other_folder, NODE_EMBEDDINGS), other.get("metadata"))
 
     @cached_property
     def named_types(self) -> frozenset[str]:
@@ -142,7 +140,7 @@ class _SampledRows:
                 f" Nodes of type {persons} count as persons and are not named (--show-ids, publish.person_types)."
             )
         shapes = [(f"shape{min(number, 1)}", name) for number, name in enumerate(types)] if len(types) > 1 else []
-        yield Picture("Map of the clusters", caption, body, is_wide=True, legend=shapes)
+        yield Picture("Map of the clusters", caption, body, share="whole", legend=shapes)
 
     def draw_neighbors(self) -> Iterator[Picture]:
         """Yield some nodes with their neighbours."""
@@ -157,7 +155,9 @@ class _SampledRows:
             return
         # From well-known ones down, so that a change at either end is seen.
         order = np.argsort(-degree, kind="stable")[: int((degree > 0).sum())]
-        ranks = np.unique(np.geomspace(1, max(order.size // 4, min(order.size, _NODES)), _NODES).astype(np.int64)) - 1
+        last = max(order.size // 4, min(order.size, _NODES))
+        ranks = np.unique(np.geomspace(1, last, 5 * _NODES).astype(np.int64)) - 1
+        ranks = ranks[np.unique(np.linspace(0, ranks.size - 1, _NODES).astype(np.int64))]
         at = first + order[ranks]
         is_named = node_type in self.named_types
         ids = scored.ids[node_type]
@@ -175,21 +175,21 @@ class _SampledRows:
         if not is_named:
             return
         lists = [
-            NeighborLists(
+            ComparedNeighbors(
                 _name(scored, node_type, one),
-                f"{count(int(table.degree[one]))} neighbours in the graph",
+                f"{count(int(table.degree[one]))} neighbours",
                 names(nearest, scored),
                 names(then[old], before) if before is not None and old >= 0 else [] if before is None else None,
             )
             for one, nearest, old in zip(at.tolist(), now, old_at.tolist(), strict=True)
         ]
         if before is None:
-            lists = [NeighborLists(one.name, one.about, one.now, None) for one in lists]
+            lists = [ComparedNeighbors(one.name, one.about, one.now, None) for one in lists]
         caption = f"The {_NEIGHBORS} nearest {node_type} nodes by cosine"
         caption += (
             f", of {count(stop - first)}." if before is None else f", beside those in {self.night.other_release}."
         )
-        yield Picture("Ten nodes and their neighbours", caption, show_neighbors(lists), is_wide=True)
+        yield Picture("Ten nodes and their neighbours", caption, show_neighbors(lists), share="whole")
 
     def draw_distributions(self) -> Iterator[Picture]:
         """Yield the distributions of degrees and norms."""
@@ -252,15 +252,13 @@ def _quality(metrics: Mapping[str, Any]) -> Iterator[Picture]:
     )
     slices = metrics.get("slices", {})
     if by := slices.get("by_activity"):
-        body = bar_chart(slice_columns(by, figure, "nodes"), "neighbours of the source", title)
-        yield Picture(f"{title} by activity", f"Sources in four classes by how many neighbours they have.{whose}", body)
+        body = bar_chart(slice_columns(by, figure, "nodes"), "neighbours of the source", title, width=THIRD)
+        caption = f"Sources in four classes by how many neighbours they have, and how many sources each has.{whose}"
+        yield Picture(f"{title} by activity", caption, body, share="third")
     if by := slices.get("by_popularity"):
-        body = bar_chart(slice_columns(by, figure, "nodes"), "neighbours of the target", title, colour=1)
-        yield Picture(
-            f"{title} by popularity",
-            f"Share of test pairs that are hits; each class holds a quarter of them.{whose}",
-            body,
-        )
+        body = bar_chart(slice_columns(by, figure, "nodes"), "neighbours of the target", title, 1, THIRD)
+        caption = f"Share of test pairs that are hits. A class holds a quarter of them, and so many targets.{whose}"
+        yield Picture(f"{title} by popularity", caption, body, share="third")
     widths = metrics.get("widths", [])
     if len(widths) > 1:
         ndcg = figure.replace("recall", "ndcg")
@@ -272,7 +270,8 @@ def _quality(metrics: Mapping[str, Any]) -> Iterator[Picture]:
             "Quality by width",
             f"The first columns of the table alone, for the same {count(widths[0]['users'])} sources. A curve that is "
             f"flat at its end says that fewer columns would do.{whose}",
-            line_chart(curves, "columns", "quality", zero=True),
+            line_chart(curves, "columns", "quality", zero=True, width=THIRD),
+            share="third",
             legend=[(f"f{number}", curve.name) for number, curve in enumerate(curves)],
         )
 
@@ -287,7 +286,7 @@ def _partition(night: NightRun) -> Iterator[Picture]:
     leaves = [one for one in tree if one["is_leaf"]]
     if len(leaves) < 2:
         text = "The graph is one block: nothing is cut, nothing is exchanged."
-        yield Picture("Partition", text, Markup(""), is_wide=True)
+        yield Picture("Partition", text, Markup(""), share="whole")
         return
     parts = [
         PartSize(one["part_path"], one["nodes"], one["edges"], one["cut"], one["split_nodes"], one["ghosts"])
@@ -302,4 +301,4 @@ def _partition(night: NightRun) -> Iterator[Picture]:
     legend = [
         (f"shade{shade}", f"{100 * shade // SHADES}–{100 * (shade + 1) // SHADES} % cut") for shade in range(SHADES)
     ]
-    yield Picture("Partition", caption, draw_parts(parts), is_wide=True, legend=legend)
+    yield Picture("Partition", caption, draw_parts(parts), share="whole", legend=legend)

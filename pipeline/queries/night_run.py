@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from graphquilt.pointers import RELEASES
+from graphquilt.pointers import MANIFEST, RELEASES
 from pipeline import storage
 from pipeline.errors import ConfigError, StorageError
 from pipeline.locations import Location
@@ -87,9 +87,13 @@ class NightRun:
     @cached_property
     def other(self) -> Mapping[str, Any]:
         """Manifest of the release it is compared with; empty where there is none, or it is gone."""
-        folder = self.published / RELEASES / (self.other_release or "")
-        has_one = self.other_release and storage.size(folder / "manifest.json")
-        return manifest_of(folder) if has_one else {}
+        has_one = self.other_release and storage.size(self.other_folder / MANIFEST)
+        return manifest_of(self.other_folder) if has_one else {}
+
+    @property
+    def other_folder(self) -> Location:
+        """Folder of the release it is compared with."""
+        return self.published / RELEASES / (self.other_release or "")
 
     @property
     def metadata(self) -> Mapping[str, Any] | None:
@@ -128,7 +132,7 @@ def night_of_release(root: Location, publish_root: Location, name: str, release:
     """
     published = published_folder(publish_root, name)
     folder = published / RELEASES / release
-    if storage.size(folder / "manifest.json") is None:
+    if storage.size(folder / MANIFEST) is None:
         there = storage.names_in(published / RELEASES)
         raise ConfigError(f"'{name}' has no release '{release}'; it has {there}")
     manifest = manifest_of(folder)
@@ -154,7 +158,7 @@ def night_of_date(root: Location, publish_root: Location, name: str, date: dt.da
             "one of its releases"
         )
     folder = published_folder(publish_root, name) / RELEASES / str(verdict.get("release"))
-    if verdict.get("release") and storage.size(folder / "manifest.json") is not None:
+    if verdict.get("release") and storage.size(folder / MANIFEST) is not None:
         return night_of_release(root, publish_root, name, str(verdict["release"]))
     manifests, _ = manifests_below(run_folder(root, date), "*/*")
     manifests.sort(key=lambda one: str(one.made_by.get("started")))
@@ -171,7 +175,7 @@ def compare_with(night: NightRun, release: str) -> NightRun:
     ------
     ConfigError : there is no such release.
     """
-    if storage.size(night.published / RELEASES / release / "manifest.json") is None:
+    if storage.size(night.published / RELEASES / release / MANIFEST) is None:
         there = storage.names_in(night.published / RELEASES)
         raise ConfigError(f"'{night.published.name}' has no release '{release}'; --compare takes one of {there}")
     return replace(night, compared_with=release)

@@ -14,7 +14,8 @@ from pipeline.report.amounts import count
 from pipeline.report.axes import Axis
 from pipeline.report.svg import drawing, element, path_of, words
 
-WIDTH, HEIGHT = 560.0, 280.0
+#: Of a drawing that takes half of the page's width, and of one that takes a third.
+WIDTH, THIRD, HEIGHT = 560.0, 380.0, 280.0
 LEFT, RIGHT, TOP, BOTTOM = 66.0, 12.0, 12.0, 42.0
 #: Colours of the style sheet, which people with any colour vision tell apart.
 COLOURS = 8
@@ -30,17 +31,24 @@ class Curve:
 
 
 def line_chart(
-    curves: Sequence[Curve], x_title: str, y_title: str, *, log_x: bool = False, log_y: bool = False, zero: bool = False
+    curves: Sequence[Curve],
+    x_title: str,
+    y_title: str,
+    *,
+    log_x: bool = False,
+    log_y: bool = False,
+    zero: bool = False,
+    width: float = WIDTH,
 ) -> Markup:
     """Return lines over two scales; ``zero``: the vertical one begins there."""
     xs = [x for curve in curves for x, _ in curve.points]
     ys = [y for curve in curves for _, y in curve.points]
-    x = Axis(min(xs), max(xs), LEFT, WIDTH - RIGHT, log_x)
+    x = Axis(min(xs), max(xs), LEFT, width - RIGHT, log_x)
     low, high = (0.0 if zero else min(ys)), max(ys)
     if not log_y:
         high += 0.08 * ((high - low) or 1.0)
     y = Axis(low, high, HEIGHT - BOTTOM, TOP, log_y)
-    shapes = _frame(x, y, x_title, y_title)
+    shapes = _frame(x, y, x_title, y_title, width)
     for number, curve in enumerate(curves):
         places = [(x.place(a), y.place(b)) for a, b in curve.points]
         shapes.append(element("path", d=path_of(places), class_=f"line s{number % COLOURS}"))
@@ -48,7 +56,7 @@ def line_chart(
             for (a, b), (at_x, at_y) in zip(curve.points, places, strict=True):
                 title = element("title", f"{curve.name} at {a:g}: {b:.4f}")
                 shapes.append(element("circle", title, cx=at_x, cy=at_y, r=3.5, class_=f"dot f{number % COLOURS}"))
-    return drawing(WIDTH, HEIGHT, shapes, f"{y_title} by {x_title}")
+    return drawing(width, HEIGHT, shapes, f"{y_title} by {x_title}")
 
 
 def degree_curves(degrees: Mapping[str, NDArray[np.int64]]) -> Markup:
@@ -96,13 +104,13 @@ class Column:
     title: str
 
 
-def bar_chart(columns: Sequence[Column], x_title: str, y_title: str, colour: int = 0) -> Markup:
+def bar_chart(columns: Sequence[Column], x_title: str, y_title: str, colour: int = 0, width: float = WIDTH) -> Markup:
     """Return bars side by side, each with its value above it."""
     high = max([column.value for column in columns] + [1e-9])
-    x = Axis(0.0, len(columns), LEFT, WIDTH - RIGHT)
+    x = Axis(0.0, len(columns), LEFT, width - RIGHT)
     y = Axis(0.0, 1.12 * high, HEIGHT - BOTTOM - 14, TOP)
-    shapes = _frame(x, y, x_title, y_title, has_x_ticks=False)
-    wide = (WIDTH - RIGHT - LEFT) / len(columns)
+    shapes = _frame(x, y, x_title, y_title, width, has_x_ticks=False)
+    wide = (width - RIGHT - LEFT) / len(columns)
     for number, column in enumerate(columns):
         middle, top = LEFT + (number + 0.5) * wide, y.place(column.value)
         size = {"width": min(0.62 * wide, 90.0), "height": max(y.place(0.0) - top, 0.5)}
@@ -111,7 +119,7 @@ def bar_chart(columns: Sequence[Column], x_title: str, y_title: str, colour: int
         shapes += [bar, words(middle, top - 6, f"{column.value:.3f}", "strong", "middle")]
         shapes.append(words(middle, HEIGHT - BOTTOM + 3, column.label, None, "middle"))
         shapes.append(words(middle, HEIGHT - BOTTOM + 18, column.below, "dim", "middle"))
-    return drawing(WIDTH, HEIGHT, shapes, f"{y_title} by {x_title}")
+    return drawing(width, HEIGHT, shapes, f"{y_title} by {x_title}")
 
 
 def slice_columns(slices: Sequence[Mapping[str, Any]], figure: str, members: str) -> list[Column]:
@@ -122,22 +130,24 @@ def slice_columns(slices: Sequence[Mapping[str, Any]], figure: str, members: str
         degree = f"{count(low)}–{count(high)}" if low != high else count(low)
         value, size = float(one[figure]), int(one["members"])
         title = f"{degree} neighbours: {figure} {value:.4f} of {count(size)} {members}"
-        columns.append(Column(degree, f"{count(size)} {members}", value, title))
+        columns.append(Column(degree, count(size), value, title))
     return columns
 
 
-def _frame(x: Axis, y: Axis, x_title: str, y_title: str, *, has_x_ticks: bool = True) -> list[Markup]:
+def _frame(
+    x: Axis, y: Axis, x_title: str, y_title: str, width: float = WIDTH, *, has_x_ticks: bool = True
+) -> list[Markup]:
     """Return grid, ticks and titles of two scales."""
     shapes = []
     for value, label in y.ticks(5):
         at = y.place(value)
-        shapes.append(element("line", x1=LEFT, x2=WIDTH - RIGHT, y1=at, y2=at, class_="grid"))
+        shapes.append(element("line", x1=LEFT, x2=width - RIGHT, y1=at, y2=at, class_="grid"))
         shapes.append(words(LEFT - 8, at + 4, label, "dim", "end"))
     for value, label in x.ticks(8) if has_x_ticks else ():
         shapes.append(words(x.place(value), HEIGHT - BOTTOM + 18, label, "dim", "middle"))
-    shapes.append(words((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 5, x_title, "dim", "middle"))
+    shapes.append(words((LEFT + width - RIGHT) / 2, HEIGHT - 5, x_title, "dim", "middle"))
     shapes.append(element("text", y_title, class_="dim", text_anchor="middle", transform=_upright()))
-    shapes.append(element("line", x1=LEFT, x2=WIDTH - RIGHT, y1=y.start, y2=y.start, class_="base"))
+    shapes.append(element("line", x1=LEFT, x2=width - RIGHT, y1=y.start, y2=y.start, class_="base"))
     return shapes
 
 

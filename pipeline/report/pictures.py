@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from markupsafe import Markup
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One card of the page; ``is_wide`` takes the whole width. ``legend`` : (CSS class, words)."""
+    """One card of the page, and which share of its width it takes. ``legend`` : (CSS class, words)."""
 
     title: str
     caption: str
     body: Markup
-    is_wide: bool = False
+    share: Literal["whole", "half", "third"] = "half"
     legend: Sequence[tuple[str, str]] = ()

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from pipeline.report.amounts import count, percent
 from pipeline.report.svg import drawing, element, words
 
-WIDTH, HEIGHT = 1140.0, 340.0
+WIDTH, HEIGHT = 1140.0, 250.0
 #: Shades of the style sheet, from no cut edges to all of them.
 SHADES = 5
 

@@ -243,9 +243,7 @@ def remove(path: ObjectPath) -> None:
     _delete(path, [str(path.key)])
 
 
-def remove_tree(
-    folder: ObjectPath, before_batch: Callable[[], object] = lambda: None, highest_fence: int = 0
-) -> None:
+def remove_tree(folder: ObjectPath, before_batch: Callable[[], object] = lambda: None, highest_fence: int = 0) -> None:
     """Remove the objects below a prefix, in batches. ``before_batch`` is called before each, and may raise.
 
     Objects of a fence above ``highest_fence``, if that is not 0, are a successor's, and stay.

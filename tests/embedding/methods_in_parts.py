@@ -78,9 +78,7 @@ def spectral(**changes: object) -> EmbeddingConfig:
 
 
 def factorised(**changes: object) -> EmbeddingConfig:
-    return EMBEDDING.model_validate(
-        {"method": "ppr", "form": "factorised", "dim": 4, "oversampling": 4, **changes}
-    )
+    return EMBEDDING.model_validate({"method": "ppr", "form": "factorised", "dim": 4, "oversampling": 4, **changes})
 
 
 def low_pass(**changes: object) -> EmbeddingConfig:

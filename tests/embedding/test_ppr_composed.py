@@ -243,9 +243,7 @@ class CutGraph:
     graph: GraphInParts
     blocks: Sequence[BlockFiles]
 
-    def lists(
-        self, folder: Path, runner: Any = None, at_once: int = 100, tolerance: float = 1e-2
-    ) -> ComposedLists:
+    def lists(self, folder: Path, runner: Any = None, at_once: int = 100, tolerance: float = 1e-2) -> ComposedLists:
         """Lists of all nodes."""
         asked = list_request(self.graph, restart=0.5, tolerance=tolerance, top_k=20, exclude_known=True)
         folder.mkdir(exist_ok=True)

@@ -37,9 +37,7 @@ def write(folder: Path, rows: Sequence[Row], file_format: str) -> Path:
 
 
 def parse_all(path: Path, rules: ParseRules) -> list[CheckedRows]:
-    tasks = [
-        codec.from_text(ParseTask, codec.to_text(t)) for t in split_tasks(list_sources(str(path)), 4)
-    ]
+    tasks = [codec.from_text(ParseTask, codec.to_text(t)) for t in split_tasks(list_sources(str(path)), 4)]
     return [parsed for task in tasks for parsed in parse(task, rules)]
 
 

@@ -51,9 +51,7 @@ def test_what_can_not_be_made_is_refused(shop: Any, call: Callable[..., Any], gi
 
 def test_auto_is_hashed(shop: Any) -> None:
     forms = {
-        (form, types): CONFIG.from_toml(
-            shop.config, ["embedding.method=ppr", f"embedding.form={form}", *types]
-        ).form
+        (form, types): CONFIG.from_toml(shop.config, ["embedding.method=ppr", f"embedding.form={form}", *types]).form
         for form in ("auto", "hashed", "factorised")
         for types in ((), ("input.source_type=item",))
     }

@@ -29,7 +29,7 @@ def test_a_folder_that_somebody_happens_to_be_in_says_nothing() -> None:
         ("PYSPARK_SUBMIT_ARGS", "--master spark://h:7077 pyspark-shell", "spark://h:7077"),
         ("PYSPARK_SUBMIT_ARGS", "--name x --master=local[2] pyspark-shell", "local[2]"),
         ("PYSPARK_SUBMIT_ARGS", "--conf spark.master=yarn pyspark-shell", "yarn"),
-        ("PYSPARK_SUBMIT_ARGS", "--conf \"spark.master=yarn\" pyspark-shell", "yarn"),
+        ("PYSPARK_SUBMIT_ARGS", '--conf "spark.master=yarn" pyspark-shell', "yarn"),
         ("PYSPARK_SUBMIT_ARGS", "pyspark-shell", "local[*]"),
         ("MASTER", "spark://h:7077", "spark://h:7077"),
         ("SPARK_HOME", "home", "yarn"),

@@ -105,8 +105,6 @@ def test_another_half_life_and_window_are_no_loss(nights: Nights) -> None:
     assert "min_edge_ratio" in nights.run(4, short, sections={"input": {"window_days": 3}}).error
 
 
-
-
 def test_a_peak_that_leaves_the_window_is_no_loss(tmp_path: Path) -> None:
     """A holiday of eight times the usual pairs, and usual days before and after, in a window of four days."""
     usual = planted(pairs=60_000, share=0.015)

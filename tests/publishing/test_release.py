@@ -62,9 +62,7 @@ def test_a_release_holds_its_files_and_a_manifest_of_them(root: Location) -> Non
     pointer = read_current(root, "default")
     assert pointer is not None
     assert pointer["path"] == "releases/r1"
-    assert (
-        find_problems(root / "published" / "default" / pointer["path"], pointer["manifest_sha256"], deep=True) == []
-    )
+    assert find_problems(root / "published" / "default" / pointer["path"], pointer["manifest_sha256"], deep=True) == []
 
 
 def test_a_manifest_is_sealed_as_it_is_written(root: Location) -> None:

@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from pipeline.report.charts import Column, Curve, bar_chart, degree_curves, histograms, line_chart
 from pipeline.report.cluster_map import MappedNodes, draw_map
-from pipeline.report.neighbor_lists import NeighborLists, show_neighbors
+from pipeline.report.compared_neighbors import ComparedNeighbors, show_neighbors
 from pipeline.report.night import (
     ChangedKey,
     Headline,
@@ -78,9 +78,12 @@ def pictures(word: str = "thing", *, has_map: bool = True) -> list[Picture]:
         line_chart([Curve(word, [(8, 0.1), (16, 0.2)], has_dots=True)], word, word),
         bar_chart([Column(word, word, 0.5, word)], word, word),
         draw_parts([PartSize(word, 5, 9, 3, 1, 2), PartSize(f"{word}/1", 5, 4, 0, 0, 0)]),
-        show_neighbors([NeighborLists(word, word, [(word, 0.9)], [(f"{word}2", 0.8)])]),
+        show_neighbors([ComparedNeighbors(word, word, [(word, 0.9)], [(f"{word}2", 0.8)])]),
     ]
-    return [Picture(word, word, body, is_wide=number < 2, legend=[("f0", word)]) for number, body in enumerate(bodies)]
+    return [
+        Picture(word, word, body, share="whole" if number < 2 else "third", legend=[("f0", word)])
+        for number, body in enumerate(bodies)
+    ]
 
 
 @pytest.fixture(scope="module")

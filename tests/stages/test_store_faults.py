@@ -78,7 +78,10 @@ def kill_at(pid: int, stage: str | None, number: int, fault: Fault) -> Callable[
 
 @pytest.mark.slow
 def test_a_run_that_is_killed_in_each_stage_goes_on_and_gives_the_same_bytes(
-    chain: Chain, config: Config, undisturbed: dict[str, bytes], object_store: FaultProxy  # noqa: F811
+    chain: Chain,
+    config: Config,
+    undisturbed: dict[str, bytes],
+    object_store: FaultProxy,  # noqa: F811
 ) -> None:
     assert chain.address
     draw, folder = random.Random(1), parse_location(chain.address)
@@ -102,7 +105,10 @@ def test_a_run_that_is_killed_in_each_stage_goes_on_and_gives_the_same_bytes(
 
 @pytest.mark.slow
 def test_a_run_gives_the_same_bytes_while_the_store_fails_in_every_way(
-    chain: Chain, config: Config, undisturbed: dict[str, bytes], object_store: FaultProxy  # noqa: F811
+    chain: Chain,
+    config: Config,
+    undisturbed: dict[str, bytes],
+    object_store: FaultProxy,  # noqa: F811
 ) -> None:
     draw, lock = random.Random(1), threading.Lock()
 

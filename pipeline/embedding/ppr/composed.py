@@ -131,9 +131,7 @@ def _join(tasks: TaskFolder, payload: JoinPayload, most: int) -> list[TaskRecord
     """Join what the parts have ranked, batches dealt out to ``most`` tasks or fewer."""
     count = len(payload.sources.ranges())
     each = max(1, math.ceil(count / most))
-    payloads = [
-        replace(payload, batches=(first, min(first + each, count))) for first in range(0, max(1, count), each)
-    ]
+    payloads = [replace(payload, batches=(first, min(first + each, count))) for first in range(0, max(1, count), each)]
     return tasks.run_named(join_lists, {f"join-{one.batches[0]:06d}-{each:06d}": one for one in payloads})
 
 

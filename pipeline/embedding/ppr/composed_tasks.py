@@ -40,7 +40,6 @@ from schemas.tables import NEIGHBOR_LISTS
 _WEIGHTS = pa.schema([pa.field("weight", pa.float64(), nullable=False)])
 
 
-
 @dataclass(frozen=True)
 class SentFile:
     """A file that another part left, with the part index of its sender."""

@@ -88,9 +88,7 @@ def one_row_a_node(rows: pa.Table, rules: AttributeRules) -> tuple[pa.Table, lis
 def sums_of_numbers(rows: pa.Table, rules: AttributeRules) -> dict[str, NumberSum]:
     """Return by column of numbers what its mean follows from."""
     columns = {name: _numbers(rows, name)[1] for name in rules.numbers}
-    return {
-        name: NumberSum(values.size, str(exact_sum(values)), scale_of(values)) for name, values in columns.items()
-    }
+    return {name: NumberSum(values.size, str(exact_sum(values)), scale_of(values)) for name, values in columns.items()}
 
 
 def means_of(sums: Sequence[Mapping[str, NumberSum]], rules: AttributeRules) -> dict[str, NumberMean]:

@@ -11,7 +11,7 @@ from pipeline.report.svg import element
 
 
 @dataclass(frozen=True)
-class NeighborLists:
+class ComparedNeighbors:
     """A node, its nearest nodes by name with their cosine, best first; ``before`` is None where nothing is known."""
 
     name: str
@@ -20,7 +20,7 @@ class NeighborLists:
     before: Sequence[tuple[str, float]] | None
 
 
-def show_neighbors(nodes: Sequence[NeighborLists]) -> Markup:
+def show_neighbors(nodes: Sequence[ComparedNeighbors]) -> Markup:
     """Return a table: a line a node, those that are new tonight and those that went marked as such."""
     has_before = any(node.before is not None for node in nodes)
     heads = [element("th", title) for title in ("node", "nearest tonight", *(["no longer among them"] * has_before))]
