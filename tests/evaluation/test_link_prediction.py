@@ -225,8 +225,22 @@ def test_sources_may_be_sampled_and_the_figures_say_so() -> None:
     assert got["test_pairs_in_train"] == src[::10].size
 
 
+def test_a_width_curve_ranks_by_the_first_columns_and_ends_at_the_table_itself() -> None:
+    nodes, (src, dst), _ = plain_graph()
+    rows = np.random.default_rng(0).standard_normal((nodes.n, 20)).astype(np.float32)
+    for how in ("dot", "cosine"):
+        table = replace(table_of(rows, similarity=how), node_key=nodes.node_key)
+        got = score_table(table, Pairs(src, dst), Pairs(src[::10], dst[::10]), (5,), None, 0)
+        assert [one["width"] for one in got["widths"]] == [8, 16, 20]
+        assert got["widths"][-1]["recall@5"] == got["ranking"]["recall@5"]
+        narrow = replace(table_of(rows[:, :8].copy(), similarity=how), node_key=nodes.node_key)
+        alone = score_table(narrow, Pairs(src, dst), Pairs(src[::10], dst[::10]), (5,), None, 0)
+        assert got["widths"][0]["recall@5"] == alone["ranking"]["recall@5"]
+
+
 def test_no_positives_is_no_error() -> None:
     got = score_table(table_of(np.ones((50, 2), np.float32)), Pairs.none(), Pairs.none(), (20,), None, 0)
+    assert (got["widths"], got["slices"]) == ([], {"by_activity": [], "by_popularity": []})
     assert (got["link_prediction"]["positives"], got["link_prediction"]["auc_random"]) == (0, None)
     assert got["ranking"]["users"] == 0
 

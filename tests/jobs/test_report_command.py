@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from graphquilt import EmbeddingTable, files
+from graphquilt.locations import parse_location
+from tests.jobs.conftest import call
+from tests.object_store import bucket, moto_endpoint, object_store  # noqa: F401
 
 #: Attributes of a page that make a browser ask for something.
 LOADING = {"src", "href", "srcset", "poster", "action", "data", "background", "xlink:href"}
@@ -80,6 +86,50 @@ def test_a_refused_night_has_its_report_beside_the_verdict(verdict: Any, own_sho
 def test_no_person_is_named(verdict: Any) -> None:
     for settings in ([], ["publish.gates.min_rows=100000"]):
         assert "person-" not in Path(verdict("embedding.dim=8", *settings)["report"]).read_text()
+
+
+def test_persons_are_named_where_someone_asks_or_says_that_they_are_none(
+    own_shop: Any, verdict: Any, tmp_path: Path
+) -> None:
+    out = tmp_path / "night.html"
+    assert own_shop.call("report", "--out", out).code == 0
+    assert "person-" not in out.read_text()
+    assert "thing-" in out.read_text()  # the items
+    assert own_shop.call("report", "--out", out, "--show-ids").code == 0
+    assert "person-" in out.read_text()
+    page = Path(verdict("embedding.dim=8", 'publish.person_types=["item"]')["report"]).read_text()
+    assert ("person-" in page, "thing-" in page) == (True, False)
+
+
+def test_neighbors_are_those_of_the_readers_table(own_shop: Any, tmp_path: Path) -> None:
+    out = tmp_path / "night.html"
+    assert own_shop.call("report", "--out", out).code == 0
+    found = re.findall(r"<b>(thing-\d+)</b>.*?<td class=\"chips\">(.*?)</td>", out.read_text())
+    assert len(found) == 10
+    with EmbeddingTable.open(own_shop.workspace, name="shop") as table:
+        for name, chips in found:
+            listed = re.findall(r">(thing-\d+)<i>(-?[\d.]+)</i>", chips)
+            expected = table.neighbors(name, "item", k=8)
+            assert [float(score) for _, score in listed] == pytest.approx([score for _, score in expected], abs=6e-4)
+            ties = {score for _, score in expected if [s for _, s in expected].count(score) > 1}
+            assert [one for one, _ in listed if not ties] == [one for one, _ in expected if not ties]
+
+
+def test_it_is_written_to_an_object_store_and_from_it(own_shop: Any, bucket: str, tmp_path: Path) -> None:  # noqa: F811
+    workspace = f"{bucket}/work"
+    done = call("run", "--config", own_shop.config, "--workspace", workspace, "--date", "2024-03-02", "--json")
+    assert done.code == 0, done.err
+    report = parse_location(done.json["report"])
+    assert str(report).endswith(f"published/shop/releases/{done.json['release']}/report.html")
+    assert b"Map of the clusters" in files.read(report)
+    refused = ("--set", "publish.gates.min_rows=100000")
+    done = call("run", "--config", own_shop.config, "--workspace", workspace, "--date", "2024-03-02", *refused)
+    assert done.code == 3
+    assert b"Refused" in files.read(parse_location(f"{workspace}/runs/2024-03-02/report.html"))
+    out = tmp_path / "night.html"
+    assert call("report", "--workspace", workspace, "--date", "2024-03-02", "--out", out).code == 0
+    assert "Refused" in out.read_text()
+    assert call("check", "--workspace", workspace, "--name", "shop", "--deep").code == 0
 
 
 def test_a_report_that_fails_fails_no_night(own_shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:

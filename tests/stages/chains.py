@@ -234,5 +234,6 @@ def config_for(path: Path, *, plain: bool = False, parts: int = 1, dim: int = 16
         "partition": {"parts": parts},
         "embedding": {"dim": dim},
         "evaluate": {"source": "none"},
+        "publish": {"report": False},
     }
     return with_changes(given, **sections)
