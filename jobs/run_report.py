@@ -41,7 +41,9 @@ def leave_report(config: PipelineConfig, workspace: Workspace, verdict: Mapping[
         from pipeline.queries.night_run import NightRun
 
         night = NightRun(workspace, published, verdict, release, config.model_dump(mode="json"))
-        storage.write(place, render_night(night).encode())
+        page = render_night(night).encode()
+        storage.write(place, page)
+        log.info("stage=publish report=%s bytes=%d", place, len(page))
     except ModuleNotFoundError as error:
         log.info("stage=publish report=none reason='%s is not installed: the extra local has it'", error.name)
         return None

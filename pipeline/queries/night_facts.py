@@ -10,7 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from graphquilt.pointers import PointerError, read_pointers
+from graphquilt.ancestry import describe_withdrawal, trace
+from graphquilt.pointers import PointerError, Swap, read_pointers
 from pipeline import storage
 from pipeline.errors import ConfigError
 from pipeline.locations import Location
@@ -70,18 +71,19 @@ def read_facts(night: NightRun) -> NightFacts:
 def _verdict(night: NightRun) -> tuple[Light, str, str]:
     """Return the light, a word, and a sentence of what readers have."""
     verdict, release = night.verdict.get("verdict"), night.release.name if night.release else None
-    try:
-        at = read_pointers(night.published).at
-    except PointerError:
-        at = None
+    at, withdrawn = _pointers(night)
     current = at.release if at else None
     readers = f"Readers get {current}." if current else "Readers have nothing yet."
     if verdict == "refused":
         bad = sum(gate["verdict"] == "refused" for gate in night.gates)
-        return "red", "Refused", f"{bad} gate{'s' * (bad != 1)} refused tonight's table. {_kept(current)}"
+        who = f"{bad} gate{'s' * (bad != 1)} refused tonight's table." if bad else "Tonight's table was refused."
+        return "red", "Refused", f"{who} {_kept(current)}"
+    if verdict == "failed":
+        return "red", "Failed", f"The run ended before its table could be judged. {_kept(current)}"
     if release is None:
-        word = {"running": "Running", "failed": "Failed"}.get(str(verdict), "Not published")
-        return "red" if verdict == "failed" else "amber", word, readers
+        return "amber", "Running" if verdict == "running" else "Not published", readers
+    if mark := withdrawn.get(release):
+        return "red", "Withdrawn", f"Readers were rolled back {describe_withdrawal(mark.at, mark.reason)}. {readers}"
     if night.verdict.get("accepted_drift") or night.manifest.get("accepted_drift"):
         return "amber", "Published all the same", f"A gate refused, and --accept-drift overruled it. {readers}"
     if release == current:
@@ -89,6 +91,15 @@ def _verdict(night: NightRun) -> tuple[Light, str, str]:
     later = current is not None and at is not None and at.data_date > (night.date or "")
     why = "they have a later one" if later else "they were pointed at another one"
     return ("green" if later else "amber"), "Published", f"Readers don't get this release: {why}, {current}."
+
+
+def _pointers(night: NightRun) -> tuple[Swap | None, Mapping[str, Swap]]:
+    """Return what readers have, and by release the rollback that took them back from it."""
+    try:
+        pointers = read_pointers(night.published)
+    except PointerError:
+        return None, {}
+    return pointers.at, trace(pointers).withdrawn
 
 
 def _kept(current: str | None) -> str:
@@ -115,8 +126,10 @@ class _PastNight:
         gates: Sequence[Mapping[str, Any]],
         manifest: Mapping[str, Any],
         metrics: Mapping[str, Any],
+        *,
+        is_withdrawn: bool = False,
     ) -> None:
-        self.date, self.manifest, self.metrics = date, manifest, metrics
+        self.date, self.manifest, self.metrics, self.is_withdrawn = date, manifest, metrics, is_withdrawn
         self.gates = {(gate["gate"], gate["figure"]): gate for gate in gates}
         self.figures = {gate["figure"]: gate["value"] for gate in gates if gate["value"] is not None}
 
@@ -126,12 +139,14 @@ def _past_nights(night: NightRun) -> Iterator[_PastNight]:
     if night.date is None:
         return
     nights: dict[str, _PastNight] = {}
+    withdrawn = _pointers(night)[1]
     root = night.published.parent.parent
     earlier = [one for one in releases(root, night.published.name) if one.data_date < night.workspace.date]
     for release in earlier[-NIGHTS:]:
         date = release.data_date.isoformat()
         gates, metrics = (note_of(release.path, file) for file in ("gate.json", "metrics.json"))
-        nights[date] = _PastNight(date, gates.get("gates", ()), release.manifest, metrics)
+        was_bad = release.release in withdrawn
+        nights[date] = _PastNight(date, gates.get("gates", ()), release.manifest, metrics, is_withdrawn=was_bad)
     first = min(nights, default=night.date)
     for day in run_dates(night.workspace.root)[:NIGHTS]:
         if first < day.isoformat() < night.date and day.isoformat() not in nights:
@@ -146,7 +161,8 @@ def _judged(gate: Mapping[str, Any], past: Sequence[_PastNight]) -> JudgedFigure
     for night in past:
         before = night.gates.get((gate["gate"], gate["figure"]))
         if before and before["value"] is not None:
-            history.append(PastValue(night.date, before["value"], before["verdict"] != "refused"))
+            is_good = before["verdict"] != "refused" and not night.is_withdrawn
+            history.append(PastValue(night.date, before["value"], is_good))
     names = ("gate", "figure", "verdict", "value", "bound", "baseline", "note")
     return JudgedFigure(**{name: gate[name] for name in names}, history=history)
 

@@ -82,7 +82,8 @@ class NightRun:
     def other_release(self) -> str | None:
         """Name of the release it is compared with; None where there is none."""
         drift = self.metrics.get("drift", {})
-        return self.compared_with or self.manifest.get("baseline") or drift.get("release")
+        known = self.compared_with or self.manifest.get("baseline") or drift.get("release")
+        return known or next(iter(self.workspace.inputs.baselines), None)
 
     @cached_property
     def other(self) -> Mapping[str, Any]:

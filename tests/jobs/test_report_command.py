@@ -88,6 +88,23 @@ def test_no_person_is_named(verdict: Any) -> None:
         assert "person-" not in Path(verdict("embedding.dim=8", *settings)["report"]).read_text()
 
 
+def test_a_withdrawn_release_says_so(own_shop: Any, tmp_path: Path) -> None:
+    out = tmp_path / "night.html"
+    assert own_shop.call("rollback", "--name", "shop").code == 0
+    assert own_shop.call("report", "--date", "2024-03-02", "--out", out).code == 0
+    assert "Withdrawn" in read_page(out).words
+    assert own_shop.call("report", "--out", out).code == 0  # what readers have: the night before
+    assert {"Published", "1 March 2024"} <= set(read_page(out).words)
+
+
+def test_a_night_of_bad_input_has_its_report_too(verdict: Any) -> None:
+    found = verdict("input.max_rejected_share=0", date="2024-03-01")
+    assert (found["verdict"], found["exit_code"]) == ("failed", 4)
+    words = read_page(Path(found["report"])).words
+    assert "Failed" in words
+    assert any("input.max_rejected_share is 0" in word for word in words)
+
+
 def test_persons_are_named_where_someone_asks_or_says_that_they_are_none(
     own_shop: Any, verdict: Any, tmp_path: Path
 ) -> None:
