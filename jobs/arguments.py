@@ -69,6 +69,7 @@ class Options:
     rehash: bool = False
     accept_drift: bool = False
     allow_future: bool = False
+    recompute: bool = False
     scratch: Path | None = None
     remote: str | None = None
     slots: int | None = None
@@ -136,6 +137,11 @@ def add_stage_options(
         default=uuid4().hex[:12],
         metavar="ID",
         help="of this run in logs, manifests and gate.json, for a scheduler to know its own by (default: random)",
+    )
+    parser.add_argument(
+        "--recompute",
+        action="store_true",
+        help="make all tables of the date anew from the input, under its lineage; a release that differs is an error",
     )
     parser.add_argument(
         "--accept-drift", action="store_true", help="publish: whatever the gates say; the release's manifest says so"

@@ -78,6 +78,7 @@ class StageRun:
                     starts_with_ingest=self._names[0] == "ingest",
                     rehash=options.rehash,
                     allow_future=options.allow_future,
+                    recomputes=options.recompute,
                     publish=PublishOptions(options.force_current, options.accept_drift),
                 ),
             )

@@ -86,12 +86,25 @@ class Checks:
 
 
 @dataclass(frozen=True)
+class Lineage:
+    """Nights in a row that share the moment that weights are as of: the end of ``start``.
+
+    ``key`` names it: nights of another input section, or another start, have another one.
+    """
+
+    start: dt.date
+    key: str
+
+
+@dataclass(frozen=True)
 class RunInputs:
     """What a run takes from outside of its own tables, as it was when the run began."""
 
     files: Mapping[str, Any] = field(default_factory=dict)  # how each file of the input looked, by address
     today: dt.date | None = None  # UTC, when this run of this input and config first began; None: undated input
     baselines: tuple[str, ...] = ()  # the run's baseline (pipeline.publishing.baseline), and its ancestors
+    lineage: Lineage | None = None  # None: a full run of its own
+    recomputes: bool = False  # all from the input, whatever earlier nights and runs have left
 
     @property
     def baseline(self) -> str | None:

@@ -43,6 +43,23 @@ EDGES = TableContract(
 #: Pairs whose decayed weights sum to zero: no edges any more, but their nodes are still of this window.
 DECAYED = TableContract(name="decayed", version=1, schema=EDGES.schema, key=EDGES.key)
 
+#: Sums of pairs by chunk, on nights of a lineage: what later nights take over. Any weight, zero too.
+DAY_SUMS = TableContract(
+    name="day_sums",
+    version=1,
+    schema=_columns(
+        src_id=pa.string(),
+        dst_id=pa.string(),
+        weight=pa.int64(),  # fixed point, as of the lineage's epoch
+        events=pa.int64(),
+        last_ts=pa.int64(),
+    ),
+    key=("src_id", "dst_id"),  # in a chunk
+)
+
+#: Which files a night was made of, and which chunks: see pipeline.ingest.day_sums.NightSums.
+NIGHT_SUMS = TableContract(name="night_sums", version=1, schema=pa.schema([]), key=(), file_format="json")
+
 REJECTED = TableContract(
     name="rejected",
     version=2,

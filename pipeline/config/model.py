@@ -21,6 +21,7 @@ from pipeline.config.sections import (
     AttributesConfig,
     EvaluateConfig,
     InputConfig,
+    LineageConfig,
     PartitionConfig,
     PublishConfig,
     Section,
@@ -40,6 +41,7 @@ class PipelineConfig(Section):
 
     input: InputConfig
     attributes: dict[str, AttributesConfig] = Field(default_factory=dict, description="by node type")
+    lineage: LineageConfig = Field(default_factory=LineageConfig)
     partition: PartitionConfig = Field(default_factory=PartitionConfig)
     embedding: EmbeddingConfig = Field(default_factory=EmbeddingConfig)
     ppr: PprConfig = Field(default_factory=PprConfig)
@@ -56,6 +58,11 @@ class PipelineConfig(Section):
             raise ValueError(
                 "embedding.method is 'none' and ppr.neighbors false: nothing would be published; choose a method, or "
                 "set ppr.neighbors = true"
+            )
+        if self.lineage.full_every > 1 and self.input.timestamp is None:
+            raise ValueError(
+                f"lineage.full_every is {self.lineage.full_every} and input.timestamp is not set: without times nobody "
+                "knows what is new; name the column, or set lineage.full_every = 0"
             )
         form = self.embedding.chosen_form(self.input)
         if self.publish.fold_in and (self.embedding.boundary != "exchange" or not form.sums_rows):

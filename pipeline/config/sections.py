@@ -113,6 +113,12 @@ class InputConfig(FilesSection):
         None, ge=1e-10, le=52_124, description="age at which an interaction counts half"
     )
     window_days: int | None = Field(None, ge=1, description="days before the end of the date that count")
+    late_days: int = Field(
+        2, ge=0, le=366, description="days before a night's date whose files may yet change; where [lineage] is on"
+    )
+    late_change: Literal["reread", "refuse"] = Field(
+        "reread", description="what follows where a file changed that holds rows of earlier days than those"
+    )
     self_loops: Literal["reject", "keep"] = Field("reject", description="what happens to edges from a node to itself")
     max_rejected_share: float = Field(0.01, ge=0, le=1, description="share of rejected rows above which a run fails")
 
@@ -175,6 +181,17 @@ class AttributesConfig(FilesSection):
     def value_columns(self) -> list[str]:
         """Names of all columns but the id's."""
         return [*self.numbers, *self.categories, *self.lists]
+
+
+class LineageConfig(Section):
+    """Nights that build on earlier ones."""
+
+    full_every: int = Field(
+        0,
+        ge=0,
+        le=3_660,
+        description="days after which a full run starts anew; in between, a night reads what is new. 0: all are full",
+    )
 
 
 class PartitionConfig(Section):

@@ -3,29 +3,54 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline import storage
 from pipeline.ingest.counts import Counts, total
+from pipeline.ingest.day_sums import BASE
 from pipeline.ingest.ids import order_ends
-from pipeline.ingest.parse import ParsePayload, ParseRules, parse, rows_schema
-from pipeline.ingest.pieces import split_tasks
-from pipeline.ingest.sources import SourceFile
+from pipeline.ingest.parse import ParsePayload, parse, rows_schema
+from pipeline.ingest.timestamps import DAY_US
 from pipeline.locations import Location
 from pipeline.tasks import Attempt, TaskFolder, TaskRecord, TaskRunner
 from schemas.tables import REJECTED
 
 
 @dataclass(frozen=True)
+class FileDays:
+    """Days of the rows of a file that count, and how many are late."""
+
+    first: int | None = None
+    last: int | None = None
+    late: int = 0
+    is_in_base: bool = False
+
+    def __add__(self, other: FileDays) -> FileDays:
+        firsts, lasts = (self.first, other.first), (self.last, other.last)
+        return FileDays(
+            min((day for day in firsts if day is not None), default=None),
+            max((day for day in lasts if day is not None), default=None),
+            self.late + other.late,
+            self.is_in_base or other.is_in_base,
+        )
+
+
+@dataclass(frozen=True)
 class ParseResult:
-    """Counts of a task's rows, and the id type of each of its files of clean rows."""
+    """Counts of a task's rows; of each of its files of clean rows the id type and the day, BASE for all others.
+
+    ``files`` has what a later night needs to know of files of the input, by name, where days have files of their own.
+    """
 
     counts: Counts
     id_types: tuple[str, ...]
+    days: tuple[int, ...]
+    files: Mapping[str, FileDays] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -37,69 +62,121 @@ class TextPayload:
 
 
 @dataclass(frozen=True)
+class RowFile:
+    """A file of clean rows."""
+
+    path: Location
+    rows: int
+    day: int  # BASE: of all days that have no file of their own
+    id_type: str
+
+
+@dataclass(frozen=True)
 class CleanRows:
     """The rows of the input that count, in files of tasks, whose ids are int64 or text."""
 
-    rules: ParseRules
+    is_plain: bool
     records: Sequence[TaskRecord[ParseResult]]
 
     @classmethod
-    def read(cls, engine: TaskRunner, sources: Sequence[SourceFile], rules: ParseRules, folder: Location) -> CleanRows:
-        """Parse the files of the input."""
-        payloads = [ParsePayload(task, rules) for task in split_tasks(sources)]
-        return cls(rules, TaskFolder(engine, folder).run_each(parse_files, "parse", payloads))
+    def read(
+        cls, engine: TaskRunner, payloads: Sequence[ParsePayload], folder: Location, *, is_plain: bool
+    ) -> CleanRows:
+        """Parse files of the input."""
+        return cls(is_plain, TaskFolder(engine, folder).run_each(parse_files, "parse", payloads))
 
     @property
     def counts(self) -> Counts:
         """Counts of all tasks together."""
         return total(record.result.counts for record in self.records)
 
+    @property
+    def row_files(self) -> Iterator[RowFile]:
+        """The files of rows, as the tasks wrote them."""
+        for record in self.records:
+            files = [file for file in record.files if file.role == "rows"]
+            for file, day, id_type in zip(files, record.result.days, record.result.id_types, strict=True):
+                yield RowFile(record.folder / file.name, file.rows or 0, day, id_type)
+
     def convert_ids(
         self, engine: TaskRunner, folder: Location, id_type: pa.DataType
-    ) -> tuple[list[Location], list[TaskRecord[None]]]:
-        """Return files of rows whose ids have the run's type, and the records of the tasks that rewrote some."""
-        files: list[Location] = []
-        numbers: list[Location] = []
-        for record in self.records:
-            for path, name in zip(record.paths("rows"), record.result.id_types, strict=True):
-                (files if name in ("string", str(id_type)) else numbers).append(path)
-        payloads = [TextPayload(path, self.rules.is_plain) for path in numbers]
+    ) -> tuple[dict[int, list[Location]], list[TaskRecord[None]]]:
+        """Return by day the files of rows whose ids have the run's type, and the records of tasks that rewrote some."""
+        files: dict[int, list[Location]] = {}
+        numbers: list[RowFile] = []
+        for file in self.row_files:
+            if file.id_type in ("string", str(id_type)):
+                files.setdefault(file.day, []).append(file.path)
+            else:
+                numbers.append(file)
+        payloads = [TextPayload(file.path, self.is_plain) for file in numbers]
         rewritten = TaskFolder(engine, folder).run_each(write_ids_as_text, "text", payloads)
-        return [*files, *(record.file("rows") for record in rewritten)], rewritten
+        for file, record in zip(numbers, rewritten, strict=True):
+            files.setdefault(file.day, []).append(record.file("rows"))
+        return files, rewritten
 
 
 def parse_files(payload: ParsePayload, attempt: Attempt) -> ParseResult:
     """Task: clean rows and rejected rows of some files."""
-    counts = Counts()
+    counts, files = Counts(), dict[str, FileDays]()
     with contextlib.ExitStack() as stack:
         clean = _RowFiles(attempt, payload.rules.is_plain, stack)
         rejected = stack.enter_context(storage.parquet_writer(attempt.path("rejected", "parquet"), REJECTED.schema))
         for batch in parse(payload.task, payload.rules):
             counts += batch.counts
-            clean.write(batch.rows)
             if batch.rejected.num_rows:
                 rejected.write_batch(batch.rejected)
-    return ParseResult(counts, tuple(clean.id_types))
+            if payload.own_days is None:
+                clean.write(batch.rows)
+                continue
+            days, groups = _deal(batch.rows, payload.own_days)
+            for day, rows in groups:
+                clean.write(rows, day)
+            files[batch.file] = files.get(batch.file, FileDays()) + FileDays(
+                first=int(days.min()) if days.size else None,
+                last=int(days.max()) if days.size else None,
+                late=batch.counts.late,
+                is_in_base=any(day == BASE for day, _ in groups),
+            )
+    return ParseResult(counts, clean.id_types, clean.days, files)
+
+
+def _deal(rows: pa.RecordBatch, own_days: Sequence[int]) -> tuple[np.ndarray, list[tuple[int, pa.RecordBatch]]]:
+    """Return the days of rows, and the rows of each day that has its own file, those of all others as BASE."""
+    days = rows["last_ts"].to_numpy() // DAY_US
+    group = np.where(np.isin(days, own_days), days, BASE)
+    found = np.unique(group).tolist()
+    if len(found) == 1:
+        return days, [(found[0], rows)]
+    return days, [(day, rows.filter(pa.array(group == day))) for day in found]
 
 
 class _RowFiles:
-    """Files of clean rows, one an id type: a task's batches may turn from int64 to string."""
+    """Files of clean rows, one a day and id type: a task's batches may turn from int64 to string."""
 
     def __init__(self, attempt: Attempt, is_plain: bool, stack: contextlib.ExitStack) -> None:
         self._attempt, self._is_plain, self._stack = attempt, is_plain, stack
-        self._writer: pq.ParquetWriter | None = None
-        self.id_types: list[str] = []
+        self._writers: dict[tuple[int, str], pq.ParquetWriter] = {}
 
-    def write(self, rows: pa.RecordBatch) -> None:
+    @property
+    def days(self) -> tuple[int, ...]:
+        """Day of each file, in their order."""
+        return tuple(day for day, _ in self._writers)
+
+    @property
+    def id_types(self) -> tuple[str, ...]:
+        """Id type of each file, in their order."""
+        return tuple(id_type for _, id_type in self._writers)
+
+    def write(self, rows: pa.RecordBatch, day: int = BASE) -> None:
         """Write a batch, its ends ordered by the order of its own id type."""
         if not rows.num_rows:
             return
-        id_type = str(rows.schema.field("src_id").type)
-        if self._writer is None or self.id_types[-1] != id_type:
+        key = day, str(rows.schema.field("src_id").type)
+        if key not in self._writers:
             path = self._attempt.path("rows", "parquet")
-            self._writer = self._stack.enter_context(storage.parquet_writer(path, rows.schema))
-            self.id_types.append(id_type)
-        self._writer.write_batch(order_ends(rows) if self._is_plain else rows)
+            self._writers[key] = self._stack.enter_context(storage.parquet_writer(path, rows.schema))
+        self._writers[key].write_batch(order_ends(rows) if self._is_plain else rows)
 
 
 def write_ids_as_text(payload: TextPayload, attempt: Attempt) -> None:

@@ -110,6 +110,7 @@ class CheckedRows:
     rows: pa.RecordBatch
     rejected: pa.RecordBatch
     counts: Counts
+    file: str  # relative path
 
 
 def total(counts: Iterable[Counts]) -> Counts:

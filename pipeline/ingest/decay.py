@@ -45,6 +45,11 @@ def half_life_us(days: float) -> int:
     return value
 
 
+def factor_between(epoch_us: int, end_us: int, half_life_us: int | None) -> float:
+    """Return what a weight as of the epoch is times, as of a later moment; 1 where weights don't decay."""
+    return 1.0 if half_life_us is None else 2.0 ** ((epoch_us - end_us) / half_life_us)
+
+
 @cache
 def decay_table() -> NDArray[np.uint64]:
     """Return ``2**(32 - f / 4096)`` for f = 0 ... 4095, each rounded to the nearest integer; (4096,) uint64.

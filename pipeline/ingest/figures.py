@@ -41,6 +41,8 @@ class IngestFigures(RowCounts):
     pairs: int
     decayed_pairs: int
     files: int
+    bytes_read: int  # of files of interactions
+    night_before: str | None  # date of the night whose sums were taken over: the counts are of what was read since
     snapshots: tuple[SnapshotFigures, ...]
     attributes: Mapping[str, AttributeFigures]  # by node type
 

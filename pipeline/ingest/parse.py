@@ -27,7 +27,7 @@ from pipeline.ingest.readers import read
 from pipeline.ingest.reasons import examples_of
 from pipeline.ingest.rejected import REASONS, VALUES, RowVerdict, Verdicts, rejected_lines, rejected_rows
 from pipeline.ingest.text.formats import TextFormat
-from pipeline.ingest.timestamps import TimeForm, Unit, microseconds
+from pipeline.ingest.timestamps import DAY_US, TimeForm, Unit, microseconds
 from pipeline.ingest.weights import ONE, judge_events, judge_weights, weight_total
 from schemas.tables import REJECTED
 
@@ -46,6 +46,8 @@ class ParseRules:
     timestamp_format: str | None = None
     start_us: int | None = None  # the window's first microsecond
     end_us: int | None = None  # the end of the date, exclusive
+    counted_until_us: int | None = None  # rows before it have been counted, but those of
+    days_again: tuple[int, ...] = ()  # these days, since 1970-01-01
     future_us: int | None = None  # from here on times are in the future: the end of the day the run began on
     is_plain: bool = False  # both ends have one type, so that equal ids are one node
     keeps_self_loops: bool = False
@@ -71,10 +73,11 @@ class ParseRules:
 
 @dataclass(frozen=True)
 class ParsePayload:
-    """Input of a task that parses files: which, and by which rules."""
+    """Input of a task that parses files: which, and by which rules; and which days get files of rows of their own."""
 
     task: ParseTask
     rules: ParseRules
+    own_days: tuple[int, ...] | None = None  # None: all rows go together
 
 
 def rows_schema(id_type: pa.DataType) -> pa.Schema:
@@ -134,6 +137,11 @@ def _judge_times(
         verdicts.mark(ts >= rules.end_us, RowVerdict.LATE)
     if rules.start_us is not None:
         verdicts.mark(ts < rules.start_us, RowVerdict.EARLY)
+    if rules.counted_until_us is not None:
+        is_counted = ts < rules.counted_until_us
+        if rules.days_again:
+            is_counted &= ~np.isin(ts // DAY_US, rules.days_again)
+        verdicts.mark(is_counted, RowVerdict.EARLY)
     return ts, future
 
 
@@ -195,7 +203,7 @@ def check(raw: RawBatch, rules: ParseRules, piece: FilePiece, as_text: bool) -> 
         header_lines=raw.header_lines,
         odd_ids={end: odd for end, ids in (("source", source), ("target", target)) if (odd := odd_ids(ids))},
     )
-    return CheckedRows(rows, _rejected(raw, verdicts, piece), counts)
+    return CheckedRows(rows, _rejected(raw, verdicts, piece), counts, piece.relative)
 
 
 def _judge_weights(raw: RawBatch, rules: ParseRules, verdicts: Verdicts, piece: FilePiece) -> NDArray[np.int64] | None:

@@ -8,10 +8,14 @@ from dataclasses import replace
 from pipeline.config.model import PipelineConfig
 from pipeline.ingest.decay import half_life_us
 from pipeline.ingest.parse import ParseRules
-from pipeline.ingest.run_date import DAY_US, end_of, time_rules
+from pipeline.ingest.run_date import end_of, time_rules
+from pipeline.ingest.timestamps import DAY_US
+from pipeline.workspace import Lineage
 
 
-def parse_rules(config: PipelineConfig, date: dt.date, today: dt.date | None = None) -> ParseRules:
+def parse_rules(
+    config: PipelineConfig, date: dt.date, today: dt.date | None = None, lineage: Lineage | None = None
+) -> ParseRules:
     """Return which rows of the input count for a date, and what their columns are called."""
     section = config.input
     end = end_of(date) if section.timestamp else None
@@ -28,5 +32,5 @@ def parse_rules(config: PipelineConfig, date: dt.date, today: dt.date | None = N
         is_plain=section.is_plain,
         keeps_self_loops=section.self_loops == "keep",
         half_life_us=half_life_us(section.half_life_days) if section.half_life_days else None,
-        epoch_us=end,  # a full run is its own lineage: its epoch is the end of its date
+        epoch_us=end if lineage is None else end_of(lineage.start),
     )

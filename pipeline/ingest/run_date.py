@@ -21,6 +21,7 @@ from pipeline.ingest.parse import ParsePayload, ParseRules, newest_timestamp
 from pipeline.ingest.pieces import split_tasks
 from pipeline.ingest.sources import SourceFile
 from pipeline.ingest.text.formats import TextFormat
+from pipeline.ingest.timestamps import DAY_US
 from pipeline.locations import Location
 from pipeline.storage import fingerprint_of
 from pipeline.tasks import Attempt, TaskFolder
@@ -28,7 +29,6 @@ from pipeline.workspace import UNDATED
 
 log = logging.getLogger(__name__)
 
-DAY_US = 86_400_000_000
 _MEANT = "; if the data are meant to be of a future day, give --date and --allow-future"
 
 

@@ -23,6 +23,7 @@ from pipeline.errors import InputError
 from pipeline.ingest.rejected import RowVerdict, Verdicts, is_missing, is_text, shorten
 from pipeline.ingest.written_times import NUMBER, read_decimals, read_integers, read_iso, read_layout, written_forms
 
+DAY_US = 86_400_000_000
 Unit = Literal["s", "ms", "us", "ns"]
 UNITS: tuple[Unit, ...] = get_args(Unit)
 

@@ -22,7 +22,9 @@ from pipeline.embedding.methods import method_for
 from pipeline.embedding.rows import ColumnSums, RowNodes, Rows
 from pipeline.embedding.settings import Settings
 from pipeline.errors import ContractError
+from pipeline.ingest.decay import factor_between
 from pipeline.ingest.figures import IndexFigures
+from pipeline.ingest.parse_rules import parse_rules
 from pipeline.kernels.procrustes import rotate_rows
 from pipeline.kernels.rows import column_sums
 from pipeline.locations import Location
@@ -78,6 +80,7 @@ class RowSources:
     settings: Settings
     sums: ColumnSums | None
     sets: tuple[RowSet, ...]
+    weight_unit: float  # of the nodes' weights, as of the date
     node_arrays: tuple[Location, ...]
     node_features: tuple[Location, ...]
     node_parts: Location
@@ -91,6 +94,7 @@ def row_sources(run: TableRun, settings: Settings) -> RowSources:
         settings=settings,
         sums=workspace.figures("part_rows", EmbedFigures).sums,
         sets=_row_sets(workspace),
+        weight_unit=_weight_unit(run.config, workspace),
         node_arrays=tuple(workspace.files("node_arrays")),
         node_features=tuple(workspace.files("node_features")),
         node_parts=workspace.files("node_parts")[0],
@@ -101,6 +105,14 @@ def row_sources(run: TableRun, settings: Settings) -> RowSources:
     records = run.run_tasks(sum_columns, "columns", [RowRange(sources, bounds) for bounds in run.ranges])
     first, *others = [record.result for record in records]
     return replace(sources, sums=sum(others, start=first))
+
+
+def _weight_unit(config: PipelineConfig, workspace: Workspace) -> float:
+    """Return what one unit of a node's weight is as of the date: nodes have it as of the lineage's epoch."""
+    rules = parse_rules(config, workspace.date, lineage=workspace.inputs.lineage)
+    if rules.epoch_us is None or rules.end_us is None:
+        return WEIGHT_UNIT
+    return WEIGHT_UNIT * factor_between(rules.epoch_us, rules.end_us, rules.half_life_us)
 
 
 @dataclass(frozen=True)
@@ -180,7 +192,7 @@ def finished_rows(
         if matrix is not None:
             rotate_rows(rows.values, matrix)
         refuse_not_finite(rows.values, first)
-        weight = nodes.take("weight", node_ix) * WEIGHT_UNIT  # published as it is, whatever a mode left out
+        weight = nodes.take("weight", node_ix) * sources.weight_unit  # as it is, whatever a mode left out
         yield FinishedRows(node_type, first, stop, rows.values, nodes.take("degree", node_ix), weight)
 
 

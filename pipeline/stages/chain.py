@@ -41,7 +41,8 @@ def _part_of(section: str, *, without: frozenset[str] = frozenset()) -> Callable
 
 def _input(config: PipelineConfig) -> Any:
     # Paths are not part of the result: the files' digests are.
-    interactions = config.input.model_dump(mode="json", exclude={"path"})
+    # Nor is which part of them a night reads.
+    interactions = config.input.model_dump(mode="json", exclude={"path", "late_days", "late_change"})
     if not config.attributes:
         return interactions
     attributes = {name: one.model_dump(mode="json", exclude={"path"}) for name, one in config.attributes.items()}
@@ -121,7 +122,7 @@ STAGES: tuple[Stage, ...] = (
         "ingest",
         (),
         (
-            *(tables.EDGES, tables.DECAYED, tables.REJECTED),
+            *(tables.EDGES, tables.DECAYED, tables.REJECTED, tables.DAY_SUMS, tables.NIGHT_SUMS),
             *(tables.ATTRIBUTE_NODES, tables.ATTRIBUTE_FEATURES, tables.REJECTED_ATTRIBUTES),
         ),
         _input,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 from collections.abc import Mapping, Sequence
 
@@ -16,16 +17,18 @@ from pipeline.errors import InputError, StorageError
 from pipeline.ingest.attributes.tables import NodeAttributes, attribute_sources
 from pipeline.ingest.clean_rows import CleanRows
 from pipeline.ingest.counts import Counts, RejectionReason
+from pipeline.ingest.day_sums import Chunk
 from pipeline.ingest.figures import IngestFigures
 from pipeline.ingest.lake.snapshot import read_pins
 from pipeline.ingest.odd_ids import warnings_of
 from pipeline.ingest.parse import rows_schema
-from pipeline.ingest.parse_rules import parse_rules
 from pipeline.ingest.sources import SourceFile, list_sources, select_unchanged, snapshots_of
 from pipeline.locations import Location
 from pipeline.planning.disk_needs import naming_bytes
-from pipeline.stages.outcome import Outcome, describe_engine_files, describe_task_files
-from pipeline.workspace import Workspace
+from pipeline.stages.lineages import NIGHT_SUMS
+from pipeline.stages.night_input import NightInput, night_sums, plan_input, write_sums
+from pipeline.stages.outcome import Outcome, OutputFile, describe_engine_files, describe_task_files
+from pipeline.workspace import UNDATED, Workspace
 from schemas.tables import EDGES
 
 NAME = "ingest"
@@ -42,22 +45,43 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
 
 
 def _make_tables(
-    engine: Engine[Frame], config: PipelineConfig, workspace: Workspace, sources: Sequence[SourceFile]
+    engine: Engine[Frame],
+    config: PipelineConfig,
+    workspace: Workspace,
+    sources: Sequence[SourceFile],
+    *,
+    reads_all: bool = False,
 ) -> Outcome:
     folder = workspace.work(NAME)
-    rows = CleanRows.read(engine, sources, parse_rules(config, workspace.date, workspace.inputs.today), folder)
+    night = plan_input(config, workspace, sources, reads_all=reads_all)
+    rows = CleanRows.read(engine, night.payloads, folder, is_plain=config.input.is_plain)
     counts = rows.counts
-    _refuse_unusable(counts, config, workspace)
+    _refuse_unusable(counts, config, workspace, has_more=bool(night.reading.chunks))
     attributes = NodeAttributes.read(engine, config, workspace)
     _refuse_changed(config, workspace)
 
-    has_int64_ids = counts.has_int64_ids and attributes.has_int64_ids
+    has_int64_ids = counts.has_int64_ids and attributes.has_int64_ids and night.has_int64_ids
     id_type = pa.int64() if has_int64_ids else pa.string()
+    if night.before is not None and night.reading.chunks and night.before.id_type != str(id_type):
+        log.info("stage=ingest ids=%s before=%s reason='all is read again'", id_type, night.before.id_type)
+        return _make_tables(engine, config, workspace, sources, reads_all=True)
     hashed = attributes.hash_values(engine, folder, has_int64_ids=has_int64_ids)
     files, converted = rows.convert_ids(engine, folder, id_type)
-    edges, decayed = _sum_pairs(engine, config, workspace, files, id_type, may_overflow=counts.weight_total >= 2**63)
-    _refuse_loss(counts.kept, [*edges, *decayed])
+    weight_total = counts.weight_total + (night.before.weight_total if night.before else 0)
+    may_overflow = weight_total >= 2**63
+    kept, chunks, sums = counts.kept, list[OutputFile](), list[OutputFile]()
+    if night.own_days is None:
+        row_files = [file for of_day in files.values() for file in of_day]
+    else:
+        made, chunks = _sum_days(engine, workspace, night, rows, files, id_type, may_overflow=may_overflow)
+        row_files, kept = [file.path for file in chunks], sum(chunk.rows for chunk in made)
+        left = night_sums(night, rows, made, workspace, sources, str(id_type), weight_total)
+        sums.append(write_sums(left, workspace))
+    edges, decayed = _sum_pairs(engine, config, workspace, row_files, id_type, may_overflow=may_overflow)
+    _refuse_loss(kept, [*edges, *decayed])
     tables = {
+        "day_sums": chunks,
+        NIGHT_SUMS: sums,
         "edges": describe_engine_files(edges),
         "decayed": describe_engine_files(decayed),
         "rejected": [file for file in describe_task_files(rows.records, "rejected") if file.rows],
@@ -66,17 +90,64 @@ def _make_tables(
         "rejected_attributes": [file for file in describe_task_files(attributes.records, "rejected") if file.rows],
     }
     figures = IngestFigures(
-        **counts.figures(),
+        **counts.figures() | {"weight_total": weight_total},
         id_type="int64" if has_int64_ids else "string",
         pairs=sum(file.rows for file in tables["edges"]),
         decayed_pairs=sum(file.rows for file in tables["decayed"]),
         files=len(sources),
+        bytes_read=night.bytes_read,
+        night_before=None if night.before is None else str(UNDATED + dt.timedelta(days=night.before.day)),
         snapshots=tuple(snapshot.figures for snapshot in snapshots_of(sources).values()),
         attributes=attributes.figures,
     )
     _refuse_no_pairs(figures, config)
     _report(figures, config, workspace)
-    return Outcome(tables, codec.to_values(figures), [*rows.records, *attributes.records, *hashed, *converted])
+    lineage = workspace.inputs.lineage
+    of_lineage = {} if lineage is None else {"lineage": lineage.key, "start": lineage.start.isoformat()}
+    return Outcome(
+        tables,
+        codec.to_values(figures),
+        [*rows.records, *attributes.records, *hashed, *converted],
+        {NIGHT_SUMS: of_lineage},
+    )
+
+
+def _sum_days(
+    engine: Engine[Frame],
+    workspace: Workspace,
+    night: NightInput,
+    rows: CleanRows,
+    files: Mapping[int, Sequence[Location]],
+    id_type: pa.DataType,
+    *,
+    may_overflow: bool,
+) -> tuple[list[Chunk], list[OutputFile]]:
+    """Sum the rows of each day that has a chunk of its own, and those of all others; return all chunks and files."""
+    chunks = list(night.reading.chunks)
+    outputs = [night.chunk_files[checksum] for chunk in chunks for checksum in chunk.checksums]
+    for day, of_day in sorted(files.items()):
+        from_rows = [file for file in rows.row_files if file.day == day]
+        pairs = _summed(engine, of_day, id_type, may_overflow=may_overflow)
+        written = engine.write(pairs, workspace.scratch(NAME, f"day-{day}"), rows_schema(id_type))
+        new = describe_engine_files(written)
+        has_int64_ids = all(file.id_type == "int64" for file in from_rows)
+        checksums = tuple(file.checksum for file in new)
+        chunks.append(Chunk(day, checksums, sum(file.rows for file in from_rows), has_int64_ids))
+        outputs += new
+    return chunks, outputs
+
+
+def _summed(
+    engine: Engine[Frame], files: Sequence[Location], id_type: pa.DataType, *, may_overflow: bool
+) -> Frame:
+    return engine.sum_by(
+        engine.read(files, rows_schema(id_type).names, rows_schema(id_type)),
+        ["src_id", "dst_id"],
+        ["weight", "events"],
+        ["last_ts"],
+        keys_repeat=False,
+        may_overflow=may_overflow,
+    )
 
 
 def _sum_pairs(
@@ -90,14 +161,7 @@ def _sum_pairs(
 ) -> tuple[list[Location], list[Location]]:
     """Write one row a pair; return the files of those that weigh something, and of those that have decayed."""
     names, schema = rows_schema(id_type).names, EDGES.schema_for(id_type)
-    pairs = engine.sum_by(
-        engine.read(files, names, rows_schema(id_type)),
-        ["src_id", "dst_id"],
-        ["weight", "events"],
-        ["last_ts"],
-        keys_repeat=False,
-        may_overflow=may_overflow,
-    )
+    pairs = _summed(engine, files, id_type, may_overflow=may_overflow)
     types = {"src_type": config.input.source_type, "dst_type": config.input.target_type}
     summed = engine.rename(pairs, {name: name for name in names}, types)
     if config.input.half_life_days is None:
@@ -141,11 +205,11 @@ def _refuse_loss(rows: int, files: Sequence[Location]) -> None:
         )
 
 
-def _refuse_unusable(counts: Counts, config: PipelineConfig, workspace: Workspace) -> None:
+def _refuse_unusable(counts: Counts, config: PipelineConfig, workspace: Workspace, *, has_more: bool) -> None:
     reasons = counts.describe_rejections()
     where = f"of {counts.read:,} rows in {config.input.path}"
     kept_at = f"the rejected rows stand in {workspace.work(NAME)}/*rejected*"
-    if counts.read == 0:
+    if counts.read == 0 and not has_more:
         raise InputError(f"the input {config.input.path} has no rows; check input.path and the files it names")
     if counts.rejected_share > config.input.max_rejected_share:
         raise InputError(
@@ -153,7 +217,7 @@ def _refuse_unusable(counts: Counts, config: PipelineConfig, workspace: Workspac
             f"input.max_rejected_share is {config.input.max_rejected_share:g}. Repair the rows or raise the bound; "
             f"{kept_at}"
         )
-    if counts.kept == 0:
+    if counts.kept == 0 and not has_more:
         outside = f"{counts.late:,} are at or after the end of {workspace.date}, {counts.early:,} before the window"
         is_of_time = counts.late or counts.early or any("timestamp" in reason for reason in counts.rejected)
         advice = "--date, input.window_days, input.timestamp_unit and input.timestamp_format"

@@ -20,9 +20,10 @@ from pipeline import codec, storage
 from pipeline.config.model import PipelineConfig
 from pipeline.config.sections import PublishConfig
 from pipeline.engine import Engine, Frame
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, InputError
 from pipeline.ingest.addresses import filesystem_of
 from pipeline.ingest.attributes.tables import attribute_sources
+from pipeline.ingest.day_folders import drop_other_days
 from pipeline.ingest.file_formats import Format
 from pipeline.ingest.lake.snapshot import Snapshot, read_pins, write_pins
 from pipeline.ingest.listing import takes
@@ -46,6 +47,7 @@ from pipeline.ingest.sources import (
 from pipeline.locations import Location
 from pipeline.publishing.baseline import baselines_of_run
 from pipeline.stages.chain import MAKER, fingerprints
+from pipeline.stages.lineages import choose_lineage
 from pipeline.storage import fingerprint_of
 from pipeline.tasks import Attempt, Task, forget, run_missing
 from pipeline.workspace import (
@@ -76,6 +78,7 @@ class OpenOptions:
     starts_with_ingest: bool
     rehash: bool = False
     allow_future: bool = False
+    recomputes: bool = False
     is_dry: bool = False
     publish: PublishOptions = field(default_factory=PublishOptions)
 
@@ -106,6 +109,11 @@ def open_workspace(engine: Engine[Frame], config: PipelineConfig, root: Location
     digests: dict[str, str | None] = {"ingest": _add_attributes(config, date, files, interactions)}
     if date is None:
         date = _newest_date_made(config, root, digests)
+    lineage = choose_lineage(
+        root, config, date, starts_with_ingest=options.starts_with_ingest, is_dry=options.is_dry
+    )
+    if lineage is not None and lineage.start != date:  # the first night is what a run without nights is
+        digests["ingest"] = fingerprint_of([digests["ingest"], "lineage", lineage.start.isoformat()])
     baselines = baselines_of_run(root, config.publish, date, starts=options.starts_with_ingest, is_dry=options.is_dry)
     if not baselines and options.starts_with_ingest:
         _warn_of_lost_releases(root, config.publish)
@@ -119,7 +127,7 @@ def open_workspace(engine: Engine[Frame], config: PipelineConfig, root: Location
         write_pins(root, date, snapshots)
     return Workspace(
         *(root, date, fingerprints(config, date.isoformat(), digests), MAKER, options.run_id),
-        inputs=RunInputs(files.states, today, baselines),
+        inputs=RunInputs(files.states, today, baselines, lineage, options.recomputes),
         publish=options.publish,
     )
 
@@ -131,6 +139,13 @@ def _list_input(
     path = config.input.path
     _refuse_own_tables(root, path, date)
     sources, ignored = survey_sources(path, date, snapshots=snapshots)
+    if date is not None and config.lineage.full_every > 1:
+        sources = drop_other_days(sources, date, config.input.late_days, config.input.window_days)
+        if not sources:
+            raise InputError(
+                f"input {path} has only folders of days that a run of {date} has no rows in; check --date, "
+                f"input.window_days and input.late_days ({config.input.late_days})"
+            )
     if ignored:
         log.info("input=%s files=%d ignored=%d (%s)", path, len(sources), len(ignored), join_names(ignored))
     return sources

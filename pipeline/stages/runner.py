@@ -81,7 +81,8 @@ def run_stage(
     """Run a stage unless its tables are there and whole. The caller holds the date's lock."""
     name: str = stage.NAME
     workspace = replace(workspace, checks=Checks(engine, workspace.work(name)))
-    report = None if getattr(stage, "ALWAYS_RUNS", False) else _report_finished(name, workspace)
+    is_made_anew = workspace.inputs.recomputes or getattr(stage, "ALWAYS_RUNS", False)
+    report = None if is_made_anew else _report_finished(name, workspace)
     if report:
         storage.remove_tree(workspace.work(name))  # of a run that was killed once it had committed
         log.info("stage=%s run_id=%s skipped=unchanged", name, workspace.run_id)

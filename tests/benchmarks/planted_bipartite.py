@@ -75,11 +75,12 @@ def write_rows(folder: Path, rows: int, nodes: int, communities: int, seed: int,
     folder.mkdir(parents=True, exist_ok=True)
     graph = PlantedGraph(nodes, communities, np.random.default_rng(seed))
     for number, start in enumerate(range(0, rows, ROWS_PER_FILE)):
-        columns = _id_columns(*graph.draw(min(ROWS_PER_FILE, rows - start)), string_ids=string_ids)
+        columns = id_columns(*graph.draw(min(ROWS_PER_FILE, rows - start)), string_ids=string_ids)
         pq.write_table(pa.table(columns, names=["user_id", "item_id"]), folder / f"part-{number:04d}.parquet")
 
 
-def _id_columns(user: np.ndarray, item: np.ndarray, *, string_ids: bool) -> list[pa.Array]:
+def id_columns(user: np.ndarray, item: np.ndarray, *, string_ids: bool) -> list[pa.Array]:
+    """Return the two columns of ids."""
     columns = [pa.array(user), pa.array(item)]
     if not string_ids:
         return columns
@@ -104,7 +105,7 @@ def _power_law(rng: np.random.Generator, count: int) -> np.ndarray:
 
 def write(path: Path, edges: int, nodes: int, communities: int, seed: int, *, string_ids: bool) -> None:
     """Write the pairs as ``user_id``, ``item_id``."""
-    columns = _id_columns(*planted_pairs(edges, nodes, communities, seed), string_ids=string_ids)
+    columns = id_columns(*planted_pairs(edges, nodes, communities, seed), string_ids=string_ids)
     pq.write_table(pa.table(columns, names=["user_id", "item_id"]), path)
 
 

@@ -123,7 +123,7 @@ def check_attributes(raw: RawBatch, rules: AttributeRules, piece: FilePiece) -> 
     if raw.broken:
         reason, broken = REASONS[RowVerdict.UNREADABLE_LINE], len(raw.broken)
         counts += Counts(broken, rejected={reason: broken}, examples={reason: about_line(raw, piece.relative)})
-    return CheckedRows(rows, _rejected(raw, verdicts, rules, piece), counts)
+    return CheckedRows(rows, _rejected(raw, verdicts, rules, piece), counts, piece.relative)
 
 
 class _Examples:

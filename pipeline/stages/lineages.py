@@ -1,0 +1,108 @@
+"""Lineages: nights in a row that share what must stay put between them, such as the moment that weights are as of.
+
+A full run starts one. A later night of the same input section belongs to the lineage of the nearest earlier night,
+until ``lineage.full_every`` days have passed. Which one that is, is recorded as a date's run starts, so that a run that
+is resumed, or repeated after a backfill, is the same run.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline import storage
+from pipeline.config.model import PipelineConfig
+from pipeline.locations import Location
+from pipeline.stages.chain import stage_named
+from pipeline.storage import fingerprint_of
+from pipeline.workspace import Lineage, Manifest, manifests_below, run_dates, run_folder
+
+log = logging.getLogger(__name__)
+
+#: Weights of events this many half-lives after the epoch are 2**16 times those at it; 62 bits hold them still.
+_MOST_HALF_LIVES = 16
+#: The table by whose manifest a night says which lineage it is of.
+NIGHT_SUMS = "night_sums"
+
+
+@dataclass(frozen=True)
+class EarlierNight:
+    """A finished night of a lineage: its date, and the manifest of its sums."""
+
+    date: dt.date
+    manifest: Manifest
+
+
+def choose_lineage(
+    root: Location, config: PipelineConfig, date: dt.date, *, starts_with_ingest: bool, is_dry: bool
+) -> Lineage | None:
+    """Return the lineage of a date's run; None where every run is a full one of its own.
+
+    A run that ``starts_with_ingest`` records it, unless it ``is_dry``.
+    """
+    if config.lineage.full_every <= 1:
+        return None
+    of_config = _key_of_config(config)
+    path = root / "inputs" / "lineages" / f"{fingerprint_of([of_config, date.isoformat()])}.json"
+    start = _start_in(path)
+    if start is None:
+        start = _start_of_nearest(root, config, date, of_config)
+        if starts_with_ingest and not is_dry:
+            record = {"start": start.isoformat(), "checksum": fingerprint_of(start.isoformat())}
+            storage.put_json_if_absent(path, record)
+            start = _start_in(path) or start  # another process may have been first
+    if start != date:
+        log.info("date=%s lineage=%s", date, start)
+    return Lineage(start, fingerprint_of([of_config, start.isoformat()]))
+
+
+def earlier_nights(root: Location, lineage: Lineage, date: dt.date) -> list[EarlierNight]:
+    """Return the nights of a lineage before a date, nearest first, as far as their sums are there."""
+    nights = []
+    for day in run_dates(root):
+        if lineage.start <= day < date:
+            manifests, problems = manifests_below(run_folder(root, day) / NIGHT_SUMS, "*")
+            for problem in problems:
+                log.warning("date=%s warning: %s; this night is not built on", day, problem)
+            nights += [EarlierNight(day, one) for one in manifests if one.figures.get("lineage") == lineage.key]
+    return nights
+
+
+def _start_of_nearest(root: Location, config: PipelineConfig, date: dt.date, of_config: str) -> dt.date:
+    """Return when the lineage of the nearest earlier night began, as far as it still goes on; else the date."""
+    days = config.lineage.full_every
+    if config.input.half_life_days is not None:
+        days = min(days, int(_MOST_HALF_LIVES * config.input.half_life_days) + 1)
+    for day in run_dates(root):
+        if not date - dt.timedelta(days=days) < day < date:
+            continue
+        for manifest in manifests_below(run_folder(root, day) / NIGHT_SUMS, "*")[0]:
+            start = dt.date.fromisoformat(manifest.figures["start"])
+            if manifest.figures["lineage"] == fingerprint_of([of_config, start.isoformat()]):
+                return start if date < start + dt.timedelta(days=days) else date
+    return date
+
+
+def _key_of_config(config: PipelineConfig) -> str:
+    """Return what nights of one lineage have in common."""
+    ingest = stage_named("ingest")
+    values: Any = [ingest.reads_config(config), config.input.late_days, config.lineage.full_every]
+    return fingerprint_of([values, ingest.algorithm_version, {one.name: one.version for one in ingest.writes}])
+
+
+def _start_in(path: Location) -> dt.date | None:
+    data = storage.read(path)
+    if data is None:
+        return None
+    try:
+        record = json.loads(data)
+        if record["checksum"] == fingerprint_of(record["start"]):
+            return dt.date.fromisoformat(record["start"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        pass
+    log.warning("record=%s warning: damaged, so it counts as not there", path)
+    storage.remove(path)
+    return None
