@@ -10,13 +10,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from graphquilt.ancestry import describe_withdrawal, trace
-from graphquilt.pointers import PointerError, Swap, read_pointers
+from graphquilt.ancestry import describe_withdrawal
 from pipeline import storage
 from pipeline.errors import ConfigError
 from pipeline.locations import Location
-from pipeline.publishing.listing import note_of, releases
-from pipeline.queries.night_run import NightRun, files_of_release, read_verdict
+from pipeline.queries.night_history import PastNight, past_nights, pointers_of_night
+from pipeline.queries.night_run import NightRun, files_of_release
 from pipeline.report.amounts import amount, duration
 from pipeline.report.night import (
     ChangedKey,
@@ -30,18 +29,15 @@ from pipeline.report.night import (
     StageCosts,
 )
 from pipeline.stages.chain import STAGES
-from pipeline.workspace import run_dates
 from schemas.published_tables import NODE_EMBEDDINGS
 
-#: Nights whose figures the small lines show.
-NIGHTS = 30
 #: Of a stage's groups of tasks, those that took longest.
 _WAVES = 4
 
 
 def read_facts(night: NightRun) -> NightFacts:
     """Return the facts of a night. Reads manifests and small files only."""
-    past = list(_past_nights(night))
+    past = list(past_nights(night))
     light, verdict, sentence = _verdict(night)
     ingest = night.stages.get("ingest", {}).get("figures", {})
     return NightFacts(
@@ -71,7 +67,7 @@ def read_facts(night: NightRun) -> NightFacts:
 def _verdict(night: NightRun) -> tuple[Light, str, str]:
     """Return the light, a word, and a sentence of what readers have."""
     verdict, release = night.verdict.get("verdict"), night.release.name if night.release else None
-    at, withdrawn = _pointers(night)
+    at, withdrawn = pointers_of_night(night)
     current = at.release if at else None
     readers = f"Readers get {current}." if current else "Readers have nothing yet."
     if verdict == "refused":
@@ -93,15 +89,6 @@ def _verdict(night: NightRun) -> tuple[Light, str, str]:
     return ("green" if later else "amber"), "Published", f"Readers don't get this release: {why}, {current}."
 
 
-def _pointers(night: NightRun) -> tuple[Swap | None, Mapping[str, Swap]]:
-    """Return what readers have, and by release the rollback that took them back from it."""
-    try:
-        pointers = read_pointers(night.published)
-    except PointerError:
-        return None, {}
-    return pointers.at, trace(pointers).withdrawn
-
-
 def _kept(current: str | None) -> str:
     return f"Readers keep {current}." if current else "Readers have nothing yet."
 
@@ -117,46 +104,7 @@ def _reasons(night: NightRun) -> list[str]:
     return [*notes, way_out]
 
 
-class _PastNight:
-    """Gates, metrics and manifest of an earlier night of the same name; a refused one has gates alone."""
-
-    def __init__(
-        self,
-        date: str,
-        gates: Sequence[Mapping[str, Any]],
-        manifest: Mapping[str, Any],
-        metrics: Mapping[str, Any],
-        *,
-        is_withdrawn: bool = False,
-    ) -> None:
-        self.date, self.manifest, self.metrics, self.is_withdrawn = date, manifest, metrics, is_withdrawn
-        self.gates = {(gate["gate"], gate["figure"]): gate for gate in gates}
-        self.figures = {gate["figure"]: gate["value"] for gate in gates if gate["value"] is not None}
-
-
-def _past_nights(night: NightRun) -> Iterator[_PastNight]:
-    """Yield the nights before, oldest first: releases, and refused nights as far as their folders are kept."""
-    if night.date is None:
-        return
-    nights: dict[str, _PastNight] = {}
-    withdrawn = _pointers(night)[1]
-    root = night.published.parent.parent
-    earlier = [one for one in releases(root, night.published.name) if one.data_date < night.workspace.date]
-    for release in earlier[-NIGHTS:]:
-        date = release.data_date.isoformat()
-        gates, metrics = (note_of(release.path, file) for file in ("gate.json", "metrics.json"))
-        was_bad = release.release in withdrawn
-        nights[date] = _PastNight(date, gates.get("gates", ()), release.manifest, metrics, is_withdrawn=was_bad)
-    first = min(nights, default=night.date)
-    for day in run_dates(night.workspace.root)[:NIGHTS]:
-        if first < day.isoformat() < night.date and day.isoformat() not in nights:
-            verdict = read_verdict(night.workspace.root, day)
-            if verdict.get("verdict") == "refused":
-                nights[day.isoformat()] = _PastNight(day.isoformat(), verdict.get("gates", ()), {}, {})
-    yield from (nights[date] for date in sorted(nights)[-NIGHTS:])
-
-
-def _judged(gate: Mapping[str, Any], past: Sequence[_PastNight]) -> JudgedFigure:
+def _judged(gate: Mapping[str, Any], past: Sequence[PastNight]) -> JudgedFigure:
     history = []
     for night in past:
         before = night.gates.get((gate["gate"], gate["figure"]))
@@ -167,7 +115,7 @@ def _judged(gate: Mapping[str, Any], past: Sequence[_PastNight]) -> JudgedFigure
     return JudgedFigure(**{name: gate[name] for name in names}, history=history)
 
 
-def _headlines(night: NightRun, past: Sequence[_PastNight]) -> Iterator[Headline]:
+def _headlines(night: NightRun, past: Sequence[PastNight]) -> Iterator[Headline]:
     """Yield rows, pairs, quality, spectrum and costs."""
     stages, other = night.stages, night.other
     other_stages = other.get("stages", {})
@@ -204,7 +152,7 @@ def _headlines(night: NightRun, past: Sequence[_PastNight]) -> Iterator[Headline
         yield Headline("time of all stages", seconds, before, "duration", f"{duration(cpu)} of CPU", took)
 
 
-def _quality(night: NightRun, past: Sequence[_PastNight]) -> Iterator[Headline]:
+def _quality(night: NightRun, past: Sequence[PastNight]) -> Iterator[Headline]:
     """Yield recall and AUC, beside those of the nights before that were scored in the same way."""
     metrics = night.metrics
     whose = "last night's table on tonight's new pairs" if metrics.get("scored") == "previous release" else ""

@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
 from numpy.typing import NDArray
 
 from pipeline import storage
@@ -18,14 +17,14 @@ from pipeline.evaluation.ranking import top_k
 from pipeline.evaluation.sampling import sample_by_key
 from pipeline.kernels.ranking import NO_ROW
 from pipeline.metrics.scored_tables import ScoredTable, VectorFiles, read_sampled_table
+from pipeline.queries.night_charts import draw_partition, draw_quality
 from pipeline.queries.night_run import NightRun, files_of_release
 from pipeline.report import charts
 from pipeline.report.amounts import count
-from pipeline.report.charts import THIRD, Curve, bar_chart, degree_curves, histograms, line_chart, slice_columns
+from pipeline.report.charts import degree_curves, histograms
 from pipeline.report.cluster_map import MappedNodes, draw_map
 from pipeline.report.compared_neighbors import ComparedNeighbors, show_neighbors
 from pipeline.report.pictures import Picture
-from pipeline.report.treemap import SHADES, PartSize, draw_parts
 from schemas.published_tables import NODE_EMBEDDINGS
 
 log = logging.getLogger(__name__)
@@ -54,9 +53,9 @@ def draw_pictures(night: NightRun, *, shows_persons: bool = False) -> list[Pictu
     drawers: Sequence[Callable[[], Iterator[Picture]]] = (
         rows.draw_map,
         rows.draw_neighbors,
-        lambda: _quality(night.metrics),
+        lambda: draw_quality(night.metrics),
         rows.draw_distributions,
-        lambda: _partition(night),
+        lambda: draw_partition(night),
     )
     for draw in drawers:
         try:
@@ -239,66 +238,3 @@ def _nearest(scored: ScoredTable, node_type: str, at: NDArray[np.int64]) -> list
         [(first + int(one), float(two)) for one, two in zip(ones, twos, strict=True) if one != NO_ROW]
         for ones, twos in zip(position, score, strict=True)
     ]
-
-
-def _quality(metrics: Mapping[str, Any]) -> Iterator[Picture]:
-    """Yield recall by activity, by popularity and by width, where pairs were scored."""
-    figure = next((name for name in metrics.get("ranking", {}) if name.startswith("recall@")), None)
-    if figure is None or not metrics["ranking"].get("users"):
-        return
-    title = figure.replace("recall", "Recall")
-    whose = (
-        " It is last night's table, scored on tonight's new pairs." if metrics["scored"] == "previous release" else ""
-    )
-    slices = metrics.get("slices", {})
-    if by := slices.get("by_activity"):
-        body = bar_chart(slice_columns(by, figure, "nodes"), "neighbours of the source", title, width=THIRD)
-        caption = f"Sources in four classes by how many neighbours they have, and how many sources each has.{whose}"
-        yield Picture(f"{title} by activity", caption, body, share="third")
-    if by := slices.get("by_popularity"):
-        body = bar_chart(slice_columns(by, figure, "nodes"), "neighbours of the target", title, 1, THIRD)
-        caption = f"Share of test pairs that are hits. A class holds a quarter of them, and so many targets.{whose}"
-        yield Picture(f"{title} by popularity", caption, body, share="third")
-    widths = metrics.get("widths", [])
-    if len(widths) > 1:
-        ndcg = figure.replace("recall", "ndcg")
-        curves = [
-            Curve(name, [(one["width"], one[key]) for one in widths], has_dots=True)
-            for name, key in ((title, figure), (title.replace("Recall", "NDCG"), ndcg))
-        ]
-        yield Picture(
-            "Quality by width",
-            f"The first columns of the table alone, for the same {count(widths[0]['users'])} sources. A curve that is "
-            f"flat at its end says that fewer columns would do.{whose}",
-            line_chart(curves, "columns", "quality", zero=True, width=THIRD),
-            share="third",
-            legend=[(f"f{number}", curve.name) for number, curve in enumerate(curves)],
-        )
-
-
-def _partition(night: NightRun) -> Iterator[Picture]:
-    """Yield the tree map of the parts, where the graph was cut and the tree is kept."""
-    files = night.files_of_run("partition_tree")
-    figures = night.stages.get("partition", {}).get("figures", {})
-    if not files:
-        return
-    tree = storage.read_parquet(files).to_pylist()
-    leaves = [one for one in tree if one["is_leaf"]]
-    if len(leaves) < 2:
-        text = "The graph is one block: nothing is cut, nothing is exchanged."
-        yield Picture("Partition", text, Markup(""), share="whole")
-        return
-    parts = [
-        PartSize(one["part_path"], one["nodes"], one["edges"], one["cut"], one["split_nodes"], one["ghosts"])
-        for one in leaves
-    ]
-    top = figures["levels"][-1] if figures.get("levels") else {}
-    caption = (
-        f"{count(len(parts))} parts by their edges. In all {top.get('cut_percent', 0):.1f} % of edges are cut, a node "
-        f"has {figures.get('copies_per_node', 0):.2f} copies, and the largest part is "
-        f"{figures.get('imbalance', 1):.2f} times the mean."
-    )
-    legend = [
-        (f"shade{shade}", f"{100 * shade // SHADES}–{100 * (shade + 1) // SHADES} % cut") for shade in range(SHADES)
-    ]
-    yield Picture("Partition", caption, draw_parts(parts), share="whole", legend=legend)
