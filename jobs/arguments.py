@@ -70,6 +70,7 @@ class Options:
     accept_drift: bool = False
     allow_future: bool = False
     recompute: bool = False
+    verbose: bool = False
     scratch: Path | None = None
     remote: str | None = None
     slots: int | None = None
@@ -131,6 +132,7 @@ def add_stage_options(
     parser.add_argument(
         "--rehash", action="store_true", help="read every input file anew: where edits change neither size nor times"
     )
+    parser.add_argument("--verbose", action="store_true", help="on a terminal: log lines too, not the bar alone")
     parser.add_argument(
         "--run-id",
         type=parse_run_id,

@@ -140,7 +140,7 @@ def execute(names: Sequence[str], options: Options) -> int:
     Every ending that has a date leaves its verdict in the date's ``gate.json``: in cluster mode nobody sees
     the exit code.
     """
-    configure_logging()
+    configure_logging(is_verbose=options.verbose)
     try:
         read_toml(options.config)  # before a second's imports, and before Spark
     except ConfigError as error:

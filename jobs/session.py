@@ -7,11 +7,13 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from jobs.arguments import Options, options_of
+from jobs.arguments import STAGE_NAMES, Options, options_of
 from jobs.commands.existing import folder_of
+from jobs.commands.plan import estimate_run
 from jobs.connect_session import connect_session, remote_address
 from jobs.progress import with_progress
 from jobs.stopping import StopRequest
@@ -71,9 +73,14 @@ def open_engine(
     ------
     StorageError : a worker on another machine does not share the workspace ``root``.
     """
+    stages = [word for word in name.split() if word in STAGE_NAMES]
+    estimate = partial(estimate_run, options)
     if options.engine == "local":
-        with open_local(options.workers, options.dask) as engine:
-            yield with_progress(_share(engine, root))
+        with (
+            open_local(options.workers, options.dask) as engine,
+            with_progress(_share(engine, root), stages, estimate) as shown,
+        ):
+            yield shown
         return
     _require_pyspark()
     from pipeline.engines.spark import SparkEngine
@@ -85,7 +92,9 @@ def open_engine(
     )
     with session_context as session:
         try:
-            yield with_progress(_share(SparkEngine(session, options.slots), root))
+            engine = _share(SparkEngine(session, options.slots), root)
+            with with_progress(engine, stages, estimate) as shown:
+                yield shown
         finally:
             stop.settle()
 

@@ -5,19 +5,18 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from graphquilt.locations import parse_location
 from graphquilt.output import write, write_answer
 from jobs.answers import explain_error
 from jobs.arguments import Options
 from jobs.commands.existing import folder_of
 from jobs.config_file import read_config
 from jobs.current_words import current_facts, last_line
+from jobs.last_screen import describe_run, next_command, read_baseline
 from jobs.run_report import leave_report
 from jobs.session import make_root, open_engine, use_storage
 from jobs.stopping import StopRequest
@@ -116,7 +115,8 @@ class StageRun:
             "report": report,
             **self._run_facts(),
         }
-        return self._report(answer, _summary(answer), published, 0)
+        baseline = read_baseline(self._workspace, self._config.publish) if self._workspace and self._config else None
+        return self._report(answer, describe_run(answer, baseline), published, 0)
 
     def fail(self, error: Exception) -> int:
         """Report an error and what to do about it; return the exit code. A store that is away is not waited for."""
@@ -165,6 +165,8 @@ class StageRun:
         if self._root is not None and self._config is not None:
             publish = self._config.publish
             answer = answer | current_facts(publish.root(self._root), publish.name, published, error)
+            if command := next_command(self._names, self._options.workspace, self._config, answer):
+                text = f"{text}\nnext     {command}"
             if "publish" in self._names and (line := last_line(answer)):
                 text = f"{text}\n{line}"
         if self._options.is_json:
@@ -248,51 +250,3 @@ def _without_metadata(report: StageReport) -> dict[str, Any]:
     plain = asdict(report)
     plain["figures"] = {k: v for k, v in plain["figures"].items() if k not in ("metadata", "sums", "metrics")}
     return plain
-
-
-def _summary(answer: dict[str, Any]) -> str:
-    lines = [f"{answer['verdict']} date={answer['date']} seconds={answer['seconds']:.1f} run_id={answer['run_id']}"]
-    if answer["release"]:
-        lines.append(f"release  {answer['release']}")
-        lines += [f"table    {parse_location(answer['path']) / table}" for table in answer["tables"]]
-    if answer["report"]:
-        lines.append(f"report   {answer['report']}")
-    if answer["gate"]:
-        lines.append(_gates(answer["gate"]))
-    metrics = answer["metrics"] or {}
-    ranking = metrics.get("ranking", {})
-    has_none = ranking.get("users") == 0  # figures of no pairs are no zeros
-    figures = {} if has_none else {k: v for k, v in ranking.items() if "@" in k}
-    if auc := metrics.get("link_prediction", {}).get("auc_degree_matched"):
-        figures["auc (degree-matched negatives)"] = auc
-    for node_type, spectrum in metrics.get("rankme", {}).items():
-        figures[f"RankMe of {node_type}"] = spectrum["rankme"]
-    if figures:
-        lines.append("quality  " + ", ".join(f"{name} {value:.4f}" for name, value in figures.items()))
-    if note := metrics.get("note") or (has_none and "no verdict: there is no pair to score"):
-        lines.append(f"quality  {note}")
-    return "\n".join([*lines, *_quality_of_lists(metrics)])
-
-
-def _gates(gate: Mapping[str, Any]) -> str:
-    verdicts = Counter(one["verdict"] for one in gate["gates"])
-    text = "gates    " + ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items())
-    if drift := gate["accepted_drift"]:
-        text += f"; published all the same (--accept-drift): {', '.join(dict.fromkeys(drift))}"
-    # One reason for all that have nothing to be compared with.
-    alone = [one["note"] for one in gate["gates"] if one["gate"] == "max_edge_ratio" and one["bound"] is None]
-    return f"{text}; {alone[0]}" if alone else text
-
-
-def _quality_of_lists(metrics: Mapping[str, Any]) -> list[str]:
-    lists = metrics.get("ppr_neighbors")
-    if not lists:
-        return []
-    figures = {name: value for name, value in lists.get("ranking", {}).items() if "@" in name}
-    exact = lists.get("exact", {})
-    figures |= {f"{name} of exact": value for name, value in exact.items() if name.startswith("precision@")}
-    lines = []
-    if figures:
-        lines.append("lists    " + ", ".join(f"{name} {value:.4f}" for name, value in figures.items()))
-    notes = [note for note in (lists.get("note"), exact.get("note")) if note and note != metrics.get("note")]
-    return [*lines, *(f"lists    {note}" for note in (*notes, *exact.get("errors", ())))]

@@ -24,6 +24,12 @@ from pipeline.tasks import TaskRunner, damaged_files
 MANIFEST = "manifest.json"
 UNDATED = dt.date(1970, 1, 1)
 
+
+def describe_date(date: dt.date, undated: str = "undated") -> str:
+    """Return the date of a run as people read it."""
+    return undated if date == UNDATED else date.isoformat()
+
+
 T = TypeVar("T")
 
 
@@ -138,6 +144,11 @@ class Workspace:
         """Return the folder of this date."""
         return run_folder(self.root, self.date)
 
+    @property
+    def described_date(self) -> str:
+        """Return this date as sentences have it."""
+        return describe_date(self.date, "undated data")
+
     def folder(self, table: str) -> Location:
         """Return the folder of a table, whether or not it is made."""
         return self.run_folder / table / self.fingerprints[self.tables[table]]
@@ -186,7 +197,7 @@ class Workspace:
         if problem := self.problem(table):
             raise self._damaged(table, problem)
         raise MissingTableError(
-            f"{table} for {self.date} has not been made from this input and config "
+            f"{table} for {self.described_date} has not been made from this input and config "
             f"(looked for {self.folder(table) / MANIFEST}); run 'graphquilt {stage}' first, with the same "
             "options. If it did run, the input or the config changed since.",
             table,
@@ -219,7 +230,7 @@ class Workspace:
 
     def _damaged(self, table: str, problem: str) -> MissingTableError:
         return MissingTableError(
-            f"{table} for {self.date} is damaged: {problem}. Nothing was made of it; run "
+            f"{table} for {self.described_date} is damaged: {problem}. Nothing was made of it; run "
             f"'graphquilt {self.tables[table]}' with the same options, which makes it again, and then this again.",
             table,
         )
@@ -298,6 +309,6 @@ def hold(workspace: Workspace, purpose: str, wait_s: float = 0.0) -> Iterator[No
     LockedError : after ``wait_s`` seconds, naming holder, pid and start.
     StorageError : a link, or something else that is not ours, stands in the place of a file or folder of the date.
     """
-    with storage.lock(workspace.run_folder / ".lock", f"{purpose} for {workspace.date}", wait_s):
+    with storage.lock(workspace.run_folder / ".lock", f"{purpose} for {workspace.described_date}", wait_s):
         storage.require_own_tree(workspace.run_folder)
         yield

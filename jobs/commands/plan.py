@@ -23,6 +23,8 @@ from jobs.answers import Answer
 from jobs.arguments import add_stage_options, parse_count
 
 if TYPE_CHECKING:
+    from jobs.arguments import Options
+    from jobs.progress import RunEstimate
     from pipeline.config.model import PipelineConfig
     from pipeline.embedding.settings import Settings
     from pipeline.locations import Location
@@ -118,6 +120,20 @@ def answer(options: argparse.Namespace) -> Answer:
     }
     warnings = warnings_of(facts, config)
     return Answer({**facts, "warnings": warnings}, text_of(facts, warnings))
+
+
+def estimate_run(options: Options) -> RunEstimate:
+    """Return what a run with these options takes, for who waits for it.
+
+    Raises
+    ------
+    ConfigError, InputError : as :func:`answer`.
+    """
+    from jobs.progress import RunEstimate
+
+    counts = {"nodes": None, "edges": None, "rows": None, "targets": None, "ids": "int64"}
+    facts = answer(argparse.Namespace(**vars(options), **counts)).facts
+    return RunEstimate({cost["stage"]: cost["wall_seconds"] for cost in facts["costs"]}, facts["embed"]["rounds"])
 
 
 def _has_counts(options: argparse.Namespace) -> bool:
@@ -266,7 +282,10 @@ def _date(date: dt.date | None, workspace: Workspace | None, *, has_counts: bool
     if date:
         return {"date": date.isoformat(), "why": "as asked"}
     if workspace:
-        return {"date": workspace.date.isoformat(), "why": "the newest in the input; 1970-01-01 if undated"}
+        from pipeline.workspace import UNDATED
+
+        why = "the input has no times" if workspace.date == UNDATED else "the newest in the input"
+        return {"date": workspace.date.isoformat(), "why": why}
     if has_counts:
         return {"date": None, "why": "there is no input"}
     return {"date": None, "why": "the newest in the input, once it has been read"}

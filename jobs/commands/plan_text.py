@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,7 @@ def text_of(facts: Mapping[str, Any], warnings: Sequence[str]) -> str:
         ("input", _input_text(facts["input"])),
         *(("assumed", sentence) for sentence in facts.get("assumptions", ())),
         *(("attributes", _attributes_text(*one)) for one in facts.get("attributes", {}).items()),
-        ("date", f"{facts['date']['date'] or 'not known'} ({facts['date']['why']})"),
+        ("date", f"{_date_text(facts['date']['date'])} ({facts['date']['why']})"),
         ("stages", ", ".join(f"{stage}: {state}" for stage, state in facts["stages"].items())),
         ("graph", f"{most}{graph['nodes']:,} nodes, {most}{graph['edges']:,} edges"),
         ("parts", f"{facts['parts']}" if facts["parts"] > 1 else "1: the graph is one block"),
@@ -84,6 +85,12 @@ def warnings_of(facts: Mapping[str, Any], config: PipelineConfig) -> list[str]:
             "'graphquilt clean --dry-run' lists what can go"
         )
     return warnings
+
+
+def _date_text(date: str | None) -> str:
+    from pipeline.workspace import describe_date
+
+    return describe_date(dt.date.fromisoformat(date)) if date else "not known"
 
 
 def _input_text(facts: Mapping[str, Any]) -> str:

@@ -224,12 +224,19 @@ def _rows_by_table(manifest: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _dates_text(days: Sequence[Mapping[str, Any]]) -> list[str]:
-    rows = [{**day, "verdict": _verdict_text(day["verdict"])} for day in days]
+    rows = [{**day, "date": _date_text(day["date"]), "verdict": _verdict_text(day["verdict"])} for day in days]
     damages = {day["date"]: len(day["damaged"]) for day in days if day["damaged"]}
     return [
         *section("dates", table_of(rows, ("date", "tables", "bytes", "verdict")) or ["  none"]),
         *(f"  {date}: {count} files damaged (--date shows them)" for date, count in damages.items()),
     ]
+
+
+def _date_text(date: str) -> str:
+    """Return the name of a date's folder as people read it."""
+    from pipeline.workspace import UNDATED
+
+    return f"undated ({date})" if date == UNDATED.isoformat() else date  # --date takes it
 
 
 def _verdict_text(verdict: Mapping[str, Any] | None) -> str:
@@ -268,7 +275,7 @@ def _day_text(facts: Mapping[str, Any]) -> list[str]:
     tables = table_of(facts["tables"], ("table", "fingerprint", "rows", "bytes", "seconds", "run_id"))
     costs = [{"stage": stage, **costs} for stage, costs in facts["stages"].items()]
     return [
-        f"{facts['date']}  {_verdict_text(facts['verdict'])}",
+        f"{_date_text(facts['date'])}  {_verdict_text(facts['verdict'])}",
         *section("tables", tables),
         *(f"  damaged: {problem}; the next run makes it again" for problem in facts["damaged"]),
         *section("gates", table_of((facts["verdict"] or {}).get("gates", ()), ("gate", "verdict", "note"))),

@@ -43,7 +43,7 @@ def naming_bytes(stage: str, workspace: Workspace, needed: int | None) -> Iterat
     except Exception as error:
         if not is_full(error) or getattr(error, "names_bytes", False):
             raise
-        raise full(f"stage {stage} of {workspace.date}", workspace.root, needed, error) from error
+        raise full(f"stage {stage} of {workspace.described_date}", workspace.root, needed, error) from error
 
 
 def bytes_needed(stage: str, config: PipelineConfig, workspace: Workspace) -> int | None:

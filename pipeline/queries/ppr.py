@@ -154,7 +154,7 @@ def _index_manifest(config: PipelineConfig, workspace: Workspace) -> Mapping[str
     name = _index_name({"restart": ppr.restart, "walks": ppr.index_walks, "edge_degree_power": ppr.edge_degree_power})
     there_are = f"; there are others, of this graph or an earlier one: {', '.join(others)}" if others else ""
     raise MissingTableError(
-        f"there is no walk index of {name} for {workspace.date}{there_are}. Run 'graphquilt ppr-index' with "
+        f"there is no walk index of {name} for {workspace.described_date}{there_are}. Run 'graphquilt ppr-index' with "
         "the same options, or set ppr.restart, index_walks and edge_degree_power to those of one that is there, or "
         "give --exact"
     )

@@ -56,6 +56,7 @@ from pipeline.workspace import (
     PublishOptions,
     RunInputs,
     Workspace,
+    describe_date,
     manifests_below,
     published_folder,
     run_dates,
@@ -178,7 +179,7 @@ def _choose_date(
             # A run that had no row to begin with is none to be resumed; perhaps a clock was wrong.
             today = record(anew=True)
             date = newest_date(engine, config, root, sources, interactions, today)
-    log.info("date=%s chosen=%s", date, "undated" if date == UNDATED else "newest_timestamp")
+    log.info("date=%s chosen=%s", describe_date(date), "no_timestamps" if date == UNDATED else "newest_timestamp")
     return date, today
 
 

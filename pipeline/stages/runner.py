@@ -27,7 +27,7 @@ from pipeline.planning.disk_needs import room_for
 from pipeline.stages.chain import stage_named, stages_before
 from pipeline.stages.outcome import Outcome, OutputFile, describe_costs
 from pipeline.tasks import forget_damaged
-from pipeline.workspace import Checks, DataFile, Manifest, Workspace
+from pipeline.workspace import Checks, DataFile, Manifest, Workspace, describe_date
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ def run_stage(
         storage.remove_tree(workspace.work(name))  # of a run that was killed once it had committed
         log.info("stage=%s run_id=%s skipped=unchanged", name, workspace.run_id)
         return report
-    log.info("stage=%s run_id=%s date=%s event=started", name, workspace.run_id, workspace.date)
+    log.info("stage=%s run_id=%s date=%s event=started", name, workspace.run_id, describe_date(workspace.date))
     _drop_work_of_other_inputs(name, workspace)
     for _ in range(_MOST_REPAIRS):
         try:

@@ -142,7 +142,11 @@ def test_a_backfill_adds_a_release_and_leaves_current(chain: Chain, tmp_path: Pa
     assert chain.current()["release"] == older.answer["release"]
     again = chain.run(config, date="2000-01-04")
     assert again.answer["verdict"] == "published"
-    assert chain.current()["release"] == newest.answer["release"]
+    assert chain.current()["release"] == again.answer["release"]
+    manifest = json.loads((Path(again.answer["path"]) / "manifest.json").read_text())
+    assert manifest["baseline"] == older.answer["release"]  # which readers have now; the first one had none
+    assert again.answer["release"] != newest.answer["release"]
+    assert chain.published().data == chain.published(Path(newest.answer["path"])).data
 
 
 def test_a_gate_that_refuses_keeps_the_last_release(chain: Chain, tmp_path: Path) -> None:
