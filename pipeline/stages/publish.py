@@ -21,9 +21,11 @@ from pipeline.errors import GateError
 from pipeline.locations import Location
 from pipeline.metrics.baseline import Baseline
 from pipeline.metrics.gate_figures import figures_for
+from pipeline.metrics.night_figures import night_figures
 from pipeline.publishing.baseline import refuse_withdrawn
 from pipeline.publishing.copies import WorkingFile
 from pipeline.publishing.gate import VERDICTS, ReleaseVerdict, judge
+from pipeline.publishing.metrics_history import record_night
 from pipeline.publishing.release import Publication, ReleaseContents, publish
 from pipeline.publishing.retention import clean
 from pipeline.release_tables.node_embeddings import EmbeddingFigures
@@ -73,8 +75,11 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     # Once more under the lock of the name. Here, before gates speak of a baseline that is none any more.
     refuse_withdrawn(published_folder(root, name), release, workspace.inputs.baseline, {}, accepts_drift=accepts_drift)
     metrics = workspace.manifest("metrics").figures["metrics"]
-    verdict = _judge(config, workspace, metrics, release)
-    gate = verdict.to_json()
+    try:
+        gate = _judge(config, workspace, metrics, release).to_json()
+    except GateError as error:
+        _record(config, workspace, release, metrics, error.gate)
+        raise
     publication = publish(
         root,
         name,
@@ -91,6 +96,7 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
         accepts_drift=accepts_drift,
         force_current=workspace.publish.force_current,
     )
+    _record(config, workspace, release, metrics, gate)
     report = clean(workspace.root, config.publish, dt.datetime.now(dt.UTC))
     log.info(
         "stage=publish release=%s is_new=%s current_moved=%s path=%s removed=%d freed_bytes=%d",
@@ -111,6 +117,15 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     text = storage.json_bytes(values)
     storage.write(note, text)
     return Outcome({"release": [OutputFile(note, 1, storage.checksum_of_bytes(text))]}, values)
+
+
+def _record(
+    config: PipelineConfig, workspace: Workspace, release: str, metrics: Mapping[str, Any], gate: Mapping[str, Any]
+) -> None:
+    """Add the night to the history of the name, which outlives its release."""
+    stages = {stage.name: workspace.manifest(stage.writes[0].name).made_by for stage in STAGES[:-1]}
+    night = night_figures(workspace, release, metrics, gate, stages, dt.datetime.now(dt.UTC))
+    record_night(config.publish.root(workspace.root), config.publish.name, night)
 
 
 def _judge(config: PipelineConfig, workspace: Workspace, metrics: Mapping[str, Any], release: str) -> ReleaseVerdict:

@@ -1,9 +1,14 @@
 """The Airflow environment of the DAG's tests: a home and a database of their own, never the user's."""
 
+import contextlib
+import json
+import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +34,18 @@ def pytest_configure(config: pytest.Config) -> None:
 def airflow_database() -> None:
     """A migrated SQLite database in AIRFLOW_HOME."""
     subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], check=True, capture_output=True)
+
+
+@pytest.fixture
+def asset_events(airflow_database: None) -> Callable[[], list[tuple[str, dict[str, Any]]]]:
+    """A function that returns every asset event so far, in order: name and extra."""
+
+    def events() -> list[tuple[str, dict[str, Any]]]:
+        with contextlib.closing(sqlite3.connect(Path(os.environ["AIRFLOW_HOME"], "airflow.db"))) as database:
+            query = "select name, e.extra from asset_event e join asset a on a.id = e.asset_id order by e.id"
+            return [(name, json.loads(extra)) for name, extra in database.execute(query)]
+
+    return events
 
 
 @pytest.fixture(scope="session", params=["stages", "night"])

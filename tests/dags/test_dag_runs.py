@@ -1,15 +1,14 @@
 """The DAG as run: by `airflow dags test` on SQLite, with a stand-in for spark-submit, and once for real."""
 
-import contextlib
 import json
 import os
 import shutil
-import sqlite3
 import subprocess
 import sys
 import time
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -111,14 +110,7 @@ def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def events() -> list[tuple[str, dict[str, object]]]:
-    """Every asset event so far, in order: name and extra."""
-    with contextlib.closing(sqlite3.connect(Path(os.environ["AIRFLOW_HOME"], "airflow.db"))) as database:
-        query = "select name, e.extra from asset_event e join asset a on a.id = e.asset_id order by e.id"
-        return [(name, json.loads(extra)) for name, extra in database.execute(query)]
-
-
-def test_a_run_submits_each_stage_once_in_order_for_one_date(stand_in: StandIn) -> None:
+def test_a_run_submits_each_stage_once_in_order_for_one_date(stand_in: StandIn, asset_events: Any) -> None:
     done = stand_in.run(*DAGS_TEST, "2026-05-02", gate=PUBLISHED)
 
     assert done.returncode == 0, done.stdout[-4000:]
@@ -134,7 +126,7 @@ def test_a_run_submits_each_stage_once_in_order_for_one_date(stand_in: StandIn) 
     assert len({run_id.split("/")[0] for run_id in run_ids}) == 1
     about = {"path": "/releases/a-release/node_embeddings", "rows": 3}
     extra = {"release": "a-release", "date": "2026-05-01", "space_id": "s", **about}
-    assert events()[-1] == ("default/node_embeddings", extra)
+    assert asset_events()[-1] == ("default/node_embeddings", extra)
 
 
 def test_a_night_in_one_session_is_one_job_and_the_gate(stand_in: StandIn) -> None:
@@ -160,9 +152,15 @@ def test_a_night_in_one_session_is_one_job_and_the_gate(stand_in: StandIn) -> No
     ],
 )
 def test_a_bad_night_is_red_at_once_and_no_consumer_is_told(
-    stand_in: StandIn, job: str, gate: dict[str, object], said: str, jobs_run: int, is_handed_back: bool
+    stand_in: StandIn,
+    job: str,
+    gate: dict[str, object],
+    said: str,
+    jobs_run: int,
+    is_handed_back: bool,
+    asset_events: Any,
 ) -> None:
-    before, started = events(), time.monotonic()
+    before, started = asset_events(), time.monotonic()
     done = stand_in.run(*FOR_MAY, gate=gate, exit_code=int(str(gate["exit_code"])) if is_handed_back else 0, job=job)
 
     assert time.monotonic() - started < 60
@@ -170,7 +168,7 @@ def test_a_bad_night_is_red_at_once_and_no_consumer_is_told(
     assert f"nothing was published: None is {said}" in done.stdout
     assert "up_for_retry" not in done.stdout
     assert len(stand_in.calls) == jobs_run
-    assert events() == before
+    assert asset_events() == before
 
 
 @pytest.mark.parametrize("exit_code", [137, 0])
@@ -187,8 +185,10 @@ def test_a_job_that_died_is_tried_again_whatever_an_earlier_run_said(stand_in: S
     assert "nothing is known of 2026-05-01: gate.json is of another run, another night/publish/1" in done.stdout
 
 
-def test_a_release_that_readers_do_not_get_is_green_and_no_consumer_is_told(stand_in: StandIn) -> None:
-    before = events()
+def test_a_release_that_readers_do_not_get_is_green_and_no_consumer_is_told(
+    stand_in: StandIn, asset_events: Any
+) -> None:
+    before = asset_events()
     added = {
         **PUBLISHED,
         "verdict": "added",
@@ -199,7 +199,7 @@ def test_a_release_that_readers_do_not_get_is_green_and_no_consumer_is_told(stan
 
     assert done.returncode == 0, done.stdout[-4000:]
     assert "no consumer is told" in done.stdout
-    assert events() == before
+    assert asset_events() == before
 
 
 def test_a_run_by_hand_without_a_logical_date_computes_the_day_before(stand_in: StandIn) -> None:

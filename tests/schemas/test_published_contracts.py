@@ -12,12 +12,13 @@ import pyarrow as pa
 import pytest
 
 from schemas.contracts import TableContract
+from schemas.metrics_history import METRICS_HISTORY
 from schemas.published_tables import PPR_NEIGHBOR_LISTS, fold_in, node_embeddings, node_embeddings_int8
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 FROZEN = SCHEMAS / "published"
 DIM = 7  # any width: it is written as "dim"
-PUBLISHED = (node_embeddings(DIM), node_embeddings_int8(DIM), fold_in(DIM), PPR_NEIGHBOR_LISTS)
+PUBLISHED = (node_embeddings(DIM), node_embeddings_int8(DIM), fold_in(DIM), PPR_NEIGHBOR_LISTS, METRICS_HISTORY)
 EMBEDDINGS_METADATA = [
     "alignment",
     "boundary",
