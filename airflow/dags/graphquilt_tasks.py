@@ -77,6 +77,7 @@ class Gate(BaseOperator):
         super().__init__(outlets=[AssetAlias(graph)], **kwargs)
         self.graph, self.workspace, self.date = graph, workspace, date
         self.jobs, self.storage_conn_id = tuple(jobs), storage_conn_id
+        self.facts: dict[str, Any] = {}  # of the release, for OpenLineage
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Return what gate.json says of the release; emit an asset for each of its tables if CURRENT moved to it.
@@ -87,6 +88,7 @@ class Gate(BaseOperator):
         """
         gate = self._verdict(context)
         facts = {key: gate.get(key) for key in ("release", "date", "verdict", "space_id", "tables", "report")}
+        self.facts = facts
         if not has_moved(gate, context["dag_run"].start_date):
             self.log.info("%s; no consumer is told: %s", describe(gate), gate.get("current_reason"))
             return facts
@@ -116,14 +118,14 @@ class Gate(BaseOperator):
             )
         return gate
 
-    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
-        """Return the release's tables as OpenLineage's datasets; called where its provider is installed."""
-        from airflow.providers.common.compat.openlineage.facet import Dataset, DatasetVersionDatasetFacet
+    def get_openlineage_facets_on_complete(self, _task_instance: Any) -> Any:
+        """Return the release's tables as OpenLineage's datasets, with its name as version; called by its provider."""
         from airflow.providers.openlineage.extractors import OperatorLineage
+        from openlineage.client.event_v2 import Dataset
+        from openlineage.client.generated.dataset_version_dataset import DatasetVersionDatasetFacet
 
-        facts = task_instance.xcom_pull(task_ids=self.task_id) or {}
-        version = {"version": DatasetVersionDatasetFacet(datasetVersion=facts.get("release") or "")}
-        places = [split_address(about["path"]) for about in (facts.get("tables") or {}).values()]
+        version = {"version": DatasetVersionDatasetFacet(datasetVersion=self.facts.get("release") or "")}
+        places = [split_address(about["path"]) for about in (self.facts.get("tables") or {}).values()]
         return OperatorLineage(outputs=[Dataset(namespace=store, name=path, facets=version) for store, path in places])
 
 

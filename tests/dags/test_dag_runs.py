@@ -1,14 +1,20 @@
 """The DAG as run: by `airflow dags test` on SQLite, with a stand-in for spark-submit, and once for real."""
 
+import contextlib
 import json
 import os
 import shutil
+import signal
+import socket
+import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -73,18 +79,21 @@ class StandIn:
         mode: str = "stages",
         job: str | None = None,
     ) -> subprocess.CompletedProcess[str]:
+        job = job or {"stages": "publish", "night": "run"}[mode]
+        return run(*command, **self.environment(gate, mode, job), STAND_IN_EXIT=str(exit_code))
+
+    def environment(self, gate: dict[str, object] | None, mode: str, job: str) -> dict[str, str]:
         (self.folder / "graphs.toml").write_text(f'{GRAPHS.read_text()}\nmode = "{mode}"\nretry_minutes = 0\n')
-        return run(
-            *command,
-            PATH=f"{self.folder / 'bin'}:{os.environ['PATH']}",
-            AIRFLOW_VAR_PIPELINE_HOME="/home/pipeline",
-            AIRFLOW_VAR_WORKSPACE=str(self.workspace),
-            GRAPHQUILT_GRAPHS=str(self.folder / "graphs.toml"),
-            STAND_IN_JOB=job or {"stages": "publish", "night": "run"}[mode],
-            STAND_IN_CALLS=str(self.folder / "calls"),
-            STAND_IN_GATE=json.dumps(gate),
-            STAND_IN_EXIT=str(exit_code),
-        )
+        return {
+            "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}",
+            "AIRFLOW_VAR_PIPELINE_HOME": "/home/pipeline",
+            "AIRFLOW_VAR_WORKSPACE": str(self.workspace),
+            "GRAPHQUILT_GRAPHS": str(self.folder / "graphs.toml"),
+            "STAND_IN_JOB": job,
+            "STAND_IN_CALLS": str(self.folder / "calls"),
+            "STAND_IN_GATE": json.dumps(gate),
+            "STAND_IN_EXIT": "0",
+        }
 
     @property
     def calls(self) -> list[str]:
@@ -127,6 +136,24 @@ def test_a_run_submits_each_stage_once_in_order_for_one_date(stand_in: StandIn, 
     about = {"path": "/releases/a-release/node_embeddings", "rows": 3}
     extra = {"release": "a-release", "date": "2026-05-01", "space_id": "s", **about}
     assert asset_events()[-1] == ("default/node_embeddings", extra)
+
+
+def test_openlineage_hears_of_every_job_and_of_the_tables(
+    stand_in: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "events.jsonl"
+    transport = {"type": "file", "log_file_path": str(log), "append": True}
+    monkeypatch.setenv("AIRFLOW__OPENLINEAGE__TRANSPORT", json.dumps(transport))
+    monkeypatch.setenv("AIRFLOW__OPENLINEAGE__NAMESPACE", "graphs")
+    done = stand_in.run(*FOR_MAY, gate=PUBLISHED, mode="night")
+
+    assert done.returncode == 0, done.stdout[-4000:]
+    ended = [event for event in map(json.loads, log.read_text().splitlines()) if event["eventType"] == "COMPLETE"]
+    outputs = {event["job"]["name"]: event.get("outputs", []) for event in ended}
+    assert {"graph_embeddings.run", "graph_embeddings.gate"} <= set(outputs)
+    (table,) = outputs["graph_embeddings.gate"]
+    assert (table["namespace"], table["name"]) == ("file", "/releases/a-release/node_embeddings")
+    assert table["facets"]["version"]["datasetVersion"] == "a-release"
 
 
 def test_a_night_in_one_session_is_one_job_and_the_gate(stand_in: StandIn) -> None:
@@ -217,6 +244,72 @@ def test_a_run_by_hand_without_a_logical_date_computes_the_day_before(stand_in: 
     assert state == "success"
     day = (datetime.fromisoformat(run_after) - timedelta(days=1)).date().isoformat()
     assert all(f" --date {day} " in call for call in stand_in.calls)
+
+
+def test_missed_nights_are_caught_up_in_order_by_a_backfill(
+    stand_in: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, port = tmp_path / "airflow", free_port()
+    settings = {
+        **{"AIRFLOW_HOME": str(home), "AIRFLOW_CONN_SPARK_DEFAULT": LOCAL_SPARK},
+        **{"AIRFLOW__API__HOST": "127.0.0.1", "AIRFLOW__API__PORT": str(port)},
+        **{"AIRFLOW__API__BASE_URL": f"http://localhost:{port}"},
+        **{"AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://localhost:{port}/execution/"},
+        **{"AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(free_port())},
+        **{"AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port())},
+        **stand_in.environment(PUBLISHED, "night", "run"),
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    airflow = [sys.executable, "-m", "airflow"]
+    # It starts its parts by the name of the command.
+    monkeypatch.setenv("PATH", f"{stand_in.folder / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}")
+
+    with (tmp_path / "standalone.log").open("w") as log:
+        process = subprocess.Popen([*airflow, "standalone"], stdout=log, stderr=log, start_new_session=True)
+    try:
+        wait_until(
+            lambda: subprocess.run([*airflow, "dags", "unpause", "graph_embeddings"], check=False).returncode == 0
+        )
+        wait_until(lambda: is_healthy(f"http://localhost:{port}/api/v2/monitor/health"))
+        window = ["--from-date", "2026-05-01", "--to-date", "2026-05-04", "--max-active-runs", "1"]
+        subprocess.run([*airflow, "backfill", "create", "--dag-id", "graph_embeddings", *window], check=True)
+        wait_until(lambda: backfilled(home / "airflow.db") == ["success"] * 3)
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=30)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+    dates = [call.partition(" --date ")[2].partition(" ")[0] for call in stand_in.calls]
+    assert [date for date in dates if date.startswith("2026-05")] == ["2026-05-01", "2026-05-02", "2026-05-03"]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def is_healthy(address: str) -> bool:
+    with contextlib.suppress(OSError), urlopen(address, timeout=5) as answer:
+        return bool(answer.status == 200)
+    return False
+
+
+def backfilled(database: Path) -> list[str]:
+    """States of the runs that a backfill made."""
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        return [state for (state,) in connection.execute("select state from dag_run where run_type = 'backfill'")]
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + TIMEOUT_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(1)
 
 
 @pytest.mark.spark
