@@ -26,10 +26,10 @@ SHARED := -n logical --maxprocesses 4 --dist loadfile
 # What is listed (in REQUIRE=spark,airflow,data) fails where it is missing, instead of being skipped.
 required = [[ ",$${REQUIRE:-}," == *,$(1),* ]]
 
-.PHONY: help demo test lint bundle airflow sparks $(SPARKS) java clean
+.PHONY: help demo test lint bundle airflow airflow-demo sparks $(SPARKS) java clean
 
 help:  ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
 demo: $(VENV)/.warm  ## embed the bundled Debian package graph, publish, print the neighbours of known packages
 	$(VENV)/bin/graphquilt run --config $(SAMPLE) --workspace $(DEMO)
@@ -56,6 +56,9 @@ lint: $(VENV)/.warm  ## ruff, mypy, hadolint, and the import check
 	$(VENV)/bin/hadolint Dockerfile
 
 airflow: $(AIRFLOW_VENV)/.installed  ## the Airflow environment, for the DAG and its tests
+
+airflow-demo: airflow $(VENV)/.warm  ## Airflow in a browser, on nights of the sample; PORT=8080 is its page
+	@tools/airflow_demo.sh $(VENV) $(AIRFLOW_VENV) $(BUILD)/airflow
 
 $(SPARKS): %: .venv-%/.installed
 

@@ -246,9 +246,12 @@ def test_a_run_by_hand_without_a_logical_date_computes_the_day_before(stand_in: 
     assert all(f" --date {day} " in call for call in stand_in.calls)
 
 
-def test_missed_nights_are_caught_up_in_order_by_a_backfill(
+def test_missed_nights_are_caught_up_in_order_by_a_backfill_and_consumers_run(
     stand_in: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    exports, graphquilt = tmp_path / "exports", tmp_path / "graphquilt"
+    graphquilt.write_text(f'#!/bin/sh\necho "$@" >> {exports}\n')
+    graphquilt.chmod(0o755)
     home, port = tmp_path / "airflow", free_port()
     settings = {
         **{"AIRFLOW_HOME": str(home), "AIRFLOW_CONN_SPARK_DEFAULT": LOCAL_SPARK},
@@ -257,6 +260,7 @@ def test_missed_nights_are_caught_up_in_order_by_a_backfill(
         **{"AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://localhost:{port}/execution/"},
         **{"AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(free_port())},
         **{"AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port())},
+        **{"AIRFLOW_VAR_GRAPHQUILT_COMMAND": str(graphquilt), "AIRFLOW_VAR_RANKER_FEATURES": "/features"},
         **stand_in.environment(PUBLISHED, "night", "run"),
     }
     for name, value in settings.items():
@@ -272,9 +276,11 @@ def test_missed_nights_are_caught_up_in_order_by_a_backfill(
             lambda: subprocess.run([*airflow, "dags", "unpause", "graph_embeddings"], check=False).returncode == 0
         )
         wait_until(lambda: is_healthy(f"http://localhost:{port}/api/v2/monitor/health"))
+        subprocess.run([*airflow, "dags", "unpause", "ranker_features"], check=True)
         window = ["--from-date", "2026-05-01", "--to-date", "2026-05-04", "--max-active-runs", "1"]
         subprocess.run([*airflow, "backfill", "create", "--dag-id", "graph_embeddings", *window], check=True)
         wait_until(lambda: backfilled(home / "airflow.db") == ["success"] * 3)
+        wait_until(exports.exists)
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -284,6 +290,9 @@ def test_missed_nights_are_caught_up_in_order_by_a_backfill(
 
     dates = [call.partition(" --date ")[2].partition(" ")[0] for call in stand_in.calls]
     assert [date for date in dates if date.startswith("2026-05")] == ["2026-05-01", "2026-05-02", "2026-05-03"]
+    assert set(exports.read_text().splitlines()) == {
+        "export --workspace /releases/a-release --format feast --out /features"
+    }
 
 
 def free_port() -> int:
