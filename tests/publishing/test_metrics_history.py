@@ -45,6 +45,13 @@ def test_nights_add_up_and_a_rerun_replaces_its_own(root: Location) -> None:
     assert figures(table) == [(1, "m0", 0.1, "passed"), (1, "m1", 0.2, "passed"), (3, "m0", 0.5, "accepted")]
 
 
+def test_a_rerun_that_found_all_done_changes_nothing(root: Location) -> None:
+    record_night(root, "shop", night(1, 0.1))
+    before = storage.read(root / "published" / "shop" / HISTORY)
+    record_night(root, "shop", night(1, 0.1))
+    assert storage.read(root / "published" / "shop" / HISTORY) == before
+
+
 def test_a_file_that_can_t_be_read_is_kept_beside_the_new_one(root: Location) -> None:
     folder = root / "published" / "shop"
     storage.write(folder / HISTORY, b"PAR1 no more")
