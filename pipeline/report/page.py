@@ -90,7 +90,9 @@ class _GateLine:
         self.gate, self.note, self.verdict = judged.gate, judged.note, judged.verdict
         self.light = _LIGHTS[judged.verdict]
         self.question = _QUESTIONS.get(judged.gate, judged.gate)
-        self.of = judged.figure.partition(" of ")[2]
+        kind, _, self.of = judged.figure.partition(" of ")
+        if not self.of and judged.gate.startswith("min_next_day"):
+            self.of = kind.removeprefix("next_day ")  # recall, NDCG and AUC answer one question
         self.value = amounts.figure(judged.figure, judged.value)
         self.baseline = amounts.figure(judged.figure, judged.baseline)
         sign = "≥" if judged.gate.startswith("min_") else "≤"

@@ -137,9 +137,7 @@ def _sum_days(
     return chunks, outputs
 
 
-def _summed(
-    engine: Engine[Frame], files: Sequence[Location], id_type: pa.DataType, *, may_overflow: bool
-) -> Frame:
+def _summed(engine: Engine[Frame], files: Sequence[Location], id_type: pa.DataType, *, may_overflow: bool) -> Frame:
     return engine.sum_by(
         engine.read(files, rows_schema(id_type).names, rows_schema(id_type)),
         ["src_id", "dst_id"],

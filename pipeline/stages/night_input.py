@@ -75,9 +75,7 @@ def plan_input(
                 before, chunk_files = found
                 reading = _plan(config, workspace, sources, rules, before)
                 break
-    days = own_days(
-        _day_of(workspace.date), config.input.late_days, _leaving_days(config, lineage), reading.chunks
-    )
+    days = own_days(_day_of(workspace.date), config.input.late_days, _leaving_days(config, lineage), reading.chunks)
     by_name = {source.relative: source for source in sources}
     whole, again = ([by_name[name] for name in names] for names in (reading.whole, reading.again))
     payloads = _payloads(whole, rules, days)
@@ -144,9 +142,7 @@ def write_sums(sums: NightSums, workspace: Workspace) -> OutputFile:
 
 def _add_days(file: InputFile, days: FileDays) -> InputFile:
     of_file = FileDays(file.first_day, file.last_day, 0, file.is_in_base) + days
-    return replace(
-        file, first_day=of_file.first, last_day=of_file.last, late=days.late, is_in_base=of_file.is_in_base
-    )
+    return replace(file, first_day=of_file.first, last_day=of_file.last, late=days.late, is_in_base=of_file.is_in_base)
 
 
 def _plan(
@@ -188,9 +184,7 @@ def _open_night(workspace: Workspace, night: EarlierNight) -> tuple[NightSums, d
     return sums, {one.checksum: OutputFile(folder / one.name, one.rows, one.checksum) for one in chunks.files}
 
 
-def _payloads(
-    sources: Sequence[SourceFile], rules: ParseRules, days: tuple[int, ...] | None
-) -> list[ParsePayload]:
+def _payloads(sources: Sequence[SourceFile], rules: ParseRules, days: tuple[int, ...] | None) -> list[ParsePayload]:
     return [ParsePayload(task, rules, days) for task in split_tasks(sources)]
 
 

@@ -110,9 +110,7 @@ def open_workspace(engine: Engine[Frame], config: PipelineConfig, root: Location
     digests: dict[str, str | None] = {"ingest": _add_attributes(config, date, files, interactions)}
     if date is None:
         date = _newest_date_made(config, root, digests)
-    lineage = choose_lineage(
-        root, config, date, starts_with_ingest=options.starts_with_ingest, is_dry=options.is_dry
-    )
+    lineage = choose_lineage(root, config, date, starts_with_ingest=options.starts_with_ingest, is_dry=options.is_dry)
     if lineage is not None and lineage.start != date:  # the first night is what a run without nights is
         digests["ingest"] = fingerprint_of([digests["ingest"], "lineage", lineage.start.isoformat()])
     baselines = baselines_of_run(root, config.publish, date, starts=options.starts_with_ingest, is_dry=options.is_dry)

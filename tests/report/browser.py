@@ -7,10 +7,14 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+#: A page of 200 kB on a busy machine.
+_PATIENCE_S = 60.0
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 _ARGUMENTS = (
@@ -48,8 +52,9 @@ class Browser:
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
         )
         self.ask("Page.navigate", url=page.as_uri())
+        end = time.monotonic() + _PATIENCE_S
         while self.value("document.readyState + location.href") != f"complete{page.as_uri()}":
-            pass
+            assert time.monotonic() < end, f"the browser does not show {page}"
 
     def value(self, expression: str) -> Any:
         """Return what an expression in the page's language comes to."""
