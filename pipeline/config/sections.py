@@ -241,12 +241,19 @@ class EvaluateConfig(Section):
     path: str | None = Field(None, description="file: the pairs, columns named as in [input]; unused by other sources")
     k: tuple[int, ...] = Field((20,), min_length=1, description="list lengths for recall, NDCG and hit rate")
     sample: int | None = Field(
-        100_000, ge=1, description="most users (or source nodes) ranked, chosen by hash; more are sampled"
+        None,
+        ge=1,
+        description="most users (or source nodes) ranked, chosen by hash; unset: 10,000 of next_day, else 100,000",
     )
     holdout_users: float = Field(0.01, gt=0, le=1, description="holdout, two types: share of users with test pairs")
     holdout_pairs: float = Field(0.2, gt=0, lt=1, description="holdout, two types: share of these users' pairs")
     holdout_edges: float = Field(0.1, gt=0, lt=1, description="holdout, one type: share of all edges")
     seed: int = Field(0, ge=0, lt=2**63, description="seed of the choice of pairs, users and negatives")
+
+    @property
+    def most_ranked(self) -> int:
+        """Users that are ranked at most. A night's figure is one of many, and has its interval beside it."""
+        return self.sample or (10_000 if self.source == "next_day" else 100_000)
 
     @field_validator("k", mode="after")
     @classmethod

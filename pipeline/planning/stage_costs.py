@@ -236,7 +236,7 @@ def _evaluate(config: PipelineConfig, run: RunCounts) -> StageCost:
     sources = graph.nodes if config.input.is_plain else graph.nodes - graph.targets
     share = evaluate.holdout_users if evaluate.source == "holdout" else _SOURCES_WITH_NEW_PAIRS
     scored = sources if evaluate.source == "file" else math.ceil(share * sources)
-    ranked = min(scored, evaluate.sample or scored)
+    ranked = min(scored, evaluate.most_ranked)
     seconds += 2 * ranked * graph.targets * columns * _RANKED_FLOP + graph.edges * _READ_EDGE
     held = graph.nodes * (_SCORED_ROW_BYTES + graph.id_bytes)
     held += math.ceil(graph.edges * scored / max(sources, 1)) * _SCORED_EDGE_BYTES

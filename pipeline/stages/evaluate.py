@@ -133,7 +133,7 @@ def _scoring(config: PipelineConfig, workspace: Workspace, previous: _PreviousRe
         source_type=config.input.source_type,
         target_type=config.input.target_type,
         ks=tuple(evaluate.k),
-        sample=evaluate.sample,
+        sample=evaluate.most_ranked,
         seed=evaluate.seed,
     )
 
