@@ -255,6 +255,8 @@ def test_missed_nights_are_caught_up_in_order_by_a_backfill_and_consumers_run(
     home, port = tmp_path / "airflow", free_port()
     settings = {
         **{"AIRFLOW_HOME": str(home), "AIRFLOW_CONN_SPARK_DEFAULT": LOCAL_SPARK},
+        # The scheduler and a command write at once: SQLite's own patience is 5 seconds.
+        **{"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db?timeout=60"},
         **{"AIRFLOW__API__HOST": "127.0.0.1", "AIRFLOW__API__PORT": str(port)},
         **{"AIRFLOW__API__BASE_URL": f"http://localhost:{port}"},
         **{"AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://localhost:{port}/execution/"},
@@ -272,11 +274,11 @@ def test_missed_nights_are_caught_up_in_order_by_a_backfill_and_consumers_run(
     with (tmp_path / "standalone.log").open("w") as log:
         process = subprocess.Popen([*airflow, "standalone"], stdout=log, stderr=log, start_new_session=True)
     try:
-        wait_until(
-            lambda: subprocess.run([*airflow, "dags", "unpause", "graph_embeddings"], check=False).returncode == 0
-        )
         wait_until(lambda: is_healthy(f"http://localhost:{port}/api/v2/monitor/health"))
-        subprocess.run([*airflow, "dags", "unpause", "ranker_features"], check=True)
+        for dag in ("graph_embeddings", "ranker_features"):
+            # `unpause` of a DAG that is not there yet does nothing, and says that all is well.
+            wait_until(lambda: subprocess.run([*airflow, "dags", "details", dag], check=False).returncode == 0)  # noqa: B023
+            subprocess.run([*airflow, "dags", "unpause", dag], check=True)
         window = ["--from-date", "2026-05-01", "--to-date", "2026-05-04", "--max-active-runs", "1"]
         subprocess.run([*airflow, "backfill", "create", "--dag-id", "graph_embeddings", *window], check=True)
         wait_until(lambda: backfilled(home / "airflow.db") == ["success"] * 3)
