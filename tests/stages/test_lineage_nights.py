@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pipeline.engines.spark import SparkEngine
 from pipeline.ingest.day_folders import drop_other_days
 from pipeline.ingest.sources import SourceFile
 from tests.stages import nights
@@ -277,3 +278,15 @@ def test_lineages_need_times(tmp_path: Path) -> None:
     ended = Chain(tmp_path).run(config)
     assert ended.code == 2
     assert "lineage.full_every is 7 and input.timestamp is not set" in ended.error
+
+
+@pytest.mark.spark
+def test_spark_goes_on_from_a_night_of_the_local_engine(days: Path, tmp_path: Path, spark_session: Any) -> None:
+    """And ends where that engine does, byte for byte."""
+    local, spark, config = Chain(tmp_path / "local"), Chain(tmp_path / "spark"), nightly(days, window_days=6)
+    run_night(local, config, 5)
+    shutil.copytree(local.root, spark.root)
+    spark.engine = SparkEngine(spark_session)
+    nights_of_both = [run_night(chain, config, 6) for chain in (local, spark)]
+    assert [ended.figures("ingest")["night_before"] for ended in nights_of_both] == [str(date_of(5))] * 2
+    assert data_files(nights_of_both[0]) == data_files(nights_of_both[1])
