@@ -60,9 +60,7 @@ def describe_run(answer: Mapping[str, Any], baseline: tuple[str, Mapping[str, An
     return "\n".join([*lines, *(f"lists    {note}" for note in (*notes, *exact.get("errors", ())))])
 
 
-def next_command(
-    names: Sequence[str], workspace: str, config: PipelineConfig, answer: Mapping[str, Any]
-) -> str | None:
+def next_command(names: Sequence[str], workspace: str, config: PipelineConfig, answer: Mapping[str, Any]) -> str | None:
     """Return the command that who has run these stages wants next; None where an error names it."""
     place = f"--workspace {shlex.quote(workspace)}"
     if answer["verdict"] == "failed":

@@ -162,6 +162,18 @@ def test_a_report_that_fails_fails_no_night(own_shop: Any, monkeypatch: pytest.M
     assert (found["verdict"], "report" in found) == ("published", False)
 
 
+def test_secrets_in_messages_are_masked(own_shop: Any, verdict: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipeline.errors import InputError
+
+    def refuse(*_: object, **__: object) -> None:
+        raise InputError("s3://key:hunter2@bucket/in.parquet can't be read, nor with password=hunter2</td>")
+
+    monkeypatch.setattr("pipeline.stages.ingest.run", refuse)
+    page = Path(verdict("embedding.dim=8", "input.max_rejected_share=0.5")["report"]).read_text()
+    assert "can&#39;t be read" in page
+    assert "hunter2" not in page
+
+
 def test_without_reports_there_is_none(verdict: Any) -> None:
     assert "report" not in verdict("embedding.dim=8", "publish.report=false")
 
