@@ -47,6 +47,15 @@ def write_error(sentence: str, exit_code: int, facts: Mapping[str, Any] | None) 
     return exit_code
 
 
+def amount(size: float) -> str:
+    """Return bytes as people read them: "1.5 GiB"."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"
+
+
 def _as_json(facts: Mapping[str, Any]) -> str:
     text = json.dumps(facts, ensure_ascii=False, allow_nan=False)
     try:

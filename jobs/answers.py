@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphquilt.errors import TableError
-from graphquilt.output import write_answer, write_error
+from graphquilt.output import amount, write_answer, write_error
 from graphquilt.rights import describe_denial, is_denied
 from pipeline.errors import GraphquiltError
 
@@ -45,15 +45,6 @@ def explain_error(error: Exception, command: str) -> tuple[str, int]:
         return str(error), 1
     log.error("%s error=%s", command, type(error).__name__, exc_info=error)
     return f"{type(error).__name__}: {error}", 1
-
-
-def amount(size: float) -> str:
-    """Return bytes as people read them: "1.5 GiB"."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} TiB"
 
 
 def show(name: str, value: Any) -> str:

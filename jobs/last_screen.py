@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from graphquilt.locations import parse_location
-from jobs.answers import amount
+from graphquilt.output import amount
 from jobs.arguments import STAGE_NAMES
 from pipeline.config.model import PipelineConfig
 from pipeline.config.sections import PublishConfig

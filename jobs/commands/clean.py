@@ -15,7 +15,8 @@ import datetime as dt
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jobs.answers import Answer, amount, columns
+from graphquilt.output import amount
+from jobs.answers import Answer, columns
 from jobs.arguments import CommandParser, add_workspace, parse_amount, parse_count
 
 if TYPE_CHECKING:

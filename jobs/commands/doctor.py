@@ -18,7 +18,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from jobs.answers import Answer, amount, columns
+from graphquilt.output import amount
+from jobs.answers import Answer, columns
 from jobs.arguments import CommandParser
 from jobs.commands.installed import Finding, java, packages, python
 

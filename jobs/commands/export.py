@@ -15,7 +15,8 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-from jobs.answers import Answer, amount
+from graphquilt.output import amount
+from jobs.answers import Answer
 from jobs.arguments import CommandParser, add_workspace, parse_amount
 from jobs.commands.existing import folder_of, require_type
 from pipeline.errors import InputError

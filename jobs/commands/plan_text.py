@@ -7,7 +7,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from jobs.answers import amount, columns, table_of
+from graphquilt.output import amount
+from jobs.answers import columns, table_of
 
 if TYPE_CHECKING:
     from pipeline.config.model import PipelineConfig

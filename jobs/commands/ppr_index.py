@@ -13,7 +13,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from jobs.answers import Answer, amount
+from graphquilt.output import amount
+from jobs.answers import Answer
 from jobs.arguments import add_stage_options
 from jobs.stopping import StopRequest
 from pipeline.errors import ConfigError

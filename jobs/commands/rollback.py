@@ -33,7 +33,9 @@ def answer(options: argparse.Namespace) -> Answer:
     ConfigError : no such workspace, name or release.
     StorageError : the release is damaged and can't be restored; CURRENT stays.
     """
+    from graphquilt.ancestry import trace
     from jobs.commands.existing import require_name, workspace_at
+    from pipeline.publishing.pointer import own_folder, pointers_of
     from pipeline.publishing.release import rollback
 
     root = workspace_at(options.workspace)
@@ -41,5 +43,10 @@ def answer(options: argparse.Namespace) -> Answer:
     reason = " ".join(options.reason.split())
     before, now = rollback(root, options.name, options.to, reason=reason, wait_s=options.wait)
     was = before.release if before else None
-    facts = {"name": options.name, "from": was, "to": now.release, "data_date": now.data_date, "reason": now.reason}
-    return Answer(facts, f"{options.name}: readers now get {now.release} (before: {was or 'not known'})")
+    marks = trace(pointers_of(own_folder(root, options.name))).withdrawn
+    withdrawn = sorted(release for release, mark in marks.items() if mark == now)
+    facts = {"name": options.name, "from": was, "to": now.release, "data_date": now.data_date, "reason": reason}
+    text = f"{options.name}: readers now get {now.release} (before: {was or 'not known'})"
+    if withdrawn:
+        text += f"\nwithdrawn: {', '.join(withdrawn)}"
+    return Answer(facts | {"withdrawn": withdrawn}, text)

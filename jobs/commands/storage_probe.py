@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from jobs.answers import amount
+from graphquilt.output import amount
 from jobs.commands.existing import folder_of
 from jobs.commands.installed import Finding
 from pipeline import storage

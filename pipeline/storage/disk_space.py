@@ -13,6 +13,7 @@ import re
 import shutil
 from pathlib import Path
 
+from graphquilt.output import amount
 from pipeline.errors import DiskFullError, first_line
 from pipeline.locations import Location
 from pipeline.storage import files
@@ -40,9 +41,9 @@ def full(what: str, root: Location, needed: int | None, error: BaseException) ->
     folder = root if isinstance(root, Path) else files.staging_folder(root)
     nearest = next((parent for parent in (folder, *folder.parents) if parent.is_dir()), Path("/"))
     free = shutil.disk_usage(nearest).free
-    wants = f"it needs more than the {free:,} bytes that are free now"
+    wants = f"it needs more than the {amount(free)} that are free now"
     if needed is not None:
-        wants = f"it needs about {needed:,} bytes in all, and {free:,} bytes are free now"
+        wants = f"it needs about {amount(needed)} in all, and {amount(free)} are free now"
     full_error = DiskFullError(
         f"{what} found no room under {folder}: {wants} ({first_line(error)}). Free some space "
         f"('graphquilt clean --workspace {root} --dry-run' lists what can go), or raise the quota if there is one; "

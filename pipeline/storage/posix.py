@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import pyarrow as pa
 
+from graphquilt.output import amount
 from graphquilt.own_files import describe_foreign
 from pipeline.errors import DiskFullError, StorageError
 from pipeline.storage.backend import StoredFile
@@ -214,7 +215,7 @@ def require_free_space(folder: Path, needed: int, what: str) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
         error = DiskFullError(
-            f"{what} needs about {needed:,} bytes under {folder}, and {free:,} are free; free some space "
+            f"{what} needs about {amount(needed)} under {folder}, and {amount(free)} are free; free some space "
             "(graphquilt clean --dry-run lists what can go) or choose another workspace"
         )
         error.names_bytes = True

@@ -47,7 +47,7 @@ def test_rollback_moves_readers_and_back(own_shop: Any, capsys: pytest.CaptureFi
     first, second = (r["release"] for r in own_shop.call("inspect", "--json").json["published"]["shop"]["releases"])
     said = own_shop.call("rollback", "--name", "shop", "--reason", "half of the\nitems", "--json")
     assert said.code == 0, said.err
-    assert (said.json["from"], said.json["to"]) == (second, first)
+    assert (said.json["from"], said.json["to"], said.json["withdrawn"]) == (second, first, [second])
     with EmbeddingTable.open(own_shop.workspace, name="shop") as table:
         assert table.release == first
     marks = [r["withdrawn"] for r in own_shop.call("inspect", "--json").json["published"]["shop"]["releases"]]

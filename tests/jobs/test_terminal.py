@@ -12,6 +12,7 @@ import sys
 import termios
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -88,25 +89,22 @@ def test_a_terminal_gets_one_bar_and_a_last_screen_and_a_pipe_gets_lines(tmp_pat
     assert quality.endswith("(in brackets: 2024-06-01)")
     assert screen[-1] == f"next     graphquilt query neighbors ID --type user --workspace {tmp_path / 'work'}"
 
-    code, drawn = on_a_terminal(*run_options(tmp_path, config, "--date", "2024-06-02", "--verbose"))
-    assert (code, "level=INFO stage=embed" in drawn) == (0, True)
 
-
-def test_undated_data_are_called_so(tmp_path: Path) -> None:
-    options = run_options(tmp_path, graph_config(tmp_path))
-    texts = [in_a_pipe(*command) for command in (options, ["plan", *options[1:]], ["inspect", *options[3:]])]
-    assert "published: undated data in " in texts[0]
+def test_who_asks_for_log_lines_gets_them_and_undated_data_are_called_so(tmp_path: Path, call: Any) -> None:
+    config = graph_config(tmp_path, publish={"gates": {"min_rows": 1_000_000}})
+    options = run_options(tmp_path, config)
+    code, drawn = on_a_terminal(*options, "--verbose")
+    assert (code, drawn.splitlines()[-2]) == (
+        3,
+        f"next     graphquilt inspect --workspace {tmp_path / 'work'} --date 1970-01-01",
+    )
+    assert re.search(r"level=INFO stage=embed run_id=\w+ date=undated event=started", drawn)
+    assert re.search(r"8/8 publish · \d+ %", drawn)
+    texts = [call("plan", *options[1:]).out, call("inspect", *options[3:]).out]
     assert all("undated" in text for text in texts)
     # Names of folders and releases keep it; inspect says which --date means the undated data.
-    names = re.compile(r"1970-01-01-[0-9a-f]{12}|runs/1970-01-01|undated \(1970-01-01\)")
-    assert not any("1970-01-01" in names.sub("", text) for text in texts)
-
-
-def test_a_refusal_names_where_to_look(tmp_path: Path) -> None:
-    config = graph_config(tmp_path, publish={"gates": {"min_rows": 1_000_000}})
-    code, drawn = on_a_terminal(*run_options(tmp_path, config))
-    assert code == 3
-    assert drawn.splitlines()[-2] == f"next     graphquilt inspect --workspace {tmp_path / 'work'} --date 1970-01-01"
+    names = re.compile(r"--date 1970-01-01|runs/1970-01-01|undated \(1970-01-01\)")
+    assert not any("1970-01-01" in names.sub("", text) for text in (drawn, *texts))
 
 
 # The state behind the bar

@@ -63,7 +63,7 @@ def test_fingerprints_do_not_depend_on_the_order_of_keys() -> None:
 
 def test_a_full_disk_names_both_numbers(tmp_path: Path) -> None:
     storage.require_free_space(tmp_path, 1, "ingest")
-    with pytest.raises(StorageError, match=r"ingest needs about 1,000,000,000,000,000,000 bytes .* are free"):
+    with pytest.raises(StorageError, match=r"ingest needs about 909494.7 TiB .* are free"):
         storage.require_free_space(tmp_path, 10**18, "ingest")
 
 
