@@ -287,7 +287,7 @@ def test_a_single_stage_refuses_by_name_and_the_command_heals(damage: str, chain
             if MAKER[table] == stage:
                 shutil.rmtree(chain.root / "runs" / DAY / table)
         while (ended := chain.run(given, [stage])).code:
-            found = re.search(r"(\w+) for 1970-01-01 is damaged: (\S+) .* run 'graphquilt (\w+)'", ended.error)
+            found = re.search(r"(\w+) for undated data is damaged: (\S+) .* run 'graphquilt (\w+)'", ended.error)
             assert found, ended.error
             assert f"/{found[1]}/" in found[2]
             refused.append(found[1])

@@ -160,7 +160,7 @@ def test_a_full_disk_is_known_in_every_library_s_words(error: Exception, tmp_pat
     assert is_full(caused)
     told = full("stage embed", tmp_path, 1_234_567, error)
     assert isinstance(told, DiskFullError)
-    assert "1,234,567" in str(told)
+    assert "1.2 MiB" in str(told)
 
 
 def test_other_errors_are_not_a_full_disk() -> None:

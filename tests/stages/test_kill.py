@@ -242,7 +242,7 @@ def test_two_at_once_one_wins_and_the_other_names_it(tmp_path: Path, undisturbed
     # A run holds its date from its first stage to its last: whoever waits can't cut in between two stages.
     assert code == 0, (tmp_path / "log.txt").read_text()[-4_000:]
     assert refused.code == 1
-    assert f"is locked by a run for 1970-01-01, pid {first.pid}" in refused.error
+    assert f"is locked by a run for undated data, pid {first.pid}" in refused.error
     assert waiting.code == 0, waiting.error
     assert chain.published().data == undisturbed
 
