@@ -17,7 +17,7 @@ from tests.graphquilt.published_tables import publish_nodes, random_nodes
 ROOT = Path(__file__).parents[2]
 COMMANDS = [
     *("init", "run", "ingest", "index", "partition", "layout", "embed", "aggregate", "evaluate", "publish"),
-    *("plan", "tune", "inspect", "query", "export", "current", "check", "rollback", "clean"),
+    *("plan", "tune", "inspect", "query", "export", "report", "current", "check", "rollback", "clean"),
     *("ppr-index", "doctor", "config"),
 ]
 

@@ -83,7 +83,7 @@ def test_a_stage_without_room_says_so_and_goes_on_later(
         if ended.code:
             failed += 1
             assert ended.code == 1
-            assert re.search(r"needs about [\d.]+ [KMG]?i?B .*[\d.]+ [KMG]iB .*free", ended.error), ended.error
+            assert re.search(r"needs about [\d.]+ ([KMG]i)?B .*[\d.]+ ([KMG]i)?B are free", ended.error), ended.error
             assert "Free some space" in ended.error or "free some space" in ended.error
             gate = chain.gate(DAY)
             assert gate is not None
@@ -118,7 +118,7 @@ def test_tasks_on_workers_have_no_room_either(chain: Chain, monkeypatch: pytest.
     ended = chain.run(config, ["embed"], workers=2)
     assert ended.code == 1
     assert "stage embed of undated data found no room under " in ended.error
-    assert re.search(r"needs about [\d.]+ [KMG]?i?B .*are free", ended.error)
+    assert re.search(r"needs about [\d.]+ ([KMG]i)?B .*are free", ended.error)
     assert chain.gate(DAY)["verdict"] == "failed"  # type: ignore[index]
     filler.unlink()
     assert chain.run(config, workers=2).code == 0
@@ -136,7 +136,7 @@ def test_on_spark_too(chain: Chain, stage: str, spark_session: Any, monkeypatch:
     filler = fill(chain, 30_000)
     ended = chain.run(config, [stage], date=DAY)
     assert ended.code == 1
-    assert re.search(r"needs about [\d.]+ [KMG]?i?B .*[\d.]+ [KMG]iB .*free", ended.error), ended.error
+    assert re.search(r"needs about [\d.]+ ([KMG]i)?B .*[\d.]+ ([KMG]i)?B are free", ended.error), ended.error
     assert chain.gate(DAY)["verdict"] == "failed"  # type: ignore[index]
     filler.unlink()
     assert chain.run(config, date=DAY).code == 0
