@@ -10,6 +10,8 @@ PYTHON ?= $(shell tools/python.sh)
 VENV ?= .venv
 # Never the same environment: Airflow's Spark provider brings pyspark-client, which overwrites pyspark's files.
 AIRFLOW_VENV ?= .venv-airflow
+# Of the examples: what they use, a feature store among it, has pins of its own.
+CONSUMERS_VENV ?= .venv-consumers
 # Other versions of Spark, which slow tests compare with the one of the pins.
 SPARKS := spark35 spark41
 BUILD ?= build
@@ -26,7 +28,7 @@ SHARED := -n logical --maxprocesses 4 --dist loadfile
 # What is listed (in REQUIRE=spark,airflow,data) fails where it is missing, instead of being skipped.
 required = [[ ",$${REQUIRE:-}," == *,$(1),* ]]
 
-.PHONY: help demo test lint bundle airflow airflow-demo sparks $(SPARKS) java clean
+.PHONY: help demo test lint bundle airflow airflow-demo consumers sparks $(SPARKS) java clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -46,6 +48,11 @@ test: lint  ## lint, then the tests this machine can run; SLOW=1 adds the slow o
 	else \
 	    echo "make: no Airflow environment; its tests are skipped" >&2; without=; \
 	fi; \
+	$(if $(SLOW),if $(MAKE) --no-print-directory consumers; then \
+	    $(CONSUMERS_VENV)/bin/python -m pytest tests/consumers; \
+	else \
+	    echo "make: no environment of the examples; their tests are skipped" >&2; \
+	fi;) \
 	$(if $(SLOW),$(MAKE) --no-print-directory sparks || echo "make: an environment of another Spark is missing; its tests are skipped" >&2;) \
 	$(VENV)/bin/python -m pytest $(SHARED) $$without $(if $(SLOW),,-m 'not slow')
 
@@ -60,6 +67,8 @@ airflow: $(AIRFLOW_VENV)/.installed  ## the Airflow environment, for the DAG and
 airflow-demo: airflow $(VENV)/.warm  ## Airflow in a browser, on nights of the sample; PORT=8080 is its page
 	@tools/airflow_demo.sh $(VENV) $(AIRFLOW_VENV) $(BUILD)/airflow
 
+consumers: $(CONSUMERS_VENV)/.installed  ## the environment of the examples: indexes, databases, a feature store, a ranker
+
 $(SPARKS): %: .venv-%/.installed
 
 sparks: $(SPARKS)  ## environments with Spark 3.5 and 4.1, for the slow tests that compare with them
@@ -73,7 +82,7 @@ bundle: $(VENV)/.installed  ## the wheels and an environment for clusters, in bu
 
 clean:  ## remove build results, workspaces of the demo and caches; the environments stay
 	rm -rf $(BUILD) dist *.egg-info graphquilt/build graphquilt/*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache spark-warehouse
-	find . \( -path ./$(VENV) -o -path ./$(AIRFLOW_VENV) -o -path './.venv-spark*' -o -path ./.git \) -prune -o -name __pycache__ -print0 | xargs -0 rm -rf
+	find . \( -path ./$(VENV) -o -path ./$(AIRFLOW_VENV) -o -path ./$(CONSUMERS_VENV) -o -path './.venv-spark*' -o -path ./.git \) -prune -o -name __pycache__ -print0 | xargs -0 rm -rf
 	rm -f $(VENV)/.warm
 
 # Both projects of this repository, from the clone: no index is asked for either.
@@ -100,4 +109,10 @@ $(AIRFLOW_VENV)/.installed: airflow/requirements.txt $(wildcard constraints/airf
 	@test -n "$(PYTHON)" || exit 1
 	@tools/venv.sh $(PYTHON) $(AIRFLOW_VENV)
 	$(AIRFLOW_VENV)/bin/python $(PIP) -r airflow/requirements.txt -c $(call pins,$(AIRFLOW_VENV),airflow-)
+	@touch $@
+
+$(CONSUMERS_VENV)/.installed: examples/consumers/requirements.txt pyproject.toml graphquilt/pyproject.toml $(wildcard constraints/consumers-py*.txt)
+	@test -n "$(PYTHON)" || exit 1
+	@tools/venv.sh $(PYTHON) $(CONSUMERS_VENV)
+	$(CONSUMERS_VENV)/bin/python $(PIP) -e ./graphquilt -e '.[local,spark]' -r examples/consumers/requirements.txt -c $(call pins,$(CONSUMERS_VENV),consumers-)
 	@touch $@

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import shutil
 import signal
@@ -62,6 +63,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         missing("spark", "Spark needs Java 17 or later: no 'java' on PATH and no JAVA_HOME")
     if item.get_closest_marker("data") and not SHARED_DATA.is_dir():
         missing("data", "the real data sets are not there (../shared/data)")
+    if item.get_closest_marker("consumers") and importlib.util.find_spec("lancedb") is None:
+        missing("consumers", "the packages of the examples are not installed in this environment (make consumers)")
     if item.get_closest_marker("airflow") and not has_airflow():
         missing("airflow", "Airflow is not installed in this environment")
 

@@ -1,12 +1,14 @@
 """Writes a release's rows in the format of an index, of a vector database or of a store of features.
 A manifest beside them says release, space_id, metric, counts and sha256, and how to ask. An index gets
 rows of equal norms, so that it finds the largest dot products; its recall is measured and stated. Done
-again, it replaces what the place held, which readers see before or after, never half.
+again, it replaces what the place held, which readers see before or after, never half. A Delta table is
+the release for SQL engines, at a path that stays; its commits say of which release they are.
 
 examples
   graphquilt export --workspace work --format npy --out exports/vectors
   graphquilt export --workspace work --format faiss --type item --out exports/items
   graphquilt export --workspace work --format feast --out exports/features
+  graphquilt export --workspace work --format delta --out exports/latest
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from graphquilt.output import amount
-from jobs.answers import Answer
+from jobs.answers import Answer, list_of
 from jobs.arguments import CommandParser, add_workspace, parse_amount
 from jobs.commands.existing import folder_of, require_type
 from pipeline.errors import InputError
@@ -26,7 +28,7 @@ def add_options(parser: CommandParser) -> None:
     """Add the options of the command."""
     add_workspace(parser, with_name=True)
     parser.add_argument(
-        "--format", required=True, choices=("faiss", "usearch", "lance", "feast", "npy"), help="what to write"
+        "--format", required=True, choices=("faiss", "usearch", "lance", "feast", "npy", "delta"), help="what to write"
     )
     parser.add_argument("--out", required=True, metavar="PLACE", help="a folder, or an address on s3://, gs://, az://")
     parser.add_argument(
@@ -57,6 +59,7 @@ def answer(options: argparse.Namespace) -> Answer:
     """
     from graphquilt.errors import TableError
     from graphquilt.table import EmbeddingTable
+    from pipeline.queries.exports.delta import export_delta
     from pipeline.queries.exports.writing import export_table
 
     place = folder_of(options.out)
@@ -66,6 +69,9 @@ def answer(options: argparse.Namespace) -> Answer:
         raise InputError(str(error)) from error
     with table:
         types = [require_type(one, table.node_types, "--type") for one in options.types]
+        if options.format == "delta":
+            facts = export_delta(table, place, types)
+            return Answer(facts, "\n".join(list_of(facts)))
         manifest = export_table(
             table, options.format, place, node_types=types, product=options.metric, wait_s=options.wait_s
         )
