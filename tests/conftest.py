@@ -41,9 +41,9 @@ with contextlib.suppress(ImportError):  # the DAG tests' environment has no hypo
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if unknown := REQUIRED - {"spark", "sparks", "airflow", "data", "graphframes"}:
+    if unknown := REQUIRED - {"spark", "sparks", "airflow", "data", "graphframes", "browser"}:
         raise pytest.UsageError(
-            f"REQUIRE names {sorted(unknown)}; it may name spark, sparks, airflow, data and graphframes"
+            f"REQUIRE names {sorted(unknown)}; it may name spark, sparks, airflow, data, graphframes and browser"
         )
 
 

@@ -29,6 +29,7 @@ from pipeline.report.night import (
 from pipeline.report.page import render
 from pipeline.report.pictures import Picture
 from pipeline.report.treemap import PartSize, draw_parts
+from tests.conftest import missing
 from tests.report.browser import Browser, find_browser, open_browser
 
 HOSTILE = "\"><script>alert(1)</script><img src=x onerror=alert(2)>&lt;b'{{ 7*7 }}</style></title>\u202e"
@@ -90,7 +91,7 @@ def pictures(word: str = "thing", *, has_map: bool = True) -> list[Picture]:
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     program = find_browser()
     if program is None:
-        pytest.skip("no Chromium: apt-get install chromium")
+        missing("browser", "there is no Chromium: apt-get install chromium")
     with open_browser(program, tmp_path_factory.mktemp("profile")) as found:
         yield found
 
