@@ -7,7 +7,8 @@ python=$(realpath -s "$1")/bin/python airflow=$(realpath -s "$2")/bin folder=$(r
 mkdir -p "$folder"
 sed "s#^path = .*#path = \"$PWD/examples/sample/interactions.parquet\"#" examples/sample/config.toml > "$folder/config.toml"
 cat > "$folder/graphs.toml" <<TOML
-[debian]
+[default]
+dag_id = "debian"
 home = "$PWD"
 config = "$folder/config.toml"
 workspace = "$folder/workspace"
@@ -23,6 +24,7 @@ export PATH="$airflow:$SPARK_HOME/bin:$PATH" PYSPARK_PYTHON=$python PYSPARK_DRIV
 export GRAPHQUILT_GRAPHS="$folder/graphs.toml"
 export AIRFLOW_CONN_SPARK_DEFAULT='{"conn_type": "spark", "host": "local[2]", "extra": {"deploy-mode": "client"}}'
 export AIRFLOW_HOME="$folder/airflow" AIRFLOW__CORE__DAGS_FOLDER="$PWD/airflow/dags" AIRFLOW__CORE__LOAD_EXAMPLES=False
+export AIRFLOW_VAR_GRAPHQUILT_COMMAND="${python%/python}/graphquilt" AIRFLOW_VAR_RANKER_FEATURES="$folder/features"
 # The scheduler and the commands below write at once: SQLite's own patience is 5 seconds.
 export AIRFLOW__DATABASE__SQL_ALCHEMY_CONN="sqlite:///$AIRFLOW_HOME/airflow.db?timeout=60"
 # Nobody has to log in, so nobody else may: this machine only.
@@ -39,16 +41,17 @@ airflow standalone > "$folder/standalone.log" 2>&1 &
 standalone=$!
 trap 'kill $standalone 2>/dev/null; wait' EXIT
 echo "Airflow starts; its log is $folder/standalone.log"
-until is_healthy && airflow dags details debian; do
+until is_healthy && airflow dags details debian && airflow dags details ranker_features; do
     kill -0 $standalone 2>/dev/null || { tail -n 20 "$folder/standalone.log" >&2; exit 1; }
     sleep 2
 done > "$folder/setup.log" 2>&1
 {
     airflow dags unpause debian
+    airflow dags unpause ranker_features
     for date in 2026-07-11 2026-07-12 2026-07-13; do
         airflow dags trigger debian --conf "{\"date\": \"$date\"}"
     done
 } >> "$folder/setup.log" 2>&1 || { tail -n 20 "$folder/setup.log" >&2; exit 1; }
 echo "Look at $AIRFLOW__API__BASE_URL/dags/debian: three nights run one after the other, a minute each. Ctrl-C ends it."
-echo "The published tables will be in $folder/workspace/published/debian."
+echo "Tables come to $folder/workspace/published/debian, features made of them by a second DAG to $folder/features."
 wait $standalone
