@@ -13,6 +13,7 @@ from typing import Any, get_args, get_type_hints
 STAGES = ("ingest", "index", "partition", "layout", "embed", "aggregate", "evaluate", "publish")
 #: Files in jobs/, in order: a session for each stage, or one for the whole night. The last one publishes.
 MODES = {"stages": STAGES, "night": ("run",)}
+_KINDS = {str: "a text", int: "a whole number", date: "a date such as 2026-01-31", tuple: "a list of texts"}
 _BOUNDS = {"retries": (0, 10), "retry_minutes": (0, 1440), "timeout_hours": (1, 168)}
 
 
@@ -84,8 +85,9 @@ def _graph(where: str, name: str, table: Any) -> Graph:
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
     for key, value in values.items():
         kinds = get_args(types[key]) if key != "tags" else (tuple,)
-        if type(value) not in (kinds or (types[key],)):
-            raise ValueError(f"{where} {key} is {value!r}; a {(kinds or (types[key],))[0].__name__} is wanted")
+        wanted = (kinds or (types[key],))[0]
+        if type(value) is not wanted:  # not isinstance: true is an int as well
+            raise ValueError(f"{where} {key} is {value!r}; {_KINDS[wanted]} is wanted")
     for key, (least, most) in _BOUNDS.items():
         if not least <= (value := values.get(key, least)) <= most:
             raise ValueError(f"{where} {key} is {value}; it must be from {least} to {most}")
