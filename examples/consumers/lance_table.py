@@ -17,9 +17,9 @@ def recommend(published: str, user: str, place: str) -> list[tuple]:
     export = ExportedVectors.open(place)
     rows = lancedb.connect(str(export.folder)).open_table("node_embeddings")
     query = rows.search(vectors[0]).distance_type(export.manifest["metric"]["product"])
-    found = query.where("node_type = 'item'", prefilter=True).limit(5).to_arrow()
+    best = query.where("node_type = 'item'", prefilter=True).limit(5).to_arrow()
     # LanceDB's distance of "dot" is 1 minus the product.
-    return list(zip(found["node_id"].to_pylist(), [1 - x for x in found["_distance"].to_pylist()], strict=True))
+    return list(zip(best["node_id"].to_pylist(), [1 - x for x in best["_distance"].to_pylist()], strict=True))
 
 
 if __name__ == "__main__":

@@ -52,8 +52,8 @@ def candidates(place: str, known_path: str, wanted_path: str, most_users: int) -
     crowd = by_item @ user_degree / np.maximum(item_degree, 1)
     balance = 1 / np.sqrt(np.maximum(item_degree, 1))
     unit = item_rows / np.maximum(np.linalg.norm(item_rows, axis=1, keepdims=True), 1e-12)
-    asked = np.random.default_rng(0).permutation(np.flatnonzero(np.diff(wanted.indptr)))[:most_users]
-    for user in asked.tolist():
+    some_users = np.random.default_rng(0).permutation(np.flatnonzero(np.diff(wanted.indptr)))[:most_users]
+    for user in some_users.tolist():
         own, later = (pairs.indices[pairs.indptr[user] : pairs.indptr[user + 1]] for pairs in (known, wanted))
         dot = item_rows @ user_rows[user]
         dot[own] = -np.inf

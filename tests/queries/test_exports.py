@@ -59,6 +59,14 @@ def test_arrays_are_the_table_s_rows(work: Path, place: Any, tmp_path: Path) -> 
         assert (len(data), hashlib.sha256(data).hexdigest()) == (entry["bytes"], entry["sha256"])
 
 
+def test_a_release_in_a_store_is_exported_to_a_folder(bucket: str, tmp_path: Path) -> None:  # noqa: F811
+    root = parse_location(bucket) / "work"
+    publish_nodes(root, random_nodes(np.random.default_rng(4), {"item": 20}))
+    exported = export(root, tmp_path / "out")
+    with EmbeddingTable.open(root) as table:
+        np.testing.assert_array_equal(np.load(str(exported.file("item"))), table.to_numpy("item")[1])
+
+
 def test_an_export_that_fails_leaves_the_one_before(work: Path, place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     before = export(work, place, node_types=["item"])
     with monkeypatch.context() as patch:

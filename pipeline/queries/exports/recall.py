@@ -54,6 +54,6 @@ def recall_of(search: Search, rows: TypeRows, queries: Matrix) -> float | None:
         first += len(block)
     if not scores.size:
         return None
-    found = search(with_zero(queries) if rows.product == "dot" else unit_rows(queries), scores.shape[1])
-    hits = sum(np.isin(wanted, answer).sum() for wanted, answer in zip(places, found, strict=True))
+    answers = search(with_zero(queries) if rows.product == "dot" else unit_rows(queries), scores.shape[1])
+    hits = sum(np.isin(best, answer).sum() for best, answer in zip(places, answers, strict=True))
     return float(hits) / places.size

@@ -111,8 +111,8 @@ def _describe(rows: TypeRows, written: WrittenType) -> dict[str, Any]:
         about["index"] = dict(written.index)
     if written.search is not None:
         queries = query_rows(rows.table, rows.node_type)
-        found = {"recall@10": recall_of(written.search, rows, queries), "queries": len(queries)}
-        about |= {"index_dim": rows.index_dim, "measured": found}
+        measured = {"recall@10": recall_of(written.search, rows, queries), "queries": len(queries)}
+        about |= {"index_dim": rows.index_dim, "measured": measured}
     return about
 
 
