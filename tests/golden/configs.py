@@ -25,7 +25,7 @@ _LISTS = {"embedding": {"method": "none"}, "ppr": {"neighbors": True, "top_k": 2
 
 #: By name: whether the sample is read as a plain graph, and what is set beside :func:`_common`.
 _CHANGES: Mapping[str, tuple[bool, Config]] = {
-    "two_tower": (False, {"publish": {"fold_in": True, "exclude_ids": {"package": ["vim"]}}}),
+    "two_tower": (False, {"publish": {"fold_in": True, "compact": "int8", "exclude_ids": {"package": ["vim"]}}}),
     "two_tower_parts": (False, _PARTS),
     "two_tower_int8": (False, {**_PARTS, "embedding": {"boundary_dtype": "int8"}}),
     "two_tower_shards": (
