@@ -84,7 +84,7 @@ def _common(name: str, is_plain: bool) -> dict[str, dict[str, Any]]:
         "embedding": {"dim": 32},
         "ppr": {},
         "evaluate": {"source": "none"},
-        "publish": {"name": name},
+        "publish": {"name": name, "report": False},
     }
 
 
