@@ -8,13 +8,13 @@ is resumed, or repeated after a backfill, is the same run.
 from __future__ import annotations
 
 import datetime as dt
-import json
 import logging
 from dataclasses import dataclass
 from typing import Any
 
 from pipeline import storage
 from pipeline.config.model import PipelineConfig
+from pipeline.errors import DamagedFileError
 from pipeline.locations import Location
 from pipeline.stages.chain import stage_named
 from pipeline.storage import fingerprint_of
@@ -46,14 +46,12 @@ def choose_lineage(
     if config.lineage.full_every <= 1:
         return None
     of_config = _key_of_config(config)
-    path = root / "inputs" / "lineages" / f"{fingerprint_of([of_config, date.isoformat()])}.json"
+    path = root / "inputs" / f"lineage-{date}-{of_config[:16]}.json"
     start = _start_in(path)
     if start is None:
         start = _start_of_nearest(root, config, date, of_config)
         if starts_with_ingest and not is_dry:
-            record = {"start": start.isoformat(), "checksum": fingerprint_of(start.isoformat())}
-            storage.put_json_if_absent(path, record)
-            start = _start_in(path) or start  # another process may have been first
+            storage.write_checked_json(path, {"start": start.isoformat()})
     if start != date:
         log.info("date=%s lineage=%s", date, start)
     return Lineage(start, fingerprint_of([of_config, start.isoformat()]))
@@ -94,15 +92,9 @@ def _key_of_config(config: PipelineConfig) -> str:
 
 
 def _start_in(path: Location) -> dt.date | None:
-    data = storage.read(path)
-    if data is None:
-        return None
     try:
-        record = json.loads(data)
-        if record["checksum"] == fingerprint_of(record["start"]):
-            return dt.date.fromisoformat(record["start"])
-    except (ValueError, KeyError, TypeError, RecursionError):
-        pass
-    log.warning("record=%s warning: damaged, so it counts as not there", path)
-    storage.remove(path)
-    return None
+        record = storage.read_checked_json(path)
+    except DamagedFileError as error:
+        log.warning("warning: %s; the lineage is chosen anew", error)
+        return None
+    return None if record is None else dt.date.fromisoformat(record["start"])
