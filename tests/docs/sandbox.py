@@ -68,7 +68,7 @@ _RELEASE = re.compile(r"\d{4}-\d\d-\d\d-[0-9a-f]{12}")
 
 
 def _read_make(words: Sequence[str]) -> None:
-    targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     assert set(words[1:]) - {word for word in words if "=" in word} <= set(targets)
 
 

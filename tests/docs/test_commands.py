@@ -37,7 +37,7 @@ VARYING = (
     re.compile(r"\b[0-9a-f]{16}\b"),  # a fingerprint
     re.compile(r"\d{4}-\d\d-\d\dT[\d:+]+"),
     re.compile(r"[\d.,]+(?= (?:CPU )?s\b)"),
-    re.compile(r"[\d.,]+(?= (?:B|KiB|MiB|GiB)\b)"),
+    re.compile(r"[\d.,]+ (?:B|KiB|MiB|GiB)\b"),
     re.compile(r"[\d.]+(?= hours)"),
 )
 _NUMBER = re.compile(r"-?[\d,]*\.\d+")

@@ -11,8 +11,8 @@ from tests.graphquilt.published_tables import random_nodes
 def test_the_overview_has_dates_and_releases(shop: Any) -> None:
     found = shop.call("inspect", "--json").json
     assert [day["date"] for day in found["dates"]] == ["2024-03-01", "2024-03-02"]
-    # Another test may have run the second night again.
-    assert {day["verdict"]["verdict"] for day in found["dates"]} <= {"published", "unchanged"}
+    # Another test may have run the second night again, or a stage of it.
+    assert {day["verdict"]["verdict"] for day in found["dates"]} <= {"published", "unchanged", "done"}
     releases = found["published"]["shop"]["releases"]
     assert [release["data_date"] for release in releases] == ["2024-03-01", "2024-03-02"]
     assert found["published"]["shop"]["current"] == releases[-1]["release"]
