@@ -80,7 +80,7 @@ class StandIn:
         job: str | None = None,
     ) -> subprocess.CompletedProcess[str]:
         job = job or {"stages": "publish", "night": "run"}[mode]
-        return run(*command, **self.environment(gate, mode, job), STAND_IN_EXIT=str(exit_code))
+        return run(*command, **self.environment(gate, mode, job) | {"STAND_IN_EXIT": str(exit_code)})
 
     def environment(self, gate: dict[str, object] | None, mode: str, job: str) -> dict[str, str]:
         (self.folder / "graphs.toml").write_text(f'{GRAPHS.read_text()}\nmode = "{mode}"\nretry_minutes = 0\n')
@@ -232,7 +232,10 @@ def test_a_release_that_readers_do_not_get_is_green_and_no_consumer_is_told(
 def test_a_run_by_hand_without_a_logical_date_computes_the_day_before(stand_in: StandIn) -> None:
     # `airflow dags test` always has one; a run triggered through the API may not.
     code = (
+        "import sys\n"
+        "from airflow import settings\n"
         "from airflow.dag_processing.dagbag import DagBag\n"
+        "sys.path.append(settings.DAGS_FOLDER)  # as whoever parses a bundle does\n"
         "run = DagBag().dags['graph_embeddings'].test(logical_date=None)\n"
         "assert run.data_interval_start is None\n"
         "print('AFTER', run.run_after.isoformat(), run.state)\n"
