@@ -22,12 +22,12 @@ class Ancestry:
     ----------
     ancestors : by release, its nearest ancestor; None where there is none.
     withdrawn : by release, the rollback that took readers back from it; not those that readers have got once more.
-    begins_with_first : whether the history goes back to the first release; else ancestors before it are not known.
+    is_complete : whether the history has all swaps from the first on; else some ancestors are not known.
     """
 
     ancestors: Mapping[str, str | None]
     withdrawn: Mapping[str, Swap]
-    begins_with_first: bool
+    is_complete: bool
 
     def line_of(self, release: str | None) -> Iterator[str]:
         """Yield a release and its ancestors, nearest first."""
@@ -45,7 +45,8 @@ def trace(pointers: Pointers) -> Ancestry:
     swaps = [*pointers.history, *([pointers.at] if pointers.at and pointers.at not in pointers.history else [])]
     ancestors: dict[str, str | None] = {}
     withdrawn: dict[str, Swap] = {}
-    ancestry = Ancestry(ancestors, withdrawn, not swaps or not swaps[0].release)
+    is_complete = [swap.sequence for swap in swaps] == list(range(len(swaps)))  # the first points at nothing
+    ancestry = Ancestry(ancestors, withdrawn, is_complete)
     dates: dict[str, str] = {}
     current: str | None = None
     for swap in swaps:

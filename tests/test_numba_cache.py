@@ -238,7 +238,7 @@ def test_a_user_who_can_write_neither_home_nor_install_runs(
         return done.stdout + done.stderr
 
     where = ["--config", str(shared_folder / "c.toml"), "--workspace", str(shared_folder / "work")]
-    assert "published date=" in said_by("run", *where, *engine)
+    assert "published: " in said_by("run", *where, *engine)
     told = said_by("doctor")
     assert f"cache: {temporary}/graphquilt-numba-{NOBODY}" in told
     assert " 0 of " not in told  # what was compiled is told

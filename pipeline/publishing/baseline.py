@@ -28,8 +28,8 @@ NIGHTS = 7
 def find_baselines(root: Location, name: str, date: dt.date, *, after: str | None = None) -> Iterator[Release]:
     """Yield the baseline of a run of a date and then the ancestors of that one, nearest first; on a first night none.
 
-    Releases that are gone are passed over. Where the history does not go back to the first release, all that are older
-    than what it knows count as ancestors. With ``after``, the ancestors of that release are yielded.
+    Releases that are gone are passed over. Where the history lacks swaps, those that it does not know count as ancestors
+    of all others. With ``after``, the ancestors of that release are yielded.
 
     Raises
     ------
@@ -41,7 +41,7 @@ def find_baselines(root: Location, name: str, date: dt.date, *, after: str | Non
     by_name = {release.release: release for release in all_releases(root, name)}
     current = pointers.at.release if pointers.at else None
     line = list(ancestry.line_of(current)) if after is None else list(ancestry.line_of(after))[1:]
-    if not ancestry.begins_with_first:
+    if not ancestry.is_complete:
         line += [one for one in reversed(by_name) if one not in ancestry.ancestors]
     for one in line:
         release = by_name.get(one)
