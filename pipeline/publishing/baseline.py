@@ -28,8 +28,8 @@ NIGHTS = 7
 def find_baselines(root: Location, name: str, date: dt.date, *, after: str | None = None) -> Iterator[Release]:
     """Yield the baseline of a run of a date and then the ancestors of that one, nearest first; on a first night none.
 
-    Releases that are gone are passed over. Where the history lacks swaps, those that it does not know count as ancestors
-    of all others. With ``after``, the ancestors of that release are yielded.
+    Releases that are gone are passed over. Where the history lacks swaps, those that it does not know count as
+    ancestors of all others. With ``after``, the ancestors of that release are yielded.
 
     Raises
     ------
