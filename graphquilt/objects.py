@@ -77,12 +77,12 @@ def read_version(path: ObjectPath) -> tuple[bytes, str] | None:
             data, version, wanted = repeat_request(path, get)
         except FileNotFoundError:
             return None
-        found = hashlib.sha256(data).hexdigest()
-        if wanted in (None, found):
+        sha256 = hashlib.sha256(data).hexdigest()
+        if wanted in (None, sha256):
             return data, version
     raise StoreError(
         f"{path} is damaged, or the way to it is: read {_READS} times, the last {len(data)} bytes have the sha256 "
-        f"{found}, and {wanted} was written; check the store's network and memory, then restore or remove the object"
+        f"{sha256}, and {wanted} was written; check the store's network and memory, then restore or remove the object"
     )
 
 

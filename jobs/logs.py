@@ -44,9 +44,9 @@ def configure_logging(*, is_verbose: bool = False) -> None:
 
     That is INFO, and WARNING on a terminal unless ``is_verbose``.
     """
-    asked = os.environ.get("GRAPHQUILT_LOG")
-    is_quiet = sys.stderr.isatty() and not is_verbose and asked is None
-    level = "WARNING" if is_quiet else (asked or "INFO").upper()
+    level_word = os.environ.get("GRAPHQUILT_LOG")
+    is_quiet = sys.stderr.isatty() and not is_verbose and level_word is None
+    level = "WARNING" if is_quiet else (level_word or "INFO").upper()
     if level not in logging.getLevelNamesMapping():
         raise ConfigError(f"GRAPHQUILT_LOG is {level!r}; choose DEBUG, INFO, WARNING or ERROR")
     # Once the reader of stderr has gone, there is nobody to tell so.

@@ -119,9 +119,10 @@ def width_curve(table: Table, train: Pairs, test: Pairs, ks: tuple[int, ...], se
     curve = []
     for width in [*widths, dim]:
         narrow = replace(table, rows=np.ascontiguousarray(table.rows[:, :width]))
-        found = rank_pairs(narrow, train, test, ks, CURVE_SOURCES, seed).metrics
-        if found.users:
-            curve.append({"width": width, "users": found.users, **figures_at(ks, recall=found.recall, ndcg=found.ndcg)})
+        metrics = rank_pairs(narrow, train, test, ks, CURVE_SOURCES, seed).metrics
+        if metrics.users:
+            figures = figures_at(ks, recall=metrics.recall, ndcg=metrics.ndcg)
+            curve.append({"width": width, "users": metrics.users, **figures})
     return curve
 
 

@@ -145,10 +145,10 @@ def _deal(rows: pa.RecordBatch, own_days: Sequence[int]) -> tuple[np.ndarray, li
     """Return the days of rows, and the rows of each day that has its own file, those of all others as BASE."""
     days = rows["last_ts"].to_numpy() // DAY_US
     group = np.where(np.isin(days, own_days), days, BASE)
-    found = np.unique(group).tolist()
-    if len(found) == 1:
-        return days, [(found[0], rows)]
-    return days, [(day, rows.filter(pa.array(group == day))) for day in found]
+    groups = np.unique(group).tolist()
+    if len(groups) == 1:
+        return days, [(groups[0], rows)]
+    return days, [(day, rows.filter(pa.array(group == day))) for day in groups]
 
 
 class _RowFiles:

@@ -101,7 +101,6 @@ def plan_reading(files: Mapping[str, str], day: int, window_start: int | None, b
     ------
     ChangedBeforeError : a file that the base was made of has changed or is gone: all has to be read.
     """
-    known = {file.name: file for file in before.files}
     gone = [file for file in before.files if files.get(file.name) != file.sha256]
     for file in gone:
         if file.is_in_base:
@@ -110,7 +109,7 @@ def plan_reading(files: Mapping[str, str], day: int, window_start: int | None, b
     if window_start is not None and before.base_first_day is not None and before.base_first_day < window_start:
         return Reading((), tuple(files), reason="the base holds days that have left the window")
     days_again = sorted({chunk.day for chunk in chunks if any(file.touches([chunk.day]) for file in gone)})
-    unchanged = [known[name] for name in files if name in known and known[name].sha256 == files[name]]
+    unchanged = [file for file in before.files if files.get(file.name) == file.sha256]
     is_later = day > before.day
     again = [file.name for file in unchanged if file.touches(days_again) or (is_later and file.late)]
     same = {file.name for file in unchanged}

@@ -111,9 +111,9 @@ class _SampledRows:
         chosen: list[NDArray[np.int64]] = []
         for first, stop in table.ranges.values():
             at = first + np.flatnonzero(np.any(table.rows[first:stop], axis=1))
-            known = at[np.argsort(-table.degree[at], kind="stable")[:_WELL_KNOWN]]
+            best_linked = at[np.argsort(-table.degree[at], kind="stable")[:_WELL_KNOWN]]
             sample = at[sample_by_key(table.node_key[at], max(_ON_MAP // len(table.ranges), 1), 0)] if at.size else at
-            chosen.append(np.union1d(known, sample))
+            chosen.append(np.union1d(best_linked, sample))
         nodes = np.concatenate(chosen)
         if nodes.size < _FEWEST_ON_MAP:
             return

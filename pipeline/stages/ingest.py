@@ -73,9 +73,9 @@ def _make_tables(
     if night.own_days is None:
         row_files = [file for of_day in files.values() for file in of_day]
     else:
-        made, chunks = _sum_days(engine, workspace, night, rows, files, id_type, may_overflow=may_overflow)
-        row_files, kept = [file.path for file in chunks], sum(chunk.rows for chunk in made)
-        left = night_sums(night, rows, made, workspace, sources, str(id_type), weight_total)
+        day_chunks, chunks = _sum_days(engine, workspace, night, rows, files, id_type, may_overflow=may_overflow)
+        row_files, kept = [file.path for file in chunks], sum(chunk.rows for chunk in day_chunks)
+        left = night_sums(night, rows, day_chunks, workspace, sources, str(id_type), weight_total)
         sums.append(write_sums(left, workspace))
     edges, decayed = _sum_pairs(engine, config, workspace, row_files, id_type, may_overflow=may_overflow)
     _refuse_loss(kept, [*edges, *decayed])

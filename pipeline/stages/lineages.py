@@ -78,9 +78,10 @@ def _start_of_nearest(root: Location, config: PipelineConfig, date: dt.date, of_
         if not date - dt.timedelta(days=days) < day < date:
             continue
         for manifest in manifests_below(run_folder(root, day) / NIGHT_SUMS, "*")[0]:
-            start = dt.date.fromisoformat(manifest.figures["start"])
-            if manifest.figures["lineage"] == fingerprint_of([of_config, start.isoformat()]):
-                return start if date < start + dt.timedelta(days=days) else date
+            start = manifest.figures.get("start")  # None: a run that is of no lineage
+            if start and manifest.figures["lineage"] == fingerprint_of([of_config, start]):
+                first = dt.date.fromisoformat(start)
+                return first if date < first + dt.timedelta(days=days) else date
     return date
 
 

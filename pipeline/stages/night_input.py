@@ -71,8 +71,8 @@ def plan_input(
     before, chunk_files, reading = None, dict[str, OutputFile](), Reading((), tuple(one.relative for one in sources))
     if not reads_all and not workspace.inputs.recomputes:
         for night in earlier_nights(workspace.root, lineage, workspace.date):
-            if (found := _open_night(workspace, night)) is not None:
-                before, chunk_files = found
+            if (opened := _open_night(workspace, night)) is not None:
+                before, chunk_files = opened
                 reading = _plan(config, workspace, sources, rules, before)
                 break
     days = own_days(_day_of(workspace.date), config.input.late_days, _leaving_days(config, lineage), reading.chunks)
@@ -108,16 +108,15 @@ def night_sums(
     for record in rows.records:
         for name, of_file in record.result.files.items():
             days[name] = days.get(name, FileDays()) + of_file
-    known = {file.name: file for file in night.before.files} if night.before else {}
+    files_before = {file.name: file for file in night.before.files} if night.before else {}
     base_days = [night.before.base_first_day] if night.before else []
     base_days += [of_file.first for of_file in days.values() if of_file.is_in_base]
     files = []
     for source in sources:
         sha256 = workspace.inputs.files[source.address][1]
-        file = InputFile(source.relative, sha256)
-        is_known = source.relative in known and known[source.relative].sha256 == sha256
-        if is_known:
-            file = known[source.relative]
+        file = files_before.get(source.relative)
+        if file is None or file.sha256 != sha256:
+            file = InputFile(source.relative, sha256)
         if source.relative in days:
             file = _add_days(file, days[source.relative])
         files.append(file)

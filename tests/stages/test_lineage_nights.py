@@ -219,6 +219,12 @@ def test_a_full_run_starts_a_lineage_after_some_days(days: Path, tmp_path: Path)
     assert read == [None, str(date_of(2)), str(date_of(3)), None, str(date_of(5)), str(date_of(6))]
 
 
+def test_a_workspace_of_full_runs_can_begin_with_lineages(days: Path, tmp_path: Path) -> None:
+    chain, config = Chain(tmp_path), nightly(days)
+    before = [run_night(chain, {**config, "lineage": {}}, 4), run_night(chain, config, 5), run_night(chain, config, 6)]
+    assert [ended.figures("ingest")["night_before"] for ended in before] == [None, None, str(date_of(5))]
+
+
 def test_a_night_that_was_killed_resumes(days: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chain, config = Chain(tmp_path), nightly(days)
     run_night(chain, config, 5)
