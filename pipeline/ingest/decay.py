@@ -4,10 +4,10 @@ An event of weight w at time ts counts ``w * 2**((ts - epoch) / half_life)``. Th
 lineage, so a later night adds events without touching those already summed; what a weight is *as of* a date
 is one scalar.
 
-Ages are counted in steps of 1/4096 half-life, rounded down, so the factor is ``TABLE[f] * 2**-q`` with a
-table of 4,096 entries. The rounding of the age makes a factor too large by at most 2**(1/4096) - 1 = 1.7e-4
-of it; the table adds at most 2**-32 of it. Exact, whatever the rounding: the factor at the epoch is 1, a
-half-life apart is a factor of 2, and a later event never counts less.
+Ages are counted in steps of 2**-24 half-life, rounded down, so the factor is ``COARSE[c] * FINE[f] * 2**-q`` with
+two tables of 4,096 entries. The rounding of the age makes a factor too large by at most 2**(2**-24) - 1 = 4.2e-8
+of it; the tables and their product move it by at most 2**-30 of it. Exact, whatever the rounding: the factor at the
+epoch is 1, a half-life apart is a factor of 2, and a later event never counts less.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from numpy.typing import NDArray
 
 from pipeline.errors import ConfigError, InputError
 
-STEPS = 4096  # ages a half-life
+STEPS = 4096  # coarse steps a half-life, and fine steps a coarse one
 MICROSECONDS_A_DAY = 86_400_000_000
 #: 2**52 microseconds are 142 years; a remainder below it, times STEPS, fits in 64 bits.
 MAX_HALF_LIFE_US = 2**52
 
 _LOW = np.uint64(0xFFFF_FFFF)
 _32 = np.uint64(32)
+_HALF_OF_31_BITS = np.uint64(2**30)
 
 
 def half_life_us(days: float) -> int:
@@ -51,23 +52,43 @@ def factor_between(epoch_us: int, end_us: int, half_life_us: int | None) -> floa
 
 
 @cache
-def decay_table() -> NDArray[np.uint64]:
-    """Return ``2**(32 - f / 4096)`` for f = 0 ... 4095, each rounded to the nearest integer; (4096,) uint64.
+def decay_tables() -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """Return ``2**(32 - c / 4096)`` and ``2**(31 - f / 4096**2)``, rounded to integers; two (4096,) uint64.
 
-    Made with integers only: twelve square roots of 1/2 give one step, products of it the others. With 128
-    bits after the point the 4,096 roundings stay below 2**-114, far under what could move an entry.
+    The scales are such that a product of two entries fits in 64 bits. Made with integers only: 12 square roots of 1/2
+    give a coarse step, 24 a fine one, products of it the others. With 128 bits after the point the roundings stay
+    below 2**-114, far under what could move an entry.
     """
     bits = 128
-    step = 1 << (bits - 1)  # 1/2
-    for _ in range(STEPS.bit_length() - 1):
-        step = math.isqrt(step << bits)
+    steps, step = [], 1 << (bits - 1)  # 1/2
+    for _ in range(2):
+        for _ in range(STEPS.bit_length() - 1):
+            step = math.isqrt(step << bits)
+        steps.append(step)
+    coarse, fine = (_powers(step, bits, scale) for step, scale in zip(steps, (32, 31), strict=True))
+    return coarse, fine
+
+
+def _powers(step: int, bits: int, scale: int) -> NDArray[np.uint64]:
+    """Return the first powers of a number with ``bits`` bits after the point, ``scale`` bits of which are kept."""
     entries, value = [], 1 << bits
     for _ in range(STEPS):
-        entries.append((value + (1 << (bits - 33))) >> (bits - 32))
+        entries.append((value + (1 << (bits - scale - 1))) >> (bits - scale))
         value = value * step >> bits
     table = np.array(entries, np.uint64)
     table.flags.writeable = False
     return table
+
+
+def decay_factors(rest: NDArray[np.int64], half_life_us: int) -> NDArray[np.uint64]:
+    """Return ``2**(32 - rest / half_life)`` for ages below a half-life; (n,) int64 microseconds to (n,) uint64."""
+    length = np.uint64(half_life_us)
+    coarse_table, fine_table = decay_tables()
+    # Two divisions: a half-life has up to 52 bits, and 24 more don't fit in 64.
+    scaled = rest.astype(np.uint64) * np.uint64(STEPS)
+    coarse = scaled // length
+    fine = (scaled - coarse * length) * np.uint64(STEPS) // length
+    return (coarse_table[coarse] * fine_table[fine] + _HALF_OF_31_BITS) >> np.uint64(31)
 
 
 def decay_weights(
@@ -86,14 +107,13 @@ def decay_weights(
     ------
     InputError : an event so long after the epoch that its weight leaves 62 bits.
 
-    Cost: about fifteen passes over the rows, eight buffers of their size.
+    Cost: about twenty passes over the rows, eight buffers of their size.
     """
     if not 1 <= half_life_us <= MAX_HALF_LIFE_US:
         raise ValueError(f"half_life_us is {half_life_us}; it must be in 1 ... {MAX_HALF_LIFE_US}")
     # Clipped so that the age fits: 2**62 microseconds are at least 2**10 half-lives, where every factor is 0.
     age = np.int64(epoch_us) - np.clip(ts_us, -(2**62), 2**62)
     halvings, rest = np.divmod(age, np.int64(half_life_us))
-    fraction = (rest.astype(np.uint64) * np.uint64(STEPS)) // np.uint64(half_life_us)
 
     doublings = -np.minimum(halvings, 0)
     w = weight
@@ -101,8 +121,8 @@ def decay_weights(
         _refuse_overflow(weight, doublings, ts_us)
         w = weight << np.minimum(doublings, 62)  # beyond 62 only zeros are left
 
-    # w * table is up to 95 bits: high * 2**32 + low, from two products of at most 64 bits.
-    factor, wide = decay_table()[fraction], w.astype(np.uint64)
+    # w * factor is up to 95 bits: high * 2**32 + low, from two products of at most 64 bits.
+    factor, wide = decay_factors(rest, half_life_us), w.astype(np.uint64)
     low = (wide & _LOW) * factor
     high = (wide >> _32) * factor + (low >> _32)
     low &= _LOW

@@ -126,7 +126,7 @@ STAGES: tuple[Stage, ...] = (
             *(tables.ATTRIBUTE_NODES, tables.ATTRIBUTE_FEATURES, tables.REJECTED_ATTRIBUTES),
         ),
         _input,
-        2,
+        3,
     ),
     Stage(
         "index",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 
 import numpy as np
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import ConfigError, InputError
-from pipeline.ingest.decay import MAX_HALF_LIFE_US, STEPS, decay_table, decay_weights, half_life_us
+from pipeline.ingest.decay import MAX_HALF_LIFE_US, STEPS, decay_factors, decay_tables, decay_weights, half_life_us
 
 DAY = 86_400_000_000
 EPOCH = 1_700_000_000_000_000
@@ -21,18 +22,29 @@ def one(weight: int, ts: int, half_life: int, epoch: int = EPOCH) -> int:
 
 
 def by_big_integers(weight: int, ts: int, epoch: int, half_life: int) -> int:
-    steps = (epoch - ts) * STEPS // half_life
-    halvings, fraction = divmod(steps, STEPS)
+    steps = (epoch - ts) * STEPS**2 // half_life
+    halvings, step = divmod(steps, STEPS**2)
     if halvings > 100:  # 2**52 units are long gone, and the power below would fill the memory
         return 0
-    return round(Fraction(weight * int(decay_table()[fraction]), 2**32) / Fraction(2) ** halvings)
+    coarse, fine = (int(table[at]) for table, at in zip(decay_tables(), divmod(step, STEPS), strict=True))
+    factor = math.floor(Fraction(coarse * fine, 2**31) + Fraction(1, 2))
+    return round(Fraction(weight * factor, 2**32) / Fraction(2) ** halvings)
 
 
 @given(st.sampled_from(range(STEPS)))
-def test_each_table_entry_is_the_nearest_integer(f: int) -> None:
-    # Exact: t is nearest to x = 2**(32 - f/4096) iff (2t - 1)**4096 < (2x)**4096 < (2t + 1)**4096.
-    t = int(decay_table()[f])
-    assert (2 * t - 1) ** STEPS < 2 ** (33 * STEPS - f) < (2 * t + 1) ** STEPS
+def test_each_coarse_entry_is_the_nearest_integer(c: int) -> None:
+    # Exact: t is nearest to x = 2**(32 - c/4096) iff (2t - 1)**4096 < (2x)**4096 < (2t + 1)**4096.
+    t = int(decay_tables()[0][c])
+    assert (2 * t - 1) ** STEPS < 2 ** (33 * STEPS - c) < (2 * t + 1) ** STEPS
+
+
+@given(st.sampled_from(range(STEPS)))
+def test_each_fine_entry_is_the_nearest_integer(f: int) -> None:
+    # The power by its own series: x = 2**31 exp(-y), y = f ln 2 / 2**24 below 2**-12, so that six terms are exact to
+    # 2**-70; a tie would have to come nearer to a half than 2**-30.
+    y = Fraction(f, 2**24) * Fraction("0.693147180559945309417232121458176568")
+    x = 2**31 * sum((-y) ** k / math.factorial(k) for k in range(7))
+    assert abs(int(decay_tables()[1][f]) - x) < Fraction(1, 2) - Fraction(1, 2**30) or f == 0
 
 
 @given(weights, st.integers(-(2**63), 2**63 - 1), half_lives)
@@ -52,11 +64,23 @@ def test_equals_big_integers_after_the_epoch(weight: int, after: int, half_life:
 @given(weights, st.integers(0, 30_000 * DAY), st.integers(DAY, 4000 * DAY))
 def test_is_within_the_derived_bound_of_the_true_power(weight: int, age: int, half_life: int) -> None:
     got = one(weight, EPOCH - age, half_life)
-    # Age rounded down by less than a step: too large by a factor below 2**(1/4096). Table: 2**-33 of a value
-    # in (1/2, 1], so 2**-32 relative. Result: half a unit. The float power itself: 1e-9 relative is generous.
+    # Age rounded down by less than a step: too large by a factor below 2**(2**-24). Each table and their product:
+    # half of 2**-31 of a value in (1/2, 1] and of 2**-32 of it, so 3 * 2**-32 relative. Result: half a unit. The
+    # float power itself: 20,000 half-lives times 2**-53.
     true = weight * 2.0 ** (-age / half_life)
-    slack = 2**-32 + 1e-9
-    assert true * (1 - slack) - 0.5 <= got <= true * 2 ** (1 / 4096) * (1 + slack) + 0.5
+    slack = 3 * 2**-32 + 1e-11
+    assert true * (1 - slack) - 0.5 <= got <= true * 2 ** (2.0**-24) * (1 + slack) + 0.5
+
+
+@given(st.integers(1, MAX_HALF_LIFE_US), st.lists(st.floats(0, 1, exclude_max=True), min_size=1))
+def test_factors_fall_from_one_to_a_half(half_life: int, ages: list[float]) -> None:
+    """The steps around the coarse ones too: there both tables change at once."""
+    around = [math.ceil(c * half_life / STEPS) for c in range(0, STEPS, 37)]
+    rest = np.array(sorted({int(age * half_life) for age in ages} | {r + d for r in around for d in (-1, 0, 1)}))
+    factors = decay_factors(rest[(rest >= 0) & (rest < half_life)], half_life)
+    assert factors[0] <= 2**32
+    assert factors[-1] > 2**31
+    assert (factors[1:] <= factors[:-1]).all()
 
 
 @given(weights, half_lives)
@@ -91,9 +115,9 @@ def test_ties_are_rounded_to_even_at_every_shift() -> None:
         got = decay_weights(odd << (lives - 1), ts, EPOCH, DAY)  # each is a whole number and a half
         assert got.tolist() == [round(Fraction(w, 2)) for w in odd.tolist()]
     # Younger than a half-life, the half that is dropped lies in the lower word.
-    entry, f = next((int(entry), f) for f, entry in enumerate(decay_table()) if f and entry % 2 == 0)
+    entry, c = next((int(entry), c) for c, entry in enumerate(decay_tables()[0]) if c and entry % 2 == 0)
     weight = 2**31 // (entry & -entry) * odd
-    got = decay_weights(weight, np.full(len(weight), EPOCH - f), EPOCH, STEPS)
+    got = decay_weights(weight, np.full(len(weight), EPOCH - c), EPOCH, STEPS)
     wanted = [Fraction(w * entry, 2**32) for w in weight.tolist()]
     assert {value.denominator for value in wanted} == {2}
     assert got.tolist() == [round(value) for value in wanted]

@@ -208,9 +208,17 @@ def test_weights_are_as_of_the_date(days: Path, tmp_path: Path) -> None:
     other = run_night(alone, nightly(days), 6)
     found, wanted = (pq.read_table(Path(one.answer["path"]) / "node_embeddings") for one in (ended, other))
     assert found["node_id"].equals(wanted["node_id"])
-    # Ages are rounded down to 1/4096 of a half-life, from either epoch: two thirds of one lie between them.
-    step = 2 ** (1 / 4096) - 1
-    np.testing.assert_allclose(found["weight"].to_numpy(), wanted["weight"].to_numpy(), rtol=1.01 * step)
+    # Ages are rounded down to 2**-24 of a half-life, from either epoch; published weights to float32.
+    rounding = 2 ** (2.0**-24) - 1 + 2 * 2**-24
+    np.testing.assert_allclose(found["weight"].to_numpy(), wanted["weight"].to_numpy(), rtol=1.01 * rounding)
+    # Another epoch is one factor of all weights, and so one of all rows of a type.
+    is_source = np.array(found["node_type"].to_pylist()) == "user"
+    vectors, expected = (np.stack(table["embedding"].to_numpy()) for table in (found, wanted))
+    for of_type in (is_source, ~is_source):
+        lengths = np.linalg.norm(expected[of_type], axis=1)
+        factor = np.median((np.linalg.norm(vectors[of_type], axis=1) / lengths)[lengths > 0])
+        distances = np.linalg.norm(vectors[of_type] / factor - expected[of_type], axis=1)
+        assert (distances <= 1e-5 * lengths).all()
 
 
 def test_a_full_run_starts_a_lineage_after_some_days(days: Path, tmp_path: Path) -> None:
