@@ -46,10 +46,8 @@ from pipeline.kernels.hashing import hash_cells
 from pipeline.kernels.warm import warm_kernels
 assert hash_cells(np.arange(3, dtype=np.uint64), 4, 1).shape == (3, 4)
 import json, site, sys
-from numba.core.dispatcher import Dispatcher
-modules = [sys.modules[name] for name in warm_kernels()]
-kernels = {kernel for module in modules for kernel in vars(module).values() if isinstance(kernel, Dispatcher)}
-counts = {what: sum(sum(getattr(kernel.stats, what).values()) for kernel in kernels)
+kernels = warm_kernels()
+counts = {what: sum(sum(getattr(kernel.dispatcher.stats, what).values()) for kernel in kernels)
           for what in ("cache_hits", "cache_misses")}
 print(json.dumps({**counts, "reads_packages_of_users": site.ENABLE_USER_SITE, "prefix": sys.prefix}))
 """

@@ -1,4 +1,4 @@
-"""How a kernel is declared: its annotations are its signature, so that it is compiled when its module is imported.
+"""How a kernel is declared: its annotations are its signature. It is compiled, or loaded, when it is first called.
 
 An annotation says an array's dtype, its axes, and whether the kernel writes it: ``In[np.int64]`` has one axis and is
 read, ``OutMatrix[np.float32]`` has two and is written. All are C-contiguous. ``X | None`` compiles the kernel for
@@ -7,10 +7,22 @@ either; a NamedTuple of such fields is one argument.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import types as python_types
 from collections.abc import Callable
-from typing import Annotated, Any, NamedTuple, ParamSpec, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    Generic,
+    NamedTuple,
+    ParamSpec,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import numba
 import numpy as np
@@ -40,23 +52,52 @@ _tuple_of: Any = types.BaseTuple.from_types
 _SCALARS = {int: types.int64, float: types.float64, bool: types.boolean, type(None): types.none}
 
 
-def kernel(function: Callable[_P, _R]) -> Callable[_P, _R]:
+class Kernel(Generic[_P, _R]):
+    """A function that numba compiles, for the types that its annotations name, when it is first called.
+
+    A kernel that is loaded from numba's cache costs milliseconds, all of them a second, and a process calls a few.
+    """
+
+    def __init__(self, function: Callable[_P, _R], **options: Any) -> None:
+        functools.update_wrapper(self, function)
+        self._function, self._options = function, options
+
+    @functools.cached_property
+    def dispatcher(self) -> Any:
+        """The compiled function, by the types of its arguments."""
+        hints = get_type_hints(self._function, include_extras=True)
+        (result,) = _variants(hints.pop("return"))
+        signatures = [result(*chosen) for chosen in itertools.product(*map(_variants, hints.values()))]
+        return _njit(signatures, nogil=True, cache=True, **self._options)(self._function)
+
+    def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        """Call the compiled function."""
+        result: _R = self.dispatcher(*args, **kwargs)
+        return result
+
+    @property
+    def _numba_type_(self) -> Any:
+        """What numba takes this object for where another kernel calls it."""
+        return types.Dispatcher(self.dispatcher)
+
+
+def kernel(function: Callable[_P, _R]) -> Kernel[_P, _R]:
     """Compile a function for the types that its annotations name; it holds no lock, and numba caches the result."""
-    return _compile(function)
+    return Kernel(function)
 
 
-def inner_kernel(function: Callable[_P, _R]) -> Callable[_P, _R]:
+def inner_kernel(function: Callable[_P, _R]) -> Kernel[_P, _R]:
     """Compile what kernels call for every node or entry. It must allocate nothing and return no array.
 
     So it needs no count of references, which costs atomic operations for every array of a tuple and every slice
     [copy_refinement: a third of the time].
     """
-    return _compile(function, _nrt=False)
+    return Kernel(function, _nrt=False)
 
 
-def ieee_kernel(function: Callable[_P, _R]) -> Callable[_P, _R]:
+def ieee_kernel(function: Callable[_P, _R]) -> Kernel[_P, _R]:
     """Compile as :func:`kernel` does; a division by zero gives what IEEE 754 says instead of an error."""
-    return _compile(function, error_model="numpy")
+    return Kernel(function, error_model="numpy")
 
 
 def read_only(fields: _Fields) -> _Fields:
@@ -70,13 +111,6 @@ def read_only(fields: _Fields) -> _Fields:
         else:
             views.append(read_only(value) if isinstance(value, tuple) else value)
     return type(fields)(*views)
-
-
-def _compile(function: Callable[_P, _R], **options: Any) -> Callable[_P, _R]:
-    hints = get_type_hints(function, include_extras=True)
-    (result,) = _variants(hints.pop("return"))
-    signatures = [result(*chosen) for chosen in itertools.product(*map(_variants, hints.values()))]
-    return cast(Callable[_P, _R], _njit(signatures, nogil=True, cache=True, **options)(function))
 
 
 def _variants(hint: Any) -> list[Any]:

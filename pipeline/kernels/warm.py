@@ -4,15 +4,14 @@ import importlib
 import pkgutil
 
 import pipeline.kernels
+from pipeline.kernels.array_types import Kernel
 
 
-def warm_kernels() -> tuple[str, ...]:
-    """Import every kernel module and return their names, in alphabetical order.
-
-    Kernels have explicit signatures, so importing compiles them, or finds them in the cache.
-    """
+def warm_kernels() -> tuple[Kernel[..., object], ...]:
+    """Compile every kernel, or find it in the cache; return them by the names of their modules."""
     names = sorted(module.name for module in pkgutil.iter_modules(pipeline.kernels.__path__))
-    modules = tuple(f"{pipeline.kernels.__name__}.{name}" for name in names)
-    for module in modules:
-        importlib.import_module(module)
-    return modules
+    modules = [importlib.import_module(f"{pipeline.kernels.__name__}.{name}") for name in names]
+    kernels = {one: None for module in modules for one in vars(module).values() if isinstance(one, Kernel)}
+    for kernel in kernels:
+        _ = kernel.dispatcher
+    return tuple(kernels)
