@@ -12,18 +12,21 @@ from pipeline import storage
 from pipeline.config.model import PipelineConfig
 from pipeline.locations import Location
 from pipeline.publishing.release import REPORT
-from pipeline.workspace import Workspace, published_folder
+from pipeline.workspace import Manifest, Workspace, published_folder
 
 log = logging.getLogger(__name__)
 
 
-def leave_report(config: PipelineConfig, workspace: Workspace, verdict: Mapping[str, Any]) -> Location | None:
+def leave_report(
+    config: PipelineConfig, workspace: Workspace, tables: Mapping[str, Manifest], verdict: Mapping[str, Any]
+) -> Location | None:
     """Write the report on a run that has ended beside its release, of a refused one beside its verdict.
 
     A release that has one keeps it, unless it is this run's own.
 
     Parameters
     ----------
+    tables : manifests of the run's tables, by name.
     verdict : the record of the date's ``gate.json``.
 
     Returns
@@ -43,7 +46,7 @@ def leave_report(config: PipelineConfig, workspace: Workspace, verdict: Mapping[
 
         # As files have both: with secrets masked that an address or a message may hold.
         told, settings = (json.loads(storage.json_bytes(one)) for one in (verdict, config.model_dump(mode="json")))
-        night = NightRun(workspace, published, told, release, settings)
+        night = NightRun(workspace, published, told, tables, release, settings)
         page = render_night(night).encode()
         storage.write(place, page)
         log.info("stage=publish report=%s bytes=%d", place, len(page))

@@ -24,11 +24,12 @@ from pipeline import storage
 from pipeline.config.model import PipelineConfig
 from pipeline.errors import ConfigError, GateError, GraphquiltError, InputError, LockedError, StorageError
 from pipeline.locations import Location
+from pipeline.queries.night_run import finished_tables
 from pipeline.stages.opening import OpenOptions, open_workspace
 from pipeline.stages.partition import open_graph_tables
 from pipeline.stages.runner import StageReport, run_stages
 from pipeline.storage.disk_space import free_reserve, full, is_full, keep_reserve
-from pipeline.workspace import PublishOptions, Workspace, hold, run_folder
+from pipeline.workspace import Manifest, PublishOptions, Workspace, hold, run_folder
 
 #: About what a run writes beside its stages' tables: verdict, locks, digests of the input's files.
 _OWN_BYTES = 2**20
@@ -46,6 +47,7 @@ class StageRun:
         self._config: PipelineConfig | None = None
         self._workspace: Workspace | None = None
         self._reports: dict[str, StageReport] = {}
+        self._tables: Mapping[str, Manifest] = {}
 
     def go(self, stop: StopRequest) -> None:
         """Run the stages; raise what stops them."""
@@ -85,9 +87,14 @@ class StageRun:
             with hold(self._workspace, self._purpose(), options.wait_s):
                 if self._names[0] == "ingest":
                     self._write_verdict("running", None, [])
-                for report in run_stages(self._names, engine, config, self._workspace):
-                    if not report.skipped or report.stage not in self._reports:  # a repair looks at stages again
-                        self._reports[report.stage] = report
+                try:
+                    for report in run_stages(self._names, engine, config, self._workspace):
+                        if not report.skipped or report.stage not in self._reports:  # a repair looks at stages again
+                            self._reports[report.stage] = report
+                finally:
+                    # Here, where they are remembered: in a store they would all be read again for the report.
+                    with contextlib.suppress(StorageError), storage.brief_requests():
+                        self._tables = finished_tables(self._workspace)
 
     def _purpose(self) -> str:
         return f"stage {self._names[0]}" if len(self._names) == 1 else "a run"
@@ -210,7 +217,7 @@ class StageRun:
         """Write the night's report, and name it in the verdict, which stands before and without it."""
         if record is None or self._workspace is None or self._config is None:
             return None
-        place = leave_report(self._config, self._workspace, record)
+        place = leave_report(self._config, self._workspace, self._tables, record)
         if place is None:
             return None
         storage.write_json(

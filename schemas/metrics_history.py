@@ -10,7 +10,7 @@ from schemas.contracts import Rule, TableContract, count_unless
 KINDS = ("metric", "gate", "stage")
 VERDICTS = ("passed", "accepted", "refused")
 
-_NULLABLE = ("space_id", "value", "bound", "baseline")
+_NULLABLE = ("space_id", "pair_source", "value", "bound", "baseline")
 _TYPES = {
     "data_date": pa.date32(),
     "release": pa.string(),  # what the night's release is called, or would have been
@@ -18,6 +18,7 @@ _TYPES = {
     "run_id": pa.string(),
     "verdict": pa.string(),  # of the gates on the night
     "space_id": pa.string(),  # null: no vectors
+    "pair_source": pa.string(),  # where the pairs that were scored came from; null: there were none
     "kind": pa.string(),
     "name": pa.string(),  # "ranking.recall@20", "min_pairs_kept pairs_kept", "embed.seconds"
     "value": pa.float64(),  # null: not measured

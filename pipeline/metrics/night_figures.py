@@ -14,7 +14,8 @@ from pipeline.workspace import Workspace
 from schemas.metrics_history import METRICS_HISTORY
 from schemas.published_tables import NODE_EMBEDDINGS
 
-_COSTS = ("seconds", "cpu_seconds", "peak_bytes")
+#: What is kept of a stage: its costs, and how large the graph is.
+_OF_STAGES = ("seconds", "cpu_seconds", "peak_bytes", "pairs", "nodes")
 
 
 def night_figures(
@@ -32,7 +33,7 @@ def night_figures(
     release : what the night's release is called, whether or not it was published.
     metrics : what evaluate measured; its numbers are taken, at whatever depth, under dotted names.
     gate : see :meth:`pipeline.publishing.gate.ReleaseVerdict.to_json`.
-    stages : by stage, what it took: seconds, CPU seconds, peak bytes.
+    stages : by stage, what it took, and what it counted.
     now : time of recording.
     """
     rows = {("metric", name): {"value": value} for name, value in _numbers(metrics)}
@@ -40,10 +41,10 @@ def night_figures(
         figures = {key: judged[key] for key in ("value", "bound", "baseline")}
         rows["gate", f"{judged['gate']} {judged['figure']}"] = figures
     rows |= {
-        ("stage", f"{stage}.{cost}"): {"value": made_by[cost]}
-        for stage, made_by in stages.items()
-        for cost in _COSTS
-        if cost in made_by
+        ("stage", f"{stage}.{name}"): {"value": figures[name]}
+        for stage, figures in stages.items()
+        for name in _OF_STAGES
+        if name in figures
     }
     vectors = workspace.figures(NODE_EMBEDDINGS, EmbeddingFigures).metadata or {}
     night = {
@@ -53,6 +54,7 @@ def night_figures(
         "run_id": workspace.run_id,
         "verdict": gate["verdict"],
         "space_id": vectors.get("space_id"),
+        "pair_source": metrics.get("source"),
     }
     lines = [{**night, "kind": kind, "name": name, **figures} for (kind, name), figures in sorted(rows.items())]
     return pa.Table.from_pylist(lines, schema=METRICS_HISTORY.schema)

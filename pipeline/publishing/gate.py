@@ -196,12 +196,12 @@ def _judge_one(key: str, bound: float, figure: Figure, *, is_excused: bool) -> G
         note = f"publish.gates.{key} is {bound:g}, but {name} {state} in this run: report this."
         return GateResult(key, name, None, bound, None, figure.baseline, "refused", note)
     absolute = _bound_of(key, bound, figure)
-    margin = value - absolute if _is_floor(key) else absolute - value
+    margin = value - absolute if is_floor(key) else absolute - value
     note = f"{name} is {value:.6g}{f' ({figure.detail})' if figure.detail else ''}"
     if figure.baseline is not None:
         when = "the nights before" if FIGURES[key] == "next_day" else "last night"
         note += f", {when} {figure.baseline:.6g}"
-    note += f"; publish.gates.{key} wants at {'least' if _is_floor(key) else 'most'} {absolute:.6g}"
+    note += f"; publish.gates.{key} wants at {'least' if is_floor(key) else 'most'} {absolute:.6g}"
     if margin < 0:
         look_at = _LOOK_AT.get(FIGURES[key])
         note += f". Look at {look_at}." if look_at else "."
@@ -209,7 +209,8 @@ def _judge_one(key: str, bound: float, figure: Figure, *, is_excused: bool) -> G
     return GateResult(key, name, float(value), absolute, margin, figure.baseline, verdict, note)
 
 
-def _is_floor(key: str) -> bool:
+def is_floor(key: str) -> bool:
+    """Whether a gate bounds its figure from below."""
     return key.startswith(("min_", "same_"))
 
 

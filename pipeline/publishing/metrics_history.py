@@ -20,6 +20,9 @@ from schemas.metrics_history import METRICS_HISTORY
 
 HISTORY = f"{METRICS_HISTORY.name}.parquet"
 
+#: Columns that came after the first nights were recorded.
+_LATER = pa.schema([METRICS_HISTORY.schema.field("pair_source")]).empty_table()
+
 log = logging.getLogger(__name__)
 
 
@@ -48,16 +51,32 @@ def record_night(root: Location, name: str, night: pa.Table, wait_s: float = 60.
         log.warning("name=%s metrics_history=not_written reason=%r", name, str(error))
 
 
+def read_history(folder: Location) -> pa.Table:
+    """Return the history of the name whose folder this is; empty where it can't be read, which a warning says."""
+    path = folder / HISTORY
+    try:
+        raw = storage.read(path)
+        return _parse(path, raw) if raw is not None else METRICS_HISTORY.schema.empty_table()
+    except (pa.ArrowException, OSError, ContractViolationError) as error:
+        log.warning("path=%s metrics_history=left_out reason=%r", path, str(error))
+        return METRICS_HISTORY.schema.empty_table()
+
+
 def _read(path: Location, raw: bytes | None) -> pa.Table:
     if raw is None:
         return METRICS_HISTORY.schema.empty_table()
     try:
-        table = pq.read_table(io.BytesIO(raw))
-        METRICS_HISTORY.check_schema(table.schema, str(path))
+        return _parse(path, raw)
     except (pa.ArrowException, OSError, ContractViolationError) as error:
         storage.write(path.with_name(f"{path.name}.damaged"), raw)
         log.warning("metrics_history=started_anew reason=%r", str(error))
         return METRICS_HISTORY.schema.empty_table()
+
+
+def _parse(path: Location, raw: bytes) -> pa.Table:
+    table = pq.read_table(io.BytesIO(raw))
+    table = pa.concat_tables([_LATER, table], promote_options="default")
+    METRICS_HISTORY.check_schema(table.schema, str(path))
     return table.select(METRICS_HISTORY.schema.names).cast(METRICS_HISTORY.schema)
 
 

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from pipeline import storage
 from pipeline.queries.night_run import NightRun
-from pipeline.report.amounts import count
+from pipeline.report.amounts import count, describe_sample
 from pipeline.report.charts import THIRD, Curve, bar_chart, line_chart, slice_columns
 from pipeline.report.pictures import Picture
 from pipeline.report.treemap import SHADES, PartSize, draw_parts
@@ -24,6 +24,9 @@ def draw_quality(metrics: Mapping[str, Any]) -> Iterator[Picture]:
     whose = (
         " It is last night's table, scored on tonight's new pairs." if metrics["scored"] == "previous release" else ""
     )
+    ranking = metrics["ranking"]
+    if measured := describe_sample(ranking["users"], ranking["population"], "sources"):
+        whose += f" Of {measured}."
     slices = metrics.get("slices", {})
     if by := slices.get("by_activity"):
         body = bar_chart(slice_columns(by, figure, "nodes"), "neighbours of the source", title, width=THIRD)

@@ -14,9 +14,9 @@ from graphquilt.ancestry import describe_withdrawal
 from pipeline import storage
 from pipeline.errors import ConfigError
 from pipeline.locations import Location
-from pipeline.queries.night_history import PastNight, past_nights, pointers_of_night
+from pipeline.queries.night_history import PastNight, line_of, past_nights, seconds_of
 from pipeline.queries.night_run import NightRun, files_of_release
-from pipeline.report.amounts import amount, duration
+from pipeline.report.amounts import amount, describe_sample, duration
 from pipeline.report.night import (
     ChangedKey,
     Headline,
@@ -24,7 +24,6 @@ from pipeline.report.night import (
     Light,
     NightFacts,
     NodeCounts,
-    PastValue,
     RejectedRows,
     StageCosts,
 )
@@ -37,7 +36,7 @@ _WAVES = 4
 
 def read_facts(night: NightRun) -> NightFacts:
     """Return the facts of a night. Reads manifests and small files only."""
-    past = list(past_nights(night))
+    past = past_nights(night)
     light, verdict, sentence = _verdict(night)
     ingest = night.stages.get("ingest", {}).get("figures", {})
     return NightFacts(
@@ -67,7 +66,7 @@ def read_facts(night: NightRun) -> NightFacts:
 def _verdict(night: NightRun) -> tuple[Light, str, str]:
     """Return the light, a word, and a sentence of what readers have."""
     verdict, release = night.verdict.get("verdict"), night.release.name if night.release else None
-    at, withdrawn = pointers_of_night(night)
+    at = night.current
     current = at.release if at else None
     readers = f"Readers get {current}." if current else "Readers have nothing yet."
     if verdict == "refused":
@@ -78,7 +77,7 @@ def _verdict(night: NightRun) -> tuple[Light, str, str]:
         return "red", "Failed", f"The run ended before its table could be judged. {_kept(current)}"
     if release is None:
         return "amber", "Running" if verdict == "running" else "Not published", readers
-    if mark := withdrawn.get(release):
+    if mark := night.withdrawn.get(release):
         return "red", "Withdrawn", f"Readers were rolled back {describe_withdrawal(mark.at, mark.reason)}. {readers}"
     if night.verdict.get("accepted_drift") or night.manifest.get("accepted_drift"):
         return "amber", "Published all the same", f"A gate refused, and --accept-drift overruled it. {readers}"
@@ -105,12 +104,7 @@ def _reasons(night: NightRun) -> list[str]:
 
 
 def _judged(gate: Mapping[str, Any], past: Sequence[PastNight]) -> JudgedFigure:
-    history = []
-    for night in past:
-        before = night.gates.get((gate["gate"], gate["figure"]))
-        if before and before["value"] is not None:
-            is_good = before["verdict"] != "refused" and not night.is_withdrawn
-            history.append(PastValue(night.date, before["value"], is_good))
+    history = line_of(past, "gate", f"{gate['gate']} {gate['figure']}")
     names = ("gate", "figure", "verdict", "value", "bound", "baseline", "note")
     return JudgedFigure(**{name: gate[name] for name in names}, history=history)
 
@@ -120,33 +114,23 @@ def _headlines(night: NightRun, past: Sequence[PastNight]) -> Iterator[Headline]
     stages, other = night.stages, night.other
     other_stages = other.get("stages", {})
 
-    def line(stage: str, group: str, name: str) -> list[PastValue]:
-        values = [(one.date, one.manifest.get("stages", {}).get(stage, {}).get(group, {}).get(name)) for one in past]
-        return [PastValue(date, value, None) for date, value in values if value is not None]
-
     for title, stage, name in (("nodes", "index", "nodes"), ("pairs", "ingest", "pairs")):
         if (value := stages.get(stage, {}).get("figures", {}).get(name)) is not None:
             before = other_stages.get(stage, {}).get("figures", {}).get(name)
-            yield Headline(
-                title, value, before, "count", "first night" if night.date else "", line(stage, "figures", name)
-            )
+            history = line_of(past, "stage", f"{stage}.{name}")
+            yield Headline(title, value, before, "count", "first night" if night.date else "", history)
     yield from _quality(night, past)
     for node_type, spectrum in night.metrics.get("rankme", {}).items():
         before = night.metrics["drift"]["vectors"].get("rankme_before", {}).get(node_type, {}).get("rankme")
-        history = [
-            PastValue(one.date, one.figures[f"rankme of {node_type}"], None)
-            for one in past
-            if f"rankme of {node_type}" in one.figures
-        ]
+        history = line_of(past, "metric", f"rankme.{node_type}.rankme")
         dim = night.metadata["dim"] if night.metadata else None
-        yield Headline(f"RankMe of {node_type}", spectrum["rankme"], before, "", f"of {dim} columns", history)
+        measured = describe_sample(spectrum["rows"], spectrum["population"], "rows")
+        yield Headline(
+            f"RankMe of {node_type}", spectrum["rankme"], before, "", f"of {dim} columns", history, measured
+        )
     seconds = sum(stage["made_by"].get("seconds", 0) for stage in stages.values())
     cpu = sum(stage["made_by"].get("cpu_seconds", 0) for stage in stages.values())
-    took = [
-        PastValue(one.date, sum(stage["made_by"]["seconds"] for stage in one.manifest["stages"].values()), None)
-        for one in past
-        if one.manifest
-    ]
+    took = seconds_of(past)
     if seconds:
         before = took[-1].value if took else None
         yield Headline("time of all stages", seconds, before, "duration", f"{duration(cpu)} of CPU", took)
@@ -164,10 +148,11 @@ def _quality(night: NightRun, past: Sequence[PastNight]) -> Iterator[Headline]:
         value = metrics.get(group, {}).get(name)
         if value is None or not ranking.get("users"):
             continue
-        alike = [one for one in past if one.metrics.get("source") == metrics["source"]]
-        values = [(one.date, one.metrics.get(group, {}).get(name)) for one in alike]
-        history = [PastValue(date, before, None) for date, before in values if before is not None]
-        yield Headline(title, value, history[-1].value if history else None, "", note, history)
+        alike = [one for one in past if one.pair_source == metrics["source"]]
+        history = line_of(alike, "metric", f"{group}.{name}")
+        before = next((one.value for one in reversed(history) if one.passed is not False), None)
+        measured = describe_sample(ranking["users"], ranking["population"], "sources")
+        yield Headline(title, value, before, "", note, history, measured)
 
 
 def _rows(ingest: Mapping[str, Any]) -> dict[str, int]:

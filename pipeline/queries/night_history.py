@@ -2,62 +2,86 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from graphquilt.ancestry import trace
-from graphquilt.pointers import PointerError, Swap, read_pointers
-from pipeline.publishing.listing import note_of, releases
-from pipeline.queries.night_run import NightRun, read_verdict
-from pipeline.workspace import run_dates
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.publishing.gate import is_floor
+from pipeline.publishing.metrics_history import read_history
+from pipeline.queries.night_run import NightRun
+from pipeline.report.night import PastValue
+from pipeline.stages.chain import STAGE_NAMES
 
 #: Nights whose figures the small lines show.
 NIGHTS = 30
+_SECONDS = frozenset(f"{stage}.seconds" for stage in STAGE_NAMES)
 
 
+@dataclass(frozen=True)
 class PastNight:
-    """Gates, metrics and manifest of an earlier night of the same name; a refused one has gates alone."""
+    """An earlier night of the same name, as the history keeps it: its release may be gone.
 
-    def __init__(
-        self,
-        date: str,
-        gates: Sequence[Mapping[str, Any]],
-        manifest: Mapping[str, Any],
-        metrics: Mapping[str, Any],
-        *,
-        is_withdrawn: bool = False,
-    ) -> None:
-        self.date, self.manifest, self.metrics, self.is_withdrawn = date, manifest, metrics, is_withdrawn
-        self.gates = {(gate["gate"], gate["figure"]): gate for gate in gates}
-        self.figures = {gate["figure"]: gate["value"] for gate in gates if gate["value"] is not None}
+    pair_source : where its scored pairs came from; None: no pairs were scored.
+    figures : by kind and name, value and bound.
+    """
+
+    date: str
+    was_refused: bool
+    is_withdrawn: bool
+    pair_source: str | None
+    figures: Mapping[tuple[str, str], tuple[float, float | None]]
 
 
-def past_nights(night: NightRun) -> Iterator[PastNight]:
-    """Yield the nights before, oldest first: releases, and refused nights as far as their folders are kept."""
+def past_nights(night: NightRun) -> list[PastNight]:
+    """Return the last nights before, oldest first: of a date what was published last, else what was refused last."""
     if night.date is None:
-        return
-    nights: dict[str, PastNight] = {}
-    withdrawn = pointers_of_night(night)[1]
-    root = night.published.parent.parent
-    earlier = [one for one in releases(root, night.published.name) if one.data_date < night.workspace.date]
-    for release in earlier[-NIGHTS:]:
-        date = release.data_date.isoformat()
-        gates, metrics = (note_of(release.path, file) for file in ("gate.json", "metrics.json"))
-        was_bad = release.release in withdrawn
-        nights[date] = PastNight(date, gates.get("gates", ()), release.manifest, metrics, is_withdrawn=was_bad)
-    first = min(nights, default=night.date)
-    for day in run_dates(night.workspace.root)[:NIGHTS]:
-        if first < day.isoformat() < night.date and day.isoformat() not in nights:
-            verdict = read_verdict(night.workspace.root, day)
-            if verdict.get("verdict") == "refused":
-                nights[day.isoformat()] = PastNight(day.isoformat(), verdict.get("gates", ()), {}, {})
-    yield from (nights[date] for date in sorted(nights)[-NIGHTS:])
+        return []
+    table = read_history(night.published)
+    table = table.filter(pc.less(table["data_date"], night.workspace.date))
+    keys = ["data_date", "release", "recorded_at", "verdict", "pair_source"]
+    releases = table.group_by(keys).aggregate([]).to_pylist()
+    releases.sort(key=lambda row: (row["data_date"], row["verdict"] != "refused", row["recorded_at"]))
+    last_of_date = {row["data_date"]: row for row in releases}
+    chosen = {row["release"]: row for row in list(last_of_date.values())[-NIGHTS:]}
+    figures: dict[str, dict[tuple[str, str], tuple[float, float | None]]] = {release: {} for release in chosen}
+    wanted = pc.is_in(table["release"], pa.array(chosen, pa.string()))
+    for row in table.filter(pc.and_(wanted, pc.is_valid(table["value"]))).to_pylist():
+        figures[row["release"]][row["kind"], row["name"]] = row["value"], row["bound"]
+    return [
+        PastNight(
+            row["data_date"].isoformat(),
+            row["verdict"] == "refused",
+            release in night.withdrawn,
+            row["pair_source"],
+            figures[release],
+        )
+        for release, row in chosen.items()
+    ]
 
 
-def pointers_of_night(night: NightRun) -> tuple[Swap | None, Mapping[str, Swap]]:
-    """Return what readers have, and by release the rollback that took them back from it."""
-    try:
-        pointers = read_pointers(night.published)
-    except PointerError:
-        return None, {}
-    return pointers.at, trace(pointers).withdrawn
+def line_of(nights: Sequence[PastNight], kind: str, name: str) -> list[PastValue]:
+    """Return how a figure went over the nights that have it; a gate by its own verdict, others by their night's."""
+    line = []
+    for night in nights:
+        value, bound = night.figures.get((kind, name), (None, None))
+        if value is None:
+            continue
+        was_good: bool | None = None
+        if bound is not None:
+            was_good = value >= bound if is_floor(name) else value <= bound
+        if night.is_withdrawn or (bound is None and night.was_refused):
+            was_good = False
+        line.append(PastValue(night.date, value, was_good, bound))
+    return line
+
+
+def seconds_of(nights: Sequence[PastNight]) -> list[PastValue]:
+    """Return what all stages of each night took together."""
+    line = []
+    for night in nights:
+        seconds = [value for (_, name), (value, _) in night.figures.items() if name in _SECONDS]
+        if seconds:
+            line.append(PastValue(night.date, sum(seconds), None))
+    return line

@@ -20,7 +20,7 @@ from pipeline.metrics.scored_tables import ScoredTable, VectorFiles, read_sample
 from pipeline.queries.night_charts import draw_partition, draw_quality
 from pipeline.queries.night_run import NightRun, files_of_release
 from pipeline.report import charts
-from pipeline.report.amounts import count
+from pipeline.report.amounts import count, describe_sample
 from pipeline.report.charts import degree_curves, histograms
 from pipeline.report.cluster_map import MappedNodes, draw_map
 from pipeline.report.compared_neighbors import ComparedNeighbors, show_neighbors
@@ -101,6 +101,17 @@ class _SampledRows:
         assert self.tonight is not None
         return _name(self.tonight, node_type, at) if node_type in self.named_types else ""
 
+    def words_on_sample(self, *node_types: str) -> str:
+        """Return what to say below pictures of rows of some types, where there were too many to read them all."""
+        assert self.tonight is not None
+        counts = self.night.stages.get("index", {}).get("figures", {}).get("types", {})
+        parts = []
+        for node_type in node_types or self.tonight.table.ranges:
+            (first, stop), of_graph = self.tonight.table.ranges[node_type], counts.get(node_type, (0, 0))
+            if stop - first >= SAMPLE:
+                parts.append(describe_sample(stop - first, of_graph[1] - of_graph[0], f"{node_type} nodes"))
+        return f" Of {' and '.join(filter(None, parts))}." if any(parts) else ""
+
     def draw_map(self) -> Iterator[Picture]:
         """Yield the map of the clusters."""
         scored = self.tonight
@@ -131,7 +142,7 @@ class _SampledRows:
         caption = (
             f"{count(nodes.size)} of {count(len(table.rows))} nodes: the best known ones, and others by hash. Near "
             f"means alike (t-SNE of unit rows). Colours are {clusters} clusters of k-means in all columns, named by "
-            "their best known node. Larger dots have more neighbours."
+            f"their best known node. Larger dots have more neighbours.{self.words_on_sample()}"
         )
         if unnamed:
             persons = ", ".join(unnamed)
@@ -188,6 +199,7 @@ class _SampledRows:
         caption += (
             f", of {count(stop - first)}." if before is None else f", beside those in {self.night.other_release}."
         )
+        caption += self.words_on_sample(node_type)
         yield Picture("Ten nodes and their neighbours", caption, show_neighbors(lists), share="whole")
 
     def draw_distributions(self) -> Iterator[Picture]:
@@ -201,7 +213,7 @@ class _SampledRows:
         yield Picture(
             "Degrees",
             "Share of nodes with at least as many neighbours. A straight line is a power law; a cliff on the right is "
-            "a cap upstream.",
+            f"a cap upstream.{self.words_on_sample()}",
             degree_curves(degrees),
             legend=legend,
         )
@@ -210,6 +222,7 @@ class _SampledRows:
             norms[name] = np.linalg.norm(table.rows[first:stop].astype(np.float64), axis=1)
         zeros = sum(int((norm == 0).sum()) for norm in norms.values())
         caption = "Length of the rows as published; the longest thousandth is in the last bin."
+        caption += self.words_on_sample()
         yield Picture(
             "Norms",
             f"{caption} {count(zeros)} rows are zero." if zeros else caption,

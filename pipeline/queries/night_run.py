@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from graphquilt.pointers import MANIFEST, RELEASES
+from graphquilt.ancestry import trace
+from graphquilt.pointers import MANIFEST, RELEASES, PointerError, Pointers, Swap, read_pointers
 from pipeline import storage
 from pipeline.errors import ConfigError, StorageError
 from pipeline.locations import Location
@@ -28,11 +30,13 @@ class NightRun:
     release : folder of its release; None of a refused night.
     config : as in a manifest; None of a night whose config was not kept.
     compared_with : the release it is held against; None: its baseline's.
+    tables : manifests of the working tables that are still there, by name.
     """
 
     workspace: Workspace
     published: Location
     verdict: Mapping[str, Any]
+    tables: Mapping[str, Manifest]
     release: Location | None = None
     config: Mapping[str, Any] | None = None
     compared_with: str | None = None
@@ -48,12 +52,6 @@ class NightRun:
         return manifest_of(self.release) if self.release else {}
 
     @cached_property
-    def tables(self) -> Mapping[str, Manifest]:
-        """Manifests of the working tables that are still there, by name."""
-        found = {name: self.workspace.finished(name) for name in MAKER}
-        return {name: manifest for name, manifest in found.items() if manifest}
-
-    @cached_property
     def stages(self) -> Mapping[str, Mapping[str, Any]]:
         """By stage, ``made_by`` and ``figures``: the release's, else those of the tables that are there."""
         stages: dict[str, dict[str, Any]] = {}
@@ -67,9 +65,9 @@ class NightRun:
     @cached_property
     def metrics(self) -> Mapping[str, Any]:
         """What evaluate measured; empty where it didn't come to that."""
-        if self.release:
-            return note_of(self.release, "metrics.json")
-        return dict(self.stages.get("evaluate", {}).get("figures", {}).get("metrics", {}))
+        if "metrics" in self.tables:
+            return dict(self.tables["metrics"].figures["metrics"])
+        return note_of(self.release, "metrics.json") if self.release else {}
 
     @cached_property
     def gates(self) -> Sequence[Mapping[str, Any]]:
@@ -90,6 +88,22 @@ class NightRun:
         """Manifest of the release it is compared with; empty where there is none, or it is gone."""
         has_one = self.other_release and storage.size(self.other_folder / MANIFEST)
         return manifest_of(self.other_folder) if has_one else {}
+
+    @cached_property
+    def _pointers(self) -> Pointers | None:
+        with contextlib.suppress(PointerError):
+            return read_pointers(self.published)
+        return None
+
+    @property
+    def current(self) -> Swap | None:
+        """What readers have; None where they have nothing, or nothing says for sure what."""
+        return self._pointers.at if self._pointers else None
+
+    @cached_property
+    def withdrawn(self) -> Mapping[str, Swap]:
+        """By release, the rollback that took readers back from it."""
+        return trace(self._pointers).withdrawn if self._pointers else {}
 
     @property
     def other_folder(self) -> Location:
@@ -113,10 +127,14 @@ class NightRun:
 
     def files_of_run(self, table: str) -> list[Location]:
         """Return the files of a working table; none where they are gone or differ from their manifest."""
-        if table not in self.tables or self.workspace.problem(table):
-            return []
         folder = self.workspace.folder(table)
-        return [folder / file.name for file in self.tables[table].files]
+        files = self.tables[table].files if table in self.tables else ()
+        return [] if self.workspace.checks.problem_of(folder, files) else [folder / file.name for file in files]
+
+
+def finished_tables(workspace: Workspace) -> dict[str, Manifest]:
+    """Return the manifests of a run's working tables that are there, by name."""
+    return {name: manifest for name in MAKER if (manifest := workspace.finished(name))}
 
 
 def files_of_release(folder: Location, table: str) -> list[Location]:
@@ -142,7 +160,7 @@ def night_of_release(root: Location, publish_root: Location, name: str, release:
     verdict = read_verdict(root, date)
     if verdict.get("release") != release:
         verdict = {}
-    return NightRun(workspace, published, verdict, folder, manifest["config"])
+    return NightRun(workspace, published, verdict, finished_tables(workspace), folder, manifest["config"])
 
 
 def night_of_date(root: Location, publish_root: Location, name: str, date: dt.date) -> NightRun:
@@ -166,7 +184,7 @@ def night_of_date(root: Location, publish_root: Location, name: str, date: dt.da
     newest = {manifest.stage: manifest.fingerprint for manifest in manifests}
     every = {stage: newest.get(stage, "none") for stage in MAKER.values()}
     workspace = Workspace(root, date, every, MAKER, str(verdict.get("run_id")))
-    return NightRun(workspace, published_folder(publish_root, name), verdict)
+    return NightRun(workspace, published_folder(publish_root, name), verdict, finished_tables(workspace))
 
 
 def compare_with(night: NightRun, release: str) -> NightRun:

@@ -24,6 +24,11 @@ def count(value: float) -> str:
     return f"{value:,.0f}"
 
 
+def describe_sample(size: float, population: float, kind: str) -> str:
+    """Return what a figure was measured of, where not of all: "a sample of 10,000 of 1.2 M users"; else nothing."""
+    return f"a sample of {count(size)} of {count(population)} {kind}" if size < population else ""
+
+
 def percent(share: float) -> str:
     """Return a share in percent: "97.2 %"; a small one, or one near to all, with the digits that tell."""
     value = 100 * share

@@ -12,11 +12,12 @@ Light = Literal["green", "amber", "red"]
 
 @dataclass(frozen=True)
 class PastValue:
-    """A figure of an earlier night. ``passed`` is None where nothing was judged."""
+    """A figure of a night. ``passed`` is None where nothing was judged; ``bound`` is that night's own."""
 
-    date: str
+    date: str | None
     value: float
     passed: bool | None
+    bound: float | None = None
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,8 @@ class JudgedFigure:
 class Headline:
     """A figure that stands alone: what it is, tonight's value, the one that it is compared with, and its past.
 
-    ``unit`` is the name of a function in :mod:`pipeline.report.amounts`, or "" for a plain number.
+    ``unit`` is the name of a function in :mod:`pipeline.report.amounts`, or "" for a plain number. ``sample`` says of
+    how many it was measured, where not of all.
     """
 
     title: str
@@ -46,6 +48,7 @@ class Headline:
     unit: str = ""
     note: str = ""
     history: Sequence[PastValue] = ()
+    sample: str = ""
 
 
 @dataclass(frozen=True)

@@ -99,10 +99,16 @@ class _GateLine:
         is_same = judged.gate == "same_id_type"
         bound = "–" if judged.bound is None else f"{sign} {amounts.figure(judged.figure, judged.bound)}"
         self.bound = "same" if is_same else bound
-        now = None if judged.value is None else PastValue(date or "", judged.value, judged.verdict != "refused")
-        label = f"{judged.figure} over {len(judged.history) + 1} nights, tonight {self.value}"
-        self.spark = Markup("") if is_same else sparkline(judged.history, now, judged.bound, label)
-        self.nights = [(night.date, amounts.figure(judged.figure, night.value)) for night in judged.history]
+        nights = list(judged.history)
+        if judged.value is not None:
+            nights.append(PastValue(date, judged.value, judged.verdict != "refused", judged.bound))
+        label = f"{judged.figure} over {len(nights)} nights, tonight {self.value}"
+
+        def describe(night: PastValue) -> str:
+            bound = "" if night.bound is None else f", bound {sign} {amounts.figure(judged.figure, night.bound)}"
+            return f"{long_date(night.date)}: {amounts.figure(judged.figure, night.value)}{bound}"
+
+        self.spark = Markup("") if is_same else sparkline(nights, label, describe)
 
 
 class _HeadlineTile:
@@ -111,10 +117,12 @@ class _HeadlineTile:
     def __init__(self, headline: Headline, date: str | None) -> None:
         show: Callable[[float], str] = getattr(amounts, headline.unit) if headline.unit else "{:.4g}".format
         self.title, self.note, self.value = headline.title, headline.note, show(headline.value)
+        self.sample = headline.sample
         self.before = None if headline.before is None else show(headline.before)
         self.change = _change(headline.value, headline.before)
-        label = f"{headline.title} over {len(headline.history) + 1} nights"
-        self.spark = sparkline(headline.history, PastValue(date or "", headline.value, None), None, label)
+        nights = [*headline.history, PastValue(date, headline.value, None)]
+        label = f"{headline.title} over {len(nights)} nights"
+        self.spark = sparkline(nights, label, lambda night: f"{long_date(night.date)}: {show(night.value)}")
 
 
 def _change(now: float, before: float | None) -> str:

@@ -123,7 +123,11 @@ def _record(
     config: PipelineConfig, workspace: Workspace, release: str, metrics: Mapping[str, Any], gate: Mapping[str, Any]
 ) -> None:
     """Add the night to the history of the name, which outlives its release."""
-    stages = {stage.name: workspace.manifest(stage.writes[0].name).made_by for stage in STAGES[:-1]}
+    stages: dict[str, Mapping[str, Any]] = {
+        stage.name: workspace.manifest(stage.writes[0].name).made_by for stage in STAGES[:-1]
+    }
+    for stage, count in (("ingest", "pairs"), ("index", "nodes")):
+        stages[stage] = {**stages[stage], count: stage_figures(workspace, stage)[count]}
     night = night_figures(workspace, release, metrics, gate, stages, dt.datetime.now(dt.UTC))
     record_night(config.publish.root(workspace.root), config.publish.name, night)
 

@@ -21,7 +21,7 @@ from pipeline import storage
 from pipeline.locations import Location
 from tests.golden.configs import NAMES, config_named
 from tests.golden.digests import release_digests
-from tests.stages.chains import Chain
+from tests.stages.chains import Chain, with_changes
 
 DIGESTS = Path(__file__).with_name("digests.json")
 
@@ -33,16 +33,16 @@ BLAS_PACKAGES = ("numpy", "scipy")
 
 
 def compute_digests(
-    names: Sequence[str], folder: Path, engine: Any = None, address: str | None = None
+    names: Sequence[str], folder: Path, engine: Any = None, address: str | None = None, *, has_report: bool = False
 ) -> dict[str, Any]:
     """Run the chain of each configuration in one workspace; return digests of its release, by its name.
 
-    ``address``: of the workspace; by default it is in the folder.
+    ``address``: of the workspace; by default it is in the folder. ``has_report``: each run leaves its report.
     """
     chain = Chain(folder, engine, address)
     digests = {}
     for name in names:
-        ended = chain.run(config_named(name, folder))
+        ended = chain.run(with_changes(config_named(name, folder), publish={"report": has_report}))
         if ended.code:
             raise RuntimeError(f"configuration {name} exits {ended.code}: {ended.error}")
         digests[name] = release_digests(local_copy(parse_location(ended.answer["path"]), folder / "releases" / name))

@@ -38,10 +38,12 @@ SLOW = (
 @on_x86
 @pytest.mark.parametrize("name", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
 def test_one_process(name: str, tmp_path: Path, bucket: str, object_store: FaultProxy) -> None:  # noqa: F811
-    assert compute_digests([name], tmp_path, address=f"{bucket}/ws")[name] == HELD[name]
+    assert compute_digests([name], tmp_path, address=f"{bucket}/ws", has_report=True)[name] == HELD[name]
     reads = Counter(request.path for request in object_store.requests if request.method == "GET")
     manifests = {path: count for path, count in reads.items() if "/runs/" in path and path.endswith("/manifest.json")}
-    assert max(manifests.values()) == 2  # once before there is one, once after
+    assert max(manifests.values()) == 2  # once before there is one, once after; the report reads none again
+    paths = [request.path for request in object_store.requests if request.method == "PUT"]
+    assert sum(path.endswith("/report.html") for path in paths) == 1
 
 
 @on_x86

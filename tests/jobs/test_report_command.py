@@ -14,7 +14,7 @@ import pytest
 from graphquilt import EmbeddingTable, files
 from graphquilt.locations import parse_location
 from tests.jobs.conftest import call
-from tests.object_store import bucket, moto_endpoint, object_store  # noqa: F401
+from tests.object_store import FaultProxy, bucket, moto_endpoint, object_store  # noqa: F401
 
 #: Attributes of a page that make a browser ask for something.
 LOADING = {"src", "href", "srcset", "poster", "action", "data", "background", "xlink:href"}
@@ -132,13 +132,22 @@ def test_neighbors_are_those_of_the_readers_table(own_shop: Any, tmp_path: Path)
             assert [one for one, _ in listed if not ties] == [one for one, _ in expected if not ties]
 
 
-def test_it_is_written_to_an_object_store_and_from_it(own_shop: Any, bucket: str, tmp_path: Path) -> None:  # noqa: F811
+def test_it_is_written_to_an_object_store_and_from_it(
+    own_shop: Any,
+    bucket: str,  # noqa: F811
+    object_store: FaultProxy,  # noqa: F811
+    tmp_path: Path,
+) -> None:
     workspace = f"{bucket}/work"
     done = call("run", "--config", own_shop.config, "--workspace", workspace, "--date", "2024-03-02", "--json")
     assert done.code == 0, done.err
     report = parse_location(done.json["report"])
     assert str(report).endswith(f"published/shop/releases/{done.json['release']}/report.html")
     assert b"Map of the clusters" in files.read(report)
+    calls = [f"{request.method} {request.path.partition('/work/')[2]}" for request in object_store.requests]
+    stop = calls.index(f"PUT published/shop/releases/{done.json['release']}/report.html")
+    start = max(number for number in range(stop) if calls[number] == "PUT runs/2024-03-02/gate.json")
+    assert stop - start <= 15  # the vectors, the parts, the release's manifest, what readers have, the nights before
     refused = ("--set", "publish.gates.min_rows=100000")
     done = call("run", "--config", own_shop.config, "--workspace", workspace, "--date", "2024-03-02", *refused)
     assert done.code == 3

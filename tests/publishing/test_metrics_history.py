@@ -85,3 +85,11 @@ def test_what_goes_wrong_is_a_warning(
     monkeypatch.setattr(module, "replace_unchanged", full)
     record_night(root, "shop", night(1, 0.1))
     assert "No space left on device" in caplog.text
+
+
+def test_nights_that_lack_a_later_column_are_kept(root: Location) -> None:
+    sink = io.BytesIO()
+    pq.write_table(night(1, 0.1).drop_columns(["pair_source"]), sink)
+    storage.write(root / "published" / "shop" / HISTORY, sink.getvalue())
+    record_night(root, "shop", night(2, 0.2))
+    assert figures(history_of(root)) == [(1, "m0", 0.1, "passed"), (2, "m0", 0.2, "passed")]
