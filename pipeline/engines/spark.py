@@ -30,6 +30,7 @@ class SparkEngine(SparkTables):
     def __init__(self, session: SparkSession, slots: int | None = None, sizes: Sizes | None = None) -> None:
         super().__init__(session, sizes)
         self._slots = slots
+        self._task_cpu_seconds = 0.0
 
     def open_graph_tables(self) -> GraphTables:
         from pipeline.engines.graphframes import open_graphframes
@@ -50,15 +51,19 @@ class SparkEngine(SparkTables):
         return describe_jobs(self._session, description)
 
     def map_tasks(self, function: TaskFunction[P, R], tasks: Sequence[Task[P]]) -> list[TaskRecord[R]]:
-        return run_tasks(self._session, function, tasks) if tasks else []
+        records = run_tasks(self._session, function, tasks) if tasks else []
+        self._task_cpu_seconds += sum(record.cpu_seconds for record in records)
+        return records
 
     def cpu_seconds(self) -> float:
-        """CPU seconds of this process, of the driver's JVM and of the workers that are their children.
+        """CPU seconds of this process, of the driver's JVM, and of the workers.
 
-        On a cluster that leaves out the executors, and with Spark Connect the JVM: what tasks used is in their records.
+        Workers that aren't children of these are counted by the records of their tasks: what Spark itself does on the
+        executors of a cluster is left out, and with Spark Connect all that its server does.
         """
         if is_connect(self._session):
-            return cpu_seconds_of_trees([os.getpid()])
+            return cpu_seconds_of_trees([os.getpid()]) + self._task_cpu_seconds
         jvm = self._session.sparkContext._jvm
         assert jvm is not None  # a running session has one
-        return cpu_seconds_of_trees([os.getpid(), jvm.java.lang.ProcessHandle.current().pid()])
+        here = cpu_seconds_of_trees([os.getpid(), jvm.java.lang.ProcessHandle.current().pid()])
+        return here + self._task_cpu_seconds if self.spans_machines else here

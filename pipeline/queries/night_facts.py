@@ -7,15 +7,11 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from graphquilt.ancestry import describe_withdrawal
-from pipeline import storage
 from pipeline.errors import ConfigError
-from pipeline.locations import Location
 from pipeline.queries.night_history import PastNight, line_of, past_nights, seconds_of
-from pipeline.queries.night_run import NightRun, files_of_release
+from pipeline.queries.night_nodes import count_nodes
+from pipeline.queries.night_run import NightRun
 from pipeline.report.amounts import amount, describe_sample, duration
 from pipeline.report.night import (
     ChangedKey,
@@ -23,15 +19,15 @@ from pipeline.report.night import (
     JudgedFigure,
     Light,
     NightFacts,
-    NodeCounts,
     RejectedRows,
     StageCosts,
 )
 from pipeline.stages.chain import STAGES
-from schemas.published_tables import NODE_EMBEDDINGS
 
 #: Of a stage's groups of tasks, those that took longest.
 _WAVES = 4
+#: Share of a stage's CPU, and seconds of it, from which what is not of its tasks has a line of its own.
+_MUCH_CPU = 0.5, 1.0
 
 
 def read_facts(night: NightRun) -> NightFacts:
@@ -55,7 +51,7 @@ def read_facts(night: NightRun) -> NightFacts:
             RejectedRows(reason, one["rows"], one["example"], one["accepted"])
             for reason, one in sorted(ingest.get("reasons", {}).items(), key=lambda pair: -pair[1]["rows"])
         ],
-        nodes=_nodes(night),
+        nodes=count_nodes(night),
         config_changes=_config_changes(night),
         stages=_stages(night),
         warnings=list(_warnings(night)),
@@ -125,9 +121,7 @@ def _headlines(night: NightRun, past: Sequence[PastNight]) -> Iterator[Headline]
         history = line_of(past, "metric", f"rankme.{node_type}.rankme")
         dim = night.metadata["dim"] if night.metadata else None
         measured = describe_sample(spectrum["rows"], spectrum["population"], "rows")
-        yield Headline(
-            f"RankMe of {node_type}", spectrum["rankme"], before, "", f"of {dim} columns", history, measured
-        )
+        yield Headline(f"RankMe of {node_type}", spectrum["rankme"], before, "", f"of {dim} columns", history, measured)
     seconds = sum(stage["made_by"].get("seconds", 0) for stage in stages.values())
     cpu = sum(stage["made_by"].get("cpu_seconds", 0) for stage in stages.values())
     took = seconds_of(past)
@@ -164,43 +158,6 @@ def _rows(ingest: Mapping[str, Any]) -> dict[str, int]:
     return rows | {"other": max(ingest["read"] - sum(rows.values()), 0)}
 
 
-def _nodes(night: NightRun) -> list[NodeCounts]:
-    """Return the nodes by type; what is kept of a baseline was measured, of another release it is counted here."""
-    types = night.stages.get("index", {}).get("figures", {}).get("types", {})
-    before = _type_counts(night.other)
-    if night.compared_with is None:
-        measured = night.metrics.get("drift", {}).get("kept", {}).get("nodes", {})
-        kept = {name: share["kept"] for name, share in measured.items()}
-    else:
-        kept = _common_nodes(night.vector_files, files_of_release(night.other_folder, NODE_EMBEDDINGS))
-    counts = []
-    for node_type, (first, stop) in types.items():
-        both = kept.get(node_type)
-        new = stop - first - both if both is not None else None
-        lost = before[node_type] - both if both is not None and node_type in before else None
-        counts.append(NodeCounts(node_type, stop - first, new, lost))
-    return counts
-
-
-def _common_nodes(files: Sequence[Location], other_files: Sequence[Location]) -> dict[str, int]:
-    """Return how many nodes of each type are in both tables; nothing where one of them has no vectors."""
-    if not files or not other_files:
-        return {}
-    tables = [storage.read_parquet(some, ["node_type", "node_id"]) for some in (files, other_files)]
-    common: dict[str, int] = {}
-    for node_type in pc.unique(tables[0]["node_type"]).to_pylist():
-        ids, other = (
-            table.filter(pc.equal(table["node_type"], node_type))["node_id"].cast(pa.string()) for table in tables
-        )
-        common[node_type] = pc.sum(pc.is_in(ids, other.combine_chunks()).cast(pa.int64())).as_py() or 0
-    return common
-
-
-def _type_counts(manifest: Mapping[str, Any]) -> dict[str, int]:
-    types = manifest.get("stages", {}).get("index", {}).get("figures", {}).get("types", {})
-    return {name: stop - first for name, (first, stop) in types.items()}
-
-
 def _config_changes(night: NightRun) -> list[ChangedKey] | None:
     """Return the keys whose values differ; a key that one of the two versions lacks is not compared."""
     if night.config is None or not night.other:
@@ -234,11 +191,20 @@ def _stages(night: NightRun) -> list[StageCosts]:
             continue
         if made_by:
             written = sum(night.tables[one.name].bytes for one in stage.writes if one.name in night.tables)
-            waves = sorted(made_by.get("waves", ()), key=lambda wave: -wave["seconds"])[:_WAVES]
             sizes = (made_by["seconds"], made_by["cpu_seconds"], made_by["peak_bytes"], written, made_by["tasks"])
-            is_old = made_by.get("run_id") != run_id
-            costs.append(StageCosts(stage.name, *sizes, waves if len(waves) > 1 else (), is_old))
+            costs.append(StageCosts(stage.name, *sizes, _steps(made_by), made_by.get("run_id") != run_id))
     return costs
+
+
+def _steps(made_by: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return what took longest of a stage: groups of its tasks, and what its engine did, where that was much."""
+    waves = made_by.get("waves", ())
+    rest = made_by["cpu_seconds"] - sum(wave["cpu_seconds"] for wave in waves)
+    steps = sorted(waves, key=lambda wave: -wave["seconds"])[:_WAVES]
+    if rest >= max(_MUCH_CPU[0] * made_by["cpu_seconds"], _MUCH_CPU[1]):
+        nothing = dict.fromkeys(("seconds", "peak_bytes", "bytes", "tasks"), 0)
+        steps.append({"name": "outside of tasks", "cpu_seconds": rest, **nothing})
+    return steps if len(steps) > 1 else []
 
 
 def _warnings(night: NightRun) -> Iterator[str]:
@@ -261,7 +227,8 @@ def _small_print(night: NightRun, ingest: Mapping[str, Any]) -> dict[str, str]:
     if note := night.metrics.get("note"):
         facts["quality"] = str(note)
     if run_id := night.verdict.get("run_id") or night.manifest.get("run_id"):
-        facts["run"] = str(run_id)
+        engine = night.stages.get("ingest", {}).get("made_by", {}).get("engine")
+        facts["run"] = f"{run_id}, engine {engine}" if engine else str(run_id)
     return facts
 
 

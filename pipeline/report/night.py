@@ -63,12 +63,16 @@ class RejectedRows:
 
 @dataclass(frozen=True)
 class NodeCounts:
-    """Nodes of a type tonight, and how many came and went; None where nothing is compared."""
+    """Nodes of a type tonight, and how many came and went; None where nothing is compared.
+
+    ``sample`` says of how many that was measured, where not of all.
+    """
 
     node_type: str
     nodes: int
     new: int | None = None
     lost: int | None = None
+    sample: str = ""
 
 
 @dataclass(frozen=True)

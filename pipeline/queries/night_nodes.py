@@ -1,0 +1,64 @@
+"""The nodes of a night, and how many came and went."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline import storage
+from pipeline.locations import Location
+from pipeline.queries.night_run import NightRun, files_of_release
+from pipeline.report.amounts import describe_sample
+from pipeline.report.night import NodeCounts
+from schemas.published_tables import NODE_EMBEDDINGS
+
+#: Nodes of two nights together that are counted one by one, which takes some seconds.
+_MOST_COUNTED = 10_000_000
+
+
+def count_nodes(night: NightRun) -> list[NodeCounts]:
+    """Return the nodes by type: counted, or of a large graph as a sample was measured."""
+    types = {name: stop - first for name, (first, stop) in _types(night.stages).items()}
+    before = {name: stop - first for name, (first, stop) in _types(night.other.get("stages", {})).items()}
+    is_measured = night.compared_with is None
+    measured = night.metrics.get("drift", {}).get("kept", {}).get("nodes", {}) if is_measured else {}
+    moved: Mapping[str, tuple[int, int]] = {}
+    if not is_measured or sum(types.values()) + sum(before.values()) <= _MOST_COUNTED:
+        moved = _new_and_lost(night.vector_files, files_of_release(night.other_folder, NODE_EMBEDDINGS))
+    counts = []
+    for node_type, nodes in types.items():
+        new, lost = moved.get(node_type, (None, None))
+        share, sample = measured.get(node_type), ""
+        if new is None and share and node_type in before:
+            lost = round(before[node_type] * (1 - share["kept"] / share["of"]))
+            new = max(nodes - before[node_type] + lost, 0)
+            sample = describe_sample(share["of"], before[node_type], "nodes")
+        counts.append(NodeCounts(node_type, nodes, new, lost, sample))
+    return counts
+
+
+def _types(stages: Mapping[str, Any]) -> Mapping[str, tuple[int, int]]:
+    return dict(stages.get("index", {}).get("figures", {}).get("types", {}))
+
+
+def _new_and_lost(files: Sequence[Location], other_files: Sequence[Location]) -> dict[str, tuple[int, int]]:
+    """Return by type how many nodes came and went; nothing where one of the tables has no vectors."""
+    if not files or not other_files:
+        return {}
+    ids: list[dict[str, pa.Array]] = []
+    for some in (files, other_files):
+        table = storage.read_parquet(some, ["node_type", "node_id"])
+        of_type = {name: pc.equal(table["node_type"], name) for name in pc.unique(table["node_type"]).to_pylist()}
+        columns = {name: table["node_id"].filter(mask).combine_chunks() for name, mask in of_type.items()}
+        ids.append(columns)
+    moved = {}
+    for node_type, now in ids[0].items():
+        before = ids[1].get(node_type, now[:0])
+        if before.type != now.type:
+            now, before = now.cast(pa.string()), before.cast(pa.string())
+        both = pc.sum(pc.is_in(now, before)).as_py() or 0
+        moved[node_type] = len(now) - both, len(before) - both
+    return moved
