@@ -243,7 +243,7 @@ class EvaluateConfig(Section):
     sample: int | None = Field(
         None,
         ge=1,
-        description="most users (or source nodes) ranked, chosen by hash; unset: 10,000 of next_day, else 100,000",
+        description="most users (or source nodes) ranked, chosen by hash; unset: 5,000 of next_day, else 100,000",
     )
     holdout_users: float = Field(0.01, gt=0, le=1, description="holdout, two types: share of users with test pairs")
     holdout_pairs: float = Field(0.2, gt=0, lt=1, description="holdout, two types: share of these users' pairs")
@@ -253,7 +253,7 @@ class EvaluateConfig(Section):
     @property
     def most_ranked(self) -> int:
         """Users that are ranked at most. A night's figure is one of many, and has its interval beside it."""
-        return self.sample or (10_000 if self.source == "next_day" else 100_000)
+        return self.sample or (5_000 if self.source == "next_day" else 100_000)
 
     @field_validator("k", mode="after")
     @classmethod

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline import codec
 from pipeline.evaluation.link_prediction import (
@@ -17,7 +18,14 @@ from pipeline.evaluation.link_prediction import (
 )
 from pipeline.evaluation.new_sources import score_new_sources
 from pipeline.evaluation.position_lists import PositionLists
-from pipeline.evaluation.ranking import GroundTruth, RankingMetrics, TableRanking, figures_at, rank_items
+from pipeline.evaluation.ranking import (
+    GroundTruth,
+    RankingMetrics,
+    TableRanking,
+    figures_at,
+    rank_items,
+    unit_rows,
+)
 from pipeline.evaluation.rankme import rankme
 from pipeline.evaluation.sampling import sample_by_key
 from pipeline.evaluation.slices import slice_by_activity, slice_by_popularity
@@ -33,7 +41,7 @@ _NARROWEST = 8
 def score_table(
     table: Table, train: Pairs, test: Pairs, ks: tuple[int, ...], sample: int | None, seed: int
 ) -> dict[str, Any]:
-    """Ranking, link prediction and RankMe of a table, as JSON values. ``train`` : known pairs."""
+    """Ranking and link prediction of a table, as JSON values. ``train`` : known pairs."""
     ranking = rank_pairs(table, train, test, ks, sample, seed)
     pairs = test.with_rows(table)
     if not table.is_plain:
@@ -62,7 +70,6 @@ def score_table(
         "slices": slices,
         "widths": width_curve(table, train, test, ks, seed),
         "link_prediction": links,
-        "rankme": measure_rankme(table, seed),
         "test_pairs_in_train": count_train_pairs(table, train, test),
     }
 
@@ -77,9 +84,33 @@ def rank_pairs(
     pairs with an unknown end are left out.
     """
     first, stop = table.ranges[table.target]
-    if table.is_plain:
-        edges = test.with_rows(table)
-        train, test = train.without(edges, table).both_directions(), edges.both_directions()
+    train, test = _pairs_to_rank(table, train, test)
+    query = _choose_queries(table, train, test, sample, seed)
+    rows = table.rows_for(table.similarity)
+    metrics = rank_items(rows[query.user], rows[first:stop], query.left_out, query.truth, ks)
+    item_degree = np.bincount(train.dst - first, minlength=stop - first)
+    return TableRanking(metrics, query.user, query.left_out.lengths - table.is_plain, item_degree)
+
+
+@dataclass(frozen=True, eq=False)
+class _Queries:
+    """Sources that are ranked for. user : (users,) int64, ascending positions; lists and answers are of targets."""
+
+    user: NDArray[np.int64]
+    left_out: PositionLists
+    truth: GroundTruth
+
+
+def _pairs_to_rank(table: Table, train: Pairs, test: Pairs) -> tuple[Pairs, Pairs]:
+    """Return train and test pairs from their sources to their targets."""
+    if not table.is_plain:
+        return train, test
+    edges = test.with_rows(table)
+    return train.without(edges, table).both_directions(), edges.both_directions()
+
+
+def _choose_queries(table: Table, train: Pairs, test: Pairs, sample: int | None, seed: int) -> _Queries:
+    first = table.ranges[table.target][0]
     users = distinct(test.src[test.src >= 0])
     population = users.size
     absent_pairs = np.unique(test.src[test.src < 0], return_counts=True)[1]
@@ -100,10 +131,7 @@ def rank_pairs(
         absent_pairs,
         population,
     )
-    rows = table.rows_for(table.similarity)
-    metrics = rank_items(rows[users], rows[first:stop], left_out, truth, ks)
-    item_degree = np.bincount(train.dst - first, minlength=stop - first)
-    return TableRanking(metrics, users, left_out.lengths - table.is_plain, item_degree)
+    return _Queries(users, left_out, truth)
 
 
 def width_curve(table: Table, train: Pairs, test: Pairs, ks: tuple[int, ...], seed: int) -> list[dict[str, Any]]:
@@ -115,11 +143,17 @@ def width_curve(table: Table, train: Pairs, test: Pairs, ks: tuple[int, ...], se
     dim = table.rows.shape[1]
     if table.rows.size > _MOST_ENTRIES:
         return []
+    query = _choose_queries(table, *_pairs_to_rank(table, train, test), CURVE_SOURCES, seed)
     widths = [width for power in range(31) if _NARROWEST <= (width := 2**power) < dim]
     curve = []
     for width in [*widths, dim]:
-        narrow = replace(table, rows=np.ascontiguousarray(table.rows[:, :width]))
-        metrics = rank_pairs(narrow, train, test, ks, CURVE_SOURCES, seed).metrics
+        users, items = (
+            np.ascontiguousarray(rows[:, :width])
+            for rows in (table.rows[query.user], table.rows[slice(*table.ranges[table.target])])
+        )
+        if table.similarity == "cosine":
+            users, items = unit_rows(users), unit_rows(items)
+        metrics = rank_items(users, items, query.left_out, query.truth, ks)
         if metrics.users:
             figures = figures_at(ks, recall=metrics.recall, ndcg=metrics.ndcg)
             curve.append({"width": width, "users": metrics.users, **figures})

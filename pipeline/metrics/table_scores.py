@@ -52,7 +52,7 @@ def measure_table(payload: VectorScores | ListScores, attempt: Attempt) -> Score
 
 
 def score_vectors(payload: VectorScores) -> Scores:
-    """Return ranking, link prediction and RankMe of a table of vectors."""
+    """Return ranking and link prediction of a table of vectors."""
     scoring = payload.scoring
     scored = read_scored_table(payload.vectors)
     table = scored.table

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from pipeline import storage
 from pipeline.evaluation.position_lists import PositionLists
-from pipeline.evaluation.ranking import top_k
+from pipeline.evaluation.ranking import top_k, unit_rows
 from pipeline.evaluation.sampling import sample_by_key
-from pipeline.kernels.ranking import NO_ROW
+from pipeline.kernels.ranking import NO_ROW, row_lengths
 from pipeline.metrics.scored_tables import ScoredTable, VectorFiles, read_sampled_table
 from pipeline.queries.night_charts import draw_partition, draw_quality
 from pipeline.queries.night_run import NightRun, files_of_release
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 #: Rows of a type that are read into memory; of a larger type, as many by hash.
 SAMPLE = 100_000
 #: Nodes on the map: t-SNE takes their square.
-_ON_MAP, _FEWEST_ON_MAP = 1_000, 12
+_ON_MAP, _FEWEST_ON_MAP = 800, 12
 #: Of those, the best known ones, which name the clusters.
 _WELL_KNOWN = 80
 #: Nodes with their neighbours, and how many.
@@ -118,7 +118,6 @@ class _SampledRows:
         if scored is None:
             return
         table = scored.table
-        units = table.rows_for("cosine")
         chosen: list[NDArray[np.int64]] = []
         for first, stop in table.ranges.values():
             at = first + np.flatnonzero(np.any(table.rows[first:stop], axis=1))
@@ -135,9 +134,7 @@ class _SampledRows:
             f"{name or types[number]}, {count(int(table.degree[at]))} neighbours"
             for name, number, at in zip(names, kind.tolist(), nodes.tolist(), strict=True)
         ]
-        body, clusters = draw_map(
-            MappedNodes(np.ascontiguousarray(units[nodes]), table.degree[nodes], kind, labels, names)
-        )
+        body, clusters = draw_map(MappedNodes(unit_rows(table.rows[nodes]), table.degree[nodes], kind, labels, names))
         unnamed = sorted(set(types) - self.named_types)
         caption = (
             f"{count(nodes.size)} of {count(len(table.rows))} nodes: the best known ones, and others by hash. Near "
@@ -219,7 +216,7 @@ class _SampledRows:
         )
         norms = {}
         for name, (first, stop) in table.ranges.items():
-            norms[name] = np.linalg.norm(table.rows[first:stop].astype(np.float64), axis=1)
+            norms[name] = row_lengths(table.rows[first:stop])
         zeros = sum(int((norm == 0).sum()) for norm in norms.values())
         caption = "Length of the rows as published; the longest thousandth is in the last bin."
         caption += self.words_on_sample()
@@ -244,9 +241,9 @@ def _name(scored: ScoredTable, node_type: str, at: int) -> str:
 def _nearest(scored: ScoredTable, node_type: str, at: NDArray[np.int64]) -> list[list[tuple[int, float]]]:
     """Return, for some nodes, the positions and cosines of the nearest ones of their type, best first."""
     first, stop = scored.table.ranges[node_type]
-    rows = scored.table.rows_for("cosine")[first:stop]
+    rows = unit_rows(scored.table.rows[first:stop])
     own = PositionLists.from_pairs(np.arange(at.size), at - first, at.size)
-    position, score = top_k(np.ascontiguousarray(rows[at - first]), rows, _NEIGHBORS, own)
+    position, score = top_k(rows[at - first], rows, _NEIGHBORS, own)
     return [
         [(first + int(one), float(two)) for one, two in zip(ones, twos, strict=True) if one != NO_ROW]
         for ones, twos in zip(position, score, strict=True)

@@ -12,10 +12,10 @@ def element(name: str, *children: str | Markup, **attributes: str | float | None
     words = []
     for key, value in attributes.items():
         if value is not None:
-            text = f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else value
-            words.append(Markup(' {}="{}"').format(key.rstrip("_").replace("_", "-"), text))
-    inner = Markup("").join(escape(child) for child in children)
-    return Markup("<{0}{1}>{2}</{0}>").format(Markup(name), Markup("").join(words), inner)
+            text = f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else escape(value)
+            words.append(f' {key.rstrip("_").replace("_", "-")}="{text}"')
+    inner = "".join(map(escape, children))
+    return Markup(f"<{name}{''.join(words)}>{inner}</{name}>")
 
 
 def drawing(width: float, height: float, shapes: Iterable[Markup], label: str, class_: str = "chart") -> Markup:

@@ -58,8 +58,8 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
             metrics[PPR_NEIGHBORS] = {"note": metrics["note"]}
     else:
         records += _score(engine, config, workspace, baseline, metrics)
-    # Tonight's table's own, whatever else was scored.
-    metrics |= {name: drift["vectors"].pop(name) for name in ("rankme",) if name in drift["vectors"]}
+    if "rankme" in drift["vectors"]:  # of tonight's table, whatever else was scored
+        metrics["rankme"] = drift["vectors"].pop("rankme")
     metrics["drift"] = drift
     return _outcome(workspace, metrics, records)
 
