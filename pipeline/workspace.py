@@ -103,6 +103,14 @@ class Lineage:
 
 
 @dataclass(frozen=True)
+class EarlierRun:
+    """Tables of an earlier date, by the fingerprints of the stages that made them."""
+
+    date: dt.date
+    fingerprints: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class RunInputs:
     """What a run takes from outside of its own tables, as it was when the run began."""
 
@@ -110,6 +118,7 @@ class RunInputs:
     today: dt.date | None = None  # UTC, when this run of this input and config first began; None: undated input
     baselines: tuple[str, ...] = ()  # the run's baseline (pipeline.publishing.baseline), and its ancestors
     lineage: Lineage | None = None  # None: a full run of its own
+    tree: EarlierRun | None = None  # whose tree the partition goes on with; None: it cuts anew
     recomputes: bool = False  # all from the input, whatever earlier nights and runs have left
 
     @property

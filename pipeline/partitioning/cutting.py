@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.blocks.arrays import NodeArrays
+from pipeline.blocks.arrays import NodeArrays, NodeParts
 from pipeline.errors import PartitionError
 from pipeline.locations import Location
 from pipeline.partitioning import pieces
 from pipeline.partitioning.homes import hubs_by_cost, splittable_hubs
+from pipeline.partitioning.kept_labels import join_neighbors, keep_labels
 from pipeline.partitioning.partitioners import PARTITIONERS
 from pipeline.partitioning.pieces import GraphPiece, PieceFiles, PieceSize, Role
 from pipeline.partitioning.tree import PartPath, TreeFigures
@@ -107,20 +108,41 @@ class PieceToCut:
 
 
 @dataclass(frozen=True)
+class EarlierTree:
+    """The tree that a night goes on with: its leaves by part_id, and files of the earlier night's nodes and homes."""
+
+    leaves: tuple[tuple[int, PartPath], ...]  # ascending
+    arrays: tuple[Location, ...]
+    parts: Location
+
+    def labels(self, node_key: NDArray[np.uint64]) -> NDArray[np.int32]:
+        """Return the leaves of nodes, counted from 0; -1 of nodes that had none."""
+        part_id = NodeParts.map(self.parts).part_id
+        leaf = np.searchsorted([part for part, _ in self.leaves], part_id).astype(np.int32)
+        keys = NodeArrays(self.arrays).all("node_key").view(np.uint64)
+        return keep_labels(node_key, keys, np.where(part_id < 0, np.int32(-1), leaf))
+
+
+@dataclass(frozen=True)
 class CutPayload:
-    """Input of the task that cuts a piece; ``arrays`` are files of node_arrays, ``seed`` is that of its depth."""
+    """Input of the task that cuts a piece; ``arrays`` are files of node_arrays, ``seed`` is that of its depth.
+
+    ``earlier`` : the tree whose leaves are the children; None where a partitioner chooses them.
+    """
 
     piece: PieceToCut
     arrays: tuple[Location, ...]
     options: CutOptions
     seed: int
+    earlier: EarlierTree | None = None
 
 
 @dataclass(frozen=True)
 class CutResult:
-    """Children with edges; the files of child i have the roles ``nodes<i>`` and ``pairs<i>``."""
+    """Children with edges, and their labels; the files of child i have the roles ``nodes<i>`` and ``pairs<i>``."""
 
     children: tuple[PieceSize, ...]
+    labels: tuple[int, ...]
 
 
 def cut_piece(payload: CutPayload, attempt: Attempt) -> CutResult:
@@ -137,14 +159,17 @@ def cut_piece(payload: CutPayload, attempt: Attempt) -> CutResult:
         piece = source.map()
         degree, node_key = (arrays.take(name, piece.node_ix) for name in ("degree", "node_key"))
     graph = piece.cut_graph(degree, node_key.view(np.uint64))
-    labels = PARTITIONERS[options.method](graph, parts, payload.seed)
-    children: list[PieceSize] = []
-    for child in piece.children(labels, parts):
+    if payload.earlier:
+        labels = join_neighbors(graph, degree, payload.earlier.labels(graph.node_key), parts)
+    else:
+        labels = PARTITIONERS[options.method](graph, parts, payload.seed)
+    children: dict[int, PieceSize] = {}
+    for label, child in enumerate(piece.children(labels, parts)):
         if child.left.size:
             number = len(children)
             child.write(attempt.path(f"nodes{number}", "arrow"), attempt.path(f"pairs{number}", "arrow"))
-            children.append(PieceSize(child.node_ix.size, child.left.size))
-    return CutResult(tuple(children))
+            children[label] = PieceSize(child.node_ix.size, child.left.size)
+    return CutResult(tuple(children.values()), tuple(children))
 
 
 def _root_piece(tables: IndexTables, arrays: NodeArrays, options: CutOptions) -> GraphPiece:

@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 
 from pipeline.blocks.arrays import NodeArrays, NodeParts
 from pipeline.locations import Location
-from pipeline.partitioning.cutting import CutOptions, CutPayload, GraphCut, IndexTables, PieceToCut, cut_piece
+from pipeline.partitioning.cutting import (
+    CutOptions,
+    CutPayload,
+    EarlierTree,
+    GraphCut,
+    IndexTables,
+    PieceToCut,
+    cut_piece,
+)
 from pipeline.partitioning.homes import find_homes
 from pipeline.partitioning.merging import MergedTree, count_borders
 from pipeline.partitioning.part_counts import PartCounts
@@ -35,9 +43,28 @@ def cut_narrow(tasks: TaskFolder, tables: IndexTables, options: CutOptions) -> G
     """Cut a graph that fits a task: the root first, whose piece is read from the tables."""
     parts = options.parts or options.bounds.children(tables.nodes, tables.edge_count)
     leaves, empty_parts = cut_down(tasks, tables.arrays, options, {ROOT: PieceToCut(tables, parts)})
-    if len(leaves) == 1:  # nothing is cut: all nodes are whole, in the root
-        leaves = {}
     return _find_homes(tasks, tables, leaves, empty_parts)
+
+
+def keep_cut(tasks: TaskFolder, tables: IndexTables, options: CutOptions, earlier: EarlierTree) -> GraphCut:
+    """Cut a graph that fits a task along an earlier night's tree, and leaves that have outgrown their bounds again.
+
+    Leaves that lost all of their edges are dropped.
+    """
+    paths = [path for _, path in earlier.leaves]
+    kept = tasks.run(
+        cut_piece, "keep", CutPayload(PieceToCut(tables, len(paths)), tables.arrays, options, options.seed, earlier)
+    )
+    leaves: dict[PartPath, PieceFiles] = {}
+    outgrown: dict[PartPath, PieceToCut] = {}
+    for number, (label, size) in enumerate(zip(kept.result.labels, kept.result.children, strict=True)):
+        files = PieceFiles.of(kept, str(number))
+        if options.fits_leaf(size.rows, size.edges):
+            leaves[paths[label]] = files
+        else:
+            outgrown[paths[label]] = PieceToCut(files, options.bounds.children(size.rows, size.edges))
+    below, empty_parts = cut_down(tasks, tables.arrays, options, outgrown)
+    return _find_homes(tasks, tables, {**leaves, **below}, empty_parts + len(paths) - len(kept.result.labels))
 
 
 def cut_down(
@@ -88,6 +115,8 @@ def _find_homes(
     tasks: TaskFolder, tables: IndexTables, leaves: Mapping[PartPath, PieceFiles], empty_parts: int
 ) -> GraphCut:
     """Give all nodes homes in one task."""
+    if len(leaves) == 1:  # nothing is cut: all nodes are whole, in the root
+        leaves = {}
     homes = tasks.run(find_all_homes, "homes", HomesPayload(tables, tuple(leaves.items())))
     return GraphCut(homes.result.paths, homes, homes.result.figures, homes.result.inversions, empty_parts)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +31,7 @@ NIGHT_SUMS = "night_sums"
 
 @dataclass(frozen=True)
 class EarlierNight:
-    """A finished night of a lineage: its date, and the manifest of its sums."""
+    """A finished night of a lineage: its date, and the manifest of a table."""
 
     date: dt.date
     manifest: Manifest
@@ -57,16 +58,19 @@ def choose_lineage(
     return Lineage(start, fingerprint_of([of_config, start.isoformat()]))
 
 
-def earlier_nights(root: Location, lineage: Lineage, date: dt.date) -> list[EarlierNight]:
-    """Return the nights of a lineage before a date, nearest first, as far as their sums are there."""
-    nights = []
+def earlier_nights(root: Location, table: str, key: str, start: dt.date, date: dt.date) -> Iterator[EarlierNight]:
+    """Yield the runs of dates from ``start`` to before ``date`` whose ``table`` is of a lineage, the nearest first.
+
+    Runs of one date come by their time, the newest first.
+    """
     for day in run_dates(root):
-        if lineage.start <= day < date:
-            manifests, problems = manifests_below(run_folder(root, day) / NIGHT_SUMS, "*")
+        if start <= day < date:
+            manifests, problems = manifests_below(run_folder(root, day) / table, "*")
             for problem in problems:
                 log.warning("date=%s warning: %s; this night is not built on", day, problem)
-            nights += [EarlierNight(day, one) for one in manifests if one.figures.get("lineage") == lineage.key]
-    return nights
+            of_lineage = [one for one in manifests if one.figures.get("lineage") == key]
+            for manifest in sorted(of_lineage, key=lambda one: str(one.made_by.get("started")), reverse=True):
+                yield EarlierNight(day, manifest)
 
 
 def _start_of_nearest(root: Location, config: PipelineConfig, date: dt.date, of_config: str) -> dt.date:

@@ -70,7 +70,7 @@ def plan_input(
         return NightInput(_payloads(sources, rules, None), sum(source.bytes for source in sources))
     before, chunk_files, reading = None, dict[str, OutputFile](), Reading((), tuple(one.relative for one in sources))
     if not reads_all and not workspace.inputs.recomputes:
-        for night in earlier_nights(workspace.root, lineage, workspace.date):
+        for night in earlier_nights(workspace.root, NIGHT_SUMS, lineage.key, lineage.start, workspace.date):
             if (opened := _open_night(workspace, night)) is not None:
                 before, chunk_files = opened
                 reading = _plan(config, workspace, sources, rules, before)

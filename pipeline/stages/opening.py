@@ -48,6 +48,7 @@ from pipeline.locations import Location
 from pipeline.publishing.baseline import baselines_of_run
 from pipeline.stages.chain import MAKER, fingerprints
 from pipeline.stages.lineages import choose_lineage
+from pipeline.stages.night_tree import choose_tree
 from pipeline.storage import fingerprint_of
 from pipeline.tasks import Attempt, Task, forget, run_missing
 from pipeline.workspace import (
@@ -110,9 +111,12 @@ def open_workspace(engine: Engine[Frame], config: PipelineConfig, root: Location
     digests: dict[str, str | None] = {"ingest": _add_attributes(config, date, files, interactions)}
     if date is None:
         date = _newest_date_made(config, root, digests)
-    lineage = choose_lineage(root, config, date, starts_with_ingest=options.starts_with_ingest, is_dry=options.is_dry)
+    begins = {"starts_with_ingest": options.starts_with_ingest, "is_dry": options.is_dry}
+    lineage = choose_lineage(root, config, date, **begins)
     if lineage is not None and lineage.start != date:  # the first night is what a run without nights is
         digests["ingest"] = fingerprint_of([digests["ingest"], "lineage", lineage.start.isoformat()])
+    tree = choose_tree(root, config, lineage, date, **begins)
+    digests["partition"] = tree.fingerprints["partition"] if tree else None
     baselines = baselines_of_run(root, config.publish, date, starts=options.starts_with_ingest, is_dry=options.is_dry)
     if not baselines and options.starts_with_ingest:
         _warn_of_lost_releases(root, config.publish)
@@ -126,7 +130,7 @@ def open_workspace(engine: Engine[Frame], config: PipelineConfig, root: Location
         write_pins(root, date, snapshots)
     return Workspace(
         *(root, date, fingerprints(config, date.isoformat(), digests), MAKER, options.run_id),
-        inputs=RunInputs(files.states, today, baselines, lineage, options.recomputes),
+        inputs=RunInputs(files.states, today, baselines, lineage, tree, options.recomputes),
         publish=options.publish,
     )
 

@@ -22,11 +22,12 @@ from pipeline.ingest.figures import IndexFigures
 from pipeline.locations import Location
 from pipeline.partitioning.cutting import IMBALANCE, Bounds, CutOptions, GraphCut, IndexTables
 from pipeline.partitioning.figures import LevelFigures, PartitionFigures
-from pipeline.partitioning.narrow_cut import cut_narrow, keep_whole
+from pipeline.partitioning.narrow_cut import cut_narrow, keep_cut, keep_whole
 from pipeline.partitioning.tree import PartPath, Tree, TreeFigures, path_text, tree_table
 from pipeline.partitioning.wide.cut import cut_wide
 from pipeline.partitioning.wide.top_levels import GraphSeeds, cut_bytes
 from pipeline.planning.sizes import bounds_of
+from pipeline.stages.night_tree import NightTree, describe_origin, measure, open_tree
 from pipeline.stages.outcome import Outcome, describe_task_files
 from pipeline.tasks import Attempt, TaskFolder
 from pipeline.workspace import Workspace
@@ -46,16 +47,18 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     """
     tables, seeds = _index_tables(config, workspace), _seeds(engine, config, workspace)
     options = _cut_options(config)
-    tasks = TaskFolder(engine, workspace.work(NAME))
+    tasks, kept = TaskFolder(engine, workspace.work(NAME)), None
     fits = options.parts is None and options.fits_leaf(tables.nodes, tables.edge_count)
     if fits or options.parts == 1 or options.method == "none":
         cut = keep_whole(tasks, tables)
     elif cut_bytes(tables.nodes, tables.edge_count) > options.worker_bytes:
         partition = config.partition
         log.info("stage=%s components=%s top_seed=%s", NAME, partition.components, partition.top_seed)
+        if workspace.inputs.tree:
+            log.info('stage=%s cut_anew="the graph is larger than partition.worker_bytes"', NAME)
         cut = cut_wide(tasks, tables, options, seeds)
     else:
-        cut = cut_narrow(tasks, tables, options)
+        cut, kept = _cut_in_tasks(tasks, tables, options, config, workspace)
     written = tasks.run(write_tree, "tree", TreePayload(cut.paths, cut.figures))
     figures = _figures(cut, config.partition, options.bounds)
     _log(figures)
@@ -63,7 +66,21 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
         "partition_tree": describe_task_files([written], "tree"),
         "node_parts": describe_task_files([cut.homes], "parts"),
     }
-    return Outcome(files, codec.to_values(figures), tasks.records)
+    origin = describe_origin(config, workspace, measure(figures, options, tables), kept)
+    return Outcome(files, codec.to_values(figures), tasks.records, {"node_parts": origin})
+
+
+def _cut_in_tasks(
+    tasks: TaskFolder, tables: IndexTables, options: CutOptions, config: PipelineConfig, workspace: Workspace
+) -> tuple[GraphCut, NightTree | None]:
+    """Cut a graph that fits a task along an earlier night's tree, or anew; return the tree that was kept."""
+    tree = open_tree(workspace)
+    if tree is None:
+        return cut_narrow(tasks, tables, options), None
+    cut = keep_cut(tasks.below("kept"), tables, options, tree.earlier)
+    loss = tree.loss(measure(_figures(cut, config.partition, options.bounds), options, tables))
+    log.info("stage=%s tree_of=%s%s", NAME, tree.date, f' cut_anew="{loss}"' if loss else "")
+    return (cut_narrow(tasks, tables, options), None) if loss else (cut, tree)
 
 
 def _index_tables(config: PipelineConfig, workspace: Workspace) -> IndexTables:

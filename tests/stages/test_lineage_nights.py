@@ -258,6 +258,51 @@ def test_an_earlier_night_that_is_damaged_is_not_built_on(days: Path, tmp_path: 
     assert run_night(chain, config, 6, recompute=True).answer["verdict"] == "unchanged"
 
 
+def test_nights_go_on_with_the_tree_of_the_night_before(days: Path, tmp_path: Path) -> None:
+    """A part that outgrows its bound is cut again alone: its nodes stay below it, all others where they were."""
+    chain, config = Chain(tmp_path), {**nightly(days), "partition": {"max_edges": 180}}
+    nights = [run_night(chain, config, day) for day in (3, 4, 5)]
+    trees = [ended.figures("partition") for ended in nights]
+    assert [tree["tree_of"] for tree in trees] == [None, str(date_of(3)), str(date_of(4))]
+    assert 1 < trees[0]["parts"] < trees[2]["parts"]
+    first, last = (chain.published(Path(ended.answer["path"])) for ended in (nights[0], nights[2]))
+    paths, paths_before = last.column("cluster_path"), first.column("cluster_path")
+    users = [node for node in paths if node[0] == "user" and paths_before.get(node)]
+    assert len(users) > 50
+    assert all(f"{paths[user]}/".startswith(f"{paths_before[user]}/") for user in users)
+    again = run_night(chain, config, 5, recompute=True)
+    assert (again.answer["verdict"], again.answer["release"]) == ("unchanged", nights[2].answer["release"])
+
+
+def test_a_tree_is_cut_anew_for_other_keys_and_where_it_lost_its_balance(days: Path, tmp_path: Path) -> None:
+    chain, config = Chain(tmp_path), nightly(days)
+    run_night(chain, config, 3)
+    other = run_night(chain, {**config, "partition": {"parts": 4}}, 4)
+    assert other.figures("partition")["tree_of"] is None
+    heavy = [(str(user), item, 5, 1) for user in (3, 4) for item in range(1_000)]
+    write_file(days, f"dt={date_of(5)}/b.parquet", heavy)
+    ended = run_night(chain, config, 5)
+    assert ended.figures("partition")["tree_of"] is None
+    assert f"tree_of={date_of(3)} cut_anew=" in ended.log
+    assert run_night(chain, config, 5, recompute=True).answer["verdict"] == "unchanged"
+
+
+def test_a_tree_that_is_damaged_is_not_gone_on_with_and_one_that_went_is_missed(days: Path, tmp_path: Path) -> None:
+    chain, config = Chain(tmp_path), nightly(days)
+    for day in (3, 4):
+        run_night(chain, config, day)
+    (file,) = (chain.root / "runs" / str(date_of(4)) / "node_parts").glob("*/*.arrow")
+    file.write_bytes(file.read_bytes()[:-1])
+    ended = run_night(chain, config, 5)
+    assert ended.figures("partition")["tree_of"] == str(date_of(3))
+    assert "its tree is not gone on with" in ended.log
+    shutil.rmtree(chain.root / "runs" / str(date_of(3)))
+    again = chain.run(config, date=str(date_of(5)), recompute=True)
+    assert again.code == 1
+    assert f"{date_of(5)} goes on with the tree of {date_of(3)}, and" in again.error
+    assert f"inputs/tree-{date_of(5)}-*.json" in again.error
+
+
 def test_an_old_file_that_changes_is_read_again_with_all_others_or_refused(days: Path, tmp_path: Path) -> None:
     chain = Chain(tmp_path)
     run_night(chain, nightly(days), 5)
@@ -303,4 +348,5 @@ def test_spark_goes_on_from_a_night_of_the_local_engine(days: Path, tmp_path: Pa
     spark.engine = SparkEngine(spark_session)
     nights_of_both = [run_night(chain, config, 6) for chain in (local, spark)]
     assert [ended.figures("ingest")["night_before"] for ended in nights_of_both] == [str(date_of(5))] * 2
+    assert [ended.figures("partition")["tree_of"] for ended in nights_of_both] == [str(date_of(5))] * 2
     assert data_files(nights_of_both[0]) == data_files(nights_of_both[1])

@@ -51,6 +51,7 @@ class Graph:
     nodes: int
     items: int
     pairs: tuple[tuple[int, int], ...]  # (source, target)
+    names: tuple[int, ...] | None = None  # what nodes are called by other graphs, ascending; None: by their numbers
 
     @property
     def is_plain(self) -> bool:
@@ -64,7 +65,7 @@ class Graph:
 
     @property
     def node_key(self) -> np.ndarray[Any, np.dtype[np.uint64]]:
-        return splitmix64(np.arange(self.nodes, dtype=np.uint64))
+        return splitmix64(np.array(self.names or range(self.nodes), np.uint64))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,171 @@
+"""Which earlier night's tree a night goes on with, and when it is given up.
+
+Which one that is, is recorded as a date's run starts, and its fingerprint is part of the partition's: a run that is
+resumed or recomputed goes on with the same tree.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from pipeline import codec, storage
+from pipeline.config.model import PipelineConfig
+from pipeline.errors import DamagedFileError, StorageError
+from pipeline.locations import Location
+from pipeline.partitioning.cutting import CutOptions, EarlierTree, IndexTables
+from pipeline.partitioning.figures import PartitionFigures
+from pipeline.stages.chain import MAKER, stage_named
+from pipeline.stages.lineages import EarlierNight, earlier_nights
+from pipeline.storage import fingerprint_of
+from pipeline.workspace import EarlierRun, Lineage, Workspace
+
+log = logging.getLogger(__name__)
+
+#: The table by whose manifest a night says which tree it has, and those that a night goes on with.
+_NODE_PARTS = "node_parts"
+_TABLES = ("node_arrays", "partition_tree", _NODE_PARTS)
+
+#: All is cut anew where a measure of the tree has grown by more than its factor since all was cut.
+MOST_GROWTH = {"copies_per_node": 1.25, "imbalance": 1.25, "leaves_per_full_leaf": 1.5}
+
+
+def measure(figures: PartitionFigures, options: CutOptions, tables: IndexTables) -> dict[str, float]:
+    """Return the measures of a tree.
+
+    Under bounds it is how many leaves there are for each that could be filled to its bound: leaves that are cut again
+    are less full than others. ``partition.parts`` leaves their number alone, and they may differ.
+    """
+    if options.parts is None:
+        full_leaves = options.bounds.excess(tables.nodes, tables.edge_count)
+        return {"leaves_per_full_leaf": round(figures.parts / full_leaves, 4)}
+    return {"copies_per_node": figures.copies_per_node, "imbalance": figures.imbalance}
+
+
+@dataclass(frozen=True)
+class TreeOrigin:
+    """What a night says of its tree."""
+
+    lineage: str  # and the keys of the partition: nights that share them may go on with the tree
+    index: str  # fingerprint of the nodes that are at home in it
+    tree_of: str | None  # date of the night that it goes on from; None: all was cut anew
+    measures: Mapping[str, float]  # as they were when all was cut
+
+
+@dataclass(frozen=True)
+class NightTree:
+    """The tree that a night goes on with."""
+
+    earlier: EarlierTree
+    origin: TreeOrigin
+    date: dt.date
+
+    def loss(self, measures: Mapping[str, float]) -> str:
+        """Say what the tree has lost since all was cut; "" if it is still good."""
+        for name, value in measures.items():
+            first = self.origin.measures[name]
+            if value > MOST_GROWTH[name] * first:
+                return f"{name} is {value:.3f}, and was {first:.3f} when all was cut"
+        return ""
+
+
+def choose_tree(
+    root: Location,
+    config: PipelineConfig,
+    lineage: Lineage | None,
+    date: dt.date,
+    *,
+    starts_with_ingest: bool,
+    is_dry: bool,
+) -> EarlierRun | None:
+    """Return the run of the nearest earlier night whose tree is whole; None where all is cut anew.
+
+    A run that ``starts_with_ingest`` records it, unless it ``is_dry``.
+    """
+    if lineage is None or lineage.start == date:
+        return None
+    key = _tree_key(config, lineage)
+    path = root / "inputs" / f"tree-{date}-{key[:16]}.json"
+    try:
+        record = storage.read_checked_json(path)
+    except DamagedFileError as error:
+        log.warning("warning: %s; the tree to go on with is chosen anew", error)
+        record = None
+    if record is None:
+        nights = earlier_nights(root, _NODE_PARTS, key, lineage.start, date)
+        run = next((run for night in nights if (run := _whole_run(root, night))), None)
+        if starts_with_ingest and not is_dry:
+            storage.write_checked_json(path, {"run": None if run is None else codec.to_values(run)})
+        return run
+    return None if record["run"] is None else codec.from_values(EarlierRun, record["run"])
+
+
+def open_tree(workspace: Workspace) -> NightTree | None:
+    """Return the tree that a run goes on with, checked.
+
+    Raises
+    ------
+    StorageError : it is not there any more.
+    """
+    before = workspace.inputs.tree
+    if before is None:
+        return None
+    run = replace(workspace, date=before.date, fingerprints=before.fingerprints)
+    if problem := _problem(run):
+        raise StorageError(
+            f"{workspace.described_date} goes on with the tree of {before.date}, and {problem}. Put it back; or "
+            f"remove {workspace.root / 'inputs'}/tree-{workspace.date}-*.json and run again, which chooses another one"
+        )
+    tree = storage.read_parquet(run.files("partition_tree"))
+    leaves = tree.filter(tree["is_leaf"])
+    paths = [tuple(map(int, path.split("/"))) for path in leaves["part_path"].to_pylist()]
+    earlier = EarlierTree(
+        leaves=tuple(zip(leaves["part_id"].to_pylist(), paths, strict=True)),
+        arrays=tuple(run.files("node_arrays")),
+        parts=run.files(_NODE_PARTS)[0],
+    )
+    figures = run.manifest(_NODE_PARTS).figures
+    origin = codec.from_values(TreeOrigin, {name: figures[name] for name in TreeOrigin.__dataclass_fields__})
+    return NightTree(earlier, origin, before.date)
+
+
+def describe_origin(
+    config: PipelineConfig, workspace: Workspace, measures: Mapping[str, float], kept: NightTree | None
+) -> dict[str, object]:
+    """Return what the manifest says of a run's tree, which is ``kept`` from an earlier night or cut anew."""
+    lineage = workspace.inputs.lineage
+    if lineage is None:
+        return {}
+    key, index = _tree_key(config, lineage), workspace.fingerprints["index"]
+    if kept:
+        return codec.to_values(TreeOrigin(key, index, str(kept.date), kept.origin.measures))
+    return codec.to_values(TreeOrigin(key, index, None, measures))
+
+
+def _tree_key(config: PipelineConfig, lineage: Lineage) -> str:
+    """Return what nights of one tree have in common."""
+    partition = stage_named("partition")
+    return fingerprint_of([lineage.key, partition.reads_config(config), partition.algorithm_version])
+
+
+def _whole_run(root: Location, night: EarlierNight) -> EarlierRun | None:
+    """Return the run that an earlier night's tree is of; None if it has one leaf, or is damaged."""
+    figures = night.manifest.figures
+    if figures["parts"] == 1:
+        return None
+    earlier = EarlierRun(night.date, {"index": figures["index"], "partition": night.manifest.fingerprint})
+    if problem := _problem(Workspace(root, night.date, earlier.fingerprints, MAKER, "")):
+        log.warning("date=%s warning: %s; its tree is not gone on with", night.date, problem)
+        return None
+    return earlier
+
+
+def _problem(run: Workspace) -> str:
+    for table in _TABLES:
+        if problem := run.problem(table):
+            return problem
+        if run.finished(table) is None:
+            return f"{run.folder(table)} is gone"
+    return ""
