@@ -124,7 +124,7 @@ def write_rows(payload: RowsPayload, attempt: Attempt) -> RowsResult:
         attempt.path(tables.NODE_EMBEDDINGS, "parquet"),
         schema,
         # Vectors neither compress nor repeat; min and max of their entries help nobody.
-        compression={name: "none" if name == "embedding" else "zstd" for name in _leaf_names(schema)},
+        compression=dict.fromkeys(schema.names, "zstd") | {"embedding.list.element": "none"},
         use_dictionary=["node_type", "cluster_path"],
         write_statistics=[name for name in schema.names if name != "embedding"],
     ) as writer:
@@ -158,10 +158,6 @@ def _table_of(
     if event_us is not None:
         columns.append(pa.repeat(pa.scalar(event_us, schema.field(EVENT_TIMESTAMP).type), rows))
     return pa.Table.from_arrays(columns, schema=schema)
-
-
-def _leaf_names(schema: pa.Schema) -> list[str]:
-    return [f"{name}.list.element" if name == "embedding" else name for name in schema.names]
 
 
 def _published_nodes(workspace: Workspace) -> int:

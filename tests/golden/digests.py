@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ def release_digests(folder: Path) -> dict[str, Any]:
 
 
 def table_digests(folder: Path) -> dict[str, Any]:
-    """Rows of each row group of each file, and digests by column and by key of the schema metadata."""
+    """Rows of each row group of each file, what is not compressed, and digests by column and key of the metadata."""
     files = [pq.ParquetFile(path) for path in sorted(folder.iterdir())]
     table = pa.concat_tables([file.read() for file in files])
     texts = {(file.schema_arrow.metadata or {}).get(b"graphquilt", b"{}") for file in files}
@@ -38,6 +39,7 @@ def table_digests(folder: Path) -> dict[str, Any]:
         "row_groups": [
             [file.metadata.row_group(n).num_rows for n in range(file.metadata.num_row_groups)] for file in files
         ],
+        "uncompressed": sorted({leaf.path_in_schema for file in files for leaf in _leaves(file) if _is_plain(leaf)}),
         "columns": {name: column_digest(table[name]) for name in table.column_names},
         "metadata": {
             key: value if key == "space_id" else _digest(json.dumps(value, sort_keys=True).encode())
@@ -45,6 +47,19 @@ def table_digests(folder: Path) -> dict[str, Any]:
             if key not in _MAY_CHANGE
         },
     }
+
+
+def _leaves(file: pq.ParquetFile) -> Iterator[pq.ColumnChunkMetaData]:
+    about = file.metadata
+    return (
+        about.row_group(group).column(leaf)
+        for group in range(about.num_row_groups)
+        for leaf in range(about.num_columns)
+    )
+
+
+def _is_plain(leaf: pq.ColumnChunkMetaData) -> bool:
+    return str(leaf.compression) == "UNCOMPRESSED"
 
 
 def column_digest(column: pa.ChunkedArray) -> str:
