@@ -119,6 +119,7 @@ class RunInputs:
     baselines: tuple[str, ...] = ()  # the run's baseline (pipeline.publishing.baseline), and its ancestors
     lineage: Lineage | None = None  # None: a full run of its own
     tree: EarlierRun | None = None  # whose tree the partition goes on with; None: it cuts anew
+    start: EarlierRun | None = None  # whose vectors embed starts from; None: it starts from random rows
     recomputes: bool = False  # all from the input, whatever earlier nights and runs have left
 
     @property

@@ -64,6 +64,11 @@ class PipelineConfig(Section):
                 f"lineage.full_every is {self.lineage.full_every} and input.timestamp is not set: without times nobody "
                 "knows what is new; name the column, or set lineage.full_every = 0"
             )
+        if getattr(self.embedding, "warm_start", False) and self.lineage.full_every <= 1:
+            raise ValueError(
+                f"embedding.warm_start is true and lineage.full_every {self.lineage.full_every}: every run is a full "
+                "one, that starts from nothing; set lineage.full_every, such as 28, or leave warm_start out"
+            )
         form = self.embedding.chosen_form(self.input)
         if self.publish.fold_in and (self.embedding.boundary != "exchange" or not form.sums_rows):
             *first, last = (one.choice or one.method for one in self.embedding.forms if one.sums_rows)

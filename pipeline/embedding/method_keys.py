@@ -77,6 +77,9 @@ class EigenpairKeys(EmbeddingConfig):
         None, ge=0, le=4, description="spectral: multiple of the identity added while iterating, against negative ends"
     )
     align: bool = Field(True, description="spectral: rotate into the coordinates of the last release")
+    warm_start: bool = Field(
+        False, description="spectral: nights of a lineage start from the vectors of the night before, with one product"
+    )
 
     def check(self, types: InputConfig) -> None:
         """Refuse parts of the graph, fewer eigenpairs than columns, and columns shared out."""

@@ -15,7 +15,7 @@ from pipeline.embedding.method import Method
 from pipeline.embedding.methods import method_for
 from pipeline.embedding.norm_files import NormRecorder
 from pipeline.embedding.row_files import RowFormat
-from pipeline.embedding.rows import FOLD_IN, ColumnSums, Norms, Rows
+from pipeline.embedding.rows import ColumnSums, Norms, Rows
 from pipeline.embedding.settings import Settings
 from pipeline.embedding.sinks import FileSink, MemorySink, Sink, take
 from pipeline.embedding.waves import FileSlices, PartPayload, PartResult, RowSlice, Traffic
@@ -50,8 +50,7 @@ class ReducePayload:
 
     part_id: int
     settings: Settings
-    rows: tuple[Location, ...]
-    fold_in: tuple[Location, ...]
+    files: Mapping[str, tuple[Location, ...]]  # by role
 
 
 def embed_block(payload: BlockPayload, attempt: Attempt) -> PartResult:
@@ -96,7 +95,7 @@ def rounds_of_block(
     first, stop = method.exchanged_range(block, settings)
     strength = block.strength[first:stop]
     carried = method.initial_carry(block, np.arange(first, stop), settings)
-    x = method.start(block, settings)
+    x = _start(method, block, settings)
     for number in range(method.rounds(settings)):
         of_round = norms(number) if norms else _norms_of_rows(method, number, settings)
         rows = method.multiply(block, x, number, settings, of_round, sink)
@@ -106,10 +105,19 @@ def rounds_of_block(
         else:
             method.finalize_rows(rows, strength, settings)
             rows = method.carry(carried, rows, number, settings)
-            facts = method.local_facts(rows, carried, number, settings)
+            facts = {**sink.facts, **method.local_facts(rows, carried, number, settings)}
         settings = settings.with_facts(method.reduce_facts(number, [facts], settings))
         yield number, rows, settings
         x = rows.values
+
+
+def _start(method: Method, block: Block, settings: Settings) -> NDArray[np.float32]:
+    """Return the exchanged rows of the first product: random ones, or those of an earlier night."""
+    x = method.start(block, settings)
+    if settings.earlier is not None:
+        first, stop = method.exchanged_range(block, settings)
+        settings.earlier.put_into(x, block.node_key[first:stop], settings.graph.target[1] - settings.graph.target[0])
+    return x
 
 
 def multiply_part(payload: PartRoundPayload, attempt: Attempt) -> PartResult:
@@ -119,7 +127,7 @@ def multiply_part(payload: PartRoundPayload, attempt: Attempt) -> PartResult:
     first, stop = method.exchanged_range(block, settings)
     whole = first + np.flatnonzero(block.kind[first:stop] == RowKind.WHOLE)
 
-    x = method.start(block, settings) if number == 0 else _collect_rows(payload, block.node_ix[first:stop], settings)
+    x = _start(method, block, settings) if number == 0 else _collect_rows(payload, block.node_ix[first:stop], settings)
     sink = FileSink(attempt, settings, block)
     product = method.multiply(block, x, number, settings, _norms(attempt, method, number, settings), sink)
     del x
@@ -152,7 +160,7 @@ def reduce_part(payload: ReducePayload, attempt: Attempt) -> PartResult:
     settings = payload.settings.read()
     method = method_for(settings)
     sink = FileSink(attempt, settings)
-    for role, files in (("rows", payload.rows), (FOLD_IN, payload.fold_in)):
+    for role, files in payload.files.items():
         for file in files:
             node_ix, rows = row_files.read_all(file, method.width(method.rounds(settings) - 1, settings))
             sink.emit_some(node_ix, method.reduce(rows, node_ix, settings, role), role)
@@ -274,7 +282,7 @@ def _finish_round(
     method.finalize_rows(rows, block.strength[local], settings)
     carried = _carried_rows(payload, block, local, settings)
     rows = method.carry(carried, rows, number, settings)
-    _write_facts(attempt, method.local_facts(rows, carried, number, settings))
+    _write_facts(attempt, {**sink.facts, **method.local_facts(rows, carried, number, settings)})
     writes_powers = method.keeps_total and settings.is_shard
     if writes_powers and method.needs_noise_scales(number, settings):
         _write_power(attempt, node_ix, rows, number, settings)

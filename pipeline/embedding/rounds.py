@@ -29,7 +29,7 @@ from pipeline.embedding.round_tasks import (
     reduce_part,
     sum_partials,
 )
-from pipeline.embedding.rows import FOLD_IN, ColumnSums
+from pipeline.embedding.rows import FOLD_IN, SUBSPACE, ColumnSums
 from pipeline.embedding.settings import Settings
 from pipeline.embedding.waves import (
     BlockFiles,
@@ -48,8 +48,9 @@ from pipeline.tasks import Task, TaskRecord, TaskRunner, run_missing
 class Embedded:
     """The records of the tasks that wrote finished rows, and the sums that the last step needs.
 
-    The rows are in files with the role "rows", those of which users' rows are sums in files with the role FOLD_IN. Each
-    file holds some nodes, and all of their columns and noise scales or only some.
+    The rows are in files with the role "rows", those of which users' rows are sums in files with the role FOLD_IN, and
+    those that a later night can start from in files with the role SUBSPACE. Each file holds some nodes, and all of
+    their columns and noise scales or only some.
     """
 
     row_records: Sequence[TaskRecord[PartResult]]
@@ -163,7 +164,9 @@ class _Waves:
                 f"reduced-{record.result.part_id:05d}",
                 self.folder,
                 ReducePayload(
-                    record.result.part_id, settings, tuple(record.paths("rows")), tuple(record.paths(FOLD_IN))
+                    record.result.part_id,
+                    settings,
+                    {role: tuple(record.paths(role)) for role in ("rows", FOLD_IN, SUBSPACE)},
                 ),
             )
             for record in last.all

@@ -18,6 +18,9 @@ KnownNorms = Callable[[NDArray[np.float32]], NDArray[np.float64]]
 #: The role of rows of which a user's row is the weighted sum.
 FOLD_IN = "fold_in"
 
+#: The role of rows that a later night starts from.
+SUBSPACE = "subspace"
+
 
 @dataclass(frozen=True)
 class Rows:

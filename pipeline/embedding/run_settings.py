@@ -17,4 +17,8 @@ def settings_of(config: PipelineConfig, workspace: Workspace) -> Settings:
     if METHODS[config.form].needs_means:
         nodes = NodeArrays(workspace.files("node_arrays"))
         graph = graph.with_degrees(nodes.all("weight"), nodes.all("degree"))
-    return Settings(graph, config.embedding, config.form, config.ppr, keeps_fold_in=config.publish.fold_in)
+    return Settings(
+        *(graph, config.embedding, config.form, config.ppr),
+        keeps_fold_in=config.publish.fold_in,
+        keeps_subspace=config.embedding.resolved(config.form).warm_start,
+    )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pipeline import codec
 from pipeline.config.embedding import EmbeddingConfig
 from pipeline.config.ppr import PprConfig
+from pipeline.embedding.earlier_rows import EarlierSubspace
 from pipeline.embedding.fact_files import Facts, read_facts
 from pipeline.kernels.narrow_rows import groups_of
 from pipeline.kernels.vector_tiles import GROUP
@@ -62,6 +63,8 @@ class Settings:
     ppr: PprConfig = field(default_factory=PprConfig)  # of which vectors take the walk and the hash
     columns: tuple[int, int] | None = None  # those that a task computes; None: all
     keeps_fold_in: bool = False  # whether rows of which users' rows are sums are written
+    keeps_subspace: bool = False  # whether rows that a later night can start from are written
+    earlier: EarlierSubspace | None = None  # what this night starts from; None: random rows
     facts_file: Location | None = None  # the facts of earlier rounds, for tasks elsewhere
     facts: Annotated[Facts, *codec.NOT_WRITTEN] = field(default_factory=dict, compare=False)
 

@@ -11,7 +11,7 @@ from pipeline.blocks.arrays import Block
 from pipeline.embedding import row_files
 from pipeline.embedding.fact_files import Facts
 from pipeline.embedding.row_files import RowFormat
-from pipeline.embedding.rows import FOLD_IN, Rows
+from pipeline.embedding.rows import FOLD_IN, SUBSPACE, Rows
 from pipeline.embedding.settings import Settings
 from pipeline.kernels.buffers import aligned_empty
 from pipeline.kernels.rows import gather_rows
@@ -34,7 +34,8 @@ class Sink(ABC):
 
         A role other than "rows" is a table of its own.
         """
-        if role == FOLD_IN and not self._settings.keeps_fold_in:
+        is_kept = {FOLD_IN: self._settings.keeps_fold_in, SUBSPACE: self._settings.keeps_subspace}
+        if not is_kept.get(role, True):
             return
         at_home = np.flatnonzero(self._is_home[first : first + len(rows.values)])
         self.emit_some(self._node_ix[first + at_home], take(rows, at_home), role)

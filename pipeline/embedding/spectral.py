@@ -19,7 +19,7 @@ from pipeline.blocks.arrays import Block
 from pipeline.embedding.fact_files import Facts
 from pipeline.embedding.method import Method
 from pipeline.embedding.products import TwoSides, set_norms, step_of_nodes
-from pipeline.embedding.rows import FOLD_IN, ColumnSums, Norms, RowNodes, Rows
+from pipeline.embedding.rows import FOLD_IN, SUBSPACE, ColumnSums, Norms, RowNodes, Rows
 from pipeline.embedding.settings import Settings
 from pipeline.embedding.sinks import Sink
 from pipeline.kernels.buffers import aligned_empty
@@ -50,8 +50,8 @@ class _Spectral(Method):
     """Subspace iteration; what A is belongs to the forms."""
 
     def rounds(self, settings: Settings) -> int:
-        """Return the products of the iteration and one for Rayleigh-Ritz."""
-        return settings.embedding.iterations + 1
+        """Return the products of the iteration and one for Rayleigh-Ritz; the rows of an earlier night take one."""
+        return (1 if settings.earlier else settings.embedding.iterations) + 1
 
     def width(self, number: int, settings: Settings) -> int:
         """Return rank + oversampling columns, but no more than there are exchanged rows."""
@@ -79,7 +79,11 @@ class _Spectral(Method):
         if self.is_one_way(number, settings):
             self.close(block, z, settings, norms, sink)
             return Rows.zeros(0, z.shape[1])
-        return self.apply(block, z, settings, norms)
+        product = self.apply(block, z, settings, norms)
+        if settings.keeps_subspace and self.is_one_way(number + 1, settings):
+            is_own = block.home[slice(*self.exchanged_range(block, settings))] == block.part_id
+            sink.report_facts({"cross": cross_sums(z, product.values), "start": gram(z, is_own.astype(np.float64))})
+        return product
 
     @abstractmethod
     def apply(self, block: Block, z: NDArray[np.float32], settings: Settings, norms: Norms) -> Rows:
@@ -96,10 +100,15 @@ class _Spectral(Method):
     def reduce_facts(self, number: int, local: Sequence[Facts], settings: Settings) -> Facts:
         """Return how the columns of the next round follow from those of this one."""
         if self.is_one_way(number, settings):
-            return self._reduction(_sum_of(local, "operator"), float(_sum_of(local, "size")[0]), settings)
+            reduction = self._reduction(_sum_of(local, "operator"), float(_sum_of(local, "size")[0]), settings)
+            return reduction | ({"residual": settings.facts["residual"]} if settings.keeps_subspace else {})
         sums = _sum_of(local, "gram")
-        basis = orthonormal_columns(sums, _noise(len(sums), settings))
-        return {"transform": basis.transform}
+        facts = {"transform": orthonormal_columns(sums, _noise(len(sums), settings)).transform}
+        if settings.keeps_subspace and self.is_one_way(number + 1, settings):
+            facts["residual"] = np.array(
+                [self._residual(_sum_of(local, "start"), _sum_of(local, "cross"), sums, settings)]
+            )
+        return facts
 
     def reduced_width(self, settings: Settings) -> int:
         """Return the embedding's columns."""
@@ -113,9 +122,26 @@ class _Spectral(Method):
             "rank_asked": settings.embedding.rank,
             "reduction": settings.embedding.reduction,
             "eigenvalues": eigenvalues[:_SHOWN].tolist(),
+            **({"residual": float(settings.facts["residual"][0])} if settings.keeps_subspace else {}),
         }
 
-    def _reduction(self, operator: NDArray[np.float64], size: float, settings: Settings) -> Facts:
+    def _residual(
+        self, start: NDArray[np.float64], cross: NDArray[np.float64], sums: NDArray[np.float64], settings: Settings
+    ) -> float:
+        """Return how far the leading eigenpairs on the span of Z are from A's: the root of Σ ‖A v - w v‖² / Σ w².
+
+        Of Z^T Z, Z^T Y and Y^T Y, with Y = A Z: what the last product but that of Rayleigh-Ritz started from.
+        """
+        to_orthonormal = orthonormal_columns(start, _noise(len(start), settings)).transform
+        cross, sums = (to_orthonormal.T @ matrix @ to_orthonormal for matrix in (cross, sums))
+        values, vectors = eigenpairs(cross, by_magnitude=self.takes_both_signs(settings))
+        values, vectors = (array[..., : settings.embedding.rank] for array in (values, vectors))
+        off = np.einsum("ij,ik,kj->", vectors, sums, vectors) - (values**2).sum()
+        return math.sqrt(max(off, 0.0) / max((values**2).sum(), np.finfo(np.float64).tiny))
+
+    def _reduction(
+        self, operator: NDArray[np.float64], size: float, settings: Settings
+    ) -> dict[str, NDArray[np.float64]]:
         """Return the leading eigenpairs in the coordinates of Z; of too small eigenvalues, zero columns.
 
         ``size`` is the mean of what the eigenvalues are before anything was taken off: next to it, they may be noise.
@@ -177,6 +203,7 @@ class Bipartite(_Spectral):
         sink.emit(sides.users[0], users)
         sink.emit(sides.items[0], Rows(z, np.zeros(len(z))))
         sink.emit(sides.items[0], Rows(scaled, np.zeros(len(z))), FOLD_IN)
+        sink.emit(sides.items[0], Rows(z, np.zeros(len(z))), SUBSPACE)
 
     def report(self, settings: Settings) -> dict[str, Any]:
         """Return the rank and the largest eigenvalues; and γ, where it isn't as asked."""
@@ -185,6 +212,8 @@ class Bipartite(_Spectral):
 
     def reduce(self, rows: Rows, node_ix: NDArray[np.int64], settings: Settings, role: str = "rows") -> Rows:
         """Return U V and Z V w^p, or their rotations; what users' rows are sums of is reduced as these are."""
+        if role == SUBSPACE:
+            return _all_eigenvectors(rows, settings)
         first, stop = np.searchsorted(node_ix, settings.graph.target)
         vectors = settings.facts["vectors"]
         of_users = of_items = reduced_columns(vectors, settings)
@@ -244,10 +273,13 @@ class Plain(_Spectral):
         """Emit Z; report Z^T S Z."""
         operator = cross_sums(z, self._product(block, z, settings, norms).values)
         sink.report_facts({"operator": operator, "size": np.zeros(1)})
-        sink.emit(0, Rows(z, np.zeros(len(z))))
+        for role in ("rows", SUBSPACE):
+            sink.emit(0, Rows(z, np.zeros(len(z))), role)
 
     def reduce(self, rows: Rows, node_ix: NDArray[np.int64], settings: Settings, role: str = "rows") -> Rows:
         """Return Z V |w|^p, or its rotation."""
+        if role == SUBSPACE:
+            return _all_eigenvectors(rows, settings)
         columns = reduced_columns(settings.facts["vectors"] * self.scales(settings), settings)
         out = Rows(aligned_empty((len(rows.values), settings.dim)), np.zeros(len(rows.values)))
         reduce_rows(rows.values, columns, settings, out)
@@ -317,6 +349,14 @@ def reduce_rows(rows: NDArray[np.float32], columns: NDArray[np.float64], setting
         out.noise_scale[outside] = noise_scales(rows[outside], others)
 
 
+def _all_eigenvectors(rows: Rows, settings: Settings) -> Rows:
+    """Return Z V of all columns, the leading ones first: an orthonormal basis of what was iterated."""
+    vectors = settings.facts["left_out"].copy()
+    leading = settings.facts["vectors"]
+    vectors[:, : leading.shape[1]] += leading
+    return Rows(combine_columns(rows.values, vectors), np.zeros(len(rows.values)))
+
+
 def _columns_left_out(settings: Settings) -> NDArray[np.float64]:
     """(l, l) -> (l, dim): the vectors that are no leading ones, behind these or mixed."""
     vectors, dim = settings.facts["left_out"], settings.dim
@@ -337,7 +377,9 @@ def _noise(columns: int, settings: Settings) -> float:
 
 
 def _sum_of(local: Sequence[Facts], name: str) -> NDArray[np.float64]:
-    total = np.zeros_like(local[0][name])
-    for facts in local:
-        total = total + facts[name]
+    """Add up a fact of the tasks that report it, in their order."""
+    first, *others = (facts[name] for facts in local if name in facts)
+    total = first + 0.0  # no zero is negative
+    for one in others:
+        total = total + one
     return total

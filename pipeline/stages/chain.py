@@ -114,6 +114,7 @@ _OF_NO_RESULT = frozenset({"to", "report", "person_types"})
 #: Tables without a width of their own stand here with width 1: names and versions are what counts.
 _PART_ROWS = TableContract("part_rows", 2, tables.row_schema(1), ("node_ix",), file_format="arrow")
 _FOLD_IN_ROWS = TableContract("fold_in_rows", 2, tables.row_schema(1), ("node_ix",), file_format="arrow")
+_SUBSPACE_ROWS = TableContract("subspace_rows", 1, tables.row_schema(1), ("node_ix",), file_format="arrow")
 _METRICS = TableContract("metrics", 1, pa.schema([]), (), file_format="json")
 _RELEASE = TableContract("release", 1, pa.schema([]), (), file_format="json")
 
@@ -143,7 +144,7 @@ STAGES: tuple[Stage, ...] = (
         _layout,
         1,
     ),
-    Stage("embed", ("index", "layout"), (_PART_ROWS, _FOLD_IN_ROWS, tables.NEIGHBOR_LISTS), _rows, 1),
+    Stage("embed", ("index", "layout"), (_PART_ROWS, _FOLD_IN_ROWS, _SUBSPACE_ROWS, tables.NEIGHBOR_LISTS), _rows, 1),
     Stage(
         "aggregate",
         ("index", "partition", "embed"),

@@ -12,12 +12,14 @@ from pipeline.embedding.combine import settings_for
 from pipeline.embedding.figures import EmbedFigures
 from pipeline.embedding.methods import METHODS
 from pipeline.embedding.ppr.list_request import ListFigures
-from pipeline.embedding.rounds import embed_parts
-from pipeline.embedding.rows import FOLD_IN
+from pipeline.embedding.rounds import Embedded, embed_parts
+from pipeline.embedding.rows import FOLD_IN, SUBSPACE
 from pipeline.embedding.run_settings import settings_of
+from pipeline.embedding.settings import Settings
 from pipeline.embedding.waves import BlockFiles
 from pipeline.engine import Engine, Frame
 from pipeline.ingest.figures import IndexFigures
+from pipeline.locations import Location
 from pipeline.partitioning.figures import LayoutFigures
 from pipeline.planning.cuts import cut_of_layout
 from pipeline.planning.embedding_work import work_for
@@ -25,6 +27,7 @@ from pipeline.planning.pricing import ShardChoice, choose_shards
 from pipeline.stages import ppr_rows
 from pipeline.stages.neighbor_lists import make_lists
 from pipeline.stages.outcome import Outcome, describe_task_files
+from pipeline.stages.warm_starts import SUBSPACE_ROWS, WarmStart, describe_rows, open_start
 from pipeline.workspace import Workspace
 
 NAME = "embed"
@@ -44,7 +47,8 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     if config.ppr.neighbors:
         lists = make_lists(engine, config, workspace, sets[0])
     figures = EmbedFigures(**rows.figures, lists=ListFigures(**lists.figures) if lists.figures else None)
-    return Outcome({**rows.tables, **lists.tables}, codec.to_values(figures), [*rows.records, *lists.records])
+    records = [*rows.records, *lists.records]
+    return Outcome({**rows.tables, **lists.tables}, codec.to_values(figures), records, rows.table_figures)
 
 
 def _block_files(workspace: Workspace) -> list[list[BlockFiles]]:
@@ -80,8 +84,10 @@ def _embedded(
     settings = replace(settings, embedding=settings.embedding.model_copy(update={"shards": chosen.price.shards}))
     exchanges = config.embedding.boundary == "exchange"
     nodes = [one.nodes for one in block_sets]
-    embedded = []
-    for position, (blocks, here) in enumerate(zip(block_sets, sets, strict=True)):
+    start = open_start(config, workspace)
+    warm = _go_on(engine, sets[0], settings, workspace.work(NAME) / "warm", start) if start else None
+    embedded = [warm] if warm else []
+    for position, (blocks, here) in enumerate(zip(block_sets, sets, strict=True) if not warm else ()):
         of_set = settings if exchanges else settings_for(settings, blocks.name, position, nodes)
         folder = workspace.work(NAME) / blocks.name if position else workspace.work(NAME)
         embedded.append(embed_parts(engine, here, of_set, folder, exchange=exchanges))
@@ -98,8 +104,29 @@ def _embedded(
     tables = {
         "part_rows": [file for of_set in files for file in of_set],
         "fold_in_rows": describe_task_files(first.row_records, FOLD_IN),
+        SUBSPACE_ROWS: describe_task_files(first.row_records, SUBSPACE),
     }
-    return Outcome(tables, figures, [record for one in embedded for record in one.records])
+    records = [record for one in embedded for record in one.records]
+    if not settings.keeps_subspace:
+        return Outcome(tables, figures, records)
+    cold_residual = start.cold_residual if start and warm else first.report["residual"]
+    return Outcome(tables, figures, records, {SUBSPACE_ROWS: describe_rows(config, workspace, cold_residual)})
+
+
+def _go_on(
+    engine: Engine[Frame], blocks: Sequence[BlockFiles], settings: Settings, folder: Location, start: WarmStart
+) -> Embedded | None:
+    """Embed all parts from the rows of an earlier night; None if these are too far from tonight's graph."""
+    embedded = embed_parts(engine, blocks, replace(settings, earlier=start.subspace), folder)
+    residual = embedded.report["residual"]
+    is_near = residual <= start.cold_residual
+    log.log(
+        logging.INFO if is_near else logging.WARNING,
+        "stage=%s start=%s residual=%.3g largest=%.3g from=%s",
+        *(NAME, start.date, residual, start.cold_residual),
+        "earlier_rows" if is_near else 'random_rows reason="the graph has changed too much since that night"',
+    )
+    return embedded if is_near else None
 
 
 def shards_for(config: PipelineConfig, workspace: Workspace, engine: str, slots: int) -> ShardChoice:

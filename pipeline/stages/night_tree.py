@@ -18,7 +18,7 @@ from pipeline.locations import Location
 from pipeline.partitioning.cutting import CutOptions, EarlierTree, IndexTables
 from pipeline.partitioning.figures import PartitionFigures
 from pipeline.stages.chain import MAKER, stage_named
-from pipeline.stages.lineages import EarlierNight, earlier_nights
+from pipeline.stages.lineages import EarlierNight, earlier_nights, problem_of_run
 from pipeline.storage import fingerprint_of
 from pipeline.workspace import EarlierRun, Lineage, Workspace
 
@@ -113,7 +113,7 @@ def open_tree(workspace: Workspace) -> NightTree | None:
     if before is None:
         return None
     run = replace(workspace, date=before.date, fingerprints=before.fingerprints)
-    if problem := _problem(run):
+    if problem := problem_of_run(run, _TABLES):
         raise StorageError(
             f"{workspace.described_date} goes on with the tree of {before.date}, and {problem}. Put it back; or "
             f"remove {workspace.root / 'inputs'}/tree-{workspace.date}-*.json and run again, which chooses another one"
@@ -156,16 +156,7 @@ def _whole_run(root: Location, night: EarlierNight) -> EarlierRun | None:
     if figures["parts"] == 1:
         return None
     earlier = EarlierRun(night.date, {"index": figures["index"], "partition": night.manifest.fingerprint})
-    if problem := _problem(Workspace(root, night.date, earlier.fingerprints, MAKER, "")):
+    if problem := problem_of_run(Workspace(root, night.date, earlier.fingerprints, MAKER, ""), _TABLES):
         log.warning("date=%s warning: %s; its tree is not gone on with", night.date, problem)
         return None
     return earlier
-
-
-def _problem(run: Workspace) -> str:
-    for table in _TABLES:
-        if problem := run.problem(table):
-            return problem
-        if run.finished(table) is None:
-            return f"{run.folder(table)} is gone"
-    return ""

@@ -49,6 +49,7 @@ from pipeline.publishing.baseline import baselines_of_run
 from pipeline.stages.chain import MAKER, fingerprints
 from pipeline.stages.lineages import choose_lineage
 from pipeline.stages.night_tree import choose_tree
+from pipeline.stages.warm_starts import choose_start
 from pipeline.storage import fingerprint_of
 from pipeline.tasks import Attempt, Task, forget, run_missing
 from pipeline.workspace import (
@@ -126,11 +127,14 @@ def open_workspace(engine: Engine[Frame], config: PipelineConfig, root: Location
         digests["evaluate"] = files.digest(pairs)
     if config.ppr.neighbors and config.ppr.sources:
         digests["embed"] = files.digest(list_sources(config.ppr.sources, date, "ppr.sources", snapshots))
+    start = choose_start(root, config, lineage, date, **begins)
+    if start is not None:
+        digests["embed"] = fingerprint_of([digests.get("embed"), start.fingerprints["embed"]])
     if options.starts_with_ingest and not options.is_dry:
         write_pins(root, date, snapshots)
     return Workspace(
         *(root, date, fingerprints(config, date.isoformat(), digests), MAKER, options.run_id),
-        inputs=RunInputs(files.states, today, baselines, lineage, tree, options.recomputes),
+        inputs=RunInputs(files.states, today, baselines, lineage, tree, start, options.recomputes),
         publish=options.publish,
     )
 
