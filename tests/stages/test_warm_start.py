@@ -44,10 +44,20 @@ def residual(ended: Ended) -> float:
     return float(ended.figures("embed")["found"]["residual"])
 
 
-@pytest.mark.parametrize("parts", [1, 3])
-def test_nights_take_one_product_and_come_nearer_to_the_eigenvectors(days: Path, tmp_path: Path, parts: int) -> None:
-    chain, config = Chain(tmp_path), with_changes(warm(days), partition={"parts": parts})
-    first, *later = (run_night(chain, config, day) for day in range(5))
+PLAIN = {"source_type": "node", "target_type": "node", "self_loops": "keep"}
+
+
+@pytest.mark.parametrize(
+    ("parts", "types", "form"),
+    [(1, {}, {}), (3, {}, {}), (3, PLAIN, {}), (3, {}, {"method": "ppr", "form": "factorised"})],
+    ids=["one part", "parts", "plain", "factorised"],
+)
+def test_nights_take_one_product_and_come_nearer_to_the_eigenvectors(
+    days: Path, tmp_path: Path, parts: int, types: dict[str, str], form: dict[str, str]
+) -> None:
+    config = with_changes(warm(days, **form), partition={"parts": parts}, input=types)
+    chain = Chain(tmp_path)
+    first, *later = (run_night(chain, config, day) for day in range(4))
     assert "start=" not in first.log
     for before, (day, ended) in enumerate(enumerate(later, 1)):
         assert f"start={date_of(before)} residual=" in ended.log, day
