@@ -47,7 +47,7 @@ def write_by_receiver(
 ) -> dict[str, list[int]]:
     """Write rows as slices by receiver, each in the order of its rows; see ``write_slices``."""
     if (receiver[1:] < receiver[:-1]).any():
-        order = np.argsort(receiver, kind="stable")
+        order = np.argsort(receiver.astype(np.min_scalar_type(receiver.max())), kind="stable")  # of 16 bits, a radix sort
         receiver, columns = receiver[order], {name: values[order] for name, values in columns.items()}
     starts = np.flatnonzero(receiver[1:] != receiver[:-1]) + 1
     bounds = [0, *starts.tolist(), receiver.size] if receiver.size else []

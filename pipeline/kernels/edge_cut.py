@@ -204,10 +204,16 @@ def count_stored_edges(
 
     ``first`` and ``second`` are as :func:`place_edges` fills them.
     """
-    depths = ancestors.shape[0]
+    depths, parts = ancestors.shape
+    volume = counts[3 * depths]
+    inside = np.zeros(parts, np.int64)  # edges inside of a part, most of them in a good cut, are inside at every depth
     for e in range(src_ix.size):
         a, b = src_ix[e], dst_ix[e]
         home_a, home_b = part_id[a], part_id[b]
+        if home_a == home_b:
+            inside[home_a] += 1
+            volume[home_a] += 1 + (a != b)
+            continue
         for depth in range(depths):
             ancestor = ancestors[depth]
             is_cut = ancestor[home_a] != ancestor[home_b]
@@ -220,5 +226,8 @@ def count_stored_edges(
                 counts[depths + depth, ancestor[second[e]]] += is_cut
         for part in (first[e], second[e]):
             if part >= 0:
-                counts[3 * depths, part] += home_a == part or is_split[a]
-                counts[3 * depths, part] += a != b and (home_b == part or is_split[b])
+                volume[part] += home_a == part or is_split[a]
+                volume[part] += home_b == part or is_split[b]
+    for depth in range(depths):
+        for part in range(parts):
+            counts[depth, ancestors[depth, part]] += inside[part]
