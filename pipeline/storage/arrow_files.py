@@ -68,9 +68,16 @@ def parquet_writer(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
     # Ids and numbers don't repeat, and a dictionary that overflows costs its build; names of types do nothing else.
     # zstd would save a fifth of the bytes for 2.5 times the CPU seconds, on tables that live for a few nights.
     repeated = [name for name in schema.names if name.endswith("_type")]
+    # Integers as packed differences take fewer bytes than lz4 makes of them, and half the time.
+    packed = [field.name for field in schema if field.type == pa.int64()]
     # Without Arrow's own schema in the footer: dictionaries are a matter of this file, and are read as strings.
     with pq.ParquetWriter(
-        path, schema, compression="lz4", use_dictionary=repeated or False, store_schema=False
+        path,
+        schema,
+        compression={name: "none" if name in packed else "lz4" for name in schema.names},
+        column_encoding=dict.fromkeys(packed, "DELTA_BINARY_PACKED"),
+        use_dictionary=repeated or False,
+        store_schema=False,
     ) as writer:
         yield writer
 
