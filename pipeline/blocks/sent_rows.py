@@ -47,7 +47,8 @@ def write_by_receiver(
 ) -> dict[str, list[int]]:
     """Write rows as slices by receiver, each in the order of its rows; see ``write_slices``."""
     if (receiver[1:] < receiver[:-1]).any():
-        order = np.argsort(receiver.astype(np.min_scalar_type(receiver.max())), kind="stable")  # of 16 bits, a radix sort
+        narrow = receiver.astype(np.min_scalar_type(receiver.max()))  # up to 16 bits are sorted by radix
+        order = np.argsort(narrow, kind="stable")
         receiver, columns = receiver[order], {name: values[order] for name, values in columns.items()}
     starts = np.flatnonzero(receiver[1:] != receiver[:-1]) + 1
     bounds = [0, *starts.tolist(), receiver.size] if receiver.size else []
