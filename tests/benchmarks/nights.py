@@ -4,7 +4,8 @@
 
 Writes the stream of :mod:`nightly_stream` day by day, as a producer does, and runs each night by the command line.
 Every ``--compare``-th night is followed by the run that reads everything (``--recompute``), which ends with an error
-if one byte of the published data differs. Prints a line a night: shares are of the last run that read everything.
+if one byte of the published data differs. With ``--anew`` it is followed by a full run in a workspace of its own, too,
+which cuts the graph anew. Prints a line a night: shares are of the last run that read everything.
 """
 
 from __future__ import annotations
@@ -44,8 +45,20 @@ class NightCost:
 
     @property
     def bytes_read(self) -> int:
-        figures = {report["stage"]: report["figures"] for report in self.answer["stages"]}
-        return int(figures["ingest"]["bytes_read"])
+        return int(self._stages["ingest"]["figures"]["bytes_read"])
+
+    @property
+    def tree(self) -> str:
+        """How good the cut is, and what it took."""
+        partition = self._stages["partition"]
+        figures = partition["figures"]
+        cut = figures["levels"][-1]["cut_percent"] if figures["levels"] else 0
+        parts = f"{figures['parts']} parts, {figures['copies_per_node']:.3f} copies, {cut:.2f} % cut"
+        return f"{parts}, imbalance {figures['imbalance']:.3f}, {partition['cpu_seconds']:.2f} CPU s"
+
+    @property
+    def _stages(self) -> dict[str, dict[str, Any]]:
+        return {report["stage"]: report for report in self.answer["stages"]}
 
 
 def run_night(config: Path, workspace: Path, date: dt.date, *options: str) -> NightCost:
@@ -68,6 +81,7 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, default=500_000)
     parser.add_argument("--nights", type=int, default=30)
     parser.add_argument("--compare", type=int, default=5, metavar="N", help="read everything on every N-th night")
+    parser.add_argument("--anew", action="store_true", help="and cut the graph anew on these nights")
     parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="SECTION.KEY=VALUE")
     options = parser.parse_args()
     more = [word for override in options.overrides for word in ("--set", override)]
@@ -78,22 +92,24 @@ def main() -> None:
     write_days(days_of_input, stream, FIRST_DAY, days)
     last = FIRST_DAY + dt.timedelta(days=days - 1)
     full = run_night(config, workspace, last, *more)
-    print("| night | bytes read | CPU s | s | a run that reads everything: CPU s, s | CPU |")
-    print("|---|---|---|---|---|---|")
+    print("| night | bytes read | CPU s | s | a run that reads everything: CPU s, s | CPU | tree | a tree cut anew |")
+    print("|---|---|---|---|---|---|---|---|")
     for number in range(1, options.nights + 1):
         date = last + dt.timedelta(days=number)
         write_days(days_of_input, stream, date, 1)
         night = run_night(config, workspace, date, *more)
-        about = ""
+        about = anew = ""
         if number % options.compare == 0 or number == 1:
             full = run_night(config, workspace, date, "--recompute", *more)
             assert full.answer["release"] == night.answer["release"]
             about = f"{full.cpu_seconds:.1f}, {full.seconds:.1f}, equal"
+            if options.anew:
+                anew = run_night(config, options.folder / f"anew-{date}", date, *more).tree
         share = night.bytes_read / full.bytes_read
         ratio = night.cpu_seconds / full.cpu_seconds
         print(
             f"| {date} | {night.bytes_read:,} ({share:.1%}) | {night.cpu_seconds:.1f} | {night.seconds:.1f} "
-            f"| {about} | {ratio:.0%} |",
+            f"| {about} | {ratio:.0%} | {night.tree} | {anew} |",
             flush=True,
         )
 
