@@ -30,6 +30,8 @@ _TABLES = ("node_arrays", "partition_tree", _NODE_PARTS)
 
 #: All is cut anew where a measure of the tree has grown by more than its factor since all was cut.
 MOST_GROWTH = {"copies_per_node": 1.25, "imbalance": 1.25, "leaves_per_full_leaf": 1.5}
+#: Where it began below this one, it counts as this: no cut is worth a copy of every fifth node. Others are 1 at least.
+_LEAST_COUNTED = 0.2
 
 
 def measure(figures: PartitionFigures, options: CutOptions, tables: IndexTables) -> dict[str, float]:
@@ -66,7 +68,7 @@ class NightTree:
         """Say what the tree has lost since all was cut; "" if it is still good."""
         for name, value in measures.items():
             first = self.origin.measures[name]
-            if value > MOST_GROWTH[name] * first:
+            if value > MOST_GROWTH[name] * max(first, _LEAST_COUNTED):
                 return f"{name} is {value:.3f}, and was {first:.3f} when all was cut"
         return ""
 

@@ -9,15 +9,17 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow.parquet as pq
+import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from pipeline.blocks.arrays import NodeParts
 from pipeline.embedding.methods import CONFIG
 from pipeline.errors import PartitionError
+from pipeline.partitioning.cutting import EarlierTree
 from pipeline.stages import partition
 from pipeline.stages.chain import MAKER, STAGE_NAMES
-from pipeline.stages.night_tree import choose_tree
+from pipeline.stages.night_tree import NightTree, TreeOrigin, choose_tree
 from pipeline.workspace import DataFile, Lineage, Manifest, RunInputs, Workspace
 from tests.stages.test_partition import Graph, InProcess, Result, check, check_bound, graphs, write_index
 
@@ -121,3 +123,18 @@ def test_a_night_keeps_every_promise_and_nobody_moves(graph: Graph, method: str,
                 assert homes[one] != homes[other]
             elif key == "parts":
                 assert homes[one] == homes[other]
+
+
+@pytest.mark.parametrize(
+    ("first", "tonight", "lost"),
+    [
+        ({"copies_per_node": 1.0, "imbalance": 1.05}, {"copies_per_node": 1.25, "imbalance": 1.3}, ""),
+        ({"copies_per_node": 1.0, "imbalance": 1.05}, {"copies_per_node": 1.26, "imbalance": 1.3}, "copies_per_node"),
+        ({"copies_per_node": 1.0, "imbalance": 1.05}, {"copies_per_node": 1.0, "imbalance": 1.32}, "imbalance"),
+        ({"copies_per_node": 0.0, "imbalance": 1.0}, {"copies_per_node": 0.24, "imbalance": 1.0}, ""),
+        ({"leaves_per_full_leaf": 1.1}, {"leaves_per_full_leaf": 1.66}, "leaves_per_full_leaf"),
+    ],
+)
+def test_a_tree_is_given_up_beyond_its_bounds(first: dict[str, float], tonight: dict[str, float], lost: str) -> None:
+    tree = NightTree(EarlierTree((), (), Path()), TreeOrigin("", "", None, first), FIRST)
+    assert tree.loss(tonight).partition(" ")[0] == lost
