@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline import storage
@@ -34,9 +35,11 @@ class Edges(NamedTuple):
         is_first[1:] = (src[1:] != src[:-1]) | (dst[1:] != dst[:-1])
         return self.take(order[is_first])
 
-    def send(self, file: Path, receiver: NDArray[np.int32]) -> dict[str, list[int]]:
-        """Write the edges by receiver; return {receiver: [batch, edges]}, for the task's record."""
-        return write_by_receiver(file, receiver, dict(zip(INDEXED_EDGES.schema.names, self, strict=True)))
+    def send(
+        self, file: Path, receiver: NDArray[np.int32], index: NDArray[np.int64] | None = None
+    ) -> dict[str, list[int]]:
+        """Write edges by receiver, all of them or those of an ``index``; return what ``write_by_receiver`` does."""
+        return write_by_receiver(file, receiver, dict(zip(INDEXED_EDGES.schema.names, self, strict=True)), index)
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,10 @@ class EdgeFiles:
     def read(self) -> Edges:
         """Read all edges, those of the tables first."""
         names = INDEXED_EDGES.schema.names
-        tables = [storage.read_parquet([file], names) for file in self.tables]
-        read = [*tables, *(batch.read() for batch in self.batches)]
+        read = [storage.read_parquet(self.tables, names)] if self.tables else []
+        if self.batches:
+            read.append(pa.Table.from_batches([batch.read() for batch in self.batches]))
         if not read:
             return Edges(*(np.empty(0, np.int64) for _ in names))
-        return Edges(*(np.concatenate([rows.column(name).to_numpy() for rows in read]) for name in names))
+        columns = ([rows.column(name).to_numpy() for rows in read] for name in names)
+        return Edges(*(np.concatenate(column) if len(column) > 1 else column[0] for column in columns))

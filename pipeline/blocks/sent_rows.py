@@ -43,13 +43,21 @@ def batches_for(receiver: int, records: Sequence[TaskRecord[Any]], role: str) ->
 
 
 def write_by_receiver(
-    file: Path, receiver: NDArray[np.integer], columns: Mapping[str, NDArray[Any]]
+    file: Path,
+    receiver: NDArray[np.integer],
+    columns: Mapping[str, NDArray[Any]],
+    index: NDArray[np.int64] | None = None,
 ) -> dict[str, list[int]]:
-    """Write rows as slices by receiver, each in the order of its rows; see ``write_slices``."""
+    """Write rows as slices by receiver, each in the order of its rows; see ``write_slices``.
+
+    ``index`` : which row of the columns each receiver gets, some perhaps several times; None: they are one to one.
+    """
     if (receiver[1:] < receiver[:-1]).any():
-        narrow = receiver.astype(np.min_scalar_type(receiver.max()))  # up to 16 bits are sorted by radix
-        order = np.argsort(narrow, kind="stable")
-        receiver, columns = receiver[order], {name: values[order] for name, values in columns.items()}
+        narrow = np.result_type(*map(np.min_scalar_type, (receiver.min(), receiver.max())))
+        order = np.argsort(receiver.astype(narrow), kind="stable")  # up to 16 bits are sorted by radix
+        receiver, index = receiver[order], order if index is None else index[order]
+    if index is not None:
+        columns = {name: values[index] for name, values in columns.items()}
     starts = np.flatnonzero(receiver[1:] != receiver[:-1]) + 1
     bounds = [0, *starts.tolist(), receiver.size] if receiver.size else []
     rows = pa.record_batch({name: pa.array(values) for name, values in columns.items()})

@@ -57,10 +57,11 @@ def scatter_edges(payload: ScatterPayload, attempt: Attempt) -> SentRows:
     edges, arrays = payload.edges.read(), payload.nodes.map_arrays()
     nodes = NodeHomes(payload.nodes.map_parts(), arrays.all("degree"), arrays.all("node_key").view(np.uint64))
     first, second = stored_at(edges.src, edges.dst, nodes)
-    twice = np.flatnonzero(second >= 0)
-    stored = edges.take(np.concatenate([np.arange(first.size), twice]))
-    receiver = np.concatenate([first, second[twice]])
-    return SentRows({"edges": stored.send(attempt.path("edges", BATCHES), receiver)})
+    file, twice = attempt.path("edges", BATCHES), np.flatnonzero(second >= 0)
+    if not twice.size:
+        return SentRows({"edges": edges.send(file, first)})
+    index = np.concatenate([np.arange(first.size), twice])
+    return SentRows({"edges": edges.send(file, np.concatenate([first, second[twice]]), index)})
 
 
 def build_block(payload: BuildPayload, attempt: Attempt) -> BlockResult:

@@ -116,7 +116,7 @@ def scatter_to_homes(payload: ScatterPayload, attempt: Attempt) -> ScatterHomesR
     first, second = home[edges.src], home[edges.dst]
     twice = np.flatnonzero(first != second)
     index = np.concatenate([np.arange(first.size), twice])
-    sent = edges.take(index).send(attempt.path("edges", BATCHES), np.concatenate([first, second[twice]]))
+    sent = edges.send(attempt.path("edges", BATCHES), np.concatenate([first, second[twice]]), index)
     return ScatterHomesResult({"edges": sent}, 2 * first.size - int((edges.src == edges.dst).sum()))
 
 
@@ -175,8 +175,8 @@ def answer_parts(payload: AnswerPayload, attempt: Attempt) -> SentRows:
             chosen = chosen[_is_among(edges.src[chosen], members) & _is_among(edges.dst[chosen], members)]
         index.append(chosen)
         receiver.append(np.full(chosen.size, ask.part, np.int32))
-    answer = edges.take(np.concatenate(index))
-    return SentRows({"edges": answer.send(attempt.path("edges", BATCHES), np.concatenate(receiver))})
+    sent = edges.send(attempt.path("edges", BATCHES), np.concatenate(receiver), np.concatenate(index))
+    return SentRows({"edges": sent})
 
 
 def build_halo(payload: BuildPayload, attempt: Attempt) -> BlockResult:

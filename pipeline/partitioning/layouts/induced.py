@@ -120,8 +120,8 @@ class EdgesByPart:
 
     def send(self, attempt: Attempt, *, with_cut: bool) -> ScatterResult:
         """Write the edges by part, the cut ones in a slice of their own or not at all."""
-        chosen = ~self.is_cut | with_cut
-        sent = self.edges.take(chosen).send(attempt.path("edges", BATCHES), self.part[chosen])
+        chosen = np.flatnonzero(~self.is_cut | with_cut)
+        sent = self.edges.send(attempt.path("edges", BATCHES), self.part[chosen], chosen)
         placed = int((self.parts.part_id >= 0).sum())
         return ScatterResult({"edges": sent}, self.part.size, int(self.is_cut.sum()), placed)
 
