@@ -96,11 +96,11 @@ def explained(path: ObjectPath) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         if is_missing_bucket(error):
-            raise store_error(error, str(path), _endpoint_of(path.bucket)) from None
+            raise store_error(error, str(path), endpoint_of(path.bucket)) from None
         raise FileNotFoundError(2, "No such object", str(path)) from None
     except base as error:
         # Not "from error": it may quote a signature or a token.
-        raise store_error(error, str(path), _endpoint_of(path.bucket)) from None
+        raise store_error(error, str(path), endpoint_of(path.bucket)) from None
 
 
 def repeat_request(path: ObjectPath, send: Callable[[], T]) -> T:
@@ -120,7 +120,7 @@ def repeat_request(path: ObjectPath, send: Callable[[], T]) -> T:
         return send()
 
 
-def _endpoint_of(bucket: str) -> str | None:
+def endpoint_of(bucket: str) -> str | None:
     """Return where the store is, if that was set; None: at the provider's."""
     scheme = bucket.partition(":")[0]
     variables = _ENDPOINTS[scheme]
@@ -132,7 +132,7 @@ def _new_client(bucket: str, repeats: bool) -> Any:
     from obstore import store
 
     scheme, _, name = bucket.partition("://")
-    endpoint = _endpoint_of(bucket)
+    endpoint = endpoint_of(bucket)
     if endpoint and not endpoint.startswith(("http://", "https://")):  # obstore would panic
         raise StoreError(f"the endpoint of {bucket} is '{mask_secrets(endpoint)}'; write http://HOST or https://HOST")
     options: dict[str, Any] = {

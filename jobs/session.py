@@ -35,7 +35,13 @@ def open_date(
     use_storage(config.storage, options.scratch)
     root = make_root(options.workspace)
     with open_engine(options_of(options), config, purpose, stop, root) as engine:
-        opening = OpenOptions(options.date, options.run_id, starts_with_ingest=True, allow_future=options.allow_future)
+        opening = OpenOptions(
+            options.date,
+            options.run_id,
+            starts_with_ingest=True,
+            allow_future=options.allow_future,
+            fixes_baseline=False,
+        )
         workspace = open_workspace(engine, config, root, opening)
         with hold(workspace, purpose, options.wait_s):
             yield engine, workspace

@@ -17,6 +17,7 @@ from jobs.commands.existing import folder_of
 from jobs.config_file import read_config
 from jobs.current_words import current_facts, last_line
 from jobs.last_screen import describe_run, next_command, read_baseline
+from jobs.run_inputs import input_addresses
 from jobs.run_report import leave_report
 from jobs.session import make_root, open_engine, use_storage
 from jobs.stopping import StopRequest
@@ -228,13 +229,14 @@ class StageRun:
     def _release_facts(self) -> dict[str, Any]:
         """Return what a scheduler tells consumers of a release, and whether they have it; nothing without one."""
         published = self._figures("publish")
-        if not published or self._root is None or self._config is None:
+        if not published or self._root is None or self._config is None or self._workspace is None:
             return {}
         place, path, rows = self._config.publish, published["path"], published["rows"]
         return {
             "name": place.name,
             "space_id": published["space_id"],
             "tables": {name: {"path": f"{path}/{name}", "rows": count} for name, count in rows.items()},
+            "inputs": input_addresses(self._config, self._workspace, rows, self._tables.get("edges")),
             **current_facts(place.root(self._root), place.name, published, None),
         }
 

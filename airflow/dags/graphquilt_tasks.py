@@ -87,7 +87,7 @@ class Gate(BaseOperator):
         AirflowFailException : nothing was published, and why.
         """
         gate = self._verdict(context)
-        facts = {key: gate.get(key) for key in ("release", "date", "verdict", "space_id", "tables", "report")}
+        facts = {key: gate.get(key) for key in ("release", "date", "verdict", "space_id", "tables", "inputs", "report")}
         self.facts = facts
         if not has_moved(gate, context["dag_run"].start_date):
             self.log.info("%s; no consumer is told: %s", describe(gate), gate.get("current_reason"))
@@ -119,14 +119,17 @@ class Gate(BaseOperator):
         return gate
 
     def get_openlineage_facets_on_complete(self, _task_instance: Any) -> Any:
-        """Return the release's tables as OpenLineage's datasets, with its name as version; called by its provider."""
+        """Return what the release was made of, and its tables with its name as version; called by OpenLineage."""
         from airflow.providers.openlineage.extractors import OperatorLineage
         from openlineage.client.event_v2 import Dataset
         from openlineage.client.generated.dataset_version_dataset import DatasetVersionDatasetFacet
 
         version = {"version": DatasetVersionDatasetFacet(datasetVersion=self.facts.get("release") or "")}
         places = [split_address(about["path"]) for about in (self.facts.get("tables") or {}).values()]
-        return OperatorLineage(outputs=[Dataset(namespace=store, name=path, facets=version) for store, path in places])
+        return OperatorLineage(
+            inputs=[Dataset(*split_address(address)) for address in self.facts.get("inputs") or ()],
+            outputs=[Dataset(namespace=store, name=path, facets=version) for store, path in places],
+        )
 
 
 def read_gate(workspace: str, date: str, conn_id: str | None) -> dict[str, Any] | None:

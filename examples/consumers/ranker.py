@@ -6,7 +6,8 @@ TABLE   a release, or a workspace, whose run has seen the pairs in KNOWN and no 
 KNOWN   Parquet file of pairs (columns src, dst): of these are the features
 WANTED  Parquet file of later or hidden pairs: these are to be ranked on top
 
-The ranker is fitted on one release and judged on another. Their space_id must be equal.
+The ranker is fitted on one release and judged on another. Their space_id must be equal. Some users of the first one
+are kept apart: by them the number of trees is chosen. The second one's pairs are looked at once, at the end.
 """
 
 import argparse
@@ -24,8 +25,10 @@ CANDIDATES, TOP = 100, 20
 PLAIN = ["user degree", "item degree", "mean degree of the item's users", "log item degree*", "co-visits*", "expected*"]
 #: What the table adds. A star: standardised within the candidates of a user, so that users can be compared.
 OF_VECTORS = ["dot*", "cosine*", "largest cosine to an item of the user*", "mean of the five largest*"]
-#: Where boosting starts: what ranks best alone, of the columns that a ranker has.
-START = {"ranker without": {"expected*": 1.0}, "ranker with": {"expected*": 0.5, "dot*": 1.0}}
+RANKERS = {"ranker without": PLAIN, "ranker with": PLAIN + OF_VECTORS}
+TREES = (25, 50, 75, 100, 150)
+KEYS = {"objective": "lambdarank", "learning_rate": 0.05, "num_leaves": 15, "min_data_in_leaf": 300, "lambda_l2": 5}
+KEYS |= {"lambdarank_truncation_level": 30, "num_threads": 2, "verbose": -1, "seed": 0, "deterministic": True}
 
 
 def read_pairs(path: str, users: np.ndarray, items: np.ndarray) -> sparse.csr_array:
@@ -53,9 +56,9 @@ def candidates(place: str, known_path: str, wanted_path: str, most_users: int) -
     balance = 1 / np.sqrt(np.maximum(item_degree, 1))
     unit = item_rows / np.maximum(np.linalg.norm(item_rows, axis=1, keepdims=True), 1e-12)
     some_users = np.random.default_rng(0).permutation(np.flatnonzero(np.diff(wanted.indptr)))[:most_users]
-    for user in some_users.tolist():
+    products = (row for block in np.array_split(some_users, 100) for row in user_rows[block] @ item_rows.T)
+    for user, dot in zip(some_users.tolist(), products, strict=True):
         own, later = (pairs.indices[pairs.indptr[user] : pairs.indptr[user + 1]] for pairs in (known, wanted))
-        dot = item_rows @ user_rows[user]
         dot[own] = -np.inf
         best = np.sort(np.argpartition(-dot, CANDIDATES)[:CANDIDATES])
         weight_of_user = by_item[own].T @ balance[own]  # larger where it has more, and rarer, items of this user
@@ -75,47 +78,51 @@ def ndcg(scores: np.ndarray, labels: np.ndarray, wanted: int) -> float:
     return float(hits @ discount / discount[: min(wanted, TOP)].sum())
 
 
-class Ranker:
-    """LambdaMART on some columns of the candidates of many users."""
-
-    def __init__(self, fit: list[tuple], columns: list[str], start: dict[str, float]) -> None:
-        names = PLAIN + OF_VECTORS
-        self._columns = [names.index(name) for name in columns]
-        self._start = np.array([start.get(name, 0.0) for name in names])
-        rows, labels = np.vstack([one[0] for one in fit]), np.hstack([one[1] for one in fit])
-        keys = {"objective": "lambdarank", "learning_rate": 0.05, "num_leaves": 7, "min_data_in_leaf": 500, "seed": 0}
-        keys |= {"lambda_l2": 5, "lambdarank_truncation_level": 30, "num_threads": 2, "verbose": -1}
-        data = lightgbm.Dataset(
-            rows[:, self._columns], labels, group=[CANDIDATES] * len(fit), init_score=rows @ self._start
-        )
-        self._model = lightgbm.train({**keys, "deterministic": True}, data, num_boost_round=200)
-
-    def scores(self, features: np.ndarray) -> np.ndarray:
-        """Return the scores of a user's candidates."""
-        return self._model.predict(features[:, self._columns]) + features @ self._start
+def rank(model: lightgbm.Booster, columns: list[int], users: list[tuple], trees: int) -> np.ndarray:
+    """Return the NDCG of each user by the first trees of a model."""
+    scores = model.predict(np.vstack([one[0] for one in users])[:, columns], num_iteration=trees)
+    return np.array([ndcg(s, *one[1:]) for s, one in zip(scores.reshape(len(users), -1), users, strict=True)])
 
 
-def main(argv: Sequence[str] | None = None) -> dict[str, float]:
-    """Print the mean NDCG@20 of the dot product and of both rankers, and return it by name."""
+def interval(gain: np.ndarray) -> tuple[float, float]:
+    """Return the paired bootstrap's 95 % interval of a mean gain over users."""
+    rng = np.random.default_rng(0)
+    means = [gain[rng.integers(len(gain), size=len(gain))].mean() for _ in range(2_000)]
+    return tuple(np.quantile(means, [0.025, 0.975]).tolist())
+
+
+def main(argv: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+    """Print the mean NDCG@20 of the dot product and of both rankers, and return it of each user, by name."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name in ("--fit", "--test"):
         parser.add_argument(name, nargs=3, required=True, metavar=("TABLE", "KNOWN", "WANTED"))
-    parser.add_argument("--users", type=int, default=2_000, help="users of each side (default: 2000)")
+    parser.add_argument("--users", type=int, default=5_000, help="users to fit, to choose and to test by, each")
     options = parser.parse_args(argv)
     spaces = {EmbeddingTable.open(place[0]).space_id for place in (options.fit, options.test)}
     if len(spaces) > 1:
         parser.error("the space_id of the two tables differs: a model of one can't read the other")
 
-    fit = [one for one in candidates(*options.fit, options.users) if one[1].any()]
+    names = PLAIN + OF_VECTORS
+    users = list(candidates(*options.fit, 2 * options.users))
+    choose_by = users[options.users :]
+    fit = [one for one in users[: options.users] if one[1].any()]
     test = list(candidates(*options.test, options.users))
-    dot = (PLAIN + OF_VECTORS).index("dot*")
-    means = {"dot product": np.mean([ndcg(features[:, dot], *rest) for features, *rest in test])}
-    for name, columns in {"ranker without": PLAIN, "ranker with": PLAIN + OF_VECTORS}.items():
-        ranker = Ranker(fit, columns, START[name])
-        means[name] = np.mean([ndcg(ranker.scores(features), *rest) for features, *rest in test])
-    for name, value in means.items():
-        print(f"{name:<15} ndcg@{TOP} {value:.4f}")
-    return means
+    of_users = {"dot product": np.array([ndcg(one[0][:, names.index("dot*")], *one[1:]) for one in test])}
+    for name, chosen in RANKERS.items():
+        columns = [names.index(column) for column in chosen]
+        rows, labels = np.vstack([one[0] for one in fit])[:, columns], np.hstack([one[1] for one in fit])
+        data = lightgbm.Dataset(rows, labels, group=[CANDIDATES] * len(fit))
+        model = lightgbm.train(KEYS, data, num_boost_round=max(TREES))
+        by_trees = {trees: rank(model, columns, choose_by, trees).mean() for trees in TREES}
+        trees = max(by_trees, key=by_trees.get)
+        print(f"{name:<15} {trees} trees, ndcg@{TOP} {by_trees[trees]:.4f} of the users to choose by")
+        of_users[name] = rank(model, columns, test, trees)
+    best = of_users["ranker with"]
+    print(f"{'ranker with':<15} ndcg@{TOP} {best.mean():.4f}")
+    for name in ("ranker without", "dot product"):
+        gain, (low, high) = best - of_users[name], interval(best - of_users[name])
+        print(f"{name:<15} ndcg@{TOP} {of_users[name].mean():.4f}, {gain.mean():.4f} less ({low:.4f} to {high:.4f})")
+    return of_users
 
 
 if __name__ == "__main__":

@@ -100,6 +100,19 @@ def is_cut_wide(config: PipelineConfig, graph: GraphCounts) -> bool:
     return cut_bytes(graph.nodes, graph.edges) > config.partition.worker_bytes
 
 
+def published_bytes(config: PipelineConfig, graph: GraphCounts) -> int:
+    """Return the bytes of the tables of a release; compression is left aside."""
+    dim = 0 if config.embedding.method == "none" else config.embedding.dim
+    row = 4 * dim + graph.id_bytes + 24
+    if dim and config.publish.compact != "none":
+        row += dim + graph.id_bytes + 4
+    return graph.nodes * row + _list_bytes(config, graph)
+
+
+def _list_bytes(config: PipelineConfig, graph: GraphCounts) -> int:
+    return graph.nodes * (24 + 12 * min(config.ppr.top_k, graph.targets)) if config.ppr.neighbors else 0
+
+
 def disk_bytes(
     config: PipelineConfig,
     graph: GraphCounts,
@@ -117,12 +130,11 @@ def disk_bytes(
     """
     dim = 0 if config.embedding.method == "none" else config.embedding.dim
     row = 16 + 4 * dim if dim else 0
-    lists = graph.nodes * (24 + 12 * min(config.ppr.top_k, graph.targets)) if config.ppr.neighbors else 0
     ids = 2 * graph.id_bytes
     # Columns that are constant take no room: weights where every row is worth 1, and times where there are none.
     has_weights = config.input.weight or config.input.event or config.input.half_life_days
     sums = 8 * (bool(has_weights) + bool(config.input.timestamp))
-    tables = graph.nodes * (4 * dim + graph.id_bytes + 24) + lists
+    tables = published_bytes(config, graph)
     cut_edges = graph.edges if cut.parts > 1 else 0
     pieces = cut_edges * 16
     if cut_edges and is_cut_wide(config, graph):
@@ -134,7 +146,7 @@ def disk_bytes(
         "index": graph.nodes * (graph.id_bytes + 48) + graph.edges * 24,
         "partition": graph.nodes * 13 + pieces,
         "layout": sum(cut.rows) * 45 + sum(cut.entries) * 8 + cut_edges * 24,
-        "embed": graph.nodes * row + kept_bytes + lists,
+        "embed": graph.nodes * row + kept_bytes + _list_bytes(config, graph),
         "aggregate": tables,
         "publish": tables,  # a copy, where the file system has no clones
     }

@@ -15,7 +15,7 @@ from pipeline.partitioning.wide.node_blocks import blocks_of_cut
 from pipeline.partitioning.wide.top_levels import cut_bytes
 from pipeline.planning.alternatives import Alternatives
 from pipeline.planning.input_size import InputSize
-from pipeline.planning.sizes import GraphCounts, expected_levels, is_cut_wide
+from pipeline.planning.sizes import GraphCounts, expected_levels, is_cut_wide, published_bytes
 from pipeline.planning.time_model import CACHE_BYTES
 
 #: CPU seconds of one core: to read and check a row of the input and add it to its pair; the same of text ids.
@@ -44,6 +44,8 @@ _NEAR_NODES = 131_072
 #: A published row beside its vector, and a byte of the vector: combined, finished, written, hashed; and a row that is
 #: brought into order from the files of several parts.
 _PUBLISHED_ROW, _PUBLISHED_BYTE, _GATHERED_ROW = 1.2e-6, 4e-9, 1.1e-6
+#: An entry that gets its code, and its place in the dictionary of the file.
+_COMPACT_ENTRY = 4.4e-8
 #: A byte of a release that is copied and hashed.
 _COPIED_BYTE = 2.2e-9
 #: RankMe of a type: as many rows, by the square of their columns.
@@ -70,8 +72,8 @@ _NODE_FILE_BYTES, _FILE_NODES = 160, 1_000_000
 #: node's degree and key while that is done, which are joined where they lie in several files; an edge of a graph that
 #: is cut in one task.
 _LAID_EDGE_BYTES, _DEALT_EDGE_BYTES, _FILE_EDGES, _COPIED_NODE_BYTES, _CUT_EDGE_BYTES = 115, 145, 4_000_000, 16, 40
-#: Row groups of a published table, with their ids and sums; pages of a copy.
-_PUBLISHED_GROUPS, _GROUP_ROWS, _COPY_BYTES = 5, 65_536, 24 * 2**20
+#: Row groups of a published table, with their ids and sums, and with their codes; pages of a copy.
+_PUBLISHED_GROUPS, _COMPACT_GROUPS, _GROUP_ROWS, _COPY_BYTES = 5, 9, 65_536, 24 * 2**20
 #: A row that evaluation knows of, beside its vector, which is in a file; an edge of a source that is scored.
 _SCORED_ROW_BYTES, _SCORED_EDGE_BYTES, _SCORING_BYTES = 150, 60, 150 * 2**20
 
@@ -125,7 +127,7 @@ def stage_costs(config: PipelineConfig, run: RunCounts) -> Mapping[str, StageCos
         "embed": _embed(run),
         "aggregate": _aggregate(config, run),
         "evaluate": _evaluate(config, run),
-        "publish": StageCost(_COPIED_BYTE * _table_bytes(config, run.graph), _files(config, run.graph), _COPY_BYTES),
+        "publish": StageCost(_COPIED_BYTE * published_bytes(config, run.graph), _files(config, run.graph), _COPY_BYTES),
     }
 
 
@@ -224,7 +226,11 @@ def _aggregate(config: PipelineConfig, run: RunCounts) -> StageCost:
     width = 4 * _columns(config)
     gathered = _GATHERED_ROW if run.prices.cut.parts > 1 else 0.0
     seconds = run.graph.nodes * (_PUBLISHED_ROW + gathered + _PUBLISHED_BYTE * width)
-    return StageCost(seconds, _files(config, run.graph), _PUBLISHED_GROUPS * _GROUP_ROWS * width)
+    groups = _PUBLISHED_GROUPS
+    if config.publish.compact != "none":
+        seconds += run.graph.nodes * _columns(config) * _COMPACT_ENTRY
+        groups = _COMPACT_GROUPS
+    return StageCost(seconds, _files(config, run.graph), groups * _GROUP_ROWS * width)
 
 
 def _evaluate(config: PipelineConfig, run: RunCounts) -> StageCost:
@@ -249,8 +255,3 @@ def _columns(config: PipelineConfig) -> int:
 
 def _files(config: PipelineConfig, graph: GraphCounts) -> int:
     return math.ceil(graph.nodes / config.publish.rows_per_file)
-
-
-def _table_bytes(config: PipelineConfig, graph: GraphCounts) -> int:
-    lists = graph.nodes * 12 * min(config.ppr.top_k, graph.targets) if config.ppr.neighbors else 0
-    return graph.nodes * (4 * _columns(config) + graph.id_bytes) + lists

@@ -73,7 +73,8 @@ class OpenOptions:
 
     ``starts_with_ingest`` says that the run begins with ingest: without a date it then takes the newest one in the
     input that is not in the future. A later stage takes the newest date whose edges were made from this input and
-    config. A run that ``is_dry`` leaves no record.
+    config. A run that ``is_dry`` leaves no record. One that makes nothing to publish does not ``fixes_baseline``: the
+    date keeps the one that its last run started with.
     """
 
     date: dt.date | None
@@ -83,6 +84,7 @@ class OpenOptions:
     allow_future: bool = False
     recomputes: bool = False
     is_dry: bool = False
+    fixes_baseline: bool = True
     publish: PublishOptions = field(default_factory=PublishOptions)
 
 
@@ -118,7 +120,8 @@ def open_workspace(engine: Engine[Frame], config: PipelineConfig, root: Location
         digests["ingest"] = fingerprint_of([digests["ingest"], "lineage", lineage.start.isoformat()])
     tree = choose_tree(root, config, lineage, date, **begins)
     digests["partition"] = tree.fingerprints["partition"] if tree else None
-    baselines = baselines_of_run(root, config.publish, date, starts=options.starts_with_ingest, is_dry=options.is_dry)
+    starts, is_dry = options.starts_with_ingest and options.fixes_baseline, options.is_dry or not options.fixes_baseline
+    baselines = baselines_of_run(root, config.publish, date, starts=starts, is_dry=is_dry)
     if not baselines and options.starts_with_ingest:
         _warn_of_lost_releases(root, config.publish)
     digests["aggregate"] = baselines[0] if baselines else None

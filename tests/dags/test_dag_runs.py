@@ -30,6 +30,7 @@ PUBLISHED = {
     **{"verdict": "published", "exit_code": 0, "reasons": [], "release": "a-release", "date": "2026-05-01"},
     **{"current_moved": True, "current": {"release": "a-release", "at": "2026-05-02T02:10:00+00:00"}},
     **{"space_id": "s", "tables": {"node_embeddings": {"path": "/releases/a-release/node_embeddings", "rows": 3}}},
+    "inputs": ["s3://lake/events", "/releases/earlier/node_embeddings"],
 }
 REFUSED = {"verdict": "refused", "exit_code": 3, "reasons": ["too few rows"], "release": None}
 BAD_INPUT = {"verdict": "failed", "exit_code": 4, "reasons": ["no column 'user'"], "release": None}
@@ -151,6 +152,9 @@ def test_openlineage_hears_of_every_job_and_of_the_tables(
     ended = [event for event in map(json.loads, log.read_text().splitlines()) if event["eventType"] == "COMPLETE"]
     outputs = {event["job"]["name"]: event.get("outputs", []) for event in ended}
     assert {"graph_embeddings.run", "graph_embeddings.gate"} <= set(outputs)
+    inputs = {event["job"]["name"]: event.get("inputs", []) for event in ended}
+    read = [(one["namespace"], one["name"]) for one in inputs["graph_embeddings.gate"]]
+    assert read == [("s3://lake", "events"), ("file", "/releases/earlier/node_embeddings")]
     (table,) = outputs["graph_embeddings.gate"]
     assert (table["namespace"], table["name"]) == ("file", "/releases/a-release/node_embeddings")
     assert table["facets"]["version"]["datasetVersion"] == "a-release"

@@ -126,6 +126,7 @@ NOT_RUN: Mapping[str, ReadOnly] = MappingProxyType(
         "pip": ReadOnly("needs a package index; the extras must exist", _read_pip),
         "spark-submit": ReadOnly("needs Spark or a cluster; the job must accept the options", _read_spark_submit),
         "python -m tests.benchmarks": ReadOnly("takes minutes; the script must have the options", _read_benchmark),
+        ".venv-consumers/bin/python": ReadOnly("needs make consumers; the options must be there", _read_benchmark),
         "--engine spark": ReadOnly("needs Spark; the options must be right", _read_run),
         "--workers": ReadOnly("starts processes; the options must be right", _read_run),
         "--dask": ReadOnly("needs a Dask cluster; the options must be right", _read_run),

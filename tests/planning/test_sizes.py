@@ -82,3 +82,15 @@ def test_a_block_of_wide_rows_fits_no_more_nodes_than_it_holds() -> None:
     assert planning.row_columns(config(embedding={"method": "spectral", "rank": 512, "reduction": "rotate"})) == 528
     assert planning.row_columns(config(embedding={"form": "low_pass"})) == 214  # five buffers of 128 columns, in threes
     assert planning.row_columns(config(embedding={"form": "classic"})) == 128
+
+
+@pytest.mark.parametrize("method", ["fastrp", "none"])
+def test_compact_rows_are_bytes_of_the_release(method: str) -> None:
+    graph = GraphCounts(1_000, 5_000, 500, is_exact=True, id_bytes=8)
+    embedding, ppr = {"method": method} | ({"dim": 64} if method != "none" else {}), {"neighbors": True}
+    full, both = (
+        planning.published_bytes(config(embedding=embedding, ppr=ppr, publish={"compact": compact}), graph)
+        for compact in ("none", "int8")
+    )
+    # A code an entry, a float32 for the scale, the id once more; without vectors there is nothing to make compact.
+    assert both - full == (1_000 * (64 + 4 + 8) if method != "none" else 0)

@@ -25,7 +25,9 @@ from pipeline.publishing.baseline import baselines_of_run, find_baselines
 from pipeline.publishing.listing import releases
 from pipeline.publishing.release import publish, rollback
 from pipeline.publishing.retention import clean
+from tests.jobs.conftest import call
 from tests.publishing.working_files import contents
+from tests.stages.chains import Chain, config_for, users_and_items, write_rows
 
 NAME = "default"
 START = dt.date(2024, 6, 1)
@@ -271,3 +273,16 @@ def test_lines_and_pointers_of_before_reasons_are_read(tmp_path: Path) -> None:
     with suppress(ConfigError):
         rollback(tmp_path, NAME)
     assert read_pointers(tmp_path / "published" / NAME).problem is None
+
+
+def test_an_index_of_walks_leaves_a_night_its_baseline(tmp_path: Path) -> None:
+    chain = Chain(tmp_path)
+    path = write_rows(tmp_path / "in.parquet", users_and_items())
+    config = config_for(path)
+    assert chain.run(config, ("ingest",), date="2024-06-02").code == 0
+    assert chain.run(config, date="2024-06-01").code == 0
+    (record,) = (chain.root / "inputs").glob("baseline-2024-06-02-*.json")
+    before = record.read_bytes()
+    words = ("--config", chain.write_config(config), "--workspace", chain.root, "--date", "2024-06-02")
+    assert call("ppr-index", *words).code == 0
+    assert record.read_bytes() == before

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import deltalake
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from graphquilt import EmbeddingTable
+from graphquilt import EmbeddingTable, files
+from graphquilt.locations import parse_location
 from tests.graphquilt.published_tables import publish_nodes, random_nodes
 from tests.jobs.conftest import call
+from tests.object_store import bucket, moto_endpoint, object_store  # noqa: F401
 
 
 def export(work: Path, place: Path) -> dict[str, str]:
@@ -49,3 +56,25 @@ def test_a_delta_table_of_others_is_left_alone(tmp_path: Path) -> None:
     assert done.code == 2
     assert "not one of ours" in done.err
     assert pl.read_delta(str(place)).columns == ["salary"]
+
+
+def test_it_is_committed_to_an_object_store(tmp_path: Path, bucket: str) -> None:  # noqa: F811
+    work, place = tmp_path / "work", f"{bucket}/latest"
+    publish_nodes(work, random_nodes(np.random.default_rng(5), {"item": 30}), release="2024-06-01-aaaaaaaaaaaa")
+    # A process of its own: deltalake holds Python's lock while it waits for the store, whose proxy is in this one.
+    command = [sys.executable, "-m", "graphquilt", "export", "--workspace", str(work), "--format", "delta", "--out"]
+    for _ in range(2):
+        done = subprocess.run([*command, place], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    log = parse_location(f"{place}/_delta_log")
+    assert [name for name in files.names_in(log) if name.endswith(".json")] == ["00000000000000000000.json"]
+    actions = [json.loads(line) for line in files.read(log / "00000000000000000000.json").splitlines()]
+    (commit,) = (action["commitInfo"] for action in actions if "commitInfo" in action)
+    assert commit["release"] == "2024-06-01-aaaaaaaaaaaa"
+    (added,) = (action["add"]["path"] for action in actions if "add" in action)
+    rows = pq.read_table(io.BytesIO(files.read(log.parent / added)))
+    with EmbeddingTable.open(work) as table:
+        assert sorted(rows["node_id"].to_pylist()) == sorted(table.to_numpy("item")[0].tolist())
+    done = subprocess.run([*command, "s3://no-such-bucket/latest"], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "s3://no-such-bucket does not exist" in done.stderr

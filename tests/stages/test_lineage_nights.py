@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import shutil
 from collections import defaultdict
 from pathlib import Path
@@ -225,6 +226,17 @@ def test_a_full_run_starts_a_lineage_after_some_days(days: Path, tmp_path: Path)
     chain, config = Chain(tmp_path), {**nightly(days), "lineage": {"full_every": 3}}
     read = [run_night(chain, config, day).figures("ingest")["night_before"] for day in range(2, 8)]
     assert read == [None, str(date_of(2)), str(date_of(3)), None, str(date_of(5)), str(date_of(6))]
+
+
+def test_a_verdict_names_what_the_release_was_made_of(days: Path, tmp_path: Path) -> None:
+    chain, config = Chain(tmp_path), nightly(days)
+    first, second = (run_night(chain, config, day).answer["path"] for day in (4, 5))
+    verdicts = [chain.root / "runs" / str(date_of(day)) / "gate.json" for day in (4, 5)]
+    of_night = [json.loads(path.read_text())["inputs"] for path in verdicts]
+    sums = chain.root / "runs" / str(date_of(4)) / "night_sums"
+    assert of_night[1] == [str(days), f"{first}/node_embeddings", str(sums)]
+    assert sums.is_dir()
+    assert second != first
 
 
 def test_a_workspace_of_full_runs_can_begin_with_lineages(days: Path, tmp_path: Path) -> None:

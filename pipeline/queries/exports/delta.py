@@ -7,10 +7,13 @@ commit says which.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from graphquilt.store_clients import endpoint_of
+from graphquilt.store_errors import store_error
 from graphquilt.table import EmbeddingTable
 from pipeline.errors import ConfigError
 from pipeline.locations import Location
@@ -36,17 +39,32 @@ def export_delta(table: EmbeddingTable, place: Location, node_types: Sequence[st
         "node_types": ",".join(types),
     }
     facts = {"format": "delta", "path": str(place), **commit}
-    if deltalake.DeltaTable.is_deltatable(str(place)):
-        (last,) = deltalake.DeltaTable(str(place)).history(1)
-        if "space_id" not in last:
-            raise ConfigError(f"the Delta table at {place} is not one of ours; give --out a place of its own")
-        if commit.items() <= last.items():
-            return facts
-    about = deltalake.CommitProperties(custom_metadata=commit)
-    rows = pa.RecordBatchReader.from_batches(*_rows(table, types))
-    deltalake.write_deltalake(str(place), rows, mode="overwrite", schema_mode="overwrite", commit_properties=about)
-    deltalake.DeltaTable(str(place)).vacuum(_KEEP_HOURS, dry_run=False, commit_properties=about)
+    address, access = str(place), _access_to(place)
+    try:
+        if deltalake.DeltaTable.is_deltatable(address, access):
+            (last,) = deltalake.DeltaTable(address, storage_options=access).history(1)
+            if "space_id" not in last:
+                raise ConfigError(f"the Delta table at {place} is not one of ours; give --out a place of its own")
+            if commit.items() <= last.items():
+                return facts
+        about = deltalake.CommitProperties(custom_metadata=commit)
+        keys = {"mode": "overwrite", "schema_mode": "overwrite", "commit_properties": about}
+        rows = pa.RecordBatchReader.from_batches(*_rows(table, types))
+        deltalake.write_deltalake(address, rows, storage_options=access, **keys)
+        written = deltalake.DeltaTable(address, storage_options=access)
+        written.vacuum(_KEEP_HOURS, dry_run=False, commit_properties=about)
+    except (OSError, deltalake.exceptions.DeltaError) as error:
+        if isinstance(place, Path):
+            raise
+        raise store_error(error, address, endpoint_of(place.bucket)) from None  # its text may quote a signature
     return facts
+
+
+def _access_to(place: Location) -> dict[str, str] | None:
+    """Return what deltalake does not take from the environment by itself: where the store is."""
+    if isinstance(place, Path) or (endpoint := endpoint_of(place.bucket)) is None:
+        return None
+    return {"endpoint": endpoint, "allow_http": str(endpoint.startswith("http://")).lower()}
 
 
 def _rows(table: EmbeddingTable, types: Sequence[str]) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
