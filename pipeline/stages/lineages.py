@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from pipeline.errors import DamagedFileError
 from pipeline.locations import Location
 from pipeline.stages.chain import stage_named
 from pipeline.storage import fingerprint_of
-from pipeline.workspace import Lineage, Manifest, Workspace, manifests_below, run_dates, run_folder
+from pipeline.workspace import Lineage, Manifest, manifests_below, run_dates, run_folder
 
 log = logging.getLogger(__name__)
 
@@ -71,16 +71,6 @@ def earlier_nights(root: Location, table: str, key: str, start: dt.date, date: d
             of_lineage = [one for one in manifests if one.figures.get("lineage") == key]
             for manifest in sorted(of_lineage, key=lambda one: str(one.made_by.get("started")), reverse=True):
                 yield EarlierNight(day, manifest)
-
-
-def problem_of_run(run: Workspace, tables: Sequence[str]) -> str:
-    """Say what is wrong with the tables of an earlier run; "" if all are there and whole."""
-    for table in tables:
-        if problem := run.problem(table):
-            return problem
-        if run.finished(table) is None:
-            return f"{run.folder(table)} is gone"
-    return ""
 
 
 def _start_of_nearest(root: Location, config: PipelineConfig, date: dt.date, of_config: str) -> dt.date:

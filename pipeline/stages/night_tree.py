@@ -1,32 +1,22 @@
-"""Which earlier night's tree a night goes on with, and when it is given up.
-
-Which one that is, is recorded as a date's run starts, and its fingerprint is part of the partition's: a run that is
-resumed or recomputed goes on with the same tree.
-"""
+"""The tree of an earlier night that a night goes on with, and when it is given up."""
 
 from __future__ import annotations
 
 import datetime as dt
-import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from pipeline import codec, storage
 from pipeline.config.model import PipelineConfig
-from pipeline.errors import DamagedFileError, StorageError
 from pipeline.locations import Location
 from pipeline.partitioning.cutting import CutOptions, EarlierTree, IndexTables
 from pipeline.partitioning.figures import PartitionFigures
-from pipeline.stages.chain import MAKER, stage_named
-from pipeline.stages.lineages import EarlierNight, earlier_nights, problem_of_run
+from pipeline.stages.chain import stage_named
+from pipeline.stages.taken_over import TakenOver
 from pipeline.storage import fingerprint_of
 from pipeline.workspace import EarlierRun, Lineage, Workspace
 
-log = logging.getLogger(__name__)
-
-#: The table by whose manifest a night says which tree it has, and those that a night goes on with.
-_NODE_PARTS = "node_parts"
-_TABLES = ("node_arrays", "partition_tree", _NODE_PARTS)
+TREE = TakenOver("tree", "partition", ("node_parts", "partition_tree", "node_arrays"))
 
 #: All is cut anew where a measure of the tree has grown by more than its factor since all was cut.
 MOST_GROWTH = {"copies_per_node": 1.25, "imbalance": 1.25, "leaves_per_full_leaf": 1.5}
@@ -74,34 +64,12 @@ class NightTree:
 
 
 def choose_tree(
-    root: Location,
-    config: PipelineConfig,
-    lineage: Lineage | None,
-    date: dt.date,
-    *,
-    starts_with_ingest: bool,
-    is_dry: bool,
+    root: Location, config: PipelineConfig, lineage: Lineage | None, date: dt.date, **begins: bool
 ) -> EarlierRun | None:
-    """Return the run of the nearest earlier night whose tree is whole; None where all is cut anew.
-
-    A run that ``starts_with_ingest`` records it, unless it ``is_dry``.
-    """
+    """Return the run whose tree a date goes on with, as :meth:`TakenOver.choose` does; None: all is cut anew."""
     if lineage is None or lineage.start == date:
         return None
-    key = _tree_key(config, lineage)
-    path = root / "inputs" / f"tree-{date}-{key[:16]}.json"
-    try:
-        record = storage.read_checked_json(path)
-    except DamagedFileError as error:
-        log.warning("warning: %s; the tree to go on with is chosen anew", error)
-        record = None
-    if record is None:
-        nights = earlier_nights(root, _NODE_PARTS, key, lineage.start, date)
-        run = next((run for night in nights if (run := _whole_run(root, night))), None)
-        if starts_with_ingest and not is_dry:
-            storage.write_checked_json(path, {"run": None if run is None else codec.to_values(run)})
-        return run
-    return None if record["run"] is None else codec.from_values(EarlierRun, record["run"])
+    return TREE.choose(root, lineage, _tree_key(config, lineage), date, **begins)
 
 
 def open_tree(workspace: Workspace) -> NightTree | None:
@@ -114,21 +82,16 @@ def open_tree(workspace: Workspace) -> NightTree | None:
     before = workspace.inputs.tree
     if before is None:
         return None
-    run = replace(workspace, date=before.date, fingerprints=before.fingerprints)
-    if problem := problem_of_run(run, _TABLES):
-        raise StorageError(
-            f"{workspace.described_date} goes on with the tree of {before.date}, and {problem}. Put it back; or "
-            f"remove {workspace.root / 'inputs'}/tree-{workspace.date}-*.json and run again, which chooses another one"
-        )
+    run = TREE.open(workspace, before)
     tree = storage.read_parquet(run.files("partition_tree"))
     leaves = tree.filter(tree["is_leaf"])
     paths = [tuple(map(int, path.split("/"))) for path in leaves["part_path"].to_pylist()]
     earlier = EarlierTree(
         leaves=tuple(zip(leaves["part_id"].to_pylist(), paths, strict=True)),
         arrays=tuple(run.files("node_arrays")),
-        parts=run.files(_NODE_PARTS)[0],
+        parts=run.files("node_parts")[0],
     )
-    figures = run.manifest(_NODE_PARTS).figures
+    figures = run.manifest("node_parts").figures
     origin = codec.from_values(TreeOrigin, {name: figures[name] for name in TreeOrigin.__dataclass_fields__})
     return NightTree(earlier, origin, before.date)
 
@@ -150,15 +113,3 @@ def _tree_key(config: PipelineConfig, lineage: Lineage) -> str:
     """Return what nights of one tree have in common."""
     partition = stage_named("partition")
     return fingerprint_of([lineage.key, partition.reads_config(config), partition.algorithm_version])
-
-
-def _whole_run(root: Location, night: EarlierNight) -> EarlierRun | None:
-    """Return the run that an earlier night's tree is of; None if it has one leaf, or is damaged."""
-    figures = night.manifest.figures
-    if figures["parts"] == 1:
-        return None
-    earlier = EarlierRun(night.date, {"index": figures["index"], "partition": night.manifest.fingerprint})
-    if problem := problem_of_run(Workspace(root, night.date, earlier.fingerprints, MAKER, ""), _TABLES):
-        log.warning("date=%s warning: %s; its tree is not gone on with", night.date, problem)
-        return None
-    return earlier

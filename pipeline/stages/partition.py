@@ -67,7 +67,8 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
         "node_parts": describe_task_files([cut.homes], "parts"),
     }
     origin = describe_origin(config, workspace, measure(figures, options, tables), kept)
-    return Outcome(files, codec.to_values(figures), tasks.records, {"node_parts": origin})
+    is_tree = figures.parts > 1  # one block is no tree to go on with
+    return Outcome(files, codec.to_values(figures), tasks.records, {"node_parts": origin if is_tree else {}})
 
 
 def _cut_in_tasks(

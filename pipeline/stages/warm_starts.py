@@ -1,30 +1,25 @@
 """What a night of a lineage starts its eigenvectors from: those of an earlier night, as ``embedding.warm_start`` asks.
 
-Which night that is, is recorded as a date's run starts, as its tree is, and is part of embed's fingerprint. So a run
-that is resumed, repeated or recomputed starts from the same rows, and makes the same bytes.
+Which night that is, is part of embed's fingerprint.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from pipeline import codec, storage
+from pipeline import codec
 from pipeline.config.model import PipelineConfig
 from pipeline.embedding.earlier_rows import EarlierSubspace
-from pipeline.errors import DamagedFileError, StorageError
 from pipeline.locations import Location
-from pipeline.stages.chain import MAKER, stage_named
-from pipeline.stages.lineages import earlier_nights, problem_of_run
+from pipeline.stages.chain import stage_named
+from pipeline.stages.taken_over import TakenOver
 from pipeline.storage import fingerprint_of
 from pipeline.workspace import EarlierRun, Lineage, Workspace
 
-log = logging.getLogger(__name__)
-
 SUBSPACE_ROWS = "subspace_rows"
-_TABLES = ("node_arrays", SUBSPACE_ROWS)
+_VECTORS = TakenOver("vectors", "embed", (SUBSPACE_ROWS, "node_arrays"))
 
 
 @dataclass(frozen=True)
@@ -52,33 +47,12 @@ class WarmStart:
 
 
 def choose_start(
-    root: Location,
-    config: PipelineConfig,
-    lineage: Lineage | None,
-    date: dt.date,
-    *,
-    starts_with_ingest: bool,
-    is_dry: bool,
+    root: Location, config: PipelineConfig, lineage: Lineage | None, date: dt.date, **begins: bool
 ) -> EarlierRun | None:
-    """Return the run of the nearest earlier night whose rows are whole; None: this one starts from random rows.
-
-    A run that ``starts_with_ingest`` records it, unless it ``is_dry``.
-    """
+    """Return the run whose rows a date starts from, as :meth:`TakenOver.choose` does; None: from random rows."""
     if lineage is None or lineage.start == date or not _wants_warm_start(config):
         return None
-    key = _start_key(config, lineage)
-    path = root / "inputs" / f"start-{date}-{key[:16]}.json"
-    try:
-        record = storage.read_checked_json(path)
-    except DamagedFileError as error:
-        log.warning("warning: %s; the rows to start from are chosen anew", error)
-        record = None
-    if record is None:
-        run = _nearest(root, key, lineage, date)
-        if starts_with_ingest and not is_dry:
-            storage.write_checked_json(path, {"run": None if run is None else codec.to_values(run)})
-        return run
-    return None if record["run"] is None else codec.from_values(EarlierRun, record["run"])
+    return _VECTORS.choose(root, lineage, _start_key(config, lineage), date, **begins)
 
 
 def open_start(config: PipelineConfig, workspace: Workspace) -> WarmStart | None:
@@ -91,12 +65,7 @@ def open_start(config: PipelineConfig, workspace: Workspace) -> WarmStart | None
     before = workspace.inputs.start
     if before is None:
         return None
-    run = replace(workspace, date=before.date, fingerprints=before.fingerprints)
-    if problem := problem_of_run(run, _TABLES):
-        raise StorageError(
-            f"{workspace.described_date} starts from the vectors of {before.date}, and {problem}. Put it back; or "
-            f"remove {workspace.root / 'inputs'}/start-{workspace.date}-*.json and run again, which chooses others"
-        )
+    run = _VECTORS.open(workspace, before)
     rows, node_arrays = (tuple(run.files(table)) for table in (SUBSPACE_ROWS, "node_arrays"))
     subspace = EarlierSubspace(rows, node_arrays, leading=config.embedding.resolved(config.form).rank)
     return WarmStart(before.date, subspace, run.manifest(SUBSPACE_ROWS).figures["cold_residual"])
@@ -117,14 +86,3 @@ def _start_key(config: PipelineConfig, lineage: Lineage) -> str:
     """Return what nights that start from each other have in common."""
     embedding = config.embedding.model_dump(mode="json", exclude={"shards", "align"})
     return fingerprint_of([lineage.key, embedding, stage_named("embed").algorithm_version])
-
-
-def _nearest(root: Location, key: str, lineage: Lineage, date: dt.date) -> EarlierRun | None:
-    for night in earlier_nights(root, SUBSPACE_ROWS, key, lineage.start, date):
-        manifest = night.manifest
-        run = EarlierRun(night.date, {"index": manifest.figures["index"], "embed": manifest.fingerprint})
-        problem = problem_of_run(Workspace(root, night.date, run.fingerprints, MAKER, ""), _TABLES)
-        if not problem:
-            return run
-        log.warning("date=%s warning: %s; its vectors are not started from", night.date, problem)
-    return None

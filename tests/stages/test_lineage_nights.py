@@ -307,11 +307,11 @@ def test_a_tree_that_is_damaged_is_not_gone_on_with_and_one_that_went_is_missed(
     file.write_bytes(file.read_bytes()[:-1])
     ended = run_night(chain, config, 5)
     assert ended.figures("partition")["tree_of"] == str(date_of(3))
-    assert "its tree is not gone on with" in ended.log
+    assert "its tree is not taken over" in ended.log
     shutil.rmtree(chain.root / "runs" / str(date_of(3)))
     again = chain.run(config, date=str(date_of(5)), recompute=True)
     assert again.code == 1
-    assert f"{date_of(5)} goes on with the tree of {date_of(3)}, and" in again.error
+    assert f"{date_of(5)} takes over the tree of {date_of(3)}, and" in again.error
     assert f"inputs/tree-{date_of(5)}-*.json" in again.error
 
 

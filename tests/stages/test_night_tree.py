@@ -111,7 +111,7 @@ def test_a_night_keeps_every_promise_and_nobody_moves(graph: Graph, method: str,
     check(second, night)
     if key == "max_edges":
         check_bound(second, night, options[key], None)
-    tree_of = night.outcome.figures_of("node_parts")["tree_of"]
+    tree_of = night.outcome.figures_of("node_parts").get("tree_of")
     event(f"tree_of {tree_of is not None}")
     if tree_of is None or second.is_plain:  # where costs decide again who is split
         return

@@ -112,9 +112,9 @@ def test_rows_that_are_gone_are_named(days: Path, tmp_path: Path) -> None:
     shutil.rmtree(chain.root / "runs" / str(date_of(2)) / "part_rows")
     ended = chain.run(config, date=str(date_of(2)))
     assert ended.code == 1
-    assert f"{date_of(2)} starts from the vectors of {date_of(1)}, and" in ended.error
-    assert f"remove {chain.root / 'inputs'}/start-{date_of(2)}-*.json" in ended.error
-    (record,) = (chain.root / "inputs").glob(f"start-{date_of(2)}-*.json")
+    assert f"{date_of(2)} takes over the vectors of {date_of(1)}, and" in ended.error
+    assert f"remove {chain.root / 'inputs'}/vectors-{date_of(2)}-*.json" in ended.error
+    (record,) = (chain.root / "inputs").glob(f"vectors-{date_of(2)}-*.json")
     record.unlink()
     assert "start=" not in run_night(chain, config, 2).log
 
