@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -88,14 +88,24 @@ class StageRun:
             with hold(self._workspace, self._purpose(), options.wait_s):
                 if self._names[0] == "ingest":
                     self._write_verdict("running", None, [])
-                try:
+                with self._keep_tables(self._workspace):
                     for report in run_stages(self._names, engine, config, self._workspace):
                         if not report.skipped or report.stage not in self._reports:  # a repair looks at stages again
                             self._reports[report.stage] = report
-                finally:
-                    # Here, where they are remembered: in a store they would all be read again for the report.
-                    with contextlib.suppress(StorageError), storage.brief_requests():
-                        self._tables = finished_tables(self._workspace)
+
+    @contextlib.contextmanager
+    def _keep_tables(self, workspace: Workspace) -> Iterator[None]:
+        """Keep the manifests for a run's report, at its end: while the date is held, a store is not asked for them."""
+        has_report = "publish" in self._names
+        try:
+            yield
+        except (GateError, InputError):
+            has_report = True
+            raise
+        finally:
+            if has_report:
+                with contextlib.suppress(StorageError), storage.brief_requests():
+                    self._tables = finished_tables(workspace)
 
     def _purpose(self) -> str:
         return f"stage {self._names[0]}" if len(self._names) == 1 else "a run"
