@@ -25,16 +25,16 @@ def draw_quality(metrics: Mapping[str, Any]) -> Iterator[Picture]:
         " It is last night's table, scored on tonight's new pairs." if metrics["scored"] == "previous release" else ""
     )
     ranking = metrics["ranking"]
-    if measured := describe_sample(ranking["users"], ranking["population"], "sources"):
-        whose += f" Of {measured}."
+    measured = describe_sample(ranking["users"], ranking["population"], "sources")
+    of_users = f"{whose} Of {measured}." if measured else whose
     slices = metrics.get("slices", {})
     if by := slices.get("by_activity"):
         body = bar_chart(slice_columns(by, figure, "nodes"), "neighbours of the source", title, width=THIRD)
-        caption = f"Sources in four classes by how many neighbours they have, and how many sources each has.{whose}"
+        caption = f"Sources in four classes by how many neighbours they have, and how many sources each has.{of_users}"
         yield Picture(f"{title} by activity", caption, body, share="third")
     if by := slices.get("by_popularity"):
         body = bar_chart(slice_columns(by, figure, "nodes"), "neighbours of the target", title, 1, THIRD)
-        caption = f"Share of test pairs that are hits. A class holds a quarter of them, and so many targets.{whose}"
+        caption = f"Share of test pairs that are hits. A class holds a quarter of them, and so many targets.{of_users}"
         yield Picture(f"{title} by popularity", caption, body, share="third")
     widths = metrics.get("widths", [])
     if len(widths) > 1:
