@@ -9,10 +9,13 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from pipeline.kernels.warm import warm_kernels
+
 
 def memory_growth(function: Callable[..., Any], *arguments: Any) -> int:
-    """Return the most bytes of anonymous memory that a call added to its process."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+    """Return the most bytes of anonymous memory that a call added to its process, which has loaded all kernels."""
+    spawned = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=spawned, initializer=warm_kernels) as process:
         return process.submit(_measure, function, arguments).result()
 
 

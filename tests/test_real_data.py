@@ -17,6 +17,7 @@ from pipeline.embedding.rounds import BlockFiles, Embedded, embed_parts
 from pipeline.embedding.rows import Rows
 from pipeline.embedding.run_settings import settings_of
 from pipeline.engines.local import LocalEngine
+from pipeline.kernels.warm import warm_kernels
 from pipeline.tasks import Task, TaskFunction, TaskRecord, TaskRunner, run_task
 from pipeline.workspace import Workspace
 from tests.embedding.graphs_in_parts import written_files
@@ -65,10 +66,11 @@ def blocks_of(chain: Chain, config: dict[str, Any]) -> tuple[Workspace, list[Blo
 
 
 class InANewProcess:
-    """Runs tasks one after the other in one process that has done nothing else: no heap is left from before."""
+    """Runs tasks one after the other in one process that has loaded kernels, and done nothing else: no heap is left."""
 
     def map_tasks(self, function: TaskFunction[Any, Any], tasks: Sequence[Task[Any]]) -> list[TaskRecord[Any]]:
-        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        spawned = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(1, mp_context=spawned, initializer=warm_kernels) as pool:
             return list(pool.map(run_task, [function] * len(tasks), tasks))
 
 
