@@ -1,7 +1,7 @@
 """How far the change of one night reaches: rows of FastRP, and lists of personalised PageRank, that could be kept.
 
     python -m tests.benchmarks.nightly_reach --pairs 10000000 --nodes 500000
-    python -m tests.benchmarks.nightly_reach --movielens /work/shared/data/ml-100k
+    python -m tests.benchmarks.nightly_reach --movielens ../shared/data/ml-100k
 
 Of two nights in a row, with weights that halve in 30 days. Prints, for the rows of two_tower after each hop, which
 share is reached at all and which moves by more than a tolerance of its norm; and for the lists of all users the bound
