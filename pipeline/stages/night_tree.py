@@ -8,15 +8,18 @@ from dataclasses import dataclass
 
 from pipeline import codec, storage
 from pipeline.config.model import PipelineConfig
-from pipeline.locations import Location
 from pipeline.partitioning.cutting import CutOptions, EarlierTree, IndexTables
 from pipeline.partitioning.figures import PartitionFigures
 from pipeline.stages.chain import stage_named
 from pipeline.stages.taken_over import TakenOver
-from pipeline.storage import fingerprint_of
-from pipeline.workspace import EarlierRun, Lineage, Workspace
+from pipeline.workspace import Workspace
 
-TREE = TakenOver("tree", "partition", ("node_parts", "partition_tree", "node_arrays"))
+TREE = TakenOver(
+    "tree",
+    "partition",
+    ("node_parts", "partition_tree", "node_arrays"),
+    reads=lambda config: stage_named("partition").reads_config(config),
+)
 
 #: All is cut anew where a measure of the tree has grown by more than its factor since all was cut.
 MOST_GROWTH = {"copies_per_node": 1.25, "imbalance": 1.25, "leaves_per_full_leaf": 1.5}
@@ -63,15 +66,6 @@ class NightTree:
         return ""
 
 
-def choose_tree(
-    root: Location, config: PipelineConfig, lineage: Lineage | None, date: dt.date, **begins: bool
-) -> EarlierRun | None:
-    """Return the run whose tree a date goes on with, as :meth:`TakenOver.choose` does; None: all is cut anew."""
-    if lineage is None or lineage.start == date:
-        return None
-    return TREE.choose(root, lineage, _tree_key(config, lineage), date, **begins)
-
-
 def open_tree(workspace: Workspace) -> NightTree | None:
     """Return the tree that a run goes on with, checked.
 
@@ -103,13 +97,7 @@ def describe_origin(
     lineage = workspace.inputs.lineage
     if lineage is None:
         return {}
-    key, index = _tree_key(config, lineage), workspace.fingerprints["index"]
+    key, index = TREE.key(config, lineage), workspace.fingerprints["index"]
     if kept:
         return codec.to_values(TreeOrigin(key, index, str(kept.date), kept.origin.measures))
     return codec.to_values(TreeOrigin(key, index, None, measures))
-
-
-def _tree_key(config: PipelineConfig, lineage: Lineage) -> str:
-    """Return what nights of one tree have in common."""
-    partition = stage_named("partition")
-    return fingerprint_of([lineage.key, partition.reads_config(config), partition.algorithm_version])

@@ -48,8 +48,8 @@ from pipeline.locations import Location
 from pipeline.publishing.baseline import baselines_of_run
 from pipeline.stages.chain import MAKER, fingerprints
 from pipeline.stages.lineages import choose_lineage
-from pipeline.stages.night_tree import choose_tree
-from pipeline.stages.warm_starts import choose_start
+from pipeline.stages.night_tree import TREE
+from pipeline.stages.warm_starts import VECTORS
 from pipeline.storage import fingerprint_of
 from pipeline.tasks import Attempt, Task, forget, run_missing
 from pipeline.workspace import (
@@ -118,7 +118,7 @@ def open_workspace(engine: Engine[Frame], config: PipelineConfig, root: Location
     lineage = choose_lineage(root, config, date, **begins)
     if lineage is not None and lineage.start != date:  # the first night is what a run without nights is
         digests["ingest"] = fingerprint_of([digests["ingest"], "lineage", lineage.start.isoformat()])
-    tree = choose_tree(root, config, lineage, date, **begins)
+    tree = TREE.choose(root, config, lineage, date, **begins)
     digests["partition"] = tree.fingerprints["partition"] if tree else None
     starts, is_dry = options.starts_with_ingest and options.fixes_baseline, options.is_dry or not options.fixes_baseline
     baselines = baselines_of_run(root, config.publish, date, starts=starts, is_dry=is_dry)
@@ -130,7 +130,7 @@ def open_workspace(engine: Engine[Frame], config: PipelineConfig, root: Location
         digests["evaluate"] = files.digest(pairs)
     if config.ppr.neighbors and config.ppr.sources:
         digests["embed"] = files.digest(list_sources(config.ppr.sources, date, "ppr.sources", snapshots))
-    start = choose_start(root, config, lineage, date, **begins)
+    start = VECTORS.choose(root, config, lineage, date, **begins)
     if start is not None:
         digests["embed"] = fingerprint_of([digests.get("embed"), start.fingerprints["embed"]])
     if options.starts_with_ingest and not options.is_dry:

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from pipeline import codec, storage
+from pipeline.config.model import PipelineConfig
 from pipeline.errors import DamagedFileError, StorageError
 from pipeline.locations import Location
-from pipeline.stages.chain import MAKER
+from pipeline.stages.chain import MAKER, stage_named
 from pipeline.stages.lineages import earlier_nights
+from pipeline.storage import fingerprint_of
 from pipeline.workspace import EarlierRun, Lineage, Workspace
 
 log = logging.getLogger(__name__)
@@ -28,26 +32,35 @@ class TakenOver:
     name : of the record, ``WORKSPACE/inputs/<name>-<date>-<key>.json``, and in messages.
     stage : that made it.
     tables : the manifest of the first says what nights share (``lineage``), and the fingerprint of its ``index``.
+    reads : what nights that share it have in common of their configs; None where a config takes nothing over.
     """
 
     name: str
     stage: str
     tables: tuple[str, ...]
+    reads: Callable[[PipelineConfig], Any]
+
+    def key(self, config: PipelineConfig, lineage: Lineage) -> str:
+        """Return what nights that take over from each other have in common."""
+        return fingerprint_of([lineage.key, self.reads(config), stage_named(self.stage).algorithm_version])
 
     def choose(
         self,
         root: Location,
-        lineage: Lineage,
-        key: str,
+        config: PipelineConfig,
+        lineage: Lineage | None,
         date: dt.date,
         *,
         starts_with_ingest: bool,
         is_dry: bool,
     ) -> EarlierRun | None:
-        """Return the run of the nearest earlier night that has the ``key``, its tables whole; None if there is none.
+        """Return the run of the nearest earlier night that has the same key, its tables whole; None if there is none.
 
         A run that ``starts_with_ingest`` records it, unless it ``is_dry``.
         """
+        if lineage is None or lineage.start == date or self.reads(config) is None:
+            return None
+        key = self.key(config, lineage)
         path = root / "inputs" / f"{self.name}-{date}-{key[:16]}.json"
         try:
             record = storage.read_checked_json(path)

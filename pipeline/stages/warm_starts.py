@@ -12,14 +12,20 @@ from typing import Any
 from pipeline import codec
 from pipeline.config.model import PipelineConfig
 from pipeline.embedding.earlier_rows import EarlierSubspace
-from pipeline.locations import Location
-from pipeline.stages.chain import stage_named
 from pipeline.stages.taken_over import TakenOver
-from pipeline.storage import fingerprint_of
-from pipeline.workspace import EarlierRun, Lineage, Workspace
+from pipeline.workspace import Workspace
 
 SUBSPACE_ROWS = "subspace_rows"
-_VECTORS = TakenOver("vectors", "embed", (SUBSPACE_ROWS, "node_arrays"))
+
+
+def _keys_of_rows(config: PipelineConfig) -> Any:
+    """Return the keys that nights which start from each other share; None without a warm start."""
+    if config.embedding.method == "none" or not config.embedding.resolved(config.form).warm_start:
+        return None
+    return config.embedding.model_dump(mode="json", exclude={"shards", "align"})
+
+
+VECTORS = TakenOver("vectors", "embed", (SUBSPACE_ROWS, "node_arrays"), reads=_keys_of_rows)
 
 
 @dataclass(frozen=True)
@@ -46,15 +52,6 @@ class WarmStart:
     cold_residual: float
 
 
-def choose_start(
-    root: Location, config: PipelineConfig, lineage: Lineage | None, date: dt.date, **begins: bool
-) -> EarlierRun | None:
-    """Return the run whose rows a date starts from, as :meth:`TakenOver.choose` does; None: from random rows."""
-    if lineage is None or lineage.start == date or not _wants_warm_start(config):
-        return None
-    return _VECTORS.choose(root, lineage, _start_key(config, lineage), date, **begins)
-
-
 def open_start(config: PipelineConfig, workspace: Workspace) -> WarmStart | None:
     """Return what a run starts from, checked; None: random rows.
 
@@ -65,7 +62,7 @@ def open_start(config: PipelineConfig, workspace: Workspace) -> WarmStart | None
     before = workspace.inputs.start
     if before is None:
         return None
-    run = _VECTORS.open(workspace, before)
+    run = VECTORS.open(workspace, before)
     rows, node_arrays = (tuple(run.files(table)) for table in (SUBSPACE_ROWS, "node_arrays"))
     subspace = EarlierSubspace(rows, node_arrays, leading=config.embedding.resolved(config.form).rank)
     return WarmStart(before.date, subspace, run.manifest(SUBSPACE_ROWS).figures["cold_residual"])
@@ -75,14 +72,4 @@ def describe_rows(config: PipelineConfig, workspace: Workspace, cold_residual: f
     """Return what the manifest of the rows says, for the nights that start from them."""
     lineage = workspace.inputs.lineage
     assert lineage is not None  # the config's reader has seen to it
-    return codec.to_values(SubspaceOrigin(_start_key(config, lineage), workspace.fingerprints["index"], cold_residual))
-
-
-def _wants_warm_start(config: PipelineConfig) -> bool:
-    return config.embedding.method != "none" and config.embedding.resolved(config.form).warm_start
-
-
-def _start_key(config: PipelineConfig, lineage: Lineage) -> str:
-    """Return what nights that start from each other have in common."""
-    embedding = config.embedding.model_dump(mode="json", exclude={"shards", "align"})
-    return fingerprint_of([lineage.key, embedding, stage_named("embed").algorithm_version])
+    return codec.to_values(SubspaceOrigin(VECTORS.key(config, lineage), workspace.fingerprints["index"], cold_residual))

@@ -50,9 +50,9 @@ def movielens_days(folder: Path) -> Iterator[pa.Table]:
 
 def incidence(ends: np.ndarray, day: np.ndarray, last: int, shape: tuple[int, int]) -> sparse.csr_array:
     """Users x items up to a day, weights as of the first: the epoch of a lineage stays where it is."""
-    known = day <= last
-    weight = 2.0 ** (day[known] / HALF_LIFE)
-    matrix = sparse.coo_array((weight, tuple(ends[:, known])), shape=shape).tocsr()
+    is_there = day <= last
+    weight = 2.0 ** (day[is_there] / HALF_LIFE)
+    matrix = sparse.coo_array((weight, tuple(ends[:, is_there])), shape=shape).tocsr()
     matrix.sum_duplicates()
     return matrix
 

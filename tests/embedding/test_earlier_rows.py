@@ -30,8 +30,8 @@ def write_keys(path: Path, node_key: np.ndarray) -> Path:
     return path
 
 
-def subspace_of(done: Embedded) -> list[Path]:
-    return [path for record in done.row_records for path in record.paths(SUBSPACE)]
+def subspace_of(night: Embedded) -> list[Path]:
+    return [path for record in night.row_records for path in record.paths(SUBSPACE)]
 
 
 def dense_rows(files: list[Path], nodes: int, width: int) -> np.ndarray:
@@ -48,20 +48,20 @@ def test_a_night_leaves_an_orthonormal_basis_and_the_next_says_how_far_it_is_off
     tmp_path: Path, case: str, parts: int
 ) -> None:
     items, changes = CASES[case]
-    made = communities(items, 1)
-    made = made if parts == 3 else made.in_one_block()
+    groups = communities(items, 1)
+    groups = groups if parts == 3 else groups.in_one_block()
     embedding = spectral(dim=6, oversampling=8, iterations=2, **changes)
-    settings = replace(settings_for(made, embedding), keeps_subspace=True)
-    width, blocks = method_for(settings).width(0, settings), lay_out(made, tmp_path)
+    settings = replace(settings_for(groups, embedding), keeps_subspace=True)
+    width, blocks = method_for(settings).width(0, settings), lay_out(groups, tmp_path)
     first = embed_parts(InThisProcess(), blocks, settings, tmp_path / "first")
-    basis = dense_rows(subspace_of(first), made.nodes, width)
+    basis = dense_rows(subspace_of(first), groups.nodes, width)
     np.testing.assert_allclose(basis.T @ basis, np.eye(width), atol=1e-5)
 
-    earlier = EarlierSubspace(tuple(subspace_of(first)), (write_keys(tmp_path / "keys.arrow", made.node_key),), 6)
+    earlier = EarlierSubspace(tuple(subspace_of(first)), (write_keys(tmp_path / "keys.arrow", groups.node_key),), 6)
     second = embed_parts(InThisProcess(), blocks, replace(settings, earlier=earlier), tmp_path / "second")
     # By dense algebra: the eigenpairs on the span of the basis, and what the operator leaves of them.
-    parameters = spectral_parameters(made, embedding)
-    shifted = dense_operator(made.graph, parameters)[0] + parameters.shift * np.eye(made.nodes)
+    parameters = spectral_parameters(groups, embedding)
+    shifted = dense_operator(groups.graph, parameters)[0] + parameters.shift * np.eye(groups.nodes)
     values, vectors = np.linalg.eigh(basis.T @ shifted @ basis)
     by_magnitude = not items and embedding.resolved("plain").eigenvalues == "both"
     order = np.argsort(-np.abs(values) if by_magnitude else -values)[:6]
@@ -74,17 +74,17 @@ def test_a_night_leaves_an_orthonormal_basis_and_the_next_says_how_far_it_is_off
 
 @pytest.mark.parametrize("items", [0, 30])
 def test_rows_are_found_by_key_whatever_the_numbers(tmp_path: Path, items: int) -> None:
-    made = communities(items, 2).in_one_block()
-    settings = replace(settings_for(made, spectral(dim=6, oversampling=2, iterations=2)), keeps_subspace=True)
-    done = embed_parts(InThisProcess(), lay_out(made, tmp_path / "a"), settings, tmp_path / "first")
+    groups = communities(items, 2).in_one_block()
+    settings = replace(settings_for(groups, spectral(dim=6, oversampling=2, iterations=2)), keeps_subspace=True)
+    night = embed_parts(InThisProcess(), lay_out(groups, tmp_path / "a"), settings, tmp_path / "first")
     width = method_for(settings).width(0, settings)
-    old = dense_rows(subspace_of(done), made.nodes, width)
-    earlier = EarlierSubspace(tuple(subspace_of(done)), (write_keys(tmp_path / "keys.arrow", made.node_key),), 6)
+    old = dense_rows(subspace_of(night), groups.nodes, width)
+    earlier = EarlierSubspace(tuple(subspace_of(night)), (write_keys(tmp_path / "keys.arrow", groups.node_key),), 6)
 
-    order = np.random.default_rng(0).permutation(made.nodes)[: made.nodes - 5]  # five nodes are gone
+    order = np.random.default_rng(0).permutation(groups.nodes)[: groups.nodes - 5]  # five nodes are gone
     new_keys = np.arange(1, 4, dtype=np.uint64)  # and three are new
     x = np.full((order.size + 3, width), 7.0, np.float32)
-    earlier.put_into(x, np.concatenate([made.node_key[order], new_keys]), 100)
+    earlier.put_into(x, np.concatenate([groups.node_key[order], new_keys]), 100)
     has_row = old[order].any(axis=1)
     np.testing.assert_array_equal(x[:-3][has_row], old[order][has_row].astype(np.float32))
     # A new node keeps its random row, as long as others are, in the columns that are beyond the leading ones.

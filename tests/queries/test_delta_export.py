@@ -64,8 +64,8 @@ def test_it_is_committed_to_an_object_store(tmp_path: Path, bucket: str) -> None
     # A process of its own: deltalake holds Python's lock while it waits for the store, whose proxy is in this one.
     command = [sys.executable, "-m", "graphquilt", "export", "--workspace", str(work), "--format", "delta", "--out"]
     for _ in range(2):
-        done = subprocess.run([*command, place], capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+        process = subprocess.run([*command, place], capture_output=True, text=True)
+        assert process.returncode == 0, process.stderr
     log = parse_location(f"{place}/_delta_log")
     assert [name for name in files.names_in(log) if name.endswith(".json")] == ["00000000000000000000.json"]
     actions = [json.loads(line) for line in files.read(log / "00000000000000000000.json").splitlines()]
@@ -75,6 +75,6 @@ def test_it_is_committed_to_an_object_store(tmp_path: Path, bucket: str) -> None
     rows = pq.read_table(io.BytesIO(files.read(log.parent / added)))
     with EmbeddingTable.open(work) as table:
         assert sorted(rows["node_id"].to_pylist()) == sorted(table.to_numpy("item")[0].tolist())
-    done = subprocess.run([*command, "s3://no-such-bucket/latest"], capture_output=True, text=True)
-    assert done.returncode == 1
-    assert "s3://no-such-bucket does not exist" in done.stderr
+    process = subprocess.run([*command, "s3://no-such-bucket/latest"], capture_output=True, text=True)
+    assert process.returncode == 1
+    assert "s3://no-such-bucket does not exist" in process.stderr

@@ -19,7 +19,7 @@ from pipeline.errors import PartitionError
 from pipeline.partitioning.cutting import EarlierTree
 from pipeline.stages import partition
 from pipeline.stages.chain import MAKER, STAGE_NAMES
-from pipeline.stages.night_tree import NightTree, TreeOrigin, choose_tree
+from pipeline.stages.night_tree import TREE, NightTree, TreeOrigin
 from pipeline.workspace import DataFile, Lineage, Manifest, RunInputs, Workspace
 from tests.stages.test_partition import Graph, InProcess, Result, check, check_bound, graphs, write_index
 
@@ -37,7 +37,7 @@ class Nights:
 
     def run(self, graph: Graph, files: int = 1) -> Result:
         date = FIRST + dt.timedelta(days=self.day)
-        tree = choose_tree(self.folder, self.config, LINEAGE, date, starts_with_ingest=True, is_dry=False)
+        tree = TREE.choose(self.folder, self.config, LINEAGE, date, starts_with_ingest=True, is_dry=False)
         inputs = RunInputs(lineage=LINEAGE, tree=tree)
         prints = dict.fromkeys(STAGE_NAMES, "f")
         workspace = Workspace(self.folder, date, prints, MAKER, "test", inputs)
