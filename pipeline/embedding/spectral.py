@@ -122,8 +122,14 @@ class _Spectral(Method):
             "rank_asked": settings.embedding.rank,
             "reduction": settings.embedding.reduction,
             "eigenvalues": eigenvalues[:_SHOWN].tolist(),
-            **({"residual": float(settings.facts["residual"][0])} if settings.keeps_subspace else {}),
+            **self._start_figures(settings),
         }
+
+    def _start_figures(self, settings: Settings) -> dict[str, Any]:
+        """Return how many products came before Rayleigh-Ritz's, and how far off the last of them started."""
+        if not settings.keeps_subspace:
+            return {}
+        return {"products": self.rounds(settings) - 1, "residual": float(settings.facts["residual"][0])}
 
     def _residual(
         self, start: NDArray[np.float64], cross: NDArray[np.float64], sums: NDArray[np.float64], settings: Settings

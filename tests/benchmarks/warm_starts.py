@@ -86,14 +86,14 @@ def main() -> None:
     config, days = options.folder / "config.toml", options.folder / "input"
     config.write_text(CONFIG.format(path=days) + SPECTRAL.format(dim=options.dim))
     write_days(days, stream, FIRST_DAY, history + options.nights + DAYS_AHEAD)
-    print("| night | starts from, products | residual | rank | embed, CPU s | angles: median, largest | Recall@20 |")
-    print("|---|---|---|---|---|---|---|")
+    print("| night | run of | products | residual | rank | embed, CPU s | angles: median, largest | Recall@20 |")
+    print("|---|---|---|---|---|---|---|---|")
     for number in range(options.nights + 1):
         date = FIRST_DAY + dt.timedelta(days=history - 1 + number)
         night = run_night(config, options.folder / "nights", date, "--accept-drift")
         if number == 0 or number % options.compare:
             continue
-        costs = {"the night before, 1": night}
+        costs = {"the lineage": night}
         for products in FROM_RANDOM_ROWS:  # in a workspace of its own there is no night before
             override = f"embedding.iterations={products}"
             alone = options.folder / f"alone-{products}-{number}"
@@ -105,7 +105,8 @@ def main() -> None:
             embed = next(stage for stage in cost.answer["stages"] if stage["stage"] == "embed")
             found, off = embed["figures"]["found"], angles(tables[name].to_numpy("user")[1], converged)
             print(
-                f"| {number} | {name} | {found['residual']:.4f} | {found['rank']} | {embed['cpu_seconds']:.1f} "
+                f"| {number} | {name} | {found['products']} | {found['residual']:.4f} | {found['rank']} "
+                f"| {embed['cpu_seconds']:.1f} "
                 f"| {np.median(off):.1f}°, {off.max():.0f}° | {recall(tables[name], past, ahead):.4f} |",
                 flush=True,
             )

@@ -40,6 +40,10 @@ def warm(folder: Path, **of_embedding: Any) -> Config:
     return {**config_for(folder), "partition": {"parts": 3}} | more
 
 
+def products(ended: Ended) -> int:
+    return int(ended.figures("embed")["found"]["products"])
+
+
 def residual(ended: Ended) -> float:
     return float(ended.figures("embed")["found"]["residual"])
 
@@ -61,6 +65,7 @@ def test_nights_take_one_product_and_come_nearer_to_the_eigenvectors(
     assert "start=" not in first.log
     for before, (day, ended) in enumerate(enumerate(later, 1)):
         assert f"start={date_of(before)} residual=" in ended.log, day
+        assert products(ended) == 1 < products(first)
         assert residual(ended) < residual(first)  # before its one product; a cold run's is before its third
     assert residual(later[-1]) < 0.5 * residual(first)
 
@@ -86,6 +91,7 @@ def test_a_night_whose_graph_has_changed_starts_from_random_rows(days: Path, tmp
     assert "from=random_rows" in ended.log
     alone = Chain(tmp_path / "alone")
     alone_ended = run_night(alone, config, 3)
+    assert products(ended) == products(alone_ended) > 1
     assert residual(ended) == pytest.approx(residual(alone_ended))
     # And the next night is measured by this one's start.
     write_file(days, f"dt={date_of(4)}/a.parquet", rows_of(4, 4_000, shuffle=3))
