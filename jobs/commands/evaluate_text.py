@@ -107,7 +107,19 @@ def _ranking_tables(facts: Facts) -> list[str]:
     if nodes := facts["by_popularity"]:
         rows = [(_range(one), one["members"], one["test_pairs"], one[recall]) for one in nodes]
         lines += _table(("train pairs of a node", "nodes", "test pairs", f"found in first {ks[0]}"), rows)
-    return lines
+    return [*lines, *_cold(facts["by_warmth"]["cold_items"], ks[0])]
+
+
+def _cold(items: Facts, k: int) -> list[str]:
+    """Lines about nodes without a neighbour; none where there are none, or no test pair leads to one."""
+    if not items["test_pairs"]:
+        return []
+    alone = f", {items[f'recall_alone@{k}']:.4f} among themselves" if f"recall_alone@{k}" in items else ""
+    return _wrapped(
+        f"{items['members']:,} nodes without a neighbour fill {100 * items[f'list_share@{k}']:.1f} % of the first {k} "
+        f"places; {items['test_pairs']:,} test pairs lead to one: {items[f'recall@{k}']:.4f} of them found (chance "
+        f"{items[f'chance@{k}']:.4f}){alone}"
+    )
 
 
 def _links(facts: Facts) -> list[str]:

@@ -87,7 +87,7 @@ def measure_lists(
     is_test = truth.items.lengths + truth.unknown_items > 0
     has_list = is_test & (lists.lengths > 0)
     return ListMetrics(
-        TableRanking(metrics, np.arange(n), train.lengths, item_degree),
+        TableRanking(metrics, np.arange(n), train.lengths, item_degree, item_degree),
         int((is_test & ~has_list).sum()),
         tuple(int((remaining[has_list] < k).sum()) for k in ks),
     )

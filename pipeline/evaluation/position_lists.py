@@ -55,3 +55,19 @@ class PositionLists:
         """The lists of queries ``[start, stop)``."""
         indptr = self.indptr[start : stop + 1]
         return PositionLists(indptr - indptr[0], self.positions[indptr[0] : indptr[-1]])
+
+    def of_queries(self, queries: NDArray[np.int64]) -> PositionLists:
+        """The lists of some queries, ascending."""
+        is_wanted = np.zeros(self.n_queries, np.bool_)
+        is_wanted[queries] = True
+        lengths = self.lengths
+        indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths[queries])])
+        return PositionLists(indptr, self.positions[np.repeat(is_wanted, lengths)])
+
+    def among(self, rows: NDArray[np.int64]) -> PositionLists:
+        """The same lists with only the positions that are among ``rows``, ascending, counted in these."""
+        place = np.searchsorted(rows, self.positions)
+        is_kept = place < rows.size
+        is_kept[is_kept] = rows[place[is_kept]] == self.positions[is_kept]
+        kept_before = np.concatenate([np.zeros(1, np.int64), np.cumsum(is_kept, dtype=np.int64)])
+        return PositionLists(kept_before[self.indptr], place[is_kept])

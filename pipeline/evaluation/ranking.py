@@ -81,10 +81,12 @@ class PerItem:
     """The same ranking item by item.
 
     test_pairs : (items,) int64. hits : (items, len(ks)) int64: those of its test pairs among the first k.
+    listed : (items, len(ks)) int64: counted users in whose first k it stands.
     """
 
     test_pairs: NDArray[np.int64]
     hits: NDArray[np.int64]
+    listed: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -135,12 +137,16 @@ class TableRanking:
 
     user : (users,) int64: the ranked users' positions in the table, as ``metrics.per_user.user`` counts them.
     user_degree, item_degree : (users,) and (items,) int64: neighbours among the pairs left out of the lists.
+    item_neighbors : (items,) int64: all neighbours; an item without any is cold.
+    cold_alone : the same users' ranking of the cold items alone; None: not ranked, or nothing asks for one.
     """
 
     metrics: RankingMetrics
     user: NDArray[np.int64]
     user_degree: NDArray[np.int64]
     item_degree: NDArray[np.int64]
+    item_neighbors: NDArray[np.int64]
+    cold_alone: RankingMetrics | None = None
 
 
 def top_k(
@@ -255,7 +261,7 @@ def measure_places(
         unknown_items=int(truth.unknown_items.sum()),
         population=users if truth.population is None else truth.population,
         per_user=per_user,
-        per_item=PerItem(np.bincount(truth.items.positions, minlength=n_items), item_hits),
+        per_item=PerItem(np.bincount(truth.items.positions, minlength=n_items), item_hits, times_listed),
         of_known=KnownItemMetrics(ranked_users.size, _means(of_known.recall), _means(of_known.ndcg)),
     )
 

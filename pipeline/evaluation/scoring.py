@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import codec
+from pipeline.evaluation.cold_items import popularity_corrected, rank_cold_alone, slice_cold_nodes
 from pipeline.evaluation.link_prediction import (
     contains,
     degree_matched_negatives,
@@ -64,10 +65,9 @@ def score_table(
     if table.is_plain:
         links["unknown_pairs"] = test.src.size - test.known().src.size
     links["new_sources"] = codec.to_values(score_new_sources(table, test, seed))
-    slices = {"by_activity": slice_by_activity(ranking), "by_popularity": slice_by_popularity(ranking)}
     return {
         "ranking": ranking_figures(ranking.metrics),
-        "slices": slices,
+        "slices": slices_of(ranking),
         "widths": width_curve(table, train, test, ks, seed),
         "link_prediction": links,
         "test_pairs_in_train": count_train_pairs(table, train, test),
@@ -87,9 +87,25 @@ def rank_pairs(
     train, test = _pairs_to_rank(table, train, test)
     query = _choose_queries(table, train, test, sample, seed)
     rows = table.rows_for(table.similarity)
-    metrics = rank_items(rows[query.user], rows[first:stop], query.left_out, query.truth, ks)
-    item_degree = np.bincount(train.dst - first, minlength=stop - first)
-    return TableRanking(metrics, query.user, query.left_out.lengths - table.is_plain, item_degree)
+    users, items, neighbors = rows[query.user], rows[first:stop], table.degree[first:stop]
+    return TableRanking(
+        metrics=rank_items(users, items, query.left_out, query.truth, ks),
+        user=query.user,
+        user_degree=query.left_out.lengths - table.is_plain,
+        item_degree=np.bincount(train.dst - first, minlength=stop - first),
+        item_neighbors=neighbors,
+        cold_alone=rank_cold_alone(users, items, neighbors == 0, query.left_out, query.truth, ks),
+    )
+
+
+def slices_of(ranking: TableRanking) -> dict[str, Any]:
+    """Return a ranking's figures by who is ranked for, and by what is ranked, as JSON values."""
+    return {
+        "by_activity": slice_by_activity(ranking),
+        "by_popularity": slice_by_popularity(ranking),
+        "by_warmth": slice_cold_nodes(ranking),
+        "popularity_corrected": popularity_corrected(ranking),
+    }
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,8 +19,7 @@ from pipeline.evaluation.link_prediction import (
     random_negatives,
 )
 from pipeline.evaluation.ranking import TableRanking, figures_at
-from pipeline.evaluation.scoring import count_train_pairs, rank_pairs, ranking_figures
-from pipeline.evaluation.slices import slice_by_activity, slice_by_popularity
+from pipeline.evaluation.scoring import count_train_pairs, rank_pairs, ranking_figures, slices_of
 from pipeline.evaluation.stability import compare_rows, neighbor_overlap
 from pipeline.evaluation.table import Pairs, Table, known_codes
 from pipeline.evaluation.usable_information import usable_information
@@ -65,8 +64,7 @@ def detail_ranking(ranking: TableRanking, user_key: NDArray[np.uint64], seed: in
             "resamples": RESAMPLES,
             **dict(zip(names, map(list, intervals), strict=True)),
         },
-        "by_activity": slice_by_activity(ranking),
-        "by_popularity": slice_by_popularity(ranking),
+        **slices_of(ranking),
     }
 
 

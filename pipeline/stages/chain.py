@@ -153,7 +153,7 @@ STAGES: tuple[Stage, ...] = (
         1,
     ),
     Stage(
-        "evaluate", ("ingest", "index", "aggregate"), (_METRICS,), _part_of("evaluate", without=frozenset({"path"})), 4
+        "evaluate", ("ingest", "index", "aggregate"), (_METRICS,), _part_of("evaluate", without=frozenset({"path"})), 5
     ),
     Stage("publish", ("aggregate", "evaluate"), (_RELEASE,), _part_of("publish", without=_OF_NO_RESULT), 1),
 )

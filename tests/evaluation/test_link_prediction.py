@@ -240,7 +240,9 @@ def test_a_width_curve_ranks_by_the_first_columns_and_ends_at_the_table_itself()
 
 def test_no_positives_is_no_error() -> None:
     got = score_table(table_of(np.ones((50, 2), np.float32)), Pairs.none(), Pairs.none(), (20,), None, 0)
-    assert (got["widths"], got["slices"]) == ([], {"by_activity": [], "by_popularity": []})
+    slices = got["slices"]
+    assert (got["widths"], slices["by_activity"], slices["by_popularity"]) == ([], [], [])
+    assert (slices["by_warmth"]["cold_items"]["test_pairs"], slices["popularity_corrected"]) == (0, {})
     assert (got["link_prediction"]["positives"], got["link_prediction"]["auc_random"]) == (0, None)
     assert got["ranking"]["users"] == 0
 

@@ -22,7 +22,7 @@ def a_ranking(seed: int, n_users: int, n_items: int) -> tuple[TableRanking, np.n
     metrics = rank_items(users, items, PositionLists.empty(n_users), truth, [1, 4])
     degrees = rng.zipf(1.5, n_users) % 50, rng.zipf(1.5, n_items) % 50
     best = np.argsort(-(users.astype(np.float64) @ items.T.astype(np.float64)), axis=1, kind="stable")
-    return TableRanking(metrics, np.arange(n_users), *degrees), best, wanted
+    return TableRanking(metrics, np.arange(n_users), *degrees, degrees[1]), best, wanted
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.integers(5, 30))

@@ -1,0 +1,100 @@
+"""How a ranking treats nodes without a neighbour, whose rows come from what else is known of them; popularity apart."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.evaluation.position_lists import PositionLists
+from pipeline.evaluation.ranking import GroundTruth, RankingMetrics, TableRanking, figures_at, rank_items
+
+#: A pair's propensity is its item's (neighbours + 1) to this power.
+PROPENSITY_POWER = 0.5
+
+
+def slice_cold_nodes(ranking: TableRanking) -> dict[str, Any]:
+    """Return the figures of cold items, of warm ones beside them, and of cold users.
+
+    Items: ``recall`` is the share of test pairs that are hits among all items, ``recall_alone`` the same where only the
+    cold ones are ranked, ``list_share`` their share of all places in lists, ``chance`` the recall of a random order of
+    all items, ``chance_alone`` of the cold ones. Figures of no pairs are left out.
+    """
+    metrics, per_item, ks = ranking.metrics, ranking.metrics.per_item, ranking.metrics.ks
+    is_cold = ranking.item_neighbors == 0
+    listed = per_item.listed.sum(axis=0)
+    items: dict[str, Any] = {
+        "members": int(is_cold.sum()),
+        "test_pairs": int(per_item.test_pairs[is_cold].sum()),
+        **figures_at(ks, list_share=(per_item.listed[is_cold].sum(axis=0) / np.maximum(listed, 1)).tolist()),
+    }
+    if items["test_pairs"]:
+        sizes = {"chance": is_cold.size, "chance_alone": items["members"]}
+        chances = {name: [min(1.0, k / size) for k in ks] for name, size in sizes.items()}
+        items |= figures_at(ks, recall=_share_of_hits(ranking, is_cold), **chances)
+        if (alone := ranking.cold_alone) is not None:
+            hits = alone.per_item.hits.sum(axis=0) / alone.per_item.test_pairs.sum()
+            items |= figures_at(ks, recall_alone=hits.tolist())
+    warm: dict[str, Any] = {
+        "members": is_cold.size - items["members"],
+        "test_pairs": int(per_item.test_pairs[~is_cold].sum()),
+    }
+    if warm["test_pairs"]:
+        warm |= figures_at(ks, recall=_share_of_hits(ranking, ~is_cold))
+    per_user = metrics.per_user
+    is_new = per_user.user >= 0
+    is_new[is_new] = ranking.user_degree[per_user.user[is_new]] == 0
+    users: dict[str, Any] = {"members": int(is_new.sum()), "test_pairs": int(per_user.test_pairs[is_new].sum())}
+    if users["members"]:
+        recall, ndcg = (values[is_new].mean(axis=0).tolist() for values in (per_user.recall, per_user.ndcg))
+        users |= figures_at(ks, recall=recall, ndcg=ndcg)
+    return {"cold_items": items, "warm_items": warm, "cold_users": users}
+
+
+def popularity_corrected(ranking: TableRanking) -> dict[str, float]:
+    """Return recall in which each test pair weighs 1 / propensity: finding what everybody has counts for less.
+
+    Σ hit(u, i) / p_i over Σ 1 / p_i, both over the test pairs whose item has a row, with p_i = (neighbours of i + 1)
+    to the power ``PROPENSITY_POWER``; only ratios of propensities count. Empty without such pairs.
+
+    Source
+    ------
+    Yang, Cui, Xuan, Wang, Belongie & Estrin, "Unbiased offline recommender evaluation for missing-not-at-random
+    implicit feedback", RecSys 2018: propensities are powers of popularity, estimates self-normalised.
+    """
+    per_item = ranking.metrics.per_item
+    weight = (ranking.item_neighbors + 1.0) ** -PROPENSITY_POWER
+    total = float(weight @ per_item.test_pairs)
+    if not total:
+        return {}
+    return figures_at(ranking.metrics.ks, recall=(weight @ per_item.hits / total).tolist())
+
+
+def rank_cold_alone(
+    user_rows: NDArray[np.float32],
+    item_rows: NDArray[np.float32],
+    is_cold: NDArray[np.bool_],
+    left_out: PositionLists,
+    truth: GroundTruth,
+    ks: tuple[int, ...],
+) -> RankingMetrics | None:
+    """Rank the cold items alone, for the users who have test pairs with one; None without such pairs.
+
+    Arguments as of `pipeline.evaluation.ranking.rank_items`; is_cold : (items,) bool.
+    """
+    cold = np.flatnonzero(is_cold)
+    asked = truth.items.among(cold)
+    users = np.flatnonzero(asked.lengths)
+    if not users.size:
+        return None
+    known, wanted = left_out.among(cold).of_queries(users), asked.of_queries(users)
+    cold_truth = GroundTruth(wanted, np.zeros(users.size, np.int64))
+    return rank_items(user_rows[users], item_rows[cold], known, cold_truth, ks)
+
+
+def _share_of_hits(ranking: TableRanking, chosen: NDArray[np.bool_]) -> list[float]:
+    """Return the share of the test pairs of some items that are hits, at each k."""
+    per_item = ranking.metrics.per_item
+    shares: list[float] = (per_item.hits[chosen].sum(axis=0) / per_item.test_pairs[chosen].sum()).tolist()
+    return shares
