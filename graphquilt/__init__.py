@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from graphquilt.code_table import CodeTable, NodeCodes
     from graphquilt.compact_table import CompactTable
     from graphquilt.errors import TableError, UnknownNodeError
     from graphquilt.exported import ExportedVectors
@@ -19,6 +20,8 @@ __all__ = [
     "CompactTable",
     "NeighborTable",
     "NeighborLists",
+    "CodeTable",
+    "NodeCodes",
     "ExportedVectors",
     "from_networkx",
     "from_scipy",
@@ -34,6 +37,8 @@ _HOMES = {
     "CompactTable": "graphquilt.compact_table",
     "NeighborTable": "graphquilt.neighbor_table",
     "NeighborLists": "graphquilt.neighbor_table",
+    "CodeTable": "graphquilt.code_table",
+    "NodeCodes": "graphquilt.code_table",
     "ExportedVectors": "graphquilt.exported",
     "from_networkx": "graphquilt.inputs",
     "from_scipy": "graphquilt.inputs",

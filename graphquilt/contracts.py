@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from graphquilt.errors import TableError
-from graphquilt.locate import COMPACT, FOLD_IN, LISTS, TABLE
+from graphquilt.locate import CODES, COMPACT, FOLD_IN, LISTS, TABLE
 
 #: The type of every ``*_id`` column is decided once a run, for all types of nodes together: int64 if every
 #: id is a canonical decimal in its range, else string. Contracts are written with this stand-in.
@@ -112,6 +112,14 @@ PPR_NEIGHBORS = _columns(
     _required("neighbor_ids", pa.list_(pa.field("element", pa.string(), nullable=False))),
     _required("scores", pa.list_(pa.field("element", pa.float32(), nullable=False))),  # descending, ties by id
     _required("error_bound", pa.float32()),  # on every score; metadata say what kind
+)
+
+
+NODE_CODES = _columns(
+    CODES,
+    _required("code", pa.list_(pa.field("element", pa.int32(), nullable=False))),  # from coarse to fine
+    _required("cluster", pa.int32()),
+    _required("leaf_token", pa.int32()),  # among the nodes of the type in the cluster
 )
 
 

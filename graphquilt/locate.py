@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 #: The tables that have readers.
 TABLE, LISTS, FOLD_IN, COMPACT = "node_embeddings", "ppr_neighbors", "fold_in", "node_embeddings_int8"
+CODES = "node_codes"
 
 OpenTable = TypeVar("OpenTable")
 
@@ -37,6 +38,7 @@ _ADVICE = {
     TABLE: f'embedding.method = "none" makes no vectors, any other does; graphquilt.NeighborTable reads {LISTS}',
     LISTS: "set ppr.neighbors = true in the config and run again",
     FOLD_IN: "set publish.fold_in = true in the config and run again",
+    CODES: "set codes.enabled = true in the config and run again",
     COMPACT: 'set publish.compact = "int8" in the config and run again',
 }
 

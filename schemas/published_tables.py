@@ -13,7 +13,7 @@ from graphquilt.contracts import TableColumns
 from schemas.contracts import Rule, TableContract, count_unless
 
 NODE_EMBEDDINGS, FOLD_IN, PPR_NEIGHBORS = locate.TABLE, locate.FOLD_IN, locate.LISTS
-NODE_EMBEDDINGS_INT8 = locate.COMPACT
+NODE_EMBEDDINGS_INT8, NODE_CODES = locate.COMPACT, locate.CODES
 
 
 def _not_finite_in(column: str) -> Callable[[pa.Table], int]:
@@ -79,6 +79,16 @@ def _lists_do_not_fit(table: pa.Table) -> int:
     return broken
 
 
+def _codes_are_unsound(table: pa.Table) -> int:
+    """Count the rows whose code is empty or has a number below zero."""
+    lowest = [min(code, default=-1) for code in table["code"].to_pylist()]
+    return sum(number < 0 for number in lowest)
+
+
+def _are_numbers(table: pa.Table) -> pa.ChunkedArray:
+    return pc.and_(pc.greater_equal(table["cluster"], 0), pc.greater_equal(table["leaf_token"], 0))
+
+
 #: The published lists: of each source the nodes of one type it is nearest to, by personalised PageRank.
 PPR_NEIGHBOR_LISTS = _published(
     contracts.PPR_NEIGHBORS,
@@ -87,4 +97,11 @@ PPR_NEIGHBOR_LISTS = _published(
         "every error bound is finite and not negative",
         count_unless(_is_sound("error_bound")),
     ),
+)
+
+#: The published codes: of each node with edges, the cluster it is in and the way to it.
+NODE_CODE_PATHS = _published(
+    contracts.NODE_CODES,
+    Rule("no code is empty, and none of its numbers below zero", _codes_are_unsound),
+    Rule("no cluster and no leaf token is below zero", count_unless(_are_numbers)),
 )

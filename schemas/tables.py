@@ -296,6 +296,33 @@ NEIGHBOR_LISTS = TableContract(
 )
 
 
+#: Row i is of node_ix i.
+NODE_CLUSTERS = TableContract(
+    name="node_clusters",
+    version=1,
+    schema=_columns(
+        node_ix=pa.int64(),
+        cluster=pa.int32(),  # -1: a node without edges
+        leaf_token=pa.int32(),  # among the nodes of its type in the cluster; -1 without one
+    ),
+    key=("node_ix",),
+    file_format="arrow",
+)
+
+#: Row i is of cluster i. Clusters that have lost their nodes keep their rows: numbers are not given twice.
+CLUSTER_CODES = TableContract(
+    name="cluster_codes",
+    version=1,
+    schema=_columns(
+        cluster=pa.int32(),
+        code=_list_of(pa.int32()),  # from coarse to fine
+        tokens=_list_of(pa.int32()),  # leaf tokens given out so far, by type
+    ),
+    key=("cluster",),
+    file_format="arrow",
+)
+
+
 def _visits_do_not_fit(table: pa.Table) -> int:
     """Count the rows whose lists differ in length or are empty, whose nodes don't ascend, or with visits below 1."""
     broken = 0

@@ -78,6 +78,7 @@ def answer(options: argparse.Namespace) -> Answer:
     from pipeline.errors import ConfigError
     from pipeline.planning import run_plan
     from pipeline.planning.alternatives import price_alternatives
+    from pipeline.planning.code_costs import code_facts
     from pipeline.planning.stage_costs import RunCounts, stage_costs
 
     has_counts = _has_counts(options)
@@ -94,12 +95,14 @@ def answer(options: argparse.Namespace) -> Answer:
     hashed_settings = _hashed_settings(config, graph, workspace)
     prices = price_alternatives(config, graph, workspace, parts, options.engine, slots, hashed_settings)
     lists = run_plan.list_facts(config, graph, parts, workspace, slots)
+    codes = code_facts(config, graph.nodes, graph.edges)
+    more = [one for one in (lists, codes) if one]
     # Publish looks each time, and copies once.
     is_published = workspace is not None and workspace.finished("release") is not None
     states = {**stages, "publish": "made"} if is_published else stages
     disk = run_plan.disk_facts(config, graph, size, prices, lists, states, root)
-    of_lists = (lists["cpu_seconds"], lists["task_bytes"]) if lists else (0.0, 0)
-    costs = stage_costs(config, RunCounts(graph, size, prices, options.engine, slots, subject.is_text, *of_lists))
+    beside_rows = sum(one["cpu_seconds"] for one in more), max((one["task_bytes"] for one in more), default=0)
+    costs = stage_costs(config, RunCounts(graph, size, prices, options.engine, slots, subject.is_text, *beside_rows))
     workers = slots if has_counts else options.workers
     facts = {
         "input": subject.input_facts,
@@ -114,7 +117,8 @@ def answer(options: argparse.Namespace) -> Answer:
         "alternatives": run_plan.alternative_facts(prices, subject.slowness),
         "embed": run_plan.embed_facts(prices, slots, subject.slowness),
         **({"lists": lists} if lists else {}),
-        "memory": run_plan.memory_facts(config, graph, prices, lists, workers, subject.memory_bytes),
+        **({"codes": codes} if codes else {}),
+        "memory": run_plan.memory_facts(config, graph, prices, more, workers, subject.memory_bytes),
         "disk": disk,
         "costs": run_plan.cost_facts(costs, disk["by_stage"], slots, subject.slowness),
     }

@@ -36,6 +36,7 @@ def text_of(facts: Mapping[str, Any], warnings: Sequence[str]) -> str:
          f"{most}{amount(memory['needed_bytes'])}{of_machine}"),
         *([("embed", _embed_text(facts["embed"]))] if facts["embed"]["rounds"] else []),
         *([("lists", _lists_text(facts["lists"]))] if "lists" in facts else []),
+        *([("codes", _codes_text(facts["codes"], most))] if "codes" in facts else []),
         ("disk", f"{most}{amount(disk['needed_bytes'])} more{free}"),
     ]  # fmt: skip
     alternatives = []
@@ -63,6 +64,11 @@ def warnings_of(facts: Mapping[str, Any], config: PipelineConfig) -> list[str]:
         warnings.append(
             f"lists: ppr.top_k is {config.ppr.top_k}, and the graph has {longest:,} nodes of type "
             f"'{config.listed_type}' to list: lists hold no more"
+        )
+    if "codes" in facts and facts["codes"]["task_bytes"] > config.partition.worker_bytes:
+        warnings.append(
+            f"codes: their task holds {amount(facts['codes']['task_bytes'])}, and partition.worker_bytes is "
+            f"{amount(config.partition.worker_bytes)}: a run is refused, unless the graph is smaller"
         )
     memory, disk = facts["memory"], facts["disk"]
     at_most = "" if facts["graph"]["are_exact"] else ", at most"
@@ -139,6 +145,13 @@ def _lists_text(facts: Mapping[str, Any]) -> str:
         f"at most {facts['most']:,}; tasks share the {facts['across']}: {facts['because']}; {facts['reason']}; bytes: "
         f"{amount(ways['sources']['read'])} are mapped by tasks that share the sources, "
         f"{amount(ways['parts']['moved'])} would move between {ways['parts']['parts']} parts (an estimate)"
+    )
+
+
+def _codes_text(facts: Mapping[str, Any], most: str) -> str:
+    return (
+        f"one task holds the whole graph: {most}{amount(facts['task_bytes'])}, about {facts['cpu_seconds']:,.1f} CPU "
+        "seconds"
     )
 
 

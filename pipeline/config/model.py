@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import Field, ValidationError, create_model, model_validator
 
 from graphquilt.masking import secret_of_setting
+from pipeline.config.codes import CodesConfig
 from pipeline.config.embedding import EmbeddingConfig
 from pipeline.config.messages import explain, keys_of
 from pipeline.config.ppr import PprConfig
@@ -45,6 +46,7 @@ class PipelineConfig(Section):
     partition: PartitionConfig = Field(default_factory=PartitionConfig)
     embedding: EmbeddingConfig = Field(default_factory=EmbeddingConfig)
     ppr: PprConfig = Field(default_factory=PprConfig)
+    codes: CodesConfig = Field(default_factory=CodesConfig)
     evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)
     publish: PublishConfig = Field(default_factory=PublishConfig)
     storage: StorageConfig = Field(default_factory=StorageConfig)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -114,7 +114,7 @@ def memory_facts(
     config: PipelineConfig,
     graph: GraphCounts,
     alternatives: Alternatives,
-    lists: Mapping[str, Any] | None,
+    more: Sequence[Mapping[str, Any]],
     workers: int,
     machine_bytes: int | None,
 ) -> dict[str, int | None]:
@@ -122,11 +122,12 @@ def memory_facts(
 
     Parameters
     ----------
-    machine_bytes : None: of a machine that nobody has seen.
+    more : lists of neighbours and codes, where the run makes some. machine_bytes : None: of a machine that nobody has
+        seen.
     """
     chosen = alternatives.chosen
-    at_once = workers if lists else min(workers, chosen.parts * chosen.shards)
-    task_bytes = max(chosen.task_bytes, lists["task_bytes"] if lists else 0)
+    at_once = workers if more else min(workers, chosen.parts * chosen.shards)
+    task_bytes = max(chosen.task_bytes, *(one["task_bytes"] for one in more), 0)
     return {
         "block_bytes": bounds_of(config).bytes_of(graph.nodes, graph.edges),
         "task_bytes": task_bytes,

@@ -106,6 +106,8 @@ def published_bytes(config: PipelineConfig, graph: GraphCounts) -> int:
     row = 4 * dim + graph.id_bytes + 24
     if dim and config.publish.compact != "none":
         row += dim + graph.id_bytes + 4
+    if config.codes.enabled:
+        row += 4 * config.codes.levels + graph.id_bytes + 12
     return graph.nodes * row + _list_bytes(config, graph)
 
 

@@ -104,7 +104,8 @@ class StageCost:
 class RunCounts:
     """What the costs of a run follow from.
 
-    is_text : whether ids are texts. engine : "local" or "spark". list_seconds, list_bytes : of lists of neighbours.
+    is_text : whether ids are texts. engine : "local" or "spark". more_seconds, more_bytes : of what embed makes
+    beside rows: lists of neighbours, codes.
     """
 
     graph: GraphCounts
@@ -113,8 +114,8 @@ class RunCounts:
     engine: str
     slots: int
     is_text: bool
-    list_seconds: float = 0.0
-    list_bytes: int = 0
+    more_seconds: float = 0.0
+    more_bytes: int = 0
 
 
 def stage_costs(config: PipelineConfig, run: RunCounts) -> Mapping[str, StageCost]:
@@ -213,11 +214,11 @@ def _layout(run: RunCounts) -> StageCost:
 
 def _embed(run: RunCounts) -> StageCost:
     chosen = run.prices.chosen
-    wall = chosen.wall_seconds + run.list_seconds / max(run.slots, 1)
+    wall = chosen.wall_seconds + run.more_seconds / max(run.slots, 1)
     return StageCost(
-        chosen.cpu_seconds + run.list_seconds,
+        chosen.cpu_seconds + run.more_seconds,
         chosen.tasks,
-        max(chosen.task_bytes, run.list_bytes),
+        max(chosen.task_bytes, run.more_bytes),
         wall_seconds=wall,
     )
 

@@ -71,7 +71,8 @@ def _embedding(config: PipelineConfig) -> Any:
 
 
 def _rows(config: PipelineConfig) -> Any:
-    return [_embedding(config), config.publish.fold_in, _ppr(config)]
+    rows = [_embedding(config), config.publish.fold_in, _ppr(config)]
+    return [*rows, config.codes.model_dump(mode="json")] if config.codes.enabled else rows
 
 
 def _ppr(config: PipelineConfig) -> Any:
@@ -144,7 +145,16 @@ STAGES: tuple[Stage, ...] = (
         _layout,
         1,
     ),
-    Stage("embed", ("index", "layout"), (_PART_ROWS, _FOLD_IN_ROWS, _SUBSPACE_ROWS, tables.NEIGHBOR_LISTS), _rows, 1),
+    Stage(
+        "embed",
+        ("index", "layout"),
+        (
+            *(_PART_ROWS, _FOLD_IN_ROWS, _SUBSPACE_ROWS),
+            *(tables.NEIGHBOR_LISTS, tables.NODE_CLUSTERS, tables.CLUSTER_CODES),
+        ),
+        _rows,
+        1,
+    ),
     Stage(
         "aggregate",
         ("index", "partition", "embed"),

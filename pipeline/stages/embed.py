@@ -1,4 +1,4 @@
-"""blocks -> part_rows, neighbor_lists: embed every part, round by round, and list what each node is near to."""
+"""blocks -> part_rows, neighbor_lists, node_clusters: embed every part, list what nodes are near to, and group them."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from pipeline.planning.embedding_work import work_for
 from pipeline.planning.pricing import ShardChoice, choose_shards
 from pipeline.stages import ppr_rows
 from pipeline.stages.neighbor_lists import make_lists
+from pipeline.stages.node_codes import make_clusters
 from pipeline.stages.outcome import Outcome, describe_task_files
 from pipeline.stages.warm_starts import SUBSPACE_ROWS, WarmStart, describe_rows, open_start
 from pipeline.workspace import Workspace
@@ -36,19 +37,22 @@ log = logging.getLogger(__name__)
 
 
 def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> Outcome:
-    """Make the rows, as they are before they are combined and scaled, and the lists, as far as they are asked for.
+    """Make the rows, as they are before they are combined and scaled, lists and clusters, as far as they are asked for.
 
     Files of rows come set after set, as :class:`EmbedFigures` counts them.
     """
     sets = _block_files(workspace)
-    rows = lists = Outcome({})
+    rows = lists = codes = Outcome({})
     if config.embedding.method != "none":
         rows = _embedded(engine, config, workspace, sets)
     if config.ppr.neighbors:
         lists = make_lists(engine, config, workspace, sets[0])
+    if config.codes.enabled:
+        codes = make_clusters(engine, config, workspace)
     figures = EmbedFigures(**rows.figures, lists=ListFigures(**lists.figures) if lists.figures else None)
-    records = [*rows.records, *lists.records]
-    return Outcome({**rows.tables, **lists.tables}, codec.to_values(figures), records, rows.table_figures)
+    records = [*rows.records, *lists.records, *codes.records]
+    tables = {**rows.tables, **lists.tables, **codes.tables}
+    return Outcome(tables, codec.to_values(figures), records, {**rows.table_figures, **codes.table_figures})
 
 
 def _block_files(workspace: Workspace) -> list[list[BlockFiles]]:

@@ -52,6 +52,9 @@ dim = 16
 [ppr]
 neighbors = true
 
+[codes]
+enabled = true
+
 [publish]
 fold_in = true
 compact = "int8"

@@ -13,12 +13,19 @@ import pytest
 
 from schemas.contracts import TableContract
 from schemas.metrics_history import METRICS_HISTORY
-from schemas.published_tables import PPR_NEIGHBOR_LISTS, fold_in, node_embeddings, node_embeddings_int8
+from schemas.published_tables import NODE_CODE_PATHS, PPR_NEIGHBOR_LISTS, fold_in, node_embeddings, node_embeddings_int8
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 FROZEN = SCHEMAS / "published"
 DIM = 7  # any width: it is written as "dim"
-PUBLISHED = (node_embeddings(DIM), node_embeddings_int8(DIM), fold_in(DIM), PPR_NEIGHBOR_LISTS, METRICS_HISTORY)
+PUBLISHED = (
+    node_embeddings(DIM),
+    node_embeddings_int8(DIM),
+    fold_in(DIM),
+    PPR_NEIGHBOR_LISTS,
+    NODE_CODE_PATHS,
+    METRICS_HISTORY,
+)
 EMBEDDINGS_METADATA = [
     "alignment",
     "boundary",
@@ -68,10 +75,33 @@ LISTS_METADATA = [
     "undated",
     "window_days",
 ]
+#: tests/stages/test_node_codes.py holds what a run writes against it.
+CODES_METADATA = [
+    "clusters",
+    "codes_id",
+    "contract_version",
+    "data_date",
+    "groups",
+    "inversions",
+    "largest",
+    "levels",
+    "max_size",
+    "modularity",
+    "nodes",
+    "resolution",
+    "rows",
+    "source_type",
+    "table",
+    "target_type",
+    "undated",
+    "widest",
+    "window_days",
+]
 METADATA = {
     "node_embeddings": EMBEDDINGS_METADATA,
     "node_embeddings_int8": EMBEDDINGS_METADATA,
     "ppr_neighbors": LISTS_METADATA,
+    "node_codes": CODES_METADATA,
 }
 
 

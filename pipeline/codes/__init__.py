@@ -1,0 +1,1 @@
+"""Discrete codes of nodes: clusters of the graph, and paths from coarse to fine ones."""

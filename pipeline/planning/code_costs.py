@@ -1,0 +1,48 @@
+"""What codes take: one task that holds the whole graph and the graphs of its clusters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipeline.config.model import PipelineConfig
+from pipeline.errors import ConfigError
+
+#: Of an entry: as it is mapped, and in the graphs of clusters, the first of which has at most as many and is copied
+#: once. Of a node: its row of sums, its labels, places in the queue and degrees.
+_ENTRY_BYTES, _NODE_BYTES = 8 + 3 * 8, 120
+#: CPU seconds of an entry in all reads of one resolution, how many are tried, and merging from the bottom up [Gowalla,
+#: a machine of two cores].
+_ENTRY_SECONDS, _TRIALS, _MERGED_ENTRY_SECONDS = 1.6e-7, 2, 4e-7
+
+
+def code_bytes(nodes: int, edges: int) -> int:
+    """Return the bytes that the task holds at most."""
+    return 2 * edges * _ENTRY_BYTES + nodes * _NODE_BYTES
+
+
+def code_facts(config: PipelineConfig, nodes: int, edges: int) -> dict[str, Any] | None:
+    """Return what codes take, for the plan; None where a run makes none."""
+    if not config.codes.enabled:
+        return None
+    return {"cpu_seconds": code_seconds(edges), "task_bytes": code_bytes(nodes, edges)}
+
+
+def code_seconds(edges: int) -> float:
+    """Estimate the CPU seconds of the task."""
+    return 2 * edges * (_TRIALS * _ENTRY_SECONDS + _MERGED_ENTRY_SECONDS)
+
+
+def check_codes_fit(config: PipelineConfig, nodes: int, edges: int) -> None:
+    """Refuse a graph that does not fit a worker.
+
+    Raises
+    ------
+    ConfigError : naming the bytes needed and the bytes allowed.
+    """
+    needed, most = code_bytes(nodes, edges), config.partition.worker_bytes
+    if needed > most:
+        raise ConfigError(
+            f"codes.enabled is true, and the task that finds clusters of the whole graph holds {needed:,} bytes, more "
+            f"than partition.worker_bytes, {most:,}: raise that if a worker has the memory, or set codes.enabled = "
+            "false"
+        )

@@ -1,0 +1,46 @@
+"""The whole graph -> node_clusters, cluster_codes."""
+
+from __future__ import annotations
+
+import logging
+
+from pipeline import codec
+from pipeline.codes.code_tasks import CLUSTERS, NODES, CodesPayload, make_codes
+from pipeline.config.model import PipelineConfig
+from pipeline.embedding.ppr.whole_graph import whole_graph
+from pipeline.engine import Engine, Frame
+from pipeline.ingest.figures import IndexFigures
+from pipeline.planning.code_costs import check_codes_fit
+from pipeline.stages.outcome import Outcome, describe_task_files
+from pipeline.storage import fingerprint_of
+from pipeline.tasks import TaskFolder
+from pipeline.workspace import Workspace
+from schemas.tables import CLUSTER_CODES, NODE_CLUSTERS
+
+log = logging.getLogger(__name__)
+
+
+def make_clusters(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> Outcome:
+    """Make the clusters of all nodes and the codes of all clusters.
+
+    Raises
+    ------
+    ConfigError : the graph does not fit a worker.
+    """
+    index = workspace.figures("node_index", IndexFigures)
+    check_codes_fit(config, index.nodes, index.edges)
+    graph, built = whole_graph(engine, config, workspace)
+    types = tuple(sorted(index.types.values()))
+    codes_id = fingerprint_of([workspace.fingerprints["index"], config.codes.model_dump(mode="json")])
+    payload = CodesPayload(config.codes, graph.nodes, graph.edges, types, codes_id)
+    record = TaskFolder(engine, workspace.work("embed") / "codes").run(make_codes, "clusters", payload)
+    figures = record.result
+    log.info(
+        "stage=embed clusters=%d rows=%d largest=%d resolution=%.4g modularity=%.4f inversions=%d",
+        *(figures.clusters, figures.rows, figures.largest, figures.resolution, figures.modularity, figures.inversions),
+    )
+    tables = {
+        NODE_CLUSTERS.name: describe_task_files([record], NODES),
+        CLUSTER_CODES.name: describe_task_files([record], CLUSTERS),
+    }
+    return Outcome(tables, {}, [*built, record], {NODE_CLUSTERS.name: codec.to_values(figures)})
