@@ -38,13 +38,13 @@ from pipeline.kernels.vector_tiles import RUN
 BLOCK = 128
 """Columns of one pass; a call with few sources makes do with 16, 32 or 64."""
 
-_UNIT = 2.0**-24  # of float32
-_ROUNDING = (RUN + 8) * _UNIT
+UNIT = 2.0**-24  # of float32
+ROUNDING = (RUN + 8) * UNIT
 """Of one stored row, relative to the sum of its absolute terms: an entry's product, a run's additions, the sum back
 from float64, the factor and its product, the seeds' share and its addition, the residual's subtraction: 21 units."""
 
-_HIDDEN = 2 * _ROUNDING
-"""What rounding may hide from the residual's l1 norm: each row is off by `_ROUNDING` of its absolute terms, which
+_HIDDEN = 2 * ROUNDING
+"""What rounding may hide from the residual's l1 norm: each row is off by `ROUNDING` of its absolute terms, which
 add up to restart + (1 - restart) |x| for the products and to |x| for the subtraction, and |x| is at most 1 + error.
 On a bipartite graph the recovered side's rows are off by as much, and each side's terms count once."""
 
@@ -302,11 +302,11 @@ class _Work:
         residual = residual * (1 + 1e-9)
         before = (residual + _HIDDEN) / (self._restart - _HIDDEN)
         if closing_rate == 1:
-            return before + 3 * _UNIT
+            return before + 3 * UNIT
         # Moved by r + h, h what rounding hides: the residual is now P r - (1 - P) h, of which again h is hidden, and
         # no h is more than _HIDDEN (1 + error), before or after.
         hidden = 4 * _HIDDEN
-        return (closing_rate * residual + hidden * (1 + before)) / (self._restart - hidden) + 3 * _UNIT
+        return (closing_rate * residual + hidden * (1 + before)) / (self._restart - hidden) + 3 * UNIT
 
     def _most_passes(self, tolerance: float) -> int:
         # 2**-40: a column that starts on the lightest of very uneven edges may need that much more.
