@@ -12,7 +12,7 @@ from typing import Any
 
 from graphquilt.ancestry import describe_withdrawal, withdrawal_facts
 from graphquilt.errors import TableError
-from graphquilt.locate import LISTS, TABLE, LocatedRelease, locate
+from graphquilt.locate import LIST_TABLES, LISTS, TABLE, LocatedRelease, locate
 from graphquilt.masking import secret_of_argument
 from graphquilt.options import OptionParser, UsageError
 from graphquilt.output import write, write_answer, write_error
@@ -111,8 +111,8 @@ def current(argv: Sequence[str]) -> int:
     options = parser.parse_args(argv)
     try:
         location = locate(options.workspace, options.name)
-        if LISTS in location.tables and options.table not in location.tables:
-            raise TableError(f"release {location.release} has no table '{options.table}'; ask for --table {LISTS}")
+        if (lists := location.list_table) and options.table not in location.tables:
+            raise TableError(f"release {location.release} has no table '{options.table}'; ask for --table {lists}")
         folder = location.files(options.table)[0].parent
     except TableError as error:
         return _fail(str(error), options.json)
@@ -131,8 +131,8 @@ def check(argv: Sequence[str]) -> int:
     )
     parser.add_argument(
         "--table",
-        choices=(TABLE, LISTS),
-        help=f"the table that must be there, and whose rows count (default: {TABLE}; {LISTS} in releases without)",
+        choices=(TABLE, *LIST_TABLES),
+        help=f"the table that must be there, and whose rows count (default: {TABLE}; its lists in releases without)",
     )
     parser.add_argument(
         "--max-age",
@@ -165,15 +165,17 @@ def _tables(location: LocatedRelease, table: str | None) -> dict[str, Any]:
     from graphquilt.neighbor_table import NeighborTable  # only here: these take pyarrow with them
     from graphquilt.table import EmbeddingTable
 
-    table = table or (LISTS if LISTS in location.tables and TABLE not in location.tables else TABLE)
+    of_lists = location.list_table
+    table = table or (of_lists if of_lists and TABLE not in location.tables else TABLE)
     location.files(table)  # says what a release without it has
     tables: dict[str, dict[str, Any]] = {}
     if TABLE in location.tables:
         with EmbeddingTable.open(location.folder) as vectors:
             tables[TABLE] = {"rows": len(vectors), "dim": vectors.dim, "space_id": vectors.space_id}
-    if LISTS in location.tables:
+    if of_lists:
         with NeighborTable.open(location.folder) as lists:
-            tables[LISTS] = {"rows": len(lists), "top_k": lists.top_k, "restart": lists.restart}
+            parameter = {"restart": lists.restart} if lists.filter == "ppr" else {"filter": lists.filter}
+            tables[of_lists] = {"rows": len(lists), "top_k": lists.top_k, **parameter}
     of_vectors = tables.get(TABLE, {"dim": None, "space_id": None})
     return {
         "table": table,

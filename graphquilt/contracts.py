@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from graphquilt.errors import TableError
-from graphquilt.locate import CODES, COMPACT, FOLD_IN, LISTS, TABLE
+from graphquilt.locate import CODES, COMPACT, FILTERED_LISTS, FOLD_IN, LISTS, TABLE
 
 #: The type of every ``*_id`` column is decided once a run, for all types of nodes together: int64 if every
 #: id is a canonical decimal in its range, else string. Contracts are written with this stand-in.
@@ -106,13 +106,14 @@ def fold_in(dim: int) -> TableColumns:
     return _columns(FOLD_IN, _required("row", _vector(dim)))
 
 
-PPR_NEIGHBORS = _columns(
-    LISTS,
+_OF_LISTS = (
     _required("neighbor_type", pa.string()),
     _required("neighbor_ids", pa.list_(pa.field("element", pa.string(), nullable=False))),
     _required("scores", pa.list_(pa.field("element", pa.float32(), nullable=False))),  # descending, ties by id
     _required("error_bound", pa.float32()),  # on every score; metadata say what kind
 )
+PPR_NEIGHBORS = _columns(LISTS, *_OF_LISTS)
+NEIGHBORS = _columns(FILTERED_LISTS, *_OF_LISTS)
 
 
 NODE_CODES = _columns(

@@ -30,6 +30,9 @@ log = logging.getLogger(__name__)
 #: The tables that have readers.
 TABLE, LISTS, FOLD_IN, COMPACT = "node_embeddings", "ppr_neighbors", "fold_in", "node_embeddings_int8"
 CODES = "node_codes"
+#: Lists by another filter of the graph than PageRank; a release has lists of one kind.
+FILTERED_LISTS = "neighbors"
+LIST_TABLES = (LISTS, FILTERED_LISTS)
 
 OpenTable = TypeVar("OpenTable")
 
@@ -37,6 +40,7 @@ OpenTable = TypeVar("OpenTable")
 _ADVICE = {
     TABLE: f'embedding.method = "none" makes no vectors, any other does; graphquilt.NeighborTable reads {LISTS}',
     LISTS: "set ppr.neighbors = true in the config and run again",
+    FILTERED_LISTS: "set lists.filter in the config and run again",
     FOLD_IN: "set publish.fold_in = true in the config and run again",
     CODES: "set codes.enabled = true in the config and run again",
     COMPACT: 'set publish.compact = "int8" in the config and run again',
@@ -70,6 +74,11 @@ class LocatedRelease:
         """The tables of the release, sorted."""
         names = (entry["name"] for entry in self.manifest["files"])
         return tuple(sorted({name.split("/")[0] for name in names if "/" in name}))
+
+    @property
+    def list_table(self) -> str | None:
+        """The table of lists of the release; None where it has none."""
+        return next((table for table in LIST_TABLES if table in self.tables), None)
 
     def file_entries(self, table: str = TABLE) -> list[Mapping[str, Any]]:
         """Return the manifest's entries of a table's files, in order."""

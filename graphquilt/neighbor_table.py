@@ -10,15 +10,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from graphquilt.contracts import PPR_NEIGHBORS
+from graphquilt.contracts import NEIGHBORS, PPR_NEIGHBORS
 from graphquilt.errors import TableError
 from graphquilt.ids import Ids
-from graphquilt.locate import LISTS
+from graphquilt.locate import LISTS, LocatedRelease
 from graphquilt.open_table import OpenTable
 from graphquilt.row_lookup import RowMatches
 
 _LIST_COLUMNS = ("neighbor_ids", "scores", "error_bound")
-_METADATA_KEYS = {"contract_version", "data_date", "error_kind", "restart", "target_type", "top_k"}
+_METADATA_KEYS = {"contract_version", "data_date", "error_kind", "target_type", "top_k"}
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,9 @@ class NeighborLists:
 
 
 class NeighborTable(OpenTable):
-    """One release of ``ppr_neighbors``: of each node, the nodes of one type that it is nearest to, by PageRank.
+    """The lists of one release: of each node, the nodes of one type that it is nearest to.
+
+    The table is ``ppr_neighbors``, by PageRank, or ``neighbors``, by another filter of the graph.
 
     A handle stays on its release, also when CURRENT moves on or, in a folder, the release is removed. Threads may
     share it.
@@ -74,9 +76,15 @@ class NeighborTable(OpenTable):
         return int(self._metadata["top_k"])
 
     @property
-    def restart(self) -> float:
-        """The walk's chance of jumping back to the source at each step."""
-        return float(self._metadata["restart"])
+    def filter(self) -> str:
+        """What scores are: "ppr", "plateau" or "linear"."""
+        return str(self._metadata.get("filter", "ppr"))
+
+    @property
+    def restart(self) -> float | None:
+        """The walk's chance of jumping back to the source at each step; None of another filter than "ppr"."""
+        restart = self._metadata.get("restart")
+        return None if restart is None else float(restart)
 
     @property
     def error_kind(self) -> str:
@@ -135,9 +143,14 @@ class NeighborTable(OpenTable):
         return self._describe(f"{self.top_k} {self.target_type} each")
 
     def _check(self, cache_bytes: int) -> dict[str, Any]:
-        metadata = self._read_metadata(PPR_NEIGHBORS, _METADATA_KEYS)
-        self._require_version(PPR_NEIGHBORS, metadata["contract_version"])
+        contract = PPR_NEIGHBORS if self._table_in(self._location) == LISTS else NEIGHBORS
+        keys = _METADATA_KEYS | {"restart" if contract is PPR_NEIGHBORS else "filter"}
+        metadata = self._read_metadata(contract, keys)
+        self._require_version(contract, metadata["contract_version"])
         return metadata
+
+    def _table_in(self, location: LocatedRelease) -> str:
+        return location.list_table or LISTS
 
     def _lists(self, matches: RowMatches) -> tuple[pa.Array, pa.Array, NDArray[np.float32]]:
         """Return the lists of ids and of scores of the known nodes, in the order of the question; and all bounds."""

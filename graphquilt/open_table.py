@@ -29,7 +29,7 @@ class OpenTable:
 
     def __init__(self, location: LocatedRelease, cache_bytes: int) -> None:
         self._location = location
-        self._groups = self._open_groups(self._TABLE, cache_bytes)
+        self._groups = self._open_groups(self._table_in(location), cache_bytes)
         try:
             self._metadata = self._check(cache_bytes)
         except BaseException:
@@ -104,6 +104,10 @@ class OpenTable:
     def close(self) -> None:
         """Close the files. Arrays and tables that were returned stay valid."""
         self._groups.close()
+
+    def _table_in(self, location: LocatedRelease) -> str:
+        """Return which table of the release is opened."""
+        return self._TABLE
 
     def _check(self, cache_bytes: int) -> dict[str, Any]:
         """Compare the table with its contract, and return its metadata."""

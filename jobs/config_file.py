@@ -31,6 +31,7 @@ def read_config(file: Path, overrides: Sequence[str] = ()) -> PipelineConfig:
         "attributes": {name: _resolve(section, "path", folder) for name, section in config.attributes.items()},
         "evaluate": _resolve(config.evaluate, "path", folder),
         "ppr": _resolve(config.ppr, "sources", folder),
+        "lists": _resolve(config.lists, "sources", folder),
     }
     return config.model_copy(update=sections)
 

@@ -18,7 +18,7 @@ from pipeline.errors import StorageError
 from pipeline.metrics.baseline import Baseline
 from pipeline.publishing.listing import note_of
 from pipeline.workspace import Workspace, describe_date
-from schemas.published_tables import NODE_EMBEDDINGS, PPR_NEIGHBORS
+from schemas.published_tables import LIST_TABLES, NODE_EMBEDDINGS
 
 
 def read_baseline(workspace: Workspace, publish: PublishConfig) -> tuple[str, Mapping[str, Any]] | None:
@@ -53,8 +53,8 @@ def describe_run(answer: Mapping[str, Any], baseline: tuple[str, Mapping[str, An
     has_none = metrics.get("ranking", {}).get("users") == 0
     if note := metrics.get("note") or (has_none and "no verdict: there is no pair to score"):
         lines.append(f"quality  {note}")
-    lists = metrics.get(PPR_NEIGHBORS) or {}
-    lines += _figures_line("lists", _quality_of_lists(lists), _quality_of_lists(before.get(PPR_NEIGHBORS) or {}), date)
+    lists = _lists_of(metrics)
+    lines += _figures_line("lists", _quality_of_lists(lists), _quality_of_lists(_lists_of(before)), date)
     exact = lists.get("exact", {})
     notes = [note for note in (lists.get("note"), exact.get("note")) if note and note != metrics.get("note")]
     return "\n".join([*lines, *(f"lists    {note}" for note in (*notes, *exact.get("errors", ())))])
@@ -77,6 +77,12 @@ def next_command(names: Sequence[str], workspace: str, config: PipelineConfig, a
         command = "inspect" if answer["verdict"] == "added" else "current"
         return f"graphquilt {command} {place}{name}{table if command == 'current' else ''}"
     return f"graphquilt query neighbors ID --type {config.input.source_type} {place}{name}"
+
+
+def _lists_of(metrics: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what was measured of lists, of whatever table they are in."""
+    lists: Mapping[str, Any] = next((metrics[table] for table in LIST_TABLES if metrics.get(table)), {})
+    return lists
 
 
 def _figures_line(label: str, figures: Mapping[str, float], before: Mapping[str, float], date: str) -> list[str]:

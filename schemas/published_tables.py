@@ -14,6 +14,7 @@ from schemas.contracts import Rule, TableContract, count_unless
 
 NODE_EMBEDDINGS, FOLD_IN, PPR_NEIGHBORS = locate.TABLE, locate.FOLD_IN, locate.LISTS
 NODE_EMBEDDINGS_INT8, NODE_CODES = locate.COMPACT, locate.CODES
+NEIGHBORS, LIST_TABLES = locate.FILTERED_LISTS, locate.LIST_TABLES
 
 
 def _not_finite_in(column: str) -> Callable[[pa.Table], int]:
@@ -89,15 +90,17 @@ def _are_numbers(table: pa.Table) -> pa.ChunkedArray:
     return pc.and_(pc.greater_equal(table["cluster"], 0), pc.greater_equal(table["leaf_token"], 0))
 
 
-#: The published lists: of each source the nodes of one type it is nearest to, by personalised PageRank.
-PPR_NEIGHBOR_LISTS = _published(
-    contracts.PPR_NEIGHBORS,
+_RULES_OF_LISTS = (
     Rule("a list has as many scores as ids, finite, at least 0 and descending", _lists_do_not_fit),
     Rule(
         "every error bound is finite and not negative",
         count_unless(_is_sound("error_bound")),
     ),
 )
+#: The published lists: of each source the nodes of one type it is nearest to, by personalised PageRank.
+PPR_NEIGHBOR_LISTS = _published(contracts.PPR_NEIGHBORS, *_RULES_OF_LISTS)
+#: The same by another filter of the graph.
+NEIGHBOR_LISTS_BY_FILTER = _published(contracts.NEIGHBORS, *_RULES_OF_LISTS)
 
 #: The published codes: of each node with edges, the cluster it is in and the way to it.
 NODE_CODE_PATHS = _published(

@@ -11,7 +11,7 @@ The report's metrics are all that its inputs allow, or those named:
   spectrum        RankMe: how many directions the rows use                                  needs the table
   probe           bits about edges in blocks of columns                                     needs pairs
   stability       do nodes keep their neighbours?                                           needs --against
-  lists           of ppr_neighbors: recall, NDCG, hit rate, coverage                        needs lists, test pairs
+  lists           of neighbours: recall, NDCG, hit rate, coverage                        needs lists, test pairs
 Test pairs are --pairs, else those that the release's own config scored it on or held out.
 Train pairs are --train, else the edges of the release's own run.
 
@@ -34,7 +34,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from graphquilt.locate import LISTS, TABLE
+from graphquilt.locate import LIST_TABLES, TABLE
 from jobs.answers import Answer
 from jobs.arguments import CommandParser, add_stage_options, command_parser, number, parse_count, parse_seed
 from pipeline.errors import ConfigError, InputError, StorageError
@@ -62,7 +62,7 @@ def parser() -> CommandParser:
     report.add_argument("--name", help="published name (default: default)")
     report.add_argument("--release", metavar="R", help="a release (default: the current one)")
     report.add_argument(
-        "--table", metavar="PATH", help="node_embeddings or ppr_neighbors elsewhere: a file or its folder"
+        "--table", metavar="PATH", help="node_embeddings, or a table of lists, elsewhere: a file or its folder"
     )
     report.add_argument("--pairs", metavar="PATH", help="test pairs: of any format, text as [input] says")
     report.add_argument("--train", metavar="PATH", help="pairs to leave out of lists, the graph")
@@ -158,7 +158,8 @@ def answer(options: argparse.Namespace) -> Answer:
     inputs = read_inputs(options, tables[TABLE], sources) if TABLE in tables else None
     try:
         with threadpool_limits(1):  # as tasks have it: the same digits as the stage's
-            facts = _report(inputs, tables.get(LISTS), sources, options)
+            lists = next((tables[name] for name in LIST_TABLES if name in tables), None)
+            facts = _report(inputs, lists, sources, options)
     except ValueError as error:  # what a kernel refuses, it refuses for the values it was given
         raise InputError(str(error)) from error
     facts["seconds"] = round(time.perf_counter() - started, 2)

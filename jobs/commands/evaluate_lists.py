@@ -1,4 +1,4 @@
-"""The part of the report that is about ppr_neighbors: lists against test pairs."""
+"""The part of the report that is about lists: ppr_neighbors or neighbors against test pairs."""
 
 from __future__ import annotations
 
@@ -52,7 +52,10 @@ def report_lists(
             "swapped, or ids spelt in another way?"
         )
     quality = scored.measure(options.k or (10, 20, 50))
-    keys = ("restart", "edge_degree_power", "degree_correction", "top_k", "exclude_known", "solver", "error_kind")
+    keys = (
+        *("table", "restart", "edge_degree_power", "degree_correction", "filter", "phi", "alpha", "beta", "rank"),
+        *("top_k", "exclude_known", "solver", "error_kind"),
+    )
     release = {"release": table.address, "data_date": metadata.get("data_date")}
     section = {
         **list_figures(quality),

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from graphquilt import files
 from graphquilt.errors import TableError
-from graphquilt.locate import LISTS, TABLE, LocatedRelease, locate
+from graphquilt.locate import LIST_TABLES, TABLE, LocatedRelease, locate
 from graphquilt.locations import Location
 from graphquilt.pointers import MANIFEST
 from graphquilt.row_groups import METADATA_KEY
@@ -48,7 +48,7 @@ class TableFiles:
 
 
 def find_tables(options: argparse.Namespace) -> dict[str, TableFiles]:
-    """Find node_embeddings and ppr_neighbors in what the options name.
+    """Find node_embeddings and a table of lists in what the options name.
 
     What is neither counts as node_embeddings, which :func:`read_table` refuses.
 
@@ -56,8 +56,12 @@ def find_tables(options: argparse.Namespace) -> dict[str, TableFiles]:
     ------
     ConfigError : options that don't fit each other, no such release. InputError : no sound table there.
     """
-    tables, errors = {}, []
-    for name, column in ((TABLE, "embedding"), (LISTS, "neighbor_ids")):
+    tables: dict[str, TableFiles] = {}
+    errors = []
+    for name in (TABLE, *LIST_TABLES):
+        column = "embedding" if name == TABLE else "neighbor_ids"
+        if name != TABLE and not tables.keys().isdisjoint(LIST_TABLES):
+            continue  # a release has lists of one kind
         try:
             table = _find_table(options, name)
         except InputError as error:
@@ -107,7 +111,8 @@ def table_at(path: Location, option: str, table: str = TABLE) -> TableFiles:
             location = locate(path, deep=True)
             inside = location.folder.parts[-4:-3] == ("published",)
             return _table_of(location, location.folder.parents[3] if inside else None, table)
-        if path.name in (TABLE, LISTS) and files.has_file(path.parent / MANIFEST):  # what 'graphquilt current' prints
+        # What 'graphquilt current' prints.
+        if path.name in (TABLE, *LIST_TABLES) and files.has_file(path.parent / MANIFEST):
             locate(path.parent, deep=True)
     except TableError as error:
         raise InputError(str(error)) from error

@@ -37,7 +37,10 @@ def _about_vectors(facts: Facts) -> list[str]:
 def _about_lists(about: Facts) -> list[str]:
     parameters = ", ".join(
         f"{name} {about[name]}"
-        for name in ("restart", "edge_degree_power", "degree_correction", "top_k")
+        for name in (
+            *("restart", "edge_degree_power", "degree_correction", "filter", "phi", "alpha", "beta", "rank"),
+            "top_k",
+        )
         if about[name] is not None
     )
     lists = f"lists of {about['lists']:,} nodes{f'; {parameters}' if parameters else ''}"
@@ -67,7 +70,7 @@ def _ranking(facts: Facts) -> list[str]:
 
 def _lists(facts: Facts) -> list[str]:
     sources = f"{facts['users']:,} sources ({_sample_of(facts, 'users')})"
-    head = f"lists of ppr_neighbors: {sources}, {facts['test_pairs']:,} test pairs"
+    head = f"lists of {facts['about']['table'] or 'neighbours'}: {sources}, {facts['test_pairs']:,} test pairs"
     if facts["unknown_items"]:
         head += f", {facts['unknown_items']:,} of unknown nodes"
     short = [f"fewer than {k} left: {count:,}" for k, count in facts["shorter_than"].items() if count]

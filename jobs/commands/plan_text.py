@@ -59,10 +59,11 @@ def warnings_of(facts: Mapping[str, Any], config: PipelineConfig) -> list[str]:
 
     note = loss_note(config.embedding.boundary)
     warnings = [note] if note and facts["parts"] > 1 else []
-    longest = facts["lists"]["longest"] if "lists" in facts else config.ppr.top_k
-    if longest < config.ppr.top_k:
+    top_k = config.list_keys.top_k
+    longest = facts["lists"]["longest"] if "lists" in facts else top_k
+    if longest < top_k:
         warnings.append(
-            f"lists: ppr.top_k is {config.ppr.top_k}, and the graph has {longest:,} nodes of type "
+            f"lists: {config.list_section}.top_k is {top_k}, and the graph has {longest:,} nodes of type "
             f"'{config.listed_type}' to list: lists hold no more"
         )
     if "codes" in facts and facts["codes"]["task_bytes"] > config.partition.worker_bytes:
@@ -140,10 +141,12 @@ def _embed_text(facts: Mapping[str, Any]) -> str:
 
 
 def _lists_text(facts: Mapping[str, Any]) -> str:
+    text = f"at most {facts['most']:,}; tasks share the {facts['across']}: {facts['because']}; {facts['reason']}"
+    if "bytes_by_way" not in facts:
+        return text
     ways = facts["bytes_by_way"]
     return (
-        f"at most {facts['most']:,}; tasks share the {facts['across']}: {facts['because']}; {facts['reason']}; bytes: "
-        f"{amount(ways['sources']['read'])} are mapped by tasks that share the sources, "
+        f"{text}; bytes: {amount(ways['sources']['read'])} are mapped by tasks that share the sources, "
         f"{amount(ways['parts']['moved'])} would move between {ways['parts']['parts']} parts (an estimate)"
     )
 

@@ -1,11 +1,12 @@
 """Prints the nodes that are nearest to one, best first, by a release's vectors or by its lists.
 By vectors, between types the score is the table's similarity for retrieval (recommendations) and within
-a type the cosine. By the lists of ppr_neighbors it is the personalised PageRank, with its error bound.
+a type the cosine. By lists (ppr_neighbors, neighbors) it is the personalised PageRank, or the score of
+another filter, with its error bound.
 
 examples
   graphquilt query neighbors 4711 --workspace work --type user --target item -k 20
   graphquilt query neighbors vim --workspace build/demo --name debian
-  graphquilt query neighbors 4711 --workspace work --type user --by ppr
+  graphquilt query neighbors 4711 --workspace work --type user --by lists
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ def add_options(parser: CommandParser) -> None:
     parser.add_argument("-k", type=parse_count, default=10, metavar="N", help="how many (default: %(default)s)")
     parser.add_argument(
         "--by",
-        choices=("embeddings", "ppr"),
-        help="embeddings: compare vectors; ppr: read ppr_neighbors (default: the vectors, if the release has any)",
+        choices=("embeddings", "lists", "ppr"),
+        help="embeddings: compare vectors; lists, ppr: read the lists (default: the vectors, if the release has any)",
     )
 
 
@@ -57,23 +58,23 @@ def answer(options: argparse.Namespace) -> Answer:
     InputError : no table, or no such node in it.
     """
     from graphquilt.errors import TableError
-    from graphquilt.locate import LISTS, TABLE, locate
+    from graphquilt.locate import TABLE, locate
     from graphquilt.neighbor_table import NeighborTable
     from graphquilt.table import EmbeddingTable
 
     try:
         location = locate(options.workspace, options.name)
-        has_lists = LISTS in location.tables
-        if options.by == "ppr" or (options.by is None and has_lists and TABLE not in location.tables):
+        of_lists = location.list_table
+        if options.by in ("lists", "ppr") or (options.by is None and of_lists and TABLE not in location.tables):
             with NeighborTable.open(location.folder) as lists:
                 return _by_lists(lists, options)
         with EmbeddingTable.open(location.folder) as table:
-            return _by_vectors(table, options, has_lists=has_lists)
+            return _by_vectors(table, options, of_lists)
     except TableError as error:
         raise InputError(str(error)) from error
 
 
-def _by_vectors(table: Any, options: argparse.Namespace, *, has_lists: bool) -> Answer:
+def _by_vectors(table: Any, options: argparse.Namespace, of_lists: str | None) -> Answer:
     from graphquilt.errors import UnknownNodeError
 
     node_type = require_type(options.type, table.node_types, "--type")
@@ -82,7 +83,7 @@ def _by_vectors(table: Any, options: argparse.Namespace, *, has_lists: bool) -> 
         neighbors = table.neighbors(options.id, node_type, options.k, target)
     except UnknownNodeError as error:
         raise unknown_node_error(table.release, table.data_date, node_type, options.id) from error
-    lines = ["# by node_embeddings; --by ppr reads ppr_neighbors"] if has_lists else []
+    lines = [f"# by node_embeddings; --by lists reads {of_lists}"] if of_lists else []
     if not neighbors:
         lines.append(f"this {node_type} has a zero row: nothing is near it")
     return Answer(_facts(table, options, "embeddings", node_type, target, neighbors), _text(lines, neighbors, ".4f"))
@@ -93,22 +94,24 @@ def _by_lists(table: Any, options: argparse.Namespace) -> Answer:
     if options.target not in (None, table.target_type):
         raise ConfigError(
             f"--target is '{options.target}'; the lists of release {table.release} are of nodes of type "
-            f"'{table.target_type}'. Leave --target out, or set ppr.target_type in the config and run again"
+            f"'{table.target_type}'. Leave --target out, or set target_type of the lists in the config and run again"
         )
     lists = table.lookup([options.id], node_type)
+    is_ppr = table.filter == "ppr"
     if not lists.found[0]:
-        hint = " or by ppr.sources"
+        hint = f" or by {'ppr' if is_ppr else 'lists'}.sources"
         raise unknown_node_error(table.release, table.data_date, node_type, options.id, hint)
     full_list, bound = lists.of(0), float(lists.error_bound[0])
     neighbors = full_list[: options.k]
-    facts = _facts(table, options, "ppr", node_type, table.target_type, neighbors) | {
-        "restart": table.restart,
+    facts = _facts(table, options, table.filter, node_type, table.target_type, neighbors) | {
+        **({"restart": table.restart} if is_ppr else {}),
         "error_bound": bound,
         "error_kind": table.error_kind,
         "top_k": table.top_k,
     }
     meaning = _BOUNDS.get(table.error_kind, "see the metadata")
-    lines = [f"# by ppr_neighbors: restart {table.restart:g}; error bound {bound:.3g} ({table.error_kind}: {meaning})"]
+    by = f"ppr_neighbors: restart {table.restart:g}" if is_ppr else f"neighbors: filter {table.filter}"
+    lines = [f"# by {by}; error bound {bound:.3g} ({table.error_kind}: {meaning})"]
     if not full_list:
         lines.append(f"# its list is empty: no {table.target_type} to list was reached from this {node_type}")
     elif len(neighbors) < options.k:

@@ -9,13 +9,15 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError, create_model, model_validator
 
+from graphquilt.locate import FILTERED_LISTS, LISTS
 from graphquilt.masking import secret_of_setting
 from pipeline.config.codes import CodesConfig
 from pipeline.config.embedding import EmbeddingConfig
+from pipeline.config.lists import ListsConfig
 from pipeline.config.messages import explain, keys_of
 from pipeline.config.ppr import PprConfig
 from pipeline.config.sections import (
@@ -46,6 +48,7 @@ class PipelineConfig(Section):
     partition: PartitionConfig = Field(default_factory=PartitionConfig)
     embedding: EmbeddingConfig = Field(default_factory=EmbeddingConfig)
     ppr: PprConfig = Field(default_factory=PprConfig)
+    lists: ListsConfig = Field(default_factory=ListsConfig)
     codes: CodesConfig = Field(default_factory=CodesConfig)
     evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)
     publish: PublishConfig = Field(default_factory=PublishConfig)
@@ -56,10 +59,10 @@ class PipelineConfig(Section):
         for (section, key, value), sentence in NOT_BUILT_YET.items():
             if getattr(getattr(self, section), key) == value:
                 raise ValueError(f"{section}.{key} is '{value}': {sentence}")
-        if self.embedding.method == "none" and not self.ppr.neighbors:
+        if self.embedding.method == "none" and not self.makes_lists:
             raise ValueError(
                 "embedding.method is 'none' and ppr.neighbors false: nothing would be published; choose a method, or "
-                "set ppr.neighbors = true"
+                "set ppr.neighbors = true or lists.filter"
             )
         if self.lineage.full_every > 1 and self.input.timestamp is None:
             raise ValueError(
@@ -82,17 +85,61 @@ class PipelineConfig(Section):
         for node_type in self.attributes:
             if node_type not in types:
                 raise ValueError(f"attributes.{node_type} is of no type in the input; those are {sorted({*types})}")
-        for key in ("source_type", "target_type"):
-            asked = getattr(self.ppr, key)
-            if asked is not None and asked not in types:
-                raise ValueError(f"ppr.{key} is '{asked}', of no type in the input; those are {sorted({*types})}")
+        for section, keys in (("ppr", self.ppr), ("lists", self.lists)):
+            for key, asked in (("source_type", keys.source_type), ("target_type", keys.target_type)):
+                if asked is not None and asked not in types:
+                    raise ValueError(
+                        f"{section}.{key} is '{asked}', of no type in the input; those are {sorted({*types})}"
+                    )
+        self._check_lists()
         form.own_keys(self.embedding).check(self.input)
         return self
+
+    def _check_lists(self) -> None:
+        if self.lists.filter is None:
+            return
+        if self.ppr.neighbors:
+            raise ValueError(
+                f"ppr.neighbors is true and lists.filter '{self.lists.filter}': a release has lists of one kind; leave "
+                "one of the two out, or publish the other under a publish.name of its own"
+            )
+        if not self.input.is_plain and self.lists.source_type == self.listed_type:
+            raise ValueError(
+                f"lists.source_type is '{self.lists.source_type}', the type that is listed: a filter ranks one side of "
+                "the graph for the other; leave source_type out, or take ppr.neighbors, which lists any type for any"
+            )
+
+    @property
+    def makes_lists(self) -> bool:
+        """Whether a run publishes lists of neighbours."""
+        return self.ppr.neighbors or self.lists.filter is not None
+
+    @property
+    def list_section(self) -> Literal["ppr", "lists"]:
+        """The section whose keys lists have."""
+        return "ppr" if self.lists.filter is None else "lists"
+
+    @property
+    def list_keys(self) -> PprConfig | ListsConfig:
+        """That section."""
+        return self.ppr if self.lists.filter is None else self.lists
+
+    @property
+    def list_table(self) -> str:
+        """The published table that lists are in."""
+        return LISTS if self.lists.filter is None else FILTERED_LISTS
 
     @property
     def listed_type(self) -> str:
         """The type of the nodes that lists of neighbours hold."""
-        return self.ppr.target_type or self.input.target_type
+        return self.list_keys.target_type or self.input.target_type
+
+    @property
+    def list_source_type(self) -> str | None:
+        """The type of the nodes that have lists; None: all types."""
+        if self.lists.filter is None or self.input.is_plain:
+            return self.list_keys.source_type
+        return next(one for one in (self.input.source_type, self.input.target_type) if one != self.listed_type)
 
     @property
     def form(self) -> str:

@@ -155,7 +155,6 @@ class GraphFilter:
 
     def _solve(self, sources: NDArray[np.int64]) -> NDArray[np.float64]:
         """Leave the scores over ``_to_score`` in the columns of z; return their bounds for a node of degree 1."""
-        graph, rule = self._graph, self._rule
         indptr, position, value = self._signals(sources)
         col = np.repeat(np.arange(sources.size), np.diff(indptr))
         order = np.argsort(position, kind="stable")
@@ -170,8 +169,9 @@ class GraphFilter:
         here = self._z[slice(*self._columns)]
         combine_columns(self._ideal, mixed.T.astype(np.float64), out=here)
         here += self._step
-        total, squares = (np.bincount(col, terms, sources.size) for terms in (value, value * value))
-        return self._bound(np.sqrt(squares), total, row_norms(mixed[: sources.size]))
+        total = np.bincount(col, value, sources.size).astype(np.float64)
+        length = np.sqrt(np.bincount(col, value * value, sources.size))
+        return self._bound(length, total, row_norms(mixed[: sources.size]))
 
     def _signals(self, sources: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
         """D_C^-β B_r of each source: (sources + 1,) offsets, positions among the columns, values."""
@@ -186,8 +186,9 @@ class GraphFilter:
     def _run_polynomial(self, seeds: SeedTerms) -> None:
         """Leave h(P) of the seeds, in the unit of z, in ``_step``: by Clenshaw's recurrence, from the last coefficient.
 
-        b_k = c_k f + 2 (2 P - 1) b_k+1 - b_k+2 is b_k+1 + step_k with step_k = step_k+1 + 4 (P b_k+1 - b_k+1 + c_k f / 4):
-        a residual that is pulled by 4. What is wanted, c_0 f + (2 P - 1) b_1 - b_2, is the step that pulls by 2.
+        b_k = c_k f + 2 (2 P - 1) b_k+1 - b_k+2 is b_k+1 + step_k with step_k = step_k+1 + 4 r_k, where
+        r_k = P b_k+1 - b_k+1 + c_k f / 4: a residual that is pulled by 4. What is wanted, c_0 f + (2 P - 1) b_1 - b_2,
+        is the step that pulls by 2.
         """
         graph, coefficients = self._graph, self._rule.coefficients
         (start, stop), (first, _) = self._columns, self._rows
@@ -213,8 +214,9 @@ class GraphFilter:
         In the norm of D_C^1/2 z no product with P is longer than what it is of, nor is T_k of 2 P - 1. An error made at
         step k of Clenshaw's recurrence is an error of c_k f, which T_k takes to the result. It is that of three
         rows of at most `ROUNDING` (the side between, the residual's sum and its subtraction), pulled by 4, and that of
-        step and b, rounded once each, this time and last time. ``‖b_k‖ <= Σ_j>=k (j - k + 1) |c_j| ‖f‖``, as |U_n| <= n + 1.
-        A sum over the basis adds rank roundings; no entry is longer than the longest row times what is mixed.
+        step and b, rounded once each, this time and last time. ``‖b_k‖ <= Σ_j>=k (j - k + 1) |c_j| ‖f‖``, since
+        |U_n| <= n + 1. A sum over the basis adds rank roundings; no entry is longer than the longest row times what is
+        mixed.
 
         Parameters
         ----------

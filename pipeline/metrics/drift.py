@@ -27,7 +27,7 @@ from pipeline.metrics.scored_tables import VectorFiles, keys_of, read_sampled_ta
 from pipeline.release_tables.node_embeddings import EmbeddingFigures
 from pipeline.tasks import Attempt, TaskFolder, TaskRecord
 from pipeline.workspace import Workspace
-from schemas.published_tables import NODE_EMBEDDINGS, PPR_NEIGHBORS
+from schemas.published_tables import NODE_EMBEDDINGS
 
 #: Rows of a type looked at in either table: as many as RankMe takes, so that its figure is the whole table's.
 ROWS = 25_600
@@ -197,14 +197,14 @@ def _vectors_of(baseline: Baseline, config: PipelineConfig, space_id: str) -> tu
 
 
 def _compare_lists(config: PipelineConfig, workspace: Workspace, last: Baseline | None) -> ListDrift:
-    if not config.ppr.neighbors:
-        raise NotComparableError("there are no lists: ppr.neighbors is false")
+    if not config.makes_lists:
+        raise NotComparableError("there are no lists: ppr.neighbors is false and lists.filter unset")
     baseline = _require(last, workspace)
-    files = baseline.files_of(PPR_NEIGHBORS)
+    files = baseline.files_of(config.list_table)
     if not files:
-        raise NotComparableError(f"release {baseline.release} has no lists")
-    _require_same("ppr", config, baseline, _NOT_OF_LISTS)
-    return ListDrift(tuple(workspace.files(PPR_NEIGHBORS)), tuple(files), config.evaluate.seed)
+        raise NotComparableError(f"release {baseline.release} has no table {config.list_table}")
+    _require_same(config.list_section, config, baseline, _NOT_OF_LISTS)
+    return ListDrift(tuple(workspace.files(config.list_table)), tuple(files), config.evaluate.seed)
 
 
 def _require_same(section: str, config: PipelineConfig, baseline: Baseline, others: Sequence[str]) -> None:

@@ -17,10 +17,11 @@ from pipeline.metrics.graph_retention import FEWEST, GraphRetention, MedianRatio
 from pipeline.metrics.next_day import next_day_figures
 from pipeline.publishing.gate import FIGURES, Figure
 from pipeline.publishing.listing import note_of
+from pipeline.release_tables.neighbors import FilteredListFigures
 from pipeline.release_tables.node_embeddings import EmbeddingFigures
 from pipeline.release_tables.ppr_neighbors import PublishedListFigures
 from pipeline.workspace import Workspace
-from schemas.published_tables import NODE_EMBEDDINGS, PPR_NEIGHBORS
+from schemas.published_tables import NEIGHBORS, NODE_EMBEDDINGS, PPR_NEIGHBORS
 
 #: Rows or edges of the baseline, below which growth says nothing.
 FEWEST_TO_GROW = 1_000
@@ -47,10 +48,9 @@ def figures_for(config: PipelineConfig, workspace: Workspace, metrics: Mapping[s
     """Return the figures of each key of ``[publish.gates]``; ``metrics`` is what evaluate measured."""
     baseline = Baseline.of(workspace, config.publish)
     vectors = workspace.figures(NODE_EMBEDDINGS, EmbeddingFigures)
-    lists = workspace.figures(PPR_NEIGHBORS, PublishedListFigures)
     has_vectors = vectors.metadata is not None
     # Without vectors lists are the rows, and an empty one says as little as a row of zeros.
-    rows, zero_rows = (vectors.rows, vectors.zero_rows) if has_vectors else (lists.lists, lists.empty_lists)
+    rows, zero_rows = (vectors.rows, vectors.zero_rows) if has_vectors else _counts_of_lists(config, workspace)
     last, drift = _last_values(baseline), metrics["drift"]
     return {
         "min_rows": [Figure("rows", rows)],
@@ -65,6 +65,15 @@ def figures_for(config: PipelineConfig, workspace: Workspace, metrics: Mapping[s
     }
 
 
+def _counts_of_lists(config: PipelineConfig, workspace: Workspace) -> tuple[int, int]:
+    """Return how many lists are published, and how many of them are empty."""
+    if config.lists.filter is None:
+        of_ppr = workspace.figures(PPR_NEIGHBORS, PublishedListFigures)
+        return of_ppr.lists, of_ppr.empty_lists
+    lists = workspace.figures(NEIGHBORS, FilteredListFigures)
+    return lists.filtered_lists, lists.empty_filtered_lists
+
+
 def _not_judged(why: str, keys: Iterable[str]) -> dict[str, list[Figure]]:
     return {key: [Figure(FIGURES[key], None, why_not=why)] for key in keys}
 
@@ -72,7 +81,7 @@ def _not_judged(why: str, keys: Iterable[str]) -> dict[str, list[Figure]]:
 def _of_tonight(config: PipelineConfig, metrics: Mapping[str, Any], *, has_vectors: bool) -> dict[str, list[Figure]]:
     """Figures of tonight's table by itself."""
     k = config.evaluate.k[0]
-    ranking = (metrics if has_vectors else metrics.get(PPR_NEIGHBORS, {})).get("ranking", {})
+    ranking = (metrics if has_vectors else metrics.get(config.list_table, {})).get("ranking", {})
     values = {
         "min_recall": ranking.get(f"recall@{k}"),
         "min_ndcg": ranking.get(f"ndcg@{k}"),

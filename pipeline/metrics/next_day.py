@@ -16,7 +16,7 @@ from pipeline.metrics.baseline import Baseline, why_no_baseline
 from pipeline.publishing.gate import Figure
 from pipeline.publishing.listing import manifest_of, note_of
 from pipeline.workspace import Workspace, published_folder
-from schemas.published_tables import PPR_NEIGHBORS
+from schemas.published_tables import LIST_TABLES
 
 _ERRORS = 4  # standard errors that the bound is away from what is usual: else a night is too small to judge by
 #: New pairs between known nodes are judged by themselves where they are this many, and this share of all before.
@@ -102,7 +102,7 @@ class _NextDayValue:
 
 def _values_of(metrics: Mapping[str, Any], k: int) -> dict[str, _NextDayValue]:
     values: dict[str, _NextDayValue] = {}
-    of_lists = metrics.get(PPR_NEIGHBORS) or {}
+    of_lists: Mapping[str, Any] = next((metrics[table] for table in LIST_TABLES if metrics.get(table)), {})
     for prefix, scored in (("", metrics), ("of lists ", of_lists)):
         # A release can't rank for nodes that it does not have, however many come.
         of_known = (scored.get("ranking") or {}).get("of_known") or {}

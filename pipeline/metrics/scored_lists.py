@@ -73,7 +73,7 @@ def read_scored_lists(
 
     Parameters
     ----------
-    files : of ppr_neighbors. types : that pairs lead from and to. test : ids of both ends.
+    files : of a table of lists. types : that pairs lead from and to. test : ids of both ends.
     held_out : pairs among the train pairs that the lists were made without.
 
     Cost
@@ -131,7 +131,7 @@ def _pairs_at(ends: Ends, sources: pa.Array, items: pa.Array) -> tuple[NDArray[n
 
 
 def rows_of_sources(files: Sequence[Location], node_type: str, node_id: pa.Array) -> pa.Table:
-    """Return the rows of ppr_neighbors of some nodes of a type, in the order of ``node_id``; absent ones are left out.
+    """Return the rows of some nodes of a type in a table of lists, in the order of ``node_id``; absent ones are none.
 
     Ids may be text where those of the table are numbers. Lists are read of row groups that hold one of the nodes.
     """

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pipeline.config.lists import ListsConfig
 from pipeline.config.model import PipelineConfig
 from pipeline.config.ppr import PprConfig
 from pipeline.embedding.ppr.lists import composed_threshold, pushed_entries
@@ -52,14 +53,18 @@ def estimate_seconds(
     check_tolerance(tolerance)
     seconds = {"push": push_seconds(nodes, entries, sources, k, tolerance / max(entries, 1), restart)}
     if tolerance >= smallest_tolerance(restart):
-        width = min(BLOCK, max(1, sources))
-        is_near = nodes * width * 4 <= _NEAR_BYTES
-        # A narrow block moves less memory, but not less than a cache line an entry.
-        share = max(width, 16) / BLOCK
-        one_pass = share * (entries * (_ROW_NEAR if is_near else _ROW_FAR) + nodes * _ROW_WORK)
         passes = chebyshev_passes(restart, tolerance, is_bipartite=is_bipartite)
-        seconds["chebyshev"] = math.ceil(sources / BLOCK) * passes * one_pass + _list_seconds(nodes, sources, k)
+        one_pass = pass_seconds(nodes, entries, min(BLOCK, max(1, sources)))
+        seconds["chebyshev"] = math.ceil(sources / BLOCK) * passes * one_pass + list_seconds(nodes, sources, k)
     return seconds
+
+
+def pass_seconds(nodes: int, entries: int, width: int) -> float:
+    """Estimate one pass over all entries with rows of ``width`` sources, `BLOCK` at most."""
+    is_near = nodes * width * 4 <= _NEAR_BYTES
+    # A narrow block moves less memory, but not less than a cache line an entry.
+    share = max(width, 16) / BLOCK
+    return share * (entries * (_ROW_NEAR if is_near else _ROW_FAR) + nodes * _ROW_WORK)
 
 
 def choose_solver(
@@ -86,15 +91,16 @@ def push_seconds(nodes: int, entries: int, sources: int, k: int, threshold: floa
     per_entry = _PUSH_NEAR if nodes * 24 <= _NEAR_BYTES else _PUSH_FAR
     sweeps = 1 + max(0.0, -math.log(threshold * max(entries, 1))) / -math.log1p(-restart)
     pushed = min(1 / (threshold * restart), sweeps * entries)
-    return sources * pushed * per_entry + _list_seconds(nodes, sources, k)
+    return sources * pushed * per_entry + list_seconds(nodes, sources, k)
 
 
 def walk_seconds(nodes: int, sources: int, k: int, walks: int, restart: float) -> float:
     """Estimate so many walks a source."""
-    return sources * walks / restart * _WALK_STEP + _list_seconds(nodes, sources, k)
+    return sources * walks / restart * _WALK_STEP + list_seconds(nodes, sources, k)
 
 
-def _list_seconds(nodes: int, sources: int, k: int) -> float:
+def list_seconds(nodes: int, sources: int, k: int) -> float:
+    """Estimate the ranking of so many lists of k nodes."""
     return sources * k * (1 + math.log(max(1.0, nodes / max(k, 1)))) * _LISTED
 
 
@@ -154,14 +160,14 @@ def solved_length(config: PipelineConfig, targets: int) -> int:
 
     No longer than there are nodes to list: a graph that grows has as many one day.
     """
-    return min(config.ppr.top_k + len(config.publish.exclude_ids.get(config.listed_type, ())), targets, _LONGEST)
+    return min(config.list_keys.top_k + len(config.publish.exclude_ids.get(config.listed_type, ())), targets, _LONGEST)
 
 
-def shards_of_lists(ppr: PprConfig, sources: int, seconds: float, slots: int) -> int:
+def shards_of_lists(keys: PprConfig | ListsConfig, sources: int, seconds: float, slots: int) -> int:
     """Return how many tasks share the sources: as set, or so many that each is worth its start and lost cheaply."""
-    if ppr.shards is not None:
-        return max(1, min(ppr.shards, sources))
-    fewest = math.ceil(sources * ppr.top_k / _LISTED_AT_ONCE)
+    if keys.shards is not None:
+        return max(1, min(keys.shards, sources))
+    fewest = math.ceil(sources * keys.top_k / _LISTED_AT_ONCE)
     wanted = max(math.ceil(seconds / _TASK_SECONDS), slots if seconds > 1 else 1, fewest)
     return max(1, min(wanted, sources))
 

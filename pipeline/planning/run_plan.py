@@ -13,6 +13,7 @@ from pipeline.locations import Location
 from pipeline.partitioning.figures import PartitionFigures
 from pipeline.planning.alternatives import Alternatives
 from pipeline.planning.cuts import crossing_share
+from pipeline.planning.filter_costs import plan_filter
 from pipeline.planning.input_size import InputSize
 from pipeline.planning.list_costs import list_traffic, plan_lists, shards_of_lists
 from pipeline.planning.pricing import kept_bytes
@@ -79,14 +80,16 @@ def list_facts(
     config: PipelineConfig, graph: GraphCounts, parts: int, workspace: Workspace | None, slots: int
 ) -> dict[str, Any] | None:
     """Return how lists of neighbours would be made; None where none are. A file of sources isn't opened."""
-    if not config.ppr.neighbors:
+    if not config.makes_lists:
         return None
-    of_type = config.ppr.source_type
+    of_type = config.list_source_type
     sources = graph.nodes
     if of_type is not None and not config.input.is_plain:
         sources = graph.targets if of_type == config.input.target_type else graph.nodes - graph.targets
     is_second = config.input.is_plain or config.listed_type == config.input.target_type
     listed = graph.targets if is_second else graph.nodes - graph.targets
+    if config.lists.filter is not None:
+        return _filter_facts(config, replace(graph, targets=listed), sources, slots)
     plan = plan_lists(config, graph.nodes, graph.edges, sources)
     shards = shards_of_lists(config.ppr, sources, plan.solver.seconds, slots)
     is_cut = workspace is not None and workspace.finished("partition_tree")
@@ -107,6 +110,22 @@ def list_facts(
             "sources": {"read": traffic.read_bytes},
             "parts": {"moved": traffic.moved_bytes, "held": traffic.held_bytes, "parts": parts},
         },
+    }
+
+
+def _filter_facts(config: PipelineConfig, graph: GraphCounts, sources: int, slots: int) -> dict[str, Any]:
+    """Return the same of lists by a filter; ``graph.targets`` are the nodes listed."""
+    plan = plan_filter(config, graph, sources)
+    return {
+        "most": sources,
+        "longest": min(config.lists.top_k, graph.targets),
+        "across": "sources",
+        "because": "a filter takes the whole graph",
+        "solver": config.lists.filter,
+        "reason": plan.reason,
+        "cpu_seconds": plan.basis_seconds + plan.list_seconds,
+        "task_bytes": plan.task_bytes,
+        "tasks": shards_of_lists(config.lists, sources, plan.list_seconds, slots),
     }
 
 

@@ -112,7 +112,7 @@ def published_bytes(config: PipelineConfig, graph: GraphCounts) -> int:
 
 
 def _list_bytes(config: PipelineConfig, graph: GraphCounts) -> int:
-    return graph.nodes * (24 + 12 * min(config.ppr.top_k, graph.targets)) if config.ppr.neighbors else 0
+    return graph.nodes * (24 + 12 * min(config.list_keys.top_k, graph.targets)) if config.makes_lists else 0
 
 
 def disk_bytes(

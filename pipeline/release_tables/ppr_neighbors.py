@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -23,8 +23,11 @@ from pipeline.release_tables.finished_rows import NodeIds, PublishedNodes, row_g
 from pipeline.release_tables.published_table import PublishedTable, TableRun, WrittenTable
 from pipeline.tasks import Attempt
 from pipeline.workspace import UNDATED, Workspace
-from schemas.published_tables import PPR_NEIGHBOR_LISTS, PPR_NEIGHBORS
+from schemas.contracts import TableContract
+from schemas.published_tables import NEIGHBOR_LISTS_BY_FILTER, PPR_NEIGHBOR_LISTS, PPR_NEIGHBORS
 from schemas.tables import NEIGHBOR_LISTS
+
+F = TypeVar("F")
 
 ROW_GROUP_LISTS = 4_096
 """Of a hundred neighbours each: a look-up reads a few megabytes at most."""
@@ -34,6 +37,7 @@ ROW_GROUP_LISTS = 4_096
 class PublishedLists:
     """Lists of one file of the table: of a range of nodes, from files by node number, with what the table states."""
 
+    table: str
     nodes: PublishedNodes
     bounds: tuple[int, int]
     lists: tuple[Location, ...]
@@ -51,47 +55,49 @@ class PublishedListFigures:
     lists_metadata: Mapping[str, Any] | None = None
 
 
-def write_neighbors(run: TableRun) -> WrittenTable[PublishedListFigures]:
-    """Write the published lists, a file for each range of nodes that has some."""
+def write_neighbors(
+    run: TableRun, metadata: Mapping[str, Any], figures: Callable[[int, int, Mapping[str, Any]], F]
+) -> WrittenTable[F]:
+    """Write the published lists, a file for each range of nodes that has some.
+
+    Parameters
+    ----------
+    metadata : what the table says of itself. figures : made of how many lists, how many empty ones among them, and that.
+    """
     config, workspace = run.config, run.workspace
     nodes = PublishedNodes.of(config, workspace)
-    lists, metadata = tuple(workspace.files("neighbor_lists")), neighbors_metadata(config, workspace)
-    of_type = config.ppr.source_type
+    lists, of_type = tuple(workspace.files("neighbor_lists")), config.list_source_type
     sources = list(nodes.types.values()) if of_type is None else [nodes.types[of_type]]
     ranges = [
         bounds for bounds in run.ranges if any(max(bounds[0], first) < min(bounds[1], stop) for first, stop in sources)
     ]
     payloads = [
-        PublishedLists(nodes, bounds, lists, config.listed_type, config.ppr.top_k, metadata) for bounds in ranges
+        PublishedLists(config.list_table, nodes, bounds, lists, config.listed_type, config.list_keys.top_k, metadata)
+        for bounds in ranges
     ]
     records = run.run_tasks(write_lists, "neighbors", payloads)
     with_lists = [record for record in records if record.files[0].rows]
-    figures = PublishedListFigures(
-        lists=sum(record.files[0].rows or 0 for record in records),
-        empty_lists=sum(record.result for record in records),
-        lists_metadata=metadata,
-    )
-    return WrittenTable(with_lists, figures, records)
+    lists_written = sum(record.files[0].rows or 0 for record in records)
+    empty = sum(record.result for record in records)
+    return WrittenTable(with_lists, figures(lists_written, empty, metadata), records)
 
 
-def neighbors_metadata(config: PipelineConfig, workspace: Workspace) -> dict[str, Any]:
-    """Return what the table says of itself."""
-    ppr, interactions = config.ppr, config.input
+def lists_metadata(
+    config: PipelineConfig, workspace: Workspace, contract: TableContract, keys: set[str], figures: Sequence[str]
+) -> dict[str, Any]:
+    """Return what a table of lists says of itself: keys of its section, and figures of the lists."""
+    interactions = config.input
     lists = codec.to_values(workspace.figures("neighbor_lists", EmbedFigures).of_lists())
     return {
-        "table": PPR_NEIGHBOR_LISTS.name,
-        "contract_version": PPR_NEIGHBOR_LISTS.version,
+        "table": contract.name,
+        "contract_version": contract.version,
         "data_date": workspace.date.isoformat(),
         "undated": workspace.date == UNDATED,
         "window_days": interactions.window_days,
-        "method": "ppr",
-        **ppr.model_dump(
-            mode="json",
-            include={"restart", "tolerance", "top_k", "exclude_known", "degree_correction", "edge_degree_power"},
-        ),
-        **{name: lists[name] for name in ("solver", "solver_reason", "error_kind", "across", "lists", "largest_bound")},
+        **config.list_keys.model_dump(mode="json", include={"top_k", "exclude_known", *keys}),
+        **{name: lists[name] for name in ("error_kind", "lists", "largest_bound", *figures)},
         "seed": config.embedding.seed,
-        "source_type": ppr.source_type,
+        "source_type": config.list_source_type,
         "target_type": config.listed_type,
         "edge_source_type": interactions.source_type,
         "edge_target_type": interactions.target_type,
@@ -105,12 +111,13 @@ def write_lists(payload: PublishedLists, attempt: Attempt) -> int:
     ids = NodeIds(nodes.node_index)
     targets = _TargetIds(ids, nodes, target_type, payload.top_k)
     text = json.dumps(payload.metadata, sort_keys=True, allow_nan=False)
-    schema = PPR_NEIGHBOR_LISTS.schema_for(nodes.id_type).with_metadata({"graphquilt": text})
+    contract = PPR_NEIGHBOR_LISTS if payload.table == PPR_NEIGHBORS else NEIGHBOR_LISTS_BY_FILTER
+    schema = contract.schema_for(nodes.id_type).with_metadata({"graphquilt": text})
     lists = _ListsBySource([storage.map_arrow(file) for file in payload.lists])
     leaves = {"neighbor_ids": "neighbor_ids.list.element", "scores": "scores.list.element"}
     empty = 0
     with pq.ParquetWriter(
-        attempt.path(PPR_NEIGHBORS, "parquet"),
+        attempt.path(payload.table, "parquet"),
         schema,
         compression={leaves.get(name, name): "none" if name == "scores" else "zstd" for name in schema.names},
         use_dictionary=["node_type", "neighbor_type"],
@@ -185,11 +192,18 @@ class _TargetIds:
         )
 
 
+def _write(run: TableRun) -> WrittenTable[PublishedListFigures]:
+    keys = {"restart", "tolerance", "degree_correction", "edge_degree_power"}
+    figures = ("solver", "solver_reason", "across")
+    metadata = lists_metadata(run.config, run.workspace, PPR_NEIGHBOR_LISTS, keys, figures)
+    return write_neighbors(run, metadata | {"method": "ppr"}, PublishedListFigures)
+
+
 TABLE = PublishedTable(
     name=PPR_NEIGHBORS,
     contract=lambda _: PPR_NEIGHBOR_LISTS,
     is_wanted=lambda config: config.ppr.neighbors,
-    write=write_neighbors,
+    write=_write,
     figures=PublishedListFigures,
     metadata="lists_metadata",
     counts=("lists",),

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.release_tables import compact_embeddings, fold_in, node_codes, node_embeddings, ppr_neighbors
+from pipeline.release_tables import (
+    compact_embeddings,
+    fold_in,
+    neighbors,
+    node_codes,
+    node_embeddings,
+    ppr_neighbors,
+)
 from pipeline.release_tables.published_table import PublishedTable
 
 #: In the order in which a release's manifest lists them. The rows of a release are those of the first one it has.
@@ -13,5 +20,6 @@ PUBLISHED_TABLES: tuple[PublishedTable[Any], ...] = (
     compact_embeddings.TABLE,
     fold_in.TABLE,
     ppr_neighbors.TABLE,
+    neighbors.TABLE,
     node_codes.TABLE,
 )

@@ -79,9 +79,10 @@ def _ppr(config: PipelineConfig) -> Any:
     # Of the file of sources its digest counts; what nobody asks for doesn't.
     of_lists = {"shards", "sources", "hash_columns", "index_walks"}
     left_out = config.publish.exclude_ids.get(config.listed_type, ())
+    keys = config.list_keys.model_dump(mode="json", exclude=of_lists)
     return {
         # What is left out of the published lists makes those before it longer.
-        "lists": [config.ppr.model_dump(mode="json", exclude=of_lists), len(left_out)] if config.ppr.neighbors else 0,
+        "lists": [keys, len(left_out)] if config.makes_lists else 0,
         "vectors": {name: getattr(config.ppr, name) for name in METHODS[config.form].space_of_ppr},
     }
 

@@ -44,7 +44,8 @@ class SourcesPayload:
     """Input of the task that numbers the sources.
 
     types : ranges of the types that sources may have.
-    parse : the files of ``ppr.sources``; None: all nodes of these types are sources.
+    parse : the files of chosen sources; None: all nodes of these types are sources. section : of the key that names
+        them, "ppr" or "lists".
     digest : the embed stage's fingerprint, which holds that of the files.
     """
 
@@ -53,6 +54,7 @@ class SourcesPayload:
     parse: tuple[ParseTask, ...] | None
     text: TextFormat
     source_type: str
+    section: str
     digest: str
 
 
@@ -63,10 +65,10 @@ def find_sources(
 
     Raises
     ------
-    InputError : ``ppr.sources`` can't be read, names a type that there isn't, or no node of the graph.
+    InputError : the file of sources can't be read, names a type that there isn't, or no node of the graph.
     """
     nodes = PublishedNodes.of(config, workspace)
-    source_type = config.ppr.source_type
+    source_type = config.list_source_type
     # Columns are always named: [input] may be of files without a header, and these are others.
     keys = config.input.model_dump(include={"delimiter", "quote", "encoding", "comment", "null_values"})
     payload = SourcesPayload(
@@ -75,6 +77,7 @@ def find_sources(
         parse=_parse_tasks(config, workspace),
         text=TextFormat.from_keys(keys),
         source_type=config.input.source_type,
+        section=config.list_section,
         digest=workspace.fingerprints["embed"],
     )
     record = TaskFolder(engine, folder).run(number_sources, "sources", payload)
@@ -82,11 +85,12 @@ def find_sources(
 
 
 def _parse_tasks(config: PipelineConfig, workspace: Workspace) -> tuple[ParseTask, ...] | None:
-    """Return what to parse of ``ppr.sources``."""
-    if config.ppr.sources is None:
+    """Return what to parse of the chosen sources."""
+    if config.list_keys.sources is None:
         return None
     pins = read_pins(workspace.root, workspace.date)
-    files = list_sources(config.ppr.sources, workspace.date, key="ppr.sources", snapshots=pins)
+    key = f"{config.list_section}.sources"
+    files = list_sources(config.list_keys.sources, workspace.date, key=key, snapshots=pins)
     return tuple(split_tasks(select_unchanged(files, workspace.inputs.files)))
 
 
@@ -98,21 +102,22 @@ def number_sources(payload: SourcesPayload, attempt: Attempt) -> int:
     else:
         texts = {"node_id": pa.string(), "node_type": pa.string()}
         pieces = [piece for task in payload.parse for piece in task.pieces]
-        chosen = read_id_pieces(pieces, texts, ["node_id"], "ppr.sources", payload.text).drop_null()
+        chosen = read_id_pieces(pieces, texts, ["node_id"], f"{payload.section}.sources", payload.text).drop_null()
         ids = NodeIds(payload.node_index)
-        node_ix, unknown = _numbers_of(chosen, types, ids, pieces[0].address, payload.source_type)
+        node_ix, unknown = _numbers_of(chosen, types, ids, pieces[0].address, payload)
     storage.write_arrow(attempt.path("sources", "arrow"), pa.Table.from_arrays([pa.array(node_ix)], schema=_SCHEMA))
     return unknown
 
 
 def _numbers_of(
-    chosen: pa.Table, types: Mapping[str, tuple[int, int]], ids: NodeIds, path: str, source_type: str
+    chosen: pa.Table, types: Mapping[str, tuple[int, int]], ids: NodeIds, path: str, payload: SourcesPayload
 ) -> tuple[NDArray[np.int64], int]:
     """Return the ascending numbers of the nodes that a file names, and how many of its ids are of none."""
+    key = f"{payload.section}.sources"
     if "node_type" not in chosen.column_names and len(types) > 1:
         raise InputError(
-            f"ppr.sources {path} has no column node_type, and the graph has the types {sorted(types)}; add the column, "
-            "or set ppr.source_type"
+            f"{key} {path} has no column node_type, and the graph has the types {sorted(types)}; add the column, "
+            f"or set {payload.section}.source_type"
         )
     numbers = []
     for node_type, (first, stop) in types.items():
@@ -127,9 +132,9 @@ def _numbers_of(
     match = IdMatch(distinct, sum(stop - first for first, stop in types.values()), node_ix.size)
     if match.is_no_match:
         indexed = pa.concat_arrays([ids.between(*bounds).cast(pa.string()) for bounds in types.values()])
-        reason = why_no_match(chosen["node_id"], indexed, of_persons=source_type in types)
+        reason = why_no_match(chosen["node_id"], indexed, of_persons=payload.source_type in types)
         raise InputError(
-            f"{match.describe(f'ppr.sources {path}')} as {sorted(types)}; check the columns node_id and node_type, and "
+            f"{match.describe(f'{key} {path}')} as {sorted(types)}; check the columns node_id and node_type, and "
             f"the window of the input. {reason}"
         )
     return node_ix, distinct - node_ix.size

@@ -45,7 +45,7 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     rows = lists = codes = Outcome({})
     if config.embedding.method != "none":
         rows = _embedded(engine, config, workspace, sets)
-    if config.ppr.neighbors:
+    if config.makes_lists:
         lists = make_lists(engine, config, workspace, sets[0])
     if config.codes.enabled:
         codes = make_clusters(engine, config, workspace)

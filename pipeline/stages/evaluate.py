@@ -1,4 +1,4 @@
-"""node_embeddings, ppr_neighbors -> metrics: what the tables are worth, measured before anybody reads them."""
+"""node_embeddings, lists -> metrics: what the tables are worth, measured before anybody reads them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from pipeline.release_tables.node_embeddings import EmbeddingFigures
 from pipeline.stages.outcome import Outcome, OutputFile
 from pipeline.tasks import Task, TaskRecord, run_missing
 from pipeline.workspace import Workspace
-from schemas.published_tables import NODE_EMBEDDINGS, PPR_NEIGHBORS
+from schemas.published_tables import LIST_TABLES, NODE_EMBEDDINGS
 from schemas.tables import EDGES
 
 NAME = "evaluate"
@@ -54,8 +54,8 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     drift, records = measure_drift(engine, config, workspace, baseline)
     if config.evaluate.source == "none":
         metrics["note"] = "not evaluated: evaluate.source is 'none'"
-        if config.ppr.neighbors:
-            metrics[PPR_NEIGHBORS] = {"note": metrics["note"]}
+        if config.makes_lists:
+            metrics[config.list_table] = {"note": metrics["note"]}
     else:
         records += _score(engine, config, workspace, baseline, metrics)
     if "rankme" in drift["vectors"]:  # of tonight's table, whatever else was scored
@@ -87,8 +87,9 @@ def _score(
         elif vectors is not None:
             tasks.append(Task("measure", workspace.work(NAME), vectors))
     lists: dict[str, Any] = {}
-    if config.ppr.neighbors:
-        files = workspace.files(PPR_NEIGHBORS) if previous is None else previous.baseline.files_of(PPR_NEIGHBORS)
+    if config.makes_lists:
+        table = config.list_table
+        files = workspace.files(table) if previous is None else previous.baseline.files_of(table)
         if scoring is None:
             lists["note"] = str(metrics["note"])
         elif not files:
@@ -106,7 +107,8 @@ def _score(
     if config.ppr.neighbors:
         lists["exact"], more = check_exactly(engine, config, workspace)
         records += more
-        metrics[PPR_NEIGHBORS] = lists
+    if config.makes_lists:
+        metrics[config.list_table] = lists
     return records
 
 
@@ -154,7 +156,10 @@ def _outcome(workspace: Workspace, metrics: dict[str, Any], records: Sequence[Ta
     path = workspace.work(NAME) / "metrics.json"
     note = storage.json_bytes(metrics)
     storage.write(path, note)
-    tables = {NODE_EMBEDDINGS: metrics if vectors.metadata else None, PPR_NEIGHBORS: metrics.get(PPR_NEIGHBORS)}
+    tables = {
+        NODE_EMBEDDINGS: metrics if vectors.metadata else None,
+        **{table: metrics.get(table) for table in LIST_TABLES},
+    }
     for table, figures in tables.items():
         if figures is not None:
             summary = {name: value for name, value in (figures.get("ranking") or {}).items() if "@" in name}

@@ -1,4 +1,4 @@
-"""blocks -> neighbor_lists: personalised PageRank of every source, or of those chosen."""
+"""blocks -> neighbor_lists: what every source, or those chosen, are near to, by PageRank or another filter."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from pipeline.embedding.waves import BlockFiles
 from pipeline.engine import Engine, Frame
 from pipeline.planning.list_costs import plan_lists, shards_of_lists, solved_length
 from pipeline.stages.chosen_sources import ChosenSources, find_sources
+from pipeline.stages.filtered_lists import make_filtered_lists
 from pipeline.stages.outcome import Outcome, describe_task_files
 from pipeline.tasks import TaskFolder, TaskRecord
 from pipeline.workspace import Workspace
@@ -37,17 +38,19 @@ def make_lists(
 
     Raises
     ------
-    InputError : none of the chosen sources is in the graph.
+    InputError : none of the chosen sources is in the graph. ConfigError : lists that can't be made with these keys.
     """
     folder = workspace.work("embed") / "lists"
     sources = find_sources(engine, config, workspace, folder)
     graph = workspace.manifest("node_index").figures
     first, stop = graph["types"][config.listed_type]
-    if config.ppr.top_k > stop - first:
+    if config.list_keys.top_k > stop - first:
         log.warning(
-            "stage=embed warning: ppr.top_k is %d, and the graph has %d nodes of type '%s' to list: lists hold no more",
-            *(config.ppr.top_k, stop - first, config.listed_type),
+            "stage=embed warning: %s.top_k is %d, and the graph has %d nodes of type '%s' to list: lists hold no more",
+            *(config.list_section, config.list_keys.top_k, stop - first, config.listed_type),
         )
+    if config.lists.filter is not None:
+        return make_filtered_lists(engine, config, workspace, sources)
     plan = plan_lists(config, graph["nodes"], graph["edges"], sources.rows)
     log.info(
         'stage=embed lists=%d across=%s because="%s" reason="%s"',

@@ -128,8 +128,9 @@ def open_workspace(engine: Engine[Frame], config: PipelineConfig, root: Location
     if config.evaluate.source == "file":
         pairs = list_sources(str(config.evaluate.path), date, "evaluate.path", snapshots)
         digests["evaluate"] = files.digest(pairs)
-    if config.ppr.neighbors and config.ppr.sources:
-        digests["embed"] = files.digest(list_sources(config.ppr.sources, date, "ppr.sources", snapshots))
+    if config.makes_lists and config.list_keys.sources:
+        key = f"{config.list_section}.sources"
+        digests["embed"] = files.digest(list_sources(config.list_keys.sources, date, key, snapshots))
     start = VECTORS.choose(root, config, lineage, date, **begins)
     if start is not None:
         digests["embed"] = fingerprint_of([digests.get("embed"), start.fingerprints["embed"]])

@@ -35,7 +35,7 @@ from pipeline.stages.chain import STAGES
 from pipeline.stages.outcome import Outcome, OutputFile
 from pipeline.stages.runner import stage_figures
 from pipeline.workspace import Workspace, published_folder
-from schemas.published_tables import NODE_EMBEDDINGS, PPR_NEIGHBORS
+from schemas.published_tables import NODE_EMBEDDINGS
 
 NAME = "publish"
 #: Readers' CURRENT is not part of the run's tables, and may have moved since: this stage looks each time.
@@ -142,7 +142,7 @@ def _judge(config: PipelineConfig, workspace: Workspace, metrics: Mapping[str, A
     verdict = judge(
         config.publish.gates,
         figures_for(config, workspace, metrics),
-        metrics.get(PPR_NEIGHBORS, {}).get("exact", {}).get("errors", ()),
+        metrics.get(config.list_table, {}).get("exact", {}).get("errors", ()),
         is_first_night=workspace.inputs.baseline is None,
         accepts_drift=workspace.publish.accept_drift,
     )

@@ -108,7 +108,7 @@ def test_a_release_with_both_answers_by_vectors_and_says_so(tmp_path: Path, call
         nearest = table.neighbors(node, "user", k=2)
     asked = ("query", "neighbors", node, "--workspace", tmp_path, "-k", "2")
     first, *rest = call(*asked).out.splitlines()
-    assert first == "# by node_embeddings; --by ppr reads ppr_neighbors"
+    assert first == "# by node_embeddings; --by lists reads ppr_neighbors"
     assert [line.split()[1] for line in rest] == [node_id for node_id, _ in nearest]
     assert call(*asked, "--json").json["by"] == "embeddings"
     assert call(*asked, "--by", "ppr").out.splitlines()[2:] == ["1  x"]

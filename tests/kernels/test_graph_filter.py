@@ -59,7 +59,8 @@ def test_scores_of_one_type_are_those_of_dense_algebra(graph: nx.Graph, rule: Fi
 def test_the_spectrum_of_the_operator_is_within_0_and_1(graph: nx.Graph) -> None:
     every = 0, len(graph)
     values = np.linalg.eigvalsh(dense_operator(transition_of(graph), every, every)[0])
-    assert -1e-9 <= values.min() and values.max() <= 1 + 1e-9
+    assert values.min() >= -1e-9
+    assert values.max() <= 1 + 1e-9
 
 
 @given(st.floats(0.3, 6), st.integers(1, 16))

@@ -13,7 +13,14 @@ import pytest
 
 from schemas.contracts import TableContract
 from schemas.metrics_history import METRICS_HISTORY
-from schemas.published_tables import NODE_CODE_PATHS, PPR_NEIGHBOR_LISTS, fold_in, node_embeddings, node_embeddings_int8
+from schemas.published_tables import (
+    NEIGHBOR_LISTS_BY_FILTER,
+    NODE_CODE_PATHS,
+    PPR_NEIGHBOR_LISTS,
+    fold_in,
+    node_embeddings,
+    node_embeddings_int8,
+)
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 FROZEN = SCHEMAS / "published"
@@ -23,6 +30,7 @@ PUBLISHED = (
     node_embeddings_int8(DIM),
     fold_in(DIM),
     PPR_NEIGHBOR_LISTS,
+    NEIGHBOR_LISTS_BY_FILTER,
     NODE_CODE_PATHS,
     METRICS_HISTORY,
 )
@@ -97,11 +105,37 @@ CODES_METADATA = [
     "widest",
     "window_days",
 ]
+#: tests/stages/test_filtered_lists.py holds what a run writes against it; "linear" has neither filter_degree nor phi.
+FILTERED_LISTS_METADATA = [
+    "alpha",
+    "beta",
+    "contract_version",
+    "data_date",
+    "edge_source_type",
+    "edge_target_type",
+    "error_kind",
+    "exclude_known",
+    "filter",
+    "filter_degree",
+    "largest_bound",
+    "lists",
+    "nodes",
+    "phi",
+    "rank",
+    "seed",
+    "source_type",
+    "table",
+    "target_type",
+    "top_k",
+    "undated",
+    "window_days",
+]
 METADATA = {
     "node_embeddings": EMBEDDINGS_METADATA,
     "node_embeddings_int8": EMBEDDINGS_METADATA,
     "ppr_neighbors": LISTS_METADATA,
     "node_codes": CODES_METADATA,
+    "neighbors": FILTERED_LISTS_METADATA,
 }
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from schemas.contracts import TableContract
 from schemas.published_tables import PPR_NEIGHBOR_LISTS
 from tests.stages.chains import Chain
 
@@ -23,20 +24,21 @@ class ListsOf:
 
     folder: Path
     table: pa.Table
+    name: str = PPR_NEIGHBOR_LISTS.name
 
     @classmethod
-    def of(cls, chain: Chain) -> ListsOf:
+    def of(cls, chain: Chain, contract: TableContract = PPR_NEIGHBOR_LISTS) -> ListsOf:
         folder = chain.current_folder()
         assert folder is not None
-        files = sorted((folder / "ppr_neighbors").iterdir())
+        files = sorted((folder / contract.name).iterdir())
         table = pa.concat_tables(pq.read_table(file, partitioning=None) for file in files)
-        PPR_NEIGHBOR_LISTS.check_schema(table.schema, str(folder))
-        PPR_NEIGHBOR_LISTS.check_rows(table, str(folder))
-        return cls(folder, table)
+        contract.check_schema(table.schema, str(folder))
+        contract.check_rows(table, str(folder))
+        return cls(folder, table, contract.name)
 
     @property
     def data(self) -> dict[str, bytes]:
-        return {path.name: path.read_bytes() for path in sorted((self.folder / "ppr_neighbors").iterdir())}
+        return {path.name: path.read_bytes() for path in sorted((self.folder / self.name).iterdir())}
 
     @property
     def nodes(self) -> list[Node]:
@@ -107,10 +109,32 @@ def check_lists(
     edge_power: float = 0.0,
     exclude_known: bool = False,
 ) -> None:
+    """Hold lists against exact PPR, as `check_scores` does."""
+    check_scores(
+        found,
+        exact,
+        exact.scores(restart, edge_power),
+        top_k=top_k,
+        target=target,
+        correction=correction,
+        exclude_known=exclude_known,
+    )
+
+
+def check_scores(
+    found: ListsOf,
+    exact: Exact,
+    all_scores: Mapping[Node, Mapping[Node, float]],
+    *,
+    top_k: int,
+    target: str,
+    correction: float = 0.0,
+    exclude_known: bool = False,
+    slack: float = 1e-6,
+) -> None:
     """Every listed score is within its bound of the exact one, and what is missing is within it of the last listed."""
-    all_scores = exact.scores(restart, edge_power)
     for source, listed in found.lists.items():
-        bound = found.bounds[source] + 1e-6
+        bound = found.bounds[source] + slack
         unwanted = {source} | (exact.neighbors(source) if exclude_known else set())
         want = {
             node: score / len(exact.neighbors(node)) ** correction

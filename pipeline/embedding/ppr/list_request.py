@@ -34,8 +34,8 @@ class ListFigures:
     """What embed's manifest says of lists.
 
     unknown_sources : ids of ``ppr.sources`` that are of no node. largest_bound : of all lists.
-    shards : tasks, where they share the sources. The rest, where they share the graph: largest_missing is the l1 error
-    of the worst source.
+    shards : tasks, where they share the sources. rank : eigenvectors beside a polynomial of the graph. The rest, where
+    they share the graph: largest_missing is the l1 error of the worst source.
     """
 
     lists: int
@@ -47,6 +47,7 @@ class ListFigures:
     error_kind: str
     largest_bound: float
     shards: int | None = None
+    rank: int | None = None
     largest_missing: float | None = None
     rounds: int | None = None
     bytes_moved: int | None = None
@@ -76,10 +77,15 @@ def candidates_for(
     excluded : (source, row) pairs in arrays, in any order: rows that the list of a source must not hold.
     sources : how many there are.
     """
+    power = request.ppr.degree_correction
+    factor = degree_factor(degree.astype(np.float64), -power) if power else None
+    return Candidates(*span, factor, exclusions_of(excluded, sources))
+
+
+def exclusions_of(excluded: Sequence[tuple[NDArray[np.int64], NDArray[np.integer]]], sources: int) -> Exclusions:
+    """Return the rows that each list must not hold, of (source, row) pairs in any order."""
     source = np.concatenate([source for source, _ in excluded])
     row = np.concatenate([row.astype(np.int64) for _, row in excluded])
     order = np.lexsort((row, source))
     indptr = np.searchsorted(source[order], np.arange(sources + 1)).astype(np.int64)
-    power = request.ppr.degree_correction
-    factor = degree_factor(degree.astype(np.float64), -power) if power else None
-    return Candidates(*span, factor, Exclusions(indptr, row[order]))
+    return Exclusions(indptr, row[order])
