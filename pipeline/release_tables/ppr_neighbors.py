@@ -62,7 +62,7 @@ def write_neighbors(
 
     Parameters
     ----------
-    metadata : what the table says of itself. figures : made of how many lists, how many empty ones among them, and that.
+    metadata : what the table says of itself. figures : made of how many lists, how many empty ones, and metadata.
     """
     config, workspace = run.config, run.workspace
     nodes = PublishedNodes.of(config, workspace)
