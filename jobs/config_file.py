@@ -28,6 +28,7 @@ def read_config(file: Path, overrides: Sequence[str] = ()) -> PipelineConfig:
     config, folder = CONFIG.from_toml(file, overrides), file.absolute().parent
     sections = {
         "input": _resolve(config.input, "path", folder),
+        "relations": tuple(_resolve(relation, "path", folder) for relation in config.relations),
         "attributes": {name: _resolve(section, "path", folder) for name, section in config.attributes.items()},
         "evaluate": _resolve(config.evaluate, "path", folder),
         "ppr": _resolve(config.ppr, "sources", folder),

@@ -13,6 +13,7 @@ import contextlib
 import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
@@ -23,6 +24,7 @@ from pipeline.tasks import TaskRunner, damaged_files
 
 MANIFEST = "manifest.json"
 UNDATED = dt.date(1970, 1, 1)
+_JOINED = {"node_arrays": "joined_nodes", "indexed_edges": "joined_edges"}
 
 
 def describe_date(date: dt.date, undated: str = "undated") -> str:
@@ -225,6 +227,18 @@ class Workspace:
         if problem := self.checks.problem_of(folder, files):
             raise self._damaged(table, problem)
         return [folder / file.name for file in files]
+
+    def graph_files(self, table: str) -> list[Location]:
+        """Return the files of ``node_arrays`` or ``indexed_edges``; of several relations, those that join them all."""
+        is_joined = len(self.files_by_relation("indexed_edges")) > 1
+        return self.files(_JOINED[table] if is_joined else table)
+
+    def files_by_relation(self, table: str) -> list[list[Location]]:
+        """Return the files of ``edges``, ``decayed`` or ``indexed_edges`` by relation, the main one first."""
+        files = self.files(table)
+        counts = self.manifest(table).figures.get("relation_files", {}).get(table, [len(files)])
+        rest = iter(files)
+        return [list(islice(rest, count)) for count in counts]
 
     def problem(self, table: str) -> str | None:
         """Say what is wrong with what is left of a table; None if it is whole, or nothing is there of it."""

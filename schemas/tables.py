@@ -25,23 +25,24 @@ def _list_of(dtype: pa.DataType, length: int = -1) -> pa.DataType:
 
 EDGES = TableContract(
     name="edges",
-    version=1,
+    version=2,
     schema=_columns(
         src_id=pa.string(),
         src_type=pa.string(),
         dst_id=pa.string(),
         dst_type=pa.string(),
+        relation=pa.int64(),  # 0: the main one; a file holds one
         weight=pa.int64(),  # fixed point: 2**32 is weight 1
         events=pa.int64(),
         last_ts=pa.int64(),  # microseconds, UTC; null in undated input
         nullable=("last_ts",),
     ),
-    key=("src_type", "src_id", "dst_type", "dst_id"),
+    key=("src_type", "src_id", "dst_type", "dst_id", "relation"),
     rules=(Rule("every weight is above zero", count_unless(lambda t: pc.greater(t["weight"], 0))),),
 )
 
 #: Pairs whose decayed weights sum to zero: no edges any more, but their nodes are still of this window.
-DECAYED = TableContract(name="decayed", version=1, schema=EDGES.schema, key=EDGES.key)
+DECAYED = TableContract(name="decayed", version=2, schema=EDGES.schema, key=EDGES.key)
 
 #: Sums of pairs by chunk, on nights of a lineage: what later nights take over. Any weight, zero too.
 DAY_SUMS = TableContract(
@@ -152,9 +153,10 @@ NODE_ARRAYS = TableContract(
 
 INDEXED_EDGES = TableContract(
     name="indexed_edges",
-    version=1,
-    schema=_columns(src_ix=pa.int64(), dst_ix=pa.int64(), weight=pa.int64()),
-    key=("src_ix", "dst_ix"),
+    version=2,
+    # Of two sides, src is the row. The relation as in edges: its weights are those of the input.
+    schema=_columns(src_ix=pa.int64(), dst_ix=pa.int64(), relation=pa.int64(), weight=pa.int64()),
+    key=("src_ix", "dst_ix", "relation"),
     rules=(Rule("every weight is above zero", count_unless(lambda t: pc.greater(t["weight"], 0))),),
 )
 
@@ -176,9 +178,24 @@ BLOCK_FEATURES = TableContract(
     name="block_features", version=1, schema=NODE_FEATURES.schema, key=NODE_FEATURES.key, file_format="arrow"
 )
 
+#: Several relations as one graph: each pair once, its weights times the relations' strengths. No rows where there is
+#: one relation, whose indexed_edges are the graph.
+JOINED_EDGES = TableContract(
+    name="joined_edges",
+    version=1,
+    schema=_columns(src_ix=pa.int64(), dst_ix=pa.int64(), weight=pa.int64()),
+    key=("src_ix", "dst_ix"),
+    rules=INDEXED_EDGES.rules,
+)
+
+#: The nodes of that graph, row i being node_ix i: neighbours and weights over all relations. None as of joined_edges.
+JOINED_NODES = TableContract(
+    name="joined_nodes", version=1, schema=NODE_ARRAYS.schema, key=NODE_ARRAYS.key, file_format="arrow"
+)
+
 #: Pairs kept back from training, by node number; what ``evaluate.source = "holdout"`` is scored on.
 HOLDOUT = TableContract(
-    name="holdout", version=1, schema=INDEXED_EDGES.schema, key=INDEXED_EDGES.key, rules=INDEXED_EDGES.rules
+    name="holdout", version=2, schema=INDEXED_EDGES.schema, key=INDEXED_EDGES.key, rules=INDEXED_EDGES.rules
 )
 
 PARTITION_TREE = TableContract(

@@ -75,8 +75,8 @@ def _sections() -> dict[str, list[tuple[str, str, str]]]:
 
 
 def _has_any_name(section: str) -> bool:
-    """Whether there may be several such sections, each with a name in its header; by default there is none."""
-    return "<" in section
+    """Whether there may be several such sections, by name or one after the other; by default there is none."""
+    return "<" in section or section.startswith("[")
 
 
 def _header(section: str) -> str:

@@ -191,11 +191,11 @@ def _look(config: PipelineConfig, root: Location, options: argparse.Namespace) -
     from pipeline.ingest.figures import IngestFigures
     from pipeline.ingest.sources import list_sources
     from pipeline.planning import run_plan
-    from pipeline.planning.input_size import measure_input
+    from pipeline.planning.input_size import measure_relations
 
     use_storage(config.storage, options.scratch)
-    sources = list_sources(config.input.path, options.date)
-    size = measure_input(sources, config.input)
+    listed = [list_sources(one.path, options.date, f"{one.section}.path") for one in config.all_relations]
+    size = measure_relations(config, listed)
     workspace = _workspace(config, root, options)
     is_text = size.source_ids is None or size.target_ids is None
     if workspace and workspace.finished("edges"):
@@ -206,8 +206,8 @@ def _look(config: PipelineConfig, root: Location, options: argparse.Namespace) -
         workspace=workspace,
         input_facts={
             "path": config.input.path,
-            "format": sources[0].format,
-            "files": len(sources),
+            "format": listed[0][0].format,
+            "files": sum(map(len, listed)),
             **_size_facts(size),
         },
         is_text=is_text,

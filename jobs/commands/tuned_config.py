@@ -36,7 +36,8 @@ def tuned_text(
         (*names, key), value = parse_override(override)
         text = with_values(text, ".".join(names), {key: value})
     data = tomllib.loads(text)
-    for section in ("input", "evaluate", *(f"attributes.{name}" for name in data.get("attributes", {}))):
+    relations = [f"relations.{one['name']}" for one in data.get("relations", []) if "name" in one]
+    for section in ("input", "evaluate", *relations, *(f"attributes.{name}" for name in data.get("attributes", {}))):
         path = _table_at(data, section).get("path")
         new_path = _seen_from(out, file, path)
         if new_path != path:
@@ -59,7 +60,8 @@ def with_values(text: str, section: str, values: Mapping[str, Any], dropped: fro
     Parameters
     ----------
     text : TOML.
-    section : a table, such as "embedding" or "publish.gates"; added where it is missing.
+    section : a table, such as "embedding" or "publish.gates"; added where it is missing. Of an array of tables the
+        entry with a name, which must be there, such as "relations.follows".
     values : strings, numbers, flags and lists.
 
     Returns
@@ -70,7 +72,7 @@ def with_values(text: str, section: str, values: Mapping[str, Any], dropped: fro
     expected = tomllib.loads(text)
     table: Any = expected
     for name in section.split("."):
-        table = table.setdefault(name, {})
+        table = _entry(table, name) if isinstance(table, list) else table.setdefault(name, {})
     for key in dropped:
         table.pop(key, None)
     table |= {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
@@ -104,6 +106,9 @@ def _table_in(document: Any, section: str) -> Any:
     """Return a table of a document; add it where it is missing."""
     table = document
     for name in section.split("."):
+        if isinstance(table, list):
+            table = _entry(table, name)
+            continue
         if name not in table:
             document.add(tomlkit.nl())
             table[name] = tomlkit.table()
@@ -159,5 +164,10 @@ def _seen_from(out: Path, file: Path, path: str | None) -> str | None:
 
 def _table_at(data: Mapping[str, Any], section: str) -> Mapping[str, Any]:
     for name in section.split("."):
-        data = data.get(name, {})
+        data = _entry(data, name) if isinstance(data, list) else data.get(name, {})
     return data
+
+
+def _entry(tables: Sequence[Any], name: str) -> Any:
+    """Return the table of an array that has a name."""
+    return next(table for table in tables if table.get("name") == name)

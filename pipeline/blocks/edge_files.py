@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pipeline import storage
 from pipeline.blocks.sent_rows import FileBatch, write_by_receiver
 from pipeline.locations import Location
-from schemas.tables import INDEXED_EDGES
+from schemas.tables import JOINED_EDGES
 
 
 class Edges(NamedTuple):
@@ -39,7 +39,7 @@ class Edges(NamedTuple):
         self, file: Path, receiver: NDArray[np.int32], index: NDArray[np.int64] | None = None
     ) -> dict[str, list[int]]:
         """Write edges by receiver, all of them or those of an ``index``; return what ``write_by_receiver`` does."""
-        return write_by_receiver(file, receiver, dict(zip(INDEXED_EDGES.schema.names, self, strict=True)), index)
+        return write_by_receiver(file, receiver, dict(zip(JOINED_EDGES.schema.names, self, strict=True)), index)
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class EdgeFiles:
 
     def read(self) -> Edges:
         """Read all edges, those of the tables first."""
-        names = INDEXED_EDGES.schema.names
+        names = JOINED_EDGES.schema.names
         read = [storage.read_parquet(self.tables, names)] if self.tables else []
         if self.batches:
             read.append(pa.Table.from_batches([batch.read() for batch in self.batches]))

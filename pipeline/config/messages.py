@@ -55,7 +55,9 @@ def _section_at(model: type[BaseModel], place: Sequence[str]) -> type[BaseModel]
 def _inner_section(annotation: Any) -> tuple[type[BaseModel], bool] | None:
     """Return the section that a key holds, and whether it holds one for each name; None if it holds a value."""
     is_named = get_origin(annotation) is dict
-    inner = get_args(annotation)[1] if is_named else annotation
+    inner = annotation
+    if get_origin(annotation) in (dict, tuple):  # by name, or one after the other
+        inner = get_args(annotation)[is_named]
     return (inner, is_named) if isinstance(inner, type) and issubclass(inner, BaseModel) else None
 
 
@@ -84,6 +86,10 @@ def keys_of(model: type[BaseModel], prefix: str) -> list[tuple[str, str, str, st
     rows: list[tuple[str, str, str, str]] = []
     for name, field in model.model_fields.items():
         section = _inner_section(field.annotation)
+        if section is not None and get_origin(field.annotation) is tuple:
+            own = section[0].__annotations__  # beside those of the section that it extends
+            rows.extend(row for row in keys_of(section[0], f"[{name}]") if row[1] in own)
+            continue
         if section is not None and not section[1]:
             rows.extend(keys_of(section[0], f"{prefix}.{name}" if prefix else name))
             continue

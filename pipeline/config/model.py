@@ -17,6 +17,7 @@ from graphquilt.locate import FILTERED_LISTS, LISTS
 from graphquilt.masking import secret_of_setting
 from pipeline.config.codes import CodesConfig
 from pipeline.config.embedding import EmbeddingConfig
+from pipeline.config.graph_sides import GraphSides
 from pipeline.config.lists import ListsConfig
 from pipeline.config.messages import explain, keys_of
 from pipeline.config.ppr import PprConfig
@@ -27,6 +28,7 @@ from pipeline.config.sections import (
     LineageConfig,
     PartitionConfig,
     PublishConfig,
+    RelationConfig,
     Section,
     StorageConfig,
 )
@@ -43,6 +45,9 @@ class PipelineConfig(Section):
     """The whole configuration: what reads it has the keys of the methods, see :func:`config_model`."""
 
     input: InputConfig
+    relations: tuple[RelationConfig, ...] = Field(
+        (), description="what else joins nodes; without [input], the first is the main relation, as [input] is"
+    )
     attributes: dict[str, AttributesConfig] = Field(default_factory=dict, description="by node type")
     lineage: LineageConfig = Field(default_factory=LineageConfig)
     partition: PartitionConfig = Field(default_factory=PartitionConfig)
@@ -53,6 +58,20 @@ class PipelineConfig(Section):
     evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)
     publish: PublishConfig = Field(default_factory=PublishConfig)
     storage: StorageConfig = Field(default_factory=StorageConfig)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _first_relation_is_input(cls, data: Any) -> Any:
+        relations = data.get("relations") if isinstance(data, dict) and "input" not in data else None
+        if not isinstance(relations, list | tuple) or not relations or not isinstance(relations[0], dict):
+            return data
+        main = dict(relations[0])
+        if (strength := main.pop("strength", 1)) != 1:
+            raise ValueError(
+                f"relations.{main.get('name', 0)}.strength is {strength!r}, and this is the main relation: the others' "
+                "strengths are beside its own; leave it out"
+            )
+        return {**data, "input": main, "relations": relations[1:]}
 
     @model_validator(mode="after")
     def _what_is_asked_is_built(self) -> PipelineConfig:
@@ -81,19 +100,60 @@ class PipelineConfig(Section):
                 f"publish.fold_in is true, and rows of form '{self.form}' with boundary '{self.embedding.boundary}' "
                 f"are no weighted sums of others; it is for {', '.join(first)} and {last} with boundary 'exchange'"
             )
-        types = [self.input.source_type, self.input.target_type]
-        for node_type in self.attributes:
-            if node_type not in types:
-                raise ValueError(f"attributes.{node_type} is of no type in the input; those are {sorted({*types})}")
-        for section, keys in (("ppr", self.ppr), ("lists", self.lists)):
-            for key, asked in (("source_type", keys.source_type), ("target_type", keys.target_type)):
-                if asked is not None and asked not in types:
-                    raise ValueError(
-                        f"{section}.{key} is '{asked}', of no type in the input; those are {sorted({*types})}"
-                    )
+        self._check_types()
         self._check_lists()
         form.own_keys(self.embedding).check(self.input)
         return self
+
+    def _check_types(self) -> None:
+        """Raise ValueError for relations that don't go together, and for types that the graph doesn't have."""
+        names = [one.name for one in (self.input, *self.relations)]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"two relations have the name {twice}; give each its own")
+        if self.relations and self.lineage.full_every > 1:
+            raise ValueError(
+                f"lineage.full_every is {self.lineage.full_every}, and nights go on from the sums of one relation: set "
+                f"it to 0, or leave the relations {names[1:]} out"
+            )
+        types = self.sides.published
+        asked = {f"attributes.{name}": name for name in self.attributes}
+        of_lists = {
+            f"{section}.{key}": getattr(keys, key)
+            for section, keys in (("ppr", self.ppr), ("lists", self.lists))
+            for key in ("source_type", "target_type")
+        }
+        asked |= {f"{key} '{name}'": name for key, name in of_lists.items() if name is not None}
+        asked |= {f"publish.node_types '{name}'": name for name in self.publish.node_types or ()}
+        for what, name in asked.items():
+            if name not in types:
+                raise ValueError(f"{what} is of no type in the input; those are {sorted(types)}")
+        main, chosen = (self.input.source_type, self.input.target_type), self.published_types
+        if not {*main} <= {*chosen}:
+            raise ValueError(f"publish.node_types is {list(chosen)}; it needs {sorted({*main})}, which are evaluated")
+        for key, name in of_lists.items():
+            if name is not None and name not in chosen:
+                raise ValueError(f"{key} is '{name}', which is not published; add it to publish.node_types")
+
+    @property
+    def all_relations(self) -> tuple[InputConfig, ...]:
+        """What the graph is made of, the main relation first; without those whose strength is 0."""
+        return (self.input, *(one for one in self.relations if one.strength))
+
+    @property
+    def strengths(self) -> tuple[float, ...]:
+        """What the weights of all relations are multiplied by, in their order."""
+        return (1.0, *(one.strength for one in self.relations if one.strength))
+
+    @property
+    def sides(self) -> GraphSides:
+        """The types of nodes, and on which side of the graph they stand."""
+        return GraphSides.of(self.all_relations)
+
+    @property
+    def published_types(self) -> tuple[str, ...]:
+        """The types whose nodes are published, in the order of their numbers."""
+        chosen = self.publish.node_types or (self.input.source_type, self.input.target_type)
+        return tuple(name for name in self.sides.types if name in chosen)
 
     def _check_lists(self) -> None:
         if self.lists.filter is None:
@@ -196,14 +256,27 @@ def parse_override(override: str) -> tuple[list[str], Any]:
         return keys, text.strip()
 
 
-def _apply(raw: dict[str, Any], override: str) -> None:
+def _apply(values: dict[str, Any], override: str) -> None:
     """Set ``section.key=value`` in place."""
+    raw: Any = values
     keys, value = parse_override(override)
     for key in keys[:-1]:
-        raw = raw.setdefault(key, {})
-        if not isinstance(raw, dict):
+        inner = raw.setdefault(key, {}) if isinstance(raw, dict) else _named(raw, key, override)
+        if not isinstance(inner, dict | list):
             raise ConfigError(f"--set {override!r}: {key} is a value, not a section")
+        raw = inner
+    if isinstance(raw, list):
+        raise ConfigError(f"--set {override!r} must name a key of an entry, such as {keys[0]}.NAME.{keys[-1]}=value")
     raw[keys[-1]] = value
+
+
+def _named(entries: list[Any], name: str, override: str) -> Any:
+    """Return the entry of an array of tables that has a name."""
+    for entry in entries:
+        if isinstance(entry, dict) and entry.get("name") == name:
+            return entry
+    names = [entry.get("name") for entry in entries if isinstance(entry, dict)]
+    raise ConfigError(f"--set {override!r}: there is no entry with the name {name!r}; those are {names}")
 
 
 def key_reference(model: type[PipelineConfig]) -> list[tuple[str, str, str, str]]:

@@ -94,6 +94,7 @@ class FilesSection(Section):
 class InputConfig(FilesSection):
     """Where the interactions are, and what their columns mean."""
 
+    name: str = Field("interactions", min_length=1, description="of the relation, in messages and figures")
     source: str = Field("source", description="column with the id an interaction starts from")
     source_type: str = Field("user", min_length=1, description="type of these nodes")
     target: str = Field("target", description="column with the id an interaction points to")
@@ -146,9 +147,31 @@ class InputConfig(FilesSection):
         return self
 
     @property
+    def section(self) -> str:
+        """How its keys are called."""
+        return "input"
+
+    @property
     def is_plain(self) -> bool:
         """Whether both ends have one type: an undirected graph on one set of nodes."""
         return self.source_type == self.target_type
+
+
+class RelationConfig(InputConfig):
+    """One more relation of the graph: where its pairs are, and how strong they are beside those of [input]."""
+
+    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", description="of the relation")
+    strength: float = Field(
+        1.0,
+        ge=0,
+        le=1e6,
+        description="what its weights are multiplied by, beside those of [input]; 0 leaves the relation out",
+    )
+
+    @property
+    def section(self) -> str:
+        """How its keys are called."""
+        return f"relations.{self.name}"
 
 
 class AttributesConfig(FilesSection):
@@ -359,6 +382,9 @@ class PublishConfig(Section):
     )
     exclude_ids: dict[str, tuple[int | str, ...]] = Field(
         default_factory=dict, description="by node type, ids left out of the next release"
+    )
+    node_types: tuple[str, ...] | None = Field(
+        None, description="types whose nodes are published; unset: source_type and target_type of [input]"
     )
     report: bool = Field(True, description="write report.html beside the release, or beside a refused night's verdict")
     person_types: tuple[str, ...] | None = Field(

@@ -73,7 +73,8 @@ def fill_in(
 
 def types_that_start(config: PipelineConfig) -> set[str]:
     """Return the types of nodes whose attributes have an effect."""
-    types = {"all": {config.input.source_type, config.input.target_type}, "targets": {config.input.target_type}}
+    sides = config.sides
+    types = {"all": {*sides.types}, "targets": {*sides.columns}}
     return types.get(METHODS[config.form].attributes_of or "", set())
 
 

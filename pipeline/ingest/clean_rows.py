@@ -58,7 +58,7 @@ class TextPayload:
     """Input of the task that rewrites the int64 ids of a file as text."""
 
     file: Location
-    is_plain: bool
+    is_undirected: bool
 
 
 @dataclass(frozen=True)
@@ -75,15 +75,15 @@ class RowFile:
 class CleanRows:
     """The rows of the input that count, in files of tasks, whose ids are int64 or text."""
 
-    is_plain: bool
+    is_undirected: bool
     records: Sequence[TaskRecord[ParseResult]]
 
     @classmethod
     def read(
-        cls, engine: TaskRunner, payloads: Sequence[ParsePayload], folder: Location, *, is_plain: bool
+        cls, engine: TaskRunner, payloads: Sequence[ParsePayload], folder: Location, *, is_undirected: bool
     ) -> CleanRows:
         """Parse files of the input."""
-        return cls(is_plain, TaskFolder(engine, folder).run_each(parse_files, "parse", payloads))
+        return cls(is_undirected, TaskFolder(engine, folder).run_each(parse_files, "parse", payloads))
 
     @property
     def counts(self) -> Counts:
@@ -109,7 +109,7 @@ class CleanRows:
                 files.setdefault(file.day, []).append(file.path)
             else:
                 numbers.append(file)
-        payloads = [TextPayload(file.path, self.is_plain) for file in numbers]
+        payloads = [TextPayload(file.path, self.is_undirected) for file in numbers]
         rewritten = TaskFolder(engine, folder).run_each(write_ids_as_text, "text", payloads)
         for file, record in zip(numbers, rewritten, strict=True):
             files.setdefault(file.day, []).append(record.file("rows"))
@@ -120,7 +120,7 @@ def parse_files(payload: ParsePayload, attempt: Attempt) -> ParseResult:
     """Task: clean rows and rejected rows of some files."""
     counts, files = Counts(), dict[str, FileDays]()
     with contextlib.ExitStack() as stack:
-        clean = _RowFiles(attempt, payload.rules.is_plain, stack)
+        clean = _RowFiles(attempt, payload.rules.is_undirected, stack)
         rejected = stack.enter_context(storage.parquet_writer(attempt.path("rejected", "parquet"), REJECTED.schema))
         for batch in parse(payload.task, payload.rules):
             counts += batch.counts
@@ -154,8 +154,8 @@ def _deal(rows: pa.RecordBatch, own_days: Sequence[int]) -> tuple[np.ndarray, li
 class _RowFiles:
     """Files of clean rows, one a day and id type: a task's batches may turn from int64 to string."""
 
-    def __init__(self, attempt: Attempt, is_plain: bool, stack: contextlib.ExitStack) -> None:
-        self._attempt, self._is_plain, self._stack = attempt, is_plain, stack
+    def __init__(self, attempt: Attempt, is_undirected: bool, stack: contextlib.ExitStack) -> None:
+        self._attempt, self._is_undirected, self._stack = attempt, is_undirected, stack
         self._writers: dict[tuple[int, str], pq.ParquetWriter] = {}
 
     @property
@@ -176,7 +176,7 @@ class _RowFiles:
         if key not in self._writers:
             path = self._attempt.path("rows", "parquet")
             self._writers[key] = self._stack.enter_context(storage.parquet_writer(path, rows.schema))
-        self._writers[key].write_batch(order_ends(rows) if self._is_plain else rows)
+        self._writers[key].write_batch(order_ends(rows) if self._is_undirected else rows)
 
 
 def write_ids_as_text(payload: TextPayload, attempt: Attempt) -> None:
@@ -188,4 +188,4 @@ def write_ids_as_text(payload: TextPayload, attempt: Attempt) -> None:
     ):
         for batch in source.iter_batches(batch_size=262_144):
             text = batch.cast(schema)
-            sink.write_batch(order_ends(text) if payload.is_plain else text)
+            sink.write_batch(order_ends(text) if payload.is_undirected else text)

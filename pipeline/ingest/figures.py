@@ -32,19 +32,27 @@ class AttributeFigures:
 
 
 @dataclass(frozen=True, kw_only=True)
-class IngestFigures(RowCounts):
-    """What became of the input's rows, and what was made of them."""
+class PairFigures(RowCounts):
+    """What became of rows, and how many pairs were made of them."""
 
     reasons: Mapping[str, RejectionReason]
     rejected_share: float
-    id_type: Literal["int64", "string"]
     pairs: int
     decayed_pairs: int
     files: int
     bytes_read: int  # of files of interactions
+
+
+@dataclass(frozen=True, kw_only=True)
+class IngestFigures(PairFigures):
+    """What became of the rows of all relations, and what was made of them."""
+
+    id_type: Literal["int64", "string"]
     night_before: str | None  # date of the night whose sums were taken over: the counts are of what was read since
     snapshots: tuple[SnapshotFigures, ...]
     attributes: Mapping[str, AttributeFigures]  # by node type
+    relations: Mapping[str, PairFigures]  # by name
+    relation_files: Mapping[str, tuple[int, ...]]  # by table, files of each relation, the main one first
 
     @property
     def arrow_id_type(self) -> pa.DataType:
@@ -61,4 +69,5 @@ class IndexFigures:
     edges: int
     holdout: int
     types: Mapping[str, tuple[int, int]]  # by node type: first number, one past the last
+    relation_files: Mapping[str, tuple[int, ...]]  # by table, files of each relation, the main one first
     attribute_ids: Mapping[str, IdMatch]  # by node type

@@ -50,6 +50,7 @@ class ParseRules:
     days_again: tuple[int, ...] = ()  # these days, since 1970-01-01
     future_us: int | None = None  # from here on times are in the future: the end of the day the run began on
     is_plain: bool = False  # both ends have one type, so that equal ids are one node
+    is_undirected: bool = False  # and a pair is the same from both ends
     keeps_self_loops: bool = False
     half_life_us: int | None = None  # with it, weights are as of epoch_us
     epoch_us: int | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import replace
 
-from pipeline.config.model import PipelineConfig
+from pipeline.config.sections import InputConfig
 from pipeline.ingest.decay import half_life_us
 from pipeline.ingest.parse import ParseRules
 from pipeline.ingest.run_date import end_of, time_rules
@@ -14,13 +14,17 @@ from pipeline.workspace import Lineage
 
 
 def parse_rules(
-    config: PipelineConfig, date: dt.date, today: dt.date | None = None, lineage: Lineage | None = None
+    section: InputConfig,
+    date: dt.date,
+    today: dt.date | None = None,
+    lineage: Lineage | None = None,
+    *,
+    is_undirected: bool = False,
 ) -> ParseRules:
-    """Return which rows of the input count for a date, and what their columns are called."""
-    section = config.input
+    """Return which rows of a relation count for a date, and what their columns are called."""
     end = end_of(date) if section.timestamp else None
     return replace(
-        time_rules(config),
+        time_rules(section),
         source=section.source,
         target=section.target,
         weight=section.weight,
@@ -30,6 +34,7 @@ def parse_rules(
         end_us=end,
         future_us=end_of(today) if today is not None else None,
         is_plain=section.is_plain,
+        is_undirected=is_undirected,
         keeps_self_loops=section.self_loops == "keep",
         half_life_us=half_life_us(section.half_life_days) if section.half_life_days else None,
         epoch_us=end if lineage is None else end_of(lineage.start),

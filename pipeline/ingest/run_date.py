@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from pipeline import storage
-from pipeline.config.model import PipelineConfig
+from pipeline.config.sections import InputConfig
 from pipeline.engine import Engine, Frame
 from pipeline.errors import ConfigError, InputError
 from pipeline.ingest.counts import Counts, total
@@ -95,9 +95,8 @@ def _day_in(path: Location, key: str) -> dt.date | None:
     return None
 
 
-def time_rules(config: PipelineConfig) -> ParseRules:
-    """Return the keys of the config by which times are read: with the files, they set the newest time."""
-    section = config.input
+def time_rules(section: InputConfig) -> ParseRules:
+    """Return the keys of a relation by which times are read: with the files, they set the newest time."""
     return ParseRules(
         timestamp=section.timestamp,
         timestamp_unit=section.timestamp_unit,
@@ -113,33 +112,34 @@ def end_of(date: dt.date) -> int:
 
 def newest_date(
     engine: Engine[Frame],
-    config: PipelineConfig,
+    relation: InputConfig,
     root: Location,
     sources: Sequence[SourceFile],
     interactions: str,
     today: dt.date,
 ) -> dt.date:
-    """Return the day of the newest time that is not after ``today``.
+    """Return the day of a relation's newest time that is not after ``today``.
 
     Raises
     ------
     InputError : there is none, saying of each kind of row how many there are, with an example; AllLateError :
         because some are after today.
     """
-    rules = replace(time_rules(config), end_us=end_of(today))
+    rules = replace(time_rules(relation), end_us=end_of(today))
     payloads = [ParsePayload(task, rules) for task in split_tasks(sources)]
     records = TaskFolder(engine, root / "inputs").run_each(find_newest, f"newest-{interactions}", payloads)
     counts = total(record.result for record in records)
     if counts.newest_us is not None:
         return UNDATED + dt.timedelta(days=counts.newest_us // DAY_US)
     if counts.read == 0:
-        raise InputError(f"the input {config.input.path} has no rows; check input.path and the files it names")
+        raise InputError(f"the input {relation.path} has no rows; check {relation.section}.path and the files it names")
     late = f"{counts.late:,} are after today, {today} (UTC), such as {counts.examples['late']}" if counts.late else ""
     rejected = counts.describe_rejections()
+    key = relation.section
     raise (AllLateError if counts.late else InputError)(
-        f"no row of {config.input.path} has a time that the date could be: of {counts.read:,} rows, "
-        f"{'; '.join(filter(None, (late, rejected)))}. Check input.timestamp ('{config.input.timestamp}'), "
-        f"input.timestamp_unit and input.timestamp_format{_MEANT if counts.late else ''}"
+        f"no row of {relation.path} has a time that the date could be: of {counts.read:,} rows, "
+        f"{'; '.join(filter(None, (late, rejected)))}. Check {key}.timestamp ('{relation.timestamp}'), "
+        f"{key}.timestamp_unit and {key}.timestamp_format{_MEANT if counts.late else ''}"
     )
 
 

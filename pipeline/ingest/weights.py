@@ -84,6 +84,24 @@ def weight_total(units: NDArray[np.int64]) -> int:
     return (int((units >> 32).sum()) << 32) + int((units & (ONE - 1)).sum())
 
 
+def times_strength(units: NDArray[np.int64], strength: float) -> NDArray[np.int64]:
+    """Return the weights of a relation's pairs times its strength, in float64, rounded; none falls to zero.
+
+    Raises
+    ------
+    InputError : a product is above 2**30.
+    """
+    if strength == 1:
+        return units
+    product = units * np.float64(strength)
+    if product.max(initial=0.0) > 2.0**30 * ONE:
+        raise InputError(
+            f"strength is {strength:g}, and the largest weight of its pairs {units.max() / ONE:g}: their product is "
+            "above 2**30; lower the strength, or scale the weights down"
+        )
+    return np.maximum(np.rint(product), 1).astype(np.int64)
+
+
 def _numbers(column: pa.Array, verdicts: Verdicts, name: str, where: str) -> NDArray[np.float64]:
     """A weight column as float64; rows with a verdict hold 1."""
     kind = column.type

@@ -81,7 +81,7 @@ class Baseline:
         return [folder / name for name in storage.names_in(folder) if name.endswith(".parquet")]
 
     def files_of_run(self, workspace: Workspace, table: str) -> tuple[Location, ...]:
-        """Return the files of a working table of its run, checked.
+        """Return the files of a working table of its run, checked; of ``edges``, those of the main relation.
 
         Raises
         ------
@@ -93,7 +93,7 @@ class Baseline:
             raise NotComparableError(f"{table} of {self.data_date} is damaged ({problem})")
         if run.finished(table) is None:
             raise NotComparableError(f"the edges of {self.data_date} are gone (publish.keep_runs)")
-        return tuple(run.files(table))
+        return tuple(run.files_by_relation(table)[0])
 
 
 def changed_key(section: str, config: PipelineConfig, baseline: Baseline, keys: Iterable[str]) -> str | None:

@@ -139,12 +139,12 @@ def _compare_graphs(config: PipelineConfig, workspace: Workspace, last: Baseline
         if baseline.manifest["config"]["input"][key] != getattr(config.input, key):
             was = baseline.manifest["config"]["input"][key]
             raise NotComparableError(f"input.{key} was {was!r} on {baseline.data_date}")
-    rules = parse_rules(config, workspace.date)
+    rules = parse_rules(config.input, workspace.date)
     return GraphComparison(
         baseline=NightGraph(edges, index),
         tonight=NightGraph(
             # A pair that decayed to nothing is still a pair of the window.
-            (*workspace.files("edges"), *workspace.files("decayed")),
+            tuple(file for table in ("edges", "decayed") for file in workspace.files_by_relation(table)[0]),
             tuple(workspace.files("node_index")),
         ),
         source_type=config.input.source_type,

@@ -10,6 +10,7 @@ import numpy as np
 
 from pipeline import storage
 from pipeline.blocks.arrays import NodeArrays
+from pipeline.config.graph_sides import span_of
 from pipeline.config.model import PipelineConfig
 from pipeline.ingest.figures import IndexFigures
 from pipeline.workspace import Workspace
@@ -110,7 +111,7 @@ def degrees_of(config: PipelineConfig, workspace: Workspace) -> list[tuple[int, 
     """Return (degree, nodes with it) of the nodes that may be needed away from home: targets, or all of one type."""
     degree = NodeArrays(workspace.files("node_arrays")).all("degree")
     if not config.input.is_plain:
-        first, stop = workspace.figures("node_index", IndexFigures).types[config.input.target_type]
+        first, stop = span_of(config.sides.columns, workspace.figures("node_index", IndexFigures).types)
         degree = degree[first:stop]
     counts = np.bincount(degree)
     return [(int(value), int(counts[value])) for value in np.flatnonzero(counts)]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.config.model import PipelineConfig
 from pipeline.config.sections import InputConfig
 from pipeline.ingest.addresses import filesystem_of, naming
 from pipeline.ingest.file_formats import compression_of
@@ -34,6 +35,35 @@ class InputSize:
     tasks: int
     source_ids: int | None = None
     target_ids: int | None = None
+
+
+def measure_relations(config: PipelineConfig, sources: Sequence[Sequence[SourceFile]]) -> InputSize:
+    """Return the size of all relations together: the ids that stand on the row side, and those on the column side.
+
+    Parameters
+    ----------
+    sources : the files of each.
+
+    Raises
+    ------
+    InputError : a file that can't be read.
+    """
+    sides = config.sides
+    sizes = []
+    for relation, files in zip(config.all_relations, sources, strict=True):
+        size = measure_input(files, relation)
+        if sides.ends[relation.name].is_turned:
+            size = replace(size, source_ids=size.target_ids, target_ids=size.source_ids)
+        sizes.append(size)
+    source_ids, target_ids = ([getattr(one, name) for one in sizes] for name in ("source_ids", "target_ids"))
+    return InputSize(
+        bytes=sum(one.bytes for one in sizes),
+        rows=sum(one.rows for one in sizes),
+        is_exact=all(one.is_exact for one in sizes),
+        tasks=sum(one.tasks for one in sizes),
+        source_ids=None if None in source_ids else sum(source_ids),
+        target_ids=None if None in target_ids else sum(target_ids),
+    )
 
 
 def measure_input(sources: Sequence[SourceFile], config: InputConfig) -> InputSize:

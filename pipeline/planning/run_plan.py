@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from pipeline import storage
+from pipeline.config.graph_sides import span_of
 from pipeline.config.model import PipelineConfig
 from pipeline.ingest.figures import IndexFigures, IngestFigures
 from pipeline.locations import Location
@@ -26,7 +27,7 @@ def graph_of(config: PipelineConfig, size: InputSize, workspace: Workspace | Non
     """Return the counts of the graph; before the index is made, bounds that follow from the input."""
     if workspace and workspace.finished("node_index"):
         index = workspace.figures("node_index", IndexFigures)
-        first, stop = index.types[config.input.target_type]
+        first, stop = span_of(config.sides.columns, index.types)
         counts = GraphCounts(index.nodes, index.edges, targets=stop - first, is_exact=True)
         is_text = workspace.figures("edges", IngestFigures).id_type == "string"
         return counts if is_text else replace(counts, id_bytes=8)

@@ -21,8 +21,8 @@ _MOST_COUNTED = 10_000_000
 
 def count_nodes(night: NightRun) -> list[NodeCounts]:
     """Return the nodes by type: counted, or of a large graph as a sample was measured."""
-    types = {name: stop - first for name, (first, stop) in _types(night.stages).items()}
-    before = {name: stop - first for name, (first, stop) in _types(night.other.get("stages", {})).items()}
+    types = _counts_by_type({"stages": night.stages, "config": night.config})
+    before = _counts_by_type(night.other)
     is_measured = night.compared_with is None
     measured = night.metrics.get("drift", {}).get("kept", {}).get("nodes", {}) if is_measured else {}
     moved: Mapping[str, tuple[int, int]] = {}
@@ -40,8 +40,13 @@ def count_nodes(night: NightRun) -> list[NodeCounts]:
     return counts
 
 
-def _types(stages: Mapping[str, Any]) -> Mapping[str, tuple[int, int]]:
-    return dict(stages.get("index", {}).get("figures", {}).get("types", {}))
+def _counts_by_type(manifest: Mapping[str, Any]) -> dict[str, int]:
+    """Return the nodes of every type that is published, of a release's manifest."""
+    config = manifest.get("config") or {}
+    ends = [config.get("input", {}).get(key) for key in ("source_type", "target_type")]
+    published = config.get("publish", {}).get("node_types") or ends
+    types = manifest.get("stages", {}).get("index", {}).get("figures", {}).get("types", {})
+    return {name: stop - first for name, (first, stop) in types.items() if name in published}
 
 
 def _new_and_lost(files: Sequence[Location], other_files: Sequence[Location]) -> dict[str, tuple[int, int]]:

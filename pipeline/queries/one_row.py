@@ -57,7 +57,7 @@ def row_alone(folder: Location, node_type: str, node_id: str | int) -> NDArray[n
             raise other_version(release)
         node_ix = _number_of(run, config, node_type, node_id)
         files, _ = whole_graph(CachedRunner(), config, run)
-        strength = NodeArrays(run.files("node_arrays")).take("weight", np.array([node_ix])) * WEIGHT_UNIT
+        strength = NodeArrays(run.graph_files("node_arrays")).take("weight", np.array([node_ix])) * WEIGHT_UNIT
     except (MissingTableError, FileNotFoundError) as error:
         raise StorageError(
             f"the graph that release {release['release']} was made from is gone (looked in {run.run_folder}): it stays "

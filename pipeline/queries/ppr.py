@@ -68,7 +68,7 @@ def answer_batch(
     if not batch.names:
         raise InputError("the batch is empty; give at least one id, or a --batch file with rows")
     figures = workspace.manifest("node_index").figures
-    types: Mapping[str, Sequence[int]] = figures["types"]
+    types: Mapping[str, Sequence[int]] = {name: figures["types"][name] for name in config.sides.published}
     target = _require_type(options.target_type or config.listed_type, types, "--target")
     first, stop = types[target]
     k = min(options.k or config.ppr.top_k, stop - first)

@@ -39,7 +39,7 @@ ROW_GROUP_ROWS = 65_536
 
 @dataclass(frozen=True)
 class PublishedNodes:
-    """Files of the graph's ids, the range of each type, and the ids that no published table has."""
+    """Files of the graph's ids, the range of each published type, and the ids that no published table has."""
 
     node_index: tuple[Location, ...]
     types: Mapping[str, tuple[int, int]]
@@ -48,11 +48,17 @@ class PublishedNodes:
     @classmethod
     def of(cls, config: PipelineConfig, workspace: Workspace) -> PublishedNodes:
         """Return the nodes of a run."""
+        types = workspace.figures("node_index", IndexFigures).types
         return cls(
             tuple(workspace.files("node_index")),
-            workspace.figures("node_index", IndexFigures).types,
+            {name: types[name] for name in config.published_types},
             {name: tuple(map(str, ids)) for name, ids in config.publish.exclude_ids.items()},
         )
+
+    @property
+    def count(self) -> int:
+        """Number of the nodes of published types."""
+        return sum(stop - first for first, stop in self.types.values())
 
     @property
     def id_type(self) -> pa.DataType:
@@ -95,7 +101,7 @@ def row_sources(run: TableRun, settings: Settings) -> RowSources:
         sums=workspace.figures("part_rows", EmbedFigures).sums,
         sets=_row_sets(workspace),
         weight_unit=_weight_unit(run.config, workspace),
-        node_arrays=tuple(workspace.files("node_arrays")),
+        node_arrays=tuple(workspace.graph_files("node_arrays")),
         node_features=tuple(workspace.files("node_features")),
         node_parts=workspace.files("node_parts")[0],
     )
@@ -109,7 +115,7 @@ def row_sources(run: TableRun, settings: Settings) -> RowSources:
 
 def _weight_unit(config: PipelineConfig, workspace: Workspace) -> float:
     """Return what one unit of a node's weight is as of the date: nodes have it as of the lineage's epoch."""
-    rules = parse_rules(config, workspace.date, lineage=workspace.inputs.lineage)
+    rules = parse_rules(config.input, workspace.date, lineage=workspace.inputs.lineage)
     if rules.epoch_us is None or rules.end_us is None:
         return WEIGHT_UNIT
     return WEIGHT_UNIT * factor_between(rules.epoch_us, rules.end_us, rules.half_life_us)

@@ -46,6 +46,7 @@ class EmbeddingFigures:
     zero_rows_with_edges: int = 0
     with_edges: int = 0
     excluded: int = 0
+    unpublished: int = 0  # nodes of types that aren't published
     dim: int = 0
     metadata: Mapping[str, Any] | None = None
 
@@ -102,8 +103,12 @@ def write_embeddings(run: TableRun) -> WrittenTable[EmbeddingFigures]:
     counts = {name: sum(getattr(record.result, name) for record in records) for name in names}
     refuse_zero_rows(config, counts["zero_rows_with_edges"], counts["with_edges"])
     rows = sum(record.files[0].rows or 0 for record in records)
-    excluded = settings.graph.nodes - rows
-    figures = EmbeddingFigures(rows=rows, **counts, excluded=excluded, dim=settings.dim, metadata=metadata)
+    published = sources.nodes.count
+    figures = EmbeddingFigures(
+        **{"rows": rows, "excluded": published - rows, "unpublished": settings.graph.nodes - published, **counts},
+        dim=settings.dim,
+        metadata=metadata,
+    )
     return WrittenTable(records, figures, [*alignment.records, *records])
 
 
@@ -163,7 +168,7 @@ def _table_of(
 def _published_nodes(workspace: Workspace) -> int:
     """Return how many nodes of the window are published."""
     figures = workspace.figures(tables.NODE_EMBEDDINGS, EmbeddingFigures)
-    return workspace.figures("node_index", IndexFigures).nodes - figures.excluded
+    return workspace.figures("node_index", IndexFigures).nodes - figures.excluded - figures.unpublished
 
 
 TABLE = PublishedTable(

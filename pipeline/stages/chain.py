@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipeline.config.embedding import EmbeddingConfig
 from pipeline.config.model import PipelineConfig
 from pipeline.embedding.methods import METHODS
 from pipeline.planning.sizes import row_columns
@@ -42,7 +43,14 @@ def _part_of(section: str, *, without: frozenset[str] = frozenset()) -> Callable
 def _input(config: PipelineConfig) -> Any:
     # Paths are not part of the result: the files' digests are.
     # Nor is which part of them a night reads.
-    interactions = config.input.model_dump(mode="json", exclude={"path", "late_days", "late_change"})
+    # The name is for people; the strengths count where the relations are joined.
+    interactions: Any = config.input.model_dump(mode="json", exclude={"name", "path", "late_days", "late_change"})
+    others = [
+        one.model_dump(mode="json", exclude={"path", "strength", "late_days", "late_change"})
+        for one in config.all_relations[1:]
+    ]
+    if others:
+        interactions = [interactions, others]
     if not config.attributes:
         return interactions
     attributes = {name: one.model_dump(mode="json", exclude={"path"}) for name, one in config.attributes.items()}
@@ -58,6 +66,13 @@ def _partition(config: PipelineConfig) -> Any:
 def _layout(config: PipelineConfig) -> Any:
     # Only modes that leave something out, or copy more in, lay blocks out differently.
     embedding = config.embedding
+    strengths = list(config.strengths)
+    if len(strengths) > 1:
+        return [strengths, _boundary(embedding)]
+    return _boundary(embedding)
+
+
+def _boundary(embedding: EmbeddingConfig) -> Any:
     if embedding.boundary == "exchange":
         return None
     # A border graph is cut where its rows, as wide as they are, take more bytes than a leaf may.
@@ -89,7 +104,8 @@ def _ppr(config: PipelineConfig) -> Any:
 
 def _ppr_index(config: PipelineConfig) -> Any:
     ppr = config.ppr
-    return [ppr.restart, ppr.index_walks, ppr.edge_degree_power, config.embedding.seed]
+    strengths = [list(config.strengths)] if config.relations else []
+    return [ppr.restart, ppr.index_walks, ppr.edge_degree_power, config.embedding.seed, *strengths]
 
 
 def _holdout(config: PipelineConfig) -> Any:
@@ -104,6 +120,7 @@ def _tables(config: PipelineConfig) -> Any:
     return {
         "tables": [table.name for table in PUBLISHED_TABLES if table.is_wanted(config)],
         "embedding": [_rows(config), config.embedding.align],
+        **({"node_types": list(config.published_types)} if publish.node_types else {}),
         "rows_per_file": publish.rows_per_file,
         "exclude_ids": {node_type: list(ids) for node_type, ids in publish.exclude_ids.items()},
         **({"event_timestamp": True} if publish.event_timestamp else {}),
@@ -142,7 +159,10 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "layout",
         ("index", "partition"),
-        (tables.BLOCK_NODES, tables.BLOCK_EDGES, tables.BLOCK_ROUTES, tables.KEPT_WEIGHTS, tables.BLOCK_FEATURES),
+        (
+            *(tables.JOINED_EDGES, tables.JOINED_NODES, tables.KEPT_WEIGHTS, tables.BLOCK_FEATURES),
+            *(tables.BLOCK_NODES, tables.BLOCK_EDGES, tables.BLOCK_ROUTES),
+        ),
         _layout,
         1,
     ),

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from pipeline import codec
+from pipeline.config.graph_sides import span_of
 from pipeline.config.model import PipelineConfig
 from pipeline.embedding.combine import settings_for
 from pipeline.embedding.figures import EmbedFigures
@@ -136,6 +137,6 @@ def _go_on(
 def shards_for(config: PipelineConfig, workspace: Workspace, engine: str, slots: int) -> ShardChoice:
     """Return how many tasks share the columns of a part, and why: as set, or what the blocks make cheapest."""
     graph = workspace.figures("node_index", IndexFigures)
-    first, stop = graph.types[config.input.target_type]
+    first, stop = span_of(config.sides.columns, graph.types)
     work, most = work_for(config, graph.nodes, stop - first), config.partition.max_bytes
     return choose_shards(cut_of_layout(workspace), work, most, engine, slots, configured=config.embedding.shards)

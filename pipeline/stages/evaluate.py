@@ -114,7 +114,7 @@ def _score(
 
 def _scoring(config: PipelineConfig, workspace: Workspace, previous: _PreviousRelease | None) -> Scoring | None:
     """Return the pairs to score tables by; None where no pair is new."""
-    train, evaluate = workspace.files("edges"), config.evaluate
+    train, evaluate = workspace.files_by_relation("edges")[0], config.evaluate
     test: NewPairs | HeldOutPairs | PairsOfFile
     if evaluate.source == "file":
         text = TextFormat.from_keys(config.input.model_dump())
@@ -189,7 +189,7 @@ def _new_pairs(
     schema = EDGES.schema_for(ingest.arrow_id_type)
     keys = ["src_id", "dst_id"]
     old = engine.read(old_files, keys, schema)
-    new = engine.without(engine.read(workspace.files("edges"), keys, schema), old, keys)
+    new = engine.without(engine.read(workspace.files_by_relation("edges")[0], keys, schema), old, keys)
     pairs = engine.write(new, workspace.scratch(NAME, "new_pairs"), pa.schema([schema.field(key) for key in keys]))
     if not storage.rows_in(pairs):
         return None, f"no verdict: no pair is new since {day}"

@@ -6,7 +6,7 @@ import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic
 
 import numpy as np
 import pyarrow as pa
@@ -36,10 +36,14 @@ _ROWS_AT_ONCE = 262_144
 
 @dataclass(frozen=True)
 class NumberPayload:
-    """Input of the task that numbers a sorted file of nodes from ``start``; ``holdout`` are pairs held out."""
+    """Input of the task that numbers a sorted file of nodes from ``start``.
+
+    types : of the nodes, by their place. holdout : pairs held out.
+    """
 
     file: Location
     start: int
+    types: tuple[str, ...]
     holdout: tuple[Location, ...]
 
 
@@ -74,86 +78,121 @@ class SplitPayload:
 def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> Outcome:
     """Number the nodes, count their neighbours, and rewrite the edges in node numbers."""
     ingest = workspace.figures("edges", IngestFigures)
-    id_type = ingest.arrow_id_type
-    edges = engine.read(workspace.files("edges"), _ENDS, EDGES.schema_for(id_type))
+    id_type, types = ingest.arrow_id_type, config.sides.types
+    graph = _Relations(engine, config, workspace, ingest)
     attributes = AttributeNodes(engine, config, workspace, id_type)
-    nodes = _sum_ends(engine, config, workspace, ingest, edges, attributes)
-    fields = [NODE_INDEX.schema_for(id_type).field(name) for name in ("node_type", "node_id", "degree", "weight")]
-    files = engine.write_sorted(nodes, workspace.scratch(NAME, "nodes"), pa.schema(fields), ["node_type", "node_id"])
+    nodes = graph.sum_ends(attributes)
+    fields = [NODE_INDEX.schema_for(id_type).field(name) for name in ("node_id", "degree", "weight")]
+    schema = pa.schema([pa.field("place", pa.int64(), nullable=False), *fields])
+    files = engine.write_sorted(nodes, workspace.scratch(NAME, "nodes"), schema, ["place", "node_id"])
     tasks = TaskFolder(engine, workspace.work(NAME))
-    numbered = tasks.run_each(number_nodes, "number", _numbering_payloads(files, holdout=[]))
+    numbered = tasks.run_each(number_nodes, "number", _numbering_payloads(files, types, holdout=[]))
     matches = attributes.match_ids(_node_files(numbered), _linked_nodes(numbered), ingest)
 
+    pairs = graph.look_up_ends(_node_files(numbered))
+    main, *others = pairs.values()
     split: list[TaskRecord[None]] = []
     if config.evaluate.source == "holdout":
-        pairs = _look_up_ends(engine, edges, numbered, config, workspace.scratch(NAME, "pairs"), id_type)
         rule = _holdout_rule(config, numbered)
-        split = tasks.run_each(split_holdout, "split", [SplitPayload(file, rule) for file in pairs])
+        split = tasks.run_each(split_holdout, "split", [SplitPayload(file, rule) for file in main])
         held_out = [record.file("holdout") for record in split]
-        numbered = tasks.run_each(number_nodes, "renumber", _numbering_payloads(files, held_out))
-        indexed, holdout = describe_task_files(split, "edges"), describe_task_files(split, "holdout")
+        numbered = tasks.run_each(number_nodes, "renumber", _numbering_payloads(files, types, held_out))
+        of_main, holdout = describe_task_files(split, "edges"), describe_task_files(split, "holdout")
     else:
-        pairs = _look_up_ends(engine, edges, numbered, config, workspace.scratch(NAME, "edges"), id_type)
-        indexed, holdout = describe_engine_files(pairs), []
+        of_main, holdout = describe_engine_files(main), []
+    indexed = [of_main, *map(describe_engine_files, others)]
 
     features = attributes.number(_node_files(numbered))
     figures = IndexFigures(
         nodes=sum(record.rows("nodes") for record in numbered),
         isolated=sum(record.result.isolated for record in numbered),
-        edges=sum(file.rows for file in indexed),
+        edges=sum(file.rows for of_relation in indexed for file in of_relation),
         holdout=sum(file.rows for file in holdout),
         types=_ranges_of_types(numbered),
+        relation_files={"indexed_edges": tuple(map(len, indexed))},
         attribute_ids=matches,
     )
     _refuse_lost_edges(figures, workspace)
     tables: dict[str, Sequence[OutputFile]] = {
         "node_index": describe_task_files(numbered, "nodes"),
         "node_arrays": describe_task_files(numbered, "arrays"),
-        "indexed_edges": indexed,
+        "indexed_edges": [file for of_relation in indexed for file in of_relation],
         "holdout": holdout,
         "node_features": describe_task_files(features, "features"),
     }
     return Outcome(tables, codec.to_values(figures), [*numbered, *split, *features])
 
 
-def _sum_ends(
-    engine: Engine[Frame],
-    config: PipelineConfig,
-    workspace: Workspace,
-    ingest: IngestFigures,
-    edges: Frame,
-    attributes: AttributeNodes[Frame],
-) -> Frame:
-    """Return one row a node: (node_type, node_id, degree, weight).
+class _Relations(Generic[Frame]):
+    """The pairs of every relation, as an engine sees them."""
 
-    The nodes of decayed pairs are among them, and those of which only attributes are known.
-    """
-    decayed = engine.read(workspace.files("decayed"), _ENDS, EDGES.schema_for(ingest.arrow_id_type))
-    # Both ends of all edges weigh twice the rows of the input at the most.
-    may_overflow = 2 * ingest.weight_total >= 2**63
+    def __init__(self, engine: Engine[Frame], config: PipelineConfig, workspace: Workspace, ingest: IngestFigures):
+        self._engine, self._workspace, self._id_type = engine, workspace, ingest.arrow_id_type
+        self._sides = config.sides
+        tables = [workspace.files_by_relation(table) for table in ("edges", "decayed")]
+        # Both ends of all edges weigh twice the rows of the input at the most.
+        self._may_overflow = 2 * ingest.weight_total >= 2**63
+        self._edges, self._decayed = (
+            {name: engine.read(files, _ENDS, EDGES.schema_for(self._id_type)) for name, files in by_relation.items()}
+            for by_relation in (dict(zip(self._sides.ends, of_table, strict=True)) for of_table in tables)
+        )
 
-    def without_edges(node_type: str, *columns: str) -> list[Frame]:
-        nodes = [_end(engine, frame, "node_id", 0) for frame in attributes.of_type(node_type)]
-        return [*(_end(engine, decayed, column, 0) for column in columns), *nodes]
+    def sum_ends(self, attributes: AttributeNodes[Frame]) -> Frame:
+        """Return one row a node: (place of its type, node_id, degree, weight).
 
-    source_type, target_type = config.input.source_type, config.input.target_type
-    if config.input.is_plain:
-        # A self loop counts once, in the matrix and in the degree.
-        others = engine.where_different(edges, "src_id", "dst_id")
-        ends = [_end(engine, edges, "src_id", 1), _end(engine, others, "dst_id", 1)]
-        return _summed(engine, [*ends, *without_edges(source_type, "src_id", "dst_id")], source_type, may_overflow)
-    # One sum a type: the type is a constant then, and not a key that every row is compared by.
-    return engine.union(
-        [
-            _summed(
-                engine,
-                [_end(engine, edges, column, 1), *without_edges(node_type, column)],
-                node_type,
-                may_overflow,
+        The nodes of decayed pairs are among them, and those of which only attributes are known.
+        """
+        engine = self._engine
+        # One sum a type: the type is a constant then, and not a key that every row is compared by.
+        of_types = []
+        for place, node_type in enumerate(self._sides.types):
+            ends = [_end(engine, frame, "node_id", 0) for frame in attributes.of_type(node_type)]
+            for name, edges in self._edges.items():
+                ends += self._ends_of(name, edges, self._decayed[name], node_type)
+            sums = engine.sum_by(
+                *(engine.union(ends), ["node_id"], ["degree", "weight"]),
+                keys_repeat=True,
+                may_overflow=self._may_overflow,
             )
-            for node_type, column in ((source_type, "src_id"), (target_type, "dst_id"))
+            columns = {name: name for name in ("node_id", "degree", "weight")}
+            of_types.append(engine.rename(sums, columns, {"place": place}))
+        return engine.union(of_types)
+
+    def _ends_of(self, name: str, edges: Frame, decayed: Frame, node_type: str) -> list[Frame]:
+        """Return a row of (node_id, degree, weight) for each end of a relation's edges that is of a type."""
+        engine, ends = self._engine, []
+        is_loop_free = edges
+        for column in self._columns_of(name, node_type):
+            ends += [_end(engine, is_loop_free, column, 1), _end(engine, decayed, column, 0)]
+            # A self loop counts once, in the matrix and in the degree.
+            is_loop_free = engine.where_different(edges, "src_id", "dst_id")
+        return ends
+
+    def _columns_of(self, name: str, node_type: str) -> list[str]:
+        """Return which columns of a relation's edges have ids of a type."""
+        ends = self._sides.ends[name]
+        columns = ("dst_id", "src_id") if ends.is_turned else ("src_id", "dst_id")
+        return [
+            column
+            for column, of_end in zip(columns, (ends.src_type, ends.dst_type), strict=True)
+            if of_end == node_type
         ]
-    )
+
+    def look_up_ends(self, node_files: Sequence[Location]) -> dict[str, list[Location]]:
+        """Write the edges of every relation in node numbers; return its files by its name."""
+        engine, names = self._engine, ["node_ix", "node_id", "node_type"]
+        nodes = engine.read(node_files, names, NODE_INDEX.schema_for(self._id_type))
+        files = {}
+        for number, (name, edges) in enumerate(self._edges.items()):
+            ends = self._sides.ends[name]
+            src, dst = ("dst_id", "src_id") if ends.is_turned else ("src_id", "dst_id")
+            sources, targets = (engine.where_equal(nodes, "node_type", one) for one in (ends.src_type, ends.dst_type))
+            half = engine.look_up(edges, sources, {src: "node_id"}, {"src_ix": "node_ix"})
+            both = engine.look_up(half, targets, {dst: "node_id"}, {"dst_ix": "node_ix"})
+            columns = {column: column for column in ("src_ix", "dst_ix", "weight")}
+            whole = engine.rename(both, columns, {"relation": number})
+            files[name] = engine.write(whole, self._workspace.scratch(NAME, f"edges-{number}"), INDEXED_EDGES.schema)
+        return files
 
 
 def _refuse_lost_edges(figures: IndexFigures, workspace: Workspace) -> None:
@@ -173,33 +212,12 @@ def _end(engine: Engine[Frame], edges: Frame, column: str, degree: int) -> Frame
     return engine.rename(edges, {"node_id": column}, {"weight": 0, "degree": 0})
 
 
-def _summed(engine: Engine[Frame], ends: Sequence[Frame], node_type: str, may_overflow: bool) -> Frame:
-    sums = engine.sum_by(
-        engine.union(ends), ["node_id"], ["degree", "weight"], keys_repeat=True, may_overflow=may_overflow
-    )
-    return engine.rename(sums, {name: name for name in ("node_id", "degree", "weight")}, {"node_type": node_type})
-
-
-def _look_up_ends(
-    engine: Engine[Frame],
-    edges: Frame,
-    numbered: Sequence[TaskRecord[NumberResult]],
-    config: PipelineConfig,
-    folder: Location,
-    id_type: pa.DataType,
-) -> list[Location]:
-    nodes = engine.read(_node_files(numbered), ["node_ix", "node_id", "node_type"], NODE_INDEX.schema_for(id_type))
-    sources = engine.where_equal(nodes, "node_type", config.input.source_type)
-    targets = engine.where_equal(nodes, "node_type", config.input.target_type)
-    half = engine.look_up(edges, sources, {"src_id": "node_id"}, {"src_ix": "node_ix"})
-    both = engine.look_up(half, targets, {"dst_id": "node_id"}, {"dst_ix": "node_ix"})
-    return engine.write(both, folder, INDEXED_EDGES.schema)
-
-
-def _numbering_payloads(files: Sequence[Location], holdout: Sequence[Location]) -> list[NumberPayload]:
+def _numbering_payloads(
+    files: Sequence[Location], types: tuple[str, ...], holdout: Sequence[Location]
+) -> list[NumberPayload]:
     rows = [storage.rows_in([file]) for file in files]
     starts = itertools.accumulate(rows[:-1], initial=0)
-    return [NumberPayload(file, start, tuple(holdout)) for file, start in zip(files, starts, strict=False)]
+    return [NumberPayload(file, start, types, tuple(holdout)) for file, start in zip(files, starts, strict=False)]
 
 
 def number_nodes(payload: NumberPayload, attempt: Attempt) -> NumberResult:
@@ -210,9 +228,10 @@ def number_nodes(payload: NumberPayload, attempt: Attempt) -> NumberResult:
     node_key = np.empty(table.num_rows, np.uint64)
     types: dict[str, tuple[int, int]] = {}
     linked: dict[str, int] = {}
-    for node_type in pc.unique(table["node_type"]).to_pylist():
-        rows = np.flatnonzero(pc.equal(table["node_type"], node_type).to_numpy())
-        first, stop = int(rows[0]), int(rows[-1]) + 1  # sorted by type first
+    place = table["place"].to_numpy()
+    for number in np.unique(place).tolist():
+        node_type = payload.types[number]
+        first, stop = np.searchsorted(place, [number, number + 1]).tolist()  # sorted by it first
         ids = table["node_id"].slice(first, stop - first)
         _refuse_disorder(ids, payload.file)
         node_key[first:stop] = _keys_of(node_type, ids)
@@ -225,7 +244,7 @@ def number_nodes(payload: NumberPayload, attempt: Attempt) -> NumberResult:
         "node_ix": pa.array(node_ix),
         "node_key": pa.array(node_key.view(np.int64)),
         "node_id": table["node_id"],
-        "node_type": table["node_type"],
+        "node_type": pa.array(np.array(payload.types, object)).take(pa.array(place)),
         "degree": pa.array(degree),
         "weight": pa.array(weight),
     }

@@ -1,4 +1,4 @@
-"""indexed_edges, node_parts -> blocks: each part as arrays that one task can open by itself.
+"""indexed_edges, node_parts -> joined_edges, blocks: all relations as one graph, each part as arrays of its own.
 
 Modes lay out other blocks, and some lay out more of them: see :data:`LAYOUTS`.
 """
@@ -6,7 +6,7 @@ Modes lay out other blocks, and some lay out more of them: see :data:`LAYOUTS`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 from pipeline import codec, storage
@@ -17,7 +17,8 @@ from pipeline.partitioning.cutting import Bounds
 from pipeline.partitioning.figures import LayoutFigures
 from pipeline.partitioning.layouts import border_graph, exchange, halo, induced, quotient
 from pipeline.partitioning.layouts.block_sets import BlockLayout, NodeTables, PartTables, loss_note
-from pipeline.stages.outcome import Outcome, describe_task_files
+from pipeline.stages.joined_relations import join_relations
+from pipeline.stages.outcome import Outcome, OutputFile, describe_task_files
 from pipeline.tasks import TaskFolder
 from pipeline.workspace import Workspace
 
@@ -28,8 +29,9 @@ log = logging.getLogger(__name__)
 
 def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> Outcome:
     """Bring every part's edges together and write its block, and the blocks that the mode adds."""
-    boundary, tables = config.embedding.boundary, _part_tables(workspace)
-    tasks = TaskFolder(engine, workspace.work(NAME))
+    boundary, tasks = config.embedding.boundary, TaskFolder(engine, workspace.work(NAME))
+    joined = join_relations(engine, config, workspace, tasks)
+    tables = _part_tables(workspace, joined)
     layout = LAYOUTS[boundary](tasks, tables, config)
     if len(tables.parts) > 1 and (note := loss_note(boundary)):
         log.info("stage=%s note: %s", NAME, note)
@@ -49,16 +51,18 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
         "block_routes": describe_task_files(routed, "routes"),
         "kept_weights": describe_task_files(built, "kept"),
         "block_features": describe_task_files(features, "features"),
+        **joined,
     }
     return Outcome(files, codec.to_values(_figures(layout, boundary)), [*tasks.records, *features])
 
 
-def _part_tables(workspace: Workspace) -> PartTables:
+def _part_tables(workspace: Workspace, joined: Mapping[str, Sequence[OutputFile]]) -> PartTables:
     tree = storage.read_parquet([workspace.files("partition_tree")[0]])
     columns = (tree[name].to_pylist() for name in ("part_id", "part_path", "is_leaf"))
+    nodes, edges = ([file.path for file in joined[table]] for table in ("joined_nodes", "joined_edges"))
     return PartTables(
-        nodes=NodeTables(tuple(workspace.files("node_arrays")), workspace.files("node_parts")[0]),
-        edges=tuple(workspace.files("indexed_edges")),
+        nodes=NodeTables(tuple(nodes or workspace.files("node_arrays")), workspace.files("node_parts")[0]),
+        edges=tuple(edges or workspace.files("indexed_edges")),
         paths={part: path for part, path, is_leaf in zip(*columns, strict=True) if is_leaf},
     )
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from pipeline import codec, storage
 from pipeline.config.model import PipelineConfig
+from pipeline.config.sections import InputConfig
 from pipeline.errors import InputError
 from pipeline.ingest.clean_rows import CleanRows, FileDays
 from pipeline.ingest.day_sums import (
@@ -56,16 +57,21 @@ class NightInput:
 
 
 def plan_input(
-    config: PipelineConfig, workspace: Workspace, sources: Sequence[SourceFile], *, reads_all: bool = False
+    config: PipelineConfig,
+    relation: InputConfig,
+    workspace: Workspace,
+    sources: Sequence[SourceFile],
+    *,
+    reads_all: bool = False,
 ) -> NightInput:
-    """Return what is to be read of the input: what is new since the nearest earlier night of the lineage.
+    """Return what is to be read of a relation: what is new since the nearest earlier night of the lineage.
 
     Raises
     ------
     InputError : a file changed that an earlier night has read long ago, and ``input.late_change`` is "refuse".
     """
-    rules = parse_rules(config, workspace.date, workspace.inputs.today, workspace.inputs.lineage)
-    lineage = workspace.inputs.lineage
+    lineage, is_undirected = workspace.inputs.lineage, config.input.is_plain and relation.is_plain
+    rules = parse_rules(relation, workspace.date, workspace.inputs.today, lineage, is_undirected=is_undirected)
     if lineage is None:
         return NightInput(_payloads(sources, rules, None), sum(source.bytes for source in sources))
     before, chunk_files, reading = None, dict[str, OutputFile](), Reading((), tuple(one.relative for one in sources))

@@ -18,7 +18,7 @@ import pyarrow.fs as pafs
 from graphquilt.pointers import list_releases
 from pipeline import codec, storage
 from pipeline.config.model import PipelineConfig
-from pipeline.config.sections import PublishConfig
+from pipeline.config.sections import InputConfig, PublishConfig
 from pipeline.engine import Engine, Frame
 from pipeline.errors import ConfigError, InputError
 from pipeline.ingest.addresses import filesystem_of
@@ -106,12 +106,14 @@ def open_workspace(engine: Engine[Frame], config: PipelineConfig, root: Location
     # A lake table goes on being written: a run reads what was newest as it started, in every stage.
     snapshots = {} if options.starts_with_ingest else read_pins(root, options.date)
     files = InputFiles(engine, root, snapshots, rehash=options.rehash)
-    sources = _list_input(config, root, options.date, snapshots)
-    interactions = files.digest(sources)
+    listed = [_list_input(config, one, root, options.date, snapshots) for one in config.all_relations]
+    inputs = [RelationInput(*one, files.digest(one[1])) for one in zip(config.all_relations, listed, strict=True)]
     date, today = options.date, None
     if options.starts_with_ingest:
-        date, today = _choose_date(engine, config, root, options, sources, interactions, clock)
-    digests: dict[str, str | None] = {"ingest": _add_attributes(config, date, files, interactions)}
+        # The first relation with times says which day it is.
+        dated = next((one for one in inputs if one.relation.timestamp is not None), inputs[0])
+        date, today = _choose_date(engine, dated, root, options, clock)
+    digests: dict[str, str | None] = {"ingest": _digest_of(config, date, files, inputs)}
     if date is None:
         date = _newest_date_made(config, root, digests)
     begins = {"starts_with_ingest": options.starts_with_ingest, "is_dry": options.is_dry}
@@ -143,13 +145,26 @@ def open_workspace(engine: Engine[Frame], config: PipelineConfig, root: Location
     )
 
 
+@dataclass(frozen=True)
+class RelationInput:
+    """The files of a relation, and the digest of all of them."""
+
+    relation: InputConfig
+    sources: Sequence[SourceFile]
+    digest: str
+
+
 def _list_input(
-    config: PipelineConfig, root: Location, date: dt.date | None, snapshots: Mapping[str, Snapshot]
+    config: PipelineConfig,
+    relation: InputConfig,
+    root: Location,
+    date: dt.date | None,
+    snapshots: Mapping[str, Snapshot],
 ) -> list[SourceFile]:
-    """Return the files of interactions."""
-    path = config.input.path
-    _refuse_own_tables(root, path, date)
-    sources, ignored = survey_sources(path, date, snapshots=snapshots)
+    """Return the files of a relation."""
+    path, key = relation.path, f"{relation.section}.path"
+    _refuse_own_tables(root, path, date, key)
+    sources, ignored = survey_sources(path, date, key, snapshots)
     if date is not None and config.lineage.full_every > 1:
         sources = drop_other_days(sources, date, config.input.late_days, config.input.window_days)
         if not sources:
@@ -164,17 +179,15 @@ def _list_input(
 
 def _choose_date(
     engine: Engine[Frame],
-    config: PipelineConfig,
+    dated: RelationInput,
     root: Location,
     options: OpenOptions,
-    sources: Sequence[SourceFile],
-    interactions: str,
     clock: dt.date,
 ) -> tuple[dt.date, dt.date | None]:
     """Return the date of a run that begins with ingest, and the day on which it first began; None: undated input."""
-    today = None
-    if config.input.timestamp is not None:
-        read = [interactions, codec.to_values(time_rules(config))]
+    today, relation = None, dated.relation
+    if relation.timestamp is not None:
+        read = [dated.digest, codec.to_values(time_rules(relation))]
         record = partial(record_today, root, read, options.date, clock, is_dry=options.is_dry)
         today = record()
     if options.date is not None:
@@ -182,19 +195,21 @@ def _choose_date(
     date = UNDATED
     if today is not None:
         try:
-            date = newest_date(engine, config, root, sources, interactions, today)
+            date = newest_date(engine, relation, root, dated.sources, dated.digest, today)
         except AllLateError:
             if today == clock:
                 raise
             # A run that had no row to begin with is none to be resumed; perhaps a clock was wrong.
             today = record(anew=True)
-            date = newest_date(engine, config, root, sources, interactions, today)
+            date = newest_date(engine, relation, root, dated.sources, dated.digest, today)
     log.info("date=%s chosen=%s", describe_date(date), "no_timestamps" if date == UNDATED else "newest_timestamp")
     return date, today
 
 
-def _add_attributes(config: PipelineConfig, date: dt.date | None, files: InputFiles, interactions: str) -> str:
-    """Return the digest of all that ingest reads: interactions and, where there are any, files of attributes."""
+def _digest_of(config: PipelineConfig, date: dt.date | None, files: InputFiles, inputs: Sequence[RelationInput]) -> str:
+    """Return the digest of all that ingest reads: of the main relation, others and attributes if there are any."""
+    main, others = inputs[0].digest, {one.relation.name: one.digest for one in inputs[1:]}
+    interactions = fingerprint_of([main, "relations", others]) if others else main
     sources = attribute_sources(config, date, files.snapshots)
     attributes = {node_type: files.digest(of_type) for node_type, of_type in sources.items()}
     return fingerprint_of([interactions, attributes]) if attributes else interactions
@@ -218,7 +233,7 @@ def _newest_date_made(config: PipelineConfig, root: Location, digests: Mapping[s
     )
 
 
-def _refuse_own_tables(root: Location, path: str, date: dt.date | None) -> None:
+def _refuse_own_tables(root: Location, path: str, date: dt.date | None, key: str) -> None:
     """Refuse an input that takes in the workspace, whose tables the next run would read as interactions.
 
     Raises
@@ -234,7 +249,7 @@ def _refuse_own_tables(root: Location, path: str, date: dt.date | None) -> None:
     for workspace in places if is_same_store else ():
         if any(takes(pattern, f"{workspace}/{name}/x.parquet") for name in ("runs", "published", "inputs")):
             raise ConfigError(
-                f"input.path {path} and the workspace {root} lie in each other: the next run would read this run's "
+                f"{key} {path} and the workspace {root} lie in each other: the next run would read this run's "
                 "tables as input. Choose a workspace outside of the input's folder, or name the input's files with a "
                 "glob that leaves it out"
             )

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import codec, storage
+from pipeline.config.graph_sides import span_of
 from pipeline.config.model import PipelineConfig
 from pipeline.config.sections import PartitionConfig
 from pipeline.engine import GRAPHFRAMES_HOW_TO, Engine, Frame, GraphTables
@@ -91,7 +92,7 @@ def _index_tables(config: PipelineConfig, workspace: Workspace) -> IndexTables:
         edges=tuple(workspace.files("indexed_edges")),
         nodes=index.nodes,
         edge_count=index.edges,
-        shared=None if config.input.is_plain else index.types[config.input.target_type],
+        shared=None if config.input.is_plain else span_of(config.sides.columns, index.types),
     )
 
 

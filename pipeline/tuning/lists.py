@@ -149,7 +149,7 @@ class ListSubject:
     ) -> None:
         self._graph, self._rankings = graph, rankings
         self._cache = BlockCache(weights)
-        self._border = None if graph.is_plain else max(graph.source[0], graph.target[0])
+        self._border = None if graph.is_plain else max(graph.rows[0], graph.columns[0])
         self._walks: tuple[list[Block], float, list[WalkGraph]] | None = None
         self._corrections = sorted({*CORRECTIONS, degree_correction})
         self.variants: Sequence[Mapping[str, Any]] = [{"degree_correction": one} for one in self._corrections]
@@ -242,10 +242,10 @@ def _excluded_rows(walks: WalkGraph, rows: NDArray[np.int64]) -> PositionLists:
 
 def _config_changes(config: PipelineConfig, chosen: Trial) -> dict[str, Mapping[str, Any]]:
     """Return keys by section; what a run makes is at least as exact as what was measured here."""
-    walk, of_input = split_changes(chosen.candidate.changes)
+    walk, of_others = split_changes(chosen.candidate.changes)
     of_ppr = {"restart": walk["restart"], **chosen.best.changes, "edge_degree_power": walk["edge_degree_power"]}
     tolerance = float(f"{tolerance_at(walk['restart']):.1e}")
-    return {"ppr": of_ppr | ({"tolerance": tolerance} if tolerance < config.ppr.tolerance else {}), "input": of_input}
+    return {"ppr": of_ppr | ({"tolerance": tolerance} if tolerance < config.ppr.tolerance else {}), **of_others}
 
 
 def _advice(config: PipelineConfig, chosen: Trial, graph: TrainingGraph) -> list[str]:

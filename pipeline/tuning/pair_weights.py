@@ -1,4 +1,4 @@
-"""Other weights of pairs that keys of [input] would make, as candidates: decay by age, or no weight column."""
+"""Other weights of pairs that keys of the config would make, as candidates: decay by age, no weights, strengths."""
 
 from __future__ import annotations
 
@@ -13,18 +13,25 @@ from pipeline.blocks.arrays import Block
 from pipeline.config.model import PipelineConfig
 from pipeline.embedding.in_memory import block_from_edges
 from pipeline.ingest.decay import decay_weights, half_life_us
+from pipeline.ingest.weights import times_strength
 from pipeline.tuning.search import Candidate
 from pipeline.tuning.training_graph import History, TrainingGraph
 from schemas.tables import WEIGHT_UNIT
 
-#: Keys of [input] among a candidate's changes begin so; None as a value leaves the key out.
-INPUT = "input."
+#: Keys of other sections than its own among a candidate's changes begin so; None as a value leaves the key out.
+INPUT, _RELATIONS = "input.", "relations."
 _HALF_LIFE, _WEIGHT = f"{INPUT}half_life_days", f"{INPUT}weight"
 
 _DAY_US = 86_400_000_000
 #: The first half-life tried is this share of the time that the pairs span; then halves and doubles of the best.
 _FIRST_SHARE = 1 / 8
 _SHORTEST_SHARE = 1 / 256
+#: Strengths of a relation that are tried.
+STRENGTHS = (0.0, 0.1, 0.3, 1.0, 3.0)
+
+
+#: Both ends of pairs, by position, and their weights.
+Pairs = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 
 
 class PairWeights:
@@ -66,11 +73,18 @@ class PairWeights:
         return weight
 
     def block(self, changes: Mapping[str, Any]) -> Block:
-        """Return the graph of the pairs that stay, weighed by a candidate's keys of ``[input]``."""
+        """Return the graph of the pairs that stay, and of all other relations, weighed by a candidate's keys."""
         weight = self.weights(changes)
         is_alive = weight > 0
-        src, dst = (ends[self.stays][is_alive] for ends in (self._graph.src, self._graph.dst))
-        return block_from_edges(self._graph.node_key, src, dst, weight[is_alive])
+        graph = self._graph
+        src, dst = (ends[self.stays][is_alive] for ends in (graph.src, graph.dst))
+        strengths = [changes.get(strength_key(side.relation), side.strength) for side in graph.side_pairs]
+        edges = [(src, dst, weight[is_alive])] + [
+            (side.src, side.dst, times_strength(side.weight, strength))
+            for side, strength in zip(graph.side_pairs, strengths, strict=True)
+            if strength
+        ]
+        return block_from_edges(graph.node_key, *(edges[0] if len(edges) == 1 else _joined(edges, graph)))
 
     def variants(self, best: Candidate) -> list[Candidate]:
         """Return a candidate with other weights: without the column, with a decay, with half and double of it."""
@@ -81,6 +95,14 @@ class PairWeights:
         for days in self._half_lives(best.changes):
             name = f"{base_name}, half-life {days:g} d"
             variants.append((name, f"with input.half_life_days = {days:g}", {_HALF_LIFE: days}))
+        for side in self._graph.side_pairs:
+            key = strength_key(side.relation)
+            name = best.name.partition(f", {side.relation} ")[0]
+            variants += [
+                (f"{name}, {side.relation} {strength:g}", f"with {key} = {strength:g}", {key: strength})
+                for strength in STRENGTHS
+                if strength != best.changes.get(key, side.strength)
+            ]
         return [
             replace(best, name=name, why=f"the best so far, {what}", changes={**best.changes, **changes})
             for name, what, changes in variants
@@ -105,15 +127,38 @@ class BlockCache:
         self._blocks: list[Block] = []
 
     def blocks_for(self, changes: Mapping[str, Any]) -> list[Block]:
-        """Return the blocks with the weights that a candidate's keys of ``[input]`` make."""
-        keys = {key: value for key, value in changes.items() if key.startswith(INPUT)}
+        """Return the blocks with the weights that a candidate's keys of other sections make."""
+        keys = {key: value for key, value in changes.items() if key.startswith((INPUT, _RELATIONS))}
         if keys != self._keys:
             self._blocks = [split.block(keys) for split in self._splits]
             self._keys = keys
         return self._blocks
 
 
-def split_changes(changes: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return a candidate's changes of its own section, and those of [input] by their names there."""
-    of_input = {key.removeprefix(INPUT): value for key, value in changes.items() if key.startswith(INPUT)}
-    return {key: value for key, value in changes.items() if not key.startswith(INPUT)}, of_input
+def strength_key(relation: str) -> str:
+    """Return how the strength of a relation is called among a candidate's changes."""
+    return f"{_RELATIONS}{relation}.strength"
+
+
+def _joined(edges: Sequence[Pairs], graph: TrainingGraph) -> Pairs:
+    """Return the edges of several relations, each pair once, with the sum of its weights."""
+    src, dst, weight = (np.concatenate(columns) for columns in zip(*edges, strict=True))
+    if graph.is_plain:
+        src, dst = np.minimum(src, dst), np.maximum(src, dst)
+    codes, place = np.unique(src * graph.nodes + dst, return_inverse=True)
+    total = np.zeros(codes.size, np.int64)
+    np.add.at(total, place, weight)
+    return codes // graph.nodes, codes % graph.nodes, total
+
+
+def split_changes(changes: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Return a candidate's changes of its own section, and those of others by section, with their names there."""
+    own: dict[str, Any] = {}
+    others: dict[str, dict[str, Any]] = {}
+    for key, value in changes.items():
+        if key.startswith((INPUT, _RELATIONS)):
+            section, _, name = key.rpartition(".")
+            others.setdefault(section, {})[name] = value
+        else:
+            own[key] = value
+    return own, others

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,10 +13,12 @@ from numpy.typing import NDArray
 
 from pipeline import storage
 from pipeline.blocks.arrays import NodeArrays
+from pipeline.config.graph_sides import span_of
 from pipeline.config.model import PipelineConfig
 from pipeline.errors import InputError
 from pipeline.ingest.figures import IndexFigures
 from pipeline.kernels.hashing import hash_nodes
+from pipeline.locations import Location
 from pipeline.workspace import Workspace
 
 #: Turns a seed into one of this module's own: index draws the users whose pairs it holds out from the same keys.
@@ -24,12 +27,24 @@ _PAIRS_AT_ONCE = 1_048_576
 
 
 @dataclass(frozen=True, eq=False)
+class SidePairs:
+    """Pairs of a relation beside the main one: (pairs,) int64 positions and weights, as of strength 1."""
+
+    relation: str
+    strength: float
+    src: NDArray[np.int64]
+    dst: NDArray[np.int64]
+    weight: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
 class TrainingGraph:
     """Pairs that may be learnt from, and the nodes with any: a position is a row of all arrays of nodes.
 
     node_ix, node_key : (n,) int64 ascending and uint64. src, dst, weight : (pairs,) int64, ends by position,
-    weights in fixed point. source, target : ranges of positions of the two types; the same on plain graphs.
-    all_pairs : pairs before any sample.
+    weights in fixed point, of the main relation; side_pairs : of the others. source, target : ranges of positions of
+    the main relation's two types; rows, columns : those of the sides; all the same on plain graphs. all_pairs : pairs
+    of the main relation before any sample.
     """
 
     node_ix: NDArray[np.int64]
@@ -41,6 +56,9 @@ class TrainingGraph:
     target: tuple[int, int]
     is_plain: bool
     all_pairs: int
+    rows: tuple[int, int]
+    columns: tuple[int, int]
+    side_pairs: tuple[SidePairs, ...] = ()
 
     @property
     def nodes(self) -> int:
@@ -65,41 +83,62 @@ def read_training_graph(config: PipelineConfig, workspace: Workspace, max_pairs:
     """
     arrays = NodeArrays(workspace.files("node_arrays"))
     key_of = arrays.all("node_key").view(np.uint64)
-    all_pairs = workspace.manifest("indexed_edges").rows
+    files, *others = workspace.files_by_relation("indexed_edges")
+    all_pairs = storage.rows_in(files)
     share = min(1.0, max_pairs / max(all_pairs, 1))
     is_kept = _kept_nodes(key_of, share, seed, is_plain=config.input.is_plain)
-    columns = [[np.empty(0, np.int64)] for _ in range(3)]
-    for batch in storage.read_batches(workspace.files("indexed_edges"), ["src_ix", "dst_ix", "weight"], _PAIRS_AT_ONCE):
-        src, dst, weight = (batch[name].to_numpy() for name in ("src_ix", "dst_ix", "weight"))
-        if is_kept is not None:
-            chosen = is_kept[src] & is_kept[dst] if config.input.is_plain else is_kept[src]
-            src, dst, weight = src[chosen], dst[chosen], weight[chosen]
-        for column, values in zip(columns, (src, dst, weight), strict=True):
-            column.append(values)
-    src, dst, weight = (np.concatenate(column) for column in columns)
+    types = workspace.figures("node_index", IndexFigures).types
+    if is_kept is not None:  # a sample is of the main relation's sources, with all that joins them
+        first, stop = types[config.input.source_type]
+        is_kept[:first] = is_kept[stop:] = True
+    src, dst, weight = _read_pairs(files, is_kept)
     if src.size == 0:
         raise InputError(f"no pairs are left of {all_pairs:,} where {max_pairs:,} may be kept; allow more")
+    side_pairs = [_read_pairs(files, is_kept) for files in others]
     has_pair = np.zeros(arrays.nodes, np.bool_)
-    has_pair[src] = True
-    has_pair[dst] = True
+    for ends in (src, dst, *(ends for of_side in side_pairs for ends in of_side[:2])):
+        has_pair[ends] = True
     node_ix = np.flatnonzero(has_pair)
     position = np.cumsum(has_pair) - 1
-    types = workspace.figures("node_index", IndexFigures).types
-    ranges = [
-        tuple(int(place) for place in np.searchsorted(node_ix, types[name]))
-        for name in (config.input.source_type, config.input.target_type)
-    ]
+
+    def positions_between(names: Collection[str]) -> tuple[int, int]:
+        first, stop = np.searchsorted(node_ix, span_of(names, types))
+        return int(first), int(stop)
+
+    relations = zip(config.all_relations[1:], config.strengths[1:], side_pairs, strict=True)
     return TrainingGraph(
         node_ix=node_ix,
         node_key=key_of[node_ix],
         src=position[src],
         dst=position[dst],
         weight=weight,
-        source=(ranges[0][0], ranges[0][1]),
-        target=(ranges[1][0], ranges[1][1]),
+        source=positions_between([config.input.source_type]),
+        target=positions_between([config.input.target_type]),
         is_plain=config.input.is_plain,
         all_pairs=all_pairs,
+        rows=positions_between(config.sides.rows),
+        columns=positions_between(config.sides.columns),
+        side_pairs=tuple(
+            SidePairs(one.name, strength, position[left], position[right], units)
+            for one, strength, (left, right, units) in relations
+        ),
     )
+
+
+def _read_pairs(
+    files: Sequence[Location], is_kept: NDArray[np.bool_] | None
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return both ends and the weights of indexed pairs, of those whose ends are both kept."""
+    columns = [[np.empty(0, np.int64)] for _ in range(3)]
+    for batch in storage.read_batches(files, ["src_ix", "dst_ix", "weight"], _PAIRS_AT_ONCE):
+        src, dst, weight = (batch[name].to_numpy() for name in ("src_ix", "dst_ix", "weight"))
+        if is_kept is not None:
+            chosen = is_kept[src] & is_kept[dst]
+            src, dst, weight = src[chosen], dst[chosen], weight[chosen]
+        for column, values in zip(columns, (src, dst, weight), strict=True):
+            column.append(values)
+    src, dst, weight = (np.concatenate(column) for column in columns)
+    return src, dst, weight
 
 
 def sample_remarks(graph: TrainingGraph) -> list[str]:
@@ -130,7 +169,7 @@ def history_of(graph: TrainingGraph, workspace: Workspace) -> History:
     parts: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]] = []
     is_dated = True
     columns = ["src_id", "dst_id", "last_ts", "events"]
-    for batch in storage.read_batches(workspace.files("edges"), columns, _PAIRS_AT_ONCE):
+    for batch in storage.read_batches(workspace.files_by_relation("edges")[0], columns, _PAIRS_AT_ONCE):
         is_dated = is_dated and not batch["last_ts"].null_count
         src, dst = finder(batch["src_id"], graph.source), finder(batch["dst_id"], graph.target)
         is_here = (src >= 0) & (dst >= 0)

@@ -84,14 +84,14 @@ def tune_vectors(
             f"the budget of {budget.seconds:g} s had room for one candidate only, which nothing was compared with"
         )
     best = {dim: choose_table([trial for trial in trials if trial.candidate.width == dim]) for dim in widths_of(trials)}
-    of_embedding, of_input = split_changes(chosen.candidate.changes)
+    of_embedding, of_others = split_changes(chosen.candidate.changes)
     config_keys = config.embedding.model_dump(mode="json", exclude_unset=True)
     return TuningResult(
         split={**task.facts, "pairs": graph.src.size, "all_pairs": graph.all_pairs},
         decides=task.decides,
         trials=trials,
         chosen=chosen,
-        changes={"embedding": of_embedding, "input": of_input},
+        changes={"embedding": of_embedding, **of_others},
         remarks=[*remarks, *task.remarks],
         advice=advice(facts, trials),
         skipped=search.skipped,
@@ -124,7 +124,7 @@ class Embedder:
         """Raise ConfigError for changes that the config's checks refuse."""
         graph = self._graph
         config = self._changed_config(changes)
-        summary = GraphSummary(graph.nodes, graph.source, graph.target)
+        summary = GraphSummary(graph.nodes, graph.rows, graph.columns)
         settings = Settings(summary, config.embedding, config.form, config.ppr)
         blocks = self._cache.blocks_for(changes)
         started = time.process_time()
@@ -134,9 +134,12 @@ class Embedder:
         return Vectors(rows, similarity_of(settings)[self._use], seconds, tables[0].nbytes)
 
     def _changed_config(self, changes: Mapping[str, Any]) -> PipelineConfig:
-        of_embedding, of_input = split_changes(changes)
+        of_embedding, of_others = split_changes(changes)
         raw = self._config.model_dump(mode="json", exclude_unset=True)
-        raw["input"] = {key: value for key, value in (raw["input"] | of_input).items() if value is not None}
+        raw["input"] |= of_others.get("input", {})
+        raw["input"] = {key: value for key, value in raw["input"].items() if value is not None}
+        for relation in raw.get("relations", ()):
+            relation |= of_others.get(f"relations.{relation['name']}", {})
         run_keys = {key: value for key, value in raw.get("embedding", {}).items() if key in RUN_KEYS}
         try:
             return CONFIG.model_validate({**raw, "embedding": {**run_keys, **of_embedding}})

@@ -18,7 +18,7 @@ from scipy.sparse.csgraph import connected_components
 
 from pipeline import storage
 from pipeline.errors import ConfigError, TaskError
-from schemas.tables import INDEXED_EDGES
+from schemas.tables import JOINED_EDGES
 from tests.conftest import missing
 from tests.stages.test_partition import Graph, InProcess, check, cut
 
@@ -50,7 +50,7 @@ def write_edges(folder: Path, pairs: np.ndarray) -> list[Path]:
     for part in range(2):
         src, dst = pairs[part::2].T
         files.append(folder / f"edges-{part}.parquet")
-        table = pa.table([src, dst, np.ones(src.size, np.int64)], schema=INDEXED_EDGES.schema)
+        table = pa.table([src, dst, np.ones(src.size, np.int64)], schema=JOINED_EDGES.schema)
         storage.write_parquet(files[-1], table)
     return files
 

@@ -111,7 +111,7 @@ def test_what_init_writes_of_public_files_is_read(file: PublicFile, tmp_path: Pa
     said = call("init", written(tmp_path / "in.csv", text_of(file)), "--out", tmp_path / "made.toml", "--json")
     assert said.code == 0, said.err
     config = CONFIG.from_toml(tmp_path / "made.toml")
-    rules = parse_rules(config, dt.date(2030, 1, 1))
+    rules = parse_rules(config.input, dt.date(2030, 1, 1))
     tasks = split_tasks(list_sources(config.input.path))
     counts = total(parsed.counts for task in tasks for parsed in parse(task, rules))
     assert counts.read == len(next(iter(text_of(file).values())))

@@ -16,7 +16,7 @@ from pipeline.kernels.node_moves import NodeBlock
 from pipeline.partitioning.cutting import Bounds, CutOptions, IndexTables
 from pipeline.partitioning.wide.node_blocks import BlockGraph, build_blocks
 from pipeline.tasks import Task, TaskFolder, TaskFunction, TaskRecord, payload_type, run_task
-from schemas.tables import INDEXED_EDGES, NODE_ARRAYS
+from schemas.tables import JOINED_EDGES, NODE_ARRAYS
 
 Pairs = Sequence[tuple[int, int]]
 
@@ -44,7 +44,7 @@ def in_blocks(
     degree = np.bincount(np.concatenate([src, dst[src != dst]]), minlength=nodes).astype(np.int64)
     key = splitmix64(np.arange(nodes, dtype=np.uint64)).view(np.int64)
     edges, arrays = folder / "edges.parquet", folder / "nodes.arrow"
-    storage.write_parquet(edges, pa.table([src, dst, np.ones(src.size, np.int64)], schema=INDEXED_EDGES.schema))
+    storage.write_parquet(edges, pa.table([src, dst, np.ones(src.size, np.int64)], schema=JOINED_EDGES.schema))
     storage.write_arrow(arrays, pa.table([key, degree, degree], schema=NODE_ARRAYS.schema))
     tables = IndexTables((arrays,), (edges,), nodes, src.size, shared)
     options = CutOptions("multilevel", 2, Bounds(None, 2**40, 1), hub_degree or 10**9, 0, worker_bytes)

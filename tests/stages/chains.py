@@ -29,7 +29,8 @@ from pipeline.stages.chain import STAGE_NAMES
 from pipeline.stages.opening import OpenOptions, open_workspace
 from pipeline.workspace import Workspace
 
-Config = Mapping[str, Mapping[str, Any]]
+#: Sections by name; those of an array of tables, such as [[relations]], one after the other.
+Config = Mapping[str, Any]
 
 #: 2000-01-01 in seconds: where the times of these tests begin.
 EPOCH = 946_684_800
@@ -186,6 +187,9 @@ def to_toml(config: Config) -> str:
     """TOML of sections of plain values and of tables of them."""
     lines = []
     for section, values in config.items():
+        if not isinstance(values, Mapping):
+            lines += [line for one in values for line in (f"[[{section}]]", *to_toml({"": one}).splitlines()[1:])]
+            continue
         plain = {key: value for key, value in values.items() if not isinstance(value, Mapping)}
         lines += [f"[{section}]", *(f"{json.dumps(k)} = {json.dumps(v, ensure_ascii=False)}" for k, v in plain.items())]
         lines += [to_toml({f"{section}.{key}": values[key]}) for key in values if key not in plain]
@@ -206,10 +210,12 @@ def write_rows(path: Path, columns: Mapping[str, Any]) -> Path:
     return path
 
 
-def with_changes(config: Config, **sections: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The config with some keys of some sections set."""
-    names = [*config, *(name for name in sections if name not in config)]
-    return {name: {**config.get(name, {}), **sections.get(name, {})} for name in names}
+def with_changes(config: Config, **sections: Any) -> dict[str, Any]:
+    """The config with some keys of some sections set, or arrays of tables."""
+    merged: dict[str, Any] = dict(config)
+    for name, section in sections.items():
+        merged[name] = {**config.get(name, {}), **section} if isinstance(section, Mapping) else section
+    return merged
 
 
 def users_and_items(seed: int = 0, rows: int = 500, users: int = 60, items: int = 40) -> dict[str, np.ndarray]:

@@ -249,7 +249,7 @@ def test_a_night_that_was_killed_resumes(days: Path, tmp_path: Path, monkeypatch
     chain, config = Chain(tmp_path), nightly(days)
     run_night(chain, config, 5)
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.stages.ingest.night_sums", lambda *_: 1 / 0)
+        patch.setattr("pipeline.stages.relation_pairs.night_sums", lambda *_: 1 / 0)
         assert chain.run(config, date=date_of(6).isoformat()).code == 1
     ended = run_night(chain, config, 6)
     assert ended.figures("ingest")["night_before"] == str(date_of(5))

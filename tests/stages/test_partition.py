@@ -29,7 +29,7 @@ from pipeline.stages.chain import MAKER, STAGE_NAMES
 from pipeline.stages.outcome import Outcome
 from pipeline.tasks import Task, TaskFunction, TaskRecord, payload_type, run_task
 from pipeline.workspace import DataFile, Manifest, Workspace
-from schemas.tables import INDEXED_EDGES, NODE_ARRAYS, PARTITION_TREE
+from schemas.tables import JOINED_EDGES, NODE_ARRAYS, PARTITION_TREE
 
 
 class InProcess:
@@ -122,7 +122,7 @@ def write_index(workspace: Workspace, graph: Graph, files: int) -> None:
         chosen = graph.pairs[number::files]
         columns = [[source for source, _ in chosen], [target for _, target in chosen], [1] * len(chosen)]
         path = places["indexed_edges"] / f"{number}.parquet"
-        storage.write_parquet(path, pa.table([pa.array(c, pa.int64()) for c in columns], schema=INDEXED_EDGES.schema))
+        storage.write_parquet(path, pa.table([pa.array(c, pa.int64()) for c in columns], schema=JOINED_EDGES.schema))
         described.append(described_file(path, len(chosen)))
     half = graph.nodes // 2  # node_arrays may come in several files
     for number, nodes in enumerate((slice(0, half), slice(half, None))):
@@ -134,8 +134,8 @@ def write_index(workspace: Workspace, graph: Graph, files: int) -> None:
     types = {"user": (0, graph.nodes)}
     if not graph.is_plain:
         types = {"item": (0, graph.items), "user": (graph.items, graph.nodes)}
-    figures = codec.to_values(IndexFigures(graph.nodes, 0, len(graph.pairs), 0, types, {}))
-    workspace.commit(Manifest("indexed_edges", 1, "index", "f", tuple(described)))
+    figures = codec.to_values(IndexFigures(graph.nodes, 0, len(graph.pairs), 0, types, {}, {}))
+    workspace.commit(Manifest("indexed_edges", 2, "index", "f", tuple(described)))
     workspace.commit(Manifest("node_arrays", 1, "index", "f", arrays))
     workspace.commit(Manifest("node_index", 1, "index", "f", (), figures))
 

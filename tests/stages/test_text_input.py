@@ -15,7 +15,7 @@ import pytest
 
 from pipeline.errors import StorageError
 from pipeline.ingest.odd_ids import OddIdCount, warnings_of
-from pipeline.stages.ingest import _refuse_loss
+from pipeline.stages.relation_pairs import _refuse_loss
 from tests.stages.chains import Chain, config_for, users_and_items, write_rows
 
 ROWS = users_and_items(rows=200)

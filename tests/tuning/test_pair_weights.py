@@ -85,5 +85,5 @@ def test_a_decay_is_offered_where_the_future_is_asked_for_and_nowhere_else(tmp_p
 def test_a_weight_column_may_be_left_out(tmp_path: Path) -> None:
     made, _ = weights_of(tmp_path, None, weight="strength")
     (one,) = made.variants(best_with({"dim": 8}))
-    assert split_changes(one.changes) == ({"dim": 8}, {"weight": None})
+    assert split_changes(one.changes) == ({"dim": 8}, {"input": {"weight": None}})
     assert made.variants(one) == []

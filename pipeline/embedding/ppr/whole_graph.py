@@ -9,6 +9,7 @@ import numpy as np
 from pipeline.blocks.arrays import NodeArrays, RowKind
 from pipeline.blocks.edge_files import EdgeFiles
 from pipeline.blocks.local_block import make_block
+from pipeline.config.graph_sides import span_of
 from pipeline.config.model import PipelineConfig
 from pipeline.embedding.ppr.walk_graph import GraphFiles
 from pipeline.locations import Location
@@ -39,18 +40,18 @@ def whole_graph(
     if layout and layout.figures["boundary"] == "exchange" and len(layout.files) == 1:
         (nodes,), (edges,) = (workspace.files(table) for table in ("block_nodes", "block_edges"))
         return GraphFiles(nodes, edges, border), []
-    payload = WholeGraphPayload(tuple(workspace.files("node_arrays")), tuple(workspace.files("indexed_edges")))
-    folder = workspace.run_folder / _FOLDER / workspace.fingerprints["index"]
+    payload = WholeGraphPayload(*(tuple(workspace.graph_files(table)) for table in ("node_arrays", "indexed_edges")))
+    folder = workspace.run_folder / _FOLDER / workspace.fingerprints["layout" if config.relations else "index"]
     record = TaskFolder(engine, folder).run(build_whole, "whole", payload)
     return GraphFiles(record.file("nodes"), record.file("edges"), border), [record]
 
 
 def border_of(config: PipelineConfig, workspace: Workspace) -> int | None:
-    """Return the number of the first node of the second type; None where there is one type."""
+    """Return the number of the first node of the second side; None where there is one."""
     if config.input.is_plain:
         return None
-    types = workspace.manifest("node_index").figures["types"]
-    return int(max(first for first, _ in types.values()))
+    types, sides = workspace.manifest("node_index").figures["types"], config.sides
+    return max(span_of(side, types)[0] for side in (sides.rows, sides.columns))
 
 
 def build_whole(payload: WholeGraphPayload, attempt: Attempt) -> None:
