@@ -32,7 +32,8 @@ NODES, CLUSTERS = "nodes", "clusters"
 class CodesPayload:
     """Input of the task.
 
-    block_nodes, block_edges : the graph as one block. types : ranges of node numbers, one or two, ascending.
+    block_nodes, block_edges : the graph as one block.
+    types : ranges of node numbers, ascending: all nodes, or those of either side.
     codes_id : what the codes are called.
     """
 

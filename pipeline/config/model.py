@@ -116,15 +116,15 @@ class PipelineConfig(Section):
                 f"it to 0, or leave the relations {names[1:]} out"
             )
         types = self.sides.published
-        asked = {f"attributes.{name}": name for name in self.attributes}
         of_lists = {
             f"{section}.{key}": getattr(keys, key)
             for section, keys in (("ppr", self.ppr), ("lists", self.lists))
             for key in ("source_type", "target_type")
         }
-        asked |= {f"{key} '{name}'": name for key, name in of_lists.items() if name is not None}
-        asked |= {f"publish.node_types '{name}'": name for name in self.publish.node_types or ()}
-        for what, name in asked.items():
+        asked = [(f"attributes.{name}", name) for name in self.attributes]
+        asked += [(f"{key} is '{name}', which", name) for key, name in of_lists.items() if name is not None]
+        asked += [(f"publish.node_types has '{name}', which", name) for name in self.publish.node_types or ()]
+        for what, name in asked:
             if name not in types:
                 raise ValueError(f"{what} is of no type in the input; those are {sorted(types)}")
         main, chosen = (self.input.source_type, self.input.target_type), self.published_types

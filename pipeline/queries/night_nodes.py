@@ -42,10 +42,12 @@ def count_nodes(night: NightRun) -> list[NodeCounts]:
 
 def _counts_by_type(manifest: Mapping[str, Any]) -> dict[str, int]:
     """Return the nodes of every type that is published, of a release's manifest."""
-    config = manifest.get("config") or {}
-    ends = [config.get("input", {}).get(key) for key in ("source_type", "target_type")]
-    published = config.get("publish", {}).get("node_types") or ends
     types = manifest.get("stages", {}).get("index", {}).get("figures", {}).get("types", {})
+    config = manifest.get("config") or {}
+    published = [*types]
+    if config.get("relations"):
+        ends = [config["input"][key] for key in ("source_type", "target_type")]
+        published = config["publish"]["node_types"] or ends
     return {name: stop - first for name, (first, stop) in types.items() if name in published}
 
 

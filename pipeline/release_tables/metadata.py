@@ -56,6 +56,7 @@ def metadata_of(
         "fold_in": _fold_in_of(settings, config, keeps_table=bool(workspace.files("fold_in_rows"))),
         "source_type": config.input.source_type,
         "target_type": config.input.target_type,
+        **({"relations": _relations_of(config)} if config.relations else {}),
         "holdout_pairs": workspace.figures("node_index", IndexFigures).holdout,
         "lineage": {"epoch": workspace.date.isoformat(), "parent": alignment.baseline},
     }
@@ -69,6 +70,14 @@ def metadata_of(
         fit = {"parent": alignment.baseline, **codec.to_values(alignment.fit)}
         about |= {"space_id": space_id, "alignment": {**fit, "family": family, "space_since": since}}
     return about
+
+
+def _relations_of(config: PipelineConfig) -> list[dict[str, Any]]:
+    """Return what joins the nodes, and how strongly."""
+    return [
+        {"name": one.name, "source_type": one.source_type, "target_type": one.target_type, "strength": strength}
+        for one, strength in zip(config.all_relations, config.strengths, strict=True)
+    ]
 
 
 def _fold_in_of(settings: Settings, config: PipelineConfig, *, keeps_table: bool) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import logging
 
 from pipeline import codec
 from pipeline.codes.code_tasks import CLUSTERS, NODES, CodesPayload, make_codes
+from pipeline.config.graph_sides import span_of
 from pipeline.config.model import PipelineConfig
 from pipeline.embedding.ppr.whole_graph import whole_graph
 from pipeline.engine import Engine, Frame
@@ -30,9 +31,10 @@ def make_clusters(engine: Engine[Frame], config: PipelineConfig, workspace: Work
     index = workspace.figures("node_index", IndexFigures)
     check_codes_fit(config, index.nodes, index.edges)
     graph, built = whole_graph(engine, config, workspace)
-    types = tuple(sorted(index.types.values()))
-    codes_id = fingerprint_of([workspace.fingerprints["index"], config.codes.model_dump(mode="json")])
-    payload = CodesPayload(config.codes, graph.nodes, graph.edges, types, codes_id)
+    sides = tuple(sorted({span_of(side, index.types) for side in (config.sides.rows, config.sides.columns)}))
+    made_of = workspace.fingerprints["layout" if config.relations else "index"]
+    codes_id = fingerprint_of([made_of, config.codes.model_dump(mode="json")])
+    payload = CodesPayload(config.codes, graph.nodes, graph.edges, sides, codes_id)
     record = TaskFolder(engine, workspace.work("embed") / "codes").run(make_codes, "clusters", payload)
     figures = record.result
     log.info(

@@ -518,4 +518,4 @@ def test_the_file_has_every_key(tmp_path: Path, call: Callable[..., Any]) -> Non
             section = line.removeprefix("# ").strip("[]")
         elif " =" in line:
             found.add((section, line.removeprefix("# ").split(" =")[0]))
-    assert {(section, key) for section, key, _, _ in key_reference(CONFIG)} <= found
+    assert {(section.strip("[]"), key) for section, key, _, _ in key_reference(CONFIG)} <= found

@@ -299,8 +299,8 @@ def test_each_relation_has_its_own_counts_and_its_own_bound(relations: list[dict
         ({"relations": [{"name": "x", "path": "x"}, {"name": "x", "path": "y"}]}, "two relations have the name ['x']"),
         ({"relations": [{"name": "x", "path": "x", "source_tipe": "a"}]}, "did you mean 'source_type'?"),
         ({"publish": {"node_types": ["user"]}}, "it needs ['item', 'user']"),
-        ({"publish": {"node_types": ["user", "item", "brand"]}}, "publish.node_types 'brand' is of no type"),
-        ({"ppr": {"target_type": "brand"}}, "ppr.target_type 'brand' is of no type"),
+        ({"publish": {"node_types": ["user", "item", "brand"]}}, "publish.node_types has 'brand', which is of no type"),
+        ({"ppr": {"target_type": "brand"}}, "ppr.target_type is 'brand', which is of no type"),
         (
             {"relations": [{"name": "x", "path": "x"}], "lineage": {"full_every": 7}, "input": {"timestamp": "t"}},
             "nights go on from the sums of one relation",
