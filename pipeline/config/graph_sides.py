@@ -45,6 +45,10 @@ class GraphSides:
         """The types that readers may be shown, in the order of their nodes' numbers."""
         return tuple(name for name in self.types if name not in self.stand_ins)
 
+    def around(self, node_type: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return the types of the side that a type stands on, and those of the other side."""
+        return (self.columns, self.rows) if node_type in self.columns else (self.rows, self.columns)
+
     @property
     def _columns_come_first(self) -> bool:
         main = next(iter(self.ends.values()))

@@ -163,10 +163,11 @@ class PipelineConfig(Section):
                 f"ppr.neighbors is true and lists.filter '{self.lists.filter}': a release has lists of one kind; leave "
                 "one of the two out, or publish the other under a publish.name of its own"
             )
-        if not self.input.is_plain and self.lists.source_type == self.listed_type:
+        own, _ = self.sides.around(self.listed_type)
+        if not self.input.is_plain and self.lists.source_type in own:
             raise ValueError(
-                f"lists.source_type is '{self.lists.source_type}', the type that is listed: a filter ranks one side of "
-                "the graph for the other; leave source_type out, or take ppr.neighbors, which lists any type for any"
+                f"lists.source_type is '{self.lists.source_type}', on the side of what is listed: a filter ranks one "
+                "side of the graph for the other; leave source_type out, or take ppr.neighbors, which lists any type for any"
             )
 
     @property
@@ -199,7 +200,9 @@ class PipelineConfig(Section):
         """The type of the nodes that have lists; None: all types."""
         if self.lists.filter is None or self.input.is_plain:
             return self.list_keys.source_type
-        return next(one for one in (self.input.source_type, self.input.target_type) if one != self.listed_type)
+        _, others = self.sides.around(self.listed_type)
+        ends = (self.input.source_type, self.input.target_type)
+        return self.lists.source_type or next(one for one in ends if one in others)
 
     @property
     def form(self) -> str:

@@ -56,7 +56,8 @@ class BasisResult:
 class FilterPayload:
     """Input of the task that makes lists; ``span`` is the range of sources in their Arrow file.
 
-    lists : without what sets no result: shards are unset. rows, columns : node numbers of sources and of listed nodes.
+    lists : without what sets no result: shards are unset. rows, columns : node numbers of the side of sources and of
+    that of listed nodes. listed : of those among the columns that lists hold.
     basis : file of the eigenvectors; None where they don't count.
     """
 
@@ -64,6 +65,7 @@ class FilterPayload:
     graph: GraphFiles
     rows: tuple[int, int]
     columns: tuple[int, int]
+    listed: tuple[int, int]
     basis: Location | None
     sources: Location
     span: tuple[int, int]
@@ -133,7 +135,7 @@ def solve_filtered(payload: FilterPayload, attempt: Attempt) -> SolveResult:
     solver = GraphFilter(walks.graph, walks.rows_between(*payload.rows), columns, basis, rule_of(lists))
     node_ix = storage.column(storage.map_arrow(payload.sources), "node_ix")[slice(*payload.span)]
     pieces = [
-        _lists_of(walks, solver, columns, lists, node_ix[first : first + BLOCK])
+        _lists_of(walks, solver, walks.rows_between(*payload.listed), lists, node_ix[first : first + BLOCK])
         for first in range(0, max(1, node_ix.size), BLOCK)
     ]
     table = pa.concat_tables(pieces)
@@ -142,7 +144,7 @@ def solve_filtered(payload: FilterPayload, attempt: Attempt) -> SolveResult:
 
 
 def _lists_of(
-    walks: WalkGraph, solver: GraphFilter, columns: tuple[int, int], lists: ListsConfig, node_ix: NDArray[np.int64]
+    walks: WalkGraph, solver: GraphFilter, listed: tuple[int, int], lists: ListsConfig, node_ix: NDArray[np.int64]
 ) -> pa.Table:
     """Return rows of NEIGHBOR_LISTS for some nodes, in their order."""
     rows = walks.rows_of(node_ix)
@@ -152,7 +154,7 @@ def _lists_of(
     excluded: list[tuple[NDArray[np.int64], NDArray[np.integer]]] = [(own, rows)]
     if lists.exclude_known:
         excluded.append(neighbors_of(walks.graph.indptr, walks.graph.indices, own, rows))
-    best = solver.top_k(rows, lists.top_k, Candidates(*columns, None, exclusions_of(excluded, rows.size)))
+    best = solver.top_k(rows, lists.top_k, Candidates(*listed, None, exclusions_of(excluded, rows.size)))
     is_listed = best.nodes != NO_ROW
     counts, bound = np.zeros(node_ix.size, np.int64), np.zeros(node_ix.size, np.float32)
     counts[has_edges], bound[has_edges] = is_listed.sum(axis=1), rounded_up(best.bound)

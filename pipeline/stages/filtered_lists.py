@@ -6,6 +6,7 @@ import logging
 from itertools import pairwise
 
 from pipeline import codec
+from pipeline.config.graph_sides import span_of
 from pipeline.config.model import PipelineConfig
 from pipeline.embedding.filtered_lists import (
     BASIS,
@@ -41,12 +42,13 @@ def make_filtered_lists(
     ConfigError : the graph and its eigenvectors don't fit one worker.
     """
     graph = workspace.manifest("node_index").figures
-    columns = tuple(graph["types"][config.listed_type])
-    rows = columns if config.list_source_type is None else tuple(graph["types"][config.list_source_type])
+    listed = tuple(graph["types"][config.listed_type])
+    own, other = config.sides.around(config.listed_type)
+    columns, rows = span_of(own, graph["types"]), span_of(other, graph["types"])
     counts = GraphCounts(graph["nodes"], graph["edges"], columns[1] - columns[0], is_exact=True)
     plan = plan_filter(config, counts, sources.rows)
     log.info('stage=embed lists=%d filter=%s reason="%s"', sources.rows, config.lists.filter, plan.reason)
-    length = solved_length(config, columns[1] - columns[0])
+    length = solved_length(config, listed[1] - listed[0])
     lists = config.lists.model_copy(update={"shards": None, "sources": None, "top_k": length})
     files, records = whole_graph(engine, config, workspace)
     tasks = TaskFolder(engine, sources.file.parent)
@@ -61,7 +63,8 @@ def make_filtered_lists(
     bounds = [min(BLOCK * (blocks * shard // shards), sources.rows) for shard in range(shards + 1)]
     rank = basis.result.rank if basis else 0
     of_basis = basis.file(BASIS) if basis and rank else None
-    payloads = [FilterPayload(lists, files, rows, columns, of_basis, sources.file, span) for span in pairwise(bounds)]
+    of_graph = (files, rows, columns, listed, of_basis)
+    payloads = [FilterPayload(lists, *of_graph, sources.file, span) for span in pairwise(bounds)]
     solved = tasks.run_each(solve_filtered, "lists", payloads)
     figures = ListFigures(
         lists=sources.rows,

@@ -164,11 +164,11 @@ def test_lists_are_scored_opened_and_found_again(few: Path, tmp_path: Path) -> N
         ({"ppr": {"neighbors": True}}, "a release has lists of one kind"),
         (
             {"lists": {"filter": "linear", "source_type": "item"}},
-            "lists.source_type is 'item', the type that is listed",
+            "lists.source_type is 'item', on the side of what is listed",
         ),
         (
             {"lists": {"filter": "linear", "target_type": "shop"}},
-            "lists.target_type is 'shop', of no type in the input",
+            "lists.target_type is 'shop', which is of no type in the input",
         ),
     ],
     ids=["ppr", "two kinds", "a listed source", "no such type"],

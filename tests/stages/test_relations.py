@@ -248,12 +248,18 @@ def test_every_method_honours_relations(
     assert made.of["item", 100].any()
 
 
-def test_lists_hold_and_are_of_published_nodes_alone(relations: list[dict[str, Any]], tmp_path: Path) -> None:
+LISTS_OF_A_FILTER = {"lists": {"filter": "plateau", "rank": 4, "top_k": 300}}
+
+
+@pytest.mark.parametrize("lists", [{"ppr": {"neighbors": True, "top_k": 300}}, LISTS_OF_A_FILTER])
+def test_lists_hold_and_are_of_published_nodes_alone(
+    relations: list[dict[str, Any]], lists: dict[str, Any], tmp_path: Path
+) -> None:
     chain = Chain(tmp_path / "chain")
-    made = chain.publish(config_of(relations, parts=3, ppr={"neighbors": True, "top_k": 300}))
-    (file,) = (made.folder / "ppr_neighbors").iterdir()
+    made = chain.publish(config_of(relations, parts=3, **lists))
+    (file,) = (made.folder / ("ppr_neighbors" if "ppr" in lists else "neighbors")).iterdir()
     table = pq.read_table(file, partitioning=None)
-    assert {*table["node_type"].to_pylist()} == {"user", "item"}
+    assert {*table["node_type"].to_pylist()} == ({"user", "item"} if "ppr" in lists else {"user"})
     assert {*table["neighbor_type"].to_pylist()} == {"item"}
     items = {node_id for node_type, node_id in made.ids if node_type == "item"}
     assert {one for of_one in table["neighbor_ids"].to_pylist() for one in of_one} <= items
