@@ -167,7 +167,8 @@ class PipelineConfig(Section):
         if not self.input.is_plain and self.lists.source_type in own:
             raise ValueError(
                 f"lists.source_type is '{self.lists.source_type}', on the side of what is listed: a filter ranks one "
-                "side of the graph for the other; leave source_type out, or take ppr.neighbors, which lists any type for any"
+                "side of the graph for the other; leave source_type out, or take ppr.neighbors, which lists any type "
+                "for any"
             )
 
     @property
