@@ -103,7 +103,7 @@ def read_sampled_table(vectors: VectorFiles, size: int, seed: int) -> ScoredTabl
     first: dict[str, int] = {}
     start = 0
     for batch in storage.read_batches(vectors.files, ["node_type", "node_id"], _BATCH_ROWS):
-        for node_type, row, stop in _runs_of_types(batch):
+        for node_type, row, stop in runs_of_types(batch):
             first.setdefault(node_type, start + row)
             sample = samples.setdefault(node_type, KeySample(size, seed))
             sample.add(keys_of(node_type, batch["node_id"].slice(row, stop - row)))
@@ -132,7 +132,7 @@ def _scored_table(batches: Iterable[pa.RecordBatch], rows: NDArray[np.float32], 
         ids_of_batches.append(batch["node_id"])
         if PART in batch.schema.names:
             parts.append(batch[PART])
-        for node_type, first, end in _runs_of_types(batch):
+        for node_type, first, end in runs_of_types(batch):
             ranges[node_type] = ranges.get(node_type, (start + first, 0))[0], start + end
         start = stop
     ids = pa.chunked_array(ids_of_batches)
@@ -155,7 +155,7 @@ def _scored_table(batches: Iterable[pa.RecordBatch], rows: NDArray[np.float32], 
     return ScoredTable(table, ids_of_types)
 
 
-def _runs_of_types(batch: pa.RecordBatch) -> Iterator[tuple[str, int, int]]:
+def runs_of_types(batch: pa.RecordBatch) -> Iterator[tuple[str, int, int]]:
     """Yield the type, first and last row, exclusive, of each run of rows of one type."""
     runs = pc.run_end_encode(batch["node_type"])
     first = 0

@@ -7,14 +7,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from pipeline import storage
+from pipeline.codes.code_files import NO_CLUSTER
 from pipeline.evaluation.scoring import score_table
+from pipeline.evaluation.shared_rows import score_shared_rows
+from pipeline.evaluation.table import Pairs
 from pipeline.locations import Location
 from pipeline.metrics.scored_lists import list_figures, read_scored_lists
 from pipeline.metrics.scored_pairs import Scoring
-from pipeline.metrics.scored_tables import VectorFiles, read_edges_of, read_scored_table
+from pipeline.metrics.scored_tables import ScoredTable, VectorFiles, read_edges_of, read_scored_table, runs_of_types
 from pipeline.metrics.train_pairs import PairBatches
 from pipeline.tasks import Attempt
+
+_BATCH_ROWS = 1_048_576
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,15 @@ class ListScores:
 
 
 @dataclass(frozen=True)
+class CodeScores:
+    """Input of the task that scores clusters by what they leave of a table of vectors whose nodes share rows."""
+
+    scoring: Scoring
+    vectors: VectorFiles
+    codes: tuple[Location, ...]
+
+
+@dataclass(frozen=True)
 class Scores:
     """The figures of a table, as JSON values."""
 
@@ -46,25 +62,45 @@ class Scores:
         return cls({**metrics, "warning": text} if text else metrics)
 
 
-def measure_table(payload: VectorScores | ListScores, attempt: Attempt) -> Scores:  # noqa: ARG001
+def measure_table(payload: VectorScores | ListScores | CodeScores, attempt: Attempt) -> Scores:  # noqa: ARG001
     """Task: all figures of one table."""
-    return score_lists(payload) if isinstance(payload, ListScores) else score_vectors(payload)
+    if isinstance(payload, ListScores):
+        return score_lists(payload)
+    return score_codes(payload) if isinstance(payload, CodeScores) else score_vectors(payload)
 
 
 def score_vectors(payload: VectorScores) -> Scores:
     """Return ranking and link prediction of a table of vectors."""
     scoring = payload.scoring
-    scored = read_scored_table(payload.vectors)
-    table = scored.table
+    scored, train, test, warning = _read_vectors(scoring, payload.vectors)
+    table, pairs = scored.table, test.with_rows(scored.table)
+    metrics = score_table(table, train, test, scoring.ks, scoring.sample, scoring.seed)
+    return Scores.of(metrics, warning, _warn_of_train_pairs(metrics["test_pairs_in_train"], pairs.src.size))
+
+
+def score_codes(payload: CodeScores) -> Scores:
+    """Return the ranking of a table of vectors whose nodes share the rows of clusters, and of hashes."""
+    scoring = payload.scoring
+    scored, train, test, warning = _read_vectors(scoring, payload.vectors)
+    cluster = np.full(len(scored.table.rows), NO_CLUSTER, np.int32)
+    for batch in storage.read_batches(payload.codes, ["node_type", "node_id", "cluster"], _BATCH_ROWS):
+        for node_type, first, stop in runs_of_types(batch):
+            some = batch.slice(first, stop - first)
+            cluster[scored.find(some["node_id"], node_type)] = some["cluster"].to_numpy()
+    sample = scoring.sample or len(cluster)
+    return Scores.of(score_shared_rows(scored.table, train, test, cluster, scoring.ks, sample, scoring.seed), warning)
+
+
+def _read_vectors(scoring: Scoring, vectors: VectorFiles) -> tuple[ScoredTable, Pairs, Pairs, str | None]:
+    """Return a table, the pairs that it was made from and those to score it by, and what to warn of."""
+    scored = read_scored_table(vectors)
     test_ends, warning = scoring.read_test_pairs()
     # Of the training pairs, those of other sources are neither ranked, nor left out of a list, nor negatives.
     train_ends = read_edges_of(scoring.train, test_ends, is_plain=scoring.is_plain)
     train, test = scored.pairs(train_ends), scored.pairs(test_ends)
     # An excluded id has edges, and no row.
-    train = train.without(test, table) if scoring.is_held_out else train.known()
-    pairs = test.with_rows(table)
-    metrics = score_table(table, train, test, scoring.ks, scoring.sample, scoring.seed)
-    return Scores.of(metrics, warning, _warn_of_train_pairs(metrics["test_pairs_in_train"], pairs.src.size))
+    train = train.without(test, scored.table) if scoring.is_held_out else train.known()
+    return scored, train, test, warning
 
 
 def _warn_of_train_pairs(shared: int, pairs: int) -> str | None:

@@ -25,12 +25,12 @@ from pipeline.metrics.drift import measure_drift
 from pipeline.metrics.list_exactness import check_exactly
 from pipeline.metrics.scored_pairs import HeldOutPairs, NewPairs, PairsOfFile, Scoring
 from pipeline.metrics.scored_tables import VectorFiles
-from pipeline.metrics.table_scores import ListScores, VectorScores, measure_table, why_no_ranking
+from pipeline.metrics.table_scores import CodeScores, ListScores, VectorScores, measure_table, why_no_ranking
 from pipeline.release_tables.node_embeddings import EmbeddingFigures
 from pipeline.stages.outcome import Outcome, OutputFile
 from pipeline.tasks import Task, TaskRecord, run_missing
 from pipeline.workspace import Workspace
-from schemas.published_tables import LIST_TABLES, NODE_EMBEDDINGS
+from schemas.published_tables import LIST_TABLES, NODE_CODES, NODE_EMBEDDINGS
 from schemas.tables import EDGES
 
 NAME = "evaluate"
@@ -79,14 +79,17 @@ def _score(
         if previous is not None:
             metrics |= {"scored": "previous release", "previous": previous.baseline.release}
     scoring = _scoring(config, workspace, previous)
-    tasks: list[Task[VectorScores | ListScores]] = []
+    tasks: list[Task[VectorScores | ListScores | CodeScores]] = []
     if metadata and scoring:
         vectors = _vectors(workspace, metadata, previous, scoring)
         if vectors is None and previous is not None:
             metrics["note"] = f"no verdict on vectors: release {previous.baseline.release} has none"
         elif vectors is not None:
             tasks.append(Task("measure", workspace.work(NAME), vectors))
-    lists: dict[str, Any] = {}
+        if vectors and previous is None and config.codes.enabled:
+            codes = CodeScores(vectors.scoring, vectors.vectors, tuple(workspace.files(NODE_CODES)))
+            tasks.append(Task("measure-codes", workspace.work(NAME), codes))
+    lists, of_codes = dict[str, Any](), dict[str, Any]()
     if config.makes_lists:
         table = config.list_table
         files = workspace.files(table) if previous is None else previous.baseline.files_of(table)
@@ -100,8 +103,9 @@ def _score(
             if lists["note"] is None:
                 tasks.append(Task("measure-lists", workspace.work(NAME), payload))
     records: list[TaskRecord[Any]] = [*run_missing(engine, measure_table, tasks)]
+    figures_of = {VectorScores: metrics, ListScores: lists, CodeScores: of_codes}
     for task, record in zip(tasks, records, strict=True):
-        (lists if isinstance(task.payload, ListScores) else metrics).update(record.result.metrics)
+        figures_of[type(task.payload)].update(record.result.metrics)
         if warning := record.result.metrics.get("warning"):
             log.warning("stage=evaluate warning: %s", warning)
     if config.ppr.neighbors:
@@ -109,6 +113,8 @@ def _score(
         records += more
     if config.makes_lists:
         metrics[config.list_table] = lists
+    if of_codes:
+        metrics[NODE_CODES] = of_codes
     return records
 
 

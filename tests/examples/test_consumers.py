@@ -7,9 +7,10 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from graphquilt import EmbeddingTable
+from graphquilt import CodeTable, EmbeddingTable
 from tests.graphquilt.published_neighbors import publish_lists
 from tests.graphquilt.published_tables import publish_nodes
+from tests.stages.chains import Chain, config_for, users_and_items, write_rows
 
 CONSUMERS = Path(__file__).resolve().parents[2] / "examples" / "consumers"
 
@@ -48,3 +49,23 @@ def test_nearest_vectors_are_printed_from_the_best_on(tmp_path: Path, capsys: py
     assert capsys.readouterr().out.splitlines() == [
         f"{node:<5}  {nearest[node][0]} {nearest[node][1]:.2f}" for node in ("vim", "emacs")
     ]
+
+
+def test_a_bag_of_codes_embeds_an_item_as_the_mean_of_its_cluster(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_rows(tmp_path / "in.parquet", users_and_items(1, 2_000))
+    folder = Chain(tmp_path).publish(config_for(path, codes={"enabled": True, "resolution": 1.0})).folder
+    with CodeTable.open(folder) as codes, EmbeddingTable.open(folder) as table:
+        ids, vectors = table.to_numpy("item")
+        cluster = codes.lookup(ids, "item").cluster
+    means = np.stack([vectors[cluster == one].mean(axis=0) for one in cluster])
+    history = ids[:3]
+    scores = means @ means[:3].mean(axis=0)
+    script("embedding_bag").main([str(folder), *map(str, history), "--type", "item", "-k", "4"])
+    printed = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    assert len(printed) == 4
+    score_of = dict(zip(ids.astype(str), scores, strict=True))
+    best = np.sort([score for node, score in score_of.items() if node not in map(str, history)])[::-1][:4]
+    np.testing.assert_allclose([float(score) for _, score in printed], best, atol=2e-4)
+    np.testing.assert_allclose([score_of[node] for node, _ in printed], best, atol=1e-4)

@@ -132,3 +132,12 @@ def test_a_graph_that_fits_no_worker_is_refused(groups: Path, tmp_path: Path) ->
     assert ended.code == 2
     assert "codes.enabled is true" in ended.error
     assert "1,048,576" in ended.error
+
+
+def test_evaluation_says_what_sharing_the_rows_of_clusters_leaves(groups: Path, tmp_path: Path) -> None:
+    config = with_codes(groups, codes={"resolution": 1.0}, evaluate={"source": "holdout", "holdout_users": 0.5})
+    chain = Chain(tmp_path)
+    assert chain.publish(config).metrics["node_codes"]["once"]["rows"] == 2 * GROUPS
+    figures = chain.published().metrics["node_codes"]
+    assert figures["nodes"] == GROUPS * (USERS + ITEMS)
+    assert figures["once"]["clusters"]["recall@20"] > figures["once"]["modulo"]["recall@20"]
