@@ -2,7 +2,8 @@
 of seconds, and writes the config with the best of them. Ingest and index run first, where they have
 not yet; their time counts. Test pairs are never seen: what index holds out is not among the pairs,
 and a file named in [evaluate] is not opened. Where embedding.method is 'none' it is the lists that
-are tuned: restart, degree_correction and edge_degree_power of [ppr].
+are tuned: restart, degree_correction and edge_degree_power of [ppr], or with lists.filter phi, beta,
+rank and alpha of [lists].
 
 examples
   graphquilt tune --config config.toml --workspace work --budget 60 --out tuned.toml
@@ -52,7 +53,7 @@ def add_options(command: CommandParser) -> None:
     command.add_argument(
         "--what",
         choices=("vectors", "lists"),
-        help="what is chosen: [embedding], or the walks of [ppr] (default: lists where embedding.method is "
+        help="what is chosen: [embedding], or the lists of [ppr] or [lists] (default: lists where embedding.method is "
         "'none', else vectors)",
     )
     command.add_argument(

@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from pipeline.workspace import Workspace
 
 
+#: What is tuned of lists; the last one has a value of 0 with every walk or filter.
+_OF_WALKS, _OF_FILTERS = ("restart", "edge_degree_power", "degree_correction"), ("phi", "beta", "rank", "alpha")
+_HEADS = {"edge_degree_power": "edge power", "degree_correction": "correction"}
+_PLAIN = {"degree_correction": "without correction", "alpha": "without V"}
+
+
 def use_of(options: argparse.Namespace) -> Use:
     """Return what vectors are for: labels decide where there are any."""
     use: Use = "classifier" if options.labels else options.use
@@ -162,39 +168,42 @@ def _list_facts(result: TuningResult) -> dict[str, Any]:
 def _list_trial(trial: Trial, variant: VariantScore) -> dict[str, Any]:
     changes = trial.candidate.changes
     return {
-        "restart": changes["restart"],
-        "edge_degree_power": changes["edge_degree_power"],
+        **{key: value for key, value in changes.items() if not key.startswith("input.")},
         **variant.changes,
         "input": {key: value for key, value in changes.items() if key.startswith("input.")},
         **_score_facts(variant.score, is_whole=trial.is_whole),
     }
 
 
+def _parameters(trial: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of what is tuned: of walks, or of filters."""
+    return _OF_WALKS if "restart" in trial else _OF_FILTERS
+
+
 def _walk_words(trial: Mapping[str, Any]) -> str:
-    names = ("restart", "edge_degree_power", "degree_correction")
-    words = [f"{name} {trial[name]:g}" for name in names]
+    words = [f"{name} {trial[name]:g}" for name in _parameters(trial)]
     words += [f"without {key}" if value is None else f"{key} {value:g}" for key, value in trial["input"].items()]
     return ", ".join(words)
 
 
 def _list_table(facts: Mapping[str, Any]) -> list[str]:
-    """Return lines: the best correction of each walk, * the chosen one, ~ by the first users only."""
+    """Return lines: the best variant of each walk or filter, * the chosen one, ~ by the first users only."""
     chosen = facts["chosen"]
+    names = _parameters(chosen)
+    variant, plain_name = names[-1], _PLAIN[names[-1]]
     has_inputs = any(look["best"]["input"] for look in facts["looks"])
     rows = []
     for look in facts["looks"]:
         best = look["best"]
-        plain = next(trial for trial in look["trials"] if trial["degree_correction"] == 0)
+        plain = next(trial for trial in look["trials"] if trial[variant] == 0)
         rows.append(
             {
                 "": _sign(best, chosen),
-                "restart": f"{best['restart']:g}",
-                "edge power": f"{best['edge_degree_power']:g}",
-                "correction": f"{best['degree_correction']:g}",
+                **{_HEADS.get(name, name): f"{best[name]:g}" for name in names},
                 **({"input": _input_words(best["input"])} if has_inputs else {}),
                 **{name: f"{value:.4f}" for name, value in best["figures"].items()},
                 "error": f"{best['error']:.4f}",
-                "without correction": f"{plain['value']:.4f}",
+                plain_name: f"{plain['value']:.4f}",
                 facts["split"]["unit"]: f"{best['units']:,}",
                 "s": f"{look['seconds']:.1f}",
             }

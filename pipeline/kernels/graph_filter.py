@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,6 +71,14 @@ class FilterRule:
     coefficients: Sequence[float]
     alpha: float
     beta: float
+
+
+class _Signals(NamedTuple):
+    """f = D_C^-β B_r of each source: (sources + 1,) offsets, positions among the columns, values."""
+
+    indptr: NDArray[np.int64]
+    position: NDArray[np.int64]
+    value: NDArray[np.float64]
 
 
 class GraphFilter:
@@ -147,6 +156,33 @@ class GraphFilter:
             top_k_of_columns(self._z, of_some, scores[some], nodes[some])
         return TopK(nodes, scores, bound)
 
+    def top_k_of_variants(
+        self, sources: NDArray[np.int64], k: int, candidates: Candidates, variants: Sequence[tuple[int, float]]
+    ) -> NDArray[np.int64]:
+        """Return the lists of other rules over the same polynomial: (variants, sources, k) nodes, as in `top_k`.
+
+        Parameters
+        ----------
+        sources : `BLOCK` at most. variants : (rank, factor), ranks not falling: as many leading columns of the basis
+            count, and alpha is the rule's times the factor.
+        """
+        check_candidates(candidates, self._graph.n, sources.size, k)
+        polynomial, mixed = self._parts(self._signals(sources))
+        some = read_only(candidates.of_sources(0, sources.size)._replace(factor=self._to_score))
+        scores = np.empty((sources.size, k), np.float32)
+        nodes = np.empty((len(variants), sources.size, k), np.int64)
+        low_pass = np.zeros_like(polynomial)
+        columns, width = self._z[slice(*self._columns)], 0
+        for (rank, factor), of_variant in zip(variants, nodes, strict=True):
+            if rank > width:
+                coefficients = mixed[:, width:rank].T.astype(np.float64)
+                low_pass += combine_columns(self._ideal[:, width:rank], coefficients)
+                width = rank
+            np.multiply(low_pass, np.float32(factor), out=columns)
+            columns += polynomial
+            top_k_of_columns(self._z, some, scores, of_variant)
+        return nodes
+
     def scores(self, sources: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the scores of all columns for at most `BLOCK` sources: (columns, sources) float32."""
         self._solve(sources)
@@ -155,33 +191,39 @@ class GraphFilter:
 
     def _solve(self, sources: NDArray[np.int64]) -> NDArray[np.float64]:
         """Leave the scores over ``_to_score`` in the columns of z; return their bounds for a node of degree 1."""
-        indptr, position, value = self._signals(sources)
-        col = np.repeat(np.arange(sources.size), np.diff(indptr))
+        signals = self._signals(sources)
+        polynomial, mixed = self._parts(signals)
+        here = self._z[slice(*self._columns)]
+        combine_columns(self._ideal, mixed.T.astype(np.float64), out=here)
+        here += polynomial
+        indptr, _, value = signals
+        source = np.repeat(np.arange(sources.size), np.diff(indptr))
+        total = np.bincount(source, value, sources.size).astype(np.float64)
+        length = np.sqrt(np.bincount(source, value * value, sources.size))
+        return self._bound(length, total, row_norms(mixed[: sources.size]))
+
+    def _parts(self, signals: _Signals) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return h(P) f in the unit of z, (columns, BLOCK), until the next call, and V^T f, (BLOCK, rank)."""
+        indptr, position, value = signals
+        source = np.repeat(np.arange(indptr.size - 1), np.diff(indptr))
         order = np.argsort(position, kind="stable")
         of_z = (value * self._to_root[position]).astype(np.float32)
-        seeds = SeedTerms((position + self._columns[0])[order], col[order], of_z[order])
-        self._run_polynomial(seeds)
-        signals = Csr(indptr, position.astype(np.int32), value.astype(np.float32))
+        self._run_polynomial(SeedTerms((position + self._columns[0])[order], source[order], of_z[order]))
         mixed = aligned_empty((BLOCK, self._basis.shape[1]))
         mixed[:] = 0.0  # always as many columns: what a product rounds depends on its shape
         if self._basis.shape[1]:
-            spmm(signals, self._basis, mixed, start=0, stop=sources.size)
-        here = self._z[slice(*self._columns)]
-        combine_columns(self._ideal, mixed.T.astype(np.float64), out=here)
-        here += self._step
-        total = np.bincount(col, value, sources.size).astype(np.float64)
-        length = np.sqrt(np.bincount(col, value * value, sources.size))
-        return self._bound(length, total, row_norms(mixed[: sources.size]))
+            matrix = Csr(indptr, position.astype(np.int32), value.astype(np.float32))
+            spmm(matrix, self._basis, mixed, start=0, stop=indptr.size - 1)
+        return self._step, mixed
 
-    def _signals(self, sources: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-        """D_C^-β B_r of each source: (sources + 1,) offsets, positions among the columns, values."""
+    def _signals(self, sources: NDArray[np.int64]) -> _Signals:
         graph = self._graph
         counts = graph.indptr[sources + 1] - graph.indptr[sources]
         indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         entry = np.repeat(graph.indptr[sources] - indptr[:-1], counts) + np.arange(indptr[-1])
         position = graph.indices[entry].astype(np.int64) - self._columns[0]
         weight = 1.0 if graph.weights is None else graph.weights[entry].astype(np.float64)
-        return indptr, position, weight * self._from_score[position]
+        return _Signals(indptr, position, weight * self._from_score[position])
 
     def _run_polynomial(self, seeds: SeedTerms) -> None:
         """Leave h(P) of the seeds, in the unit of z, in ``_step``: by Clenshaw's recurrence, from the last coefficient.

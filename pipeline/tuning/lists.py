@@ -1,4 +1,4 @@
-"""Training pairs -> parameters of [ppr]: hide some pairs, list what is left with candidates, choose the best.
+"""Training pairs -> parameters of [ppr] or [lists]: hide some pairs, list what is left, choose what finds them best.
 
 Nothing of [evaluate] is read: pairs held out by index are not among the training pairs, and a file of test pairs is
 never opened.
@@ -14,21 +14,37 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.blocks.arrays import Block, neighbors_of
+from pipeline.blocks.arrays import Block
 from pipeline.config.model import PipelineConfig
 from pipeline.embedding.ppr.walk_graph import WalkGraph
 from pipeline.errors import ConfigError
-from pipeline.evaluation.position_lists import PositionLists
 from pipeline.kernels.array_types import read_only
 from pipeline.kernels.ppr_chebyshev import chebyshev_scores, smallest_tolerance
 from pipeline.kernels.ppr_top_k import CandidateNodes, degree_factor, top_k_of_columns
 from pipeline.kernels.ranking import NO_ROW, Exclusions
 from pipeline.kernels.transition import single_seeds
+from pipeline.tuning.filters import (
+    FilterSubject,
+    filter_advice,
+    filter_changes,
+    filter_of,
+    phi_of,
+    search_filters,
+)
+from pipeline.tuning.list_search import (
+    BEFORE_FINALISTS,
+    MOST_FINALISTS,
+    WEIGHT_ROUNDS,
+    excluded_rows_of,
+    first_units_of,
+    halfway,
+    score_lists,
+)
 from pipeline.tuning.options import TuneOptions, TuningResult
 from pipeline.tuning.pair_weights import BlockCache, PairWeights, split_changes
 from pipeline.tuning.search import Budget, Candidate, CandidateTable, Search, Trial
 from pipeline.tuning.training_graph import TrainingGraph, read_training_graph, sample_remarks
-from pipeline.tuning.validation import K, RankingValidation, Score, join_scores
+from pipeline.tuning.validation import K, RankingValidation, Score
 from pipeline.tuning.validation_tasks import hide_pairs
 from pipeline.workspace import Workspace
 
@@ -39,10 +55,7 @@ RESTARTS = (0.5, 0.7, 0.85, 0.3, 0.15)
 EDGE_POWERS = (0.2, 0.4)
 #: Each of these with every walk: they rank the same scores anew.
 CORRECTIONS = tuple(n / 20 for n in range(17))
-_WEIGHT_ROUNDS, _HALVINGS = 3, 2
-_BEFORE_FINALISTS = 0.6  # of the budget; what is left is for those that are ranked for all users
-_MOST_FINALISTS = 4
-_FEWEST_FIRST = 500  # users that every walk is ranked for
+_HALVINGS = 2
 
 #: Sum of a list's errors while tuning, at most; and as a share of the chance that a walk is three steps long, to where
 #: the nodes worth listing begin. What is cut off by more looks like a parameter of its own: it moves figures.
@@ -59,7 +72,7 @@ def tune_lists(
     budget: Budget,
     on_trial: Callable[[Trial], object] | None = None,
 ) -> TuningResult:
-    """Choose the walk and the correction. The caller holds the date's lock; ingest and index have run.
+    """Choose the walk and the correction, or the filter. The caller holds the date's lock; ingest and index have run.
 
     Raises
     ------
@@ -68,8 +81,8 @@ def tune_lists(
     listed = config.listed_type
     if listed != config.input.target_type:
         raise ConfigError(
-            f"ppr.target_type is '{listed}' and pairs lead to '{config.input.target_type}': hidden pairs say nothing "
-            "of such lists; leave target_type out to tune"
+            f"{config.list_section}.target_type is '{listed}' and pairs lead to '{config.input.target_type}': hidden "
+            "pairs say nothing of such lists; leave target_type out to tune"
         )
     graph = read_training_graph(config, workspace, options.max_pairs, options.seed)
     users = int(max(_FEWEST_USERS, _MAX_WORK / (2 * graph.src.size)))
@@ -77,9 +90,15 @@ def tune_lists(
     task = hide_pairs(config, graph, workspace, options, 1)
     weights = [split.weights for split in task.splits]
     rankings = [split.ranking for split in task.splits if split.ranking is not None]
-    subject = ListSubject(graph, weights, rankings, config.ppr.degree_correction)
+    subject: ListSubject | FilterSubject
+    if config.lists.filter is None:
+        subject = ListSubject(graph, weights, rankings, config.ppr.degree_correction)
+        own = walk_of(config.ppr.restart, config.ppr.edge_degree_power)
+    else:
+        subject = FilterSubject(graph, weights, rankings, config.lists, config.embedding.seed)
+        own = filter_of(phi_of(config.lists), config.lists.beta)
     search = Search(subject, budget, on_trial, defers_whole=True)
-    search_walks(search, walk_of(config.ppr.restart, config.ppr.edge_degree_power), weights[0].variants)
+    (search_walks if config.lists.filter is None else search_filters)(search, own, weights[0].variants)
     chosen = search.best
     assert chosen is not None  # the first walk is tried whatever the budget
     remarks = sample_remarks(graph)
@@ -90,7 +109,7 @@ def tune_lists(
         decides=task.decides,
         trials=tuple(search.trials),
         chosen=chosen,
-        changes=_config_changes(config, chosen),
+        changes=_config_changes(config, chosen) if config.lists.filter is None else filter_changes(chosen),
         remarks=[*remarks, *task.remarks],
         advice=_advice(config, chosen, graph),
         skipped=search.skipped,
@@ -107,7 +126,7 @@ def search_walks(search: Search, own: Candidate, reweigh: Callable[[Candidate], 
     """Try walks, those of the config among them.
 
     All are ranked for the first users. Those that are then not clearly worse than the best are ranked for all users,
-    who decide. What lies between the fixed walks is left out beyond `_BEFORE_FINALISTS` of the budget.
+    who decide. What lies between the fixed walks is left out beyond `BEFORE_FINALISTS` of the budget.
 
     Parameters
     ----------
@@ -115,23 +134,11 @@ def search_walks(search: Search, own: Candidate, reweigh: Callable[[Candidate], 
     """
     search.try_all([*(walk_of(restart) for restart in RESTARTS), own])
     search.refine(lambda best: [walk_of(best.changes["restart"], power) for power in EDGE_POWERS], rounds=1)
-    search.refine(reweigh, _BEFORE_FINALISTS, _WEIGHT_ROUNDS)
+    search.refine(reweigh, BEFORE_FINALISTS, WEIGHT_ROUNDS)
     for _ in range(_HALVINGS):
         for key in ("restart", "edge_degree_power"):
-            search.refine(partial(_halfway, search, key), _BEFORE_FINALISTS, rounds=1)
-    search.score_finalists(_MOST_FINALISTS)
-
-
-def _halfway(search: Search, key: str, best: Candidate) -> list[Candidate]:
-    """Return walks whose key is halfway from the best to the next tried ones; none beyond the outermost."""
-    value: float = best.changes[key]
-    tried = [trial.candidate.changes[key] for trial in search.trials]
-    nearest = (
-        max((other for other in tried if other < value), default=value),
-        min((other for other in tried if other > value), default=value),
-    )
-    halfway = [round((value + other) / 2, 2) for other in nearest]
-    return [walk_of(**{**best.changes, key: other}) for other in halfway if other != value]
+            search.refine(partial(halfway, search, key, walk_of), BEFORE_FINALISTS, rounds=1)
+    search.score_finalists(MOST_FINALISTS)
 
 
 class ListSubject:
@@ -154,7 +161,7 @@ class ListSubject:
         self._corrections = sorted({*CORRECTIONS, degree_correction})
         self.variants: Sequence[Mapping[str, Any]] = [{"degree_correction": one} for one in self._corrections]
         self.units = sum(ranking.units for ranking in rankings)
-        self.first_units = min(self.units, max(_FEWEST_FIRST, self.units // 5))
+        self.first_units = first_units_of(self.units)
 
     def build(self, candidate: Candidate) -> CandidateTable:
         """Return the lists of a walk, which are made when they are scored."""
@@ -173,16 +180,11 @@ class ListSubject:
 
     def _scores(self, graphs: Sequence[WalkGraph], restart: float, units: int) -> list[Score]:
         """Return a score for each correction by the first sources, the same share of each split."""
-        ends = np.cumsum([ranking.units for ranking in self._rankings]) * units // max(self.units, 1)
-        counts = np.diff(ends, prepend=0).tolist()
-        lists = [
-            make_lists(graph, self._graph.target, ranking.sources[:count], restart, self._corrections)
-            for graph, ranking, count in zip(graphs, self._rankings, counts, strict=True)
-        ]
-        return [
-            join_scores([ranking.of_lists(one[n]) for ranking, one in zip(self._rankings, lists, strict=True)], counts)
-            for n in range(len(self._corrections))
-        ]
+
+        def make(split: int, sources: NDArray[np.int64]) -> NDArray[np.int64]:
+            return make_lists(graphs[split], self._graph.target, sources, restart, self._corrections)
+
+        return score_lists(self._rankings, units, make)
 
 
 def choose_lists(trials: Sequence[Trial]) -> Trial | None:
@@ -219,7 +221,7 @@ def make_lists(
         scores, _ = chebyshev_scores(walks.graph, single_seeds(rows[some]), restart, tolerance_at(restart))
         columns = np.zeros((scores.shape[1], -(-some.size // 16) * 16), np.float32)
         columns[:, : some.size] = scores.T
-        excluded_rows = _excluded_rows(walks, rows[some])
+        excluded_rows = excluded_rows_of(walks, rows[some])
         excluded = Exclusions(excluded_rows.indptr, excluded_rows.positions)
         for factor, into in zip(factors, lists, strict=True):
             best, nodes = np.zeros((some.size, K), np.float32), np.full((some.size, K), NO_ROW, np.int64)
@@ -233,13 +235,6 @@ def tolerance_at(restart: float) -> float:
     return max(min(_TOLERANCE, _OF_THREE_STEPS * (1 - restart) ** 3), 2 * smallest_tolerance(restart))
 
 
-def _excluded_rows(walks: WalkGraph, rows: NDArray[np.int64]) -> PositionLists:
-    """Return what lists must not hold: what a source is joined to, and itself."""
-    sources = np.arange(rows.size)
-    source, near = neighbors_of(walks.graph.indptr, walks.graph.indices, sources, rows)
-    return PositionLists.from_pairs(np.concatenate([source, sources]), np.concatenate([near, rows]), rows.size)
-
-
 def _config_changes(config: PipelineConfig, chosen: Trial) -> dict[str, Mapping[str, Any]]:
     """Return keys by section; what a run makes is at least as exact as what was measured here."""
     walk, of_others = split_changes(chosen.candidate.changes)
@@ -250,12 +245,14 @@ def _config_changes(config: PipelineConfig, chosen: Trial) -> dict[str, Mapping[
 
 def _advice(config: PipelineConfig, chosen: Trial, graph: TrainingGraph) -> list[str]:
     sentences = []
-    if not config.ppr.exclude_known:
+    if not config.list_keys.exclude_known:
         longest = int(np.bincount(graph.src, minlength=1).max(initial=0))
         sentences.append(
-            f"lists of {config.ppr.top_k} hold what a source is joined to, up to {longest:,} nodes: where they are to "
-            "recommend, set ppr.exclude_known = true"
+            f"lists of {config.list_keys.top_k} hold what a source is joined to, up to {longest:,} nodes: where they "
+            f"are to recommend, set {config.list_section}.exclude_known = true"
         )
+    if config.lists.filter is not None:
+        return sentences + filter_advice(chosen)
     # Not the restart: above those tried lists hardly change any more, and below them they get worse.
     outermost = {"degree_correction": max(CORRECTIONS), "edge_degree_power": max(EDGE_POWERS)}
     changes = {**chosen.candidate.changes, **chosen.best.changes}

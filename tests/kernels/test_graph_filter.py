@@ -98,6 +98,23 @@ def test_a_source_does_not_depend_on_the_others_of_its_block(seed: int) -> None:
     np.testing.assert_array_equal(filtered.scores(np.arange(9))[:, 5], whole[:, 5])
 
 
+def test_variants_are_the_lists_of_their_own_rules() -> None:
+    graph = _bipartite(60, 70, 12, 1)
+    rows, columns = (0, 60), (60, graph.n)
+    basis, h, k = leading_vectors(graph, rows, columns, 24), plateau_coefficients(3.0, 6), 8
+    variants = [(0, 0.0), (8, 0.5), (8, 2.0), (24, 0.5)]
+    sources, candidates = np.arange(60), Candidates(*columns)
+    lists = GraphFilter(graph, rows, columns, basis, FilterRule(h, 1.0, 0.3)).top_k_of_variants(
+        sources, k, candidates, variants
+    )
+    for (rank, alpha), nodes in zip(variants, lists, strict=True):
+        rule = FilterRule(h, alpha, 0.3)
+        exact = dense_filter(graph, rows, columns, sources, basis[:, :rank], rule)
+        wanted = np.sort(np.take_along_axis(exact, np.argsort(-exact, axis=0)[:k], axis=0), axis=0)
+        listed = np.take_along_axis(exact, (nodes - columns[0]).T, axis=0)
+        np.testing.assert_allclose(np.sort(listed, axis=0), wanted, rtol=1e-5)
+
+
 def test_the_bound_is_small_beside_the_scores() -> None:
     graph = _bipartite(60, 70, 12, 0)
     rows, columns = (0, 60), (60, graph.n)

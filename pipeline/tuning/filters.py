@@ -1,0 +1,181 @@
+"""Filters of the graph as what is tuned: a polynomial makes scores, to which eigenvectors are added in many ways."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.blocks.arrays import Block
+from pipeline.config.lists import ListsConfig
+from pipeline.embedding.filtered_lists import leading_eigenvectors, settings_of_basis
+from pipeline.embedding.ppr.walk_graph import WalkGraph
+from pipeline.kernels.graph_filter import FilterRule, GraphFilter, plateau_coefficients
+from pipeline.kernels.ppr_chebyshev import BLOCK
+from pipeline.kernels.ppr_top_k import Candidates
+from pipeline.kernels.ranking import NO_ROW, Exclusions
+from pipeline.tuning.list_search import (
+    BEFORE_FINALISTS,
+    MOST_FINALISTS,
+    WEIGHT_ROUNDS,
+    excluded_rows_of,
+    first_units_of,
+    halfway,
+    score_lists,
+)
+from pipeline.tuning.pair_weights import BlockCache, PairWeights, split_changes
+from pipeline.tuning.search import Candidate, CandidateTable, Search, Trial
+from pipeline.tuning.training_graph import TrainingGraph
+from pipeline.tuning.validation import K, RankingValidation, Score
+
+#: What is tried on every graph, in this order: powers of degrees with the first plateau; the linear filter and a
+#: flatter one with the best power; other weights of pairs, where the input has weights or times; what lies halfway.
+PHIS = (1.5, 1.0, 3.0)
+BETAS = (0.4, 0.2, 0.6)
+#: Each of these with every polynomial: they are added to the same scores. Ranks up to half of the nodes listed.
+RANKS, ALPHAS = (64, 128, 256, 512), (0.1, 0.2, 0.4, 0.8, 1.6)
+
+
+def filter_of(phi: float, beta: float, **of_input: Any) -> Candidate:
+    """Return a candidate of filters: what sets the polynomial's scores; phi 1 is the linear filter."""
+    return Candidate(f"phi {phi:g}, beta {beta:g}", "", {"phi": phi, "beta": beta, **of_input})
+
+
+def phi_of(lists: ListsConfig) -> float:
+    """Return phi, which is 1 of the linear filter."""
+    return 1.0 if lists.filter == "linear" else lists.phi
+
+
+def search_filters(search: Search, own: Candidate, reweigh: Callable[[Candidate], Sequence[Candidate]]) -> None:
+    """Try filters, that of the config among them; parameters as of the walks of PageRank."""
+    search.try_all([*(filter_of(PHIS[0], beta) for beta in BETAS), own])
+    search.refine(lambda best: [filter_of(**{**best.changes, "phi": phi}) for phi in PHIS[1:]], rounds=1)
+    search.refine(reweigh, BEFORE_FINALISTS, WEIGHT_ROUNDS)
+    for key in ("beta", "phi"):
+        search.refine(partial(halfway, search, key, filter_of), BEFORE_FINALISTS, rounds=1)
+    search.score_finalists(MOST_FINALISTS)
+
+
+class FilterSubject:
+    """Lists by a filter: the polynomial of a candidate, ranked with every rank and weight of the eigenvectors."""
+
+    def __init__(
+        self,
+        graph: TrainingGraph,
+        weights: Sequence[PairWeights],
+        rankings: Sequence[RankingValidation],
+        lists: ListsConfig,
+        seed: int,
+    ) -> None:
+        self._graph, self._rankings, self._lists, self._seed = graph, rankings, lists, seed
+        self._cache = BlockCache(weights)
+        self._border = None if graph.is_plain else max(graph.source[0], graph.target[0])
+        self._graphs: tuple[list[Block], list[tuple[WalkGraph, NDArray[np.float32]]]] | None = None
+        targets = graph.target[1] - graph.target[0]
+        ranks = sorted({one for one in (*RANKS, lists.rank) if 0 < one <= targets // 2} or {min(lists.rank, targets)})
+        alphas = sorted({*ALPHAS, lists.alpha} - {0.0})
+        self._variants = [(0, 0.0), *((rank, alpha) for rank in ranks for alpha in alphas)]
+        self.variants: Sequence[Mapping[str, Any]] = [{"rank": one, "alpha": alpha} for one, alpha in self._variants]
+        self.units = sum(ranking.units for ranking in rankings)
+        self.first_units = first_units_of(self.units)
+
+    def build(self, candidate: Candidate) -> CandidateTable:
+        """Return the lists of a filter, which are made when they are scored."""
+        return CandidateTable(partial(self._scores, self._with_eigenvectors(candidate), candidate))
+
+    def choose(self, trials: Sequence[Trial]) -> Trial | None:
+        """Return the winner."""
+        return choose_filter(trials)
+
+    def _with_eigenvectors(self, candidate: Candidate) -> list[tuple[WalkGraph, NDArray[np.float32]]]:
+        """Return the graph of each split and its eigenvectors, as many as any variant has. The last ones are cached."""
+        blocks = self._cache.blocks_for(candidate.changes)
+        if self._graphs is None or self._graphs[0] is not blocks:
+            lists = self._lists.model_copy(update={"rank": self._variants[-1][0]})
+            settings = settings_of_basis(lists, self._graph.source, self._graph.target, self._seed)
+            graphs = [(WalkGraph.of(block, self._border), leading_eigenvectors(block, settings)[1]) for block in blocks]
+            self._graphs = blocks, graphs
+        return self._graphs[1]
+
+    def _scores(
+        self, graphs: Sequence[tuple[WalkGraph, NDArray[np.float32]]], candidate: Candidate, units: int
+    ) -> list[Score]:
+        phi, beta = candidate.changes["phi"], candidate.changes["beta"]
+        rule = FilterRule(plateau_coefficients(phi, 1 if phi == 1 else self._lists.filter_degree), 1.0, beta)
+        solvers = []
+        for walks, basis in graphs:
+            rows, columns = (walks.rows_between(*span) for span in (self._graph.source, self._graph.target))
+            solvers.append(GraphFilter(walks.graph, rows, columns, basis, rule))
+
+        def make(split: int, sources: NDArray[np.int64]) -> NDArray[np.int64]:
+            walks = graphs[split][0]
+            columns = walks.rows_between(*self._graph.target)
+            return make_filtered(walks, solvers[split], columns, sources, self._variants)
+
+        return score_lists(self._rankings, units, make)
+
+
+def make_filtered(
+    walks: WalkGraph,
+    solver: GraphFilter,
+    columns: tuple[int, int],
+    sources: NDArray[np.int64],
+    variants: Sequence[tuple[int, float]],
+) -> NDArray[np.int64]:
+    """Return (variants, sources, K) int64 positions of nodes, ``NO_ROW`` behind the end of a list.
+
+    Parameters
+    ----------
+    columns : rows that may be listed. sources : (m,) int64 positions. variants : ranks and weights of eigenvectors.
+    """
+    rows = walks.rows_of(sources)
+    lists = np.full((len(variants), sources.size, K), NO_ROW, np.int64)
+    has_edges = np.flatnonzero(rows >= 0)  # all pairs of a source may have decayed to nothing
+    for first in range(0, has_edges.size, BLOCK):
+        some = has_edges[first : first + BLOCK]
+        excluded = excluded_rows_of(walks, rows[some])
+        candidates = Candidates(*columns, None, Exclusions(excluded.indptr, excluded.positions))
+        nodes = solver.top_k_of_variants(rows[some], K, candidates, variants)
+        lists[:, some] = np.where(nodes == NO_ROW, NO_ROW, walks.node_ix[nodes])
+    return lists
+
+
+def choose_filter(trials: Sequence[Trial]) -> Trial | None:
+    """Return the best of those ranked for all users, if there are any, else of all.
+
+    Of equal ones it is the one with the fewest eigenvectors, then with the least weight of these, the phi nearest to 1
+    and the least beta.
+    """
+    return max([trial for trial in trials if trial.is_whole] or trials, key=_merit, default=None)
+
+
+def _merit(trial: Trial) -> tuple[float, ...]:
+    changes, variant = trial.candidate.changes, trial.best.changes
+    return (trial.score.value, -variant["rank"], -variant["alpha"], -abs(changes["phi"] - 1), -changes["beta"])
+
+
+def filter_changes(chosen: Trial) -> dict[str, Mapping[str, Any]]:
+    """Return keys by section; None for one to leave out."""
+    of_filter, of_input = split_changes(chosen.candidate.changes)
+    is_linear = of_filter["phi"] == 1
+    of_lists = {
+        "filter": "linear" if is_linear else "plateau",
+        "phi": None if is_linear else of_filter["phi"],
+        "beta": of_filter["beta"],
+        **chosen.best.changes,
+    }
+    return {"lists": of_lists, "input": of_input}
+
+
+def filter_advice(chosen: Trial) -> list[str]:
+    """Return a sentence for each parameter that is the outermost of those tried."""
+    changes = {**chosen.candidate.changes, **chosen.best.changes}
+    outermost = {"rank": max(RANKS), "alpha": max(ALPHAS), "beta": max(BETAS), "phi": max(PHIS)}
+    return [
+        f"the best {key}, {changes[key]:g}, is the outermost that is tried: others beyond it may be better"
+        for key, value in outermost.items()
+        if changes[key] == value
+    ]
