@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import codec
-from pipeline.blocks.arrays import Block
+from pipeline.blocks.arrays import Block, NodeArrays
+from pipeline.blocks.earlier_nodes import find_earlier
 from pipeline.codes.clusters import ChosenClusters, find_clusters, fit_clusters
 from pipeline.codes.code_files import NO_CLUSTER, ClusterCodes, NodeClusters
 from pipeline.codes.hierarchy import merge_clusters, paths_of
+from pipeline.codes.kept_codes import KeptFigures, extend_paths, keep_clusters, keep_tokens
 from pipeline.config.codes import CodesConfig
 from pipeline.kernels.csr import Csr
 from pipeline.kernels.modularity import TwoSidedGraph, contract
@@ -29,12 +31,23 @@ NODES, CLUSTERS = "nodes", "clusters"
 
 
 @dataclass(frozen=True)
+class EarlierCodes:
+    """The codes of an earlier night, as of its ``node_arrays``, and the resolution that made them."""
+
+    night: str
+    resolution: float
+    node_arrays: tuple[Location, ...]
+    node_clusters: Location
+    cluster_codes: Location
+
+
+@dataclass(frozen=True)
 class CodesPayload:
     """Input of the task.
 
     block_nodes, block_edges : the graph as one block.
     types : ranges of node numbers, ascending: all nodes, or those of either side.
-    codes_id : what the codes are called.
+    codes_id : what the codes are called. earlier : the night that they go on from; None: all are made anew.
     """
 
     codes: CodesConfig
@@ -42,6 +55,7 @@ class CodesPayload:
     block_edges: Location
     types: tuple[tuple[int, int], ...]
     codes_id: str
+    earlier: EarlierCodes | None = None
 
 
 @dataclass(frozen=True)
@@ -54,6 +68,7 @@ class CodeFigures:
     largest : nodes of the largest cluster.
     groups : of each level. widest : of each level, the numbers that codes have there.
     inversions : merges of the hierarchy that are denser than one below them.
+    kept : what became of an earlier night's codes, if they go on from one.
     """
 
     codes_id: str
@@ -66,6 +81,7 @@ class CodeFigures:
     groups: Sequence[int]
     widest: Sequence[int]
     inversions: int
+    kept: KeptFigures | None = None
 
     @classmethod
     def of(cls, workspace: Workspace) -> CodeFigures:
@@ -106,29 +122,78 @@ class TypedGraph:
 
 def make_codes(payload: CodesPayload, attempt: Attempt) -> CodeFigures:
     """Task: find clusters, merge them from the bottom up, and write the cluster of each node and the code of each."""
-    typed = TypedGraph.read(payload)
-    chosen = choose_clusters(typed, payload.codes, payload.types[-1][1])
-    label, clusters = chosen.label, int(chosen.label.max(initial=-1)) + 1
-    graph = contract(typed.graph, label, clusters)
-    merges = merge_clusters(graph)
-    code = paths_of(merges, payload.codes.levels)
-    leaf_token, tokens = number_leaves(label, typed, clusters)
-    ClusterCodes(code, tokens).write(attempt.path(CLUSTERS, "arrow"))
+    typed, earlier = TypedGraph.read(payload), payload.earlier
+    codes = keep_codes(typed, payload.codes, earlier) if earlier else find_codes(typed, payload)
+    label, graph, code = codes.label, codes.graph, codes.of_clusters.code
+    codes.of_clusters.write(attempt.path(CLUSTERS, "arrow"))
     by_node = np.full((2, payload.types[-1][1]), NO_CLUSTER, np.int32)
-    by_node[:, typed.node_ix] = label, leaf_token
+    by_node[:, typed.node_ix] = label, codes.leaf_token
     NodeClusters(*by_node).write(attempt.path(NODES, "arrow"))
+    in_use = code[graph.size > 0]
     return CodeFigures(
         codes_id=payload.codes_id,
         nodes=label.size,
-        clusters=clusters,
+        clusters=len(code),
         rows=typed.count_rows(label),
         largest=int(graph.size.max(initial=0)),
-        resolution=chosen.resolution,
-        modularity=modularity_of(graph, chosen.resolution),
-        groups=[len(np.unique(code[:, : level + 1], axis=0)) for level in range(payload.codes.levels)],
+        resolution=codes.resolution,
+        modularity=modularity_of(graph, codes.resolution),
+        groups=[len(np.unique(in_use[:, : level + 1], axis=0)) for level in range(payload.codes.levels)],
         widest=(code.max(axis=0, initial=-1) + 1).tolist(),
-        inversions=merges.inversions,
+        inversions=codes.inversions,
+        kept=codes.kept,
     )
+
+
+@dataclass(frozen=True)
+class GraphCodes:
+    """The cluster and leaf token of each node of a graph, the graph of its clusters, and their codes."""
+
+    label: NDArray[np.int32]
+    leaf_token: NDArray[np.int32]
+    graph: TwoSidedGraph
+    of_clusters: ClusterCodes
+    resolution: float
+    inversions: int = 0
+    kept: KeptFigures | None = None
+
+
+def find_codes(typed: TypedGraph, payload: CodesPayload) -> GraphCodes:
+    """Find clusters, and merge them from the bottom up."""
+    chosen = choose_clusters(typed, payload.codes, payload.types[-1][1])
+    clusters = int(chosen.label.max(initial=-1)) + 1
+    graph = contract(typed.graph, chosen.label, clusters)
+    merges = merge_clusters(graph)
+    none = np.full(chosen.label.size, NO_CLUSTER, np.int32)
+    tokens = np.zeros((clusters, typed.types), np.int32)
+    leaf_token, tokens = keep_tokens(chosen.label, typed.type_of, none, none, tokens)
+    of_clusters = ClusterCodes(paths_of(merges, payload.codes.levels), tokens)
+    return GraphCodes(chosen.label, leaf_token, graph, of_clusters, chosen.resolution, merges.inversions)
+
+
+def keep_codes(typed: TypedGraph, codes: CodesConfig, earlier: EarlierCodes) -> GraphCodes:
+    """Go on with the codes of an earlier night."""
+    nodes, of_clusters = NodeClusters.map(earlier.node_clusters), ClusterCodes.map(earlier.cluster_codes)
+    place = find_earlier(typed.node_key, NodeArrays(earlier.node_arrays).all("node_key").view(np.uint64))
+    before, token = (np.append(column, np.int32(NO_CLUSTER))[place] for column in (nodes.cluster, nodes.leaf_token))
+    known, max_size = len(of_clusters.code), codes.max_size or np.inf
+    label, apart = keep_clusters(typed.graph, typed.node_key, before, known, earlier.resolution, max_size)
+    clusters = max(known, int(label.max(initial=-1)) + 1)
+    graph = contract(typed.graph, label, clusters)
+    tokens = np.concatenate([of_clusters.tokens, np.zeros((clusters - known, typed.types), np.int32)])
+    leaf_token, tokens = keep_tokens(label, typed.type_of, before, token, tokens)
+    had_one = before != NO_CLUSTER
+    same = int((label == before)[had_one].sum())
+    kept = KeptFigures(
+        night=earlier.night,
+        same_code=same,
+        other_code=int(had_one.sum()) - same,
+        new_nodes=int((~had_one).sum()),
+        fallen_apart=apart,
+        new_clusters=clusters - known,
+    )
+    of_clusters = ClusterCodes(extend_paths(of_clusters.code, graph), tokens)
+    return GraphCodes(label, leaf_token, graph, of_clusters, earlier.resolution, kept=kept)
 
 
 def choose_clusters(typed: TypedGraph, codes: CodesConfig, nodes: int) -> ChosenClusters:
@@ -150,23 +215,6 @@ def choose_clusters(typed: TypedGraph, codes: CodesConfig, nodes: int) -> Chosen
             *(rows, most_rows, codes.max_size or "any number of"),
         )
     return chosen
-
-
-def number_leaves(
-    label: NDArray[np.int32], typed: TypedGraph, clusters: int
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Number the nodes of each type in each cluster, in the order of node numbers.
-
-    Returns
-    -------
-    leaf_token (rows,) int32; tokens (clusters, types) int32: how many each cluster has given out.
-    """
-    place = label.astype(np.int64) * typed.types + typed.type_of
-    order = np.argsort(place, kind="stable")
-    leaf_token = np.empty(label.size, np.int32)
-    leaf_token[order] = np.arange(label.size) - np.searchsorted(place[order], place[order])
-    tokens = np.bincount(place, minlength=clusters * typed.types).astype(np.int32)
-    return leaf_token, tokens.reshape(clusters, typed.types)
 
 
 def modularity_of(graph: TwoSidedGraph, resolution: float) -> float:

@@ -6,12 +6,11 @@ Labels are those of the leaves of a tree. Nothing here moves a node, so that wha
 from __future__ import annotations
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from pipeline.blocks.earlier_nodes import find_earlier
 from pipeline.partitioning.homes import ghost_rows
 from pipeline.partitioning.pieces import CutGraph
 
@@ -21,11 +20,9 @@ def keep_labels(
 ) -> NDArray[np.int32]:
     """Return the labels that nodes had; (n,) int32, -1 where a node is new or had none.
 
-    Of two nodes of one key, as there may be in a graph of 2**32 nodes, both get the first one's label, which is a place
-    as good as any.
+    Of two nodes of one key both get the first one's label, which is a place as good as any.
     """
-    rows = pc.index_in(pa.array(node_key.view(np.int64)), pa.array(earlier_key.view(np.int64)))
-    return np.append(earlier_label, np.int32(-1))[rows.fill_null(-1).to_numpy()]
+    return np.append(earlier_label, np.int32(-1))[find_earlier(node_key, earlier_key)]
 
 
 def join_neighbors(

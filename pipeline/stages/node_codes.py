@@ -12,6 +12,7 @@ from pipeline.embedding.ppr.whole_graph import whole_graph
 from pipeline.engine import Engine, Frame
 from pipeline.ingest.figures import IndexFigures
 from pipeline.planning.code_costs import check_codes_fit
+from pipeline.stages.night_codes import describe_origin, open_codes
 from pipeline.stages.outcome import Outcome, describe_task_files
 from pipeline.storage import fingerprint_of
 from pipeline.tasks import TaskFolder
@@ -33,8 +34,8 @@ def make_clusters(engine: Engine[Frame], config: PipelineConfig, workspace: Work
     graph, built = whole_graph(engine, config, workspace)
     sides = tuple(sorted({span_of(side, index.types) for side in (config.sides.rows, config.sides.columns)}))
     made_of = workspace.fingerprints["layout" if config.relations else "index"]
-    codes_id = fingerprint_of([made_of, config.codes.model_dump(mode="json")])
-    payload = CodesPayload(config.codes, graph.nodes, graph.edges, sides, codes_id)
+    earlier, codes_id = open_codes(workspace) or (None, fingerprint_of([made_of, config.codes.model_dump(mode="json")]))
+    payload = CodesPayload(config.codes, graph.nodes, graph.edges, sides, codes_id, earlier)
     record = TaskFolder(engine, workspace.work("embed") / "codes").run(make_codes, "clusters", payload)
     figures = record.result
     log.info(
@@ -45,4 +46,8 @@ def make_clusters(engine: Engine[Frame], config: PipelineConfig, workspace: Work
         NODE_CLUSTERS.name: describe_task_files([record], NODES),
         CLUSTER_CODES.name: describe_task_files([record], CLUSTERS),
     }
-    return Outcome(tables, {}, [*built, record], {NODE_CLUSTERS.name: codec.to_values(figures)})
+    if figures.kept:
+        kept = " ".join(f"{name}={value}" for name, value in codec.to_values(figures.kept).items())
+        log.info("stage=embed codes_of_%s", kept)
+    origin = describe_origin(config, workspace)
+    return Outcome(tables, {}, [*built, record], {NODE_CLUSTERS.name: {**codec.to_values(figures), **origin}})

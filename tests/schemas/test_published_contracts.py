@@ -91,6 +91,7 @@ CODES_METADATA = [
     "data_date",
     "groups",
     "inversions",
+    "kept",
     "largest",
     "levels",
     "max_size",

@@ -16,6 +16,8 @@ from graphquilt import CodeTable
 from schemas.published_tables import NODE_CODE_PATHS
 from tests.schemas.test_published_contracts import CODES_METADATA
 from tests.stages.chains import Chain, Config, config_for, users_and_items, with_changes, write_rows
+from tests.stages.test_lineage_nights import config_for as night_config
+from tests.stages.test_lineage_nights import date_of, run_night, write_file
 
 GROUPS, USERS, ITEMS = 6, 20, 10
 
@@ -141,3 +143,33 @@ def test_evaluation_says_what_sharing_the_rows_of_clusters_leaves(groups: Path, 
     figures = chain.published().metrics["node_codes"]
     assert figures["nodes"] == GROUPS * (USERS + ITEMS)
     assert figures["once"]["clusters"]["recall@20"] > figures["once"]["modulo"]["recall@20"]
+
+
+def test_nights_keep_codes_and_a_recomputed_one_makes_the_same_bytes(tmp_path: Path) -> None:
+    for day in range(3):
+        rows = planted(day)
+        some = slice(None) if day == 0 else slice(0, 120)
+        newer = GROUPS * USERS * 10 if day == 2 else 0  # users that were never there
+        ends = zip(rows["source"][some] + newer, rows["target"][some], strict=True)
+        write_file(tmp_path / "in", f"dt={date_of(day)}/a.parquet", [(str(one), int(two), day, 1) for one, two in ends])
+    chain, config = Chain(tmp_path), night_config(tmp_path / "in")
+    config = {**config, "lineage": {"full_every": 20}, "codes": {"enabled": True, "resolution": 1.0}}
+    codes: list[dict[tuple[str, str], Any]] = []
+    metadata: list[dict[str, Any]] = []
+    for day in range(3):
+        run_night(chain, config, day)
+        table = table_of(chain)
+        keys = zip(table["node_type"].to_pylist(), map(str, table["node_id"].to_pylist()), strict=True)
+        values = zip(*(table[name].to_pylist() for name in ("code", "cluster", "leaf_token")), strict=True)
+        codes.append(dict(zip(keys, values, strict=True)))
+        metadata.append(json.loads(table.schema.metadata[b"graphquilt"]))
+    assert len({one["codes_id"] for one in metadata}) == 1
+    assert metadata[0]["kept"] is None
+    for before, night, said in zip(codes, codes[1:], metadata[1:], strict=False):
+        same = sum(before[node] == night[node] for node in before)
+        assert said["kept"]["same_code"] == same > 0.95 * len(before)
+        assert said["kept"]["other_code"] == len(before) - same
+        assert said["kept"]["new_nodes"] == len(night) - len(before)
+    assert len(codes[2]) > len(codes[1])
+    again = run_night(chain, config, 2, recompute=True)
+    assert again.answer["verdict"] == "unchanged"

@@ -1,0 +1,150 @@
+"""Codes of a night from those of an earlier one: a node keeps its code unless its cluster falls apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.codes.code_files import NO_CLUSTER
+from pipeline.kernels.modularity import TwoSidedGraph, move_nodes
+
+#: A cluster falls apart where less than this share of its nodes would stay together if all nodes moved as they like.
+_LEAST_TOGETHER = 0.5
+#: Visits of each node while that is found out.
+_VISITS = 2
+
+
+@dataclass(frozen=True)
+class KeptFigures:
+    """What became of an earlier night's codes.
+
+    night : its date. same_code, other_code : nodes that had one. new_nodes : that had none.
+    fallen_apart : clusters whose nodes are free to move. new_clusters : of these and of new nodes.
+    """
+
+    night: str
+    same_code: int
+    other_code: int
+    new_nodes: int
+    fallen_apart: int
+    new_clusters: int
+
+
+def keep_clusters(
+    graph: TwoSidedGraph,
+    word: NDArray[np.uint64],
+    earlier: NDArray[np.int32],
+    clusters: int,
+    resolution: float,
+    max_size: float,
+) -> tuple[NDArray[np.int32], int]:
+    """Return the cluster of each node, and how many clusters have fallen apart.
+
+    Nodes that are new, and those of a cluster that falls apart, move to where modularity gains, into clusters that stay
+    or into new ones; all others stay where they are.
+
+    Parameters
+    ----------
+    word : (nodes,) uint64; ties in the order of nodes, as in `find_clusters`.
+    earlier : (nodes,) int32, NO_CLUSTER of those that are new. clusters : that there were: numbers of new ones follow.
+
+    Returns
+    -------
+    (nodes,) int32; numbers of clusters that have fallen apart are not given again.
+    """
+    penalty = resolution / max(float(graph.row_degree.sum()), np.finfo(float).tiny)
+    order = np.lexsort((word, np.diff(graph.adjacency.indptr))).astype(np.int32)
+    label, _ = _local_labels(earlier)
+    move_nodes(graph, label, order, penalty, max_size, _VISITS * label.size)
+    is_apart = _fall_apart(earlier, label, clusters)
+    is_free = earlier == NO_CLUSTER
+    is_free[~is_free] = is_apart[earlier[~is_free]]
+    label, numbers = _local_labels(np.where(is_free, np.int32(NO_CLUSTER), earlier))
+    move_nodes(graph, label, order[is_free[order]], penalty, max_size)
+    in_new = label >= numbers.size
+    first, new = np.unique(label[in_new], return_index=True, return_inverse=True)[1:]
+    rank = np.empty(first.size, np.int64)
+    rank[np.argsort(first)] = np.arange(first.size)  # numbered by their first node
+    result = np.empty(label.size, np.int32)
+    result[~in_new] = numbers[label[~in_new]]
+    result[in_new] = clusters + rank[new]
+    return result, int(is_apart.sum())
+
+
+def _local_labels(cluster: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Return labels below the number of nodes, of nodes without a cluster one each; and clusters by label."""
+    is_alone = cluster == NO_CLUSTER
+    numbers, place = np.unique(cluster[~is_alone], return_inverse=True)
+    label = np.empty(cluster.size, np.int32)
+    label[~is_alone] = place
+    label[is_alone] = numbers.size + np.arange(int(is_alone.sum()))
+    return label, numbers
+
+
+def _fall_apart(earlier: NDArray[np.int32], moved: NDArray[np.int32], clusters: int) -> NDArray[np.bool_]:
+    """Return which clusters have too few nodes that stay together; (clusters,)."""
+    had_one = earlier != NO_CLUSTER
+    places = earlier[had_one].astype(np.int64) * moved.size + moved[had_one]
+    pieces, sizes = np.unique(places, return_counts=True)
+    largest, all_nodes = np.zeros(clusters, np.int64), np.bincount(earlier[had_one], minlength=clusters)
+    np.maximum.at(largest, pieces // moved.size, sizes)
+    return largest < _LEAST_TOGETHER * all_nodes
+
+
+def keep_tokens(
+    cluster: NDArray[np.int32],
+    side: NDArray[np.int8],
+    earlier: NDArray[np.int32],
+    earlier_token: NDArray[np.int32],
+    tokens: NDArray[np.int32],
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Return the leaf token of each node, and how many each cluster has given out to either side.
+
+    Who stays in a cluster keeps its token; others get the next ones, in the order of nodes.
+
+    Parameters
+    ----------
+    cluster, earlier, earlier_token : (nodes,) int32. side : (nodes,) int8. tokens : (clusters, sides) int32, given out.
+    """
+    place = cluster.astype(np.int64) * tokens.shape[1] + side
+    joins = np.flatnonzero(cluster != earlier)
+    order = joins[np.argsort(place[joins], kind="stable")]
+    token = earlier_token.copy()
+    rank = np.arange(order.size) - np.searchsorted(place[order], place[order])
+    token[order] = tokens.reshape(-1)[place[order]] + rank
+    more = np.bincount(place[joins], minlength=tokens.size).astype(np.int32)
+    return token, tokens + more.reshape(tokens.shape)
+
+
+def extend_paths(code: NDArray[np.int32], graph: TwoSidedGraph) -> NDArray[np.int32]:
+    """Return the codes of all clusters of a graph, those of the first ones given.
+
+    A new cluster stands beside the earlier one to which it has the densest link, under a number that no cluster has
+    had there; one that is linked to none begins a group of its own.
+    """
+    (before, levels), clusters = code.shape, graph.size.size
+    indptr, neighbor, weight = graph.adjacency
+    new = np.repeat(np.arange(clusters), np.diff(indptr))
+    is_way = (new >= before) & (neighbor < before)
+    new, old = new[is_way], neighbor[is_way]
+    density = (np.ones(new.size) if weight is None else weight[is_way]) / graph.size[old]
+    best = np.lexsort((old, -density, new))
+    best = best[np.diff(new[best], prepend=-1) > 0]
+    beside = dict(zip(new[best].tolist(), old[best].tolist(), strict=True))
+    last: dict[tuple[int, ...], int] = {}
+    for path in code.tolist():
+        for level in range(levels):
+            prefix = tuple(path[:level])
+            last[prefix] = max(last.get(prefix, -1), path[level])
+    paths = code.tolist()
+    for cluster in range(before, clusters):
+        group = tuple(paths[beside[cluster]][:-1]) if cluster in beside else (last.get((), -1) + 1, *[0] * (levels - 2))
+        group = group[: levels - 1]
+        for level in range(levels - 1):
+            last[group[:level]] = max(last.get(group[:level], -1), group[level])
+        last[group] = last.get(group, -1) + 1
+        paths.append([*group, last[group]])
+    return np.array(paths, np.int32).reshape(clusters, levels)
+
