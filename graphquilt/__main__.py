@@ -53,7 +53,6 @@ a published table
   rollback    point readers at an earlier release
   clean       remove old releases and working tables
 
-  ppr-index   walks from every node, counted: what 'query ppr' answers batches from
   doctor      what this machine has and lacks
   config      the keys of the configuration and their defaults
 

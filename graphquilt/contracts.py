@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from graphquilt.errors import TableError
-from graphquilt.locate import CODES, COMPACT, FILTERED_LISTS, FOLD_IN, LISTS, TABLE
+from graphquilt.locate import CODES, COMPACT, FILTERED_LISTS, FOLD_IN, LISTS, TABLE, WALK_GRAPH, WALKS
 
 #: The type of every ``*_id`` column is decided once a run, for all types of nodes together: int64 if every
 #: id is a canonical decimal in its range, else string. Contracts are written with this stand-in.
@@ -78,6 +78,10 @@ def _vector(dim: int, dtype: pa.DataType | None = None) -> pa.DataType:
     return pa.list_(pa.field("item", dtype or pa.float32(), nullable=False), dim)
 
 
+def _list_of(dtype: pa.DataType) -> pa.DataType:
+    return pa.list_(pa.field("element", dtype, nullable=False))
+
+
 def _columns(name: str, *fields: pa.Field, optional: pa.Schema = _NO_COLUMNS) -> TableColumns:
     keys = (_required("node_type", pa.string()), _required("node_id", pa.string()))
     return TableColumns(name, 1, pa.schema([*keys, *fields]), optional=optional)
@@ -108,8 +112,8 @@ def fold_in(dim: int) -> TableColumns:
 
 _OF_LISTS = (
     _required("neighbor_type", pa.string()),
-    _required("neighbor_ids", pa.list_(pa.field("element", pa.string(), nullable=False))),
-    _required("scores", pa.list_(pa.field("element", pa.float32(), nullable=False))),  # descending, ties by id
+    _required("neighbor_ids", _list_of(pa.string())),
+    _required("scores", _list_of(pa.float32())),  # descending, ties by id
     _required("error_bound", pa.float32()),  # on every score; metadata say what kind
 )
 PPR_NEIGHBORS = _columns(LISTS, *_OF_LISTS)
@@ -118,9 +122,30 @@ NEIGHBORS = _columns(FILTERED_LISTS, *_OF_LISTS)
 
 NODE_CODES = _columns(
     CODES,
-    _required("code", pa.list_(pa.field("element", pa.int32(), nullable=False))),  # from coarse to fine
+    _required("code", _list_of(pa.int32())),  # from coarse to fine
     _required("cluster", pa.int32()),
     _required("leaf_token", pa.int32()),  # among the nodes of the type in the cluster
+)
+
+#: Rows of the graph that walks go over; nodes are named by their rows in this table, counted over its files from 0.
+PPR_GRAPH = _columns(
+    WALK_GRAPH,
+    _required("degree", pa.int64()),  # neighbours, those that publish.exclude_ids leaves out among them
+    _required("neighbors", _list_of(pa.int32())),  # rows, ascending
+    _required("weights", _list_of(pa.float32())),  # of the neighbours; empty where all edges weigh 1
+)
+
+#: Where the walks from each row of `PPR_GRAPH` were, and how often; a score is the visits times restart / walks.
+PPR_WALKS = TableColumns(
+    WALKS,
+    1,
+    pa.schema(
+        [
+            _required("row", pa.int32()),
+            _required("visited", _list_of(pa.int32())),  # rows, ascending
+            _required("visits", _list_of(pa.int32())),
+        ]
+    ),
 )
 
 

@@ -33,6 +33,8 @@ CODES = "node_codes"
 #: Lists by another filter of the graph than PageRank; a release has lists of one kind.
 FILTERED_LISTS = "neighbors"
 LIST_TABLES = (LISTS, FILTERED_LISTS)
+#: The walk index: the graph that walks go over, and where they were.
+WALK_GRAPH, WALKS = "ppr_graph", "ppr_walks"
 
 OpenTable = TypeVar("OpenTable")
 
@@ -43,6 +45,7 @@ _ADVICE = {
     FILTERED_LISTS: "set lists.filter in the config and run again",
     FOLD_IN: "set publish.fold_in = true in the config and run again",
     CODES: "set codes.enabled = true in the config and run again",
+    WALK_GRAPH: "set ppr.walk_index = true in the config and run again",
     COMPACT: 'set publish.compact = "int8" in the config and run again',
 }
 

@@ -18,6 +18,8 @@ from graphquilt.store_errors import status_of
 
 #: The least that a reader of ranges fetches at once: the footer of a usual Parquet file.
 _BLOCK_BYTES = 64 << 10
+#: Between ranges that are fetched at once: what a store sends in the time of a request.
+_GAP_BYTES = 256 << 10
 _DIGEST = "sha256"  # name of an attribute
 _READS = 3  # of an object whose bytes come out wrong
 
@@ -152,7 +154,11 @@ def read_ranges(path: ObjectPath, ranges: Sequence[tuple[int, int]]) -> list[mem
     """
     starts, lengths = [start for start, _ in ranges], [length for _, length in ranges]
     client = client_of(path)
-    parts = repeat_request(path, lambda: obstore().get_ranges(client, str(path.key), starts=starts, lengths=lengths))
+
+    def get() -> Sequence[Any]:
+        return obstore().get_ranges(client, str(path.key), starts=starts, lengths=lengths, coalesce=_GAP_BYTES)
+
+    parts = repeat_request(path, get)
     return [memoryview(part) for part in parts]
 
 

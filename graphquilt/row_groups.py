@@ -77,7 +77,7 @@ class RowGroups:
 
     @property
     def types(self) -> tuple[str, ...]:
-        """The node types, in the table's order."""
+        """The node types, in the table's order; of a table without ids "", which all its row groups are of."""
         return tuple(self._types)
 
     @property
@@ -174,23 +174,32 @@ class RowGroups:
         self._leaves = {name: position for position, name in enumerate(leaves)}
         for number in range(footer.metadata.num_row_groups):
             group = footer.metadata.row_group(number)
-            if group.num_rows and "node_type" in self._leaves and "node_id" in self._leaves:
+            if not group.num_rows:
+                continue
+            if "node_type" in self._leaves and "node_id" in self._leaves:
                 types, ids = (group.column(self._leaves[name]).statistics for name in ("node_type", "node_id"))
                 self._add_group(path, number, group.num_rows, types, ids)
+            else:
+                self._append("", number, group.num_rows)
 
     def _add_group(self, path: Location, number: int, rows: int, types: Any, ids: Any) -> None:
         where = f"row group {number} of {path}"
         if types is None or not types.has_min_max or types.min != types.max:
             raise TableError(f"{where} does not hold nodes of one type; was the file written by another tool?")
         node_type = types.min
-        groups = self._types.setdefault(node_type, [])
         firsts = self._firsts.setdefault(node_type, [])
         first = ids.min if ids is not None and ids.has_min_max else None
-        if node_type != max(self._types) or (firsts and None not in (first, firsts[-1]) and first <= firsts[-1]):
+        if node_type < max(self._types, default="") or (
+            firsts and None not in (first, firsts[-1]) and first <= firsts[-1]
+        ):
             raise TableError(f"{where} is out of order: a table is sorted by node_type and node_id")
+        self._append(node_type, number, rows)
+        firsts.append(first)
+
+    def _append(self, node_type: str, number: int, rows: int) -> None:
+        groups = self._types.setdefault(node_type, [])
         first_row = groups[-1].first_row + groups[-1].rows if groups else 0
         groups.append(NodeRowGroup(len(self._fragments) - 1, number, rows, first_row))
-        firsts.append(first)
 
     def _decode(self, file: int, groups: Sequence[NodeRowGroup], names: Sequence[str]) -> pa.Table:
         """Read columns of row groups of one file; compare their bytes with the manifest the first time."""

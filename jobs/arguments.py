@@ -93,9 +93,7 @@ def add_stage_options(
     parser.add_argument(
         "--workspace", required=needs_place, metavar="ADDRESS", help="where tables go, one for all dates"
     )
-    parser.add_argument(
-        "--engine", choices=("local", "spark"), default=default_engine, help="where to compute (default: %(default)s)"
-    )
+    add_engine_options(parser, default_engine)
     parser.add_argument(
         "--date",
         type=parse_date,
@@ -103,29 +101,10 @@ def add_stage_options(
         help="events up to the end of this day, UTC (default: the newest that is not in the future)",
     )
     parser.add_argument("--allow-future", action="store_true", help="take a --date that is after today, UTC")
-    parser.add_argument("--workers", type=parse_count, default=1, metavar="N", help="local: processes (default: 1)")
-    parser.add_argument(
-        "--dask", type=parse_dask, metavar="ADDRESS", help="local: a Dask cluster that shares the workspace"
-    )
     parser.add_argument(
         "--wait", type=parse_amount, default=0.0, metavar="SECONDS", dest="wait_s", help="for a lock (default: 0)"
     )
-    parser.add_argument(
-        "--scratch",
-        type=Path,
-        metavar="FOLDER",
-        help="on each node: cache of a workspace in an object store (default: GRAPHQUILT_SCRATCH, else /tmp)",
-    )
     add_overrides(parser)
-    parser.add_argument(
-        "--conf", action="append", default=[], metavar="KEY=VALUE", dest="spark_conf", help="spark: a Spark setting"
-    )
-    parser.add_argument(
-        "--remote", type=parse_remote, metavar="sc://HOST", help="spark: a Spark Connect server (default: SPARK_REMOTE)"
-    )
-    parser.add_argument(
-        "--slots", type=parse_count, metavar="N", help="spark: tasks that run at once (default: what Spark says)"
-    )
     parser.add_argument(
         "--force-current", action="store_true", help="publish: move CURRENT even to an older date than it has"
     )
@@ -150,6 +129,32 @@ def add_stage_options(
     )
 
 
+def add_engine_options(parser: argparse.ArgumentParser, default_engine: str = "local") -> None:
+    """Add the options that say where to compute."""
+    parser.add_argument(
+        "--engine", choices=("local", "spark"), default=default_engine, help="where to compute (default: %(default)s)"
+    )
+    parser.add_argument("--workers", type=parse_count, default=1, metavar="N", help="local: processes (default: 1)")
+    parser.add_argument(
+        "--dask", type=parse_dask, metavar="ADDRESS", help="local: a Dask cluster that shares the workspace"
+    )
+    parser.add_argument(
+        "--scratch",
+        type=Path,
+        metavar="FOLDER",
+        help="on each node: cache of a workspace in an object store (default: GRAPHQUILT_SCRATCH, else /tmp)",
+    )
+    parser.add_argument(
+        "--conf", action="append", default=[], metavar="KEY=VALUE", dest="spark_conf", help="spark: a Spark setting"
+    )
+    parser.add_argument(
+        "--remote", type=parse_remote, metavar="sc://HOST", help="spark: a Spark Connect server (default: SPARK_REMOTE)"
+    )
+    parser.add_argument(
+        "--slots", type=parse_count, metavar="N", help="spark: tasks that run at once (default: what Spark says)"
+    )
+
+
 def add_workspace(parser: argparse.ArgumentParser, *, with_name: bool = False) -> None:
     """Add ``--workspace``, and ``--name`` of what is published there."""
     parser.add_argument("--workspace", required=True, metavar="ADDRESS", help="the workspace")
@@ -157,10 +162,10 @@ def add_workspace(parser: argparse.ArgumentParser, *, with_name: bool = False) -
         parser.add_argument("--name", default="default", help="published name (default: %(default)s)")
 
 
-def add_overrides(parser: argparse.ArgumentParser) -> None:
+def add_overrides(parser: argparse.ArgumentParser, over: str = "config file") -> None:
     """Add ``--set``."""
     parser.add_argument(
-        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", dest="overrides", help="over the config file"
+        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", dest="overrides", help=f"over the {over}"
     )
 
 
@@ -232,7 +237,7 @@ def parse_dask(text: str) -> str:
 
 
 def options_of(namespace: argparse.Namespace) -> Options:
-    """Return the options of :func:`add_stage_options`.
+    """Return the options of :func:`add_stage_options`; those that a command lacks have their defaults.
 
     Raises
     ------
@@ -251,5 +256,5 @@ def options_of(namespace: argparse.Namespace) -> Options:
             f"{option} is of --engine local, and --engine is spark: leave it out (--conf spark.master=local[4] runs "
             "four tasks at once)"
         )
-    values = {field.name: getattr(namespace, field.name) for field in fields(Options)}
+    values = {field.name: getattr(namespace, field.name) for field in fields(Options) if hasattr(namespace, field.name)}
     return Options(**values | {name: tuple(values[name]) for name in ("overrides", "spark_conf")})

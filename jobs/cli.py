@@ -37,7 +37,6 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "init": "jobs.commands.init",
         "plan": "jobs.commands.plan",
         "tune": "jobs.commands.tune",
-        "ppr-index": "jobs.commands.ppr_index",
         "export": "jobs.commands.export",
         "inspect": "jobs.commands.workspace_view",
         "query": "jobs.commands.query",

@@ -15,6 +15,7 @@ from schemas.contracts import Rule, TableContract, count_unless
 NODE_EMBEDDINGS, FOLD_IN, PPR_NEIGHBORS = locate.TABLE, locate.FOLD_IN, locate.LISTS
 NODE_EMBEDDINGS_INT8, NODE_CODES = locate.COMPACT, locate.CODES
 NEIGHBORS, LIST_TABLES = locate.FILTERED_LISTS, locate.LIST_TABLES
+PPR_GRAPH, PPR_WALKS = locate.WALK_GRAPH, locate.WALKS
 
 
 def _not_finite_in(column: str) -> Callable[[pa.Table], int]:
@@ -35,9 +36,8 @@ def _is_sound(column: str) -> Callable[[pa.Table], pa.ChunkedArray]:
     return lambda table: pc.and_(pc.is_finite(table[column]), pc.greater_equal(table[column], 0.0))
 
 
-def _published(columns: TableColumns, *rules: Rule) -> TableContract:
+def _published(columns: TableColumns, *rules: Rule, keys: tuple[str, ...] = ("node_type", "node_id")) -> TableContract:
     """Return the contract of a published table, whose columns its readers define."""
-    keys = ("node_type", "node_id")
     return TableContract(columns.name, columns.version, columns.schema, keys, rules, optional=columns.optional)
 
 
@@ -107,4 +107,41 @@ NODE_CODE_PATHS = _published(
     contracts.NODE_CODES,
     Rule("no code is empty, and none of its numbers below zero", _codes_are_unsound),
     Rule("no cluster and no leaf token is below zero", count_unless(_are_numbers)),
+)
+
+
+def _lists_differ(nodes: str, values: str, *, may_lack_values: bool = False) -> Callable[[pa.Table], int]:
+    """Count the rows whose nodes don't ascend, or whose values, all above 0, are another number of them."""
+
+    def count(table: pa.Table) -> int:
+        broken = 0
+        for batch in table.select([nodes, values]).to_batches():
+            columns = batch.column(nodes), batch.column(values)
+            lengths, others = (pc.list_value_length(column).to_numpy(zero_copy_only=False) for column in columns)
+            flat, flat_values = (column.flatten().to_numpy(zero_copy_only=False) for column in columns)
+            is_broken = (lengths != others) & ~(may_lack_values & (others == 0))
+            is_broken[np.repeat(np.arange(others.size), others)[~(flat_values > 0)]] = True
+            row = np.repeat(np.arange(lengths.size), lengths)
+            is_broken[row[np.flatnonzero((np.diff(flat) <= 0) & (np.diff(row) == 0))]] = True
+            broken += int(is_broken.sum())
+        return broken
+
+    return count
+
+
+#: The walk index: the graph that walks go over, by rows of this table.
+PPR_GRAPH_ROWS = _published(
+    contracts.PPR_GRAPH,
+    Rule(
+        "neighbors ascend, and have as many weights above 0, or none",
+        _lists_differ("neighbors", "weights", may_lack_values=True),
+    ),
+    Rule("no degree is below zero", count_unless(lambda t: pc.greater_equal(t["degree"], 0))),
+)
+
+#: The walk index: where the walks from each row of that table were.
+PPR_WALK_ROWS = _published(
+    contracts.PPR_WALKS,
+    Rule("a row has as many visits as nodes, above 0, its nodes ascending", _lists_differ("visited", "visits")),
+    keys=("row",),
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -337,34 +336,4 @@ CLUSTER_CODES = TableContract(
     ),
     key=("cluster",),
     file_format="arrow",
-)
-
-
-def _visits_do_not_fit(table: pa.Table) -> int:
-    """Count the rows whose lists differ in length or are empty, whose nodes don't ascend, or with visits below 1."""
-    broken = 0
-    for batch in table.select(["visited_ix", "visits"]).to_batches():
-        visited, visits = batch.column("visited_ix"), batch.column("visits")
-        lengths = pc.list_value_length(visits).to_numpy(zero_copy_only=False)
-        is_broken = (lengths != pc.list_value_length(visited).to_numpy(zero_copy_only=False)) | (lengths == 0)
-        row = np.repeat(np.arange(lengths.size), lengths)
-        is_broken[row[visits.flatten().to_numpy() < 1]] = True
-        if not is_broken.any():
-            is_broken[row[np.flatnonzero((np.diff(visited.flatten().to_numpy()) <= 0) & (np.diff(row) == 0))]] = True
-        broken += int(is_broken.sum())
-    return broken
-
-
-#: The walk index: where walks from each node with edges were, and how often, seeds counted; nodes of a row ascend.
-#: A score is the visits times restart / walks, which the manifest has. Rows ascend over the files in order.
-PPR_INDEX = TableContract(
-    name="ppr_index",
-    version=1,
-    schema=_columns(
-        node_ix=pa.int64(),
-        visited_ix=pa.list_(pa.field("element", pa.int32(), nullable=False)),
-        visits=pa.list_(pa.field("element", pa.int32(), nullable=False)),
-    ),
-    key=("node_ix",),
-    rules=(Rule("a row has as many visits as nodes, above 0, its nodes ascending", _visits_do_not_fit),),
 )

@@ -1,9 +1,10 @@
 """Computes what nodes, or sets of nodes with weights, are nearest to by personalised PageRank, many
-at once, from the walk index of a date ('graphquilt ppr-index' makes it), or exactly.
+at once, from a release's walk index (ppr.walk_index = true makes it), or exactly from its run's graph.
 
 examples
-  graphquilt query ppr 4711 17:2.5,42 --config config.toml --workspace work --type user -k 20
-  graphquilt query ppr --batch queries.csv --out answers.parquet --config config.toml --workspace work
+  graphquilt query ppr 4711 17:2.5,42 --workspace work --type user -k 20
+  graphquilt query ppr --batch queries.csv --out answers.parquet --workspace work --workers 4
+  graphquilt query ppr --batch queries.csv --out answers.parquet --workspace s3://bucket/work --engine spark
 """
 
 from __future__ import annotations
@@ -11,12 +12,20 @@ from __future__ import annotations
 import argparse
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 from jobs.answers import Answer
-from jobs.arguments import CommandParser, add_overrides, add_workspace, number, parse_count, parse_date
+from jobs.arguments import (
+    CommandParser,
+    add_engine_options,
+    add_overrides,
+    add_workspace,
+    number,
+    options_of,
+    parse_count,
+)
 from jobs.commands.existing import folder_of, require_folder_of, writing
 from jobs.commands.query_embed import parse_neighbors
 from jobs.stopping import StopRequest
@@ -32,7 +41,8 @@ _SHOWN = 20  # queries printed; --json and --out have all
 
 def add_options(parser: CommandParser) -> None:
     """Add the options of the query."""
-    add_workspace(parser)
+    add_workspace(parser, with_name=True)
+    parser.add_argument("--release", metavar="RELEASE", help="of that name (default: the one that CURRENT names)")
     parser.add_argument(
         "ids",
         nargs="*",
@@ -41,9 +51,7 @@ def add_options(parser: CommandParser) -> None:
     )
     parser.add_argument("--batch", type=Path, metavar="FILE", help="queries in Parquet or CSV: node_id and, optional, "
                         "query (rows of one query are a set), node_type, weight")  # fmt: skip
-    parser.add_argument("--config", required=True, type=Path, metavar="FILE", help="that of the walk index")
-    add_overrides(parser)
-    parser.add_argument("--date", type=parse_date, metavar="YYYY-MM-DD", help="of the index (default: the newest)")
+    add_overrides(parser, over="release's config")
     parser.add_argument("--type", metavar="TYPE", help="type of the ids (default: ppr.source_type, or the only one)")
     parser.add_argument("--target", metavar="TYPE", help="type of the nodes listed (default: the config's)")
     parser.add_argument("-k", type=parse_count, metavar="N", help="how many (default: ppr.top_k)")
@@ -61,10 +69,15 @@ def add_options(parser: CommandParser) -> None:
         metavar="P",
         help="leave out where walks are with less chance after the rounds; the bound grows (default: 0)",
     )
-    parser.add_argument("--exact", action="store_true", help="solve on the whole graph, without an index")
+    parser.add_argument(
+        "--exact", action="store_true", help="solve on the whole graph, which stays as long as the run's tables do"
+    )
     parser.add_argument(
         "--out", type=_parquet, metavar="FILE.parquet", help="write the answers, columns as ppr_neighbors"
     )
+    add_engine_options(parser)
+    # The release has the config and the date; nothing is locked or published.
+    parser.set_defaults(config=None, date=None, wait_s=0.0, force_current=False)
 
 
 def answer(options: argparse.Namespace) -> Answer:
@@ -72,15 +85,15 @@ def answer(options: argparse.Namespace) -> Answer:
 
     Raises
     ------
-    ConfigError : wrong options or config, more neighbours than nodes. InputError : an empty batch, an unknown node.
-    MissingTableError : no walk index of this config.
+    ConfigError : wrong options. InputError : no such release, no walk index in it, an empty batch, an unknown node.
+    StorageError : --exact, and the graph is gone.
     """
     if options.batch is not None and options.ids:
         raise ConfigError("both ids and --batch are given; put all queries into the file")
     if options.out is not None:
         require_folder_of(options.out)
-    with StopRequest():
-        table = _answers(options)
+    with StopRequest() as stop:
+        table = _answers(options, stop)
     metadata = json.loads(table.schema.metadata[b"graphquilt"])
     if options.out is not None:
         import pyarrow.parquet as pq
@@ -92,16 +105,24 @@ def answer(options: argparse.Namespace) -> Answer:
     return Answer({**metadata, "answers": [_facts(row) for row in table.to_pylist()]}, _text(table, metadata))
 
 
-def _answers(options: argparse.Namespace) -> pa.Table:
+def _answers(options: argparse.Namespace, stop: StopRequest) -> pa.Table:
+    from graphquilt.errors import TableError
+    from graphquilt.locate import locate
     from jobs.commands.machine import memory_bytes
-    from jobs.config_file import read_config
-    from jobs.session import open_local, use_storage
-    from pipeline.queries.ppr import QueryOptions, answer_batch
+    from jobs.session import open_engine, use_storage
+    from pipeline.queries.ppr import answer_batch
+    from pipeline.queries.released_run import config_of, workspace_of
     from pipeline.queries.restart_batches import read_batch
-    from pipeline.stages.opening import OpenOptions, open_workspace
+    from pipeline.queries.restart_solvers import QueryOptions
 
-    config = read_config(options.config, options.overrides)
     batch = _parse_batch(options.ids) if options.batch is None else read_batch(options.batch)
+    place = folder_of(options.workspace)
+    if options.release is not None:
+        place = place / "published" / options.name / "releases" / options.release
+    try:
+        release = locate(place, options.name)
+    except TableError as error:
+        raise InputError(str(error)) from error
     query_options = QueryOptions(
         source_type=options.type,
         target_type=options.target,
@@ -109,18 +130,16 @@ def _answers(options: argparse.Namespace) -> pa.Table:
         rounds=options.rounds,
         drop_below=options.drop_below,
         is_exact=options.exact,
+        overrides=tuple(options.overrides),
         memory_bytes=memory_bytes() // 2,
     )
-    use_storage(config.storage)
-    root = folder_of(options.workspace)
-    with open_local() as engine:
-        try:
-            run_id = uuid4().hex[:12]
-            opening = OpenOptions(options.date, run_id, starts_with_ingest=False, allow_future=True)
-            workspace = open_workspace(engine, config, root, opening)
-        except ConfigError as error:
-            raise ConfigError(f"{error}. 'graphquilt ppr-index' does it, and makes the walk index") from error
-        return answer_batch(engine, config, workspace, batch, query_options)
+    config, where = config_of(release.manifest), options_of(options)
+    use_storage(config.storage, where.scratch)
+    if (where.engine, where.workers, where.dask, options.exact) == ("local", 1, None, False):
+        return answer_batch(release.folder, batch, query_options)  # at once, without an engine
+    with open_engine(where, config, "query ppr", stop, workspace_of(release.folder)) as engine:
+        query_options = replace(query_options, memory_bytes=query_options.memory_bytes // engine.slots)
+        return answer_batch(release.folder, batch, query_options, engine)
 
 
 def _parse_batch(texts: list[str]) -> Batch:
@@ -155,12 +174,11 @@ def _facts(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _text(table: pa.Table, metadata: dict[str, Any]) -> str:
-    how = (
-        f"exact to {metadata['tolerance']:g} ({metadata['error_kind']})"
-        if "tolerance" in metadata
-        else f"{metadata['walks']} walks a node, {_round_words(metadata['rounds'])}; bounds at confidence "
-        f"{metadata['confidence']:g} for each score"
-    )
+    if "walks" in metadata:
+        how = f"{metadata['walks']} walks a node, {_round_words(metadata['rounds'])}; bounds at confidence "
+        how += f"{metadata['confidence']:g} for each score"
+    else:
+        how = f"exact to {metadata.get('tolerance') or metadata['push_threshold']:g} ({metadata['error_kind']})"
     lines = [f"# restart {metadata['restart']:g}, {how}"]
     for row in table.slice(0, _SHOWN).to_pylist():
         lines.append(f"{row['query']}  (error bound {row['error_bound']:.2g})")

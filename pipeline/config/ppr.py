@@ -64,9 +64,10 @@ class PprConfig(Section):
     hash_columns: int = Field(
         2, ge=1, le=16, description="embedding.method ppr, hashed: columns that an entry of a node's PPR is added to"
     )
-    index_walks: int = Field(
-        100, ge=1, le=65_535, description="walks from each node in the walk index (graphquilt ppr-index)"
+    walk_index: bool = Field(
+        False, description="publish ppr_graph and ppr_walks: what 'graphquilt query ppr' answers batches from"
     )
+    index_walks: int = Field(100, ge=1, le=65_535, description="walks from each node in the walk index")
 
     @field_validator("tolerance", mode="before")
     @classmethod

@@ -43,7 +43,8 @@ def batch_top_k(
 
     Parameters
     ----------
-    graph : what walks went over. fingerprints : of every node that a set reaches in exactly ``rule.rounds`` steps.
+    graph : what walks went over. A node without neighbours here, whether it has any or not, is left to its fingerprint.
+    fingerprints : of every node that a set reaches in exactly ``rule.rounds`` steps.
     sets : shares may add up to less than 1: scores are then those of the part that is given.
     rule : restart of the walks, too; at least 0 rounds. Chances smaller than ``drop_below`` are left out after the last
         round, and the bound grows by them.

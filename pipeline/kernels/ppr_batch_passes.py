@@ -121,12 +121,8 @@ def _take_out(values: Out[np.float64], tiles: Out[np.uint8], pairs: _Pairs) -> t
 
 @inner_kernel
 def _forward(graph: BatchGraph, v: int, chance: float, there: Out[np.float64], tiles: Out[np.uint8]) -> None:
-    """Move a chance from v on to its neighbours; a node without any keeps it."""
+    """Move a chance from v on to its neighbours."""
     indptr, indices, weights, degree = graph
-    if indptr[v] == indptr[v + 1]:
-        there[v] += chance
-        tiles[v >> TILE_BITS] = 1
-        return
     share = chance / degree[v]
     for e in range(indptr[v], indptr[v + 1]):
         u = indices[e]
@@ -155,6 +151,10 @@ def _do_rounds(
         nodes, chances = moving
         for i in range(count):
             v, chance = int(nodes[i]), chances[i]
+            if graph.indptr[v] == graph.indptr[v + 1]:  # all of it ends as the fingerprint of v
+                there[v] += chance
+                tiles_there[v >> TILE_BITS] = 1
+                continue
             settled[v] += restart * chance
             tiles_settled[v >> TILE_BITS] = 1
             _forward(graph, v, (1.0 - restart) * chance, there, tiles_there)

@@ -27,6 +27,8 @@ _SHARE_OF_CHANCE = 1 / 3
 _WIDE_ENTRY_BYTES, _WIDE_NODE_BYTES = 42, 260
 #: Bytes of an id where it is not known: most are integers or short.
 _ID_BYTES = 16
+#: Of the walk index, compressed: a node that a walk visits, and an entry of the graph.
+_VISIT_BYTES, _WALKED_ENTRY_BYTES = 1.4, 2.5
 
 
 @dataclass(frozen=True)
@@ -108,11 +110,19 @@ def published_bytes(config: PipelineConfig, graph: GraphCounts) -> int:
         row += dim + graph.id_bytes + 4
     if config.codes.enabled:
         row += 4 * config.codes.levels + graph.id_bytes + 12
-    return graph.nodes * row + _list_bytes(config, graph)
+    return graph.nodes * row + _list_bytes(config, graph) + _index_bytes(config, graph)
 
 
 def _list_bytes(config: PipelineConfig, graph: GraphCounts) -> int:
     return graph.nodes * (24 + 12 * min(config.list_keys.top_k, graph.targets)) if config.makes_lists else 0
+
+
+def _index_bytes(config: PipelineConfig, graph: GraphCounts) -> int:
+    if not config.ppr.walk_index:
+        return 0
+    visits = config.ppr.index_walks / config.ppr.restart
+    a_node = visits * _VISIT_BYTES + graph.id_bytes + 8
+    return math.ceil(graph.nodes * a_node + 2 * graph.edges * _WALKED_ENTRY_BYTES)
 
 
 def disk_bytes(

@@ -17,6 +17,7 @@ from pipeline.planning.alternatives import Alternatives
 from pipeline.planning.input_size import InputSize
 from pipeline.planning.sizes import GraphCounts, expected_levels, is_cut_wide, published_bytes
 from pipeline.planning.time_model import CACHE_BYTES
+from pipeline.planning.walk_costs import walk_cost
 
 #: CPU seconds of one core: to read and check a row of the input and add it to its pair; the same of text ids.
 _ROW, _TEXT_ROW = 4.0e-7, 7.6e-7
@@ -231,7 +232,11 @@ def _aggregate(config: PipelineConfig, run: RunCounts) -> StageCost:
     if config.publish.compact != "none":
         seconds += run.graph.nodes * _columns(config) * _COMPACT_ENTRY
         groups = _COMPACT_GROUPS
-    return StageCost(seconds, _files(config, run.graph), groups * _GROUP_ROWS * width)
+    tasks, task_bytes = _files(config, run.graph), groups * _GROUP_ROWS * width
+    if walks := walk_cost(config, run.graph):
+        seconds += walks.cpu_seconds
+        tasks, task_bytes = max(tasks, walks.tasks), max(task_bytes, walks.task_bytes)
+    return StageCost(seconds, tasks, task_bytes)
 
 
 def _evaluate(config: PipelineConfig, run: RunCounts) -> StageCost:

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from graphquilt.pointers import RELEASES
 from pipeline import storage
 from pipeline.config.model import PipelineConfig
 from pipeline.embedding.methods import CONFIG
@@ -56,13 +57,18 @@ def read_release(folder: Location) -> Mapping[str, Any]:
 def run_of(folder: Location, release: Mapping[str, Any]) -> ReleasedRun:
     """Return the run of the release in a folder, whose manifest has been read."""
     return ReleasedRun(
-        root=folder.parents[3],  # of published/<name>/releases/<release>
+        root=workspace_of(folder),
         date=dt.date.fromisoformat(release["data_date"]),
         fingerprints=release["fingerprints"],
         tables=MAKER,
         run_id=release["run_id"],
         stages=release["stages"],
     )
+
+
+def workspace_of(folder: Location) -> Location:
+    """Return the workspace of a release, which is at published/<name>/releases/<release>; of a copy, where it lies."""
+    return folder.parents[3] if folder.parent.name == RELEASES else folder.parent
 
 
 def config_of(release: Mapping[str, Any]) -> PipelineConfig:

@@ -28,6 +28,40 @@ class Batch:
     node_type: Sequence[str] | None
     weight: NDArray[np.float64]
 
+    def part(self, start: int, stop: int) -> Batch:
+        """Return sets ``start`` to ``stop``."""
+        entries = slice(*self.indptr[[start, stop]])
+        return Batch(
+            self.names[start:stop],
+            self.indptr[start : stop + 1] - self.indptr[start],
+            self.node_id[entries],
+            None if self.node_type is None else self.node_type[entries],
+            self.weight[entries],
+        )
+
+    def to_bytes(self) -> bytes:
+        """Return the batch as an Arrow stream, a row for each set."""
+        values = {"node_id": self.node_id, "node_type": self.node_type, "weight": self.weight}
+        offsets = pa.array(self.indptr.astype(np.int32))
+        lists = {
+            name: pa.ListArray.from_arrays(offsets, pa.array(one)) for name, one in values.items() if one is not None
+        }
+        table = pa.table({"name": pa.array(self.names, pa.string()), **lists})
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table)
+        return bytes(sink.getvalue())
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Batch:
+        """Return what `to_bytes` wrote."""
+        table = pa.ipc.open_stream(data).read_all().combine_chunks()
+        values = {name: table[name].chunk(0).flatten() for name in table.column_names if name != "name"}
+        node_type = values["node_type"].to_pylist() if "node_type" in values else None
+        indptr = table["node_id"].chunk(0).offsets.to_numpy().astype(np.int64)
+        names, node_id = table["name"].to_pylist(), values["node_id"].to_pylist()
+        return cls(names, indptr, node_id, node_type, values["weight"].to_numpy())
+
 
 def read_batch(path: Location) -> Batch:
     """Read a file of restart sets: node_id and, optional, query, node_type and weight.

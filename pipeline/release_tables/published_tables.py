@@ -10,7 +10,9 @@ from pipeline.release_tables import (
     neighbors,
     node_codes,
     node_embeddings,
+    ppr_graph,
     ppr_neighbors,
+    ppr_walks,
 )
 from pipeline.release_tables.published_table import PublishedTable
 
@@ -22,4 +24,6 @@ PUBLISHED_TABLES: tuple[PublishedTable[Any], ...] = (
     ppr_neighbors.TABLE,
     neighbors.TABLE,
     node_codes.TABLE,
+    ppr_graph.TABLE,
+    ppr_walks.TABLE,
 )

@@ -7,7 +7,7 @@ the configuration it reads, of its own version, of the contracts it writes and o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -17,6 +17,7 @@ from pipeline.config.model import PipelineConfig
 from pipeline.embedding.methods import METHODS
 from pipeline.planning.sizes import row_columns
 from pipeline.release_tables.published_tables import PUBLISHED_TABLES
+from pipeline.release_tables.walked_graph import WalkRequest
 from pipeline.storage import fingerprint_of
 from schemas import tables
 from schemas.contracts import TableContract
@@ -92,7 +93,7 @@ def _rows(config: PipelineConfig) -> Any:
 
 def _ppr(config: PipelineConfig) -> Any:
     # Of the file of sources its digest counts; what nobody asks for doesn't.
-    of_lists = {"shards", "sources", "hash_columns", "index_walks"}
+    of_lists = {"shards", "sources", "hash_columns", "index_walks", "walk_index"}
     left_out = config.publish.exclude_ids.get(config.listed_type, ())
     keys = config.list_keys.model_dump(mode="json", exclude=of_lists)
     return {
@@ -100,12 +101,6 @@ def _ppr(config: PipelineConfig) -> Any:
         "lists": [keys, len(left_out)] if config.makes_lists else 0,
         "vectors": {name: getattr(config.ppr, name) for name in METHODS[config.form].space_of_ppr},
     }
-
-
-def _ppr_index(config: PipelineConfig) -> Any:
-    ppr = config.ppr
-    strengths = [list(config.strengths)] if config.relations else []
-    return [ppr.restart, ppr.index_walks, ppr.edge_degree_power, config.embedding.seed, *strengths]
 
 
 def _holdout(config: PipelineConfig) -> Any:
@@ -124,6 +119,7 @@ def _tables(config: PipelineConfig) -> Any:
         "rows_per_file": publish.rows_per_file,
         "exclude_ids": {node_type: list(ids) for node_type, ids in publish.exclude_ids.items()},
         **({"event_timestamp": True} if publish.event_timestamp else {}),
+        **({"walk_index": astuple(WalkRequest.of(config))} if config.ppr.walk_index else {}),
     }
 
 
@@ -191,11 +187,8 @@ STAGES: tuple[Stage, ...] = (
 
 STAGE_NAMES: tuple[str, ...] = tuple(stage.name for stage in STAGES)
 
-#: What is made when it is asked for, beside the chain.
-ON_DEMAND: tuple[Stage, ...] = (Stage("ppr-index", ("index",), (tables.PPR_INDEX,), _ppr_index, 1),)
-
 #: Which stage makes a table.
-MAKER: Mapping[str, str] = {contract.name: stage.name for stage in (*STAGES, *ON_DEMAND) for contract in stage.writes}
+MAKER: Mapping[str, str] = {contract.name: stage.name for stage in STAGES for contract in stage.writes}
 
 
 def fingerprints(config: PipelineConfig, date: str, digests: Mapping[str, str | None]) -> dict[str, str]:
@@ -205,7 +198,7 @@ def fingerprints(config: PipelineConfig, date: str, digests: Mapping[str, str | 
     of the chosen sources under "embed", of the pairs to score under "evaluate", the baseline under "aggregate".
     """
     by_stage: dict[str, str] = {}
-    for stage in (*STAGES, *ON_DEMAND):
+    for stage in STAGES:
         by_stage[stage.name] = fingerprint_of(
             {
                 "stage": stage.name,
@@ -228,4 +221,4 @@ def stages_before(name: str) -> set[str]:
 
 def stage_named(name: str) -> Stage:
     """Return a stage by its name."""
-    return next(stage for stage in (*STAGES, *ON_DEMAND) if stage.name == name)
+    return next(stage for stage in STAGES if stage.name == name)

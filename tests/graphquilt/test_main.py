@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 COMMANDS = [
     *("init", "run", "ingest", "index", "partition", "layout", "embed", "aggregate", "evaluate", "publish"),
     *("plan", "tune", "inspect", "query", "export", "report", "current", "check", "rollback", "clean"),
-    *("ppr-index", "doctor", "config"),
+    *("doctor", "config"),
 ]
 
 

@@ -101,7 +101,7 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("command", ["run", "ingest", "plan", "tune", "evaluate", "ppr-index", "config"])
+@pytest.mark.parametrize("command", ["run", "ingest", "plan", "tune", "evaluate", "config"])
 @pytest.mark.parametrize("kind", sorted(BROKEN))
 def test_a_config_that_is_none_is_seen_before_anything_is_made(
     command: str, kind: str, tmp_path: Path, call: Callable[..., Any]

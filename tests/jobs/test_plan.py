@@ -266,6 +266,7 @@ def test_costs_grow_with_all_that_they_depend_on(call: Callable[..., Any]) -> No
         (*BILLION, "--set", "embedding.dim=512"),
         (*BILLION, "--ids", "string"),
         (*BILLION, "--rows", 3_000_000_000),
+        (*BILLION, "--set", "ppr.walk_index=true"),
     ):
         larger = by_counts(call, "--set", "evaluate.source=holdout", *more)
         for one, other in zip(few["costs"], larger["costs"], strict=True):

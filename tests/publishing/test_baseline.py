@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import tempfile
+from argparse import Namespace
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,14 +19,16 @@ from graphquilt import files
 from graphquilt.ancestry import trace
 from graphquilt.locations import Location
 from graphquilt.pointers import CURRENT, HISTORY, read_pointers
+from jobs.session import open_date
+from jobs.stopping import StopRequest
 from pipeline import storage
 from pipeline.config.sections import PublishConfig
+from pipeline.embedding.methods import CONFIG
 from pipeline.errors import ConfigError, GateError, StorageError
 from pipeline.publishing.baseline import baselines_of_run, find_baselines
 from pipeline.publishing.listing import releases
 from pipeline.publishing.release import publish, rollback
 from pipeline.publishing.retention import clean
-from tests.jobs.conftest import call
 from tests.publishing.working_files import contents
 from tests.stages.chains import Chain, config_for, users_and_items, write_rows
 
@@ -275,14 +278,14 @@ def test_lines_and_pointers_of_before_reasons_are_read(tmp_path: Path) -> None:
     assert read_pointers(tmp_path / "published" / NAME).problem is None
 
 
-def test_an_index_of_walks_leaves_a_night_its_baseline(tmp_path: Path) -> None:
+def test_a_command_that_publishes_nothing_leaves_a_night_its_baseline(tmp_path: Path) -> None:
     chain = Chain(tmp_path)
-    path = write_rows(tmp_path / "in.parquet", users_and_items())
-    config = config_for(path)
+    config = config_for(write_rows(tmp_path / "in.parquet", users_and_items()))
     assert chain.run(config, ("ingest",), date="2024-06-02").code == 0
     assert chain.run(config, date="2024-06-01").code == 0
     (record,) = (chain.root / "inputs").glob("baseline-2024-06-02-*.json")
     before = record.read_bytes()
-    words = ("--config", chain.write_config(config), "--workspace", chain.root, "--date", "2024-06-02")
-    assert call("ppr-index", *words).code == 0
+    options = Namespace(**vars(chain.options(config, date="2024-06-02")))
+    with StopRequest() as stop, open_date(options, CONFIG.from_toml(options.config), "tune", stop):
+        pass
     assert record.read_bytes() == before

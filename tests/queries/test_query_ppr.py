@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import runpy
+import shutil
 import signal
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,23 +20,59 @@ import pyarrow.parquet as pq
 import pytest
 
 import jobs.session
-from jobs.arguments import Options
+from graphquilt.locations import parse_location
 from jobs.commands import machine
-from pipeline.embedding.ppr import walk_index
-from pipeline.embedding.ppr.walk_index import WalkPayload, WalkResult
+from pipeline import storage
 from pipeline.kernels.ppr_walks import walk_radius
-from pipeline.stages import ppr_index
+from pipeline.planning import walk_costs
+from pipeline.queries import ppr
+from pipeline.queries.ppr import answer_batch
+from pipeline.queries.restart_batches import Batch
+from pipeline.queries.restart_solvers import QueryOptions
+from pipeline.release_tables import ppr_graph, ppr_walks
+from pipeline.release_tables.ppr_walks import WalkPayload, WalkResult
 from pipeline.tasks import Attempt
-from schemas.tables import PPR_INDEX
+from schemas.published_tables import PPR_GRAPH_ROWS, PPR_WALK_ROWS
 from tests.jobs.conftest import Said, call
+from tests.object_store import FaultProxy
 from tests.stages.chains import config_for, friends, to_toml, users_and_items, write_rows
 from tests.stages.published_lists import Exact
 
 ROWS = {**users_and_items(1), "weight": np.random.default_rng(1).integers(1, 9, 500) / 4}
 EXACT = Exact.of(ROWS, ("user", "item"))
 RESTART, WALKS = 0.2, 300
-PPR = {"restart": RESTART, "index_walks": WALKS, "top_k": 8}
+PPR = {"restart": RESTART, "index_walks": WALKS, "top_k": 8, "walk_index": True}
+FROZEN = Path(__file__).parents[2] / "schemas" / "published"
 SURE = 1 - 1e-9  # a confidence so that a failure is not chance
+
+
+@dataclass(frozen=True)
+class Index:
+    """The two tables of a release, read with pyarrow alone."""
+
+    folder: Path
+
+    def files(self, table: str) -> list[Path]:
+        return sorted((self.folder / table).glob("*.parquet"))
+
+    def table(self, name: str) -> pa.Table:
+        return pa.concat_tables([pq.read_table(file) for file in self.files(name)])
+
+    @cached_property
+    def nodes(self) -> list[tuple[str, Any]]:
+        graph = self.table("ppr_graph")
+        return list(zip(graph["node_type"].to_pylist(), graph["node_id"].to_pylist(), strict=True))
+
+    @property
+    def data(self) -> list[bytes]:
+        return [file.read_bytes() for name in ("ppr_graph", "ppr_walks") for file in self.files(name)]
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        manifest = json.loads((self.folder / "manifest.json").read_text())
+        found = manifest["stages"]["aggregate"]["figures"]
+        assert isinstance(found, dict)
+        return found
 
 
 @dataclass(frozen=True)
@@ -52,19 +89,19 @@ class Place:
         return cls(folder / "config.toml")
 
     @property
-    def words(self) -> tuple[object, ...]:
-        return "--config", self.config, "--workspace", self.config.parent / "work"
+    def workspace(self) -> Path:
+        return self.config.parent / "work"
 
-    def index(self, *more: object) -> Said:
-        return call("ppr-index", *self.words, "--json", *more)
+    def run(self, *more: object) -> Said:
+        return call("run", "--config", self.config, "--workspace", self.workspace, "--json", *more)
 
     def query(self, *more: object) -> Said:
-        return call("query", "ppr", *more, *self.words)
+        return call("query", "ppr", *more, "--workspace", self.workspace)
 
-    def made(self, *more: object) -> dict[str, Any]:
-        said = self.index(*more)
+    def made(self, *more: object) -> Index:
+        said = self.run(*more)
         assert said.code == 0, said.err
-        return said.json
+        return Index(Path(said.json["path"]))
 
 
 def weighted(folder: Path, **sections: Any) -> Place:
@@ -79,74 +116,73 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     return made
 
 
-def files_of(made: dict[str, Any]) -> list[Path]:
-    return sorted(Path(made["path"]).glob("*.parquet"))
-
-
-def rows_of(made: dict[str, Any]) -> pa.Table:
-    return pa.concat_tables([pq.read_table(file) for file in files_of(made)])
-
-
-def nodes_of(made: dict[str, Any]) -> list[tuple[str, Any]]:
-    (folder,) = (Path(made["path"]).parents[1] / "node_index").iterdir()
-    table = pa.concat_tables([pq.read_table(file) for file in sorted(folder.glob("*.parquet"))])
-    return list(zip(table["node_type"].to_pylist(), table["node_id"].to_pylist(), strict=True))
+@pytest.fixture(scope="module")
+def index(place: Place) -> Index:
+    return place.made()
 
 
 def many_tasks(patch: pytest.MonkeyPatch) -> None:
     """Some eight tasks, a few row groups each."""
-    patch.setattr(ppr_index, "_VISITS", 20_000)
-    patch.setattr(ppr_index, "_VISITS_AN_ENTRY", 0)
-    patch.setattr(walk_index, "_GROUP_VISITS", 4_000)
-    patch.setattr(walk_index, "_VISITS_AT_ONCE", 9_000)
+    patch.setattr(walk_costs, "_VISITS", 20_000)
+    patch.setattr(walk_costs, "_VISITS_AN_ENTRY", 0)
+    patch.setattr(ppr_walks, "_GROUP_VISITS", 4_000)
+    patch.setattr(ppr_walks, "_VISITS_AT_ONCE", 9_000)
+    patch.setattr(ppr_graph, "ROW_GROUP_NODES", 7)
 
 
-def test_rows_are_walks_from_every_node(place: Place) -> None:
-    made = place.made()
-    table = rows_of(made)
-    PPR_INDEX.check_schema(table.schema, "here")
-    PPR_INDEX.check_rows(table, "here")
-    nodes, scores = nodes_of(made), EXACT.scores(RESTART)
-    assert [nodes[ix] for ix in table["node_ix"].to_pylist()] == EXACT.nodes
-    for row in table.to_pylist():
-        want = np.array([scores[nodes[row["node_ix"]]][node] for node in nodes])
+def test_the_index_is_the_graph_and_walks_from_every_node(index: Index) -> None:
+    graph, walks = index.table("ppr_graph"), index.table("ppr_walks")
+    for contract, table in ((PPR_GRAPH_ROWS, graph), (PPR_WALK_ROWS, walks)):
+        contract.check_schema(table.schema, "here")
+        contract.check_rows(table, "here")
+        frozen = json.loads((FROZEN / f"{contract.name}-v1.json").read_text())
+        assert sorted(json.loads(table.schema.metadata[b"graphquilt"])) == frozen["file_metadata"]["graphquilt"]
+    nodes, scores = index.nodes, EXACT.scores(RESTART)
+    assert nodes == sorted(EXACT.nodes)
+    assert walks["row"].to_pylist() == list(range(len(nodes)))
+    for node, row, walk in zip(nodes, graph.to_pylist(), walks.to_pylist(), strict=True):
+        weights = {nodes[other]: weight for other, weight in zip(row["neighbors"], row["weights"], strict=True)}
+        at = EXACT.nodes.index(node)
+        assert weights == {EXACT.nodes[j]: EXACT.weights[at, j] for j in np.flatnonzero(EXACT.weights[at])}
+        assert row["degree"] == len(weights)
+        want = np.array([scores[node][other] for other in nodes])
         got = np.zeros(len(nodes))
-        got[row["visited_ix"]] = np.array(row["visits"]) * RESTART / WALKS
+        got[walk["visited"]] = np.array(walk["visits"]) * RESTART / WALKS
         assert (np.abs(got - want) <= walk_radius(got, WALKS, SURE)).all()
-    assert made["visits"] == sum(sum(visits) for visits in table["visits"].to_pylist())
-    assert made["bytes_per_node"] == pytest.approx(sum(f.stat().st_size for f in files_of(made)) / len(nodes), abs=0.01)
-    assert (made["walks"], made["restart"], made["nodes"]) == (WALKS, RESTART, len(nodes))
+    figures = index.figures
+    assert figures["walk_visits"] == sum(sum(visits) for visits in walks["visits"].to_pylist())
+    assert figures["walk_entries"] == sum(map(len, walks["visits"].to_pylist()))
+    assert figures["walk_bytes"] == sum(file.stat().st_size for file in index.files("ppr_walks"))
 
 
-def test_an_index_is_made_once_for_a_graph_and_its_parameters(place: Place) -> None:
-    again = place.made()
-    assert again["skipped"]
-    # What sets no walk makes no other index.
-    assert place.made("--set", "ppr.top_k=3")["path"] == again["path"]
-    for other in ("ppr.index_walks=5", "ppr.restart=0.3", "embedding.seed=9"):
-        assert place.made("--set", other)["path"] != again["path"]
+def test_an_index_is_of_its_graph_and_its_parameters(place: Place, index: Index, tmp_path: Path) -> None:
+    assert place.made().folder == index.folder
+    own = weighted(tmp_path)
+    names = {own.made("--set", word).folder.name for word in ("ppr.index_walks=5", "ppr.restart=0.3", "ppr.top_k=3")}
+    assert len(names) == 3
+    # What a run without an index publishes does not depend on walks.
+    off = ("--set", "ppr.walk_index=false", "--set")
+    assert own.made(*off, "ppr.index_walks=5").folder == own.made(*off, "ppr.index_walks=6").folder
 
 
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_any_number_of_tasks_and_workers_gives_the_same_rows(
-    workers: int, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    workers: int, index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    want = place.made()
     many_tasks(monkeypatch)
     made = weighted(tmp_path).made("--workers", workers)
-    assert want["tasks"] == 1
-    assert made["tasks"] > 5
-    assert rows_of(made).equals(rows_of(want))
+    assert len(made.files("ppr_walks")) > 5
+    for name in ("ppr_graph", "ppr_walks"):
+        assert made.table(name).equals(index.table(name))
 
 
 def test_engines_make_the_same_bytes(
-    engine: Any, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: Any, index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    want = files_of(place.made())
     with monkeypatch.context() as patch:
-        patch.setattr(jobs.session, "open_engine", lambda *_: contextlib.nullcontext(engine))
+        patch.setattr(jobs.stage_run, "open_engine", lambda *_: contextlib.nullcontext(engine))
         made = weighted(tmp_path).made("--engine", engine.name)
-    assert [file.read_bytes() for file in files_of(made)] == [file.read_bytes() for file in want]
+    assert made.data == index.data
 
 
 def test_a_stopped_build_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,7 +190,7 @@ def test_a_stopped_build_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "whole").mkdir()
     want = weighted(tmp_path / "whole").made()
     done: list[str] = []
-    walk = ppr_index.walk_from_nodes
+    walk = ppr_walks.walk_from_nodes
 
     def walk_until_killed(payload: WalkPayload, attempt: Attempt) -> WalkResult:
         if len(done) == 3:
@@ -164,42 +200,17 @@ def test_a_stopped_build_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytes
 
     stopped = weighted(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(ppr_index, "walk_from_nodes", walk_until_killed)
-        said = stopped.index()
+        patch.setattr(ppr_walks, "walk_from_nodes", walk_until_killed)
+        said = stopped.run()
     assert said.code == 143, said.err
     assert len(done) == 3
-    said = stopped.query("1", "--type", "user")
-    assert said.code == 1
-    assert "ppr-index" in said.err
 
     def walk_the_rest(payload: WalkPayload, attempt: Attempt) -> WalkResult:
         assert attempt.task.name not in done
         return walk(payload, attempt)
 
-    monkeypatch.setattr(ppr_index, "walk_from_nodes", walk_the_rest)
-    made = stopped.made()
-    assert [file.read_bytes() for file in files_of(made)] == [file.read_bytes() for file in files_of(want)]
-
-
-def test_the_job_takes_the_options_of_a_job(
-    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    engines: list[str] = []
-    open_engine = jobs.session.open_engine
-
-    def open_locally(options: Options, *more: Any) -> Any:
-        engines.append(options.engine)
-        return open_engine(replace(options, engine="local"), *more)
-
-    monkeypatch.setattr(jobs.session, "open_engine", open_locally)
-    for more, code in ((), 0), (("--engine", "local"), 0), (("--set", "ppr.restart=1"), 2):
-        monkeypatch.setattr("sys.argv", ["ppr_index.py", *map(str, place.words), "--json", *more])
-        with pytest.raises(SystemExit) as ended:
-            runpy.run_module("jobs.ppr_index", run_name="__main__")
-        assert ended.value.code == code
-        said = json.loads(capsys.readouterr().out)
-        assert "restart" in said["error"] if code else said["skipped"]
-    assert engines == ["spark", "local"]
+    monkeypatch.setattr(ppr_walks, "walk_from_nodes", walk_the_rest)
+    assert stopped.made().data == want.data
 
 
 def check_answer(answer: dict[str, Any], seeds: dict[Any, float], target: str, k: int, slack: float = 0.0) -> None:
@@ -235,11 +246,9 @@ def test_answers_are_within_their_bounds(options: Sequence[object], target: str,
         assert one["error_bound"] < 0.02
 
 
-def test_without_rounds_the_bound_is_that_of_the_walks_of_the_node(place: Place) -> None:
-    made = place.made()
-    nodes, rows = nodes_of(made), rows_of(made).to_pylist()
+def test_without_rounds_the_bound_is_that_of_the_walks_of_the_node(place: Place, index: Index) -> None:
     (found,) = place.query("7", "--type", "user", "--json", "--rounds", 0).json["answers"]
-    (visits,) = (row["visits"] for row in rows if nodes[row["node_ix"]] == ("user", 7))
+    visits = index.table("ppr_walks")["visits"][index.nodes.index(("user", 7))].as_py()
     radius = walk_radius(np.array([max(visits) * RESTART / WALKS]), WALKS, 0.95)
     listed = 2.0**-22  # what listing scores as float32 adds
     assert found["error_bound"] == pytest.approx(float(radius[0]) + listed, rel=1e-6)
@@ -303,6 +312,104 @@ def test_a_batch_in_pieces_has_the_same_answers(place: Place, monkeypatch: pytes
     assert place.query(*ids, "--type", "item", "--json").json == whole
 
 
+def batch_of_sets() -> Batch:
+    """Of one node, of several, and one that comes twice."""
+    users = [str(node) for kind, node in EXACT.nodes if kind == "user"]
+    rng = np.random.default_rng(4)
+    sets = [rng.choice(users, size, replace=False).tolist() for size in (1, 1, 3, 2, 1, 5, 1, 2, 1)]
+    indptr = np.cumsum([0, *map(len, sets)])
+    ids = [node for one in sets for node in one]
+    return Batch(["twice", "twice", *"cdefghi"], indptr, ids, ["user"] * len(ids), rng.random(len(ids)) + 0.5)
+
+
+@pytest.mark.parametrize("is_exact", [False, True])
+def test_tasks_of_both_engines_give_the_same_answers(
+    engine: Any, is_exact: bool, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch, options = batch_of_sets(), QueryOptions(rounds=2, is_exact=is_exact)
+    want = answer_batch(index.folder, batch, options)
+    monkeypatch.setattr(ppr, "_SETS_A_TASK", 2)
+    monkeypatch.setattr(type(engine), "slots", 4)
+    got = answer_batch(index.folder, batch, options, engine)
+    assert got.equals(want, check_metadata=True)
+    monkeypatch.setattr(type(engine), "spans_machines", True)
+    monkeypatch.setattr(type(engine), "slots", 3)
+    assert answer_batch(index.folder, batch, options, engine).equals(want, check_metadata=True)
+    assert not list(index.folder.parents[3].glob("batch-*"))
+
+
+@pytest.mark.slow
+def test_workers_answer_what_one_process_does(place: Place, tmp_path: Path) -> None:
+    ids = [str(node) for kind, node in EXACT.nodes if kind == "user"] * 3
+    one, two = tmp_path / "one.parquet", tmp_path / "two.parquet"
+    for out, workers in ((one, 1), (two, 2)):
+        assert place.query(*ids, "--type", "user", "--out", out, "--workers", workers).code == 0
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_a_batch_goes_to_tasks_and_back() -> None:
+    batch = batch_of_sets()
+    for types in (batch.node_type, None):
+        whole = Batch(batch.names, batch.indptr, batch.node_id, types, batch.weight)
+        back = Batch.from_bytes(whole.to_bytes())
+        assert (back.names, back.node_id, back.node_type) == (batch.names, batch.node_id, types)
+        parts = [back.part(0, 4), back.part(4, 9)]
+        assert [node for part in parts for node in part.node_id] == batch.node_id
+        assert np.concatenate([part.weight for part in parts]).tolist() == batch.weight.tolist()
+        assert parts[1].indptr.tolist() == (batch.indptr[4:] - batch.indptr[4]).tolist()
+
+
+def test_a_query_fetches_the_row_groups_that_it_needs(
+    bucket: str, object_store: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ppr_walks, "_GROUP_VISITS", 200_000)  # 66 nodes a row group
+    monkeypatch.setattr(ppr_graph, "ROW_GROUP_NODES", 200)
+    rng = np.random.default_rng(0)
+    # Communities of their own, so that walks stay near.
+    home = rng.integers(0, 30, 60_000)
+    rows = {name: 200 * home + rng.integers(0, 200, home.size) for name in ("source", "target")}
+    index = Place.of(tmp_path, rows, ppr={**PPR, "index_walks": 600}).made()
+    published = index.folder.parents[3] / "published"
+    for file in storage.files_below(published):
+        storage.write(parse_location(f"{bucket}/tables/published") / file.name, (published / file.name).read_bytes())
+    size = sum(file.stat().st_size for table in ("ppr_graph", "ppr_walks") for file in index.files(table))
+    words = ("--type", "user", "--json", "--rounds", 1, "--workspace")
+    here = call("query", "ppr", "777", *words, index.folder.parents[3])
+    object_store.returned = 0
+    there = call("query", "ppr", "777", *words, f"{bucket}/tables")
+    assert there.json == here.json
+    read = object_store.returned
+    # Six ends of files, 64 KiB each, and of 91 row groups of walks those of one community.
+    assert read < size / 4
+
+
+def test_ids_that_are_left_out_are_in_no_answer(tmp_path: Path) -> None:
+    own = weighted(tmp_path, publish={"exclude_ids": {"item": ["1", "4"], "user": ["3"]}})
+    index = own.made()
+    left_out = {("item", 1), ("item", 4), ("user", 3)}
+    assert set(index.nodes) == set(EXACT.nodes) - left_out
+    for contract, name in ((PPR_GRAPH_ROWS, "ppr_graph"), (PPR_WALK_ROWS, "ppr_walks")):
+        contract.check_rows(index.table(name), name)
+    rows = dict(zip(index.nodes, index.table("ppr_graph").to_pylist(), strict=True))
+    for node, row in rows.items():
+        assert [index.nodes[at] for at in row["neighbors"]] == sorted(EXACT.neighbors(node) - left_out)
+        assert row["degree"] == len(EXACT.neighbors(node))
+    scores = EXACT.scores(RESTART)
+    ids = [str(node) for kind, node in index.nodes if kind == "user"][:20]
+    for options in (("--rounds", 0), ("--rounds", 1), ("--rounds", 3), ("--exact",)):
+        for answer in own.query(*ids, "--type", "user", "--json", *options).json["answers"]:
+            assert len(answer["neighbors"]) == PPR["top_k"]
+            for one in answer["neighbors"]:
+                assert ("item", one["id"]) not in left_out
+                # No mass is lost on its way through what is left out.
+                want = scores["user", answer["id"]]["item", one["id"]]
+                assert abs(one["score"] - want) <= 3 * answer["error_bound"]
+    for options in ((), ("--exact",)):
+        said = own.query("3", "--type", "user", *options)
+        assert said.code == 4
+        assert "left out by publish.exclude_ids" in said.err
+
+
 def test_known_pairs_are_left_out_and_popular_nodes_held_back(place: Place) -> None:
     settings = ("--set", "ppr.exclude_known=true", "--set", "ppr.degree_correction=0.5", "--rounds", 3)
     (found,) = place.query("7", "--type", "user", "--json", *settings).json["answers"]
@@ -318,10 +425,11 @@ def test_nodes_without_edges_have_empty_lists_and_keep_their_share(tmp_path: Pat
     # Half of all pairs are held out, so that some nodes have none left.
     held = {"source": "holdout", "holdout_users": 1.0, "holdout_pairs": 0.5}
     own = Place.of(tmp_path, users_and_items(5, 300), evaluate=held, ppr={**PPR, "index_walks": 20_000})
-    made = own.made()
-    nodes, kept = nodes_of(made), set(rows_of(made)["node_ix"].to_pylist())
-    lonely = next(node for ix, node in enumerate(nodes) if ix not in kept and node[0] == "item")
-    joined = next(node for ix, node in enumerate(nodes) if ix in kept and node[0] == "item")
+    index = own.made()
+    rows = zip(index.nodes, index.table("ppr_graph")["degree"].to_pylist(), strict=True)
+    degree = {node: count for node, count in rows if node[0] == "item"}
+    lonely = next(node for node, count in degree.items() if count == 0)
+    joined = next(node for node, count in degree.items() if count > 0)
     said = own.query(lonely[1], joined[1], f"{lonely[1]}:3,{joined[1]}", "--type", "item", "--json", "-k", 4)
     assert said.code == 0, said.err
     nothing, whole, quarter = said.json["answers"]
@@ -355,7 +463,7 @@ REFUSED: list[tuple[Callable[[Path], Sequence[object]], int, str]] = [
     (lambda _: ("4711", "--type", "user"), 4, "no user with the id '4711'"),
     (lambda _: ("1", "4711", "4712", "--type", "user"), 4, "no user with the id '4711' and 1 more"),
     (lambda _: ("--type", "user"), 4, "the batch is empty"),
-    (lambda _: ("1",), 2, "--type is missing; the graph has nodes of type item, user"),
+    (lambda _: ("1",), 2, "--type is missing; the release has nodes of type item, user"),
     (lambda _: ("1", "--type", "shop"), 2, "--type is 'shop'"),
     (lambda _: ("1", "--type", "user", "--target", "shop"), 2, "--target is 'shop'"),
     (lambda _: ("1:0", "--type", "user"), 4, "a weight that is not above 0"),
@@ -392,13 +500,37 @@ def test_bad_input_is_refused(
 
 def test_another_index_than_asked_for_is_named(place: Place, tmp_path: Path) -> None:
     said = place.query("1", "--type", "user", "--set", "ppr.index_walks=77")
+    assert said.code == 2
+    assert "ppr.index_walks is 77 and the walk index of release" in said.err
+    assert f"was made with {WALKS}" in said.err
+    own = weighted(tmp_path, ppr={**PPR, "walk_index": False})
+    said = own.query("1", "--type", "user")
+    assert said.code == 4
+    own.made()
+    said = own.query("1", "--type", "user")
+    assert said.code == 4
+    assert "has no table 'ppr_graph'" in said.err
+    assert "set ppr.walk_index = true in the config and run again; or give --exact" in said.err
+    assert own.query("1", "--type", "user", "--exact").code == 0
+
+
+def test_a_release_is_asked_by_its_name_too(place: Place, index: Index, tmp_path: Path) -> None:
+    want = place.query("7", "--type", "user", "--json").json
+    assert place.query("7", "--type", "user", "--json", "--release", index.folder.name).json == want
+    said = place.query("7", "--type", "user", "--release", "2020-01-01-0")
+    assert said.code == 4
+    shutil.copytree(index.folder, tmp_path / "copy")
+    assert call("query", "ppr", "7", "--type", "user", "--json", "--workspace", tmp_path / "copy").json["answers"]
+
+
+def test_exact_answers_need_the_graph_of_the_run(tmp_path: Path) -> None:
+    own = weighted(tmp_path)
+    own.made()
+    shutil.rmtree(own.workspace / "runs")
+    assert own.query("7", "--type", "user").code == 0
+    said = own.query("7", "--type", "user", "--exact")
     assert said.code == 1
-    assert f"no walk index of restart {RESTART} with 77 walks" in said.err
-    assert f"restart {RESTART} with {WALKS} walks" in said.err
-    assert "Run 'graphquilt ppr-index'" in said.err
-    none = weighted(tmp_path).query("1", "--type", "user")
-    assert none.code == 2
-    assert "graphquilt ppr-index" in none.err
+    assert "was made from is gone" in said.err
 
 
 def test_the_text_says_how_and_what(place: Place) -> None:
@@ -418,9 +550,8 @@ def test_edges_weighed_by_degrees_are_walked_as_lists_walk_them(tmp_path: Path) 
         for one in found["neighbors"]:
             assert abs(one["score"] - scores["item", one["id"]]) <= 2 * found["error_bound"]
     other = own.query("7", "--type", "user", "--set", "ppr.edge_degree_power=0.0")
-    assert other.code == 1
-    assert "there are others" in other.err
-    assert "edge_degree_power 0.5" in other.err
+    assert other.code == 2
+    assert "was made with 0.5" in other.err
 
 
 def test_answers_are_written_as_parquet_only(place: Place, tmp_path: Path) -> None:

@@ -16,7 +16,9 @@ from schemas.metrics_history import METRICS_HISTORY
 from schemas.published_tables import (
     NEIGHBOR_LISTS_BY_FILTER,
     NODE_CODE_PATHS,
+    PPR_GRAPH_ROWS,
     PPR_NEIGHBOR_LISTS,
+    PPR_WALK_ROWS,
     fold_in,
     node_embeddings,
     node_embeddings_int8,
@@ -32,6 +34,8 @@ PUBLISHED = (
     PPR_NEIGHBOR_LISTS,
     NEIGHBOR_LISTS_BY_FILTER,
     NODE_CODE_PATHS,
+    PPR_GRAPH_ROWS,
+    PPR_WALK_ROWS,
     METRICS_HISTORY,
 )
 EMBEDDINGS_METADATA = [
@@ -131,7 +135,24 @@ FILTERED_LISTS_METADATA = [
     "undated",
     "window_days",
 ]
+#: tests/queries/test_query_ppr.py holds what a run writes against it.
+INDEX_METADATA = [
+    "contract_version",
+    "data_date",
+    "edge_degree_power",
+    "edge_source_type",
+    "edge_target_type",
+    "nodes",
+    "restart",
+    "seed",
+    "table",
+    "undated",
+    "walks",
+    "window_days",
+]
 METADATA = {
+    "ppr_graph": INDEX_METADATA,
+    "ppr_walks": INDEX_METADATA,
     "node_embeddings": EMBEDDINGS_METADATA,
     "node_embeddings_int8": EMBEDDINGS_METADATA,
     "ppr_neighbors": LISTS_METADATA,

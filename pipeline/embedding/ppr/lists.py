@@ -19,10 +19,10 @@ from pipeline.embedding.ppr.walk_graph import NO_EDGES, GraphFiles, WalkGraph
 from pipeline.kernels.alias_tables import alias_tables
 from pipeline.kernels.ppr_chebyshev import chebyshev_top_k
 from pipeline.kernels.ppr_push import push_top_k
-from pipeline.kernels.ppr_top_k import TopK
+from pipeline.kernels.ppr_top_k import Candidates, TopK
 from pipeline.kernels.ppr_walks import WalkRule, walk_top_k
 from pipeline.kernels.ranking import NO_ROW
-from pipeline.kernels.transition import check_restart, check_tolerance, single_seeds
+from pipeline.kernels.transition import RestartSets, Transition, check_restart, check_tolerance, single_seeds
 from pipeline.locations import Location
 from pipeline.tasks import Attempt
 from schemas.tables import NEIGHBOR_LISTS
@@ -96,14 +96,22 @@ class Solver:
         if ppr.solver == "chebyshev":
             return chebyshev_top_k(graph, sources, ppr.restart, ppr.tolerance, ppr.top_k, candidates)
         if ppr.solver == "push":
-            threshold = threshold_of(ppr, float(graph.degree.sum()))
-            lists = push_top_k(graph, sources, ppr.restart, threshold, ppr.top_k, candidates)
-            if ppr.push_threshold is None:
-                return lists
-            largest = float(graph.degree[candidates.start : candidates.stop].max(initial=0.0))
-            return TopK(lists.nodes, lists.scores, np.minimum(lists.bound, threshold * largest))
+            return pushed_top_k(
+                graph, sources, ppr, threshold_of(ppr, float(graph.degree.sum())), ppr.top_k, candidates
+            )
         keys, rule = self._walks.node_key[rows], WalkRule(ppr.restart, ppr.walks, self._request.seed)
         return walk_top_k(graph, self._alias, sources, keys, rule, ppr.top_k, candidates, CONFIDENCE)
+
+
+def pushed_top_k(
+    graph: Transition, sources: RestartSets, ppr: PprConfig, threshold: float, k: int, candidates: Candidates
+) -> TopK:
+    """Return lists by push; where its threshold is set, bounds are on each score."""
+    lists = push_top_k(graph, sources, ppr.restart, threshold, k, candidates)
+    if ppr.push_threshold is None:
+        return lists
+    largest = float(graph.degree[candidates.start : candidates.stop].max(initial=0.0))
+    return TopK(lists.nodes, lists.scores, np.minimum(lists.bound, threshold * largest))
 
 
 def threshold_of(ppr: PprConfig, volume: float) -> float:
