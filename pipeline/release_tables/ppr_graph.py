@@ -35,14 +35,14 @@ def write_graph(run: TableRun) -> WrittenTable[NoFigures]:
     """Write the graph, a file for each range of nodes."""
     graph, built = walked_graph(run)
     records = run.run_tasks(write_neighbors, "graph", [GraphRange(graph, bounds) for bounds in run.ranges])
-    return WrittenTable(records, NoFigures(), [*built, *records])
+    return WrittenTable([one for one in records if one.files[0].rows], NoFigures(), [*built, *records])
 
 
 def write_neighbors(payload: GraphRange, attempt: Attempt) -> None:
     """Task: one file of the table."""
     graph, nodes = payload.graph, payload.graph.nodes
     whole = WalkGraph.read(graph.files, graph.request.edge_degree_power)
-    ids, rows = NodeIds(nodes.node_index), PublishedRows(nodes)
+    ids, rows = NodeIds(nodes.node_index), PublishedRows(graph)
     schema = graph.schema_of(PPR_GRAPH_ROWS)
     with pq.ParquetWriter(
         attempt.path(PPR_GRAPH, "parquet"),

@@ -64,7 +64,7 @@ def write_walks(run: TableRun) -> WrittenTable[WalkFigures]:
         walk_visits=sum(record.result.visits for record in records),
         walk_bytes=sum(record.files[0].bytes for record in records),
     )
-    return WrittenTable(records, figures, records)
+    return WrittenTable([one for one in records if one.files[0].rows], figures, records)
 
 
 def walk_from_nodes(payload: WalkPayload, attempt: Attempt) -> WalkResult:
@@ -74,7 +74,7 @@ def walk_from_nodes(payload: WalkPayload, attempt: Attempt) -> WalkResult:
     whole = WalkGraph.read(payload.graph.files, request.edge_degree_power)
     weights = whole.graph.weights
     alias = None if weights is None else alias_tables(whole.graph.indptr, whole.graph.indices, weights)
-    rows, schema = PublishedRows(payload.graph.nodes), payload.graph.schema_of(PPR_WALK_ROWS)
+    rows, schema = PublishedRows(payload.graph), payload.graph.schema_of(PPR_WALK_ROWS)
     node_ix = rows.between(*payload.span)
     group = max(1, int(_GROUP_VISITS * rule.restart / rule.walks))
     at_once = group * max(1, int(_VISITS_AT_ONCE * rule.restart / rule.walks) // group)

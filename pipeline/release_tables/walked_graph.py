@@ -46,10 +46,11 @@ class WalkRequest:
 class WalkedGraph:
     """What tasks are handed: files of the graph and of the ids, and what the tables say of themselves.
 
-    metadata : as JSON, without what names the table.
+    count : nodes of the graph, published or not. metadata : as JSON, without what names the table.
     """
 
     nodes: PublishedNodes
+    count: int
     files: GraphFiles
     request: WalkRequest
     metadata: str
@@ -85,33 +86,33 @@ def walked_graph(run: TableRun) -> tuple[WalkedGraph, list[TaskRecord[None]]]:
         "edge_target_type": config.input.target_type,
         "nodes": nodes,
     }
-    return WalkedGraph(PublishedNodes.of(config, workspace), files, request, json.dumps(metadata)), records
+    return WalkedGraph(PublishedNodes.of(config, workspace), nodes, files, request, json.dumps(metadata)), records
 
 
 class PublishedRows:
     """The rows that nodes have in ``ppr_graph``: in order of their numbers, without those that are left out."""
 
-    def __init__(self, nodes: PublishedNodes) -> None:
-        ids, left_out = NodeIds(nodes.node_index), [np.empty(0, np.int64)]
+    def __init__(self, graph: WalkedGraph) -> None:
+        nodes, ids = graph.nodes, NodeIds(graph.nodes.node_index)
+        self._is_published = np.zeros(graph.count, np.bool_)
         for node_type, (first, stop) in nodes.types.items():
-            if not nodes.exclude_ids.get(node_type) or stop == first:
-                continue
-            is_excluded = nodes.find_excluded(node_type, ids.between(first, stop))
-            if is_excluded is not None:
-                left_out.append(first + np.flatnonzero(is_excluded))
-        self._left_out = np.sort(np.concatenate(left_out))
+            self._is_published[first:stop] = True
+            if nodes.exclude_ids.get(node_type) and stop > first:
+                is_excluded = nodes.find_excluded(node_type, ids.between(first, stop))
+                self._is_published[first:stop] = True if is_excluded is None else ~is_excluded
+        self._row = np.cumsum(self._is_published, dtype=np.int32) - np.int32(1)
 
     def between(self, first: int, stop: int) -> NDArray[np.int64]:
         """Return the numbers of the nodes in a range that have rows."""
-        return np.setdiff1d(np.arange(first, stop), self._left_out, assume_unique=True)
+        return first + np.flatnonzero(self._is_published[first:stop])
 
     def are_published(self, node_ix: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return which nodes have rows; (n,) int64 -> (n,)."""
-        return np.isin(node_ix, self._left_out, invert=True)
+        return self._is_published[node_ix]
 
     def of(self, node_ix: NDArray[np.int64]) -> NDArray[np.int32]:
         """Return the rows of nodes that have some; (n,) int64 -> (n,) int32."""
-        return (node_ix - np.searchsorted(self._left_out, node_ix)).astype(np.int32)
+        return self._row[node_ix]
 
 
 def list_array(lengths: NDArray[np.int64], values: NDArray[Any], dtype: pa.DataType) -> pa.ListArray:
