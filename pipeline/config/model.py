@@ -107,10 +107,10 @@ class PipelineConfig(Section):
 
     def _check_types(self) -> None:
         """Raise ValueError for relations that don't go together, and for types that the graph doesn't have."""
-        names = [one.name for one in (self.input, *self.relations)]
+        names = [one.name for one in (*self.all_relations, *(one for one in self.relations if not one.strength))]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"two relations have the name {twice}; give each its own")
-        if self.relations and self.lineage.full_every > 1:
+        if self.has_relations and self.lineage.full_every > 1:
             raise ValueError(
                 f"lineage.full_every is {self.lineage.full_every}, and nights go on from the sums of one relation: set "
                 f"it to 0, or leave the relations {names[1:]} out"
@@ -137,12 +137,18 @@ class PipelineConfig(Section):
     @property
     def all_relations(self) -> tuple[InputConfig, ...]:
         """What the graph is made of, the main relation first; without those whose strength is 0."""
-        return (self.input, *(one for one in self.relations if one.strength))
+        of_attributes = [one for name, about in self.attributes.items() for one in about.relations_of(name)]
+        return (self.input, *(one for one in (*self.relations, *of_attributes) if one.strength))
+
+    @property
+    def has_relations(self) -> bool:
+        """Whether the graph is made of more than the main relation."""
+        return len(self.all_relations) > 1
 
     @property
     def strengths(self) -> tuple[float, ...]:
         """What the weights of all relations are multiplied by, in their order."""
-        return (1.0, *(one.strength for one in self.relations if one.strength))
+        return tuple(one.strength if isinstance(one, RelationConfig) else 1.0 for one in self.all_relations)
 
     @property
     def sides(self) -> GraphSides:
@@ -154,6 +160,11 @@ class PipelineConfig(Section):
         """The types whose nodes are published, in the order of their numbers."""
         chosen = self.publish.node_types or (self.input.source_type, self.input.target_type)
         return tuple(name for name in self.sides.types if name in chosen)
+
+    @property
+    def numbered_types(self) -> frozenset[str]:
+        """The types that no reader sees, nor attributes name: their ids need not be texts."""
+        return frozenset(self.sides.published) - {*self.published_types, *self.attributes}
 
     def _check_lists(self) -> None:
         if self.lists.filter is None:

@@ -152,6 +152,11 @@ class InputConfig(FilesSection):
         return "input"
 
     @property
+    def has_many_targets(self) -> bool:
+        """Whether a row holds any number of targets."""
+        return False
+
+    @property
     def is_plain(self) -> bool:
         """Whether both ends have one type: an undirected graph on one set of nodes."""
         return self.source_type == self.target_type
@@ -167,11 +172,37 @@ class RelationConfig(InputConfig):
         le=1e6,
         description="what its weights are multiplied by, beside those of [input]; 0 leaves the relation out",
     )
+    targets: Literal["one", "any"] = Field(
+        "one", description="ids in a row's target. any: a list's, or those that separator parts; rows may have none"
+    )
+    separator: str | None = Field(None, min_length=1, description="what parts targets that are text, such as '|'")
 
     @property
     def section(self) -> str:
         """How its keys are called."""
         return f"relations.{self.name}"
+
+    @property
+    def has_many_targets(self) -> bool:
+        """Whether a row holds any number of targets."""
+        return self.targets == "any"
+
+    @model_validator(mode="after")
+    def _separators_part_targets(self) -> RelationConfig:
+        if self.separator is not None and self.targets == "one":
+            raise ValueError(f"separator is '{self.separator}', and a row has one target; set targets = \"any\"")
+        return self
+
+
+class AttributeRelation(RelationConfig):
+    """A column of [attributes.<node type>] as a relation: its values are nodes of a type of their own."""
+
+    name: str
+
+    @property
+    def section(self) -> str:
+        """How its keys are called."""
+        return f"attributes.{self.source_type}"
 
 
 class AttributesConfig(FilesSection):
@@ -184,6 +215,13 @@ class AttributesConfig(FilesSection):
     lists: tuple[str, ...] = Field((), description="columns of several values each: lists, or text with separator")
     separator: str | None = Field(None, min_length=1, description="what parts the values of lists that are text")
     weights: dict[str, float] = Field(default_factory=dict, description="weight by column; 1 where none is given")
+    strength: float = Field(
+        0.0,
+        ge=0,
+        le=1e6,
+        description="above 0, values of categories and lists are nodes too, joined to those that have them: relations, "
+        "each of this strength times the column's weight",
+    )
 
     @model_validator(mode="after")
     def _every_column_has_one_role(self) -> AttributesConfig:
@@ -199,6 +237,27 @@ class AttributesConfig(FilesSection):
             if not 0 < weight <= 1e6:
                 raise ValueError(f"weights.{name} is {weight}; it must be above 0 and at most 1e6")
         return self
+
+    def relations_of(self, node_type: str) -> list[AttributeRelation]:
+        """Return its categories and lists as relations; none at strength 0."""
+        if not self.strength:
+            return []
+        of_text = self.model_dump(include={*FilesSection.model_fields}, exclude_unset=True)
+        return [
+            AttributeRelation(
+                **of_text,
+                name=f"{node_type}.{column}",
+                source=self.id,
+                source_type=node_type,
+                target=column,
+                target_type=f"{node_type}.{column}",
+                strength=self.strength * self.weights.get(column, 1.0),
+                targets="any",
+                separator=self.separator if column in self.lists else None,
+                max_rejected_share=1.0,  # rows of attributes are judged as such
+            )
+            for column in (*self.categories, *self.lists)
+        ]
 
     @property
     def value_columns(self) -> list[str]:

@@ -26,6 +26,7 @@ from pipeline.ingest.raw_batch import RawBatch
 from pipeline.ingest.readers import read
 from pipeline.ingest.reasons import examples_of
 from pipeline.ingest.rejected import REASONS, VALUES, RowVerdict, Verdicts, rejected_lines, rejected_rows
+from pipeline.ingest.side_ids import TARGETS, as_numbers, one_target_a_row
 from pipeline.ingest.text.formats import TextFormat
 from pipeline.ingest.timestamps import DAY_US, TimeForm, Unit, microseconds
 from pipeline.ingest.weights import ONE, judge_events, judge_weights, weight_total
@@ -51,6 +52,9 @@ class ParseRules:
     future_us: int | None = None  # from here on times are in the future: the end of the day the run began on
     is_plain: bool = False  # both ends have one type, so that equal ids are one node
     is_undirected: bool = False  # and a pair is the same from both ends
+    has_many_targets: bool = False  # a row holds any number of targets, which separator parts in text
+    separator: str | None = None
+    numbered_ends: tuple[str, ...] = ()  # "source" or "target", whose texts turn into numbers
     keeps_self_loops: bool = False
     half_life_us: int | None = None  # with it, weights are as of epoch_us
     epoch_us: int | None = None
@@ -64,6 +68,8 @@ class ParseRules:
     def columns(self) -> dict[str, str]:
         """Role -> name, of the columns to read."""
         names = {role: getattr(self, role) for role in VALUES}
+        if self.has_many_targets:
+            names[TARGETS] = names.pop("target")
         return {role: name for role, name in names.items() if name is not None}
 
     @property
@@ -104,6 +110,8 @@ def parse(task: ParseTask, rules: ParseRules) -> Iterator[CheckedRows]:
     as_text = False
     for piece in task.pieces:
         for raw in read(piece, rules.columns, rules.text):
+            if rules.has_many_targets:
+                raw = one_target_a_row(raw, rules.separator, rules.target, piece)
             checked = check(raw, rules, piece, as_text)
             as_text = as_text or not checked.counts.has_int64_ids
             yield checked
@@ -186,6 +194,9 @@ def check(raw: RawBatch, rules: ParseRules, piece: FilePiece, as_text: bool) -> 
         source, target = source.filter(mask), target.filter(mask)
         units = None if units is None else units[is_kept]
         ts = None if ts is None else ts[is_kept]
+    source, target = (
+        as_numbers(ids) if end in rules.numbered_ends else ids for end, ids in (("source", source), ("target", target))
+    )
     source, target = one_type(source, target, as_text)
     units = _decay(units, ts, rules, piece)
     rows = _edge_rows(source, target, units, ts)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Collection
 from dataclasses import replace
 
-from pipeline.config.sections import InputConfig
+from pipeline.config.sections import InputConfig, RelationConfig
 from pipeline.ingest.decay import half_life_us
 from pipeline.ingest.parse import ParseRules
 from pipeline.ingest.run_date import end_of, time_rules
@@ -20,6 +21,7 @@ def parse_rules(
     lineage: Lineage | None = None,
     *,
     is_undirected: bool = False,
+    numbered_types: Collection[str] = (),
 ) -> ParseRules:
     """Return which rows of a relation count for a date, and what their columns are called."""
     end = end_of(date) if section.timestamp else None
@@ -35,6 +37,9 @@ def parse_rules(
         future_us=end_of(today) if today is not None else None,
         is_plain=section.is_plain,
         is_undirected=is_undirected,
+        has_many_targets=section.has_many_targets,
+        separator=section.separator if isinstance(section, RelationConfig) else None,
+        numbered_ends=tuple(end for end in ("source", "target") if getattr(section, f"{end}_type") in numbered_types),
         keeps_self_loops=section.self_loops == "keep",
         half_life_us=half_life_us(section.half_life_days) if section.half_life_days else None,
         epoch_us=end if lineage is None else end_of(lineage.start),

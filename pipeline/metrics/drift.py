@@ -160,7 +160,8 @@ def _compare_attributes(config: PipelineConfig, workspace: Workspace, last: Base
         raise NotComparableError("there are no attributes")
     baseline = _require(last, workspace)
     before = baseline.manifest["config"].get("attributes", {})
-    now = {name: section.model_dump(mode="json", exclude={"path"}) for name, section in config.attributes.items()}
+    without = {"path", "strength"}
+    now = {name: section.model_dump(mode="json", exclude=without) for name, section in config.attributes.items()}
     types = [name for name in now if now[name] == {key: before.get(name, {}).get(key) for key in now[name]}]
     if not types:
         raise NotComparableError(f"[attributes] are others than on {baseline.data_date}")

@@ -56,7 +56,7 @@ def metadata_of(
         "fold_in": _fold_in_of(settings, config, keeps_table=bool(workspace.files("fold_in_rows"))),
         "source_type": config.input.source_type,
         "target_type": config.input.target_type,
-        **({"relations": _relations_of(config)} if config.relations else {}),
+        **({"relations": _relations_of(config)} if config.has_relations else {}),
         "holdout_pairs": workspace.figures("node_index", IndexFigures).holdout,
         "lineage": {"epoch": workspace.date.isoformat(), "parent": alignment.baseline},
     }

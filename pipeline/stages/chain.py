@@ -51,10 +51,12 @@ def _input(config: PipelineConfig) -> Any:
         for one in config.all_relations[1:]
     ]
     if others:
-        interactions = [interactions, others]
+        interactions = [interactions, others, sorted(config.numbered_types)]
     if not config.attributes:
         return interactions
-    attributes = {name: one.model_dump(mode="json", exclude={"path"}) for name, one in config.attributes.items()}
+    attributes = {
+        name: one.model_dump(mode="json", exclude={"path", "strength"}) for name, one in config.attributes.items()
+    }
     return [interactions, attributes]
 
 

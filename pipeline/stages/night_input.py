@@ -71,7 +71,11 @@ def plan_input(
     InputError : a file changed that an earlier night has read long ago, and ``input.late_change`` is "refuse".
     """
     lineage, is_undirected = workspace.inputs.lineage, config.input.is_plain and relation.is_plain
-    rules = parse_rules(relation, workspace.date, workspace.inputs.today, lineage, is_undirected=is_undirected)
+    rules = parse_rules(
+        *(relation, workspace.date, workspace.inputs.today, lineage),
+        is_undirected=is_undirected,
+        numbered_types=config.numbered_types,
+    )
     if lineage is None:
         return NightInput(_payloads(sources, rules, None), sum(source.bytes for source in sources))
     before, chunk_files, reading = None, dict[str, OutputFile](), Reading((), tuple(one.relative for one in sources))

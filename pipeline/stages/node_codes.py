@@ -33,7 +33,7 @@ def make_clusters(engine: Engine[Frame], config: PipelineConfig, workspace: Work
     check_codes_fit(config, index.nodes, index.edges)
     graph, built = whole_graph(engine, config, workspace)
     sides = tuple(sorted({span_of(side, index.types) for side in (config.sides.rows, config.sides.columns)}))
-    made_of = workspace.fingerprints["layout" if config.relations else "index"]
+    made_of = workspace.fingerprints["layout" if config.has_relations else "index"]
     earlier, codes_id = open_codes(workspace) or (None, fingerprint_of([made_of, config.codes.model_dump(mode="json")]))
     payload = CodesPayload(config.codes, graph.nodes, graph.edges, sides, codes_id, earlier)
     record = TaskFolder(engine, workspace.work("embed") / "codes").run(make_codes, "clusters", payload)

@@ -71,7 +71,7 @@ class RelationRows:
             files = sources[relation.name]
             night = plan_input(config, relation, workspace, files, reads_all=reads_all)
             work = workspace.work(_STAGE)
-            folder = work / relation.name if number else work
+            folder = work / f"relation-{number}" if number else work
             is_undirected = config.input.is_plain and relation.is_plain
             rows = CleanRows.read(engine, night.payloads, folder, is_undirected=is_undirected)
             relations.append(cls(number, relation, files, night, rows, folder))

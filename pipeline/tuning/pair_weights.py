@@ -95,7 +95,7 @@ class PairWeights:
         for days in self._half_lives(best.changes):
             name = f"{base_name}, half-life {days:g} d"
             variants.append((name, f"with input.half_life_days = {days:g}", {_HALF_LIFE: days}))
-        for side in self._graph.side_pairs:
+        for side in (one for one in self._graph.side_pairs if one.is_tuned):
             key = strength_key(side.relation)
             name = best.name.partition(f", {side.relation} ")[0]
             variants += [

@@ -28,9 +28,13 @@ _PAIRS_AT_ONCE = 1_048_576
 
 @dataclass(frozen=True, eq=False)
 class SidePairs:
-    """Pairs of a relation beside the main one: (pairs,) int64 positions and weights, as of strength 1."""
+    """Pairs of a relation beside the main one: (pairs,) int64 positions and weights, as of strength 1.
+
+    is_tuned : whether its strength is a key of its own, of which others may be tried.
+    """
 
     relation: str
+    is_tuned: bool
     strength: float
     src: NDArray[np.int64]
     dst: NDArray[np.int64]
@@ -119,7 +123,7 @@ def read_training_graph(config: PipelineConfig, workspace: Workspace, max_pairs:
         rows=positions_between(config.sides.rows),
         columns=positions_between(config.sides.columns),
         side_pairs=tuple(
-            SidePairs(one.name, strength, position[left], position[right], units)
+            SidePairs(one.name, one in config.relations, strength, position[left], position[right], units)
             for one, strength, (left, right, units) in relations
         ),
     )

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -23,6 +24,7 @@ from pipeline.embedding.in_memory import embed_in_memory
 from pipeline.embedding.methods import CONFIG
 from pipeline.embedding.rows import Rows
 from pipeline.embedding.settings import GraphSummary, Settings
+from pipeline.ingest.side_ids import as_numbers
 from pipeline.kernels.hashing import node_keys
 from pipeline.stages import partition
 from pipeline.tuning.pair_weights import PairWeights
@@ -355,3 +357,64 @@ def test_a_tuned_config_has_the_strength_in_its_place(tmp_path: Path) -> None:
     assert "# one" in text
     x, y = tomllib.loads(text)["relations"]
     assert (x["strength"], y["strength"]) == (0.3, 2)
+
+
+GENRES = [["war", "drama"], ["drama"], [], None, ["17", "war"], ["sci fi", "007", "drama", "drama"]]
+
+
+def genres_file(folder: Path, form: str) -> Path:
+    """Items of the clicks with their genres: as lists, or as text with blanks around the values."""
+    items, lists = list(range(len(GENRES))), GENRES
+    if form == "list.parquet":
+        return write_rows(folder / form, {"item": items, "genres": pa.array(lists, pa.list_(pa.string()))})
+    if form == "list.jsonl":
+        return write_rows(folder / form, {"item": items, "genres": lists})
+    return write_rows(folder / form, {"item": items, "genres": [" | ".join(one or []) for one in lists]})
+
+
+def genres_section(path: Path) -> dict[str, Any]:
+    ends = {"source": "item", "source_type": "item", "target": "genres", "target_type": "item.genres"}
+    return {"name": "genres", "path": str(path), **ends, "targets": "any", "separator": "|", "strength": 0.5}
+
+
+@pytest.mark.parametrize("form", ["list.parquet", "list.jsonl", "text.csv", "text.parquet"])
+def test_a_row_may_have_any_number_of_targets(relations: list[dict[str, Any]], form: str, tmp_path: Path) -> None:
+    chain, section = Chain(tmp_path / "chain"), genres_section(genres_file(tmp_path, form))
+    config = config_of([relations[0], section])
+    made = chain.publish(config)
+    assert {type(node_id) for _, node_id in made.ids} == {int}  # texts that nobody sees leave the others integers
+    edges = [pq.read_table(file, partitioning=None) for file in chain.workspace(config).files("edges")]
+    pairs = {(row["src_id"], row["dst_id"]) for table in edges for row in table.to_pylist() if row["relation"] == 1}
+    assert len(pairs) == sum(len(set(one or [])) for one in GENRES)
+    ids = {text: number for item, of_one in enumerate(GENRES) for text in of_one or [] for _, number in pairs}
+    assert (4, 17) in pairs  # a canonical number is itself
+    assert (5, 7) not in pairs  # and "007" another
+    assert len({number for _, number in pairs}) == len(ids)
+    shown = config_of([relations[0], section], publish={"node_types": ["user", "item", "item.genres"]})
+    assert {node_id for node_type, node_id in chain.publish(shown).ids if node_type == "item.genres"} == set(ids)
+
+
+@pytest.mark.parametrize("method", ["spectral", "ppr"])
+def test_attributes_are_relations_at_their_strength(
+    relations: list[dict[str, Any]], method: str, tmp_path: Path
+) -> None:
+    path = genres_file(tmp_path, "text.parquet")
+    embedding = {"method": method, "dim": 4} | ({"form": "factorised"} if method == "ppr" else {})
+    section = {"path": str(path), "id": "item", "lists": ["genres"], "separator": "|", "strength": 0.25}
+    attributes = {"item": section | {"weights": {"genres": 2.0}}}
+    chain = Chain(tmp_path / "chain")
+    made = chain.publish(config_of([relations[0]], embedding=embedding, attributes=attributes))
+    explicit = chain.publish(config_of([relations[0], genres_section(path)], embedding=embedding))
+    assert set(explicit.ids) <= set(made.ids)  # an item of the attributes may have neither genre nor click
+    for node in explicit.ids:
+        np.testing.assert_array_equal(made.of[node], explicit.of[node])
+
+
+@given(st.lists(st.one_of(st.integers(-(2**70), 2**70).map(str), st.text(min_size=1, max_size=6)), max_size=20))
+def test_texts_become_numbers_each_its_own(texts: list[str]) -> None:
+    numbers = as_numbers(pa.array(texts, pa.string())).to_pylist()
+    assert len(set(numbers)) == len(set(texts))
+    for text, number in zip(texts, numbers, strict=True):
+        is_canonical = text.lstrip("-").isdecimal() and str(int(text)) == text and -(2**63) <= int(text) < 2**63
+        assert number == (int(text) if is_canonical else node_keys("", [text.encode()]).view(np.int64)[0])
+        assert as_numbers(pa.array([text])).to_pylist() == [number]  # whatever stands beside it

@@ -41,7 +41,7 @@ def whole_graph(
         (nodes,), (edges,) = (workspace.files(table) for table in ("block_nodes", "block_edges"))
         return GraphFiles(nodes, edges, border), []
     payload = WholeGraphPayload(*(tuple(workspace.graph_files(table)) for table in ("node_arrays", "indexed_edges")))
-    folder = workspace.run_folder / _FOLDER / workspace.fingerprints["layout" if config.relations else "index"]
+    folder = workspace.run_folder / _FOLDER / workspace.fingerprints["layout" if config.has_relations else "index"]
     record = TaskFolder(engine, folder).run(build_whole, "whole", payload)
     return GraphFiles(record.file("nodes"), record.file("edges"), border), [record]
 
