@@ -20,7 +20,7 @@ _VISITS = 2
 #: Resolutions that are tried to meet a number of rows, and the share of it that is near enough.
 _MOST_TRIALS, _NEAR = 6, 0.95
 #: How the number of rows grows with the resolution where nothing else is known [Gowalla: 60 to 5,000: .8 to .6].
-_GROWTH = 0.7
+_GROWTH, _LEAST_GROWTH, _MOST_GROWTH = 0.7, 0.2, 2.0
 
 
 def find_clusters(
@@ -100,12 +100,11 @@ def fit_clusters(
 
 
 def _next_resolution(trials: list[tuple[float, int]], wanted: int) -> float:
+    """Return where the rows would be those wanted, by the nearest trials on either side, or else by the last two."""
     below = max((one for one in trials if one[1] <= wanted), key=lambda one: one[1], default=None)
     above = min((one for one in trials if one[1] > wanted), key=lambda one: one[1], default=None)
-    aim = math.log(wanted * (1 + _NEAR) / 2)
-    if below and above and below[1] < above[1]:
-        (low, fewer), (high, more) = below, above
-        share = (aim - math.log(fewer)) / (math.log(more) - math.log(fewer))
-        return float(math.exp(math.log(low) + share * (math.log(high) - math.log(low))))
-    resolution, rows = trials[-1]
-    return float(resolution * math.exp((aim - math.log(rows)) / _GROWTH))
+    two = [below, above] if below and above else trials[-2:]
+    (resolution, rows), (other, others) = two[-1], two[0]
+    growth = math.log(rows / others) / math.log(resolution / other) if resolution != other else _GROWTH
+    aim = math.log(wanted * (1 + _NEAR) / 2 / rows)
+    return float(resolution * math.exp(aim / min(max(growth, _LEAST_GROWTH), _MOST_GROWTH)))
