@@ -7,6 +7,7 @@ The report's metrics are all that its inputs allow, or those named:
   ranking         recall, NDCG, hit rate, coverage; by activity, by popularity; intervals   needs test pairs
   links           AUC against random, degree-matched and hard negatives                     needs test pairs
   classification  micro- and macro-F1 of labels                                             needs --labels
+  purity          do nodes of one code have one label?                           needs --labels, node_codes
   reconstruction  are nodes 1, 2, 3 hops away ranked high? inside and between parts         needs train pairs
   spectrum        RankMe: how many directions the rows use                                  needs the table
   probe           bits about edges in blocks of columns                                     needs pairs
@@ -46,7 +47,10 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 
-METRICS = ("ranking", "links", "classification", "reconstruction", "spectrum", "probe", "stability", "lists")
+METRICS = (
+    *("ranking", "links", "classification", "purity", "reconstruction", "spectrum", "probe", "stability"),
+    "lists",
+)
 
 _parse_share = number(float, sys.float_info.min, 1, "shares above 0 and below 1, such as .1,.5,.9")
 _parse_strength = number(float, sys.float_info.min, math.inf, "a number above 0")
@@ -194,11 +198,13 @@ def _choose_metrics(names: tuple[str, ...] | None, inputs: VectorInputs | None, 
     needs = dict.fromkeys(METRICS, "vectors: give a release that has node_embeddings")
     needs["lists"] = "" if has_lists else "lists in the release, and test pairs: give --pairs"
     if inputs is not None:
+        has_codes = inputs.labels is not None and inputs.labels.code is not None
         test_pairs = "" if inputs.test else "test pairs: give --pairs"
         needs |= {
             "ranking": test_pairs,
             "links": test_pairs,
             "classification": "" if inputs.labels else "labels: give --labels",
+            "purity": "" if has_codes else "labels, and a release with node_codes: give --labels",
             "reconstruction": "" if inputs.train else "the graph: give --train, its pairs",
             "spectrum": "",
             "probe": "" if inputs.train or inputs.test else "pairs: give --train or --pairs",
@@ -215,9 +221,11 @@ def _choose_metrics(names: tuple[str, ...] | None, inputs: VectorInputs | None, 
 
 
 def _measure(metrics: Sequence[str], inputs: VectorInputs, options: argparse.Namespace) -> dict[str, Any]:
+    from graphquilt.code_table import NO_CODE
     from pipeline import codec
     from pipeline.evaluation import table_report as report
     from pipeline.evaluation.classification import SHUFFLES, STRENGTH, TRAIN_SHARES
+    from pipeline.evaluation.code_purity import code_purity
     from pipeline.evaluation.reconstruction import SAMPLE, reconstruct
     from pipeline.evaluation.scoring import measure_rankme
     from pipeline.evaluation.table import Pairs
@@ -236,6 +244,13 @@ def _measure(metrics: Sequence[str], inputs: VectorInputs, options: argparse.Nam
             "node_type": labels.node_type,
             "unknown_nodes": labels.unknown_nodes,
             **report.report_classification(table, labels.node, labels.labels, shares, seeds, options.C or STRENGTH),
+        }
+    if "purity" in metrics and labels and labels.code is not None:
+        has_code = labels.code[:, 0] != NO_CODE
+        facts["purity"] = {
+            "node_type": labels.node_type,
+            "without_code": int((~has_code).sum()),
+            **code_purity(labels.code[has_code], labels.labels[has_code]),
         }
     if "reconstruction" in metrics:
         facts["reconstruction"] = codec.to_values(reconstruct(table, train, seed, sample or SAMPLE))

@@ -12,6 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from graphquilt.code_table import CodeTable
+from graphquilt.locate import CODES
 from graphquilt.locations import parse_location
 from jobs.commands.evaluate_pairs import NOTHING_LEFT_OUT, PairIds, PairSources, read_columns
 from jobs.commands.evaluate_tables import TableFiles, about_table, read_table, table_at
@@ -29,12 +31,16 @@ _MOST_LABELS = 2_000
 
 @dataclass(frozen=True, eq=False)
 class LabelledNodes:
-    """Positions of labelled nodes in the table, their labels, (nodes, labels) bool, and how many the table lacks."""
+    """Positions of labelled nodes in the table, their labels, (nodes, labels) bool, and how many the table lacks.
+
+    code : (nodes, levels) int32, NO_CODE of a node without; None where the release has no codes.
+    """
 
     node_type: str
     node: NDArray[np.int64]
     labels: NDArray[np.bool_]
     unknown_nodes: int
+    code: NDArray[np.int32] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +97,7 @@ def read_inputs(options: argparse.Namespace, files: TableFiles, sources: PairSou
         scored.table,
         train,
         test,
-        None if options.labels is None else _read_labels(options, scored),
+        None if options.labels is None else _read_labels(options, files, scored),
         None if options.against is None else _read_other(options, files, scored, sources.config),
         sources.seed,
     )
@@ -114,7 +120,7 @@ def _require_known_pair(test: Pairs, scored: ScoredTable, address: str) -> None:
         )
 
 
-def _read_labels(options: argparse.Namespace, scored: ScoredTable) -> LabelledNodes:
+def _read_labels(options: argparse.Namespace, files: TableFiles, scored: ScoredTable) -> LabelledNodes:
     table = scored.table
     node_type = options.type or table.source
     if node_type not in table.ranges:
@@ -137,7 +143,16 @@ def _read_labels(options: argparse.Namespace, scored: ScoredTable) -> LabelledNo
             "taken: is it a column of classes?"
         )
     node, labels, _ = label_matrix(at[is_known], label)
-    return LabelledNodes(node_type, node, labels, np.unique(at[~is_known]).size)
+    code = _read_codes(files, node_type, scored.ids[node_type].take(node - table.ranges[node_type][0]))
+    return LabelledNodes(node_type, node, labels, np.unique(at[~is_known]).size, code)
+
+
+def _read_codes(files: TableFiles, node_type: str, ids: pa.Array) -> NDArray[np.int32] | None:
+    """Return the codes of nodes in the table's own release; None if it has none."""
+    if not any(entry["name"].startswith(f"{CODES}/") for entry in (files.manifest or {}).get("files", ())):
+        return None
+    with CodeTable.open(files.files[0].parent.parent) as codes:
+        return codes.lookup(ids, node_type).code
 
 
 def _read_other(

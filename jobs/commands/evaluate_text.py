@@ -161,6 +161,16 @@ def _classification(facts: Facts) -> list[str]:
     ]
 
 
+def _purity(facts: Facts) -> list[str]:
+    without = f", {facts['without_code']:,} without a code left out" if facts["without_code"] else ""
+    return [
+        f"purity of codes: {facts['nodes']:,} nodes of type {facts['node_type']}{without}",
+        *_table(("numbers of a code", "groups", "purity"), [tuple(one.values()) for one in facts["levels"]]),
+        f"  dendrogram purity {_cell(facts['dendrogram_purity'])}",
+        *_wrapped("share of nodes with the commonest label of their group; in the tree, of the smallest common one"),
+    ]
+
+
 def _reconstruction(facts: Facts) -> list[str]:
     parts = ("same_part", "cross_part") if facts["parts"] is not None and facts["parts"] > 1 else ()
     in_parts = f", {facts['parts']} parts" if parts else ""
@@ -230,6 +240,7 @@ _SECTIONS = (
     ("ranking", _ranking),
     ("links", _links),
     ("classification", _classification),
+    ("purity", _purity),
     ("reconstruction", _reconstruction),
     ("spectrum", _spectrum),
     ("probe", _probe),

@@ -14,6 +14,7 @@ import pytest
 
 from graphquilt import CodeTable
 from schemas.published_tables import NODE_CODE_PATHS
+from tests.jobs.conftest import call
 from tests.schemas.test_published_contracts import CODES_METADATA
 from tests.stages.chains import Chain, Config, config_for, users_and_items, with_changes, write_rows
 from tests.stages.test_lineage_nights import config_for as night_config
@@ -173,3 +174,16 @@ def test_nights_keep_codes_and_a_recomputed_one_makes_the_same_bytes(tmp_path: P
     assert len(codes[2]) > len(codes[1])
     again = run_night(chain, config, 2, recompute=True)
     assert again.answer["verdict"] == "unchanged"
+
+
+def test_labels_say_how_pure_codes_are(groups: Path, tmp_path: Path) -> None:
+    chain = Chain(tmp_path)
+    assert chain.run(with_codes(groups, codes={"resolution": 1.0, "levels": 2})).code == 0
+    users = np.unique(planted()["source"])
+    labels = write_rows(tmp_path / "labels.csv", {"node": users, "label": [f"g{user % GROUPS}" for user in users]})
+    options = ["--workspace", chain.root, "--labels", labels, "--metrics", "purity"]
+    purity = call("evaluate", *options, "--json").json["purity"]
+    assert [one["groups"] for one in purity["levels"]] == [1, 3, GROUPS]
+    assert purity["levels"][0]["purity"] < 0.25
+    assert purity["levels"][-1]["purity"] == purity["dendrogram_purity"] == 1.0
+    assert "dendrogram purity 1.0000" in call("evaluate", *options).out
