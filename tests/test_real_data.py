@@ -123,3 +123,18 @@ def test_a_part_needs_a_share_of_the_memory_of_one_block(chain: Chain, shared_da
         growth[cut["method"]] = max(record.growth_bytes for record in done.records)
     assert growth["metis"] <= 0.35 * growth["none"], growth
     assert growth["hash"] <= 0.6 * growth["none"], growth
+
+
+def test_clusters_of_a_quarter_of_the_rows_keep_twice_what_a_hash_keeps(chain: Chain, shared_data: Path) -> None:
+    test = {"source": "file", "path": str(shared_data / "gowalla" / "test.parquet")}
+    config = gowalla(shared_data, embedding={"dim": 128}, evaluate=test, codes={"enabled": True})
+    once = chain.publish(config).metrics["node_codes"]["once"]
+    assert once["rows"] <= NODES / 4
+    assert once["clusters"]["recall@20"] >= 2 * once["modulo"]["recall@20"]
+
+
+def test_modularity_is_within_a_hundredth_of_the_best_that_libraries_reach(chain: Chain, shared_data: Path) -> None:
+    config = gowalla(shared_data, codes={"enabled": True, "resolution": 1.0})
+    chain.publish(config)
+    figures = chain.workspace(config).manifest("node_clusters").figures
+    assert figures["modularity"] >= 0.99 * 0.7171  # scikit-network 0.33.5
