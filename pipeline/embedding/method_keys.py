@@ -60,39 +60,48 @@ class TwoSidedKeys(EmbeddingConfig):
     item_degree_power: float = Field(0.4, ge=-4, le=4, description="two types: b in M = D_U^-a B D_I^-b")
 
 
-class EigenpairKeys(EmbeddingConfig):
-    """Of forms of eigenpairs."""
+class SubspaceKeys(EmbeddingConfig):
+    """Of forms of subspace iteration."""
 
     name: ClassVar[str]  # in errors
+
+    iterations: int | None = Field(
+        None, ge=1, le=64, description="spectral: products before the last; unset: by form and eigenvalues (3 to 9)"
+    )
+    oversampling: int = Field(16, ge=0, le=4_096, description="spectral: extra columns beside rank, for convergence")
+    align: bool = Field(True, description="spectral: rotate into the coordinates of the last release")
+
+    def check(self, types: InputConfig) -> None:
+        """Refuse parts of the graph, and columns shared out."""
+        refuse_cuts(self, self.name)
+        if (self.shards or 1) > 1:
+            raise ValueError(
+                f"embedding.shards is {self.shards}: {self.name} makes its columns orthogonal to each other, so that "
+                "no task can hold only some; leave shards out and cut the graph into parts"
+            )
+
+
+class EigenpairKeys(SubspaceKeys):
+    """Of forms of eigenpairs."""
 
     rank: Rank = None
     reduction: Literal["auto", "truncate", "rotate"] = Field(
         "auto", description="spectral: how rank columns become dim: the leading ones, or all by a hashed rotation"
     )
-    iterations: int | None = Field(
-        None, ge=1, le=64, description="spectral: products before the last; unset: by form and eigenvalues (3 to 8)"
-    )
-    oversampling: int = Field(16, ge=0, le=4_096, description="spectral: extra columns beside rank, for convergence")
     shift: float | None = Field(
         None, ge=0, le=4, description="spectral: multiple of the identity added while iterating, against negative ends"
     )
-    align: bool = Field(True, description="spectral: rotate into the coordinates of the last release")
     warm_start: bool = Field(
         False, description="spectral: nights of a lineage start from the vectors of the night before, with one product"
     )
 
     def check(self, types: InputConfig) -> None:
-        """Refuse parts of the graph, fewer eigenpairs than columns, and columns shared out."""
-        refuse_cuts(self, self.name)
+        """Refuse fewer eigenpairs than columns too."""
+        super().check(types)
         if self.rank is not None and self.rank < self.dim and self.reduction != "rotate":
             raise ValueError(
                 f"embedding.rank is {self.rank} and embedding.dim {self.dim}: the columns beyond rank would be zero; "
                 "raise rank, or lower dim"
-            )
-        if (self.shards or 1) > 1:
-            raise ValueError(
-                f"embedding.shards is {self.shards}: {self.name} makes its columns orthogonal to each other, so that "
-                "no task can hold only some; leave shards out and cut the graph into parts"
             )
 
 
@@ -128,6 +137,9 @@ class OneSidedEigenpairKeys(EigenpairKeys):
     )
     degree_offset: float = Field(
         0.5, ge=0, le=64, description="spectral, one type: mean degrees added to every degree, against tiny pieces"
+    )
+    accelerate: bool = Field(
+        False, description="spectral, one type: products take momentum; 16 iterations then part flat spectra as 40 do"
     )
 
     def filled(self) -> Self:

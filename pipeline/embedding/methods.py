@@ -12,6 +12,7 @@ from types import MappingProxyType
 from pipeline.config.embedding import embedding_section
 from pipeline.config.model import config_model
 from pipeline.embedding.fastrp import CLASSIC, TWO_TOWER
+from pipeline.embedding.log_transition import LOG_TRANSITION
 from pipeline.embedding.low_pass import LOW_PASS, PLAIN_LOW_PASS
 from pipeline.embedding.method import Method
 from pipeline.embedding.method_spec import MethodSpec
@@ -29,6 +30,7 @@ _FORMS = (
     PLAIN_LOW_PASS,
     BIPARTITE,
     PLAIN,
+    LOG_TRANSITION,
     FACTORISED,
     PLAIN_FACTORISED,
     HASHED,

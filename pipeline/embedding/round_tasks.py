@@ -75,6 +75,8 @@ def embed_block(payload: BlockPayload, attempt: Attempt) -> PartResult:
     if writes_powers or not payload.wants_rows:
         return result
     if memory:
+        if not method.is_one_way(method.rounds(settings) - 1, settings):
+            memory.emit(first, final)
         for role, node_ix, held in memory.held:
             files.emit_some(node_ix, method.reduce(held, node_ix, settings, role), role)
         return result

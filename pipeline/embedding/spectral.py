@@ -2,7 +2,8 @@
 
 Round r multiplies Z_r, orthonormal columns, by the graph's operator A: Y_r = A Z_r. The sums Y^T Y over the rows at
 home in each part go to the driver, whose answer makes Y orthonormal when it is next read; the last round asks for
-Z^T A Z instead (Rayleigh-Ritz) and sends nothing on. See Halko, Martinsson & Tropp, SIAM Review 53 (2011).
+Z^T A Z instead (Rayleigh-Ritz) and sends nothing on. See Halko, Martinsson & Tropp, SIAM Review 53 (2011). With
+``accelerate`` the products take momentum, which homes carry: see momentum.py.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from pipeline.blocks.arrays import Block
 from pipeline.embedding.fact_files import Facts
 from pipeline.embedding.method import Method
+from pipeline.embedding.momentum import add_momentum, next_momentum
 from pipeline.embedding.products import TwoSides, set_norms, step_of_nodes
 from pipeline.embedding.rows import FOLD_IN, SUBSPACE, ColumnSums, Norms, RowNodes, Rows
 from pipeline.embedding.settings import Settings
@@ -71,6 +73,28 @@ class _Spectral(Method):
         first, stop = self.exchanged_range(block, settings)
         return normal_projection(block.node_key[first:stop], self.width(0, settings), settings.embedding.seed)
 
+    def carry_width(self, settings: Settings) -> int:
+        """Return the columns of the last two rounds' rows, where products take momentum."""
+        return 2 * self.width(0, settings) if settings.embedding.accelerate else 0
+
+    def initial_carry(self, block: Block, local: NDArray[np.int64], settings: Settings) -> Rows:
+        """Return the random rows, and nothing before them."""
+        carried = Rows.zeros(local.size, self.carry_width(settings))
+        if settings.embedding.accelerate:
+            width = self.width(0, settings)
+            carried.values[:, :width] = normal_projection(block.node_key[local], width, settings.embedding.seed)
+        return carried
+
+    def carry(self, carried: Rows, rows: Rows, number: int, settings: Settings) -> Rows:
+        """Take momentum into the product, but into the last one, which Rayleigh-Ritz and its figures are of."""
+        if not settings.embedding.accelerate:
+            return super().carry(carried, rows, number, settings)
+        before = add_momentum(rows, carried, {} if self.is_one_way(number + 1, settings) else settings.facts)
+        self.round_entries(rows, number, settings)
+        width = rows.values.shape[1]
+        carried.values[:, :width], carried.values[:, width:] = rows.values, before
+        return rows
+
     def multiply(
         self, block: Block, x: NDArray[np.float32], number: int, settings: Settings, norms: Norms, sink: Sink
     ) -> Rows:
@@ -100,13 +124,16 @@ class _Spectral(Method):
     def reduce_facts(self, number: int, local: Sequence[Facts], settings: Settings) -> Facts:
         """Return how the columns of the next round follow from those of this one."""
         if self.is_one_way(number, settings):
-            reduction = self._reduction(_sum_of(local, "operator"), float(_sum_of(local, "size")[0]), settings)
+            reduction = self._reduction(sum_of(local, "operator"), float(sum_of(local, "size")[0]), settings)
             return reduction | ({"residual": settings.facts["residual"]} if settings.keeps_subspace else {})
-        sums = _sum_of(local, "gram")
-        facts = {"transform": orthonormal_columns(sums, _noise(len(sums), settings)).transform}
+        sums = sum_of(local, "gram")
+        basis = orthonormal_columns(sums, noise_share(len(sums), settings))
+        facts = {"transform": basis.transform}
+        if settings.embedding.accelerate:
+            facts["momentum"] = next_momentum(basis, settings.facts)
         if settings.keeps_subspace and self.is_one_way(number + 1, settings):
             facts["residual"] = np.array(
-                [self._residual(_sum_of(local, "start"), _sum_of(local, "cross"), sums, settings)]
+                [self._residual(sum_of(local, "start"), sum_of(local, "cross"), sums, settings)]
             )
         return facts
 
@@ -138,7 +165,7 @@ class _Spectral(Method):
 
         Of Z^T Z, Z^T Y and Y^T Y, with Y = A Z: what the last product but that of Rayleigh-Ritz started from.
         """
-        to_orthonormal = orthonormal_columns(start, _noise(len(start), settings)).transform
+        to_orthonormal = orthonormal_columns(start, noise_share(len(start), settings)).transform
         cross, sums = (to_orthonormal.T @ matrix @ to_orthonormal for matrix in (cross, sums))
         values, vectors = eigenpairs(cross, by_magnitude=self.takes_both_signs(settings))
         values, vectors = (array[..., : settings.embedding.rank] for array in (values, vectors))
@@ -154,7 +181,7 @@ class _Spectral(Method):
         """
         rank = min(settings.embedding.rank, len(operator))
         has_both_signs = self.takes_both_signs(settings)
-        share = _noise(len(operator), settings)
+        share = noise_share(len(operator), settings)
         values, vectors = eigenpairs(operator, by_magnitude=has_both_signs, slack=share)
         noise = share * np.abs(values).max(initial=size)
         is_left_out = (np.abs(values) if has_both_signs else values) <= noise
@@ -378,11 +405,12 @@ def noise_scales(rows: NDArray[np.float32], columns: NDArray[np.float64]) -> NDA
     return combine_columns(np.abs(rows), norms[:, None])[:, 0].astype(np.float64)
 
 
-def _noise(columns: int, settings: Settings) -> float:
+def noise_share(columns: int, settings: Settings) -> float:
+    """Return the share of the largest singular value up to which others are rounding of so many columns."""
     return max(max(columns, _FEW) * _NOISE_A_COLUMN, _NOISE_OF_DTYPE[settings.embedding.boundary_dtype])
 
 
-def _sum_of(local: Sequence[Facts], name: str) -> NDArray[np.float64]:
+def sum_of(local: Sequence[Facts], name: str) -> NDArray[np.float64]:
     """Add up a fact of the tasks that report it, in their order."""
     first, *others = (facts[name] for facts in local if name in facts)
     total = first + 0.0  # no zero is negative

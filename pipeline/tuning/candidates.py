@@ -18,6 +18,7 @@ from pipeline.tuning.presets import (
     NARROW_RETRIEVAL,
     PLAIN_COORDINATES,
     PLAIN_RETRIEVAL,
+    SPARSE_COORDINATES,
     STEPS,
     WIDE_RETRIEVAL,
     Changes,
@@ -32,6 +33,8 @@ _USUAL_WIDTH = 64
 _PAIRS_A_COLUMN, _WIDE = 4, 512
 #: Share of all possible pairs from which a graph of two types is called dense.
 _DENSE = 0.01
+#: Share of the spectrum in the leading columns up to which it counts as flat.
+_FLAT = 0.1
 #: A multiply-add of a matrix product, in multiply-adds of a product with the graph (BLAS against scattered rows).
 _DENSE_COST = 1 / 32
 #: Columns that estimate the spectrum before a low-pass, and their products.
@@ -77,6 +80,17 @@ class GraphFacts:
     def is_wide(self, dim: int) -> bool:
         """Whether more eigenpairs than columns are worth having: many targets, few of all pairs known."""
         return not self.is_plain and self.targets >= _TARGETS_A_COLUMN * dim and self.density < _DENSE
+
+    def leading_share(self, dim: int) -> float:
+        """Share of the sum of all squared eigenvalues of D^-1/2 A D^-1/2 that ``dim`` of them can hold, on one type.
+
+        None is above 1, and the sum is that of 1 / (d_i d_j) over all entries: about nodes / mean degree.
+        """
+        return min(1.0, dim * self.entries / max(self.targets, 1) ** 2)
+
+    def is_flat(self, dim: int) -> bool:
+        """Whether a plain graph has so many nodes and so few edges that many eigenvalues are nearly the largest."""
+        return self.is_plain and self.leading_share(dim) < _FLAT
 
 
 def candidates(facts: GraphFacts, dims: Sequence[int]) -> list[Candidate]:
@@ -135,6 +149,13 @@ def advice(facts: GraphFacts, trials: Sequence[Trial]) -> list[str]:
             "Linear models want orthogonal coordinates: the leading eigenvectors, truncated, never rotated; a rotation "
             "spreads each of them over all columns."
         )
+        width = max((trial.candidate.width for trial in trials), default=_USUAL_WIDTH)
+        if facts.is_flat(width):
+            sentences.append(
+                f"Sparse for its size: {width} columns hold at most {facts.leading_share(width):.1%} of the spectrum, "
+                "and many eigenvalues are nearly the largest. Let products take momentum and iterate longer "
+                "(accelerate = true, iterations = 16), or take the logarithms of the transitions (form = 'log_transition')."
+            )
     elif facts.is_plain:
         sentences.append(
             "Plain graph, ranked by dot product: use the positive end of the spectrum (eigenvalues = "
@@ -180,6 +201,8 @@ def _compare_kinds(facts: GraphFacts, trials: Sequence[Trial]) -> list[str]:
 
 def _presets(facts: GraphFacts, dim: int) -> tuple[Preset, ...]:
     if facts.use != "retrieval":
+        if facts.is_flat(dim):
+            return SPARSE_COORDINATES
         return PLAIN_COORDINATES if facts.is_plain else COORDINATES
     if facts.is_plain:
         return PLAIN_RETRIEVAL
@@ -201,6 +224,8 @@ def _kind(changes: Mapping[str, Any], facts: GraphFacts) -> str:
         return form if form != "auto" else "classic" if facts.is_plain else "two_tower"
     if method != "spectral":
         return str(method)  # there are no presets of it
+    if changes.get("form") == "log_transition":
+        return "log_transition"
     if facts.is_plain:
         return "eigenvectors"
     reduction = changes.get("reduction", "auto")

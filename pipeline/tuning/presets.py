@@ -43,6 +43,10 @@ def _factorised(**more: Any) -> Changes:
     return {"method": "ppr", "form": "factorised", "reduction": "truncate", "degree_offset": 0.5, **more}
 
 
+def _logs(smoothing: int) -> Changes:
+    return {"method": "spectral", "form": "log_transition", "iterations": 9, "smoothing": smoothing}
+
+
 def _walks(**more: Any) -> Changes:
     return {"method": "fastrp", "form": "classic", **more}
 
@@ -137,6 +141,16 @@ PLAIN_RETRIEVAL = (
     ),
     Preset("low-pass", "The leading eigenvectors seen through random rows.", _FILTERED | {"norm_degree_power": 0.3}),
 )
+_LOGS = Preset(
+    "logs of transitions",
+    "Logarithms of chances to walk along an edge, then one step of smoothing: small communities are heard too.",
+    _logs(1),
+)
+_CONVERGED = Preset(
+    "eigenvectors, converged",
+    "A flat spectrum takes more products to part, even with momentum.",
+    _eigenvectors(eigenvalues="both", shift=0.0, iterations=16, eigenvalue_power=0.75, accelerate=True),
+)
 PLAIN_COORDINATES = (
     Preset(
         "eigenvectors",
@@ -164,6 +178,20 @@ PLAIN_COORDINATES = (
         _walks(iteration_weights=(0.0, 1.0, 7.0, 20.0), standardize_columns=True),
     ),
     Preset("walks", "Two and three steps of a random walk.", _walks(iteration_weights=(0.0, 1.0, 1.0))),
+    _LOGS,
+)
+#: Of graphs whose leading eigenvectors are few of many that are nearly as large.
+SPARSE_COORDINATES = (
+    _CONVERGED,
+    _LOGS,
+    Preset("logs of transitions, smoothed", "Rows closer to their neighbours': less noise, fewer details.", _logs(3)),
+    Preset(
+        "eigenvectors, converged, offset 2",
+        "Low degrees held back more, against leading eigenvectors that sit on tiny pieces.",
+        _CONVERGED.changes | {"degree_offset": 2.0},
+    ),
+    PLAIN_COORDINATES[0],
+    *PLAIN_COORDINATES[3:-1],
 )
 COORDINATES = (
     Preset(
@@ -204,6 +232,11 @@ STEPS: Mapping[str, tuple[Step, ...]] = {
         *_NEAR_DEGREES,
     ),
     "eigenvectors": (("eigenvalue_power", 0.25, 0.0, 2.0, 0.5), _NODE_NORM, *_OFFSET),
+    "log_transition": (
+        ("smoothing", 1, 0, 8, 1),
+        ("iterations", 4, 1, 25, 9),
+        ("eigenvalue_power", 0.25, 0.0, 2.0, 0.5),
+    ),
     "factorised": (("item_norm_power", 0.1, -0.2, 0.6, 0.2), *_DEGREES, *_ROW_SCALES),
     "factorised of one type": (_NODE_NORM, *_OFFSET),
     "hashed": (("item_norm_power", 0.1, -0.2, 0.6, 0.3),),

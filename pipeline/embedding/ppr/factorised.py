@@ -115,6 +115,7 @@ PLAIN_FACTORISED = MethodSpec(
         *("rank", "reduction", "eigenvalues", "iterations", "oversampling", "shift"),
         *("degree_offset", "norm_degree_power"),
     ),
+    later_keys={"accelerate": False},
     space_of_ppr=("restart",),
     needs_means=True,
     has_own_axes=True,

@@ -1,0 +1,48 @@
+"""Momentum of subspace iteration: A Z_r - β Z_r-1 in the place of A Z_r, as Chebyshev polynomials of A are built.
+
+With β = c² / 4 the columns are those of a polynomial that stays small on [-c, c] and grows fastest outside of it. Where
+a spectrum is flat, k such products part its eigenvalues as some k² / 2 plain ones do. c is the smallest eigenvalue that
+the columns hold; how much the column grew that grew least says how large it is. See Saad, "Numerical methods for large
+eigenvalue problems", chapter 5 (Chebyshev subspace iteration).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.embedding.fact_files import Facts
+from pipeline.embedding.rows import Rows
+from pipeline.kernels.subspace import Basis, combine_columns
+
+
+def add_momentum(rows: Rows, carried: Rows, facts: Facts) -> NDArray[np.float32]:
+    """Take β Z_r-1 off complete rows of A Z_r, in place; return the rows of Z_r, which homes carry on.
+
+    Parameters
+    ----------
+    carried : beside each other, the rows that Z_r was made of by the facts' ``transform``, and Z_r-1 in the coordinates
+        of these. Before there is a transform, both are as they are, and there is no momentum.
+    """
+    width = rows.values.shape[1]
+    current, before = carried.values[:, :width], carried.values[:, width:]
+    if "transform" not in facts:
+        return current.copy()
+    if facts["momentum"][0]:
+        taken = combine_columns(before, facts["transform"] * facts["momentum"][0])
+        np.subtract(rows.values, taken, out=rows.values)
+    return combine_columns(current, facts["transform"])
+
+
+def next_momentum(basis: Basis, facts: Facts) -> NDArray[np.float64]:
+    """Return β of the next product, from the singular values of what this one left; (1,) float64, never falling.
+
+    A column of the eigenvalue c that grows by g a product has c = g + β / g: the recurrence g² = c g - β. Inside of
+    [-c, c] columns grow by the root of β. 0 after the first product, whose rows weren't orthonormal.
+    """
+    if "momentum" not in facts:
+        return np.zeros(1)
+    before = float(facts["momentum"][0])
+    growth = max(float(basis.values[basis.rank - 1]) if basis.rank else 0.0, before**0.5)
+    smallest = growth + (before / growth if growth else 0.0)
+    return np.array([max(before, smallest**2 / 4.0)])
