@@ -11,7 +11,6 @@ and whose total weights are d_j:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -42,7 +41,12 @@ def one_step_of_eigenvectors(settings: Settings, types: FoldInTypes) -> dict[str
     """Fold in by one step, at the norm of rows of eigenvectors."""
     if settings.embedding.eigenvalues == "both":  # a step turns columns of negative eigenvalues round
         return {}
-    return _step(settings, types, {"own_norm": math.sqrt(settings.dim) / 2})
+    return one_step_at_row_norm(settings, types)
+
+
+def one_step_at_row_norm(settings: Settings, types: FoldInTypes) -> dict[str, Any]:
+    """Fold in by one step, at the norm that rows of the table have."""
+    return _step(settings, types, {"own_norm": settings.row_norm})
 
 
 def fold_in_of_table(settings: Settings, types: FoldInTypes) -> dict[str, Any]:

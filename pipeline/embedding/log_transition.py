@@ -23,8 +23,8 @@ from pydantic import Field
 from pipeline.blocks.arrays import Block
 from pipeline.config.embedding import EmbeddingConfig
 from pipeline.embedding.fact_files import Facts
-from pipeline.embedding.fold_in_recipes import one_step
-from pipeline.embedding.method_keys import EigenvaluePower, NormDegreePower, SubspaceKeys
+from pipeline.embedding.fold_in_recipes import one_step_at_row_norm
+from pipeline.embedding.method_keys import EigenvaluePower, NormDegreePower, RowNorm, SubspaceKeys
 from pipeline.embedding.method_spec import MethodSpec, cosines
 from pipeline.embedding.momentum import add_momentum, next_momentum
 from pipeline.embedding.products import step_of_nodes
@@ -48,6 +48,7 @@ class LogTransitionKeys(SubspaceKeys):
 
     eigenvalue_power: EigenvaluePower = 0.5
     norm_degree_power: NormDegreePower = 0.0
+    row_norm: RowNorm = None
     smoothing: int = Field(
         1, ge=0, le=16, description="log_transition: steps to the mean of a node's row and those of its neighbours"
     )
@@ -67,7 +68,7 @@ class LogTransitionKeys(SubspaceKeys):
 
 
 class LogTransition(Plain):
-    """Rows U s^p of F = U s V^T, at norm d^q sqrt(dim) / 2, after ``smoothing`` steps."""
+    """Rows U s^p of F = U s V^T, at norm d^q ``row_norm``, after ``smoothing`` steps."""
 
     def rounds(self, settings: Settings) -> int:
         """Return one for c, the products of the iteration and one that the factors are read off, and the smoothing."""
@@ -226,9 +227,9 @@ LOG_TRANSITION = MethodSpec(
         "rows have one norm: a node's direction says which nodes walks from it meet more often than chance; a linear "
         "classifier takes the rows as they are"
     ),
-    space=("iterations", "oversampling", "eigenvalue_power", "norm_degree_power", "smoothing"),
+    space=("iterations", "oversampling", "eigenvalue_power", "norm_degree_power", "row_norm", "smoothing"),
     needs_means=True,
     has_own_axes=True,
-    fold_in=one_step,
+    fold_in=one_step_at_row_norm,
     leaf_columns=_five_buffers,
 )

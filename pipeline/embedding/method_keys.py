@@ -23,6 +23,14 @@ Transition = Annotated[
 NormDegreePower = Annotated[
     float, Field(ge=-4, le=4, description="one type: if not 0, a row's norm becomes its degree to this power")
 ]
+RowNorm = Annotated[
+    float | None,
+    Field(
+        gt=0,
+        description="spectral, one type: norm of a row, times degree^norm_degree_power; unset: sqrt(dim) / 2, "
+        "which suits a regression at C = .05; at a library's C = 1, 1 to 2 does",
+    ),
+]
 ItemNormPower = Annotated[
     float | None,
     Field(ge=-4, le=4, description="two types: q, an item's norm is its degree to this power; unset: by the form"),
@@ -132,6 +140,7 @@ class OneSidedEigenpairKeys(EigenpairKeys):
     """Of forms of eigenpairs on one type."""
 
     norm_degree_power: NormDegreePower = 0.0
+    row_norm: RowNorm = None
     eigenvalues: Literal["both", "positive"] = Field(
         "both", description="spectral, one type: of both signs, for classifiers; positive: those that say who is near"
     )

@@ -8,6 +8,8 @@ eigenvalue problems", chapter 5 (Chebyshev subspace iteration).
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,14 +37,15 @@ def add_momentum(rows: Rows, carried: Rows, facts: Facts) -> NDArray[np.float32]
 
 
 def next_momentum(basis: Basis, facts: Facts) -> NDArray[np.float64]:
-    """Return β of the next product, from the singular values of what this one left; (1,) float64, never falling.
+    """Return β of the next product and how much the least column grew, from the singular values of what this one left.
 
-    A column of the eigenvalue c that grows by g a product has c = g + β / g: the recurrence g² = c g - β. Inside of
-    [-c, c] columns grow by the root of β. 0 after the first product, whose rows weren't orthonormal.
+    A column of the eigenvalue c grows by g_r = c - β / g_r-1, which tells c. Inside of [-c, c] columns grow by the root
+    of β, in the mean, and say nothing. (2,) float64; β never falls. It is 0 after the first product, whose rows weren't
+    orthonormal.
     """
     if "momentum" not in facts:
-        return np.zeros(1)
-    before = float(facts["momentum"][0])
-    growth = max(float(basis.values[basis.rank - 1]) if basis.rank else 0.0, before**0.5)
-    smallest = growth + (before / growth if growth else 0.0)
-    return np.array([max(before, smallest**2 / 4.0)])
+        return np.zeros(2)
+    before, growth_before = facts["momentum"]
+    growth = float(basis.values[basis.rank - 1]) if basis.rank else 0.0
+    smallest = growth + (before / max(growth_before, math.sqrt(before)) if before else 0.0)
+    return np.array([max(before, smallest**2 / 4.0), growth])

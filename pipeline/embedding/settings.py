@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Annotated
@@ -81,6 +82,11 @@ class Settings:
         """γ, the share of diag(P) that is left out: 0 where P is all diagonal and nothing would be left of it."""
         share = self.embedding.no_return
         return 0.0 if self.graph.returns_at_once and share == 1.0 else share
+
+    @property
+    def row_norm(self) -> float:
+        """Norm of the rows of eigenvectors on one type, before degrees scale them: entries are about 1 / 2."""
+        return float(self.embedding.row_norm or math.sqrt(self.dim) / 2)
 
     @property
     def first_column(self) -> int:

@@ -273,12 +273,13 @@ class Bipartite(_Spectral):
 
 
 class Plain(_Spectral):
-    """Rows of eigenvectors V |w|^p of S = (D + τ)^-1/2 A (D + τ)^-1/2, at norm d^q sqrt(dim) / 2.
+    """Rows of eigenvectors V |w|^p of S = (D + τ)^-1/2 A (D + τ)^-1/2, at norm d^q ``row_norm``.
 
     τ is ``degree_offset`` mean degrees: without it the leading pairs sit on tiny pieces that hang by a thread (Qin &
     Rohe, "Regularized spectral clustering", NeurIPS 2013). Eigenvalues of both signs describe a node best; a dot
     product would count the negative ones with the wrong sign, so that who is near is a matter of the positive ones.
-    With q = 0 entries are about 1 / 2, whatever dim is: a penalty of a linear model means the same for all widths.
+    With q = 0 entries are about 1 / 2, whatever dim is, unless the norm is set: a penalty of a linear model means the
+    same for all widths.
     """
 
     def takes_both_signs(self, settings: Settings) -> bool:
@@ -320,8 +321,7 @@ class Plain(_Spectral):
 
     def finish(self, rows: Rows, nodes: RowNodes, sums: ColumnSums | None, settings: Settings) -> None:
         """Set norms."""
-        size = math.sqrt(settings.dim) / 2
-        set_norms(rows, size * power_or_zero(nodes.strength, settings.embedding.norm_degree_power))
+        set_norms(rows, settings.row_norm * power_or_zero(nodes.strength, settings.embedding.norm_degree_power))
 
     def _product(self, block: Block, z: NDArray[np.float32], settings: Settings, norms: Norms) -> Rows:
         offset = settings.embedding.degree_offset * settings.graph.mean_strength

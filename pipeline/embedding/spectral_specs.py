@@ -110,7 +110,7 @@ PLAIN = MethodSpec(
         *("rank", "reduction", "eigenvalues", "iterations", "oversampling", "shift"),
         *("eigenvalue_power", "degree_offset", "norm_degree_power"),
     ),
-    later_keys={"accelerate": False},
+    later_keys={"accelerate": False, "row_norm": None},
     needs_means=True,
     has_own_axes=True,
     fold_in=one_step_of_eigenvectors,

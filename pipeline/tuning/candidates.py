@@ -154,7 +154,7 @@ def advice(facts: GraphFacts, trials: Sequence[Trial]) -> list[str]:
             sentences.append(
                 f"Sparse for its size: {width} columns hold at most {facts.leading_share(width):.1%} of the spectrum, "
                 "and many eigenvalues are nearly the largest. Let products take momentum and iterate longer "
-                "(accelerate = true, iterations = 16), or take the logarithms of the transitions (form = 'log_transition')."
+                "(accelerate = true, iterations = 16), or take form = 'log_transition'."
             )
     elif facts.is_plain:
         sentences.append(

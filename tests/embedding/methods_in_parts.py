@@ -54,7 +54,9 @@ class Done:
 
 
 def settings_for(made: GraphInParts, embedding: EmbeddingConfig) -> Settings:
-    form, strength = FORMS[embedding.method, made.items > 0], made.graph.strength
+    is_of_logs = embedding.form == "log_transition"
+    form = "log_transition" if is_of_logs else FORMS[embedding.method, made.items > 0]
+    strength = made.graph.strength
     settings = settings_of(made, embedding)
     graph = replace(
         settings.graph,
@@ -75,6 +77,10 @@ def in_rounds(made: GraphInParts, embedding: EmbeddingConfig, restart: float = 0
 
 def spectral(**changes: object) -> EmbeddingConfig:
     return EMBEDDING.model_validate({"method": "spectral", "dim": 4, "oversampling": 4, **changes})
+
+
+def log_transition(**changes: object) -> EmbeddingConfig:
+    return spectral(form="log_transition", **changes)
 
 
 def factorised(**changes: object) -> EmbeddingConfig:

@@ -9,12 +9,14 @@ import pytest
 
 from pipeline.embedding.rounds import Embedded, embed_parts
 from tests.embedding.graphs_in_parts import InThisProcess, lay_out
-from tests.embedding.methods_in_parts import factorised, low_pass, random_tree, settings_for, spectral
+from tests.embedding.methods_in_parts import factorised, log_transition, low_pass, random_tree, settings_for, spectral
 
 # Few rounds: each costs Spark two waves of tasks.
 CASES = {
     "spectral, plain": (0, spectral(dim=5, iterations=1)),
     "spectral, two types": (15, spectral(dim=3, rank=5, iterations=1, boundary_dtype="int8")),
+    "spectral, plain, with momentum": (0, spectral(dim=5, iterations=2, accelerate=True)),
+    "log_transition": (0, log_transition(dim=5, iterations=1)),
     "factorised ppr, two types": (15, factorised(dim=3, iterations=1)),
     "low_pass, two types": (15, low_pass(dim=20, cut=0.5, filter_degree=1)),
 }

@@ -25,6 +25,8 @@ FROZEN: dict[str, tuple[tuple[str, ...], str]] = {
     "plain_low_pass": ((LOW_PASS,), "08de6fdc12686e07"),
     "plain": (("embedding.method=spectral",), "754662383c89ed38"),
     "plain positive": (("embedding.method=spectral", "embedding.eigenvalues=positive"), "27e826afba5c6f62"),
+    "plain accelerated": (("embedding.method=spectral", "embedding.accelerate=true"), "b6270978b1356fb6"),
+    "log_transition": (("embedding.method=spectral", "embedding.form=log_transition"), "1b6d4913e774504b"),
     "plain_factorised": (("embedding.method=ppr",), "60be55f00daf5f46"),
     "plain_hashed": (HASHED, "8fb19d772e522345"),
     "two_tower": (TWO_TYPES, "ec006eb9fbb696f1"),

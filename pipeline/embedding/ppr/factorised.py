@@ -115,7 +115,7 @@ PLAIN_FACTORISED = MethodSpec(
         *("rank", "reduction", "eigenvalues", "iterations", "oversampling", "shift"),
         *("degree_offset", "norm_degree_power"),
     ),
-    later_keys={"accelerate": False},
+    later_keys={"accelerate": False, "row_norm": None},
     space_of_ppr=("restart",),
     needs_means=True,
     has_own_axes=True,
