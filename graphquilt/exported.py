@@ -1,7 +1,7 @@
 """What ``graphquilt export`` wrote, opened by those who ask it: its files, the ids of its rows, and how to ask.
 
-    PLACE/manifest.json            replaced last, as a whole: it names the folder that counts
-    PLACE/<release>-<digest>/      the files of one export; the one before stays until the next
+PLACE/manifest.json            replaced last, as a whole: it names the folder that counts
+PLACE/<release>-<digest>/      the files of one export; the one before stays until the next
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ MANIFEST = "manifest.json"
 class ExportedVectors:
     """One export of a release.
 
-        export = ExportedVectors.open("exports/items")
-        index = faiss.read_index(str(export.file("item")))
-        values, rows = index.search(export.queries(users), 20)
-        export.ids("item")[rows], export.scores(values)
+    export = ExportedVectors.open("exports/items")
+    index = faiss.read_index(str(export.file("item")))
+    values, rows = index.search(export.queries(users), 20)
+    export.ids("item")[rows], export.scores(values)
     """
 
     place: Location

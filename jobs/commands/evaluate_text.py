@@ -205,10 +205,16 @@ def _probe(facts: Facts | None) -> list[str]:
     return [
         f"probe: {facts['pairs']:,} {facts['of']} ({which}) against as many of the same degrees",
         *_table(
-            ("columns", "bits", "error"),
-            [(name, f"{one['bits']:.3f}", f"{one['standard_error']:.3f}") for name, one in named],
+            ("columns", "bits", "error", "NetInfoF"),
+            [
+                (name, *(f"{one[figure]:.3f}" for figure in ("bits", "standard_error", "netinfof_score")))
+                for name, one in named
+            ],
         ),
-        *_wrapped("bits about whether a pair is an edge that a linear model can use: 1 all, 0 none"),
+        *_wrapped(
+            "bits about whether a pair is an edge that a linear model can use: 1 all, 0 none; NetInfoF's score, which "
+            "only takes the model's order of the pairs: 1 all, .5 none"
+        ),
     ]
 
 

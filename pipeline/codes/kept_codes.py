@@ -147,4 +147,3 @@ def extend_paths(code: NDArray[np.int32], graph: TwoSidedGraph) -> NDArray[np.in
         last[group] = last.get(group, -1) + 1
         paths.append([*group, last[group]])
     return np.array(paths, np.int32).reshape(clusters, levels)
-

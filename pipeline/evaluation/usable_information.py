@@ -1,4 +1,4 @@
-"""How many bits about edges a linear model can use of a block of columns."""
+"""How many bits about edges a linear model can use of a block of columns, and NetInfoF's score of the same."""
 
 from __future__ import annotations
 
@@ -18,15 +18,20 @@ BLOCKS = 8
 SAMPLE = 20_000
 _STRENGTH = 1.0  # columns are scaled to deviation 1 first, so that it means the same for any table
 _SALT = 2**33
+_BINS = 16  # of a model's score: few enough that hundreds of pairs are in each
 
 
 @dataclass(frozen=True)
 class BlockBits:
-    """Usable bits a pair of a block of columns, from the first to before the last, and their standard error."""
+    """Usable bits a pair of a block of columns, from the first to before the last, and their standard error.
+
+    netinfof_score : 2^-H(Y | X), X the model's score in bins: 1 where it tells all, 0.5 where it tells nothing.
+    """
 
     columns: tuple[int, int]
     bits: float
     standard_error: float
+    netinfof_score: float
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,8 @@ def usable_information(
     columns are ordered. Prefixes (16, 32, 64, ... columns) say what a narrower table would keep, if columns are
     ordered. The score is the dot product alone, one weight: what a reader gets who only takes products.
 
+    NetInfoF's score asks less of the same model: only its order of the pairs counts, not the chances that it gives.
+
     Parameters
     ----------
     pairs : the edges, each once, with rows.
@@ -74,7 +81,7 @@ def usable_information(
     Source
     ------
     Xu et al., "A theory of usable information under computational constraints", ICLR 2020 (V-information);
-    Lee et al., "NetInfoF", ICLR 2024 (arXiv 2402.07999: probes of an embedding's parts by linear models).
+    Lee et al., "NetInfoF", ICLR 2024 (arXiv 2402.07999: probes of an embedding's parts by linear models, 2^-H(Y | X)).
     """
     rows, nodes = table.rows_for(table.similarity), table.nodes
     word = hash_pairs(nodes.node_key[pairs.src], nodes.node_key[pairs.dst], seed)
@@ -119,15 +126,28 @@ class _Probe:
         """Bits of the sum of all products."""
         return BlockBits((0, self.products.shape[1]), *self._bits(self.products.sum(axis=1, keepdims=True)))
 
-    def _bits(self, features: NDArray[np.float64]) -> tuple[float, float]:
-        """Bits on the half that is judged, and the standard error of their mean."""
+    def _bits(self, features: NDArray[np.float64]) -> tuple[float, float, float]:
+        """Bits on the half that is judged, the standard error of their mean, and NetInfoF's score."""
         truth = np.repeat([True, False], self.is_train.size)
         is_train = np.tile(self.is_train, 2)
         mean, deviation = features[is_train].mean(axis=0), features[is_train].std(axis=0)
         deviation[deviation == 0] = 1.0
         scaled = (features - mean) / deviation
         weights, intercepts = logistic_regressions(scaled[is_train], truth[is_train][:, None], _STRENGTH)
-        scores = scaled[~is_train] @ weights[:, 0] + intercepts[0]
-        doubt = log_loss(scores, truth[~is_train]) / math.log(2.0)
+        scores = scaled @ weights[:, 0] + intercepts[0]
+        doubt = log_loss(scores[~is_train], truth[~is_train]) / math.log(2.0)
         # An edge and its negative share an end, so they count as one draw: half their number is independent.
-        return 1.0 - float(doubt.mean()), float(doubt.std() / math.sqrt(doubt.size / 2))
+        error = float(doubt.std() / math.sqrt(doubt.size / 2))
+        edges = np.quantile(scores[is_train], np.arange(1, _BINS) / _BINS)
+        return 1.0 - float(doubt.mean()), error, binned_score(scores[~is_train], truth[~is_train], edges)
+
+
+def binned_score(scores: NDArray[np.float64], truth: NDArray[np.bool_], edges: NDArray[np.float64]) -> float:
+    """2^-H(Y | X) with H in bits, X the bin of a pair's score between ascending ``edges``; (n,), (n,), (bins - 1,)."""
+    place = np.searchsorted(edges, scores, "right")
+    pairs, true = np.bincount(place, minlength=edges.size + 1), np.bincount(place[truth], minlength=edges.size + 1)
+    share = true[pairs > 0] / pairs[pairs > 0]
+    doubt = np.zeros(share.size)
+    for chance in (share, 1.0 - share):
+        doubt -= chance * np.log2(chance, out=np.zeros(share.size), where=chance > 0)
+    return float(2.0 ** -(pairs[pairs > 0] @ doubt / pairs.sum()))

@@ -4,10 +4,12 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline.evaluation.link_prediction import pair_codes
 from pipeline.evaluation.table import Pairs, Table
-from pipeline.evaluation.usable_information import BLOCKS, usable_information
+from pipeline.evaluation.usable_information import BLOCKS, binned_score, usable_information
 from pipeline.kernels.hashing import splitmix64
 
 
@@ -63,6 +65,23 @@ def test_bits_are_those_of_a_binary_channel() -> None:
     assert got.score_alone.bits == pytest.approx(want, abs=4 * got.score_alone.standard_error)
     assert got.blocks[0].bits == pytest.approx(got.score_alone.bits, abs=1e-9)
     assert got.score_alone.standard_error < 0.01
+    # The model is as good as the channel: bins of its scores lose nothing, and 2^-H(Y|X) = 2^(I - 1).
+    assert got.score_alone.netinfof_score == pytest.approx(2.0 ** (want - 1.0), abs=0.01)
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=1, max_size=60))
+def test_the_score_is_that_of_the_entropy_of_each_bin(pairs: list[tuple[int, bool]]) -> None:
+    scores, truth = np.array([score for score, _ in pairs], np.float64), np.array([is_edge for _, is_edge in pairs])
+    doubt = 0.0
+    for low, high in ((-1, 2), (2, 4), (4, 9)):
+        inside = [is_edge for score, is_edge in pairs if low <= score < high]
+        for outcome in (True, False):
+            chance = inside.count(outcome) / max(len(inside), 1)
+            doubt -= inside.count(outcome) / len(pairs) * math.log2(chance) if chance else 0.0
+    got = binned_score(scores, truth, np.array([2.0, 4.0]))
+    assert got == pytest.approx(2.0**-doubt)
+    assert 0.5 - 1e-12 <= got <= 1.0
+    assert got == binned_score(np.exp(scores), truth, np.exp([2.0, 4.0]))  # only the order of pairs counts
 
 
 def test_the_sample_is_stated_and_too_few_pairs_say_so() -> None:
