@@ -39,7 +39,7 @@ _SETS_A_TASK = 64  # at least: what is worth a task's start
 
 
 @dataclass(frozen=True)
-class AnswerPayload:
+class BatchPayload:
     """Input of the task that answers some sets of a batch."""
 
     release: Location
@@ -78,7 +78,7 @@ def answer_batch(
         file = place / "batch.arrow"
         storage.write(file, batch.to_bytes())
         bounds = [len(batch.names) * number // tasks for number in range(tasks + 1)]
-        payloads = [AnswerPayload(folder, file, span, options) for span in pairwise(bounds)]
+        payloads = [BatchPayload(folder, file, span, options) for span in pairwise(bounds)]
         records = TaskFolder(engine, place).run_each(answer_part, "answers", payloads)
         return pa.concat_tables([storage.map_arrow(record.file("answers")) for record in records]).combine_chunks()
 
@@ -97,7 +97,7 @@ def _task_folder(release: Location, engine: Engine[Frame]) -> Iterator[Location]
         storage.remove_tree(place)
 
 
-def answer_part(payload: AnswerPayload, attempt: Attempt) -> None:
+def answer_part(payload: BatchPayload, attempt: Attempt) -> None:
     """Task: the answers of a range of sets."""
     batch = Batch.from_bytes(storage.local_file(payload.batch).read_bytes()).part(*payload.span)
     storage.write_arrow(attempt.path("answers", "arrow"), answer_sets(payload.release, batch, payload.options))
