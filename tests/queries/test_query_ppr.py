@@ -35,7 +35,7 @@ from pipeline.tasks import Attempt
 from schemas.published_tables import PPR_GRAPH_ROWS, PPR_WALK_ROWS
 from tests.jobs.conftest import Said, call
 from tests.object_store import FaultProxy
-from tests.stages.chains import config_for, friends, to_toml, users_and_items, write_rows
+from tests.stages.chains import Chain, config_for, friends, to_toml, users_and_items, write_rows
 from tests.stages.published_lists import Exact
 
 ROWS = {**users_and_items(1), "weight": np.random.default_rng(1).integers(1, 9, 500) / 4}
@@ -559,3 +559,48 @@ def test_answers_are_written_as_parquet_only(place: Place, tmp_path: Path) -> No
     assert said.code == 2
     assert "must end in .parquet" in said.err
     assert not list(tmp_path.iterdir())
+
+
+def test_walks_go_through_nodes_that_are_not_published(tmp_path: Path) -> None:
+    """Brands of items are a second relation; the oracle has them as nodes like others."""
+    clicks = users_and_items(5)
+    items = sorted(set(clicks["target"].tolist()))
+    files = [
+        write_rows(tmp_path / "clicks.parquet", {**clicks, "weight": np.ones(len(clicks["source"]))}),
+        write_rows(
+            tmp_path / "brands.parquet",
+            {"source": items, "target": [i % 7 for i in items], "weight": [2.0] * len(items)},
+        ),
+    ]
+    names = [("interactions", "user", "item"), ("brands", "item", "brand")]
+    relations = [
+        {"name": name, "path": str(file), "weight": "weight", "source_type": source, "target_type": target}
+        for file, (name, source, target) in zip(files, names, strict=True)
+    ]
+    config = config_for(Path(), ppr={**PPR, "index_walks": 3_000, "top_k": 5})
+    del config["input"]
+    chain = Chain(tmp_path / "chain")
+    chain.publish({"relations": relations, **config})
+    folder = chain.current_folder()
+    assert folder is not None
+    index = Index(folder)
+    ends = [
+        (("user", a), ("item", b), 1.0)
+        for a, b in zip(*(clicks[n].tolist() for n in ("source", "target")), strict=True)
+    ]
+    ends += [(("item", i), ("brand", i % 7), 2.0) for i in items]
+    nodes = sorted({node for one, other, _ in ends for node in (one, other)})
+    weights = np.zeros((len(nodes), len(nodes)))
+    for one, other, weight in ends:
+        i, j = nodes.index(one), nodes.index(other)
+        weights[i, j] = weights[j, i] = weights[i, j] + weight
+    scores = Exact(nodes, weights).scores(RESTART)
+    assert index.nodes == [node for node in nodes if node[0] != "brand"]
+    users = [str(node) for kind, node in index.nodes if kind == "user"][:20]
+    for options in (("--rounds", 0), ("--rounds", 2), ("--exact",)):
+        said = call("query", "ppr", *users, "--type", "user", "--json", *options, "--workspace", chain.root)
+        for answer in said.json["answers"]:
+            assert len(answer["neighbors"]) == 5
+            for one in answer["neighbors"]:
+                want = scores["user", answer["id"]]["item", one["id"]]
+                assert abs(one["score"] - want) <= 3 * answer["error_bound"]
