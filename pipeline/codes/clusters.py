@@ -23,14 +23,11 @@ _MOST_TRIALS, _NEAR = 6, 0.95
 _GROWTH, _LEAST_GROWTH, _MOST_GROWTH = 0.7, 0.2, 2.0
 
 
-def find_clusters(
-    graph: TwoSidedGraph, word: NDArray[np.uint64], resolution: float, max_size: float = np.inf
-) -> NDArray[np.int32]:
+def find_clusters(graph: TwoSidedGraph, resolution: float, max_size: float = np.inf) -> NDArray[np.int32]:
     """Return a cluster of each node; clusters are numbered by their first node.
 
     Parameters
     ----------
-    word : (nodes,) uint64; ties in the order of nodes, which come by how many neighbours they have, few first.
     resolution : γ; clusters are the smaller the larger it is.
     max_size : nodes of a cluster.
 
@@ -47,7 +44,7 @@ def find_clusters(
     if not total:
         return label
     levels: list[tuple[TwoSidedGraph, NDArray[np.int32]]] = []
-    order = np.lexsort((word, np.diff(graph.adjacency.indptr))).astype(np.int32)
+    order = visiting_order(graph)
     while True:
         move_nodes(graph, label, order, resolution / total, max_size, _VISITS * label.size)
         clusters = number_labels(label)
@@ -62,6 +59,13 @@ def find_clusters(
         move_nodes(graph, label, np.arange(label.size, dtype=np.int32), resolution / total, max_size, visits)
         number_labels(label)
     return label
+
+
+def visiting_order(graph: TwoSidedGraph) -> NDArray[np.int32]:
+    """Return the nodes by how many neighbours they have, few first; all with 65,535 or more are alike."""
+    # Numbers of 16 bits are sorted by their bytes, in a tenth of the time.
+    neighbors = np.minimum(np.diff(graph.adjacency.indptr), 65_535).astype(np.uint16)
+    return np.argsort(neighbors, kind="stable").astype(np.int32)
 
 
 @dataclass(frozen=True)

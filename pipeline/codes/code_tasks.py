@@ -177,7 +177,7 @@ def keep_codes(typed: TypedGraph, codes: CodesConfig, earlier: EarlierCodes) -> 
     place = find_earlier(typed.node_key, NodeArrays(earlier.node_arrays).all("node_key").view(np.uint64))
     before, token = (np.append(column, np.int32(NO_CLUSTER))[place] for column in (nodes.cluster, nodes.leaf_token))
     known, max_size = len(of_clusters.code), codes.max_size or np.inf
-    label, apart = keep_clusters(typed.graph, typed.node_key, before, known, earlier.resolution, max_size)
+    label, apart = keep_clusters(typed.graph, before, known, earlier.resolution, max_size)
     clusters = max(known, int(label.max(initial=-1)) + 1)
     graph = contract(typed.graph, label, clusters)
     tokens = np.concatenate([of_clusters.tokens, np.zeros((clusters - known, typed.types), np.int32)])
@@ -201,7 +201,7 @@ def choose_clusters(typed: TypedGraph, codes: CodesConfig, nodes: int) -> Chosen
     max_size = codes.max_size or np.inf
 
     def find(resolution: float) -> NDArray[np.int32]:
-        return find_clusters(typed.graph, typed.node_key, resolution, max_size)
+        return find_clusters(typed.graph, resolution, max_size)
 
     if codes.resolution is not None:
         return ChosenClusters(find(codes.resolution), codes.resolution)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.codes.clusters import visiting_order
 from pipeline.codes.code_files import NO_CLUSTER
 from pipeline.kernels.modularity import TwoSidedGraph, move_nodes
 
@@ -34,7 +35,6 @@ class KeptFigures:
 
 def keep_clusters(
     graph: TwoSidedGraph,
-    word: NDArray[np.uint64],
     earlier: NDArray[np.int32],
     clusters: int,
     resolution: float,
@@ -47,7 +47,6 @@ def keep_clusters(
 
     Parameters
     ----------
-    word : (nodes,) uint64; ties in the order of nodes, as in `find_clusters`.
     earlier : (nodes,) int32, NO_CLUSTER of those that are new. clusters : that there were: numbers of new ones follow.
 
     Returns
@@ -55,7 +54,7 @@ def keep_clusters(
     (nodes,) int32; numbers of clusters that have fallen apart are not given again.
     """
     penalty = resolution / max(float(graph.row_degree.sum()), np.finfo(float).tiny)
-    order = np.lexsort((word, np.diff(graph.adjacency.indptr))).astype(np.int32)
+    order = visiting_order(graph)
     label, _ = _local_labels(earlier)
     move_nodes(graph, label, order, penalty, max_size, _VISITS * label.size)
     is_apart = _fall_apart(earlier, label, clusters)

@@ -85,7 +85,8 @@ def contract(graph: TwoSidedGraph, label: NDArray[np.int32], clusters: int) -> T
 
     label : (nodes,) int32 below ``clusters``. Neighbours of a cluster stand in the order in which they are met.
     """
-    members = np.argsort(label, kind="stable").astype(np.int32)
+    short = label.astype(np.uint16) if clusters <= 2**16 else label  # sorted by bytes, in a tenth of the time
+    members = np.argsort(short, kind="stable").astype(np.int32)
     first = np.zeros(clusters + 1, np.int64)
     np.cumsum(np.bincount(label, minlength=clusters), out=first[1:])
     indptr, entries = np.zeros(clusters + 1, np.int64), graph.adjacency.indices.size

@@ -9,7 +9,6 @@ from scipy.sparse import csr_array
 from pipeline.codes.clusters import find_clusters
 from pipeline.codes.kept_codes import extend_paths, keep_clusters, keep_tokens
 from pipeline.kernels.csr import Csr
-from pipeline.kernels.hashing import splitmix64
 from pipeline.kernels.modularity import TwoSidedGraph, contract
 
 GROUPS, OF_EACH = 5, 8
@@ -28,16 +27,12 @@ def planted(group: NDArray[np.int64], seed: int = 0) -> NDArray[np.float64]:
     return links + links.T
 
 
-def word(nodes: int) -> NDArray[np.uint64]:
-    return splitmix64(np.arange(nodes, dtype=np.uint64))
-
-
 @given(st.integers(0, 10**6))
 def test_where_nothing_changes_every_node_keeps_its_cluster(seed: int) -> None:
     graph = graph_of(planted(np.arange(GROUPS * OF_EACH) % GROUPS, seed))
-    label = find_clusters(graph, word(label_count := GROUPS * OF_EACH), 1.0)
+    label = find_clusters(graph, 1.0)
     numbers = label * 3 + 2  # numbers of clusters that are gone lie between
-    again, apart = keep_clusters(graph, word(label_count), numbers.astype(np.int32), 100, 1.0, np.inf)
+    again, apart = keep_clusters(graph, numbers.astype(np.int32), 100, 1.0, np.inf)
     np.testing.assert_array_equal(again, numbers)
     assert apart == 0
 
@@ -48,14 +43,14 @@ def test_new_nodes_join_or_make_clusters_and_those_of_a_torn_cluster_are_free() 
     earlier[group == 4] = -1  # a group of new nodes
     earlier[0] = -1  # a new node of group 0
     links = planted(group)
-    label, apart = keep_clusters(graph_of(links), word(len(group)), earlier, 7, 1.0, np.inf)
+    label, apart = keep_clusters(graph_of(links), earlier, 7, 1.0, np.inf)
     assert apart == 0
     np.testing.assert_array_equal(label, np.where(group == 4, 7, group))
 
     torn = np.where(group == 3, 6, earlier).astype(np.int32)
     torn[(group < 3) & (np.arange(len(group)) >= 30)] = 6  # one node in four of each of three groups, and group 3
     torn[group == 3] = np.where(np.arange(OF_EACH) < 2, 6, 3)
-    label, apart = keep_clusters(graph_of(links), word(len(group)), torn, 7, 1.0, np.inf)
+    label, apart = keep_clusters(graph_of(links), torn, 7, 1.0, np.inf)
     assert apart == 1
     assert 6 not in label
     np.testing.assert_array_equal(label[group < 4], group[group < 4])
