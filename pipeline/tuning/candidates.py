@@ -19,6 +19,7 @@ from pipeline.tuning.presets import (
     PLAIN_COORDINATES,
     PLAIN_RETRIEVAL,
     SPARSE_COORDINATES,
+    SPARSE_RETRIEVAL,
     STEPS,
     WIDE_RETRIEVAL,
     Changes,
@@ -205,7 +206,7 @@ def _presets(facts: GraphFacts, dim: int) -> tuple[Preset, ...]:
             return SPARSE_COORDINATES
         return PLAIN_COORDINATES if facts.is_plain else COORDINATES
     if facts.is_plain:
-        return PLAIN_RETRIEVAL
+        return SPARSE_RETRIEVAL if facts.is_flat(dim) else PLAIN_RETRIEVAL
     if facts.is_wide(dim):
         return WIDE_RETRIEVAL
     return LARGE_RETRIEVAL if facts.is_large else NARROW_RETRIEVAL

@@ -141,6 +141,15 @@ PLAIN_RETRIEVAL = (
     ),
     Preset("low-pass", "The leading eigenvectors seen through random rows.", _FILTERED | {"norm_degree_power": 0.3}),
 )
+#: Of graphs whose leading eigenvectors are few of many that are nearly as large.
+SPARSE_RETRIEVAL = (
+    Preset(
+        "positive end, converged",
+        "A flat spectrum takes more products to part, even with momentum.",
+        PLAIN_RETRIEVAL[0].changes | {"iterations": 12, "accelerate": True},
+    ),
+    *PLAIN_RETRIEVAL,
+)
 _LOGS = Preset(
     "logs of transitions",
     "Logarithms of chances to walk along an edge, then one step of smoothing: small communities are heard too.",
@@ -180,7 +189,7 @@ PLAIN_COORDINATES = (
     Preset("walks", "Two and three steps of a random walk.", _walks(iteration_weights=(0.0, 1.0, 1.0))),
     _LOGS,
 )
-#: Of graphs whose leading eigenvectors are few of many that are nearly as large.
+#: Of the same graphs.
 SPARSE_COORDINATES = (
     _CONVERGED,
     _LOGS,
