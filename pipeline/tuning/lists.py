@@ -24,6 +24,7 @@ from pipeline.kernels.ppr_top_k import CandidateNodes, degree_factor, top_k_of_c
 from pipeline.kernels.ranking import NO_ROW, Exclusions
 from pipeline.kernels.transition import single_seeds
 from pipeline.tuning.filters import (
+    SHARE_OF_USER,
     FilterSubject,
     filter_advice,
     filter_changes,
@@ -87,6 +88,8 @@ def tune_lists(
     graph = read_training_graph(config, workspace, options.max_pairs, options.seed)
     users = int(max(_FEWEST_USERS, _MAX_WORK / (2 * graph.src.size)))
     options = replace(options, max_users=min(options.max_users, users))
+    if config.lists.filter is not None:
+        options = replace(options, share_of_user=SHARE_OF_USER)
     task = hide_pairs(config, graph, workspace, options, 1)
     weights = [split.weights for split in task.splits]
     rankings = [split.ranking for split in task.splits if split.ranking is not None]

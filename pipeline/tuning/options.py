@@ -19,6 +19,7 @@ class TuneOptions:
     """Options of one tuning.
 
     dims : widths; none: that of the config. by_time : None where the input's times decide. labels : a file.
+    share_of_user : of each user's pairs, those hidden where times don't decide; None: the usual share.
     """
 
     dims: tuple[int, ...] = ()
@@ -29,6 +30,7 @@ class TuneOptions:
     max_users: int = MAX_USERS
     max_pairs: int = 2**62
     labels: str | None = None
+    share_of_user: float | None = None
 
 
 @dataclass(frozen=True, eq=False)

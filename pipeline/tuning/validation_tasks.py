@@ -250,8 +250,9 @@ def choose_hidden(graph: TrainingGraph, last_us: NDArray[np.int64] | None, optio
     if graph.is_plain:
         is_hidden = hide_edges(graph.src, graph.dst, graph.node_key, EDGE_SHARE, options.seed)
         return HiddenPairs(is_hidden, "edge", f"{is_hidden.mean():.1%} of the edges, drawn by hash", remarks)
-    is_hidden = hide_per_user(graph.src, graph.dst, graph.node_key, PAIR_SHARE, options.seed)
-    sentence = f"{PAIR_SHARE:.0%} of the pairs of each user with {MIN_PAIRS} or more, drawn by hash"
+    share = options.share_of_user or PAIR_SHARE
+    is_hidden = hide_per_user(graph.src, graph.dst, graph.node_key, share, options.seed)
+    sentence = f"{share:.0%} of the pairs of each user with {MIN_PAIRS} or more, drawn by hash"
     return HiddenPairs(is_hidden, "user", sentence, remarks)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -70,8 +71,15 @@ def test_a_power_of_1_is_written_as_the_linear_filter() -> None:
     changes = filter_changes(searched(Planted(1.0, 0.4, 64, 0.2)))
     assert changes == {
         "lists": {"filter": "linear", "phi": None, "beta": 0.4, "rank": 64, "alpha": 0.2},
-        "input": {},
     }
+
+
+def test_keys_of_other_sections_are_written_into_these() -> None:
+    chosen = searched(Planted(1.5, 0.4, 64, 0.2))
+    candidate = filter_of(1.5, 0.4, **{"input.half_life_days": 8.0})
+    changes = filter_changes(replace(chosen, candidate=candidate))
+    assert changes["input"] == {"half_life_days": 8.0}
+    assert set(changes) == {"lists", "input"}
 
 
 def test_what_may_lie_beyond_is_said() -> None:
