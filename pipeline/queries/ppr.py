@@ -35,7 +35,9 @@ from pipeline.queries.walk_index import UNKNOWN
 from pipeline.tasks import Attempt, TaskFolder, TaskRunner
 from schemas.published_tables import PPR_NEIGHBOR_LISTS
 
-_SETS_A_TASK = 64  # at least: what is worth a task's start
+#: Of a task, at least, for what its start takes and what it reads that others read as well: of sets that take some
+#: milliseconds each, solved exactly or in several rounds, and of others.
+_SLOW_SETS, _QUICK_SETS = 128, 2_048
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,8 @@ def answer_batch(
     """
     if not batch.names:
         raise InputError("the batch is empty; give at least one id, or a --batch file with rows")
-    tasks = 1 if engine is None else min(engine.slots, math.ceil(len(batch.names) / _SETS_A_TASK))
+    least = _SLOW_SETS if options.is_exact or options.rounds > 1 else _QUICK_SETS
+    tasks = 1 if engine is None else min(engine.slots, math.ceil(len(batch.names) / least))
     if engine is None or tasks == 1:
         return answer_sets(folder, batch, options, engine)
     if options.is_exact:

@@ -328,7 +328,7 @@ def test_tasks_of_both_engines_give_the_same_answers(
 ) -> None:
     batch, options = batch_of_sets(), QueryOptions(rounds=2, is_exact=is_exact)
     want = answer_batch(index.folder, batch, options)
-    monkeypatch.setattr(ppr, "_SETS_A_TASK", 2)
+    monkeypatch.setattr(ppr, "_SLOW_SETS", 2)
     monkeypatch.setattr(type(engine), "slots", 4)
     got = answer_batch(index.folder, batch, options, engine)
     assert got.equals(want, check_metadata=True)
@@ -343,7 +343,7 @@ def test_workers_answer_what_one_process_does(place: Place, tmp_path: Path) -> N
     ids = [str(node) for kind, node in EXACT.nodes if kind == "user"] * 3
     one, two = tmp_path / "one.parquet", tmp_path / "two.parquet"
     for out, workers in ((one, 1), (two, 2)):
-        assert place.query(*ids, "--type", "user", "--out", out, "--workers", workers).code == 0
+        assert place.query(*ids, "--type", "user", "--rounds", 2, "--out", out, "--workers", workers).code == 0
     assert one.read_bytes() == two.read_bytes()
 
 
