@@ -150,6 +150,16 @@ NODE_ARRAYS = TableContract(
     file_format="arrow",
 )
 
+#: The same nodes by what is published of them: of the types that the main relation joins, by it alone; of others, by
+#: all relations. No rows where there is one relation, whose node_arrays say it.
+MAIN_NODES = TableContract(
+    name="main_nodes",
+    version=1,
+    schema=_columns(main_degree=pa.int64(), main_weight=pa.int64()),
+    key=(),
+    file_format="arrow",
+)
+
 INDEXED_EDGES = TableContract(
     name="indexed_edges",
     version=2,

@@ -88,6 +88,7 @@ class RowSources:
     sets: tuple[RowSet, ...]
     weight_unit: float  # of the nodes' weights, as of the date
     node_arrays: tuple[Location, ...]
+    main_nodes: tuple[Location, ...]  # none of a graph of one relation
     node_features: tuple[Location, ...]
     node_parts: Location
 
@@ -102,6 +103,7 @@ def row_sources(run: TableRun, settings: Settings) -> RowSources:
         sets=_row_sets(workspace),
         weight_unit=_weight_unit(run.config, workspace),
         node_arrays=tuple(workspace.graph_files("node_arrays")),
+        main_nodes=tuple(workspace.files("main_nodes")),
         node_features=tuple(workspace.files("node_features")),
         node_parts=workspace.files("node_parts")[0],
     )
@@ -187,6 +189,7 @@ def finished_rows(
     settings = sources.settings
     method = method_for(settings)
     nodes = NodeArrays(sources.node_arrays)
+    of_main, prefix = (NodeArrays(sources.main_nodes), "main_") if sources.main_nodes else (nodes, "")
     matrix = storage.load_array(rotation) if rotation else None
     features = FeatureTable(sources.node_features)
     in_sets = [one.nodes for one in sources.sets]
@@ -198,8 +201,9 @@ def finished_rows(
         if matrix is not None:
             rotate_rows(rows.values, matrix)
         refuse_not_finite(rows.values, first)
-        weight = nodes.take("weight", node_ix) * sources.weight_unit  # as it is, whatever a mode left out
-        yield FinishedRows(node_type, first, stop, rows.values, nodes.take("degree", node_ix), weight)
+        weight, degree = (of_main.take(f"{prefix}{name}", node_ix) for name in ("weight", "degree"))
+        weight = weight * sources.weight_unit  # as it is, whatever a mode left out
+        yield FinishedRows(node_type, first, stop, rows.values, degree, weight)
 
 
 def refuse_not_finite(rows: NDArray[np.float32], first: int) -> None:

@@ -149,7 +149,10 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "index",
         ("ingest",),
-        (tables.NODE_INDEX, tables.NODE_ARRAYS, tables.INDEXED_EDGES, tables.HOLDOUT, tables.NODE_FEATURES),
+        (
+            *(tables.NODE_INDEX, tables.NODE_ARRAYS, tables.MAIN_NODES, tables.NODE_FEATURES),
+            *(tables.INDEXED_EDGES, tables.HOLDOUT),
+        ),
         _holdout,
         1,
     ),

@@ -24,7 +24,7 @@ from pipeline.locations import Location
 from pipeline.stages.outcome import Outcome, OutputFile, describe_engine_files, describe_task_files
 from pipeline.tasks import Attempt, TaskFolder, TaskRecord
 from pipeline.workspace import Workspace
-from schemas.tables import EDGES, INDEXED_EDGES, NODE_ARRAYS, NODE_INDEX
+from schemas.tables import EDGES, INDEXED_EDGES, MAIN_NODES, NODE_ARRAYS, NODE_INDEX
 
 NAME = "index"
 _ENDS = ("src_id", "dst_id", "weight")  # of edges: all that is read of them
@@ -82,8 +82,8 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     graph = _Relations(engine, config, workspace, ingest)
     attributes = AttributeNodes(engine, config, workspace, id_type)
     nodes = graph.sum_ends(attributes)
-    fields = [NODE_INDEX.schema_for(id_type).field(name) for name in ("node_id", "degree", "weight")]
-    schema = pa.schema([pa.field("place", pa.int64(), nullable=False), *fields])
+    numbers = [pa.field(name, pa.int64(), nullable=False) for name in ("place", *graph.sums)]
+    schema = pa.schema([*numbers, NODE_INDEX.schema_for(id_type).field("node_id")])
     files = engine.write_sorted(nodes, workspace.scratch(NAME, "nodes"), schema, ["place", "node_id"])
     tasks = TaskFolder(engine, workspace.work(NAME))
     numbered = tasks.run_each(number_nodes, "number", _numbering_payloads(files, types, holdout=[]))
@@ -116,6 +116,7 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     tables: dict[str, Sequence[OutputFile]] = {
         "node_index": describe_task_files(numbered, "nodes"),
         "node_arrays": describe_task_files(numbered, "arrays"),
+        "main_nodes": describe_task_files(numbered, "main"),
         "indexed_edges": [file for of_relation in indexed for file in of_relation],
         "holdout": holdout,
         "node_features": describe_task_files(features, "features"),
@@ -129,6 +130,7 @@ class _Relations(Generic[Frame]):
     def __init__(self, engine: Engine[Frame], config: PipelineConfig, workspace: Workspace, ingest: IngestFigures):
         self._engine, self._workspace, self._id_type = engine, workspace, ingest.arrow_id_type
         self._sides = config.sides
+        self.sums = ["degree", "weight", *(MAIN_NODES.schema.names if config.has_relations else ())]
         tables = [workspace.files_by_relation(table) for table in ("edges", "decayed")]
         # Both ends of all edges weigh twice the rows of the input at the most.
         self._may_overflow = 2 * ingest.weight_total >= 2**63
@@ -146,27 +148,37 @@ class _Relations(Generic[Frame]):
         # One sum a type: the type is a constant then, and not a key that every row is compared by.
         of_types = []
         for place, node_type in enumerate(self._sides.types):
-            ends = [_end(engine, frame, "node_id", 0) for frame in attributes.of_type(node_type)]
+            ends = [self._no_edges(frame, "node_id") for frame in attributes.of_type(node_type)]
             for name, edges in self._edges.items():
                 ends += self._ends_of(name, edges, self._decayed[name], node_type)
             sums = engine.sum_by(
-                *(engine.union(ends), ["node_id"], ["degree", "weight"]),
+                *(engine.union(ends), ["node_id"], self.sums),
                 keys_repeat=True,
                 may_overflow=self._may_overflow,
             )
-            columns = {name: name for name in ("node_id", "degree", "weight")}
+            columns = {name: name for name in ("node_id", *self.sums)}
             of_types.append(engine.rename(sums, columns, {"place": place}))
         return engine.union(of_types)
 
     def _ends_of(self, name: str, edges: Frame, decayed: Frame, node_type: str) -> list[Frame]:
-        """Return a row of (node_id, degree, weight) for each end of a relation's edges that is of a type."""
+        """Return a row of node_id and the sums for each end of a relation's edges that is of a type."""
         engine, ends = self._engine, []
+        main = self._sides.ends[next(iter(self._edges))]
+        is_shown = name == next(iter(self._edges)) or node_type not in (main.src_type, main.dst_type)
+        sums = [one for one in self.sums if is_shown or one in ("degree", "weight")]
+        weights = dict.fromkeys((one for one in sums if one.endswith("weight")), "weight")
+        constants = {one: int(one in sums) for one in self.sums if one not in weights}
         is_loop_free = edges
         for column in self._columns_of(name, node_type):
-            ends += [_end(engine, is_loop_free, column, 1), _end(engine, decayed, column, 0)]
+            counted = engine.rename(is_loop_free, {"node_id": column, **weights}, constants)
+            ends += [counted, self._no_edges(decayed, column)]
             # A self loop counts once, in the matrix and in the degree.
             is_loop_free = engine.where_different(edges, "src_id", "dst_id")
         return ends
+
+    def _no_edges(self, frame: Frame, column: str) -> Frame:
+        """Return a row for each node of a column, which adds nothing to the sums."""
+        return self._engine.rename(frame, {"node_id": column}, dict.fromkeys(self.sums, 0))
 
     def _columns_of(self, name: str, node_type: str) -> list[str]:
         """Return which columns of a relation's edges have ids of a type."""
@@ -206,12 +218,6 @@ def _refuse_lost_edges(figures: IndexFigures, workspace: Workspace) -> None:
         raise InputError("no edges are left to embed; lower evaluate.holdout_edges, or look at the rejected rows")
 
 
-def _end(engine: Engine[Frame], edges: Frame, column: str, degree: int) -> Frame:
-    if degree:
-        return engine.rename(edges, {"node_id": column, "weight": "weight"}, {"degree": 1})
-    return engine.rename(edges, {"node_id": column}, {"weight": 0, "degree": 0})
-
-
 def _numbering_payloads(
     files: Sequence[Location], types: tuple[str, ...], holdout: Sequence[Location]
 ) -> list[NumberPayload]:
@@ -237,9 +243,12 @@ def number_nodes(payload: NumberPayload, attempt: Attempt) -> NumberResult:
         node_key[first:stop] = _keys_of(node_type, ids)
         types[node_type] = start + first, start + stop
         linked[node_type] = int(pc.sum(pc.greater(table["degree"].slice(first, stop - first), 0)).as_py())
-    degree, weight = (table[name].to_numpy().copy() for name in ("degree", "weight"))
+    sums = {name: table[name].to_numpy().copy() for name in table.column_names if name not in ("place", "node_id")}
+    degree, weight = sums["degree"], sums["weight"]
     for file in payload.holdout:
-        _take_off(storage.read_parquet([file]), start, degree, weight)
+        pairs = storage.read_parquet([file])
+        for prefix in ("", *(["main_"] if "main_degree" in sums else [])):
+            _take_off(pairs, start, sums[f"{prefix}degree"], sums[f"{prefix}weight"])
     columns = {
         "node_ix": pa.array(node_ix),
         "node_key": pa.array(node_key.view(np.int64)),
@@ -253,6 +262,8 @@ def number_nodes(payload: NumberPayload, attempt: Attempt) -> NumberResult:
     storage.write_parquet(attempt.path("nodes", "parquet"), index, row_group_size=65_536)
     arrays = {name: columns[name] for name in NODE_ARRAYS.schema.names}
     storage.write_arrow(attempt.path("arrays", "arrow"), pa.Table.from_pydict(arrays, schema=NODE_ARRAYS.schema))
+    if main := [pa.array(sums[name]) for name in MAIN_NODES.schema.names if name in sums]:
+        storage.write_arrow(attempt.path("main", "arrow"), pa.Table.from_arrays(main, schema=MAIN_NODES.schema))
     return NumberResult(types, linked, int((degree == 0).sum()))
 
 

@@ -167,9 +167,10 @@ def test_rows_are_those_of_one_dense_matrix(data: st.DataObject) -> None:
         assert (np.linalg.norm(got.values - dense.rows, axis=1) <= 1.001 * dense.error + 1e-30).all()
     published = {main.source, main.target}
     assert set(made.ids) == {node for node in number_of if node[0] in published}
-    assert made.column("degree") == {node: graph.degree[number_of[node]] for node in made.ids}
+    of_main = graph_of(matrix_of({main: rows[main]}, {}, plain=plain), number_of, columns)
+    assert made.column("degree") == {node: of_main.degree[number_of[node]] for node in made.ids}
     for node, weight in made.column("weight").items():
-        assert weight == pytest.approx(graph.strength[number_of[node]], rel=1e-6)
+        assert weight == pytest.approx(of_main.strength[number_of[node]], rel=1e-6)
 
 
 @pytest.fixture
@@ -231,10 +232,13 @@ def test_types_are_published_by_name(relations: list[dict[str, Any]], tmp_path: 
     assert {node_type for node_type, _ in default.ids} == {"user", "item"}
     assert ("item", 100) in default.ids  # through its brand
     assert default.of["item", 100].any()
+    assert default.column("degree")["item", 100] == 0
     with_brands = chain.publish(config_of(relations, publish={"node_types": ["user", "item", "brand"]}))
     assert {node_type for node_type, _ in with_brands.ids} == {"user", "item", "brand"}
     for node in default.ids:
         np.testing.assert_array_equal(with_brands.of[node], default.of[node])
+    degrees = with_brands.column("degree")
+    assert {number: degrees["brand", number] for number in range(7)} == {0: 6, 1: 6, 2: 6, 3: 7, 4: 6, 5: 5, 6: 5}
 
 
 @pytest.mark.parametrize("embedding", [{"method": "spectral", "dim": 8}, {"method": "ppr", "form": "hashed"}])
@@ -418,3 +422,56 @@ def test_texts_become_numbers_each_its_own(texts: list[str]) -> None:
         is_canonical = text.lstrip("-").isdecimal() and str(int(text)) == text and -(2**63) <= int(text) < 2**63
         assert number == (int(text) if is_canonical else node_keys("", [text.encode()]).view(np.int64)[0])
         assert as_numbers(pa.array([text])).to_pylist() == [number]  # whatever stands beside it
+
+
+FORMS = [
+    {"method": "fastrp", "form": "two_tower", "dim": 32},
+    {"method": "fastrp", "form": "low_pass", "dim": 32},
+    {"method": "spectral", "dim": 8},
+    {"method": "ppr", "form": "factorised", "dim": 8},
+]
+
+
+@pytest.mark.parametrize("embedding", FORMS, ids=lambda one: one.get("form", "spectral"))
+def test_an_item_without_clicks_is_nearer_to_those_who_like_its_brand(
+    embedding: dict[str, Any], tmp_path: Path
+) -> None:
+    """Users and items of two tastes, a brand each: item 98 is new, of the first brand, and 99 of the second."""
+    rng = np.random.default_rng(3)
+    clicks = [(user, 2 * int(rng.integers(0, 20)) + user % 2, 1.0) for user in range(60) for _ in range(6)]
+    brands = [(item, item % 2, 1.0) for item in [*range(40), 98, 99]]
+    sections = write_relations(tmp_path, {CLICKS: clicks, OTHERS[2]: brands}, {})
+    rows = Chain(tmp_path / "chain").publish(config_of(sections, embedding=embedding)).of
+    scores = np.array([[rows["user", user] @ rows["item", item] for item in (98, 99)] for user in range(60)])
+    likes_first = np.arange(60) % 2 == 0
+    assert (scores[likes_first, 0] > scores[likes_first, 1]).mean() > 0.9
+    assert (scores[~likes_first, 1] > scores[~likes_first, 0]).mean() > 0.9
+
+
+def test_modes_take_the_joined_graph(relations: list[dict[str, Any]], tmp_path: Path) -> None:
+    chain = Chain(tmp_path / "chain")
+    whole = chain.publish(config_of(relations))
+    for boundary, keys in (("halo", {"halo_hops": 4}), ("border", {}), ("quotient", {}), ("drop", {})):
+        embedding = {"boundary": boundary, "dim": 16, **keys}
+        gates = {"publish": {"gates": {"max_zero_share": 1.0}}}
+        made = chain.publish(config_of(relations, parts=3, embedding=embedding, **gates))
+        assert made.ids == whole.ids
+        if boundary == "halo":  # with all hops nothing is lost
+            np.testing.assert_allclose(made.rows, whole.rows, rtol=1e-4, atol=1e-5)
+
+
+def test_a_night_is_judged_by_pairs_of_the_main_relation(relations: list[dict[str, Any]], tmp_path: Path) -> None:
+    clicks = users_and_items(7, rows=900)
+    times = 946_684_800 + 86_400 * np.arange(900) // 300  # three days
+    path = write_rows(tmp_path / "dated.parquet", {**clicks, "t": times})
+    main = {"name": "clicks", "path": str(path), "timestamp": "t", "timestamp_unit": "s"}
+    config = config_of([main, *relations[1:]], evaluate={"source": "next_day"})
+    chain = Chain(tmp_path / "chain")
+    for date in ("2000-01-02", "2000-01-03"):
+        ended = chain.run(config, date=date)
+        assert ended.code == 0, ended.error
+    metrics = ended.answer["metrics"]
+    pairs = {tuple(map(int, pair)) for pair in zip(clicks["source"], clicks["target"], strict=True)}
+    before = {tuple(map(int, pair)) for pair in zip(clicks["source"][:600], clicks["target"][:600], strict=True)}
+    assert metrics["ranking"]["test_pairs"] <= len(pairs - before)
+    assert metrics["drift"]["kept"]["pairs"]["kept"] == metrics["drift"]["kept"]["pairs"]["of"] == len(before)
