@@ -24,7 +24,10 @@ def refusal(config: Path, call: Callable[..., Any], *given: str) -> str:
     [
         (["embedding.form=hashed"], "it is a form of ppr; set method = 'ppr', or leave form out (fastrp takes one of"),
         (["embedding.method=ppr", "embedding.form=classic"], "it is a form of fastrp; set method = 'fastrp'"),
-        (["embedding.method=spectral", "embedding.form=factorised"], "or leave form out (spectral takes no form)"),
+        (
+            ["embedding.method=spectral", "embedding.form=factorised"],
+            "or leave form out (spectral takes one of ['log_transition'])",
+        ),
         (
             ["embedding.method=ppr", "embedding.form=hashed", "embedding.boundary=halo"],
             "hashed walks through the whole graph",
