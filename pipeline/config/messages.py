@@ -12,13 +12,14 @@ from pydantic import BaseModel, ValidationError
 from graphquilt.toml_text import toml_string
 
 
-def explain(error: ValidationError, model: type[BaseModel]) -> str:
-    """Turn pydantic's findings into sentences: the key, the value found, the value wanted."""
+def explain(error: ValidationError, model: type[BaseModel], raw: Mapping[str, Any]) -> str:
+    """Turn pydantic's findings about ``raw`` into sentences: the key, the value found, the value wanted."""
     sentences = []
     wrong: dict[str, tuple[Any, list[str], str]] = {}
     for finding in error.errors():
         place = [str(part) for part in finding["loc"] if isinstance(part, str)]
-        name = ".".join(place)
+        owner = _owner_of(finding["loc"], raw)
+        name = ".".join((*owner, *(place[1:] if owner else place)))
         if finding["type"] == "extra_forbidden":
             known = _keys_at(model, place[:-1])
             near = difflib.get_close_matches(place[-1], known, n=1)
@@ -30,13 +31,30 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
             text = str(finding["ctx"]["error"])
             sentences.append(f"{name}: {text}" if name else text)
         else:
-            name = ".".join(_without_branch(model, place))
+            inner = _without_branch(model, place)
+            name = ".".join((*owner, *(inner[1:] if owner else inner)))
             _, wanted, _ = wrong.setdefault(name, (finding["input"], [], _description_at(model, place)))
             wanted.append(finding["msg"][0].lower() + finding["msg"][1:])
     for name, (value, wanted, about) in wrong.items():
         shown = f"{name} is {value!r}; {', or '.join(dict.fromkeys(wanted))}"
         sentences.append(f"{shown} ({about})" if about else shown)
     return "; ".join(dict.fromkeys(sentences))
+
+
+def _owner_of(loc: Sequence[int | str], raw: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return how the relation is called whose key is there; nothing of other keys. Without [input], the first is it."""
+    relations = raw.get("relations")
+    if not isinstance(relations, list | tuple):
+        return ()
+    offset = int("input" not in raw)
+    if loc[:1] == ("input",) and offset:
+        number = 0
+    elif loc[:1] == ("relations",) and len(loc) > 1:
+        number = int(loc[1]) + offset
+    else:
+        return ()
+    entry = relations[number] if number < len(relations) else None
+    return ("relations", str(entry.get("name", number) if isinstance(entry, Mapping) else number))
 
 
 def _section_at(model: type[BaseModel], place: Sequence[str]) -> type[BaseModel] | None:

@@ -246,7 +246,7 @@ class PipelineConfig(Section):
         try:
             return cls.model_validate(raw)
         except ValidationError as error:
-            raise ConfigError(f"{origin}: {explain(error, cls)}") from error
+            raise ConfigError(f"{origin}: {explain(error, cls, raw)}") from error
 
 
 def config_model(section: type[EmbeddingConfig]) -> type[PipelineConfig]:

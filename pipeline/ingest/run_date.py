@@ -17,6 +17,7 @@ from pipeline.config.sections import InputConfig
 from pipeline.engine import Engine, Frame
 from pipeline.errors import ConfigError, InputError
 from pipeline.ingest.counts import Counts, total
+from pipeline.ingest.key_names import key_names_of
 from pipeline.ingest.parse import ParsePayload, ParseRules, newest_timestamp
 from pipeline.ingest.pieces import split_tasks
 from pipeline.ingest.sources import SourceFile
@@ -127,7 +128,8 @@ def newest_date(
     """
     rules = replace(time_rules(relation), end_us=end_of(today))
     payloads = [ParsePayload(task, rules) for task in split_tasks(sources)]
-    records = TaskFolder(engine, root / "inputs").run_each(find_newest, f"newest-{interactions}", payloads)
+    with key_names_of(relation.section):
+        records = TaskFolder(engine, root / "inputs").run_each(find_newest, f"newest-{interactions}", payloads)
     counts = total(record.result for record in records)
     if counts.newest_us is not None:
         return UNDATED + dt.timedelta(days=counts.newest_us // DAY_US)

@@ -16,6 +16,7 @@ from pipeline.errors import InputError, StorageError
 from pipeline.ingest.clean_rows import CleanRows
 from pipeline.ingest.day_sums import Chunk
 from pipeline.ingest.figures import PairFigures
+from pipeline.ingest.key_names import key_names_of
 from pipeline.ingest.parse import rows_schema
 from pipeline.ingest.sources import SourceFile
 from pipeline.locations import Location
@@ -73,7 +74,8 @@ class RelationRows:
             work = workspace.work(_STAGE)
             folder = work / f"relation-{number}" if number else work
             is_undirected = config.input.is_plain and relation.is_plain
-            rows = CleanRows.read(engine, night.payloads, folder, is_undirected=is_undirected)
+            with key_names_of(relation.section):
+                rows = CleanRows.read(engine, night.payloads, folder, is_undirected=is_undirected)
             relations.append(cls(number, relation, files, night, rows, folder))
             relations[-1]._refuse_unusable(workspace)
         return relations

@@ -301,6 +301,23 @@ def test_each_relation_has_its_own_counts_and_its_own_bound(relations: list[dict
     assert json.loads((chain.published().folder / "manifest.json").read_text())
 
 
+def test_what_is_wrong_with_a_file_names_the_keys_of_its_relation(
+    relations: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    main, follows, brands = relations
+    text = tmp_path / "brands.csv"
+    text.write_text("source;target\n1;2\n")
+    chain = Chain(tmp_path / "chain")
+    for others, sentence in (
+        ([{**follows, "source": "who"}, brands], "has no column 'who' (relations.follows.source)"),
+        ([follows, {"name": "brands", "path": str(text)}], "set relations.brands.delimiter"),
+    ):
+        ended = chain.run(config_of([main, *others]))
+        assert ended.code == 4
+        assert sentence in ended.error
+        assert "input." not in ended.error.replace(str(tmp_path), "")
+
+
 @pytest.mark.parametrize(
     ("sections", "sentence"),
     [
@@ -310,6 +327,11 @@ def test_each_relation_has_its_own_counts_and_its_own_bound(relations: list[dict
         ),
         ({"relations": [{"name": "x", "path": "x"}, {"name": "x", "path": "y"}]}, "two relations have the name ['x']"),
         ({"relations": [{"name": "x", "path": "x", "source_tipe": "a"}]}, "did you mean 'source_type'?"),
+        (
+            {"relations": [{"name": "x", "path": "x"}, {"name": "y", "path": "y", "strength": -1}]},
+            "relations.y.strength is -1;",
+        ),
+        ({"relations": [{"name": "x", "path": "x", "weight": "target"}]}, "relations.x: weight is 'target'"),
         ({"publish": {"node_types": ["user"]}}, "it needs ['item', 'user']"),
         ({"publish": {"node_types": ["user", "item", "brand"]}}, "publish.node_types has 'brand', which is of no type"),
         ({"ppr": {"target_type": "brand"}}, "ppr.target_type is 'brand', which is of no type"),

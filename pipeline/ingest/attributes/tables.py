@@ -34,6 +34,7 @@ from pipeline.ingest.attributes.features import (
 from pipeline.ingest.attributes.rows import KINDS, AttributeRules, parse_attributes
 from pipeline.ingest.counts import Counts, total
 from pipeline.ingest.figures import AttributeFigures
+from pipeline.ingest.key_names import key_names_of
 from pipeline.ingest.lake.snapshot import read_pins
 from pipeline.ingest.pieces import ParseTask, split_tasks
 from pipeline.ingest.sources import FileState, SourceFile, list_sources, select_unchanged, snapshots_of
@@ -196,7 +197,8 @@ def _read_type(
     size = sum(source.bytes for source in sources)
     buckets = min(max(1, -(-size // _BYTES_PER_BUCKET)), _MOST_BUCKETS)
     parsing = [ParseAttributesPayload(task, rules, buckets) for task in split_tasks(sources)]
-    parsed = tasks.run_each(parse_attribute_files, f"{name}-parse", parsing)
+    with key_names_of(f"attributes.{node_type}"):
+        parsed = tasks.run_each(parse_attribute_files, f"{name}-parse", parsing)
     gathering = [GatherPayload(rules, _batches_of(bucket, parsed)) for bucket in range(buckets)]
     gathered = tasks.run_each(gather_attributes, f"{name}-gather", gathering)
     counts = total([*(record.result.counts for record in parsed), *(record.result.counts for record in gathered)])

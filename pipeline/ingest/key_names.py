@@ -1,0 +1,24 @@
+"""What messages of the readers call keys: they say ``input.delimiter``, and read for other sections too."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+
+from pipeline.config.sections import InputConfig
+from pipeline.errors import InputError
+
+_KEY = re.compile(rf"\binput\.(?=(?:{'|'.join(InputConfig.model_fields)})\b)")
+
+
+@contextlib.contextmanager
+def key_names_of(section: str) -> Iterator[None]:
+    """Let errors of the input name the keys of a section, such as ``relations.follows``, from which it is read."""
+    try:
+        yield
+    except InputError as error:
+        text = _KEY.sub(f"{section}.", str(error))
+        if text == str(error):
+            raise
+        raise type(error)(text) from error
