@@ -58,7 +58,7 @@ DAY_SUMS = TableContract(
 )
 
 #: Which files a night was made of, and which chunks: see pipeline.ingest.day_sums.NightSums.
-NIGHT_SUMS = TableContract(name="night_sums", version=1, schema=pa.schema([]), key=(), file_format="json")
+NIGHT_SUMS = TableContract(name="night_sums", version=2, schema=pa.schema([]), key=(), file_format="json")
 
 REJECTED = TableContract(
     name="rejected",

@@ -110,11 +110,6 @@ class PipelineConfig(Section):
         names = [one.name for one in (*self.all_relations, *(one for one in self.relations if not one.strength))]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"two relations have the name {twice}; give each its own")
-        if self.has_relations and self.lineage.full_every > 1:
-            raise ValueError(
-                f"lineage.full_every is {self.lineage.full_every}, and nights go on from the sums of one relation: set "
-                f"it to 0, or leave the relations {names[1:]} out"
-            )
         types = self.sides.published
         of_lists = {
             f"{section}.{key}": getattr(keys, key)

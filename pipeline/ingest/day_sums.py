@@ -43,8 +43,9 @@ class InputFile:
 
 @dataclass(frozen=True)
 class NightSums:
-    """What a night leaves for later ones: its chunks, and the files that they were made of."""
+    """What a night leaves for later ones of a relation: its chunks, and the files that they were made of."""
 
+    relation: str  # its name
     lineage: str  # see pipeline.stages.lineages
     day: int  # the run's date
     id_type: str

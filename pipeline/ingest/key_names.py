@@ -18,7 +18,12 @@ def key_names_of(section: str) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        text = _KEY.sub(f"{section}.", str(error))
+        text = with_key_names_of(section, str(error))
         if text == str(error):
             raise
         raise type(error)(text) from error
+
+
+def with_key_names_of(section: str, text: str) -> str:
+    """Return a text that names the keys of ``[input]`` with those of a section."""
+    return _KEY.sub(f"{section}.", text)

@@ -16,6 +16,7 @@ from pipeline.errors import InputError
 from pipeline.ingest.attributes.tables import NodeAttributes, attribute_sources
 from pipeline.ingest.counts import RejectionReason, total
 from pipeline.ingest.figures import IngestFigures
+from pipeline.ingest.key_names import with_key_names_of
 from pipeline.ingest.lake.snapshot import read_pins
 from pipeline.ingest.odd_ids import warnings_of
 from pipeline.ingest.sources import SourceFile, list_sources, select_unchanged, snapshots_of
@@ -53,7 +54,7 @@ def _make_tables(
 
     has_int64_ids = attributes.has_int64_ids and all(one.has_int64_ids for one in relations)
     id_type = pa.int64() if has_int64_ids else pa.string()
-    before = relations[0].night.before
+    before = next((one.night.before for one in relations if one.night.before), None)
     if before is not None and any(one.is_of_other_ids(id_type) for one in relations):
         log.info("stage=ingest ids=%s before=%s reason='all is read again'", id_type, before.id_type)
         return _make_tables(engine, config, workspace, sources, reads_all=True)
@@ -174,5 +175,5 @@ def _warn_of_rejected(where: str, reasons: Mapping[str, RejectionReason]) -> Non
     for reason, about in reasons.items():
         log.warning(
             'stage=ingest of=%s rejected="%s" rows=%d example="%s" accepted="%s"',
-            *(where, reason, about.rows, about.example, about.accepted),
+            *(where, reason, about.rows, about.example, with_key_names_of(where, about.accepted)),
         )

@@ -76,8 +76,9 @@ def earlier_nights(root: Location, table: str, key: str, start: dt.date, date: d
 def _start_of_nearest(root: Location, config: PipelineConfig, date: dt.date, of_config: str) -> dt.date:
     """Return when the lineage of the nearest earlier night began, as far as it still goes on; else the date."""
     days = config.lineage.full_every
-    if config.input.half_life_days is not None:
-        days = min(days, int(_MOST_HALF_LIVES * config.input.half_life_days) + 1)
+    for relation in config.all_relations:
+        if relation.half_life_days is not None:
+            days = min(days, int(_MOST_HALF_LIVES * relation.half_life_days) + 1)
     for day in run_dates(root):
         if not date - dt.timedelta(days=days) < day < date:
             continue
@@ -92,7 +93,8 @@ def _start_of_nearest(root: Location, config: PipelineConfig, date: dt.date, of_
 def _key_of_config(config: PipelineConfig) -> str:
     """Return what nights of one lineage have in common."""
     ingest = stage_named("ingest")
-    values: Any = [ingest.reads_config(config), config.input.late_days, config.lineage.full_every]
+    late_days = {one.name: one.late_days for one in config.all_relations}
+    values: Any = [ingest.reads_config(config), late_days, config.lineage.full_every]
     return fingerprint_of([values, ingest.algorithm_version, {one.name: one.version for one in ingest.writes}])
 
 

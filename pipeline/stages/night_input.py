@@ -68,7 +68,7 @@ def plan_input(
 
     Raises
     ------
-    InputError : a file changed that an earlier night has read long ago, and ``input.late_change`` is "refuse".
+    InputError : a file changed that an earlier night has read long ago, and its ``late_change`` is "refuse".
     """
     lineage, is_undirected = workspace.inputs.lineage, config.input.is_plain and relation.is_plain
     rules = parse_rules(
@@ -76,16 +76,17 @@ def plan_input(
         is_undirected=is_undirected,
         numbered_types=config.numbered_types,
     )
-    if lineage is None:
+    if lineage is None or relation.timestamp is None:  # without times nobody knows what is new
         return NightInput(_payloads(sources, rules, None), sum(source.bytes for source in sources))
     before, chunk_files, reading = None, dict[str, OutputFile](), Reading((), tuple(one.relative for one in sources))
     if not reads_all and not workspace.inputs.recomputes:
         for night in earlier_nights(workspace.root, NIGHT_SUMS, lineage.key, lineage.start, workspace.date):
-            if (opened := _open_night(workspace, night)) is not None:
+            if (opened := _open_night(workspace, night, relation.name)) is not None:
                 before, chunk_files = opened
-                reading = _plan(config, workspace, sources, rules, before)
+                reading = _plan(relation, workspace, sources, rules, before)
                 break
-    days = own_days(_day_of(workspace.date), config.input.late_days, _leaving_days(config, lineage), reading.chunks)
+    leaving = _leaving_days(relation, lineage, config.lineage.full_every)
+    days = own_days(_day_of(workspace.date), relation.late_days, leaving, reading.chunks)
     by_name = {source.relative: source for source in sources}
     whole, again = ([by_name[name] for name in names] for names in (reading.whole, reading.again))
     payloads = _payloads(whole, rules, days)
@@ -95,14 +96,16 @@ def plan_input(
         payloads += _payloads(again, partly, days)
     bytes_read = sum(source.bytes for source in (*whole, *again))
     log.info(
-        "stage=ingest lineage=%s night_before=%s files=%d files_read=%d bytes_read=%d days_again=%d%s",
-        *(lineage.start, _date_of(before), len(sources), len(whole) + len(again), bytes_read, len(reading.days_again)),
+        "stage=ingest relation=%s lineage=%s night_before=%s files=%d files_read=%d bytes_read=%d days_again=%d%s",
+        *(relation.name, lineage.start, _date_of(before), len(sources), len(whole) + len(again), bytes_read),
+        len(reading.days_again),
         f' reason="{reading.reason}"' if reading.reason else "",
     )
     return NightInput(payloads, bytes_read, None if reading.reason else before, reading, chunk_files, days)
 
 
 def night_sums(
+    relation: InputConfig,
     night: NightInput,
     rows: CleanRows,
     chunks: Sequence[Chunk],
@@ -131,6 +134,7 @@ def night_sums(
             file = _add_days(file, days[source.relative])
         files.append(file)
     return NightSums(
+        relation=relation.name,
         lineage=lineage.key,
         day=_day_of(workspace.date),
         id_type=id_type,
@@ -141,9 +145,9 @@ def night_sums(
     )
 
 
-def write_sums(sums: NightSums, workspace: Workspace) -> OutputFile:
-    """Write what later nights build on as a file of the table."""
-    path = workspace.scratch("ingest", NIGHT_SUMS) / "night.json"
+def write_sums(sums: NightSums, workspace: Workspace, number: int) -> OutputFile:
+    """Write what later nights build on of a relation, which is the ``number``-th, as a file of the table."""
+    path = workspace.scratch("ingest", f"{NIGHT_SUMS}-{number}") / f"night-{number}.json"
     text = storage.json_bytes(codec.to_values(sums))
     storage.write(path, text)
     return OutputFile(path, len(sums.files), storage.checksum_of_bytes(text))
@@ -155,7 +159,7 @@ def _add_days(file: InputFile, days: FileDays) -> InputFile:
 
 
 def _plan(
-    config: PipelineConfig,
+    relation: InputConfig,
     workspace: Workspace,
     sources: Sequence[SourceFile],
     rules: ParseRules,
@@ -168,28 +172,31 @@ def _plan(
     except ChangedBeforeError as error:
         name = error.args[0]
         what = "is gone" if name not in files else "was changed"
-        if config.input.late_change == "refuse":
+        key, late_days = relation.section, relation.late_days
+        if relation.late_change == "refuse":
             raise InputError(
-                f"{name} of {config.input.path} {what} since the night of {_date_of(before)}, and holds rows of more "
-                f"than input.late_days = {config.input.late_days} days before it; put the file back, or set "
-                "input.late_change = 'reread', which reads all days again"
+                f"{name} of {relation.path} {what} since the night of {_date_of(before)}, and holds rows of more "
+                f"than {key}.late_days = {late_days} days before it; put the file back, or set "
+                f"{key}.late_change = 'reread', which reads all days again"
             ) from None
-        reason = f"{name} {what}, and holds rows of more than {config.input.late_days} days before {_date_of(before)}"
+        reason = f"{name} {what}, and holds rows of more than {late_days} days before {_date_of(before)}"
         return Reading((), tuple(files), reason=reason)
 
 
-def _open_night(workspace: Workspace, night: EarlierNight) -> tuple[NightSums, dict[str, OutputFile]] | None:
-    """Return the sums of an earlier night and the files of its chunks, once they are seen to be whole."""
+def _open_night(
+    workspace: Workspace, night: EarlierNight, relation: str
+) -> tuple[NightSums, dict[str, OutputFile]] | None:
+    """Return an earlier night's sums of a relation and the files of its chunks, once they are seen to be whole."""
     run = replace(workspace, date=night.date, fingerprints={"ingest": night.manifest.fingerprint})
     if problem := run.problem(NIGHT_SUMS) or run.problem("day_sums"):
         log.warning("date=%s warning: %s; this night is not built on", night.date, problem)
         return None
     chunks, folder = run.finished("day_sums"), run.folder("day_sums")
-    (file,) = run.files(NIGHT_SUMS)
-    text = storage.read(file)
-    if chunks is None or text is None:
+    texts = [storage.read(file) for file in run.files(NIGHT_SUMS)]
+    if chunks is None or None in texts:
         return None
-    sums = codec.from_values(NightSums, json.loads(text))
+    of_night = [codec.from_values(NightSums, json.loads(text)) for text in texts if text is not None]
+    (sums,) = (one for one in of_night if one.relation == relation)
     return sums, {one.checksum: OutputFile(folder / one.name, one.rows, one.checksum) for one in chunks.files}
 
 
@@ -197,12 +204,12 @@ def _payloads(sources: Sequence[SourceFile], rules: ParseRules, days: tuple[int,
     return [ParsePayload(task, rules, days) for task in split_tasks(sources)]
 
 
-def _leaving_days(config: PipelineConfig, lineage: Lineage) -> range:
-    """Return the days that the window leaves behind while the lineage lasts."""
-    if config.input.window_days is None:
+def _leaving_days(relation: InputConfig, lineage: Lineage, full_every: int) -> range:
+    """Return the days that a relation's window leaves behind while the lineage lasts."""
+    if relation.window_days is None:
         return range(0)
-    first = _day_of(lineage.start) + 1 - config.input.window_days
-    return range(first, first + config.lineage.full_every)
+    first = _day_of(lineage.start) + 1 - relation.window_days
+    return range(first, first + full_every)
 
 
 def _day_of(date: dt.date) -> int:

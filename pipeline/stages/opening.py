@@ -169,12 +169,12 @@ def _list_input(
     path, key = relation.path, f"{relation.section}.path"
     _refuse_own_tables(root, path, date, key)
     sources, ignored = survey_sources(path, date, key, snapshots)
-    if date is not None and config.lineage.full_every > 1:
-        sources = drop_other_days(sources, date, config.input.late_days, config.input.window_days)
+    if date is not None and config.lineage.full_every > 1 and relation.timestamp is not None:
+        sources = drop_other_days(sources, date, relation.late_days, relation.window_days)
         if not sources:
             raise InputError(
                 f"input {path} has only folders of days that a run of {date} has no rows in; check --date, "
-                f"input.window_days and input.late_days ({config.input.late_days})"
+                f"{relation.section}.window_days and {relation.section}.late_days ({relation.late_days})"
             )
     if ignored:
         log.info("input=%s files=%d ignored=%d (%s)", path, len(sources), len(ignored), join_names(ignored))

@@ -76,8 +76,8 @@ class RelationRows:
             is_undirected = config.input.is_plain and relation.is_plain
             with key_names_of(relation.section):
                 rows = CleanRows.read(engine, night.payloads, folder, is_undirected=is_undirected)
-            relations.append(cls(number, relation, files, night, rows, folder))
-            relations[-1]._refuse_unusable(workspace)
+                relations.append(cls(number, relation, files, night, rows, folder))
+                relations[-1]._refuse_unusable(workspace)
         return relations
 
     @property
@@ -109,8 +109,8 @@ class RelationRows:
         else:
             of_days, chunks = self._sum_days(engine, workspace, files, id_type)
             row_files, kept = [file.path for file in chunks], sum(chunk.rows for chunk in of_days)
-            of_night = (self.night, self.rows, of_days, workspace, self.sources, str(id_type), self.weight_total)
-            sums.append(write_sums(night_sums(*of_night), workspace))
+            made_of = (self.night, self.rows, of_days, workspace, self.sources, str(id_type), self.weight_total)
+            sums.append(write_sums(night_sums(self.relation, *made_of), workspace, self.number))
         edges, decayed = self._write_pairs(engine, workspace, row_files, id_type)
         _refuse_loss(kept, [*edges, *decayed])
         pairs = RelationPairs(describe_engine_files(edges), describe_engine_files(decayed), chunks, sums, converted)
@@ -150,7 +150,7 @@ class RelationRows:
         for day, of_day in sorted(files.items()):
             from_rows = [file for file in self.rows.row_files if file.day == day]
             pairs = self._summed(engine, of_day, id_type)
-            written = engine.write(pairs, workspace.scratch(_STAGE, f"day-{day}"), rows_schema(id_type))
+            written = engine.write(pairs, workspace.scratch(_STAGE, f"day-{self.number}-{day}"), rows_schema(id_type))
             new = describe_engine_files(written)
             has_int64_ids = all(file.id_type == "int64" for file in from_rows)
             checksums = tuple(file.checksum for file in new)

@@ -174,6 +174,43 @@ def test_a_night_publishes_what_a_run_that_reads_everything_publishes(
     assert data_files(run_night(chain, config, 7)) == published
 
 
+def test_nights_of_several_relations_publish_what_a_run_that_reads_everything_publishes(
+    days: Path, tmp_path: Path
+) -> None:
+    """One with a window of its own, one with an old file that changes, one without times: brands of a night."""
+    for day in range(8):
+        follows = [(user, int(followed), of, weight) for user, followed, of, weight in some_rows(day, 40, seed=2)]
+        write_file(tmp_path / "follows", f"dt={date_of(day)}/a.parquet", follows)
+        write_file(tmp_path / "saves", f"{day}.parquet", some_rows(day, 40, seed=3))
+    keys = {"timestamp": "ts", "weight": "weight"}
+    brands = {"name": "brands", "path": str(tmp_path / "brands.parquet"), "source_type": "item", "target_type": "brand"}
+    relations = [
+        {"name": "follows", "path": str(tmp_path / "follows"), "target_type": "user", "window_days": 4, **keys}
+        | {"self_loops": "keep"},
+        {"name": "saves", "path": str(tmp_path / "saves"), "half_life_days": 5, "late_days": 1, **keys},
+        {**brands, "strength": 0.5},
+    ]
+    chain, config = Chain(tmp_path), {**nightly(days), "relations": relations}
+    read = []
+    for day in (4, 5, 7):
+        items = range(20 + day)
+        table = pa.table({"source": [*items], "target": [f"brand {item % (3 + day)}" for item in items]})
+        pq.write_table(table, brands["path"])
+        if day == 7:
+            write_file(tmp_path / "saves", "2.parquet", some_rows(2, 30, seed=4))
+        night = run_night(chain, config, day)
+        read.append({name: rows["read"] for name, rows in night.figures("ingest")["relations"].items()})
+    assert read[1:] == [
+        {"interactions": 450, "follows": 120, "saves": 120, "brands": 25},  # rows of days to come, once more
+        {"interactions": 300, "follows": 80, "saves": 8 * 40 - 10, "brands": 27},
+    ]
+    again = run_night(chain, config, 7, recompute=True)
+    assert (again.answer["verdict"], again.answer["release"]) == ("unchanged", night.answer["release"])
+    published = data_files(night)
+    shutil.rmtree(chain.root / "published")
+    assert data_files(run_night(chain, config, 7)) == published
+
+
 @pytest.mark.slow
 def test_seven_nights_of_movielens(shared_data: Path, tmp_path: Path) -> None:
     """Gates on: no honest night is refused, each reads its own rows, and equals the run that reads everything."""

@@ -336,10 +336,6 @@ def test_what_is_wrong_with_a_file_names_the_keys_of_its_relation(
         ({"publish": {"node_types": ["user", "item", "brand"]}}, "publish.node_types has 'brand', which is of no type"),
         ({"ppr": {"target_type": "brand"}}, "ppr.target_type is 'brand', which is of no type"),
         (
-            {"relations": [{"name": "x", "path": "x"}], "lineage": {"full_every": 7}, "input": {"timestamp": "t"}},
-            "nights go on from the sums of one relation",
-        ),
-        (
             {
                 "relations": [
                     {"name": "x", "path": "x", "source_type": "user", "target_type": "user"},
