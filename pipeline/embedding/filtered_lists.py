@@ -5,6 +5,7 @@ Every task has the whole graph, so that neither the number of parts nor that of 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,9 @@ from numpy.typing import NDArray
 
 from pipeline import storage
 from pipeline.blocks.arrays import Block, neighbors_of
+from pipeline.config.graph_sides import span_of
 from pipeline.config.lists import ListsConfig
+from pipeline.config.model import PipelineConfig
 from pipeline.embedding import row_files
 from pipeline.embedding.methods import EMBEDDING, method_for
 from pipeline.embedding.ppr.list_request import exclusions_of
@@ -69,6 +72,14 @@ class FilterPayload:
     basis: Location | None
     sources: Location
     span: tuple[int, int]
+
+
+def sides_of_filter(
+    config: PipelineConfig, types: Mapping[str, tuple[int, int]]
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return the node numbers of the side that sources are of, and of that of the listed type."""
+    own, other = config.sides.around(config.listed_type)
+    return span_of(other, types), span_of(own, types)
 
 
 def settings_of_basis(lists: ListsConfig, rows: tuple[int, int], columns: tuple[int, int], seed: int) -> Settings:

@@ -178,17 +178,18 @@ def compare_vectors(
     }
 
 
-def broken_bounds(figures: Mapping[str, Any]) -> Sequence[str]:
+def broken_bounds(figures: Mapping[str, Any], table: str = "ppr_neighbors") -> Sequence[str]:
     """Return a sentence for each bound that does not hold in an exact comparison."""
     sentences = []
+    way_out = "choose another ppr.solver" if table == "ppr_neighbors" else "the solver is at fault: please report it"
     if figures.get("outside") and not figures["bounds_hold"]:
         sentences.append(
-            f"ppr_neighbors: of {figures['scores']} scores sampled {figures['outside']} are farther from the exact "
-            f"ones than error_bound says, by up to {figures['largest_excess']:.3g}; choose another ppr.solver"
+            f"{table}: of {figures['scores']} scores sampled {figures['outside']} are farther from the exact "
+            f"ones than error_bound says, by up to {figures['largest_excess']:.3g}; {way_out}"
         )
     if figures.get("misplaced"):
         sentences.append(
-            f"ppr_neighbors: {figures['misplaced']} nodes in the lists sampled are no candidates of their source, or "
+            f"{table}: {figures['misplaced']} nodes in the lists sampled are no candidates of their source, or "
             "are listed twice; run embed and aggregate again"
         )
     l1 = figures.get("l1") or {}

@@ -1,9 +1,9 @@
-"""Published lists against exact personalised PageRank, for a sample of sources."""
+"""Published lists against exact personalised PageRank, or exact scores of a filter, for a sample of sources."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,13 +13,24 @@ from numpy.typing import NDArray
 
 from pipeline import storage
 from pipeline.blocks.arrays import neighbors_of, offsets_of
+from pipeline.config.lists import ListsConfig
 from pipeline.config.model import PipelineConfig
+from pipeline.embedding import row_files
 from pipeline.embedding.figures import EmbedFigures
+from pipeline.embedding.filtered_lists import (
+    BASIS,
+    BasisPayload,
+    find_basis,
+    rule_of,
+    settings_of_basis,
+    sides_of_filter,
+)
 from pipeline.embedding.ppr.list_request import ListRequest
 from pipeline.embedding.ppr.lists import threshold_of
 from pipeline.embedding.ppr.walk_graph import NO_EDGES, GraphFiles, WalkGraph
 from pipeline.embedding.ppr.whole_graph import whole_graph
 from pipeline.engine import Engine, Frame
+from pipeline.evaluation.filter_exact import exact_filter_scores
 from pipeline.evaluation.position_lists import PositionLists
 from pipeline.evaluation.ppr_exact import (
     ListRules,
@@ -44,6 +55,7 @@ from pipeline.workspace import Workspace
 
 #: Of the task that holds the whole graph for this: an entry, and a node for each source and in any case.
 _ENTRY_BYTES, _SCORE_BYTES, _NODE_BYTES = 40, 16, 2_048
+_BASIS_BYTES = 12  # an eigenvector's entry: as it is read, and in float64
 
 
 def check_exactly(
@@ -52,41 +64,77 @@ def check_exactly(
     """Solve a sample of the sources exactly and return the figures, or a note where the graph is too large."""
     graph = workspace.manifest("node_index").figures
     entries, most = 2 * graph["edges"], config.partition.worker_bytes
-    node_bytes = _SCORE_BYTES * affordable_sources(entries) + _NODE_BYTES
+    figures = workspace.figures("neighbor_lists", EmbedFigures).of_lists()
+    node_bytes = _SCORE_BYTES * affordable_sources(entries) + _NODE_BYTES + _BASIS_BYTES * (figures.rank or 0)
     needed = entries * _ENTRY_BYTES + graph["nodes"] * node_bytes
     if needed > most:
         note = f"not measured: solving exactly holds about {needed:,} bytes, and partition.worker_bytes is {most:,}"
         return {"note": note}, []
-    figures = workspace.figures("neighbor_lists", EmbedFigures).of_lists()
-    ppr = config.ppr.model_copy(update={"solver": figures.solver, "across": figures.across})
     nodes = PublishedNodes.of(config, workspace)
     files, records = whole_graph(engine, config, workspace)
-    payload = ExactnessPayload(
-        request=ListRequest(ppr, config.embedding.seed, nodes.types[config.listed_type]),
+    sample = SampleOfTable(
         graph=files,
         lists=tuple(workspace.files("neighbor_lists")),
-        published=tuple(workspace.files("ppr_neighbors")),
+        published=tuple(workspace.files(config.list_table)),
         nodes=nodes,
         target_type=config.listed_type,
-        error_kind=figures.error_kind,
+        top_k=config.list_keys.top_k,
+        exclude_known=config.list_keys.exclude_known,
         seed=config.evaluate.seed,
     )
-    solved = TaskFolder(engine, workspace.work("evaluate")).run(compare_sample, "exact", payload)
-    return dict(solved.result.figures), [*records, solved]
+    tasks = TaskFolder(engine, workspace.work("evaluate"), records)
+    if config.lists.filter is None:
+        ppr = config.ppr.model_copy(update={"solver": figures.solver, "across": figures.across})
+        request = ListRequest(ppr, config.embedding.seed, sample.targets)
+        solved = tasks.run(compare_sample, "exact", ExactnessPayload(sample, request, figures.error_kind))
+        return dict(solved.result.figures), tasks.records
+    rows, columns = sides_of_filter(config, graph["types"])
+    basis: Location | None = None
+    if figures.rank:  # the same bytes as those that lists were made with, which embed has removed
+        settings = settings_of_basis(config.lists, rows, columns, config.embedding.seed)
+        basis = tasks.run(find_basis, BASIS, BasisPayload(files, settings)).file(BASIS)
+    lists = config.lists.model_copy(update={"shards": None, "sources": None})
+    compared = tasks.run(compare_filtered, "exact", FilterExactnessPayload(sample, lists, rows, columns, basis))
+    return dict(compared.result.figures), tasks.records
 
 
 @dataclass(frozen=True)
-class ExactnessPayload:
-    """Input of the task that solves a sample. lists : as the solvers made them. published : the table."""
+class SampleOfTable:
+    """A published table of lists, and what they may hold. lists : as the solvers made them. published : the table."""
 
-    request: ListRequest
     graph: GraphFiles
     lists: tuple[Location, ...]
     published: tuple[Location, ...]
     nodes: PublishedNodes
     target_type: str
-    error_kind: str
+    top_k: int
+    exclude_known: bool
     seed: int
+
+    @property
+    def targets(self) -> tuple[int, int]:
+        """Node numbers of the type that is listed."""
+        return self.nodes.types[self.target_type]
+
+
+@dataclass(frozen=True)
+class ExactnessPayload:
+    """Input of the task that solves a sample of PageRank's lists."""
+
+    sample: SampleOfTable
+    request: ListRequest
+    error_kind: str
+
+
+@dataclass(frozen=True)
+class FilterExactnessPayload:
+    """Input of the task that solves a sample of a filter's lists. rows, columns, basis : as of `FilterPayload`."""
+
+    sample: SampleOfTable
+    lists: ListsConfig
+    rows: tuple[int, int]
+    columns: tuple[int, int]
+    basis: Location | None
 
 
 @dataclass(frozen=True)
@@ -99,42 +147,63 @@ class ExactnessResult:
 def compare_sample(payload: ExactnessPayload, attempt: Attempt) -> ExactnessResult:  # noqa: ARG001
     """Task: the figures of a table's lists."""
     request, ppr = payload.request, payload.request.ppr
-    walks = WalkGraph.read(payload.graph, ppr.edge_degree_power)
-    node_ix = np.concatenate([storage.column(storage.map_arrow(file), "node_ix") for file in payload.lists])
-    rows = walks.rows_of(node_ix)
-    rows = rows[rows != NO_EDGES]
-    population = rows.size
-    rows = rows[sample_by_key(walks.node_key[rows], affordable_sources(walks.graph.indices.size), payload.seed)]
-    ids = NodeIds(payload.nodes.node_index)
-    targets = ids.between(*request.targets)
-    lists = _published_lists(payload, walks, rows, ids, targets)
-    exact = exact_scores(walks.graph, lists.sources, ppr.restart)
-    rules = ListRules(
-        walks.rows_between(*request.targets),
-        ppr.top_k,
-        walks.degree.astype(np.float64) ** -ppr.degree_correction,
-        _excluded_rows(payload, walks, lists.sources, targets),
-        payload.error_kind,
+    walks = WalkGraph.read(payload.sample.graph, ppr.edge_degree_power)
+    lists, rules, figures = _read_sample(payload.sample, walks)
+    rules = replace(
+        rules, factor=walks.degree.astype(np.float64) ** -ppr.degree_correction, error_kind=payload.error_kind
     )
-    figures = {"sources": lists.sources.size, "population": population, "seed": payload.seed}
+    exact = exact_scores(walks.graph, lists.sources, ppr.restart)
     figures |= compare_lists(lists, exact, rules)
     if ppr.across != "parts":  # lists of parts are no one solver's
         figures["l1"] = compare_vectors(*_vectors(walks, request, lists.sources), exact)
     return ExactnessResult({**figures, "errors": list(broken_bounds(figures))})
 
 
+def compare_filtered(payload: FilterExactnessPayload, attempt: Attempt) -> ExactnessResult:  # noqa: ARG001
+    """Task: the figures of a table's lists by a filter."""
+    walks = WalkGraph.read(payload.sample.graph)
+    lists, rules, figures = _read_sample(payload.sample, walks)
+    rows, columns = walks.rows_between(*payload.rows), walks.rows_between(*payload.columns)
+    basis = np.zeros((columns[1] - columns[0], 0), np.float32)
+    if payload.basis is not None:
+        basis = row_files.read_all(payload.basis, 0)[1].values
+    exact = exact_filter_scores(walks.graph, lists.sources, rows, columns, basis, rule_of(payload.lists))
+    figures |= compare_lists(lists, exact, rules)
+    return ExactnessResult({**figures, "errors": list(broken_bounds(figures, "neighbors"))})
+
+
+def _read_sample(sample: SampleOfTable, walks: WalkGraph) -> tuple[SampledLists, ListRules, dict[str, Any]]:
+    """Return the lists of some sources, what they may hold by scores as they are, and how many there are."""
+    node_ix = np.concatenate([storage.column(storage.map_arrow(file), "node_ix") for file in sample.lists])
+    rows = walks.rows_of(node_ix)
+    rows = rows[rows != NO_EDGES]
+    population = rows.size
+    rows = rows[sample_by_key(walks.node_key[rows], affordable_sources(walks.graph.indices.size), sample.seed)]
+    ids = NodeIds(sample.nodes.node_index)
+    targets = ids.between(*sample.targets)
+    lists = _published_lists(sample, walks, rows, ids, targets)
+    rules = ListRules(
+        walks.rows_between(*sample.targets),
+        sample.top_k,
+        np.ones(walks.graph.n),
+        _excluded_rows(sample, walks, lists.sources, targets),
+        "pointwise",
+    )
+    return lists, rules, {"sources": lists.sources.size, "population": population, "seed": sample.seed}
+
+
 def _published_lists(
-    payload: ExactnessPayload, walks: WalkGraph, rows: NDArray[np.int64], ids: NodeIds, targets: pa.Array
+    sample: SampleOfTable, walks: WalkGraph, rows: NDArray[np.int64], ids: NodeIds, targets: pa.Array
 ) -> SampledLists:
     """Read the published lists of some rows, ascending; sources that are not published are left out."""
     node_ix = walks.node_ix[rows]
     tables, sources = [], []
-    for node_type, (first, stop) in payload.nodes.types.items():
+    for node_type, (first, stop) in sample.nodes.types.items():
         here = node_ix[(node_ix >= first) & (node_ix < stop)]
         if not here.size:
             continue
         node_id = ids.between(first, stop).take(pa.array(here - first))
-        table = rows_of_sources(payload.published, node_type, node_id)
+        table = rows_of_sources(sample.published, node_type, node_id)
         tables.append(table)
         position = pc.index_in(table["node_id"].combine_chunks(), node_id).to_numpy(zero_copy_only=False)
         sources.append(here[position.astype(np.int64)])
@@ -145,24 +214,24 @@ def _published_lists(
     return SampledLists(
         sources=walks.rows_of(np.concatenate(sources)),
         indptr=offsets_of(lengths),
-        nodes=walks.rows_of(payload.request.targets[0] + target),
+        nodes=walks.rows_of(sample.targets[0] + target),
         scores=lists["scores"].combine_chunks().flatten().to_numpy(),
         bound=lists["error_bound"].to_numpy(),
     )
 
 
 def _excluded_rows(
-    payload: ExactnessPayload, walks: WalkGraph, sources: NDArray[np.int64], targets: pa.Array
+    sample: SampleOfTable, walks: WalkGraph, sources: NDArray[np.int64], targets: pa.Array
 ) -> PositionLists:
     """Return rows that each source's list must not hold: itself, what is not published, neighbours if known."""
-    is_unwanted = payload.nodes.find_excluded(payload.target_type, targets)
+    is_unwanted = sample.nodes.find_excluded(sample.target_type, targets)
     unwanted = np.zeros(0, np.int64)
     if is_unwanted is not None:
-        unwanted = walks.rows_of(payload.request.targets[0] + np.flatnonzero(is_unwanted))
+        unwanted = walks.rows_of(sample.targets[0] + np.flatnonzero(is_unwanted))
         unwanted = unwanted[unwanted != NO_EDGES]
     own = np.arange(sources.size)
     pairs = [(own, sources), (np.repeat(own, unwanted.size), np.tile(unwanted, sources.size))]
-    if payload.request.ppr.exclude_known:
+    if sample.exclude_known:
         pairs.append(neighbors_of(walks.graph.indptr, walks.graph.indices, own, sources))
     source, row = (np.concatenate(column) for column in zip(*pairs, strict=True))
     return PositionLists.from_pairs(source, row, sources.size)

@@ -108,10 +108,9 @@ def _score(
         figures_of[type(task.payload)].update(record.result.metrics)
         if warning := record.result.metrics.get("warning"):
             log.warning("stage=evaluate warning: %s", warning)
-    if config.ppr.neighbors:
+    if config.makes_lists:
         lists["exact"], more = check_exactly(engine, config, workspace)
         records += more
-    if config.makes_lists:
         metrics[config.list_table] = lists
     if of_codes:
         metrics[NODE_CODES] = of_codes

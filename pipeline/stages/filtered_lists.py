@@ -6,7 +6,6 @@ import logging
 from itertools import pairwise
 
 from pipeline import codec
-from pipeline.config.graph_sides import span_of
 from pipeline.config.model import PipelineConfig
 from pipeline.embedding.filtered_lists import (
     BASIS,
@@ -15,6 +14,7 @@ from pipeline.embedding.filtered_lists import (
     FilterPayload,
     find_basis,
     settings_of_basis,
+    sides_of_filter,
     solve_filtered,
 )
 from pipeline.embedding.ppr.list_request import ListFigures
@@ -43,8 +43,7 @@ def make_filtered_lists(
     """
     graph = workspace.manifest("node_index").figures
     listed = tuple(graph["types"][config.listed_type])
-    own, other = config.sides.around(config.listed_type)
-    columns, rows = span_of(own, graph["types"]), span_of(other, graph["types"])
+    rows, columns = sides_of_filter(config, graph["types"])
     counts = GraphCounts(graph["nodes"], graph["edges"], columns[1] - columns[0], is_exact=True)
     plan = plan_filter(config, counts, sources.rows)
     log.info('stage=embed lists=%d filter=%s reason="%s"', sources.rows, config.lists.filter, plan.reason)

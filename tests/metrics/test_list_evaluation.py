@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 import pipeline.embedding.ppr.lists as lists_by_sources
+from pipeline.embedding import filtered_lists
 from tests.metrics.test_evaluation import DAY, K, holdout_of, pairs_of, split
 from tests.stages.chains import EPOCH, Chain, config_for, friends, users_and_items, with_changes, write_rows
 from tests.stages.published_lists import Exact, ListsOf
@@ -207,6 +209,43 @@ def test_lists_are_held_against_exact_scores(ppr: dict[str, Any], tmp_path: Path
         # Factors below 1 make errors of listed scores smaller.
         assert got["l1"]["max"] >= got["largest_error"] - 1e-6
     assert got["precision@12"] > (0.7 if asked.get("solver") == "walks" else 0.95)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [{"rank": 9, "exclude_known": False}, {"filter": "linear", "alpha": 0.0, "beta": 0.6}, {"target_type": "user"}],
+    ids=["plateau", "linear", "users of items"],
+)
+def test_lists_by_a_filter_are_held_against_exact_scores(keys: dict[str, Any], tmp_path: Path) -> None:
+    train, test = split(users_and_items(11, 900), 0.1)
+    scored = str(write_rows(tmp_path / "test.csv", test))
+    path = write_rows(tmp_path / "train.csv", train)
+    config = config_for(path, evaluate={"source": "file", "path": scored, "k": [K]}, partition={"parts": 3})
+    lists = {"filter": "plateau", "top_k": 12, **keys}
+    config = with_changes(config, embedding={"method": "none"}, lists=lists)
+    chain = Chain(tmp_path)
+    ended = chain.run(config)
+    assert ended.code == 0, ended.error
+    got = ended.answer["metrics"]["neighbors"]["exact"]
+    assert got["bounds_hold"]
+    assert not got["errors"]
+    assert got["sources"] == min(64, got["population"])
+    assert got["scores"] > 5 * got["sources"]
+    # Some dozens of roundings to float32, next to scores of at most a user's pairs.
+    assert 0 < got["largest_error"] < 1e-4
+    assert got["precision@12"] == 1.0
+
+
+def test_a_list_by_a_filter_that_is_off_is_not_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train, test = split(users_and_items(11, 900), 0.1)
+    scored = str(write_rows(tmp_path / "test.csv", test))
+    config = config_for(write_rows(tmp_path / "train.csv", train), evaluate={"source": "file", "path": scored})
+    config = with_changes(config, embedding={"method": "none"}, lists={"filter": "plateau", "top_k": 12, "rank": 9})
+    solved = filtered_lists.rule_of
+    monkeypatch.setattr(filtered_lists, "rule_of", lambda lists: replace(solved(lists), alpha=lists.alpha * 1.01))
+    ended = Chain(tmp_path).run(config)
+    assert ended.code != 0
+    assert "neighbors: of " in json.dumps(ended.answer)
 
 
 def test_a_graph_over_a_workers_memory_is_nowhere_brought_together(tmp_path: Path) -> None:
