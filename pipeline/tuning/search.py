@@ -198,7 +198,11 @@ class Search:
             assert top is not None
             rivals.remove(top)
             finalists.append(top.candidate)
-        for candidate in finalists:
+        self.score_whole(finalists)
+
+    def score_whole(self, candidates: Sequence[Candidate]) -> None:
+        """Score candidates by all units, as long as there is time."""
+        for candidate in candidates:
             if self.budget.allows(self._expected_seconds(candidate, self.subject.units)):
                 self._build_and_score(candidate, self.subject.units)
             else:
