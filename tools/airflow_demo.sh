@@ -25,33 +25,33 @@ export GRAPHQUILT_GRAPHS="$folder/graphs.toml"
 export AIRFLOW_CONN_SPARK_DEFAULT='{"conn_type": "spark", "host": "local[2]", "extra": {"deploy-mode": "client"}}'
 export AIRFLOW_HOME="$folder/airflow" AIRFLOW__CORE__DAGS_FOLDER="$PWD/airflow/dags" AIRFLOW__CORE__LOAD_EXAMPLES=False
 export AIRFLOW_VAR_GRAPHQUILT_COMMAND="${python%/python}/graphquilt" AIRFLOW_VAR_RANKER_FEATURES="$folder/features"
-# The scheduler and the commands below write at once: SQLite's own patience is 5 seconds.
-export AIRFLOW__DATABASE__SQL_ALCHEMY_CONN="sqlite:///$AIRFLOW_HOME/airflow.db?timeout=60"
+# The parts of Airflow write at once: SQLite's own patience is 5 seconds.
+export AIRFLOW__DATABASE__SQL_ALCHEMY_CONN="sqlite:///$AIRFLOW_HOME/airflow.db?timeout=60" AIRFLOW__CORE__PARALLELISM=1
 # Nobody has to log in, so nobody else may: this machine only.
 export AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS=True AIRFLOW__API__HOST=127.0.0.1 AIRFLOW__API__PORT=$port
 export AIRFLOW__API__BASE_URL="http://localhost:$port"
 export AIRFLOW__CORE__EXECUTION_API_SERVER_URL="http://localhost:$port/execution/"
 export AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT=$((port + 1)) AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT=$((port + 2))
 
-is_healthy() {
-    "$python" -c "import urllib.request as u; u.urlopen('$AIRFLOW__API__BASE_URL/api/v2/monitor/health', timeout=5)"
-}
-
-airflow standalone > "$folder/standalone.log" 2>&1 &
-standalone=$!
-trap 'kill $standalone 2>/dev/null; wait' EXIT
-echo "Airflow starts; its log is $folder/standalone.log"
-until is_healthy && airflow dags details debian && airflow dags details ranker_features; do
-    kill -0 $standalone 2>/dev/null || { tail -n 20 "$folder/standalone.log" >&2; exit 1; }
-    sleep 2
-done > "$folder/setup.log" 2>&1
+# Before the scheduler runs: SQLite has one writer, and refuses a command whose read another's write has overtaken.
+echo "Airflow is set up, in half a minute"
 {
+    airflow db migrate
+    airflow dags reserialize
     airflow dags unpause debian
     airflow dags unpause ranker_features
     for date in 2026-07-11 2026-07-12 2026-07-13; do
         airflow dags trigger debian --conf "{\"date\": \"$date\"}"
     done
-} >> "$folder/setup.log" 2>&1 || { tail -n 20 "$folder/setup.log" >&2; exit 1; }
+} > "$folder/setup.log" 2>&1 || { tail -n 20 "$folder/setup.log" >&2; exit 1; }
+
+airflow standalone > "$folder/standalone.log" 2>&1 &
+standalone=$!
+trap 'kill $standalone 2>/dev/null; wait' EXIT
+until "$python" -c "import urllib.request as u; u.urlopen('$AIRFLOW__API__BASE_URL/api/v2/monitor/health', timeout=5)"; do
+    kill -0 $standalone 2>/dev/null || { tail -n 20 "$folder/standalone.log" >&2; exit 1; }
+    sleep 2
+done >> "$folder/setup.log" 2>&1
 echo "Look at $AIRFLOW__API__BASE_URL/dags/debian: three nights run one after the other, a minute each. Ctrl-C ends it."
 echo "Tables come to $folder/workspace/published/debian, features made of them by a second DAG to $folder/features."
 wait $standalone
