@@ -322,6 +322,17 @@ NEIGHBOR_LISTS = TableContract(
 )
 
 
+#: Regressions from hashed attributes to rows, a file for each type; see pipeline.kernels.hashed_ridge. The last column
+#: is the intercept; columns that aren't there are zero.
+ATTRIBUTE_MAP = TableContract(
+    name="attribute_map",
+    version=1,
+    schema=_columns(node_type=pa.string(), feature_column=pa.int32(), row=_list_of(pa.float64())),
+    key=("node_type", "feature_column"),
+    file_format="arrow",
+)
+
+
 #: Row i is of node_ix i.
 NODE_CLUSTERS = TableContract(
     name="node_clusters",

@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError, create_model, model_validator
 from graphquilt.locate import FILTERED_LISTS, LISTS
 from graphquilt.masking import secret_of_setting
 from pipeline.config.codes import CodesConfig
+from pipeline.config.cold_start import ColdStartConfig
 from pipeline.config.embedding import EmbeddingConfig
 from pipeline.config.graph_sides import GraphSides
 from pipeline.config.lists import ListsConfig
@@ -55,6 +56,7 @@ class PipelineConfig(Section):
     ppr: PprConfig = Field(default_factory=PprConfig)
     lists: ListsConfig = Field(default_factory=ListsConfig)
     codes: CodesConfig = Field(default_factory=CodesConfig)
+    cold_start: ColdStartConfig = Field(default_factory=ColdStartConfig)
     evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)
     publish: PublishConfig = Field(default_factory=PublishConfig)
     storage: StorageConfig = Field(default_factory=StorageConfig)
@@ -102,6 +104,7 @@ class PipelineConfig(Section):
             )
         self._check_types()
         self._check_lists()
+        self._check_cold_start()
         form.own_keys(self.embedding).check(self.input)
         return self
 
@@ -160,6 +163,28 @@ class PipelineConfig(Section):
     def numbered_types(self) -> frozenset[str]:
         """The types that no reader sees, nor attributes name: their ids need not be texts."""
         return frozenset(self.sides.published) - {*self.published_types, *self.attributes}
+
+    @property
+    def mapped_types(self) -> tuple[str, ...]:
+        """The types whose cold nodes get rows by a map of their attributes."""
+        if self.cold_start.rows == "own":
+            return ()
+        return tuple(name for name in self.sides.types if name in self.attributes and name in self._main_types)
+
+    @property
+    def _main_types(self) -> set[str]:
+        return {self.input.source_type, self.input.target_type}
+
+    def _check_cold_start(self) -> None:
+        if self.cold_start.rows == "own":
+            return
+        if self.embedding.method == "none":
+            raise ValueError("cold_start.rows is 'map' and embedding.method 'none', which makes no rows; leave it out")
+        if not self.mapped_types:
+            raise ValueError(
+                f"cold_start.rows is 'map', and no type of [input] has attributes, which are mapped to rows; add "
+                f"[attributes.{self.input.target_type}], or leave rows out"
+            )
 
     def _check_lists(self) -> None:
         if self.lists.filter is None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pipeline import storage
 from pipeline.blocks.arrays import FeatureTable, NodeArrays, NodeParts
 from pipeline.config.model import PipelineConfig
+from pipeline.embedding.attribute_map import AttributeMap
 from pipeline.embedding.attribute_rows import fill_in
 from pipeline.embedding.combine import NodesOfSets, RowSet, rows_of
 from pipeline.embedding.figures import EmbedFigures
@@ -91,6 +92,7 @@ class RowSources:
     main_nodes: tuple[Location, ...]  # none of a graph of one relation
     node_features: tuple[Location, ...]
     node_parts: Location
+    maps: tuple[AttributeMap, ...] = ()
 
 
 def row_sources(run: TableRun, settings: Settings) -> RowSources:
@@ -192,16 +194,21 @@ def finished_rows(
     of_main, prefix = (NodeArrays(sources.main_nodes), "main_") if sources.main_nodes else (nodes, "")
     matrix = storage.load_array(rotation) if rotation else None
     features = FeatureTable(sources.node_features)
+    maps = {one.node_type: one for one in sources.maps}
     in_sets = [one.nodes for one in sources.sets]
     for node_type, first, stop, rows, strength in combined_rows(sources, bounds):
         node_ix = np.arange(first, stop)
         if sources.node_features:
             strength = fill_in(rows, node_ix, strength, features.take(node_ix), settings, in_sets)
         method.finish(rows, RowNodes(node_ix, strength), sources.sums, settings)
+        weight, degree = (of_main.take(f"{prefix}{name}", node_ix) for name in ("weight", "degree"))
+        if node_type in maps:
+            some = features.take(node_ix)
+            cold = np.flatnonzero((degree == 0) & (some.counts > 0))
+            rows.values[cold] = maps[node_type].rows_of(some.rows(cold))
         if matrix is not None:
             rotate_rows(rows.values, matrix)
         refuse_not_finite(rows.values, first)
-        weight, degree = (of_main.take(f"{prefix}{name}", node_ix) for name in ("weight", "degree"))
         weight = weight * sources.weight_unit  # as it is, whatever a mode left out
         yield FinishedRows(node_type, first, stop, rows.values, degree, weight)
 

@@ -21,13 +21,13 @@ from pipeline.ingest.run_date import end_of
 from pipeline.kernels.rows import row_norms
 from pipeline.locations import Location
 from pipeline.release_tables.alignment import align, mean_vectors
+from pipeline.release_tables.attribute_maps import sources_with_maps
 from pipeline.release_tables.finished_rows import (
     ROW_GROUP_ROWS,
     FinishedRows,
     NodeIds,
     RowSources,
     finished_rows,
-    row_sources,
 )
 from pipeline.release_tables.metadata import metadata_of
 from pipeline.release_tables.published_table import PublishedTable, TableRun, WrittenTable
@@ -85,7 +85,7 @@ def write_embeddings(run: TableRun) -> WrittenTable[EmbeddingFigures]:
     """
     config, workspace = run.config, run.workspace
     settings = settings_of(config, workspace)
-    sources = row_sources(run, settings)
+    sources = sources_with_maps(run, settings)
     alignment = align(run, sources, settings.dim)
     means = mean_vectors([record.result for record in alignment.surveys], alignment.matrix)
     metadata = {**metadata_of(config, settings, workspace, alignment), "mean_vectors": means}

@@ -7,12 +7,14 @@ from typing import Any
 from pipeline import codec
 from pipeline.config.model import PipelineConfig
 from pipeline.engine import Engine, Frame
+from pipeline.release_tables.attribute_maps import write_maps
 from pipeline.release_tables.excluded_ids import judge_excluded_ids
 from pipeline.release_tables.published_table import TableRun, WrittenTable
 from pipeline.release_tables.published_tables import PUBLISHED_TABLES
 from pipeline.stages.outcome import Outcome, OutputFile, describe_task_files
 from pipeline.tasks import TaskRecord
 from pipeline.workspace import Workspace
+from schemas.tables import ATTRIBUTE_MAP
 
 NAME = "aggregate"
 
@@ -22,8 +24,10 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     written: dict[str, WrittenTable[Any]] = {}
     table_run = TableRun(engine, config, workspace, written)
     records: list[TaskRecord[Any]] = [*judge_excluded_ids(table_run)]
-    files: dict[str, list[OutputFile]] = {}
-    figures: dict[str, dict[str, Any]] = {}
+    maps, about_maps, sums = write_maps(table_run)
+    records += [*sums, *maps]
+    files: dict[str, list[OutputFile]] = {ATTRIBUTE_MAP.name: describe_task_files(maps, ATTRIBUTE_MAP.name)}
+    figures: dict[str, dict[str, Any]] = {ATTRIBUTE_MAP.name: codec.to_values(about_maps)}
     for table in PUBLISHED_TABLES:
         figures[table.name] = codec.to_values(table.figures())
         if table.is_wanted(config):

@@ -118,6 +118,7 @@ def _tables(config: PipelineConfig) -> Any:
         "tables": [table.name for table in PUBLISHED_TABLES if table.is_wanted(config)],
         "embedding": [_rows(config), config.embedding.align],
         **({"node_types": list(config.published_types)} if publish.node_types else {}),
+        **({"cold_start": config.cold_start.model_dump(mode="json")} if config.mapped_types else {}),
         "rows_per_file": publish.rows_per_file,
         "exclude_ids": {node_type: list(ids) for node_type, ids in publish.exclude_ids.items()},
         **({"event_timestamp": True} if publish.event_timestamp else {}),
@@ -180,7 +181,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "aggregate",
         ("index", "partition", "embed"),
-        tuple(table.contract(1) for table in PUBLISHED_TABLES),
+        (tables.ATTRIBUTE_MAP, *(table.contract(1) for table in PUBLISHED_TABLES)),
         _tables,
         1,
     ),
