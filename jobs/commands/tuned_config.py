@@ -42,9 +42,10 @@ def tuned_text(
         new_path = _seen_from(out, file, path)
         if new_path != path:
             text = with_values(text, section, {"path": new_path})
-    for section, values in changes.items():
+    for name, values in changes.items():
+        section = relations[0] if name == "input" and "input" not in data else name  # the main relation is the first
         excluded_keys = {key for key, value in values.items() if value is None}
-        excluded_keys |= dropped if section == "embedding" else set()
+        excluded_keys |= dropped if name == "embedding" else set()
         if values or excluded_keys:
             new = {key: value for key, value in values.items() if value is not None}
             text = with_values(text, section, new, frozenset(excluded_keys))

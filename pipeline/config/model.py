@@ -9,9 +9,9 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationError, create_model, model_validator
+from pydantic import Field, ModelWrapValidatorHandler, ValidationError, create_model, model_validator
 
 from graphquilt.locate import FILTERED_LISTS, LISTS
 from graphquilt.masking import secret_of_setting
@@ -61,19 +61,23 @@ class PipelineConfig(Section):
     publish: PublishConfig = Field(default_factory=PublishConfig)
     storage: StorageConfig = Field(default_factory=StorageConfig)
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _first_relation_is_input(cls, data: Any) -> Any:
+    def _first_relation_is_input(cls, data: Any, read: ModelWrapValidatorHandler[Self]) -> Self:
         relations = data.get("relations") if isinstance(data, dict) and "input" not in data else None
         if not isinstance(relations, list | tuple) or not relations or not isinstance(relations[0], dict):
-            return data
+            return read(data)
         main = dict(relations[0])
+        if "name" not in main:
+            raise ValueError("relations.0.name is missing (of the relation)")
         if (strength := main.pop("strength", 1)) != 1:
             raise ValueError(
                 f"relations.{main.get('name', 0)}.strength is {strength!r}, and this is the main relation: the others' "
                 "strengths are beside its own; leave it out"
             )
-        return {**data, "input": main, "relations": relations[1:]}
+        config = read({**data, "input": main, "relations": relations[1:]})
+        config.input._section = f"relations.{config.input.name}"  # as the file calls it
+        return config
 
     @model_validator(mode="after")
     def _what_is_asked_is_built(self) -> PipelineConfig:

@@ -6,7 +6,7 @@ import codecs
 import math
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
 from graphquilt.locations import Location, parse_location
 from pipeline.config.time_layout import time_layout
@@ -146,10 +146,12 @@ class InputConfig(FilesSection):
             time_layout(self.timestamp_format)
         return self
 
+    _section: str = PrivateAttr("input")
+
     @property
     def section(self) -> str:
         """How its keys are called."""
-        return "input"
+        return self._section
 
     @property
     def has_many_targets(self) -> bool:

@@ -116,3 +116,14 @@ def test_keys_of_several_sections_change_and_none_leaves_one_out(tmp_path: Path)
         "embedding": {"dim": 8},
     }
     assert '# weight = "plays"  # counts' in text
+
+
+def test_keys_of_the_main_relation_go_to_the_first_where_there_is_no_input(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    clicks = '[[relations]]\nname = "clicks"\npath = "x"\ntimestamp = "t"\n'
+    file.write_text(clicks + '[[relations]]\nname = "likes"\npath = "y"\n')
+    text = tuned_text(file, (), tmp_path / "tuned.toml", {"input": {"half_life_days": 7.0}}, frozenset())
+    first, second = tomllib.loads(text)["relations"]
+    assert (first["half_life_days"], second) == (7.0, {"name": "likes", "path": "y"})
+    config = CONFIG.from_values(tomllib.loads(text), (), "text")
+    assert (config.input.section, config.relations[0].section) == ("relations.clicks", "relations.likes")
