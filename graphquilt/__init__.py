@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from graphquilt.errors import TableError, UnknownNodeError
     from graphquilt.exported import ExportedVectors
     from graphquilt.inputs import InputSettings, from_networkx, from_scipy
+    from graphquilt.interest_table import InterestTable, NodeInterests
     from graphquilt.neighbor_table import NeighborLists, NeighborTable
     from graphquilt.table import EmbeddingTable
 
@@ -22,6 +23,8 @@ __all__ = [
     "NeighborLists",
     "CodeTable",
     "NodeCodes",
+    "InterestTable",
+    "NodeInterests",
     "ExportedVectors",
     "from_networkx",
     "from_scipy",
@@ -39,6 +42,8 @@ _HOMES = {
     "NeighborLists": "graphquilt.neighbor_table",
     "CodeTable": "graphquilt.code_table",
     "NodeCodes": "graphquilt.code_table",
+    "InterestTable": "graphquilt.interest_table",
+    "NodeInterests": "graphquilt.interest_table",
     "ExportedVectors": "graphquilt.exported",
     "from_networkx": "graphquilt.inputs",
     "from_scipy": "graphquilt.inputs",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from graphquilt.errors import TableError
-from graphquilt.locate import CODES, COMPACT, FILTERED_LISTS, FOLD_IN, LISTS, TABLE, WALK_GRAPH, WALKS
+from graphquilt.locate import CODES, COMPACT, FILTERED_LISTS, FOLD_IN, INTERESTS, LISTS, TABLE, WALK_GRAPH, WALKS
 
 #: The type of every ``*_id`` column is decided once a run, for all types of nodes together: int64 if every
 #: id is a canonical decimal in its range, else string. Contracts are written with this stand-in.
@@ -108,6 +108,16 @@ def node_embeddings_int8(dim: int) -> TableColumns:
 def fold_in(dim: int) -> TableColumns:
     """Return the columns of the rows that new nodes are made of, for a width."""
     return _columns(FOLD_IN, _required("row", _vector(dim)))
+
+
+def user_interests(dim: int) -> TableColumns:
+    """Return the columns of the interests of sources, for a width: several rows a node, the largest weight first."""
+    return _columns(
+        INTERESTS,
+        _required("cluster", pa.int32()),
+        _required("weight", pa.float32()),
+        _required("query", _vector(dim)),
+    )
 
 
 _OF_LISTS = (

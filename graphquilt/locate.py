@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 #: The tables that have readers.
 TABLE, LISTS, FOLD_IN, COMPACT = "node_embeddings", "ppr_neighbors", "fold_in", "node_embeddings_int8"
-CODES = "node_codes"
+CODES, INTERESTS = "node_codes", "user_interests"
 #: Lists by another filter of the graph than PageRank; a release has lists of one kind.
 FILTERED_LISTS = "neighbors"
 LIST_TABLES = (LISTS, FILTERED_LISTS)
@@ -45,6 +45,7 @@ _ADVICE = {
     FILTERED_LISTS: "set lists.filter in the config and run again",
     FOLD_IN: "set publish.fold_in = true in the config and run again",
     CODES: "set codes.enabled = true in the config and run again",
+    INTERESTS: "set interests.clusters in the config, such as 100, and run again",
     WALK_GRAPH: "set ppr.walk_index = true in the config and run again",
     COMPACT: 'set publish.compact = "int8" in the config and run again',
 }

@@ -13,7 +13,7 @@ from graphquilt.contracts import TableColumns
 from schemas.contracts import Rule, TableContract, count_unless
 
 NODE_EMBEDDINGS, FOLD_IN, PPR_NEIGHBORS = locate.TABLE, locate.FOLD_IN, locate.LISTS
-NODE_EMBEDDINGS_INT8, NODE_CODES = locate.COMPACT, locate.CODES
+NODE_EMBEDDINGS_INT8, NODE_CODES, USER_INTERESTS = locate.COMPACT, locate.CODES, locate.INTERESTS
 NEIGHBORS, LIST_TABLES = locate.FILTERED_LISTS, locate.LIST_TABLES
 PPR_GRAPH, PPR_WALKS = locate.WALK_GRAPH, locate.WALKS
 
@@ -62,6 +62,29 @@ def node_embeddings_int8(dim: int) -> TableContract:
 def fold_in(dim: int) -> TableContract:
     """Return the contract of the published rows of which a new node's row is the weighted sum, for a width."""
     return _published(contracts.fold_in(dim), Rule("every entry is finite", _not_finite_in("row")))
+
+
+def _weights_rise(table: pa.Table) -> int:
+    """Count the rows whose weight is larger than that of the row before, of the same node."""
+    before, after = table.slice(0, max(table.num_rows - 1, 0)), table.slice(1)
+    is_same = pc.and_(*(pc.equal(before[name], after[name]) for name in ("node_type", "node_id")))
+    return pc.sum(pc.and_(is_same, pc.less(before["weight"], after["weight"]))).as_py() or 0
+
+
+def _are_interests(table: pa.Table) -> pa.ChunkedArray:
+    is_share = pc.and_(pc.greater(table["weight"], 0.0), pc.less_equal(table["weight"], 1.0))
+    return pc.and_(pc.greater_equal(table["cluster"], 0), is_share)
+
+
+def user_interests(dim: int) -> TableContract:
+    """Return the contract of the published interests of sources, for a width."""
+    return _published(
+        contracts.user_interests(dim),
+        Rule("no cluster is below zero, and every weight above it and at most 1", count_unless(_are_interests)),
+        Rule("weights of a node descend", _weights_rise),
+        Rule("every entry of a query is finite", _not_finite_in("query")),
+        keys=("node_type", "node_id", "cluster"),
+    )
 
 
 def _lists_do_not_fit(table: pa.Table) -> int:

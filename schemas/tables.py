@@ -358,3 +358,24 @@ CLUSTER_CODES = TableContract(
     key=("cluster",),
     file_format="arrow",
 )
+
+#: Row i is of node_ix i: the clusters that interests are in.
+INTEREST_CLUSTERS = TableContract(
+    name="interest_clusters",
+    version=1,
+    schema=_columns(
+        node_ix=pa.int64(),
+        cluster=pa.int32(),  # -1: a node without edges
+    ),
+    key=("node_ix",),
+    file_format="arrow",
+)
+
+#: Of the sources in a cluster, the mean share of their edges' weight that leads into another; none: 0.
+LIKE_SHARES = TableContract(
+    name="like_shares",
+    version=1,
+    schema=_columns(own_cluster=pa.int32(), cluster=pa.int32(), share=pa.float64()),
+    key=("own_cluster", "cluster"),
+    file_format="arrow",
+)

@@ -78,7 +78,7 @@ def answer(options: argparse.Namespace) -> Answer:
     from pipeline.errors import ConfigError
     from pipeline.planning import run_plan
     from pipeline.planning.alternatives import price_alternatives
-    from pipeline.planning.code_costs import code_facts
+    from pipeline.planning.code_costs import code_facts, interest_facts
     from pipeline.planning.stage_costs import RunCounts, stage_costs
 
     has_counts = _has_counts(options)
@@ -96,7 +96,8 @@ def answer(options: argparse.Namespace) -> Answer:
     prices = price_alternatives(config, graph, workspace, parts, options.engine, slots, hashed_settings)
     lists = run_plan.list_facts(config, graph, parts, workspace, slots)
     codes = code_facts(config, graph.nodes, graph.edges)
-    more = [one for one in (lists, codes) if one]
+    interests = interest_facts(config, graph.nodes, graph.edges)
+    more = [one for one in (lists, codes, interests) if one]
     # Publish looks each time, and copies once.
     is_published = workspace is not None and workspace.finished("release") is not None
     states = {**stages, "publish": "made"} if is_published else stages
@@ -118,6 +119,7 @@ def answer(options: argparse.Namespace) -> Answer:
         "embed": run_plan.embed_facts(prices, slots, subject.slowness),
         **({"lists": lists} if lists else {}),
         **({"codes": codes} if codes else {}),
+        **({"interests": interests} if interests else {}),
         "memory": run_plan.memory_facts(config, graph, prices, more, workers, subject.memory_bytes),
         "disk": disk,
         "costs": run_plan.cost_facts(costs, disk["by_stage"], slots, subject.slowness),

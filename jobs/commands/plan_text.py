@@ -36,7 +36,7 @@ def text_of(facts: Mapping[str, Any], warnings: Sequence[str]) -> str:
          f"{most}{amount(memory['needed_bytes'])}{of_machine}"),
         *([("embed", _embed_text(facts["embed"]))] if facts["embed"]["rounds"] else []),
         *([("lists", _lists_text(facts["lists"]))] if "lists" in facts else []),
-        *([("codes", _codes_text(facts["codes"], most))] if "codes" in facts else []),
+        *((name, _clusters_text(facts[name], most)) for name in ("codes", "interests") if name in facts),
         ("disk", f"{most}{amount(disk['needed_bytes'])} more{free}"),
     ]  # fmt: skip
     alternatives = []
@@ -66,11 +66,12 @@ def warnings_of(facts: Mapping[str, Any], config: PipelineConfig) -> list[str]:
             f"lists: {config.list_section}.top_k is {top_k}, and the graph has {longest:,} nodes of type "
             f"'{config.listed_type}' to list: lists hold no more"
         )
-    if "codes" in facts and facts["codes"]["task_bytes"] > config.partition.worker_bytes:
-        warnings.append(
-            f"codes: their task holds {amount(facts['codes']['task_bytes'])}, and partition.worker_bytes is "
-            f"{amount(config.partition.worker_bytes)}: a run is refused, unless the graph is smaller"
-        )
+    warnings += [
+        f"{name}: their task holds {amount(facts[name]['task_bytes'])}, and partition.worker_bytes is "
+        f"{amount(config.partition.worker_bytes)}: a run is refused, unless the graph is smaller"
+        for name in ("codes", "interests")
+        if name in facts and facts[name]["task_bytes"] > config.partition.worker_bytes
+    ]
     memory, disk = facts["memory"], facts["disk"]
     at_most = "" if facts["graph"]["are_exact"] else ", at most"
     machine_bytes = memory["machine_bytes"] or math.inf
@@ -151,7 +152,7 @@ def _lists_text(facts: Mapping[str, Any]) -> str:
     )
 
 
-def _codes_text(facts: Mapping[str, Any], most: str) -> str:
+def _clusters_text(facts: Mapping[str, Any], most: str) -> str:
     return (
         f"one task holds the whole graph: {most}{amount(facts['task_bytes'])}, about {facts['cpu_seconds']:,.1f} CPU "
         "seconds"

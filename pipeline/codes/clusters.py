@@ -93,7 +93,7 @@ def fit_clusters(
     for _ in range(_MOST_TRIALS):
         label = find(resolution)
         rows = rows_of(label)
-        log.info("stage=embed codes resolution=%.4g rows=%d wanted=%d", resolution, rows, most_rows)
+        log.info("stage=embed clusters resolution=%.4g rows=%d wanted=%d", resolution, rows, most_rows)
         trials.append((resolution, rows, label))
         if _NEAR * most_rows <= rows <= most_rows:
             break

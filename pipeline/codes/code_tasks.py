@@ -101,10 +101,9 @@ class TypedGraph:
     types: int
 
     @classmethod
-    def read(cls, payload: CodesPayload) -> TypedGraph:
-        """Map the block; of one type, half of a node's degree is on either side."""
-        block = Block.read(0, payload.block_nodes, payload.block_edges, None)
-        firsts = [first for first, _ in payload.types]
+    def of(cls, block: Block, types: Sequence[tuple[int, int]]) -> TypedGraph:
+        """Return the graph of a block that holds all edges; of one type, half of a node's degree is on either side."""
+        firsts = [first for first, _ in types]
         type_of = (np.searchsorted(firsts, block.node_ix, side="right") - 1).astype(np.int8)
         degree = block.strength
         if len(firsts) == 1:
@@ -122,7 +121,8 @@ class TypedGraph:
 
 def make_codes(payload: CodesPayload, attempt: Attempt) -> CodeFigures:
     """Task: find clusters, merge them from the bottom up, and write the cluster of each node and the code of each."""
-    typed, earlier = TypedGraph.read(payload), payload.earlier
+    block = Block.read(0, payload.block_nodes, payload.block_edges, None)
+    typed, earlier = TypedGraph.of(block, payload.types), payload.earlier
     codes = keep_codes(typed, payload.codes, earlier) if earlier else find_codes(typed, payload)
     label, graph, code = codes.label, codes.graph, codes.of_clusters.code
     codes.of_clusters.write(attempt.path(CLUSTERS, "arrow"))

@@ -19,6 +19,7 @@ from pipeline.config.codes import CodesConfig
 from pipeline.config.cold_start import ColdStartConfig
 from pipeline.config.embedding import EmbeddingConfig
 from pipeline.config.graph_sides import GraphSides
+from pipeline.config.interests import InterestsConfig
 from pipeline.config.lists import ListsConfig
 from pipeline.config.messages import explain, keys_of
 from pipeline.config.ppr import PprConfig
@@ -57,6 +58,7 @@ class PipelineConfig(Section):
     lists: ListsConfig = Field(default_factory=ListsConfig)
     codes: CodesConfig = Field(default_factory=CodesConfig)
     cold_start: ColdStartConfig = Field(default_factory=ColdStartConfig)
+    interests: InterestsConfig = Field(default_factory=InterestsConfig)
     evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)
     publish: PublishConfig = Field(default_factory=PublishConfig)
     storage: StorageConfig = Field(default_factory=StorageConfig)
@@ -105,6 +107,11 @@ class PipelineConfig(Section):
             raise ValueError(
                 f"publish.fold_in is true, and rows of form '{self.form}' with boundary '{self.embedding.boundary}' "
                 f"are no weighted sums of others; it is for {', '.join(first)} and {last} with boundary 'exchange'"
+            )
+        if self.interests.clusters and self.embedding.method == "none":
+            raise ValueError(
+                f"interests.clusters is {self.interests.clusters} and embedding.method 'none': queries are made of "
+                "vectors; choose a method, or leave interests out"
             )
         self._check_types()
         self._check_lists()

@@ -13,6 +13,8 @@ _ENTRY_BYTES, _NODE_BYTES = 8 + 3 * 8, 120
 #: CPU seconds of an entry in all reads of one resolution, how many are tried, and merging from the bottom up [Gowalla,
 #: a machine of two cores].
 _ENTRY_SECONDS, _TRIALS, _MERGED_ENTRY_SECONDS = 2.4e-7, 2, 9e-7
+#: Of an edge in the sums of interests: bytes, and CPU seconds; and resolutions tried.
+_INTEREST_BYTES, _INTEREST_SECONDS, _INTEREST_TRIALS = 90, 5e-7, 4
 
 
 def code_bytes(nodes: int, edges: int) -> int:
@@ -32,6 +34,23 @@ def code_seconds(edges: int) -> float:
     return 2 * edges * (_TRIALS * _ENTRY_SECONDS + _MERGED_ENTRY_SECONDS)
 
 
+def interest_facts(config: PipelineConfig, nodes: int, edges: int) -> dict[str, Any] | None:
+    """Return what the clusters of interests take, for the plan; None where a run makes none."""
+    if not config.interests.clusters:
+        return None
+    return {"cpu_seconds": interest_seconds(edges), "task_bytes": interest_bytes(nodes, edges)}
+
+
+def interest_bytes(nodes: int, edges: int) -> int:
+    """Return the bytes that the task which finds clusters of interests holds at most."""
+    return code_bytes(nodes, edges) + edges * _INTEREST_BYTES
+
+
+def interest_seconds(edges: int) -> float:
+    """Estimate the CPU seconds of the task: clusters without a hierarchy, and what sources are interested in."""
+    return 2 * edges * _INTEREST_TRIALS * _ENTRY_SECONDS + edges * _INTEREST_SECONDS
+
+
 def check_codes_fit(config: PipelineConfig, nodes: int, edges: int) -> None:
     """Refuse a graph that does not fit a worker.
 
@@ -39,10 +58,19 @@ def check_codes_fit(config: PipelineConfig, nodes: int, edges: int) -> None:
     ------
     ConfigError : naming the bytes needed and the bytes allowed.
     """
-    needed, most = code_bytes(nodes, edges), config.partition.worker_bytes
+    _check_fits(config, code_bytes(nodes, edges), "codes.enabled is true", "codes.enabled = false")
+
+
+def check_interests_fit(config: PipelineConfig, nodes: int, edges: int) -> None:
+    """Refuse a graph that does not fit a worker; raises as :func:`check_codes_fit`."""
+    why = f"interests.clusters is {config.interests.clusters}"
+    _check_fits(config, interest_bytes(nodes, edges), why, "interests.clusters = 0")
+
+
+def _check_fits(config: PipelineConfig, needed: int, why: str, remedy: str) -> None:
+    most = config.partition.worker_bytes
     if needed > most:
         raise ConfigError(
-            f"codes.enabled is true, and the task that finds clusters of the whole graph holds {needed:,} bytes, more "
-            f"than partition.worker_bytes, {most:,}: raise that if a worker has the memory, or set codes.enabled = "
-            "false"
+            f"{why}, and the task that finds clusters of the whole graph holds {needed:,} bytes, more than "
+            f"partition.worker_bytes, {most:,}: raise that if a worker has the memory, or set {remedy}"
         )

@@ -110,7 +110,15 @@ def published_bytes(config: PipelineConfig, graph: GraphCounts) -> int:
         row += dim + graph.id_bytes + 4
     if config.codes.enabled:
         row += 4 * config.codes.levels + graph.id_bytes + 12
-    return graph.nodes * row + _list_bytes(config, graph) + _index_bytes(config, graph)
+    interests = interest_rows(config, graph) * (4 * dim + graph.id_bytes + 8)
+    return graph.nodes * row + interests + _list_bytes(config, graph) + _index_bytes(config, graph)
+
+
+def interest_rows(config: PipelineConfig, graph: GraphCounts) -> int:
+    """Return the rows of ``user_interests`` at most."""
+    interests = config.interests
+    sources = graph.nodes if config.input.is_plain or not graph.is_exact else graph.nodes - graph.targets
+    return min(graph.edges, sources * min(interests.per_source, interests.clusters))
 
 
 def _list_bytes(config: PipelineConfig, graph: GraphCounts) -> int:

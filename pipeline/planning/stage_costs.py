@@ -15,7 +15,7 @@ from pipeline.partitioning.wide.node_blocks import blocks_of_cut
 from pipeline.partitioning.wide.top_levels import cut_bytes
 from pipeline.planning.alternatives import Alternatives
 from pipeline.planning.input_size import InputSize
-from pipeline.planning.sizes import GraphCounts, expected_levels, is_cut_wide, published_bytes
+from pipeline.planning.sizes import GraphCounts, expected_levels, interest_rows, is_cut_wide, published_bytes
 from pipeline.planning.time_model import CACHE_BYTES
 from pipeline.planning.walk_costs import walk_cost
 
@@ -75,6 +75,9 @@ _NODE_FILE_BYTES, _FILE_NODES = 160, 1_000_000
 _LAID_EDGE_BYTES, _DEALT_EDGE_BYTES, _FILE_EDGES, _COPIED_NODE_BYTES, _CUT_EDGE_BYTES = 115, 145, 4_000_000, 16, 40
 #: Row groups of a published table, with their ids and sums, and with their codes; pages of a copy.
 _PUBLISHED_GROUPS, _COMPACT_GROUPS, _GROUP_ROWS, _COPY_BYTES = 5, 9, 65_536, 24 * 2**20
+#: Of interests: CPU seconds of an edge beside its row, and of a byte of a row or a query; row groups of queries, and
+#: bytes of an edge of their sources, that a task holds.
+_INTEREST_EDGE, _INTEREST_BYTE, _INTEREST_GROUPS, _INTEREST_EDGE_BYTES = 6e-7, 2e-9, 6, 120
 #: A row that evaluation knows of, beside its vector, which is in a file; an edge of a source that is scored.
 _SCORED_ROW_BYTES, _SCORED_EDGE_BYTES, _SCORING_BYTES = 150, 60, 150 * 2**20
 
@@ -233,6 +236,11 @@ def _aggregate(config: PipelineConfig, run: RunCounts) -> StageCost:
         seconds += run.graph.nodes * _columns(config) * _COMPACT_ENTRY
         groups = _COMPACT_GROUPS
     tasks, task_bytes = _files(config, run.graph), groups * _GROUP_ROWS * width
+    if config.interests.clusters:
+        rows = interest_rows(config, run.graph)
+        seconds += run.graph.edges * (_INTEREST_EDGE + _INTEREST_BYTE * width) + rows * _INTEREST_BYTE * width
+        group_edges = run.graph.edges * _GROUP_ROWS // max(rows, 1)
+        task_bytes = max(task_bytes, _INTEREST_GROUPS * _GROUP_ROWS * width + group_edges * _INTEREST_EDGE_BYTES)
     if walks := walk_cost(config, run.graph):
         seconds += walks.cpu_seconds
         tasks, task_bytes = max(tasks, walks.tasks), max(task_bytes, walks.task_bytes)

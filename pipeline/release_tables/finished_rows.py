@@ -233,10 +233,11 @@ def row_groups(
             yield node_type, start, min(start + size, stop, type_stop)
 
 
-class NodeIds:
-    """The node_id column by node number; only the row groups that are asked for are read."""
+class RowColumn:
+    """A column by number of the row over all files; only the row groups that are asked for are read."""
 
-    def __init__(self, files: Sequence[Location]) -> None:
+    def __init__(self, files: Sequence[Location], name: str) -> None:
+        self._name = name
         self._groups: list[tuple[int, int, pq.ParquetFile, int]] = []  # first node, one past the last, file, group
         start = 0
         for path in files:
@@ -246,13 +247,50 @@ class NodeIds:
                 self._groups.append((start, stop, file, group))
                 start = stop
 
+    def pieces(self, first: int, stop: int) -> Iterator[pa.ChunkedArray]:
+        """Yield the values of a range of rows, row group after row group."""
+        for start, end, file, group in self._groups:
+            if start < stop and first < end:
+                column = file.read_row_group(group, columns=[self._name])[self._name]
+                yield column.slice(max(first - start, 0), min(stop, end) - max(first, start))
+
     def between(self, first: int, stop: int) -> pa.Array:
-        """Return the ids of a range of nodes."""
-        pieces = [
-            file.read_row_group(group, columns=["node_id"]).slice(
-                max(first - start, 0), min(stop, end) - max(first, start)
-            )
-            for start, end, file, group in self._groups
-            if start < stop and first < end
-        ]
-        return pa.concat_tables(pieces)["node_id"].combine_chunks()
+        """Return the values of a range of rows, which is not empty."""
+        chunks = [chunk for piece in self.pieces(first, stop) for chunk in piece.chunks]
+        return pa.chunked_array(chunks).combine_chunks()
+
+
+class NodeIds(RowColumn):
+    """The node_id column by node number."""
+
+    def __init__(self, files: Sequence[Location]) -> None:
+        super().__init__(files, "node_id")
+
+
+class PublishedRows:
+    """The rows of a table that has one for each node: in order of their numbers, without those that are left out.
+
+    ``count``: nodes of the graph, published or not.
+    """
+
+    def __init__(self, nodes: PublishedNodes, count: int) -> None:
+        ids = NodeIds(nodes.node_index)
+        self._is_published = np.zeros(count, np.bool_)
+        for node_type, (first, stop) in nodes.types.items():
+            self._is_published[first:stop] = True
+            if nodes.exclude_ids.get(node_type) and stop > first:
+                is_excluded = nodes.find_excluded(node_type, ids.between(first, stop))
+                self._is_published[first:stop] = True if is_excluded is None else ~is_excluded
+        self._row = np.cumsum(self._is_published, dtype=np.int32) - np.int32(1)
+
+    def between(self, first: int, stop: int) -> NDArray[np.int64]:
+        """Return the numbers of the nodes in a range that have rows."""
+        return first + np.flatnonzero(self._is_published[first:stop])
+
+    def are_published(self, node_ix: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which nodes have rows; (n,) int64 -> (n,)."""
+        return self._is_published[node_ix]
+
+    def of(self, node_ix: NDArray[np.int64]) -> NDArray[np.int32]:
+        """Return the rows of nodes that have some; (n,) int64 -> (n,) int32."""
+        return self._row[node_ix]

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from pipeline.blocks.arrays import ranges
 from pipeline.embedding.ppr.walk_graph import NO_EDGES, WalkGraph
-from pipeline.release_tables.finished_rows import NodeIds, row_groups
+from pipeline.release_tables.finished_rows import NodeIds, PublishedRows, row_groups
 from pipeline.release_tables.published_table import NoFigures, PublishedTable, TableRun, WrittenTable
-from pipeline.release_tables.walked_graph import PublishedRows, WalkedGraph, list_array, value_columns, walked_graph
+from pipeline.release_tables.walked_graph import WalkedGraph, list_array, value_columns, walked_graph
 from pipeline.tasks import Attempt
 from schemas.published_tables import PPR_GRAPH, PPR_GRAPH_ROWS
 
@@ -42,7 +42,7 @@ def write_neighbors(payload: GraphRange, attempt: Attempt) -> None:
     """Task: one file of the table."""
     graph, nodes = payload.graph, payload.graph.nodes
     whole = WalkGraph.read(graph.files, graph.request.edge_degree_power)
-    ids, rows = NodeIds(nodes.node_index), PublishedRows(graph)
+    ids, rows = NodeIds(nodes.node_index), PublishedRows(nodes, graph.count)
     schema = graph.schema_of(PPR_GRAPH_ROWS)
     with pq.ParquetWriter(
         attempt.path(PPR_GRAPH, "parquet"),

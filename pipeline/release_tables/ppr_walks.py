@@ -17,8 +17,9 @@ from pipeline.kernels.alias_tables import AliasTables, alias_tables
 from pipeline.kernels.ppr_walks import WalkRule, walk_visits
 from pipeline.kernels.transition import single_seeds
 from pipeline.planning.walk_costs import walk_tasks
+from pipeline.release_tables.finished_rows import PublishedRows
 from pipeline.release_tables.published_table import PublishedTable, TableRun, WrittenTable
-from pipeline.release_tables.walked_graph import PublishedRows, WalkedGraph, list_array, value_columns, walked_graph
+from pipeline.release_tables.walked_graph import WalkedGraph, list_array, value_columns, walked_graph
 from pipeline.tasks import Attempt
 from schemas.published_tables import PPR_WALK_ROWS, PPR_WALKS
 
@@ -74,7 +75,7 @@ def walk_from_nodes(payload: WalkPayload, attempt: Attempt) -> WalkResult:
     whole = WalkGraph.read(payload.graph.files, request.edge_degree_power)
     weights = whole.graph.weights
     alias = None if weights is None else alias_tables(whole.graph.indptr, whole.graph.indices, weights)
-    rows, schema = PublishedRows(payload.graph), payload.graph.schema_of(PPR_WALK_ROWS)
+    rows, schema = PublishedRows(payload.graph.nodes, payload.graph.count), payload.graph.schema_of(PPR_WALK_ROWS)
     node_ix = rows.between(*payload.span)
     group = max(1, int(_GROUP_VISITS * rule.restart / rule.walks))
     at_once = group * max(1, int(_VISITS_AT_ONCE * rule.restart / rule.walks) // group)

@@ -13,6 +13,7 @@ from pipeline.release_tables import (
     ppr_graph,
     ppr_neighbors,
     ppr_walks,
+    user_interests,
 )
 from pipeline.release_tables.published_table import PublishedTable
 
@@ -24,6 +25,7 @@ PUBLISHED_TABLES: tuple[PublishedTable[Any], ...] = (
     ppr_neighbors.TABLE,
     neighbors.TABLE,
     node_codes.TABLE,
+    user_interests.TABLE,
     ppr_graph.TABLE,
     ppr_walks.TABLE,
 )

@@ -17,7 +17,7 @@ from pipeline.embedding.ppr.walk_graph import GraphFiles
 from pipeline.embedding.ppr.whole_graph import whole_graph
 from pipeline.errors import InputError
 from pipeline.ingest.figures import IndexFigures
-from pipeline.release_tables.finished_rows import NodeIds, PublishedNodes
+from pipeline.release_tables.finished_rows import PublishedNodes
 from pipeline.release_tables.published_table import TableRun
 from pipeline.tasks import TaskRecord
 from pipeline.workspace import UNDATED
@@ -87,32 +87,6 @@ def walked_graph(run: TableRun) -> tuple[WalkedGraph, list[TaskRecord[None]]]:
         "nodes": nodes,
     }
     return WalkedGraph(PublishedNodes.of(config, workspace), nodes, files, request, json.dumps(metadata)), records
-
-
-class PublishedRows:
-    """The rows that nodes have in ``ppr_graph``: in order of their numbers, without those that are left out."""
-
-    def __init__(self, graph: WalkedGraph) -> None:
-        nodes, ids = graph.nodes, NodeIds(graph.nodes.node_index)
-        self._is_published = np.zeros(graph.count, np.bool_)
-        for node_type, (first, stop) in nodes.types.items():
-            self._is_published[first:stop] = True
-            if nodes.exclude_ids.get(node_type) and stop > first:
-                is_excluded = nodes.find_excluded(node_type, ids.between(first, stop))
-                self._is_published[first:stop] = True if is_excluded is None else ~is_excluded
-        self._row = np.cumsum(self._is_published, dtype=np.int32) - np.int32(1)
-
-    def between(self, first: int, stop: int) -> NDArray[np.int64]:
-        """Return the numbers of the nodes in a range that have rows."""
-        return first + np.flatnonzero(self._is_published[first:stop])
-
-    def are_published(self, node_ix: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return which nodes have rows; (n,) int64 -> (n,)."""
-        return self._is_published[node_ix]
-
-    def of(self, node_ix: NDArray[np.int64]) -> NDArray[np.int32]:
-        """Return the rows of nodes that have some; (n,) int64 -> (n,) int32."""
-        return self._row[node_ix]
 
 
 def list_array(lengths: NDArray[np.int64], values: NDArray[Any], dtype: pa.DataType) -> pa.ListArray:

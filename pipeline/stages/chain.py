@@ -90,7 +90,9 @@ def _embedding(config: PipelineConfig) -> Any:
 
 def _rows(config: PipelineConfig) -> Any:
     rows = [_embedding(config), config.publish.fold_in, _ppr(config)]
-    return [*rows, config.codes.model_dump(mode="json")] if config.codes.enabled else rows
+    if config.codes.enabled:
+        rows.append(config.codes.model_dump(mode="json"))
+    return [*rows, {"interests": config.interests.clusters}] if config.interests.clusters else rows
 
 
 def _ppr(config: PipelineConfig) -> Any:
@@ -122,6 +124,7 @@ def _tables(config: PipelineConfig) -> Any:
         "rows_per_file": publish.rows_per_file,
         "exclude_ids": {node_type: list(ids) for node_type, ids in publish.exclude_ids.items()},
         **({"event_timestamp": True} if publish.event_timestamp else {}),
+        **({"interests": config.interests.model_dump(mode="json")} if config.interests.clusters else {}),
         **({"walk_index": astuple(WalkRequest.of(config))} if config.ppr.walk_index else {}),
     }
 
@@ -174,6 +177,7 @@ STAGES: tuple[Stage, ...] = (
         (
             *(_PART_ROWS, _FOLD_IN_ROWS, _SUBSPACE_ROWS),
             *(tables.NEIGHBOR_LISTS, tables.NODE_CLUSTERS, tables.CLUSTER_CODES),
+            *(tables.INTEREST_CLUSTERS, tables.LIKE_SHARES),
         ),
         _rows,
         1,

@@ -26,6 +26,7 @@ from pipeline.planning.cuts import cut_of_layout
 from pipeline.planning.embedding_work import work_for
 from pipeline.planning.pricing import ShardChoice, choose_shards
 from pipeline.stages import ppr_rows
+from pipeline.stages.interest_clusters import make_clusters_of_interests
 from pipeline.stages.neighbor_lists import make_lists
 from pipeline.stages.node_codes import make_clusters
 from pipeline.stages.outcome import Outcome, describe_task_files
@@ -43,17 +44,22 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     Files of rows come set after set, as :class:`EmbedFigures` counts them.
     """
     sets = _block_files(workspace)
-    rows = lists = codes = Outcome({})
+    rows = lists = Outcome({})
     if config.embedding.method != "none":
         rows = _embedded(engine, config, workspace, sets)
     if config.makes_lists:
         lists = make_lists(engine, config, workspace, sets[0])
-    if config.codes.enabled:
-        codes = make_clusters(engine, config, workspace)
+    clusters = [make_clusters(engine, config, workspace)] if config.codes.enabled else []
+    if config.interests.clusters:
+        clusters.append(make_clusters_of_interests(engine, config, workspace))
     figures = EmbedFigures(**rows.figures, lists=ListFigures(**lists.figures) if lists.figures else None)
-    records = [*rows.records, *lists.records, *codes.records]
-    tables = {**rows.tables, **lists.tables, **codes.tables}
-    return Outcome(tables, codec.to_values(figures), records, {**rows.table_figures, **codes.table_figures})
+    outcomes = (rows, lists, *clusters)
+    records = [record for one in outcomes for record in one.records]
+    tables, table_figures = (
+        {name: value for one in outcomes for name, value in getattr(one, of).items()}
+        for of in ("tables", "table_figures")
+    )
+    return Outcome(tables, codec.to_values(figures), records, table_figures)
 
 
 def _block_files(workspace: Workspace) -> list[list[BlockFiles]]:

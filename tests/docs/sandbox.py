@@ -55,6 +55,9 @@ neighbors = true
 [codes]
 enabled = true
 
+[interests]
+clusters = 8
+
 [publish]
 fold_in = true
 compact = "int8"

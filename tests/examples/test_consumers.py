@@ -7,7 +7,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from graphquilt import CodeTable, EmbeddingTable
+from graphquilt import CodeTable, EmbeddingTable, InterestTable
 from tests.graphquilt.published_neighbors import publish_lists
 from tests.graphquilt.published_tables import publish_nodes
 from tests.stages.chains import Chain, config_for, users_and_items, write_rows
@@ -69,3 +69,22 @@ def test_a_bag_of_codes_embeds_an_item_as_the_mean_of_its_cluster(
     best = np.sort([score for node, score in score_of.items() if node not in map(str, history)])[::-1][:4]
     np.testing.assert_allclose([float(score) for _, score in printed], best, atol=2e-4)
     np.testing.assert_allclose([score_of[node] for node, _ in printed], best, atol=1e-4)
+
+
+def test_a_list_is_shared_out_over_the_interests_of_a_user(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_rows(tmp_path / "in.parquet", users_and_items(1, 2_000))
+    folder = Chain(tmp_path).publish(config_for(path, interests={"clusters": 12})).folder
+    with InterestTable.open(folder) as interests, EmbeddingTable.open(folder) as table:
+        user = interests.to_arrow("user", ["node_id"])["node_id"][0].as_py()
+        mine = interests.lookup([user], "user")
+        ids, vectors = table.to_numpy("item")
+    script("user_interests").main([str(folder), str(user), "-1", "-k", "9"])
+    head, *lines, unknown = capsys.readouterr().out.splitlines()
+    assert head == str(user)
+    assert unknown == "-1  no interests"
+    lists = [line.partition(": ")[2].split() for line in lines]
+    assert [len(one) for one in lists] == mine.share_out(9).tolist()
+    flat = [node for one in lists for node in one]
+    assert len(set(flat)) == len(flat) == 9
+    best = ids[np.argsort(-(vectors @ mine.query[0]), kind="stable")[: len(lists[0])]]
+    assert lists[0] == list(map(str, best))

@@ -47,6 +47,7 @@ _CHANGES: Mapping[str, tuple[bool, Config]] = {
     "ppr_walks": (True, with_changes(_LISTS, ppr={"solver": "walks", "walks": 1_000, "edge_degree_power": 0.2})),
     "ppr_parts": (True, with_changes(_LISTS, partition={"parts": 3}, ppr={"across": "parts"})),
     "codes": (False, {**_PARTS, "embedding": {"seed": 3}, "codes": {"enabled": True, "max_size": 200}}),
+    "interests": (False, {**_PARTS, "embedding": {"seed": 4}, "interests": {"clusters": 60}}),
     "ppr_hashed": (False, {"embedding": {"method": "ppr", "form": "hashed"}, "ppr": {"push_threshold": 1e-3}}),
     "ppr_factorised": (False, {**_PARTS, "embedding": {"method": "ppr", "form": "factorised"}}),
 }

@@ -22,6 +22,7 @@ from schemas.published_tables import (
     fold_in,
     node_embeddings,
     node_embeddings_int8,
+    user_interests,
 )
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
@@ -36,6 +37,7 @@ PUBLISHED = (
     NODE_CODE_PATHS,
     PPR_GRAPH_ROWS,
     PPR_WALK_ROWS,
+    user_interests(DIM),
     METRICS_HISTORY,
 )
 EMBEDDINGS_METADATA = [
@@ -150,6 +152,22 @@ INDEX_METADATA = [
     "walks",
     "window_days",
 ]
+#: tests/stages/test_user_interests.py holds what a run writes against it.
+INTERESTS_METADATA = [
+    "clusters",
+    "contract_version",
+    "data_date",
+    "own_share",
+    "per_source",
+    "resolution",
+    "smoothing",
+    "source_type",
+    "space_id",
+    "table",
+    "target_type",
+    "undated",
+    "window_days",
+]
 METADATA = {
     "ppr_graph": INDEX_METADATA,
     "ppr_walks": INDEX_METADATA,
@@ -158,7 +176,10 @@ METADATA = {
     "ppr_neighbors": LISTS_METADATA,
     "node_codes": CODES_METADATA,
     "neighbors": FILTERED_LISTS_METADATA,
+    "user_interests": INTERESTS_METADATA,
 }
+#: Of tables whose rows are not in the order of their key.
+ORDER = {"user_interests": ["node_type", "node_id", "weight descending"]}
 
 
 def described(contract: TableContract) -> dict[str, Any]:
@@ -173,7 +194,7 @@ def described(contract: TableContract) -> dict[str, Any]:
         "name": contract.name,
         "version": contract.version,
         "key": list(contract.key),
-        "order": list(contract.key),
+        "order": ORDER.get(contract.name, list(contract.key)),
         "columns": [
             {"name": field.name, "type": type_of(field), "nullable": field.nullable}
             for field in (*contract.schema, *contract.optional)

@@ -1,0 +1,116 @@
+"""The whole graph -> interest_clusters, like_shares: one task, which holds the graph."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipeline import storage
+from pipeline.blocks.arrays import Block
+from pipeline.codes.clusters import find_clusters, fit_clusters
+from pipeline.codes.code_files import NO_CLUSTER
+from pipeline.codes.code_tasks import CLUSTERS, NODES, TypedGraph
+from pipeline.codes.interests import ClusterEdges, Interests, LikeShares
+from pipeline.locations import Location
+from pipeline.tasks import Attempt
+from pipeline.workspace import Workspace
+from schemas.tables import INTEREST_CLUSTERS, LIKE_SHARES
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class InterestClustersPayload:
+    """Input of the task.
+
+    block_nodes, block_edges : the graph as one block.
+    types : ranges of node numbers, ascending: all nodes, or those of either side.
+    sources, targets : ranges of those that have interests, and of the neighbours that interests are in.
+    most : clusters with targets, at most.
+    """
+
+    block_nodes: Location
+    block_edges: Location
+    types: tuple[tuple[int, int], ...]
+    sources: tuple[int, int]
+    targets: tuple[int, int]
+    most: int
+
+
+@dataclass(frozen=True)
+class InterestFigures:
+    """What the manifest says of the clusters: how many hold targets, and the modularity's resolution."""
+
+    clusters: int
+    resolution: float
+
+    @classmethod
+    def of(cls, workspace: Workspace) -> InterestFigures:
+        """Return the figures of a run's clusters."""
+        figures = workspace.manifest(INTEREST_CLUSTERS.name).figures
+        return cls(figures["clusters"], figures["resolution"])
+
+
+def make_interest_clusters(payload: InterestClustersPayload, attempt: Attempt) -> InterestFigures:
+    """Task: find clusters, and what the sources of each are interested in."""
+    block = Block.read(0, payload.block_nodes, payload.block_edges, None)
+    typed = TypedGraph.of(block, payload.types)
+    targets = slice(*block.rows_between(*payload.targets))
+
+    def count_clusters(label: NDArray[np.int32]) -> int:
+        return len(np.unique(label[targets]))
+
+    edges = block.neighbor.size // 2
+    chosen = fit_clusters(lambda one: find_clusters(typed.graph, one), count_clusters, edges, payload.most)
+    clusters = count_clusters(chosen.label)
+    if clusters > payload.most:
+        log.warning(
+            "stage=embed warning: interests have %d clusters, and interests.clusters is %d: no edges join more of them",
+            *(clusters, payload.most),
+        )
+    cluster = np.full(payload.types[-1][1], NO_CLUSTER, np.int32)
+    cluster[block.node_ix] = chosen.label
+    columns = [pa.array(np.arange(cluster.size, dtype=np.int64)), pa.array(cluster)]
+    storage.write_arrow(attempt.path(NODES, "arrow"), pa.Table.from_arrays(columns, schema=INTEREST_CLUSTERS.schema))
+    neighbors = neighbors_between(block, payload.sources, payload.targets)
+    interests = Interests.of(ClusterEdges(neighbors.source, cluster[neighbors.target], neighbors.weight))
+    like = LikeShares.of(interests, cluster[interests.source])
+    columns = [pa.array(like.own), pa.array(like.cluster), pa.array(like.share)]
+    storage.write_arrow(attempt.path(CLUSTERS, "arrow"), pa.Table.from_arrays(columns, schema=LIKE_SHARES.schema))
+    return InterestFigures(clusters, chosen.resolution)
+
+
+@dataclass(frozen=True)
+class Neighbors:
+    """Edges from a range of nodes to nodes of another, by node number, ascending by source; all arrays (edges,)."""
+
+    source: NDArray[np.int64]
+    target: NDArray[np.int64]
+    weight: NDArray[np.float64]
+
+
+def neighbors_between(block: Block, sources: tuple[int, int], targets: tuple[int, int]) -> Neighbors:
+    """Return the edges of a block between two ranges of node numbers."""
+    first, stop = block.rows_between(*sources)
+    entries = slice(block.indptr[first], block.indptr[stop])
+    source = np.repeat(block.node_ix[first:stop], np.diff(block.indptr[first : stop + 1]))
+    target = block.node_ix[block.neighbor[entries]]
+    weight = np.ones(target.size) if block.edge_weight is None else block.edge_weight[entries].astype(np.float64)
+    is_between = (target >= targets[0]) & (target < targets[1])
+    return Neighbors(source[is_between], target[is_between], weight[is_between])
+
+
+def read_interest_clusters(file: Location) -> NDArray[np.int32]:
+    """Map the cluster of every node, by node number."""
+    cluster: NDArray[np.int32] = storage.column(storage.map_arrow(file), "cluster")
+    return cluster
+
+
+def read_like_shares(file: Location) -> LikeShares:
+    """Map what the sources of each cluster are interested in."""
+    table = storage.map_arrow(file)
+    return LikeShares(*(storage.column(table, name) for name in ("own_cluster", "cluster", "share")))

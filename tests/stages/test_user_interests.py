@@ -1,0 +1,191 @@
+"""user_interests from interactions to a release, against loops over dictionaries."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from graphquilt import EmbeddingTable, InterestTable, UnknownNodeError
+from pipeline.engines.local import LocalEngine
+from schemas.published_tables import user_interests
+from tests.schemas.test_published_contracts import INTERESTS_METADATA
+from tests.stages.chains import Chain, Config, config_for, users_and_items, with_changes, write_rows
+from tests.stages.test_node_codes import GROUPS, planted
+
+DIM = 8
+
+
+def with_interests(path: Path, *, plain: bool = False, interests: Any = None, **sections: Any) -> Config:
+    config = config_for(path, plain=plain, **{"embedding": {"dim": DIM}, **sections})
+    return with_changes(config, interests={"clusters": GROUPS, "per_source": 3, **(interests or {})})
+
+
+def files_of(chain: Chain) -> list[Path]:
+    folder = chain.current_folder()
+    assert folder is not None
+    return sorted((folder / "user_interests").iterdir())
+
+
+def table_of(chain: Chain) -> pa.Table:
+    return pa.concat_tables(pq.read_table(file, partitioning=None) for file in files_of(chain))
+
+
+def clusters_of(chain: Chain, config: Config) -> dict[tuple[str, Any], int]:
+    """The cluster of every node that has edges, from the working tables."""
+    workspace = chain.workspace(config)
+    index = pa.concat_tables(pq.read_table(file, partitioning=None) for file in workspace.files("node_index"))
+    (file,) = workspace.files("interest_clusters")
+    cluster = pa.ipc.open_file(file).read_all()["cluster"].to_pylist()
+    ends = zip(index["node_type"].to_pylist(), index["node_id"].to_pylist(), strict=True)
+    return {node: number for node, number in zip(ends, cluster, strict=True) if number >= 0}
+
+
+def expected_interests(
+    edges: dict[tuple[Any, Any], float],
+    cluster: dict[Any, int],
+    rows: dict[Any, np.ndarray],
+    keys: dict[str, float],
+    left_out: set[Any],
+) -> dict[Any, list[tuple[int, float, np.ndarray]]]:
+    """Clusters, weights and queries by source, the largest weight first, as the definition has them.
+
+    Nodes that are left out of the release count where like sources are looked at, and nowhere else.
+    """
+
+    def weights_of(pairs: dict[tuple[Any, Any], float]) -> dict[Any, dict[int, float]]:
+        of_source: dict[Any, dict[int, float]] = defaultdict(lambda: defaultdict(float))
+        for (source, target), weight in pairs.items():
+            of_source[source][cluster[target]] += weight
+        return of_source
+
+    share = {u: {c: n / sum(of.values()) for c, n in of.items()} for u, of in weights_of(edges).items()}
+    edges = {pair: weight for pair, weight in edges.items() if left_out.isdisjoint(pair)}
+    found: dict[Any, list[tuple[int, float, np.ndarray]]] = {}
+    for source, of in weights_of(edges).items():
+        like = [share[other] for other in share if cluster[other] == cluster[source]]
+        own = rows[source].astype(float)
+        interests = []
+        for c, n in of.items():
+            mean = sum(w * rows[t].astype(float) for (s, t), w in edges.items() if s == source and cluster[t] == c)
+            s = sum(one.get(c, 0.0) for one in like) / len(like)
+            weight = (n + keys["smoothing"] * s) / (sum(of.values()) + keys["smoothing"])
+            query = (1 - keys["own_share"]) * mean / np.linalg.norm(mean) + keys["own_share"] * own / np.linalg.norm(
+                own
+            )
+            interests.append((c, weight, query * np.linalg.norm(own) / np.linalg.norm(query)))
+        found[source] = sorted(interests, key=lambda one: (-np.float32(one[1]), one[0]))[: int(keys["per_source"])]
+    return found
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_clusters_weights_and_queries_are_those_of_the_definition(plain: bool, tmp_path: Path) -> None:
+    rows = {name: values[:600] for name, values in planted(is_plain=plain).items()}
+    left_out = [int(rows["target"][0])]
+    types = ("person", "person") if plain else ("user", "item")
+    keys = {"per_source": 3, "smoothing": 2.0, "own_share": 0.3}
+    config = with_interests(
+        write_rows(tmp_path / "in.parquet", rows),
+        plain=plain,
+        interests=keys,
+        publish={"exclude_ids": {types[1]: list(map(str, left_out))}, "rows_per_file": 50},
+    )
+    chain = Chain(tmp_path)
+    published = chain.publish(config)
+    table, vectors, cluster = table_of(chain), published.of, clusters_of(chain, config)
+    user_interests(DIM).check_rows(table, "here")
+    metadata = json.loads(table.schema.metadata[b"graphquilt"])
+    assert sorted(metadata) == INTERESTS_METADATA
+    edges: dict[tuple[Any, Any], float] = defaultdict(float)
+    for source, target in zip(rows["source"].tolist(), rows["target"].tolist(), strict=True):
+        for one, other in ((source, target), (target, source))[: 2 if plain else 1]:
+            edges[(types[0], one), (types[1], other)] += 1
+    expected = expected_interests(edges, cluster, vectors, keys, {(types[1], one) for one in left_out})
+    got: dict[Any, list[tuple[int, float, np.ndarray]]] = defaultdict(list)
+    for row in table.to_pylist():
+        got[row["node_type"], row["node_id"]].append((row["cluster"], row["weight"], np.array(row["query"])))
+    assert list(got) == sorted(got)
+    assert set(got) == set(expected)
+    assert max(map(len, got.values())) == 3
+    for node, interests in got.items():
+        assert [one[0] for one in interests] == [one[0] for one in expected[node]]
+        for (_, weight, query), (_, other_weight, other_query) in zip(interests, expected[node], strict=True):
+            assert weight == pytest.approx(other_weight, abs=1e-6)
+            np.testing.assert_allclose(query, other_query, atol=2e-6 * np.linalg.norm(other_query))
+
+
+@pytest.fixture(scope="module")
+def groups(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_rows(tmp_path_factory.mktemp("groups") / "in.parquet", planted())
+
+
+def test_parts_workers_and_engines_publish_the_same_bytes(groups: Path, tmp_path: Path, engine: Any) -> None:
+    with LocalEngine(workers=2) as two:
+        made = []
+        for name, parts, one in (("local", 1, None), ("dask", 3, two), ("engine", 3, engine)):
+            chain = Chain(tmp_path / name, one)
+            config = with_interests(groups, parts=parts, publish={"rows_per_file": 50})
+            assert chain.run(config).code == 0
+            made.append([file.read_bytes() for file in files_of(chain)])
+    assert len(made[0]) > 1
+    assert made[1] == made[2]
+    # In another number of parts, vectors are the same to rounding, and clusters and weights are the same.
+    tables = [pq.read_table(file, partitioning=None) for file in files_of(Chain(tmp_path / "local"))]
+    others = [pq.read_table(file, partitioning=None) for file in files_of(Chain(tmp_path / "dask"))]
+    for one, other in zip(tables, others, strict=True):
+        assert one.drop(["query"]).equals(other.drop(["query"]))
+
+
+@pytest.mark.parametrize("as_text", [False, True])
+def test_readers_find_the_interests_of_a_node_and_share_candidates_out(as_text: bool, tmp_path: Path) -> None:
+    rows: dict[str, Any] = planted()
+    if as_text:
+        rows["source"] = [f"u{one}" for one in rows["source"]]
+    chain = Chain(tmp_path)
+    assert chain.run(with_interests(write_rows(tmp_path / "in.parquet", rows))).code == 0
+    whole = table_of(chain).to_pylist()
+    with InterestTable.open(chain.root) as table, EmbeddingTable.open(chain.root) as vectors:
+        assert table.space_id == vectors.space_id
+        assert table.target_type == "item"
+        known = sorted({row["node_id"] for row in whole})
+        ids = [known[7], "nobody" if as_text else -1, *reversed(known), known[7]]
+        got = table.lookup(ids, "user")
+        assert got.found.tolist() == [True, False, *[True] * (len(ids) - 2)]
+        for number, node in enumerate(ids):
+            mine = [row for row in whole if row["node_id"] == node]
+            here = slice(got.indptr[number], got.indptr[number + 1])
+            assert got.cluster[here].tolist() == [row["cluster"] for row in mine]
+            assert got.weight[here].tolist() == [row["weight"] for row in mine]
+            assert got.query[here].tolist() == [row["query"] for row in mine]
+        seats = got.share_out(20)
+        totals = np.add.reduceat(np.append(seats, 0), got.indptr[:-1]) * got.found
+        assert totals.tolist() == (20 * got.found).tolist()
+        with pytest.raises(UnknownNodeError):
+            table.lookup([ids[1]], "user", missing="raise")
+
+
+def test_a_release_without_interests_says_what_to_set(groups: Path, tmp_path: Path) -> None:
+    chain = Chain(tmp_path)
+    assert chain.run(with_interests(groups, interests={"clusters": 0})).code == 0
+    with pytest.raises(Exception, match=r"interests\.clusters"):
+        InterestTable.open(chain.root)
+
+
+def test_a_graph_that_fits_no_worker_is_refused(tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "in.parquet", users_and_items(0, 60_000, 9_000, 4_000))
+    ended = Chain(tmp_path).run(with_interests(path, partition={"parts": 1, "worker_bytes": 2**20}))
+    assert ended.code == 2
+    assert "interests.clusters is 6" in ended.error
+    assert "1,048,576" in ended.error
+
+
+def test_vectors_are_needed(groups: Path, tmp_path: Path) -> None:
+    ended = Chain(tmp_path).run(with_interests(groups, embedding={"method": "none"}, ppr={"neighbors": True}))
+    assert ended.code == 2
+    assert "queries are made of vectors" in ended.error
