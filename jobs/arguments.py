@@ -227,6 +227,7 @@ def number(kind: Callable[[str], Number], least: float, below: float, words: str
 parse_count = number(int, 1, math.inf, "a whole number from 1 on")
 parse_seed = number(int, 0, 2**63, "a whole number from 0 on, below 2**63")
 parse_amount = number(float, 0, math.inf, "a number, 0 or more")
+parse_share = number(float, 0, 1, "a share, from 0 on and below 1")
 
 
 def parse_dask(text: str) -> str:

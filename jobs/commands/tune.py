@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from graphquilt.output import write
 from jobs.answers import Answer
-from jobs.arguments import CommandParser, add_stage_options, parse_amount, parse_count, parse_seed
+from jobs.arguments import CommandParser, add_stage_options, parse_amount, parse_count, parse_seed, parse_share
 from jobs.commands.existing import require_folder_of, writing
 from jobs.commands.tune_report import facts_of, header_of, text_of, use_of
 from jobs.stopping import StopRequest
@@ -81,6 +81,13 @@ def add_options(command: CommandParser) -> None:
     command.add_argument(
         "--max-pairs", type=parse_count, metavar="N", help="most pairs tuned on (default: as memory and budget allow)"
     )
+    command.add_argument(
+        "--cold-loss",
+        type=parse_share,
+        default=0.01,
+        metavar="SHARE",
+        help="attributes: most of the other items' recall that items without pairs may cost (default: %(default)g)",
+    )
     command.add_argument("--force", action="store_true", help="overwrite --out even if this command did not make it")
 
 
@@ -129,6 +136,7 @@ def _tune(
             max_users=options.sample or MAX_USERS,
             max_pairs=options.max_pairs or _pairs_worth_tuning(workspace, max(widths), options.budget),
             labels=options.labels,
+            cold_loss=options.cold_loss,
         )
         budget = Budget(options.budget, time.monotonic, started)
         tune = tune_lists if subject == "lists" else tune_vectors

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from jobs.answers import table_of
 
 if TYPE_CHECKING:
-    from pipeline.tuning.options import TuningResult, Use
+    from pipeline.tuning.options import ColdStartChoice, TuningResult, Use
     from pipeline.tuning.search import Trial, VariantScore
     from pipeline.tuning.validation import Score
     from pipeline.workspace import Workspace
@@ -101,9 +102,14 @@ def _vector_facts(result: TuningResult) -> dict[str, Any]:
         "chosen": _vector_trial(result.chosen),
         "why": result.reason,
         "curve": [_vector_trial(trial) for trial in result.curve],
+        **({"cold_start": _cold_facts(result.cold_start)} if result.cold_start else {}),
         "skipped": [candidate.name for candidate in result.skipped],
         "refused": [{"name": candidate.name, "reason": reason} for candidate, reason in result.refused],
     }
+
+
+def _cold_facts(choice: ColdStartChoice) -> dict[str, Any]:
+    return {**asdict(choice), "loss": choice.loss}
 
 
 def _vector_trial(trial: Trial) -> dict[str, Any]:
@@ -125,7 +131,15 @@ def _vector_table(facts: Mapping[str, Any]) -> list[str]:
     lines = _vector_rows(facts["candidates"], chosen, facts["best"])
     if facts["curve"]:
         lines += ["at other widths:", *_vector_rows(facts["curve"], chosen, {})]
-    return [*lines, f"chosen  {chosen['name']}, dim {chosen['dim']}: {facts['why']}"]
+    lines.append(f"chosen  {chosen['name']}, dim {chosen['dim']}: {facts['why']}")
+    if cold := facts.get("cold_start"):
+        lift = f"{cold['recall'] / cold['chance']:.1f} times chance"
+        lines.append(
+            f"cold    norm {cold['norm']:g}, ridge {cold['ridge']:g}: of {cold['targets']:,} nodes with all pairs "
+            f"hidden, recall {cold['recall']:.4f} ({lift}), {cold['list_share']:.1%} of the lists; of others "
+            f"{cold['warm_recall']:.4f} in the place of {cold['warm_recall_alone']:.4f}"
+        )
+    return lines
 
 
 def _vector_rows(trials: Sequence[Mapping[str, Any]], chosen: Mapping[str, Any], best: Mapping[str, str]) -> list[str]:

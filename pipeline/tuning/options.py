@@ -20,6 +20,7 @@ class TuneOptions:
 
     dims : widths; none: that of the config. by_time : None where the input's times decide. labels : a file.
     share_of_user : of each user's pairs, those hidden where times don't decide; None: the usual share.
+    cold_loss : most of the warm items' recall, as a share, that cold items may cost.
     """
 
     dims: tuple[int, ...] = ()
@@ -31,6 +32,31 @@ class TuneOptions:
     max_pairs: int = 2**62
     labels: str | None = None
     share_of_user: float | None = None
+    cold_loss: float = 0.01
+
+
+@dataclass(frozen=True)
+class ColdStartChoice:
+    """Keys of [cold_start], and what lists hold with them where all pairs of some targets are hidden.
+
+    recall : share of the hidden targets' pairs that are found in all lists, where ``chance`` finds a random order.
+    warm_recall, warm_recall_alone : of the other hidden pairs, and of those where the hidden targets have no rows.
+    list_share : of the places of all lists, what hidden targets fill.
+    """
+
+    norm: float
+    ridge: float
+    targets: int
+    recall: float
+    chance: float
+    warm_recall: float
+    warm_recall_alone: float
+    list_share: float
+
+    @property
+    def loss(self) -> float:
+        """Share of the warm recall that the hidden targets cost."""
+        return 1.0 - self.warm_recall / self.warm_recall_alone if self.warm_recall_alone else 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +67,7 @@ class TuningResult:
     chosen one won. curve : trials of its parameters at other widths. changes : keys to set by section, None for one
     to leave out. dropped : keys of [embedding] to leave out. skipped : candidates that there was no time for.
     refused : candidates that can't be run here, with the reason. remarks : sentences about the data and the budget.
-    advice : sentences about the choice.
+    advice : sentences about the choice. cold_start : None where the data has no cold targets to learn from.
     """
 
     split: Mapping[str, Any]
@@ -57,3 +83,4 @@ class TuningResult:
     reason: str = ""
     curve: Sequence[Trial] = ()
     dropped: frozenset[str] = frozenset()
+    cold_start: ColdStartChoice | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -84,7 +85,17 @@ class PairWeights:
             for side, strength in zip(graph.side_pairs, strengths, strict=True)
             if strength
         ]
-        return block_from_edges(graph.node_key, *(edges[0] if len(edges) == 1 else _joined(edges, graph)))
+        block = block_from_edges(graph.node_key, *(edges[0] if len(edges) == 1 else _joined(edges, graph)))
+        return block if graph.features is None else replace(block, features=graph.features.rows(block.node_ix))
+
+    def without(self, is_hidden: NDArray[np.bool_]) -> PairWeights:
+        """Return the weights of the pairs that stay where more are hidden; (pairs,) bool."""
+        stays, other = ~is_hidden[self.stays], copy(self)
+        other.stays = self.stays & ~is_hidden
+        other._weight = self._weight[stays]
+        other._last_us = None if self._last_us is None else self._last_us[stays]
+        other._events = None if self._events is None else self._events[stays]
+        return other
 
     def variants(self, best: Candidate) -> list[Candidate]:
         """Return a candidate with other weights: without the column, with a decay, with half and double of it."""

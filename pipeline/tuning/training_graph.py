@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline import storage
-from pipeline.blocks.arrays import NodeArrays
+from pipeline.blocks.arrays import Features, FeatureTable, NodeArrays
 from pipeline.config.graph_sides import span_of
 from pipeline.config.model import PipelineConfig
 from pipeline.errors import InputError
@@ -48,7 +48,7 @@ class TrainingGraph:
     node_ix, node_key : (n,) int64 ascending and uint64. src, dst, weight : (pairs,) int64, ends by position,
     weights in fixed point, of the main relation; side_pairs : of the others. source, target : ranges of positions of
     the main relation's two types; rows, columns : those of the sides; all the same on plain graphs. all_pairs : pairs
-    of the main relation before any sample.
+    of the main relation before any sample. features : of all nodes, None without attributes.
     """
 
     node_ix: NDArray[np.int64]
@@ -63,6 +63,7 @@ class TrainingGraph:
     rows: tuple[int, int]
     columns: tuple[int, int]
     side_pairs: tuple[SidePairs, ...] = ()
+    features: Features | None = None
 
     @property
     def nodes(self) -> int:
@@ -126,6 +127,7 @@ def read_training_graph(config: PipelineConfig, workspace: Workspace, max_pairs:
             SidePairs(one.name, one in config.relations, strength, position[left], position[right], units)
             for one, strength, (left, right, units) in relations
         ),
+        features=FeatureTable(workspace.files("node_features")).take(node_ix) if config.attributes else None,
     )
 
 

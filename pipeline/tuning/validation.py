@@ -110,7 +110,8 @@ class RankingValidation:
     other end has no pair left. unknown_sources : those without any pair left.
     """
 
-    def __init__(self, train: TrainPart, max_sources: int, seed: int) -> None:
+    def __init__(self, train: TrainPart, max_sources: int, seed: int, cold: NDArray[np.bool_] | None = None) -> None:
+        """``cold`` : (n,) bool, targets that are ranked too though they have no edge left."""
         n = train.node_key.size
         self._train, self._seed = train, seed
         self._degree = train.degree
@@ -123,7 +124,8 @@ class RankingValidation:
         if sources.size > max_sources:
             sources = sources[sample_by_key(train.node_key[sources], max_sources, seed)]
         first, stop = train.target
-        self._targets = first + np.flatnonzero(self._degree[first:stop] > 0)
+        is_ranked = self._degree > 0 if cold is None else (self._degree > 0) | cold
+        self._targets = first + np.flatnonzero(is_ranked[first:stop])
         # Ordered with another seed than that of the sample, whose hashes are all small by then.
         self.sources = sources[np.argsort(hash_nodes(train.node_key[sources], seed ^ 1), kind="stable")]
         self.units, self.targets = self.sources.size, self._targets.size
@@ -155,10 +157,25 @@ class RankingValidation:
         """
         scored = unit_rows(rows) if similarity == "cosine" else rows
         sources = self.sources[:units]
-        linked = self._linked.of(0, sources.size)
-        score = _score_of(rank_items(scored[sources], scored[self._targets], linked, self._truth(sources.size), (K,)))
+        score = _score_of(self.measure(scored, units))
         auc = None if self._all_codes is None else self._auc(scored, sources, self._all_codes)
         return score if auc is None else Score(score.deciding, {**score.figures, "auc": auc})
+
+    def measure(self, rows: NDArray[np.float32], units: int) -> RankingMetrics:
+        """Rank by dot products for the first sources; figures by item are in the order of ``target_nodes``."""
+        sources = self.sources[:units]
+        linked, truth = self._linked.of(0, sources.size), self._truth(sources.size)
+        return rank_items(rows[sources], rows[self._targets], linked, truth, (K,))
+
+    @property
+    def degree(self) -> NDArray[np.int64]:
+        """(n,) neighbours that each node has left."""
+        return self._degree
+
+    @property
+    def target_nodes(self) -> NDArray[np.int64]:
+        """What is ranked: (targets,) int64 positions, ascending."""
+        return self._targets
 
     def of_lists(self, lists: NDArray[np.int64]) -> Score:
         """Score lists of the first sources, made from what is left and without what is left.

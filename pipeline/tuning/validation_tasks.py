@@ -141,7 +141,7 @@ def hide_pairs(
     needs_history = config.input.timestamp is not None or config.input.weight is not None
     history = history_of(graph, workspace) if needs_history else None
     hidden = choose_hidden(graph, None if history is None else history.last_us, options)
-    users = _users(options, graph, dim)
+    users = users_ranked(options, graph, dim)
     ranking = _ranking(graph, ~hidden.is_hidden, hidden.is_hidden, users, options.seed)
     if not ranking.units:
         raise InputError(
@@ -256,7 +256,7 @@ def choose_hidden(graph: TrainingGraph, last_us: NDArray[np.int64] | None, optio
     return HiddenPairs(is_hidden, "user", sentence, remarks)
 
 
-def _users(options: TuneOptions, graph: TrainingGraph, dim: int) -> int:
+def users_ranked(options: TuneOptions, graph: TrainingGraph, dim: int) -> int:
     """Return how many users to rank for: as many as asked, as long as one ranking takes a few seconds."""
     targets = graph.target[1] - graph.target[0]
     return min(options.max_users, max(_FEWEST_USERS, int(_MAX_PRODUCTS / (targets * dim))))

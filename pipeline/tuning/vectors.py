@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -25,12 +25,13 @@ from pipeline.embedding.settings import GraphSummary, Settings
 from pipeline.errors import ConfigError
 from pipeline.release_tables.metadata import similarity_of
 from pipeline.tuning.candidates import GraphFacts, advice, at_width, candidate_of, candidates, refinements
-from pipeline.tuning.options import TuneOptions, TuningResult, Use
+from pipeline.tuning.cold_start import choose_cold_start, hide_targets
+from pipeline.tuning.options import ColdStartChoice, TuneOptions, TuningResult, Use
 from pipeline.tuning.pair_weights import BlockCache, PairWeights, split_changes
 from pipeline.tuning.search import Budget, Candidate, CandidateTable, Search, Trial, widths_of
 from pipeline.tuning.training_graph import TrainingGraph, read_training_graph, sample_remarks
 from pipeline.tuning.validation import Score, TableValidation, is_within_noise
-from pipeline.tuning.validation_tasks import hide_labels, hide_pairs
+from pipeline.tuning.validation_tasks import ValidationTask, hide_labels, hide_pairs, users_ranked
 from pipeline.workspace import Workspace
 from schemas.tables import WEIGHT_UNIT
 
@@ -42,6 +43,8 @@ FIRST_UNITS = 1_000
 _SECONDS_A_PRODUCT = 1e-9
 #: Shares of the budget: tuning at the width asked for, before other widths are looked at.
 _BEFORE_CURVE, _BEFORE_REMARK = 0.6, 0.85
+#: Weights of attributes in start rows that are tried.
+_ATTRIBUTE_SHARES = (0.0, 0.2, 0.5)
 #: A candidate of equal width takes the place of a better one within noise if it costs at most this share.
 _MUCH_CHEAPER = 0.5
 
@@ -62,8 +65,6 @@ def tune_vectors(
     dims = options.dims or (config.embedding.dim,)
     graph = read_training_graph(config, workspace, options.max_pairs, options.seed)
     remarks = sample_remarks(graph)
-    if config.attributes:
-        remarks.append("node attributes are left out while tuning: candidates are compared by the pairs alone")
     task = (hide_labels if options.labels else hide_pairs)(config, graph, workspace, options, max(dims))
     weights = [split.weights for split in task.splits]
     facts = _graph_facts(config, graph, weights[0].stays, options.use)
@@ -72,16 +73,24 @@ def tune_vectors(
     share = _BEFORE_CURVE if options.with_curve else _BEFORE_REMARK if len(dims) == 1 else 1.0
     with threadpool_limits(1):  # as tasks have it; and seconds mean one core
         search.try_all(first_candidates(config, facts, dims), share)
-        search.refine(lambda best: [*weights[0].variants(best), *refinements(best, facts)], share)
+        search.refine(
+            lambda best: [*weights[0].variants(best), *_shares_of_attributes(config, best), *refinements(best, facts)],
+            share,
+        )
         chosen = search.best
         if chosen is None:
             reasons = "; ".join(f"{candidate.name}: {reason}" for candidate, reason in search.refused)
             raise ConfigError(f"no candidate can be run on this graph: {reasons}")
         trials = tuple(search.trials)
         curve = _width_curve(search, chosen, facts, dims, with_curve=options.with_curve)
+        cold_start = _cold_start(config, graph, task, options, budget, chosen)
     if len(trials) == 1:
         remarks.append(
             f"the budget of {budget.seconds:g} s had room for one candidate only, which nothing was compared with"
+        )
+    if config.input.target_type in config.attributes and not cold_start and not options.labels:
+        remarks.append(
+            "attributes find no item whose pairs are all hidden, whatever its norm; [cold_start] is left as it is"
         )
     best = {dim: choose_table([trial for trial in trials if trial.candidate.width == dim]) for dim in widths_of(trials)}
     of_embedding, of_others = split_changes(chosen.candidate.changes)
@@ -91,7 +100,7 @@ def tune_vectors(
         decides=task.decides,
         trials=trials,
         chosen=chosen,
-        changes={"embedding": of_embedding, **of_others},
+        changes={"embedding": of_embedding, **of_others, **_keys_of(cold_start)},
         remarks=[*remarks, *task.remarks],
         advice=advice(facts, trials),
         skipped=search.skipped,
@@ -100,7 +109,57 @@ def tune_vectors(
         reason=_reason(chosen, trials),
         curve=curve,
         dropped=frozenset(config_keys) - RUN_KEYS - set(of_embedding),
+        cold_start=cold_start,
     )
+
+
+def _cold_start(
+    config: PipelineConfig,
+    graph: TrainingGraph,
+    task: ValidationTask,
+    options: TuneOptions,
+    budget: Budget,
+    chosen: Trial,
+) -> ColdStartChoice | None:
+    """Choose the keys of [cold_start] for the chosen parameters; None where nothing tells, or products don't rank."""
+    if options.labels or graph.is_plain:
+        return None
+    split = hide_targets(
+        graph, task.splits[0].weights, users_ranked(options, graph, chosen.candidate.width), options.seed
+    )
+    if split is None or graph.features is None:
+        return None
+    started = budget.spent
+    vectors = Embedder(config, graph, [split.weights], options.use)(chosen.candidate.changes)
+    if vectors.similarity != "dot":
+        return None
+
+    def allows(tried: int) -> bool:
+        return budget.allows((budget.spent - started) / tried)
+
+    return choose_cold_start(split, graph.features, vectors.rows, options.cold_loss, allows)
+
+
+def _keys_of(choice: ColdStartChoice | None) -> dict[str, dict[str, Any]]:
+    return {} if choice is None else {"cold_start": {"rows": "map", "norm": choice.norm, "ridge": choice.ridge}}
+
+
+def _shares_of_attributes(config: PipelineConfig, best: Candidate) -> list[Candidate]:
+    """Return the best candidate with other weights of attributes in its start rows, where it has any."""
+    if not config.attributes or best.changes.get("method", "fastrp") != "fastrp":
+        return []
+    own = best.changes.get("attribute_share", config.embedding.attribute_share)
+    name = best.name.partition(", attributes ")[0]
+    return [
+        replace(
+            best,
+            name=f"{name}, attributes {share:g}",
+            why=f"the best so far, with attribute_share = {share:g}",
+            changes={**best.changes, "attribute_share": share},
+        )
+        for share in _ATTRIBUTE_SHARES
+        if share != own
+    ]
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,6 +16,7 @@ import pyarrow.csv as pacsv
 import pytest
 
 import pipeline.tuning.vectors as tuning
+from graphquilt import EmbeddingTable
 from pipeline.embedding.methods import CONFIG, EMBEDDING
 from pipeline.tuning.search import Candidate
 
@@ -157,6 +158,33 @@ def test_the_same_again_gives_the_same(planted: Planted, few_candidates: None) -
     assert planted.out.read_text() == text
     other = planted.tune("--json", "--seed", 1).json
     assert figures(other) != figures(first)
+
+
+def test_attributes_count_and_items_without_pairs_get_rows_that_find_them(
+    tmp_path: Path, call: Callable[..., Any], few_candidates: None
+) -> None:
+    section = '[attributes.item]\npath = "items.csv"\ncategories = ["group"]'
+    planted = plant(tmp_path, call, section)
+    items = pa.table({"id": [f"i{n}" for n in range(60)], "group": [f"g{n % 4}" for n in range(60)]})
+    pacsv.write_csv(items, tmp_path / "items.csv")
+    said = planted.tune("--json", "--cold-loss", "0.1")
+    assert said.code == 0, said.err
+    assert {"attributes 0", "attributes 0.2"} <= {one["name"].split(", ")[-1] for one in said.json["candidates"]}
+    about, tuned = said.json["cold_start"], tomllib.loads(planted.out.read_text())
+    assert tuned["cold_start"] == {"rows": "map", "norm": about["norm"], "ridge": about["ridge"]}
+    assert about["recall"] > 0
+    assert 0 <= about["loss"] <= 0.1
+    assert any(line.startswith("cold    norm ") for line in planted.tune("--cold-loss", "0.1").out.splitlines())
+    planted.out.write_text(planted.out.read_text().replace('"file"', '"none"'))
+    ran = planted.run(planted.out)
+    assert ran.code == 0, ran.err
+    folder = Path(ran.json["path"])
+    with EmbeddingTable.open(folder) as table:
+        rows, is_known = table.lookup([f"i{n}" for n in range(40, 60)], "item")
+        users, _ = table.lookup([f"u{n}" for n in range(4)], "user")
+    assert is_known.all()
+    # New items are best for users of their group.
+    assert ((rows @ users.T).argmax(axis=1) == np.arange(20) % 4).all()
 
 
 def test_a_test_file_is_not_opened(planted: Planted, few_candidates: None, tmp_path: Path) -> None:
