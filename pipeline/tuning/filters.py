@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -27,17 +28,19 @@ from pipeline.tuning.list_search import (
     score_lists,
 )
 from pipeline.tuning.pair_weights import BlockCache, PairWeights, split_changes
-from pipeline.tuning.search import Candidate, CandidateTable, Search, Trial
+from pipeline.tuning.search import Candidate, CandidateTable, Search, Trial, is_clearly_worse
 from pipeline.tuning.training_graph import TrainingGraph
 from pipeline.tuning.validation import K, RankingValidation, Score, is_within_noise
 
-#: What is tried on every graph, in this order: powers of degrees with the first plateau; the linear filter and a
-#: flatter one with the best power; other weights of pairs, where the input has weights or times; what lies halfway.
+#: What is tried on every graph, in this order: powers of degrees with the first plateau, that of the paper; the linear
+#: filter and a flatter one with the best power; other weights of pairs, where the input has weights or times; what lies
+#: halfway.
 PHIS = (1.5, 1.0, 3.0)
 BETAS = (0.4, 0.2, 0.6)
 #: Of each user's pairs, those hidden: a quarter of what is hidden elsewhere. Which filter is best depends on how many
-#: pairs stay [choices ranked on a fifth of the training pairs, set aside before: behind the best there by 3.4 % of NDCG
-#: on LastFM with .2 hidden, by 2.4 % with .1, by 1.8 % with .05; on MovieLens by 1.1 to 1.2 % with each].
+#: pairs stay, and the fewer are hidden, the nearer is the graph to that of a run [a fifth of the training pairs set
+#: aside, and .05, .1 or .2 of the others hidden, choices are behind the best by so much of NDCG on those set aside:
+#: LastFM 1.8, 2.4, 3.4 %; MovieLens 1.1, 1.1, 1.2 %].
 SHARE_OF_USER = 0.05
 #: Each of these with every polynomial: they are added to the same scores. Ranks up to half of the nodes listed.
 RANKS, ALPHAS = (64, 128, 256, 512), (0.1, 0.2, 0.4, 0.8, 1.6)
@@ -61,18 +64,21 @@ def search_filters(search: Search, own: Candidate, reweigh: Callable[[Candidate]
     for key in ("beta", "phi"):
         search.refine(partial(halfway, search, key, filter_of), BEFORE_FINALISTS, rounds=1)
     search.score_finalists(MOST_FINALISTS)
-    search.score_whole(less_curved(search))
+    search.score_whole(finalists_beside(search))
 
 
-def less_curved(search: Search) -> list[Candidate]:
-    """Return the choice with each phi tried that is nearer to 1: one of them wins unless it is clearly behind."""
+def finalists_beside(search: Search) -> list[Candidate]:
+    """Return the choice with phi as in its paper, and with each beta tried: the first users alone left these behind."""
     best = search.best
     if best is None or not best.is_whole:
         return []
+    first = [trial for trial in search.trials if not trial.is_whole]
+    most = max((trial.score for trial in first), key=lambda score: score.value, default=best.score)
+    betas = [trial.candidate.changes["beta"] for trial in first if not is_clearly_worse(trial.score, most)]
+    others = [{"phi": PHIS[0]}, *({"beta": beta} for beta in sorted(set(betas)))]
     whole = {trial.candidate.key for trial in search.trials if trial.is_whole}
-    changes = [trial.candidate.changes for trial in search.trials]
-    rivals = [filter_of(**{**best.candidate.changes, "phi": phi}) for phi in sorted({one["phi"] for one in changes})]
-    return [one for one in rivals if _curvature(one) < _curvature(best.candidate) and one.key not in whole]
+    beside = {one.key: one for one in (filter_of(**{**best.candidate.changes, **other}) for other in others)}
+    return [one for key, one in beside.items() if key not in whole]
 
 
 class FilterSubject:
@@ -162,26 +168,26 @@ def make_filtered(
 def choose_filter(trials: Sequence[Trial]) -> Trial | None:
     """Return the best of those ranked for all users, if there are any, else of all.
 
-    Of those ranked for all users and within noise of the best, the ones with the phi nearest to 1 are left, that is
-    nearest to the linear filter; of these it is the best. Of equal ones it is the one with the fewest eigenvectors,
-    then with the least weight of these, and the least beta.
+    Of those ranked for all users and within noise of the best, the ones with the phi nearest to that of the paper are
+    left; of these it is the best. Of equal ones it is the one with the fewest eigenvectors, then with the least weight
+    of these, the phi nearest to 1 and the least beta.
     """
     whole = [trial for trial in trials if trial.is_whole]
     if not whole:
         return max(trials, key=_merit, default=None)
     best = max(whole, key=_merit)
     near = [trial for trial in whole if is_within_noise(best.score, trial.score)]
-    return min(near, key=lambda trial: (_curvature(trial.candidate), *(-part for part in _merit(trial))))
+    return max(near, key=lambda trial: (-_distance_from_paper(trial), *_merit(trial)))
+
+
+def _distance_from_paper(trial: Trial) -> float:
+    """Return how far phi is, in octaves to six digits: .75 and 3 are equally far."""
+    return round(abs(math.log2(trial.candidate.changes["phi"] / PHIS[0])), 6)
 
 
 def _merit(trial: Trial) -> tuple[float, ...]:
-    variant = trial.best.changes
-    curvature, beta = _curvature(trial.candidate), trial.candidate.changes["beta"]
-    return (trial.score.value, -variant["rank"], -variant["alpha"], -curvature, -beta)
-
-
-def _curvature(candidate: Candidate) -> float:
-    return abs(float(candidate.changes["phi"]) - 1)
+    changes, variant = trial.candidate.changes, trial.best.changes
+    return (trial.score.value, -variant["rank"], -variant["alpha"], -abs(changes["phi"] - 1), -changes["beta"])
 
 
 def filter_changes(chosen: Trial) -> dict[str, Mapping[str, Any]]:
