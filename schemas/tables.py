@@ -62,8 +62,9 @@ NIGHT_SUMS = TableContract(name="night_sums", version=2, schema=pa.schema([]), k
 
 REJECTED = TableContract(
     name="rejected",
-    version=2,
+    version=3,
     schema=_columns(
+        section=pa.string(),  # of the config, by which the file was read: input, relations.<name>
         file=pa.string(),
         row=pa.int64(),  # counted from 0 in its file
         source=pa.string(),
@@ -81,7 +82,7 @@ REJECTED = TableContract(
             "timestamp",
         ),
     ),
-    key=("file", "row"),
+    key=("section", "file", "row"),
 )
 
 #: Rows of [attributes.<node type>] that are not used.

@@ -165,10 +165,11 @@ def _examples(files: Sequence[Location]) -> dict[str, list[dict[str, Any]]]:
     from pipeline import storage
 
     examples: dict[str, list[dict[str, Any]]] = {}
-    for batch in storage.read_batches(files, ["file", "row", "reason"], _ROWS_AT_ONCE):
+    place = ["section", "file", "row"]
+    for batch in storage.read_batches(files, [*place, "reason"], _ROWS_AT_ONCE):
         for reason in pc.unique(batch["reason"]).to_pylist():
             of_reason = examples.setdefault(reason, [])
-            rows = batch.filter(pc.equal(batch["reason"], reason)).select(["file", "row"])
+            rows = batch.filter(pc.equal(batch["reason"], reason)).select(place)
             of_reason += rows.slice(0, _EXAMPLES - len(of_reason)).to_pylist()
     return examples
 
@@ -293,7 +294,9 @@ def _ingest_text(ingest: Mapping[str, Any] | None) -> list[str]:
     counts = ("read", "kept", "late", "early", "pairs", "decayed_pairs")
     lines = section("rows of the input", list_of({name: ingest[name] for name in counts}))
     for reason, count in ingest["rejected"].items():
-        where = ", ".join(f"{row['file']} row {row['row']}" for row in ingest["examples"].get(reason, []))
+        rows = ingest["examples"].get(reason, [])
+        of = {row["section"]: f" of {row['section']}" if len(ingest["relations"]) > 1 else "" for row in rows}
+        where = ", ".join(f"{row['file']}{of[row['section']]} row {row['row']}" for row in rows)
         example = ingest["reasons"][reason]
         lines.append(f"  rejected: {reason}: {count:,} (first: {where})")
         lines.append(f"    such as {example['example']}; accepted: {example['accepted']}")

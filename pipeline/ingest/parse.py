@@ -37,6 +37,7 @@ from schemas.tables import REJECTED
 class ParseRules:
     """What the columns are called and which rows count."""
 
+    section: str = "input"  # of the config, that says it
     source: str = "source"
     target: str = "target"
     weight: str | None = None
@@ -215,7 +216,7 @@ def check(raw: RawBatch, rules: ParseRules, piece: FilePiece, as_text: bool) -> 
         header_lines=raw.header_lines,
         odd_ids={end: odd for end, ids in (("source", source), ("target", target)) if (odd := odd_ids(ids))},
     )
-    return CheckedRows(rows, _rejected(raw, verdicts, piece), counts, piece.relative)
+    return CheckedRows(rows, _rejected(raw, verdicts, rules, piece), counts, piece.relative)
 
 
 def _judge_weights(raw: RawBatch, rules: ParseRules, verdicts: Verdicts, piece: FilePiece) -> NDArray[np.int64] | None:
@@ -254,14 +255,12 @@ def _edge_rows(
     return pa.RecordBatch.from_arrays(columns, schema=rows_schema(source.type))
 
 
-def _rejected(raw: RawBatch, verdicts: Verdicts, piece: FilePiece) -> pa.RecordBatch:
-    batches = []
+def _rejected(raw: RawBatch, verdicts: Verdicts, rules: ParseRules, piece: FilePiece) -> pa.RecordBatch:
+    batches, place = [], (rules.section, piece.relative)
     if verdicts.codes is not None:
-        batches.append(rejected_rows(piece.relative, raw.rows, raw.values, verdicts.codes))
+        batches.append(rejected_rows(place, raw.rows, raw.values, verdicts.codes))
     if raw.broken:
-        batches.append(
-            rejected_lines(piece.relative, [line.row for line in raw.broken], [line.text for line in raw.broken])
-        )
+        batches.append(rejected_lines(place, [line.row for line in raw.broken], [line.text for line in raw.broken]))
     if len(batches) == 1:
         return batches[0]
     return pa.concat_batches(batches) if batches else _NONE_REJECTED

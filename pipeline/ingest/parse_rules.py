@@ -27,6 +27,7 @@ def parse_rules(
     end = end_of(date) if section.timestamp else None
     return replace(
         time_rules(section),
+        section=section.section,
         source=section.source,
         target=section.target,
         weight=section.weight,

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pipeline.ingest.key_names import with_key_names_of
 from schemas.tables import REJECTED
 
 #: Columns of the rejected table that hold the row's own values, as text.
@@ -145,31 +146,35 @@ def is_text(kind: pa.DataType) -> bool:
 
 
 def rejected_rows(
-    file: str, rows: NDArray[np.int64], values: Mapping[str, pa.Array], codes: NDArray[np.uint8]
+    place: tuple[str, str], rows: NDArray[np.int64], values: Mapping[str, pa.Array], codes: NDArray[np.uint8]
 ) -> pa.RecordBatch:
     """Return the rows of a batch whose verdict is a reason, as a batch of the rejected table.
 
     Parameters
     ----------
-    file : path of the file, relative to the input.
+    place : section of the config by which the file is read; its path, relative to that section's.
     rows : (n,) numbers of the batch's rows in their file.
     values : column of :data:`VALUES` -> the values read, any type, n each; missing columns become null.
     codes : (n,) verdicts.
     """
     at = np.flatnonzero(np.isin(codes, list(REASONS)))
     texts = {name: to_text(values[name].take(pa.array(at))) for name in VALUES if name in values}
-    return _batch(file, rows[at], texts, pa.array(_REASON_OF[codes[at]], pa.string()))
+    return _batch(place, rows[at], texts, pa.array(_REASON_OF[codes[at]], pa.string()))
 
 
-def rejected_lines(file: str, rows: Sequence[int], lines: Sequence[str]) -> pa.RecordBatch:
+def rejected_lines(place: tuple[str, str], rows: Sequence[int], lines: Sequence[str]) -> pa.RecordBatch:
     """Return lines that could not be split into columns; each stands whole in ``source``."""
     reasons = pa.repeat(REASONS[RowVerdict.UNREADABLE_LINE], len(rows))
-    return _batch(file, np.array(rows, np.int64), {"source": pa.array(lines, pa.string())}, reasons)
+    return _batch(place, np.array(rows, np.int64), {"source": pa.array(lines, pa.string())}, reasons)
 
 
-def _batch(file: str, rows: NDArray[np.int64], values: Mapping[str, pa.Array], reasons: pa.Array) -> pa.RecordBatch:
-    columns = {"file": pa.repeat(file, len(rows)), "row": pa.array(rows), "reason": reasons}
-    columns["accepted"] = pa.array([ACCEPTED[reason] for reason in reasons.to_pylist()], pa.string())
+def _batch(
+    place: tuple[str, str], rows: NDArray[np.int64], values: Mapping[str, pa.Array], reasons: pa.Array
+) -> pa.RecordBatch:
+    section, file = place
+    columns = {"section": pa.repeat(section, len(rows)), "file": pa.repeat(file, len(rows)), "row": pa.array(rows)}
+    accepted = [with_key_names_of(section, ACCEPTED[reason]) for reason in reasons.to_pylist()]
+    columns |= {"reason": reasons, "accepted": pa.array(accepted, pa.string())}
     empty = pa.nulls(len(rows), pa.string())
     return pa.RecordBatch.from_arrays(
         [columns.get(name, values.get(name, empty)) for name in REJECTED.schema.names], schema=REJECTED.schema

@@ -298,6 +298,9 @@ def test_each_relation_has_its_own_counts_and_its_own_bound(relations: list[dict
     figures = ended.figures("ingest")["relations"]
     assert {name: (one["read"], one["kept"]) for name, one in figures.items()}["brands"] == (3, 2)
     assert figures["interactions"]["read"] == 500
+    (rejected,) = (chain.root / "runs").glob("*/rejected/*/*.parquet")
+    (row,) = pq.read_table(rejected, partitioning=None).to_pylist()
+    assert (row["section"], row["file"], row["row"]) == ("relations.brands", "broken.jsonl", 1)
     assert json.loads((chain.published().folder / "manifest.json").read_text())
 
 
