@@ -77,7 +77,12 @@ class ChosenClusters:
 
 
 def fit_clusters(
-    find: Callable[[float], NDArray[np.int32]], rows_of: Callable[[NDArray[np.int32]], int], edges: int, most_rows: int
+    find: Callable[[float], NDArray[np.int32]],
+    rows_of: Callable[[NDArray[np.int32]], int],
+    edges: int,
+    most_rows: int,
+    *,
+    may_exceed: bool = False,
 ) -> ChosenClusters:
     """Return the clusters with the most rows, of those that have at most so many.
 
@@ -87,6 +92,7 @@ def fit_clusters(
     Parameters
     ----------
     find : returns the clusters of a resolution. rows_of : counts the rows that they would have in a table.
+    may_exceed : the number of rows is an aim, and not a bound.
     """
     trials: list[tuple[float, int, NDArray[np.int32]]] = []
     resolution = max(most_rows, 1) ** 2 / max(edges, 1)
@@ -95,11 +101,13 @@ def fit_clusters(
         rows = rows_of(label)
         log.info("stage=embed clusters resolution=%.4g rows=%d wanted=%d", resolution, rows, most_rows)
         trials.append((resolution, rows, label))
-        if _NEAR * most_rows <= rows <= most_rows:
+        if _NEAR * most_rows <= rows <= most_rows / (_NEAR if may_exceed else 1):
             break
         resolution = _next_resolution([(one, max(count, 1)) for one, count, _ in trials], most_rows)
     # The most rows that fit; where none do, the fewest.
-    resolution, _, label = min(trials, key=lambda trial: (trial[1] > most_rows, abs(trial[1] - most_rows)))
+    resolution, _, label = min(
+        trials, key=lambda trial: (trial[1] > most_rows and not may_exceed, abs(trial[1] - most_rows))
+    )
     return ChosenClusters(label, resolution)
 
 

@@ -30,7 +30,7 @@ class InterestClustersPayload:
     block_nodes, block_edges : the graph as one block.
     types : ranges of node numbers, ascending: all nodes, or those of either side.
     sources, targets : ranges of those that have interests, and of the neighbours that interests are in.
-    most : clusters with targets, at most.
+    wanted : clusters with targets, about.
     """
 
     block_nodes: Location
@@ -38,7 +38,7 @@ class InterestClustersPayload:
     types: tuple[tuple[int, int], ...]
     sources: tuple[int, int]
     targets: tuple[int, int]
-    most: int
+    wanted: int
 
 
 @dataclass(frozen=True)
@@ -65,12 +65,14 @@ def make_interest_clusters(payload: InterestClustersPayload, attempt: Attempt) -
         return len(np.unique(label[targets]))
 
     edges = block.neighbor.size // 2
-    chosen = fit_clusters(lambda one: find_clusters(typed.graph, one), count_clusters, edges, payload.most)
+    chosen = fit_clusters(
+        lambda one: find_clusters(typed.graph, one), count_clusters, edges, payload.wanted, may_exceed=True
+    )
     clusters = count_clusters(chosen.label)
-    if clusters > payload.most:
+    if not payload.wanted / 2 <= clusters <= 2 * payload.wanted:
         log.warning(
-            "stage=embed warning: interests have %d clusters, and interests.clusters is %d: no edges join more of them",
-            *(clusters, payload.most),
+            "stage=embed warning: interests.clusters is %d, and %d clusters are the nearest that were found",
+            *(payload.wanted, clusters),
         )
     cluster = np.full(payload.types[-1][1], NO_CLUSTER, np.int32)
     cluster[block.node_ix] = chosen.label

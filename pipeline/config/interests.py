@@ -14,7 +14,7 @@ class InterestsConfig(Section):
         0,
         ge=0,
         description="publish user_interests: of each source, its share of weight and a query in each of its clusters; "
-        "at most so many clusters of the graph, by modularity; 0: no such table",
+        "about so many clusters of the graph, by modularity; 0: no such table",
     )
     per_source: int = Field(8, ge=1, le=1_000, description="most clusters of a source: those with the largest weights")
     smoothing: float = Field(

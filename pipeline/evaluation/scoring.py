@@ -84,8 +84,8 @@ def rank_pairs(
     pairs with an unknown end are left out.
     """
     first, stop = table.ranges[table.target]
-    train, test = _pairs_to_rank(table, train, test)
-    query = _choose_queries(table, train, test, sample, seed)
+    train, test = pairs_to_rank(table, train, test)
+    query = choose_queries(table, train, test, sample, seed)
     rows = table.rows_for(table.similarity)
     users, items, neighbors = rows[query.user], rows[first:stop], table.degree[first:stop]
     return TableRanking(
@@ -109,7 +109,7 @@ def slices_of(ranking: TableRanking) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, eq=False)
-class _Queries:
+class Queries:
     """Sources that are ranked for. user : (users,) int64, ascending positions; lists and answers are of targets."""
 
     user: NDArray[np.int64]
@@ -117,7 +117,7 @@ class _Queries:
     truth: GroundTruth
 
 
-def _pairs_to_rank(table: Table, train: Pairs, test: Pairs) -> tuple[Pairs, Pairs]:
+def pairs_to_rank(table: Table, train: Pairs, test: Pairs) -> tuple[Pairs, Pairs]:
     """Return train and test pairs from their sources to their targets."""
     if not table.is_plain:
         return train, test
@@ -125,7 +125,8 @@ def _pairs_to_rank(table: Table, train: Pairs, test: Pairs) -> tuple[Pairs, Pair
     return train.without(edges, table).both_directions(), edges.both_directions()
 
 
-def _choose_queries(table: Table, train: Pairs, test: Pairs, sample: int | None, seed: int) -> _Queries:
+def choose_queries(table: Table, train: Pairs, test: Pairs, sample: int | None, seed: int) -> Queries:
+    """Return the sources of test pairs, or ``sample`` of them, what is left out of their lists, and their answers."""
     first = table.ranges[table.target][0]
     users = distinct(test.src[test.src >= 0])
     population = users.size
@@ -147,7 +148,7 @@ def _choose_queries(table: Table, train: Pairs, test: Pairs, sample: int | None,
         absent_pairs,
         population,
     )
-    return _Queries(users, left_out, truth)
+    return Queries(users, left_out, truth)
 
 
 def width_curve(table: Table, train: Pairs, test: Pairs, ks: tuple[int, ...], seed: int) -> list[dict[str, Any]]:
@@ -159,7 +160,7 @@ def width_curve(table: Table, train: Pairs, test: Pairs, ks: tuple[int, ...], se
     dim = table.rows.shape[1]
     if table.rows.size > _MOST_ENTRIES:
         return []
-    query = _choose_queries(table, *_pairs_to_rank(table, train, test), CURVE_SOURCES, seed)
+    query = choose_queries(table, *pairs_to_rank(table, train, test), CURVE_SOURCES, seed)
     widths = [width for power in range(31) if _NARROWEST <= (width := 2**power) < dim]
     curve = []
     for width in [*widths, dim]:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
+from graphquilt.row_lookup import as_matrix
 from pipeline import storage
+from pipeline.blocks.arrays import offsets_of
 from pipeline.codes.code_files import NO_CLUSTER
-from pipeline.evaluation.scoring import score_table
+from pipeline.codes.interest_tasks import read_interest_clusters
+from pipeline.evaluation.interest_lists import SOURCES, SourceQueries, score_interests
+from pipeline.evaluation.scoring import choose_queries, pairs_to_rank, score_table
 from pipeline.evaluation.shared_rows import score_shared_rows
 from pipeline.evaluation.table import Pairs
 from pipeline.locations import Location
@@ -19,9 +26,10 @@ from pipeline.metrics.scored_lists import list_figures, read_scored_lists
 from pipeline.metrics.scored_pairs import Scoring
 from pipeline.metrics.scored_tables import ScoredTable, VectorFiles, read_edges_of, read_scored_table, runs_of_types
 from pipeline.metrics.train_pairs import PairBatches
+from pipeline.release_tables.finished_rows import NodeIds
 from pipeline.tasks import Attempt
 
-_BATCH_ROWS = 1_048_576
+_BATCH_ROWS, _INTERESTS_AT_ONCE = 1_048_576, 65_536
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,21 @@ class CodeScores:
 
 
 @dataclass(frozen=True)
+class InterestScores:
+    """Input of the task that scores lists by the interests of sources, next to those by their vectors.
+
+    targets : range of the numbers of the nodes that are listed. clusters : of all nodes, by number.
+    """
+
+    scoring: Scoring
+    vectors: VectorFiles
+    interests: tuple[Location, ...]
+    node_index: tuple[Location, ...]
+    targets: tuple[int, int]
+    clusters: Location
+
+
+@dataclass(frozen=True)
 class Scores:
     """The figures of a table, as JSON values."""
 
@@ -62,11 +85,20 @@ class Scores:
         return cls({**metrics, "warning": text} if text else metrics)
 
 
-def measure_table(payload: VectorScores | ListScores | CodeScores, attempt: Attempt) -> Scores:  # noqa: ARG001
+Measured = VectorScores | ListScores | CodeScores | InterestScores
+
+
+def measure_table(payload: Measured, attempt: Attempt) -> Scores:  # noqa: ARG001
     """Task: all figures of one table."""
-    if isinstance(payload, ListScores):
-        return score_lists(payload)
-    return score_codes(payload) if isinstance(payload, CodeScores) else score_vectors(payload)
+    match payload:
+        case ListScores():
+            return score_lists(payload)
+        case CodeScores():
+            return score_codes(payload)
+        case InterestScores():
+            return score_interest_lists(payload)
+        case _:
+            return score_vectors(payload)
 
 
 def score_vectors(payload: VectorScores) -> Scores:
@@ -89,6 +121,36 @@ def score_codes(payload: CodeScores) -> Scores:
             cluster[scored.find(some["node_id"], node_type)] = some["cluster"].to_numpy()
     sample = scoring.sample or len(cluster)
     return Scores.of(score_shared_rows(scored.table, train, test, cluster, scoring.ks, sample, scoring.seed), warning)
+
+
+def score_interest_lists(payload: InterestScores) -> Scores:
+    """Return recall and diversity of lists by interests, and of those by vectors alone."""
+    scoring = payload.scoring
+    scored, train, test, warning = _read_vectors(scoring, payload.vectors)
+    table = scored.table
+    sample = min(scoring.sample or SOURCES, SOURCES)
+    queries = choose_queries(table, *pairs_to_rank(table, train, test), sample, scoring.seed)
+    cluster = np.full(len(table.rows), NO_CLUSTER, np.int32)
+    position = scored.find(NodeIds(payload.node_index).between(*payload.targets), table.target)
+    of_targets = read_interest_clusters(payload.clusters)[slice(*payload.targets)]
+    cluster[position[position >= 0]] = of_targets[position >= 0]
+    interests = _read_interests(payload.interests, scored, queries.user)
+    return Scores.of(score_interests(table, queries, interests, cluster), warning)
+
+
+def _read_interests(files: Sequence[Location], scored: ScoredTable, sources: NDArray[np.int64]) -> SourceQueries:
+    """Read the interests of some nodes, given by their ascending positions in a table."""
+    table = scored.table
+    wanted = scored.ids[table.source].take(pa.array(sources - table.ranges[table.source][0]))
+    places, weights = [np.empty(0, np.int64)], [np.empty(0, np.float32)]
+    queries = [np.empty((0, table.rows.shape[1]), np.float32)]
+    for batch in storage.read_batches(files, ["node_id", "weight", "query"], _INTERESTS_AT_ONCE):
+        place = pc.index_in(batch["node_id"], wanted).fill_null(-1).to_numpy()
+        places.append(place[place >= 0])
+        weights.append(batch["weight"].to_numpy()[place >= 0])
+        queries.append(as_matrix(batch["query"])[place >= 0])
+    counts = np.bincount(np.concatenate(places), minlength=sources.size)
+    return SourceQueries(offsets_of(counts), np.concatenate(weights), np.concatenate(queries))
 
 
 def _read_vectors(scoring: Scoring, vectors: VectorFiles) -> tuple[ScoredTable, Pairs, Pairs, str | None]:

@@ -78,6 +78,8 @@ _PUBLISHED_GROUPS, _COMPACT_GROUPS, _GROUP_ROWS, _COPY_BYTES = 5, 9, 65_536, 24 
 #: Of interests: CPU seconds of an edge beside its row, and of a byte of a row or a query; row groups of queries, and
 #: bytes of an edge of their sources, that a task holds.
 _INTEREST_EDGE, _INTEREST_BYTE, _INTEREST_GROUPS, _INTEREST_EDGE_BYTES = 6e-7, 2e-9, 6, 120
+#: Sources whose lists by interests are scored at most, and lengths of such lists.
+_INTEREST_SOURCES, _INTEREST_LENGTHS = 2_000, 2
 #: A row that evaluation knows of, beside its vector, which is in a file; an edge of a source that is scored.
 _SCORED_ROW_BYTES, _SCORED_EDGE_BYTES, _SCORING_BYTES = 150, 60, 150 * 2**20
 
@@ -257,7 +259,10 @@ def _evaluate(config: PipelineConfig, run: RunCounts) -> StageCost:
     share = evaluate.holdout_users if evaluate.source == "holdout" else _SOURCES_WITH_NEW_PAIRS
     scored = sources if evaluate.source == "file" else math.ceil(share * sources)
     ranked = min(scored, evaluate.most_ranked)
-    seconds += 2 * ranked * graph.targets * columns * _RANKED_FLOP + graph.edges * _READ_EDGE
+    lists = ranked
+    if config.interests.clusters:
+        lists += min(ranked, _INTEREST_SOURCES) * _INTEREST_LENGTHS * (1 + config.interests.per_source)
+    seconds += 2 * lists * graph.targets * columns * _RANKED_FLOP + graph.edges * _READ_EDGE
     held = graph.nodes * (_SCORED_ROW_BYTES + graph.id_bytes)
     held += math.ceil(graph.edges * scored / max(sources, 1)) * _SCORED_EDGE_BYTES
     return StageCost(seconds, 1, _SCORING_BYTES + held)

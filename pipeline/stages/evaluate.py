@@ -13,7 +13,7 @@ from pipeline import storage
 from pipeline.config.model import PipelineConfig
 from pipeline.engine import Engine, Frame
 from pipeline.errors import StorageError
-from pipeline.ingest.figures import IngestFigures
+from pipeline.ingest.figures import IndexFigures, IngestFigures
 from pipeline.ingest.lake.snapshot import read_pins
 from pipeline.ingest.parse import ParseRules
 from pipeline.ingest.pieces import split_tasks
@@ -25,13 +25,21 @@ from pipeline.metrics.drift import measure_drift
 from pipeline.metrics.list_exactness import check_exactly
 from pipeline.metrics.scored_pairs import HeldOutPairs, NewPairs, PairsOfFile, Scoring
 from pipeline.metrics.scored_tables import VectorFiles
-from pipeline.metrics.table_scores import CodeScores, ListScores, VectorScores, measure_table, why_no_ranking
+from pipeline.metrics.table_scores import (
+    CodeScores,
+    InterestScores,
+    ListScores,
+    Measured,
+    VectorScores,
+    measure_table,
+    why_no_ranking,
+)
 from pipeline.release_tables.node_embeddings import EmbeddingFigures
 from pipeline.stages.outcome import Outcome, OutputFile
 from pipeline.tasks import Task, TaskRecord, run_missing
 from pipeline.workspace import Workspace
-from schemas.published_tables import LIST_TABLES, NODE_CODES, NODE_EMBEDDINGS
-from schemas.tables import EDGES
+from schemas.published_tables import LIST_TABLES, NODE_CODES, NODE_EMBEDDINGS, USER_INTERESTS
+from schemas.tables import EDGES, INTEREST_CLUSTERS
 
 NAME = "evaluate"
 log = logging.getLogger(__name__)
@@ -79,7 +87,7 @@ def _score(
         if previous is not None:
             metrics |= {"scored": "previous release", "previous": previous.baseline.release}
     scoring = _scoring(config, workspace, previous)
-    tasks: list[Task[VectorScores | ListScores | CodeScores]] = []
+    tasks: list[Task[Measured]] = []
     if metadata and scoring:
         vectors = _vectors(workspace, metadata, previous, scoring)
         if vectors is None and previous is not None:
@@ -89,7 +97,9 @@ def _score(
         if vectors and previous is None and config.codes.enabled:
             codes = CodeScores(vectors.scoring, vectors.vectors, tuple(workspace.files(NODE_CODES)))
             tasks.append(Task("measure-codes", workspace.work(NAME), codes))
-    lists, of_codes = dict[str, Any](), dict[str, Any]()
+        if vectors and previous is None and config.interests.clusters:
+            tasks.append(Task("measure-interests", workspace.work(NAME), _interests(config, workspace, vectors)))
+    lists, of_codes, of_interests = (dict[str, Any]() for _ in range(3))
     if config.makes_lists:
         table = config.list_table
         files = workspace.files(table) if previous is None else previous.baseline.files_of(table)
@@ -103,7 +113,7 @@ def _score(
             if lists["note"] is None:
                 tasks.append(Task("measure-lists", workspace.work(NAME), payload))
     records: list[TaskRecord[Any]] = [*run_missing(engine, measure_table, tasks)]
-    figures_of = {VectorScores: metrics, ListScores: lists, CodeScores: of_codes}
+    figures_of = {VectorScores: metrics, ListScores: lists, CodeScores: of_codes, InterestScores: of_interests}
     for task, record in zip(tasks, records, strict=True):
         figures_of[type(task.payload)].update(record.result.metrics)
         if warning := record.result.metrics.get("warning"):
@@ -114,6 +124,8 @@ def _score(
         metrics[config.list_table] = lists
     if of_codes:
         metrics[NODE_CODES] = of_codes
+    if of_interests:
+        metrics[USER_INTERESTS] = of_interests
     return records
 
 
@@ -153,6 +165,13 @@ def _vectors(
     if previous is not None:
         files, metadata = previous.baseline.files_of(NODE_EMBEDDINGS), previous.baseline.manifest["metadata"]
     return VectorScores(scoring, VectorFiles.of(files, metadata)) if metadata else None
+
+
+def _interests(config: PipelineConfig, workspace: Workspace, vectors: VectorScores) -> InterestScores:
+    targets = workspace.figures("node_index", IndexFigures).types[config.input.target_type]
+    (clusters,) = workspace.files(INTEREST_CLUSTERS.name)
+    interests, node_index = (tuple(workspace.files(table)) for table in (USER_INTERESTS, "node_index"))
+    return InterestScores(vectors.scoring, vectors.vectors, interests, node_index, targets, clusters)
 
 
 def _outcome(workspace: Workspace, metrics: dict[str, Any], records: Sequence[TaskRecord[Any]]) -> Outcome:

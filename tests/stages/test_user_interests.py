@@ -170,6 +170,21 @@ def test_readers_find_the_interests_of_a_node_and_share_candidates_out(as_text: 
             table.lookup([ids[1]], "user", missing="raise")
 
 
+@pytest.mark.parametrize("plain", [False, True])
+def test_evaluation_says_what_lists_by_interests_hold(plain: bool, tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "in.parquet", planted(is_plain=plain))
+    held_out = {"source": "holdout", "holdout_edges" if plain else "holdout_users": 0.2 if plain else 0.5}
+    chain = Chain(tmp_path)
+    figures = chain.publish(with_interests(path, plain=plain, evaluate=held_out)).metrics["user_interests"]
+    one, several = figures["one_query"], figures["interests"]
+    assert 1 < figures["queries"] <= 3
+    # There are fewer nodes than places: every list has all but the known ones, whoever asks for them.
+    for name in ("recall@200", "coverage@500", "clusters@500"):
+        assert several[name] == pytest.approx(one[name])
+        assert several[name] > 0.9
+    assert one["distance@500"] == pytest.approx(several["distance@500"])
+
+
 def test_a_release_without_interests_says_what_to_set(groups: Path, tmp_path: Path) -> None:
     chain = Chain(tmp_path)
     assert chain.run(with_interests(groups, interests={"clusters": 0})).code == 0
