@@ -5,11 +5,13 @@ w_j, whose rows are x_j and whose total weights are d_j, has the row
 
     Σ w_j |x_j|^norm_power d_j^weight_power x_j  times  (Σ w_j)^own_weight_power,
 
-or the same direction at the norm own_norm (Σ w_j)^own_norm_power. No method is known here.
+or the same direction at the norm own_norm (Σ w_j)^own_norm_power; with ``compatibility``, the direction of H times
+that, H the matrix of the metadata's ``compatibility``. No method is known here.
 """
 
 from __future__ import annotations
 
+import base64
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -46,13 +48,18 @@ def parse_weights(neighbors: Neighbors) -> tuple[list[Any], NDArray[np.float64]]
 
 
 def fold_in_row(
-    recipe: Mapping[str, Any], main: RowGroups, sidecar: RowGroups | None, neighbors: Neighbors
+    recipe: Mapping[str, Any],
+    main: RowGroups,
+    sidecar: RowGroups | None,
+    neighbors: Neighbors,
+    compatibility: Mapping[str, Any] | None = None,
 ) -> NDArray[np.float32]:
     """Return the row of a new node, by the recipe of its type; neighbours that the table lacks do not count.
 
     Parameters
     ----------
     main, sidecar : the tables ``node_embeddings`` and, if a recipe names it, ``fold_in``.
+    compatibility : of the table's metadata.
 
     Raises
     ------
@@ -72,6 +79,9 @@ def fold_in_row(
     own_norm_power = recipe.get("own_norm_power")
     if own_norm_power is None:
         return (row * own_weight ** recipe["own_weight_power"]).astype(np.float32)
+    if recipe.get("compatibility") and compatibility is not None:
+        matrix = np.frombuffer(base64.b64decode(compatibility["matrix"]), "<f4").reshape(row.size, row.size)
+        row = matrix.astype(np.float64) @ row
     length = math.sqrt(float(row @ row))
     own_norm = recipe.get("own_norm", 1.0) * own_weight**own_norm_power
     return (row * (own_norm / length if length else 0.0)).astype(np.float32)

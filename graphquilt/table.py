@@ -162,7 +162,8 @@ class EmbeddingTable(OpenTable):
                 "can. With publish.fold_in = true, releases of two_tower, low_pass, spectral and factorised ppr hold "
                 "what it takes"
             )
-        return fold_in_row(recipes[new_type], self._groups, self._fold_in_groups, neighbors)
+        about = self._metadata.get("compatibility")
+        return fold_in_row(recipes[new_type], self._groups, self._fold_in_groups, neighbors, about)
 
     def to_numpy(self, node_type: str) -> tuple[NDArray[Any], NDArray[np.float32]]:
         """Return a type's ids, (n,) int64 or object (strings), and vectors, (n, dim) float32, by id."""

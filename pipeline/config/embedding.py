@@ -39,6 +39,14 @@ class EmbeddingConfig(Section):
         None, ge=1, description="tasks that share the columns of a part; unset: chosen by the plan; changes no result"
     )
 
+    compatibility: float | None = Field(
+        None,
+        gt=0,
+        le=1e6,
+        description="fold in the matrix that tells which products of columns are edges, fitted on the pairs with this "
+        "ridge, in mean eigenvalues (try 1); on two types into the targets' rows, at their norms. Unset: none",
+    )
+
     if TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:

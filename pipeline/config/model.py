@@ -108,6 +108,12 @@ class PipelineConfig(Section):
                 f"publish.fold_in is true, and rows of form '{self.form}' with boundary '{self.embedding.boundary}' "
                 f"are no weighted sums of others; it is for {', '.join(first)} and {last} with boundary 'exchange'"
             )
+        if self.interests.clusters and self.embedding.compatibility is not None and not self.input.is_plain:
+            raise ValueError(
+                f"interests.clusters is {self.interests.clusters} and embedding.compatibility "
+                f"{self.embedding.compatibility:g}: queries are mixtures of items' and users' rows, which lie on two "
+                "sides of that matrix; leave one of them out"
+            )
         if self.interests.clusters and self.embedding.method == "none":
             raise ValueError(
                 f"interests.clusters is {self.interests.clusters} and embedding.method 'none': queries are made of "

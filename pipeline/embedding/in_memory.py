@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.blocks.arrays import Block, RowKind
+from pipeline.embedding.compatibility import Sides, fold_fitted
 from pipeline.embedding.fact_files import Facts
 from pipeline.embedding.methods import method_for
 from pipeline.embedding.round_tasks import rounds_of_block
@@ -60,10 +61,11 @@ def block_from_edges(
     )
 
 
-def embed_in_memory(block: Block, settings: Settings) -> NDArray[np.float32]:
+def embed_in_memory(block: Block, settings: Settings, sides: Sides | None = None) -> NDArray[np.float32]:
     """Return the finished rows of all nodes, (settings.graph.nodes, dim) float32; nodes without edges have zero rows.
 
-    Whatever ``settings`` say of shards and of the boundary: there is one block, and it is whole.
+    Whatever ``settings`` say of shards and of the boundary: there is one block, and it is whole. ``sides`` are the
+    ranges of the main relation's ends, on whose pairs a compatibility matrix is fitted; None: those of the graph.
 
     Cost
     ----
@@ -90,6 +92,8 @@ def embed_in_memory(block: Block, settings: Settings) -> NDArray[np.float32]:
             rows.values[node_ix], rows.noise_scale[node_ix] = part.values, part.noise_scale
     sums = ColumnSums(*column_sums(rows.values, strength > 0)) if settings.embedding.standardize_columns else None
     method.finish(rows, RowNodes(np.arange(settings.graph.nodes), strength), sums, settings)
+    if settings.embedding.compatibility is not None:
+        fold_fitted(rows.values, block, settings, sides or (settings.graph.source, settings.graph.target))
     return rows.values
 
 

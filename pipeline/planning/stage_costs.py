@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pipeline.config.model import PipelineConfig
+from pipeline.embedding.compatibility import MOST_NODES, MOST_PAIRS
 from pipeline.partitioning.wide.node_blocks import blocks_of_cut
 from pipeline.partitioning.wide.top_levels import cut_bytes
 from pipeline.planning.alternatives import Alternatives
@@ -47,6 +48,8 @@ _NEAR_NODES = 131_072
 _PUBLISHED_ROW, _PUBLISHED_BYTE, _GATHERED_ROW = 1.2e-6, 4e-9, 1.1e-6
 #: An entry that gets its code, and its place in the dictionary of the file.
 _COMPACT_ENTRY = 4.4e-8
+#: A pair or a node that a compatibility matrix is fitted on, by the square of the columns.
+_FITTED_FLOP = 1.3e-10
 #: A byte of a release that is copied and hashed.
 _COPIED_BYTE = 2.2e-9
 #: RankMe of a type: as many rows, by the square of their columns.
@@ -243,6 +246,12 @@ def _aggregate(config: PipelineConfig, run: RunCounts) -> StageCost:
         seconds += run.graph.edges * (_INTEREST_EDGE + _INTEREST_BYTE * width) + rows * _INTEREST_BYTE * width
         group_edges = run.graph.edges * _GROUP_ROWS // max(rows, 1)
         task_bytes = max(task_bytes, _INTEREST_GROUPS * _GROUP_ROWS * width + group_edges * _INTEREST_EDGE_BYTES)
+    if config.embedding.compatibility is not None:
+        fitted = min(run.graph.edges, MOST_PAIRS) + min(run.graph.nodes, 2 * MOST_NODES)
+        seconds += fitted * _columns(config) ** 2 * _FITTED_FLOP
+        seconds += run.graph.nodes * (gathered + _PUBLISHED_BYTE * width)
+        gathered_rows = min(run.graph.nodes, 2 * (MOST_PAIRS + MOST_NODES))
+        task_bytes = max(task_bytes, 2 * gathered_rows * width)
     if walks := walk_cost(config, run.graph):
         seconds += walks.cpu_seconds
         tasks, task_bytes = max(tasks, walks.tasks), max(task_bytes, walks.task_bytes)

@@ -26,9 +26,10 @@ from pipeline.ingest.attributes.rows import AttributeRules, parse_attributes
 from pipeline.ingest.pieces import split_tasks
 from pipeline.ingest.sources import list_sources
 from pipeline.ingest.text.formats import TextFormat
+from pipeline.kernels.compatibility import fold_matrix
 from pipeline.locations import Location
 from pipeline.queries.released_run import ReleasedRun, config_of, other_version, read_release, run_of
-from pipeline.release_tables.vector_space import attributes_of, fixed_space
+from pipeline.release_tables.vector_space import attributes_of, published_space, read_matrix
 
 _NAMED = 10  # rejected rows in an error
 
@@ -60,7 +61,7 @@ def rows_of_new_nodes(folder: Location, node_type: str, path: str) -> NewNodes:
     _refuse_without_rows(config, node_type, release["release"])
     run = run_of(folder, release)
     settings = settings_of(config, run)
-    if fixed_space(settings, run) != release["metadata"]["space_id"]:
+    if published_space(settings, run, release["metadata"]) != release["metadata"]["space_id"]:
         raise other_version(release)
     sums = _sums_of(run, settings, release["release"])
     section, about = config.attributes[node_type], attributes_of(settings, run)["attributes"][node_type]
@@ -75,7 +76,11 @@ def rows_of_new_nodes(folder: Location, node_type: str, path: str) -> NewNodes:
     spreads = {name: Spread(**raw) for name, raw in about["statistics"].items()}
     features = features_of(rows, rules, about["weights"], spreads)
     nodes = [one["nodes"] for one in run.manifest("block_nodes").figures["sets"]]
-    return NewNodes(rows["node_id"].to_pylist(), rows_of_attributes(features, settings, sums, nodes), rejected)
+    vectors = rows_of_attributes(features, settings, sums, nodes)
+    matrix = read_matrix(release["metadata"])
+    if matrix is not None and node_type in config.sides.columns:
+        fold_matrix(vectors, matrix)
+    return NewNodes(rows["node_id"].to_pylist(), vectors, rejected)
 
 
 def rejection(row: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline.blocks.arrays import NodeArrays
 from pipeline.config.model import PipelineConfig
+from pipeline.embedding.compatibility import fold_in_place
 from pipeline.embedding.methods import METHODS, method_for
 from pipeline.embedding.ppr.walk_graph import NO_EDGES, WalkGraph
 from pipeline.embedding.ppr.whole_graph import whole_graph
@@ -18,7 +19,7 @@ from pipeline.errors import ConfigError, InputError, MissingTableError, StorageE
 from pipeline.locations import Location
 from pipeline.queries.released_run import config_of, other_version, read_release, run_of
 from pipeline.release_tables.finished_rows import NodeIds
-from pipeline.release_tables.vector_space import fixed_space
+from pipeline.release_tables.vector_space import published_space, read_matrix
 from pipeline.tasks import CachedRunner
 from pipeline.workspace import Workspace
 from schemas.tables import WEIGHT_UNIT
@@ -53,7 +54,7 @@ def row_alone(folder: Location, node_type: str, node_id: str | int) -> NDArray[n
     run = run_of(folder, release).with_tables()
     try:
         settings = settings_of(config, run)
-        if fixed_space(settings, run) != release["metadata"]["space_id"]:
+        if published_space(settings, run, release["metadata"]) != release["metadata"]["space_id"]:
             raise other_version(release)
         node_ix = _number_of(run, config, node_type, node_id)
         files, _ = whole_graph(CachedRunner(), config, run)
@@ -69,6 +70,9 @@ def row_alone(folder: Location, node_type: str, node_id: str | int) -> NDArray[n
     if row != NO_EDGES:
         rows.values[:] = make_rows(walks, int(row), int(row) + 1, settings)
     method_for(settings).finish(rows, RowNodes(np.array([node_ix]), strength), None, settings)
+    matrix = read_matrix(release["metadata"])
+    if matrix is not None:
+        fold_in_place(rows.values, np.array([node_ix]), matrix, settings.graph)
     return rows.values[0]
 
 

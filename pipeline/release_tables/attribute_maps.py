@@ -16,7 +16,8 @@ from pipeline.embedding.run_settings import settings_of
 from pipeline.embedding.settings import Settings
 from pipeline.kernels.hashed_ridge import RidgeSums, hashed_features, ridge_coefficients
 from pipeline.locations import Location
-from pipeline.release_tables.finished_rows import RowSources, finished_rows, row_sources
+from pipeline.release_tables.compatibility import sources_of
+from pipeline.release_tables.finished_rows import RowSources, finished_rows
 from pipeline.release_tables.published_table import TableRun
 from pipeline.tasks import Attempt, TaskRecord
 from schemas.tables import ATTRIBUTE_MAP
@@ -69,7 +70,7 @@ class FitResult:
 
 def sources_with_maps(run: TableRun, settings: Settings) -> RowSources:
     """Return what the rows of a run are made of, maps of attributes among it; they are fitted where they aren't yet."""
-    sources = row_sources(run, settings)
+    sources = sources_of(run, settings)
     fitted, _ = fit_maps(run, sources)
     norm = run.config.cold_start.norm
     maps = tuple(AttributeMap(name, record.file(ATTRIBUTE_MAP.name), norm) for name, record in fitted.items())
@@ -80,7 +81,7 @@ def write_maps(run: TableRun) -> tuple[list[TaskRecord[FitResult]], AttributeMap
     """Fit the map of every type that has one; return the records of the maps, figures, the records of the sums."""
     if not run.config.mapped_types:
         return [], AttributeMapFigures({}), []
-    fitted, sums = fit_maps(run, row_sources(run, settings_of(run.config, run.workspace)))
+    fitted, sums = fit_maps(run, sources_of(run, settings_of(run.config, run.workspace)))
     nodes = {name: sum(record.result.nodes for record in records) for name, records in sums.items()}
     return list(fitted.values()), AttributeMapFigures(nodes), [*chain.from_iterable(sums.values())]
 

@@ -1,4 +1,4 @@
-"""Rows as they are published, range by range: combined, finished, rotated; and the ids that they belong to."""
+"""Rows as they are published, range by range: combined, finished, folded, rotated; and the ids that they belong to."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from pipeline.config.model import PipelineConfig
 from pipeline.embedding.attribute_map import AttributeMap
 from pipeline.embedding.attribute_rows import fill_in
 from pipeline.embedding.combine import NodesOfSets, RowSet, rows_of
+from pipeline.embedding.compatibility import fold_in_place
 from pipeline.embedding.figures import EmbedFigures
 from pipeline.embedding.methods import method_for
 from pipeline.embedding.rows import ColumnSums, RowNodes, Rows
@@ -93,6 +94,7 @@ class RowSources:
     node_features: tuple[Location, ...]
     node_parts: Location
     maps: tuple[AttributeMap, ...] = ()
+    compatibility: Location | None = None  # the file of the matrix that is folded into finished rows, if one is
 
 
 def row_sources(run: TableRun, settings: Settings) -> RowSources:
@@ -193,6 +195,7 @@ def finished_rows(
     nodes = NodeArrays(sources.node_arrays)
     of_main, prefix = (NodeArrays(sources.main_nodes), "main_") if sources.main_nodes else (nodes, "")
     matrix = storage.load_array(rotation) if rotation else None
+    compatibility = storage.load_array(sources.compatibility) if sources.compatibility else None
     features = FeatureTable(sources.node_features)
     maps = {one.node_type: one for one in sources.maps}
     in_sets = [one.nodes for one in sources.sets]
@@ -201,6 +204,8 @@ def finished_rows(
         if sources.node_features:
             strength = fill_in(rows, node_ix, strength, features.take(node_ix), settings, in_sets)
         method.finish(rows, RowNodes(node_ix, strength), sources.sums, settings)
+        if compatibility is not None:
+            fold_in_place(rows.values, node_ix, compatibility, settings.graph)
         weight, degree = (of_main.take(f"{prefix}{name}", node_ix) for name in ("weight", "degree"))
         if node_type in maps:
             some = features.take(node_ix)

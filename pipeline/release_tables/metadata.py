@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline import codec
+from pipeline import codec, storage
 from pipeline.config.model import PipelineConfig
 from pipeline.embedding.attribute_rows import without_effect
 from pipeline.embedding.combine import shared_widths
@@ -14,17 +14,21 @@ from pipeline.embedding.method_spec import FoldInTypes
 from pipeline.embedding.methods import spec_for
 from pipeline.embedding.settings import Settings
 from pipeline.ingest.figures import IndexFigures
+from pipeline.locations import Location
 from pipeline.partitioning.figures import LayoutFigures
 from pipeline.release_tables.alignment import Alignment
 from pipeline.release_tables.vector_space import (
     attributes_of,
     family_of,
     fixed_space,
+    matrix_text,
     of_boundary,
+    space_of_matrix,
     vector_facts,
 )
 from pipeline.storage import fingerprint_of
 from pipeline.workspace import UNDATED, Workspace
+from schemas.published_tables import NODE_EMBEDDINGS
 
 #: Of rows of one type whose norms were set: it is the norm then that ranks.
 _SET_NORMS = {
@@ -35,11 +39,27 @@ _SET_NORMS = {
     "cosine leaves out how popular a node is",
 }
 
+#: Of two types, once a matrix says which products are edges.
+_FITTED = {
+    "retrieval": "dot",
+    "feature": "cosine",
+    "classifier": "dot",
+    "why": "a matrix fitted on the pairs is folded into the targets' rows, so that the dot product of a source and a "
+    "target is a ranking score; between nodes of one type cosine leaves the norms out",
+}
+
 
 def metadata_of(
-    config: PipelineConfig, settings: Settings, workspace: Workspace, alignment: Alignment
+    config: PipelineConfig,
+    settings: Settings,
+    workspace: Workspace,
+    alignment: Alignment,
+    compatibility: Location | None = None,
 ) -> dict[str, Any]:
-    """Return the metadata of node_embeddings, without the mean vectors."""
+    """Return the metadata of node_embeddings, without the mean vectors.
+
+    compatibility : the file of the matrix that is folded into the rows, if one is.
+    """
     facts = vector_facts(settings)
     boundary = settings.embedding.boundary
     about = {
@@ -71,6 +91,10 @@ def metadata_of(
         space_id, since = _spectral_space(settings, workspace, alignment, family)
         fit = {"parent": alignment.baseline, **codec.to_values(alignment.fit)}
         about |= {"space_id": space_id, "alignment": {**fit, "family": family, "space_since": since}}
+    if compatibility is not None:
+        matrix = matrix_text(storage.load_array(compatibility))
+        about["compatibility"] = {"node_type": config.input.target_type, "matrix": matrix}
+        about["space_id"] = space_of_matrix(about["space_id"], matrix)
     return about
 
 
@@ -89,7 +113,12 @@ def _fold_in_of(settings: Settings, config: PipelineConfig, *, keeps_table: bool
     if recipes is None or settings.embedding.boundary != "exchange":
         return {}
     types = FoldInTypes(config.input.source_type, config.input.target_type, keeps_table)
-    return recipes(settings, types)
+    by_type = recipes(settings, types)
+    if settings.embedding.compatibility is None or settings.graph.is_plain:
+        return by_type
+    # Rows of targets have the matrix in them: it can't be taken out again, and new targets take it up.
+    by_type = {name: one for name, one in by_type.items() if (one["table"], name) != (NODE_EMBEDDINGS, types.source)}
+    return {name: one | ({"compatibility": True} if name == types.target else {}) for name, one in by_type.items()}
 
 
 def _found_at_the_boundary(settings: Settings, workspace: Workspace) -> dict[str, Any]:
@@ -103,7 +132,8 @@ def _found_at_the_boundary(settings: Settings, workspace: Workspace) -> dict[str
 def _spectral_space(settings: Settings, workspace: Workspace, alignment: Alignment, family: str) -> tuple[str, str]:
     """Return the space of rows in coordinates of their own or of the baseline, and the data date it began with."""
     baseline = alignment.baseline_metadata
-    if baseline is not None and alignment.stays_in_space(settings.dim):
+    is_folded = settings.embedding.compatibility is not None  # of a new matrix, which no rotation makes the old one
+    if baseline is not None and not is_folded and alignment.stays_in_space(settings.dim):
         return baseline["space_id"], baseline["alignment"]["space_since"]
     turned_to = alignment.baseline if alignment.fit.rotated else None
     space = {"family": family, "rows": workspace.fingerprints["layout"], "turned_to": turned_to}
@@ -122,4 +152,7 @@ def similarity_of(settings: Settings) -> Mapping[str, str]:
     """Return which product of two rows means something, by use, and why."""
     if settings.graph.is_plain and settings.embedding.norm_degree_power:
         return _SET_NORMS
-    return spec_for(settings).products(settings.embedding)
+    products = spec_for(settings).products(settings.embedding)
+    if settings.embedding.compatibility is not None and not settings.graph.is_plain and products["retrieval"] != "dot":
+        return _FITTED
+    return products

@@ -88,7 +88,7 @@ def write_embeddings(run: TableRun) -> WrittenTable[EmbeddingFigures]:
     sources = sources_with_maps(run, settings)
     alignment = align(run, sources, settings.dim)
     means = mean_vectors([record.result for record in alignment.surveys], alignment.matrix)
-    metadata = {**metadata_of(config, settings, workspace, alignment), "mean_vectors": means}
+    metadata = {**metadata_of(config, settings, workspace, alignment, sources.compatibility), "mean_vectors": means}
     (tree,) = workspace.files("partition_tree")
     event_us = end_of(workspace.date) if config.publish.event_timestamp else None
     records = run.run_tasks(

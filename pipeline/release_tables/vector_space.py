@@ -8,9 +8,13 @@ are written there, not taken from the config, whose defaults may change.
 
 from __future__ import annotations
 
+import base64
 import math
 from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.config.model import PipelineConfig
 from pipeline.embedding.attribute_rows import nodes_that_start
@@ -59,7 +63,8 @@ def vector_facts(settings: Settings) -> dict[str, Any]:
         "parameters": {name: embedding[name] for name in spec.space}
         | {name: getattr(settings.ppr, name) for name in spec.space_of_ppr}
         | ({"nodes": settings.graph.nodes} if spec.space_has_nodes else {})
-        | {name: embedding[name] for name, neutral in spec.later_keys.items() if embedding[name] != neutral},
+        | {name: embedding[name] for name, neutral in spec.later_keys.items() if embedding[name] != neutral}
+        | ({} if embedding["compatibility"] is None else {"compatibility": embedding["compatibility"]}),
         "boundary": [boundary, keys] if keys else boundary,
         "algorithm_version": _version(settings),
     }
@@ -111,3 +116,28 @@ def fixed_space(settings: Settings, workspace: Workspace) -> str:
             "graph": workspace.fingerprints["index"] if settings.embedding.standardize_columns else None,
         }
     )
+
+
+def matrix_text(matrix: NDArray[np.float32]) -> str:
+    """Return a (dim, dim) matrix as metadata hold it: base64 of little-endian float32, row by row."""
+    return base64.b64encode(matrix.astype("<f4").tobytes()).decode()
+
+
+def read_matrix(metadata: Mapping[str, Any]) -> NDArray[np.float64] | None:
+    """Return the (dim, dim) matrix that metadata hold; None: none is folded into the rows."""
+    about = metadata.get("compatibility")
+    if about is None:
+        return None
+    matrix = np.frombuffer(base64.b64decode(about["matrix"]), "<f4").astype(np.float64)
+    return matrix.reshape(math.isqrt(matrix.size), -1)
+
+
+def space_of_matrix(space: str, matrix: str) -> str:
+    """Return the space of rows of a space into which a matrix is folded: every other matrix makes another space."""
+    return fingerprint_of({"space": space, "compatibility": matrix})
+
+
+def published_space(settings: Settings, workspace: Workspace, metadata: Mapping[str, Any]) -> str:
+    """Return the fixed space of a release's rows, by its settings and the matrix that its metadata hold."""
+    space, about = fixed_space(settings, workspace), metadata.get("compatibility")
+    return space if about is None else space_of_matrix(space, about["matrix"])

@@ -84,8 +84,8 @@ def _boundary(embedding: EmbeddingConfig) -> Any:
 
 
 def _embedding(config: PipelineConfig) -> Any:
-    # Shards change no bit of the result, and rows are aligned when they are aggregated.
-    return config.embedding.model_dump(mode="json", exclude={"shards", "align"})
+    # Shards change no bit of the result. Rows are aligned, and a matrix folded in, when they are aggregated.
+    return config.embedding.model_dump(mode="json", exclude={"shards", "align", "compatibility"})
 
 
 def _rows(config: PipelineConfig) -> Any:
@@ -121,6 +121,7 @@ def _tables(config: PipelineConfig) -> Any:
         "embedding": [_rows(config), config.embedding.align],
         **({"node_types": list(config.published_types)} if publish.node_types else {}),
         **({"cold_start": config.cold_start.model_dump(mode="json")} if config.mapped_types else {}),
+        **({} if (ridge := config.embedding.compatibility) is None else {"compatibility": ridge}),
         "rows_per_file": publish.rows_per_file,
         "exclude_ids": {node_type: list(ids) for node_type, ids in publish.exclude_ids.items()},
         **({"event_timestamp": True} if publish.event_timestamp else {}),

@@ -36,7 +36,7 @@ from pipeline.workspace import Workspace
 from schemas.tables import WEIGHT_UNIT
 
 #: Keys of [embedding] that say how a run is done and are no parameters of a method: candidates leave them alone.
-RUN_KEYS = {*EmbeddingConfig.model_fields, "align", "attribute_share"} - {"method", "form", "dim"}
+RUN_KEYS = {*EmbeddingConfig.model_fields, "align", "attribute_share"} - {"method", "form", "dim", "compatibility"}
 #: Users that every candidate is ranked for; those that are not clearly worse are then ranked for all.
 FIRST_UNITS = 1_000
 #: Of one core, for a multiply-add with the graph, rather too many: what the first candidate is priced by.
@@ -187,7 +187,7 @@ class Embedder:
         settings = Settings(summary, config.embedding, config.form, config.ppr)
         blocks = self._cache.blocks_for(changes)
         started = time.process_time()
-        tables = [embed_in_memory(block, settings) for block in blocks]
+        tables = [embed_in_memory(block, settings, (graph.source, graph.target)) for block in blocks]
         seconds = (time.process_time() - started) / len(tables)
         rows = tables[0] if len(tables) == 1 else np.concatenate(tables)
         return Vectors(rows, similarity_of(settings)[self._use], seconds, tables[0].nbytes)
