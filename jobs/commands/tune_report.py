@@ -134,10 +134,11 @@ def _vector_table(facts: Mapping[str, Any]) -> list[str]:
     lines.append(f"chosen  {chosen['name']}, dim {chosen['dim']}: {facts['why']}")
     if cold := facts.get("cold_start"):
         lift = f"{cold['recall'] / cold['chance']:.1f} times chance"
+        ridge = "" if cold["ridge"] is None else f", ridge {cold['ridge']:g}"
         lines.append(
-            f"cold    norm {cold['norm']:g}, ridge {cold['ridge']:g}: of {cold['targets']:,} nodes with all pairs "
-            f"hidden, recall {cold['recall']:.4f} ({lift}), {cold['list_share']:.1%} of the lists; of others "
-            f"{cold['warm_recall']:.4f} in the place of {cold['warm_recall_alone']:.4f}"
+            f"cold    rows {cold['rows']}{ridge}, {cold['list_share']:.2%} of the lists: of {cold['targets']:,} nodes "
+            f"with all pairs hidden, recall {cold['recall']:.4f} ({lift}); of others {cold['warm_recall']:.4f} in the "
+            f"place of {cold['warm_recall_alone']:.4f}"
         )
     return lines
 

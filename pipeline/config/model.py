@@ -182,24 +182,29 @@ class PipelineConfig(Section):
         return frozenset(self.sides.published) - {*self.published_types, *self.attributes}
 
     @property
-    def mapped_types(self) -> tuple[str, ...]:
-        """The types whose cold nodes get rows by a map of their attributes."""
-        if self.cold_start.rows == "own":
-            return ()
-        return tuple(name for name in self.sides.types if name in self.attributes and name in self._main_types)
-
-    @property
-    def _main_types(self) -> set[str]:
-        return {self.input.source_type, self.input.target_type}
+    def cold_types(self) -> tuple[str, ...]:
+        """The types whose cold nodes get other rows than the method's own."""
+        if self.cold_start.rows == "scaled":
+            return (self.input.target_type,)
+        ends = (self.input.source_type, self.input.target_type) if self.cold_start.rows == "map" else ()
+        return tuple(name for name in self.sides.types if name in self.attributes and name in ends)
 
     def _check_cold_start(self) -> None:
-        if self.cold_start.rows == "own":
+        rows = self.cold_start.rows
+        if rows == "own":
             return
         if self.embedding.method == "none":
-            raise ValueError("cold_start.rows is 'map' and embedding.method 'none', which makes no rows; leave it out")
-        if not self.mapped_types:
             raise ValueError(
-                f"cold_start.rows is 'map', and no type of [input] has attributes, which are mapped to rows; add "
+                f"cold_start.rows is '{rows}' and embedding.method 'none', which makes no rows; leave it out"
+            )
+        if not self.cold_types:
+            raise ValueError(
+                f"cold_start.rows is '{rows}', and no type of [input] has attributes, which are mapped to rows; add "
+                f"[attributes.{self.input.target_type}], or leave rows out"
+            )
+        if rows == "scaled" and not self.has_relations and not self.attributes:
+            raise ValueError(
+                f"cold_start.rows is '{rows}', and nothing gives rows to nodes without edges; add [[relations]] or "
                 f"[attributes.{self.input.target_type}], or leave rows out"
             )
 

@@ -22,8 +22,8 @@ from pipeline.codec import Vector
 from pipeline.embedding.run_settings import settings_of
 from pipeline.kernels.procrustes import CrossSums, rotation_to
 from pipeline.locations import Location
-from pipeline.release_tables.attribute_maps import sources_with_maps
 from pipeline.release_tables.baseline_rows import BaselineRows, find_alignment_base
+from pipeline.release_tables.cold_fits import sources_with_cold_rows
 from pipeline.release_tables.finished_rows import NodeIds, RowSources, finished_rows
 from pipeline.release_tables.published_table import TableRun
 from pipeline.tasks import Attempt, TaskFolder, TaskRecord
@@ -189,7 +189,7 @@ def align(run: TableRun, sources: RowSources, dim: int) -> Alignment:
 def rotation_file(run: TableRun) -> Location | None:
     """Return the file of the matrix that turns rows into the published coordinates; None: nothing turns them."""
     settings = settings_of(run.config, run.workspace)
-    return align(run, sources_with_maps(run, settings), settings.dim).matrix
+    return align(run, sources_with_cold_rows(run, settings), settings.dim).matrix
 
 
 def find_rotation(payload: RotationPayload, attempt: Attempt) -> RotationResult:

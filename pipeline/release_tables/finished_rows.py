@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from pipeline import storage
 from pipeline.blocks.arrays import FeatureTable, NodeArrays, NodeParts
 from pipeline.config.model import PipelineConfig
-from pipeline.embedding.attribute_map import AttributeMap
 from pipeline.embedding.attribute_rows import fill_in
+from pipeline.embedding.cold_rows import ColdRows
 from pipeline.embedding.combine import NodesOfSets, RowSet, rows_of
 from pipeline.embedding.compatibility import fold_in_place
 from pipeline.embedding.figures import EmbedFigures
@@ -93,8 +93,14 @@ class RowSources:
     main_nodes: tuple[Location, ...]  # none of a graph of one relation
     node_features: tuple[Location, ...]
     node_parts: Location
-    maps: tuple[AttributeMap, ...] = ()
+    cold_rows: tuple[ColdRows, ...] = ()
     compatibility: Location | None = None  # the file of the matrix that is folded into finished rows, if one is
+
+    def main_degree(self, node_ix: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the degrees that are published, of nodes with ascending numbers."""
+        if self.main_nodes:
+            return NodeArrays(self.main_nodes).take("main_degree", node_ix)
+        return NodeArrays(self.node_arrays).take("degree", node_ix)
 
 
 def row_sources(run: TableRun, settings: Settings) -> RowSources:
@@ -197,7 +203,7 @@ def finished_rows(
     matrix = storage.load_array(rotation) if rotation else None
     compatibility = storage.load_array(sources.compatibility) if sources.compatibility else None
     features = FeatureTable(sources.node_features)
-    maps = {one.node_type: one for one in sources.maps}
+    cold_rows = {one.node_type: one for one in sources.cold_rows}
     in_sets = [one.nodes for one in sources.sets]
     for node_type, first, stop, rows, strength in combined_rows(sources, bounds):
         node_ix = np.arange(first, stop)
@@ -207,10 +213,8 @@ def finished_rows(
         if compatibility is not None:
             fold_in_place(rows.values, node_ix, compatibility, settings.graph)
         weight, degree = (of_main.take(f"{prefix}{name}", node_ix) for name in ("weight", "degree"))
-        if node_type in maps:
-            some = features.take(node_ix)
-            cold = np.flatnonzero((degree == 0) & (some.counts > 0))
-            rows.values[cold] = maps[node_type].rows_of(some.rows(cold))
+        if node_type in cold_rows:
+            cold_rows[node_type].fill_in(rows.values, degree, features.take(node_ix))
         if matrix is not None:
             rotate_rows(rows.values, matrix)
         refuse_not_finite(rows.values, first)

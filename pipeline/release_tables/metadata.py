@@ -84,8 +84,8 @@ def metadata_of(
         used = attributes_of(settings, workspace)
         about["parameters"] = facts["parameters"] | used
         about["attributes_without_effect"] = without_effect(config)
-    if config.mapped_types:
-        about["cold_start"] = {"types": list(config.mapped_types), **config.cold_start.model_dump(mode="json")}
+    if config.cold_types:
+        about["cold_start"] = {"types": list(config.cold_types), **config.cold_start.model_dump(mode="json")}
     if spec_for(settings).has_own_axes:
         family = family_of(config)
         space_id, since = _spectral_space(settings, workspace, alignment, family)

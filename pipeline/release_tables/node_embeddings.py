@@ -21,7 +21,7 @@ from pipeline.ingest.run_date import end_of
 from pipeline.kernels.rows import row_norms
 from pipeline.locations import Location
 from pipeline.release_tables.alignment import align, mean_vectors
-from pipeline.release_tables.attribute_maps import sources_with_maps
+from pipeline.release_tables.cold_fits import sources_with_cold_rows
 from pipeline.release_tables.finished_rows import (
     ROW_GROUP_ROWS,
     FinishedRows,
@@ -85,7 +85,7 @@ def write_embeddings(run: TableRun) -> WrittenTable[EmbeddingFigures]:
     """
     config, workspace = run.config, run.workspace
     settings = settings_of(config, workspace)
-    sources = sources_with_maps(run, settings)
+    sources = sources_with_cold_rows(run, settings)
     alignment = align(run, sources, settings.dim)
     means = mean_vectors([record.result for record in alignment.surveys], alignment.matrix)
     metadata = {**metadata_of(config, settings, workspace, alignment, sources.compatibility), "mean_vectors": means}

@@ -120,7 +120,7 @@ def _tables(config: PipelineConfig) -> Any:
         "tables": [table.name for table in PUBLISHED_TABLES if table.is_wanted(config)],
         "embedding": [_rows(config), config.embedding.align],
         **({"node_types": list(config.published_types)} if publish.node_types else {}),
-        **({"cold_start": config.cold_start.model_dump(mode="json")} if config.mapped_types else {}),
+        **({"cold_start": config.cold_start.model_dump(mode="json")} if config.cold_types else {}),
         **({} if (ridge := config.embedding.compatibility) is None else {"compatibility": ridge}),
         "rows_per_file": publish.rows_per_file,
         "exclude_ids": {node_type: list(ids) for node_type, ids in publish.exclude_ids.items()},

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.blocks.arrays import Features
-from pipeline.embedding.attribute_map import mapped_rows
+from pipeline.embedding.cold_rows import mapped_rows
 from pipeline.kernels.hashed_ridge import RidgeSums, hashed_features, ridge_coefficients
 from pipeline.kernels.hashing import hash_nodes
 from pipeline.tuning.options import ColdStartChoice
@@ -36,15 +37,16 @@ class ColdSplit:
 
 
 def hide_targets(graph: TrainingGraph, weights: PairWeights, max_sources: int, seed: int) -> ColdSplit | None:
-    """Hide all pairs of a tenth of the targets with features, drawn by hash, beside the pairs that are hidden already.
+    """Hide all pairs of a tenth of the targets with features or side pairs, by hash, beside those hidden already.
 
     None if there is nothing to learn from or to find.
     """
-    if graph.features is None:
-        return None
     n, (first, stop) = graph.nodes, graph.target
+    is_told_of = np.zeros(n, np.bool_) if graph.features is None else graph.features.counts > 0
+    for side in graph.side_pairs:
+        is_told_of[side.src] = is_told_of[side.dst] = True
     may_hide = np.zeros(n, np.bool_)
-    may_hide[first:stop] = graph.features.counts[first:stop] > 0
+    may_hide[first:stop] = is_told_of[first:stop]
     is_cold = may_hide & (hash_nodes(graph.node_key, seed ^ _STREAM) < np.uint64(int(TARGET_SHARE * 2**64)))
     weights = weights.without(is_cold[graph.dst])
     stays = weights.stays
@@ -65,47 +67,57 @@ def hide_targets(graph: TrainingGraph, weights: PairWeights, max_sources: int, s
 
 
 def choose_cold_start(
-    split: ColdSplit, features: Features, rows: NDArray[np.float32], largest_loss: float, allows: Callable[[int], bool]
+    split: ColdSplit,
+    features: Features,
+    rows: NDArray[np.float32],
+    own: NDArray[np.float32],
+    largest_loss: float,
+    allows: Callable[[int], bool],
 ) -> ColdStartChoice | None:
-    """Choose the penalty and the norm that find most hidden targets, and cost others a share of their recall at most.
+    """Choose the rows and the norm that find most hidden targets, and cost others a share of their recall at most.
 
     Parameters
     ----------
-    features : of all nodes. rows : (n, dim) float32, embedded from the pairs that stay.
-    allows : whether there is time for one more penalty than were tried.
+    features : of all nodes. rows : (n, dim) float32, embedded from the pairs that stay. own : (hidden targets, dim)
+        float32, those that the method gives the hidden targets; zeros where it gives none.
+    allows : whether there is time for one more kind of rows than were tried.
 
     Returns
     -------
-    None if no norm finds any, and where the rows that relations give them find more at no larger cost.
+    None if no norm finds any.
     """
     ranking, degree = split.ranking, split.ranking.degree
     cold = np.flatnonzero(split.is_cold)
     targets = ranking.target_nodes
-    warm = targets[(features.counts[targets] > 0) & (degree[targets] > 0) & rows[targets].any(axis=1)]
-    known = features.rows(warm)
-    sums = RidgeSums.zero(rows.shape[1])
+    warm = targets[(degree[targets] > 0) & rows[targets].any(axis=1)]
+    warm_length = np.linalg.norm(rows[warm], axis=1).mean()
+    warm = warm[features.counts[warm] > 0]
+    sums, known = RidgeSums.zero(rows.shape[1]), features.rows(warm)
     sums.add(hashed_features(known.indptr, known.key, known.value), rows[warm])
     rows, is_cold = rows.copy(), split.is_cold[targets]
-    own_recall, own_warm_recall, _ = _recalls(ranking, rows, is_cold)
     rows[cold] = 0.0
     _, alone, _ = _recalls(ranking, rows, is_cold)
+    chance = min(1.0, K / targets.size)
     best: ColdStartChoice | None = None
-    for number, ridge in enumerate(RIDGES):
-        if number and not allows(number):
+    for number, ridge in enumerate([*([None] if own.any() else []), *(RIDGES if warm.size else [])]):
+        if number > 1 and not allows(number):
             break
-        of_map = mapped_rows(features.rows(cold), ridge_coefficients(sums, ridge), 1.0)
+        if ridge is None:
+            length = np.linalg.norm(own, axis=1)
+            at_one = own * np.float32(warm_length / length[length > 0].mean())
+        else:
+            at_one = mapped_rows(features.rows(cold), ridge_coefficients(sums, ridge), 1.0)
 
-        def measured(norm: float, ridge: float = ridge, of_map: NDArray[np.float32] = of_map) -> ColdStartChoice:
-            rows[cold] = np.float32(norm) * of_map
+        def measured(norm: float, ridge: float | None = ridge, at_one: NDArray[np.float32] = at_one) -> ColdStartChoice:
+            rows[cold] = np.float32(norm) * at_one
             recall, warm_recall, share = _recalls(ranking, rows, is_cold)
-            chance = min(1.0, K / targets.size)
-            return ColdStartChoice(norm, ridge, cold.size, recall, chance, warm_recall, alone, share)
+            kind: Literal["scaled", "map"] = "map" if ridge else "scaled"
+            return ColdStartChoice(kind, norm, ridge, cold.size, recall, chance, warm_recall, alone, share)
 
         choice = _longest(measured, largest_loss)
         if choice is not None and (best is None or choice.recall > best.recall):
             best = choice
-    own = own_recall if own_warm_recall >= (1 - largest_loss) * alone else 0.0
-    return best if best is not None and best.recall > own else None
+    return best if best is not None and best.recall > 0 else None
 
 
 def _longest(measured: Callable[[float], ColdStartChoice], largest_loss: float) -> ColdStartChoice | None:

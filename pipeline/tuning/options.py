@@ -39,13 +39,15 @@ class TuneOptions:
 class ColdStartChoice:
     """Keys of [cold_start], and what lists hold with them where all pairs of some targets are hidden.
 
+    norm : mean length of their rows, as a share of that of rows with edges.
     recall : share of the hidden targets' pairs that are found in all lists, where ``chance`` finds a random order.
     warm_recall, warm_recall_alone : of the other hidden pairs, and of those where the hidden targets have no rows.
     list_share : of the places of all lists, what hidden targets fill.
     """
 
+    rows: Literal["scaled", "map"]
     norm: float
-    ridge: float
+    ridge: float | None
     targets: int
     recall: float
     chance: float

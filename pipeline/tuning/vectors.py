@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from threadpoolctl import threadpool_limits
 
+from pipeline.blocks.arrays import Features
 from pipeline.config.embedding import EmbeddingConfig
 from pipeline.config.model import PipelineConfig
+from pipeline.embedding.attribute_rows import rows_of_attributes
 from pipeline.embedding.in_memory import embed_in_memory
 from pipeline.embedding.methods import CONFIG
 from pipeline.embedding.settings import GraphSummary, Settings
@@ -127,21 +129,31 @@ def _cold_start(
     split = hide_targets(
         graph, task.splits[0].weights, users_ranked(options, graph, chosen.candidate.width), options.seed
     )
-    if split is None or graph.features is None:
+    if split is None:
         return None
-    started = budget.spent
-    vectors = Embedder(config, graph, [split.weights], options.use)(chosen.candidate.changes)
+    started, embedder = budget.spent, Embedder(config, graph, [split.weights], options.use)
+    vectors = embedder(chosen.candidate.changes)
     if vectors.similarity != "dot":
         return None
+    cold, features = np.flatnonzero(split.is_cold), graph.features
+    if features is None:
+        features = Features.of_counts(np.zeros(graph.nodes, np.int64), np.empty(0, np.uint64), np.empty(0, np.float32))
+    own, settings = vectors.rows[cold], embedder.settings(chosen.candidate.changes)
+    keys = settings.embedding
+    if not own.any() and not keys.standardize_columns and keys.compatibility is None:
+        own = rows_of_attributes(features.rows(cold), settings)
 
     def allows(tried: int) -> bool:
         return budget.allows((budget.spent - started) / tried)
 
-    return choose_cold_start(split, graph.features, vectors.rows, options.cold_loss, allows)
+    return choose_cold_start(split, features, vectors.rows, own, options.cold_loss, allows)
 
 
 def _keys_of(choice: ColdStartChoice | None) -> dict[str, dict[str, Any]]:
-    return {} if choice is None else {"cold_start": {"rows": "map", "norm": choice.norm, "ridge": choice.ridge}}
+    if choice is None:
+        return {}
+    keys = {"rows": choice.rows, "list_share": float(f"{choice.list_share:.3g}"), "ridge": choice.ridge, "norm": None}
+    return {"cold_start": keys}
 
 
 def _shares_of_attributes(config: PipelineConfig, best: Candidate) -> list[Candidate]:
@@ -181,16 +193,19 @@ class Embedder:
 
     def __call__(self, changes: Mapping[str, Any]) -> Vectors:
         """Raise ConfigError for changes that the config's checks refuse."""
-        graph = self._graph
-        config = self._changed_config(changes)
-        summary = GraphSummary(graph.nodes, graph.rows, graph.columns)
-        settings = Settings(summary, config.embedding, config.form, config.ppr)
+        settings = self.settings(changes)
         blocks = self._cache.blocks_for(changes)
         started = time.process_time()
-        tables = [embed_in_memory(block, settings, (graph.source, graph.target)) for block in blocks]
+        tables = [embed_in_memory(block, settings, (self._graph.source, self._graph.target)) for block in blocks]
         seconds = (time.process_time() - started) / len(tables)
         rows = tables[0] if len(tables) == 1 else np.concatenate(tables)
         return Vectors(rows, similarity_of(settings)[self._use], seconds, tables[0].nbytes)
+
+    def settings(self, changes: Mapping[str, Any]) -> Settings:
+        """Return what a candidate's method needs."""
+        config = self._changed_config(changes)
+        summary = GraphSummary(self._graph.nodes, self._graph.rows, self._graph.columns)
+        return Settings(summary, config.embedding, config.form, config.ppr)
 
     def _changed_config(self, changes: Mapping[str, Any]) -> PipelineConfig:
         of_embedding, of_others = split_changes(changes)

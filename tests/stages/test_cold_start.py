@@ -12,7 +12,8 @@ import pytest
 
 from pipeline.embedding.methods import CONFIG
 from pipeline.errors import ConfigError
-from pipeline.release_tables import attribute_maps
+from pipeline.release_tables import cold_fits, finished_rows
+from pipeline.release_tables.cold_norms import LIST_LENGTH, norm_for
 from tests.stages.chains import Chain, Published, friends, users_and_items, with_changes, write_rows
 from tests.stages.test_node_attributes import COLD, ITEMS, SECTION, attributes, config_with, features_by_hand, shop
 
@@ -121,7 +122,7 @@ def test_cold_users_have_rows_too(mapped: Published) -> None:
 def test_any_cut_gives_the_same_rows(
     parts: int, shop: tuple[Path, Path], mapped: Published, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attribute_maps, "RANGE_NODES", 7)
+    monkeypatch.setattr(cold_fits, "RANGE_NODES", 7)
     made = Chain(tmp_path / "chain").publish(mapped_config(shop, parts))
     assert made.ids == mapped.ids
     np.testing.assert_allclose(made.rows @ made.rows.T, mapped.rows @ mapped.rows.T, rtol=1e-3, atol=1e-5)
@@ -169,7 +170,7 @@ def test_a_rotation_turns_cold_rows_with_the_others(shop: tuple[Path, Path], tmp
     [
         ({"attributes": None}, ["cold_start.rows is 'map'", "[attributes.item]"]),
         ({"embedding": {"method": "none"}, "ppr": {"neighbors": True}}, ["cold_start.rows is 'map'", "'none'"]),
-        ({"cold_start": {"rows": "map", "norm": 0}}, ["cold_start.norm", "length of the rows"]),
+        ({"cold_start": {"rows": "map", "norm": 0}}, ["cold_start.norm", "length of their rows"]),
     ],
 )
 def test_a_map_that_cant_be_is_refused(changes: dict[str, Any], words: list[str], shop: tuple[Path, Path]) -> None:
@@ -179,3 +180,61 @@ def test_a_map_that_cant_be_is_refused(changes: dict[str, Any], words: list[str]
         CONFIG.from_values(merged, (), "config")
     for word in words:
         assert word in str(refused.value)
+
+
+@pytest.mark.parametrize("plain", [False, True])
+@pytest.mark.parametrize(("rows_by", "list_share"), [("map", 0.05), ("scaled", 0.15), ("map", 0.9)])
+def test_cold_rows_are_as_long_as_their_places_in_lists_ask(
+    rows_by: str,
+    list_share: float,
+    plain: bool,
+    shop: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Lists of all sources by sorted scores: cold targets have the places that were asked for."""
+    monkeypatch.setattr(finished_rows.row_groups, "__defaults__", (17,))
+    rows = friends(3, nodes=ITEMS) if plain else users_and_items(1)
+    path = write_rows(tmp_path / "in.csv", {name: np.asarray(ids) for name, ids in rows.items()})
+    method = {"method": "spectral", "dim": 8} if rows_by == "map" else {"method": "fastrp"}
+    config = config_with(path, shop[1], plain=plain, embedding=method)
+    keys = {"rows": rows_by, "list_share": list_share}
+    made = Chain(tmp_path / "chain").publish(with_changes(config, cold_start=keys))
+    source_type, target_type = ("person", "person") if plain else ("user", "item")
+    degree, table = made.column("degree"), made.of
+    cold = {node for node in table if node[0] == target_type and degree[node] == 0 and table[node].any()}
+    targets = [node for node in table if node[0] == target_type and (degree[node] or node in cold)]
+    known = {(source_type, a, b) for a, b in zip(rows["source"].tolist(), rows["target"].tolist(), strict=True)}
+    known |= {(source_type, b, a) for _, a, b in known} if plain else set()
+    places = cold_places = free = reachable = 0
+    for source in (node for node in table if node[0] == source_type and degree[node]):
+        asked = [node for node in targets if (source_type, source[1], node[1]) not in known and node != source]
+        scores = np.stack([table[node] for node in asked]).astype(np.float64) @ table[source].astype(np.float64)
+        listed = [asked[place] for place in np.argsort(-scores)[:LIST_LENGTH] if scores[place] > 0]
+        places += LIST_LENGTH
+        cold_places += sum(node in cold for node in listed)
+        # Any norm lets them in where the others have no positive score, and none where they have none themselves.
+        positive = sum(score > 0 for node, score in zip(asked, scores, strict=True) if node in cold)
+        others = sum(score > 0 for node, score in zip(asked, scores, strict=True) if node not in cold)
+        free += min(positive, max(LIST_LENGTH - others, 0))
+        reachable += min(positive, LIST_LENGTH)
+    wanted = min(list_share, len(cold) / len(targets)) * places
+    assert abs(cold_places - min(max(wanted, free), reachable)) <= 1
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_norms_of_scores_fill_the_places_asked_for(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    lists, k = int(rng.integers(1, 9)), int(rng.integers(1, 6))
+    warm, cold = (-np.sort(-rng.normal(mean, 1, (lists, k)), axis=1) for mean in (0.5, 0.0))
+    share = rng.random()
+    norm = norm_for(warm, cold, share)
+
+    def places(factor: float) -> int:
+        return sum(
+            int((np.sort(np.concatenate([w, factor * c]))[-k:][:, None] == factor * c[c > 0]).any(axis=1).sum())
+            for w, c in zip(warm, cold, strict=True)
+        )
+
+    wanted = round(share * lists * k)
+    assert places(norm) == min(max(wanted, places(1e-9)), places(1e9))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.blocks.arrays import Features
-from pipeline.embedding.attribute_map import mapped_rows
+from pipeline.embedding.cold_rows import mapped_rows
 from pipeline.kernels.hashed_ridge import RidgeSums, hashed_features, ridge_coefficients
 from pipeline.kernels.hashing import node_keys
 from pipeline.tuning.cold_start import NORMS, RIDGES, ColdSplit, choose_cold_start
@@ -67,7 +67,7 @@ def test_the_choice_is_the_best_of_all_norms_and_penalties(seed: int, bound: flo
     train, is_cold, features, rows = planted(seed)
     ranking = RankingValidation(train, USERS, 0, is_cold)
     split = ColdSplit(None, is_cold, ranking)  # type: ignore[arg-type]
-    choice = choose_cold_start(split, features, rows, bound, lambda _: True)
+    choice = choose_cold_start(split, features, rows, rows[is_cold], bound, lambda _: True)
     _, alone = recalls(train, is_cold, rows)
     warm = np.flatnonzero((features.counts > 0) & (train.degree > 0))
     known = features.rows(warm)
@@ -90,19 +90,20 @@ def test_the_choice_is_the_best_of_all_norms_and_penalties(seed: int, bound: flo
     assert (choice.recall, choice.warm_recall) == pytest.approx(figures[best][1:])
     assert choice.warm_recall_alone == pytest.approx(alone)
     assert choice.recall > 3 * choice.chance if bound > 0.1 else choice.recall > 0
-    one = choose_cold_start(split, features, rows, bound, lambda _: False)
-    assert one is not None
-    assert (one.ridge, one.norm) == (RIDGES[0], figures[RIDGES[0]][0])
 
 
-def test_rows_of_relations_that_find_more_stay() -> None:
+def test_rows_of_the_method_are_taken_where_they_find_more() -> None:
     train, is_cold, features, rows = planted(0)
     ranking = RankingValidation(train, USERS, 0, is_cold)
     split = ColdSplit(None, is_cold, ranking)  # type: ignore[arg-type]
-    users = rows[:USERS].astype(np.float64)
     pairs = np.zeros((USERS, USERS + ITEMS))
     pairs[train.hidden_src, train.hidden_dst] = 1.0
-    told = rows.copy()
-    told[is_cold] = 2.0 * np.linalg.lstsq(users, pairs[:, is_cold], rcond=None)[0].T
-    loss = 1 - recalls(train, is_cold, told)[1] / recalls(train, is_cold, rows)[1]
-    assert choose_cold_start(split, features, told, loss + 0.001, lambda _: True) is None
+    told = np.linalg.lstsq(rows[:USERS].astype(np.float64), pairs[:, is_cold], rcond=None)[0].T.astype(np.float32)
+    choice = choose_cold_start(split, features, rows, told, 0.05, lambda number: number < 2)
+    assert choice is not None
+    assert (choice.rows, choice.ridge) == ("scaled", None)
+    warm = rows[USERS:][train.degree[USERS:] > 0]
+    length = np.linalg.norm(warm, axis=1).mean() / np.linalg.norm(told, axis=1).mean()
+    table = rows.copy()
+    table[is_cold] = np.float32(choice.norm * length) * told
+    assert recalls(train, is_cold, table) == pytest.approx((choice.recall, choice.warm_recall))

@@ -1,9 +1,8 @@
-"""A map from attributes to rows as a file: what gives rows to nodes that no edge says anything of."""
+"""Rows of nodes without edges: by a map from attributes to rows, which is a file, or a method's own."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -18,25 +17,33 @@ from schemas.tables import ATTRIBUTE_MAP
 
 
 @dataclass(frozen=True)
-class AttributeMap:
-    """The map of one node type, and the length of the rows that it gives: see `pipeline.config.cold_start`."""
+class ColdRows:
+    """Rows of a type's nodes without edges in the main relation, times norm: by a map's file, or the method's own."""
 
     node_type: str
-    file: Location
+    file: Location | None
     norm: float
 
-    @cached_property
-    def _coefficients(self) -> NDArray[np.float64]:
-        table = storage.map_arrow(self.file)
+    def are_of(self, rows: NDArray[np.float32], degree: NDArray[np.int64], features: Features) -> NDArray[np.bool_]:
+        """Return which nodes these rows are of, by their own rows, degrees and features; (n,) bool."""
+        return (degree == 0) & (rows.any(axis=1) if self.file is None else features.counts > 0)
+
+    def fill_in(self, rows: NDArray[np.float32], degree: NDArray[np.int64], features: Features) -> None:
+        """Give their nodes these rows, in place."""
+        index = np.flatnonzero(self.are_of(rows, degree, features))
+        if self.file is None:
+            rows[index] *= np.float32(self.norm)
+        else:
+            rows[index] = mapped_rows(features.rows(index), self._coefficients(self.file), self.norm)
+
+    @staticmethod
+    def _coefficients(file: Location) -> NDArray[np.float64]:
+        table = storage.map_arrow(file)
         row = table["row"].combine_chunks()
         rows = row.flatten().to_numpy().reshape(len(row), -1)
         coefficients = np.zeros((COLUMNS + 1, rows.shape[1]))
         coefficients[storage.column(table, "feature_column")] = rows
         return coefficients
-
-    def rows_of(self, features: Features) -> NDArray[np.float32]:
-        """Return the rows of nodes by their features; (n, dim). No bit depends on the other nodes."""
-        return mapped_rows(features, self._coefficients, self.norm)
 
 
 def mapped_rows(features: Features, coefficients: NDArray[np.float64], norm: float) -> NDArray[np.float32]:

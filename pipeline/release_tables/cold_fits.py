@@ -1,0 +1,175 @@
+"""node_features and finished rows -> attribute_map, and the norms of cold rows."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from pipeline import storage
+from pipeline.blocks.arrays import FeatureTable
+from pipeline.embedding.cold_rows import ColdRows, write_map
+from pipeline.embedding.run_settings import settings_of
+from pipeline.embedding.settings import Settings
+from pipeline.kernels.hashed_ridge import RidgeSums, hashed_features, ridge_coefficients
+from pipeline.locations import Location
+from pipeline.release_tables.cold_norms import NormPayload, find_norm
+from pipeline.release_tables.compatibility import sources_of
+from pipeline.release_tables.finished_rows import RowSources, finished_rows
+from pipeline.release_tables.published_table import TableRun
+from pipeline.tasks import Attempt, TaskRecord
+from schemas.tables import ATTRIBUTE_MAP
+
+log = logging.getLogger(__name__)
+
+#: Nodes whose sums are one task's. Part of the result: sums of other ranges have other last bits.
+RANGE_NODES = 1_048_576
+
+
+@dataclass(frozen=True)
+class ColdRowFigures:
+    """By type, the nodes that its map was fitted to, and the norm of its cold rows."""
+
+    fitted_nodes: Mapping[str, int]
+    norms: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class FittedRows:
+    """Cold rows by type; the records of the tasks that wrote maps, and of all others."""
+
+    rows: tuple[ColdRows, ...]
+    figures: ColdRowFigures
+    files: Sequence[TaskRecord[Any]]
+    records: Sequence[TaskRecord[Any]]
+
+    def plus_map(
+        self, name: str, nodes: int, sums: Sequence[TaskRecord[Any]], files: Sequence[TaskRecord[Any]]
+    ) -> FittedRows:
+        """Return these with the map of one more type."""
+        figures = replace(self.figures, fitted_nodes={**self.figures.fitted_nodes, name: nodes})
+        return replace(self, figures=figures, files=(*self.files, *files), records=(*self.records, *sums))
+
+    def plus_rows(self, one: ColdRows) -> FittedRows:
+        """Return these with the cold rows of one more type."""
+        figures = replace(self.figures, norms={**self.figures.norms, one.node_type: one.norm})
+        return replace(self, rows=(*self.rows, one), figures=figures)
+
+
+@dataclass(frozen=True)
+class SumsPayload:
+    """Rows of a range of nodes of one type."""
+
+    sources: RowSources
+    bounds: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class SumsResult:
+    """How many nodes were summed, and the sum of their rows' lengths."""
+
+    nodes: int
+    length: float
+
+
+@dataclass(frozen=True)
+class FitPayload:
+    """The files of the sums of a type, in the order of its nodes, and their lengths."""
+
+    node_type: str
+    sums: tuple[Location, ...]
+    lengths: tuple[float, ...]
+    ridge: float
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """How many columns have a coefficient."""
+
+    columns: int
+
+
+def sources_with_cold_rows(run: TableRun, settings: Settings) -> RowSources:
+    """Return what the rows of a run are made of, cold rows among it; they are fitted where they aren't yet."""
+    sources = sources_of(run, settings)
+    return replace(sources, cold_rows=_fit(run, sources).rows)
+
+
+def fit_cold_rows(run: TableRun) -> FittedRows:
+    """Fit the cold rows of every type that has some."""
+    if not run.config.cold_types:
+        return FittedRows((), ColdRowFigures({}, {}), (), ())
+    return _fit(run, sources_of(run, settings_of(run.config, run.workspace)))
+
+
+def _fit(run: TableRun, sources: RowSources) -> FittedRows:
+    keys, target_type = run.config.cold_start, run.config.input.target_type
+    fitted = FittedRows((), ColdRowFigures({}, {}), (), ())
+    for place, name in enumerate(run.config.cold_types):
+        one = ColdRows(name, None, keys.norm or 1.0)
+        if keys.rows == "map":
+            nodes, sums, files = _fit_map(run, sources, name, place)
+            fitted = fitted.plus_map(name, nodes, sums, files)
+            if not files:
+                log.warning("stage=aggregate warning: no node of type %s has attributes and edges: it has no map", name)
+                continue
+            one = replace(one, file=files[0].file(ATTRIBUTE_MAP.name))
+        if keys.norm is None and name == target_type:
+            pairs = tuple(run.workspace.files_by_relation("indexed_edges")[0])
+            with_one = replace(sources, cold_rows=(one,))
+            payload = NormPayload(with_one, run.config.input.source_type, name, pairs, keys.list_share)
+            records = run.run_tasks(find_norm, "cold-norm", [payload])
+            one = replace(one, norm=records[0].result.norm)
+            fitted = replace(fitted, records=(*fitted.records, *records))
+        fitted = fitted.plus_rows(one)
+    return fitted
+
+
+def _fit_map(
+    run: TableRun, sources: RowSources, name: str, place: int
+) -> tuple[int, list[TaskRecord[SumsResult]], list[TaskRecord[FitResult]]]:
+    """Return how many nodes a type's map was fitted to, the records of the sums, and the map's where there are any."""
+    first, stop = sources.nodes.types[name]
+    ranges = [(start, min(start + RANGE_NODES, stop)) for start in range(first, stop, RANGE_NODES)]
+    sums = run.run_tasks(sum_rows, f"map-sums-{place}", [SumsPayload(sources, bounds) for bounds in ranges])
+    nodes = sum(record.result.nodes for record in sums)
+    if not nodes:
+        return 0, sums, []
+    of_sums = tuple(record.file("sums") for record in sums)
+    payload = FitPayload(name, of_sums, tuple(record.result.length for record in sums), run.config.cold_start.ridge)
+    return nodes, sums, run.run_tasks(fit_map, f"map-{place}", [payload])
+
+
+def sum_rows(payload: SumsPayload, attempt: Attempt) -> SumsResult:
+    """Task: the sums of a regression over the nodes of a range that have attributes and a row of their own."""
+    features = FeatureTable(payload.sources.node_features)
+    sums, nodes = RidgeSums.zero(payload.sources.settings.dim), 0
+    for group in finished_rows(payload.sources, payload.bounds):
+        some = features.take(np.arange(group.first, group.stop))
+        index = np.flatnonzero((group.degree > 0) & (some.counts > 0) & group.vectors.any(axis=1))
+        some = some.rows(index)
+        sums.add(hashed_features(some.indptr, some.key, some.value), group.vectors[index])
+        nodes += index.size
+    used = np.flatnonzero(np.diag(sums.gram))
+    with attempt.path("sums", "npy").open("wb") as file:
+        np.save(file, np.hstack([used[:, None], sums.gram[np.ix_(used, used)], sums.products[used]]))
+    return SumsResult(nodes, sums.length)
+
+
+def fit_map(payload: FitPayload, attempt: Attempt) -> FitResult:
+    """Task: add up the sums of the ranges, in their order; the map that they give."""
+    total: RidgeSums | None = None
+    for path, length in zip(payload.sums, payload.lengths, strict=True):
+        array = storage.load_array(path)
+        used = array[:, 0].astype(np.int64)
+        total = total or RidgeSums.zero(array.shape[1] - 1 - used.size)
+        total.gram[np.ix_(used, used)] += array[:, 1 : 1 + used.size]
+        total.products[used] += array[:, 1 + used.size :]
+        total.length += length
+    assert total is not None
+    coefficients = ridge_coefficients(total, payload.ridge)
+    write_map(attempt.path(ATTRIBUTE_MAP.name, "arrow"), payload.node_type, coefficients)
+    return FitResult(int(coefficients.any(axis=1).sum()))
