@@ -123,6 +123,9 @@ class TwoSidedEigenpairKeys(TwoSidedKeys, EigenpairKeys):
     item_row_power: float = Field(
         0.7, ge=0, le=1, description="spectral, two types, truncated: θ in i = V |V|^-θ d^q; 1 leaves d^q to rank"
     )
+    rotated_row_power: float = Field(
+        1.0, ge=0, le=1, description="spectral, two types, rotated: the same θ of rows that were rotated"
+    )
 
     @property
     def rotates(self) -> bool:

@@ -209,8 +209,8 @@ class Bipartite(_Spectral):
     mean weight of an edge as P does, so that weights in other units change nothing. diag(P) stands for walks from an
     item to a user and straight back: they model what a user has, not what comes next. Where no user has two items
     there are no others, and γ = 1 would leave nothing: it is 0 then. The items' columns may be scaled by w^p first, w
-    the eigenvalues. Rotated, all of V is used, and θ is 1: u = M V Ω', i = l2(V w^p Ω') d^q, with Ω' the orthonormal
-    columns of a hashed matrix.
+    the eigenvalues. Rotated, all of V is used: u = M V Ω', i = R |R|^-θ d^q with R = V w^p Ω', θ = 1 unless another is
+    set, and Ω' the orthonormal columns of a hashed matrix.
     """
 
     def apply(self, block: Block, z: NDArray[np.float32], settings: Settings, norms: Norms) -> Rows:
@@ -259,16 +259,18 @@ class Bipartite(_Spectral):
         return out
 
     def finish(self, rows: Rows, nodes: RowNodes, sums: ColumnSums | None, settings: Settings) -> None:
-        """Scale items: |V|^-θ d^q, or to norm d^q where rotated; users are as they are."""
+        """Scale items: |V|^-θ d^q; users are as they are."""
         first, stop = np.searchsorted(nodes.node_ix, settings.graph.target)
         items = rows[first:stop]
         norms = power_or_zero(nodes.strength[first:stop], settings.embedding.item_norm_power)
-        if settings.embedding.reduction == "rotate":
+        is_rotated = settings.embedding.reduction == "rotate"
+        theta = settings.embedding.rotated_row_power if is_rotated else settings.embedding.item_row_power
+        if is_rotated and theta == 1:
             set_norms(items, norms)
         else:
             length = row_norms(items.values)
             length[length <= ZERO_BELOW * items.noise_scale] = 0.0
-            scale = power_or_zero(length, -settings.embedding.item_row_power)
+            scale = power_or_zero(length, -theta)
             scale_rows(items.values, scale * norms, out=items.values)
 
 

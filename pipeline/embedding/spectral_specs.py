@@ -86,6 +86,7 @@ BIPARTITE = MethodSpec(
         *("rank", "reduction", "iterations", "oversampling", "no_return", "shift"),
         *("user_degree_power", "item_degree_power", "item_norm_power", "item_row_power", "eigenvalue_power"),
     ),
+    later_keys={"rotated_row_power": 1.0},
     needs_means=True,
     has_own_axes=True,
     fold_in=fold_in_of_eigenvectors,

@@ -80,8 +80,15 @@ _RAW = Preset(
     _truncated() | {"item_row_power": 0.0, "item_norm_power": 0.2, "no_return": 0.5},
 )
 
+_ROTATED_UNEVEN = Preset(
+    "rotated, uneven rows",
+    "An item's row keeps some of its own length: how much of it the eigenpairs hold.",
+    _rotated() | {"rotated_row_power": 0.7, "item_norm_power": 0.25, "iterations": 5},
+)
+
 WIDE_RETRIEVAL = (
     _ROTATED,
+    _ROTATED_UNEVEN,
     _LOW_PASS,
     _TRUNCATED,
     Preset("rotated, damped", "Less of the noise that a rotation makes.", _rotated() | {"eigenvalue_power": 0.75}),
@@ -96,6 +103,7 @@ LARGE_RETRIEVAL = (
     _LOW_PASS,
     _DAMPED,
     _ROTATED,
+    _ROTATED_UNEVEN,
     _TWO_TOWER,
     _LOUD_USERS,
 )
@@ -238,6 +246,7 @@ STEPS: Mapping[str, tuple[Step, ...]] = {
     "rotate": (
         ("eigenvalue_power", 0.25, 0.0, 2.0, 0.5),
         ("item_norm_power", 0.05, -0.2, 0.6, 0.2),
+        ("rotated_row_power", 0.15, 0.1, 1.0, 1.0),
         *_NEAR_DEGREES,
     ),
     "eigenvectors": (("eigenvalue_power", 0.25, 0.0, 2.0, 0.5), _NODE_NORM, *_OFFSET),

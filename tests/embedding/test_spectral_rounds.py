@@ -227,6 +227,7 @@ def test_finished_rows_are_scaled_as_stated(reduction: str) -> None:
     for items, changes in (
         (30, {"item_row_power": 1.0, "item_norm_power": 0.2}),
         (30, {"item_row_power": 0.0, "item_norm_power": 0.4}),
+        (30, {"item_row_power": 0.4, "rotated_row_power": 0.6}),
         (0, {}),
         (0, {"norm_degree_power": 0.5}),
     ):
@@ -237,8 +238,9 @@ def test_finished_rows_are_scaled_as_stated(reduction: str) -> None:
         length[made.home < 0] = 1.0
         scale = np.ones(made.nodes)
         if items:
-            theta = 1.0 if reduction == "rotate" else changes["item_row_power"]
-            scale[:items] = length[:items] ** -theta * strength[:items] ** changes["item_norm_power"]
+            theta = changes.get("rotated_row_power", 1.0) if reduction == "rotate" else changes["item_row_power"]
+            power = changes.get("item_norm_power", 0.2 if reduction == "rotate" else 0.3)
+            scale[:items] = length[:items] ** -theta * strength[:items] ** power
         else:
             scale = strength ** changes.get("norm_degree_power", 0.0) / length * np.sqrt(4) / 2
         np.testing.assert_allclose(

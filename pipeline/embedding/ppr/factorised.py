@@ -89,6 +89,7 @@ FACTORISED = MethodSpec(
         *("rank", "reduction", "iterations", "oversampling", "no_return", "shift"),
         *("user_degree_power", "item_degree_power", "item_norm_power", "item_row_power"),
     ),
+    later_keys={"rotated_row_power": 1.0},
     space_of_ppr=("restart",),
     needs_means=True,
     has_own_axes=True,
