@@ -17,6 +17,8 @@ from pipeline.engines.local import LocalEngine
 from schemas.published_tables import user_interests
 from tests.schemas.test_published_contracts import INTERESTS_METADATA
 from tests.stages.chains import Chain, Config, config_for, users_and_items, with_changes, write_rows
+from tests.stages.test_lineage_nights import config_for as night_config
+from tests.stages.test_lineage_nights import date_of, run_night, write_file
 from tests.stages.test_node_codes import GROUPS, planted
 
 DIM = 8
@@ -168,6 +170,19 @@ def test_readers_find_the_interests_of_a_node_and_share_candidates_out(as_text: 
         assert totals.tolist() == (20 * got.found).tolist()
         with pytest.raises(UnknownNodeError):
             table.lookup([ids[1]], "user", missing="raise")
+
+
+def test_a_recomputed_night_has_the_same_interests(tmp_path: Path) -> None:
+    for day in range(2):
+        ends = zip(*(planted(day)[name].tolist() for name in ("source", "target")), strict=True)
+        rows = [(str(source), target, day, 1) for source, target in ends][: 600 if day else None]
+        write_file(tmp_path / "in", f"dt={date_of(day)}/a.parquet", rows)
+    chain, config = Chain(tmp_path), night_config(tmp_path / "in")
+    config = {**config, "lineage": {"full_every": 20}, "interests": {"clusters": GROUPS}}
+    for day in range(2):
+        run_night(chain, config, day)
+    assert len({row["node_id"] for row in table_of(chain).to_pylist()}) == len(set(planted(0)["source"].tolist()))
+    assert run_night(chain, config, 1, recompute=True).answer["verdict"] == "unchanged"
 
 
 @pytest.mark.parametrize("plain", [False, True])
