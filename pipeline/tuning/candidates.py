@@ -45,8 +45,8 @@ _PROBES, _PROBE_PRODUCTS = 16, 16
 _PUSHES = 2 / 0.15
 #: Products of a configuration that leaves their number open, about.
 _ITERATIONS = 4
-#: By how much the ridge of a compatibility matrix is moved, and the range in which it makes sense.
-_RIDGE_FACTOR, _RIDGES = 3.0, (0.03, 100.0)
+#: Ridges of a compatibility matrix, and the one that is tried first.
+_RIDGES, _FIRST_RIDGE = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0), 1.0
 
 
 @dataclass(frozen=True)
@@ -130,13 +130,11 @@ def refinements(best: Candidate, facts: GraphFacts) -> list[Candidate]:
             if moved != value:
                 why = f"the best so far, with {key} at {moved:g} in the place of {value:g}"
                 neighbors.append(candidate_of(f"{kind}, {key} {moved:g}", why, {**best.changes, key: moved}, facts))
-    if facts.use == "retrieval":
-        ridge = best.changes.get("compatibility")
-        for moved in (1.0,) if ridge is None else (ridge * _RIDGE_FACTOR, ridge / _RIDGE_FACTOR):
-            if _RIDGES[0] <= moved <= _RIDGES[1]:
-                why = f"the best so far, with a matrix of products that are edges, at ridge {moved:.3g}"
-                changes = {**best.changes, "compatibility": float(f"{moved:.3g}")}
-                neighbors.append(candidate_of(f"{kind}, compatibility {moved:.3g}", why, changes, facts))
+    if facts.use == "retrieval" and not facts.is_plain and kind in STEPS:  # of one type it loses on test edges
+        for ridge in _next_ridges(best.changes.get("compatibility")):
+            why = f"the best so far, with a matrix of the products that are edges, at ridge {ridge:g}"
+            changes = {**best.changes, "compatibility": ridge}
+            neighbors.append(candidate_of(f"{kind}, compatibility {ridge:g}", why, changes, facts))
     if kind == "rotate":
         rank, dim = _pairs(best.changes), int(best.changes["dim"])
         for moved in (rank + dim, rank - dim):
@@ -144,6 +142,13 @@ def refinements(best: Candidate, facts: GraphFacts) -> list[Candidate]:
                 why = f"the best so far, with {moved} eigenpairs in the place of {rank}"
                 neighbors.append(candidate_of(f"{kind}, rank {moved}", why, {**best.changes, "rank": moved}, facts))
     return neighbors
+
+
+def _next_ridges(ridge: float | None) -> list[float]:
+    if ridge is None:
+        return [_FIRST_RIDGE]
+    below, above = [one for one in _RIDGES if one < ridge], [one for one in _RIDGES if one > ridge]
+    return [*above[:1], *below[-1:]]
 
 
 def at_width(candidate: Candidate, dim: int, facts: GraphFacts) -> Candidate:

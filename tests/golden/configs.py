@@ -49,13 +49,17 @@ _CHANGES: Mapping[str, tuple[bool, Config]] = {
     "codes": (False, {**_PARTS, "embedding": {"seed": 3}, "codes": {"enabled": True, "max_size": 200}}),
     "interests": (False, {**_PARTS, "embedding": {"seed": 4}, "interests": {"clusters": 60}}),
     "ppr_hashed": (False, {"embedding": {"method": "ppr", "form": "hashed"}, "ppr": {"push_threshold": 1e-3}}),
+    "compatibility": (
+        False,
+        {**_PARTS, "embedding": {"compatibility": 1.0}, "publish": {"fold_in": True, "rows_per_file": 20_000}},
+    ),
     "ppr_factorised": (False, {**_PARTS, "embedding": {"method": "ppr", "form": "factorised"}}),
 }
 
 NAMES = tuple(_CHANGES)
 
 #: Whose vectors are products and decompositions by numpy and scipy.
-THROUGH_BLAS = ("spectral_bipartite", "spectral_plain", "ppr_factorised")
+THROUGH_BLAS = ("spectral_bipartite", "spectral_plain", "ppr_factorised", "compatibility")
 
 
 def config_named(name: str, folder: Path) -> Config:

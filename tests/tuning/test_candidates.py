@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -195,3 +196,14 @@ def test_widths_below_one_are_refused(dims: list[int]) -> None:
 
 def _with_use(graph: GraphFacts, use: Any) -> GraphFacts:
     return GraphFacts(graph.is_plain, graph.sources, graph.targets, graph.edges, graph.is_weighted, use)
+
+
+def test_a_matrix_of_products_is_tried_for_rankings_and_its_ridge_moved() -> None:
+    best = candidates(SMALL, [64])[0]
+    (first,) = [found for found in refinements(best, SMALL) if "compatibility" in found.changes]
+    moved = [found.changes["compatibility"] for found in refinements(first, SMALL) if found.changes != best.changes]
+    assert first.changes == {**best.changes, "compatibility": 1.0}
+    assert {0.3, 3.0} <= set(moved)
+    for other in (PLAIN, replace(SMALL, use="classifier")):
+        for candidate in candidates(other, [64]):
+            assert all("compatibility" not in found.changes for found in refinements(candidate, other))
