@@ -1,10 +1,11 @@
 """A generated graph of users, items and what is known of items, with the config of its run.
 
-    python -m tests.benchmarks.knowledge_graph FOLDER
+    python -m tests.benchmarks.knowledge_graph FOLDER [--seed N]
     graphquilt tune --config FOLDER/config.toml --workspace WORK --out FOLDER/tuned.toml
 
 Items have facts, most of them of one subject, as knowledge graphs have; users like some facts, and click what has them
-and what is popular. A tenth of the items is in no training pair. Files: train and test pairs, facts.
+and what is popular. A tenth of the items is in no training pair. Files: train and test pairs, facts as pairs and as
+lists of items; attributes.toml is the config of a run with facts as attributes.
 """
 
 from __future__ import annotations
@@ -43,6 +44,27 @@ source = "file"
 path = "test.parquet"
 """
 
+_ATTRIBUTES = """[input]
+path = "train.parquet"
+source = "user"
+target = "item"
+
+[attributes.item]
+path = "items.parquet"
+lists = ["facts"]
+
+[embedding]
+method = "spectral"
+dim = 128
+
+[cold_start]
+rows = "map"
+
+[evaluate]
+source = "file"
+path = "test.parquet"
+"""
+
 
 def write_graph(folder: Path, seed: int = 0) -> None:
     """Write the files."""
@@ -66,7 +88,10 @@ def write_graph(folder: Path, seed: int = 0) -> None:
         pq.write_table(pa.table({"user": some[:, 0], "item": some[:, 1]}), folder / f"{name}.parquet")
     item, fact = np.nonzero(has_fact)
     pq.write_table(pa.table({"item": item, "fact": fact}), folder / "facts.parquet")
+    lists = [list(map(str, fact[item == one])) for one in range(ITEMS)]
+    pq.write_table(pa.table({"id": np.arange(ITEMS), "facts": lists}), folder / "items.parquet")
     (folder / "config.toml").write_text(_CONFIG, encoding="utf-8")
+    (folder / "attributes.toml").write_text(_ATTRIBUTES, encoding="utf-8")
 
 
 def _draw_facts(rng: np.random.Generator, near: np.ndarray, count: int) -> np.ndarray:
@@ -78,6 +103,7 @@ def _draw_facts(rng: np.random.Generator, near: np.ndarray, count: int) -> np.nd
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    folder = parser.parse_args().folder
-    folder.mkdir(parents=True, exist_ok=True)
-    write_graph(folder)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    write_graph(options.folder, options.seed)

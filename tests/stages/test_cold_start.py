@@ -15,7 +15,7 @@ from pipeline.errors import ConfigError
 from pipeline.release_tables import cold_fits, finished_rows
 from pipeline.release_tables.cold_norms import LIST_LENGTH, norm_for
 from tests.stages.chains import Chain, Published, friends, users_and_items, with_changes, write_rows
-from tests.stages.test_node_attributes import COLD, ITEMS, SECTION, attributes, config_with, features_by_hand, shop
+from tests.stages.test_node_attributes import COLD, ITEMS, attributes, config_with, features_by_hand, shop
 
 __all__ = ["shop"]
 
@@ -98,24 +98,11 @@ def mapped(shop: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) ->
 
 def mapped_config(shop: tuple[Path, Path], parts: int = 4) -> dict[str, Any]:
     """Both types have attributes and nodes without edges."""
-    config = config_with(*shop, parts=parts, embedding={"method": "spectral", "dim": 8}, cold_start=MAP)
+    cold_start = {"rows": "map", "ridge": RIDGE, "list_share": 0.1}
+    config = config_with(*shop, parts=parts, embedding={"method": "spectral", "dim": 8}, cold_start=cold_start)
     users = {"id": np.arange(90), "country": [f"c{n % 3}" for n in range(90)]}
     section = {"path": str(write_rows(shop[1].parent / "users.csv", users)), "categories": ["country"]}
     return with_changes(config, attributes={"user": section})
-
-
-def items_of(shop: tuple[Path, Path]) -> dict[str, Any]:
-    return {"path": str(shop[1]), **SECTION}
-
-
-def test_cold_users_have_rows_too(mapped: Published) -> None:
-    degree, rows = mapped.column("degree"), mapped.of
-    cold = [node for node in degree if node[0] == "user" and degree[node] == 0]
-    assert len(cold) >= 20
-    assert all(rows[node].any() for node in cold)
-    same = [node for node in cold if node[1] % 3 == cold[0][1] % 3]
-    for node in same:
-        np.testing.assert_array_equal(rows[node], rows[same[0]])
 
 
 @pytest.mark.parametrize("parts", [1, 7])
@@ -151,7 +138,7 @@ def test_a_rotation_turns_cold_rows_with_the_others(shop: tuple[Path, Path], tmp
     times = first + 86_400_000_000 * (np.arange(500) >= 480)
     path = write_rows(tmp_path / "in.parquet", {**rows, "ts": times})
     dated = {"timestamp": "ts", "timestamp_unit": "us"}
-    config = with_changes(mapped_config(shop), input={"path": str(path), **dated}, attributes={"item": items_of(shop)})
+    config = with_changes(mapped_config(shop), input={"path": str(path), **dated}, cold_start=MAP)
     chain = Chain(tmp_path / "chain")
     chain.publish(config, date="2024-06-01")
     made = chain.publish(config, date="2024-06-02")
