@@ -105,6 +105,16 @@ def mapped_config(shop: tuple[Path, Path], parts: int = 4) -> dict[str, Any]:
     return with_changes(config, attributes={"user": section})
 
 
+def test_cold_users_have_rows_too(mapped: Published) -> None:
+    degree, rows = mapped.column("degree"), mapped.of
+    cold = [node for node in degree if node[0] == "user" and degree[node] == 0]
+    assert len(cold) >= 20
+    assert all(rows[node].any() for node in cold)
+    same = [node for node in cold if node[1] % 3 == cold[0][1] % 3]
+    for node in same:
+        np.testing.assert_array_equal(rows[node], rows[same[0]])
+
+
 @pytest.mark.parametrize("parts", [1, 7])
 def test_any_cut_gives_the_same_rows(
     parts: int, shop: tuple[Path, Path], mapped: Published, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
