@@ -11,9 +11,10 @@ import numpy as np
 from graphquilt import EmbeddingTable, InterestTable
 
 
-def take_in_turn(queries: np.ndarray, counts: np.ndarray, vectors: np.ndarray) -> list[np.ndarray]:
-    """Return the positions that each query gets: the nearest that no query before it has."""
-    is_free = np.ones(len(vectors), np.bool_)
+def take_in_turn(
+    queries: np.ndarray, counts: np.ndarray, vectors: np.ndarray, is_free: np.ndarray
+) -> list[np.ndarray]:
+    """Return the positions that each query gets, of those that are free: the nearest that no query before it has."""
     taken = []
     for query, count in zip(queries, counts, strict=True):
         score = np.where(is_free, vectors @ query, -np.inf)
@@ -38,7 +39,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     for number, node_id in enumerate(options.ids):
         here = slice(mine.indptr[number], mine.indptr[number + 1])
         print(f"{node_id}" if mine.found[number] else f"{node_id}  no interests")
-        lists = take_in_turn(mine.query[here], counts[here], vectors)
+        is_other = (ids.astype(str) != node_id) | (interests.target_type != options.type)
+        lists = take_in_turn(mine.query[here], counts[here], vectors, is_other)
         for cluster, weight, positions in zip(mine.cluster[here], mine.weight[here], lists, strict=True):
             print(f"  cluster {cluster}, weight {weight:.2f}: {' '.join(map(str, ids[positions]))}")
 

@@ -22,6 +22,10 @@ from schemas.tables import INTEREST_CLUSTERS, LIKE_SHARES
 
 log = logging.getLogger(__name__)
 
+#: Clusters with fewer edges than this share of an equal one are not counted: a graph has hundreds of small components
+#: beside one that is in one cluster.
+_LEAST_SHARE = 0.01
+
 
 @dataclass(frozen=True)
 class InterestClustersPayload:
@@ -30,7 +34,7 @@ class InterestClustersPayload:
     block_nodes, block_edges : the graph as one block.
     types : ranges of node numbers, ascending: all nodes, or those of either side.
     sources, targets : ranges of those that have interests, and of the neighbours that interests are in.
-    wanted : clusters with targets, about.
+    wanted : large clusters with targets, about.
     """
 
     block_nodes: Location
@@ -43,7 +47,7 @@ class InterestClustersPayload:
 
 @dataclass(frozen=True)
 class InterestFigures:
-    """What the manifest says of the clusters: how many hold targets, and the modularity's resolution."""
+    """What the manifest says of the clusters: how many are large and hold targets, and the modularity's resolution."""
 
     clusters: int
     resolution: float
@@ -60,9 +64,10 @@ def make_interest_clusters(payload: InterestClustersPayload, attempt: Attempt) -
     block = Block.read(0, payload.block_nodes, payload.block_edges, None)
     typed = TypedGraph.of(block, payload.types)
     targets = slice(*block.rows_between(*payload.targets))
+    degree = np.diff(block.indptr)[targets]
 
     def count_clusters(label: NDArray[np.int32]) -> int:
-        return len(np.unique(label[targets]))
+        return count_large(label[targets], degree, payload.wanted)
 
     edges = block.neighbor.size // 2
     chosen = fit_clusters(
@@ -84,6 +89,12 @@ def make_interest_clusters(payload: InterestClustersPayload, attempt: Attempt) -
     columns = [pa.array(like.own), pa.array(like.cluster), pa.array(like.share)]
     storage.write_arrow(attempt.path(CLUSTERS, "arrow"), pa.Table.from_arrays(columns, schema=LIKE_SHARES.schema))
     return InterestFigures(clusters, chosen.resolution)
+
+
+def count_large(label: NDArray[np.int32], degree: NDArray[np.int64], wanted: int) -> int:
+    """Return the number of clusters with at least ``_LEAST_SHARE`` of what each of ``wanted`` has of all edges."""
+    edges = np.bincount(label, degree)
+    return int(np.count_nonzero(edges * wanted >= _LEAST_SHARE * max(edges.sum(), 1.0)))
 
 
 @dataclass(frozen=True)

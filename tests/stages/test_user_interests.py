@@ -200,6 +200,22 @@ def test_evaluation_says_what_lists_by_interests_hold(plain: bool, tmp_path: Pat
     assert one["distance@500"] == pytest.approx(several["distance@500"])
 
 
+def test_small_components_are_not_counted_among_the_clusters_asked_for(tmp_path: Path) -> None:
+    """Beside hundreds of pairs that nothing joins to the rest, the groups are still told apart."""
+    rows, alone = planted(), 10_000 + np.arange(300)
+    path = write_rows(
+        tmp_path / "in.parquet", {end: np.concatenate([rows[end], alone]) for end in ("source", "target")}
+    )
+    chain, config = Chain(tmp_path), with_interests(path)
+    chain.publish(config)
+    cluster = clusters_of(chain, config)
+    large = {node[1]: number for node, number in cluster.items() if node[0] == "item" and node[1] < 10_000}
+    of_group = [[number for item, number in large.items() if item % GROUPS == group] for group in range(GROUPS)]
+    most = [max(set(numbers), key=numbers.count) for numbers in of_group]
+    assert len(set(most)) == GROUPS
+    assert all(numbers.count(one) > 0.8 * len(numbers) for numbers, one in zip(of_group, most, strict=True))
+
+
 def test_a_release_without_interests_says_what_to_set(groups: Path, tmp_path: Path) -> None:
     chain = Chain(tmp_path)
     assert chain.run(with_interests(groups, interests={"clusters": 0})).code == 0
