@@ -10,7 +10,7 @@ from pipeline.evaluation.ppr_exact import ExactScores
 from pipeline.kernels.graph_filter import FilterRule
 from pipeline.kernels.transition import Transition
 
-#: Share of a source's scores that float64 may leave wrong: products of some dozens of its roundings.
+#: Share of the largest terms of a score that float64 may leave wrong: products of some dozens of its roundings.
 _ROUNDING = 2.0**-40
 
 
@@ -36,8 +36,8 @@ def exact_filter_scores(
     degree = graph.degree[slice(*columns)]
     to_root, to_row = (1 / np.sqrt(np.where(of > 0, of, 1.0)) for of in (degree, graph.degree[slice(*rows)]))
     step = sparse.diags_array(to_row) @ edges @ sparse.diags_array(to_root)
-    power = np.where(degree > 0, degree, 1.0) ** rule.beta
-    signal = (edges[sources - rows[0]].toarray() / power).T
+    power = np.where(degree > 0, np.where(degree > 0, degree, 1.0) ** rule.beta, 0.0)  # no edge, no score
+    signal = (edges[sources - rows[0]].toarray() / np.where(power > 0, power, 1.0)).T
 
     def shifted(x: NDArray[np.float64]) -> NDArray[np.float64]:
         product: NDArray[np.float64] = 2 * (step.T @ (step @ x)) - x
@@ -52,4 +52,7 @@ def exact_filter_scores(
     total += rule.alpha * (vectors @ (vectors.T @ signal))
     scores = np.zeros((sources.size, graph.n))
     scores[:, slice(*columns)] = (total * power[:, None]).T
-    return ExactScores(scores, _ROUNDING * np.abs(scores).sum(axis=1))
+    # No Chebyshev polynomial of the step, nor the product with the basis, is longer than the signal; terms of large
+    # degrees may cancel, so that the scores themselves bound no rounding.
+    largest = (np.abs(rule.coefficients).sum() + rule.alpha) * np.linalg.norm(signal, axis=0)
+    return ExactScores(scores, _ROUNDING * power.sum() * largest)

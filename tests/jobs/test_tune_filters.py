@@ -25,11 +25,13 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     return folder, said.json
 
 
-def test_the_best_of_all_users_is_chosen_and_runs(tuned: tuple[Path, Any]) -> None:
+def test_one_within_noise_of_the_best_of_all_users_is_chosen_and_runs(tuned: tuple[Path, Any]) -> None:
     folder, found = tuned
     chosen = found["chosen"]
     whole = [look["best"] for look in found["looks"] if look["best"]["is_whole"]]
-    assert max(one["value"] for one in whole) == chosen["value"]
+    best = max(one["value"] for one in whole)
+    assert chosen["value"] in [one["value"] for one in whole]
+    assert best - chosen["value"] <= 0.01 * best
     assert chosen["figures"]["recall@20"] > 0.9  # a group has 16 items, of which 20 places hold all that are not known
     text = (folder / "tuned.toml").read_text()
     written = tomllib.loads(text)["lists"]
