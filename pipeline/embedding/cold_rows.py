@@ -15,6 +15,9 @@ from pipeline.kernels.hashed_ridge import COLUMNS, hashed_features
 from pipeline.locations import Location
 from schemas.tables import ATTRIBUTE_MAP
 
+#: Sources whose lists set how long these rows are, drawn by hash: 20,000 places tell shares of a thousandth.
+MOST_SOURCES = 1_000
+
 
 @dataclass(frozen=True)
 class ColdRows:

@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pipeline.config.model import PipelineConfig
+from pipeline.embedding.cold_rows import MOST_SOURCES
 from pipeline.embedding.compatibility import MOST_NODES, MOST_PAIRS
+from pipeline.kernels.hashed_ridge import COLUMNS as HASHED_COLUMNS
 from pipeline.partitioning.wide.node_blocks import blocks_of_cut
 from pipeline.partitioning.wide.top_levels import cut_bytes
 from pipeline.planning.alternatives import Alternatives
@@ -252,6 +254,16 @@ def _aggregate(config: PipelineConfig, run: RunCounts) -> StageCost:
         seconds += run.graph.nodes * (gathered + _PUBLISHED_BYTE * width)
         gathered_rows = min(run.graph.nodes, 2 * (MOST_PAIRS + MOST_NODES))
         task_bytes = max(task_bytes, 2 * gathered_rows * width)
+    if config.cold_types:
+        # Rows are made again for the map, and twice for their norm: of the sources, and of the targets that are ranked.
+        passes = 2 * (config.cold_start.norm is None) + (config.cold_start.rows == "map")
+        seconds += run.graph.nodes * passes * (gathered + _PUBLISHED_BYTE * width)
+        if config.cold_start.norm is None:
+            lists = min(MOST_SOURCES, run.graph.nodes)
+            seconds += 2 * lists * run.graph.targets * _columns(config) * _RANKED_FLOP + run.graph.edges * _READ_EDGE
+        if config.cold_start.rows == "map":
+            seconds += _FITTED_FLOP * HASHED_COLUMNS**2 * (_columns(config) + HASHED_COLUMNS / 3)
+            task_bytes = max(task_bytes, 4 * 8 * HASHED_COLUMNS**2 + _GROUP_ROWS * width)
     if walks := walk_cost(config, run.graph):
         seconds += walks.cpu_seconds
         tasks, task_bytes = max(tasks, walks.tasks), max(task_bytes, walks.task_bytes)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline import storage
 from pipeline.blocks.arrays import FeatureTable, NodeArrays
+from pipeline.embedding.cold_rows import MOST_SOURCES
 from pipeline.evaluation.position_lists import PositionLists
 from pipeline.evaluation.ranking import top_k
 from pipeline.evaluation.sampling import sample_by_key
@@ -19,8 +20,6 @@ from pipeline.tasks import Attempt
 
 #: Length of the lists.
 LIST_LENGTH = 20
-#: Sources that have lists, drawn by hash: 20,000 places tell shares of a thousandth.
-MOST_SOURCES = 1_000
 _PAIRS_AT_ONCE = 1_048_576
 
 
