@@ -323,8 +323,8 @@ NEIGHBOR_LISTS = TableContract(
 )
 
 
-#: Regressions from hashed attributes to rows, a file for each type; see pipeline.kernels.hashed_ridge. The last column
-#: is the intercept; columns that aren't there are zero.
+#: Regressions from hashed attributes to published rows but for their length, a file for each type; see
+#: pipeline.kernels.hashed_ridge. The last column is the intercept; columns that aren't there are zero.
 ATTRIBUTE_MAP = TableContract(
     name="attribute_map",
     version=1,

@@ -37,22 +37,23 @@ class ColdRows:
         if self.file is None:
             rows[index] *= np.float32(self.norm)
         else:
-            rows[index] = mapped_rows(features.rows(index), self._coefficients(self.file), self.norm)
-
-    @staticmethod
-    def _coefficients(file: Location) -> NDArray[np.float64]:
-        table = storage.map_arrow(file)
-        row = table["row"].combine_chunks()
-        rows = row.flatten().to_numpy().reshape(len(row), -1)
-        coefficients = np.zeros((COLUMNS + 1, rows.shape[1]))
-        coefficients[storage.column(table, "feature_column")] = rows
-        return coefficients
+            rows[index] = mapped_rows(features.rows(index), read_map(self.file), self.norm)
 
 
 def mapped_rows(features: Features, coefficients: NDArray[np.float64], norm: float) -> NDArray[np.float32]:
     """Return what coefficients make of features, times ``norm``; (n, dim)."""
     matrix = hashed_features(features.indptr, features.key, features.value)
     return (norm * (matrix @ coefficients)).astype(np.float32)
+
+
+def read_map(file: Location) -> NDArray[np.float64]:
+    """Return the coefficients of a map's file; (COLUMNS + 1, dim)."""
+    table = storage.map_arrow(file)
+    row = table["row"].combine_chunks()
+    rows = row.flatten().to_numpy().reshape(len(row), -1)
+    coefficients = np.zeros((COLUMNS + 1, rows.shape[1]))
+    coefficients[storage.column(table, "feature_column")] = rows
+    return coefficients
 
 
 def write_map(file: Path, node_type: str, coefficients: NDArray[np.float64]) -> None:

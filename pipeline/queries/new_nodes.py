@@ -1,6 +1,7 @@
 """Rows of nodes that came after a release, from their attributes alone: as its run would have made them.
 
-A release's manifest keeps the config and the figures of every stage, and they are all it takes: no table is read.
+A release's manifest keeps the config and the figures of every stage, and they are all it takes, but for a map of
+attributes, which is a table of the run.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline import codec
+from pipeline import codec, storage
+from pipeline.blocks.arrays import Features
 from pipeline.config.model import PipelineConfig
 from pipeline.embedding.attribute_rows import rows_of_attributes, types_that_start
+from pipeline.embedding.cold_rows import mapped_rows, read_map
 from pipeline.embedding.methods import METHODS
 from pipeline.embedding.rows import ColumnSums
 from pipeline.embedding.run_settings import settings_of
@@ -29,7 +32,8 @@ from pipeline.ingest.text.formats import TextFormat
 from pipeline.kernels.compatibility import fold_matrix
 from pipeline.locations import Location
 from pipeline.queries.released_run import ReleasedRun, config_of, other_version, read_release, run_of
-from pipeline.release_tables.vector_space import attributes_of, published_space, read_matrix
+from pipeline.release_tables.vector_space import published_space, read_matrix
+from schemas.tables import ATTRIBUTE_MAP
 
 _NAMED = 10  # rejected rows in an error
 
@@ -58,13 +62,11 @@ def rows_of_new_nodes(folder: Location, node_type: str, path: str) -> NewNodes:
     """
     release = read_release(folder)
     config = config_of(release)
-    _refuse_without_rows(config, node_type, release["release"])
+    is_mapped = config.cold_start.rows == "map" and node_type in config.cold_types
+    if not is_mapped:
+        _refuse_without_rows(config, node_type, release["release"])
     run = run_of(folder, release)
-    settings = settings_of(config, run)
-    if published_space(settings, run, release["metadata"]) != release["metadata"]["space_id"]:
-        raise other_version(release)
-    sums = _sums_of(run, settings, release["release"])
-    section, about = config.attributes[node_type], attributes_of(settings, run)["attributes"][node_type]
+    section, about = config.attributes[node_type], run.manifest("edges").figures["attributes"][node_type]
     rules = AttributeRules(
         node_type,
         section.id,
@@ -75,12 +77,46 @@ def rows_of_new_nodes(folder: Location, node_type: str, path: str) -> NewNodes:
     rows, rejected = _read(path, rules)
     spreads = {name: Spread(**raw) for name, raw in about["statistics"].items()}
     features = features_of(rows, rules, about["weights"], spreads)
+    norm = run.manifest(ATTRIBUTE_MAP.name).figures.get("norms", {}).get(node_type, 1.0)
+    if is_mapped:
+        vectors = mapped_rows(features, _map_of(run, node_type, release["release"]), norm)
+        vectors[features.counts == 0] = 0.0
+    else:
+        vectors = _own_rows(features, config, run, release, node_type)
+        vectors *= np.float32(norm)
+    return NewNodes(rows["node_id"].to_pylist(), vectors, rejected)
+
+
+def _own_rows(
+    features: Features, config: PipelineConfig, run: ReleasedRun, release: Mapping[str, Any], node_type: str
+) -> NDArray[np.float32]:
+    """Return the rows that the release's method gives nodes without edges."""
+    settings = settings_of(config, run)
+    if published_space(settings, run, release["metadata"]) != release["metadata"]["space_id"]:
+        raise other_version(release)
     nodes = [one["nodes"] for one in run.manifest("block_nodes").figures["sets"]]
-    vectors = rows_of_attributes(features, settings, sums, nodes)
+    rows = rows_of_attributes(features, settings, _sums_of(run, settings, release["release"]), nodes)
     matrix = read_matrix(release["metadata"])
     if matrix is not None and node_type in config.sides.columns:
-        fold_matrix(vectors, matrix)
-    return NewNodes(rows["node_id"].to_pylist(), vectors, rejected)
+        fold_matrix(rows, matrix)
+    return rows
+
+
+def _map_of(run: ReleasedRun, node_type: str, name: str) -> NDArray[np.float64]:
+    """Return the map from hashed attributes to rows of a type."""
+    table = ATTRIBUTE_MAP.name
+    if run.working(table) is None:
+        raise ConfigError(
+            f"release {name} has cold_start.rows 'map', and the map is not kept (looked in {run.folder(table)}); add "
+            "the nodes to the file of [attributes] and run, or keep the tables of more dates (publish.keep_runs)"
+        )
+    for file in run.with_tables().files(table):
+        if storage.map_arrow(file)["node_type"][0].as_py() == node_type:
+            return read_map(file)
+    raise ConfigError(
+        f"release {name} has no map for nodes of type '{node_type}': none had attributes and edges; add the nodes to "
+        "the file of [attributes] and run"
+    )
 
 
 def rejection(row: Mapping[str, Any]) -> str:

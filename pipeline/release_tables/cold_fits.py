@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline import storage
 from pipeline.blocks.arrays import FeatureTable
-from pipeline.embedding.cold_rows import ColdRows, write_map
+from pipeline.embedding.cold_rows import ColdRows, read_map, write_map
 from pipeline.embedding.run_settings import settings_of
 from pipeline.embedding.settings import Settings
 from pipeline.kernels.hashed_ridge import RidgeSums, hashed_features, ridge_coefficients
@@ -90,6 +90,30 @@ class FitResult:
     """How many columns have a coefficient."""
 
     columns: int
+
+
+@dataclass(frozen=True)
+class TurnPayload:
+    """The map of a type, and the matrix that turns its rows."""
+
+    node_type: str
+    map: Location
+    rotation: Location
+
+
+def turn_maps(run: TableRun, fitted: FittedRows, rotation: Location | None) -> Sequence[TaskRecord[Any]]:
+    """Return the records of maps to rows in the published coordinates, into which ``rotation`` turns them."""
+    if rotation is None:
+        return fitted.files
+    payloads = [TurnPayload(one.node_type, one.file, rotation) for one in fitted.rows if one.file]
+    return run.run_tasks(turn_map, "map-turned", payloads)
+
+
+def turn_map(payload: TurnPayload, attempt: Attempt) -> FitResult:
+    """Task: the map whose rows are those of a map, turned."""
+    coefficients = read_map(payload.map) @ storage.load_array(payload.rotation)
+    write_map(attempt.path(ATTRIBUTE_MAP.name, "arrow"), payload.node_type, coefficients)
+    return FitResult(int(coefficients.any(axis=1).sum()))
 
 
 def sources_with_cold_rows(run: TableRun, settings: Settings) -> RowSources:

@@ -7,7 +7,8 @@ from typing import Any
 from pipeline import codec
 from pipeline.config.model import PipelineConfig
 from pipeline.engine import Engine, Frame
-from pipeline.release_tables.cold_fits import fit_cold_rows
+from pipeline.release_tables.alignment import rotation_file
+from pipeline.release_tables.cold_fits import fit_cold_rows, turn_maps
 from pipeline.release_tables.excluded_ids import judge_excluded_ids
 from pipeline.release_tables.published_table import TableRun, WrittenTable
 from pipeline.release_tables.published_tables import PUBLISHED_TABLES
@@ -25,8 +26,9 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     table_run = TableRun(engine, config, workspace, written)
     records: list[TaskRecord[Any]] = [*judge_excluded_ids(table_run)]
     fitted = fit_cold_rows(table_run)
-    records += [*fitted.records, *fitted.files]
-    files: dict[str, list[OutputFile]] = {ATTRIBUTE_MAP.name: describe_task_files(fitted.files, ATTRIBUTE_MAP.name)}
+    maps = turn_maps(table_run, fitted, rotation_file(table_run)) if fitted.files else ()
+    records += [*fitted.records, *fitted.files, *maps]
+    files: dict[str, list[OutputFile]] = {ATTRIBUTE_MAP.name: describe_task_files(maps, ATTRIBUTE_MAP.name)}
     figures: dict[str, dict[str, Any]] = {ATTRIBUTE_MAP.name: codec.to_values(fitted.figures)}
     for table in PUBLISHED_TABLES:
         figures[table.name] = codec.to_values(table.figures())

@@ -29,6 +29,12 @@ EMBEDDINGS: dict[str, dict[str, Any]] = {
     },
     "without_share": {"attribute_share": 0.0},
     "spectral": {"method": "spectral", "dim": 8},
+    "mapped": {"method": "spectral", "dim": 8},
+    "scaled": {"form": "low_pass", "filter_degree": 4},
+}
+COLD_START: dict[str, dict[str, Any]] = {
+    "mapped": {"rows": "map", "ridge": 2.0},
+    "scaled": {"rows": "scaled", "list_share": 0.1},
 }
 
 
@@ -64,7 +70,8 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> Night:
             users = write_rows(folder / "users.csv", {"id": range(60), "land": [f"l{n % 3}" for n in range(60)]})
             of_users = {"path": str(users), "categories": ["land"]}
             sections = {"item": {"path": str(items), **SECTION}, "user": of_users} if form != "bare" else {}
-            config = config_for(edges, parts=2, embedding=EMBEDDINGS.get(form, {}), attributes=sections)
+            more = {"cold_start": COLD_START[form]} if form in COLD_START else {}
+            config = config_for(edges, parts=2, embedding=EMBEDDINGS.get(form, {}), attributes=sections, **more)
             (folder / "config.toml").write_text(to_toml(config))
             said = call("run", "--config", folder / "config.toml", "--workspace", folder / "work")
             assert said.code == 0, said.err
@@ -81,7 +88,7 @@ def cold(prefix: str = "new-") -> pa.Table:
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "csv", "jsonl"])
-@pytest.mark.parametrize("form", ["two_tower", "low_pass", "classic", "border"])
+@pytest.mark.parametrize("form", ["two_tower", "low_pass", "classic", "border", "mapped", "scaled"])
 def test_new_nodes_get_the_rows_of_nodes_without_edges(
     form: str, suffix: str, night: Night, tmp_path: Path, call: Callable[..., Any]
 ) -> None:
@@ -101,6 +108,35 @@ def test_new_nodes_get_the_rows_of_nodes_without_edges(
     assert (said.json["node_type"], said.json["rejected"], said.json["known"]) == ("item", [], [])
     lines = [line.split("\t") for line in call(*asked).out.splitlines()]
     assert {name: np.array(row.split(), np.float32).tolist() for name, row in lines} == found
+
+
+def test_rows_by_a_map_are_turned_with_the_table(tmp_path: Path, call: Callable[..., Any]) -> None:
+    items = write_rows(tmp_path / "items.parquet", attributes())
+    sections = {
+        "embedding": EMBEDDINGS["mapped"],
+        "cold_start": COLD_START["mapped"],
+        "attributes": {"item": {"path": str(items), **SECTION}},
+        "evaluate": {"source": "none"},
+    }
+    rows, work = users_and_items(1), tmp_path / "work"
+    kept = {name: values[: len(values) - 20] for name, values in rows.items()}
+    for date, some in (("2026-01-01", kept), ("2026-01-02", rows)):
+        config = config_for(write_rows(tmp_path / "in.parquet", some), **sections)
+        (tmp_path / "config.toml").write_text(to_toml(config))
+        said = call("run", "--config", tmp_path / "config.toml", "--workspace", work, "--date", date, "--accept-drift")
+        assert said.code == 0, said.err
+    assert "baseline=2026-01-01" in said.err
+    file = write_rows(tmp_path / "new.csv", cold())
+    asked = ("query", "embed", "--attributes", file, "--type", "item", "--workspace", work)
+    found = {row["id"]: row["row"] for row in call(*asked, "--json").json["rows"]}
+    with EmbeddingTable.open(work) as table:
+        wanted, _ = table.lookup(range(ITEMS, ITEMS + COLD), "item")
+    got = np.array([found[f"new-{node}"] for node in range(ITEMS, ITEMS + COLD)], np.float32)
+    np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-6 * np.abs(wanted).max())
+    shutil.rmtree(work / "runs")
+    said = call(*asked, "--json")
+    assert said.code == 2
+    assert "the map is not kept" in said.json["error"]
 
 
 def test_a_part_of_the_nodes_has_the_same_rows(night: Night, tmp_path: Path, call: Callable[..., Any]) -> None:
