@@ -80,10 +80,10 @@ def main() -> None:
         subprocess.run([*map(str, command), "--json"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         with EmbeddingTable.open(folder / "work" / "published" / rows) as table:
             lists = lists_of(table, clicks)
-        found = {(user, item) for user, items in lists.items() for item in items if item.startswith("new-")}
-        same = sum(int(user[5:]) % BRANDS == int(item[4:]) for user, item in found)
-        print(f"{rows}: new items fill {len(found)} of {USERS * PLACES:,} places, {same} with users of their brand")
-        for user, item in sorted(found)[:1]:
+        new_pairs = {(user, item) for user, items in lists.items() for item in items if item.startswith("new-")}
+        same = sum(int(user[5:]) % BRANDS == int(item[4:]) for user, item in new_pairs)
+        print(f"{rows}: new items fill {len(new_pairs)} of {USERS * PLACES:,} places, {same} with users of their brand")
+        for user, item in sorted(new_pairs)[:1]:
             place = lists[user].index(item) + 1
             brands = f"of brand-{int(item[4:])}, for {user}, who buys brand-{int(user[5:]) % BRANDS}"
             print(f"     {item} at place {place}, {brands}")

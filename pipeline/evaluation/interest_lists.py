@@ -75,18 +75,18 @@ def shared_lists(
     """
     seats, counts = share_out(interests.indptr, interests.weight, k), np.diff(interests.indptr)
     lists, filled = np.full((counts.size, k), NO_ROW, np.int64), np.zeros(counts.size, np.int64)
-    known = np.repeat(np.arange(counts.size), left_out.lengths)
+    list_of = np.repeat(np.arange(counts.size), left_out.lengths)
     for rank in range(int(counts.max(initial=0))):
         at = np.where(rank < counts, interests.indptr[:-1] + rank, 0)
         source = np.flatnonzero((rank < counts) & (seats[at] > 0))
         if not source.size:
             continue
         row, place = np.nonzero(lists != NO_ROW)
-        taken = PositionLists.from_pairs(
-            np.concatenate([known, row]), np.concatenate([left_out.positions, lists[row, place]]), counts.size
+        exclusions = PositionLists.from_pairs(
+            np.concatenate([list_of, row]), np.concatenate([left_out.positions, lists[row, place]]), counts.size
         )
         wanted = seats[at[source]]
-        exclude = taken.of_queries(source)
+        exclude = exclusions.of_queries(source)
         nearest, _ = top_k(interests.query[at[source]], items, int(wanted.max()), exclude)
         of, column = np.nonzero(np.arange(nearest.shape[1]) < wanted[:, None])
         lists[source[of], filled[source[of]] + column] = nearest[of, column]

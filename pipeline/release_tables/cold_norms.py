@@ -51,11 +51,11 @@ def find_norm(payload: NormPayload, attempt: Attempt) -> NormResult:  # noqa: AR
     """
     sources = payload.sources
     source_nodes, queries = _lists_of(payload)
-    known = _known_pairs(payload, source_nodes)
+    train = _train_pairs(payload, source_nodes)
     best = np.full((2, source_nodes.size, LIST_LENGTH), -np.inf)  # scores of warm and of cold targets
     counts = [0, 0]
     for group, is_cold in _groups(sources, payload.target_type):
-        lists = _lists_between(known, source_nodes.size, group.first, group.stop)
+        lists = _lists_between(train, source_nodes.size, group.first, group.stop)
         for place, index in enumerate((np.flatnonzero(group.degree > 0), np.flatnonzero(is_cold))):
             counts[place] += index.size
             if index.size:
@@ -107,7 +107,7 @@ def _lists_of(payload: NormPayload) -> tuple[NDArray[np.int64], NDArray[np.float
     return chosen, rows
 
 
-def _known_pairs(payload: NormPayload, sources: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _train_pairs(payload: NormPayload, sources: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return (list, target node) of all pairs of the sources; on plain graphs from both ends, and each with itself."""
     is_plain = payload.source_type == payload.target_type
     pieces = [(np.arange(sources.size), sources)] if is_plain else []
@@ -122,9 +122,9 @@ def _known_pairs(payload: NormPayload, sources: NDArray[np.int64]) -> tuple[NDAr
 
 
 def _lists_between(
-    known: tuple[NDArray[np.int64], NDArray[np.int64]], n_lists: int, first: int, stop: int
+    train: tuple[NDArray[np.int64], NDArray[np.int64]], n_lists: int, first: int, stop: int
 ) -> PositionLists:
-    """Return of each list the known targets in a range, counted from its first."""
-    query, target = known
+    """Return of each list the train targets in a range, counted from its first."""
+    query, target = train
     is_here = (target >= first) & (target < stop)
     return PositionLists.from_pairs(query[is_here], target[is_here] - first, n_lists)

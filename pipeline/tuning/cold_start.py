@@ -92,8 +92,8 @@ def choose_cold_start(
     warm = targets[(degree[targets] > 0) & rows[targets].any(axis=1)]
     warm_length = np.linalg.norm(rows[warm], axis=1).mean()
     warm = warm[features.counts[warm] > 0]
-    sums, known = RidgeSums.zero(rows.shape[1]), features.rows(warm)
-    sums.add(hashed_features(known.indptr, known.key, known.value), rows[warm])
+    sums, warm_features = RidgeSums.zero(rows.shape[1]), features.rows(warm)
+    sums.add(hashed_features(warm_features.indptr, warm_features.key, warm_features.value), rows[warm])
     rows, is_cold = rows.copy(), split.is_cold[targets]
     rows[cold] = 0.0
     _, alone, _ = _recalls(ranking, rows, is_cold)

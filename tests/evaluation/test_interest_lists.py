@@ -24,12 +24,12 @@ def test_each_query_takes_the_nearest_items_that_none_before_it_has(counts: list
     random = np.random.default_rng(seed)
     items = random.standard_normal((20, 4)).astype(np.float32)
     interests = random_queries(random, counts, 4)
-    known = [random.choice(20, 5, replace=False) for _ in counts]
-    left_out = PositionLists.from_pairs(np.repeat(np.arange(len(counts)), 5), np.concatenate(known), len(counts))
+    exclusions = [random.choice(20, 5, replace=False) for _ in counts]
+    left_out = PositionLists.from_pairs(np.repeat(np.arange(len(counts)), 5), np.concatenate(exclusions), len(counts))
     seats = share_out(interests.indptr, interests.weight, k)
     lists = shared_lists(interests, items, left_out, k)
     for source, (first, stop) in enumerate(zip(interests.indptr[:-1], interests.indptr[1:], strict=True)):
-        free, expected = set(range(20)) - set(known[source].tolist()), list[int]()
+        free, expected = set(range(20)) - set(exclusions[source].tolist()), list[int]()
         for at in range(first, stop):
             best = sorted(free, key=lambda item: -float(items[item].astype(float) @ interests.query[at].astype(float)))
             expected += best[: seats[at]]

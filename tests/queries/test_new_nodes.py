@@ -127,14 +127,14 @@ def test_rows_by_a_map_are_turned_with_the_table(tmp_path: Path, call: Callable[
         assert said.code == 0, said.err
     assert "baseline=2026-01-01" in said.err
     file = write_rows(tmp_path / "new.csv", cold())
-    asked = ("query", "embed", "--attributes", file, "--type", "item", "--workspace", work)
-    found = {row["id"]: row["row"] for row in call(*asked, "--json").json["rows"]}
+    command = ("query", "embed", "--attributes", file, "--type", "item", "--workspace", work)
+    rows_by_id = {row["id"]: row["row"] for row in call(*command, "--json").json["rows"]}
     with EmbeddingTable.open(work) as table:
         wanted, _ = table.lookup(range(ITEMS, ITEMS + COLD), "item")
-    got = np.array([found[f"new-{node}"] for node in range(ITEMS, ITEMS + COLD)], np.float32)
+    got = np.array([rows_by_id[f"new-{node}"] for node in range(ITEMS, ITEMS + COLD)], np.float32)
     np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-6 * np.abs(wanted).max())
     shutil.rmtree(work / "runs")
-    said = call(*asked, "--json")
+    said = call(*command, "--json")
     assert said.code == 2
     assert "the map is not kept" in said.json["error"]
 

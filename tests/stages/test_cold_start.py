@@ -201,18 +201,19 @@ def test_cold_rows_are_as_long_as_their_places_in_lists_ask(
     degree, table = made.column("degree"), made.of
     cold = {node for node in table if node[0] == target_type and degree[node] == 0 and table[node].any()}
     targets = [node for node in table if node[0] == target_type and (degree[node] or node in cold)]
-    known = {(source_type, a, b) for a, b in zip(rows["source"].tolist(), rows["target"].tolist(), strict=True)}
-    known |= {(source_type, b, a) for _, a, b in known} if plain else set()
+    train_pairs = {(source_type, a, b) for a, b in zip(rows["source"].tolist(), rows["target"].tolist(), strict=True)}
+    train_pairs |= {(source_type, b, a) for _, a, b in train_pairs} if plain else set()
     places = cold_places = free = reachable = 0
     for source in (node for node in table if node[0] == source_type and degree[node]):
-        asked = [node for node in targets if (source_type, source[1], node[1]) not in known and node != source]
-        scores = np.stack([table[node] for node in asked]).astype(np.float64) @ table[source].astype(np.float64)
-        listed = [asked[place] for place in np.argsort(-scores)[:LIST_LENGTH] if scores[place] > 0]
+        new_targets = [node for node in targets if (source_type, source[1], node[1]) not in train_pairs]
+        candidates = [node for node in new_targets if node != source]
+        scores = np.stack([table[node] for node in candidates]).astype(np.float64) @ table[source].astype(np.float64)
+        listed = [candidates[place] for place in np.argsort(-scores)[:LIST_LENGTH] if scores[place] > 0]
         places += LIST_LENGTH
         cold_places += sum(node in cold for node in listed)
         # Any norm lets them in where the others have no positive score, and none where they have none themselves.
-        positive = sum(score > 0 for node, score in zip(asked, scores, strict=True) if node in cold)
-        others = sum(score > 0 for node, score in zip(asked, scores, strict=True) if node not in cold)
+        positive = sum(score > 0 for node, score in zip(candidates, scores, strict=True) if node in cold)
+        others = sum(score > 0 for node, score in zip(candidates, scores, strict=True) if node not in cold)
         free += min(positive, max(LIST_LENGTH - others, 0))
         reachable += min(positive, LIST_LENGTH)
     wanted = min(list_share, len(cold) / len(targets)) * places

@@ -155,8 +155,8 @@ def test_readers_find_the_interests_of_a_node_and_share_candidates_out(as_text: 
     with InterestTable.open(chain.root) as table, EmbeddingTable.open(chain.root) as vectors:
         assert table.space_id == vectors.space_id
         assert table.target_type == "item"
-        known = sorted({row["node_id"] for row in whole})
-        ids = [known[7], "nobody" if as_text else -1, *reversed(known), known[7]]
+        node_ids = sorted({row["node_id"] for row in whole})
+        ids = [node_ids[7], "nobody" if as_text else -1, *reversed(node_ids), node_ids[7]]
         got = table.lookup(ids, "user")
         assert got.found.tolist() == [True, False, *[True] * (len(ids) - 2)]
         for number, node in enumerate(ids):

@@ -52,10 +52,10 @@ def recalls(train: TrainPart, is_cold: np.ndarray, rows: np.ndarray) -> tuple[fl
     degree = train.degree
     for user in np.unique(train.hidden_src):
         if degree[user]:
-            known = set(train.dst[train.src == user].tolist())
-            asked = [n for n in range(USERS, USERS + ITEMS) if (degree[n] or is_cold[n]) and n not in known]
-            scores = rows[asked].astype(np.float64) @ rows[user].astype(np.float64)
-            best = {asked[place] for place in np.argsort(-scores, kind="stable")[:K]}
+            train_items = set(train.dst[train.src == user].tolist())
+            candidates = [n for n in range(USERS, USERS + ITEMS) if (degree[n] or is_cold[n]) and n not in train_items]
+            scores = rows[candidates].astype(np.float64) @ rows[user].astype(np.float64)
+            best = {candidates[place] for place in np.argsort(-scores, kind="stable")[:K]}
             for item in train.hidden_dst[train.hidden_src == user].tolist():
                 if degree[item] or is_cold[item]:
                     hits[bool(is_cold[item])].append(item in best)
@@ -70,9 +70,9 @@ def test_the_choice_is_the_best_of_all_norms_and_penalties(seed: int, bound: flo
     choice = choose_cold_start(split, features, rows, rows[is_cold], bound, lambda _: True)
     _, alone = recalls(train, is_cold, rows)
     warm = np.flatnonzero((features.counts > 0) & (train.degree > 0))
-    known = features.rows(warm)
+    warm_features = features.rows(warm)
     sums = RidgeSums.zero(DIM)
-    sums.add(hashed_features(known.indptr, known.key, known.value), rows[warm])
+    sums.add(hashed_features(warm_features.indptr, warm_features.key, warm_features.value), rows[warm])
     figures = {}
     for ridge in RIDGES:
         of_map = mapped_rows(features.rows(np.flatnonzero(is_cold)), ridge_coefficients(sums, ridge), 1.0)
