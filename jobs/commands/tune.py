@@ -3,7 +3,8 @@ of seconds, and writes the config with the best of them. Ingest and index run fi
 not yet; their time counts. Test pairs are never seen: what index holds out is not among the pairs,
 and a file named in [evaluate] is not opened. Where embedding.method is 'none' it is the lists that
 are tuned: restart, degree_correction and edge_degree_power of [ppr], or with lists.filter phi, beta,
-rank and alpha of [lists].
+rank and alpha of [lists]. Beside vectors for retrieval, [interests] is chosen where long lists
+find more by several queries of a user.
 
 examples
   graphquilt tune --config config.toml --workspace work --budget 60 --out tuned.toml

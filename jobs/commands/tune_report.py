@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from jobs.answers import table_of
 
 if TYPE_CHECKING:
-    from pipeline.tuning.options import ColdStartChoice, TuningResult, Use
+    from pipeline.tuning.options import ColdStartChoice, InterestChoice, TuningResult, Use
     from pipeline.tuning.search import Trial, VariantScore
     from pipeline.tuning.validation import Score
     from pipeline.workspace import Workspace
@@ -58,6 +58,7 @@ def header_of(subject: str, facts: Mapping[str, Any]) -> list[str]:
         _split_words(facts),
         f"chosen: {name}: {figures}, standard error {chosen['error']:.4f}",
         *([f"why: {facts['why']}"] if "why" in facts else []),
+        *(f"queries: {words}" for words in _interest_words(facts)),
     ]
     return [f"# {line}" for line in lines]
 
@@ -103,6 +104,7 @@ def _vector_facts(result: TuningResult) -> dict[str, Any]:
         "why": result.reason,
         "curve": [_vector_trial(trial) for trial in result.curve],
         **({"cold_start": _cold_facts(result.cold_start)} if result.cold_start else {}),
+        **({"interests": _interest_facts(result.interests)} if result.interests else {}),
         "skipped": [candidate.name for candidate in result.skipped],
         "refused": [{"name": candidate.name, "reason": reason} for candidate, reason in result.refused],
     }
@@ -110,6 +112,11 @@ def _vector_facts(result: TuningResult) -> dict[str, Any]:
 
 def _cold_facts(choice: ColdStartChoice) -> dict[str, Any]:
     return {**asdict(choice), "loss": choice.loss}
+
+
+def _interest_facts(choice: InterestChoice) -> dict[str, Any]:
+    keys = {name: getattr(choice, name).model_dump(mode="json") for name in ("keys", "best")}
+    return {**asdict(choice), **keys}
 
 
 def _vector_trial(trial: Trial) -> dict[str, Any]:
@@ -140,7 +147,22 @@ def _vector_table(facts: Mapping[str, Any]) -> list[str]:
             f"with all pairs hidden, recall {cold['recall']:.4f} ({lift}); of others {cold['warm_recall']:.4f} in the "
             f"place of {cold['warm_recall_alone']:.4f}"
         )
-    return lines
+    return [*lines, *(f"queries {words}" for words in _interest_words(facts))]
+
+
+def _interest_words(facts: Mapping[str, Any]) -> list[str]:
+    """Return a sentence on lists by interests, where they were tried."""
+    interests = facts.get("interests")
+    if interests is None:
+        return []
+    keys, alone = interests["best"], interests["recall_alone"]
+    recall = ", ".join(
+        f"{name} {value:.4f} in the place of {alone[name]:.4f}" for name, value in interests["recall"].items()
+    )
+    tried = f"clusters {keys['clusters']}, own_share {keys['own_share']:g}, the best of {interests['tried']} tried"
+    verdict = "several by interests" if interests["keys"]["clusters"] else "one, for interests don't win beyond noise"
+    unit, error = facts["split"]["unit"], interests["error"]
+    return [f"{verdict} ({tried}): {recall}; {interests['sources']:,} {unit}, standard error of the gain {error:.4f}"]
 
 
 def _vector_rows(trials: Sequence[Mapping[str, Any]], chosen: Mapping[str, Any], best: Mapping[str, str]) -> list[str]:

@@ -117,6 +117,8 @@ def _next_resolution(trials: list[tuple[float, int]], wanted: int) -> float:
     above = min((one for one in trials if one[1] > wanted), key=lambda one: one[1], default=None)
     two = [below, above] if below and above else trials[-2:]
     (resolution, rows), (other, others) = two[-1], two[0]
-    growth = math.log(rows / others) / math.log(resolution / other) if resolution != other else _GROWTH
+    # Beyond all trials, those with the fewest rows that there may be say nothing of how rows grow.
+    tells = resolution != other and (bool(below and above) or min(rows, others) > 1)
+    growth = math.log(rows / others) / math.log(resolution / other) if tells else _GROWTH
     aim = math.log(wanted * (1 + _NEAR) / 2 / rows)
     return float(resolution * math.exp(aim / min(max(growth, _LEAST_GROWTH), _MOST_GROWTH)))

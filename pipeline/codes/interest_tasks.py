@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ from pipeline.blocks.arrays import Block
 from pipeline.codes.clusters import find_clusters, fit_clusters
 from pipeline.codes.code_files import NO_CLUSTER
 from pipeline.codes.code_tasks import CLUSTERS, NODES, TypedGraph
+from pipeline.codes.interest_queries import neighbors_between
 from pipeline.codes.interests import ClusterEdges, Interests, LikeShares
 from pipeline.locations import Location
 from pipeline.tasks import Attempt
@@ -62,59 +64,57 @@ class InterestFigures:
 def make_interest_clusters(payload: InterestClustersPayload, attempt: Attempt) -> InterestFigures:
     """Task: find clusters, and what the sources of each are interested in."""
     block = Block.read(0, payload.block_nodes, payload.block_edges, None)
-    typed = TypedGraph.of(block, payload.types)
-    targets = slice(*block.rows_between(*payload.targets))
-    degree = np.diff(block.indptr)[targets]
-
-    def count_clusters(label: NDArray[np.int32]) -> int:
-        return count_large(label[targets], degree, payload.wanted)
-
-    edges = block.neighbor.size // 2
-    chosen = fit_clusters(
-        lambda one: find_clusters(typed.graph, one), count_clusters, edges, payload.wanted, may_exceed=True
-    )
-    clusters = count_clusters(chosen.label)
-    if not payload.wanted / 2 <= clusters <= 2 * payload.wanted:
+    made = find_interest_clusters(block, payload.types, payload.sources, payload.targets, payload.wanted)
+    figures = made.figures
+    if not payload.wanted / 2 <= figures.clusters <= 2 * payload.wanted:
         log.warning(
             "stage=embed warning: interests.clusters is %d, and %d clusters are the nearest that were found",
-            *(payload.wanted, clusters),
+            *(payload.wanted, figures.clusters),
         )
-    cluster = np.full(payload.types[-1][1], NO_CLUSTER, np.int32)
-    cluster[block.node_ix] = chosen.label
-    columns = [pa.array(np.arange(cluster.size, dtype=np.int64)), pa.array(cluster)]
+    columns = [pa.array(np.arange(made.cluster.size, dtype=np.int64)), pa.array(made.cluster)]
     storage.write_arrow(attempt.path(NODES, "arrow"), pa.Table.from_arrays(columns, schema=INTEREST_CLUSTERS.schema))
-    neighbors = neighbors_between(block, payload.sources, payload.targets)
+    columns = [pa.array(made.like.own), pa.array(made.like.cluster), pa.array(made.like.share)]
+    storage.write_arrow(attempt.path(CLUSTERS, "arrow"), pa.Table.from_arrays(columns, schema=LIKE_SHARES.schema))
+    return figures
+
+
+@dataclass(frozen=True, eq=False)
+class InterestClusters:
+    """cluster : (nodes,) int32 by node number, NO_CLUSTER without edges. like : what the sources of each ask for."""
+
+    cluster: NDArray[np.int32]
+    like: LikeShares
+    figures: InterestFigures
+
+
+def find_interest_clusters(
+    block: Block,
+    types: Sequence[tuple[int, int]],
+    sources: tuple[int, int],
+    targets: tuple[int, int],
+    wanted: int,
+) -> InterestClusters:
+    """Find clusters of a block that holds all edges; arguments are those of the task."""
+    typed, rows = TypedGraph.of(block, types), slice(*block.rows_between(*targets))
+    degree = np.diff(block.indptr)[rows]
+
+    def count_clusters(label: NDArray[np.int32]) -> int:
+        return count_large(label[rows], degree, wanted)
+
+    edges = block.neighbor.size // 2
+    chosen = fit_clusters(lambda one: find_clusters(typed.graph, one), count_clusters, edges, wanted, may_exceed=True)
+    cluster = np.full(types[-1][1], NO_CLUSTER, np.int32)
+    cluster[block.node_ix] = chosen.label
+    neighbors = neighbors_between(block, sources, targets)
     interests = Interests.of(ClusterEdges(neighbors.source, cluster[neighbors.target], neighbors.weight))
     like = LikeShares.of(interests, cluster[interests.source])
-    columns = [pa.array(like.own), pa.array(like.cluster), pa.array(like.share)]
-    storage.write_arrow(attempt.path(CLUSTERS, "arrow"), pa.Table.from_arrays(columns, schema=LIKE_SHARES.schema))
-    return InterestFigures(clusters, chosen.resolution)
+    return InterestClusters(cluster, like, InterestFigures(count_clusters(chosen.label), chosen.resolution))
 
 
 def count_large(label: NDArray[np.int32], degree: NDArray[np.int64], wanted: int) -> int:
     """Return the number of clusters with at least ``_LEAST_SHARE`` of what each of ``wanted`` has of all edges."""
     edges = np.bincount(label, degree)
     return int(np.count_nonzero(edges * wanted >= _LEAST_SHARE * max(edges.sum(), 1.0)))
-
-
-@dataclass(frozen=True)
-class Neighbors:
-    """Edges from a range of nodes to nodes of another, by node number, ascending by source; all arrays (edges,)."""
-
-    source: NDArray[np.int64]
-    target: NDArray[np.int64]
-    weight: NDArray[np.float64]
-
-
-def neighbors_between(block: Block, sources: tuple[int, int], targets: tuple[int, int]) -> Neighbors:
-    """Return the edges of a block between two ranges of node numbers."""
-    first, stop = block.rows_between(*sources)
-    entries = slice(block.indptr[first], block.indptr[stop])
-    source = np.repeat(block.node_ix[first:stop], np.diff(block.indptr[first : stop + 1]))
-    target = block.node_ix[block.neighbor[entries]]
-    weight = np.ones(target.size) if block.edge_weight is None else block.edge_weight[entries].astype(np.float64)
-    is_between = (target >= targets[0]) & (target < targets[1])
-    return Neighbors(source[is_between], target[is_between], weight[is_between])
 
 
 def read_interest_clusters(file: Location) -> NDArray[np.int32]:

@@ -31,6 +31,11 @@ class SourceQueries:
     weight: NDArray[np.float32]
     query: NDArray[np.float32]
 
+    @classmethod
+    def of_rows(cls, rows: NDArray[np.float32]) -> SourceQueries:
+        """Return one query for each source: its row."""
+        return cls(np.arange(len(rows) + 1), np.ones(len(rows), np.float32), rows)
+
 
 def score_interests(
     table: Table, queries: Queries, interests: SourceQueries, cluster: NDArray[np.int32]
@@ -45,8 +50,8 @@ def score_interests(
     first, stop = table.ranges[table.target]
     rows = table.rows_for(table.similarity)
     items, of_items = np.ascontiguousarray(rows[first:stop]), cluster[first:stop]
-    own = SourceQueries(np.arange(queries.user.size + 1), np.ones(queries.user.size, np.float32), rows[queries.user])
-    interests = _with_own(interests, own)
+    own = SourceQueries.of_rows(rows[queries.user])
+    interests = with_own(interests, own)
     unit = unit_rows(items)
     figures: dict[str, Any] = {"sources": queries.user.size, "queries": interests.weight.size / max(own.weight.size, 1)}
     for name, asked in (("one_query", own), ("interests", interests)):
@@ -116,7 +121,7 @@ def mean_distance(lists: NDArray[np.int64], unit: NDArray[np.float32]) -> float:
     return float(np.mean(means)) if means else 0.0
 
 
-def _with_own(interests: SourceQueries, own: SourceQueries) -> SourceQueries:
+def with_own(interests: SourceQueries, own: SourceQueries) -> SourceQueries:
     """Return the queries of each source, its own row where it has none."""
     counts = np.diff(interests.indptr)
     lacks = np.flatnonzero(counts == 0)

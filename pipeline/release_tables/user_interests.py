@@ -14,16 +14,14 @@ from numpy.typing import NDArray
 
 from graphquilt.row_lookup import as_matrix
 from pipeline import codec, storage
-from pipeline.blocks.arrays import Block, offsets_of
-from pipeline.codes.interest_tasks import InterestFigures, neighbors_between, read_interest_clusters, read_like_shares
-from pipeline.codes.interests import ClusterEdges, Interests
+from pipeline.blocks.arrays import Block
+from pipeline.codes.interest_queries import InterestQueries, NodeRows, make_queries, neighbors_between
+from pipeline.codes.interest_tasks import InterestFigures, read_interest_clusters, read_like_shares
 from pipeline.config.interests import InterestsConfig
 from pipeline.embedding.ppr.walk_graph import GraphFiles
 from pipeline.embedding.ppr.whole_graph import whole_graph
 from pipeline.ingest.figures import IndexFigures
-from pipeline.kernels.csr import Csr
 from pipeline.kernels.rows import row_norms
-from pipeline.kernels.spmm import spmm
 from pipeline.locations import Location
 from pipeline.release_tables.finished_rows import (
     ROW_GROUP_ROWS,
@@ -39,8 +37,6 @@ from pipeline.tasks import Attempt
 from pipeline.workspace import UNDATED
 from schemas import published_tables as tables
 from schemas.tables import INTEREST_CLUSTERS, LIKE_SHARES
-
-_NO_NORM = 1.0
 
 
 @dataclass(frozen=True)
@@ -130,16 +126,16 @@ def write_range(payload: InterestRange, attempt: Attempt) -> None:
     ) as writer:
         spans = {files.source_type: nodes.types[files.source_type]}
         for node_type, first, stop in row_groups(payload.bounds, spans, at_once):
-            node_ix, cluster, weight, query = source.between(first, stop)
-            refuse_not_finite(query, first)
+            of = source.between(first, stop)
+            refuse_not_finite(of.query, first)
             columns = [
-                pa.repeat(node_type, node_ix.size),
-                ids.between(first, stop).take(pa.array(node_ix - first)),
-                pa.array(cluster),
-                pa.array(weight),
-                pa.FixedSizeListArray.from_arrays(pa.array(query.reshape(-1)), type=schema.field("query").type),
+                pa.repeat(node_type, of.source.size),
+                ids.between(first, stop).take(pa.array(of.source - first)),
+                pa.array(of.cluster),
+                pa.array(of.weight),
+                pa.FixedSizeListArray.from_arrays(pa.array(of.query.reshape(-1)), type=schema.field("query").type),
             ]
-            if node_ix.size:
+            if of.source.size:
                 writer.write_table(pa.Table.from_arrays(columns, schema=schema), row_group_size=ROW_GROUP_ROWS)
 
 
@@ -147,48 +143,26 @@ class _SourceInterests:
     """The interests of sources, from the graph, its clusters, and all targets' published rows."""
 
     def __init__(self, files: InterestFiles, keys: InterestsConfig, dim: int) -> None:
-        self._keys, self._targets = keys, files.nodes.types[files.target_type]
+        self._keys, self._target_range = keys, files.nodes.types[files.target_type]
         self._block = Block.read(0, files.graph.nodes, files.graph.edges, None)
         self._cluster, self._like = read_interest_clusters(files.clusters), read_like_shares(files.like_shares)
         self._rows, self._vectors = PublishedRows(files.nodes, files.count), RowColumn(files.vectors, "embedding")
         self._dim = dim
-        self._target_ix = self._rows.between(*self._targets)
-        self._target_rows = self._read(self._target_ix, storage.scratch_array(self._target_ix.size, dim))
+        target_ix = self._rows.between(*self._target_range)
+        self._targets = NodeRows(target_ix, self._read(target_ix, storage.scratch_array(target_ix.size, dim)))
 
-    def between(
-        self, first: int, stop: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
-        """Return of a range of sources the (source, cluster, weight, query) of each interest, in the published order.
+    def between(self, first: int, stop: int) -> InterestQueries:
+        """Return the interests of a range of sources.
 
         Sources that are left out of the tables, and those whose rows are zero, have none; so do targets count for none.
         """
         node_ix = self._rows.between(first, stop)
         own = self._read(node_ix, np.zeros((node_ix.size, self._dim), np.float32))
-        norm = row_norms(own)
-        edges = neighbors_between(self._block, (first, stop), self._targets)
+        edges = neighbors_between(self._block, (first, stop), self._target_range)
         has_row = np.zeros(stop - first, np.bool_)
-        has_row[node_ix[norm > 0] - first] = True
-        counts = has_row[edges.source - first] & self._rows.are_published(edges.target)
-        source, target, weight = edges.source[counts], edges.target[counts], edges.weight[counts]
-        interests = Interests.of(ClusterEdges(source, self._cluster[target], weight))
-        smoothed = self._like.smooth(interests, self._cluster[interests.source], self._keys.smoothing)
-        chosen = interests.choose(smoothed, self._keys.per_source)
-        mean = self._mean_rows(interests, target, weight)[chosen]
-        at = np.searchsorted(node_ix, interests.source[chosen])
-        query = _mix(mean, own[at], norm[at], self._keys.own_share)
-        return interests.source[chosen], interests.cluster[chosen], smoothed[chosen], query
-
-    def _mean_rows(
-        self, interests: Interests, target: NDArray[np.int64], weight: NDArray[np.float64]
-    ) -> NDArray[np.float32]:
-        """Return of each pair the sum of its entries' rows, each times its weight: a mean but for its length."""
-        order, pairs = np.argsort(interests.pair_of, kind="stable"), interests.source.size
-        place = np.searchsorted(self._target_ix, target[order]).astype(np.int32)
-        indptr = offsets_of(np.bincount(interests.pair_of, minlength=pairs))
-        sums = np.zeros((pairs, self._dim), np.float32)
-        matrix = Csr(indptr, place, weight[order].astype(np.float32))
-        spmm(matrix, self._target_rows, sums, start=0, stop=pairs)
-        return sums
+        has_row[node_ix[row_norms(own) > 0] - first] = True
+        edges = edges.where(has_row[edges.source - first] & self._rows.are_published(edges.target))
+        return make_queries(edges, self._cluster, self._like, NodeRows(node_ix, own), self._targets, self._keys)
 
     def _read(self, node_ix: NDArray[np.int64], out: NDArray[np.float32]) -> NDArray[np.float32]:
         """Read the published rows of nodes that follow each other."""
@@ -199,20 +173,6 @@ class _SourceInterests:
                     out[done : done + len(chunk)] = as_matrix(chunk)
                     done += len(chunk)
         return out
-
-
-def _mix(
-    mean: NDArray[np.float32], own: NDArray[np.float32], norm: NDArray[np.float64], own_share: float
-) -> NDArray[np.float32]:
-    """Return the mean directions of two rows each, ``own_share`` of the second, as long as the second is."""
-    mixed = np.zeros(mean.shape, np.float32)
-    for rows, share in ((mean, 1 - own_share), (own, own_share)):
-        length = row_norms(rows)
-        mixed += rows * (share / np.where(length > 0, length, _NO_NORM))[:, None].astype(np.float32)
-    length = row_norms(mixed)
-    scale = norm / np.where(length > 0, length, _NO_NORM)
-    query: NDArray[np.float32] = mixed * scale[:, None].astype(np.float32)
-    return query
 
 
 TABLE = PublishedTable(

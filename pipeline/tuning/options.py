@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from pipeline.config.interests import InterestsConfig
 from pipeline.tuning.search import Candidate, Trial
 
 Use = Literal["retrieval", "classifier", "feature"]
@@ -61,6 +62,24 @@ class ColdStartChoice:
         return 1.0 - self.warm_recall / self.warm_recall_alone if self.warm_recall_alone else 0.0
 
 
+@dataclass(frozen=True)
+class InterestChoice:
+    """Keys of [interests], and what lists by interests find next to lists by one row.
+
+    keys : chosen; ``clusters`` is 0 where none of the ``tried`` ones wins. best : of those tried.
+    recall : of hidden pairs by length of list, with ``best``. recall_alone : by the row alone.
+    error : standard error of the difference of their means, over ``sources``.
+    """
+
+    keys: InterestsConfig
+    best: InterestsConfig
+    tried: int
+    sources: int
+    recall: Mapping[str, float]
+    recall_alone: Mapping[str, float]
+    error: float
+
+
 @dataclass(frozen=True, eq=False)
 class TuningResult:
     """The choice, and what it was chosen from.
@@ -70,6 +89,7 @@ class TuningResult:
     to leave out. dropped : keys of [embedding] to leave out. skipped : candidates that there was no time for.
     refused : candidates that can't be run here, with the reason. remarks : sentences about the data and the budget.
     advice : sentences about the choice. cold_start : None where the data has no cold targets to learn from.
+    interests : None where they were not tried.
     """
 
     split: Mapping[str, Any]
@@ -86,3 +106,4 @@ class TuningResult:
     curve: Sequence[Trial] = ()
     dropped: frozenset[str] = frozenset()
     cold_start: ColdStartChoice | None = None
+    interests: InterestChoice | None = None

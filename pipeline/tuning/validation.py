@@ -15,6 +15,7 @@ from pipeline.evaluation.link_prediction import Nodes, degree_matched_negatives,
 from pipeline.evaluation.position_lists import PositionLists
 from pipeline.evaluation.ranking import GroundTruth, RankingMetrics, measure_places, rank_items, unit_rows
 from pipeline.evaluation.sampling import sample_by_key
+from pipeline.evaluation.scoring import Queries
 from pipeline.kernels.hashing import hash_nodes
 from pipeline.kernels.ranking import NO_ROW
 
@@ -176,6 +177,10 @@ class RankingValidation:
     def target_nodes(self) -> NDArray[np.int64]:
         """What is ranked: (targets,) int64 positions, ascending."""
         return self._targets
+
+    def queries(self, units: int) -> Queries:
+        """Return the first sources, in their order, with what is left out of their lists and what these should hold."""
+        return Queries(self.sources[:units], self._linked.of(0, units), self._truth(units))
 
     def of_lists(self, lists: NDArray[np.int64]) -> Score:
         """Score lists of the first sources, made from what is left and without what is left.

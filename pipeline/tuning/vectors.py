@@ -6,30 +6,25 @@ held out by index are not among the training pairs, and a file of test pairs is 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 from threadpoolctl import threadpool_limits
 
 from pipeline.blocks.arrays import Features
-from pipeline.config.embedding import EmbeddingConfig
 from pipeline.config.model import PipelineConfig
 from pipeline.embedding.attribute_rows import rows_of_attributes
-from pipeline.embedding.in_memory import embed_in_memory
-from pipeline.embedding.methods import CONFIG
-from pipeline.embedding.settings import GraphSummary, Settings
 from pipeline.errors import ConfigError
-from pipeline.release_tables.metadata import similarity_of
 from pipeline.tuning.candidates import GraphFacts, advice, at_width, candidate_of, candidates, refinements
 from pipeline.tuning.cold_start import choose_cold_start, hide_targets
-from pipeline.tuning.options import ColdStartChoice, TuneOptions, TuningResult, Use
-from pipeline.tuning.pair_weights import BlockCache, PairWeights, split_changes
+from pipeline.tuning.embedder import RUN_KEYS, Embedder, Vectors
+from pipeline.tuning.interests import tune_interests
+from pipeline.tuning.options import ColdStartChoice, InterestChoice, TuneOptions, TuningResult, Use
+from pipeline.tuning.pair_weights import split_changes
 from pipeline.tuning.search import Budget, Candidate, CandidateTable, Search, Trial, widths_of
 from pipeline.tuning.training_graph import TrainingGraph, read_training_graph, sample_remarks
 from pipeline.tuning.validation import Score, TableValidation, is_within_noise
@@ -37,14 +32,12 @@ from pipeline.tuning.validation_tasks import ValidationTask, hide_labels, hide_p
 from pipeline.workspace import Workspace
 from schemas.tables import WEIGHT_UNIT
 
-#: Keys of [embedding] that say how a run is done and are no parameters of a method: candidates leave them alone.
-RUN_KEYS = {*EmbeddingConfig.model_fields, "align", "attribute_share"} - {"method", "form", "dim", "compatibility"}
 #: Users that every candidate is ranked for; those that are not clearly worse are then ranked for all.
 FIRST_UNITS = 1_000
 #: Of one core, for a multiply-add with the graph, rather too many: what the first candidate is priced by.
 _SECONDS_A_PRODUCT = 1e-9
 #: Shares of the budget: tuning at the width asked for, before other widths are looked at.
-_BEFORE_CURVE, _BEFORE_REMARK = 0.6, 0.85
+_BEFORE_CURVE, _BEFORE_INTERESTS, _BEFORE_REMARK = 0.6, 0.7, 0.85
 #: Weights of attributes in start rows that are tried.
 _ATTRIBUTE_SHARES = (0.0, 0.2, 0.5)
 #: A candidate of equal width takes the place of a better one within noise if it costs at most this share.
@@ -70,9 +63,11 @@ def tune_vectors(
     task = (hide_labels if options.labels else hide_pairs)(config, graph, workspace, options, max(dims))
     weights = [split.weights for split in task.splits]
     facts = _graph_facts(config, graph, weights[0].stays, options.use)
-    subject = VectorSubject(Embedder(config, graph, weights, options.use), task.validation)
-    search = Search(subject, budget, on_trial, _SECONDS_A_PRODUCT)
+    embedder = Embedder(config, graph, weights, options.use)
+    search = Search(VectorSubject(embedder, task.validation), budget, on_trial, _SECONDS_A_PRODUCT)
     share = _BEFORE_CURVE if options.with_curve else _BEFORE_REMARK if len(dims) == 1 else 1.0
+    tries_interests = options.use == "retrieval"
+    share = min(share, _BEFORE_INTERESTS if tries_interests else 1.0)
     with threadpool_limits(1):  # as tasks have it; and seconds mean one core
         search.try_all(first_candidates(config, facts, dims), share)
         search.refine(
@@ -84,6 +79,13 @@ def tune_vectors(
             reasons = "; ".join(f"{candidate.name}: {reason}" for candidate, reason in search.refused)
             raise ConfigError(f"no candidate can be run on this graph: {reasons}")
         trials = tuple(search.trials)
+        interests: InterestChoice | None = None
+        if tries_interests:
+            outcome = tune_interests(config, graph, task, options, search, embedder, chosen)
+            if isinstance(outcome, str):
+                remarks.append(f"lists by several interests of a source are not tried: {outcome}")
+            else:
+                chosen, interests = outcome
         curve = _width_curve(search, chosen, facts, dims, with_curve=options.with_curve)
         cold_start = _cold_start(config, graph, task, options, budget, chosen)
     if len(trials) == 1:
@@ -94,6 +96,10 @@ def tune_vectors(
         remarks.append(
             "attributes find no item whose pairs are all hidden, whatever its norm; [cold_start] is left as it is"
         )
+    if isinstance(interests, str):
+        remarks.append(
+            f"lists by several interests of a source are not tried, [interests] is left as it is: {interests}"
+        )
     best = {dim: choose_table([trial for trial in trials if trial.candidate.width == dim]) for dim in widths_of(trials)}
     of_embedding, of_others = split_changes(chosen.candidate.changes)
     config_keys = config.embedding.model_dump(mode="json", exclude_unset=True)
@@ -102,7 +108,12 @@ def tune_vectors(
         decides=task.decides,
         trials=trials,
         chosen=chosen,
-        changes={"embedding": of_embedding, **of_others, **_keys_of(cold_start)},
+        changes={
+            "embedding": of_embedding,
+            **of_others,
+            **_keys_of(cold_start),
+            **_changed_interests(config, interests),
+        },
         remarks=[*remarks, *task.remarks],
         advice=advice(facts, trials),
         skipped=search.skipped,
@@ -112,6 +123,7 @@ def tune_vectors(
         curve=curve,
         dropped=frozenset(config_keys) - RUN_KEYS - set(of_embedding),
         cold_start=cold_start,
+        interests=interests,
     )
 
 
@@ -149,6 +161,13 @@ def _cold_start(
     return choose_cold_start(split, features, vectors.rows, own, options.cold_loss, allows)
 
 
+def _changed_interests(config: PipelineConfig, choice: InterestChoice | None) -> dict[str, dict[str, Any]]:
+    if choice is None:
+        return {}
+    before, now = (keys.model_dump(mode="json") for keys in (config.interests, choice.keys))
+    return {"interests": {name: value for name, value in now.items() if value != before[name]}}
+
+
 def _keys_of(choice: ColdStartChoice | None) -> dict[str, dict[str, Any]]:
     if choice is None:
         return {}
@@ -172,53 +191,6 @@ def _shares_of_attributes(config: PipelineConfig, best: Candidate) -> list[Candi
         for share in _ATTRIBUTE_SHARES
         if share != own
     ]
-
-
-@dataclass(frozen=True, eq=False)
-class Vectors:
-    """The rows of a candidate, the similarity that ranks; CPU seconds and bytes of one table."""
-
-    rows: NDArray[np.float32]
-    similarity: str
-    cpu_seconds: float
-    table_bytes: int
-
-
-class Embedder:
-    """Embeds the pairs that stay with a candidate's changes, as a run would; several splits one below another."""
-
-    def __init__(self, config: PipelineConfig, graph: TrainingGraph, splits: Sequence[PairWeights], use: Use) -> None:
-        self._config, self._graph, self._use = config, graph, use
-        self._cache = BlockCache(splits)
-
-    def __call__(self, changes: Mapping[str, Any]) -> Vectors:
-        """Raise ConfigError for changes that the config's checks refuse."""
-        settings = self.settings(changes)
-        blocks = self._cache.blocks_for(changes)
-        started = time.process_time()
-        tables = [embed_in_memory(block, settings, (self._graph.source, self._graph.target)) for block in blocks]
-        seconds = (time.process_time() - started) / len(tables)
-        rows = tables[0] if len(tables) == 1 else np.concatenate(tables)
-        return Vectors(rows, similarity_of(settings)[self._use], seconds, tables[0].nbytes)
-
-    def settings(self, changes: Mapping[str, Any]) -> Settings:
-        """Return what a candidate's method needs."""
-        config = self._changed_config(changes)
-        summary = GraphSummary(self._graph.nodes, self._graph.rows, self._graph.columns)
-        return Settings(summary, config.embedding, config.form, config.ppr)
-
-    def _changed_config(self, changes: Mapping[str, Any]) -> PipelineConfig:
-        of_embedding, of_others = split_changes(changes)
-        raw = self._config.model_dump(mode="json", exclude_unset=True)
-        raw["input"] |= of_others.get("input", {})
-        raw["input"] = {key: value for key, value in raw["input"].items() if value is not None}
-        for relation in raw.get("relations", ()):
-            relation |= of_others.get(f"relations.{relation['name']}", {})
-        run_keys = {key: value for key, value in raw.get("embedding", {}).items() if key in RUN_KEYS}
-        try:
-            return CONFIG.model_validate({**raw, "embedding": {**run_keys, **of_embedding}})
-        except ValidationError as error:
-            raise ConfigError("; ".join(str(one["msg"]) for one in error.errors())) from error
 
 
 class VectorSubject:
@@ -291,6 +263,8 @@ def _reason(chosen: Trial, trials: Sequence[Trial]) -> str:
     best = max((trial for trial in trials if trial.is_whole), key=_value)
     if best is chosen:
         return f"the best of {len(trials)} candidates"
+    if best.candidate.changes.get("compatibility") and not chosen.candidate.changes.get("compatibility"):
+        return f"lists by its interests win against those by {best.candidate.name}, within noise of which it is"
     reason = "narrower" if chosen.candidate.width < best.candidate.width else "cheaper"
     return (
         f"{reason} than {best.candidate.name} (dim {best.candidate.width}, {best.score.value:.4f}), the best of "

@@ -46,11 +46,11 @@ from pipeline.evaluation.table import Pairs, Table  # noqa: E402
 from pipeline.ingest.run_date import end_of  # noqa: E402
 from pipeline.kernels.hashing import hash_nodes, node_keys  # noqa: E402
 from pipeline.stages.opening import OpenOptions, open_workspace  # noqa: E402
+from pipeline.tuning.embedder import Embedder, Vectors  # noqa: E402
 from pipeline.tuning.options import TuneOptions  # noqa: E402
 from pipeline.tuning.pair_weights import PairWeights, split_changes  # noqa: E402
 from pipeline.tuning.training_graph import TrainingGraph, history_of, positions_of, read_training_graph  # noqa: E402
 from pipeline.tuning.validation_tasks import hide_pairs, read_labels  # noqa: E402
-from pipeline.tuning.vectors import Embedder, Vectors  # noqa: E402
 from pipeline.workspace import Workspace  # noqa: E402
 from tests.benchmarks import matrix_peers  # noqa: E402
 

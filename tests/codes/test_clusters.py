@@ -30,3 +30,14 @@ def test_rows_that_no_resolution_changes_are_taken_as_they_are(rows: int, most_r
     chosen = fit_clusters(lambda _: np.full(1, rows, np.int32), lambda label: int(label[0]), 10**4, most_rows)
     assert chosen.label[0] == rows
     assert math.isfinite(chosen.resolution)
+
+
+def test_the_fewest_rows_there_may_be_say_nothing_of_growth() -> None:
+    """Counts of large clusters, as of Gowalla: one up to a resolution, and beyond others all of them are small."""
+
+    def find(resolution: float) -> np.ndarray:
+        rows = max(1, math.ceil(12 * resolution**0.9)) if resolution < 50 else 900 if resolution < 1000 else 103
+        return np.full(1, rows, np.int32)
+
+    chosen = fit_clusters(find, lambda label: int(label[0]), 650_000, 30, may_exceed=True)
+    assert 28 <= chosen.label[0] <= 32

@@ -15,8 +15,10 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pytest
 
+import pipeline.tuning.embedder as tuning_embedder
+import pipeline.tuning.interests as tuning_interests
 import pipeline.tuning.vectors as tuning
-from graphquilt import EmbeddingTable
+from graphquilt import EmbeddingTable, InterestTable
 from pipeline.embedding.methods import CONFIG, EMBEDDING
 from pipeline.tuning.search import Candidate
 
@@ -188,6 +190,42 @@ def test_attributes_count_and_items_without_pairs_get_rows_that_find_them(
     assert ((rows @ users.T).argmax(axis=1) == np.arange(20) % 4).all()
 
 
+def test_interests_are_taken_where_they_find_more_and_a_run_publishes_them(
+    tmp_path: Path, call: Callable[..., Any], few_candidates: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuning_interests, "LENGTHS", (20, 40))
+    monkeypatch.setattr(tuning_interests, "CLUSTERS", (20,))
+    planted = plant(tmp_path, call)
+    config = tmp_path / "config.toml"
+    text = config.read_text().replace('"file"', '"none"')
+    # Users of one group each need one query.
+    config.write_text(text + "\n[interests]\nclusters = 10\n")
+    assert planted.tune("--json").json["interests"]["keys"]["clusters"] == 0
+    assert tomllib.loads(planted.out.read_text())["interests"] == {"clusters": 0}
+    assert any(line.startswith("queries one, ") for line in planted.tune().out.splitlines())
+    # Three of twenty groups each.
+    config.write_text(text)
+    rng = np.random.default_rng(0)
+    user = np.repeat(np.arange(200), 12)
+    liked = np.stack([rng.choice(20, 3, replace=False) for _ in range(200)])
+    item = liked[user, rng.integers(0, 3, user.size)] + 20 * rng.integers(0, 12, user.size)
+    pacsv.write_csv(pa.table({"user_id": user, "item_id": item}), tmp_path / "pairs.csv")
+    found = planted.tune("--json").json["interests"]
+    keys = {"clusters": 20, "own_share": found["keys"]["own_share"]}
+    tuned = tomllib.loads(planted.out.read_text())["interests"]
+    assert {"own_share": 0.5, **tuned} == keys
+    gains = [found["recall"][name] - found["recall_alone"][name] for name in ("recall@20", "recall@40")]
+    assert sum(gains) / 2 > 2 * found["error"] > 0
+    assert found["sources"] == 200
+    words = "several by interests (clusters 20,"
+    assert any(line.startswith(f"queries {words}") for line in planted.tune().out.splitlines())
+    assert f"# queries: {words}" in planted.out.read_text()
+    ran = planted.run(planted.out)
+    assert ran.code == 0, ran.err
+    with InterestTable.open(Path(ran.json["path"])) as table:
+        assert table.lookup([0], "user").indptr[-1] > 1
+
+
 def test_a_test_file_is_not_opened(planted: Planted, few_candidates: None, tmp_path: Path) -> None:
     # The config names a file that is not there; here is one that waits for ever when it is opened.
     os.mkfifo(tmp_path / "test.csv")
@@ -309,7 +347,7 @@ def test_sigterm_leaves_no_file(planted: Planted, few_candidates: None, monkeypa
     def stopped(*_: object) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(tuning, "embed_in_memory", stopped)
+    monkeypatch.setattr(tuning_embedder, "embed_in_memory", stopped)
     said = planted.tune("--json")
     assert said.code == 143
     assert json.loads(said.out)["exit_code"] == 143
