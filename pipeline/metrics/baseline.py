@@ -80,6 +80,11 @@ class Baseline:
         folder = self.folder / table
         return [folder / name for name in storage.names_in(folder) if name.endswith(".parquet")]
 
+    def run(self, workspace: Workspace) -> Workspace:
+        """Return the workspace of its run, whose tables may be gone."""
+        date = dt.date.fromisoformat(self.data_date)
+        return replace(workspace, date=date, fingerprints=self.manifest["fingerprints"])
+
     def files_of_run(self, workspace: Workspace, table: str) -> tuple[Location, ...]:
         """Return the files of a working table of its run, checked; of ``edges``, those of the main relation.
 
@@ -87,12 +92,11 @@ class Baseline:
         ------
         NotComparableError : they are damaged or gone.
         """
-        date = dt.date.fromisoformat(self.data_date)
-        run = replace(workspace, date=date, fingerprints=self.manifest["fingerprints"])
+        run = self.run(workspace)
         if problem := run.problem(table):
             raise NotComparableError(f"{table} of {self.data_date} is damaged ({problem})")
         if run.finished(table) is None:
-            raise NotComparableError(f"the edges of {self.data_date} are gone (publish.keep_runs)")
+            raise NotComparableError(f"{table} of {self.data_date} is gone (publish.keep_runs)")
         return tuple(run.files_by_relation(table)[0])
 
 

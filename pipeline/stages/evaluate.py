@@ -88,6 +88,7 @@ def _score(
             metrics |= {"scored": "previous release", "previous": previous.baseline.release}
     scoring = _scoring(config, workspace, previous)
     tasks: list[Task[Measured]] = []
+    lists, of_codes, of_interests = (dict[str, Any]() for _ in range(3))
     if metadata and scoring:
         vectors = _vectors(workspace, metadata, previous, scoring)
         if vectors is None and previous is not None:
@@ -97,9 +98,12 @@ def _score(
         if vectors and previous is None and config.codes.enabled:
             codes = CodeScores(vectors.scoring, vectors.vectors, tuple(workspace.files(NODE_CODES)))
             tasks.append(Task("measure-codes", workspace.work(NAME), codes))
-        if vectors and previous is None and config.interests.clusters:
-            tasks.append(Task("measure-interests", workspace.work(NAME), _interests(config, workspace, vectors)))
-    lists, of_codes, of_interests = (dict[str, Any]() for _ in range(3))
+        if vectors and config.interests.clusters:
+            interests = _interests(config, workspace, vectors, previous)
+            if isinstance(interests, str):
+                of_interests["note"] = interests
+            else:
+                tasks.append(Task("measure-interests", workspace.work(NAME), interests))
     if config.makes_lists:
         table = config.list_table
         files = workspace.files(table) if previous is None else previous.baseline.files_of(table)
@@ -167,11 +171,26 @@ def _vectors(
     return VectorScores(scoring, VectorFiles.of(files, metadata)) if metadata else None
 
 
-def _interests(config: PipelineConfig, workspace: Workspace, vectors: VectorScores) -> InterestScores:
-    targets = workspace.figures("node_index", IndexFigures).types[config.input.target_type]
-    (clusters,) = workspace.files(INTEREST_CLUSTERS.name)
-    interests, node_index = (tuple(workspace.files(table)) for table in (USER_INTERESTS, "node_index"))
-    return InterestScores(vectors.scoring, vectors.vectors, interests, node_index, targets, clusters)
+def _interests(
+    config: PipelineConfig, workspace: Workspace, vectors: VectorScores, previous: _PreviousRelease | None
+) -> InterestScores | str:
+    """Return what is scored: the last release's interests on the new pairs, else this one's; or why neither can be."""
+    run, interests = workspace, workspace.files(USER_INTERESTS)
+    tables = INTEREST_CLUSTERS.name, "node_index"
+    files = [tuple(workspace.files(table)) for table in tables]
+    if previous is not None:
+        baseline, ends = previous.baseline, ("source_type", "target_type")
+        run, interests = baseline.run(workspace), baseline.files_of(USER_INTERESTS)
+        before = [baseline.manifest["config"]["input"][key] for key in ends]
+        if not interests or before != [getattr(config.input, key) for key in ends]:
+            return f"no verdict: release {baseline.release} has no interests of these types"
+        try:
+            files = [baseline.files_of_run(workspace, table) for table in tables]
+        except NotComparableError as why:
+            return f"no verdict: {why}"
+    (clusters,), node_index = files
+    targets = run.figures("node_index", IndexFigures).types[config.input.target_type]
+    return InterestScores(vectors.scoring, vectors.vectors, tuple(interests), node_index, targets, clusters)
 
 
 def _outcome(workspace: Workspace, metrics: dict[str, Any], records: Sequence[TaskRecord[Any]]) -> Outcome:

@@ -71,7 +71,11 @@ def tune_vectors(
     with threadpool_limits(1):  # as tasks have it; and seconds mean one core
         search.try_all(first_candidates(config, facts, dims), share)
         search.refine(
-            lambda best: [*weights[0].variants(best), *_shares_of_attributes(config, best), *refinements(best, facts)],
+            lambda best: [
+                *weights[0].variants(best),
+                *_shares_of_attributes(config, best),
+                *_queryable(config, refinements(best, facts)),
+            ],
             share,
         )
         chosen = search.best
@@ -159,6 +163,11 @@ def _cold_start(
         return budget.allows((budget.spent - started) / tried)
 
     return choose_cold_start(split, features, vectors.rows, own, options.cold_loss, allows)
+
+
+def _queryable(config: PipelineConfig, several: Sequence[Candidate]) -> Sequence[Candidate]:
+    """Leave out what queries can't be made of, where the config asks for some."""
+    return [one for one in several if not config.interests.clusters or one.changes.get("compatibility") is None]
 
 
 def _changed_interests(config: PipelineConfig, choice: InterestChoice | None) -> dict[str, dict[str, Any]]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
+import shutil
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +16,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from graphquilt import EmbeddingTable, InterestTable, UnknownNodeError
+from graphquilt.interest_table import share_out
 from pipeline.engines.local import LocalEngine
+from pipeline.evaluation import interest_lists
 from schemas.published_tables import user_interests
 from tests.schemas.test_published_contracts import INTERESTS_METADATA
-from tests.stages.chains import Chain, Config, config_for, users_and_items, with_changes, write_rows
+from tests.stages.chains import EPOCH, Chain, Config, config_for, users_and_items, with_changes, write_rows
 from tests.stages.test_lineage_nights import config_for as night_config
 from tests.stages.test_lineage_nights import date_of, run_night, write_file
 from tests.stages.test_node_codes import GROUPS, planted
@@ -198,6 +203,62 @@ def test_evaluation_says_what_lists_by_interests_hold(plain: bool, tmp_path: Pat
         assert several[name] == pytest.approx(one[name])
         assert several[name] > 0.9
     assert one["distance@500"] == pytest.approx(several["distance@500"])
+
+
+def test_next_day_scores_the_interests_of_the_release_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ks = (4, 9)
+    monkeypatch.setattr(interest_lists, "LENGTHS", ks)
+    rows = planted()
+    events = rows["source"].size
+    rows["ts"] = EPOCH + np.random.default_rng(1).permutation(np.arange(events) * 5 * 86_400 // events)
+    chain = Chain(tmp_path)
+    config = with_interests(
+        write_rows(tmp_path / "in.parquet", rows),
+        input={"timestamp": "ts", "timestamp_unit": "s"},
+        evaluate={"source": "next_day"},
+    )
+    first = chain.publish(config, date="2000-01-02")
+    assert "user_interests" not in first.metrics
+    items = {item: first.of["item", item].astype(float) for node_type, item in first.ids if node_type == "item"}
+    asked = {user: [(1.0, first.of["user", user])] for node_type, user in first.ids if node_type == "user"}
+    several: dict[Any, list[tuple[float, Any]]] = defaultdict(list)
+    for row in table_of(chain).to_pylist():
+        several[row["node_id"]].append((row["weight"], np.array(row["query"])))
+    workspace = replace(chain.workspace(config), date=dt.date(2000, 1, 2))
+    (file,) = (workspace.root / "runs/2000-01-02/interest_clusters").rglob("*.arrow")
+    cluster = pa.ipc.open_file(file).read_all()["cluster"].to_pylist()
+    of_item = {item: cluster[number] for number, (node_type, item) in enumerate(first.ids) if node_type == "item"}
+    second = chain.publish(config, date="2000-01-03").metrics["user_interests"]
+    day = (rows["ts"] - EPOCH) // 86_400
+    pairs = [*zip(rows["source"].tolist(), rows["target"].tolist(), day.tolist(), strict=True)]
+    old = {(user, item) for user, item, of in pairs if of < 2}
+    new = {(user, item) for user, item, of in pairs if of == 2} - old
+    for name, queries in (("one_query", asked), ("interests", {**asked, **several})):
+        for k in ks:
+            recall, clusters = [], []
+            for user in {user for user, _ in new}:
+                wanted, listed = {item for one, item in new if one == user}, list[Any]()
+                free = {item for item in items if (user, item) not in old}
+                of_user = queries.get(user, [])
+                weights = np.array([weight for weight, _ in of_user], np.float32)
+                seats = share_out(np.array([0, weights.size]), weights, k) if of_user else []
+                for count, (_, query) in zip(seats, of_user, strict=True):
+                    listed += sorted(free - set(listed), key=lambda item: -float(items[item] @ query))[:count]
+                recall.append(len(wanted & set(listed)) / len(wanted))
+                if of_user:
+                    clusters.append(len({of_item[item] for item in listed}))
+            assert second[name][f"recall@{k}"] == pytest.approx(np.mean(recall))
+            assert second[name][f"clusters@{k}"] == pytest.approx(np.mean(clusters))
+            assert np.mean(recall) > 0
+    shutil.rmtree(workspace.root / "runs/2000-01-03/interest_clusters")
+    gone = chain.publish(config, date="2000-01-04").metrics
+    assert gone["user_interests"] == {"note": "no verdict: interest_clusters of 2000-01-03 is gone (publish.keep_runs)"}
+    assert "ranking" in gone
+    other_types = with_changes(config, input={"target_type": "film"})
+    assert (
+        "has no interests of these types"
+        in chain.publish(other_types, date="2000-01-05").metrics["user_interests"]["note"]
+    )
 
 
 def test_small_components_are_not_counted_among_the_clusters_asked_for(tmp_path: Path) -> None:
