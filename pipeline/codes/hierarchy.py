@@ -10,11 +10,10 @@ from __future__ import annotations
 import heapq
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from pipeline.kernels.linkage import NOBODY, densest_neighbors
 from pipeline.kernels.modularity import TwoSidedGraph, contract, number_labels
@@ -42,13 +41,19 @@ class Merges:
     def cut(self, groups: int) -> NDArray[np.int32]:
         """Return the group of each cluster once so many groups are left, numbered by their first cluster."""
         done = slice(0, max(self.clusters - groups, 0))
-        pairs = coo_array(
-            (np.ones(self.first[done].size, np.int8), (self.first[done], self.second[done])),
-            shape=(self.clusters, self.clusters),
-        )
-        label: NDArray[np.int32] = connected_components(pairs, directed=False)[1].astype(np.int32)
+        label = _components(self.first[done], self.second[done], self.clusters)
         number_labels(label)
         return label
+
+
+def _components(first: NDArray[Any], second: NDArray[Any], n: int) -> NDArray[np.int32]:
+    """Return the component of each of n nodes, which pairs join."""
+    from scipy.sparse import coo_array  # a fifth of a second, which most runs have no use for
+    from scipy.sparse.csgraph import connected_components
+
+    pairs = coo_array((np.ones(first.size, np.int8), (first, second)), shape=(n, n))
+    label: NDArray[np.int32] = connected_components(pairs, directed=False)[1].astype(np.int32)
+    return label
 
 
 def merge_clusters(graph: TwoSidedGraph) -> Merges:
@@ -75,8 +80,7 @@ def merge_clusters(graph: TwoSidedGraph) -> Merges:
         is_merged &= ~is_mutual | (node < nearest)  # each pair once
         some = np.flatnonzero(is_merged)
         some = some[np.argsort(-density[some], kind="stable")]
-        joined = coo_array((np.ones(some.size, np.int8), (some, nearest[some])), shape=(node.size, node.size))
-        label = connected_components(joined, directed=False)[1].astype(np.int32)
+        label = _components(some, nearest[some], node.size)
         count = number_labels(label)
         below = np.minimum(lowest[some], lowest[nearest[some]])
         inversions += int((density[some] > below * (1 + 1e-6)).sum())

@@ -36,8 +36,11 @@ class KeySample:
 
     def add(self, node_key: NDArray[np.uint64]) -> None:
         """Look at the keys that follow."""
-        hashes = np.concatenate((self._hashes, hash_nodes(node_key, self._seed)))
-        positions = np.concatenate((self._positions, np.arange(self._seen, self._seen + node_key.size)))
+        of_batch = hash_nodes(node_key, self._seed)
+        is_full = self._hashes.size == self._size
+        near = np.flatnonzero(of_batch < self._hashes[-1]) if is_full else np.arange(node_key.size)
+        hashes = np.concatenate((self._hashes, of_batch[near]))
+        positions = np.concatenate((self._positions, self._seen + near))
         self._seen += node_key.size
         # Those chosen before come first, and a stable sort leaves them before equal ones that follow.
         order = np.argsort(hashes, kind="stable")[: self._size]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from pipeline.kernels.hashing import splitmix64
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 #: Columns that features share. The intercept has one of its own behind them.
 COLUMNS = 2_048
@@ -61,6 +64,8 @@ def hashed_features(indptr: NDArray[np.int64], key: NDArray[np.uint64], value: N
     ------
     Weinberger et al., "Feature hashing for large scale multitask learning", ICML 2009.
     """
+    from scipy.sparse import csr_array  # a fifth of a second, which most runs have no use for
+
     word = splitmix64(key ^ _STREAM)
     column = (word % np.uint64(COLUMNS)).astype(np.int64)
     signed = np.where(word >> np.uint64(63), -value.astype(np.float64), value)

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from pipeline.blocks.earlier_nodes import find_earlier
 from pipeline.partitioning.homes import ghost_rows
@@ -74,6 +72,9 @@ def _spread_components(
     load: NDArray[np.int64],
 ) -> NDArray[np.int32]:
     """Return labels of rows whose neighbours are all among them."""
+    from scipy.sparse import coo_array  # a fifth of a second, which most runs have no use for
+    from scipy.sparse.csgraph import connected_components
+
     is_inside = np.isin(left, rows)
     ends = [np.searchsorted(rows, side[is_inside]) for side in (left, right)]
     links = coo_array((np.ones(ends[0].size, np.int8), (ends[0], ends[1])), shape=(rows.size, rows.size))

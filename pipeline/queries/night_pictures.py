@@ -30,11 +30,11 @@ from schemas.published_tables import NODE_EMBEDDINGS
 log = logging.getLogger(__name__)
 
 #: Rows of a type that are read into memory; of a larger type, as many by hash.
-SAMPLE = 100_000
+SAMPLE = 50_000
 #: Nodes on the map: t-SNE takes their square.
-_ON_MAP, _FEWEST_ON_MAP = 800, 12
+_ON_MAP, _FEWEST_ON_MAP = 500, 12
 #: Of those, the best known ones, which name the clusters.
-_WELL_KNOWN = 80
+_WELL_KNOWN = 50
 #: Nodes with their neighbours, and how many.
 _NODES, _NEIGHBORS = 10, 8
 #: A larger table is not read for pictures: it would take minutes.
@@ -46,7 +46,7 @@ def draw_pictures(night: NightRun, *, shows_persons: bool = False) -> list[Pictu
 
     Cost
     ----
-    Reads the table once, and the one before; memory: 100,000 rows of each type of both.
+    Reads the table once, and the one before; memory: 50,000 rows of each type of both.
     """
     rows = _SampledRows(night, shows_persons=shows_persons)
     pictures: list[Picture] = []

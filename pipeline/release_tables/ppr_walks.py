@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from scipy import sparse
 
 from pipeline.embedding.ppr.walk_graph import NO_EDGES, WalkGraph
 from pipeline.ingest.figures import IndexFigures
@@ -111,13 +110,15 @@ def _visits(
     rule: WalkRule,
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
     """Return how many nodes the walks of each node were at, these nodes' rows, ascending, and how often."""
+    from scipy.sparse import csr_array  # a fifth of a second, which most runs have no use for
+
     at = whole.rows_of(node_ix)
     with_edges = np.flatnonzero(at != NO_EDGES)
     seeds = at[with_edges]
     found = walk_visits(whole.graph, alias, single_seeds(seeds), whole.node_key[seeds], rule)
     # Transposed twice, nodes ascend, in time proportional to their number.
     shape = (seeds.size, whole.graph.n)
-    ordered = sparse.csr_array((found.visits, found.nodes, found.indptr), shape=shape).tocsc().tocsr()
+    ordered = csr_array((found.visits, found.nodes, found.indptr), shape=shape).tocsc().tocsr()
     source, visited_ix = np.repeat(with_edges, np.diff(ordered.indptr)), whole.node_ix[ordered.indices]
     is_published = rows.are_published(visited_ix)
     lengths = np.bincount(source[is_published], minlength=node_ix.size)

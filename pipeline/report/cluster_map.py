@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
-from scipy.cluster.vq import kmeans2
 
 from pipeline.report.charts import COLOURS
 from pipeline.report.svg import drawing, element, words
@@ -83,10 +81,12 @@ def _labels(nodes: MappedNodes, xy: NDArray[np.float64], cluster: NDArray[np.int
 def find_clusters(rows: NDArray[np.float32], seed: int) -> NDArray[np.int64]:
     """Return a cluster number of each row, (n,) int64, the largest first: k-means of unit rows."""
     wanted = int(np.clip(len(rows) // 45, 2, 20))
-    chosen = np.random.default_rng(seed).permutation(len(rows))[:wanted]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a cluster that loses all its rows: there are fewer then
-        _, label = kmeans2(rows.astype(np.float64), rows[chosen].astype(np.float64), iter=25, minit="matrix")
+    centre = rows[np.random.default_rng(seed).permutation(len(rows))[:wanted]].astype(np.float64)
+    for _ in range(25):
+        label = np.argmax(rows @ centre.T - np.einsum("ij,ij->i", centre, centre) / 2, axis=1)
+        size = np.bincount(label, minlength=len(centre))
+        sums = (label == np.arange(len(centre))[:, None]).astype(np.float64) @ rows
+        centre = sums[size > 0] / size[size > 0, None]  # one that loses all its rows is none
     _, label, size = np.unique(label, return_inverse=True, return_counts=True)
     number = np.empty(size.size, np.int64)
     number[np.argsort(-size, kind="stable")] = np.arange(size.size)
@@ -115,9 +115,9 @@ def lay_out(rows: NDArray[np.float32], seed: int, perplexity: float = 25.0, step
     place *= 1e-2 / max(float(place.std()), 1e-12)
     velocity, gain = np.zeros_like(place), np.ones_like(place)
     rate = max(n / 12.0, 50.0)
+    buffers = np.empty((2, n, n), np.float32)  # pages of new matrices would cost more than their entries
     for step in range(steps):
-        pull = likeness * (12.0 if step < 75 else 1.0)
-        gradient = _gradient(place, pull)
+        gradient = _gradient(place, likeness, 12.0 if step < 75 else 1.0, buffers)
         agrees = np.sign(gradient) == np.sign(velocity)
         gain = np.maximum(np.where(agrees, gain * 0.8, gain + 0.2), 0.01)
         velocity = (0.5 if step < 75 else 0.8) * velocity - rate * gain * gradient
@@ -126,17 +126,20 @@ def lay_out(rows: NDArray[np.float32], seed: int, perplexity: float = 25.0, step
     return place.astype(np.float64)
 
 
-def _gradient(place: NDArray[np.float32], likeness: NDArray[np.float32]) -> NDArray[np.float32]:
-    square = np.einsum("ij,ij->i", place, place)
-    kernel = place @ place.T
-    kernel *= -2.0
-    kernel += square[:, None]
-    kernel += square[None, :]
-    kernel += 1.0
+def _gradient(
+    place: NDArray[np.float32], likeness: NDArray[np.float32], pull: float, buffers: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    kernel, force = buffers
+    square, one = np.einsum("ij,ij->i", place, place)[:, None], np.ones((len(place), 1), np.float32)
+    with_one = np.hstack([place, one])
+    np.matmul(np.hstack([-2.0 * place, square + 1.0, one]), np.hstack([with_one, square]).T, out=kernel)
     np.reciprocal(kernel, out=kernel)
     np.fill_diagonal(kernel, 0.0)
-    force = (likeness - kernel / max(float(kernel.sum(dtype=np.float64)), 1e-12)) * kernel
-    gradient: NDArray[np.float32] = 4.0 * (force.sum(axis=1)[:, None] * place - force @ place)
+    total = max(float(kernel.sum()), 1e-12)
+    # Sums of forces and of forces times places, in one product each.
+    sums = pull * (np.multiply(likeness, kernel, out=force) @ with_one)
+    sums -= (np.multiply(kernel, kernel, out=force) @ with_one) / total
+    gradient: NDArray[np.float32] = 4.0 * (sums[:, 2:] * place - sums[:, :2])
     return gradient
 
 
@@ -144,19 +147,18 @@ def _likeness(rows: NDArray[np.float32], perplexity: float) -> NDArray[np.float3
     """Return joint probabilities of pairs of rows, (n, n) float32 of sum 1: a row has ``perplexity`` neighbours."""
     n = len(rows)
     distance = np.maximum(2.0 - 2.0 * (rows @ rows.T), 0.0).astype(np.float32)
-    np.fill_diagonal(distance, np.inf)
+    np.fill_diagonal(distance, 1e9)  # so far away that it has no weight
+    distance -= distance.min(axis=1, keepdims=True)
     low, high, beta = np.zeros(n, np.float32), np.full(n, np.inf, np.float32), np.full(n, 10.0, np.float32)
-    nearest = distance.min(axis=1, keepdims=True)
-    for _ in range(32):
-        weight = np.exp(-(distance - nearest) * beta[:, None])
+    weight = np.empty_like(distance)
+    for _ in range(24):
+        np.exp(np.multiply(distance, -beta[:, None], out=weight), out=weight)
         total = weight.sum(axis=1)
-        share = weight / total[:, None]
-        entropy = np.log(total) + beta * np.where(share > 0, share * np.where(share > 0, distance - nearest, 0), 0).sum(
-            1
-        )
+        entropy = np.log(total) + beta * np.einsum("ij,ij->i", weight, distance) / total
         is_wide = entropy > np.log(perplexity)
         low, high = np.where(is_wide, beta, low), np.where(is_wide, high, beta)
         beta = np.where(np.isinf(high), beta * 2, (low + high) / 2).astype(np.float32)
+    share = weight / total[:, None]
     joint = share + share.T
     result: NDArray[np.float32] = np.maximum(joint / joint.sum(), 1e-12).astype(np.float32)
     return result
