@@ -11,9 +11,7 @@ import numpy as np
 from graphquilt import EmbeddingTable, InterestTable
 
 
-def take_in_turn(
-    queries: np.ndarray, counts: np.ndarray, vectors: np.ndarray, is_free: np.ndarray
-) -> list[np.ndarray]:
+def take_in_turn(queries: np.ndarray, counts: np.ndarray, vectors: np.ndarray, is_free: np.ndarray) -> list[np.ndarray]:
     """Return the positions that each query gets, of those that are free: the nearest that no query before it has."""
     taken = []
     for query, count in zip(queries, counts, strict=True):

@@ -20,8 +20,8 @@ from pipeline.embedding.fold_in_recipes import one_step, two_sided_products
 from pipeline.embedding.method import Method
 from pipeline.embedding.method_keys import ItemNormPower, NormDegreePower, RandomRowKeys, Transition, TwoSidedKeys
 from pipeline.embedding.method_spec import MethodSpec, cosines, dot_products, random_rows_cancel
-from pipeline.embedding.products import scale_both, set_norms, step_of_items, step_of_nodes
-from pipeline.embedding.rows import ColumnSums, KnownNorms, Norms, RowNodes, Rows
+from pipeline.embedding.products import Multiplier, set_norms, step_of_items, step_of_nodes
+from pipeline.embedding.rows import ColumnSums, KnownNorms, RowNodes, Rows
 from pipeline.embedding.settings import Settings
 from pipeline.embedding.sinks import Sink
 from pipeline.embedding.start_rows import start_noise_scales, start_rows
@@ -99,15 +99,15 @@ class TwoTower(Method):
         return start_rows(block, slice(first, stop), None, settings)
 
     def multiply(
-        self, block: Block, x: NDArray[np.float32], number: int, settings: Settings, norms: Norms, sink: Sink
+        self, multiplier: Multiplier, x: NDArray[np.float32], number: int, settings: Settings, sink: Sink
     ) -> Rows:
         """One step of P, less the items' own last scaling: B^T D_U^-2a B D_I^-b x."""
         is_last = number == self.rounds(settings) - 1
-        return step_of_items(block, x, settings, norms, sink if is_last else None)
+        return step_of_items(multiplier, x, settings, sink if is_last else None)
 
-    def finalize_rows(self, rows: Rows, strength: NDArray[np.float64], settings: Settings) -> None:
-        """Scale items by D_I^-b: they are rows of P^(number + 1) Ω now."""
-        scale_both(rows, power_or_zero(strength, -settings.embedding.item_degree_power))
+    def row_scales(self, strength: NDArray[np.float64], settings: Settings) -> NDArray[np.float64]:
+        """D_I^-b: items scaled by it are rows of P^(number + 1) Ω."""
+        return power_or_zero(strength, -settings.embedding.item_degree_power)
 
     def finish(self, rows: Rows, nodes: RowNodes, sums: ColumnSums | None, settings: Settings) -> None:
         """Give items the norm d^q; users keep theirs, since a factor a user does not move its ranking."""
@@ -134,19 +134,19 @@ class Classic(Method):
 
     def start(self, block: Block, settings: Settings) -> NDArray[np.float32]:
         """X_0 = D^β Ω."""
-        return _scaled_start(block, np.arange(block.node_ix.size), settings)
+        return _scaled_start(block, slice(None), settings)
 
     def multiply(
-        self, block: Block, x: NDArray[np.float32], number: int, settings: Settings, norms: Norms, sink: Sink
+        self, multiplier: Multiplier, x: NDArray[np.float32], number: int, settings: Settings, sink: Sink
     ) -> Rows:
         """A x or, for the symmetric transition, A D^-1/2 x."""
         if settings.embedding.transition == "symmetric":
-            scale_rows(x, power_or_zero(block.strength, -0.5), out=x)
-        return step_of_nodes(block, x, norms)
+            scale_rows(x, power_or_zero(multiplier.block.strength, -0.5), out=x)
+        return step_of_nodes(multiplier, x)
 
-    def finalize_rows(self, rows: Rows, strength: NDArray[np.float64], settings: Settings) -> None:
-        """Scale to X_(number + 1)."""
-        scale_both(rows, power_or_zero(strength, -1.0 if settings.embedding.transition == "random_walk" else -0.5))
+    def row_scales(self, strength: NDArray[np.float64], settings: Settings) -> NDArray[np.float64]:
+        """Return what makes X_(number + 1) of the product."""
+        return power_or_zero(strength, -1.0 if settings.embedding.transition == "random_walk" else -0.5)
 
     def weigh(
         self, rows: Rows, number: int, settings: Settings, norms: KnownNorms
@@ -223,11 +223,11 @@ class Classic(Method):
             set_norms(rows, np.ones(len(nodes.strength)))
 
 
-def _scaled_start(block: Block, local: NDArray[np.int64], settings: Settings) -> NDArray[np.float32]:
+def _scaled_start(block: Block, local: NDArray[np.int64] | slice, settings: Settings) -> NDArray[np.float32]:
     return start_rows(block, local, _start_scale(block, local, settings), settings)
 
 
-def _start_scale(block: Block, local: NDArray[np.int64], settings: Settings) -> NDArray[np.float64] | None:
+def _start_scale(block: Block, local: NDArray[np.int64] | slice, settings: Settings) -> NDArray[np.float64] | None:
     power = settings.embedding.degree_power
     return power_or_zero(block.strength[local], power) if power else None
 

@@ -14,7 +14,7 @@ from pipeline.embedding.methods import method_for
 from pipeline.embedding.round_tasks import rounds_of_block
 from pipeline.embedding.rows import ColumnSums, RowNodes, Rows
 from pipeline.embedding.settings import Settings
-from pipeline.embedding.sinks import MemorySink
+from pipeline.embedding.sinks import MemorySink, TableSink
 from pipeline.kernels.adjacency import ordered_adjacency
 from pipeline.kernels.rows import column_sums
 from schemas.tables import WEIGHT_UNIT
@@ -69,7 +69,8 @@ def embed_in_memory(block: Block, settings: Settings, sides: Sides | None = None
 
     Cost
     ----
-    Memory: the rows of the rounds and the result, both at once.
+    Memory: the rows of the rounds and the result, both at once; where every node has edges and rows are final as the
+    last round leaves them, they are the result.
     """
     method = method_for(settings)
     degree = np.zeros(settings.graph.nodes, np.int64)
@@ -77,19 +78,20 @@ def embed_in_memory(block: Block, settings: Settings, sides: Sides | None = None
     settings = replace(settings, graph=settings.graph.with_degrees(block.weight, degree))
     settings = settings.with_facts(_facts_of_prelude(block, settings))
     first, _ = method.exchanged_range(block, settings)
-    sink = MemorySink(settings, block, copies=not method.reduced_width(settings))
+    table = TableSink(settings, block)
+    memory = MemorySink(settings, block) if method.reduced_width(settings) else None
     final = Rows.zeros(0, 0)
-    for _, rows, after in rounds_of_block(block, settings, sink):
-        settings, final = after, rows
-    if len(final.values):
-        sink.emit(first, final)
-    rows = Rows.zeros(settings.graph.nodes, settings.dim)
+    for _, last, after in rounds_of_block(block, settings, memory or table):
+        settings, final = after, last
+    rows = table.rows
+    if len(final.values) == settings.graph.nodes and memory is None:
+        rows = final
+    elif len(final.values):
+        (memory or table).emit(first, final)
+    for role, node_ix, held in memory.held if memory else ():
+        table.emit_some(node_ix, method.reduce(held, node_ix, settings, role), role)
     strength = np.zeros(settings.graph.nodes)
     strength[block.node_ix] = block.strength
-    for role, node_ix, held in sink.held:
-        if role == "rows":
-            part = method.reduce(held, node_ix, settings, role)
-            rows.values[node_ix], rows.noise_scale[node_ix] = part.values, part.noise_scale
     sums = ColumnSums(*column_sums(rows.values, strength > 0)) if settings.embedding.standardize_columns else None
     method.finish(rows, RowNodes(np.arange(settings.graph.nodes), strength), sums, settings)
     if settings.embedding.compatibility is not None:

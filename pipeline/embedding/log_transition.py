@@ -27,11 +27,11 @@ from pipeline.embedding.fold_in_recipes import one_step_at_row_norm
 from pipeline.embedding.method_keys import EigenvaluePower, NormDegreePower, RowNorm, SubspaceKeys
 from pipeline.embedding.method_spec import MethodSpec, cosines
 from pipeline.embedding.momentum import add_momentum, next_momentum
-from pipeline.embedding.products import step_of_nodes
-from pipeline.embedding.rows import Norms, Rows
+from pipeline.embedding.products import Multiplier, step_of_nodes
+from pipeline.embedding.rows import Rows
 from pipeline.embedding.settings import Settings
 from pipeline.embedding.sinks import Sink
-from pipeline.embedding.spectral import Plain, noise_share, reduce_rows, reduced_columns, sum_of
+from pipeline.embedding.spectral import Plain, noise_share, raise_fading_rows, reduce_rows, reduced_columns, sum_of
 from pipeline.kernels.elementary import log, power_or_zero
 from pipeline.kernels.random_projection import normal_projection
 from pipeline.kernels.rows import add_scaled, row_norms, scale_rows, unit_or_zero_scales
@@ -98,25 +98,28 @@ class LogTransition(Plain):
         return carried
 
     def multiply(
-        self, block: Block, x: NDArray[np.float32], number: int, settings: Settings, norms: Norms, sink: Sink
+        self, multiplier: Multiplier, x: NDArray[np.float32], number: int, settings: Settings, sink: Sink
     ) -> Rows:
-        """Return this block's share of A (1 / d), of F z or F^T z, or of a smoothing step."""
+        """Return the block's share of A (1 / d), of F z or F^T z, or of a smoothing step."""
         if number == 0:
-            return step_of_nodes(block, x, norms)
+            return step_of_nodes(multiplier, x)
+        block = multiplier.block
         last = self._last_product(settings)
         if number > last:
             z = x if number > last + 1 else self._unit_rows(x, settings)
-            product = step_of_nodes(block, z, norms)
+            product = step_of_nodes(multiplier, z)
             own = settings.graph.mean_weight  # a node counts among its neighbours, by an edge of the mean weight
             add_scaled(product.values, z, own * (block.home == block.part_id))
             scale_rows(product.values, power_or_zero(block.strength + own, -1.0), out=product.values)
             return product
         is_transposed = (last - number) % 2 == 1
         logs = log_entries(block, x[:, -1], float(settings.facts["noise_total"][0]), is_transposed=is_transposed)
-        return step_of_nodes(replace(block, edge_weight=logs), combine_columns(x, settings.facts["transform"]), norms)
+        of_logs = replace(multiplier, block=replace(block, edge_weight=logs))
+        return step_of_nodes(of_logs, combine_columns(x, settings.facts["transform"]))
 
     def carry(self, carried: Rows, rows: Rows, number: int, settings: Settings) -> Rows:
         """Take momentum into the products, and put c behind every row that is multiplied by F next."""
+        raise_fading_rows(rows.values)
         width, last = self.width(1, settings), self._last_product(settings)
         if number > last:
             return rows

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from pipeline.blocks.arrays import Block
 from pipeline.embedding.fact_files import Facts
-from pipeline.embedding.rows import ColumnSums, KnownNorms, Norms, RowNodes, Rows
+from pipeline.embedding.products import Multiplier, scale_both
+from pipeline.embedding.rows import ColumnSums, KnownNorms, RowNodes, Rows
 from pipeline.embedding.settings import Settings
 from pipeline.embedding.sinks import Sink
 from pipeline.kernels.narrow_rows import round_rows
@@ -60,16 +61,23 @@ class Method(ABC):
 
     @abstractmethod
     def multiply(
-        self, block: Block, x: NDArray[np.float32], number: int, settings: Settings, norms: Norms, sink: Sink
+        self, multiplier: Multiplier, x: NDArray[np.float32], number: int, settings: Settings, sink: Sink
     ) -> Rows:
-        """Return this block's share of the product, for all exchanged rows; ``x`` may be overwritten.
+        """Return the share of the multiplier's block in the product, for all exchanged rows; ``x`` may be overwritten.
 
-        ``norms`` is called once for each matrix that is multiplied; where it returns None, noise scales are 0. Rows
-        that are final go to ``sink``. A round that is one way returns no rows.
+        Rows that are complete have been scaled by the multiplier's ``row_scales``. Those that are final go to ``sink``,
+        which may keep them. A round that is one way returns no rows.
         """
 
-    def finalize_rows(self, rows: Rows, strength: NDArray[np.float64], settings: Settings) -> None:  # noqa: B027
-        """Scale complete rows in place, each by itself."""
+    def row_scales(self, strength: NDArray[np.float64], settings: Settings) -> NDArray[np.float64] | None:
+        """Return the factors of complete rows, by which a product becomes what the round is after; None: 1."""
+        return None
+
+    def scale_complete(self, rows: Rows, strength: NDArray[np.float64], settings: Settings) -> None:
+        """Scale rows in place that have just become complete."""
+        scales = self.row_scales(strength, settings)
+        if scales is not None:
+            scale_both(rows, scales)
 
     def weigh(
         self, rows: Rows, number: int, settings: Settings, norms: KnownNorms

@@ -16,6 +16,7 @@ from pipeline.blocks.arrays import Block, RowKind
 from pipeline.embedding import row_files
 from pipeline.embedding.methods import method_for
 from pipeline.embedding.norm_files import RecordedNorms, read_columns, write_columns
+from pipeline.embedding.products import Multiplier
 from pipeline.embedding.round_tasks import arrivals, send_partials, split_rows, sums_of
 from pipeline.embedding.rows import Rows
 from pipeline.embedding.settings import Settings
@@ -70,7 +71,7 @@ class _NoiseScales:
 
     def add(self, rows: Rows, norms: RoundNorms, settings: Settings) -> None:
         method = method_for(settings)
-        method.finalize_rows(rows, self.strength, settings)
+        method.scale_complete(rows, self.strength, settings)
         if not method.keeps_total:
             self.total.noise_scale[:] = rows.noise_scale
             return
@@ -95,7 +96,8 @@ def compute_part_noise_scales(payload: NoiseScalePayload, attempt: Attempt) -> P
     sent_bytes = 0
     for one in payload.rounds:
         x = np.empty((stop - first, 0), np.float32)
-        product = method.multiply(block, x, one.number, settings, RecordedNorms(one.operands), sink)
+        multiplier = Multiplier(block, RecordedNorms(one.operands))
+        product = method.multiply(multiplier, x, one.number, settings, sink)
         if not payload.is_only_part:
             written, traffic = send_partials(attempt, block, product, one.number, settings)
             slices = {role: (*slices.get(role, ()), *files) for role, files in written.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +11,44 @@ from pipeline.blocks.arrays import Block
 from pipeline.embedding.rows import FOLD_IN, Norms, Rows
 from pipeline.embedding.settings import Settings
 from pipeline.embedding.sinks import Sink
-from pipeline.kernels.buffers import aligned_empty
+from pipeline.kernels.buffers import Buffers
 from pipeline.kernels.csr import Csr
 from pipeline.kernels.elementary import power_or_zero
 from pipeline.kernels.rows import row_norms, scale_rows, unit_or_zero_scales
 from pipeline.kernels.spmm import spmm
+
+
+@dataclass(frozen=True, eq=False)
+class Multiplier:
+    """Multiplies rows by the edges of a block."""
+
+    block: Block
+    norms: Norms  # called once for each matrix that is multiplied; where it returns None, noise scales are 0
+    row_scales: NDArray[np.float64] | None = None  # of the exchanged rows, where a product has all of their edges
+    buffers: Buffers = field(default_factory=Buffers)
+
+    def multiply(
+        self,
+        x: NDArray[np.float32],
+        out: NDArray[np.float32],
+        start: int,
+        first_col: int,
+        scale: NDArray[np.float64] | None,
+    ) -> Rows:
+        """Multiply the adjacency by x, which begins at local row ``first_col``; ``out`` are the rows from start on."""
+        block, lengths, rows = self.block, self.norms(x), Rows(out, np.zeros(len(out)))
+        spmm(
+            Csr(block.indptr, block.neighbor, block.edge_weight),
+            x,
+            out,
+            start=start,
+            stop=start + len(out),
+            first_col=first_col,
+            scale=scale,
+            noise_scale=lengths,
+            out_noise_scale=None if lengths is None else rows.noise_scale,
+        )
+        return rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,62 +71,44 @@ class TwoSides:
             power_or_zero(block.strength[slice(*items)], -settings.embedding.item_degree_power),
         )
 
-    def users_of(self, block: Block, x: NDArray[np.float32], norms: Norms) -> Rows:
+    def users_of(self, multiplier: Multiplier, x: NDArray[np.float32]) -> Rows:
         """D_U^-a B x: of items' rows that have been scaled by D_I^-b, M times these."""
         first, stop = self.users
-        users = Rows(aligned_empty((stop - first, x.shape[1])), np.zeros(stop - first))
-        multiply_rows(block, x, users, first, stop, self.items[0], norms)
-        scale_both(users, self.to_user)
-        return users
+        out = multiplier.buffers.take((stop - first, x.shape[1]))
+        return multiplier.multiply(x, out, first, self.items[0], self.to_user)
 
-    def items_of(self, block: Block, users: Rows, out: NDArray[np.float32], norms: Norms) -> Rows:
-        """B^T D_U^-a times the users' rows, which are scaled on the way, into ``out``; less the items' own scaling."""
-        first, stop = self.items
+    def items_of(
+        self,
+        multiplier: Multiplier,
+        users: Rows,
+        out: NDArray[np.float32],
+        scale: NDArray[np.float64] | None,
+    ) -> Rows:
+        """B^T D_U^-a times the users' rows, which nobody may read any more, into ``out``; then scaled."""
         scale_both(users, self.to_user)
-        items = Rows(out, np.zeros(stop - first))
-        multiply_rows(block, users.values, items, first, stop, self.users[0], norms)
+        items = multiplier.multiply(users.values, out, self.items[0], self.users[0], scale)
+        multiplier.buffers.give(users.values)
         return items
 
 
-def step_of_items(
-    block: Block, x: NDArray[np.float32], settings: Settings, norms: Norms, sink: Sink | None = None
-) -> Rows:
-    """One step of P from items to items, less their last scaling: B^T D_U^-2a B D_I^-b x.
+def step_of_items(multiplier: Multiplier, x: NDArray[np.float32], settings: Settings, sink: Sink | None = None) -> Rows:
+    """One step of P from items to items, less their last scaling where rows aren't complete: B^T D_U^-2a B D_I^-b x.
 
-    Overwrites x. A sink gets the users' rows M x, and the rows that these are weighted sums of.
+    The product takes the place of x. A sink gets the users' rows M x, and the rows that these are weighted sums of.
     """
-    sides = TwoSides.of(block, settings)
+    sides = TwoSides.of(multiplier.block, settings)
     scale_rows(x, sides.to_item, out=x)
     if sink is not None:
         sink.emit(sides.items[0], Rows(x, np.zeros(len(x))), FOLD_IN)
-    users = sides.users_of(block, x, norms)
+    users = sides.users_of(multiplier, x)
     if sink is not None:
         sink.emit(sides.users[0], users)
-    return sides.items_of(block, users, x, norms)
+    return sides.items_of(multiplier, users, x, multiplier.row_scales)
 
 
-def step_of_nodes(block: Block, x: NDArray[np.float32], norms: Norms) -> Rows:
-    """A x of all rows, of the entries stored here."""
-    product = Rows(aligned_empty(x.shape), np.zeros(len(x)))
-    multiply_rows(block, x, product, 0, len(x), 0, norms)
-    return product
-
-
-def multiply_rows(
-    block: Block, x: NDArray[np.float32], out: Rows, start: int, stop: int, first_col: int, norms: Norms
-) -> None:
-    """Multiply rows start to stop of the adjacency by x, with noise scales; x begins at local row ``first_col``."""
-    lengths = norms(x)
-    spmm(
-        Csr(block.indptr, block.neighbor, block.edge_weight),
-        x,
-        out.values,
-        start=start,
-        stop=stop,
-        first_col=first_col,
-        noise_scale=lengths,
-        out_noise_scale=None if lengths is None else out.noise_scale,
-    )
+def step_of_nodes(multiplier: Multiplier, x: NDArray[np.float32]) -> Rows:
+    """A x of all rows, of the entries stored here; complete rows are scaled."""
+    return multiplier.multiply(x, multiplier.buffers.take(x.shape), 0, 0, multiplier.row_scales)
 
 
 def scale_both(rows: Rows, scale: NDArray[np.float64]) -> None:

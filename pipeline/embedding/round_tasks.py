@@ -14,12 +14,13 @@ from pipeline.embedding.fact_files import Facts, write_facts
 from pipeline.embedding.method import Method
 from pipeline.embedding.methods import method_for
 from pipeline.embedding.norm_files import NormRecorder
+from pipeline.embedding.products import Multiplier
 from pipeline.embedding.row_files import RowFormat
 from pipeline.embedding.rows import ColumnSums, Norms, Rows
 from pipeline.embedding.settings import Settings
 from pipeline.embedding.sinks import FileSink, MemorySink, Sink, take
 from pipeline.embedding.waves import FileSlices, PartPayload, PartResult, RowSlice, Traffic
-from pipeline.kernels.buffers import aligned_empty
+from pipeline.kernels.buffers import Buffers, aligned_empty
 from pipeline.kernels.rows import add_rows, column_sums, row_norms, scatter_rows
 from pipeline.locations import Location
 from pipeline.storage import BATCHES
@@ -98,18 +99,20 @@ def rounds_of_block(
     strength = block.strength[first:stop]
     carried = method.initial_carry(block, np.arange(first, stop), settings)
     x = _start(method, block, settings)
+    buffers, row_scales = Buffers(), method.row_scales(strength, settings)
     for number in range(method.rounds(settings)):
         of_round = norms(number) if norms else _norms_of_rows(method, number, settings)
-        rows = method.multiply(block, x, number, settings, of_round, sink)
+        rows = method.multiply(Multiplier(block, of_round, row_scales, buffers), x, number, settings, sink)
         facts: Facts
         if method.is_one_way(number, settings):
             facts = sink.facts
         else:
-            method.finalize_rows(rows, strength, settings)
             rows = method.carry(carried, rows, number, settings)
             facts = {**sink.facts, **method.local_facts(rows, carried, number, settings)}
         settings = settings.with_facts(method.reduce_facts(number, [facts], settings))
         yield number, rows, settings
+        if rows.values is not x:
+            buffers.give(x)
         x = rows.values
 
 
@@ -131,8 +134,9 @@ def multiply_part(payload: PartRoundPayload, attempt: Attempt) -> PartResult:
 
     x = _start(method, block, settings) if number == 0 else _collect_rows(payload, block.node_ix[first:stop], settings)
     sink = FileSink(attempt, settings, block)
-    product = method.multiply(block, x, number, settings, _norms(attempt, method, number, settings), sink)
-    del x
+    multiplier = Multiplier(block, _norms(attempt, method, number, settings))
+    product = method.multiply(multiplier, x, number, settings, sink)
+    del x, multiplier
     if method.is_one_way(number, settings):
         _write_facts(attempt, sink.facts)
         return PartResult(block.part_id)
@@ -281,7 +285,7 @@ def _finish_round(
     """Finalize complete rows, those of the local numbers, and write them for the next round or as the result."""
     method, number, result = method_for(settings), payload.number, PartResult(block.part_id)
     node_ix, is_last = block.node_ix[local], number == method.rounds(settings) - 1
-    method.finalize_rows(rows, block.strength[local], settings)
+    method.scale_complete(rows, block.strength[local], settings)
     carried = _carried_rows(payload, block, local, settings)
     rows = method.carry(carried, rows, number, settings)
     _write_facts(attempt, {**sink.facts, **method.local_facts(rows, carried, number, settings)})

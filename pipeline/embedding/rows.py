@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.codec import Vector
+from pipeline.kernels.buffers import aligned_zeros
 
 #: Returns the norms of rows over all columns of the embedding, where a task may hold only some; None: this task can't
 #: compute them, or no later step reads them. What follows from norms is then computed by another task.
@@ -36,7 +37,7 @@ class Rows:
     @classmethod
     def zeros(cls, rows: int, dim: int) -> Rows:
         """Rows of zeros."""
-        return cls(np.zeros((rows, dim), np.float32), np.zeros(rows))
+        return cls(aligned_zeros((rows, dim)), np.zeros(rows))
 
     def __getitem__(self, index: slice) -> Rows:
         """Return a view of a run of rows."""

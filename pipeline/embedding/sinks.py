@@ -14,7 +14,7 @@ from pipeline.embedding.row_files import RowFormat
 from pipeline.embedding.rows import FOLD_IN, SUBSPACE, Rows
 from pipeline.embedding.settings import Settings
 from pipeline.kernels.buffers import aligned_empty
-from pipeline.kernels.rows import gather_rows
+from pipeline.kernels.rows import gather_rows, scatter_rows
 from pipeline.storage import BATCHES
 from pipeline.tasks import Attempt
 
@@ -67,17 +67,29 @@ class FileSink(Sink):
 class MemorySink(Sink):
     """Keeps the rows."""
 
-    def __init__(self, settings: Settings, block: Block, *, copies: bool = False) -> None:
-        """Start with none; ``copies`` is for methods that go on working in the arrays they have emitted."""
+    def __init__(self, settings: Settings, block: Block) -> None:
+        """Start with none."""
         super().__init__(settings, block)
-        self._copies = copies
         self.held: list[tuple[str, NDArray[np.int64], Rows]] = []
 
     def emit_some(self, node_ix: NDArray[np.int64], rows: Rows, role: str = "rows") -> None:
         """Keep rows by their node numbers, ascending."""
-        if self._copies:
-            rows = Rows(rows.values.copy(), rows.noise_scale.copy())
         self.held.append((role, node_ix, rows))
+
+
+class TableSink(Sink):
+    """Copies rows into those of all nodes."""
+
+    def __init__(self, settings: Settings, block: Block) -> None:
+        """Start with zeros."""
+        super().__init__(settings, block)
+        self.rows = Rows.zeros(settings.graph.nodes, settings.dim)
+
+    def emit_some(self, node_ix: NDArray[np.int64], rows: Rows, role: str = "rows") -> None:
+        """Copy rows to where their nodes are; those of other roles are not of the table."""
+        if role == "rows":
+            scatter_rows(rows.values, node_ix, self.rows.values)
+            self.rows.noise_scale[node_ix] = rows.noise_scale
 
 
 def take(rows: Rows, index: NDArray[np.int64]) -> Rows:

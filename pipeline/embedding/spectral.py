@@ -20,8 +20,8 @@ from pipeline.blocks.arrays import Block
 from pipeline.embedding.fact_files import Facts
 from pipeline.embedding.method import Method
 from pipeline.embedding.momentum import add_momentum, next_momentum
-from pipeline.embedding.products import TwoSides, set_norms, step_of_nodes
-from pipeline.embedding.rows import FOLD_IN, SUBSPACE, ColumnSums, Norms, RowNodes, Rows
+from pipeline.embedding.products import Multiplier, TwoSides, set_norms
+from pipeline.embedding.rows import FOLD_IN, SUBSPACE, ColumnSums, RowNodes, Rows
 from pipeline.embedding.settings import Settings
 from pipeline.embedding.sinks import Sink
 from pipeline.kernels.buffers import aligned_empty
@@ -96,26 +96,34 @@ class _Spectral(Method):
         return rows
 
     def multiply(
-        self, block: Block, x: NDArray[np.float32], number: int, settings: Settings, norms: Norms, sink: Sink
+        self, multiplier: Multiplier, x: NDArray[np.float32], number: int, settings: Settings, sink: Sink
     ) -> Rows:
         """A Z, with Z the rows of the last round made orthonormal."""
-        z = combine_columns(x, settings.facts["transform"]) if number else x
+        block, z, out = multiplier.block, x, multiplier.buffers.take(x.shape)
+        if number:
+            z, out = combine_columns(x, settings.facts["transform"], out), x
         if self.is_one_way(number, settings):
-            self.close(block, z, settings, norms, sink)
+            self.close(multiplier, z, out, settings, sink)
             return Rows.zeros(0, z.shape[1])
-        product = self.apply(block, z, settings, norms)
+        product = self.apply(multiplier, z, out, settings)
         if settings.keeps_subspace and self.is_one_way(number + 1, settings):
             is_own = block.home[slice(*self.exchanged_range(block, settings))] == block.part_id
             sink.report_facts({"cross": cross_sums(z, product.values), "start": gram(z, is_own.astype(np.float64))})
+        if z is not x:
+            multiplier.buffers.give(z)
         return product
 
     @abstractmethod
-    def apply(self, block: Block, z: NDArray[np.float32], settings: Settings, norms: Norms) -> Rows:
-        """Return this block's share of A z."""
+    def apply(
+        self, multiplier: Multiplier, z: NDArray[np.float32], out: NDArray[np.float32], settings: Settings
+    ) -> Rows:
+        """Return the block's share of A z, in ``out``."""
 
     @abstractmethod
-    def close(self, block: Block, z: NDArray[np.float32], settings: Settings, norms: Norms, sink: Sink) -> None:
-        """Emit the rows that will be reduced, and report this block's share of Z^T A Z."""
+    def close(
+        self, multiplier: Multiplier, z: NDArray[np.float32], out: NDArray[np.float32], settings: Settings, sink: Sink
+    ) -> None:
+        """Emit the rows that will be reduced, and report the block's share of Z^T A Z; ``out`` is to work in."""
 
     def local_facts(self, rows: Rows, carried: Rows, number: int, settings: Settings) -> Facts:
         """Return Y^T Y of some rows."""
@@ -213,21 +221,26 @@ class Bipartite(_Spectral):
     set, and Ω' the orthonormal columns of a hashed matrix.
     """
 
-    def apply(self, block: Block, z: NDArray[np.float32], settings: Settings, norms: Norms) -> Rows:
+    def apply(
+        self, multiplier: Multiplier, z: NDArray[np.float32], out: NDArray[np.float32], settings: Settings
+    ) -> Rows:
         """(P - γ diag(P) + shift) z, of the users and the edges stored here."""
+        block = multiplier.block
         sides = TwoSides.of(block, settings)
-        users = sides.users_of(block, scale_rows(z, sides.to_item), norms)
-        items = sides.items_of(block, users, aligned_empty(z.shape), norms)
-        scale_rows(items.values, sides.to_item, out=items.values)
+        users = sides.users_of(multiplier, scale_rows(z, sides.to_item, out))
+        items = sides.items_of(multiplier, users, out, sides.to_item)
         own = shift_of_items(settings) * (block.home[slice(*sides.items)] == block.part_id)
         add_scaled(items.values, z, own - settings.no_return * diagonal_of(block, sides))
         return items
 
-    def close(self, block: Block, z: NDArray[np.float32], settings: Settings, norms: Norms, sink: Sink) -> None:
+    def close(
+        self, multiplier: Multiplier, z: NDArray[np.float32], out: NDArray[np.float32], settings: Settings, sink: Sink
+    ) -> None:
         """Emit M Z and Z; report Z^T (P - γ diag(P)) Z."""
+        block = multiplier.block
         sides = TwoSides.of(block, settings)
-        scaled = scale_rows(z, sides.to_item)
-        users = sides.users_of(block, scaled, norms)
+        scaled = scale_rows(z, sides.to_item, out)
+        users = sides.users_of(multiplier, scaled)
         operator = gram(users.values)
         size = np.trace(operator) / len(operator)
         if settings.no_return:
@@ -288,26 +301,24 @@ class Plain(_Spectral):
         """Return what the config asks for."""
         return settings.embedding.eigenvalues == "both"
 
-    def apply(self, block: Block, z: NDArray[np.float32], settings: Settings, norms: Norms) -> Rows:
+    def apply(
+        self, multiplier: Multiplier, z: NDArray[np.float32], out: NDArray[np.float32], settings: Settings
+    ) -> Rows:
         """(S + shift) z, of the entries stored here."""
-        product = self._product(block, z, settings, norms)
+        block, product = multiplier.block, self._product(multiplier, z, out, settings)
         add_scaled(product.values, z, settings.embedding.shift * (block.home == block.part_id))
         return product
 
-    def finalize_rows(self, rows: Rows, strength: NDArray[np.float64], settings: Settings) -> None:
-        """Scale up rows that would fade away.
+    def carry(self, carried: Rows, rows: Rows, number: int, settings: Settings) -> Rows:
+        """Scale up rows that would fade away, before momentum is taken."""
+        raise_fading_rows(rows.values)
+        return super().carry(carried, rows, number, settings)
 
-        A component of small weights shrinks with each product, until float32 has no number for its rows. Next to the
-        others they are nothing in any sum: some powers of two more keep their direction and change no other row.
-        """
-        size = row_norms(rows.values)
-        fading = np.flatnonzero((size > 0) & (size < _FADING))
-        if fading.size:
-            rows.values[fading] = np.ldexp(rows.values[fading], _RAISED)
-
-    def close(self, block: Block, z: NDArray[np.float32], settings: Settings, norms: Norms, sink: Sink) -> None:
+    def close(
+        self, multiplier: Multiplier, z: NDArray[np.float32], out: NDArray[np.float32], settings: Settings, sink: Sink
+    ) -> None:
         """Emit Z; report Z^T S Z."""
-        operator = cross_sums(z, self._product(block, z, settings, norms).values)
+        operator = cross_sums(z, self._product(multiplier, z, out, settings).values)
         sink.report_facts({"operator": operator, "size": np.zeros(1)})
         for role in ("rows", SUBSPACE):
             sink.emit(0, Rows(z, np.zeros(len(z))), role)
@@ -325,12 +336,27 @@ class Plain(_Spectral):
         """Set norms."""
         set_norms(rows, settings.row_norm * power_or_zero(nodes.strength, settings.embedding.norm_degree_power))
 
-    def _product(self, block: Block, z: NDArray[np.float32], settings: Settings, norms: Norms) -> Rows:
+    def _product(
+        self, multiplier: Multiplier, z: NDArray[np.float32], out: NDArray[np.float32], settings: Settings
+    ) -> Rows:
         offset = settings.embedding.degree_offset * settings.graph.mean_strength
-        to_root = power_or_zero(block.strength + offset, -0.5)
-        product = step_of_nodes(block, scale_rows(z, to_root), norms)
-        scale_rows(product.values, to_root, out=product.values)
+        to_root = power_or_zero(multiplier.block.strength + offset, -0.5)
+        scaled = scale_rows(z, to_root, multiplier.buffers.take(z.shape))
+        product = multiplier.multiply(scaled, out, 0, 0, to_root)
+        multiplier.buffers.give(scaled)
         return product
+
+
+def raise_fading_rows(x: NDArray[np.float32]) -> None:
+    """Scale up rows that would fade away, in place.
+
+    A component of small weights shrinks with each product, until float32 has no number for its rows. Next to the
+    others they are nothing in any sum: some powers of two more keep their direction and change no other row.
+    """
+    size = row_norms(x)
+    fading = np.flatnonzero((size > 0) & (size < _FADING))
+    if fading.size:
+        x[fading] = np.ldexp(x[fading], _RAISED)
 
 
 def diagonal_of(block: Block, sides: TwoSides) -> NDArray[np.float64]:

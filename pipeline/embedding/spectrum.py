@@ -18,8 +18,8 @@ from pipeline.config.embedding import EmbeddingConfig
 from pipeline.embedding.fact_files import Facts
 from pipeline.embedding.fastrp import TwoTower
 from pipeline.embedding.method_spec import MethodSpec
-from pipeline.embedding.products import scale_both, step_of_items, step_of_nodes
-from pipeline.embedding.rows import Norms, Rows
+from pipeline.embedding.products import Multiplier, step_of_items, step_of_nodes
+from pipeline.embedding.rows import Rows
 from pipeline.embedding.settings import Settings
 from pipeline.embedding.sinks import Sink
 from pipeline.kernels.elementary import power_or_zero
@@ -60,12 +60,12 @@ class Largest(TwoTower):
         return np.ones((stop - first, 1), np.float32)
 
     def multiply(
-        self, block: Block, x: NDArray[np.float32], number: int, settings: Settings, norms: Norms, sink: Sink
+        self, multiplier: Multiplier, x: NDArray[np.float32], number: int, settings: Settings, sink: Sink
     ) -> Rows:
         """P x / bound, so that nothing grows."""
         if number:
             x /= np.float32(settings.facts["largest"][0])
-        return step_of_items(block, x, settings, norms)
+        return step_of_items(multiplier, x, settings)
 
     def carry_width(self, settings: Settings) -> int:
         """Return 2: x and P x."""
@@ -128,10 +128,10 @@ class Spectrum(TwoTower):
         return _probes(block.node_key[slice(*self.exchanged_range(block, settings))], settings)
 
     def multiply(
-        self, block: Block, x: NDArray[np.float32], number: int, settings: Settings, norms: Norms, sink: Sink
+        self, multiplier: Multiplier, x: NDArray[np.float32], number: int, settings: Settings, sink: Sink
     ) -> Rows:
         """One step of P."""
-        return step_of_items(block, x, settings, norms)
+        return step_of_items(multiplier, x, settings)
 
     def factors(self, number: int, settings: Settings) -> tuple[float, float, float]:
         """Return the factors of the product, T_k and T_k-1 in T_k+1."""
@@ -178,15 +178,15 @@ class StepsOfNodes:
         return 0, block.node_ix.size
 
     def multiply(
-        self, block: Block, x: NDArray[np.float32], number: int, settings: Settings, norms: Norms, sink: Sink
+        self, multiplier: Multiplier, x: NDArray[np.float32], number: int, settings: Settings, sink: Sink
     ) -> Rows:
         """A D^-1/2 x, of the entries stored here."""
-        scale_rows(x, power_or_zero(block.strength, -0.5), out=x)
-        return step_of_nodes(block, x, norms)
+        scale_rows(x, power_or_zero(multiplier.block.strength, -0.5), out=x)
+        return step_of_nodes(multiplier, x)
 
-    def finalize_rows(self, rows: Rows, strength: NDArray[np.float64], settings: Settings) -> None:
-        """Scale by D^-1/2: rows of S x now."""
-        scale_both(rows, power_or_zero(strength, -0.5))
+    def row_scales(self, strength: NDArray[np.float64], settings: Settings) -> NDArray[np.float64]:
+        """D^-1/2: rows scaled by it are those of S x."""
+        return power_or_zero(strength, -0.5)
 
     def factors(self, number: int, settings: Settings) -> tuple[float, float, float]:
         """Return the factors of S T_k, T_k and T_k-1 in T_k+1."""

@@ -91,13 +91,13 @@ def _sum_row(
     """``out[row]`` = the sum of ``weights[e] * x[indices[e] - first]``, as in `spmm`."""
     width = out.shape[1]
     if width == 128:
-        _tile_128(matrix, entries, x, first, 0, out, row)
+        _tile_128(matrix, entries, x, first, 0, out, row, None)
     elif width == 64:
-        _tile_64(matrix, entries, x, first, 0, out, row)
+        _tile_64(matrix, entries, x, first, 0, out, row, None)
     elif width == 32:
-        _tile_32(matrix, entries, x, first, 0, out, row)
+        _tile_32(matrix, entries, x, first, 0, out, row, None)
     else:
-        _tile_16(matrix, entries, x, first, 0, out, row)
+        _tile_16(matrix, entries, x, first, 0, out, row, None)
 
 
 @kernel

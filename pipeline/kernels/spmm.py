@@ -27,6 +27,7 @@ def spmm(
     start: int,
     stop: int,
     first_col: int = 0,
+    scale: NDArray[np.float64] | None = None,
     noise_scale: NDArray[np.float64] | None = None,
     out_noise_scale: NDArray[np.float64] | None = None,
 ) -> None:
@@ -35,15 +36,16 @@ def spmm(
     ``out[i - start]`` becomes the sum of ``weights[e] * x[indices[e] - first_col]`` over the entries of row i as they
     are listed: float32 in runs of 16 entries, the runs added in float64, then rounded. Nearly equal terms are so
     within 6.3e-7 of their exact sum, however many (`RUN`). A column's bits do not depend on which columns are computed
-    with it.
+    with it. With scales the rounded sum is scaled as `scale_rows` would do it, before it leaves the registers.
 
     Parameters
     ----------
     matrix : columns in ``first_col <= index < first_col + m``; an index may repeat in a row.
     x : (m, dim) float32, C-contiguous, dim at least 1; best 64-byte aligned (`aligned_empty`).
     out : (r, dim) float32, C-contiguous, r at least ``stop - start``, not overlapping x.
+    scale : (stop - start,) float64, a factor for each row of the product; None: 1.
     noise_scale, out_noise_scale : (m,) and (r,) float64, both or neither: also
-        ``out_noise_scale[i - start]`` = the float64 sum of ``|weights[e]| * noise_scale[index]``.
+        ``out_noise_scale[i - start]`` = the float64 sum of ``|weights[e]| * noise_scale[index]``, times the scale.
 
     Raises
     ------
@@ -57,13 +59,19 @@ def spmm(
     _check_rows(matrix, start, stop)
     _check_dense(matrix, x, out, start, stop, first_col)
     matrix = read_only(matrix)
-    _sum_rows(matrix, x, out, start, stop, first_col)
+    if scale is not None:
+        _check_array("scale", scale, np.float64, 1)
+        if len(scale) != stop - start:
+            raise ValueError(f"there are {len(scale)} scales for rows {start} to {stop}; give one a row")
+    _sum_rows(matrix, x, out, start, stop, first_col, scale)
     if noise_scale is None and out_noise_scale is None:
         return
     if noise_scale is None or out_noise_scale is None:
         raise ValueError("noise_scale and out_noise_scale go together; give both or neither")
     _check_noise_scales(noise_scale, len(x), out_noise_scale, stop - start)
     _sum_noise_scales(matrix, noise_scale, out_noise_scale, start, stop, first_col)
+    if scale is not None:
+        out_noise_scale[: stop - start] *= scale
 
 
 def _check_rows(matrix: Csr, start: int, stop: int) -> None:
@@ -119,14 +127,20 @@ def _check_noise_scales(scale: NDArray[np.float64], columns: int, sums: NDArray[
 
 @kernel
 def _sum_rows(
-    matrix: Csr, x: InMatrix[np.float32], out: OutMatrix[np.float32], start: int, stop: int, first_col: int
+    matrix: Csr,
+    x: InMatrix[np.float32],
+    out: OutMatrix[np.float32],
+    start: int,
+    stop: int,
+    first_col: int,
+    scale: In[np.float64] | None,
 ) -> None:
     indptr = matrix.indptr
     dim = x.shape[1]
     last = indptr[stop] - 1
     for col in range(0, dim - dim % _BLOCK, _BLOCK):
         for i in range(start, stop):
-            _tile_128(matrix, Entries(indptr[i], indptr[i + 1], last), x, first_col, col, out, i - start)
+            _tile_128(matrix, Entries(indptr[i], indptr[i + 1], last), x, first_col, col, out, i - start, scale)
     rest = dim % _BLOCK
     if rest == 0:
         return
@@ -134,25 +148,25 @@ def _sum_rows(
         entries = Entries(indptr[i], indptr[i + 1], last)
         col = dim - rest
         if rest & 64:
-            _tile_64(matrix, entries, x, first_col, col, out, i - start)
+            _tile_64(matrix, entries, x, first_col, col, out, i - start, scale)
             col += 64
         if rest & 32:
-            _tile_32(matrix, entries, x, first_col, col, out, i - start)
+            _tile_32(matrix, entries, x, first_col, col, out, i - start, scale)
             col += 32
         if rest & 16:
-            _tile_16(matrix, entries, x, first_col, col, out, i - start)
+            _tile_16(matrix, entries, x, first_col, col, out, i - start, scale)
             col += 16
         if rest & 8:
-            _tile_8(matrix, entries, x, first_col, col, out, i - start)
+            _tile_8(matrix, entries, x, first_col, col, out, i - start, scale)
             col += 8
         if rest & 4:
-            _tile_4(matrix, entries, x, first_col, col, out, i - start)
+            _tile_4(matrix, entries, x, first_col, col, out, i - start, scale)
             col += 4
         if rest & 2:
-            _tile_2(matrix, entries, x, first_col, col, out, i - start)
+            _tile_2(matrix, entries, x, first_col, col, out, i - start, scale)
             col += 2
         if rest & 1:
-            _tile_1(matrix, entries, x, first_col, col, out, i - start)
+            _tile_1(matrix, entries, x, first_col, col, out, i - start, scale)
 
 
 @kernel

@@ -87,11 +87,12 @@ class _TileOperands(NamedTuple):
     end: Any
     last: Any
     target: Any
+    scale: Any  # float64 that the row is multiplied by; None: by nothing
 
     @classmethod
     def of(cls, context: Any, builder: Any, kinds: Any, values: Any, vector: Any) -> _TileOperands:
         """Unpack the arguments of a tile."""
-        matrix, entries, x, first_col, col, out, row = values
+        matrix, entries, x, first_col, col, out, row, scale = values
         _, indices, weights = (
             None if isinstance(kind, types.NoneType) else _data_and_width(context, builder, kind, value)[0]
             for kind, value in zip(kinds[0].types, cgutils.unpack_tuple(builder, matrix), strict=True)
@@ -102,7 +103,12 @@ class _TileOperands(NamedTuple):
         # Folding the column and the first row into the base leaves one multiplication an entry.
         base = builder.gep(x_data, [builder.sub(col, builder.mul(first_col, dim))], source_etype=_FLOAT)
         begin, end, last = cgutils.unpack_tuple(builder, entries)
-        return cls(base, dim, indices, weights, begin, end, last, builder.bitcast(target, vector.as_pointer()))
+        factor = None
+        if not isinstance(kinds[7], types.NoneType):
+            scales, _ = _data_and_width(context, builder, kinds[7], scale)
+            factor = builder.load(builder.gep(scales, [row], source_etype=_DOUBLE), typ=_DOUBLE, align=8)
+        place = builder.bitcast(target, vector.as_pointer())
+        return cls(base, dim, indices, weights, begin, end, last, place, factor)
 
     def row_of(self, builder: Any, entry: Any) -> Any:
         """Address of the tile's columns in the row of x that an entry names."""
@@ -118,25 +124,40 @@ class _TileOperands(NamedTuple):
         address = builder.gep(self.weights, [entry], source_etype=_FLOAT)
         return builder.fmul(term, splat(builder, builder.load(address, typ=_FLOAT, align=4), vector))
 
+    def store(self, builder: Any, row: Any) -> None:
+        """Write the tile: the sum, which has been rounded, times the row's scale."""
+        if self.scale is not None:
+            wide = ir.VectorType(_DOUBLE, row.type.count)
+            row = builder.fptrunc(builder.fmul(builder.fpext(row, wide), splat(builder, self.scale, wide)), row.type)
+        builder.store(row, self.target, align=4)
+
 
 def make_row_tile(width: int) -> Any:
     """The intrinsic that computes ``width`` columns of one row of a sparse-dense product.
 
-    Called from a kernel as ``tile(matrix, entries, x, first_col, col, out, row)``: ``out[row, col : col + width]``
-    becomes the sum, over ``entries`` of the `Csr` matrix in their order, of
-    ``weights[e] * x[indices[e] - first_col, col : col + width]``.
+    Called from a kernel as ``tile(matrix, entries, x, first_col, col, out, row, scale)``: ``out[row, col : col +
+    width]`` becomes the sum, over ``entries`` of the `Csr` matrix in their order, of
+    ``weights[e] * x[indices[e] - first_col, col : col + width]``, times ``scale[row]`` where there are scales.
     """
 
     @intrinsic
     def row_tile(
-        _typing_context: Any, matrix: Any, entries: Any, x: Any, first_col: Any, col: Any, out: Any, row: Any
+        _typing_context: Any,
+        matrix: Any,
+        entries: Any,
+        x: Any,
+        first_col: Any,
+        col: Any,
+        out: Any,
+        row: Any,
+        scale: Any,
     ) -> Any:
         def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
             narrow = ir.VectorType(_FLOAT, width)
             _emit_sum(builder, _TileOperands.of(context, builder, signature.args, values, narrow), width)
             return context.get_dummy_value()
 
-        return types.void(matrix, entries, x, first_col, col, out, row), generate
+        return types.void(matrix, entries, x, first_col, col, out, row, scale), generate
 
     return row_tile
 
@@ -192,11 +213,11 @@ def _emit_sum(builder: Any, data: _TileOperands, width: int) -> None:
 
     # A row of one run: the float64 detour would give the same bits, later.
     builder.position_at_end(store_run)
-    builder.store(partial, data.target, align=4)
+    data.store(builder, partial)
     builder.branch(done)
 
     builder.position_at_end(store_total)
-    builder.store(builder.fptrunc(carried, narrow), data.target, align=4)
+    data.store(builder, builder.fptrunc(carried, narrow))
     builder.branch(done)
 
     builder.position_at_end(done)

@@ -10,8 +10,8 @@ from pipeline.blocks.arrays import Block
 from pipeline.embedding.method import Method
 from pipeline.embedding.method_keys import RandomRowKeys
 from pipeline.embedding.method_spec import MethodSpec, cosines
-from pipeline.embedding.products import scale_both, set_norms, step_of_nodes
-from pipeline.embedding.rows import ColumnSums, Norms, RowNodes, Rows
+from pipeline.embedding.products import Multiplier, set_norms, step_of_nodes
+from pipeline.embedding.rows import ColumnSums, RowNodes, Rows
 from pipeline.embedding.settings import Settings
 from pipeline.embedding.sinks import Sink
 from pipeline.embedding.start_rows import start_rows
@@ -40,14 +40,14 @@ class NeighborAverage(Method):
         return start_rows(block, slice(None), None, settings)
 
     def multiply(
-        self, block: Block, x: NDArray[np.float32], number: int, settings: Settings, norms: Norms, sink: Sink
+        self, multiplier: Multiplier, x: NDArray[np.float32], number: int, settings: Settings, sink: Sink
     ) -> Rows:
         """A x, of the entries stored here."""
-        return step_of_nodes(block, x, norms)
+        return step_of_nodes(multiplier, x)
 
-    def finalize_rows(self, rows: Rows, strength: NDArray[np.float64], settings: Settings) -> None:
-        """Turn sums into means."""
-        scale_both(rows, power_or_zero(strength, -1.0))
+    def row_scales(self, strength: NDArray[np.float64], settings: Settings) -> NDArray[np.float64]:
+        """Return what makes means of sums."""
+        return power_or_zero(strength, -1.0)
 
     def finish(self, rows: Rows, nodes: RowNodes, sums: ColumnSums | None, settings: Settings) -> None:
         """Set norms."""

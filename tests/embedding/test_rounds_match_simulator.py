@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.config.embedding import EmbeddingConfig
+from pipeline.embedding.in_memory import block_from_edges, embed_in_memory
 from pipeline.embedding.methods import EMBEDDING, method_for
 from pipeline.embedding.rows import RowNodes, Rows
 from pipeline.kernels.random_projection import very_sparse_projection
@@ -75,6 +76,19 @@ def check(made: GraphInParts, embedding: EmbeddingConfig) -> tuple[Rows, np.ndar
 def test_any_tree_weights_and_parameters(data: st.DataObject) -> None:
     made = data.draw(graphs_in_parts())
     check(made, data.draw(embeddings(made.form)))
+
+
+@settings(max_examples=30)
+@given(st.data())
+def test_a_graph_in_memory_gets_the_rows_of_its_one_block(data: st.DataObject) -> None:
+    made = data.draw(graphs_in_parts()).in_one_block()
+    embedding = data.draw(embeddings(made.form))
+    with tempfile.TemporaryDirectory() as folder:
+        rows, _ = embed(made, embedding, Path(folder))
+    asked = settings_of(made, embedding)
+    method_for(asked).finish(rows, RowNodes(np.arange(made.nodes), made.graph.strength), None, asked)
+    block = block_from_edges(made.node_key, made.src, made.dst, made.weight)
+    np.testing.assert_array_equal(embed_in_memory(block, asked), rows.values)
 
 
 def random_tree(parts: int, items: int, seed: int) -> GraphInParts:

@@ -136,6 +136,18 @@ def test_noise_scales_are_sums_of_absolute_weights_times_norms(weighted: bool) -
         assert abs(sums[i] - want) <= 1001 * 2.0**-53 * want
 
 
+@pytest.mark.parametrize("dim", [1, 16, 37, 128, 200])
+def test_scales_give_the_bits_of_the_product_scaled_afterwards(dim: int) -> None:
+    rng = np.random.default_rng(8)
+    indptr, indices, weights, x = random_block(rng, LENGTHS, 50, dim)
+    scale, norms = rng.uniform(-2, 2, len(LENGTHS)), rng.uniform(0, 5, 50)
+    sums, scaled_sums = np.empty(len(LENGTHS)), np.empty(len(LENGTHS))
+    plain = product(indptr, indices, weights, x, noise_scale=norms, out_noise_scale=sums)
+    got = product(indptr, indices, weights, x, scale=scale, noise_scale=norms, out_noise_scale=scaled_sums)
+    assert got.tobytes() == (plain.astype(np.float64) * scale[:, None]).astype(np.float32).tobytes()
+    np.testing.assert_array_equal(scaled_sums, sums * scale)
+
+
 def test_read_only_and_unaligned_inputs_are_accepted() -> None:
     rng = np.random.default_rng(7)
     indptr, indices, weights, x = random_block(rng, [4, 30], 50, 33)
@@ -195,6 +207,7 @@ class TestRefusals:
             ({"indptr": np.array([0, 3, 2])}, "decreases"),
             ({"indptr": np.array([0, 2, 4])}, "leaves the 3"),
             ({"indptr": np.array([-1, 2, 3])}, "leaves the 3"),
+            ({"scale": np.ones(3)}, "3 scales for rows 0 to 2"),
             ({"noise_scale": np.ones(3)}, "both or neither"),
             ({"noise_scale": np.ones(2), "out_noise_scale": np.ones(2)}, "must have 3 and at least 2"),
         ],

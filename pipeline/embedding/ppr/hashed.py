@@ -14,8 +14,8 @@ from pipeline.embedding.method import Method
 from pipeline.embedding.method_keys import ItemNormPower, NormDegreePower
 from pipeline.embedding.method_spec import MethodSpec, cosines, dot_products
 from pipeline.embedding.ppr.walk_graph import WalkGraph
-from pipeline.embedding.products import set_norms
-from pipeline.embedding.rows import ColumnSums, Norms, RowNodes, Rows
+from pipeline.embedding.products import Multiplier, set_norms
+from pipeline.embedding.rows import ColumnSums, RowNodes, Rows
 from pipeline.embedding.settings import Settings
 from pipeline.embedding.sinks import Sink
 from pipeline.kernels.elementary import power_or_zero
@@ -127,10 +127,10 @@ class PlainHashed(Method):
         return np.empty((block.node_ix.size, 0), np.float32)
 
     def multiply(
-        self, block: Block, x: NDArray[np.float32], number: int, settings: Settings, norms: Norms, sink: Sink
+        self, multiplier: Multiplier, x: NDArray[np.float32], number: int, settings: Settings, sink: Sink
     ) -> Rows:
         """Emit the rows of all nodes of a block that is the whole graph."""
-        rows = hashed_rows(WalkGraph.of(block), 0, block.node_ix.size, settings)
+        rows = hashed_rows(WalkGraph.of(multiplier.block), 0, len(x), settings)
         sink.emit(0, Rows(rows, np.zeros(len(rows))))
         return Rows.zeros(0, settings.dim)
 
