@@ -59,6 +59,11 @@ class InterestTable(OpenTable):
         return str(self._metadata["space_id"])
 
     @property
+    def clusters_since(self) -> str:
+        """The date of the night whose numbers of clusters these are: they mean the same in releases of an equal one."""
+        return str(self._metadata.get("clusters_since") or self._metadata["data_date"])
+
+    @property
     def target_type(self) -> str:
         """The type of the nodes that queries look for."""
         return str(self._metadata["target_type"])

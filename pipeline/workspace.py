@@ -123,6 +123,7 @@ class RunInputs:
     tree: EarlierRun | None = None  # whose tree the partition goes on with; None: it cuts anew
     start: EarlierRun | None = None  # whose vectors embed starts from; None: it starts from random rows
     codes: EarlierRun | None = None  # whose codes embed goes on with; None: it makes them anew
+    interests: EarlierRun | None = None  # whose clusters of interests embed goes on with; None: it makes them anew
     recomputes: bool = False  # all from the input, whatever earlier nights and runs have left
 
     @property

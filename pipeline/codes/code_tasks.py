@@ -15,7 +15,7 @@ from pipeline.blocks.earlier_nodes import find_earlier
 from pipeline.codes.clusters import ChosenClusters, find_clusters, fit_clusters
 from pipeline.codes.code_files import NO_CLUSTER, ClusterCodes, NodeClusters
 from pipeline.codes.hierarchy import merge_clusters, paths_of
-from pipeline.codes.kept_codes import KeptFigures, extend_paths, keep_clusters, keep_tokens
+from pipeline.codes.kept_codes import KeptFigures, count_numbers, extend_paths, keep_clusters, keep_tokens
 from pipeline.config.codes import CodesConfig
 from pipeline.kernels.csr import Csr
 from pipeline.kernels.modularity import TwoSidedGraph, contract
@@ -178,20 +178,11 @@ def keep_codes(typed: TypedGraph, codes: CodesConfig, earlier: EarlierCodes) -> 
     before, token = (np.append(column, np.int32(NO_CLUSTER))[place] for column in (nodes.cluster, nodes.leaf_token))
     known, max_size = len(of_clusters.code), codes.max_size or np.inf
     label, apart = keep_clusters(typed.graph, before, known, earlier.resolution, max_size)
-    clusters = max(known, int(label.max(initial=-1)) + 1)
+    clusters = count_numbers(label, known)
     graph = contract(typed.graph, label, clusters)
     tokens = np.concatenate([of_clusters.tokens, np.zeros((clusters - known, typed.types), np.int32)])
     leaf_token, tokens = keep_tokens(label, typed.type_of, before, token, tokens)
-    had_one = before != NO_CLUSTER
-    same = int((label == before)[had_one].sum())
-    kept = KeptFigures(
-        night=earlier.night,
-        same_code=same,
-        other_code=int(had_one.sum()) - same,
-        new_nodes=int((~had_one).sum()),
-        fallen_apart=apart,
-        new_clusters=clusters - known,
-    )
+    kept = KeptFigures.of(earlier.night, before, label, known, apart)
     of_clusters = ClusterCodes(extend_paths(of_clusters.code, graph), tokens)
     return GraphCodes(label, leaf_token, graph, of_clusters, earlier.resolution, kept=kept)
 

@@ -5,18 +5,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline import storage
-from pipeline.blocks.arrays import Block
+from pipeline import codec, storage
+from pipeline.blocks.arrays import Block, NodeArrays
+from pipeline.blocks.earlier_nodes import find_earlier
 from pipeline.codes.clusters import find_clusters, fit_clusters
 from pipeline.codes.code_files import NO_CLUSTER
 from pipeline.codes.code_tasks import CLUSTERS, NODES, TypedGraph
 from pipeline.codes.interest_queries import neighbors_between
 from pipeline.codes.interests import ClusterEdges, Interests, LikeShares
+from pipeline.codes.kept_codes import KeptFigures, count_numbers, keep_clusters
 from pipeline.locations import Location
 from pipeline.tasks import Attempt
 from pipeline.workspace import Workspace
@@ -30,13 +33,23 @@ _LEAST_SHARE = 0.01
 
 
 @dataclass(frozen=True)
+class EarlierInterests:
+    """The clusters of an earlier night, as of its ``node_arrays``, and what its manifest says of them."""
+
+    night: str
+    figures: InterestFigures
+    node_arrays: tuple[Location, ...]
+    clusters: Location
+
+
+@dataclass(frozen=True)
 class InterestClustersPayload:
     """Input of the task.
 
     block_nodes, block_edges : the graph as one block.
     types : ranges of node numbers, ascending: all nodes, or those of either side.
     sources, targets : ranges of those that have interests, and of the neighbours that interests are in.
-    wanted : large clusters with targets, about.
+    wanted : large clusters with targets, about. earlier : the night whose clusters these go on from; None: made anew.
     """
 
     block_nodes: Location
@@ -45,26 +58,42 @@ class InterestClustersPayload:
     sources: tuple[int, int]
     targets: tuple[int, int]
     wanted: int
+    earlier: EarlierInterests | None = None
 
 
 @dataclass(frozen=True)
 class InterestFigures:
-    """What the manifest says of the clusters: how many are large and hold targets, and the modularity's resolution."""
+    """What the manifest says of the clusters: how many are large and hold targets, and the modularity's resolution.
+
+    numbers : given out to clusters so far. kept : what became of an earlier night's, if they go on from one, and
+    clusters_since : the date of the first night that their numbers are of.
+    """
 
     clusters: int
     resolution: float
+    numbers: int = 0
+    kept: KeptFigures | None = None
+    clusters_since: str | None = None
 
     @classmethod
     def of(cls, workspace: Workspace) -> InterestFigures:
         """Return the figures of a run's clusters."""
         figures = workspace.manifest(INTEREST_CLUSTERS.name).figures
-        return cls(figures["clusters"], figures["resolution"])
+        return codec.from_values(cls, {name: figures[name] for name in cls.__dataclass_fields__ if name in figures})
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What the published table says, JSON values."""
+        values = codec.to_values(self)
+        del values["numbers"]
+        return {name: value for name, value in values.items() if value is not None}
 
 
 def make_interest_clusters(payload: InterestClustersPayload, attempt: Attempt) -> InterestFigures:
     """Task: find clusters, and what the sources of each are interested in."""
     block = Block.read(0, payload.block_nodes, payload.block_edges, None)
-    made = find_interest_clusters(block, payload.types, payload.sources, payload.targets, payload.wanted)
+    ranges = payload.types, payload.sources, payload.targets
+    made = find_interest_clusters(block, *ranges, payload.wanted, payload.earlier)
     figures = made.figures
     if not payload.wanted / 2 <= figures.clusters <= 2 * payload.wanted:
         log.warning(
@@ -93,6 +122,7 @@ def find_interest_clusters(
     sources: tuple[int, int],
     targets: tuple[int, int],
     wanted: int,
+    earlier: EarlierInterests | None = None,
 ) -> InterestClusters:
     """Find clusters of a block that holds all edges; arguments are those of the task."""
     typed, rows = TypedGraph.of(block, types), slice(*block.rows_between(*targets))
@@ -101,14 +131,28 @@ def find_interest_clusters(
     def count_clusters(label: NDArray[np.int32]) -> int:
         return count_large(label[rows], degree, wanted)
 
-    edges = block.neighbor.size // 2
-    chosen = fit_clusters(lambda one: find_clusters(typed.graph, one), count_clusters, edges, wanted, may_exceed=True)
+    kept, since = None, None
+    if earlier is None:
+        edges = block.neighbor.size // 2
+        chosen = fit_clusters(
+            lambda one: find_clusters(typed.graph, one), count_clusters, edges, wanted, may_exceed=True
+        )
+        label, resolution, numbers = chosen.label, chosen.resolution, count_numbers(chosen.label)
+    else:
+        before, known = earlier.figures, earlier.figures.numbers
+        place = find_earlier(typed.node_key, NodeArrays(earlier.node_arrays).all("node_key").view(np.uint64))
+        had = np.append(read_interest_clusters(earlier.clusters), np.int32(NO_CLUSTER))[place]
+        resolution = before.resolution
+        label, apart = keep_clusters(typed.graph, had, known, resolution, np.inf)
+        kept, numbers = KeptFigures.of(earlier.night, had, label, known, apart), count_numbers(label, known)
+        since = before.clusters_since or earlier.night
     cluster = np.full(types[-1][1], NO_CLUSTER, np.int32)
-    cluster[block.node_ix] = chosen.label
+    cluster[block.node_ix] = label
     neighbors = neighbors_between(block, sources, targets)
     interests = Interests.of(ClusterEdges(neighbors.source, cluster[neighbors.target], neighbors.weight))
     like = LikeShares.of(interests, cluster[interests.source])
-    return InterestClusters(cluster, like, InterestFigures(count_clusters(chosen.label), chosen.resolution))
+    figures = InterestFigures(count_clusters(label), resolution, numbers, kept, since)
+    return InterestClusters(cluster, like, figures)
 
 
 def count_large(label: NDArray[np.int32], degree: NDArray[np.int64], wanted: int) -> int:

@@ -1,4 +1,4 @@
-"""Codes of a night from those of an earlier one: a node keeps its code unless its cluster falls apart."""
+"""Clusters and codes of a night from those of an earlier one: a node keeps them unless its cluster falls apart."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _VISITS = 2
 
 @dataclass(frozen=True)
 class KeptFigures:
-    """What became of an earlier night's codes.
+    """What became of an earlier night's codes, or of its clusters alone.
 
     night : its date. same_code, other_code : nodes that had one. new_nodes : that had none.
     fallen_apart : clusters whose nodes are free to move. new_clusters : of these and of new nodes.
@@ -31,6 +31,21 @@ class KeptFigures:
     new_nodes: int
     fallen_apart: int
     new_clusters: int
+
+    @classmethod
+    def of(
+        cls, night: str, earlier: NDArray[np.int32], label: NDArray[np.int32], clusters: int, apart: int
+    ) -> KeptFigures:
+        """Count; arguments and results are those of :func:`keep_clusters`."""
+        had_one = earlier != NO_CLUSTER
+        same, before = int((label == earlier)[had_one].sum()), int(had_one.sum())
+        new_clusters = count_numbers(label, clusters) - clusters
+        return cls(night, same, before - same, label.size - before, apart, new_clusters)
+
+
+def count_numbers(label: NDArray[np.int32], clusters: int = 0) -> int:
+    """Return how many numbers of clusters were given out, ``clusters`` of them before."""
+    return max(clusters, int(label.max(initial=-1)) + 1)
 
 
 def keep_clusters(

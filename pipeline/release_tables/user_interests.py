@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from graphquilt.row_lookup import as_matrix
-from pipeline import codec, storage
+from pipeline import storage
 from pipeline.blocks.arrays import Block
 from pipeline.codes.interest_queries import InterestQueries, NodeRows, make_queries, neighbors_between
 from pipeline.codes.interest_tasks import InterestFigures, read_interest_clusters, read_like_shares
@@ -94,7 +94,7 @@ def write_interests(run: TableRun) -> WrittenTable[PublishedInterestFigures]:
         "target_type": config.input.target_type,
         "space_id": run.written[tables.NODE_EMBEDDINGS].figures.metadata["space_id"],
         **config.interests.model_dump(mode="json", exclude={"clusters"}),
-        **codec.to_values(InterestFigures.of(workspace)),
+        **InterestFigures.of(workspace).metadata,
     }
     first, stop = nodes.types[ends[0]]
     payloads = [

@@ -13,6 +13,7 @@ from pipeline.embedding.ppr.whole_graph import whole_graph
 from pipeline.engine import Engine, Frame
 from pipeline.ingest.figures import IndexFigures
 from pipeline.planning.code_costs import check_interests_fit
+from pipeline.stages.night_codes import INTERESTS, describe_origin, log_kept, open_interests
 from pipeline.stages.outcome import Outcome, describe_task_files
 from pipeline.tasks import TaskFolder
 from pipeline.workspace import Workspace
@@ -33,12 +34,16 @@ def make_clusters_of_interests(engine: Engine[Frame], config: PipelineConfig, wo
     graph, built = whole_graph(engine, config, workspace)
     sides = tuple(sorted({span_of(side, index.types) for side in (config.sides.rows, config.sides.columns)}))
     source, target = (index.types[name] for name in (config.input.source_type, config.input.target_type))
-    payload = InterestClustersPayload(graph.nodes, graph.edges, sides, source, target, config.interests.clusters)
+    payload = InterestClustersPayload(
+        graph.nodes, graph.edges, sides, source, target, config.interests.clusters, open_interests(workspace)
+    )
     record = TaskFolder(engine, workspace.work("embed") / "interests").run(make_interest_clusters, "clusters", payload)
     figures = record.result
     log.info("stage=embed interest_clusters=%d resolution=%.4g", figures.clusters, figures.resolution)
+    log_kept(INTERESTS, figures.kept)
+    origin = describe_origin(INTERESTS, config, workspace)
     tables = {
         INTEREST_CLUSTERS.name: describe_task_files([record], NODES),
         LIKE_SHARES.name: describe_task_files([record], CLUSTERS),
     }
-    return Outcome(tables, {}, [*built, record], {INTEREST_CLUSTERS.name: codec.to_values(figures)})
+    return Outcome(tables, {}, [*built, record], {INTEREST_CLUSTERS.name: {**codec.to_values(figures), **origin}})

@@ -1,14 +1,20 @@
-"""The codes of an earlier night that a night goes on with."""
+"""The codes, and the clusters of interests, of an earlier night that a night goes on with."""
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
+from pipeline import codec
 from pipeline.codes.code_tasks import CodeFigures, EarlierCodes
+from pipeline.codes.interest_tasks import EarlierInterests, InterestFigures
+from pipeline.codes.kept_codes import KeptFigures
 from pipeline.config.model import PipelineConfig
 from pipeline.stages.taken_over import TakenOver
 from pipeline.workspace import Workspace
-from schemas.tables import CLUSTER_CODES, NODE_CLUSTERS
+from schemas.tables import CLUSTER_CODES, INTEREST_CLUSTERS, NODE_CLUSTERS
+
+log = logging.getLogger(__name__)
 
 
 def _keys_of_codes(config: PipelineConfig) -> Any:
@@ -17,6 +23,12 @@ def _keys_of_codes(config: PipelineConfig) -> Any:
 
 
 CODES = TakenOver("codes", "embed", (NODE_CLUSTERS.name, CLUSTER_CODES.name, "node_arrays"), reads=_keys_of_codes)
+INTERESTS = TakenOver(
+    "interests",
+    "embed",
+    (INTEREST_CLUSTERS.name, "node_arrays"),
+    reads=lambda config: config.interests.clusters or None,
+)
 
 
 def open_codes(workspace: Workspace) -> tuple[EarlierCodes, str] | None:
@@ -36,9 +48,32 @@ def open_codes(workspace: Workspace) -> tuple[EarlierCodes, str] | None:
     return EarlierCodes(before.date.isoformat(), figures.resolution, arrays, clusters, codes), figures.codes_id
 
 
-def describe_origin(config: PipelineConfig, workspace: Workspace) -> dict[str, str]:
-    """Return what the manifest of a night's codes says, for the nights that go on with them."""
+def open_interests(workspace: Workspace) -> EarlierInterests | None:
+    """Return the clusters of interests that a run goes on with, checked; None: it makes them anew.
+
+    Raises
+    ------
+    StorageError : they are not there any more.
+    """
+    before = workspace.inputs.interests
+    if before is None:
+        return None
+    run = INTERESTS.open(workspace, before)
+    (clusters,) = run.files(INTEREST_CLUSTERS.name)
+    arrays = tuple(run.files("node_arrays"))
+    return EarlierInterests(before.date.isoformat(), InterestFigures.of(run), arrays, clusters)
+
+
+def describe_origin(kind: TakenOver, config: PipelineConfig, workspace: Workspace) -> dict[str, str]:
+    """Return what the manifest of a night's clusters says, for the nights that go on with them."""
     lineage = workspace.inputs.lineage
     if lineage is None:
         return {}
-    return {"lineage": CODES.key(config, lineage), "index": workspace.fingerprints["index"]}
+    return {"lineage": kind.key(config, lineage), "index": workspace.fingerprints["index"]}
+
+
+def log_kept(kind: TakenOver, kept: KeptFigures | None) -> None:
+    """Log what became of an earlier night's."""
+    if kept is not None:
+        figures = " ".join(f"{name}={value}" for name, value in codec.to_values(kept).items())
+        log.info("stage=embed %s_of_%s", kind.name, figures)

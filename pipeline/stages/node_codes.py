@@ -12,7 +12,7 @@ from pipeline.embedding.ppr.whole_graph import whole_graph
 from pipeline.engine import Engine, Frame
 from pipeline.ingest.figures import IndexFigures
 from pipeline.planning.code_costs import check_codes_fit
-from pipeline.stages.night_codes import describe_origin, open_codes
+from pipeline.stages.night_codes import CODES, describe_origin, log_kept, open_codes
 from pipeline.stages.outcome import Outcome, describe_task_files
 from pipeline.storage import fingerprint_of
 from pipeline.tasks import TaskFolder
@@ -46,8 +46,6 @@ def make_clusters(engine: Engine[Frame], config: PipelineConfig, workspace: Work
         NODE_CLUSTERS.name: describe_task_files([record], NODES),
         CLUSTER_CODES.name: describe_task_files([record], CLUSTERS),
     }
-    if figures.kept:
-        kept = " ".join(f"{name}={value}" for name, value in codec.to_values(figures.kept).items())
-        log.info("stage=embed codes_of_%s", kept)
-    origin = describe_origin(config, workspace)
+    log_kept(CODES, figures.kept)
+    origin = describe_origin(CODES, config, workspace)
     return Outcome(tables, {}, [*built, record], {NODE_CLUSTERS.name: {**codec.to_values(figures), **origin}})

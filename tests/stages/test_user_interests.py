@@ -24,7 +24,7 @@ from tests.schemas.test_published_contracts import INTERESTS_METADATA
 from tests.stages.chains import EPOCH, Chain, Config, config_for, users_and_items, with_changes, write_rows
 from tests.stages.test_lineage_nights import config_for as night_config
 from tests.stages.test_lineage_nights import date_of, run_night, write_file
-from tests.stages.test_node_codes import GROUPS, planted
+from tests.stages.test_node_codes import GROUPS, USERS, planted
 
 DIM = 8
 
@@ -177,17 +177,48 @@ def test_readers_find_the_interests_of_a_node_and_share_candidates_out(as_text: 
             table.lookup([ids[1]], "user", missing="raise")
 
 
-def test_a_recomputed_night_has_the_same_interests(tmp_path: Path) -> None:
-    for day in range(2):
-        ends = zip(*(planted(day)[name].tolist() for name in ("source", "target")), strict=True)
-        rows = [(str(source), target, day, 1) for source, target in ends][: 600 if day else None]
-        write_file(tmp_path / "in", f"dt={date_of(day)}/a.parquet", rows)
+def clusters_on(chain: Chain, day: int) -> dict[tuple[str, str], int]:
+    """The cluster of every node of a night, from the working tables."""
+    run = chain.root / "runs" / str(date_of(day))
+    (file,) = (run / "interest_clusters").rglob("*.arrow")
+    files = sorted((run / "node_index").rglob("*.parquet"))
+    index = pa.concat_tables(pq.read_table(one, partitioning=None) for one in files)
+    ends = zip(index["node_type"].to_pylist(), map(str, index["node_id"].to_pylist()), strict=True)
+    return dict(zip(ends, pa.ipc.open_file(file).read_all()["cluster"].to_pylist(), strict=True))
+
+
+def test_nights_keep_numbers_of_clusters_and_a_recomputed_one_makes_the_same_bytes(tmp_path: Path) -> None:
+    for day in range(3):
+        rows = planted(day)
+        newer = GROUPS * USERS * 10 if day == 2 else 0  # users that were never there
+        ends = zip((rows["source"] + newer).tolist(), rows["target"].tolist(), strict=True)
+        made = [(str(source), target, day, 1) for source, target in ends][: 200 if day else None]
+        write_file(tmp_path / "in", f"dt={date_of(day)}/a.parquet", made)
     chain, config = Chain(tmp_path), night_config(tmp_path / "in")
     config = {**config, "lineage": {"full_every": 20}, "interests": {"clusters": GROUPS}}
-    for day in range(2):
+    before: dict[tuple[str, str], int] = {}
+    for day in range(3):
         run_night(chain, config, day)
-    assert len({row["node_id"] for row in table_of(chain).to_pylist()}) == len(set(planted(0)["source"].tolist()))
-    assert run_night(chain, config, 1, recompute=True).answer["verdict"] == "unchanged"
+        night = clusters_on(chain, day)
+        published = table_of(chain)
+        assert set(published["cluster"].to_pylist()) <= set(night.values())
+        said = json.loads(published.schema.metadata[b"graphquilt"])
+        assert ("kept" in said) == bool(day)
+        if day:
+            same = sum(before[node] == night[node] for node in before)
+            assert said["kept"]["same_code"] == same > 0.95 * len(before)
+            assert said["kept"]["other_code"] == len(before) - same
+            assert said["kept"]["new_nodes"] == len(night) - len(before)
+            assert said["kept"]["night"] == str(date_of(day - 1))
+        with InterestTable.open(chain.root) as table:
+            assert table.clusters_since == str(date_of(0))
+        before = night
+    assert said["kept"]["new_nodes"] > 0
+    assert run_night(chain, config, 2, recompute=True).answer["verdict"] == "unchanged"
+    # Another number of clusters is another lineage of them.
+    run_night(chain, {**config, "interests": {"clusters": 3}}, 2)
+    with InterestTable.open(chain.root) as table:
+        assert table.clusters_since == str(date_of(2))
 
 
 @pytest.mark.parametrize("plain", [False, True])
