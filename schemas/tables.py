@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import MappingProxyType
 
 import pyarrow as pa
@@ -359,6 +360,10 @@ CLUSTER_CODES = TableContract(
     key=("cluster",),
     file_format="arrow",
 )
+
+#: The same of clusters of the published rows, and their codes.
+ROW_CLUSTERS = replace(NODE_CLUSTERS, name="row_clusters")
+ROW_CLUSTER_CODES = replace(CLUSTER_CODES, name="row_cluster_codes")
 
 #: Row i is of node_ix i: the clusters that interests are in.
 INTEREST_CLUSTERS = TableContract(

@@ -102,7 +102,8 @@ def answer(options: argparse.Namespace) -> Answer:
     is_published = workspace is not None and workspace.finished("release") is not None
     states = {**stages, "publish": "made"} if is_published else stages
     disk = run_plan.disk_facts(config, graph, size, prices, lists, states, root)
-    beside_rows = sum(one["cpu_seconds"] for one in more), max((one["task_bytes"] for one in more), default=0)
+    of_embed = [one for one in more if one is not codes or config.codes.of_graph]
+    beside_rows = sum(one["cpu_seconds"] for one in of_embed), max((one["task_bytes"] for one in of_embed), default=0)
     costs = stage_costs(config, RunCounts(graph, size, prices, options.engine, slots, subject.is_text, *beside_rows))
     workers = slots if has_counts else options.workers
     facts = {

@@ -70,7 +70,9 @@ def warnings_of(facts: Mapping[str, Any], config: PipelineConfig) -> list[str]:
         f"{name}: their task holds {amount(facts[name]['task_bytes'])}, and partition.worker_bytes is "
         f"{amount(config.partition.worker_bytes)}: a run is refused, unless the graph is smaller"
         for name in ("codes", "interests")
-        if name in facts and facts[name]["task_bytes"] > config.partition.worker_bytes
+        if name in facts
+        and facts[name]["source"] == "graph"
+        and facts[name]["task_bytes"] > config.partition.worker_bytes
     ]
     memory, disk = facts["memory"], facts["disk"]
     at_most = "" if facts["graph"]["are_exact"] else ", at most"
@@ -153,10 +155,8 @@ def _lists_text(facts: Mapping[str, Any]) -> str:
 
 
 def _clusters_text(facts: Mapping[str, Any], most: str) -> str:
-    return (
-        f"one task holds the whole graph: {most}{amount(facts['task_bytes'])}, about {facts['cpu_seconds']:,.1f} CPU "
-        "seconds"
-    )
+    holds = "one task holds the whole graph" if facts["source"] == "graph" else "a task holds a cell of the rows"
+    return f"{holds}: {most}{amount(facts['task_bytes'])}, about {facts['cpu_seconds']:,.1f} CPU seconds"
 
 
 def _attributes_text(node_type: str, facts: Mapping[str, Any]) -> str:

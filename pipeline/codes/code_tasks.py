@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,14 @@ from pipeline.blocks.earlier_nodes import find_earlier
 from pipeline.codes.clusters import ChosenClusters, find_clusters, fit_clusters
 from pipeline.codes.code_files import NO_CLUSTER, ClusterCodes, NodeClusters
 from pipeline.codes.hierarchy import merge_clusters, paths_of
-from pipeline.codes.kept_codes import KeptFigures, count_numbers, extend_paths, keep_clusters, keep_tokens
+from pipeline.codes.kept_codes import (
+    KeptFigures,
+    count_numbers,
+    densest_clusters,
+    extend_codes,
+    keep_clusters,
+    keep_tokens,
+)
 from pipeline.config.codes import CodesConfig
 from pipeline.kernels.csr import Csr
 from pipeline.kernels.modularity import TwoSidedGraph, contract
@@ -32,13 +40,20 @@ NODES, CLUSTERS = "nodes", "clusters"
 
 @dataclass(frozen=True)
 class EarlierCodes:
-    """The codes of an earlier night, as of its ``node_arrays``, and the resolution that made them."""
+    """The codes of an earlier night, as of its ``node_arrays``, and what they are called.
+
+    resolution : that made them of the graph. cells : by type how many there were, and first_numbers what their codes
+    begin with, of vectors.
+    """
 
     night: str
-    resolution: float
+    codes_id: str
     node_arrays: tuple[Location, ...]
     node_clusters: Location
     cluster_codes: Location
+    resolution: float | None = None
+    cells: Mapping[str, int] | None = None
+    first_numbers: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -67,7 +82,8 @@ class CodeFigures:
     rows : of a table with one for each cluster and type of nodes in it.
     largest : nodes of the largest cluster.
     groups : of each level. widest : of each level, the numbers that codes have there.
-    inversions : merges of the hierarchy that are denser than one below them.
+    resolution, modularity : None of clusters of vectors. inversions : merges of the hierarchy that are denser than one
+    below them; None where none are merged.
     kept : what became of an earlier night's codes, if they go on from one.
     """
 
@@ -76,17 +92,43 @@ class CodeFigures:
     clusters: int
     rows: int
     largest: int
-    resolution: float
-    modularity: float
+    resolution: float | None
+    modularity: float | None
     groups: Sequence[int]
     widest: Sequence[int]
-    inversions: int
+    inversions: int | None
     kept: KeptFigures | None = None
 
     @classmethod
-    def of(cls, workspace: Workspace) -> CodeFigures:
-        """Return the figures of a run's codes."""
-        figures = workspace.manifest(NODE_CLUSTERS.name).figures
+    def count(
+        cls,
+        codes_id: str,
+        nodes: int,
+        rows: int,
+        sizes: NDArray[Any],
+        code: NDArray[np.int32],
+        kept: KeptFigures | None = None,
+    ) -> CodeFigures:
+        """Return the figures of clusters with so many nodes each, (clusters,), and their codes, (clusters, levels)."""
+        in_use = code[sizes > 0]
+        return cls(
+            codes_id=codes_id,
+            nodes=nodes,
+            clusters=len(code),
+            rows=rows,
+            largest=int(sizes.max(initial=0)),
+            resolution=None,
+            modularity=None,
+            groups=[len(np.unique(in_use[:, : level + 1], axis=0)) for level in range(code.shape[1])],
+            widest=(code.max(axis=0, initial=-1) + 1).tolist(),
+            inversions=None,
+            kept=kept,
+        )
+
+    @classmethod
+    def of(cls, workspace: Workspace, table: str = NODE_CLUSTERS.name) -> CodeFigures:
+        """Return the figures of a run's codes, from the manifest of their clusters' table."""
+        figures = workspace.manifest(table).figures
         return codec.from_values(cls, {name: figures[name] for name in cls.__dataclass_fields__})
 
 
@@ -129,19 +171,12 @@ def make_codes(payload: CodesPayload, attempt: Attempt) -> CodeFigures:
     by_node = np.full((2, payload.types[-1][1]), NO_CLUSTER, np.int32)
     by_node[:, typed.node_ix] = label, codes.leaf_token
     NodeClusters(*by_node).write(attempt.path(NODES, "arrow"))
-    in_use = code[graph.size > 0]
-    return CodeFigures(
-        codes_id=payload.codes_id,
-        nodes=label.size,
-        clusters=len(code),
-        rows=typed.count_rows(label),
-        largest=int(graph.size.max(initial=0)),
+    figures = CodeFigures.count(payload.codes_id, label.size, typed.count_rows(label), graph.size, code, codes.kept)
+    return replace(
+        figures,
         resolution=codes.resolution,
         modularity=modularity_of(graph, codes.resolution),
-        groups=[len(np.unique(in_use[:, : level + 1], axis=0)) for level in range(payload.codes.levels)],
-        widest=(code.max(axis=0, initial=-1) + 1).tolist(),
         inversions=codes.inversions,
-        kept=codes.kept,
     )
 
 
@@ -176,15 +211,16 @@ def keep_codes(typed: TypedGraph, codes: CodesConfig, earlier: EarlierCodes) -> 
     nodes, of_clusters = NodeClusters.map(earlier.node_clusters), ClusterCodes.map(earlier.cluster_codes)
     place = find_earlier(typed.node_key, NodeArrays(earlier.node_arrays).all("node_key").view(np.uint64))
     before, token = (np.append(column, np.int32(NO_CLUSTER))[place] for column in (nodes.cluster, nodes.leaf_token))
-    known, max_size = len(of_clusters.code), codes.max_size or np.inf
-    label, apart = keep_clusters(typed.graph, before, known, earlier.resolution, max_size)
+    known, max_size, resolution = len(of_clusters.code), codes.max_size or np.inf, earlier.resolution
+    assert resolution is not None
+    label, apart = keep_clusters(typed.graph, before, known, resolution, max_size)
     clusters = count_numbers(label, known)
     graph = contract(typed.graph, label, clusters)
     tokens = np.concatenate([of_clusters.tokens, np.zeros((clusters - known, typed.types), np.int32)])
     leaf_token, tokens = keep_tokens(label, typed.type_of, before, token, tokens)
     kept = KeptFigures.of(earlier.night, before, label, known, apart)
-    of_clusters = ClusterCodes(extend_paths(of_clusters.code, graph), tokens)
-    return GraphCodes(label, leaf_token, graph, of_clusters, earlier.resolution, kept=kept)
+    of_clusters = ClusterCodes(extend_codes(of_clusters.code, densest_clusters(graph, known), clusters), tokens)
+    return GraphCodes(label, leaf_token, graph, of_clusters, resolution, kept=kept)
 
 
 def choose_clusters(typed: TypedGraph, codes: CodesConfig, nodes: int) -> ChosenClusters:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,7 +73,7 @@ def keep_clusters(
     order = visiting_order(graph)
     label, _ = _local_labels(earlier)
     move_nodes(graph, label, order, penalty, max_size, _VISITS * label.size)
-    is_apart = _fall_apart(earlier, label, clusters)
+    is_apart = fall_apart(earlier, label, clusters)
     is_free = earlier == NO_CLUSTER
     is_free[~is_free] = is_apart[earlier[~is_free]]
     label, numbers = _local_labels(np.where(is_free, np.int32(NO_CLUSTER), earlier))
@@ -97,7 +98,7 @@ def _local_labels(cluster: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArra
     return label, numbers
 
 
-def _fall_apart(earlier: NDArray[np.int32], moved: NDArray[np.int32], clusters: int) -> NDArray[np.bool_]:
+def fall_apart(earlier: NDArray[np.int32], moved: NDArray[np.int32], clusters: int) -> NDArray[np.bool_]:
     """Return which clusters have too few nodes that stay together; (clusters,)."""
     had_one = earlier != NO_CLUSTER
     places = earlier[had_one].astype(np.int64) * moved.size + moved[had_one]
@@ -132,21 +133,25 @@ def keep_tokens(
     return token, tokens + more.reshape(tokens.shape)
 
 
-def extend_paths(code: NDArray[np.int32], graph: TwoSidedGraph) -> NDArray[np.int32]:
-    """Return the codes of all clusters of a graph, those of the first ones given.
-
-    A new cluster stands beside the earlier one to which it has the densest link, under a number that no cluster has
-    had there; one that is linked to none begins a group of its own.
-    """
-    (before, levels), clusters = code.shape, graph.size.size
+def densest_clusters(graph: TwoSidedGraph, before: int) -> dict[int, int]:
+    """Return of the clusters from number ``before`` on the earlier one to which they have the densest link, if any."""
     indptr, neighbor, weight = graph.adjacency
-    new = np.repeat(np.arange(clusters), np.diff(indptr))
+    new = np.repeat(np.arange(graph.size.size), np.diff(indptr))
     is_way = (new >= before) & (neighbor < before)
     new, old = new[is_way], neighbor[is_way]
     density = (np.ones(new.size) if weight is None else weight[is_way]) / graph.size[old]
     best = np.lexsort((old, -density, new))
     best = best[np.diff(new[best], prepend=-1) > 0]
-    beside = dict(zip(new[best].tolist(), old[best].tolist(), strict=True))
+    return dict(zip(new[best].tolist(), old[best].tolist(), strict=True))
+
+
+def extend_codes(code: NDArray[np.int32], beside: Mapping[int, int], clusters: int) -> NDArray[np.int32]:
+    """Return the codes of so many clusters, those of the first ones given.
+
+    A new cluster stands beside the earlier one that ``beside`` names, under a number that no cluster has had there; one
+    that is beside none begins a group of its own.
+    """
+    before, levels = code.shape
     last: dict[tuple[int, ...], int] = {}
     for path in code.tolist():
         for level in range(levels):

@@ -122,6 +122,7 @@ class PipelineConfig(Section):
         self._check_types()
         self._check_lists()
         self._check_cold_start()
+        self._check_codes()
         form.own_keys(self.embedding).check(self.input)
         return self
 
@@ -206,6 +207,18 @@ class PipelineConfig(Section):
             raise ValueError(
                 f"cold_start.rows is '{rows}', and nothing gives rows to nodes without edges; add [[relations]] or "
                 f"[attributes.{self.input.target_type}], or leave rows out"
+            )
+
+    def _check_codes(self) -> None:
+        if self.codes.source == "vectors" and self.codes.resolution is not None:
+            raise ValueError(
+                f"codes.source is 'vectors' and codes.resolution {self.codes.resolution:g}, which is of the modularity "
+                "of a graph; set codes.share, or leave one of the two out"
+            )
+        if self.codes.of_vectors and self.embedding.method == "none":
+            raise ValueError(
+                "codes.source is 'vectors' and embedding.method 'none', which makes no rows; choose a method, or "
+                "codes.source = 'graph'"
             )
 
     def _check_lists(self) -> None:

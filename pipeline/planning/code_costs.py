@@ -1,9 +1,10 @@
-"""What codes take: one task that holds the whole graph and the graphs of its clusters."""
+"""What codes take: of the graph, one task that holds all of it and the graphs of its clusters; of vectors, cells."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from pipeline.codes.row_cells import count_cells
 from pipeline.config.model import PipelineConfig
 from pipeline.errors import ConfigError
 
@@ -17,6 +18,14 @@ _ENTRY_SECONDS, _TRIALS, _MERGED_ENTRY_SECONDS = 2.4e-7, 2, 9e-7
 _INTEREST_BYTES, _INTEREST_SECONDS, _INTEREST_TRIALS = 90, 5e-7, 4
 
 
+#: Of vectors: bytes that a cell's task holds, next to its rows, and of a node while clusters are numbered; CPU seconds
+#: of a float32 operation and of a row [a cell of 262,144 rows, d = 128: 16 seconds for a quarter as many clusters, 7
+#: for a hundredth; Gowalla: 2.5].
+_CELL_COPIES, _NUMBERED_BYTES, _CELL_FLOP, _CELL_ROW = 4, 40, 5.3e-11, 1.4e-5
+#: Groups that a row is compared with: rounds in which a group is split, and clusters of groups in rounds of moves.
+_SPLIT_ROUNDS, _MOVE_GROUPS = 8, 24
+
+
 def code_bytes(nodes: int, edges: int) -> int:
     """Return the bytes that the task holds at most."""
     return 2 * edges * _ENTRY_BYTES + nodes * _NODE_BYTES
@@ -24,9 +33,12 @@ def code_bytes(nodes: int, edges: int) -> int:
 
 def code_facts(config: PipelineConfig, nodes: int, edges: int) -> dict[str, Any] | None:
     """Return what codes take, for the plan; None where a run makes none."""
+    if config.codes.of_vectors:
+        seconds, held = vector_code_seconds(config, nodes), vector_code_bytes(config, nodes)
+        return {"source": "vectors", "cpu_seconds": seconds, "task_bytes": held}
     if not config.codes.enabled:
         return None
-    return {"cpu_seconds": code_seconds(edges), "task_bytes": code_bytes(nodes, edges)}
+    return {"source": "graph", "cpu_seconds": code_seconds(edges), "task_bytes": code_bytes(nodes, edges)}
 
 
 def code_seconds(edges: int) -> float:
@@ -34,11 +46,26 @@ def code_seconds(edges: int) -> float:
     return 2 * edges * (_TRIALS * _ENTRY_SECONDS + _MERGED_ENTRY_SECONDS)
 
 
+def vector_code_seconds(config: PipelineConfig, nodes: int) -> float:
+    """Estimate the CPU seconds of codes of vectors: recursive splits, and moves to nearer clusters."""
+    codes, dim, levels = config.codes, config.embedding.dim, max(config.codes.levels, 2)
+    clusters = codes.share * nodes / count_cells(nodes, dim)
+    children = clusters ** (1 / levels)
+    compared = (levels * _SPLIT_ROUNDS + _MOVE_GROUPS) * children + clusters / children
+    return nodes * (_CELL_ROW + 2 * dim * compared * _CELL_FLOP)
+
+
+def vector_code_bytes(config: PipelineConfig, nodes: int) -> int:
+    """Return the bytes that a task of codes of vectors holds at most."""
+    of_cell = -(-nodes // count_cells(nodes, config.embedding.dim)) * config.embedding.dim * 4
+    return max(_CELL_COPIES * of_cell, _NUMBERED_BYTES * nodes)
+
+
 def interest_facts(config: PipelineConfig, nodes: int, edges: int) -> dict[str, Any] | None:
     """Return what the clusters of interests take, for the plan; None where a run makes none."""
     if not config.interests.clusters:
         return None
-    return {"cpu_seconds": interest_seconds(edges), "task_bytes": interest_bytes(nodes, edges)}
+    return {"source": "graph", "cpu_seconds": interest_seconds(edges), "task_bytes": interest_bytes(nodes, edges)}
 
 
 def interest_bytes(nodes: int, edges: int) -> int:

@@ -167,6 +167,7 @@ def disk_bytes(
         "partition": graph.nodes * 13 + pieces,
         "layout": sum(cut.rows) * 45 + sum(cut.entries) * 8 + cut_edges * 24,
         "embed": graph.nodes * row + kept_bytes + _list_bytes(config, graph),
-        "aggregate": tables,
+        # Rows go to cells once more.
+        "aggregate": tables + (graph.nodes * (8 + 4 * dim) if config.codes.of_vectors else 0),
         "publish": tables,  # a copy, where the file system has no clones
     }

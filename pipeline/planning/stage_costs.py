@@ -17,6 +17,7 @@ from pipeline.kernels.hashed_ridge import COLUMNS as HASHED_COLUMNS
 from pipeline.partitioning.wide.node_blocks import blocks_of_cut
 from pipeline.partitioning.wide.top_levels import cut_bytes
 from pipeline.planning.alternatives import Alternatives
+from pipeline.planning.code_costs import vector_code_bytes, vector_code_seconds
 from pipeline.planning.input_size import InputSize
 from pipeline.planning.sizes import GraphCounts, expected_levels, interest_rows, is_cut_wide, published_bytes
 from pipeline.planning.time_model import CACHE_BYTES
@@ -243,6 +244,9 @@ def _aggregate(config: PipelineConfig, run: RunCounts) -> StageCost:
         seconds += run.graph.nodes * _columns(config) * _COMPACT_ENTRY
         groups = _COMPACT_GROUPS
     tasks, task_bytes = _files(config, run.graph), groups * _GROUP_ROWS * width
+    if config.codes.of_vectors:
+        seconds += vector_code_seconds(config, run.graph.nodes)
+        task_bytes = max(task_bytes, vector_code_bytes(config, run.graph.nodes))
     if config.interests.clusters:
         rows = interest_rows(config, run.graph)
         seconds += run.graph.edges * (_INTEREST_EDGE + _INTEREST_BYTE * width) + rows * _INTEREST_BYTE * width

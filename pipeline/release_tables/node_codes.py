@@ -1,4 +1,4 @@
-"""node_clusters, cluster_codes -> node_codes: with ids, sorted for look-ups, cut as the table of embeddings is."""
+"""Clusters of nodes and their codes -> node_codes: with ids, sorted for look-ups, cut as the table of embeddings is."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from pipeline.config.model import PipelineConfig
 from pipeline.locations import Location
 from pipeline.release_tables.finished_rows import ROW_GROUP_ROWS, NodeIds, PublishedNodes, row_groups
 from pipeline.release_tables.published_table import PublishedTable, TableRun, WrittenTable
+from pipeline.release_tables.vector_codes import make_vector_codes
 from pipeline.tasks import Attempt
 from pipeline.workspace import UNDATED, Workspace
 from schemas.published_tables import NODE_CODE_PATHS, NODE_CODES
@@ -45,17 +46,23 @@ class PublishedCodeFigures:
 
 def write_codes(run: TableRun) -> WrittenTable[PublishedCodeFigures]:
     """Write the published codes, a file for each range of nodes that has some."""
-    nodes = PublishedNodes.of(run.config, run.workspace)
-    metadata = codes_metadata(run.config, run.workspace)
-    (clusters,), (codes,) = (run.workspace.files(table.name) for table in (NODE_CLUSTERS, CLUSTER_CODES))
+    nodes, before, working = PublishedNodes.of(run.config, run.workspace), [], {}
+    if run.config.codes.of_vectors:
+        vector_codes = make_vector_codes(run)
+        clusters, codes = vector_codes.files
+        figures, before, working = vector_codes.figures, [*vector_codes.records], vector_codes.tables
+    else:
+        (clusters,), (codes,) = (run.workspace.files(table.name) for table in (NODE_CLUSTERS, CLUSTER_CODES))
+        figures = CodeFigures.of(run.workspace)
+    metadata = codes_metadata(run.config, run.workspace, figures)
     payloads = [PublishedCodes(nodes, bounds, clusters, codes, metadata) for bounds in run.ranges]
     records = run.run_tasks(write_file, "codes", payloads)
     with_codes = [record for record in records if record.files[0].rows]
     rows = sum(record.files[0].rows or 0 for record in records)
-    return WrittenTable(with_codes, PublishedCodeFigures(rows, metadata), records)
+    return WrittenTable(with_codes, PublishedCodeFigures(rows, metadata), [*before, *records], working)
 
 
-def codes_metadata(config: PipelineConfig, workspace: Workspace) -> dict[str, Any]:
+def codes_metadata(config: PipelineConfig, workspace: Workspace, figures: CodeFigures) -> dict[str, Any]:
     """Return what the table says of itself."""
     return {
         "table": NODE_CODES,
@@ -65,8 +72,9 @@ def codes_metadata(config: PipelineConfig, workspace: Workspace) -> dict[str, An
         "window_days": config.input.window_days,
         "source_type": config.input.source_type,
         "target_type": config.input.target_type,
+        **({"source": "vectors"} if config.codes.of_vectors else {}),
         **config.codes.model_dump(mode="json", include={"levels", "max_size"}),
-        **codec.to_values(CodeFigures.of(workspace)),
+        **codec.to_values(figures),
     }
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from pipeline import storage
+from pipeline.codes.code_tasks import EarlierCodes
 from pipeline.config.model import PipelineConfig
 from pipeline.errors import ContractError
 from pipeline.ingest.figures import IndexFigures
@@ -23,12 +24,14 @@ class TableRun:
     """The run whose tables are written: its engine, its configuration and its working tables.
 
     written : the tables before, in the order of the list: a table may be made of another's files.
+    earlier_codes : of vectors, that the night goes on with; None: they are made anew.
     """
 
     engine: TaskRunner
     config: PipelineConfig
     workspace: Workspace
     written: Mapping[str, WrittenTable[Any]] = field(default_factory=dict)
+    earlier_codes: EarlierCodes | None = None
 
     @property
     def folder(self) -> Location:
@@ -57,16 +60,27 @@ class NoFigures:
 
 
 @dataclass(frozen=True)
+class WorkingTable:
+    """The files of a working table, those with a role of one task, and what its manifest says."""
+
+    record: TaskRecord[Any]
+    role: str
+    figures: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class WrittenTable(Generic[F]):
     """The records of the tasks that wrote a table, and its figures.
 
     files : each has one file, whose role is the table's name.
     records : of all tasks, those of ``files`` among them.
+    working : working tables that were made on the way.
     """
 
     files: Sequence[TaskRecord[Any]]
     figures: F
     records: Sequence[TaskRecord[Any]]
+    working: Mapping[str, WorkingTable] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

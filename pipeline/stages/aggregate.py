@@ -12,6 +12,7 @@ from pipeline.release_tables.cold_fits import fit_cold_rows, turn_maps
 from pipeline.release_tables.excluded_ids import judge_excluded_ids
 from pipeline.release_tables.published_table import TableRun, WrittenTable
 from pipeline.release_tables.published_tables import PUBLISHED_TABLES
+from pipeline.stages.night_codes import ROW_CODES, describe_origin, open_codes
 from pipeline.stages.outcome import Outcome, OutputFile, describe_task_files
 from pipeline.tasks import TaskRecord
 from pipeline.workspace import Workspace
@@ -23,7 +24,8 @@ NAME = "aggregate"
 def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> Outcome:
     """Write the files of the tables that a run with this configuration has; publishing them is another stage's."""
     written: dict[str, WrittenTable[Any]] = {}
-    table_run = TableRun(engine, config, workspace, written)
+    earlier_codes = open_codes(config, workspace) if config.codes.of_vectors else None
+    table_run = TableRun(engine, config, workspace, written, earlier_codes)
     records: list[TaskRecord[Any]] = [*judge_excluded_ids(table_run)]
     fitted = fit_cold_rows(table_run)
     maps = turn_maps(table_run, fitted, rotation_file(table_run)) if fitted.files else ()
@@ -37,4 +39,7 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
             files[table.name] = describe_task_files(output.files, table.name)
             figures[table.name] = codec.to_values(output.figures)
             records += output.records
+            for name, working in output.working.items():
+                files[name] = describe_task_files([working.record], working.role)
+                figures[name] = {**working.figures, **describe_origin(ROW_CODES, config, workspace)}
     return Outcome(files, records=records, table_figures=figures)

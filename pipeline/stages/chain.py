@@ -90,8 +90,8 @@ def _embedding(config: PipelineConfig) -> Any:
 
 def _rows(config: PipelineConfig) -> Any:
     rows = [_embedding(config), config.publish.fold_in, _ppr(config)]
-    if config.codes.enabled:
-        rows.append(config.codes.model_dump(mode="json"))
+    if config.codes.of_graph:
+        rows.append(config.codes.keys())
     return [*rows, {"interests": config.interests.clusters}] if config.interests.clusters else rows
 
 
@@ -126,6 +126,7 @@ def _tables(config: PipelineConfig) -> Any:
         "exclude_ids": {node_type: list(ids) for node_type, ids in publish.exclude_ids.items()},
         **({"event_timestamp": True} if publish.event_timestamp else {}),
         **({"interests": config.interests.model_dump(mode="json")} if config.interests.clusters else {}),
+        **({"codes": config.codes.keys()} if config.codes.of_vectors else {}),
         **({"walk_index": astuple(WalkRequest.of(config))} if config.ppr.walk_index else {}),
     }
 
@@ -186,7 +187,10 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "aggregate",
         ("index", "partition", "embed"),
-        (tables.ATTRIBUTE_MAP, *(table.contract(1) for table in PUBLISHED_TABLES)),
+        (
+            *(tables.ATTRIBUTE_MAP, tables.ROW_CLUSTERS, tables.ROW_CLUSTER_CODES),
+            *(table.contract(1) for table in PUBLISHED_TABLES),
+        ),
         _tables,
         1,
     ),

@@ -49,7 +49,7 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
         rows = _embedded(engine, config, workspace, sets)
     if config.makes_lists:
         lists = make_lists(engine, config, workspace, sets[0])
-    clusters = [make_clusters(engine, config, workspace)] if config.codes.enabled else []
+    clusters = [make_clusters(engine, config, workspace)] if config.codes.of_graph else []
     if config.interests.clusters:
         clusters.append(make_clusters_of_interests(engine, config, workspace))
     figures = EmbedFigures(**rows.figures, lists=ListFigures(**lists.figures) if lists.figures else None)

@@ -34,7 +34,8 @@ def make_clusters(engine: Engine[Frame], config: PipelineConfig, workspace: Work
     graph, built = whole_graph(engine, config, workspace)
     sides = tuple(sorted({span_of(side, index.types) for side in (config.sides.rows, config.sides.columns)}))
     made_of = workspace.fingerprints["layout" if config.has_relations else "index"]
-    earlier, codes_id = open_codes(workspace) or (None, fingerprint_of([made_of, config.codes.model_dump(mode="json")]))
+    earlier = open_codes(config, workspace)
+    codes_id = earlier.codes_id if earlier else fingerprint_of([made_of, config.codes.keys()])
     payload = CodesPayload(config.codes, graph.nodes, graph.edges, sides, codes_id, earlier)
     record = TaskFolder(engine, workspace.work("embed") / "codes").run(make_codes, "clusters", payload)
     figures = record.result

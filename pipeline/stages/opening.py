@@ -48,7 +48,7 @@ from pipeline.locations import Location
 from pipeline.publishing.baseline import baselines_of_run
 from pipeline.stages.chain import MAKER, fingerprints
 from pipeline.stages.lineages import choose_lineage
-from pipeline.stages.night_codes import CODES, INTERESTS
+from pipeline.stages.night_codes import INTERESTS, codes_of
 from pipeline.stages.night_tree import TREE
 from pipeline.stages.warm_starts import VECTORS
 from pipeline.storage import fingerprint_of
@@ -137,10 +137,12 @@ def open_workspace(engine: Engine[Frame], config: PipelineConfig, root: Location
     start = VECTORS.choose(root, config, lineage, date, **begins)
     if start is not None:
         digests["embed"] = fingerprint_of([digests.get("embed"), start.fingerprints["embed"]])
-    codes, interests = (one.choose(root, config, lineage, date, **begins) for one in (CODES, INTERESTS))
-    for kind, earlier in ((CODES, codes), (INTERESTS, interests)):
+    kinds = codes_of(config), INTERESTS
+    codes, interests = (one.choose(root, config, lineage, date, **begins) for one in kinds)
+    for kind, earlier in zip(kinds, (codes, interests), strict=True):
         if earlier is not None:
-            digests["embed"] = fingerprint_of([digests.get("embed"), kind.name, earlier.fingerprints["embed"]])
+            of_stage = digests.get(kind.stage), kind.name, earlier.fingerprints[kind.stage]
+            digests[kind.stage] = fingerprint_of([*of_stage])
     if options.starts_with_ingest and not options.is_dry:
         write_pins(root, date, snapshots)
     return Workspace(

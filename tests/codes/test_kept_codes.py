@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from pipeline.codes.clusters import find_clusters
-from pipeline.codes.kept_codes import extend_paths, keep_clusters, keep_tokens
+from pipeline.codes.kept_codes import densest_clusters, extend_codes, keep_clusters, keep_tokens
 from pipeline.kernels.csr import Csr
 from pipeline.kernels.modularity import TwoSidedGraph, contract
 
@@ -85,7 +85,7 @@ def test_new_clusters_get_paths_of_their_own_beside_their_densest_neighbour(seed
     code = np.zeros((5, levels), np.int32)
     code[:, -1] = np.arange(5)
     code[3:, 0] = 1 if levels > 1 else code[3:, 0]
-    paths = extend_paths(code, graph)
+    paths = extend_codes(code, densest_clusters(graph, 5), 8)
     np.testing.assert_array_equal(paths[:5], code)
     assert len(np.unique(paths, axis=0)) == 8
     links = csr_array(
