@@ -224,14 +224,14 @@ def _walk_words(trial: Mapping[str, Any]) -> str:
 
 
 def _list_table(facts: Mapping[str, Any]) -> list[str]:
-    """Return lines: the best variant of each walk or filter, * the chosen one, ~ by the first users only."""
+    """Return lines: the best variant of each walk or filter, or * the chosen one, ~ by the first users only."""
     chosen = facts["chosen"]
     names = _parameters(chosen)
     variant, plain_name = names[-1], _PLAIN[names[-1]]
     has_inputs = any(look["best"]["input"] for look in facts["looks"])
     rows = []
     for look in facts["looks"]:
-        best = look["best"]
+        best = chosen if chosen in look["trials"] else look["best"]
         plain = next(trial for trial in look["trials"] if trial[variant] == 0)
         rows.append(
             {

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -42,6 +42,8 @@ BETAS = (0.4, 0.2, 0.6)
 #: aside, and .05, .1 or .2 of the others hidden, choices are behind the best by so much of NDCG on those set aside:
 #: LastFM 1.8, 2.4, 3.4 %; MovieLens 1.1, 1.1, 1.2 %].
 SHARE_OF_USER = 0.05
+#: Standard errors of the paired difference, user by user, that a filter with more of the config's keys may be behind.
+NOISE_ERRORS = 2.0
 #: Each of these with every polynomial: they are added to the same scores. Ranks up to half of the nodes listed.
 RANKS, ALPHAS = (64, 128, 256, 512), (0.1, 0.2, 0.4, 0.8, 1.6)
 
@@ -64,20 +66,31 @@ def search_filters(search: Search, own: Candidate, reweigh: Callable[[Candidate]
     for key in ("beta", "phi"):
         search.refine(partial(halfway, search, key, filter_of), BEFORE_FINALISTS, rounds=1)
     search.score_finalists(MOST_FINALISTS)
-    search.score_whole(finalists_beside(search))
+    search.score_whole(with_other_betas(search))
+    search.score_whole(with_keys_of(own, search))
 
 
-def finalists_beside(search: Search) -> list[Candidate]:
-    """Return the choice with phi as in its paper, and with each beta tried: the first users alone left these behind."""
+def with_other_betas(search: Search) -> list[Candidate]:
+    """Return the best with each beta that the first users don't rank clearly below it: they alone left these behind."""
+    first = [trial for trial in search.trials if not trial.is_whole]
+    most = max((trial.score for trial in first), key=lambda score: score.value, default=None)
+    betas = {trial.candidate.changes["beta"] for trial in first if most and not is_clearly_worse(trial.score, most)}
+    return _beside_best(search, [{"beta": beta} for beta in sorted(betas)])
+
+
+def with_keys_of(own: Candidate, search: Search) -> list[Candidate]:
+    """Return the best with phi or beta, or both, of the config: where they are within noise of it, they are chosen."""
+    phi, beta = own.changes["phi"], own.changes["beta"]
+    return _beside_best(search, [{"phi": phi, "beta": beta}, {"phi": phi}, {"beta": beta}])
+
+
+def _beside_best(search: Search, changes: Sequence[Mapping[str, float]]) -> list[Candidate]:
+    """Return the best of those ranked for all users with each of the changes, but not what was ranked for all."""
     best = search.best
     if best is None or not best.is_whole:
         return []
-    first = [trial for trial in search.trials if not trial.is_whole]
-    most = max((trial.score for trial in first), key=lambda score: score.value, default=best.score)
-    betas = [trial.candidate.changes["beta"] for trial in first if not is_clearly_worse(trial.score, most)]
-    others = [{"phi": PHIS[0]}, *({"beta": beta} for beta in sorted(set(betas)))]
     whole = {trial.candidate.key for trial in search.trials if trial.is_whole}
-    beside = {one.key: one for one in (filter_of(**{**best.candidate.changes, **other}) for other in others)}
+    beside = {one.key: one for one in (filter_of(**{**best.candidate.changes, **change}) for change in changes)}
     return [one for key, one in beside.items() if key not in whole]
 
 
@@ -109,8 +122,8 @@ class FilterSubject:
         return CandidateTable(partial(self._scores, self._with_eigenvectors(candidate), candidate))
 
     def choose(self, trials: Sequence[Trial]) -> Trial | None:
-        """Return the winner."""
-        return choose_filter(trials)
+        """Return the best."""
+        return best_of(trials)
 
     def _with_eigenvectors(self, candidate: Candidate) -> list[tuple[WalkGraph, NDArray[np.float32]]]:
         """Return the graph of each split and its eigenvectors, as many as any variant has. The last ones are cached."""
@@ -165,29 +178,44 @@ def make_filtered(
     return lists
 
 
-def choose_filter(trials: Sequence[Trial]) -> Trial | None:
+def best_of(trials: Sequence[Trial]) -> Trial | None:
     """Return the best of those ranked for all users, if there are any, else of all.
 
-    Of those ranked for all users and within noise of the best, the ones with the phi nearest to that of the paper are
-    left; of these it is the best. Of equal ones it is the one with the fewest eigenvectors, then with the least weight
-    of these, the phi nearest to 1 and the least beta.
+    Of equal ones it is the one with the fewest eigenvectors, then with the least weight of these, the phi nearest to 1
+    and the least beta.
     """
-    whole = [trial for trial in trials if trial.is_whole]
-    if not whole:
-        return max(trials, key=_merit, default=None)
-    best = max(whole, key=_merit)
-    near = [trial for trial in whole if is_within_noise(best.score, trial.score)]
-    return max(near, key=lambda trial: (-_distance_from_paper(trial), *_merit(trial)))
+    return max([trial for trial in trials if trial.is_whole] or trials, key=_merit, default=None)
 
 
-def _distance_from_paper(trial: Trial) -> float:
-    """Return how far phi is, in octaves to six digits: .75 and 3 are equally far."""
-    return round(abs(math.log2(trial.candidate.changes["phi"] / PHIS[0])), 6)
+def choose_filter(trials: Sequence[Trial], own: ListsConfig) -> Trial | None:
+    """Return the best, or with keys of the config's what is within noise of it.
+
+    Of phi, beta and alpha of the best, as many as noise allows are put back to the config's values, at any rank: pairs
+    to come are no sample of those hidden, and of hundreds of filters the best is the luckiest too. Where several ways
+    put back as many, it is the best of them.
+    """
+    best = best_of(trials)
+    if best is None:
+        return None
+    of_config, of_best = {"phi": phi_of(own), "beta": own.beta, "alpha": own.alpha}, _keys_of(best)
+    near = [
+        one
+        for trial in trials
+        if trial.is_whole == best.is_whole
+        for one in (replace(trial, best=variant) for variant in trial.variants)
+        if all(_keys_of(one)[key] in (value, of_best[key]) for key, value in of_config.items())
+        and is_within_noise(best.score, one.score, NOISE_ERRORS)
+    ]
+    return max(near, key=lambda one: (sum(_keys_of(one)[key] == of_config[key] for key in of_config), *_merit(one)))
+
+
+def _keys_of(trial: Trial) -> dict[str, Any]:
+    return {**trial.candidate.changes, **trial.best.changes}
 
 
 def _merit(trial: Trial) -> tuple[float, ...]:
-    changes, variant = trial.candidate.changes, trial.best.changes
-    return (trial.score.value, -variant["rank"], -variant["alpha"], -abs(changes["phi"] - 1), -changes["beta"])
+    keys = _keys_of(trial)
+    return (trial.score.value, -keys["rank"], -keys["alpha"], -abs(keys["phi"] - 1), -keys["beta"])
 
 
 def filter_changes(chosen: Trial) -> dict[str, Mapping[str, Any]]:

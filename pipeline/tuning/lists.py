@@ -26,6 +26,7 @@ from pipeline.kernels.transition import single_seeds
 from pipeline.tuning.filters import (
     SHARE_OF_USER,
     FilterSubject,
+    choose_filter,
     filter_advice,
     filter_changes,
     filter_of,
@@ -46,7 +47,7 @@ from pipeline.tuning.pair_weights import BlockCache, PairWeights, split_changes
 from pipeline.tuning.search import Budget, Candidate, CandidateTable, Search, Trial
 from pipeline.tuning.training_graph import TrainingGraph, read_training_graph, sample_remarks
 from pipeline.tuning.validation import K, RankingValidation, Score
-from pipeline.tuning.validation_tasks import hide_pairs
+from pipeline.tuning.validation_tasks import PAIR_SHARE, hide_pairs
 from pipeline.workspace import Workspace
 
 #: What is tried on every graph, in this order: restarts as edges weigh; powers of degrees that edges are weighed anew
@@ -63,6 +64,9 @@ _HALVINGS = 2
 _TOLERANCE, _OF_THREE_STEPS = 0.01, 0.3
 #: Users times entries of the graph: a minute or two of one core for one restart's lists of all of them.
 _MAX_WORK, _FEWEST_USERS = 1e10, 400
+#: The same of filters, for each second of the budget: what ranks some finalists for all of these users. They are to
+#: have as many hidden pairs as others have, of which they hide more.
+_FILTER_WORK = 3e7
 SOURCES_AT_ONCE = 128
 
 
@@ -86,10 +90,11 @@ def tune_lists(
             "pairs say nothing of such lists; leave target_type out to tune"
         )
     graph = read_training_graph(config, workspace, options.max_pairs, options.seed)
-    users = int(max(_FEWEST_USERS, _MAX_WORK / (2 * graph.src.size)))
-    options = replace(options, max_users=min(options.max_users, users))
+    work, most = _MAX_WORK, options.max_users
     if config.lists.filter is not None:
         options = replace(options, share_of_user=SHARE_OF_USER)
+        work, most = _FILTER_WORK * budget.seconds, round(PAIR_SHARE / SHARE_OF_USER) * most
+    options = replace(options, max_users=int(min(most, max(_FEWEST_USERS, work / (2 * graph.src.size)))))
     task = hide_pairs(config, graph, workspace, options, 1)
     weights = [split.weights for split in task.splits]
     rankings = [split.ranking for split in task.splits if split.ranking is not None]
@@ -102,7 +107,7 @@ def tune_lists(
         own = filter_of(phi_of(config.lists), config.lists.beta)
     search = Search(subject, budget, on_trial, defers_whole=True)
     (search_walks if config.lists.filter is None else search_filters)(search, own, weights[0].variants)
-    chosen = search.best
+    chosen = search.best if config.lists.filter is None else choose_filter(search.trials, config.lists)
     assert chosen is not None  # the first walk is tried whatever the budget
     remarks = sample_remarks(graph)
     if search.skipped:

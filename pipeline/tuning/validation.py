@@ -55,13 +55,17 @@ def standard_error(values: NDArray[np.float64]) -> float:
     return float(values.std(ddof=1)) / math.sqrt(values.size)
 
 
-def is_within_noise(best: Score, other: Score) -> bool:
-    """Whether two scores of the same units differ by no more than the standard error of their difference.
+def is_within_noise(best: Score, other: Score, errors: float = 1.0) -> bool:
+    """Whether two scores of the same units differ by no more than so many standard errors of their difference.
 
     And by no more than a hundredth: where units are few, noise hides differences that are worth having.
     """
     behind = best.deciding - other.deciding
-    return bool(behind.mean() <= min(standard_error(behind), _WORTH_HAVING * abs(best.value))) if behind.size else True
+    return (
+        bool(behind.mean() <= min(errors * standard_error(behind), _WORTH_HAVING * abs(best.value)))
+        if behind.size
+        else True
+    )
 
 
 class TableValidation(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -9,21 +10,26 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from pipeline.config.lists import ListsConfig
 from pipeline.tuning.filters import (
     ALPHAS,
     BETAS,
     PHIS,
+    best_of,
     choose_filter,
     filter_advice,
     filter_changes,
     filter_of,
     search_filters,
 )
-from pipeline.tuning.search import Budget, Candidate, CandidateTable, Search, Trial
+from pipeline.tuning.search import Budget, Candidate, CandidateTable, Search, Trial, VariantScore
 from pipeline.tuning.validation import Score
 
 RANKS = (64, 128)
+OWN = ListsConfig(filter="plateau")  # phi 1.5, beta .4, alpha .2
 
 
 class Planted:
@@ -37,7 +43,7 @@ class Planted:
         self.variants: Sequence[Mapping[str, Any]] = [{"rank": one, "alpha": alpha} for one, alpha in variants]
 
     def choose(self, trials: Sequence[Trial]) -> Trial | None:
-        return choose_filter(trials)
+        return best_of(trials)
 
     def build(self, candidate: Candidate) -> CandidateTable:
         return CandidateTable(partial(self._scores, candidate))
@@ -54,9 +60,10 @@ class Planted:
 def searched(planted: Planted) -> Trial:
     search = Search(planted, Budget(1e6, lambda: 0.0, 0.0), defers_whole=True)
     search_filters(search, filter_of(1.5, 0.4), lambda _: ())
-    assert search.best is not None
-    assert search.best.is_whole
-    return search.best
+    chosen = choose_filter(search.trials, OWN)
+    assert chosen is not None
+    assert chosen.is_whole
+    return chosen
 
 
 @pytest.mark.parametrize(
@@ -67,37 +74,83 @@ def test_the_planted_best_is_found(phi: float, beta: float, rank: int, alpha: fl
     assert {**best.candidate.changes, **best.best.changes} == {"phi": phi, "beta": beta, "rank": rank, "alpha": alpha}
 
 
-class NearlyFlat(Planted):
-    """Figures rise with phi, by less than noise from 1.5 on; each phi has noise of its own.
+class TwoPeaks(Planted):
+    """The filter of the config and one with beta .3 and alpha .1, far above the others; each has noise of its own.
 
-    The first users rank beta .2 above the others, all users .4.
+    Parameters
+    ----------
+    lead : of the other one over the config's, by all users, in standard errors of their difference.
     """
 
+    def __init__(self, lead: float) -> None:
+        super().__init__(1.5, 0.4, 128, 0.2)
+        self._lead = lead
+
     def _scores(self, candidate: Candidate, units: int) -> list[Score]:
-        phi, beta = float(candidate.changes["phi"]), float(candidate.changes["beta"])
-        own = np.random.default_rng(int(100 * phi)).normal(0, 0.1, 2_000)
-        own -= own.mean()
-        own += min(phi - 1.5, 0) * 0.1 + 0.0003 * phi
-        of_beta = np.random.default_rng(1).normal(0, 1, (4, 500))
-        own += (of_beta - of_beta.mean(axis=1)[:, None]).ravel() * (beta - 0.4) - abs(beta - 0.4) * 0.05
-        own[:500] -= (beta - 0.2) * 0.1
-        return [Score(score.deciding + own[:units], score.figures) for score in super()._scores(PEAK, units)]
+        draw = np.random.default_rng(int(100 * candidate.changes["phi"] + 1e4 * candidate.changes["beta"]))
+        scores = []
+        for variant in self.variants:
+            apart = draw.normal(0, 0.05, self.units)
+            if {**candidate.changes, **variant} == {"phi": 1.5, "beta": 0.4, "rank": 128, "alpha": 0.2}:
+                apart *= 0
+            elif {**candidate.changes, **variant} == {"phi": 1.5, "beta": 0.3, "rank": 128, "alpha": 0.1}:
+                apart += self._lead * apart.std(ddof=1) / math.sqrt(self.units) - apart.mean()
+            else:
+                apart -= 0.05
+            scores.append(Score(0.5 + (self._noise + apart)[:units], {}))
+        return scores
 
 
-PEAK = filter_of(1.5, 0.4)
+@pytest.mark.parametrize(("lead", "beta", "alpha"), [(1.5, 0.4, 0.2), (2.5, 0.3, 0.1)])
+def test_the_config_stays_unless_another_is_ahead_by_two_standard_errors(
+    lead: float, beta: float, alpha: float
+) -> None:
+    best = searched(TwoPeaks(lead))
+    assert best.candidate.changes == {"phi": 1.5, "beta": beta}
+    assert best.best.changes == {"rank": 128, "alpha": alpha}
 
 
-def test_noise_leaves_phi_as_in_the_paper_and_all_users_settle_beta() -> None:
-    """The slope between phi 1.5 and 3 is .00045, a fifth of its standard error; phi 1 is behind by twenty of these."""
-    search = Search(NearlyFlat(1.5, 0.4, 128, 0.2), Budget(1e6, lambda: 0.0, 0.0), defers_whole=True)
-    search_filters(search, filter_of(1.5, 0.4), lambda _: ())
-    assert search.best is not None
-    assert search.best.candidate.changes == {"phi": 1.5, "beta": 0.4}
-    assert search.best.best.changes == {"rank": 128, "alpha": 0.2}
-    whole = {trial.candidate.key: trial for trial in search.trials if trial.is_whole}
-    flat, of_paper = (whole[filter_of(phi, 0.3).key] for phi in (3.0, 1.5))
-    assert flat.score.value > of_paper.score.value
-    assert choose_filter([flat, of_paper]) is of_paper
+@given(st.data())
+def test_the_choice_has_as_many_keys_of_the_config_as_noise_allows(data: st.DataObject) -> None:
+    """Against a plain reading of the rule over all filters that were ranked for all users."""
+    draw = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    users = data.draw(st.integers(5, 40))
+    own = ListsConfig(
+        filter=data.draw(st.sampled_from(["plateau", "linear"])),
+        phi=data.draw(st.sampled_from([1.0, 1.5, 2.0])),
+        beta=data.draw(st.sampled_from([0.0, 0.3, 0.4])),
+        alpha=data.draw(st.sampled_from([0.0, 0.1, 0.2])),
+    )
+    base, spread = draw.normal(0.5, 0.2, users), data.draw(st.sampled_from([0.001, 0.01, 0.05]))
+    trials = []
+    for phi, beta in data.draw(
+        st.lists(st.tuples(st.sampled_from(PHIS), st.sampled_from(BETAS)), min_size=1, unique=True)
+    ):
+        variants = [
+            VariantScore({"rank": rank, "alpha": alpha}, Score(base + draw.normal(0, spread, users), {}))
+            for rank, alpha in [(0, 0.0), *((rank, alpha) for rank in RANKS for alpha in ALPHAS[:2])]
+        ]
+        best = max(variants, key=lambda variant: variant.score.value)
+        is_whole = data.draw(st.booleans())
+        trials.append(Trial(filter_of(phi, beta), variants, best, is_whole, 0, 0, 0, 0))
+
+    chosen = choose_filter(trials, own)
+
+    whole = [trial for trial in trials if trial.is_whole] or trials
+    filters = [(trial.candidate.changes, one) for trial in whole for one in trial.variants]
+    assert chosen is not None
+    best_changes, best = max(filters, key=lambda one: one[1].score.value)
+    of_config = (1.0 if own.filter == "linear" else own.phi, own.beta, own.alpha)
+    pairs = list(zip(of_config, (*best_changes.values(), best.changes["alpha"]), strict=True))
+    rivals = {}
+    for changes, one in filters:
+        values = (*changes.values(), one.changes["alpha"])
+        behind = best.score.deciding - one.score.deciding
+        is_near = behind.mean() <= min(2 * behind.std(ddof=1) / users**0.5, 0.01 * best.score.value)
+        if is_near and all(value in pair for value, pair in zip(values, pairs, strict=True)):
+            back = sum(value == wanted for value, wanted in zip(values, of_config, strict=True))
+            rivals[one.score.value] = back, one.score.value
+    assert rivals[chosen.score.value] == max(rivals.values())
 
 
 def test_a_power_of_1_is_written_as_the_linear_filter() -> None:
