@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.kernels.array_types import Out, kernel
 
-#: Weighted entries are sorted in buckets that stay in the cache: an argsort of millions at once is bound by memory.
-_BUCKET_ENTRIES = 65_536
+#: Entries are sorted in buckets of rows that stay in the cache: a sort of millions at once is bound by memory.
+_BUCKET_ENTRIES = 2_048
 
 
 def ordered_adjacency(
@@ -33,8 +35,8 @@ def ordered_adjacency(
 
     Cost
     ----
-    One sort of 8-byte words, (row, rank of the neighbour's key), which numpy does with vector instructions:
-    twenty times faster here than counting passes, whose scattered writes miss every cache.
+    One sort of 8-byte words, (row, rank of the neighbour's key), which numpy does with vector instructions, bucket by
+    bucket; each word is written into its bucket at once [20 M entries: a third of the time of one sort].
     """
     by_key = np.argsort(node_key, kind="stable").astype(np.int32)
     rank = np.empty_like(by_key)
@@ -43,34 +45,23 @@ def ordered_adjacency(
     entries = np.zeros(is_computed.size + 1, np.int64)
     _count_entries(left, right, is_computed, entries)
     indptr = np.cumsum(entries)
+    shift = max(0, (is_computed.size * _BUCKET_ENTRIES // max(int(indptr[-1]), 1)).bit_length() - 1)
+    starts = np.append(indptr[: -1 : 1 << shift], indptr[-1])
     words = np.empty(indptr[-1], np.uint64)
     carried = np.empty(0 if weight is None else words.size, np.float32)
     no_weight = np.empty(0, np.float32)
-    _fill_words(left, right, no_weight if weight is None else weight, is_computed, rank, words, carried)
-    if weight is None:
-        words.sort()
-    else:
-        words, carried = _sort_with_payload(words, carried, is_computed.size)
+    given = no_weight if weight is None else weight
+    _fill_words(left, right, given, is_computed, rank, shift, starts.copy(), words, carried)
+    for first, stop in itertools.pairwise(starts.tolist()):
+        if weight is None:
+            words[first:stop].sort()
+        else:
+            order = np.argsort(words[first:stop])
+            words[first:stop] = words[first:stop][order]
+            carried[first:stop] = carried[first:stop][order]
     neighbor = np.empty(words.size, np.int32)
     _neighbors_of(words, by_key, neighbor)
     return indptr, neighbor, None if weight is None else carried
-
-
-def _sort_with_payload(
-    words: NDArray[np.uint64], payload: NDArray[np.float32], rows: int
-) -> tuple[NDArray[np.uint64], NDArray[np.float32]]:
-    shift = 32
-    while (rows >> (shift - 32)) * _BUCKET_ENTRIES > max(words.size, _BUCKET_ENTRIES):
-        shift += 1
-    buckets = (rows >> (shift - 32)) + 1
-    starts = np.zeros(buckets + 1, np.int64)
-    bucketed, carried = np.empty_like(words), np.empty_like(payload)
-    _into_buckets(words, payload, np.uint64(shift), starts, bucketed, carried)
-    for first, stop in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True):
-        order = np.argsort(bucketed[first:stop])
-        bucketed[first:stop] = bucketed[first:stop][order]
-        carried[first:stop] = carried[first:stop][order]
-    return bucketed, carried
 
 
 @kernel
@@ -92,43 +83,23 @@ def _fill_words(
     weight: Out[np.float32],
     is_computed: Out[np.bool_],
     rank: Out[np.int32],
+    shift: int,
+    put: Out[np.int64],
     words: Out[np.uint64],
     carried: Out[np.float32],
 ) -> None:
-    put = 0
+    """Write each entry into its bucket of 2**shift rows; ``put`` is where each bucket begins."""
     for e in range(left.size):
         a, b = left[e], right[e]
-        if is_computed[a]:
-            words[put] = (np.uint64(a) << np.uint64(32)) | np.uint64(rank[b])
-            if weight.size:
-                carried[put] = weight[e]
-            put += 1
-        if a != b and is_computed[b]:
-            words[put] = (np.uint64(b) << np.uint64(32)) | np.uint64(rank[a])
-            if weight.size:
-                carried[put] = weight[e]
-            put += 1
-
-
-@kernel
-def _into_buckets(
-    words: Out[np.uint64],
-    payload: Out[np.float32],
-    shift: np.uint64,
-    starts: Out[np.int64],
-    bucketed: Out[np.uint64],
-    carried: Out[np.float32],
-) -> None:
-    for e in range(words.size):
-        starts[np.int64(words[e] >> shift) + 1] += 1
-    for bucket in range(starts.size - 1):
-        starts[bucket + 1] += starts[bucket]
-    put = starts.copy()
-    for e in range(words.size):
-        at = put[np.int64(words[e] >> shift)]
-        bucketed[at] = words[e]
-        carried[at] = payload[e]
-        put[np.int64(words[e] >> shift)] += 1
+        for row, other in ((a, b), (b, a)):
+            if is_computed[row]:
+                at = put[row >> shift]
+                words[at] = (np.uint64(row) << np.uint64(32)) | np.uint64(rank[other])
+                if weight.size:
+                    carried[at] = weight[e]
+                put[row >> shift] = at + 1
+            if a == b:
+                break
 
 
 @kernel
