@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import reduce
 from typing import TYPE_CHECKING, NoReturn
@@ -17,6 +17,14 @@ import pyarrow as pa
 from pipeline import storage
 from pipeline.engines import verbs
 from pipeline.engines.attempts import attempt
+from pipeline.engines.integer_keys import (
+    can_be_array,
+    join_keys,
+    look_up_in_array,
+    part_keys,
+    sum_in_arrays,
+    survey_keys,
+)
 from pipeline.engines.parquet import ready_to_write, rows_per_file, write_files
 from pipeline.engines.processes import cpu_seconds_of_trees
 from pipeline.errors import ConfigError, GraphquiltError, TaskError
@@ -97,7 +105,6 @@ class LocalEngine(AbstractContextManager["LocalEngine"]):
     where_positive = staticmethod(verbs.where_positive)
     where_equal = staticmethod(verbs.where_equal)
     where_different = staticmethod(verbs.where_different)
-    look_up = staticmethod(verbs.look_up)
     without = staticmethod(verbs.without)
 
     def union(self, frames: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
@@ -113,14 +120,31 @@ class LocalEngine(AbstractContextManager["LocalEngine"]):
         keys_repeat: bool,
         may_overflow: bool = True,
     ) -> pl.LazyFrame:
-        rows = frame.select(pl.len()).collect(engine="streaming").item()
+        rows, ranges = survey_keys(frame, keys)
+        if len(ranges) == 1 and not newest and not may_overflow and can_be_array(ranges[0], rows):
+            return sum_in_arrays(frame, keys[0], sums, ranges[0]).lazy()
+        joined, joined_keys = join_keys(frame, keys, ranges)
         shares = math.ceil(rows / (REPEATING_ROWS if keys_repeat else SUMMED_ROWS))
         if shares <= 1:
-            return verbs.sum_by(frame, keys, sums, newest, may_overflow=may_overflow)
+            summed = verbs.sum_by(joined, joined_keys, sums, newest, may_overflow=may_overflow)
+            return part_keys(summed, keys, ranges)
         # A union takes one input after the other: the rows are read for each share, and one table is held at a time.
-        share = reduce(operator.xor, (pl.col(key).hash(seed) for seed, key in enumerate(keys))) % shares
-        parts = [frame.filter(share == number) for number in range(shares)]
-        return pl.concat([verbs.sum_by(part, keys, sums, newest, may_overflow=may_overflow) for part in parts])
+        share = reduce(operator.xor, (pl.col(key).hash(seed) for seed, key in enumerate(joined_keys))) % shares
+        parts = [joined.filter(share == number) for number in range(shares)]
+        of_parts = [verbs.sum_by(part, joined_keys, sums, newest, may_overflow=may_overflow) for part in parts]
+        return part_keys(pl.concat(of_parts), keys, ranges)
+
+    def look_up(
+        self, frame: pl.LazyFrame, table: pl.LazyFrame, on: Mapping[str, str], take: Mapping[str, str]
+    ) -> pl.LazyFrame:
+        if len(on) == len(take) == 1:
+            (key, theirs), (new, value) = *on.items(), *take.items()
+            rows, ranges = survey_keys(table, [theirs])
+            is_integer = table.collect_schema()[value] == frame.collect_schema()[key] == pl.Int64
+            if ranges and is_integer and can_be_array(ranges[0], 4 * rows):
+                answers = table.select(theirs, pl.col(value).alias("value")).collect(engine="streaming")
+                return look_up_in_array(frame, key, new, answers, ranges[0])
+        return verbs.look_up(frame, table, on, take)
 
     def write(self, frame: pl.LazyFrame, folder: Location, schema: pa.Schema) -> list[Location]:
         return _write(frame, folder, schema, keep_order=False)
