@@ -20,11 +20,11 @@ from pipeline.embedding.fold_in_recipes import one_step, two_sided_products
 from pipeline.embedding.method import Method
 from pipeline.embedding.method_keys import ItemNormPower, NormDegreePower, RandomRowKeys, Transition, TwoSidedKeys
 from pipeline.embedding.method_spec import MethodSpec, cosines, dot_products, random_rows_cancel
-from pipeline.embedding.products import Multiplier, set_norms, step_of_items, step_of_nodes
-from pipeline.embedding.rows import ColumnSums, KnownNorms, RowNodes, Rows
+from pipeline.embedding.products import Multiplier, scale_operand, set_norms, step_of_items, step_of_nodes
+from pipeline.embedding.rows import ColumnSums, KnownNorms, Operand, RowNodes, Rows
 from pipeline.embedding.settings import Settings
 from pipeline.embedding.sinks import Sink
-from pipeline.embedding.start_rows import start_noise_scales, start_rows
+from pipeline.embedding.start_rows import start_noise_scales, start_operand, start_rows
 from pipeline.kernels.elementary import power_or_zero
 from pipeline.kernels.rows import add_scaled, row_norms, scale_rows, unit_or_zero_scales
 
@@ -93,14 +93,12 @@ class TwoTower(Method):
         """Return the items' rows."""
         return block.rows_between(*settings.graph.target)
 
-    def start(self, block: Block, settings: Settings) -> NDArray[np.float32]:
+    def start(self, block: Block, settings: Settings) -> Operand:
         """Ω of the items."""
-        first, stop = self.exchanged_range(block, settings)
-        return start_rows(block, slice(first, stop), None, settings)
+        draw = start_rows if self.needs_noise_scales(0, settings) else start_operand
+        return draw(block, slice(*self.exchanged_range(block, settings)), None, settings)
 
-    def multiply(
-        self, multiplier: Multiplier, x: NDArray[np.float32], number: int, settings: Settings, sink: Sink
-    ) -> Rows:
+    def multiply(self, multiplier: Multiplier, x: Operand, number: int, settings: Settings, sink: Sink) -> Rows:
         """One step of P, less the items' own last scaling: B^T D_U^-2a B D_I^-b x."""
         is_last = number == self.rounds(settings) - 1
         return step_of_items(multiplier, x, settings, sink if is_last else None)
@@ -132,16 +130,15 @@ class Classic(Method):
         """Return whether this round's rows are added to the sum."""
         return settings.embedding.iteration_weights[number] != 0
 
-    def start(self, block: Block, settings: Settings) -> NDArray[np.float32]:
+    def start(self, block: Block, settings: Settings) -> Operand:
         """X_0 = D^β Ω."""
-        return _scaled_start(block, slice(None), settings)
+        draw = start_rows if self.needs_noise_scales(0, settings) else start_operand
+        return draw(block, slice(None), _start_scale(block, slice(None), settings), settings)
 
-    def multiply(
-        self, multiplier: Multiplier, x: NDArray[np.float32], number: int, settings: Settings, sink: Sink
-    ) -> Rows:
+    def multiply(self, multiplier: Multiplier, x: Operand, number: int, settings: Settings, sink: Sink) -> Rows:
         """A x or, for the symmetric transition, A D^-1/2 x."""
         if settings.embedding.transition == "symmetric":
-            scale_rows(x, power_or_zero(multiplier.block.strength, -0.5), out=x)
+            x = scale_operand(x, power_or_zero(multiplier.block.strength, -0.5))
         return step_of_nodes(multiplier, x)
 
     def row_scales(self, strength: NDArray[np.float64], settings: Settings) -> NDArray[np.float64]:
@@ -168,9 +165,10 @@ class Classic(Method):
         total = Rows.zeros(local.size, settings.width)
         for first in range(0, local.size if weight else 0, _DRAWN_AT_ONCE):
             some = slice(first, first + _DRAWN_AT_ONCE)
-            whole = _scaled_start(block, local[some], replace(settings, columns=None))
+            start_scale = _start_scale(block, local[some], settings)
+            whole = start_rows(block, local[some], start_scale, replace(settings, columns=None))
             norms = row_norms(whole)
-            noise_scales = start_noise_scales(block, local[some], _start_scale(block, local[some], settings), settings)
+            noise_scales = start_noise_scales(block, local[some], start_scale, settings)
             if settings.embedding.normalize_powers:
                 scale = weight * unit_or_zero_scales(norms, noise_scales)
                 total.noise_scale[some] = np.where(scale > 0, weight, 0.0)
@@ -221,10 +219,6 @@ class Classic(Method):
             set_norms(rows, power_or_zero(nodes.strength, embedding.norm_degree_power))
         elif embedding.normalize_rows:
             set_norms(rows, np.ones(len(nodes.strength)))
-
-
-def _scaled_start(block: Block, local: NDArray[np.int64] | slice, settings: Settings) -> NDArray[np.float32]:
-    return start_rows(block, local, _start_scale(block, local, settings), settings)
 
 
 def _start_scale(block: Block, local: NDArray[np.int64] | slice, settings: Settings) -> NDArray[np.float64] | None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pipeline.blocks.arrays import Block
 from pipeline.embedding.fact_files import Facts
 from pipeline.embedding.products import Multiplier, scale_both
-from pipeline.embedding.rows import ColumnSums, KnownNorms, RowNodes, Rows
+from pipeline.embedding.rows import ColumnSums, KnownNorms, Operand, RowNodes, Rows
 from pipeline.embedding.settings import Settings
 from pipeline.embedding.sinks import Sink
 from pipeline.kernels.narrow_rows import round_rows
@@ -56,13 +56,11 @@ class Method(ABC):
         return False
 
     @abstractmethod
-    def start(self, block: Block, settings: Settings) -> NDArray[np.float32]:
+    def start(self, block: Block, settings: Settings) -> Operand:
         """Return the exchanged rows of the first product: any part can compute any row."""
 
     @abstractmethod
-    def multiply(
-        self, multiplier: Multiplier, x: NDArray[np.float32], number: int, settings: Settings, sink: Sink
-    ) -> Rows:
+    def multiply(self, multiplier: Multiplier, x: Any, number: int, settings: Settings, sink: Sink) -> Rows:
         """Return the share of the multiplier's block in the product, for all exchanged rows; ``x`` may be overwritten.
 
         Rows that are complete have been scaled by the multiplier's ``row_scales``. Those that are final go to ``sink``,

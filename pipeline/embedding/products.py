@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.blocks.arrays import Block
-from pipeline.embedding.rows import FOLD_IN, Norms, Rows
+from pipeline.embedding.rows import FOLD_IN, Norms, Operand, Rows
 from pipeline.embedding.settings import Settings
 from pipeline.embedding.sinks import Sink
 from pipeline.kernels.buffers import Buffers
@@ -16,6 +16,7 @@ from pipeline.kernels.csr import Csr
 from pipeline.kernels.elementary import power_or_zero
 from pipeline.kernels.rows import row_norms, scale_rows, unit_or_zero_scales
 from pipeline.kernels.spmm import spmm
+from pipeline.kernels.vector_tiles import SignRows
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,14 +30,16 @@ class Multiplier:
 
     def multiply(
         self,
-        x: NDArray[np.float32],
+        x: Operand,
         out: NDArray[np.float32],
         start: int,
         first_col: int,
         scale: NDArray[np.float64] | None,
     ) -> Rows:
         """Multiply the adjacency by x, which begins at local row ``first_col``; ``out`` are the rows from start on."""
-        block, lengths, rows = self.block, self.norms(x), Rows(out, np.zeros(len(out)))
+        # A round that reads noise scales starts from rows: those of signs have no norms.
+        lengths = None if isinstance(x, SignRows) else self.norms(x)
+        block, rows = self.block, Rows(out, np.zeros(len(out)))
         spmm(
             Csr(block.indptr, block.neighbor, block.edge_weight),
             x,
@@ -71,7 +74,7 @@ class TwoSides:
             power_or_zero(block.strength[slice(*items)], -settings.embedding.item_degree_power),
         )
 
-    def users_of(self, multiplier: Multiplier, x: NDArray[np.float32]) -> Rows:
+    def users_of(self, multiplier: Multiplier, x: Operand) -> Rows:
         """D_U^-a B x: of items' rows that have been scaled by D_I^-b, M times these."""
         first, stop = self.users
         out = multiplier.buffers.take((stop - first, x.shape[1]))
@@ -91,24 +94,30 @@ class TwoSides:
         return items
 
 
-def step_of_items(multiplier: Multiplier, x: NDArray[np.float32], settings: Settings, sink: Sink | None = None) -> Rows:
+def step_of_items(multiplier: Multiplier, x: Operand, settings: Settings, sink: Sink | None = None) -> Rows:
     """One step of P from items to items, less their last scaling where rows aren't complete: B^T D_U^-2a B D_I^-b x.
 
     The product takes the place of x. A sink gets the users' rows M x, and the rows that these are weighted sums of.
     """
     sides = TwoSides.of(multiplier.block, settings)
-    scale_rows(x, sides.to_item, out=x)
+    x = scale_operand(x, sides.to_item)
+    out = multiplier.buffers.take(x.shape) if isinstance(x, SignRows) else x
     if sink is not None:
-        sink.emit(sides.items[0], Rows(x, np.zeros(len(x))), FOLD_IN)
+        sink.emit(sides.items[0], Rows(out, np.zeros(len(out))), FOLD_IN)
     users = sides.users_of(multiplier, x)
     if sink is not None:
         sink.emit(sides.users[0], users)
-    return sides.items_of(multiplier, users, x, multiplier.row_scales)
+    return sides.items_of(multiplier, users, out, multiplier.row_scales)
 
 
-def step_of_nodes(multiplier: Multiplier, x: NDArray[np.float32]) -> Rows:
+def step_of_nodes(multiplier: Multiplier, x: Operand) -> Rows:
     """A x of all rows, of the entries stored here; complete rows are scaled."""
     return multiplier.multiply(x, multiplier.buffers.take(x.shape), 0, 0, multiplier.row_scales)
+
+
+def scale_operand(x: Operand, scale: NDArray[np.float64]) -> Operand:
+    """Return rows times a factor each, in place where they are no signs."""
+    return x.scaled(scale) if isinstance(x, SignRows) else scale_rows(x, scale, out=x)
 
 
 def scale_both(rows: Rows, scale: NDArray[np.float64]) -> None:

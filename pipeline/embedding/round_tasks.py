@@ -16,12 +16,13 @@ from pipeline.embedding.methods import method_for
 from pipeline.embedding.norm_files import NormRecorder
 from pipeline.embedding.products import Multiplier
 from pipeline.embedding.row_files import RowFormat
-from pipeline.embedding.rows import ColumnSums, Norms, Rows
+from pipeline.embedding.rows import ColumnSums, Norms, Operand, Rows
 from pipeline.embedding.settings import Settings
 from pipeline.embedding.sinks import FileSink, MemorySink, Sink, take
 from pipeline.embedding.waves import FileSlices, PartPayload, PartResult, RowSlice, Traffic
 from pipeline.kernels.buffers import Buffers, aligned_empty
 from pipeline.kernels.rows import add_rows, column_sums, row_norms, scatter_rows
+from pipeline.kernels.vector_tiles import SignRows
 from pipeline.locations import Location
 from pipeline.storage import BATCHES
 from pipeline.tasks import Attempt
@@ -111,15 +112,15 @@ def rounds_of_block(
             facts = {**sink.facts, **method.local_facts(rows, carried, number, settings)}
         settings = settings.with_facts(method.reduce_facts(number, [facts], settings))
         yield number, rows, settings
-        if rows.values is not x:
+        if rows.values is not x and not isinstance(x, SignRows):
             buffers.give(x)
         x = rows.values
 
 
-def _start(method: Method, block: Block, settings: Settings) -> NDArray[np.float32]:
+def _start(method: Method, block: Block, settings: Settings) -> Operand:
     """Return the exchanged rows of the first product: random ones, or those of an earlier night."""
     x = method.start(block, settings)
-    if settings.earlier is not None:
+    if settings.earlier is not None and not isinstance(x, SignRows):
         first, stop = method.exchanged_range(block, settings)
         settings.earlier.put_into(x, block.node_key[first:stop], settings.graph.target[1] - settings.graph.target[0])
     return x

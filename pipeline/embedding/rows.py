@@ -10,11 +10,15 @@ from numpy.typing import NDArray
 
 from pipeline.codec import Vector
 from pipeline.kernels.buffers import aligned_zeros
+from pipeline.kernels.vector_tiles import SignRows
 
 #: Returns the norms of rows over all columns of the embedding, where a task may hold only some; None: this task can't
 #: compute them, or no later step reads them. What follows from norms is then computed by another task.
 Norms = Callable[[NDArray[np.float32]], NDArray[np.float64] | None]
 KnownNorms = Callable[[NDArray[np.float32]], NDArray[np.float64]]
+
+#: What a product is of: rows, or random ones as signs, which nothing but a product reads.
+Operand = NDArray[np.float32] | SignRows
 
 #: The role of rows of which a user's row is the weighted sum.
 FOLD_IN = "fold_in"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,14 +18,13 @@ from pipeline.config.embedding import EmbeddingConfig
 from pipeline.embedding.fact_files import Facts
 from pipeline.embedding.fastrp import TwoTower
 from pipeline.embedding.method_spec import MethodSpec
-from pipeline.embedding.products import Multiplier, step_of_items, step_of_nodes
-from pipeline.embedding.rows import Rows
+from pipeline.embedding.products import Multiplier, scale_operand, step_of_items, step_of_nodes
+from pipeline.embedding.rows import Operand, Rows
 from pipeline.embedding.settings import Settings
 from pipeline.embedding.sinks import Sink
 from pipeline.kernels.elementary import power_or_zero
 from pipeline.kernels.low_pass import cut_above, next_term, paired_sum
 from pipeline.kernels.random_projection import very_sparse_projection
-from pipeline.kernels.rows import scale_rows
 
 _POWER_ROUNDS = 4
 _PROBES = 16  # columns; the estimate's error falls with their root
@@ -59,9 +58,7 @@ class Largest(TwoTower):
         first, stop = self.exchanged_range(block, settings)
         return np.ones((stop - first, 1), np.float32)
 
-    def multiply(
-        self, multiplier: Multiplier, x: NDArray[np.float32], number: int, settings: Settings, sink: Sink
-    ) -> Rows:
+    def multiply(self, multiplier: Multiplier, x: Any, number: int, settings: Settings, sink: Sink) -> Rows:
         """P x / bound, so that nothing grows."""
         if number:
             x /= np.float32(settings.facts["largest"][0])
@@ -127,9 +124,7 @@ class Spectrum(TwoTower):
         """Return the probes' rows."""
         return _probes(block.node_key[slice(*self.exchanged_range(block, settings))], settings)
 
-    def multiply(
-        self, multiplier: Multiplier, x: NDArray[np.float32], number: int, settings: Settings, sink: Sink
-    ) -> Rows:
+    def multiply(self, multiplier: Multiplier, x: Operand, number: int, settings: Settings, sink: Sink) -> Rows:
         """One step of P."""
         return step_of_items(multiplier, x, settings)
 
@@ -177,12 +172,9 @@ class StepsOfNodes:
         """Return all rows."""
         return 0, block.node_ix.size
 
-    def multiply(
-        self, multiplier: Multiplier, x: NDArray[np.float32], number: int, settings: Settings, sink: Sink
-    ) -> Rows:
+    def multiply(self, multiplier: Multiplier, x: Operand, number: int, settings: Settings, sink: Sink) -> Rows:
         """A D^-1/2 x, of the entries stored here."""
-        scale_rows(x, power_or_zero(multiplier.block.strength, -0.5), out=x)
-        return step_of_nodes(multiplier, x)
+        return step_of_nodes(multiplier, scale_operand(x, power_or_zero(multiplier.block.strength, -0.5)))
 
     def row_scales(self, strength: NDArray[np.float64], settings: Settings) -> NDArray[np.float64]:
         """D^-1/2: rows scaled by it are those of S x."""

@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.blocks.arrays import Block, Features
+from pipeline.embedding.rows import Operand
 from pipeline.embedding.settings import Settings
 from pipeline.kernels.buffers import aligned_empty
 from pipeline.kernels.csr import Csr
 from pipeline.kernels.hashing import splitmix64
-from pipeline.kernels.random_projection import normal_projection, very_sparse_projection
+from pipeline.kernels.random_projection import WORD, normal_projection, very_sparse_projection, very_sparse_signs
 from pipeline.kernels.rows import add_scaled, gather_rows, scatter_rows
 from pipeline.kernels.spmm import spmm
 
@@ -80,6 +81,25 @@ def start_rows(
     x = random_rows(node_key, np.where(features.counts > 0, own, 1.0) * factor, settings)
     _add_features(x, features, of_features * factor, settings)
     return x
+
+
+def start_operand(
+    block: Block, local: NDArray[np.int64] | slice, scale: NDArray[np.float64] | None, settings: Settings
+) -> Operand:
+    """Return the same to multiply by, and for nothing else: signs where rows are no more than that."""
+    embedding = settings.embedding
+    has_features = block.features is not None and embedding.attribute_share != 0
+    is_of_signs = embedding.projection == "sparse" and not are_often_empty(settings) and not settings.width % WORD
+    if has_features or not is_of_signs or not settings.width:
+        return start_rows(block, local, scale, settings)
+    return very_sparse_signs(
+        block.node_key[local],
+        settings.width,
+        sparsity_of(settings),
+        embedding.seed,
+        scale=scale,
+        first_col=settings.first_column,
+    )
 
 
 def start_noise_scales(

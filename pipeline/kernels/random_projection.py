@@ -9,10 +9,12 @@ from pipeline.kernels.array_types import In, Out, OutMatrix, ieee_kernel, kernel
 from pipeline.kernels.buffers import aligned_empty
 from pipeline.kernels.elementary import log_of_normal
 from pipeline.kernels.hashing import hash_nodes, mix
+from pipeline.kernels.vector_tiles import SignRows
 
 _SHIFT_12 = np.uint64(12)
 _HALF = np.uint64(32)
 _ONE = np.uint64(1)
+WORD = 64  # columns whose signs a word holds
 _NO_COLUMN = np.uint64(2**63)  # a cell beyond all columns: what places the entry of a row that has none
 _CENTRE = 0.425  # |u - 1/2| up to which the central rational function holds
 _FAR = 5.0  # sqrt(-log(tail)) from which the far one does
@@ -59,20 +61,35 @@ def very_sparse_projection(
     ------
     Li, Hastie & Church, "Very sparse random projections", KDD 2006.
     """
-    if not 1.0 <= sparsity < math.inf:
-        raise ValueError(f"sparsity is {sparsity}; it must be finite and at least 1 (1 means no zeros)")
-    rows, factors, out = _prepare(node_key, dim, seed, scale)
-    # The entry is decided by u, the hash's top 53 bits as a double in [0, 1): + if u < tail, - if
-    # u >= 1 - tail. Both bounds times 2**53 are exact, so the integers decide exactly the same.
-    tail = 0.5 / sparsity
-    plus_below = math.ceil(tail * 2.0**53) << 11
-    minus_above = (math.ceil((1.0 - tail) * 2.0**53) << 11) - 1
-    values = (float(np.float32(math.sqrt(sparsity))) * factors).astype(np.float32)
-    bounds = np.uint64(plus_below), np.uint64(minus_above)
+    bounds = _bounds_of_signs(sparsity)
+    rows, factors = _prepare(node_key, dim, seed, scale)
+    values, out = _values_of_signs(sparsity, factors), aligned_empty((len(rows), dim))
     is_empty = _fill_sparse(rows, first_col, *bounds, values, out)
     if of:
         _fill_empty(rows, is_empty, first_col, np.uint64(of), *bounds, values, out)
     return out
+
+
+def very_sparse_signs(
+    node_key: NDArray[np.uint64],
+    dim: int,
+    sparsity: float,
+    seed: int,
+    *,
+    scale: NDArray[np.float64] | None = None,
+    first_col: int = 0,
+) -> SignRows:
+    """The same rows as signs, where chance may leave some empty; dim a multiple of 64.
+
+    Parameters and Raises as in `very_sparse_projection`.
+    """
+    if dim % WORD:
+        raise ValueError(f"dim is {dim}; it must be a multiple of {WORD}, or take very_sparse_projection")
+    bounds = _bounds_of_signs(sparsity)
+    rows, factors = _prepare(node_key, dim, seed, scale)
+    signs = np.empty((len(rows), 2 * dim // WORD), np.uint64)
+    _fill_signs(rows, first_col, *bounds, signs)
+    return SignRows(signs, _values_of_signs(sparsity, factors))
 
 
 def normal_projection(
@@ -94,15 +111,16 @@ def normal_projection(
     ------
     Wichura, "Algorithm AS 241: The percentage points of the normal distribution", 1988 (PPND16).
     """
-    rows, factors, out = _prepare(node_key, dim, seed, scale)
+    rows, factors = _prepare(node_key, dim, seed, scale)
+    out = aligned_empty((len(rows), dim))
     _fill_normal(rows, first_col, factors, scale is not None, out)
     return out
 
 
 def _prepare(
     node_key: NDArray[np.uint64], dim: int, seed: int, scale: NDArray[np.float64] | None
-) -> tuple[NDArray[np.uint64], NDArray[np.float64], NDArray[np.float32]]:
-    """Mixed row keys, one factor a row, and the matrix to fill."""
+) -> tuple[NDArray[np.uint64], NDArray[np.float64]]:
+    """Mixed row keys, and one factor a row."""
     if dim < 1:
         raise ValueError(f"dim is {dim}; it must be at least 1")
     n = len(node_key)
@@ -112,7 +130,23 @@ def _prepare(
         factors = np.ascontiguousarray(scale)
     else:
         raise ValueError(f"scale is {scale.dtype} of shape {scale.shape}; it must be float64 of shape ({n},)")
-    return hash_nodes(node_key, seed), factors, aligned_empty((n, dim))
+    return hash_nodes(node_key, seed), factors
+
+
+def _bounds_of_signs(sparsity: float) -> tuple[np.uint64, np.uint64]:
+    """Return below which word of a cell's hash its entry is plus, and above which it is minus."""
+    if not 1.0 <= sparsity < math.inf:
+        raise ValueError(f"sparsity is {sparsity}; it must be finite and at least 1 (1 means no zeros)")
+    # The entry is decided by u, the hash's top 53 bits as a double in [0, 1): + if u < tail, - if
+    # u >= 1 - tail. Both bounds times 2**53 are exact, so the integers decide exactly the same.
+    tail = 0.5 / sparsity
+    plus_below = math.ceil(tail * 2.0**53) << 11
+    minus_above = (math.ceil((1.0 - tail) * 2.0**53) << 11) - 1
+    return np.uint64(plus_below), np.uint64(minus_above)
+
+
+def _values_of_signs(sparsity: float, factors: NDArray[np.float64]) -> NDArray[np.float32]:
+    return (float(np.float32(math.sqrt(sparsity))) * factors).astype(np.float32)
 
 
 @kernel
@@ -138,6 +172,22 @@ def _fill_sparse(
             entries += (word < plus_below) | (word > minus_above)
         is_empty[i] = entries == 0
     return is_empty
+
+
+@kernel
+def _fill_signs(
+    rows: In[np.uint64], first_col: int, plus_below: np.uint64, minus_above: np.uint64, signs: OutMatrix[np.uint64]
+) -> None:
+    words = signs.shape[1] // 2
+    for i in range(len(rows)):
+        for place in range(words):
+            first = rows[i] + np.uint64(first_col + WORD * place)
+            plus, minus = np.uint64(0), np.uint64(0)
+            for bit in range(WORD):
+                word = mix(first + np.uint64(bit))
+                plus |= np.uint64(word < plus_below) << np.uint64(bit)
+                minus |= np.uint64(word > minus_above) << np.uint64(bit)
+            signs[i, place], signs[i, words + place] = plus, minus
 
 
 @kernel

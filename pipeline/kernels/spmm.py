@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from pipeline.kernels.array_types import In, InMatrix, Out, OutMatrix, kernel, read_only
 from pipeline.kernels.csr import Csr, weight_of
-from pipeline.kernels.vector_tiles import Entries, make_row_tile
+from pipeline.kernels.vector_tiles import Entries, SignRows, make_row_tile
 
 _BLOCK = 128  # columns of one sweep over the entries: 512 bytes of a row, 8 vector registers
 
@@ -21,7 +21,7 @@ _tile_1 = make_row_tile(1)
 
 def spmm(
     matrix: Csr,
-    x: NDArray[np.float32],
+    x: NDArray[np.float32] | SignRows,
     out: NDArray[np.float32],
     *,
     start: int,
@@ -41,7 +41,8 @@ def spmm(
     Parameters
     ----------
     matrix : columns in ``first_col <= index < first_col + m``; an index may repeat in a row.
-    x : (m, dim) float32, C-contiguous, dim at least 1; best 64-byte aligned (`aligned_empty`).
+    x : (m, dim) float32, C-contiguous, dim at least 1; best 64-byte aligned (`aligned_empty`). Or rows of signs: the
+        product's bits are those of the float32 rows that they stand for.
     out : (r, dim) float32, C-contiguous, r at least ``stop - start``, not overlapping x.
     scale : (stop - start,) float64, a factor for each row of the product; None: 1.
     noise_scale, out_noise_scale : (m,) and (r,) float64, both or neither: also
@@ -63,12 +64,12 @@ def spmm(
         _check_array("scale", scale, np.float64, 1)
         if len(scale) != stop - start:
             raise ValueError(f"there are {len(scale)} scales for rows {start} to {stop}; give one a row")
-    _sum_rows(matrix, x, out, start, stop, first_col, scale)
+    _sum_rows(matrix, read_only(x) if isinstance(x, SignRows) else x, out, start, stop, first_col, scale)
     if noise_scale is None and out_noise_scale is None:
         return
     if noise_scale is None or out_noise_scale is None:
         raise ValueError("noise_scale and out_noise_scale go together; give both or neither")
-    _check_noise_scales(noise_scale, len(x), out_noise_scale, stop - start)
+    _check_noise_scales(noise_scale, x.shape[0], out_noise_scale, stop - start)
     _sum_noise_scales(matrix, noise_scale, out_noise_scale, start, stop, first_col)
     if scale is not None:
         out_noise_scale[: stop - start] *= scale
@@ -91,19 +92,26 @@ def _check_rows(matrix: Csr, start: int, stop: int) -> None:
 
 
 def _check_dense(
-    matrix: Csr, x: NDArray[np.float32], out: NDArray[np.float32], start: int, stop: int, first_col: int
+    matrix: Csr, x: NDArray[np.float32] | SignRows, out: NDArray[np.float32], start: int, stop: int, first_col: int
 ) -> None:
-    _check_array("x", x, np.float32, 2)
+    if isinstance(x, SignRows):
+        _check_array("signs", x.signs, np.uint64, 2)
+        _check_array("value", x.value, np.float32, 1)
+        if len(x.value) != len(x.signs):
+            raise ValueError(f"there are {len(x.value)} values for {len(x.signs)} rows of signs; give one a row")
+    else:
+        _check_array("x", x, np.float32, 2)
+        if np.may_share_memory(x, out):
+            raise ValueError("out overlaps x, whose rows are still needed; give another buffer")
     _check_array("out", out, np.float32, 2)
     if len(out) < stop - start or out.shape[1] != x.shape[1]:
         raise ValueError(f"out has shape {out.shape}; it must be ({stop - start}, {x.shape[1]}), or longer")
-    if np.may_share_memory(x, out):
-        raise ValueError("out overlaps x, whose rows are still needed; give another buffer")
     used = matrix.indices[matrix.indptr[start] : matrix.indptr[stop]]
-    if len(used) and not first_col <= used.min() <= used.max() < first_col + len(x):
+    rows = x.shape[0]
+    if len(used) and not first_col <= used.min() <= used.max() < first_col + rows:
         raise IndexError(
             f"indices reach from {used.min()} to {used.max()}; x holds {first_col} to "
-            f"{first_col + len(x) - 1}; rebuild the block or pass its first_col"
+            f"{first_col + rows - 1}; rebuild the block or pass its first_col"
         )
 
 
@@ -128,7 +136,7 @@ def _check_noise_scales(scale: NDArray[np.float64], columns: int, sums: NDArray[
 @kernel
 def _sum_rows(
     matrix: Csr,
-    x: InMatrix[np.float32],
+    x: InMatrix[np.float32] | SignRows,
     out: OutMatrix[np.float32],
     start: int,
     stop: int,
@@ -136,7 +144,7 @@ def _sum_rows(
     scale: In[np.float64] | None,
 ) -> None:
     indptr = matrix.indptr
-    dim = x.shape[1]
+    dim = out.shape[1]
     last = indptr[stop] - 1
     for col in range(0, dim - dim % _BLOCK, _BLOCK):
         for i in range(start, stop):

@@ -12,9 +12,13 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
 from llvmlite import ir
 from numba import extending, types
 from numba.core import cgutils as untyped_cgutils
+from numpy.typing import NDArray
+
+from pipeline.kernels.array_types import In, InMatrix
 
 # numba describes these as they look inside a kernel's compiler, not as a kernel calls them.
 intrinsic: Any = extending.intrinsic
@@ -76,11 +80,79 @@ def splat(builder: Any, scalar: Any, vector: Any) -> Any:
     return builder.shuffle_vector(lanes, ir.Constant(vector, ir.Undefined), mask)
 
 
+class SignRows(NamedTuple):
+    """Rows whose entries are plus or minus a value of the row's own, or 0, in two bits an entry.
+
+    The first half of a row's words has a bit for each column where the value is added, the second where it is
+    taken off. The columns are a multiple of 64.
+    """
+
+    signs: InMatrix[np.uint64]  # (n, dim / 32)
+    value: In[np.float32]  # (n,)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return len(self.signs), 32 * self.signs.shape[1]
+
+    def scaled(self, scale: NDArray[np.float64]) -> SignRows:
+        """Return the rows times a factor each: to the bit those of `scale_rows`."""
+        return SignRows(self.signs, (self.value * scale).astype(np.float32))
+
+
+class _SignOperands(NamedTuple):
+    """The same of rows of signs."""
+
+    plus: Any  # bits of the tile's first column: those of row i at plus + i * words
+    minus: Any
+    words: Any
+    values: Any  # that of row i at values + i
+
+    @classmethod
+    def of(cls, context: Any, builder: Any, kind: Any, x: Any, first_col: Any, col: Any) -> _SignOperands:
+        """Unpack rows of signs."""
+        signs, values = cgutils.unpack_tuple(builder, x)
+        data, words = _data_and_width(context, builder, kind.types[0], signs)
+        word = builder.sub(builder.lshr(col, _INT64(6)), builder.mul(first_col, words))
+        plus = builder.gep(data, [word], source_etype=_INT64)
+        minus = builder.gep(plus, [builder.lshr(words, _INT64(1))], source_etype=_INT64)
+        of_rows, _ = _data_and_width(context, builder, kind.types[1], values)
+        return cls(plus, minus, words, builder.gep(of_rows, [builder.neg(first_col)], source_etype=_FLOAT))
+
+    def prefetch(self, builder: Any, row: Any) -> None:
+        """Ask for a row's signs and its value."""
+        _emit_prefetch(builder, builder.gep(self.plus, [builder.mul(row, self.words)], source_etype=_INT64), 1)
+        _emit_prefetch(builder, builder.gep(self.values, [row], source_etype=_FLOAT), 1)
+
+    def added(self, builder: Any, partial: Any, row: Any, weight: Any) -> Any:
+        """Add a row's value, times a weight, where bits say so."""
+        value = builder.load(builder.gep(self.values, [row], source_etype=_FLOAT), typ=_FLOAT, align=4)
+        value = splat(builder, value if weight is None else builder.fmul(value, weight), partial.type)
+        zeros = ir.Constant(partial.type, [0.0] * partial.type.count)
+        for bits, combined in ((self.plus, builder.fadd), (self.minus, builder.fsub)):
+            address = builder.gep(bits, [builder.mul(row, self.words)], source_etype=_INT64)
+            # Adding or taking off 0 changes no bit: no sum is -0.
+            partial = combined(partial, builder.select(_lanes_of_bits(builder, address, partial), value, zeros))
+        return partial
+
+
+def _lanes_of_bits(builder: Any, address: Any, row: Any) -> Any:
+    """Which lanes of a row have their bit set. Every lane tests its word: a cast of bits to lanes is slow on AVX2."""
+    count = row.type.count
+    lanes, words = ir.VectorType(_INT32, count), ir.VectorType(_INT32, max(1, count // 32))
+    loaded = builder.load(address, typ=words, align=8)
+    places = ir.Constant(lanes, [lane // 32 for lane in range(count)])
+    of_lanes = builder.shuffle_vector(loaded, ir.Constant(words, ir.Undefined), places)
+    own = builder.and_(of_lanes, ir.Constant(lanes, [1 << lane % 32 for lane in range(count)]))
+    return builder.icmp_unsigned("!=", own, ir.Constant(lanes, [0] * count))
+
+
 class _TileOperands(NamedTuple):
     """Values of the code that computes a tile; pointers to the arrays' data, weights None where every one is 1."""
 
     base: Any  # entry (i, j) of x is at base + i * dim + j, where j counts from the tile's first column
     dim: Any
+    signs: _SignOperands | None  # where x are rows of signs; then base is null
     indices: Any
     weights: Any
     begin: Any
@@ -97,32 +169,49 @@ class _TileOperands(NamedTuple):
             None if isinstance(kind, types.NoneType) else _data_and_width(context, builder, kind, value)[0]
             for kind, value in zip(kinds[0].types, cgutils.unpack_tuple(builder, matrix), strict=True)
         )
-        x_data, dim = _data_and_width(context, builder, kinds[2], x)
-        out_data, _ = _data_and_width(context, builder, kinds[5], out)
+        out_data, dim = _data_and_width(context, builder, kinds[5], out)
         target = builder.gep(out_data, [builder.add(builder.mul(row, dim), col)], source_etype=_FLOAT)
-        # Folding the column and the first row into the base leaves one multiplication an entry.
-        base = builder.gep(x_data, [builder.sub(col, builder.mul(first_col, dim))], source_etype=_FLOAT)
+        base, signs = None, None
+        if isinstance(kinds[2], types.BaseTuple):
+            signs = _SignOperands.of(context, builder, kinds[2], x, first_col, col)
+        else:
+            x_data, _ = _data_and_width(context, builder, kinds[2], x)
+            # Folding the column and the first row into the base leaves one multiplication an entry.
+            base = builder.gep(x_data, [builder.sub(col, builder.mul(first_col, dim))], source_etype=_FLOAT)
         begin, end, last = cgutils.unpack_tuple(builder, entries)
         factor = None
         if not isinstance(kinds[7], types.NoneType):
             scales, _ = _data_and_width(context, builder, kinds[7], scale)
             factor = builder.load(builder.gep(scales, [row], source_etype=_DOUBLE), typ=_DOUBLE, align=8)
         place = builder.bitcast(target, vector.as_pointer())
-        return cls(base, dim, indices, weights, begin, end, last, place, factor)
+        return cls(base, dim, signs, indices, weights, begin, end, last, place, factor)
 
-    def row_of(self, builder: Any, entry: Any) -> Any:
-        """Address of the tile's columns in the row of x that an entry names."""
+    def _neighbor_of(self, builder: Any, entry: Any) -> Any:
         address = builder.gep(self.indices, [entry], source_etype=_INT32)
-        neighbour = builder.sext(builder.load(address, typ=_INT32, align=4), _INT64)
-        return builder.gep(self.base, [builder.mul(neighbour, self.dim)], source_etype=_FLOAT)
+        return builder.sext(builder.load(address, typ=_INT32, align=4), _INT64)
 
-    def term(self, builder: Any, entry: Any, vector: Any) -> Any:
-        """What an entry adds to the tile."""
-        term = builder.load(self.row_of(builder, entry), typ=vector, align=4)
-        if self.weights is None:
-            return term
-        address = builder.gep(self.weights, [entry], source_etype=_FLOAT)
-        return builder.fmul(term, splat(builder, builder.load(address, typ=_FLOAT, align=4), vector))
+    def _row_of(self, builder: Any, entry: Any) -> Any:
+        """Address of the tile's columns in the row of x that an entry names."""
+        neighbor = self._neighbor_of(builder, entry)
+        return builder.gep(self.base, [builder.mul(neighbor, self.dim)], source_etype=_FLOAT)
+
+    def prefetch(self, builder: Any, entry: Any, width: int) -> None:
+        """Ask for what an entry names."""
+        if self.signs is None:
+            _emit_prefetch(builder, self._row_of(builder, entry), width)
+        else:
+            self.signs.prefetch(builder, self._neighbor_of(builder, entry))
+
+    def added(self, builder: Any, partial: Any, entry: Any) -> Any:
+        """Return the sum with what an entry adds to it."""
+        vector, weight = partial.type, None
+        if self.weights is not None:
+            address = builder.gep(self.weights, [entry], source_etype=_FLOAT)
+            weight = builder.load(address, typ=_FLOAT, align=4)
+        if self.signs is not None:
+            return self.signs.added(builder, partial, self._neighbor_of(builder, entry), weight)
+        term = builder.load(self._row_of(builder, entry), typ=vector, align=4)
+        return builder.fadd(partial, term if weight is None else builder.fmul(term, splat(builder, weight, vector)))
 
     def store(self, builder: Any, row: Any) -> None:
         """Write the tile: the sum, which has been rounded, times the row's scale."""
@@ -195,8 +284,8 @@ def _emit_sum(builder: Any, data: _TileOperands, width: int) -> None:
     builder.position_at_end(entry_body)
     ahead = builder.add(entry, _INT64(PREFETCH_DISTANCE))
     ahead = builder.select(builder.icmp_signed("<", ahead, data.last), ahead, data.last)
-    _emit_prefetch(builder, data.row_of(builder, ahead), width)
-    partial.add_incoming(builder.fadd(partial, data.term(builder, entry, narrow)), entry_body)
+    data.prefetch(builder, ahead, width)
+    partial.add_incoming(data.added(builder, partial, entry), entry_body)
     entry.add_incoming(builder.add(entry, _INT64(1)), entry_body)
     builder.branch(entry_head)
 

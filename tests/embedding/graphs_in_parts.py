@@ -161,7 +161,7 @@ def embeddings(draw: st.DrawFn, form: str) -> EmbeddingConfig:
     powers = draw(st.integers(1, 3))
     weights = [draw(st.sampled_from([0.0, 1.0, 7.81])) for _ in range(powers - 1)]
     return EMBEDDING(
-        dim=draw(st.sampled_from([1, 7, 16, 35])),
+        dim=draw(st.sampled_from([1, 7, 16, 35, 64])),
         seed=draw(st.integers(0, 3)),
         sparsity=draw(st.sampled_from([1.0, 3.0])),
         powers=powers,

@@ -25,6 +25,7 @@ from pipeline.embedding.rows import ColumnSums, Rows
 from pipeline.embedding.settings import GraphSummary, Settings
 from pipeline.embedding.start_rows import start_rows
 from pipeline.ingest.attributes.numbering import TakePayload, take_features
+from pipeline.kernels.elementary import power_or_zero
 from pipeline.tasks import Task, run_task
 from schemas.tables import NODE_FEATURES
 from tests.embedding.graphs_in_parts import (
@@ -204,7 +205,8 @@ def test_low_pass_starts_where_two_tower_does(tmp_path: Path) -> None:
 
 
 def start_of(block: Block, asked: Settings) -> np.ndarray:
-    return Classic().start(block, asked)
+    scale = power_or_zero(block.strength, asked.embedding.degree_power)
+    return start_rows(block, slice(None), scale, asked)
 
 
 def read(files: BlockFiles) -> Block:

@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 from scipy import special
 
 from pipeline.kernels.hashing import hash_cells, hash_nodes
-from pipeline.kernels.random_projection import normal_projection, quantiles, very_sparse_projection
+from pipeline.kernels.random_projection import (
+    normal_projection,
+    quantiles,
+    very_sparse_projection,
+    very_sparse_signs,
+)
+from pipeline.kernels.rows import scale_rows
 
 KEYS = hash_nodes(np.arange(1000, dtype=np.uint64), 0)
 
@@ -25,6 +31,24 @@ def sparse_by_definition(keys: np.ndarray, dim: int, sparsity: float, seed: int)
 def test_sparse_entries_follow_the_definition(sparsity: float, seed: int, dim: int) -> None:
     got = very_sparse_projection(KEYS[:40], dim, sparsity, seed)
     np.testing.assert_array_equal(got, sparse_by_definition(KEYS[:40], dim, sparsity, seed))
+
+
+@pytest.mark.parametrize("sparsity", [1.0, 3.0, 31.6])
+@pytest.mark.parametrize(("dim", "first_col"), [(64, 0), (192, 16)])
+def test_signs_stand_for_the_rows(sparsity: float, dim: int, first_col: int) -> None:
+    scale = np.random.default_rng(0).uniform(0.1, 7, len(KEYS))
+    want = very_sparse_projection(KEYS, dim, sparsity, 5, scale=scale, first_col=first_col)
+    got = very_sparse_signs(KEYS, dim, sparsity, 5, scale=scale, first_col=first_col)
+    bits = np.unpackbits(got.signs.astype("<u8").view(np.uint8), axis=1, bitorder="little").astype(np.float32)
+    np.testing.assert_array_equal((bits[:, :dim] - bits[:, dim:]) * got.value[:, None], want)
+    np.testing.assert_array_equal(
+        (bits[:, :dim] - bits[:, dim:]) * got.scaled(scale).value[:, None], scale_rows(want, scale)
+    )
+
+
+def test_signs_come_in_whole_words() -> None:
+    with pytest.raises(ValueError, match="multiple of 64"):
+        very_sparse_signs(KEYS, 100, 3.0, 5)
 
 
 @pytest.mark.parametrize("sparsity", [1.0, 2.0, 3.0, 31.6, 1e18])

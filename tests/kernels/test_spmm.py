@@ -9,7 +9,7 @@ from scipy import sparse
 from pipeline.kernels.buffers import aligned_empty
 from pipeline.kernels.csr import Csr
 from pipeline.kernels.spmm import spmm
-from pipeline.kernels.vector_tiles import RUN
+from pipeline.kernels.vector_tiles import RUN, SignRows
 
 LENGTHS = [0, 1, 2, 5, RUN - 1, RUN, RUN + 1, 2 * RUN, 3 * RUN + 7]
 UNIT = 2.0**-24  # half an ulp of float32, relative
@@ -148,6 +148,30 @@ def test_scales_give_the_bits_of_the_product_scaled_afterwards(dim: int) -> None
     np.testing.assert_array_equal(scaled_sums, sums * scale)
 
 
+@given(
+    st.lists(st.sampled_from(LENGTHS), min_size=1, max_size=6),
+    st.sampled_from([64, 128, 192, 320]),
+    st.booleans(),
+    st.booleans(),
+    st.integers(0, 2**32),
+)
+def test_rows_of_signs_give_the_bits_of_the_rows_they_stand_for(
+    lengths: list[int], dim: int, weighted: bool, scaled: bool, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    indptr, indices, weights, _ = random_block(rng, lengths, 9, 1)
+    signs, value = rng.integers(-1, 2, (9, dim)), rng.normal(size=9).astype(np.float32)
+    bits = [np.packbits(signs == sign, axis=1, bitorder="little").view("<u8") for sign in (1, -1)]
+    x = SignRows(np.concatenate(bits, axis=1).astype(np.uint64), value)
+    assert x.shape == (9, dim)
+    options = {"scale": rng.uniform(-2, 2, len(lengths))} if scaled else {}
+    used = weights if weighted else None
+    dense = (signs * value[:, None]).astype(np.float32)
+    assert product(indptr, indices, used, x, **options).tobytes() == (
+        product(indptr, indices, used, dense, **options).tobytes()
+    )
+
+
 def test_read_only_and_unaligned_inputs_are_accepted() -> None:
     rng = np.random.default_rng(7)
     indptr, indices, weights, x = random_block(rng, [4, 30], 50, 33)
@@ -215,6 +239,11 @@ class TestRefusals:
     def test_lengths_that_do_not_fit(self, changes: dict[str, np.ndarray], message: str) -> None:
         with pytest.raises(ValueError, match=message):
             self.call(**changes)
+
+    def test_values_for_other_rows_of_signs(self) -> None:
+        x = SignRows(np.zeros((3, 4), np.uint64), np.ones(2, np.float32))
+        with pytest.raises(ValueError, match="2 values for 3 rows"):
+            self.call(x=x, out=np.empty((2, 128), np.float32))
 
     @pytest.mark.parametrize("changes", [{"indices": np.array([0, 1, 3], np.int32)}, {"first_col": 1}])
     def test_indices_outside_x(self, changes: dict[str, np.ndarray]) -> None:
