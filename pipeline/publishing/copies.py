@@ -7,7 +7,7 @@ import fcntl
 import hashlib
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from pipeline import storage
 from pipeline.errors import StorageError
 from pipeline.locations import Location
 
-_CHUNK = 4 * 2**20
+_CHUNK = 2**20  # stays in the cache while it is written and hashed
 #: Linux: make a file of another's blocks, which are copied once one of the two is written to (btrfs, XFS, bcachefs).
 _FICLONE = 0x40049409
 
@@ -117,21 +117,23 @@ def _clone(reader: io.FileIO, writer: io.FileIO) -> bool:
     return False
 
 
-def _chunks(file: io.FileIO) -> Iterator[bytes]:
+def _chunks(file: io.FileIO) -> Iterator[memoryview]:
+    """Yield a file's bytes, in a buffer that the next ones overwrite."""
     file.seek(0)
-    while chunk := file.read(_CHUNK):
-        yield chunk
+    buffer = memoryview(bytearray(_CHUNK))
+    while size := file.readinto(buffer):
+        yield buffer[:size]
 
 
-def _write_chunks(reader: io.FileIO, writer: io.FileIO) -> Iterator[bytes]:
+def _write_chunks(reader: io.FileIO, writer: io.FileIO) -> Iterator[memoryview]:
     for chunk in _chunks(reader):
-        rest = memoryview(chunk)
+        rest = chunk
         while rest:  # an unbuffered file may take less than it is given
             rest = rest[writer.write(rest) :]
         yield chunk
 
 
-def _digests(chunks: Iterator[bytes]) -> Digests:
+def _digests(chunks: Iterable[bytes | memoryview]) -> Digests:
     size, checksum, sha256 = 0, xxhash.xxh3_128(), hashlib.sha256()
     for chunk in chunks:
         size += len(chunk)
