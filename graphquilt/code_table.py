@@ -25,7 +25,8 @@ class NodeCodes:
 
     Attributes
     ----------
-    found : (n,) bool. code : (n, levels) int32, from coarse to fine: which child of the group before it.
+    found : (n,) bool. code : (n, levels) int32, from coarse to fine: which child of the group before it; or, of
+        residuals, the number in each codebook.
     cluster : (n,) int32. leaf_token : (n,) int32, which of its type's nodes in the cluster.
     """
 

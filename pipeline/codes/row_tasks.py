@@ -1,4 +1,4 @@
-"""Rows by cell -> row_clusters, row_cluster_codes: a task for each cell, and one that numbers what they find."""
+"""Rows by cell -> row_clusters, row_cluster_codes: a task for each cell, and one that numbers what all have found."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from pipeline.blocks.earlier_nodes import find_earlier
 from pipeline.codes.code_files import NO_CLUSTER, ClusterCodes, NodeClusters
 from pipeline.codes.code_tasks import CodeFigures, EarlierCodes
 from pipeline.codes.kept_codes import KeptFigures, extend_codes, keep_tokens
+from pipeline.codes.residuals import find_residual_codes, keep_residual_codes
 from pipeline.codes.row_cells import cut_cells
 from pipeline.codes.row_trees import TreeSize, find_row_clusters, keep_row_clusters
 from pipeline.kernels.balanced_means import mean_rows
@@ -40,10 +41,13 @@ class CellOrigin:
     first_numbers: Sequence[int]
     clusters: int
 
-    def cells_of(self, cluster: NDArray[np.int32]) -> NDArray[np.int64]:
-        """Return the cell that each cluster is of."""
-        first = ClusterCodes.map(self.cluster_codes).code[:, 0]
-        return np.searchsorted(self.first_numbers, first[cluster], side="right") - 1
+    def cells_of(self, cluster: NDArray[np.int32], first: int, stop: int) -> NDArray[np.int64]:
+        """Return the cell that each cluster of a type is of, which has the cells from ``first`` to before ``stop``.
+
+        A first number that was given out since is of the type's last cell.
+        """
+        number = ClusterCodes.map(self.cluster_codes).code[:, 0]
+        return np.clip(np.searchsorted(self.first_numbers, number[cluster], side="right") - 1, first, stop - 1)
 
 
 def write_rows(path: Path, node_ix: NDArray[np.int64], rows: NDArray[np.float32]) -> None:
@@ -87,7 +91,7 @@ def cut_type(payload: CellCutPayload, attempt: Attempt) -> None:
     else:
         cluster = NodeClusters.map(payload.origin.node_clusters).cluster[node_ix]
         some = cluster != NO_CLUSTER
-        cell = payload.origin.cells_of(cluster[some]) - first
+        cell = payload.origin.cells_of(cluster[some], first, stop) - first
         cuts = mean_rows(rows[some], cell.astype(np.int32), stop - first)
     with attempt.path(CUTS, "npy").open("wb") as file:
         np.save(file, cuts)
@@ -95,11 +99,15 @@ def cut_type(payload: CellCutPayload, attempt: Attempt) -> None:
 
 @dataclass(frozen=True)
 class CellPayload:
-    """Input of a cell's task: files of its rows, by ascending node numbers."""
+    """Input of a cell's task: files of its rows, by ascending node numbers.
+
+    of_residuals : whether its codes are of codebooks, and not the way to a cluster.
+    """
 
     rows: tuple[Location, ...]
     node_arrays: tuple[Location, ...]
     size: TreeSize
+    of_residuals: bool
     origin: CellOrigin | None
 
 
@@ -111,26 +119,42 @@ class CellFigures:
 
 
 def cluster_cell(payload: CellPayload, attempt: Attempt) -> CellFigures:
-    """Task: the clusters of a cell's rows, numbered from 0, or from an earlier night's on; and of new ones the code.
+    """Task: the clusters of a cell's rows, or their numbers in codebooks, from 0 or from an earlier night's on.
 
-    Where there was an earlier night, a new cluster has the number of the one beside it in the place of a code.
+    Of new clusters, the code; where there was an earlier night, the number of the cluster beside it in its place.
     """
     node_ix, rows = read_rows(payload.rows)
-    rank, origin, apart = ranks_of(payload.node_arrays, node_ix), payload.origin, 0
-    if origin is None:
-        clusters = find_row_clusters(rows, rank, payload.size)
-        label, code = clusters.label, clusters.code
+    rank, origin, size, apart = ranks_of(payload.node_arrays, node_ix), payload.origin, payload.size, 0
+    if origin is None and payload.of_residuals:
+        numbers, code = find_residual_codes(rows, rank, size.share, size.levels).code, None
+    elif origin is None:
+        clusters = find_row_clusters(rows, rank, size)
+        numbers, code = clusters.label[:, None], clusters.code
     else:
         before = NodeClusters.map(origin.node_clusters).cluster[node_ix]
-        kept = keep_row_clusters(rows, rank, before, origin.clusters, payload.size)
-        label, code, apart = kept.label, kept.beside[:, None], kept.apart
-    for role, table in ((NODES, {"node_ix": node_ix, "cluster": label}), (CLUSTERS, _columns_of(code))):
-        storage.write_arrow(attempt.path(role, "arrow"), pa.table({name: pa.array(one) for name, one in table.items()}))
+        if payload.of_residuals:
+            earlier = ClusterCodes.map(origin.cluster_codes).code
+            had = np.where(before[:, None] == NO_CLUSTER, np.int32(NO_CLUSTER), earlier[before])
+            residual = keep_residual_codes(rows, rank, had, earlier.max(axis=0) + 1, size.share)
+            numbers, code, apart = residual.code, None, residual.apart
+        else:
+            kept = keep_row_clusters(rows, rank, before, origin.clusters, size)
+            numbers, code, apart = kept.label[:, None], kept.beside[:, None], kept.apart
+    _write_columns(attempt.path(NODES, "arrow"), numbers, node_ix)
+    if code is not None:
+        _write_columns(attempt.path(CLUSTERS, "arrow"), code)
     return CellFigures(apart)
 
 
-def _columns_of(code: NDArray[np.int32]) -> dict[str, NDArray[np.int32]]:
-    return {f"number_{level}": np.ascontiguousarray(column) for level, column in enumerate(code.T)}
+def _write_columns(path: Path, numbers: NDArray[np.int32], node_ix: NDArray[np.int64] | None = None) -> None:
+    columns = {f"number_{level}": pa.array(np.ascontiguousarray(column)) for level, column in enumerate(numbers.T)}
+    storage.write_arrow(path, pa.table(columns if node_ix is None else {"node_ix": pa.array(node_ix), **columns}))
+
+
+def _read_columns(file: Location) -> NDArray[np.int32]:
+    table = storage.map_arrow(file)
+    numbers = [storage.column(table, name) for name in table.column_names if name != "node_ix"]
+    return np.stack(numbers, axis=1)
 
 
 @dataclass(frozen=True)
@@ -155,14 +179,15 @@ def find_codes_before(payload: EarlierPayload, attempt: Attempt) -> int:
 class ClusterNumberPayload:
     """Input of the task that numbers the clusters of all cells.
 
-    nodes : of the graph. cells : by number, the files of a cell's task; None: of a cell without rows.
+    nodes : of the graph. cells : by number, the files of a cell's task, of codebooks one; none of a cell without rows.
     night : of the earlier codes, and how many clusters have fallen apart.
     """
 
     nodes: int
     levels: int
     codes_id: str
-    cells: tuple[tuple[Location, Location] | None, ...]
+    cells: tuple[tuple[Location, ...], ...]
+    of_residuals: bool
     origin: CellOrigin | None
     night: str
     apart: int
@@ -176,44 +201,82 @@ class RowCodeFigures:
     first_numbers: Sequence[int]
 
 
+@dataclass(frozen=True)
+class NumberedClusters:
+    """The cluster of each node, (nodes,) int32, the code of each cluster, and by cell the first numbers of codes."""
+
+    cluster: NDArray[np.int32]
+    code: NDArray[np.int32]
+    first_numbers: Sequence[int]
+
+
 def number_clusters(payload: ClusterNumberPayload, attempt: Attempt) -> RowCodeFigures:
     """Task: number the clusters of all cells and the leaf tokens of their nodes; codes say the cell first."""
-    origin = payload.origin
+    origin, known = payload.origin, 0
     before = np.full((2, payload.nodes), NO_CLUSTER, np.int32)
-    known, code = 0, np.zeros((0, payload.levels), np.int32)
-    tokens = np.zeros((0, 1), np.int32)
+    code, tokens = np.zeros((0, payload.levels), np.int32), np.zeros((0, 1), np.int32)
     if origin is not None:
         nodes, of_clusters = NodeClusters.map(origin.node_clusters), ClusterCodes.map(origin.cluster_codes)
         before = np.stack([nodes.cluster, nodes.leaf_token])
         known, code, tokens = origin.clusters, of_clusters.code, of_clusters.tokens
-    cluster, new, first_numbers = np.full(payload.nodes, NO_CLUSTER, np.int32), [code], []
-    clusters, first = known, 0
-    beside: dict[int, int] = {}
-    for files in payload.cells:
-        first_numbers.append(first)
-        if files is None:
-            continue
-        of_nodes, of_cell = (storage.map_arrow(file) for file in files)
-        label = storage.column(of_nodes, "cluster")
-        cluster[storage.column(of_nodes, "node_ix")] = np.where(label < known, label, label - known + clusters)
-        numbers = np.stack([storage.column(of_cell, name) for name in of_cell.column_names], axis=1)
-        if origin is None:
-            new.append(numbers + np.array([first] + [0] * (payload.levels - 1), np.int32))
-            first = int(new[-1][:, 0].max()) + 1
-        else:
-            beside |= {clusters + at: one for at, one in enumerate(numbers[:, 0].tolist()) if one != NO_CLUSTER}
-        clusters += len(numbers)
-    code = np.concatenate(new) if origin is None else extend_codes(code, beside, clusters)
-    tokens = np.concatenate([tokens, np.zeros((clusters - known, 1), np.int32)])
+    numbered = _number_codebooks(payload, code) if payload.of_residuals else _number_trees(payload, code)
+    cluster, code = numbered.cluster, numbered.code
+    tokens = np.concatenate([tokens, np.zeros((len(code) - known, 1), np.int32)])
     has_row, token = np.flatnonzero(cluster != NO_CLUSTER), np.full(payload.nodes, NO_CLUSTER, np.int32)
     token[has_row], tokens = keep_tokens(
         cluster[has_row], np.zeros(has_row.size, np.int8), before[0, has_row], before[1, has_row], tokens
     )
     NodeClusters(cluster, token).write(attempt.path(NODES, "arrow"))
     ClusterCodes(code, tokens).write(attempt.path(CLUSTERS, "arrow"))
-    sizes = np.bincount(cluster[has_row], minlength=clusters)
+    sizes = np.bincount(cluster[has_row], minlength=len(code))
+    rows = int((sizes > 0).sum())
+    if payload.of_residuals:
+        rows = sum(np.unique(column).size for column in code[sizes > 0].T)
     kept = None
     if origin is not None:
         kept = KeptFigures.of(payload.night, before[0, has_row], cluster[has_row], known, payload.apart)
-    figures = CodeFigures.count(payload.codes_id, has_row.size, int((sizes > 0).sum()), sizes, code, kept=kept)
-    return RowCodeFigures(figures, first_numbers if origin is None else origin.first_numbers)
+    figures = CodeFigures.count(payload.codes_id, has_row.size, rows, sizes, code, kept=kept)
+    return RowCodeFigures(figures, numbered.first_numbers if origin is None else origin.first_numbers)
+
+
+def _number_trees(payload: ClusterNumberPayload, code: NDArray[np.int32]) -> NumberedClusters:
+    """Number clusters after the earlier ones, whose codes are given, cell after cell."""
+    known, new, first_numbers = len(code), [code], []
+    cluster, clusters, first = np.full(payload.nodes, NO_CLUSTER, np.int32), known, 0
+    beside: dict[int, int] = {}
+    for files in payload.cells:
+        first_numbers.append(first)
+        if not files:
+            continue
+        label, numbers = _read_columns(files[0])[:, 0], _read_columns(files[1])
+        node_ix = storage.column(storage.map_arrow(files[0]), "node_ix")
+        cluster[node_ix] = np.where(label < known, label, label - known + clusters)
+        if payload.origin is None:
+            new.append(numbers + np.array([first] + [0] * (payload.levels - 1), np.int32))
+            first = int(new[-1][:, 0].max()) + 1
+        else:
+            beside |= {clusters + at: one for at, one in enumerate(numbers[:, 0].tolist()) if one != NO_CLUSTER}
+        clusters += len(numbers)
+    code = np.concatenate(new) if payload.origin is None else extend_codes(code, beside, clusters)
+    return NumberedClusters(cluster, code, first_numbers)
+
+
+def _number_codebooks(payload: ClusterNumberPayload, code: NDArray[np.int32]) -> NumberedClusters:
+    """Number what cells have added to codebooks, cell after cell; nodes with the same numbers are a cluster."""
+    earlier, first_numbers = code.max(axis=0, initial=-1) + 1, []
+    after, codes = earlier, np.full((payload.nodes, payload.levels), NO_CLUSTER, np.int32)
+    for files in payload.cells:
+        first_numbers.append(int(after[0]))
+        if not files:
+            continue
+        numbers, node_ix = _read_columns(files[0]), storage.column(storage.map_arrow(files[0]), "node_ix")
+        codes[node_ix] = np.where(numbers < earlier, numbers, numbers - earlier + after)
+        after = np.maximum(after, codes[node_ix].max(axis=0) + 1)
+    has_row = np.flatnonzero(codes[:, 0] != NO_CLUSTER)
+    both = np.concatenate([code, codes[has_row]])
+    _, first, place = np.unique(both, axis=0, return_index=True, return_inverse=True)
+    number = np.empty(first.size, np.int32)
+    number[np.argsort(first)] = np.arange(first.size)  # earlier clusters have the numbers that they had
+    cluster = np.full(payload.nodes, NO_CLUSTER, np.int32)
+    cluster[has_row] = number[place.reshape(-1)][len(code) :]
+    return NumberedClusters(cluster, both[np.sort(first)], first_numbers)

@@ -13,17 +13,17 @@ class CodesConfig(Section):
     """Clusters of the graph by modularity, or of the published rows by recursive splits: a code of each node."""
 
     enabled: bool = Field(False, description="publish node_codes: of each node with edges, its cluster and its code")
-    source: Literal["graph", "vectors"] = Field(
+    source: Literal["graph", "vectors", "residuals"] = Field(
         "graph",
-        description="what is clustered: the graph, by modularity, merged from the bottom up; or the published rows of "
-        "each type, by recursive balanced k-means",
+        description="what is clustered: the graph, by modularity, merged from the bottom up; the published rows of "
+        "each type, by recursive balanced k-means; or these, and then what is left of them, a codebook a level",
     )
     share: float = Field(
         0.25,
         gt=0,
         le=1,
         description="most rows of a table with one row for each cluster and type of nodes in it, over the nodes; sets "
-        "the resolution, or the number of clusters of vectors",
+        "the resolution, or the number of clusters of vectors; of residuals, most rows of all codebooks",
     )
     resolution: float | None = Field(
         None,
@@ -45,7 +45,7 @@ class CodesConfig(Section):
     @property
     def of_vectors(self) -> bool:
         """Whether a run makes codes of its published rows."""
-        return self.enabled and self.source == "vectors"
+        return self.enabled and self.source != "graph"
 
     def keys(self) -> dict[str, Any]:
         """Return the keys that set the result; of the graph, without the source, as before there was another."""

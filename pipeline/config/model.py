@@ -210,15 +210,22 @@ class PipelineConfig(Section):
             )
 
     def _check_codes(self) -> None:
-        if self.codes.source == "vectors" and self.codes.resolution is not None:
+        source = self.codes.source
+        if source != "graph" and self.codes.resolution is not None:
             raise ValueError(
-                f"codes.source is 'vectors' and codes.resolution {self.codes.resolution:g}, which is of the modularity "
-                "of a graph; set codes.share, or leave one of the two out"
+                f"codes.source is '{source}' and codes.resolution {self.codes.resolution:g}, which is of the graph's "
+                "modularity; set codes.share, or leave one of the two out"
             )
         if self.codes.of_vectors and self.embedding.method == "none":
             raise ValueError(
-                "codes.source is 'vectors' and embedding.method 'none', which makes no rows; choose a method, or "
+                f"codes.source is '{source}' and embedding.method 'none', which makes no rows; choose a method, or "
                 "codes.source = 'graph'"
+            )
+
+        if source == "residuals" and self.codes.max_size is not None:
+            raise ValueError(
+                f"codes.source is 'residuals' and codes.max_size {self.codes.max_size}: codebooks have about twice as "
+                "many nodes a number as the mean, and no other bound; leave it out"
             )
 
     def _check_lists(self) -> None:

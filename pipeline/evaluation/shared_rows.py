@@ -25,17 +25,18 @@ _ROUNDS = 3
 Buckets = Sequence[NDArray[np.int64]]
 """Of each table whose rows are added up, the row of each node; (nodes,) int64."""
 WaysOf = Callable[[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int32]], Mapping[str, Buckets]]
-"""Ways to share by keys, degrees and clusters of the nodes of a type."""
+"""Ways to share by keys, degrees and numbers of the nodes of a type."""
 
 
 def score_shared_rows(
-    table: Table, train: Pairs, test: Pairs, cluster: NDArray[np.int32], ks: tuple[int, ...], sample: int, seed: int
+    table: Table, train: Pairs, test: Pairs, numbers: NDArray[np.int32], ks: tuple[int, ...], sample: int, seed: int
 ) -> dict[str, Any]:
     """Return the ranking of the whole table, and of tables with as many rows as clusters and with twice as many.
 
     Parameters
     ----------
-    cluster : (n,) int32, -1 where a node has none: these share one row of their type.
+    numbers : (n, tables) int32, of each node the numbers whose rows are added up, such as its cluster alone; -1 where a
+        node has none: these share one row of their type.
 
     Returns
     -------
@@ -50,7 +51,7 @@ def score_shared_rows(
 
     figures: dict[str, Any] = {"nodes": len(table.rows), "whole": rank(table.rows)}
     for name, by_type in (("once", _ways_of_one_row), ("twice", _ways_of_two_rows)):
-        ways = _over_types(table, cluster, by_type)
+        ways = _over_types(table, numbers, by_type)
         figures[name] = {"rows": sum(int(one.max(initial=-1)) + 1 for one in next(iter(ways.values())))}
         for way, buckets in ways.items():
             figures[name][way] = {**rank(fit_shared_rows(table.rows, buckets)), "alone": share_alone(buckets)}
@@ -81,11 +82,11 @@ def share_alone(buckets: Buckets) -> float:
     return float((count[node] == 1).mean())
 
 
-def _over_types(table: Table, cluster: NDArray[np.int32], ways_of: WaysOf) -> Mapping[str, Buckets]:
+def _over_types(table: Table, numbers: NDArray[np.int32], ways_of: WaysOf) -> Mapping[str, Buckets]:
     """Return the buckets of each way; types have tables of their own, one after the other."""
     ways: dict[str, list[NDArray[np.int64]]] = {}
     for first, stop in table.ranges.values():
-        of_type = ways_of(table.node_key[first:stop], table.degree[first:stop], cluster[first:stop])
+        of_type = ways_of(table.node_key[first:stop], table.degree[first:stop], numbers[first:stop])
         for way, buckets in of_type.items():
             places = ways.setdefault(way, [np.zeros(0, np.int64) for _ in buckets])
             for number, bucket in enumerate(buckets):
@@ -95,18 +96,24 @@ def _over_types(table: Table, cluster: NDArray[np.int32], ways_of: WaysOf) -> Ma
 
 
 def _ways_of_one_row(
-    key: NDArray[np.uint64], degree: NDArray[np.int64], cluster: NDArray[np.int32]
+    key: NDArray[np.uint64], degree: NDArray[np.int64], numbers: NDArray[np.int32]
 ) -> dict[str, Buckets]:
-    numbers, bucket = np.unique(cluster, return_inverse=True)
-    return {"clusters": [bucket], **_hashed(key, degree, numbers.size)}
+    buckets, rows = _buckets_of(numbers)
+    return {"clusters": buckets, **_hashed(key, degree, rows)}
 
 
 def _ways_of_two_rows(
-    key: NDArray[np.uint64], degree: NDArray[np.int64], cluster: NDArray[np.int32]
+    key: NDArray[np.uint64], degree: NDArray[np.int64], numbers: NDArray[np.int32]
 ) -> dict[str, Buckets]:
-    numbers, bucket = np.unique(cluster, return_inverse=True)
-    both = [bucket, (key % np.uint64(numbers.size)).astype(np.int64)]
-    return {"clusters_and_hash": both, **_hashed(key, degree, 2 * numbers.size)}
+    buckets, rows = _buckets_of(numbers)
+    both = [*buckets, (key % np.uint64(rows)).astype(np.int64)]
+    return {"clusters_and_hash": both, **_hashed(key, degree, 2 * rows)}
+
+
+def _buckets_of(numbers: NDArray[np.int32]) -> tuple[list[NDArray[np.int64]], int]:
+    """Return the row of each node in a table for each column of numbers, and how many rows they have together."""
+    buckets = [np.unique(column, return_inverse=True)[1] for column in numbers.T]
+    return buckets, sum(int(bucket.max(initial=-1)) + 1 for bucket in buckets)
 
 
 def _hashed(key: NDArray[np.uint64], degree: NDArray[np.int64], rows: int) -> dict[str, Buckets]:

@@ -50,11 +50,15 @@ class ListScores:
 
 @dataclass(frozen=True)
 class CodeScores:
-    """Input of the task that scores clusters by what they leave of a table of vectors whose nodes share rows."""
+    """Input of the task that scores codes by what they leave of a table of vectors whose nodes share rows.
+
+    added_levels : numbers of a code whose rows are added up; 0: a cluster has one row.
+    """
 
     scoring: Scoring
     vectors: VectorFiles
     codes: tuple[Location, ...]
+    added_levels: int = 0
 
 
 @dataclass(frozen=True)
@@ -114,13 +118,15 @@ def score_codes(payload: CodeScores) -> Scores:
     """Return the ranking of a table of vectors whose nodes share the rows of clusters, and of hashes."""
     scoring = payload.scoring
     scored, train, test, warning = _read_vectors(scoring, payload.vectors)
-    cluster = np.full(len(scored.table.rows), NO_CLUSTER, np.int32)
-    for batch in storage.read_batches(payload.codes, ["node_type", "node_id", "cluster"], _BATCH_ROWS):
+    name, width = ("code", payload.added_levels) if payload.added_levels else ("cluster", 1)
+    numbers = np.full((len(scored.table.rows), width), NO_CLUSTER, np.int32)
+    for batch in storage.read_batches(payload.codes, ["node_type", "node_id", name], _BATCH_ROWS):
         for node_type, first, stop in runs_of_types(batch):
             some = batch.slice(first, stop - first)
-            cluster[scored.find(some["node_id"], node_type)] = some["cluster"].to_numpy()
-    sample = scoring.sample or len(cluster)
-    return Scores.of(score_shared_rows(scored.table, train, test, cluster, scoring.ks, sample, scoring.seed), warning)
+            values = some[name].flatten() if payload.added_levels else some[name]
+            numbers[scored.find(some["node_id"], node_type)] = values.to_numpy().reshape(-1, width)
+    sample = scoring.sample or len(numbers)
+    return Scores.of(score_shared_rows(scored.table, train, test, numbers, scoring.ks, sample, scoring.seed), warning)
 
 
 def score_interest_lists(payload: InterestScores) -> Scores:

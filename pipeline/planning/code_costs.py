@@ -47,12 +47,13 @@ def code_seconds(edges: int) -> float:
 
 
 def vector_code_seconds(config: PipelineConfig, nodes: int) -> float:
-    """Estimate the CPU seconds of codes of vectors: recursive splits, and moves to nearer clusters."""
-    codes, dim, levels = config.codes, config.embedding.dim, max(config.codes.levels, 2)
-    clusters = codes.share * nodes / count_cells(nodes, dim)
+    """Estimate the CPU seconds of codes of vectors: recursive splits, and moves to nearer clusters, a codebook."""
+    codes, dim = config.codes, config.embedding.dim
+    books, levels = (codes.levels, 2) if codes.source == "residuals" else (1, max(codes.levels, 2))
+    clusters = codes.share / books * nodes / count_cells(nodes, dim)
     children = clusters ** (1 / levels)
     compared = (levels * _SPLIT_ROUNDS + _MOVE_GROUPS) * children + clusters / children
-    return nodes * (_CELL_ROW + 2 * dim * compared * _CELL_FLOP)
+    return nodes * books * (_CELL_ROW + 2 * dim * compared * _CELL_FLOP)
 
 
 def vector_code_bytes(config: PipelineConfig, nodes: int) -> int:

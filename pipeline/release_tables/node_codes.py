@@ -72,7 +72,7 @@ def codes_metadata(config: PipelineConfig, workspace: Workspace, figures: CodeFi
         "window_days": config.input.window_days,
         "source_type": config.input.source_type,
         "target_type": config.input.target_type,
-        **({"source": "vectors"} if config.codes.of_vectors else {}),
+        **({"source": config.codes.source} if config.codes.of_vectors else {}),
         **config.codes.model_dump(mode="json", include={"levels", "max_size"}),
         **codec.to_values(figures),
     }

@@ -122,7 +122,7 @@ def deal_file(payload: DealPayload, attempt: Attempt) -> list[int]:
             cell += cells_by_cuts(rows, cuts) if origin is None else cells_by_means(rows, cuts)
         if origin is not None and before is not None:
             known = before[node_ix] != NO_CLUSTER
-            cell[known] = origin.cells_of(before[node_ix[known]])
+            cell[known] = origin.cells_of(before[node_ix[known]], cells.first, cells.stop)
         for one in np.unique(cell).tolist():
             dealt[one].append((node_ix[cell == one], rows[cell == one]))
     for one in sorted(dealt):
@@ -194,14 +194,16 @@ def make_vector_codes(run: TableRun) -> VectorCodes:
     with_rows = [cell for cell in range(number_of_cells) if rows[cell]]
     groups = math.ceil((codes.share * nodes.count) ** (1 / codes.levels) / max(number_of_cells, 1))
     size = TreeSize(codes.share, groups, codes.levels, codes.max_size)
-    cell_payloads = [CellPayload(rows[cell], arrays, size, origin) for cell in with_rows]
+    of_residuals = codes.source == "residuals"
+    cell_payloads = [CellPayload(rows[cell], arrays, size, of_residuals, origin) for cell in with_rows]
     clustered = run.run_tasks(cluster_cell, "codes-cell", cell_payloads)
-    by_cell = dict(zip(with_rows, ((one.file(NODES), one.file(CLUSTERS)) for one in clustered), strict=True))
+    found_in = {cell: (*one.paths(NODES), *one.paths(CLUSTERS)) for cell, one in zip(with_rows, clustered, strict=True)}
     payload = ClusterNumberPayload(
         nodes=count,
         levels=codes.levels,
         codes_id=earlier.codes_id if earlier else workspace.fingerprints["aggregate"],
-        cells=tuple(by_cell.get(cell) for cell in range(number_of_cells)),
+        cells=tuple(found_in.get(cell, ()) for cell in range(number_of_cells)),
+        of_residuals=of_residuals,
         origin=origin,
         night=earlier.night if earlier else "",
         apart=sum(one.result.apart for one in clustered),

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from pipeline.codes.residuals import find_residual_codes, keep_residual_codes
 from pipeline.codes.row_cells import cells_by_cuts, count_cells, cut_cells
 from pipeline.codes.row_trees import RowClusters, TreeSize, find_row_clusters, keep_row_clusters, share_out
 from pipeline.kernels.balanced_means import RoundedRows, choose_with_room
@@ -172,3 +173,32 @@ def test_rows_without_room_make_new_clusters_beside_the_nearest() -> None:
     of_new = kept.label >= 4
     np.testing.assert_array_equal(kept.beside[kept.label[of_new] - 4], group[of_new])
     np.testing.assert_array_equal(kept.label[earlier >= 0], earlier[earlier >= 0])
+
+
+def test_residual_codes_are_exact_where_rows_are_sums_of_two() -> None:
+    random = np.random.default_rng(0)
+    coarse, fine = 8 * random.standard_normal((5, 16)), random.standard_normal((4, 16))
+    fine -= fine.mean(axis=0)  # so that means of the coarse groups are the coarse parts
+    one, other = np.repeat(np.arange(5), 40), np.tile(np.arange(4), 50)
+    rows = (coarse[one] + fine[other]).astype(np.float32)
+    made = find_residual_codes(rows, ranks(200), 0.1, 2)  # ten numbers in each codebook
+    total = np.zeros_like(rows)
+    for level in range(2):
+        rest, label = rows - total, made.code[:, level]
+        for number in np.unique(label):
+            total[label == number] += rest[label == number].mean(axis=0)
+        assert label.max() < 10
+    left = ((rows - total) ** 2).sum() / ((rows - coarse[one]) ** 2).sum()
+    assert left < 0.25  # of what the coarse parts leave
+
+
+def test_residual_codes_are_kept_and_a_row_that_moves_chooses_anew() -> None:
+    rows, _ = planted(8, 15, 0.2)
+    made = find_residual_codes(rows, ranks(120), 0.2, 3).code
+    kept = keep_residual_codes(rows, ranks(120), made, made.max(axis=0) + 1, 0.2)
+    assert (kept.code == made).all(axis=1).mean() > 0.9
+    some = made.copy()
+    some[::10] = -1
+    kept = keep_residual_codes(rows, ranks(120), some, made.max(axis=0) + 1, 0.2)
+    assert (kept.code >= 0).all()
+    assert (kept.code[::10, 0] == made[::10, 0]).mean() > 0.7

@@ -47,7 +47,9 @@ def test_nodes_of_equal_rows_lose_nothing_by_sharing_and_a_hash_loses() -> None:
     )
     user = np.repeat(np.arange(nodes), 2)
     item = nodes + (user + groups * np.tile([1, 2], nodes)) % nodes  # of the user's group
-    figures = score_shared_rows(table, Pairs.none(), Pairs(user, item), np.tile(group, 2), (of_each,), 10**6, 0)
+    figures = score_shared_rows(
+        table, Pairs.none(), Pairs(user, item), np.tile(group, 2)[:, None], (of_each,), 10**6, 0
+    )
     assert figures["whole"][f"recall@{of_each}"] == 1.0
     assert figures["once"]["rows"] == 2 * groups
     assert figures["once"]["clusters"] == {**figures["whole"], "alone": 0.0}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +64,33 @@ def test_codes_are_paths_to_clusters_of_one_type(
 
 
 @pytest.mark.parametrize("is_small", [False, True])
+def test_codes_of_residuals_are_numbers_in_codebooks(
+    groups: Path, tmp_path: Path, is_small: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if is_small:
+        monkeypatch.setattr(row_cells, "_CELL_BYTES", SMALL_CELL)
+    config = of_vectors(groups, {"source": "residuals", "share": 0.3}, evaluate={"source": "holdout"})
+    chain = Chain(tmp_path)
+    metrics = chain.publish(config).metrics["node_codes"]
+    table = table_of(chain)
+    NODE_CODE_PATHS.check_rows(table, "here")
+    metadata = json.loads(table.schema.metadata[b"graphquilt"])
+    node_type, _, code, cluster, token = columns_of(table)
+    paths = list(map(tuple, code))
+    assert len(set(paths)) == len(set(zip(paths, cluster, strict=True))) == metadata["clusters"] == len(set(cluster))
+    assert len(set(zip(paths, token, strict=True))) == len(paths)
+    codebooks = [{path[level] for path in paths} for level in range(3)]
+    assert sum(map(len, codebooks)) == metadata["rows"] == metrics["once"]["rows"] <= 0.3 * NODES
+    assert [len(one) for one in codebooks] == metadata["widest"]
+    for level in range(3):  # types have no number in common
+        assert len({(kind, path[level]) for kind, path in zip(node_type, paths, strict=True)}) == len(codebooks[level])
+    alone = sum(count == 1 for count in Counter(paths).values()) / len(paths)
+    assert metrics["once"]["clusters"]["alone"] == pytest.approx(alone)
+
+
+@pytest.mark.parametrize(("source", "is_small"), [("vectors", False), ("vectors", True), ("residuals", True)])
 def test_files_shards_and_engines_make_the_same_codes(
-    groups: Path, tmp_path: Path, engine: Any, is_small: bool, monkeypatch: pytest.MonkeyPatch
+    groups: Path, tmp_path: Path, engine: Any, source: str, is_small: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if is_small:
         monkeypatch.setattr(row_cells, "_CELL_BYTES", SMALL_CELL)
@@ -76,7 +102,7 @@ def test_files_shards_and_engines_make_the_same_codes(
         ("shards", engine, {"embedding": {"dim": 16, "shards": 2}, "publish": {"rows_per_file": 50}}),
     ):
         chain = Chain(tmp_path / name, one)
-        assert chain.run(of_vectors(groups, **changes)).code == 0
+        assert chain.run(of_vectors(groups, {"source": source}, **changes)).code == 0
         made.append((columns_of(table_of(chain)), [file.read_bytes() for file in _files(chain)]))
     assert made[0] == made[1]
     assert made[0][0] == made[2][0] == made[3][0]
@@ -112,7 +138,7 @@ def test_evaluation_says_that_clusters_of_vectors_keep_more_than_those_of_the_gr
     groups: Path, tmp_path: Path
 ) -> None:
     recall = {}
-    for source in ("graph", "vectors"):
+    for source in ("graph", "vectors", "residuals"):
         config = with_codes(
             groups,
             codes={"source": source, "share": 0.3},
@@ -121,6 +147,7 @@ def test_evaluation_says_that_clusters_of_vectors_keep_more_than_those_of_the_gr
         figures = Chain(tmp_path / source).publish(config).metrics["node_codes"]["once"]
         recall[source] = figures["clusters"]["recall@20"]
         assert recall[source] > figures["modulo"]["recall@20"]
+    assert recall["residuals"] > 0.9 * recall["vectors"]
     assert recall["vectors"] > 0.9 * recall["graph"]
 
 
@@ -128,15 +155,17 @@ def test_what_is_not_of_vectors_is_refused(groups: Path, tmp_path: Path) -> None
     ended = Chain(tmp_path).run(of_vectors(groups, {"resolution": 1.0}))
     assert ended.code == 2
     assert "codes.resolution 1" in ended.error
+    ended = Chain(tmp_path).run(of_vectors(groups, {"source": "residuals", "max_size": 5}))
+    assert "codes.max_size 5" in ended.error
     config = of_vectors(groups, embedding={"method": "none"}, ppr={"neighbors": True})
     ended = Chain(tmp_path).run(config)
     assert ended.code == 2
     assert "embedding.method 'none'" in ended.error
 
 
-@pytest.mark.parametrize("is_small", [False, True])
+@pytest.mark.parametrize(("source", "is_small"), [("vectors", False), ("vectors", True), ("residuals", True)])
 def test_nights_keep_codes_and_a_recomputed_one_makes_the_same_bytes(
-    tmp_path: Path, is_small: bool, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, source: str, is_small: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if is_small:
         monkeypatch.setattr(row_cells, "_CELL_BYTES", SMALL_CELL)
@@ -151,7 +180,7 @@ def test_nights_keep_codes_and_a_recomputed_one_makes_the_same_bytes(
         **config,
         "lineage": {"full_every": 20},
         "embedding": {"dim": 16},
-        "codes": {"enabled": True, "source": "vectors", "share": 0.1},
+        "codes": {"enabled": True, "source": source, "share": 0.1},
     }
     codes: list[dict[tuple[str, str], Any]] = []
     metadata: list[dict[str, Any]] = []
