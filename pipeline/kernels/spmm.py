@@ -64,7 +64,10 @@ def spmm(
         _check_array("scale", scale, np.float64, 1)
         if len(scale) != stop - start:
             raise ValueError(f"there are {len(scale)} scales for rows {start} to {stop}; give one a row")
-    _sum_rows(matrix, read_only(x) if isinstance(x, SignRows) else x, out, start, stop, first_col, scale)
+    if isinstance(x, SignRows):
+        _sum_sign_rows(matrix, read_only(x), out, start, stop, first_col, scale)
+    else:
+        _sum_rows(matrix, x, out, start, stop, first_col, scale)
     if noise_scale is None and out_noise_scale is None:
         return
     if noise_scale is None or out_noise_scale is None:
@@ -136,7 +139,7 @@ def _check_noise_scales(scale: NDArray[np.float64], columns: int, sums: NDArray[
 @kernel
 def _sum_rows(
     matrix: Csr,
-    x: InMatrix[np.float32] | SignRows,
+    x: InMatrix[np.float32],
     out: OutMatrix[np.float32],
     start: int,
     stop: int,
@@ -175,6 +178,28 @@ def _sum_rows(
             col += 2
         if rest & 1:
             _tile_1(matrix, entries, x, first_col, col, out, i - start, scale)
+
+
+@kernel
+def _sum_sign_rows(
+    matrix: Csr,
+    x: SignRows,
+    out: OutMatrix[np.float32],
+    start: int,
+    stop: int,
+    first_col: int,
+    scale: In[np.float64] | None,
+) -> None:
+    indptr = matrix.indptr
+    dim = out.shape[1]
+    last = indptr[stop] - 1
+    for col in range(0, dim - dim % _BLOCK, _BLOCK):
+        for i in range(start, stop):
+            _tile_128(matrix, Entries(indptr[i], indptr[i + 1], last), x, first_col, col, out, i - start, scale)
+    if dim % _BLOCK:  # half a block: the columns fill words
+        for i in range(start, stop):
+            entries = Entries(indptr[i], indptr[i + 1], last)
+            _tile_64(matrix, entries, x, first_col, dim - dim % _BLOCK, out, i - start, scale)
 
 
 @kernel

@@ -139,7 +139,7 @@ class _SignOperands(NamedTuple):
 def _lanes_of_bits(builder: Any, address: Any, row: Any) -> Any:
     """Which lanes of a row have their bit set. Every lane tests its word: a cast of bits to lanes is slow on AVX2."""
     count = row.type.count
-    lanes, words = ir.VectorType(_INT32, count), ir.VectorType(_INT32, max(1, count // 32))
+    lanes, words = ir.VectorType(_INT32, count), ir.VectorType(_INT32, count // 32)
     loaded = builder.load(address, typ=words, align=8)
     places = ir.Constant(lanes, [lane // 32 for lane in range(count)])
     of_lanes = builder.shuffle_vector(loaded, ir.Constant(words, ir.Undefined), places)
