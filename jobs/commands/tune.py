@@ -78,7 +78,12 @@ def add_options(command: CommandParser) -> None:
     command.add_argument(
         "--seed", type=parse_seed, default=0, metavar="N", help="of the split and the samples (default: 0)"
     )
-    command.add_argument("--sample", type=parse_count, metavar="N", help="most users or nodes ranked (default: 5000)")
+    command.add_argument(
+        "--sample",
+        type=parse_count,
+        metavar="N",
+        help="most users or nodes ranked (default: 5000); by a filter's lists 4 N",
+    )
     command.add_argument(
         "--max-pairs", type=parse_count, metavar="N", help="most pairs tuned on (default: as memory and budget allow)"
     )
