@@ -104,6 +104,12 @@ def test_distances_are_exact_products_of_rounded_rows(seed: int, dim: int) -> No
     np.testing.assert_allclose(got, squares, atol=1e-4 * dim)
 
 
+@pytest.mark.parametrize("dim", [1, 1_040, 1_041, 5_000])
+def test_products_of_the_largest_rows_are_exact_too(dim: int) -> None:
+    ones = RoundedRows.of(np.ones((1, dim), np.float32))
+    assert (ones.values.astype(np.int64) ** 2).sum() < 2**24
+
+
 @given(st.integers(0, 10**6), st.integers(1, 40), st.integers(1, 6))
 def test_rows_choose_again_only_where_nearer_rows_have_taken_all_room(seed: int, count: int, groups: int) -> None:
     distances = np.random.default_rng(seed).random((count, groups)).astype(np.float32)
@@ -129,6 +135,7 @@ def test_clusters_are_shared_out_by_rows(rows: list[int], data: st.DataObject) -
 
 def test_cells_hold_about_as_many_rows_and_a_row_finds_its_own_alone() -> None:
     rows, _ = planted(12, 250, 0.3)
+    rows += 5  # far from the origin, which halves nothing
     cuts = cut_cells(rows[::3], ranks(1_000), 8)
     cell = cells_by_cuts(rows, cuts)
     assert cell.min() == 0
