@@ -12,6 +12,8 @@ VENV ?= .venv
 AIRFLOW_VENV ?= .venv-airflow
 # Of the examples: what they use, a feature store among it, has pins of its own.
 CONSUMERS_VENV ?= .venv-consumers
+# Of the benchmarks: the pipeline and its peers.
+BENCH_VENV ?= .venv-bench
 # Other versions of Spark, which slow tests compare with the one of the pins.
 SPARKS := spark35 spark41
 BUILD ?= build
@@ -28,7 +30,7 @@ SHARED := -n logical --maxprocesses 4 --dist loadfile
 # What is listed (in REQUIRE=spark,airflow,data) fails where it is missing, instead of being skipped.
 required = [[ ",$${REQUIRE:-}," == *,$(1),* ]]
 
-.PHONY: help demo test lint bundle airflow airflow-demo consumers sparks $(SPARKS) java clean
+.PHONY: help demo test lint bench bundle airflow airflow-demo consumers sparks $(SPARKS) java clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -69,6 +71,11 @@ airflow-demo: airflow $(VENV)/.warm  ## Airflow in a browser, on nights of the s
 
 consumers: $(CONSUMERS_VENV)/.installed  ## the environment of the examples: indexes, databases, a feature store, a ranker
 
+# FastRP at both sizes: make bench WHAT='--cases fastrp --repeat 3'. Whole jobs up to 200 M edges: WHAT=--scaling.
+bench: $(BENCH_VENV)/.installed  ## kernels and whole jobs beside their peers, some hours; WHAT=... names some, see docs
+	@if home=$$(tools/java.sh); then export JAVA_HOME=$$home; fi; \
+	$(BENCH_VENV)/bin/python -m tests.benchmarks.speed.run $(BUILD)/bench $(WHAT)
+
 $(SPARKS): %: .venv-%/.installed
 
 sparks: $(SPARKS)  ## environments with Spark 3.5 and 4.1, for the slow tests that compare with them
@@ -82,7 +89,7 @@ bundle: $(VENV)/.installed  ## the wheels and an environment for clusters, in bu
 
 clean:  ## remove build results, workspaces of the demo and caches; the environments stay
 	rm -rf $(BUILD) dist *.egg-info graphquilt/build graphquilt/*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache spark-warehouse
-	find . \( -path ./$(VENV) -o -path ./$(AIRFLOW_VENV) -o -path ./$(CONSUMERS_VENV) -o -path './.venv-spark*' -o -path ./.git \) -prune -o -name __pycache__ -print0 | xargs -0 rm -rf
+	find . \( -path ./$(VENV) -o -path ./$(AIRFLOW_VENV) -o -path ./$(CONSUMERS_VENV) -o -path ./$(BENCH_VENV) -o -path './.venv-spark*' -o -path ./.git \) -prune -o -name __pycache__ -print0 | xargs -0 rm -rf
 	rm -f $(VENV)/.warm
 
 # Both projects of this repository, from the clone: no index is asked for either.
@@ -115,4 +122,10 @@ $(CONSUMERS_VENV)/.installed: examples/consumers/requirements.txt pyproject.toml
 	@test -n "$(PYTHON)" || exit 1
 	@tools/venv.sh $(PYTHON) $(CONSUMERS_VENV)
 	$(CONSUMERS_VENV)/bin/python $(PIP) -e ./graphquilt -e '.[local,spark]' -r examples/consumers/requirements.txt -c $(call pins,$(CONSUMERS_VENV),consumers-)
+	@touch $@
+
+$(BENCH_VENV)/.installed: tests/benchmarks/speed/requirements.txt pyproject.toml graphquilt/pyproject.toml $(wildcard constraints/py*.txt)
+	@test -n "$(PYTHON)" || exit 1
+	@tools/venv.sh $(PYTHON) $(BENCH_VENV)
+	$(BENCH_VENV)/bin/python $(PIP) -e ./graphquilt -e '.[local,spark]' -r tests/benchmarks/speed/requirements.txt -c $(call pins,$(BENCH_VENV),)
 	@touch $@

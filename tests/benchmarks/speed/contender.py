@@ -1,0 +1,52 @@
+"""What a contender is, and the registry of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """A graph of users and items, each numbered from 0, each pair once."""
+
+    user: NDArray[np.int64]
+    item: NDArray[np.int64]
+    path: Path  # of the file they are from: columns user_id and item_id
+
+    @property
+    def users(self) -> int:
+        return int(self.user.max()) + 1
+
+    @property
+    def items(self) -> int:
+        return int(self.item.max()) + 1
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What is timed, and what is measured of its result afterwards."""
+
+    call: Callable[[], Any]
+    figures: Callable[[Any], Mapping[str, float]] = field(default=lambda _: {})
+    units: int = 1  # times are over this: slow contenders do less of the same work
+    warms: bool = True  # whether the call is made once before it is timed, as in a process that goes on
+
+
+#: By case and contender; "graphquilt" comes first in each case.
+CASES: dict[str, dict[str, Callable[[Pairs], Prepared]]] = {}
+
+
+def contender(case: str, name: str) -> Callable[[Callable[[Pairs], Prepared]], Callable[[Pairs], Prepared]]:
+    """Enter a function that prepares a contender: loading and turning the graph into its form is not timed."""
+
+    def enter(prepare: Callable[[Pairs], Prepared]) -> Callable[[Pairs], Prepared]:
+        CASES.setdefault(case, {})[name] = prepare
+        return prepare
+
+    return enter

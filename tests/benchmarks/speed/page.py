@@ -1,0 +1,148 @@
+"""The page of the results: tables and pictures from the JSON that :mod:`run` kept.
+
+    python -m tests.benchmarks.speed.page build/bench/2026-01-01-abcdef0.json docs/explanation/speed.md
+
+Writes the page and, beside the docs, ``pictures/speed-<case>.svg``. Needs matplotlib.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib import pyplot as plt
+
+OWN = "graphquilt"
+TITLES = {
+    "product": ("Products", "The graph's matrix (both directions) times 128 columns, float32."),
+    "fastrp": ("FastRP", "4 powers, d = 128, from a graph in memory to finished rows."),
+    "two_tower": ("Two towers", "FastRP with rows of items alone, d = 128, from a graph in memory to finished rows."),
+    "spectral": ("Singular vectors", "The 64 leading ones of D_U^-1/2 B D_I^-1/2; graphquilt's rows are finished."),
+    "ppr lists": ("Lists of personalised PageRank", "100 items for a user, restart .15; times are of one user."),
+    "partition": ("Partitions", "64 parts of equal volume."),
+    "clusters": ("Clusters", "By bipartite modularity."),
+    "job": ("Whole jobs", "From a Parquet file of pairs to a table of vectors, d = 128. Spark's session is included."),
+    "scaling": ("Scaling", "Whole jobs by size, each once."),
+}
+HEAD = """# Speed
+
+<!-- Written by tests/benchmarks/speed/page.py; `make bench` measures. -->
+
+Each kernel, and whole jobs, beside their peers. CPU seconds are medians of {turns} turns; contenders took turns, each
+in a process of its own with one thread, and *times ours* is the ratio of the medians. Memory is that of the largest
+process, preparation included. Measured on {date} at `{revision}`, Python {python}, {processors} processors.
+
+```bash
+make bench
+```
+
+`gowalla` has 810,128 pairs of 70,839 nodes, `10m` 10 M pairs of 1 M nodes (`tests/benchmarks/planted_bipartite.py`).
+"""
+
+
+def rows_of(results: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the lines of a case's table."""
+    yield "| graph | | CPU s | times ours | MiB | result |"
+    yield "|---|---|---|---|---|---|"
+    for graph, contenders in results.items():
+        own = median(contenders.get(OWN, {}))
+        for name, result in contenders.items():
+            if "missing" in result:
+                yield f"| {graph} | {name} | not measured: {result['missing']} | | | |"
+                continue
+            cpu, memory = median(result), max(result["peak_mib"])
+            ratio = f"{cpu / own:.2f}" if own else ""
+            figures = ", ".join(f"{key} {value:.4g}" for key, value in result["figures"].items())
+            yield f"| {graph} | {name} | {cpu:.3g} | {ratio} | {memory:,.0f} | {figures} |"
+
+
+def median(result: Mapping[str, Any]) -> float | None:
+    """Return the median of the CPU seconds, if there are any."""
+    return statistics.median(result["cpu_seconds"]) if "cpu_seconds" in result else None
+
+
+def draw(results: Mapping[str, Any], file: Path) -> None:
+    """Draw bars of times next to ours, a panel a graph, on a logarithmic axis."""
+    measured = {
+        graph: {name: cpu for name, result in contenders.items() if (cpu := median(result)) is not None}
+        for graph, contenders in results.items()
+        if median(contenders.get(OWN, {}))
+    }
+    if not measured:
+        return
+    height = 0.5 + 0.3 * max(map(len, measured.values()))
+    figure, axes = plt.subplots(1, len(measured), figsize=(9, height), squeeze=False, layout="constrained")
+    for axis, (graph, times) in zip(axes[0], measured.items(), strict=True):
+        names, ratios = list(times)[::-1], [cpu / times[OWN] for cpu in times.values()][::-1]
+        colors = ["tab:blue" if name.startswith(OWN) else "tab:gray" for name in names]
+        bars = axis.barh(names, ratios, color=colors, left=0)
+        axis.bar_label(bars, [f"{ratio:.2f}" for ratio in ratios], padding=3)
+        axis.set(xscale="log", title=graph, xlim=(min(0.4, *ratios), 3 * max(ratios)))
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.supxlabel("CPU seconds, times ours", fontsize=9)
+    save(figure, file)
+
+
+def draw_scaling(results: Mapping[str, Any], file: Path) -> None:
+    """Draw CPU seconds and memory of whole jobs by edges."""
+    edges = [float(graph.removesuffix("m")) for graph in results]
+    measured = [contenders[OWN] for contenders in results.values()]
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3), layout="constrained")
+    for axis, title, values in (
+        (axes[0], "CPU seconds", [median(result) for result in measured]),
+        (axes[1], "GiB of the largest process", [max(result["peak_mib"]) / 1024 for result in measured]),
+    ):
+        axis.plot(edges, values, marker="o")
+        axis.set(xscale="log", yscale="log", xlabel="million edges", title=title)
+        axis.grid(alpha=0.3)
+    save(figure, file)
+
+
+def save(figure: Any, file: Path) -> None:
+    """Write an SVG that is the same for the same figures."""
+    mpl.rcParams["svg.hashsalt"] = file.stem
+    figure.savefig(file, metadata={"Date": None})
+    plt.close(figure)
+
+
+def main() -> None:
+    """Read the results, write the page and the pictures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("results", type=Path)
+    parser.add_argument("page", type=Path)
+    options = parser.parse_args()
+    kept = json.loads(options.results.read_text())
+    date, _, revision = options.results.stem.rpartition("-")
+    turns = max(
+        (
+            len(result.get("cpu_seconds", ()))
+            for case in kept["cases"].values()
+            for contenders in case.values()
+            for result in contenders.values()
+        ),
+        default=0,
+    )
+    head = HEAD.format(turns=turns, date=date, revision=revision, python=kept["python"], processors=kept["processors"])
+    lines = [head]
+    pictures = options.page.parent.parent / "pictures"
+    for case, (title, about) in TITLES.items():
+        results = kept["cases"].get(case, {})
+        if not results:
+            continue
+        picture = pictures / f"speed-{case.replace(' ', '-')}.svg"
+        if case == "scaling":
+            draw_scaling(results, picture)
+        else:
+            draw(results, picture)
+        lines += [f"## {title}\n", f"{about}\n", f"![{title}: {about}](../pictures/{picture.name})\n"]
+        lines += [*rows_of(results), ""]
+    options.page.write_text("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""Contenders: whole jobs, from a Parquet file of pairs to a table. Ours include start-up, checks and evaluation."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tests.benchmarks.speed.contender import Pairs, Prepared, contender
+from tests.benchmarks.speed.vectors import DIM, POWERS, cleora_graph
+
+CONFIG = """
+[input]
+path = "{path}"
+source = "user_id"
+target = "item_id"
+[embedding]
+dim = {dim}
+"""
+
+
+def _run(pairs: Pairs, *options: str) -> Prepared:
+    def call() -> None:
+        with tempfile.TemporaryDirectory(dir=pairs.path.parent) as folder:
+            config = Path(folder) / "config.toml"
+            config.write_text(CONFIG.format(path=pairs.path, dim=DIM))
+            words = ["run", "--config", str(config), "--workspace", str(Path(folder) / "workspace"), "--json", *options]
+            ended = subprocess.run(
+                [sys.executable, "-m", "graphquilt", *words], capture_output=True, text=True, check=False
+            )
+            if ended.returncode:
+                raise RuntimeError(ended.stderr.strip().splitlines()[-1])
+
+    return Prepared(call, warms=False)
+
+
+@contender("job", "graphquilt")
+def local_job(pairs: Pairs) -> Prepared:
+    return _run(pairs)
+
+
+@contender("job", "graphquilt on Spark, local[2]")
+def spark_job(pairs: Pairs) -> Prepared:
+    return _run(pairs, "--engine", "spark", "--conf", "spark.master=local[2]")
+
+
+@contender("job", "pycleora")
+def pycleora_job(pairs: Pairs) -> Prepared:
+    """Reading, its graph, its embedding, and a table of ids and vectors: nothing is checked, numbered or evaluated."""
+    import pycleora
+
+    def call() -> None:
+        table = pq.read_table(pairs.path)
+        read = Pairs(table["user_id"].to_numpy(), table["item_id"].to_numpy(), pairs.path)
+        graph = cleora_graph(read)
+        rows = pycleora.embed(graph, feature_dim=DIM, num_iterations=POWERS, whiten=False, num_workers=1)
+        vectors = pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(rows).ravel()), DIM)
+        with tempfile.TemporaryDirectory(dir=pairs.path.parent) as folder:
+            table = pa.table({"id": graph.entity_ids, "vector": vectors})
+            pq.write_table(table, Path(folder) / "table.parquet", use_dictionary=False)
+
+    return Prepared(call, warms=False)
