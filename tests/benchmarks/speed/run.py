@@ -30,7 +30,12 @@ SCALING = ("1m", "10m", "50m", "200m")
 SCALED_CASE, SCALED = "job", "graphquilt"
 TOO_LONG = 3_600
 #: Preparation by tuples, or hours of work: not beyond this graph.
-SMALL_ONLY = {("partition", "Mt-KaHyPar"), ("clusters", "leidenalg"), ("ppr lists", "igraph PRPACK")}
+SMALL_ONLY = {
+    ("fastrp", "scikit-network"),
+    ("partition", "Mt-KaHyPar"),
+    ("clusters", "leidenalg"),
+    ("ppr lists", "igraph PRPACK"),
+}
 ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL", "RAYON", "NUMBA")}
 
 
