@@ -168,7 +168,7 @@ class PlainLowPass(StepsOfNodes, LowPass):
 
 def small_settings(settings: Settings, form: str) -> Settings:
     """Return the settings of a small run before the run: all columns in one task, rows as they are."""
-    changes = {"shards": 1, "boundary_dtype": "float32"}
+    changes = {"shards": 1, "boundary_dtype": "float32", "compute": "float32"}
     embedding = settings.embedding.model_copy(update=changes)
     return replace(settings, embedding=embedding, form=form, columns=None, keeps_fold_in=False)
 

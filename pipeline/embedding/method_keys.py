@@ -56,6 +56,9 @@ class RandomRowKeys(EmbeddingConfig):
     sparsity: Annotated[float | Literal["sqrt_n"], AfterValidator(_at_least_one)] = Field(
         3.0, description="sparse: 1 / share of entries that are not zero; sqrt_n is sqrt(number of nodes)"
     )
+    compute: Literal["float32", "half"] = Field(
+        "float32", description="fastrp: type of the rows that a product reads; half: bfloat16, summed in float32"
+    )
     attribute_share: float = Field(
         0.5, ge=0, le=1, description="fastrp: how much of a start row comes from the node's attributes, if it has some"
     )

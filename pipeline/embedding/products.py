@@ -14,7 +14,7 @@ from pipeline.embedding.sinks import Sink
 from pipeline.kernels.buffers import Buffers
 from pipeline.kernels.csr import Csr
 from pipeline.kernels.elementary import power_or_zero
-from pipeline.kernels.rows import row_norms, scale_rows, unit_or_zero_scales
+from pipeline.kernels.rows import bfloat16_rows, row_norms, scale_rows, unit_or_zero_scales
 from pipeline.kernels.spmm import spmm
 from pipeline.kernels.vector_tiles import SignRows
 
@@ -27,6 +27,7 @@ class Multiplier:
     norms: Norms  # called once for each matrix that is multiplied; where it returns None, noise scales are 0
     row_scales: NDArray[np.float64] | None = None  # of the exchanged rows, where a product has all of their edges
     buffers: Buffers = field(default_factory=Buffers)
+    reads_halves: bool = False  # whether x is rounded to bfloat16 first
 
     def multiply(
         self,
@@ -40,9 +41,10 @@ class Multiplier:
         # A round that reads noise scales starts from rows: those of signs have no norms.
         lengths = None if isinstance(x, SignRows) else self.norms(x)
         block, rows = self.block, Rows(out, np.zeros(len(out)))
+        halves = self._halves(x) if self.reads_halves and not isinstance(x, SignRows) else None
         spmm(
             Csr(block.indptr, block.neighbor, block.edge_weight),
-            x,
+            x if halves is None else halves,
             out,
             start=start,
             stop=start + len(out),
@@ -51,7 +53,14 @@ class Multiplier:
             noise_scale=lengths,
             out_noise_scale=None if lengths is None else rows.noise_scale,
         )
+        if halves is not None:
+            self.buffers.give(halves)
         return rows
+
+    def _halves(self, x: NDArray[np.float32]) -> NDArray[np.uint16]:
+        halves = self.buffers.take(x.shape, np.uint16)
+        bfloat16_rows(x, halves)
+        return halves
 
 
 @dataclass(frozen=True, eq=False)

@@ -103,7 +103,8 @@ def rounds_of_block(
     buffers, row_scales = Buffers(), method.row_scales(strength, settings)
     for number in range(method.rounds(settings)):
         of_round = norms(number) if norms else _norms_of_rows(method, number, settings)
-        rows = method.multiply(Multiplier(block, of_round, row_scales, buffers), x, number, settings, sink)
+        multiplier = Multiplier(block, of_round, row_scales, buffers, settings.reads_halves)
+        rows = method.multiply(multiplier, x, number, settings, sink)
         facts: Facts
         if method.is_one_way(number, settings):
             facts = sink.facts
@@ -135,7 +136,8 @@ def multiply_part(payload: PartRoundPayload, attempt: Attempt) -> PartResult:
 
     x = _start(method, block, settings) if number == 0 else _collect_rows(payload, block.node_ix[first:stop], settings)
     sink = FileSink(attempt, settings, block)
-    multiplier = Multiplier(block, _norms(attempt, method, number, settings))
+    norms = _norms(attempt, method, number, settings)
+    multiplier = Multiplier(block, norms, reads_halves=settings.reads_halves)
     product = method.multiply(multiplier, x, number, settings, sink)
     del x, multiplier
     if method.is_one_way(number, settings):

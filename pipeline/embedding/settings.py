@@ -84,6 +84,11 @@ class Settings:
         return 0.0 if self.graph.returns_at_once and share == 1.0 else share
 
     @property
+    def reads_halves(self) -> bool:
+        """Whether a product reads its rows as bfloat16."""
+        return getattr(self.embedding, "compute", "float32") == "half"
+
+    @property
     def row_norm(self) -> float:
         """Norm of the rows of eigenvectors on one type, before degrees scale them: entries are about 1 / 2."""
         return float(self.embedding.row_norm or math.sqrt(self.dim) / 2)

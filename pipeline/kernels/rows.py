@@ -15,6 +15,7 @@ from pipeline.kernels.vector_tiles import GROUP, prefetch_row, square_sum_of_gro
 ZERO_BELOW = 2.0**-18
 """A row is zero if its norm is at most this part of what went into it: the rest is rounding noise."""
 
+_SHIFT_16 = np.uint32(16)
 _AHEAD = 8  # rows between asking for a row and copying it
 
 
@@ -72,6 +73,19 @@ def scale_rows(
     _check_matrix("out", target, x.shape)
     _scale(x, np.ascontiguousarray(scale, np.float64), target)
     return target
+
+
+def bfloat16_rows(x: NDArray[np.float32], out: NDArray[np.uint16]) -> None:
+    """Round rows to bfloat16, half to even: an entry is off by at most 2**-9 of itself, from 2**-126 on.
+
+    Parameters
+    ----------
+    x : (n, dim) float32, C-contiguous, finite. out : (n, dim) uint16, C-contiguous: the bits.
+    """
+    _check_matrix("x", x)
+    if out.dtype != np.uint16 or out.shape != x.shape or not out.flags.c_contiguous:
+        raise TypeError(f"out is {out.dtype} of shape {out.shape}; it must be C-contiguous uint16 of shape {x.shape}")
+    _round_to_bfloat16(x.view(np.uint32), out)
 
 
 def add_scaled(total: NDArray[np.float32], x: NDArray[np.float32], scale: NDArray[np.float64]) -> None:
@@ -215,6 +229,16 @@ def _scale(x: InMatrix[np.float32], scale: In[np.float64], out: OutMatrix[np.flo
         factor = scale[i]
         for col in range(x.shape[1]):
             out[i, col] = np.float32(np.float64(x[i, col]) * factor)
+
+
+@kernel
+def _round_to_bfloat16(bits: InMatrix[np.uint32], out: OutMatrix[np.uint16]) -> None:
+    for i in range(len(bits)):
+        for col in range(bits.shape[1]):
+            word = bits[i, col]
+            # Just below half of the last bit that stays, and that bit itself: ties go to even.
+            rounded = word + np.uint32(0x7FFF) + ((word >> _SHIFT_16) & np.uint32(1))
+            out[i, col] = np.uint16(rounded >> _SHIFT_16)
 
 
 @kernel

@@ -51,6 +51,7 @@ class Entries(NamedTuple):
 
 _CACHE_LINE_FLOATS = 16
 _FLOAT = ir.FloatType()
+_BFLOAT16_BITS = ir.IntType(16)
 _DOUBLE = ir.DoubleType()
 _INT32 = ir.IntType(32)
 _INT64 = ir.IntType(64)
@@ -150,6 +151,7 @@ def _lanes_of_bits(builder: Any, address: Any, row: Any) -> Any:
 class _TileOperands(NamedTuple):
     """Values of the code that computes a tile; pointers to the arrays' data, weights None where every one is 1."""
 
+    kind: Any  # of the entries of x
     base: Any  # entry (i, j) of x is at base + i * dim + j, where j counts from the tile's first column
     dim: Any
     signs: _SignOperands | None  # where x are rows of signs; then base is null
@@ -171,20 +173,21 @@ class _TileOperands(NamedTuple):
         )
         out_data, dim = _data_and_width(context, builder, kinds[5], out)
         target = builder.gep(out_data, [builder.add(builder.mul(row, dim), col)], source_etype=_FLOAT)
-        base, signs = None, None
+        kind, base, signs = _FLOAT, None, None
         if isinstance(kinds[2], types.BaseTuple):
             signs = _SignOperands.of(context, builder, kinds[2], x, first_col, col)
         else:
             x_data, _ = _data_and_width(context, builder, kinds[2], x)
+            kind = _BFLOAT16_BITS if kinds[2].dtype == types.uint16 else _FLOAT
             # Folding the column and the first row into the base leaves one multiplication an entry.
-            base = builder.gep(x_data, [builder.sub(col, builder.mul(first_col, dim))], source_etype=_FLOAT)
+            base = builder.gep(x_data, [builder.sub(col, builder.mul(first_col, dim))], source_etype=kind)
         begin, end, last = cgutils.unpack_tuple(builder, entries)
         factor = None
         if not isinstance(kinds[7], types.NoneType):
             scales, _ = _data_and_width(context, builder, kinds[7], scale)
             factor = builder.load(builder.gep(scales, [row], source_etype=_DOUBLE), typ=_DOUBLE, align=8)
         place = builder.bitcast(target, vector.as_pointer())
-        return cls(base, dim, signs, indices, weights, begin, end, last, place, factor)
+        return cls(kind, base, dim, signs, indices, weights, begin, end, last, place, factor)
 
     def _neighbor_of(self, builder: Any, entry: Any) -> Any:
         address = builder.gep(self.indices, [entry], source_etype=_INT32)
@@ -193,12 +196,13 @@ class _TileOperands(NamedTuple):
     def _row_of(self, builder: Any, entry: Any) -> Any:
         """Address of the tile's columns in the row of x that an entry names."""
         neighbor = self._neighbor_of(builder, entry)
-        return builder.gep(self.base, [builder.mul(neighbor, self.dim)], source_etype=_FLOAT)
+        return builder.gep(self.base, [builder.mul(neighbor, self.dim)], source_etype=self.kind)
 
     def prefetch(self, builder: Any, entry: Any, width: int) -> None:
         """Ask for what an entry names."""
         if self.signs is None:
-            _emit_prefetch(builder, self._row_of(builder, entry), width)
+            floats = width if self.kind is _FLOAT else -(-width // 2)
+            _emit_prefetch(builder, self._row_of(builder, entry), floats)
         else:
             self.signs.prefetch(builder, self._neighbor_of(builder, entry))
 
@@ -210,8 +214,16 @@ class _TileOperands(NamedTuple):
             weight = builder.load(address, typ=_FLOAT, align=4)
         if self.signs is not None:
             return self.signs.added(builder, partial, self._neighbor_of(builder, entry), weight)
-        term = builder.load(self._row_of(builder, entry), typ=vector, align=4)
+        term = self._load(builder, self._row_of(builder, entry), vector)
         return builder.fadd(partial, term if weight is None else builder.fmul(term, splat(builder, weight, vector)))
+
+    def _load(self, builder: Any, address: Any, vector: Any) -> Any:
+        if self.kind is _FLOAT:
+            return builder.load(address, typ=vector, align=4)
+        # The upper half of a float32's bits.
+        upper = builder.load(address, typ=ir.VectorType(_BFLOAT16_BITS, vector.count), align=2)
+        bits = builder.zext(upper, ir.VectorType(_INT32, vector.count))
+        return builder.bitcast(builder.shl(bits, ir.Constant(bits.type, [16] * vector.count)), vector)
 
     def store(self, builder: Any, row: Any) -> None:
         """Write the tile: the sum, which has been rounded, times the row's scale."""
@@ -226,7 +238,8 @@ def make_row_tile(width: int) -> Any:
 
     Called from a kernel as ``tile(matrix, entries, x, first_col, col, out, row, scale)``: ``out[row, col : col +
     width]`` becomes the sum, over ``entries`` of the `Csr` matrix in their order, of
-    ``weights[e] * x[indices[e] - first_col, col : col + width]``, times ``scale[row]`` where there are scales.
+    ``weights[e] * x[indices[e] - first_col, col : col + width]``, times ``scale[row]`` where there are scales. x is
+    float32, or uint16 with the bits of bfloat16.
     """
 
     @intrinsic

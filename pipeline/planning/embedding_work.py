@@ -36,7 +36,7 @@ class Work:
     carried: int = 0  # columns that a row's home carries from round to round beside the row
     keeps_total: bool = False  # whether that is a sum over rounds; shards make it from files of these
     is_reduced: bool = False  # whether columns are made orthogonal each round, and reduced to dim after the last
-    buffers: int = 1  # copies of joined rows that a task holds while it multiplies
+    buffers: float = 1  # copies of joined rows that a task holds while it multiplies
     exchanges: bool = True  # else each part is embedded as if it were the whole graph
     preludes: tuple[Work, ...] = ()  # what is computed before, in this order, for what it says of the graph
 
@@ -119,7 +119,7 @@ def _work(settings: Settings) -> Work:
         carried=method.carry_width(settings),
         keeps_total=method.keeps_total,
         is_reduced=method.reduced_width(settings) > 0,
-        buffers=spec_for(settings).buffers,
+        buffers=spec_for(settings).buffers + settings.reads_halves / 2,
         exchanges=exchanges,
         preludes=() if before is None else (*before.preludes, replace(before, preludes=())),
     )

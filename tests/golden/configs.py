@@ -28,6 +28,7 @@ _CHANGES: Mapping[str, tuple[bool, Config]] = {
     "two_tower": (False, {"publish": {"fold_in": True, "compact": "int8", "exclude_ids": {"package": ["vim"]}}}),
     "two_tower_parts": (False, _PARTS),
     "two_tower_int8": (False, {**_PARTS, "embedding": {"boundary_dtype": "int8"}}),
+    "two_tower_half": (False, {**_PARTS, "embedding": {"compute": "half"}}),
     "two_tower_shards": (
         False,
         {**_PARTS, "embedding": {"dim": 48, "shards": 3}, "publish": {"rows_per_file": 20_000}},

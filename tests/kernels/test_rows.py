@@ -9,6 +9,7 @@ from pipeline.kernels import rows
 from pipeline.kernels.rows import (
     add_rows,
     add_scaled,
+    bfloat16_rows,
     column_sums,
     gather_rows,
     group_squares,
@@ -82,6 +83,22 @@ def test_scaling_is_one_rounding_of_the_float64_product(shape: tuple[int, int, i
     assert scale_rows(x, scale).tobytes() == want.tobytes()
     assert scale_rows(x, scale, x) is x
     assert x.tobytes() == want.tobytes()
+
+
+@given(
+    st.lists(st.floats(width=32, allow_nan=False, max_value=2.0**127, min_value=-(2.0**127)), min_size=1, max_size=40)
+)
+def test_bfloat16_is_the_nearest_and_of_two_the_even_one(values: list[float]) -> None:
+    # Halves between two bfloat16 as well: the 16 bits that go are those of the last one that stays.
+    x = np.array([values], np.float32)
+    x = np.concatenate([x, (x.view(np.uint32) & 0xFFFF0000 | 0x8000).view(np.float32)])
+    got = np.empty(x.shape, np.uint16)
+    bfloat16_rows(x, got)
+    below = (x.view(np.uint32) >> 16).astype(np.uint32)
+    near = [(bits << 16).astype(np.uint32).view(np.float32).astype(np.float64) for bits in (below, below + 1)]
+    off = [np.abs(one - x.astype(np.float64)) for one in near]
+    takes_next = (off[1] < off[0]) | ((off[1] == off[0]) & (below % 2 == 1))
+    np.testing.assert_array_equal(got, below + takes_next)
 
 
 @given(shapes)

@@ -51,6 +51,23 @@ def random_block(rng, lengths, columns, dim):  # type: ignore[no-untyped-def]
     st.booleans(),
     st.integers(0, 2**32),
 )
+def test_rows_of_bfloat16_give_the_bits_of_the_float32_they_stand_for(
+    lengths: list[int], dim: int, columns: int, weighted: bool, seed: int
+) -> None:
+    indptr, indices, weights, x = random_block(np.random.default_rng(seed), lengths, columns, dim)
+    halves = (x.view(np.uint32) >> 16).astype(np.uint16)
+    whole = (halves.astype(np.uint32) << 16).view(np.float32)
+    of_halves, want = (product(indptr, indices, weights if weighted else None, rows) for rows in (halves, whole))
+    assert of_halves.tobytes() == want.tobytes()
+
+
+@given(
+    st.lists(st.sampled_from(LENGTHS), min_size=1, max_size=6),
+    st.one_of(st.integers(1, 40), st.sampled_from([100, 127, 128, 129, 200, 256, 300])),
+    st.integers(1, 9),
+    st.booleans(),
+    st.integers(0, 2**32),
+)
 def test_bits_are_those_of_the_definition(
     lengths: list[int], dim: int, columns: int, weighted: bool, seed: int
 ) -> None:

@@ -16,8 +16,7 @@ from scipy.sparse.linalg import svds
 from pipeline.blocks.arrays import Block
 from pipeline.embedding.in_memory import block_from_edges, embed_in_memory
 from pipeline.embedding.methods import EMBEDDING
-from pipeline.embedding.products import multiply_rows, step_of_nodes
-from pipeline.embedding.rows import Rows
+from pipeline.embedding.products import Multiplier, step_of_nodes
 from pipeline.embedding.settings import GraphSummary, Settings
 from pipeline.kernels.buffers import aligned_empty
 from pipeline.kernels.hashing import splitmix64
@@ -81,7 +80,7 @@ def _product(pairs: Pairs, multiply: Callable[[NDArray[np.float32]], NDArray[np.
 @contender("product", "graphquilt")
 def own_product(pairs: Pairs) -> Prepared:
     block, _ = block_of(pairs)
-    return _product(pairs, lambda rows: step_of_nodes(block, rows, _no_norms).values)
+    return _product(pairs, lambda rows: step_of_nodes(Multiplier(block, _no_norms), rows).values)
 
 
 @contender("product", "MKL")
@@ -100,6 +99,12 @@ def scipy_product(pairs: Pairs) -> Prepared:
     return _product(pairs, lambda rows: matrix @ rows)
 
 
+@contender("product", "graphquilt, half")
+def own_product_of_halves(pairs: Pairs) -> Prepared:
+    multiplier = Multiplier(block_of(pairs)[0], _no_norms, reads_halves=True)
+    return _product(pairs, lambda rows: step_of_nodes(multiplier, rows).values)
+
+
 def _embedding(pairs: Pairs, form: str, **keys: Any) -> Prepared:
     block, graph = block_of(pairs)
     settings = Settings(graph, EMBEDDING.model_validate({"dim": DIM, **keys}), form)
@@ -111,15 +116,21 @@ def own_fastrp(pairs: Pairs) -> Prepared:
     return _embedding(pairs, "classic", method="fastrp", iteration_weights=[0.0] + [1.0] * (POWERS - 1))
 
 
+@contender("fastrp", "graphquilt, half")
+def own_fastrp_of_halves(pairs: Pairs) -> Prepared:
+    weights = [0.0] + [1.0] * (POWERS - 1)
+    return _embedding(pairs, "classic", method="fastrp", iteration_weights=weights, compute="half")
+
+
 @contender("fastrp", "products alone")
 def products_of_fastrp(pairs: Pairs) -> Prepared:
     block, _ = block_of(pairs)
     rows = random_rows(pairs)
-    product = Rows.zeros(*rows.shape)
+    product, multiplier = np.zeros_like(rows), Multiplier(block, _no_norms)
 
     def call() -> None:
         for _ in range(POWERS):
-            multiply_rows(block, rows, product, 0, len(rows), 0, _no_norms)
+            multiplier.multiply(rows, product, 0, 0, None)
 
     return Prepared(call)
 
@@ -156,16 +167,13 @@ def own_two_tower(pairs: Pairs) -> Prepared:
 @contender("two_tower", "products alone")
 def products_of_two_tower(pairs: Pairs) -> Prepared:
     block, graph = block_of(pairs)
-    users, nodes = graph.source[1], graph.nodes
-    rows = random_rows(pairs)
-    of_users, of_items = (
-        Rows(rows[first:stop].copy(), np.zeros(stop - first)) for first, stop in (graph.source, graph.target)
-    )
+    users, rows, multiplier = graph.source[1], random_rows(pairs), Multiplier(block, _no_norms)
+    of_users, of_items = rows[:users], rows[users:]
 
     def call() -> None:
         for _ in range(2):
-            multiply_rows(block, of_items.values, of_users, 0, users, users, _no_norms)
-            multiply_rows(block, of_users.values, of_items, users, nodes, 0, _no_norms)
+            multiplier.multiply(of_items, of_users, 0, users, None)
+            multiplier.multiply(of_users, of_items, users, 0, None)
 
     return Prepared(call)
 
