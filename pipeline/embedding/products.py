@@ -41,10 +41,10 @@ class Multiplier:
         # A round that reads noise scales starts from rows: those of signs have no norms.
         lengths = None if isinstance(x, SignRows) else self.norms(x)
         block, rows = self.block, Rows(out, np.zeros(len(out)))
-        halves = self._halves(x) if self.reads_halves and not isinstance(x, SignRows) else None
+        operand = self._halves(x) if self.reads_halves else x
         spmm(
             Csr(block.indptr, block.neighbor, block.edge_weight),
-            x if halves is None else halves,
+            operand,
             out,
             start=start,
             stop=start + len(out),
@@ -53,13 +53,16 @@ class Multiplier:
             noise_scale=lengths,
             out_noise_scale=None if lengths is None else rows.noise_scale,
         )
-        if halves is not None:
-            self.buffers.give(halves)
+        if operand is not x and not isinstance(operand, SignRows):
+            self.buffers.give(operand)
         return rows
 
-    def _halves(self, x: NDArray[np.float32]) -> NDArray[np.uint16]:
-        halves = self.buffers.take(x.shape, np.uint16)
-        bfloat16_rows(x, halves)
+    def _halves(self, x: Operand) -> NDArray[np.uint16] | SignRows:
+        entries = x.value[:, None] if isinstance(x, SignRows) else x
+        halves = self.buffers.take(entries.shape, np.uint16)
+        bfloat16_rows(entries, halves)
+        if isinstance(x, SignRows):  # a row's entries are alike: so are they when rounded
+            return x._replace(value=(halves[:, 0].astype(np.uint32) << 16).view(np.float32))
         return halves
 
 

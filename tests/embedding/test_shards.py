@@ -52,9 +52,10 @@ CASES = [
     {"dim": 20, "boundary_dtype": "float16", "normalize_powers": False, "projection": "normal"},
     {"dim": 40, "standardize_columns": True, "degree_power": -0.5},
     {"dim": 37, "compute": "half"},
+    {"dim": 128, "compute": "half", "iteration_weights": [0.0, 0.0, 1.0]},
 ]
 #: Of each case over several parts, where every number costs dozens of tasks.
-SOME_SHARDS = [(8,), (3,), (2,), (2,), (3,)]
+SOME_SHARDS = [(8,), (3,), (2,), (2,), (3,), (3,)]
 
 
 @pytest.mark.parametrize("parts", [1, 3])
