@@ -40,5 +40,5 @@ def test_contenders_are_measured_or_missing_with_a_reason_and_the_page_shows_bot
     for case in cases:
         assert f"(../pictures/speed-{case}.svg)" in text
         assert (tmp_path / "docs" / "pictures" / f"speed-{case}.svg").read_text().startswith("<?xml")
-    assert "| 0.02m | graphquilt |" in text
-    assert "| 0.02m | pycleora | not measured: " in text
+    assert "| 0.02m | graphquilt | 1 |" in text
+    assert "| 0.02m | pycleora | 0 | not measured: " in text

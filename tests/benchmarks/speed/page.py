@@ -26,16 +26,16 @@ TITLES = {
     "ppr lists": ("Lists of personalised PageRank", "100 items for a user, restart .15; times are of one user."),
     "partition": ("Partitions", "64 parts of equal volume."),
     "clusters": ("Clusters", "By bipartite modularity."),
-    "job": ("Whole jobs", "From a Parquet file of pairs to a table of vectors, d = 128. Spark's session is included."),
+    "job": ("Whole jobs", "From a Parquet file of pairs to a table of vectors, d = 128. Spark's session is left out."),
     "scaling": ("Scaling", "Whole jobs by size, each once."),
 }
 HEAD = """# Speed
 
 <!-- Written by tests/benchmarks/speed/page.py; `make bench` measures. -->
 
-Each kernel, and whole jobs, beside their peers. CPU seconds are medians of {turns} turns; contenders took turns, each
-in a process of its own with one thread, and *times ours* is the ratio of the medians. Memory is that of the largest
-process, preparation included. Measured on {date} at `{revision}`, Python {python}, {processors} processors.
+Each kernel, and whole jobs, beside their peers. Contenders took turns, each in a process of its own with one
+thread. CPU seconds are medians of the turns, and *times ours* is their ratio. Memory is that of the largest process,
+preparation included. Measured on {date} at `{revision}`, Python {python}, {processors} processors.
 
 ```bash
 make bench
@@ -47,18 +47,19 @@ make bench
 
 def rows_of(results: Mapping[str, Any]) -> Iterator[str]:
     """Yield the lines of a case's table."""
-    yield "| graph | | CPU s | times ours | MiB | result |"
-    yield "|---|---|---|---|---|---|"
+    yield "| graph | | turns | CPU s | times ours | MiB | result |"
+    yield "|---|---|---|---|---|---|---|"
     for graph, contenders in results.items():
         own = median(contenders.get(OWN, {}))
         for name, result in contenders.items():
             if "missing" in result:
-                yield f"| {graph} | {name} | not measured: {result['missing']} | | | |"
+                yield f"| {graph} | {name} | 0 | not measured: {result['missing']} | | | |"
                 continue
             cpu, memory = median(result), max(result["peak_mib"])
             ratio = f"{cpu / own:.2f}" if own else ""
             figures = ", ".join(f"{key} {value:.4g}" for key, value in result["figures"].items())
-            yield f"| {graph} | {name} | {cpu:.3g} | {ratio} | {memory:,.0f} | {figures} |"
+            turns = len(result["cpu_seconds"])
+            yield f"| {graph} | {name} | {turns} | {cpu:.3g} | {ratio} | {memory:,.0f} | {figures} |"
 
 
 def median(result: Mapping[str, Any]) -> float | None:
@@ -105,7 +106,7 @@ def draw_scaling(results: Mapping[str, Any], file: Path) -> None:
 
 def save(figure: Any, file: Path) -> None:
     """Write an SVG that is the same for the same figures."""
-    mpl.rcParams["svg.hashsalt"] = file.stem
+    mpl.rcParams |= {"svg.hashsalt": file.stem, "svg.fonttype": "none"}
     figure.savefig(file, metadata={"Date": None})
     plt.close(figure)
 
@@ -118,17 +119,7 @@ def main() -> None:
     options = parser.parse_args()
     kept = json.loads(options.results.read_text())
     date, _, revision = options.results.stem.rpartition("-")
-    turns = max(
-        (
-            len(result.get("cpu_seconds", ()))
-            for case in kept["cases"].values()
-            for contenders in case.values()
-            for result in contenders.values()
-        ),
-        default=0,
-    )
-    head = HEAD.format(turns=turns, date=date, revision=revision, python=kept["python"], processors=kept["processors"])
-    lines = [head]
+    lines = [HEAD.format(date=date, revision=revision, **{key: kept[key] for key in ("python", "processors")})]
     pictures = options.page.parent.parent / "pictures"
     for case, (title, about) in TITLES.items():
         results = kept["cases"].get(case, {})
