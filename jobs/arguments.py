@@ -75,6 +75,7 @@ class Options:
     remote: str | None = None
     slots: int | None = None
     run_id: str = ""
+    threads: int = 1
 
 
 def stage_parser(default_engine: str, program: str | None = None) -> CommandParser:
@@ -135,6 +136,13 @@ def add_engine_options(parser: argparse.ArgumentParser, default_engine: str = "l
         "--engine", choices=("local", "spark"), default=default_engine, help="where to compute (default: %(default)s)"
     )
     parser.add_argument("--workers", type=parse_count, default=1, metavar="N", help="local: processes (default: 1)")
+    parser.add_argument(
+        "--threads",
+        type=parse_count,
+        default=1,
+        metavar="N",
+        help="of a task while it multiplies rows (default: 1); spark: spark.task.cpus should be as many",
+    )
     parser.add_argument(
         "--dask", type=parse_dask, metavar="ADDRESS", help="local: a Dask cluster that shares the workspace"
     )

@@ -21,6 +21,7 @@ from pipeline import storage
 from pipeline.config.model import PipelineConfig
 from pipeline.config.sections import StorageConfig
 from pipeline.errors import ConfigError, StorageError
+from pipeline.kernels.threads import use_threads
 from pipeline.locations import Location
 from pipeline.stages.opening import OpenOptions, open_workspace
 from pipeline.tasks import require_shared
@@ -80,6 +81,7 @@ def open_engine(
     StorageError : a worker on another machine does not share the workspace ``root``.
     """
     stages = [word for word in name.split() if word in STAGE_NAMES]
+    use_threads(options.threads)
     estimate = partial(estimate_run, options)
     if options.engine == "local":
         with (

@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -17,6 +18,7 @@ from threadpoolctl import ThreadpoolController
 from graphquilt.rights import describe_denial, is_denied
 from pipeline import storage
 from pipeline.errors import DiskFullError, GraphquiltError, StorageError, TaskError, first_line
+from pipeline.kernels.threads import threads_in_use, use_threads
 from pipeline.storage.disk_space import is_full
 from pipeline.tasks import P, R, Task, TaskFunction, TaskRecord, run_task
 
@@ -39,16 +41,34 @@ class UnexpectedError(TaskError):
     """A task raised none of :mod:`pipeline.errors`: perhaps the machine's fault, so worth another try."""
 
 
+@dataclass(frozen=True)
+class WorkerSettings:
+    """What a process that carries tasks has from the one that sends them: how stores are reached, a task's threads."""
+
+    storage: storage.StorageSettings
+    threads: int
+
+    @classmethod
+    def current(cls) -> WorkerSettings:
+        """Return those of this process."""
+        return cls(storage.current_settings(), threads_in_use())
+
+    def use(self) -> None:
+        """Take them for this process."""
+        storage.use_settings(self.storage)
+        use_threads(self.threads)
+
+
 def pickle_for_worker(work: Any) -> bytes:
-    """Return work, and how this process reaches stores, for :func:`unpickle_on_worker`."""
-    return pickle.dumps((work, storage.current_settings()))
+    """Return work, and this process' settings, for :func:`unpickle_on_worker`."""
+    return pickle.dumps((work, WorkerSettings.current()))
 
 
 def unpickle_on_worker(pickled: bytes) -> Any:
     """Return work on a process that does nothing but tasks, and set that up before the work's libraries are loaded."""
     os.environ.update(ONE_THREAD_WORKER)
     work, settings = pickle.loads(pickled)
-    storage.use_settings(settings)
+    settings.use()
     # Spark's workers collect garbage after every task: 0.1 s for the objects of modules, which stay.
     gc.freeze()
     return work

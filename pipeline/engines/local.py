@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from pipeline import storage
 from pipeline.engines import verbs
-from pipeline.engines.attempts import attempt
+from pipeline.engines.attempts import WorkerSettings, attempt
 from pipeline.engines.integer_keys import (
     can_be_array,
     join_keys,
@@ -176,8 +176,8 @@ def _write(frame: pl.LazyFrame, folder: Location, schema: pa.Schema, *, keep_ord
     return [storage.seal(file, folder, file.stem) for file in files]
 
 
-def _attempt_json(function: TaskFunction[P, R], task: str, settings: storage.StorageSettings) -> TaskRecord[R]:
-    storage.use_settings(settings)
+def _attempt_json(function: TaskFunction[P, R], task: str, settings: WorkerSettings) -> TaskRecord[R]:
+    settings.use()
     return attempt(function, Task.from_json(task, payload_type(function)))
 
 
@@ -187,7 +187,7 @@ def _run_on_dask(client: Client, function: TaskFunction[P, R], tasks: Sequence[T
     # As JSON: Dask looks for futures inside of containers, and finds nothing to look into here.
     futures = [
         client.submit(
-            *(_attempt_json, function, task.to_json(), storage.current_settings()),
+            *(_attempt_json, function, task.to_json(), WorkerSettings.current()),
             key=f"{task.name}-{uuid4().hex}",
             pure=False,
         )

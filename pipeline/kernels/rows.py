@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.kernels.array_types import In, InMatrix, Out, OutMatrix, ieee_kernel, kernel
+from pipeline.kernels.threads import share_rows
 from pipeline.kernels.vector_tiles import GROUP, prefetch_row, square_sum_of_group
 
 ZERO_BELOW = 2.0**-18
@@ -23,7 +24,7 @@ def row_norms(x: NDArray[np.float32]) -> NDArray[np.float64]:
     """Euclidean norms of the rows; (n, dim) float32, C-contiguous -> (n,) float64."""
     _check_matrix("x", x)
     norms = np.empty(len(x))
-    _norms(x, norms)
+    share_rows(0, len(x), lambda first, last: _norms(x[first:last], norms[first:last]))
     return norms
 
 
@@ -71,7 +72,8 @@ def scale_rows(
     _check_lengths("scale", scale, "x", len(x))
     target = np.empty_like(x) if out is None else out
     _check_matrix("out", target, x.shape)
-    _scale(x, np.ascontiguousarray(scale, np.float64), target)
+    factors = np.ascontiguousarray(scale, np.float64)
+    share_rows(0, len(x), lambda first, last: _scale(x[first:last], factors[first:last], target[first:last]))
     return target
 
 
@@ -85,7 +87,8 @@ def bfloat16_rows(x: NDArray[np.float32], out: NDArray[np.uint16]) -> None:
     _check_matrix("x", x)
     if out.dtype != np.uint16 or out.shape != x.shape or not out.flags.c_contiguous:
         raise TypeError(f"out is {out.dtype} of shape {out.shape}; it must be C-contiguous uint16 of shape {x.shape}")
-    _round_to_bfloat16(x.view(np.uint32), out)
+    bits = x.view(np.uint32)
+    share_rows(0, len(x), lambda first, last: _round_to_bfloat16(bits[first:last], out[first:last]))
 
 
 def add_scaled(total: NDArray[np.float32], x: NDArray[np.float32], scale: NDArray[np.float64]) -> None:
@@ -98,7 +101,8 @@ def add_scaled(total: NDArray[np.float32], x: NDArray[np.float32], scale: NDArra
     _check_matrix("x", x)
     _check_matrix("total", total, x.shape)
     _check_lengths("scale", scale, "x", len(x))
-    _add_scaled(total, x, np.ascontiguousarray(scale, np.float64))
+    factors = np.ascontiguousarray(scale, np.float64)
+    share_rows(0, len(x), lambda first, last: _add_scaled(total[first:last], x[first:last], factors[first:last]))
 
 
 def column_sums(

@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from pipeline.kernels.array_types import In, InMatrix, Out, OutMatrix, kernel, read_only
 from pipeline.kernels.csr import Csr, weight_of
+from pipeline.kernels.threads import share_rows
 from pipeline.kernels.vector_tiles import Entries, SignRows, make_row_tile
 
 _BLOCK = 128  # columns of one sweep over the entries: 512 bytes of a row, 8 vector registers
@@ -56,8 +57,8 @@ def spmm(
 
     Cost
     ----
-    One row of x per entry, bound by memory; with 10 M edges bfloat16 takes .6 of the time. No buffers, no threads.
-    Releases the GIL.
+    One row of x per entry, bound by memory; with 10 M edges bfloat16 takes .6 of the time. No buffers. Rows are
+    shared out to the process' threads (`use_threads`); releases the GIL.
     """
     _check_rows(matrix, start, stop)
     _check_dense(matrix, x, out, start, stop, first_col)
@@ -66,10 +67,16 @@ def spmm(
         _check_array("scale", scale, np.float64, 1)
         if len(scale) != stop - start:
             raise ValueError(f"there are {len(scale)} scales for rows {start} to {stop}; give one a row")
-    if isinstance(x, SignRows):
-        _sum_sign_rows(matrix, read_only(x), out, start, stop, first_col, scale)
-    else:
-        _sum_rows(matrix, x, out, start, stop, first_col, scale)
+
+    def sum_rows(first: int, last: int) -> None:
+        some = slice(first - start, last - start)
+        scales = None if scale is None else scale[some]
+        if isinstance(x, SignRows):
+            _sum_sign_rows(matrix, read_only(x), out[some], first, last, first_col, scales)
+        else:
+            _sum_rows(matrix, x, out[some], first, last, first_col, scales)
+
+    share_rows(start, stop, sum_rows, matrix.indptr)
     if noise_scale is None and out_noise_scale is None:
         return
     if noise_scale is None or out_noise_scale is None:

@@ -62,11 +62,14 @@ def threads(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     import numpy as np
     from threadpoolctl import threadpool_info
 
+    from pipeline.kernels.threads import threads_in_use
+
     np.ones((2, 2)) @ np.ones((2, 2))
     return {
         "threads": [pool["num_threads"] for pool in threadpool_info()],
         "omp": os.environ["OMP_NUM_THREADS"],
         "polars": pl.thread_pool_size(),
+        "of_rows": threads_in_use(),
     }
 
 

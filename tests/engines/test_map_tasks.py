@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from pipeline.errors import InputError, TaskError
+from pipeline.kernels.threads import use_threads
 from pipeline.tasks import Task, read_records
 from tests.engines import tasks_for_tests as tasks
 
@@ -96,7 +97,18 @@ def test_tasks_have_one_thread(carrier: Any, tmp_path: Path) -> None:
         assert record.result["omp"] == "1"
         if carrier.slots > 1:  # in this process Polars serves tables, too
             assert record.result["polars"] == 1
+        assert record.result["of_rows"] == 1
     assert os.environ.get("OMP_NUM_THREADS") == before
+
+
+def test_tasks_share_rows_out_to_the_threads_that_the_run_asks_for(carrier: Any, tmp_path: Path) -> None:
+    use_threads(3)
+    try:
+        records = carrier.map_tasks(tasks.threads, tasks.make_tasks(tmp_path, 2))
+    finally:
+        use_threads(1)
+    assert [record.result["of_rows"] for record in records] == [3, 3]
+    assert {pool for record in records for pool in record.result["threads"]} == {1}  # BLAS keeps its one
 
 
 def test_all_slots_carry_tasks_at_once(carrier: Any, tmp_path: Path) -> None:
