@@ -93,16 +93,16 @@ def make_interest_clusters(payload: InterestClustersPayload, attempt: Attempt) -
     """Task: find clusters, and what the sources of each are interested in."""
     block = Block.read(0, payload.block_nodes, payload.block_edges, None)
     ranges = payload.types, payload.sources, payload.targets
-    made = find_interest_clusters(block, *ranges, payload.wanted, payload.earlier)
-    figures = made.figures
+    clusters = find_interest_clusters(block, *ranges, payload.wanted, payload.earlier)
+    figures = clusters.figures
     if not payload.wanted / 2 <= figures.clusters <= 2 * payload.wanted:
         log.warning(
             "stage=embed warning: interests.clusters is %d, and %d clusters are the nearest that were found",
             *(payload.wanted, figures.clusters),
         )
-    columns = [pa.array(np.arange(made.cluster.size, dtype=np.int64)), pa.array(made.cluster)]
+    columns = [pa.array(np.arange(clusters.cluster.size, dtype=np.int64)), pa.array(clusters.cluster)]
     storage.write_arrow(attempt.path(NODES, "arrow"), pa.Table.from_arrays(columns, schema=INTEREST_CLUSTERS.schema))
-    columns = [pa.array(made.like.own), pa.array(made.like.cluster), pa.array(made.like.share)]
+    columns = [pa.array(clusters.like.own), pa.array(clusters.like.cluster), pa.array(clusters.like.share)]
     storage.write_arrow(attempt.path(CLUSTERS, "arrow"), pa.Table.from_arrays(columns, schema=LIKE_SHARES.schema))
     return figures
 
@@ -139,12 +139,12 @@ def find_interest_clusters(
         )
         label, resolution, numbers = chosen.label, chosen.resolution, count_numbers(chosen.label)
     else:
-        before, known = earlier.figures, earlier.figures.numbers
+        before, first_new = earlier.figures, earlier.figures.numbers
         place = find_earlier(typed.node_key, NodeArrays(earlier.node_arrays).all("node_key").view(np.uint64))
         had = np.append(read_interest_clusters(earlier.clusters), np.int32(NO_CLUSTER))[place]
         resolution = before.resolution
-        label, apart = keep_clusters(typed.graph, had, known, resolution, np.inf)
-        kept, numbers = KeptFigures.of(earlier.night, had, label, known, apart), count_numbers(label, known)
+        label, apart = keep_clusters(typed.graph, had, first_new, resolution, np.inf)
+        kept, numbers = KeptFigures.of(earlier.night, had, label, first_new, apart), count_numbers(label, first_new)
         since = before.clusters_since or earlier.night
     cluster = np.full(types[-1][1], NO_CLUSTER, np.int32)
     cluster[block.node_ix] = label

@@ -212,16 +212,16 @@ class NumberedClusters:
 
 def number_clusters(payload: ClusterNumberPayload, attempt: Attempt) -> RowCodeFigures:
     """Task: number the clusters of all cells and the leaf tokens of their nodes; codes say the cell first."""
-    origin, known = payload.origin, 0
+    origin, first_new = payload.origin, 0
     before = np.full((2, payload.nodes), NO_CLUSTER, np.int32)
     code, tokens = np.zeros((0, payload.levels), np.int32), np.zeros((0, 1), np.int32)
     if origin is not None:
         nodes, of_clusters = NodeClusters.map(origin.node_clusters), ClusterCodes.map(origin.cluster_codes)
         before = np.stack([nodes.cluster, nodes.leaf_token])
-        known, code, tokens = origin.clusters, of_clusters.code, of_clusters.tokens
+        first_new, code, tokens = origin.clusters, of_clusters.code, of_clusters.tokens
     numbered = _number_codebooks(payload, code) if payload.of_residuals else _number_trees(payload, code)
     cluster, code = numbered.cluster, numbered.code
-    tokens = np.concatenate([tokens, np.zeros((len(code) - known, 1), np.int32)])
+    tokens = np.concatenate([tokens, np.zeros((len(code) - first_new, 1), np.int32)])
     has_row, token = np.flatnonzero(cluster != NO_CLUSTER), np.full(payload.nodes, NO_CLUSTER, np.int32)
     token[has_row], tokens = keep_tokens(
         cluster[has_row], np.zeros(has_row.size, np.int8), before[0, has_row], before[1, has_row], tokens
@@ -234,15 +234,15 @@ def number_clusters(payload: ClusterNumberPayload, attempt: Attempt) -> RowCodeF
         rows = sum(np.unique(column).size for column in code[sizes > 0].T)
     kept = None
     if origin is not None:
-        kept = KeptFigures.of(payload.night, before[0, has_row], cluster[has_row], known, payload.apart)
+        kept = KeptFigures.of(payload.night, before[0, has_row], cluster[has_row], first_new, payload.apart)
     figures = CodeFigures.count(payload.codes_id, has_row.size, rows, sizes, code, kept=kept)
     return RowCodeFigures(figures, numbered.first_numbers if origin is None else origin.first_numbers)
 
 
 def _number_trees(payload: ClusterNumberPayload, code: NDArray[np.int32]) -> NumberedClusters:
     """Number clusters after the earlier ones, whose codes are given, cell after cell."""
-    known, new, first_numbers = len(code), [code], []
-    cluster, clusters, first = np.full(payload.nodes, NO_CLUSTER, np.int32), known, 0
+    first_new, new, first_numbers = len(code), [code], []
+    cluster, clusters, first = np.full(payload.nodes, NO_CLUSTER, np.int32), first_new, 0
     beside: dict[int, int] = {}
     for files in payload.cells:
         first_numbers.append(first)
@@ -250,7 +250,7 @@ def _number_trees(payload: ClusterNumberPayload, code: NDArray[np.int32]) -> Num
             continue
         label, numbers = _read_columns(files[0])[:, 0], _read_columns(files[1])
         node_ix = storage.column(storage.map_arrow(files[0]), "node_ix")
-        cluster[node_ix] = np.where(label < known, label, label - known + clusters)
+        cluster[node_ix] = np.where(label < first_new, label, label - first_new + clusters)
         if payload.origin is None:
             new.append(numbers + np.array([first] + [0] * (payload.levels - 1), np.int32))
             first = int(new[-1][:, 0].max()) + 1

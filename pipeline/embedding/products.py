@@ -58,11 +58,12 @@ class Multiplier:
         return rows
 
     def _halves(self, x: Operand) -> NDArray[np.uint16] | SignRows:
-        entries = x.value[:, None] if isinstance(x, SignRows) else x
-        halves = self.buffers.take(entries.shape, np.uint16)
-        bfloat16_rows(entries, halves)
         if isinstance(x, SignRows):  # a row's entries are alike: so are they when rounded
-            return x._replace(value=(halves[:, 0].astype(np.uint32) << 16).view(np.float32))
+            bits = np.empty((len(x.value), 1), np.uint16)
+            bfloat16_rows(x.value[:, None], bits)
+            return x._replace(value=(bits[:, 0].astype(np.uint32) << 16).view(np.float32))
+        halves = self.buffers.take(x.shape, np.uint16)
+        bfloat16_rows(x, halves)
         return halves
 
 

@@ -49,9 +49,8 @@ def ordered_adjacency(
     starts = np.append(indptr[: -1 : 1 << shift], indptr[-1])
     words = np.empty(indptr[-1], np.uint64)
     carried = np.empty(0 if weight is None else words.size, np.float32)
-    no_weight = np.empty(0, np.float32)
-    given = no_weight if weight is None else weight
-    _fill_words(left, right, given, is_computed, rank, shift, starts.copy(), words, carried)
+    weights = np.empty(0, np.float32) if weight is None else weight
+    _fill_words(left, right, weights, is_computed, rank, shift, starts.copy(), words, carried)
     for first, stop in itertools.pairwise(starts.tolist()):
         if weight is None:
             words[first:stop].sort()

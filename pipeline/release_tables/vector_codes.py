@@ -121,8 +121,8 @@ def deal_file(payload: DealPayload, attempt: Attempt) -> list[int]:
             cuts = storage.load_array(cells.cuts)
             cell += cells_by_cuts(rows, cuts) if origin is None else cells_by_means(rows, cuts)
         if origin is not None and before is not None:
-            known = before[node_ix] != NO_CLUSTER
-            cell[known] = origin.cells_of(before[node_ix[known]], cells.first, cells.stop)
+            has_code = before[node_ix] != NO_CLUSTER
+            cell[has_code] = origin.cells_of(before[node_ix[has_code]], cells.first, cells.stop)
         for one in np.unique(cell).tolist():
             dealt[one].append((node_ix[cell == one], rows[cell == one]))
     for one in sorted(dealt):
@@ -171,9 +171,11 @@ def make_vector_codes(run: TableRun) -> VectorCodes:
     records: list[TaskRecord[Any]] = []
     origin = None
     if earlier is not None:
-        (found,) = run.run_tasks(find_codes_before, "codes-before", [EarlierPayload(earlier, arrays)])
-        records.append(found)
-        origin = CellOrigin(found.file(NODES), earlier.cluster_codes, earlier.first_numbers, found.result)
+        (earlier_record,) = run.run_tasks(find_codes_before, "codes-before", [EarlierPayload(earlier, arrays)])
+        records.append(earlier_record)
+        origin = CellOrigin(
+            earlier_record.file(NODES), earlier.cluster_codes, earlier.first_numbers, earlier_record.result
+        )
     cells = _cells_of_types(nodes, dim, None if earlier is None else earlier.cells)
     files = [
         VectorFile(nodes, count, bounds, file, arrays)

@@ -70,11 +70,11 @@ class InterestSubject:
         by_split = []
         for number, (split, queries) in enumerate(zip(self._splits, self._queries, strict=True)):
             rows = unit_rows(split.rows) if self._similarity == "cosine" else split.rows
-            asked = SourceQueries.of_rows(rows[queries.user])
+            vectors = SourceQueries.of_rows(rows[queries.user])
             if keys is not None:
-                asked = with_own(self._interests(number, keys), asked)
+                vectors = with_own(self._interests(number, keys), vectors)
             items = rows[split.ranking.target_nodes]
-            by_split.append([_recall(asked, items, queries, k) for k in LENGTHS])
+            by_split.append([_recall(vectors, items, queries, k) for k in LENGTHS])
         counts = [queries.user.size for queries in self._queries]
         return [join_scores(of_length, counts) for of_length in zip(*by_split, strict=True)]
 
@@ -92,7 +92,7 @@ class InterestSubject:
         place[sources] = np.arange(sources.size)
         place[~split.rows.any(axis=1)] = -1
         edges = neighbors_between(split.block, graph.source, graph.target)
-        found = make_queries(
+        of_sources = make_queries(
             edges.where(place[edges.source] >= 0),
             clusters.cluster,
             clusters.like,
@@ -100,9 +100,9 @@ class InterestSubject:
             NodeRows(np.arange(*graph.target), split.rows[slice(*graph.target)]),
             keys,
         )
-        order = np.argsort(place[found.source], kind="stable")
-        indptr = offsets_of(np.bincount(place[found.source], minlength=sources.size))
-        return SourceQueries(indptr, found.weight[order], found.query[order])
+        order = np.argsort(place[of_sources.source], kind="stable")
+        indptr = offsets_of(np.bincount(place[of_sources.source], minlength=sources.size))
+        return SourceQueries(indptr, of_sources.weight[order], of_sources.query[order])
 
 
 def tune_interests(
@@ -209,7 +209,7 @@ def _wins(trial: InterestTrial, alone: InterestTrial) -> bool:
     return is_clearly_worse(alone.mean, trial.mean) and not loses
 
 
-def _recall(asked: SourceQueries, items: NDArray[np.float32], queries: Queries, k: int) -> Score:
-    lists = shared_lists(asked, items, queries.left_out, k)
+def _recall(vectors: SourceQueries, items: NDArray[np.float32], queries: Queries, k: int) -> Score:
+    lists = shared_lists(vectors, items, queries.left_out, k)
     metrics = measure_places([(0, len(lists), lists)], len(items), queries.truth, (k,))
     return Score(metrics.per_user.recall[:, 0].copy(), {})

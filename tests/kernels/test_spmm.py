@@ -44,13 +44,16 @@ def random_block(rng, lengths, columns, dim):  # type: ignore[no-untyped-def]
     return indptr, indices, weights, x
 
 
-@given(
+any_product = given(
     st.lists(st.sampled_from(LENGTHS), min_size=1, max_size=6),
     st.one_of(st.integers(1, 40), st.sampled_from([100, 127, 128, 129, 200, 256, 300])),
     st.integers(1, 9),
     st.booleans(),
     st.integers(0, 2**32),
 )
+
+
+@any_product
 def test_rows_of_bfloat16_give_the_bits_of_the_float32_they_stand_for(
     lengths: list[int], dim: int, columns: int, weighted: bool, seed: int
 ) -> None:
@@ -61,13 +64,7 @@ def test_rows_of_bfloat16_give_the_bits_of_the_float32_they_stand_for(
     assert of_halves.tobytes() == want.tobytes()
 
 
-@given(
-    st.lists(st.sampled_from(LENGTHS), min_size=1, max_size=6),
-    st.one_of(st.integers(1, 40), st.sampled_from([100, 127, 128, 129, 200, 256, 300])),
-    st.integers(1, 9),
-    st.booleans(),
-    st.integers(0, 2**32),
-)
+@any_product
 def test_bits_are_those_of_the_definition(
     lengths: list[int], dim: int, columns: int, weighted: bool, seed: int
 ) -> None:
