@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.kernels.compatibility import compatibility_matrix, fold_matrix, nearest_root
@@ -17,6 +17,7 @@ def unit(rows: np.ndarray) -> np.ndarray:
 
 @settings(deadline=None, max_examples=25)
 @given(st.integers(1, 5), st.integers(3, 14), st.floats(0.01, 20), st.booleans(), st.integers(0, 2**32 - 1))
+@example(1, 6, 1.0, False, 50001697)
 def test_it_is_the_ridge_regression_over_all_products(
     dim: int, nodes: int, ridge: float, is_symmetric: bool, seed: int
 ) -> None:
@@ -38,8 +39,10 @@ def test_it_is_the_ridge_regression_over_all_products(
     np.testing.assert_allclose(gram, np.kron(left, right), atol=1e-9)
     target = x[src].T @ x[dst]
     target = target + target.T if is_symmetric else target
-    want = np.linalg.solve(np.kron(held_left, held_right), target.ravel()).reshape(dim, dim)
-    want *= np.sqrt(dim) / np.linalg.norm(want)
+    want = np.eye(dim)  # where pairs cancel, as signs of one column do, they say nothing
+    if target.any():
+        want = np.linalg.solve(np.kron(held_left, held_right), target.ravel()).reshape(dim, dim)
+        want *= np.sqrt(dim) / np.linalg.norm(want)
     np.testing.assert_allclose(matrix, want, atol=1e-6 * np.linalg.cond(np.kron(held_left, held_right)) + 1e-8)
     if is_symmetric:
         np.testing.assert_array_equal(matrix, matrix.T)
