@@ -4,26 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """A graph of users and items, each numbered from 0, each pair once."""
+    """A graph of users and items, each numbered from 0, in a file (or folder) of ``user_id`` and ``item_id``."""
 
-    user: NDArray[np.int64]
-    item: NDArray[np.int64]
-    path: Path  # of the file they are from: columns user_id and item_id
+    path: Path
 
-    @property
+    @cached_property
+    def user(self) -> NDArray[np.int64]:
+        return self._column("user_id")
+
+    @cached_property
+    def item(self) -> NDArray[np.int64]:
+        return self._column("item_id")
+
+    def _column(self, name: str) -> NDArray[np.int64]:
+        return pq.read_table(self.path, columns=[name])[name].to_numpy()
+
+    @cached_property
     def users(self) -> int:
         return int(self.user.max()) + 1
 
-    @property
+    @cached_property
     def items(self) -> int:
         return int(self.item.max()) + 1
 

@@ -8,8 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tests.benchmarks.planted_bipartite import planted_pairs
-from tests.benchmarks.speed.contender import Pairs
+from tests.benchmarks.planted_bipartite import planted_pairs, write_rows
 
 EDGES_PER_NODE = 10
 GOWALLA = Path(__file__).parents[3].parent / "shared" / "data" / "gowalla" / "train.parquet"
@@ -32,8 +31,10 @@ def write_graph(name: str, folder: Path) -> Path:
     return path
 
 
-def read_graph(path: Path) -> Pairs:
-    """Read what `write_graph` wrote."""
-    table = pq.read_table(path)
-    user, item = (table[name].to_numpy() for name in ("user_id", "item_id"))
-    return Pairs(user, item, path)
+def write_scaled_rows(name: str, folder: Path) -> Path:
+    """Write a graph of a size for `run.SCALING` in files of some millions of rows, in little memory."""
+    path = folder / f"{name}-rows"
+    if not path.exists():
+        rows = int(float(name.removesuffix("m")) * 1e6)
+        write_rows(path, rows, rows // EDGES_PER_NODE, communities=1_000, seed=0, string_ids=False)
+    return path

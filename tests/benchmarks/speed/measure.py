@@ -14,8 +14,7 @@ from pathlib import Path
 from threadpoolctl import threadpool_limits
 
 from tests.benchmarks.speed import structure, vectors, whole_jobs  # noqa: F401  (they enter themselves)
-from tests.benchmarks.speed.contender import CASES
-from tests.benchmarks.speed.graphs import read_graph
+from tests.benchmarks.speed.contender import CASES, Pairs
 
 AT_LEAST = 0.5  # seconds of calls: short ones are repeated
 
@@ -30,7 +29,7 @@ def main() -> None:
     """Time calls, after one that warms them where the contender says so."""
     case, name, path = sys.argv[1:]
     with threadpool_limits(1):
-        contender = CASES[case][name](read_graph(Path(path)))
+        contender = CASES[case][name](Pairs(Path(path)))
         if contender.warms:
             contender.call()
         cpu, started, calls = cpu_seconds(), time.monotonic(), 0

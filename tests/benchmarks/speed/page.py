@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib import pyplot as plt
 
 OWN = "graphquilt"
@@ -27,7 +28,10 @@ TITLES = {
     "partition": ("Partitions", "64 parts of equal volume."),
     "clusters": ("Clusters", "By bipartite modularity."),
     "job": ("Whole jobs", "From a Parquet file of pairs to a table of vectors, d = 128. Spark's session is left out."),
-    "scaling": ("Scaling", "Whole jobs by size, each once."),
+    "scaling": (
+        "Scaling",
+        "Whole jobs by rows of pairs, each once, with the keys' defaults; the exponent is of CPU seconds in rows.",
+    ),
 }
 HEAD = """# Speed
 
@@ -89,17 +93,25 @@ def draw(results: Mapping[str, Any], file: Path) -> None:
     save(figure, file)
 
 
+def scaled(results: Mapping[str, Any]) -> tuple[list[float], list[float]]:
+    """Return millions of rows and CPU seconds of the sizes that were measured."""
+    cpu = {graph: median(contenders[OWN]) for graph, contenders in results.items()}
+    measured = {float(graph.removesuffix("m")): seconds for graph, seconds in cpu.items() if seconds}
+    return list(measured), list(measured.values())
+
+
 def draw_scaling(results: Mapping[str, Any], file: Path) -> None:
-    """Draw CPU seconds and memory of whole jobs by edges."""
-    edges = [float(graph.removesuffix("m")) for graph in results]
-    measured = [contenders[OWN] for contenders in results.values()]
+    """Draw CPU seconds and memory of whole jobs by rows."""
+    rows, cpu = scaled(results)
+    exponent = np.polyfit(np.log(rows), np.log(cpu), 1)[0]
+    memory = [max(own["peak_mib"]) / 1024 for contenders in results.values() if "peak_mib" in (own := contenders[OWN])]
     figure, axes = plt.subplots(1, 2, figsize=(9, 3), layout="constrained")
     for axis, title, values in (
-        (axes[0], "CPU seconds", [median(result) for result in measured]),
-        (axes[1], "GiB of the largest process", [max(result["peak_mib"]) / 1024 for result in measured]),
+        (axes[0], f"CPU seconds, exponent {exponent:.3f}", cpu),
+        (axes[1], "GiB of the largest process", memory),
     ):
-        axis.plot(edges, values, marker="o")
-        axis.set(xscale="log", yscale="log", xlabel="million edges", title=title)
+        axis.plot(rows, values, marker="o")
+        axis.set(xscale="log", yscale="log", xlabel="million rows", title=title)
         axis.grid(alpha=0.3)
     save(figure, file)
 

@@ -23,7 +23,7 @@ from typing import Any
 
 from tests.benchmarks.speed import structure, vectors, whole_jobs  # noqa: F401  (they enter themselves)
 from tests.benchmarks.speed.contender import CASES
-from tests.benchmarks.speed.graphs import write_graph
+from tests.benchmarks.speed.graphs import write_graph, write_scaled_rows
 
 GRAPHS = ("gowalla", "10m")
 SCALING = ("1m", "10m", "50m", "200m")
@@ -113,7 +113,7 @@ def main() -> None:
             show(case, graph, results[case][graph])
             file.write_text(json.dumps(kept, indent=1))
     for graph in SCALING if options.scaling else ():
-        path = write_graph(graph, options.folder / "graphs")
+        path = write_scaled_rows(graph, options.folder / "graphs")
         results.setdefault("scaling", {})[graph] = compare(SCALED_CASE, [SCALED], path, 1)
         show("scaling", graph, results["scaling"][graph])
         file.write_text(json.dumps(kept, indent=1))

@@ -65,9 +65,7 @@ def pycleora_job(pairs: Pairs) -> Prepared:
     import pycleora
 
     def call() -> None:
-        table = pq.read_table(pairs.path)
-        read = Pairs(table["user_id"].to_numpy(), table["item_id"].to_numpy(), pairs.path)
-        graph = cleora_graph(read)
+        graph = cleora_graph(Pairs(pairs.path))  # which reads it
         rows = pycleora.embed(graph, feature_dim=DIM, num_iterations=POWERS, whiten=False, num_workers=1)
         vectors = pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(rows).ravel()), DIM)
         with tempfile.TemporaryDirectory(dir=pairs.path.parent) as folder:
