@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline import storage
 from pipeline.blocks.sent_rows import FileBatch, write_by_receiver
 from pipeline.locations import Location
 from schemas.tables import JOINED_EDGES
+
+#: Decoded at once: they stay in the cache until they are copied.
+_ROWS_AT_ONCE = 65_536
 
 
 class Edges(NamedTuple):
@@ -52,10 +55,11 @@ class EdgeFiles:
     def read(self) -> Edges:
         """Read all edges, those of the tables first."""
         names = JOINED_EDGES.schema.names
-        read = [storage.read_parquet(self.tables, names)] if self.tables else []
-        if self.batches:
-            read.append(pa.Table.from_batches([batch.read() for batch in self.batches]))
-        if not read:
-            return Edges(*(np.empty(0, np.int64) for _ in names))
-        columns = ([rows.column(name).to_numpy() for rows in read] for name in names)
-        return Edges(*(np.concatenate(column) if len(column) > 1 else column[0] for column in columns))
+        sent = [batch.read() for batch in self.batches]
+        rows = storage.rows_in(self.tables) + sum(batch.num_rows for batch in sent)
+        columns, row = [np.empty(rows, np.int64) for _ in names], 0
+        for batch in itertools.chain(storage.read_batches(self.tables, names, _ROWS_AT_ONCE), sent):
+            for column, name in zip(columns, names, strict=True):
+                column[row : row + batch.num_rows] = batch.column(name).to_numpy()
+            row += batch.num_rows
+        return Edges(*columns)

@@ -66,6 +66,8 @@ def _local_rows(
         is_here[src] = True
         is_here[dst] = True
         node_ix = np.flatnonzero(is_here)
+        if node_ix.size == nodes:
+            return node_ix, src.astype(np.int32), dst.astype(np.int32)
         row_of = np.empty(nodes, np.int32)
         row_of[node_ix] = np.arange(node_ix.size, dtype=np.int32)
         return node_ix, row_of[src], row_of[dst]

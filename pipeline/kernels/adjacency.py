@@ -35,8 +35,8 @@ def ordered_adjacency(
 
     Cost
     ----
-    One sort of 8-byte words, (row, rank of the neighbour's key), which numpy does with vector instructions, bucket by
-    bucket; each word is written into its bucket at once [20 M entries: a third of the time of one sort].
+    One sort of 4-byte words, (row in its bucket, rank of the neighbour's key), bucket by bucket. Each word is written
+    into its bucket at once, and becomes the neighbour where it stands.
     """
     by_key = np.argsort(node_key, kind="stable").astype(np.int32)
     rank = np.empty_like(by_key)
@@ -45,12 +45,14 @@ def ordered_adjacency(
     entries = np.zeros(is_computed.size + 1, np.int64)
     _count_entries(left, right, is_computed, entries)
     indptr = np.cumsum(entries)
-    shift = max(0, (is_computed.size * _BUCKET_ENTRIES // max(int(indptr[-1]), 1)).bit_length() - 1)
+    rank_bits = max(0, by_key.size - 1).bit_length()
+    bucket_rows = is_computed.size * _BUCKET_ENTRIES // max(int(indptr[-1]), 1)
+    shift = min(32 - rank_bits, max(0, bucket_rows.bit_length() - 1))
     starts = np.append(indptr[: -1 : 1 << shift], indptr[-1])
-    words = np.empty(indptr[-1], np.uint64)
+    words = np.empty(indptr[-1], np.uint32)
     carried = np.empty(0 if weight is None else words.size, np.float32)
     weights = np.empty(0, np.float32) if weight is None else weight
-    _fill_words(left, right, weights, is_computed, rank, shift, starts.copy(), words, carried)
+    _fill_words(left, right, weights, is_computed, rank, rank_bits, shift, starts.copy(), words, carried)
     for first, stop in itertools.pairwise(starts.tolist()):
         if weight is None:
             words[first:stop].sort()
@@ -58,9 +60,8 @@ def ordered_adjacency(
             order = np.argsort(words[first:stop])
             words[first:stop] = words[first:stop][order]
             carried[first:stop] = carried[first:stop][order]
-    neighbor = np.empty(words.size, np.int32)
-    _neighbors_of(words, by_key, neighbor)
-    return indptr, neighbor, None if weight is None else carried
+    _to_neighbors(words, by_key, (1 << rank_bits) - 1)
+    return indptr, words.view(np.int32), None if weight is None else carried
 
 
 @kernel
@@ -82,18 +83,20 @@ def _fill_words(
     weight: Out[np.float32],
     is_computed: Out[np.bool_],
     rank: Out[np.int32],
+    rank_bits: int,
     shift: int,
     put: Out[np.int64],
-    words: Out[np.uint64],
+    words: Out[np.uint32],
     carried: Out[np.float32],
 ) -> None:
     """Write each entry into its bucket of 2**shift rows; ``put`` is where each bucket begins."""
+    in_bucket = (1 << shift) - 1
     for e in range(left.size):
         a, b = left[e], right[e]
         for row, other in ((a, b), (b, a)):
             if is_computed[row]:
                 at = put[row >> shift]
-                words[at] = (np.uint64(row) << np.uint64(32)) | np.uint64(rank[other])
+                words[at] = np.uint32(((row & in_bucket) << rank_bits) | rank[other])
                 if weight.size:
                     carried[at] = weight[e]
                 put[row >> shift] = at + 1
@@ -102,6 +105,7 @@ def _fill_words(
 
 
 @kernel
-def _neighbors_of(words: Out[np.uint64], by_key: Out[np.int32], neighbor: Out[np.int32]) -> None:
+def _to_neighbors(words: Out[np.uint32], by_key: Out[np.int32], of_rank: int) -> None:
+    """Replace each word by the row whose rank stands in its lowest bits, those of the mask ``of_rank``."""
     for e in range(words.size):
-        neighbor[e] = by_key[words[e] & np.uint64(0xFFFFFFFF)]
+        words[e] = np.uint32(by_key[words[e] & of_rank])

@@ -41,7 +41,7 @@ _CUT_EDGE, _FAR_CUT_EDGE, _LABEL_BYTES = 6.5e-7, 7.5e-7, 12
 #: level that clusters, contracts and refines; more where labels lie in memory; entries that a level leaves, of all.
 _RANGED_ENTRY, _LEVEL_ENTRY, _FAR_ENTRY, _ENTRIES_LEFT = 5.2e-7, 6.5e-7, 4e-7, 0.6
 #: An edge end that is sorted into its block, where the nodes' tables fit the nearest caches and where not; a row.
-_LAID_ENTRY_NEAR, _LAID_ENTRY, _LAID_ROW = 1e-7, 2e-7, 3.5e-7
+_LAID_ENTRY_NEAR, _LAID_ENTRY, _LAID_ROW = 6e-8, 8e-8, 3e-7
 #: Edges that are dealt out to blocks first, next to those of one block; a node whose degree and key are copied for each
 #: file of edges, which they are where they lie in several files.
 _DEALT, _COPIED_NODE = 1.1, 2e-8
@@ -78,7 +78,7 @@ _NODE_FILE_BYTES, _FILE_NODES = 160, 1_000_000
 #: An edge of a block that is laid out, and of a file that is dealt out to blocks, and how many a file has at most; a
 #: node's degree and key while that is done, which are joined where they lie in several files; an edge of a graph that
 #: is cut in one task.
-_LAID_EDGE_BYTES, _DEALT_EDGE_BYTES, _FILE_EDGES, _COPIED_NODE_BYTES, _CUT_EDGE_BYTES = 115, 145, 4_000_000, 16, 40
+_LAID_EDGE_BYTES, _DEALT_EDGE_BYTES, _FILE_EDGES, _COPIED_NODE_BYTES, _CUT_EDGE_BYTES = 80, 145, 4_000_000, 16, 40
 #: Row groups of a published table, with their ids and sums, and with their codes; pages of a copy.
 _PUBLISHED_GROUPS, _COMPACT_GROUPS, _GROUP_ROWS, _COPY_BYTES = 5, 9, 65_536, 24 * 2**20
 #: Of interests: CPU seconds of an edge beside its row, and of a byte of a row or a query; row groups of queries, and
