@@ -27,6 +27,7 @@ from jobs.arguments import (
 )
 from jobs.logs import configure_logging
 from jobs.stopping import StopRequest, reason_of
+from pipeline.absent_packages import without_package
 from pipeline.config.toml_file import read_toml
 from pipeline.errors import ConfigError
 
@@ -148,6 +149,8 @@ def execute(names: Sequence[str], options: Options) -> int:
         from jobs.stage_run import StageRun
 
         return StageRun(names, options).fail(error)
+    if options.engine == "local":
+        _leave_out_pandas()  # Spark wants it
     with StopRequest() as stop:
         run = None
         try:
@@ -166,6 +169,14 @@ def execute(names: Sequence[str], options: Options) -> int:
             return run.fail(reason) if run else say_error(str(reason), reason.exit_code, is_json=options.is_json)
         stop.settle()
         return run.finish()
+
+
+def _leave_out_pandas() -> None:
+    """Let pyarrow find no pandas: it looks for it once, as it makes its first array."""
+    import pyarrow as pa
+
+    with without_package("pandas"):
+        pa.array([0])
 
 
 _RUN_HELP = """\

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 
 def code_purity(code: NDArray[np.int32], labels: NDArray[np.bool_]) -> dict[str, Any]:
@@ -27,6 +26,8 @@ def code_purity(code: NDArray[np.int32], labels: NDArray[np.bool_]) -> dict[str,
     -------
     JSON values; ``dendrogram_purity`` is None where no two nodes have a label in common.
     """
+    from scipy.sparse import csr_array  # a fifth of a second, which most runs have no use for
+
     nodes, depth = code.shape
     below = np.arange(nodes)  # the smallest groups: of one node
     pairs_below = np.zeros(labels.shape)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from pipeline.evaluation.ppr_exact import ExactScores
 from pipeline.kernels.graph_filter import FilterRule
@@ -30,6 +29,8 @@ def exact_filter_scores(
     ----
     Two products with the graph for each degree; 20 bytes an entry and five times 8 bytes a column and source.
     """
+    from scipy import sparse  # a fifth of a second, which most runs have no use for
+
     values = np.ones(graph.indices.size) if graph.weights is None else graph.weights.astype(np.float64)
     matrix = sparse.csr_array((values, graph.indices, graph.indptr), (graph.n, graph.n))
     edges = matrix[slice(*rows), slice(*columns)]

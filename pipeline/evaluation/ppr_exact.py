@@ -9,14 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from pipeline.evaluation.position_lists import PositionLists
 from pipeline.kernels.transition import Transition, check_restart, check_sources, single_seeds
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 #: Sources that a table is judged by, and fewer where the graph is large: sources times entries is at most this.
 SAMPLE = 64
@@ -213,6 +215,8 @@ def _precision(candidates: NDArray[np.float64], listed: NDArray[np.float64], k: 
 
 def _symmetric_step(graph: Transition, root: NDArray[np.float64]) -> sparse.csr_array:
     """d^-1/2 A d^-1/2, float64."""
+    from scipy import sparse  # a fifth of a second, which most runs have no use for
+
     values = np.ones(graph.indices.size) if graph.weights is None else graph.weights.astype(np.float64)
     values /= np.repeat(root, np.diff(graph.indptr))
     values /= root[graph.indices]

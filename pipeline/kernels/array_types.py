@@ -27,7 +27,10 @@ from typing import (
 import numba
 import numpy as np
 from numba import from_dtype, types
+from numba.core.registry import cpu_target
 from numpy.typing import NDArray
+
+from pipeline.absent_packages import without_package
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -67,6 +70,7 @@ class Kernel(Generic[_P, _R]):
         """The compiled function, by the types of its arguments."""
         hints = get_type_hints(self._function, include_extras=True)
         (result,) = _variants(hints.pop("return"))
+        _load_numba()
         signatures = [result(*chosen) for chosen in itertools.product(*map(_variants, hints.values()))]
         return _njit(signatures, nogil=True, cache=True, **self._options)(self._function)
 
@@ -79,6 +83,14 @@ class Kernel(Generic[_P, _R]):
     def _numba_type_(self) -> Any:
         """What numba takes this object for where another kernel calls it."""
         return types.Dispatcher(self.dispatcher)
+
+
+@functools.cache
+def _load_numba() -> None:
+    """Load what numba loads with its first function, but for scipy's BLAS: kernels multiply no matrices."""
+    with without_package("scipy.linalg"):
+        cpu_target.typing_context.refresh()
+        cpu_target.target_context.refresh()
 
 
 def kernel(function: Callable[_P, _R]) -> Kernel[_P, _R]:

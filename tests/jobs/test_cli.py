@@ -12,9 +12,11 @@ from jobs.arguments import STAGE_NAMES, options_of, stage_parser, stages_named
 from jobs.cli import COMMANDS
 from pipeline.errors import ConfigError
 from pipeline.stages import chain
+from tests.jobs.conftest import write_shop
 
 ROOT = Path(__file__).parents[2]
 HEAVY = {"numpy", "pyarrow", "pydantic", "numba", "scipy", "polars", "pyspark", "distributed"}
+UNUSED = {"pandas", "scipy.linalg", "scipy.sparse", "pyspark", "distributed", "dask", "matplotlib", "sklearn"}
 
 
 def test_the_stages_are_those_of_the_chain() -> None:
@@ -38,6 +40,19 @@ def test_help_waits_for_no_heavy_import() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"
+
+
+def test_a_local_run_loads_no_package_that_it_does_not_use(tmp_path: Path) -> None:
+    arguments = ["run", "--config", str(write_shop(tmp_path)), "--workspace", str(tmp_path / "work")]
+    code = (
+        "import sys\nfrom graphquilt.__main__ import main\n"
+        f"assert main({arguments!r}) == 0\n"
+        f"print(sorted(set(sys.modules) & {UNUSED!r}))\n"
+        "import pandas, pyarrow, scipy.linalg\n"  # both are there, for whoever asks
+        "print(pyarrow.table({'a': [1]}).to_pandas()['a'].sum())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["[]", "1"]
 
 
 @pytest.mark.parametrize("first", range(8))
