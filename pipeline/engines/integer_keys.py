@@ -1,12 +1,15 @@
-"""Integer keys of one machine: arrays over their range stand in for hash tables, at a fifth of the CPU."""
+"""Integer keys of one machine: arrays over their range, and tables of row numbers, at a fifth of the CPU of Polars."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+
+from pipeline.engines import verbs
+from pipeline.kernels.key_groups import largest_of_groups, number_groups, sum_groups
 
 #: Keys that an array is made of, at most: 800 MB a column.
 _MOST_KEYS = 100_000_000
@@ -69,6 +72,50 @@ def part_keys(frame: pl.LazyFrame, keys: Sequence[str], ranges: Sequence[KeyRang
     (one, other), pair = ranges, pl.col(_PAIR)
     ends = (pair // other.span + one.low).alias(keys[0]), (pair % other.span + other.low).alias(keys[1])
     return frame.select(*ends, pl.all().exclude(_PAIR))
+
+
+def are_groups(rows: pl.DataFrame, keys: Sequence[str], newest: Sequence[str]) -> bool:
+    """Whether :func:`sum_groups_in_order` can add rows up."""
+    columns = [rows[name] for name in keys]
+    return (
+        len(keys) <= 2
+        and all(column.dtype == pl.Int64 and not column.null_count() for column in columns)
+        and all(rows[name].dtype == pl.Int64 and not (rows[name] == _NO_VALUE).any() for name in newest)
+    )
+
+
+def sum_groups_in_order(
+    rows: pl.DataFrame, keys: Sequence[str], sums: Sequence[str], newest: Sequence[str]
+) -> pl.DataFrame:
+    """One row a key, in the order of the keys' first rows: sums, which can't leave int64, and the newest values."""
+    group, first = number_groups([rows[name].to_numpy() for name in keys])
+    if len(first) == rows.height:
+        return rows.select(*keys, *sums, *newest)
+    columns = {name: rows[name].gather(first) for name in keys}
+    columns |= {name: pl.Series(sum_groups(group, len(first), rows[name].to_numpy())) for name in sums}
+    for name in newest:
+        largest = largest_of_groups(group, len(first), rows[name].fill_null(_NO_VALUE).to_numpy())
+        columns[name] = pl.Series(largest).replace(_NO_VALUE, None)
+    return pl.DataFrame(columns)
+
+
+def look_up(
+    frame: pl.LazyFrame,
+    table: pl.LazyFrame,
+    on: Mapping[str, str],
+    take: Mapping[str, str],
+    *,
+    in_order: bool = False,
+) -> pl.LazyFrame:
+    """Do as :func:`pipeline.engines.verbs.look_up`, in an array where keys and values are integers that allow it."""
+    if len(on) == len(take) == 1:
+        (key, theirs), (new, value) = *on.items(), *take.items()
+        rows, ranges = survey_keys(table, [theirs])
+        is_integer = table.collect_schema()[value] == frame.collect_schema()[key] == pl.Int64
+        if ranges and is_integer and can_be_array(ranges[0], 4 * rows):
+            answers = table.select(theirs, pl.col(value).alias("value")).collect(engine="streaming")
+            return look_up_in_array(frame, key, new, answers, ranges[0])
+    return verbs.look_up(frame, table, on, take, in_order=in_order)
 
 
 def look_up_in_array(frame: pl.LazyFrame, key: str, new: str, table: pl.DataFrame, keys: KeyRange) -> pl.LazyFrame:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import reduce
 from typing import TYPE_CHECKING, NoReturn
@@ -15,12 +15,11 @@ import polars as pl
 import pyarrow as pa
 
 from pipeline import storage
-from pipeline.engines import verbs
+from pipeline.engines import integer_keys, verbs
 from pipeline.engines.attempts import WorkerSettings, attempt
 from pipeline.engines.integer_keys import (
     can_be_array,
     join_keys,
-    look_up_in_array,
     part_keys,
     sum_in_arrays,
     survey_keys,
@@ -106,6 +105,7 @@ class LocalEngine(AbstractContextManager["LocalEngine"]):
     where_equal = staticmethod(verbs.where_equal)
     where_different = staticmethod(verbs.where_different)
     without = staticmethod(verbs.without)
+    look_up = staticmethod(integer_keys.look_up)
 
     def union(self, frames: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
         return verbs.union(frames, frames[0].collect_schema().names())
@@ -133,18 +133,6 @@ class LocalEngine(AbstractContextManager["LocalEngine"]):
         parts = [joined.filter(share == number) for number in range(shares)]
         of_parts = [verbs.sum_by(part, joined_keys, sums, newest, may_overflow=may_overflow) for part in parts]
         return part_keys(pl.concat(of_parts), keys, ranges)
-
-    def look_up(
-        self, frame: pl.LazyFrame, table: pl.LazyFrame, on: Mapping[str, str], take: Mapping[str, str]
-    ) -> pl.LazyFrame:
-        if len(on) == len(take) == 1:
-            (key, theirs), (new, value) = *on.items(), *take.items()
-            rows, ranges = survey_keys(table, [theirs])
-            is_integer = table.collect_schema()[value] == frame.collect_schema()[key] == pl.Int64
-            if ranges and is_integer and can_be_array(ranges[0], 4 * rows):
-                answers = table.select(theirs, pl.col(value).alias("value")).collect(engine="streaming")
-                return look_up_in_array(frame, key, new, answers, ranges[0])
-        return verbs.look_up(frame, table, on, take)
 
     def write(self, frame: pl.LazyFrame, folder: Location, schema: pa.Schema) -> list[Location]:
         return _write(frame, folder, schema, keep_order=False)

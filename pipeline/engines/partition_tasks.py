@@ -13,7 +13,7 @@ from functools import reduce
 import polars as pl
 import pyarrow as pa
 
-from pipeline.engines import verbs
+from pipeline.engines import integer_keys, verbs
 from pipeline.engines.attempts import UnexpectedError, name_errors
 from pipeline.engines.pieces import pack_error
 from pipeline.errors import GraphquiltError
@@ -66,5 +66,7 @@ def add_up(
     rows: pl.DataFrame, keys: Sequence[str], sums: Sequence[str], newest: Sequence[str], *, may_overflow: bool
 ) -> pl.DataFrame:
     """Return one row a key; InputError: a sum is beyond int64."""
+    if not may_overflow and integer_keys.are_groups(rows, keys, newest):
+        return integer_keys.sum_groups_in_order(rows, keys, sums, newest)
     with verbs.overflow_of(", ".join(sums)):
         return verbs.sum_by(rows.lazy(), keys, sums, newest, may_overflow=may_overflow, in_order=True).collect()

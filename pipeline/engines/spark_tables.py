@@ -26,7 +26,7 @@ from pyspark import TaskContext
 from pyspark.sql import DataFrame, SparkSession
 
 from pipeline import storage
-from pipeline.engines import openers, partition_tasks, sinks, verbs
+from pipeline.engines import integer_keys, openers, partition_tasks, sinks, verbs
 from pipeline.engines.attempts import pickle_for_worker
 from pipeline.engines.openers import FileRows, FileRun
 from pipeline.engines.parquet import ParquetRowGroup, row_groups, rows_per_file
@@ -172,7 +172,7 @@ class SparkTables:
     ) -> SparkFrame:
         widths = {name: width for name, width in frame.widths.items() if name not in on}
         widths |= {new: table.widths[old] for new, old in take.items()}
-        match = partial(verbs.look_up, on=dict(on), take=dict(take), in_order=True)
+        match = partial(integer_keys.look_up, on=dict(on), take=dict(take), in_order=True)
         answers = table.select(list(dict.fromkeys([*on.values(), *take.values()])))
         source = frame.source or frame
         rest = [name for name in source.columns if name not in on and name not in take]

@@ -8,7 +8,7 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.engines import integer_keys
+from pipeline.engines import integer_keys, partition_tasks
 from pipeline.engines.local import LocalEngine
 
 #: Close together, far apart, and at the ends of int64.
@@ -47,3 +47,27 @@ def test_what_a_table_says_of_keys(known: set[int], others: list[int]) -> None:
     found = LocalEngine().look_up(frame, of_table, {"id": "key"}, {"id": "ix"}).collect()
     assert found.columns == ["row", "id"]
     assert sorted(found.rows()) == [(row, table[key]) for row, key in enumerate(keys) if key in table]
+
+
+@given(
+    rows=st.lists(st.tuples(KEYS, KEYS | st.none(), st.integers(0, 9), KEYS | st.none()), max_size=25),
+    keys=st.sampled_from([["src"], ["src", "dst"], ["src", "dst", "weight"]]),
+)
+def test_a_task_adds_up_in_the_order_of_first_rows(
+    rows: list[tuple[int, int | None, int, int | None]], keys: list[str]
+) -> None:
+    names = ["src", "dst", "weight", "newest"]
+    frame = pl.DataFrame(rows, schema=dict.fromkeys(names, pl.Int64), orient="row")
+    sums = [name for name in ("weight",) if name not in keys]
+    added = partition_tasks.add_up(frame, keys, sums, ["newest"], may_overflow=False)
+    want: dict[tuple[int | None, ...], list[tuple[int, int | None]]] = {}
+    for row in rows:
+        want.setdefault(row[: len(keys)], []).append(row[2:])
+    assert added.rows() == [
+        (
+            *key,
+            *(sum(weight for weight, _ in some) for _ in sums),
+            max((newest for _, newest in some if newest is not None), default=None),
+        )
+        for key, some in want.items()
+    ]
