@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from graphquilt.output import write_error
 from graphquilt.signals import StopSignal, handle_stop_signals
@@ -22,6 +24,22 @@ def run_process(command: Callable[[Sequence[str]], int], arguments: Sequence[str
         write_error(f"graphquilt: {stop}", stop.exit_code, facts)
         # The interpreter's own exit may crash in a library whose import was interrupted.
         os._exit(stop.exit_code)
+    finally:
+        gc.freeze()  # the interpreter's exit collects garbage again and again: half a second for the objects of modules
+
+
+@contextlib.contextmanager
+def lasting_objects() -> Iterator[None]:
+    """Let the collector of garbage pass over what is made here, such as modules: it stays as long as the process."""
+    if gc.get_freeze_count() or not gc.isenabled():  # once: what is frozen is never collected
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def describe_missing(command: str, error: ModuleNotFoundError) -> str | None:

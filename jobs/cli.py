@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from graphquilt.masking import secret_of_argument
 from graphquilt.options import nearest_word
-from graphquilt.process import describe_missing, run_process
+from graphquilt.process import describe_missing, lasting_objects, run_process
 from graphquilt.signals import StopSignal
 from jobs.answers import explain_error, say, say_error
 from jobs.arguments import (
@@ -154,7 +154,8 @@ def execute(names: Sequence[str], options: Options) -> int:
     with StopRequest() as stop:
         run = None
         try:
-            from jobs.stage_run import StageRun  # a second's imports: --help and wrong options don't wait for them
+            with lasting_objects():
+                from jobs.stage_run import StageRun  # a second's imports: --help and wrong options don't wait for them
 
             run = StageRun(names, options)
             run.go(stop)
