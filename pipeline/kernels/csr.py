@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numba import extending, types
+from numpy.typing import NDArray
 
 from pipeline.kernels.array_types import In
 
@@ -16,6 +17,13 @@ class Csr(NamedTuple):
     indptr: In[np.int64]  # (rows + 1,), not decreasing
     indices: In[np.int32]  # (entries,) column of each entry
     weights: In[np.float32] | None  # (entries,), or None where every weight is 1
+
+
+def entries_of_rows(indptr: NDArray[np.int64], rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return where the entries of these rows begin, one row after the other, and which ones they are."""
+    counts = indptr[rows + 1] - indptr[rows]
+    begins = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    return begins, np.repeat(indptr[rows] - begins[:-1], counts) + np.arange(begins[-1])
 
 
 def weight_of(weights: In[np.float32] | None, entry: int) -> float:

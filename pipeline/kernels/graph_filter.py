@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 
 from pipeline.kernels.array_types import read_only
 from pipeline.kernels.buffers import aligned_empty
-from pipeline.kernels.csr import Csr
+from pipeline.kernels.csr import Csr, entries_of_rows
 from pipeline.kernels.elementary import power_or_zero
 from pipeline.kernels.ppr_chebyshev import BLOCK, ROUNDING, UNIT
-from pipeline.kernels.ppr_passes import NodeScales, SeedTerms, chebyshev_pass, recover_side
+from pipeline.kernels.ppr_passes import NodeScales, SeedTerms, SideRows, chebyshev_pass, recover_side
 from pipeline.kernels.ppr_top_k import Candidates, TopK, check_candidates, top_k_of_columns
-from pipeline.kernels.residual_tiles import Coefficients, Iterate
+from pipeline.kernels.residual_tiles import Coefficients, Iterate, Summands
 from pipeline.kernels.rows import row_norms
 from pipeline.kernels.spmm import spmm
 from pipeline.kernels.subspace import combine_columns
@@ -218,9 +218,7 @@ class GraphFilter:
 
     def _signals(self, sources: NDArray[np.int64]) -> _Signals:
         graph = self._graph
-        counts = graph.indptr[sources + 1] - graph.indptr[sources]
-        indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        entry = np.repeat(graph.indptr[sources] - indptr[:-1], counts) + np.arange(indptr[-1])
+        indptr, entry = entries_of_rows(graph.indptr, sources)
         position = graph.indices[entry].astype(np.int64) - self._columns[0]
         weight = 1.0 if graph.weights is None else graph.weights[entry].astype(np.float64)
         return _Signals(indptr, position, weight * self._from_score[position])
@@ -242,11 +240,12 @@ class GraphFilter:
         unit, residual = np.ones(BLOCK, np.float32), np.zeros(BLOCK)
         for k in range(len(coefficients) - 2, -1, -1):
             pull = np.float32(4.0 if k else 2.0)
-            recover_side(graph.csr, here, start, first, no_seeds, self._scales.factor, others)
+            inner = read_only(Summands(here, start))
+            recover_side(graph.csr, SideRows(inner, others), first, no_seeds, self._scales.factor)
             of_degree = read_only(seeds._replace(values=seeds.values * np.float32(coefficients[k] / pull)))
             moves = read_only(Coefficients(unit, unit * pull, unit if k else np.zeros_like(unit)))
-            iterate = Iterate(here, here, step, residual)
-            chebyshev_pass(graph.csr, others, first, start, of_degree, self._scales, moves, iterate)
+            iterate = Iterate(read_only(Summands(others, first)), here, here, step, residual)
+            chebyshev_pass(graph.csr, iterate, start, of_degree, self._scales, moves)
 
     def _bound(
         self, length: NDArray[np.float64], total: NDArray[np.float64], mixed: NDArray[np.float64]

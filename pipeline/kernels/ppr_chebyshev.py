@@ -9,8 +9,9 @@ so its spectrum is half as wide, and the other side is one product away.
 
 from __future__ import annotations
 
+import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,19 +20,25 @@ from numpy.typing import NDArray
 from pipeline.kernels.array_types import read_only
 from pipeline.kernels.buffers import aligned_empty
 from pipeline.kernels.ppr_passes import (
+    Begun,
     FirstMoves,
+    HalfBegun,
+    HalfSideRows,
     NodeScales,
     SeedTerms,
     Side,
+    SideRows,
     chebyshev_pass,
     fill_main,
     mark_main,
     mark_near,
+    rank_side,
     recover_side,
     spread_seeds,
 )
-from pipeline.kernels.ppr_top_k import Candidates, TopK, check_candidates, top_k_of_columns
-from pipeline.kernels.residual_tiles import Coefficients, Iterate
+from pipeline.kernels.ppr_top_k import CandidateNodes, Candidates, Shortlists, TopK, check_candidates, offer_rows
+from pipeline.kernels.residual_tiles import Coefficients, HalfIterate, HalfSummands, Iterate, Summands
+from pipeline.kernels.rows import bfloat16_rows
 from pipeline.kernels.transition import RestartSets, Transition, check_restart, check_sources, check_tolerance
 from pipeline.kernels.vector_tiles import RUN
 
@@ -47,6 +54,9 @@ _HIDDEN = 2 * ROUNDING
 """What rounding may hide from the residual's l1 norm: each row is off by `ROUNDING` of its absolute terms, which
 add up to restart + (1 - restart) |x| for the products and to |x| for the subtraction, and |x| is at most 1 + error.
 On a bipartite graph the recovered side's rows are off by as much, and each side's terms count once."""
+
+HALF_UNIT = 2.0**-9
+"""Of bfloat16: what is rounded to it is off by at most this part."""
 
 _SLOW = 0.9
 _LOOSE = 1e-2
@@ -77,6 +87,41 @@ def smallest_tolerance(restart: float) -> float:
     """The least l1 error that float32 can certify, whatever the number of passes."""
     check_restart(restart)
     return 2 * _HIDDEN / (restart - _HIDDEN) if restart > _HIDDEN else math.inf
+
+
+def smallest_tolerance_of_halves(restart: float, *, is_bipartite: bool) -> float:
+    """The l1 error from which on lists are solved in bfloat16: twice that of a column whose moves round to nothing.
+
+    Its residual is at most what rounding leaves, `HALF_UNIT` of the rows solved for and of what they send back; on a
+    bipartite graph these have 1 / (2 - restart) of the mass at most. Moves that round to a cycle may leave more.
+    """
+    check_restart(restart)
+    follow = 1 - restart
+    back, mass = (follow * follow, 1 / (1 + follow)) if is_bipartite else (follow, 1.0)
+    residual = np.array([HALF_UNIT * (1 + back) * mass])
+    return float(2 * _bound_of_halves(residual, restart, back, is_bipartite=is_bipartite)[0])
+
+
+def _bound_of_halves(
+    residual: NDArray[np.float64], restart: float, closing_rate: float, *, is_bipartite: bool
+) -> NDArray[np.float64]:
+    """The l1 error of columns in bfloat16 with a residual, or after they have been moved by it.
+
+    z is exact as it stands. On a bipartite graph the rows between are rounded: the residual that is measured is off by
+    ``h <= hidden + more * error``, since they have 1 / (2 - restart) of the mass of exact scores at most. A move by it
+    leaves P's (or P^2's) image of it, and h; then z is rounded, which the other side passes on. Lists are of sums in
+    float32 of that.
+    """
+    follow = 1 - restart
+    share, more = (follow / (1 + follow), follow) if is_bipartite else (0.0, 0.0)
+    hidden, more = _HIDDEN + HALF_UNIT * share, _HIDDEN + HALF_UNIT * more
+    # 1e-9 covers the residual's own sum in float64.
+    residual = residual * (1 + 1e-9)
+    before = (residual + hidden) / (restart - more)
+    if closing_rate == 1:
+        return before + 3 * UNIT
+    closed = (closing_rate * residual + hidden + more * before) / restart
+    return closed + (HALF_UNIT + _HIDDEN) * (1 + 2 * closed) + 3 * UNIT
 
 
 def chebyshev_passes(restart: float, tolerance: float, *, is_bipartite: bool) -> float:
@@ -126,7 +171,7 @@ def chebyshev_scores(
     work = _Work(graph, plan, restart, len(sources))
     for first in range(0, len(sources), BLOCK):
         stop = min(first + BLOCK, len(sources))
-        z, bound[first:stop] = work.solve(sources.part(first, stop), tolerance, (0, graph.n))
+        z, bound[first:stop] = work.scores(sources.part(first, stop), tolerance)
         np.multiply(z[:, : stop - first].T, scale, out=x[first:stop], casting="same_kind")
     return x, bound
 
@@ -136,6 +181,8 @@ def chebyshev_top_k(
 ) -> TopK:
     """The k best nodes of each source; parameters, errors and bound as in `chebyshev_scores`.
 
+    From `smallest_tolerance_of_halves` on, rows are bfloat16 and sums float32: half the bytes of a pass, and .6 of its
+    time. The bound covers what is rounded; scores are those of one more step in float32.
     Two nodes whose scores differ by more than the bound are in the right order; so is membership of the list.
     """
     plan = _checked_plan(graph, sources, restart, tolerance)
@@ -146,15 +193,33 @@ def chebyshev_top_k(
     factor = np.where(graph.degree > 0, graph.degree, 1.0)
     if candidates.factor is not None:
         factor = factor * candidates.factor
-    factor = factor.astype(np.float32)
-    work = _Work(graph, plan, restart, len(sources))
-    for first in range(0, len(sources), BLOCK):
-        stop = min(first + BLOCK, len(sources))
-        span = (candidates.start, candidates.stop)
-        z, bound[first:stop] = work.solve(sources.part(first, stop), tolerance, span)
-        some = read_only(candidates.of_sources(first, stop)._replace(factor=factor))
-        top_k_of_columns(z, some, scores[first:stop], nodes[first:stop])
+    candidates = replace(candidates, factor=factor.astype(np.float32))
+    is_loose = tolerance >= smallest_tolerance_of_halves(restart, is_bipartite=plan.side.is_bipartite)
+    order = np.arange(len(sources))
+    for reads_halves in (True, False) if is_loose else (False,):
+        work = _Work(graph, plan, restart, order.size, reads_halves=reads_halves)
+        # A block takes as many passes as its slowest source.
+        order = order[np.argsort(~work.is_near(sources.in_order(order)), kind="stable")]
+        _rank(work, order, sources, tolerance, candidates, TopK(nodes, scores, bound))
+        order = order[bound[order] > tolerance]  # where rounding to bfloat16 stops a column short of it
+        if not order.size:
+            break
     return TopK(nodes, scores, bound)
+
+
+def _rank(
+    work: _Work, order: NDArray[np.int64], sources: RestartSets, tolerance: float, candidates: Candidates, lists: TopK
+) -> None:
+    """Write the lists of these sources, and their bounds."""
+    sources, candidates = sources.in_order(order), candidates.in_order(order)
+    k = lists.nodes.shape[1]
+    for first in range(0, order.size, BLOCK):
+        some = order[first : first + BLOCK]
+        stop = first + some.size
+        shortlists = Shortlists.of(some.size, work.width, k)
+        of_some = candidates.of_sources(first, stop)
+        lists.bound[some] = work.rank(sources.part(first, stop), tolerance, of_some, shortlists)
+        lists.nodes[some], lists.scores[some] = shortlists.ranked(some.size)
 
 
 def _checked_plan(graph: Transition, sources: RestartSets, restart: float, tolerance: float) -> _Plan:
@@ -215,10 +280,13 @@ def _coefficients(*columns: NDArray[Any]) -> Coefficients:
 class _Work:
     """Buffers of one call, and the passes over them."""
 
-    def __init__(self, graph: Transition, plan: _Plan, restart: float, sources: int) -> None:
+    def __init__(
+        self, graph: Transition, plan: _Plan, restart: float, sources: int, *, reads_halves: bool = False
+    ) -> None:
         self._graph, self._plan, self._side, self._restart = graph, plan, plan.side, restart
+        self._reads_halves = reads_halves
         side = plan.side
-        width = next(width for width in (16, 32, 64, BLOCK) if width >= min(sources, BLOCK))
+        self.width = next(width for width in (16, 32, 64, BLOCK) if width >= min(sources, BLOCK))
         # A node without edges: its restart term is its whole share, which no pass changes.
         self._degree = np.where(graph.degree > 0, graph.degree, 1.0)
         self._factor = np.where(graph.degree > 0, (1 - restart) / self._degree, 0.0).astype(np.float32)
@@ -229,17 +297,50 @@ class _Work:
         self._first_of_x = side.start
         if side.is_bipartite:
             self._first_of_x = side.stop if side.start == 0 else 0
-        self._z = aligned_empty((graph.n, width))
+        dtype = np.uint16 if reads_halves else np.float32
+        self._z = aligned_empty((graph.n, self.width), dtype)
         # One side only reads the other, so its rows can be moved in place.
         self._next = self._z[side.start : side.stop]
         if not side.is_bipartite:
-            self._next = aligned_empty(self._z.shape)
-        self._step = aligned_empty((side.stop - side.start, width))
+            self._next = aligned_empty(self._z.shape, dtype)
+        self._step = aligned_empty((side.stop - side.start, self.width), dtype)
 
-    def solve(
-        self, sources: RestartSets, tolerance: float, span: tuple[int, int]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-        """z of all nodes, one column a source, right for nodes in ``span``, and the bounds; the next call overwrites z.
+    def scores(self, sources: RestartSets, tolerance: float) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """z of all nodes in float32, one column a source, and the bounds; the next call overwrites z."""
+        seeds = self._seeds(sources)
+        here, bound = self._solve(sources, seeds, tolerance)
+        if not self._side.is_bipartite:
+            return here, bound
+        self._recover(here, seeds)
+        return self._z, bound
+
+    def rank(
+        self, sources: RestartSets, tolerance: float, candidates: CandidateNodes, lists: Shortlists
+    ) -> NDArray[np.float64]:
+        """Offer the scores of candidates to lists; return the bounds.
+
+        Rows in bfloat16 are taken one step further, in float32, which makes no error larger.
+        """
+        seeds, side, graph = self._seeds(sources), self._side, self._graph
+        here, bound = self._solve(sources, seeds, tolerance)
+        for start, stop in itertools.pairwise(sorted({0, side.start, side.stop, graph.n})):
+            some = candidates._replace(start=max(start, candidates.start), stop=min(stop, candidates.stop))
+            if some.start >= some.stop:
+                continue
+            rows, first, is_inner = here, side.start, start == side.start
+            if is_inner and not self._reads_halves:
+                offer_rows(rows, first, some, lists)
+                continue
+            if is_inner and side.is_bipartite:
+                rows, first = self._recover(here, seeds), self._first_of_x
+            of_some = seeds.between(some.start, some.stop)
+            rank_side(graph.csr, self._summands(rows, first), of_some, self._factor, some, lists)
+        return bound
+
+    def _solve(
+        self, sources: RestartSets, seeds: SeedTerms, tolerance: float
+    ) -> tuple[NDArray[Any], NDArray[np.float64]]:
+        """z of the rows solved for, one column a source, and the bounds; the next call overwrites z.
 
         A column moves by Chebyshev's polynomial until its next bound is expected to do, and then closes: its residual
         is measured once more, which certifies it. Unless the tolerance is very small, the same pass moves it by that
@@ -247,15 +348,14 @@ class _Work:
         at least, and by far more where it is concentrated near the seeds.
         """
         graph, plan, side, count = self._graph, self._plan, self._side, len(sources)
-        width = self._z.shape[1]
+        width = self.width
         is_main, level = self._levels(sources, width)
         low = np.where(is_main & (tolerance >= _LOOSE), self._narrow, plan.low)
         theta, delta = (plan.high + low) / 2, (plan.high - low) / 2
         # Where a column will probably stand after a move; a wrong guess costs a pass, and never the bound.
         shrink = _EXPECTED_RATE * _rate(plan.low, plan.high)
-        moves_last = tolerance >= _CLOSING * smallest_tolerance(self._restart)
+        moves_last = self._reads_halves or tolerance >= _CLOSING * smallest_tolerance(self._restart)
         closing_rate = 1 - plan.low if moves_last else 1.0
-        seeds = self._seeds(sources)
         inner = seeds.between(side.start, side.stop)
         matrix, scales = graph.csr, read_only(NodeScales(self._factor, self._degree))
         self._begin(sources, seeds, 1 / theta, level)
@@ -276,10 +376,8 @@ class _Work:
             move = is_moving | (is_closing & moves_last)
             x = self._recover(here, seeds) if side.is_bipartite else here
             residual.fill(0)
-            iterate = Iterate(here, ahead, self._step, residual)
-            chebyshev_pass(
-                matrix, x, self._first_of_x, side.start, inner, scales, _coefficients(keep, pull, move), iterate
-            )
+            iterate = self._iterate(x, here, ahead, residual)
+            chebyshev_pass(matrix, iterate, side.start, inner, scales, _coefficients(keep, pull, move))
             here, ahead = ahead, here
             reached = self._bound(residual, 1.0)
             closed = self._bound(residual, closing_rate) if moves_last else reached
@@ -292,12 +390,12 @@ class _Work:
             is_late = is_closing & ~is_right & (closing_rate * closed > tolerance)
             is_new |= is_late & moves_last
             is_moving = np.where(is_moving, closing_rate * shrink * reached > tolerance, is_late)
-        if side.is_bipartite and moves_last and not side.start <= span[0] <= span[1] <= side.stop:
-            self._recover(here, seeds)
-        return (self._z if side.is_bipartite else here), bound[:count]
+        return here, bound[:count]
 
     def _bound(self, residual: NDArray[np.float64], closing_rate: float) -> NDArray[np.float64]:
         """The l1 error of columns with a residual, or after they have been moved by it."""
+        if self._reads_halves:
+            return _bound_of_halves(residual, self._restart, closing_rate, is_bipartite=self._side.is_bipartite)
         # 1e-9 covers the residual's own sum in float64, 3 units what becomes of z in x.
         residual = residual * (1 + 1e-9)
         before = (residual + _HIDDEN) / (self._restart - _HIDDEN)
@@ -309,6 +407,8 @@ class _Work:
         return (closing_rate * residual + hidden * (1 + before)) / (self._restart - hidden) + 3 * UNIT
 
     def _most_passes(self, tolerance: float) -> int:
+        if self._reads_halves:  # float32 solves what takes longer
+            return 4 + 2 * int(chebyshev_passes(self._restart, tolerance, is_bipartite=self._side.is_bipartite))
         # 2**-40: a column that starts on the lightest of very uneven edges may need that much more.
         return 20 + 2 * int(chebyshev_passes(self._restart, tolerance * 2.0**-40, is_bipartite=self._side.is_bipartite))
 
@@ -346,24 +446,47 @@ class _Work:
         """
         graph, plan, side = self._graph, self._plan, self._side
         is_near = np.zeros(pull.size, np.bool_)
-        mark_near(
-            graph.indptr, graph.indices, side, sources.indptr, sources.nodes,
-            int(_NEAR_SHARE * graph.indices.size), is_near,
-        )  # fmt: skip
+        is_near[: len(sources)] = self.is_near(sources)
         residual = -level * plan.low
         level = np.where(is_near, level + residual, level)
         residual = np.where(is_near, (1 - plan.low) * residual, residual)
         first = residual * pull
-        is_main = self._is_main[side.start : side.stop]
-        fill_main(is_main, first.astype(np.float32), self._step)
-        fill_main(is_main, (level + first).astype(np.float32), self._z[side.start : side.stop])
-        iterate = Iterate(self._z, self._z, self._step, np.empty(0))
-        spread_seeds(graph.csr, side, seeds, self._factor, read_only(FirstMoves(pull, is_near)), iterate)
+        z, step, is_main = self._z[side.start : side.stop], self._step, self._is_main[side.start : side.stop]
+        moves = read_only(FirstMoves((level + first).astype(np.float32), first.astype(np.float32), pull, is_near))
+        for values, rows in ((moves.z, z), (moves.step, step)):
+            line: NDArray[Any] = values
+            if self._reads_halves:
+                line = np.empty(values.size, np.uint16)
+                bfloat16_rows(values[None], line[None])
+            fill_main(is_main, line.view(np.uint64), rows.view(np.uint64))
+        order = np.argsort(seeds.cols, kind="stable")
+        by_column = read_only(SeedTerms(seeds.rows[order], seeds.cols[order], seeds.values[order]))
+        begun = (HalfBegun if self._reads_halves else Begun)(z, step)
+        spread_seeds(graph.csr, side, by_column, self._factor, is_main, moves, begun)
 
-    def _recover(self, here: NDArray[np.float32], seeds: SeedTerms) -> NDArray[np.float32]:
+    def is_near(self, sources: RestartSets) -> NDArray[np.bool_]:
+        """Which sources make two moves before the first pass."""
+        graph, most = self._graph, int(_NEAR_SHARE * self._graph.indices.size)
+        is_near = np.zeros(len(sources), np.bool_)
+        if len(sources):
+            mark_near(graph.indptr, graph.indices, self._side, sources.indptr, sources.nodes, most, is_near)
+        return is_near
+
+    def _summands(self, rows: NDArray[Any], first: int) -> Summands | HalfSummands:
+        return read_only(HalfSummands(rows, first) if self._reads_halves else Summands(rows, first))
+
+    def _iterate(
+        self, x: NDArray[Any], here: NDArray[Any], ahead: NDArray[Any], residual: NDArray[np.float64]
+    ) -> Iterate | HalfIterate:
+        others: Any = self._summands(x, self._first_of_x)
+        return (HalfIterate if self._reads_halves else Iterate)(others, here, ahead, self._step, residual)
+
+    def _recover(self, here: NDArray[Any], seeds: SeedTerms) -> NDArray[Any]:
         """The other side of a bipartite graph, from the side that is solved for: exact but for rounding."""
         graph, side = self._graph, self._side
         start, stop = (side.stop, graph.n) if side.start == 0 else (0, side.start)
-        outer, others = seeds.between(start, stop), self._z[start:stop]
-        recover_side(graph.csr, here, side.start, start, outer, self._factor, others)
+        others = self._z[start:stop]
+        inner: Any = self._summands(here, side.start)
+        sides = (HalfSideRows if self._reads_halves else SideRows)(inner, others)
+        recover_side(graph.csr, sides, start, seeds.between(start, stop), self._factor)
         return others

@@ -6,14 +6,19 @@ where fewer than k nodes have one, the rest of the list holds ``NO_ROW`` with sc
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.kernels.array_types import In, InMatrix, Out, OutMatrix, inner_kernel, kernel, read_only
+from pipeline.kernels.csr import entries_of_rows
 from pipeline.kernels.ranking import NO_ROW, Exclusions, best_first, sift_down
+from pipeline.kernels.residual_tiles import LANES, lanes_above, lowest_bit, widen_lanes
+
+_HALF, _LOWER = np.uint64(32), np.uint64(2**32 - 1)
+_FEWEST_WAITING, _MOST_WAITING = 64, 1_024  # keys above a bar, before lists are cut back
 
 
 class CandidateNodes(NamedTuple):
@@ -37,6 +42,13 @@ class Candidates:
     stop: int
     factor: NDArray[np.float32] | None = None
     excluded: Exclusions | None = None
+
+    def in_order(self, sources: NDArray[np.int64]) -> Candidates:
+        """The same for these sources."""
+        if self.excluded is None:
+            return self
+        indptr, entries = entries_of_rows(self.excluded.indptr, sources)
+        return replace(self, excluded=Exclusions(indptr, self.excluded.positions[entries]))
 
     def of_sources(self, first: int, stop: int) -> CandidateNodes:
         """The same for sources ``first`` to ``stop``."""
@@ -94,6 +106,34 @@ def check_candidates(candidates: Candidates, n: int, sources: int, k: int) -> No
         )
 
 
+class Shortlists(NamedTuple):
+    """What may be among the best ``k`` of each column: keys above its bar, in no order.
+
+    A key has the bits of a score above 0 in its upper half and those of the node, inverted, in its lower: keys are in
+    the order of lists. So many keys as there is room for are cut back to the best k, and the last of these is the bar.
+    """
+
+    keys: OutMatrix[np.uint64]  # (width, room)
+    counts: Out[np.int64]  # (width,)
+    bars: Out[np.float32]  # (width,)
+    k: int
+
+    @classmethod
+    def of(cls, columns: int, width: int, k: int) -> Shortlists:
+        """Return empty ones; columns beyond the first ``columns`` get none."""
+        bars = np.full(width, np.inf, np.float32)
+        bars[:columns] = 0
+        room = k + _FEWEST_WAITING + min(k, _MOST_WAITING)
+        return cls(np.empty((width, room), np.uint64), np.zeros(width, np.int64), bars, k)
+
+    def ranked(self, columns: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return the nodes and the scores of the first columns' lists, (columns, k)."""
+        _cut_all(self)
+        keys = np.sort(self.keys[:columns, : self.k], axis=1)[:, ::-1]
+        nodes = np.where(keys == 0, NO_ROW, (~keys & _LOWER).astype(np.int64))
+        return nodes, (keys >> _HALF).astype(np.uint32).view(np.float32)
+
+
 def top_k_of_columns(
     values: NDArray[np.float32],
     candidates: CandidateNodes,
@@ -110,14 +150,11 @@ def top_k_of_columns(
 
     Cost
     ----
-    One pass over the rows, and log k steps for each score that enters a list.
+    One pass over the rows, and a few steps for each score that enters a list.
     """
-    scores.fill(0)
-    nodes.fill(NO_ROW)
-    bars = np.full(values.shape[1], np.inf, np.float32)
-    bars[: len(scores)] = 0
-    _best_of_columns(values, candidates, bars, scores, nodes)
-    best_first(scores, nodes)
+    lists = Shortlists.of(len(scores), values.shape[1], scores.shape[1])
+    offer_rows(values, 0, candidates, lists)
+    nodes[:], scores[:] = lists.ranked(len(scores))
 
 
 def top_k_of_rows(
@@ -149,38 +186,71 @@ def contains(nodes: In[np.int64], start: int, stop: int, node: int) -> bool:
     return False
 
 
+@inner_kernel
+def _cut(keys: Out[np.uint64], count: int, k: int) -> None:
+    """Bring the k largest of the first ``count`` keys, all different, to the front, and the k-th to its place."""
+    low, high = 0, count - 1
+    while low < high:
+        pivot = keys[(low + high) >> 1]
+        i, j = low, high
+        while i <= j:
+            while keys[i] > pivot:
+                i += 1
+            while keys[j] < pivot:
+                j -= 1
+            if i <= j:
+                keys[i], keys[j] = keys[j], keys[i]
+                i += 1
+                j -= 1
+        if k - 1 <= j:
+            high = j
+        elif k - 1 >= i:
+            low = i
+        else:
+            return
+
+
+@inner_kernel
+def offer_row(line: Out[np.float32], scale: np.float32, row: int, excluded: Exclusions, lists: Shortlists) -> None:
+    """Let a node's scores ``line * scale`` into the lists of their columns. Nodes come in ascending order."""
+    indptr, positions = excluded
+    keys, counts, bars, k = lists
+    for first in range(0, line.size, LANES):
+        above = lanes_above(line, first, scale, bars)
+        while above:  # rarely
+            col = first + lowest_bit(above)
+            above &= above - 1
+            # A score equal to the last of a list never enters: its node is larger.
+            if not contains(positions, indptr[col], indptr[col + 1], row):
+                score = np.float32(line[col] * scale)
+                at = counts[col]
+                keys[col, at] = (np.uint64(score.view(np.uint32)) << _HALF) | (_LOWER - np.uint64(row))
+                counts[col] = at + 1
+                if at + 1 == keys.shape[1]:
+                    _cut(keys[col], at + 1, k)
+                    counts[col] = k
+                    bars[col] = np.uint32(keys[col, k - 1] >> _HALF).view(np.float32)
+
+
 @kernel
-def _best_of_columns(
-    values: InMatrix[np.float32],
-    candidates: CandidateNodes,
-    bars: Out[np.float32],
-    scores: OutMatrix[np.float32],
-    nodes: OutMatrix[np.int64],
+def offer_rows(
+    values: InMatrix[np.float32] | InMatrix[np.uint16], first: int, candidates: CandidateNodes, lists: Shortlists
 ) -> None:
-    start, stop, factor, (indptr, excluded) = candidates
-    dim = values.shape[1]
-    k = scores.shape[1]
-    for row in range(start, stop):
-        scale = factor[row]
-        line = values[row]
-        for first in range(0, dim, 16):
-            # Nearly every group of 16 ends here. Slices of fixed length and one byte of state let this
-            # loop become a few vector instructions.
-            group = line[first : first + 16]
-            group_bars = bars[first : first + 16]
-            is_any_above = np.uint8(0)
-            for lane in range(16):
-                is_any_above |= np.uint8(group[lane] * scale > group_bars[lane])
-            if not is_any_above:
-                continue
-            for lane in range(16):
-                score = np.float32(group[lane] * scale)
-                if score > group_bars[lane]:
-                    col = first + lane
-                    # Rows come in ascending order, so an equal score never enters: its node is larger.
-                    if not contains(excluded, indptr[col], indptr[col + 1], row):
-                        sift_down(scores[col], nodes[col], k, score, row)
-                        bars[col] = scores[col, 0]
+    """Offer the candidates' rows, of which the first one there is is that of node ``first``, to lists."""
+    line = np.empty(values.shape[1], np.float32)
+    for row in range(candidates.start, candidates.stop):
+        for col in range(0, line.size, LANES):
+            widen_lanes(values, row - first, col, line)
+        offer_row(line, candidates.factor[row], row, candidates.excluded, lists)
+
+
+@kernel
+def _cut_all(lists: Shortlists) -> None:
+    keys, counts, _, k = lists
+    for col in range(counts.size):
+        if counts[col] > k:
+            _cut(keys[col], counts[col], k)
+        keys[col, min(counts[col], k) : k] = 0
 
 
 @inner_kernel

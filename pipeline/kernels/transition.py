@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.kernels.array_types import In, Out, kernel, read_only
-from pipeline.kernels.csr import Csr, weight_of
+from pipeline.kernels.csr import Csr, entries_of_rows, weight_of
 from pipeline.kernels.hashing import mix
 
 
@@ -70,6 +70,11 @@ class RestartSets:
     def arrays(self) -> RestartArrays:
         """The arrays, read-only."""
         return read_only(RestartArrays(self.indptr, self.nodes, self.shares))
+
+    def in_order(self, sources: NDArray[np.int64]) -> RestartSets:
+        """These sources."""
+        indptr, entries = entries_of_rows(self.indptr, sources)
+        return RestartSets(indptr, self.nodes[entries], self.shares[entries])
 
     def part(self, start: int, stop: int) -> RestartSets:
         """Sources ``start`` to ``stop``."""

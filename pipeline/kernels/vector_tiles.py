@@ -81,6 +81,35 @@ def splat(builder: Any, scalar: Any, vector: Any) -> Any:
     return builder.shuffle_vector(lanes, ir.Constant(vector, ir.Undefined), mask)
 
 
+def load_lanes(builder: Any, address: Any, kind: Any, lanes: Any) -> Any:
+    """Float32 lanes of consecutive entries, of float32 or of the bits of bfloat16."""
+    if kind is _FLOAT:
+        return builder.load(address, typ=lanes, align=4)
+    # The upper half of a float32's bits.
+    upper = builder.load(address, typ=ir.VectorType(_BFLOAT16_BITS, lanes.count), align=2)
+    bits = builder.zext(upper, ir.VectorType(_INT32, lanes.count))
+    return builder.bitcast(builder.shl(bits, ir.Constant(bits.type, [16] * lanes.count)), lanes)
+
+
+def store_lanes(builder: Any, lanes: Any, address: Any, kind: Any) -> None:
+    """Write float32 lanes to consecutive entries; to bfloat16 rounded half to even, as `bfloat16_rows` does."""
+    if kind is _FLOAT:
+        builder.store(lanes, builder.bitcast(address, lanes.type.as_pointer()), align=4)
+        return
+    words = ir.VectorType(_INT32, lanes.type.count)
+    bits = builder.bitcast(lanes, words)
+    sixteen, one, below_half = (ir.Constant(words, [value] * words.count) for value in (16, 1, 0x7FFF))
+    odd = builder.and_(builder.lshr(bits, sixteen), one)
+    rounded = builder.lshr(builder.add(bits, builder.add(odd, below_half)), sixteen)
+    upper = builder.trunc(rounded, ir.VectorType(_BFLOAT16_BITS, words.count))
+    builder.store(upper, builder.bitcast(address, upper.type.as_pointer()), align=2)
+
+
+def kind_of(array_type: Any) -> Any:
+    """What the entries of an array are to a tile: float32, or uint16 with the bits of bfloat16."""
+    return _BFLOAT16_BITS if array_type.dtype == types.uint16 else _FLOAT
+
+
 class SignRows(NamedTuple):
     """Rows whose entries are plus or minus a value of the row's own, or 0, in two bits an entry.
 
@@ -178,7 +207,7 @@ class _TileOperands(NamedTuple):
             signs = _SignOperands.of(context, builder, kinds[2], x, first_col, col)
         else:
             x_data, _ = _data_and_width(context, builder, kinds[2], x)
-            kind = _BFLOAT16_BITS if kinds[2].dtype == types.uint16 else _FLOAT
+            kind = kind_of(kinds[2])
             # Folding the column and the first row into the base leaves one multiplication an entry.
             base = builder.gep(x_data, [builder.sub(col, builder.mul(first_col, dim))], source_etype=kind)
         begin, end, last = cgutils.unpack_tuple(builder, entries)
@@ -214,16 +243,8 @@ class _TileOperands(NamedTuple):
             weight = builder.load(address, typ=_FLOAT, align=4)
         if self.signs is not None:
             return self.signs.added(builder, partial, self._neighbor_of(builder, entry), weight)
-        term = self._load(builder, self._row_of(builder, entry), vector)
+        term = load_lanes(builder, self._row_of(builder, entry), self.kind, vector)
         return builder.fadd(partial, term if weight is None else builder.fmul(term, splat(builder, weight, vector)))
-
-    def _load(self, builder: Any, address: Any, vector: Any) -> Any:
-        if self.kind is _FLOAT:
-            return builder.load(address, typ=vector, align=4)
-        # The upper half of a float32's bits.
-        upper = builder.load(address, typ=ir.VectorType(_BFLOAT16_BITS, vector.count), align=2)
-        bits = builder.zext(upper, ir.VectorType(_INT32, vector.count))
-        return builder.bitcast(builder.shl(bits, ir.Constant(bits.type, [16] * vector.count)), vector)
 
     def store(self, builder: Any, row: Any) -> None:
         """Write the tile: the sum, which has been rounded, times the row's scale."""

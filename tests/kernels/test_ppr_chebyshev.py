@@ -10,6 +10,7 @@ from pipeline.kernels.ppr_chebyshev import (
     chebyshev_scores,
     chebyshev_top_k,
     smallest_tolerance,
+    smallest_tolerance_of_halves,
 )
 from pipeline.kernels.ppr_top_k import Candidates
 from pipeline.kernels.transition import RestartSets, restart_sets, single_seeds, transition
@@ -119,11 +120,63 @@ def test_a_list_of_the_side_that_is_solved_for_has_the_bits_of_the_scores() -> N
     nx.set_edge_attributes(graph, 1.0, "weight")
     matrix = transition_of(graph, 30)
     sources = single_seeds(np.arange(80))
-    x, bound = chebyshev_scores(matrix, sources, 0.3, 0.05)
+    x, bound = chebyshev_scores(matrix, sources, 0.3, 0.005)  # in float32
     for first, stop in ((0, 30), (30, 80), (20, 40)):
-        found = chebyshev_top_k(matrix, sources, 0.3, 0.05, 1, Candidates(first, stop))
+        found = chebyshev_top_k(matrix, sources, 0.3, 0.005, 1, Candidates(first, stop))
         np.testing.assert_array_equal(found.scores[:, 0], x[:, first:stop].max(axis=1))
         np.testing.assert_array_equal(found.bound, bound)
+
+
+def scores_of_lists(matrix, sources, restart, tolerance):  # type: ignore[no-untyped-def]
+    """Scores of all nodes, as lists that hold all nodes have them, and the bounds; what no list holds is 0."""
+    found = chebyshev_top_k(matrix, sources, restart, tolerance, matrix.n, Candidates(0, matrix.n))
+    x = np.zeros((len(sources), matrix.n), np.float32)
+    source, place = np.nonzero(found.nodes >= 0)
+    x[source, found.nodes[source, place]] = found.scores[source, place]
+    return x, found.bound
+
+
+def assert_halves_within_bound(graph, sources, restart, looser):  # type: ignore[no-untyped-def]
+    tolerance = looser * smallest_tolerance_of_halves(restart, is_bipartite=graph.left is not None)
+    x, bound = scores_of_lists(graph, sources, restart, tolerance)
+    assert (np.abs(x - dense_pagerank(graph, sources, restart)).sum(axis=1) <= bound + 1e-9).all()
+    assert (bound <= tolerance).all()
+
+
+@given(looped_graphs(), RESTARTS, st.sampled_from([1, 2, 20]), st.data())
+def test_lists_in_bfloat16_are_within_the_certificate(
+    graph: nx.Graph, restart: float, looser: int, data: st.DataObject
+) -> None:
+    assert_halves_within_bound(transition_of(graph), data.draw(sets_of(len(graph))), restart, looser)
+
+
+@given(sided_graphs(), RESTARTS, st.sampled_from([1, 2, 20]), st.data())
+def test_lists_in_bfloat16_are_within_the_certificate_one_side_at_a_time(
+    graph_left: tuple[nx.Graph, int], restart: float, looser: int, data: st.DataObject
+) -> None:
+    graph, left = graph_left
+    assert_halves_within_bound(transition_of(graph, left), data.draw(sets_of(len(graph))), restart, looser)
+
+
+def test_a_column_that_bfloat16_cannot_certify_is_solved_in_float32() -> None:
+    graph = transition(np.array([0, 1, 2]), np.array([1, 0], np.int32))
+    sets = restart_sets(np.array([0, 2]), np.array([0, 1]), np.array([8.0, 1.0]))
+    assert_halves_within_bound(graph, sets, 0.05, 1)  # moves go on between two roundings for ever
+
+
+@pytest.mark.parametrize("left", [None, 60])
+def test_bytes_of_a_list_do_not_depend_on_the_others(left: int | None) -> None:
+    graph = nx.bipartite.random_graph(60, 90, 0.05, seed=1)
+    nx.set_edge_attributes(graph, {edge: {"weight": 1.0 + edge[0] % 7} for edge in graph.edges})
+    matrix = transition_of(graph, left)
+    sources, both = uneven_sets(150, BLOCK + 40), Candidates(0, 150)
+    whole = chebyshev_top_k(matrix, sources, 0.15, 0.1, 20, both)
+    # Of bfloat16: float32 gives other bits.
+    assert whole.scores.tobytes() != chebyshev_top_k(matrix, sources, 0.15, 0.001, 20, both).scores.tobytes()
+    for start, stop in ((0, 1), (7, 60), (100, 168)):
+        some = chebyshev_top_k(matrix, sources.part(start, stop), 0.15, 0.1, 20, both)
+        for mine, theirs in zip(some.__dict__.values(), whole.__dict__.values(), strict=True):
+            assert mine.tobytes() == theirs[start:stop].tobytes()
 
 
 def test_weights_of_one_change_no_bit() -> None:

@@ -22,7 +22,7 @@ def ranked_by_sorting(scores, start, stop, known, k):  # type: ignore[no-untyped
     return best + [-1] * rest, [float(scores[node]) for node in best] + [0.0] * rest
 
 
-@given(st.integers(0, 2**32), st.integers(1, 40), st.integers(1, 12), st.integers(1, 16), st.data())
+@given(st.integers(0, 2**32), st.integers(1, 400), st.integers(1, 12), st.integers(1, 16), st.data())
 def test_both_forms_rank_like_a_sort(seed: int, n: int, k: int, sources: int, data: st.DataObject) -> None:
     rng = np.random.default_rng(seed)
     start = data.draw(st.integers(0, n))

@@ -42,7 +42,7 @@ def _lists(pairs: Pairs, sources: int, lists_of: Callable[[NDArray[np.int64]], N
     drawn = np.random.default_rng(0).choice(pairs.users, 1_000, replace=False)
 
     def figures(lists: NDArray[np.integer]) -> Mapping[str, float]:
-        some = drawn[: min(sources, 10)]
+        some = drawn[: min(sources, 40)]
         exact = _exact_scores(adjacency(pairs), some)[:, pairs.users :]
         last = -np.sort(-exact, axis=1)[:, LISTED - 1]
         scores = np.take_along_axis(exact, lists[: some.size] - pairs.users, axis=1)
@@ -59,7 +59,7 @@ def own_lists(pairs: Pairs) -> Prepared:
     items = Candidates(pairs.users, graph.n)
 
     def lists_of(sources: NDArray[np.int64]) -> NDArray[np.integer]:
-        return chebyshev_top_k(graph, single_seeds(sources), RESTART, 0.2, LISTED, items).nodes
+        return chebyshev_top_k(graph, single_seeds(sources), RESTART, 0.15, LISTED, items).nodes
 
     return _lists(pairs, 1_000, lists_of)
 
