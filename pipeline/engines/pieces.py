@@ -7,7 +7,8 @@ task again, and the data would be as bad as before.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -18,6 +19,16 @@ from pipeline.errors import GraphquiltError, TaskError
 COLUMNS = "bucket int, source int, number int, payload binary"
 #: Of a piece, unless one row takes more. G1 keeps arrays of half a region, 512 KiB at least, apart from all others.
 PIECE_BYTES = 2**18
+
+
+class Piece(NamedTuple):
+    """A row of :data:`COLUMNS`."""
+
+    bucket: int
+    source: int
+    number: int
+    payload: bytes
+
 
 _BATCH_BYTES = 16 * 2**20  # of pieces that Spark is handed together
 _SCHEMA = pa.schema([("bucket", pa.int32()), ("source", pa.int32()), ("number", pa.int32()), ("payload", pa.binary())])
@@ -52,9 +63,20 @@ def unpack_pieces(rows: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, pa.Tabl
             yield source, pa.ipc.open_stream(payload.as_buffer()).read_all()
 
 
+def pieces_of(batch: pa.RecordBatch) -> Iterator[tuple[int, int, int, bytes]]:
+    """Yield the rows of a batch of :data:`COLUMNS`."""
+    return zip(*(column.to_pylist() for column in batch.columns), strict=True)
+
+
+def batch_of(piece: Sequence[Any]) -> pa.RecordBatch:
+    """Return the batch of one row of :data:`COLUMNS`."""
+    bucket, source, number, payload = piece
+    return _rows([bucket], source, number, [0, len(payload)], pa.py_buffer(payload))
+
+
 def pack_payload(payload: bytes, source: int) -> pa.RecordBatch:
     """Return the row of :data:`COLUMNS` of something that only the driver reads."""
-    return _rows([0], source, 0, [0, len(payload)], pa.py_buffer(payload))
+    return batch_of((0, source, 0, payload))
 
 
 def pack_error(error: GraphquiltError) -> pa.RecordBatch:

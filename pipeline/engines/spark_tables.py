@@ -23,7 +23,7 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 from pyspark import TaskContext
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import SparkSession
 
 from pipeline import storage
 from pipeline.engines import integer_keys, openers, partition_tasks, sinks, verbs
@@ -33,12 +33,17 @@ from pipeline.engines.parquet import ParquetRowGroup, row_groups, rows_per_file
 from pipeline.engines.partition_tasks import Opener, PartitionTask, Sink, Step
 from pipeline.engines.pieces import COLUMNS, raise_error
 from pipeline.engines.sinks import Cut
-from pipeline.engines.spark_jobs import SPARK_ERRORS, describe_jobs, explain_failure, place_by_id
+from pipeline.engines.spark_jobs import SPARK_ERRORS, describe_jobs, explain_failure, is_connect, place_by_id
+from pipeline.engines.spark_rdds import PieceRdd
 from pipeline.errors import DamagedFileError
 from pipeline.locations import Location
 from pipeline.tasks import TaskRecord, describe_wave
 
-#: Of Spark, for the jobs here. A few columns that are handed through pay for no plan that adapts or is compiled.
+#: A DataFrame or a PieceRdd: either has the methods that are called here.
+Rows = Any
+
+#: Of Spark Connect, for the jobs here. A few columns that are handed through pay for no plan that adapts or is
+#: compiled.
 _SETTINGS: Mapping[str, str] = MappingProxyType(
     {
         "spark.sql.adaptive.enabled": "false",
@@ -72,7 +77,7 @@ class Sizes:
 class FramePart:
     """Partitions of Spark's that are opened alike, and the verbs that follow."""
 
-    rows: DataFrame
+    rows: Rows
     partitions: int
     opener: Opener
     steps: tuple[Step, ...] = ()
@@ -120,6 +125,7 @@ class SparkTables:
 
     def __init__(self, session: SparkSession, sizes: Sizes | None = None) -> None:
         self._session, self.sizes = session, sizes or Sizes()
+        self._has_rdds = not is_connect(session)
 
     def read(self, files: Sequence[Location], columns: Sequence[str], schema: pa.Schema) -> SparkFrame:
         groups = list(row_groups(files, columns))
@@ -128,8 +134,14 @@ class SparkTables:
         widths = {name: sum(group.column_bytes[name] for group in groups) / max(rows, 1) for name in columns}
         if not packs:
             return SparkFrame((), 0, widths)
-        numbers = self._session.range(0, len(packs), 1, len(packs))
+        numbers = self._numbers(len(packs))
         return SparkFrame((FramePart(numbers, len(packs), FileRows(packs, tuple(columns))),), rows, widths)
+
+    def _numbers(self, count: int) -> Rows:
+        """Return the integers below a count, each in a partition of its own."""
+        if self._has_rdds:
+            return PieceRdd.range(self._session.sparkContext, count)
+        return self._session.range(0, count, 1, count)
 
     def rename(self, frame: SparkFrame, columns: Mapping[str, str], constants: Mapping[str, int | str]) -> SparkFrame:
         widths = {new: frame.widths[old] for new, old in columns.items()}
@@ -219,7 +231,7 @@ class SparkTables:
         rows = place_by_id(_union(dealt), "bucket", buckets).sortWithinPartitions("source", "number")
         return replace(result, parts=(FramePart(rows, buckets, opener),))
 
-    def _map(self, part: FramePart, sink: Sink, name: str = "deal") -> DataFrame:
+    def _map(self, part: FramePart, sink: Sink, name: str = "deal") -> Rows:
         task = PartitionTask(name, part.opener, part.steps, sink)
         return part.rows.mapInArrow(_run_task(pickle_for_worker(task)), COLUMNS)
 
@@ -301,7 +313,7 @@ class SparkTables:
         storage.remove_tree(tasks)
         return named
 
-    def _collect(self, rows: DataFrame, description: str) -> list[bytes]:
+    def _collect(self, rows: Rows, description: str) -> list[bytes]:
         """Run a job; return the payloads of its rows, or raise the first error that stopped a task."""
         try:
             with self._settings(), describe_jobs(self._session, description):
@@ -314,6 +326,9 @@ class SparkTables:
 
     @contextmanager
     def _settings(self) -> Iterator[None]:
+        if self._has_rdds:
+            yield
+            return
         conf = self._session.conf
         before = {name: conf.get(name, None) for name in _SETTINGS}
         try:
@@ -338,7 +353,7 @@ def _run_task(pickled: bytes) -> Callable[[Iterable[pa.RecordBatch]], Iterator[p
     return run
 
 
-def _union(rows: Sequence[DataFrame]) -> DataFrame:
+def _union(rows: Sequence[Rows]) -> Rows:
     return reduce(lambda some, others: some.union(others), rows)
 
 
