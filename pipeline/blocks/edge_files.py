@@ -53,13 +53,36 @@ class EdgeFiles:
     batches: tuple[FileBatch, ...] = ()
 
     def read(self) -> Edges:
-        """Read all edges, those of the tables first."""
+        """Read all edges, those of the tables first. A weight that all have takes the room of one."""
         names = JOINED_EDGES.schema.names
         sent = [batch.read() for batch in self.batches]
         rows = storage.rows_in(self.tables) + sum(batch.num_rows for batch in sent)
-        columns, row = [np.empty(rows, np.int64) for _ in names], 0
+        src, dst, weight, row = np.empty(rows, np.int64), np.empty(rows, np.int64), _OneOrAll(rows), 0
         for batch in itertools.chain(storage.read_batches(self.tables, names, _ROWS_AT_ONCE), sent):
-            for column, name in zip(columns, names, strict=True):
-                column[row : row + batch.num_rows] = batch.column(name).to_numpy()
-            row += batch.num_rows
-        return Edges(*columns)
+            some = slice(row, row + batch.num_rows)
+            src[some], dst[some], weights = (batch.column(name).to_numpy() for name in names)
+            weight.put(row, weights)
+            row = some.stop
+        return Edges(src, dst, weight.all())
+
+
+class _OneOrAll:
+    """A column that is written from its start on, and takes the room of one value until there are two."""
+
+    def __init__(self, rows: int) -> None:
+        self._values, self._is_one = np.empty(rows, np.int64), True  # memory is taken where it is written
+
+    def put(self, row: int, values: NDArray[np.int64]) -> None:
+        """Write the values from a row on, up to which all are written."""
+        if not values.size:
+            return
+        if row == 0:
+            self._values[0] = values[0]
+        if self._is_one and (values != self._values[0]).any():
+            self._values[1:row], self._is_one = self._values[0], False
+        if not self._is_one:
+            self._values[row : row + values.size] = values
+
+    def all(self) -> NDArray[np.int64]:
+        """(rows,) int64; of one value a view of it."""
+        return np.broadcast_to(self._values[:1], self._values.shape) if self._is_one else self._values

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,15 +60,15 @@ def make_block(
 
 def _local_rows(
     src: NDArray[np.int64], dst: NDArray[np.int64], nodes: int
-) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
-    """Return the node numbers of the rows, ascending, and both ends of the edges as rows."""
+) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[Any]]:
+    """Return the node numbers of the rows, ascending, and both ends of the edges as rows: int32, or the numbers."""
     if nodes <= _SPARSE * src.size:
         is_here = np.zeros(nodes, np.bool_)
         is_here[src] = True
         is_here[dst] = True
         node_ix = np.flatnonzero(is_here)
         if node_ix.size == nodes:
-            return node_ix, src.astype(np.int32), dst.astype(np.int32)
+            return node_ix, src, dst
         row_of = np.empty(nodes, np.int32)
         row_of[node_ix] = np.arange(node_ix.size, dtype=np.int32)
         return node_ix, row_of[src], row_of[dst]

@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from pipeline.blocks.arrays import Block
-from pipeline.config.embedding import EmbeddingConfig
 from pipeline.embedding.fact_files import Facts
 from pipeline.embedding.fold_in_recipes import one_step_at_row_norm
 from pipeline.embedding.method_keys import EigenvaluePower, NormDegreePower, RowNorm, SubspaceKeys
@@ -213,11 +212,6 @@ def log_entries(
     return entries.astype(np.float32)
 
 
-def _five_buffers(embedding: EmbeddingConfig) -> float:
-    """Return the columns of five buffers, as three hold them: a row, its product, and what its home carries."""
-    return 5 * (embedding.dim + embedding.oversampling + 1) / 3
-
-
 LOG_TRANSITION = MethodSpec(
     method="spectral",
     form="log_transition",
@@ -234,5 +228,4 @@ LOG_TRANSITION = MethodSpec(
     needs_means=True,
     has_own_axes=True,
     fold_in=one_step_at_row_norm,
-    leaf_columns=_five_buffers,
 )

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from pipeline.blocks.arrays import Block
-from pipeline.config.embedding import EmbeddingConfig
 from pipeline.config.sections import InputConfig
 from pipeline.embedding.fastrp import TwoTower
 from pipeline.embedding.fold_in_recipes import one_step, two_sided_products
@@ -173,11 +172,6 @@ def small_settings(settings: Settings, form: str) -> Settings:
     return replace(settings, embedding=embedding, form=form, columns=None, keeps_fold_in=False)
 
 
-def _five_buffers(embedding: EmbeddingConfig) -> float:
-    """Return the columns of five buffers, as three hold them: a row, its product, and three that its home carries."""
-    return 5 * embedding.dim / 3
-
-
 LOW_PASS = MethodSpec(
     method="fastrp",
     form="low_pass",
@@ -198,7 +192,6 @@ LOW_PASS = MethodSpec(
     ),
     attributes_of="targets",
     fold_in=two_sided_products,
-    leaf_columns=_five_buffers,
 )
 
 PLAIN_LOW_PASS = MethodSpec(
@@ -216,5 +209,4 @@ PLAIN_LOW_PASS = MethodSpec(
     space=("projection", "sparsity", "filter_degree", "cut", "rank", "transition", "norm_degree_power"),
     attributes_of="all",
     fold_in=one_step,
-    leaf_columns=_five_buffers,
 )

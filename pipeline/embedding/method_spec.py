@@ -27,11 +27,6 @@ class FoldInTypes:
     keeps_table: bool
 
 
-def has_embedding_width(embedding: EmbeddingConfig) -> float:
-    """Return the embedding's width: rows have it in every round."""
-    return embedding.dim
-
-
 def random_rows_cancel(embedding: EmbeddingConfig) -> str:
     """Say why sums of random rows can be zero."""
     return (
@@ -67,8 +62,6 @@ class MethodSpec(MethodForm):
     #: Recipes by type of new nodes; None: rows don't follow from their neighbours' rows.
     fold_in: Callable[[Settings, FoldInTypes], dict[str, Any]] | None = None
     zero_rows: Callable[[EmbeddingConfig], str] = random_rows_cancel  # why a node with edges has a zero row
-    #: Columns of a row while a block is multiplied: a leaf may hold three buffers of them.
-    leaf_columns: Callable[[EmbeddingConfig], float] = has_embedding_width
     needs_means: bool = False  # of the graph's weights and degrees: Settings have them then
     #: Whether rows are as long in a part of the graph as in the whole, however many of a node's edges it has.
     hides_degree: Callable[[EmbeddingConfig], bool] = lambda _: False

@@ -59,15 +59,6 @@ def loses_small_weights(embedding: EmbeddingConfig) -> str:
     )
 
 
-def columns_of_eigenpairs(embedding: EmbeddingConfig) -> float:
-    """Return the columns that are carried along: those of rank and of oversampling, until they are reduced.
-
-    Homes of products with momentum carry two rounds' rows more: five buffers, as three hold them.
-    """
-    columns = (embedding.rank or embedding.dim) + embedding.oversampling
-    return 5 * columns / 3 if embedding.accelerate else columns
-
-
 BIPARTITE = MethodSpec(
     method="spectral",
     form="bipartite",
@@ -91,7 +82,6 @@ BIPARTITE = MethodSpec(
     has_own_axes=True,
     fold_in=fold_in_of_eigenvectors,
     zero_rows=loses_what_no_walk_returns_to,
-    leaf_columns=columns_of_eigenpairs,
 )
 
 _PRODUCTS_OF_ONE_SIDE = cosines(
@@ -116,5 +106,4 @@ PLAIN = MethodSpec(
     has_own_axes=True,
     fold_in=one_step_of_eigenvectors,
     zero_rows=loses_small_weights,
-    leaf_columns=columns_of_eigenpairs,
 )

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import itertools
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.kernels.array_types import Out, kernel
 
+_Row = TypeVar("_Row", np.int32, np.int64)
+_Ends = tuple[Out[np.int32], Out[np.int32]] | tuple[Out[np.int64], Out[np.int64]]
+
 #: Entries are sorted in buckets of rows that stay in the cache: a sort of millions at once is bound by memory.
 _BUCKET_ENTRIES = 2_048
 
 
 def ordered_adjacency(
-    left: NDArray[np.int32],
-    right: NDArray[np.int32],
+    left: NDArray[_Row],
+    right: NDArray[_Row],
     weight: NDArray[np.float32] | None,
     is_computed: NDArray[np.bool_],
     node_key: NDArray[np.uint64],
@@ -24,7 +28,7 @@ def ordered_adjacency(
 
     Parameters
     ----------
-    left, right : (edges,) int32 local rows, each edge once. An edge of a row with itself is one entry.
+    left, right : (edges,) int32, or both int64, local rows, each edge once. An edge of a row with itself is one entry.
     weight : (edges,) float32, or None where every weight is 1.
     is_computed : (rows,) which rows get their neighbours; the others get empty lists.
     node_key : (rows,) uint64; equal keys are ordered by row.
@@ -43,7 +47,7 @@ def ordered_adjacency(
     rank[by_key] = np.arange(by_key.size, dtype=np.int32)
 
     entries = np.zeros(is_computed.size + 1, np.int64)
-    _count_entries(left, right, is_computed, entries)
+    _count_entries((left, right), is_computed, entries)
     indptr = np.cumsum(entries)
     rank_bits = max(0, by_key.size - 1).bit_length()
     bucket_rows = is_computed.size * _BUCKET_ENTRIES // max(int(indptr[-1]), 1)
@@ -52,7 +56,7 @@ def ordered_adjacency(
     words = np.empty(indptr[-1], np.uint32)
     carried = np.empty(0 if weight is None else words.size, np.float32)
     weights = np.empty(0, np.float32) if weight is None else weight
-    _fill_words(left, right, weights, is_computed, rank, rank_bits, shift, starts.copy(), words, carried)
+    _fill_words((left, right), weights, is_computed, rank, rank_bits, shift, starts.copy(), words, carried)
     for first, stop in itertools.pairwise(starts.tolist()):
         if weight is None:
             words[first:stop].sort()
@@ -65,9 +69,8 @@ def ordered_adjacency(
 
 
 @kernel
-def _count_entries(
-    left: Out[np.int32], right: Out[np.int32], is_computed: Out[np.bool_], entries: Out[np.int64]
-) -> None:
+def _count_entries(ends: _Ends, is_computed: Out[np.bool_], entries: Out[np.int64]) -> None:
+    left, right = ends
     for e in range(left.size):
         a, b = left[e], right[e]
         if is_computed[a]:
@@ -78,8 +81,7 @@ def _count_entries(
 
 @kernel
 def _fill_words(
-    left: Out[np.int32],
-    right: Out[np.int32],
+    ends: _Ends,
     weight: Out[np.float32],
     is_computed: Out[np.bool_],
     rank: Out[np.int32],
@@ -90,6 +92,7 @@ def _fill_words(
     carried: Out[np.float32],
 ) -> None:
     """Write each entry into its bucket of 2**shift rows; ``put`` is where each bucket begins."""
+    left, right = ends
     in_bucket = (1 << shift) - 1
     for e in range(left.size):
         a, b = left[e], right[e]

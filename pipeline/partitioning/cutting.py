@@ -25,8 +25,9 @@ IMBALANCE = 1.10
 
 #: A part is cut into at most this many: few wide cuts find more structure than repeated halving.
 _MOST_CHILDREN = 8
-#: What a task holds of a row (its own, the sum, what arrives) and of an entry (neighbour, weight, room).
-ROW_BUFFERS, _ENTRY_BYTES = 3, 12
+#: What a task holds of a row (itself, the sum, what arrives), beside that (the node's columns, row starts, strengths,
+#: noise scales), and of an entry (neighbour, weight): measured.
+ROW_BUFFERS, ROW_BYTES, ENTRY_BYTES = 3, 80, 8
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,11 @@ class Bounds:
 
     max_edges: int | None
     max_bytes: int
-    dim: int
+    columns: int  # of a row, that one task holds
 
     def bytes_of(self, rows: int, edges: int) -> int:
         """Bytes of rows and entries that a task holds for a leaf; every edge counts as two entries."""
-        return rows * self.dim * 4 * ROW_BUFFERS + 2 * edges * _ENTRY_BYTES
+        return rows * (ROW_BYTES + 4 * ROW_BUFFERS * self.columns) + 2 * edges * ENTRY_BYTES
 
     def excess(self, rows: int, edges: int) -> float:
         """How many times too large a leaf is: 1 or less if it fits."""

@@ -10,14 +10,13 @@ import math
 from dataclasses import dataclass
 
 from pipeline.kernels.narrow_rows import groups_of
+from pipeline.partitioning.cutting import ENTRY_BYTES, ROW_BYTES
 from pipeline.planning import time_model
 from pipeline.planning.cuts import Cut
 from pipeline.planning.embedding_work import Work
 from pipeline.planning.time_model import Wave, cpu_seconds_of, product_seconds, wall_seconds_of
 
-#: What a task holds for each stored entry (a neighbour and a weight), for each stored row beside its columns
-#: (the node's columns, row starts, strengths, noise scales), and in any case (batches of files): measured.
-_ENTRY_BYTES, _ROW_BYTES, _TASK_BYTES = 8, 80, 4 * 2**20
+_TASK_BYTES = 4 * 2**20  # that a task holds in any case (batches of files): measured
 #: float64 matrices of columns by columns that a task holds where rows are reduced, and rows it takes to float64
 #: at a time to make them.
 _SQUARES, _ROWS_AT_ONCE = 6, 2 * 2_048
@@ -200,7 +199,7 @@ def task_bytes(cut: Cut, work: Work, shards: int) -> int:
             floats = max(multiplied, whole * (width + first), split * max(width + first, 3 * width))
             reduced = max(rows.joined_home, others) * (width + max(width, 2 * work.dim))
         floats = max(floats, reduced) if work.is_reduced else floats
-        size = int(4 * floats) + stored * _ROW_BYTES + entries * _ENTRY_BYTES + squares + _TASK_BYTES
+        size = int(4 * floats) + stored * ROW_BYTES + entries * ENTRY_BYTES + squares + _TASK_BYTES
         largest = max(largest, size)
     return largest
 

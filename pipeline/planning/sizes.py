@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pipeline.config.model import PipelineConfig
-from pipeline.embedding.methods import METHODS
-from pipeline.partitioning.cutting import Bounds
+from pipeline.partitioning.cutting import ROW_BUFFERS, Bounds
 from pipeline.partitioning.multilevel import IMBALANCE
 from pipeline.partitioning.wide.top_levels import cut_bytes
 from pipeline.planning.cuts import Cut, hash_cut
+from pipeline.planning.embedding_work import work_for
 
 #: Resident size of a Python process with all libraries that a task loads, before its task (measured).
 PROCESS_BYTES = 300 * 2**20
@@ -25,6 +25,7 @@ _SHARE_OF_CHANCE = 1 / 3
 #: Files of a cut by many tasks, kept until it has committed: of an entry, sent to its range (8), stored (4), and sent
 #: and stored again by every contraction (12 each, of ever fewer); of a node, labels (4) and loads (8) after each round.
 _WIDE_ENTRY_BYTES, _WIDE_NODE_BYTES = 42, 260
+_MANY = 2**40  # nodes: no method has as many columns
 #: Bytes of an id where it is not known: most are integers or short.
 _ID_BYTES = 16
 #: Of the walk index, compressed: a node that a walk visits, and an entry of the graph.
@@ -60,17 +61,23 @@ def upper_bounds(rows: int, source_ids: int | None, target_ids: int | None, *, i
     return GraphCounts(nodes, min(rows, pairs), targets=nodes if is_plain else targets, is_exact=False)
 
 
-def row_columns(config: PipelineConfig) -> int:
-    """Return the columns of a row, of which a block holds three buffers: that bounds what a leaf may hold.
+def held_columns(config: PipelineConfig) -> int:
+    """Return the columns of a row of which a task holds three buffers, in one of the shards that ``embed`` may take.
 
-    Most methods multiply rows of the embedding's width.
+    The row, its product and what is carried, or as many buffers as the method multiplies in; homes of split nodes add
+    in float64.
     """
-    return math.ceil(METHODS[config.form].leaf_columns(config.embedding))
+    work = work_for(config, nodes=2 * _MANY, targets=_MANY)
+    shards = work.shards(config.embedding.shards or work.most_shards)
+    widest = max((one.width for one in work.rounds), default=config.embedding.dim)
+    width = work.columns_of_shard(widest, shards)
+    carried = work.carried_columns(shards) * width / widest
+    return max(width, math.ceil((max(2, work.buffers) * width + carried) / ROW_BUFFERS))
 
 
 def bounds_of(config: PipelineConfig) -> Bounds:
     """Return what a leaf may hold."""
-    return Bounds(config.partition.max_edges, config.partition.max_bytes, row_columns(config))
+    return Bounds(config.partition.max_edges, config.partition.max_bytes, held_columns(config))
 
 
 def expected_parts(config: PipelineConfig, graph: GraphCounts) -> int:

@@ -15,7 +15,7 @@ import pyarrow as pa
 from pipeline.config.embedding import EmbeddingConfig
 from pipeline.config.model import PipelineConfig
 from pipeline.embedding.methods import METHODS
-from pipeline.planning.sizes import row_columns
+from pipeline.planning.sizes import held_columns
 from pipeline.release_tables.published_tables import PUBLISHED_TABLES
 from pipeline.release_tables.walked_graph import WalkRequest
 from pipeline.storage import fingerprint_of
@@ -61,8 +61,8 @@ def _input(config: PipelineConfig) -> Any:
 
 
 def _partition(config: PipelineConfig) -> Any:
-    # The width of a row counts where leaves are cut by bytes. Components are the same whoever finds them.
-    width = None if config.partition.parts else row_columns(config)
+    # What a task holds of a row counts where leaves are cut by bytes. Components are the same whoever finds them.
+    width = None if config.partition.parts else held_columns(config)
     return [config.partition.model_dump(mode="json", exclude={"components", "graphframes_jar"}), width]
 
 

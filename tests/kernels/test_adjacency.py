@@ -22,10 +22,13 @@ def by_brute_force(edges: list[Edge], is_computed: list[bool], key: list[int]) -
 
 
 def check(edges: list[Edge], is_computed: list[bool], key: list[int], *, weighted: bool) -> None:
-    left, right = (np.array([edge[side] for edge in edges], np.int32) for side in (0, 1))
+    ends = [np.array([edge[side] for edge in edges], np.int64) for side in (0, 1)]
     weight = np.array([edge[2] for edge in edges], np.float32) if weighted else None
     mask, keys = np.array(is_computed, np.bool_), np.array(key, np.uint64)
-    indptr, neighbor, carried = ordered_adjacency(left, right, weight, mask, keys)
+    indptr, neighbor, carried = ordered_adjacency(*ends, weight, mask, keys)
+    narrow = ordered_adjacency(*(end.astype(np.int32) for end in ends), weight, mask, keys)
+    for same, other in zip(narrow, (indptr, neighbor, carried), strict=True):
+        np.testing.assert_array_equal(same, other)
 
     want = by_brute_force(edges, is_computed, key)
     assert np.diff(indptr).tolist() == [len(row) for row in want]

@@ -29,7 +29,7 @@ from pipeline.planning.pricing import (
     task_bytes,
     waves,
 )
-from pipeline.planning.sizes import row_columns
+from pipeline.planning.sizes import bounds_of, held_columns
 from tests.embedding.graphs_in_parts import GraphInParts, InThisProcess, graphs_in_parts, lay_out, placed, settings_of
 
 DTYPES = ("float32", "float16", "int8")
@@ -170,14 +170,16 @@ def test_columns_of_a_spectral_method_are_no_more_than_its_rows() -> None:
     assert {one.width for one in work_for(config_of(False, **ASKED["rotated"]), 999, 77).rounds} == {40}
 
 
-@pytest.mark.parametrize("is_plain", [False, True])
-@pytest.mark.parametrize("name", ASKED)
-def test_a_leaf_is_bounded_by_the_rows_that_a_block_holds(name: str, is_plain: bool) -> None:
-    # Three buffers of row_columns columns: a row, its product, and what is carried; of two sides, both as if joined.
-    config = config_of(is_plain, dim=48, **{**ASKED[name], **({"rank": 70} if name == "rotated" else {})})
-    work = work_for(config, 10**6, 10**6)
-    width = max(one.width for one in work.rounds)
-    assert row_columns(config) == max(width, math.ceil((2 * width + work.carried) / 3))
+@given(st.sampled_from([*ASKED]), st.booleans(), st.integers(2, 10**8), st.integers(1, 10**9), st.floats(0.0, 1.0))
+def test_a_graph_within_the_bounds_fits_a_task_in_one_block(
+    name: str, is_plain: bool, nodes: int, edges: int, share: float
+) -> None:
+    config = config_of(is_plain, dim=32, **ASKED[name])
+    work = work_for(config, nodes, nodes if is_plain else 1 + int(share * (nodes - 1)))
+    least = min(task_bytes(one_block(nodes, edges, is_exact=True), work, shards) for shards in (1, work.most_shards))
+    columns = held_columns(config)
+    beside_rows = 8 * columns * (6 * columns + 4_096) + 4 * 2**20  # sums of pairs of columns, batches
+    assert least <= bounds_of(config).bytes_of(nodes, edges) + beside_rows
 
 
 def drawn_cut(parts: list[tuple[int, int]], share: float) -> Cut:

@@ -17,8 +17,8 @@ def config(**sections: object) -> PipelineConfig:
 
 def test_a_block_takes_what_the_bounds_of_partition_compare() -> None:
     bounds = planning.bounds_of(config())
-    assert bounds.bytes_of(1, 0) == 1_536
-    assert bounds.bytes_of(1_000_000, 10_000_000) == 1_776_000_000
+    assert bounds.bytes_of(1, 0) == 80 + 3 * 4 * 16  # of the narrowest shard
+    assert bounds.bytes_of(1_000_000, 10_000_000) == 432_000_000
 
 
 @given(
@@ -76,21 +76,12 @@ def test_disk_grows_with_all_it_depends_on(nodes: int, edges: int, size: int, pa
     assert needed(dim=129) >= needed() + 8 * nodes
 
 
-def test_a_block_of_wide_rows_fits_no_more_nodes_than_it_holds() -> None:
-    assert planning.row_columns(config()) == 128
-    assert planning.row_columns(config(embedding={"method": "spectral"})) == 144
-    assert planning.row_columns(config(embedding={"method": "spectral", "rank": 512, "reduction": "rotate"})) == 528
-    assert planning.row_columns(config(embedding={"form": "low_pass"})) == 214  # five buffers of 128 columns, in threes
-    assert planning.row_columns(config(embedding={"form": "classic"})) == 128
-
-
-@pytest.mark.parametrize("method", ["fastrp", "none"])
-def test_compact_rows_are_bytes_of_the_release(method: str) -> None:
-    graph = GraphCounts(1_000, 5_000, 500, is_exact=True, id_bytes=8)
-    embedding, ppr = {"method": method} | ({"dim": 64} if method != "none" else {}), {"neighbors": True}
-    full, both = (
-        planning.published_bytes(config(embedding=embedding, ppr=ppr, publish={"compact": compact}), graph)
-        for compact in ("none", "int8")
-    )
-    # A code an entry, a float32 for the scale, the id once more; without vectors there is nothing to make compact.
-    assert both - full == (1_000 * (64 + 4 + 8) if method != "none" else 0)
+def test_a_task_holds_three_buffers_of_a_shards_columns() -> None:
+    assert planning.held_columns(config()) == 16
+    assert planning.held_columns(config(embedding={"shards": 2})) == 64
+    assert planning.held_columns(config(embedding={"dim": 16})) == 16
+    assert planning.held_columns(config(embedding={"boundary": "drop"})) == 128
+    assert planning.held_columns(config(embedding={"method": "spectral"})) == 144  # orthogonal columns never part
+    assert planning.held_columns(config(embedding={"method": "spectral", "rank": 512, "reduction": "rotate"})) == 528
+    assert planning.held_columns(config(embedding={"form": "low_pass", "shards": 1})) == 214  # five, in threes
+    assert planning.held_columns(config(embedding={"form": "classic", "shards": 1})) == 128

@@ -325,7 +325,7 @@ def test_bytes_bound_leaves_too() -> None:
     for row in result.tree:
         if row["is_leaf"]:
             rows = row["nodes"] + row["split_nodes"] + row["ghosts"]
-            assert rows * dim * 4 * 3 + 2 * row["edges"] * 12 <= max_bytes
+            assert rows * (80 + dim * 4 * 3) + 2 * row["edges"] * 8 <= max_bytes
     with pytest.raises(PartitionError, match=r"partition\.max_bytes is 1,000.*embedding\.dim"):
         cut(graph, dim=dim, max_bytes=1_000)
 

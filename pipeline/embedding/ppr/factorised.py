@@ -17,7 +17,6 @@ from pipeline.embedding.settings import Settings
 from pipeline.embedding.spectral import Bipartite, Plain
 from pipeline.embedding.spectral_specs import (
     BOTH_SIGNS,
-    columns_of_eigenpairs,
     loses_small_weights,
     loses_what_no_walk_returns_to,
 )
@@ -95,7 +94,6 @@ FACTORISED = MethodSpec(
     has_own_axes=True,
     fold_in=fold_in_of_table,
     zero_rows=loses_what_no_walk_returns_to,
-    leaf_columns=columns_of_eigenpairs,
 )
 
 _PRODUCTS_OF_ONE_SIDE = cosines(
@@ -122,5 +120,4 @@ PLAIN_FACTORISED = MethodSpec(
     has_own_axes=True,
     fold_in=one_step_of_eigenvectors,
     zero_rows=loses_small_weights,
-    leaf_columns=columns_of_eigenpairs,
 )
