@@ -20,7 +20,7 @@ from pipeline.embedding.fold_in_recipes import one_step, two_sided_products
 from pipeline.embedding.method import Method
 from pipeline.embedding.method_keys import ItemNormPower, NormDegreePower, RandomRowKeys, Transition, TwoSidedKeys
 from pipeline.embedding.method_spec import MethodSpec, cosines, dot_products, random_rows_cancel
-from pipeline.embedding.products import Multiplier, scale_operand, set_norms, step_of_items, step_of_nodes
+from pipeline.embedding.products import Multiplier, PowerSum, scale_operand, set_norms, step_of_items, step_of_nodes
 from pipeline.embedding.rows import ColumnSums, KnownNorms, Operand, RowNodes, Rows
 from pipeline.embedding.settings import Settings
 from pipeline.embedding.sinks import Sink
@@ -182,6 +182,15 @@ class Classic(Method):
     def initial_carry(self, block: Block, local: NDArray[np.int64], settings: Settings) -> Rows:
         """Return what N begins with."""
         return Rows.zeros(local.size, 0) if settings.is_shard else self.initial_total(block, local, settings)
+
+    def power_sum(self, carried: Rows, number: int, settings: Settings) -> PowerSum | None:
+        """Return N where X_(number + 1) is, as it is made, what is added and what the next round multiplies."""
+        embedding, is_last = settings.embedding, number == self.rounds(settings) - 1
+        if settings.is_shard or embedding.boundary_dtype != "float32" or embedding.transition != "random_walk":
+            return None
+        weights = embedding.iteration_weights
+        is_first = not any(weights[:number]) and not embedding.self_influence
+        return PowerSum(carried, weights[number], embedding.normalize_powers, is_first, is_last)
 
     def carry(self, carried: Rows, rows: Rows, number: int, settings: Settings) -> Rows:
         """Add X_(number + 1) to N, where all columns are here; N is the result."""

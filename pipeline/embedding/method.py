@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.blocks.arrays import Block
 from pipeline.embedding.fact_files import Facts
-from pipeline.embedding.products import Multiplier, scale_both
+from pipeline.embedding.products import Multiplier, PowerSum, scale_both
 from pipeline.embedding.rows import ColumnSums, KnownNorms, Operand, RowNodes, Rows
 from pipeline.embedding.settings import Settings
 from pipeline.embedding.sinks import Sink
@@ -94,6 +94,10 @@ class Method(ABC):
     def initial_carry(self, block: Block, local: NDArray[np.int64], settings: Settings) -> Rows:
         """Return what homes carry before the first round, for some local rows."""
         return Rows.zeros(local.size, self.carry_width(settings))
+
+    def power_sum(self, carried: Rows, number: int, settings: Settings) -> PowerSum | None:
+        """Return the sum that a block's rows, all of them complete, are added to as they are made; None: by `carry`."""
+        return None
 
     def carry(self, carried: Rows, rows: Rows, number: int, settings: Settings) -> Rows:
         """Update the carried rows from complete rows, in place; return the next round's rows, or the result.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +15,21 @@ from pipeline.embedding.sinks import Sink
 from pipeline.kernels.buffers import Buffers
 from pipeline.kernels.csr import Csr
 from pipeline.kernels.elementary import power_or_zero
+from pipeline.kernels.power_sums import RowSums, multiply_and_sum
 from pipeline.kernels.rows import bfloat16_rows, row_norms, scale_rows, unit_or_zero_scales
 from pipeline.kernels.spmm import spmm
 from pipeline.kernels.vector_tiles import SignRows
+
+
+@dataclass(frozen=True, eq=False)
+class PowerSum:
+    """A sum over the rounds, which complete rows are added to as they are made."""
+
+    rows: Rows
+    weight: float  # of this round's
+    is_normalized: bool  # whether rows are divided by their norms first
+    is_first: bool  # whether the sum is 0 so far
+    is_last: bool  # whether no round reads these rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +41,7 @@ class Multiplier:
     row_scales: NDArray[np.float64] | None = None  # of the exchanged rows, where a product has all of their edges
     buffers: Buffers = field(default_factory=Buffers)
     reads_halves: bool = False  # whether x is rounded to bfloat16 first
+    power_sum: PowerSum | None = None
 
     def multiply(
         self,
@@ -40,10 +54,9 @@ class Multiplier:
         """Multiply the adjacency by x, which begins at local row ``first_col``; ``out`` are the rows from start on."""
         # A round that reads noise scales starts from rows: those of signs have no norms.
         lengths = None if isinstance(x, SignRows) else self.norms(x)
-        block, rows = self.block, Rows(out, np.zeros(len(out)))
-        operand = self._halves(x) if self.reads_halves else x
+        rows, operand = Rows(out, np.zeros(len(out))), self._operand(x)
         spmm(
-            Csr(block.indptr, block.neighbor, block.edge_weight),
+            self._matrix,
             operand,
             out,
             start=start,
@@ -53,15 +66,52 @@ class Multiplier:
             noise_scale=lengths,
             out_noise_scale=None if lengths is None else rows.noise_scale,
         )
-        if operand is not x and not isinstance(operand, SignRows):
-            self.buffers.give(operand)
+        self._give_back(operand, x)
         return rows
 
-    def _halves(self, x: Operand) -> NDArray[np.uint16] | SignRows:
+    def add_power(self, x: Operand, power_sum: PowerSum) -> Rows:
+        """Multiply the adjacency by x and add the rows to a sum; return them as the next round reads them, or the sum.
+
+        One sweep does all of it. Rows that only a product of bfloat16 reads are bfloat16; those of the last round are
+        not kept.
+        """
+        lengths = None if isinstance(x, SignRows) else self.norms(x)
+        (n, dim), is_last, total = x.shape, power_sum.is_last, power_sum.rows
+        out = None if is_last or self.reads_halves else self.buffers.take((n, dim))
+        halves = self.buffers.take((n if self.reads_halves and not is_last else 0, dim), np.uint16)
+        sums = RowSums(
+            np.empty(n),
+            halves,
+            total.values[: n if power_sum.weight else 0],
+            total.noise_scale,
+            power_sum.weight,
+            power_sum.is_normalized,
+            power_sum.is_first,
+        )
+        operand = self._operand(x)
+        scale = np.ones(n) if self.row_scales is None else self.row_scales
+        multiply_and_sum(self._matrix, operand, out, scale=scale, lengths=lengths, sums=sums)
+        self._give_back(operand, x)
+        return total if is_last else Rows(halves if out is None else out, np.zeros(n), sums.norms)
+
+    @property
+    def _matrix(self) -> Csr:
+        return Csr(self.block.indptr, self.block.neighbor, self.block.edge_weight)
+
+    def _give_back(self, operand: NDArray[Any] | SignRows, x: Operand) -> None:
+        if operand is not x and not isinstance(operand, SignRows):
+            self.buffers.give(operand)
+
+    def _operand(self, x: Operand) -> NDArray[Any] | SignRows:
+        """Return x as products read it."""
+        if not self.reads_halves:
+            return x
         if isinstance(x, SignRows):  # a row's entries are alike: so are they when rounded
             bits = np.empty((len(x.value), 1), np.uint16)
             bfloat16_rows(x.value[:, None], bits)
             return x._replace(value=(bits[:, 0].astype(np.uint32) << 16).view(np.float32))
+        if x.dtype == np.uint16:
+            return x
         halves = self.buffers.take(x.shape, np.uint16)
         bfloat16_rows(x, halves)
         return halves
@@ -124,7 +174,9 @@ def step_of_items(multiplier: Multiplier, x: Operand, settings: Settings, sink: 
 
 
 def step_of_nodes(multiplier: Multiplier, x: Operand) -> Rows:
-    """A x of all rows, of the entries stored here; complete rows are scaled."""
+    """A x of all rows, of the entries stored here; complete rows are scaled, and added to where there is a sum."""
+    if multiplier.power_sum is not None:
+        return multiplier.add_power(x, multiplier.power_sum)
     return multiplier.multiply(x, multiplier.buffers.take(x.shape), 0, 0, multiplier.row_scales)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -101,21 +102,25 @@ def rounds_of_block(
     carried = method.initial_carry(block, np.arange(first, stop), settings)
     x = _start(method, block, settings)
     buffers, row_scales = Buffers(), method.row_scales(strength, settings)
+    known: NDArray[np.float64] | None = None
     for number in range(method.rounds(settings)):
         of_round = norms(number) if norms else _norms_of_rows(method, number, settings)
-        multiplier = Multiplier(block, of_round, row_scales, buffers, settings.reads_halves)
+        if known is not None:
+            of_round = functools.partial(_known_norms, known if method.needs_noise_scales(number, settings) else None)
+        power_sum = method.power_sum(carried, number, settings)
+        multiplier = Multiplier(block, of_round, row_scales, buffers, settings.reads_halves, power_sum)
         rows = method.multiply(multiplier, x, number, settings, sink)
         facts: Facts
         if method.is_one_way(number, settings):
             facts = sink.facts
         else:
-            rows = method.carry(carried, rows, number, settings)
+            rows = method.carry(carried, rows, number, settings) if power_sum is None else rows
             facts = {**sink.facts, **method.local_facts(rows, carried, number, settings)}
         settings = settings.with_facts(method.reduce_facts(number, [facts], settings))
         yield number, rows, settings
         if rows.values is not x and not isinstance(x, SignRows):
             buffers.give(x)
-        x = rows.values
+        x, known = rows.values, rows.norms
 
 
 def _start(method: Method, block: Block, settings: Settings) -> Operand:
@@ -234,6 +239,10 @@ def _traffic(slices: Mapping[int, NDArray[np.int64]], form: RowFormat) -> Traffi
 def _norms_of_rows(method: Method, number: int, settings: Settings) -> Norms:
     """Norms of whole rows, if the round needs noise scales."""
     return row_norms if method.needs_noise_scales(number, settings) else lambda _: None
+
+
+def _known_norms(norms: NDArray[np.float64] | None, _: NDArray[np.float32]) -> NDArray[np.float64] | None:
+    return norms
 
 
 def _norms(attempt: Attempt, method: Method, number: int, settings: Settings) -> Norms:

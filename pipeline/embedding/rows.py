@@ -37,6 +37,7 @@ class Rows:
 
     values: NDArray[np.float32]  # (n, width)
     noise_scale: NDArray[np.float64]  # (n,)
+    norms: NDArray[np.float64] | None = None  # (n,), where the product that made the rows computed them
 
     @classmethod
     def zeros(cls, rows: int, dim: int) -> Rows:

@@ -36,3 +36,22 @@ def _weight_of(weights, entry):  # type: ignore[no-untyped-def] # noqa: ARG001
     if isinstance(weights, types.NoneType):
         return lambda weights, entry: 1.0  # noqa: ARG005
     return lambda weights, entry: np.float64(weights[entry])
+
+
+def size_of(weights: In[np.float32] | None, begin: int, end: int) -> float:
+    """Sum of the absolute weights of some entries."""
+    return float(end - begin) if weights is None else float(np.abs(weights[begin:end], dtype=np.float64).sum())
+
+
+@extending.overload(size_of)
+def _size_of(weights, begin, end):  # type: ignore[no-untyped-def] # noqa: ARG001
+    if isinstance(weights, types.NoneType):
+        return lambda weights, begin, end: np.float64(end - begin)  # noqa: ARG005
+
+    def sum_of_weights(weights, begin, end):  # type: ignore[no-untyped-def]
+        size = 0.0
+        for e in range(begin, end):
+            size += abs(np.float64(weights[e]))
+        return size
+
+    return sum_of_weights

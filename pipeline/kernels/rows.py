@@ -24,7 +24,7 @@ def row_norms(x: NDArray[np.float32]) -> NDArray[np.float64]:
     """Euclidean norms of the rows; (n, dim) float32, C-contiguous -> (n,) float64."""
     _check_matrix("x", x)
     norms = np.empty(len(x))
-    share_rows(0, len(x), lambda first, last: _norms(x[first:last], norms[first:last]))
+    share_rows(0, len(x), lambda first, last: fill_norms(x[first:last], norms[first:last]))
     return norms
 
 
@@ -88,7 +88,7 @@ def bfloat16_rows(x: NDArray[np.float32], out: NDArray[np.uint16]) -> None:
     if out.dtype != np.uint16 or out.shape != x.shape or not out.flags.c_contiguous:
         raise TypeError(f"out is {out.dtype} of shape {out.shape}; it must be C-contiguous uint16 of shape {x.shape}")
     bits = x.view(np.uint32)
-    share_rows(0, len(x), lambda first, last: _round_to_bfloat16(bits[first:last], out[first:last]))
+    share_rows(0, len(x), lambda first, last: round_to_bfloat16(bits[first:last], out[first:last]))
 
 
 def add_scaled(total: NDArray[np.float32], x: NDArray[np.float32], scale: NDArray[np.float64]) -> None:
@@ -102,7 +102,7 @@ def add_scaled(total: NDArray[np.float32], x: NDArray[np.float32], scale: NDArra
     _check_matrix("total", total, x.shape)
     _check_lengths("scale", scale, "x", len(x))
     factors = np.ascontiguousarray(scale, np.float64)
-    share_rows(0, len(x), lambda first, last: _add_scaled(total[first:last], x[first:last], factors[first:last]))
+    share_rows(0, len(x), lambda first, last: add_scaled_rows(total[first:last], x[first:last], factors[first:last]))
 
 
 def column_sums(
@@ -197,7 +197,8 @@ def _check_index(index: NDArray[np.int64], length: int, name: str, rows: int, ta
 
 
 @ieee_kernel
-def _norms(x: InMatrix[np.float32], norms: Out[np.float64]) -> None:
+def fill_norms(x: InMatrix[np.float32], norms: Out[np.float64]) -> None:
+    """Fill in the norms of rows; see `row_norms`."""
     dim = x.shape[1]
     rest = dim % GROUP
     # The last group, filled up with zeros: adding 0.0 to a sum of squares changes nothing.
@@ -236,7 +237,8 @@ def _scale(x: InMatrix[np.float32], scale: In[np.float64], out: OutMatrix[np.flo
 
 
 @kernel
-def _round_to_bfloat16(bits: InMatrix[np.uint32], out: OutMatrix[np.uint16]) -> None:
+def round_to_bfloat16(bits: InMatrix[np.uint32], out: OutMatrix[np.uint16]) -> None:
+    """Round the bits of rows; see `bfloat16_rows`."""
     for i in range(len(bits)):
         for col in range(bits.shape[1]):
             word = bits[i, col]
@@ -246,7 +248,8 @@ def _round_to_bfloat16(bits: InMatrix[np.uint32], out: OutMatrix[np.uint16]) -> 
 
 
 @kernel
-def _add_scaled(total: OutMatrix[np.float32], x: InMatrix[np.float32], scale: In[np.float64]) -> None:
+def add_scaled_rows(total: OutMatrix[np.float32], x: InMatrix[np.float32], scale: In[np.float64]) -> None:
+    """Add rows times a factor each; see `add_scaled`."""
     for i in range(len(x)):
         factor = scale[i]
         for col in range(x.shape[1]):

@@ -60,35 +60,51 @@ def spmm(
     One row of x per entry, bound by memory; with 10 M edges bfloat16 takes .6 of the time. No buffers. Rows are
     shared out to the process' threads (`use_threads`); releases the GIL.
     """
-    _check_rows(matrix, start, stop)
-    _check_dense(matrix, x, out, start, stop, first_col)
+    check_product(matrix, x, out, start, stop, first_col)
     matrix = read_only(matrix)
     if scale is not None:
-        _check_array("scale", scale, np.float64, 1)
-        if len(scale) != stop - start:
-            raise ValueError(f"there are {len(scale)} scales for rows {start} to {stop}; give one a row")
+        check_scale(scale, start, stop)
 
-    def sum_rows(first: int, last: int) -> None:
+    def sum_some(first: int, last: int) -> None:
         some = slice(first - start, last - start)
         scales = None if scale is None else scale[some]
         if isinstance(x, SignRows):
-            _sum_sign_rows(matrix, read_only(x), out[some], first, last, first_col, scales)
+            sum_sign_rows(matrix, read_only(x), out[some], first, last, first_col, scales)
         else:
-            _sum_rows(matrix, x, out[some], first, last, first_col, scales)
+            sum_rows(matrix, x, out[some], first, last, first_col, scales)
 
-    share_rows(start, stop, sum_rows, matrix.indptr)
+    share_rows(start, stop, sum_some, matrix.indptr)
     if noise_scale is None and out_noise_scale is None:
         return
     if noise_scale is None or out_noise_scale is None:
         raise ValueError("noise_scale and out_noise_scale go together; give both or neither")
     _check_noise_scales(noise_scale, x.shape[0], out_noise_scale, stop - start)
-    _sum_noise_scales(matrix, noise_scale, out_noise_scale, start, stop, first_col)
+    sum_noise_scales(matrix, noise_scale, out_noise_scale, start, stop, first_col)
     if scale is not None:
         out_noise_scale[: stop - start] *= scale
 
 
-def _check_rows(matrix: Csr, start: int, stop: int) -> None:
+def check_product(
+    matrix: Csr,
+    x: NDArray[np.float32] | NDArray[np.uint16] | SignRows,
+    out: NDArray[np.float32] | None,
+    start: int,
+    stop: int,
+    first_col: int,
+) -> None:
     """Refuse what compiled code would read past the end of; costs a few per cent of the product."""
+    _check_rows(matrix, start, stop)
+    _check_dense(matrix, x, out, start, stop, first_col)
+
+
+def check_scale(scale: NDArray[np.float64], start: int, stop: int) -> None:
+    """Refuse factors that aren't one for each row."""
+    _check_array("scale", scale, np.float64, 1)
+    if len(scale) != stop - start:
+        raise ValueError(f"there are {len(scale)} scales for rows {start} to {stop}; give one a row")
+
+
+def _check_rows(matrix: Csr, start: int, stop: int) -> None:
     indptr, indices, weights = matrix
     _check_array("indptr", indptr, np.int64, 1)
     _check_array("indices", indices, np.int32, 1)
@@ -106,7 +122,7 @@ def _check_rows(matrix: Csr, start: int, stop: int) -> None:
 def _check_dense(
     matrix: Csr,
     x: NDArray[np.float32] | NDArray[np.uint16] | SignRows,
-    out: NDArray[np.float32],
+    out: NDArray[np.float32] | None,
     start: int,
     stop: int,
     first_col: int,
@@ -118,11 +134,12 @@ def _check_dense(
             raise ValueError(f"there are {len(x.value)} values for {len(x.signs)} rows of signs; give one a row")
     else:
         _check_array("x", x, np.uint16 if x.dtype == np.uint16 else np.float32, 2)
-        if np.may_share_memory(x, out):
+        if out is not None and np.may_share_memory(x, out):
             raise ValueError("out overlaps x, whose rows are still needed; give another buffer")
-    _check_array("out", out, np.float32, 2)
-    if len(out) < stop - start or out.shape[1] != x.shape[1]:
-        raise ValueError(f"out has shape {out.shape}; it must be ({stop - start}, {x.shape[1]}), or longer")
+    if out is not None:
+        _check_array("out", out, np.float32, 2)
+        if len(out) < stop - start or out.shape[1] != x.shape[1]:
+            raise ValueError(f"out has shape {out.shape}; it must be ({stop - start}, {x.shape[1]}), or longer")
     used = matrix.indices[matrix.indptr[start] : matrix.indptr[stop]]
     rows = x.shape[0]
     if len(used) and not first_col <= used.min() <= used.max() < first_col + rows:
@@ -151,7 +168,7 @@ def _check_noise_scales(scale: NDArray[np.float64], columns: int, sums: NDArray[
 
 
 @kernel
-def _sum_rows(
+def sum_rows(
     matrix: Csr,
     x: InMatrix[np.float32] | InMatrix[np.uint16],
     out: OutMatrix[np.float32],
@@ -160,6 +177,7 @@ def _sum_rows(
     first_col: int,
     scale: In[np.float64] | None,
 ) -> None:
+    """Fill the rows of a product; see `spmm`."""
     indptr = matrix.indptr
     dim = out.shape[1]
     last = indptr[stop] - 1
@@ -195,7 +213,7 @@ def _sum_rows(
 
 
 @kernel
-def _sum_sign_rows(
+def sum_sign_rows(
     matrix: Csr,
     x: SignRows,
     out: OutMatrix[np.float32],
@@ -204,6 +222,7 @@ def _sum_sign_rows(
     first_col: int,
     scale: In[np.float64] | None,
 ) -> None:
+    """Fill the rows of a product with rows of signs."""
     indptr = matrix.indptr
     dim = out.shape[1]
     last = indptr[stop] - 1
@@ -217,9 +236,10 @@ def _sum_sign_rows(
 
 
 @kernel
-def _sum_noise_scales(
+def sum_noise_scales(
     matrix: Csr, scale: In[np.float64], sums: Out[np.float64], start: int, stop: int, first_col: int
 ) -> None:
+    """Sum |weight| times what it multiplies; see `spmm`."""
     indptr, indices, weights = matrix
     for i in range(start, stop):
         total = 0.0
